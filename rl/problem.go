@@ -1,0 +1,27 @@
+package rl
+
+import (
+	"context"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Problem is one example bound to its task: what to sample, and how to judge
+// what comes back. Package task makes problems of examples; a user may write
+// their own.
+type Problem interface {
+	// Request returns the prompt and how many completions to sample.
+	Request() rollout.Request
+	// Judge parses and scores one completion. It may be called concurrently.
+	Judge(ctx context.Context, c *rollout.Completion) (advantage.Completion, error)
+}
+
+// Source yields problems. It is used by one goroutine.
+type Source interface {
+	// Next returns the next problem, or io.EOF when there is none left.
+	Next(ctx context.Context) (Problem, error)
+	// State returns where the source is; Restore goes back there.
+	State() ([]byte, error)
+	Restore(state []byte) error
+}

@@ -1,0 +1,162 @@
+package tensor
+
+// Buffer is a block of float32 values that belongs to a backend. It is
+// opaque: it may live on another device, or be written later than the call
+// that writes it returns.
+type Buffer interface {
+	// Len is the number of elements.
+	Len() int
+}
+
+// Op says whether an operand of MatMul is used as stored or transposed.
+type Op bool
+
+const (
+	// N: as stored.
+	N Op = false
+	// T: transposed.
+	T Op = true
+)
+
+// Segment is a run of consecutive rows of a packed batch that attend to each
+// other: a prompt, a completion, or a whole sequence.
+type Segment struct {
+	// Start and End delimit its rows, end exclusive.
+	Start, End int
+	// Prefix is the index of the segment whose rows all of its rows attend
+	// to as well (a completion's prompt); -1 = none. A prefix comes before
+	// the segments that use it and has no prefix of its own.
+	Prefix int
+}
+
+// Attention describes attention over a packed batch.
+type Attention struct {
+	Segments []Segment
+	// Heads and KVHeads: grouped-query attention, Heads a multiple of
+	// KVHeads. HeadDim is the size of each.
+	Heads, KVHeads, HeadDim int
+	// Causal: a row sees the rows of its own segment up to itself; else all
+	// of them. It always sees its whole prefix.
+	Causal bool
+	// Scale multiplies q·k, usually 1/√HeadDim.
+	Scale float32
+}
+
+// Decode describes one step of attention with a KV cache: row i of q attends
+// to cache rows listed by its spans.
+type Decode struct {
+	// Spans[i] lists the ranges of cache rows that query row i attends to,
+	// in order (its prompt's, then its own).
+	Spans [][]Span
+	// Heads, KVHeads, HeadDim and Scale are as in Attention.
+	Heads, KVHeads, HeadDim int
+	Scale                   float32
+}
+
+// Span is a range of rows, end exclusive.
+type Span struct{ Start, End int }
+
+// AdamW holds the settings of one AdamW update (Loshchilov & Hutter,
+// arXiv:1711.05101, as torch.optim.AdamW computes it).
+type AdamW struct {
+	LR, Beta1, Beta2, Eps, WeightDecay float64
+	// Step counts from 1, for the bias correction.
+	Step int
+	// Scale multiplies the gradient first (clipping by global norm).
+	Scale float64
+}
+
+// Backend computes on buffers of its own. Its operations may run
+// asynchronously, in the order of the calls; an error in one is sticky and
+// comes back from Sync or Download. Wrong shapes, and buffers of another
+// backend, are the caller's mistakes and panic.
+//
+// Matrices are row-major and dense. [r×c] in a comment is the shape of an
+// argument. Results are bit-identical for the same inputs, whatever
+// GOMAXPROCS is. "+=" in a comment means that the result is added to dst.
+// Unless said otherwise dst must not overlap an input.
+//
+// A Backend is used by one goroutine at a time.
+type Backend interface {
+	// Name is the backend's registered name.
+	Name() string
+
+	// Alloc returns a zeroed buffer of n elements; it lives until Free.
+	Alloc(n int) Buffer
+	// Free releases a buffer of Alloc, and with it all its slices.
+	Free(b Buffer)
+	// Slice returns elements [from, to) of b as a buffer that shares memory.
+	Slice(b Buffer, from, to int) Buffer
+	// Write copies src into dst (equal lengths). src may be reused at once.
+	Write(dst Buffer, src []float32)
+	// Read waits for all operations before it and copies src into dst.
+	Read(dst []float32, src Buffer) error
+	// Sync waits for all operations and returns the first error since the
+	// last Sync, if any.
+	Sync() error
+
+	// Fill sets every element to v.
+	Fill(dst Buffer, v float32)
+	// Copy copies src to dst.
+	Copy(dst, src Buffer)
+	// Axpy computes dst += alpha·x.
+	Axpy(dst Buffer, alpha float32, x Buffer)
+	// SumSquares writes Σx² into dst[0], accumulated in float64.
+	SumSquares(dst, x Buffer)
+
+	// MatMul computes c = alpha·op(a)·op(b) + beta·c with op(a) [m×k],
+	// op(b) [k×n], c [m×n]. With beta 0, c is not read.
+	MatMul(opA, opB Op, m, n, k int, alpha float32, a, b Buffer, beta float32, c Buffer)
+	// AddBias adds bias [cols] to every row of x [rows×cols].
+	AddBias(x, bias Buffer, rows, cols int)
+	// SumRows computes dst[cols] += Σ_rows x [rows×cols]: AddBias backward.
+	SumRows(dst, x Buffer, rows, cols int)
+
+	// Gather copies rows: dst [len(idx)×cols] = src[idx[i]].
+	Gather(dst, src Buffer, idx []int32, cols int)
+	// Scatter writes rows: dst[idx[i]] = src [len(idx)×cols]; idx has no
+	// repeats. It fills KV caches.
+	Scatter(dst, src Buffer, idx []int32, cols int)
+	// ScatterAdd adds rows: dst[idx[i]] += src [len(idx)×cols], in order of i.
+	ScatterAdd(dst, src Buffer, idx []int32, cols int)
+
+	// RMSNorm normalises each row: y = x·w/rms(x), rms = √(mean x² + eps),
+	// w [cols]. inv [rows] receives 1/rms for the backward pass.
+	RMSNorm(y, inv, x, w Buffer, rows, cols int, eps float32)
+	// RMSNormGrad computes dx += and dw += from dy.
+	RMSNormGrad(dx, dw, dy, x, w, inv Buffer, rows, cols int)
+
+	// RoPE rotates, in place, the heads of each row of x
+	// [len(pos)×heads·headDim] by its position: pairs (i, i+headDim/2) as in
+	// Hugging Face Llama, angle pos·freq[i] with freq [headDim/2]. inverse
+	// rotates back: the backward pass.
+	RoPE(x Buffer, pos []int32, freq []float32, heads, headDim int, inverse bool)
+
+	// Attend computes out [rows×heads·headDim] from q [rows×heads·headDim]
+	// and k, v [rows×kvHeads·headDim]. lse [rows×heads] receives the
+	// log-sum-exp of each row's scores for the backward pass. Rows outside
+	// every segment are left alone.
+	Attend(out, lse, q, k, v Buffer, a *Attention)
+	// AttendGrad computes dq +=, dk +=, dv += from dout.
+	AttendGrad(dq, dk, dv, dout, out, lse, q, k, v Buffer, a *Attention)
+	// AttendCache computes out [len(d.Spans)×heads·headDim] for q of the
+	// same shape against the key and value caches [·×kvHeads·headDim].
+	AttendCache(out, q, kCache, vCache Buffer, d *Decode)
+
+	// SwiGLU computes y = silu(gate)·up, elementwise.
+	SwiGLU(y, gate, up Buffer)
+	// SwiGLUGrad computes dgate = and dup = from dy (overwriting; dgate may
+	// be gate's buffer and dup up's).
+	SwiGLUGrad(dgate, dup, dy, gate, up Buffer)
+
+	// LogProb reads logits [rows×vocab], multiplies them by invTemp, and
+	// writes the log-prob of targets[i] into logp [rows] and the entropy of
+	// the row's distribution into entropy [rows] (nil = not wanted).
+	LogProb(logp, entropy, logits Buffer, targets []int32, vocab int, invTemp float32)
+	// LogProbGrad overwrites logits [rows×vocab] with the gradient with
+	// respect to them, given dlogp [rows] and dentropy [rows] (nil = none).
+	LogProbGrad(logits, dlogp, dentropy Buffer, targets []int32, vocab int, invTemp float32)
+
+	// AdamW updates p from gradient g and moments m, v, all the same length.
+	AdamW(p, g, m, v Buffer, o *AdamW)
+}
