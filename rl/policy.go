@@ -7,34 +7,6 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Sample is one completion in a training batch.
-type Sample struct {
-	// Prompt is the index of its prompt in Batch.Prompts.
-	Prompt int
-	// Tokens are the completion's token ids.
-	Tokens []int32
-	// Sequence holds the per-token numbers, one per entry of Tokens.
-	objective.Sequence
-}
-
-// Batch is what a policy computes on. Every prompt stands in it once, however
-// many samples share it, so that a policy can compute it once.
-type Batch struct {
-	Prompts [][]int32
-	Samples []Sample
-	// Temperature divides the logits before log-probs are taken; 0 means 1.
-	Temperature float64
-}
-
-// Tokens is the number of completion tokens in the batch.
-func (b *Batch) Tokens() int {
-	n := 0
-	for i := range b.Samples {
-		n += len(b.Samples[i].Tokens)
-	}
-	return n
-}
-
 // Scorer computes log-probs: what a policy, a frozen reference and a teacher share.
 type Scorer interface {
 	// LogProbs writes the log-prob of every completion token into dst[i][t].
@@ -63,9 +35,11 @@ type StepInfo struct {
 type Policy interface {
 	Scorer
 	// ForwardBackward computes LogP (and Entropy or candidates, if o needs
-	// them) of every sample, evaluates o on each, and adds the gradient of
-	// the summed loss to the policy's own. It leaves LogP and Grad filled in.
-	// After an error the accumulated gradient is cleared.
+	// them) of every sample, evaluates o on each in order, and adds the
+	// gradient of the summed loss to the policy's own, so that several calls
+	// before a Step accumulate. It calls b.Prepare first and leaves LogP and
+	// Grad filled in. An error of the objective comes back wrapped with the
+	// sample's index. After an error the accumulated gradient is cleared.
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)
 	// Step applies the accumulated gradient and clears it.
 	Step(ctx context.Context, o StepOptions) (StepInfo, error)

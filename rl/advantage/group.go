@@ -45,8 +45,8 @@ type Step struct {
 
 // Completion is what estimators and credit rules read and write.
 type Completion struct {
-	// Rewards holds the outcome rewards in the task's order, already scaled
-	// by their weights or not as the task says; NaN = unscorable.
+	// Rewards holds the outcome rewards in the task's order, unweighted;
+	// NaN = unscorable.
 	Rewards []float64
 	// Tokens is the number of completion tokens: the length of Adv and Keep.
 	Tokens int

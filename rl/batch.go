@@ -1,0 +1,157 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+// Sample is one completion in a training batch.
+type Sample struct {
+	// Prompt is the index of its prompt in Batch.Prompts.
+	Prompt int
+	// Tokens are the completion's token ids.
+	Tokens []int32
+	// Sequence holds the per-token numbers, one per entry of Tokens.
+	objective.Sequence
+}
+
+// Batch is what a policy computes on. Every prompt stands in it once, however
+// many samples share it, so that a policy can compute it once.
+type Batch struct {
+	Prompts [][]int32
+	Samples []Sample
+	// Temperature divides the logits before log-probs are taken; 0 means 1.
+	Temperature float64
+}
+
+// Tokens is the number of completion tokens in the batch.
+func (b *Batch) Tokens() int {
+	n := 0
+	for i := range b.Samples {
+		n += len(b.Samples[i].Tokens)
+	}
+	return n
+}
+
+// Prepare gives every sample LogP and Grad (and Entropy and EntropyGrad, if
+// needs has objective.Entropy) of the right length and clears the gradients.
+// Policies call it at the start of ForwardBackward.
+func (b *Batch) Prepare(needs objective.Inputs) {
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		n := len(s.Tokens)
+		s.LogP = sized(s.LogP, n)
+		s.Grad = sized(s.Grad, n)
+		clear(s.Grad)
+		if needs&objective.Entropy != 0 {
+			s.Entropy = sized(s.Entropy, n)
+			s.EntropyGrad = sized(s.EntropyGrad, n)
+			clear(s.EntropyGrad)
+		}
+		if needs&objective.Candidates != 0 && s.Cand != nil {
+			s.Cand.LogP = sized(s.Cand.LogP, len(s.Cand.IDs))
+			s.Cand.Grad = sized(s.Cand.Grad, len(s.Cand.IDs))
+			clear(s.Cand.Grad)
+		}
+	}
+}
+
+func sized(s []float64, n int) []float64 {
+	if len(s) == n && s != nil {
+		return s
+	}
+	return make([]float64, n)
+}
+
+// Split divides the batch into at most parts batches of about equal numbers
+// of prompts, each prompt with all of its samples. The samples share their
+// slices with b, and keep their weights: the sum of the parts' losses and
+// gradients is the whole batch's. Empty parts are left out.
+func (b *Batch) Split(parts int) []*Batch {
+	if parts < 1 {
+		panic(fmt.Sprintf("rl: Split into %d parts", parts))
+	}
+	b.Prepare(0) // so that parts and whole share LogP and Grad
+	parts = min(parts, max(len(b.Prompts), 1))
+	if parts == 1 {
+		return []*Batch{b}
+	}
+	var out []*Batch
+	for p := range parts {
+		lo, hi := p*len(b.Prompts)/parts, (p+1)*len(b.Prompts)/parts
+		sub := &Batch{Prompts: b.Prompts[lo:hi], Temperature: b.Temperature}
+		for _, s := range b.Samples {
+			if lo <= s.Prompt && s.Prompt < hi {
+				s.Prompt -= lo
+				sub.Samples = append(sub.Samples, s)
+			}
+		}
+		if len(sub.Samples) > 0 {
+			out = append(out, sub)
+		}
+	}
+	return out
+}
+
+// Weigh fixes the weight of every token for one optimiser step on the whole
+// batch. Masked tokens (Keep false) weigh what agg says. live, if not nil,
+// says whether sample i is trained on at all.
+func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
+	n := len(b.Samples)
+	l := objective.Layout{Live: make([][]bool, n), Keep: make([][]bool, n), Prompt: make([]int, n)}
+	loss, kl := make([][]float64, n), make([][]float64, n)
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		l.Live[i] = make([]bool, len(s.Tokens))
+		if live == nil || live(i) {
+			for t := range l.Live[i] {
+				l.Live[i][t] = true
+			}
+		}
+		l.Keep[i], l.Prompt[i] = s.Keep, s.Prompt
+		s.Weight = sized(s.Weight, len(s.Tokens))
+		s.KLWeight = sized(s.KLWeight, len(s.Tokens))
+		loss[i], kl[i] = s.Weight, s.KLWeight
+	}
+	return agg.Weigh(l, loss, kl)
+}
+
+// Demonstration is a completion to imitate.
+type Demonstration struct{ Prompt, Tokens []int32 }
+
+// NewDemonstrations makes a batch for supervised learning with
+// objective.CrossEntropy: every token is live. Equal prompts are not merged.
+func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
+	b := &Batch{}
+	for i, d := range demos {
+		b.Prompts = append(b.Prompts, d.Prompt)
+		b.Samples = append(b.Samples, Sample{Prompt: i, Tokens: d.Tokens})
+	}
+	if err := b.Weigh(agg, nil); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// FillOld sets every sample's Old to its log-probs under p now. A trainer
+// calls it before the first of several updates on the same samples.
+func (b *Batch) FillOld(ctx context.Context, p Scorer) error {
+	dst := make([][]float64, len(b.Samples))
+	for i := range b.Samples {
+		b.Samples[i].Old = sized(b.Samples[i].Old, len(b.Samples[i].Tokens))
+		dst[i] = b.Samples[i].Old
+	}
+	return p.LogProbs(ctx, b, dst)
+}
+
+// FillRef sets every sample's Ref to its log-probs under the reference p.
+func (b *Batch) FillRef(ctx context.Context, p Scorer) error {
+	dst := make([][]float64, len(b.Samples))
+	for i := range b.Samples {
+		b.Samples[i].Ref = sized(b.Samples[i].Ref, len(b.Samples[i].Tokens))
+		dst[i] = b.Samples[i].Ref
+	}
+	return p.LogProbs(ctx, b, dst)
+}
