@@ -31,6 +31,7 @@ type Segment struct {
 
 // Attention describes attention over a packed batch.
 type Attention struct {
+	// Segments are disjoint and in order of their rows.
 	Segments []Segment
 	// Heads and KVHeads: grouped-query attention, Heads a multiple of
 	// KVHeads. HeadDim is the size of each.
@@ -46,7 +47,7 @@ type Attention struct {
 // to cache rows listed by its spans.
 type Decode struct {
 	// Spans[i] lists the ranges of cache rows that query row i attends to,
-	// in order (its prompt's, then its own).
+	// in order (its prompt's, then its own): at least one row in all.
 	Spans [][]Span
 	// Heads, KVHeads, HeadDim and Scale are as in Attention.
 	Heads, KVHeads, HeadDim int
@@ -76,7 +77,9 @@ type AdamW struct {
 // GOMAXPROCS is. "+=" in a comment means that the result is added to dst.
 // Unless said otherwise dst must not overlap an input.
 //
-// A Backend is used by one goroutine at a time.
+// A Backend retains no slice and no struct that it is given: the caller may
+// reuse them when the call returns. It is used by one goroutine at a time. A
+// backend that holds resources beyond its buffers also implements io.Closer.
 type Backend interface {
 	// Name is the backend's registered name.
 	Name() string
@@ -101,7 +104,7 @@ type Backend interface {
 	Copy(dst, src Buffer)
 	// Axpy computes dst += alpha·x.
 	Axpy(dst Buffer, alpha float32, x Buffer)
-	// SumSquares writes Σx² into dst[0], accumulated in float64.
+	// SumSquares writes Σx² into dst [1], accumulated in float64.
 	SumSquares(dst, x Buffer)
 
 	// MatMul computes c = alpha·op(a)·op(b) + beta·c with op(a) [m×k],

@@ -1,0 +1,120 @@
+package cpu
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// crew runs the tasks of one operation on several goroutines. Tasks are
+// independent of each other and of who runs them; what needs a fixed order (a
+// sum over all rows) is cut into tasks by the operation's shape alone and put
+// together afterwards. That is what makes results independent of GOMAXPROCS.
+type crew struct {
+	wg      sync.WaitGroup
+	next    atomic.Int64
+	tasks   int
+	task    func(s *scratch, i int)
+	scratch []*scratch
+	// shared is scratch memory of the whole operation.
+	shared scratch
+}
+
+// grain is the work, in multiply-adds or comparable units, below which an
+// operation is not worth a second goroutine (about 10 µs on one core).
+const grain = 1 << 18
+
+// maxWorkers is how many goroutines an operation may use.
+func (b *Backend) maxWorkers() int {
+	if b.workers > 0 {
+		return b.workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// run calls task(s, i) once for every i in [0, tasks), the calling goroutine
+// being one of the workers, and returns when all are done. work is the whole
+// operation's amount of work; little of it runs on few goroutines. s is the
+// worker's own memory. task must not panic: arguments are checked before.
+func (b *Backend) run(work, tasks int, task func(s *scratch, i int)) {
+	c := &b.crew
+	n := min(b.maxWorkers(), tasks, 1+work/grain)
+	for len(c.scratch) < max(n, 1) {
+		c.scratch = append(c.scratch, new(scratch))
+	}
+	if n <= 1 {
+		for i := range tasks {
+			task(c.scratch[0].reset(), i)
+		}
+		return
+	}
+	c.tasks, c.task = tasks, task
+	c.next.Store(0)
+	c.wg.Add(n - 1)
+	for w := 1; w < n; w++ {
+		go c.help(c.scratch[w])
+	}
+	c.work(c.scratch[0])
+	c.wg.Wait()
+	c.task = nil
+}
+
+func (c *crew) help(s *scratch) {
+	c.work(s)
+	c.wg.Done()
+}
+
+func (c *crew) work(s *scratch) {
+	for {
+		i := int(c.next.Add(1)) - 1
+		if i >= c.tasks {
+			return
+		}
+		c.task(s.reset(), i)
+	}
+}
+
+// spans calls f for consecutive ranges that cover [0, n), each of size
+// elements but the last; cost is the work of one element.
+func (b *Backend) spans(n, size, cost int, f func(s *scratch, from, to int)) {
+	b.run(n*cost, (n+size-1)/size, func(s *scratch, i int) {
+		f(s, i*size, min((i+1)*size, n))
+	})
+}
+
+// rowsPerTask is a number of rows of cols elements that makes a task.
+func rowsPerTask(cols int) int { return max(1, (1<<14)/max(cols, 1)) }
+
+// scratch hands out memory that lives until its reset.
+type scratch struct {
+	mem   []float32
+	used  int
+	mem64 []float64
+}
+
+func (s *scratch) reset() *scratch {
+	s.used = 0
+	return s
+}
+
+// take returns n elements with undefined contents, at a cache line.
+func (s *scratch) take(n int) []float32 {
+	size := (n + lineFloats - 1) &^ (lineFloats - 1)
+	if s.used+size > len(s.mem) {
+		// What was taken since the reset stays valid in the old memory.
+		s.mem = aligned(max(2*len(s.mem), s.used+size))
+		s.used = 0
+	}
+	from := s.used
+	s.used += size
+	return s.mem[from : from+n : from+n]
+}
+
+// take64 returns n float64s with undefined contents; one such block lives at
+// a time.
+func (s *scratch) take64(n int) []float64 {
+	if len(s.mem64) < n {
+		s.mem64 = make([]float64, max(n, 2*len(s.mem64)))
+	}
+	return s.mem64[:n]
+}
