@@ -1,5 +1,10 @@
 package model
 
+import (
+	"fmt"
+	"math"
+)
+
 // Config describes a decoder or encoder of the Llama family. The field
 // comments give the names in a Hugging Face config.json.
 type Config struct {
@@ -20,4 +25,71 @@ type Config struct {
 	QKVBias bool
 	// TieEmbeddings uses the embedding as the output projection.
 	TieEmbeddings bool
+}
+
+// Validate returns an error that names the first field that is wrong, its
+// value, and what was expected.
+func (c Config) Validate() error {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"Vocab", c.Vocab},
+		{"Dim", c.Dim},
+		{"Layers", c.Layers},
+		{"Heads", c.Heads},
+		{"KVHeads", c.KVHeads},
+		{"FF", c.FF},
+		{"MaxSeq", c.MaxSeq},
+	} {
+		if f.value < 1 {
+			return fmt.Errorf("model: Config.%s is %d, want at least 1", f.name, f.value)
+		}
+		if f.value > math.MaxInt32 {
+			return fmt.Errorf("model: Config.%s is %d, want at most %d", f.name, f.value, math.MaxInt32)
+		}
+	}
+	if c.Heads%c.KVHeads != 0 {
+		return fmt.Errorf("model: Config.KVHeads is %d, want a divisor of Heads (%d)", c.KVHeads, c.Heads)
+	}
+	switch {
+	case c.HeadDim < 0 || c.HeadDim > math.MaxInt32:
+		return fmt.Errorf("model: Config.HeadDim is %d, want 0 (for Dim/Heads) or more", c.HeadDim)
+	case c.HeadDim == 0 && c.Dim%c.Heads != 0:
+		return fmt.Errorf("model: Config.HeadDim is 0, but Dim (%d) is no multiple of Heads (%d)", c.Dim, c.Heads)
+	}
+	if hd := c.withDefaults().HeadDim; hd%2 != 0 {
+		return fmt.Errorf("model: Config.HeadDim is %d, want an even number (rotary embedding turns pairs)", hd)
+	}
+	if !(c.RopeTheta >= 0) || math.IsInf(c.RopeTheta, 0) {
+		return fmt.Errorf("model: Config.RopeTheta is %g, want 0 (for 10000) or a positive number", c.RopeTheta)
+	}
+	if !(c.NormEps >= 0) || math.IsInf(c.NormEps, 0) {
+		return fmt.Errorf("model: Config.NormEps is %g, want 0 (for 1e-5) or a positive number", c.NormEps)
+	}
+	return nil
+}
+
+// withDefaults fills in the fields for which 0 has a meaning.
+func (c Config) withDefaults() Config {
+	if c.HeadDim == 0 {
+		c.HeadDim = c.Dim / c.Heads
+	}
+	if c.RopeTheta == 0 {
+		c.RopeTheta = 10000
+	}
+	if c.NormEps == 0 {
+		c.NormEps = 1e-5
+	}
+	return c
+}
+
+// ropeFreq returns the rotary frequencies [HeadDim/2]:
+// RopeTheta^(-2i/HeadDim) (Su et al., arXiv:2104.09864).
+func (c Config) ropeFreq() []float32 {
+	f := make([]float32, c.HeadDim/2)
+	for i := range f {
+		f[i] = float32(math.Pow(c.RopeTheta, -2*float64(i)/float64(c.HeadDim)))
+	}
+	return f
 }

@@ -1,0 +1,106 @@
+package model
+
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/tensor"
+)
+
+// Attention is grouped-query attention with rotary positions: projections to
+// q, k and v, an optional RMSNorm of every head of q and k, attention, and the
+// output projection (Ainslie et al., arXiv:2305.13245).
+type Attention struct {
+	Q, K, V, O *Linear
+	// QNorm and KNorm normalise each head; nil = none.
+	QNorm, KNorm *RMSNorm
+	// Heads is a multiple of KVHeads.
+	Heads, KVHeads, HeadDim int
+	// Freq are the rotary frequencies [HeadDim/2].
+	Freq []float32
+
+	a                    tensor.Attention
+	q, k, v, out, logSum tensor.Buffer
+}
+
+// Forward computes y [rows×dim] += attention of x [rows×dim].
+func (l *Attention) Forward(p *Pass, y, x tensor.Buffer) {
+	l.project(p, x)
+	l.out = p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
+	l.logSum = p.Arena.Take(p.Rows * l.Heads)
+	l.a = tensor.Attention{
+		Segments: p.Segments,
+		Heads:    l.Heads,
+		KVHeads:  l.KVHeads,
+		HeadDim:  l.HeadDim,
+		Causal:   p.Causal,
+		Scale:    l.scale(),
+	}
+	p.Backend.Attend(l.out, l.logSum, l.q, l.k, l.v, &l.a)
+	l.O.Forward(p, y, l.out, p.Rows, 1)
+}
+
+// Append is Forward with a cache: it stores the keys and values of the rows in
+// kCache and vCache [·×KVHeads·HeadDim] at slots, and lets row i attend to the
+// cache rows in spans[i]. No Backward can follow.
+func (l *Attention) Append(p *Pass, y, x, kCache, vCache tensor.Buffer, slots []int32, spans [][]tensor.Span) {
+	l.project(p, x)
+	p.Backend.Scatter(kCache, l.k, slots, l.KVHeads*l.HeadDim)
+	p.Backend.Scatter(vCache, l.v, slots, l.KVHeads*l.HeadDim)
+	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
+	p.Backend.AttendCache(out, l.q, kCache, vCache, &tensor.Decode{
+		Spans:   spans,
+		Heads:   l.Heads,
+		KVHeads: l.KVHeads,
+		HeadDim: l.HeadDim,
+		Scale:   l.scale(),
+	})
+	l.O.Forward(p, y, out, p.Rows, 1)
+}
+
+func (l *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.HeadDim))) }
+
+// project sets q, k and v from x: projected, normalised and rotated.
+func (l *Attention) project(p *Pass, x tensor.Buffer) {
+	l.q = l.head(p, x, l.Q, l.QNorm, l.Heads)
+	l.k = l.head(p, x, l.K, l.KNorm, l.KVHeads)
+	p.Backend.RoPE(l.q, p.Pos, l.Freq, l.Heads, l.HeadDim, false)
+	p.Backend.RoPE(l.k, p.Pos, l.Freq, l.KVHeads, l.HeadDim, false)
+	l.v = l.head(p, x, l.V, nil, l.KVHeads)
+}
+
+// head projects x to a number of heads and normalises each.
+func (l *Attention) head(p *Pass, x tensor.Buffer, proj *Linear, norm *RMSNorm, heads int) tensor.Buffer {
+	y := p.Arena.Take(p.Rows * heads * l.HeadDim)
+	proj.Forward(p, y, x, p.Rows, 0)
+	if norm == nil {
+		return y
+	}
+	z := p.Arena.Take(p.Rows * heads * l.HeadDim)
+	norm.Forward(p, z, y, p.Rows*heads)
+	return z
+}
+
+// Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
+// from dy [rows×dim].
+func (l *Attention) Backward(p *Pass, dx, dy tensor.Buffer) {
+	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
+	dout := p.Arena.Take(nq)
+	l.O.Backward(p, dout, dy, p.Rows, 0)
+	dq, dk, dv := p.Arena.Zeros(nq), p.Arena.Zeros(nk), p.Arena.Zeros(nk)
+	p.Backend.AttendGrad(dq, dk, dv, dout, l.out, l.logSum, l.q, l.k, l.v, &l.a)
+	p.Backend.RoPE(dq, p.Pos, l.Freq, l.Heads, l.HeadDim, true)
+	p.Backend.RoPE(dk, p.Pos, l.Freq, l.KVHeads, l.HeadDim, true)
+	l.headBackward(p, dx, dq, l.Q, l.QNorm, l.Heads, 0)
+	l.headBackward(p, dx, dk, l.K, l.KNorm, l.KVHeads, 1)
+	l.headBackward(p, dx, dv, l.V, nil, l.KVHeads, 1)
+}
+
+// headBackward is the backward pass of head.
+func (l *Attention) headBackward(p *Pass, dx, dy tensor.Buffer, proj *Linear, norm *RMSNorm, heads int, beta float32) {
+	if norm != nil {
+		dz := dy
+		dy = p.Arena.Zeros(p.Rows * heads * l.HeadDim)
+		norm.Backward(p, dy, dz, p.Rows*heads)
+	}
+	proj.Backward(p, dx, dy, p.Rows, beta)
+}

@@ -1,0 +1,99 @@
+package model
+
+import "github.com/stepwise-rl/stepwise/tensor"
+
+// Pass is what the layers share in one forward pass and its backward pass.
+//
+// A layer remembers, in the pass's arena, what its Backward needs of its last
+// Forward; so a layer stands in a model once (parameters may be shared), and
+// the arena is reset only between passes.
+type Pass struct {
+	Backend tensor.Backend
+	Arena   *Arena
+	// Rows is the number of rows (tokens), and Pos the position of each.
+	Rows int
+	Pos  []int32
+	// Segments and Causal say which rows attend to which, as in
+	// tensor.Attention.
+	Segments []tensor.Segment
+	Causal   bool
+	// Keep says that a Backward follows. Without it, memory is used again as
+	// soon as possible.
+	Keep bool
+}
+
+// Linear is y = x·Wᵀ + bias.
+type Linear struct {
+	W    *tensor.Param // [out×in]
+	Bias *tensor.Param // [out]; nil = none
+
+	x tensor.Buffer
+}
+
+func (l *Linear) out() int { return l.W.Shape[0] }
+func (l *Linear) in() int  { return l.W.Shape[1] }
+
+// Forward computes y [rows×out] = x·Wᵀ + bias + beta·y from x [rows×in]. With
+// beta 0, y is not read.
+func (l *Linear) Forward(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
+	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
+	if l.Bias != nil {
+		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
+	}
+	l.x = x
+}
+
+// Backward adds to the parameters' gradients and computes
+// dx [rows×in] = dy·W + beta·dx from dy [rows×out].
+func (l *Linear) Backward(p *Pass, dx, dy tensor.Buffer, rows int, beta float32) {
+	if l.W.Grad != nil {
+		p.Backend.MatMul(tensor.T, tensor.N, l.out(), l.in(), rows, 1, dy, l.x, 1, l.W.Grad)
+	}
+	if l.Bias != nil && l.Bias.Grad != nil {
+		p.Backend.SumRows(l.Bias.Grad, dy, rows, l.out())
+	}
+	p.Backend.MatMul(tensor.N, tensor.N, rows, l.in(), l.out(), 1, dy, l.W.Value, beta, dx)
+}
+
+// RMSNorm is y = x·w/rms(x), row by row (Zhang & Sennrich, arXiv:1910.07467).
+type RMSNorm struct {
+	W   *tensor.Param // [cols]
+	Eps float64
+
+	x, inv tensor.Buffer
+}
+
+// Forward computes y [rows×cols] from x of the same shape.
+func (l *RMSNorm) Forward(p *Pass, y, x tensor.Buffer, rows int) {
+	l.x, l.inv = x, p.Arena.Take(rows)
+	p.Backend.RMSNorm(y, l.inv, x, l.W.Value, rows, l.W.Shape[0], float32(l.Eps))
+}
+
+// Backward adds to the parameter's gradient and computes dx += from dy.
+func (l *RMSNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
+	dw := l.W.Grad
+	if dw == nil {
+		dw = p.Arena.Zeros(l.W.Shape[0])
+	}
+	p.Backend.RMSNormGrad(dx, dw, dy, l.x, l.W.Value, l.inv, rows, l.W.Shape[0])
+}
+
+// Embedding looks up the rows of a table.
+type Embedding struct {
+	W *tensor.Param // [vocab×dim]
+
+	ids []int32
+}
+
+// Forward computes y [len(ids)×dim]. It keeps ids until Backward.
+func (l *Embedding) Forward(p *Pass, y tensor.Buffer, ids []int32) {
+	p.Backend.Gather(y, l.W.Value, ids, l.W.Shape[1])
+	l.ids = ids
+}
+
+// Backward adds dy [len(ids)×dim] to the table's gradient.
+func (l *Embedding) Backward(p *Pass, dy tensor.Buffer) {
+	if l.W.Grad != nil {
+		p.Backend.ScatterAdd(l.W.Grad, dy, l.ids, l.W.Shape[1])
+	}
+}
