@@ -1,0 +1,70 @@
+package rl
+
+import "fmt"
+
+// Batching is the arithmetic of one trainer step, each number a setting of
+// its own. A collection of Prompts × GroupSize completions is divided by
+// prompts into MiniBatches optimiser steps, Epochs times over; each optimiser
+// step is computed in Accumulate passes, which changes memory but no number.
+type Batching struct {
+	// Prompts is how many problems are sampled per collection.
+	Prompts int
+	// GroupSize is how many completions each problem must ask for; 0 leaves
+	// that to the problems.
+	GroupSize int
+	// MiniBatches is the number of optimiser steps per epoch; 0 means 1.
+	MiniBatches int
+	// Epochs is how often a collection is gone through; 0 means 1.
+	Epochs int
+	// Accumulate is the number of forward-backward calls per optimiser step;
+	// 0 means 1.
+	Accumulate int
+}
+
+func (b Batching) withDefaults() Batching {
+	b.MiniBatches = max(b.MiniBatches, 1)
+	b.Epochs = max(b.Epochs, 1)
+	b.Accumulate = max(b.Accumulate, 1)
+	return b
+}
+
+// Validate returns an error that names the setting that cannot be.
+func (b Batching) Validate() error {
+	for _, f := range []struct {
+		name string
+		v    int
+	}{{"GroupSize", b.GroupSize}, {"MiniBatches", b.MiniBatches}, {"Epochs", b.Epochs}, {"Accumulate", b.Accumulate}} {
+		if f.v < 0 {
+			return fmt.Errorf("rl: Batching.%s is %d, must not be negative", f.name, f.v)
+		}
+	}
+	b = b.withDefaults()
+	switch {
+	case b.Prompts < 1:
+		return fmt.Errorf("rl: Batching.Prompts is %d, need at least 1", b.Prompts)
+	case b.Prompts%b.MiniBatches != 0:
+		return fmt.Errorf("rl: Batching.Prompts is %d, which %d MiniBatches do not divide: optimiser steps would differ in size", b.Prompts, b.MiniBatches)
+	case b.Prompts/b.MiniBatches < b.Accumulate:
+		return fmt.Errorf("rl: Batching.Accumulate is %d, but a mini-batch has only %d prompts", b.Accumulate, b.Prompts/b.MiniBatches)
+	}
+	return nil
+}
+
+// OptimiserSteps is the number of optimiser steps per collection.
+func (b Batching) OptimiserSteps() int {
+	b = b.withDefaults()
+	return b.MiniBatches * b.Epochs
+}
+
+// String states the derived counts, as a trainer logs them at its start.
+func (b Batching) String() string {
+	b = b.withDefaults()
+	group := "the problems' number of"
+	per := ""
+	if b.GroupSize > 0 {
+		group = fmt.Sprint(b.GroupSize)
+		per = fmt.Sprintf(" = %d completions", b.Prompts*b.GroupSize)
+	}
+	return fmt.Sprintf("%d prompts × %s samples%s per collection; %d optimiser steps (%d epochs × %d mini-batches of %d prompts), each in %d passes",
+		b.Prompts, group, per, b.OptimiserSteps(), b.Epochs, b.MiniBatches, b.Prompts/b.MiniBatches, b.Accumulate)
+}

@@ -1,0 +1,119 @@
+package rl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// Recorder receives a trainer's metrics: one flat map per step.
+type Recorder interface {
+	Record(step int64, metrics map[string]float64) error
+}
+
+// RecorderFunc makes a Recorder of a function.
+type RecorderFunc func(step int64, metrics map[string]float64) error
+
+// Record calls f.
+func (f RecorderFunc) Record(step int64, metrics map[string]float64) error { return f(step, metrics) }
+
+// Config is all that a Trainer needs. Policy, Engine, Source, Estimator,
+// Credit, Objective, Aggregation, Batching and LR are required.
+type Config struct {
+	Policy Policy
+	Engine rollout.Engine
+	Source Source
+	// Reference is the frozen policy that KL terms compare with; required if
+	// the objective needs objective.Ref.
+	Reference Scorer
+
+	Estimator advantage.Estimator
+	// Credit is the step credit; sam.Outcome{} for none.
+	Credit      sam.Rule
+	Objective   objective.Objective
+	Aggregation objective.Aggregation
+
+	Batching Batching
+	// LR is the learning rate of each optimiser step, counted from 0.
+	LR func(step int64) float64
+	// MaxNorm clips the global gradient norm; 0 = no clipping.
+	MaxNorm float64
+	// Steps is the number of collections after which Run ends; 0 = when the
+	// source does.
+	Steps int64
+	// Seed is the run's seed; with step, prompt and sample it is each
+	// completion's random stream.
+	Seed uint64
+	// TrustRollout uses the engine's log-probs as Old instead of computing
+	// them before the first of several updates. It saves a pass and turns a
+	// mismatch between engine and policy into off-policy error.
+	TrustRollout bool
+	// MaskTruncated leaves completions that reached the length limit out of
+	// the loss (overlong filtering, DAPO arXiv:2503.14476).
+	MaskTruncated bool
+
+	// Eval is called after every EvalEvery-th step; its metrics are recorded
+	// with the step's under "eval/". Evaluate makes one of a problem list.
+	Eval      func(ctx context.Context, step int64) (map[string]float64, error)
+	EvalEvery int64
+	// Checkpoint, if set, is called after every CheckpointEvery-th step;
+	// usually it calls Trainer.Save.
+	Checkpoint      func(ctx context.Context, t *Trainer) error
+	CheckpointEvery int64
+	// OnRollouts, if set, sees every collection after credit was assigned
+	// and before the update. It must not change or keep it.
+	OnRollouts func(step int64, r *Rollouts) error
+
+	// Recorder receives each step's metrics; nil = none.
+	Recorder Recorder
+	// Logger receives start-up facts and warnings; nil = none.
+	Logger *slog.Logger
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Policy", c.Policy == nil}, {"Engine", c.Engine == nil}, {"Source", c.Source == nil},
+		{"Estimator", c.Estimator == nil}, {"Credit", c.Credit == nil}, {"Objective", c.Objective == nil},
+		{"Aggregation", c.Aggregation == nil}, {"LR", c.LR == nil},
+	} {
+		if f.missing {
+			errs = append(errs, fmt.Errorf("rl: Config.%s is missing", f.name))
+		}
+	}
+	if err := c.Batching.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	for _, f := range []struct {
+		name string
+		bad  bool
+	}{
+		{"MaxNorm", c.MaxNorm < 0}, {"Steps", c.Steps < 0}, {"EvalEvery", c.EvalEvery < 0}, {"CheckpointEvery", c.CheckpointEvery < 0},
+	} {
+		if f.bad {
+			errs = append(errs, fmt.Errorf("rl: Config.%s must not be negative", f.name))
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	needs := c.Objective.Needs()
+	if needs&objective.Ref != 0 && c.Reference == nil {
+		return errors.New("rl: the objective needs reference log-probs, but Config.Reference is missing")
+	}
+	if s, ok := c.Policy.(Supporter); ok {
+		if err := s.Supports(needs); err != nil {
+			return fmt.Errorf("rl: the policy does not support the objective: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package policytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Table is a bigram policy: a row of logits for every previous token. It is
+// its own engine, and updates by plain gradient descent.
+type Table struct {
+	vocab   int
+	text    func(id int32) string
+	end     int32
+	w, g    []float64 // [vocab×vocab], row = previous token
+	version int64
+	saved   map[string]tableState
+}
+
+type tableState struct {
+	w       []float64
+	version int64
+}
+
+// NewTable returns a table policy with uniform rows. text gives each token's
+// bytes (nil: a letter per token), and a completion ends with the token end
+// (-1 = only at its length limit).
+func NewTable(vocab int, text func(id int32) string, end int32) *Table {
+	if text == nil {
+		text = func(id int32) string { return string(rune('a' + id)) }
+	}
+	return &Table{
+		vocab: vocab, text: text, end: end,
+		w: make([]float64, vocab*vocab), g: make([]float64, vocab*vocab),
+		saved: map[string]tableState{},
+	}
+}
+
+// Randomize sets the logits to normal noise of the given scale.
+func (p *Table) Randomize(seed uint64, scale float64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	for i := range p.w {
+		p.w[i] = scale * r.NormFloat64()
+	}
+}
+
+// Logits returns the row of logits after token prev; changing it changes the policy.
+func (p *Table) Logits(prev int32) []float64 {
+	return p.w[int(prev)*p.vocab : (int(prev)+1)*p.vocab]
+}
+
+// logProbs writes the log-distribution after prev into dst and returns its entropy.
+func (p *Table) logProbs(dst []float64, prev int32, temperature float64) float64 {
+	row, top := p.Logits(prev), math.Inf(-1)
+	for v := range dst {
+		dst[v] = row[v] / temperature
+		top = max(top, dst[v])
+	}
+	z := 0.0
+	for _, x := range dst {
+		z += math.Exp(x - top)
+	}
+	logZ, h := top+math.Log(z), 0.0
+	for v := range dst {
+		dst[v] -= logZ
+		h -= math.Exp(dst[v]) * dst[v]
+	}
+	return h
+}
+
+// each calls f for every completion token with the token before it.
+func each(b *rl.Batch, f func(s *rl.Sample, t int, prev, token int32)) {
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		prompt := b.Prompts[s.Prompt]
+		prev := prompt[len(prompt)-1]
+		for t, token := range s.Tokens {
+			f(s, t, prev, token)
+			prev = token
+		}
+	}
+}
+
+func temperature(b *rl.Batch) float64 {
+	if b.Temperature == 0 {
+		return 1
+	}
+	return b.Temperature
+}
+
+// LogProbs implements rl.Scorer.
+func (p *Table) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	row := make([]float64, p.vocab)
+	for i := range b.Samples {
+		one := rl.Batch{Prompts: b.Prompts, Samples: b.Samples[i : i+1]}
+		each(&one, func(_ *rl.Sample, t int, prev, token int32) {
+			p.logProbs(row, prev, temperature(b))
+			dst[i][t] = row[token]
+		})
+	}
+	return nil
+}
+
+// ForwardBackward implements rl.Policy.
+func (p *Table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
+	defer func() {
+		if err != nil {
+			clear(p.g)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return 0, nil, err
+	}
+	if err := p.Supports(o.Needs()); err != nil {
+		return 0, nil, err
+	}
+	b.Prepare(o.Needs())
+	T, row := temperature(b), make([]float64, p.vocab)
+	each(b, func(s *rl.Sample, t int, prev, token int32) {
+		h := p.logProbs(row, prev, T)
+		s.LogP[t] = row[token]
+		if s.Entropy != nil {
+			s.Entropy[t] = h
+		}
+	})
+	if loss, m, err = rl.Evaluate(b, o); err != nil {
+		return 0, nil, err
+	}
+	each(b, func(s *rl.Sample, t int, prev, token int32) {
+		h := p.logProbs(row, prev, T)
+		g := p.g[int(prev)*p.vocab : (int(prev)+1)*p.vocab]
+		for v, lp := range row {
+			q := math.Exp(lp)
+			d := -q * s.Grad[t]
+			if int32(v) == token {
+				d += s.Grad[t]
+			}
+			if s.EntropyGrad != nil {
+				d -= s.EntropyGrad[t] * q * (lp + h)
+			}
+			g[v] += d / T
+		}
+	})
+	return loss, m, nil
+}
+
+// Step implements rl.Policy by gradient descent.
+func (p *Table) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return rl.StepInfo{}, err
+	}
+	n := 0.0
+	for _, g := range p.g {
+		n += g * g
+	}
+	info := rl.StepInfo{GradNorm: math.Sqrt(n)}
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		info.Skipped, info.Version = true, p.version
+		clear(p.g)
+		return info, nil
+	}
+	scale := o.LR
+	if o.MaxNorm > 0 && info.GradNorm > o.MaxNorm {
+		scale *= o.MaxNorm / info.GradNorm
+	}
+	for i, g := range p.g {
+		p.w[i] -= scale * g
+	}
+	clear(p.g)
+	p.version++
+	info.Version = p.version
+	return info, nil
+}
+
+// Save implements rl.Policy; the state stays in memory.
+func (p *Table) Save(_ context.Context, name string) (string, error) {
+	p.saved[name] = tableState{slices.Clone(p.w), p.version}
+	return name, nil
+}
+
+// Load implements rl.Policy.
+func (p *Table) Load(_ context.Context, ref string) error {
+	s, ok := p.saved[ref]
+	if !ok {
+		return fmt.Errorf("policytest: no state was saved as %q", ref)
+	}
+	copy(p.w, s.w)
+	p.version = s.version
+	clear(p.g)
+	return nil
+}
+
+// Supports implements rl.Supporter: candidates are beyond a table.
+func (p *Table) Supports(n objective.Inputs) error {
+	if n&objective.Candidates != 0 {
+		return errors.New("policytest: a table has no candidates")
+	}
+	return nil
+}
+
+// Generate implements rollout.Engine. It knows temperature and MaxTokens;
+// other sampling parameters are an error.
+func (p *Table) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+	for i, q := range reqs {
+		if len(q.Prompt) == 0 || q.N < 1 || q.Params.MaxTokens < 1 || q.Params.Temperature <= 0 ||
+			q.Params.TopK != 0 || q.Params.TopP != 0 || len(q.Params.Stop) > 0 {
+			return fmt.Errorf("policytest: request %d is not for a table: %+v", i, q)
+		}
+	}
+	for i, q := range reqs {
+		for n := range q.N {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := emit(p.sample(i, n, q)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Table) sample(request, index int, q rollout.Request) rollout.Completion {
+	c := rollout.Completion{Request: request, Index: index, Finish: rollout.Length, FirstVersion: p.version, LastVersion: p.version}
+	r := rand.New(rand.NewPCG(q.Stream[0]^q.Stream[1]<<20, q.Stream[2]<<20+uint64(index)))
+	row, unit := make([]float64, p.vocab), make([]float64, p.vocab)
+	prev := q.Prompt[len(q.Prompt)-1]
+	for range q.Params.MaxTokens {
+		p.logProbs(row, prev, q.Params.Temperature)
+		p.logProbs(unit, prev, 1)
+		token := draw(row, r.Float64())
+		c.Tokens = append(c.Tokens, token)
+		c.LogP = append(c.LogP, row[token])
+		c.LogPUnit = append(c.LogPUnit, unit[token])
+		if token != p.end {
+			c.Text += p.text(token)
+		}
+		c.Ends = append(c.Ends, len(c.Text))
+		if token == p.end {
+			c.Finish = rollout.Stopped
+			break
+		}
+		prev = token
+	}
+	return c
+}
+
+func draw(logp []float64, u float64) int32 {
+	for v, lp := range logp {
+		if u -= math.Exp(lp); u < 0 {
+			return int32(v)
+		}
+	}
+	return int32(len(logp) - 1)
+}

@@ -1,0 +1,149 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// mean is a running mean.
+type mean struct{ sum, n float64 }
+
+func (m *mean) add(v float64) { m.sum += v; m.n++ }
+
+func (m *mean) addBool(v bool) {
+	if v {
+		m.sum++
+	}
+	m.n++
+}
+
+// Summarize describes judged rollouts as metrics. A metric without any
+// observation is left out, never 0.
+//
+//	reward/<k>             mean of outcome reward k over scorable completions
+//	reward/<k>/unscorable  share of completions it could not score
+//	step/<name>/correct    share of correct among correct and incorrect verdicts
+//	step/<name>/unknown    share of steps that the rule could not judge
+//	step/<name>/broken     share that the policy broke
+//	malformed              share of completions that deviate from the template
+//	right_wrong_step       share of completions with reward 0 at its best
+//	                       value 1 and at least one incorrect step
+//	group/live             share of groups whose outcome rewards differ
+//	tokens                 completion tokens; tokens/mean per completion
+//	truncated              share of completions that reached the length limit
+//	failed                 samples that the engine could not deliver
+func Summarize(r *Rollouts) map[string]float64 {
+	means := map[string]*mean{}
+	at := func(name string) *mean {
+		if means[name] == nil {
+			means[name] = &mean{}
+		}
+		return means[name]
+	}
+	tokens := 0
+	for g := range r.Groups {
+		at("group/live").addBool(liveGroup(r.Groups[g]))
+		for i := range r.Groups[g] {
+			c := &r.Groups[g][i]
+			tokens += c.Tokens
+			at("tokens/mean").add(float64(c.Tokens))
+			at("malformed").addBool(c.Malformed)
+			at("truncated").addBool(r.Completions[g][i].Finish == rollout.Length)
+			for k, v := range c.Rewards {
+				name := fmt.Sprintf("reward/%d", k)
+				if !math.IsNaN(v) {
+					at(name).add(v)
+				}
+				at(name + "/unscorable").addBool(math.IsNaN(v))
+			}
+			wrong := false
+			for _, s := range c.Steps {
+				wrong = wrong || s.Verdict == advantage.Incorrect
+				name := "step/" + s.Name
+				if s.Verdict != advantage.Unknown {
+					at(name + "/correct").addBool(s.Verdict == advantage.Correct)
+				}
+				at(name + "/unknown").addBool(s.Verdict == advantage.Unknown)
+				at(name + "/broken").addBool(s.Broken)
+			}
+			if len(c.Rewards) > 0 && !math.IsNaN(c.Rewards[0]) && len(c.Steps) > 0 {
+				at("right_wrong_step").addBool(c.Rewards[0] >= 1 && wrong)
+			}
+		}
+	}
+	m := map[string]float64{"tokens": float64(tokens), "failed": float64(r.Failed)}
+	for name, v := range means {
+		if v.n > 0 {
+			m[name] = v.sum / v.n
+		}
+	}
+	return m
+}
+
+func liveGroup(g advantage.Group) bool {
+	for k := range maxRewards(g) {
+		lo, hi := math.Inf(1), math.Inf(-1)
+		for i := range g {
+			if k < len(g[i].Rewards) && !math.IsNaN(g[i].Rewards[k]) {
+				lo, hi = min(lo, g[i].Rewards[k]), max(hi, g[i].Rewards[k])
+			}
+		}
+		if hi-lo > 1e-9 {
+			return true
+		}
+	}
+	return false
+}
+
+func maxRewards(g advantage.Group) int {
+	n := 0
+	for i := range g {
+		n = max(n, len(g[i].Rewards))
+	}
+	return n
+}
+
+// creditMetrics adds what step credit did: the share of each step's tokens
+// that were masked, and the share of its advantage mass that was kept.
+func creditMetrics(m map[string]float64, s sam.Stats) {
+	for name, st := range s.Steps {
+		if n := st.Kept + st.Masked; n > 0 {
+			m["credit/"+name+"/masked"] = float64(st.Masked) / float64(n)
+		}
+		if st.MassBefore > 0 {
+			m["credit/"+name+"/mass_kept"] = st.MassAfter / st.MassBefore
+		}
+	}
+	if s.Completions > 0 {
+		m["credit/fully_masked"] = float64(s.FullyMasked) / float64(s.Completions)
+	}
+	if s.Groups > 0 {
+		m["group/dead"] = float64(s.DeadGroups) / float64(s.Groups)
+	}
+}
+
+func (u *UpdateInfo) metrics(m map[string]float64) {
+	m["loss"], m["grad_norm"] = u.Loss, u.GradNorm
+	m["optimiser_steps"], m["skipped"] = float64(u.Steps), float64(u.Skipped)
+	for k, v := range u.Metrics {
+		if v.Count > 0 {
+			m["objective/"+k] = v.Mean()
+		}
+	}
+}
+
+// EvaluateProblems samples and judges problems without training and
+// summarises them as Summarize does; its method value fits Config.Eval. The
+// same seed gives the same samples each time.
+func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem, seed uint64) (*Rollouts, map[string]float64, error) {
+	r, err := Collect(ctx, e, problems, [2]uint64{seed, math.MaxUint64})
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, Summarize(r), nil
+}

@@ -1,0 +1,289 @@
+package rl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Trainer trains a policy: Run is Step until the end, and Step is the
+// exported stages in a row. A trainer of one's own can call the stages itself.
+type Trainer struct {
+	c    Config
+	step int64 // collections done
+	opt  int64 // optimiser steps done
+	log  *slog.Logger
+}
+
+// NewTrainer checks the configuration; errors name every field that is wrong.
+// It publishes the policy's weights to the engine on the first Step.
+func NewTrainer(c Config) (*Trainer, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	c.Batching = c.Batching.withDefaults()
+	t := &Trainer{c: c, log: c.Logger}
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	t.log.Info("batch arithmetic", "counts", c.Batching.String())
+	return t, nil
+}
+
+// Steps is the number of collections done.
+func (t *Trainer) Steps() int64 { return t.step }
+
+// Run takes steps until Config.Steps are done, the source ends, or ctx does.
+func (t *Trainer) Run(ctx context.Context) error {
+	for t.c.Steps == 0 || t.step < t.c.Steps {
+		if _, err := t.Step(ctx); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Step does one collection and its updates, and returns the step's metrics.
+// It returns io.EOF, and does nothing, if the source has fewer problems left
+// than a collection takes.
+func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	problems, err := t.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.publish(ctx); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	r, err := Collect(ctx, t.c.Engine, problems, [2]uint64{t.c.Seed, uint64(t.step)})
+	if err != nil {
+		return nil, err
+	}
+	if r.Failed > 0 {
+		t.log.Warn("samples failed", "step", t.step, "failed", r.Failed, "first", r.FirstFailure)
+	}
+	collected := time.Now()
+	stats, err := r.Assign(t.c.Estimator, t.c.Credit)
+	if err != nil {
+		return nil, err
+	}
+	if t.c.OnRollouts != nil {
+		if err := t.c.OnRollouts(t.step, r); err != nil {
+			return nil, err
+		}
+	}
+	info, err := t.update(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if info.Skipped > 0 {
+		t.log.Warn("optimiser steps skipped: the gradient was not finite", "step", t.step, "skipped", info.Skipped)
+	}
+	t.step++
+
+	m := Summarize(r)
+	creditMetrics(m, stats)
+	info.metrics(m)
+	m["lr"] = t.c.LR(t.opt - 1)
+	m["time/collect_s"] = collected.Sub(start).Seconds()
+	m["time/update_s"] = time.Since(collected).Seconds()
+	return m, t.finish(ctx, m)
+}
+
+func (t *Trainer) next(ctx context.Context) ([]Problem, error) {
+	problems := make([]Problem, 0, t.c.Batching.Prompts)
+	for len(problems) < t.c.Batching.Prompts {
+		p, err := t.c.Source.Next(ctx)
+		if err != nil {
+			if errors.Is(err, io.EOF) && len(problems) > 0 {
+				t.log.Info("the source ended within a collection", "problems_left", len(problems))
+			}
+			return nil, err
+		}
+		if n := p.Request().N; t.c.Batching.GroupSize > 0 && n != t.c.Batching.GroupSize {
+			return nil, fmt.Errorf("rl: a problem asks for %d completions, Batching.GroupSize is %d", n, t.c.Batching.GroupSize)
+		}
+		problems = append(problems, p)
+	}
+	return problems, nil
+}
+
+// publish hands the policy's weights to the engine, if both can.
+func (t *Trainer) publish(ctx context.Context) error {
+	p, ok1 := t.c.Policy.(Publisher)
+	e, ok2 := t.c.Engine.(rollout.Refresher)
+	if !ok1 || !ok2 {
+		return nil
+	}
+	w, err := p.Publish(ctx)
+	if err != nil {
+		return fmt.Errorf("rl: publishing weights: %w", err)
+	}
+	if err := e.Refresh(ctx, w); err != nil {
+		return fmt.Errorf("rl: refreshing the engine's weights: %w", err)
+	}
+	return nil
+}
+
+// update goes through the collection Epochs times in MiniBatches parts.
+func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
+	parts, err := t.minibatches(ctx, r)
+	if err != nil {
+		return UpdateInfo{}, err
+	}
+	var total UpdateInfo
+	for range t.c.Batching.Epochs {
+		for _, b := range parts {
+			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate,
+				StepOptions{LR: t.c.LR(t.opt), MaxNorm: t.c.MaxNorm})
+			if err != nil {
+				return UpdateInfo{}, err
+			}
+			t.opt++
+			total.merge(info)
+		}
+	}
+	return total, nil
+}
+
+// minibatches makes the batches with fixed weights, Old and Ref filled in
+// before the first update changes the policy.
+func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error) {
+	n, groups := t.c.Batching.MiniBatches, len(r.Groups)
+	parts := make([]*Batch, 0, n)
+	for p := range n {
+		sub := r.Subset(p*groups/n, (p+1)*groups/n)
+		b := sub.Batch()
+		if len(b.Samples) == 0 {
+			return nil, errors.New("rl: a mini-batch is empty: every sample of its prompts failed")
+		}
+		if t.c.Batching.OptimiserSteps() > 1 {
+			if err := t.fillOld(ctx, b); err != nil {
+				return nil, err
+			}
+		}
+		if t.c.Objective.Needs()&objective.Ref != 0 {
+			if err := b.FillRef(ctx, t.c.Reference); err != nil {
+				return nil, fmt.Errorf("rl: reference log-probs: %w", err)
+			}
+		}
+		var live func(int) bool
+		if t.c.MaskTruncated {
+			finished := sub.finished()
+			live = func(i int) bool { return finished[i] }
+		}
+		if err := b.Weigh(t.c.Aggregation, live); err != nil {
+			return nil, fmt.Errorf("rl: %w", err)
+		}
+		parts = append(parts, b)
+	}
+	return parts, nil
+}
+
+func (t *Trainer) fillOld(ctx context.Context, b *Batch) error {
+	if !t.c.TrustRollout {
+		if err := b.FillOld(ctx, t.c.Policy); err != nil {
+			return fmt.Errorf("rl: log-probs before the update: %w", err)
+		}
+		return nil
+	}
+	for i := range b.Samples {
+		b.Samples[i].Old = b.Samples[i].Rollout
+	}
+	return nil
+}
+
+func (r *Rollouts) finished() []bool {
+	var out []bool
+	for _, cs := range r.Completions {
+		for i := range cs {
+			out = append(out, cs[i].Finish != rollout.Length)
+		}
+	}
+	return out
+}
+
+// finish runs what comes after a step: eval, metrics, checkpoint.
+func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
+	if t.c.Eval != nil && t.c.EvalEvery > 0 && t.step%t.c.EvalEvery == 0 {
+		if err := t.publish(ctx); err != nil {
+			return err
+		}
+		e, err := t.c.Eval(ctx, t.step)
+		if err != nil {
+			return fmt.Errorf("rl: eval after step %d: %w", t.step, err)
+		}
+		for k, v := range e {
+			m["eval/"+k] = v
+		}
+	}
+	if t.c.Recorder != nil {
+		if err := t.c.Recorder.Record(t.step, m); err != nil {
+			return fmt.Errorf("rl: recording step %d: %w", t.step, err)
+		}
+	}
+	if t.c.Checkpoint != nil && t.c.CheckpointEvery > 0 && t.step%t.c.CheckpointEvery == 0 {
+		if err := t.c.Checkpoint(ctx, t); err != nil {
+			return fmt.Errorf("rl: checkpoint after step %d: %w", t.step, err)
+		}
+	}
+	return nil
+}
+
+// state is what Save returns as JSON.
+type state struct {
+	Format int    `json:"format"`
+	Step   int64  `json:"step"`
+	Opt    int64  `json:"optimiser_step"`
+	Policy string `json:"policy"`
+	Source []byte `json:"source"`
+}
+
+const stateFormat = 1
+
+// Save stores the policy under name and returns the trainer's whole state,
+// small, for the caller to keep. A trainer of the same configuration that
+// restores it continues bit for bit, if policy, engine and source do.
+func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
+	ref, err := t.c.Policy.Save(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("rl: saving the policy: %w", err)
+	}
+	src, err := t.c.Source.State()
+	if err != nil {
+		return nil, fmt.Errorf("rl: the source's state: %w", err)
+	}
+	return json.Marshal(state{Format: stateFormat, Step: t.step, Opt: t.opt, Policy: ref, Source: src})
+}
+
+// Restore goes back to a state that Save returned.
+func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
+	var s state
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return fmt.Errorf("rl: trainer state: %w", err)
+	}
+	if s.Format != stateFormat || s.Step < 0 || s.Opt < 0 {
+		return fmt.Errorf("rl: trainer state has format %d, step %d, optimiser step %d; want format %d and no negative steps", s.Format, s.Step, s.Opt, stateFormat)
+	}
+	if err := t.c.Policy.Load(ctx, s.Policy); err != nil {
+		return fmt.Errorf("rl: loading the policy: %w", err)
+	}
+	if err := t.c.Source.Restore(s.Source); err != nil {
+		return fmt.Errorf("rl: restoring the source: %w", err)
+	}
+	t.step, t.opt = s.Step, s.Opt
+	return nil
+}

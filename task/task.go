@@ -1,0 +1,121 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Step is a reasoning step: what the prompt says of it, and the rule that
+// judges it.
+type Step[E any] struct {
+	prompt.Step[E]
+	// Rule scores the step; nil leaves its verdict unknown.
+	Rule reward.Rule[E]
+	// PassAt is the score from which the step counts as correct; 0 means 1.
+	PassAt float64
+}
+
+// Outcome is a named reward for the completion as a whole.
+type Outcome[E any] struct {
+	Name string
+	Rule reward.Rule[E]
+}
+
+// Definition is the one place where a task is written down.
+type Definition[E any] struct {
+	// System opens the prompt: who the model is and what it judges.
+	System string
+	// Steps are the reasoning steps in order; the last one states the final
+	// answer.
+	Steps []Step[E]
+	// Input writes the example into the prompt.
+	Input func(E) string
+	// Syntax is how steps are written; nil means prompt.Tagged{}.
+	Syntax prompt.Syntax
+	// Compact leaves instructions and criteria out of the prompt.
+	Compact bool
+
+	// Outcomes are the rewards of the whole completion, at least one. The
+	// first is the task's own; metrics such as "right" are taken from it.
+	Outcomes []Outcome[E]
+
+	// Encode turns an example into prompt tokens, usually by rendering the
+	// template and encoding the text (see Plain).
+	Encode func(t *prompt.Template[E], example E) []int32
+	// ID names an example in errors and logs; nil leaves requests unnamed.
+	ID func(E) string
+	// Group is the number of completions per example.
+	Group int
+	// Params are the sampling parameters.
+	Params rollout.Params
+	// Counter, if not nil, counts unscorable reasons per rule.
+	Counter *reward.Counter
+}
+
+// Plain makes an Encode of a text encoder: it renders the plain-text prompt.
+func Plain[E any](encode func(text string) []int32) func(*prompt.Template[E], E) []int32 {
+	return func(t *prompt.Template[E], e E) []int32 { return encode(t.Render(e)) }
+}
+
+// Task is a checked definition. It is safe for concurrent use if the
+// definition's functions and rules are.
+type Task[E any] struct {
+	def      Definition[E]
+	template *prompt.Template[E]
+	parser   prompt.Parser
+}
+
+// New checks a definition; the error lists everything that is wrong with it.
+func New[E any](d Definition[E]) (*Task[E], error) {
+	var errs []error
+	if len(d.Outcomes) == 0 {
+		errs = append(errs, errors.New("task: Definition.Outcomes is empty: a task needs an outcome reward"))
+	}
+	for i, o := range d.Outcomes {
+		if o.Name == "" || o.Rule == nil {
+			errs = append(errs, fmt.Errorf("task: Definition.Outcomes[%d] needs a name and a rule", i))
+		}
+	}
+	if d.Encode == nil {
+		errs = append(errs, errors.New("task: Definition.Encode is missing"))
+	}
+	if d.Group < 1 {
+		errs = append(errs, fmt.Errorf("task: Definition.Group is %d, need at least 1", d.Group))
+	}
+	t := &Task[E]{def: d, template: &prompt.Template[E]{System: d.System, Input: d.Input, Syntax: d.Syntax, Compact: d.Compact}}
+	for i, s := range d.Steps {
+		if s.PassAt < 0 {
+			errs = append(errs, fmt.Errorf("task: Definition.Steps[%d].PassAt is %v, must not be negative", i, s.PassAt))
+		}
+		t.template.Steps = append(t.template.Steps, s.Step)
+	}
+	if err := t.template.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("task: %w", err))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	t.parser = t.template.Parser()
+	return t, nil
+}
+
+// Template returns the task's prompt template. It must not be changed.
+func (t *Task[E]) Template() *prompt.Template[E] { return t.template }
+
+// Parser returns the parser of the task's completions.
+func (t *Task[E]) Parser() prompt.Parser { return t.parser }
+
+// With returns the task with another number of completions and other sampling
+// parameters, as evaluation wants them.
+func (t *Task[E]) With(group int, p rollout.Params) *Task[E] {
+	if group < 1 {
+		panic(fmt.Sprintf("task: a group of %d", group))
+	}
+	u := *t
+	u.def.Group, u.def.Params = group, p
+	return &u
+}
