@@ -1,6 +1,12 @@
 package sam
 
-import "github.com/stepwise-rl/stepwise/rl/advantage"
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
 
 // StepStats counts what step credit did to the tokens of one step, over a batch.
 type StepStats struct {
@@ -9,20 +15,138 @@ type StepStats struct {
 	// MassBefore and MassAfter are Σ|Adv| over the step's tokens before and
 	// after the rule.
 	MassBefore, MassAfter float64
-	// Outcome counts completions by the step's verdict and the sign of the
-	// outcome advantage: Outcome[verdict][0] negative, [1] zero, [2] positive.
+	// Broken counts the steps that the policy broke.
+	Broken int
+	// Outcome counts steps by their verdict, a broken one as incorrect, and
+	// the sign of the outcome advantage: Outcome[verdict][0] negative,
+	// [1] zero, [2] positive.
 	Outcome [3][3]int
 }
 
-// Stats is what a credit rule did to a batch. Stats of parts merge by addition.
+// Merge adds what o counted.
+func (s *StepStats) Merge(o StepStats) {
+	s.Kept += o.Kept
+	s.Masked += o.Masked
+	s.MassBefore += o.MassBefore
+	s.MassAfter += o.MassAfter
+	s.Broken += o.Broken
+	for v := range s.Outcome {
+		for sign := range s.Outcome[v] {
+			s.Outcome[v][sign] += o.Outcome[v][sign]
+		}
+	}
+}
+
+// Stats is what a credit rule did to a batch.
 type Stats struct {
 	// Steps holds one entry per step name.
 	Steps map[string]*StepStats
 	// Outside counts the tokens outside every step.
 	Outside StepStats
-	// Completions counts completions; FullyMasked those without a kept
-	// token; DeadGroups groups without any outcome advantage, and Groups all.
-	Completions, FullyMasked, DeadGroups, Groups int
+	// Completions counts completions, and FullyMasked those of them that have
+	// tokens, but none that is kept.
+	Completions, FullyMasked int
+	// Groups counts groups, and DeadGroups those without any outcome advantage.
+	Groups, DeadGroups int
 }
 
-var _ = advantage.Unknown
+// Merge adds what o counted: the stats of a batch are those of its parts,
+// merged.
+func (s *Stats) Merge(o Stats) {
+	s.Outside.Merge(o.Outside)
+	s.Completions += o.Completions
+	s.FullyMasked += o.FullyMasked
+	s.Groups += o.Groups
+	s.DeadGroups += o.DeadGroups
+	for name, st := range o.Steps {
+		s.step(name).Merge(*st)
+	}
+}
+
+// Names returns the names of the steps, sorted.
+func (s *Stats) Names() []string { return slices.Sorted(maps.Keys(s.Steps)) }
+
+func (s *Stats) step(name string) *StepStats {
+	st := s.Steps[name]
+	if st == nil {
+		if s.Steps == nil {
+			s.Steps = make(map[string]*StepStats)
+		}
+		st = new(StepStats)
+		s.Steps[name] = st
+	}
+	return st
+}
+
+// before counts what a completion holds before the rule.
+func (s *Stats) before(c completion) {
+	s.Completions++
+	for k := range c.Steps {
+		st := &c.Steps[k]
+		e := s.step(st.Name)
+		e.Outcome[judged(st)][1+sign(c.Scalar)]++
+		if st.Broken {
+			e.Broken++
+		}
+		e.MassBefore += mass(c.Adv[st.Start:st.End])
+	}
+	for t, k := range c.owner {
+		if k < 0 {
+			s.Outside.MassBefore += math.Abs(c.Adv[t])
+		}
+	}
+}
+
+// after counts what the rule made of it.
+func (s *Stats) after(c completion) {
+	kept := 0
+	count := func(e *StepStats, t int) {
+		e.MassAfter += math.Abs(c.Adv[t])
+		if c.Keep[t] {
+			e.Kept++
+			kept++
+		} else {
+			e.Masked++
+		}
+	}
+	for k := range c.Steps {
+		e := s.step(c.Steps[k].Name)
+		for t := c.Steps[k].Start; t < c.Steps[k].End; t++ {
+			count(e, t)
+		}
+	}
+	for t, k := range c.owner {
+		if k < 0 {
+			count(&s.Outside, t)
+		}
+	}
+	if kept == 0 && c.Tokens > 0 {
+		s.FullyMasked++
+	}
+}
+
+// judged is a step's verdict, with what the policy broke as incorrect.
+func judged(s *advantage.Step) advantage.Verdict {
+	if s.Broken {
+		return advantage.Incorrect
+	}
+	return s.Verdict
+}
+
+func mass(adv []float64) float64 {
+	m := 0.0
+	for _, a := range adv {
+		m += math.Abs(a)
+	}
+	return m
+}
+
+func sign(x float64) int {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
+}

@@ -1,0 +1,97 @@
+package advantage
+
+import (
+	"fmt"
+	"math"
+)
+
+// Combine says how the rewards of a completion become one number: their
+// weighted sum. The zero value adds them up and calls a completion unscorable
+// if any of them is.
+type Combine struct {
+	// Weights holds one factor per reward; nil = all 1. A reward of weight 0
+	// is not looked at, not even for whether it is unscorable.
+	Weights []float64
+	// SkipUnscorable leaves unscorable rewards out of the sum, so that only a
+	// completion whose rewards are all unscorable is unscorable (TRL). By
+	// default one unscorable reward makes the completion unscorable: a sum
+	// with a missing part is not comparable with a full one.
+	SkipUnscorable bool
+	// FoldShaping adds the sum of the completion's Shaping to its reward, as
+	// trainers do that put a KL penalty into the reward before they compare
+	// completions (verl, TRL's RLOO). The penalty then helps to decide the
+	// sign of the advantage; by default it does not (see AddShaping).
+	FoldShaping bool
+}
+
+// Reward returns the completion's combined reward, NaN if it is unscorable. A
+// completion without rewards is unscorable. It is an error if a reward is
+// infinite or if their number differs from that of the weights.
+func (m Combine) Reward(c *Completion) (float64, error) {
+	if m.Weights != nil && len(m.Weights) != len(c.Rewards) {
+		return 0, fmt.Errorf("%d rewards, want %d: one per weight", len(c.Rewards), len(m.Weights))
+	}
+	sum, judged := 0.0, false
+	for k, r := range c.Rewards {
+		w := 1.0
+		if m.Weights != nil {
+			w = m.Weights[k]
+		}
+		switch {
+		case w == 0:
+		case math.IsInf(r, 0):
+			return 0, fmt.Errorf("reward %d is %v, want a finite number or NaN (unscorable)", k, r)
+		case !math.IsNaN(r):
+			sum += w * r
+			judged = true
+		case !m.SkipUnscorable:
+			return math.NaN(), nil
+		}
+	}
+	if !judged {
+		return math.NaN(), nil
+	}
+	if m.FoldShaping && c.Shaping != nil {
+		if err := c.checkShaping(); err != nil {
+			return 0, err
+		}
+		for _, x := range c.Shaping {
+			sum += x
+		}
+	}
+	return sum, nil
+}
+
+// group writes the combined rewards of group number gi into dst.
+func (m Combine) group(dst []float64, gi int, g Group) error {
+	for i := range g {
+		r, err := m.Reward(&g[i])
+		if err != nil {
+			return at(gi, i, err)
+		}
+		dst[i] = r
+	}
+	return nil
+}
+
+// batch returns the combined rewards of all groups, end to end.
+func (m Combine) batch(batch []Group) ([]float64, error) {
+	n := 0
+	for _, g := range batch {
+		n += len(g)
+	}
+	rewards := make([]float64, n)
+	rest := rewards
+	for gi, g := range batch {
+		if err := m.group(rest[:len(g)], gi, g); err != nil {
+			return nil, err
+		}
+		rest = rest[len(g):]
+	}
+	return rewards, nil
+}
+
+// at says where in a batch an error lies.
+func at(group, completion int, err error) error {
+	return fmt.Errorf("advantage: group %d, completion %d: %w", group, completion, err)
+}

@@ -1,0 +1,38 @@
+package advantage
+
+import "fmt"
+
+// Broadcast sets Scalar and the advantage of every token to a, and keeps
+// every token. It allocates Adv and Keep if they do not fit. It panics if
+// Tokens is negative.
+func (c *Completion) Broadcast(a float64) {
+	c.allocate()
+	c.Scalar = a
+	for t := range c.Adv {
+		c.Adv[t] = a
+	}
+}
+
+// allocate makes Adv and Keep one entry per token, and keeps every token.
+func (c *Completion) allocate() {
+	if c.Tokens < 0 {
+		panic(fmt.Sprintf("advantage: Completion.Tokens is %d", c.Tokens))
+	}
+	if len(c.Adv) != c.Tokens {
+		c.Adv = make([]float64, c.Tokens)
+	}
+	if len(c.Keep) != c.Tokens {
+		c.Keep = make([]bool, c.Tokens)
+	}
+	for t := range c.Keep {
+		c.Keep[t] = true
+	}
+}
+
+// checkShaping returns an error if Shaping is neither absent nor one number per token.
+func (c *Completion) checkShaping() error {
+	if c.Shaping != nil && len(c.Shaping) != c.Tokens {
+		return fmt.Errorf("%d shaping rewards, want one per token: %d", len(c.Shaping), c.Tokens)
+	}
+	return nil
+}

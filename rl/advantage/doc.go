@@ -1,0 +1,39 @@
+// Package advantage says how good each completion of a group was, compared
+// with the others.
+//
+// A [Group] is the completions sampled from one prompt. An [Estimator] reads
+// their outcome rewards and writes, for every completion, one advantage
+// (Scalar) and its copy on each token (Adv). Step credit, in package sam,
+// then says which tokens deserve it.
+//
+// # Choosing an estimator
+//
+// Most estimators look at one group at a time and are written as a
+// [Normalizer], which [PerGroup] lifts to an Estimator:
+//
+//		est := advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
+//
+//	  - [GRPO] centres the rewards and divides by their spread, so that prompts
+//	    with rare successes weigh more per success.
+//	  - [DrGRPO] only centres them.
+//	  - [RLOO] compares each completion with the mean of the others: unbiased.
+//
+// Others need the whole batch, token counts or separate rewards and are
+// estimators of their own; each has a file with its paper, its formula and
+// what it does at the edges.
+//
+// # Edges that every estimator settles the same way
+//
+//   - A reward that could not be judged is NaN, never zero. A completion
+//     without a usable reward (see [Combine]) stays out of every statistic
+//     and gets advantage 0.
+//   - A dead group, one whose rewards are all equal up to rounding, gets
+//     exact zeros: float noise divided by a small ε is not a signal, and a
+//     credit rule must not take its sign. The tolerance is an option.
+//   - A group with a single usable reward has nothing to compare with and
+//     gets 0, unless [SingletonRaw] asks for what some trainers do.
+//   - An infinite reward is an error that names group and completion.
+//
+// Everything is computed in float64; nothing is allocated per token once Adv
+// and Keep have their length.
+package advantage

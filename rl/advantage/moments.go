@@ -1,0 +1,103 @@
+package advantage
+
+import "math"
+
+// DefaultTolerance is how far apart, relative to the larger of 1 and the
+// largest absolute reward, the rewards of a dead group may lie.
+const DefaultTolerance = 1e-9
+
+// Singleton says what a group gets that has a single usable reward.
+type Singleton uint8
+
+const (
+	// SingletonZero: advantage 0, as there is nothing to compare with.
+	SingletonZero Singleton = iota
+	// SingletonRaw: a baseline of 0 (and a spread of 1), so that the raw
+	// reward becomes the advantage (verl and SkyRL GRPO, rLLM).
+	SingletonRaw
+)
+
+// Std says how a standard deviation is estimated.
+type Std uint8
+
+const (
+	// Sample divides the sum of squares by n-1 (torch.std).
+	Sample Std = iota
+	// Population divides it by n (numpy.std).
+	Population
+)
+
+// moments are the statistics of a list of numbers, NaNs left out.
+type moments struct {
+	n        int
+	mean, m2 float64 // m2 is the sum of squared deviations
+	min, max float64
+}
+
+func momentsOf(xs []float64) moments {
+	m := moments{min: math.Inf(1), max: math.Inf(-1)}
+	for _, x := range xs {
+		if math.IsNaN(x) {
+			continue
+		}
+		m.n++
+		m.mean += x
+		m.min, m.max = min(m.min, x), max(m.max, x)
+	}
+	if m.n == 0 {
+		return m
+	}
+	m.mean /= float64(m.n)
+	for _, x := range xs {
+		if !math.IsNaN(x) {
+			m.m2 += (x - m.mean) * (x - m.mean)
+		}
+	}
+	return m
+}
+
+// noise is the difference up to which two of the numbers count as equal, for
+// a tolerance as the estimators' options state it: 0 means DefaultTolerance, a
+// negative one that only equal numbers are equal.
+func (m moments) noise(tolerance float64) float64 {
+	if tolerance < 0 {
+		return 0
+	}
+	if tolerance == 0 {
+		tolerance = DefaultTolerance
+	}
+	return tolerance * max(1, math.Abs(m.min), math.Abs(m.max))
+}
+
+// std is the standard deviation, 0 for fewer than two numbers.
+func (m moments) std(kind Std) float64 {
+	if m.n < 2 {
+		return 0
+	}
+	if kind == Population {
+		return math.Sqrt(m.m2 / float64(m.n))
+	}
+	return math.Sqrt(m.m2 / float64(m.n-1))
+}
+
+// centred is what the group-relative normalisers share. It writes
+// (x-mean)*scale(m), with an exact zero where x equals the mean up to the
+// tolerance, hence zeros for a dead group, and zeros for NaN. A singleton gets
+// zero or x*raw.
+func centred(dst, xs []float64, s Singleton, tolerance, raw float64, scale func(moments) float64) {
+	m := momentsOf(xs)
+	shift, factor, noise := m.mean, 0.0, m.noise(tolerance)
+	switch {
+	case m.n == 1 && s == SingletonRaw:
+		shift, factor = 0, raw
+	case m.n > 1:
+		factor = scale(m)
+	}
+	for i, x := range xs {
+		if d := x - shift; math.Abs(d) > noise {
+			dst[i] = d * factor
+		} else {
+			dst[i] = 0 // NaN, too
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package advantage
+
+import (
+	"fmt"
+	"math"
+)
+
+// ShapingFolder is an Estimator that may already have taken the Shaping
+// rewards into account.
+type ShapingFolder interface {
+	FoldsShaping() bool
+}
+
+// AddShaping adds each completion's Shaping to its Adv, unless est has already
+// folded it into its advantages. It comes after step credit, so that a KL
+// penalty never decides which steps are masked; masked tokens get it too,
+// because it does not depend on the task's verdict (what a masked token
+// contributes to the loss is the objective's choice).
+//
+// It is an error, naming group and completion, if Shaping is not one finite
+// number per token.
+func AddShaping(est Estimator, batch []Group) error {
+	if f, ok := est.(ShapingFolder); ok && f.FoldsShaping() {
+		return nil
+	}
+	for gi, g := range batch {
+		for i := range g {
+			c := &g[i]
+			if err := c.checkShaping(); err != nil {
+				return at(gi, i, err)
+			}
+			for t, x := range c.Shaping {
+				if math.IsNaN(x) || math.IsInf(x, 0) {
+					return at(gi, i, fmt.Errorf("shaping reward of token %d is %v, want a finite number", t, x))
+				}
+				c.Adv[t] += x
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+// Package sam gives each token of a completion the advantage that its
+// reasoning step deserves.
+//
+// An estimator of package advantage gives all tokens of a completion the same
+// advantage: a right answer praises its wrong steps, a wrong answer blames its
+// right ones. A [Rule] rewrites these advantages with the verdicts on the
+// steps:
+//
+//	if err := estimator.Estimate(batch); err != nil { … }
+//	stats, err := sam.Mask{}.Credit(batch)
+//	if err != nil { … }
+//	err = advantage.AddShaping(estimator, batch) // a KL penalty never decides a sign
+//
+// # The rules
+//
+//   - [Outcome]: no step credit, the control.
+//   - [Mask]: a good outcome reinforces only the steps that were right, a bad
+//     one punishes only those that were wrong.
+//
+// Rules that need no outcome:
+//
+//   - [StepGroup]: each step's reward, compared with the same step of the other
+//     completions.
+//
+// The idea of Mask, Stepwise Advantage Masking, is that of "Optimizing
+// Generative Ranking Relevance via Reinforcement Learning in Xiaohongshu
+// Search" (arXiv:2512.00968). Its public text gives no formula; the rule here
+// is SAM as reconstructed by this package, and no result of the paper's is
+// claimed for it.
+//
+// # Masked is not zero
+//
+// A masked token has Keep == false. Objectives with terms that do not multiply
+// the advantage (KL, entropy) and all denominators may treat it otherwise than
+// a token whose advantage is zero; see package objective.
+//
+// # What the rule cannot judge, and what the policy broke
+//
+// A step that the rule cannot judge (Unknown, or a NaN reward) keeps what the
+// outcome gives it. A step that the policy broke (missing, duplicate, out of
+// order, truncated, unparsable: Step.Broken) counts as wrong unless an option
+// says otherwise, because a policy that is trained finds every refuge. A step
+// that is missing has no token: its blame goes to the token where it should
+// have begun, Step.Start, or to the last token if the text ended there.
+package sam

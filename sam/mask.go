@@ -1,0 +1,215 @@
+package sam
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
+
+// Sign says for which outcomes Mask masks.
+type Sign uint8
+
+const (
+	// BothSigns: wrong steps of good outcomes and right steps of bad ones.
+	BothSigns Sign = iota
+	// PositiveOnly: only wrong steps of good outcomes. A bad outcome punishes
+	// all its steps.
+	PositiveOnly
+)
+
+// Broken says what Mask makes of a step that the policy broke.
+type Broken uint8
+
+const (
+	// BrokenIncorrect: it counts as incorrect, whatever its verdict. The
+	// other two are refuges, which training finds and widens.
+	BrokenIncorrect Broken = iota
+	// BrokenKeep: it keeps the outcome's advantage, as if unknown.
+	BrokenKeep
+	// BrokenMask: it is masked, whatever the sign, Sign and the leaks.
+	BrokenMask
+)
+
+// Mask is Stepwise Advantage Masking, as reconstructed here (idea:
+// arXiv:2512.00968). With the outcome advantage A_i of completion i and the
+// verdict v of the step to which token t belongs,
+//
+//	Â_{i,t} = A_{i,t} · m(sign A_i, v)
+//
+//	m(+, correct)   = 1     m(+, incorrect) = ℓ₊
+//	m(−, incorrect) = 1     m(−, correct)   = ℓ₋
+//	m(·, unknown)   = 1
+//
+// where both leaks ℓ are 0 by default: a good outcome reinforces only the
+// steps that were right, a bad one punishes only those that were wrong. A
+// completion with A_i = 0 is left alone and counts as kept.
+//
+// With 0/1 outcomes r and verdicts c, a baseline that leaves the completion
+// itself out and a success rate p, the gradient through a step is exactly that
+// of
+//
+//	E[a₊·(r∧c) + a₋·(r∨c)],  a₊ = 1−p, a₋ = p held fixed
+//
+// an AND on hard prompts and an OR on easy ones: on purpose not the gradient of
+// E[r]. With leaks the values of (r, c) are
+//
+//	(1,1): a₊ + a₋    (1,0): a₋ + ℓ₊·a₊    (0,1): a₋·(1−ℓ₋)    (0,0): 0
+//
+// Whose verdict it is, is the caller's choice (Step.Verdict). Judge a step by
+// its own truth: the final label says whether a step was right only where that
+// label is the step's own truth.
+//
+// With leaks ≥ 0 Mask never flips the sign of an advantage.
+type Mask struct {
+	// Sign is which outcomes are masked at all.
+	Sign Sign
+	// LeakPositive (ℓ₊) is the factor of incorrect steps of good outcomes,
+	// LeakNegative (ℓ₋) that of correct steps of bad ones. A leak of 0 clears
+	// Keep, any other leaves it set; a negative one flips the sign.
+	LeakPositive, LeakNegative float64
+	// Broken is what becomes of a step that the policy broke.
+	Broken Broken
+	// MaskFinal also masks in the final step. By default the step that states
+	// the answer keeps the outcome's advantage, which is about that answer:
+	// with graded outcomes a near miss may have A > 0 and be "incorrect". A
+	// final step that the policy broke is never exempt.
+	MaskFinal bool
+	// MaskOutside masks the tokens outside every step (text between steps,
+	// the end of the text); by default they keep the outcome's advantage.
+	MaskOutside bool
+	// Rescale, if not 0, multiplies what is left so that each completion keeps
+	// its total |advantage|, by at most this factor (at least 1). A completion
+	// with nothing left stays so.
+	Rescale float64
+	// Fill, if not nil, gives the completions of dead groups, which have no
+	// outcome advantage to mask, the credit of StepGroup with this normaliser.
+	Fill advantage.Normalizer
+}
+
+// Credit implements Rule.
+func (m Mask) Credit(batch []advantage.Group) (Stats, error) {
+	return m.credit(batch, judgeEach)
+}
+
+// judge rewrites the verdicts that the rule has read off the steps of c.
+type judge func(c completion, verdicts []advantage.Verdict)
+
+// judgeEach takes each step for what it is.
+func judgeEach(completion, []advantage.Verdict) {}
+
+func (m Mask) credit(batch []advantage.Group, j judge) (Stats, error) {
+	if m.Rescale != 0 && !(m.Rescale >= 1) {
+		return Stats{}, fmt.Errorf("sam: Rescale is %v, want 0 or a bound of at least 1", m.Rescale)
+	}
+	w := masker{Mask: m, judge: j}
+	var fill stepGroup
+	return eachGroup(batch, func(g []completion) {
+		if m.Fill != nil && dead(g) {
+			fill.credit(g, m.Fill, 0)
+			return
+		}
+		for _, c := range g {
+			if c.Scalar != 0 {
+				w.mask(c)
+			}
+		}
+	})
+}
+
+// masker is Mask with its working memory.
+type masker struct {
+	Mask
+	judge    judge
+	verdicts []advantage.Verdict
+	factors  []float64 // of the tokens outside, then of each step
+	anchors  []anchor
+}
+
+// anchor is a token that answers for a missing step, and its own step.
+type anchor struct {
+	token int
+	owner int32
+}
+
+// mask rewrites one completion, whose Scalar is not zero.
+func (m *masker) mask(c completion) {
+	m.weigh(c)
+	before := 0.0
+	if m.Rescale != 0 {
+		before = mass(c.Adv)
+	}
+	m.lendAnchors(c)
+	for t, k := range c.owner {
+		f := m.factors[k+1]
+		c.Adv[t] *= f
+		c.Keep[t] = c.Keep[t] && f != 0
+	}
+	m.returnAnchors(c)
+	if m.Rescale != 0 {
+		if after := mass(c.Adv); after > 0 {
+			f := min(before/after, m.Rescale)
+			for t := range c.Adv {
+				c.Adv[t] *= f
+			}
+		}
+	}
+}
+
+// weigh fills verdicts and factors.
+func (m *masker) weigh(c completion) {
+	m.verdicts = m.verdicts[:0]
+	for k := range c.Steps {
+		v := judged(&c.Steps[k])
+		if c.Steps[k].Broken && m.Broken == BrokenKeep {
+			v = advantage.Unknown
+		}
+		m.verdicts = append(m.verdicts, v)
+	}
+	m.judge(c, m.verdicts)
+
+	outside := 1.0
+	if m.MaskOutside {
+		outside = 0
+	}
+	m.factors = append(m.factors[:0], outside)
+	for k, v := range m.verdicts {
+		m.factors = append(m.factors, m.factor(c, k, v))
+	}
+}
+
+// factor is m(sign A, v) for step k, exemptions included.
+func (m *masker) factor(c completion, k int, v advantage.Verdict) float64 {
+	broken := c.Steps[k].Broken
+	switch {
+	case broken && m.Broken == BrokenMask:
+		return 0
+	case k == c.Final && !broken && !m.MaskFinal:
+		return 1
+	case v == advantage.Incorrect && c.Scalar > 0:
+		return m.LeakPositive
+	case v == advantage.Correct && c.Scalar < 0 && m.Sign == BothSigns:
+		return m.LeakNegative
+	}
+	return 1
+}
+
+// lendAnchors lets each missing step that is to blame have the token at which
+// it should have begun: at an anchor, incorrect wins.
+func (m *masker) lendAnchors(c completion) {
+	m.anchors = m.anchors[:0]
+	for k := range c.Steps {
+		s := &c.Steps[k]
+		blamed := m.verdicts[k] == advantage.Incorrect && !(s.Broken && m.Broken == BrokenMask)
+		if t := c.anchor(s); s.Start == s.End && blamed && t >= 0 {
+			m.anchors = append(m.anchors, anchor{t, c.owner[t]})
+			c.owner[t] = int32(k)
+		}
+	}
+}
+
+// returnAnchors undoes lendAnchors.
+func (m *masker) returnAnchors(c completion) {
+	for i := len(m.anchors) - 1; i >= 0; i-- {
+		c.owner[m.anchors[i].token] = m.anchors[i].owner
+	}
+}

@@ -1,0 +1,92 @@
+package sam
+
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
+
+// StepGroup gives each step its own reward, compared with the same step (by
+// name) of the other completions of the group; the outcome plays no part in
+// it:
+//
+//	Â_{i,t} = normalise({r_{j,k} : j in the group})_i   for t in step k
+//
+// The tokens that no judged step owns (text outside, steps that the rule
+// cannot judge) keep the outcome's advantage.
+//
+// With a leave-one-out normaliser the gradient through a step's tokens is that
+// of E[Σ_k r_k] as far as a step's tokens determine its own reward; what a
+// step does to later ones gets no credit (see ReturnToGo).
+//
+// Biased where the policy controls the number of steps and a step that was
+// left out would cost nothing: the baseline would then depend on the action.
+// So a missing step takes part with a reward of its own (BrokenReward), and
+// its advantage is added to that of the token where it should have begun.
+// A step that is not even listed in Completion.Steps was not asked for and
+// stays out.
+//
+// Steps of one name in one completion are one step with the worst of their
+// rewards. A step that no other completion has a reward for keeps the outcome's
+// advantage too, but if it is broken (a name of the policy's own making) only
+// its blame, never its praise.
+type StepGroup struct {
+	// Norm compares the rewards of one step across the group.
+	Norm advantage.Normalizer
+	// BrokenReward is the reward of a step that the policy broke, or the
+	// step's own if that is worse. The default, 0, fits rewards in [0, 1].
+	BrokenReward float64
+}
+
+// Credit implements Rule. It panics if Norm is nil.
+func (r StepGroup) Credit(batch []advantage.Group) (Stats, error) {
+	if r.Norm == nil {
+		panic("sam: StepGroup.Norm is nil")
+	}
+	var w stepGroup
+	return eachGroup(batch, func(g []completion) { w.credit(g, r.Norm, r.BrokenReward) })
+}
+
+// stepGroup is the working memory of StepGroup.
+type stepGroup struct {
+	criteria criteria
+	adv      [][]float64 // per name, one per completion
+}
+
+func (w *stepGroup) credit(g []completion, norm advantage.Normalizer, broken float64) {
+	w.criteria.collect(g, broken)
+	w.adv = matrix(w.adv, len(w.criteria.rewards), len(g))
+	for n, rewards := range w.criteria.rewards {
+		norm.Normalize(w.adv[n], rewards)
+	}
+	for i, c := range g {
+		for k := range c.Steps {
+			if a, ok := w.of(c, i, k); ok {
+				for t := c.Steps[k].Start; t < c.Steps[k].End; t++ {
+					c.Adv[t] = a
+				}
+			}
+		}
+		for k := range c.Steps {
+			s := &c.Steps[k]
+			if t := c.anchor(s); s.Start == s.End && t >= 0 {
+				if a, ok := w.of(c, i, k); ok {
+					c.Adv[t] += a
+				}
+			}
+		}
+	}
+}
+
+// of is the advantage of step k of completion i; false if it keeps the
+// outcome's.
+func (w *stepGroup) of(c completion, i, k int) (float64, bool) {
+	n := w.criteria.of[i][k]
+	switch {
+	case w.criteria.counts[n] > 1:
+		return w.adv[n][i], !math.IsNaN(w.criteria.rewards[n][i])
+	case c.Steps[k].Broken:
+		return min(c.Scalar, 0), true
+	}
+	return 0, false
+}
