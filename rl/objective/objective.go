@@ -1,12 +1,13 @@
 package objective
 
-// Inputs is a set of what an objective needs beyond current log-probs and advantages.
+// Inputs is a set of what an objective reads beyond current log-probs and
+// advantages.
 type Inputs uint8
 
 const (
 	// Old log-probs: those of the policy before the first inner epoch.
 	Old Inputs = 1 << iota
-	// Ref log-probs: those of the frozen reference policy.
+	// Ref log-probs: those of the frozen reference policy (or of a teacher).
 	Ref
 	// Rollout log-probs: those the sampling engine reported.
 	Rollout
@@ -43,7 +44,8 @@ type Sequence struct {
 }
 
 // Candidate holds K tokens per position with the teacher's log-probs, for
-// losses that compare distributions. Slices are [tokens*K], position-major.
+// losses that compare distributions. Slices are [tokens*K], position-major:
+// candidate k of position t has index t*K+k.
 type Candidate struct {
 	K       int
 	IDs     []int32
@@ -52,42 +54,31 @@ type Candidate struct {
 	Grad    []float64 // d(loss)/d(LogP), added to by Eval
 }
 
-// Sum is a metric that survives splitting a batch: a sum and what it is to be
-// divided by.
-type Sum struct{ Sum, Count float64 }
-
-// Mean is Sum/Count, and 0 for an empty one.
-func (s Sum) Mean() float64 {
-	if s.Count == 0 {
-		return 0
-	}
-	return s.Sum / s.Count
-}
-
-// Metrics is a set of named sums, merged by addition.
-type Metrics map[string]Sum
-
-// Add adds v to the metric's sum and n to its count.
-func (m Metrics) Add(name string, v, n float64) {
-	s := m[name]
-	m[name] = Sum{s.Sum + v, s.Count + n}
-}
-
-// Merge adds every metric of o to m.
-func (m Metrics) Merge(o Metrics) {
-	for k, s := range o {
-		m.Add(k, s.Sum, s.Count)
-	}
-}
-
 // Objective is a loss as a function of per-token log-probs (and entropies).
 type Objective interface {
-	// Needs lists the inputs without which Eval returns an error.
+	// Needs lists the inputs that Eval reads. Without one of them Eval
+	// returns an error; only Old may be absent (see Sequence).
 	Needs() Inputs
 	// Eval returns the sequence's share of the loss, adds its gradient to
 	// s.Grad (and s.EntropyGrad, s.Cand.Grad), and adds to m. Values at
 	// positions whose weights are 0 are never read. A non-finite value at a
-	// live position is an error that names the position.
+	// live position is an error that names the position. After an error the
+	// gradients are undefined.
 	// Eval may be called concurrently for different sequences and metrics.
 	Eval(s *Sequence, m Metrics) (loss float64, err error)
+}
+
+// Validator is an objective that can tell bad settings before the first step;
+// every objective of this package is one. Eval returns the same error.
+type Validator interface {
+	// Validate returns an error that names the first bad setting.
+	Validate() error
+}
+
+// validate checks a part of a composed objective.
+func validate(o Objective) error {
+	if v, ok := o.(Validator); ok {
+		return v.Validate()
+	}
+	return nil
 }

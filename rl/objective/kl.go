@@ -1,0 +1,106 @@
+package objective
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// KL is a term that holds the policy near the reference:
+//
+//	L = Beta·k(d),  ∂L/∂logπ = Beta·k'(d),  d = logπ - logref
+//
+// weighted by KLWeight, with the estimator k of Kind. A masked token counts if
+// its KLWeight is not 0, that is under Stay and LeaveLoss.
+type KL struct {
+	// Kind is the estimator; GRPO (DeepSeekMath, arXiv:2402.03300) has K3.
+	Kind Kind
+	// Beta is the coefficient. 0 only measures.
+	Beta float64
+	// StraightThrough keeps the value of Kind and takes the gradient of K2,
+	// that of KL(π‖ref): verl's "k1+" and "k3+".
+	StraightThrough bool
+	// Importance multiplies the estimate by the ratio r = π/π_old, which is
+	// differentiated too: ∂L/∂logπ = Beta·r·(k' + k). With K3 that is an
+	// unbiased gradient of KL(π‖ref) on samples of π_old (DeepSeek-V3.2,
+	// arXiv:2512.02556; TRL's use_bias_correction_kl). Not together with
+	// StraightThrough.
+	Importance bool
+	// LogRatioClamp limits d to ± itself (verl, SkyRL: 20), and ValueClamp
+	// the estimate (verl, SkyRL, OpenRLHF: 10). Beyond either the gradient
+	// is 0, but for StraightThrough's. 0 = none, as in TRL.
+	LogRatioClamp, ValueClamp float64
+}
+
+// Needs returns Ref, and Old if Importance is set.
+func (k KL) Needs() Inputs {
+	if k.Importance {
+		return Ref | Old
+	}
+	return Ref
+}
+
+// Validate returns an error that names the first bad setting.
+func (k KL) Validate() error {
+	if !k.Kind.valid() {
+		return fmt.Errorf("objective: KL.Kind is %v, want K1, K2, K3 or KAbs", k.Kind)
+	}
+	if k.StraightThrough && k.Importance {
+		return errors.New("objective: KL.StraightThrough and KL.Importance are both set, want at most one")
+	}
+	return cmp.Or(
+		checkNonNegative("KL.Beta", k.Beta),
+		checkNonNegative("KL.LogRatioClamp", k.LogRatioClamp),
+		checkNonNegative("KL.ValueClamp", k.ValueClamp),
+	)
+}
+
+// estimate returns the estimate at log-ratio d and its derivative.
+func (k KL) estimate(d float64) (v, dv float64) {
+	x, cut := clamp(d, k.LogRatioClamp)
+	v, dv = k.Kind.at(x)
+	v, cutValue := clamp(v, k.ValueClamp)
+	switch {
+	case k.StraightThrough:
+		dv = d
+	case cut || cutValue:
+		dv = 0
+	}
+	return v, dv
+}
+
+// Eval implements Objective.
+func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	if err := k.Validate(); err != nil {
+		return 0, err
+	}
+	if err := s.checkRegularizer(k.Needs()); err != nil {
+		return 0, err
+	}
+	var sum, n float64
+	for t, w := range s.KLWeight {
+		if w == 0 {
+			continue
+		}
+		d := s.LogP[t] - s.Ref[t]
+		v, dv := k.estimate(d)
+		sum += v
+		n++
+		if k.Importance && s.Old != nil {
+			r := math.Exp(s.LogP[t] - s.Old[t])
+			v, dv = v*r, (dv+v)*r
+		} else if k.Importance {
+			dv += v // r = 1
+		}
+		if !finite(d + v + dv) {
+			return 0, s.blame(t, k.Needs())
+		}
+		loss += w * k.Beta * v
+		s.Grad[t] += w * k.Beta * dv
+	}
+	if n > 0 {
+		m.Add("kl", sum, n)
+	}
+	return loss, nil
+}

@@ -1,0 +1,80 @@
+package objective
+
+import "fmt"
+
+// PPO is the clipped surrogate of Schulman et al., "Proximal Policy
+// Optimization Algorithms" (arXiv:1707.06347), with separate bounds on both
+// sides ("clip-higher", DAPO, arXiv:2503.14476). With ratio r = π/π_old and
+// advantage A the loss of a token is
+//
+//	L = max(-A·r, -A·clip(r, 1-ClipLow, 1+ClipHigh))
+//	∂L/∂logπ = -A·r where the first is the larger or both are equal, else 0
+//
+// so that a ratio is held only on the side to which the advantage pushes it:
+// above for A > 0, below for A < 0. On the other side a negative advantage has
+// no bound; DualClip sets one.
+//
+// A masked token contributes nothing.
+type PPO struct {
+	// ClipLow and ClipHigh are the distances of the bounds from 1, both
+	// positive. Usual: 0.2 and 0.2, or 0.28 above. ClipLow = 1 or more and
+	// ClipHigh = +Inf switch a side off.
+	ClipLow, ClipHigh float64
+	// DualClip bounds the loss of tokens with A < 0 at -A·DualClip (Ye et
+	// al., arXiv:1912.09729); greater than 1, 0 = off. verl always has 3,
+	// OpenRLHF and SkyRL have it on request.
+	DualClip float64
+	// LogRatioClamp limits log r to ± itself before exp and stops the
+	// gradient beyond (verl, SkyRL and OpenRLHF: 20); 0 = none, as in TRL.
+	LogRatioClamp float64
+}
+
+// TwoSidedPPO returns TRL's two-sided clip (INTELLECT-2, arXiv:2505.07291): the
+// ratio is cut at delta in the unclipped branch, L = -min(min(r, delta)·A,
+// clip(r, 1-low, 1+high)·A), which for any delta > 1 is a dual clip.
+func TwoSidedPPO(low, high, delta float64) PPO {
+	return PPO{ClipLow: low, ClipHigh: min(high, delta-1), DualClip: max(delta, 1+high)}
+}
+
+// Needs returns Old.
+func (PPO) Needs() Inputs { return Old }
+
+// Validate returns an error that names the first bad setting.
+func (p PPO) Validate() error {
+	if err := checkClip("PPO", p.ClipLow, p.ClipHigh, p.LogRatioClamp); err != nil {
+		return err
+	}
+	if p.DualClip != 0 && !(p.DualClip > 1) {
+		return fmt.Errorf("objective: PPO.DualClip is %v, want more than 1, or 0 for none", p.DualClip)
+	}
+	return nil
+}
+
+// checkClip checks the settings that clipped objectives share.
+func checkClip(name string, low, high, logRatioClamp float64) error {
+	if !(low > 0) || !(high > 0) {
+		return fmt.Errorf("objective: %s.ClipLow and ClipHigh are %v and %v, want positive distances from 1 such as 0.2", name, low, high)
+	}
+	return checkNonNegative(name+".LogRatioClamp", logRatioClamp)
+}
+
+// Eval implements Objective.
+func (p PPO) Eval(s *Sequence, m Metrics) (float64, error) {
+	if err := p.Validate(); err != nil {
+		return 0, err
+	}
+	return sumTokens(p, p.LogRatioClamp, s, m)
+}
+
+func (p PPO) token(_, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
+	low, high := 1-p.ClipLow, 1+p.ClipHigh
+	switch {
+	case a > 0 && r > high:
+		return -a * high, 0, 0, clipHigh
+	case a < 0 && r < low:
+		return -a * low, 0, 0, clipLow
+	case a < 0 && p.DualClip > 0 && r > p.DualClip:
+		return -a * p.DualClip, 0, 0, clipDual
+	}
+	return -a * r, -a, 0, inside
+}
