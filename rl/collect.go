@@ -144,6 +144,9 @@ func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Rule) (sam.Stats, 
 	if err != nil {
 		return sam.Stats{}, fmt.Errorf("rl: %w", err)
 	}
+	if err := advantage.AddShaping(est, r.Groups); err != nil {
+		return sam.Stats{}, fmt.Errorf("rl: %w", err)
+	}
 	return stats, nil
 }
 

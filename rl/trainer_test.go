@@ -1,0 +1,226 @@
+package rl_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+func run(t *testing.T, c rl.Config) {
+	t.Helper()
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.NoError(t, tr.Run(t.Context()))
+}
+
+func TestTrainingRaisesTheReward(t *testing.T) {
+	// A uniform table has 0.2. The bigram has other fixed points in which the
+	// first token is wrong and the second right for some prompts; only step
+	// credit tells them from the solution.
+	for _, c := range []struct {
+		name   string
+		credit sam.Rule
+		least  float64
+	}{{"outcome", sam.Outcome{}, 0.5}, {"mask", sam.Mask{}, 0.9}} {
+		t.Run(c.name, func(t *testing.T) {
+			config, p := setup()
+			config.Credit, config.Steps = c.credit, 150
+			run(t, config)
+			r, m, err := rl.EvaluateProblems(t.Context(), p, problems(64), 5)
+			require.NoError(t, err)
+			require.Greater(t, m["reward/0"], c.least)
+			require.Len(t, r.Groups, vocab)
+		})
+	}
+}
+
+func TestResumeContinuesBitForBit(t *testing.T) {
+	record := func(c *rl.Config) *[]map[string]float64 {
+		var all []map[string]float64
+		c.Recorder = rl.RecorderFunc(func(_ int64, m map[string]float64) error {
+			delete(m, "time/collect_s")
+			delete(m, "time/update_s")
+			all = append(all, m)
+			return nil
+		})
+		return &all
+	}
+	c, p := setup()
+	c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
+	whole := record(&c)
+	var saved []byte
+	c.CheckpointEvery = 3
+	c.Checkpoint = func(ctx context.Context, t *rl.Trainer) (err error) {
+		if t.Steps() == 3 {
+			saved, err = t.Save(ctx, "at 3")
+		}
+		return err
+	}
+	run(t, c)
+	want := logits(p)
+
+	c.Checkpoint = nil
+	c.Source = &rl.SliceSource{Problems: problems(8), Seed: 1}
+	rest := record(&c)
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.NoError(t, tr.Restore(t.Context(), saved))
+	require.EqualValues(t, 3, tr.Steps())
+	require.NoError(t, tr.Run(t.Context()))
+	require.Equal(t, want, logits(p))
+	require.Equal(t, (*whole)[3:], *rest)
+}
+
+func TestAccumulationChangesNoNumber(t *testing.T) {
+	var got [][]float64
+	for _, n := range []int{1, 2, 4} {
+		c, p := setup()
+		c.Batching.Accumulate = n
+		run(t, c)
+		got = append(got, logits(p))
+	}
+	require.InDeltaSlice(t, got[0], got[1], 1e-12)
+	require.InDeltaSlice(t, got[0], got[2], 1e-12)
+}
+
+func TestInnerEpochsUseTheLogProbsBeforeTheFirst(t *testing.T) {
+	for _, trust := range []bool{false, true} {
+		c, _ := setup()
+		c.Batching.Epochs, c.TrustRollout, c.Steps = 3, trust, 1
+		spy := &ratios{Objective: c.Objective}
+		c.Objective = spy
+		run(t, c)
+		require.Len(t, spy.old, 3)
+		require.InDelta(t, 0, spy.diff[0], 1e-12, "first epoch: on policy")
+		require.Greater(t, spy.diff[1], 1e-3, "later epochs: off it")
+		require.Equal(t, spy.old[0], spy.old[2], "Old does not move")
+	}
+}
+
+// ratios notes, per epoch, the first sequence's Old and its largest |log-ratio|.
+type ratios struct {
+	objective.Objective
+	n    int
+	old  [][]float64
+	diff []float64
+}
+
+func (r *ratios) Eval(s *objective.Sequence, m objective.Metrics) (float64, error) {
+	if r.n%32 == 0 {
+		r.old = append(r.old, append([]float64(nil), s.Old...))
+		r.diff = append(r.diff, 0)
+	}
+	r.n++
+	for t := range s.LogP {
+		r.diff[len(r.diff)-1] = max(r.diff[len(r.diff)-1], math.Abs(s.LogP[t]-s.Old[t]))
+	}
+	return r.Objective.Eval(s, m)
+}
+
+func TestRunEndsWithTheSource(t *testing.T) {
+	c, _ := setup()
+	c.Source, c.Steps = &rl.SliceSource{Problems: problems(8), Epochs: 2}, 0
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.NoError(t, tr.Run(t.Context()))
+	require.EqualValues(t, 2, tr.Steps(), "10 problems make two collections of 4")
+}
+
+func TestMaskTruncatedLeavesNothingToLearn(t *testing.T) {
+	c, _ := setup() // every completion of the table ends at its length limit
+	c.MaskTruncated = true
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	_, err = tr.Step(t.Context())
+	require.ErrorContains(t, err, "live token")
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	_, err := rl.NewTrainer(rl.Config{MaxNorm: -1})
+	for _, field := range []string{"Policy", "Engine", "Source", "Estimator", "Credit", "Objective", "Aggregation", "LR", "Batching.Prompts", "MaxNorm"} {
+		require.ErrorContains(t, err, field)
+	}
+	c, _ := setup()
+	c.Objective = needing{c.Objective, objective.Ref}
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, "Config.Reference")
+	c.Objective = needing{c.Objective, objective.Candidates}
+	c.Reference = c.Policy
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, "candidates")
+
+	c, _ = setup()
+	c.Batching.GroupSize = 7
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorContains(t, tr.Run(t.Context()), "asks for 8 completions, Batching.GroupSize is 7")
+}
+
+type needing struct {
+	objective.Objective
+	n objective.Inputs
+}
+
+func (n needing) Needs() objective.Inputs { return n.n }
+
+func TestBatchArithmeticIsLogged(t *testing.T) {
+	var buf bytes.Buffer
+	c, _ := setup()
+	c.Batching = rl.Batching{Prompts: 12, GroupSize: 8, MiniBatches: 3, Epochs: 2, Accumulate: 4}
+	c.Logger = slog.New(slog.NewTextHandler(&buf, nil))
+	_, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.Contains(t, buf.String(), "12 prompts × 8 samples = 96 completions per collection; 6 optimiser steps (2 epochs × 3 mini-batches of 4 prompts), each in 4 passes")
+
+	for _, bad := range []rl.Batching{{}, {Prompts: 5, MiniBatches: 2}, {Prompts: 4, MiniBatches: 2, Accumulate: 3}, {Prompts: 4, Epochs: -1}} {
+		require.Error(t, bad.Validate(), "%+v", bad)
+	}
+}
+
+func TestEvalIsRecordedAndItsErrorEndsTheRun(t *testing.T) {
+	c, p := setup()
+	c.EvalEvery = 4
+	c.Eval = func(ctx context.Context, step int64) (map[string]float64, error) {
+		_, m, err := rl.EvaluateProblems(ctx, p, problems(4), 9)
+		return m, err
+	}
+	var with []int64
+	c.Recorder = rl.RecorderFunc(func(step int64, m map[string]float64) error {
+		if _, ok := m["eval/reward/0"]; ok {
+			with = append(with, step)
+		}
+		return nil
+	})
+	run(t, c)
+	require.Equal(t, []int64{4, 8}, with)
+
+	broken := errors.New("no eval today")
+	c.Eval = func(context.Context, int64) (map[string]float64, error) { return nil, broken }
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorIs(t, tr.Run(t.Context()), broken)
+}
+
+func TestRestoreRefusesForeignState(t *testing.T) {
+	c, _ := setup()
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	for _, bad := range []string{"", "{}", `{"format":1,"step":-1}`, `{"format":1,"policy":"never saved"}`} {
+		require.Error(t, tr.Restore(t.Context(), []byte(bad)), bad)
+	}
+	saved, err := tr.Save(t.Context(), "x")
+	require.NoError(t, err)
+	c.Source = &rl.SliceSource{Problems: problems(8)[:2]}
+	other, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorContains(t, other.Restore(t.Context(), saved), "5 problems")
+}
