@@ -16,11 +16,17 @@
 //   - [Outcome]: no step credit, the control.
 //   - [Mask]: a good outcome reinforces only the steps that were right, a bad
 //     one punishes only those that were wrong.
-//
-// Rules that need no outcome:
-//
+//   - [Prefix]: the same, with every step from the first wrong one on as wrong.
 //   - [StepGroup]: each step's reward, compared with the same step of the other
-//     completions.
+//     completions; [StepLOO] is its unbiased form.
+//   - [ReturnToGo]: each token gets the rewards of its own and all later steps.
+//   - [Blend]: a weighted mean of two rules.
+//   - [OutcomePlusVerdict]: the verdicts' information without placement, the
+//     second control.
+//
+// Only Outcome, Mask with leaks that are not negative, and Prefix likewise
+// promise never to flip the sign of an advantage. Mask and Prefix have nothing
+// to say about a group without outcome advantage, unless Mask.Fill is set.
 //
 // The idea of Mask, Stepwise Advantage Masking, is that of "Optimizing
 // Generative Ranking Relevance via Reinforcement Learning in Xiaohongshu

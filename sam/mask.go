@@ -140,9 +140,11 @@ func (m *masker) mask(c completion) {
 	}
 	m.lendAnchors(c)
 	for t, k := range c.owner {
-		f := m.factors[k+1]
-		c.Adv[t] *= f
-		c.Keep[t] = c.Keep[t] && f != 0
+		if f := m.factors[k+1]; f != 0 {
+			c.Adv[t] *= f
+		} else {
+			c.Adv[t], c.Keep[t] = 0, false
+		}
 	}
 	m.returnAnchors(c)
 	if m.Rescale != 0 {
@@ -160,7 +162,7 @@ func (m *masker) weigh(c completion) {
 	m.verdicts = m.verdicts[:0]
 	for k := range c.Steps {
 		v := judged(&c.Steps[k])
-		if c.Steps[k].Broken && m.Broken == BrokenKeep {
+		if c.Steps[k].Broken && m.Broken != BrokenIncorrect {
 			v = advantage.Unknown
 		}
 		m.verdicts = append(m.verdicts, v)
