@@ -1,0 +1,171 @@
+package backendtest
+
+import (
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
+)
+
+// Fill queues the operation.
+func (b *Async) Fill(dst tensor.Buffer, v float32) {
+	b.do(func(in []tensor.Buffer) { b.inner.Fill(in[0], v) }, dst)
+}
+
+// Copy queues the operation.
+func (b *Async) Copy(dst, src tensor.Buffer) {
+	shape.Copy(dst, src)
+	b.do(func(in []tensor.Buffer) { b.inner.Copy(in[0], in[1]) }, dst, src)
+}
+
+// Axpy queues the operation.
+func (b *Async) Axpy(dst tensor.Buffer, alpha float32, x tensor.Buffer) {
+	shape.Axpy(dst, x)
+	b.do(func(in []tensor.Buffer) { b.inner.Axpy(in[0], alpha, in[1]) }, dst, x)
+}
+
+// SumSquares queues the operation.
+func (b *Async) SumSquares(dst, x tensor.Buffer) {
+	shape.SumSquares(dst)
+	b.do(func(in []tensor.Buffer) { b.inner.SumSquares(in[0], in[1]) }, dst, x)
+}
+
+// MatMul queues the operation.
+func (b *Async) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
+	shape.MatMul(m, n, k, x, y, c)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.MatMul(opA, opB, m, n, k, alpha, in[0], in[1], beta, in[2])
+	}, x, y, c)
+}
+
+// AddBias queues the operation.
+func (b *Async) AddBias(x, bias tensor.Buffer, rows, cols int) {
+	shape.AddBias(x, bias, rows, cols)
+	b.do(func(in []tensor.Buffer) { b.inner.AddBias(in[0], in[1], rows, cols) }, x, bias)
+}
+
+// SumRows queues the operation.
+func (b *Async) SumRows(dst, x tensor.Buffer, rows, cols int) {
+	shape.SumRows(dst, x, rows, cols)
+	b.do(func(in []tensor.Buffer) { b.inner.SumRows(in[0], in[1], rows, cols) }, dst, x)
+}
+
+// Gather queues the operation.
+func (b *Async) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
+	shape.Gather(dst, src, idx, cols)
+	idx = slices.Clone(idx)
+	b.do(func(in []tensor.Buffer) { b.inner.Gather(in[0], in[1], idx, cols) }, dst, src)
+}
+
+// Scatter queues the operation.
+func (b *Async) Scatter(dst, src tensor.Buffer, idx []int32, cols int) {
+	shape.Scatter(dst, src, idx, cols)
+	idx = slices.Clone(idx)
+	b.do(func(in []tensor.Buffer) { b.inner.Scatter(in[0], in[1], idx, cols) }, dst, src)
+}
+
+// ScatterAdd queues the operation.
+func (b *Async) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
+	shape.ScatterAdd(dst, src, idx, cols)
+	idx = slices.Clone(idx)
+	b.do(func(in []tensor.Buffer) { b.inner.ScatterAdd(in[0], in[1], idx, cols) }, dst, src)
+}
+
+// RMSNorm queues the operation.
+func (b *Async) RMSNorm(y, inv, x, w tensor.Buffer, rows, cols int, eps float32) {
+	shape.RMSNorm(y, inv, x, w, rows, cols)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.RMSNorm(in[0], in[1], in[2], in[3], rows, cols, eps)
+	}, y, inv, x, w)
+}
+
+// RMSNormGrad queues the operation.
+func (b *Async) RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int) {
+	shape.RMSNormGrad(dx, dw, dy, x, w, inv, rows, cols)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.RMSNormGrad(in[0], in[1], in[2], in[3], in[4], in[5], rows, cols)
+	}, dx, dw, dy, x, w, inv)
+}
+
+// RoPE queues the operation.
+func (b *Async) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int, inverse bool) {
+	shape.RoPE(x, pos, freq, heads, headDim)
+	pos, freq = slices.Clone(pos), slices.Clone(freq)
+	b.do(func(in []tensor.Buffer) { b.inner.RoPE(in[0], pos, freq, heads, headDim, inverse) }, x)
+}
+
+// Attend queues the operation.
+func (b *Async) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.Attend(out, lse, q, k, v, a)
+	a = cloneAttention(a)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.Attend(in[0], in[1], in[2], in[3], in[4], a)
+	}, out, lse, q, k, v)
+}
+
+// AttendGrad queues the operation.
+func (b *Async) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
+	a = cloneAttention(a)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.AttendGrad(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8], a)
+	}, dq, dk, dv, dout, out, lse, q, k, v)
+}
+
+func cloneAttention(a *tensor.Attention) *tensor.Attention {
+	c := *a
+	c.Segments = slices.Clone(a.Segments)
+	return &c
+}
+
+// AttendCache queues the operation.
+func (b *Async) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
+	shape.AttendCache(out, q, kCache, vCache, d)
+	c := *d
+	c.Spans = make([][]tensor.Span, len(d.Spans))
+	for i, spans := range d.Spans {
+		c.Spans[i] = slices.Clone(spans)
+	}
+	b.do(func(in []tensor.Buffer) {
+		b.inner.AttendCache(in[0], in[1], in[2], in[3], &c)
+	}, out, q, kCache, vCache)
+}
+
+// SwiGLU queues the operation.
+func (b *Async) SwiGLU(y, gate, up tensor.Buffer) {
+	shape.SwiGLU(y, gate, up)
+	b.do(func(in []tensor.Buffer) { b.inner.SwiGLU(in[0], in[1], in[2]) }, y, gate, up)
+}
+
+// SwiGLUGrad queues the operation.
+func (b *Async) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.SwiGLUGrad(dgate, dup, dy, gate, up)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.SwiGLUGrad(in[0], in[1], in[2], in[3], in[4])
+	}, dgate, dup, dy, gate, up)
+}
+
+// LogProb queues the operation.
+func (b *Async) LogProb(logp, entropy, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProb(logp, entropy, logits, targets, vocab)
+	targets = slices.Clone(targets)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.LogProb(in[0], in[1], in[2], targets, vocab, invTemp)
+	}, logp, entropy, logits)
+}
+
+// LogProbGrad queues the operation.
+func (b *Async) LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProbGrad(logits, dlogp, dentropy, targets, vocab)
+	targets = slices.Clone(targets)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.LogProbGrad(in[0], in[1], in[2], targets, vocab, invTemp)
+	}, logits, dlogp, dentropy)
+}
+
+// AdamW queues the operation.
+func (b *Async) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
+	shape.AdamW(p, g, m, v, o)
+	c := *o
+	b.do(func(in []tensor.Buffer) { b.inner.AdamW(in[0], in[1], in[2], in[3], &c) }, p, g, m, v)
+}
