@@ -1,10 +1,16 @@
 package prompt
 
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
 // StepSpec is the part of a step that its written form depends on.
 type StepSpec struct {
-	Name string
+	Name string `json:"name"`
 	// Answers lists the allowed answers; empty allows any non-empty answer.
-	Answers []string
+	Answers []string `json:"answers,omitempty"`
 }
 
 // Syntax is how steps are written down. One value explains the format to the
@@ -14,11 +20,55 @@ type Syntax interface {
 	// Explain returns the part of the prompt that tells the model how to
 	// write the steps.
 	Explain(steps []StepSpec) string
+	// Marks returns the strings of which the format is made, each once, so
+	// that a tokenizer of one's own can give each a token.
+	Marks(steps []StepSpec) []string
 	// Write returns step i of steps with its reasoning and answer as a
-	// well-formed completion writes it. It panics if the answer is not
-	// allowed or the reasoning would break the format.
-	Write(steps []StepSpec, i int, reasoning, answer string) string
+	// well-formed completion writes it. It returns an error if the answer is
+	// not allowed, or if the parser would not read back the same step.
+	Write(steps []StepSpec, i int, reasoning, answer string) (string, error)
 	// Parser returns the parser for completions of these steps. It panics on
-	// an empty list and on empty or duplicate names.
+	// an empty list and on names that are empty, not valid UTF-8, or not
+	// unique.
 	Parser(steps []StepSpec) Parser
+}
+
+func checkSpecs(steps []StepSpec) error {
+	if len(steps) == 0 {
+		return errors.New("prompt: a template needs at least one step")
+	}
+	first := make(map[string]int, len(steps))
+	for i, s := range steps {
+		if s.Name == "" {
+			return fmt.Errorf("prompt: step %d has no name", i)
+		}
+		if !utf8.ValidString(s.Name) {
+			return fmt.Errorf("prompt: step %d: the name %q is not valid UTF-8", i, s.Name)
+		}
+		if j, ok := first[s.Name]; ok {
+			return fmt.Errorf("prompt: steps %d and %d are both named %q", j, i, s.Name)
+		}
+		first[s.Name] = i
+	}
+	return nil
+}
+
+func mustBeValid(steps []StepSpec) {
+	if err := checkSpecs(steps); err != nil {
+		panic(err.Error())
+	}
+}
+
+// readBack returns text, which is step spec as a syntax wrote it, if the same
+// syntax reads it back. Thus no syntax needs a list of what reasoning and
+// answers must not hold.
+func readBack(syntax Syntax, spec StepSpec, text, answer string) (string, error) {
+	t := syntax.Parser([]StepSpec{spec}).Parse(text, nil)
+	if t.Malformed() {
+		return "", fmt.Errorf("prompt: step %q would be malformed: %s", spec.Name, t.Problems[0])
+	}
+	if got := t.Steps[0].Answer; got != answer {
+		return "", fmt.Errorf("prompt: step %q: the answer %q would be read back as %q", spec.Name, answer, got)
+	}
+	return text, nil
 }

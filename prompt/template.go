@@ -1,5 +1,12 @@
 package prompt
 
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Message is one chat message. Role is "system", "user" or "assistant".
 type Message struct{ Role, Content string }
 
@@ -38,7 +45,84 @@ type Template[E any] struct {
 	Input func(E) string
 	// Syntax is how steps are written; nil means Tagged{}.
 	Syntax Syntax
-	// Compact leaves instructions and criteria out of the rendered prompt,
-	// for small models that learn them by heart.
+	// Compact leaves the steps (instructions, criteria and the form of the
+	// answers) out of the rendered prompt, for small models that learn them
+	// by heart.
 	Compact bool
+}
+
+// Written is what a teacher writes for one step.
+type Written struct{ Reasoning, Answer string }
+
+// Specs returns the part of the steps that their written form depends on.
+func (t *Template[E]) Specs() []StepSpec {
+	specs := make([]StepSpec, len(t.Steps))
+	for i, s := range t.Steps {
+		specs[i] = StepSpec{Name: s.Name, Answers: s.Answers}
+	}
+	return specs
+}
+
+// Parser returns the parser for the template's completions. It panics if the
+// template has no steps or their names are not valid; see Validate.
+func (t *Template[E]) Parser() Parser { return t.syntax().Parser(t.Specs()) }
+
+// Marks returns the strings of which well-formed completions are made besides
+// reasoning and answers, so that a tokenizer can give each a token of its own.
+func (t *Template[E]) Marks() []string { return t.syntax().Marks(t.Specs()) }
+
+// Write returns the completion that holds these steps, one for each of the
+// template's and a line apart. The error names the step whose answer is not
+// allowed or whose reasoning would break the format.
+func (t *Template[E]) Write(steps []Written) (string, error) {
+	if len(steps) != len(t.Steps) {
+		return "", fmt.Errorf("prompt: %d steps written, but the template has %d", len(steps), len(t.Steps))
+	}
+	specs, lines := t.Specs(), make([]string, len(steps))
+	for i, w := range steps {
+		var err error
+		if lines[i], err = t.syntax().Write(specs, i, w.Reasoning, w.Answer); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// Validate returns an error that names the step or field that is wrong: a
+// template needs Input and at least one step; names of steps must be unique and
+// not empty, names of criteria too within their step; and every allowed answer
+// must be one that the syntax can write.
+func (t *Template[E]) Validate() error {
+	specs := t.Specs()
+	if err := checkSpecs(specs); err != nil {
+		return err
+	}
+	if t.Input == nil {
+		return errors.New("prompt: the template has no Input")
+	}
+	for i, s := range t.Steps {
+		named := make(map[string]bool, len(s.Criteria))
+		for j, c := range s.Criteria {
+			if c.Name == "" || named[c.Name] {
+				return fmt.Errorf("prompt: step %q: the name %q of criterion %d is empty or not unique", s.Name, c.Name, j)
+			}
+			named[c.Name] = true
+		}
+		for j, a := range s.Answers {
+			if slices.Contains(s.Answers[:j], a) {
+				return fmt.Errorf("prompt: step %q allows the answer %q twice", s.Name, a)
+			}
+			if _, err := t.syntax().Write(specs, i, "", a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *Template[E]) syntax() Syntax {
+	if t.Syntax == nil {
+		return Tagged{}
+	}
+	return t.Syntax
 }

@@ -1,0 +1,184 @@
+package prompt
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// found is one step as a syntax found it in the text, before it is known what
+// the other steps make of it.
+type found struct {
+	name     string // as written; "" if the syntax writes no names
+	index    int    // in the template; -1 = unknown to it
+	bytes    Range
+	closed   bool
+	boxes    int   // answer marks that open in it
+	boxOpen  bool  // the last of them is not closed
+	answer   Range // trimmed content of the last closed one
+	answered bool  // there is a closed one
+}
+
+// readAnswer looks for answer marks in the part of the text that belongs to f.
+func (f *found) readAnswer(text string, inside Range) {
+	for from := inside.Start; ; {
+		b, ok := nextBox(text, from, inside.End)
+		if !ok {
+			return
+		}
+		f.boxes++
+		if !b.closed {
+			f.boxOpen = true
+			return
+		}
+		f.answer, f.answered = trim(text, b.inner), true
+		from = b.bytes.End
+	}
+}
+
+// problem is something wrong at a byte offset.
+type problem struct {
+	offset int
+	text   string
+}
+
+// assemble makes the trace of what was found, which must be in the order of
+// the text.
+func assemble(specs []StepSpec, text string, ends []int, steps []found, problems []problem) Trace {
+	checkEnds(text, ends)
+	tokens := tokenEnds(ends)
+	t := Trace{Text: text, Tokens: len(ends), Steps: make([]Span, len(specs)), Final: len(specs) - 1}
+	report := func(offset int, format string, args ...any) {
+		problems = append(problems, problem{offset, fmt.Sprintf(format, args...)})
+	}
+
+	first := make([]*found, len(specs))
+	for i := range steps {
+		f := &steps[i]
+		switch {
+		case f.index < 0:
+			report(f.bytes.Start, "surplus step %.40q", f.name)
+			t.Extra = append(t.Extra, span(f, f.name, Surplus, text, tokens))
+		case first[f.index] != nil:
+			name := specs[f.index].Name
+			report(f.bytes.Start, "step %q occurs again", name)
+			t.Extra = append(t.Extra, span(f, name, Duplicate, text, tokens))
+		default:
+			first[f.index] = f
+		}
+	}
+
+	latest := -1 // where the last of the earlier steps begins
+	for k, f := range first {
+		if f == nil {
+			continue
+		}
+		name, status := specs[k].Name, OK
+		if offset, fault := badAnswer(f, specs[k].Answers, text); f.closed && fault != "" {
+			status = BadAnswer
+			report(offset, "step %q %s", name, fault)
+		}
+		if f.bytes.Start < latest {
+			status = OutOfOrder
+			report(f.bytes.Start, "step %q begins before an earlier step", name)
+		}
+		if !f.closed {
+			status = Truncated
+			report(f.bytes.End, "step %q is not closed", name)
+		}
+		latest = max(latest, f.bytes.Start)
+		t.Steps[k] = span(f, name, status, text, tokens)
+	}
+
+	place := len(text)
+	for k, f := range slices.Backward(first) {
+		if f != nil {
+			place = f.bytes.Start
+			continue
+		}
+		report(place, "step %q is missing", specs[k].Name)
+		f = &found{index: k, bytes: Range{place, place}}
+		t.Steps[k] = span(f, specs[k].Name, Missing, text, tokens)
+	}
+
+	slices.SortStableFunc(problems, func(a, b problem) int { return a.offset - b.offset })
+	for _, p := range problems {
+		t.Problems = append(t.Problems, fmt.Sprintf("byte %d: %s", p.offset, p.text))
+	}
+	return t
+}
+
+func span(f *found, name string, status Status, text string, tokens tokenEnds) Span {
+	answer := f.answer
+	if !f.answered {
+		answer = Range{f.bytes.End, f.bytes.End}
+	}
+	return Span{
+		Name: name, Index: f.index, Status: status,
+		Bytes: f.bytes, Tokens: tokens.beginningIn(f.bytes),
+		Answer: text[answer.Start:answer.End], AnswerBytes: answer, AnswerTokens: tokens.touching(answer),
+	}
+}
+
+// badAnswer says where and how the answer of f is not one that the template
+// allows; the fault is "" if it is.
+func badAnswer(f *found, allowed []string, text string) (offset int, fault string) {
+	answer := text[f.answer.Start:f.answer.End]
+	switch {
+	case f.boxes == 0:
+		return f.bytes.End, "states no answer"
+	case f.boxes > 1:
+		return f.bytes.End, fmt.Sprintf("states %d answers", f.boxes)
+	case f.boxOpen:
+		return f.bytes.End, "does not close its answer"
+	case answer == "":
+		return f.answer.Start, "states an empty answer"
+	case len(allowed) > 0 && !slices.Contains(allowed, answer):
+		return f.answer.Start, fmt.Sprintf("answers %.40q, which is not one of %s", answer, strings.Join(allowed, ", "))
+	}
+	return 0, ""
+}
+
+// checkEnds panics if ends are not the ends of tokens that make up the text.
+func checkEnds(text string, ends []int) {
+	if ends == nil {
+		return
+	}
+	last := 0
+	for i, end := range ends {
+		if end < last {
+			panic(fmt.Sprintf("prompt: token %d ends at byte %d, before its start at byte %d", i, end, last))
+		}
+		last = end
+	}
+	if last != len(text) {
+		panic(fmt.Sprintf("prompt: the tokens end at byte %d, the text at byte %d", last, len(text)))
+	}
+}
+
+// tokenEnds maps bytes to tokens; token i ends at byte tokenEnds[i].
+type tokenEnds []int
+
+// from returns the first token that begins at byte offset or later.
+func (e tokenEnds) from(offset int) int {
+	if offset <= 0 {
+		return 0
+	}
+	// Token i+1 begins where token i ends.
+	i := sort.SearchInts(e, offset)
+	return min(i+1, len(e))
+}
+
+// beginningIn returns the tokens that begin in r.
+func (e tokenEnds) beginningIn(r Range) Range {
+	return Range{e.from(r.Start), e.from(r.End)}
+}
+
+// touching returns the tokens that hold a byte of r.
+func (e tokenEnds) touching(r Range) Range {
+	if r.Empty() {
+		return e.beginningIn(r)
+	}
+	return Range{sort.SearchInts(e, r.Start+1), e.from(r.End)}
+}

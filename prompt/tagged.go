@@ -1,0 +1,168 @@
+package prompt
+
+import "strings"
+
+const (
+	tagOpen    = `<step name="`
+	tagOpenEnd = `">`
+	tagClose   = `</step>`
+)
+
+// Tagged writes every step between tags that carry its name, with the answer
+// in a box:
+//
+//	<step name="rules">The note names the place. \boxed{1}</step>
+//
+// In names, the characters &, ", < and > are written &amp;, &quot;, &lt; and
+// &gt;; all others stand for themselves, so that a name has exactly one written
+// form and any other is a Surplus step.
+//
+// Steps do not nest. A step ends with its closing tag; failing that, it is
+// Truncated, and ends where the next opening tag begins or with the text. A
+// closing tag without a step is a problem of the completion, but belongs to no
+// step. Anything that is not exactly a tag is plain text, and text outside
+// steps, boxes included, is never judged.
+//
+// Tags go before boxes: a tag inside a box ends the step, and leaves the box
+// unclosed. A step states its answer in exactly one box; a box runs to the
+// brace that balances its own, so an answer may hold balanced braces. The tags
+// work on bytes, and need not stand on valid UTF-8.
+type Tagged struct{}
+
+// Explain shows the form of each step with its allowed answers.
+func (Tagged) Explain(steps []StepSpec) string {
+	var b strings.Builder
+	b.WriteString("Write the steps in this order and in exactly this form. State each step's answer once, in its box:")
+	for _, s := range steps {
+		b.WriteString("\n" + openTag(s.Name) + "reasoning " + boxOpen + placeholder(s.Answers) + boxClose + tagClose)
+	}
+	return b.String()
+}
+
+// Marks returns the opening tag of each step, the closing tag, and the marks
+// of the box.
+func (Tagged) Marks(steps []StepSpec) []string {
+	marks := make([]string, 0, len(steps)+3)
+	for _, s := range steps {
+		marks = append(marks, openTag(s.Name))
+	}
+	return append(marks, tagClose, boxOpen, boxClose)
+}
+
+// Write returns the step with its tags. The reasoning must hold no tag and no
+// box; braces in the answer must be balanced.
+func (t Tagged) Write(steps []StepSpec, i int, reasoning, answer string) (string, error) {
+	text := openTag(steps[i].Name) + beforeBox(reasoning) + boxOpen + answer + boxClose + tagClose
+	return readBack(t, steps[i], text, answer)
+}
+
+// Parser returns the parser of tagged steps.
+func (Tagged) Parser(steps []StepSpec) Parser {
+	mustBeValid(steps)
+	p := &taggedParser{specs: steps, index: make(map[string]int, len(steps))}
+	for i, s := range steps {
+		p.index[escapeName.Replace(s.Name)] = i
+	}
+	return p
+}
+
+type taggedParser struct {
+	specs []StepSpec
+	index map[string]int // by the name as written
+}
+
+func (p *taggedParser) Parse(text string, ends []int) Trace {
+	var steps []found
+	var problems []problem
+	var open *found // the step that is being read
+	var inside int  // where its opening tag ends
+
+	// end ends the open step: its answer is looked for up to byte to, and
+	// its bytes run to byte end.
+	end := func(to, end int) {
+		open.readAnswer(text, Range{inside, to})
+		open.bytes.End = end
+		open = nil
+	}
+	for from := 0; ; {
+		t, ok := nextTag(text, from)
+		if !ok {
+			break
+		}
+		from = t.bytes.End
+		switch {
+		case !t.closing:
+			if open != nil {
+				end(t.bytes.Start, t.bytes.Start)
+			}
+			index, known := p.index[t.name]
+			if !known {
+				index = -1
+			} else {
+				t.name = p.specs[index].Name
+			}
+			steps = append(steps, found{name: t.name, index: index, bytes: t.bytes})
+			open, inside = &steps[len(steps)-1], t.bytes.End
+		case open != nil:
+			open.closed = true
+			end(t.bytes.Start, t.bytes.End)
+		default:
+			problems = append(problems, problem{t.bytes.Start, "closing tag without a step"})
+		}
+	}
+	if open != nil {
+		end(len(text), len(text))
+	}
+	return assemble(p.specs, text, ends, steps, problems)
+}
+
+// tag is an opening or a closing tag.
+type tag struct {
+	bytes   Range
+	closing bool
+	name    string // of an opening tag, as written
+}
+
+// nextTag finds the first tag that begins at byte from or later.
+func nextTag(text string, from int) (tag, bool) {
+	for {
+		i := strings.IndexByte(text[from:], '<')
+		if i < 0 {
+			return tag{}, false
+		}
+		start := from + i
+		rest := text[start:]
+		if strings.HasPrefix(rest, tagClose) {
+			return tag{bytes: Range{start, start + len(tagClose)}, closing: true}, true
+		}
+		if name, ok := strings.CutPrefix(rest, tagOpen); ok {
+			// A written name holds none of these, so the search ends at the
+			// next tag at the latest, and parsing stays linear.
+			if n := strings.IndexAny(name, `"<>`); n >= 0 && strings.HasPrefix(name[n:], tagOpenEnd) {
+				end := start + len(tagOpen) + n + len(tagOpenEnd)
+				return tag{bytes: Range{start, end}, name: name[:n]}, true
+			}
+		}
+		from = start + 1
+	}
+}
+
+var escapeName = strings.NewReplacer("&", "&amp;", `"`, "&quot;", "<", "&lt;", ">", "&gt;")
+
+func openTag(name string) string { return tagOpen + escapeName.Replace(name) + tagOpenEnd }
+
+// placeholder stands for an answer in an explanation.
+func placeholder(answers []string) string {
+	if len(answers) == 0 {
+		return "answer"
+	}
+	return strings.Join(answers, " or ")
+}
+
+// beforeBox sets reasoning apart from the box that follows it.
+func beforeBox(reasoning string) string {
+	if reasoning == "" {
+		return ""
+	}
+	return reasoning + " "
+}
