@@ -262,4 +262,3 @@ func LoadEncoder(b tensor.Backend, dir string) (*Encoder, error) {
 	}
 	return e, nil
 }
-
