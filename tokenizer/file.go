@@ -1,0 +1,107 @@
+package tokenizer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The tokenizer.json of Hugging Face's tokenizers library. A field that is
+// not listed here is refused, because it may change the ids.
+type (
+	file struct {
+		Version       string          `json:"version"`
+		Truncation    json.RawMessage `json:"truncation"`
+		Padding       json.RawMessage `json:"padding"`
+		AddedTokens   []fileAdded     `json:"added_tokens"`
+		Normalizer    json.RawMessage `json:"normalizer"`
+		PreTokenizer  json.RawMessage `json:"pre_tokenizer"`
+		PostProcessor json.RawMessage `json:"post_processor"`
+		Decoder       json.RawMessage `json:"decoder"`
+		Model         json.RawMessage `json:"model"`
+	}
+	fileAdded struct {
+		ID         int32  `json:"id"`
+		Content    string `json:"content"`
+		SingleWord bool   `json:"single_word"`
+		LStrip     bool   `json:"lstrip"`
+		RStrip     bool   `json:"rstrip"`
+		Normalized bool   `json:"normalized"`
+		Special    bool   `json:"special"`
+	}
+	fileByteLevel struct {
+		Type           string `json:"type"`
+		AddPrefixSpace bool   `json:"add_prefix_space"`
+		TrimOffsets    bool   `json:"trim_offsets"`
+		UseRegex       *bool  `json:"use_regex"` // absent in older files: true
+	}
+	fileBPE struct {
+		Type                    string      `json:"type"` // absent in older files
+		Dropout                 *float64    `json:"dropout"`
+		UnkToken                *string     `json:"unk_token"` // never used: every byte is a token
+		ContinuingSubwordPrefix *string     `json:"continuing_subword_prefix"`
+		EndOfWordSuffix         *string     `json:"end_of_word_suffix"`
+		FuseUnk                 bool        `json:"fuse_unk"` // as UnkToken
+		ByteFallback            bool        `json:"byte_fallback"`
+		IgnoreMerges            bool        `json:"ignore_merges"`
+		Vocab                   fileVocab   `json:"vocab"`
+		Merges                  []fileMerge `json:"merges"`
+	}
+)
+
+// fileVocab maps spellings to ids; it is written in the order of the ids.
+type fileVocab map[string]int32
+
+// MarshalJSON implements json.Marshaler.
+func (v fileVocab) MarshalJSON() ([]byte, error) {
+	keys := make([]string, 0, len(v))
+	for k := range v {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Compare(v[a], v[b]) })
+	var out bytes.Buffer
+	out.WriteByte('{')
+	for i, k := range keys {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		key, err := encode(k)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&out, "%s:%d", key, v[k])
+	}
+	out.WriteByte('}')
+	return out.Bytes(), nil
+}
+
+// fileMerge is a pair; older files write it as one string with a space.
+type fileMerge [2]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *fileMerge) UnmarshalJSON(data []byte) error {
+	var pair []string
+	var joined string
+	if json.Unmarshal(data, &joined) == nil {
+		pair = strings.Split(joined, " ")
+	} else if err := json.Unmarshal(data, &pair); err != nil {
+		return err
+	}
+	if len(pair) != 2 || pair[0] == "" || pair[1] == "" {
+		return fmt.Errorf("model.merges: %.80s is not a pair of tokens", data)
+	}
+	*m = fileMerge(pair)
+	return nil
+}
+
+// encode is json.Marshal without the escapes that only HTML needs.
+func encode(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}

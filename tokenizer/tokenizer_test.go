@@ -1,0 +1,192 @@
+package tokenizer_test
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stepwise-rl/stepwise/tokenizer"
+)
+
+func TestAddedTokens(t *testing.T) {
+	tok := trainOurs(t)
+	end, ok := tok.ID("<|end|>")
+	require.True(t, ok)
+	require.Equal(t, int32(0), end)
+	step, ok := tok.ID("<step")
+	require.True(t, ok)
+
+	ids, ends := tok.EncodeOffsets("é<step<|end|>\n")
+	newline, _ := tok.ID("\n")
+	e, ok := tok.ID("é")
+	require.True(t, ok)
+	require.Equal(t, []int32{e, step, end, newline}, ids)
+	require.Equal(t, []int{2, 7, 14, 15}, ends)
+
+	require.True(t, tok.Special(end))
+	require.Nil(t, tok.Bytes(end))
+	require.Equal(t, "<|end|>", tok.Content(end))
+	require.False(t, tok.Special(step))
+	require.Equal(t, "<step", string(tok.Bytes(step)))
+	require.Equal(t, "é<step\n", tok.Decode(ids))
+
+	// Text from outside cannot fake a special token.
+	require.NotContains(t, tok.EncodeOrdinary("<|end|>"), end)
+	require.Equal(t, "<|end|>", tok.Decode(tok.EncodeOrdinary("<|end|>")))
+}
+
+// A model's output layer may have more rows than there are tokens.
+func TestUnknownID(t *testing.T) {
+	tok := trainOurs(t)
+	for _, id := range []int32{-1, int32(tok.VocabSize())} {
+		require.Nil(t, tok.Bytes(id))
+		require.Equal(t, "", tok.Content(id))
+		require.False(t, tok.Special(id))
+		require.Equal(t, "", tok.Decode([]int32{id}))
+	}
+}
+
+// The vocabulary depends on the words alone: not on the order of the texts,
+// nor on what special and added tokens stand between them.
+func TestTrainingOrder(t *testing.T) {
+	texts := slices.Collect(corpus(t))
+	want := trainOurs(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		shuffled := rapid.Permutation(texts).Draw(rt, "texts")
+		shuffled[0] = "<|end|><|end|>" + shuffled[0] + "<|pad|>"
+		got, err := tokenizer.Train(slices.Values(shuffled), tokenizer.TrainOptions{
+			VocabSize: 480, Special: []string{"<|end|>", "<|pad|>"}, Added: []string{"<step", "</step>", "step>"},
+		})
+		require.NoError(rt, err)
+		require.Equal(rt, want, got)
+	})
+}
+
+func TestTrainErrors(t *testing.T) {
+	for _, c := range []struct {
+		o    tokenizer.TrainOptions
+		want string
+	}{
+		{tokenizer.TrainOptions{VocabSize: 256, Special: []string{"<|end|>"}},
+			"VocabSize is 256, want at least 257: 256 bytes and 1 special and added tokens"},
+		{tokenizer.TrainOptions{VocabSize: 300, MinCount: -1}, "MinCount is -1, want 0 or more"},
+		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{""}}, "added_tokens[0]: the content is empty"},
+		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{"<a>"}, Added: []string{"<a>"}}, `added_tokens[1]: "<a>" occurs twice`},
+		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"\xff<"}}, `added_tokens[0]: "\xff<" is not valid UTF-8`},
+		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"é"}}, `token "é" is how a vocabulary file spells a byte`},
+	} {
+		_, err := tokenizer.Train(slices.Values([]string{"text"}), c.o)
+		require.EqualError(t, err, "tokenizer: train: "+c.want)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	data, err := os.ReadFile("testdata/ours.json")
+	require.NoError(t, err)
+	for _, c := range []struct{ old, new, want string }{
+		{`{"version":"1.0"`, `{"version":"2.0"`, `version: "2.0" is not supported, only "1.0"`},
+		{`"truncation":null`, `"truncation":{"max_length":5}`, `truncation: {"max_length":5} is not supported, only null`},
+		{`"normalizer":null`, `"normalizer":{"type":"NFC"}`, `normalizer: {"type":"NFC"} is not supported, only null`},
+		{`"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false`, `"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true`,
+			"pre_tokenizer: add_prefix_space: true is not supported"},
+		{`"pre_tokenizer":{"type":"ByteLevel"`, `"pre_tokenizer":{"type":"Sequence"`, `pre_tokenizer: type: "Sequence" is not supported, only "ByteLevel"`},
+		{`"use_regex":true`, `"use_regex":false`, "pre_tokenizer: use_regex: false is not supported"},
+		{`"use_regex":true`, `"use_regex":true,"behavior":1`, `pre_tokenizer: unknown field "behavior"`},
+		{`"post_processor":null`, `"post_processor":{"type":"TemplateProcessing"}`,
+			`post_processor: type: "TemplateProcessing" is not supported, only "ByteLevel"`},
+		{`"type":"BPE"`, `"type":"Unigram"`, `model: type: "Unigram" is not supported, only "BPE"`},
+		{`"dropout":null`, `"dropout":0.1`, "model: dropout: only null is supported"},
+		{`"byte_fallback":false`, `"byte_fallback":true`, "model: byte_fallback: true is not supported"},
+		{`"ignore_merges":false`, `"ignore_merges":true`, "model: ignore_merges: true is not supported"},
+		{`"end_of_word_suffix":null`, `"end_of_word_suffix":"</w>"`, `model: end_of_word_suffix: "</w>" is not supported, only null`},
+		{`"lstrip":false`, `"lstrip":true`, `added_tokens[0] ("<|end|>"): single_word, lstrip and rstrip are not supported`},
+		{`{"id":0,`, `{"id":3,`, `added_tokens[0] ("<|end|>"): id 3, but 0 in model.vocab`},
+		{`"!":5,`, ``, `model.vocab: 479 tokens, but none has id 5`},
+		{`"!":5,`, `"!!":5,`, `model.vocab: the token of byte 0x21: "!" is not in the vocabulary`},
+		{`"!":5,`, `" !":5,`, `model.vocab: token " !" (id 5) is not spelled in byte-level characters`},
+		{`"!":5,`, `"!":5,"!!":5,`, `model.vocab: id 5 is that of "!" and of "!!"`},
+		{`"merges":[`, `"merges":[["q","q"],`, `model.merges[0]: "qq" is not in the vocabulary`},
+		{`"merges":[`, `"merges":["a b c",`, `model: model.merges: "a b c" is not a pair of tokens`},
+		{"]]}}\n", "]]}} x", "something follows the JSON value"},
+	} {
+		require.Contains(t, string(data), c.old)
+		_, err := tokenizer.Parse([]byte(strings.Replace(string(data), c.old, c.new, 1)))
+		require.EqualError(t, err, "tokenizer: "+c.want)
+	}
+	_, err = tokenizer.Load("testdata/corpus.txt")
+	require.ErrorContains(t, err, "tokenizer: testdata/corpus.txt: invalid character")
+}
+
+// Older files write a merge as one string.
+func TestOldMerges(t *testing.T) {
+	data, err := os.ReadFile("testdata/ours.json")
+	require.NoError(t, err)
+	head, merges, found := strings.Cut(string(data), `"merges":`)
+	require.True(t, found)
+	joined := strings.NewReplacer(`["`, `"`, `","`, ` `, `"]`, `"`).Replace(merges[1:])
+	got, err := tokenizer.Parse([]byte(head + `"merges":[` + joined))
+	require.NoError(t, err)
+	require.Equal(t, trainOurs(t), got)
+}
+
+func FuzzRoundTrip(f *testing.F) {
+	for _, s := range []string{"", "it's 12 o'clock\n\n", "<|end|><step", "\xff\xfe é", "  \u3000 x"} {
+		f.Add(s)
+	}
+	tok := trainOurs(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		require.Equal(t, text, tok.Decode(tok.EncodeOrdinary(text)))
+		ids, ends := tok.EncodeOffsets(text)
+		require.Len(t, ends, len(ids))
+		start := 0
+		for i, id := range ids {
+			require.Equal(t, text[start:ends[i]], tok.Content(id))
+			start = ends[i]
+		}
+		require.Equal(t, len(text), start)
+	})
+}
+
+// The bytes' vocabulary is fixed, so that inputs stay short.
+func FuzzParse(f *testing.F) {
+	const bytesOnly = 256
+	base, err := tokenizer.Train(slices.Values([]string(nil)), tokenizer.TrainOptions{VocabSize: bytesOnly})
+	require.NoError(f, err)
+	data, err := json.Marshal(base)
+	require.NoError(f, err)
+	_, vocab, _ := strings.Cut(string(data), `"vocab":{`)
+	vocab, _, _ = strings.Cut(vocab, `},"merges"`)
+	f.Add(`[{"id":258,"content":"<e>","special":true}]`, `{"type":"ByteLevel"}`, `,"ab":256,"abc":257`, `["a b",["ab","c"]]`)
+	f.Add(`[{"id":0,"content":"!","normalized":true}]`, `{"type":"ByteLevel","use_regex":true}`, ``, `[]`)
+	f.Add(`null`, `null`, `,"a":7`, `null`)
+	f.Fuzz(func(t *testing.T, added, pre, more, merges string) {
+		data := `{"version":"1.0","added_tokens":` + added + `,"pre_tokenizer":` + pre +
+			`,"model":{"type":"BPE","vocab":{` + vocab + more + `},"merges":` + merges + `}}`
+		tok, err := tokenizer.Parse([]byte(data))
+		if err != nil {
+			require.ErrorContains(t, err, "tokenizer: ")
+			return
+		}
+		out, err := json.Marshal(tok)
+		require.NoError(t, err)
+		again, err := tokenizer.Parse(out)
+		require.NoError(t, err)
+		const text = "<e> it's abcab! 12\n"
+		require.Equal(t, tok.Encode(text), again.Encode(text))
+	})
+}
+
+func BenchmarkEncode(b *testing.B) {
+	tok := trainOurs(b)
+	text := strings.Join(slices.Collect(corpus(b)), "\n\n")
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		tok.Encode(text)
+	}
+}

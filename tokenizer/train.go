@@ -1,0 +1,230 @@
+package tokenizer
+
+import (
+	"container/heap"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// TrainOptions say what vocabulary to learn.
+type TrainOptions struct {
+	// VocabSize is how many tokens to make, all included: at least 256 bytes
+	// and the special and added ones. A small corpus may give fewer.
+	VocabSize int
+	// Special tokens stand for no text; they get the ids from 0 on.
+	Special []string
+	// Added tokens are ordinary text that always becomes one token, such as
+	// a tag; their ids follow the special ones'.
+	Added []string
+	// MinCount is how often a pair must occur to be merged; 0 means 2.
+	MinCount int
+}
+
+// Train learns a byte-level BPE from a corpus (Sennrich et al.,
+// arXiv:1508.07909): again and again the most frequent pair of neighbours
+// inside words becomes a token; of equally frequent ones, the pair with the
+// lower ids. The ids are the special tokens', the added tokens', the bytes' in
+// GPT-2's order, the merges' in order of learning. The result depends on
+// nothing else, not even on the order of the corpus. Special and added tokens
+// in the corpus are left out of the count.
+func Train(corpus iter.Seq[string], o TrainOptions) (*Tokenizer, error) {
+	d, err := o.definition()
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: train: %w", err)
+	}
+	base, err := build(d)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: train: %w", err)
+	}
+	tr := newTrainer(base, corpus)
+	for len(tr.def.spelling) < o.VocabSize && tr.mergeNext(max(o.MinCount, 1)) {
+	}
+	t, err := build(tr.def)
+	if err != nil {
+		panic("tokenizer: Train made an invalid vocabulary: " + err.Error())
+	}
+	return t, nil
+}
+
+// definition checks the options and returns the vocabulary before any merge.
+func (o *TrainOptions) definition() (definition, error) {
+	if o.MinCount == 0 {
+		o.MinCount = 2
+	}
+	if o.MinCount < 0 {
+		return definition{}, fmt.Errorf("MinCount is %d, want 0 or more", o.MinCount)
+	}
+	var d definition
+	for i, content := range slices.Concat(o.Special, o.Added) {
+		d.added = append(d.added, addedToken{content: content, id: int32(i), special: i < len(o.Special)})
+		d.spelling = append(d.spelling, content)
+	}
+	alphabet := slices.Clone(byteToRune[:])
+	slices.Sort(alphabet)
+	for _, r := range alphabet {
+		if slices.Contains(d.spelling, string(r)) {
+			return definition{}, fmt.Errorf("token %q is how a vocabulary file spells a byte", string(r))
+		}
+		d.spelling = append(d.spelling, string(r))
+	}
+	if o.VocabSize < len(d.spelling) {
+		return definition{}, fmt.Errorf("VocabSize is %d, want at least %d: 256 bytes and %d special and added tokens",
+			o.VocabSize, len(d.spelling), len(d.added))
+	}
+	return d, nil
+}
+
+// trainer holds the words of a corpus and the pairs in them.
+type trainer struct {
+	def    definition
+	taken  map[string]bool // spellings
+	words  []trainWord
+	counts map[uint64]int
+	where  map[uint64][]int // the words that a pair occurs, or has occurred, in
+	queue  pairQueue
+}
+
+type trainWord struct {
+	ids   []int32
+	count int
+}
+
+func newTrainer(base *Tokenizer, corpus iter.Seq[string]) *trainer {
+	tr := &trainer{
+		def:    base.def,
+		taken:  make(map[string]bool),
+		counts: make(map[uint64]int),
+		where:  make(map[uint64][]int),
+	}
+	for _, s := range tr.def.spelling {
+		tr.taken[s] = true
+	}
+	counts := make(map[string]*int)
+	for text := range corpus {
+		base.split(text, 0, func(word string) {
+			n := counts[word]
+			if n == nil {
+				n = new(int)
+				counts[strings.Clone(word)] = n // else the text would stay in memory
+			}
+			*n++
+		}, func(int32) {})
+	}
+	for word, n := range counts {
+		ids := make([]int32, len(word))
+		for i := range ids {
+			ids[i] = base.byteID[word[i]]
+		}
+		w := len(tr.words)
+		tr.words = append(tr.words, trainWord{ids: ids, count: *n})
+		for _, p := range tr.words[w].pairs() {
+			tr.counts[p] += *n
+			tr.occurs(p, w)
+		}
+	}
+	for p, n := range tr.counts {
+		tr.queue = append(tr.queue, pairCount{p, n})
+	}
+	heap.Init(&tr.queue)
+	return tr
+}
+
+// pairs returns the pairs of neighbours in a word, in order.
+func (w *trainWord) pairs() []uint64 {
+	var pairs []uint64
+	for i := 1; i < len(w.ids); i++ {
+		pairs = append(pairs, pair(w.ids[i-1], w.ids[i]))
+	}
+	return pairs
+}
+
+// occurs notes that word w, the latest, has the pair p.
+func (tr *trainer) occurs(p uint64, w int) {
+	if at := tr.where[p]; len(at) == 0 || at[len(at)-1] != w {
+		tr.where[p] = append(at, w)
+	}
+}
+
+// mergeNext merges the most frequent pair; false if none is frequent enough.
+func (tr *trainer) mergeNext(minCount int) bool {
+	for len(tr.queue) > 0 {
+		top := heap.Pop(&tr.queue).(pairCount)
+		if n := tr.counts[top.pair]; n != top.count {
+			// Merges around it have made it rarer.
+			heap.Push(&tr.queue, pairCount{top.pair, n})
+			continue
+		}
+		if top.count < minCount {
+			return false
+		}
+		left, right := tr.def.spelling[top.pair>>32], tr.def.spelling[uint32(top.pair)]
+		if tr.taken[left+right] {
+			continue // each token is made in one way only
+		}
+		tr.taken[left+right] = true
+		tr.def.merges = append(tr.def.merges, [2]string{left, right})
+		tr.def.spelling = append(tr.def.spelling, left+right)
+		tr.apply(top.pair, int32(len(tr.def.spelling)-1))
+		return true
+	}
+	return false
+}
+
+// apply replaces the pair p by token id in all words.
+func (tr *trainer) apply(p uint64, id int32) {
+	born := make(map[uint64]bool) // pairs with the new token
+	for _, w := range tr.where[p] {
+		word := &tr.words[w]
+		for _, q := range word.pairs() {
+			tr.counts[q] -= word.count
+		}
+		word.merge(p, id)
+		for i, q := range word.pairs() {
+			tr.counts[q] += word.count
+			if word.ids[i] == id || word.ids[i+1] == id {
+				tr.occurs(q, w)
+				born[q] = true
+			}
+		}
+	}
+	delete(tr.where, p)
+	for q := range born {
+		heap.Push(&tr.queue, pairCount{q, tr.counts[q]})
+	}
+}
+
+// merge replaces the pair p by token id, from the left.
+func (w *trainWord) merge(p uint64, id int32) {
+	merged := w.ids[:0]
+	for i := 0; i < len(w.ids); i++ {
+		if i+1 < len(w.ids) && pair(w.ids[i], w.ids[i+1]) == p {
+			merged = append(merged, id)
+			i++
+		} else {
+			merged = append(merged, w.ids[i])
+		}
+	}
+	w.ids = merged
+}
+
+// pairQueue is a heap of pairs, the most frequent first.
+type pairQueue []pairCount
+
+type pairCount struct {
+	pair  uint64
+	count int
+}
+
+func (q pairQueue) Len() int { return len(q) }
+func (q pairQueue) Less(i, j int) bool {
+	return q[i].count > q[j].count || q[i].count == q[j].count && q[i].pair < q[j].pair
+}
+func (q pairQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *pairQueue) Push(x any)   { *q = append(*q, x.(pairCount)) }
+func (q *pairQueue) Pop() any {
+	x := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return x
+}
