@@ -1,0 +1,51 @@
+package optim
+
+import (
+	"fmt"
+	"math"
+)
+
+// Schedule gives the learning rate of an optimiser step, counted from 0.
+type Schedule func(step int64) float64
+
+// Constant returns lr at every step.
+func Constant(lr float64) Schedule {
+	return func(int64) float64 { return lr }
+}
+
+// WarmupCosine rises linearly to lr over the first warmup steps, falls along
+// half a cosine to final at the last of total steps (Loshchilov & Hutter,
+// arXiv:1608.03983, without restarts) and stays there. With t = step+1:
+//
+//	lr·t/warmup                                                  t ≤ warmup
+//	final + (lr−final)·½(1 + cos(π·(t−warmup)/(total−warmup)))   t ≤ total
+//
+// The first step is lr/warmup, not 0 as in Hugging Face's schedules, which
+// are one step behind. It panics unless 0 ≤ warmup ≤ total.
+func WarmupCosine(lr float64, warmup, total int64, final float64) Schedule {
+	return warmUp(lr, warmup, total, final, func(x float64) float64 { return (1 + math.Cos(math.Pi*x)) / 2 })
+}
+
+// WarmupLinear is WarmupCosine with a straight fall:
+//
+//	final + (lr−final)·(1 − (t−warmup)/(total−warmup))   warmup ≤ t ≤ total
+func WarmupLinear(lr float64, warmup, total int64, final float64) Schedule {
+	return warmUp(lr, warmup, total, final, func(x float64) float64 { return 1 - x })
+}
+
+// warmUp rises to lr and then follows fall, which goes from 1 at 0 to 0 at 1.
+func warmUp(lr float64, warmup, total int64, final float64, fall func(x float64) float64) Schedule {
+	if warmup < 0 || total < warmup {
+		panic(fmt.Sprintf("optim: warm-up of %d steps of %d, want 0 ≤ warmup ≤ total", warmup, total))
+	}
+	return func(step int64) float64 {
+		switch t := step + 1; {
+		case t <= warmup:
+			return lr * float64(t) / float64(warmup)
+		case t >= total:
+			return final
+		default:
+			return final + (lr-final)*fall(float64(t-warmup)/float64(total-warmup))
+		}
+	}
+}
