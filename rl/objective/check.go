@@ -50,6 +50,14 @@ func lengthError(name string, got, want int) error {
 	return fmt.Errorf("objective: %s has %d entries, want one for each of %d tokens", name, got, want)
 }
 
+// old returns the log-probs that stand for Old.
+func (s *Sequence) old() []float64 {
+	if s.Old == nil {
+		return s.LogP
+	}
+	return s.Old
+}
+
 // kept reports whether step credit left token t in the policy loss.
 func (s *Sequence) kept(t int) bool { return s.Keep == nil || s.Keep[t] }
 

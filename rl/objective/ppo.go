@@ -41,7 +41,7 @@ func (PPO) Needs() Inputs { return Old }
 
 // Validate returns an error that names the first bad setting.
 func (p PPO) Validate() error {
-	if err := checkClip("PPO", p.ClipLow, p.ClipHigh, p.LogRatioClamp); err != nil {
+	if err := checkClip("PPO", p.ClipLow, p.ClipHigh, "LogRatioClamp", p.LogRatioClamp); err != nil {
 		return err
 	}
 	if p.DualClip != 0 && !(p.DualClip > 1) {
@@ -51,11 +51,14 @@ func (p PPO) Validate() error {
 }
 
 // checkClip checks the settings that clipped objectives share.
-func checkClip(name string, low, high, logRatioClamp float64) error {
+func checkClip(name string, low, high float64, clampName string, clamp float64) error {
 	if !(low > 0) || !(high > 0) {
 		return fmt.Errorf("objective: %s.ClipLow and ClipHigh are %v and %v, want positive distances from 1 such as 0.2", name, low, high)
 	}
-	return checkNonNegative(name+".LogRatioClamp", logRatioClamp)
+	if !(clamp >= 0) || !finite(clamp) {
+		return fmt.Errorf("objective: %s.%s is %v, want a finite number of at least 0", name, clampName, clamp)
+	}
+	return nil
 }
 
 // Eval implements Objective.

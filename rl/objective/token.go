@@ -28,8 +28,15 @@ type tokenLoss interface {
 
 // tally collects a sequence's metrics without touching the map per token.
 type tally struct {
-	n, ratio, kl float64
-	hit          [bounds]float64
+	n, ratio float64
+	hit      [bounds]float64
+}
+
+// add counts a token with ratio r that met bound b.
+func (y *tally) add(r float64, b bound) {
+	y.n++
+	y.ratio += r
+	y.hit[b]++
 }
 
 // flush writes the tally to m.
@@ -38,7 +45,6 @@ func (y *tally) flush(m Metrics) {
 		return
 	}
 	m.Add("ratio", y.ratio, y.n)
-	m.Add("old_kl", y.kl, y.n)
 	for b, name := range boundMetrics {
 		if name != "" {
 			m.Add(name, y.hit[b], y.n)
@@ -60,11 +66,9 @@ func sumTokens[L tokenLoss](l L, logRatioClamp float64, s *Sequence, m Metrics) 
 	if err := s.checkPolicy(0); err != nil {
 		return 0, err
 	}
-	old := s.Old
-	if old == nil {
-		old = s.LogP
-	}
+	old := s.old()
 	var y tally
+	var kl float64
 	for t, w := range s.Weight {
 		if w == 0 || !s.kept(t) {
 			continue
@@ -82,10 +86,11 @@ func sumTokens[L tokenLoss](l L, logRatioClamp float64, s *Sequence, m Metrics) 
 		}
 		loss += w * v
 		s.Grad[t] += w * g
-		y.n++
-		y.ratio += r
-		y.kl += r - 1 - x
-		y.hit[b]++
+		kl += r - 1 - x
+		y.add(r, b)
+	}
+	if y.n > 0 {
+		m.Add("old_kl", kl, y.n)
 	}
 	y.flush(m)
 	return loss, nil

@@ -1,0 +1,55 @@
+package objective
+
+import "fmt"
+
+// CISPO clips the importance weight instead of the surrogate (MiniMax-M1,
+// arXiv:2506.13585), so that a clipped token keeps a bounded gradient where
+// PPO drops it. With r = π/π_old and sg stopping the gradient
+//
+//	L = -sg(clip(r, Low, High))·A·logπ,  ∂L/∂logπ = -clip(r, Low, High)·A
+//
+// A masked token contributes nothing.
+type CISPO struct {
+	// Low and High are bounds of the ratio itself, as TRL and Tinker set
+	// them: TRL has no lower bound (0) and an upper one such as 5. See
+	// RelativeCISPO for distances from 1. High = +Inf is no upper bound.
+	Low, High float64
+	// LogRatioClamp limits log r to ± itself before exp (verl, SkyRL: 20);
+	// 0 = none.
+	LogRatioClamp float64
+}
+
+// RelativeCISPO returns CISPO with the bounds 1-low and 1+high, as verl, SkyRL
+// and slime set them.
+func RelativeCISPO(low, high float64) CISPO {
+	return CISPO{Low: max(0, 1-low), High: 1 + high}
+}
+
+// Needs returns Old.
+func (CISPO) Needs() Inputs { return Old }
+
+// Validate returns an error that names the first bad setting.
+func (p CISPO) Validate() error {
+	if !(p.Low >= 0) || !(p.High > p.Low) {
+		return fmt.Errorf("objective: CISPO.Low and High are %v and %v, want 0 ≤ Low < High", p.Low, p.High)
+	}
+	return checkNonNegative("CISPO.LogRatioClamp", p.LogRatioClamp)
+}
+
+// Eval implements Objective.
+func (p CISPO) Eval(s *Sequence, m Metrics) (float64, error) {
+	if err := p.Validate(); err != nil {
+		return 0, err
+	}
+	return sumTokens(p, p.LogRatioClamp, s, m)
+}
+
+func (p CISPO) token(logp, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
+	switch {
+	case r < p.Low:
+		r, b = p.Low, clipLow
+	case r > p.High:
+		r, b = p.High, clipHigh
+	}
+	return -r * a * logp, 0, -r * a, b
+}

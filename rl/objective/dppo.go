@@ -1,0 +1,77 @@
+package objective
+
+import (
+	"fmt"
+	"math"
+)
+
+// DPPO drops a token once its probability itself, not the ratio, has moved too
+// far in the direction of its advantage (Divergence Proximal Policy
+// Optimization, arXiv:2602.04879), so that rare tokens, whose ratios swing
+// widely, are not the first to be clipped. With p = π, q = π_old, r = p/q
+//
+//	L = -keep·A·r + Quadratic·(log r)²
+//	∂L/∂logπ = -keep·A·r + 2·Quadratic·log r
+//	keep = 0 if A > 0, p > q and D(q,p) > High, or A < 0, p < q and D(q,p) > Low
+//
+// and D(q,p) = |p-q|, the total variation between the distributions over
+// {token, any other}, or with KL their divergence. Papers and trainers take
+// the rollout's log-probs for π_old: see FromRollout.
+//
+// The quadratic term is part of the policy loss and does not multiply the
+// advantage: a kept token whose advantage is 0 is still trained. A masked
+// token contributes nothing, neither to the one part nor to the other.
+type DPPO struct {
+	// Low and High are the bounds of D, positive; 0.2 in prime-rl.
+	Low, High float64
+	// KL makes D the divergence q·log(q/p) + (1-q)·log((1-q)/(1-p)).
+	KL bool
+	// Quadratic is the coefficient of the squared log-ratio; 0.001 in
+	// prime-rl, 0 in the paper and in SkyRL.
+	Quadratic float64
+	// LogRatioClamp limits log r to ± itself in r alone and stops the
+	// gradient beyond (SkyRL: 20); 0 = none.
+	LogRatioClamp float64
+}
+
+// Needs returns Old.
+func (DPPO) Needs() Inputs { return Old }
+
+// Validate returns an error that names the first bad setting.
+func (p DPPO) Validate() error {
+	if !(p.Low > 0) || !(p.High > 0) {
+		return fmt.Errorf("objective: DPPO.Low and High are %v and %v, want positive bounds such as 0.2", p.Low, p.High)
+	}
+	if err := checkNonNegative("DPPO.Quadratic", p.Quadratic); err != nil {
+		return err
+	}
+	return checkNonNegative("DPPO.LogRatioClamp", p.LogRatioClamp)
+}
+
+// Eval implements Objective.
+func (p DPPO) Eval(s *Sequence, m Metrics) (float64, error) {
+	if err := p.Validate(); err != nil {
+		return 0, err
+	}
+	return sumTokens(p, p.LogRatioClamp, s, m)
+}
+
+func (p DPPO) token(logp, lr, r, a float64) (loss, byRatio, byLogP float64, b bound) {
+	loss, byLogP = p.Quadratic*lr*lr, 2*p.Quadratic*lr
+	switch {
+	case a > 0 && lr > 0 && p.divergence(logp, lr) > p.High:
+		return loss, 0, byLogP, clipHigh
+	case a < 0 && lr < 0 && p.divergence(logp, lr) > p.Low:
+		return loss, 0, byLogP, clipLow
+	}
+	return loss - a*r, -a, byLogP, inside
+}
+
+func (p DPPO) divergence(logp, lr float64) float64 {
+	now, old := math.Exp(logp), math.Exp(logp-lr)
+	if !p.KL {
+		return math.Abs(now - old)
+	}
+	const eps = 1e-8 // against log of 0 at certainty, as in SkyRL
+	return -old*lr + (1-old)*math.Log((1-old+eps)/(1-now+eps))
+}

@@ -1,0 +1,146 @@
+package objective_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+// stopped lists the objectives whose gradient is, by definition, not that of
+// their value; their tests follow below.
+var stopped = map[string]bool{
+	"cispo": true, "cispo absolute": true, "gspo token": true, "corrected gspo token": true, "k1+": true, "k3+": true,
+}
+
+func TestGradientIsThatOfTheLoss(t *testing.T) {
+	for name, o := range all() {
+		if stopped[name] {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			for range 20 {
+				s := randomSequence(rng, 12)
+				eval(t, o, s)
+				scratch := *s
+				scratch.Grad, scratch.EntropyGrad = make([]float64, 12), make([]float64, 12)
+				cand := *s.Cand
+				cand.Grad = make([]float64, 36)
+				scratch.Cand = &cand
+				requireGradients(t, s, func() float64 {
+					loss, _ := eval(t, o, &scratch)
+					return loss
+				})
+			}
+		})
+	}
+}
+
+// The references below restate each loss with its stopped parts frozen at the
+// log-probs that were evaluated.
+
+func TestGradientOfCISPOStopsAtTheWeight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 20 {
+		s := randomSequence(rng, 12)
+		eval(t, objective.CISPO{Low: .8, High: 1.28}, s)
+		frozen := append([]float64(nil), s.LogP...)
+		requireGradients(t, s, func() (loss float64) {
+			for i, w := range s.Weight {
+				if w != 0 && s.Keep[i] {
+					c := math.Min(math.Max(math.Exp(frozen[i]-s.Old[i]), .8), 1.28)
+					loss -= w * c * s.Adv[i] * s.LogP[i]
+				}
+			}
+			return loss
+		})
+	}
+}
+
+func TestGradientOfGSPOTokenIsEachTokensOwn(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	clipped := 0
+	for range 40 {
+		s := randomSequence(rng, 6)
+		eval(t, objective.GSPOToken{ClipLow: .1, ClipHigh: .15}, s)
+		frozen := append([]float64(nil), s.LogP...)
+		mean, n := 0.0, 0.0
+		for i, w := range s.Weight {
+			if w != 0 {
+				mean, n = mean+s.LogP[i]-s.Old[i], n+1
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		if r := math.Exp(mean / n); r < .9 || r > 1.15 {
+			clipped++
+		}
+		requireGradients(t, s, func() (loss float64) {
+			for i, w := range s.Weight {
+				if w != 0 && s.Keep[i] {
+					r := math.Exp(mean/n + s.LogP[i] - frozen[i])
+					loss += w * math.Max(-s.Adv[i]*r, -s.Adv[i]*math.Min(math.Max(r, .9), 1.15))
+				}
+			}
+			return loss
+		})
+	}
+	assert.Greater(t, clipped, 5, "sequences beyond a bound")
+}
+
+func TestGradientOfGSPOFlowsThroughTheSharedRatio(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	o := objective.GSPO{ClipLow: .1, ClipHigh: .15}
+	for range 40 {
+		s := randomSequence(rng, 6)
+		for i := range s.Adv {
+			s.Keep[i] = true
+			if s.Weight[i] != 0 {
+				s.Adv[i] = 0.7
+			}
+		}
+		eval(t, o, s)
+		scratch := *s
+		scratch.Grad = make([]float64, 6)
+		requireGradients(t, s, func() float64 {
+			loss, _ := eval(t, o, &scratch)
+			return loss
+		})
+	}
+}
+
+func TestStraightThroughHasTheValueOfOneAndTheGradientOfK2(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for _, kind := range []objective.Kind{objective.K1, objective.K2, objective.K3, objective.KAbs} {
+		s := randomSequence(rng, 12)
+		plain, _ := eval(t, objective.KL{Kind: kind, Beta: .3}, s)
+		loss, _ := eval(t, objective.KL{Kind: kind, Beta: .3, StraightThrough: true}, s)
+		got := append([]float64(nil), s.Grad...)
+		eval(t, objective.KL{Kind: objective.K2, Beta: .3}, s)
+		require.Equal(t, plain, loss, kind)
+		require.Equal(t, s.Grad, got, kind)
+	}
+}
+
+// An absent Old is LogP with its gradient stopped: the value at ratio 1, the
+// gradient as if Old had been written down.
+func TestAbsentOldIsLogPStopped(t *testing.T) {
+	for name, o := range all() {
+		rng := rand.New(rand.NewPCG(11, 12))
+		s := randomSequence(rng, 12)
+		s.Old = append([]float64(nil), s.LogP...)
+		want, wantM := eval(t, o, s)
+		grad := append([]float64(nil), s.Grad...)
+		s.Old = nil
+		got, gotM := eval(t, o, s)
+		assert.Equal(t, want, got, name)
+		assert.Equal(t, grad, s.Grad, name)
+		assert.Equal(t, wantM, gotM, name)
+	}
+}

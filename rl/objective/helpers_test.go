@@ -1,0 +1,166 @@
+package objective_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+var dead = math.NaN()
+
+// newSequence makes a sequence of which every token weighs 1 except where the
+// log-prob is NaN: those are dead.
+func newSequence(logp, old, ref, adv []float64) *objective.Sequence {
+	n := len(logp)
+	s := &objective.Sequence{LogP: logp, Old: old, Ref: ref, Adv: adv, Grad: make([]float64, n),
+		Weight: make([]float64, n), KLWeight: make([]float64, n)}
+	for t, x := range logp {
+		if !math.IsNaN(x) {
+			s.Weight[t], s.KLWeight[t] = 1, 1
+		}
+	}
+	return s
+}
+
+// randomSequence makes a sequence of n tokens that has every input: advantages
+// of both signs, some masked tokens, some dead ones full of NaN, weights of
+// all sizes, three normalised candidates per position.
+func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
+	s := &objective.Sequence{Cand: &objective.Candidate{K: 3, IDs: make([]int32, 3*n)}}
+	for _, f := range []*[]float64{&s.LogP, &s.Entropy, &s.Old, &s.Ref, &s.Rollout, &s.Adv, &s.Weight, &s.KLWeight, &s.Grad, &s.EntropyGrad} {
+		*f = make([]float64, n)
+	}
+	s.Keep = make([]bool, n)
+	for t := range n {
+		logp := -3 * rng.Float64()
+		s.LogP[t], s.Old[t] = logp, logp+.6*rng.NormFloat64()
+		s.Ref[t], s.Rollout[t] = logp+.6*rng.NormFloat64(), s.Old[t]+.4*rng.NormFloat64()
+		s.Entropy[t], s.Adv[t] = 2*rng.Float64(), rng.NormFloat64()
+		s.Weight[t], s.KLWeight[t] = .1+rng.Float64(), .1+rng.Float64()
+		s.Keep[t] = rng.Float64() < .8
+		s.Cand.Teacher = append(s.Cand.Teacher, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
+		s.Cand.LogP = append(s.Cand.LogP, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
+		if rng.Float64() < .2 {
+			kill(s, t)
+		}
+	}
+	s.Cand.Grad = make([]float64, 3*n)
+	return s
+}
+
+// kill takes position t out and fills it with NaN and infinities.
+func kill(s *objective.Sequence, t int) {
+	s.Weight[t], s.KLWeight[t] = 0, 0
+	s.LogP[t], s.Old[t], s.Ref[t], s.Rollout[t] = math.NaN(), math.Inf(-1), math.Inf(1), math.NaN()
+	s.Adv[t], s.Entropy[t] = math.Inf(1), math.NaN()
+	for k := range s.Cand.K {
+		s.Cand.Teacher[t*s.Cand.K+k], s.Cand.LogP[t*s.Cand.K+k] = math.NaN(), math.Inf(1)
+	}
+}
+
+func logSoftmax(x ...float64) []float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += math.Exp(v)
+	}
+	for i := range x {
+		x[i] -= math.Log(sum)
+	}
+	return x
+}
+
+// eval clears the gradients of s and evaluates o on it.
+func eval(t require.TestingT, o objective.Objective, s *objective.Sequence) (float64, objective.Metrics) {
+	clearGrads(s)
+	m := objective.Metrics{}
+	loss, err := o.Eval(s, m)
+	require.NoError(t, err)
+	return loss, m
+}
+
+func clearGrads(s *objective.Sequence) {
+	clear(s.Grad)
+	clear(s.EntropyGrad)
+	if s.Cand != nil {
+		clear(s.Cand.Grad)
+	}
+}
+
+// requireGradients compares gradients that Eval has left in s with central
+// differences of loss, a function of the numbers in s. Dead positions must
+// have got none.
+func requireGradients(t *testing.T, s *objective.Sequence, loss func() float64) {
+	t.Helper()
+	compare := func(name string, x, grad []float64) {
+		got := append([]float64(nil), grad...)
+		for i := range x {
+			if math.IsNaN(x[i]) || math.IsInf(x[i], 0) {
+				require.Zero(t, got[i], "%s: dead position %d", name, i)
+				continue
+			}
+			const h = 1e-5
+			at := x[i]
+			x[i] = at + h
+			up := loss()
+			x[i] = at - h
+			down := loss()
+			x[i] = at
+			require.InDelta(t, (up-down)/(2*h), got[i], 1e-8*(1+math.Abs(got[i])), "%s: position %d", name, i)
+		}
+	}
+	compare("LogP", s.LogP, s.Grad)
+	compare("Entropy", s.Entropy, s.EntropyGrad)
+	if s.Cand != nil {
+		compare("Cand.LogP", s.Cand.LogP, s.Cand.Grad)
+	}
+}
+
+// all is one of each objective, some in several settings.
+func all() map[string]objective.Objective {
+	ppo := objective.PPO{ClipLow: .2, ClipHigh: .28}
+	return map[string]objective.Objective{
+		"ppo":                  ppo,
+		"dual clip":            objective.PPO{ClipLow: .2, ClipHigh: .28, DualClip: 1.5, LogRatioClamp: 20},
+		"two-sided":            objective.TwoSidedPPO(.2, .28, 1.1),
+		"ppo clamped":          objective.PPO{ClipLow: .2, ClipHigh: .28, LogRatioClamp: .1},
+		"gspo token":           objective.GSPOToken{ClipLow: .2, ClipHigh: .2, LogRatioMax: 10},
+		"cispo":                objective.RelativeCISPO(.2, .28),
+		"cispo absolute":       objective.CISPO{High: 1.5},
+		"sapo":                 objective.SAPO{TauPos: 1, TauNeg: 1.05},
+		"dro":                  objective.DRO{Beta: .5},
+		"dppo":                 objective.DPPO{Low: .1, High: .2, Quadratic: .3},
+		"dppo kl":              objective.DPPO{Low: .02, High: .02, KL: true, LogRatioClamp: 20},
+		"importance sampling":  objective.ImportanceSampling{LogRatioClamp: 2},
+		"cross entropy":        objective.CrossEntropy{},
+		"entropy":              objective.EntropyBonus{Coef: .1},
+		"k1":                   objective.KL{Kind: objective.K1, Beta: .3},
+		"k2":                   objective.KL{Kind: objective.K2, Beta: .3},
+		"k3":                   objective.KL{Kind: objective.K3, Beta: .3},
+		"abs":                  objective.KL{Kind: objective.KAbs, Beta: .3},
+		"k3 clamped":           objective.KL{Kind: objective.K3, Beta: .3, LogRatioClamp: .5, ValueClamp: .1},
+		"k3 importance":        objective.KL{Kind: objective.K3, Beta: .3, Importance: true},
+		"k1+":                  objective.KL{Kind: objective.K1, Beta: .3, StraightThrough: true},
+		"k3+":                  objective.KL{Kind: objective.K3, Beta: .3, StraightThrough: true},
+		"forward kl":           objective.ForwardKL{},
+		"forward kl teacher":   objective.ForwardKL{Normalize: objective.NormalizeTeacher},
+		"forward kl both":      objective.ForwardKL{Normalize: objective.NormalizeBoth},
+		"reverse kl":           objective.ReverseKL{},
+		"reverse kl both":      objective.ReverseKL{Normalize: objective.NormalizeBoth},
+		"jsd":                  objective.JSD{Beta: .3},
+		"jsd both":             objective.JSD{Beta: .7, Normalize: objective.NormalizeBoth},
+		"terms":                objective.Terms{ppo, objective.KL{Kind: objective.K3, Beta: .3}, objective.EntropyBonus{Coef: .1}},
+		"scaled":               objective.Scaled{Objective: objective.Terms{ppo, objective.KL{Kind: objective.K2, Beta: 1}}, Factor: .25},
+		"corrected truncate":   objective.Corrected{Objective: ppo, Max: 1.2},
+		"corrected drop":       objective.Corrected{Objective: ppo, Outside: objective.Drop, Min: .8, Max: 1.2, LogRatioClamp: 20},
+		"corrected gate":       objective.Corrected{Objective: ppo, Outside: objective.Gate, Min: .8, Max: 1.2},
+		"corrected sequence":   objective.Corrected{Objective: ppo, Level: objective.SequenceLevel, Max: 3},
+		"corrected geometric":  objective.Corrected{Objective: ppo, Level: objective.GeometricLevel, Max: 3},
+		"from rollout":         objective.FromRollout{Objective: ppo},
+		"distilled":            objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5},
+		"corrected gspo token": objective.Corrected{Objective: objective.GSPOToken{ClipLow: .2, ClipHigh: .2}, Outside: objective.Drop, Min: .8, Max: 1.2},
+	}
+}
