@@ -21,12 +21,13 @@ type Options struct {
 // Backend computes on the CPU. It implements tensor.Backend; every operation
 // has finished when its call returns, and no goroutine outlives a call.
 type Backend struct {
-	isa     ISA
-	kern    *kernels
-	workers int
-	crew    crew
-	heap    heap
-	angles  angles
+	isa      ISA
+	kern     *kernels
+	workers  int
+	crew     crew
+	heap     heap
+	angles   angles
+	families families
 }
 
 var _ tensor.Backend = (*Backend)(nil)

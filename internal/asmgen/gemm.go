@@ -1,0 +1,279 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+const gemmSignature = "func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)"
+
+// gemmTile describes a micro-kernel: a tile of rows × vectors accumulators
+// in registers, one vector of b each, and one broadcast element of a at a
+// time.
+type gemmTile struct {
+	name          string
+	doc           string
+	rows, vectors int
+	// bytes is the width of a vector.
+	bytes int
+	// acc, right and bcast are its registers.
+	acc, right []reg.VecPhysical
+	bcast      []reg.VecPhysical
+	// zero clears a register.
+	zero func(reg.VecPhysical)
+	// mask prepares the masks for the columns of the last vector.
+	mask func(last reg.GPVirtual)
+	// load and store move the last vector of a row of c under the mask.
+	load  func(m operand.Mem, to reg.VecPhysical)
+	store func(from reg.VecPhysical, m operand.Mem)
+}
+
+// emit writes the function: a loop over full tiles of rows, then one of
+// smaller tiles for the rest.
+func (t *gemmTile) emit(x *build.Context) {
+	x.Function(t.name)
+	x.Attributes(attr.NOSPLIT)
+	x.SignatureExpr(gemmSignature)
+	x.Doc(t.doc)
+
+	m := x.Load(x.Param("m"), x.GP64()).(reg.GPVirtual)
+	a := x.Load(x.Param("a"), x.GP64()).(reg.GPVirtual)
+	c := x.Load(x.Param("c"), x.GP64()).(reg.GPVirtual)
+	rsa := x.Load(x.Param("rsa"), x.GP64()).(reg.GPVirtual)
+	csa := x.Load(x.Param("csa"), x.GP64()).(reg.GPVirtual)
+	rsb := x.Load(x.Param("rsb"), x.GP64()).(reg.GPVirtual)
+	for _, stride := range []reg.GPVirtual{rsa, csa, rsb} {
+		x.SHLQ(operand.U8(2), stride)
+	}
+	last := x.Load(x.Param("n"), x.GP64()).(reg.GPVirtual)
+	x.SUBQ(operand.U8((t.vectors-1)*t.bytes/4), last)
+	t.mask(last)
+
+	x.Label("full")
+	x.CMPQ(m, operand.U8(t.rows))
+	x.JLT(operand.LabelRef("rest"))
+	t.tile(x, t.rows, a, c, rsa, csa, rsb)
+	x.SUBQ(operand.U8(t.rows), m)
+	x.JMP(operand.LabelRef("full"))
+
+	x.Label("rest")
+	for r := t.rows - 1; r > 0; r-- {
+		x.CMPQ(m, operand.U8(r))
+		x.JEQ(operand.LabelRef(fmt.Sprintf("rows%d", r)))
+	}
+	x.JMP(operand.LabelRef("done"))
+	for r := t.rows - 1; r > 0; r-- {
+		x.Label(fmt.Sprintf("rows%d", r))
+		t.tile(x, r, a, c, rsa, csa, rsb)
+		if r > 1 {
+			x.JMP(operand.LabelRef("done"))
+		}
+	}
+	x.Label("done")
+	x.VZEROUPPER()
+	x.RET()
+}
+
+// tile multiplies rows rows, and moves a and c past them.
+func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVirtual) {
+	acc := func(i, v int) reg.VecPhysical { return t.acc[i*t.vectors+v] }
+	for i := range rows {
+		for v := range t.vectors {
+			t.zero(acc(i, v))
+		}
+	}
+	// A pointer for every third row: the two between are reached by index.
+	var ptr []reg.GPVirtual
+	step := x.GP64()
+	for i := 0; i < rows; i += 3 {
+		p := x.GP64()
+		if i == 0 {
+			x.MOVQ(a, p)
+			x.LEAQ(operand.Mem{Base: rsa, Index: rsa, Scale: 2}, step)
+		} else {
+			x.MOVQ(ptr[len(ptr)-1], p)
+			x.ADDQ(step, p)
+		}
+		ptr = append(ptr, p)
+	}
+	b := x.Load(x.Param("b"), x.GP64()).(reg.GPVirtual)
+	k := x.Load(x.Param("k"), x.GP64()).(reg.GPVirtual)
+
+	loop := fmt.Sprintf("loop%d", rows)
+	x.Label(loop)
+	for v := range t.vectors {
+		x.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
+	}
+	x.ADDQ(rsb, b)
+	for i := range rows {
+		at := operand.Mem{Base: ptr[i/3]}
+		if i%3 > 0 {
+			at.Index, at.Scale = rsa, uint8(i%3)
+		}
+		e := t.bcast[i%len(t.bcast)]
+		x.VBROADCASTSS(at, e)
+		for v := range t.vectors {
+			x.VFMADD231PS(t.right[v], e, acc(i, v))
+		}
+	}
+	for _, p := range ptr {
+		x.ADDQ(csa, p)
+	}
+	x.DECQ(k)
+	x.JNZ(operand.LabelRef(loop))
+
+	t.update(x, rows, c)
+	// a += rows·rsa
+	next := x.GP64()
+	x.IMUL3Q(operand.U8(rows), rsa, next)
+	x.ADDQ(next, a)
+}
+
+// update computes c = alpha·acc + beta·c and moves c past the rows.
+func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
+	alpha, beta, old := t.right[0], t.bcast[0], t.bcast[len(t.bcast)-1]
+	alphaAt, err := x.Param("alpha").Resolve()
+	check(err)
+	betaAt, err := x.Param("beta").Resolve()
+	check(err)
+	x.VBROADCASTSS(alphaAt.Addr, alpha)
+	for _, r := range t.acc[:rows*t.vectors] {
+		x.VMULPS(alpha, r, r)
+	}
+	ldc := x.Load(x.Param("ldc"), x.GP64()).(reg.GPVirtual)
+	x.SHLQ(operand.U8(2), ldc)
+	bits := x.GP32()
+	x.MOVL(betaAt.Addr, bits)
+	x.SHLL(operand.U8(1), bits) // drops the sign of a zero
+	store := fmt.Sprintf("store%d", rows)
+	next := fmt.Sprintf("next%d", rows)
+	x.JZ(operand.LabelRef(store))
+
+	// beta shares its register with alpha, which is done with.
+	beta = alpha
+	x.VBROADCASTSS(betaAt.Addr, beta)
+	for i := range rows {
+		for v := range t.vectors {
+			at, r := operand.Mem{Base: c, Disp: v * t.bytes}, t.acc[i*t.vectors+v]
+			if v == t.vectors-1 {
+				t.load(at, old)
+				x.VFMADD231PS(old, beta, r)
+				t.store(r, at)
+			} else {
+				x.VFMADD231PS(at, beta, r)
+				x.VMOVUPS(r, at)
+			}
+		}
+		x.ADDQ(ldc, c)
+	}
+	x.JMP(operand.LabelRef(next))
+
+	x.Label(store)
+	for i := range rows {
+		for v := range t.vectors {
+			at, r := operand.Mem{Base: c, Disp: v * t.bytes}, t.acc[i*t.vectors+v]
+			if v == t.vectors-1 {
+				t.store(r, at)
+			} else {
+				x.VMOVUPS(r, at)
+			}
+		}
+		x.ADDQ(ldc, c)
+	}
+	x.Label(next)
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// gemmAVX512 writes tiles of 12 rows and 32 or 16 columns: 24 accumulators,
+// which the latency of 4 cycles of one or two FMA units needs at least 8 of.
+func gemmAVX512(x *build.Context) {
+	x.ConstraintExpr("amd64")
+	z := []reg.VecPhysical{
+		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7,
+		reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23,
+		reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
+	}
+	for vectors := 1; vectors <= 2; vectors++ {
+		t := &gemmTile{
+			name:    fmt.Sprintf("gemm%dAVX512", 16*vectors),
+			doc:     fmt.Sprintf("gemm%dAVX512 is kernels.gemm for n in (%d, %d].", 16*vectors, 16*(vectors-1), 16*vectors),
+			rows:    12,
+			vectors: vectors,
+			bytes:   64,
+			acc:     z[8:], right: z[0:2], bcast: z[2:8],
+			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
+			mask: func(last reg.GPVirtual) {
+				ones := x.GP64()
+				x.MOVQ(operand.I32(-1), ones)
+				x.BZHIQ(last, ones, ones)
+				x.KMOVW(ones.As32(), reg.K1)
+			},
+			load:  func(m operand.Mem, to reg.VecPhysical) { x.VMOVUPS_Z(m, reg.K1, to) },
+			store: func(from reg.VecPhysical, m operand.Mem) { x.VMOVUPS(from, reg.K1, m) },
+		}
+		t.emit(x)
+	}
+}
+
+// gemmAVX2 writes tiles of 6 rows and 16 or 8 columns.
+func gemmAVX2(x *build.Context) {
+	x.ConstraintExpr("amd64")
+	y := []reg.VecPhysical{
+		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7,
+		reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
+	}
+	ramp := maskRamp(x)
+	for vectors := 1; vectors <= 2; vectors++ {
+		var maskAt reg.GPVirtual
+		t := &gemmTile{
+			name:    fmt.Sprintf("gemm%dAVX2", 8*vectors),
+			doc:     fmt.Sprintf("gemm%dAVX2 is kernels.gemm for n in (%d, %d].", 8*vectors, 8*(vectors-1), 8*vectors),
+			rows:    6,
+			vectors: vectors,
+			bytes:   32,
+			acc:     y[4:], right: y[0:2], bcast: y[2:4],
+			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
+		}
+		// The registers are all in use, so the mask is loaded when needed.
+		t.mask = func(last reg.GPVirtual) {
+			maskAt = x.GP64()
+			x.LEAQ(ramp, maskAt)
+			x.SHLQ(operand.U8(2), last)
+			x.SUBQ(last, maskAt)
+		}
+		t.load = func(m operand.Mem, to reg.VecPhysical) {
+			x.VMOVUPS(operand.Mem{Base: maskAt, Disp: 32}, y[1])
+			x.VMASKMOVPS(m, y[1], to)
+		}
+		t.store = func(from reg.VecPhysical, m operand.Mem) {
+			x.VMOVUPS(operand.Mem{Base: maskAt, Disp: 32}, y[1])
+			x.VMASKMOVPS(from, y[1], m)
+		}
+		t.emit(x)
+	}
+}
+
+// maskRamp declares eight words of ones and eight of zeros: the eight from
+// word 8-n on are the mask of n lanes.
+func maskRamp(x *build.Context) operand.Mem {
+	at := x.StaticGlobal("lanes")
+	x.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 16 {
+		word := operand.U32(0)
+		if i < 8 {
+			word = 0xffffffff
+		}
+		x.AddDatum(4*i, word)
+	}
+	return at
+}

@@ -1,0 +1,61 @@
+// Command asmgen writes the assembly kernels of package tensor/cpu. It is run
+// by go generate in that package; its argument is the package's folder.
+//
+// It is a module of its own so that users of the library don't get avo.
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) != 2 {
+		log.Fatal("usage: asmgen DIR")
+	}
+	for _, f := range []struct {
+		name string
+		emit func(*build.Context)
+	}{
+		{"gemm_avx2", gemmAVX2},
+		{"gemm_avx512", gemmAVX512},
+	} {
+		if err := write(os.Args[1], f.name, f.emit); err != nil {
+			log.Fatalf("asmgen: %s: %v", f.name, err)
+		}
+	}
+}
+
+// write generates NAME_amd64.s and its Go declarations NAME_amd64.go.
+func write(dir, name string, emit func(*build.Context)) error {
+	ctx := build.NewContext()
+	emit(ctx)
+	file, err := ctx.Result()
+	if err != nil {
+		return err
+	}
+	if err := pass.Compile.Execute(file); err != nil {
+		return err
+	}
+	cfg := printer.Config{Name: "internal/asmgen", Pkg: "cpu"}
+	for ext, p := range map[string]printer.Printer{
+		".s":  printer.NewGoAsm(cfg),
+		".go": printer.NewStubs(cfg),
+	} {
+		text, err := p.Print(file)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+"_amd64"+ext), text, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", ext, err)
+		}
+	}
+	return nil
+}

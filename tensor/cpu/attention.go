@@ -1,0 +1,175 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
+)
+
+// Attention goes over blocks of queries. The scores of a block against all
+// keys that it sees are a matrix product into scratch memory, which stays in
+// the second-level cache for the usual lengths; so do the products that use
+// them. Nothing of the size rows × rows is ever held.
+
+// blockQ is the number of queries of a block.
+const blockQ = 48
+
+// keys is what a segment sees: the rows of its prefix, if any, and its own.
+// Columns of scores are numbered through both: the prefix's come first.
+type keys struct {
+	prefix, own tensor.Segment
+	causal      bool
+}
+
+func keysOf(a *tensor.Attention, i int) keys {
+	k := keys{own: a.Segments[i], causal: a.Causal}
+	if p := k.own.Prefix; p >= 0 {
+		k.prefix = a.Segments[p]
+	}
+	return k
+}
+
+// before is the number of prefix rows.
+func (k *keys) before() int { return k.prefix.End - k.prefix.Start }
+
+// seen is the number of columns that query row i of the segment sees.
+func (k *keys) seen(i int) int {
+	if k.causal {
+		return k.before() + i + 1 - k.own.Start
+	}
+	return k.before() + k.own.End - k.own.Start
+}
+
+// parts calls f for the runs of rows that the first n columns are: the rows'
+// start, their number, and the column of the first.
+func (k *keys) parts(n int, f func(row, count, col int)) {
+	p := k.before()
+	if p > 0 {
+		f(k.prefix.Start, p, 0)
+	}
+	if n > p {
+		f(k.own.Start, n-p, p)
+	}
+}
+
+// heads views row-major [rows × heads·dim] data as one head.
+func headOf(x []float32, heads, dim, head int) view {
+	return view{x[head*dim:], heads * dim, 1}
+}
+
+func (v view) transposed() view { return view{v.data, v.cs, v.rs} }
+
+// Attend computes attention over a packed batch.
+func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.Attend(out, lse, q, k, v, a)
+	o, l, qd, kd, vd := b.data(out), b.data(lse), b.data(q), b.data(k), b.data(v)
+	b.run(attendCost(a), len(a.Segments)*a.KVHeads, func(s *scratch, i int) {
+		if seg := a.Segments[i/a.KVHeads]; seg.Start == seg.End {
+			return
+		}
+		t := attender{a: a, kern: b.kern, s: s, keys: keysOf(a, i/a.KVHeads)}
+		t.forward(o, l, qd, kd, vd, i%a.KVHeads)
+	})
+}
+
+// attendCost is the work of a forward pass.
+func attendCost(a *tensor.Attention) int {
+	cost := 0
+	for i := range a.Segments {
+		k := keysOf(a, i)
+		n := k.own.End - k.own.Start
+		cost += n * (k.before() + n) * a.Heads * (2*a.HeadDim + expCost)
+	}
+	return cost
+}
+
+// attender computes one segment's attention with one key and value head.
+type attender struct {
+	a    *tensor.Attention
+	kern *kernels
+	s    *scratch
+	keys keys
+}
+
+// packedKeys are panels of the two runs of rows that a segment sees.
+type packedKeys struct{ prefix, own panels }
+
+// right prepares x [rows×dim], or its transpose, as the right operand of
+// products for each run of rows.
+func (t *attender) right(x view, transpose bool) packedKeys {
+	pack := func(seg tensor.Segment) panels {
+		n, d := seg.End-seg.Start, t.a.HeadDim
+		if n == 0 {
+			return panels{}
+		}
+		if transpose {
+			return t.kern.right(t.s, x.at(seg.Start, 0).transposed(), d, n)
+		}
+		return t.kern.right(t.s, x.at(seg.Start, 0), n, d)
+	}
+	return packedKeys{pack(t.keys.prefix), pack(t.keys.own)}
+}
+
+func (p *packedKeys) at(col int) panels {
+	if col == 0 && p.prefix.data != nil {
+		return p.prefix
+	}
+	return p.own
+}
+
+// scores computes dst [rows × seen] = alpha·x·yᵀ for a block of rows of x and
+// the first seen keys.
+func (t *attender) scores(dst view, rows, seen int, alpha float32, x view, y *packedKeys) {
+	t.keys.parts(seen, func(_, count, col int) {
+		t.kern.mul(rows, count, t.a.HeadDim, alpha, x, y.at(col), 0, dst.at(0, col))
+	})
+}
+
+// combine computes dst [rows × dim] = w·y + beta·dst for weights w
+// [rows × seen] of the first seen keys.
+func (t *attender) combine(dst view, rows, seen int, w view, y *packedKeys, beta float32) {
+	t.keys.parts(seen, func(_, count, col int) {
+		t.kern.mul(rows, t.a.HeadDim, count, 1, w.at(0, col), y.at(col), beta, dst)
+		beta = 1
+	})
+}
+
+// blocks calls f for every block of queries, with the number of columns that
+// its last row sees.
+func (t *attender) blocks(f func(from, rows, seen int)) {
+	for from := t.keys.own.Start; from < t.keys.own.End; from += blockQ {
+		to := min(from+blockQ, t.keys.own.End)
+		f(from, to-from, t.keys.seen(to-1))
+	}
+}
+
+func (t *attender) forward(out, lse, q, k, v []float32, kvHead int) {
+	a := t.a
+	keysT := t.right(headOf(k, a.KVHeads, a.HeadDim, kvHead), true)
+	values := t.right(headOf(v, a.KVHeads, a.HeadDim, kvHead), false)
+	width := t.keys.seen(t.keys.own.End - 1)
+	p := view{t.s.take(blockQ * width), width, 1}
+	group := a.Heads / a.KVHeads
+	for head := kvHead * group; head < (kvHead+1)*group; head++ {
+		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
+		t.blocks(func(from, rows, seen int) {
+			t.scores(p, rows, seen, a.Scale, qh.at(from, 0), &keysT)
+			var scale [blockQ]float32
+			for i := range rows {
+				row := p.data[i*width : i*width+seen]
+				n := t.keys.seen(from + i)
+				top := t.kern.max(row[:n])
+				sum := t.kern.expInPlace(row[:n], top)
+				clear(row[n:])
+				scale[i] = 1 / sum
+				lse[(from+i)*a.Heads+head] = top + float32(math.Log(float64(sum)))
+			}
+			o := oh.at(from, 0)
+			t.combine(o, rows, seen, p, &values, 0)
+			for i := range rows {
+				t.kern.scale(o.data[i*o.rs:i*o.rs+a.HeadDim], scale[i])
+			}
+		})
+	}
+}

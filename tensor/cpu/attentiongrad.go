@@ -1,0 +1,100 @@
+package cpu
+
+import (
+	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
+)
+
+// AttendGrad computes dq +=, dk += and dv += from dout. With p the weights of
+// a query, recomputed from its log-sum-exp, and o its output (Dao et al.,
+// "FlashAttention", arXiv:2205.14135, appendix B.2),
+//
+//	dv += pᵀ·do
+//	dp  = do·vᵀ
+//	ds  = scale·p∘(dp − do·o)
+//	dq += ds·k
+//	dk += dsᵀ·q
+//
+// A task takes a segment, all segments whose prefix it is, and one key head,
+// so that every row of dk and dv is written by one task, in a fixed order.
+func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
+	g := attendGrad{
+		dq: b.data(dq), dk: b.data(dk), dv: b.data(dv), dout: b.data(dout),
+		out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v),
+	}
+	families := b.families.of(a.Segments)
+	b.run(3*attendCost(a), len(families.roots)*a.KVHeads, func(s *scratch, i int) {
+		for j := families.roots[i/a.KVHeads]; j >= 0; j = families.next[j] {
+			if seg := a.Segments[j]; seg.Start < seg.End {
+				t := attender{a: a, kern: b.kern, s: s.reset(), keys: keysOf(a, int(j))}
+				t.backward(&g, i%a.KVHeads)
+			}
+		}
+	})
+}
+
+// families lists, for every segment without a prefix, the segments that have
+// it as theirs.
+type families struct {
+	// roots are the segments without a prefix. next[j] is the segment after
+	// j in its family, root first, -1 at the end.
+	roots, next []int32
+	last        []int32
+}
+
+func (f *families) of(segments []tensor.Segment) *families {
+	f.roots, f.next, f.last = f.roots[:0], f.next[:0], f.last[:0]
+	for i, s := range segments {
+		f.next = append(f.next, -1)
+		f.last = append(f.last, int32(i))
+		if s.Prefix < 0 {
+			f.roots = append(f.roots, int32(i))
+			continue
+		}
+		f.next[f.last[s.Prefix]] = int32(i)
+		f.last[s.Prefix] = int32(i)
+	}
+	return f
+}
+
+// attendGrad holds the operands of AttendGrad.
+type attendGrad struct {
+	dq, dk, dv, dout, out, lse, q, k, v []float32
+}
+
+func (t *attender) backward(g *attendGrad, kvHead int) {
+	a, d := t.a, t.a.HeadDim
+	kh, vh := headOf(g.k, a.KVHeads, d, kvHead), headOf(g.v, a.KVHeads, d, kvHead)
+	dk, dv := headOf(g.dk, a.KVHeads, d, kvHead), headOf(g.dv, a.KVHeads, d, kvHead)
+	keysT, valuesT, keys := t.right(kh, true), t.right(vh, true), t.right(kh, false)
+	width := t.keys.seen(t.keys.own.End - 1)
+	p := view{t.s.take(blockQ * width), width, 1}
+	ds := view{t.s.take(blockQ * width), width, 1}
+	group := a.Heads / a.KVHeads
+	for head := kvHead * group; head < (kvHead+1)*group; head++ {
+		qh, dqh := headOf(g.q, a.Heads, d, head), headOf(g.dq, a.Heads, d, head)
+		oh, doh := headOf(g.out, a.Heads, d, head), headOf(g.dout, a.Heads, d, head)
+		t.blocks(func(from, rows, seen int) {
+			t.scores(p, rows, seen, a.Scale, qh.at(from, 0), &keysT)
+			t.scores(ds, rows, seen, 1, doh.at(from, 0), &valuesT)
+			for i := range rows {
+				n := t.keys.seen(from + i)
+				pRow, dsRow := p.data[i*width:i*width+seen], ds.data[i*width:i*width+seen]
+				o, do := oh.at(from+i, 0).data[:d], doh.at(from+i, 0).data[:d]
+				t.kern.attendGrad(pRow[:n], dsRow[:n], g.lse[(from+i)*a.Heads+head], t.kern.dot(o, do), a.Scale)
+				clear(pRow[n:])
+				clear(dsRow[n:])
+			}
+			t.combine(dqh.at(from, 0), rows, seen, ds, &keys, 1)
+			mark := t.s.used
+			doRight := t.kern.right(t.s, doh.at(from, 0), rows, d)
+			qRight := t.kern.right(t.s, qh.at(from, 0), rows, d)
+			t.keys.parts(seen, func(row, count, col int) {
+				t.kern.mul(count, d, rows, 1, p.at(0, col).transposed(), doRight, 1, dv.at(row, 0))
+				t.kern.mul(count, d, rows, 1, ds.at(0, col).transposed(), qRight, 1, dk.at(row, 0))
+			})
+			t.s.used = mark
+		})
+	}
+}

@@ -1,0 +1,32 @@
+// Package cpu is the default tensor backend, registered as "cpu": float32 on
+// the processor's vector units, on all cores, in Go without cgo.
+//
+// A program that imports the package can open the backend by name, or make
+// one with [New] and choose an instruction set:
+//
+//	import _ "github.com/stepwise-rl/stepwise/tensor/cpu"
+//
+//	b, err := tensor.Open("cpu")
+//
+// # Kernels
+//
+// The inner loops exist in plain Go and, on amd64, in assembly for AVX2 with
+// FMA and for AVX-512; [Available] lists what the machine runs, and a backend
+// takes the best of it unless [Options] says otherwise. The assembly is
+// generated with avo by the program in internal/asmgen, a module of its own:
+//
+//	go generate ./tensor/cpu
+//
+// # Determinism
+//
+// An operation is cut into tasks by its shape alone, and sums over tasks are
+// taken in a fixed order; workers only decide who computes a task. So results
+// are bit-identical for any GOMAXPROCS. They differ in the last bits between
+// instruction sets, whose vectors have different widths.
+//
+// # Memory
+//
+// Freed buffers are kept for later ones of a similar size, never more than
+// was in use at once; scratch memory grows to what the largest operation
+// needs. A training step in a steady state allocates next to nothing.
+package cpu

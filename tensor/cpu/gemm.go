@@ -1,0 +1,213 @@
+package cpu
+
+import (
+	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
+)
+
+// The matrix product follows Goto & van de Geijn, "Anatomy of high-performance
+// matrix multiplication" (2008): op(b) is packed in panels as wide as the
+// micro-kernel's tile, each panel is multiplied with a block of rows of op(a)
+// that stays in the second-level cache, and k is cut so that a panel stays in
+// the first. The micro-kernels broadcast elements of a at any stride, so a
+// is not interleaved: it is used in place, or copied to rows at a friendly
+// distance when it is read often.
+
+const (
+	// blockK is how much of k is multiplied at a time.
+	blockK = 256
+	// blockM is how many rows a task multiplies at a time, a multiple of
+	// every micro-kernel's rows.
+	blockM = 96
+	// blockN is how many columns are packed at a time.
+	blockN = 4096
+	// copyA is the number of columns from which a block of a is copied.
+	copyA = 160
+	// skinny is the number of rows up to which b is not packed.
+	skinny = 12
+)
+
+// view is a matrix in memory: element (i, j) is data[i·rs + j·cs].
+type view struct {
+	data   []float32
+	rs, cs int
+}
+
+func (v view) at(i, j int) view {
+	return view{v.data[i*v.rs+j*v.cs:], v.rs, v.cs}
+}
+
+// panels is the right operand as the micro-kernels want it: panel j is tile
+// columns wide, starts at data[j·step], and its rows are rs apart.
+type panels struct {
+	data     []float32
+	rs, step int
+}
+
+// from returns the panels from column j, a multiple of the tile, on.
+func (p panels) from(j, tile int) panels {
+	return panels{p.data[j/tile*p.step:], p.rs, p.step}
+}
+
+// MatMul computes c = alpha·op(a)·op(b) + beta·c.
+func (b *Backend) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
+	shape.MatMul(m, n, k, x, y, c)
+	xv := view{b.data(x), k, 1}
+	if opA == tensor.T {
+		xv.rs, xv.cs = 1, m
+	}
+	yv := view{b.data(y), n, 1}
+	if opB == tensor.T {
+		yv.rs, yv.cs = 1, k
+	}
+	b.gemm(m, n, k, alpha, xv, yv, beta, view{b.data(c), n, 1})
+}
+
+// gemm computes c = alpha·x·y + beta·c for x [m×k], y [k×n], c [m×n].
+func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c view) {
+	if m == 0 || n == 0 {
+		return
+	}
+	if k == 0 {
+		scaleOrClear(c.data[:m*n], beta)
+		return
+	}
+	for j := 0; j < n; j += blockN {
+		cols := min(blockN, n-j)
+		for p := 0; p < k; p += blockK {
+			depth := min(blockK, k-p)
+			b.gemmBlock(m, cols, depth, alpha, x.at(0, p), y.at(p, j), beta, c.at(0, j))
+			beta = 1
+		}
+	}
+}
+
+// gemmBlock is gemm for one block of op(b).
+func (b *Backend) gemmBlock(m, n, k int, alpha float32, x, y view, beta float32, c view) {
+	kern := b.kern
+	var right panels
+	if kern.direct(y, n) && m <= skinny {
+		right = kern.inPlace(y)
+	} else {
+		right = b.packShared(y, k, n)
+	}
+	rows, cols := b.tiling(m, n)
+	across := (n + cols - 1) / cols
+	b.run(m*n*k, across*((m+rows-1)/rows), func(s *scratch, i int) {
+		i0, j0 := i/across*rows, i%across*cols
+		h, w := min(rows, m-i0), min(cols, n-j0)
+		left := x.at(i0, 0)
+		if w >= copyA {
+			left = s.copyBlock(left, h, k)
+		}
+		kern.mul(h, w, k, alpha, left, right.from(j0, kern.tile), beta, c.at(i0, j0))
+	})
+}
+
+// tiling cuts c into tasks: blocks of rows, and of columns too if there are
+// few rows.
+func (b *Backend) tiling(m, n int) (rows, cols int) {
+	rows, cols = blockM, n
+	want := 4 * b.maxWorkers()
+	for (m+rows-1)/rows*((n+cols-1)/cols) < want {
+		switch {
+		case cols > 4*b.kern.tile:
+			cols = (cols/2 + b.kern.tile - 1) / b.kern.tile * b.kern.tile
+		case rows > 2*b.kern.rows:
+			rows = (rows/2 + b.kern.rows - 1) / b.kern.rows * b.kern.rows
+		default:
+			return rows, cols
+		}
+	}
+	return rows, cols
+}
+
+// mul computes c = alpha·x·y + beta·c on one goroutine.
+func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
+	for j := 0; j < n; j += kern.tile {
+		kern.gemm(m, min(kern.tile, n-j), k, alpha, &x.data[0], x.rs, x.cs,
+			&y.data[j/kern.tile*y.step], y.rs, beta, &c.data[j], c.rs)
+	}
+}
+
+// copyBlock copies a [rows×k] block to scratch memory, keeping its order but
+// with its lines at a distance that spreads them over the cache's sets.
+func (s *scratch) copyBlock(x view, rows, k int) view {
+	lines, length := rows, k
+	if x.cs != 1 {
+		lines, length = k, rows
+	}
+	from := max(x.rs, x.cs)
+	to := (length+lineFloats-1)&^(lineFloats-1) + lineFloats
+	mem := s.take(lines * to)
+	for i := range lines {
+		copy(mem[i*to:i*to+length], x.data[i*from:])
+	}
+	if x.cs != 1 {
+		return view{mem, 1, to}
+	}
+	return view{mem, to, 1}
+}
+
+// direct reports whether the micro-kernel can read n columns of y in place:
+// it reads whole vectors.
+func (kern *kernels) direct(y view, n int) bool { return y.cs == 1 && n%kern.vector == 0 }
+
+func (kern *kernels) inPlace(y view) panels { return panels{y.data, y.rs, kern.tile} }
+
+// packedLen is the size of k rows and n columns in panels.
+func (kern *kernels) packedLen(k, n int) int { return (n + kern.tile - 1) / kern.tile * kern.tile * k }
+
+// right returns y [k×n] as panels, in place if possible.
+func (kern *kernels) right(s *scratch, y view, k, n int) panels {
+	if kern.direct(y, n) {
+		return kern.inPlace(y)
+	}
+	mem := s.take(kern.packedLen(k, n))
+	for j := 0; j < n; j += kern.tile {
+		kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
+	}
+	return panels{mem, kern.tile, kern.tile * k}
+}
+
+// packShared packs y [k×n] into the operation's shared scratch memory.
+func (b *Backend) packShared(y view, k, n int) panels {
+	kern := b.kern
+	mem := b.crew.shared.reset().take(kern.packedLen(k, n))
+	b.spans(n, 4*kern.tile, 4*k, func(_ *scratch, from, to int) {
+		for j := from; j < to; j += kern.tile {
+			kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
+		}
+	})
+	return panels{mem, kern.tile, kern.tile * k}
+}
+
+// pack writes one panel: w columns of y, filled up with zeros to the tile.
+func (kern *kernels) pack(dst []float32, y view, k, w int) {
+	t := kern.tile
+	if w < t {
+		clear(dst[:k*t])
+	}
+	if y.cs == 1 {
+		for p := range k {
+			copy(dst[p*t:p*t+w], y.data[p*y.rs:])
+		}
+		return
+	}
+	for j := range w {
+		col := y.data[j*y.cs:]
+		for p := range k {
+			dst[p*t+j] = col[p*y.rs]
+		}
+	}
+}
+
+func scaleOrClear(x []float32, alpha float32) {
+	if alpha == 0 {
+		clear(x)
+		return
+	}
+	for i := range x {
+		x[i] *= alpha
+	}
+}

@@ -1,0 +1,12 @@
+//go:build !amd64
+
+package cpu
+
+// kernelsFor returns the kernels of an instruction set, nil if this machine
+// cannot run it.
+func kernelsFor(isa ISA) *kernels {
+	if isa == Go {
+		return &goKernels
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+package cpu
+
+// kernels are the inner loops of one instruction set. Slices of one call
+// have the same length unless said otherwise, and pointers are to a first
+// element. Every kernel computes an element, or a sum, in an order that
+// depends on the lengths only.
+type kernels struct {
+	// rows and tile are the shape of the micro-kernel's tile, vector the
+	// width in which it reads b.
+	rows, tile, vector int
+	// gemm computes c = alpha·a·b + beta·c for a [m×k], b [k×n], c [m×n],
+	// n at most tile. Element (i, p) of a is at a[i·rsa + p·csa]; rows of b
+	// and c are rsb and ldc apart. It reads b in whole vectors and writes
+	// only the n columns of c, which it reads only if beta is not 0.
+	gemm func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
+
+	// axpy computes dst += alpha·x.
+	axpy func(dst []float32, alpha float32, x []float32)
+	// scale computes x *= alpha.
+	scale func(x []float32, alpha float32)
+	// dot returns Σ x·y.
+	dot func(x, y []float32) float32
+	// dots computes dst[i] = alpha·Σ_j x[j]·y[i·stride+j] for all of dst.
+	dots func(dst, x, y []float32, stride int, alpha float32)
+	// sumSquares returns Σx², added in float64.
+	sumSquares func(x []float32) float64
+	// max returns the largest element of x, which has at least one.
+	max func(x []float32) float32
+
+	// expInPlace computes x = exp(x − shift) and returns Σx.
+	expInPlace func(x []float32, shift float32) float32
+	// expSums returns Σe and Σe·z for z = scale·(x − shift), e = exp(z).
+	expSums func(x []float32, scale, shift float32) (sum, weighted float32)
+	// softmaxGrad computes x = −p·(a·z + b) for z = scale·(x − shift) − log,
+	// p = exp(z).
+	softmaxGrad func(x []float32, scale, shift, log, a, b float32)
+	// attendGrad computes p = exp(p − lse) and dp = scale·p·(dp − delta).
+	attendGrad func(p, dp []float32, lse, delta, scale float32)
+
+	// rmsNorm is Backend.RMSNorm for len(inv) rows of len(w) elements.
+	rmsNorm func(y, inv, x, w []float32, eps float32)
+	// rmsNormGrad is Backend.RMSNormGrad for len(inv) rows.
+	rmsNormGrad func(dx, dw, dy, x, w, inv []float32)
+	// rotate is Backend.RoPE for one row of heads of 2·len(cos) elements;
+	// sign −1 rotates back.
+	rotate func(x, cos, sin []float32, sign float32)
+	// swiGLU is Backend.SwiGLU.
+	swiGLU func(y, gate, up []float32)
+	// swiGLUGrad is Backend.SwiGLUGrad.
+	swiGLUGrad func(dgate, dup, dy, gate, up []float32)
+	// adamW applies f's update.
+	adamW func(p, g, m, v []float32, f *adamW)
+}

@@ -1,0 +1,255 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+)
+
+// goKernels are the kernels in plain Go.
+var goKernels = kernels{
+	rows: 4, tile: 4, vector: 1,
+	gemm:        gemmGo,
+	axpy:        axpyGo,
+	scale:       scaleGo,
+	dot:         dotGo,
+	dots:        dotsGo,
+	sumSquares:  sumSquaresGo,
+	max:         maxGo,
+	expInPlace:  expInPlaceGo,
+	expSums:     expSumsGo,
+	softmaxGrad: softmaxGradGo,
+	attendGrad:  attendGradGo,
+	rmsNorm:     rmsNormGo,
+	rmsNormGrad: rmsNormGradGo,
+	rotate:      rotateGo,
+	swiGLU:      swiGLUGo,
+	swiGLUGrad:  swiGLUGradGo,
+	adamW:       adamWGo,
+}
+
+// gemmGo is kernels.gemm for tiles of 4 columns.
+func gemmGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
+	x := unsafe.Slice(a, (m-1)*rsa+(k-1)*csa+1)
+	y := unsafe.Slice(b, (k-1)*rsb+n)
+	z := unsafe.Slice(c, (m-1)*ldc+n)
+	for i := range m {
+		acc := [4]float32{}
+		if n == 4 {
+			acc = dot4(x[i*rsa:], csa, y, rsb, k)
+		} else {
+			for p := range k {
+				v := x[i*rsa+p*csa]
+				for j, w := range y[p*rsb : p*rsb+n] {
+					acc[j] += v * w
+				}
+			}
+		}
+		out := z[i*ldc : i*ldc+n]
+		for j := range out {
+			if beta == 0 {
+				out[j] = alpha * acc[j]
+			} else {
+				out[j] = alpha*acc[j] + beta*out[j]
+			}
+		}
+	}
+}
+
+// dot4 multiplies a row of x with four columns of y.
+func dot4(x []float32, csa int, y []float32, rsb, k int) [4]float32 {
+	var s0, s1, s2, s3 float32
+	for p := range k {
+		v, w := x[p*csa], y[p*rsb:p*rsb+4:p*rsb+4]
+		s0 += v * w[0]
+		s1 += v * w[1]
+		s2 += v * w[2]
+		s3 += v * w[3]
+	}
+	return [4]float32{s0, s1, s2, s3}
+}
+
+func axpyGo(dst []float32, alpha float32, x []float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] += alpha * x[i]
+	}
+}
+
+func scaleGo(x []float32, alpha float32) {
+	for i := range x {
+		x[i] *= alpha
+	}
+}
+
+func dotGo(x, y []float32) float32 {
+	var sum float32
+	y = y[:len(x)]
+	for i, v := range x {
+		sum += v * y[i]
+	}
+	return sum
+}
+
+func dotsGo(dst, x, y []float32, stride int, alpha float32) {
+	for i := range dst {
+		dst[i] = alpha * dotGo(x, y[i*stride:])
+	}
+}
+
+func sumSquaresGo(x []float32) float64 {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return sum
+}
+
+func maxGo(x []float32) float32 {
+	top := x[0]
+	for _, v := range x[1:] {
+		top = max(top, v)
+	}
+	return top
+}
+
+func expInPlaceGo(x []float32, shift float32) float32 {
+	var sum float32
+	for i, v := range x {
+		x[i] = exp(v - shift)
+		sum += x[i]
+	}
+	return sum
+}
+
+func expSumsGo(x []float32, scale, shift float32) (sum, weighted float32) {
+	for _, v := range x {
+		z := scale * (v - shift)
+		e := exp(z)
+		sum += e
+		weighted += e * z
+	}
+	return sum, weighted
+}
+
+func softmaxGradGo(x []float32, scale, shift, log, a, b float32) {
+	for i, v := range x {
+		z := scale*(v-shift) - log
+		x[i] = -exp(z) * (a*z + b)
+	}
+}
+
+func attendGradGo(p, dp []float32, lse, delta, scale float32) {
+	dp = dp[:len(p)]
+	for i := range p {
+		p[i] = exp(p[i] - lse)
+		dp[i] = scale * p[i] * (dp[i] - delta)
+	}
+}
+
+func rmsNormGo(y, inv, x, w []float32, eps float32) {
+	cols := len(w)
+	for i := range inv {
+		row, out := x[i*cols:(i+1)*cols], y[i*cols:(i+1)*cols]
+		mean := dotGo(row, row) / float32(cols)
+		r := float32(1 / math.Sqrt(float64(mean+eps)))
+		inv[i] = r
+		for j, v := range row {
+			out[j] = v * r * w[j]
+		}
+	}
+}
+
+// rmsNormGradGo uses, with g = dy·w and n the number of columns,
+// dx = inv·(g − x·inv²·Σ(g·x)/n) and dw = Σ_rows dy·x·inv.
+func rmsNormGradGo(dx, dw, dy, x, w, inv []float32) {
+	cols := len(w)
+	for i, r := range inv {
+		row, g, out := x[i*cols:(i+1)*cols], dy[i*cols:(i+1)*cols], dx[i*cols:(i+1)*cols]
+		var sum float32
+		for j, v := range row {
+			sum += g[j] * w[j] * v
+		}
+		c := sum * r * r / float32(cols)
+		for j, v := range row {
+			out[j] += r * (g[j]*w[j] - v*c)
+			dw[j] += g[j] * v * r
+		}
+	}
+}
+
+func rotateGo(x, cos, sin []float32, sign float32) {
+	half := len(cos)
+	for ; len(x) > 0; x = x[2*half:] {
+		lo, hi := x[:half], x[half:2*half]
+		for i, c := range cos {
+			s := sign * sin[i]
+			lo[i], hi[i] = lo[i]*c-hi[i]*s, hi[i]*c+lo[i]*s
+		}
+	}
+}
+
+func swiGLUGo(y, gate, up []float32) {
+	for i, g := range gate {
+		y[i] = g / (1 + exp(-g)) * up[i]
+	}
+}
+
+// swiGLUGradGo uses silu'(g) = s·(1 + g·(1−s)) with s the sigmoid of g.
+func swiGLUGradGo(dgate, dup, dy, gate, up []float32) {
+	for i, g := range gate {
+		s := 1 / (1 + exp(-g))
+		d, u := dy[i], up[i]
+		dgate[i] = d * u * s * (1 + g*(1-s))
+		dup[i] = d * g * s
+	}
+}
+
+func adamWGo(p, g, m, v []float32, f *adamW) {
+	for i, d := range g {
+		d *= f.scale
+		m[i] = f.beta1*m[i] + f.keep1*d
+		v[i] = f.beta2*v[i] + f.keep2*d*d
+		root := float32(math.Sqrt(float64(v[i])))*f.root + f.eps
+		p[i] = f.decay*p[i] - f.rate*m[i]/root
+	}
+}
+
+// The exponential reduces x to r = x − n·ln 2, |r| ≤ ln 2 / 2, and uses the
+// polynomial of Cephes' expf (Moshier) for e^r. Its error is below 2 units in
+// the last place; results below the smallest normal number are 0.
+const (
+	expLow  = -87.33654
+	expHigh = 88.72283
+	log2e   = 1.44269504
+	// ln 2 in two parts: multiples of the first are exact.
+	ln2High = 0.693359375
+	ln2Low  = -2.12194440e-4
+	expC0   = 1.9875691500e-4
+	expC1   = 1.3981999507e-3
+	expC2   = 8.3334519073e-3
+	expC3   = 4.1665795894e-2
+	expC4   = 1.6666665459e-1
+	expC5   = 5.0000001201e-1
+)
+
+// exp returns e^x.
+func exp(x float32) float32 {
+	switch {
+	case x < expLow:
+		return 0
+	case x > expHigh:
+		return float32(math.Inf(1))
+	case x != x:
+		return x
+	}
+	n := float32(math.RoundToEven(float64(x * log2e)))
+	r := x - n*ln2High - n*ln2Low
+	p := ((((expC0*r+expC1)*r+expC2)*r+expC3)*r+expC4)*r + expC5
+	y := p*r*r + r + 1
+	// 2^n in two factors, since n may be 128.
+	half := int32(n) / 2
+	return y * pow2(half) * pow2(int32(n)-half)
+}
+
+// pow2 returns 2^n for n in [−126, 127].
+func pow2(n int32) float32 { return math.Float32frombits(uint32(n+127) << 23) }
