@@ -66,7 +66,7 @@ func (c completion) check() error {
 	if len(c.Adv) != c.Tokens || len(c.Keep) != c.Tokens {
 		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.Tokens, len(c.Adv), len(c.Keep))
 	}
-	if math.IsNaN(c.Scalar) || math.IsInf(c.Scalar, 0) {
+	if !finite(c.Scalar) {
 		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Scalar)
 	}
 	if n := len(c.Steps); c.Final < -1 || c.Final >= max(n, 1) {
@@ -114,3 +114,5 @@ func dead(g []completion) bool {
 	}
 	return true
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

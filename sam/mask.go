@@ -98,7 +98,10 @@ type judge func(c completion, verdicts []advantage.Verdict)
 func judgeEach(completion, []advantage.Verdict) {}
 
 func (m Mask) credit(batch []advantage.Group, j judge) (Stats, error) {
-	if m.Rescale != 0 && !(m.Rescale >= 1) {
+	if !finite(m.LeakPositive) || !finite(m.LeakNegative) {
+		return Stats{}, fmt.Errorf("sam: leaks are %v and %v, want finite numbers", m.LeakPositive, m.LeakNegative)
+	}
+	if m.Rescale != 0 && !(m.Rescale >= 1 && finite(m.Rescale)) {
 		return Stats{}, fmt.Errorf("sam: Rescale is %v, want 0 or a bound of at least 1", m.Rescale)
 	}
 	w := masker{Mask: m, judge: j}

@@ -62,9 +62,9 @@ func (w *returnToGo) credit(g []completion) {
 }
 
 func (w *returnToGo) completion(g []completion, i int, c completion) {
-	w.last = append(w.last[:0], make([]int, len(w.criteria.rewards))...)
-	for n := range w.last {
-		w.last[n] = -1
+	w.last = w.last[:0]
+	for range w.criteria.rewards {
+		w.last = append(w.last, -1)
 	}
 	for k := range c.Steps {
 		s, n := &c.Steps[k], w.criteria.of[i][k]

@@ -1,0 +1,185 @@
+package sam_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// example is a completion of nine tokens: text, a right step, text, a wrong
+// step, a final step that is wrong, and the end.
+//
+//	token   0 | 1 2 | 3 | 4 5 | 6 7 | 8
+//	step      | a   |   | b   | c   |
+func example() advantage.Completion {
+	return advantage.Completion{Tokens: 9, Final: 2, Steps: []advantage.Step{
+		{Name: "a", Start: 1, End: 3, Verdict: advantage.Correct},
+		{Name: "b", Start: 4, End: 6, Verdict: advantage.Incorrect},
+		{Name: "c", Start: 6, End: 8, Verdict: advantage.Incorrect},
+	}}
+}
+
+func TestMaskOptions(t *testing.T) {
+	broken := func(c *advantage.Completion) { c.Steps[1].Broken, c.Steps[1].Verdict = true, advantage.Correct }
+	missing := func(c *advantage.Completion) {
+		// b should have begun with c, at token 6.
+		c.Steps[1] = advantage.Step{Name: "b", Start: 6, End: 6, Broken: true}
+		c.Steps[2].Verdict = advantage.Correct
+		c.Final = -1
+	}
+	missingLast := func(c *advantage.Completion) {
+		c.Steps[2] = advantage.Step{Name: "c", Start: 9, End: 9, Broken: true}
+	}
+	tests := []struct {
+		name   string
+		mask   sam.Mask
+		change func(*advantage.Completion)
+		scalar float64
+		want   []float64
+		masked []int
+	}{
+		{"good outcome", sam.Mask{}, nil, 2, []float64{2, 2, 2, 2, 0, 0, 2, 2, 2}, []int{4, 5}},
+		{"bad outcome", sam.Mask{}, nil, -2, []float64{-2, 0, 0, -2, -2, -2, -2, -2, -2}, []int{1, 2}},
+		{"dead group", sam.Mask{MaskOutside: true}, nil, 0, make([]float64, 9), nil},
+		{"positive only, bad", sam.Mask{Sign: sam.PositiveOnly}, nil, -1, []float64{-1, -1, -1, -1, -1, -1, -1, -1, -1}, nil},
+		{"positive only, good", sam.Mask{Sign: sam.PositiveOnly}, nil, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 1}, []int{4, 5}},
+		{"leaks, good", sam.Mask{LeakPositive: .5, LeakNegative: -.25}, nil, 2, []float64{2, 2, 2, 2, 1, 1, 2, 2, 2}, nil},
+		{"leaks, bad", sam.Mask{LeakPositive: .5, LeakNegative: -.25}, nil, -2, []float64{-2, .5, .5, -2, -2, -2, -2, -2, -2}, nil},
+		{"final too", sam.Mask{MaskFinal: true}, nil, 1, []float64{1, 1, 1, 1, 0, 0, 0, 0, 1}, []int{4, 5, 6, 7}},
+		{"outside too", sam.Mask{MaskOutside: true}, nil, 1, []float64{0, 1, 1, 0, 0, 0, 1, 1, 0}, []int{0, 3, 4, 5, 8}},
+		{"broken, good", sam.Mask{}, broken, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 1}, []int{4, 5}},
+		{"broken, bad", sam.Mask{}, broken, -1, []float64{-1, 0, 0, -1, -1, -1, -1, -1, -1}, []int{1, 2}},
+		{"broken kept, good", sam.Mask{Broken: sam.BrokenKeep}, broken, 1, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, nil},
+		{"broken kept, bad", sam.Mask{Broken: sam.BrokenKeep}, broken, -1, []float64{-1, 0, 0, -1, -1, -1, -1, -1, -1}, []int{1, 2}},
+		{"broken masked, bad", sam.Mask{Broken: sam.BrokenMask, LeakNegative: 1}, broken, -1, []float64{-1, -1, -1, -1, 0, 0, -1, -1, -1}, []int{4, 5}},
+		{"broken final is not exempt", sam.Mask{}, func(c *advantage.Completion) { c.Steps[2].Broken = true }, 1, []float64{1, 1, 1, 1, 0, 0, 0, 0, 1}, []int{4, 5, 6, 7}},
+		{"missing, good", sam.Mask{}, missing, 1, []float64{1, 1, 1, 1, 1, 1, 0, 1, 1}, []int{6}},
+		{"missing, bad", sam.Mask{}, missing, -1, []float64{-1, 0, 0, -1, -1, -1, -1, 0, -1}, []int{1, 2, 7}},
+		{"missing kept, bad", sam.Mask{Broken: sam.BrokenKeep}, missing, -1, []float64{-1, 0, 0, -1, -1, -1, 0, 0, -1}, []int{1, 2, 6, 7}},
+		{"missing masked, good", sam.Mask{Broken: sam.BrokenMask}, missing, 1, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, nil},
+		{"missing at the end", sam.Mask{}, missingLast, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 0}, []int{4, 5, 8}},
+		{"rescaled", sam.Mask{Rescale: 10}, nil, 2, []float64{18. / 7, 18. / 7, 18. / 7, 18. / 7, 0, 0, 18. / 7, 18. / 7, 18. / 7}, []int{4, 5}},
+		{"rescaled to the bound", sam.Mask{Rescale: 1.25}, nil, 2, []float64{2.5, 2.5, 2.5, 2.5, 0, 0, 2.5, 2.5, 2.5}, []int{4, 5}},
+		{"nothing left to rescale", sam.Mask{Rescale: 10, MaskOutside: true, MaskFinal: true}, func(c *advantage.Completion) { c.Steps[0].Verdict = advantage.Incorrect }, 1, make([]float64, 9), []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := example()
+			if test.change != nil {
+				test.change(&c)
+			}
+			c.Broadcast(test.scalar)
+			_, err := test.mask.Credit([]advantage.Group{{c}})
+			require.NoError(t, err)
+			require.InDeltaSlice(t, test.want, c.Adv, 1e-12)
+			var masked []int
+			for tok, keep := range c.Keep {
+				if !keep {
+					masked = append(masked, tok)
+				}
+			}
+			require.Equal(t, test.masked, masked)
+			for _, a := range c.Adv {
+				require.False(t, a == 0 && math.Signbit(a), "negative zero")
+			}
+		})
+	}
+}
+
+// With token returns the sign is that of the outcome's advantage, not of the
+// token's: a KL penalty in the return must not decide what is masked.
+func TestMaskTakesTheSignOfTheOutcome(t *testing.T) {
+	c := example()
+	c.Broadcast(1)
+	c.Adv[1], c.Adv[4] = -.5, -.5
+	_, err := sam.Mask{}.Credit([]advantage.Group{{c}})
+	require.NoError(t, err)
+	require.Equal(t, []float64{1, -.5, 1, 1, 0, 0, 1, 1, 1}, c.Adv)
+}
+
+// A token that an earlier stage masked stays masked.
+func TestMaskRevivesNothing(t *testing.T) {
+	c := example()
+	c.Broadcast(1)
+	c.Keep[1] = false
+	_, err := sam.Mask{LeakPositive: .5}.Credit([]advantage.Group{{c}})
+	require.NoError(t, err)
+	require.False(t, c.Keep[1])
+	require.True(t, c.Keep[4])
+}
+
+func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
+	c := advantage.Completion{Tokens: 8, Final: 3, Steps: []advantage.Step{
+		{Name: "a", Start: 0, End: 2, Verdict: advantage.Correct},
+		{Name: "b", Start: 2, End: 4, Verdict: advantage.Incorrect},
+		{Name: "c", Start: 4, End: 6, Verdict: advantage.Correct},
+		{Name: "d", Start: 6, End: 8, Verdict: advantage.Correct},
+	}}
+	for _, test := range []struct {
+		rule   sam.Prefix
+		scalar float64
+		want   []float64
+	}{
+		{sam.Prefix{}, 1, []float64{1, 1, 0, 0, 0, 0, 1, 1}}, // the final step is exempt
+		{sam.Prefix{}, -1, []float64{0, 0, -1, -1, -1, -1, -1, -1}},
+		{sam.Prefix{Mask: sam.Mask{MaskFinal: true}}, 1, []float64{1, 1, 0, 0, 0, 0, 0, 0}},
+	} {
+		c.Broadcast(test.scalar)
+		_, err := test.rule.Credit([]advantage.Group{{c}})
+		require.NoError(t, err)
+		require.Equal(t, test.want, c.Adv)
+	}
+}
+
+func TestMaskStats(t *testing.T) {
+	good, bad := example(), example()
+	good.Broadcast(2)
+	bad.Steps[0].Broken = true
+	bad.Broadcast(-1)
+	empty := advantage.Completion{Final: -1}
+	empty.Broadcast(0)
+	stats, err := sam.Mask{}.Credit([]advantage.Group{{good, bad}, {empty}})
+	require.NoError(t, err)
+	want := sam.Stats{
+		Steps: map[string]*sam.StepStats{
+			// [unknown, correct, incorrect] × [negative, zero, positive]
+			"a": {Kept: 4, MassBefore: 6, MassAfter: 6, Broken: 1, Outcome: [3][3]int{1: {0, 0, 1}, 2: {1, 0, 0}}},
+			"b": {Kept: 2, Masked: 2, MassBefore: 6, MassAfter: 2, Outcome: [3][3]int{2: {1, 0, 1}}},
+			"c": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [3][3]int{2: {1, 0, 1}}},
+		},
+		Outside:     sam.StepStats{Kept: 6, MassBefore: 9, MassAfter: 9},
+		Completions: 3, Groups: 2, DeadGroups: 1,
+	}
+	require.Equal(t, want, stats)
+}
+
+func TestErrorsNameTheStep(t *testing.T) {
+	tests := []struct {
+		change func(*advantage.Completion)
+		want   string
+	}{
+		{func(c *advantage.Completion) { c.Steps[1].End = 12 }, `sam: group 1, completion 0: step 1 ("b"): tokens [4, 12) outside the completion's [0, 9)`},
+		{func(c *advantage.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): token 2 belongs to step 0 ("a") already`},
+		{func(c *advantage.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): verdict 7, want unknown, correct or incorrect`},
+		{func(c *advantage.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is infinite, want a finite number or NaN (unscorable)`},
+		{func(c *advantage.Completion) { c.Final = 3 }, `sam: group 1, completion 0: final step 3, want -1 or an index into its 3 steps`},
+		{func(c *advantage.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
+		{func(c *advantage.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
+	}
+	for _, test := range tests {
+		sound, c := example(), example()
+		sound.Broadcast(1)
+		c.Broadcast(1)
+		test.change(&c)
+		_, err := sam.Outcome{}.Credit([]advantage.Group{{sound}, {c}})
+		require.EqualError(t, err, test.want)
+	}
+	_, err := sam.Mask{Rescale: .5}.Credit(nil)
+	require.EqualError(t, err, "sam: Rescale is 0.5, want 0 or a bound of at least 1")
+	_, err = sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2}.Credit(nil)
+	require.EqualError(t, err, "sam: Lambda is 2, want a number in [0, 1]")
+}
