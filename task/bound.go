@@ -121,11 +121,11 @@ func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *a
 // score asks a rule and turns unscorable into NaN, counted by reason.
 func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (float64, error) {
 	s, err := rule.Score(ctx, b.example, tr, step)
+	if b.task.def.Counter != nil {
+		b.task.def.Counter.Add(name, s, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("task: rule %q: %w", name, err)
-	}
-	if b.task.def.Counter != nil {
-		b.task.def.Counter.Count(name, s)
 	}
 	if !s.Scorable() {
 		return math.NaN(), nil

@@ -52,7 +52,8 @@ type Definition[E any] struct {
 	Group int
 	// Params are the sampling parameters.
 	Params rollout.Params
-	// Counter, if not nil, counts unscorable reasons per rule.
+	// Counter, if not nil, tallies what every rule says, by the name of its
+	// step or outcome.
 	Counter *reward.Counter
 }
 

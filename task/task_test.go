@@ -1,0 +1,188 @@
+package task_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+var _ rl.Problem = (*task.Bound[pair])(nil)
+
+// pair is a query and a note with the true grade of their topic, "" if nobody
+// knows it, and their label.
+type pair struct{ query, note, topic, label string }
+
+func definition() task.Definition[pair] {
+	return task.Definition[pair]{
+		System: "You judge relevance.",
+		Steps: []task.Step[pair]{
+			{
+				Step: prompt.Step[pair]{Name: "topic", Instruction: "Compare the topics.", Answers: []string{"yes", "no"}},
+				Rule: reward.ExactLabel(func(p pair) string { return p.topic }),
+			},
+			{
+				Step: prompt.Step[pair]{Name: "evidence", Instruction: "Quote the note."},
+			},
+			{
+				Step: prompt.Step[pair]{Name: "label", Instruction: "Decide.", Answers: []string{"0", "1"}},
+				Rule: reward.ExactLabel(func(p pair) string { return p.label }),
+			},
+		},
+		Input:    func(p pair) string { return p.query + " | " + p.note },
+		Outcomes: []task.Outcome[pair]{{Name: "label", Rule: reward.ExactLabel(func(p pair) string { return p.label })}},
+		Encode:   task.Plain[pair](func(text string) []int32 { return []int32{1} }),
+		ID:       func(p pair) string { return p.query },
+		Group:    4,
+		Params:   rollout.Params{Temperature: 1, MaxTokens: 64},
+		Counter:  &reward.Counter{},
+	}
+}
+
+// completion makes a completion whose tokens are the given pieces of text.
+func completion(pieces ...string) *rollout.Completion {
+	c := &rollout.Completion{}
+	for i, p := range pieces {
+		c.Tokens = append(c.Tokens, int32(i))
+		c.Text += p
+		c.Ends = append(c.Ends, len(c.Text))
+	}
+	return c
+}
+
+func judge(t *testing.T, p pair, c *rollout.Completion) advantage.Completion {
+	t.Helper()
+	tk, err := task.New(definition())
+	require.NoError(t, err)
+	j, err := tk.Bind(p).Judge(t.Context(), c)
+	require.NoError(t, err)
+	return j
+}
+
+const (
+	topicYes = `<step name="topic">same \boxed{yes}</step>`
+	evidence = `<step name="evidence">\boxed{a tent}</step>`
+	label1   = `<step name="label">\boxed{1}</step>`
+	label0   = `<step name="label">\boxed{0}</step>`
+)
+
+func TestJudge(t *testing.T) {
+	p := pair{"tent", "a tent", "yes", "1"}
+	j := judge(t, p, completion(topicYes, evidence, label0, ""))
+	require.False(t, j.Malformed)
+	require.Equal(t, []float64{0}, j.Rewards)
+	require.Equal(t, 4, j.Tokens)
+	require.Equal(t, 2, j.Final)
+	require.Equal(t, advantage.Step{Name: "topic", Start: 0, End: 1, Verdict: advantage.Correct, Reward: 1}, j.Steps[0])
+	require.Equal(t, advantage.Unknown, j.Steps[1].Verdict, "no rule")
+	require.True(t, math.IsNaN(j.Steps[1].Reward))
+	require.Equal(t, advantage.Step{Name: "label", Start: 2, End: 3, Verdict: advantage.Incorrect}, j.Steps[2])
+}
+
+func TestWhatThePolicyBrokeIsIncorrect(t *testing.T) {
+	p := pair{"tent", "a tent", "yes", "1"}
+
+	j := judge(t, p, completion(topicYes, label1))
+	require.True(t, j.Malformed)
+	require.Equal(t, []float64{1}, j.Rewards, "the label stands")
+	require.Equal(t, advantage.Step{Name: "evidence", Start: 1, End: 1, Verdict: advantage.Incorrect, Broken: true}, j.Steps[1], "missing: no tokens, where it should have begun")
+
+	j = judge(t, p, completion(topicYes, evidence, topicYes, label1))
+	require.Len(t, j.Steps, 4)
+	require.Equal(t, advantage.Step{Name: "topic", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2], "a duplicate")
+	require.Equal(t, 3, j.Final)
+
+	j = judge(t, p, completion(topicYes, evidence, `<step name="label">\boxed{9}</step>`))
+	require.Equal(t, []float64{0}, j.Rewards, "an answer that is not one is wrong, not unscorable")
+	require.Equal(t, advantage.Step{Name: "label", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2])
+}
+
+func TestWhatNobodyCanJudgeIsUnknown(t *testing.T) {
+	d := definition()
+	tk, err := task.New(d)
+	require.NoError(t, err)
+	j, err := tk.Bind(pair{"tent", "a tent", "", ""}).Judge(t.Context(), completion(topicYes, evidence, label1))
+	require.NoError(t, err)
+	require.Equal(t, advantage.Unknown, j.Steps[0].Verdict)
+	require.True(t, math.IsNaN(j.Steps[0].Reward))
+	require.True(t, math.IsNaN(j.Rewards[0]))
+	require.Equal(t, map[string]int{"no gold label": 1}, d.Counter.Tallies()["topic"].Unscorable)
+	require.Equal(t, map[string]int{"no gold label": 2}, d.Counter.Tallies()["label"].Unscorable, "as a step and as the outcome")
+}
+
+func TestPassAt(t *testing.T) {
+	d := definition()
+	graded := func(v float64) reward.Rule[pair] {
+		return reward.RuleFunc[pair](func(context.Context, pair, *prompt.Trace, int) (reward.Score, error) {
+			return reward.Score{Value: v}, nil
+		})
+	}
+	d.Steps[0].PassAt, d.Steps[0].Rule = 0.5, graded(0.6)
+	d.Steps[1].Rule = graded(0.6)
+	tk, err := task.New(d)
+	require.NoError(t, err)
+	j, err := tk.Bind(pair{label: "1"}).Judge(t.Context(), completion(topicYes, evidence, label1))
+	require.NoError(t, err)
+	require.Equal(t, advantage.Correct, j.Steps[0].Verdict)
+	require.Equal(t, advantage.Incorrect, j.Steps[1].Verdict)
+	require.Equal(t, 0.6, j.Steps[1].Reward)
+}
+
+func TestARulesOwnFailureIsAnError(t *testing.T) {
+	service := errors.New("no route to the judge")
+	for want, rule := range map[string]reward.Rule[pair]{
+		"no route to the judge": reward.RuleFunc[pair](func(context.Context, pair, *prompt.Trace, int) (reward.Score, error) {
+			return reward.Score{}, service
+		}),
+		"gave the score NaN": reward.RuleFunc[pair](func(context.Context, pair, *prompt.Trace, int) (reward.Score, error) {
+			return reward.Score{Value: math.NaN()}, nil
+		}),
+	} {
+		d := definition()
+		d.Steps[1].Rule = rule
+		tk, err := task.New(d)
+		require.NoError(t, err)
+		_, err = tk.Bind(pair{}).Judge(t.Context(), completion(topicYes, evidence, label1))
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, `"evidence"`)
+	}
+}
+
+func TestRequest(t *testing.T) {
+	d := definition()
+	d.Encode = task.Plain[pair](func(text string) []int32 { return []int32{int32(len(text))} })
+	tk, err := task.New(d)
+	require.NoError(t, err)
+	p := pair{query: "tent", note: "a tent"}
+	b := tk.Bind(p)
+	require.Equal(t, p, b.Example())
+	r := b.Request()
+	require.Equal(t, "tent", r.ID)
+	require.Equal(t, 4, r.N)
+	require.Equal(t, []int32{int32(len(tk.Template().Render(p)))}, r.Prompt)
+
+	greedy := tk.With(1, rollout.Params{MaxTokens: 7}).Bind(p).Request()
+	require.Equal(t, 1, greedy.N)
+	require.Equal(t, rollout.Params{MaxTokens: 7}, greedy.Params)
+	require.Equal(t, 4, tk.Bind(p).Request().N, "With leaves the task alone")
+}
+
+func TestNewListsAllThatIsWrong(t *testing.T) {
+	d := definition()
+	d.Outcomes, d.Encode, d.Group = nil, nil, 0
+	d.Steps[0].PassAt = -1
+	d.Steps[1].Name = "topic"
+	_, err := task.New(d)
+	for _, want := range []string{"Outcomes", "Encode", "Group", "PassAt", "topic"} {
+		require.ErrorContains(t, err, want)
+	}
+}
