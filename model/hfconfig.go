@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // hfConfig is the part of a Hugging Face config.json that matters here.
@@ -49,8 +50,8 @@ type hfLabels struct {
 	Pooling Pooling `json:"pooling"`
 }
 
-// hfTypes lists the model types that are known: architecture, norm of q and
-// k, bias of q, k and v, and whether embeddings are tied by default.
+// hfTypes lists the model types that are known: architecture, whether q and k
+// are normalised, and whether q, k and v have a bias.
 var hfTypes = map[string]struct {
 	architecture    string
 	qkNorm, qkvBias bool
@@ -91,7 +92,11 @@ func decoderConfig(c Config) *hfConfig {
 	return h
 }
 
-func readDecoderConfig(path string) (Config, error) {
+// ReadConfig reads a decoder's configuration from a directory that Save wrote
+// or from a Hugging Face checkpoint, with defaults filled in. Settings that
+// this package does not know are errors that name the field.
+func ReadConfig(dir string) (Config, error) {
+	path := filepath.Join(dir, ConfigFile)
 	h, err := readConfig(path)
 	if err != nil {
 		return Config{}, err
@@ -99,7 +104,14 @@ func readDecoderConfig(path string) (Config, error) {
 	if h.Encoder != nil {
 		return Config{}, fmt.Errorf("model: %s is of an encoder, want a decoder's", path)
 	}
-	return h.config(path)
+	c, err := h.config(path)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c.withDefaults(), nil
 }
 
 func readConfig(path string) (*hfConfig, error) {

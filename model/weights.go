@@ -30,13 +30,13 @@ func (d *Decoder) Save(dir string) error {
 // model.safetensors in F32 or BF16. Settings that this package does not know,
 // and missing, unknown or misshapen tensors, are errors that name them.
 func LoadDecoder(b tensor.Backend, dir string) (*Decoder, error) {
-	cfg, err := readDecoderConfig(filepath.Join(dir, ConfigFile))
+	cfg, err := ReadConfig(dir)
 	if err != nil {
 		return nil, err
 	}
 	d, err := newDecoder(cfg, &maker{b: b})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, ConfigFile), err)
+		return nil, err
 	}
 	if err := d.LoadWeights(filepath.Join(dir, WeightsFile)); err != nil {
 		d.Free()

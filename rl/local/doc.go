@@ -1,0 +1,20 @@
+// Package local is a policy that lives in this process: a model.Decoder on any
+// tensor backend, trained by AdamW.
+//
+//	decoder, err := model.NewDecoder(backend, config, seed)
+//	policy, err := local.New(local.Config{Decoder: decoder, Dir: "run/checkpoints"})
+//	reference := local.NewScorer(decoder.Clone(), 0) // frozen, for a KL term
+//
+// A batch is computed in micro-batches of a bounded number of rows (tokens). A
+// micro-batch holds whole completions, in the order of the batch, and each of
+// their prompts once. Objectives see whole completions and the weights of
+// tokens are fixed before, so how a batch is divided changes no loss beyond
+// float rounding; nor does whether completions share their prompt's rows.
+//
+// A completion's last token is predicted but predicts nothing, so it is no
+// row. Log-probs are those of the logits divided by the batch's temperature.
+//
+// The policy hands an engine in the same process its decoder (see
+// [Policy.Publish]); the two take turns, because a decoder is used by one
+// goroutine at a time.
+package local
