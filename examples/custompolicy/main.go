@@ -1,0 +1,156 @@
+// Command custompolicy trains a policy of one's own, here a table of logits
+// without any tensor code, on a task of three steps: does the note's topic
+// match the query's, does its place, and so is it relevant? It does so with
+// outcome-only credit and with Stepwise Advantage Masking.
+//
+// The label of this table does not depend on what it wrote in the steps before,
+// so the outcome says nothing about them: only step credit teaches them, and
+// only step credit that fills dead groups goes on once every label is right.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"math"
+	"math/rand/v2"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// example is a query and a note that match in topic (bit 1) and place (bit 0).
+type example int32
+
+var answers = []string{"no", "yes"}
+
+// truth is the true answer of each step; the label is "yes" if both match.
+func (e example) truth(step int) string {
+	return answers[[]int32{int32(e) >> 1, int32(e) & 1, int32(e) / 3}[step]]
+}
+
+// The policy writes one token per step, a whole boxed answer. Its table holds
+// logits for every prompt (one token, 0 to 3) and step.
+const prompts, steps, vocab = 4, 3, 2
+
+type table struct {
+	w, grad [prompts][steps][vocab]float64
+}
+
+func (p *table) probs(prompt int32, step int) [vocab]float64 {
+	no, yes := math.Exp(p.w[prompt][step][0]), math.Exp(p.w[prompt][step][1])
+	return [vocab]float64{no / (no + yes), yes / (no + yes)}
+}
+
+// LogProbs, ForwardBackward, Step, Save and Load make the table an rl.Policy.
+func (p *table) LogProbs(_ context.Context, b *rl.Batch, dst [][]float64) error {
+	for i, s := range b.Samples {
+		for t, token := range s.Tokens {
+			dst[i][t] = math.Log(p.probs(b.Prompts[s.Prompt][0], t)[token])
+		}
+	}
+	return nil
+}
+
+func (p *table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (float64, objective.Metrics, error) {
+	return rl.TwoPass(ctx, p, b, o, func(_ context.Context, b *rl.Batch) error {
+		for _, s := range b.Samples {
+			prompt := b.Prompts[s.Prompt][0]
+			for t, token := range s.Tokens {
+				p.grad[prompt][t][token] += s.Grad[t]
+				for v, q := range p.probs(prompt, t) {
+					p.grad[prompt][t][v] -= s.Grad[t] * q
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (p *table) Step(_ context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+	for i := range prompts * steps * vocab {
+		a, b, c := i/(steps*vocab), i/vocab%steps, i%vocab
+		p.w[a][b][c] -= o.LR * p.grad[a][b][c]
+	}
+	p.grad = [prompts][steps][vocab]float64{}
+	return rl.StepInfo{}, nil
+}
+
+func (p *table) Save(context.Context, string) (string, error) { return "", nil }
+func (p *table) Load(context.Context, string) error           { return nil }
+
+// Generate makes it a rollout.Engine, too.
+func (p *table) Generate(_ context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+	for r, q := range reqs {
+		for n := range q.N {
+			rng := rand.New(rand.NewPCG(q.Stream[1], q.Stream[2]<<32|uint64(n)))
+			c := rollout.Completion{Request: r, Index: n, Finish: rollout.Stopped}
+			for k := range steps {
+				pr := p.probs(q.Prompt[0], k)
+				token := int32(rng.Float64() + pr[1]) // 1 with probability pr[1]
+				c.Tokens, c.LogP = append(c.Tokens, token), append(c.LogP, math.Log(pr[token]))
+				c.Text += `\boxed{` + answers[token] + `}`
+				c.Ends = append(c.Ends, len(c.Text))
+			}
+			if err := emit(c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func main() {
+	d := task.Definition[example]{
+		Input:  func(e example) string { return fmt.Sprint(e) },
+		Syntax: prompt.Boxed{},
+		Encode: func(_ *prompt.Template[example], e example) []int32 {
+			return []int32{int32(2*b2i(e.topic) + b2i(e.place))}
+		},
+		Group:  8,
+		Params: rollout.Params{Temperature: 1, MaxTokens: steps},
+	}
+	for k, name := range []string{"topic", "place", "label"} {
+		rule := reward.ExactLabel(func(e example) string { return e.truth(k) })
+		d.Steps = append(d.Steps, task.Step[example]{Step: prompt.Step[example]{Name: name, Answers: answers}, Rule: rule})
+		d.Outcomes = []task.Outcome[example]{{Name: "label", Rule: rule}} // the last step's
+	}
+	t, err := task.New(d)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var problems []rl.Problem
+	for e := range example(prompts) {
+		problems = append(problems, t.Bind(e))
+	}
+	grpo := advantage.GRPO{Epsilon: 1e-4}
+	for _, c := range []struct {
+		name string
+		rule sam.Rule
+	}{{"outcome", sam.Outcome{}}, {"mask", sam.Mask{}}, {"mask, filled", sam.Mask{Fill: grpo}}} {
+		p := &table{}
+		trainer, err := rl.NewTrainer(rl.Config{
+			Policy: p, Engine: p, Source: &rl.SliceSource{Problems: problems},
+			Estimator: advantage.PerGroup(grpo), Credit: c.rule,
+			Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.28}, Aggregation: objective.TokenMean{},
+			Batching: rl.Batching{Prompts: 4}, LR: func(int64) float64 { return 4 }, Steps: 100,
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := trainer.Run(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+		_, m, err := rl.EvaluateProblems(context.Background(), p, problems, 1)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%-12s label %.2f  topic step %.2f  place step %.2f\n", c.name, m["reward/0"], m["step/topic/correct"], m["step/place/correct"])
+	}
+}
