@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 )
@@ -24,8 +25,8 @@ var layouts = []struct {
 		{Start: 0, End: 17, Prefix: -1}, {Start: 17, End: 18, Prefix: 0}, {Start: 18, End: 18, Prefix: 0}, {Start: 18, End: 34, Prefix: 0},
 		{Start: 34, End: 39, Prefix: -1}, {Start: 39, End: 50, Prefix: 4}, {Start: 50, End: 60, Prefix: 4},
 	}},
-	{"a long prompt", 300, []tensor.Segment{
-		{Start: 0, End: 150, Prefix: -1}, {Start: 150, End: 220, Prefix: 0}, {Start: 220, End: 300, Prefix: 0},
+	{"a long prompt", 180, []tensor.Segment{
+		{Start: 0, End: 100, Prefix: -1}, {Start: 100, End: 133, Prefix: 0}, {Start: 133, End: 180, Prefix: 0},
 	}},
 }
 
@@ -109,3 +110,5 @@ func attendCache(e *env) {
 		}
 	}
 }
+
+func invSqrt(n int) float32 { return float32(1 / math.Sqrt(float64(n))) }

@@ -8,12 +8,20 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor"
 )
 
-func invSqrt(n int) float32 { return float32(1 / math.Sqrt(float64(n))) }
+// opened returns a backend that is closed when the test ends.
+func opened(t *testing.T, open func() tensor.Backend) tensor.Backend {
+	b := open()
+	t.Cleanup(func() {
+		if err := closeBackend(b); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return b
+}
 
 // testMemory states facts about Alloc, Slice, Write, Read and Free.
 func testMemory(t *testing.T, open func() tensor.Backend) {
-	b := open()
-	defer closeBackend(t, b)
+	b := opened(t, open)
 	expect := func(what string, buf tensor.Buffer, want ...float32) {
 		t.Helper()
 		got := make([]float32, len(want))
@@ -72,8 +80,7 @@ func testMemory(t *testing.T, open func() tensor.Backend) {
 
 // testErrors states that an error sticks until Sync and not longer.
 func testErrors(t *testing.T, open func() tensor.Backend) {
-	b := open()
-	defer closeBackend(t, b)
+	b := opened(t, open)
 	for range 2 {
 		if err := b.Sync(); err != nil {
 			t.Fatalf("Sync without operations: %v", err)
@@ -115,8 +122,7 @@ func (f foreign) Len() int { return int(f) }
 // testMisuse states that the caller's mistakes panic at the call, and leave
 // the backend usable.
 func testMisuse(t *testing.T, open func() tensor.Backend) {
-	b := open()
-	defer closeBackend(t, b)
+	b := opened(t, open)
 	for name, call := range misuses(b) {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
