@@ -74,9 +74,10 @@ func (p *table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 }
 
 func (p *table) Step(_ context.Context, o rl.StepOptions) (rl.StepInfo, error) {
-	for i := range prompts * steps * vocab {
-		a, b, c := i/(steps*vocab), i/vocab%steps, i%vocab
-		p.w[a][b][c] -= o.LR * p.grad[a][b][c]
+	for i := range prompts * steps {
+		for v := range vocab {
+			p.w[i/steps][i%steps][v] -= o.LR * p.grad[i/steps][i%steps][v]
+		}
 	}
 	p.grad = [prompts][steps][vocab]float64{}
 	return rl.StepInfo{}, nil
@@ -110,9 +111,7 @@ func main() {
 	d := task.Definition[example]{
 		Input:  func(e example) string { return fmt.Sprint(e) },
 		Syntax: prompt.Boxed{},
-		Encode: func(_ *prompt.Template[example], e example) []int32 {
-			return []int32{int32(2*b2i(e.topic) + b2i(e.place))}
-		},
+		Encode: func(_ *prompt.Template[example], e example) []int32 { return []int32{int32(e)} },
 		Group:  8,
 		Params: rollout.Params{Temperature: 1, MaxTokens: steps},
 	}
@@ -121,36 +120,30 @@ func main() {
 		d.Steps = append(d.Steps, task.Step[example]{Step: prompt.Step[example]{Name: name, Answers: answers}, Rule: rule})
 		d.Outcomes = []task.Outcome[example]{{Name: "label", Rule: rule}} // the last step's
 	}
-	t, err := task.New(d)
-	if err != nil {
-		log.Fatal(err)
-	}
+	t := must(task.New(d))
 	var problems []rl.Problem
 	for e := range example(prompts) {
 		problems = append(problems, t.Bind(e))
 	}
 	grpo := advantage.GRPO{Epsilon: 1e-4}
-	for _, c := range []struct {
-		name string
-		rule sam.Rule
-	}{{"outcome", sam.Outcome{}}, {"mask", sam.Mask{}}, {"mask, filled", sam.Mask{Fill: grpo}}} {
+	for i, credit := range []sam.Rule{sam.Outcome{}, sam.Mask{}, sam.Mask{Fill: grpo}} {
 		p := &table{}
-		trainer, err := rl.NewTrainer(rl.Config{
+		trainer := must(rl.NewTrainer(rl.Config{
 			Policy: p, Engine: p, Source: &rl.SliceSource{Problems: problems},
-			Estimator: advantage.PerGroup(grpo), Credit: c.rule,
+			Estimator: advantage.PerGroup(grpo), Credit: credit,
 			Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.28}, Aggregation: objective.TokenMean{},
 			Batching: rl.Batching{Prompts: 4}, LR: func(int64) float64 { return 4 }, Steps: 100,
-		})
-		if err != nil {
-			log.Fatal(err)
-		}
-		if err := trainer.Run(context.Background()); err != nil {
-			log.Fatal(err)
-		}
-		_, m, err := rl.EvaluateProblems(context.Background(), p, problems, 1)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%-12s label %.2f  topic step %.2f  place step %.2f\n", c.name, m["reward/0"], m["step/topic/correct"], m["step/place/correct"])
+		}))
+		must(0, trainer.Run(context.Background()))
+		r := must(rl.Collect(context.Background(), p, problems, [2]uint64{1}))
+		m := rl.Summarize(r)
+		fmt.Printf("%-12s label %.2f  topic step %.2f  place step %.2f\n", []string{"outcome", "mask", "mask, filled"}[i], m["reward/0"], m["step/topic/correct"], m["step/place/correct"])
 	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
 }
