@@ -6,7 +6,7 @@ import (
 )
 
 // Level says over what an importance weight between the sampling engine and
-// the trainer is taken, with d = logπ_old - logπ_rollout.
+// the trainer is taken. With d = logπ_old - logπ_rollout of a token:
 type Level uint8
 
 const (

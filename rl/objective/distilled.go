@@ -15,7 +15,7 @@ package objective
 // nothing, whatever the teacher says.
 type Distilled struct {
 	Objective Objective
-	// Coef is the weight of the teacher's advantage, positive.
+	// Coef is the weight of the teacher's advantage, not negative.
 	Coef float64
 }
 
@@ -24,19 +24,23 @@ func (d Distilled) Needs() Inputs { return d.Objective.Needs() | Old | Ref }
 
 // Validate returns an error that names the first bad setting.
 func (d Distilled) Validate() error {
-	if d.Objective == nil {
-		return errNoObjective("Distilled")
-	}
-	if err := checkNonNegative("Distilled.Coef", d.Coef); err != nil {
+	if err := d.check(); err != nil {
 		return err
 	}
 	return validate(d.Objective)
 }
 
+func (d Distilled) check() error {
+	if d.Objective == nil {
+		return errNoObjective("Distilled")
+	}
+	return checkNonNegative("Distilled.Coef", d.Coef)
+}
+
 // Eval implements Objective.
 func (d Distilled) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	if d.Objective == nil || !(d.Coef >= 0) {
-		return 0, d.Validate()
+	if err := d.check(); err != nil {
+		return 0, err
 	}
 	if s.Adv != nil {
 		err = s.checkPolicy(Ref)

@@ -78,22 +78,22 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err := s.checkRegularizer(k.Needs()); err != nil {
 		return 0, err
 	}
+	old := s.old()
 	var sum, n float64
 	for t, w := range s.KLWeight {
 		if w == 0 {
 			continue
 		}
-		d := s.LogP[t] - s.Ref[t]
+		d, lr := s.LogP[t]-s.Ref[t], 0.0
 		v, dv := k.estimate(d)
 		sum += v
 		n++
-		if k.Importance && s.Old != nil {
-			r := math.Exp(s.LogP[t] - s.Old[t])
+		if k.Importance {
+			lr = s.LogP[t] - old[t]
+			r := math.Exp(lr)
 			v, dv = v*r, (dv+v)*r
-		} else if k.Importance {
-			dv += v // r = 1
 		}
-		if !finite(d + v + dv) {
+		if !finite(d + lr + v + dv) {
 			return 0, s.blame(t, k.Needs())
 		}
 		loss += w * k.Beta * v

@@ -1,0 +1,168 @@
+package objective_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+// Three sequences of two prompts and an empty one: live 4, 2, 1 and 0 tokens,
+// of which step credit keeps 3, 0 and 1.
+var layout = objective.Layout{
+	Live:   [][]bool{{true, true, true, true}, {true, true, false}, {false, true}, {false}},
+	Keep:   [][]bool{{true, false, true, true}, {false, false, true}, nil, {true}},
+	Prompt: []int{7, 7, 3, 3},
+}
+
+func like(live [][]bool) [][]float64 {
+	w := make([][]float64, len(live))
+	for i := range live {
+		w[i] = make([]float64, len(live[i]))
+		for t := range w[i] {
+			w[i][t] = math.NaN() // every entry must be written
+		}
+	}
+	return w
+}
+
+func TestWeights(t *testing.T) {
+	type rows = [][]float64
+	every := func(a, b, c float64) rows { return rows{{a, a, a, a}, {b, b, 0}, {0, c}, {0}} }
+	kept := func(a, c float64) rows { return rows{{a, 0, a, a}, {0, 0, 0}, {0, c}, {0}} }
+	const s, l = objective.Stay, objective.Leave
+	for _, c := range []struct {
+		name string
+		agg  func(objective.Masked) objective.Aggregation
+		stay rows
+		kept rows
+	}{
+		{"token mean", func(m objective.Masked) objective.Aggregation { return objective.TokenMean{Masked: m} },
+			every(1./7, 1./7, 1./7), kept(1./4, 1./4)},
+		{"token sum", func(m objective.Masked) objective.Aggregation { return objective.TokenSum{Masked: m} },
+			every(1, 1, 1), kept(1, 1)},
+		{"sequence mean of token mean", func(m objective.Masked) objective.Aggregation { return objective.SeqMeanTokenMean{Masked: m} },
+			every(1./12, 1./6, 1./3), kept(1./6, 1./2)},
+		{"the same with empty rows", func(m objective.Masked) objective.Aggregation {
+			return objective.SeqMeanTokenMean{Masked: m, CountEmpty: true}
+		}, every(1./16, 1./8, 1./4), kept(1./12, 1./4)},
+		{"the same with an epsilon", func(m objective.Masked) objective.Aggregation {
+			return objective.SeqMeanTokenMean{Masked: m, Epsilon: 1}
+		}, every(1./15, 1./9, 1./6), kept(1./8, 1./4)},
+		{"sequence mean of token sum", func(m objective.Masked) objective.Aggregation { return objective.SeqMeanTokenSum{Masked: m} },
+			every(1./3, 1./3, 1./3), kept(1./2, 1./2)},
+		{"the same with empty rows", func(m objective.Masked) objective.Aggregation {
+			return objective.SeqMeanTokenSum{Masked: m, CountEmpty: true}
+		}, every(1./4, 1./4, 1./4), kept(1./4, 1./4)},
+		{"constant", func(m objective.Masked) objective.Aggregation { return objective.Constant{Masked: m, Tokens: 10} },
+			every(.1, .1, .1), kept(.1, .1)},
+		{"constant per sequence", func(m objective.Masked) objective.Aggregation {
+			return objective.Constant{Masked: m, Tokens: 10, PerSequence: true}
+		}, every(.025, .025, .025), kept(.025, .025)},
+		{"prompt mean", func(m objective.Masked) objective.Aggregation { return objective.PromptMean{Masked: m} },
+			every(1./12, 1./12, 1./2), kept(1./6, 1./2)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, v := range []struct {
+				masked   objective.Masked
+				loss, kl rows
+			}{{s, c.stay, c.stay}, {l, c.kept, c.kept}, {objective.LeaveLoss, c.kept, c.stay}} {
+				loss, kl := like(layout.Live), like(layout.Live)
+				require.NoError(t, c.agg(v.masked).Weigh(layout, loss, kl))
+				for i := range loss {
+					assert.InDeltaSlice(t, v.loss[i], loss[i], 1e-15, "%v: loss of sequence %d", v.masked, i)
+					assert.InDeltaSlice(t, v.kl[i], kl[i], 1e-15, "%v: kl of sequence %d", v.masked, i)
+				}
+			}
+		})
+	}
+}
+
+func aggregations(m objective.Masked) []objective.Aggregation {
+	return []objective.Aggregation{
+		objective.TokenMean{Masked: m}, objective.TokenSum{Masked: m}, objective.SeqMeanTokenMean{Masked: m},
+		objective.SeqMeanTokenSum{Masked: m}, objective.Constant{Masked: m, Tokens: 3}, objective.PromptMean{Masked: m},
+	}
+}
+
+func TestNoLiveToken(t *testing.T) {
+	none := objective.Layout{Live: [][]bool{{false, false}, {}}, Prompt: []int{0, 0}}
+	masked := objective.Layout{Live: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}, Prompt: []int{0}}
+	for _, agg := range aggregations(objective.Stay) {
+		require.ErrorIs(t, agg.Weigh(none, like(none.Live), like(none.Live)), objective.ErrNoLiveToken, "%T", agg)
+		require.ErrorIs(t, agg.Weigh(objective.Layout{}, nil, nil), objective.ErrNoLiveToken, "%T", agg)
+		require.NoError(t, agg.Weigh(masked, like(masked.Live), like(masked.Live)), "%T", agg)
+	}
+	for _, agg := range aggregations(objective.Leave) {
+		require.ErrorIs(t, agg.Weigh(masked, like(masked.Live), like(masked.Live)), objective.ErrNoLiveToken, "%T", agg)
+	}
+	for _, agg := range aggregations(objective.LeaveLoss) {
+		loss, kl := like(masked.Live), like(masked.Live)
+		require.NoError(t, agg.Weigh(masked, loss, kl), "%T: KL is left to train on", agg)
+		require.Equal(t, [][]float64{{0, 0}}, loss, "%T", agg)
+		require.Positive(t, kl[0][0], "%T", agg)
+	}
+}
+
+func TestWeighErrors(t *testing.T) {
+	live := [][]bool{{true, true}, {true}}
+	weigh := func(agg objective.Aggregation, l objective.Layout, loss, kl [][]float64) string {
+		err := agg.Weigh(l, loss, kl)
+		require.Error(t, err)
+		return err.Error()
+	}
+	ok := objective.Layout{Live: live, Prompt: []int{0, 0}}
+	assert.Contains(t, weigh(objective.TokenMean{}, ok, like(live[:1]), like(live)), "want 2 as in Live")
+	assert.Contains(t, weigh(objective.TokenMean{}, ok, like([][]bool{{true, true}, {}}), like(live)), "sequence 1")
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Live: live, Keep: [][]bool{{true}, nil}}, like(live), like(live)), "sequence 0")
+	assert.Contains(t, weigh(objective.TokenMean{Masked: 9}, ok, like(live), like(live)), "want Stay, Leave or LeaveLoss")
+	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Live: live}, like(live), like(live)), "0 sequences, want 2")
+	assert.Contains(t, weigh(objective.Constant{}, ok, like(live), like(live)), "Constant.Tokens is 0")
+	assert.Contains(t, weigh(objective.SeqMeanTokenMean{Epsilon: -1}, ok, like(live), like(live)), "Epsilon is -1")
+}
+
+func TestMaskedNames(t *testing.T) {
+	for _, m := range []objective.Masked{objective.Stay, objective.Leave, objective.LeaveLoss} {
+		got, err := objective.ParseMasked(m.String())
+		require.NoError(t, err)
+		assert.Equal(t, m, got)
+	}
+	_, err := objective.ParseMasked("drop")
+	assert.ErrorContains(t, err, `"drop"`)
+	assert.Equal(t, "Masked(9)", objective.Masked(9).String())
+}
+
+// Means sum to one, whatever the masks: the loss of an objective that is 1 at
+// every token is 1.
+func TestMeansSumToOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		masks := rapid.SliceOfN(rapid.SliceOfN(rapid.Bool(), 0, 6), 1, 5)
+		var l objective.Layout
+		l.Live = masks.Draw(t, "live")
+		alive := false
+		for i := range l.Live {
+			l.Prompt = append(l.Prompt, rapid.IntRange(0, 2).Draw(t, "prompt"))
+			for _, x := range l.Live[i] {
+				alive = alive || x
+			}
+		}
+		if !alive {
+			return
+		}
+		for _, agg := range []objective.Aggregation{objective.TokenMean{}, objective.SeqMeanTokenMean{}, objective.PromptMean{}} {
+			loss, kl := like(l.Live), like(l.Live)
+			require.NoError(t, agg.Weigh(l, loss, kl))
+			sum := 0.0
+			for i := range loss {
+				for _, w := range loss[i] {
+					sum += w
+				}
+			}
+			require.InDelta(t, 1, sum, 1e-12, "%T", agg)
+		}
+	})
+}

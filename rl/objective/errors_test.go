@@ -1,0 +1,164 @@
+package objective_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+func TestMissingAndMisshapenInputs(t *testing.T) {
+	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
+	kl := objective.KL{Kind: objective.K3, Beta: 1}
+	for want, c := range map[string]struct {
+		o     objective.Objective
+		spoil func(s *objective.Sequence)
+	}{
+		"Adv is missing":                    {ppo, func(s *objective.Sequence) { s.Adv = nil }},
+		"Old has 3 entries":                 {ppo, func(s *objective.Sequence) { s.Old = s.Old[:3] }},
+		"Keep has 3 entries":                {ppo, func(s *objective.Sequence) { s.Keep = s.Keep[:3] }},
+		"Weight is missing":                 {ppo, func(s *objective.Sequence) { s.Weight = nil }},
+		"Grad has 2 entries":                {ppo, func(s *objective.Sequence) { s.Grad = s.Grad[:2] }},
+		"Adv has 1 entries":                 {gspoToken, func(s *objective.Sequence) { s.Adv = s.Adv[:1] }},
+		"Weight has 1 entries":              {objective.CrossEntropy{}, func(s *objective.Sequence) { s.Weight = s.Weight[:1] }},
+		"Ref is missing":                    {kl, func(s *objective.Sequence) { s.Ref = nil }},
+		"KLWeight is missing":               {kl, func(s *objective.Sequence) { s.KLWeight = nil }},
+		"Entropy is missing":                {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.Entropy = nil }},
+		"EntropyGrad is missing":            {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.EntropyGrad = nil }},
+		"Rollout is missing":                {objective.Corrected{Objective: ppo, Max: 2}, func(s *objective.Sequence) { s.Rollout = nil }},
+		"Ref has 2 entries":                 {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"Adv has 2 entries":                 {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Adv = s.Adv[:2] }},
+		"want one for each of 4 tokens":     {objective.Terms{ppo, kl}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"want one entry for each of 4 toke": {objective.Scaled{Objective: kl, Factor: 2}, func(s *objective.Sequence) { s.KLWeight = nil }},
+	} {
+		s := randomSequence(rand.New(rand.NewPCG(51, 52)), 4)
+		c.spoil(s)
+		_, err := c.o.Eval(s, objective.Metrics{})
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+// Every number that an objective reads is guarded at every live position: the
+// error names it, and no NaN passes.
+func TestNonFiniteNumbersAtLivePositions(t *testing.T) {
+	inputs := map[string]func(*objective.Sequence) []float64{
+		"LogP":    func(s *objective.Sequence) []float64 { return s.LogP },
+		"Old":     func(s *objective.Sequence) []float64 { return s.Old },
+		"Ref":     func(s *objective.Sequence) []float64 { return s.Ref },
+		"Rollout": func(s *objective.Sequence) []float64 { return s.Rollout },
+		"Entropy": func(s *objective.Sequence) []float64 { return s.Entropy },
+		"Adv":     func(s *objective.Sequence) []float64 { return s.Adv },
+	}
+	for name, o := range all() {
+		for input, of := range inputs {
+			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				s := randomSequence(rand.New(rand.NewPCG(53, 54)), 4)
+				s.Weight[2], s.KLWeight[2], s.Keep[2] = 1, 1, true
+				s.LogP[2], s.Old[2], s.Ref[2], s.Rollout[2], s.Entropy[2], s.Adv[2] = -1, -1.1, -1, -1, 1, 1
+				copy(s.Cand.LogP[6:9], logs(.5, .25, .25))
+				copy(s.Cand.Teacher[6:9], logs(.5, .25, .25))
+				of(s)[2] = bad
+				loss, err := o.Eval(s, objective.Metrics{})
+				if err != nil {
+					require.ErrorContains(t, err, input+" at position 2 is", "%s with %s = %v", name, input, bad)
+					continue
+				}
+				require.False(t, math.IsNaN(loss) || math.IsInf(loss, 0), "%s with %s = %v", name, input, bad)
+				for _, g := range s.Grad {
+					require.False(t, math.IsNaN(g) || math.IsInf(g, 0), "%s with %s = %v", name, input, bad)
+				}
+				if needs := o.Needs(); input == "LogP" && needs&(objective.Candidates|objective.Entropy) == 0 ||
+					input == "Old" && needs&objective.Old != 0 || input == "Ref" && needs&objective.Ref != 0 ||
+					input == "Rollout" && needs&objective.Rollout != 0 || input == "Entropy" && needs&objective.Entropy != 0 {
+					require.Fail(t, "no error", "%s with %s = %v", name, input, bad)
+				}
+			}
+		}
+	}
+}
+
+func TestRatioOverflow(t *testing.T) {
+	s := newSequence([]float64{0, 0}, []float64{0, -710}, nil, []float64{1, 1})
+	_, err := objective.PPO{ClipLow: .2, ClipHigh: .2}.Eval(s, objective.Metrics{})
+	assert.ErrorContains(t, err, "ratio at position 1 overflows")
+	loss, _ := eval(t, objective.PPO{ClipLow: .2, ClipHigh: .2, LogRatioClamp: 20}, s)
+	assert.InDelta(t, -1-1.2, loss, 1e-15)
+}
+
+func TestValidate(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
+	for name, o := range all() {
+		require.NoError(t, o.(objective.Validator).Validate(), name)
+	}
+	require.NoError(t, objective.PPO{ClipLow: 1, ClipHigh: inf}.Validate(), "sides switched off")
+	for _, c := range []struct {
+		want string
+		o    objective.Objective
+	}{
+		{"PPO.ClipLow and ClipHigh are 0 and 0", objective.PPO{}},
+		{"PPO.ClipLow", objective.PPO{ClipLow: nan, ClipHigh: .2}},
+		{"PPO.ClipLow", objective.PPO{ClipLow: .2, ClipHigh: -1}},
+		{"PPO.DualClip is 1", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: 1}},
+		{"PPO.LogRatioClamp is -1", objective.PPO{ClipLow: .2, ClipHigh: .2, LogRatioClamp: -1}},
+		{"PPO.ClipLow", objective.TwoSidedPPO(.2, .2, 1)},
+		{"GSPO.ClipLow", objective.GSPO{}},
+		{"GSPOToken.LogRatioMax", objective.GSPOToken{ClipLow: .1, ClipHigh: .1, LogRatioMax: inf}},
+		{"CISPO.Low and High are 0 and 0", objective.CISPO{}},
+		{"CISPO.Low", objective.CISPO{Low: -1, High: 1}},
+		{"CISPO.LogRatioClamp", objective.CISPO{High: 1, LogRatioClamp: nan}},
+		{"SAPO.TauPos", objective.SAPO{TauPos: 1}},
+		{"SAPO.LogRatioClamp", objective.SAPO{TauPos: 1, TauNeg: 1, LogRatioClamp: -1}},
+		{"DRO.Beta", objective.DRO{Beta: -1}},
+		{"DPPO.Low", objective.DPPO{High: 1}},
+		{"DPPO.Quadratic", objective.DPPO{Low: 1, High: 1, Quadratic: -1}},
+		{"DPPO.LogRatioClamp", objective.DPPO{Low: 1, High: 1, LogRatioClamp: -1}},
+		{"ImportanceSampling.LogRatioClamp", objective.ImportanceSampling{LogRatioClamp: inf}},
+		{"EntropyBonus.Coef", objective.EntropyBonus{Coef: inf}},
+		{"KL.Kind", objective.KL{}},
+		{"KL.Beta", objective.KL{Kind: objective.K1, Beta: -1}},
+		{"KL.LogRatioClamp", objective.KL{Kind: objective.K1, LogRatioClamp: nan}},
+		{"KL.ValueClamp", objective.KL{Kind: objective.K1, ValueClamp: -1}},
+		{"at most one", objective.KL{Kind: objective.K1, Importance: true, StraightThrough: true}},
+		{"ForwardKL.Normalize is 9", objective.ForwardKL{Normalize: 9}},
+		{"ReverseKL.Normalize is 9", objective.ReverseKL{Normalize: 9}},
+		{"JSD.Normalize is 9", objective.JSD{Beta: .5, Normalize: 9}},
+		{"JSD.Beta is 0", objective.JSD{}},
+		{"JSD.Beta is 1", objective.JSD{Beta: 1}},
+		{"Terms is empty", objective.Terms{}},
+		{"term 1: objective: KL.Kind", objective.Terms{ppo, objective.KL{}}},
+		{"Corrected.Objective is nil", objective.Corrected{Max: 2}},
+		{"Corrected.Min and Max are 0 and 0", objective.Corrected{Objective: ppo}},
+		{"Corrected.Min", objective.Corrected{Objective: ppo, Min: 2, Max: 2}},
+		{"Corrected.Level", objective.Corrected{Objective: ppo, Level: 3, Max: 2}},
+		{"Corrected.Outside", objective.Corrected{Objective: ppo, Outside: 3, Max: 2}},
+		{"Corrected.LogRatioClamp", objective.Corrected{Objective: ppo, Max: 2, LogRatioClamp: -1}},
+		{"PPO.ClipLow", objective.Corrected{Objective: objective.PPO{}, Max: 2}},
+		{"FromRollout.Objective is nil", objective.FromRollout{}},
+		{"PPO.ClipLow", objective.FromRollout{Objective: objective.PPO{}}},
+		{"Distilled.Objective is nil", objective.Distilled{}},
+		{"Distilled.Coef", objective.Distilled{Objective: ppo, Coef: -1}},
+		{"Scaled.Objective is nil", objective.Scaled{}},
+		{"Scaled.Factor", objective.Scaled{Objective: ppo, Factor: nan}},
+	} {
+		require.ErrorContains(t, c.o.(objective.Validator).Validate(), c.want, "%#v", c.o)
+		s := randomSequence(rand.New(rand.NewPCG(55, 56)), 4)
+		_, err := c.o.Eval(s, objective.Metrics{})
+		require.Error(t, err, "%#v", c.o)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
+	terms := objective.Terms{ppo, objective.KL{Kind: objective.K3}, objective.EntropyBonus{}}
+	assert.Equal(t, objective.Old|objective.Ref|objective.Entropy, terms.Needs())
+	assert.Equal(t, objective.Old|objective.Rollout, objective.Corrected{Objective: ppo}.Needs())
+	assert.Equal(t, objective.Old|objective.Ref, objective.Distilled{Objective: ppo}.Needs())
+	assert.Equal(t, objective.Old|objective.Ref, objective.KL{Importance: true}.Needs())
+	assert.Equal(t, objective.Candidates, objective.Scaled{Objective: objective.ForwardKL{}}.Needs())
+	assert.Zero(t, objective.CrossEntropy{}.Needs())
+}
