@@ -64,6 +64,10 @@ func TestNonFiniteNumbersAtLivePositions(t *testing.T) {
 				of(s)[2] = bad
 				loss, err := o.Eval(s, objective.Metrics{})
 				if err != nil {
+					if name == "from rollout" && input == "Rollout" {
+						require.ErrorContains(t, err, "(Old is Rollout here)")
+						continue
+					}
 					require.ErrorContains(t, err, input+" at position 2 is", "%s with %s = %v", name, input, bad)
 					continue
 				}

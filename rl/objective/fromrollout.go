@@ -34,7 +34,11 @@ func (f FromRollout) Eval(s *Sequence, m Metrics) (float64, error) {
 	}
 	u := *s
 	u.Old = s.Rollout
-	return f.Objective.Eval(&u, m)
+	loss, err := f.Objective.Eval(&u, m)
+	if err != nil {
+		return 0, fmt.Errorf("%w (Old is Rollout here)", err)
+	}
+	return loss, nil
 }
 
 func errNoObjective(name string) error {
