@@ -139,8 +139,8 @@ func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 	return Info{GradNorm: norm}, nil
 }
 
-// gradNorm returns the global norm, of squares that the backend sums in
-// float64 and returns in float32.
+// gradNorm returns the global norm. The backend returns each parameter's sum
+// of squares as a float32, so a norm above 1.8·10¹⁹ counts as infinite.
 func (a *AdamW) gradNorm() (float64, error) {
 	for i, p := range a.params {
 		a.backend.SumSquares(a.backend.Slice(a.norms, i, i+1), p.Grad)

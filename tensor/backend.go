@@ -68,9 +68,10 @@ type AdamW struct {
 }
 
 // Backend computes on buffers of its own. Its operations may run
-// asynchronously, in the order of the calls; an error in one is sticky and
-// comes back from Sync or Download. Wrong shapes, and buffers of another
-// backend, are the caller's mistakes and panic.
+// asynchronously, in the order of the calls. An error in one sticks: the
+// operations after it may not run, Read returns it, and Sync returns and
+// clears it. Wrong shapes, and buffers of another backend, are the caller's
+// mistakes and panic at the call.
 //
 // Matrices are row-major and dense. [r×c] in a comment is the shape of an
 // argument. Results are bit-identical for the same inputs, whatever
@@ -92,7 +93,8 @@ type Backend interface {
 	Slice(b Buffer, from, to int) Buffer
 	// Write copies src into dst (equal lengths). src may be reused at once.
 	Write(dst Buffer, src []float32)
-	// Read waits for all operations before it and copies src into dst.
+	// Read waits for all operations before it and copies src into dst (equal
+	// lengths).
 	Read(dst []float32, src Buffer) error
 	// Sync waits for all operations and returns the first error since the
 	// last Sync, if any.

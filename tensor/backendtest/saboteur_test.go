@@ -105,7 +105,9 @@ func (b losesRepeats) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) 
 	old := b.Alloc(len(idx) * cols)
 	b.Gather(old, dst, idx, cols)
 	b.Axpy(old, 1, src)
-	b.Scatter(dst, old, idx, cols)
+	for i := range idx {
+		b.Scatter(dst, b.Slice(old, i*cols, (i+1)*cols), idx[i:i+1], cols)
+	}
 }
 
 // overwritesGradient forgets that gradients accumulate.

@@ -12,5 +12,6 @@
 //	b.Write64(x, []float64{1, 2, 3})
 //
 // It is strict: besides wrong shapes and buffers of another backend it
-// panics on a buffer that was freed and on a dst that overlaps an input.
+// panics on a buffer that was freed, on a dst that overlaps an input, and on
+// rows that Scatter would write twice.
 package reference
