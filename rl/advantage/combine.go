@@ -51,7 +51,7 @@ func (m Combine) Reward(c *Completion) (float64, error) {
 	if !judged {
 		return math.NaN(), nil
 	}
-	if m.FoldShaping && c.Shaping != nil {
+	if m.FoldShaping {
 		if err := c.checkShaping(); err != nil {
 			return 0, err
 		}

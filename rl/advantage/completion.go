@@ -28,11 +28,3 @@ func (c *Completion) allocate() {
 		c.Keep[t] = true
 	}
 }
-
-// checkShaping returns an error if Shaping is neither absent nor one number per token.
-func (c *Completion) checkShaping() error {
-	if c.Shaping != nil && len(c.Shaping) != c.Tokens {
-		return fmt.Errorf("%d shaping rewards, want one per token: %d", len(c.Shaping), c.Tokens)
-	}
-	return nil
-}

@@ -18,9 +18,19 @@
 //	  - [DrGRPO] only centres them.
 //	  - [RLOO] compares each completion with the mean of the others: unbiased.
 //
-// Others need the whole batch, token counts or separate rewards and are
-// estimators of their own; each has a file with its paper, its formula and
-// what it does at the edges.
+//   - [MaxRL] divides by the mean, so that hard prompts weigh like 1/p.
+//   - [PassAtK] credits what a completion adds to the best of k.
+//
+// Others need the whole batch, token counts or separate rewards, and are
+// estimators of their own:
+//
+//   - [GRPOBatchStd] divides by the spread of the batch.
+//   - [OPO] weighs the baseline by length.
+//   - [GDPO] normalises several rewards one by one before it adds them.
+//   - [ReinforcePP] and [ReinforcePPBaseline] whiten discounted token returns
+//     over the batch.
+//
+// Each has a file with its paper, its formula and what it does at the edges.
 //
 // # Edges that every estimator settles the same way
 //
@@ -28,8 +38,10 @@
 //     without a usable reward (see [Combine]) stays out of every statistic
 //     and gets advantage 0.
 //   - A dead group, one whose rewards are all equal up to rounding, gets
-//     exact zeros: float noise divided by a small ε is not a signal, and a
-//     credit rule must not take its sign. The tolerance is an option.
+//     exact zeros, and so does a single reward that equals the mean: float
+//     noise divided by a small ε is not a signal, and a credit rule must not
+//     take its sign. The tolerance is an option. (Whitening moves zeros; the
+//     two estimators that whiten say so.)
 //   - A group with a single usable reward has nothing to compare with and
 //     gets 0, unless [SingletonRaw] asks for what some trainers do.
 //   - An infinite reward is an error that names group and completion.

@@ -86,18 +86,24 @@ func (m moments) std(kind Std) float64 {
 // zero or x*raw.
 func centred(dst, xs []float64, s Singleton, tolerance, raw float64, scale func(moments) float64) {
 	m := momentsOf(xs)
-	shift, factor, noise := m.mean, 0.0, m.noise(tolerance)
 	switch {
 	case m.n == 1 && s == SingletonRaw:
-		shift, factor = 0, raw
+		affine(dst, xs, 0, raw, 0)
 	case m.n > 1:
-		factor = scale(m)
+		affine(dst, xs, m.mean, scale(m), m.noise(tolerance))
+	default:
+		clear(dst[:len(xs)])
 	}
+}
+
+// affine writes (x-shift)*scale, and an exact zero where the difference is no
+// more than noise or x is NaN.
+func affine(dst, xs []float64, shift, scale, noise float64) {
 	for i, x := range xs {
 		if d := x - shift; math.Abs(d) > noise {
-			dst[i] = d * factor
+			dst[i] = d * scale
 		} else {
-			dst[i] = 0 // NaN, too
+			dst[i] = 0
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// ShapingFolder is an Estimator that may already have taken the Shaping
-// rewards into account.
+// ShapingFolder is an Estimator that may take the Shaping rewards into account
+// itself.
 type ShapingFolder interface {
 	FoldsShaping() bool
 }
@@ -29,12 +29,29 @@ func AddShaping(est Estimator, batch []Group) error {
 			if err := c.checkShaping(); err != nil {
 				return at(gi, i, err)
 			}
+			if len(c.Adv) != c.Tokens {
+				return at(gi, i, fmt.Errorf("%d tokens, but %d advantages: run an estimator first", c.Tokens, len(c.Adv)))
+			}
 			for t, x := range c.Shaping {
-				if math.IsNaN(x) || math.IsInf(x, 0) {
-					return at(gi, i, fmt.Errorf("shaping reward of token %d is %v, want a finite number", t, x))
-				}
 				c.Adv[t] += x
 			}
+		}
+	}
+	return nil
+}
+
+// checkShaping returns an error unless Shaping is absent or one finite number
+// per token.
+func (c *Completion) checkShaping() error {
+	if c.Shaping == nil {
+		return nil
+	}
+	if len(c.Shaping) != c.Tokens {
+		return fmt.Errorf("%d shaping rewards, want one per token: %d", len(c.Shaping), c.Tokens)
+	}
+	for t, x := range c.Shaping {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("shaping reward of token %d is %v, want a finite number", t, x)
 		}
 	}
 	return nil

@@ -1,0 +1,80 @@
+package advantage_test
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
+
+// One prompt, three completions: right, wrong, and one that no rule could
+// score.
+func ExamplePerGroup() {
+	batch := []advantage.Group{{
+		{Rewards: []float64{1}, Tokens: 2},
+		{Rewards: []float64{0}, Tokens: 3},
+		{Rewards: []float64{math.NaN()}, Tokens: 1},
+	}}
+	est := advantage.PerGroup(advantage.RLOO{})
+	if err := est.Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range batch[0] {
+		fmt.Println(c.Scalar, c.Adv)
+	}
+	// Output:
+	// 1 [1 1]
+	// -1 [-1 -1 -1]
+	// 0 [0]
+}
+
+// Several rewards are added up with weights; one of weight 0 is only logged.
+func ExamplePerGroup_weights() {
+	batch := []advantage.Group{{
+		{Rewards: []float64{1, 0, 7}},
+		{Rewards: []float64{1, 1, 3}},
+		{Rewards: []float64{0, 1, 5}},
+	}}
+	est := advantage.PerGroup(advantage.DrGRPO{}, 1, .5, 0)
+	if err := est.Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range batch[0] {
+		fmt.Println(c.Scalar)
+	}
+	// Output:
+	// 0
+	// 0.5
+	// -0.5
+}
+
+// halves is a normaliser of one's own: +1 for the better half of the group,
+// −1 for the others.
+type halves struct{}
+
+func (halves) Normalize(dst, rewards []float64) {
+	advantage.DrGRPO{}.Normalize(dst, rewards)
+	for i, a := range dst {
+		if a != 0 {
+			dst[i] = math.Copysign(1, a)
+		}
+	}
+}
+
+// A normaliser of one's own serves estimators and step rules alike.
+func ExampleNormalizer() {
+	batch := []advantage.Group{{{Rewards: []float64{3}}, {Rewards: []float64{5}}, {Rewards: []float64{10}}}}
+	if err := advantage.PerGroup(halves{}).Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range batch[0] {
+		fmt.Println(c.Scalar)
+	}
+	// Output:
+	// -1
+	// -1
+	// 1
+}

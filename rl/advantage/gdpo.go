@@ -1,0 +1,125 @@
+package advantage
+
+import (
+	"fmt"
+	"math"
+)
+
+// GDPO is Group reward-Decoupled Normalization Policy Optimization
+// (arXiv:2601.05242): each reward is normalised within the group by itself,
+// so that different combinations with the same sum stay apart; the weighted sum
+// is then normalised over the batch:
+//
+//	a_{i,k} = normalise({r_{j,k} : j in the group})_i
+//	x_i = Σ_k w_k·a_{i,k}
+//	A_i = (x_i − mean_batch(x)) / (std_batch(x) + ε)
+//
+// A reward that is constant in its group adds exactly nothing. A group in which
+// all rewards are constant, or a singleton, is dead and keeps exact zeros
+// (unless Tolerance is negative: then it is shifted by the batch mean like the
+// others, as in TRL); so does a batch without any spread. An unscorable
+// completion stays out of all statistics and gets 0.
+type GDPO struct {
+	// Norm normalises one reward within a group; nil means GRPO{Epsilon: 1e-4}.
+	Norm Normalizer
+	// Weights holds one factor per reward; nil = all 1.
+	Weights []float64
+	// SkipUnscorable lets a completion with some unscorable rewards take part
+	// with the others (TRL). By default it is unscorable as a whole.
+	SkipUnscorable bool
+	// Std is the kind of standard deviation over the batch.
+	Std Std
+	// Epsilon is added to the standard deviation over the batch.
+	Epsilon float64
+	// Tolerance over the batch: 0 means DefaultTolerance, negative none.
+	Tolerance float64
+}
+
+// Estimate implements Estimator. It is an error if the completions of a group
+// differ in their number of rewards.
+func (e GDPO) Estimate(batch []Group) error {
+	combine := Combine{Weights: e.Weights, SkipUnscorable: e.SkipUnscorable}
+	xs, err := combine.batch(batch) // for its NaNs and its checks
+	if err != nil {
+		return err
+	}
+	var scratch []float64
+	rest := xs
+	for gi, g := range batch {
+		if err := e.group(&scratch, rest[:len(g)], gi, g); err != nil {
+			return err
+		}
+		rest = rest[len(g):]
+	}
+
+	m := momentsOf(xs)
+	scale, noise := inverse(m.std(e.Std)+e.Epsilon), m.noise(e.Tolerance)
+	if m.max-m.min <= noise {
+		scale = 0
+	}
+	for _, g := range batch {
+		x := xs[:len(g)]
+		xs = xs[len(g):]
+		if e.Tolerance < 0 || !allZero(x) {
+			affine(x, x, m.mean, scale, noise)
+		}
+		for i := range g {
+			if math.IsNaN(x[i]) {
+				x[i] = 0
+			}
+			g[i].Broadcast(x[i])
+		}
+	}
+	return nil
+}
+
+// group replaces the combined rewards x of a group by the sum of its normalised
+// ones; the NaNs of unscorable completions stay.
+func (e GDPO) group(scratch *[]float64, x []float64, gi int, g Group) error {
+	norm := e.Norm
+	if norm == nil {
+		norm = GRPO{Epsilon: 1e-4}
+	}
+	for i := range x {
+		if len(g[i].Rewards) != len(g[0].Rewards) {
+			return at(gi, i, fmt.Errorf("%d rewards, but completion 0 has %d", len(g[i].Rewards), len(g[0].Rewards)))
+		}
+		if !math.IsNaN(x[i]) {
+			x[i] = 0
+		}
+	}
+	if len(g) == 0 {
+		return nil
+	}
+	r := grow(scratch, len(g))
+	for k := range g[0].Rewards {
+		w := 1.0
+		if e.Weights != nil {
+			w = e.Weights[k]
+		}
+		if w == 0 {
+			continue
+		}
+		for i := range g {
+			r[i] = math.NaN()
+			if !math.IsNaN(x[i]) {
+				r[i] = g[i].Rewards[k]
+			}
+		}
+		norm.Normalize(r, r)
+		for i := range g {
+			x[i] += w * r[i]
+		}
+	}
+	return nil
+}
+
+// allZero reports whether all numbers that are not NaN are zero.
+func allZero(xs []float64) bool {
+	for _, x := range xs {
+		if x != 0 && !math.IsNaN(x) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,105 @@
+package advantage
+
+import "math"
+
+// Whitening gives the tokens of a whole batch mean 0 and variance 1:
+//
+//	x ← (x − mean) / sqrt(max(var, MinVar) + Epsilon)
+//
+// It moves the zeros of dead groups, which is how the estimators that use it
+// are defined; completions that are unscorable stay out. A batch whose values
+// are all equal gets exact zeros.
+type Whitening struct {
+	// Std is the kind of variance: verl and SkyRL take the sample's,
+	// OpenRLHF the population's.
+	Std Std
+	// Epsilon is added to the variance (verl, SkyRL: 1e-8).
+	Epsilon float64
+	// MinVar is a floor under the variance (OpenRLHF: 1e-8).
+	MinVar float64
+	// Tolerance below which values count as equal: 0 means DefaultTolerance,
+	// negative none.
+	Tolerance float64
+}
+
+// batch whitens the Adv of all completions whose reward is not NaN, and maps
+// their rewards in the same way to Scalar; the others get zeros. Rewards lie
+// end to end.
+func (w Whitening) batch(batch []Group, rewards []float64) {
+	m := moments{min: math.Inf(1), max: math.Inf(-1)}
+	each := func(f func(c *Completion)) {
+		next := 0
+		for _, g := range batch {
+			for i := range g {
+				if !math.IsNaN(rewards[next]) {
+					f(&g[i])
+				}
+				next++
+			}
+		}
+	}
+	each(func(c *Completion) {
+		for _, x := range c.Adv {
+			m.n++
+			m.mean += x
+			m.min, m.max = min(m.min, x), max(m.max, x)
+		}
+	})
+	if m.n > 0 {
+		m.mean /= float64(m.n)
+	}
+	each(func(c *Completion) {
+		for _, x := range c.Adv {
+			m.m2 += (x - m.mean) * (x - m.mean)
+		}
+	})
+	s := m.std(w.Std)
+	scale, noise := inverse(math.Sqrt(max(s*s, w.MinVar)+w.Epsilon)), m.noise(w.Tolerance)
+	if m.n < 2 || m.max-m.min <= noise {
+		scale = 0
+	}
+	next := 0
+	for _, g := range batch {
+		for i := range g {
+			c := &g[i]
+			r := rewards[next : next+1]
+			next++
+			if math.IsNaN(r[0]) {
+				c.Broadcast(0)
+				continue
+			}
+			affine(c.Adv, c.Adv, m.mean, scale, noise)
+			affine(r, r, m.mean, scale, noise)
+			c.Scalar = r[0]
+		}
+	}
+}
+
+// returns writes the token returns of every scorable completion into Adv:
+//
+//	R_t = s_t + γ·R_{t+1}
+//
+// with the shaping rewards s (if fold is set) and the outcome reward added to
+// the last token's.
+func returns(batch []Group, rewards []float64, gamma float64, fold bool) error {
+	next := 0
+	for gi, g := range batch {
+		for i := range g {
+			c := &g[i]
+			c.allocate()
+			if err := c.checkShaping(); err != nil {
+				return at(gi, i, err)
+			}
+			sum := rewards[next]
+			next++
+			for t := c.Tokens - 1; t >= 0; t-- {
+				if fold && c.Shaping != nil {
+					sum += c.Shaping[t]
+				}
+				c.Adv[t] = sum
+				sum *= gamma
+			}
+		}
+	}
+	return nil
+}
