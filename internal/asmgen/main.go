@@ -26,6 +26,8 @@ func main() {
 	}{
 		{"gemm_avx2", gemmAVX2},
 		{"gemm_avx512", gemmAVX512},
+		{"ops_avx2", opsAVX2},
+		{"ops_avx512", opsAVX512},
 	} {
 		if err := write(os.Args[1], f.name, f.emit); err != nil {
 			log.Fatalf("asmgen: %s: %v", f.name, err)
@@ -39,6 +41,7 @@ func write(dir, name string, emit func(*build.Context)) error {
 	emit(ctx)
 	file, err := ctx.Result()
 	if err != nil {
+		build.LogError(log.Default(), err, 0)
 		return err
 	}
 	if err := pass.Compile.Execute(file); err != nil {

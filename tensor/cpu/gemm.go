@@ -183,6 +183,7 @@ func (b *Backend) packShared(y view, k, n int) panels {
 }
 
 // pack writes one panel: w columns of y, filled up with zeros to the tile.
+// The rows of y are contiguous or its columns are.
 func (kern *kernels) pack(dst []float32, y view, k, w int) {
 	t := kern.tile
 	if w < t {
@@ -194,11 +195,25 @@ func (kern *kernels) pack(dst []float32, y view, k, w int) {
 		}
 		return
 	}
-	for j := range w {
-		col := y.data[j*y.cs:]
-		for p := range k {
-			dst[p*t+j] = col[p*y.rs]
+	j := 0
+	if whole := k &^ 7; kern.transpose8 != nil && whole > 0 {
+		for ; j+8 <= w; j += 8 {
+			kern.transpose8(whole, &dst[j], t, &y.data[j*y.cs], y.cs)
+			for i := j; i < j+8; i++ {
+				packColumn(dst[i:], t, y.data[i*y.cs:], whole, k)
+			}
 		}
+	}
+	for ; j < w; j++ {
+		packColumn(dst[j:], t, y.data[j*y.cs:], 0, k)
+	}
+}
+
+// packColumn copies elements [from, to) of a contiguous column to rows t
+// apart.
+func packColumn(dst []float32, t int, col []float32, from, to int) {
+	for p := from; p < to; p++ {
+		dst[p*t] = col[p]
 	}
 }
 

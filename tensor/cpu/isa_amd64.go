@@ -16,19 +16,53 @@ func kernelsFor(isa ISA) *kernels {
 	return nil
 }
 
-var avx2Kernels = func() kernels {
-	k := goKernels
-	k.rows, k.tile, k.vector = 6, 16, 8
-	k.gemm = gemmAVX2
-	return k
-}()
+var avx2Kernels = kernels{
+	rows: 6, tile: 16, vector: 8,
+	gemm:        gemmAVX2,
+	transpose8:  transpose8AVX2,
+	peak:        peakAVX2,
+	peakFlops:   14 * 8 * 2,
+	axpy:        axpyAVX2,
+	scale:       scaleAVX2,
+	dot:         dotAVX2,
+	dots:        dotsAVX2,
+	sumSquares:  sumSquaresAVX2,
+	max:         maxAVX2,
+	expInPlace:  expInPlaceAVX2,
+	expSums:     expSumsAVX2,
+	softmaxGrad: softmaxGradAVX2,
+	attendGrad:  attendGradAVX2,
+	rmsNorm:     rmsNormAVX2,
+	rmsNormGrad: rmsNormGradAVX2,
+	rotate:      rotateAVX2,
+	swiGLU:      swiGLUAVX2,
+	swiGLUGrad:  swiGLUGradAVX2,
+	adamW:       adamWAVX2,
+}
 
-var avx512Kernels = func() kernels {
-	k := goKernels
-	k.rows, k.tile, k.vector = 12, 32, 16
-	k.gemm = gemmAVX512
-	return k
-}()
+var avx512Kernels = kernels{
+	rows: 12, tile: 32, vector: 16,
+	gemm:        gemmAVX512,
+	transpose8:  transpose8AVX2,
+	peak:        peakAVX512,
+	peakFlops:   30 * 16 * 2,
+	axpy:        axpyAVX512,
+	scale:       scaleAVX512,
+	dot:         dotAVX512,
+	dots:        dotsAVX512,
+	sumSquares:  sumSquaresAVX512,
+	max:         maxAVX512,
+	expInPlace:  expInPlaceAVX512,
+	expSums:     expSumsAVX512,
+	softmaxGrad: softmaxGradAVX512,
+	attendGrad:  attendGradAVX512,
+	rmsNorm:     rmsNormAVX512,
+	rmsNormGrad: rmsNormGradAVX512,
+	rotate:      rotateAVX512,
+	swiGLU:      swiGLUAVX512,
+	swiGLUGrad:  swiGLUGradAVX512,
+	adamW:       adamWAVX512,
+}
 
 // gemmAVX512 picks the micro-kernel for tiles of one or two vectors.
 func gemmAVX512(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {

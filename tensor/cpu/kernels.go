@@ -14,6 +14,13 @@ type kernels struct {
 	// only the n columns of c, which it reads only if beta is not 0.
 	gemm func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 
+	// transpose8 computes dst[p·to + j] = src[j·from + p] for 8 columns j and
+	// all p below k, a multiple of 8. nil: there is no such kernel.
+	transpose8 func(k int, dst *float32, to int, src *float32, from int)
+	// peak does peakFlops floating-point operations in registers, n times.
+	peak      func(n int)
+	peakFlops int
+
 	// axpy computes dst += alpha·x.
 	axpy func(dst []float32, alpha float32, x []float32)
 	// scale computes x *= alpha.
@@ -48,6 +55,6 @@ type kernels struct {
 	swiGLU func(y, gate, up []float32)
 	// swiGLUGrad is Backend.SwiGLUGrad.
 	swiGLUGrad func(dgate, dup, dy, gate, up []float32)
-	// adamW applies f's update.
-	adamW func(p, g, m, v []float32, f *adamW)
+	// adamW applies an update with the factors f.
+	adamW func(p, g, m, v []float32, f *[adamFactors]float32)
 }

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -9,6 +10,8 @@ import (
 var goKernels = kernels{
 	rows: 4, tile: 4, vector: 1,
 	gemm:        gemmGo,
+	peak:        peakGo,
+	peakFlops:   8,
 	axpy:        axpyGo,
 	scale:       scaleGo,
 	dot:         dotGo,
@@ -66,6 +69,21 @@ func dot4(x []float32, csa int, y []float32, rsb, k int) [4]float32 {
 		s3 += v * w[3]
 	}
 	return [4]float32{s0, s1, s2, s3}
+}
+
+// peakSum keeps peakGo's work from being optimised away.
+var peakSum atomic.Uint32
+
+func peakGo(n int) {
+	var a, b, c, d float32
+	x, y := float32(n), float32(0)
+	for range n {
+		a += x * y
+		b += x * y
+		c += x * y
+		d += x * y
+	}
+	peakSum.Store(math.Float32bits(a + b + c + d))
 }
 
 func axpyGo(dst []float32, alpha float32, x []float32) {
@@ -204,13 +222,13 @@ func swiGLUGradGo(dgate, dup, dy, gate, up []float32) {
 	}
 }
 
-func adamWGo(p, g, m, v []float32, f *adamW) {
+func adamWGo(p, g, m, v []float32, f *[adamFactors]float32) {
 	for i, d := range g {
-		d *= f.scale
-		m[i] = f.beta1*m[i] + f.keep1*d
-		v[i] = f.beta2*v[i] + f.keep2*d*d
-		root := float32(math.Sqrt(float64(v[i])))*f.root + f.eps
-		p[i] = f.decay*p[i] - f.rate*m[i]/root
+		d *= f[adamScale]
+		m[i] = f[adamBeta1]*m[i] + f[adamKeep1]*d
+		v[i] = f[adamBeta2]*v[i] + f[adamKeep2]*d*d
+		root := float32(math.Sqrt(float64(v[i])))*f[adamRoot] + f[adamEps]
+		p[i] = f[adamDecay]*p[i] - f[adamRate]*m[i]/root
 	}
 }
 

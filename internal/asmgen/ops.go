@@ -1,0 +1,558 @@
+package main
+
+import (
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func opsAVX2(x *build.Context) {
+	x.ConstraintExpr("amd64")
+	v := avx2(x)
+	v.ops()
+	transpose8(x)
+}
+
+func opsAVX512(x *build.Context) {
+	x.ConstraintExpr("amd64")
+	avx512(x).ops()
+}
+
+// ops writes all kernels but the matrix product. Their contracts are at the
+// fields of cpu.kernels.
+func (v *vec) ops() {
+	v.axpy()
+	v.scale()
+	v.dot()
+	v.dots()
+	v.sumSquares()
+	v.max()
+	v.expInPlace()
+	v.expSums()
+	v.softmaxGrad()
+	v.attendGrad()
+	v.rmsNorm()
+	v.rmsNormGrad()
+	v.rotate()
+	v.swiGLU()
+	v.swiGLUGrad()
+	v.adamW()
+}
+
+func (v *vec) axpy() {
+	v.function("axpy", "func(dst []float32, alpha float32, x []float32)")
+	dst, x, n := v.base("dst"), v.base("x"), v.count("dst")
+	v.broadcast("alpha", 0)
+	v.loop(n, func() {
+		v.load(dst, 1)
+		v.load(x, 2)
+		v.VFMADD231PS(v.r(0), v.r(2), v.r(1))
+		v.store(1, dst)
+	})
+	v.end()
+}
+
+func (v *vec) scale() {
+	v.function("scale", "func(x []float32, alpha float32)")
+	x, n := v.base("x"), v.count("x")
+	v.broadcast("alpha", 0)
+	v.loop(n, func() {
+		v.load(x, 1)
+		v.VMULPS(v.r(0), v.r(1), v.r(1))
+		v.store(1, x)
+	})
+	v.end()
+}
+
+// result stores the first lane of register i as the function's result.
+func (v *vec) result(name string, i int) { v.Store(v.x(i), v.Return(name)) }
+
+func (v *vec) dot() {
+	v.function("dot", "func(x, y []float32) (sum float32)")
+	x, y, n := v.base("x"), v.base("y"), v.count("x")
+	v.zero(0)
+	v.loop(n, func() {
+		v.load(x, 1)
+		v.load(y, 2)
+		v.VFMADD231PS(v.r(1), v.r(2), v.r(0))
+	})
+	v.reduce(v.VADDPS, 0, 1)
+	v.result("sum", 0)
+	v.end()
+}
+
+// dots goes over y four rows at a time, whose sums it reduces together.
+func (v *vec) dots() {
+	v.function("dots", "func(dst, x, y []float32, stride int, alpha float32)")
+	dst, rows := v.base("dst"), v.count("dst")
+	x, n, y := v.base("x"), v.count("x"), v.base("y")
+	stride := v.Load(v.Param("stride"), v.GP64()).(reg.GPVirtual)
+	v.SHLQ(operand.U8(2), stride)
+	four, one, done := v.label("four"), v.label("one"), v.label("done")
+
+	v.Label(four)
+	v.CMPQ(rows, operand.U8(4))
+	v.JLT(operand.LabelRef(one))
+	ys := []reg.GPVirtual{y, v.GP64(), v.GP64(), v.GP64()}
+	for i := range 3 {
+		v.LEAQ(operand.Mem{Base: ys[i], Index: stride, Scale: 1}, ys[i+1])
+	}
+	for i := range ys {
+		v.zero(i)
+	}
+	v.loop(n, func() {
+		v.load(x, 4)
+		for i, p := range ys {
+			v.load(p, 5)
+			v.VFMADD231PS(v.r(4), v.r(5), v.r(i))
+		}
+	})
+	for i := range ys {
+		if v.wide() {
+			v.VEXTRACTF64X4(operand.U8(1), v.r(i), v.y(5))
+			v.VADDPS(v.y(5), v.y(i), v.y(i))
+		}
+	}
+	v.VHADDPS(v.y(1), v.y(0), v.y(0))
+	v.VHADDPS(v.y(3), v.y(2), v.y(2))
+	v.VHADDPS(v.y(2), v.y(0), v.y(0))
+	v.VEXTRACTF128(operand.U8(1), v.y(0), v.x(1))
+	v.VADDPS(v.x(1), v.x(0), v.x(0))
+	v.VBROADCASTSS(v.address("alpha"), v.x(1))
+	v.VMULPS(v.x(1), v.x(0), v.x(0))
+	v.VMOVUPS(v.x(0), operand.Mem{Base: dst})
+	v.ADDQ(operand.U8(16), dst)
+	v.LEAQ(operand.Mem{Base: ys[3], Index: stride, Scale: 1}, y)
+	v.SUBQ(operand.U8(4), rows)
+	v.JMP(operand.LabelRef(four))
+
+	v.Label(one)
+	v.TESTQ(rows, rows)
+	v.JZ(operand.LabelRef(done))
+	v.zero(0)
+	v.loop(n, func() {
+		v.load(x, 4)
+		v.load(y, 5)
+		v.VFMADD231PS(v.r(4), v.r(5), v.r(0))
+	})
+	v.reduce(v.VADDPS, 0, 1)
+	v.VMULSS(v.address("alpha"), v.x(0), v.x(0))
+	v.VMOVSS(v.x(0), operand.Mem{Base: dst})
+	v.ADDQ(operand.U8(4), dst)
+	v.ADDQ(stride, y)
+	v.DECQ(rows)
+	v.JMP(operand.LabelRef(one))
+	v.Label(done)
+	v.end()
+}
+
+// sumSquares widens each half vector to float64.
+func (v *vec) sumSquares() {
+	v.function("sumSquares", "func(x []float32) (sum float64)")
+	x, n := v.base("x"), v.count("x")
+	v.zero(0)
+	v.zero(1)
+	v.loop(n, func() {
+		v.load(x, 2)
+		if v.wide() {
+			v.VEXTRACTF64X4(operand.U8(1), v.r(2), v.y(3))
+			v.VCVTPS2PD(v.y(2), v.r(2))
+			v.VCVTPS2PD(v.y(3), v.r(3))
+		} else {
+			v.VEXTRACTF128(operand.U8(1), v.r(2), v.x(3))
+			v.VCVTPS2PD(v.x(2), v.r(2))
+			v.VCVTPS2PD(v.x(3), v.r(3))
+		}
+		v.VFMADD231PD(v.r(2), v.r(2), v.r(0))
+		v.VFMADD231PD(v.r(3), v.r(3), v.r(1))
+	})
+	v.VADDPD(v.r(1), v.r(0), v.r(0))
+	if v.wide() {
+		v.VEXTRACTF64X4(operand.U8(1), v.r(0), v.y(1))
+		v.VADDPD(v.y(1), v.y(0), v.y(0))
+	}
+	v.VEXTRACTF128(operand.U8(1), v.y(0), v.x(1))
+	v.VADDPD(v.x(1), v.x(0), v.x(0))
+	v.VPERMILPD(operand.U8(1), v.x(0), v.x(1))
+	v.VADDSD(v.x(1), v.x(0), v.x(0))
+	v.result("sum", 0)
+	v.end()
+}
+
+func (v *vec) max() {
+	v.function("max", "func(x []float32) (top float32)")
+	x, n := v.base("x"), v.count("x")
+	v.VBROADCASTSS(operand.Mem{Base: x}, v.r(0))
+	v.loop(n, func() {
+		v.load(x, 1)
+		v.fillTail(1, 0)
+		v.VMAXPS(v.r(1), v.r(0), v.r(0))
+	})
+	v.reduce(v.VMAXPS, 0, 1)
+	v.result("top", 0)
+	v.end()
+}
+
+func (v *vec) expInPlace() {
+	v.function("expInPlace", "func(x []float32, shift float32) (sum float32)")
+	x, n := v.base("x"), v.count("x")
+	v.broadcast("shift", 0)
+	v.zero(1)
+	v.loop(n, func() {
+		v.load(x, 2)
+		v.VSUBPS(v.r(0), v.r(2), v.r(2))
+		v.exp(2, 3, 4)
+		v.clearTail(2)
+		v.VADDPS(v.r(2), v.r(1), v.r(1))
+		v.store(2, x)
+	})
+	v.reduce(v.VADDPS, 1, 2)
+	v.result("sum", 1)
+	v.end()
+}
+
+func (v *vec) expSums() {
+	v.function("expSums", "func(x []float32, scale, shift float32) (sum, weighted float32)")
+	x, n := v.base("x"), v.count("x")
+	v.broadcast("scale", 0)
+	v.broadcast("shift", 1)
+	v.zero(2)
+	v.zero(3)
+	v.loop(n, func() {
+		v.load(x, 4)
+		v.VSUBPS(v.r(1), v.r(4), v.r(4))
+		v.VMULPS(v.r(0), v.r(4), v.r(4))
+		v.VMOVAPS(v.r(4), v.r(5))
+		v.exp(4, 6, 7)
+		v.clearTail(4)
+		v.VADDPS(v.r(4), v.r(2), v.r(2))
+		v.VFMADD231PS(v.r(4), v.r(5), v.r(3))
+	})
+	v.reduce(v.VADDPS, 2, 4)
+	v.reduce(v.VADDPS, 3, 4)
+	v.result("sum", 2)
+	v.result("weighted", 3)
+	v.end()
+}
+
+func (v *vec) softmaxGrad() {
+	v.function("softmaxGrad", "func(x []float32, scale, shift, log, a, b float32)")
+	x, n := v.base("x"), v.count("x")
+	for i, p := range []string{"scale", "shift", "log", "a", "b"} {
+		v.broadcast(p, i)
+	}
+	v.loop(n, func() {
+		v.load(x, 5)
+		v.VSUBPS(v.r(1), v.r(5), v.r(5))
+		v.VMULPS(v.r(0), v.r(5), v.r(5))
+		v.VSUBPS(v.r(2), v.r(5), v.r(5))
+		v.VMOVAPS(v.r(5), v.r(6))
+		v.exp(5, 7, 8)
+		// −p·(a·z + b)
+		v.VFNMSUB213PS(v.r(4), v.r(3), v.r(6))
+		v.VMULPS(v.r(6), v.r(5), v.r(5))
+		v.store(5, x)
+	})
+	v.end()
+}
+
+func (v *vec) attendGrad() {
+	v.function("attendGrad", "func(p, dp []float32, lse, delta, scale float32)")
+	p, dp, n := v.base("p"), v.base("dp"), v.count("p")
+	for i, name := range []string{"lse", "delta", "scale"} {
+		v.broadcast(name, i)
+	}
+	v.loop(n, func() {
+		v.load(p, 3)
+		v.VSUBPS(v.r(0), v.r(3), v.r(3))
+		v.exp(3, 4, 5)
+		v.store(3, p)
+		v.load(dp, 4)
+		v.VSUBPS(v.r(1), v.r(4), v.r(4))
+		v.VMULPS(v.r(2), v.r(3), v.r(3))
+		v.VMULPS(v.r(3), v.r(4), v.r(4))
+		v.store(4, dp)
+	})
+	v.end()
+}
+
+// rows writes body once for each of n rows, and after it moves the pointers
+// on by the length of a row in bytes.
+func (v *vec) rows(n, stride reg.GPVirtual, pointers []reg.GPVirtual, body func()) {
+	next, done := v.label("row"), v.label("rows")
+	v.Label(next)
+	v.TESTQ(n, n)
+	v.JZ(operand.LabelRef(done))
+	body()
+	for _, p := range pointers {
+		v.ADDQ(stride, p)
+	}
+	v.DECQ(n)
+	v.JMP(operand.LabelRef(next))
+	v.Label(done)
+}
+
+// one loads the scalar 1 into register i.
+func (v *vec) one(i int) { v.VMOVSS(v.constant(1), v.x(i)) }
+
+func (v *vec) rmsNorm() {
+	v.function("rmsNorm", "func(y, inv, x, w []float32, eps float32)")
+	y, inv, n := v.base("y"), v.base("inv"), v.count("inv")
+	x, w, cols := v.base("x"), v.base("w"), v.count("w")
+	stride := v.GP64()
+	v.MOVQ(cols, stride)
+	v.SHLQ(operand.U8(2), stride)
+	v.VXORPS(v.x(5), v.x(5), v.x(5))
+	v.VCVTSI2SSQ(cols, v.x(5), v.x(5))
+	v.rows(n, stride, []reg.GPVirtual{x, y}, func() {
+		v.zero(0)
+		v.loop(cols, func() {
+			v.load(x, 1)
+			v.VFMADD231PS(v.r(1), v.r(1), v.r(0))
+		})
+		v.reduce(v.VADDPS, 0, 1)
+		v.VDIVSS(v.x(5), v.x(0), v.x(0))
+		v.VADDSS(v.address("eps"), v.x(0), v.x(0))
+		v.VSQRTSS(v.x(0), v.x(0), v.x(0))
+		v.one(1)
+		v.VDIVSS(v.x(0), v.x(1), v.x(0))
+		v.VMOVSS(v.x(0), operand.Mem{Base: inv})
+		v.ADDQ(operand.U8(4), inv)
+		v.spread(0)
+		v.loop(cols, func() {
+			v.load(x, 1)
+			v.load(w, 2)
+			v.VMULPS(v.r(0), v.r(1), v.r(1))
+			v.VMULPS(v.r(2), v.r(1), v.r(1))
+			v.store(1, y)
+		})
+	})
+	v.end()
+}
+
+func (v *vec) rmsNormGrad() {
+	v.function("rmsNormGrad", "func(dx, dw, dy, x, w, inv []float32)")
+	dx, dw, dy, x := v.base("dx"), v.base("dw"), v.base("dy"), v.base("x")
+	w, cols := v.base("w"), v.count("w")
+	inv, n := v.base("inv"), v.count("inv")
+	stride := v.GP64()
+	v.MOVQ(cols, stride)
+	v.SHLQ(operand.U8(2), stride)
+	v.VXORPS(v.x(5), v.x(5), v.x(5))
+	v.VCVTSI2SSQ(cols, v.x(5), v.x(5))
+	v.rows(n, stride, []reg.GPVirtual{dx, dy, x}, func() {
+		v.zero(0)
+		v.loop(cols, func() {
+			v.load(dy, 1)
+			v.load(w, 2)
+			v.load(x, 3)
+			v.VMULPS(v.r(2), v.r(1), v.r(1))
+			v.VFMADD231PS(v.r(3), v.r(1), v.r(0))
+		})
+		v.reduce(v.VADDPS, 0, 1)
+		// register 6 is inv, register 0 the factor of x
+		v.VMOVSS(operand.Mem{Base: inv}, v.x(6))
+		v.ADDQ(operand.U8(4), inv)
+		v.VMULSS(v.x(6), v.x(0), v.x(0))
+		v.VMULSS(v.x(6), v.x(0), v.x(0))
+		v.VDIVSS(v.x(5), v.x(0), v.x(0))
+		v.spread(0)
+		v.spread(6)
+		v.loop(cols, func() {
+			v.load(dy, 1)
+			v.load(w, 2)
+			v.load(x, 3)
+			v.VMULPS(v.r(1), v.r(2), v.r(2))
+			v.VFNMADD231PS(v.r(0), v.r(3), v.r(2))
+			v.load(dx, 4)
+			v.VFMADD231PS(v.r(6), v.r(2), v.r(4))
+			v.store(4, dx)
+			v.VMULPS(v.r(6), v.r(3), v.r(3))
+			v.load(dw, 4)
+			v.VFMADD231PS(v.r(1), v.r(3), v.r(4))
+			v.store(4, dw)
+		})
+	})
+	v.end()
+}
+
+func (v *vec) rotate() {
+	v.function("rotate", "func(x, cos, sin []float32, sign float32)")
+	lo, n := v.base("x"), v.count("x")
+	cos, half, sin := v.base("cos"), v.count("cos"), v.base("sin")
+	v.broadcast("sign", 0)
+	hi := v.GP64()
+	head, done := v.label("head"), v.label("heads")
+	v.Label(head)
+	v.TESTQ(n, n)
+	v.JZ(operand.LabelRef(done))
+	v.LEAQ(operand.Mem{Base: lo, Index: half, Scale: 4}, hi)
+	v.loop(half, func() {
+		v.load(cos, 1)
+		v.load(sin, 2)
+		v.VMULPS(v.r(0), v.r(2), v.r(2))
+		v.load(lo, 3)
+		v.load(hi, 4)
+		v.VMULPS(v.r(1), v.r(3), v.r(5))
+		v.VFNMADD231PS(v.r(2), v.r(4), v.r(5))
+		v.VMULPS(v.r(1), v.r(4), v.r(4))
+		v.VFMADD231PS(v.r(2), v.r(3), v.r(4))
+		v.store(5, lo)
+		v.store(4, hi)
+	})
+	v.LEAQ(operand.Mem{Base: hi, Index: half, Scale: 4}, lo)
+	v.SUBQ(half, n)
+	v.SUBQ(half, n)
+	v.JMP(operand.LabelRef(head))
+	v.Label(done)
+	v.end()
+}
+
+// sigmoid sets register s to 1/(1 + exp(−g)); register one is 1.
+func (v *vec) sigmoid(s, g, one, t, n int) {
+	v.zero(s)
+	v.VSUBPS(v.r(g), v.r(s), v.r(s))
+	v.exp(s, t, n)
+	v.VADDPS(v.r(one), v.r(s), v.r(s))
+	v.VDIVPS(v.r(s), v.r(one), v.r(s))
+}
+
+func (v *vec) swiGLU() {
+	v.function("swiGLU", "func(y, gate, up []float32)")
+	y, gate, up, n := v.base("y"), v.base("gate"), v.base("up"), v.count("y")
+	v.VMOVUPS(v.constant(1), v.r(0))
+	v.loop(n, func() {
+		v.load(gate, 1)
+		v.sigmoid(2, 1, 0, 3, 4)
+		v.load(up, 3)
+		v.VMULPS(v.r(1), v.r(2), v.r(2))
+		v.VMULPS(v.r(3), v.r(2), v.r(2))
+		v.store(2, y)
+	})
+	v.end()
+}
+
+func (v *vec) swiGLUGrad() {
+	v.function("swiGLUGrad", "func(dgate, dup, dy, gate, up []float32)")
+	dgate, dup, dy := v.base("dgate"), v.base("dup"), v.base("dy")
+	gate, up, n := v.base("gate"), v.base("up"), v.count("dy")
+	v.VMOVUPS(v.constant(1), v.r(0))
+	v.loop(n, func() {
+		v.load(gate, 1)
+		v.sigmoid(2, 1, 0, 3, 4)
+		v.load(up, 3)
+		v.load(dy, 4)
+		// dup = dy·g·s
+		v.VMULPS(v.r(2), v.r(4), v.r(4))
+		v.VMULPS(v.r(1), v.r(4), v.r(5))
+		v.store(5, dup)
+		// dgate = dy·u·s·(1 + g·(1−s))
+		v.VMULPS(v.r(3), v.r(4), v.r(4))
+		v.VSUBPS(v.r(2), v.r(0), v.r(2))
+		v.VFMADD213PS(v.r(0), v.r(1), v.r(2))
+		v.VMULPS(v.r(2), v.r(4), v.r(4))
+		v.store(4, dgate)
+	})
+	v.end()
+}
+
+// adamW reads the factors in the order of cpu.adamW's indices.
+func (v *vec) adamW() {
+	v.function("adamW", "func(p, g, m, v []float32, f *[9]float32)")
+	p, g, m, second, n := v.base("p"), v.base("g"), v.base("m"), v.base("v"), v.count("p")
+	f := v.Load(v.Param("f"), v.GP64()).(reg.GPVirtual)
+	const scale, beta1, keep1, beta2, keep2, decay, rate, root, eps = 0, 1, 2, 3, 4, 5, 6, 7, 8
+	for i := range eps + 1 {
+		v.VBROADCASTSS(operand.Mem{Base: f, Disp: 4 * i}, v.r(i))
+	}
+	v.loop(n, func() {
+		v.load(g, 9)
+		v.VMULPS(v.r(scale), v.r(9), v.r(9))
+		v.load(m, 10)
+		v.VMULPS(v.r(beta1), v.r(10), v.r(10))
+		v.VFMADD231PS(v.r(keep1), v.r(9), v.r(10))
+		v.store(10, m)
+		v.VMULPS(v.r(9), v.r(9), v.r(9))
+		v.load(second, 11)
+		v.VMULPS(v.r(beta2), v.r(11), v.r(11))
+		v.VFMADD231PS(v.r(keep2), v.r(9), v.r(11))
+		v.store(11, second)
+		v.VSQRTPS(v.r(11), v.r(11))
+		v.VFMADD213PS(v.r(eps), v.r(root), v.r(11))
+		v.VMULPS(v.r(rate), v.r(10), v.r(10))
+		v.VDIVPS(v.r(11), v.r(10), v.r(10))
+		v.load(p, 12)
+		v.VFMSUB213PS(v.r(10), v.r(decay), v.r(12))
+		v.store(12, p)
+	})
+	v.end()
+}
+
+// transpose8 writes the kernel that transposes 8 columns of a matrix, 8 of
+// their elements at a time. AVX-512 machines use it as well.
+func transpose8(x *build.Context) {
+	x.Function("transpose8AVX2")
+	x.Attributes(attr.NOSPLIT)
+	x.SignatureExpr("func(k int, dst *float32, to int, src *float32, from int)")
+	x.Doc("transpose8AVX2 is kernels.transpose8.")
+	k := x.Load(x.Param("k"), x.GP64()).(reg.GPVirtual)
+	dst := x.Load(x.Param("dst"), x.GP64()).(reg.GPVirtual)
+	to := x.Load(x.Param("to"), x.GP64()).(reg.GPVirtual)
+	src := x.Load(x.Param("src"), x.GP64()).(reg.GPVirtual)
+	from := x.Load(x.Param("from"), x.GP64()).(reg.GPVirtual)
+	x.SHLQ(operand.U8(2), to)
+	x.SHLQ(operand.U8(2), from)
+
+	// lines are the addresses of 8 rows, a stride apart, from p on.
+	lines := func(p, stride reg.GPVirtual) []operand.Mem {
+		three, five, six := x.GP64(), x.GP64(), x.GP64()
+		x.LEAQ(operand.Mem{Base: p, Index: stride, Scale: 2}, three)
+		x.ADDQ(stride, three)
+		x.LEAQ(operand.Mem{Base: p, Index: stride, Scale: 4}, five)
+		x.MOVQ(five, six)
+		x.ADDQ(stride, five)
+		x.LEAQ(operand.Mem{Base: six, Index: stride, Scale: 2}, six)
+		return []operand.Mem{
+			{Base: p}, {Base: p, Index: stride, Scale: 1}, {Base: p, Index: stride, Scale: 2}, {Base: three},
+			{Base: p, Index: stride, Scale: 4}, {Base: five}, {Base: six}, {Base: six, Index: stride, Scale: 1},
+		}
+	}
+	x.Label("block")
+	x.CMPQ(k, operand.U8(8))
+	x.JLT(operand.LabelRef("done"))
+	y := ymm
+	// Halves of rows i and i+4 side by side make the cross-lane step part of
+	// the loads.
+	in := lines(src, from)
+	for i := range 4 {
+		x.VMOVUPS(in[i], y[i].AsX())
+		x.VINSERTF128(operand.U8(1), in[i+4], y[i], y[i])
+		upper, upper4 := in[i], in[i+4]
+		upper.Disp, upper4.Disp = 16, 16
+		x.VMOVUPS(upper, y[i+4].AsX())
+		x.VINSERTF128(operand.U8(1), upper4, y[i+4], y[i+4])
+	}
+	out := lines(dst, to)
+	for h := 0; h < 8; h += 4 {
+		// y[h..h+3] hold elements h..h+3 of rows 0..3 and 4..7.
+		x.VUNPCKLPS(y[h+1], y[h], y[8])
+		x.VUNPCKHPS(y[h+1], y[h], y[9])
+		x.VUNPCKLPS(y[h+3], y[h+2], y[10])
+		x.VUNPCKHPS(y[h+3], y[h+2], y[11])
+		x.VUNPCKLPD(y[10], y[8], y[12])
+		x.VUNPCKHPD(y[10], y[8], y[13])
+		x.VUNPCKLPD(y[11], y[9], y[14])
+		x.VUNPCKHPD(y[11], y[9], y[15])
+		for i := range 4 {
+			x.VMOVUPS(y[12+i], out[h+i])
+		}
+	}
+	x.ADDQ(operand.U8(32), src)
+	x.LEAQ(operand.Mem{Base: dst, Index: to, Scale: 8}, dst)
+	x.SUBQ(operand.U8(8), k)
+	x.JMP(operand.LabelRef("block"))
+	x.Label("done")
+	x.VZEROUPPER()
+	x.RET()
+}
