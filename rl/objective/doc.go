@@ -1,3 +1,93 @@
-// Package objective holds losses as functions of per-token log-probs, with
-// their derivatives, and the aggregations that turn masks into token weights.
+// Package objective holds training losses as functions of per-token log-probs,
+// and the aggregations that decide what each token weighs in them.
+//
+// # How a loss is computed
+//
+// An [Objective] sees one whole completion, a [Sequence], and returns its share
+// of the loss. It adds the derivative with respect to every token's log-prob to
+// Sequence.Grad (and for entropies and distillation to EntropyGrad and
+// Candidate.Grad). A policy needs no more: it multiplies Grad by the gradient
+// of its own log-probs. No tensor, no automatic differentiation.
+//
+// What a token weighs is settled before: an [Aggregation] looks at the masks of
+// the whole optimiser step and writes d(loss)/d(token loss) into
+// Sequence.Weight and Sequence.KLWeight. The loss of a step is the plain sum of
+// Eval over its sequences, so it cannot depend on how they are split into
+// micro-batches.
+//
+// # Objectives
+//
+// Policy losses: [PPO] (with separate bounds, and dual clip), [GSPO],
+// [GSPOToken], [CISPO], [SAPO], [DRO], [DPPO], [ImportanceSampling].
+// Supervised: [CrossEntropy]. Distillation over candidate tokens: [ForwardKL],
+// [ReverseKL], [JSD]. Regularisers: [KL], [EntropyBonus].
+//
+// [Terms] adds them up, [Scaled] gives one a coefficient, and three wrappers
+// change what a policy loss sees: [Corrected] reweights for the mismatch
+// between sampling engine and trainer, [FromRollout] puts the engine's
+// log-probs in place of the old ones, [Distilled] adds a teacher's advantage.
+//
+// [RewardKL] is the KL penalty for those who pay it in the reward, and
+// [AdaptiveKL] steers its coefficient or that of [KL].
+//
+// # Dead, masked, zero
+//
+// Three things that are often confused are kept apart here:
+//
+//   - dead: a token that is not trained on at all (padding, a tool's output, a
+//     completion without a reward). Its weights are 0 and its numbers are never
+//     read, so NaN or infinity may stand there.
+//   - masked: Keep is false, because step credit took the token out. It
+//     contributes nothing to any policy loss, whatever its advantage. Whether
+//     it still counts in denominators, and in KL and entropy terms, is the
+//     choice of [Masked] in the aggregation.
+//   - advantage 0: the token is trained on like any other. Terms that do not
+//     multiply the advantage (DRO, DPPO, KL, entropy) still move it.
+//
+// # Metrics
+//
+// Metrics are sums with counts, so that parts merge by addition:
+//
+//	ratio            importance ratio, per kept token
+//	old_kl           k3 estimate of KL(π_old‖π), per kept token (token ratios only)
+//	clip_low         share of kept tokens held at the lower bound
+//	clip_high        ... at the upper bound
+//	clip_dual        ... at PPO.DualClip
+//	kl               KL's estimate, per token with a KLWeight
+//	entropy          per token with a KLWeight
+//	nll              CrossEntropy's negative log-likelihood, per kept token
+//	forward_kl, reverse_kl, jsd
+//	                 divergence per kept token
+//	teacher_kl       Distilled: k1 estimate of KL(π_old‖teacher), per kept token
+//	rollout_gap      Corrected: |logπ_old - logπ_rollout|, per token
+//	rollout_kl       Corrected: k2 estimate of KL(π_rollout‖π_old), per token
+//	rollout_weight   Corrected: importance weight before it is bounded, per
+//	                 token or sequence; one weight counts at most 1e6
+//	rollout_weight_sq
+//	                 its square: the effective share of the samples is
+//	                 mean(rollout_weight)² / mean(rollout_weight_sq)
+//	rollout_low, rollout_high
+//	                 share of weights outside their bounds
+//
+// # A loss that is zero is no bug
+//
+// On fresh samples every ratio is 1, so a policy loss is minus the weighted
+// mean of the advantages, which is about 0 for group-relative ones. Its
+// gradient is not. Watch rewards, ratios and KL; the loss says little.
+//
+// # An objective of one's own
+//
+// Implement two methods. Skip positions of weight 0, leave masked tokens out of
+// what multiplies the advantage, add to Grad and never set it:
+//
+//	func (o Mine) Eval(s *objective.Sequence, m objective.Metrics) (loss float64, err error) {
+//		for t, w := range s.Weight {
+//			if w == 0 || s.Keep != nil && !s.Keep[t] {
+//				continue
+//			}
+//			loss -= w * s.Adv[t] * s.LogP[t]
+//			s.Grad[t] -= w * s.Adv[t]
+//		}
+//		return loss, nil
+//	}
 package objective
