@@ -124,6 +124,12 @@ func (e *Encoder) forward(p *Pack, logits []float32, keep bool) error {
 	if len(logits) != n*e.cfg.Classes {
 		panic(fmt.Sprintf("model: %d sequences of %d classes, but room for %d logits", n, e.cfg.Classes, len(logits)))
 	}
+	return e.b.Read(logits, e.run(p, keep))
+}
+
+// run computes the logits [sequences×classes].
+func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
+	n := len(p.Segments)
 	e.arena.Reset()
 	e.pass = Pass{
 		Backend:  e.b,
@@ -141,7 +147,7 @@ func (e *Encoder) forward(p *Pack, logits []float32, keep bool) error {
 	e.pool(pooled, y)
 	out := e.arena.Take(n * e.cfg.Classes)
 	e.Score.Forward(&e.pass, out, pooled, n, 0)
-	return e.b.Read(logits, out)
+	return out
 }
 
 // Backward adds to the gradient of every parameter, given the gradient of a

@@ -122,3 +122,34 @@ func checkParam(t *testing.T, b *reference.Backend[float64], p *tensor.Param, lo
 	}
 	b.Write64(p.Value, value)
 }
+
+func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
+	for _, pooling := range []Pooling{MeanPooling, FirstPooling} {
+		t.Run(string(pooling), func(t *testing.T) {
+			b := reference.New64()
+			e, err := NewEncoder(b, EncoderConfig{Config: shapes["all"], Classes: 3, Pooling: pooling}, 7)
+			require.NoError(t, err)
+			randomise(b, e.Params())
+			var p Pack
+			p.Add([]int32{1, 4, 2}, -1)
+			p.Add([]int32{0}, -1)
+			p.Add([]int32{3, 3, 0, 1}, -1)
+			r := rand.New(rand.NewPCG(5, 6))
+			dlogits := make([]float32, 9)
+			for i := range dlogits {
+				dlogits[i] = float32(r.NormFloat64())
+			}
+			require.NoError(t, e.Forward(&p, make([]float32, 9)))
+			require.NoError(t, e.Backward(dlogits))
+			for _, param := range e.Params() {
+				checkParam(t, b, param, func() float64 {
+					sum := 0.0
+					for i, v := range values64(t, b, e.run(&p, false)) {
+						sum += v * float64(dlogits[i])
+					}
+					return sum
+				})
+			}
+		})
+	}
+}

@@ -31,6 +31,7 @@ type hfConfig struct {
 	AttnBias  bool      `json:"attention_bias"`
 	MLPBias   bool      `json:"mlp_bias"`
 	Sliding   bool      `json:"use_sliding_window"`
+	Kinds     []string  `json:"layer_types,omitempty"`
 	Encoder   *hfLabels `json:"stepwise_encoder,omitempty"`
 
 	// Set only where the model type does not imply them.
@@ -144,13 +145,23 @@ func (h *hfConfig) config(path string) (Config, error) {
 	case h.Sliding:
 		return fail("use_sliding_window", true, "false")
 	}
+	for i, kind := range h.Kinds {
+		if kind != "full_attention" {
+			return fail(fmt.Sprintf("layer_types[%d]", i), fmt.Sprintf("%q", kind), `"full_attention"`)
+		}
+	}
 	theta := h.RopeTheta
-	for _, r := range []*hfRope{h.Rope, h.Scaling} {
-		if r == nil {
+	for _, r := range []struct {
+		field string
+		*hfRope
+	}{{"rope_parameters", h.Rope}, {"rope_scaling", h.Scaling}} {
+		if r.hfRope == nil {
 			continue
 		}
-		if kind := r.Type + r.OldType; kind != "" && kind != "default" && kind != "defaultdefault" {
-			return fail("rope_type", fmt.Sprintf("%q", kind), `"default"`)
+		for _, kind := range []string{r.Type, r.OldType} {
+			if kind != "" && kind != "default" {
+				return Config{}, fmt.Errorf("model: %s: %s has rope_type %q, want %q", path, r.field, kind, "default")
+			}
 		}
 		if r.Theta != nil {
 			theta = r.Theta

@@ -1,0 +1,47 @@
+// Package model holds transformers of the Llama family on any tensor.Backend:
+// a [Decoder] (the shapes of Llama, Qwen2 and Qwen3) and an [Encoder] that
+// classifies, with hand-written backward passes.
+//
+// # Scoring and training
+//
+// Sequences are packed end to end, without padding. Completions that share a
+// prompt name its segment as their prefix, so that the prompt is computed once:
+//
+//	var p model.Pack
+//	prompt := p.Add(promptTokens, -1)
+//	first := p.Add(completion, prompt) // sees the prompt and itself
+//
+// What is wanted of a pack are the log-probs of [Targets]: which token, after
+// which row. Forward computes them (and entropies), Backward takes the gradient
+// of a loss with respect to them and adds to the parameters' gradients:
+//
+//	err := d.Forward(&p, &targets, logp, nil)
+//	// ... dlogp[i] = d(loss)/d(logp[i]) ...
+//	err = d.Backward(dlogp, nil)
+//
+// Logits are computed for the rows that predict a target only, a chunk of rows
+// at a time, so that [tokens × vocabulary] is never held whole. Score is
+// Forward when no gradient is needed.
+//
+// # Sampling
+//
+// A [Cache] keeps keys and values of rows computed before. [Decoder.Append]
+// takes whole prompts and single next tokens alike, with the cache rows that
+// each writes and attends to; so completions of a group share their prompt's
+// rows here too.
+//
+// # Layers
+//
+// [Linear], [RMSNorm], [Embedding], [Attention], [MLP], [Block], [Trunk] and
+// [Head] can be combined to other models; they are plain structs over
+// tensor.Param. Each has Forward and Backward on a [Pass], which carries the
+// backend, the layout of the batch, and an [Arena] for activations: memory is
+// allocated when a batch is larger than any before it, and else used again.
+//
+// # Checkpoints
+//
+// Save and LoadDecoder use Hugging Face's layout: config.json and
+// model.safetensors with the usual tensor names, so that a tuned model can be
+// served by other engines, and theirs be tuned here. Weights are float32 in
+// memory; BF16 checkpoints are read exactly.
+package model
