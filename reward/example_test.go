@@ -1,0 +1,60 @@
+package reward_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+)
+
+type note struct{ Place, Grade string }
+
+// An outcome reward: mostly the grade, a little the form. Where an example has
+// no gold grade, the combination is unscorable and the counter says why.
+func Example() {
+	var counter reward.Counter
+	rule := reward.Count(&counter, "outcome", reward.Combine(
+		reward.Part[note]{Name: "grade", Weight: .9, Rule: reward.GradedDistance(func(n note) string { return n.Grade }, 0, 4)},
+		reward.Part[note]{Name: "form", Weight: .1, Rule: reward.FormatStrict[note]()},
+	))
+	parser := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "place"}, {Name: "grade"}})
+	trace := parser.Parse(`It names Osaka. \boxed{yes} A near miss. \boxed{3}`, nil)
+	for _, grade := range []string{"3", "1", ""} {
+		score, err := rule.Score(context.Background(), note{Grade: grade}, &trace, reward.Answer)
+		fmt.Printf("%.2f %q %v\n", score.Value, score.Reason, err)
+	}
+	fmt.Println(counter.Tallies())
+	// Output:
+	// 1.00 "" <nil>
+	// 0.55 "" <nil>
+	// 0.00 "grade: no gold label" <nil>
+	// map[outcome:{2 0 map[grade: no gold label:1]}]
+}
+
+// A step rule: the step must name the place, where the note has one.
+func ExamplePredicate() {
+	place := prompt.Criterion[note]{Name: "place", When: func(n note) bool { return n.Place != "" }}
+	rule := reward.Predicate(place, func(n note, step *prompt.Span, text string) bool {
+		return strings.Contains(text[step.Bytes.Start:step.Bytes.End], n.Place)
+	})
+	trace := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "place"}}).Parse(`It names Osaka. \boxed{yes}`, nil)
+	for _, n := range []note{{Place: "Osaka"}, {Place: "Kyoto"}, {}} {
+		score, err := rule.Score(context.Background(), n, &trace, 0)
+		fmt.Println(score, err)
+	}
+	// Output:
+	// {1 } <nil>
+	// {0 } <nil>
+	// {0 criterion does not apply} <nil>
+}
+
+// Arithmetic needs no gold answer at all.
+func ExampleArithmetic() {
+	rule := reward.Arithmetic[note]()
+	trace := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "sum"}}).Parse(`48/2 = <<48/2=24>>24, and 48+24 = 73 \boxed{73}`, nil)
+	score, err := rule.Score(context.Background(), note{}, &trace, 0)
+	fmt.Println(score.Value, err)
+	// Output: 0.5 <nil>
+}

@@ -1,0 +1,214 @@
+package reward_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+)
+
+type example struct {
+	gold  string
+	place bool
+}
+
+var parser = prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "topic"}, {Name: "grade", Answers: []string{"-1", "0", "1", "2", "3", "x"}}})
+
+// parse parses a completion whose tokens are single bytes.
+func parse(text string) *prompt.Trace {
+	ends := make([]int, len(text))
+	for i := range ends {
+		ends[i] = i + 1
+	}
+	t := parser.Parse(text, ends)
+	return &t
+}
+
+func score(t *testing.T, rule reward.Rule[example], e example, text string, step int) reward.Score {
+	t.Helper()
+	s, err := rule.Score(context.Background(), e, parse(text), step)
+	require.NoError(t, err)
+	return s
+}
+
+func value(v float64) reward.Score { return reward.Score{Value: v} }
+
+func gold(e example) string { return e.gold }
+
+func TestExactLabel(t *testing.T) {
+	rule := reward.ExactLabel(gold)
+	assert.Equal(t, value(1), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{2}`, reward.Answer))
+	assert.Equal(t, value(0), score(t, rule, example{gold: "3"}, `\boxed{a}\boxed{2}`, reward.Answer))
+	assert.Equal(t, value(1), score(t, rule, example{gold: "a"}, `\boxed{a}\boxed{2}`, 0))
+	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{gold: "2"}, `\boxed{a}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("broken step: unparsable answer"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{7}`, 1))
+	for _, step := range []int{-2, 2} {
+		assert.Panics(t, func() { score(t, rule, example{}, "", step) })
+	}
+}
+
+func TestGradedDistance(t *testing.T) {
+	rule := reward.GradedDistance(gold, -1, 3)
+	for answer, want := range map[string]float64{"2": 1, "3": .75, "0": .5, "-1": .25} {
+		assert.Equal(t, value(want), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{`+answer+`}`, reward.Answer), answer)
+	}
+	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{x}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{4}\boxed{1}`, 0))
+	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{NaN}\boxed{1}`, 0))
+	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{1}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("broken step: truncated"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{1`, reward.Answer))
+	_, err := rule.Score(context.Background(), example{gold: "4"}, parse(`\boxed{a}\boxed{1}`), reward.Answer)
+	assert.ErrorContains(t, err, `the gold label "4" is not a number from -1 to 3`)
+	assert.Panics(t, func() { reward.GradedDistance(gold, 1, 1) })
+	assert.Panics(t, func() { reward.GradedDistance(gold, 0, math.Inf(1)) })
+}
+
+func TestFormat(t *testing.T) {
+	for text, want := range map[string]struct{ share, strict float64 }{
+		`\boxed{a}\boxed{2}`:          {1, 1},
+		`\boxed{a}\boxed{7}`:          {.5, 0},
+		`\boxed{a}`:                   {.5, 0},
+		``:                            {0, 0},
+		`\boxed{a}\boxed{2}\boxed{2}`: {2. / 3, 0},
+	} {
+		assert.Equal(t, value(want.share), score(t, reward.FormatShare[example](), example{}, text, reward.Answer), text)
+		assert.Equal(t, value(want.strict), score(t, reward.FormatStrict[example](), example{}, text, reward.Answer), text)
+	}
+	for _, rule := range []reward.Rule[example]{reward.FormatShare[example](), reward.FormatStrict[example]()} {
+		assert.Equal(t, value(1), score(t, rule, example{}, `\boxed{a}\boxed{7}`, 0))
+		assert.Equal(t, value(0), score(t, rule, example{}, `\boxed{a}\boxed{7}`, 1))
+	}
+}
+
+func TestLength(t *testing.T) {
+	text := `\boxed{a}\boxed{2}.` // 19 tokens, of which 9 and 9 in steps
+	for want, limits := range map[float64][2]int{1: {19, 19}, 0: {18, 18}, .5: {17, 21}, .25: {10, 22}} {
+		assert.Equal(t, value(want), score(t, reward.Length[example](limits[0], limits[1]), example{}, text, reward.Answer), "%v", limits)
+	}
+	assert.Equal(t, value(1), score(t, reward.Length[example](9, 12), example{}, text, 1))
+	assert.Equal(t, value(.75), score(t, reward.Length[example](8, 12), example{}, text, 0))
+	assert.Equal(t, value(1), score(t, reward.Length[example](9, 12), example{}, "", reward.Answer))
+	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, reward.Length[example](9, 12), example{}, `\boxed{a}`, 1))
+	trace := parser.Parse(text, nil)
+	s, err := reward.Length[example](1, 2).Score(context.Background(), example{}, &trace, reward.Answer)
+	assert.NoError(t, err)
+	assert.Equal(t, reward.Unscorable("no token offsets"), s)
+	assert.Panics(t, func() { reward.Length[example](3, 2) })
+	assert.Panics(t, func() { reward.Length[example](-1, 2) })
+}
+
+func TestArithmetic(t *testing.T) {
+	rule := reward.Arithmetic[example]()
+	text := `6*2=12, 6+2=9 \boxed{a} so 12+1=13 \boxed{2}`
+	assert.Equal(t, value(.5), score(t, rule, example{}, text, 0))
+	assert.Equal(t, value(1), score(t, rule, example{}, text, 1))
+	assert.Equal(t, value(2./3), score(t, rule, example{}, text, reward.Answer))
+	assert.Equal(t, reward.Unscorable("no equation"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, 0))
+	assert.Equal(t, reward.Unscorable("broken step: truncated"), score(t, rule, example{}, `6*2=12`, 0))
+	assert.Equal(t, value(1), score(t, rule, example{}, `6*2=12`, reward.Answer))
+}
+
+func TestPredicate(t *testing.T) {
+	rule := reward.Predicate(
+		prompt.Criterion[example]{Name: "place", When: func(e example) bool { return e.place }},
+		func(e example, s *prompt.Span, text string) bool { return s.Answer == e.gold && text != "" },
+	)
+	assert.Equal(t, value(1), score(t, rule, example{gold: "a", place: true}, `\boxed{a}\boxed{2}`, 0))
+	assert.Equal(t, value(0), score(t, rule, example{gold: "a", place: true}, `\boxed{a}\boxed{2}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("criterion does not apply"), score(t, rule, example{gold: "a"}, `\boxed{a}\boxed{2}`, 0))
+	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{place: true}, "", 0))
+}
+
+// constant is a rule that says the same of everything.
+func constant(s reward.Score, err error) reward.Rule[example] {
+	return reward.RuleFunc[example](func(context.Context, example, *prompt.Trace, int) (reward.Score, error) { return s, err })
+}
+
+func TestCombine(t *testing.T) {
+	part := func(name string, weight float64, optional bool, s reward.Score) reward.Part[example] {
+		return reward.Part[example]{Name: name, Rule: constant(s, nil), Weight: weight, Optional: optional}
+	}
+	none := reward.Unscorable("no gold label")
+	for name, c := range map[string]struct {
+		parts []reward.Part[example]
+		want  reward.Score
+	}{
+		"weighted mean":             {[]reward.Part[example]{part("a", 3, false, value(1)), part("b", 1, false, value(0))}, value(.75)},
+		"all ones stay one":         {[]reward.Part[example]{part("a", .1, false, value(1)), part("b", .2, true, value(1))}, value(1)},
+		"optional leaves both sums": {[]reward.Part[example]{part("a", 3, false, value(.5)), part("b", 1, true, none)}, value(.5)},
+		"required is passed on":     {[]reward.Part[example]{part("a", 3, false, value(1)), part("b", 1, false, none)}, reward.Unscorable("b: no gold label")},
+		"nothing left":              {[]reward.Part[example]{part("a", 3, true, none), part("b", 1, true, none)}, reward.Unscorable("no part is scorable")},
+	} {
+		assert.Equal(t, c.want, score(t, reward.Combine(c.parts...), example{}, "", reward.Answer), name)
+	}
+}
+
+func TestCombineErrors(t *testing.T) {
+	down := errors.New("service down")
+	combined := reward.Combine(reward.Part[example]{Name: "svc", Rule: constant(reward.Score{}, down), Weight: 1})
+	_, err := combined.Score(context.Background(), example{}, parse(""), reward.Answer)
+	assert.ErrorIs(t, err, down)
+	assert.ErrorContains(t, err, `part "svc"`)
+
+	combined = reward.Combine(reward.Part[example]{Name: "nan", Rule: constant(value(math.NaN()), nil), Weight: 1})
+	_, err = combined.Score(context.Background(), example{}, parse(""), reward.Answer)
+	assert.ErrorContains(t, err, `part "nan": the score NaN is not finite`)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = combined.Score(ctx, example{}, parse(""), reward.Answer)
+	assert.ErrorIs(t, err, context.Canceled)
+
+	rule := constant(value(1), nil)
+	for _, bad := range [][]reward.Part[example]{
+		nil, {{Rule: rule, Weight: 1}}, {{Name: "a", Weight: 1}}, {{Name: "a", Rule: rule}}, {{Name: "a", Rule: rule, Weight: math.NaN()}},
+		{{Name: "a", Rule: rule, Weight: math.Inf(1)}}, {{Name: "a", Rule: rule, Weight: 1}, {Name: "a", Rule: rule, Weight: 1}},
+	} {
+		assert.Panics(t, func() { reward.Combine(bad...) })
+	}
+}
+
+func TestCounter(t *testing.T) {
+	var c reward.Counter
+	assert.Empty(t, c.Tallies())
+	exact := reward.Count(&c, "exact", reward.ExactLabel(gold))
+	failing := reward.Count(&c, "failing", constant(reward.Score{}, errors.New("down")))
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			text := `\boxed{a}\boxed{2}`
+			if i < 10 {
+				text = ""
+			}
+			label := "2"
+			if i >= 70 {
+				label = ""
+			}
+			exact.Score(context.Background(), example{gold: label}, parse(text), reward.Answer)
+			failing.Score(context.Background(), example{}, parse(text), reward.Answer)
+			c.Tallies()
+		})
+	}
+	wg.Wait()
+	want := map[string]reward.Tally{
+		"exact":   {Scored: 60, Unscorable: map[string]int{"no gold label": 30, "broken step: missing": 10}},
+		"failing": {Failed: 100},
+	}
+	assert.Equal(t, want, c.Tallies())
+	c.Tallies()["exact"].Unscorable["no gold label"] = 0
+	assert.Equal(t, want, c.Tallies(), "the caller's copy is its own")
+}
+
+func TestUnscorableNeedsAReason(t *testing.T) {
+	assert.Panics(t, func() { reward.Unscorable("") })
+	assert.False(t, reward.Unscorable("x").Scorable())
+	assert.True(t, reward.Score{}.Scorable())
+}

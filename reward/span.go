@@ -1,0 +1,37 @@
+package reward
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+)
+
+// asked returns the step that a rule is asked about; for Answer, the final one.
+func asked(trace *prompt.Trace, step int) *prompt.Span {
+	if step == Answer {
+		step = trace.Final
+	}
+	if step < 0 || step >= len(trace.Steps) {
+		panic(fmt.Sprintf("reward: there is no step %d in a trace of %d steps", step, len(trace.Steps)))
+	}
+	return &trace.Steps[step]
+}
+
+// broken says why a step that is not OK has no score.
+func broken(s *prompt.Span) Score { return Unscorable("broken step: " + s.Status.String()) }
+
+// textOf returns the part of the completion that a rule is asked about.
+func textOf(trace *prompt.Trace, step int) string {
+	if step == Answer {
+		return trace.Text
+	}
+	s := asked(trace, step)
+	return trace.Text[s.Bytes.Start:s.Bytes.End]
+}
+
+func oneIf(b bool) Score {
+	if b {
+		return Score{Value: 1}
+	}
+	return Score{Value: 0}
+}
