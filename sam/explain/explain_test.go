@@ -1,0 +1,147 @@
+package explain_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+	"github.com/stepwise-rl/stepwise/sam/explain"
+)
+
+var rloo = advantage.PerGroup(advantage.RLOO{})
+
+// The values of Mask under a leave-one-out baseline are those of its
+// documentation, with a₊ = 1−p and a₋ = p.
+func TestMaskValues(t *testing.T) {
+	for _, p := range []float64{.2, .5, .9} {
+		for _, n := range []int{2, 4} {
+			s := explain.Setting{Group: n, Steps: 2, Success: p, RightInRight: .7, RightInWrong: .4}
+			r, err := explain.Rule(rloo, sam.Mask{LeakPositive: .25, LeakNegative: -.5}, s)
+			require.NoError(t, err)
+			for _, step := range r.Steps {
+				got := make([]float64, 4)
+				outcome := make([]float64, 4)
+				prob := make([]float64, 4)
+				for i, v := range step.Values {
+					got[i], outcome[i], prob[i] = v.Rule, v.Outcome, v.Prob
+				}
+				require.InDeltaSlice(t, []float64{1, p + .25*(1-p), 1.5 * p, 0}, got, 1e-12)
+				require.InDeltaSlice(t, []float64{1, 1, 0, 0}, outcome, 1e-12)
+				require.InDeltaSlice(t, []float64{p * .7, p * .3, (1 - p) * .4, (1 - p) * .6}, prob, 1e-12)
+			}
+		}
+	}
+}
+
+func TestOtherValues(t *testing.T) {
+	r, err := explain.Rule(rloo, sam.StepLOO{}, explain.Typical())
+	require.NoError(t, err)
+	for i, want := range []float64{1, 0, 1, 0} {
+		require.InDelta(t, want, r.Steps[0].Values[i].Rule, 1e-12)
+	}
+	r, err = explain.Rule(rloo, sam.Outcome{}, explain.Typical())
+	require.NoError(t, err)
+	for _, v := range r.Steps[1].Values {
+		require.InDelta(t, 0, v.Bias(), 1e-12)
+		// A = r − mean of three others: the variance is p(1−p)/3.
+		require.InDelta(t, .25/3, v.Noise*v.Noise, 1e-12)
+	}
+}
+
+// The probabilities of the groups add up to one.
+func TestGroupsAreAll(t *testing.T) {
+	types := []explain.Type{{Prob: .5}, {Prob: .2}, {Prob: .3}}
+	for i := range types {
+		types[i].Completion.Final = -1
+	}
+	sum, groups := 0.0, 0
+	err := explain.Groups(types, 5, rloo, sam.Outcome{}, func(p float64, pick []int, g advantage.Group) {
+		sum += p
+		groups++
+		require.Len(t, g, 5)
+		require.IsNonDecreasing(t, pick)
+	})
+	require.NoError(t, err)
+	require.InDelta(t, 1, sum, 1e-12)
+	require.Equal(t, 21, groups)
+}
+
+func TestErrors(t *testing.T) {
+	s := explain.Typical()
+	s.Group = 0
+	_, err := explain.Rule(rloo, sam.Outcome{}, s)
+	require.EqualError(t, err, "explain: groups of 0 with 2 steps, want at least 1 of each")
+	s = explain.Typical()
+	s.Success = 1
+	_, err = explain.Rule(rloo, sam.Outcome{}, s)
+	require.ErrorContains(t, err, "must lie between 0 and 1")
+	s = explain.Typical()
+	s.Group = 64
+	_, err = explain.Rule(rloo, sam.Outcome{}, s)
+	require.ErrorContains(t, err, "groups of 64 out of 8 types, want at most 5000000")
+	_, err = explain.Rule(rloo, failing{}, explain.Typical())
+	require.EqualError(t, err, "explain: no credit")
+}
+
+type failing struct{}
+
+func (failing) Credit([]advantage.Group) (sam.Stats, error) {
+	return sam.Stats{}, errors.New("no credit")
+}
+
+func ExampleRule() {
+	setting := explain.Typical()
+	setting.Steps = 1
+	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, setting)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(report)
+	// Output:
+	// groups of 4, 0.5 of the answers right, steps right: 0.818 in right answers, 0.499 in wrong ones
+	//   step  answer  step is  share   value  outcome alone     bias   noise
+	//      1   right    right  0.409  1.0000         1.0000  +0.0000  0.2887
+	//      1   right    wrong  0.091  0.5000         1.0000  -0.5000  0.0000
+	//      1   wrong    right  0.249  0.5000         0.0000  +0.5000  0.0000
+	//      1   wrong    wrong  0.251  0.0000         0.0000  +0.0000  0.2887
+}
+
+// cautious is a rule of one's own: no praise for any step of an answer that has
+// a wrong step.
+type cautious struct{}
+
+func (cautious) Credit(batch []advantage.Group) (sam.Stats, error) {
+	for _, g := range batch {
+		for i := range g {
+			c := &g[i]
+			for _, s := range c.Steps {
+				if s.Verdict == advantage.Incorrect && c.Scalar > 0 {
+					clear(c.Adv)
+				}
+			}
+		}
+	}
+	return sam.Stats{}, nil
+}
+
+// What does a rule of one's own pay for?
+func ExampleRule_ownRule() {
+	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), cautious{}, explain.Typical())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, v := range report.Steps[0].Values {
+		fmt.Printf("answer right: %-5v  step right: %-5v  value %.3f\n", v.Answer, v.Step, v.Rule)
+	}
+	// Output:
+	// answer right: true   step right: true   value 0.909
+	// answer right: true   step right: false  value 0.500
+	// answer right: false  step right: true   value 0.000
+	// answer right: false  step right: false  value 0.000
+}
