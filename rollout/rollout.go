@@ -1,5 +1,3 @@
-// Package rollout defines how completions are sampled: requests, sampling
-// parameters, completions, and the [Engine] that turns the one into the other.
 package rollout
 
 import "context"

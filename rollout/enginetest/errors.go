@@ -1,0 +1,145 @@
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/pprof"
+	"strings"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// many is a number of samples that no engine finishes before it notices that
+// it should stop.
+const many = 5000
+
+func invalidRequests(ctx context.Context, s *suite) error {
+	fine := s.request(0, 2, rollout.Params{Temperature: 1})
+	for _, c := range []struct {
+		name  string
+		spoil func(*rollout.Request)
+	}{
+		{"no prompt", func(r *rollout.Request) { r.Prompt = nil }},
+		{"a negative token id", func(r *rollout.Request) { r.Prompt = []int32{-1} }},
+		{"a huge token id", func(r *rollout.Request) { r.Prompt = []int32{math.MaxInt32} }},
+		{"N 0", func(r *rollout.Request) { r.N = 0 }},
+		{"N -1", func(r *rollout.Request) { r.N = -1 }},
+		{"MaxTokens 0", func(r *rollout.Request) { r.Params.MaxTokens = 0 }},
+		{"a negative temperature", func(r *rollout.Request) { r.Params.Temperature = -1 }},
+		{"temperature NaN", func(r *rollout.Request) { r.Params.Temperature = math.NaN() }},
+		{"temperature +Inf", func(r *rollout.Request) { r.Params.Temperature = math.Inf(1) }},
+		{"TopP 1.5", func(r *rollout.Request) { r.Params.TopP = 1.5 }},
+		{"TopP NaN", func(r *rollout.Request) { r.Params.TopP = math.NaN() }},
+		{"TopK -1", func(r *rollout.Request) { r.Params.TopK = -1 }},
+		{"an empty stop string", func(r *rollout.Request) { r.Params.Stop = []string{"x", ""} }},
+	} {
+		wrong := s.request(1, 2, rollout.Params{Temperature: 1})
+		wrong.ID = "the-wrong-one"
+		c.spoil(&wrong)
+		emitted := 0
+		err := s.engine.Generate(ctx, []rollout.Request{fine, wrong}, func(rollout.Completion) error {
+			emitted++
+			return nil
+		})
+		switch {
+		case err == nil:
+			return fmt.Errorf("a request with %s is no error", c.name)
+		case emitted > 0:
+			return fmt.Errorf("a request with %s: %d completions are emitted before the error", c.name, emitted)
+		case !strings.Contains(err.Error(), wrong.ID):
+			return fmt.Errorf("a request with %s: the error does not name the request's ID: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+func emitError(ctx context.Context, s *suite) error {
+	for _, at := range []int{1, 2} {
+		full := errors.New("no room")
+		emitted := 0
+		err := s.engine.Generate(ctx, []rollout.Request{s.request(0, many, rollout.Params{Temperature: 1})},
+			func(rollout.Completion) error {
+				if emitted++; emitted >= at {
+					return full
+				}
+				return nil
+			})
+		switch {
+		case !errors.Is(err, full):
+			return fmt.Errorf("emit returned the error %q, Generate returned %v", full, err)
+		case emitted != at:
+			return fmt.Errorf("emit returned an error at its call %d, and was called %d times", at, emitted)
+		}
+	}
+	return nil
+}
+
+func cancelledBefore(ctx context.Context, s *suite) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	emitted := 0
+	err := s.engine.Generate(ctx, []rollout.Request{s.request(0, 2, rollout.Params{Temperature: 1})},
+		func(rollout.Completion) error {
+			emitted++
+			return nil
+		})
+	switch {
+	case !errors.Is(err, context.Canceled):
+		return fmt.Errorf("the context is cancelled, Generate returned %v", err)
+	case emitted > 0:
+		return fmt.Errorf("the context was cancelled before the call, and %d completions are emitted", emitted)
+	}
+	return nil
+}
+
+func cancelledWithin(ctx context.Context, s *suite) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	emitted := 0
+	err := s.engine.Generate(ctx, []rollout.Request{s.request(0, many, rollout.Params{Temperature: 1})},
+		func(rollout.Completion) error {
+			emitted++
+			cancel()
+			return nil
+		})
+	switch {
+	case !errors.Is(err, context.Canceled):
+		return fmt.Errorf("the context is cancelled, Generate returned %v", err)
+	case emitted == many:
+		return fmt.Errorf("the context was cancelled at the first completion, and all %d are emitted", emitted)
+	}
+	return nil
+}
+
+// goroutines checks that calls that end well, fail and are cancelled leave no
+// goroutine behind: those that a call starts inherit a label.
+func goroutines(ctx context.Context, s *suite) error {
+	const label = "enginetest"
+	mark := fmt.Sprintf("%p", s)
+	var err error
+	pprof.Do(ctx, pprof.Labels(label, mark), func(ctx context.Context) {
+		if _, err = s.collect(ctx, s.request(0, 3, rollout.Params{Temperature: 1})); err == nil {
+			if err = emitError(ctx, s); err == nil {
+				err = cancelledWithin(ctx, s)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var profile bytes.Buffer
+	for deadline := time.Now().Add(s.patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		profile.Reset()
+		if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+			return err
+		}
+		if !strings.Contains(profile.String(), mark) {
+			return nil // one that has returned may take a moment to be gone
+		}
+	}
+	return fmt.Errorf("goroutines outlive the call of Generate:\n%s", profile.String())
+}
