@@ -1,0 +1,14 @@
+// Package lexical turns any list of judged product pairs into a source with
+// reasoning steps whose truth a rule can tell from the words alone:
+//
+//	head       the query's head noun (its last word) stands in the title
+//	coverage   all words of the query stand in the title, or there and in the text, or not
+//	accessory  the title names an accessory (a case, a cable) that the query does not
+//	supplier   the query names a supplier, and the product is theirs or another's
+//	grade      the label, as people judged it
+//
+// The rules compare stemmed words ([Words], [Stem]) of what the model reads:
+// documents are cut to a few words first ([Clip]), so that no step asks for
+// what the model cannot see. They are crude on purpose. Each moves the grade a
+// long way on product search data, none decides it.
+package lexical
