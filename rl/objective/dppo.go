@@ -68,7 +68,7 @@ func (p DPPO) token(logp, lr, r, a float64) (loss, byRatio, byLogP float64, b bo
 }
 
 func (p DPPO) divergence(logp, lr float64) float64 {
-	now, old := math.Exp(logp), math.Exp(logp-lr)
+	now, old := exp(logp), math.Exp(logp-lr)
 	if !p.KL {
 		return math.Abs(now - old)
 	}

@@ -3,7 +3,6 @@ package objective
 import (
 	"errors"
 	"fmt"
-	"math"
 )
 
 // ErrSharedRatio is what GSPO returns for a sequence whose tokens differ in
@@ -124,7 +123,7 @@ func shareRatio(s *Sequence, logRatioMax float64) (q shared, err error) {
 	if logRatioMax > 0 && x > logRatioMax {
 		x, q.cut = logRatioMax, true
 	}
-	q.r = math.Exp(x)
+	q.r = exp(x)
 	if !finite(q.r) {
 		return q, fmt.Errorf("objective: the sequence ratio overflows at a mean log-ratio of %v; limit it or find out why the policies differ so much", x)
 	}

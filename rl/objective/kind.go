@@ -1,9 +1,6 @@
 package objective
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // Kind is an estimator of the divergence KL(π‖ref) from one sampled token with
 // d = logπ - logref (Schulman, "Approximating KL divergence", 2020). What an
@@ -53,7 +50,7 @@ func (k Kind) at(d float64) (v, dv float64) {
 	case K2:
 		return d * d / 2, d
 	case K3:
-		e := math.Exp(-d)
+		e := exp(-d)
 		return e - 1 + d, 1 - e
 	}
 	switch {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 )
 
 // KL is a term that holds the policy near the reference:
@@ -90,7 +89,7 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		n++
 		if k.Importance {
 			lr = s.LogP[t] - old[t]
-			r := math.Exp(lr)
+			r := exp(lr)
 			v, dv = v*r, (dv+v)*r
 		}
 		if !finite(d + lr + v + dv) {

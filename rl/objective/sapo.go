@@ -1,9 +1,6 @@
 package objective
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // SAPO replaces the clip by a smooth gate (Soft Adaptive Policy Optimization,
 // arXiv:2511.20347). With r = π/π_old, the logistic function σ and
@@ -47,6 +44,6 @@ func (p SAPO) token(_, _, r, a float64) (loss, byRatio, byLogP float64, b bound)
 	if a > 0 {
 		tau = p.TauPos
 	}
-	gate := 1 / (1 + math.Exp(-tau*(r-1)))
+	gate := 1 / (1 + exp(-tau*(r-1)))
 	return -a * gate * 4 / tau, -a * 4 * gate * (1 - gate), 0, inside
 }

@@ -76,7 +76,7 @@ func sumTokens[L tokenLoss](l L, logRatioClamp float64, s *Sequence, m Metrics) 
 		logp, a := s.LogP[t], s.Adv[t]
 		lr := logp - old[t]
 		x, cut := clamp(lr, logRatioClamp)
-		r := math.Exp(x)
+		r := exp(x)
 		if !finite(lr + r + a) {
 			return 0, s.blame(t, Old)
 		}
