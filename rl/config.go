@@ -30,7 +30,7 @@ type Config struct {
 	Engine rollout.Engine
 	Source Source
 	// Reference is the frozen policy that KL terms compare with; required if
-	// the objective needs objective.Ref.
+	// the objective needs objective.Ref or RewardKL is in use.
 	Reference Scorer
 
 	Estimator advantage.Estimator
@@ -38,6 +38,12 @@ type Config struct {
 	Credit      sam.Rule
 	Objective   objective.Objective
 	Aggregation objective.Aggregation
+
+	// RewardKL, if not nil, pays a KL penalty to the reference in the reward,
+	// after step credit. KL in the loss is a term of Objective.
+	RewardKL *objective.RewardKL
+	// AdaptiveKL, if not nil, decides RewardKL.Beta; every step moves it.
+	AdaptiveKL *objective.AdaptiveKL
 
 	Batching Batching
 	// LR is the learning rate of each optimiser step, counted from 0.
@@ -101,6 +107,19 @@ func (c *Config) validate() error {
 	} {
 		if f.bad {
 			errs = append(errs, fmt.Errorf("rl: Config.%s must not be negative", f.name))
+		}
+	}
+	switch k := c.RewardKL; {
+	case k == nil && c.AdaptiveKL != nil:
+		errs = append(errs, errors.New("rl: Config.AdaptiveKL needs Config.RewardKL, whose Beta it decides"))
+	case k != nil && c.Reference == nil:
+		errs = append(errs, errors.New("rl: Config.RewardKL needs Config.Reference"))
+	case k != nil && k.Validate() != nil:
+		errs = append(errs, fmt.Errorf("rl: Config.RewardKL: %w", k.Validate()))
+	}
+	if v, ok := c.Objective.(objective.Validator); ok {
+		if err := v.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("rl: Config.Objective: %w", err))
 		}
 	}
 	if len(errs) > 0 {

@@ -76,6 +76,10 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		t.log.Warn("samples failed", "step", t.step, "failed", r.Failed, "first", r.FirstFailure)
 	}
 	collected := time.Now()
+	kl, err := t.shape(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	stats, err := r.Assign(t.c.Estimator, t.c.Credit)
 	if err != nil {
 		return nil, err
@@ -93,14 +97,44 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		t.log.Warn("optimiser steps skipped: the gradient was not finite", "step", t.step, "skipped", info.Skipped)
 	}
 	t.step++
-
 	m := Summarize(r)
 	creditMetrics(m, stats)
 	info.metrics(m)
+	if kl.Count > 0 {
+		m["reward_kl"] = kl.Mean()
+	}
 	m["lr"] = t.c.LR(t.opt - 1)
 	m["time/collect_s"] = collected.Sub(start).Seconds()
 	m["time/update_s"] = time.Since(collected).Seconds()
+	if err := t.adapt(kl, r, m); err != nil {
+		return nil, err
+	}
 	return m, t.finish(ctx, m)
+}
+
+// shape pays the KL penalty in the reward, if there is one.
+func (t *Trainer) shape(ctx context.Context, r *Rollouts) (objective.Sum, error) {
+	if t.c.RewardKL == nil {
+		return objective.Sum{}, nil
+	}
+	k := *t.c.RewardKL
+	if t.c.AdaptiveKL != nil {
+		k.Beta = t.c.AdaptiveKL.Beta
+	}
+	return r.ShapeKL(ctx, t.c.Policy, t.c.Reference, k)
+}
+
+// adapt moves the penalty's coefficient and notes what it was.
+func (t *Trainer) adapt(kl objective.Sum, r *Rollouts, m map[string]float64) error {
+	if t.c.AdaptiveKL == nil || kl.Count == 0 {
+		return nil
+	}
+	m["reward_kl/beta"] = t.c.AdaptiveKL.Beta
+	n := 0
+	for g := range r.Groups {
+		n += len(r.Groups[g])
+	}
+	return t.c.AdaptiveKL.Update(kl.Mean(), n)
 }
 
 func (t *Trainer) next(ctx context.Context) ([]Problem, error) {
@@ -250,6 +284,8 @@ type state struct {
 	Opt    int64  `json:"optimiser_step"`
 	Policy string `json:"policy"`
 	Source []byte `json:"source"`
+	// Beta is AdaptiveKL's, if there is one.
+	Beta float64 `json:"adaptive_kl_beta,omitempty"`
 }
 
 const stateFormat = 1
@@ -266,7 +302,11 @@ func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rl: the source's state: %w", err)
 	}
-	return json.Marshal(state{Format: stateFormat, Step: t.step, Opt: t.opt, Policy: ref, Source: src})
+	s := state{Format: stateFormat, Step: t.step, Opt: t.opt, Policy: ref, Source: src}
+	if t.c.AdaptiveKL != nil {
+		s.Beta = t.c.AdaptiveKL.Beta
+	}
+	return json.Marshal(s)
 }
 
 // Restore goes back to a state that Save returned.
@@ -285,5 +325,8 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 		return fmt.Errorf("rl: restoring the source: %w", err)
 	}
 	t.step, t.opt = s.Step, s.Opt
+	if t.c.AdaptiveKL != nil {
+		t.c.AdaptiveKL.Beta = s.Beta
+	}
 	return nil
 }

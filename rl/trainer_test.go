@@ -12,6 +12,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -223,4 +224,44 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 	other, err := rl.NewTrainer(c)
 	require.NoError(t, err)
 	require.ErrorContains(t, other.Restore(t.Context(), saved), "5 problems")
+}
+
+func TestKLInTheRewardHoldsThePolicyBack(t *testing.T) {
+	drift := func(beta float64) float64 {
+		c, p := setup()
+		reference := policytest.NewTable(vocab, nil, -1)
+		reference.Randomize(3, 0.1) // where the policy starts
+		c.Reference, c.RewardKL = reference, &objective.RewardKL{Kind: objective.K1, Beta: beta}
+		c.Steps = 60
+		run(t, c)
+		d := 0.0
+		start := logits(reference)
+		for i, w := range logits(p) {
+			d += (w - start[i]) * (w - start[i])
+		}
+		return d
+	}
+	free, held := drift(0), drift(0.5)
+	require.Less(t, held, free/2)
+}
+
+func TestAdaptiveKLMovesBetaAndIsSaved(t *testing.T) {
+	c, _ := setup()
+	reference := policytest.NewTable(vocab, nil, -1)
+	c.Reference, c.RewardKL = reference, &objective.RewardKL{Kind: objective.K3} // never negative
+	c.AdaptiveKL = &objective.AdaptiveKL{Beta: 0.1, Target: 1e-6, Horizon: 100}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.NoError(t, tr.Run(t.Context()))
+	beta := c.AdaptiveKL.Beta
+	require.Greater(t, beta, 0.1, "the divergence is over its target")
+	saved, err := tr.Save(t.Context(), "x")
+	require.NoError(t, err)
+	c.AdaptiveKL.Beta = 9
+	require.NoError(t, tr.Restore(t.Context(), saved))
+	require.Equal(t, beta, c.AdaptiveKL.Beta)
+
+	c.Reference = nil
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, "Config.Reference")
 }
