@@ -45,6 +45,15 @@ func (c EncoderConfig) Validate() error {
 	return nil
 }
 
+// withDefaults fills in the fields whose zero value has a meaning.
+func (c EncoderConfig) withDefaults() EncoderConfig {
+	c.Config = c.Config.withDefaults()
+	if c.Pooling == "" {
+		c.Pooling = MeanPooling
+	}
+	return c
+}
+
 // Encoder classifies sequences: the decoder's blocks without a causal mask, a
 // final norm, pooling, and a linear layer. One goroutine uses an encoder at a
 // time.
@@ -74,10 +83,7 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Config = cfg.withDefaults()
-	if cfg.Pooling == "" {
-		cfg.Pooling = MeanPooling
-	}
+	cfg = cfg.withDefaults()
 	e := &Encoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
 	e.Trunk = newTrunk(&cfg.Config, m)
 	e.Score = &Linear{
@@ -246,25 +252,39 @@ func (e *Encoder) Save(dir string) error {
 // LoadEncoder reads an encoder from a directory that Save wrote. Errors name
 // the field or tensor that does not fit.
 func LoadEncoder(b tensor.Backend, dir string) (*Encoder, error) {
-	path := filepath.Join(dir, ConfigFile)
-	h, err := readConfig(path)
+	cfg, err := ReadEncoderConfig(dir)
 	if err != nil {
 		return nil, err
 	}
-	if h.Encoder == nil {
-		return nil, fmt.Errorf("model: %s is of no encoder: it has no field stepwise_encoder", path)
-	}
-	cfg, err := h.config(path)
+	e, err := newEncoder(cfg, &maker{b: b})
 	if err != nil {
 		return nil, err
-	}
-	e, err := newEncoder(EncoderConfig{Config: cfg, Classes: h.Encoder.Classes, Pooling: h.Encoder.Pooling}, &maker{b: b})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := ReadParams(b, e.params, filepath.Join(dir, WeightsFile)); err != nil {
 		e.Free()
 		return nil, err
 	}
 	return e, nil
+}
+
+// ReadEncoderConfig reads an encoder's configuration from a directory that
+// Save wrote, with defaults filled in. Errors name the field that is wrong.
+func ReadEncoderConfig(dir string) (EncoderConfig, error) {
+	path := filepath.Join(dir, ConfigFile)
+	h, err := readConfig(path)
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	if h.Encoder == nil {
+		return EncoderConfig{}, fmt.Errorf("model: %s is of no encoder: it has no field stepwise_encoder", path)
+	}
+	c, err := h.config(path)
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	cfg := EncoderConfig{Config: c, Classes: h.Encoder.Classes, Pooling: h.Encoder.Pooling}
+	if err := cfg.Validate(); err != nil {
+		return EncoderConfig{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return cfg.withDefaults(), nil
 }

@@ -54,6 +54,9 @@ func TestEncoderSurvivesSaveAndLoad(t *testing.T) {
 	f, err := model.LoadEncoder(reference.New(), dir)
 	require.NoError(t, err)
 	require.Equal(t, e.Config(), f.Config())
+	cfg, err := model.ReadEncoderConfig(dir)
+	require.NoError(t, err)
+	require.Equal(t, e.Config(), cfg)
 	require.Equal(t, predict(t, e, []int32{5, 6, 7}), predict(t, f, []int32{5, 6, 7}))
 
 	_, err = model.LoadDecoder(reference.New(), dir)
