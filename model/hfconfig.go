@@ -120,6 +120,10 @@ func readConfig(path string) (*hfConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseConfig(text, path)
+}
+
+func parseConfig(text []byte, path string) (*hfConfig, error) {
 	var h hfConfig
 	if err := json.Unmarshal(text, &h); err != nil {
 		return nil, fmt.Errorf("model: %s: %w", path, err)

@@ -77,12 +77,12 @@ func TestWeightsThatDoNotFitAreRefusedAndChangeNothing(t *testing.T) {
 	before := make([]float32, d.Params()[0].Len())
 	require.NoError(t, b.Read(before, d.Params()[0].Value))
 	for want, change := range map[string]func(c *model.Config){
-		`tensor "model.embed_tokens.weight" has shape [12 16], want [11 16]`:    func(c *model.Config) { c.Vocab = 12 },
-		`no tensor "model.layers.1.`:                                            func(c *model.Config) { c.Layers = 1 },
+		`tensor "model.embed_tokens.weight" has shape [12 16], want [11 16]`:     func(c *model.Config) { c.Vocab = 12 },
+		`no tensor "model.layers.1.`:                                             func(c *model.Config) { c.Layers = 1 },
 		`tensor "model.layers.2.self_attn.q_proj.weight" is none of the model's`: func(c *model.Config) { c.Layers = 3 },
-		`no tensor "lm_head.weight"`:                                            func(c *model.Config) { c.TieEmbeddings = true },
-		`no tensor "model.layers.0.self_attn.q_norm.weight"`:                    func(c *model.Config) { c.QKNorm = false },
-		`tensor "model.layers.0.self_attn.q_proj.bias" is none of the model's`:  func(c *model.Config) { c.QKVBias = true },
+		`no tensor "lm_head.weight"`:                                             func(c *model.Config) { c.TieEmbeddings = true },
+		`no tensor "model.layers.0.self_attn.q_norm.weight"`:                     func(c *model.Config) { c.QKNorm = false },
+		`tensor "model.layers.0.self_attn.q_proj.bias" is none of the model's`:   func(c *model.Config) { c.QKVBias = true },
 	} {
 		cfg := tiny
 		change(&cfg)
