@@ -1,0 +1,66 @@
+package eval_test
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/eval"
+)
+
+// Two systems on the same five examples: their metrics, and whether they differ.
+func Example() {
+	base := []eval.Pair{{3, 3}, {0, 2}, {1, 1}, {2, 2}, {-1, 0}}
+	tuned := []eval.Pair{{3, 3}, {0, 0}, {1, 1}, {2, 2}, {-1, 0}}
+	fmt.Printf("accuracy %.2f, binary %.2f\n", eval.Accuracy(base), eval.BinaryAccuracy(base, 1))
+	fmt.Printf("macro-F1 %.3f, kappa %.3f\n", eval.MacroF1(base, nil), eval.QuadraticKappa(base))
+
+	d := eval.BootstrapDifference(tuned, base, eval.Accuracy, eval.BootstrapOptions{Seed: 1})
+	fmt.Printf("tuned is better by %.1f (95%% interval %.1f to %.1f)\n", d.Estimate, d.Low, d.High)
+	// Output:
+	// accuracy 0.60, binary 0.80
+	// macro-F1 0.533, kappa 0.706
+	// tuned is better by 0.2 (95% interval 0.0 to 0.6)
+}
+
+// Queries without a relevant document have no nDCG, and stay out of the mean.
+func ExampleNDCG() {
+	queries := [][]eval.Ranked{
+		{{Score: .9, Gain: 3}, {Score: .2, Gain: 0}, {Score: .5, Gain: 1}},
+		{{Score: .9, Gain: 0}, {Score: .2, Gain: 3}},
+		{{Score: .9, Gain: 0}, {Score: .8, Gain: 0}},
+	}
+	var values []float64
+	for _, docs := range queries {
+		values = append(values, eval.NDCG(docs, 10))
+	}
+	mean, n := eval.Mean(values)
+	fmt.Printf("%.3f, mean %.3f of %d queries\n", values, mean, n)
+	// Output: [1.000 0.631 NaN], mean 0.815 of 2 queries
+}
+
+// Items of one query are alike, so queries are resampled whole.
+func ExampleBootstrap() {
+	pairs := []eval.Pair{{1, 1}, {1, 1}, {2, 1}, {2, 1}, {0, 0}, {0, 1}}
+	queries := []string{"ramen", "ramen", "hiking", "hiking", "tent", "tent"}
+	plain := eval.Bootstrap(pairs, eval.Accuracy, eval.BootstrapOptions{Seed: 1})
+	byQuery := eval.Bootstrap(pairs, eval.Accuracy, eval.BootstrapOptions{Seed: 1, Clusters: queries})
+	fmt.Printf("%.2f: %.2f to %.2f, by query %.2f to %.2f\n", plain.Estimate, plain.Low, plain.High, byQuery.Low, byQuery.High)
+	// Output: 0.50: 0.17 to 0.83, by query 0.00 to 1.00
+}
+
+func ExamplePassAtK() {
+	fmt.Printf("%.3f %.3f\n", eval.PassAtK(10, 3, 1), eval.PassAtK(10, 3, 5))
+	// Output: 0.300 0.917
+}
+
+func ExampleNewConfusion() {
+	c := eval.NewConfusion([]eval.Pair{{-1, -1}, {-1, 2}, {2, 2}, {0, 2}})
+	fmt.Println(c.Labels)
+	for i, row := range c.Counts {
+		fmt.Println(c.Labels[i], row)
+	}
+	// Output:
+	// [-1 0 2]
+	// -1 [1 0 1]
+	// 0 [0 0 1]
+	// 2 [0 0 1]
+}

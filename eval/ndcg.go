@@ -1,0 +1,68 @@
+package eval
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Ranked is one document of a query.
+type Ranked struct {
+	// Score is what the model ranks by, highest first.
+	Score float64
+	// Gain is what the document is worth, at least 0: the grade itself, or
+	// 2^grade - 1 to stress the best.
+	Gain float64
+}
+
+// NDCG returns the normalised discounted cumulative gain of one query's
+// documents at rank k; k <= 0 takes all (Järvelin and Kekäläinen 2002,
+// doi:10.1145/582415.582418):
+//
+//	DCG@k = Σ_{rank=1..k} gain(rank) / log2(1 + rank)
+//
+// divided by that of the best possible order. Documents with equal scores share
+// their ranks: each counts with the mean of their gains (McSherry and Najork
+// 2008, doi:10.1007/978-3-540-78646-7_38), so that no order of the input is
+// lucky. It is NaN if no gain is positive, and if any score is NaN. NDCG panics
+// on a gain that is negative, infinite or NaN.
+func NDCG(docs []Ranked, k int) float64 {
+	for i, d := range docs {
+		if !(d.Gain >= 0) || math.IsInf(d.Gain, 0) {
+			panic(fmt.Sprintf("eval: the gain of document %d is %v; gains must be finite and not negative", i, d.Gain))
+		}
+		if math.IsNaN(d.Score) {
+			return math.NaN()
+		}
+	}
+	ranked := slices.Clone(docs)
+	slices.SortFunc(ranked, func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) })
+	got := dcg(ranked, k)
+	for i := range ranked {
+		ranked[i].Score = ranked[i].Gain
+	}
+	slices.SortFunc(ranked, func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) })
+	// Without a positive gain this is 0/0, which is NaN.
+	return got / dcg(ranked, k)
+}
+
+// dcg returns the discounted cumulative gain of documents in ranked order.
+func dcg(ranked []Ranked, k int) float64 {
+	if k <= 0 {
+		k = len(ranked)
+	}
+	sum := 0.0
+	for i := 0; i < min(k, len(ranked)); {
+		var gain, discount float64
+		first := i
+		for ; i < len(ranked) && ranked[i].Score == ranked[first].Score; i++ {
+			gain += ranked[i].Gain
+			if i < k {
+				discount += 1 / math.Log2(float64(i)+2)
+			}
+		}
+		sum += gain / float64(i-first) * discount
+	}
+	return sum
+}
