@@ -103,7 +103,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if kl.Count > 0 {
 		m["reward_kl"] = kl.Mean()
 	}
-	m["lr"] = t.c.LR(t.opt - 1)
+	m["lr"] = t.c.LR(max(t.opt-1, 0))
 	m["time/collect_s"] = collected.Sub(start).Seconds()
 	m["time/update_s"] = time.Since(collected).Seconds()
 	if err := t.adapt(kl, r, m); err != nil {
@@ -194,7 +194,8 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 }
 
 // minibatches makes the batches with fixed weights, Old and Ref filled in
-// before the first update changes the policy.
+// before the first update changes the policy. One without a live token (all
+// masked, all truncated) is left out.
 func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error) {
 	n, groups := t.c.Batching.MiniBatches, len(r.Groups)
 	parts := make([]*Batch, 0, n)
@@ -219,10 +220,14 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 			finished := sub.finished()
 			live = func(i int) bool { return finished[i] }
 		}
-		if err := b.Weigh(t.c.Aggregation, live); err != nil {
+		switch err := b.Weigh(t.c.Aggregation, live); {
+		case errors.Is(err, objective.ErrNoLiveToken):
+			t.log.Warn("a mini-batch has no token to train on, and is skipped", "step", t.step, "mini_batch", p)
+		case err != nil:
 			return nil, fmt.Errorf("rl: %w", err)
+		default:
+			parts = append(parts, b)
 		}
-		parts = append(parts, b)
 	}
 	return parts, nil
 }
