@@ -133,50 +133,61 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	x.ADDQ(next, a)
 }
 
-// update computes c = alpha·acc + beta·c and moves c past the rows.
+// update computes c = alpha·acc + beta·c and moves c past the rows. Masked
+// stores are slow, so that only tiles that need them have them.
 func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
-	alpha, beta, old := t.right[0], t.bcast[0], t.bcast[len(t.bcast)-1]
-	alphaAt, err := x.Param("alpha").Resolve()
-	check(err)
-	betaAt, err := x.Param("beta").Resolve()
-	check(err)
-	x.VBROADCASTSS(alphaAt.Addr, alpha)
+	param := func(name string) operand.Mem {
+		at, err := x.Param(name).Resolve()
+		check(err)
+		return at.Addr
+	}
+	factor := t.right[0]
+	x.VBROADCASTSS(param("alpha"), factor)
 	for _, r := range t.acc[:rows*t.vectors] {
-		x.VMULPS(alpha, r, r)
+		x.VMULPS(factor, r, r)
 	}
 	ldc := x.Load(x.Param("ldc"), x.GP64()).(reg.GPVirtual)
 	x.SHLQ(operand.U8(2), ldc)
 	bits := x.GP32()
-	x.MOVL(betaAt.Addr, bits)
+	x.MOVL(param("beta"), bits)
 	x.SHLL(operand.U8(1), bits) // drops the sign of a zero
-	store := fmt.Sprintf("store%d", rows)
-	next := fmt.Sprintf("next%d", rows)
-	x.JZ(operand.LabelRef(store))
+	label := func(name string) string { return fmt.Sprintf("%s%d", name, rows) }
+	x.JZ(operand.LabelRef(label("store")))
+	x.VBROADCASTSS(param("beta"), factor)
+	for _, add := range []bool{true, false} {
+		if !add {
+			x.Label(label("store"))
+		}
+		name := map[bool]string{true: "addEdge", false: "storeEdge"}[add]
+		x.CMPQ(param("n"), operand.U8(t.vectors*t.bytes/4))
+		x.JLT(operand.LabelRef(label(name)))
+		t.write(x, rows, c, ldc, factor, add, false)
+		x.JMP(operand.LabelRef(label("next")))
+		x.Label(label(name))
+		t.write(x, rows, c, ldc, factor, add, true)
+		if add {
+			x.JMP(operand.LabelRef(label("next")))
+		}
+	}
+	x.Label(label("next"))
+}
 
-	// beta shares its register with alpha, which is done with.
-	beta = alpha
-	x.VBROADCASTSS(betaAt.Addr, beta)
+// write stores the accumulators in c, after it added factor·c if add; edge
+// tells that the last vector is incomplete.
+func (t *gemmTile) write(x *build.Context, rows int, c, ldc reg.GPVirtual, factor reg.VecPhysical, add, edge bool) {
+	old := t.bcast[len(t.bcast)-1]
 	for i := range rows {
 		for v := range t.vectors {
 			at, r := operand.Mem{Base: c, Disp: v * t.bytes}, t.acc[i*t.vectors+v]
-			if v == t.vectors-1 {
+			masked := edge && v == t.vectors-1
+			switch {
+			case add && masked:
 				t.load(at, old)
-				x.VFMADD231PS(old, beta, r)
-				t.store(r, at)
-			} else {
-				x.VFMADD231PS(at, beta, r)
-				x.VMOVUPS(r, at)
+				x.VFMADD231PS(old, factor, r)
+			case add:
+				x.VFMADD231PS(at, factor, r)
 			}
-		}
-		x.ADDQ(ldc, c)
-	}
-	x.JMP(operand.LabelRef(next))
-
-	x.Label(store)
-	for i := range rows {
-		for v := range t.vectors {
-			at, r := operand.Mem{Base: c, Disp: v * t.bytes}, t.acc[i*t.vectors+v]
-			if v == t.vectors-1 {
+			if masked {
 				t.store(r, at)
 			} else {
 				x.VMOVUPS(r, at)
@@ -184,7 +195,6 @@ func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
 		}
 		x.ADDQ(ldc, c)
 	}
-	x.Label(next)
 }
 
 func check(err error) {

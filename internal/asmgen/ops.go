@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -11,6 +10,7 @@ func opsAVX2(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	v := avx2(x)
 	v.ops()
+	v.rotate()
 	transpose8(x)
 }
 
@@ -23,18 +23,17 @@ func opsAVX512(x *build.Context) {
 // fields of cpu.kernels.
 func (v *vec) ops() {
 	v.axpy()
-	v.scale()
-	v.dot()
 	v.dots()
 	v.sumSquares()
 	v.max()
-	v.expInPlace()
 	v.expSums()
 	v.softmaxGrad()
+	v.attendSoftmax()
 	v.attendGrad()
+	v.rowDots()
+	v.scaleRows()
 	v.rmsNorm()
 	v.rmsNormGrad()
-	v.rotate()
 	v.swiGLU()
 	v.swiGLUGrad()
 	v.adamW()
@@ -53,34 +52,8 @@ func (v *vec) axpy() {
 	v.end()
 }
 
-func (v *vec) scale() {
-	v.function("scale", "func(x []float32, alpha float32)")
-	x, n := v.base("x"), v.count("x")
-	v.broadcast("alpha", 0)
-	v.loop(n, func() {
-		v.load(x, 1)
-		v.VMULPS(v.r(0), v.r(1), v.r(1))
-		v.store(1, x)
-	})
-	v.end()
-}
-
 // result stores the first lane of register i as the function's result.
 func (v *vec) result(name string, i int) { v.Store(v.x(i), v.Return(name)) }
-
-func (v *vec) dot() {
-	v.function("dot", "func(x, y []float32) (sum float32)")
-	x, y, n := v.base("x"), v.base("y"), v.count("x")
-	v.zero(0)
-	v.loop(n, func() {
-		v.load(x, 1)
-		v.load(y, 2)
-		v.VFMADD231PS(v.r(1), v.r(2), v.r(0))
-	})
-	v.reduce(v.VADDPS, 0, 1)
-	v.result("sum", 0)
-	v.end()
-}
 
 // dots goes over y four rows at a time, whose sums it reduces together.
 func (v *vec) dots() {
@@ -194,24 +167,6 @@ func (v *vec) max() {
 	v.end()
 }
 
-func (v *vec) expInPlace() {
-	v.function("expInPlace", "func(x []float32, shift float32) (sum float32)")
-	x, n := v.base("x"), v.count("x")
-	v.broadcast("shift", 0)
-	v.zero(1)
-	v.loop(n, func() {
-		v.load(x, 2)
-		v.VSUBPS(v.r(0), v.r(2), v.r(2))
-		v.exp(2, 3, 4)
-		v.clearTail(2)
-		v.VADDPS(v.r(2), v.r(1), v.r(1))
-		v.store(2, x)
-	})
-	v.reduce(v.VADDPS, 1, 2)
-	v.result("sum", 1)
-	v.end()
-}
-
 func (v *vec) expSums() {
 	v.function("expSums", "func(x []float32, scale, shift float32) (sum, weighted float32)")
 	x, n := v.base("x"), v.count("x")
@@ -255,42 +210,6 @@ func (v *vec) softmaxGrad() {
 		v.store(5, x)
 	})
 	v.end()
-}
-
-func (v *vec) attendGrad() {
-	v.function("attendGrad", "func(p, dp []float32, lse, delta, scale float32)")
-	p, dp, n := v.base("p"), v.base("dp"), v.count("p")
-	for i, name := range []string{"lse", "delta", "scale"} {
-		v.broadcast(name, i)
-	}
-	v.loop(n, func() {
-		v.load(p, 3)
-		v.VSUBPS(v.r(0), v.r(3), v.r(3))
-		v.exp(3, 4, 5)
-		v.store(3, p)
-		v.load(dp, 4)
-		v.VSUBPS(v.r(1), v.r(4), v.r(4))
-		v.VMULPS(v.r(2), v.r(3), v.r(3))
-		v.VMULPS(v.r(3), v.r(4), v.r(4))
-		v.store(4, dp)
-	})
-	v.end()
-}
-
-// rows writes body once for each of n rows, and after it moves the pointers
-// on by the length of a row in bytes.
-func (v *vec) rows(n, stride reg.GPVirtual, pointers []reg.GPVirtual, body func()) {
-	next, done := v.label("row"), v.label("rows")
-	v.Label(next)
-	v.TESTQ(n, n)
-	v.JZ(operand.LabelRef(done))
-	body()
-	for _, p := range pointers {
-		v.ADDQ(stride, p)
-	}
-	v.DECQ(n)
-	v.JMP(operand.LabelRef(next))
-	v.Label(done)
 }
 
 // one loads the scalar 1 into register i.
@@ -377,6 +296,8 @@ func (v *vec) rmsNormGrad() {
 	v.end()
 }
 
+// rotate exists for AVX2 only: half a head is often 8 elements, for which
+// AVX-512 would need masks.
 func (v *vec) rotate() {
 	v.function("rotate", "func(x, cos, sin []float32, sign float32)")
 	lo, n := v.base("x"), v.count("x")
@@ -487,72 +408,4 @@ func (v *vec) adamW() {
 		v.store(12, p)
 	})
 	v.end()
-}
-
-// transpose8 writes the kernel that transposes 8 columns of a matrix, 8 of
-// their elements at a time. AVX-512 machines use it as well.
-func transpose8(x *build.Context) {
-	x.Function("transpose8AVX2")
-	x.Attributes(attr.NOSPLIT)
-	x.SignatureExpr("func(k int, dst *float32, to int, src *float32, from int)")
-	x.Doc("transpose8AVX2 is kernels.transpose8.")
-	k := x.Load(x.Param("k"), x.GP64()).(reg.GPVirtual)
-	dst := x.Load(x.Param("dst"), x.GP64()).(reg.GPVirtual)
-	to := x.Load(x.Param("to"), x.GP64()).(reg.GPVirtual)
-	src := x.Load(x.Param("src"), x.GP64()).(reg.GPVirtual)
-	from := x.Load(x.Param("from"), x.GP64()).(reg.GPVirtual)
-	x.SHLQ(operand.U8(2), to)
-	x.SHLQ(operand.U8(2), from)
-
-	// lines are the addresses of 8 rows, a stride apart, from p on.
-	lines := func(p, stride reg.GPVirtual) []operand.Mem {
-		three, five, six := x.GP64(), x.GP64(), x.GP64()
-		x.LEAQ(operand.Mem{Base: p, Index: stride, Scale: 2}, three)
-		x.ADDQ(stride, three)
-		x.LEAQ(operand.Mem{Base: p, Index: stride, Scale: 4}, five)
-		x.MOVQ(five, six)
-		x.ADDQ(stride, five)
-		x.LEAQ(operand.Mem{Base: six, Index: stride, Scale: 2}, six)
-		return []operand.Mem{
-			{Base: p}, {Base: p, Index: stride, Scale: 1}, {Base: p, Index: stride, Scale: 2}, {Base: three},
-			{Base: p, Index: stride, Scale: 4}, {Base: five}, {Base: six}, {Base: six, Index: stride, Scale: 1},
-		}
-	}
-	x.Label("block")
-	x.CMPQ(k, operand.U8(8))
-	x.JLT(operand.LabelRef("done"))
-	y := ymm
-	// Halves of rows i and i+4 side by side make the cross-lane step part of
-	// the loads.
-	in := lines(src, from)
-	for i := range 4 {
-		x.VMOVUPS(in[i], y[i].AsX())
-		x.VINSERTF128(operand.U8(1), in[i+4], y[i], y[i])
-		upper, upper4 := in[i], in[i+4]
-		upper.Disp, upper4.Disp = 16, 16
-		x.VMOVUPS(upper, y[i+4].AsX())
-		x.VINSERTF128(operand.U8(1), upper4, y[i+4], y[i+4])
-	}
-	out := lines(dst, to)
-	for h := 0; h < 8; h += 4 {
-		// y[h..h+3] hold elements h..h+3 of rows 0..3 and 4..7.
-		x.VUNPCKLPS(y[h+1], y[h], y[8])
-		x.VUNPCKHPS(y[h+1], y[h], y[9])
-		x.VUNPCKLPS(y[h+3], y[h+2], y[10])
-		x.VUNPCKHPS(y[h+3], y[h+2], y[11])
-		x.VUNPCKLPD(y[10], y[8], y[12])
-		x.VUNPCKHPD(y[10], y[8], y[13])
-		x.VUNPCKLPD(y[11], y[9], y[14])
-		x.VUNPCKHPD(y[11], y[9], y[15])
-		for i := range 4 {
-			x.VMOVUPS(y[12+i], out[h+i])
-		}
-	}
-	x.ADDQ(operand.U8(32), src)
-	x.LEAQ(operand.Mem{Base: dst, Index: to, Scale: 8}, dst)
-	x.SUBQ(operand.U8(8), k)
-	x.JMP(operand.LabelRef("block"))
-	x.Label("done")
-	x.VZEROUPPER()
-	x.RET()
 }

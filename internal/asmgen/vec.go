@@ -24,6 +24,10 @@ type vec struct {
 	// alone what is there.
 	index reg.GPVirtual
 	tail  bool
+	// left is the number of elements from the index on.
+	left reg.GPVirtual
+	// padded: slices may be read and written to the end of their last vector.
+	padded bool
 
 	labels    int
 	constants map[float32]operand.Mem
@@ -107,6 +111,7 @@ func (v *vec) loop(n reg.GPVirtual, body func()) {
 	v.index = v.GP64()
 	v.XORQ(v.index, v.index)
 	left := v.GP64()
+	v.left = left
 	v.MOVQ(n, left)
 	full, tail, done := v.label("full"), v.label("tail"), v.label("done")
 	lanes := v.bytes / 4
@@ -126,6 +131,22 @@ func (v *vec) loop(n reg.GPVirtual, body func()) {
 	v.tail = true
 	body()
 	v.tail = false
+	v.Label(done)
+}
+
+// rows writes body once for each of n rows, and after it moves the pointers
+// on by the length of a row in bytes.
+func (v *vec) rows(n, stride reg.GPVirtual, pointers []reg.GPVirtual, body func()) {
+	next, done := v.label("row"), v.label("rows")
+	v.Label(next)
+	v.TESTQ(n, n)
+	v.JZ(operand.LabelRef(done))
+	body()
+	for _, p := range pointers {
+		v.ADDQ(stride, p)
+	}
+	v.DECQ(n)
+	v.JMP(operand.LabelRef(next))
 	v.Label(done)
 }
 
@@ -153,7 +174,7 @@ func (v *vec) at(p reg.GPVirtual) operand.Mem {
 // load reads the vector at hand of the slice at p.
 func (v *vec) load(p reg.GPVirtual, i int) {
 	switch {
-	case !v.tail:
+	case !v.tail || v.padded:
 		v.VMOVUPS(v.at(p), v.r(i))
 	case v.wide():
 		v.VMOVUPS_Z(v.at(p), reg.K1, v.r(i))
@@ -165,7 +186,7 @@ func (v *vec) load(p reg.GPVirtual, i int) {
 // store writes the vector at hand of the slice at p.
 func (v *vec) store(i int, p reg.GPVirtual) {
 	switch {
-	case !v.tail:
+	case !v.tail || v.padded:
 		v.VMOVUPS(v.r(i), v.at(p))
 	case v.wide():
 		v.VMOVUPS(v.r(i), reg.K1, v.at(p))

@@ -13,7 +13,7 @@ import (
 // them. Nothing of the size rows × rows is ever held.
 
 // blockQ is the number of queries of a block.
-const blockQ = 48
+const blockQ = 24
 
 // keys is what a segment sees: the rows of its prefix, if any, and its own.
 // Columns of scores are numbered through both: the prefix's come first.
@@ -53,7 +53,7 @@ func (k *keys) parts(n int, f func(row, count, col int)) {
 	}
 }
 
-// heads views row-major [rows × heads·dim] data as one head.
+// headOf views row-major [rows × heads·dim] data as one head.
 func headOf(x []float32, heads, dim, head int) view {
 	return view{x[head*dim:], heads * dim, 1}
 }
@@ -119,11 +119,27 @@ func (p *packedKeys) at(col int) panels {
 }
 
 // scores computes dst [rows × seen] = alpha·x·yᵀ for a block of rows of x and
-// the first seen keys.
+// the first seen keys. It fills whole vectors, with what is overwritten by
+// the next run of keys or ignored.
 func (t *attender) scores(dst view, rows, seen int, alpha float32, x view, y *packedKeys) {
 	t.keys.parts(seen, func(_, count, col int) {
-		t.kern.mul(rows, count, t.a.HeadDim, alpha, x, y.at(col), 0, dst.at(0, col))
+		t.kern.mul(rows, roundUp(count, t.kern.vector), t.a.HeadDim, alpha, x, y.at(col), 0, dst.at(0, col))
 	})
+}
+
+// scratchRows returns memory for the scores of a block of queries, with room
+// for the whole vectors that scores fills.
+func (t *attender) scratchRows() view {
+	stride := roundUp(t.keys.seen(t.keys.own.End-1)+lineFloats-1, lineFloats)
+	return view{t.s.take(blockQ * stride), stride, 1}
+}
+
+// step is by how much the number of seen keys grows from query to query.
+func (t *attender) step() int {
+	if t.keys.causal {
+		return 1
+	}
+	return 0
 }
 
 // combine computes dst [rows × dim] = w·y + beta·dst for weights w
@@ -148,28 +164,22 @@ func (t *attender) forward(out, lse, q, k, v []float32, kvHead int) {
 	a := t.a
 	keysT := t.right(headOf(k, a.KVHeads, a.HeadDim, kvHead), true)
 	values := t.right(headOf(v, a.KVHeads, a.HeadDim, kvHead), false)
-	width := t.keys.seen(t.keys.own.End - 1)
-	p := view{t.s.take(blockQ * width), width, 1}
+	p := t.scratchRows()
+	top, sum := t.s.take(blockQ), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
 	for head := kvHead * group; head < (kvHead+1)*group; head++ {
 		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
 		t.blocks(func(from, rows, seen int) {
 			t.scores(p, rows, seen, a.Scale, qh.at(from, 0), &keysT)
-			var scale [blockQ]float32
+			top, sum := top[:rows], sum[:rows]
+			t.kern.attendSoftmax(p.data, p.rs, t.keys.seen(from), t.step(), seen, top, sum)
 			for i := range rows {
-				row := p.data[i*width : i*width+seen]
-				n := t.keys.seen(from + i)
-				top := t.kern.max(row[:n])
-				sum := t.kern.expInPlace(row[:n], top)
-				clear(row[n:])
-				scale[i] = 1 / sum
-				lse[(from+i)*a.Heads+head] = top + float32(math.Log(float64(sum)))
+				lse[(from+i)*a.Heads+head] = top[i] + float32(math.Log(float64(sum[i])))
+				sum[i] = 1 / sum[i]
 			}
 			o := oh.at(from, 0)
 			t.combine(o, rows, seen, p, &values, 0)
-			for i := range rows {
-				t.kern.scale(o.data[i*o.rs:i*o.rs+a.HeadDim], scale[i])
-			}
+			t.kern.scaleRows(o.data, o.rs, a.HeadDim, sum)
 		})
 	}
 }

@@ -68,9 +68,7 @@ func (t *attender) backward(g *attendGrad, kvHead int) {
 	kh, vh := headOf(g.k, a.KVHeads, d, kvHead), headOf(g.v, a.KVHeads, d, kvHead)
 	dk, dv := headOf(g.dk, a.KVHeads, d, kvHead), headOf(g.dv, a.KVHeads, d, kvHead)
 	keysT, valuesT, keys := t.right(kh, true), t.right(vh, true), t.right(kh, false)
-	width := t.keys.seen(t.keys.own.End - 1)
-	p := view{t.s.take(blockQ * width), width, 1}
-	ds := view{t.s.take(blockQ * width), width, 1}
+	p, ds, delta := t.scratchRows(), t.scratchRows(), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
 	for head := kvHead * group; head < (kvHead+1)*group; head++ {
 		qh, dqh := headOf(g.q, a.Heads, d, head), headOf(g.dq, a.Heads, d, head)
@@ -78,17 +76,14 @@ func (t *attender) backward(g *attendGrad, kvHead int) {
 		t.blocks(func(from, rows, seen int) {
 			t.scores(p, rows, seen, a.Scale, qh.at(from, 0), &keysT)
 			t.scores(ds, rows, seen, 1, doh.at(from, 0), &valuesT)
-			for i := range rows {
-				n := t.keys.seen(from + i)
-				pRow, dsRow := p.data[i*width:i*width+seen], ds.data[i*width:i*width+seen]
-				o, do := oh.at(from+i, 0).data[:d], doh.at(from+i, 0).data[:d]
-				t.kern.attendGrad(pRow[:n], dsRow[:n], g.lse[(from+i)*a.Heads+head], t.kern.dot(o, do), a.Scale)
-				clear(pRow[n:])
-				clear(dsRow[n:])
-			}
+			delta := delta[:rows]
+			o, do := oh.at(from, 0), doh.at(from, 0)
+			t.kern.rowDots(delta, o.data, do.data, o.rs, d)
+			t.kern.attendGrad(p.data, ds.data, p.rs, t.keys.seen(from), t.step(), seen,
+				g.lse[from*a.Heads+head:], a.Heads, delta, a.Scale)
 			t.combine(dqh.at(from, 0), rows, seen, ds, &keys, 1)
 			mark := t.s.used
-			doRight := t.kern.right(t.s, doh.at(from, 0), rows, d)
+			doRight := t.kern.right(t.s, do, rows, d)
 			qRight := t.kern.right(t.s, qh.at(from, 0), rows, d)
 			t.keys.parts(seen, func(row, count, col int) {
 				t.kern.mul(count, d, rows, 1, p.at(0, col).transposed(), doRight, 1, dv.at(row, 0))

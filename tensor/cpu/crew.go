@@ -99,7 +99,7 @@ func (s *scratch) reset() *scratch {
 
 // take returns n elements with undefined contents, at a cache line.
 func (s *scratch) take(n int) []float32 {
-	size := (n + lineFloats - 1) &^ (lineFloats - 1)
+	size := roundUp(n, lineFloats)
 	if s.used+size > len(s.mem) {
 		// What was taken since the reset stays valid in the old memory.
 		s.mem = aligned(max(2*len(s.mem), s.used+size))
@@ -118,3 +118,6 @@ func (s *scratch) take64(n int) []float64 {
 	}
 	return s.mem64[:n]
 }
+
+// roundUp returns the smallest multiple of m that is at least n.
+func roundUp(n, m int) int { return (n + m - 1) / m * m }

@@ -33,11 +33,12 @@ func spanRows(spans []tensor.Span) int {
 // attendCacheRow computes one query row. Scores are in rows, one a head, of
 // the columns of all its spans.
 func (b *Backend) attendCacheRow(s *scratch, out, q, k, v []float32, d *tensor.Decode, row int) {
-	kern, dim, stride := b.kern, d.HeadDim, d.KVHeads*d.HeadDim
+	kern, dim, cols := b.kern, d.HeadDim, d.KVHeads*d.HeadDim
 	spans := d.Spans[row]
 	n := spanRows(spans)
 	group := d.Heads / d.KVHeads
-	p := s.take(group * n)
+	stride := roundUp(n, lineFloats)
+	p, top, sum := s.take(group*stride), s.take(group), s.take(group)
 	base := s.used
 	for kvHead := range d.KVHeads {
 		s.used = base
@@ -48,17 +49,13 @@ func (b *Backend) attendCacheRow(s *scratch, out, q, k, v []float32, d *tensor.D
 			if count == 0 {
 				continue
 			}
-			keys := k[span.Start*stride+kvHead*dim:]
+			keys := k[span.Start*cols+kvHead*dim:]
 			for i := range group {
-				kern.dots(p[i*n+col:i*n+col+count], q[(head+i)*dim:(head+i+1)*dim], keys, stride, d.Scale)
+				kern.dots(p[i*stride+col:i*stride+col+count], q[(head+i)*dim:(head+i+1)*dim], keys, cols, d.Scale)
 			}
 			col += count
 		}
-		for i := range group {
-			scores := p[i*n : (i+1)*n]
-			sum := kern.expInPlace(scores, kern.max(scores))
-			kern.scale(scores, 1/sum)
-		}
+		kern.attendSoftmax(p, stride, n, 0, n, top, sum)
 		o := view{out[head*dim:], dim, 1}
 		beta := float32(0)
 		col = 0
@@ -67,10 +64,14 @@ func (b *Backend) attendCacheRow(s *scratch, out, q, k, v []float32, d *tensor.D
 			if count == 0 {
 				continue
 			}
-			values := kern.right(s, view{v[span.Start*stride+kvHead*dim:], stride, 1}, count, dim)
-			kern.mul(group, dim, count, 1, view{p[col:], n, 1}, values, beta, o)
+			values := kern.right(s, view{v[span.Start*cols+kvHead*dim:], cols, 1}, count, dim)
+			kern.mul(group, dim, count, 1, view{p[col:], stride, 1}, values, beta, o)
 			beta = 1
 			col += count
 		}
+		for i := range sum {
+			sum[i] = 1 / sum[i]
+		}
+		kern.scaleRows(o.data, dim, dim, sum)
 	}
 }

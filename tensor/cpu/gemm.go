@@ -112,9 +112,9 @@ func (b *Backend) tiling(m, n int) (rows, cols int) {
 	for (m+rows-1)/rows*((n+cols-1)/cols) < want {
 		switch {
 		case cols > 4*b.kern.tile:
-			cols = (cols/2 + b.kern.tile - 1) / b.kern.tile * b.kern.tile
+			cols = roundUp(cols/2, b.kern.tile)
 		case rows > 2*b.kern.rows:
-			rows = (rows/2 + b.kern.rows - 1) / b.kern.rows * b.kern.rows
+			rows = roundUp(rows/2, b.kern.rows)
 		default:
 			return rows, cols
 		}
@@ -138,7 +138,7 @@ func (s *scratch) copyBlock(x view, rows, k int) view {
 		lines, length = k, rows
 	}
 	from := max(x.rs, x.cs)
-	to := (length+lineFloats-1)&^(lineFloats-1) + lineFloats
+	to := roundUp(length, lineFloats) + lineFloats
 	mem := s.take(lines * to)
 	for i := range lines {
 		copy(mem[i*to:i*to+length], x.data[i*from:])
@@ -156,7 +156,7 @@ func (kern *kernels) direct(y view, n int) bool { return y.cs == 1 && n%kern.vec
 func (kern *kernels) inPlace(y view) panels { return panels{y.data, y.rs, kern.tile} }
 
 // packedLen is the size of k rows and n columns in panels.
-func (kern *kernels) packedLen(k, n int) int { return (n + kern.tile - 1) / kern.tile * kern.tile * k }
+func (kern *kernels) packedLen(k, n int) int { return roundUp(n, kern.tile) * k }
 
 // right returns y [k×n] as panels, in place if possible.
 func (kern *kernels) right(s *scratch, y view, k, n int) panels {

@@ -23,10 +23,6 @@ type kernels struct {
 
 	// axpy computes dst += alpha·x.
 	axpy func(dst []float32, alpha float32, x []float32)
-	// scale computes x *= alpha.
-	scale func(x []float32, alpha float32)
-	// dot returns Σ x·y.
-	dot func(x, y []float32) float32
 	// dots computes dst[i] = alpha·Σ_j x[j]·y[i·stride+j] for all of dst.
 	dots func(dst, x, y []float32, stride int, alpha float32)
 	// sumSquares returns Σx², added in float64.
@@ -34,15 +30,24 @@ type kernels struct {
 	// max returns the largest element of x, which has at least one.
 	max func(x []float32) float32
 
-	// expInPlace computes x = exp(x − shift) and returns Σx.
-	expInPlace func(x []float32, shift float32) float32
 	// expSums returns Σe and Σe·z for z = scale·(x − shift), e = exp(z).
 	expSums func(x []float32, scale, shift float32) (sum, weighted float32)
 	// softmaxGrad computes x = −p·(a·z + b) for z = scale·(x − shift) − log,
 	// p = exp(z).
 	softmaxGrad func(x []float32, scale, shift, log, a, b float32)
-	// attendGrad computes p = exp(p − lse) and dp = scale·p·(dp − delta).
-	attendGrad func(p, dp []float32, lse, delta, scale float32)
+	// attendSoftmax goes over len(top) rows of scores, stride apart. Row i's
+	// first n + i·step elements x become exp(x − top[i]) with top[i] their
+	// maximum and sum[i] their sum; those from there to seen become 0. It may
+	// write up to the end of a vector beyond seen.
+	attendSoftmax func(p []float32, stride, n, step, seen int, top, sum []float32)
+	// attendGrad goes over len(delta) rows of scores p and of gradients dp.
+	// Of row i the first n + i·step elements become p = exp(p − lse[i·lseStride])
+	// and dp = scale·p·(dp − delta[i]), the rest as in attendSoftmax.
+	attendGrad func(p, dp []float32, stride, n, step, seen int, lse []float32, lseStride int, delta []float32, scale float32)
+	// rowDots computes dst[i] = Σ_j x[i·stride+j]·y[i·stride+j], j < cols.
+	rowDots func(dst, x, y []float32, stride, cols int)
+	// scaleRows multiplies the first cols elements of row i by by[i].
+	scaleRows func(x []float32, stride, cols int, by []float32)
 
 	// rmsNorm is Backend.RMSNorm for len(inv) rows of len(w) elements.
 	rmsNorm func(y, inv, x, w []float32, eps float32)

@@ -9,25 +9,25 @@ import (
 // goKernels are the kernels in plain Go.
 var goKernels = kernels{
 	rows: 4, tile: 4, vector: 1,
-	gemm:        gemmGo,
-	peak:        peakGo,
-	peakFlops:   8,
-	axpy:        axpyGo,
-	scale:       scaleGo,
-	dot:         dotGo,
-	dots:        dotsGo,
-	sumSquares:  sumSquaresGo,
-	max:         maxGo,
-	expInPlace:  expInPlaceGo,
-	expSums:     expSumsGo,
-	softmaxGrad: softmaxGradGo,
-	attendGrad:  attendGradGo,
-	rmsNorm:     rmsNormGo,
-	rmsNormGrad: rmsNormGradGo,
-	rotate:      rotateGo,
-	swiGLU:      swiGLUGo,
-	swiGLUGrad:  swiGLUGradGo,
-	adamW:       adamWGo,
+	gemm:          gemmGo,
+	peak:          peakGo,
+	peakFlops:     8,
+	axpy:          axpyGo,
+	dots:          dotsGo,
+	sumSquares:    sumSquaresGo,
+	max:           maxGo,
+	expSums:       expSumsGo,
+	softmaxGrad:   softmaxGradGo,
+	attendSoftmax: attendSoftmaxGo,
+	attendGrad:    attendGradGo,
+	rowDots:       rowDotsGo,
+	scaleRows:     scaleRowsGo,
+	rmsNorm:       rmsNormGo,
+	rmsNormGrad:   rmsNormGradGo,
+	rotate:        rotateGo,
+	swiGLU:        swiGLUGo,
+	swiGLUGrad:    swiGLUGradGo,
+	adamW:         adamWGo,
 }
 
 // gemmGo is kernels.gemm for tiles of 4 columns.
@@ -93,12 +93,6 @@ func axpyGo(dst []float32, alpha float32, x []float32) {
 	}
 }
 
-func scaleGo(x []float32, alpha float32) {
-	for i := range x {
-		x[i] *= alpha
-	}
-}
-
 func dotGo(x, y []float32) float32 {
 	var sum float32
 	y = y[:len(x)]
@@ -130,15 +124,6 @@ func maxGo(x []float32) float32 {
 	return top
 }
 
-func expInPlaceGo(x []float32, shift float32) float32 {
-	var sum float32
-	for i, v := range x {
-		x[i] = exp(v - shift)
-		sum += x[i]
-	}
-	return sum
-}
-
 func expSumsGo(x []float32, scale, shift float32) (sum, weighted float32) {
 	for _, v := range x {
 		z := scale * (v - shift)
@@ -156,11 +141,47 @@ func softmaxGradGo(x []float32, scale, shift, log, a, b float32) {
 	}
 }
 
-func attendGradGo(p, dp []float32, lse, delta, scale float32) {
-	dp = dp[:len(p)]
-	for i := range p {
-		p[i] = exp(p[i] - lse)
-		dp[i] = scale * p[i] * (dp[i] - delta)
+func attendSoftmaxGo(p []float32, stride, n, step, seen int, top, sum []float32) {
+	for i := range top {
+		row := p[i*stride : i*stride+seen]
+		live := row[:n+i*step]
+		top[i] = maxGo(live)
+		var total float32
+		for j, x := range live {
+			live[j] = exp(x - top[i])
+			total += live[j]
+		}
+		sum[i] = total
+		clear(row[len(live):])
+	}
+}
+
+func attendGradGo(p, dp []float32, stride, n, step, seen int, lse []float32, lseStride int, delta []float32, scale float32) {
+	for i, d := range delta {
+		pRow, dpRow := p[i*stride:i*stride+seen], dp[i*stride:i*stride+seen]
+		live := n + i*step
+		for j, x := range pRow[:live] {
+			e := exp(x - lse[i*lseStride])
+			pRow[j] = e
+			dpRow[j] = scale * e * (dpRow[j] - d)
+		}
+		clear(pRow[live:])
+		clear(dpRow[live:])
+	}
+}
+
+func rowDotsGo(dst, x, y []float32, stride, cols int) {
+	for i := range dst {
+		dst[i] = dotGo(x[i*stride:i*stride+cols], y[i*stride:])
+	}
+}
+
+func scaleRowsGo(x []float32, stride, cols int, by []float32) {
+	for i, f := range by {
+		row := x[i*stride : i*stride+cols]
+		for j := range row {
+			row[j] *= f
+		}
 	}
 }
 

@@ -7,12 +7,6 @@ package cpu
 // axpyAVX2 is kernels.axpy.
 func axpyAVX2(dst []float32, alpha float32, x []float32)
 
-// scaleAVX2 is kernels.scale.
-func scaleAVX2(x []float32, alpha float32)
-
-// dotAVX2 is kernels.dot.
-func dotAVX2(x []float32, y []float32) (sum float32)
-
 // dotsAVX2 is kernels.dots.
 func dotsAVX2(dst []float32, x []float32, y []float32, stride int, alpha float32)
 
@@ -22,26 +16,29 @@ func sumSquaresAVX2(x []float32) (sum float64)
 // maxAVX2 is kernels.max.
 func maxAVX2(x []float32) (top float32)
 
-// expInPlaceAVX2 is kernels.expInPlace.
-func expInPlaceAVX2(x []float32, shift float32) (sum float32)
-
 // expSumsAVX2 is kernels.expSums.
 func expSumsAVX2(x []float32, scale float32, shift float32) (sum float32, weighted float32)
 
 // softmaxGradAVX2 is kernels.softmaxGrad.
 func softmaxGradAVX2(x []float32, scale float32, shift float32, log float32, a float32, b float32)
 
+// attendSoftmaxAVX2 is kernels.attendSoftmax.
+func attendSoftmaxAVX2(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+
 // attendGradAVX2 is kernels.attendGrad.
-func attendGradAVX2(p []float32, dp []float32, lse float32, delta float32, scale float32)
+func attendGradAVX2(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
+
+// rowDotsAVX2 is kernels.rowDots.
+func rowDotsAVX2(dst []float32, x []float32, y []float32, stride int, cols int)
+
+// scaleRowsAVX2 is kernels.scaleRows.
+func scaleRowsAVX2(x []float32, stride int, cols int, by []float32)
 
 // rmsNormAVX2 is kernels.rmsNorm.
 func rmsNormAVX2(y []float32, inv []float32, x []float32, w []float32, eps float32)
 
 // rmsNormGradAVX2 is kernels.rmsNormGrad.
 func rmsNormGradAVX2(dx []float32, dw []float32, dy []float32, x []float32, w []float32, inv []float32)
-
-// rotateAVX2 is kernels.rotate.
-func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
 
 // swiGLUAVX2 is kernels.swiGLU.
 func swiGLUAVX2(y []float32, gate []float32, up []float32)
@@ -51,6 +48,9 @@ func swiGLUGradAVX2(dgate []float32, dup []float32, dy []float32, gate []float32
 
 // adamWAVX2 is kernels.adamW.
 func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
+
+// rotateAVX2 is kernels.rotate.
+func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
 
 // transpose8AVX2 is kernels.transpose8.
 func transpose8AVX2(k int, dst *float32, to int, src *float32, from int)

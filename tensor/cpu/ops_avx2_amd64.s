@@ -58,80 +58,6 @@ done3:
 	VZEROUPPER
 	RET
 
-// func scaleAVX2(x []float32, alpha float32)
-// Requires: AVX
-TEXT ·scaleAVX2(SB), NOSPLIT, $0-28
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS alpha+24(FP), Y0
-	XORQ         DX, DX
-
-full4:
-	CMPQ    CX, $0x08
-	JLT     tail5
-	VMOVUPS (AX)(DX*1), Y1
-	VMULPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)(DX*1)
-	ADDQ    $0x20, DX
-	SUBQ    $0x08, CX
-	JMP     full4
-
-tail5:
-	TESTQ      CX, CX
-	JZ         done6
-	LEAQ       lanes<>+0(SB), BX
-	SHLQ       $0x02, CX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y15
-	VMASKMOVPS (AX)(DX*1), Y15, Y1
-	VMULPS     Y0, Y1, Y1
-	VMASKMOVPS Y1, Y15, (AX)(DX*1)
-
-done6:
-	VZEROUPPER
-	RET
-
-// func dotAVX2(x []float32, y []float32) (sum float32)
-// Requires: AVX, FMA3, SSE
-TEXT ·dotAVX2(SB), NOSPLIT, $0-52
-	MOVQ   x_base+0(FP), AX
-	MOVQ   y_base+24(FP), CX
-	MOVQ   x_len+8(FP), DX
-	VXORPS Y0, Y0, Y0
-	XORQ   BX, BX
-
-full7:
-	CMPQ        DX, $0x08
-	JLT         tail8
-	VMOVUPS     (AX)(BX*1), Y1
-	VMOVUPS     (CX)(BX*1), Y2
-	VFMADD231PS Y1, Y2, Y0
-	ADDQ        $0x20, BX
-	SUBQ        $0x08, DX
-	JMP         full7
-
-tail8:
-	TESTQ       DX, DX
-	JZ          done9
-	LEAQ        lanes<>+0(SB), SI
-	SHLQ        $0x02, DX
-	SUBQ        DX, SI
-	VMOVUPS     32(SI), Y15
-	VMASKMOVPS  (AX)(BX*1), Y15, Y1
-	VMASKMOVPS  (CX)(BX*1), Y15, Y2
-	VFMADD231PS Y1, Y2, Y0
-
-done9:
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VPERMILPS    $0x0e, X0, X1
-	VADDPS       X1, X0, X0
-	VPERMILPS    $0x01, X0, X1
-	VADDPS       X1, X0, X0
-	MOVSS        X0, sum+48(FP)
-	VZEROUPPER
-	RET
-
 // func dotsAVX2(dst []float32, x []float32, y []float32, stride int, alpha float32)
 // Requires: AVX, FMA3
 TEXT ·dotsAVX2(SB), NOSPLIT, $0-84
@@ -143,9 +69,9 @@ TEXT ·dotsAVX2(SB), NOSPLIT, $0-84
 	MOVQ stride+72(FP), DI
 	SHLQ $0x02, DI
 
-four10:
+four4:
 	CMPQ   CX, $0x04
-	JLT    one11
+	JLT    one5
 	LEAQ   (SI)(DI*1), R8
 	LEAQ   (R8)(DI*1), R9
 	LEAQ   (R9)(DI*1), R10
@@ -156,9 +82,9 @@ four10:
 	XORQ   R11, R11
 	MOVQ   BX, R12
 
-full13:
+full7:
 	CMPQ        R12, $0x08
-	JLT         tail14
+	JLT         tail8
 	VMOVUPS     (DX)(R11*1), Y4
 	VMOVUPS     (SI)(R11*1), Y5
 	VFMADD231PS Y4, Y5, Y0
@@ -170,11 +96,11 @@ full13:
 	VFMADD231PS Y4, Y5, Y3
 	ADDQ        $0x20, R11
 	SUBQ        $0x08, R12
-	JMP         full13
+	JMP         full7
 
-tail14:
+tail8:
 	TESTQ       R12, R12
-	JZ          done15
+	JZ          done9
 	LEAQ        lanes<>+0(SB), R13
 	SHLQ        $0x02, R12
 	SUBQ        R12, R13
@@ -189,7 +115,7 @@ tail14:
 	VMASKMOVPS  (R10)(R11*1), Y15, Y5
 	VFMADD231PS Y4, Y5, Y3
 
-done15:
+done9:
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -201,28 +127,28 @@ done15:
 	ADDQ         $0x10, AX
 	LEAQ         (R10)(DI*1), SI
 	SUBQ         $0x04, CX
-	JMP          four10
+	JMP          four4
 
-one11:
+one5:
 	TESTQ  CX, CX
-	JZ     done12
+	JZ     done6
 	VXORPS Y0, Y0, Y0
 	XORQ   R8, R8
 	MOVQ   BX, R9
 
-full16:
+full10:
 	CMPQ        R9, $0x08
-	JLT         tail17
+	JLT         tail11
 	VMOVUPS     (DX)(R8*1), Y4
 	VMOVUPS     (SI)(R8*1), Y5
 	VFMADD231PS Y4, Y5, Y0
 	ADDQ        $0x20, R8
 	SUBQ        $0x08, R9
-	JMP         full16
+	JMP         full10
 
-tail17:
+tail11:
 	TESTQ       R9, R9
-	JZ          done18
+	JZ          done12
 	LEAQ        lanes<>+0(SB), R10
 	SHLQ        $0x02, R9
 	SUBQ        R9, R10
@@ -231,7 +157,7 @@ tail17:
 	VMASKMOVPS  (SI)(R8*1), Y15, Y5
 	VFMADD231PS Y4, Y5, Y0
 
-done18:
+done12:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -243,9 +169,9 @@ done18:
 	ADDQ         $0x04, AX
 	ADDQ         DI, SI
 	DECQ         CX
-	JMP          one11
+	JMP          one5
 
-done12:
+done6:
 	VZEROUPPER
 	RET
 
@@ -258,9 +184,9 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-32
 	VXORPS Y1, Y1, Y1
 	XORQ   DX, DX
 
-full19:
+full13:
 	CMPQ         CX, $0x08
-	JLT          tail20
+	JLT          tail14
 	VMOVUPS      (AX)(DX*1), Y2
 	VEXTRACTF128 $0x01, Y2, X3
 	VCVTPS2PD    X2, Y2
@@ -269,11 +195,11 @@ full19:
 	VFMADD231PD  Y3, Y3, Y1
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
-	JMP          full19
+	JMP          full13
 
-tail20:
+tail14:
 	TESTQ        CX, CX
-	JZ           done21
+	JZ           done15
 	LEAQ         lanes<>+0(SB), BX
 	SHLQ         $0x02, CX
 	SUBQ         CX, BX
@@ -285,7 +211,7 @@ tail20:
 	VFMADD231PD  Y2, Y2, Y0
 	VFMADD231PD  Y3, Y3, Y1
 
-done21:
+done15:
 	VADDPD       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPD       X1, X0, X0
@@ -303,18 +229,18 @@ TEXT ·maxAVX2(SB), NOSPLIT, $0-28
 	VBROADCASTSS (AX), Y0
 	XORQ         DX, DX
 
-full22:
+full16:
 	CMPQ    CX, $0x08
-	JLT     tail23
+	JLT     tail17
 	VMOVUPS (AX)(DX*1), Y1
 	VMAXPS  Y1, Y0, Y0
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, CX
-	JMP     full22
+	JMP     full16
 
-tail23:
+tail17:
 	TESTQ      CX, CX
-	JZ         done24
+	JZ         done18
 	LEAQ       lanes<>+0(SB), BX
 	SHLQ       $0x02, CX
 	SUBQ       CX, BX
@@ -323,7 +249,7 @@ tail23:
 	VBLENDVPS  Y15, Y1, Y0, Y1
 	VMAXPS     Y1, Y0, Y0
 
-done24:
+done18:
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -334,97 +260,110 @@ done24:
 	VZEROUPPER
 	RET
 
-// func expInPlaceAVX2(x []float32, shift float32) (sum float32)
+// func expSumsAVX2(x []float32, scale float32, shift float32) (sum float32, weighted float32)
 // Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expInPlaceAVX2(SB), NOSPLIT, $0-36
+TEXT ·expSumsAVX2(SB), NOSPLIT, $0-40
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS shift+24(FP), Y0
-	VXORPS       Y1, Y1, Y1
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS shift+28(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
 	XORQ         DX, DX
 
-full25:
+full19:
 	CMPQ         CX, $0x08
-	JLT          tail26
-	VMOVUPS      (AX)(DX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      c1<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       c2<>+0(SB), Y2, Y4
-	VROUNDPS     $0x00, Y4, Y4
-	VFNMADD231PS c3<>+0(SB), Y4, Y2
-	VFNMADD231PS c4<>+0(SB), Y4, Y2
-	VMOVUPS      c5<>+0(SB), Y3
-	VFMADD213PS  c6<>+0(SB), Y2, Y3
-	VFMADD213PS  c7<>+0(SB), Y2, Y3
-	VFMADD213PS  c8<>+0(SB), Y2, Y3
-	VFMADD213PS  c9<>+0(SB), Y2, Y3
-	VFMADD213PS  c10<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y2
-	VPSUBD       Y2, Y4, Y4
-	VPADDD       c12<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
+	JLT          tail20
+	VMOVUPS      (AX)(DX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMOVAPS      Y4, Y5
+	VMOVUPS      c0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      c1<>+0(SB), Y6
+	VMAXPS       Y4, Y6, Y4
+	VMULPS       c2<>+0(SB), Y4, Y7
+	VROUNDPS     $0x00, Y7, Y7
+	VFNMADD231PS c3<>+0(SB), Y7, Y4
+	VFNMADD231PS c4<>+0(SB), Y7, Y4
+	VMOVUPS      c5<>+0(SB), Y6
+	VFMADD213PS  c6<>+0(SB), Y4, Y6
+	VFMADD213PS  c7<>+0(SB), Y4, Y6
+	VFMADD213PS  c8<>+0(SB), Y4, Y6
+	VFMADD213PS  c9<>+0(SB), Y4, Y6
+	VFMADD213PS  c10<>+0(SB), Y4, Y6
+	VFMADD213PS  c11<>+0(SB), Y4, Y6
+	VFMADD213PS  c11<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y7, Y4
+	VPSUBD       Y4, Y7, Y7
 	VPADDD       c12<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y2, (AX)(DX*1)
+	VPADDD       c12<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
-	JMP          full25
+	JMP          full19
 
-tail26:
+tail20:
 	TESTQ        CX, CX
-	JZ           done27
+	JZ           done21
 	LEAQ         lanes<>+0(SB), BX
 	SHLQ         $0x02, CX
 	SUBQ         CX, BX
 	VMOVUPS      32(BX), Y15
-	VMASKMOVPS   (AX)(DX*1), Y15, Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      c1<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       c2<>+0(SB), Y2, Y4
-	VROUNDPS     $0x00, Y4, Y4
-	VFNMADD231PS c3<>+0(SB), Y4, Y2
-	VFNMADD231PS c4<>+0(SB), Y4, Y2
-	VMOVUPS      c5<>+0(SB), Y3
-	VFMADD213PS  c6<>+0(SB), Y2, Y3
-	VFMADD213PS  c7<>+0(SB), Y2, Y3
-	VFMADD213PS  c8<>+0(SB), Y2, Y3
-	VFMADD213PS  c9<>+0(SB), Y2, Y3
-	VFMADD213PS  c10<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y2
-	VPSUBD       Y2, Y4, Y4
-	VPADDD       c12<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
+	VMASKMOVPS   (AX)(DX*1), Y15, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VMOVAPS      Y4, Y5
+	VMOVUPS      c0<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      c1<>+0(SB), Y6
+	VMAXPS       Y4, Y6, Y4
+	VMULPS       c2<>+0(SB), Y4, Y7
+	VROUNDPS     $0x00, Y7, Y7
+	VFNMADD231PS c3<>+0(SB), Y7, Y4
+	VFNMADD231PS c4<>+0(SB), Y7, Y4
+	VMOVUPS      c5<>+0(SB), Y6
+	VFMADD213PS  c6<>+0(SB), Y4, Y6
+	VFMADD213PS  c7<>+0(SB), Y4, Y6
+	VFMADD213PS  c8<>+0(SB), Y4, Y6
+	VFMADD213PS  c9<>+0(SB), Y4, Y6
+	VFMADD213PS  c10<>+0(SB), Y4, Y6
+	VFMADD213PS  c11<>+0(SB), Y4, Y6
+	VFMADD213PS  c11<>+0(SB), Y4, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y7, Y4
+	VPSUBD       Y4, Y7, Y7
 	VPADDD       c12<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y2
-	VANDPS       Y15, Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VMASKMOVPS   Y2, Y15, (AX)(DX*1)
+	VPADDD       c12<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y6, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	VANDPS       Y15, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VFMADD231PS  Y4, Y5, Y3
 
-done27:
-	VEXTRACTF128 $0x01, Y1, X2
-	VADDPS       X2, X1, X1
-	VPERMILPS    $0x0e, X1, X2
-	VADDPS       X2, X1, X1
-	VPERMILPS    $0x01, X1, X2
-	VADDPS       X2, X1, X1
-	MOVSS        X1, sum+32(FP)
+done21:
+	VEXTRACTF128 $0x01, Y2, X4
+	VADDPS       X4, X2, X2
+	VPERMILPS    $0x0e, X2, X4
+	VADDPS       X4, X2, X2
+	VPERMILPS    $0x01, X2, X4
+	VADDPS       X4, X2, X2
+	VEXTRACTF128 $0x01, Y3, X4
+	VADDPS       X4, X3, X3
+	VPERMILPS    $0x0e, X3, X4
+	VADDPS       X4, X3, X3
+	VPERMILPS    $0x01, X3, X4
+	VADDPS       X4, X3, X3
+	MOVSS        X2, sum+32(FP)
+	MOVSS        X3, weighted+36(FP)
 	VZEROUPPER
 	RET
 
@@ -558,113 +497,6 @@ DATA c12<>+24(SB)/4, $0x0000007f
 DATA c12<>+28(SB)/4, $0x0000007f
 GLOBL c12<>(SB), RODATA|NOPTR, $32
 
-// func expSumsAVX2(x []float32, scale float32, shift float32) (sum float32, weighted float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·expSumsAVX2(SB), NOSPLIT, $0-40
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS scale+24(FP), Y0
-	VBROADCASTSS shift+28(FP), Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	XORQ         DX, DX
-
-full28:
-	CMPQ         CX, $0x08
-	JLT          tail29
-	VMOVUPS      (AX)(DX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y0, Y4, Y4
-	VMOVAPS      Y4, Y5
-	VMOVUPS      c0<>+0(SB), Y6
-	VMINPS       Y4, Y6, Y4
-	VMOVUPS      c1<>+0(SB), Y6
-	VMAXPS       Y4, Y6, Y4
-	VMULPS       c2<>+0(SB), Y4, Y7
-	VROUNDPS     $0x00, Y7, Y7
-	VFNMADD231PS c3<>+0(SB), Y7, Y4
-	VFNMADD231PS c4<>+0(SB), Y7, Y4
-	VMOVUPS      c5<>+0(SB), Y6
-	VFMADD213PS  c6<>+0(SB), Y4, Y6
-	VFMADD213PS  c7<>+0(SB), Y4, Y6
-	VFMADD213PS  c8<>+0(SB), Y4, Y6
-	VFMADD213PS  c9<>+0(SB), Y4, Y6
-	VFMADD213PS  c10<>+0(SB), Y4, Y6
-	VFMADD213PS  c11<>+0(SB), Y4, Y6
-	VFMADD213PS  c11<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y4
-	VPSUBD       Y4, Y7, Y7
-	VPADDD       c12<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       c12<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y6, Y4, Y4
-	VMULPS       Y7, Y4, Y4
-	VADDPS       Y4, Y2, Y2
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         $0x20, DX
-	SUBQ         $0x08, CX
-	JMP          full28
-
-tail29:
-	TESTQ        CX, CX
-	JZ           done30
-	LEAQ         lanes<>+0(SB), BX
-	SHLQ         $0x02, CX
-	SUBQ         CX, BX
-	VMOVUPS      32(BX), Y15
-	VMASKMOVPS   (AX)(DX*1), Y15, Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y0, Y4, Y4
-	VMOVAPS      Y4, Y5
-	VMOVUPS      c0<>+0(SB), Y6
-	VMINPS       Y4, Y6, Y4
-	VMOVUPS      c1<>+0(SB), Y6
-	VMAXPS       Y4, Y6, Y4
-	VMULPS       c2<>+0(SB), Y4, Y7
-	VROUNDPS     $0x00, Y7, Y7
-	VFNMADD231PS c3<>+0(SB), Y7, Y4
-	VFNMADD231PS c4<>+0(SB), Y7, Y4
-	VMOVUPS      c5<>+0(SB), Y6
-	VFMADD213PS  c6<>+0(SB), Y4, Y6
-	VFMADD213PS  c7<>+0(SB), Y4, Y6
-	VFMADD213PS  c8<>+0(SB), Y4, Y6
-	VFMADD213PS  c9<>+0(SB), Y4, Y6
-	VFMADD213PS  c10<>+0(SB), Y4, Y6
-	VFMADD213PS  c11<>+0(SB), Y4, Y6
-	VFMADD213PS  c11<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y4
-	VPSUBD       Y4, Y7, Y7
-	VPADDD       c12<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       c12<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y6, Y4, Y4
-	VMULPS       Y7, Y4, Y4
-	VANDPS       Y15, Y4, Y4
-	VADDPS       Y4, Y2, Y2
-	VFMADD231PS  Y4, Y5, Y3
-
-done30:
-	VEXTRACTF128 $0x01, Y2, X4
-	VADDPS       X4, X2, X2
-	VPERMILPS    $0x0e, X2, X4
-	VADDPS       X4, X2, X2
-	VPERMILPS    $0x01, X2, X4
-	VADDPS       X4, X2, X2
-	VEXTRACTF128 $0x01, Y3, X4
-	VADDPS       X4, X3, X3
-	VPERMILPS    $0x0e, X3, X4
-	VADDPS       X4, X3, X3
-	VPERMILPS    $0x01, X3, X4
-	VADDPS       X4, X3, X3
-	MOVSS        X2, sum+32(FP)
-	MOVSS        X3, weighted+36(FP)
-	VZEROUPPER
-	RET
-
 // func softmaxGradAVX2(x []float32, scale float32, shift float32, log float32, a float32, b float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-44
@@ -677,9 +509,9 @@ TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-44
 	VBROADCASTSS b+40(FP), Y4
 	XORQ         DX, DX
 
-full31:
+full22:
 	CMPQ         CX, $0x08
-	JLT          tail32
+	JLT          tail23
 	VMOVUPS      (AX)(DX*1), Y5
 	VSUBPS       Y1, Y5, Y5
 	VMULPS       Y0, Y5, Y5
@@ -715,11 +547,11 @@ full31:
 	VMOVUPS      Y5, (AX)(DX*1)
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
-	JMP          full31
+	JMP          full22
 
-tail32:
+tail23:
 	TESTQ        CX, CX
-	JZ           done33
+	JZ           done24
 	LEAQ         lanes<>+0(SB), BX
 	SHLQ         $0x02, CX
 	SUBQ         CX, BX
@@ -758,69 +590,202 @@ tail32:
 	VMULPS       Y6, Y5, Y5
 	VMASKMOVPS   Y5, Y15, (AX)(DX*1)
 
-done33:
+done24:
 	VZEROUPPER
 	RET
 
-// func attendGradAVX2(p []float32, dp []float32, lse float32, delta float32, scale float32)
+// func attendSoftmaxAVX2(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·attendGradAVX2(SB), NOSPLIT, $0-60
+TEXT ·attendSoftmaxAVX2(SB), NOSPLIT, $0-104
+	MOVQ p_base+0(FP), AX
+	MOVQ stride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ n+32(FP), DX
+	MOVQ step+40(FP), BX
+	MOVQ seen+48(FP), SI
+	SHLQ $0x02, SI
+	MOVQ top_base+56(FP), DI
+	MOVQ sum_base+80(FP), R8
+	MOVQ top_len+64(FP), R9
+
+row25:
+	TESTQ        R9, R9
+	JZ           rows26
+	VBROADCASTSS (AX), Y0
+	XORQ         R10, R10
+	MOVQ         DX, R11
+
+full27:
+	CMPQ    R11, $0x08
+	JLT     tail28
+	VMOVUPS (AX)(R10*1), Y1
+	VMAXPS  Y1, Y0, Y0
+	ADDQ    $0x20, R10
+	SUBQ    $0x08, R11
+	JMP     full27
+
+tail28:
+	TESTQ     R11, R11
+	JZ        done29
+	LEAQ      lanes<>+0(SB), R12
+	SHLQ      $0x02, R11
+	SUBQ      R11, R12
+	VMOVUPS   32(R12), Y15
+	VMOVUPS   (AX)(R10*1), Y1
+	VBLENDVPS Y15, Y1, Y0, Y1
+	VMAXPS    Y1, Y0, Y0
+
+done29:
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSS       X0, (DI)
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	XORQ         R10, R10
+	MOVQ         DX, R11
+
+full30:
+	CMPQ         R11, $0x08
+	JLT          tail31
+	VMOVUPS      (AX)(R10*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      c0<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c1<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       c2<>+0(SB), Y2, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VFNMADD231PS c3<>+0(SB), Y4, Y2
+	VFNMADD231PS c4<>+0(SB), Y4, Y2
+	VMOVUPS      c5<>+0(SB), Y3
+	VFMADD213PS  c6<>+0(SB), Y2, Y3
+	VFMADD213PS  c7<>+0(SB), Y2, Y3
+	VFMADD213PS  c8<>+0(SB), Y2, Y3
+	VFMADD213PS  c9<>+0(SB), Y2, Y3
+	VFMADD213PS  c10<>+0(SB), Y2, Y3
+	VFMADD213PS  c11<>+0(SB), Y2, Y3
+	VFMADD213PS  c11<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y2
+	VPSUBD       Y2, Y4, Y4
+	VPADDD       c12<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       c12<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y3, Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y2, (AX)(R10*1)
+	ADDQ         $0x20, R10
+	SUBQ         $0x08, R11
+	JMP          full30
+
+tail31:
+	TESTQ        R11, R11
+	JZ           done32
+	LEAQ         lanes<>+0(SB), R12
+	MOVQ         R11, R13
+	SHLQ         $0x02, R13
+	SUBQ         R13, R12
+	VMOVUPS      32(R12), Y15
+	VMOVUPS      (AX)(R10*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      c0<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c1<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       c2<>+0(SB), Y2, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VFNMADD231PS c3<>+0(SB), Y4, Y2
+	VFNMADD231PS c4<>+0(SB), Y4, Y2
+	VMOVUPS      c5<>+0(SB), Y3
+	VFMADD213PS  c6<>+0(SB), Y2, Y3
+	VFMADD213PS  c7<>+0(SB), Y2, Y3
+	VFMADD213PS  c8<>+0(SB), Y2, Y3
+	VFMADD213PS  c9<>+0(SB), Y2, Y3
+	VFMADD213PS  c10<>+0(SB), Y2, Y3
+	VFMADD213PS  c11<>+0(SB), Y2, Y3
+	VFMADD213PS  c11<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y2
+	VPSUBD       Y2, Y4, Y4
+	VPADDD       c12<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       c12<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y3, Y2, Y2
+	VMULPS       Y4, Y2, Y2
+	VANDPS       Y15, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y2, (AX)(R10*1)
+
+done32:
+	TESTQ R11, R11
+	JZ    whole35
+	ADDQ  $0x20, R10
+
+whole35:
+	VXORPS Y2, Y2, Y2
+
+clear33:
+	CMPQ    R10, SI
+	JGE     cleared34
+	VMOVUPS Y2, (AX)(R10*1)
+	ADDQ    $0x20, R10
+	JMP     clear33
+
+cleared34:
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x0e, X1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x01, X1, X2
+	VADDPS       X2, X1, X1
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         BX, DX
+	ADDQ         CX, AX
+	DECQ         R9
+	JMP          row25
+
+rows26:
+	VZEROUPPER
+	RET
+
+// func attendGradAVX2(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·attendGradAVX2(SB), NOSPLIT, $0-140
 	MOVQ         p_base+0(FP), AX
 	MOVQ         dp_base+24(FP), CX
-	MOVQ         p_len+8(FP), DX
-	VBROADCASTSS lse+48(FP), Y0
-	VBROADCASTSS delta+52(FP), Y1
-	VBROADCASTSS scale+56(FP), Y2
-	XORQ         BX, BX
-
-full34:
-	CMPQ         DX, $0x08
-	JLT          tail35
-	VMOVUPS      (AX)(BX*1), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      c1<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       c2<>+0(SB), Y3, Y5
-	VROUNDPS     $0x00, Y5, Y5
-	VFNMADD231PS c3<>+0(SB), Y5, Y3
-	VFNMADD231PS c4<>+0(SB), Y5, Y3
-	VMOVUPS      c5<>+0(SB), Y4
-	VFMADD213PS  c6<>+0(SB), Y3, Y4
-	VFMADD213PS  c7<>+0(SB), Y3, Y4
-	VFMADD213PS  c8<>+0(SB), Y3, Y4
-	VFMADD213PS  c9<>+0(SB), Y3, Y4
-	VFMADD213PS  c10<>+0(SB), Y3, Y4
-	VFMADD213PS  c11<>+0(SB), Y3, Y4
-	VFMADD213PS  c11<>+0(SB), Y3, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y3
-	VPSUBD       Y3, Y5, Y5
-	VPADDD       c12<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       c12<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y5, Y3, Y3
-	VMOVUPS      Y3, (AX)(BX*1)
-	VMOVUPS      (CX)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y2, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VMOVUPS      Y4, (CX)(BX*1)
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, DX
-	JMP          full34
-
-tail35:
-	TESTQ        DX, DX
-	JZ           done36
-	LEAQ         lanes<>+0(SB), SI
+	MOVQ         stride+48(FP), DX
 	SHLQ         $0x02, DX
-	SUBQ         DX, SI
-	VMOVUPS      32(SI), Y15
-	VMASKMOVPS   (AX)(BX*1), Y15, Y3
+	MOVQ         n+56(FP), BX
+	MOVQ         seen+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lse_base+80(FP), DI
+	MOVQ         lseStride+104(FP), R8
+	SHLQ         $0x02, R8
+	MOVQ         delta_base+112(FP), R9
+	MOVQ         delta_len+120(FP), R10
+	VBROADCASTSS scale+136(FP), Y2
+
+row36:
+	TESTQ        R10, R10
+	JZ           rows37
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS (R9), Y1
+	XORQ         R11, R11
+	MOVQ         BX, R12
+
+full38:
+	CMPQ         R12, $0x08
+	JLT          tail39
+	VMOVUPS      (AX)(R11*1), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      c0<>+0(SB), Y4
 	VMINPS       Y3, Y4, Y3
@@ -847,14 +812,191 @@ tail35:
 	VPSLLD       $0x17, Y5, Y5
 	VMULPS       Y4, Y3, Y3
 	VMULPS       Y5, Y3, Y3
-	VMASKMOVPS   Y3, Y15, (AX)(BX*1)
-	VMASKMOVPS   (CX)(BX*1), Y15, Y4
+	VMOVUPS      Y3, (AX)(R11*1)
+	VMOVUPS      (CX)(R11*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMULPS       Y2, Y3, Y3
 	VMULPS       Y3, Y4, Y4
-	VMASKMOVPS   Y4, Y15, (CX)(BX*1)
+	VMOVUPS      Y4, (CX)(R11*1)
+	ADDQ         $0x20, R11
+	SUBQ         $0x08, R12
+	JMP          full38
 
-done36:
+tail39:
+	TESTQ        R12, R12
+	JZ           done40
+	LEAQ         lanes<>+0(SB), R13
+	MOVQ         R12, R14
+	SHLQ         $0x02, R14
+	SUBQ         R14, R13
+	VMOVUPS      32(R13), Y15
+	VMOVUPS      (AX)(R11*1), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      c0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c1<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       c2<>+0(SB), Y3, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFNMADD231PS c3<>+0(SB), Y5, Y3
+	VFNMADD231PS c4<>+0(SB), Y5, Y3
+	VMOVUPS      c5<>+0(SB), Y4
+	VFMADD213PS  c6<>+0(SB), Y3, Y4
+	VFMADD213PS  c7<>+0(SB), Y3, Y4
+	VFMADD213PS  c8<>+0(SB), Y3, Y4
+	VFMADD213PS  c9<>+0(SB), Y3, Y4
+	VFMADD213PS  c10<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPADDD       c12<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       c12<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VANDPS       Y15, Y3, Y3
+	VMOVUPS      Y3, (AX)(R11*1)
+	VMOVUPS      (CX)(R11*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y2, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VANDPS       Y15, Y4, Y4
+	VMOVUPS      Y4, (CX)(R11*1)
+
+done40:
+	TESTQ R12, R12
+	JZ    whole43
+	ADDQ  $0x20, R11
+
+whole43:
+	VXORPS Y3, Y3, Y3
+
+clear41:
+	CMPQ    R11, SI
+	JGE     cleared42
+	VMOVUPS Y3, (AX)(R11*1)
+	VMOVUPS Y3, (CX)(R11*1)
+	ADDQ    $0x20, R11
+	JMP     clear41
+
+cleared42:
+	ADDQ R8, DI
+	ADDQ $0x04, R9
+	ADDQ step+64(FP), BX
+	ADDQ DX, AX
+	ADDQ DX, CX
+	DECQ R10
+	JMP  row36
+
+rows37:
+	VZEROUPPER
+	RET
+
+// func rowDotsAVX2(dst []float32, x []float32, y []float32, stride int, cols int)
+// Requires: AVX, FMA3
+TEXT ·rowDotsAVX2(SB), NOSPLIT, $0-88
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ y_base+48(FP), BX
+	MOVQ stride+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ cols+80(FP), DI
+
+row44:
+	TESTQ  CX, CX
+	JZ     rows45
+	VXORPS Y0, Y0, Y0
+	XORQ   R8, R8
+	MOVQ   DI, R9
+
+full46:
+	CMPQ        R9, $0x08
+	JLT         tail47
+	VMOVUPS     (DX)(R8*1), Y1
+	VMOVUPS     (BX)(R8*1), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ        $0x20, R8
+	SUBQ        $0x08, R9
+	JMP         full46
+
+tail47:
+	TESTQ       R9, R9
+	JZ          done48
+	LEAQ        lanes<>+0(SB), R10
+	SHLQ        $0x02, R9
+	SUBQ        R9, R10
+	VMOVUPS     32(R10), Y15
+	VMASKMOVPS  (DX)(R8*1), Y15, Y1
+	VMASKMOVPS  (BX)(R8*1), Y15, Y2
+	VFMADD231PS Y1, Y2, Y0
+
+done48:
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $0x04, AX
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	DECQ         CX
+	JMP          row44
+
+rows45:
+	VZEROUPPER
+	RET
+
+// func scaleRowsAVX2(x []float32, stride int, cols int, by []float32)
+// Requires: AVX
+TEXT ·scaleRowsAVX2(SB), NOSPLIT, $0-64
+	MOVQ x_base+0(FP), AX
+	MOVQ stride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ cols+32(FP), DX
+	MOVQ by_base+40(FP), BX
+	MOVQ by_len+48(FP), SI
+
+row49:
+	TESTQ        SI, SI
+	JZ           rows50
+	VBROADCASTSS (BX), Y0
+	ADDQ         $0x04, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+
+full51:
+	CMPQ    R8, $0x08
+	JLT     tail52
+	VMOVUPS (AX)(DI*1), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(DI*1)
+	ADDQ    $0x20, DI
+	SUBQ    $0x08, R8
+	JMP     full51
+
+tail52:
+	TESTQ      R8, R8
+	JZ         done53
+	LEAQ       lanes<>+0(SB), R9
+	SHLQ       $0x02, R8
+	SUBQ       R8, R9
+	VMOVUPS    32(R9), Y15
+	VMASKMOVPS (AX)(DI*1), Y15, Y1
+	VMULPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, (AX)(DI*1)
+
+done53:
+	ADDQ CX, AX
+	DECQ SI
+	JMP  row49
+
+rows50:
 	VZEROUPPER
 	RET
 
@@ -872,25 +1014,25 @@ TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-100
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row37:
+row54:
 	TESTQ  DX, DX
-	JZ     rows38
+	JZ     rows55
 	VXORPS Y0, Y0, Y0
 	XORQ   R9, R9
 	MOVQ   DI, R10
 
-full39:
+full56:
 	CMPQ        R10, $0x08
-	JLT         tail40
+	JLT         tail57
 	VMOVUPS     (BX)(R9*1), Y1
 	VFMADD231PS Y1, Y1, Y0
 	ADDQ        $0x20, R9
 	SUBQ        $0x08, R10
-	JMP         full39
+	JMP         full56
 
-tail40:
+tail57:
 	TESTQ       R10, R10
-	JZ          done41
+	JZ          done58
 	LEAQ        lanes<>+0(SB), R11
 	SHLQ        $0x02, R10
 	SUBQ        R10, R11
@@ -898,7 +1040,7 @@ tail40:
 	VMASKMOVPS  (BX)(R9*1), Y15, Y1
 	VFMADD231PS Y1, Y1, Y0
 
-done41:
+done58:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -916,9 +1058,9 @@ done41:
 	XORQ         R9, R9
 	MOVQ         DI, R10
 
-full42:
+full59:
 	CMPQ    R10, $0x08
-	JLT     tail43
+	JLT     tail60
 	VMOVUPS (BX)(R9*1), Y1
 	VMOVUPS (SI)(R9*1), Y2
 	VMULPS  Y0, Y1, Y1
@@ -926,11 +1068,11 @@ full42:
 	VMOVUPS Y1, (AX)(R9*1)
 	ADDQ    $0x20, R9
 	SUBQ    $0x08, R10
-	JMP     full42
+	JMP     full59
 
-tail43:
+tail60:
 	TESTQ      R10, R10
-	JZ         done44
+	JZ         done61
 	LEAQ       lanes<>+0(SB), R11
 	SHLQ       $0x02, R10
 	SUBQ       R10, R11
@@ -941,13 +1083,13 @@ tail43:
 	VMULPS     Y2, Y1, Y1
 	VMASKMOVPS Y1, Y15, (AX)(R9*1)
 
-done44:
+done61:
 	ADDQ R8, BX
 	ADDQ R8, AX
 	DECQ DX
-	JMP  row37
+	JMP  row54
 
-rows38:
+rows55:
 	VZEROUPPER
 	RET
 
@@ -967,16 +1109,16 @@ TEXT ·rmsNormGradAVX2(SB), NOSPLIT, $0-144
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row45:
+row62:
 	TESTQ  R9, R9
-	JZ     rows46
+	JZ     rows63
 	VXORPS Y0, Y0, Y0
 	XORQ   R11, R11
 	MOVQ   DI, R12
 
-full47:
+full64:
 	CMPQ        R12, $0x08
-	JLT         tail48
+	JLT         tail65
 	VMOVUPS     (DX)(R11*1), Y1
 	VMOVUPS     (SI)(R11*1), Y2
 	VMOVUPS     (BX)(R11*1), Y3
@@ -984,11 +1126,11 @@ full47:
 	VFMADD231PS Y3, Y1, Y0
 	ADDQ        $0x20, R11
 	SUBQ        $0x08, R12
-	JMP         full47
+	JMP         full64
 
-tail48:
+tail65:
 	TESTQ       R12, R12
-	JZ          done49
+	JZ          done66
 	LEAQ        lanes<>+0(SB), R13
 	SHLQ        $0x02, R12
 	SUBQ        R12, R13
@@ -999,7 +1141,7 @@ tail48:
 	VMULPS      Y2, Y1, Y1
 	VFMADD231PS Y3, Y1, Y0
 
-done49:
+done66:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -1016,9 +1158,9 @@ done49:
 	XORQ         R11, R11
 	MOVQ         DI, R12
 
-full50:
+full67:
 	CMPQ         R12, $0x08
-	JLT          tail51
+	JLT          tail68
 	VMOVUPS      (DX)(R11*1), Y1
 	VMOVUPS      (SI)(R11*1), Y2
 	VMOVUPS      (BX)(R11*1), Y3
@@ -1033,11 +1175,11 @@ full50:
 	VMOVUPS      Y4, (CX)(R11*1)
 	ADDQ         $0x20, R11
 	SUBQ         $0x08, R12
-	JMP          full50
+	JMP          full67
 
-tail51:
+tail68:
 	TESTQ        R12, R12
-	JZ           done52
+	JZ           done69
 	LEAQ         lanes<>+0(SB), R13
 	SHLQ         $0x02, R12
 	SUBQ         R12, R13
@@ -1055,78 +1197,14 @@ tail51:
 	VFMADD231PS  Y1, Y3, Y4
 	VMASKMOVPS   Y4, Y15, (CX)(R11*1)
 
-done52:
+done69:
 	ADDQ R10, AX
 	ADDQ R10, DX
 	ADDQ R10, BX
 	DECQ R9
-	JMP  row45
+	JMP  row62
 
-rows46:
-	VZEROUPPER
-	RET
-
-// func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
-// Requires: AVX, FMA3
-TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVQ         cos_base+24(FP), DX
-	MOVQ         cos_len+32(FP), BX
-	MOVQ         sin_base+48(FP), SI
-	VBROADCASTSS sign+72(FP), Y0
-
-head53:
-	TESTQ CX, CX
-	JZ    heads54
-	LEAQ  (AX)(BX*4), DI
-	XORQ  R8, R8
-	MOVQ  BX, R9
-
-full55:
-	CMPQ         R9, $0x08
-	JLT          tail56
-	VMOVUPS      (DX)(R8*1), Y1
-	VMOVUPS      (SI)(R8*1), Y2
-	VMULPS       Y0, Y2, Y2
-	VMOVUPS      (AX)(R8*1), Y3
-	VMOVUPS      (DI)(R8*1), Y4
-	VMULPS       Y1, Y3, Y5
-	VFNMADD231PS Y2, Y4, Y5
-	VMULPS       Y1, Y4, Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VMOVUPS      Y5, (AX)(R8*1)
-	VMOVUPS      Y4, (DI)(R8*1)
-	ADDQ         $0x20, R8
-	SUBQ         $0x08, R9
-	JMP          full55
-
-tail56:
-	TESTQ        R9, R9
-	JZ           done57
-	LEAQ         lanes<>+0(SB), R10
-	SHLQ         $0x02, R9
-	SUBQ         R9, R10
-	VMOVUPS      32(R10), Y15
-	VMASKMOVPS   (DX)(R8*1), Y15, Y1
-	VMASKMOVPS   (SI)(R8*1), Y15, Y2
-	VMULPS       Y0, Y2, Y2
-	VMASKMOVPS   (AX)(R8*1), Y15, Y3
-	VMASKMOVPS   (DI)(R8*1), Y15, Y4
-	VMULPS       Y1, Y3, Y5
-	VFNMADD231PS Y2, Y4, Y5
-	VMULPS       Y1, Y4, Y4
-	VFMADD231PS  Y2, Y3, Y4
-	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
-	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
-
-done57:
-	LEAQ (DI)(BX*4), AX
-	SUBQ BX, CX
-	SUBQ BX, CX
-	JMP  head53
-
-heads54:
+rows63:
 	VZEROUPPER
 	RET
 
@@ -1140,9 +1218,9 @@ TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    SI, SI
 
-full58:
+full70:
 	CMPQ         BX, $0x08
-	JLT          tail59
+	JLT          tail71
 	VMOVUPS      (CX)(SI*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1179,11 +1257,11 @@ full58:
 	VMOVUPS      Y2, (AX)(SI*1)
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, BX
-	JMP          full58
+	JMP          full70
 
-tail59:
+tail71:
 	TESTQ        BX, BX
-	JZ           done60
+	JZ           done72
 	LEAQ         lanes<>+0(SB), DI
 	SHLQ         $0x02, BX
 	SUBQ         BX, DI
@@ -1223,7 +1301,7 @@ tail59:
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y15, (AX)(SI*1)
 
-done60:
+done72:
 	VZEROUPPER
 	RET
 
@@ -1239,9 +1317,9 @@ TEXT ·swiGLUGradAVX2(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    R8, R8
 
-full61:
+full73:
 	CMPQ         DI, $0x08
-	JLT          tail62
+	JLT          tail74
 	VMOVUPS      (BX)(R8*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1284,11 +1362,11 @@ full61:
 	VMOVUPS      Y4, (AX)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, DI
-	JMP          full61
+	JMP          full73
 
-tail62:
+tail74:
 	TESTQ        DI, DI
-	JZ           done63
+	JZ           done75
 	LEAQ         lanes<>+0(SB), R9
 	SHLQ         $0x02, DI
 	SUBQ         DI, R9
@@ -1334,7 +1412,7 @@ tail62:
 	VMULPS       Y2, Y4, Y4
 	VMASKMOVPS   Y4, Y15, (AX)(R8*1)
 
-done63:
+done75:
 	VZEROUPPER
 	RET
 
@@ -1358,9 +1436,9 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Y8
 	XORQ         DI, DI
 
-full64:
+full76:
 	CMPQ        SI, $0x08
-	JLT         tail65
+	JLT         tail77
 	VMOVUPS     (CX)(DI*1), Y9
 	VMULPS      Y0, Y9, Y9
 	VMOVUPS     (DX)(DI*1), Y10
@@ -1381,11 +1459,11 @@ full64:
 	VMOVUPS     Y12, (AX)(DI*1)
 	ADDQ        $0x20, DI
 	SUBQ        $0x08, SI
-	JMP         full64
+	JMP         full76
 
-tail65:
+tail77:
 	TESTQ       SI, SI
-	JZ          done66
+	JZ          done78
 	LEAQ        lanes<>+0(SB), R8
 	SHLQ        $0x02, SI
 	SUBQ        SI, R8
@@ -1409,7 +1487,71 @@ tail65:
 	VFMSUB213PS Y10, Y5, Y12
 	VMASKMOVPS  Y12, Y15, (AX)(DI*1)
 
-done66:
+done78:
+	VZEROUPPER
+	RET
+
+// func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
+// Requires: AVX, FMA3
+TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	MOVQ         cos_base+24(FP), DX
+	MOVQ         cos_len+32(FP), BX
+	MOVQ         sin_base+48(FP), SI
+	VBROADCASTSS sign+72(FP), Y0
+
+head79:
+	TESTQ CX, CX
+	JZ    heads80
+	LEAQ  (AX)(BX*4), DI
+	XORQ  R8, R8
+	MOVQ  BX, R9
+
+full81:
+	CMPQ         R9, $0x08
+	JLT          tail82
+	VMOVUPS      (DX)(R8*1), Y1
+	VMOVUPS      (SI)(R8*1), Y2
+	VMULPS       Y0, Y2, Y2
+	VMOVUPS      (AX)(R8*1), Y3
+	VMOVUPS      (DI)(R8*1), Y4
+	VMULPS       Y1, Y3, Y5
+	VFNMADD231PS Y2, Y4, Y5
+	VMULPS       Y1, Y4, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMOVUPS      Y5, (AX)(R8*1)
+	VMOVUPS      Y4, (DI)(R8*1)
+	ADDQ         $0x20, R8
+	SUBQ         $0x08, R9
+	JMP          full81
+
+tail82:
+	TESTQ        R9, R9
+	JZ           done83
+	LEAQ         lanes<>+0(SB), R10
+	SHLQ         $0x02, R9
+	SUBQ         R9, R10
+	VMOVUPS      32(R10), Y15
+	VMASKMOVPS   (DX)(R8*1), Y15, Y1
+	VMASKMOVPS   (SI)(R8*1), Y15, Y2
+	VMULPS       Y0, Y2, Y2
+	VMASKMOVPS   (AX)(R8*1), Y15, Y3
+	VMASKMOVPS   (DI)(R8*1), Y15, Y4
+	VMULPS       Y1, Y3, Y5
+	VFNMADD231PS Y2, Y4, Y5
+	VMULPS       Y1, Y4, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
+	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
+
+done83:
+	LEAQ (DI)(BX*4), AX
+	SUBQ BX, CX
+	SUBQ BX, CX
+	JMP  head79
+
+heads80:
 	VZEROUPPER
 	RET
 

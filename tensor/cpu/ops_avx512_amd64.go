@@ -7,12 +7,6 @@ package cpu
 // axpyAVX512 is kernels.axpy.
 func axpyAVX512(dst []float32, alpha float32, x []float32)
 
-// scaleAVX512 is kernels.scale.
-func scaleAVX512(x []float32, alpha float32)
-
-// dotAVX512 is kernels.dot.
-func dotAVX512(x []float32, y []float32) (sum float32)
-
 // dotsAVX512 is kernels.dots.
 func dotsAVX512(dst []float32, x []float32, y []float32, stride int, alpha float32)
 
@@ -22,26 +16,29 @@ func sumSquaresAVX512(x []float32) (sum float64)
 // maxAVX512 is kernels.max.
 func maxAVX512(x []float32) (top float32)
 
-// expInPlaceAVX512 is kernels.expInPlace.
-func expInPlaceAVX512(x []float32, shift float32) (sum float32)
-
 // expSumsAVX512 is kernels.expSums.
 func expSumsAVX512(x []float32, scale float32, shift float32) (sum float32, weighted float32)
 
 // softmaxGradAVX512 is kernels.softmaxGrad.
 func softmaxGradAVX512(x []float32, scale float32, shift float32, log float32, a float32, b float32)
 
+// attendSoftmaxAVX512 is kernels.attendSoftmax.
+func attendSoftmaxAVX512(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+
 // attendGradAVX512 is kernels.attendGrad.
-func attendGradAVX512(p []float32, dp []float32, lse float32, delta float32, scale float32)
+func attendGradAVX512(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
+
+// rowDotsAVX512 is kernels.rowDots.
+func rowDotsAVX512(dst []float32, x []float32, y []float32, stride int, cols int)
+
+// scaleRowsAVX512 is kernels.scaleRows.
+func scaleRowsAVX512(x []float32, stride int, cols int, by []float32)
 
 // rmsNormAVX512 is kernels.rmsNorm.
 func rmsNormAVX512(y []float32, inv []float32, x []float32, w []float32, eps float32)
 
 // rmsNormGradAVX512 is kernels.rmsNormGrad.
 func rmsNormGradAVX512(dx []float32, dw []float32, dy []float32, x []float32, w []float32, inv []float32)
-
-// rotateAVX512 is kernels.rotate.
-func rotateAVX512(x []float32, cos []float32, sin []float32, sign float32)
 
 // swiGLUAVX512 is kernels.swiGLU.
 func swiGLUAVX512(y []float32, gate []float32, up []float32)

@@ -39,80 +39,6 @@ done3:
 	VZEROUPPER
 	RET
 
-// func scaleAVX512(x []float32, alpha float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·scaleAVX512(SB), NOSPLIT, $0-28
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS alpha+24(FP), Z0
-	XORQ         DX, DX
-
-full4:
-	CMPQ    CX, $0x10
-	JLT     tail5
-	VMOVUPS (AX)(DX*1), Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)(DX*1)
-	ADDQ    $0x40, DX
-	SUBQ    $0x10, CX
-	JMP     full4
-
-tail5:
-	TESTQ     CX, CX
-	JZ        done6
-	MOVQ      $-1, BX
-	BZHIQ     CX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (AX)(DX*1), K1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(DX*1)
-
-done6:
-	VZEROUPPER
-	RET
-
-// func dotAVX512(x []float32, y []float32) (sum float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
-TEXT ·dotAVX512(SB), NOSPLIT, $0-52
-	MOVQ   x_base+0(FP), AX
-	MOVQ   y_base+24(FP), CX
-	MOVQ   x_len+8(FP), DX
-	VXORPS Z0, Z0, Z0
-	XORQ   BX, BX
-
-full7:
-	CMPQ        DX, $0x10
-	JLT         tail8
-	VMOVUPS     (AX)(BX*1), Z1
-	VMOVUPS     (CX)(BX*1), Z2
-	VFMADD231PS Z1, Z2, Z0
-	ADDQ        $0x40, BX
-	SUBQ        $0x10, DX
-	JMP         full7
-
-tail8:
-	TESTQ       DX, DX
-	JZ          done9
-	MOVQ        $-1, SI
-	BZHIQ       DX, SI, SI
-	KMOVW       SI, K1
-	VMOVUPS.Z   (AX)(BX*1), K1, Z1
-	VMOVUPS.Z   (CX)(BX*1), K1, Z2
-	VFMADD231PS Z1, Z2, Z0
-
-done9:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VPERMILPS     $0x0e, X0, X1
-	VADDPS        X1, X0, X0
-	VPERMILPS     $0x01, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, sum+48(FP)
-	VZEROUPPER
-	RET
-
 // func dotsAVX512(dst []float32, x []float32, y []float32, stride int, alpha float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·dotsAVX512(SB), NOSPLIT, $0-84
@@ -124,9 +50,9 @@ TEXT ·dotsAVX512(SB), NOSPLIT, $0-84
 	MOVQ stride+72(FP), DI
 	SHLQ $0x02, DI
 
-four10:
+four4:
 	CMPQ   CX, $0x04
-	JLT    one11
+	JLT    one5
 	LEAQ   (SI)(DI*1), R8
 	LEAQ   (R8)(DI*1), R9
 	LEAQ   (R9)(DI*1), R10
@@ -137,9 +63,9 @@ four10:
 	XORQ   R11, R11
 	MOVQ   BX, R12
 
-full13:
+full7:
 	CMPQ        R12, $0x10
-	JLT         tail14
+	JLT         tail8
 	VMOVUPS     (DX)(R11*1), Z4
 	VMOVUPS     (SI)(R11*1), Z5
 	VFMADD231PS Z4, Z5, Z0
@@ -151,11 +77,11 @@ full13:
 	VFMADD231PS Z4, Z5, Z3
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R12
-	JMP         full13
+	JMP         full7
 
-tail14:
+tail8:
 	TESTQ       R12, R12
-	JZ          done15
+	JZ          done9
 	MOVQ        $-1, R13
 	BZHIQ       R12, R13, R13
 	KMOVW       R13, K1
@@ -169,7 +95,7 @@ tail14:
 	VMOVUPS.Z   (R10)(R11*1), K1, Z5
 	VFMADD231PS Z4, Z5, Z3
 
-done15:
+done9:
 	VEXTRACTF64X4 $0x01, Z0, Y5
 	VADDPS        Y5, Y0, Y0
 	VEXTRACTF64X4 $0x01, Z1, Y5
@@ -189,28 +115,28 @@ done15:
 	ADDQ          $0x10, AX
 	LEAQ          (R10)(DI*1), SI
 	SUBQ          $0x04, CX
-	JMP           four10
+	JMP           four4
 
-one11:
+one5:
 	TESTQ  CX, CX
-	JZ     done12
+	JZ     done6
 	VXORPS Z0, Z0, Z0
 	XORQ   R8, R8
 	MOVQ   BX, R9
 
-full16:
+full10:
 	CMPQ        R9, $0x10
-	JLT         tail17
+	JLT         tail11
 	VMOVUPS     (DX)(R8*1), Z4
 	VMOVUPS     (SI)(R8*1), Z5
 	VFMADD231PS Z4, Z5, Z0
 	ADDQ        $0x40, R8
 	SUBQ        $0x10, R9
-	JMP         full16
+	JMP         full10
 
-tail17:
+tail11:
 	TESTQ       R9, R9
-	JZ          done18
+	JZ          done12
 	MOVQ        $-1, R10
 	BZHIQ       R9, R10, R10
 	KMOVW       R10, K1
@@ -218,7 +144,7 @@ tail17:
 	VMOVUPS.Z   (SI)(R8*1), K1, Z5
 	VFMADD231PS Z4, Z5, Z0
 
-done18:
+done12:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -232,9 +158,9 @@ done18:
 	ADDQ          $0x04, AX
 	ADDQ          DI, SI
 	DECQ          CX
-	JMP           one11
+	JMP           one5
 
-done12:
+done6:
 	VZEROUPPER
 	RET
 
@@ -247,9 +173,9 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-32
 	VXORPS Z1, Z1, Z1
 	XORQ   DX, DX
 
-full19:
+full13:
 	CMPQ          CX, $0x10
-	JLT           tail20
+	JLT           tail14
 	VMOVUPS       (AX)(DX*1), Z2
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
@@ -258,11 +184,11 @@ full19:
 	VFMADD231PD   Z3, Z3, Z1
 	ADDQ          $0x40, DX
 	SUBQ          $0x10, CX
-	JMP           full19
+	JMP           full13
 
-tail20:
+tail14:
 	TESTQ         CX, CX
-	JZ            done21
+	JZ            done15
 	MOVQ          $-1, BX
 	BZHIQ         CX, BX, BX
 	KMOVW         BX, K1
@@ -273,7 +199,7 @@ tail20:
 	VFMADD231PD   Z2, Z2, Z0
 	VFMADD231PD   Z3, Z3, Z1
 
-done21:
+done15:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -293,18 +219,18 @@ TEXT ·maxAVX512(SB), NOSPLIT, $0-28
 	VBROADCASTSS (AX), Z0
 	XORQ         DX, DX
 
-full22:
+full16:
 	CMPQ    CX, $0x10
-	JLT     tail23
+	JLT     tail17
 	VMOVUPS (AX)(DX*1), Z1
 	VMAXPS  Z1, Z0, Z0
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, CX
-	JMP     full22
+	JMP     full16
 
-tail23:
+tail17:
 	TESTQ     CX, CX
-	JZ        done24
+	JZ        done18
 	MOVQ      $-1, BX
 	BZHIQ     CX, BX, BX
 	KMOVW     BX, K1
@@ -312,7 +238,7 @@ tail23:
 	VBLENDMPS Z1, Z0, K1, Z1
 	VMAXPS    Z1, Z0, Z0
 
-done24:
+done18:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -325,82 +251,97 @@ done24:
 	VZEROUPPER
 	RET
 
-// func expInPlaceAVX512(x []float32, shift float32) (sum float32)
+// func expSumsAVX512(x []float32, scale float32, shift float32) (sum float32, weighted float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
-TEXT ·expInPlaceAVX512(SB), NOSPLIT, $0-36
+TEXT ·expSumsAVX512(SB), NOSPLIT, $0-40
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS shift+24(FP), Z0
-	VXORPS       Z1, Z1, Z1
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
 	XORQ         DX, DX
 
-full25:
+full19:
 	CMPQ         CX, $0x10
-	JLT          tail26
-	VMOVUPS      (AX)(DX*1), Z2
-	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      c1<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z2
-	VMULPS       c2<>+0(SB), Z2, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS c3<>+0(SB), Z4, Z2
-	VFNMADD231PS c4<>+0(SB), Z4, Z2
-	VMOVUPS      c5<>+0(SB), Z3
-	VFMADD213PS  c6<>+0(SB), Z2, Z3
-	VFMADD213PS  c7<>+0(SB), Z2, Z3
-	VFMADD213PS  c8<>+0(SB), Z2, Z3
-	VFMADD213PS  c9<>+0(SB), Z2, Z3
-	VFMADD213PS  c10<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VSCALEFPS    Z4, Z3, Z2
-	VADDPS       Z2, Z1, Z1
-	VMOVUPS      Z2, (AX)(DX*1)
+	JLT          tail20
+	VMOVUPS      (AX)(DX*1), Z4
+	VSUBPS       Z1, Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMOVAPS      Z4, Z5
+	VMOVUPS      c0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMOVUPS      c1<>+0(SB), Z6
+	VMAXPS       Z4, Z6, Z4
+	VMULPS       c2<>+0(SB), Z4, Z7
+	VRNDSCALEPS  $0x00, Z7, Z7
+	VFNMADD231PS c3<>+0(SB), Z7, Z4
+	VFNMADD231PS c4<>+0(SB), Z7, Z4
+	VMOVUPS      c5<>+0(SB), Z6
+	VFMADD213PS  c6<>+0(SB), Z4, Z6
+	VFMADD213PS  c7<>+0(SB), Z4, Z6
+	VFMADD213PS  c8<>+0(SB), Z4, Z6
+	VFMADD213PS  c9<>+0(SB), Z4, Z6
+	VFMADD213PS  c10<>+0(SB), Z4, Z6
+	VFMADD213PS  c11<>+0(SB), Z4, Z6
+	VFMADD213PS  c11<>+0(SB), Z4, Z6
+	VSCALEFPS    Z7, Z6, Z4
+	VADDPS       Z4, Z2, Z2
+	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, CX
-	JMP          full25
+	JMP          full19
 
-tail26:
+tail20:
 	TESTQ        CX, CX
-	JZ           done27
+	JZ           done21
 	MOVQ         $-1, BX
 	BZHIQ        CX, BX, BX
 	KMOVW        BX, K1
-	VMOVUPS.Z    (AX)(DX*1), K1, Z2
-	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      c1<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z2
-	VMULPS       c2<>+0(SB), Z2, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS c3<>+0(SB), Z4, Z2
-	VFNMADD231PS c4<>+0(SB), Z4, Z2
-	VMOVUPS      c5<>+0(SB), Z3
-	VFMADD213PS  c6<>+0(SB), Z2, Z3
-	VFMADD213PS  c7<>+0(SB), Z2, Z3
-	VFMADD213PS  c8<>+0(SB), Z2, Z3
-	VFMADD213PS  c9<>+0(SB), Z2, Z3
-	VFMADD213PS  c10<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VSCALEFPS    Z4, Z3, Z2
-	VMOVAPS.Z    Z2, K1, Z2
-	VADDPS       Z2, Z1, Z1
-	VMOVUPS      Z2, K1, (AX)(DX*1)
+	VMOVUPS.Z    (AX)(DX*1), K1, Z4
+	VSUBPS       Z1, Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMOVAPS      Z4, Z5
+	VMOVUPS      c0<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMOVUPS      c1<>+0(SB), Z6
+	VMAXPS       Z4, Z6, Z4
+	VMULPS       c2<>+0(SB), Z4, Z7
+	VRNDSCALEPS  $0x00, Z7, Z7
+	VFNMADD231PS c3<>+0(SB), Z7, Z4
+	VFNMADD231PS c4<>+0(SB), Z7, Z4
+	VMOVUPS      c5<>+0(SB), Z6
+	VFMADD213PS  c6<>+0(SB), Z4, Z6
+	VFMADD213PS  c7<>+0(SB), Z4, Z6
+	VFMADD213PS  c8<>+0(SB), Z4, Z6
+	VFMADD213PS  c9<>+0(SB), Z4, Z6
+	VFMADD213PS  c10<>+0(SB), Z4, Z6
+	VFMADD213PS  c11<>+0(SB), Z4, Z6
+	VFMADD213PS  c11<>+0(SB), Z4, Z6
+	VSCALEFPS    Z7, Z6, Z4
+	VMOVAPS.Z    Z4, K1, Z4
+	VADDPS       Z4, Z2, Z2
+	VFMADD231PS  Z4, Z5, Z3
 
-done27:
-	VEXTRACTF64X4 $0x01, Z1, Y2
-	VADDPS        Y2, Y1, Y1
-	VEXTRACTF128  $0x01, Y1, X2
-	VADDPS        X2, X1, X1
-	VPERMILPS     $0x0e, X1, X2
-	VADDPS        X2, X1, X1
-	VPERMILPS     $0x01, X1, X2
-	VADDPS        X2, X1, X1
-	MOVSS         X1, sum+32(FP)
+done21:
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X4
+	VADDPS        X4, X2, X2
+	VPERMILPS     $0x0e, X2, X4
+	VADDPS        X4, X2, X2
+	VPERMILPS     $0x01, X2, X4
+	VADDPS        X4, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VPERMILPS     $0x0e, X3, X4
+	VADDPS        X4, X3, X3
+	VPERMILPS     $0x01, X3, X4
+	VADDPS        X4, X3, X3
+	MOVSS         X2, sum+32(FP)
+	MOVSS         X3, weighted+36(FP)
 	VZEROUPPER
 	RET
 
@@ -620,100 +561,6 @@ DATA c11<>+56(SB)/4, $0x3f800000
 DATA c11<>+60(SB)/4, $0x3f800000
 GLOBL c11<>(SB), RODATA|NOPTR, $64
 
-// func expSumsAVX512(x []float32, scale float32, shift float32) (sum float32, weighted float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
-TEXT ·expSumsAVX512(SB), NOSPLIT, $0-40
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	VBROADCASTSS scale+24(FP), Z0
-	VBROADCASTSS shift+28(FP), Z1
-	VXORPS       Z2, Z2, Z2
-	VXORPS       Z3, Z3, Z3
-	XORQ         DX, DX
-
-full28:
-	CMPQ         CX, $0x10
-	JLT          tail29
-	VMOVUPS      (AX)(DX*1), Z4
-	VSUBPS       Z1, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVAPS      Z4, Z5
-	VMOVUPS      c0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
-	VMOVUPS      c1<>+0(SB), Z6
-	VMAXPS       Z4, Z6, Z4
-	VMULPS       c2<>+0(SB), Z4, Z7
-	VRNDSCALEPS  $0x00, Z7, Z7
-	VFNMADD231PS c3<>+0(SB), Z7, Z4
-	VFNMADD231PS c4<>+0(SB), Z7, Z4
-	VMOVUPS      c5<>+0(SB), Z6
-	VFMADD213PS  c6<>+0(SB), Z4, Z6
-	VFMADD213PS  c7<>+0(SB), Z4, Z6
-	VFMADD213PS  c8<>+0(SB), Z4, Z6
-	VFMADD213PS  c9<>+0(SB), Z4, Z6
-	VFMADD213PS  c10<>+0(SB), Z4, Z6
-	VFMADD213PS  c11<>+0(SB), Z4, Z6
-	VFMADD213PS  c11<>+0(SB), Z4, Z6
-	VSCALEFPS    Z7, Z6, Z4
-	VADDPS       Z4, Z2, Z2
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         $0x40, DX
-	SUBQ         $0x10, CX
-	JMP          full28
-
-tail29:
-	TESTQ        CX, CX
-	JZ           done30
-	MOVQ         $-1, BX
-	BZHIQ        CX, BX, BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (AX)(DX*1), K1, Z4
-	VSUBPS       Z1, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVAPS      Z4, Z5
-	VMOVUPS      c0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
-	VMOVUPS      c1<>+0(SB), Z6
-	VMAXPS       Z4, Z6, Z4
-	VMULPS       c2<>+0(SB), Z4, Z7
-	VRNDSCALEPS  $0x00, Z7, Z7
-	VFNMADD231PS c3<>+0(SB), Z7, Z4
-	VFNMADD231PS c4<>+0(SB), Z7, Z4
-	VMOVUPS      c5<>+0(SB), Z6
-	VFMADD213PS  c6<>+0(SB), Z4, Z6
-	VFMADD213PS  c7<>+0(SB), Z4, Z6
-	VFMADD213PS  c8<>+0(SB), Z4, Z6
-	VFMADD213PS  c9<>+0(SB), Z4, Z6
-	VFMADD213PS  c10<>+0(SB), Z4, Z6
-	VFMADD213PS  c11<>+0(SB), Z4, Z6
-	VFMADD213PS  c11<>+0(SB), Z4, Z6
-	VSCALEFPS    Z7, Z6, Z4
-	VMOVAPS.Z    Z4, K1, Z4
-	VADDPS       Z4, Z2, Z2
-	VFMADD231PS  Z4, Z5, Z3
-
-done30:
-	VEXTRACTF64X4 $0x01, Z2, Y4
-	VADDPS        Y4, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X4
-	VADDPS        X4, X2, X2
-	VPERMILPS     $0x0e, X2, X4
-	VADDPS        X4, X2, X2
-	VPERMILPS     $0x01, X2, X4
-	VADDPS        X4, X2, X2
-	VEXTRACTF64X4 $0x01, Z3, Y4
-	VADDPS        Y4, Y3, Y3
-	VEXTRACTF128  $0x01, Y3, X4
-	VADDPS        X4, X3, X3
-	VPERMILPS     $0x0e, X3, X4
-	VADDPS        X4, X3, X3
-	VPERMILPS     $0x01, X3, X4
-	VADDPS        X4, X3, X3
-	MOVSS         X2, sum+32(FP)
-	MOVSS         X3, weighted+36(FP)
-	VZEROUPPER
-	RET
-
 // func softmaxGradAVX512(x []float32, scale float32, shift float32, log float32, a float32, b float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-44
@@ -726,9 +573,9 @@ TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-44
 	VBROADCASTSS b+40(FP), Z4
 	XORQ         DX, DX
 
-full31:
+full22:
 	CMPQ         CX, $0x10
-	JLT          tail32
+	JLT          tail23
 	VMOVUPS      (AX)(DX*1), Z5
 	VSUBPS       Z1, Z5, Z5
 	VMULPS       Z0, Z5, Z5
@@ -756,11 +603,11 @@ full31:
 	VMOVUPS      Z5, (AX)(DX*1)
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, CX
-	JMP          full31
+	JMP          full22
 
-tail32:
+tail23:
 	TESTQ        CX, CX
-	JZ           done33
+	JZ           done24
 	MOVQ         $-1, BX
 	BZHIQ        CX, BX, BX
 	KMOVW        BX, K1
@@ -790,25 +637,187 @@ tail32:
 	VMULPS       Z6, Z5, Z5
 	VMOVUPS      Z5, K1, (AX)(DX*1)
 
-done33:
+done24:
 	VZEROUPPER
 	RET
 
-// func attendGradAVX512(p []float32, dp []float32, lse float32, delta float32, scale float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·attendGradAVX512(SB), NOSPLIT, $0-60
+// func attendSoftmaxAVX512(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·attendSoftmaxAVX512(SB), NOSPLIT, $0-104
+	MOVQ p_base+0(FP), AX
+	MOVQ stride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ n+32(FP), DX
+	MOVQ step+40(FP), BX
+	MOVQ seen+48(FP), SI
+	SHLQ $0x02, SI
+	MOVQ top_base+56(FP), DI
+	MOVQ sum_base+80(FP), R8
+	MOVQ top_len+64(FP), R9
+
+row25:
+	TESTQ        R9, R9
+	JZ           rows26
+	VBROADCASTSS (AX), Z0
+	XORQ         R10, R10
+	MOVQ         DX, R11
+
+full27:
+	CMPQ    R11, $0x10
+	JLT     tail28
+	VMOVUPS (AX)(R10*1), Z1
+	VMAXPS  Z1, Z0, Z0
+	ADDQ    $0x40, R10
+	SUBQ    $0x10, R11
+	JMP     full27
+
+tail28:
+	TESTQ     R11, R11
+	JZ        done29
+	MOVQ      $-1, R12
+	BZHIQ     R11, R12, R12
+	KMOVW     R12, K1
+	VMOVUPS   (AX)(R10*1), Z1
+	VBLENDMPS Z1, Z0, K1, Z1
+	VMAXPS    Z1, Z0, Z0
+
+done29:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VMAXPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VMAXPS        X1, X0, X0
+	VMOVSS        X0, (DI)
+	VBROADCASTSS  X0, Z0
+	VXORPS        Z1, Z1, Z1
+	XORQ          R10, R10
+	MOVQ          DX, R11
+
+full30:
+	CMPQ         R11, $0x10
+	JLT          tail31
+	VMOVUPS      (AX)(R10*1), Z2
+	VSUBPS       Z0, Z2, Z2
+	VMOVUPS      c0<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      c1<>+0(SB), Z3
+	VMAXPS       Z2, Z3, Z2
+	VMULPS       c2<>+0(SB), Z2, Z4
+	VRNDSCALEPS  $0x00, Z4, Z4
+	VFNMADD231PS c3<>+0(SB), Z4, Z2
+	VFNMADD231PS c4<>+0(SB), Z4, Z2
+	VMOVUPS      c5<>+0(SB), Z3
+	VFMADD213PS  c6<>+0(SB), Z2, Z3
+	VFMADD213PS  c7<>+0(SB), Z2, Z3
+	VFMADD213PS  c8<>+0(SB), Z2, Z3
+	VFMADD213PS  c9<>+0(SB), Z2, Z3
+	VFMADD213PS  c10<>+0(SB), Z2, Z3
+	VFMADD213PS  c11<>+0(SB), Z2, Z3
+	VFMADD213PS  c11<>+0(SB), Z2, Z3
+	VSCALEFPS    Z4, Z3, Z2
+	VADDPS       Z2, Z1, Z1
+	VMOVUPS      Z2, (AX)(R10*1)
+	ADDQ         $0x40, R10
+	SUBQ         $0x10, R11
+	JMP          full30
+
+tail31:
+	TESTQ        R11, R11
+	JZ           done32
+	MOVQ         $-1, R12
+	BZHIQ        R11, R12, R12
+	KMOVW        R12, K1
+	VMOVUPS      (AX)(R10*1), Z2
+	VSUBPS       Z0, Z2, Z2
+	VMOVUPS      c0<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      c1<>+0(SB), Z3
+	VMAXPS       Z2, Z3, Z2
+	VMULPS       c2<>+0(SB), Z2, Z4
+	VRNDSCALEPS  $0x00, Z4, Z4
+	VFNMADD231PS c3<>+0(SB), Z4, Z2
+	VFNMADD231PS c4<>+0(SB), Z4, Z2
+	VMOVUPS      c5<>+0(SB), Z3
+	VFMADD213PS  c6<>+0(SB), Z2, Z3
+	VFMADD213PS  c7<>+0(SB), Z2, Z3
+	VFMADD213PS  c8<>+0(SB), Z2, Z3
+	VFMADD213PS  c9<>+0(SB), Z2, Z3
+	VFMADD213PS  c10<>+0(SB), Z2, Z3
+	VFMADD213PS  c11<>+0(SB), Z2, Z3
+	VFMADD213PS  c11<>+0(SB), Z2, Z3
+	VSCALEFPS    Z4, Z3, Z2
+	VMOVAPS.Z    Z2, K1, Z2
+	VADDPS       Z2, Z1, Z1
+	VMOVUPS      Z2, (AX)(R10*1)
+
+done32:
+	TESTQ R11, R11
+	JZ    whole35
+	ADDQ  $0x40, R10
+
+whole35:
+	VXORPS Z2, Z2, Z2
+
+clear33:
+	CMPQ    R10, SI
+	JGE     cleared34
+	VMOVUPS Z2, (AX)(R10*1)
+	ADDQ    $0x40, R10
+	JMP     clear33
+
+cleared34:
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x0e, X1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x01, X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSS        X1, (R8)
+	ADDQ          $0x04, DI
+	ADDQ          $0x04, R8
+	ADDQ          BX, DX
+	ADDQ          CX, AX
+	DECQ          R9
+	JMP           row25
+
+rows26:
+	VZEROUPPER
+	RET
+
+// func attendGradAVX512(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·attendGradAVX512(SB), NOSPLIT, $0-140
 	MOVQ         p_base+0(FP), AX
 	MOVQ         dp_base+24(FP), CX
-	MOVQ         p_len+8(FP), DX
-	VBROADCASTSS lse+48(FP), Z0
-	VBROADCASTSS delta+52(FP), Z1
-	VBROADCASTSS scale+56(FP), Z2
-	XORQ         BX, BX
+	MOVQ         stride+48(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         n+56(FP), BX
+	MOVQ         seen+72(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lse_base+80(FP), DI
+	MOVQ         lseStride+104(FP), R8
+	SHLQ         $0x02, R8
+	MOVQ         delta_base+112(FP), R9
+	MOVQ         delta_len+120(FP), R10
+	VBROADCASTSS scale+136(FP), Z2
 
-full34:
-	CMPQ         DX, $0x10
-	JLT          tail35
-	VMOVUPS      (AX)(BX*1), Z3
+row36:
+	TESTQ        R10, R10
+	JZ           rows37
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS (R9), Z1
+	XORQ         R11, R11
+	MOVQ         BX, R12
+
+full38:
+	CMPQ         R12, $0x10
+	JLT          tail39
+	VMOVUPS      (AX)(R11*1), Z3
 	VSUBPS       Z0, Z3, Z3
 	VMOVUPS      c0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
@@ -827,23 +836,23 @@ full34:
 	VFMADD213PS  c11<>+0(SB), Z3, Z4
 	VFMADD213PS  c11<>+0(SB), Z3, Z4
 	VSCALEFPS    Z5, Z4, Z3
-	VMOVUPS      Z3, (AX)(BX*1)
-	VMOVUPS      (CX)(BX*1), Z4
+	VMOVUPS      Z3, (AX)(R11*1)
+	VMOVUPS      (CX)(R11*1), Z4
 	VSUBPS       Z1, Z4, Z4
 	VMULPS       Z2, Z3, Z3
 	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, (CX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JMP          full34
+	VMOVUPS      Z4, (CX)(R11*1)
+	ADDQ         $0x40, R11
+	SUBQ         $0x10, R12
+	JMP          full38
 
-tail35:
-	TESTQ        DX, DX
-	JZ           done36
-	MOVQ         $-1, SI
-	BZHIQ        DX, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (AX)(BX*1), K1, Z3
+tail39:
+	TESTQ        R12, R12
+	JZ           done40
+	MOVQ         $-1, R13
+	BZHIQ        R12, R13, R13
+	KMOVW        R13, K1
+	VMOVUPS      (AX)(R11*1), Z3
 	VSUBPS       Z0, Z3, Z3
 	VMOVUPS      c0<>+0(SB), Z4
 	VMINPS       Z3, Z4, Z3
@@ -862,14 +871,146 @@ tail35:
 	VFMADD213PS  c11<>+0(SB), Z3, Z4
 	VFMADD213PS  c11<>+0(SB), Z3, Z4
 	VSCALEFPS    Z5, Z4, Z3
-	VMOVUPS      Z3, K1, (AX)(BX*1)
-	VMOVUPS.Z    (CX)(BX*1), K1, Z4
+	VMOVAPS.Z    Z3, K1, Z3
+	VMOVUPS      Z3, (AX)(R11*1)
+	VMOVUPS      (CX)(R11*1), Z4
 	VSUBPS       Z1, Z4, Z4
 	VMULPS       Z2, Z3, Z3
 	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, K1, (CX)(BX*1)
+	VMOVAPS.Z    Z4, K1, Z4
+	VMOVUPS      Z4, (CX)(R11*1)
 
-done36:
+done40:
+	TESTQ R12, R12
+	JZ    whole43
+	ADDQ  $0x40, R11
+
+whole43:
+	VXORPS Z3, Z3, Z3
+
+clear41:
+	CMPQ    R11, SI
+	JGE     cleared42
+	VMOVUPS Z3, (AX)(R11*1)
+	VMOVUPS Z3, (CX)(R11*1)
+	ADDQ    $0x40, R11
+	JMP     clear41
+
+cleared42:
+	ADDQ R8, DI
+	ADDQ $0x04, R9
+	ADDQ step+64(FP), BX
+	ADDQ DX, AX
+	ADDQ DX, CX
+	DECQ R10
+	JMP  row36
+
+rows37:
+	VZEROUPPER
+	RET
+
+// func rowDotsAVX512(dst []float32, x []float32, y []float32, stride int, cols int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·rowDotsAVX512(SB), NOSPLIT, $0-88
+	MOVQ dst_base+0(FP), AX
+	MOVQ dst_len+8(FP), CX
+	MOVQ x_base+24(FP), DX
+	MOVQ y_base+48(FP), BX
+	MOVQ stride+72(FP), SI
+	SHLQ $0x02, SI
+	MOVQ cols+80(FP), DI
+
+row44:
+	TESTQ  CX, CX
+	JZ     rows45
+	VXORPS Z0, Z0, Z0
+	XORQ   R8, R8
+	MOVQ   DI, R9
+
+full46:
+	CMPQ        R9, $0x10
+	JLT         tail47
+	VMOVUPS     (DX)(R8*1), Z1
+	VMOVUPS     (BX)(R8*1), Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ        $0x40, R8
+	SUBQ        $0x10, R9
+	JMP         full46
+
+tail47:
+	TESTQ       R9, R9
+	JZ          done48
+	MOVQ        $-1, R10
+	BZHIQ       R9, R10, R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DX)(R8*1), K1, Z1
+	VMOVUPS.Z   (BX)(R8*1), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+
+done48:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x04, AX
+	ADDQ          SI, DX
+	ADDQ          SI, BX
+	DECQ          CX
+	JMP           row44
+
+rows45:
+	VZEROUPPER
+	RET
+
+// func scaleRowsAVX512(x []float32, stride int, cols int, by []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleRowsAVX512(SB), NOSPLIT, $0-64
+	MOVQ x_base+0(FP), AX
+	MOVQ stride+24(FP), CX
+	SHLQ $0x02, CX
+	MOVQ cols+32(FP), DX
+	MOVQ by_base+40(FP), BX
+	MOVQ by_len+48(FP), SI
+
+row49:
+	TESTQ        SI, SI
+	JZ           rows50
+	VBROADCASTSS (BX), Z0
+	ADDQ         $0x04, BX
+	XORQ         DI, DI
+	MOVQ         DX, R8
+
+full51:
+	CMPQ    R8, $0x10
+	JLT     tail52
+	VMOVUPS (AX)(DI*1), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(DI*1)
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R8
+	JMP     full51
+
+tail52:
+	TESTQ     R8, R8
+	JZ        done53
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (AX)(DI*1), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(DI*1)
+
+done53:
+	ADDQ CX, AX
+	DECQ SI
+	JMP  row49
+
+rows50:
 	VZEROUPPER
 	RET
 
@@ -887,32 +1028,32 @@ TEXT ·rmsNormAVX512(SB), NOSPLIT, $0-100
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row37:
+row54:
 	TESTQ  DX, DX
-	JZ     rows38
+	JZ     rows55
 	VXORPS Z0, Z0, Z0
 	XORQ   R9, R9
 	MOVQ   DI, R10
 
-full39:
+full56:
 	CMPQ        R10, $0x10
-	JLT         tail40
+	JLT         tail57
 	VMOVUPS     (BX)(R9*1), Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x40, R9
 	SUBQ        $0x10, R10
-	JMP         full39
+	JMP         full56
 
-tail40:
+tail57:
 	TESTQ       R10, R10
-	JZ          done41
+	JZ          done58
 	MOVQ        $-1, R11
 	BZHIQ       R10, R11, R11
 	KMOVW       R11, K1
 	VMOVUPS.Z   (BX)(R9*1), K1, Z1
 	VFMADD231PS Z1, Z1, Z0
 
-done41:
+done58:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -932,9 +1073,9 @@ done41:
 	XORQ          R9, R9
 	MOVQ          DI, R10
 
-full42:
+full59:
 	CMPQ    R10, $0x10
-	JLT     tail43
+	JLT     tail60
 	VMOVUPS (BX)(R9*1), Z1
 	VMOVUPS (SI)(R9*1), Z2
 	VMULPS  Z0, Z1, Z1
@@ -942,11 +1083,11 @@ full42:
 	VMOVUPS Z1, (AX)(R9*1)
 	ADDQ    $0x40, R9
 	SUBQ    $0x10, R10
-	JMP     full42
+	JMP     full59
 
-tail43:
+tail60:
 	TESTQ     R10, R10
-	JZ        done44
+	JZ        done61
 	MOVQ      $-1, R11
 	BZHIQ     R10, R11, R11
 	KMOVW     R11, K1
@@ -956,13 +1097,13 @@ tail43:
 	VMULPS    Z2, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-done44:
+done61:
 	ADDQ R8, BX
 	ADDQ R8, AX
 	DECQ DX
-	JMP  row37
+	JMP  row54
 
-rows38:
+rows55:
 	VZEROUPPER
 	RET
 
@@ -982,16 +1123,16 @@ TEXT ·rmsNormGradAVX512(SB), NOSPLIT, $0-144
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row45:
+row62:
 	TESTQ  R9, R9
-	JZ     rows46
+	JZ     rows63
 	VXORPS Z0, Z0, Z0
 	XORQ   R11, R11
 	MOVQ   DI, R12
 
-full47:
+full64:
 	CMPQ        R12, $0x10
-	JLT         tail48
+	JLT         tail65
 	VMOVUPS     (DX)(R11*1), Z1
 	VMOVUPS     (SI)(R11*1), Z2
 	VMOVUPS     (BX)(R11*1), Z3
@@ -999,11 +1140,11 @@ full47:
 	VFMADD231PS Z3, Z1, Z0
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R12
-	JMP         full47
+	JMP         full64
 
-tail48:
+tail65:
 	TESTQ       R12, R12
-	JZ          done49
+	JZ          done66
 	MOVQ        $-1, R13
 	BZHIQ       R12, R13, R13
 	KMOVW       R13, K1
@@ -1013,7 +1154,7 @@ tail48:
 	VMULPS      Z2, Z1, Z1
 	VFMADD231PS Z3, Z1, Z0
 
-done49:
+done66:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -1032,9 +1173,9 @@ done49:
 	XORQ          R11, R11
 	MOVQ          DI, R12
 
-full50:
+full67:
 	CMPQ         R12, $0x10
-	JLT          tail51
+	JLT          tail68
 	VMOVUPS      (DX)(R11*1), Z1
 	VMOVUPS      (SI)(R11*1), Z2
 	VMOVUPS      (BX)(R11*1), Z3
@@ -1049,11 +1190,11 @@ full50:
 	VMOVUPS      Z4, (CX)(R11*1)
 	ADDQ         $0x40, R11
 	SUBQ         $0x10, R12
-	JMP          full50
+	JMP          full67
 
-tail51:
+tail68:
 	TESTQ        R12, R12
-	JZ           done52
+	JZ           done69
 	MOVQ         $-1, R13
 	BZHIQ        R12, R13, R13
 	KMOVW        R13, K1
@@ -1070,77 +1211,14 @@ tail51:
 	VFMADD231PS  Z1, Z3, Z4
 	VMOVUPS      Z4, K1, (CX)(R11*1)
 
-done52:
+done69:
 	ADDQ R10, AX
 	ADDQ R10, DX
 	ADDQ R10, BX
 	DECQ R9
-	JMP  row45
+	JMP  row62
 
-rows46:
-	VZEROUPPER
-	RET
-
-// func rotateAVX512(x []float32, cos []float32, sin []float32, sign float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·rotateAVX512(SB), NOSPLIT, $0-76
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVQ         cos_base+24(FP), DX
-	MOVQ         cos_len+32(FP), BX
-	MOVQ         sin_base+48(FP), SI
-	VBROADCASTSS sign+72(FP), Z0
-
-head53:
-	TESTQ CX, CX
-	JZ    heads54
-	LEAQ  (AX)(BX*4), DI
-	XORQ  R8, R8
-	MOVQ  BX, R9
-
-full55:
-	CMPQ         R9, $0x10
-	JLT          tail56
-	VMOVUPS      (DX)(R8*1), Z1
-	VMOVUPS      (SI)(R8*1), Z2
-	VMULPS       Z0, Z2, Z2
-	VMOVUPS      (AX)(R8*1), Z3
-	VMOVUPS      (DI)(R8*1), Z4
-	VMULPS       Z1, Z3, Z5
-	VFNMADD231PS Z2, Z4, Z5
-	VMULPS       Z1, Z4, Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VMOVUPS      Z5, (AX)(R8*1)
-	VMOVUPS      Z4, (DI)(R8*1)
-	ADDQ         $0x40, R8
-	SUBQ         $0x10, R9
-	JMP          full55
-
-tail56:
-	TESTQ        R9, R9
-	JZ           done57
-	MOVQ         $-1, R10
-	BZHIQ        R9, R10, R10
-	KMOVW        R10, K1
-	VMOVUPS.Z    (DX)(R8*1), K1, Z1
-	VMOVUPS.Z    (SI)(R8*1), K1, Z2
-	VMULPS       Z0, Z2, Z2
-	VMOVUPS.Z    (AX)(R8*1), K1, Z3
-	VMOVUPS.Z    (DI)(R8*1), K1, Z4
-	VMULPS       Z1, Z3, Z5
-	VFNMADD231PS Z2, Z4, Z5
-	VMULPS       Z1, Z4, Z4
-	VFMADD231PS  Z2, Z3, Z4
-	VMOVUPS      Z5, K1, (AX)(R8*1)
-	VMOVUPS      Z4, K1, (DI)(R8*1)
-
-done57:
-	LEAQ (DI)(BX*4), AX
-	SUBQ BX, CX
-	SUBQ BX, CX
-	JMP  head53
-
-heads54:
+rows63:
 	VZEROUPPER
 	RET
 
@@ -1154,9 +1232,9 @@ TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    SI, SI
 
-full58:
+full70:
 	CMPQ         BX, $0x10
-	JLT          tail59
+	JLT          tail71
 	VMOVUPS      (CX)(SI*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1185,11 +1263,11 @@ full58:
 	VMOVUPS      Z2, (AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          full58
+	JMP          full70
 
-tail59:
+tail71:
 	TESTQ        BX, BX
-	JZ           done60
+	JZ           done72
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
@@ -1220,7 +1298,7 @@ tail59:
 	VMULPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)(SI*1)
 
-done60:
+done72:
 	VZEROUPPER
 	RET
 
@@ -1236,9 +1314,9 @@ TEXT ·swiGLUGradAVX512(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    R8, R8
 
-full61:
+full73:
 	CMPQ         DI, $0x10
-	JLT          tail62
+	JLT          tail74
 	VMOVUPS      (BX)(R8*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1273,11 +1351,11 @@ full61:
 	VMOVUPS      Z4, (AX)(R8*1)
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, DI
-	JMP          full61
+	JMP          full73
 
-tail62:
+tail74:
 	TESTQ        DI, DI
-	JZ           done63
+	JZ           done75
 	MOVQ         $-1, R9
 	BZHIQ        DI, R9, R9
 	KMOVW        R9, K1
@@ -1314,7 +1392,7 @@ tail62:
 	VMULPS       Z2, Z4, Z4
 	VMOVUPS      Z4, K1, (AX)(R8*1)
 
-done63:
+done75:
 	VZEROUPPER
 	RET
 
@@ -1338,9 +1416,9 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Z8
 	XORQ         DI, DI
 
-full64:
+full76:
 	CMPQ        SI, $0x10
-	JLT         tail65
+	JLT         tail77
 	VMOVUPS     (CX)(DI*1), Z9
 	VMULPS      Z0, Z9, Z9
 	VMOVUPS     (DX)(DI*1), Z10
@@ -1361,11 +1439,11 @@ full64:
 	VMOVUPS     Z12, (AX)(DI*1)
 	ADDQ        $0x40, DI
 	SUBQ        $0x10, SI
-	JMP         full64
+	JMP         full76
 
-tail65:
+tail77:
 	TESTQ       SI, SI
-	JZ          done66
+	JZ          done78
 	MOVQ        $-1, R8
 	BZHIQ       SI, R8, R8
 	KMOVW       R8, K1
@@ -1388,6 +1466,6 @@ tail65:
 	VFMSUB213PS Z10, Z5, Z12
 	VMOVUPS     Z12, K1, (AX)(DI*1)
 
-done66:
+done78:
 	VZEROUPPER
 	RET

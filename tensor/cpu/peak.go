@@ -7,7 +7,7 @@ import "time"
 // operations a second. It takes about 30 ms. Kernels are judged by the
 // fraction of it that they reach; with [Go] it is merely a plain loop.
 func (b *Backend) PeakGFLOPS() float64 {
-	const n = 1 << 16
+	const n = 1 << 14
 	best := 0.0
 	for start := time.Now(); time.Since(start) < 30*time.Millisecond; {
 		tasks := b.maxWorkers()
