@@ -10,12 +10,13 @@ import (
 // if all do. With Answer it judges the whole completion. A text without an
 // equation is unscorable: "no equation".
 //
-// An equation is two expressions of numbers, + - * / (or × ÷ −), parentheses
-// and sign with a = between them, at least one of them with an operator, in the
-// text itself or marked as <<12*3=36>> (the annotations of GSM8K,
-// arXiv:2110.14168). Numbers are decimal, with , between thousands if at all;
-// currency signs are passed over. In a=b=c both are equations. Numbers are
-// exact rationals: 10/3=3.33 is wrong, and so is a division by zero.
+// An equation is two expressions with a = between them. Expressions are made of
+// decimal numbers (with , between thousands if at all), + - * / (or × ÷ − //),
+// signs and parentheses; currency signs are passed over. One side at least has
+// an operator, unless the equation is marked as such, <<12*3=36>>, which is how
+// GSM8K annotates its solutions (arXiv:2110.14168). In a=b=c both are
+// equations. Numbers are exact rationals: 10/3=3.33 is wrong, and so is a
+// division by zero.
 //
 // Text around an equation can change its sense ("10% of 50+5=10", "x-5+3=2").
 // Where a sign or a word that may do so stands beside it, the equation is not
