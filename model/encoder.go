@@ -256,11 +256,15 @@ func LoadEncoder(b tensor.Backend, dir string) (*Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	path := filepath.Join(dir, WeightsFile)
+	if err := checkFile(path, cfg.Layers, nil, func(m *maker) { _, _ = newEncoder(cfg, m) }); err != nil {
+		return nil, err
+	}
 	e, err := newEncoder(cfg, &maker{b: b})
 	if err != nil {
 		return nil, err
 	}
-	if err := ReadParams(b, e.params, filepath.Join(dir, WeightsFile)); err != nil {
+	if err := ReadParams(b, e.params, path); err != nil {
 		e.Free()
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func residualStd(in, layers int) float64 { return fanInStd(in) / math.Sqrt(2*flo
 
 // maker creates parameters.
 type maker struct {
-	b      tensor.Backend
+	b      tensor.Backend // nil: names and shapes only
 	seed   uint64
 	random bool // else matrices stay 0, to be loaded
 	frozen bool // no gradients
@@ -50,7 +50,9 @@ func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 func (m *maker) vector(name string, n int, v float32) *tensor.Param {
 	p := m.add(name, n)
 	p.NoDecay = true
-	m.b.Fill(p.Value, v)
+	if m.b != nil {
+		m.b.Fill(p.Value, v)
+	}
 	return p
 }
 
@@ -60,11 +62,14 @@ func (m *maker) norm(name string, n int, eps float64) *RMSNorm {
 
 func (m *maker) add(name string, shape ...int) *tensor.Param {
 	p := &tensor.Param{Name: name, Shape: shape}
+	m.params = append(m.params, p)
+	if m.b == nil {
+		return p
+	}
 	p.Value = m.b.Alloc(p.Len())
 	if !m.frozen {
 		p.Grad = m.b.Alloc(p.Len())
 	}
-	m.params = append(m.params, p)
 	return p
 }
 

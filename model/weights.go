@@ -34,11 +34,15 @@ func LoadDecoder(b tensor.Backend, dir string) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	path := filepath.Join(dir, WeightsFile)
+	if err := checkFile(path, cfg.Layers, ignored(cfg), func(m *maker) { _, _ = newDecoder(cfg, m) }); err != nil {
+		return nil, err
+	}
 	d, err := newDecoder(cfg, &maker{b: b})
 	if err != nil {
 		return nil, err
 	}
-	if err := d.LoadWeights(filepath.Join(dir, WeightsFile)); err != nil {
+	if err := d.LoadWeights(path); err != nil {
 		d.Free()
 		return nil, err
 	}
@@ -48,11 +52,37 @@ func LoadDecoder(b tensor.Backend, dir string) (*Decoder, error) {
 // LoadWeights sets the decoder's parameters to those in a safetensors file.
 // If its header does not fit the decoder, nothing is changed.
 func (d *Decoder) LoadWeights(path string) error {
-	ignore := []string{".rotary_emb.inv_freq"} // a constant that old checkpoints hold
-	if d.cfg.TieEmbeddings {
-		ignore = append(ignore, "lm_head.weight")
+	return ReadParams(d.b, d.params, path, ignored(d.cfg)...)
+}
+
+// ignored lists the ends of the names of tensors that a decoder's checkpoint
+// may hold besides its parameters.
+func ignored(c Config) []string {
+	names := []string{".rotary_emb.inv_freq"} // a constant that old checkpoints hold
+	if c.TieEmbeddings {
+		names = append(names, "lm_head.weight")
 	}
-	return ReadParams(d.b, d.params, path, ignore...)
+	return names
+}
+
+// checkFile returns an error unless the tensors of a safetensors file are
+// those of a model, given its layers and what makes it. A configuration that
+// asks for more memory than there is must not take it.
+func checkFile(path string, layers int, ignore []string, build func(m *maker)) error {
+	r, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if n := len(r.Tensors()); n < layers {
+		return fmt.Errorf("model: %s: %d tensors for %d layers", path, n, layers)
+	}
+	var m maker
+	build(&m)
+	if err := checkParams(m.params, r, ignore); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
+	}
+	return nil
 }
 
 func save(dir string, b tensor.Backend, params []*tensor.Param, config any) error {

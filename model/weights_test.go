@@ -96,3 +96,24 @@ func TestWeightsThatDoNotFitAreRefusedAndChangeNothing(t *testing.T) {
 	require.NoError(t, b.Read(after, d.Params()[0].Value))
 	require.Equal(t, before, after)
 }
+
+func TestAConfigCannotClaimMoreMemoryThanTheWeights(t *testing.T) {
+	d := newDecoder(t, reference.New(), tiny)
+	dir := t.TempDir()
+	require.NoError(t, d.Save(dir))
+	text, err := os.ReadFile(filepath.Join(dir, model.ConfigFile))
+	require.NoError(t, err)
+	for field, want := range map[string]string{
+		"vocab_size":        "has shape [11 16], want [2000000000 16]",
+		"num_hidden_layers": "25 tensors for 2000000000 layers",
+	} {
+		var config map[string]any
+		require.NoError(t, json.Unmarshal(text, &config))
+		config[field] = 2_000_000_000
+		changed, err := json.Marshal(config)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, model.ConfigFile), changed, 0o666))
+		_, err = model.LoadDecoder(reference.New(), dir)
+		require.ErrorContains(t, err, want)
+	}
+}

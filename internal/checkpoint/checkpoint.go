@@ -50,6 +50,10 @@ func (t *Training[C]) Save(ctx context.Context, dir, name string, version int64)
 		return fail(err)
 	}
 	defer os.RemoveAll(tmp) // of no effect once it is renamed
+	// Others may serve the model, but MkdirTemp lets only its user in.
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return fail(err)
+	}
 	if err := t.write(ctx, tmp, version); err != nil {
 		return fail(err)
 	}
