@@ -50,7 +50,7 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 	if !cfg.TieEmbeddings {
 		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd)
 	}
-	d.Head = newHead(d.Trunk.Norm, out)
+	d.Head = NewHead(d.Trunk.Norm, out)
 	d.params = m.params
 	return d, nil
 }
@@ -96,13 +96,18 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 	d.begin(p, keep)
 	x := d.Trunk.Forward(&d.pass, p.Tokens)
 	bl, be := d.Head.Forward(&d.pass, x, t.Rows, t.IDs, invTemp, entropy != nil)
+	if err := d.b.Read(logp, bl); err != nil {
+		return err
+	}
+	if entropy != nil {
+		if err := d.b.Read(entropy, be); err != nil {
+			return err
+		}
+	}
 	if keep {
 		d.targets = len(t.IDs)
 	}
-	if err := d.b.Read(logp, bl); err != nil || entropy == nil {
-		return err
-	}
-	return d.b.Read(entropy, be)
+	return nil
 }
 
 // begin starts a pass over p.

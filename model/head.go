@@ -17,9 +17,9 @@ type Head struct {
 	y, logits tensor.Buffer
 }
 
-// newHead returns a head whose chunks hold about 4 Mi logits (16 MiB), and
+// NewHead returns a head whose chunks hold about 4 Mi logits (16 MiB), and
 // no fewer than 64 rows, so that reading the projection's weights pays off.
-func newHead(norm *RMSNorm, out *Linear) *Head {
+func NewHead(norm *RMSNorm, out *Linear) *Head {
 	return &Head{Norm: norm, Out: out, chunk: max(64, (4<<20)/out.out())}
 }
 
