@@ -7,7 +7,6 @@ import (
 
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/tensor"
-	"github.com/stepwise-rl/stepwise/tensor/cpu"
 )
 
 // small is a model that trains in minutes on two cores.
@@ -36,17 +35,10 @@ func groupPack(groups int) (*model.Pack, *model.Targets) {
 	return &p, &tg
 }
 
-func onCPU(b *testing.B) *model.Decoder {
-	backend, err := cpu.New(cpu.Options{})
-	require.NoError(b, err)
-	d, err := model.NewDecoder(backend, small, 1)
-	require.NoError(b, err)
-	return d
-}
-
 // BenchmarkTrain is forward and backward of 4 groups, in completion tokens/s.
 func BenchmarkTrain(b *testing.B) {
-	d := onCPU(b)
+	d, err := model.NewDecoder(openCPU(), small, 1)
+	require.NoError(b, err)
 	p, tg := groupPack(4)
 	logp, dlogp := make([]float32, len(tg.IDs)), weights(len(tg.IDs))
 	b.ReportAllocs()
@@ -61,7 +53,8 @@ func BenchmarkTrain(b *testing.B) {
 // 16 prompts, in tokens/s.
 func BenchmarkDecode(b *testing.B) {
 	const prompts, group, promptLen, length = 16, 8, 150, 40
-	d := onCPU(b)
+	d, err := model.NewDecoder(openCPU(), small, 1)
+	require.NoError(b, err)
 	c := d.NewCache(prompts * (promptLen + group*length))
 	defer c.Free()
 	var s model.Step

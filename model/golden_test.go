@@ -13,6 +13,7 @@ import (
 	"github.com/stepwise-rl/stepwise/model/safetensors"
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/backendtest"
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/tensor/reference"
 )
 
@@ -25,6 +26,15 @@ var backends = map[string]struct {
 	"reference":    {func() tensor.Backend { return reference.New() }, 1e-5},
 	"reference64":  {func() tensor.Backend { return reference.New64() }, 1e-6},
 	"asynchronous": {func() tensor.Backend { return backendtest.NewAsync(reference.New()) }, 1e-5},
+	"cpu":          {openCPU, 1e-5},
+}
+
+func openCPU() tensor.Backend {
+	b, err := cpu.New(cpu.Options{})
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // packAll packs whole sequences and targets every token but each first.

@@ -18,6 +18,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/backendtest"
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/tensor/reference"
 )
 
@@ -47,7 +48,12 @@ func TestPolicyContract(t *testing.T) {
 		"one micro-batch":      {func() tensor.Backend { return reference.New() }, 0},
 		"many micro-batches":   {func() tensor.Backend { return reference.New() }, 9},
 		"asynchronous backend": {func() tensor.Backend { return backendtest.NewAsync(reference.New()) }, 9},
-		"a sample at a time":   {func() tensor.Backend { return reference.New() }, 1},
+		"cpu backend": {func() tensor.Backend {
+			b, err := cpu.New(cpu.Options{})
+			require.NoError(t, err)
+			return b
+		}, 9},
+		"a sample at a time": {func() tensor.Backend { return reference.New() }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			policytest.Run(t, policytest.Options{
