@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"fmt"
 	"unicode/utf8"
 )
@@ -17,7 +18,7 @@ type definition struct {
 func build(d definition) (*Tokenizer, error) {
 	t := &Tokenizer{
 		def:     d,
-		text:    make([]string, len(d.spelling)),
+		text:    make([][]byte, len(d.spelling)),
 		special: make([]bool, len(d.spelling)),
 		ids:     make(map[string]int32, len(d.spelling)),
 		merges:  make(map[uint64]merge, len(d.merges)),
@@ -31,12 +32,12 @@ func build(d definition) (*Tokenizer, error) {
 			continue
 		}
 		text, ok := unspell(s)
-		if !ok || text == "" {
+		if !ok || len(text) == 0 {
 			return nil, fmt.Errorf("model.vocab: token %q (id %d) is not spelled in byte-level characters", s, id)
 		}
 		t.text[id] = text
-		if _, ok := t.ids[text]; !ok { // an added token is what a text is encoded as
-			t.ids[text] = int32(id)
+		if _, ok := t.ids[string(text)]; !ok { // an added token is what a text is encoded as
+			t.ids[string(text)] = int32(id)
 		}
 	}
 	return t, t.buildMerges(isAdded)
@@ -59,7 +60,7 @@ func (t *Tokenizer) buildAdded() (isAdded []bool, err error) {
 		}
 		isAdded[a.id] = true
 		t.ids[a.content] = a.id
-		t.text[a.id], t.special[a.id] = a.content, a.special
+		t.text[a.id], t.special[a.id] = []byte(a.content), a.special
 		if a.normalized {
 			second = append(second, a)
 		} else {
@@ -87,7 +88,7 @@ func (t *Tokenizer) buildMerges(isAdded []bool) error {
 		if !ok {
 			return 0, fmt.Errorf("%q is not in the vocabulary", spelling)
 		}
-		if text, ok := unspell(spelling); isAdded[id] && (t.special[id] || !ok || text != t.text[id]) {
+		if text, ok := unspell(spelling); isAdded[id] && (t.special[id] || !ok || !bytes.Equal(text, t.text[id])) {
 			return 0, fmt.Errorf("%q (id %d) is an added token that stands for other bytes", spelling, id)
 		}
 		return id, nil

@@ -1,7 +1,5 @@
 package tokenizer
 
-import "strings"
-
 // GPT-2's vocabulary files spell each byte as one printable character: the
 // printable bytes of Latin-1 as themselves, the others, in order, as the
 // characters from U+0100 on (bytes_to_unicode in openai/gpt-2, encoder.py).
@@ -23,24 +21,16 @@ func init() {
 	}
 }
 
-// spell writes bytes the way a vocabulary file does.
-func spell(text string) string {
-	var s strings.Builder
-	for i := range len(text) {
-		s.WriteRune(byteToRune[text[i]])
-	}
-	return s.String()
-}
-
-// unspell is the inverse of spell; false if a character stands for no byte.
-func unspell(spelling string) (string, bool) {
-	text := make([]byte, 0, len(spelling))
+// unspell returns the bytes that a token of a vocabulary file stands for;
+// false if one of its characters stands for none.
+func unspell(spelling string) (text []byte, ok bool) {
+	text = make([]byte, 0, len(spelling))
 	for _, r := range spelling {
 		b, ok := runeToByte[r]
 		if !ok {
-			return "", false
+			return nil, false
 		}
 		text = append(text, b)
 	}
-	return string(text), true
+	return text, true
 }

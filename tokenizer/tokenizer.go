@@ -6,7 +6,7 @@ import "strings"
 // may be called by several goroutines at once.
 type Tokenizer struct {
 	def     definition
-	text    []string // by id: the bytes of the token; a special token's content
+	text    [][]byte // by id: the bytes of the token; a special token's content
 	special []bool   // by id
 	ids     map[string]int32
 	byteID  [256]int32
@@ -38,12 +38,13 @@ func (t *Tokenizer) Special(id int32) bool { return t.known(id) && t.special[id]
 
 // Bytes returns the bytes that a token stands for: nil for a special token,
 // and for an id outside the vocabulary, because a model's output layer is
-// often padded to more ids than there are tokens.
+// often padded to more ids than there are tokens. They are the tokenizer's own
+// and must not be changed.
 func (t *Tokenizer) Bytes(id int32) []byte {
 	if !t.known(id) || t.special[id] {
 		return nil
 	}
-	return []byte(t.text[id])
+	return t.text[id]
 }
 
 // Content returns a token as a person wants to see it: its bytes, or a special
@@ -52,7 +53,7 @@ func (t *Tokenizer) Content(id int32) string {
 	if !t.known(id) {
 		return ""
 	}
-	return t.text[id]
+	return string(t.text[id])
 }
 
 func (t *Tokenizer) known(id int32) bool { return 0 <= id && int(id) < len(t.text) }
@@ -63,9 +64,7 @@ func (t *Tokenizer) known(id int32) bool { return 0 <= id && int(id) < len(t.tex
 func (t *Tokenizer) Decode(ids []int32) string {
 	var s strings.Builder
 	for _, id := range ids {
-		if t.known(id) && !t.special[id] {
-			s.WriteString(t.text[id])
-		}
+		s.Write(t.Bytes(id))
 	}
 	return s.String()
 }

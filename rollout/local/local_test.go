@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -248,6 +249,22 @@ func TestLogitsNotFinite(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, 2, n)
+}
+
+// A fault of the backend ends the call; the next one works.
+func TestBackendFault(t *testing.T) {
+	b := backendtest.NewAsync(reference.New())
+	e := newEngine(t, decoder(t, b), local.Options{})
+	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{MaxTokens: 4}}
+	want := generate(t, e, r)
+	fault := errors.New("out of order")
+	b.FailAfter(10, fault)
+	err := e.Generate(t.Context(), []rollout.Request{r}, func(rollout.Completion) error {
+		t.Error("a completion is emitted")
+		return nil
+	})
+	require.ErrorIs(t, err, fault)
+	require.Equal(t, want, generate(t, e, r))
 }
 
 func TestRefresh(t *testing.T) {
