@@ -61,6 +61,7 @@ func (g *generation) run() error {
 		}
 		filled := g.plan()
 		if err := g.decoder.Append(g.cache, &g.step, g.logits); err != nil {
+			_ = g.decoder.Backend().Sync() // clears the error: the next call is not to see it
 			return fmt.Errorf("local: %w", err)
 		}
 		if err := g.advance(); err != nil {
