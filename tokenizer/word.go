@@ -67,7 +67,9 @@ func runEnd(text string, i int, c class) (end, last int) {
 //
 //	'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 //
-// Each character is looked at a bounded number of times.
+// Each character is looked at a bounded number of times. The classes are those
+// of package unicode, so a character that its Unicode version does not know
+// yet is a sign.
 func wordEnd(text string, i int) int {
 	if n := contraction(text[i:]); n > 0 {
 		return i + n

@@ -103,10 +103,10 @@ func New(d *model.Decoder, v sample.Vocab, o Options) (*Engine, error) {
 // or if the prompt and MaxTokens together exceed the decoder's MaxSeq or the
 // cache. A sample whose logits are not finite fails alone.
 func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
-	if err := e.enter(ctx); err != nil {
+	if err := e.acquire(ctx); err != nil {
 		return err
 	}
-	defer e.leave()
+	defer e.release()
 	if err := rollout.Validate(reqs, e.check); err != nil {
 		return err
 	}
@@ -124,10 +124,10 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 // own, whose weights have changed in place, or another one of the same
 // configuration. Anything else is an error and changes nothing.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
-	if err := e.enter(ctx); err != nil {
+	if err := e.acquire(ctx); err != nil {
 		return err
 	}
-	defer e.leave()
+	defer e.release()
 	d, ok := w.Local.(*model.Decoder)
 	switch {
 	case !ok || d == nil:
@@ -148,7 +148,7 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 func (e *Engine) Free() {
 	select {
 	case e.turn <- struct{}{}:
-		defer e.leave()
+		defer e.release()
 		e.free()
 	default:
 		panic("local: Free of an engine that is in use")
@@ -162,8 +162,8 @@ func (e *Engine) free() {
 	}
 }
 
-// enter waits until no other call uses the engine.
-func (e *Engine) enter(ctx context.Context) error {
+// acquire waits until no other call uses the engine.
+func (e *Engine) acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (e *Engine) enter(ctx context.Context) error {
 	}
 }
 
-func (e *Engine) leave() { <-e.turn }
+func (e *Engine) release() { <-e.turn }
 
 // check returns an error if the decoder or the cache can't do a request.
 func (e *Engine) check(r *rollout.Request) error {

@@ -12,8 +12,8 @@ import (
 
 // generation is one call of Generate.
 //
-// A group enters when no sequence waits and there is room for its prompt and
-// for one completion. Both are taken together, so there is always a sequence
+// A group is admitted when no sequence waits and there is room for its prompt
+// and for one completion. Both are taken together, so there is always a sequence
 // that can run: whatever else waits, waits for rows that will be given back.
 type generation struct {
 	*Engine
@@ -22,13 +22,13 @@ type generation struct {
 	emit func(rollout.Completion) error
 	rows rows
 
-	next    int         // the first request that has not entered
+	next    int         // the first request that is not admitted yet
 	filling []*group    // groups whose prompts are being computed
 	waiting []*sequence // sequences without rows of their own
 	running []*sequence
 }
 
-// group is a request that has entered.
+// group is a request that has been admitted.
 type group struct {
 	request int
 	prompt  tensor.Span // the prompt's cache rows
@@ -52,7 +52,7 @@ func (g *generation) run() error {
 		if err := g.ctx.Err(); err != nil {
 			return err
 		}
-		g.enter()
+		g.admit()
 		if len(g.running)+len(g.filling) == 0 {
 			if len(g.waiting) > 0 || g.next < len(g.reqs) {
 				panic("local: nothing runs, but not all is done: cache rows have been lost")
@@ -79,8 +79,9 @@ func (g *generation) run() error {
 // does not go through the model.
 func ownRows(r *rollout.Request) int { return r.Params.MaxTokens - 1 }
 
-// enter lets sequences and then groups in, in order, as long as there is room.
-func (g *generation) enter() {
+// admit gives rows to sequences and then to groups, in order, as long as there
+// is room.
+func (g *generation) admit() {
 	n := 0
 	for _, s := range g.waiting {
 		if len(g.running)+len(g.filling) == g.opts.Sequences {
