@@ -64,12 +64,25 @@ func (v view) transposed() view { return view{v.data, v.cs, v.rs} }
 func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.Attend(out, lse, q, k, v, a)
 	o, l, qd, kd, vd := b.data(out), b.data(lse), b.data(q), b.data(k), b.data(v)
-	b.run(attendCost(a), len(a.Segments)*a.KVHeads, func(s *scratch, i int) {
-		if seg := a.Segments[i/a.KVHeads]; seg.Start == seg.End {
-			return
+	b.eachSegment(a, attendCost(a), func(t *attender) { t.forward(o, l, qd, kd, vd) })
+}
+
+// eachSegment calls f for every segment with rows and every key head. A task
+// takes a key head and a family, a segment without a prefix and then those
+// whose prefix it is, so that the prefix is packed once, and that every row
+// of the gradients of keys and values is written by one task, in a fixed
+// order.
+func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)) {
+	families := b.families.of(a.Segments)
+	b.run(cost, len(families.roots)*a.KVHeads, func(s *scratch, i int) {
+		t := attender{a: a, kern: b.kern, s: s, kvHead: i % a.KVHeads}
+		for j := families.roots[i/a.KVHeads]; j >= 0; j = families.next[j] {
+			t.keys = keysOf(a, int(j))
+			if t.keys.own.Start < t.keys.own.End {
+				s.used = t.mark
+				f(&t)
+			}
 		}
-		t := attender{a: a, kern: b.kern, s: s, keys: keysOf(a, i/a.KVHeads)}
-		t.forward(o, l, qd, kd, vd, i%a.KVHeads)
 	})
 }
 
@@ -84,31 +97,38 @@ func attendCost(a *tensor.Attention) int {
 	return cost
 }
 
-// attender computes one segment's attention with one key and value head.
+// attender computes the attention of one segment after the other with one
+// key and value head.
 type attender struct {
-	a    *tensor.Attention
-	kern *kernels
-	s    *scratch
-	keys keys
+	a      *tensor.Attention
+	kern   *kernels
+	s      *scratch
+	kvHead int
+	keys   keys
+	// prefix holds the operands that pack made of the family's first
+	// segment, and mark the scratch memory in use with them.
+	prefix [3]panels
+	mark   int
 }
 
-// packedKeys are panels of the two runs of rows that a segment sees.
+// packedKeys are the panels of the two runs of rows that a segment sees.
 type packedKeys struct{ prefix, own panels }
 
-// right prepares x [rows×dim], or its transpose, as the right operand of
-// products for each run of rows.
-func (t *attender) right(x view, transpose bool) packedKeys {
-	pack := func(seg tensor.Segment) panels {
-		n, d := seg.End-seg.Start, t.a.HeadDim
-		if n == 0 {
-			return panels{}
-		}
-		if transpose {
-			return t.kern.right(t.s, x.at(seg.Start, 0).transposed(), d, n)
-		}
-		return t.kern.right(t.s, x.at(seg.Start, 0), n, d)
+// pack prepares x [rows×dim], or its transpose, as the right operand of
+// products with the rows that the segment sees. slot numbers the operands of
+// a segment; all of them are packed before other scratch memory is taken.
+func (t *attender) pack(slot int, x view, transpose bool) packedKeys {
+	own, d := t.keys.own, t.a.HeadDim
+	p := packedKeys{prefix: t.prefix[slot]}
+	if x = x.at(own.Start, 0); transpose {
+		p.own = t.kern.right(t.s, x.transposed(), d, own.End-own.Start)
+	} else {
+		p.own = t.kern.right(t.s, x, own.End-own.Start, d)
 	}
-	return packedKeys{pack(t.keys.prefix), pack(t.keys.own)}
+	if own.Prefix < 0 {
+		t.prefix[slot], t.mark = p.own, t.s.used
+	}
+	return p
 }
 
 func (p *packedKeys) at(col int) panels {
@@ -160,14 +180,14 @@ func (t *attender) blocks(f func(from, rows, seen int)) {
 	}
 }
 
-func (t *attender) forward(out, lse, q, k, v []float32, kvHead int) {
+func (t *attender) forward(out, lse, q, k, v []float32) {
 	a := t.a
-	keysT := t.right(headOf(k, a.KVHeads, a.HeadDim, kvHead), true)
-	values := t.right(headOf(v, a.KVHeads, a.HeadDim, kvHead), false)
+	keysT := t.pack(0, headOf(k, a.KVHeads, a.HeadDim, t.kvHead), true)
+	values := t.pack(1, headOf(v, a.KVHeads, a.HeadDim, t.kvHead), false)
 	p := t.scratchRows()
 	top, sum := t.s.take(blockQ), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
-	for head := kvHead * group; head < (kvHead+1)*group; head++ {
+	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
 		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
 		t.blocks(func(from, rows, seen int) {
 			t.scores(p, rows, seen, a.Scale, qh.at(from, 0), &keysT)

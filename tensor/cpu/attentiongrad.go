@@ -14,24 +14,13 @@ import (
 //	ds  = scale·p∘(dp − do·o)
 //	dq += ds·k
 //	dk += dsᵀ·q
-//
-// A task takes a segment, all segments whose prefix it is, and one key head,
-// so that every row of dk and dv is written by one task, in a fixed order.
 func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
 	g := attendGrad{
 		dq: b.data(dq), dk: b.data(dk), dv: b.data(dv), dout: b.data(dout),
 		out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v),
 	}
-	families := b.families.of(a.Segments)
-	b.run(3*attendCost(a), len(families.roots)*a.KVHeads, func(s *scratch, i int) {
-		for j := families.roots[i/a.KVHeads]; j >= 0; j = families.next[j] {
-			if seg := a.Segments[j]; seg.Start < seg.End {
-				t := attender{a: a, kern: b.kern, s: s.reset(), keys: keysOf(a, int(j))}
-				t.backward(&g, i%a.KVHeads)
-			}
-		}
-	})
+	b.eachSegment(a, 3*attendCost(a), func(t *attender) { t.backward(&g) })
 }
 
 // families lists, for every segment without a prefix, the segments that have
@@ -63,11 +52,11 @@ type attendGrad struct {
 	dq, dk, dv, dout, out, lse, q, k, v []float32
 }
 
-func (t *attender) backward(g *attendGrad, kvHead int) {
-	a, d := t.a, t.a.HeadDim
+func (t *attender) backward(g *attendGrad) {
+	a, d, kvHead := t.a, t.a.HeadDim, t.kvHead
 	kh, vh := headOf(g.k, a.KVHeads, d, kvHead), headOf(g.v, a.KVHeads, d, kvHead)
 	dk, dv := headOf(g.dk, a.KVHeads, d, kvHead), headOf(g.dv, a.KVHeads, d, kvHead)
-	keysT, valuesT, keys := t.right(kh, true), t.right(vh, true), t.right(kh, false)
+	keysT, valuesT, keys := t.pack(0, kh, true), t.pack(1, vh, true), t.pack(2, kh, false)
 	p, ds, delta := t.scratchRows(), t.scratchRows(), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
 	for head := kvHead * group; head < (kvHead+1)*group; head++ {

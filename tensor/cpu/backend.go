@@ -28,6 +28,7 @@ type Backend struct {
 	heap     heap
 	angles   angles
 	families families
+	runs     []int
 }
 
 var _ tensor.Backend = (*Backend)(nil)

@@ -111,7 +111,7 @@ func BenchmarkOps(bench *testing.B) {
 	const (
 		rows, length, dim, ff, vocab = 3000, 90, 64, 192, 500
 		heads, kvHeads, headDim      = 4, 2, 16
-		queries, cached              = 256, 80
+		queries                      = 256
 	)
 	att := &tensor.Attention{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Causal: true, Scale: 0.25}
 	shared := &tensor.Attention{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Causal: true, Scale: 0.25}
@@ -123,9 +123,11 @@ func BenchmarkOps(bench *testing.B) {
 		att.Segments = append(att.Segments, tensor.Segment{Start: from, End: from + length, Prefix: -1})
 		shared.Segments = append(shared.Segments, tensor.Segment{Start: from, End: from + length, Prefix: prefix})
 	}
+	// Completions of a prompt of 150 in groups of 8, each with 40 rows.
 	decode := &tensor.Decode{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: 0.25}
 	for i := range queries {
-		decode.Spans = append(decode.Spans, []tensor.Span{{Start: 0, End: cached / 2}, {Start: (i + 1) * cached / 2, End: (i + 2) * cached / 2}})
+		prompt, own := i/8*(150+8*40), i/8*(150+8*40)+150+i%8*40
+		decode.Spans = append(decode.Spans, []tensor.Span{{Start: prompt, End: prompt + 150}, {Start: own, End: own + 40}})
 	}
 	idx, pos, targets, freq := make([]int32, rows), make([]int32, rows), make([]int32, rows), make([]float32, headDim/2)
 	for i := range idx {
@@ -146,7 +148,7 @@ func BenchmarkOps(bench *testing.B) {
 			p, g, m, s := buf(200_000), buf(200_000), buf(200_000), buf(200_000)
 			b.SwiGLU(s, s, s) // anything that is not negative
 			b.Fill(s, 1)
-			cache, dqs, outs := buf((queries+2)*cached/2*kvHeads*headDim), buf(queries*dim), buf(queries*dim)
+			cache, dqs, outs := buf(queries/8*(150+8*40)*kvHeads*headDim), buf(queries*dim), buf(queries*dim)
 			b.Attend(y, lse, q, k, v, att)
 			for _, op := range []struct {
 				name string
