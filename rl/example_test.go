@@ -1,0 +1,80 @@
+package rl_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// letters a to e are the vocabulary.
+const letters = 5
+
+// alphabet is a problem: write the two letters that follow this one, a after
+// e. Either is a step; the reward looks at the last.
+type alphabet struct{ letter int32 }
+
+func (a alphabet) Request() rollout.Request {
+	return rollout.Request{Prompt: []int32{a.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+}
+
+func (a alphabet) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
+	judged := advantage.Completion{Tokens: len(c.Tokens), Final: 1}
+	for k, name := range []string{"next", "last"} {
+		step := advantage.Step{Name: name, Start: k, End: k + 1, Verdict: advantage.Incorrect}
+		if c.Tokens[k] == (a.letter+int32(k)+1)%letters {
+			step.Verdict, step.Reward = advantage.Correct, 1
+		}
+		judged.Steps = append(judged.Steps, step)
+	}
+	judged.Rewards = []float64{judged.Steps[1].Reward}
+	return judged, nil
+}
+
+// A policy small enough to read, a table of logits that is its own engine,
+// learns by GRPO with Stepwise Advantage Masking.
+func Example() {
+	policy := policytest.NewTable(letters, nil, -1)
+	var problems []rl.Problem
+	for letter := range int32(letters) {
+		problems = append(problems, alphabet{letter})
+	}
+	trainer, err := rl.NewTrainer(rl.Config{
+		Policy: policy, Engine: policy,
+		Source:      &rl.SliceSource{Problems: problems, Seed: 1},
+		Estimator:   advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
+		Credit:      sam.Mask{},
+		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+		Aggregation: objective.TokenMean{},
+		Batching:    rl.Batching{Prompts: letters, GroupSize: 8},
+		LR:          func(int64) float64 { return 2 },
+		Steps:       150,
+	})
+	if err != nil {
+		panic(err)
+	}
+	if err := trainer.Run(context.Background()); err != nil {
+		panic(err)
+	}
+	for letter := range int32(letters) {
+		best, top := 0, math.Inf(-1)
+		for next, logit := range policy.Logits(letter) {
+			if logit > top {
+				best, top = next, logit
+			}
+		}
+		fmt.Printf("%c is followed by %c\n", 'a'+letter, 'a'+best)
+	}
+	// Output:
+	// a is followed by b
+	// b is followed by c
+	// c is followed by d
+	// d is followed by e
+	// e is followed by a
+}
