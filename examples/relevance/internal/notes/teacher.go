@@ -33,7 +33,7 @@ type Teacher struct {
 func DefaultTeacher() Teacher {
 	return Teacher{
 		Synonym: .5, Typo: .5, Negation: .3, Confuse: .25, Noise: .02,
-		Glance: .4, GlanceError: .3,
+		Glance: .4, GlanceError: .2,
 	}
 }
 

@@ -141,7 +141,7 @@ func decodeRow(text []byte, labels []string) (e Example, field, problem string) 
 	}
 	var ok bool
 	if len(row.ID) > 0 {
-		if e.ID, ok = scalar(row.ID); !ok || e.ID == "" {
+		if e.ID, ok = scalar(row.ID); !ok || e.ID == "" || row.ID[0] == 't' || row.ID[0] == 'f' {
 			return e, "id", found(row.ID) + ", want a text or a number"
 		}
 	}

@@ -1,0 +1,106 @@
+package baseline
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+)
+
+// Without features, the fitted probabilities are the shares of the classes.
+func TestBiasIsTheClassShare(t *testing.T) {
+	m, err := Fit([][]int{nil, nil, nil, nil}, []int{0, 0, 0, 1}, 1, 3, 1)
+	require.NoError(t, err)
+	p := m.Probs(nil)
+	assert.InDelta(t, .75, p[0], 1e-3)
+	assert.InDelta(t, .25, p[1], 1e-3)
+	assert.InDelta(t, 0, p[2], 1e-3)
+	assert.Equal(t, 0, m.Predict(nil))
+}
+
+// Two classes, one feature that each example of class 1 has and none of class
+// 0: by symmetry the weights are ±w and the biases ∓b with b = w/2, and a
+// stationary point has σ(-w) = 2·l2·w, as the derivation in the test shows.
+func TestPenaltyInClosedForm(t *testing.T) {
+	const l2 = .05
+	m, err := Fit([][]int{{}, {0}}, []int{0, 1}, 1, 2, l2)
+	require.NoError(t, err)
+	// Class scores are ∓w x ± b. The logit of class 1 given x is 2wx - 2b; with
+	// b = w/2 it is -w at x=0 and +w at x=1. The objective's derivative by the
+	// weight of class 1 is -(1-σ(w))/2 + l2·w, zero where σ(-w) = 2·l2·w.
+	w := m.weights[1]
+	assert.InDelta(t, -w, m.weights[0], 1e-4)
+	assert.InDelta(t, 2*l2*w, 1/(1+math.Exp(w)), 1e-4)
+	assert.InDelta(t, 1/(1+math.Exp(-w)), m.Probs([]int{0})[1], 1e-4)
+	assert.InDelta(t, 1/(1+math.Exp(w)), m.Probs(nil)[1], 1e-4)
+}
+
+func TestFitPanicsOnMisuse(t *testing.T) {
+	for name, f := range map[string]func(){
+		"lengths":  func() { Fit([][]int{{}}, nil, 1, 2, 1) },
+		"classes":  func() { Fit([][]int{{}}, []int{0}, 1, 1, 1) },
+		"l2":       func() { Fit([][]int{{}}, []int{0}, 1, 2, 0) },
+		"class":    func() { Fit([][]int{{}}, []int{2}, 1, 2, 1) },
+		"features": func() { Fit([][]int{{1}}, []int{0}, 1, 2, 1) },
+	} {
+		assert.Panics(t, f, name)
+	}
+}
+
+func TestExtractors(t *testing.T) {
+	e := rows.Example{
+		Query:    "red Cabin, no pool",
+		Document: rows.Document{Title: "cabin", Body: "No gym.", Fields: []rows.Field{{Name: "place", Value: "oslo"}}},
+	}
+	assert.ElementsMatch(t, []string{
+		"query red", "query cabin", "query no", "query pool",
+		"document cabin", "document no", "document gym", "document place", "document oslo",
+	}, BagOfWords(e))
+	assert.Equal(t, []string{"query 4", "document 5", "shared 2", "missing 2"}, Overlap(e))
+}
+
+// A label that a word of the document gives away is learnt; one that depends
+// on whether query and document agree is not: no weight of a word helps.
+func TestBagOfWordsSeesWordsButNoAgreement(t *testing.T) {
+	words := []string{"ant", "bee", "cat", "dog"}
+	rng := rand.New(rand.NewPCG(1, 1))
+	draw := func(n int, label func(q, d string) bool) []rows.Example {
+		var es []rows.Example
+		for range n {
+			q := words[rng.IntN(4)]
+			d := q
+			if rng.IntN(2) == 0 {
+				d = words[(slices.Index(words, q)+1+rng.IntN(3))%4]
+			}
+			truth := "0"
+			if label(q, d) {
+				truth = "1"
+			}
+			es = append(es, rows.Example{Query: q, Document: rows.Document{Title: d}, Truth: []string{truth}})
+		}
+		return es
+	}
+	accuracy := func(extract Extractor, label func(q, d string) bool) float64 {
+		c, err := Train(draw(2000, label), []string{"0", "1"}, extract, 1e-3)
+		require.NoError(t, err)
+		return c.Accuracy(draw(2000, label))
+	}
+	isCat := func(q, d string) bool { return d == "cat" }
+	agree := func(q, d string) bool { return q == d }
+	assert.Equal(t, 1., accuracy(BagOfWords, isCat))
+	assert.Less(t, accuracy(BagOfWords, agree), .6)
+	assert.Equal(t, 1., accuracy(Overlap, agree))
+}
+
+func TestUnknownFeaturesAreIgnored(t *testing.T) {
+	es := []rows.Example{{Query: "a", Truth: []string{"x"}}, {Query: "b", Truth: []string{"y"}}}
+	c, err := Train(es, []string{"x", "y"}, BagOfWords, .01)
+	require.NoError(t, err)
+	assert.Equal(t, "x", c.Predict(rows.Example{Query: "a zebra"}))
+	assert.Panics(t, func() { Train([]rows.Example{{Truth: []string{"z"}}}, []string{"x", "y"}, BagOfWords, 1) })
+}

@@ -1,0 +1,33 @@
+package rows
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestShuffled(t *testing.T) {
+	const n = 7
+	at := Shuffled(n, 3)
+	var epochs [2][]int
+	for i := range 2 * n {
+		epochs[i/n] = append(epochs[i/n], at(i))
+	}
+	for _, order := range epochs {
+		assert.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, slices.Sorted(slices.Values(order)))
+	}
+	assert.NotEqual(t, epochs[0], epochs[1])
+	assert.Equal(t, epochs[0][2], at(2), "going back gives the same")
+	assert.Panics(t, func() { Shuffled(0, 1) })
+}
+
+func TestLabelIndex(t *testing.T) {
+	s := Source{Labels: []string{"-1", "0"}}
+	assert.Equal(t, 1, s.LabelIndex("0"))
+	assert.Equal(t, -1, s.LabelIndex("5"))
+}
+
+func TestLabelOfNoTruth(t *testing.T) {
+	assert.Empty(t, (&Example{}).Label())
+}
