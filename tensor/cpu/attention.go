@@ -75,14 +75,16 @@ func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)) {
 	families := b.families.of(a.Segments)
 	b.run(cost, len(families.roots)*a.KVHeads, func(s *scratch, i int) {
-		t := attender{a: a, kern: b.kern, s: s, kvHead: i % a.KVHeads}
+		t := &s.attender
+		*t = attender{a: a, kern: b.kern, s: s, kvHead: i % a.KVHeads}
 		for j := families.roots[i/a.KVHeads]; j >= 0; j = families.next[j] {
 			t.keys = keysOf(a, int(j))
 			if t.keys.own.Start < t.keys.own.End {
 				s.used = t.mark
-				f(&t)
+				f(t)
 			}
 		}
+		*t = attender{}
 	})
 }
 

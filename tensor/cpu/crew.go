@@ -90,6 +90,8 @@ type scratch struct {
 	mem   []float32
 	used  int
 	mem64 []float64
+	// attender is here so that a task of attention need not allocate it.
+	attender attender
 }
 
 func (s *scratch) reset() *scratch {

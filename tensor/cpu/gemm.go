@@ -73,11 +73,11 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 		return
 	}
 	for j := 0; j < n; j += blockN {
-		cols := min(blockN, n-j)
+		cols, keep := min(blockN, n-j), beta
 		for p := 0; p < k; p += blockK {
 			depth := min(blockK, k-p)
-			b.gemmBlock(m, cols, depth, alpha, x.at(0, p), y.at(p, j), beta, c.at(0, j))
-			beta = 1
+			b.gemmBlock(m, cols, depth, alpha, x.at(0, p), y.at(p, j), keep, c.at(0, j))
+			keep = 1
 		}
 	}
 }

@@ -1,0 +1,104 @@
+package cpu
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func eachKernels(t *testing.T, f func(t *testing.T, kern *kernels)) {
+	for _, isa := range Available() {
+		t.Run(isa.String(), func(t *testing.T) { f(t, kernelsFor(isa)) })
+	}
+}
+
+// expOf computes one exponential with the kernels' vector code.
+func expOf(kern *kernels, x float32) float32 {
+	sum, _ := kern.expSums([]float32{x}, 1, 0)
+	return sum
+}
+
+// The exponential is within 2 units in the last place of float64's wherever
+// the result is a normal number.
+func TestExpError(t *testing.T) {
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		worst, at := 0.0, float32(0)
+		for i := -87 * 1024; i <= 88*1024; i++ {
+			x := float32(i)/1024 + float32(i%7)*1e-5
+			want := math.Exp(float64(x))
+			ulp := float64(math.Nextafter32(float32(want), math.MaxFloat32)) - float64(float32(want))
+			if e := math.Abs(float64(expOf(kern, x))-want) / ulp; e > worst {
+				worst, at = e, x
+			}
+		}
+		t.Logf("largest error %.2f ulp at %v", worst, at)
+		assert.Less(t, worst, 2.0)
+	})
+}
+
+func TestExpLimits(t *testing.T) {
+	inf := float32(math.Inf(1))
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		assert.Equal(t, float32(1), expOf(kern, 0))
+		assert.Equal(t, inf, expOf(kern, 88.8))
+		assert.Equal(t, inf, expOf(kern, 1e30))
+		assert.Equal(t, inf, expOf(kern, inf))
+		assert.Zero(t, expOf(kern, -105))
+		assert.Zero(t, expOf(kern, -inf))
+		assert.InDelta(t, math.Exp(-95), expOf(kern, -95), 1.2e-38)
+		assert.True(t, math.IsNaN(float64(expOf(kern, float32(math.NaN())))))
+	})
+}
+
+// Masked columns get no weight, whatever the memory behind them holds.
+func TestAttendSoftmaxMask(t *testing.T) {
+	nan := float32(math.NaN())
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		const rows, stride, seen = 3, 48, 21
+		for n := 1; n <= seen-rows+1; n++ {
+			p := make([]float32, rows*stride)
+			for i := range p {
+				p[i] = nan
+			}
+			for r := range rows {
+				for j := range n + r {
+					p[r*stride+j] = float32(j % 3)
+				}
+			}
+			top, sum := make([]float32, rows), make([]float32, rows)
+			kern.attendSoftmax(p, stride, n, 1, seen, top, sum)
+			for r := range rows {
+				var want float64
+				for j := range n + r {
+					want += math.Exp(float64(j%3) - float64(min(n+r-1, 2)))
+				}
+				assert.InEpsilon(t, want, sum[r], 1e-6)
+				assert.Equal(t, float32(min(n+r-1, 2)), top[r])
+				for j := n + r; j < seen; j++ {
+					assert.Zero(t, p[r*stride+j], "row %d column %d of %d", r, j, n+r)
+				}
+			}
+		}
+	})
+}
+
+func TestHeapReusesAndForgets(t *testing.T) {
+	var h heap
+	a := h.get(1000)
+	a[999] = 1
+	h.put(a)
+	b := h.get(998)
+	assert.Same(t, &a[0], &b[0], "a block of the same class is reused")
+	assert.Zero(t, b[997])
+	h.put(b)
+	c := h.get(5000)
+	h.put(c)
+	assert.LessOrEqual(t, h.kept, h.peak, "no more is kept than was ever in use")
+	for n := 1; n < 1<<20; n = n*9/8 + 1 {
+		size := sizeClass(n)
+		assert.GreaterOrEqual(t, size, n)
+		assert.LessOrEqual(t, size, max(16, n+n/4+16))
+		assert.Equal(t, size, sizeClass(size), "a block returns to its own class")
+	}
+}
