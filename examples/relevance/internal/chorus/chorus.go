@@ -77,16 +77,17 @@ func Read(dir string, fold int) (Fold, error) {
 	if err != nil {
 		return Fold{}, err
 	}
+	pairs, err := readRatings(filepath.Join(dir, ratingsFile), folds, products)
+	if err != nil {
+		return Fold{}, err
+	}
 	var f Fold
-	err = readRatings(filepath.Join(dir, ratingsFile), folds, products, func(e rows.Example) {
+	for _, e := range pairs {
 		if folds[e.Query] == fold {
 			f.Test = append(f.Test, e)
 		} else {
 			f.Train = append(f.Train, e)
 		}
-	})
-	if err != nil {
-		return Fold{}, err
 	}
 	return f, nil
 }
@@ -163,10 +164,12 @@ func readFolds(path string) (map[string]int, error) {
 	return folds, err
 }
 
-func readRatings(path string, folds map[string]int, products map[string]rows.Document, do func(rows.Example)) error {
+// readRatings returns the rated pairs in the order of the file.
+func readRatings(path string, folds map[string]int, products map[string]rows.Document) ([]rows.Example, error) {
+	var pairs []rows.Example
 	labels := Labels()
 	seen := make(map[string]bool)
-	return readCSV(path, []string{"query", "docid", "rating"}, func(line int, row []string) error {
+	err := readCSV(path, []string{"query", "docid", "rating"}, func(line int, row []string) error {
 		query, docid, rating := row[0], row[1], row[2]
 		wrong := func(field, format string, args ...any) error {
 			return &rows.RowError{File: path, Line: line, Field: field, Problem: fmt.Sprintf(format, args...)}
@@ -186,9 +189,10 @@ func readRatings(path string, folds map[string]int, products map[string]rows.Doc
 			return wrong("docid", "%q is rated before for %q, want one rating a pair", docid, query)
 		}
 		seen[id] = true
-		do(rows.Example{ID: id, Query: query, Document: document, Truth: []string{rating}})
+		pairs = append(pairs, rows.Example{ID: id, Query: query, Document: document, Truth: []string{rating}})
 		return nil
 	})
+	return pairs, err
 }
 
 // readCSV calls do with each row of a CSV file that begins with the given

@@ -32,8 +32,8 @@ type Teacher struct {
 // all traces are right with a wrong step.
 func DefaultTeacher() Teacher {
 	return Teacher{
-		Synonym: .5, Typo: .5, Negation: .3, Confuse: .25, Noise: .02,
-		Glance: .4, GlanceError: .2,
+		Synonym: .4, Typo: .4, Negation: .25, Confuse: .2, Noise: .02,
+		Glance: .3, GlanceError: .15,
 	}
 }
 
