@@ -20,9 +20,17 @@ type crew struct {
 	shared scratch
 }
 
-// grain is the work, in multiply-adds or comparable units, below which an
-// operation is not worth a second goroutine (about 10 µs on one core).
-const grain = 1 << 18
+// Work is counted in multiply-adds of a matrix product. An element costs about
+// so many of them:
+const (
+	moveCost = 4  // copied or added
+	normCost = 8  // normalised or rotated
+	expCost  = 20 // with an exponential, a division or a root
+)
+
+// grain is the least work for which a goroutine is worth starting, about 10 µs
+// on one core.
+const grain = 1 << 19
 
 // maxWorkers is how many goroutines an operation may use.
 func (b *Backend) maxWorkers() int {
@@ -38,11 +46,11 @@ func (b *Backend) maxWorkers() int {
 // worker's own memory. task must not panic: arguments are checked before.
 func (b *Backend) run(work, tasks int, task func(s *scratch, i int)) {
 	c := &b.crew
-	n := min(b.maxWorkers(), tasks, 1+work/grain)
-	for len(c.scratch) < max(n, 1) {
+	n := max(1, min(b.maxWorkers(), tasks, work/grain))
+	for len(c.scratch) < n {
 		c.scratch = append(c.scratch, new(scratch))
 	}
-	if n <= 1 {
+	if n == 1 {
 		for i := range tasks {
 			task(c.scratch[0].reset(), i)
 		}

@@ -116,9 +116,10 @@ func (t *decoder) attend(out, q, k, v []float32) {
 		eachSpan(list[len(list)-1:], func(span tensor.Span, count, _ int) {
 			t.s.used = mark
 			right := kern.right(t.s, values.at(span.Start, 0), count, dim)
-			for g := range group {
-				kern.mul(1, dim, count, 1, weights(g, r, before), right, betaAt(before), head(out, g, r))
-			}
+			// The rows of a query's heads are apart as its scores' are.
+			w, o := weights(0, r, before), head(out, 0, r)
+			w.rs, o.rs = t.rows*stride, dim
+			kern.mul(group, dim, count, 1, w, right, betaAt(before), o)
 		})
 	}
 	for g := range group {

@@ -14,7 +14,7 @@ import (
 // distance when it is read often.
 
 const (
-	// blockK is how much of k is multiplied at a time.
+	// blockK is how much of k is multiplied at a time at most.
 	blockK = 256
 	// blockM is how many rows a task multiplies at a time, a multiple of
 	// every micro-kernel's rows.
@@ -74,9 +74,10 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 	}
 	for j := 0; j < n; j += blockN {
 		cols, keep := min(blockN, n-j), beta
-		for p := 0; p < k; p += blockK {
-			depth := min(blockK, k-p)
-			b.gemmBlock(m, cols, depth, alpha, x.at(0, p), y.at(p, j), keep, c.at(0, j))
+		blocks := (k + blockK - 1) / blockK
+		for i := range blocks {
+			from, to := i*k/blocks, (i+1)*k/blocks
+			b.gemmBlock(m, cols, to-from, alpha, x.at(0, from), y.at(from, j), keep, c.at(0, j))
 			keep = 1
 		}
 	}
@@ -174,7 +175,7 @@ func (kern *kernels) right(s *scratch, y view, k, n int) panels {
 func (b *Backend) packShared(y view, k, n int) panels {
 	kern := b.kern
 	mem := b.crew.shared.reset().take(kern.packedLen(k, n))
-	b.spans(n, 4*kern.tile, 4*k, func(_ *scratch, from, to int) {
+	b.spans(n, 4*kern.tile, moveCost*k, func(_ *scratch, from, to int) {
 		for j := from; j < to; j += kern.tile {
 			kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
 		}

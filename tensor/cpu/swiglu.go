@@ -5,9 +5,6 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
 )
 
-// expCost is the work of an element that takes an exponential.
-const expCost = 16
-
 // SwiGLU computes y = silu(gate)·up.
 func (b *Backend) SwiGLU(y, gate, up tensor.Buffer) {
 	shape.SwiGLU(y, gate, up)
