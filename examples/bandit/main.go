@@ -1,0 +1,99 @@
+// Command bandit measures credit rules where the truth is known.
+//
+// The world is the smallest in which step credit matters. Two reasoning steps
+// are drawn independently, each right, wrong, or a shortcut: wrong, but with
+// some luck good for a right answer all the same. There are a hard, a middling
+// and an easy prompt, and a policy with a softmax of its own for each step of
+// each prompt. For several amounts of luck, hence shares of wrong steps in
+// right answers, and for each rule it prints
+//
+//   - cosine: between the rule's mean gradient and the true one of E[right
+//     steps], the thing that step credit is for;
+//   - bias: the length of their difference, in units of the true one;
+//   - noise: the standard deviation of the gradient of one group per prompt, in
+//     units of its mean;
+//   - cosine, answer: the same with the gradient of E[right answers];
+//   - trained: the share of right steps and right answers after training, the
+//     mean of several seeds and prompts.
+//
+// The first four are exact: they are sums over all groups, not samples.
+//
+//	go run ./examples/bandit
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// normalizer compares the completions of a group, for the outcome and for the
+// rules that compare steps.
+var normalizer = advantage.RLOO{}
+
+type named struct {
+	name string
+	rule sam.Rule
+}
+
+var rules = []named{
+	{"outcome", sam.Outcome{}},
+	{"outcome on r + mean verdict", sam.OutcomePlusVerdict{Norm: normalizer}},
+	{"mask", sam.Mask{}},
+	{"mask, positive only", sam.Mask{Sign: sam.PositiveOnly}},
+	{"mask, leak .3", sam.Mask{LeakPositive: .3, LeakNegative: .3}},
+	{"mask, fill", sam.Mask{Fill: normalizer}},
+	{"prefix", sam.Prefix{}},
+	{"step-loo", sam.StepLOO{}},
+	{"step-group (z-score)", sam.StepGroup{Norm: advantage.GRPO{Epsilon: 1e-4}}},
+	{"return-to-go", sam.ReturnToGo{Norm: advantage.DrGRPO{}}},
+	{"blend: outcome, step-loo", sam.Blend{A: sam.Outcome{}, B: sam.StepLOO{}, Lambda: .5}},
+}
+
+func main() {
+	group := flag.Int("group", 4, "completions in a group")
+	updates := flag.Int("updates", 60, "training updates, of one group per prompt each")
+	seeds := flag.Int("seeds", 32, "training runs per rule")
+	rate := flag.Float64("lr", .5, "learning rate")
+	flag.Parse()
+	if err := run(os.Stdout, *group, training{*updates, *seeds, *rate}); err != nil {
+		fmt.Fprintln(os.Stderr, "bandit:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out io.Writer, group int, tr training) error {
+	for _, setting := range []struct {
+		luck   float64
+		fooled bool
+	}{{.1, false}, {.4, false}, {.7, false}, {.95, false}, {.1, true}, {.7, true}} {
+		w := newWorld(setting.luck, setting.fooled)
+		fmt.Fprintf(out, "\nluck %.2f: %.1f%% of the steps of right answers are wrong", setting.luck, 100*w.wrongInRight())
+		if setting.fooled {
+			fmt.Fprint(out, "; the step rule takes shortcuts for right")
+		}
+		fmt.Fprintf(out, "\nbefore training: %.1f%% right steps, %.1f%% right answers\n", 100*w.rightSteps(), 100*w.rightAnswers())
+		tab := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tab, "rule\tcosine\tbias\tnoise\tcosine, answer\ttrained: right steps\tright answers")
+		for _, r := range rules {
+			m, err := w.measure(group, r.rule)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			steps, answers, err := w.train(group, r.rule, tr)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			fmt.Fprintf(tab, "%s\t%.3f\t%.3f\t%.2f\t%.3f\t%.1f%%\t%.1f%%\n", r.name, m.cosine, m.bias, m.noise, m.answerCosine, 100*steps, 100*answers)
+		}
+		if err := tab.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
