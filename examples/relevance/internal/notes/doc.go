@@ -22,7 +22,7 @@
 //	else something unmet     2
 //	else                     3
 //
-// [Judge] is that rule. Because a category that is off decides alone, and one
+// [Label] is that rule. Because a category that is off decides alone, and one
 // unmet wish is enough, many answers are right although a step is wrong: the
 // case that step-level credit is for.
 //

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// statements is the number of features that a note speaks of, at least.
+// statements is the number of features that a note speaks of.
 const statements = 2
 
 // usage says how often writers use the unusual words for a term.
@@ -36,10 +36,10 @@ func (u usage) mention(rng *rand.Rand, t *term) mention {
 	return m
 }
 
-// newIntent draws a query's intent: a category, and at least one of a wanted
+// newQuery draws a query's intent: a category, and at least one of a wanted
 // feature, a banned one and a setting.
-func newIntent(rng *rand.Rand, u usage) *Intent {
-	in := &Intent{category: pick(rng, categories)}
+func newQuery(rng *rand.Rand, u usage) *intent {
+	in := &intent{category: pick(rng, categories)}
 	in.as = u.mention(rng, in.category.term)
 	features := in.category.family.features
 	order := rng.Perm(len(features))
@@ -68,9 +68,9 @@ var wishesOf = func() (by [kinds][]*wish) {
 	return by
 }()
 
-// newFacts draws a note that stands in some relation to an intent.
-func newFacts(rng *rand.Rand, in *Intent) *Facts {
-	f := &Facts{category: relatedCategory(rng, in.category)}
+// newNote draws a note that stands in some relation to an intent.
+func newNote(rng *rand.Rand, in *intent) *note {
+	f := &note{category: relatedCategory(rng, in.category)}
 	u := usage{synonym: everyday.synonym}
 	f.as = u.mention(rng, f.category.term)
 
@@ -124,7 +124,7 @@ func newFacts(rng *rand.Rand, in *Intent) *Facts {
 	return f
 }
 
-func (in *Intent) asksAbout(t *term) bool {
+func (in *intent) asksAbout(t *term) bool {
 	return in.wanted != nil && in.wanted.term == t || in.banned != nil && in.banned.term == t
 }
 
@@ -150,7 +150,7 @@ func relatedCategory(rng *rand.Rand, c category) category {
 }
 
 // rareQuery reports whether the query holds a pair that is held out.
-func (in *Intent) rareQuery() bool {
+func (in *intent) rareQuery() bool {
 	c := in.category.name()
 	return in.wanted != nil && heldOut(c, in.wanted.term.name()) ||
 		in.banned != nil && heldOut(c, in.banned.term.name()) ||
@@ -158,8 +158,16 @@ func (in *Intent) rareQuery() bool {
 }
 
 // rareNote reports whether the note holds a pair that is held out.
-func (f *Facts) rareNote() bool {
+func (f *note) rareNote() bool {
 	return slices.ContainsFunc(f.features, func(s statement) bool {
 		return heldOut(f.category.name(), s.term.name())
 	})
+}
+
+// rareWords reports whether the query names its category or a feature by a
+// synonym or with a typo.
+func (in *intent) rareWords() bool {
+	return !in.as.plain() ||
+		in.wanted != nil && !in.wanted.plain() ||
+		in.banned != nil && !in.banned.plain()
 }

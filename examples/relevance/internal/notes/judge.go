@@ -1,5 +1,7 @@
 package notes
 
+import "slices"
+
 // A mention is a term in the words that a text uses for it.
 type mention struct {
 	term *term
@@ -18,8 +20,8 @@ func (m mention) written() string {
 // plain reports whether the text names the term itself, well spelt.
 func (m mention) plain() bool { return m.written() == m.term.name() }
 
-// Intent is what a query asks for.
-type Intent struct {
+// An intent is what a query asks for.
+type intent struct {
 	category       category
 	as             mention  // the category as the query writes it
 	wanted, banned *mention // nil where the query asks for none
@@ -32,8 +34,8 @@ type statement struct {
 	has bool // "has a pool" as against "no pool"
 }
 
-// Facts is what a note states.
-type Facts struct {
+// A note is what the text and the fields of a note state.
+type note struct {
 	category category
 	as       mention
 	features []statement
@@ -42,7 +44,7 @@ type Facts struct {
 
 // about returns what the note says about a feature, and false if it says
 // nothing.
-func (f *Facts) about(t *term) (statement, bool) {
+func (f *note) about(t *term) (statement, bool) {
 	for _, s := range f.features {
 		if s.term == t {
 			return s, true
@@ -83,9 +85,9 @@ var answers = [numSteps][]string{
 	{"-1", "0", "1", "2", "3"},
 }
 
-// Judge returns the true answer of every step, the label last. It is total:
+// judge returns the true answer of every step, the label last. It is total:
 // every intent and every note have exactly one answer a step.
-func Judge(in *Intent, f *Facts) [5]string {
+func judge(in *intent, f *note) [5]string {
 	v := [numSteps]string{Other, None, None, None, ""}
 	switch {
 	case in.category.term == f.category.term:
@@ -116,12 +118,7 @@ func Judge(in *Intent, f *Facts) [5]string {
 }
 
 func (w *wish) satisfiedBy(fact string) bool {
-	for _, a := range w.accepts {
-		if a == fact {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(w.accepts, fact)
 }
 
 // Label returns the relevance label that follows from the answers of the four

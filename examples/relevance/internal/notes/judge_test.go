@@ -26,9 +26,9 @@ func TestJudge(t *testing.T) {
 	norway := &wishes[0]
 	require.Equal(t, "norway", norway.asked)
 	wantWifi, noTerrace := named(wifi), named(terrace)
-	full := &Intent{category: cabin, wanted: &wantWifi, banned: &noTerrace, setting: norway}
-	note := func(c category, place string, fs ...statement) *Facts {
-		f := &Facts{category: c, features: fs}
+	full := &intent{category: cabin, wanted: &wantWifi, banned: &noTerrace, setting: norway}
+	says := func(c category, place string, fs ...statement) *note {
+		f := &note{category: c, features: fs}
 		f.settings[0] = place
 		return f
 	}
@@ -36,23 +36,23 @@ func TestJudge(t *testing.T) {
 	no := func(tm *term) statement { return statement{named(tm), false} }
 
 	for name, c := range map[string]struct {
-		in   *Intent
-		f    *Facts
+		in   *intent
+		f    *note
 		want [5]string
 	}{
-		"all met":                   {full, note(cabin, "bergen", has(wifi), no(terrace)), [5]string{Same, Met, Met, Clear, "3"}},
-		"silence clears a ban":      {full, note(cabin, "oslo", has(wifi)), [5]string{Same, Met, Met, Clear, "3"}},
-		"silence fails a wish":      {full, note(cabin, "oslo"), [5]string{Same, Unmet, Met, Clear, "2"}},
-		"denial fails a wish":       {full, note(cabin, "oslo", no(wifi)), [5]string{Same, Unmet, Met, Clear, "2"}},
-		"elsewhere":                 {full, note(cabin, "lisbon", has(wifi)), [5]string{Same, Met, Unmet, Clear, "2"}},
-		"nowhere":                   {full, note(cabin, "", has(wifi)), [5]string{Same, Met, Unmet, Clear, "2"}},
-		"a ban outranks the wishes": {full, note(cabin, "", has(terrace)), [5]string{Same, Unmet, Unmet, Violated, "-1"}},
-		"a ban outranks related":    {full, note(hotel, "oslo", has(wifi), has(terrace)), [5]string{Related, Met, Met, Violated, "-1"}},
-		"related":                   {full, note(hotel, "", no(wifi)), [5]string{Related, Unmet, Unmet, Clear, "1"}},
-		"other outranks a ban":      {full, note(boots, "oslo", has(terrace)), [5]string{Other, Unmet, Met, Violated, "0"}},
-		"nothing asked":             {&Intent{category: cabin}, note(cabin, "oslo"), [5]string{Same, None, None, None, "3"}},
+		"all met":                   {full, says(cabin, "bergen", has(wifi), no(terrace)), [5]string{Same, Met, Met, Clear, "3"}},
+		"silence clears a ban":      {full, says(cabin, "oslo", has(wifi)), [5]string{Same, Met, Met, Clear, "3"}},
+		"silence fails a wish":      {full, says(cabin, "oslo"), [5]string{Same, Unmet, Met, Clear, "2"}},
+		"denial fails a wish":       {full, says(cabin, "oslo", no(wifi)), [5]string{Same, Unmet, Met, Clear, "2"}},
+		"elsewhere":                 {full, says(cabin, "lisbon", has(wifi)), [5]string{Same, Met, Unmet, Clear, "2"}},
+		"nowhere":                   {full, says(cabin, "", has(wifi)), [5]string{Same, Met, Unmet, Clear, "2"}},
+		"a ban outranks the wishes": {full, says(cabin, "", has(terrace)), [5]string{Same, Unmet, Unmet, Violated, "-1"}},
+		"a ban outranks related":    {full, says(hotel, "oslo", has(wifi), has(terrace)), [5]string{Related, Met, Met, Violated, "-1"}},
+		"related":                   {full, says(hotel, "", no(wifi)), [5]string{Related, Unmet, Unmet, Clear, "1"}},
+		"other outranks a ban":      {full, says(boots, "oslo", has(terrace)), [5]string{Other, Unmet, Met, Violated, "0"}},
+		"nothing asked":             {&intent{category: cabin}, says(cabin, "oslo"), [5]string{Same, None, None, None, "3"}},
 	} {
-		assert.Equal(t, c.want, Judge(c.in, c.f), name)
+		assert.Equal(t, c.want, judge(c.in, c.f), name)
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 )
 
 // parse reads an example as a person would, from its text alone.
-func parse(t *testing.T, e rows.Example) (*Intent, *Facts) {
+func parse(t *testing.T, e rows.Example) (*intent, *note) {
 	t.Helper()
-	var in Intent
+	var in intent
 	query := strings.Fields(e.Query)
 	for i, w := range query {
 		if c, ok := readCategory(w); ok {
@@ -37,7 +37,7 @@ func parse(t *testing.T, e rows.Example) (*Intent, *Facts) {
 	}
 	require.NotNil(t, in.category.term, e.Query)
 
-	var f Facts
+	var f note
 	title := strings.Fields(e.Document.Title)
 	for _, w := range title {
 		if c, ok := readCategory(w); ok {

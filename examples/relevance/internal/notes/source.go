@@ -79,8 +79,8 @@ func (cfg Config) example(s split, i int) rows.Example {
 		u = rare
 	}
 	for {
-		in := newIntent(rng, u)
-		f := newFacts(rng, in)
+		in := newQuery(rng, u)
+		f := newNote(rng, in)
 		e := rows.Example{
 			ID:       fmt.Sprintf("%s-%d", [...]string{"train", "random", "longtail"}[s], i),
 			Query:    in.write(rng),
@@ -89,15 +89,15 @@ func (cfg Config) example(s split, i int) rows.Example {
 		if splitOf(in, f, &e) != s {
 			continue
 		}
-		truth := Judge(in, f)
+		truth := judge(in, f)
 		e.Truth = truth[:]
-		e.Teach = func(rng *rand.Rand) []rows.Thought { return cfg.Teacher.Trace(rng, in, f) }
+		e.Teach = func(rng *rand.Rand) []rows.Thought { return cfg.Teacher.trace(rng, in, f) }
 		return e
 	}
 }
 
 // splitOf returns the only split that may hold a pair, or splits if none may.
-func splitOf(in *Intent, f *Facts, e *rows.Example) split {
+func splitOf(in *intent, f *note, e *rows.Example) split {
 	switch {
 	case in.rareQuery() && in.rareWords():
 		return longTail
@@ -175,12 +175,4 @@ func Steps() []prompt.Step[rows.Example] {
 			Answers: answers[stepLabel],
 		},
 	}
-}
-
-// rareWords reports whether the query names its category or a feature by a
-// synonym or with a typo.
-func (in *Intent) rareWords() bool {
-	return !in.as.plain() ||
-		in.wanted != nil && !in.wanted.plain() ||
-		in.banned != nil && !in.banned.plain()
 }

@@ -118,7 +118,7 @@ func TestHeldOutPairsNeverReachTraining(t *testing.T) {
 }
 
 // asks lists what the query asks for beside its category.
-func (in *Intent) asks() (things []string) {
+func (in *intent) asks() (things []string) {
 	for _, m := range []*mention{in.wanted, in.banned} {
 		if m != nil {
 			things = append(things, m.term.name())
@@ -136,7 +136,7 @@ func TestTextDecidesEveryStep(t *testing.T) {
 	s := newSource(1000)
 	for _, e := range append(take(s, 3000), append(s.Tests[0].Examples, s.Tests[1].Examples...)...) {
 		in, f := parse(t, e)
-		truth := Judge(in, f)
+		truth := judge(in, f)
 		require.Equal(t, e.Truth, truth[:], rows.Render(e))
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // write renders an intent as a query.
-func (in *Intent) write(rng *rand.Rand) string {
+func (in *intent) write(rng *rand.Rand) string {
 	head := in.as.written()
 	var tail []string
 	if w := in.wanted; w != nil {
@@ -47,7 +47,7 @@ func (m mention) noun() string {
 
 // write renders what a note states as its title, body and fields. A setting
 // stands once: in the title or in a field.
-func (f *Facts) write(rng *rand.Rand, in *Intent) rows.Document {
+func (f *note) write(rng *rand.Rand, in *intent) rows.Document {
 	var d rows.Document
 	d.Title = f.as.written()
 	if chance(rng, .5) {
@@ -94,7 +94,7 @@ func (f *Facts) write(rng *rand.Rand, in *Intent) rows.Document {
 
 // aside is a remark on something that the note is not about: half of the time
 // on what the query asks for, so that finding its word in the note says little.
-func (f *Facts) aside(rng *rand.Rand, in *Intent) string {
+func (f *note) aside(rng *rand.Rand, in *intent) string {
 	c := in.category
 	if chance(rng, .5) {
 		c = pick(rng, categories)
