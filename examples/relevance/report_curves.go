@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// curveSection is a group of charts of the training.
+type curveSection struct {
+	Title  string
+	Charts []chart
+}
+
+// curves draws what metrics.jsonl holds.
+func curves(r *report, metrics []metricsLine) []curveSection {
+	logs := map[string][]metricsLine{}
+	var stages []string
+	for _, l := range metrics {
+		if logs[l.Stage] == nil && strings.HasPrefix(l.Stage, "rl-") {
+			stages = append(stages, l.Stage)
+		}
+		logs[l.Stage] = append(logs[l.Stage], l)
+	}
+	for s := range logs {
+		logs[s] = inOrder(logs[s])
+	}
+	rl := curveSection{Title: "Reinforcement learning"}
+	for _, p := range rlPanels(r) {
+		var lines []curve
+		for _, s := range stages {
+			lines = append(lines, curve{stageLabel(s), stageClass(s), values(logs[s], p.value)})
+		}
+		rl.add(p.kind, lines)
+	}
+	for _, s := range stages {
+		rl.add(maskedPanel(r, s, logs[s]))
+	}
+	around := curveSection{Title: "Warm-up and distillation"}
+	for _, s := range []struct{ name, title, good string }{
+		{"warmup", "Warm-up loss", "nats per token of the teacher's traces; lower is closer to the teacher, errors included"},
+		{"distill", "Distillation loss", "lower is closer to the teacher's belief and the labels"},
+	} {
+		around.add(kind{title: s.title, good: s.good, log: true}, []curve{{stageLabel(s.name), stageClass(s.name), values(logs[s.name], named("loss"))}})
+	}
+	return slices.DeleteFunc([]curveSection{rl, around}, func(s curveSection) bool { return len(s.Charts) == 0 })
+}
+
+func (s *curveSection) add(k kind, lines []curve) {
+	if c, ok := draw(k, lines); ok {
+		s.Charts = append(s.Charts, c)
+	}
+}
+
+// reading takes a chart's value out of a step's metrics, if it is there.
+type reading func(map[string]float64) (float64, bool)
+
+func named(name string) reading {
+	return func(m map[string]float64) (float64, bool) { v, ok := m[name]; return v, ok }
+}
+
+type panel struct {
+	kind
+	value reading
+}
+
+// rlPanels are the charts in which the stages are compared.
+func rlPanels(r *report) []panel {
+	return []panel{
+		{kind{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/0")},
+		{kind{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(r.Steps)},
+		{kind{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_wrong_step")},
+		{kind{title: "Live groups", good: "share of prompts whose answers differ in reward; only these teach by the outcome", share: true}, named("group/live")},
+		{kind{title: "Malformed answers", good: "share that leaves the format; lower is better", share: true}, named("malformed")},
+		{kind{title: "Gradient norm", good: "before clipping; steady is good", log: true}, named("grad_norm")},
+	}
+}
+
+// meanInner is the mean accuracy of the steps before the label.
+func meanInner(steps []string) reading {
+	return func(m map[string]float64) (float64, bool) {
+		sum, n := 0.0, 0.0
+		for _, name := range steps[:max(len(steps)-1, 0)] {
+			if v, ok := m["step/"+name+"/correct"]; ok {
+				sum, n = sum+v, n+1
+			}
+		}
+		return sum / max(n, 1), n > 0
+	}
+}
+
+// maskedPanel shows which steps' tokens a stage masked; a stage without step
+// credit has no such chart.
+func maskedPanel(r *report, stage string, log []metricsLine) (kind, []curve) {
+	k := kind{
+		title: "Masked tokens per step: " + stageLabel(stage),
+		good:  "share of a step's tokens whose verdict contradicts the outcome; falls as steps and labels agree",
+		share: true,
+	}
+	var lines []curve
+	masked := false
+	for i, name := range r.Steps {
+		points := values(log, named("credit/"+name+"/masked"))
+		masked = masked || slices.ContainsFunc(points, func(p xy) bool { return p.y > 0 })
+		lines = append(lines, curve{name, fmt.Sprintf("s%d", i%6), points})
+	}
+	if !masked {
+		return k, nil
+	}
+	return k, lines
+}
+
+// inOrder sorts a stage's lines by step. Of a step that was written twice, the
+// later line is the one that training went on from.
+func inOrder(lines []metricsLine) []metricsLine {
+	slices.SortStableFunc(lines, func(a, b metricsLine) int { return cmp.Compare(a.Step, b.Step) })
+	var out []metricsLine
+	for _, l := range lines {
+		if n := len(out); n > 0 && out[n-1].Step == l.Step {
+			out[n-1] = l
+		} else {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// values are a metric's finite values.
+func values(lines []metricsLine, value reading) []xy {
+	var out []xy
+	for _, l := range lines {
+		if v, ok := value(l.Metrics); ok && finite(v) {
+			out = append(out, xy{float64(l.Step), v})
+		}
+	}
+	return out
+}
