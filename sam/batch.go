@@ -1,9 +1,9 @@
 package sam
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
@@ -11,10 +11,12 @@ import (
 // completion is a completion whose steps have been checked.
 type completion struct {
 	*advantage.Completion
-	// owner is, for each token, the index in Steps of the step it belongs to,
-	// or -1.
-	owner []int32
+	// segments cover all its tokens, in order.
+	segments []segment
 }
+
+// segment is a run of tokens of one step, or, if step is -1, of none.
+type segment struct{ step, start, end int }
 
 // anchor is the token that answers for a step without tokens: the one at which
 // the step should have begun, or the last; -1 if there is no token at all.
@@ -27,22 +29,14 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 	var (
 		stats Stats
 		view  []completion
-		owner []int32
+		l     layout
 	)
 	for gi, g := range batch {
-		tokens := 0
-		for i := range g {
-			tokens += max(g[i].Tokens, 0)
-		}
-		if cap(owner) < tokens {
-			owner = make([]int32, tokens)
-		}
 		view = view[:0]
-		rest := owner[:cap(owner)]
+		l.segments = l.segments[:0]
 		for i := range g {
-			c := completion{&g[i], rest[:max(g[i].Tokens, 0)]}
-			rest = rest[len(c.owner):]
-			if err := c.check(); err != nil {
+			c := completion{Completion: &g[i]}
+			if err := l.check(&c); err != nil {
 				return Stats{}, fmt.Errorf("sam: group %d, completion %d: %w", gi, i, err)
 			}
 			stats.before(c)
@@ -60,9 +54,15 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 	return stats, nil
 }
 
+// layout is the working memory of check.
+type layout struct {
+	segments []segment // of the completions of a group
+	order    []int     // steps that have tokens, in the order of the text
+}
+
 // check returns an error unless the completion is what an estimator leaves
-// behind, and fills owner.
-func (c completion) check() error {
+// behind, and cuts it into segments.
+func (l *layout) check(c *completion) error {
 	if len(c.Adv) != c.Tokens || len(c.Keep) != c.Tokens {
 		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.Tokens, len(c.Adv), len(c.Keep))
 	}
@@ -72,35 +72,53 @@ func (c completion) check() error {
 	if n := len(c.Steps); c.Final < -1 || c.Final >= max(n, 1) {
 		return fmt.Errorf("final step %d, want -1 or an index into its %d steps", c.Final, n)
 	}
-	for t := range c.owner {
-		c.owner[t] = -1
-	}
+	l.order = l.order[:0]
 	for k := range c.Steps {
-		if err := c.claim(k); err != nil {
-			return fmt.Errorf("step %d (%q): %w", k, c.Steps[k].Name, err)
+		if err := checkStep(c.Completion, k); err != nil {
+			return err
 		}
+		if c.Steps[k].Start < c.Steps[k].End {
+			l.order = append(l.order, k)
+		}
+	}
+	slices.SortStableFunc(l.order, func(a, b int) int { return c.Steps[a].Start - c.Steps[b].Start })
+	return l.cut(c)
+}
+
+// checkStep returns an error unless step k makes sense by itself.
+func checkStep(c *advantage.Completion, k int) error {
+	s := &c.Steps[k]
+	switch {
+	case s.Start < 0 || s.End < s.Start || s.End > c.Tokens:
+		return fmt.Errorf("step %d (%q): tokens [%d, %d) outside the completion's [0, %d)", k, s.Name, s.Start, s.End, c.Tokens)
+	case int(s.Verdict) > int(advantage.Incorrect):
+		return fmt.Errorf("step %d (%q): %v, want unknown, correct or incorrect", k, s.Name, s.Verdict)
+	case math.IsInf(s.Reward, 0):
+		return fmt.Errorf("step %d (%q): reward is %v, want a finite number or NaN (unscorable)", k, s.Name, s.Reward)
 	}
 	return nil
 }
 
-// claim marks the tokens of step k as its own.
-func (c completion) claim(k int) error {
-	s := &c.Steps[k]
-	if s.Start < 0 || s.End < s.Start || s.End > c.Tokens {
-		return fmt.Errorf("tokens [%d, %d) outside the completion's [0, %d)", s.Start, s.End, c.Tokens)
-	}
-	if int(s.Verdict) > int(advantage.Incorrect) {
-		return fmt.Errorf("%v, want unknown, correct or incorrect", s.Verdict)
-	}
-	if math.IsInf(s.Reward, 0) {
-		return errors.New("reward is infinite, want a finite number or NaN (unscorable)")
-	}
-	for t := s.Start; t < s.End; t++ {
-		if o := c.owner[t]; o >= 0 {
-			return fmt.Errorf("token %d belongs to step %d (%q) already", t, o, c.Steps[o].Name)
+// cut makes the segments of c from the steps in order.
+func (l *layout) cut(c *completion) error {
+	first, end := len(l.segments), 0
+	for i, k := range l.order {
+		s := &c.Steps[k]
+		if s.Start < end {
+			o := &c.Steps[l.order[i-1]]
+			return fmt.Errorf("step %d (%q): tokens [%d, %d) overlap those of step %d (%q), [%d, %d)",
+				k, s.Name, s.Start, s.End, l.order[i-1], o.Name, o.Start, o.End)
 		}
-		c.owner[t] = int32(k)
+		if end < s.Start {
+			l.segments = append(l.segments, segment{-1, end, s.Start})
+		}
+		l.segments = append(l.segments, segment{k, s.Start, s.End})
+		end = s.End
 	}
+	if end < c.Tokens {
+		l.segments = append(l.segments, segment{-1, end, c.Tokens})
+	}
+	c.segments = l.segments[first:]
 	return nil
 }
 

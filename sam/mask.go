@@ -128,10 +128,12 @@ type masker struct {
 	anchors  []anchor
 }
 
-// anchor is a token that answers for a missing step, and its own step.
+// anchor is a token that answers for a missing step, as it was before.
 type anchor struct {
-	token int
-	owner int32
+	token  int
+	adv    float64
+	keep   bool
+	factor float64
 }
 
 // mask rewrites one completion, whose Scalar is not zero.
@@ -141,26 +143,35 @@ func (m *masker) mask(c completion) {
 	if m.Rescale != 0 {
 		before = mass(c.Adv)
 	}
-	m.lendAnchors(c)
-	for t, k := range c.owner {
-		if f := m.factors[k+1]; f != 0 {
-			c.Adv[t] *= f
-		} else {
-			c.Adv[t], c.Keep[t] = 0, false
-		}
+	for _, g := range c.segments {
+		multiply(c, g.start, g.end, m.factors[g.step+1])
 	}
-	m.returnAnchors(c)
+	for _, a := range m.anchors {
+		c.Adv[a.token], c.Keep[a.token] = a.adv, a.keep
+		multiply(c, a.token, a.token+1, a.factor)
+	}
 	if m.Rescale != 0 {
 		if after := mass(c.Adv); after > 0 {
-			f := min(before/after, m.Rescale)
-			for t := range c.Adv {
-				c.Adv[t] *= f
-			}
+			multiply(c, 0, c.Tokens, min(before/after, m.Rescale))
 		}
 	}
 }
 
-// weigh fills verdicts and factors.
+// multiply weighs the tokens [start, end) with a factor; 0 masks them.
+func multiply(c completion, start, end int, factor float64) {
+	switch factor {
+	case 1:
+	case 0:
+		clear(c.Adv[start:end])
+		clear(c.Keep[start:end])
+	default:
+		for t := start; t < end; t++ {
+			c.Adv[t] *= factor
+		}
+	}
+}
+
+// weigh fills verdicts, factors and anchors.
 func (m *masker) weigh(c completion) {
 	m.verdicts = m.verdicts[:0]
 	for k := range c.Steps {
@@ -180,6 +191,7 @@ func (m *masker) weigh(c completion) {
 	for k, v := range m.verdicts {
 		m.factors = append(m.factors, m.factor(c, k, v))
 	}
+	m.blame(c)
 }
 
 // factor is m(sign A, v) for step k, exemptions included.
@@ -198,23 +210,15 @@ func (m *masker) factor(c completion, k int, v advantage.Verdict) float64 {
 	return 1
 }
 
-// lendAnchors lets each missing step that is to blame have the token at which
-// it should have begun: at an anchor, incorrect wins.
-func (m *masker) lendAnchors(c completion) {
+// blame finds the anchors of the missing steps that are to blame: the tokens at
+// which they should have begun. There, incorrect wins over the token's own step.
+func (m *masker) blame(c completion) {
 	m.anchors = m.anchors[:0]
 	for k := range c.Steps {
 		s := &c.Steps[k]
 		blamed := m.verdicts[k] == advantage.Incorrect && !(s.Broken && m.Broken == BrokenMask)
 		if t := c.anchor(s); s.Start == s.End && blamed && t >= 0 {
-			m.anchors = append(m.anchors, anchor{t, c.owner[t]})
-			c.owner[t] = int32(k)
+			m.anchors = append(m.anchors, anchor{t, c.Adv[t], c.Keep[t], m.factors[k+1]})
 		}
-	}
-}
-
-// returnAnchors undoes lendAnchors.
-func (m *masker) returnAnchors(c completion) {
-	for i := len(m.anchors) - 1; i >= 0; i-- {
-		c.owner[m.anchors[i].token] = m.anchors[i].owner
 	}
 }

@@ -163,9 +163,9 @@ func TestErrorsNameTheStep(t *testing.T) {
 		want   string
 	}{
 		{func(c *advantage.Completion) { c.Steps[1].End = 12 }, `sam: group 1, completion 0: step 1 ("b"): tokens [4, 12) outside the completion's [0, 9)`},
-		{func(c *advantage.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): token 2 belongs to step 0 ("a") already`},
+		{func(c *advantage.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): tokens [2, 6) overlap those of step 0 ("a"), [1, 3)`},
 		{func(c *advantage.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): verdict 7, want unknown, correct or incorrect`},
-		{func(c *advantage.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is infinite, want a finite number or NaN (unscorable)`},
+		{func(c *advantage.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is +Inf, want a finite number or NaN (unscorable)`},
 		{func(c *advantage.Completion) { c.Final = 3 }, `sam: group 1, completion 0: final step 3, want -1 or an index into its 3 steps`},
 		{func(c *advantage.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
 		{func(c *advantage.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},

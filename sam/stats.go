@@ -78,6 +78,14 @@ func (s *Stats) step(name string) *StepStats {
 	return st
 }
 
+// of returns the entry that counts the tokens of a segment.
+func (s *Stats) of(c completion, g segment) *StepStats {
+	if g.step < 0 {
+		return &s.Outside
+	}
+	return s.step(c.Steps[g.step].Name)
+}
+
 // before counts what a completion holds before the rule.
 func (s *Stats) before(c completion) {
 	s.Completions++
@@ -88,39 +96,29 @@ func (s *Stats) before(c completion) {
 		if st.Broken {
 			e.Broken++
 		}
-		e.MassBefore += mass(c.Adv[st.Start:st.End])
 	}
-	for t, k := range c.owner {
-		if k < 0 {
-			s.Outside.MassBefore += math.Abs(c.Adv[t])
-		}
+	for _, g := range c.segments {
+		s.of(c, g).MassBefore += mass(c.Adv[g.start:g.end])
 	}
 }
 
 // after counts what the rule made of it.
 func (s *Stats) after(c completion) {
-	kept := 0
-	count := func(e *StepStats, t int) {
-		e.MassAfter += math.Abs(c.Adv[t])
-		if c.Keep[t] {
-			e.Kept++
-			kept++
-		} else {
-			e.Masked++
+	total := 0
+	for _, g := range c.segments {
+		kept := 0
+		for _, keep := range c.Keep[g.start:g.end] {
+			if keep {
+				kept++
+			}
 		}
+		e := s.of(c, g)
+		e.Kept += kept
+		e.Masked += g.end - g.start - kept
+		e.MassAfter += mass(c.Adv[g.start:g.end])
+		total += kept
 	}
-	for k := range c.Steps {
-		e := s.step(c.Steps[k].Name)
-		for t := c.Steps[k].Start; t < c.Steps[k].End; t++ {
-			count(e, t)
-		}
-	}
-	for t, k := range c.owner {
-		if k < 0 {
-			count(&s.Outside, t)
-		}
-	}
-	if kept == 0 && c.Tokens > 0 {
+	if total == 0 && c.Tokens > 0 {
 		s.FullyMasked++
 	}
 }
