@@ -20,6 +20,8 @@ type gemmTile struct {
 	rows, vectors int
 	// bytes is the width of a vector.
 	bytes int
+	// embed: an element of a, used once, is broadcast by the multiply-add.
+	embed bool
 	// acc, right and bcast are its registers.
 	acc, right []reg.VecPhysical
 	bcast      []reg.VecPhysical
@@ -115,6 +117,10 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 			at.Index, at.Scale = rsa, uint8(i%3)
 		}
 		e := t.bcast[i%len(t.bcast)]
+		if t.embed {
+			x.VFMADD231PS_BCST(at, t.right[0], acc(i, 0))
+			continue
+		}
 		x.VBROADCASTSS(at, e)
 		for v := range t.vectors {
 			x.VFMADD231PS(t.right[v], e, acc(i, v))
@@ -216,6 +222,7 @@ func gemmAVX512(x *build.Context) {
 			rows:    12,
 			vectors: vectors,
 			bytes:   64,
+			embed:   vectors == 1,
 			acc:     z[8:], right: z[0:2], bcast: z[2:8],
 			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
 			mask: func(last reg.GPVirtual) {

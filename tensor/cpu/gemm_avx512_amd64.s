@@ -122,96 +122,84 @@ full:
 	MOVQ   k+16(FP), R13
 
 loop12:
-	VMOVUPS      (R8), Z0
-	ADDQ         DI, R8
-	VBROADCASTSS (R9), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R9)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R9)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R10), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R10)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R10)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	VBROADCASTSS (R11), Z2
-	VFMADD231PS  Z0, Z2, Z14
-	VBROADCASTSS (R11)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z15
-	VBROADCASTSS (R11)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z16
-	VBROADCASTSS (R12), Z5
-	VFMADD231PS  Z0, Z5, Z17
-	VBROADCASTSS (R12)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z18
-	VBROADCASTSS (R12)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z19
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	ADDQ         SI, R11
-	ADDQ         SI, R12
-	DECQ         R13
-	JNZ          loop12
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	VMULPS       Z0, Z14, Z14
-	VMULPS       Z0, Z15, Z15
-	VMULPS       Z0, Z16, Z16
-	VMULPS       Z0, Z17, Z17
-	VMULPS       Z0, Z18, Z18
-	VMULPS       Z0, Z19, Z19
-	MOVQ         ldc+88(FP), R8
-	SHLQ         $0x02, R8
-	MOVL         beta+72(FP), R9
-	SHLL         $0x01, R9
-	JZ           store12
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge12
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z14
-	VMOVUPS      Z14, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z15
-	VMOVUPS      Z15, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z16
-	VMOVUPS      Z16, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z17
-	VMOVUPS      Z17, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z18
-	VMOVUPS      Z18, (DX)
-	ADDQ         R8, DX
-	VFMADD231PS  (DX), Z0, Z19
-	VMOVUPS      Z19, (DX)
-	ADDQ         R8, DX
-	JMP          next12
+	VMOVUPS          (R8), Z0
+	ADDQ             DI, R8
+	VFMADD231PS.BCST (R9), Z0, Z8
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R10), Z0, Z11
+	VFMADD231PS.BCST (R10)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R10)(BX*2), Z0, Z13
+	VFMADD231PS.BCST (R11), Z0, Z14
+	VFMADD231PS.BCST (R11)(BX*1), Z0, Z15
+	VFMADD231PS.BCST (R11)(BX*2), Z0, Z16
+	VFMADD231PS.BCST (R12), Z0, Z17
+	VFMADD231PS.BCST (R12)(BX*1), Z0, Z18
+	VFMADD231PS.BCST (R12)(BX*2), Z0, Z19
+	ADDQ             SI, R9
+	ADDQ             SI, R10
+	ADDQ             SI, R11
+	ADDQ             SI, R12
+	DECQ             R13
+	JNZ              loop12
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	VMULPS           Z0, Z14, Z14
+	VMULPS           Z0, Z15, Z15
+	VMULPS           Z0, Z16, Z16
+	VMULPS           Z0, Z17, Z17
+	VMULPS           Z0, Z18, Z18
+	VMULPS           Z0, Z19, Z19
+	MOVQ             ldc+88(FP), R8
+	SHLQ             $0x02, R8
+	MOVL             beta+72(FP), R9
+	SHLL             $0x01, R9
+	JZ               store12
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge12
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z14
+	VMOVUPS          Z14, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z15
+	VMOVUPS          Z15, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z16
+	VMOVUPS          Z16, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z17
+	VMOVUPS          Z17, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z18
+	VMOVUPS          Z18, (DX)
+	ADDQ             R8, DX
+	VFMADD231PS      (DX), Z0, Z19
+	VMOVUPS          Z19, (DX)
+	ADDQ             R8, DX
+	JMP              next12
 
 addEdge12:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -374,90 +362,79 @@ rows11:
 	MOVQ   k+16(FP), R12
 
 loop11:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R9)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	VBROADCASTSS (R10), Z2
-	VFMADD231PS  Z0, Z2, Z14
-	VBROADCASTSS (R10)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z15
-	VBROADCASTSS (R10)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z16
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z0, Z5, Z17
-	VBROADCASTSS (R11)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z18
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	ADDQ         SI, R11
-	DECQ         R12
-	JNZ          loop11
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	VMULPS       Z0, Z14, Z14
-	VMULPS       Z0, Z15, Z15
-	VMULPS       Z0, Z16, Z16
-	VMULPS       Z0, Z17, Z17
-	VMULPS       Z0, Z18, Z18
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store11
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge11
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z14
-	VMOVUPS      Z14, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z15
-	VMOVUPS      Z15, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z16
-	VMOVUPS      Z16, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z17
-	VMOVUPS      Z17, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z18
-	VMOVUPS      Z18, (DX)
-	ADDQ         AX, DX
-	JMP          next11
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z13
+	VFMADD231PS.BCST (R10), Z0, Z14
+	VFMADD231PS.BCST (R10)(BX*1), Z0, Z15
+	VFMADD231PS.BCST (R10)(BX*2), Z0, Z16
+	VFMADD231PS.BCST (R11), Z0, Z17
+	VFMADD231PS.BCST (R11)(BX*1), Z0, Z18
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	ADDQ             SI, R10
+	ADDQ             SI, R11
+	DECQ             R12
+	JNZ              loop11
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	VMULPS           Z0, Z14, Z14
+	VMULPS           Z0, Z15, Z15
+	VMULPS           Z0, Z16, Z16
+	VMULPS           Z0, Z17, Z17
+	VMULPS           Z0, Z18, Z18
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store11
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge11
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z14
+	VMOVUPS          Z14, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z15
+	VMOVUPS          Z15, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z16
+	VMOVUPS          Z16, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z17
+	VMOVUPS          Z17, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z18
+	VMOVUPS          Z18, (DX)
+	ADDQ             AX, DX
+	JMP              next11
 
 addEdge11:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -585,84 +562,74 @@ rows10:
 	MOVQ   k+16(FP), R12
 
 loop10:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R9)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	VBROADCASTSS (R10), Z2
-	VFMADD231PS  Z0, Z2, Z14
-	VBROADCASTSS (R10)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z15
-	VBROADCASTSS (R10)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z16
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z0, Z5, Z17
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	ADDQ         SI, R11
-	DECQ         R12
-	JNZ          loop10
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	VMULPS       Z0, Z14, Z14
-	VMULPS       Z0, Z15, Z15
-	VMULPS       Z0, Z16, Z16
-	VMULPS       Z0, Z17, Z17
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store10
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge10
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z14
-	VMOVUPS      Z14, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z15
-	VMOVUPS      Z15, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z16
-	VMOVUPS      Z16, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z17
-	VMOVUPS      Z17, (DX)
-	ADDQ         AX, DX
-	JMP          next10
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z13
+	VFMADD231PS.BCST (R10), Z0, Z14
+	VFMADD231PS.BCST (R10)(BX*1), Z0, Z15
+	VFMADD231PS.BCST (R10)(BX*2), Z0, Z16
+	VFMADD231PS.BCST (R11), Z0, Z17
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	ADDQ             SI, R10
+	ADDQ             SI, R11
+	DECQ             R12
+	JNZ              loop10
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	VMULPS           Z0, Z14, Z14
+	VMULPS           Z0, Z15, Z15
+	VMULPS           Z0, Z16, Z16
+	VMULPS           Z0, Z17, Z17
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store10
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge10
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z14
+	VMOVUPS          Z14, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z15
+	VMOVUPS          Z15, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z16
+	VMOVUPS          Z16, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z17
+	VMOVUPS          Z17, (DX)
+	ADDQ             AX, DX
+	JMP              next10
 
 addEdge10:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -779,77 +746,68 @@ rows9:
 	MOVQ   k+16(FP), R11
 
 loop9:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R9)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	VBROADCASTSS (R10), Z2
-	VFMADD231PS  Z0, Z2, Z14
-	VBROADCASTSS (R10)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z15
-	VBROADCASTSS (R10)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z16
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          loop9
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	VMULPS       Z0, Z14, Z14
-	VMULPS       Z0, Z15, Z15
-	VMULPS       Z0, Z16, Z16
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store9
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge9
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z14
-	VMOVUPS      Z14, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z15
-	VMOVUPS      Z15, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z16
-	VMOVUPS      Z16, (DX)
-	ADDQ         AX, DX
-	JMP          next9
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z13
+	VFMADD231PS.BCST (R10), Z0, Z14
+	VFMADD231PS.BCST (R10)(BX*1), Z0, Z15
+	VFMADD231PS.BCST (R10)(BX*2), Z0, Z16
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	ADDQ             SI, R10
+	DECQ             R11
+	JNZ              loop9
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	VMULPS           Z0, Z14, Z14
+	VMULPS           Z0, Z15, Z15
+	VMULPS           Z0, Z16, Z16
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store9
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge9
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z14
+	VMOVUPS          Z14, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z15
+	VMOVUPS          Z15, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z16
+	VMOVUPS          Z16, (DX)
+	ADDQ             AX, DX
+	JMP              next9
 
 addEdge9:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -957,71 +915,63 @@ rows8:
 	MOVQ   k+16(FP), R11
 
 loop8:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R9)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	VBROADCASTSS (R10), Z2
-	VFMADD231PS  Z0, Z2, Z14
-	VBROADCASTSS (R10)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z15
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          loop8
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	VMULPS       Z0, Z14, Z14
-	VMULPS       Z0, Z15, Z15
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store8
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge8
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z14
-	VMOVUPS      Z14, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z15
-	VMOVUPS      Z15, (DX)
-	ADDQ         AX, DX
-	JMP          next8
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z13
+	VFMADD231PS.BCST (R10), Z0, Z14
+	VFMADD231PS.BCST (R10)(BX*1), Z0, Z15
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	ADDQ             SI, R10
+	DECQ             R11
+	JNZ              loop8
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	VMULPS           Z0, Z14, Z14
+	VMULPS           Z0, Z15, Z15
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store8
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge8
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z14
+	VMOVUPS          Z14, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z15
+	VMOVUPS          Z15, (DX)
+	ADDQ             AX, DX
+	JMP              next8
 
 addEdge8:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1120,65 +1070,58 @@ rows7:
 	MOVQ   k+16(FP), R11
 
 loop7:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R9)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	VBROADCASTSS (R10), Z2
-	VFMADD231PS  Z0, Z2, Z14
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	ADDQ         SI, R10
-	DECQ         R11
-	JNZ          loop7
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	VMULPS       Z0, Z14, Z14
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store7
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge7
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z14
-	VMOVUPS      Z14, (DX)
-	ADDQ         AX, DX
-	JMP          next7
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z13
+	VFMADD231PS.BCST (R10), Z0, Z14
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	ADDQ             SI, R10
+	DECQ             R11
+	JNZ              loop7
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	VMULPS           Z0, Z14, Z14
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store7
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge7
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z14
+	VMOVUPS          Z14, (DX)
+	ADDQ             AX, DX
+	JMP              next7
 
 addEdge7:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1266,58 +1209,52 @@ rows6:
 	MOVQ   k+16(FP), R10
 
 loop6:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	VBROADCASTSS (R9)(BX*2), Z7
-	VFMADD231PS  Z0, Z7, Z13
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         R10
-	JNZ          loop6
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	VMULPS       Z0, Z13, Z13
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store6
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge6
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z13
-	VMOVUPS      Z13, (DX)
-	ADDQ         AX, DX
-	JMP          next6
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	VFMADD231PS.BCST (R9)(BX*2), Z0, Z13
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	DECQ             R10
+	JNZ              loop6
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	VMULPS           Z0, Z13, Z13
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store6
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge6
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z13
+	VMOVUPS          Z13, (DX)
+	ADDQ             AX, DX
+	JMP              next6
 
 addEdge6:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1396,52 +1333,47 @@ rows5:
 	MOVQ   k+16(FP), R10
 
 loop5:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	VBROADCASTSS (R9)(BX*1), Z6
-	VFMADD231PS  Z0, Z6, Z12
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         R10
-	JNZ          loop5
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	VMULPS       Z0, Z12, Z12
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store5
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge5
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z12
-	VMOVUPS      Z12, (DX)
-	ADDQ         AX, DX
-	JMP          next5
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	VFMADD231PS.BCST (R9)(BX*1), Z0, Z12
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	DECQ             R10
+	JNZ              loop5
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	VMULPS           Z0, Z12, Z12
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store5
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge5
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z12
+	VMOVUPS          Z12, (DX)
+	ADDQ             AX, DX
+	JMP              next5
 
 addEdge5:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1511,46 +1443,42 @@ rows4:
 	MOVQ   k+16(FP), R10
 
 loop4:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	VBROADCASTSS (R9), Z5
-	VFMADD231PS  Z0, Z5, Z11
-	ADDQ         SI, R8
-	ADDQ         SI, R9
-	DECQ         R10
-	JNZ          loop4
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	VMULPS       Z0, Z11, Z11
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store4
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge4
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z11
-	VMOVUPS      Z11, (DX)
-	ADDQ         AX, DX
-	JMP          next4
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	VFMADD231PS.BCST (R9), Z0, Z11
+	ADDQ             SI, R8
+	ADDQ             SI, R9
+	DECQ             R10
+	JNZ              loop4
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	VMULPS           Z0, Z11, Z11
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store4
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge4
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z11
+	VMOVUPS          Z11, (DX)
+	ADDQ             AX, DX
+	JMP              next4
 
 addEdge4:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1609,39 +1537,36 @@ rows3:
 	MOVQ   k+16(FP), R9
 
 loop3:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	VBROADCASTSS (R8)(BX*2), Z4
-	VFMADD231PS  Z0, Z4, Z10
-	ADDQ         SI, R8
-	DECQ         R9
-	JNZ          loop3
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	VMULPS       Z0, Z10, Z10
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store3
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge3
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z10
-	VMOVUPS      Z10, (DX)
-	ADDQ         AX, DX
-	JMP          next3
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	VFMADD231PS.BCST (R8)(BX*2), Z0, Z10
+	ADDQ             SI, R8
+	DECQ             R9
+	JNZ              loop3
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	VMULPS           Z0, Z10, Z10
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store3
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge3
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z10
+	VMOVUPS          Z10, (DX)
+	ADDQ             AX, DX
+	JMP              next3
 
 addEdge3:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1691,33 +1616,31 @@ rows2:
 	MOVQ   k+16(FP), R9
 
 loop2:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	VBROADCASTSS (R8)(BX*1), Z3
-	VFMADD231PS  Z0, Z3, Z9
-	ADDQ         SI, R8
-	DECQ         R9
-	JNZ          loop2
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	VMULPS       Z0, Z9, Z9
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store2
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge2
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	VFMADD231PS  (DX), Z0, Z9
-	VMOVUPS      Z9, (DX)
-	ADDQ         AX, DX
-	JMP          next2
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	VFMADD231PS.BCST (R8)(BX*1), Z0, Z9
+	ADDQ             SI, R8
+	DECQ             R9
+	JNZ              loop2
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	VMULPS           Z0, Z9, Z9
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store2
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge2
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	VFMADD231PS      (DX), Z0, Z9
+	VMOVUPS          Z9, (DX)
+	ADDQ             AX, DX
+	JMP              next2
 
 addEdge2:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1758,27 +1681,26 @@ rows1:
 	MOVQ   k+16(FP), R9
 
 loop1:
-	VMOVUPS      (AX), Z0
-	ADDQ         DI, AX
-	VBROADCASTSS (R8), Z2
-	VFMADD231PS  Z0, Z2, Z8
-	ADDQ         SI, R8
-	DECQ         R9
-	JNZ          loop1
-	VBROADCASTSS alpha+24(FP), Z0
-	VMULPS       Z0, Z8, Z8
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
-	MOVL         beta+72(FP), SI
-	SHLL         $0x01, SI
-	JZ           store1
-	VBROADCASTSS beta+72(FP), Z0
-	CMPQ         n+8(FP), $0x10
-	JLT          addEdge1
-	VFMADD231PS  (DX), Z0, Z8
-	VMOVUPS      Z8, (DX)
-	ADDQ         AX, DX
-	JMP          next1
+	VMOVUPS          (AX), Z0
+	ADDQ             DI, AX
+	VFMADD231PS.BCST (R8), Z0, Z8
+	ADDQ             SI, R8
+	DECQ             R9
+	JNZ              loop1
+	VBROADCASTSS     alpha+24(FP), Z0
+	VMULPS           Z0, Z8, Z8
+	MOVQ             ldc+88(FP), AX
+	SHLQ             $0x02, AX
+	MOVL             beta+72(FP), SI
+	SHLL             $0x01, SI
+	JZ               store1
+	VBROADCASTSS     beta+72(FP), Z0
+	CMPQ             n+8(FP), $0x10
+	JLT              addEdge1
+	VFMADD231PS      (DX), Z0, Z8
+	VMOVUPS          Z8, (DX)
+	ADDQ             AX, DX
+	JMP              next1
 
 addEdge1:
 	VMOVUPS.Z   (DX), K1, Z7
