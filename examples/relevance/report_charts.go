@@ -89,18 +89,26 @@ func draw(k kind, curves []curve) (c chart, ok bool) {
 		if len(l.points) == 0 {
 			continue
 		}
-		line, window := drawLine(l, x, y)
+		line, window := drawLine(l, x, y, k.text())
 		c.Lines = append(c.Lines, line)
 		c.Smoothed = max(c.Smoothed, window)
-		said = append(said, fmt.Sprintf("%s from %s to %s", l.name, short(l.points[0].y), line.Last))
+		said = append(said, fmt.Sprintf("%s from %s to %s", l.name, k.text()(l.points[0].y), line.Last))
 	}
 	c.Summary = k.title + ", " + k.good + ": " + strings.Join(said, "; ")
 	return c, true
 }
 
-func drawLine(l curve, x, y scale) (chartLine, int) {
+// text is how a value of the quantity is written.
+func (k kind) text() func(float64) string {
+	if k.share {
+		return three
+	}
+	return short
+}
+
+func drawLine(l curve, x, y scale, text func(float64) string) (chartLine, int) {
 	smooth, window := smoothed(l.points)
-	out := chartLine{Name: l.name, Class: l.class, Last: short(smooth[len(smooth)-1].y)}
+	out := chartLine{Name: l.name, Class: l.class, Last: text(smooth[len(smooth)-1].y)}
 	if len(l.points) == 1 {
 		out.Dot = &dot{x.at(smooth[0].x), y.at(smooth[0].y)}
 		return out, window
@@ -124,20 +132,17 @@ func path(points []xy, x, y scale) string {
 	return b.String()
 }
 
-// smoothed is the mean over about a tenth of the curve around each point; at
-// the ends over what there is on both sides.
+// smoothed is the mean over about a tenth of the curve around each point, at
+// the ends over the half of it that is there.
 func smoothed(points []xy) (out []xy, window int) {
 	half := len(points) / 20
 	for i, p := range points {
-		h := min(half, i, len(points)-1-i)
-		if i == 0 || i == len(points)-1 {
-			h = 0
-		}
+		from, to := max(i-half, 0), min(i+half+1, len(points))
 		sum := 0.0
-		for _, q := range points[i-h : i+h+1] {
+		for _, q := range points[from:to] {
 			sum += q.y
 		}
-		out = append(out, xy{p.x, sum / float64(2*h+1)})
+		out = append(out, xy{p.x, sum / float64(to-from)})
 	}
 	return out, 2*half + 1
 }
@@ -269,7 +274,7 @@ type forestRow struct {
 	Label, Class, Value string
 	X, Y, TextY         float64
 	Low, High           float64
-	Interval            bool
+	Known, Interval     bool
 }
 
 // forests draws every test set's charts; a metric has the same axis in all.
@@ -321,18 +326,18 @@ func forestScale(r *report, c column) scale {
 func drawForest(r *report, set string, c column, x scale) (forest, bool) {
 	f := forest{Title: c.Name, Width: forestWidth, Top: 6, LabelX: forestLeft - 8, ValueX: forestWidth - 2, Ticks: x.ticks}
 	var said []string
-	y := f.Top
+	y, known := f.Top, false
 	for _, s := range r.Stages {
 		sc := s.Tests[set]
 		if sc == nil {
 			continue
 		}
-		v := c.value(sc)
-		if !finite(v) {
-			continue
+		row := forestRow{Label: stageLabel(s.Name), Class: stageClass(s.Name), Value: dash, Y: y + forestLine/2, TextY: y + forestLine/2 + 4}
+		if v := c.value(sc); finite(v) {
+			row.Known, row.Value, row.X = true, c.text(v), x.at(v)
+			known = true
 		}
-		row := forestRow{Label: stageLabel(s.Name), Class: stageClass(s.Name), Value: c.text(v), X: x.at(v), Y: y + forestLine/2, TextY: y + forestLine/2 + 4}
-		if i, ok := sc.Intervals[c.interval]; ok && finite(i[0]) && finite(i[1]) {
+		if i, ok := sc.Intervals[c.interval]; ok && row.Known && finite(i[0]) && finite(i[1]) {
 			row.Interval, row.Low, row.High = true, x.at(i[0]), x.at(i[1])
 		}
 		f.Rows = append(f.Rows, row)
@@ -341,5 +346,5 @@ func drawForest(r *report, set string, c column, x scale) (forest, bool) {
 	}
 	f.Bottom, f.TickY, f.Height = y+2, y+16, y+22
 	f.Summary = c.Name + " on " + set + ": " + strings.Join(said, ", ")
-	return f, len(f.Rows) > 0
+	return f, known
 }

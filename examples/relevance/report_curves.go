@@ -28,14 +28,15 @@ func curves(r *report, metrics []metricsLine) []curveSection {
 	}
 	rl := curveSection{Title: "Reinforcement learning"}
 	for _, p := range rlPanels(r) {
-		var lines []curve
-		for _, s := range stages {
-			lines = append(lines, curve{stageLabel(s), stageClass(s), values(logs[s], p.value)})
-		}
-		rl.add(p.kind, lines)
+		rl.add(p.kind, compared(stages, logs, p.value))
+	}
+	steps := curveSection{Title: "Reinforcement learning, step by step"}
+	for _, name := range r.Steps {
+		k := kind{title: "Step accuracy: " + name, good: "where a rule can tell; higher is better", share: true}
+		steps.add(k, compared(stages, logs, named("step/"+name+"/correct")))
 	}
 	for _, s := range stages {
-		rl.add(maskedPanel(r, s, logs[s]))
+		steps.add(maskedPanel(r, s, logs[s]))
 	}
 	around := curveSection{Title: "Warm-up and distillation"}
 	for _, s := range []struct{ name, title, good string }{
@@ -44,7 +45,16 @@ func curves(r *report, metrics []metricsLine) []curveSection {
 	} {
 		around.add(kind{title: s.title, good: s.good, log: true}, []curve{{stageLabel(s.name), stageClass(s.name), values(logs[s.name], named("loss"))}})
 	}
-	return slices.DeleteFunc([]curveSection{rl, around}, func(s curveSection) bool { return len(s.Charts) == 0 })
+	return slices.DeleteFunc([]curveSection{rl, steps, around}, func(s curveSection) bool { return len(s.Charts) == 0 })
+}
+
+// compared is one line per stage.
+func compared(stages []string, logs map[string][]metricsLine, value reading) []curve {
+	var lines []curve
+	for _, s := range stages {
+		lines = append(lines, curve{stageLabel(s), stageClass(s), values(logs[s], value)})
+	}
+	return lines
 }
 
 func (s *curveSection) add(k kind, lines []curve) {
@@ -95,7 +105,7 @@ func meanInner(steps []string) reading {
 func maskedPanel(r *report, stage string, log []metricsLine) (kind, []curve) {
 	k := kind{
 		title: "Masked tokens per step: " + stageLabel(stage),
-		good:  "share of a step's tokens whose verdict contradicts the outcome; falls as steps and labels agree",
+		good:  "share of a step's tokens that the outcome's advantage did not reach; neither good nor bad",
 		share: true,
 	}
 	var lines []curve

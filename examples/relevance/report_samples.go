@@ -71,7 +71,7 @@ func samples(r *report, lines []rolloutLine) samplesView {
 			}
 		}
 	}
-	v.Most = signed(v.Scale)
+	v.Most = fmt.Sprintf("%.2f", v.Scale)
 	var names []string
 	stages := map[string][]*sampleStep{}
 	for i := range lines {

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/distill"
+	student "github.com/stepwise-rl/stepwise/distill/local"
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// distill teaches the student the better policy's belief about the labels.
+func (p *pipeline) distill(ctx context.Context) (*stageResult, error) {
+	const name = "distill"
+	teacher, err := p.betterTeacher()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(p.w, "teacher: %s, whose sampled answers were right more often at the end of its training (no test set is asked)\n", teacher)
+	at, _, err := p.loadPosition(name)
+	if err != nil {
+		return nil, err
+	}
+	examples, err := p.beliefs(ctx, teacher, &at)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.newStudent()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Free()
+	if at.Checkpoint != "" {
+		if err := s.Load(ctx, at.Checkpoint); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.fit(ctx, s, examples, &at); err != nil {
+		return nil, err
+	}
+	r := &stageResult{Seconds: at.Seconds, Tokens: at.Tokens, Checkpoint: at.Checkpoint, Note: "teacher: " + teacher}
+	return r, p.evaluateStudent(ctx, s, r)
+}
+
+// betterTeacher is the reinforcement stage with the higher reward at its end.
+func (p *pipeline) betterTeacher() (string, error) {
+	best, reward := "", 0.0
+	for _, stage := range []string{"rl-outcome", "rl-" + p.o.Credit} {
+		var r stageResult
+		if _, err := p.f.readJSON(&r, "stages", stage+".json"); err != nil {
+			return "", err
+		}
+		if v := r.Numbers["last_reward"]; best == "" || v > reward {
+			best, reward = stage, v
+		}
+	}
+	return best, nil
+}
+
+// taught is what beliefs stores of an example.
+type taught struct {
+	Index    int       `json:"index"` // of the training stream
+	Belief   []float64 `json:"belief,omitempty"`
+	Coverage float64   `json:"coverage"`
+}
+
+// beliefs samples the teacher on fresh training examples and reads off what it
+// believes. An interrupted run goes on with the next chunk.
+func (p *pipeline) beliefs(ctx context.Context, teacher string, at *position) ([]distill.Example, error) {
+	const name, file, chunk = "distill", "beliefs.json", 128
+	var all []taught
+	if _, err := p.f.readJSON(&all, "checkpoints", name, file); err != nil {
+		return nil, err
+	}
+	pol, err := p.newPolicy(teacher)
+	if err != nil {
+		return nil, err
+	}
+	defer pol.free()
+	if err := p.startFrom(ctx, pol, teacher); err != nil {
+		return nil, err
+	}
+	bar := newProgress(p.w, "beliefs", len(all), p.s.DistillExamples, 4*chunk)
+	for len(all) < p.s.DistillExamples {
+		if ctx.Err() != nil {
+			if err := p.savePosition(name, *at); err != nil {
+				return nil, err
+			}
+			return nil, &interruptedError{name, fmt.Sprintf("%d of %d beliefs", len(all), p.s.DistillExamples)}
+		}
+		start := time.Now()
+		n := min(chunk, p.s.DistillExamples-len(all))
+		more, tokens, err := p.askTeacher(context.WithoutCancel(ctx), pol, p.firstStudent()+len(all), n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+		at.Tokens += tokens
+		at.Seconds += time.Since(start).Seconds()
+		if err := p.f.writeJSON(all, "checkpoints", name, file); err != nil {
+			return nil, err
+		}
+		bar.step(len(all), float64(tokens), "coverage of the labels %.3f", meanCoverage(more))
+	}
+	examples := make([]distill.Example, len(all))
+	for i, t := range all {
+		e := p.src.Train(t.Index)
+		examples[i] = distill.Example{Input: p.input(e), Belief: t.Belief, Label: p.src.LabelIndex(e.Label())}
+	}
+	return examples, nil
+}
+
+func meanCoverage(all []taught) float64 {
+	sum, n := 0.0, 0.0
+	for _, t := range all {
+		if t.Belief != nil {
+			sum, n = sum+t.Coverage, n+1
+		}
+	}
+	return sum / max(n, 1)
+}
+
+// askTeacher samples traces of n examples and scores every label where each
+// trace states its final answer.
+func (p *pipeline) askTeacher(ctx context.Context, pol *policy, from, n int) ([]taught, int, error) {
+	sampled := p.task.With(p.s.DistillSamples, rollout.Params{Temperature: 1, MaxTokens: p.s.MaxTokens})
+	problems, out := make([]rl.Problem, n), make([]taught, n)
+	for i := range problems {
+		out[i].Index = from + i
+		problems[i] = sampled.Bind(p.src.Train(from + i))
+	}
+	r, err := rl.Collect(ctx, pol.engine, problems, [2]uint64{p.o.Seed<<8 | beliefStream, uint64(from)})
+	if err != nil {
+		return nil, 0, err
+	}
+	tokens, traces := 0, make([][]distill.Trace, n)
+	for i := range traces {
+		for k := range r.Completions[i] {
+			c := &r.Completions[i][k]
+			tokens += len(c.Tokens)
+			if reasoning, ok := p.beforeAnswer(c); ok {
+				traces[i] = append(traces[i], distill.Trace{Prompt: r.Requests[i].Prompt, Reasoning: reasoning})
+			}
+		}
+	}
+	l := distill.Labeler{Teacher: pol}
+	for _, label := range p.src.Labels {
+		l.Labels = append(l.Labels, p.tok.Encode(label+"}"))
+	}
+	beliefs, err := l.Beliefs(ctx, traces)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, b := range beliefs {
+		out[i].Belief, out[i].Coverage = b.P, b.Coverage
+	}
+	return out, tokens, nil
+}
+
+// beforeAnswer returns a completion's tokens up to its final answer, if it
+// has one that begins with a token of its own.
+func (p *pipeline) beforeAnswer(c *rollout.Completion) ([]int32, bool) {
+	tr := p.task.Parser().Parse(c.Text, c.Ends)
+	last := &tr.Steps[tr.Final]
+	if last.Status != prompt.OK || last.AnswerTokens.Empty() {
+		return nil, false
+	}
+	first := last.AnswerTokens.Start
+	if first == 0 || c.Ends[first-1] != last.AnswerBytes.Start {
+		return nil, false
+	}
+	return c.Tokens[:first], true
+}
+
+// input is what the student reads: the example without the instructions.
+func (p *pipeline) input(e rows.Example) []int32 {
+	ids := p.tok.Encode(p.src.Input(e))
+	return ids[:min(len(ids), p.s.Student.MaxSeq)]
+}
+
+func (p *pipeline) newStudent() (*student.Student, error) {
+	e, err := model.NewEncoder(p.backend, model.EncoderConfig{Config: p.s.Student, Classes: len(p.src.Labels)}, streamOf(studentStream, p.o.Seed, 0).Uint64())
+	if err != nil {
+		return nil, err
+	}
+	return student.New(student.Config{Encoder: e, Dir: p.f.path("checkpoints", "distill")})
+}
+
+// fit trains the student.
+func (p *pipeline) fit(ctx context.Context, s *student.Student, examples []distill.Example, at *position) error {
+	const name = "distill"
+	f := distill.Fit{
+		Student: s, Examples: examples, Classes: len(p.src.Labels),
+		Loss:  distill.Loss{Temperature: p.s.Temperature, Soft: p.s.SoftShare},
+		Batch: p.s.DistillBatch, Epochs: p.s.DistillEpochs, Seed: p.o.Seed, MaxNorm: 1,
+	}
+	total := f.Steps()
+	schedule := optim.WarmupCosine(p.s.DistillLR, int64(total/10), int64(total), 0.05)
+	f.LR = func(i int) float64 { return schedule(int64(i)) }
+	perStep := 0.0
+	for _, e := range examples {
+		perStep += float64(len(e.Input)*p.s.DistillBatch) / float64(len(examples))
+	}
+	save := func(step int) (err error) {
+		at.Step = step
+		if at.Checkpoint, err = s.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", step)); err != nil {
+			return err
+		}
+		return p.savePosition(name, *at)
+	}
+	bar := newProgress(p.w, name, at.Step, total, max(total/6, 1))
+	for step := at.Step; step < total; step++ {
+		if ctx.Err() != nil {
+			if err := save(step); err != nil {
+				return err
+			}
+			return &interruptedError{name, fmt.Sprintf("step %d of %d", step, total)}
+		}
+		start := time.Now()
+		loss, err := f.Step(context.WithoutCancel(ctx), step)
+		if err != nil {
+			return err
+		}
+		at.Tokens += int(perStep)
+		at.Seconds += time.Since(start).Seconds()
+		bar.step(step+1, perStep, "loss %.3f", loss)
+		if err := p.record(name, int64(step+1), map[string]float64{"loss": loss}); err != nil {
+			return err
+		}
+	}
+	return save(total)
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// stream is an rl.Source of training examples from index next on.
+type stream struct {
+	src  *rows.Source
+	task *task.Task[rows.Example]
+	next int
+}
+
+func (s *stream) Next(context.Context) (rl.Problem, error) {
+	s.next++
+	return s.task.Bind(s.src.Train(s.next - 1)), nil
+}
+
+func (s *stream) State() ([]byte, error)     { return json.Marshal(s.next) }
+func (s *stream) Restore(state []byte) error { return json.Unmarshal(state, &s.next) }
+
+// reinforce returns a stage that goes on from the warm-up with one kind of
+// step credit. All such stages see the same examples and random streams.
+func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageResult, error) {
+	return func(ctx context.Context) (*stageResult, error) {
+		pol, err := p.newPolicy(name)
+		if err != nil {
+			return nil, err
+		}
+		defer pol.free()
+		t, err := p.newTrainer(name, credit, pol)
+		if err != nil {
+			return nil, err
+		}
+		at, found, err := p.loadPosition(name)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			err = t.Restore(ctx, at.State)
+		} else {
+			err = p.startFrom(ctx, pol, "warmup")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := p.train(ctx, name, t, &at); err != nil {
+			return nil, err
+		}
+		r := &stageResult{Seconds: at.Seconds, Tokens: at.Tokens, Checkpoint: at.Checkpoint,
+			Numbers: map[string]float64{"last_reward": lastMean(at.Numbers)}}
+		return r, p.evaluatePolicy(ctx, pol, r)
+	}
+}
+
+// startFrom loads the weights that a stage ended with.
+func (p *pipeline) startFrom(ctx context.Context, pol *policy, stage string) error {
+	var r stageResult
+	found, err := p.f.readJSON(&r, "stages", stage+".json")
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("stage %s has left no result", stage)
+	}
+	return pol.Load(ctx, r.Checkpoint)
+}
+
+func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, error) {
+	rule, err := creditRule(credit)
+	if err != nil {
+		return nil, err
+	}
+	return rl.NewTrainer(rl.Config{
+		Policy:      pol,
+		Engine:      pol.engine,
+		Source:      &stream{p.src, p.task, p.firstRL()},
+		Estimator:   advantage.PerGroup(stepNorm),
+		Credit:      rule,
+		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+		Aggregation: objective.TokenMean{},
+		Batching:    rl.Batching{Prompts: p.s.Prompts, GroupSize: p.s.Group},
+		LR:          optim.WarmupLinear(p.s.RLLR, int64(min(5, p.s.RLSteps)), int64(p.s.RLSteps), 0.2),
+		MaxNorm:     1,
+		Seed:        p.o.Seed,
+		OnRollouts: func(step int64, r *rl.Rollouts) error {
+			if (step+1)%int64(p.s.SampleEvery) != 0 {
+				return nil
+			}
+			return p.writeRollouts(name, step+1, r.Subset(0, p.s.SamplePrompts))
+		},
+	})
+}
+
+// train takes the steps that are left.
+func (p *pipeline) train(ctx context.Context, name string, t *rl.Trainer, at *position) error {
+	save := func() error {
+		at.Step = int(t.Steps())
+		state, err := t.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", at.Step))
+		if err != nil {
+			return err
+		}
+		var s struct {
+			Policy string `json:"policy"`
+		}
+		if err := json.Unmarshal(state, &s); err != nil {
+			return err
+		}
+		at.State, at.Checkpoint = state, s.Policy
+		return p.savePosition(name, *at)
+	}
+	total := p.s.RLSteps
+	bar := newProgress(p.w, name, at.Step, total, p.s.ReportEvery)
+	for step := int(t.Steps()); step < total; step++ {
+		if ctx.Err() != nil {
+			if err := save(); err != nil {
+				return err
+			}
+			return &interruptedError{name, fmt.Sprintf("step %d of %d", step, total)}
+		}
+		start := time.Now()
+		m, err := t.Step(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		at.Seconds += time.Since(start).Seconds()
+		at.Tokens += 2 * int(m["tokens"]) // sampled, then trained on
+		at.Numbers = append(at.Numbers, m["reward/0"])
+		bar.step(step+1, 2*m["tokens"], "reward %.2f  steps %.2f  live %.2f  right with a wrong step %.2f",
+			m["reward/0"], p.meanStep(m), m["group/live"], m["right_wrong_step"])
+		if err := p.record(name, int64(step+1), m); err != nil {
+			return err
+		}
+		if (step+1)%p.s.CheckpointEvery == 0 && step+1 < total {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+	}
+	return save()
+}
+
+// meanStep is the mean share of right steps before the label.
+func (p *pipeline) meanStep(m map[string]float64) float64 {
+	sum, n := 0.0, 0.0
+	for _, s := range p.src.Steps[:len(p.src.Steps)-1] {
+		if v, ok := m["step/"+s.Name+"/correct"]; ok {
+			sum, n = sum+v, n+1
+		}
+	}
+	return sum / max(n, 1)
+}
+
+// lastMean is the mean of the last fifth.
+func lastMean(x []float64) float64 {
+	x = x[len(x)-max(len(x)/5, 1):]
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	return sum / float64(len(x))
+}

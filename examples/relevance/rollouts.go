@@ -1,0 +1,75 @@
+package main
+
+import (
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// rolloutLine is a line of rollouts.jsonl: one sampled answer.
+type rolloutLine struct {
+	logLine
+	ID     string `json:"id"`
+	Sample int    `json:"sample"`
+	Prompt string `json:"prompt"`
+	// Truth holds the true answer per step name.
+	Truth     map[string]string `json:"truth"`
+	Reward    float64           `json:"reward"`
+	Advantage float64           `json:"advantage"`
+	Malformed bool              `json:"malformed"`
+	Steps     []stepLine        `json:"steps"`
+	Tokens    []tokenLine       `json:"tokens"`
+}
+
+// stepLine is a judged step with its token range.
+type stepLine struct {
+	Name    string `json:"name"`
+	Start   int    `json:"start"`
+	End     int    `json:"end"`
+	Verdict string `json:"verdict"`
+	Broken  bool   `json:"broken,omitempty"`
+}
+
+// tokenLine is a token with its advantage before and after step credit.
+type tokenLine struct {
+	Text   string  `json:"text"`
+	Before float64 `json:"before"`
+	After  float64 `json:"after"`
+	Keep   bool    `json:"keep"`
+}
+
+func (p *pipeline) writeRollouts(stage string, step int64, r *rl.Rollouts) error {
+	for g := range r.Groups {
+		e := r.Problems[g].(*task.Bound[rows.Example]).Example()
+		for i := range r.Groups[g] {
+			line := p.rolloutLine(e, &r.Completions[g][i], &r.Groups[g][i])
+			line.logLine = logLine{stage, step}
+			if err := p.f.appendLine(line, "rollouts.jsonl"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion, j *advantage.Completion) rolloutLine {
+	l := rolloutLine{
+		ID: e.ID, Sample: c.Index, Prompt: p.task.Template().Render(e),
+		Truth:  map[string]string{},
+		Reward: j.Rewards[0], Advantage: j.Scalar, Malformed: j.Malformed,
+	}
+	for k, s := range p.src.Steps {
+		l.Truth[s.Name] = e.Truth[k]
+	}
+	for _, s := range j.Steps {
+		l.Steps = append(l.Steps, stepLine{s.Name, s.Start, s.End, s.Verdict.String(), s.Broken})
+	}
+	from := 0
+	for t, end := range c.Ends {
+		l.Tokens = append(l.Tokens, tokenLine{c.Text[from:end], j.Scalar, j.Adv[t], j.Keep[t]})
+		from = end
+	}
+	return l
+}

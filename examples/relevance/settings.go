@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// settings are the numbers of a run; they stand in its report.
+type settings struct {
+	VocabSize int          `json:"vocab_size"`
+	Teacher   model.Config `json:"teacher"`
+	Student   model.Config `json:"student"`
+
+	WarmupSteps int     `json:"warmup_steps"`
+	WarmupBatch int     `json:"warmup_batch"`
+	WarmupLR    float64 `json:"warmup_lr"`
+
+	RLSteps   int     `json:"rl_steps"`
+	Prompts   int     `json:"prompts"`
+	Group     int     `json:"group"`
+	RLLR      float64 `json:"rl_lr"`
+	MaxTokens int     `json:"max_tokens"`
+	LiveShare int     `json:"live_probe"` // prompts on which live groups are counted after the warm-up
+
+	DistillExamples int     `json:"distill_examples"`
+	DistillSamples  int     `json:"distill_samples"`
+	DistillEpochs   int     `json:"distill_epochs"`
+	DistillBatch    int     `json:"distill_batch"`
+	DistillLR       float64 `json:"distill_lr"`
+	Temperature     float64 `json:"distill_temperature"`
+	SoftShare       float64 `json:"distill_soft_share"`
+
+	TestSize        int `json:"test_size"`
+	BaselineSize    int `json:"baseline_size"`
+	CheckpointEvery int `json:"checkpoint_every"`
+	ReportEvery     int `json:"report_every"`
+	SampleEvery     int `json:"sample_every"`
+	SamplePrompts   int `json:"sample_prompts"`
+}
+
+// defaultSettings fit two cores and eight minutes.
+func defaultSettings() settings {
+	return settings{
+		VocabSize: 640,
+		Teacher: model.Config{
+			Dim: 64, Layers: 3, Heads: 4, KVHeads: 4, FF: 176, MaxSeq: 320, TieEmbeddings: true, QKNorm: true,
+		},
+		Student: model.Config{
+			Dim: 48, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 320, QKNorm: true,
+		},
+		WarmupSteps: 500, WarmupBatch: 48, WarmupLR: 4e-3,
+		RLSteps: 100, Prompts: 16, Group: 8, RLLR: 1e-3, MaxTokens: 96, LiveShare: 128,
+		DistillExamples: 2500, DistillSamples: 2, DistillEpochs: 8, DistillBatch: 32, DistillLR: 2e-3, Temperature: 2, SoftShare: 0.7,
+		TestSize: 1000, BaselineSize: 5000, CheckpointEvery: 25, ReportEvery: 10, SampleEvery: 20, SamplePrompts: 2,
+	}
+}
+
+// quickSettings check that everything works in a few seconds.
+func quickSettings() settings {
+	s := defaultSettings()
+	s.VocabSize = 500
+	s.Teacher.Dim, s.Teacher.Layers, s.Teacher.FF = 32, 1, 64
+	s.Student.Dim, s.Student.Layers, s.Student.FF = 16, 1, 32
+	s.WarmupSteps, s.WarmupBatch, s.WarmupLR = 80, 24, 1e-2
+	s.RLSteps, s.Prompts, s.Group, s.LiveShare = 4, 8, 4, 16
+	s.DistillExamples, s.DistillEpochs, s.DistillSamples = 64, 2, 1
+	s.TestSize, s.BaselineSize, s.CheckpointEvery, s.ReportEvery, s.SampleEvery = 64, 500, 20, 20, 2
+	return s
+}
+
+// adapt fits the settings to data with longer texts.
+func (s *settings) adapt(generated bool) {
+	if generated {
+		return
+	}
+	s.VocabSize *= 2 // an open vocabulary
+}
+
+// creditRules are the step credits that -credit knows.
+var creditRules = []struct {
+	name string
+	rule sam.Rule
+}{
+	{"mask", sam.Mask{}},
+	{"mask-fill", sam.Mask{Fill: stepNorm}},
+	{"step-group", sam.StepGroup{Norm: stepNorm}},
+	{"outcome", sam.Outcome{}},
+}
+
+// stepNorm normalises step rewards; the outcome has the same estimator.
+var stepNorm = advantage.GRPO{Epsilon: 1e-4}
+
+func creditNames() []string {
+	var names []string
+	for _, c := range creditRules {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func creditRule(name string) (sam.Rule, error) {
+	i := slices.Index(creditNames(), name)
+	if i < 0 {
+		return nil, fmt.Errorf("-credit is %q, want one of %s", name, strings.Join(creditNames(), ", "))
+	}
+	return creditRules[i].rule, nil
+}

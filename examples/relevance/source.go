@@ -1,0 +1,66 @@
+package main
+
+import (
+	"iter"
+	"os"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/chorus"
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/lexical"
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/tokenizer"
+)
+
+// openSource returns the data that the options ask for and fits the settings
+// to it.
+func openSource(o options, s *settings) (*rows.Source, error) {
+	if o.Data == "" {
+		s.adapt(true)
+		return notes.New(notes.Config{Seed: o.Seed, TestSize: s.TestSize, Teacher: notes.DefaultTeacher()}), nil
+	}
+	s.adapt(false)
+	info, err := os.Stat(o.Data)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return chorus.Open(chorus.Config{Dir: o.Data, Fold: o.Fold, Seed: o.Seed})
+	}
+	return lexical.Open(lexical.Config{File: o.Data, Labels: splitLabels(o.Labels), Fold: o.Fold, Seed: o.Seed})
+}
+
+func splitLabels(list string) []string {
+	var labels []string
+	for _, l := range strings.Split(list, ",") {
+		if l = strings.TrimSpace(l); l != "" {
+			labels = append(labels, l)
+		}
+	}
+	return labels
+}
+
+// trainTokenizer learns the vocabulary from prompts and traces of training
+// examples; the marks of the task's syntax are tokens of their own.
+func trainTokenizer(src *rows.Source, s settings) (*tokenizer.Tokenizer, error) {
+	t := &prompt.Template[rows.Example]{Steps: src.Steps, Input: src.Input, Compact: true}
+	corpus := func(yield func(string) bool) {
+		for i := range 3000 {
+			e := src.Train(i)
+			if !yield(t.Render(e)) {
+				return
+			}
+			if e.Teach != nil && !yield(trace(t, e, streamOf(tokenizerStream, 0, uint64(i)))) {
+				return
+			}
+		}
+	}
+	o := tokenizer.TrainOptions{VocabSize: s.VocabSize, Special: []string{endOfText}}
+	for _, mark := range t.Marks() {
+		if len(mark) > 1 { // a single byte is a token already
+			o.Added = append(o.Added, mark)
+		}
+	}
+	return tokenizer.Train(iter.Seq[string](corpus), o)
+}

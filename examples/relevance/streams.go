@@ -1,0 +1,27 @@
+package main
+
+import "math/rand/v2"
+
+// The run's random streams. Every use has its own, so that a change to one
+// stage leaves the others' numbers alone.
+const (
+	tokenizerStream = iota + 1
+	warmupStream
+	initStream
+	studentStream
+	probeStream
+	beliefStream
+	bootstrapStream
+)
+
+// streamOf returns the stream of item i of one use.
+func streamOf(use, seed, i uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed<<8|use, i))
+}
+
+// Training examples are taken from one indexed stream, in parts that do not
+// overlap: the warm-up's, then the reinforcement runs' (both see the same
+// ones), then the student's.
+func (p *pipeline) firstRL() int      { return p.s.WarmupSteps * p.s.WarmupBatch }
+func (p *pipeline) firstProbe() int   { return p.firstRL() + p.s.RLSteps*p.s.Prompts }
+func (p *pipeline) firstStudent() int { return p.firstProbe() + p.s.LiveShare }

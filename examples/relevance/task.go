@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
+	"github.com/stepwise-rl/stepwise/tokenizer"
+)
+
+// endOfText ends every completion.
+const endOfText = "<|end|>"
+
+// newTask binds a source's steps to rules: each step is right if its answer
+// is the true one, and the outcome reward is 1 for the right label.
+func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *reward.Counter) (*task.Task[rows.Example], error) {
+	d := task.Definition[rows.Example]{
+		Input:   src.Input,
+		Compact: true,
+		Outcomes: []task.Outcome[rows.Example]{
+			{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })},
+		},
+		Encode:  task.Plain[rows.Example](tok.Encode),
+		ID:      func(e rows.Example) string { return e.ID },
+		Group:   s.Group,
+		Params:  rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens},
+		Counter: counter,
+	}
+	for k, step := range src.Steps {
+		d.Steps = append(d.Steps, task.Step[rows.Example]{Step: step, Rule: reward.ExactLabel(truth(k))})
+	}
+	return task.New(d)
+}
+
+// truth returns the true answer of step k, "" where no rule can tell it.
+func truth(k int) func(rows.Example) string {
+	return func(e rows.Example) string { return e.Truth[k] }
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/local"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	engine "github.com/stepwise-rl/stepwise/rollout/local"
+)
+
+// policy is the tuned model with its engine.
+type policy struct {
+	*local.Policy
+	decoder *model.Decoder
+	engine  *engine.Engine
+}
+
+// newPolicy makes a decoder with fresh weights for a stage's checkpoints.
+func (p *pipeline) newPolicy(stage string) (*policy, error) {
+	d, err := model.NewDecoder(p.backend, p.s.Teacher, streamOf(initStream, p.o.Seed, 0).Uint64())
+	if err != nil {
+		return nil, err
+	}
+	l, err := local.New(local.Config{
+		Decoder:   d,
+		Optimizer: optim.Config{Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, WeightDecay: 0.01},
+		Dir:       p.f.path("checkpoints", stage),
+	})
+	if err != nil {
+		return nil, err
+	}
+	end, _ := p.tok.ID(endOfText)
+	e, err := engine.New(d, p.tok, engine.Options{EOS: []int32{end}})
+	if err != nil {
+		return nil, err
+	}
+	return &policy{Policy: l, decoder: d, engine: e}, nil
+}
+
+func (p *policy) free() {
+	p.engine.Free()
+	p.Policy.Free()
+	p.decoder.Free()
+}
+
+// trace writes one trace of an example's teacher as a completion's text.
+func trace(t *prompt.Template[rows.Example], e rows.Example, rng *rand.Rand) string {
+	var steps []prompt.Written
+	for _, th := range e.Teach(rng) {
+		steps = append(steps, prompt.Written(th))
+	}
+	text, err := t.Write(steps)
+	if err != nil {
+		panic("the teacher wrote what the template does not allow: " + err.Error())
+	}
+	return text
+}
+
+// demonstrations returns the warm-up's batch number step.
+func (p *pipeline) demonstrations(step int) (*rl.Batch, error) {
+	end, _ := p.tok.ID(endOfText)
+	var demos []rl.Demonstration
+	for i := step * p.s.WarmupBatch; i < (step+1)*p.s.WarmupBatch; i++ {
+		e := p.src.Train(i)
+		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
+		demos = append(demos, rl.Demonstration{
+			Prompt: p.task.Bind(e).Request().Prompt,
+			Tokens: append(p.tok.Encode(text), end),
+		})
+	}
+	return rl.NewDemonstrations(demos, objective.TokenMean{})
+}
+
+// warmup teaches format and habits by supervised learning.
+func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
+	const name = "warmup"
+	pol, err := p.newPolicy(name)
+	if err != nil {
+		return nil, err
+	}
+	defer pol.free()
+	at, found, err := p.loadPosition(name)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		if err := pol.Load(ctx, at.Checkpoint); err != nil {
+			return nil, err
+		}
+	}
+	total := p.s.WarmupSteps
+	lr := optim.WarmupCosine(p.s.WarmupLR, int64(total/20), int64(total), 0.05)
+	save := func(step int) error {
+		at.Step = step
+		if at.Checkpoint, err = pol.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", step)); err != nil {
+			return err
+		}
+		return p.savePosition(name, at)
+	}
+	bar := newProgress(p.w, name, at.Step, total, p.s.ReportEvery*5)
+	for step := at.Step; step < total; step++ {
+		if ctx.Err() != nil {
+			if err := save(step); err != nil {
+				return nil, err
+			}
+			return nil, &interruptedError{name, fmt.Sprintf("step %d of %d", step, total)}
+		}
+		start := time.Now()
+		b, err := p.demonstrations(step)
+		if err != nil {
+			return nil, err
+		}
+		info, err := rl.Update(context.WithoutCancel(ctx), pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: lr(int64(step)), MaxNorm: 1})
+		if err != nil {
+			return nil, err
+		}
+		tokens := b.Tokens()
+		for _, q := range b.Prompts {
+			tokens += len(q)
+		}
+		at.Tokens += tokens
+		at.Seconds += time.Since(start).Seconds()
+		bar.step(step+1, float64(tokens), "loss %.3f", info.Loss)
+		if err := p.record(name, int64(step+1), map[string]float64{"loss": info.Loss, "grad_norm": info.GradNorm, "tokens": float64(tokens)}); err != nil {
+			return nil, err
+		}
+		if (step+1)%(p.s.CheckpointEvery*4) == 0 && step+1 < total {
+			if err := save(step + 1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := save(total); err != nil {
+		return nil, err
+	}
+	r := &stageResult{Seconds: at.Seconds, Tokens: at.Tokens, Checkpoint: at.Checkpoint}
+	if err := p.probe(ctx, pol, r); err != nil {
+		return nil, err
+	}
+	return r, p.evaluatePolicy(ctx, pol, r)
+}
+
+// probe samples as reinforcement learning will, and notes what it would find.
+func (p *pipeline) probe(ctx context.Context, pol *policy, r *stageResult) error {
+	problems := make([]rl.Problem, p.s.LiveShare)
+	for i := range problems {
+		problems[i] = p.task.Bind(p.src.Train(p.firstProbe() + i))
+	}
+	_, m, err := rl.EvaluateProblems(ctx, pol.engine, problems, p.o.Seed<<8|probeStream)
+	if err != nil {
+		return err
+	}
+	r.Numbers = map[string]float64{
+		"live_groups":             m["group/live"],
+		"sampled_accuracy":        m["reward/0"],
+		"sampled_right_wrong":     m["right_wrong_step"],
+		"sampled_malformed":       m["malformed"],
+		"sampled_tokens_per_text": m["tokens/mean"],
+	}
+	fmt.Fprintf(p.w, "sampled at temperature 1 in groups of %d: live groups %.2f, right %.2f, right with a wrong step %.2f, malformed %.2f\n",
+		p.s.Group, m["group/live"], m["reward/0"], m["right_wrong_step"], m["malformed"])
+	return nil
+}
+
+// metricsLine is a line of metrics.jsonl.
+type metricsLine struct {
+	logLine
+	Metrics map[string]float64 `json:"metrics"`
+}
+
+func (p *pipeline) record(stage string, step int64, m map[string]float64) error {
+	return p.f.appendLine(metricsLine{logLine{stage, step}, m}, "metrics.jsonl")
+}
