@@ -43,7 +43,7 @@ func (r OutcomePlusVerdict) Credit(batch []advantage.Group) (Stats, error) {
 	return eachGroup(batch, func(g []completion) {
 		x := rewards[0]
 		rewards = rewards[1:]
-		r.addVerdicts(x, g)
+		addVerdicts(x, g)
 		r.Norm.Normalize(x, x)
 		for i, c := range g {
 			for t := range c.Adv {
@@ -53,23 +53,24 @@ func (r OutcomePlusVerdict) Credit(batch []advantage.Group) (Stats, error) {
 	})
 }
 
-// addVerdicts adds to each reward the completion's mean verdict.
-func (r OutcomePlusVerdict) addVerdicts(rewards []float64, g []completion) {
-	var sum, judged float64
+// addVerdicts adds to each usable reward the completion's mean verdict.
+func addVerdicts(rewards []float64, g []completion) {
+	var sum, usable float64
 	for i, c := range g {
-		if v := meanVerdict(c); !math.IsNaN(v) {
-			rewards[i] += v
+		if v := meanVerdict(c); !math.IsNaN(v) && !math.IsNaN(rewards[i]) {
 			sum += v
-			judged++
+			usable++
 		}
 	}
-	if judged == 0 {
+	if usable == 0 {
 		return
 	}
 	for i, c := range g {
-		if math.IsNaN(meanVerdict(c)) {
-			rewards[i] += sum / judged
+		v := meanVerdict(c)
+		if math.IsNaN(v) {
+			v = sum / usable
 		}
+		rewards[i] += v
 	}
 }
 

@@ -28,9 +28,9 @@ func (v Verdict) String() string {
 // Step is one judged step of a completion.
 //
 // A step that the policy left out has Start == End, the index of the token at
-// which it should have begun. Steps of one name in one completion (a
-// duplicate and its original) are one step to every rule that compares across
-// a group.
+// which it should have begun; so has a step so short that no token begins in
+// it. Steps of one name in one completion (a duplicate and its original) are
+// one step to every rule that compares across a group.
 type Step struct {
 	Name       string
 	Start, End int // token range, end exclusive

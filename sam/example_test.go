@@ -1,0 +1,124 @@
+package sam_test
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// Two completions of one prompt: the first is right in spite of a wrong first
+// step, the second wrong in spite of a right one. Each step has two tokens.
+func twoCompletions() []advantage.Group {
+	steps := func(rules, grade advantage.Verdict) []advantage.Step {
+		return []advantage.Step{
+			{Name: "rules", Start: 0, End: 2, Verdict: rules, Reward: number(rules == advantage.Correct)},
+			{Name: "grade", Start: 2, End: 4, Verdict: grade, Reward: number(grade == advantage.Correct)},
+		}
+	}
+	return []advantage.Group{{
+		{Rewards: []float64{1}, Tokens: 4, Final: 1, Steps: steps(advantage.Incorrect, advantage.Correct)},
+		{Rewards: []float64{0}, Tokens: 4, Final: 1, Steps: steps(advantage.Correct, advantage.Incorrect)},
+	}}
+}
+
+func ExampleMask() {
+	batch := twoCompletions()
+	estimator := advantage.PerGroup(advantage.RLOO{})
+	if err := estimator.Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	stats, err := sam.Mask{}.Credit(batch)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range batch[0] {
+		fmt.Println(c.Adv, c.Keep)
+	}
+	for _, name := range stats.Names() {
+		s := stats.Steps[name]
+		fmt.Printf("%s: %d tokens kept, %d masked\n", name, s.Kept, s.Masked)
+	}
+	// Output:
+	// [0 0 1 1] [false false true true]
+	// [0 0 -1 -1] [false false true true]
+	// grade: 4 tokens kept, 0 masked
+	// rules: 0 tokens kept, 4 masked
+}
+
+func ExampleStepGroup() {
+	batch := twoCompletions()
+	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := (sam.StepGroup{Norm: advantage.RLOO{}}).Credit(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range batch[0] {
+		fmt.Println(c.Adv)
+	}
+	// Output:
+	// [-1 -1 1 1]
+	// [1 1 -1 -1]
+}
+
+func ExampleBlend() {
+	batch := twoCompletions()
+	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	rule := sam.Blend{A: sam.Outcome{}, B: sam.StepLOO{}, Lambda: .75}
+	if _, err := rule.Credit(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range batch[0] {
+		fmt.Println(c.Adv)
+	}
+	// Output:
+	// [0.5 0.5 1 1]
+	// [-0.5 -0.5 -1 -1]
+}
+
+// doubleFinal is a rule of one's own: the answer's tokens count twice. It
+// leaves checks and statistics to Outcome.
+type doubleFinal struct{}
+
+func (doubleFinal) Credit(batch []advantage.Group) (sam.Stats, error) {
+	stats, err := sam.Outcome{}.Credit(batch)
+	if err != nil {
+		return stats, err
+	}
+	for _, g := range batch {
+		for _, c := range g {
+			if c.Final < 0 {
+				continue
+			}
+			answer := c.Steps[c.Final]
+			for t := answer.Start; t < answer.End; t++ {
+				c.Adv[t] *= 2
+			}
+		}
+	}
+	return stats, nil
+}
+
+func ExampleRule() {
+	batch := twoCompletions()
+	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := (doubleFinal{}).Credit(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(batch[0][0].Adv)
+	// Output:
+	// [1 1 2 2]
+}

@@ -1,0 +1,136 @@
+package sam_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+var nan = math.NaN()
+
+func stepOf(name string, start, end int, reward float64) advantage.Step {
+	v := advantage.Unknown
+	if !math.IsNaN(reward) {
+		v = verdictOf(reward == 1)
+	}
+	return advantage.Step{Name: name, Start: start, End: end, Verdict: v, Reward: reward}
+}
+
+func brokenStep(name string, start, end int) advantage.Step {
+	return advantage.Step{Name: name, Start: start, End: end, Broken: true, Reward: nan}
+}
+
+// unruly is a group with everything in it. Outcome advantages under Dr. GRPO:
+// .5, −.5 and 0.
+//
+//	0: a a . b b .   a right, b wrong
+//	1: b b a x       a again is a duplicate of the missing one's name, x surplus
+//	2: a . b         a cannot be judged, b right
+func unruly() []advantage.Group {
+	return []advantage.Group{{
+		{Rewards: []float64{1}, Tokens: 6, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 2, 1), stepOf("b", 3, 5, 0)}},
+		{Rewards: []float64{0}, Tokens: 4, Final: -1, Steps: []advantage.Step{
+			brokenStep("a", 0, 0), stepOf("b", 0, 2, 1), brokenStep("a", 2, 3), brokenStep("x", 3, 4),
+		}},
+		{Rewards: []float64{.5}, Tokens: 3, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, nan), stepOf("b", 2, 3, 1)}},
+	}}
+}
+
+func creditUnruly(t *testing.T, rule sam.Rule) [][]float64 {
+	t.Helper()
+	batch := unruly()
+	require.NoError(t, advantage.PerGroup(advantage.DrGRPO{}).Estimate(batch))
+	_, err := rule.Credit(batch)
+	require.NoError(t, err)
+	var out [][]float64
+	for _, c := range batch[0] {
+		for tok, keep := range c.Keep {
+			require.True(t, keep, "token %d", tok)
+		}
+		out = append(out, c.Adv)
+	}
+	return out
+}
+
+func TestStepGroupOnUnrulyGroup(t *testing.T) {
+	// a: 1, 0, · → ±.5; b: 0, 1, 1 → −2/3, 1/3, 1/3. The missing a is blamed
+	// on the first token of b; x, which no other has, keeps the blame.
+	const third = 1. / 3
+	want := [][]float64{
+		{.5, .5, .5, -2 * third, -2 * third, .5},
+		{third - .5, third, -.5, -.5},
+		{0, 0, third},
+	}
+	for i, adv := range creditUnruly(t, sam.StepGroup{Norm: advantage.DrGRPO{}}) {
+		require.InDeltaSlice(t, want[i], adv, 1e-12, "completion %d", i)
+	}
+	// Step rewards of −1 and 1 need a reward for broken steps to match.
+	got := creditUnruly(t, sam.StepGroup{Norm: advantage.DrGRPO{}, BrokenReward: -1})
+	require.InDelta(t, -1, got[1][2], 1e-12)
+}
+
+func TestReturnToGoOnUnrulyGroup(t *testing.T) {
+	// The pool is a: 1, 0; b: 0, 1, 1; x: 0, with mean 1/2. The two a of
+	// completion 1 count once, at the second. No reward falls due after token
+	// 4 of completion 0, which keeps its outcome's .5.
+	want := [][]float64{
+		{0, 0, -.5, -.5, -.5, .5},
+		{-.5, -.5, -1, -.5},
+		{.5, .5, .5},
+	}
+	for i, adv := range creditUnruly(t, sam.ReturnToGo{Norm: advantage.DrGRPO{}}) {
+		require.InDeltaSlice(t, want[i], adv, 1e-12, "completion %d", i)
+	}
+}
+
+func TestOutcomePlusVerdictOnUnrulyGroup(t *testing.T) {
+	// Mean verdicts 1/2, 1/4, 1: sums 3/2, 1/4, 3/2.
+	const mean = 3.25 / 3
+	for i, adv := range creditUnruly(t, sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}}) {
+		for _, a := range adv {
+			require.InDelta(t, []float64{1.5, .25, 1.5}[i]-mean, a, 1e-12)
+		}
+	}
+	// A completion without a judged step learns nothing from the verdicts of
+	// the others, and an unscorable one nothing at all.
+	batch := []advantage.Group{{
+		{Rewards: []float64{1}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 1)}},
+		{Rewards: []float64{1}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 0)}},
+		{Rewards: []float64{1}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, nan)}},
+		{Rewards: []float64{nan}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 1)}},
+	}}
+	require.NoError(t, advantage.PerGroup(advantage.DrGRPO{}).Estimate(batch))
+	_, err := sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}}.Credit(batch)
+	require.NoError(t, err)
+	for i, want := range []float64{1. / 2, -1. / 2, 0, 0} {
+		require.InDelta(t, want, batch[0][i].Adv[0], 1e-12, "completion %d", i)
+	}
+}
+
+// Rounding errors in the rewards of a group give no sign to mask by.
+func TestRoundingMasksNothing(t *testing.T) {
+	c, d := example(), example()
+	c.Rewards, d.Rewards = []float64{.3}, []float64{math.Nextafter(.3, 1)}
+	batch := []advantage.Group{{c, d}}
+	require.NoError(t, advantage.PerGroup(advantage.GRPO{}).Estimate(batch))
+	stats, err := sam.Mask{}.Credit(batch)
+	require.NoError(t, err)
+	require.Equal(t, 1, stats.DeadGroups)
+	for _, c := range batch[0] {
+		for tok := range c.Adv {
+			require.Zero(t, c.Adv[tok])
+			require.True(t, c.Keep[tok])
+		}
+	}
+}
+
+// A rule without its normaliser is a programmer's mistake.
+func TestMissingNormalizerPanics(t *testing.T) {
+	for _, rule := range []sam.Rule{sam.StepGroup{}, sam.ReturnToGo{}, sam.OutcomePlusVerdict{}} {
+		require.Panics(t, func() { _, _ = rule.Credit(nil) })
+	}
+}
