@@ -23,8 +23,10 @@ const (
 	blockN = 4096
 	// copyA is the number of columns from which a block of a is copied.
 	copyA = 160
-	// skinny is the number of rows up to which b is not packed.
+	// skinny is the number of rows, and narrow the number of columns, up to
+	// which b is used in place if its rows are contiguous.
 	skinny = 12
+	narrow = 256
 )
 
 // view is a matrix in memory: element (i, j) is data[i·rs + j·cs].
@@ -44,9 +46,10 @@ type panels struct {
 	rs, step int
 }
 
-// from returns the panels from column j, a multiple of the tile, on.
-func (p panels) from(j, tile int) panels {
-	return panels{p.data[j/tile*p.step:], p.rs, p.step}
+// at returns the panels from row i and from column j, a multiple of the tile,
+// on.
+func (p panels) at(i, j, tile int) panels {
+	return panels{p.data[j/tile*p.step+i*p.rs:], p.rs, p.step}
 }
 
 // MatMul computes c = alpha·op(a)·op(b) + beta·c.
@@ -72,36 +75,43 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 		scaleOrClear(c.data[:m*n], beta)
 		return
 	}
+	if b.kern.direct(y, n) && (m <= skinny || n <= narrow) {
+		b.multiply(m, n, k, alpha, x, b.kern.inPlace(y), beta, c)
+		return
+	}
 	for j := 0; j < n; j += blockN {
-		cols, keep := min(blockN, n-j), beta
-		blocks := (k + blockK - 1) / blockK
-		for i := range blocks {
-			from, to := i*k/blocks, (i+1)*k/blocks
-			b.gemmBlock(m, cols, to-from, alpha, x.at(0, from), y.at(from, j), keep, c.at(0, j))
-			keep = 1
-		}
+		cols := min(blockN, n-j)
+		eachBlock(k, beta, func(from, to int, keep float32) {
+			right := b.packShared(y.at(from, j), to-from, cols)
+			b.multiply(m, cols, to-from, alpha, x.at(0, from), right, keep, c.at(0, j))
+		})
 	}
 }
 
-// gemmBlock is gemm for one block of op(b).
-func (b *Backend) gemmBlock(m, n, k int, alpha float32, x, y view, beta float32, c view) {
-	kern := b.kern
-	var right panels
-	if kern.direct(y, n) && m <= skinny {
-		right = kern.inPlace(y)
-	} else {
-		right = b.packShared(y, k, n)
+// eachBlock calls f for the blocks of k, with the factor of what is in c.
+func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
+	blocks := (k + blockK - 1) / blockK
+	for i := range blocks {
+		f(i*k/blocks, (i+1)*k/blocks, beta)
+		beta = 1
 	}
+}
+
+// multiply computes c = alpha·x·y + beta·c. A task takes a block of c.
+func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
+	kern := b.kern
 	rows, cols := b.tiling(m, n)
 	across := (n + cols - 1) / cols
 	b.run(m*n*k, across*((m+rows-1)/rows), func(s *scratch, i int) {
 		i0, j0 := i/across*rows, i%across*cols
 		h, w := min(rows, m-i0), min(cols, n-j0)
-		left := x.at(i0, 0)
-		if w >= copyA {
-			left = s.copyBlock(left, h, k)
-		}
-		kern.mul(h, w, k, alpha, left, right.from(j0, kern.tile), beta, c.at(i0, j0))
+		eachBlock(k, beta, func(from, to int, keep float32) {
+			left := x.at(i0, from)
+			if w >= copyA {
+				left = s.reset().copyBlock(left, h, to-from)
+			}
+			kern.mul(h, w, to-from, alpha, left, y.at(from, j0, kern.tile), keep, c.at(i0, j0))
+		})
 	})
 }
 
