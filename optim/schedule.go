@@ -21,7 +21,8 @@ func Constant(lr float64) Schedule {
 //	final + (lr−final)·½(1 + cos(π·(t−warmup)/(total−warmup)))   t ≤ total
 //
 // The first step is lr/warmup, not 0 as in Hugging Face's schedules, which
-// are one step behind. It panics unless 0 ≤ warmup ≤ total.
+// are one step behind. final is a rate, not a share of lr. It panics unless
+// 0 ≤ warmup ≤ total and 0 ≤ final ≤ lr.
 func WarmupCosine(lr float64, warmup, total int64, final float64) Schedule {
 	return warmUp(lr, warmup, total, final, func(x float64) float64 { return (1 + math.Cos(math.Pi*x)) / 2 })
 }
@@ -37,6 +38,9 @@ func WarmupLinear(lr float64, warmup, total int64, final float64) Schedule {
 func warmUp(lr float64, warmup, total int64, final float64, fall func(x float64) float64) Schedule {
 	if warmup < 0 || total < warmup {
 		panic(fmt.Sprintf("optim: warm-up of %d steps of %d, want 0 ≤ warmup ≤ total", warmup, total))
+	}
+	if !(0 <= final && final <= lr) {
+		panic(fmt.Sprintf("optim: a final rate of %v after %v, want 0 ≤ final ≤ lr: it is a rate, not a share", final, lr))
 	}
 	return func(step int64) float64 {
 		switch t := step + 1; {

@@ -29,6 +29,8 @@ func TestSchedules(t *testing.T) {
 	}
 	assert.Panics(t, func() { optim.WarmupCosine(1, 3, 2, 0) })
 	assert.Panics(t, func() { optim.WarmupLinear(1, -1, 2, 0) })
+	assert.Panics(t, func() { optim.WarmupLinear(1e-3, 1, 2, 0.1) }, "a share of the rate")
+	assert.Panics(t, func() { optim.WarmupCosine(1, 1, 2, -0.1) })
 }
 
 // TestScheduleShape: rates rise during the warm-up, reach lr at its end, fall

@@ -201,7 +201,7 @@ func (p *pipeline) fit(ctx context.Context, s *student.Student, examples []disti
 		Batch: p.s.DistillBatch, Epochs: p.s.DistillEpochs, Seed: p.o.Seed, MaxNorm: 1,
 	}
 	total := f.Steps()
-	schedule := optim.WarmupCosine(p.s.DistillLR, int64(total/10), int64(total), 0.05)
+	schedule := optim.WarmupCosine(p.s.DistillLR, int64(total/10), int64(total), 0.05*p.s.DistillLR)
 	f.LR = func(i int) float64 { return schedule(int64(i)) }
 	perStep := 0.0
 	for _, e := range examples {

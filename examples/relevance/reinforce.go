@@ -90,7 +90,7 @@ func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, er
 		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
 		Aggregation: objective.TokenMean{},
 		Batching:    rl.Batching{Prompts: p.s.Prompts, GroupSize: p.s.Group},
-		LR:          optim.WarmupLinear(p.s.RLLR, int64(min(5, p.s.RLSteps)), int64(p.s.RLSteps), 0.2),
+		LR:          optim.WarmupLinear(p.s.RLLR, int64(min(5, p.s.RLSteps)), int64(p.s.RLSteps), 0.2*p.s.RLLR),
 		MaxNorm:     1,
 		Seed:        p.o.Seed,
 		OnRollouts: func(step int64, r *rl.Rollouts) error {

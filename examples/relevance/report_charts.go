@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -50,17 +51,17 @@ type curve struct {
 	points      []xy
 }
 
-// kind says how a quantity is drawn.
-type kind struct {
+// quantity says how a quantity is drawn.
+type quantity struct {
 	title, good string
 	share       bool // between 0 and 1
 	log         bool // logarithmic if the values span much
 }
 
-// draw lays out a chart; ok is false if there is nothing to show.
-func draw(k kind, curves []curve) (c chart, ok bool) {
+// drawChart lays out a chart; ok is false if there is nothing to show.
+func drawChart(q quantity, curves []curve) (c chart, ok bool) {
 	c = chart{
-		Title: k.title, Good: k.good, Width: chartWidth, Height: chartHeight, Smoothed: 1,
+		Title: q.title, Good: q.good, Width: chartWidth, Height: chartHeight, Smoothed: 1,
 		Left: chartLeft, Right: chartRight, Top: chartTop, Bottom: chartBottom,
 		XLabelX: (chartLeft + chartRight) / 2, XLabelY: chartHeight - 3, TickX: chartLeft - 6, TickY: chartBottom + 16,
 	}
@@ -76,12 +77,12 @@ func draw(k kind, curves []curve) (c chart, ok bool) {
 		return c, false
 	}
 	x := linear(xs.lo, max(xs.hi, xs.lo+1), chartLeft+4, chartRight)
-	c.LogScale = k.log && ys.lo > 0 && ys.hi/ys.lo > 20
+	c.LogScale = q.log && ys.lo > 0 && ys.hi/ys.lo > 20
 	var y scale
 	if c.LogScale {
 		y = logarithmic(ys, chartBottom, chartTop)
 	} else {
-		y = nice(ys, k.share, chartBottom, chartTop)
+		y = nice(ys, q.share, chartBottom, chartTop)
 	}
 	c.XTicks, c.YTicks = x.wholeTicks(), y.ticks
 	var said []string
@@ -89,18 +90,18 @@ func draw(k kind, curves []curve) (c chart, ok bool) {
 		if len(l.points) == 0 {
 			continue
 		}
-		line, window := drawLine(l, x, y, k.text())
+		line, window := drawLine(l, x, y, q.text())
 		c.Lines = append(c.Lines, line)
 		c.Smoothed = max(c.Smoothed, window)
-		said = append(said, fmt.Sprintf("%s from %s to %s", l.name, k.text()(l.points[0].y), line.Last))
+		said = append(said, fmt.Sprintf("%s from %s to %s", l.name, q.text()(l.points[0].y), line.Last))
 	}
-	c.Summary = k.title + ", " + k.good + ": " + strings.Join(said, "; ")
+	c.Summary = q.title + ", " + q.good + ": " + strings.Join(said, "; ")
 	return c, true
 }
 
 // text is how a value of the quantity is written.
-func (k kind) text() func(float64) string {
-	if k.share {
+func (q quantity) text() func(float64) string {
+	if q.share {
 		return three
 	}
 	return short
@@ -149,7 +150,7 @@ func smoothed(points []xy) (out []xy, window int) {
 
 // thin bounds a curve's number of points by averaging neighbours.
 func thin(points []xy) []xy {
-	const most = 500
+	const most = 300
 	if len(points) <= most {
 		return points
 	}
@@ -209,10 +210,18 @@ func nice(e extent, share bool, from, to float64) scale {
 	lo, hi := math.Floor(e.lo/step+1e-9), math.Ceil(e.hi/step-1e-9)
 	s := linear(lo*step, hi*step, from, to)
 	for i := lo; i <= hi; i++ {
-		v := i * step
-		s.ticks = append(s.ticks, tick{s.at(v), short(math.Round(v/step*1e6) / 1e6 * step)})
+		s.ticks = append(s.ticks, tick{s.at(i * step), tickText(i*step, step)})
 	}
 	return s
+}
+
+// tickText writes v with the decimals that tell it from its neighbours.
+func tickText(v, step float64) string {
+	if step < 1e-4 || math.Abs(v) >= 1e6 {
+		return short(v)
+	}
+	decimals := max(0, int(math.Ceil(-math.Log10(step)-1e-9)))
+	return minus(strconv.FormatFloat(v+0, 'f', decimals, 64)) // -0 + 0 is 0
 }
 
 // niceStep is the smallest of 1, 2, 5 times a power of ten that is at least v.

@@ -28,12 +28,12 @@ func curves(r *report, metrics []metricsLine) []curveSection {
 	}
 	rl := curveSection{Title: "Reinforcement learning"}
 	for _, p := range rlPanels(r) {
-		rl.add(p.kind, compared(stages, logs, p.value))
+		rl.add(p.quantity, compared(stages, logs, p.value))
 	}
 	steps := curveSection{Title: "Reinforcement learning, step by step"}
 	for _, name := range r.Steps {
-		k := kind{title: "Step accuracy: " + name, good: "where a rule can tell; higher is better", share: true}
-		steps.add(k, compared(stages, logs, named("step/"+name+"/correct")))
+		q := quantity{title: "Step accuracy: " + name, good: "where a rule can tell; higher is better", share: true}
+		steps.add(q, compared(stages, logs, named("step/"+name+"/correct")))
 	}
 	for _, s := range stages {
 		steps.add(maskedPanel(r, s, logs[s]))
@@ -43,7 +43,7 @@ func curves(r *report, metrics []metricsLine) []curveSection {
 		{"warmup", "Warm-up loss", "nats per token of the teacher's traces; lower is closer to the teacher, errors included"},
 		{"distill", "Distillation loss", "lower is closer to the teacher's belief and the labels"},
 	} {
-		around.add(kind{title: s.title, good: s.good, log: true}, []curve{{stageLabel(s.name), stageClass(s.name), values(logs[s.name], named("loss"))}})
+		around.add(quantity{title: s.title, good: s.good, log: true}, []curve{{stageLabel(s.name), stageClass(s.name), values(logs[s.name], named("loss"))}})
 	}
 	return slices.DeleteFunc([]curveSection{rl, steps, around}, func(s curveSection) bool { return len(s.Charts) == 0 })
 }
@@ -57,8 +57,8 @@ func compared(stages []string, logs map[string][]metricsLine, value reading) []c
 	return lines
 }
 
-func (s *curveSection) add(k kind, lines []curve) {
-	if c, ok := draw(k, lines); ok {
+func (s *curveSection) add(q quantity, lines []curve) {
+	if c, ok := drawChart(q, lines); ok {
 		s.Charts = append(s.Charts, c)
 	}
 }
@@ -71,19 +71,19 @@ func named(name string) reading {
 }
 
 type panel struct {
-	kind
+	quantity
 	value reading
 }
 
 // rlPanels are the charts in which the stages are compared.
 func rlPanels(r *report) []panel {
 	return []panel{
-		{kind{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/0")},
-		{kind{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(r.Steps)},
-		{kind{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_wrong_step")},
-		{kind{title: "Live groups", good: "share of prompts whose answers differ in reward; only these teach by the outcome", share: true}, named("group/live")},
-		{kind{title: "Malformed answers", good: "share that leaves the format; lower is better", share: true}, named("malformed")},
-		{kind{title: "Gradient norm", good: "before clipping; steady is good", log: true}, named("grad_norm")},
+		{quantity{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/0")},
+		{quantity{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(r.Steps)},
+		{quantity{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_wrong_step")},
+		{quantity{title: "Live groups", good: "share of prompts whose answers differ in reward; only these teach by the outcome", share: true}, named("group/live")},
+		{quantity{title: "Malformed answers", good: "share that leaves the format; lower is better", share: true}, named("malformed")},
+		{quantity{title: "Gradient norm", good: "before clipping; steady is good", log: true}, named("grad_norm")},
 	}
 }
 
@@ -102,8 +102,8 @@ func meanInner(steps []string) reading {
 
 // maskedPanel shows which steps' tokens a stage masked; a stage without step
 // credit has no such chart.
-func maskedPanel(r *report, stage string, log []metricsLine) (kind, []curve) {
-	k := kind{
+func maskedPanel(r *report, stage string, log []metricsLine) (quantity, []curve) {
+	q := quantity{
 		title: "Masked tokens per step: " + stageLabel(stage),
 		good:  "share of a step's tokens that the outcome's advantage did not reach; neither good nor bad",
 		share: true,
@@ -116,9 +116,9 @@ func maskedPanel(r *report, stage string, log []metricsLine) (kind, []curve) {
 		lines = append(lines, curve{name, fmt.Sprintf("s%d", i%6), points})
 	}
 	if !masked {
-		return k, nil
+		return q, nil
 	}
-	return k, lines
+	return q, lines
 }
 
 // inOrder sorts a stage's lines by step. Of a step that was written twice, the

@@ -114,6 +114,7 @@ type resultRow struct {
 type resultCell struct {
 	Value, Low, High string
 	Best             bool
+	value            float64
 }
 
 func resultTables(r *report) []resultTable {
@@ -127,7 +128,7 @@ func resultTables(r *report) []resultTable {
 			}
 		}
 		for k, c := range t.Columns {
-			markBest(r, set, t.Rows, k, c)
+			markBest(t.Rows, k, c.better)
 		}
 		tables = append(tables, t)
 	}
@@ -137,9 +138,9 @@ func resultTables(r *report) []resultTable {
 func cells(columns []column, s *scores) []resultCell {
 	var out []resultCell
 	for _, c := range columns {
-		cell := resultCell{Value: dash}
-		if v := c.value(s); finite(v) {
-			cell.Value = c.text(v)
+		cell := resultCell{Value: dash, value: c.value(s)}
+		if finite(cell.value) {
+			cell.Value = c.text(cell.value)
 			if i, ok := s.Intervals[c.interval]; ok && finite(i[0]) && finite(i[1]) {
 				cell.Low, cell.High = c.text(i[0]), c.text(i[1])
 			}
@@ -149,25 +150,18 @@ func cells(columns []column, s *scores) []resultCell {
 	return out
 }
 
-// markBest marks the best of at least two different values.
-func markBest(r *report, set string, rows []resultRow, k int, c column) {
-	if c.better == 0 {
-		return
+// markBest marks the best of at least two different values in column k.
+func markBest(rows []resultRow, k, better int) {
+	e := newExtent()
+	for _, r := range rows {
+		e.add(r.Cells[k].value)
 	}
-	values := make([]float64, len(rows))
-	best, worst := math.Inf(-1), math.Inf(1)
-	row := 0
-	for _, s := range r.Stages {
-		if sc := s.Tests[set]; sc != nil {
-			values[row] = float64(c.better) * c.value(sc)
-			if finite(values[row]) {
-				best, worst = max(best, values[row]), min(worst, values[row])
-			}
-			row++
-		}
+	best := e.hi
+	if better < 0 {
+		best = e.lo
 	}
-	for i := range rows {
-		rows[i].Cells[k].Best = best > worst && values[i] == best
+	for _, r := range rows {
+		r.Cells[k].Best = better != 0 && e.lo < e.hi && r.Cells[k].value == best
 	}
 }
 
@@ -299,8 +293,6 @@ func stageNamed(r *report, name string) *stageResult {
 // stageLabel is a stage's name in a chart.
 func stageLabel(name string) string {
 	switch credit, rl := strings.CutPrefix(name, "rl-"); {
-	case rl && credit == "outcome":
-		return "RL, outcome only"
 	case rl:
 		return "RL, " + credit
 	case name == "baseline":
@@ -337,14 +329,17 @@ func orNaN(v *float64) float64 {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-func three(v float64) string { return strconv.FormatFloat(v, 'f', 3, 64) }
+func three(v float64) string { return minus(strconv.FormatFloat(v, 'f', 3, 64)) }
+
+// minus writes the sign as wide as a plus.
+func minus(number string) string { return strings.ReplaceAll(number, "-", "−") }
 
 // short is a number as a tick or a tooltip shows it.
 func short(v float64) string {
 	if !finite(v) {
 		return dash
 	}
-	return strconv.FormatFloat(v, 'g', 3, 64)
+	return minus(strconv.FormatFloat(v, 'g', 3, 64))
 }
 
 // signed is an advantage as the page shows it.
@@ -355,7 +350,7 @@ func signed(v float64) string {
 	case math.Abs(v) < .005:
 		return "0"
 	}
-	return strings.Replace(fmt.Sprintf("%+.2f", v), "-", "−", 1)
+	return minus(fmt.Sprintf("%+.2f", v))
 }
 
 // grouped writes thousands apart.

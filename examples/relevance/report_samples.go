@@ -10,7 +10,7 @@ import (
 )
 
 // samplesBudget bounds the bytes that sampled answers take in the page.
-const samplesBudget = 1_200_000
+const samplesBudget = 1_100_000
 
 // samplesView is the sampled answers of all stages.
 type samplesView struct {
@@ -169,15 +169,11 @@ func (v *samplesView) answer(r *report, l *rolloutLine) sampleAnswer {
 	at := 0
 	for _, s := range steps {
 		start, end := clamp(s.Start, at, len(l.Tokens)), clamp(s.End, at, len(l.Tokens))
-		if start > at {
-			a.Parts = append(a.Parts, v.outside(l.Tokens[at:start]))
-		}
+		a.Parts = v.outside(a.Parts, l.Tokens[at:start])
 		a.Parts = append(a.Parts, v.step(s, l.Truth[s.Name], l.Tokens[start:max(start, end)]))
 		at = max(start, end)
 	}
-	if at < len(l.Tokens) {
-		a.Parts = append(a.Parts, v.outside(l.Tokens[at:]))
-	}
+	a.Parts = v.outside(a.Parts, l.Tokens[at:])
 	return a
 }
 
@@ -202,11 +198,28 @@ func (v *samplesView) step(s stepLine, truth string, tokens []tokenLine) sampleP
 	return p
 }
 
-func (v *samplesView) outside(tokens []tokenLine) samplePart {
+// outside adds tokens that belong to no step: as a part of their own, or, if
+// they are mere space or the end of the text, behind the step before.
+func (v *samplesView) outside(parts []samplePart, tokens []tokenLine) []samplePart {
+	if len(tokens) == 0 {
+		return parts
+	}
 	p := v.part(tokens)
-	p.Class, p.Word = "outside", "outside the steps"
-	return p
+	p.Class, p.Word = "outside", outsideSteps
+	blank := !slices.ContainsFunc(tokens, func(t tokenLine) bool { return strings.TrimSpace(t.Text) != "" })
+	if n := len(parts); n > 0 && blank && len(parts[n-1].Tokens) > 0 {
+		for _, t := range p.Tokens {
+			t.Class += " glue"
+			t.Title += ", " + outsideSteps
+			t.Text = strings.TrimRight(t.Text, "\n")
+			parts[n-1].Tokens = append(parts[n-1].Tokens, t)
+		}
+		return parts
+	}
+	return append(parts, p)
 }
+
+const outsideSteps = "outside the steps"
 
 // part lays out tokens, and sums up what credit did to them.
 func (v *samplesView) part(tokens []tokenLine) samplePart {

@@ -97,7 +97,7 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		}
 	}
 	total := p.s.WarmupSteps
-	lr := optim.WarmupCosine(p.s.WarmupLR, int64(total/20), int64(total), 0.05)
+	lr := optim.WarmupCosine(p.s.WarmupLR, int64(total/20), int64(total), 0.05*p.s.WarmupLR)
 	save := func(step int) error {
 		at.Step = step
 		if at.Checkpoint, err = pol.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", step)); err != nil {
