@@ -249,11 +249,12 @@ func (s scale) wholeTicks() []tick {
 func logarithmic(e extent, from, to float64) scale {
 	inner := linear(math.Log(e.lo), math.Log(e.hi), from, to)
 	s := scale{lo: e.lo, hi: e.hi, at: func(v float64) float64 { return inner.at(math.Log(v)) }}
-	factors := []float64{1, 2, 5}
+	first, last := math.Floor(math.Log10(e.lo)), math.Floor(math.Log10(e.hi))
+	factors, stride := []float64{1, 2, 5}, math.Ceil((last-first)/6)
 	if e.hi/e.lo > 200 {
 		factors = factors[:1]
 	}
-	for k := math.Floor(math.Log10(e.lo)); k <= math.Log10(e.hi); k++ {
+	for k := first; k <= last; k += max(stride, 1) {
 		for _, f := range factors {
 			if v := f * math.Pow(10, k); v >= e.lo && v <= e.hi {
 				s.ticks = append(s.ticks, tick{s.at(v), short(v)})

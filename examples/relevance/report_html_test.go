@@ -2,184 +2,148 @@ package main
 
 import (
 	"bytes"
-	"fmt"
+	"encoding/xml"
+	"io"
 	"math"
-	"math/rand/v2"
-	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func ptr(v float64) *float64 { return &v }
-
 func render(t *testing.T, r *report, m []metricsLine, l []rolloutLine) string {
 	t.Helper()
 	var b bytes.Buffer
 	require.NoError(t, writeHTML(&b, r, m, l))
+	checkPage(t, b.String())
 	return b.String()
 }
 
-var testSteps = []string{"category", "attribute", "setting", "label"}
-
-// policyScores are those of a policy that is right with that probability.
-func policyScores(accuracy, step, wrong float64) *scores {
-	s := &scores{
-		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .02, QWK: ptr(accuracy),
-		MeanStepAccuracy: ptr(step), RightAnswerWrongStep: ptr(wrong), Unparsable: ptr(.004), TokensPerSecond: 5210,
-		StepAccuracy: map[string]float64{}, Intervals: map[string]interval{},
+// checkPage checks what holds for every page: it needs nothing else, its tags
+// are balanced, and every coordinate is a number.
+func checkPage(t *testing.T, page string) {
+	t.Helper()
+	for _, never := range []string{"<script", "<link", "<img", "@import", "url(", "http://", "https://", ` src="`, "ZgotmplZ", "NaN", "Inf"} {
+		assert.False(t, strings.Contains(page, never), "the page holds %q", never)
 	}
-	for name, v := range map[string]float64{
-		"accuracy": accuracy, "binary_accuracy": accuracy + .1, "macro_f1": accuracy - .02, "qwk": accuracy,
-		"mean_step_accuracy": step, "right_answer_wrong_step": wrong,
-	} {
-		s.Intervals[name] = interval{v - .02, v + .02}
-	}
-	for i, name := range testSteps {
-		v := step + .03*float64(i-1)
-		s.StepAccuracy[name], s.Intervals["step_accuracy/"+name] = v, interval{v - .02, v + .02}
-	}
-	return s
-}
-
-func classifierScores(accuracy float64) *scores {
-	return &scores{
-		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .05,
-		Intervals: map[string]interval{"accuracy": {accuracy - .02, accuracy + .02}},
-	}
-}
-
-func testReport() *report {
-	both := func(a, b *scores) map[string]*scores { return map[string]*scores{"LONGTAIL": b, "RANDOM": a} }
-	return &report{
-		Seed: 1, Data: "generated notes", Credit: "mask", Command: "go run ./examples/relevance -seed 1",
-		Finished: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 401,
-		Machine:  machine{OS: "linux", Arch: "amd64", Cores: 2, Go: "go1.26", Backend: "cpu", PeakRSS: 700 << 20},
-		Settings: defaultSettings(), Labels: []string{"-1", "0", "1", "2", "3"}, Steps: testSteps,
-		Stages: []*stageResult{
-			{Name: "baseline", Title: "Baseline: bag of words", Seconds: 2, Tests: both(classifierScores(.45), classifierScores(.40))},
-			{Name: "warmup", Title: "Warm-up", Seconds: 71, Tokens: 2345678, Tests: both(policyScores(.62, .70, .21), policyScores(.55, .66, .19)), Numbers: map[string]float64{"live_groups": .83}},
-			{Name: "rl-outcome", Title: "Outcome only", Seconds: 140, Tokens: 1345678, Tests: both(policyScores(.74, .69, .24), policyScores(.66, .64, .2))},
-			{Name: "rl-mask", Title: "Step credit", Seconds: 141, Tokens: 1345678, Tests: both(policyScores(.76, .83, .1), policyScores(.67, .78, .08))},
-			{Name: "distill", Title: "Student", Seconds: 45, Tokens: 345678, Note: "teacher: rl-mask", Tests: both(classifierScores(.71), classifierScores(.60))},
-		},
-		Rules: map[string]ruleTally{"label": {Scored: 25600, Unscorable: map[string]int{"missing": 12}}, "category": {Scored: 20000}},
-	}
-}
-
-// testMetrics is a log as a run would write it.
-func testMetrics(steps int) []metricsLine {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var out []metricsLine
-	add := func(stage string, step int, m map[string]float64) {
-		out = append(out, metricsLine{logLine{stage, int64(step)}, m})
-	}
-	for i := range 5 * steps {
-		add("warmup", i+1, map[string]float64{"loss": .28 + 6*math.Exp(-float64(i)/30) + .02*rng.NormFloat64(), "grad_norm": 1})
-	}
-	for k, stage := range []string{"rl-outcome", "rl-mask"} {
-		for i := range steps {
-			x := float64(i) / float64(max(steps, 2))
-			m := map[string]float64{
-				"reward/0": .62 + .15*x + .04*rng.NormFloat64(), "right_wrong_step": .21 + (.04-.12*float64(k))*x + .02*rng.NormFloat64(),
-				"group/live": .85 - .2*x + .05*rng.NormFloat64(), "malformed": max(0, .01*(1-x)+.003*rng.NormFloat64()),
-				"grad_norm": math.Exp(.4 * rng.NormFloat64()),
-			}
-			for s, name := range testSteps {
-				m["step/"+name+"/correct"] = .7 + .03*float64(s) + (-.02+.15*float64(k))*x + .02*rng.NormFloat64()
-				m["credit/"+name+"/masked"] = float64(k) * max(0, .3-.05*float64(s)-.15*x+.02*rng.NormFloat64())
-			}
-			add(stage, i+1, m)
+	assert.True(t, strings.HasPrefix(page, "<!DOCTYPE html>"))
+	d := xml.NewDecoder(strings.NewReader(page))
+	d.Strict, d.AutoClose, d.Entity = false, []string{"meta"}, xml.HTMLEntity
+	for {
+		_, err := d.Token()
+		if err == io.EOF {
+			break
 		}
+		require.NoError(t, err)
 	}
-	for i := range steps {
-		add("distill", i+1, map[string]float64{"loss": .4 + math.Exp(-float64(i)/20)})
+	for _, a := range regexp.MustCompile(` (?:d|x|y|cx|cy|viewBox)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		assert.Regexp(t, `^[MLHVv0-9. -]+$`, a[1], a[0])
 	}
-	return out
-}
-
-// testRollouts samples answers of four steps, the last token outside of them.
-func testRollouts(steps, prompts, answers int) []rolloutLine {
-	rng := rand.New(rand.NewPCG(3, 4))
-	var out []rolloutLine
-	for _, stage := range []string{"rl-outcome", "rl-mask"} {
-		for s := range steps {
-			for p := range prompts {
-				for a := range answers {
-					out = append(out, testAnswer(rng, stage, 20*(s+1), p, a))
-				}
-			}
-		}
-	}
-	return out
-}
-
-func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) rolloutLine {
-	l := rolloutLine{
-		logLine: logLine{stage, int64(step)}, ID: fmt.Sprintf("train-%d", 1000*step+prompt), Sample: n,
-		Prompt: "query: quiet cabin with a fireplace in the Alps, no pets\ntitle: lovely lodge above the lake\nbody: a lodge with an open fire. dogs stay outside.\nfacts: place Tyrol, season winter",
-		Truth:  map[string]string{"category": "same", "attribute": "met", "setting": "met", "label": "3"},
-		Reward: float64(rng.IntN(2)),
-	}
-	l.Advantage = []float64{-1.21, .83}[int(l.Reward)]
-	for k, text := range [][]string{
-		{"category", ":", " cabin", ",", " note", " lodge", " {", "same", "}", "\n"},
-		{"attribute", ":", " fire", "place", ",", " note", " open", " fire", " {", "met", "}", "\n"},
-		{"setting", ":", " Alps", ",", " note", " Tyrol", " {", "missed", "}", "\n"},
-		{"label", ":", " {", "3", "}"},
-	} {
-		s := stepLine{Name: testSteps[k], Start: len(l.Tokens), Verdict: []string{"correct", "correct", "incorrect", "unknown"}[rng.IntN(4)]}
-		if n == 3 && k == 2 {
-			s.End, s.Broken, s.Verdict, l.Malformed = s.Start, true, "incorrect", true
-			l.Steps = append(l.Steps, s)
-			continue
-		}
-		for _, t := range text {
-			keep := stage == "rl-outcome" || k == 3 || s.Verdict == "unknown" || (s.Verdict == "correct") == (l.Reward == 1)
-			after := l.Advantage
-			if !keep {
-				after = 0
-			}
-			l.Tokens = append(l.Tokens, tokenLine{t, l.Advantage, after, keep})
-		}
-		s.End = len(l.Tokens)
-		l.Steps = append(l.Steps, s)
-	}
-	l.Tokens = append(l.Tokens, tokenLine{"", l.Advantage, l.Advantage, true})
-	return l
 }
 
 func TestPageHoldsEverything(t *testing.T) {
 	page := render(t, testReport(), testMetrics(60), testRollouts(4, 2, 8))
 	for _, want := range []string{
 		"generated notes", "go run ./examples/relevance -seed 1", "One run shows one seed", "arXiv:2512.00968", "as reconstructed here",
-		"mean step accuracy", "<em>", "missing", "masked", "broken, missing", "scored", "25\u202f600",
+		"2 January 2026, 03:04 UTC", "6m41s", "700 MiB", "&#34;warmup_steps&#34;", "RANDOM", "LONGTAIL", "teacher: rl-mask",
+		"Warm-up loss", "Distillation loss", "Reward", "Live groups", "Gradient norm", "Masked tokens per step: RL, mask",
+		"broken, missing", "128 of 128", "25\u202f600", "live groups",
 	} {
 		assert.Contains(t, page, want)
 	}
-	checkSelfContained(t, page)
-	checkCoordinates(t, page)
-	if out := os.Getenv("STEPWISE_REPORT_PAGE"); out != "" {
-		require.NoError(t, os.WriteFile(out, []byte(page), 0o644))
+	assert.NotContains(t, page, "Masked tokens per step: RL, outcome", "it masks nothing")
+	assert.NotContains(t, page, "smoke run")
+	assert.Less(t, strings.Index(page, "All numbers on RANDOM"), strings.Index(page, "All numbers on LONGTAIL"))
+	assert.Equal(t, 2*2, strings.Count(page, `class="step" open`), "the first and the last step of each stage")
+	assert.Equal(t, 2*4, strings.Count(page, `class="step"`))
+	assert.Equal(t, 128, strings.Count(page, `<article class="answer">`))
+}
+
+func TestPageToleratesWhatIsMissing(t *testing.T) {
+	only := func(names ...string) *report {
+		r := testReport()
+		r.Stages = slices.DeleteFunc(r.Stages, func(s *stageResult) bool { return !slices.Contains(names, s.Name) })
+		return r
+	}
+	render(t, &report{}, nil, nil)
+	render(t, only("warmup"), nil, nil)
+	render(t, only("rl-outcome", "distill"), testMetrics(1), nil)
+	render(t, testReport(), nil, []rolloutLine{{}})
+	untested := testReport()
+	for _, s := range untested.Stages {
+		s.Tests = nil
+	}
+	render(t, untested, testMetrics(3), testRollouts(1, 1, 1))
+
+	outcome := only("warmup", "rl-outcome")
+	outcome.Credit = "outcome"
+	assert.NotContains(t, render(t, outcome, nil, nil), "What step credit", "nothing to compare")
+}
+
+func TestPageEscapesWhatItShows(t *testing.T) {
+	const evil = `</title></style></svg><script>alert("1")</script><img src=x onerror=alert(1)>'"&`
+	r := testReport()
+	r.Data, r.Command, r.Credit, r.Machine.Backend = evil, evil, evil, evil
+	r.Steps = []string{evil, "label"}
+	r.Stages[3].Name, r.Stages[3].Title, r.Stages[3].Note = "rl-"+evil, evil, evil
+	r.Stages[3].Numbers = map[string]float64{evil: 1}
+	r.Stages[3].Tests[evil] = policyScores(.5, .5, .5)
+	r.Rules = map[string]ruleTally{evil: {Scored: 1, Unscorable: map[string]int{evil: 2}}}
+	m := []metricsLine{{logLine{"rl-" + evil, 1}, map[string]float64{"reward/0": 1, "credit/" + evil + "/masked": .5}}}
+	l := []rolloutLine{{
+		logLine: logLine{"rl-" + evil, 1}, ID: evil, Prompt: evil, Truth: map[string]string{evil: evil},
+		Steps:  []stepLine{{Name: evil, End: 1, Verdict: evil}},
+		Tokens: []tokenLine{{Text: evil, Keep: true}, {Text: evil}},
+	}}
+	page := render(t, r, m, l)
+	assert.GreaterOrEqual(t, strings.Count(page, "&lt;script&gt;"), 15)
+}
+
+func TestTableMarksTheBestAndDashesTheMissing(t *testing.T) {
+	r := testReport()
+	r.Stages[2].Tests["RANDOM"].QWK = nil
+	tables := resultTables(r)
+	require.Equal(t, "RANDOM", tables[0].Set)
+	cell := func(row int, name string) resultCell {
+		k := slices.IndexFunc(tables[0].Columns, func(c column) bool { return c.Name == name })
+		require.GreaterOrEqual(t, k, 0, name)
+		return tables[0].Rows[row].Cells[k]
+	}
+	accuracy := cell(3, "accuracy")
+	assert.Equal(t, []string{"0.760", "0.740", "0.780"}, []string{accuracy.Value, accuracy.Low, accuracy.High})
+	assert.True(t, accuracy.Best)
+	assert.False(t, cell(2, "accuracy").Best)
+	assert.True(t, cell(3, "right answer, wrong step").Best, "the lowest")
+	assert.Equal(t, dash, cell(2, "QWK").Value)
+	assert.Empty(t, cell(2, "QWK").Low)
+	assert.Equal(t, dash, cell(0, "mean step accuracy").Value)
+	assert.False(t, cell(1, "unparsable").Best, "all the same")
+	for row := range 5 {
+		assert.False(t, cell(row, "tokens/s").Best, "not comparable")
 	}
 }
 
-func checkSelfContained(t *testing.T, page string) {
-	t.Helper()
-	for _, never := range []string{"<script", "<link", "<img", "src=", "@import", "url(", "http://", "https://", "ZgotmplZ"} {
-		assert.NotContains(t, page, never)
-	}
+func TestComparisonTellsOverlap(t *testing.T) {
+	c := comparisons(testReport())
+	require.Len(t, c, 2)
+	assert.Equal(t, []comparisonLine{
+		{"accuracy", "0.740", "0.760", "intervals overlap"},
+		{"right answer, wrong step", "0.240", "0.100", "better, intervals apart"},
+		{"mean step accuracy", "0.690", "0.830", "better, intervals apart"},
+	}, c[0].Lines)
 }
 
-// checkCoordinates checks that every number of every drawing is one.
-func checkCoordinates(t *testing.T, page string) {
-	t.Helper()
-	for _, d := range regexp.MustCompile(` (d|x|y|cx|cy|viewBox)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
-		assert.Regexp(t, `^[MLHVv0-9. -]*$`, d[2], d[0])
-	}
-	assert.NotContains(t, page, "NaN")
-	assert.NotContains(t, page, "Inf")
+func TestNumbersAsTheyAreShown(t *testing.T) {
+	assert.Equal(t, "1\u202f234\u202f567", grouped(1234567))
+	assert.Equal(t, "-123", grouped(-123))
+	assert.Equal(t, "999", grouped(999))
+	assert.Equal(t, "−0.50", signed(-.5))
+	assert.Equal(t, "+1.25", signed(1.25))
+	assert.Equal(t, "0", signed(-.001))
+	assert.Equal(t, dash, signed(math.NaN()))
+	assert.Equal(t, dash, short(math.Inf(1)))
+	assert.Equal(t, "−0.123", three(-.1234))
 }

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+func ptr(v float64) *float64 { return &v }
+
+var testSteps = []string{"category", "attribute", "setting", "label"}
+
+// policyScores are those of a policy that is right with that probability.
+func policyScores(accuracy, step, wrong float64) *scores {
+	s := &scores{
+		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .02, QWK: ptr(accuracy),
+		MeanStepAccuracy: ptr(step), RightAnswerWrongStep: ptr(wrong), Unparsable: ptr(.004), TokensPerSecond: 5210,
+		StepAccuracy: map[string]float64{}, Intervals: map[string]interval{},
+	}
+	for name, v := range map[string]float64{
+		"accuracy": accuracy, "binary_accuracy": accuracy + .1, "macro_f1": accuracy - .02, "qwk": accuracy,
+		"mean_step_accuracy": step, "right_answer_wrong_step": wrong,
+	} {
+		s.Intervals[name] = interval{v - .02, v + .02}
+	}
+	for i, name := range testSteps {
+		v := step + .03*float64(i-1)
+		s.StepAccuracy[name], s.Intervals["step_accuracy/"+name] = v, interval{v - .02, v + .02}
+	}
+	return s
+}
+
+func classifierScores(accuracy float64) *scores {
+	return &scores{
+		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .05,
+		Intervals: map[string]interval{"accuracy": {accuracy - .02, accuracy + .02}},
+	}
+}
+
+func testReport() *report {
+	both := func(a, b *scores) map[string]*scores { return map[string]*scores{"LONGTAIL": b, "RANDOM": a} }
+	return &report{
+		Seed: 1, Data: "generated notes", Credit: "mask", Command: "go run ./examples/relevance -seed 1",
+		Finished: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 401,
+		Machine:  machine{OS: "linux", Arch: "amd64", Cores: 2, Go: "go1.26", Backend: "cpu", PeakRSS: 700 << 20},
+		Settings: defaultSettings(), Labels: []string{"-1", "0", "1", "2", "3"}, Steps: testSteps,
+		Stages: []*stageResult{
+			{Name: "baseline", Title: "Baseline: bag of words", Seconds: 2, Tests: both(classifierScores(.45), classifierScores(.40))},
+			{Name: "warmup", Title: "Warm-up", Seconds: 71, Tokens: 2345678, Tests: both(policyScores(.62, .70, .21), policyScores(.55, .66, .19)), Numbers: map[string]float64{"live_groups": .83}},
+			{Name: "rl-outcome", Title: "Outcome only", Seconds: 140, Tokens: 1345678, Tests: both(policyScores(.74, .69, .24), policyScores(.66, .64, .2))},
+			{Name: "rl-mask", Title: "Step credit", Seconds: 141, Tokens: 1345678, Tests: both(policyScores(.76, .83, .1), policyScores(.67, .78, .08))},
+			{Name: "distill", Title: "Student", Seconds: 45, Tokens: 345678, Note: "teacher: rl-mask", Tests: both(classifierScores(.71), classifierScores(.60))},
+		},
+		Rules: map[string]ruleTally{"label": {Scored: 25600, Unscorable: map[string]int{"missing": 12}}, "category": {Scored: 20000}},
+	}
+}
+
+// testMetrics is a log as a run would write it.
+func testMetrics(steps int) []metricsLine {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var out []metricsLine
+	add := func(stage string, step int, m map[string]float64) {
+		out = append(out, metricsLine{logLine{stage, int64(step)}, m})
+	}
+	for i := range 5 * steps {
+		add("warmup", i+1, map[string]float64{"loss": .28 + 6*math.Exp(-float64(i)/30) + .02*rng.NormFloat64(), "grad_norm": 1})
+	}
+	for k, stage := range []string{"rl-outcome", "rl-mask"} {
+		for i := range steps {
+			x := float64(i) / float64(max(steps, 2))
+			m := map[string]float64{
+				"reward/0": .62 + .15*x + .04*rng.NormFloat64(), "right_wrong_step": .21 + (.04-.12*float64(k))*x + .02*rng.NormFloat64(),
+				"group/live": .85 - .2*x + .05*rng.NormFloat64(), "malformed": max(0, .01*(1-x)+.003*rng.NormFloat64()),
+				"grad_norm": math.Exp(.4 * rng.NormFloat64()),
+			}
+			for s, name := range testSteps {
+				m["step/"+name+"/correct"] = .7 + .03*float64(s) + (-.02+.15*float64(k))*x + .02*rng.NormFloat64()
+				m["credit/"+name+"/masked"] = float64(k) * max(0, .3-.05*float64(s)-.15*x+.02*rng.NormFloat64())
+			}
+			add(stage, i+1, m)
+		}
+	}
+	for i := range steps {
+		add("distill", i+1, map[string]float64{"loss": .4 + math.Exp(-float64(i)/20)})
+	}
+	return out
+}
+
+// testRollouts samples answers of four steps, the last token outside of them.
+func testRollouts(steps, prompts, answers int) []rolloutLine {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var out []rolloutLine
+	for _, stage := range []string{"rl-outcome", "rl-mask"} {
+		for s := range steps {
+			for p := range prompts {
+				for a := range answers {
+					out = append(out, testAnswer(rng, stage, 20*(s+1), p, a))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) rolloutLine {
+	l := rolloutLine{
+		logLine: logLine{stage, int64(step)}, ID: fmt.Sprintf("train-%d", 1000*step+prompt), Sample: n,
+		Prompt: "query: quiet cabin with a fireplace in the Alps, no pets\ntitle: lovely lodge above the lake\nbody: a lodge with an open fire. dogs stay outside.\nfacts: place Tyrol, season winter",
+		Truth:  map[string]string{"category": "same", "attribute": "met", "setting": "met", "label": "3"},
+		Reward: float64(rng.IntN(2)),
+	}
+	l.Advantage = []float64{-1.21, .83}[int(l.Reward)]
+	for k, text := range [][]string{
+		{"category", ":", " cabin", ",", " note", " lodge", " {", "same", "}", "\n"},
+		{"attribute", ":", " fire", "place", ",", " note", " open", " fire", " {", "met", "}", "\n"},
+		{"setting", ":", " Alps", ",", " note", " Tyrol", " {", "missed", "}", "\n"},
+		{"label", ":", " {", "3", "}"},
+	} {
+		s := stepLine{Name: testSteps[k], Start: len(l.Tokens), Verdict: []string{"correct", "correct", "incorrect", "unknown"}[rng.IntN(4)]}
+		if n == 3 && k == 2 {
+			s.End, s.Broken, s.Verdict, l.Malformed = s.Start, true, "incorrect", true
+			l.Steps = append(l.Steps, s)
+			continue
+		}
+		for _, t := range text {
+			keep := stage == "rl-outcome" || k == 3 || s.Verdict == "unknown" || (s.Verdict == "correct") == (l.Reward == 1)
+			after := l.Advantage
+			if !keep {
+				after = 0
+			}
+			l.Tokens = append(l.Tokens, tokenLine{t, l.Advantage, after, keep})
+		}
+		s.End = len(l.Tokens)
+		l.Steps = append(l.Steps, s)
+	}
+	l.Tokens = append(l.Tokens, tokenLine{"", l.Advantage, l.Advantage, true})
+	return l
+}
