@@ -88,6 +88,30 @@ func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)
 	})
 }
 
+// families lists, for every segment without a prefix, the segments that have
+// it as theirs.
+type families struct {
+	// roots are the segments without a prefix. next[j] is the segment after
+	// j in its family, root first, -1 at the end.
+	roots, next []int32
+	last        []int32
+}
+
+func (f *families) of(segments []tensor.Segment) *families {
+	f.roots, f.next, f.last = f.roots[:0], f.next[:0], f.last[:0]
+	for i, s := range segments {
+		f.next = append(f.next, -1)
+		f.last = append(f.last, int32(i))
+		if s.Prefix < 0 {
+			f.roots = append(f.roots, int32(i))
+			continue
+		}
+		f.next[f.last[s.Prefix]] = int32(i)
+		f.last[s.Prefix] = int32(i)
+	}
+	return f
+}
+
 // attendCost is the work of a forward pass.
 func attendCost(a *tensor.Attention) int {
 	cost := 0

@@ -23,30 +23,6 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	b.eachSegment(a, 3*attendCost(a), func(t *attender) { t.backward(&g) })
 }
 
-// families lists, for every segment without a prefix, the segments that have
-// it as theirs.
-type families struct {
-	// roots are the segments without a prefix. next[j] is the segment after
-	// j in its family, root first, -1 at the end.
-	roots, next []int32
-	last        []int32
-}
-
-func (f *families) of(segments []tensor.Segment) *families {
-	f.roots, f.next, f.last = f.roots[:0], f.next[:0], f.last[:0]
-	for i, s := range segments {
-		f.next = append(f.next, -1)
-		f.last = append(f.last, int32(i))
-		if s.Prefix < 0 {
-			f.roots = append(f.roots, int32(i))
-			continue
-		}
-		f.next[f.last[s.Prefix]] = int32(i)
-		f.last[s.Prefix] = int32(i)
-	}
-	return f
-}
-
 // attendGrad holds the operands of AttendGrad.
 type attendGrad struct {
 	dq, dk, dv, dout, out, lse, q, k, v []float32

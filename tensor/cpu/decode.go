@@ -53,82 +53,116 @@ func spanRows(spans []tensor.Span) int {
 }
 
 // decoder computes the attention of a run of queries with one key and value
-// head.
+// head. The scores of query r with the g-th head of the group are row
+// g·rows + r of p: those of the shared spans first, then those of its last.
 type decoder struct {
-	kern       *kernels
-	s          *scratch
-	d          *tensor.Decode
-	from, rows int
-	kvHead     int
+	kern          *kernels
+	s             *scratch
+	d             *tensor.Decode
+	from, rows    int
+	kvHead, group int
+	spans         [][]tensor.Span
+	before        int // columns of the shared spans
+	p             []float32
+	stride        int
+	top, sum      []float32
+	mark          int // scratch memory in use with these
 }
 
-// attend holds the scores of query r with the g-th head of the group in row
-// g·rows + r: those of the shared spans first, then those of its last.
-func (t *decoder) attend(out, q, k, v []float32) {
-	d, kern, dim := t.d, t.kern, t.d.HeadDim
-	group := d.Heads / d.KVHeads
-	spans := d.Spans[t.from : t.from+t.rows]
-	common := shared(spans[0])
-	before, longest := spanRows(common), 0
-	for _, list := range spans {
+// prepare takes scratch memory, with room for the whole vectors that products
+// fill.
+func (t *decoder) prepare() {
+	t.group = t.d.Heads / t.d.KVHeads
+	t.spans = t.d.Spans[t.from : t.from+t.rows]
+	t.before = spanRows(shared(t.spans[0]))
+	longest := 0
+	for _, list := range t.spans {
 		longest = max(longest, spanRows(list))
 	}
-	stride := roundUp(longest+lineFloats-1, lineFloats)
-	p := t.s.take(group * t.rows * stride)
-	weights := func(g, r, col int) view { return view{p[(g*t.rows+r)*stride+col:], stride, 1} }
-	// head is the g-th head of query r and of those after it.
-	head := func(x []float32, g, r int) view {
-		return headOf(x, d.Heads, dim, t.kvHead*group+g).at(t.from+r, 0)
-	}
-	keys, values := headOf(k, d.KVHeads, dim, t.kvHead), headOf(v, d.KVHeads, dim, t.kvHead)
-	mark := t.s.used
+	t.stride = roundUp(longest+lineFloats-1, lineFloats)
+	t.p = t.s.take(t.group * t.rows * t.stride)
+	t.top, t.sum = t.s.take(1), t.s.take(t.group*t.rows)
+	t.mark = t.s.used
+}
 
-	eachSpan(common, func(span tensor.Span, count, col int) {
-		t.s.used = mark
-		right := kern.right(t.s, keys.at(span.Start, 0).transposed(), dim, count)
-		for g := range group {
-			kern.mul(t.rows, roundUp(count, kern.vector), dim, d.Scale, head(q, g, 0), right, 0, weights(g, 0, col))
+// weights views the scores of query r and those after it with the g-th head,
+// from column col on.
+func (t *decoder) weights(g, r, col int) view {
+	return view{t.p[(g*t.rows+r)*t.stride+col:], t.stride, 1}
+}
+
+// head views the g-th head of query r and those after it.
+func (t *decoder) head(x []float32, g, r int) view {
+	return headOf(x, t.d.Heads, t.d.HeadDim, t.kvHead*t.group+g).at(t.from+r, 0)
+}
+
+// cached views the cache's rows of a span.
+func (t *decoder) cached(x []float32, span tensor.Span) view {
+	return headOf(x, t.d.KVHeads, t.d.HeadDim, t.kvHead).at(span.Start, 0)
+}
+
+// right prepares y as a right operand that lives until the next.
+func (t *decoder) right(y view, k, n int) panels {
+	t.s.used = t.mark
+	return t.kern.right(t.s, y, k, n)
+}
+
+func (t *decoder) attend(out, q, k, v []float32) {
+	t.prepare()
+	t.scores(q, k)
+	for r, list := range t.spans {
+		for g := range t.group {
+			n := spanRows(list)
+			t.kern.attendSoftmax(t.weights(g, r, 0).data, t.stride, n, 0, n, t.top, t.sum[g*t.rows+r:][:1])
+		}
+	}
+	for i, sum := range t.sum {
+		t.sum[i] = 1 / sum
+	}
+	t.combine(out, v)
+	for g := range t.group {
+		o := t.head(out, g, 0)
+		t.kern.scaleRows(o.data, o.rs, t.d.HeadDim, t.sum[g*t.rows:(g+1)*t.rows])
+	}
+}
+
+// scores computes p = scale·q·kᵀ.
+func (t *decoder) scores(q, k []float32) {
+	dim, scale := t.d.HeadDim, t.d.Scale
+	eachSpan(shared(t.spans[0]), func(span tensor.Span, count, col int) {
+		keys := t.right(t.cached(k, span).transposed(), dim, count)
+		for g := range t.group {
+			t.kern.mul(t.rows, roundUp(count, t.kern.vector), dim, scale, t.head(q, g, 0), keys, 0, t.weights(g, 0, col))
 		}
 	})
-	t.s.used = mark
-	top, sum := t.s.take(1), t.s.take(group*t.rows)
-	mark = t.s.used
-	for r, list := range spans {
-		own := list[len(list)-1]
-		n := before + own.End - own.Start
-		for g := range group {
-			row := weights(g, r, 0).data
-			if own.Start < own.End {
-				kern.dots(row[before:n], head(q, g, r).data[:dim], keys.at(own.Start, 0).data, keys.rs, d.Scale)
-			}
-			kern.attendSoftmax(row, stride, n, 0, n, top, sum[g*t.rows+r:][:1])
-		}
-	}
-
-	eachSpan(common, func(span tensor.Span, count, col int) {
-		t.s.used = mark
-		right := kern.right(t.s, values.at(span.Start, 0), count, dim)
-		for g := range group {
-			kern.mul(t.rows, dim, count, 1, weights(g, 0, col), right, betaAt(col), head(out, g, 0))
-		}
-	})
-	for r, list := range spans {
+	for r, list := range t.spans {
 		eachSpan(list[len(list)-1:], func(span tensor.Span, count, _ int) {
-			t.s.used = mark
-			right := kern.right(t.s, values.at(span.Start, 0), count, dim)
-			// The rows of a query's heads are apart as its scores' are.
-			w, o := weights(0, r, before), head(out, 0, r)
-			w.rs, o.rs = t.rows*stride, dim
-			kern.mul(group, dim, count, 1, w, right, betaAt(before), o)
+			keys := t.cached(k, span)
+			for g := range t.group {
+				row := t.weights(g, r, t.before).data[:count]
+				t.kern.dots(row, t.head(q, g, r).data[:dim], keys.data, keys.rs, scale)
+			}
 		})
 	}
-	for g := range group {
-		inverse := sum[g*t.rows : (g+1)*t.rows]
-		for r, s := range inverse {
-			inverse[r] = 1 / s
+}
+
+// combine computes out = p·v.
+func (t *decoder) combine(out, v []float32) {
+	dim := t.d.HeadDim
+	eachSpan(shared(t.spans[0]), func(span tensor.Span, count, col int) {
+		values := t.right(t.cached(v, span), count, dim)
+		for g := range t.group {
+			t.kern.mul(t.rows, dim, count, 1, t.weights(g, 0, col), values, betaAt(col), t.head(out, g, 0))
 		}
-		o := head(out, g, 0)
-		kern.scaleRows(o.data, o.rs, dim, inverse)
+	})
+	for r, list := range t.spans {
+		eachSpan(list[len(list)-1:], func(span tensor.Span, count, _ int) {
+			values := t.right(t.cached(v, span), count, dim)
+			// All heads of the query at once: theirs are the rows.
+			w, o := t.weights(0, r, t.before), t.head(out, 0, r)
+			w.rs, o.rs = t.rows*t.stride, dim
+			t.kern.mul(t.group, dim, count, 1, w, values, betaAt(t.before), o)
+		})
 	}
 }
 
