@@ -25,14 +25,21 @@ type Rollouts struct {
 	// engine could not sample them. FirstFailure is the first one's error.
 	Failed       int
 	FirstFailure error
+	// Dynamic says how dynamic sampling came to these groups; nil without it.
+	Dynamic *DynamicInfo
 }
 
 // Collect samples every problem's completions and judges them, while the
 // engine goes on sampling. stream is the run's seed and the step: with the
-// problem's index it is each request's random stream. A sample that the engine
+// problem's number it is each request's random stream. A sample that the engine
 // could not deliver is counted and left out of its group; an error of Judge
 // ends the call.
 func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64) (*Rollouts, error) {
+	return collect(ctx, e, problems, stream, 0)
+}
+
+// collect is Collect with the problems numbered from first.
+func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int) (*Rollouts, error) {
 	r := &Rollouts{
 		Problems:    problems,
 		Requests:    make([]rollout.Request, len(problems)),
@@ -41,7 +48,7 @@ func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	}
 	for i, p := range problems {
 		q := p.Request()
-		q.Stream = [3]uint64{stream[0], stream[1], uint64(i)}
+		q.Stream = [3]uint64{stream[0], stream[1], uint64(first + i)}
 		r.Requests[i] = q
 		r.Completions[i] = make([]rollout.Completion, q.N)
 		r.Groups[i] = make(advantage.Group, q.N)

@@ -46,6 +46,9 @@ type Config struct {
 	AdaptiveKL *objective.AdaptiveKL
 
 	Batching Batching
+	// Dynamic replaces dead groups by further sampling; the zero value does
+	// not.
+	Dynamic DynamicSampling
 	// LR is the learning rate of each optimiser step, counted from 0.
 	LR func(step int64) float64
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
@@ -73,7 +76,8 @@ type Config struct {
 	Checkpoint      func(ctx context.Context, t *Trainer) error
 	CheckpointEvery int64
 	// OnRollouts, if set, sees every collection after credit was assigned
-	// and before the update. It must not change or keep it.
+	// and before the update. It must not change or keep it. With dynamic
+	// sampling it is what is trained on; see Rollouts.Sampled for the rest.
 	OnRollouts func(step int64, r *Rollouts) error
 
 	// Recorder receives each step's metrics; nil = none.
@@ -97,6 +101,9 @@ func (c *Config) validate() error {
 		}
 	}
 	if err := c.Batching.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.Dynamic.validate(); err != nil {
 		errs = append(errs, err)
 	}
 	for _, f := range []struct {

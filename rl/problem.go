@@ -25,3 +25,12 @@ type Source interface {
 	State() ([]byte, error)
 	Restore(state []byte) error
 }
+
+// Observer is a Source that learns from results, such as a curriculum. The
+// trainer shows it every collection before it draws for the next.
+type Observer interface {
+	// Observe receives the problems of a collection, those that dynamic
+	// sampling dropped included, and the judged group of each. It must not
+	// change or keep them.
+	Observe(problems []Problem, groups []advantage.Group) error
+}

@@ -33,7 +33,8 @@ func (m *mean) addBool(v bool) {
 //	malformed              share of completions that deviate from the template
 //	right_wrong_step       share of completions with reward 0 at its best
 //	                       value 1 and at least one incorrect step
-//	group/live             share of groups whose outcome rewards differ
+//	group/live             share of groups whose outcome rewards differ, by
+//	                       DropConstant(0)
 //	tokens                 completion tokens; tokens/mean per completion
 //	truncated              share of completions that reached the length limit
 //	failed                 samples that the engine could not deliver
@@ -46,8 +47,9 @@ func Summarize(r *Rollouts) map[string]float64 {
 		return means[name]
 	}
 	tokens := 0
+	dead := DropConstant(0)
 	for g := range r.Groups {
-		at("group/live").addBool(liveGroup(r.Groups[g]))
+		at("group/live").addBool(dead(r.Groups[g]) == "")
 		for i := range r.Groups[g] {
 			c := &r.Groups[g][i]
 			tokens += c.Tokens
@@ -83,29 +85,6 @@ func Summarize(r *Rollouts) map[string]float64 {
 		}
 	}
 	return m
-}
-
-func liveGroup(g advantage.Group) bool {
-	for k := range maxRewards(g) {
-		lo, hi := math.Inf(1), math.Inf(-1)
-		for i := range g {
-			if k < len(g[i].Rewards) && !math.IsNaN(g[i].Rewards[k]) {
-				lo, hi = min(lo, g[i].Rewards[k]), max(hi, g[i].Rewards[k])
-			}
-		}
-		if hi-lo > 1e-9 {
-			return true
-		}
-	}
-	return false
-}
-
-func maxRewards(g advantage.Group) int {
-	n := 0
-	for i := range g {
-		n = max(n, len(g[i].Rewards))
-	}
-	return n
 }
 
 // creditMetrics adds what step credit did: the share of each step's tokens

@@ -60,7 +60,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	problems, err := t.next(ctx)
+	problems, err := t.draw(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +68,15 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	start := time.Now()
-	r, err := Collect(ctx, t.c.Engine, problems, [2]uint64{t.c.Seed, uint64(t.step)})
+	r, err := t.collect(ctx, problems)
 	if err != nil {
 		return nil, err
+	}
+	sampled := r.Sampled()
+	if o, ok := t.c.Source.(Observer); ok {
+		if err := o.Observe(sampled.Problems, sampled.Groups); err != nil {
+			return nil, fmt.Errorf("rl: the source observing step %d: %w", t.step, err)
+		}
 	}
 	if r.Failed > 0 {
 		t.log.Warn("samples failed", "step", t.step, "failed", r.Failed, "first", r.FirstFailure)
@@ -97,7 +103,10 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		t.log.Warn("optimiser steps skipped: the gradient was not finite", "step", t.step, "skipped", info.Skipped)
 	}
 	t.step++
-	m := Summarize(r)
+	m := Summarize(sampled)
+	if r.Dynamic != nil {
+		r.Dynamic.metrics(m, len(r.Groups))
+	}
 	creditMetrics(m, stats)
 	info.metrics(m)
 	if kl.Count > 0 {
@@ -137,22 +146,39 @@ func (t *Trainer) adapt(kl objective.Sum, r *Rollouts, m map[string]float64) err
 	return t.c.AdaptiveKL.Update(kl.Mean(), n)
 }
 
-func (t *Trainer) next(ctx context.Context) ([]Problem, error) {
-	problems := make([]Problem, 0, t.c.Batching.Prompts)
-	for len(problems) < t.c.Batching.Prompts {
-		p, err := t.c.Source.Next(ctx)
-		if err != nil {
-			if errors.Is(err, io.EOF) && len(problems) > 0 {
-				t.log.Info("the source ended within a collection", "problems_left", len(problems))
-			}
-			return nil, err
-		}
-		if n := p.Request().N; t.c.Batching.GroupSize > 0 && n != t.c.Batching.GroupSize {
-			return nil, fmt.Errorf("rl: a problem asks for %d completions, Batching.GroupSize is %d", n, t.c.Batching.GroupSize)
-		}
-		problems = append(problems, p)
+// draw takes the problems of a collection's first round of sampling.
+func (t *Trainer) draw(ctx context.Context) ([]Problem, error) {
+	want := t.c.Batching.Prompts
+	problems, err := draw(ctx, t.next, t.c.Dynamic.draws(want))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(problems) >= want:
+		return problems, nil
+	case len(problems) > 0:
+		t.log.Info("the source ended within a collection", "problems_left", len(problems))
 	}
-	return problems, nil
+	return nil, io.EOF
+}
+
+func (t *Trainer) next(ctx context.Context) (Problem, error) {
+	p, err := t.c.Source.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n := p.Request().N; t.c.Batching.GroupSize > 0 && n != t.c.Batching.GroupSize {
+		return nil, fmt.Errorf("rl: a problem asks for %d completions, Batching.GroupSize is %d", n, t.c.Batching.GroupSize)
+	}
+	return p, nil
+}
+
+// collect samples the problems, and with dynamic sampling further ones.
+func (t *Trainer) collect(ctx context.Context, problems []Problem) (*Rollouts, error) {
+	stream := [2]uint64{t.c.Seed, uint64(t.step)}
+	if t.c.Dynamic.Rounds == 0 {
+		return Collect(ctx, t.c.Engine, problems, stream)
+	}
+	return collectLive(ctx, t.c.Engine, problems, t.next, t.c.Batching.Prompts, t.c.Dynamic, stream)
 }
 
 // publish hands the policy's weights to the engine, if both can.
@@ -200,7 +226,11 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 	n, groups := t.c.Batching.MiniBatches, len(r.Groups)
 	parts := make([]*Batch, 0, n)
 	for p := range n {
-		sub := r.Subset(p*groups/n, (p+1)*groups/n)
+		from, to := p*groups/n, (p+1)*groups/n
+		if from == to {
+			continue // dynamic sampling found fewer live groups
+		}
+		sub := r.Subset(from, to)
 		b := sub.Batch()
 		if len(b.Samples) == 0 {
 			return nil, errors.New("rl: a mini-batch is empty: every sample of its prompts failed")

@@ -1,0 +1,263 @@
+package rl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Short says what a collection is made of when dynamic sampling has not found
+// enough live groups.
+type Short uint8
+
+const (
+	// ShortFill adds dropped groups, the first sampled first, so that every
+	// collection has the same size. They weigh in the denominators as they do
+	// without dynamic sampling, and credit rules that use steps in dead
+	// groups (sam.Mask.Fill, sam.StepGroup) learn from them.
+	ShortFill Short = iota
+	// ShortTrain trains on the live groups alone, be they none.
+	ShortTrain
+	// ShortRepeat repeats the live groups in turn (POLARIS, SkyRL's
+	// "replace"). Without any live group there is nothing to train on.
+	ShortRepeat
+	// ShortFail returns ErrTooFewLive (verl, SkyRL's "filter").
+	ShortFail
+)
+
+// ErrTooFewLive is what CollectLive returns, wrapped with the counts, if Short
+// is ShortFail and the rounds have not brought enough live groups.
+var ErrTooFewLive = errors.New("rl: too few live groups")
+
+// DynamicSampling replaces groups that would not train (DAPO,
+// arXiv:2503.14476, section 3.2): problems are drawn and sampled in rounds
+// until a collection has enough live groups. The zero value is off.
+type DynamicSampling struct {
+	// Rounds bounds the rounds of sampling per collection; 0 turns dynamic
+	// sampling off. 1 draws no replacement: Short then decides alone what
+	// becomes of dead groups.
+	Rounds int
+	// Oversample is how many problems a round draws for each live group that
+	// is missing; 0 means 1. More saves rounds; live groups beyond those
+	// needed are dropped as "surplus", for kept they would be off-policy.
+	Oversample float64
+	// Filter says which groups are live; nil means DropConstant(0).
+	Filter GroupFilter
+	// Short is what to do when the rounds, or the source, are at their end.
+	Short Short
+}
+
+func (d *DynamicSampling) validate() error {
+	switch {
+	case d.Rounds < 0:
+		return fmt.Errorf("rl: DynamicSampling.Rounds is %d, must not be negative", d.Rounds)
+	case d.Oversample != 0 && !(d.Oversample >= 1 && d.Oversample <= math.MaxInt32):
+		return fmt.Errorf("rl: DynamicSampling.Oversample is %v, want 0 or at least 1", d.Oversample)
+	case d.Short > ShortFail:
+		return fmt.Errorf("rl: DynamicSampling.Short is %d, want one of the named values", d.Short)
+	case d.Rounds == 0 && (d.Oversample != 0 || d.Filter != nil || d.Short != 0):
+		return errors.New("rl: DynamicSampling has settings, but Rounds is 0, which turns it off")
+	}
+	return nil
+}
+
+// draws is how many problems to draw for missing live groups.
+func (d *DynamicSampling) draws(missing int) int {
+	return int(math.Ceil(max(d.Oversample, 1) * float64(missing)))
+}
+
+// DynamicInfo says what dynamic sampling did to bring a collection about.
+type DynamicInfo struct {
+	// Rounds is the number of rounds taken.
+	Rounds int
+	// Dropped holds the groups that were sampled and left out, in the order
+	// in which they were sampled, and Reasons the reason for each.
+	Dropped *Rollouts
+	Reasons []string
+	// Short is how many live groups were missing at the end.
+	Short int
+	// Repeated is how many groups, the collection's last, are repetitions of
+	// its first ones.
+	Repeated int
+}
+
+// metrics adds what happened, as groups:
+//
+//	dynamic/rounds            rounds of sampling
+//	dynamic/sampled           groups sampled in them
+//	dynamic/short             live groups missing at the end
+//	dynamic/dropped/<reason>  groups left out
+func (d *DynamicInfo) metrics(m map[string]float64, kept int) {
+	m["dynamic/rounds"] = float64(d.Rounds)
+	m["dynamic/sampled"] = float64(kept - d.Repeated + len(d.Reasons))
+	m["dynamic/short"] = float64(d.Short)
+	for _, reason := range d.Reasons {
+		m["dynamic/dropped/"+reason]++
+	}
+}
+
+// Sampled returns all that was sampled for the collection: r without its
+// repetitions, then what dynamic sampling dropped. Statistics of the policy
+// belong on it: those of live groups alone are of a selection.
+func (r *Rollouts) Sampled() *Rollouts {
+	if r.Dynamic == nil {
+		return r
+	}
+	all := &Rollouts{Failed: r.Failed, FirstFailure: r.FirstFailure}
+	for g := range len(r.Groups) - r.Dynamic.Repeated {
+		all.add(r, g)
+	}
+	for g := range r.Dynamic.Dropped.Groups {
+		all.add(r.Dynamic.Dropped, g)
+	}
+	return all
+}
+
+// CollectLive is Collect with dynamic sampling: it draws problems from next,
+// usually a Source's, and samples them until want groups are live or d's
+// bounds are reached. Groups keep the order in which their problems were
+// drawn, repetitions after all others; Rollouts.Dynamic tells the rest. Problems are numbered through the
+// rounds and the number goes into the random stream, so that a problem that is
+// drawn again gets other samples.
+//
+// It returns io.EOF, without sampling, if there are fewer than want problems.
+// If the problems end later, it does what d.Short says.
+func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	if d.Rounds < 1 || want < 1 {
+		return nil, fmt.Errorf("rl: CollectLive of %d groups in %d rounds, need at least 1 of each", want, d.Rounds)
+	}
+	first, err := draw(ctx, next, d.draws(want))
+	if err != nil {
+		return nil, err
+	}
+	if len(first) < want {
+		return nil, io.EOF
+	}
+	return collectLive(ctx, e, first, next, want, d, stream)
+}
+
+// collectLive is CollectLive with the problems of the first round drawn.
+func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next func(context.Context) (Problem, error), want int, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
+	filter := d.Filter
+	if filter == nil {
+		filter = DropConstant(0)
+	}
+	var (
+		all     Rollouts
+		reasons []string // for each group of all; "" = keep it
+		live    int
+		rounds  int
+	)
+	for len(problems) > 0 && live < want && rounds < d.Rounds {
+		r, err := collect(ctx, e, problems, stream, len(all.Groups))
+		if err != nil {
+			return nil, err
+		}
+		rounds++
+		if all.Failed == 0 {
+			all.FirstFailure = r.FirstFailure
+		}
+		all.Failed += r.Failed
+		for g := range r.Groups {
+			reason := filter(r.Groups[g])
+			switch {
+			case reason == "" && live == want:
+				reason = "surplus"
+			case reason == "":
+				live++
+			}
+			all.add(r, g)
+			reasons = append(reasons, reason)
+		}
+		if live < want && rounds < d.Rounds {
+			if problems, err = draw(ctx, next, d.draws(want-live)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if live < want && d.Short == ShortFail {
+		return nil, fmt.Errorf("%w: %d of %d after %d rounds with %d groups", ErrTooFewLive, live, want, rounds, len(reasons))
+	}
+	if d.Short == ShortFill {
+		fill(reasons, all.Groups, want-live)
+	}
+	r := all.part(reasons)
+	r.Dynamic.Rounds, r.Dynamic.Short = rounds, want-live
+	if d.Short == ShortRepeat && live > 0 {
+		for g := range want - live {
+			r.repeat(g % live)
+		}
+		r.Dynamic.Repeated = want - live
+	}
+	return r, nil
+}
+
+// fill clears the reason of the first n groups that were to be dropped and
+// have completions.
+func fill(reasons []string, groups []advantage.Group, n int) {
+	for g := range groups {
+		if n > 0 && reasons[g] != "" && len(groups[g]) > 0 {
+			reasons[g] = ""
+			n--
+		}
+	}
+}
+
+// part divides r into the groups without a reason, and those to be dropped.
+func (r *Rollouts) part(reasons []string) *Rollouts {
+	d := &DynamicInfo{Dropped: &Rollouts{}}
+	kept := &Rollouts{Failed: r.Failed, FirstFailure: r.FirstFailure, Dynamic: d}
+	for g, reason := range reasons {
+		if reason == "" {
+			kept.add(r, g)
+			continue
+		}
+		d.Dropped.add(r, g)
+		d.Reasons = append(d.Reasons, reason)
+	}
+	return kept
+}
+
+// add appends group g of o.
+func (r *Rollouts) add(o *Rollouts, g int) {
+	r.Problems = append(r.Problems, o.Problems[g])
+	r.Requests = append(r.Requests, o.Requests[g])
+	r.Completions = append(r.Completions, o.Completions[g])
+	r.Groups = append(r.Groups, o.Groups[g])
+}
+
+// repeat appends a copy of group g, to which estimators and credit rules write
+// without touching the original.
+func (r *Rollouts) repeat(g int) {
+	r.add(r, g)
+	again := slices.Clone(r.Groups[g])
+	for i := range again {
+		again[i].Adv, again[i].Keep, again[i].Shaping = nil, nil, nil
+	}
+	r.Groups[len(r.Groups)-1] = again
+}
+
+// draw takes n problems from next, or fewer if it ends before.
+func draw(ctx context.Context, next func(context.Context) (Problem, error), n int) ([]Problem, error) {
+	problems := make([]Problem, 0, n)
+	for len(problems) < n {
+		p, err := next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, p)
+	}
+	return problems, nil
+}

@@ -1,0 +1,94 @@
+package rl_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
+
+// rewarded is a group with one reward per completion.
+func rewarded(rewards ...float64) advantage.Group {
+	var g advantage.Group
+	for _, r := range rewards {
+		g = append(g, advantage.Completion{Rewards: []float64{r}})
+	}
+	return g
+}
+
+func TestDropConstant(t *testing.T) {
+	nan := math.NaN()
+	filter := rl.DropConstant(0)
+	for _, c := range []struct {
+		group advantage.Group
+		want  string
+	}{
+		{rewarded(0, 1), ""},
+		{rewarded(1, 1, 1), "constant_1"},
+		{rewarded(0, 0), "constant_0"},
+		{rewarded(-0.04, -0.04), "constant_0"},
+		{rewarded(-1, -1), "constant_-1"},
+		{rewarded(0.26, 0.26), "constant_0.3"},
+		{rewarded(0.3, above), "constant_0.3"},
+		{rewarded(1e12, 1e12+1e-3), "constant_1000000000000"},
+		{rewarded(0, 1e-8), ""},
+		{rewarded(nan, 1, nan), "single"},
+		{rewarded(nan, 1, 0), ""},
+		{rewarded(nan, nan), "unscorable"},
+		{nil, "unscorable"},
+		{advantage.Group{{}, {}}, "unscorable"},
+		{rewarded(math.Inf(1), math.Inf(1)), ""}, // for the estimator to refuse
+	} {
+		require.Equal(t, c.want, filter(c.group), "%v", c.group)
+	}
+	require.Equal(t, "constant_0", rl.DropConstant(0.1)(rewarded(0, 0.05)))
+	require.Empty(t, rl.DropConstant(-1)(rewarded(0.3, above)))
+	require.Panics(t, func() { rl.DropConstant(0, -1) })
+
+	// The second reward, a length penalty, differs; the first does not.
+	g := advantage.Group{{Rewards: []float64{1, -0.5}}, {Rewards: []float64{1, 0}}}
+	require.Empty(t, filter(g))
+	require.Equal(t, "constant_1", rl.DropConstant(0, 0)(g))
+	require.Empty(t, rl.DropConstant(0, 1)(g))
+	require.Equal(t, "unscorable", rl.DropConstant(0, 7)(g))
+}
+
+func TestDropMeanOutside(t *testing.T) {
+	filter := rl.DropMeanOutside(0, 0, 1)
+	for want, g := range map[string]advantage.Group{
+		"":           rewarded(0, 1, math.NaN()),
+		"too_hard":   rewarded(0, 0),
+		"too_easy":   rewarded(1, 1),
+		"unscorable": rewarded(math.NaN()),
+	} {
+		require.Equal(t, want, filter(g))
+	}
+	require.Empty(t, filter(rewarded(0.5, 0.5)), "dead, but of middling difficulty")
+	require.Panics(t, func() { rl.DropMeanOutside(0, 1, 1) })
+	require.Panics(t, func() { rl.DropMeanOutside(-1, 0, 1) })
+}
+
+// above is the next number after 0.3.
+var above = math.Nextafter(0.3, 1)
+
+// A group is dropped exactly if the estimator has nothing to say about it.
+func TestDropConstantAgreesWithTheEstimators(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rewards := rapid.SliceOfN(rapid.SampledFrom([]float64{0, above, 0.3, 1, 1 + 1e-12, 7, math.NaN()}), 0, 5).Draw(t, "rewards")
+		g := rewarded(rewards...)
+		if err := advantage.PerGroup(advantage.RLOO{}).Estimate([]advantage.Group{g}); err != nil {
+			t.Fatal(err)
+		}
+		live := false
+		for i := range g {
+			live = live || g[i].Scalar != 0
+		}
+		if got := rl.DropConstant(0)(g) == ""; got != live {
+			t.Fatalf("%v: kept %v, but the estimator finds it live: %v", rewards, got, live)
+		}
+	})
+}
