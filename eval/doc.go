@@ -1,8 +1,8 @@
 // Package eval measures how good a relevance model is: classification
 // ([Accuracy], [BinaryAccuracy], [MacroF1], [NewConfusion]), agreement on an
 // ordered scale ([QuadraticKappa]), ranking ([NDCG], [AUC]), sampling
-// ([PassAtK], [MajorityVote]), and how sure one may be of any of them
-// ([Bootstrap], [BootstrapDifference]).
+// ([PassAtK], [MajorityVote], [MajorityAtK]), and how sure one may be of any of
+// them ([Bootstrap], [BootstrapDifference], [Wilson]).
 //
 // Each metric is a function of a list of examples, so that one can be handed to
 // the bootstrap as it is:

@@ -6,7 +6,7 @@
 // teach the model anything.
 //
 // Outcome rules: [ExactLabel], [GradedDistance], [FormatShare],
-// [FormatStrict], [Length]. Step rules: ExactLabel and GradedDistance with the
+// [FormatStrict], [Length], [SoftOverlong]. Step rules: ExactLabel and GradedDistance with the
 // step's own gold answer, [Predicate] for one criterion, [Arithmetic] for what
 // can be recomputed. [Combine] weighs several into one; [Count] tallies how
 // often and why a rule could not say.

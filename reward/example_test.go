@@ -58,3 +58,16 @@ func ExampleArithmetic() {
 	fmt.Println(score.Value, err)
 	// Output: 0.5 <nil>
 }
+
+// Up to 80 tokens cost nothing, 100 and more cost the full penalty.
+func ExampleSoftOverlong() {
+	rule := reward.SoftOverlong[note](reward.Overlong{Max: 100, Buffer: 20, Factor: .5})
+	for _, tokens := range []int{60, 90, 130} {
+		score, err := rule.Score(context.Background(), note{}, &prompt.Trace{Tokens: tokens}, reward.Answer)
+		fmt.Println(tokens, score.Value, err)
+	}
+	// Output:
+	// 60 0 <nil>
+	// 90 -0.25 <nil>
+	// 130 -0.5 <nil>
+}

@@ -21,18 +21,10 @@ func Length[E any](full, zero int) Rule[E] {
 		panic(fmt.Sprintf("reward: Length needs 0 <= full <= zero, not full %d and zero %d", full, zero))
 	}
 	return RuleFunc[E](func(_ context.Context, _ E, trace *prompt.Trace, step int) (Score, error) {
-		n := trace.Tokens
-		if n == 0 && trace.Text != "" {
-			return Unscorable("no token offsets"), nil
-		}
-		if step != Answer {
-			s := asked(trace, step)
-			if s.Status != prompt.OK {
-				return broken(s), nil
-			}
-			n = s.Tokens.Len()
-		}
+		n, s := tokens(trace, step)
 		switch {
+		case !s.Scorable():
+			return s, nil
 		case n <= full:
 			return Score{Value: 1}, nil
 		case n >= zero:

@@ -29,6 +29,22 @@ func textOf(trace *prompt.Trace, step int) string {
 	return trace.Text[s.Bytes.Start:s.Bytes.End]
 }
 
+// tokens counts the tokens of the part of the completion that a rule is asked
+// about, or says in an unscorable score why it cannot.
+func tokens(trace *prompt.Trace, step int) (int, Score) {
+	switch {
+	case trace.Tokens == 0 && trace.Text != "":
+		return 0, Unscorable("no token offsets")
+	case step == Answer:
+		return trace.Tokens, Score{}
+	}
+	s := asked(trace, step)
+	if s.Status != prompt.OK {
+		return 0, broken(s)
+	}
+	return s.Tokens.Len(), Score{}
+}
+
 func oneIf(b bool) Score {
 	if b {
 		return Score{Value: 1}
