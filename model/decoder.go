@@ -48,7 +48,7 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 	d.Trunk = newTrunk(&cfg, m)
 	out := &Linear{W: d.Trunk.Embed.W}
 	if !cfg.TieEmbeddings {
-		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd)
+		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd(cfg.Dim))
 	}
 	d.Head = NewHead(d.Trunk.Norm, out)
 	d.params = m.params

@@ -87,7 +87,7 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 	e := &Encoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
 	e.Trunk = newTrunk(&cfg.Config, m)
 	e.Score = &Linear{
-		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd),
+		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
 		Bias: m.vector("score.bias", cfg.Classes, 0),
 	}
 	e.params = m.params

@@ -37,7 +37,7 @@ func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
 
 // newTrunk builds the trunk that c describes (defaults filled in).
 func newTrunk(c *Config, m *maker) *Trunk {
-	t := &Trunk{Embed: &Embedding{W: m.matrix("model.embed_tokens.weight", c.Vocab, c.Dim, embeddingStd)}}
+	t := &Trunk{Embed: &Embedding{W: m.matrix("model.embed_tokens.weight", c.Vocab, c.Dim, embeddingStd(c.Dim))}}
 	freq := c.ropeFreq()
 	for i := range c.Layers {
 		t.Blocks = append(t.Blocks, newBlock(c, m, fmt.Sprintf("model.layers.%d.", i), freq))
