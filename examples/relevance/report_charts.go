@@ -24,7 +24,6 @@ type chart struct {
 	Left, Right, Top, Bottom       float64
 	XTicks, YTicks                 []tick
 	Lines                          []chartLine
-	Smoothed                       int // points in the mean; 1 = none
 	LogScale                       bool
 	XLabelX, XLabelY, TickX, TickY float64
 }
@@ -61,7 +60,7 @@ type quantity struct {
 // drawChart lays out a chart; ok is false if there is nothing to show.
 func drawChart(q quantity, curves []curve) (c chart, ok bool) {
 	c = chart{
-		Title: q.title, Good: q.good, Width: chartWidth, Height: chartHeight, Smoothed: 1,
+		Title: q.title, Good: q.good, Width: chartWidth, Height: chartHeight,
 		Left: chartLeft, Right: chartRight, Top: chartTop, Bottom: chartBottom,
 		XLabelX: (chartLeft + chartRight) / 2, XLabelY: chartHeight - 3, TickX: chartLeft - 6, TickY: chartBottom + 16,
 	}
@@ -90,9 +89,8 @@ func drawChart(q quantity, curves []curve) (c chart, ok bool) {
 		if len(l.points) == 0 {
 			continue
 		}
-		line, window := drawLine(l, x, y, q.text())
+		line := drawLine(l, x, y, q.text())
 		c.Lines = append(c.Lines, line)
-		c.Smoothed = max(c.Smoothed, window)
 		said = append(said, fmt.Sprintf("%s from %s to %s", l.name, q.text()(l.points[0].y), line.Last))
 	}
 	c.Summary = q.title + ", " + q.good + ": " + strings.Join(said, "; ")
@@ -107,18 +105,18 @@ func (q quantity) text() func(float64) string {
 	return short
 }
 
-func drawLine(l curve, x, y scale, text func(float64) string) (chartLine, int) {
+func drawLine(l curve, x, y scale, text func(float64) string) chartLine {
 	smooth, window := smoothed(l.points)
 	out := chartLine{Name: l.name, Class: l.class, Last: text(smooth[len(smooth)-1].y)}
 	if len(l.points) == 1 {
 		out.Dot = &dot{x.at(smooth[0].x), y.at(smooth[0].y)}
-		return out, window
+		return out
 	}
 	out.Path = path(smooth, x, y)
 	if window > 1 {
 		out.Faint = path(l.points, x, y)
 	}
-	return out, window
+	return out
 }
 
 func path(points []xy, x, y scale) string {
@@ -277,7 +275,6 @@ type forest struct {
 	LabelX, ValueX, TickY      float64
 	Ticks                      []tick
 	Rows                       []forestRow
-	lo, hi                     float64
 }
 
 type forestRow struct {
@@ -289,24 +286,12 @@ type forestRow struct {
 
 // forests draws every test set's charts; a metric has the same axis in all.
 func forests(r *report) []forestSet {
-	good := map[string]string{
-		"accuracy":                "higher is better",
-		"mean_step_accuracy":      "higher is better",
-		"right_answer_wrong_step": "lower is better",
-	}
-	var shown []column
-	for _, c := range columns(nil) {
-		if good[c.interval] != "" {
-			shown = append(shown, c)
-		}
-	}
 	sets := testSets(r)
 	out := make([]forestSet, len(sets))
 	for i, set := range sets {
 		out[i].Set = set
-		for _, c := range shown {
+		for _, c := range keyColumns() {
 			if f, ok := drawForest(r, set, c, forestScale(r, c)); ok {
-				f.Good = good[c.interval]
 				out[i].Charts = append(out[i].Charts, f)
 			}
 		}
@@ -334,7 +319,11 @@ func forestScale(r *report, c column) scale {
 }
 
 func drawForest(r *report, set string, c column, x scale) (forest, bool) {
-	f := forest{Title: c.Name, Width: forestWidth, Top: 6, LabelX: forestLeft - 8, ValueX: forestWidth - 2, Ticks: x.ticks}
+	good := "higher is better"
+	if c.better < 0 {
+		good = "lower is better"
+	}
+	f := forest{Title: c.Name, Good: good, Width: forestWidth, Top: 6, LabelX: forestLeft - 8, ValueX: forestWidth - 2, Ticks: x.ticks}
 	var said []string
 	y, known := f.Top, false
 	for _, s := range r.Stages {

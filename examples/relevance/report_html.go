@@ -98,6 +98,13 @@ func columns(steps []string) []column {
 	}, func(v float64) string { return grouped(int(math.Round(v))) }})
 }
 
+// keyColumns are those that show at a glance what step credit changes.
+func keyColumns() []column {
+	return slices.DeleteFunc(columns(nil), func(c column) bool {
+		return !slices.Contains([]string{"accuracy", "right_answer_wrong_step", "mean_step_accuracy"}, c.interval)
+	})
+}
+
 // resultTable is the results on one test set.
 type resultTable struct {
 	Set      string
@@ -107,8 +114,8 @@ type resultTable struct {
 }
 
 type resultRow struct {
-	Name, Label, Title, Class string
-	Cells                     []resultCell
+	Label, Title, Class string
+	Cells               []resultCell
 }
 
 type resultCell struct {
@@ -124,7 +131,7 @@ func resultTables(r *report) []resultTable {
 		for _, s := range r.Stages {
 			if sc := s.Tests[set]; sc != nil {
 				t.Examples = grouped(sc.Examples)
-				t.Rows = append(t.Rows, resultRow{s.Name, stageLabel(s.Name), s.Title, stageClass(s.Name), cells(t.Columns, sc)})
+				t.Rows = append(t.Rows, resultRow{stageLabel(s.Name), s.Title, stageClass(s.Name), cells(t.Columns, sc)})
 			}
 		}
 		for k, c := range t.Columns {
@@ -188,10 +195,7 @@ func comparisons(r *report) []comparison {
 			continue
 		}
 		c := comparison{Set: set}
-		for _, col := range columns(nil) {
-			if !slices.Contains([]string{"accuracy", "mean_step_accuracy", "right_answer_wrong_step"}, col.interval) {
-				continue
-			}
+		for _, col := range keyColumns() {
 			va, vb := col.value(a), col.value(b)
 			if !finite(va) || !finite(vb) {
 				continue

@@ -52,7 +52,6 @@ type samplePart struct {
 	Name, Class, Mark, Word string
 	Truth                   string
 	Before, After           string
-	Masked                  bool
 	Tokens                  []sampleToken
 }
 
@@ -224,7 +223,6 @@ const outsideSteps = "outside the steps"
 // part lays out tokens, and sums up what credit did to them.
 func (v *samplesView) part(tokens []tokenLine) samplePart {
 	p := samplePart{Before: summary(tokens, func(t tokenLine) string { return signed(t.Before) }), After: summary(tokens, afterText)}
-	p.Masked = p.After == masked
 	for i, t := range tokens {
 		p.Tokens = append(p.Tokens, sampleToken{
 			Class: "b" + v.shade(t.Before) + " a" + v.afterShade(t),
