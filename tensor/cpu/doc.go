@@ -17,9 +17,9 @@
 //
 //	go generate ./tensor/cpu
 //
-// Exponentials have an error below 2 units in the last place. Benchmarks print the speed of matrix products as
-// a part of [Backend.PeakGFLOPS], beside gonum's, and the time of every other
-// operation:
+// Exponentials have an error below 2 units in the last place. Benchmarks print
+// the speed of matrix products as a part of [Backend.PeakGFLOPS], beside
+// gonum's, and the time of every other operation:
 //
 //	go test -run - -bench . ./tensor/cpu
 //
@@ -28,8 +28,9 @@
 // An operation is cut into tasks by its shape alone, and sums over tasks are
 // taken in a fixed order; workers only decide who computes a task. So results
 // are bit-identical for any GOMAXPROCS. Nor does a row of a matrix product, or
-// a query of a decoding step, depend on what else is in the batch. Results differ in the last bits between
-// instruction sets, whose vectors have different widths.
+// a query of a decoding step, depend on what else is in the batch. Results
+// differ in the last bits between instruction sets, whose vectors have
+// different widths.
 //
 // # Memory
 //
