@@ -1,0 +1,44 @@
+// Package curriculum draws training problems by how much there is to learn
+// from them.
+//
+// A problem that is always solved, or never, gives a dead group: all its
+// completions have the same reward, and nothing is learned. A [Source] keeps an
+// estimate of each problem's success rate and draws problems by it, by default
+// in proportion to p(1−p), the variance of a 0/1 reward; that is where
+// group-relative advantages are large. It is an rl.Source like any other:
+//
+//	source, err := curriculum.New(problems, curriculum.Options{Seed: 1})
+//	trainer, err := rl.NewTrainer(rl.Config{Source: source, …})
+//
+// The trainer shows it what became of the problems (rl.Observer). A loop of
+// one's own calls [Source.Observe] itself.
+//
+// # What it remembers
+//
+// For each problem two numbers: how many completions were judged and how many
+// of them succeeded, both multiplied by Options.Keep at each new observation,
+// because the policy that was observed before is no longer the policy. With the
+// prior of [Options] the rate is
+//
+//	p̂ = (successes + PriorRate·PriorWeight) / (trials + PriorWeight)
+//
+// A problem that was never seen has the prior's rate, .5 by default, which
+// makes it as likely as any: a run starts by looking at everything.
+//
+// # What keeps it honest
+//
+// A share of the draws (Options.Explore) goes to all problems alike, so that one
+// that was hopeless when it was last seen is seen again. Drawing by difficulty
+// changes what the training set is: report results on a fixed test set, never
+// the reward of the problems drawn, which stays near the middle by design.
+//
+// Dynamic sampling (rl.DynamicSampling) discards dead groups after they were
+// sampled; a curriculum spares the sampling. They work together: dropped groups
+// are observed too.
+//
+// # Exact resumption
+//
+// [Source.State] holds the random generator, the counts and the draws whose
+// results are still awaited. After [Source.Restore] the same draws follow, bit
+// for bit.
+package curriculum

@@ -1,0 +1,112 @@
+package curriculum
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
+
+// Options are the settings of a Source. The zero value draws in proportion to
+// p(1−p), and a tenth of the problems uniformly.
+type Options struct {
+	// Seed decides the draws.
+	Seed uint64
+	// Weight is how much a problem of that estimated success rate is worth,
+	// from 0 on; nil means Variance. It must be a pure function.
+	Weight func(rate float64) float64
+	// Explore is the share of draws that ignores the weights; 0 means 0.1,
+	// negative none.
+	Explore float64
+	// Keep is what a new observation leaves of the older counts, in (0, 1];
+	// 0 means 0.5. 1 never forgets.
+	Keep float64
+	// PriorRate and PriorWeight are the rate that is assumed of a problem
+	// before it is seen, and how many completions that assumption counts as.
+	// 0 means 0.5 and 2, the uniform distribution; a PriorRate of 0 with a
+	// PriorWeight is 0.
+	PriorRate, PriorWeight float64
+	// Success is how far a completion succeeded, from 0 to 1, NaN if that is
+	// not known. nil means FirstReward.
+	Success func(c *advantage.Completion) float64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Weight == nil {
+		o.Weight = Variance
+	}
+	if o.Explore == 0 {
+		o.Explore = .1
+	}
+	o.Explore = max(o.Explore, 0)
+	if o.Keep == 0 {
+		o.Keep = .5
+	}
+	if o.PriorRate == 0 && o.PriorWeight == 0 {
+		o.PriorRate, o.PriorWeight = .5, 2
+	}
+	if o.Success == nil {
+		o.Success = FirstReward
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name string
+		bad  bool
+		v    float64
+		want string
+	}{
+		{"Explore", !(o.Explore <= 1), o.Explore, "at most 1"},
+		{"Keep", !(o.Keep > 0 && o.Keep <= 1), o.Keep, "above 0 and at most 1"},
+		{"PriorRate", !(o.PriorRate >= 0 && o.PriorRate <= 1), o.PriorRate, "from 0 to 1"},
+		{"PriorWeight", !(o.PriorWeight > 0 && !math.IsInf(o.PriorWeight, 0)), o.PriorWeight, "positive and finite"},
+	} {
+		if f.bad {
+			errs = append(errs, fmt.Errorf("curriculum: Options.%s is %v, want it %s", f.name, f.v, f.want))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Variance is p(1−p): the variance of a 0/1 reward with success rate p.
+func Variance(rate float64) float64 { return rate * (1 - rate) }
+
+// LiveProbability is the probability that a group of n completions with 0/1
+// rewards is live, holds both right and wrong ones: 1 − pⁿ − (1−p)ⁿ. It is
+// flatter than Variance: for large groups all but the extremes are worth the
+// same. It panics if n is less than 2.
+func LiveProbability(n int) func(rate float64) float64 {
+	if n < 2 {
+		panic(fmt.Sprintf("curriculum: a group of %d is never live", n))
+	}
+	return func(rate float64) float64 {
+		return max(1-math.Pow(rate, float64(n))-math.Pow(1-rate, float64(n)), 0)
+	}
+}
+
+// Band is worth 1 from low to high and 0 elsewhere: a pool of problems of
+// middling difficulty. Others are drawn by exploration alone.
+func Band(low, high float64) func(rate float64) float64 {
+	if !(low <= high) {
+		panic(fmt.Sprintf("curriculum: a band from %v to %v", low, high))
+	}
+	return func(rate float64) float64 {
+		if low <= rate && rate <= high {
+			return 1
+		}
+		return 0
+	}
+}
+
+// FirstReward takes the task's own reward, the first, as the success, bounded
+// to [0, 1]; NaN if there is none.
+func FirstReward(c *advantage.Completion) float64 {
+	if len(c.Rewards) == 0 {
+		return math.NaN()
+	}
+	return min(max(c.Rewards[0], 0), 1) // NaN stays NaN
+}
