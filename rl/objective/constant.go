@@ -13,9 +13,9 @@ type Constant struct {
 	Tokens float64
 	// PerSequence divides by B·Tokens, B being the number of all sequences of
 	// the step, also those without a token that counts: Dr. GRPO, TRL's
-	// "dr_grpo", SkyRL's "seq_mean_token_sum_norm". Without it the divisor is
-	// Tokens alone: verl's "seq-mean-token-sum-norm", whose loss_scale_factor
-	// is the padded length if not set.
+	// "dr_grpo", SkyRL's "seq_mean_token_sum_norm", and verl's
+	// "seq-mean-token-sum-norm", whose loss_scale_factor is the padded length
+	// if not set. Without it the divisor is Tokens alone.
 	PerSequence bool
 }
 

@@ -18,6 +18,11 @@ import (
 // {token, any other}, or with KL their divergence. Papers and trainers take
 // the rollout's log-probs for π_old: see FromRollout.
 //
+// With MaxWeight the ratio is a constant to the gradient, and truncated: with sg
+// stopping the gradient
+//
+//	L = -keep·A·sg(min(r, MaxWeight))·logπ + Quadratic·(log r)²
+//
 // The quadratic term is part of the policy loss and does not multiply the
 // advantage: a kept token whose advantage is 0 is still trained. A masked
 // token contributes nothing, neither to the one part nor to the other.
@@ -29,6 +34,9 @@ type DPPO struct {
 	// Quadratic is the coefficient of the squared log-ratio; 0.001 in
 	// prime-rl, 0 in the paper and in SkyRL.
 	Quadratic float64
+	// MaxWeight is greater than 1, or 0 for none, as in prime-rl and SkyRL;
+	// verl takes its clip_ratio_c, by default 3 (the paper has 20).
+	MaxWeight float64
 	// LogRatioClamp limits log r to ± itself in r alone and stops the
 	// gradient beyond (SkyRL: 20); 0 = none.
 	LogRatioClamp float64
@@ -41,6 +49,9 @@ func (DPPO) Needs() Inputs { return Old }
 func (p DPPO) Validate() error {
 	if !(p.Low > 0) || !(p.High > 0) {
 		return fmt.Errorf("objective: DPPO.Low and High are %v and %v, want positive bounds such as 0.2", p.Low, p.High)
+	}
+	if p.MaxWeight != 0 && !(p.MaxWeight > 1) {
+		return fmt.Errorf("objective: DPPO.MaxWeight is %v, want more than 1, or 0 for none", p.MaxWeight)
 	}
 	if err := checkNonNegative("DPPO.Quadratic", p.Quadratic); err != nil {
 		return err
@@ -63,6 +74,10 @@ func (p DPPO) token(logp, lr, r, a float64) (loss, byRatio, byLogP float64, b bo
 		return loss, 0, byLogP, clipHigh
 	case a < 0 && lr < 0 && p.divergence(logp, lr) > p.Low:
 		return loss, 0, byLogP, clipLow
+	}
+	if p.MaxWeight > 0 {
+		w := min(r, p.MaxWeight)
+		return loss - a*w*logp, 0, byLogP - a*w, inside
 	}
 	return loss - a*r, -a, byLogP, inside
 }

@@ -15,6 +15,7 @@ import (
 // their value; their tests follow below.
 var stopped = map[string]bool{
 	"cispo": true, "cispo absolute": true, "gspo token": true, "corrected gspo token": true, "k1+": true, "k3+": true,
+	"dppo weight": true, "k3+ importance": true,
 }
 
 func TestGradientIsThatOfTheLoss(t *testing.T) {
@@ -55,6 +56,24 @@ func TestGradientOfCISPOStopsAtTheWeight(t *testing.T) {
 				if w != 0 && s.Keep[i] {
 					c := math.Min(math.Max(math.Exp(frozen[i]-s.Old[i]), .8), 1.28)
 					loss -= w * c * s.Adv[i] * s.LogP[i]
+				}
+			}
+			return loss
+		})
+	}
+}
+
+func TestGradientOfDPPOWithMaxWeightStopsAtTheWeight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 5))
+	o := objective.DPPO{Low: 1e9, High: 1e9, MaxWeight: 1.2} // nothing is dropped
+	for range 20 {
+		s := randomSequence(rng, 12)
+		eval(t, o, s)
+		frozen := append([]float64(nil), s.LogP...)
+		requireGradients(t, s, func() (loss float64) {
+			for i, w := range s.Weight {
+				if w != 0 && s.Keep[i] {
+					loss -= w * math.Min(math.Exp(frozen[i]-s.Old[i]), 1.2) * s.Adv[i] * s.LogP[i]
 				}
 			}
 			return loss
@@ -125,6 +144,26 @@ func TestStraightThroughHasTheValueOfOneAndTheGradientOfK2(t *testing.T) {
 		eval(t, objective.KL{Kind: objective.K2, Beta: .3}, s)
 		require.Equal(t, plain, loss, kind)
 		require.Equal(t, s.Grad, got, kind)
+	}
+}
+
+// With StraightThrough, Importance weighs the gradient by a ratio, the same for
+// every kind, and leaves the value alone.
+func TestStraightThroughImportance(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 11))
+	for _, kind := range []objective.Kind{objective.K1, objective.K2, objective.K3, objective.KAbs} {
+		s := randomSequence(rng, 12)
+		plain, _ := eval(t, objective.KL{Kind: kind, Beta: .3}, s)
+		loss, _ := eval(t, objective.KL{Kind: kind, Beta: .3, StraightThrough: true, Importance: true, ImportanceMax: 1.1}, s)
+		require.Equal(t, plain, loss, kind)
+		for u, w := range s.KLWeight {
+			if w == 0 {
+				require.Zero(t, s.Grad[u])
+				continue
+			}
+			r := min(math.Exp(s.LogP[u]-s.Old[u]), 1.1)
+			require.InDelta(t, w*.3*r*(s.LogP[u]-s.Ref[u]), s.Grad[u], 1e-14, kind)
+		}
 	}
 }
 

@@ -23,9 +23,15 @@ type KL struct {
 	// Importance multiplies the estimate by the ratio r = π/π_old, which is
 	// differentiated too: ∂L/∂logπ = Beta·r·(k' + k). With K3 that is an
 	// unbiased gradient of KL(π‖ref) on samples of π_old (DeepSeek-V3.2,
-	// arXiv:2512.02556; TRL's use_bias_correction_kl). Not together with
-	// StraightThrough.
+	// arXiv:2512.02556; TRL's use_bias_correction_kl).
+	//
+	// With StraightThrough it weighs the gradient alone, by a ratio held
+	// constant: ∂L/∂logπ = Beta·min(r, ImportanceMax)·d, the same gradient
+	// with any Kind (OpenRLHF's unbiased_gradient).
 	Importance bool
+	// ImportanceMax bounds the ratio of Importance with StraightThrough
+	// (OpenRLHF: 10); 0 = no bound.
+	ImportanceMax float64
 	// LogRatioClamp limits d to ± itself (verl, SkyRL: 20), and ValueClamp
 	// the estimate (verl, SkyRL, OpenRLHF: 10). Beyond either the gradient
 	// is 0, but for StraightThrough's. 0 = none, as in TRL.
@@ -45,11 +51,12 @@ func (k KL) Validate() error {
 	if !k.Kind.valid() {
 		return fmt.Errorf("objective: KL.Kind is %v, want K1, K2, K3 or KAbs", k.Kind)
 	}
-	if k.StraightThrough && k.Importance {
-		return errors.New("objective: KL.StraightThrough and KL.Importance are both set, want at most one")
+	if k.ImportanceMax != 0 && !(k.StraightThrough && k.Importance) {
+		return errors.New("objective: KL.ImportanceMax is set, but not both of StraightThrough and Importance")
 	}
 	return cmp.Or(
 		checkNonNegative("KL.Beta", k.Beta),
+		checkNonNegative("KL.ImportanceMax", k.ImportanceMax),
 		checkNonNegative("KL.LogRatioClamp", k.LogRatioClamp),
 		checkNonNegative("KL.ValueClamp", k.ValueClamp),
 	)
@@ -67,6 +74,17 @@ func (k KL) estimate(d float64) (v, dv float64) {
 		dv = 0
 	}
 	return v, dv
+}
+
+// importance weighs an estimate and its derivative by the ratio r.
+func (k KL) importance(r, v, dv float64) (float64, float64) {
+	switch {
+	case !k.StraightThrough:
+		return v * r, (dv + v) * r
+	case k.ImportanceMax > 0:
+		r = min(r, k.ImportanceMax)
+	}
+	return v, dv * r
 }
 
 // Eval implements Objective.
@@ -89,8 +107,7 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		n++
 		if k.Importance {
 			lr = s.LogP[t] - old[t]
-			r := exp(lr)
-			v, dv = v*r, (dv+v)*r
+			v, dv = k.importance(exp(lr), v, dv)
 		}
 		if !finite(d + lr + v + dv) {
 			return 0, s.blame(t, k.Needs())

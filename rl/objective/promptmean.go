@@ -9,6 +9,9 @@ import "fmt"
 // "prompt_mean").
 type PromptMean struct {
 	Masked Masked
+	// CountEmpty makes prompts without a token that counts part of P, as in
+	// SkyRL.
+	CountEmpty bool
 }
 
 // Weigh implements Aggregation. Layout.Prompt must have an entry for every
@@ -20,7 +23,7 @@ func (a PromptMean) Weigh(l Layout, loss, kl [][]float64) error {
 	return weigh(l, a.Masked, loss, kl, func(n []int, w []float64) {
 		tokens := map[int]int{}
 		for i, k := range n {
-			if k > 0 {
+			if k > 0 || a.CountEmpty {
 				tokens[l.Prompt[i]] += k
 			}
 		}

@@ -9,7 +9,8 @@ package objective
 type SeqMeanTokenMean struct {
 	Masked Masked
 	// CountEmpty makes sequences in which no token counts part of B, as in
-	// TRL; without it they are left out, as in verl and OpenRLHF.
+	// TRL and SkyRL, and as verl and OpenRLHF do when they train; without it
+	// they are left out, as those two do where no global batch size is given.
 	CountEmpty bool
 	// Epsilon is added to n_i: 1e-8 in verl.
 	Epsilon float64
