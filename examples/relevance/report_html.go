@@ -27,9 +27,14 @@ func writeHTML(w io.Writer, r *report, metrics []metricsLine, rollouts []rollout
 	if err != nil {
 		return err
 	}
+	total := 0.0
+	for _, s := range r.Stages {
+		total += s.Seconds
+	}
 	return reportPage.Execute(w, &pageView{
 		report:      r,
 		Date:        r.Finished.Format("2 January 2006, 15:04 MST"),
+		Total:       span(total),
 		Took:        span(r.Seconds),
 		Memory:      megabytes(r.Machine.PeakRSS),
 		SettingText: string(settings),
@@ -47,15 +52,16 @@ func writeHTML(w io.Writer, r *report, metrics []metricsLine, rollouts []rollout
 // readable of it.
 type pageView struct {
 	*report
-	Date, Took, Memory string
-	SettingText        string
-	Short              []comparison
-	Forests            []forestSet
-	Tables             []resultTable
-	StageRows          []stageRow
-	Curves             []curveSection
-	Samples            samplesView
-	RuleRows           []ruleRow
+	Date, Memory string
+	Total, Took  string // of all stages, of this process
+	SettingText  string
+	Short        []comparison
+	Forests      []forestSet
+	Tables       []resultTable
+	StageRows    []stageRow
+	Curves       []curveSection
+	Samples      samplesView
+	RuleRows     []ruleRow
 }
 
 // dash stands for a number that does not exist.

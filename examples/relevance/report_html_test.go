@@ -48,7 +48,7 @@ func TestPageHoldsEverything(t *testing.T) {
 	page := render(t, testReport(), testMetrics(60), testRollouts(4, 2, 8))
 	for _, want := range []string{
 		"generated notes", "go run ./examples/relevance -seed 1", "One run shows one seed", "arXiv:2512.00968", "as reconstructed here",
-		"2 January 2026, 03:04 UTC", "6m41s", "700 MiB", "&#34;warmup_steps&#34;", "RANDOM", "LONGTAIL", "teacher: rl-mask",
+		"2 January 2026, 03:04 UTC", "6m39s in the stages", "6m41s in this process", "700 MiB", "&#34;warmup_steps&#34;", "RANDOM", "LONGTAIL", "teacher: rl-mask",
 		"Warm-up loss", "Distillation loss", "Reward", "Live groups", "Gradient norm", "Masked tokens per step: RL, mask",
 		"broken, missing", "128 of 128", "25\u202f600", "live groups",
 	} {
