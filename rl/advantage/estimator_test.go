@@ -72,6 +72,7 @@ func TestOPO(t *testing.T) {
 	require.InDeltaSlice(t, []float64{1 - b, -b, -b, 1 - b, 0}, scalars(t, advantage.OPO{}, g), 1e-12)
 	require.Equal(t, []float64{0, 0}, scalars(t, advantage.OPO{}, advantage.Group{completion(1, math.Nextafter(.3, 1)), completion(5, .3)}))
 	require.Equal(t, []float64{0}, scalars(t, advantage.OPO{}, advantage.Group{completion(4, 1)}))
+	require.Equal(t, []float64{1, 0}, scalars(t, advantage.OPO{Singleton: advantage.SingletonRaw}, advantage.Group{completion(4, 1), completion(2, math.NaN())}))
 	require.Equal(t, []float64{0, 0}, scalars(t, advantage.OPO{}, advantage.Group{completion(0, 0), completion(0, 0)}))
 }
 
@@ -117,6 +118,13 @@ func TestGDPODeadGroup(t *testing.T) {
 	require.Equal(t, []float64{0, 0}, got[3:])
 	e.Tolerance = -1
 	require.NotEqual(t, 0., scalars(t, e, batch()...)[3])
+}
+
+// Whitened over tokens ±1 on 1 and 3 tokens has mean −1/2 and variance 3/4.
+func TestGDPOWhitensOverTokens(t *testing.T) {
+	e := advantage.GDPO{Norm: advantage.GRPO{Std: advantage.Population}, Whitening: &advantage.Whitening{Std: advantage.Population}}
+	got := scalars(t, e, advantage.Group{completion(1, 5), completion(3, 2)}, advantage.Group{completion(9, nan)})
+	require.InDeltaSlice(t, []float64{1.5 / math.Sqrt(.75), -.5 / math.Sqrt(.75), 0}, got, 1e-12)
 }
 
 // shiftOne is a user's own normaliser that does not centre live groups.

@@ -33,6 +33,10 @@ type GDPO struct {
 	Epsilon float64
 	// Tolerance over the batch: 0 means DefaultTolerance, negative none.
 	Tolerance float64
+	// Whitening, if not nil, takes the place of the batch statistics above: x
+	// is whitened over all tokens, so that long completions weigh more in mean
+	// and spread, and dead groups are shifted too (verl).
+	Whitening *Whitening
 }
 
 // Estimate implements Estimator. It is an error if the completions of a group
@@ -50,6 +54,10 @@ func (e GDPO) Estimate(batch []Group) error {
 			return err
 		}
 		rest = rest[len(g):]
+	}
+	if e.Whitening != nil {
+		e.whiten(batch, xs)
+		return nil
 	}
 
 	m := momentsOf(xs)
@@ -71,6 +79,19 @@ func (e GDPO) Estimate(batch []Group) error {
 		}
 	}
 	return nil
+}
+
+// whiten turns the sums xs of all completions, end to end, into advantages by
+// way of their tokens.
+func (e GDPO) whiten(batch []Group, xs []float64) {
+	rest := xs
+	for _, g := range batch {
+		for i := range g {
+			g[i].Broadcast(rest[i])
+		}
+		rest = rest[len(g):]
+	}
+	e.Whitening.batch(batch, xs)
 }
 
 // group replaces the combined rewards x of a group by the sum of its normalised

@@ -9,9 +9,12 @@ import "math"
 //	A_i = r_i − Σ_j l_j·r_j / Σ_j l_j
 //
 // where l is Completion.Tokens. Unscorable completions stay out of the sums
-// and get 0, a dead group gets exact zeros, and so does a singleton.
+// and get 0, a dead group gets exact zeros, a singleton what Singleton says.
 type OPO struct {
 	Combine Combine
+	// Singleton is the rule for a single usable reward; verl takes the raw
+	// reward.
+	Singleton Singleton
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
 	Tolerance float64
 }
@@ -31,11 +34,11 @@ func (e OPO) Estimate(batch []Group) error {
 				tokens += float64(g[i].Tokens)
 			}
 		}
-		baseline := 0.0
-		if tokens > 0 {
+		m, baseline := momentsOf(r), 0.0
+		if tokens > 0 && !(m.n == 1 && e.Singleton == SingletonRaw) {
 			baseline = sum / tokens
 		}
-		affine(r, r, baseline, 1, momentsOf(r).noise(e.Tolerance))
+		affine(r, r, baseline, 1, m.noise(e.Tolerance))
 		for i := range g {
 			g[i].Broadcast(r[i])
 		}
