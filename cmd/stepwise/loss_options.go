@@ -1,0 +1,89 @@
+package main
+
+const lossAbout = `Reads optimiser steps, one a line, and answers each with a line before it reads
+the next: the loss and its gradient with respect to every log-prob (and
+entropy).`
+
+// lossSchema holds the options of parity loss.
+var lossSchema = &schema{
+	root: "objective aggregation denominator kl entropy-coef correction from-rollout",
+	options: []option{
+		{name: "objective", kind: word, help: "the policy loss; r = exp(logp - old)", choices: []choice{
+			{"ppo", "max(-A·r, -A·clip(r, 1 - clip-low, 1 + clip-high))", "clip-low=0.2 clip-high=0.2 delta log-ratio-clamp"},
+			{"dual-clip", "ppo, at most -A·dual-clip for A < 0", "clip-low=0.2 clip-high=0.2 dual-clip=3 log-ratio-clamp"},
+			{"gspo", "ppo with one ratio for the sequence; all its advantages must be equal", "clip-low=3e-4 clip-high=4e-4 log-ratio-max"},
+			{"gspo-token", "its token form, which leaves step credit in place", "clip-low=3e-4 clip-high=4e-4 log-ratio-max"},
+			{"cispo", "-sg(clip(r))·A·logp", "bounds log-ratio-clamp"},
+			{"sapo", "a smooth gate in place of the clip", "tau-pos=1 tau-neg=1.05 log-ratio-clamp"},
+			{"dro", "-A·logp + dro-beta/2·(logp - old)²", "dro-beta=0.05"},
+			{"importance-sampling", "-A·r", "log-ratio-clamp"},
+			{"dppo", "-A·r while the probability has not moved too far", "clip-low=0.2 clip-high=0.2 divergence quadratic log-ratio-clamp"},
+			{"cross-entropy", "-logp", ""},
+		}},
+		{name: "aggregation", kind: word, help: "what a token weighs", choices: []choice{
+			{"token-mean", "1/N, N tokens in the step", ""},
+			{"seq-mean-token-mean", "1/(B·n), n tokens in its sequence, B sequences", "count-empty length-epsilon"},
+			{"seq-mean-token-sum", "1/B", "count-empty"},
+			{"constant", "1/max-tokens", "max-tokens per-sequence"},
+			{"sum", "1", ""},
+			{"prompt-mean", "1/(P·n), n tokens of its prompt, P prompts; needs prompt", ""},
+		}},
+		{name: "denominator", kind: word, help: "whether a token with keep false is counted; in the policy loss it never is", choices: []choice{
+			{"stay", "in denominators, and in KL and entropy terms", ""},
+			{"leave", "nowhere", ""},
+			{"leave-loss", "in KL and entropy terms and their denominators only", ""},
+		}},
+
+		{name: "clip-low", help: "distance of the lower bound from ratio 1; with -bounds absolute the bound itself; for dppo the\nlargest move of a probability whose A < 0"},
+		{name: "clip-high", help: "distance of the upper bound from ratio 1, inf = none; with -bounds absolute the bound itself;\nfor dppo the largest move of a probability whose A > 0"},
+		{name: "delta", help: "TRL's two-sided clip: the ratio in the unclipped branch is at most this, above 1; 0 = off"},
+		{name: "dual-clip", help: "bound of the ratio where A < 0, above 1"},
+		{name: "log-ratio-clamp", help: "limit logp - old to ± this, in nats, with no gradient beyond; 0 = none (verl: 20)"},
+		{name: "log-ratio-max", help: "limit the sequence's mean log-ratio from above, in nats; 0 = none (verl: 10)"},
+		{name: "bounds", kind: word, help: "what -clip-low and -clip-high of cispo are", choices: []choice{
+			{"relative", "distances from 1 (verl, SkyRL)", "clip-low=0.2 clip-high=0.2"},
+			{"absolute", "bounds of the ratio (TRL, Tinker)", "clip-low=0 clip-high=5"},
+		}},
+		{name: "tau-pos", help: "temperature of sapo's gate where A > 0"},
+		{name: "tau-neg", help: "temperature of sapo's gate elsewhere"},
+		{name: "dro-beta", help: "weight of dro's tie to the old policy"},
+		{name: "divergence", kind: word, help: "how dppo measures the move of a probability", choices: []choice{
+			{"tv", "its difference (total variation)", ""},
+			{"kl", "KL between {token, any other} then and now, in nats", ""},
+		}},
+		{name: "quadratic", help: "coefficient of dppo's squared log-ratio (prime-rl: 1e-3)"},
+
+		{name: "count-empty", kind: onOff, help: "count sequences without a token that counts in B (TRL)"},
+		{name: "length-epsilon", help: "added to n, in tokens (verl: 1e-8)"},
+		{name: "max-tokens", help: "the constant, in tokens; 0 = the longest row of the line, the padded length (verl)"},
+		{name: "per-sequence", kind: onOff, help: "divide by B as well (Dr. GRPO, TRL, SkyRL)"},
+
+		{name: "kl", kind: word, help: "KL penalty in the loss, from logp and ref", choices: klChoices("beta=0.04 kl-gradient kl-log-ratio-clamp kl-value-clamp")},
+		optionBeta,
+		{name: "kl-gradient", kind: word, help: "the gradient of the KL penalty", choices: []choice{
+			{"own", "that of its estimator", ""},
+			{"straight-through", "that of k2, whatever the value (verl's k1+, k3+)", ""},
+			{"importance", "that of the estimator times the ratio (TRL's use_bias_correction_kl); value likewise", ""},
+		}},
+		optionKLRatioClamp, optionKLValueClamp,
+		{name: "entropy-coef", help: "coefficient of the entropy bonus; 0 = none, negative = a penalty"},
+
+		{name: "correction", kind: word, help: "importance weight exp(old - rollout) for the gap between sampling engine and trainer", choices: []choice{
+			{"none", "no weight", ""},
+			{"token", "each token's own", correctionOptions},
+			{"sequence", "the product over the sequence", correctionOptions},
+			{"geometric", "its geometric mean over the sequence", correctionOptions},
+		}},
+		{name: "correction-outside", kind: word, help: "what becomes of a weight outside its bounds", choices: []choice{
+			{"truncate", "it is moved to the bound", ""},
+			{"drop", "it becomes 0", ""},
+			{"gate", "it becomes 0, and those inside 1", ""},
+		}},
+		{name: "correction-min", help: "lower bound of the weight"},
+		{name: "correction-max", help: "upper bound of the weight; inf = none"},
+		{name: "correction-clamp", help: "limit the logarithm of the weight to ± this, in nats; 0 = none (verl: 20)"},
+		{name: "from-rollout", kind: onOff, help: "take rollout for old in the policy loss (Tinker, prime-rl)"},
+	},
+}
+
+const correctionOptions = "correction-outside correction-min correction-max=2 correction-clamp"

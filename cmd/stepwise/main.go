@@ -1,0 +1,65 @@
+// Command stepwise is the library's tool for those who do not write Go.
+//
+//	stepwise parity advantages    advantages per token of judged groups
+//	stepwise parity loss          loss and gradient of an optimiser step
+//
+// Both read JSON lines on standard input and write JSON lines on standard
+// output; docs/parity-format.md describes them. Every command explains its
+// flags with -h.
+//
+// The exit status is 0, 1 for bad input, or 2 for bad flags.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// A command runs with the arguments after its name and returns an exit status.
+type command struct {
+	name, summary string
+	run           func(args []string, in io.Reader, out, errs io.Writer) int
+}
+
+const (
+	exitOK = iota
+	exitInput
+	exitUsage
+)
+
+var commands = []command{
+	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
+}
+
+func main() {
+	os.Exit(dispatch("stepwise", commands, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// dispatch runs the command that the first argument names.
+func dispatch(prog string, all []command, args []string, in io.Reader, out, errs io.Writer) int {
+	usage := func(w io.Writer) {
+		fmt.Fprintf(w, "usage: %s <command> [flags]\n\n", prog)
+		for _, c := range all {
+			fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
+		}
+		fmt.Fprintf(w, "\n%s <command> -h explains its flags.\n", prog)
+	}
+	if len(args) == 0 {
+		usage(errs)
+		return exitUsage
+	}
+	switch args[0] {
+	case "-h", "-help", "--help", "help":
+		usage(out)
+		return exitOK
+	}
+	for _, c := range all {
+		if c.name == args[0] {
+			return c.run(args[1:], in, out, errs)
+		}
+	}
+	fmt.Fprintf(errs, "%s: unknown command %q\n", prog, args[0])
+	usage(errs)
+	return exitUsage
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+// objective is the inverse of what lossConfig makes of terms.
+func (x values) objective(o objective.Objective) error {
+	switch o := o.(type) {
+	case objective.Terms:
+		for _, t := range o {
+			if err := x.objective(t); err != nil {
+				return err
+			}
+		}
+	case objective.KL:
+		x["kl"] = o.Kind.String()
+		x.number("beta", o.Beta)
+		x["kl-gradient"] = "own"
+		if o.StraightThrough {
+			x["kl-gradient"] = "straight-through"
+		}
+		if o.Importance {
+			x["kl-gradient"] = "importance"
+		}
+		x.number("kl-log-ratio-clamp", o.LogRatioClamp)
+		x.number("kl-value-clamp", o.ValueClamp)
+	case objective.EntropyBonus:
+		x.number("entropy-coef", o.Coef)
+	case objective.FromRollout:
+		x.on("from-rollout", true)
+		return x.policyLoss(o.Objective)
+	case objective.Corrected:
+		x.pick(lossSchema, "correction", int(o.Level)+1)
+		x.pick(lossSchema, "correction-outside", int(o.Outside))
+		x.number("correction-min", o.Min)
+		x.number("correction-max", o.Max)
+		x.number("correction-clamp", o.LogRatioClamp)
+		return x.policyLoss(o.Objective)
+	default:
+		return x.policyLoss(o)
+	}
+	return nil
+}
+
+func (x values) policyLoss(o objective.Objective) error {
+	bounds := func(low, high float64) {
+		x.number("clip-low", low)
+		x.number("clip-high", high)
+	}
+	switch o := o.(type) {
+	case objective.PPO:
+		x["objective"] = "ppo"
+		if o.DualClip != 0 {
+			x["objective"] = "dual-clip"
+			x.number("dual-clip", o.DualClip)
+		}
+		bounds(o.ClipLow, o.ClipHigh)
+		x.number("log-ratio-clamp", o.LogRatioClamp)
+	case objective.GSPO:
+		x["objective"] = "gspo"
+		bounds(o.ClipLow, o.ClipHigh)
+		x.number("log-ratio-max", o.LogRatioMax)
+	case objective.GSPOToken:
+		x["objective"] = "gspo-token"
+		bounds(o.ClipLow, o.ClipHigh)
+		x.number("log-ratio-max", o.LogRatioMax)
+	case objective.CISPO:
+		x["objective"] = "cispo"
+		x["bounds"] = "absolute"
+		bounds(o.Low, o.High)
+		x.number("log-ratio-clamp", o.LogRatioClamp)
+	case objective.SAPO:
+		x["objective"] = "sapo"
+		x.number("tau-pos", o.TauPos)
+		x.number("tau-neg", o.TauNeg)
+		x.number("log-ratio-clamp", o.LogRatioClamp)
+	case objective.DRO:
+		x["objective"] = "dro"
+		x.number("dro-beta", o.Beta)
+	case objective.ImportanceSampling:
+		x["objective"] = "importance-sampling"
+		x.number("log-ratio-clamp", o.LogRatioClamp)
+	case objective.DPPO:
+		x["objective"] = "dppo"
+		bounds(o.Low, o.High)
+		x["divergence"] = "tv"
+		if o.KL {
+			x["divergence"] = "kl"
+		}
+		x.number("quadratic", o.Quadratic)
+		x.number("log-ratio-clamp", o.LogRatioClamp)
+	case objective.CrossEntropy:
+		x["objective"] = "cross-entropy"
+	default:
+		return fmt.Errorf("stepwise: an objective of type %T", o)
+	}
+	return nil
+}
+
+// aggregation is the inverse of the function aggregation.
+func (x values) aggregation(a objective.Aggregation) error {
+	masked := func(m objective.Masked) { x["denominator"] = m.String() }
+	switch a := a.(type) {
+	case objective.TokenMean:
+		x["aggregation"] = "token-mean"
+		masked(a.Masked)
+	case objective.SeqMeanTokenMean:
+		x["aggregation"] = "seq-mean-token-mean"
+		masked(a.Masked)
+		x.on("count-empty", a.CountEmpty)
+		x.number("length-epsilon", a.Epsilon)
+	case objective.SeqMeanTokenSum:
+		x["aggregation"] = "seq-mean-token-sum"
+		masked(a.Masked)
+		x.on("count-empty", a.CountEmpty)
+	case objective.Constant:
+		x["aggregation"] = "constant"
+		masked(a.Masked)
+		x.number("max-tokens", a.Tokens)
+		x.on("per-sequence", a.PerSequence)
+	case objective.TokenSum:
+		x["aggregation"] = "sum"
+		masked(a.Masked)
+	case objective.PromptMean:
+		x["aggregation"] = "prompt-mean"
+		masked(a.Masked)
+	default:
+		return fmt.Errorf("stepwise: an aggregation of type %T", a)
+	}
+	return nil
+}
