@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -205,18 +206,43 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 		return UpdateInfo{}, err
 	}
 	var total UpdateInfo
-	for range t.c.Batching.Epochs {
-		for _, b := range parts {
+	for epoch := range t.c.Batching.Epochs {
+		for i, b := range parts {
 			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate,
 				StepOptions{LR: t.c.LR(t.opt), MaxNorm: t.c.MaxNorm})
 			if err != nil {
 				return UpdateInfo{}, err
 			}
 			t.opt++
+			if epoch == 0 && i == 0 {
+				mismatch(b, info.Metrics)
+			}
 			total.merge(info)
 		}
 	}
 	return total, nil
+}
+
+// mismatch adds how far the engine's log-probs are from those of the policy
+// that it should have sampled from: "engine_mismatch", the mean |difference|,
+// and "engine_mismatch_over_01", the share of tokens over 0.1. b has been
+// through its forward pass, and nothing was updated before.
+func mismatch(b *Batch, m objective.Metrics) {
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		for t, w := range s.Weight {
+			if w == 0 || len(s.Rollout) != len(s.LogP) {
+				continue
+			}
+			d := math.Abs(s.LogP[t] - s.Rollout[t])
+			m.Add("engine_mismatch", d, 1)
+			over := 0.0
+			if d > 0.1 {
+				over = 1
+			}
+			m.Add("engine_mismatch_over_01", over, 1)
+		}
+	}
 }
 
 // minibatches makes the batches with fixed weights, Old and Ref filled in

@@ -13,6 +13,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -267,4 +268,26 @@ func TestAdaptiveKLMovesBetaAndIsSaved(t *testing.T) {
 	c.Reference = nil
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "Config.Reference")
+}
+
+func TestEngineMismatchIsMeasured(t *testing.T) {
+	c, p := setup()
+	mismatch := func() (mean, over float64) {
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		m, err := tr.Step(t.Context())
+		require.NoError(t, err)
+		return m["objective/engine_mismatch"], m["objective/engine_mismatch_over_01"]
+	}
+	mean, over := mismatch()
+	require.Less(t, mean, 1e-12)
+	require.Zero(t, over)
+
+	c.Engine = tampered{p, func(c rollout.Completion, emit func(rollout.Completion) error) error {
+		c.LogP[0] -= 0.5 // of two tokens
+		return emit(c)
+	}}
+	mean, over = mismatch()
+	require.InDelta(t, 0.25, mean, 1e-12)
+	require.InDelta(t, 0.5, over, 1e-12)
 }
