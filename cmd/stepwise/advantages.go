@@ -103,14 +103,11 @@ func estimator(v *settings, w []float64) advantage.Estimator {
 	case "reinforce++-baseline":
 		return advantage.ReinforcePPBaseline{Combine: combine, Gamma: v.number("gamma"), Singleton: singleton(v), Whitening: whitening(v, tol)}
 	case "opo":
-		return advantage.OPO{Combine: combine, Tolerance: tol}
+		return advantage.OPO{Combine: combine, Singleton: singleton(v), Tolerance: tol}
 	case "maxrl":
 		return perGroup(advantage.MaxRL{Epsilon: v.number("epsilon"), NegativeMean: v.on("negative-mean"), Singleton: singleton(v), Tolerance: tol})
 	case "gdpo":
-		return advantage.GDPO{
-			Norm: grpo(v, tol), Weights: w, SkipUnscorable: combine.SkipUnscorable,
-			Std: std(v, "batch-std"), Epsilon: v.number("batch-epsilon"), Tolerance: tolerance(v.number("batch-tolerance")),
-		}
+		return gdpo(v, w, tol)
 	case "pass-at-k":
 		n := advantage.PassAtK{K: v.count("k"), Tolerance: tol}
 		if n.DivideByStd = v.on("divide-by-std"); n.DivideByStd {
@@ -124,6 +121,17 @@ func estimator(v *settings, w []float64) advantage.Estimator {
 
 func grpo(v *settings, tol float64) advantage.GRPO {
 	return advantage.GRPO{Std: std(v, "std"), Epsilon: v.number("epsilon"), MinStd: v.number("min-std"), Singleton: singleton(v), Tolerance: tol}
+}
+
+func gdpo(v *settings, w []float64, tol float64) advantage.GDPO {
+	e := advantage.GDPO{Norm: grpo(v, tol), Weights: w, SkipUnscorable: v.on("skip-unscorable")}
+	kind, epsilon, batchTol := std(v, "batch-std"), v.number("batch-epsilon"), tolerance(v.number("batch-tolerance"))
+	if v.text("batch-over") == "tokens" {
+		e.Whitening = &advantage.Whitening{Std: kind, Epsilon: epsilon, MinVar: v.number("min-var"), Tolerance: batchTol}
+		return e
+	}
+	e.Std, e.Epsilon, e.Tolerance = kind, epsilon, batchTol
+	return e
 }
 
 func whitening(v *settings, tol float64) advantage.Whitening {

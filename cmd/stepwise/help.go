@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/rl/preset"
 )
 
 // help explains every option, its default and where it applies.
 func (s *schema) help(w io.Writer, prog, about string) {
 	fmt.Fprintf(w, "usage: %s [flags] < input > output\n\n%s\n\n", prog, about)
 	fmt.Fprintf(w, "A flag that does not apply to what is chosen is an error.\n\n")
-	fmt.Fprintf(w, "  -preset name\n    \tset everything as that system does; flags given beside it come first\n    \tone of %s\n", strings.Join(presetNames(), ", "))
+	fmt.Fprintf(w, "  -preset name\n    \tset everything as that system does; flags given beside it come first\n    \tone of %s\n", strings.Join(preset.Names(), ", "))
 	for i := range s.options {
 		o := &s.options[i]
 		fmt.Fprintf(w, "  -%s\n    \t%s\n", strings.TrimSpace(o.name+" "+kindNames[o.kind]), strings.ReplaceAll(o.help, "\n", "\n    \t"))

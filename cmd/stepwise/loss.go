@@ -27,6 +27,7 @@ func lossConfig(v *settings) (parity.LossConfig, error) {
 	c := parity.LossConfig{Supervised: v.text("objective") == "cross-entropy", Aggregation: aggregation(v)}
 	if err := v.checkRanges([]limit{
 		{"delta", 0, math.Inf(1)}, {"length-epsilon", 0, math.MaxFloat64}, {"max-tokens", 0, math.MaxFloat64},
+		{"kl-length-epsilon", 0, math.MaxFloat64}, {"kl-max-tokens", 0, math.MaxFloat64},
 	}); err != nil {
 		return c, err
 	}
@@ -38,7 +39,7 @@ func lossConfig(v *settings) (parity.LossConfig, error) {
 	if kind, err := objective.ParseKind(v.text("kl")); err == nil {
 		terms = append(terms, objective.KL{
 			Kind: kind, Beta: v.number("beta"),
-			StraightThrough: v.text("kl-gradient") == "straight-through", Importance: v.text("kl-gradient") == "importance",
+			StraightThrough: v.on("kl-straight-through"), Importance: v.on("kl-importance"),
 			LogRatioClamp: v.number("kl-log-ratio-clamp"), ValueClamp: v.number("kl-value-clamp"),
 		})
 	}
@@ -114,7 +115,7 @@ func tokenLoss(v *settings) (objective.Objective, error) {
 		return objective.ImportanceSampling{LogRatioClamp: v.number("log-ratio-clamp")}, nil
 	case "dppo":
 		return objective.DPPO{
-			Low: v.number("clip-low"), High: v.number("clip-high"), KL: v.text("divergence") == "kl",
+			Low: v.number("clip-low"), High: v.number("clip-high"), KL: v.text("divergence") == "kl", MaxWeight: v.number("max-weight"),
 			Quadratic: v.number("quadratic"), LogRatioClamp: v.number("log-ratio-clamp"),
 		}, nil
 	case "cross-entropy":
@@ -125,21 +126,29 @@ func tokenLoss(v *settings) (objective.Objective, error) {
 }
 
 func aggregation(v *settings) objective.Aggregation {
+	loss := aggregationOf(v, v.text("aggregation"), "")
+	if kl := v.text("kl-aggregation"); kl != "same" {
+		return objective.Split{Loss: loss, Regularizer: aggregationOf(v, kl, "kl-")}
+	}
+	return loss
+}
+
+// aggregationOf builds an aggregation whose options have names with a prefix.
+func aggregationOf(v *settings, name, prefix string) objective.Aggregation {
 	masked := objective.Masked(v.index("denominator"))
-	switch name := v.text("aggregation"); name {
+	switch name {
 	case "token-mean":
 		return objective.TokenMean{Masked: masked}
 	case "seq-mean-token-mean":
-		return objective.SeqMeanTokenMean{Masked: masked, CountEmpty: v.on("count-empty"), Epsilon: v.number("length-epsilon")}
+		return objective.SeqMeanTokenMean{Masked: masked, CountEmpty: v.on(prefix + "count-empty"), Epsilon: v.number(prefix + "length-epsilon")}
 	case "seq-mean-token-sum":
-		return objective.SeqMeanTokenSum{Masked: masked, CountEmpty: v.on("count-empty")}
+		return objective.SeqMeanTokenSum{Masked: masked, CountEmpty: v.on(prefix + "count-empty")}
 	case "constant":
-		return objective.Constant{Masked: masked, Tokens: v.number("max-tokens"), PerSequence: v.on("per-sequence")}
+		return objective.Constant{Masked: masked, Tokens: v.number(prefix + "max-tokens"), PerSequence: v.on(prefix + "per-sequence")}
 	case "sum":
 		return objective.TokenSum{Masked: masked}
 	case "prompt-mean":
 		return objective.PromptMean{Masked: masked}
-	default:
-		panic("stepwise: no aggregation " + name)
 	}
+	panic("stepwise: no aggregation " + name)
 }

@@ -6,7 +6,7 @@ entropy).`
 
 // lossSchema holds the options of parity loss.
 var lossSchema = &schema{
-	root: "objective aggregation denominator kl entropy-coef correction from-rollout",
+	root: "objective aggregation denominator kl-aggregation kl entropy-coef correction from-rollout",
 	options: []option{
 		{name: "objective", kind: word, help: "the policy loss; r = exp(logp - old)", choices: []choice{
 			{"ppo", "max(-A·r, -A·clip(r, 1 - clip-low, 1 + clip-high))", "clip-low=0.2 clip-high=0.2 delta log-ratio-clamp"},
@@ -17,17 +17,10 @@ var lossSchema = &schema{
 			{"sapo", "a smooth gate in place of the clip", "tau-pos=1 tau-neg=1.05 log-ratio-clamp"},
 			{"dro", "-A·logp + dro-beta/2·(logp - old)²", "dro-beta=0.05"},
 			{"importance-sampling", "-A·r", "log-ratio-clamp"},
-			{"dppo", "-A·r while the probability has not moved too far", "clip-low=0.2 clip-high=0.2 divergence quadratic log-ratio-clamp"},
+			{"dppo", "-A·r while the probability has not moved too far", "clip-low=0.2 clip-high=0.2 divergence max-weight quadratic log-ratio-clamp"},
 			{"cross-entropy", "-logp", ""},
 		}},
-		{name: "aggregation", kind: word, help: "what a token weighs", choices: []choice{
-			{"token-mean", "1/N, N tokens in the step", ""},
-			{"seq-mean-token-mean", "1/(B·n), n tokens in its sequence, B sequences", "count-empty length-epsilon"},
-			{"seq-mean-token-sum", "1/B", "count-empty"},
-			{"constant", "1/max-tokens", "max-tokens per-sequence"},
-			{"sum", "1", ""},
-			{"prompt-mean", "1/(P·n), n tokens of its prompt, P prompts; needs prompt", ""},
-		}},
+		{name: "aggregation", kind: word, help: "what a token weighs", choices: aggregationChoices("")},
 		{name: "denominator", kind: word, help: "whether a token with keep false is counted; in the policy loss it never is", choices: []choice{
 			{"stay", "in denominators, and in KL and entropy terms", ""},
 			{"leave", "nowhere", ""},
@@ -51,20 +44,18 @@ var lossSchema = &schema{
 			{"tv", "its difference (total variation)", ""},
 			{"kl", "KL between {token, any other} then and now, in nats", ""},
 		}},
+		{name: "max-weight", help: "truncate dppo's ratio at this, above 1, and make it a constant to the gradient (verl: 3); 0 = do not"},
 		{name: "quadratic", help: "coefficient of dppo's squared log-ratio (prime-rl: 1e-3)"},
 
-		{name: "count-empty", kind: onOff, help: "count sequences without a token that counts in B (TRL)"},
-		{name: "length-epsilon", help: "added to n, in tokens (verl: 1e-8)"},
-		{name: "max-tokens", help: "the constant, in tokens; 0 = the longest row of the line, the padded length (verl)"},
-		{name: "per-sequence", kind: onOff, help: "divide by B as well (Dr. GRPO, TRL, SkyRL)"},
+		optionCountEmpty, optionLengthEpsilon, optionMaxTokens, optionPerSequence,
+		{name: "kl-aggregation", kind: word, help: "what a token weighs in KL and entropy terms", choices: append(
+			[]choice{{"same", "what it does in the policy loss", ""}}, aggregationChoices("kl-")...)},
+		optionCountEmpty.prefixed("kl-"), optionLengthEpsilon.prefixed("kl-"), optionMaxTokens.prefixed("kl-"), optionPerSequence.prefixed("kl-"),
 
-		{name: "kl", kind: word, help: "KL penalty in the loss, from logp and ref", choices: klChoices("beta=0.04 kl-gradient kl-log-ratio-clamp kl-value-clamp")},
+		{name: "kl", kind: word, help: "KL penalty in the loss, from logp and ref", choices: klChoices("beta=0.04 kl-straight-through kl-importance kl-log-ratio-clamp kl-value-clamp")},
 		optionBeta,
-		{name: "kl-gradient", kind: word, help: "the gradient of the KL penalty", choices: []choice{
-			{"own", "that of its estimator", ""},
-			{"straight-through", "that of k2, whatever the value (verl's k1+, k3+)", ""},
-			{"importance", "that of the estimator times the ratio (TRL's use_bias_correction_kl); value likewise", ""},
-		}},
+		{name: "kl-straight-through", kind: onOff, help: "take the gradient of k2, whatever the value (verl's k1+, k3+)"},
+		{name: "kl-importance", kind: onOff, help: "multiply the estimate by the ratio, value and gradient (TRL's use_bias_correction_kl)"},
 		optionKLRatioClamp, optionKLValueClamp,
 		{name: "entropy-coef", help: "coefficient of the entropy bonus; 0 = none, negative = a penalty"},
 
@@ -87,3 +78,30 @@ var lossSchema = &schema{
 }
 
 const correctionOptions = "correction-outside correction-min correction-max=2 correction-clamp"
+
+// aggregationChoices are the aggregations, whose options have names with the
+// given prefix.
+func aggregationChoices(prefix string) []choice {
+	return []choice{
+		{"token-mean", "1/N, N tokens in the step", ""},
+		{"seq-mean-token-mean", "1/(B·n), n tokens in its sequence, B sequences", prefix + "count-empty " + prefix + "length-epsilon"},
+		{"seq-mean-token-sum", "1/B", prefix + "count-empty"},
+		{"constant", "1/max-tokens", prefix + "max-tokens " + prefix + "per-sequence"},
+		{"sum", "1", ""},
+		{"prompt-mean", "1/(P·n), n tokens of its prompt, P prompts; needs prompt", ""},
+	}
+}
+
+// The options of aggregations.
+var (
+	optionCountEmpty    = option{name: "count-empty", kind: onOff, help: "count sequences without a token that counts in B (TRL)"}
+	optionLengthEpsilon = option{name: "length-epsilon", help: "added to n, in tokens (verl: 1e-8)"}
+	optionMaxTokens     = option{name: "max-tokens", help: "the constant, in tokens; 0 = the longest row of the line, the padded length (verl)"}
+	optionPerSequence   = option{name: "per-sequence", kind: onOff, help: "divide by B as well (Dr. GRPO, TRL, SkyRL)"}
+)
+
+// prefixed is the option with a longer name.
+func (o option) prefixed(prefix string) option {
+	o.name = prefix + o.name
+	return o
+}

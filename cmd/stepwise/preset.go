@@ -1,9 +1,28 @@
 package main
 
-import "errors"
+import "github.com/stepwise-rl/stepwise/rl/preset"
 
-func presetNames() []string { return nil }
+// advantagesPreset is a preset as settings of parity advantages.
+func advantagesPreset(name string) (values, error) {
+	p, err := preset.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	x := values{}
+	x.rewardKL(p.RewardKL)
+	return x, x.estimator(p.Estimator)
+}
 
-func advantagesPreset(name string) (values, error) { return nil, errors.New("none") }
-
-func lossPreset(name string) (values, error) { return nil, errors.New("none") }
+// lossPreset is a preset as settings of parity loss.
+func lossPreset(name string) (values, error) {
+	p, err := preset.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	x := values{}
+	x.lossKL(p.KL)
+	if err := x.objective(p.Policy); err != nil {
+		return nil, err
+	}
+	return x, x.aggregation(p.Aggregation)
+}

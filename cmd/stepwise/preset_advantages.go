@@ -43,18 +43,13 @@ func (x values) estimator(e advantage.Estimator) error {
 	case advantage.OPO:
 		combine = e.Combine
 		x["estimator"] = "opo"
+		x.singleton(e.Singleton)
 		x.tolerance("tolerance", e.Tolerance)
 	case advantage.GDPO:
 		combine.Weights, combine.SkipUnscorable = e.Weights, e.SkipUnscorable
-		norm, ok := e.Norm.(advantage.GRPO)
-		if !ok {
-			return fmt.Errorf("stepwise: gdpo with a normaliser of type %T", e.Norm)
+		if err := x.gdpo(e); err != nil {
+			return err
 		}
-		x.grpo(norm)
-		x["estimator"] = "gdpo"
-		x.std("batch-std", e.Std)
-		x.number("batch-epsilon", e.Epsilon)
-		x.tolerance("batch-tolerance", e.Tolerance)
 	default:
 		return fmt.Errorf("stepwise: an estimator of type %T", e)
 	}
@@ -104,6 +99,24 @@ func (x values) grpo(n advantage.GRPO) {
 	x.number("min-std", n.MinStd)
 	x.singleton(n.Singleton)
 	x.tolerance("tolerance", n.Tolerance)
+}
+
+func (x values) gdpo(e advantage.GDPO) error {
+	norm, ok := e.Norm.(advantage.GRPO)
+	if !ok {
+		return fmt.Errorf("stepwise: gdpo with a normaliser of type %T", e.Norm)
+	}
+	x["estimator"], x["batch-over"] = "gdpo", "completions"
+	x.grpo(norm)
+	over := advantage.Whitening{Std: e.Std, Epsilon: e.Epsilon, Tolerance: e.Tolerance}
+	if e.Whitening != nil {
+		over, x["batch-over"] = *e.Whitening, "tokens"
+	}
+	x.std("batch-std", over.Std)
+	x.number("batch-epsilon", over.Epsilon)
+	x.number("min-var", over.MinVar)
+	x.tolerance("batch-tolerance", over.Tolerance)
+	return nil
 }
 
 func (x values) whitening(w advantage.Whitening) {

@@ -16,17 +16,7 @@ func (x values) objective(o objective.Objective) error {
 			}
 		}
 	case objective.KL:
-		x["kl"] = o.Kind.String()
-		x.number("beta", o.Beta)
-		x["kl-gradient"] = "own"
-		if o.StraightThrough {
-			x["kl-gradient"] = "straight-through"
-		}
-		if o.Importance {
-			x["kl-gradient"] = "importance"
-		}
-		x.number("kl-log-ratio-clamp", o.LogRatioClamp)
-		x.number("kl-value-clamp", o.ValueClamp)
+		x.lossKL(o)
 	case objective.EntropyBonus:
 		x.number("entropy-coef", o.Coef)
 	case objective.FromRollout:
@@ -43,6 +33,20 @@ func (x values) objective(o objective.Objective) error {
 		return x.policyLoss(o)
 	}
 	return nil
+}
+
+// lossKL takes over a KL term. One without a coefficient is none, but says what
+// it would be.
+func (x values) lossKL(k objective.KL) {
+	x["kl"] = "none"
+	if k.Beta != 0 {
+		x["kl"] = k.Kind.String()
+		x.number("beta", k.Beta)
+	}
+	x.on("kl-straight-through", k.StraightThrough)
+	x.on("kl-importance", k.Importance)
+	x.number("kl-log-ratio-clamp", k.LogRatioClamp)
+	x.number("kl-value-clamp", k.ValueClamp)
 }
 
 func (x values) policyLoss(o objective.Objective) error {
@@ -90,6 +94,7 @@ func (x values) policyLoss(o objective.Objective) error {
 		if o.KL {
 			x["divergence"] = "kl"
 		}
+		x.number("max-weight", o.MaxWeight)
 		x.number("quadratic", o.Quadratic)
 		x.number("log-ratio-clamp", o.LogRatioClamp)
 	case objective.CrossEntropy:
@@ -102,31 +107,39 @@ func (x values) policyLoss(o objective.Objective) error {
 
 // aggregation is the inverse of the function aggregation.
 func (x values) aggregation(a objective.Aggregation) error {
-	masked := func(m objective.Masked) { x["denominator"] = m.String() }
+	if s, ok := a.(objective.Split); ok {
+		if err := x.aggregationOf(s.Regularizer, "kl-"); err != nil {
+			return err
+		}
+		a = s.Loss
+	}
+	return x.aggregationOf(a, "")
+}
+
+// aggregationOf is the inverse of the function aggregationOf.
+func (x values) aggregationOf(a objective.Aggregation, prefix string) error {
+	set := func(name string, m objective.Masked) {
+		x[prefix+"aggregation"] = name
+		x["denominator"] = m.String()
+	}
 	switch a := a.(type) {
 	case objective.TokenMean:
-		x["aggregation"] = "token-mean"
-		masked(a.Masked)
+		set("token-mean", a.Masked)
 	case objective.SeqMeanTokenMean:
-		x["aggregation"] = "seq-mean-token-mean"
-		masked(a.Masked)
-		x.on("count-empty", a.CountEmpty)
-		x.number("length-epsilon", a.Epsilon)
+		set("seq-mean-token-mean", a.Masked)
+		x.on(prefix+"count-empty", a.CountEmpty)
+		x.number(prefix+"length-epsilon", a.Epsilon)
 	case objective.SeqMeanTokenSum:
-		x["aggregation"] = "seq-mean-token-sum"
-		masked(a.Masked)
-		x.on("count-empty", a.CountEmpty)
+		set("seq-mean-token-sum", a.Masked)
+		x.on(prefix+"count-empty", a.CountEmpty)
 	case objective.Constant:
-		x["aggregation"] = "constant"
-		masked(a.Masked)
-		x.number("max-tokens", a.Tokens)
-		x.on("per-sequence", a.PerSequence)
+		set("constant", a.Masked)
+		x.number(prefix+"max-tokens", a.Tokens)
+		x.on(prefix+"per-sequence", a.PerSequence)
 	case objective.TokenSum:
-		x["aggregation"] = "sum"
-		masked(a.Masked)
+		set("sum", a.Masked)
 	case objective.PromptMean:
-		x["aggregation"] = "prompt-mean"
-		masked(a.Masked)
+		set("prompt-mean", a.Masked)
 	default:
 		return fmt.Errorf("stepwise: an aggregation of type %T", a)
 	}

@@ -62,8 +62,7 @@ func Loss(r io.Reader, w io.Writer, c LossConfig) error {
 
 // Eval computes loss and gradients of one step. An error is a *LineError.
 func (c LossConfig) Eval(st *Step) (*StepResult, error) {
-	_, prompts := c.Aggregation.(objective.PromptMean)
-	if err := st.require(c.Objective.Needs(), !c.Supervised, prompts); err != nil {
+	if err := st.require(c.Objective.Needs(), !c.Supervised, readsPrompt(c.Aggregation)); err != nil {
 		return nil, err
 	}
 	res := &StepResult{ID: st.ID, Grad: like(st.LogP), Metrics: map[string]number{}}
@@ -72,7 +71,7 @@ func (c LossConfig) Eval(st *Step) (*StepResult, error) {
 	}
 	weight, klWeight := like(st.LogP), like(st.LogP)
 	layout := objective.Layout{Live: st.Mask, Keep: st.Keep, Prompt: st.Prompt}
-	err := c.aggregation(st).Weigh(layout, weight, klWeight)
+	err := padded(c.Aggregation, st).Weigh(layout, weight, klWeight)
 	if errors.Is(err, objective.ErrNoLiveToken) {
 		res.Loss = number(math.NaN())
 		return res, nil
@@ -119,15 +118,30 @@ func checkSequence(loss float64, s *objective.Sequence) error {
 	return nil
 }
 
-// aggregation fills in the padded length of the step.
-func (c LossConfig) aggregation(st *Step) objective.Aggregation {
-	a, ok := c.Aggregation.(objective.Constant)
-	if !ok || a.Tokens != 0 {
-		return c.Aggregation
+// readsPrompt reports whether an aggregation needs the prompts.
+func readsPrompt(a objective.Aggregation) bool {
+	switch a := a.(type) {
+	case objective.PromptMean:
+		return true
+	case objective.Split:
+		return readsPrompt(a.Loss) || readsPrompt(a.Regularizer)
 	}
-	a.Tokens = 1 // so that a step without tokens is one without a live token
-	for _, row := range st.LogP {
-		a.Tokens = max(a.Tokens, float64(len(row)))
+	return false
+}
+
+// padded fills in the padded length of the step where it is asked for.
+func padded(a objective.Aggregation, st *Step) objective.Aggregation {
+	switch a := a.(type) {
+	case objective.Split:
+		return objective.Split{Loss: padded(a.Loss, st), Regularizer: padded(a.Regularizer, st)}
+	case objective.Constant:
+		if a.Tokens == 0 {
+			a.Tokens = 1 // so that a step without tokens is one without a live token
+			for _, row := range st.LogP {
+				a.Tokens = max(a.Tokens, float64(len(row)))
+			}
+		}
+		return a
 	}
 	return a
 }

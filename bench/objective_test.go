@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+const (
+	completions = 1024
+	tokens      = 1024
+	group       = 8
+	steps       = 5
+)
+
+// step is one optimiser step: judged groups and the log-probs of their tokens.
+type step struct {
+	groups     []advantage.Group
+	sequences  []objective.Sequence
+	live, keep [][]bool
+	weight, kl [][]float64
+	loss       []float64
+	metrics    []objective.Metrics
+}
+
+func newStep() *step {
+	rng := rand.New(rand.NewPCG(1, 2))
+	s := &step{loss: make([]float64, completions), metrics: make([]objective.Metrics, completions)}
+	for range completions / group {
+		g := make(advantage.Group, group)
+		for i := range g {
+			g[i] = newCompletion(rng)
+		}
+		s.groups = append(s.groups, g)
+	}
+	for i := range completions {
+		c := &s.groups[i/group][i%group]
+		c.Broadcast(0) // allocates
+		q := objective.Sequence{Adv: c.Adv, Keep: c.Keep}
+		for _, x := range []*[]float64{&q.LogP, &q.Old, &q.Ref, &q.Weight, &q.KLWeight, &q.Grad} {
+			*x = make([]float64, tokens)
+		}
+		live := make([]bool, tokens)
+		for t := range tokens {
+			live[t] = true
+			q.LogP[t] = -2 * rng.Float64()
+			q.Old[t], q.Ref[t] = q.LogP[t]+.1*rng.NormFloat64(), q.LogP[t]+.2*rng.NormFloat64()
+		}
+		s.sequences = append(s.sequences, q)
+		s.live, s.keep = append(s.live, live), append(s.keep, c.Keep)
+		s.weight, s.kl = append(s.weight, q.Weight), append(s.kl, q.KLWeight)
+		s.metrics[i] = objective.Metrics{}
+	}
+	return s
+}
+
+// newCompletion has five steps, of which 70% are right, and a right or wrong
+// answer.
+func newCompletion(rng *rand.Rand) advantage.Completion {
+	c := advantage.Completion{Tokens: tokens, Rewards: []float64{float64(rng.IntN(2))}, Final: steps - 1}
+	for k := range steps {
+		v := advantage.Correct
+		if rng.Float64() < .3 {
+			v = advantage.Incorrect
+		}
+		c.Steps = append(c.Steps, advantage.Step{Name: fmt.Sprint(k), Start: k * 200, End: (k + 1) * 200, Verdict: v})
+	}
+	return c
+}
+
+// run takes a step from rewards and log-probs to the gradient, and returns the
+// loss.
+func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg objective.Aggregation, o objective.Objective) float64 {
+	parallel(len(s.groups), func(g int) {
+		if err := est.Estimate(s.groups[g : g+1]); err != nil {
+			b.Error(err)
+		}
+		if _, err := rule.Credit(s.groups[g : g+1]); err != nil {
+			b.Error(err)
+		}
+	})
+	if err := agg.Weigh(objective.Layout{Live: s.live, Keep: s.keep}, s.weight, s.kl); err != nil {
+		b.Error(err)
+	}
+	parallel(len(s.sequences), func(i int) {
+		clear(s.sequences[i].Grad)
+		clear(s.metrics[i])
+		var err error
+		if s.loss[i], err = o.Eval(&s.sequences[i], s.metrics[i]); err != nil {
+			b.Error(err)
+		}
+	})
+	loss := 0.0
+	for _, l := range s.loss {
+		loss += l
+	}
+	return loss
+}
+
+// parallel calls f for 0 to n-1 on all processors.
+func parallel(n int, f func(i int)) {
+	workers := runtime.GOMAXPROCS(0)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w * n / workers; i < (w+1)*n/workers; i++ {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkObjective goes from judged completions to the gradient of a loss:
+// group-relative advantages, Stepwise Advantage Masking, aggregation, objective.
+func BenchmarkObjective(b *testing.B) {
+	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
+	s := newStep()
+	for _, c := range []struct {
+		name string
+		o    objective.Objective
+	}{
+		{"ppo", ppo},
+		{"ppo+kl", objective.Terms{ppo, objective.KL{Kind: objective.K3, Beta: .04}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			est := advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
+			b.ReportAllocs()
+			for b.Loop() {
+				s.run(b, est, sam.Mask{}, objective.TokenMean{}, c.o)
+			}
+			b.ReportMetric(completions*tokens*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mtokens/s")
+		})
+	}
+}

@@ -1,0 +1,499 @@
+"""Writes vectors.json, the shared golden vectors of the parity format.
+
+    python testdata/parity/vectors.py        (torch 2.x, any Python from 3.10)
+
+Every expected number comes from a formula written here once more in torch,
+float64, and every gradient from its automatic differentiation, so nothing is
+shared with the program under test. (Agreement with other trainers' own code is
+tested with testdata/peers.) A vector is
+
+    {"name", "command": "advantages" | "loss", "flags": [...], "in": [lines], "out": [lines]}
+
+where a line of "out" holds only the fields to be compared.
+"""
+
+import json
+import math
+import pathlib
+
+import torch
+
+torch.set_default_dtype(torch.float64)
+vectors = []
+
+
+def add(name, command, flags, lines, out):
+    vectors.append({"name": name, "command": command, "flags": flags.split(), "in": lines, "out": out})
+
+
+# Loss. Ratios on both sides of every bound, advantages of both signs, signs
+# that flip inside a sequence, dead tokens (null), masked tokens.
+RATIO = [[0.5, 0.9, 1.1, 1.5, 4.0, None], [0.5, 0.9, 1.1, 1.5, 4.0], [1.0, 0.7, 1.4, 1.0], [0.3]]
+ADV = [[1.5, 1.5, 1.5, 1.5, 1.5, None], [-0.75, -0.75, -0.75, -0.75, -0.75], [0.5, -2.0, 1.25, 0.0], [-1.0]]
+OLD = [[-1.0, -0.5, -2.0, -1.5, -2.5, None], [-0.7, -0.2, -1.1, -0.9, -3.0], [-0.4, -0.6, -0.8, -1.2], [-0.1]]
+REF = [[-1.2, -0.5, -1.5, -1.0, -1.4, None], [-1.9, -0.1, -1.3, -0.2, -1.1], [-0.4, -1.6, -0.3, -1.0], [-2.2]]
+ROLLOUT = [[-1.1, -0.5, -2.3, -1.4, -2.4, None], [-1.9, -0.2, -1.2, -0.8, -3.1], [-0.4, -0.65, -0.8, -1.1], [-0.15]]
+ENTROPY = [[0.5, 0.2, 0.9, 1.3, 0.1, None], [0.3, 0.3, 0.7, 0.6, 0.05], [0.4, 0.8, 0.2, 0.6], [1.1]]
+KEEP = [[1, 0, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1], [0]]
+PROMPT = [7, 7, 3, 3]
+LOGP = [[None if r is None else round(o + math.log(r), 6) for r, o in zip(*row)] for row in zip(RATIO, OLD)]
+MASK = [[r is not None for r in row] for row in RATIO]
+
+
+def step(**more):
+    return {"id": "b1", "logp": LOGP, "old": OLD, "advantages": ADV, "mask": MASK} | more
+
+
+class Batch:
+    """The tensors of a line, dead tokens left out: one vector per sequence."""
+
+    def __init__(self, line):
+        live = line["mask"]
+
+        def rows(name):
+            if name not in line:
+                return None
+            return [torch.tensor([float(x) for x, l in zip(r, m) if l]) for r, m in zip(line[name], live)]
+
+        self.live = live
+        self.logp = [x.requires_grad_() for x in rows("logp")]
+        self.old, self.adv, self.ref, self.rollout = rows("old"), rows("advantages"), rows("ref"), rows("rollout")
+        self.entropy = rows("entropy")
+        for x in self.entropy or []:
+            x.requires_grad_()
+        self.keep = rows("keep") or [torch.ones_like(x) for x in self.logp]
+        self.prompt = line.get("prompt")
+        self.n = len(self.logp)
+
+    def spread(self, grads):
+        """Gradients in the shape of the line, 0 at dead tokens."""
+        out = []
+        for g, live in zip(grads, self.live):
+            values = iter([] if g is None else g.tolist())
+            out.append([next(values, 0.0) if l else 0.0 for l in live])
+        return out
+
+
+def ppo(low, high, dual=None, delta=None):
+    def loss(b, i):
+        r, a = (b.logp[i] - b.old[i]).exp(), b.adv[i]
+        free = r if delta is None else r.clamp(max=delta)
+        v = torch.maximum(-a * free, -a * r.clamp(1 - low, 1 + high))
+        return v if dual is None else torch.where(a < 0, torch.minimum(v, -a * dual), v)
+
+    return loss
+
+
+def cispo(low, high):
+    return lambda b, i: -(b.logp[i] - b.old[i]).exp().clamp(low, high).detach() * b.adv[i] * b.logp[i]
+
+
+def sapo(pos, neg):
+    def loss(b, i):
+        tau = torch.where(b.adv[i] > 0, pos, neg)
+        return -b.adv[i] * torch.sigmoid(tau * ((b.logp[i] - b.old[i]).exp() - 1)) * 4 / tau
+
+    return loss
+
+
+def gspo(low, high, token):
+    """A masked token takes part in the ratio while it counts."""
+
+    def loss(b, i, counts):
+        lr = b.logp[i] - b.old[i]
+        s = (lr * counts).sum() / counts.sum().clamp(min=1)
+        if token:
+            s = s.detach() + b.logp[i] - b.logp[i].detach()
+        s = s.exp()
+        return torch.maximum(-b.adv[i] * s, -b.adv[i] * s.clamp(1 - low, 1 + high))
+
+    return loss
+
+
+def dppo(low, high, quadratic, kl):
+    def loss(b, i):
+        lr, a = b.logp[i] - b.old[i], b.adv[i]
+        p, q = b.logp[i].exp().detach(), b.old[i].exp()
+        d = (p - q).abs()
+        if kl:
+            d = q * (q.log() - p.log()) + (1 - q) * ((1 - q + 1e-8) / (1 - p + 1e-8)).log()
+        drop = ((a > 0) & (p > q) & (d > high)) | ((a < 0) & (p < q) & (d > low))
+        return torch.where(drop, 0.0, -a * lr.exp()) + quadratic * lr**2
+
+    return loss
+
+
+def kl(kind, beta, gradient="own", clamp=None, value_clamp=None):
+    def term(b, i):
+        d0 = b.logp[i] - b.ref[i]
+        d = d0 if clamp is None else d0.clamp(-clamp, clamp)
+        v = {"k1": d, "k2": d**2 / 2, "k3": (-d).exp() - 1 + d, "abs": d.abs()}[kind]
+        if value_clamp is not None:
+            v = v.clamp(-value_clamp, value_clamp)
+        if gradient == "straight-through":
+            k2 = d0**2 / 2
+            v = v.detach() + k2 - k2.detach()
+        if gradient == "importance":
+            v = v * (b.logp[i] - b.old[i]).exp()
+        return beta * v
+
+    return term
+
+
+def correction(level, outside, low, high):
+    """The factor of each token's policy loss; d sums over counted tokens."""
+
+    def weight(b, i, counts):
+        d = b.old[i] - b.rollout[i]
+        if level == "sequence":
+            d = (d * counts).sum().expand(len(d))
+        if level == "geometric":
+            d = ((d * counts).sum() / counts.sum().clamp(min=1)).expand(len(d))
+        w = d.exp()
+        inside = (w >= low) & (w <= high)
+        return {
+            "truncate": w.clamp(low, high),
+            "drop": torch.where(inside, w, 0.0),
+            "gate": inside.to(w.dtype),
+        }[outside]
+
+    return weight
+
+
+def weights(b, aggregation, counts, count_empty=False, epsilon=0.0, tokens=None, per_sequence=False):
+    n = [c.sum().item() for c in counts]
+    sequences = b.n if count_empty else sum(x > 0 for x in n)
+    per_prompt = {p: sum(x for x, q in zip(n, b.prompt) if q == p) for p in b.prompt} if b.prompt else {}
+    prompts = sum(x > 0 for x in per_prompt.values())
+    w = []
+    for i, c in enumerate(counts):
+        each = {
+            "token-mean": lambda: 1 / sum(n),
+            "seq-mean-token-mean": lambda: 1 / (sequences * (n[i] + epsilon)),
+            "seq-mean-token-sum": lambda: 1 / sequences,
+            "constant": lambda: 1 / (tokens * (b.n if per_sequence else 1)),
+            "sum": lambda: 1.0,
+            "prompt-mean": lambda: 1 / (prompts * per_prompt[b.prompt[i]]),
+        }[aggregation]
+        w.append(c * (each() if n[i] > 0 else 0.0))
+    return w
+
+
+def loss_vector(name, flags, line, policy, aggregation="token-mean", denominator="stay", terms=(), entropy=0.0, correct=None, ratio_counts=False, kl_aggregation=None, **agg):
+    b = Batch(line)
+    everyone = [torch.ones_like(k) for k in b.keep]
+    counts = everyone if denominator == "stay" else b.keep
+    kl_counts = b.keep if denominator == "leave" else everyone
+    kl_agg, kl_options = kl_aggregation or (aggregation, agg)
+    w, kw = weights(b, aggregation, counts, **agg), weights(b, kl_agg, kl_counts, **kl_options)
+    total = torch.zeros(())
+    for i in range(b.n):
+        v = policy(b, i, counts[i]) if ratio_counts else policy(b, i)
+        if correct:
+            v = v * correct(b, i, counts[i])
+        total = total + (w[i] * torch.where(b.keep[i] > 0, v, 0.0)).sum()
+        for t in terms:
+            total = total + (kw[i] * t(b, i)).sum()
+        if entropy:
+            total = total - (kw[i] * entropy * b.entropy[i]).sum()
+    total.backward()
+    out = {"id": "b1", "loss": total.item(), "grad": b.spread([x.grad for x in b.logp])}
+    out["entropy_grad"] = b.spread([x.grad for x in b.entropy]) if b.entropy else None
+    add(name, "loss", flags, [line], [out])
+
+
+def losses():
+    clip = ppo(0.2, 0.28)
+    flags = "-clip-high 0.28"
+    loss_vector("ppo, both signs on both sides of both bounds", "-objective ppo " + flags, step(), clip)
+    loss_vector("dual clip", "-objective dual-clip " + flags, step(), ppo(0.2, 0.28, dual=3))
+    loss_vector("two-sided clip, delta above the bound", "-delta 2 " + flags, step(), ppo(0.2, 0.28, delta=2))
+    loss_vector("two-sided clip, delta below the bound", "-delta 1.05 " + flags, step(), ppo(0.2, 0.28, delta=1.05))
+    loss_vector("cispo, relative bounds", "-objective cispo " + flags, step(), cispo(0.8, 1.28))
+    loss_vector("cispo, absolute bounds", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3", step(), cispo(0.6, 3))
+    loss_vector("sapo", "-objective sapo", step(), sapo(1.0, 1.05))
+    loss_vector("dro", "-objective dro -dro-beta 0.1", step(), lambda b, i: -b.adv[i] * b.logp[i] + 0.05 * (b.logp[i] - b.old[i]) ** 2)
+    loss_vector("importance sampling", "-objective importance-sampling", step(), lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).exp())
+    loss_vector(
+        "log-ratio clamp", "-objective importance-sampling -log-ratio-clamp 0.5", step(),
+        lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).clamp(-0.5, 0.5).exp(),
+    )
+    loss_vector("dppo, total variation", "-objective dppo -clip-low 0.1 -clip-high 0.15 -quadratic 0.001", step(), dppo(0.1, 0.15, 1e-3, False))
+    loss_vector("dppo, kl", "-objective dppo -divergence kl -clip-low 0.02 -clip-high 0.03", step(), dppo(0.02, 0.03, 0, True))
+    supervised = {k: v for k, v in step().items() if k not in ("old", "advantages")}
+    loss_vector("cross-entropy", "-objective cross-entropy", supervised, lambda b, i: -b.logp[i])
+    flat = step(advantages=[[None if a is None else x for a in row] for row, x in zip(ADV, [1.0, -0.5, 0.25, -1.0])])
+    loss_vector("gspo", "-objective gspo -clip-low 0.2 -clip-high 0.28", flat, gspo(0.2, 0.28, False), ratio_counts=True)
+    loss_vector("gspo-token, signs that flip", "-objective gspo-token -clip-low 0.2 -clip-high 0.28", step(), gspo(0.2, 0.28, True), ratio_counts=True)
+
+    for aggregation, more, options in [
+        ("token-mean", "", {}),
+        ("seq-mean-token-mean", "", {}),
+        ("seq-mean-token-mean", "-count-empty -length-epsilon 0.5", {"count_empty": True, "epsilon": 0.5}),
+        ("seq-mean-token-sum", "", {}),
+        ("constant", "", {"tokens": 6}),
+        ("constant", "-max-tokens 8 -per-sequence", {"tokens": 8, "per_sequence": True}),
+        ("sum", "", {}),
+        ("prompt-mean", "", {}),
+    ]:
+        for denominator in ("stay", "leave", "leave-loss"):
+            loss_vector(
+                f"{aggregation} {more} with masked tokens, {denominator}".replace("  ", " "),
+                f"{flags} -aggregation {aggregation} {more} -denominator {denominator} -kl k3 -beta 0.1",
+                step(keep=KEEP, ref=REF, prompt=PROMPT), clip, aggregation, denominator, terms=[kl("k3", 0.1)], **options,
+            )
+    for denominator in ("stay", "leave"):
+        loss_vector(
+            f"gspo-token with masked tokens, {denominator}",
+            f"-objective gspo-token -clip-low 0.2 -clip-high 0.28 -denominator {denominator}",
+            step(keep=KEEP), gspo(0.2, 0.28, True), denominator=denominator, ratio_counts=True,
+        )
+
+    for kind in ("k1", "k2", "k3", "abs"):
+        for gradient, extra in {"own": "", "straight-through": "-kl-straight-through", "importance": "-kl-importance"}.items():
+            loss_vector(
+                f"kl {kind}, gradient {gradient}", f"{flags} -kl {kind} -beta 0.1 {extra}",
+                step(ref=REF), clip, terms=[kl(kind, 0.1, gradient)],
+            )
+    loss_vector(
+        "kl k3, clamped", f"{flags} -kl k3 -beta 0.1 -kl-log-ratio-clamp 0.9 -kl-value-clamp 0.4", step(ref=REF), clip,
+        terms=[kl("k3", 0.1, clamp=0.9, value_clamp=0.4)],
+    )
+    loss_vector(
+        "kl with an aggregation of its own", f"{flags} -kl k3 -beta 0.1 -kl-aggregation seq-mean-token-mean -kl-count-empty -denominator leave",
+        step(ref=REF, keep=KEEP), clip, denominator="leave", terms=[kl("k3", 0.1)], kl_aggregation=("seq-mean-token-mean", {"count_empty": True}),
+    )
+    loss_vector("dppo, a constant weight", "-objective dppo -clip-low 0.9 -clip-high 0.9 -max-weight 1.2", step(),
+        lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).exp().clamp(max=1.2).detach() * b.logp[i])
+    loss_vector("entropy bonus", f"{flags} -entropy-coef 0.01", step(entropy=ENTROPY), clip, entropy=0.01)
+    loss_vector("entropy given, not used", flags, step(entropy=ENTROPY), clip)
+    for level in ("token", "sequence", "geometric"):
+        for outside in ("truncate", "drop", "gate"):
+            loss_vector(
+                f"correction {level}, {outside}",
+                f"{flags} -correction {level} -correction-outside {outside} -correction-min 0.9 -correction-max 1.2 -kl k3 -beta 0.1",
+                step(rollout=ROLLOUT, ref=REF), clip, correct=correction(level, outside, 0.9, 1.2), terms=[kl("k3", 0.1)],
+            )
+
+    def rollout_ppo(b, i):
+        b.old = b.rollout
+        return clip(b, i)
+
+    line = step(rollout=ROLLOUT)
+    del line["old"]
+    loss_vector("from rollout", flags + " -from-rollout", line, rollout_ppo)
+    nothing = step(mask=[[0] * len(r) for r in MASK])
+    zeros = [[0.0] * len(r) for r in MASK]
+    add("no live token", "loss", flags, [nothing], [{"id": "b1", "loss": None, "grad": zeros, "entropy_grad": None, "metrics": {}}])
+
+
+# Advantages.
+REWARDS = {"mixed": [0.2, 0.9, 0.4, 0.9], "constant": [0.5, 0.5, 0.5], "one null": [1.0, None, 0.0], "single": [0.7], "negative": [-1.0, 0.0, -0.5]}
+LENGTHS = [2, 4, 3, 3]
+
+
+def groups(rewards=REWARDS, **more):
+    return [
+        {"id": name, "completions": [{"reward": x, "tokens": LENGTHS[i]} | more for i, x in enumerate(r)]}
+        for name, r in rewards.items()
+    ]
+
+
+def mean(x):
+    return sum(x) / len(x)
+
+
+def std(x, population=False):
+    if len(x) < 2:
+        return 0.0
+    m = mean(x)
+    return math.sqrt(sum((v - m) ** 2 for v in x) / (len(x) - (0 if population else 1)))
+
+
+def estimate(name, flags, group, lines=None):
+    """group maps the usable rewards of a group and their lengths to advantages."""
+    out = []
+    for line in lines or groups():
+        r = [c["reward"] for c in line["completions"]]
+        usable = [i for i, x in enumerate(r) if x is not None]
+        values = group([r[i] for i in usable], [line["completions"][i]["tokens"] for i in usable]) if usable else []
+        scalar = [0.0] * len(r)
+        for i, v in zip(usable, values):
+            scalar[i] = v
+        out.append(result(line, scalar))
+    add(name, "advantages", flags, lines or groups(), out)
+
+
+def result(line, scalar, advantages=None, keep=None):
+    tokens = [c["tokens"] for c in line["completions"]]
+    return {
+        "id": line["id"],
+        "scalar": scalar,
+        "advantages": advantages or [[a] * n for a, n in zip(scalar, tokens)],
+        "keep": keep or [[True] * n for n in tokens],
+    }
+
+
+def dead(r):
+    return max(r) == min(r)
+
+
+def centred(scale, single=0.0):
+    def f(r, _):
+        if len(r) == 1:
+            return [r[0] * single]
+        return [0.0 if dead(r) else (x - mean(r)) * scale(r) for x in r]
+
+    return f
+
+
+def pass_at_k(r, _):
+    if len(r) < 2:
+        return [0.0] * len(r)
+    top, second = sorted(r)[-1], sorted(r)[-2]
+    return [top - second if x == top and r.count(top) == 1 else 0.0 for x in r]
+
+
+def estimators():
+    estimate("grpo", "-estimator grpo", centred(lambda r: 1 / (std(r) + 1e-4)))
+    estimate("grpo, verl's", "-estimator grpo -epsilon 1e-6 -singleton raw", centred(lambda r: 1 / (std(r) + 1e-6), 1 / (1 + 1e-6)))
+    estimate("grpo, population std", "-estimator grpo -std population", centred(lambda r: 1 / (std(r, True) + 1e-4)))
+    estimate("grpo, floor", "-estimator grpo -min-std 0.4", centred(lambda r: 1 / (max(std(r), 0.4) + 1e-4)))
+    estimate("dr-grpo", "-estimator dr-grpo", centred(lambda r: 1.0))
+    estimate("rloo", "-estimator rloo -singleton raw", centred(lambda r: len(r) / (len(r) - 1), 1.0))
+    estimate("maxrl", "-estimator maxrl", centred(lambda r: 1 / mean(r) if mean(r) > 0 else 0.0))
+    estimate("maxrl, negative means", "-estimator maxrl -negative-mean -epsilon 1e-6", centred(lambda r: 1 / (mean(r) + 1e-6)))
+    estimate("opo", "-estimator opo", lambda r, n: [0.0 if dead(r) else x - sum(a * b for a, b in zip(r, n)) / sum(n) for x in r])
+    estimate("pass-at-k of the group", "-estimator pass-at-k", pass_at_k)
+    two = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    lines = groups({f"g{i}": r for i, r in enumerate(two)})
+    pairs = lambda r, _: [mean([max(x, y) - y for j, y in enumerate(r) if j != i]) for i, x in enumerate(r)]
+    estimate("pass-at-k of two", "-estimator pass-at-k -k 2", pairs, lines)
+
+    every = [x for r in REWARDS.values() for x in r if x is not None]
+    estimate("grpo, std of the batch", "-estimator grpo-batch-std", centred(lambda r: 1 / (std(every) + 1e-4)))
+    reinforce("reinforce++", "-estimator reinforce++ -gamma 0.9", lambda r: r)
+    reinforce("reinforce++ with a baseline", "-estimator reinforce++-baseline -gamma 0.9", lambda r: [x - mean(r) for x in r])
+    gdpo()
+    lines = [{"id": "w", "completions": [{"reward": {"right": a, "format": b}, "tokens": 1} for a, b in [(1, 0.5), (0, 1), (1, None), (None, None)]]}]
+    add("weights", "advantages", "-estimator dr-grpo -weights right=2,format=0.5", lines, [result(lines[0], [0.875, -0.875, 0.0, 0.0])])
+    add("weights, null left out", "advantages", "-estimator dr-grpo -weights right=2,format=0.5 -skip-unscorable", lines,
+        [result(lines[0], [2.25 - 4.75 / 3, 0.5 - 4.75 / 3, 2 - 4.75 / 3, 0.0])])
+
+
+def reinforce(name, flags, baseline):
+    gamma, lines = 0.9, groups()
+    returns = []
+    for line in lines:
+        cs = line["completions"]
+        usable = [c["reward"] for c in cs if c["reward"] is not None]
+        left = iter(baseline(usable))
+        rows = []
+        for c in cs:
+            rows.append(None if c["reward"] is None else (next(left), c["tokens"]))
+        returns.append([None if x is None else (x[0], [x[0] * gamma ** (x[1] - 1 - t) for t in range(x[1])]) for x in rows])
+    flat = [v for g in returns for x in g if x is not None for v in x[1]]
+    m, s = mean(flat), math.sqrt(std(flat) ** 2 + 1e-8)
+    out = []
+    for line, g in zip(lines, returns):
+        scalar = [0.0 if x is None else (x[0] - m) / s for x in g]
+        rows = [[0.0] * c["tokens"] if x is None else [(v - m) / s for v in x[1]] for x, c in zip(g, line["completions"])]
+        out.append(result(line, scalar, rows))
+    add(name, "advantages", flags, lines, out)
+
+
+def gdpo():
+    named = {"a": [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)], "b": [(0.0, 0.25), (1.0, 0.5)]}
+    lines = [{"id": k, "completions": [{"reward": {"x": x, "y": y}, "tokens": 2} for x, y in v]} for k, v in named.items()]
+    norm = centred(lambda r: 1 / (std(r) + 1e-4))
+    sums = {k: [sum(p) for p in zip(norm([x for x, _ in v], 0), norm([y for _, y in v], 0))] for k, v in named.items()}
+    flat = [x for v in sums.values() for x in v]
+    out = [result(line, [(x - mean(flat)) / (std(flat) + 1e-4) for x in sums[line["id"]]]) for line in lines]
+    add("gdpo", "advantages", "-estimator gdpo", lines, out)
+
+
+def judged(reward, verdicts, rewards=None, tokens=8, **more):
+    """Steps of two tokens each, then two tokens outside every step."""
+    steps = []
+    for k, v in enumerate(verdicts):
+        s = {"name": "abc"[k], "start": 2 * k, "end": 2 * k + 2, "verdict": {"+": "correct", "-": "incorrect", "?": "unknown"}[v]}
+        if rewards:
+            s["reward"] = rewards[k]
+        steps.append(s)
+    return {"reward": reward, "tokens": tokens, "steps": steps} | more
+
+
+# Two completions, advantages 0.5 and -0.5 under dr-grpo; the last step is final.
+CREDIT = {"id": "c", "completions": [judged(1, "+-?", [1, 0, None]), judged(0, "+--", [1, 0.5, 0], malformed=True)]}
+
+
+def credit(name, flags, rows, keep=None, line=CREDIT):
+    a = [0.5, -0.5]
+    keep = keep or [[True] * 8] * 2
+    add(name, "advantages", "-estimator dr-grpo " + flags, [line], [result(line, a, rows, keep)])
+
+
+def rules():
+    T, F = [True, True], [False, False]
+
+    def row(*parts):
+        return [x for p in parts for x in [p, p]]
+
+    credit("outcome", "-credit outcome", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)])
+    masked = [row(0.5, 0.0, 0.5, 0.5), row(0.0, -0.5, -0.5, -0.5)], [T + F + T + T, F + T + T + T]
+    credit("mask", "-credit mask", *masked)
+    credit("mask, denominator", "-credit mask -denominator leave", *masked)
+    credit("mask, good outcomes only", "-credit mask -mask-sign positive", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], [T + F + T + T, [True] * 8])
+    credit("mask, leaks", "-credit mask -leak-positive 0.25 -leak-negative -1", [row(0.5, 0.125, 0.5, 0.5), row(0.5, -0.5, -0.5, -0.5)])
+    credit("mask, outside", "-credit mask -mask-outside", [row(0.5, 0.0, 0.5, 0.0), row(0.0, -0.5, -0.5, 0.0)], [T + F + T + F, F + T + T + F])
+    credit("mask, rescaled", "-credit mask -rescale 1.2", [row(0.6, 0.0, 0.6, 0.6), row(0.0, -0.6, -0.6, -0.6)], masked[1])
+    right = {"id": "f", "completions": [judged(1, "++-"), judged(0, "--+")]}
+    credit("mask, the final step exempt", "-credit mask", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], line=right)
+    credit("mask, the final step too", "-credit mask -mask-final", [row(0.5, 0.5, 0.0, 0.5), row(-0.5, -0.5, 0.0, -0.5)], [T + T + F + T] * 2, right)
+    none = {"id": "n", "completions": [judged(1, "++-", final=-1), judged(0, "--+", final=-1)]}
+    credit("mask, no step is final", "-credit mask", [row(0.5, 0.5, 0.0, 0.5), row(-0.5, -0.5, 0.0, -0.5)], [T + T + F + T] * 2, none)
+    broken = json.loads(json.dumps(right))
+    for c in broken["completions"]:
+        c["steps"][1] |= {"verdict": "correct", "broken": True}
+    credit("mask, a broken step counts as incorrect", "-credit mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], [T + F + T + T, [True] * 8], broken)
+    credit("mask, a broken step keeps", "-credit mask -broken keep", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], line=broken)
+    credit("mask, a broken step is masked", "-credit mask -broken mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, 0.0, -0.5, -0.5)], [T + F + T + T] * 2, broken)
+    credit("prefix", "-credit prefix -mask-final", [row(0.5, 0.0, 0.0, 0.5), row(0.0, -0.5, -0.5, -0.5)], [T + F + F + T, F + T + T + T])
+    # Step rewards: a 1 1, b 0 0.5, c null 0.
+    credit("step-group", "-credit step-group -step-norm dr-grpo", [row(0.0, -0.25, 0.5, 0.5), row(0.0, 0.25, -0.5, -0.5)])
+    credit("step-loo", "-credit step-loo", [row(0.0, -0.5, 0.5, 0.5), row(0.0, 0.5, -0.5, -0.5)])
+    credit("blend", "-credit blend -blend-b step-loo -lambda 0.25", [row(0.125, -0.25, 0.5, 0.5), row(-0.125, 0.25, -0.5, -0.5)])
+    # All five rewards together: mean 0.5.
+    credit("return-to-go", "-credit return-to-go -step-norm dr-grpo", [row(0.0, -0.5, 0.5, 0.5), row(0.0, -0.5, -0.5, -0.5)])
+    flat = {"id": "d", "completions": [judged(1, "+++", [1, 0, 1]), judged(1, "+++", [0, 0, 1])]}
+    add("mask, dead groups filled", "advantages", "-estimator dr-grpo -credit mask -fill -step-norm dr-grpo", [flat],
+        [result(flat, [0.0, 0.0], [row(0.5, 0.0, 0.0, 0.0), row(-0.5, 0.0, 0.0, 0.0)])])
+
+
+def penalties():
+    logp, ref = [[-1.0, -2.0], [-0.5]], [[-1.5, -1.75], [-1.0]]
+    line = {"id": "k", "completions": [{"reward": r, "tokens": len(l), "logp": l, "ref": f} for r, l, f in zip([1, 0], logp, ref)]}
+    d = [[a - b for a, b in zip(*x)] for x in zip(logp, ref)]
+    kinds = {"k1": lambda x: x, "k2": lambda x: x * x / 2, "k3": lambda x: math.exp(-x) - 1 + x, "abs": abs}
+    for name, f in kinds.items():
+        add(f"kl in the reward, {name}", "advantages", f"-estimator dr-grpo -kl {name} -beta 0.1", [line],
+            [result(line, [0.5, -0.5], [[a - 0.1 * f(x) for x in r] for a, r in zip([0.5, -0.5], d)])])
+    clamped = [[0.5 - 0.1 * min(0.1, 0.3**2 / 2), 0.5 - 0.1 * 0.25**2 / 2], [-0.5 - 0.1 * 0.3**2 / 2]]
+    add("kl in the reward, clamped", "advantages", "-estimator dr-grpo -kl k2 -beta 0.1 -kl-log-ratio-clamp 0.3 -kl-value-clamp 0.1", [line], [result(line, [0.5, -0.5], clamped)])
+    m = mean([x for r in d for x in r])
+    add("kl in the reward, centred", "advantages", "-estimator dr-grpo -kl k1 -beta 0.1 -kl-center", [line],
+        [result(line, [0.5, -0.5], [[a - 0.1 * (x - m) for x in r] for a, r in zip([0.5, -0.5], d)])])
+    add("kl in the reward, discounted", "advantages", "-estimator dr-grpo -kl k1 -beta 0.1 -kl-discount 0.5", [line],
+        [result(line, [0.5, -0.5], [[0.5 - 0.1 * (0.5 - 0.125), 0.5 + 0.025], [-0.5 - 0.05]])])
+    r = [1 - 0.1 * 0.25, 0 - 0.1 * 0.5]
+    half = (r[0] - r[1]) / 2
+    add("kl in the reward, folded", "advantages", "-estimator dr-grpo -kl k1 -beta 0.1 -kl-fold", [line], [result(line, [half, -half])])
+
+
+losses()
+estimators()
+rules()
+penalties()
+text = ",\n".join(json.dumps(v) for v in vectors)
+pathlib.Path(__file__).with_name("vectors.json").write_text("[\n" + text + "\n]\n")
+print(len(vectors), "vectors")
