@@ -1,0 +1,63 @@
+package monitor
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// Drift is how one number moved from the steps before the window to those in
+// it; NaN where there was nothing to measure.
+type Drift struct {
+	// Step is the name of the reasoning step; "" for the completions.
+	Step string
+	// Measure says what was measured, as the method of Table or StepTable
+	// that computes it.
+	Measure string
+	// Before and Recent are computed on the merged tables Before and Recent.
+	Before, Recent float64
+}
+
+// Drifts lists how every measure moved: first those of the completions, then
+// those of each step, in the order of the names.
+func (m *Monitor) Drifts() []Drift {
+	before, recent := m.Before(), m.Recent()
+	var out []Drift
+	add := func(step, name string, f measure) {
+		out = append(out, Drift{step, name, f(&before), f(&recent)})
+	}
+	add("", "MeanReward", (*Table).MeanReward)
+	add("", "WrongStepIfRight", (*Table).WrongStepIfRight)
+	add("", "MaskedShare", (*Table).MaskedShare)
+	add("", "DeadShare", (*Table).DeadShare)
+	all := merged([]Table{before, recent})
+	for _, step := range all.Names() {
+		for _, d := range []struct {
+			name string
+			f    func(*StepTable) float64
+		}{
+			{"Accuracy", (*StepTable).Accuracy},
+			{"Of(Broken)", func(s *StepTable) float64 { return s.Of(Broken) }},
+			{"Of(Unknown)", func(s *StepTable) float64 { return s.Of(Unknown) }},
+			{"WrongIfRight", (*StepTable).WrongIfRight},
+			{"CorrectIfWrong", (*StepTable).CorrectIfWrong},
+			{"Agreement", (*StepTable).Agreement},
+			{"Phi", (*StepTable).Phi},
+		} {
+			add(step, d.name, ofStep(step, d.f))
+		}
+	}
+	return out
+}
+
+// FormatDrifts lays drifts out for reading.
+func FormatDrifts(drifts []Drift) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "step\tmeasure\tbefore\trecent\tchange")
+	for _, d := range drifts {
+		fmt.Fprintf(w, "%s\t%s\t%.3f\t%.3f\t%+.3f\n", d.Step, d.Measure, d.Before, d.Recent, d.Recent-d.Before)
+	}
+	w.Flush()
+	return b.String()
+}

@@ -1,0 +1,250 @@
+package monitor_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/monitor"
+)
+
+func watch(t testing.TB, o monitor.Options) *monitor.Monitor {
+	m, err := monitor.New(o)
+	require.NoError(t, err)
+	return m
+}
+
+// Each alarm fires, and fires alone, when its own cause sets in.
+func TestAlarmsFire(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*world)
+		kind   monitor.Kind
+		step   string
+		reason string
+	}{
+		"broken":       {func(w *world) { w.broken = .15 }, monitor.BrokenRising, "a", `step "a" is missing or broken in 1`},
+		"unknown":      {func(w *world) { w.unknown = .15 }, monitor.UnknownRising, "a", `step "a" cannot be judged in 1`},
+		"disagreement": {func(w *world) { w.agree = .65 }, monitor.DisagreementRising, "b", `the verdicts on step "b" contradict the outcome in 3`},
+		"masked":       {func(w *world) { w.masked = .4 }, monitor.FullyMasked, "", "of completions have every token masked and train nothing, more than 25.0%"},
+		"dead":         {func(w *world) { w.dead = .97 }, monitor.DeadGroups, "", "of groups are dead, more than 80.0%"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, w := watch(t, monitor.Options{}), usual(7)
+			for step := range int64(80) {
+				require.Empty(t, m.Observe(step, w.rollouts()))
+			}
+			c.change(w)
+			var alarms []monitor.Alarm
+			for step := range int64(20) {
+				alarms = append(alarms, m.Observe(80+step, w.rollouts())...)
+			}
+			require.NotEmpty(t, alarms)
+			kinds := map[monitor.Kind]bool{}
+			for _, a := range alarms {
+				kinds[a.Kind] = true
+				require.EqualValues(t, 99, a.At)
+				require.LessOrEqual(t, a.P, .001)
+				require.Greater(t, a.Recent, a.Reference)
+			}
+			require.Equal(t, map[monitor.Kind]bool{c.kind: true}, kinds)
+			require.Equal(t, c.step, alarms[0].Step)
+			require.Contains(t, alarms[0].String(), "step 99: ")
+			require.Contains(t, alarms[0].Reason, c.reason)
+			require.Contains(t, alarms[0].Reason, "(last 20 steps, p = ")
+		})
+	}
+}
+
+func TestWrongStepsAlarmOnlyWhileTheRewardRises(t *testing.T) {
+	for _, c := range []struct {
+		right float64
+		want  int
+	}{{.7, 1}, {.5, 0}, {.3, 0}} {
+		m, w := watch(t, monitor.Options{}), usual(5)
+		w.agree = 1 // the right-wrong share is step a's alone
+		fired := 0
+		for step := range int64(100) {
+			if step == 80 {
+				w.right, w.wrongIfRight = c.right, .4
+			}
+			for _, a := range m.Observe(step, w.rollouts()) {
+				if a.Kind == monitor.WrongStepsRising {
+					fired++
+					require.Contains(t, a.Reason, "of right completions have a wrong step")
+					require.Contains(t, a.Reason, "while the reward rose from 0.")
+				}
+			}
+		}
+		require.Equal(t, c.want, fired, "success rate from .5 to %v", c.right)
+	}
+}
+
+// In a world that does not change each test is false with probability at most
+// Level: 9 tests per window here. Neither threshold of size helps.
+func TestStationaryNoiseRaisesNoMoreAlarmsThanAllowed(t *testing.T) {
+	const level, window, windows, tests = .05, 5, 1000, 9
+	m := watch(t, monitor.Options{Window: window, History: 10, Level: level, MinRise: -1, MaxDead: .375, MaxMasked: .1})
+	w := usual(11)
+	w.groups, w.size, w.dead = 8, 3, .375 // in the median 3 of 8 are dead
+	w.masked = .08
+	counts := map[monitor.Kind]int{}
+	total := 0
+	for step := range int64(windows * window) {
+		for _, a := range m.Observe(step, w.rollouts()) {
+			counts[a.Kind]++
+			total++
+		}
+	}
+	sd := math.Sqrt(level * (1 - level) / windows)
+	for kind, n := range counts {
+		each := 1.0
+		switch kind {
+		case monitor.BrokenRising, monitor.UnknownRising, monitor.DisagreementRising:
+			each = 2 // of two steps
+		}
+		require.LessOrEqual(t, float64(n)/windows, each*(level+4*sd), kind)
+	}
+	require.Positive(t, counts[monitor.BrokenRising], "the test has teeth")
+	require.Positive(t, counts[monitor.DisagreementRising])
+	require.LessOrEqual(t, float64(total)/windows, tests*level)
+}
+
+func TestDefaultsAreQuietOnStationaryNoise(t *testing.T) {
+	m, w := watch(t, monitor.Options{}), usual(2)
+	for step := range int64(2000) {
+		require.Empty(t, m.Observe(step, w.rollouts()))
+	}
+}
+
+func TestNothingToMeasureRaisesNothing(t *testing.T) {
+	m := watch(t, monitor.Options{Window: 2, Level: .25})
+	for step := range int64(50) {
+		r := &rl.Rollouts{}
+		if step%3 == 0 {
+			r.Groups = []advantage.Group{nil, {{Rewards: []float64{nan}}, {Tokens: 4}}}
+		}
+		for _, a := range m.Observe(step, r) {
+			require.Equal(t, monitor.DeadGroups, a.Kind, "a group without rewards is dead")
+		}
+	}
+}
+
+func TestTablesOfTheWindows(t *testing.T) {
+	m, w := watch(t, monitor.Options{Window: 10, History: 20}), usual(3)
+	var before, recent monitor.Table
+	for step := range int64(47) {
+		r := w.rollouts()
+		m.Observe(step, r)
+		switch {
+		case step >= 37:
+			recent.Merge(monitor.Count(r, 1))
+		case step >= 17:
+			before.Merge(monitor.Count(r, 1))
+		}
+	}
+	require.Equal(t, recent, m.Recent())
+	require.Equal(t, before, m.Before())
+	found := 0
+	for _, d := range m.Drifts() {
+		if d.Step == "a" && d.Measure == "Of(Broken)" {
+			require.Equal(t, before.Steps["a"].Of(monitor.Broken), d.Before)
+			require.Equal(t, recent.Steps["a"].Of(monitor.Broken), d.Recent)
+			found++
+		}
+		if d.Step == "" && d.Measure == "MeanReward" {
+			require.Equal(t, recent.MeanReward(), d.Recent)
+			found++
+		}
+	}
+	require.Equal(t, 2, found)
+	require.Len(t, m.Drifts(), 4+2*7)
+}
+
+func TestRestoreContinuesBitForBit(t *testing.T) {
+	o := monitor.Options{Window: 10, History: 10, Level: .01, MinRise: .01}
+	whole, w := watch(t, o), usual(4)
+	var parts *monitor.Monitor
+	var want, got []monitor.Alarm
+	for step := range int64(200) {
+		if step == 53 || step == 120 {
+			from := whole
+			if parts != nil {
+				from = parts
+			}
+			saved, err := from.State()
+			require.NoError(t, err)
+			parts = watch(t, o)
+			require.NoError(t, parts.Restore(saved))
+		}
+		if step == 130 {
+			w.broken = .3
+		}
+		r := w.rollouts()
+		a := whole.Observe(step, r)
+		if parts != nil {
+			want = append(want, a...)
+			got = append(got, parts.Observe(step, r)...)
+		}
+	}
+	require.NotEmpty(t, want)
+	require.Equal(t, want, got)
+	a, err := whole.State()
+	require.NoError(t, err)
+	b, err := parts.State()
+	require.NoError(t, err)
+	require.Equal(t, string(a), string(b))
+}
+
+func TestRestoreRefusesForeignState(t *testing.T) {
+	m := watch(t, monitor.Options{})
+	for state, want := range map[string]string{
+		`{`:                       "unexpected end",
+		`{}`:                      "format is 0",
+		`{"format":1,"fresh":20}`: "20 steps since the last test",
+		`{"format":1,"fresh":3,"tables":[{},{}]}`:         "it holds 2 steps, want from 3 to 80",
+		`{"format":1,"tables":[{"steps":{"a":null}}]}`:    `table 0 has no counts for step "a"`,
+		`{"format":1,"tables":[{"steps":{"a":[["x"]]}}]}`: "steps",
+	} {
+		require.ErrorContains(t, m.Restore([]byte(state)), want)
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	m, w := watch(f, monitor.Options{Window: 2, Level: .25}), usual(4)
+	for step := range int64(5) {
+		m.Observe(step, w.rollouts())
+	}
+	saved, err := m.State()
+	require.NoError(f, err)
+	f.Add(saved)
+	f.Fuzz(func(t *testing.T, state []byte) {
+		m, w := watch(t, monitor.Options{Window: 2, Level: .25}), usual(4)
+		if m.Restore(state) != nil {
+			return
+		}
+		for step := range int64(3) {
+			m.Observe(step, w.rollouts())
+		}
+		_ = monitor.FormatDrifts(m.Drifts())
+	})
+}
+
+func TestOptionErrors(t *testing.T) {
+	for want, o := range map[string]monitor.Options{
+		"Window is 1":       {Window: 1},
+		"Window is 51":      {Window: 51},
+		"History is 10":     {History: 10},
+		"History is 201":    {History: 201},
+		"Level is 1":        {Level: 1},
+		"Level is 0.001":    {Window: 9},
+		"MinRise is NaN":    {MinRise: nan},
+		"MaxMasked is NaN":  {MaxMasked: nan},
+		"a window of 9 ste": {Window: 9},
+	} {
+		_, err := monitor.New(o)
+		require.ErrorContains(t, err, want)
+	}
+}
