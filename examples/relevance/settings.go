@@ -25,7 +25,9 @@ type settings struct {
 	Group     int     `json:"group"`
 	RLLR      float64 `json:"rl_lr"`
 	MaxTokens int     `json:"max_tokens"`
-	LiveShare int     `json:"live_probe"` // prompts on which live groups are counted after the warm-up
+	// ProbePrompts is on how many prompts live groups are counted after the
+	// warm-up.
+	ProbePrompts int `json:"probe_prompts"`
 
 	DistillExamples int     `json:"distill_examples"`
 	DistillSamples  int     `json:"distill_samples"`
@@ -46,16 +48,16 @@ type settings struct {
 // defaultSettings fit two cores and eight minutes.
 func defaultSettings() settings {
 	return settings{
-		VocabSize: 640,
+		VocabSize: 1000,
 		Teacher: model.Config{
 			Dim: 64, Layers: 3, Heads: 4, KVHeads: 4, FF: 176, MaxSeq: 320, TieEmbeddings: true, QKNorm: true,
 		},
 		Student: model.Config{
-			Dim: 48, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 320, QKNorm: true,
+			Dim: 64, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 320, QKNorm: true,
 		},
-		WarmupSteps: 500, WarmupBatch: 48, WarmupLR: 4e-3,
-		RLSteps: 100, Prompts: 16, Group: 8, RLLR: 1e-3, MaxTokens: 96, LiveShare: 128,
-		DistillExamples: 2500, DistillSamples: 2, DistillEpochs: 8, DistillBatch: 32, DistillLR: 2e-3, Temperature: 2, SoftShare: 0.7,
+		WarmupSteps: 1600, WarmupBatch: 16, WarmupLR: 3e-3,
+		RLSteps: 200, Prompts: 16, Group: 8, RLLR: 4e-4, MaxTokens: 96, ProbePrompts: 128,
+		DistillExamples: 8000, DistillSamples: 2, DistillEpochs: 12, DistillBatch: 16, DistillLR: 2e-3, Temperature: 1, SoftShare: 0.5,
 		TestSize: 1000, BaselineSize: 5000, CheckpointEvery: 25, ReportEvery: 10, SampleEvery: 20, SamplePrompts: 2,
 	}
 }
@@ -63,13 +65,10 @@ func defaultSettings() settings {
 // quickSettings check that everything works in a few seconds.
 func quickSettings() settings {
 	s := defaultSettings()
-	s.VocabSize = 500
-	s.Teacher.Dim, s.Teacher.Layers, s.Teacher.FF = 32, 1, 64
-	s.Student.Dim, s.Student.Layers, s.Student.FF = 16, 1, 32
-	s.WarmupSteps, s.WarmupBatch, s.WarmupLR = 80, 24, 1e-2
-	s.RLSteps, s.Prompts, s.Group, s.LiveShare = 4, 8, 4, 16
-	s.DistillExamples, s.DistillEpochs, s.DistillSamples = 64, 2, 1
-	s.TestSize, s.BaselineSize, s.CheckpointEvery, s.ReportEvery, s.SampleEvery = 64, 500, 20, 20, 2
+	s.WarmupSteps = 160
+	s.RLSteps, s.Prompts, s.Group, s.ProbePrompts = 6, 8, 4, 16
+	s.DistillExamples, s.DistillEpochs, s.DistillSamples = 128, 2, 1
+	s.TestSize, s.BaselineSize, s.CheckpointEvery, s.ReportEvery, s.SampleEvery = 100, 500, 3, 20, 2
 	return s
 }
 

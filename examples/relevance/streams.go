@@ -24,4 +24,4 @@ func streamOf(use, seed, i uint64) *rand.Rand {
 // ones), then the student's.
 func (p *pipeline) firstRL() int      { return p.s.WarmupSteps * p.s.WarmupBatch }
 func (p *pipeline) firstProbe() int   { return p.firstRL() + p.s.RLSteps*p.s.Prompts }
-func (p *pipeline) firstStudent() int { return p.firstProbe() + p.s.LiveShare }
+func (p *pipeline) firstStudent() int { return p.firstProbe() + p.s.ProbePrompts }

@@ -150,7 +150,7 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 
 // probe samples as reinforcement learning will, and notes what it would find.
 func (p *pipeline) probe(ctx context.Context, pol *policy, r *stageResult) error {
-	problems := make([]rl.Problem, p.s.LiveShare)
+	problems := make([]rl.Problem, p.s.ProbePrompts)
 	for i := range problems {
 		problems[i] = p.task.Bind(p.src.Train(p.firstProbe() + i))
 	}
