@@ -29,8 +29,8 @@ type Teacher struct {
 
 // DefaultTeacher errs often enough that a policy that copies it has much to
 // repair: three times in four it has looked at the pair before it reasons, so
-// its labels are right for about two pairs in three, but four in ten traces
-// are right with a wrong step.
+// its labels are right for about three pairs in four, but nearly half of its
+// traces are right with a wrong step.
 func DefaultTeacher() Teacher {
 	return Teacher{
 		Synonym: .6, Typo: .55, Negation: .4, Confuse: .4, Noise: .02,

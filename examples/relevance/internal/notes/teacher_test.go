@@ -45,8 +45,8 @@ func TestDefaultTeacherRates(t *testing.T) {
 		}
 	}
 	t.Logf("label right %.3f, with a wrong step %.3f; steps right %.3f", right, rightWrongStep, step)
-	assert.InDelta(t, .69, right, .03)
-	assert.InDelta(t, .23, rightWrongStep, .03)
+	assert.InDelta(t, .76, right, .03)
+	assert.InDelta(t, .46, rightWrongStep, .03)
 	for k, acc := range step {
 		assert.Greater(t, acc, .55, s.Steps[k].Name)
 		assert.Less(t, acc, .95, s.Steps[k].Name)
