@@ -120,6 +120,7 @@ loss("cispo-narrow", P.compute_policy_loss_cispo, cispo=settings.CISPOConfig(cis
 loss("cispo-rollout", P.compute_policy_loss_cispo, rollout=True, cispo=settings.CISPOConfig(cispo_anchor="rollout"))
 loss("dppo-tv", P.dppo_policy_loss, rollout=True, dppo=settings.DPPOConfig(delta_low=0.2, delta_high=0.15))
 loss("dppo-tv-old", P.dppo_policy_loss, dppo=settings.DPPOConfig())
+loss("dppo-tv-far", P.dppo_policy_loss, batch_name="far", dppo=settings.DPPOConfig(delta_low=2.0, delta_high=2.0))
 loss("dppo-kl", P.dppo_policy_loss, rollout=True, dppo=settings.DPPOConfig("binary_kl", 0.05, 0.05))
 loss("importance_sampling", P.importance_sampling_loss, "sum", dtype="float64")
 for name, off in {

@@ -174,7 +174,8 @@ for name, weights in {
     "sequence-icepop": {"rollout_is": "sequence", "rollout_is_threshold": "0.5_2.0"},
 }.items():
     loss(f"vanilla-{name}", vanilla, weights=weights)
-loss("vanilla-token-tis", vanilla, batch_name="far", weights={"rollout_is": "token", "rollout_is_threshold": 1e9})
+loss("vanilla-far-tis", vanilla, batch_name="far", weights={"rollout_is": "token", "rollout_is_threshold": 1e9})
+loss("dppo_tv-far", A.compute_policy_loss_dppo_tv, batch_name="far", clip_ratio_low=2.0, clip_ratio_high=2.0, clip_ratio_c=1e9)
 loss("gspo", A.compute_policy_loss_gspo, "seq-mean-token-mean", clip_ratio_low=0.03, clip_ratio_high=0.04)
 loss("gspo-uniform", A.compute_policy_loss_gspo, "seq-mean-token-mean", adv="row_adv", clip_ratio_low=0.03, clip_ratio_high=0.04)
 loss("gspo-token-mean", A.compute_policy_loss_gspo, clip_ratio_low=0.03, clip_ratio_high=0.04)

@@ -1,0 +1,39 @@
+// Package preset holds the numbers of known trainers: what a release of theirs
+// does for group-relative training if nobody changes a setting, as values of
+// packages advantage and objective.
+//
+//	p, err := preset.Get("trl-1.16")
+//	if err != nil { … }
+//	cfg := rl.Config{
+//		Estimator:   p.Estimator,
+//		Credit:      sam.Mask{}, // what none of them has
+//		Objective:   p.Objective(),
+//		Aggregation: p.Aggregation,
+//		RewardKL:    p.RewardKL,
+//		…
+//	}
+//
+// The presets: "trl-1.16" (TRL's GRPOTrainer), "verl-0.9.1", "skyrl-0.4.0",
+// "openrlhf-0.11.2", and "tinker" (tinker-cookbook 0.6.1 and an open server of
+// its protocol). Each has a file whose comments say where in the release every
+// value comes from.
+//
+// # How far the numbers agree
+//
+// The tests compare every preset, and most other settings that these releases
+// offer, with what the releases' own functions return, values and gradients:
+// to 1e-6 where they compute in float64 and to 1e-5 where in float32. The table
+// in docs/parity.md lists each setting with its value here, what differs, and
+// what a preset cannot express.
+//
+// In one respect the presets differ from all five on purpose. A group whose
+// rewards are equal up to rounding has no signal; it gets exact zeros here,
+// while there its rounding errors are divided by ε and passed on.
+//
+// # Changing a preset
+//
+// A Preset is a plain value; change what you like before you use it:
+//
+//	p.KL.Beta = 0.04                                // TRL's beta
+//	p.Policy = objective.TwoSidedPPO(0.2, 0.2, 3)   // TRL's delta
+package preset

@@ -1,0 +1,204 @@
+package preset_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+// golden is a file of testdata/peers/golden, which says how it was made.
+type golden struct {
+	Defaults   map[string]any
+	Advantages []advantageCase
+	Losses     []lossCase
+	KL         []klCase
+}
+
+type advantageCase struct {
+	Name, Symbol, DType, Batch string
+	Advantages                 [][]number
+}
+
+type lossCase struct {
+	Name, Symbol, DType, Batch, Adv string
+	Loss                            float64
+	Grad                            [][]float64
+	EntropyGrad                     [][]float64 `json:"entropy_grad"`
+}
+
+type klCase struct {
+	Name, Symbol, DType, Batch string
+	Value, Grad                [][]float64
+}
+
+// number is NaN where the file has null.
+type number float64
+
+func (n *number) UnmarshalJSON(b []byte) error {
+	*n = number(math.NaN())
+	if string(b) == "null" {
+		return nil
+	}
+	return json.Unmarshal(b, (*float64)(n))
+}
+
+// rewards is one number or several.
+type rewards []number
+
+func (r *rewards) UnmarshalJSON(b []byte) error {
+	if b[0] == '[' {
+		return json.Unmarshal(b, (*[]number)(r))
+	}
+	*r = make(rewards, 1)
+	return json.Unmarshal(b, &(*r)[0])
+}
+
+// inputs is testdata/peers/inputs.json.
+type inputs struct {
+	Advantages map[string]struct {
+		Rewards [][]rewards
+		Tokens  [][]int
+		Shaping [][][]float64
+		Weights []float64
+	}
+	Losses map[string]step
+}
+
+// step is the numbers of one optimiser step.
+type step struct {
+	LogP, Old, Ref, Rollout, Entropy, Adv [][]float64
+	RowAdv                                []float64 `json:"row_adv"`
+	Mask                                  [][]int
+	Prompt                                []int
+}
+
+const peers = "../../testdata/peers"
+
+func read[T any](t *testing.T, path string) (v T) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(peers, path))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &v))
+	return v
+}
+
+func readGolden(t *testing.T, name string) golden {
+	t.Helper()
+	return read[golden](t, "golden/"+name+".json")
+}
+
+// groups makes the groups of an advantage batch.
+func (in inputs) groups(name string) []advantage.Group {
+	b := in.Advantages[name]
+	var batch []advantage.Group
+	for i := range b.Rewards {
+		g := make(advantage.Group, len(b.Rewards[i]))
+		for j, r := range b.Rewards[i] {
+			for _, x := range r {
+				g[j].Rewards = append(g[j].Rewards, float64(x))
+			}
+			g[j].Tokens = b.Tokens[i][j]
+			if b.Shaping != nil {
+				g[j].Shaping = b.Shaping[i][j]
+			}
+		}
+		batch = append(batch, g)
+	}
+	return batch
+}
+
+// sequences makes the sequences of a step. Nothing that a dead position holds
+// may ever be read, so it is NaN.
+func (s step) sequences(rowAdv bool) []*objective.Sequence {
+	var seqs []*objective.Sequence
+	for i := range s.LogP {
+		n := len(s.LogP[i])
+		q := &objective.Sequence{
+			LogP: s.alive(i, s.LogP), Old: s.alive(i, s.Old), Ref: s.alive(i, s.Ref),
+			Rollout: s.alive(i, s.Rollout), Entropy: s.alive(i, s.Entropy), Adv: s.alive(i, s.Adv),
+			Weight: make([]float64, n), KLWeight: make([]float64, n),
+			Grad: make([]float64, n), EntropyGrad: make([]float64, n),
+		}
+		if rowAdv {
+			for t := range q.Adv {
+				q.Adv[t] = s.RowAdv[i]
+			}
+		}
+		seqs = append(seqs, q)
+	}
+	return seqs
+}
+
+func (s step) alive(i int, of [][]float64) []float64 {
+	row := append([]float64(nil), of[i]...)
+	for t, m := range s.Mask[i] {
+		if m == 0 {
+			row[t] = math.NaN()
+		}
+	}
+	return row
+}
+
+func (s step) live() [][]bool {
+	live := make([][]bool, len(s.Mask))
+	for i := range s.Mask {
+		for _, m := range s.Mask[i] {
+			live[i] = append(live[i], m == 1)
+		}
+	}
+	return live
+}
+
+// weigh fixes the weights of all sequences, as rl.Batch.Weigh does.
+func (s step) weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.Sequence) {
+	t.Helper()
+	var loss, kl [][]float64
+	for _, q := range seqs {
+		loss, kl = append(loss, q.Weight), append(kl, q.KLWeight)
+	}
+	require.NoError(t, agg.Weigh(objective.Layout{Live: s.live(), Prompt: s.Prompt}, loss, kl))
+}
+
+func largest(row []float64) (x float64) {
+	for _, v := range row {
+		x = max(x, math.Abs(v))
+	}
+	return x
+}
+
+// tolerance is how far a number may be off, relatively, from one that a peer
+// computed in the given type.
+func tolerance(dtype string) float64 {
+	if dtype == "float32" {
+		return 1e-5
+	}
+	return 1e-6
+}
+
+// requireClose compares rows. Beside the relative tolerance of each entry there
+// is an absolute one for entries that are sums of larger ones: a thousandth of
+// the relative tolerance of the row's largest.
+func requireClose(t *testing.T, want, got [][]float64, dtype string) {
+	t.Helper()
+	requireWithin(t, want, got, dtype, 0)
+}
+
+// requireWithin is requireClose with a further absolute slack.
+func requireWithin(t *testing.T, want, got [][]float64, dtype string, absolute float64) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for i := range want {
+		require.Len(t, got[i], len(want[i]))
+		for j, w := range want[i] {
+			slack := tolerance(dtype)*(math.Abs(w)+largest(want[i])/1000) + absolute
+			require.InDelta(t, w, got[i][j], slack, "row %d, position %d", i, j)
+		}
+	}
+}

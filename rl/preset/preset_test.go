@@ -1,0 +1,151 @@
+package preset_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/preset"
+)
+
+func TestNames(t *testing.T) {
+	names := preset.Names()
+	assert.True(t, slices.IsSorted(names))
+	assert.Equal(t, []string{"openrlhf-0.11.2", "skyrl-0.4.0", "tinker", "trl-1.16", "verl-0.9.1"}, names)
+	for _, name := range names {
+		p, err := preset.Get(name)
+		require.NoError(t, err)
+		assert.Equal(t, name, p.Name)
+		o, ok := p.Objective().(objective.Validator)
+		require.True(t, ok)
+		require.NoError(t, o.Validate(), name)
+		if p.RewardKL != nil {
+			require.NoError(t, p.RewardKL.Validate(), name)
+		}
+	}
+}
+
+func TestUnknownNameListsTheKnownOnes(t *testing.T) {
+	_, err := preset.Get("trl-2")
+	assert.EqualError(t, err, `preset: unknown preset "trl-2", want one of openrlhf-0.11.2, skyrl-0.4.0, tinker, trl-1.16, verl-0.9.1`)
+}
+
+// Two callers may each change what they got.
+func TestPresetsShareNothing(t *testing.T) {
+	a, b := get("openrlhf-0.11.2"), get("openrlhf-0.11.2")
+	a.RewardKL.Beta = 7
+	assert.Equal(t, 0.01, b.RewardKL.Beta)
+}
+
+// The KL term is in the loss exactly if it has a coefficient.
+func TestObjective(t *testing.T) {
+	p := get("trl-1.16")
+	assert.Equal(t, p.Policy, p.Objective())
+	p.KL.Beta = 0.04
+	assert.Equal(t, objective.Terms{p.Policy, p.KL}, p.Objective())
+}
+
+// The values of each preset are the defaults that its release states.
+func TestDefaults(t *testing.T) {
+	type settings = map[string]any
+	ppo := func(p Preset) objective.PPO { return p.Policy.(objective.PPO) }
+	for _, c := range []struct {
+		preset, file string
+		// set is what the preset comes to, in the release's own words; a
+		// setting that is not here is one that the preset does not concern.
+		set func(p Preset) settings
+	}{
+		{"trl-1.16", "trl-1.16.0", func(p Preset) settings {
+			return settings{
+				"beta": p.KL.Beta, "epsilon": ppo(p).ClipLow, "epsilon_high": same(ppo(p).ClipHigh, ppo(p).ClipLow),
+				"delta": none(ppo(p).DualClip), "temperature": p.Temperature,
+				"mask_truncated_completions": p.MaskTruncated, "use_bias_correction_kl": p.KL.Importance,
+				"loss_type": "dapo", "scale_rewards": "group", "importance_sampling_level": "token",
+				"multi_objective_aggregation": "sum_then_normalize", "entropy_coef": 0., "use_vllm": false,
+			}
+		}},
+		{"verl-0.9.1", "verl-0.9.1", func(p Preset) settings {
+			return settings{
+				"clip_ratio_low": ppo(p).ClipLow, "clip_ratio_high": ppo(p).ClipHigh, "clip_ratio_c": ppo(p).DualClip,
+				"use_kl_loss": p.KL.Beta != 0, "use_kl_in_reward": p.RewardKL != nil, "temperature": p.Temperature,
+				"loss_mode": "vanilla", "loss_agg_mode": "token-mean", "entropy_coeff": 0., "kl_loss_type": "low_var_kl",
+				"norm_adv_by_std_in_grpo": true, "rollout_correction": nil,
+			}
+		}},
+		{"skyrl-0.4.0", "skyrl-0.4.0", func(p Preset) settings {
+			return settings{
+				"eps_clip_low": ppo(p).ClipLow, "eps_clip_high": ppo(p).ClipHigh, "kl_estimator_type": p.KL.Kind.String(),
+				"use_kl_loss": p.KL.Beta != 0, "kl_loss_coef": p.KL.Beta, "use_kl_in_reward": p.RewardKL != nil,
+				"temperature": p.Temperature, "apply_overlong_filtering": p.MaskTruncated,
+				"advantage_estimator": "grpo", "grpo_norm_by_std": true, "policy_loss_type": "regular",
+				"loss_reduction": "token_mean", "use_entropy_loss": false, "tis_ratio_type": nil, "sequence_mask_metric": nil,
+			}
+		}},
+		{"openrlhf-0.11.2", "openrlhf-0.11.2", func(p Preset) settings {
+			return settings{
+				"actor.eps_clip": ppo(p).ClipLow, "actor.eps_clip_low_high": same(ppo(p).ClipHigh, ppo(p).ClipLow),
+				"actor.dual_clip": none(ppo(p).DualClip), "algo.kl.init_coef": penalty(p),
+				"algo.kl.use_loss": p.KL.Beta != 0, "algo.kl.estimator": p.RewardKL.Kind.String(),
+				"algo.advantage.gamma": p.RewardKL.Discount, "rollout.temperature": p.Temperature,
+				"actor.policy_loss_type": "ppo", "actor.loss_agg_mode": "token-mean", "actor.entropy_coef": nil,
+				"algo.kl.target": nil, "algo.advantage.is_correction_level": "off",
+			}
+		}},
+		{"tinker", "tinker", func(p Preset) settings {
+			return settings{
+				"loss_fn": "importance_sampling", "kl_penalty_coef": penalty(p), "temperature": p.Temperature,
+			}
+		}},
+	} {
+		defaults := readGolden(t, c.file).Defaults
+		for name, v := range c.set(get(c.preset)) {
+			want, ok := defaults[name]
+			require.True(t, ok, "%s has no default of %s", c.file, name)
+			assert.Equal(t, want, v, "%s: %s", c.preset, name)
+		}
+	}
+}
+
+// penalty is the coefficient of the KL penalty in the reward.
+func penalty(p Preset) float64 {
+	if p.RewardKL == nil {
+		return 0
+	}
+	return p.RewardKL.Beta
+}
+
+// none is a bound of 0 as the trainers have it: None.
+func none(x float64) any {
+	if x == 0 {
+		return nil
+	}
+	return x
+}
+
+// same is None for an upper bound that follows the lower one.
+func same(high, low float64) any {
+	if high == low {
+		return nil
+	}
+	return high
+}
+
+// A group whose rewards are equal up to rounding has no signal under any
+// preset, and an unscorable completion none either.
+func TestNoSignal(t *testing.T) {
+	for _, name := range preset.Names() {
+		g := advantage.Group{
+			{Rewards: []float64{0.3}, Tokens: 2}, {Rewards: []float64{math.Nextafter(0.3, 1)}, Tokens: 1},
+			{Rewards: []float64{math.NaN()}, Tokens: 1},
+		}
+		require.NoError(t, get(name).Estimator.Estimate([]advantage.Group{g}))
+		for i := range g {
+			assert.Zero(t, g[i].Scalar, "%s: completion %d", name, i)
+		}
+	}
+}
