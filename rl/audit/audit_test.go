@@ -1,0 +1,212 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/audit"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+var verdicts = rapid.SampledFrom([]advantage.Verdict{advantage.Unknown, advantage.Correct, advantage.Incorrect})
+
+// counted makes labelled rows of one rule from counts by verdict and truth.
+func counted(name string, counts [3][3]int) (rows []audit.Row) {
+	for v := range counts {
+		for truth, n := range counts[v] {
+			for range n {
+				rows = append(rows, audit.Row{Rule: name, Verdict: advantage.Verdict(v), Truth: advantage.Verdict(truth), Labelled: true})
+			}
+		}
+	}
+	return rows
+}
+
+func TestRule(t *testing.T) {
+	//                unknown      correct       incorrect: truth
+	counts := [3][3]int{{1, 4, 6}, {2, 50, 10}, {3, 5, 25}}
+	rules := audit.Tally(append(counted("b", counts), counted("a", [3][3]int{{1}})...))
+	require.Len(t, rules, 2)
+	require.Equal(t, audit.Rule{Name: "b", Counts: counts}, rules[1])
+	b := &rules[1]
+	require.Equal(t, eval.Wilson(50, 60, .9), b.Precision(advantage.Correct, .9))
+	require.Equal(t, eval.Wilson(25, 30, 0), b.Precision(advantage.Incorrect, 0))
+	require.Equal(t, eval.Wilson(50, 59, 0), b.Recall(advantage.Correct, 0))
+	require.Equal(t, eval.Wilson(25, 41, 0), b.Recall(advantage.Incorrect, 0))
+	require.Equal(t, eval.Wilson(15, 90, 0), b.ErrorRate(0))
+	require.Equal(t, eval.Wilson(90, 100, 0), b.Coverage(0))
+
+	a := &rules[0] // no row of known truth
+	require.True(t, math.IsNaN(a.Precision(advantage.Correct, 0).Low))
+	require.Contains(t, audit.Format(rules, 0), `rule "a": errors none, coverage none`)
+	require.Panics(t, func() { a.Precision(advantage.Unknown, 0) })
+	require.Panics(t, func() { a.Recall(advantage.Unknown, 0) })
+	require.Panics(t, func() { audit.Tally([]audit.Row{{Rule: "a"}}) })
+}
+
+// The interval covers the true error rate of a rule as often as it says.
+func TestIntervalsCover(t *testing.T) {
+	const n, rate = 60, .1
+	covered, p := 0.0, math.Pow(1-rate, n) // p = P(errors = k)
+	for k := range n + 1 {
+		r := audit.Tally(counted("r", [3][3]int{1: {1: n - k, 2: k}}))[0]
+		if i := r.ErrorRate(.95); i.Low <= rate && rate <= i.High {
+			covered += p
+		}
+		p *= float64(n-k) / float64(k+1) * rate / (1 - rate)
+	}
+	require.InDelta(t, .95, covered, .02)
+}
+
+func TestReadWhatWasWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var rows []audit.Row
+		for i := range rapid.IntRange(0, 5).Draw(t, "rows") {
+			rows = append(rows, audit.Row{
+				Rule: rapid.StringN(1, 5, -1).Draw(t, "rule"), ID: fmt.Sprint(i),
+				Prompt: rapid.String().Draw(t, "prompt"), Completion: rapid.String().Draw(t, "completion"), Step: rapid.String().Draw(t, "step"),
+				Verdict: verdicts.Draw(t, "verdict"), Truth: verdicts.Draw(t, "truth"), Labelled: true,
+			})
+		}
+		var b bytes.Buffer
+		if err := audit.Write(&b, rows); err != nil {
+			t.Fatal(err)
+		}
+		got, err := audit.Read("rows", &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(rows) {
+			t.Fatalf("%v became %v", rows, got)
+		}
+	})
+}
+
+func TestReadErrorsNameLineAndField(t *testing.T) {
+	good := `{"rule":"a","id":"1","verdict":"correct","truth":"unknown","note":"anything"}`
+	for in, want := range map[string]string{
+		good + "\n\n" + `{"rule":"a","id":"1","verdict":"correct","truth":"correct"}`: `hand.jsonl:3: field "id": rule "a" has "1" on line 1 already`,
+		good + "\n" + `{"verdict":"correct","truth":"correct"}`:                       `hand.jsonl:2: field "rule": it is empty`,
+		`{"rule":"a","verdict":"yes","truth":"correct"}`:                              `hand.jsonl:1: field "verdict": it is "yes", want correct, incorrect or unknown`,
+		`{"rule":"a","verdict":"correct","truth":""}`:                                 `hand.jsonl:1: field "truth": it is ""`,
+		`{"rule":"a","verdict":"correct"}`:                                            `hand.jsonl:1: field "truth": it is ""`,
+		`{"rule":7}`:                                                                  `hand.jsonl:1: field "rule": it is a number, want a string`,
+		`{"rule":"a"`:                                                                 `hand.jsonl:1: not a JSON object`,
+		`[]`:                                                                          `hand.jsonl:1: not a JSON object`,
+		`null`:                                                                        `hand.jsonl:1: not a JSON object`,
+		good + good:                                                                   `hand.jsonl:1: not a JSON object`,
+		"\n \r\n" + `{"rule":"a"}` + "\n":                                             `hand.jsonl:3: field "verdict"`,
+	} {
+		_, err := audit.Read("hand.jsonl", strings.NewReader(in))
+		require.ErrorContains(t, err, want, in)
+	}
+	rows, err := audit.Read("hand.jsonl", strings.NewReader(strings.Repeat(`{"rule":"a","verdict":"correct","truth":"correct"}`+"\r\n", 2)))
+	require.NoError(t, err)
+	require.Len(t, rows, 2, "rows without an id are not compared")
+	rows, err = audit.Read("hand.jsonl", strings.NewReader(""))
+	require.NoError(t, err)
+	require.Empty(t, rows)
+
+	broken := errors.New("disk gone")
+	_, err = audit.Read("hand.jsonl", failing{broken})
+	require.ErrorIs(t, err, broken)
+	require.ErrorIs(t, audit.Write(failing{broken}, []audit.Row{{Rule: "a"}}), broken)
+}
+
+type failing struct{ error }
+
+func (f failing) Read([]byte) (int, error)  { return 0, f.error }
+func (f failing) Write([]byte) (int, error) { return 0, f.error }
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(`{"rule":"a","id":"1","verdict":"correct","truth":"unknown"}` + "\n" + `{"rule":"a","id":"2","verdict":"incorrect","truth":"correct"}`))
+	f.Add([]byte(`{"rule":[]}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		rows, err := audit.Read("in", bytes.NewReader(in))
+		if err != nil {
+			require.True(t, strings.HasPrefix(err.Error(), "audit: in:"), err.Error())
+			return
+		}
+		n := 0
+		for _, r := range audit.Tally(rows) {
+			for _, row := range r.Counts {
+				n += row[0] + row[1] + row[2]
+			}
+		}
+		require.Equal(t, len(rows), n)
+		var b bytes.Buffer
+		require.NoError(t, audit.Write(&b, rows))
+		again, err := audit.Read("out", &b)
+		require.NoError(t, err)
+		require.Equal(t, rows, again)
+	})
+}
+
+// judged makes rollouts of groups of completions "aaBBB." with the steps a and b.
+func judged(groups, size int) *rl.Rollouts {
+	r := &rl.Rollouts{}
+	for g := range groups {
+		var group advantage.Group
+		var cs []rollout.Completion
+		for i := range size {
+			group = append(group, advantage.Completion{Steps: []advantage.Step{
+				{Name: "a", Start: 0, End: 1, Verdict: advantage.Correct, Broken: i == 0},
+				{Name: "b", Start: 1, End: 3, Verdict: advantage.Incorrect},
+				{Name: "lost", Start: 3, End: 3, Verdict: advantage.Unknown},
+			}})
+			cs = append(cs, rollout.Completion{Index: i, Text: "aaBBB.", Ends: []int{2, 4, 5, 6}})
+		}
+		r.Problems = append(r.Problems, numbered(g))
+		r.Requests = append(r.Requests, rollout.Request{})
+		r.Groups, r.Completions = append(r.Groups, group), append(r.Completions, cs)
+	}
+	r.Requests[0].ID = "first"
+	return r
+}
+
+type numbered int
+
+func (numbered) Request() rollout.Request { return rollout.Request{} }
+func (numbered) Judge(context.Context, *rollout.Completion) (advantage.Completion, error) {
+	return advantage.Completion{}, nil
+}
+
+func TestSample(t *testing.T) {
+	r := judged(10, 3)
+	o := audit.SampleOptions{PerRule: 4, Seed: 1, Prompt: func(p rl.Problem) string { return fmt.Sprint("prompt ", p) }}
+	rows := audit.Sample(r, o)
+	require.Len(t, rows, 12)
+	require.Equal(t, rows, audit.Sample(r, o))
+	text := map[string]string{"a": "aa", "b": "BBB", "lost": ""}
+	prompts := map[string]bool{}
+	for i, row := range rows {
+		require.Equal(t, []string{"a", "b", "lost"}[i/4], row.Rule)
+		require.Equal(t, text[row.Rule], row.Step)
+		require.Equal(t, "aaBBB.", row.Completion)
+		require.False(t, row.Labelled)
+		require.False(t, prompts[row.Rule+row.Prompt], "one step from each prompt")
+		prompts[row.Rule+row.Prompt] = true
+		require.False(t, row.Rule == "a" && strings.HasSuffix(row.ID, "#0"), "broken")
+	}
+	all := audit.Sample(r, audit.SampleOptions{PerRule: 99})
+	require.Len(t, all, 30)
+	ids := ""
+	for _, row := range all[:10] {
+		ids += row.ID + " "
+	}
+	require.Contains(t, ids, "first#")
+	require.Contains(t, ids, "9#")
+	require.Panics(t, func() { audit.Sample(r, audit.SampleOptions{}) })
+	require.Empty(t, audit.Sample(&rl.Rollouts{}, o))
+}

@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+)
+
+// Rule is what the rows say of one rule.
+type Rule struct {
+	Name string
+	// Counts[verdict][truth] counts rows by the rule's verdict and the
+	// reader's, indexed by advantage.Verdict.
+	Counts [3][3]int
+}
+
+// Tally counts rows per rule, in the order of the names. It panics on a row that
+// is not labelled.
+func Tally(rows []Row) []Rule {
+	index := make(map[string]int)
+	var rules []Rule
+	for i, row := range rows {
+		if !row.Labelled {
+			panic(fmt.Sprintf("audit: row %d is not labelled", i))
+		}
+		at, ok := index[row.Rule]
+		if !ok {
+			at = len(rules)
+			index[row.Rule] = at
+			rules = append(rules, Rule{Name: row.Rule})
+		}
+		rules[at].Counts[row.Verdict][row.Truth]++
+	}
+	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Name, b.Name) })
+	return rules
+}
+
+const (
+	unknown   = advantage.Unknown
+	correct   = advantage.Correct
+	incorrect = advantage.Incorrect
+)
+
+// Precision is the share of rows with truth v among those that the rule calls
+// v, with its Wilson interval of that level (0 = 95%). Rows of unknown truth are
+// left out, here and in all that follows; without any row it is NaN. It panics
+// if v is neither correct nor incorrect.
+func (r *Rule) Precision(v advantage.Verdict, level float64) eval.Interval {
+	mustJudge(v)
+	return eval.Wilson(r.Counts[v][v], r.Counts[v][correct]+r.Counts[v][incorrect], level)
+}
+
+// Recall is the share of rows that the rule calls v among those with truth v. A
+// rule that cannot judge a row has missed it. It panics if v is neither correct
+// nor incorrect.
+func (r *Rule) Recall(v advantage.Verdict, level float64) eval.Interval {
+	mustJudge(v)
+	return eval.Wilson(r.Counts[v][v], r.Counts[correct][v]+r.Counts[incorrect][v]+r.Counts[unknown][v], level)
+}
+
+func mustJudge(v advantage.Verdict) {
+	if v != correct && v != incorrect {
+		panic(fmt.Sprintf("audit: precision and recall are of correct or incorrect, not of %v", v))
+	}
+}
+
+// ErrorRate is the share of wrong verdicts among the rows that the rule judges.
+func (r *Rule) ErrorRate(level float64) eval.Interval {
+	wrong := r.Counts[correct][incorrect] + r.Counts[incorrect][correct]
+	return eval.Wilson(wrong, wrong+r.Counts[correct][correct]+r.Counts[incorrect][incorrect], level)
+}
+
+// Coverage is the share of rows that the rule judges at all.
+func (r *Rule) Coverage(level float64) eval.Interval {
+	judged, all := 0, 0
+	for _, v := range verdicts {
+		n := r.Counts[v][correct] + r.Counts[v][incorrect]
+		all += n
+		if v != unknown {
+			judged += n
+		}
+	}
+	return eval.Wilson(judged, all, level)
+}
+
+// Format lays the rules out for reading, with intervals of that level (0 = 95%):
+// the confusion of each, and what follows from it.
+func Format(rules []Rule, level float64) string {
+	var b strings.Builder
+	for i := range rules {
+		r := &rules[i]
+		fmt.Fprintf(&b, "rule %q: errors %s, coverage %s\n", r.Name, share(r.ErrorRate(level)), share(r.Coverage(level)))
+		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "  verdict\ttrue correct\tincorrect\tunknown\tprecision\trecall")
+		for _, v := range verdicts {
+			fmt.Fprintf(w, "  %v\t%d\t%d\t%d", v, r.Counts[v][correct], r.Counts[v][incorrect], r.Counts[v][unknown])
+			if v == unknown {
+				fmt.Fprintln(w)
+				continue
+			}
+			fmt.Fprintf(w, "\t%s\t%s\n", share(r.Precision(v, level)), share(r.Recall(v, level)))
+		}
+		w.Flush()
+	}
+	return b.String()
+}
+
+func share(i eval.Interval) string {
+	if math.IsNaN(i.Estimate) {
+		return "none"
+	}
+	return fmt.Sprintf("%.1f%% (%.1f to %.1f)", 100*i.Estimate, 100*i.Low, 100*i.High)
+}
