@@ -38,6 +38,14 @@ var ErrTooFewLive = errors.New("rl: too few live groups")
 // DynamicSampling replaces groups that would not train (DAPO,
 // arXiv:2503.14476, section 3.2): problems are drawn and sampled in rounds
 // until a collection has enough live groups. The zero value is off.
+//
+// The trainer's other metrics then describe all that was sampled, and these
+// are recorded with them:
+//
+//	dynamic/rounds            rounds of sampling
+//	dynamic/sampled           groups sampled in them
+//	dynamic/short             live groups missing at the end
+//	dynamic/dropped/<reason>  groups left out
 type DynamicSampling struct {
 	// Rounds bounds the rounds of sampling per collection; 0 turns dynamic
 	// sampling off. 1 draws no replacement: Short then decides alone what
@@ -87,12 +95,7 @@ type DynamicInfo struct {
 	Repeated int
 }
 
-// metrics adds what happened, as groups:
-//
-//	dynamic/rounds            rounds of sampling
-//	dynamic/sampled           groups sampled in them
-//	dynamic/short             live groups missing at the end
-//	dynamic/dropped/<reason>  groups left out
+// metrics adds what happened.
 func (d *DynamicInfo) metrics(m map[string]float64, kept int) {
 	m["dynamic/rounds"] = float64(d.Rounds)
 	m["dynamic/sampled"] = float64(kept - d.Repeated + len(d.Reasons))

@@ -35,6 +35,9 @@ func NewTrainer(c Config) (*Trainer, error) {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	t.log.Info("batch arithmetic", "counts", c.Batching.String())
+	if d := c.Dynamic; d.Rounds > 0 {
+		t.log.Info("dynamic sampling", "rounds_at_most", d.Rounds, "first_round_prompts", d.draws(c.Batching.Prompts))
+	}
 	return t, nil
 }
 
