@@ -1,9 +1,10 @@
 // Package audit measures the rules themselves: how often a step rule's verdict
 // is what a careful reader says.
 //
-// Step credit is as good as its verdicts. Verdicts that are wrong at random do
-// little harm; a rule that is wrong systematically in a tenth of the cases can
-// undo the gain of step credit, and in four tenths does damage. So before a
+// Step credit is as good as its verdicts. In simulations, verdicts that are
+// wrong at random do little harm; a rule that is wrong systematically in a tenth
+// of the cases undoes the gain of step credit, and in four tenths does damage.
+// So before a
 // rule is trusted with a long run, and again when training has changed what
 // completions look like, label a few hundred steps by hand:
 //
