@@ -14,6 +14,10 @@ type CISPO struct {
 	// them: TRL has no lower bound (0) and an upper one such as 5. See
 	// RelativeCISPO for distances from 1. High = +Inf is no upper bound.
 	Low, High float64
+	// Drop makes the weight 0 outside the bounds instead of moving it to the
+	// bound. Over FromRollout that is SkyRL's "rollout_is" (GLM-5,
+	// arXiv:2602.15763).
+	Drop bool
 	// LogRatioClamp limits log r to ± itself before exp (verl, SkyRL: 20);
 	// 0 = none.
 	LogRatioClamp float64
@@ -45,11 +49,15 @@ func (p CISPO) Eval(s *Sequence, m Metrics) (float64, error) {
 }
 
 func (p CISPO) token(logp, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
+	w := min(max(r, p.Low), p.High)
 	switch {
 	case r < p.Low:
-		r, b = p.Low, clipLow
+		b = clipLow
 	case r > p.High:
-		r, b = p.High, clipHigh
+		b = clipHigh
 	}
-	return -r * a * logp, 0, -r * a, b
+	if p.Drop && b != inside {
+		w = 0
+	}
+	return -w * a * logp, 0, -w * a, b
 }

@@ -14,7 +14,7 @@ import (
 // stopped lists the objectives whose gradient is, by definition, not that of
 // their value; their tests follow below.
 var stopped = map[string]bool{
-	"cispo": true, "cispo absolute": true, "gspo token": true, "corrected gspo token": true, "k1+": true, "k3+": true,
+	"cispo": true, "cispo absolute": true, "cispo drop": true, "gspo token": true, "corrected gspo token": true, "k1+": true, "k3+": true,
 	"dppo weight": true, "k3+ importance": true,
 }
 

@@ -130,6 +130,7 @@ func all() map[string]objective.Objective {
 		"gspo token":           objective.GSPOToken{ClipLow: .2, ClipHigh: .2, LogRatioMax: 10},
 		"cispo":                objective.RelativeCISPO(.2, .28),
 		"cispo absolute":       objective.CISPO{High: 1.5},
+		"cispo drop":           objective.CISPO{Low: .8, High: 1.5, Drop: true},
 		"sapo":                 objective.SAPO{TauPos: 1, TauNeg: 1.05},
 		"dro":                  objective.DRO{Beta: .5},
 		"dppo":                 objective.DPPO{Low: .1, High: .2, Quadratic: .3},

@@ -16,6 +16,7 @@ var skyRLLosses = map[string]loss{
 	"cispo":                           tokenMean(objective.CISPO{High: 5, LogRatioClamp: 20}),
 	"cispo-narrow":                    tokenMean(objective.CISPO{Low: 0.8, High: 1.25, LogRatioClamp: 20}),
 	"cispo-rollout":                   tokenMean(objective.FromRollout{Objective: objective.CISPO{High: 5, LogRatioClamp: 20}}),
+	"rollout_is":                      tokenMean(objective.FromRollout{Objective: objective.CISPO{Low: 0.8, High: 1.2, Drop: true, LogRatioClamp: 20}}),
 	"dppo-tv":                         tokenMean(objective.FromRollout{Objective: objective.DPPO{Low: 0.2, High: 0.15, LogRatioClamp: 20}}),
 	"dppo-tv-old":                     tokenMean(objective.DPPO{Low: 0.2, High: 0.2, LogRatioClamp: 20}),
 	"dppo-tv-far":                     tokenMean(objective.DPPO{Low: 2, High: 2, LogRatioClamp: 20}),

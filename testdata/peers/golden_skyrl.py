@@ -118,6 +118,7 @@ for batch_name in ("step", "far"):
     loss("cispo", P.compute_policy_loss_cispo, batch_name=batch_name)
 loss("cispo-narrow", P.compute_policy_loss_cispo, cispo=settings.CISPOConfig(cispo_eps_clip_low=0.2, cispo_eps_clip_high=0.25))
 loss("cispo-rollout", P.compute_policy_loss_cispo, rollout=True, cispo=settings.CISPOConfig(cispo_anchor="rollout"))
+loss("rollout_is", P.rollout_is_policy_loss, rollout=True)
 loss("dppo-tv", P.dppo_policy_loss, rollout=True, dppo=settings.DPPOConfig(delta_low=0.2, delta_high=0.15))
 loss("dppo-tv-old", P.dppo_policy_loss, dppo=settings.DPPOConfig())
 loss("dppo-tv-far", P.dppo_policy_loss, batch_name="far", dppo=settings.DPPOConfig(delta_low=2.0, delta_high=2.0))
