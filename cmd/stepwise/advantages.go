@@ -51,6 +51,11 @@ func advantageConfig(v *settings) (parity.AdvantageConfig, error) {
 	if k := v.text("estimator"); k == "pass-at-k" && v.count("k") == 1 {
 		return c, fmt.Errorf("-k is 1, want 0 (the whole group) or at least 2; for 1 take -estimator rloo")
 	}
+	if v.applies("rescale") {
+		if x := v.number("rescale"); x != 0 && !(x >= 1 && x <= math.MaxFloat64) {
+			return c, fmt.Errorf("-rescale is %v, want 0 or a bound of at least 1", x)
+		}
+	}
 	return c, v.checkRanges([]limit{
 		{"epsilon", 0, math.MaxFloat64}, {"min-std", 0, math.MaxFloat64}, {"min-var", 0, math.MaxFloat64},
 		{"tolerance", 0, math.MaxFloat64}, {"batch-epsilon", 0, math.MaxFloat64}, {"batch-tolerance", 0, math.MaxFloat64},

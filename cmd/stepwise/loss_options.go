@@ -96,8 +96,8 @@ func aggregationChoices(prefix string) []choice {
 var (
 	optionCountEmpty    = option{name: "count-empty", kind: onOff, help: "count sequences without a token that counts in B (TRL)"}
 	optionLengthEpsilon = option{name: "length-epsilon", help: "added to n, in tokens (verl: 1e-8)"}
-	optionMaxTokens     = option{name: "max-tokens", help: "the constant, in tokens; 0 = the longest row of the line, the padded length (verl)"}
-	optionPerSequence   = option{name: "per-sequence", kind: onOff, help: "divide by B as well (Dr. GRPO, TRL, SkyRL)"}
+	optionMaxTokens     = option{name: "max-tokens", help: "the constant, in tokens; 0 = the longest row of the line, the padded length"}
+	optionPerSequence   = option{name: "per-sequence", kind: onOff, help: "divide by B as well (Dr. GRPO, TRL, verl, SkyRL)"}
 )
 
 // prefixed is the option with a longer name.

@@ -90,7 +90,7 @@ func (f *flagValue) Set(value string) error {
 func (v *settings) apply(list string) {
 	for item := range strings.FieldsSeq(list) {
 		name, def, given := strings.Cut(item, "=")
-		if _, ok := v.defaults[name]; ok {
+		if v.applies(name) {
 			continue
 		}
 		o := v.schema.option(name)
@@ -112,11 +112,17 @@ func (v *settings) check() error {
 		if _, given := v.explicit[o.name]; !given {
 			continue
 		}
-		if _, ok := v.defaults[o.name]; !ok {
+		if !v.applies(o.name) {
 			return fmt.Errorf("-%s does not apply here; it does with %s", o.name, strings.Join(v.schema.conditions(o.name), " or "))
 		}
 	}
 	return nil
+}
+
+// applies reports whether an option applies.
+func (v *settings) applies(name string) bool {
+	_, ok := v.defaults[name]
+	return ok
 }
 
 // text is the value of an option that applies.
@@ -171,7 +177,7 @@ type limit struct {
 // checkRanges returns an error if an option that applies is out of its range.
 func (v *settings) checkRanges(limits []limit) error {
 	for _, l := range limits {
-		if _, ok := v.defaults[l.name]; !ok {
+		if !v.applies(l.name) {
 			continue
 		}
 		if x := v.number(l.name); !(x >= l.min && x <= l.max) {
