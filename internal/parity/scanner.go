@@ -22,10 +22,11 @@ type scanner struct {
 	at   string // the path of err
 }
 
-// segment is a field of an object or, if name is empty, an element of an array.
+// segment is a field of an object or an element of an array.
 type segment struct {
-	name  string
-	index int
+	name    string
+	index   int
+	element bool
 }
 
 // field is the path of what is being read.
@@ -33,7 +34,7 @@ func (s *scanner) field() string {
 	var b strings.Builder
 	for i, p := range s.path {
 		switch {
-		case p.name == "":
+		case p.element:
 			fmt.Fprintf(&b, "[%d]", p.index)
 		case i == 0:
 			b.WriteString(p.name)
@@ -163,7 +164,7 @@ func (s *scanner) array(what string, element func(i int)) {
 		s.want(what)
 		return
 	}
-	s.path = append(s.path, segment{})
+	s.path = append(s.path, segment{element: true})
 	for i := 0; s.err == nil && !s.take(']'); i++ {
 		if i > 0 && !s.take(',') {
 			s.want("a comma or the closing bracket")
