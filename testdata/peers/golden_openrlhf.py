@@ -10,7 +10,9 @@ import torch
 
 import peer
 
-peer.stub("ray", "deepspeed", "flash_attn", "peft", "vllm", "datasets", "torchdata", "optree", "pandas", "accelerate", "PIL")
+peer.stub(
+    "ray", "deepspeed", "flash_attn", "peft", "vllm", "datasets", "torchdata", "optree", "pandas", "accelerate", "PIL"
+)
 root = peer.location("openrlhf", "openrlhf")
 for name in ("models", "trainer", "trainer.ppo_utils", "trainer.ray", "utils"):
     peer.package(f"openrlhf.{name}", root / name.replace(".", "/"))
@@ -72,6 +74,8 @@ for estimator in ("group_norm", "dr_grpo", "rloo"):
     advantages(estimator, estimator, "shaped", kl_coef=0.25)
 advantages("group_norm", "group_norm", "noise")
 advantages("group_norm", "group_norm", "ones")
+with peer.float32():
+    advantages("group_norm", "group_norm", "constant", "float32")
 # Whitening casts to float32.
 for estimator in ("reinforce", "reinforce_baseline"):
     advantages(estimator, estimator, "equal", "float32")
@@ -102,7 +106,9 @@ def loss(name, batch_name="step", adv="adv", counts=None, kl=None, entropy_coef=
     value.backward()
     if entropy.grad is not None:
         fields["entropy_grad"] = peer.rows(entropy.grad)
-    golden.add("losses", name, fns, dtype, batch=batch_name, adv=adv, loss=value.item(), grad=peer.rows(logp.grad), **fields)
+    golden.add(
+        "losses", name, fns, dtype, batch=batch_name, adv=adv, loss=value.item(), grad=peer.rows(logp.grad), **fields
+    )
 
 
 loss("ppo")
@@ -113,7 +119,14 @@ loss("ppo-seq-mean", token_level_loss=False)
 loss("ppo-seq-mean-global", token_level_loss=False, counts=True)
 loss("ppo-kl-entropy", kl={"kl_estimator": "k3", "coef": 0.01}, entropy_coef=0.01, dtype="float32", counts=True)
 loss("gspo", policy_loss_type="gspo", clip_eps_low=0.03, clip_eps_high=0.04, adv="row_adv")
-loss("gspo-rollout", policy_loss_type="gspo", clip_eps_low=0.03, clip_eps_high=0.04, adv="row_adv", is_correction_level="token")
+loss(
+    "gspo-rollout",
+    policy_loss_type="gspo",
+    clip_eps_low=0.03,
+    clip_eps_high=0.04,
+    adv="row_adv",
+    is_correction_level="token",
+)
 loss("ppo-token-clip", is_correction_level="token", is_correction_mode="clip")
 loss("ppo-token-mask", is_correction_level="token")
 loss("ppo-token-mask-narrow", is_correction_level="token", is_correction_threshold=[0.9, 1.25])

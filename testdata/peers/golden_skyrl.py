@@ -4,14 +4,25 @@ Ratios go through float32 inside (safe_exp_delta), KL estimators do not.
 """
 
 import dataclasses
-import types
 
 import numpy
 import torch
 
 import peer
 
-peer.stub("ray", "omegaconf", "hydra", "vllm", "peft", "tensordict", "fastapi", "flash_attn", "cloudpickle", "jaxtyping", "skyrl_gym")
+peer.stub(
+    "ray",
+    "omegaconf",
+    "hydra",
+    "vllm",
+    "peft",
+    "tensordict",
+    "fastapi",
+    "flash_attn",
+    "cloudpickle",
+    "jaxtyping",
+    "skyrl_gym",
+)
 import ray  # noqa: E402
 
 ray.is_initialized = lambda: False
@@ -37,7 +48,14 @@ golden.default(
     settings_file,
     root.parent,
     "AlgorithmConfig",
-    *("advantage_estimator", "grpo_norm_by_std", "kl_estimator_type", "use_kl_in_reward", "use_kl_loss", "kl_loss_coef"),
+    *(
+        "advantage_estimator",
+        "grpo_norm_by_std",
+        "kl_estimator_type",
+        "use_kl_in_reward",
+        "use_kl_loss",
+        "kl_loss_coef",
+    ),
     *("use_entropy_loss", "policy_loss_type", "loss_reduction", "eps_clip_low", "eps_clip_high", "clip_ratio_c"),
     "zero_variance_filter",
 )
@@ -48,7 +66,7 @@ golden.default(settings_file, root.parent, "SamplingParams", "temperature")
 # Advantages.
 
 
-def advantages(name, fn, batch_name, **kwargs):
+def advantages(name, fn, batch_name, dtype="float64", **kwargs):
     b = data["advantages"][batch_name]
     rewards, tokens = peer.flat(b["rewards"]), peer.flat(b["tokens"])
     width = max(tokens)
@@ -61,11 +79,13 @@ def advantages(name, fn, batch_name, **kwargs):
         r[i, : len(s)] += torch.tensor(s)
     adv, _ = fn(token_level_rewards=r, response_mask=mask, index=index, **kwargs)
     result = [x[:n] for x, n in zip(peer.rows(adv), tokens)]
-    golden.add("advantages", name, fn, "float64", batch=batch_name, advantages=result)
+    golden.add("advantages", name, fn, dtype, batch=batch_name, advantages=result)
 
 
 for b in ("ragged", "noise", "shaped"):
     advantages("grpo", P.compute_grpo_outcome_advantage, b)
+with peer.float32():
+    advantages("grpo", P.compute_grpo_outcome_advantage, "constant", "float32")
 advantages("grpo-no-std", P.compute_grpo_outcome_advantage, "ragged", grpo_norm_by_std=False)
 advantages("rloo", P.compute_rloo_outcome_advantage, "ragged")
 advantages("maxrl", P.compute_maxrl_advantage, "ragged")
@@ -76,7 +96,18 @@ for b in ("ragged", "shaped"):
 # Losses.
 
 
-def loss(name, fn=P.ppo_policy_loss, reduction="token_mean", batch_name="step", adv="adv", rollout=False, kl=None, dtype="float32", off=None, **options):
+def loss(
+    name,
+    fn=P.ppo_policy_loss,
+    reduction="token_mean",
+    batch_name="step",
+    adv="adv",
+    rollout=False,
+    kl=None,
+    dtype="float32",
+    off=None,
+    **options,
+):
     b = data["losses"][batch_name]
     t = {k: torch.tensor(b[k]) for k in ("logp", "old", "ref", "rollout", adv)}
     mask = torch.tensor(b["mask"], dtype=torch.float64)
@@ -98,7 +129,9 @@ def loss(name, fn=P.ppo_policy_loss, reduction="token_mean", batch_name="step", 
     value, _ = fn(logp, t["old"], a, config, mask, t["rollout"] if rollout or off else None)
     if kl:
         # As worker.py adds it, with one micro-batch.
-        value = value + kl["coef"] * masked_mean(P.compute_approx_kl(logp, t["ref"], mask, kl["kind"]), mask, dim=-1).mean()
+        value = (
+            value + kl["coef"] * masked_mean(P.compute_approx_kl(logp, t["ref"], mask, kl["kind"]), mask, dim=-1).mean()
+        )
         fns += [P.compute_approx_kl, masked_mean]
     value.backward()
     golden.add("losses", name, fns, dtype, batch=batch_name, adv=adv, loss=value.item(), grad=peer.rows(logp.grad))
@@ -116,7 +149,11 @@ loss("gspo-uniform", reduction="sequence_mean", adv="row_adv", **GSPO)
 for batch_name in ("step", "far"):
     loss("sapo", P.sapo_policy_loss, "sequence_mean", batch_name, dtype="float64")
     loss("cispo", P.compute_policy_loss_cispo, batch_name=batch_name)
-loss("cispo-narrow", P.compute_policy_loss_cispo, cispo=settings.CISPOConfig(cispo_eps_clip_low=0.2, cispo_eps_clip_high=0.25))
+loss(
+    "cispo-narrow",
+    P.compute_policy_loss_cispo,
+    cispo=settings.CISPOConfig(cispo_eps_clip_low=0.2, cispo_eps_clip_high=0.25),
+)
 loss("cispo-rollout", P.compute_policy_loss_cispo, rollout=True, cispo=settings.CISPOConfig(cispo_anchor="rollout"))
 loss("rollout_is", P.rollout_is_policy_loss, rollout=True)
 loss("dppo-tv", P.dppo_policy_loss, rollout=True, dppo=settings.DPPOConfig(delta_low=0.2, delta_high=0.15))
@@ -148,6 +185,14 @@ for batch_name in ("step", "far"):
         logp = torch.tensor(b["logp"]).requires_grad_()
         value = P.compute_approx_kl(logp, torch.tensor(b["ref"]), None, kind)
         value.sum().backward()
-        golden.add("kl", kind, P.compute_approx_kl, "float64", batch=batch_name, value=peer.rows(value), grad=peer.rows(logp.grad))
+        golden.add(
+            "kl",
+            kind,
+            P.compute_approx_kl,
+            "float64",
+            batch=batch_name,
+            value=peer.rows(value),
+            grad=peer.rows(logp.grad),
+        )
 
 golden.write()

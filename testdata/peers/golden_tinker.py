@@ -20,7 +20,14 @@ import torch  # noqa: E402
 import peer  # noqa: E402
 
 typing.TypedDict = typing_extensions.TypedDict  # skyrl.tinker.types is written for Python 3.12
-peer.stub("tinker", "tinker_cookbook.rl.types", "tinker_cookbook.supervised", "tinker_cookbook.tokenizer_utils", "tinker_cookbook.display", "tinker_cookbook.utils.cost_estimation")
+peer.stub(
+    "tinker",
+    "tinker_cookbook.rl.types",
+    "tinker_cookbook.supervised",
+    "tinker_cookbook.tokenizer_utils",
+    "tinker_cookbook.display",
+    "tinker_cookbook.utils.cost_estimation",
+)
 for distribution, top, names in (
     ("skyrl", "skyrl", ("", "tinker")),
     ("tinker-cookbook", "tinker_cookbook", ("", "rl", "utils")),
@@ -36,7 +43,9 @@ golden = peer.Golden("tinker", "tinker-cookbook", "skyrl")
 data = peer.inputs()
 
 root = peer.location("tinker-cookbook", "tinker_cookbook")
-golden.default(root / "rl/train.py", root.parent, "Config", "loss_fn", "kl_penalty_coef", "kl_discount_factor", "temperature")
+golden.default(
+    root / "rl/train.py", root.parent, "Config", "loss_fn", "kl_penalty_coef", "kl_discount_factor", "temperature"
+)
 
 # Advantages, float32 inside.
 
@@ -45,7 +54,9 @@ for batch_name in ("ragged",):
     groups = [types.SimpleNamespace(get_total_rewards=lambda g=g: g) for g in b["rewards"]]
     out = data_processing.compute_advantages(groups)
     result = [[a] * n for g, ns in zip(out, b["tokens"]) for a, n in zip(g.tolist(), ns)]
-    golden.add("advantages", "centred", data_processing.compute_advantages, "float32", batch=batch_name, advantages=result)
+    golden.add(
+        "advantages", "centred", data_processing.compute_advantages, "float32", batch=batch_name, advantages=result
+    )
 
 
 class Tensor:

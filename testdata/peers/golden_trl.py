@@ -10,12 +10,11 @@ import collections
 import types
 
 import torch
-
-import peer
-
 from trl.trainer import grpo_trainer, rloo_trainer  # noqa: E402
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.rloo_config import RLOOConfig
+
+import peer
 
 torch.set_default_dtype(torch.float64)
 golden = peer.Golden("trl-1.16.0", "trl", "transformers")
@@ -26,9 +25,29 @@ golden.default(
     root / "trainer/grpo_config.py",
     root.parent,
     "GRPOConfig",
-    *("beta", "epsilon", "epsilon_high", "delta", "loss_type", "scale_rewards", "importance_sampling_level", "entropy_coef"),
-    *("temperature", "mask_truncated_completions", "multi_objective_aggregation", "use_bias_correction_kl", "num_iterations"),
-    *("use_vllm", "vllm_importance_sampling_mode", "vllm_importance_sampling_clip_max", "vllm_importance_sampling_clip_min"),
+    *(
+        "beta",
+        "epsilon",
+        "epsilon_high",
+        "delta",
+        "loss_type",
+        "scale_rewards",
+        "importance_sampling_level",
+        "entropy_coef",
+    ),
+    *(
+        "temperature",
+        "mask_truncated_completions",
+        "multi_objective_aggregation",
+        "use_bias_correction_kl",
+        "num_iterations",
+    ),
+    *(
+        "use_vllm",
+        "vllm_importance_sampling_mode",
+        "vllm_importance_sampling_clip_max",
+        "vllm_importance_sampling_clip_min",
+    ),
 )
 
 
@@ -68,11 +87,6 @@ def trainer(cls, config_cls, **options):
     t.model.is_gradient_checkpointing = False
     t.epsilon_low = args.epsilon
     t.epsilon_high = args.epsilon_high if args.epsilon_high is not None else args.epsilon
-    t.vllm_importance_sampling_clip_max = fields.get("vllm_importance_sampling_clip_max")
-    t.vllm_importance_sampling_clip_min = fields.get("vllm_importance_sampling_clip_min")
-    for k in ("vllm_importance_sampling_clip_max", "vllm_importance_sampling_clip_min"):
-        if k in options:
-            setattr(t, k, options[k])
     t.current_gradient_accumulation_steps = 1
     t._entropy_bonus_enabled = getattr(args, "entropy_coef", 0.0) != 0.0 or getattr(args, "use_adaptive_entropy", False)
     t.aux_loss_enabled = False
@@ -80,52 +94,57 @@ def trainer(cls, config_cls, **options):
     t.pad_to_multiple_of = None
     t._tokenizer = types.SimpleNamespace(pad_token_id=0)
     t._metrics = collections.defaultdict(lambda: collections.defaultdict(list))
-    t._logs = collections.defaultdict(list) | {"rewards": collections.defaultdict(list), "extra": collections.defaultdict(list)}
+    t._logs = collections.defaultdict(list) | {
+        "rewards": collections.defaultdict(list),
+        "extra": collections.defaultdict(list),
+    }
     t._pending_extra_logs, t._pending_metrics = {}, {}
     return t
 
 
-def generate(t, config_cls, rewards, tokens, weights=None, logps=None, sampling=None):
-    """Runs the real _generate_and_score_completions on given rewards."""
-    n = len(tokens)
+def generate(t, rewards, ids, weights=None, logps=(), tool_mask=None, sampling=None):
+    """Runs the real _generate_and_score_completions on given completions, their
+    rewards, and the log-probs that a model would return, in order."""
+    n = len(ids)
     t.reward_weights = torch.tensor(weights if weights else [1.0] * len(rewards[0]))
     t.reward_funcs = t.reward_func_names = [f"r{k}" for k in range(len(rewards[0]))]
     scores = torch.tensor([[float("nan") if x is None else x for x in r] for r in rewards])
-    ids = [[1] * k for k in tokens]
-    # The RLOO trainer's _generate returns fewer things, in the same order.
-    answer = ([[1]] * n, ids, None, ["a"] * n, sampling, {}, None, None)
-    if t.__class__ is rloo_trainer.RLOOTrainer:
-        answer = answer[:2] + (["a"] * n,)
+    # The RLOO trainer's _generate returns fewer things.
+    answer = ([[1]] * n, ids, tool_mask, ["a"] * n, sampling, {}, None, None)
+    if isinstance(t, rloo_trainer.RLOOTrainer):
+        answer = ([[1]] * n, ids, ["a"] * n)
     t._generate = lambda prompts: answer
     t._calculate_rewards = lambda *_: scores
-    if logps is not None:
-        t._get_per_token_logps_and_entropies = lambda *_, **__: (next(logps), None, None)
+    logps = iter(logps)
+    t._get_per_token_logps_and_entropies = lambda *_, **__: (next(logps), None, None)
     return t._generate_and_score_completions([{"prompt": "p"} for _ in range(n)])
 
 
-def advantages(name, batch_name, cls=grpo_trainer.GRPOTrainer, config_cls=GRPOConfig, **options):
+def advantages(name, batch_name, cls=grpo_trainer.GRPOTrainer, config_cls=GRPOConfig, dtype="float64", **options):
     b = data["advantages"][batch_name]
     rewards = [r if isinstance(r, list) else [r] for r in peer.flat(b["rewards"])]
     tokens = peer.flat(b["tokens"])
     sizes = {len(g) for g in b["rewards"]}
     assert len(sizes) == 1
     t = trainer(cls, config_cls, num_generations=sizes.pop(), **options)
-    logps = None
+    logps = []
     if cls is rloo_trainer.RLOOTrainer:
         width = max(tokens)
         shaping = peer.flat(b["shaping"]) if "shaping" in b else [[0.0] * n for n in tokens]
         old = torch.zeros(len(tokens), width)
         # A KL of -shaping/beta per token.
         ref = torch.tensor([[x / t.beta for x in s] + [9.0] * (width - len(s)) for s in shaping]) if t.beta else old
-        logps = iter([old, ref])
+        logps = [old, ref]
         t.ref_model = t.model
-    out = generate(t, config_cls, rewards, tokens, b.get("weights"), logps)
+    out = generate(t, rewards, [[1] * n for n in tokens], b.get("weights"), logps)
     result = [[a] * n for a, n in zip(out["advantages"].tolist(), tokens)]
-    golden.add("advantages", name, cls._generate_and_score_completions, "float64", batch=batch_name, advantages=result)
+    golden.add("advantages", name, cls._generate_and_score_completions, dtype, batch=batch_name, advantages=result)
 
 
 for b in ("equal", "noise", "ones"):
     advantages("group", b)
+with peer.float32():
+    advantages("group", "constant", dtype="float32")
 advantages("batch", "equal", scale_rewards="batch")
 advantages("none", "equal", scale_rewards="none")
 advantages("group", "multi")
@@ -147,23 +166,14 @@ def loss(name, batch_name="step", adv="adv", max_completion_length=10, correctio
     if correction:
         options |= {"use_vllm": True} | correction
     t = trainer(grpo_trainer.GRPOTrainer, GRPOConfig, max_completion_length=max_completion_length, **options)
-    cls, fns = type(t), [grpo_trainer.GRPOTrainer._compute_loss]
+    fns = [grpo_trainer.GRPOTrainer._compute_loss]
     inputs = {}
     if correction:
-        fns.append(cls._generate_and_score_completions)
-        # Completions end where the mask has its last 1; a gap is a tool mask.
-        width = mask.shape[1]
-        t.num_generations = len(mask)
-        t._tokenizer.pad_token_id = 0
-        ids = [[1] * width for _ in b["mask"]]
-        answer = ([[1]] * len(ids), ids, b["mask"], ["a"] * len(ids), b["rollout"], {}, None, None)
-        t._generate = lambda prompts: answer
-        t.reward_weights, t.reward_funcs, t.reward_func_names = torch.ones(1), ["r"], ["r"]
-        t._calculate_rewards = lambda *_: torch.zeros(len(ids), 1)
-        beta, t.beta = t.beta, 0.0
-        t._get_per_token_logps_and_entropies = lambda *_, **__: (tensor["old"], None, None)
-        inputs = t._generate_and_score_completions([{"prompt": "p"} for _ in ids])
-        t.beta = beta
+        fns.append(grpo_trainer.GRPOTrainer._generate_and_score_completions)
+        # The mask comes in as that of tool tokens, which have gaps too.
+        n, width = mask.shape
+        t.num_generations = n
+        inputs = generate(t, [[0.0]] * n, [[1] * width] * n, None, [tensor["old"]], b["mask"], b["rollout"])
     inputs |= {
         "prompt_ids": torch.ones(len(mask), 1, dtype=torch.long),
         "prompt_mask": torch.ones(len(mask), 1, dtype=torch.long),
@@ -180,7 +190,17 @@ def loss(name, batch_name="step", adv="adv", max_completion_length=10, correctio
     fields = {}
     if entropy.grad is not None:
         fields["entropy_grad"] = peer.rows(entropy.grad)
-    golden.add("losses", name, fns, "float64", batch=batch_name, adv=adv, loss=value.item(), grad=peer.rows(logp.grad), **fields)
+    golden.add(
+        "losses",
+        name,
+        fns,
+        "float64",
+        batch=batch_name,
+        adv=adv,
+        loss=value.item(),
+        grad=peer.rows(logp.grad),
+        **fields,
+    )
 
 
 loss("dapo")
@@ -203,7 +223,11 @@ for mode in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask
     loss(f"dapo-{mode}", correction={"vllm_importance_sampling_mode": mode})
     loss(
         f"dapo-{mode}-bounds",
-        correction={"vllm_importance_sampling_mode": mode, "vllm_importance_sampling_clip_min": 0.75, "vllm_importance_sampling_clip_max": 1.75},
+        correction={
+            "vllm_importance_sampling_mode": mode,
+            "vllm_importance_sampling_clip_min": 0.75,
+            "vllm_importance_sampling_clip_max": 1.75,
+        },
     )
 
 golden.write()

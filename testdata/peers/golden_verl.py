@@ -89,18 +89,29 @@ def advantages(name, fn, batch_name, dtype="float64", **kwargs):
 A = core_algos
 for b in ("ragged", "noise"):
     advantages("grpo", A.compute_grpo_outcome_advantage, b)
+with peer.float32():
+    advantages("grpo", A.compute_grpo_outcome_advantage, "constant", "float32")
 advantages("grpo-no-std", A.compute_grpo_outcome_advantage, "ragged", norm_adv_by_std_in_grpo=False)
 advantages("grpo_vectorized", A.compute_grpo_vectorized_outcome_advantage, "ragged", "float32")
 advantages("grpo_passk", A.compute_grpo_passk_outcome_advantage, "pairs", config=algo(norm_adv_by_std_in_grpo=True))
-advantages("grpo_passk-no-std", A.compute_grpo_passk_outcome_advantage, "pairs", config=algo(norm_adv_by_std_in_grpo=False))
+advantages(
+    "grpo_passk-no-std", A.compute_grpo_passk_outcome_advantage, "pairs", config=algo(norm_adv_by_std_in_grpo=False)
+)
 advantages("rloo", A.compute_rloo_outcome_advantage, "ragged")
 advantages("rloo_vectorized", A.compute_rloo_vectorized_outcome_advantage, "ragged")
 advantages("opo", A.compute_opo_outcome_advantage, "ragged")
 for gamma in (1.0, 0.9):
-    advantages(f"reinforce_plus_plus-gamma-{gamma}", A.compute_reinforce_plus_plus_outcome_advantage, "ragged", config=algo(gamma=gamma))
+    advantages(
+        f"reinforce_plus_plus-gamma-{gamma}",
+        A.compute_reinforce_plus_plus_outcome_advantage,
+        "ragged",
+        config=algo(gamma=gamma),
+    )
 advantages("grpo", A.compute_grpo_outcome_advantage, "shaped")
 advantages("rloo", A.compute_rloo_outcome_advantage, "shaped")
-advantages("reinforce_plus_plus-gamma-0.9", A.compute_reinforce_plus_plus_outcome_advantage, "shaped", config=algo(gamma=0.9))
+advantages(
+    "reinforce_plus_plus-gamma-0.9", A.compute_reinforce_plus_plus_outcome_advantage, "shaped", config=algo(gamma=0.9)
+)
 advantages("reinforce_plus_plus_baseline", A.compute_reinforce_plus_plus_baseline_outcome_advantage, "ragged")
 
 
@@ -157,7 +168,9 @@ def loss(name, fn, mode="token-mean", batch_name="step", adv="adv", weights=None
         rollout_is_weights=is_weights,
     )
     value.backward()
-    golden.add("losses", name, fns, "float64", batch=batch_name, adv=adv, loss=value.item(), grad=peer.rows(t["logp"].grad))
+    golden.add(
+        "losses", name, fns, "float64", batch=batch_name, adv=adv, loss=value.item(), grad=peer.rows(t["logp"].grad)
+    )
 
 
 vanilla = A.compute_policy_loss_vanilla
@@ -175,9 +188,23 @@ for name, weights in {
 }.items():
     loss(f"vanilla-{name}", vanilla, weights=weights)
 loss("vanilla-far-tis", vanilla, batch_name="far", weights={"rollout_is": "token", "rollout_is_threshold": 1e9})
-loss("dppo_tv-far", A.compute_policy_loss_dppo_tv, batch_name="far", clip_ratio_low=2.0, clip_ratio_high=2.0, clip_ratio_c=1e9)
+loss(
+    "dppo_tv-far",
+    A.compute_policy_loss_dppo_tv,
+    batch_name="far",
+    clip_ratio_low=2.0,
+    clip_ratio_high=2.0,
+    clip_ratio_c=1e9,
+)
 loss("gspo", A.compute_policy_loss_gspo, "seq-mean-token-mean", clip_ratio_low=0.03, clip_ratio_high=0.04)
-loss("gspo-uniform", A.compute_policy_loss_gspo, "seq-mean-token-mean", adv="row_adv", clip_ratio_low=0.03, clip_ratio_high=0.04)
+loss(
+    "gspo-uniform",
+    A.compute_policy_loss_gspo,
+    "seq-mean-token-mean",
+    adv="row_adv",
+    clip_ratio_low=0.03,
+    clip_ratio_high=0.04,
+)
 loss("gspo-token-mean", A.compute_policy_loss_gspo, clip_ratio_low=0.03, clip_ratio_high=0.04)
 for batch_name in ("step", "far"):
     loss("cispo", A.compute_policy_loss_cispo, batch_name=batch_name)
@@ -199,7 +226,16 @@ def bypass(name, weights):
     fn = A.compute_policy_loss_reinforce
     value, _ = fn(t["rollout"], t["logp"], t["adv"], t["mask"], "token-mean", config(), is_weights)
     value.backward()
-    golden.add("losses", name, [fn, correction], "float64", batch="step", adv="adv", loss=value.item(), grad=peer.rows(t["logp"].grad))
+    golden.add(
+        "losses",
+        name,
+        [fn, correction],
+        "float64",
+        batch="step",
+        adv="adv",
+        loss=value.item(),
+        grad=peer.rows(t["logp"].grad),
+    )
 
 
 bypass("bypass-reinforce-token-tis", {"rollout_is": "token", "rollout_is_threshold": 2.0})
@@ -242,7 +278,14 @@ def whole(name, **options):
 
 
 whole("ppo_loss", entropy_coeff=0.01, use_kl_loss=True)
-whole("ppo_loss-seq-mean", entropy_coeff=0.01, use_kl_loss=True, kl_loss_coef=0.5, kl_loss_type="k3+", loss_agg_mode="seq-mean-token-mean")
+whole(
+    "ppo_loss-seq-mean",
+    entropy_coeff=0.01,
+    use_kl_loss=True,
+    kl_loss_coef=0.5,
+    kl_loss_type="k3+",
+    loss_agg_mode="seq-mean-token-mean",
+)
 
 # KL estimators, per token.
 for batch_name in ("step", "far"):
@@ -250,6 +293,14 @@ for batch_name in ("step", "far"):
         t = tensors(batch_name, "adv")
         value = A.kl_penalty(t["logp"], t["ref"], kind)
         value.sum().backward()
-        golden.add("kl", kind, A.kl_penalty, "float64", batch=batch_name, value=peer.rows(value), grad=peer.rows(t["logp"].grad))
+        golden.add(
+            "kl",
+            kind,
+            A.kl_penalty,
+            "float64",
+            batch=batch_name,
+            value=peer.rows(value),
+            grad=peer.rows(t["logp"].grad),
+        )
 
 golden.write()

@@ -29,7 +29,10 @@ RAGGED = {
     "tokens": EQUAL["tokens"] + [[2, 3], [4], [2], [3, 0, 2]],
 }
 # The same without singletons, for estimators that refuse them.
-PAIRS = {"rewards": RAGGED["rewards"][:6] + RAGGED["rewards"][8:], "tokens": RAGGED["tokens"][:6] + RAGGED["tokens"][8:]}
+PAIRS = {
+    "rewards": RAGGED["rewards"][:6] + RAGGED["rewards"][8:],
+    "tokens": RAGGED["tokens"][:6] + RAGGED["tokens"][8:],
+}
 # Singletons alone: groups of one.
 ONES = {"rewards": [[0.7], [0.0], [-1.5]], "tokens": [[3], [2], [4]]}
 # A constant group whose float64 rewards differ by rounding, beside a live one.
@@ -37,6 +40,8 @@ NOISE = {
     "rewards": [[0.3, 0.1 + 0.2, 0.3, 0.6 - 0.3], [1.0, 0.0, 0.0, 0.0]],
     "tokens": [[3, 2, 4, 1], [2, 2, 3, 1]],
 }
+# Equal rewards, for a run in float32, whose mean over seven is not the reward.
+CONSTANT = {"rewards": [[0.3] * 7], "tokens": [[1] * 7]}
 # Two rewards per completion; null is unscorable. Group 1 has a completion that
 # no reward could judge and one that only the second could, group 2 a single
 # completion that anything could judge, group 3 two constant rewards.
@@ -165,6 +170,7 @@ INPUTS = {
         "pairs": PAIRS,
         "ones": ONES,
         "noise": NOISE,
+        "constant": CONSTANT,
         "multi": MULTI,
         "scored": SCORED,
         "shaped": SHAPED,

@@ -6,6 +6,7 @@ and writes what they return. It types no formula again.
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.abc
 import importlib.machinery
@@ -79,6 +80,16 @@ def rows(tensor):
     return tensor.tolist()
 
 
+@contextlib.contextmanager
+def float32():
+    """Makes float32 what tensors are, as in training."""
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(torch.float64)
+
+
 def flat(groups):
     return [x for g in groups for x in g]
 
@@ -121,7 +132,9 @@ class Golden:
                                 found |= {name: k.value for k in keywords if k.arg == "default"}
                             case ast.AnnAssign(target=ast.Name(id=name), value=value):
                                 found[name] = value
-                case ast.Call(func=ast.Attribute(attr="add_argument"), args=[ast.Constant(value=name)], keywords=keywords):
+                case ast.Call(
+                    func=ast.Attribute(attr="add_argument"), args=[ast.Constant(value=name)], keywords=keywords
+                ):
                     if owner is None:
                         found |= {name.removeprefix("--"): k.value for k in keywords if k.arg == "default"}
                         if any(k.arg == "action" for k in keywords):
