@@ -31,10 +31,12 @@ golden.default(
     root / "cli/train_ppo_ray.py",
     root.parent,
     None,
-    *("actor.eps_clip", "actor.eps_clip_low_high", "actor.dual_clip", "actor.loss_agg_mode", "actor.policy_loss_type"),
-    *("actor.entropy_coef", "algo.kl.init_coef", "algo.kl.use_loss", "algo.kl.estimator", "algo.kl.target"),
-    *("algo.advantage.estimator", "algo.advantage.gamma", "algo.advantage.is_correction_level", "reward.clip_range"),
-    "rollout.temperature",
+    """
+    actor.eps_clip actor.eps_clip_low_high actor.dual_clip actor.loss_agg_mode actor.policy_loss_type
+    actor.entropy_coef algo.kl.init_coef algo.kl.use_loss algo.kl.estimator algo.kl.target
+    algo.advantage.estimator algo.advantage.gamma algo.advantage.is_correction_level reward.clip_range
+    rollout.temperature
+    """,
 )
 
 # Advantages.

@@ -48,18 +48,13 @@ golden.default(
     settings_file,
     root.parent,
     "AlgorithmConfig",
-    *(
-        "advantage_estimator",
-        "grpo_norm_by_std",
-        "kl_estimator_type",
-        "use_kl_in_reward",
-        "use_kl_loss",
-        "kl_loss_coef",
-    ),
-    *("use_entropy_loss", "policy_loss_type", "loss_reduction", "eps_clip_low", "eps_clip_high", "clip_ratio_c"),
-    "zero_variance_filter",
+    """
+    advantage_estimator grpo_norm_by_std kl_estimator_type use_kl_in_reward use_kl_loss kl_loss_coef
+    use_entropy_loss policy_loss_type loss_reduction eps_clip_low eps_clip_high clip_ratio_c
+    zero_variance_filter
+    """,
 )
-golden.default(settings_file, root.parent, "OffPolicyCorrectionConfig", "tis_ratio_type", "sequence_mask_metric")
+golden.default(settings_file, root.parent, "OffPolicyCorrectionConfig", "tis_ratio_type sequence_mask_metric")
 golden.default(settings_file, root.parent, "GeneratorConfig", "apply_overlong_filtering")
 golden.default(settings_file, root.parent, "SamplingParams", "temperature")
 

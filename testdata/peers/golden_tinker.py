@@ -43,9 +43,7 @@ golden = peer.Golden("tinker", "tinker-cookbook", "skyrl")
 data = peer.inputs()
 
 root = peer.location("tinker-cookbook", "tinker_cookbook")
-golden.default(
-    root / "rl/train.py", root.parent, "Config", "loss_fn", "kl_penalty_coef", "kl_discount_factor", "temperature"
-)
+golden.default(root / "rl/train.py", root.parent, "Config", "loss_fn kl_penalty_coef kl_discount_factor temperature")
 
 # Advantages, float32 inside.
 

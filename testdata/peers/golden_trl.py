@@ -10,7 +10,7 @@ import collections
 import types
 
 import torch
-from trl.trainer import grpo_trainer, rloo_trainer  # noqa: E402
+from trl.trainer import grpo_trainer, rloo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.rloo_config import RLOOConfig
 
@@ -25,29 +25,12 @@ golden.default(
     root / "trainer/grpo_config.py",
     root.parent,
     "GRPOConfig",
-    *(
-        "beta",
-        "epsilon",
-        "epsilon_high",
-        "delta",
-        "loss_type",
-        "scale_rewards",
-        "importance_sampling_level",
-        "entropy_coef",
-    ),
-    *(
-        "temperature",
-        "mask_truncated_completions",
-        "multi_objective_aggregation",
-        "use_bias_correction_kl",
-        "num_iterations",
-    ),
-    *(
-        "use_vllm",
-        "vllm_importance_sampling_mode",
-        "vllm_importance_sampling_clip_max",
-        "vllm_importance_sampling_clip_min",
-    ),
+    """
+    beta epsilon epsilon_high delta loss_type scale_rewards importance_sampling_level entropy_coef
+    temperature mask_truncated_completions multi_objective_aggregation use_bias_correction_kl
+    num_iterations use_vllm vllm_importance_sampling_mode vllm_importance_sampling_clip_max
+    vllm_importance_sampling_clip_min
+    """,
 )
 
 

@@ -41,15 +41,17 @@ golden.default(
     root / "workers/config/actor.py",
     root.parent,
     "ActorConfig",
-    *("clip_ratio_low", "clip_ratio_high", "clip_ratio_c", "loss_agg_mode", "entropy_coeff", "tau_pos", "tau_neg"),
-    *("use_kl_loss", "kl_loss_coef", "kl_loss_type", "ppo_epochs"),
+    """
+    clip_ratio_low clip_ratio_high clip_ratio_c loss_agg_mode entropy_coeff tau_pos tau_neg use_kl_loss
+    kl_loss_coef kl_loss_type ppo_epochs
+    """,
 )
 golden.default(root / "workers/config/actor.py", root.parent, "PolicyLossConfig", "loss_mode")
 golden.default(
     root / "trainer/config/algorithm.py",
     root.parent,
     "AlgoConfig",
-    *("adv_estimator", "norm_adv_by_std_in_grpo", "use_kl_in_reward", "kl_penalty", "gamma", "rollout_correction"),
+    "adv_estimator norm_adv_by_std_in_grpo use_kl_in_reward kl_penalty gamma rollout_correction",
 )
 golden.default(root / "workers/config/rollout.py", root.parent, "RolloutConfig", "temperature")
 

@@ -117,10 +117,10 @@ class Golden:
         case = {"name": name, "symbol": " + ".join(self.symbol(f) for f in fns), "dtype": dtype}
         self.cases[kind].append(case | fields)
 
-    def default(self, path, root, owner, *names):
-        """Notes the defaults that a release's source file states for settings:
-        attributes of the class owner, or, if that is None, options of an
-        argument parser."""
+    def default(self, path, root, owner, names):
+        """Notes the defaults that a release's source file states for settings,
+        names with spaces between them: attributes of the class owner, or, if
+        that is None, options of an argument parser."""
         self.hash(path, root)
         found = {}
         for node in ast.walk(ast.parse(path.read_text())):
@@ -139,7 +139,7 @@ class Golden:
                         found |= {name.removeprefix("--"): k.value for k in keywords if k.arg == "default"}
                         if any(k.arg == "action" for k in keywords):
                             found.setdefault(name.removeprefix("--"), ast.Constant(False))
-        self.defaults |= {name: ast.literal_eval(found[name]) for name in names}
+        self.defaults |= {name: ast.literal_eval(found[name]) for name in names.split()}
 
     def write(self):
         import numpy
