@@ -131,6 +131,14 @@ type Backend interface {
 	// RMSNormGrad computes dx += and dw += from dy.
 	RMSNormGrad(dx, dw, dy, x, w, inv Buffer, rows, cols int)
 
+	// LayerNorm normalises each row: y = (x − mean)·inv·w + bias, with
+	// inv = 1/√(variance + eps), the variance that of the row as a whole
+	// population, and w and bias [cols]. mean and inv [rows] receive what the
+	// backward pass needs.
+	LayerNorm(y, mean, inv, x, w, bias Buffer, rows, cols int, eps float32)
+	// LayerNormGrad computes dx +=, dw += and dbias += from dy.
+	LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv Buffer, rows, cols int)
+
 	// RoPE rotates, in place, the heads of each row of x
 	// [len(pos)×heads·headDim] by its position: pairs (i, i+headDim/2) as in
 	// Hugging Face Llama, angle pos·freq[i] with freq [headDim/2]. inverse
@@ -153,6 +161,12 @@ type Backend interface {
 	// SwiGLUGrad computes dgate = and dup = from dy (overwriting; dgate may
 	// be gate's buffer and dup up's).
 	SwiGLUGrad(dgate, dup, dy, gate, up Buffer)
+
+	// GELU computes y = x·Φ(x), elementwise, with Φ the distribution function
+	// of the standard normal distribution (not its tanh approximation).
+	GELU(y, x Buffer)
+	// GELUGrad computes dx = from dy (overwriting; dx may be x's buffer).
+	GELUGrad(dx, dy, x Buffer)
 
 	// LogProb reads logits [rows×vocab], multiplies them by invTemp, and
 	// writes the log-prob of targets[i] into logp [rows] and the entropy of

@@ -87,6 +87,22 @@ func (b *Async) RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int)
 	}, dx, dw, dy, x, w, inv)
 }
 
+// LayerNorm queues the operation.
+func (b *Async) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int, eps float32) {
+	shape.LayerNorm(y, mean, inv, x, w, bias, rows, cols)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.LayerNorm(in[0], in[1], in[2], in[3], in[4], in[5], rows, cols, eps)
+	}, y, mean, inv, x, w, bias)
+}
+
+// LayerNormGrad queues the operation.
+func (b *Async) LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv tensor.Buffer, rows, cols int) {
+	shape.LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv, rows, cols)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.LayerNormGrad(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], rows, cols)
+	}, dx, dw, dbias, dy, x, w, mean, inv)
+}
+
 // RoPE queues the operation.
 func (b *Async) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int, inverse bool) {
 	shape.RoPE(x, pos, freq, heads, headDim)
@@ -143,6 +159,18 @@ func (b *Async) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	b.do(func(in []tensor.Buffer) {
 		b.inner.SwiGLUGrad(in[0], in[1], in[2], in[3], in[4])
 	}, dgate, dup, dy, gate, up)
+}
+
+// GELU queues the operation.
+func (b *Async) GELU(y, x tensor.Buffer) {
+	shape.GELU(y, x)
+	b.do(func(in []tensor.Buffer) { b.inner.GELU(in[0], in[1]) }, y, x)
+}
+
+// GELUGrad queues the operation.
+func (b *Async) GELUGrad(dx, dy, x tensor.Buffer) {
+	shape.GELUGrad(dx, dy, x)
+	b.do(func(in []tensor.Buffer) { b.inner.GELUGrad(in[0], in[1], in[2]) }, dx, dy, x)
 }
 
 // LogProb queues the operation.

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -23,6 +24,8 @@ func TestSuiteFindsBugs(t *testing.T) {
 		"AddBias SumRows":           func(b base) tensor.Backend { return dependsOnProcs{b} },
 		"Gather Scatter ScatterAdd": func(b base) tensor.Backend { return losesRepeats{b} },
 		"RMSNorm":                   func(b base) tensor.Backend { return overwritesGradient{b} },
+		"LayerNorm":                 func(b base) tensor.Backend { return sampleVariance{b} },
+		"GELU":                      func(b base) tensor.Backend { return tanhGELU{b} },
 		"RoPE":                      func(b base) tensor.Backend { return &retains{base: b} },
 		"Attend":                    func(b base) tensor.Backend { return noPrefix{b} },
 		"AttendCache":               func(b base) tensor.Backend { return wrongHead{b} },
@@ -116,6 +119,38 @@ type overwritesGradient struct{ base }
 func (b overwritesGradient) RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int) {
 	b.Fill(dw, 0)
 	b.base.RMSNormGrad(dx, dw, dy, x, w, inv, rows, cols)
+}
+
+// sampleVariance divides by the number of columns less one.
+type sampleVariance struct{ base }
+
+func (b sampleVariance) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int, eps float32) {
+	b.base.LayerNorm(y, mean, inv, x, w, bias, rows, cols, eps)
+	if cols > 1 {
+		invs := make([]float32, rows)
+		if err := b.Read(invs, inv); err != nil {
+			panic(err)
+		}
+		for i := range invs {
+			invs[i] *= float32(math.Sqrt(float64(cols-1) / float64(cols)))
+		}
+		b.Write(inv, invs)
+	}
+}
+
+// tanhGELU is the approximation that GPT-2 uses.
+type tanhGELU struct{ base }
+
+func (b tanhGELU) GELU(y, x tensor.Buffer) {
+	v := make([]float32, x.Len())
+	if err := b.Read(v, x); err != nil {
+		panic(err)
+	}
+	for i, f := range v {
+		x := float64(f)
+		v[i] = float32(x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))))
+	}
+	b.Write(y, v)
 }
 
 // retains looks at its arguments when the result is wanted.

@@ -17,8 +17,10 @@ func workloads() []workload {
 		{"AddBias SumRows", 5e-6, addBias},
 		{"Gather Scatter ScatterAdd", 1e-6, gather},
 		{"RMSNorm", 1e-5, rmsNorm},
+		{"LayerNorm", 1e-5, layerNorm},
 		{"RoPE", 2e-5, rope},
 		{"SwiGLU", 1e-5, swiGLU},
+		{"GELU", 1e-6, gelu},
 		{"LogProb", 1e-5, logProb},
 		{"Attend", 2e-5, func(e *env) { attend(e, 1) }},
 		{"Attend with large scores", 5e-4, func(e *env) { attend(e, 12) }},
@@ -160,6 +162,39 @@ func rmsNorm(e *env) {
 	}
 }
 
+func layerNorm(e *env) {
+	for _, rows := range []int{0, 1, 3, 77} {
+		for _, cols := range []int{1, 5, 64, 127, 300} {
+			name := fmt.Sprintf(" %d×%d", rows, cols)
+			x, w, bias := e.random(rows*cols), e.random(cols), e.random(cols)
+			if rows > 1 {
+				e.Fill(e.Slice(x, cols, 2*cols), 0) // only eps keeps this row finite
+			}
+			y, mean, inv := e.nan(rows*cols), e.nan(rows), e.nan(rows)
+			e.LayerNorm(y, mean, inv, x, w, bias, rows, cols, 1e-5)
+			e.keep("LayerNorm y"+name, y)
+			e.keep("LayerNorm inv"+name, inv)
+			e.keep("LayerNorm mean"+name, mean)
+			if cols == 1 {
+				continue // x − mean is 0 but for rounding, and inv large
+			}
+			// A mean far from 0 must not cost the variance its digits.
+			values := e.normal(rows*cols, 1)
+			for i := range values {
+				values[i] += 16
+			}
+			x = e.buffer(values)
+			e.LayerNorm(y, mean, inv, x, w, bias, rows, cols, 1e-5)
+			e.keep("LayerNorm y of a shifted row"+name, y)
+			dx, dw, dbias := e.random(rows*cols), e.random(cols), e.random(cols)
+			e.LayerNormGrad(dx, dw, dbias, e.random(rows*cols), x, w, mean, inv, rows, cols)
+			e.keep("LayerNormGrad dx"+name, dx)
+			e.keep("LayerNormGrad dw"+name, dw)
+			e.keep("LayerNormGrad dbias"+name, dbias)
+		}
+	}
+}
+
 func rope(e *env) {
 	for _, rows := range []int{0, 1, 4, 65} {
 		for _, headDim := range []int{2, 6, 16, 64} {
@@ -195,6 +230,23 @@ func swiGLU(e *env) {
 		e.SwiGLUGrad(gate, up, dy, gate, up)
 		e.keep(fmt.Sprintf("SwiGLUGrad dgate of %d in place", n), gate)
 		e.keep(fmt.Sprintf("SwiGLUGrad dup of %d in place", n), up)
+	}
+}
+
+func gelu(e *env) {
+	for _, n := range sizes {
+		values := e.normal(n, 2)
+		for i := range min(n, 7) {
+			values[i] = []float32{0, -20, 20, -6, 6, 1e-3, -1.414}[i]
+		}
+		x, dy := e.buffer(values), e.random(n)
+		y, dx := e.nan(n), e.nan(n)
+		e.GELU(y, x)
+		e.keep(fmt.Sprintf("GELU of %d", n), y)
+		e.GELUGrad(dx, dy, x)
+		e.keep(fmt.Sprintf("GELUGrad of %d", n), dx)
+		e.GELUGrad(x, dy, x)
+		e.keep(fmt.Sprintf("GELUGrad of %d in place", n), x)
 	}
 }
 

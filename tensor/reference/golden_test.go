@@ -92,6 +92,15 @@ func goldenOperations() map[string]operation {
 			b.SwiGLU(out[0], in[0], in[1])
 			b.SwiGLUGrad(grad[0], grad[1], dout[0], in[0], in[1])
 		},
+		"LayerNorm": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
+			mean, inv := b.Alloc(4), b.Alloc(4)
+			b.LayerNorm(out[0], mean, inv, in[0], in[1], in[2], 4, 6, 1.0/1024)
+			b.LayerNormGrad(grad[0], grad[1], grad[2], dout[0], in[0], in[1], mean, inv, 4, 6)
+		},
+		"GELU": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
+			b.GELU(out[0], in[0])
+			b.GELUGrad(grad[0], dout[0], in[0])
+		},
 		"LogProb": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
 			targets := []int32{6, 0, 3}
 			b.LogProb(out[0], out[1], in[0], targets, 7, 2)

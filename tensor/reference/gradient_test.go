@@ -125,6 +125,26 @@ func gradientCases() []gradientCase {
 			},
 		},
 		{
+			name: "LayerNorm", inputs: []int{3 * 5, 5, 5}, outputs: []int{3 * 5},
+			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
+				b.LayerNorm(out[0], b.Alloc(3), b.Alloc(3), in[0], in[1], in[2], 3, 5, 1e-2)
+			},
+			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
+				mean, inv := b.Alloc(3), b.Alloc(3)
+				b.LayerNorm(b.Alloc(15), mean, inv, in[0], in[1], in[2], 3, 5, 1e-2)
+				b.LayerNormGrad(grad[0], grad[1], grad[2], dout[0], in[0], in[1], mean, inv, 3, 5)
+			},
+		},
+		{
+			name: "GELU", inputs: []int{7}, outputs: []int{7},
+			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
+				b.GELU(out[0], in[0])
+			},
+			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
+				b.GELUGrad(grad[0], dout[0], in[0])
+			},
+		},
+		{
 			name: "RoPE", inputs: []int{3 * 2 * 4}, outputs: []int{3 * 2 * 4},
 			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
 				b.Copy(out[0], in[0])

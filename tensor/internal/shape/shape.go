@@ -143,6 +143,34 @@ func RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int) {
 	length(op, "inv", inv, rows)
 }
 
+// LayerNorm checks the arguments of Backend.LayerNorm.
+func LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int) {
+	const op = "LayerNorm"
+	atLeast(op, "rows", rows, 0)
+	atLeast(op, "cols", cols, 1)
+	length(op, "y", y, rows*cols)
+	length(op, "mean", mean, rows)
+	length(op, "inv", inv, rows)
+	length(op, "x", x, rows*cols)
+	length(op, "w", w, cols)
+	length(op, "bias", bias, cols)
+}
+
+// LayerNormGrad checks the arguments of Backend.LayerNormGrad.
+func LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv tensor.Buffer, rows, cols int) {
+	const op = "LayerNormGrad"
+	atLeast(op, "rows", rows, 0)
+	atLeast(op, "cols", cols, 1)
+	length(op, "dx", dx, rows*cols)
+	length(op, "dw", dw, cols)
+	length(op, "dbias", dbias, cols)
+	length(op, "dy", dy, rows*cols)
+	length(op, "x", x, rows*cols)
+	length(op, "w", w, cols)
+	length(op, "mean", mean, rows)
+	length(op, "inv", inv, rows)
+}
+
 // RoPE checks the arguments of Backend.RoPE.
 func RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int) {
 	const op = "RoPE"
@@ -170,6 +198,15 @@ func SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	length(op, "dup", dup, dy.Len())
 	length(op, "gate", gate, dy.Len())
 	length(op, "up", up, dy.Len())
+}
+
+// GELU checks the arguments of Backend.GELU.
+func GELU(y, x tensor.Buffer) { length("GELU", "x", x, y.Len()) }
+
+// GELUGrad checks the arguments of Backend.GELUGrad.
+func GELUGrad(dx, dy, x tensor.Buffer) {
+	length("GELUGrad", "dx", dx, dy.Len())
+	length("GELUGrad", "x", x, dy.Len())
 }
 
 // LogProb checks the arguments of Backend.LogProb.

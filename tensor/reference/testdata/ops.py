@@ -73,5 +73,13 @@ logits = rand(3, 7)
 dist = torch.distributions.Categorical(logits=logits / 0.5)
 case("LogProb", [logits], [dist.log_prob(torch.tensor([6, 0, 3])), dist.entropy()])
 
+# LayerNorm: x [4×6], w and bias [6], eps 2^-10.
+x, w, bias = rand(4, 6), rand(6), rand(6)
+case("LayerNorm", [x, w, bias], [F.layer_norm(x, (6,), w, bias, eps=2**-10)])
+
+# GELU: 9 elements.
+x = rand(9)
+case("GELU", [x], [F.gelu(x)])
+
 out = {"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases}
 pathlib.Path(__file__).with_name("ops.json").write_text(json.dumps(out) + "\n")
