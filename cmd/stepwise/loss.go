@@ -105,7 +105,7 @@ func tokenLoss(v *settings) (objective.Objective, error) {
 		if v.text("bounds") == "relative" {
 			p = objective.RelativeCISPO(p.Low, p.High)
 		}
-		p.LogRatioClamp = v.number("log-ratio-clamp")
+		p.Drop, p.LogRatioClamp = v.on("clip-drop"), v.number("log-ratio-clamp")
 		return p, nil
 	case "sapo":
 		return objective.SAPO{TauPos: v.number("tau-pos"), TauNeg: v.number("tau-neg"), LogRatioClamp: v.number("log-ratio-clamp")}, nil

@@ -75,6 +75,7 @@ func (x values) policyLoss(o objective.Objective) error {
 		x["objective"] = "cispo"
 		x["bounds"] = "absolute"
 		bounds(o.Low, o.High)
+		x.on("clip-drop", o.Drop)
 		x.number("log-ratio-clamp", o.LogRatioClamp)
 	case objective.SAPO:
 		x["objective"] = "sapo"

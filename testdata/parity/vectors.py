@@ -211,6 +211,8 @@ def losses():
     loss_vector("two-sided clip, delta below the bound", "-delta 1.05 " + flags, step(), ppo(0.2, 0.28, delta=1.05))
     loss_vector("cispo, relative bounds", "-objective cispo " + flags, step(), cispo(0.8, 1.28))
     loss_vector("cispo, absolute bounds", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3", step(), cispo(0.6, 3))
+    dropped = lambda b, i: cispo(0.6, 3)(b, i) * (((b.logp[i] - b.old[i]).exp() - 1.8).abs() <= 1.2)
+    loss_vector("cispo, dropped outside", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3 -clip-drop", step(), dropped)
     loss_vector("sapo", "-objective sapo", step(), sapo(1.0, 1.05))
     loss_vector("dro", "-objective dro -dro-beta 0.1", step(), lambda b, i: -b.adv[i] * b.logp[i] + 0.05 * (b.logp[i] - b.old[i]) ** 2)
     loss_vector("importance sampling", "-objective importance-sampling", step(), lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).exp())
