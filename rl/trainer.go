@@ -2,7 +2,6 @@ package rl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ type Trainer struct {
 	c    Config
 	step int64 // collections done
 	opt  int64 // optimiser steps done
+	last map[string]float64
 	log  *slog.Logger
 }
 
@@ -43,6 +43,10 @@ func NewTrainer(c Config) (*Trainer, error) {
 
 // Steps is the number of collections done.
 func (t *Trainer) Steps() int64 { return t.step }
+
+// Metrics returns those of the last step, with its eval's once that is done;
+// nil before the first step and after Restore. It is not to be changed.
+func (t *Trainer) Metrics() map[string]float64 { return t.last }
 
 // Run takes steps until Config.Steps are done, the source ends, or ctx does.
 func (t *Trainer) Run(ctx context.Context) error {
@@ -316,6 +320,7 @@ func (r *Rollouts) finished() []bool {
 
 // finish runs what comes after a step: eval, metrics, checkpoint.
 func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
+	t.last = m
 	if t.c.Eval != nil && t.c.EvalEvery > 0 && t.step%t.c.EvalEvery == 0 {
 		if err := t.publish(ctx); err != nil {
 			return err
@@ -337,60 +342,6 @@ func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 		if err := t.c.Checkpoint(ctx, t); err != nil {
 			return fmt.Errorf("rl: checkpoint after step %d: %w", t.step, err)
 		}
-	}
-	return nil
-}
-
-// state is what Save returns as JSON.
-type state struct {
-	Format int    `json:"format"`
-	Step   int64  `json:"step"`
-	Opt    int64  `json:"optimiser_step"`
-	Policy string `json:"policy"`
-	Source []byte `json:"source"`
-	// Beta is AdaptiveKL's, if there is one.
-	Beta float64 `json:"adaptive_kl_beta,omitempty"`
-}
-
-const stateFormat = 1
-
-// Save stores the policy under name and returns the trainer's whole state,
-// small, for the caller to keep. A trainer of the same configuration that
-// restores it continues bit for bit, if policy, engine and source do.
-func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
-	ref, err := t.c.Policy.Save(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("rl: saving the policy: %w", err)
-	}
-	src, err := t.c.Source.State()
-	if err != nil {
-		return nil, fmt.Errorf("rl: the source's state: %w", err)
-	}
-	s := state{Format: stateFormat, Step: t.step, Opt: t.opt, Policy: ref, Source: src}
-	if t.c.AdaptiveKL != nil {
-		s.Beta = t.c.AdaptiveKL.Beta
-	}
-	return json.Marshal(s)
-}
-
-// Restore goes back to a state that Save returned.
-func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
-	var s state
-	if err := json.Unmarshal(saved, &s); err != nil {
-		return fmt.Errorf("rl: trainer state: %w", err)
-	}
-	if s.Format != stateFormat || s.Step < 0 || s.Opt < 0 {
-		return fmt.Errorf("rl: trainer state has format %d, step %d, optimiser step %d; want format %d and no negative steps", s.Format, s.Step, s.Opt, stateFormat)
-	}
-	if err := t.c.Policy.Load(ctx, s.Policy); err != nil {
-		return fmt.Errorf("rl: loading the policy: %w", err)
-	}
-	if err := t.c.Source.Restore(s.Source); err != nil {
-		return fmt.Errorf("rl: restoring the source: %w", err)
-	}
-	t.step, t.opt = s.Step, s.Opt
-	if t.c.AdaptiveKL != nil {
-		t.c.AdaptiveKL.Beta = s.Beta
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/optim"
 	"github.com/stepwise-rl/stepwise/tensor"
@@ -58,7 +59,7 @@ func (t *Training[C]) Save(ctx context.Context, dir, name string, version int64)
 		return fail(err)
 	}
 	path = filepath.Join(dir, name)
-	if err := replaceDir(path, tmp); err != nil {
+	if err := durable.ReplaceDir(path, tmp); err != nil {
 		return fail(err)
 	}
 	return path, nil
@@ -72,7 +73,7 @@ func (t *Training[C]) write(ctx context.Context, dir string, version int64) erro
 	if err := t.Model.Save(dir); err != nil {
 		return err
 	}
-	if err := syncPath(filepath.Join(dir, model.ConfigFile)); err != nil { // Save syncs the weights
+	if err := durable.Sync(filepath.Join(dir, model.ConfigFile)); err != nil { // Save syncs the weights
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -88,10 +89,10 @@ func (t *Training[C]) write(ctx context.Context, dir string, version int64) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := writeState(dir, state{Version: version, Steps: moments.Steps}); err != nil {
+	if err := writeState(ctx, dir, state{Version: version, Steps: moments.Steps}); err != nil {
 		return err
 	}
-	return syncPath(dir)
+	return durable.Sync(dir)
 }
 
 // Load restores the checkpoint at path, of a model of the same configuration,
@@ -105,7 +106,7 @@ func (t *Training[C]) Load(ctx context.Context, path string) (version int64, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	s, err := readState(path)
+	s, err := readState(ctx, path)
 	if err != nil {
 		return fail(err)
 	}

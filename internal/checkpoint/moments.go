@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/model/safetensors"
 	"github.com/stepwise-rl/stepwise/optim"
 	"github.com/stepwise-rl/stepwise/tensor"
@@ -30,7 +31,7 @@ func writeMoments(path string, params []*tensor.Param, s optim.State) error {
 			safetensors.Tensor{Name: firstPrefix + m.Name, DType: safetensors.F32, Shape: shapes[m.Name]},
 			safetensors.Tensor{Name: secondPrefix + m.Name, DType: safetensors.F32, Shape: shapes[m.Name]})
 	}
-	return writeFile(path, func(w io.Writer) error {
+	return durable.Write(path, func(w io.Writer) error {
 		sw, err := safetensors.NewWriter(w, infos, nil)
 		if err != nil {
 			return err

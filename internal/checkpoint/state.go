@@ -1,12 +1,14 @@
 package checkpoint
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/model"
 )
 
@@ -28,16 +30,16 @@ type state struct {
 var summed = []string{model.ConfigFile, model.WeightsFile, momentsFile}
 
 // writeState writes stateFile, with the sums of the files that are in dir.
-func writeState(dir string, s state) error {
+func writeState(ctx context.Context, dir string, s state) error {
 	s.Format, s.SHA256 = stateFormat, map[string]string{}
 	for _, name := range summed {
-		sum, err := checksum(filepath.Join(dir, name))
+		sum, _, err := durable.Checksum(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
 		s.SHA256[name] = sum
 	}
-	return writeFile(filepath.Join(dir, stateFile), func(w io.Writer) error {
+	return durable.Write(filepath.Join(dir, stateFile), func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(s)
@@ -45,7 +47,7 @@ func writeState(dir string, s state) error {
 }
 
 // readState reads stateFile and checks the sums of the other files.
-func readState(dir string) (state, error) {
+func readState(ctx context.Context, dir string) (state, error) {
 	path := filepath.Join(dir, stateFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -62,7 +64,7 @@ func readState(dir string) (state, error) {
 		return state{}, fmt.Errorf("%s: version is %d and optimizer_steps is %d, want neither negative", path, s.Version, s.Steps)
 	}
 	for _, name := range summed {
-		sum, err := checksum(filepath.Join(dir, name))
+		sum, _, err := durable.Checksum(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return state{}, err
 		}

@@ -1,0 +1,96 @@
+package rl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// state is what Save returns as JSON.
+type state struct {
+	Format int    `json:"format"`
+	Step   int64  `json:"step"`
+	Opt    int64  `json:"optimiser_step"`
+	Policy string `json:"policy"`
+	Source []byte `json:"source"`
+	// Beta is AdaptiveKL's, if there is one.
+	Beta float64 `json:"adaptive_kl_beta,omitempty"`
+}
+
+const stateFormat = 1
+
+// Save stores the policy under name and returns the trainer's whole state,
+// small, for the caller to keep; package rl/checkpoint keeps it in files. A
+// trainer of the same configuration that restores it continues bit for bit, if
+// policy, engine and source do. The state is a JSON object; see [PolicyRef].
+func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
+	ref, err := t.c.Policy.Save(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("rl: saving the policy: %w", err)
+	}
+	src, err := t.c.Source.State()
+	if err != nil {
+		return nil, fmt.Errorf("rl: the source's state: %w", err)
+	}
+	s := state{Format: stateFormat, Step: t.step, Opt: t.opt, Policy: ref, Source: src}
+	if t.c.AdaptiveKL != nil {
+		s.Beta = t.c.AdaptiveKL.Beta
+	}
+	return json.Marshal(s)
+}
+
+// Restore goes back to a state that Save returned.
+func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
+	var s state
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return fmt.Errorf("rl: trainer state: %w", err)
+	}
+	if s.Format != stateFormat || s.Step < 0 || s.Opt < 0 {
+		return fmt.Errorf("rl: trainer state has format %d, step %d, optimiser step %d; want format %d and no negative steps", s.Format, s.Step, s.Opt, stateFormat)
+	}
+	if err := t.c.Policy.Load(ctx, s.Policy); err != nil {
+		return fmt.Errorf("rl: loading the policy: %w", err)
+	}
+	if err := t.c.Source.Restore(s.Source); err != nil {
+		return fmt.Errorf("rl: restoring the source: %w", err)
+	}
+	t.step, t.opt, t.last = s.Step, s.Opt, nil
+	if t.c.AdaptiveKL != nil {
+		t.c.AdaptiveKL.Beta = s.Beta
+	}
+	return nil
+}
+
+// PolicyRef returns the reference that Policy.Save gave, from a state of
+// Trainer.Save: its field "policy".
+func PolicyRef(saved []byte) (string, error) {
+	var s struct {
+		Policy *string `json:"policy"`
+	}
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return "", fmt.Errorf("rl: trainer state: %w", err)
+	}
+	if s.Policy == nil {
+		return "", errors.New("rl: trainer state has no field policy")
+	}
+	return *s.Policy, nil
+}
+
+// WithPolicyRef returns the state with another reference: where the policy's
+// files are now, if they were moved. Everything else stays as it is.
+func WithPolicyRef(saved []byte, ref string) ([]byte, error) {
+	if _, err := PolicyRef(saved); err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(saved, &fields); err != nil {
+		return nil, fmt.Errorf("rl: trainer state: %w", err)
+	}
+	text, err := json.Marshal(ref)
+	if err != nil {
+		return nil, fmt.Errorf("rl: trainer state: %w", err)
+	}
+	fields["policy"] = text
+	return json.Marshal(fields)
+}
