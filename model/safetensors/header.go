@@ -59,7 +59,7 @@ func parseHeader(header []byte, dataSize int64) ([]entry, map[string]string, err
 		}
 		seen[name] = true
 		if name == metadataKey {
-			m, err := parseMetadata(dec)
+			m, err := stringMap(dec, metadataKey)
 			metadata = m
 			return err
 		}
@@ -108,16 +108,17 @@ func object(dec *json.Decoder, value func(key string) error) error {
 // jsonError turns the end of input, which is never expected, into a message.
 func jsonError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the header ends in the middle")
+		return errors.New("the JSON text ends in the middle")
 	}
 	return err
 }
 
-func parseMetadata(dec *json.Decoder) (map[string]string, error) {
+// stringMap reads an object of strings; what is its name in errors.
+func stringMap(dec *json.Decoder, what string) (map[string]string, error) {
 	m := map[string]string{}
 	err := object(dec, func(key string) error {
 		if _, ok := m[key]; ok {
-			return fmt.Errorf("%s has %q twice", metadataKey, key)
+			return fmt.Errorf("%s has %q twice", what, key)
 		}
 		tok, err := dec.Token()
 		if err != nil {
@@ -125,7 +126,7 @@ func parseMetadata(dec *json.Decoder) (map[string]string, error) {
 		}
 		s, ok := tok.(string)
 		if !ok {
-			return fmt.Errorf("%s: %q is %v, want a string", metadataKey, key, tok)
+			return fmt.Errorf("%s: %q is %v, want a string", what, key, tok)
 		}
 		m[key] = s
 		return nil

@@ -2,84 +2,137 @@ package safetensors
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
-	"math"
-	"os"
+	"io/fs"
+
+	"golang.org/x/exp/mmap"
 )
 
-// Reader reads tensors from a file or anything else that can be read at any
-// offset. It is safe for concurrent use if its source is.
+// Reader reads tensors from a file, from the files of an index, or from
+// anything else that can be read at any offset. It is safe for concurrent use
+// if its source is; files are.
 type Reader struct {
+	name    string // for errors
+	files   []*file
+	entries []place
+	byName  map[string]int
+}
+
+// file is one source of tensors.
+type file struct {
 	src      io.ReaderAt
 	close    func() error
-	name     string // for errors
-	data     int64  // offset of the data
-	entries  []entry
-	byName   map[string]int
+	name     string
+	data     int64 // offset of the data
 	metadata map[string]string
 }
 
-// Open opens a file and checks its header. The caller closes the reader.
+// place is a tensor and the file that holds it.
+type place struct {
+	entry
+	file *file
+}
+
+// Open maps a file into memory and checks its header. The caller closes the
+// reader. The file must not be truncated while the reader is open.
 func Open(path string) (*Reader, error) {
-	f, err := os.Open(path)
+	f, entries, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	r, err := newReader(f, info.Size(), path)
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	r.close = f.Close
+	r := &Reader{name: path, byName: map[string]int{}}
+	r.add(f, entries)
 	return r, nil
 }
 
 // NewReader returns a reader of the size bytes of src. Its Close does nothing.
 func NewReader(src io.ReaderAt, size int64) (*Reader, error) {
-	return newReader(src, size, "input")
+	f := &file{src: src, close: func() error { return nil }, name: "input"}
+	entries, err := f.parse(size)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{name: f.name, byName: map[string]int{}}
+	r.add(f, entries)
+	return r, nil
 }
 
-func newReader(src io.ReaderAt, size int64, name string) (*Reader, error) {
-	fail := func(format string, args ...any) (*Reader, error) {
-		return nil, fmt.Errorf("safetensors: %s: %w", name, fmt.Errorf(format, args...))
+func openFile(path string) (*file, []entry, error) {
+	src, err := mmap.Open(path)
+	if err != nil {
+		if named := (*fs.PathError)(nil); errors.As(err, &named) {
+			err = named.Err
+		}
+		return nil, nil, fmt.Errorf("safetensors: %s: %w", path, err)
+	}
+	f := &file{src: src, close: src.Close, name: path}
+	entries, err := f.parse(int64(src.Len()))
+	if err != nil {
+		src.Close()
+		return nil, nil, err
+	}
+	return f, entries, nil
+}
+
+// parse reads and checks the header of a source of size bytes. It allocates
+// no more than the source holds.
+func (f *file) parse(size int64) ([]entry, error) {
+	fail := func(format string, args ...any) ([]entry, error) {
+		return nil, fmt.Errorf("safetensors: %s: %w", f.name, fmt.Errorf(format, args...))
 	}
 	if size < 8 {
 		return fail("%d bytes are too few for a header length", size)
 	}
 	var length [8]byte
-	if _, err := src.ReadAt(length[:], 0); err != nil && err != io.EOF {
+	if _, err := f.src.ReadAt(length[:], 0); err != nil && err != io.EOF {
 		return fail("reading the header length: %w", err)
 	}
 	n := binary.LittleEndian.Uint64(length[:])
-	if n > maxHeader || int64(n) > size-8 {
-		return fail("the header length is %d, want at most %d", n, min(maxHeader, size-8))
+	if limit := min(maxHeader, size-8); n > uint64(limit) {
+		return fail("the header length is %d, want at most %d", n, limit)
 	}
 	header := make([]byte, n)
-	if k, err := src.ReadAt(header, 8); k < len(header) {
+	if k, err := f.src.ReadAt(header, 8); k < len(header) {
 		return fail("reading the header: %w", err)
 	}
-	r := &Reader{src: src, close: func() error { return nil }, name: name, data: 8 + int64(n), byName: map[string]int{}}
-	var err error
-	if r.entries, r.metadata, err = parseHeader(header, size-r.data); err != nil {
+	f.data = 8 + int64(n)
+	entries, metadata, err := parseHeader(header, size-f.data)
+	if err != nil {
 		return fail("%w", err)
 	}
-	for i, e := range r.entries {
-		r.byName[e.Name] = i
-	}
-	return r, nil
+	f.metadata = metadata
+	return entries, nil
 }
 
-// Close closes a file that Open opened.
-func (r *Reader) Close() error { return r.close() }
+func (r *Reader) add(f *file, entries []entry) {
+	r.files = append(r.files, f)
+	for _, e := range entries {
+		r.byName[e.Name] = len(r.entries)
+		r.entries = append(r.entries, place{entry: e, file: f})
+	}
+}
 
-// Metadata returns the header's free-form strings; nil if there are none.
-func (r *Reader) Metadata() map[string]string { return r.metadata }
+// Close closes the files that Open or OpenIndex opened.
+func (r *Reader) Close() error {
+	var first error
+	for _, f := range r.files {
+		if err := f.close(); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// Metadata returns the free-form strings of the header, of the first file's
+// if there are several; nil if there are none.
+func (r *Reader) Metadata() map[string]string {
+	if len(r.files) == 0 {
+		return nil
+	}
+	return r.files[0].metadata
+}
 
 // Tensors lists the tensors in the order of their data.
 func (r *Reader) Tensors() []Tensor {
@@ -100,7 +153,7 @@ func (r *Reader) Lookup(name string) (Tensor, bool) {
 }
 
 // Read reads the elements from index from on into dst. The error names the
-// tensor if there is none of that name, if its type is neither F32 nor BF16,
+// tensor if there is none of that name, if its type is not F32, F16 or BF16,
 // if it has too few elements, or if the source fails.
 func (r *Reader) Read(dst []float32, name string, from int) error {
 	i, ok := r.byName[name]
@@ -108,19 +161,19 @@ func (r *Reader) Read(dst []float32, name string, from int) error {
 		return fmt.Errorf("safetensors: %s: no tensor %q", r.name, name)
 	}
 	e := &r.entries[i]
-	if e.DType != F32 && e.DType != BF16 {
-		return fmt.Errorf("safetensors: %s: tensor %q is %s, want F32 or BF16", r.name, name, e.DType)
+	if !e.DType.Float() {
+		return fmt.Errorf("safetensors: %s: tensor %q is %s, want F32, F16 or BF16", e.file.name, name, e.DType)
 	}
 	if from < 0 || from > e.Len() || len(dst) > e.Len()-from {
-		return fmt.Errorf("safetensors: %s: tensor %q has %d elements, want %d from %d on", r.name, name, e.Len(), len(dst), from)
+		return fmt.Errorf("safetensors: %s: tensor %q has %d elements, want %d from %d on", e.file.name, name, e.Len(), len(dst), from)
 	}
-	size := int(dtypeBytes[e.DType])
+	size := e.DType.Size()
 	buf := make([]byte, min(len(dst), ioBlock)*size)
 	for len(dst) > 0 {
 		n := min(len(dst), ioBlock)
 		raw := buf[:n*size]
-		if k, err := r.src.ReadAt(raw, r.data+e.from+int64(from)*int64(size)); k < len(raw) {
-			return fmt.Errorf("safetensors: %s: tensor %q: %w", r.name, name, err)
+		if k, err := e.file.src.ReadAt(raw, e.file.data+e.from+int64(from)*int64(size)); k < len(raw) {
+			return fmt.Errorf("safetensors: %s: tensor %q: %w", e.file.name, name, err)
 		}
 		decode(dst[:n], raw, e.DType)
 		dst, from = dst[n:], from+n
@@ -130,13 +183,3 @@ func (r *Reader) Read(dst []float32, name string, from int) error {
 
 // ioBlock is how many elements are converted at once.
 const ioBlock = 1 << 14
-
-func decode(dst []float32, raw []byte, t DType) {
-	for i := range dst {
-		if t == BF16 {
-			dst[i] = bf16Value(binary.LittleEndian.Uint16(raw[2*i:]))
-		} else {
-			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-		}
-	}
-}

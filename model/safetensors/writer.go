@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 )
 
 // Writer writes a file whose tensors are known from the start.
@@ -19,7 +18,7 @@ type Writer struct {
 
 // NewWriter writes the header of a file with the given tensors, whose values
 // follow by Write in the same order. An empty or repeated name, a type other
-// than F32 and BF16, and a negative dimension are errors. metadata may be nil.
+// than F32, F16 and BF16, and a negative dimension are errors. metadata may be nil.
 func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writer, error) {
 	type place struct {
 		DType   DType    `json:"dtype"`
@@ -35,8 +34,8 @@ func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writ
 		if _, ok := header[t.Name]; ok || t.Name == "" || t.Name == metadataKey {
 			return nil, fmt.Errorf("safetensors: tensor name %q is empty, reserved or repeated", t.Name)
 		}
-		if t.DType != F32 && t.DType != BF16 {
-			return nil, fmt.Errorf("safetensors: tensor %q is to be %q, want F32 or BF16", t.Name, t.DType)
+		if !t.DType.Float() {
+			return nil, fmt.Errorf("safetensors: tensor %q is to be %q, want F32, F16 or BF16", t.Name, t.DType)
 		}
 		for _, d := range t.Shape {
 			if d < 0 {
@@ -70,7 +69,7 @@ func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writ
 
 // Write writes the next elements of the tensor at hand; once it is complete
 // the next call begins the next one. More values than the tensor still lacks
-// are an error.
+// are an error, and so is a finite value that the tensor's type cannot hold.
 func (w *Writer) Write(values []float32) error {
 	if len(values) == 0 {
 		return nil
@@ -84,7 +83,10 @@ func (w *Writer) Write(values []float32) error {
 	}
 	for len(values) > 0 {
 		n := min(len(values), ioBlock)
-		w.buf = encode(w.buf[:0], values[:n], t.DType)
+		var err error
+		if w.buf, err = Encode(w.buf[:0], values[:n], t.DType); err != nil {
+			return fmt.Errorf("safetensors: tensor %q: %w", t.Name, err)
+		}
 		if _, err := w.w.Write(w.buf); err != nil {
 			return fmt.Errorf("safetensors: tensor %q: %w", t.Name, err)
 		}
@@ -113,15 +115,4 @@ func (w *Writer) Close() error {
 		return fmt.Errorf("safetensors: tensor %q got %d of %d elements", t.Name, w.written, t.Len())
 	}
 	return nil
-}
-
-func encode(dst []byte, values []float32, t DType) []byte {
-	for _, v := range values {
-		if t == BF16 {
-			dst = binary.LittleEndian.AppendUint16(dst, bf16Bits(v))
-		} else {
-			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
-		}
-	}
-	return dst
 }
