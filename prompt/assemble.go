@@ -97,9 +97,13 @@ func assemble(specs []StepSpec, text string, ends []int, steps []found, problems
 			place = f.bytes.Start
 			continue
 		}
-		report(place, "step %q is missing", specs[k].Name)
 		f = &found{index: k, bytes: Range{place, place}}
 		t.Steps[k] = span(f, specs[k].Name, Missing, text, tokens)
+	}
+	for _, s := range t.Steps {
+		if s.Status == Missing {
+			report(s.Bytes.Start, "step %q is missing", s.Name)
+		}
 	}
 
 	slices.SortStableFunc(problems, func(a, b problem) int { return a.offset - b.offset })

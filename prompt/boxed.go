@@ -10,11 +10,11 @@ import (
 //
 //	The note names the place. \boxed{1} All in all: \boxed{2}
 //
-// A step spans from the end of the one before it to the end of its box. Text
-// after the last step's box belongs to no step; another box there is a Surplus
-// step, which has no name. Text after an earlier box, if it is not blank, is
-// the next step Truncated; the steps after that are Missing. Steps cannot be
-// Duplicate or OutOfOrder.
+// A step spans from the end of the one before it to the end of its box. Boxes
+// after the last step's are those of Surplus steps, which have no name. Text
+// after all boxes is, if it is not blank, the next step Truncated, or belongs
+// to no step if the template has no next one. The steps after that are Missing.
+// Steps cannot be Duplicate or OutOfOrder.
 //
 // A box runs to the brace that balances its own: an answer may hold balanced
 // braces, and boxes. A box that is never closed takes up the rest of the text.

@@ -9,10 +9,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,36 +19,42 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// testdata/corpus.jsonl.gz holds completions that a half-trained model wrote,
-// with the traces expected of them. Its first line is a corpusHeader, every
-// other a corpusLine. To change the expected traces after a change of the
-// parser, run
+// corpusFiles hold completions that half-trained models wrote, as they are and
+// mutated, with the traces expected of them. The first line of a file is a
+// corpusHeader, every other a corpusLine. testdata/corpus.py, an independent
+// parser, agrees with every trace; its first lines say how the files are made.
+// To change the expected traces after a change of the parser, run
 //
 //	go test ./prompt -run TestCorpus -update
 //
-// and review what changed. A line without a trace gets one the same way.
-const corpusFile = "testdata/corpus.jsonl.gz"
+// and have corpus.py check them. A line without a trace gets one the same way.
+var corpusFiles = []string{"corpus.jsonl.gz", "mutated-tagged.jsonl.gz", "mutated-boxed.jsonl.gz"}
 
-var update = flag.Bool("update", false, "rewrite the expected traces in "+corpusFile)
+var update = flag.Bool("update", false, "rewrite the expected traces of the corpora in testdata")
 
 type corpusHeader struct {
 	Syntax string            `json:"syntax"` // "tagged" or "boxed"
 	Steps  []prompt.StepSpec `json:"steps"`
 }
 
-// corpusLine holds a completion in Text or, if it is not valid UTF-8, in Bytes.
+// corpusLine holds a completion as its tokens. They need not be valid UTF-8:
+// each character from U+0000 to U+00FF stands for one byte.
 type corpusLine struct {
-	Text  string          `json:"text,omitempty"`
-	Bytes []byte          `json:"bytes,omitempty"` // base64
-	Ends  []int           `json:"ends"`
-	Trace json.RawMessage `json:"trace,omitempty"` // a prompt.Trace without Text
+	Tokens []string        `json:"tokens"`
+	Trace  json.RawMessage `json:"trace,omitempty"` // a prompt.Trace without Text
 }
 
-func (l *corpusLine) completion() string {
-	if l.Bytes != nil {
-		return string(l.Bytes)
+// completion returns the text and the ends of the tokens.
+func (l *corpusLine) completion() (string, []int) {
+	var text []byte
+	ends := []int{}
+	for _, token := range l.Tokens {
+		for _, char := range token {
+			text = append(text, byte(char))
+		}
+		ends = append(ends, len(text))
 	}
-	return l.Text
+	return string(text), ends
 }
 
 func readCorpus(r io.Reader) (header corpusHeader, lines []corpusLine, err error) {
@@ -79,7 +84,10 @@ func readCorpus(r io.Reader) (header corpusHeader, lines []corpusLine, err error
 }
 
 func writeCorpus(w io.Writer, header corpusHeader, lines []corpusLine) error {
-	z := gzip.NewWriter(w)
+	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
 	enc := json.NewEncoder(z)
 	if err := enc.Encode(header); err != nil {
 		return err
@@ -93,19 +101,21 @@ func writeCorpus(w io.Writer, header corpusHeader, lines []corpusLine) error {
 }
 
 func TestCorpus(t *testing.T) {
-	file, err := os.Open(corpusFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("there is no %s yet", corpusFile)
-	}
-	require.NoError(t, err)
-	defer file.Close()
-	header, lines, err := readCorpus(file)
-	require.NoError(t, err)
-	checkCorpus(t, header, lines)
-	if *update {
-		var b bytes.Buffer
-		require.NoError(t, writeCorpus(&b, header, lines))
-		require.NoError(t, os.WriteFile(corpusFile, b.Bytes(), 0o644))
+	for _, name := range corpusFiles {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", name)
+			data, err := os.ReadFile(path)
+			require.NoError(t, err)
+			header, lines, err := readCorpus(bytes.NewReader(data))
+			require.NoError(t, err)
+			require.NotEmpty(t, lines)
+			checkCorpus(t, header, lines)
+			if *update {
+				var b bytes.Buffer
+				require.NoError(t, writeCorpus(&b, header, lines))
+				require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+			}
+		})
 	}
 }
 
@@ -117,8 +127,9 @@ func checkCorpus(t *testing.T, header corpusHeader, lines []corpusLine) {
 	parser := syntax.Parser(header.Steps)
 	for i := range lines {
 		l := &lines[i]
-		trace := parser.Parse(l.completion(), l.Ends)
-		checkTrace(t, header.Steps, l.completion(), l.Ends, trace)
+		text, ends := l.completion()
+		trace := parser.Parse(text, ends)
+		checkTrace(t, header.Steps, text, ends, trace)
 		trace.Text = ""
 		got, err := json.Marshal(trace)
 		require.NoError(t, err)
@@ -135,20 +146,19 @@ func TestCorpusFormat(t *testing.T) {
 	header := corpusHeader{Syntax: "boxed", Steps: specs[:1]}
 	parser := prompt.Boxed{}.Parser(header.Steps)
 	var lines []corpusLine
-	for _, text := range []string{`x \boxed{1}`, "\xff \\boxed{\xfe}", ""} {
-		l := corpusLine{Ends: []int{len(text)}}
-		if utf8.ValidString(text) {
-			l.Text = text
-		} else {
-			l.Bytes = []byte(text)
-		}
-		trace := parser.Parse(text, l.Ends)
+	for _, tokens := range [][]string{{`x \boxed{`, "1}", ""}, {"\u00ff \\boxed{\u00e6", "\u0097\u00a5}"}, {}} {
+		l := corpusLine{Tokens: tokens}
+		trace := parser.Parse(l.completion())
 		trace.Text = ""
 		var err error
 		l.Trace, err = json.Marshal(trace)
 		require.NoError(t, err)
 		lines = append(lines, l)
 	}
+	text, ends := lines[1].completion()
+	assert.Equal(t, "\xff \\boxed{日}", text)
+	assert.Equal(t, []int{10, 13}, ends)
+
 	var b bytes.Buffer
 	require.NoError(t, writeCorpus(&b, header, lines))
 	gotHeader, got, err := readCorpus(&b)

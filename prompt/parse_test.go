@@ -40,7 +40,7 @@ func TestTaggedParser(t *testing.T) {
 			[]string{"a | ok | [a{1}] | 1", "b | ok | [b{0}] | 0", "c | ok | [c{5}] | 5"}, nil},
 		"nothing": {"",
 			[]string{"a | missing |  | ", "b | missing |  | ", "c | missing |  | "},
-			[]string{`step "c" is missing`, `step "b" is missing`, `step "a" is missing`}},
+			[]string{`step "a" is missing`, `step "b" is missing`, `step "c" is missing`}},
 		"missing": {"[a{1}][c{5}]",
 			[]string{"a | ok | [a{1}] | 1", "b | missing |  | ", "c | ok | [c{5}] | 5"},
 			[]string{`step "b" is missing`}},

@@ -15,7 +15,8 @@ const (
 //
 // In names, the characters &, ", < and > are written &amp;, &quot;, &lt; and
 // &gt;; all others stand for themselves, so that a name has exactly one written
-// form and any other is a Surplus step.
+// form. A tag with any other name, be it empty or with an & that escapes
+// nothing, opens a Surplus step; with a bare ", < or > it is not a tag.
 //
 // Steps do not nest. A step ends with its closing tag; failing that, it is
 // Truncated, and ends where the next opening tag begins or with the text. A
@@ -25,7 +26,8 @@ const (
 //
 // Tags go before boxes: a tag inside a box ends the step, and leaves the box
 // unclosed. A step states its answer in exactly one box; a box runs to the
-// brace that balances its own, so an answer may hold balanced braces. The tags
+// brace that balances its own, so an answer may hold balanced braces, and
+// boxes. A box that is never closed takes up the rest of its step. The tags
 // work on bytes, and need not stand on valid UTF-8.
 type Tagged struct{}
 

@@ -39,7 +39,8 @@ const (
 	// closed.
 	Truncated
 	// BadAnswer: the step is closed and in its place, but states no answer,
-	// more than one, or one that the template does not allow.
+	// more than one (answers that are not closed count), or one that the
+	// template does not allow.
 	BadAnswer
 	// Surplus: a step with a name that the template does not know.
 	Surplus
@@ -94,10 +95,11 @@ type Span struct {
 	Bytes  Range `json:"bytes"`
 	Tokens Range `json:"tokens"`
 	// Answer is the text inside the last answer mark that is closed, trimmed
-	// of white space; "" if there is none.
+	// of Unicode's white space; "" if there is none.
 	Answer string `json:"answer"`
 	// AnswerBytes spans Answer, and AnswerTokens every token that holds a
-	// byte of it. Both are empty, at the step's end, if there is no answer.
+	// byte of it. Both are empty if Answer is: where that mark closes, or at
+	// the step's end if no mark is closed.
 	AnswerBytes  Range `json:"answer_bytes"`
 	AnswerTokens Range `json:"answer_tokens"`
 	// Status is the first of these that is true: Missing, or Duplicate or

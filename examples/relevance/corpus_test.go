@@ -1,0 +1,131 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/tokenizer"
+)
+
+var writeCorpus = flag.String("write-corpus", "", "write completions of half-trained models to this file, for the tests of the parser")
+
+// corpusModels are the models that write the parser's corpus, corpusShare
+// completions each. One has the format's marks as tokens, as the program has
+// it, and can only misplace them; the other spells them out, and misspells
+// them. Both stop long before they have learned the format, and have fewer
+// tokens than some of their completions need.
+var corpusModels = []struct {
+	spells    bool
+	warmup    int // steps
+	maxTokens int
+}{
+	{spells: false, warmup: 240, maxTokens: 56},
+	{spells: true, warmup: 320, maxTokens: 96},
+}
+
+const corpusShare = 500
+
+// corpusLine is a line of the corpus: the tokens of a completion, with one
+// character from U+0000 to U+00FF for each byte.
+type corpusLine struct {
+	Tokens []string `json:"tokens"`
+}
+
+func newCorpusLine(c rollout.Completion) (l corpusLine) {
+	from := 0
+	for _, end := range c.Ends {
+		var token []rune
+		for _, b := range []byte(c.Text[from:end]) {
+			token = append(token, rune(b))
+		}
+		l.Tokens = append(l.Tokens, string(token))
+		from = end
+	}
+	return l
+}
+
+// TestWriteCorpus writes the completions of prompt/testdata/corpus.jsonl.gz,
+// without their traces; corpus.py beside it says what to do next. The same
+// processor writes the same completions each time.
+func TestWriteCorpus(t *testing.T) {
+	if *writeCorpus == "" {
+		t.Skip("without -write-corpus FILE there is nothing to write")
+	}
+	file, err := os.Create(*writeCorpus)
+	require.NoError(t, err)
+	zip := gzip.NewWriter(file)
+	out := json.NewEncoder(zip)
+	for i, m := range corpusModels {
+		p, err := open(&options{Out: t.TempDir(), Seed: 1, Quick: true, Backend: "cpu"}, io.Discard)
+		require.NoError(t, err)
+		if m.spells {
+			spellMarks(t, p)
+		}
+		require.NoError(t, p.prepare())
+		if i == 0 {
+			require.NoError(t, out.Encode(map[string]any{"syntax": "tagged", "steps": p.task.Template().Specs()}))
+		}
+		pol := warmedUp(t, p, m.warmup)
+		var reqs []rollout.Request
+		for k := range corpusShare {
+			r := p.task.Bind(p.src.Train(p.firstProbe() + k)).Request()
+			r.N, r.Stream = 1, [3]uint64{p.o.Seed, probeStream, uint64(k)}
+			r.Params = rollout.Params{Temperature: 1.5, MaxTokens: m.maxTokens}
+			reqs = append(reqs, r)
+		}
+		lines := make([]corpusLine, len(reqs))
+		require.NoError(t, pol.engine.Generate(t.Context(), reqs, func(c rollout.Completion) error {
+			lines[c.Request] = newCorpusLine(c)
+			return c.Err
+		}))
+		pol.free()
+		for _, l := range lines {
+			require.NoError(t, out.Encode(l))
+		}
+	}
+	require.NoError(t, zip.Close())
+	require.NoError(t, file.Close())
+}
+
+// spellMarks gives the run a tokenizer to which the format's marks are text
+// like any other.
+func spellMarks(t *testing.T, p *pipeline) {
+	template := &prompt.Template[rows.Example]{Steps: p.src.Steps, Input: p.src.Input, Compact: true}
+	tok, err := tokenizer.Train(func(yield func(string) bool) {
+		for i := range 3000 {
+			e := p.src.Train(i)
+			if !yield(template.Render(e)) || !yield(trace(template, e, streamOf(tokenizerStream, 0, uint64(i)))) {
+				return
+			}
+		}
+	}, tokenizer.TrainOptions{VocabSize: p.s.VocabSize, Special: []string{endOfText}})
+	require.NoError(t, err)
+	data, err := tok.MarshalJSON()
+	require.NoError(t, err)
+	require.NoError(t, p.f.write(data, "tokenizer.json")) // where prepare looks
+}
+
+// warmedUp returns a policy after so many steps of the warm-up.
+func warmedUp(t *testing.T, p *pipeline, steps int) *policy {
+	pol, err := p.newPolicy("warmup")
+	require.NoError(t, err)
+	for step := range steps {
+		b, err := p.demonstrations(step)
+		require.NoError(t, err)
+		_, err = rl.Update(context.Background(), pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: p.s.WarmupLR, MaxNorm: 1})
+		require.NoError(t, err)
+	}
+	return pol
+}
