@@ -24,8 +24,8 @@ var writeCorpus = flag.String("write-corpus", "", "write completions of half-tra
 // corpusModels are the models that write the parser's corpus, corpusShare
 // completions each. One has the format's marks as tokens, as the program has
 // it, and can only misplace them; the other spells them out, and misspells
-// them. Both stop long before they have learned the format, and have fewer
-// tokens than some of their completions need.
+// them. Both stop early in what is a warm-up of 1,600 steps in a full run, and
+// have fewer tokens than some of their completions need.
 var corpusModels = []struct {
 	spells    bool
 	warmup    int // steps
