@@ -80,27 +80,29 @@ func TwoPass(ctx context.Context, p Scorer, b *Batch, o objective.Objective, lin
 	if err := p.LogProbs(ctx, b, dst); err != nil {
 		return 0, nil, err
 	}
-	loss, m, err := Evaluate(b, o)
+	m := objective.Metrics{}
+	loss, err := Evaluate(b, 0, len(b.Samples), o, m)
 	if err != nil {
 		return 0, nil, err
 	}
 	return loss, m, linear(ctx, b)
 }
 
-// Evaluate runs o over the samples of b, whose LogP is filled in and whose
-// gradients are clear, in order, and sums losses and metrics. Policies use it
-// between their forward and backward passes.
-func Evaluate(b *Batch, o objective.Objective) (float64, objective.Metrics, error) {
-	loss, m := 0.0, objective.Metrics{}
-	for i := range b.Samples {
+// Evaluate runs o over samples [from, to) of b, whose LogP is filled in and
+// whose gradients are clear, in order; it adds to m and returns the summed
+// loss. Policies use it between their forward and backward passes. An error
+// names the sample.
+func Evaluate(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
+	loss := 0.0
+	for i := from; i < to; i++ {
 		l, err := o.Eval(&b.Samples[i].Sequence, m)
 		if err != nil {
-			return 0, nil, fmt.Errorf("rl: sample %d: %w", i, err)
+			return 0, fmt.Errorf("rl: sample %d: %w", i, err)
 		}
 		if math.IsNaN(l) || math.IsInf(l, 0) {
-			return 0, nil, fmt.Errorf("rl: sample %d: the loss is %v", i, l)
+			return 0, fmt.Errorf("rl: sample %d: the loss is %v", i, l)
 		}
 		loss += l
 	}
-	return loss, m, nil
+	return loss, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/optim"
@@ -121,15 +120,8 @@ func (p *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 	if entropy != nil {
 		spread(entropy, samples, func(s *rl.Sample) []float64 { return s.Entropy })
 	}
-	for i := from; i < to; i++ {
-		l, err := o.Eval(&b.Samples[i].Sequence, m)
-		if err != nil {
-			return 0, fmt.Errorf("local: sample %d: %w", i, err)
-		}
-		if math.IsNaN(l) || math.IsInf(l, 0) {
-			return 0, fmt.Errorf("local: sample %d: the loss is %v", i, l)
-		}
-		loss += l
+	if loss, err = rl.Evaluate(b, from, to, o, m); err != nil {
+		return 0, err
 	}
 	p.dlogp = sized(p.dlogp, n)
 	live := collect(p.dlogp, samples, func(s *rl.Sample) []float64 { return s.Grad })

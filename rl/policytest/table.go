@@ -133,7 +133,8 @@ func (p *Table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 			s.Entropy[t] = h
 		}
 	})
-	if loss, m, err = rl.Evaluate(b, o); err != nil {
+	m = objective.Metrics{}
+	if loss, err = rl.Evaluate(b, 0, len(b.Samples), o, m); err != nil {
 		return 0, nil, err
 	}
 	each(b, func(s *rl.Sample, t int, prev, token int32) {
