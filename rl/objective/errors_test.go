@@ -168,3 +168,9 @@ func TestNeeds(t *testing.T) {
 	assert.Equal(t, objective.Candidates, objective.Scaled{Objective: objective.ForwardKL{}}.Needs())
 	assert.Zero(t, objective.CrossEntropy{}.Needs())
 }
+
+func TestInputsInWords(t *testing.T) {
+	assert.Equal(t, "nothing", objective.Inputs(0).String())
+	assert.Equal(t, "old log-probs, entropies", (objective.Old | objective.Entropy).String())
+	assert.Equal(t, "reference log-probs, rollout log-probs, candidates", (objective.Ref | objective.Rollout | objective.Candidates).String())
+}

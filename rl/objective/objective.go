@@ -1,5 +1,7 @@
 package objective
 
+import "strings"
+
 // Inputs is a set of what an objective reads beyond current log-probs and
 // advantages.
 type Inputs uint8
@@ -16,6 +18,22 @@ const (
 	// Candidates: log-probs of several tokens per position (distillation).
 	Candidates
 )
+
+var inputNames = [...]string{"old log-probs", "reference log-probs", "rollout log-probs", "entropies", "candidates"}
+
+// String lists the inputs in words, as errors name them.
+func (n Inputs) String() string {
+	var names []string
+	for i, name := range inputNames {
+		if n&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
+}
 
 // Sequence is one whole completion as an objective sees it. All slices that
 // are present have one entry per completion token.
