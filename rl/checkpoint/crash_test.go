@@ -1,0 +1,221 @@
+package checkpoint_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/local"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+	rolloutlocal "github.com/stepwise-rl/stepwise/rollout/local"
+	"github.com/stepwise-rl/stepwise/sam"
+	"github.com/stepwise-rl/stepwise/tensor/reference"
+)
+
+// childDir is the environment variable that makes the test program train, with
+// its checkpoints in the directory that it names.
+const childDir = "STEPWISE_CHECKPOINT_CHILD"
+
+// crashSteps is the length of the run that gets killed.
+const crashSteps = 60
+
+const vocab = 5
+
+// successor is a problem: after token p write p+1, then p+2, modulo the
+// vocabulary. Each token is a step; the reward is the last's.
+type successor int32
+
+func (s successor) Request() rollout.Request {
+	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+}
+
+func (s successor) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
+	out := advantage.Completion{Tokens: len(c.Tokens), Final: 1}
+	for k, name := range []string{"first", "second"} {
+		st := advantage.Step{Name: name, Start: k, End: k + 1, Verdict: advantage.Incorrect}
+		if c.Tokens[k] == (int32(s)+int32(k)+1)%vocab {
+			st.Verdict, st.Reward = advantage.Correct, 1
+		}
+		out.Steps = append(out.Steps, st)
+	}
+	out.Rewards = []float64{out.Steps[1].Reward}
+	return out, nil
+}
+
+type letters struct{}
+
+func (letters) Bytes(id int32) []byte { return []byte{'a' + byte(id)} }
+
+// run is a training of a real decoder, with all that a checkpoint must hold:
+// weights, moments, a schedule, random streams, and a shuffled source.
+type run struct {
+	*rl.Trainer
+	store  *checkpoint.Store
+	policy *local.Policy
+}
+
+func newRun(dir string, afterSave func(step int64)) (*run, error) {
+	d, err := model.NewDecoder(reference.New(), model.Config{
+		Vocab: vocab, Dim: 4, Layers: 1, Heads: 2, KVHeads: 1, FF: 4, MaxSeq: 4, TieEmbeddings: true,
+	}, 1)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{store: &checkpoint.Store{Dir: dir, Keep: checkpoint.Keep{Last: 2, Every: 16, Best: 1, Metric: "reward/0"}}}
+	if r.policy, err = local.New(local.Config{Decoder: d, Dir: dir}); err != nil {
+		return nil, err
+	}
+	engine, err := rolloutlocal.New(d, letters{}, rolloutlocal.Options{})
+	if err != nil {
+		return nil, err
+	}
+	source := &rl.SliceSource{Seed: 2}
+	for p := range int32(vocab) {
+		source.Problems = append(source.Problems, successor(p))
+	}
+	r.Trainer, err = rl.NewTrainer(rl.Config{
+		Policy: r.policy, Engine: engine, Source: source,
+		Estimator:       advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
+		Credit:          sam.Mask{},
+		Objective:       objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+		Aggregation:     objective.TokenMean{},
+		Batching:        rl.Batching{Prompts: 3, GroupSize: 4},
+		LR:              func(step int64) float64 { return 0.03 / float64(1+step) },
+		Steps:           crashSteps,
+		Seed:            3,
+		CheckpointEvery: 1,
+		Checkpoint: func(ctx context.Context, t *rl.Trainer) error {
+			if dir == "" {
+				return nil
+			}
+			err := r.store.Save(ctx, t)
+			afterSave(t.Steps())
+			return err
+		},
+	})
+	return r, err
+}
+
+// weights reads all parameters of the policy.
+func (r *run) weights() ([]float32, error) {
+	var all []float32
+	b := r.policy.Decoder().Backend()
+	for _, p := range r.policy.Decoder().Params() {
+		v := make([]float32, p.Len())
+		if err := b.Read(v, p.Value); err != nil {
+			return nil, err
+		}
+		all = append(all, v...)
+	}
+	return all, nil
+}
+
+// child trains until the end, or until it is killed, from the last checkpoint
+// on, and prints a line after every save.
+func child(dir string) {
+	ctx := context.Background()
+	r, err := newRun(dir, func(step int64) { fmt.Println("saved", step) })
+	if err == nil {
+		_, err = r.store.Resume(ctx, r)
+	}
+	if err == nil {
+		err = r.Run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestAKilledRunGoesOnBitForBit kills a training run at random points, over and
+// over. Each time the last checkpoint must be whole, and hold what a run that
+// nothing interrupts has after the same step.
+func TestAKilledRunGoesOnBitForBit(t *testing.T) {
+	var want [crashSteps + 1][]float32
+	var err error
+	whole, err := newRun("", nil)
+	require.NoError(t, err)
+	for step := range want {
+		if step > 0 {
+			_, err := whole.Step(t.Context())
+			require.NoError(t, err)
+		}
+		want[step], err = whole.weights()
+		require.NoError(t, err)
+	}
+
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(4, 5))
+	kills, leftovers := 0, 0
+	for last := int64(0); last < crashSteps; {
+		killed := runChild(t, dir, rng)
+		if killed {
+			kills++
+		}
+		r, err := newRun(dir, nil)
+		require.NoError(t, err)
+		found, err := r.store.Resume(t.Context(), r)
+		require.NoError(t, err, "after kill %d", kills)
+		require.True(t, found || last == 0, "the last checkpoint is lost")
+		require.GreaterOrEqual(t, r.Steps(), last, "after kill %d", kills)
+		last = r.Steps()
+		got, err := r.weights()
+		require.NoError(t, err)
+		require.Equal(t, want[last], got, "after kill %d, at step %d", kills, last)
+		leftovers += unfinished(t, dir, r.store)
+	}
+	t.Logf("%d kills, %d of which left something unfinished", kills, leftovers)
+	require.Greater(t, kills, 10)
+	require.Greater(t, leftovers, 0, "no kill hit a save: the test shows nothing")
+}
+
+// runChild runs the child until it has saved a few times, kills it a moment
+// later, and reports whether it was still running.
+func runChild(t *testing.T, dir string, rng *rand.Rand) (killed bool) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	for range 1 + rng.IntN(3) {
+		if !lines.Scan() {
+			break
+		}
+	}
+	time.Sleep(time.Duration(rng.IntN(4000)) * time.Microsecond)
+	_ = cmd.Process.Kill()
+	_, err = io.Copy(io.Discard, out)
+	require.NoError(t, err)
+	if err := cmd.Wait(); err != nil {
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit)
+		require.NotEqual(t, 1, exit.ExitCode(), "the child failed by itself")
+		return true
+	}
+	return false
+}
+
+// unfinished is 1 if the directory holds anything but whole checkpoints.
+func unfinished(t *testing.T, dir string, s *checkpoint.Store) int {
+	list, err := s.List()
+	require.NoError(t, err)
+	if len(names(t, dir)) != 2*len(list) {
+		return 1
+	}
+	return 0
+}

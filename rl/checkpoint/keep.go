@@ -1,0 +1,118 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+)
+
+// Keep says which checkpoints stay: those that any of its rules names, and the
+// last one always. The zero value keeps all.
+type Keep struct {
+	// Last keeps the last so many.
+	Last int
+	// Every keeps those whose step is a multiple of it; 0 = none.
+	Every int64
+	// Best keeps the so many with the highest value of Metric; with Lower,
+	// with the lowest. Of equal ones the earlier is the better. A checkpoint
+	// that has no such metric is none of them.
+	Best int
+	// Metric is a name among the step's metrics, as "reward/0", or
+	// "eval/accuracy" where checkpoints and evaluations fall on the same steps.
+	Metric string
+	Lower  bool
+}
+
+func (k Keep) validate() error {
+	switch {
+	case k.Last < 0 || k.Every < 0 || k.Best < 0:
+		return fmt.Errorf("Keep is %+v, want no negative number", k)
+	case k.Best > 0 && k.Metric == "":
+		return errors.New("Keep.Best needs Keep.Metric")
+	case k.Best == 0 && (k.Metric != "" || k.Lower):
+		return errors.New("Keep.Metric and Keep.Lower need Keep.Best")
+	}
+	return nil
+}
+
+// choose says of each checkpoint, in the order of saving, whether it stays.
+func (k Keep) choose(all []Checkpoint) []bool {
+	stay := make([]bool, len(all))
+	for i, c := range all {
+		stay[i] = k == Keep{} || i >= len(all)-max(k.Last, 1) || k.Every > 0 && c.Step%k.Every == 0
+	}
+	if k.Best == 0 {
+		return stay
+	}
+	var ranked []int
+	for i, c := range all {
+		if _, ok := c.Metrics[k.Metric]; ok {
+			ranked = append(ranked, i)
+		}
+	}
+	slices.SortStableFunc(ranked, func(i, j int) int {
+		a, b := all[i].Metrics[k.Metric], all[j].Metrics[k.Metric]
+		switch {
+		case a == b:
+			return 0
+		case (a > b) != k.Lower:
+			return -1
+		default:
+			return 1
+		}
+	})
+	for _, i := range ranked[:min(k.Best, len(ranked))] {
+		stay[i] = true
+	}
+	return stay
+}
+
+// prune removes the checkpoints that are not kept.
+func (s *Store) prune(ctx context.Context) error {
+	if s.Keep == (Keep{}) {
+		return nil
+	}
+	all, err := s.List()
+	if err != nil {
+		return err
+	}
+	for i, stays := range s.Keep.choose(all) {
+		if stays {
+			continue
+		}
+		if err := s.remove(ctx, all[i].Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove deletes a checkpoint. Its manifest is gone for good before anything
+// else of it goes.
+func (s *Store) remove(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m, err := s.readManifest(name)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(s.manifestPath(name)); err != nil {
+		return err
+	}
+	if err := durable.Sync(s.Dir); err != nil {
+		return err
+	}
+	if m.Entry != "" {
+		return os.RemoveAll(filepath.Join(s.Dir, m.Entry))
+	}
+	if s.Remove != nil {
+		return s.Remove(ctx, m.ref)
+	}
+	return nil
+}
