@@ -75,10 +75,11 @@ func takeSnapshot(batch []advantage.Group) snapshot {
 }
 
 func (s snapshot) restore(batch []advantage.Group) {
+	adv, keep := s.adv, s.keep
 	for _, g := range batch {
 		for i := range g {
-			s.adv = s.adv[copy(g[i].Adv, s.adv):]
-			s.keep = s.keep[copy(g[i].Keep, s.keep):]
+			adv = adv[copy(g[i].Adv, adv):]
+			keep = keep[copy(g[i].Keep, keep):]
 		}
 	}
 }

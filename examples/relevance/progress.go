@@ -34,8 +34,6 @@ func (p *progress) step(n int, tokens float64, format string, args ...any) {
 		p.stage, n, p.total, fmt.Sprintf(format, args...), p.tokens/elapsed.Seconds(), left.Round(time.Second))
 }
 
-func (p *progress) seconds() float64 { return time.Since(p.start).Seconds() }
-
 // heading prints a line that opens a stage.
 func heading(w io.Writer, title string) {
 	fmt.Fprintf(w, "\n%s\n%s\n", title, strings.Repeat("─", len([]rune(title))))
