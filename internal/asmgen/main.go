@@ -1,5 +1,6 @@
-// Command asmgen writes the assembly kernels of package tensor/cpu. It is run
-// by go generate in that package; its argument is the package's folder.
+// Command asmgen writes the assembly kernels of packages tensor/cpu and
+// rl/objective. It is run by go generate in each of them; its argument is the
+// package's folder.
 //
 // It is a module of its own so that users of the library don't get avo.
 package main
@@ -15,20 +16,33 @@ import (
 	"github.com/mmcloughlin/avo/printer"
 )
 
+// file is an assembly file to be written.
+type file struct {
+	name string
+	emit func(*build.Context)
+}
+
+// kernels lists the files of each package.
+var kernels = map[string][]file{
+	"cpu": {
+		{"gemm_avx2", gemmAVX2},
+		{"gemm_avx512", gemmAVX512},
+		{"ops_avx2", opsAVX2},
+		{"ops_avx512", opsAVX512},
+	},
+	"objective": {{"exp_avx2", exp64}},
+}
+
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) != 2 {
 		log.Fatal("usage: asmgen DIR")
 	}
-	for _, f := range []struct {
-		name string
-		emit func(*build.Context)
-	}{
-		{"gemm_avx2", gemmAVX2},
-		{"gemm_avx512", gemmAVX512},
-		{"ops_avx2", opsAVX2},
-		{"ops_avx512", opsAVX512},
-	} {
+	all, ok := kernels[filepath.Base(os.Args[1])]
+	if !ok {
+		log.Fatalf("asmgen: no kernels for %s", os.Args[1])
+	}
+	for _, f := range all {
 		if err := write(os.Args[1], f.name, f.emit); err != nil {
 			log.Fatalf("asmgen: %s: %v", f.name, err)
 		}
@@ -47,7 +61,7 @@ func write(dir, name string, emit func(*build.Context)) error {
 	if err := pass.Compile.Execute(file); err != nil {
 		return err
 	}
-	cfg := printer.Config{Name: "internal/asmgen", Pkg: "cpu"}
+	cfg := printer.Config{Name: "internal/asmgen", Pkg: filepath.Base(dir)}
 	for ext, p := range map[string]printer.Printer{
 		".s":  printer.NewGoAsm(cfg),
 		".go": printer.NewStubs(cfg),

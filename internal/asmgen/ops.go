@@ -37,6 +37,7 @@ func (v *vec) ops() {
 	v.swiGLU()
 	v.swiGLUGrad()
 	v.adamW()
+	v.total()
 }
 
 func (v *vec) axpy() {

@@ -26,6 +26,7 @@ func TestOptions(t *testing.T) {
 	assert.Equal(t, available[len(available)-1], b.(*cpu.Backend).ISA(), "the default is the best")
 	assert.Equal(t, cpu.Go, available[0])
 	assert.Positive(t, b.(*cpu.Backend).PeakGFLOPS())
+	assert.Positive(t, b.(*cpu.Backend).ReadGBps(b.Alloc(1<<20)))
 }
 
 func values(t *testing.T, b tensor.Backend, buf tensor.Buffer) []float32 {

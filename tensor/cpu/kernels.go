@@ -29,6 +29,9 @@ type kernels struct {
 	sumSquares func(x []float32) float64
 	// max returns the largest element of x, which has at least one.
 	max func(x []float32) float32
+	// total returns Σx, at the speed of memory: it is what bandwidth is measured
+	// with.
+	total func(x []float32) float32
 
 	// expSums returns Σe and Σe·z for z = scale·(x − shift), e = exp(z).
 	expSums func(x []float32, scale, shift float32) (sum, weighted float32)

@@ -16,6 +16,7 @@ var goKernels = kernels{
 	dots:          dotsGo,
 	sumSquares:    sumSquaresGo,
 	max:           maxGo,
+	total:         totalGo,
 	expSums:       expSumsGo,
 	softmaxGrad:   softmaxGradGo,
 	attendSoftmax: attendSoftmaxGo,
@@ -112,6 +113,14 @@ func sumSquaresGo(x []float32) float64 {
 	var sum float64
 	for _, v := range x {
 		sum += float64(v) * float64(v)
+	}
+	return sum
+}
+
+func totalGo(x []float32) float32 {
+	var sum float32
+	for _, v := range x {
+		sum += v
 	}
 	return sum
 }

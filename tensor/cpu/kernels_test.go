@@ -37,6 +37,19 @@ func TestExpError(t *testing.T) {
 	})
 }
 
+// Small integers add up exactly, in any order and for any length.
+func TestTotal(t *testing.T) {
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		var x []float32
+		want := float32(0)
+		for i := range 300 {
+			assert.Equal(t, want, kern.total(x), "%d elements", i)
+			x = append(x, float32(i%7-2))
+			want += x[i]
+		}
+	})
+}
+
 func TestExpLimits(t *testing.T) {
 	inf := float32(math.Inf(1))
 	eachKernels(t, func(t *testing.T, kern *kernels) {

@@ -49,6 +49,9 @@ func swiGLUGradAVX2(dgate []float32, dup []float32, dy []float32, gate []float32
 // adamWAVX2 is kernels.adamW.
 func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
 
+// totalAVX2 is kernels.total.
+func totalAVX2(x []float32) (sum float32)
+
 // rotateAVX2 is kernels.rotate.
 func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
 

@@ -1491,6 +1491,80 @@ done78:
 	VZEROUPPER
 	RET
 
+// func totalAVX2(x []float32) (sum float32)
+// Requires: AVX, MMX+, SSE
+TEXT ·totalAVX2(SB), NOSPLIT, $0-28
+	MOVQ   x_base+0(FP), AX
+	MOVQ   x_len+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+step79:
+	CMPQ       CX, $0x00000040
+	JLT        rest80
+	PREFETCHT0 1024(AX)
+	VADDPS     (AX), Y0, Y0
+	VADDPS     32(AX), Y1, Y1
+	PREFETCHT0 1088(AX)
+	VADDPS     64(AX), Y2, Y2
+	VADDPS     96(AX), Y3, Y3
+	PREFETCHT0 1152(AX)
+	VADDPS     128(AX), Y4, Y4
+	VADDPS     160(AX), Y5, Y5
+	PREFETCHT0 1216(AX)
+	VADDPS     192(AX), Y6, Y6
+	VADDPS     224(AX), Y7, Y7
+	ADDQ       $0x00000100, AX
+	SUBQ       $0x00000040, CX
+	JMP        step79
+
+rest80:
+	XORQ DX, DX
+
+full81:
+	CMPQ    CX, $0x08
+	JLT     tail82
+	VMOVUPS (AX)(DX*1), Y8
+	VADDPS  Y8, Y0, Y0
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, CX
+	JMP     full81
+
+tail82:
+	TESTQ      CX, CX
+	JZ         done83
+	LEAQ       lanes<>+0(SB), BX
+	SHLQ       $0x02, CX
+	SUBQ       CX, BX
+	VMOVUPS    32(BX), Y15
+	VMASKMOVPS (AX)(DX*1), Y15, Y8
+	VANDPS     Y15, Y8, Y8
+	VADDPS     Y8, Y0, Y0
+
+done83:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x0e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x01, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
 // func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
 // Requires: AVX, FMA3
 TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
@@ -1501,16 +1575,16 @@ TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
 	MOVQ         sin_base+48(FP), SI
 	VBROADCASTSS sign+72(FP), Y0
 
-head79:
+head84:
 	TESTQ CX, CX
-	JZ    heads80
+	JZ    heads85
 	LEAQ  (AX)(BX*4), DI
 	XORQ  R8, R8
 	MOVQ  BX, R9
 
-full81:
+full86:
 	CMPQ         R9, $0x08
-	JLT          tail82
+	JLT          tail87
 	VMOVUPS      (DX)(R8*1), Y1
 	VMOVUPS      (SI)(R8*1), Y2
 	VMULPS       Y0, Y2, Y2
@@ -1524,11 +1598,11 @@ full81:
 	VMOVUPS      Y4, (DI)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, R9
-	JMP          full81
+	JMP          full86
 
-tail82:
+tail87:
 	TESTQ        R9, R9
-	JZ           done83
+	JZ           done88
 	LEAQ         lanes<>+0(SB), R10
 	SHLQ         $0x02, R9
 	SUBQ         R9, R10
@@ -1545,13 +1619,13 @@ tail82:
 	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
 	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
 
-done83:
+done88:
 	LEAQ (DI)(BX*4), AX
 	SUBQ BX, CX
 	SUBQ BX, CX
-	JMP  head79
+	JMP  head84
 
-heads80:
+heads85:
 	VZEROUPPER
 	RET
 

@@ -48,3 +48,6 @@ func swiGLUGradAVX512(dgate []float32, dup []float32, dy []float32, gate []float
 
 // adamWAVX512 is kernels.adamW.
 func adamWAVX512(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
+
+// totalAVX512 is kernels.total.
+func totalAVX512(x []float32) (sum float32)

@@ -1469,3 +1469,82 @@ tail77:
 done78:
 	VZEROUPPER
 	RET
+
+// func totalAVX512(x []float32) (sum float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+, SSE
+TEXT ·totalAVX512(SB), NOSPLIT, $0-28
+	MOVQ   x_base+0(FP), AX
+	MOVQ   x_len+8(FP), CX
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+step79:
+	CMPQ       CX, $0x00000080
+	JLT        rest80
+	PREFETCHT0 1024(AX)
+	VADDPS     (AX), Z0, Z0
+	PREFETCHT0 1088(AX)
+	VADDPS     64(AX), Z1, Z1
+	PREFETCHT0 1152(AX)
+	VADDPS     128(AX), Z2, Z2
+	PREFETCHT0 1216(AX)
+	VADDPS     192(AX), Z3, Z3
+	PREFETCHT0 1280(AX)
+	VADDPS     256(AX), Z4, Z4
+	PREFETCHT0 1344(AX)
+	VADDPS     320(AX), Z5, Z5
+	PREFETCHT0 1408(AX)
+	VADDPS     384(AX), Z6, Z6
+	PREFETCHT0 1472(AX)
+	VADDPS     448(AX), Z7, Z7
+	ADDQ       $0x00000200, AX
+	SUBQ       $0x00000080, CX
+	JMP        step79
+
+rest80:
+	XORQ DX, DX
+
+full81:
+	CMPQ    CX, $0x10
+	JLT     tail82
+	VMOVUPS (AX)(DX*1), Z8
+	VADDPS  Z8, Z0, Z0
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, CX
+	JMP     full81
+
+tail82:
+	TESTQ     CX, CX
+	JZ        done83
+	MOVQ      $-1, BX
+	BZHIQ     CX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX)(DX*1), K1, Z8
+	VMOVAPS.Z Z8, K1, Z8
+	VADDPS    Z8, Z0, Z0
+
+done83:
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z5, Z1, Z1
+	VADDPS        Z6, Z2, Z2
+	VADDPS        Z7, Z3, Z3
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, sum+24(FP)
+	VZEROUPPER
+	RET

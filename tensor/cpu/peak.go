@@ -1,6 +1,10 @@
 package cpu
 
-import "time"
+import (
+	"time"
+
+	"github.com/stepwise-rl/stepwise/tensor"
+)
 
 // PeakGFLOPS measures what the machine could reach at best: multiply-adds
 // that stay in registers, on all workers, in units of 10⁹ floating-point
@@ -17,3 +21,20 @@ func (b *Backend) PeakGFLOPS() float64 {
 	}
 	return best
 }
+
+// ReadGBps measures how fast all workers together read x once, in units of 10⁹
+// bytes a second. Of a buffer larger than the caches that is the bandwidth of
+// memory, which bounds products with few rows.
+func (b *Backend) ReadGBps(x tensor.Buffer) float64 {
+	v := b.data(x)
+	tasks := (len(v) + readPart - 1) / readPart
+	sums := b.crew.shared.reset().take(tasks)
+	t := time.Now()
+	b.run(tasks*grain, tasks, func(_ *scratch, i int) {
+		sums[i] = b.kern.total(v[i*readPart : min((i+1)*readPart, len(v))])
+	})
+	return float64(4*len(v)) / float64(time.Since(t).Nanoseconds())
+}
+
+// readPart is how many elements a task of ReadGBps takes, 2 MiB.
+const readPart = 1 << 19
