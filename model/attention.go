@@ -6,8 +6,8 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor"
 )
 
-// Attention is grouped-query attention with rotary positions: projections to
-// q, k and v, an optional RMSNorm of every head of q and k, attention, and the
+// Attention is grouped-query attention, usually with rotary positions:
+// projections to q, k and v, an optional RMSNorm of every head of q and k, attention, and the
 // output projection (Ainslie et al., arXiv:2305.13245).
 type Attention struct {
 	Q, K, V, O *Linear
@@ -15,7 +15,8 @@ type Attention struct {
 	QNorm, KNorm *RMSNorm
 	// Heads is a multiple of KVHeads.
 	Heads, KVHeads, HeadDim int
-	// Freq are the rotary frequencies [HeadDim/2].
+	// Freq are the rotary frequencies [HeadDim/2]; nil = positions do not
+	// turn q and k.
 	Freq []float32
 
 	a                    tensor.Attention
@@ -63,9 +64,17 @@ func (l *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.Hea
 func (l *Attention) project(p *Pass, x tensor.Buffer) {
 	l.q = l.head(p, x, l.Q, l.QNorm, l.Heads)
 	l.k = l.head(p, x, l.K, l.KNorm, l.KVHeads)
-	p.Backend.RoPE(l.q, p.Pos, l.Freq, l.Heads, l.HeadDim, false)
-	p.Backend.RoPE(l.k, p.Pos, l.Freq, l.KVHeads, l.HeadDim, false)
+	l.rotate(p, l.q, l.k, false)
 	l.v = l.head(p, x, l.V, nil, l.KVHeads)
+}
+
+// rotate turns queries and keys by their positions, or back.
+func (l *Attention) rotate(p *Pass, q, k tensor.Buffer, inverse bool) {
+	if l.Freq == nil {
+		return
+	}
+	p.Backend.RoPE(q, p.Pos, l.Freq, l.Heads, l.HeadDim, inverse)
+	p.Backend.RoPE(k, p.Pos, l.Freq, l.KVHeads, l.HeadDim, inverse)
 }
 
 // head projects x to a number of heads and normalises each.
@@ -88,8 +97,7 @@ func (l *Attention) Backward(p *Pass, dx, dy tensor.Buffer) {
 	l.O.Backward(p, dout, dy, p.Rows, 0)
 	dq, dk, dv := p.Arena.Zeros(nq), p.Arena.Zeros(nk), p.Arena.Zeros(nk)
 	p.Backend.AttendGrad(dq, dk, dv, dout, l.out, l.logSum, l.q, l.k, l.v, &l.a)
-	p.Backend.RoPE(dq, p.Pos, l.Freq, l.Heads, l.HeadDim, true)
-	p.Backend.RoPE(dk, p.Pos, l.Freq, l.KVHeads, l.HeadDim, true)
+	l.rotate(p, dq, dk, true)
 	l.headBackward(p, dx, dq, l.Q, l.QNorm, l.Heads, 0)
 	l.headBackward(p, dx, dk, l.K, l.KNorm, l.KVHeads, 1)
 	l.headBackward(p, dx, dv, l.V, nil, l.KVHeads, 1)

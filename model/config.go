@@ -19,6 +19,8 @@ type Config struct {
 
 	RopeTheta float64 // rope_theta; 0 means 10000
 	NormEps   float64 // rms_norm_eps; 0 means 1e-5
+	// RopeScaling stretches the rotary frequencies (Llama 3.1 and others).
+	RopeScaling RopeScaling `json:",omitzero"` // rope_scaling
 	// QKNorm normalises each head of q and k with RMSNorm (Qwen3).
 	QKNorm bool
 	// QKVBias adds a bias to the q, k and v projections (Qwen2).
@@ -67,7 +69,7 @@ func (c Config) Validate() error {
 	if !(c.NormEps >= 0) || math.IsInf(c.NormEps, 0) {
 		return fmt.Errorf("model: Config.NormEps is %g, want 0 (for 1e-5) or a positive number", c.NormEps)
 	}
-	return nil
+	return c.RopeScaling.validate()
 }
 
 // withDefaults fills in the fields for which 0 has a meaning.
@@ -84,12 +86,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// ropeFreq returns the rotary frequencies [HeadDim/2]:
-// RopeTheta^(-2i/HeadDim) (Su et al., arXiv:2104.09864).
-func (c Config) ropeFreq() []float32 {
-	f := make([]float32, c.HeadDim/2)
-	for i := range f {
-		f[i] = float32(math.Pow(c.RopeTheta, -2*float64(i)/float64(c.HeadDim)))
+// CheckTokenizer returns an error if a tokenizer of the given number of tokens
+// makes ids for which the model has no embedding. Fewer tokens than embeddings
+// are usual: vocabularies are padded.
+func (c Config) CheckTokenizer(tokens int) error {
+	if tokens > c.Vocab {
+		return fmt.Errorf("model: the tokenizer has %d tokens, but the model has embeddings for %d (vocab_size)", tokens, c.Vocab)
 	}
-	return f
+	return nil
 }

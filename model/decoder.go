@@ -80,7 +80,7 @@ func (d *Decoder) Score(p *Pack, t *Targets, logp, entropy []float32) error {
 }
 
 func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep bool) error {
-	if err := p.check(&d.cfg); err != nil {
+	if err := p.check(&d.cfg, 1); err != nil {
 		return err
 	}
 	if err := t.check(p.Rows(), d.cfg.Vocab); err != nil {
@@ -157,7 +157,7 @@ func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 // Logits writes the logits after the given rows of the pack into logits
 // [len(rows)×Vocab].
 func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
-	if err := p.check(&d.cfg); err != nil {
+	if err := p.check(&d.cfg, 1); err != nil {
 		return err
 	}
 	if err := checkRows(rows, p.Rows()); err != nil {

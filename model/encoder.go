@@ -1,65 +1,27 @@
 package model
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 )
 
-// Pooling says how an encoder turns the hidden states of a sequence into one.
-type Pooling string
-
-const (
-	// MeanPooling takes the mean over all tokens.
-	MeanPooling Pooling = "mean"
-	// FirstPooling takes the first token's.
-	FirstPooling Pooling = "first"
-)
-
-// EncoderConfig describes an encoder classifier.
-type EncoderConfig struct {
-	// Config describes the blocks; TieEmbeddings has no meaning here and
-	// must be false.
-	Config
-	// Classes is the number of classes, at least 2.
-	Classes int
-	// Pooling is MeanPooling unless set.
-	Pooling Pooling
+// Body turns the tokens of a pack, each of which sees its whole sequence, into
+// hidden states.
+type Body interface {
+	// Forward returns the hidden state [rows×dim] of every token, after the
+	// last norm. It keeps the pack until Backward.
+	Forward(p *Pass, pack *Pack) tensor.Buffer
+	// Backward takes d [rows×dim], the gradient with respect to the hidden
+	// state, adds to the parameters' gradients and overwrites d.
+	Backward(p *Pass, d tensor.Buffer)
 }
 
-// Validate returns an error that names the first field that is wrong.
-func (c EncoderConfig) Validate() error {
-	if err := c.Config.Validate(); err != nil {
-		return err
-	}
-	switch {
-	case c.TieEmbeddings:
-		return errors.New("model: EncoderConfig.TieEmbeddings is true, but an encoder has no output embedding")
-	case c.Classes < 2:
-		return fmt.Errorf("model: EncoderConfig.Classes is %d, want at least 2", c.Classes)
-	case c.Pooling != "" && c.Pooling != MeanPooling && c.Pooling != FirstPooling:
-		return fmt.Errorf("model: EncoderConfig.Pooling is %q, want %q or %q", c.Pooling, MeanPooling, FirstPooling)
-	}
-	return nil
-}
-
-// withDefaults fills in the fields whose zero value has a meaning.
-func (c EncoderConfig) withDefaults() EncoderConfig {
-	c.Config = c.Config.withDefaults()
-	if c.Pooling == "" {
-		c.Pooling = MeanPooling
-	}
-	return c
-}
-
-// Encoder classifies sequences: the decoder's blocks without a causal mask, a
-// final norm, pooling, and a linear layer. One goroutine uses an encoder at a
-// time.
+// Encoder classifies sequences: a body, pooling, and a linear layer. One
+// goroutine uses an encoder at a time.
 type Encoder struct {
-	// Trunk and Score are its layers.
-	Trunk *Trunk
+	// Body and Score are its layers.
+	Body  Body    // a *Trunk with its norm, or a *BERT
 	Score *Linear // [classes×dim]
 
 	cfg    EncoderConfig
@@ -85,7 +47,12 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Encoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
-	e.Trunk = newTrunk(&cfg.Config, m)
+	if cfg.Style == BERTStyle {
+		e.Body = newBERT(&cfg, m)
+	} else {
+		e.Body = normed{newTrunk(&cfg.Config, m)}
+	}
+	m.random = m.random || m.randomHead
 	e.Score = &Linear{
 		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
 		Bias: m.vector("score.bias", cfg.Classes, 0),
@@ -100,8 +67,8 @@ func (e *Encoder) Config() EncoderConfig { return e.cfg }
 // Backend returns the backend that the encoder computes on.
 func (e *Encoder) Backend() tensor.Backend { return e.b }
 
-// Params returns the encoder's parameters in a fixed order: the trunk's named
-// as a decoder's, then score.weight and score.bias.
+// Params returns the encoder's parameters in a fixed order: the body's, named
+// as a decoder's or BertModel's, then score.weight and score.bias.
 func (e *Encoder) Params() []*tensor.Param { return e.params }
 
 // Forward writes the logits of every sequence (segment) of the pack into
@@ -109,16 +76,37 @@ func (e *Encoder) Params() []*tensor.Param { return e.params }
 // the next Forward. An error names the row or segment that is wrong (none may
 // have a prefix), or is the backend's.
 func (e *Encoder) Forward(p *Pack, logits []float32) error {
-	return e.forward(p, logits, true)
+	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, true) })
 }
 
 // Predict is Forward when no Backward follows; it needs less memory.
 func (e *Encoder) Predict(p *Pack, logits []float32) error {
-	return e.forward(p, logits, false)
+	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, false) })
 }
 
-func (e *Encoder) forward(p *Pack, logits []float32, keep bool) error {
-	if err := p.check(&e.cfg.Config); err != nil {
+// Embed writes the pooled hidden state of every sequence into states
+// [len(p.Segments)×Dim]: the embedding that models such as MiniLM and BGE are
+// made for, which compare them by their cosine and so give them length 1
+// first.
+func (e *Encoder) Embed(p *Pack, states []float32) error {
+	return e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, false) })
+}
+
+// read checks p, runs compute and reads its result [len(p.Segments)×cols] into
+// dst.
+func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func() tensor.Buffer) error {
+	if err := e.check(p); err != nil {
+		return err
+	}
+	if n := len(p.Segments); len(dst) != n*cols {
+		panic(fmt.Sprintf("model: %d sequences, each of %d values, but room for %d", n, cols, len(dst)))
+	}
+	return e.b.Read(dst, compute())
+}
+
+// check returns an error that names the row or segment that is wrong.
+func (e *Encoder) check(p *Pack) error {
+	if err := p.check(&e.cfg.Config, max(1, e.cfg.TokenTypes)); err != nil {
 		return err
 	}
 	for i, s := range p.Segments {
@@ -126,16 +114,22 @@ func (e *Encoder) forward(p *Pack, logits []float32, keep bool) error {
 			return fmt.Errorf("model: segment %d of the pack has prefix %d, but an encoder's sequences share none", i, s.Prefix)
 		}
 	}
-	n := len(p.Segments)
-	if len(logits) != n*e.cfg.Classes {
-		panic(fmt.Sprintf("model: %d sequences of %d classes, but room for %d logits", n, e.cfg.Classes, len(logits)))
-	}
-	return e.b.Read(logits, e.run(p, keep))
+	return nil
 }
 
 // run computes the logits [sequences×classes].
 func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 	n := len(p.Segments)
+	pooled := e.pooled(p, keep)
+	out := e.arena.Take(n * e.cfg.Classes)
+	e.Score.Forward(&e.pass, out, pooled, n, 0)
+	e.ready = keep
+	return out
+}
+
+// pooled computes the pooled hidden states [sequences×dim].
+func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
+	e.ready = false
 	e.arena.Reset()
 	e.pass = Pass{
 		Backend:  e.b,
@@ -145,15 +139,10 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 		Segments: p.Segments,
 		Keep:     keep,
 	}
-	e.ready = keep
-	x := e.Trunk.Forward(&e.pass, p.Tokens)
-	y := e.arena.Take(p.Rows() * e.cfg.Dim)
-	e.Trunk.Norm.Forward(&e.pass, y, x, p.Rows())
-	pooled := e.arena.Take(n * e.cfg.Dim)
+	y := e.Body.Forward(&e.pass, p)
+	pooled := e.arena.Take(len(p.Segments) * e.cfg.Dim)
 	e.pool(pooled, y)
-	out := e.arena.Take(n * e.cfg.Classes)
-	e.Score.Forward(&e.pass, out, pooled, n, 0)
-	return out
+	return pooled
 }
 
 // Backward adds to the gradient of every parameter, given the gradient of a
@@ -175,11 +164,9 @@ func (e *Encoder) Backward(dlogits []float32) error {
 	e.b.Write(dout, dlogits)
 	dpooled := p.Arena.Take(n * e.cfg.Dim)
 	e.Score.Backward(p, dpooled, dout, n, 0)
-	dy := p.Arena.Zeros(p.Rows * e.cfg.Dim)
-	e.poolGrad(dy, dpooled)
-	e.Trunk.Norm.Backward(p, d, dy, p.Rows)
+	e.poolGrad(d, dpooled)
 	p.Arena.Release(before)
-	e.Trunk.Backward(p, d)
+	e.Body.Backward(p, d)
 	return e.b.Sync()
 }
 
@@ -238,57 +225,4 @@ func (e *Encoder) Free() {
 	}
 	e.params = nil
 	e.arena.Free()
-}
-
-// Save writes the encoder's weights in float32 and its configuration into a
-// directory, which it makes if need be.
-func (e *Encoder) Save(dir string) error {
-	h := decoderConfig(e.cfg.Config)
-	h.Architectures = nil // transformers has no such model
-	h.Encoder = &hfLabels{Classes: e.cfg.Classes, Pooling: e.cfg.Pooling}
-	return save(dir, e.b, e.params, h)
-}
-
-// LoadEncoder reads an encoder from a directory that Save wrote. Errors name
-// the field or tensor that does not fit.
-func LoadEncoder(b tensor.Backend, dir string) (*Encoder, error) {
-	cfg, err := ReadEncoderConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, WeightsFile)
-	if err := checkFile(path, cfg.Layers, nil, func(m *maker) { _, _ = newEncoder(cfg, m) }); err != nil {
-		return nil, err
-	}
-	e, err := newEncoder(cfg, &maker{b: b})
-	if err != nil {
-		return nil, err
-	}
-	if err := ReadParams(b, e.params, path); err != nil {
-		e.Free()
-		return nil, err
-	}
-	return e, nil
-}
-
-// ReadEncoderConfig reads an encoder's configuration from a directory that
-// Save wrote, with defaults filled in. Errors name the field that is wrong.
-func ReadEncoderConfig(dir string) (EncoderConfig, error) {
-	path := filepath.Join(dir, ConfigFile)
-	h, err := readConfig(path)
-	if err != nil {
-		return EncoderConfig{}, err
-	}
-	if h.Encoder == nil {
-		return EncoderConfig{}, fmt.Errorf("model: %s is of no encoder: it has no field stepwise_encoder", path)
-	}
-	c, err := h.config(path)
-	if err != nil {
-		return EncoderConfig{}, err
-	}
-	cfg := EncoderConfig{Config: c, Classes: h.Encoder.Classes, Pooling: h.Encoder.Pooling}
-	if err := cfg.Validate(); err != nil {
-		return EncoderConfig{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return cfg.withDefaults(), nil
 }

@@ -124,16 +124,30 @@ func checkParam(t *testing.T, b *reference.Backend[float64], p *tensor.Param, lo
 }
 
 func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
-	for _, pooling := range []Pooling{MeanPooling, FirstPooling} {
-		t.Run(string(pooling), func(t *testing.T) {
+	bert := EncoderConfig{
+		Config:  Config{Vocab: 5, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
+		Classes: 3, Style: BERTStyle, TokenTypes: 3,
+	}
+	first := bert
+	first.Pooling = FirstPooling
+	for name, cfg := range map[string]EncoderConfig{
+		"llama, mean":  {Config: shapes["all"], Classes: 3},
+		"llama, first": {Config: shapes["all"], Classes: 3, Pooling: FirstPooling},
+		"bert, mean":   bert,
+		"bert, first":  first,
+	} {
+		t.Run(name, func(t *testing.T) {
 			b := reference.New64()
-			e, err := NewEncoder(b, EncoderConfig{Config: shapes["all"], Classes: 3, Pooling: pooling}, 7)
+			e, err := NewEncoder(b, cfg, 7)
 			require.NoError(t, err)
 			randomise(b, e.Params())
 			var p Pack
 			p.Add([]int32{1, 4, 2}, -1)
 			p.Add([]int32{0}, -1)
 			p.Add([]int32{3, 3, 0, 1}, -1)
+			if cfg.Style == BERTStyle {
+				p.Types = []int32{0, 1, 2, 0, 0, 0, 1, 1}
+			}
 			r := rand.New(rand.NewPCG(5, 6))
 			dlogits := make([]float32, 9)
 			for i := range dlogits {

@@ -1,48 +1,21 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
-// hfConfig is the part of a Hugging Face config.json that matters here.
-type hfConfig struct {
-	Architectures []string `json:"architectures"`
-	ModelType     string   `json:"model_type"`
-
-	Vocab    int   `json:"vocab_size"`
-	Dim      int   `json:"hidden_size"`
-	Layers   int   `json:"num_hidden_layers"`
-	Heads    int   `json:"num_attention_heads"`
-	KVHeads  *int  `json:"num_key_value_heads"`
-	HeadDim  *int  `json:"head_dim"`
-	FF       int   `json:"intermediate_size"`
-	MaxSeq   int   `json:"max_position_embeddings"`
-	TieEmbed *bool `json:"tie_word_embeddings"`
-
-	RopeTheta *float64  `json:"rope_theta,omitempty"`
-	NormEps   *float64  `json:"rms_norm_eps"`
-	Rope      *hfRope   `json:"rope_parameters,omitempty"` // transformers 5
-	Scaling   *hfRope   `json:"rope_scaling,omitempty"`    // transformers 4
-	Act       string    `json:"hidden_act"`
-	DType     string    `json:"torch_dtype"`
-	AttnBias  bool      `json:"attention_bias"`
-	MLPBias   bool      `json:"mlp_bias"`
-	Sliding   bool      `json:"use_sliding_window"`
-	Kinds     []string  `json:"layer_types,omitempty"`
-	Encoder   *hfLabels `json:"stepwise_encoder,omitempty"`
-
-	// Set only where the model type does not imply them.
-	QKNorm  *bool `json:"qk_norm,omitempty"`
-	QKVBias *bool `json:"qkv_bias,omitempty"`
-}
-
-type hfRope struct {
-	Type    string   `json:"rope_type"`
-	OldType string   `json:"type,omitempty"`
-	Theta   *float64 `json:"rope_theta,omitempty"`
+// hfHeader is the part of a config.json that says how to read the rest.
+type hfHeader struct {
+	Architectures []string  `json:"architectures"`
+	ModelType     string    `json:"model_type"`
+	Encoder       *hfLabels `json:"stepwise_encoder,omitempty"`
 }
 
 // hfLabels is what an encoder classifier adds.
@@ -51,141 +24,95 @@ type hfLabels struct {
 	Pooling Pooling `json:"pooling"`
 }
 
-// hfTypes lists the model types that are known: architecture, whether q and k
-// are normalised, and whether q, k and v have a bias.
-var hfTypes = map[string]struct {
-	architecture    string
-	qkNorm, qkvBias bool
-}{
-	"llama": {"LlamaForCausalLM", false, false},
-	"qwen2": {"Qwen2ForCausalLM", false, true},
-	"qwen3": {"Qwen3ForCausalLM", true, false},
+// hfShape is what the configurations of decoders and encoders share.
+type hfShape struct {
+	Vocab  int    `json:"vocab_size"`
+	Dim    int    `json:"hidden_size"`
+	Layers int    `json:"num_hidden_layers"`
+	Heads  int    `json:"num_attention_heads"`
+	FF     int    `json:"intermediate_size"`
+	MaxSeq int    `json:"max_position_embeddings"`
+	Act    string `json:"hidden_act"`
+
+	// DType is "float32", "float16" or "bfloat16" and of no effect here: the
+	// weights' own type counts.
+	DType string `json:"torch_dtype,omitempty"`
+
+	// The tokens that begin, end and pad a sequence; ReadGeneration reads them.
+	BOS json.RawMessage `json:"bos_token_id,omitempty"`
+	EOS json.RawMessage `json:"eos_token_id,omitempty"`
+	Pad json.RawMessage `json:"pad_token_id,omitempty"`
 }
 
-func decoderConfig(c Config) *hfConfig {
-	h := &hfConfig{
-		ModelType: "llama",
-		Vocab:     c.Vocab,
-		Dim:       c.Dim,
-		Layers:    c.Layers,
-		Heads:     c.Heads,
-		KVHeads:   &c.KVHeads,
-		HeadDim:   &c.HeadDim,
-		FF:        c.FF,
-		MaxSeq:    c.MaxSeq,
-		TieEmbed:  &c.TieEmbeddings,
-		RopeTheta: &c.RopeTheta,
-		NormEps:   &c.NormEps,
-		Act:       "silu",
-		DType:     "float32",
-	}
-	switch {
-	case c.QKNorm:
-		h.ModelType = "qwen3"
-	case c.QKVBias:
-		h.ModelType = "qwen2"
-	}
-	t := hfTypes[h.ModelType]
-	h.Architectures = []string{t.architecture}
-	if c.QKVBias != t.qkvBias { // no published model has norm and bias
-		h.QKVBias = &c.QKVBias
-	}
-	return h
+// hfInert lists options that do not change what a model computes when it is
+// used, or trained without dropout.
+type hfInert struct {
+	NameOrPath         any `json:"_name_or_path,omitempty"`
+	AttnImplementation any `json:"_attn_implementation_autoset,omitempty"`
+	Version            any `json:"transformers_version,omitempty"`
+	NewDType           any `json:"dtype,omitempty"`
+	InitializerRange   any `json:"initializer_range,omitempty"`
+	UseCache           any `json:"use_cache,omitempty"`
+	AttentionDropout   any `json:"attention_dropout,omitempty"`
+	PretrainingTP      any `json:"pretraining_tp,omitempty"` // how a product is cut
+	WindowLayers       any `json:"max_window_layers,omitempty"`
+	Window             any `json:"sliding_window,omitempty"` // see use_sliding_window
+	IsLlamaConfig      any `json:"is_llama_config,omitempty"`
+	JSConfig           any `json:"transformers.js_config,omitempty"`
+	HiddenDropout      any `json:"hidden_dropout_prob,omitempty"`
+	ProbsDropout       any `json:"attention_probs_dropout_prob,omitempty"`
+	ClassifierDropout  any `json:"classifier_dropout,omitempty"`
+	Checkpointing      any `json:"gradient_checkpointing,omitempty"`
+	IDToLabel          any `json:"id2label,omitempty"`
+	LabelToID          any `json:"label2id,omitempty"`
 }
 
-// ReadConfig reads a decoder's configuration from a directory that Save wrote
-// or from a Hugging Face checkpoint, with defaults filled in. Settings that
-// this package does not know are errors that name the field.
-func ReadConfig(dir string) (Config, error) {
-	path := filepath.Join(dir, ConfigFile)
-	h, err := readConfig(path)
-	if err != nil {
-		return Config{}, err
+// readConfig reads a config.json and its header. Path is for errors.
+func readConfig(dir string) (path string, text []byte, h *hfHeader, err error) {
+	path = filepath.Join(dir, ConfigFile)
+	if text, err = os.ReadFile(path); err != nil {
+		return path, nil, nil, fmt.Errorf("model: %w", err)
 	}
-	if h.Encoder != nil {
-		return Config{}, fmt.Errorf("model: %s is of an encoder, want a decoder's", path)
-	}
-	c, err := h.config(path)
-	if err != nil {
-		return Config{}, err
-	}
-	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return c.withDefaults(), nil
+	h, err = parseHeader(text, path)
+	return path, text, h, err
 }
 
-func readConfig(path string) (*hfConfig, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseConfig(text, path)
-}
-
-func parseConfig(text []byte, path string) (*hfConfig, error) {
-	var h hfConfig
+func parseHeader(text []byte, path string) (*hfHeader, error) {
+	var h hfHeader
 	if err := json.Unmarshal(text, &h); err != nil {
 		return nil, fmt.Errorf("model: %s: %w", path, err)
 	}
 	return &h, nil
 }
 
-// config translates h; what it cannot express is an error.
-func (h *hfConfig) config(path string) (Config, error) {
-	fail := func(field string, got any, want string) (Config, error) {
-		return Config{}, fmt.Errorf("model: %s: %s is %v, want %s", path, field, got, want)
-	}
-	t, ok := hfTypes[h.ModelType]
-	switch {
-	case !ok:
-		return fail("model_type", fmt.Sprintf("%q", h.ModelType), `"llama", "qwen2" or "qwen3"`)
-	case h.Act != "" && h.Act != "silu":
-		return fail("hidden_act", fmt.Sprintf("%q", h.Act), `"silu"`)
-	case h.AttnBias:
-		return fail("attention_bias", true, "false (it biases the output projection too)")
-	case h.MLPBias:
-		return fail("mlp_bias", true, "false")
-	case h.Sliding:
-		return fail("use_sliding_window", true, "false")
-	}
-	for i, kind := range h.Kinds {
-		if kind != "full_attention" {
-			return fail(fmt.Sprintf("layer_types[%d]", i), fmt.Sprintf("%q", kind), `"full_attention"`)
+// checkArchitecture returns an error unless every architecture that h names is
+// one of known. A file of this package's encoders names none.
+func (h *hfHeader) checkArchitecture(path string, known ...string) error {
+	for _, a := range h.Architectures {
+		if !slices.Contains(known, a) {
+			return optionError(path, "architectures", fmt.Sprintf("%q", a), fmt.Sprintf("%q", known))
 		}
 	}
-	theta := h.RopeTheta
-	for _, r := range []struct {
-		field string
-		*hfRope
-	}{{"rope_parameters", h.Rope}, {"rope_scaling", h.Scaling}} {
-		if r.hfRope == nil {
-			continue
-		}
-		for _, kind := range []string{r.Type, r.OldType} {
-			if kind != "" && kind != "default" {
-				return Config{}, fmt.Errorf("model: %s: %s has rope_type %q, want %q", path, r.field, kind, "default")
-			}
-		}
-		if r.Theta != nil {
-			theta = r.Theta
-		}
+	return nil
+}
+
+// strict decodes all of text into v. A field that v lacks is an error that
+// names it.
+func strict(text []byte, path string, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
 	}
-	return Config{
-		Vocab:         h.Vocab,
-		Dim:           h.Dim,
-		Layers:        h.Layers,
-		Heads:         h.Heads,
-		KVHeads:       or(h.KVHeads, h.Heads),
-		HeadDim:       or(h.HeadDim, 0),
-		FF:            h.FF,
-		MaxSeq:        h.MaxSeq,
-		RopeTheta:     or(theta, 10000),
-		NormEps:       or(h.NormEps, 1e-6), // the default of transformers
-		QKNorm:        or(h.QKNorm, t.qkNorm),
-		QKVBias:       or(h.QKVBias, t.qkvBias),
-		TieEmbeddings: or(h.TieEmbed, false),
-	}, nil
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("model: %s goes on after its closing brace", path)
+	}
+	return nil
+}
+
+// optionError says that a field of a configuration is not what it should be.
+func optionError(path, field string, got any, want string) error {
+	return fmt.Errorf("model: %s: %s is %v, want %s", path, field, got, want)
 }
 
 // or returns *p, or v if p is nil.
@@ -194,12 +121,4 @@ func or[T any](p *T, v T) T {
 		return v
 	}
 	return *p
-}
-
-func writeJSON(path string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o666)
 }

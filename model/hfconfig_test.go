@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,35 +14,46 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // FuzzConfig: whatever is accepted survives being written.
 func FuzzConfig(f *testing.F) {
-	for _, name := range []string{"llama", "qwen2", "qwen3"} {
-		text, err := os.ReadFile("testdata/" + name + "/config.json")
+	paths, err := filepath.Glob("testdata/*/config.json")
+	require.NoError(f, err)
+	require.NotEmpty(f, paths)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
 		require.NoError(f, err)
 		f.Add(text)
 	}
-	f.Add([]byte(`{"model_type":"llama","rope_scaling":{"type":"linear"}}`))
-	read := func(text []byte) (Config, error) {
-		h, err := parseConfig(text, "config.json")
+	f.Add([]byte(`{"model_type":"llama","rope_scaling":{"type":"linear","factor":2}}`))
+	f.Add([]byte(`{"model_type":"bert","type_vocab_size":1}`))
+	read := func(text []byte) (EncoderConfig, Config, error) {
+		h, err := parseHeader(text, "config.json")
 		if err != nil {
-			return Config{}, err
+			return EncoderConfig{}, Config{}, err
 		}
-		c, err := h.config("config.json")
-		if err != nil {
-			return Config{}, err
+		labels := hfLabels{Classes: 2}
+		if h.Encoder != nil {
+			labels = *h.Encoder
 		}
-		if err := c.Validate(); err != nil {
-			return Config{}, err
+		if h.ModelType == "bert" || h.Encoder != nil {
+			e, err := parseEncoder(text, "config.json", h, labels)
+			return e, Config{}, err
 		}
-		return c.withDefaults(), nil
+		c, err := parseDecoder(text, "config.json", h)
+		return EncoderConfig{}, c, err
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := read(text)
+		e, c, err := read(text)
 		if err != nil {
 			return
 		}
-		written, err := json.Marshal(decoderConfig(c))
+		var v any = decoderConfig(c)
+		if e.Classes != 0 {
+			v = encoderConfig(e)
+		}
+		written, err := json.Marshal(v)
 		require.NoError(t, err)
-		again, err := read(written)
+		e2, c2, err := read(written)
 		require.NoError(t, err)
-		require.Equal(t, c, again)
+		require.Equal(t, e, e2)
+		require.Equal(t, c, c2)
 	})
 }

@@ -29,7 +29,10 @@ type maker struct {
 	seed   uint64
 	random bool // else matrices stay 0, to be loaded
 	frozen bool // no gradients
-	params []*tensor.Param
+	// randomHead draws what comes after an encoder's body, though the body
+	// is to be loaded.
+	randomHead bool
+	params     []*tensor.Param
 }
 
 // matrix returns a parameter [rows×cols] drawn from a normal distribution. Its

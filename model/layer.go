@@ -78,6 +78,34 @@ func (l *RMSNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
 	p.Backend.RMSNormGrad(dx, dw, dy, l.x, l.W.Value, l.inv, rows, l.W.Shape[0])
 }
 
+// LayerNorm is y = (x − mean)/√(variance + eps)·w + bias, row by row (Ba,
+// Kiros & Hinton, arXiv:1607.06450).
+type LayerNorm struct {
+	W, Bias *tensor.Param // [cols]
+	Eps     float64
+
+	x, mean, inv tensor.Buffer
+}
+
+// Forward computes y [rows×cols] from x of the same shape.
+func (l *LayerNorm) Forward(p *Pass, y, x tensor.Buffer, rows int) {
+	l.x, l.mean, l.inv = x, p.Arena.Take(rows), p.Arena.Take(rows)
+	p.Backend.LayerNorm(y, l.mean, l.inv, x, l.W.Value, l.Bias.Value, rows, l.W.Shape[0], float32(l.Eps))
+}
+
+// Backward adds to the parameters' gradients and computes dx += from dy.
+func (l *LayerNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
+	cols := l.W.Shape[0]
+	dw, dbias := l.W.Grad, l.Bias.Grad
+	if dw == nil {
+		dw = p.Arena.Zeros(cols)
+	}
+	if dbias == nil {
+		dbias = p.Arena.Zeros(cols)
+	}
+	p.Backend.LayerNormGrad(dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
+}
+
 // Embedding looks up the rows of a table.
 type Embedding struct {
 	W *tensor.Param // [vocab×dim]

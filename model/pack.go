@@ -14,13 +14,16 @@ type Pack struct {
 	// Tokens are the token ids of all rows, and Pos their positions in their
 	// sequences.
 	Tokens, Pos []int32
+	// Types are the token types of all rows, of an encoder that has them
+	// (BERT's two sentences of a pair); empty = all 0. Add does not set them.
+	Types []int32
 	// Segments cover the rows without gaps, in order.
 	Segments []tensor.Segment
 }
 
 // Reset empties the pack and keeps its memory.
 func (p *Pack) Reset() {
-	p.Tokens, p.Pos, p.Segments = p.Tokens[:0], p.Pos[:0], p.Segments[:0]
+	p.Tokens, p.Pos, p.Types, p.Segments = p.Tokens[:0], p.Pos[:0], p.Types[:0], p.Segments[:0]
 }
 
 // Rows is the number of tokens in the pack.
@@ -49,8 +52,9 @@ func (p *Pack) Add(tokens []int32, prefix int) int {
 	return len(p.Segments) - 1
 }
 
-// check returns an error that names the row or segment that does not fit c.
-func (p *Pack) check(c *Config) error {
+// check returns an error that names the row or segment that does not fit c,
+// with a number of token types.
+func (p *Pack) check(c *Config, types int) error {
 	if len(p.Tokens) == 0 {
 		return fmt.Errorf("model: the pack is empty")
 	}
@@ -59,6 +63,14 @@ func (p *Pack) check(c *Config) error {
 	}
 	if err := checkTokens(p.Tokens, p.Pos, c); err != nil {
 		return err
+	}
+	if len(p.Types) != 0 && len(p.Types) != len(p.Tokens) {
+		return fmt.Errorf("model: the pack has %d token types for %d tokens", len(p.Types), len(p.Tokens))
+	}
+	for i, id := range p.Types {
+		if id < 0 || int(id) >= types {
+			return fmt.Errorf("model: row %d has token type %d, but the model has %d types", i, id, types)
+		}
 	}
 	row := 0
 	for i, s := range p.Segments {

@@ -35,10 +35,26 @@ func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
 	t.Embed.Backward(p, d)
 }
 
+// normed is the body of an encoder with the decoder's blocks.
+type normed struct{ *Trunk }
+
+func (t normed) Forward(p *Pass, pack *Pack) tensor.Buffer {
+	x := t.Trunk.Forward(p, pack.Tokens)
+	y := p.Arena.Take(x.Len())
+	t.Norm.Forward(p, y, x, p.Rows)
+	return y
+}
+
+func (t normed) Backward(p *Pass, d tensor.Buffer) {
+	dx := p.Arena.Zeros(d.Len())
+	t.Norm.Backward(p, dx, d, p.Rows)
+	t.Trunk.Backward(p, dx)
+}
+
 // newTrunk builds the trunk that c describes (defaults filled in).
 func newTrunk(c *Config, m *maker) *Trunk {
 	t := &Trunk{Embed: &Embedding{W: m.matrix("model.embed_tokens.weight", c.Vocab, c.Dim, embeddingStd(c.Dim))}}
-	freq := c.ropeFreq()
+	freq := c.RopeFrequencies()
 	for i := range c.Layers {
 		t.Blocks = append(t.Blocks, newBlock(c, m, fmt.Sprintf("model.layers.%d.", i), freq))
 	}

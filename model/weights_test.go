@@ -24,8 +24,15 @@ func TestDecoderSurvivesSaveAndLoad(t *testing.T) {
 		cfg.TieEmbeddings = rapid.Bool().Draw(r, "TieEmbeddings")
 		cfg.HeadDim = rapid.SampledFrom([]int{0, 2, 6}).Draw(r, "HeadDim")
 		cfg.RopeTheta = rapid.SampledFrom([]float64{0, 5e5}).Draw(r, "RopeTheta")
+		cfg.RopeScaling = rapid.SampledFrom([]model.RopeScaling{
+			{},
+			{Type: model.RopeLinear, Factor: 2},
+			{Type: model.RopeDynamic, Factor: 4},
+			{Type: model.RopeLlama3, Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxSeq: 8},
+		}).Draw(r, "RopeScaling")
 		d := newDecoder(t, b, cfg)
-		require.NoError(t, d.Save(dir))
+		shards := rapid.SampledFrom([]int64{0, 0, 3000}).Draw(r, "ShardBytes")
+		require.NoError(t, d.Export(dir, model.ExportOptions{ShardBytes: shards}))
 		e, err := model.LoadDecoder(b, dir)
 		require.NoError(t, err)
 		require.Equal(t, d.Config(), e.Config())
@@ -46,14 +53,24 @@ func TestConfigsThatCannotBeExpressedAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	for want, change := range map[string]map[string]any{
-		`model_type is "gpt2"`:                                    {"model_type": "gpt2"},
+		`model_type is "gpt2", want one of ["llama" "qwen2" "qwen3"]`: {"model_type": "gpt2"},
 		`hidden_act is "gelu"`:                                    {"hidden_act": "gelu"},
 		"attention_bias is true":                                  {"attention_bias": true},
 		"mlp_bias is true":                                        {"mlp_bias": true},
 		"use_sliding_window is true":                              {"use_sliding_window": true},
 		`layer_types[1] is "sliding_attention"`:                   {"layer_types": []string{"full_attention", "sliding_attention"}},
-		`rope_parameters has rope_type "yarn"`:                    {"rope_parameters": map[string]any{"rope_type": "yarn"}},
-		`rope_scaling has rope_type "linear"`:                     {"rope_scaling": map[string]any{"type": "linear"}},
+		`architectures is "Qwen3ForSequenceClassification"`:       {"architectures": []string{"Qwen3ForSequenceClassification"}},
+		"rope_parameters has rope_type yarn":                      {"rope_parameters": map[string]any{"rope_type": "yarn", "beta_fast": 32}},
+		"rope_scaling has type longrope":                          {"rope_scaling": map[string]any{"type": "longrope"}},
+		"rope_scaling has no factor":                              {"rope_scaling": map[string]any{"type": "linear"}},
+		"rope_scaling has no low_freq_factor":                     {"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8}},
+		"rope_scaling has beta_fast, which is no option of rope_": {"rope_scaling": map[string]any{"rope_type": "dynamic", "factor": 2, "beta_fast": 32}},
+		"rope_scaling has factor two, want a number":              {"rope_scaling": map[string]any{"rope_type": "dynamic", "factor": "two"}},
+		"rope_parameters has partial_rotary_factor 0.5, want 1":   {"rope_parameters": map[string]any{"rope_type": "default", "partial_rotary_factor": 0.5}},
+		"Config.RopeScaling.Factor is 0.5, want at least 1":       {"rope_scaling": map[string]any{"rope_type": "linear", "factor": 0.5}},
+		`unknown field "quantization_config"`:                     {"quantization_config": map[string]any{"bits": 4}},
+		`unknown field "residual_multiplier"`:                     {"residual_multiplier": 0.22},
+		"rope_interleaved is true":                                {"rope_interleaved": true},
 		"Config.Dim is 0":                                         {"hidden_size": 0},
 		"cannot unmarshal string into Go struct field":            {"hidden_size": "big"},
 		"config.json: model: Config.KVHeads is 3, want a divisor": {"num_key_value_heads": 3},

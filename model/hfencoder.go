@@ -1,0 +1,113 @@
+package model
+
+import "fmt"
+
+// hfBERT is the config.json of an encoder with BERT's blocks.
+type hfBERT struct {
+	hfHeader
+	hfShape
+	hfInert
+
+	TokenTypes *int     `json:"type_vocab_size"`
+	NormEps    *float64 `json:"layer_norm_eps"`
+
+	// Options that must have their usual values.
+	Positions      string `json:"position_embedding_type,omitempty"`
+	Decoder        bool   `json:"is_decoder,omitempty"`
+	CrossAttention bool   `json:"add_cross_attention,omitempty"`
+	TieEmbed       any    `json:"tie_word_embeddings,omitempty"` // of heads that are not read
+}
+
+// bertArchitectures are those whose tensors include an encoder's. Their heads
+// are not read.
+var bertArchitectures = []string{"BertModel", "BertForMaskedLM", "BertForPreTraining"}
+
+// encoderConfig translates c, which has its defaults filled in.
+func encoderConfig(c EncoderConfig) any {
+	labels := &hfLabels{Classes: c.Classes, Pooling: c.Pooling}
+	if c.Style == LlamaStyle {
+		h := decoderConfig(c.Config)
+		h.Architectures = nil // transformers has no such model
+		h.Encoder = labels
+		return h
+	}
+	return &hfBERT{
+		hfHeader: hfHeader{ModelType: "bert", Architectures: []string{"BertModel"}, Encoder: labels},
+		hfShape: hfShape{
+			Vocab:  c.Vocab,
+			Dim:    c.Dim,
+			Layers: c.Layers,
+			Heads:  c.Heads,
+			FF:     c.FF,
+			MaxSeq: c.MaxSeq,
+			Act:    "gelu",
+			DType:  "float32",
+		},
+		TokenTypes: &c.TokenTypes,
+		NormEps:    &c.NormEps,
+	}
+}
+
+// ReadEncoderConfig reads an encoder's configuration from a directory that
+// Save wrote, with defaults filled in. Errors name the field that is wrong.
+func ReadEncoderConfig(dir string) (EncoderConfig, error) {
+	path, text, h, err := readConfig(dir)
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	if h.Encoder == nil {
+		return EncoderConfig{}, fmt.Errorf("model: %s is of no encoder: it has no field stepwise_encoder", path)
+	}
+	return parseEncoder(text, path, h, *h.Encoder)
+}
+
+// parseEncoder translates a config.json with the given classifier.
+func parseEncoder(text []byte, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
+	if h.ModelType == "bert" {
+		c, err = parseBERT(text, path, h)
+	} else {
+		c.Config, err = parseDecoder(text, path, h)
+	}
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	c.Classes, c.Pooling = labels.Classes, labels.Pooling
+	if err := c.Validate(); err != nil {
+		return EncoderConfig{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c.withDefaults(), nil
+}
+
+func parseBERT(text []byte, path string, header *hfHeader) (EncoderConfig, error) {
+	if err := header.checkArchitecture(path, bertArchitectures...); err != nil {
+		return EncoderConfig{}, err
+	}
+	var h hfBERT
+	if err := strict(text, path, &h); err != nil {
+		return EncoderConfig{}, err
+	}
+	switch {
+	case h.Act != "" && h.Act != "gelu":
+		return EncoderConfig{}, optionError(path, "hidden_act", fmt.Sprintf("%q", h.Act), `"gelu"`)
+	case h.Positions != "" && h.Positions != "absolute":
+		return EncoderConfig{}, optionError(path, "position_embedding_type", fmt.Sprintf("%q", h.Positions), `"absolute"`)
+	case h.Decoder:
+		return EncoderConfig{}, optionError(path, "is_decoder", true, "false")
+	case h.CrossAttention:
+		return EncoderConfig{}, optionError(path, "add_cross_attention", true, "false")
+	}
+	return EncoderConfig{
+		Config: Config{
+			Vocab:   h.Vocab,
+			Dim:     h.Dim,
+			Layers:  h.Layers,
+			Heads:   h.Heads,
+			KVHeads: h.Heads,
+			FF:      h.FF,
+			MaxSeq:  h.MaxSeq,
+			NormEps: or(h.NormEps, 1e-12),
+		},
+		Style:      BERTStyle,
+		TokenTypes: or(h.TokenTypes, 2),
+	}, nil
+}
