@@ -91,3 +91,22 @@ func TestMisusePanics(t *testing.T) {
 	p.Add([]int32{1}, 0)
 	require.Panics(t, func() { p.Add([]int32{1}, 1) }, "a segment with a prefix is none")
 }
+
+// A pass needs as much memory whatever the arena's blocks are.
+func TestActivationBytes(t *testing.T) {
+	d, err := model.NewDecoder(openCPU(), small, 1)
+	require.NoError(t, err)
+	require.Zero(t, d.ActivationBytes())
+	p, tg := groupPack(1)
+	logp := make([]float32, len(tg.IDs))
+	require.NoError(t, d.Score(p, tg, logp, nil))
+	scored := d.ActivationBytes()
+	// At least the states of all rows and their head's logits.
+	require.Greater(t, scored, 4*(p.Rows()*small.Dim+len(tg.IDs)*small.Vocab))
+	require.NoError(t, d.Forward(p, tg, logp, nil))
+	require.NoError(t, d.Backward(logp, nil))
+	trained := d.ActivationBytes()
+	require.Greater(t, trained, scored+4*small.Layers*p.Rows()*(2*small.Dim+3*small.FF))
+	require.NoError(t, d.Score(p, tg, logp, nil))
+	require.Equal(t, trained, d.ActivationBytes())
+}

@@ -98,7 +98,7 @@ func TestEveryFlag(t *testing.T) {
 				values = []string{"reward=2"}
 			}
 			for _, value := range values {
-				args := append(context(s, o), "-"+o.name+"="+value)
+				args := append(settingsFor(s, o), "-"+o.name+"="+value)
 				v, err := s.parse("", "", nil, args, nil)
 				require.NoError(t, err, args)
 				require.Equal(t, value, v.text(o.name))
@@ -118,8 +118,8 @@ func TestEveryFlag(t *testing.T) {
 	}
 }
 
-// context are the flags that make an option apply.
-func context(s *schema, o *option) []string {
+// settingsFor are the flags that make an option apply.
+func settingsFor(s *schema, o *option) []string {
 	var args []string
 	found := false
 	s.each(o.name, func(parent *option, value, _ string) {
@@ -128,7 +128,7 @@ func context(s *schema, o *option) []string {
 		}
 		found = true
 		if parent != nil {
-			args = append(context(s, parent), "-"+parent.name+"="+value)
+			args = append(settingsFor(s, parent), "-"+parent.name+"="+value)
 		}
 	})
 	return args

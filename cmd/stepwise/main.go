@@ -1,9 +1,10 @@
 // Command stepwise is the library's tool for those who do not write Go.
 //
+//	stepwise bench                speed of the CPU engine on this machine
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
 //
-// Both read JSON lines on standard input and write JSON lines on standard
+// The parity programs read JSON lines on standard input and write JSON lines on standard
 // output; docs/parity-format.md describes them. Every command explains its
 // flags with -h.
 //
@@ -29,6 +30,7 @@ const (
 )
 
 var commands = []command{
+	{"bench", "speed of the CPU engine on this machine", runBench},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
 }
 

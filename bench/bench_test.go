@@ -1,0 +1,49 @@
+package bench
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A quick run fills every section, and its table has all of them.
+func TestRun(t *testing.T) {
+	r, err := Run(t.Context(), Options{Quick: true})
+	require.NoError(t, err)
+	require.Positive(t, r.FMAPeakGFLOPS)
+	require.Positive(t, r.MemoryGBps)
+	require.Len(t, r.GEMM, 2)
+	require.Positive(t, r.GEMM[1].MemoryFraction)
+	require.Len(t, r.Train, 1)
+	require.Positive(t, r.Train[0].TokensPerSecond)
+	require.Len(t, r.Sample, 2)
+	require.Positive(t, r.Sample[1].TokensPerSecond)
+	require.Len(t, r.Shared, 1)
+	// 32 + 4·7 rows instead of 4·39.
+	require.Less(t, 2*r.Shared[0].ActivationBytes, r.Shared[0].UnsharedActivationBytes)
+	require.Positive(t, r.PeakRSSBytes)
+
+	var table strings.Builder
+	require.NoError(t, r.Print(&table))
+	for _, heading := range []string{"FMA peak", "gemm", "train", "sample", "shared prompt"} {
+		require.Contains(t, table.String(), heading)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	_, err := Run(t.Context(), Options{Sections: []string{"gemm", "cooking"}})
+	require.ErrorContains(t, err, `no section "cooking"`)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Run(ctx, Options{Quick: true, Sections: []string{"train"}})
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A million parameters, and 6 operations each, with what attention needs: for
+// one key per token, 12 per layer and dimension.
+func TestTrainFLOPs(t *testing.T) {
+	s := (&runner{quick: true}).shapes()[0]
+	require.InDelta(t, 6e6+12*float64(s.Layers*s.Dim), s.trainFLOPs(1e6, 1), 1e-6)
+}

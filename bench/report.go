@@ -1,0 +1,133 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// Report is what [Run] measures. Speeds are those of the fastest of several
+// rounds, because other work on the machine only ever slows a round down.
+type Report struct {
+	// Machine describes the processor, the instruction set and the workers.
+	Machine string `json:"machine"`
+	// FMAPeakGFLOPS is the speed of multiply-adds that stay in registers, and
+	// MemoryGBps that of reading a buffer larger than the caches, both on all
+	// workers. They are measured again in every section, in turn with what is
+	// compared with them; these are the highest.
+	FMAPeakGFLOPS float64 `json:"fma_peak_gflops"`
+	MemoryGBps    float64 `json:"memory_gbps"`
+
+	GEMM   []GEMM   `json:"gemm"`
+	Train  []Train  `json:"train"`
+	Sample []Sample `json:"sample"`
+	Shared []Shared `json:"shared"`
+
+	// PeakRSSBytes is the most memory that the process ever held; 0 where the
+	// system does not tell.
+	PeakRSSBytes int64 `json:"peak_rss_bytes"`
+}
+
+// GEMM is the speed of a matrix product c [m×n] = a [m×k]·b [k×n] in float32.
+type GEMM struct {
+	// Op is NN, NT (b is stored transposed: a linear layer forward) or TN (a
+	// is: the gradient of weights).
+	Op string `json:"op"`
+	M  int    `json:"m"`
+	N  int    `json:"n"`
+	K  int    `json:"k"`
+	// Rotated: every call has another b, so that it comes from memory.
+	Rotated bool    `json:"rotated"`
+	GFLOPS  float64 `json:"gflops"`
+	// PeakFraction is GFLOPS over FMAPeakGFLOPS of the same rounds.
+	PeakFraction float64 `json:"peak_fraction"`
+	// MemoryFraction is the speed at which a rotated b is read over
+	// MemoryGBps of the same rounds.
+	MemoryFraction float64 `json:"memory_fraction,omitempty"`
+}
+
+// Train is the speed of training steps: forward, backward and AdamW.
+type Train struct {
+	Model           string  `json:"model"`
+	Parameters      int     `json:"parameters"`
+	Sequences       int     `json:"sequences"`
+	Length          int     `json:"length"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// FLOPsUtilization counts the multiply-adds that the model needs, those of
+	// masked attention not, as a fraction of FMAPeakGFLOPS of the same rounds.
+	FLOPsUtilization float64 `json:"flops_utilization"`
+	// AllocatedBytesPerStep is what a step allocates on Go's heap.
+	AllocatedBytesPerStep int64 `json:"allocated_bytes_per_step"`
+}
+
+// Sample is the speed of sampling at temperature 1 with rollout/local.
+type Sample struct {
+	Model string `json:"model"`
+	// Batch is how many completions run at once, each of its own prompt of
+	// Prompt tokens.
+	Batch           int     `json:"batch"`
+	Prompt          int     `json:"prompt"`
+	Tokens          int     `json:"tokens"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// MemoryFraction is the speed at which the steps read the weights over
+	// MemoryGBps of the same rounds: at most 1 where weights exceed the caches
+	// and batches are small.
+	MemoryFraction         float64 `json:"memory_fraction"`
+	AllocatedBytesPerToken float64 `json:"allocated_bytes_per_token"`
+}
+
+// Shared compares training steps in which the completions of a prompt share
+// its rows with steps in which each has a copy.
+type Shared struct {
+	Model       string `json:"model"`
+	Prompt      int    `json:"prompt"`
+	Completions int    `json:"completions"`
+	Tokens      int    `json:"tokens"`
+	// Speedup is the ratio of the two speeds.
+	CompletionsPerSecond         float64 `json:"completions_per_second"`
+	UnsharedCompletionsPerSecond float64 `json:"unshared_completions_per_second"`
+	Speedup                      float64 `json:"speedup"`
+	ActivationBytes              int     `json:"activation_bytes"`
+	UnsharedActivationBytes      int     `json:"unshared_activation_bytes"`
+}
+
+// Print writes the report as tables.
+func (r *Report) Print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	line := func(format string, args ...any) { fmt.Fprintf(t, format+"\t\n", args...) }
+	fmt.Fprintf(w, "%s\nFMA peak %.0f GFLOP/s, memory %.1f GB/s, peak RSS %d MiB\n", r.Machine, r.FMAPeakGFLOPS, r.MemoryGBps, r.PeakRSSBytes>>20)
+	if len(r.GEMM) > 0 {
+		line("\ngemm\tm\tn\tk\tb\tGFLOP/s\tof peak\tof memory")
+		for _, g := range r.GEMM {
+			memory, operand := "", "cached"
+			if g.Rotated {
+				memory, operand = percent(g.MemoryFraction), "rotated"
+			}
+			line("%s\t%d\t%d\t%d\t%s\t%.1f\t%s\t%s", g.Op, g.M, g.N, g.K, operand, g.GFLOPS, percent(g.PeakFraction), memory)
+		}
+	}
+	if len(r.Train) > 0 {
+		line("\ntrain\tparameters\tbatch\ttokens/s\tof peak\tallocated/step")
+		for _, x := range r.Train {
+			line("%s\t%d\t%d×%d\t%.0f\t%s\t%d B", x.Model, x.Parameters, x.Sequences, x.Length, x.TokensPerSecond, percent(x.FLOPsUtilization), x.AllocatedBytesPerStep)
+		}
+	}
+	if len(r.Sample) > 0 {
+		line("\nsample\tbatch\ttokens/s\tof memory\tallocated/token")
+		for _, x := range r.Sample {
+			line("%s\t%d\t%.0f\t%s\t%.0f B", x.Model, x.Batch, x.TokensPerSecond, percent(x.MemoryFraction), x.AllocatedBytesPerToken)
+		}
+	}
+	if len(r.Shared) > 0 {
+		line("\nshared prompt\tshape\tcompletions/s\twithout\tspeedup\tactivations\twithout")
+		for _, x := range r.Shared {
+			line("%s\t%d+%d×%d\t%.2f\t%.2f\t%.2f\t%.1f MiB\t%.1f MiB", x.Model, x.Prompt, x.Completions, x.Tokens, x.CompletionsPerSecond,
+				x.UnsharedCompletionsPerSecond, x.Speedup, mib(x.ActivationBytes), mib(x.UnsharedActivationBytes))
+		}
+	}
+	return t.Flush()
+}
+
+func percent(x float64) string { return fmt.Sprintf("%.0f%%", 100*x) }
+
+func mib(bytes int) float64 { return float64(bytes) / (1 << 20) }

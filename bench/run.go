@@ -1,0 +1,161 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
+)
+
+// Options choose what Run measures.
+type Options struct {
+	// Sections are some of Sections; none means all.
+	Sections []string
+	// Quick measures small things for seconds instead of minutes: the
+	// machinery works, but the figures mean little.
+	Quick bool
+	// Backend are the options of the backend.
+	Backend cpu.Options
+}
+
+// Sections are the parts of a report.
+var Sections = []string{"gemm", "train", "sample", "shared"}
+
+// Run measures the engine on this machine, which should have nothing else to
+// do. It returns an error for a section that does not exist, and ctx's when
+// that is done; what is being measured is finished first.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	for _, s := range o.Sections {
+		if !slices.Contains(Sections, s) {
+			return nil, fmt.Errorf("bench: no section %q, only %q", s, Sections)
+		}
+	}
+	b, err := cpu.New(o.Backend)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{ctx: ctx, quick: o.Quick, b: b, report: &Report{Machine: machine(b)}}
+	r.memory = b.Alloc(map[bool]int{false: 64 << 20, true: 4 << 20}[o.Quick])
+	defer b.Free(r.memory)
+	b.Fill(r.memory, 1)
+	r.limits()
+	for _, s := range []struct {
+		name string
+		run  func() error
+	}{{"gemm", r.gemm}, {"train", r.train}, {"sample", r.sample}, {"shared", r.shared}} {
+		if len(o.Sections) > 0 && !slices.Contains(o.Sections, s.name) {
+			continue
+		}
+		if err := s.run(); err != nil {
+			return nil, fmt.Errorf("bench: %s: %w", s.name, err)
+		}
+	}
+	r.report.PeakRSSBytes = peakRSS()
+	return r.report, nil
+}
+
+// runner measures one section after the other.
+type runner struct {
+	ctx    context.Context
+	quick  bool
+	b      *cpu.Backend
+	memory tensor.Buffer // larger than the caches
+	report *Report
+}
+
+// limits measures what the machine could do at best, and keeps the highest.
+func (r *runner) limits() (peak, memory float64) {
+	peak = r.b.PeakGFLOPS()
+	r.b.ReadGBps(r.memory)
+	memory = r.b.ReadGBps(r.memory)
+	r.report.FMAPeakGFLOPS = max(r.report.FMAPeakGFLOPS, peak)
+	r.report.MemoryGBps = max(r.report.MemoryGBps, memory)
+	return peak, memory
+}
+
+// best is the result of rounds in which the limits are measured too.
+type best struct {
+	seconds      float64 // of the fastest round
+	peak, memory float64
+}
+
+// rounds calls every f once to warm up and then in turn with the limits, count
+// times each, and until all together have run for the given time. It returns
+// the best of each.
+func (r *runner) rounds(count int, atLeast time.Duration, fs ...func() error) ([]best, error) {
+	if r.quick {
+		count, atLeast = 1, 0
+	}
+	for _, f := range fs {
+		if err := f(); err != nil {
+			return nil, err
+		}
+	}
+	res := make([]best, len(fs))
+	var total time.Duration
+	for i := 0; i < count || total < atLeast; i++ {
+		for k, f := range fs {
+			if err := r.ctx.Err(); err != nil {
+				return nil, err
+			}
+			peak, memory := r.limits()
+			start := time.Now()
+			if err := f(); err != nil {
+				return nil, err
+			}
+			d := time.Since(start)
+			total += d
+			res[k].add(best{d.Seconds(), peak, memory})
+		}
+	}
+	return res, nil
+}
+
+// add takes the better of each figure.
+func (b *best) add(x best) {
+	if b.seconds == 0 || x.seconds < b.seconds {
+		b.seconds = x.seconds
+	}
+	b.peak, b.memory = max(b.peak, x.peak), max(b.memory, x.memory)
+}
+
+// allocated returns how many bytes f allocates on Go's heap.
+func allocated(f func() error) (int64, error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc), err
+}
+
+// A shape is a decoder with a name.
+type shape struct {
+	name string
+	model.Config
+}
+
+// shapes are the decoders that are measured, named after their size.
+func (r *runner) shapes() []shape {
+	if r.quick {
+		return []shape{{"tiny", model.Config{Vocab: 128, Dim: 32, Layers: 2, Heads: 2, KVHeads: 1, FF: 64, MaxSeq: 1024, TieEmbeddings: true}}}
+	}
+	return []shape{
+		{"1M", model.Config{Vocab: 1024, Dim: 128, Layers: 4, Heads: 4, KVHeads: 2, FF: 384, MaxSeq: 1024, TieEmbeddings: true}},
+		{"10M", model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 5, FF: 864, MaxSeq: 1024, TieEmbeddings: true}},
+		{"100M", model.Config{Vocab: 8192, Dim: 768, Layers: 12, Heads: 12, KVHeads: 4, FF: 2304, MaxSeq: 1024, TieEmbeddings: true}},
+	}
+}
+
+// parameters counts the elements of d's parameters.
+func parameters(d *model.Decoder) int {
+	n := 0
+	for _, p := range d.Params() {
+		n += p.Len()
+	}
+	return n
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestBench(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	status, out, errs := stepwise("", "bench", "-quick", "-sections", "gemm,shared", "-json", file)
+	require.Empty(t, errs)
+	require.Equal(t, exitOK, status)
+	require.Contains(t, out, "FMA peak")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var report map[string]any
+	require.NoError(t, json.Unmarshal(text, &report))
+	require.NotEmpty(t, report["gemm"])
+	require.NotEmpty(t, report["shared"])
+	require.Nil(t, report["train"])
+}
+
+func TestBenchRefuses(t *testing.T) {
+	for want, args := range map[string][]string{
+		`unexpected argument "x"`:    {"bench", "x"},
+		"-isa neon: want auto or":    {"bench", "-isa", "neon"},
+		"flag provided but not defi": {"bench", "-fast"},
+	} {
+		status, _, errs := stepwise("", args...)
+		require.Equal(t, exitUsage, status)
+		require.Contains(t, errs, want)
+	}
+	status, _, errs := stepwise("", "bench", "-sections", "gemm,cooking")
+	require.Equal(t, exitInput, status)
+	require.Contains(t, errs, `stepwise bench: bench: no section "cooking", only ["gemm" "train" "sample" "shared"]`)
+	status, out, _ := stepwise("", "bench", "-h")
+	require.Zero(t, status)
+	require.Contains(t, out, "-sections")
+}
