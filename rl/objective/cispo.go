@@ -45,19 +45,23 @@ func (p CISPO) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return sumTokens(p, p.LogRatioClamp, s, m)
-}
-
-func (p CISPO) token(logp, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
-	w := min(max(r, p.Low), p.High)
-	switch {
-	case r < p.Low:
-		b = clipLow
-	case r > p.High:
-		b = clipHigh
+	var b tokens
+	b.begin(s, p.LogRatioClamp)
+	for b.next() {
+		for i, r := range b.r[:b.n] {
+			w := min(max(r, p.Low), p.High)
+			switch {
+			case r < p.Low:
+				b.met[i] = clipLow
+			case r > p.High:
+				b.met[i] = clipHigh
+			}
+			if p.Drop && b.met[i] != inside {
+				w = 0
+			}
+			wa := w * b.adv[i]
+			b.loss[i], b.byLogP[i] = -wa*b.logp[i], -wa
+		}
 	}
-	if p.Drop && b != inside {
-		w = 0
-	}
-	return -w * a * logp, 0, -w * a, b
+	return b.end(m)
 }

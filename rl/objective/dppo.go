@@ -64,22 +64,33 @@ func (p DPPO) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return sumTokens(p, p.LogRatioClamp, s, m)
+	var b tokens
+	b.begin(s, p.LogRatioClamp)
+	for b.next() {
+		for i := range b.n {
+			p.token(&b, i)
+		}
+	}
+	return b.end(m)
 }
 
-func (p DPPO) token(logp, lr, r, a float64) (loss, byRatio, byLogP float64, b bound) {
-	loss, byLogP = p.Quadratic*lr*lr, 2*p.Quadratic*lr
+// token evaluates token i of the block.
+func (p DPPO) token(b *tokens, i int) {
+	logp, lr, r, a := b.logp[i], b.lr[i], b.r[i], b.adv[i]
+	b.loss[i], b.byLogP[i] = p.Quadratic*lr*lr, 2*p.Quadratic*lr
 	switch {
 	case a > 0 && lr > 0 && p.divergence(logp, lr) > p.High:
-		return loss, 0, byLogP, clipHigh
+		b.met[i] = clipHigh
 	case a < 0 && lr < 0 && p.divergence(logp, lr) > p.Low:
-		return loss, 0, byLogP, clipLow
-	}
-	if p.MaxWeight > 0 {
+		b.met[i] = clipLow
+	case p.MaxWeight > 0:
 		w := min(r, p.MaxWeight)
-		return loss - a*w*logp, 0, byLogP - a*w, inside
+		b.loss[i] -= a * w * logp
+		b.byLogP[i] -= a * w
+	default:
+		b.loss[i] -= a * r
+		b.byRatio[i] = -a
 	}
-	return loss - a*r, -a, byLogP, inside
 }
 
 func (p DPPO) divergence(logp, lr float64) float64 {

@@ -25,9 +25,13 @@ func (p DRO) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return sumTokens(p, 0, s, m)
-}
-
-func (p DRO) token(logp, lr, _, a float64) (loss, byRatio, byLogP float64, b bound) {
-	return -a*logp + p.Beta/2*lr*lr, 0, -a + p.Beta*lr, inside
+	var b tokens
+	b.begin(s, 0)
+	for b.next() {
+		for i, lr := range b.lr[:b.n] {
+			a := b.adv[i]
+			b.loss[i], b.byLogP[i] = -a*b.logp[i]+p.Beta/2*lr*lr, -a+p.Beta*lr
+		}
+	}
+	return b.end(m)
 }

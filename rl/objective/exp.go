@@ -34,3 +34,10 @@ func exp(x float64) float64 {
 	scale := math.Float64frombits(math.Float64bits(expTable[k&(expSteps-1)]) + (k>>7)<<52)
 	return scale + scale*series
 }
+
+// expsGo writes exp of the first n numbers of x to dst.
+func expsGo(dst, x *[blockSize]float64, n int) {
+	for i, x := range x[:n] {
+		dst[i] = exp(x)
+	}
+}

@@ -52,7 +52,7 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err != nil || q.n == 0 {
 		return 0, err
 	}
-	clip := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}
+	c := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
 	var y tally
 	var adv, grad float64
 	first := -1
@@ -72,7 +72,7 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		} else if a != adv {
 			return 0, fmt.Errorf("%w (advantages %v at position %d, %v at position %d)", ErrSharedRatio, adv, first, a, t)
 		}
-		v, byRatio, _, b := clip.token(0, 0, q.r, a)
+		v, byRatio, b := c.at(q.r, a)
 		loss += w * v
 		grad += w * byRatio
 		if s.kept(t) {

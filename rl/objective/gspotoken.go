@@ -40,7 +40,7 @@ func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	clip := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}
+	c := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
 	var y tally
 	for t, w := range s.Weight {
 		if w == 0 || !s.kept(t) {
@@ -50,7 +50,7 @@ func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		if !finite(a) {
 			return 0, s.blame(t, Old)
 		}
-		v, byRatio, _, b := clip.token(0, 0, q.r, a)
+		v, byRatio, b := c.at(q.r, a)
 		loss += w * v
 		if !q.cut {
 			s.Grad[t] += w * byRatio * q.r

@@ -26,9 +26,13 @@ func (p ImportanceSampling) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return sumTokens(p, p.LogRatioClamp, s, m)
-}
-
-func (ImportanceSampling) token(_, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
-	return -a * r, -a, 0, inside
+	var b tokens
+	b.begin(s, p.LogRatioClamp)
+	for b.next() {
+		for i, r := range b.r[:b.n] {
+			a := b.adv[i]
+			b.loss[i], b.byRatio[i] = -a*r, -a
+		}
+	}
+	return b.end(m)
 }

@@ -62,10 +62,11 @@ func (k KL) Validate() error {
 	)
 }
 
-// estimate returns the estimate at log-ratio d and its derivative.
-func (k KL) estimate(d float64) (v, dv float64) {
+// estimate returns the estimate at log-ratio d and its derivative. e is exp(-d)
+// of the log-ratio as far as it is allowed, if the estimator needs it.
+func (k *KL) estimate(d, e float64) (v, dv float64) {
 	x, cut := clamp(d, k.LogRatioClamp)
-	v, dv = k.Kind.at(x)
+	v, dv = k.Kind.at(x, e)
 	v, cutValue := clamp(v, k.ValueClamp)
 	switch {
 	case k.StraightThrough:
@@ -97,23 +98,38 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	}
 	old := s.old()
 	var sum, n float64
-	for t, w := range s.KLWeight {
-		if w == 0 {
-			continue
+	var d, neg, e [blockSize]float64
+	for from := 0; from < len(s.LogP); from += blockSize {
+		to := min(from+blockSize, len(s.LogP))
+		ref := s.Ref[from:to]
+		for i, logp := range s.LogP[from:to] {
+			d[i] = logp - ref[i]
 		}
-		d, lr := s.LogP[t]-s.Ref[t], 0.0
-		v, dv := k.estimate(d)
-		sum += v
-		n++
-		if k.Importance {
-			lr = s.LogP[t] - old[t]
-			v, dv = k.importance(exp(lr), v, dv)
+		if k.Kind == K3 {
+			for i, d := range d[:to-from] {
+				x, _ := clamp(d, k.LogRatioClamp)
+				neg[i] = -x
+			}
+			exps(&e, &neg, to-from)
 		}
-		if !finite(d + lr + v + dv) {
-			return 0, s.blame(t, k.Needs())
+		for i, w := range s.KLWeight[from:to] {
+			if w == 0 {
+				continue
+			}
+			v, dv := k.estimate(d[i], e[i])
+			sum += v
+			n++
+			lr := 0.0
+			if k.Importance {
+				lr = s.LogP[from+i] - old[from+i]
+				v, dv = k.importance(exp(lr), v, dv)
+			}
+			if !finite(d[i] + lr + v + dv) {
+				return 0, s.blame(from+i, k.Needs())
+			}
+			loss += w * k.Beta * v
+			s.Grad[from+i] += w * k.Beta * dv
 		}
-		loss += w * k.Beta * v
-		s.Grad[t] += w * k.Beta * dv
 	}
 	if n > 0 {
 		m.Add("kl", sum, n)

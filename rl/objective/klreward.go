@@ -70,7 +70,8 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, live [][]bool) (Sum, error) 
 				continue
 			}
 			d := logp[i][t] - ref[i][t]
-			v, _ := est.estimate(d)
+			x, _ := clamp(d, k.LogRatioClamp)
+			v, _ := est.estimate(d, exp(-x))
 			if !finite(d + v) {
 				return Sum{}, fmt.Errorf("objective: completion %d: log-probs at position %d are %v and %v (reference), want finite numbers", i, t, logp[i][t], ref[i][t])
 			}

@@ -1,6 +1,9 @@
 package objective
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // PPO is the clipped surrogate of Schulman et al., "Proximal Policy
 // Optimization Algorithms" (arXiv:1707.06347), with separate bounds on both
@@ -66,18 +69,38 @@ func (p PPO) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return sumTokens(p, p.LogRatioClamp, s, m)
+	c := p.clip()
+	var b tokens
+	b.begin(s, p.LogRatioClamp)
+	for b.next() {
+		for i, r := range b.r[:b.n] {
+			b.loss[i], b.byRatio[i], b.met[i] = c.at(r, b.adv[i])
+		}
+	}
+	return b.end(m)
 }
 
-func (p PPO) token(_, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
-	low, high := 1-p.ClipLow, 1+p.ClipHigh
-	switch {
-	case a > 0 && r > high:
-		return -a * high, 0, 0, clipHigh
-	case a < 0 && r < low:
-		return -a * low, 0, 0, clipLow
-	case a < 0 && p.DualClip > 0 && r > p.DualClip:
-		return -a * p.DualClip, 0, 0, clipDual
+// clip is PPO's surrogate with its bounds at hand.
+type clip struct{ low, high, dual float64 }
+
+func (p PPO) clip() clip {
+	c := clip{1 - p.ClipLow, 1 + p.ClipHigh, math.Inf(1)}
+	if p.DualClip > 0 {
+		c.dual = p.DualClip
 	}
-	return -a * r, -a, 0, inside
+	return c
+}
+
+// at returns the loss at ratio r and advantage a, its derivative with respect
+// to r, and the bound that the ratio met.
+func (c clip) at(r, a float64) (loss, byRatio float64, met bound) {
+	switch {
+	case a > 0 && r > c.high:
+		return -a * c.high, 0, clipHigh
+	case a < 0 && r < c.low:
+		return -a * c.low, 0, clipLow
+	case a < 0 && r > c.dual:
+		return -a * c.dual, 0, clipDual
+	}
+	return -a * r, -a, inside
 }

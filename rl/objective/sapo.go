@@ -36,14 +36,17 @@ func (p SAPO) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := p.Validate(); err != nil {
 		return 0, err
 	}
-	return sumTokens(p, p.LogRatioClamp, s, m)
-}
-
-func (p SAPO) token(_, _, r, a float64) (loss, byRatio, byLogP float64, b bound) {
-	tau := p.TauNeg
-	if a > 0 {
-		tau = p.TauPos
+	var b tokens
+	b.begin(s, p.LogRatioClamp)
+	for b.next() {
+		for i, r := range b.r[:b.n] {
+			a, tau := b.adv[i], p.TauNeg
+			if a > 0 {
+				tau = p.TauPos
+			}
+			gate := 1 / (1 + exp(-tau*(r-1)))
+			b.loss[i], b.byRatio[i] = -a*gate*4/tau, -a*4*gate*(1-gate)
+		}
 	}
-	gate := 1 / (1 + exp(-tau*(r-1)))
-	return -a * gate * 4 / tau, -a * 4 * gate * (1 - gate), 0, inside
+	return b.end(m)
 }

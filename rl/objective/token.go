@@ -15,17 +15,6 @@ const (
 
 var boundMetrics = [bounds]string{clipLow: "clip_low", clipHigh: "clip_high", clipDual: "clip_dual"}
 
-// tokenLoss is a policy loss in which each token sees only itself, or itself
-// and the ratio of its sequence. The loops of this file do the rest: masks,
-// ratios, weights, checks and metrics.
-type tokenLoss interface {
-	// token returns the loss of a token with log-prob logp, log-ratio
-	// lr = logp - old, ratio r = exp(lr) and advantage a; its derivative
-	// byRatio with respect to r; its derivative byLogP with respect to logp
-	// where r is held fixed; and the bound that the token met.
-	token(logp, lr, r, a float64) (loss, byRatio, byLogP float64, b bound)
-}
-
 // tally collects a sequence's metrics without touching the map per token.
 type tally struct {
 	n, ratio float64
@@ -61,37 +50,136 @@ func clamp(x, limit float64) (y float64, cut bool) {
 	return x, false
 }
 
-// sumTokens evaluates a token-wise policy loss on the kept tokens of s.
-func sumTokens[L tokenLoss](l L, logRatioClamp float64, s *Sequence, m Metrics) (loss float64, err error) {
-	if err := s.checkPolicy(0); err != nil {
-		return 0, err
+// blockSize is how many tokens are evaluated at a time: few enough for what is
+// known about them to stay in the nearest cache.
+const blockSize = 128
+
+// tokens goes over a sequence for a policy loss in which each token sees only
+// itself, block by block: next computes the ratios of the next tokens, the
+// loss fills in loss, byRatio, byLogP and met for each of them, and the
+// following next, after which there is none, takes that over where a token
+// counts:
+//
+//	var b tokens
+//	b.begin(s, clamp)
+//	for b.next() {
+//		for i, r := range b.r[:b.n] { … }
+//	}
+//	return b.end(m)
+//
+// It does all the rest: masks, ratios, weights, checks and metrics.
+type tokens struct {
+	s     *Sequence
+	old   []float64
+	limit float64 // of log-ratios, 0 = none
+	from  int     // the first token of the block
+
+	// Of each of the n tokens in the block: its log-prob and advantage,
+	// log-ratio lr = logp − old, and ratio r from the log-ratio as far as it
+	// is allowed. Tokens that are dead or masked have numbers too, of which
+	// nothing is to be expected.
+	n         int
+	logp, adv []float64
+	lr, r     [blockSize]float64
+	// The token's loss; its derivative byRatio with respect to r; its
+	// derivative byLogP with respect to logp where r is held fixed; and the
+	// bound that it met. Zero until set.
+	loss, byRatio, byLogP [blockSize]float64
+	met                   [blockSize]bound
+
+	limited   [blockSize]float64 // lr as far as it is allowed, if there is a limit
+	total, kl float64
+	tally     tally
+	err       error
+}
+
+// begin checks the sequence.
+func (b *tokens) begin(s *Sequence, logRatioClamp float64) {
+	b.s, b.old, b.limit = s, s.old(), logRatioClamp
+	b.err = s.checkPolicy(0)
+}
+
+// next goes to the next block and reports whether there is one.
+func (b *tokens) next() bool {
+	if b.err != nil {
+		return false
 	}
-	old := s.old()
-	var y tally
-	var kl float64
-	for t, w := range s.Weight {
-		if w == 0 || !s.kept(t) {
+	b.take()
+	b.from += b.n
+	b.n = min(blockSize, len(b.s.LogP)-b.from)
+	if b.n == 0 || b.err != nil {
+		return false
+	}
+	b.logp, b.adv = b.s.LogP[b.from:b.from+b.n], b.s.Adv[b.from:b.from+b.n]
+	old := b.old[b.from : b.from+b.n]
+	for i, logp := range b.logp {
+		b.lr[i] = logp - old[i]
+	}
+	if b.limit > 0 {
+		for i, lr := range b.lr[:b.n] {
+			b.limited[i], _ = clamp(lr, b.limit)
+		}
+	}
+	exps(&b.r, b.allowed(), b.n)
+	clear(b.loss[:])
+	clear(b.byRatio[:])
+	clear(b.byLogP[:])
+	clear(b.met[:])
+	return true
+}
+
+// allowed is the log-ratios that ratios are made of.
+func (b *tokens) allowed() *[blockSize]float64 {
+	if b.limit > 0 {
+		return &b.limited
+	}
+	return &b.lr
+}
+
+// take adds up the block at hand.
+func (b *tokens) take() {
+	s, n, allowed := b.s, b.n, b.allowed()
+	weight, grad := s.Weight[b.from:b.from+n], s.Grad[b.from:b.from+n]
+	var keep []bool
+	if s.Keep != nil {
+		keep = s.Keep[b.from : b.from+n]
+	}
+	// What is summed up here lives in registers, not in b.
+	loss, kl, ratio, count := b.total, b.kl, b.tally.ratio, b.tally.n
+	for i, w := range weight {
+		if w == 0 || keep != nil && !keep[i] {
 			continue
 		}
-		logp, a := s.LogP[t], s.Adv[t]
-		lr := logp - old[t]
-		x, cut := clamp(lr, logRatioClamp)
-		r := exp(x)
-		if !finite(lr + r + a) {
-			return 0, s.blame(t, Old)
+		lr, x, r := b.lr[i], allowed[i], b.r[i]
+		if !finite(lr + r + b.adv[i]) {
+			b.err = s.blame(b.from+i, Old)
+			return
 		}
-		v, byRatio, g, b := l.token(logp, lr, r, a)
-		if !cut {
-			g += byRatio * r
+		g := b.byLogP[i]
+		if x == lr {
+			g += b.byRatio[i] * r
 		}
-		loss += w * v
-		s.Grad[t] += w * g
+		loss += w * b.loss[i]
+		grad[i] += w * g
 		kl += r - 1 - x
-		y.add(r, b)
+		ratio += r
+		count++
+		if met := b.met[i]; met != inside {
+			b.tally.hit[met]++
+		}
 	}
-	if y.n > 0 {
-		m.Add("old_kl", kl, y.n)
+	b.total, b.kl, b.tally.ratio, b.tally.n = loss, kl, ratio, count
+}
+
+// end returns the sequence's loss, once next has returned false, and writes
+// its metrics to m.
+func (b *tokens) end(m Metrics) (loss float64, err error) {
+	if b.err != nil {
+		return 0, b.err
 	}
-	y.flush(m)
-	return loss, nil
+	if b.tally.n > 0 {
+		m.Add("old_kl", b.kl, b.tally.n)
+	}
+	b.tally.flush(m)
+	return b.total, nil
 }
