@@ -19,7 +19,8 @@ type Blend struct {
 	Lambda float64
 }
 
-// Credit implements Rule. Its statistics are those of the mixture.
+// Credit implements Rule. Its statistics are those of the mixture. It is an
+// error if a rule is nil or Lambda is out of range.
 func (r Blend) Credit(batch []advantage.Group) (Stats, error) {
 	if r.A == nil || r.B == nil {
 		return Stats{}, errors.New("sam: Blend needs two rules")

@@ -82,7 +82,8 @@ type Mask struct {
 	// with nothing left stays so.
 	Rescale float64
 	// Fill, if not nil, gives the completions of dead groups, which have no
-	// outcome advantage to mask, the credit of StepGroup with this normaliser.
+	// outcome advantage to mask, the credit of StepGroup with this normaliser
+	// and a BrokenReward of 0.
 	Fill advantage.Normalizer
 }
 
@@ -200,7 +201,7 @@ func (m *masker) factor(c completion, k int, v advantage.Verdict) float64 {
 	switch {
 	case broken && m.Broken == BrokenMask:
 		return 0
-	case k == c.Final && !broken && !m.MaskFinal:
+	case m.exempt(c, k):
 		return 1
 	case v == advantage.Incorrect && c.Scalar > 0:
 		return m.LeakPositive
@@ -210,6 +211,11 @@ func (m *masker) factor(c completion, k int, v advantage.Verdict) float64 {
 	return 1
 }
 
+// exempt reports whether step k is the final step and never masked.
+func (m *masker) exempt(c completion, k int) bool {
+	return k == c.Final && !c.Steps[k].Broken && !m.MaskFinal
+}
+
 // blame finds the anchors of the missing steps that are to blame: the tokens at
 // which they should have begun. There, incorrect wins over the token's own step.
 func (m *masker) blame(c completion) {
@@ -217,6 +223,9 @@ func (m *masker) blame(c completion) {
 	for k := range c.Steps {
 		s := &c.Steps[k]
 		blamed := m.verdicts[k] == advantage.Incorrect && !(s.Broken && m.Broken == BrokenMask)
+		if c.Scalar > 0 && m.exempt(c, k) {
+			blamed = false // else it would free a token that its own step masks
+		}
 		if t := c.anchor(s); s.Start == s.End && blamed && t >= 0 {
 			m.anchors = append(m.anchors, anchor{t, c.Adv[t], c.Keep[t], m.factors[k+1]})
 		}

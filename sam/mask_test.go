@@ -34,6 +34,8 @@ func TestMaskOptions(t *testing.T) {
 	missingLast := func(c *advantage.Completion) {
 		c.Steps[2] = advantage.Step{Name: "c", Start: 9, End: 9, Broken: true}
 	}
+	// The wrong final step is so short that no token begins in it.
+	shortFinal := func(c *advantage.Completion) { c.Steps[2].Start, c.Steps[2].End = 4, 4 }
 	tests := []struct {
 		name   string
 		mask   sam.Mask
@@ -62,6 +64,8 @@ func TestMaskOptions(t *testing.T) {
 		{"missing kept, bad", sam.Mask{Broken: sam.BrokenKeep}, missing, -1, []float64{-1, 0, 0, -1, -1, -1, 0, 0, -1}, []int{1, 2, 6, 7}},
 		{"missing masked, good", sam.Mask{Broken: sam.BrokenMask}, missing, 1, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, nil},
 		{"missing at the end", sam.Mask{}, missingLast, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 0}, []int{4, 5, 8}},
+		{"short final, good", sam.Mask{}, shortFinal, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 1}, []int{4, 5}},
+		{"short final, bad", sam.Mask{}, shortFinal, -1, []float64{-1, 0, 0, -1, -1, -1, -1, -1, -1}, []int{1, 2}},
 		{"rescaled", sam.Mask{Rescale: 10}, nil, 2, []float64{18. / 7, 18. / 7, 18. / 7, 18. / 7, 0, 0, 18. / 7, 18. / 7, 18. / 7}, []int{4, 5}},
 		{"rescaled to the bound", sam.Mask{Rescale: 1.25}, nil, 2, []float64{2.5, 2.5, 2.5, 2.5, 0, 0, 2.5, 2.5, 2.5}, []int{4, 5}},
 		{"nothing left to rescale", sam.Mask{Rescale: 10, MaskOutside: true, MaskFinal: true}, func(c *advantage.Completion) { c.Steps[0].Verdict = advantage.Incorrect }, 1, make([]float64, 9), []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},

@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -24,10 +25,10 @@ type OutcomePlusVerdict struct {
 	Combine advantage.Combine
 }
 
-// Credit implements Rule. It panics if Norm is nil.
+// Credit implements Rule. It is an error if Norm is nil.
 func (r OutcomePlusVerdict) Credit(batch []advantage.Group) (Stats, error) {
 	if r.Norm == nil {
-		panic("sam: OutcomePlusVerdict.Norm is nil")
+		return Stats{}, errors.New("sam: OutcomePlusVerdict.Norm is nil, want a normaliser such as advantage.RLOO")
 	}
 	rewards := make([][]float64, len(batch))
 	for gi, g := range batch {

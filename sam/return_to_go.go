@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"errors"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
@@ -31,10 +32,10 @@ type ReturnToGo struct {
 	BrokenReward float64
 }
 
-// Credit implements Rule. It panics if Norm is nil.
+// Credit implements Rule. It is an error if Norm is nil.
 func (r ReturnToGo) Credit(batch []advantage.Group) (Stats, error) {
 	if r.Norm == nil {
-		panic("sam: ReturnToGo.Norm is nil")
+		return Stats{}, errors.New("sam: ReturnToGo.Norm is nil, want a normaliser such as advantage.RLOO")
 	}
 	w := returnToGo{ReturnToGo: r}
 	return eachGroup(batch, w.credit)

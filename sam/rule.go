@@ -6,7 +6,9 @@ import "github.com/stepwise-rl/stepwise/rl/advantage"
 // advantage.Estimator has filled them from the outcome rewards. It sees whole
 // groups, because some rules compare the same step across a group.
 //
-// An error names group, completion and step.
+// An error names group, completion and step. Settings that cannot be are an
+// error too, also of an empty batch, so that a trainer can find them before it
+// samples anything.
 type Rule interface {
 	Credit(batch []advantage.Group) (Stats, error)
 }

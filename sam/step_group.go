@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"errors"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
@@ -38,10 +39,10 @@ type StepGroup struct {
 	BrokenReward float64
 }
 
-// Credit implements Rule. It panics if Norm is nil.
+// Credit implements Rule. It is an error if Norm is nil.
 func (r StepGroup) Credit(batch []advantage.Group) (Stats, error) {
 	if r.Norm == nil {
-		panic("sam: StepGroup.Norm is nil")
+		return Stats{}, errors.New("sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO")
 	}
 	var w stepGroup
 	return eachGroup(batch, func(g []completion) { w.credit(g, r.Norm, r.BrokenReward) })

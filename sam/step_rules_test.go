@@ -128,9 +128,21 @@ func TestRoundingMasksNothing(t *testing.T) {
 	}
 }
 
-// A rule without its normaliser is a programmer's mistake.
-func TestMissingNormalizerPanics(t *testing.T) {
-	for _, rule := range []sam.Rule{sam.StepGroup{}, sam.ReturnToGo{}, sam.OutcomePlusVerdict{}} {
-		require.Panics(t, func() { _, _ = rule.Credit(nil) })
+// Settings that cannot be are found on an empty batch, before any sampling.
+func TestBadSettingsAreFoundWithoutABatch(t *testing.T) {
+	for want, rule := range map[string]sam.Rule{
+		"sam: StepGroup.Norm is nil":           sam.StepGroup{},
+		"sam: ReturnToGo.Norm is nil":          sam.ReturnToGo{},
+		"sam: OutcomePlusVerdict.Norm is nil":  sam.OutcomePlusVerdict{},
+		"sam: Blend needs two rules":           sam.Blend{A: sam.Outcome{}},
+		"second rule of blend: sam: StepGroup": sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{}},
+		"sam: leaks are NaN and 0":             sam.Mask{LeakPositive: nan},
+	} {
+		_, err := rule.Credit(nil)
+		require.ErrorContains(t, err, want)
+	}
+	for name, rule := range everyRule {
+		_, err := rule.Credit(nil)
+		require.NoError(t, err, name)
 	}
 }
