@@ -18,12 +18,20 @@ type AdaptiveKL struct {
 	Horizon float64
 }
 
-// Update moves Beta after n samples, at most Horizon, with mean divergence kl.
-// Settings that are not positive and a kl that is not finite are an error, and
-// Beta stays.
-func (a *AdaptiveKL) Update(kl float64, n int) error {
+// Validate returns an error unless all settings are positive.
+func (a *AdaptiveKL) Validate() error {
 	if !(a.Beta > 0) || !(a.Target > 0) || !(a.Horizon > 0) {
 		return fmt.Errorf("objective: AdaptiveKL has Beta %v, Target %v and Horizon %v, want positive numbers", a.Beta, a.Target, a.Horizon)
+	}
+	return nil
+}
+
+// Update moves Beta after n samples, at most Horizon, with mean divergence kl.
+// It is an error, and Beta stays, if Validate returns one, if kl is not finite,
+// or if n is out of range.
+func (a *AdaptiveKL) Update(kl float64, n int) error {
+	if err := a.Validate(); err != nil {
+		return err
 	}
 	if !finite(kl) {
 		return fmt.Errorf("objective: AdaptiveKL was given a divergence of %v, want a finite number", kl)

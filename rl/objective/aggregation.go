@@ -97,21 +97,21 @@ func weigh(l Layout, m Masked, loss, kl [][]float64, rows func(n []int, w []floa
 // count: the live ones, or only those that are kept too. n and w are scratch.
 func (l Layout) spread(all bool, dst [][]float64, n []int, w []float64, rows func([]int, []float64)) (total int) {
 	for i := range l.Live {
-		n[i] = 0
-		for t := range l.Live[i] {
-			if l.counts(i, t, all) {
-				n[i]++
-			}
-		}
+		n[i] = count(l.Live[i], l.kept(i, all))
 		total += n[i]
 	}
 	clear(w)
 	if total > 0 {
 		rows(n, w)
 	}
-	for i := range l.Live {
-		for t := range l.Live[i] {
-			if l.counts(i, t, all) {
+	for i, live := range l.Live {
+		if n[i] == len(live) {
+			fill(dst[i], w[i])
+			continue
+		}
+		keep := l.kept(i, all)
+		for t, x := range live {
+			if x && (keep == nil || keep[t]) {
 				dst[i][t] = w[i]
 			} else {
 				dst[i][t] = 0
@@ -121,9 +121,23 @@ func (l Layout) spread(all bool, dst [][]float64, n []int, w []float64, rows fun
 	return total
 }
 
-// counts reports whether token t of sequence i is live and, unless all, kept.
-func (l Layout) counts(i, t int, all bool) bool {
-	return l.Live[i][t] && (all || l.Keep == nil || l.Keep[i] == nil || l.Keep[i][t])
+// kept is Keep of sequence i, nil if all live tokens count.
+func (l Layout) kept(i int, all bool) []bool {
+	if all || l.Keep == nil {
+		return nil
+	}
+	return l.Keep[i]
+}
+
+// count is the number of tokens that are live and kept.
+func count(live, keep []bool) int {
+	n := 0
+	for t, x := range live {
+		if x && (keep == nil || keep[t]) {
+			n++
+		}
+	}
+	return n
 }
 
 // check returns an error unless all shapes are those of Live.

@@ -136,6 +136,7 @@ func TestValidate(t *testing.T) {
 		{"JSD.Beta is 0", objective.JSD{}},
 		{"JSD.Beta is 1", objective.JSD{Beta: 1}},
 		{"Terms is empty", objective.Terms{}},
+		{"term 1: objective: nil where", objective.Terms{ppo, nil}},
 		{"term 1: objective: KL.Kind", objective.Terms{ppo, objective.KL{}}},
 		{"Corrected.Objective is nil", objective.Corrected{Max: 2}},
 		{"Corrected.Min and Max are 0 and 0", objective.Corrected{Objective: ppo}},

@@ -1,6 +1,7 @@
 package objective
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -40,7 +41,10 @@ func (GSPO) Needs() Inputs { return Old }
 
 // Validate returns an error that names the first bad setting.
 func (p GSPO) Validate() error {
-	return checkClip("GSPO", p.ClipLow, p.ClipHigh, "LogRatioMax", p.LogRatioMax)
+	return cmp.Or(
+		checkClip("GSPO", p.ClipLow, p.ClipHigh),
+		checkNonNegative("GSPO.LogRatioMax", p.LogRatioMax),
+	)
 }
 
 // Eval implements Objective.

@@ -1,5 +1,7 @@
 package objective
 
+import "cmp"
+
 // GSPOToken is the token form of GSPO (arXiv:2507.18071, section 4.3): the
 // sequence's ratio in value, each token's own log-prob in gradient, so that
 // tokens may differ in advantage. With s as in GSPO and sg stopping the
@@ -28,7 +30,10 @@ func (GSPOToken) Needs() Inputs { return Old }
 
 // Validate returns an error that names the first bad setting.
 func (p GSPOToken) Validate() error {
-	return checkClip("GSPOToken", p.ClipLow, p.ClipHigh, "LogRatioMax", p.LogRatioMax)
+	return cmp.Or(
+		checkClip("GSPOToken", p.ClipLow, p.ClipHigh),
+		checkNonNegative("GSPOToken.LogRatioMax", p.LogRatioMax),
+	)
 }
 
 // Eval implements Objective.

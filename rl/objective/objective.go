@@ -1,6 +1,9 @@
 package objective
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // Inputs is a set of what an objective reads beyond current log-probs and
 // advantages.
@@ -95,6 +98,9 @@ type Validator interface {
 
 // validate checks a part of a composed objective.
 func validate(o Objective) error {
+	if o == nil {
+		return errors.New("objective: nil where an objective should be")
+	}
 	if v, ok := o.(Validator); ok {
 		return v.Validate()
 	}

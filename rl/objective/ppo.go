@@ -44,22 +44,19 @@ func (PPO) Needs() Inputs { return Old }
 
 // Validate returns an error that names the first bad setting.
 func (p PPO) Validate() error {
-	if err := checkClip("PPO", p.ClipLow, p.ClipHigh, "LogRatioClamp", p.LogRatioClamp); err != nil {
+	if err := checkClip("PPO", p.ClipLow, p.ClipHigh); err != nil {
 		return err
 	}
 	if p.DualClip != 0 && !(p.DualClip > 1) {
 		return fmt.Errorf("objective: PPO.DualClip is %v, want more than 1, or 0 for none", p.DualClip)
 	}
-	return nil
+	return checkNonNegative("PPO.LogRatioClamp", p.LogRatioClamp)
 }
 
-// checkClip checks the settings that clipped objectives share.
-func checkClip(name string, low, high float64, clampName string, clamp float64) error {
+// checkClip checks the bounds of objectives that clip a ratio around 1.
+func checkClip(name string, low, high float64) error {
 	if !(low > 0) || !(high > 0) {
 		return fmt.Errorf("objective: %s.ClipLow and ClipHigh are %v and %v, want positive distances from 1 such as 0.2", name, low, high)
-	}
-	if !(clamp >= 0) || !finite(clamp) {
-		return fmt.Errorf("objective: %s.%s is %v, want a finite number of at least 0", name, clampName, clamp)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package objective
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Terms is the sum of its objectives, for example a policy loss and
@@ -24,7 +25,8 @@ func (o Terms) Needs() (in Inputs) {
 	return in
 }
 
-// Validate returns the first term's error, or one if there is no term.
+// Validate returns the first term's error, or one if there is no term or one
+// of them is nil.
 func (o Terms) Validate() error {
 	if len(o) == 0 {
 		return errors.New("objective: Terms is empty, want at least one objective")
@@ -39,7 +41,7 @@ func (o Terms) Validate() error {
 
 // Eval implements Objective.
 func (o Terms) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	if len(o) == 0 {
+	if len(o) == 0 || slices.Contains(o, nil) {
 		return 0, o.Validate()
 	}
 	for _, t := range o {
