@@ -131,12 +131,20 @@ func judged(s *advantage.Step) advantage.Verdict {
 	return s.Verdict
 }
 
+// mass is Σ|Adv|, summed up four abreast: one addition need not wait for
+// another.
 func mass(adv []float64) float64 {
-	m := 0.0
-	for _, a := range adv {
-		m += math.Abs(a)
+	var a, b, c, d float64
+	for ; len(adv) >= 4; adv = adv[4:] {
+		a += math.Abs(adv[0])
+		b += math.Abs(adv[1])
+		c += math.Abs(adv[2])
+		d += math.Abs(adv[3])
 	}
-	return m
+	for _, x := range adv {
+		a += math.Abs(x)
+	}
+	return (a + b) + (c + d)
 }
 
 func sign(x float64) int {

@@ -78,47 +78,59 @@ func weigh(l Layout, m Masked, loss, kl [][]float64, rows func(n []int, w []floa
 		return err
 	}
 	n, w := make([]int, len(l.Live)), make([]float64, len(l.Live))
-	inLoss := l.spread(m == Stay, loss, n, w, rows)
-	inKL := inLoss
-	if m == LeaveLoss {
-		inKL = l.spread(true, kl, n, w, rows)
-	} else {
-		for i := range kl {
-			copy(kl[i], loss[i])
+	if m != LeaveLoss {
+		if l.spread(m == Stay, n, w, rows, loss, kl) == 0 {
+			return ErrNoLiveToken
 		}
+		return nil
 	}
-	if inLoss+inKL == 0 {
+	inLoss := l.spread(false, n, w, rows, loss)
+	if inLoss+l.spread(true, n, w, rows, kl) == 0 {
 		return ErrNoLiveToken
 	}
 	return nil
 }
 
-// spread writes the weights of all tokens to dst and returns how many tokens
-// count: the live ones, or only those that are kept too. n and w are scratch.
-func (l Layout) spread(all bool, dst [][]float64, n []int, w []float64, rows func([]int, []float64)) (total int) {
-	for i := range l.Live {
-		n[i] = count(l.Live[i], l.kept(i, all))
-		total += n[i]
+// spread writes the weights of all tokens to every dst and returns how many
+// tokens count: the live ones, or only those that are kept too. n and w are
+// scratch.
+func (l Layout) spread(all bool, n []int, w []float64, rows func([]int, []float64), dst ...[][]float64) (total int) {
+	parallel(len(n), func(from, to int) {
+		for i := from; i < to; i++ {
+			n[i] = count(l.Live[i], l.kept(i, all))
+		}
+	})
+	for _, k := range n {
+		total += k
 	}
 	clear(w)
 	if total > 0 {
 		rows(n, w)
 	}
-	for i, live := range l.Live {
-		if n[i] == len(live) {
-			fill(dst[i], w[i])
-			continue
-		}
-		keep := l.kept(i, all)
-		for t, x := range live {
-			if x && (keep == nil || keep[t]) {
-				dst[i][t] = w[i]
-			} else {
-				dst[i][t] = 0
+	parallel(len(n), func(from, to int) {
+		for i := from; i < to; i++ {
+			for _, d := range dst {
+				l.write(i, all, n[i], w[i], d[i])
 			}
 		}
-	}
+	})
 	return total
+}
+
+// write writes the weight w of each of the n tokens of sequence i that count,
+// and 0 for the others.
+func (l Layout) write(i int, all bool, n int, w float64, dst []float64) {
+	live, keep := l.Live[i], l.kept(i, all)
+	if n == len(live) {
+		fill(dst, w)
+		return
+	}
+	for t, x := range live {
+		dst[t] = 0
+		if x && (keep == nil || keep[t]) {
+			dst[t] = w
+		}
+	}
 }
 
 // kept is Keep of sequence i, nil if all live tokens count.

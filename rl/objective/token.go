@@ -81,9 +81,9 @@ type tokens struct {
 	n         int
 	logp, adv []float64
 	lr, r     [blockSize]float64
-	// The token's loss; its derivative byRatio with respect to r; its
-	// derivative byLogP with respect to logp where r is held fixed; and the
-	// bound that it met. Zero until set.
+	// The token's loss, to be set; and, zero until set, its derivative byRatio
+	// with respect to r, its derivative byLogP with respect to logp where r is
+	// held fixed, and the bound that it met.
 	loss, byRatio, byLogP [blockSize]float64
 	met                   [blockSize]bound
 
@@ -121,7 +121,6 @@ func (b *tokens) next() bool {
 		}
 	}
 	exps(&b.r, b.allowed(), b.n)
-	clear(b.loss[:])
 	clear(b.byRatio[:])
 	clear(b.byLogP[:])
 	clear(b.met[:])
