@@ -10,20 +10,23 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor/reference"
 )
 
-// counting counts the buffers that are allocated and not yet freed.
+// counting counts the buffers that are allocated and not yet freed, and their
+// elements.
 type counting struct {
 	tensor.Backend
-	allocs, live int
+	allocs, live, elements int
 }
 
 func (c *counting) Alloc(n int) tensor.Buffer {
 	c.allocs++
 	c.live++
+	c.elements += n
 	return c.Backend.Alloc(n)
 }
 
 func (c *counting) Free(b tensor.Buffer) {
 	c.live--
+	c.elements -= b.Len()
 	c.Backend.Free(b)
 }
 

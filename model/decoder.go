@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 )
@@ -16,8 +17,10 @@ type Decoder struct {
 
 	cfg    Config
 	b      tensor.Backend
-	params []*tensor.Param
+	params []*tensor.Param // without the adapters'
 	arena  *Arena
+	lora   *LoRA // nil = none
+	shared bool  // the parameters are another decoder's
 
 	// Of the last Forward, for Backward.
 	pass    Pass
@@ -62,8 +65,14 @@ func (d *Decoder) Config() Config { return d.cfg }
 func (d *Decoder) Backend() tensor.Backend { return d.b }
 
 // Params returns the decoder's parameters in a fixed order, named as in
-// Hugging Face checkpoints. A tied embedding stands in it once.
-func (d *Decoder) Params() []*tensor.Param { return d.params }
+// Hugging Face checkpoints, and then those of its adapters, if it has any. A
+// tied embedding stands in it once.
+func (d *Decoder) Params() []*tensor.Param {
+	if d.lora == nil {
+		return d.params
+	}
+	return slices.Concat(d.params, d.lora.params)
+}
 
 // Forward writes the log-prob of every target into logp, and with a non-nil
 // entropy the entropy (in nats) of the distribution that it comes from. Both
@@ -174,7 +183,7 @@ func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
 // Freeze frees the gradients of all parameters, for a model that is only
 // read: a reference policy or a teacher. Its Backward must not be called.
 func (d *Decoder) Freeze() {
-	for _, p := range d.params {
+	for _, p := range d.Params() {
 		if p.Grad != nil {
 			d.b.Free(p.Grad)
 			p.Grad = nil
@@ -182,18 +191,27 @@ func (d *Decoder) Freeze() {
 	}
 }
 
-// Free releases all memory of the decoder. It must not be used afterwards.
+// Free releases all memory of the decoder and of its adapters. It must not be
+// used afterwards.
 func (d *Decoder) Free() {
+	if d.lora != nil {
+		d.lora.Free()
+	}
 	d.Freeze()
 	for _, p := range d.params {
-		d.b.Free(p.Value)
+		if !d.shared {
+			d.b.Free(p.Value)
+		}
 	}
 	d.params = nil
 	d.arena.Free()
 }
 
-// Clone returns a frozen copy of the decoder on the same backend.
+// Clone returns a frozen copy of the decoder on the same backend. It panics if
+// the decoder has adapters: LoRA.Base is a frozen decoder without them, and
+// takes no memory.
 func (d *Decoder) Clone() *Decoder {
+	d.mustBePlain("Clone")
 	c, err := newDecoder(d.cfg, &maker{b: d.b, frozen: true})
 	if err != nil {
 		panic("model: Clone: " + err.Error()) // the configuration was valid once
@@ -203,13 +221,21 @@ func (d *Decoder) Clone() *Decoder {
 }
 
 // CopyFrom sets the parameters to those of src, a decoder of the same
-// configuration on the same backend.
+// configuration on the same backend. It panics if either has adapters.
 func (d *Decoder) CopyFrom(src *Decoder) {
+	d.mustBePlain("CopyFrom")
+	src.mustBePlain("CopyFrom")
 	if d.cfg != src.cfg {
 		panic("model: CopyFrom a decoder of another configuration")
 	}
 	for i, p := range d.params {
 		d.b.Copy(p.Value, src.params[i].Value)
+	}
+}
+
+func (d *Decoder) mustBePlain(what string) {
+	if d.lora != nil {
+		panic("model: Decoder." + what + " would leave the adapters out")
 	}
 }
 

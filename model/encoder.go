@@ -221,7 +221,9 @@ func (e *Encoder) firstRows() []int32 {
 func (e *Encoder) Free() {
 	for _, p := range e.params {
 		e.b.Free(p.Value)
-		e.b.Free(p.Grad)
+		if p.Grad != nil {
+			e.b.Free(p.Grad)
+		}
 	}
 	e.params = nil
 	e.arena.Free()

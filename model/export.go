@@ -38,8 +38,12 @@ func (d *Decoder) Save(dir string) error { return d.Export(dir, ExportOptions{})
 
 // Export writes the decoder into a directory, which it makes if need be, as
 // transformers, vLLM and others read it, and LoadDecoder. Every file appears
-// whole or not at all; config.json comes last.
+// whole or not at all; config.json comes last. A decoder with adapters is an
+// error: LoRA.Save saves them, and LoRA.Merge makes them part of its weights.
 func (d *Decoder) Export(dir string, o ExportOptions) error {
+	if d.lora != nil {
+		return errors.New("model: the decoder has adapters; LoRA.Save saves them, and LoRA.Merge makes them part of the weights to save")
+	}
 	h := decoderConfig(d.cfg)
 	return export(dir, d.b, d.params, h, &h.hfShape, o)
 }

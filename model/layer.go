@@ -22,10 +22,11 @@ type Pass struct {
 	Keep bool
 }
 
-// Linear is y = x·Wᵀ + bias.
+// Linear is y = x·Wᵀ + bias, plus what an adapter adds.
 type Linear struct {
 	W    *tensor.Param // [out×in]
 	Bias *tensor.Param // [out]; nil = none
+	LoRA *Adapter      // nil = none
 
 	x tensor.Buffer
 }
@@ -33,18 +34,21 @@ type Linear struct {
 func (l *Linear) out() int { return l.W.Shape[0] }
 func (l *Linear) in() int  { return l.W.Shape[1] }
 
-// Forward computes y [rows×out] = x·Wᵀ + bias + beta·y from x [rows×in]. With
-// beta 0, y is not read.
+// Forward computes y [rows×out] = x·Wᵀ + bias + beta·y from x [rows×in], and
+// adds the adapter's part. With beta 0, y is not read.
 func (l *Linear) Forward(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
 	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
 	if l.Bias != nil {
 		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
 	}
+	if l.LoRA != nil {
+		l.LoRA.forward(p, y, x, rows)
+	}
 	l.x = x
 }
 
 // Backward adds to the parameters' gradients and computes
-// dx [rows×in] = dy·W + beta·dx from dy [rows×out].
+// dx [rows×in] = dy·W + beta·dx from dy [rows×out], and the adapter's part.
 func (l *Linear) Backward(p *Pass, dx, dy tensor.Buffer, rows int, beta float32) {
 	if l.W.Grad != nil {
 		p.Backend.MatMul(tensor.T, tensor.N, l.out(), l.in(), rows, 1, dy, l.x, 1, l.W.Grad)
@@ -53,6 +57,9 @@ func (l *Linear) Backward(p *Pass, dx, dy tensor.Buffer, rows int, beta float32)
 		p.Backend.SumRows(l.Bias.Grad, dy, rows, l.out())
 	}
 	p.Backend.MatMul(tensor.N, tensor.N, rows, l.in(), l.out(), 1, dy, l.W.Value, beta, dx)
+	if l.LoRA != nil {
+		l.LoRA.backward(p, dx, dy, l.x, rows)
+	}
 }
 
 // RMSNorm is y = x·w/rms(x), row by row (Zhang & Sennrich, arXiv:1910.07467).

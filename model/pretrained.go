@@ -57,6 +57,7 @@ func PretrainedEncoder(b tensor.Backend, dir string, classes int, seed uint64, o
 
 // loadEncoder reads all parameters but those that m draws at random.
 func loadEncoder(dir string, cfg EncoderConfig, l *loader, m *maker) (*Encoder, error) {
+	m.frozen = l.frozen
 	if err := l.open(dir); err != nil {
 		return nil, err
 	}

@@ -30,9 +30,14 @@ type LoadOption func(*loader)
 // are not finite numbers. Without it they are loaded silently.
 func WithLogger(l *slog.Logger) LoadOption { return func(o *loader) { o.log = l } }
 
+// Frozen loads a model without gradients, in half the memory: one that is only
+// read, or of which adapters are trained (see LoRA).
+func Frozen() LoadOption { return func(o *loader) { o.frozen = true } }
+
 // loader reads the weights of a model.
 type loader struct {
 	log     *slog.Logger
+	frozen  bool
 	pooling Pooling // of PretrainedEncoder
 	r       *safetensors.Reader
 	path    string
@@ -195,7 +200,7 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDecoder(cfg, &maker{b: b})
+	d, err := newDecoder(cfg, &maker{b: b, frozen: l.frozen})
 	if err != nil {
 		return nil, err
 	}

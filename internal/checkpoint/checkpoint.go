@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,12 +14,13 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor"
 )
 
-// Model is a decoder or an encoder of package model, whose configuration is C.
+// Model is a decoder, an encoder or the adapters of package model, whose
+// configuration is C.
 type Model[C comparable] interface {
 	Config() C
 	Backend() tensor.Backend
 	Params() []*tensor.Param
-	// Save writes model.ConfigFile and model.WeightsFile.
+	// Save writes a configuration and the parameters.
 	Save(dir string) error
 }
 
@@ -28,6 +30,14 @@ type Training[C comparable] struct {
 	// ReadConfig reads the configuration that Model.Save wrote.
 	ReadConfig func(dir string) (C, error)
 	Optimizer  *optim.AdamW
+	// ConfigFile and WeightsFile are the files that Model.Save writes; empty
+	// means model.ConfigFile and model.WeightsFile.
+	ConfigFile, WeightsFile string
+}
+
+// files returns the names of the configuration and of the weights.
+func (t *Training[C]) files() (config, weights string) {
+	return cmp.Or(t.ConfigFile, model.ConfigFile), cmp.Or(t.WeightsFile, model.WeightsFile)
 }
 
 // Save writes the checkpoint dir/name, in place of one of the same name, and
@@ -73,7 +83,8 @@ func (t *Training[C]) write(ctx context.Context, dir string, version int64) erro
 	if err := t.Model.Save(dir); err != nil {
 		return err
 	}
-	if err := durable.Sync(filepath.Join(dir, model.ConfigFile)); err != nil { // Save syncs the weights
+	config, weights := t.files()
+	if err := durable.Sync(filepath.Join(dir, config)); err != nil { // Save syncs the weights
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -89,7 +100,7 @@ func (t *Training[C]) write(ctx context.Context, dir string, version int64) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := writeState(ctx, dir, state{Version: version, Steps: moments.Steps}); err != nil {
+	if err := writeState(ctx, dir, state{Version: version, Steps: moments.Steps}, config, weights); err != nil {
 		return err
 	}
 	return durable.Sync(dir)
@@ -106,7 +117,8 @@ func (t *Training[C]) Load(ctx context.Context, path string) (version int64, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	s, err := readState(ctx, path)
+	config, weights := t.files()
+	s, err := readState(ctx, path, config, weights)
 	if err != nil {
 		return fail(err)
 	}
@@ -127,7 +139,7 @@ func (t *Training[C]) Load(ctx context.Context, path string) (version int64, err
 	}
 	// ReadParams looks at all tensors before it changes one, and moments that
 	// were read for these parameters are what Import wants.
-	if err := model.ReadParams(t.Model.Backend(), t.Model.Params(), filepath.Join(path, model.WeightsFile)); err != nil {
+	if err := model.ReadParams(t.Model.Backend(), t.Model.Params(), filepath.Join(path, weights)); err != nil {
 		return fail(err)
 	}
 	if err := t.Optimizer.Import(moments); err != nil {

@@ -9,7 +9,9 @@
 //	                       SHA-256 of the other files
 //
 // The model can be read from it without this package, as any Hugging Face
-// checkpoint.
+// checkpoint. Of a decoder with LoRA adapters only these are stored, in
+// adapter_config.json and adapter_model.safetensors as PEFT has them, and only
+// their moments.
 //
 // A checkpoint is written beside its place, in a directory .NAME.*, synced to
 // disk and renamed: it appears whole or not at all. To replace one of the same

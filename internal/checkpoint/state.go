@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
-	"github.com/stepwise-rl/stepwise/model"
 )
 
 const stateFile = "state.json"
@@ -26,13 +25,11 @@ type state struct {
 	SHA256 map[string]string `json:"sha256"`
 }
 
-// summed lists the files whose checksums stateFile holds.
-var summed = []string{model.ConfigFile, model.WeightsFile, momentsFile}
-
-// writeState writes stateFile, with the sums of the files that are in dir.
-func writeState(ctx context.Context, dir string, s state) error {
+// writeState writes stateFile, with the sums of the given files, which are in
+// dir, and of the moments.
+func writeState(ctx context.Context, dir string, s state, files ...string) error {
 	s.Format, s.SHA256 = stateFormat, map[string]string{}
-	for _, name := range summed {
+	for _, name := range append(files, momentsFile) {
 		sum, _, err := durable.Checksum(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return err
@@ -46,8 +43,9 @@ func writeState(ctx context.Context, dir string, s state) error {
 	})
 }
 
-// readState reads stateFile and checks the sums of the other files.
-func readState(ctx context.Context, dir string) (state, error) {
+// readState reads stateFile and checks the sums of the given files and of the
+// moments.
+func readState(ctx context.Context, dir string, files ...string) (state, error) {
 	path := filepath.Join(dir, stateFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -63,7 +61,7 @@ func readState(ctx context.Context, dir string) (state, error) {
 	if s.Version < 0 || s.Steps < 0 {
 		return state{}, fmt.Errorf("%s: version is %d and optimizer_steps is %d, want neither negative", path, s.Version, s.Steps)
 	}
-	for _, name := range summed {
+	for _, name := range append(files, momentsFile) {
 		sum, _, err := durable.Checksum(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return state{}, err
