@@ -38,6 +38,15 @@
 // backend, the layout of the batch, and an [Arena] for activations: memory is
 // allocated when a batch is larger than any before it, and else used again.
 //
+// # Adapters
+//
+// [Decoder.AddLoRA] freezes a decoder and gives its layers low-rank adapters,
+// which are then all that is trained: of P weights, A of them in adapters, the
+// parameters with their gradients and moments take P + 4·A values in place of
+// 4·P. The decoder is used as before. [LoRA.Save] and [Decoder.LoadLoRA] use
+// PEFT's format, [LoRA.Merge] makes the adapters part of the weights, and
+// [LoRA.Base] is the frozen model, for a KL term, at no memory.
+//
 // # Checkpoints
 //
 // Save and LoadDecoder use Hugging Face's layout: config.json and

@@ -125,3 +125,57 @@ func ExampleEncoder() {
 	fmt.Println(e.Config().Pooling, "pooling,", len(e.Params()), "tensors")
 	// Output: mean pooling, 13 tensors
 }
+
+// A decoder whose weights stay as they are learns a sequence by adapters of
+// rank 2, and then takes them into its weights.
+func ExampleLoRA() {
+	b := reference.New()
+	d, err := model.NewDecoder(b, exampleConfig, 1) // usually LoadDecoder with Frozen
+	if err != nil {
+		panic(err)
+	}
+	lora, err := d.AddLoRA(model.LoRAConfig{Rank: 2, Alpha: 4, Targets: model.AllProjections}, 2)
+	if err != nil {
+		panic(err)
+	}
+	opt, err := optim.NewAdamW(b, d.Params(), optim.DefaultConfig())
+	if err != nil {
+		panic(err)
+	}
+	sequence := []int32{0, 3, 1, 4, 1, 5}
+	var p model.Pack
+	p.Add(sequence[:5], -1)
+	targets := &model.Targets{Rows: []int32{0, 1, 2, 3, 4}, IDs: sequence[1:]}
+	logp, dlogp := make([]float32, 5), []float32{-1, -1, -1, -1, -1}
+	score := func(what string, d *model.Decoder) {
+		if err := d.Score(&p, targets, logp, nil); err != nil {
+			panic(err)
+		}
+		sum := 0.0
+		for _, v := range logp {
+			sum += float64(v)
+		}
+		fmt.Printf("summed log-prob, %s: %.0f\n", what, sum)
+	}
+	for range 150 {
+		if err := d.Forward(&p, targets, logp, nil); err != nil {
+			panic(err)
+		}
+		if err := d.Backward(dlogp, nil); err != nil {
+			panic(err)
+		}
+		if _, err := opt.Step(0.05, 1); err != nil {
+			panic(err)
+		}
+		opt.ZeroGrad()
+	}
+	score("with adapters", d)
+	score("base", lora.Base())
+	opt.Free()
+	lora.Merge()
+	score("merged", d)
+	// Output:
+	// summed log-prob, with adapters: -1
+	// summed log-prob, base: -17
+	// summed log-prob, merged: -1
+}

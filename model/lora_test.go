@@ -362,3 +362,35 @@ func TestLoRATakesLessMemory(t *testing.T) {
 		})
 	}
 }
+
+func TestFrozenModelsHaveNoGradients(t *testing.T) {
+	b := &counting{Backend: reference.New()}
+	d, err := model.LoadDecoder(b, "testdata/llama", model.Frozen())
+	require.NoError(t, err)
+	n := 0
+	for _, p := range d.Params() {
+		require.Nil(t, p.Grad, p.Name)
+		n += p.Len()
+	}
+	require.Equal(t, n, b.elements)
+	lora, err := d.LoadLoRA("testdata/lora/llama", model.Frozen())
+	require.NoError(t, err)
+	for _, p := range lora.Params() {
+		require.Nil(t, p.Grad, p.Name)
+		n += p.Len()
+	}
+	require.Equal(t, n, b.elements)
+	d.Free()
+	require.Zero(t, b.elements)
+
+	e, err := model.NewEncoder(b, model.EncoderConfig{Config: tiny, Classes: 3}, 1)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, e.Save(dir))
+	e.Free()
+	e, err = model.LoadEncoder(b, dir, model.Frozen())
+	require.NoError(t, err)
+	require.Nil(t, e.Params()[0].Grad)
+	e.Free()
+	require.Zero(t, b.elements)
+}

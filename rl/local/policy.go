@@ -14,7 +14,8 @@ import (
 
 // Config describes a policy.
 type Config struct {
-	// Decoder is the model; the policy changes its weights.
+	// Decoder is the model; the policy changes its weights, or only those of
+	// its adapters if it has any (see model.LoRA).
 	Decoder *model.Decoder
 	// Optimizer holds AdamW's settings; the zero value means
 	// optim.DefaultConfig.

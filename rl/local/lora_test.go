@@ -1,0 +1,176 @@
+package local_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/local"
+	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rollout"
+	rolloutlocal "github.com/stepwise-rl/stepwise/rollout/local"
+	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/backendtest"
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
+	"github.com/stepwise-rl/stepwise/tensor/reference"
+)
+
+var adapters = model.LoRAConfig{Rank: 4, Alpha: 8, Targets: model.AllProjections}
+
+// openLoRA returns a policy that trains adapters.
+func openLoRA(t *testing.T, b tensor.Backend, maxRows int) (*local.Policy, *model.LoRA) {
+	t.Helper()
+	d, err := model.NewDecoder(b, tiny, 5)
+	require.NoError(t, err)
+	lora, err := d.AddLoRA(adapters, 6)
+	require.NoError(t, err)
+	p, err := local.New(local.Config{Decoder: d, MaxRows: maxRows, Dir: t.TempDir()})
+	require.NoError(t, err)
+	return p, lora
+}
+
+func TestPolicyContractWithAdapters(t *testing.T) {
+	for name, open := range map[string]func() tensor.Backend{
+		"reference":    func() tensor.Backend { return reference.New() },
+		"asynchronous": func() tensor.Backend { return backendtest.NewAsync(reference.New()) },
+		"cpu": func() tensor.Backend {
+			b, err := cpu.New(cpu.Options{})
+			require.NoError(t, err)
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			policytest.Run(t, policytest.Options{
+				Open: func(t *testing.T) rl.Policy {
+					p, _ := openLoRA(t, open(), 9)
+					return p
+				},
+				Vocab: tiny.Vocab,
+			})
+		})
+	}
+}
+
+// scores are the log-probs of the fixed batch.
+func scores(t *testing.T, s rl.Scorer) [][]float64 {
+	t.Helper()
+	b := batch()
+	dst := make([][]float64, len(b.Samples))
+	for i := range dst {
+		dst[i] = make([]float64, len(b.Samples[i].Tokens))
+	}
+	require.NoError(t, s.LogProbs(t.Context(), b, dst))
+	return dst
+}
+
+func TestOnlyAdaptersAreTrainedAndSaved(t *testing.T) {
+	p, lora := openLoRA(t, reference.New(), 0)
+	plain := scores(t, open(t, reference.New(), 0))
+	require.Equal(t, plain, scores(t, p), "fresh adapters change nothing")
+	train(t, p)
+	require.NotEqual(t, plain, scores(t, p))
+	frozen := local.NewScorer(lora.Base(), 0)
+	require.Equal(t, plain, scores(t, frozen), "the reference policy stays behind")
+
+	ref, err := p.Save(t.Context(), "step-2")
+	require.NoError(t, err)
+	entries, err := os.ReadDir(ref)
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	require.Equal(t, []string{"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "state.json"}, names)
+
+	// A checkpoint is a folder of adapters to whoever serves them.
+	d, err := model.NewDecoder(reference.New(), tiny, 5)
+	require.NoError(t, err)
+	_, err = d.LoadLoRA(ref)
+	require.NoError(t, err)
+	require.Equal(t, scores(t, p), scores(t, local.NewScorer(d, 0)))
+
+	// Another process continues bit for bit.
+	want := train(t, p)
+	q, _ := openLoRA(t, backendtest.NewAsync(reference.New()), 0)
+	require.NoError(t, q.Load(t.Context(), ref))
+	require.EqualValues(t, 2, q.Version())
+	require.Equal(t, want, train(t, q))
+}
+
+func TestLoadRefusesOtherAdapters(t *testing.T) {
+	p, _ := openLoRA(t, reference.New(), 0)
+	ref, err := p.Save(t.Context(), "c")
+	require.NoError(t, err)
+	require.ErrorContains(t, open(t, reference.New(), 0).Load(t.Context(), ref), "config.json")
+
+	d, err := model.NewDecoder(reference.New(), tiny, 5)
+	require.NoError(t, err)
+	other := adapters
+	other.Alpha = 16 // no tensor has another shape
+	_, err = d.AddLoRA(other, 6)
+	require.NoError(t, err)
+	q, err := local.New(local.Config{Decoder: d})
+	require.NoError(t, err)
+	require.ErrorContains(t, q.Load(t.Context(), ref), "Alpha:8")
+
+	for _, name := range []string{model.LoRAConfigFile, model.LoRAWeightsFile} {
+		ref, err := p.Save(t.Context(), "c")
+		require.NoError(t, err)
+		path := filepath.Join(ref, name)
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		data[len(data)-3] ^= 0x10
+		require.NoError(t, os.WriteFile(path, data, 0o666))
+		require.ErrorContains(t, p.Load(t.Context(), ref), name)
+	}
+}
+
+// letters gives every token a letter.
+type letters struct{}
+
+func (letters) Bytes(id int32) []byte { return []byte{'a' + byte(id)} }
+
+// TestAnEngineSamplesWithTheAdapters: what the engine of a published policy
+// says of the tokens that it sampled is what the policy says of them.
+func TestAnEngineSamplesWithTheAdapters(t *testing.T) {
+	p, lora := openLoRA(t, reference.New(), 0)
+	engine, err := rolloutlocal.New(p.Decoder(), letters{}, rolloutlocal.Options{})
+	require.NoError(t, err)
+	for range 10 {
+		train(t, p)
+	}
+	w, err := p.Publish(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, engine.Refresh(t.Context(), w))
+
+	b := &rl.Batch{Prompts: [][]int32{{1, 2, 3}, {4}}}
+	var want [][]float64
+	err = engine.Generate(t.Context(), []rollout.Request{
+		{Prompt: b.Prompts[0], N: 3, Params: rollout.Params{Temperature: 1, MaxTokens: 8}},
+		{Prompt: b.Prompts[1], N: 3, Params: rollout.Params{Temperature: 1, MaxTokens: 8}},
+	}, func(c rollout.Completion) error {
+		b.Samples = append(b.Samples, rl.Sample{Prompt: c.Request, Tokens: c.Tokens})
+		want = append(want, c.LogP)
+		require.EqualValues(t, p.Version(), c.FirstVersion)
+		return c.Err
+	})
+	require.NoError(t, err)
+	require.Len(t, want, 6)
+	score := func(s rl.Scorer) [][]float64 {
+		dst := make([][]float64, len(b.Samples))
+		for i := range dst {
+			dst[i] = make([]float64, len(b.Samples[i].Tokens))
+		}
+		require.NoError(t, s.LogProbs(t.Context(), b, dst))
+		return dst
+	}
+	got, base := score(p), score(local.NewScorer(lora.Base(), 0))
+	for i := range want {
+		require.InDeltaSlice(t, want[i], got[i], 1e-5)
+		require.NotEqual(t, got[i], base[i])
+	}
+}
