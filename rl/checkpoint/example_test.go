@@ -9,7 +9,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
-// A run is stopped after 12 of its 60 steps. Another process, of which newRun
+// A run is stopped after 4 of its steps. Another process, of which newRun
 // stands for the set-up, finds the last checkpoint and goes on. Checkpoints
 // are made as the package comment shows.
 func Example() {
@@ -24,7 +24,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	for range 12 {
+	for range 4 {
 		if _, err := first.Step(ctx); err != nil {
 			panic(err)
 		}
@@ -40,8 +40,10 @@ func Example() {
 		panic(err)
 	}
 	fmt.Println("found:", found, "after step", second.Steps())
-	if err := second.Run(ctx); err != nil {
-		panic(err)
+	for range 3 {
+		if _, err := second.Step(ctx); err != nil {
+			panic(err)
+		}
 	}
 	c, err := store.Latest()
 	if err != nil {
@@ -49,8 +51,8 @@ func Example() {
 	}
 	fmt.Println("last:", c.Name)
 	// Output:
-	// found: true after step 12
-	// last: 000060-step-60
+	// found: true after step 4
+	// last: 000007-step-7
 }
 
 // Of a run of many checkpoints stay the last two, one in a hundred steps, and
