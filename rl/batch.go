@@ -97,7 +97,7 @@ func (b *Batch) Split(parts int) []*Batch {
 
 // Weigh fixes the weight of every token for one optimiser step on the whole
 // batch. Masked tokens (Keep false) weigh what agg says. live, if not nil,
-// says whether sample i is trained on at all.
+// says whether sample i is trained on at all: a trainer passes Rollouts.Live.
 func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
 	n := len(b.Samples)
 	l := objective.Layout{Live: make([][]bool, n), Keep: make([][]bool, n), Prompt: make([]int, n)}
@@ -126,6 +126,9 @@ type Demonstration struct{ Prompt, Tokens []int32 }
 func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
 	b := &Batch{}
 	for i, d := range demos {
+		if len(d.Prompt) == 0 || len(d.Tokens) == 0 {
+			return nil, fmt.Errorf("rl: demonstration %d has %d prompt tokens and %d completion tokens, need some of both", i, len(d.Prompt), len(d.Tokens))
+		}
 		b.Prompts = append(b.Prompts, d.Prompt)
 		b.Samples = append(b.Samples, Sample{Prompt: i, Tokens: d.Tokens})
 	}

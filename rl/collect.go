@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
+	"math"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,10 +33,14 @@ type Rollouts struct {
 // engine goes on sampling. stream is the run's seed and the step: with the
 // problem's number it is each request's random stream. A sample that the engine
 // could not deliver is counted and left out of its group; an error of Judge
-// ends the call.
+// ends the call. All requests must have one temperature.
 func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64) (*Rollouts, error) {
 	return collect(ctx, e, problems, stream, 0)
 }
+
+// maxJudges is how many completions are judged at once. It is more than there
+// are cores, because a rule may wait for a service.
+const maxJudges = 64
 
 // collect is Collect with the problems numbered from first.
 func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int) (*Rollouts, error) {
@@ -48,10 +52,17 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	}
 	for i, p := range problems {
 		q := p.Request()
+		if err := q.Validate(); err != nil {
+			return nil, fmt.Errorf("rl: request %d (%s): %w", i, q.ID, err)
+		}
 		q.Stream = [3]uint64{stream[0], stream[1], uint64(first + i)}
 		r.Requests[i] = q
 		r.Completions[i] = make([]rollout.Completion, q.N)
 		r.Groups[i] = make(advantage.Group, q.N)
+		if t := r.Requests[0].Params.Temperature; q.Params.Temperature != t {
+			return nil, fmt.Errorf("rl: %s has temperature %v, %s has %v: the log-probs of a collection are those of one temperature",
+				r.name(i), q.Params.Temperature, r.name(0), t)
+		}
 	}
 	arrived := make([][]bool, len(problems))
 	for i := range arrived {
@@ -59,17 +70,17 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	}
 
 	judges, jctx := errgroup.WithContext(ctx)
-	judges.SetLimit(runtime.GOMAXPROCS(0))
+	judges.SetLimit(maxJudges)
 	err := e.Generate(jctx, r.Requests, func(c rollout.Completion) error {
 		if c.Request < 0 || c.Request >= len(problems) || c.Index < 0 || c.Index >= r.Requests[c.Request].N {
 			return fmt.Errorf("rl: the engine emitted sample %d of request %d, which nobody asked for", c.Index, c.Request)
 		}
 		if arrived[c.Request][c.Index] {
-			return fmt.Errorf("rl: the engine emitted sample %d of request %d twice", c.Index, c.Request)
+			return fmt.Errorf("rl: the engine emitted sample %d of %s twice", c.Index, r.name(c.Request))
 		}
 		if c.Err == nil {
 			if err := checkCompletion(&c); err != nil {
-				return err
+				return fmt.Errorf("rl: sample %d of %s %w", c.Index, r.name(c.Request), err)
 			}
 		}
 		arrived[c.Request][c.Index] = true
@@ -81,10 +92,10 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		judges.Go(func() error {
 			j, err := problems[c.Request].Judge(jctx, slot)
 			if err != nil {
-				return fmt.Errorf("rl: judging sample %d of request %d: %w", c.Index, c.Request, err)
+				return fmt.Errorf("rl: judging sample %d of %s: %w", c.Index, r.name(c.Request), err)
 			}
 			if j.Tokens != len(c.Tokens) {
-				return fmt.Errorf("rl: judging sample %d of request %d: judged %d tokens, the completion has %d", c.Index, c.Request, j.Tokens, len(c.Tokens))
+				return fmt.Errorf("rl: judging sample %d of %s: judged %d tokens, the completion has %d", c.Index, r.name(c.Request), j.Tokens, len(c.Tokens))
 			}
 			r.Groups[c.Request][c.Index] = j
 			return nil
@@ -101,7 +112,7 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	for i := range arrived {
 		for n, ok := range arrived[i] {
 			if !ok {
-				return nil, fmt.Errorf("rl: the engine never emitted sample %d of request %d", n, i)
+				return nil, fmt.Errorf("rl: the engine never emitted sample %d of %s", n, r.name(i))
 			}
 		}
 	}
@@ -109,6 +120,16 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	return r, nil
 }
 
+// name is how errors call request i.
+func (r *Rollouts) name(i int) string {
+	if id := r.Requests[i].ID; id != "" {
+		return fmt.Sprintf("request %d (%s)", i, id)
+	}
+	return fmt.Sprintf("request %d", i)
+}
+
+// checkCompletion returns an error unless the completion's parts fit together,
+// as parsers and batches take for granted.
 func checkCompletion(c *rollout.Completion) error {
 	n := len(c.Tokens)
 	for _, f := range []struct {
@@ -116,8 +137,18 @@ func checkCompletion(c *rollout.Completion) error {
 		have int
 	}{{"Ends", len(c.Ends)}, {"LogP", len(c.LogP)}} {
 		if f.have != n {
-			return fmt.Errorf("rl: sample %d of request %d has %d tokens but %d %s", c.Index, c.Request, n, f.have, f.name)
+			return fmt.Errorf("has %d tokens but %d %s", n, f.have, f.name)
 		}
+	}
+	last := 0
+	for t, end := range c.Ends {
+		if end < last {
+			return fmt.Errorf("has a token %d that ends at byte %d, before its start at byte %d", t, end, last)
+		}
+		last = end
+	}
+	if last != len(c.Text) {
+		return fmt.Errorf("has tokens that end at byte %d of a text of %d", last, len(c.Text))
 	}
 	return nil
 }
@@ -129,7 +160,7 @@ func (r *Rollouts) dropFailed() {
 		for i := range cs {
 			if cs[i].Err != nil {
 				if r.Failed == 0 {
-					r.FirstFailure = fmt.Errorf("rl: sample %d of request %d: %w", i, g, cs[i].Err)
+					r.FirstFailure = fmt.Errorf("rl: sample %d of %s: %w", i, r.name(g), cs[i].Err)
 				}
 				r.Failed++
 				continue
@@ -139,6 +170,15 @@ func (r *Rollouts) dropFailed() {
 		}
 		r.Completions[g], r.Groups[g] = keepC, keepJ
 	}
+}
+
+// samples counts the judged completions.
+func (r *Rollouts) samples() int {
+	n := 0
+	for _, g := range r.Groups {
+		n += len(g)
+	}
+	return n
 }
 
 // Assign gives every token its advantage: the estimator from the outcome
@@ -162,6 +202,9 @@ func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Rule) (sam.Stats, 
 // only if their slices exist already; usually it follows it.
 func (r *Rollouts) Batch() *Batch {
 	b := &Batch{}
+	if len(r.Requests) > 0 {
+		b.Temperature = r.Requests[0].Params.Temperature
+	}
 	for g, cs := range r.Completions {
 		b.Prompts = append(b.Prompts, r.Requests[g].Prompt)
 		for i := range cs {
@@ -177,10 +220,39 @@ func (r *Rollouts) Batch() *Batch {
 			})
 		}
 	}
-	if len(r.Requests) > 0 {
-		b.Temperature = r.Requests[0].Params.Temperature
-	}
 	return b
+}
+
+// Live says which samples, in the order of Batch, there is something to train
+// on: those that some outcome rule could score or that have an advantage on
+// some token; with finishedOnly, only those that did not reach the length limit.
+// It is what Batch.Weigh takes.
+func (r *Rollouts) Live(finishedOnly bool) func(sample int) bool {
+	var live []bool
+	for g := range r.Groups {
+		for i := range r.Groups[g] {
+			ok := trainable(&r.Groups[g][i])
+			if finishedOnly && r.Completions[g][i].Finish == rollout.Length {
+				ok = false
+			}
+			live = append(live, ok)
+		}
+	}
+	return func(sample int) bool { return live[sample] }
+}
+
+func trainable(c *advantage.Completion) bool {
+	for _, r := range c.Rewards {
+		if !math.IsNaN(r) {
+			return true
+		}
+	}
+	for _, a := range c.Adv {
+		if a != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Subset returns groups [from, to) as rollouts of their own; slices are shared.

@@ -45,6 +45,14 @@ func TestCollectChecksTheEngine(t *testing.T) {
 			c.LogP = c.LogP[1:]
 			return emit(c)
 		}, "2 tokens but 1 LogP"},
+		"backwards": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
+			c.Ends = []int{2, 1}
+			return emit(c)
+		}, "has a token 1 that ends at byte 1, before its start at byte 2"},
+		"text of its own": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
+			c.Text += "!"
+			return emit(c)
+		}, "has tokens that end at byte 2 of a text of 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := rl.Collect(t.Context(), tampered{p, c.f}, problems(8), [2]uint64{})
@@ -153,4 +161,32 @@ func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 		"malformed": 0.5, "truncated": 0.5, "right_wrong_step": 0.5,
 		"group/live": 1, "tokens": 8, "tokens/mean": 4, "failed": 0,
 	}, rl.Summarize(r))
+}
+
+// tempered asks for samples at a temperature of its own.
+type tempered struct {
+	successor
+	temperature float64
+}
+
+func (p tempered) Request() rollout.Request {
+	q := p.successor.Request()
+	q.Params.Temperature = p.temperature
+	return q
+}
+
+func TestACollectionHasOneTemperature(t *testing.T) {
+	_, p := setup()
+	ps := []rl.Problem{tempered{successor{0, vocab, 2}, 0.5}, tempered{successor{1, vocab, 2}, 0.5}}
+	r, err := rl.Collect(t.Context(), p, ps, [2]uint64{})
+	require.NoError(t, err)
+	require.Equal(t, 0.5, r.Batch().Temperature)
+	_, err = rl.Collect(t.Context(), p, append(ps, problems(2)...), [2]uint64{})
+	require.ErrorContains(t, err, "rl: request 2 has temperature 1, request 0 has 0.5")
+}
+
+func TestCollectRefusesAnImpossibleRequest(t *testing.T) {
+	_, p := setup()
+	_, err := rl.Collect(t.Context(), p, append(problems(8), successor{0, vocab, -1}), [2]uint64{})
+	require.EqualError(t, err, "rl: request 5 (): N is -1, want 1 or more")
 }

@@ -68,7 +68,7 @@ type Config struct {
 	MaskTruncated bool
 
 	// Eval is called after every EvalEvery-th step; its metrics are recorded
-	// with the step's under "eval/". Evaluate makes one of a problem list.
+	// with the step's under "eval/". See EvaluateProblems.
 	Eval      func(ctx context.Context, step int64) (map[string]float64, error)
 	EvalEvery int64
 	// Checkpoint, if set, is called after every CheckpointEvery-th step;
@@ -84,6 +84,33 @@ type Config struct {
 	Recorder Recorder
 	// Logger receives start-up facts and warnings; nil = none.
 	Logger *slog.Logger
+}
+
+// checkSettings returns what is wrong with the settings of objective,
+// estimator, credit and aggregation. The latter three say so of an empty batch,
+// before anything is sampled.
+func (c *Config) checkSettings() (errs []error) {
+	add := func(field string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("rl: Config.%s: %w", field, err))
+		}
+	}
+	if v, ok := c.Objective.(objective.Validator); ok {
+		add("Objective", v.Validate())
+	}
+	if c.Estimator != nil {
+		add("Estimator", c.Estimator.Estimate(nil))
+	}
+	if c.Credit != nil {
+		_, err := c.Credit.Credit(nil)
+		add("Credit", err)
+	}
+	if c.Aggregation != nil {
+		if err := c.Aggregation.Weigh(objective.Layout{}, nil, nil); !errors.Is(err, objective.ErrNoLiveToken) {
+			add("Aggregation", err)
+		}
+	}
+	return errs
 }
 
 func (c *Config) validate() error {
@@ -124,11 +151,20 @@ func (c *Config) validate() error {
 	case k != nil && k.Validate() != nil:
 		errs = append(errs, fmt.Errorf("rl: Config.RewardKL: %w", k.Validate()))
 	}
-	if v, ok := c.Objective.(objective.Validator); ok {
-		if err := v.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("rl: Config.Objective: %w", err))
+	if a := c.AdaptiveKL; a != nil {
+		if err := a.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("rl: Config.AdaptiveKL: %w", err))
+		} else if n := c.Batching.Prompts * c.Batching.GroupSize; float64(n) > a.Horizon {
+			errs = append(errs, fmt.Errorf("rl: Config.AdaptiveKL: Horizon is %v, want at least the %d samples of a collection", a.Horizon, n))
 		}
 	}
+	if (c.Eval != nil) != (c.EvalEvery > 0) {
+		errs = append(errs, errors.New("rl: Config.Eval and Config.EvalEvery need each other"))
+	}
+	if (c.Checkpoint != nil) != (c.CheckpointEvery > 0) {
+		errs = append(errs, errors.New("rl: Config.Checkpoint and Config.CheckpointEvery need each other"))
+	}
+	errs = append(errs, c.checkSettings()...)
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}

@@ -32,10 +32,11 @@
 //
 // # What the numbers mean
 //
-// With group-relative advantages and fresh samples the loss is near 0 however
-// well training goes: advantages sum to 0 and the ratios are 1. Watch the
-// reward, the accuracy of each step, and the share of right answers with a
-// wrong step ([Summarize] lists all metrics). "objective/engine_mismatch" says
+// The loss says nothing of how well training goes: with group-relative
+// advantages, fresh samples and no masking it is near 0 throughout, because
+// advantages sum to 0 and the ratios are 1. Watch the reward, the accuracy of
+// each step, and the share of right answers with a wrong step ([Trainer.Step]
+// and [Summarize] list all metrics). "objective/engine_mismatch" says
 // how far the engine's log-probs are from the policy's; where it is not tiny,
 // wrap the objective in objective.Corrected.
 //

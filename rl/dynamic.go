@@ -125,9 +125,9 @@ func (r *Rollouts) Sampled() *Rollouts {
 // CollectLive is Collect with dynamic sampling: it draws problems from next,
 // usually a Source's, and samples them until want groups are live or d's
 // bounds are reached. Groups keep the order in which their problems were
-// drawn, repetitions after all others; Rollouts.Dynamic tells the rest. Problems are numbered through the
-// rounds and the number goes into the random stream, so that a problem that is
-// drawn again gets other samples.
+// drawn, repetitions after all others; Rollouts.Dynamic tells the rest.
+// Problems are numbered through the rounds and the number goes into the random
+// stream, so that a problem that is drawn again gets other samples.
 //
 // It returns io.EOF, without sampling, if there are fewer than want problems.
 // If the problems end later, it does what d.Short says.

@@ -39,7 +39,9 @@ type Policy interface {
 	// gradient of the summed loss to the policy's own, so that several calls
 	// before a Step accumulate. It calls b.Prepare first and leaves LogP and
 	// Grad filled in. An error of the objective comes back wrapped with the
-	// sample's index. After an error the accumulated gradient is cleared.
+	// sample's index. An objective whose inputs the policy cannot provide is
+	// an error, whether or not Supports was asked before. After an error the
+	// accumulated gradient is cleared.
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)
 	// Step applies the accumulated gradient and clears it.
 	Step(ctx context.Context, o StepOptions) (StepInfo, error)
@@ -58,6 +60,7 @@ type Publisher interface {
 // Supporter is a policy that cannot compute every objective. NewTrainer asks
 // it, so that nothing is silently dropped later.
 type Supporter interface {
-	// Supports returns an error that names the inputs it cannot provide.
+	// Supports returns an error that names the inputs it cannot provide;
+	// ForwardBackward refuses such an objective, too.
 	Supports(n objective.Inputs) error
 }

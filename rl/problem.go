@@ -17,6 +17,13 @@ type Problem interface {
 	Judge(ctx context.Context, c *rollout.Completion) (advantage.Completion, error)
 }
 
+// Named is a Problem whose outcome rewards have names, under which metrics
+// report them. Problems of package task are.
+type Named interface {
+	// RewardNames returns one name per outcome reward.
+	RewardNames() []string
+}
+
 // Source yields problems. It is used by one goroutine.
 type Source interface {
 	// Next returns the next problem, or io.EOF when there is none left.

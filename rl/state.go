@@ -20,11 +20,18 @@ type state struct {
 
 const stateFormat = 1
 
+// ErrMidway is what Trainer.Save returns after a Step that failed midway.
+var ErrMidway = errors.New("rl: the last step ended midway; a state saved now would lose its problems")
+
 // Save stores the policy under name and returns the trainer's whole state,
 // small, for the caller to keep; package rl/checkpoint keeps it in files. A
 // trainer of the same configuration that restores it continues bit for bit, if
 // policy, engine and source do. The state is a JSON object; see [PolicyRef].
+// After a Step that failed midway it returns ErrMidway.
 func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
+	if t.between {
+		return nil, ErrMidway
+	}
 	ref, err := t.c.Policy.Save(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("rl: saving the policy: %w", err)
@@ -55,7 +62,7 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	if err := t.c.Source.Restore(s.Source); err != nil {
 		return fmt.Errorf("rl: restoring the source: %w", err)
 	}
-	t.step, t.opt, t.last = s.Step, s.Opt, nil
+	t.step, t.opt, t.last, t.between = s.Step, s.Opt, nil, false
 	if t.c.AdaptiveKL != nil {
 		t.c.AdaptiveKL.Beta = s.Beta
 	}

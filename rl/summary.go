@@ -2,8 +2,8 @@ package rl
 
 import (
 	"context"
-	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -25,7 +25,8 @@ func (m *mean) addBool(v bool) {
 // Summarize describes judged rollouts as metrics. A metric without any
 // observation is left out, never 0.
 //
-//	reward/<k>             mean of outcome reward k over scorable completions
+//	reward/<k>             mean of outcome reward k over scorable completions;
+//	                       by its name, if the problems are Named
 //	reward/<k>/unscorable  share of completions it could not score
 //	step/<name>/correct    share of correct among correct and incorrect verdicts
 //	step/<name>/unknown    share of steps that the rule could not judge
@@ -57,7 +58,7 @@ func Summarize(r *Rollouts) map[string]float64 {
 			at("malformed").addBool(c.Malformed)
 			at("truncated").addBool(r.Completions[g][i].Finish == rollout.Length)
 			for k, v := range c.Rewards {
-				name := fmt.Sprintf("reward/%d", k)
+				name := "reward/" + rewardName(r.Problems, g, k)
 				if !math.IsNaN(v) {
 					at(name).add(v)
 				}
@@ -87,8 +88,20 @@ func Summarize(r *Rollouts) map[string]float64 {
 	return m
 }
 
-// creditMetrics adds what step credit did: the share of each step's tokens
-// that were masked, and the share of its advantage mass that was kept.
+// rewardName is the name of outcome reward k of problem g: its number, unless
+// the problem is Named.
+func rewardName(problems []Problem, g, k int) string {
+	if g < len(problems) {
+		if n, ok := problems[g].(Named); ok {
+			if names := n.RewardNames(); k < len(names) {
+				return names[k]
+			}
+		}
+	}
+	return strconv.Itoa(k)
+}
+
+// creditMetrics adds what step credit did; see Trainer.Step.
 func creditMetrics(m map[string]float64, s sam.Stats) {
 	for name, st := range s.Steps {
 		if n := st.Kept + st.Masked; n > 0 {
@@ -107,8 +120,13 @@ func creditMetrics(m map[string]float64, s sam.Stats) {
 }
 
 func (u *UpdateInfo) metrics(m map[string]float64) {
-	m["loss"], m["grad_norm"] = u.Loss, u.GradNorm
 	m["optimiser_steps"], m["skipped"] = float64(u.Steps), float64(u.Skipped)
+	if u.Steps > 0 {
+		m["loss"] = u.Loss
+	}
+	if u.Steps > u.Skipped {
+		m["grad_norm"] = u.GradNorm
+	}
 	for k, v := range u.Metrics {
 		if v.Count > 0 {
 			m["objective/"+k] = v.Mean()
@@ -117,8 +135,13 @@ func (u *UpdateInfo) metrics(m map[string]float64) {
 }
 
 // EvaluateProblems samples and judges problems without training and
-// summarises them as Summarize does; its method value fits Config.Eval. The
-// same seed gives the same samples each time.
+// summarises them as Summarize does. The same seed gives the same random
+// streams each time. A Config.Eval may consist of it:
+//
+//	Eval: func(ctx context.Context, _ int64) (map[string]float64, error) {
+//		_, m, err := rl.EvaluateProblems(ctx, engine, test, seed)
+//		return m, err
+//	},
 func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem, seed uint64) (*Rollouts, map[string]float64, error) {
 	r, err := Collect(ctx, e, problems, [2]uint64{seed, math.MaxUint64})
 	if err != nil {

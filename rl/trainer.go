@@ -16,11 +16,12 @@ import (
 // Trainer trains a policy: Run is Step until the end, and Step is the
 // exported stages in a row. A trainer of one's own can call the stages itself.
 type Trainer struct {
-	c    Config
-	step int64 // collections done
-	opt  int64 // optimiser steps done
-	last map[string]float64
-	log  *slog.Logger
+	c       Config
+	step    int64 // collections done
+	opt     int64 // optimiser steps done
+	between bool  // a step has begun and not ended
+	last    map[string]float64
+	log     *slog.Logger
 }
 
 // NewTrainer checks the configuration; errors name every field that is wrong.
@@ -48,13 +49,23 @@ func (t *Trainer) Steps() int64 { return t.step }
 // nil before the first step and after Restore. It is not to be changed.
 func (t *Trainer) Metrics() map[string]float64 { return t.last }
 
-// Run takes steps until Config.Steps are done, the source ends, or ctx does.
+// Run takes steps until Config.Steps are done, the source ends, or ctx does. A
+// source that ends early is no error, and a warning in the log; one that has
+// not enough problems for a single collection is an error. A
+// step that ctx interrupts is lost (see Step); a run that is to end on a signal
+// with a checkpoint calls Step itself.
 func (t *Trainer) Run(ctx context.Context) error {
 	for t.c.Steps == 0 || t.step < t.c.Steps {
-		if _, err := t.Step(ctx); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
+		_, err := t.Step(ctx)
+		switch {
+		case errors.Is(err, io.EOF) && t.step == 0:
+			return fmt.Errorf("rl: the source has not the %d problems of a single collection", t.c.Batching.Prompts)
+		case errors.Is(err, io.EOF):
+			if t.c.Steps > 0 {
+				t.log.Warn("the source ended before the last step", "steps", t.step, "of", t.c.Steps)
 			}
+			return nil
+		case err != nil:
 			return err
 		}
 	}
@@ -63,13 +74,43 @@ func (t *Trainer) Run(ctx context.Context) error {
 
 // Step does one collection and its updates, and returns the step's metrics.
 // It returns io.EOF, and does nothing, if the source has fewer problems left
-// than a collection takes.
+// than a collection takes. Steps are counted from 1 wherever their number is
+// passed on or reported.
+//
+// The metrics are those of Summarize, and
+//
+//	credit/<step>/masked     share of the step's tokens that credit masked
+//	credit/<step>/mass_kept  Σ|advantage| of its tokens after credit, by before
+//	credit/fully_masked      share of completions without a kept token
+//	group/dead               share of groups without any outcome advantage
+//	loss, grad_norm          means over the optimiser steps
+//	optimiser_steps, skipped how many were taken, and not for want of a
+//	                         finite gradient
+//	objective/<name>         the objective's own metrics, by the mean
+//	objective/engine_mismatch
+//	                         mean |log-prob of the engine − of the policy| per
+//	                         token, before any update
+//	objective/engine_mismatch_over_01
+//	                         share of tokens where that is over 0.1
+//	reward_kl                divergence per token, with Config.RewardKL;
+//	                         reward_kl/beta its coefficient, if adaptive
+//	dynamic/…                what dynamic sampling did (DynamicInfo)
+//	lr                       of the last optimiser step
+//	time/collect_s, time/update_s
+//	eval/<name>              those of Config.Eval, after its steps
+//
+// A step that fails midway, as when ctx is done, has drawn problems and may have
+// changed the policy, so Save refuses until the trainer is restored or a
+// further step has been taken. To stop between steps, look at one context
+// before each and give Step another (context.WithoutCancel).
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	t.between = true
 	problems, err := t.draw(ctx)
 	if err != nil {
+		t.between = !errors.Is(err, io.EOF)
 		return nil, err
 	}
 	if err := t.publish(ctx); err != nil {
@@ -83,11 +124,14 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	sampled := r.Sampled()
 	if o, ok := t.c.Source.(Observer); ok {
 		if err := o.Observe(sampled.Problems, sampled.Groups); err != nil {
-			return nil, fmt.Errorf("rl: the source observing step %d: %w", t.step, err)
+			return nil, fmt.Errorf("rl: the source observing step %d: %w", t.step+1, err)
 		}
 	}
+	if r.Failed > 0 && sampled.samples() == 0 {
+		return nil, fmt.Errorf("rl: all %d samples of step %d failed; the first: %w", r.Failed, t.step, r.FirstFailure)
+	}
 	if r.Failed > 0 {
-		t.log.Warn("samples failed", "step", t.step, "failed", r.Failed, "first", r.FirstFailure)
+		t.log.Warn("samples failed", "step", t.step+1, "failed", r.Failed, "first", r.FirstFailure)
 	}
 	collected := time.Now()
 	kl, err := t.shape(ctx, r)
@@ -99,7 +143,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	if t.c.OnRollouts != nil {
-		if err := t.c.OnRollouts(t.step, r); err != nil {
+		if err := t.c.OnRollouts(t.step+1, r); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +152,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	if info.Skipped > 0 {
-		t.log.Warn("optimiser steps skipped: the gradient was not finite", "step", t.step, "skipped", info.Skipped)
+		t.log.Warn("optimiser steps skipped: the gradient was not finite", "step", t.step+1, "skipped", info.Skipped)
 	}
 	t.step++
 	m := Summarize(sampled)
@@ -126,12 +170,13 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := t.adapt(kl, r, m); err != nil {
 		return nil, err
 	}
+	t.between = false
 	return m, t.finish(ctx, m)
 }
 
 // shape pays the KL penalty in the reward, if there is one.
 func (t *Trainer) shape(ctx context.Context, r *Rollouts) (objective.Sum, error) {
-	if t.c.RewardKL == nil {
+	if t.c.RewardKL == nil || r.samples() == 0 {
 		return objective.Sum{}, nil
 	}
 	k := *t.c.RewardKL
@@ -147,11 +192,10 @@ func (t *Trainer) adapt(kl objective.Sum, r *Rollouts, m map[string]float64) err
 		return nil
 	}
 	m["reward_kl/beta"] = t.c.AdaptiveKL.Beta
-	n := 0
-	for g := range r.Groups {
-		n += len(r.Groups[g])
+	if err := t.c.AdaptiveKL.Update(kl.Mean(), r.samples()); err != nil {
+		return fmt.Errorf("rl: %w", err)
 	}
-	return t.c.AdaptiveKL.Update(kl.Mean(), n)
+	return nil
 }
 
 // draw takes the problems of a collection's first round of sampling.
@@ -254,7 +298,7 @@ func mismatch(b *Batch, m objective.Metrics) {
 
 // minibatches makes the batches with fixed weights, Old and Ref filled in
 // before the first update changes the policy. One without a live token (all
-// masked, all truncated) is left out.
+// masked, truncated or failed) is left out.
 func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error) {
 	n, groups := t.c.Batching.MiniBatches, len(r.Groups)
 	parts := make([]*Batch, 0, n)
@@ -265,57 +309,41 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		}
 		sub := r.Subset(from, to)
 		b := sub.Batch()
-		if len(b.Samples) == 0 {
-			return nil, errors.New("rl: a mini-batch is empty: every sample of its prompts failed")
-		}
-		if t.c.Batching.OptimiserSteps() > 1 {
-			if err := t.fillOld(ctx, b); err != nil {
-				return nil, err
-			}
-		}
-		if t.c.Objective.Needs()&objective.Ref != 0 {
-			if err := b.FillRef(ctx, t.c.Reference); err != nil {
-				return nil, fmt.Errorf("rl: reference log-probs: %w", err)
-			}
-		}
-		var live func(int) bool
-		if t.c.MaskTruncated {
-			finished := sub.finished()
-			live = func(i int) bool { return finished[i] }
-		}
-		switch err := b.Weigh(t.c.Aggregation, live); {
+		switch err := b.Weigh(t.c.Aggregation, sub.Live(t.c.MaskTruncated)); {
 		case errors.Is(err, objective.ErrNoLiveToken):
-			t.log.Warn("a mini-batch has no token to train on, and is skipped", "step", t.step, "mini_batch", p)
+			t.log.Warn("a mini-batch has no token to train on, and is skipped", "step", t.step+1, "mini_batch", p)
+			continue
 		case err != nil:
 			return nil, fmt.Errorf("rl: %w", err)
-		default:
-			parts = append(parts, b)
 		}
+		if err := t.fill(ctx, b); err != nil {
+			return nil, err
+		}
+		parts = append(parts, b)
 	}
 	return parts, nil
 }
 
-func (t *Trainer) fillOld(ctx context.Context, b *Batch) error {
-	if !t.c.TrustRollout {
+// fill fills in Old, if there will be more than one update, and Ref, if the
+// objective needs it.
+func (t *Trainer) fill(ctx context.Context, b *Batch) error {
+	switch {
+	case t.c.Batching.OptimiserSteps() == 1:
+	case t.c.TrustRollout:
+		for i := range b.Samples {
+			b.Samples[i].Old = b.Samples[i].Rollout
+		}
+	default:
 		if err := b.FillOld(ctx, t.c.Policy); err != nil {
 			return fmt.Errorf("rl: log-probs before the update: %w", err)
 		}
-		return nil
 	}
-	for i := range b.Samples {
-		b.Samples[i].Old = b.Samples[i].Rollout
-	}
-	return nil
-}
-
-func (r *Rollouts) finished() []bool {
-	var out []bool
-	for _, cs := range r.Completions {
-		for i := range cs {
-			out = append(out, cs[i].Finish != rollout.Length)
+	if t.c.Objective.Needs()&objective.Ref != 0 {
+		if err := b.FillRef(ctx, t.c.Reference); err != nil {
+			return fmt.Errorf("rl: reference log-probs: %w", err)
 		}
 	}
-	return out
+	return nil
 }
 
 // finish runs what comes after a step: eval, metrics, checkpoint.

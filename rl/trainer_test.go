@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -70,7 +71,7 @@ func TestResumeContinuesBitForBit(t *testing.T) {
 	run(t, c)
 	want := logits(p)
 
-	c.Checkpoint = nil
+	c.Checkpoint, c.CheckpointEvery = nil, 0
 	c.Source = &rl.SliceSource{Problems: problems(8), Seed: 1}
 	rest := record(&c)
 	tr, err := rl.NewTrainer(c)
@@ -146,7 +147,75 @@ func TestAMiniBatchWithoutLiveTokensIsSkipped(t *testing.T) {
 	m, err := tr.Step(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, m["optimiser_steps"])
+	require.NotContains(t, m, "loss", "nothing was computed")
+	require.NotContains(t, m, "grad_norm")
 	require.Equal(t, before, logits(p))
+}
+
+// Samples that the engine loses take their mini-batch with them, and the run
+// only if there is nothing left at all.
+func TestFailedSamplesLeaveTheRestToTrainOn(t *testing.T) {
+	lost := errors.New("connection lost")
+	engine := func(p rollout.Engine, lose func(c *rollout.Completion) bool) rollout.Engine {
+		return tampered{p, func(c rollout.Completion, emit func(rollout.Completion) error) error {
+			if lose(&c) {
+				c = rollout.Completion{Request: c.Request, Index: c.Index, Err: lost}
+			}
+			return emit(c)
+		}}
+	}
+	c, p := setup()
+	c.Batching.MiniBatches = 4
+	c.Engine = engine(p, func(c *rollout.Completion) bool { return c.Request == 1 })
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	m, err := tr.Step(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 8, m["failed"])
+	require.EqualValues(t, 3, m["optimiser_steps"])
+
+	c.Engine = engine(p, func(*rollout.Completion) bool { return true })
+	tr, err = rl.NewTrainer(c)
+	require.NoError(t, err)
+	_, err = tr.Step(t.Context())
+	require.ErrorIs(t, err, lost)
+	require.ErrorContains(t, err, "all 32 samples of step 0 failed")
+}
+
+// A state saved after an interrupted step would skip that step's problems.
+func TestSaveRefusesAfterAnInterruptedStep(t *testing.T) {
+	c, p := setup()
+	ctx, cancel := context.WithCancel(t.Context())
+	interrupted := true
+	c.Engine = tampered{p, func(c rollout.Completion, emit func(rollout.Completion) error) error {
+		if interrupted {
+			cancel()
+		}
+		return emit(c)
+	}}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	start, err := tr.Save(t.Context(), "start")
+	require.NoError(t, err)
+	_, err = tr.Step(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = tr.Save(t.Context(), "midway")
+	require.ErrorIs(t, err, rl.ErrMidway)
+
+	require.NoError(t, tr.Restore(t.Context(), start))
+	again, err := tr.Save(t.Context(), "start")
+	require.NoError(t, err)
+	require.JSONEq(t, string(start), string(again))
+
+	_, err = tr.Step(ctx)
+	require.Error(t, err, "the context was done before: nothing happened")
+	_, err = tr.Save(t.Context(), "again")
+	require.NoError(t, err)
+	interrupted = false
+	_, err = tr.Step(t.Context())
+	require.NoError(t, err)
+	_, err = tr.Save(t.Context(), "after")
+	require.NoError(t, err)
 }
 
 func TestConfigErrorsNameTheField(t *testing.T) {
@@ -162,6 +231,27 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	c.Reference = c.Policy
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "candidates")
+
+	// Settings of the parts are found before anything is sampled.
+	reference := policytest.NewTable(vocab, nil, -1)
+	for want, spoil := range map[string]func(*rl.Config){
+		"Config.Objective: objective: PPO.ClipLow":        func(c *rl.Config) { c.Objective = objective.PPO{} },
+		"Config.Credit: sam: StepGroup.Norm is nil":       func(c *rl.Config) { c.Credit = sam.StepGroup{} },
+		"Config.Aggregation: objective: Constant.Tokens":  func(c *rl.Config) { c.Aggregation = objective.Constant{} },
+		"Config.Estimator: advantage: GroupEstimator.Nor": func(c *rl.Config) { c.Estimator = advantage.GroupEstimator{} },
+		"Config.AdaptiveKL: objective: AdaptiveKL has Be": func(c *rl.Config) {
+			c.Reference, c.RewardKL, c.AdaptiveKL = reference, &objective.RewardKL{Kind: objective.K1}, &objective.AdaptiveKL{}
+		},
+		"Horizon is 31, want at least the 32 samples": func(c *rl.Config) {
+			c.Reference, c.RewardKL = reference, &objective.RewardKL{Kind: objective.K1}
+			c.AdaptiveKL = &objective.AdaptiveKL{Beta: 1, Target: 1, Horizon: 31}
+		},
+	} {
+		c, _ := setup()
+		spoil(&c)
+		_, err := rl.NewTrainer(c)
+		require.ErrorContains(t, err, want)
+	}
 
 	c, _ = setup()
 	c.Batching.GroupSize = 7
@@ -290,4 +380,43 @@ func TestEngineMismatchIsMeasured(t *testing.T) {
 	mean, over = mismatch()
 	require.InDelta(t, 0.25, mean, 1e-12)
 	require.InDelta(t, 0.5, over, 1e-12)
+}
+
+// unscored is a problem whose every second completion nobody can score.
+type unscored struct{ successor }
+
+func (u unscored) RewardNames() []string { return []string{"right"} }
+
+func (u unscored) Judge(ctx context.Context, c *rollout.Completion) (advantage.Completion, error) {
+	j, err := u.successor.Judge(ctx, c)
+	if c.Index%2 == 1 {
+		j.Rewards[0] = math.NaN()
+	}
+	return j, err
+}
+
+func TestUnscorableCompletionsAreNotTrainedOn(t *testing.T) {
+	_, p := setup()
+	r, err := rl.Collect(t.Context(), p, []rl.Problem{unscored{successor{0, vocab, 8}}}, [2]uint64{})
+	require.NoError(t, err)
+	_, err = r.Assign(advantage.PerGroup(advantage.DrGRPO{}), sam.Outcome{})
+	require.NoError(t, err)
+	b := r.Batch()
+	require.NoError(t, b.Weigh(objective.TokenMean{}, r.Live(false)))
+	for i := range b.Samples {
+		want := 1. / 8 // 4 completions of 2 tokens
+		if i%2 == 1 {
+			want = 0
+		}
+		require.Equal(t, []float64{want, want}, b.Samples[i].Weight)
+	}
+	require.Contains(t, rl.Summarize(r), "reward/right")
+}
+
+func TestASourceWithoutACollectionIsAnError(t *testing.T) {
+	c, _ := setup()
+	c.Source = &rl.SliceSource{Problems: problems(8)[:3], Epochs: 1}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorContains(t, tr.Run(t.Context()), "has not the 4 problems")
 }

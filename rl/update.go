@@ -10,9 +10,9 @@ import (
 
 // UpdateInfo is what an Update did, summed over its optimiser steps.
 type UpdateInfo struct {
-	// Loss is the mean loss per optimiser step. With group-relative
-	// advantages and fresh samples it is near 0 however well training goes:
-	// watch the reward instead.
+	// Loss is the mean loss per optimiser step. It says nothing of how well
+	// training goes: with group-relative advantages, fresh samples and no
+	// masking it is near 0 throughout. Watch the reward instead.
 	Loss float64
 	// GradNorm is the mean norm before clipping, over the steps not skipped.
 	GradNorm float64
@@ -89,8 +89,8 @@ func TwoPass(ctx context.Context, p Scorer, b *Batch, o objective.Objective, lin
 }
 
 // Evaluate runs o over samples [from, to) of b, whose LogP is filled in and
-// whose gradients are clear, in order; it adds to m and returns the summed
-// loss. Policies use it between their forward and backward passes. An error
+// whose gradients are clear, in order; it adds to m, which must not be nil,
+// and returns the summed loss. Policies use it between their forward and backward passes. An error
 // names the sample.
 func Evaluate(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
 	loss := 0.0

@@ -25,6 +25,15 @@ func (t *Task[E]) Bind(example E) *Bound[E] { return &Bound[E]{task: t, example:
 // Example returns the example.
 func (b *Bound[E]) Example() E { return b.example }
 
+// RewardNames returns the outcomes' names; metrics appear under them.
+func (b *Bound[E]) RewardNames() []string {
+	names := make([]string, len(b.task.def.Outcomes))
+	for i, o := range b.task.def.Outcomes {
+		names[i] = o.Name
+	}
+	return names
+}
+
 // Request returns the prompt and how to sample it.
 func (b *Bound[E]) Request() rollout.Request {
 	d := &b.task.def
@@ -50,7 +59,7 @@ func (b *Bound[E]) JudgeTrace(ctx context.Context, tr *prompt.Trace, tokens int)
 	}
 	_, finalOK := tr.FinalAnswer()
 	for _, o := range b.task.def.Outcomes {
-		s, err := b.score(ctx, o.Name, o.Rule, tr, reward.Answer)
+		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, tr, reward.Answer)
 		if err != nil {
 			return advantage.Completion{}, err
 		}

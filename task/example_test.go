@@ -90,5 +90,5 @@ func Example() {
 	// outcome rewards [NaN]
 	// step sum: correct
 	// step label: unknown
-	// label: map[no gold label:2]
+	// label: map[no gold label:1]
 }

@@ -39,8 +39,10 @@ type Definition[E any] struct {
 	// Compact leaves instructions and criteria out of the prompt.
 	Compact bool
 
-	// Outcomes are the rewards of the whole completion, at least one. The
-	// first is the task's own; metrics such as "right" are taken from it.
+	// Outcomes are the rewards of the whole completion, at least one, with
+	// names of their own. The first is the task's own: metrics such as
+	// right_wrong_step are taken from it. The estimator weighs them:
+	// advantage.PerGroup(normalizer, weights...).
 	Outcomes []Outcome[E]
 
 	// Encode turns an example into prompt tokens, usually by rendering the
@@ -53,11 +55,17 @@ type Definition[E any] struct {
 	// Params are the sampling parameters.
 	Params rollout.Params
 	// Counter, if not nil, tallies what every rule says, by the name of its
-	// step or outcome.
+	// step, and of its outcome behind "outcome ". A completion with a broken
+	// final answer counts as unscorable there, although its reward is 0.
 	Counter *reward.Counter
 }
 
 // Plain makes an Encode of a text encoder: it renders the plain-text prompt.
+//
+// Where examples hold other people's text, encode must not turn text that looks
+// like a special token or a step's tag into one: give it an encoder of ordinary
+// text (tokenizer.Tokenizer.EncodeOrdinary), or write an Encode that renders the
+// prompt in parts and trusts only its own.
 func Plain[E any](encode func(text string) []int32) func(*prompt.Template[E], E) []int32 {
 	return func(t *prompt.Template[E], e E) []int32 { return encode(t.Render(e)) }
 }
@@ -76,10 +84,18 @@ func New[E any](d Definition[E]) (*Task[E], error) {
 	if len(d.Outcomes) == 0 {
 		errs = append(errs, errors.New("task: Definition.Outcomes is empty: a task needs an outcome reward"))
 	}
+	seen := map[string]bool{}
 	for i, o := range d.Outcomes {
 		if o.Name == "" || o.Rule == nil {
 			errs = append(errs, fmt.Errorf("task: Definition.Outcomes[%d] needs a name and a rule", i))
 		}
+		if seen[o.Name] {
+			errs = append(errs, fmt.Errorf("task: two of Definition.Outcomes are named %q", o.Name))
+		}
+		seen[o.Name] = true
+	}
+	if err := d.Params.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("task: Definition.Params: %w", err))
 	}
 	if d.Encode == nil {
 		errs = append(errs, errors.New("task: Definition.Encode is missing"))

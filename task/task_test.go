@@ -116,7 +116,8 @@ func TestWhatNobodyCanJudgeIsUnknown(t *testing.T) {
 	require.True(t, math.IsNaN(j.Steps[0].Reward))
 	require.True(t, math.IsNaN(j.Rewards[0]))
 	require.Equal(t, map[string]int{"no gold label": 1}, d.Counter.Tallies()["topic"].Unscorable)
-	require.Equal(t, map[string]int{"no gold label": 2}, d.Counter.Tallies()["label"].Unscorable, "as a step and as the outcome")
+	require.Equal(t, map[string]int{"no gold label": 1}, d.Counter.Tallies()["label"].Unscorable, "as a step")
+	require.Equal(t, map[string]int{"no gold label": 1}, d.Counter.Tallies()["outcome label"].Unscorable)
 }
 
 func TestPassAt(t *testing.T) {
@@ -165,6 +166,7 @@ func TestRequest(t *testing.T) {
 	p := pair{query: "tent", note: "a tent"}
 	b := tk.Bind(p)
 	require.Equal(t, p, b.Example())
+	require.Equal(t, []string{"label"}, b.RewardNames())
 	r := b.Request()
 	require.Equal(t, "tent", r.ID)
 	require.Equal(t, 4, r.N)
@@ -179,10 +181,18 @@ func TestRequest(t *testing.T) {
 func TestNewListsAllThatIsWrong(t *testing.T) {
 	d := definition()
 	d.Outcomes, d.Encode, d.Group = nil, nil, 0
+	d.Params.MaxTokens = 0
 	d.Steps[0].PassAt = -1
 	d.Steps[1].Name = "topic"
 	_, err := task.New(d)
-	for _, want := range []string{"Outcomes", "Encode", "Group", "PassAt", "topic"} {
+	for _, want := range []string{"Outcomes", "Encode", "Group", "Params", "PassAt", "topic"} {
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestOutcomesHaveNamesOfTheirOwn(t *testing.T) {
+	d := definition()
+	d.Outcomes = append(d.Outcomes, d.Outcomes[0])
+	_, err := task.New(d)
+	require.ErrorContains(t, err, `two of Definition.Outcomes are named "label"`)
 }

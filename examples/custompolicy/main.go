@@ -137,7 +137,7 @@ func main() {
 		must(0, trainer.Run(context.Background()))
 		r := must(rl.Collect(context.Background(), p, problems, [2]uint64{1}))
 		m := rl.Summarize(r)
-		fmt.Printf("%-12s label %.2f  topic step %.2f  place step %.2f\n", []string{"outcome", "mask", "mask, filled"}[i], m["reward/0"], m["step/topic/correct"], m["step/place/correct"])
+		fmt.Printf("%-12s label %.2f  topic step %.2f  place step %.2f\n", []string{"outcome", "mask", "mask, filled"}[i], m["reward/label"], m["step/topic/correct"], m["step/place/correct"])
 	}
 }
 

@@ -94,10 +94,10 @@ func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, er
 		MaxNorm:     1,
 		Seed:        p.o.Seed,
 		OnRollouts: func(step int64, r *rl.Rollouts) error {
-			if (step+1)%int64(p.s.SampleEvery) != 0 {
+			if step%int64(p.s.SampleEvery) != 0 {
 				return nil
 			}
-			return p.writeRollouts(name, step+1, r.Subset(0, p.s.SamplePrompts))
+			return p.writeRollouts(name, step, r.Subset(0, p.s.SamplePrompts))
 		},
 	})
 }
@@ -135,9 +135,9 @@ func (p *pipeline) train(ctx context.Context, name string, t *rl.Trainer, at *po
 		}
 		at.Seconds += time.Since(start).Seconds()
 		at.Tokens += 2 * int(m["tokens"]) // sampled, then trained on
-		at.Numbers = append(at.Numbers, m["reward/0"])
+		at.Numbers = append(at.Numbers, m["reward/label"])
 		bar.step(step+1, 2*m["tokens"], "reward %.2f  steps %.2f  live %.2f  right with a wrong step %.2f",
-			m["reward/0"], p.meanStep(m), m["group/live"], m["right_wrong_step"])
+			m["reward/label"], p.meanStep(m), m["group/live"], m["right_wrong_step"])
 		if err := p.record(name, int64(step+1), m); err != nil {
 			return err
 		}

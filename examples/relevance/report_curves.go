@@ -78,7 +78,7 @@ type panel struct {
 // rlPanels are the charts in which the stages are compared.
 func rlPanels(r *report) []panel {
 	return []panel{
-		{quantity{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/0")},
+		{quantity{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/label")},
 		{quantity{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(r.Steps)},
 		{quantity{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_wrong_step")},
 		{quantity{title: "Live groups", good: "share of prompts whose answers differ in reward; only these teach by the outcome", share: true}, named("group/live")},

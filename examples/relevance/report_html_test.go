@@ -92,7 +92,7 @@ func TestPageEscapesWhatItShows(t *testing.T) {
 	r.Stages[3].Numbers = map[string]float64{evil: 1}
 	r.Stages[3].Tests[evil] = policyScores(.5, .5, .5)
 	r.Rules = map[string]ruleTally{evil: {Scored: 1, Unscorable: map[string]int{evil: 2}}}
-	m := []metricsLine{{logLine{"rl-" + evil, 1}, map[string]float64{"reward/0": 1, "credit/" + evil + "/masked": .5}}}
+	m := []metricsLine{{logLine{"rl-" + evil, 1}, map[string]float64{"reward/label": 1, "credit/" + evil + "/masked": .5}}}
 	l := []rolloutLine{{
 		logLine: logLine{"rl-" + evil, 1}, ID: evil, Prompt: evil, Truth: map[string]string{evil: evil},
 		Steps:  []stepLine{{Name: evil, End: 1, Verdict: evil}},

@@ -11,15 +11,16 @@
 // Most estimators look at one group at a time and are written as a
 // [Normalizer], which [PerGroup] lifts to an Estimator:
 //
-//			est := advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
+//	est := advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
 //
-//		  - [GRPO] centres the rewards and divides by their spread, so that prompts
-//		    with rare successes weigh more per success.
-//		  - [DrGRPO] only centres them.
-//		  - [RLOO] compares each completion with the mean of the others: unbiased.
+// These are:
 //
-//	  - [MaxRL] divides by the mean, so that hard prompts weigh like 1/p.
-//	  - [PassAtK] credits what a completion adds to the best of k.
+//   - [GRPO] centres the rewards and divides by their spread, so that prompts
+//     with rare successes weigh more per success.
+//   - [DrGRPO] only centres them.
+//   - [RLOO] compares each completion with the mean of the others: unbiased.
+//   - [MaxRL] divides by the mean, so that hard prompts weigh like 1/p.
+//   - [PassAtK] credits what a completion adds to the best of k.
 //
 // Others need the whole batch, token counts or separate rewards, and are
 // estimators of their own:

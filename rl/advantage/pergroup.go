@@ -1,8 +1,10 @@
 package advantage
 
+import "errors"
+
 // PerGroup lifts a Normalizer to an Estimator of the weighted sum of the
 // rewards; without weights, of their plain sum. Set Combine on the result for
-// other ways to combine them.
+// other ways to combine them. It panics if n is nil.
 func PerGroup(n Normalizer, weights ...float64) GroupEstimator {
 	if n == nil {
 		panic("advantage: PerGroup of a nil Normalizer")
@@ -17,8 +19,11 @@ type GroupEstimator struct {
 	Combine Combine
 }
 
-// Estimate implements Estimator.
+// Estimate implements Estimator. It is an error if Norm is nil.
 func (e GroupEstimator) Estimate(batch []Group) error {
+	if e.Norm == nil {
+		return errors.New("advantage: GroupEstimator.Norm is nil, want a normaliser such as GRPO")
+	}
 	var scratch []float64
 	for gi, g := range batch {
 		r := grow(&scratch, len(g))

@@ -4,9 +4,8 @@
 // Step credit is as good as its verdicts. In simulations, verdicts that are
 // wrong at random do little harm; a rule that is wrong systematically in a tenth
 // of the cases undoes the gain of step credit, and in four tenths does damage.
-// So before a
-// rule is trusted with a long run, and again when training has changed what
-// completions look like, label a few hundred steps by hand:
+// So before a rule is trusted with a long run, and again when training has
+// changed what completions look like, label a few hundred steps by hand:
 //
 //  1. [Sample] draws judged steps from rollouts, and [Write] writes them as JSON
 //     lines with an empty "truth".

@@ -35,16 +35,14 @@
 // Three things that are often confused are kept apart here:
 //
 //   - dead: a token that is not trained on at all (padding, a tool's output, a
-//     completion that was cut off). Its weights are 0 and its numbers are never
+//     completion without a reward). Its weights are 0 and its numbers are never
 //     read, so NaN or infinity may stand there.
 //   - masked: Keep is false, because step credit took the token out. It
 //     contributes nothing to any policy loss, whatever its advantage. Whether
 //     it still counts in denominators, and in KL and entropy terms, is the
 //     choice of [Masked] in the aggregation.
 //   - advantage 0: the token is trained on like any other. Terms that do not
-//     multiply the advantage (DRO, DPPO, KL, entropy) still move it. So do they
-//     with a completion whose reward is unscorable, unless the trainer makes it
-//     dead.
+//     multiply the advantage (DRO, DPPO, KL, entropy) still move it.
 //
 // # Metrics
 //

@@ -212,11 +212,19 @@ func (p *Table) Supports(n objective.Inputs) error {
 // Generate implements rollout.Engine. It knows temperature and MaxTokens;
 // other sampling parameters are an error.
 func (p *Table) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
-	for i, q := range reqs {
-		if len(q.Prompt) == 0 || q.N < 1 || q.Params.MaxTokens < 1 || q.Params.Temperature <= 0 ||
-			q.Params.TopK != 0 || q.Params.TopP != 0 || len(q.Params.Stop) > 0 {
-			return fmt.Errorf("policytest: request %d is not for a table: %+v", i, q)
+	err := rollout.Validate(reqs, func(q *rollout.Request) error {
+		if s := q.Params; s.Temperature == 0 || s.TopK != 0 || s.TopP != 0 || len(s.Stop) > 0 {
+			return fmt.Errorf("a table samples at a temperature above 0 and knows no TopK, TopP or Stop, not %+v", s)
 		}
+		for i, id := range q.Prompt {
+			if int(id) >= p.vocab {
+				return fmt.Errorf("Prompt[%d] is %d, want an id below %d", i, id, p.vocab)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for i, q := range reqs {
 		for n := range q.N {
