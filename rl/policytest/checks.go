@@ -1,0 +1,304 @@
+package policytest
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+)
+
+func (s *suite) distribution(t *testing.T) {
+	p, prompt := s.Open(t), s.tokens(3)
+	b := &rl.Batch{Prompts: [][]int32{prompt}}
+	for v := range s.Vocab {
+		b.Samples = append(b.Samples, rl.Sample{Tokens: []int32{int32(v)}})
+	}
+	sum := 0.0
+	for _, lp := range logProbs(t, p, b) {
+		sum += math.Exp(lp[0])
+	}
+	if math.Abs(sum-1) > s.Tolerance {
+		t.Fatalf("the probabilities of all %d next tokens sum to %v", s.Vocab, sum)
+	}
+}
+
+func (s *suite) temperature(t *testing.T) {
+	p, prompt := s.Open(t), s.tokens(3)
+	b := &rl.Batch{Prompts: [][]int32{prompt}}
+	for v := range s.Vocab {
+		b.Samples = append(b.Samples, rl.Sample{Tokens: []int32{int32(v)}})
+	}
+	unit := logProbs(t, p, b)
+	b.Temperature = 0.5
+	z := 0.0
+	for i := range unit {
+		z += math.Exp(unit[i][0] / 0.5)
+	}
+	for i := range unit {
+		unit[i][0] = unit[i][0]/0.5 - math.Log(z)
+	}
+	same(t, "log-probs at temperature 0.5", logProbs(t, p, b), unit, 4*s.Tolerance)
+}
+
+func (s *suite) forwardFills(t *testing.T) {
+	p, b := s.Open(t), s.batch(3, 2)
+	want := logProbs(t, p, b)
+	loss, m, err := p.ForwardBackward(t.Context(), b, linear{-1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for i := range b.Samples {
+		same(t, "LogP after ForwardBackward", [][]float64{b.Samples[i].LogP}, want[i:i+1], s.Tolerance)
+		for k, w := range b.Samples[i].Weight {
+			sum -= w * want[i][k]
+			if g := b.Samples[i].Grad[k]; g != -w {
+				t.Fatalf("sample %d token %d: Grad %v after ForwardBackward, want %v", i, k, g, -w)
+			}
+		}
+	}
+	if math.Abs(loss-sum) > s.Tolerance*(1+math.Abs(sum)) {
+		t.Fatalf("loss %v, want %v", loss, sum)
+	}
+	if m["tokens"] != (objective.Sum{Sum: float64(b.Tokens()), Count: float64(len(b.Samples))}) {
+		t.Fatalf("metrics %v do not sum over the samples", m)
+	}
+}
+
+func (s *suite) sharedPrompts(t *testing.T) {
+	shared := s.batch(2, 3)
+	separate := &rl.Batch{}
+	for i, sm := range shared.Samples {
+		separate.Prompts = append(separate.Prompts, shared.Prompts[sm.Prompt])
+		sm.Prompt = i
+		separate.Samples = append(separate.Samples, sm)
+	}
+	p, q := s.Open(t), s.Open(t)
+	same(t, "log-probs with shared prompts", logProbs(t, p, shared), logProbs(t, q, separate), s.Tolerance)
+	forward(t, p, shared, linear{-1})
+	forward(t, q, separate, linear{-1})
+	np, nq := s.step(t, p).GradNorm, s.step(t, q).GradNorm
+	if math.Abs(np-nq) > s.Tolerance*(1+nq) {
+		t.Fatalf("gradient norm %v with shared prompts, %v with separate ones", np, nq)
+	}
+	same(t, "log-probs after a step with shared prompts", logProbs(t, p, shared), logProbs(t, q, shared), 10*s.Tolerance)
+}
+
+func (s *suite) lowers(t *testing.T) {
+	p, b := s.Open(t), s.batch(2, 2)
+	before := forward(t, p, b, linear{-1})
+	s.step(t, p)
+	if after := forward(t, p, b, linear{-1}); !(after < before) {
+		t.Fatalf("the loss went from %v to %v in a step on it", before, after)
+	}
+}
+
+// everyToken trains on one token of a sample at a time: its log-prob must rise,
+// wherever in the sample it stands. The step is small, for a token that is
+// likely already is easily overshot.
+func (s *suite) everyToken(t *testing.T) {
+	b := &rl.Batch{Prompts: [][]int32{s.tokens(3)}, Samples: []rl.Sample{{Tokens: s.tokens(4)}}}
+	sm := &b.Samples[0]
+	for k := range sm.Tokens {
+		p := s.Open(t)
+		sm.Weight = make([]float64, len(sm.Tokens))
+		sm.Weight[k] = 1
+		before := logProbs(t, p, b)[0][k]
+		forward(t, p, b, linear{-1})
+		if _, err := p.Step(t.Context(), rl.StepOptions{LR: s.LR / 100}); err != nil {
+			t.Fatalf("Step: %v", err)
+		}
+		if after := logProbs(t, p, b)[0][k]; !(after > before) {
+			t.Fatalf("a step on token %d alone took its log-prob from %v to %v", k, before, after)
+		}
+	}
+}
+
+func (s *suite) accumulates(t *testing.T) {
+	p, q, b := s.Open(t), s.Open(t), s.batch(4, 2)
+	whole := forward(t, p, b, linear{-1})
+	parts := 0.0
+	for _, part := range b.Split(3) {
+		parts += forward(t, q, part, linear{-1})
+	}
+	if math.Abs(whole-parts) > s.Tolerance*(1+math.Abs(whole)) {
+		t.Fatalf("the parts' losses sum to %v, the whole's is %v", parts, whole)
+	}
+	np, nq := s.step(t, p).GradNorm, s.step(t, q).GradNorm
+	if math.Abs(np-nq) > s.Tolerance*(1+np) {
+		t.Fatalf("gradient norm %v of the whole, %v accumulated", np, nq)
+	}
+	same(t, "log-probs after an accumulated step", logProbs(t, q, b), logProbs(t, p, b), 10*s.Tolerance)
+}
+
+// gradient checks, without a look at the weights, that ForwardBackward adds
+// the gradient of the weighted log-probs: the squared norm of a gradient is
+// additive in what it should be. |g(a)+g(b)|² + |g(a)-g(b)|² = 2|g(a)|² + 2|g(b)|².
+func (s *suite) gradient(t *testing.T) {
+	p := s.Open(t)
+	ref, err := p.Save(t.Context(), "parallelogram")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := s.batch(1, 2), s.batch(2, 1)
+	norm2 := func(ca, cb float64) float64 {
+		if err := p.Load(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+		forward(t, p, a, linear{ca})
+		forward(t, p, b, linear{cb})
+		n := s.step(t, p).GradNorm
+		return n * n
+	}
+	left, right := norm2(1, 1)+norm2(1, -1), 2*norm2(1, 0)+2*norm2(0, 1)
+	if right == 0 || math.Abs(left-right) > 10*s.Tolerance*right {
+		t.Fatalf("|g(a)+g(b)|²+|g(a)-g(b)|² = %v, but 2|g(a)|²+2|g(b)|² = %v", left, right)
+	}
+	// To first order, a small step changes the loss by -(LR of the step)
+	// times something positive; twice the weights doubles the gradient.
+	one, two := norm2(1, 0), norm2(2, 0)
+	if math.Abs(two-4*one) > 10*s.Tolerance*two {
+		t.Fatalf("doubling the loss takes the squared norm from %v to %v, want four times", one, two)
+	}
+}
+
+func (s *suite) saveLoad(t *testing.T) {
+	p, b := s.Open(t), s.batch(3, 2)
+	run := func() [][]float64 {
+		for range 2 {
+			forward(t, p, b, linear{-1})
+			s.step(t, p)
+		}
+		return logProbs(t, p, b)
+	}
+	run()
+	ref, err := p.Save(t.Context(), "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := logProbs(t, p, b)
+	first := run()
+	if err := p.Load(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "log-probs after Load", logProbs(t, p, b), at, 0)
+	same(t, "log-probs two steps after Load", run(), first, 0)
+}
+
+func (s *suite) loadClears(t *testing.T) {
+	p, b := s.Open(t), s.batch(2, 2)
+	ref, err := p.Save(t.Context(), "start")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward(t, p, b, linear{-1})
+	if err := p.Load(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.step(t, p).GradNorm; n != 0 {
+		t.Fatalf("gradient norm %v after Load, want 0", n)
+	}
+}
+
+func (s *suite) errorClears(t *testing.T) {
+	p, b := s.Open(t), s.batch(2, 2)
+	want := errors.New("no such thing")
+	forward(t, p, b, linear{-1})
+	if _, _, err := p.ForwardBackward(t.Context(), b, failing{want}); !errors.Is(err, want) {
+		t.Fatalf("ForwardBackward returned %v, want the objective's error", err)
+	}
+	if n := s.step(t, p).GradNorm; n != 0 {
+		t.Fatalf("gradient norm %v after an error, want 0", n)
+	}
+}
+
+func (s *suite) skips(t *testing.T) {
+	p, b := s.Open(t), s.batch(2, 2)
+	at := logProbs(t, p, b)
+	if _, _, err := p.ForwardBackward(t.Context(), b, exploding{}); err != nil {
+		return // refusing at once is as good
+	}
+	if info := s.step(t, p); !info.Skipped {
+		t.Fatalf("a step with an infinite gradient was taken: %+v", info)
+	}
+	same(t, "log-probs after a skipped step", logProbs(t, p, b), at, 0)
+	forward(t, p, b, linear{-1})
+	if n := s.step(t, p).GradNorm; math.IsInf(n, 0) || math.IsNaN(n) {
+		t.Fatal("the non-finite gradient is still there after the skipped step")
+	}
+}
+
+func (s *suite) entropy(t *testing.T) {
+	p, b := s.Open(t), s.batch(2, 2)
+	sup, ok := p.(rl.Supporter)
+	if ok && sup.Supports(objective.Entropy) != nil {
+		if _, _, err := p.ForwardBackward(t.Context(), b, entropyBonus{}); err == nil {
+			t.Fatal("Supports refuses entropy, ForwardBackward accepts it")
+		}
+		return
+	}
+	for range 3 {
+		forward(t, p, b, linear{-1})
+		s.step(t, p)
+	}
+	before := -forward(t, p, b, entropyBonus{})
+	after := before
+	for range 10 { // enough to overcome an optimiser's momentum
+		s.step(t, p)
+		after = -forward(t, p, b, entropyBonus{})
+	}
+	if !(after > before) {
+		t.Fatalf("ten steps on the entropy bonus took the entropy from %v to %v", before, after)
+	}
+	if before < 0 || before > math.Log(float64(s.Vocab))*float64(b.Tokens()) {
+		t.Fatalf("the entropy %v is not one of distributions over %d tokens", before, s.Vocab)
+	}
+}
+
+func (s *suite) candidates(t *testing.T) {
+	p := s.Open(t)
+	if sup, ok := p.(rl.Supporter); !ok || sup.Supports(objective.Candidates) == nil {
+		return
+	}
+	if _, _, err := p.ForwardBackward(t.Context(), s.batch(1, 1), wantsCandidates{}); err == nil {
+		t.Fatal("Supports refuses candidates, ForwardBackward accepts them")
+	}
+}
+
+func (s *suite) cancelled(t *testing.T) {
+	p, b := s.Open(t), s.batch(2, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := p.ForwardBackward(ctx, b, linear{-1}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("ForwardBackward returned %v, want context.Canceled", err)
+	}
+	dst := make([][]float64, len(b.Samples))
+	for i := range dst {
+		dst[i] = make([]float64, len(b.Samples[i].Tokens))
+	}
+	if err := p.LogProbs(ctx, b, dst); !errors.Is(err, context.Canceled) {
+		t.Fatalf("LogProbs returned %v, want context.Canceled", err)
+	}
+	if n := s.step(t, p).GradNorm; n != 0 {
+		t.Fatalf("gradient norm %v after a cancelled call, want 0", n)
+	}
+}
+
+func (s *suite) loadNothing(t *testing.T) {
+	if err := s.Open(t).Load(t.Context(), "nothing-was-saved-here"); err == nil {
+		t.Fatal("loading a reference that Save never returned gave no error")
+	}
+}
+
+func (s *suite) versions(t *testing.T) {
+	p, b := s.Open(t), s.batch(1, 1)
+	forward(t, p, b, linear{-1})
+	first := s.step(t, p).Version
+	forward(t, p, b, linear{-1})
+	if second := s.step(t, p).Version; second != first+1 {
+		t.Fatalf("versions %d and %d of consecutive steps", first, second)
+	}
+}
