@@ -6,10 +6,10 @@
 // teach the model anything.
 //
 // Outcome rules: [ExactLabel], [GradedDistance], [FormatShare],
-// [FormatStrict], [Length], [SoftOverlong]. Step rules: ExactLabel and GradedDistance with the
-// step's own gold answer, [Predicate] for one criterion, [Arithmetic] for what
-// can be recomputed. [Combine] weighs several into one; [Count] tallies how
-// often and why a rule could not say.
+// [FormatStrict], [Length], [SoftOverlong]. Step rules: ExactLabel and
+// GradedDistance with the step's own gold answer, [Predicate] for one
+// criterion, [Arithmetic] for what can be recomputed. [Combine] weighs several
+// into one; [Count] tallies how often and why a rule could not say.
 //
 // # Broken steps
 //
