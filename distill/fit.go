@@ -12,10 +12,12 @@ import (
 // Student is a classifier that can be trained. One goroutine uses it at a time.
 type Student interface {
 	// Logits classifies inputs (token ids); it writes [input][class] into
-	// dst and, if train, keeps what Backward needs.
+	// dst and, if train, keeps what Backward needs. Calls that do not train
+	// may come between.
 	Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) error
 	// Backward adds the gradient of the last training Logits call, given
-	// d(loss)/d(logits).
+	// d(loss)/d(logits). After an error of any method the accumulated
+	// gradient is cleared.
 	Backward(ctx context.Context, dlogits [][]float64) error
 	// Step applies the accumulated gradient and clears it.
 	Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error)

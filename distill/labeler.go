@@ -11,7 +11,7 @@ import (
 )
 
 // Trace is one sampled completion of the teacher, cut off where its final
-// answer begins.
+// answer begins; see Cut.
 type Trace struct {
 	// Prompt holds the prompt's tokens, Reasoning the completion's up to the
 	// final answer, its opening mark included.

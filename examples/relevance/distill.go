@@ -10,7 +10,6 @@ import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/optim"
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -144,7 +143,8 @@ func (p *pipeline) askTeacher(ctx context.Context, pol *policy, from, n int) ([]
 		for k := range r.Completions[i] {
 			c := &r.Completions[i][k]
 			tokens += len(c.Tokens)
-			if reasoning, ok := p.beforeAnswer(c); ok {
+			tr := p.task.Parser().Parse(c.Text, c.Ends)
+			if reasoning, ok := distill.Cut(&tr, c.Tokens, c.Ends); ok {
 				traces[i] = append(traces[i], distill.Trace{Prompt: r.Requests[i].Prompt, Reasoning: reasoning})
 			}
 		}
@@ -161,21 +161,6 @@ func (p *pipeline) askTeacher(ctx context.Context, pol *policy, from, n int) ([]
 		out[i].Belief, out[i].Coverage = b.P, b.Coverage
 	}
 	return out, tokens, nil
-}
-
-// beforeAnswer returns a completion's tokens up to its final answer, if it
-// has one that begins with a token of its own.
-func (p *pipeline) beforeAnswer(c *rollout.Completion) ([]int32, bool) {
-	tr := p.task.Parser().Parse(c.Text, c.Ends)
-	last := &tr.Steps[tr.Final]
-	if last.Status != prompt.OK || last.AnswerTokens.Empty() {
-		return nil, false
-	}
-	first := last.AnswerTokens.Start
-	if first == 0 || c.Ends[first-1] != last.AnswerBytes.Start {
-		return nil, false
-	}
-	return c.Tokens[:first], true
 }
 
 // input is what the student reads: the example without the instructions.
