@@ -30,7 +30,7 @@ import (
 const childDir = "STEPWISE_CHECKPOINT_CHILD"
 
 // crashSteps is the length of the run that gets killed.
-const crashSteps = 60
+const crashSteps = 40
 
 const vocab = 5
 

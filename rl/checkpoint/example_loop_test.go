@@ -1,0 +1,114 @@
+package checkpoint_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/local"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/tensor/reference"
+)
+
+// imitation is a loop of one's own: supervised steps on demonstrations. What it
+// needs to go on is the policy and how far it is in the data.
+type imitation struct {
+	policy rl.Policy
+	step   int64
+	loss   float64
+}
+
+type imitationState struct {
+	Policy string `json:"policy"`
+	Step   int64  `json:"step"`
+}
+
+func (l *imitation) Steps() int64                { return l.step }
+func (l *imitation) Metrics() map[string]float64 { return map[string]float64{"loss": l.loss} }
+
+func (l *imitation) Save(ctx context.Context, name string) ([]byte, error) {
+	ref, err := l.policy.Save(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(imitationState{ref, l.step})
+}
+
+func (l *imitation) Restore(ctx context.Context, saved []byte) error {
+	var s imitationState
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return err
+	}
+	if err := l.policy.Load(ctx, s.Policy); err != nil {
+		return err
+	}
+	l.step = s.Step
+	return nil
+}
+
+// take takes the next step.
+func (l *imitation) take(ctx context.Context) error {
+	batch, err := rl.NewDemonstrations([]rl.Demonstration{
+		{Prompt: []int32{1}, Tokens: []int32{2, int32(3 + l.step%2)}},
+	}, objective.TokenMean{})
+	if err != nil {
+		return err
+	}
+	if l.loss, _, err = l.policy.ForwardBackward(ctx, batch, objective.CrossEntropy{}); err != nil {
+		return err
+	}
+	if _, err = l.policy.Step(ctx, rl.StepOptions{LR: 1e-2}); err != nil {
+		return err
+	}
+	l.step++
+	return nil
+}
+
+// A loop of one's own is saved as a trainer is. Here the two best checkpoints
+// are kept beside the last.
+func ExampleTraining() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	decoder, err := model.NewDecoder(reference.New(), model.Config{
+		Vocab: 5, Dim: 8, Layers: 1, Heads: 1, KVHeads: 1, FF: 8, MaxSeq: 4,
+	}, 1)
+	if err != nil {
+		panic(err)
+	}
+	policy, err := local.New(local.Config{Decoder: decoder, Dir: dir})
+	if err != nil {
+		panic(err)
+	}
+	store := checkpoint.Store{Dir: dir, Keep: checkpoint.Keep{Best: 2, Metric: "loss", Lower: true}}
+	loop := &imitation{policy: policy}
+	if _, err := store.Resume(ctx, loop); err != nil {
+		panic(err)
+	}
+	for loop.step < 6 {
+		if err := loop.take(ctx); err != nil {
+			panic(err)
+		}
+		if err := store.Save(ctx, loop); err != nil {
+			panic(err)
+		}
+	}
+	all, err := store.List()
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range all {
+		fmt.Println(c.Name)
+	}
+	// Output:
+	// 000003-step-3
+	// 000005-step-5
+	// 000006-step-6
+}
