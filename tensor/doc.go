@@ -25,7 +25,9 @@
 //
 //	import _ "github.com/stepwise-rl/stepwise/tensor/reference"
 //
+// Interfaces that a backend may implement beyond Backend: io.Closer if it holds
+// resources beyond its buffers, and [Packer].
+//
 // Package reference is the slow oracle. A new backend implements Backend,
-// calls [Register] in init, implements io.Closer if it holds resources beyond
-// its buffers, and proves itself with backendtest.Run.
+// calls [Register] in init, and proves itself with backendtest.Run.
 package tensor

@@ -158,7 +158,7 @@ func misuses(b tensor.Backend) map[string]func() {
 				&tensor.Decode{Spans: [][]tensor.Span{spans}, Heads: 2, KVHeads: kvHeads, HeadDim: 3, Scale: 1})
 		}
 	}
-	return map[string]func(){
+	calls := map[string]func(){
 		"Alloc negative":        func() { b.Alloc(-1) },
 		"Free foreign":          func() { b.Free(foreign(3)) },
 		"Slice backwards":       func() { b.Slice(n(3), 2, 1) },
@@ -232,4 +232,15 @@ func misuses(b tensor.Backend) map[string]func() {
 		"AdamW step":         func() { b.AdamW(n(3), n(3), n(3), n(3), &tensor.AdamW{Step: 0}) },
 		"AdamW foreign":      func() { b.AdamW(n(3), n(3), foreign(3), n(3), &tensor.AdamW{Step: 1}) },
 	}
+	if p, ok := b.(tensor.Packer); ok {
+		size := p.PackedLen(3, 4)
+		calls["Pack p"] = func() { p.Pack(n(size+1), tensor.N, 3, 4, n(12)) }
+		calls["Pack b"] = func() { p.Pack(n(size), tensor.T, 3, 4, n(11)) }
+		calls["Pack foreign"] = func() { p.Pack(n(size), tensor.T, 3, 4, foreign(12)) }
+		calls["MatMulPacked a"] = func() { p.MatMulPacked(2, 3, 4, 1, n(7), n(size), 0, n(6)) }
+		calls["MatMulPacked p"] = func() { p.MatMulPacked(2, 3, 4, 1, n(8), n(size-1), 0, n(6)) }
+		calls["MatMulPacked c"] = func() { p.MatMulPacked(2, 3, 4, 1, n(8), n(size), 0, n(5)) }
+		calls["MatMulPacked foreign"] = func() { p.MatMulPacked(2, 3, 4, 1, n(8), foreign(size), 0, n(6)) }
+	}
+	return calls
 }

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func() tensor.Backend) {
 			}
 		})
 	}
+	t.Run("packed", func(t *testing.T) { testPacked(t, open) })
 	t.Run("memory", func(t *testing.T) { testMemory(t, open) })
 	t.Run("misuse", func(t *testing.T) { testMisuse(t, open) })
 	t.Run("errors", func(t *testing.T) { testErrors(t, open) })

@@ -26,6 +26,8 @@ const (
 	moveCost = 4  // copied or added
 	normCost = 8  // normalised or rotated
 	expCost  = 20 // with an exponential, a division or a root
+
+	streamCost = 8 // read from memory, as the weights of a product with few rows
 )
 
 // grain is the least work for which a goroutine is worth starting, about 10 µs

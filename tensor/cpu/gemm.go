@@ -44,12 +44,23 @@ func (v view) at(i, j int) view {
 type panels struct {
 	data     []float32
 	rs, step int
+	// wide: if not 0, the blocks of k stand one after the other, panels that
+	// are wide columns together; step is not used then.
+	wide int
 }
 
 // at returns the panels from row i and from column j, a multiple of the tile,
 // on.
 func (p panels) at(i, j, tile int) panels {
-	return panels{p.data[j/tile*p.step+i*p.rs:], p.rs, p.step}
+	return panels{data: p.data[j/tile*p.step+i*p.rs:], rs: p.rs, step: p.step}
+}
+
+// block returns rows [from, to) of the panels, a block of k, from column j on.
+func (p panels) block(from, to, j, tile int) panels {
+	if p.wide == 0 {
+		return p.at(from, j, tile)
+	}
+	return panels{data: p.data[from*p.wide+j*(to-from):], rs: tile, step: tile * (to - from)}
 }
 
 // MatMul computes c = alpha·op(a)·op(b) + beta·c.
@@ -102,7 +113,7 @@ func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta fl
 	kern := b.kern
 	rows, cols := b.tiling(m, n)
 	across := (n + cols - 1) / cols
-	b.run(m*n*k, across*((m+rows-1)/rows), func(s *scratch, i int) {
+	b.run((m+streamCost)*n*k, across*((m+rows-1)/rows), func(s *scratch, i int) {
 		i0, j0 := i/across*rows, i%across*cols
 		h, w := min(rows, m-i0), min(cols, n-j0)
 		eachBlock(k, beta, func(from, to int, keep float32) {
@@ -110,7 +121,7 @@ func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta fl
 			if w >= copyA {
 				left = s.reset().copyBlock(left, h, to-from)
 			}
-			kern.mul(h, w, to-from, alpha, left, y.at(from, j0, kern.tile), keep, c.at(i0, j0))
+			kern.mul(h, w, to-from, alpha, left, y.block(from, to, j0, kern.tile), keep, c.at(i0, j0))
 		})
 	})
 }
@@ -164,7 +175,9 @@ func (s *scratch) copyBlock(x view, rows, k int) view {
 // it reads whole vectors.
 func (kern *kernels) direct(y view, n int) bool { return y.cs == 1 && n%kern.vector == 0 }
 
-func (kern *kernels) inPlace(y view) panels { return panels{y.data, y.rs, kern.tile} }
+func (kern *kernels) inPlace(y view) panels {
+	return panels{data: y.data, rs: y.rs, step: kern.tile}
+}
 
 // packedLen is the size of k rows and n columns in panels.
 func (kern *kernels) packedLen(k, n int) int { return roundUp(n, kern.tile) * k }
@@ -178,19 +191,24 @@ func (kern *kernels) right(s *scratch, y view, k, n int) panels {
 	for j := 0; j < n; j += kern.tile {
 		kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
 	}
-	return panels{mem, kern.tile, kern.tile * k}
+	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
 }
 
 // packShared packs y [k×n] into the operation's shared scratch memory.
 func (b *Backend) packShared(y view, k, n int) panels {
+	mem := b.crew.shared.reset().take(b.kern.packedLen(k, n))
+	b.packInto(mem, y, k, n)
+	return panels{data: mem, rs: b.kern.tile, step: b.kern.tile * k}
+}
+
+// packInto packs y [k×n] into mem.
+func (b *Backend) packInto(mem []float32, y view, k, n int) {
 	kern := b.kern
-	mem := b.crew.shared.reset().take(kern.packedLen(k, n))
 	b.spans(n, 4*kern.tile, moveCost*k, func(_ *scratch, from, to int) {
 		for j := from; j < to; j += kern.tile {
 			kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
 		}
 	})
-	return panels{mem, kern.tile, kern.tile * k}
 }
 
 // pack writes one panel: w columns of y, filled up with zeros to the tile.

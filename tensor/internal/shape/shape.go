@@ -85,6 +85,27 @@ func MatMul(m, n, k int, a, b, c tensor.Buffer) {
 	length(op, "c", c, m*n)
 }
 
+// Pack checks the arguments of Packer.Pack, of which size is PackedLen(n, k).
+func Pack(size, n, k int, p, b tensor.Buffer) {
+	const op = "Pack"
+	atLeast(op, "n", n, 0)
+	atLeast(op, "k", k, 0)
+	length(op, "p", p, size)
+	length(op, "b", b, k*n)
+}
+
+// MatMulPacked checks the arguments of Packer.MatMulPacked, of which size is
+// PackedLen(n, k).
+func MatMulPacked(size, m, n, k int, a, p, c tensor.Buffer) {
+	const op = "MatMulPacked"
+	atLeast(op, "m", m, 0)
+	atLeast(op, "n", n, 0)
+	atLeast(op, "k", k, 0)
+	length(op, "a", a, m*k)
+	length(op, "p", p, size)
+	length(op, "c", c, m*n)
+}
+
 // AddBias checks the arguments of Backend.AddBias.
 func AddBias(x, bias tensor.Buffer, rows, cols int) {
 	rowsAndCols("AddBias", x, "bias", bias, rows, cols)
