@@ -1,30 +1,49 @@
 package tokenizer
 
-import "slices"
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // addedToken is a token that is found in the text before it is cut into words.
 type addedToken struct {
 	content string
 	id      int32
 	special bool
-	// normalized tokens are looked for after all the others. The name is
-	// the file's; without a normaliser the order is all that it means.
+	// normalized tokens are looked for after all the others, and after the
+	// text has been normalised.
 	normalized bool
+	singleWord bool // not next to a letter, digit or underscore
+	lstrip     bool // takes the white space before it
+	rstrip     bool // takes the white space after it
+	inVocab    bool // the file has it in the model's vocabulary too
 }
 
-// matcher finds added tokens in a text.
+// matcher finds added tokens in a text. A nil matcher finds none.
 type matcher struct {
-	ids     map[string]int32
+	tokens  map[string]addedToken
 	lengths []int // of the tokens, descending
 	first   [256]bool
 }
 
-func newMatcher(tokens []addedToken) *matcher {
-	m := &matcher{ids: make(map[string]int32)}
+// newMatcher returns a matcher of tokens as they look after f.
+func newMatcher(tokens []addedToken, f func(string) string) *matcher {
+	m := &matcher{tokens: make(map[string]addedToken)}
 	for _, a := range tokens {
-		m.ids[a.content] = a.id
-		m.first[a.content[0]] = true
-		m.lengths = append(m.lengths, len(a.content))
+		content := f(a.content)
+		if content == "" {
+			continue // the normaliser leaves nothing of it
+		}
+		if _, ok := m.tokens[content]; !ok {
+			m.tokens[content] = a
+		}
+		m.first[content[0]] = true
+		m.lengths = append(m.lengths, len(content))
+	}
+	if len(m.tokens) == 0 {
+		return nil
 	}
 	slices.Sort(m.lengths)
 	m.lengths = slices.Compact(m.lengths)
@@ -33,8 +52,8 @@ func newMatcher(tokens []addedToken) *matcher {
 }
 
 // find returns the leftmost token at or after text[from], the longest one
-// there; start is len(text) and id -1 if there is none.
-func (m *matcher) find(text string, from int) (start, end int, id int32) {
+// there; start is len(text) if there is none.
+func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
 	for start = from; start < len(text); start++ {
 		if !m.first[text[start]] {
 			continue
@@ -43,10 +62,59 @@ func (m *matcher) find(text string, from int) (start, end int, id int32) {
 			if n > len(text)-start {
 				continue
 			}
-			if id, ok := m.ids[text[start:start+n]]; ok {
-				return start, start + n, id
+			if a, ok := m.tokens[text[start:start+n]]; ok {
+				return start, start + n, a
 			}
 		}
 	}
-	return len(text), len(text), -1
+	return len(text), len(text), a
+}
+
+// split calls piece for each added token in a text and, with id -1, for what
+// lies between them.
+func (m *matcher) split(text string, piece func(start, end int, id int32)) {
+	done := 0
+	if m != nil {
+		for from := 0; ; {
+			start, end, a := m.find(text, from)
+			if start == len(text) {
+				break
+			}
+			from = end
+			if a.singleWord && (endsWithWord(text[:start]) || startsWithWord(text[end:])) {
+				continue
+			}
+			if a.lstrip {
+				start = max(done, len(strings.TrimRightFunc(text[:start], unicode.IsSpace)))
+			}
+			if a.rstrip {
+				end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+			}
+			if done < start {
+				piece(done, start, -1)
+			}
+			piece(start, end, a.id)
+			done = end
+		}
+	}
+	if done < len(text) {
+		piece(done, len(text), -1)
+	}
+}
+
+func startsWithWord(s string) bool {
+	r, n := utf8.DecodeRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+func endsWithWord(s string) bool {
+	r, n := utf8.DecodeLastRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+// isWord is \w of Unicode's regular expressions (UTS #18, annex C).
+func isWord(r rune) bool {
+	const nonJoiner, joiner = '\u200C', '\u200D'
+	return letters.has(r) || r == nonJoiner || r == joiner ||
+		unicode.In(r, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic)
 }

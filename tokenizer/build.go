@@ -3,35 +3,63 @@ package tokenizer
 import (
 	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
 // definition is what a tokenizer is made of, as its file spells it.
 type definition struct {
-	spelling []string    // by id: ordinary tokens in byte-level characters, added ones as they are
-	merges   [][2]string // by rank
+	spelling []string // by id: ordinary tokens as the model has them, added ones as they are; "": none
 	added    []addedToken
+	parts    file // as read, without model and added tokens
+
+	normalizer normalizer
+	splitter   splitter
+	template   template
+
+	// One of these is the model, without its vocabulary.
+	bpe       *fileBPE
+	wordPiece *fileWordPiece
+
+	merges [][2]string // by rank
+	// ranks are those of the merges if several may be equal; nil: their order.
+	ranks   []int32
+	cleanup bool // what WordPiece decodes
+}
+
+// marksSpaces reports whether the tokenizer is of the Llama 2 kind.
+func (d *definition) marksSpaces() bool {
+	_, ok := d.normalizer.(spaceMarker)
+	return ok
 }
 
 // build checks a definition and makes its tokenizer. Errors name the place in
 // the file.
 func build(d definition) (*Tokenizer, error) {
 	t := &Tokenizer{
-		def:     d,
-		text:    make([][]byte, len(d.spelling)),
-		special: make([]bool, len(d.spelling)),
-		ids:     make(map[string]int32, len(d.spelling)),
-		merges:  make(map[uint64]merge, len(d.merges)),
+		def:        d,
+		text:       make([][]byte, len(d.spelling)),
+		special:    make([]bool, len(d.spelling)),
+		ids:        make(map[string]int32, len(d.spelling)),
+		normalizer: d.normalizer,
+		splitter:   d.splitter,
 	}
-	isAdded, err := t.buildAdded()
+	roles, err := t.buildAdded()
 	if err != nil {
 		return nil, err
 	}
+	if err := t.checkTemplate(); err != nil {
+		return nil, fmt.Errorf("post_processor: %w", err)
+	}
+	if d.wordPiece != nil {
+		return t, t.buildWordPiece(roles)
+	}
 	for id, s := range d.spelling {
-		if isAdded[id] {
+		if roles[id] != ordinary || s == "" {
 			continue
 		}
-		text, ok := unspell(s)
+		text, ok := d.unspell(s)
 		if !ok || len(text) == 0 {
 			return nil, fmt.Errorf("model.vocab: token %q (id %d) is not spelled in byte-level characters", s, id)
 		}
@@ -40,13 +68,50 @@ func build(d definition) (*Tokenizer, error) {
 			t.ids[string(text)] = int32(id)
 		}
 	}
-	return t, t.buildMerges(isAdded)
+	return t, t.buildBPE(roles)
 }
 
-// buildAdded enters the added tokens and reports which ids they have.
-func (t *Tokenizer) buildAdded() (isAdded []bool, err error) {
-	isAdded = make([]bool, len(t.text))
-	var first, second []addedToken
+// unspell returns the bytes that a token of the model stands for.
+func (d *definition) unspell(s string) (text []byte, ok bool) {
+	if !d.marksSpaces() {
+		return unspell(s)
+	}
+	if b, ok := unspellByte(s); ok {
+		return []byte{b}, true
+	}
+	return bytes.ReplaceAll([]byte(s), []byte(spaceMark), []byte(" ")), true
+}
+
+// unspellByte reads how the Llama 2 files write a byte: <0x0A>.
+func unspellByte(s string) (byte, bool) {
+	if len(s) != len("<0x0A>") || s[:3] != "<0x" || s[5] != '>' {
+		return 0, false
+	}
+	b, err := strconv.ParseUint(s[3:5], 16, 8)
+	return byte(b), err == nil
+}
+
+// spellByte is how the file writes the token of a byte.
+func (d *definition) spellByte(b byte) string {
+	if d.marksSpaces() {
+		return fmt.Sprintf("<0x%02X>", b)
+	}
+	return string(byteToRune[b])
+}
+
+// role is what a token is to the model.
+type role uint8
+
+const (
+	ordinary   role = iota
+	addedText       // an added token that the model's vocabulary has too
+	notInModel      // an added token that it has not, or that stands for no text
+)
+
+// buildAdded enters the added tokens and returns the role of each id.
+func (t *Tokenizer) buildAdded() (roles []role, err error) {
+	roles = make([]role, len(t.text))
+	var raw, late []addedToken
 	for i, a := range t.def.added {
 		switch _, repeated := t.ids[a.content]; {
 		case a.content == "":
@@ -55,31 +120,57 @@ func (t *Tokenizer) buildAdded() (isAdded []bool, err error) {
 			return nil, fmt.Errorf("added_tokens[%d]: %q is not valid UTF-8", i, a.content)
 		case repeated:
 			return nil, fmt.Errorf("added_tokens[%d]: %q occurs twice", i, a.content)
-		case isAdded[a.id]:
+		case roles[a.id] != ordinary:
 			return nil, fmt.Errorf("added_tokens[%d]: id %d is another token's", i, a.id)
 		}
-		isAdded[a.id] = true
+		roles[a.id] = notInModel
+		if a.inVocab && !a.special {
+			roles[a.id] = addedText
+		}
 		t.ids[a.content] = a.id
 		t.text[a.id], t.special[a.id] = []byte(a.content), a.special
 		if a.normalized {
-			second = append(second, a)
+			late = append(late, a)
 		} else {
-			first = append(first, a)
+			raw = append(raw, a)
 		}
 	}
-	for _, tokens := range [][]addedToken{first, second} {
-		if len(tokens) > 0 {
-			t.matchers = append(t.matchers, newMatcher(tokens))
+	t.raw = newMatcher(raw, func(s string) string { return s })
+	t.late = newMatcher(late, func(s string) string {
+		if t.normalizer == nil {
+			return s
 		}
-	}
-	return isAdded, nil
+		return t.normalizer.normalize(s).text
+	})
+	return roles, nil
 }
 
-// buildMerges enters the byte tokens and what can be merged from them.
-func (t *Tokenizer) buildMerges(isAdded []bool) error {
+// checkTemplate sees to it that AddSpecial adds nothing but tokens.
+func (t *Tokenizer) checkTemplate() error {
+	for _, parts := range [][]templatePart{t.def.template.single, t.def.template.pair} {
+		for _, p := range parts {
+			for _, id := range p.ids {
+				if id < 0 || int(id) >= len(t.text) || t.def.spelling[id] == "" {
+					return fmt.Errorf("id %d is not in the vocabulary", id)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// buildBPE enters the byte tokens and what can be merged from them.
+func (t *Tokenizer) buildBPE(roles []role) error {
+	m := &bpe{
+		merges: make(map[uint64]merge, len(t.def.merges)),
+		whole:  make(map[string]int32),
+	}
+	t.model = m
 	vocab := make(map[string]int32, len(t.def.spelling))
 	for id, s := range t.def.spelling {
-		vocab[s] = int32(id)
+		if s != "" {
+			vocab[s] = int32(id)
+		}
 	}
 	// lookup finds a token that words can consist of. It may be an added
 	// token too, if that stands for the same bytes.
@@ -88,31 +179,121 @@ func (t *Tokenizer) buildMerges(isAdded []bool) error {
 		if !ok {
 			return 0, fmt.Errorf("%q is not in the vocabulary", spelling)
 		}
-		if text, ok := unspell(spelling); isAdded[id] && (t.special[id] || !ok || !bytes.Equal(text, t.text[id])) {
+		if text, ok := t.def.unspell(spelling); roles[id] == notInModel || roles[id] == addedText && !(ok && bytes.Equal(text, t.text[id])) {
 			return 0, fmt.Errorf("%q (id %d) is an added token that stands for other bytes", spelling, id)
 		}
 		return id, nil
 	}
-	for b, r := range byteToRune {
-		id, err := lookup(string(r))
+	for b := range 256 {
+		id, err := lookup(t.def.spellByte(byte(b)))
 		if err != nil {
 			return fmt.Errorf("model.vocab: the token of byte 0x%02X: %w", b, err)
 		}
-		t.byteID[b] = id
+		m.byteID[b] = id
 	}
-	for rank, m := range t.def.merges {
-		var id [3]int32
-		for k, spelling := range [3]string{m[0], m[1], m[0] + m[1]} {
-			var err error
-			if id[k], err = lookup(spelling); err != nil {
-				return fmt.Errorf("model.merges[%d]: %w", rank, err)
+	if t.def.marksSpaces() {
+		m.chars = make(map[rune]int32)
+		for s, id := range vocab {
+			if r, n := utf8.DecodeRuneInString(s); n == len(s) && roles[id] != notInModel {
+				m.chars[r] = id
 			}
 		}
-		key := pair(id[0], id[1])
-		if old, ok := t.merges[key]; ok {
-			return fmt.Errorf("model.merges[%d]: %q and %q are merged by model.merges[%d] already", rank, m[0], m[1], old.rank)
-		}
-		t.merges[key] = merge{rank: int32(rank), id: id[2]}
 	}
+	for i, pair := range t.def.merges {
+		rank := int32(i)
+		if t.def.ranks != nil {
+			rank = t.def.ranks[i]
+		}
+		if err := m.enter(i, rank, pair, lookup); err != nil {
+			return err
+		}
+	}
+	t.enterWhole(m, roles)
+	return nil
+}
+
+// enter enters merge i of the file.
+func (m *bpe) enter(i int, rank int32, parts [2]string, lookup func(string) (int32, error)) error {
+	var id [3]int32
+	for k, spelling := range [3]string{parts[0], parts[1], parts[0] + parts[1]} {
+		var err error
+		if id[k], err = lookup(spelling); err != nil {
+			return fmt.Errorf("model.merges[%d]: %w", i, err)
+		}
+	}
+	key := pair(id[0], id[1])
+	if _, ok := m.merges[key]; ok {
+		return fmt.Errorf("model.merges[%d]: %q and %q are merged by an earlier one already", i, parts[0], parts[1])
+	}
+	m.merges[key] = merge{rank: rank, id: id[2]}
+	return nil
+}
+
+// enterWhole notes which words become one token, so that most words need not
+// be merged: those whose merging ends so, or, with ignore_merges, all that the
+// vocabulary has.
+func (t *Tokenizer) enterWhole(m *bpe, roles []role) {
+	if m.chars != nil {
+		return // a text is one word
+	}
+	var g merger
+	for id, s := range t.def.spelling {
+		if s == "" || roles[id] == notInModel {
+			continue
+		}
+		word, ok := unspell(s)
+		if !ok {
+			continue // an added token of other characters
+		}
+		if !t.def.bpe.IgnoreMerges {
+			symbols := m.merge(&g, string(word))
+			if symbols[0].id != int32(id) || symbols[0].next >= 0 {
+				continue
+			}
+		}
+		m.whole[string(word)] = int32(id)
+	}
+}
+
+// buildWordPiece enters the tokens that start a word and those that go on.
+func (t *Tokenizer) buildWordPiece(roles []role) error {
+	w := t.def.wordPiece
+	m := &wordPiece{
+		first:    make(map[string]int32),
+		rest:     make(map[string]int32),
+		maxChars: w.MaxInputCharsPerWord,
+		goesOn:   make([]bool, len(t.text)),
+		cleanup:  t.def.cleanup,
+	}
+	t.model = m
+	unknown := int32(-1)
+	for id, s := range t.def.spelling {
+		if s == "" {
+			continue
+		}
+		if s == w.UnkToken {
+			unknown = int32(id)
+		}
+		text := s
+		if roles[id] == notInModel {
+			continue
+		}
+		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok && roles[id] == ordinary {
+			text = after
+			m.rest[text] = int32(id)
+			m.goesOn[id] = true
+		} else {
+			m.first[text] = int32(id)
+		}
+		m.longest = max(m.longest, len(text))
+		if roles[id] == ordinary {
+			t.text[id] = []byte(text)
+			t.ids[s] = int32(id)
+		}
+	}
+	if unknown < 0 {
+		return fmt.Errorf("model: unk_token: %q is not in the vocabulary", w.UnkToken)
+	}
+	m.unknown = unknown
 	return nil
 }

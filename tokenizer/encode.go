@@ -2,157 +2,108 @@ package tokenizer
 
 // Encode returns the token ids of a text. Where the text contains the content
 // of an added token, special ones included, it becomes that token; see
-// [Tokenizer.EncodeOrdinary] for text that must not.
+// [Tokenizer.EncodeOrdinary] for text that must not. The tokens that a model
+// expects around a text are [Tokenizer.AddSpecial]'s.
 func (t *Tokenizer) Encode(text string) []int32 {
 	e := encoder{t: t}
-	t.split(text, 0, e.word, e.token)
+	t.walk(text, true, &e)
 	return e.ids
 }
 
-// EncodeOffsets is Encode; ends[i] is the byte of text at which token i ends.
-// A token starts where the one before it ends, so the last end is len(text).
-func (t *Tokenizer) EncodeOffsets(text string) (ids []int32, ends []int) {
-	ids = t.Encode(text)
-	ends = make([]int, len(ids))
-	end := 0
-	for i, id := range ids {
-		end += len(t.text[id])
-		ends[i] = end
-	}
-	return ids, ends
-}
-
-// EncodeOrdinary encodes a text by bytes and merges alone: it looks for no
+// EncodeOrdinary encodes a text by the vocabulary alone: it looks for no
 // added tokens. It is for text from outside that must not be able to end a
-// prompt or to fake its parts. Decode gives exactly the text back.
+// prompt or to fake its parts.
 func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 	e := encoder{t: t}
-	t.split(text, len(t.matchers), e.word, e.token)
+	t.walk(text, false, &e)
 	return e.ids
 }
 
-// split cuts a text into words and added tokens, those of the matchers from
-// stage on, and calls word and added for each in order.
-func (t *Tokenizer) split(text string, stage int, word func(string), added func(id int32)) {
-	if stage < len(t.matchers) {
-		for from := 0; from < len(text); {
-			start, end, id := t.matchers[stage].find(text, from)
-			t.split(text[from:start], stage+1, word, added)
-			if id >= 0 {
-				added(id)
-			}
-			from = end
-		}
+// EncodeSpans is Encode with the part of the text that each token stands for.
+// Both starts and ends never decrease. Where the normaliser has not changed
+// the text the spans are exact: a token that has two of the three bytes of a
+// character has a span of two bytes. A stretch that it has changed belongs as
+// a whole to each token that has a part of it: of "é" written as two
+// characters and composed by NFC, say. Text that the normaliser removes, and
+// the white space that BERT's drops, is in no span, and a space that it adds
+// has an empty one.
+func (t *Tokenizer) EncodeSpans(text string) ([]int32, []Span) {
+	e := encoder{t: t, wantSpans: true}
+	t.walk(text, true, &e)
+	return e.ids, e.spans
+}
+
+// visitor is given a text's words and added tokens in order.
+type visitor interface {
+	// word is bytes start to end of n.text; n begins at byte at of the text.
+	word(n *normalized, at, start, end int)
+	token(id int32, at Span)
+}
+
+// walk cuts a text into words and, if added is true, added tokens.
+func (t *Tokenizer) walk(text string, added bool, v visitor) {
+	if !added {
+		t.walkRaw(text, 0, nil, v)
 		return
 	}
-	for i := 0; i < len(text); {
-		end := wordEnd(text, i)
-		word(text[i:end])
-		i = end
-	}
+	t.raw.split(text, func(start, end int, id int32) {
+		if id >= 0 {
+			v.token(id, Span{start, end})
+		} else {
+			t.walkRaw(text[start:end], start, t.late, v)
+		}
+	})
 }
 
-// encoder holds the state of one call.
+// walkRaw normalises the piece of text that begins at byte at, looks for
+// added tokens in what comes of it, and cuts the rest into words.
+func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
+	n := normalized{text: text}
+	if t.normalizer != nil {
+		n = t.normalizer.normalize(text)
+	}
+	late.split(n.text, func(start, end int, id int32) {
+		if id >= 0 {
+			s := n.origin(start, end)
+			v.token(id, Span{at + s.Start, at + s.End})
+			return
+		}
+		t.splitter.split(n.text[start:end], func(from, to int) { v.word(&n, at, start+from, start+to) })
+	})
+}
+
+// encoder is the visitor that makes tokens.
 type encoder struct {
-	t       *Tokenizer
-	ids     []int32
-	symbols []symbol
-	queue   queue
+	t         *Tokenizer
+	ids       []int32
+	spans     []Span
+	wantSpans bool
+
+	// The text that the word being encoded is a part of.
+	n  *normalized
+	at int
+
+	merger merger
 }
 
-func (e *encoder) token(id int32) { e.ids = append(e.ids, id) }
-
-// symbol is a token of the word that is being merged, in a linked list.
-type symbol struct {
-	id         int32 // -1: merged into its neighbour
-	prev, next int   // -1: none
+func (e *encoder) word(n *normalized, at, start, end int) {
+	e.n, e.at = n, at
+	e.t.model.encode(e, n.text, start, end)
 }
 
-// word merges the bytes of a word, the pair of lowest rank first and the
-// leftmost of them, in O(n log n).
-func (e *encoder) word(word string) {
-	e.symbols = e.symbols[:0]
-	for i := range len(word) {
-		e.symbols = append(e.symbols, symbol{id: e.t.byteID[word[i]], prev: i - 1, next: i + 1})
-	}
-	e.symbols[len(word)-1].next = -1
-	for i := range len(word) - 1 {
-		e.propose(i)
-	}
-	for len(e.queue) > 0 {
-		c := e.queue.pop()
-		s := &e.symbols[c.at]
-		if s.id != c.left || s.next < 0 || e.symbols[s.next].id != c.right {
-			continue // a neighbour has been merged since it was proposed
-		}
-		right := &e.symbols[s.next]
-		s.id, right.id = c.id, -1
-		if s.next = right.next; s.next >= 0 {
-			e.symbols[s.next].prev = c.at
-			e.propose(c.at)
-		}
-		if s.prev >= 0 {
-			e.propose(s.prev)
-		}
-	}
-	for i := 0; i >= 0; i = e.symbols[i].next {
-		e.ids = append(e.ids, e.symbols[i].id)
+func (e *encoder) token(id int32, at Span) {
+	e.ids = append(e.ids, id)
+	if e.wantSpans {
+		e.spans = append(e.spans, at)
 	}
 }
 
-// propose queues the merge of the symbol at i, which has a next one, with it.
-func (e *encoder) propose(i int) {
-	left, right := e.symbols[i].id, e.symbols[e.symbols[i].next].id
-	if m, ok := e.t.merges[pair(left, right)]; ok {
-		e.queue.push(candidate{merge: m, at: i, left: left, right: right})
+// emit appends a token that stands for bytes start to end of the normalised
+// text.
+func (e *encoder) emit(id int32, start, end int) {
+	e.ids = append(e.ids, id)
+	if e.wantSpans {
+		s := e.n.origin(start, end)
+		e.spans = append(e.spans, Span{e.at + s.Start, e.at + s.End})
 	}
-}
-
-// candidate is a merge that is possible at a place.
-type candidate struct {
-	merge
-	at          int
-	left, right int32
-}
-
-func (c candidate) before(d candidate) bool {
-	return c.rank < d.rank || c.rank == d.rank && c.at < d.at
-}
-
-// queue is a binary heap, written out because container/heap would allocate
-// for every candidate.
-type queue []candidate
-
-func (q *queue) push(c candidate) {
-	h := append(*q, c)
-	i := len(h) - 1
-	for i > 0 && c.before(h[(i-1)/2]) {
-		h[i] = h[(i-1)/2]
-		i = (i - 1) / 2
-	}
-	h[i] = c
-	*q = h
-}
-
-func (q *queue) pop() candidate {
-	h := *q
-	top, c := h[0], h[len(h)-1]
-	h = h[:len(h)-1]
-	i := 0
-	for 2*i+1 < len(h) {
-		k := 2*i + 1
-		if k+1 < len(h) && h[k+1].before(h[k]) {
-			k++
-		}
-		if !h[k].before(c) {
-			break
-		}
-		h[i] = h[k]
-		i = k
-	}
-	if len(h) > 0 {
-		h[i] = c
-	}
-	*q = h
-	return top
 }

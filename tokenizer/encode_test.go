@@ -29,11 +29,7 @@ func TestWordsAsPattern(t *testing.T) {
 			want = append(want, m.String())
 		}
 		require.NoError(t, err)
-		for i := 0; i < len(text); {
-			end := wordEnd(text, i)
-			got = append(got, text[i:end])
-			i = end
-		}
+		gpt2.split(text, func(start, end int) { got = append(got, text[start:end]) })
 		require.Equal(t, want, got)
 	})
 }
@@ -42,25 +38,21 @@ func TestInvalidUTF8IsCutByByte(t *testing.T) {
 	// A broken byte is a sign like any other: it joins signs, not letters.
 	text := "a\xff\xc3 b\xe6\xbc!"
 	var got []string
-	for i := 0; i < len(text); {
-		end := wordEnd(text, i)
-		got = append(got, text[i:end])
-		i = end
-	}
+	gpt2.split(text, func(start, end int) { got = append(got, text[start:end]) })
 	require.Equal(t, []string{"a", "\xff\xc3", " b", "\xe6\xbc!"}, got)
 }
 
 // naive merges a word by the textbook: the lowest rank first, leftmost first.
-func (t *Tokenizer) naive(word string) []int32 {
+func (m *bpe) naive(word string) []int32 {
 	var ids []int32
 	for i := range len(word) {
-		ids = append(ids, t.byteID[word[i]])
+		ids = append(ids, m.byteID[word[i]])
 	}
 	for {
 		best, at := merge{rank: 1 << 30}, -1
 		for i := 1; i < len(ids); i++ {
-			if m, ok := t.merges[pair(ids[i-1], ids[i])]; ok && m.rank < best.rank {
-				best, at = m, i-1
+			if c, ok := m.merges[pair(ids[i-1], ids[i])]; ok && c.rank < best.rank {
+				best, at = c, i-1
 			}
 		}
 		if at < 0 {
@@ -90,7 +82,7 @@ func TestMergesAsTextbook(t *testing.T) {
 		tok, err := build(d)
 		require.NoError(t, err)
 		word := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 1, 40, -1).Draw(t, "word")
-		require.Equal(t, tok.naive(word), tok.EncodeOrdinary(word))
+		require.Equal(t, tok.model.(*bpe).naive(word), tok.EncodeOrdinary(word))
 	})
 }
 

@@ -19,11 +19,9 @@ func Example() {
 		return
 	}
 	text := "the mill by the path<|end|>"
-	ids, ends := t.EncodeOffsets(text)
-	start := 0
+	ids, spans := t.EncodeSpans(text)
 	for i, id := range ids {
-		fmt.Printf(" %d:%q", id, text[start:ends[i]])
-		start = ends[i]
+		fmt.Printf(" %d:%q", id, text[spans[i].Start:spans[i].End])
 	}
 	fmt.Printf("\n%q\n", t.Decode(ids))
 	// Output:

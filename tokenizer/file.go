@@ -13,15 +13,15 @@ import (
 // not listed here is refused, because it may change the ids.
 type (
 	file struct {
-		Version       string          `json:"version"`
-		Truncation    json.RawMessage `json:"truncation"`
-		Padding       json.RawMessage `json:"padding"`
-		AddedTokens   []fileAdded     `json:"added_tokens"`
-		Normalizer    json.RawMessage `json:"normalizer"`
-		PreTokenizer  json.RawMessage `json:"pre_tokenizer"`
-		PostProcessor json.RawMessage `json:"post_processor"`
-		Decoder       json.RawMessage `json:"decoder"`
-		Model         json.RawMessage `json:"model"`
+		Version       string      `json:"version"`
+		Truncation    filePart    `json:"truncation"`
+		Padding       filePart    `json:"padding"`
+		AddedTokens   []fileAdded `json:"added_tokens"`
+		Normalizer    filePart    `json:"normalizer"`
+		PreTokenizer  filePart    `json:"pre_tokenizer"`
+		PostProcessor filePart    `json:"post_processor"`
+		Decoder       filePart    `json:"decoder"`
+		Model         filePart    `json:"model"`
 	}
 	fileAdded struct {
 		ID         int32  `json:"id"`
@@ -31,12 +31,6 @@ type (
 		RStrip     bool   `json:"rstrip"`
 		Normalized bool   `json:"normalized"`
 		Special    bool   `json:"special"`
-	}
-	fileByteLevel struct {
-		Type           string `json:"type"`
-		AddPrefixSpace bool   `json:"add_prefix_space"`
-		TrimOffsets    bool   `json:"trim_offsets"`
-		UseRegex       *bool  `json:"use_regex"` // absent in older files: true
 	}
 	fileBPE struct {
 		Type                    string      `json:"type"` // absent in older files
@@ -50,7 +44,50 @@ type (
 		Vocab                   fileVocab   `json:"vocab"`
 		Merges                  []fileMerge `json:"merges"`
 	}
+	fileWordPiece struct {
+		Type                    string    `json:"type"`
+		UnkToken                string    `json:"unk_token"`
+		ContinuingSubwordPrefix string    `json:"continuing_subword_prefix"`
+		MaxInputCharsPerWord    int       `json:"max_input_chars_per_word"`
+		Vocab                   fileVocab `json:"vocab"`
+	}
 )
+
+// filePart is a part of the file in JSON, without white space; nil for null.
+type filePart []byte
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *filePart) UnmarshalJSON(data []byte) error {
+	var out bytes.Buffer
+	if err := json.Compact(&out, data); err != nil {
+		return err
+	}
+	*p = nil
+	if out.String() != "null" {
+		*p = out.Bytes()
+	}
+	return nil
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p filePart) MarshalJSON() ([]byte, error) {
+	if p == nil {
+		return []byte("null"), nil
+	}
+	return p, nil
+}
+
+// kind returns the type that a part names.
+func (p filePart) kind() (string, error) {
+	var kind struct{ Type *string }
+	if err := json.Unmarshal(p, &kind); err != nil {
+		return "", err
+	}
+	if kind.Type == nil {
+		return "", nil
+	}
+	return *kind.Type, nil
+}
 
 // fileVocab maps spellings to ids; it is written in the order of the ids.
 type fileVocab map[string]int32
@@ -84,8 +121,11 @@ type fileMerge [2]string
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *fileMerge) UnmarshalJSON(data []byte) error {
 	var pair []string
-	var joined string
-	if json.Unmarshal(data, &joined) == nil {
+	if len(data) > 0 && data[0] == '"' {
+		var joined string
+		if err := json.Unmarshal(data, &joined); err != nil {
+			return err
+		}
 		pair = strings.Split(joined, " ")
 	} else if err := json.Unmarshal(data, &pair); err != nil {
 		return err

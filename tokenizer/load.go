@@ -12,29 +12,44 @@ import (
 
 // Load reads a tokenizer.json. See [Parse].
 func Load(path string) (*Tokenizer, error) {
+	return load(path, parse)
+}
+
+// Parse reads the contents of a tokenizer.json. What is wrong or not supported
+// is an error that names the field. These are supported:
+//
+//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): model BPE over all 256
+//     bytes; pre-tokenisers ByteLevel, Split by a regular expression, Digits
+//     and Sequences of them; normaliser NFC;
+//   - BPE with byte fallback as the Llama 2 files have it: the normalisers
+//     Prepend and Replace that mark spaces, no pre-tokeniser;
+//   - WordPiece with BertNormalizer and BertPreTokenizer;
+//   - added tokens of every sort, ids with gaps, the post-processor
+//     TemplateProcessing.
+//
+// Truncation and padding are read and saved again, but a text is always encoded
+// whole: they are for whoever makes batches.
+func Parse(data []byte) (*Tokenizer, error) {
+	t, err := read(data, parse)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	return t, nil
+}
+
+func load(path string, parse func([]byte) (definition, error)) (*Tokenizer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
-	t, err := read(data)
+	t, err := read(data, parse)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
 	}
 	return t, nil
 }
 
-// Parse reads the contents of a tokenizer.json: a BPE model over all 256 bytes
-// with the ByteLevel pre-tokeniser and nothing else that changes the ids. What
-// is wrong or not supported is an error that names the field.
-func Parse(data []byte) (*Tokenizer, error) {
-	t, err := read(data)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	return t, nil
-}
-
-func read(data []byte) (*Tokenizer, error) {
+func read(data []byte, parse func([]byte) (definition, error)) (*Tokenizer, error) {
 	d, err := parse(data)
 	if err != nil {
 		return nil, err
@@ -42,84 +57,47 @@ func read(data []byte) (*Tokenizer, error) {
 	return build(d)
 }
 
-func parse(data []byte) (definition, error) {
+// parse reads a tokenizer.json.
+func parse(data []byte) (d definition, err error) {
 	var f file
 	if err := decodeStrict(data, &f); err != nil {
-		return definition{}, err
+		return d, err
 	}
 	if f.Version != "1.0" {
-		return definition{}, fmt.Errorf("version: %q is not supported, only \"1.0\"", f.Version)
+		return d, fmt.Errorf("version: %q is not supported, only \"1.0\"", f.Version)
 	}
-	for _, field := range []struct {
-		name  string
-		value json.RawMessage
-	}{{"truncation", f.Truncation}, {"padding", f.Padding}, {"normalizer", f.Normalizer}} {
-		if !isNull(field.value) {
-			return definition{}, fmt.Errorf("%s: %.80s is not supported, only null", field.name, field.value)
-		}
+	if f.Model == nil {
+		return d, errors.New("model: missing")
 	}
-	if err := parsePreTokenizer(f.PreTokenizer); err != nil {
-		return definition{}, fmt.Errorf("pre_tokenizer: %w", err)
-	}
-	// These two change offsets and text there, never ids: any ByteLevel will do.
-	for _, field := range []struct {
-		name  string
-		value json.RawMessage
-	}{{"post_processor", f.PostProcessor}, {"decoder", f.Decoder}} {
-		if isNull(field.value) {
-			continue
-		}
-		if _, err := parseByteLevel(field.value); err != nil {
-			return definition{}, fmt.Errorf("%s: %w", field.name, err)
-		}
-	}
-	if isNull(f.Model) {
-		return definition{}, errors.New("model: missing")
-	}
-	m, err := parseModel(f.Model)
+	kind, err := f.Model.kind()
 	if err != nil {
-		return definition{}, fmt.Errorf("model: %w", err)
+		return d, fmt.Errorf("model: %w", err)
 	}
-	return define(m, f.AddedTokens)
+	var vocab fileVocab
+	switch kind {
+	case "BPE", "": // older files do not say
+		vocab, err = d.parseBPE(f)
+	case "WordPiece":
+		vocab, err = d.parseWordPiece(f)
+	default:
+		err = fmt.Errorf("model: type: %q is not supported, only \"BPE\" and \"WordPiece\"", kind)
+	}
+	if err != nil {
+		return d, err
+	}
+	if d.template, err = parsePostProcessor(f.PostProcessor); err != nil {
+		return d, fmt.Errorf("post_processor: %w", err)
+	}
+	added := f.AddedTokens
+	f.Model, f.AddedTokens = nil, nil
+	d.parts = f
+	return d, d.setVocab(vocab, added)
 }
 
-func parsePreTokenizer(raw json.RawMessage) error {
-	if isNull(raw) {
-		return errors.New("null is not supported, only ByteLevel")
-	}
-	p, err := parseByteLevel(raw)
-	switch {
-	case err != nil:
-		return err
-	case p.AddPrefixSpace:
-		return errors.New("add_prefix_space: true is not supported")
-	case p.UseRegex != nil && !*p.UseRegex:
-		return errors.New("use_regex: false is not supported")
-	}
-	return nil
-}
-
-func parseByteLevel(raw json.RawMessage) (p fileByteLevel, err error) {
-	var kind struct{ Type string }
-	if err := json.Unmarshal(raw, &kind); err != nil {
-		return p, err
-	}
-	if kind.Type != "ByteLevel" {
-		return p, fmt.Errorf("type: %q is not supported, only \"ByteLevel\"", kind.Type)
-	}
-	return p, decodeStrict(raw, &p)
-}
-
-func parseModel(raw json.RawMessage) (m fileBPE, err error) {
-	var kind struct{ Type *string }
-	if err := json.Unmarshal(raw, &kind); err != nil {
-		return m, err
-	}
-	if kind.Type != nil && *kind.Type != "BPE" {
-		return m, fmt.Errorf("type: %q is not supported, only \"BPE\"", *kind.Type)
-	}
-	if err := decodeStrict(raw, &m); err != nil {
-		return m, err
+func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
+	m := &fileBPE{}
+	if err := decodeStrict(f.Model, m); err != nil {
+		return nil, fmt.Errorf("model: %w", err)
 	}
 	empty := func(s *string) bool { return s == nil || *s == "" }
 	switch {
@@ -129,52 +107,115 @@ func parseModel(raw json.RawMessage) (m fileBPE, err error) {
 		err = fmt.Errorf("continuing_subword_prefix: %q is not supported, only null", *m.ContinuingSubwordPrefix)
 	case !empty(m.EndOfWordSuffix):
 		err = fmt.Errorf("end_of_word_suffix: %q is not supported, only null", *m.EndOfWordSuffix)
-	case m.ByteFallback:
-		err = errors.New("byte_fallback: true is not supported")
-	case m.IgnoreMerges:
-		err = errors.New("ignore_merges: true is not supported")
 	}
-	return m, err
-}
-
-// define puts vocabulary and added tokens in order of id; every id from 0 on
-// must be there.
-func define(m fileBPE, added []fileAdded) (definition, error) {
-	spelling := make(map[int32]string, len(m.Vocab)+len(added))
-	for s, id := range m.Vocab {
-		if old, ok := spelling[id]; ok {
-			return definition{}, fmt.Errorf("model.vocab: id %d is that of %q and of %q", id, min(s, old), max(s, old))
-		}
-		spelling[id] = s
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
 	}
-	var d definition
-	for i, a := range added {
-		if a.SingleWord || a.LStrip || a.RStrip {
-			return definition{}, fmt.Errorf("added_tokens[%d] (%q): single_word, lstrip and rstrip are not supported", i, a.Content)
-		}
-		if id, ok := m.Vocab[a.Content]; ok && id != a.ID {
-			return definition{}, fmt.Errorf("added_tokens[%d] (%q): id %d, but %d in model.vocab", i, a.Content, a.ID, id)
-		}
-		if s, ok := spelling[a.ID]; ok && s != a.Content {
-			return definition{}, fmt.Errorf("added_tokens[%d] (%q): id %d is that of %q", i, a.Content, a.ID, s)
-		}
-		spelling[a.ID] = a.Content
-		d.added = append(d.added, addedToken{content: a.Content, id: a.ID, special: a.Special, normalized: a.Normalized})
+	if d.normalizer, err = parseNormalizer(f.Normalizer); err != nil {
+		return nil, fmt.Errorf("normalizer: %w", err)
 	}
-	for id := range int32(len(spelling)) {
-		s, ok := spelling[id]
-		if !ok {
-			return definition{}, fmt.Errorf("model.vocab: %d tokens, but none has id %d", len(spelling), id)
-		}
-		d.spelling = append(d.spelling, s)
+	parsePre, parseDec := parseByteLevel, parseByteLevelDecoder
+	if d.marksSpaces() {
+		parsePre, parseDec = parseNoPreTokenizer, d.parseMarkedDecoder
+	}
+	switch {
+	case m.ByteFallback && !d.marksSpaces():
+		return nil, errors.New("model: byte_fallback: true is supported only where the normalizer marks spaces")
+	case !m.ByteFallback && d.marksSpaces():
+		return nil, errors.New("model: byte_fallback: false is not supported where the normalizer marks spaces")
+	}
+	if d.splitter, err = parsePre(f.PreTokenizer); err != nil {
+		return nil, fmt.Errorf("pre_tokenizer: %w", err)
+	}
+	if err := parseDec(f.Decoder); err != nil {
+		return nil, fmt.Errorf("decoder: %w", err)
 	}
 	for _, pair := range m.Merges {
 		d.merges = append(d.merges, pair)
 	}
-	return d, nil
+	vocab = m.Vocab
+	m.Vocab, m.Merges = nil, nil
+	d.bpe = m
+	return vocab, nil
 }
 
-func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+func (d *definition) parseWordPiece(f file) (vocab fileVocab, err error) {
+	m := &fileWordPiece{}
+	if err := decodeStrict(f.Model, m); err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	switch {
+	case m.MaxInputCharsPerWord < 1 || m.MaxInputCharsPerWord > maxWordChars:
+		return nil, fmt.Errorf("model: max_input_chars_per_word: %d is not supported, want 1 to %d", m.MaxInputCharsPerWord, maxWordChars)
+	case m.ContinuingSubwordPrefix == "":
+		return nil, errors.New("model: continuing_subword_prefix: empty")
+	}
+	if d.normalizer, err = parseNormalizer(f.Normalizer); err != nil {
+		return nil, fmt.Errorf("normalizer: %w", err)
+	}
+	if d.marksSpaces() {
+		return nil, errors.New("normalizer: marking spaces is not supported with WordPiece")
+	}
+	if d.splitter, err = parseBertPreTokenizer(f.PreTokenizer); err != nil {
+		return nil, fmt.Errorf("pre_tokenizer: %w", err)
+	}
+	if d.cleanup, err = parseWordPieceDecoder(f.Decoder, m.ContinuingSubwordPrefix); err != nil {
+		return nil, fmt.Errorf("decoder: %w", err)
+	}
+	vocab = m.Vocab
+	m.Vocab = nil
+	d.wordPiece = m
+	return vocab, nil
+}
+
+// maxID bounds the memory that a small file can ask for.
+const maxID = 1<<21 - 1
+
+// setVocab puts vocabulary and added tokens in order of id.
+func (d *definition) setVocab(vocab fileVocab, added []fileAdded) error {
+	spelling := make(map[int32]string, len(vocab)+len(added))
+	largest := int32(-1)
+	set := func(s string, id int32) error {
+		if id < 0 || id > maxID {
+			return fmt.Errorf("id %d of %q is not supported, only 0 to %d", id, s, maxID)
+		}
+		spelling[id] = s
+		largest = max(largest, id)
+		return nil
+	}
+	for s, id := range vocab {
+		if old, ok := spelling[id]; ok {
+			return fmt.Errorf("model.vocab: id %d is that of %q and of %q", id, min(s, old), max(s, old))
+		}
+		if s == "" {
+			return fmt.Errorf("model.vocab: the token of id %d is empty", id)
+		}
+		if err := set(s, id); err != nil {
+			return fmt.Errorf("model.vocab: %w", err)
+		}
+	}
+	for i, a := range added {
+		id, inVocab := vocab[a.Content]
+		if inVocab && id != a.ID {
+			return fmt.Errorf("added_tokens[%d] (%q): id %d, but %d in model.vocab", i, a.Content, a.ID, id)
+		}
+		if s, ok := spelling[a.ID]; ok && s != a.Content {
+			return fmt.Errorf("added_tokens[%d] (%q): id %d is that of %q", i, a.Content, a.ID, s)
+		}
+		if err := set(a.Content, a.ID); err != nil {
+			return fmt.Errorf("added_tokens[%d]: %w", i, err)
+		}
+		d.added = append(d.added, addedToken{
+			content: a.Content, id: a.ID, special: a.Special, normalized: a.Normalized,
+			singleWord: a.SingleWord, lstrip: a.LStrip, rstrip: a.RStrip, inVocab: inVocab,
+		})
+	}
+	d.spelling = make([]string, largest+1)
+	for id, s := range spelling {
+		d.spelling[id] = s
+	}
+	return nil
+}
 
 // decodeStrict decodes one JSON value and refuses unknown fields.
 func decodeStrict(data []byte, v any) error {

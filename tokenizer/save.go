@@ -2,45 +2,49 @@ package tokenizer
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
 )
 
-const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":true}`
-
 // MarshalJSON returns the contents of a tokenizer.json that Hugging Face's
 // tokenizers library, and [Parse], read as this tokenizer.
 func (t *Tokenizer) MarshalJSON() ([]byte, error) {
+	f := t.def.parts
 	added := slices.Clone(t.def.added)
 	slices.SortFunc(added, func(a, b addedToken) int { return cmp.Compare(a.id, b.id) })
-	// The library gives added tokens that the vocabulary lacks the ids after
-	// its last, so only those at the very end may be left out of it.
-	inVocab := len(t.def.spelling)
-	for i := len(added) - 1; i >= 0 && int(added[i].id) == inVocab-1; i-- {
-		inVocab--
-	}
-	m := fileBPE{Type: "BPE", Vocab: make(fileVocab, inVocab), Merges: []fileMerge{}}
-	for id, s := range t.def.spelling[:inVocab] {
-		m.Vocab[s] = int32(id)
-	}
-	for _, pair := range t.def.merges {
-		m.Merges = append(m.Merges, pair)
-	}
-	model, err := encode(m)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	f := file{
-		Version:      "1.0",
-		AddedTokens:  []fileAdded{},
-		PreTokenizer: json.RawMessage(byteLevel),
-		Decoder:      json.RawMessage(byteLevel),
-		Model:        model,
+	f.AddedTokens = []fileAdded{}
+	vocab := make(fileVocab, len(t.def.spelling))
+	for id, s := range t.def.spelling {
+		if s != "" {
+			vocab[s] = int32(id)
+		}
 	}
 	for _, a := range added {
-		f.AddedTokens = append(f.AddedTokens, fileAdded{ID: a.id, Content: a.content, Special: a.special, Normalized: a.normalized})
+		f.AddedTokens = append(f.AddedTokens, fileAdded{
+			ID: a.id, Content: a.content, Special: a.special, Normalized: a.normalized,
+			SingleWord: a.singleWord, LStrip: a.lstrip, RStrip: a.rstrip,
+		})
+		if !a.inVocab {
+			delete(vocab, a.content)
+		}
+	}
+	var model any
+	if t.def.bpe != nil {
+		m := *t.def.bpe
+		m.Vocab, m.Merges = vocab, []fileMerge{}
+		for _, pair := range t.def.merges {
+			m.Merges = append(m.Merges, pair)
+		}
+		model = m
+	} else {
+		m := *t.def.wordPiece
+		m.Vocab = vocab
+		model = m
+	}
+	var err error
+	if f.Model, err = encode(model); err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	return encode(f)
 }

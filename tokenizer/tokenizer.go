@@ -1,33 +1,28 @@
 package tokenizer
 
-import "strings"
-
 // Tokenizer encodes text as token ids and decodes ids as text. Its methods
 // may be called by several goroutines at once.
 type Tokenizer struct {
 	def     definition
-	text    [][]byte // by id: the bytes of the token; a special token's content
+	text    [][]byte // by id: the bytes of the token; a special token's content; nil: no such token
 	special []bool   // by id
 	ids     map[string]int32
-	byteID  [256]int32
-	merges  map[uint64]merge
-	// matchers look for added tokens, one after the other: the second only
-	// sees what the first has left.
-	matchers []*matcher
+
+	// raw finds added tokens in the text, late in what the normaliser has
+	// made of the rest.
+	raw, late  *matcher
+	normalizer normalizer // nil: none
+	splitter   splitter
+	model      model
 }
 
-// merge says what a pair of neighbours becomes, and which pair goes first.
-type merge struct{ rank, id int32 }
-
-// pair is the key of two neighbours in the merge table.
-func pair(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
-
-// VocabSize is the number of tokens, special and added ones included. Ids are
-// 0 to VocabSize-1.
+// VocabSize is one more than the largest id, special and added tokens
+// included. A file may leave ids below it unused.
 func (t *Tokenizer) VocabSize() int { return len(t.text) }
 
 // ID returns the token that stands for exactly this text, an added token or
-// an ordinary one: ID("<|endoftext|>"), ID("\n"). It does not encode.
+// an ordinary one: ID("<|endoftext|>"), ID("\n"). WordPiece's tokens that go on
+// with a word are named as in the file: ID("##ing"). It does not encode.
 func (t *Tokenizer) ID(text string) (int32, bool) {
 	id, ok := t.ids[text]
 	return id, ok
@@ -38,8 +33,9 @@ func (t *Tokenizer) Special(id int32) bool { return t.known(id) && t.special[id]
 
 // Bytes returns the bytes that a token stands for: nil for a special token,
 // and for an id outside the vocabulary, because a model's output layer is
-// often padded to more ids than there are tokens. They are the tokenizer's own
-// and must not be changed.
+// often padded to more ids than there are tokens. Those of a WordPiece token
+// have neither the mark "##" nor a space. They are the tokenizer's own and must
+// not be changed.
 func (t *Tokenizer) Bytes(id int32) []byte {
 	if !t.known(id) || t.special[id] {
 		return nil
@@ -56,15 +52,6 @@ func (t *Tokenizer) Content(id int32) string {
 	return string(t.text[id])
 }
 
-func (t *Tokenizer) known(id int32) bool { return 0 <= id && int(id) < len(t.text) }
-
-// Decode returns the tokens' bytes put end to end; special tokens, and ids
-// outside the vocabulary, have none. The result need not be valid UTF-8: a
-// character can be spread over several tokens.
-func (t *Tokenizer) Decode(ids []int32) string {
-	var s strings.Builder
-	for _, id := range ids {
-		s.Write(t.Bytes(id))
-	}
-	return s.String()
+func (t *Tokenizer) known(id int32) bool {
+	return 0 <= id && int(id) < len(t.text) && t.text[id] != nil
 }

@@ -21,12 +21,12 @@ func TestAddedTokens(t *testing.T) {
 	step, ok := tok.ID("<step")
 	require.True(t, ok)
 
-	ids, ends := tok.EncodeOffsets("é<step<|end|>\n")
+	ids, spans := tok.EncodeSpans("é<step<|end|>\n")
 	newline, _ := tok.ID("\n")
 	e, ok := tok.ID("é")
 	require.True(t, ok)
 	require.Equal(t, []int32{e, step, end, newline}, ids)
-	require.Equal(t, []int{2, 7, 14, 15}, ends)
+	require.Equal(t, []tokenizer.Span{{0, 2}, {2, 7}, {7, 14}, {14, 15}}, spans)
 
 	require.True(t, tok.Special(end))
 	require.Nil(t, tok.Bytes(end))
@@ -88,25 +88,61 @@ func TestTrainErrors(t *testing.T) {
 func TestLoadErrors(t *testing.T) {
 	data, err := os.ReadFile("testdata/ours.json")
 	require.NoError(t, err)
+	const (
+		byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":true}`
+		pre       = `"pre_tokenizer":` + byteLevel
+	)
+	sequence := func(parts string) string {
+		return `"pre_tokenizer":{"type":"Sequence","pretokenizers":[` + parts + `]}`
+	}
+	split := func(fields string) string { return sequence(`{"type":"Split",` + fields + `},` + byteLevel) }
+	template := func(single, tokens string) string {
+		return `"post_processor":{"type":"TemplateProcessing","single":[` + single + `],"pair":[],"special_tokens":{` + tokens + `}}`
+	}
 	for _, c := range []struct{ old, new, want string }{
 		{`{"version":"1.0"`, `{"version":"2.0"`, `version: "2.0" is not supported, only "1.0"`},
-		{`"truncation":null`, `"truncation":{"max_length":5}`, `truncation: {"max_length":5} is not supported, only null`},
-		{`"normalizer":null`, `"normalizer":{"type":"NFC"}`, `normalizer: {"type":"NFC"} is not supported, only null`},
+		{`"normalizer":null`, `"normalizer":{"type":"NFKC"}`,
+			`normalizer: type: "NFKC" is not supported, only "NFC", "BertNormalizer" and the spaces' marks of Llama 2`},
+		{`"normalizer":null`, `"normalizer":{"type":"NFC","x":1}`, `normalizer: unknown field "x"`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"NFC"}]}`,
+			`normalizer: a Sequence of 2 is not supported, only one normalizer, or Prepend and Replace`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"_"},{"type":"NFC"}]}`,
+			`normalizer: prepend: "_" is not supported, only "▁"`},
+		{`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"String":" "},"content":"▁"}`,
+			`model: byte_fallback: false is not supported where the normalizer marks spaces`},
+		{`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"Regex":" "},"content":"▁"}`,
+			`normalizer: {"type":"Replace","pattern":{"Regex":" "},"content":"▁"} is not supported, only to replace " " by "▁"`},
 		{`"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false`, `"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true`,
 			"pre_tokenizer: add_prefix_space: true is not supported"},
-		{`"pre_tokenizer":{"type":"ByteLevel"`, `"pre_tokenizer":{"type":"Sequence"`, `pre_tokenizer: type: "Sequence" is not supported, only "ByteLevel"`},
-		{`"use_regex":true`, `"use_regex":false`, "pre_tokenizer: use_regex: false is not supported"},
+		{`"pre_tokenizer":{"type":"ByteLevel"`, `"pre_tokenizer":{"type":"Metaspace"`,
+			`pre_tokenizer: type: "Metaspace" is not supported, only "ByteLevel" alone or after others`},
+		{`"pre_tokenizer":{`, `"pre_tokenizer":{"type":"Sequence","pretokenizers":[]},"x":{`, `unknown field "x"`},
 		{`"use_regex":true`, `"use_regex":true,"behavior":1`, `pre_tokenizer: unknown field "behavior"`},
-		{`"post_processor":null`, `"post_processor":{"type":"TemplateProcessing"}`,
-			`post_processor: type: "TemplateProcessing" is not supported, only "ByteLevel"`},
-		{`"type":"BPE"`, `"type":"Unigram"`, `model: type: "Unigram" is not supported, only "BPE"`},
+		{pre, split(`"pattern":{"Regex":"a"},"behavior":"Removed"`), `pre_tokenizer: behavior: "Removed" is not supported, only "Isolated"`},
+		{pre, split(`"pattern":{"Regex":"a"},"behavior":"Isolated","invert":true`), `pre_tokenizer: invert: true is not supported`},
+		{pre, split(`"pattern":{"String":"a"},"behavior":"Isolated"`), `pre_tokenizer: pattern: only Regex is supported`},
+		{pre, split(`"pattern":{"Regex":"("},"behavior":"Isolated"`), "pre_tokenizer: pattern \"(\": error parsing regexp: missing closing ) in `(`"},
+		{pre, sequence(`{"type":"Whitespace"},` + byteLevel), `pre_tokenizer: type: "Whitespace" is not supported, only "Split", "Digits" and "ByteLevel"`},
+		{pre, sequence(byteLevel + "," + byteLevel), `pre_tokenizer: ByteLevel is supported only as the last of a Sequence`},
+		{pre, sequence(""), `pre_tokenizer: an empty Sequence is not supported`},
+		{`"post_processor":null`, `"post_processor":{"type":"RobertaProcessing"}`,
+			`post_processor: type: "RobertaProcessing" is not supported, only "ByteLevel" and "TemplateProcessing"`},
+		{`"post_processor":null`, template(`{"SpecialToken":{"id":"<s>","type_id":0}}`, `"<s>":{"id":"<s>","ids":[480],"tokens":["<s>"]}`),
+			`post_processor: single: the text "A" is missing`},
+		{`"post_processor":null`, template(`{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"<s>","type_id":0}}`, ``),
+			`post_processor: single[1]: special_tokens has no ids for "<s>"`},
+		{`"post_processor":null`, template(`{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"<s>","type_id":0}}`, `"<s>":{"id":"<s>","ids":[480],"tokens":["<s>"]}`),
+			`post_processor: id 480 is not in the vocabulary`},
+		{`"decoder":{"type":"ByteLevel"`, `"decoder":{"type":"Fuse"`, `decoder: type: "Fuse" is not supported, only "ByteLevel"`},
+		{`"type":"BPE"`, `"type":"Unigram"`, `model: type: "Unigram" is not supported, only "BPE" and "WordPiece"`},
 		{`"dropout":null`, `"dropout":0.1`, "model: dropout: only null is supported"},
-		{`"byte_fallback":false`, `"byte_fallback":true`, "model: byte_fallback: true is not supported"},
-		{`"ignore_merges":false`, `"ignore_merges":true`, "model: ignore_merges: true is not supported"},
+		{`"byte_fallback":false`, `"byte_fallback":true`, "model: byte_fallback: true is supported only where the normalizer marks spaces"},
 		{`"end_of_word_suffix":null`, `"end_of_word_suffix":"</w>"`, `model: end_of_word_suffix: "</w>" is not supported, only null`},
-		{`"lstrip":false`, `"lstrip":true`, `added_tokens[0] ("<|end|>"): single_word, lstrip and rstrip are not supported`},
 		{`{"id":0,`, `{"id":3,`, `added_tokens[0] ("<|end|>"): id 3, but 0 in model.vocab`},
-		{`"!":5,`, ``, `model.vocab: 479 tokens, but none has id 5`},
+		{`"!":5,`, ``, `model.vocab: the token of byte 0x21: "!" is not in the vocabulary`},
+		{`"!":5,`, `"!":-5,`, `model.vocab: id -5 of "!" is not supported, only 0 to 2097151`},
+		{`"!":5,`, `"!":2097152,`, `model.vocab: id 2097152 of "!" is not supported, only 0 to 2097151`},
+		{`"!":5,`, `"":5,`, `model.vocab: the token of id 5 is empty`},
 		{`"!":5,`, `"!!":5,`, `model.vocab: the token of byte 0x21: "!" is not in the vocabulary`},
 		{`"!":5,`, `" !":5,`, `model.vocab: token " !" (id 5) is not spelled in byte-level characters`},
 		{`"!":5,`, `"!":5,"!!":5,`, `model.vocab: id 5 is that of "!" and of "!!"`},
@@ -141,12 +177,13 @@ func FuzzRoundTrip(f *testing.F) {
 	tok := trainOurs(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		require.Equal(t, text, tok.Decode(tok.EncodeOrdinary(text)))
-		ids, ends := tok.EncodeOffsets(text)
-		require.Len(t, ends, len(ids))
+		ids, spans := tok.EncodeSpans(text)
+		require.Len(t, spans, len(ids))
 		start := 0
 		for i, id := range ids {
-			require.Equal(t, text[start:ends[i]], tok.Content(id))
-			start = ends[i]
+			require.Equal(t, start, spans[i].Start)
+			start = spans[i].End
+			require.Equal(t, text[spans[i].Start:start], tok.Content(id))
 		}
 		require.Equal(t, len(text), start)
 	})

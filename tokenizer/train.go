@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// byteLevel is how the file names the pre-tokeniser and the decoder that Train
+// uses.
+const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":true}`
+
 // TrainOptions say what vocabulary to learn.
 type TrainOptions struct {
 	// VocabSize is how many tokens to make, all included: at least 256 bytes
@@ -56,9 +60,14 @@ func (o *TrainOptions) definition() (definition, error) {
 	if o.MinCount < 0 {
 		return definition{}, fmt.Errorf("MinCount is %d, want 0 or more", o.MinCount)
 	}
-	var d definition
+	d := definition{
+		parts:    file{Version: "1.0", PreTokenizer: filePart(byteLevel), Decoder: filePart(byteLevel)},
+		splitter: gpt2,
+		template: plainTemplate,
+		bpe:      &fileBPE{Type: "BPE"},
+	}
 	for i, content := range slices.Concat(o.Special, o.Added) {
-		d.added = append(d.added, addedToken{content: content, id: int32(i), special: i < len(o.Special)})
+		d.added = append(d.added, addedToken{content: content, id: int32(i), special: i < len(o.Special), inVocab: true})
 		d.spelling = append(d.spelling, content)
 	}
 	alphabet := slices.Clone(byteToRune[:])
@@ -91,6 +100,21 @@ type trainWord struct {
 	count int
 }
 
+// wordCounts is the visitor that counts words.
+type wordCounts map[string]*int
+
+func (c wordCounts) word(n *normalized, _, start, end int) {
+	word := n.text[start:end]
+	count := c[word]
+	if count == nil {
+		count = new(int)
+		c[strings.Clone(word)] = count // else the text would stay in memory
+	}
+	*count++
+}
+
+func (wordCounts) token(int32, Span) {}
+
 func newTrainer(base *Tokenizer, corpus iter.Seq[string]) *trainer {
 	tr := &trainer{
 		def:    base.def,
@@ -101,21 +125,15 @@ func newTrainer(base *Tokenizer, corpus iter.Seq[string]) *trainer {
 	for _, s := range tr.def.spelling {
 		tr.taken[s] = true
 	}
-	counts := make(map[string]*int)
+	counts := make(wordCounts)
 	for text := range corpus {
-		base.split(text, 0, func(word string) {
-			n := counts[word]
-			if n == nil {
-				n = new(int)
-				counts[strings.Clone(word)] = n // else the text would stay in memory
-			}
-			*n++
-		}, func(int32) {})
+		base.walk(text, true, counts)
 	}
+	byteID := &base.model.(*bpe).byteID
 	for word, n := range counts {
 		ids := make([]int32, len(word))
 		for i := range ids {
-			ids[i] = base.byteID[word[i]]
+			ids[i] = byteID[word[i]]
 		}
 		w := len(tr.words)
 		tr.words = append(tr.words, trainWord{ids: ids, count: *n})

@@ -1,0 +1,128 @@
+package tokenizer
+
+import "unicode/utf8"
+
+// model makes tokens of a word.
+type model interface {
+	// encode emits the tokens of text[start:end].
+	encode(e *encoder, text string, start, end int)
+}
+
+// bpe is byte-pair encoding: a word starts as its bytes or characters, and
+// the pair of neighbours that goes first in the merge table is merged until
+// there is none.
+type bpe struct {
+	byteID [256]int32
+	// chars are the tokens of single characters, if words start as
+	// characters; those it lacks are written as bytes. If nil, words start as
+	// bytes.
+	chars  map[rune]int32
+	merges map[uint64]merge
+	// whole are the words that are known to become one token.
+	whole map[string]int32
+}
+
+// merge says what a pair of neighbours becomes, and which pair goes first.
+type merge struct{ rank, id int32 }
+
+// pair is the key of two neighbours in the merge table.
+func pair(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
+
+func (m *bpe) encode(e *encoder, text string, start, end int) {
+	if id, ok := m.whole[text[start:end]]; ok {
+		e.emit(id, start, end)
+		return
+	}
+	symbols := m.merge(&e.merger, text[start:end])
+	for i := int32(0); i >= 0; i = symbols[i].next {
+		n := int(symbols[i].length)
+		e.emit(symbols[i].id, start, start+n)
+		start += n
+	}
+}
+
+// merge returns the tokens of a word as a list from symbol 0 on.
+func (m *bpe) merge(g *merger, word string) []symbol {
+	g.symbols = g.symbols[:0]
+	for i := 0; i < len(word); {
+		n := 1
+		if m.chars != nil {
+			r, size := utf8.DecodeRuneInString(word[i:])
+			if id, ok := m.chars[r]; ok && (r != utf8.RuneError || size > 1) {
+				g.add(id, size)
+				i += size
+				continue
+			}
+			n = size
+		}
+		for ; n > 0; n-- {
+			g.add(m.byteID[word[i]], 1)
+			i++
+		}
+	}
+	g.symbols[len(g.symbols)-1].next = -1
+	g.run(m.merges)
+	return g.symbols
+}
+
+// symbol is a token of the word that is being merged, in a linked list.
+type symbol struct {
+	id         int32 // -1: merged into its neighbour
+	prev, next int32 // -1: none
+	length     int32 // in bytes
+}
+
+// merger holds the state of merging one word.
+type merger struct {
+	symbols []symbol
+	queue   queue
+}
+
+func (g *merger) add(id int32, length int) {
+	i := int32(len(g.symbols))
+	g.symbols = append(g.symbols, symbol{id: id, prev: i - 1, next: i + 1, length: int32(length)})
+}
+
+// run merges, the pair of lowest rank first and the leftmost of them, in
+// O(n log n).
+func (g *merger) run(merges map[uint64]merge) {
+	for i := range len(g.symbols) - 1 {
+		g.propose(merges, int32(i))
+	}
+	for len(g.queue) > 0 {
+		c := g.queue.pop()
+		s := &g.symbols[c.at]
+		if s.id != c.left || s.next < 0 || g.symbols[s.next].id != c.right {
+			continue // a neighbour has been merged since it was proposed
+		}
+		right := &g.symbols[s.next]
+		s.id, right.id = c.id, -1
+		s.length += right.length
+		if s.next = right.next; s.next >= 0 {
+			g.symbols[s.next].prev = c.at
+			g.propose(merges, c.at)
+		}
+		if s.prev >= 0 {
+			g.propose(merges, s.prev)
+		}
+	}
+}
+
+// propose queues the merge of the symbol at i, which has a next one, with it.
+func (g *merger) propose(merges map[uint64]merge, i int32) {
+	left, right := g.symbols[i].id, g.symbols[g.symbols[i].next].id
+	if m, ok := merges[pair(left, right)]; ok {
+		g.queue.push(candidate{merge: m, at: i, left: left, right: right})
+	}
+}
+
+// candidate is a merge that is possible at a place.
+type candidate struct {
+	merge
+	at          int32
+	left, right int32
+}
+
+func (c candidate) before(d candidate) bool {
+	return c.rank < d.rank || c.rank == d.rank && c.at < d.at
+}

@@ -1,0 +1,34 @@
+package tokenizer
+
+import "strings"
+
+// spaceMark is the character that SentencePiece models write for a space.
+const spaceMark = "▁"
+
+// spaceMarker is the normaliser of the Llama 2 kind: spaces are marked, and
+// one is put before the text.
+type spaceMarker struct{ prefix bool }
+
+func (m spaceMarker) normalize(text string) normalized {
+	if text == "" {
+		return normalized{}
+	}
+	var w rewriter
+	if m.prefix {
+		w.replace(spaceMark, Span{})
+	}
+	for start := 0; start < len(text); {
+		n := strings.IndexByte(text[start:], ' ')
+		if n < 0 {
+			n = len(text) - start
+		}
+		if n > 0 {
+			w.keep(text[start:start+n], start)
+		}
+		if start += n; start < len(text) {
+			w.replace(spaceMark, Span{start, start + 1})
+			start++
+		}
+	}
+	return w.done()
+}

@@ -1,0 +1,115 @@
+package tokenizer
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// nfc is Unicode's normalisation form C. It is put together here because
+// package norm follows the stream-safe text format: it breaks up sequences of
+// more than 30 marks, which Hugging Face's library leaves whole.
+type nfc struct{}
+
+func (nfc) normalize(text string) normalized {
+	if norm.NFC.IsNormalString(text) {
+		return normalized{text: text}
+	}
+	var w rewriter
+	for i := 0; i < len(text); {
+		if text[i] < utf8.RuneSelf && (i+1 == len(text) || text[i+1] < utf8.RuneSelf) {
+			w.keep(text[i:i+1], i) // nothing to combine with
+			i++
+			continue
+		}
+		chars, end := decompose(nil, text, i)
+		for end < len(text) && !norm.NFC.PropertiesString(text[end:]).BoundaryBefore() {
+			chars, end = decompose(chars, text, end)
+		}
+		order(chars)
+		w.compose(chars, text, Span{i, end})
+		i = end
+	}
+	return w.done()
+}
+
+// char is a character of a decomposed text.
+type char struct {
+	r     rune
+	class uint8 // canonical combining class
+	from  Span
+}
+
+// invalid stands for a byte that is not part of valid UTF-8.
+const invalid = -1
+
+// decompose appends the canonical decomposition of the character at text[i]
+// and returns where that character ends.
+func decompose(chars []char, text string, i int) ([]char, int) {
+	r, n := utf8.DecodeRuneInString(text[i:])
+	from := Span{i, i + n}
+	if r == utf8.RuneError && n <= 1 {
+		return append(chars, char{r: invalid, from: from}), from.End
+	}
+	for _, d := range norm.NFD.String(string(r)) {
+		chars = append(chars, char{d, norm.NFD.PropertiesString(string(d)).CCC(), from})
+	}
+	return chars, from.End
+}
+
+// order puts marks in canonical order.
+func order(chars []char) {
+	for i := 0; i < len(chars); i++ {
+		start := i
+		for i < len(chars) && chars[i].class != 0 {
+			i++
+		}
+		slices.SortStableFunc(chars[start:i], func(a, b char) int { return int(a.class) - int(b.class) })
+	}
+}
+
+// compose appends the canonical composition of a decomposed and ordered
+// stretch of text. Where that changes nothing, the bytes correspond one by
+// one; else each character stands for the whole stretch.
+func (w *rewriter) compose(chars []char, text string, origin Span) {
+	starter := -1
+	out := chars[:0]
+	for _, c := range chars {
+		// A mark of the same or a higher class stands between.
+		blocked := starter < 0 || len(out) > starter+1 && out[len(out)-1].class >= c.class
+		if !blocked {
+			if r, ok := composite(out[starter].r, c.r); ok {
+				out[starter].r = r
+				continue
+			}
+		}
+		out = append(out, c)
+		if c.class == 0 {
+			starter = len(out) - 1
+		}
+	}
+	var s []byte
+	for _, c := range out {
+		if c.r == invalid {
+			s = append(s, text[c.from.Start:c.from.End]...)
+		} else {
+			s = utf8.AppendRune(s, c.r)
+		}
+	}
+	if string(s) == text[origin.Start:origin.End] {
+		w.keep(string(s), origin.Start)
+	} else {
+		w.replace(string(s), origin)
+	}
+}
+
+// composite returns the character that a pair composes to.
+func composite(a, b rune) (rune, bool) {
+	if a == invalid || b == invalid {
+		return 0, false
+	}
+	s := norm.NFC.String(string([]rune{a, b}))
+	r, n := utf8.DecodeRuneInString(s)
+	return r, n == len(s)
+}

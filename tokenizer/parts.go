@@ -1,0 +1,310 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// parseNormalizer reads the part of the file of that name.
+func parseNormalizer(p filePart) (normalizer, error) {
+	if p == nil {
+		return nil, nil
+	}
+	kind, err := p.kind()
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "NFC":
+		return nfc{}, decodeStrict(p, &struct{ Type string }{})
+	case "BertNormalizer":
+		var b struct {
+			Type               string
+			CleanText          bool  `json:"clean_text"`
+			HandleChineseChars bool  `json:"handle_chinese_chars"`
+			StripAccents       *bool `json:"strip_accents"`
+			Lowercase          bool
+		}
+		err := decodeStrict(p, &b)
+		strip := b.Lowercase
+		if b.StripAccents != nil {
+			strip = *b.StripAccents
+		}
+		return bertNormalizer{clean: b.CleanText, chinese: b.HandleChineseChars, strip: strip, lower: b.Lowercase}, err
+	case "Sequence":
+		var s struct {
+			Type        string
+			Normalizers []filePart
+		}
+		if err := decodeStrict(p, &s); err != nil {
+			return nil, err
+		}
+		return parseNormalizers(s.Normalizers)
+	case "Replace":
+		return parseNormalizers([]filePart{p})
+	}
+	return nil, fmt.Errorf("type: %q is not supported, only \"NFC\", \"BertNormalizer\" and the spaces' marks of Llama 2", kind)
+}
+
+// parseNormalizers reads a Sequence: one normaliser, or two that put a mark
+// before the text and in place of spaces.
+func parseNormalizers(parts []filePart) (normalizer, error) {
+	var m spaceMarker
+	rest := parts
+	if len(rest) > 0 {
+		if kind, err := rest[0].kind(); err != nil {
+			return nil, err
+		} else if kind == "Prepend" {
+			var p struct{ Type, Prepend string }
+			if err := decodeStrict(rest[0], &p); err != nil {
+				return nil, err
+			}
+			if p.Prepend != spaceMark {
+				return nil, fmt.Errorf("prepend: %q is not supported, only %q", p.Prepend, spaceMark)
+			}
+			m.prefix, rest = true, rest[1:]
+		}
+	}
+	if len(rest) != 1 {
+		return nil, fmt.Errorf("a Sequence of %d is not supported, only one normalizer, or Prepend and Replace", len(parts))
+	}
+	kind, err := rest[0].kind()
+	switch {
+	case err != nil:
+		return nil, err
+	case kind == "Replace":
+		return m, parseReplace(rest[0], " ", spaceMark)
+	case m.prefix:
+		return nil, fmt.Errorf("Prepend followed by %q is not supported, only by \"Replace\"", kind)
+	case kind == "Sequence":
+		return nil, errors.New("a Sequence in a Sequence is not supported")
+	}
+	return parseNormalizer(rest[0])
+}
+
+// parseReplace checks that a part replaces one string by another.
+func parseReplace(p filePart, old, with string) error {
+	var r struct {
+		Type    string
+		Pattern struct{ String, Regex *string }
+		Content string
+	}
+	if err := decodeStrict(p, &r); err != nil {
+		return err
+	}
+	if r.Pattern.String == nil || *r.Pattern.String != old || r.Content != with {
+		return fmt.Errorf("%s is not supported, only to replace %q by %q", p, old, with)
+	}
+	return nil
+}
+
+// parseByteLevel reads the pre-tokeniser of a byte-level BPE: ByteLevel alone,
+// or last in a Sequence.
+func parseByteLevel(p filePart) (splitter, error) {
+	parts := []filePart{p}
+	switch kind, err := p.kind(); {
+	case p == nil:
+		return nil, errors.New("null is not supported without byte_fallback")
+	case err != nil:
+		return nil, err
+	case kind == "Sequence":
+		var s struct {
+			Type          string
+			Pretokenizers []filePart
+		}
+		if err := decodeStrict(p, &s); err != nil {
+			return nil, err
+		}
+		parts = s.Pretokenizers
+	}
+	var c chain
+	for i, part := range parts {
+		kind, err := part.kind()
+		if err != nil {
+			return nil, err
+		}
+		var s splitter
+		switch last := i == len(parts)-1; {
+		case kind == "ByteLevel" && last:
+			s, err = parseByteLevelSplitter(part)
+		case kind == "ByteLevel":
+			err = errors.New("ByteLevel is supported only as the last of a Sequence")
+		case last:
+			err = fmt.Errorf("type: %q is not supported, only \"ByteLevel\" alone or after others", kind)
+		case kind == "Split":
+			s, err = parseSplit(part)
+		case kind == "Digits":
+			var d struct {
+				Type             string
+				IndividualDigits bool `json:"individual_digits"`
+			}
+			err = decodeStrict(part, &d)
+			s = digitSplitter{single: d.IndividualDigits}
+		default:
+			err = fmt.Errorf("type: %q is not supported, only \"Split\", \"Digits\" and \"ByteLevel\"", kind)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			c = append(c, s)
+		}
+	}
+	switch len(parts) {
+	case 0:
+		return nil, errors.New("an empty Sequence is not supported")
+	case 1:
+		if len(c) == 1 {
+			return c[0], nil
+		}
+	}
+	return c, nil
+}
+
+type fileByteLevel struct {
+	Type           string
+	AddPrefixSpace bool  `json:"add_prefix_space"`
+	TrimOffsets    bool  `json:"trim_offsets"`
+	UseRegex       *bool `json:"use_regex"` // absent in older files: true
+}
+
+// parseByteLevelSplitter returns nil if ByteLevel splits nothing.
+func parseByteLevelSplitter(p filePart) (splitter, error) {
+	var b fileByteLevel
+	switch err := decodeStrict(p, &b); {
+	case err != nil:
+		return nil, err
+	case b.AddPrefixSpace:
+		return nil, errors.New("add_prefix_space: true is not supported")
+	case b.UseRegex != nil && !*b.UseRegex:
+		return nil, nil
+	}
+	return gpt2, nil
+}
+
+func parseSplit(p filePart) (splitter, error) {
+	var s struct {
+		Type     string
+		Pattern  struct{ String, Regex *string }
+		Behavior string
+		Invert   bool
+	}
+	switch err := decodeStrict(p, &s); {
+	case err != nil:
+		return nil, err
+	case s.Behavior != "Isolated":
+		return nil, fmt.Errorf("behavior: %q is not supported, only \"Isolated\"", s.Behavior)
+	case s.Invert:
+		return nil, errors.New("invert: true is not supported")
+	case s.Pattern.Regex == nil || s.Pattern.String != nil:
+		return nil, errors.New("pattern: only Regex is supported")
+	}
+	if known, ok := patterns[*s.Pattern.Regex]; ok {
+		return known, nil
+	}
+	return newRegexpSplitter(*s.Pattern.Regex)
+}
+
+func parseNoPreTokenizer(p filePart) (splitter, error) {
+	if p != nil {
+		return nil, fmt.Errorf("%.80s is not supported where the normalizer marks spaces, only null", p)
+	}
+	return chain{}, nil
+}
+
+func parseBertPreTokenizer(p filePart) (splitter, error) {
+	switch kind, err := p.kind(); {
+	case p == nil:
+		return nil, errors.New("null is not supported with WordPiece, only \"BertPreTokenizer\"")
+	case err != nil:
+		return nil, err
+	case kind != "BertPreTokenizer":
+		return nil, fmt.Errorf("type: %q is not supported with WordPiece, only \"BertPreTokenizer\"", kind)
+	}
+	return bertSplitter{}, decodeStrict(p, &struct{ Type string }{})
+}
+
+// parseByteLevelDecoder accepts any ByteLevel: its options change offsets and
+// text in the library, never ids.
+func parseByteLevelDecoder(p filePart) error {
+	if p == nil {
+		return nil
+	}
+	kind, err := p.kind()
+	if err == nil && kind != "ByteLevel" {
+		err = fmt.Errorf("type: %q is not supported, only \"ByteLevel\"", kind)
+	}
+	if err != nil {
+		return err
+	}
+	return decodeStrict(p, &fileByteLevel{})
+}
+
+// parseMarkedDecoder reads the decoder of the Llama 2 kind.
+func (d *definition) parseMarkedDecoder(p filePart) error {
+	if p == nil {
+		return nil
+	}
+	var s struct {
+		Type     string
+		Decoders []filePart
+	}
+	if err := decodeStrict(p, &s); err != nil {
+		return err
+	}
+	var kinds []string
+	for _, part := range s.Decoders {
+		kind, err := part.kind()
+		if err != nil {
+			return err
+		}
+		kinds = append(kinds, kind)
+	}
+	want := []string{"Replace", "ByteFallback", "Fuse"}
+	if d.normalizer.(spaceMarker).prefix {
+		want = append(want, "Strip")
+	}
+	if s.Type != "Sequence" || !slices.Equal(kinds, want) {
+		return fmt.Errorf("type: %s of %q is not supported, only a Sequence of %q", s.Type, kinds, want)
+	}
+	if err := parseReplace(s.Decoders[0], spaceMark, " "); err != nil {
+		return err
+	}
+	for _, part := range s.Decoders[1:3] {
+		if err := decodeStrict(part, &struct{ Type string }{}); err != nil {
+			return err
+		}
+	}
+	if len(want) == 3 {
+		return nil
+	}
+	var strip struct {
+		Type, Content string
+		Start, Stop   int
+	}
+	err := decodeStrict(s.Decoders[3], &strip)
+	if err == nil && (strip.Content != " " || strip.Start != 1 || strip.Stop != 0) {
+		err = fmt.Errorf("%s is not supported, only to strip one space at the start", s.Decoders[3])
+	}
+	return err
+}
+
+func parseWordPieceDecoder(p filePart, prefix string) (cleanup bool, err error) {
+	if p == nil {
+		return false, nil
+	}
+	var w struct {
+		Type, Prefix string
+		Cleanup      bool
+	}
+	err = decodeStrict(p, &w)
+	switch {
+	case err != nil:
+	case w.Type != "WordPiece":
+		err = fmt.Errorf("type: %q is not supported, only \"WordPiece\"", w.Type)
+	case w.Prefix != prefix:
+		err = fmt.Errorf("prefix: %q, but the model's is %q", w.Prefix, prefix)
+	}
+	return w.Cleanup, err
+}

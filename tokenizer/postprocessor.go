@@ -1,0 +1,122 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+)
+
+// plainTemplate adds nothing; its types are the library's.
+var plainTemplate = template{
+	single: []templatePart{{}},
+	pair:   []templatePart{{}, {second: true, kind: 1}},
+}
+
+// parsePostProcessor reads the part of the file of that name. ByteLevel
+// changes offsets in the library, never ids.
+func parsePostProcessor(p filePart) (template, error) {
+	if p == nil {
+		return plainTemplate, nil
+	}
+	kind, err := p.kind()
+	if err != nil {
+		return template{}, err
+	}
+	switch kind {
+	case "ByteLevel":
+		return plainTemplate, decodeStrict(p, &fileByteLevel{})
+	case "TemplateProcessing":
+		return parseTemplate(p)
+	case "Sequence":
+		var s struct {
+			Type       string
+			Processors []filePart
+		}
+		if err := decodeStrict(p, &s); err != nil {
+			return template{}, err
+		}
+		return parsePostProcessors(s.Processors)
+	}
+	return template{}, fmt.Errorf("type: %q is not supported, only \"ByteLevel\" and \"TemplateProcessing\"", kind)
+}
+
+// parsePostProcessors reads a Sequence, of which one part may be a template.
+func parsePostProcessors(parts []filePart) (template, error) {
+	out, found := plainTemplate, false
+	for _, p := range parts {
+		kind, err := p.kind()
+		switch {
+		case err != nil:
+			return template{}, err
+		case kind == "ByteLevel":
+			err = decodeStrict(p, &fileByteLevel{})
+		case kind != "TemplateProcessing":
+			err = fmt.Errorf("type: %q in a Sequence is not supported, only \"ByteLevel\" and \"TemplateProcessing\"", kind)
+		case found:
+			err = errors.New("two templates in a Sequence are not supported")
+		default:
+			found = true
+			out, err = parseTemplate(p)
+		}
+		if err != nil {
+			return template{}, err
+		}
+	}
+	return out, nil
+}
+
+type (
+	fileTemplate struct {
+		Type          string
+		Single, Pair  []filePiece
+		SpecialTokens map[string]struct {
+			ID     string
+			IDs    []int32
+			Tokens []string
+		} `json:"special_tokens"`
+	}
+	filePiece struct {
+		SpecialToken, Sequence *struct {
+			ID     string
+			TypeID int32 `json:"type_id"`
+		}
+	}
+)
+
+func parseTemplate(p filePart) (template, error) {
+	var f fileTemplate
+	if err := decodeStrict(p, &f); err != nil {
+		return template{}, err
+	}
+	parts := func(name string, pieces []filePiece, texts ...string) (out []templatePart, err error) {
+		for i, piece := range pieces {
+			switch {
+			case (piece.SpecialToken == nil) == (piece.Sequence == nil):
+				return nil, fmt.Errorf("%s[%d]: want a SpecialToken or a Sequence", name, i)
+			case piece.SpecialToken != nil:
+				special, ok := f.SpecialTokens[piece.SpecialToken.ID]
+				if !ok || len(special.IDs) == 0 {
+					return nil, fmt.Errorf("%s[%d]: special_tokens has no ids for %q", name, i, piece.SpecialToken.ID)
+				}
+				out = append(out, templatePart{ids: special.IDs, kind: piece.SpecialToken.TypeID})
+			case len(texts) == 0 || piece.Sequence.ID != texts[0]:
+				return nil, fmt.Errorf("%s[%d]: the text %q is not supported here: want each once and in order", name, i, piece.Sequence.ID)
+			default:
+				out = append(out, templatePart{second: texts[0] == "B", kind: piece.Sequence.TypeID})
+				texts = texts[1:]
+			}
+		}
+		if len(texts) > 0 {
+			return nil, fmt.Errorf("%s: the text %q is missing", name, texts[0])
+		}
+		return out, nil
+	}
+	single, err := parts("single", f.Single, "A")
+	if err != nil {
+		return template{}, err
+	}
+	if len(f.Pair) == 0 { // not a model for pairs
+		return template{single: single, pair: plainTemplate.pair}, nil
+	}
+	pair, err := parts("pair", f.Pair, "A", "B")
+	return template{single: single, pair: pair}, err
+}

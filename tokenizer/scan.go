@@ -1,0 +1,235 @@
+package tokenizer
+
+import "unicode/utf8"
+
+// A splitter cuts text into words; it calls word for each, in order. Together
+// the words are the text.
+type splitter interface {
+	split(text string, word func(start, end int))
+}
+
+// scanner is a pre-tokeniser's pattern written out by hand: it returns where
+// the word that starts at text[i] ends, i < len(text). It looks at each
+// character a bounded number of times, whatever the text.
+type scanner int
+
+const (
+	gpt2 scanner = iota
+	qwen2
+	llama3
+)
+
+// patterns are the regular expressions that the scanners stand for, as the
+// files spell them.
+var patterns = map[string]scanner{
+	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                          gpt2,
+	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                             gpt2,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:      qwen2,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: llama3,
+}
+
+func (s scanner) split(text string, word func(start, end int)) {
+	for i := 0; i < len(text); {
+		end := 0
+		switch s {
+		case gpt2:
+			end = gpt2End(text, i)
+		case qwen2:
+			end = llamaEnd(text, i, 1)
+		case llama3:
+			end = llamaEnd(text, i, 3)
+		}
+		word(i, end)
+		i = end
+	}
+}
+
+// gpt2End is GPT-2's pattern:
+//
+//	's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+func gpt2End(text string, i int) int {
+	if text[i] == '\'' {
+		if n := contraction(text[i+1:]); n > 0 {
+			return i + 1 + n
+		}
+	}
+	first := i
+	if text[i] == ' ' && i+1 < len(text) {
+		first++
+	}
+	if c, n := classAt(text, first); c != space {
+		return runEnd(text, first+n, c)
+	}
+	return spaceEnd(text, i)
+}
+
+// contraction returns the length of what follows the apostrophe of an English
+// contraction that s starts with; 0 if it is none.
+func contraction(s string) int {
+	if s == "" {
+		return 0
+	}
+	switch s[0] {
+	case 's', 'd', 'm', 't':
+		return 1
+	}
+	if len(s) > 1 && (s[:2] == "ll" || s[:2] == "ve" || s[:2] == "re") {
+		return 2
+	}
+	return 0
+}
+
+// llamaEnd is the pattern of Llama 3, and with digits 1 that of Qwen2 and 3:
+//
+//	(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}|
+//	 ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+func llamaEnd(text string, i, digits int) int {
+	if text[i] == '\'' {
+		if n := contractionFold(text[i+1:]); n > 0 {
+			return i + 1 + n
+		}
+	}
+	c, n := classAt(text, i)
+	next := i + n
+	switch c {
+	case letter:
+		return runEnd(text, next, letter)
+	case number:
+		for digits--; digits > 0 && next < len(text); digits-- {
+			c, n := classAt(text, next)
+			if c != number {
+				break
+			}
+			next += n
+		}
+		return next
+	}
+	if !newline(text[i]) && next < len(text) {
+		// One sign or space may stand before letters.
+		follows, n := classAt(text, next)
+		if follows == letter {
+			return runEnd(text, next+n, letter)
+		}
+		if c == space && text[i] == ' ' && follows == other {
+			c = other
+		}
+	}
+	if c == other {
+		end := runEnd(text, next, other)
+		for end < len(text) && newline(text[end]) {
+			end++
+		}
+		return end
+	}
+	return newlinesEnd(text, i)
+}
+
+// contractionFold is contraction for letters of either case, the long s among
+// them: a case-insensitive pattern takes it for an s.
+func contractionFold(s string) int {
+	if s == "" {
+		return 0
+	}
+	lower := func(b byte) byte {
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		return b
+	}
+	switch lower(s[0]) {
+	case 's', 'd', 'm', 't':
+		return 1
+	}
+	const longS = "ſ"
+	if len(s) < 2 {
+		return 0
+	}
+	if s[:2] == longS {
+		return len(longS)
+	}
+	if pair := [2]byte{lower(s[0]), lower(s[1])}; pair == [2]byte{'l', 'l'} || pair == [2]byte{'v', 'e'} || pair == [2]byte{'r', 'e'} {
+		return 2
+	}
+	return 0
+}
+
+func newline(b byte) bool { return b == '\r' || b == '\n' }
+
+// newlinesEnd returns the end of the white space at text[i] as the pattern
+// \s*[\r\n]+|\s+(?!\S)|\s+ has it: up to its last newline, if there is one.
+func newlinesEnd(text string, i int) int {
+	last, end := i, i
+	for end < len(text) {
+		c, n := classAt(text, end)
+		if c != space {
+			break
+		}
+		if end += n; newline(text[end-1]) {
+			last = end
+		}
+	}
+	if last > i {
+		return last
+	}
+	return spaceEnd(text, i)
+}
+
+// spaceEnd returns the end of the white space at text[i] as the pattern
+// \s+(?!\S)|\s+ has it: the last character before a word is left to the next
+// word, unless it is all there is.
+func spaceEnd(text string, i int) int {
+	end := runEnd(text, i, space)
+	if end == len(text) {
+		return end
+	}
+	_, n := utf8.DecodeLastRuneInString(text[i:end])
+	if end-n == i {
+		return end
+	}
+	return end - n
+}
+
+// digitSplitter is the pre-tokeniser Digits: each number character is a word
+// of its own if it is single, else each run of them.
+type digitSplitter struct{ single bool }
+
+func (d digitSplitter) split(text string, word func(start, end int)) {
+	start := 0 // of what has not been cut yet
+	for i := 0; i < len(text); {
+		c, n := classAt(text, i)
+		if c != number {
+			i += n
+			continue
+		}
+		if start < i {
+			word(start, i)
+		}
+		start, i = i, i+n
+		if !d.single {
+			i = runEnd(text, i, number)
+		}
+		word(start, i)
+		start = i
+	}
+	if start < len(text) {
+		word(start, len(text))
+	}
+}
+
+// chain is a Sequence: each splitter cuts what the one before it has left.
+type chain []splitter
+
+func (c chain) split(text string, word func(start, end int)) {
+	switch len(c) {
+	case 0:
+		if text != "" {
+			word(0, len(text))
+		}
+	case 1:
+		c[0].split(text, word)
+	default:
+		c[0].split(text, func(from, to int) {
+			c[1:].split(text[from:to], func(start, end int) { word(from+start, from+end) })
+		})
+	}
+}

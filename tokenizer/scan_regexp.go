@@ -1,0 +1,54 @@
+package tokenizer
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2"
+)
+
+// matchTimeout is how long an unknown pattern may look for the end of one
+// word.
+const matchTimeout = time.Second
+
+// regexpSplitter is a pattern that no scanner is written for. Each match is a
+// word, and so is what lies between two matches. A text on which the pattern
+// runs out of time is left in one word from there on: no ids that depend on
+// the speed of the machine could be right.
+type regexpSplitter struct{ re *regexp2.Regexp }
+
+func newRegexpSplitter(pattern string) (splitter, error) {
+	re, err := regexp2.Compile(pattern, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	re.MatchTimeout = matchTimeout
+	return regexpSplitter{re}, nil
+}
+
+func (s regexpSplitter) split(text string, word func(start, end int)) {
+	// The pattern sees characters: where does each start?
+	runes := make([]rune, 0, len(text))
+	starts := make([]int, 0, len(text)+1)
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		runes, starts = append(runes, r), append(starts, i)
+		i += n
+	}
+	starts = append(starts, len(text))
+
+	done := 0
+	cut := func(end int) {
+		if done < end {
+			word(done, end)
+			done = end
+		}
+	}
+	m, err := s.re.FindRunesMatch(runes)
+	for ; m != nil && err == nil; m, err = s.re.FindNextMatch(m) {
+		cut(starts[m.Index])
+		cut(starts[m.Index+m.Length])
+	}
+	cut(len(text))
+}
