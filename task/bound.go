@@ -64,7 +64,7 @@ func (b *Bound[E]) JudgeTrace(ctx context.Context, tr *prompt.Trace, tokens int)
 			return advantage.Completion{}, err
 		}
 		if math.IsNaN(s) && !finalOK {
-			s = 0
+			s = o.BrokenReward
 		}
 		out.Rewards = append(out.Rewards, s)
 	}

@@ -16,6 +16,6 @@
 // step that is well-formed but that its rule cannot judge is unknown with
 // reward NaN. Else the step is correct if its score reaches Step.PassAt.
 //
-// A completion whose final answer is broken gets 0 from every outcome rule
-// that cannot score it.
+// A completion whose final answer is broken gets Outcome.BrokenReward, 0 by
+// default, from every outcome rule that cannot score it.
 package task

@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
@@ -23,6 +24,10 @@ type Step[E any] struct {
 type Outcome[E any] struct {
 	Name string
 	Rule reward.Rule[E]
+	// BrokenReward is what a completion with a broken final answer gets where
+	// the rule cannot score it. The default, 0, fits rewards in [0, 1]; it
+	// must be the worst there is, or breaking the answer becomes a refuge.
+	BrokenReward float64
 }
 
 // Definition is the one place where a task is written down.
@@ -56,7 +61,7 @@ type Definition[E any] struct {
 	Params rollout.Params
 	// Counter, if not nil, tallies what every rule says, by the name of its
 	// step, and of its outcome behind "outcome ". A completion with a broken
-	// final answer counts as unscorable there, although its reward is 0.
+	// final answer counts as unscorable there, although it gets BrokenReward.
 	Counter *reward.Counter
 }
 
@@ -92,6 +97,9 @@ func New[E any](d Definition[E]) (*Task[E], error) {
 		if seen[o.Name] {
 			errs = append(errs, fmt.Errorf("task: two of Definition.Outcomes are named %q", o.Name))
 		}
+		if math.IsNaN(o.BrokenReward) || math.IsInf(o.BrokenReward, 0) {
+			errs = append(errs, fmt.Errorf("task: Definition.Outcomes[%d].BrokenReward is %v, want a finite number", i, o.BrokenReward))
+		}
 		seen[o.Name] = true
 	}
 	if err := d.Params.Validate(); err != nil {
@@ -105,7 +113,7 @@ func New[E any](d Definition[E]) (*Task[E], error) {
 	}
 	t := &Task[E]{def: d, template: &prompt.Template[E]{System: d.System, Input: d.Input, Syntax: d.Syntax, Compact: d.Compact}}
 	for i, s := range d.Steps {
-		if s.PassAt < 0 {
+		if !(s.PassAt >= 0) {
 			errs = append(errs, fmt.Errorf("task: Definition.Steps[%d].PassAt is %v, must not be negative", i, s.PassAt))
 		}
 		t.template.Steps = append(t.template.Steps, s.Step)

@@ -106,6 +106,24 @@ func TestWhatThePolicyBrokeIsIncorrect(t *testing.T) {
 	require.Equal(t, advantage.Step{Name: "label", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2])
 }
 
+// Where rewards go below 0, a broken answer must not be better than a wrong one.
+func TestBrokenReward(t *testing.T) {
+	d := definition()
+	d.Outcomes[0].BrokenReward = -1
+	d.Outcomes = append(d.Outcomes, task.Outcome[pair]{Name: "format", Rule: reward.FormatStrict[pair](), BrokenReward: -1})
+	tk, err := task.New(d)
+	require.NoError(t, err)
+	for text, want := range map[string][]float64{
+		label1:                                {1, 1},
+		label0:                                {0, 1},
+		`<step name="label">\boxed{9}</step>`: {-1, 0}, // the format rule can score it
+	} {
+		j, err := tk.Bind(pair{"tent", "a tent", "yes", "1"}).Judge(t.Context(), completion(topicYes, evidence, text))
+		require.NoError(t, err)
+		require.Equal(t, want, j.Rewards, text)
+	}
+}
+
 func TestWhatNobodyCanJudgeIsUnknown(t *testing.T) {
 	d := definition()
 	tk, err := task.New(d)
@@ -182,7 +200,7 @@ func TestNewListsAllThatIsWrong(t *testing.T) {
 	d := definition()
 	d.Outcomes, d.Encode, d.Group = nil, nil, 0
 	d.Params.MaxTokens = 0
-	d.Steps[0].PassAt = -1
+	d.Steps[0].PassAt = math.NaN()
 	d.Steps[1].Name = "topic"
 	_, err := task.New(d)
 	for _, want := range []string{"Outcomes", "Encode", "Group", "Params", "PassAt", "topic"} {
@@ -193,6 +211,8 @@ func TestNewListsAllThatIsWrong(t *testing.T) {
 func TestOutcomesHaveNamesOfTheirOwn(t *testing.T) {
 	d := definition()
 	d.Outcomes = append(d.Outcomes, d.Outcomes[0])
+	d.Outcomes[0].BrokenReward = math.Inf(-1)
 	_, err := task.New(d)
+	require.ErrorContains(t, err, "Outcomes[0].BrokenReward is -Inf")
 	require.ErrorContains(t, err, `two of Definition.Outcomes are named "label"`)
 }
