@@ -51,9 +51,9 @@ func (t *Trainer) Metrics() map[string]float64 { return t.last }
 
 // Run takes steps until Config.Steps are done, the source ends, or ctx does. A
 // source that ends early is no error, and a warning in the log; one that has
-// not enough problems for a single collection is an error. A
-// step that ctx interrupts is lost (see Step); a run that is to end on a signal
-// with a checkpoint calls Step itself.
+// not enough problems for a single collection is an error. A step that ctx
+// interrupts is lost (see Step); a run that is to end on a signal with a
+// checkpoint calls Step itself.
 func (t *Trainer) Run(ctx context.Context) error {
 	for t.c.Steps == 0 || t.step < t.c.Steps {
 		_, err := t.Step(ctx)

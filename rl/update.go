@@ -90,8 +90,8 @@ func TwoPass(ctx context.Context, p Scorer, b *Batch, o objective.Objective, lin
 
 // Evaluate runs o over samples [from, to) of b, whose LogP is filled in and
 // whose gradients are clear, in order; it adds to m, which must not be nil,
-// and returns the summed loss. Policies use it between their forward and backward passes. An error
-// names the sample.
+// and returns the summed loss. Policies use it between their forward and
+// backward passes. An error names the sample.
 func Evaluate(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
 	loss := 0.0
 	for i := from; i < to; i++ {
