@@ -194,6 +194,7 @@ func (d *Decoder) Freeze() {
 // Free releases all memory of the decoder and of its adapters. It must not be
 // used afterwards.
 func (d *Decoder) Free() {
+	d.Unpack()
 	if d.lora != nil {
 		d.lora.Free()
 	}

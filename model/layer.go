@@ -28,7 +28,8 @@ type Linear struct {
 	Bias *tensor.Param // [out]; nil = none
 	LoRA *Adapter      // nil = none
 
-	x tensor.Buffer
+	x      tensor.Buffer
+	packed tensor.Buffer // W, while the decoder is packed
 }
 
 func (l *Linear) out() int { return l.W.Shape[0] }
@@ -37,7 +38,7 @@ func (l *Linear) in() int  { return l.W.Shape[1] }
 // Forward computes y [rows×out] = x·Wᵀ + bias + beta·y from x [rows×in], and
 // adds the adapter's part. With beta 0, y is not read.
 func (l *Linear) Forward(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
-	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
+	l.multiply(p, y, x, rows, beta)
 	if l.Bias != nil {
 		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
 	}

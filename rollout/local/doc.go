@@ -14,7 +14,9 @@
 //
 // Memory is bounded by [Options]: the sequences that run at once, the rows of
 // a pass, and the rows of the cache. Requests that do not fit wait; one that
-// can never fit is an error.
+// can never fit is an error. During a call the decoder's weights are laid out
+// for decoding (model.Decoder.Pack), if the backend can, which takes their
+// memory once more.
 //
 // # What the same seed gives
 //

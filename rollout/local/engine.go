@@ -115,6 +115,8 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	}
 	e.reserve(reqs)
 	e.sampler.Version = e.version
+	e.decoder.Pack()
+	defer e.decoder.Unpack()
 	g := generation{Engine: e, ctx: ctx, reqs: reqs, emit: emit, rows: newRows(e.cache.Rows())}
 	return g.run()
 }

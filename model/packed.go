@@ -1,0 +1,49 @@
+package model
+
+import "github.com/stepwise-rl/stepwise/tensor"
+
+// Pack lays the weights of the decoder's products out anew for passes with few
+// rows, such as decoding, if the backend can ([tensor.Packer]). Results keep
+// their bits; the weights take their memory twice. They must not change until
+// Unpack. It panics if the decoder is packed.
+func (d *Decoder) Pack() {
+	packer, ok := d.b.(tensor.Packer)
+	if !ok {
+		return
+	}
+	for _, l := range d.linears() {
+		if l.packed != nil {
+			panic("model: Decoder.Pack of a decoder that is packed")
+		}
+		l.packed = d.b.Alloc(packer.PackedLen(l.out(), l.in()))
+		packer.Pack(l.packed, tensor.T, l.out(), l.in(), l.W.Value)
+	}
+}
+
+// Unpack undoes Pack, if there was one.
+func (d *Decoder) Unpack() {
+	for _, l := range d.linears() {
+		if l.packed != nil {
+			d.b.Free(l.packed)
+			l.packed = nil
+		}
+	}
+}
+
+// linears are the layers that multiply by weights.
+func (d *Decoder) linears() []*Linear {
+	var all []*Linear
+	for _, l := range d.Trunk.Blocks {
+		all = append(all, l.Attention.Q, l.Attention.K, l.Attention.V, l.Attention.O, l.MLP.Gate, l.MLP.Up, l.MLP.Down)
+	}
+	return append(all, d.Head.Out)
+}
+
+// multiply computes y [rows×out] = x·Wᵀ + beta·y.
+func (l *Linear) multiply(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
+	if l.packed != nil {
+		p.Backend.(tensor.Packer).MatMulPacked(rows, l.out(), l.in(), 1, x, l.packed, beta, y)
+		return
+	}
+	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
+}
