@@ -152,9 +152,12 @@ func (l *LoRA) Save(dir string) error {
 
 // Merge adds the adapters to the decoder's weights, W += Alpha/Rank·B·A, and
 // frees them. The decoder then computes the same, but for float rounding, and
-// is a plain decoder, frozen.
+// is a plain decoder, frozen. It panics if the decoder is packed.
 func (l *LoRA) Merge() {
 	for _, t := range l.targets {
+		if t.packed != nil {
+			panic("model: LoRA.Merge into a decoder that is packed")
+		}
 		a := t.LoRA
 		l.d.b.MatMul(tensor.N, tensor.N, a.out(), a.in(), a.rank(), a.Scale, a.B.Value, a.A.Value, 1, t.W.Value)
 	}

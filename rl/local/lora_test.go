@@ -21,6 +21,16 @@ import (
 
 var adapters = model.LoRAConfig{Rank: 4, Alpha: 8, Targets: model.AllProjections}
 
+var backends = map[string]func(t *testing.T) tensor.Backend{
+	"reference":    func(*testing.T) tensor.Backend { return reference.New() },
+	"asynchronous": func(*testing.T) tensor.Backend { return backendtest.NewAsync(reference.New()) },
+	"cpu": func(t *testing.T) tensor.Backend {
+		b, err := cpu.New(cpu.Options{})
+		require.NoError(t, err)
+		return b
+	},
+}
+
 // openLoRA returns a policy that trains adapters.
 func openLoRA(t *testing.T, b tensor.Backend, maxRows int) (*local.Policy, *model.LoRA) {
 	t.Helper()
@@ -34,19 +44,11 @@ func openLoRA(t *testing.T, b tensor.Backend, maxRows int) (*local.Policy, *mode
 }
 
 func TestPolicyContractWithAdapters(t *testing.T) {
-	for name, open := range map[string]func() tensor.Backend{
-		"reference":    func() tensor.Backend { return reference.New() },
-		"asynchronous": func() tensor.Backend { return backendtest.NewAsync(reference.New()) },
-		"cpu": func() tensor.Backend {
-			b, err := cpu.New(cpu.Options{})
-			require.NoError(t, err)
-			return b
-		},
-	} {
+	for name, open := range backends {
 		t.Run(name, func(t *testing.T) {
 			policytest.Run(t, policytest.Options{
 				Open: func(t *testing.T) rl.Policy {
-					p, _ := openLoRA(t, open(), 9)
+					p, _ := openLoRA(t, open(t), 9)
 					return p
 				},
 				Vocab: tiny.Vocab,
@@ -137,7 +139,13 @@ func (letters) Bytes(id int32) []byte { return []byte{'a' + byte(id)} }
 // TestAnEngineSamplesWithTheAdapters: what the engine of a published policy
 // says of the tokens that it sampled is what the policy says of them.
 func TestAnEngineSamplesWithTheAdapters(t *testing.T) {
-	p, lora := openLoRA(t, reference.New(), 0)
+	for name, open := range backends {
+		t.Run(name, func(t *testing.T) { checkEngine(t, open(t)) })
+	}
+}
+
+func checkEngine(t *testing.T, backend tensor.Backend) {
+	p, lora := openLoRA(t, backend, 0)
 	engine, err := rolloutlocal.New(p.Decoder(), letters{}, rolloutlocal.Options{})
 	require.NoError(t, err)
 	for range 10 {
