@@ -61,6 +61,73 @@ func TestTrainedModelAgreesWithItsAuthorsCode(t *testing.T) {
 	}
 }
 
+// TestTrainedModelWritesTheSameStory compares stories260K's greedy text with
+// what testdata/stories.py wrote.
+func TestTrainedModelWritesTheSameStory(t *testing.T) {
+	dir := filepath.Join(shared, "stories260K")
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		t.Skip("shared/models/stories260K is not here")
+	}
+	var golden struct {
+		Prompt, IDs []int32
+		Text        string
+	}
+	text, err := os.ReadFile("testdata/stories.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	pieces := readPieces(t, filepath.Join(dir, "tok512.bin"))
+	for name, c := range backends {
+		t.Run(name, func(t *testing.T) {
+			d := readLlama2c(t, c.open(), filepath.Join(dir, "stories260K.bin"))
+			story := ""
+			ids := greedy(t, d, golden.Prompt, len(golden.IDs))
+			for _, id := range ids {
+				story += pieces[id]
+			}
+			require.Equal(t, golden.IDs, ids)
+			require.Equal(t, golden.Text, story)
+		})
+	}
+}
+
+// greedy continues a prompt with the n most likely tokens.
+func greedy(t *testing.T, d *model.Decoder, prompt []int32, n int) []int32 {
+	cache := d.NewCache(len(prompt) + n)
+	defer cache.Free()
+	logits := make([]float32, d.Config().Vocab)
+	ids, next := []int32(nil), prompt
+	for at := int32(0); len(ids) < n; {
+		s := model.Step{Tokens: next, LogitRows: []int32{int32(len(next) - 1)}}
+		for range next {
+			s.Pos, s.Slots = append(s.Pos, at), append(s.Slots, at)
+			s.Spans = append(s.Spans, []tensor.Span{{Start: 0, End: int(at) + 1}})
+			at++
+		}
+		require.NoError(t, d.Append(cache, &s, logits))
+		best := int32(0)
+		for i, v := range logits {
+			if v > logits[best] {
+				best = int32(i)
+			}
+		}
+		next = []int32{best}
+		ids = append(ids, best)
+	}
+	return ids
+}
+
+// readPieces reads the texts of the tokens in llama2.c's tokenizer file.
+func readPieces(t *testing.T, path string) (pieces []string) {
+	file, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for file = file[4:]; len(file) > 0; { // after each score, a length and a text
+		n := binary.LittleEndian.Uint32(file[4:])
+		pieces = append(pieces, strings.ReplaceAll(string(file[8:8+n]), "<0x0A>", "\n"))
+		file = file[8+n:]
+	}
+	return pieces
+}
+
 // llama2cName translates a Hugging Face tensor name.
 func llama2cName(name string) string {
 	return strings.NewReplacer(
