@@ -19,6 +19,15 @@ type bertNormalizer struct {
 func (b bertNormalizer) normalize(text string) normalized {
 	var w rewriter
 	for i := 0; i < len(text); {
+		if end := plainEnd(text, i); end > i {
+			at := len(w.out)
+			w.keep(text[i:end], i)
+			if b.lower {
+				lowerASCII(w.out[at:])
+			}
+			i = end
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(text[i:])
 		from := Span{i, i + n}
 		i += n
@@ -26,12 +35,7 @@ func (b bertNormalizer) normalize(text string) normalized {
 		case b.clean && (r == 0 || r == utf8.RuneError || bertControl.has(r)):
 		case b.clean && unicode.IsSpace(r):
 			w.replace(" ", from)
-		case r < utf8.RuneSelf:
-			if b.lower {
-				r = unicode.ToLower(r)
-			}
-			w.keep(string(r), from.Start)
-		case r == utf8.RuneError:
+		case r < utf8.RuneSelf || r == utf8.RuneError: // the latter may be a broken byte
 			w.keep(text[from.Start:from.End], from.Start)
 		case b.chinese && isChinese(r):
 			w.replace(" ", Span{from.Start, from.Start})
@@ -42,6 +46,22 @@ func (b bertNormalizer) normalize(text string) normalized {
 		}
 	}
 	return w.done()
+}
+
+// plainEnd returns where the run of printable ASCII at text[i] ends.
+func plainEnd(text string, i int) int {
+	for i < len(text) && ' ' <= text[i] && text[i] <= '~' {
+		i++
+	}
+	return i
+}
+
+func lowerASCII(s []byte) {
+	for i, c := range s {
+		if 'A' <= c && c <= 'Z' {
+			s[i] = c + 'a' - 'A'
+		}
+	}
 }
 
 // write appends a character without its accents, and small.
@@ -82,26 +102,54 @@ type bertSplitter struct{}
 func (bertSplitter) split(text string, word func(start, end int)) {
 	start := 0
 	for i := 0; i < len(text); {
-		r, n := utf8.DecodeRuneInString(text[i:])
-		if blank := unicode.IsSpace(r); blank || isBertPunctuation(r) {
-			if start < i {
-				word(start, i)
-			}
-			if !blank {
-				word(i, i+n)
-			}
-			start = i + n
+		kind, n := bertKindAt(text, i)
+		if kind == bertWord {
+			i += n
+			continue
+		}
+		if start < i {
+			word(start, i)
+		}
+		if kind == bertSign {
+			word(i, i+n)
 		}
 		i += n
+		start = i
 	}
 	if start < len(text) {
 		word(start, len(text))
 	}
 }
 
-func isBertPunctuation(r rune) bool {
-	if r < utf8.RuneSelf {
-		return asciiClass[r] == other && ' ' < r && r < 0x7F
+// bertKind is what BertPreTokenizer takes a character for.
+type bertKind uint8
+
+const (
+	bertWord bertKind = iota
+	bertSign
+	bertBlank
+)
+
+// bertKindAt returns the kind and the length of the character at text[i].
+func bertKindAt(text string, i int) (bertKind, int) {
+	if b := text[i]; b < utf8.RuneSelf {
+		switch asciiClass[b] {
+		case letter, number:
+			return bertWord, 1
+		case space:
+			return bertBlank, 1
+		}
+		if b < ' ' || b == 0x7F {
+			return bertWord, 1
+		}
+		return bertSign, 1
 	}
-	return bertPunctuation.has(r)
+	r, n := utf8.DecodeRuneInString(text[i:])
+	switch {
+	case bertPunctuation.has(r):
+		return bertSign, n
+	case unicode.IsSpace(r):
+		return bertBlank, n
+	}
+	return bertWord, n
 }

@@ -17,16 +17,10 @@ type bpe struct {
 	// characters; those it lacks are written as bytes. If nil, words start as
 	// bytes.
 	chars  map[rune]int32
-	merges map[uint64]merge
+	merges mergeTable
 	// whole are the words that are known to become one token.
 	whole map[string]int32
 }
-
-// merge says what a pair of neighbours becomes, and which pair goes first.
-type merge struct{ rank, id int32 }
-
-// pair is the key of two neighbours in the merge table.
-func pair(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
 
 func (m *bpe) encode(e *encoder, text string, start, end int) {
 	if id, ok := m.whole[text[start:end]]; ok {
@@ -61,7 +55,7 @@ func (m *bpe) merge(g *merger, word string) []symbol {
 		}
 	}
 	g.symbols[len(g.symbols)-1].next = -1
-	g.run(m.merges)
+	g.run(&m.merges)
 	return g.symbols
 }
 
@@ -85,7 +79,7 @@ func (g *merger) add(id int32, length int) {
 
 // run merges, the pair of lowest rank first and the leftmost of them, in
 // O(n log n).
-func (g *merger) run(merges map[uint64]merge) {
+func (g *merger) run(merges *mergeTable) {
 	for i := range len(g.symbols) - 1 {
 		g.propose(merges, int32(i))
 	}
@@ -109,9 +103,9 @@ func (g *merger) run(merges map[uint64]merge) {
 }
 
 // propose queues the merge of the symbol at i, which has a next one, with it.
-func (g *merger) propose(merges map[uint64]merge, i int32) {
+func (g *merger) propose(merges *mergeTable, i int32) {
 	left, right := g.symbols[i].id, g.symbols[g.symbols[i].next].id
-	if m, ok := merges[pair(left, right)]; ok {
+	if m, ok := merges.get(pair(left, right)); ok {
 		g.queue.push(candidate{merge: m, at: i, left: left, right: right})
 	}
 }

@@ -162,7 +162,7 @@ func (t *Tokenizer) checkTemplate() error {
 // buildBPE enters the byte tokens and what can be merged from them.
 func (t *Tokenizer) buildBPE(roles []role) error {
 	m := &bpe{
-		merges: make(map[uint64]merge, len(t.def.merges)),
+		merges: newMergeTable(len(t.def.merges)),
 		whole:  make(map[string]int32),
 	}
 	t.model = m
@@ -209,6 +209,9 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 		}
 	}
 	t.enterWhole(m, roles)
+	if t.def.marksSpaces() && t.splitsAtMarks(roles) {
+		t.splitter = markSplitter{}
+	}
 	return nil
 }
 
@@ -221,11 +224,9 @@ func (m *bpe) enter(i int, rank int32, parts [2]string, lookup func(string) (int
 			return fmt.Errorf("model.merges[%d]: %w", i, err)
 		}
 	}
-	key := pair(id[0], id[1])
-	if _, ok := m.merges[key]; ok {
+	if !m.merges.add(pair(id[0], id[1]), merge{rank: rank, id: id[2]}) {
 		return fmt.Errorf("model.merges[%d]: %q and %q are merged by an earlier one already", i, parts[0], parts[1])
 	}
-	m.merges[key] = merge{rank: rank, id: id[2]}
 	return nil
 }
 
@@ -233,26 +234,39 @@ func (m *bpe) enter(i int, rank int32, parts [2]string, lookup func(string) (int
 // be merged: those whose merging ends so, or, with ignore_merges, all that the
 // vocabulary has.
 func (t *Tokenizer) enterWhole(m *bpe, roles []role) {
-	if m.chars != nil {
-		return // a text is one word
-	}
 	var g merger
 	for id, s := range t.def.spelling {
 		if s == "" || roles[id] == notInModel {
 			continue
 		}
-		word, ok := unspell(s)
-		if !ok {
-			continue // an added token of other characters
+		word := s
+		if m.chars == nil {
+			text, ok := unspell(s)
+			if !ok {
+				continue // an added token of other characters
+			}
+			word = string(text)
 		}
 		if !t.def.bpe.IgnoreMerges {
-			symbols := m.merge(&g, string(word))
+			symbols := m.merge(&g, word)
 			if symbols[0].id != int32(id) || symbols[0].next >= 0 {
 				continue
 			}
 		}
-		m.whole[string(word)] = int32(id)
+		m.whole[word] = int32(id)
 	}
+}
+
+// splitsAtMarks reports whether no token has a space's mark after another
+// character. Then nothing is ever merged across such a place, and text may be
+// cut there.
+func (t *Tokenizer) splitsAtMarks(roles []role) bool {
+	for id, s := range t.def.spelling {
+		if roles[id] != notInModel && strings.Contains(strings.TrimLeft(s, spaceMark), spaceMark) {
+			return false
+		}
+	}
+	return true
 }
 
 // buildWordPiece enters the tokens that start a word and those that go on.

@@ -68,6 +68,13 @@ func classAt(text string, i int) (class, int) {
 // text[i] ends.
 func runEnd(text string, i int, c class) int {
 	for i < len(text) {
+		if b := text[i]; b < utf8.RuneSelf { // classAt, without a call
+			if asciiClass[b] != c {
+				break
+			}
+			i++
+			continue
+		}
 		k, n := classAt(text, i)
 		if k != c {
 			break

@@ -51,7 +51,7 @@ func (m *bpe) naive(word string) []int32 {
 	for {
 		best, at := merge{rank: 1 << 30}, -1
 		for i := 1; i < len(ids); i++ {
-			if c, ok := m.merges[pair(ids[i-1], ids[i])]; ok && c.rank < best.rank {
+			if c, ok := m.merges.get(pair(ids[i-1], ids[i])); ok && c.rank < best.rank {
 				best, at = c, i-1
 			}
 		}

@@ -32,3 +32,22 @@ func (m spaceMarker) normalize(text string) normalized {
 	}
 	return w.done()
 }
+
+// markSplitter cuts before each space's mark that follows another character.
+type markSplitter struct{}
+
+func (markSplitter) split(text string, word func(start, end int)) {
+	for start := 0; start < len(text); {
+		end := start
+		for strings.HasPrefix(text[end:], spaceMark) {
+			end += len(spaceMark)
+		}
+		if n := strings.Index(text[end:], spaceMark); n >= 0 {
+			end += n
+		} else {
+			end = len(text)
+		}
+		word(start, end)
+		start = end
+	}
+}

@@ -13,7 +13,7 @@ import (
 type nfc struct{}
 
 func (nfc) normalize(text string) normalized {
-	if norm.NFC.IsNormalString(text) {
+	if belowMarks(text) || norm.NFC.IsNormalString(text) {
 		return normalized{text: text}
 	}
 	var w rewriter
@@ -32,6 +32,17 @@ func (nfc) normalize(text string) normalized {
 		i = end
 	}
 	return w.done()
+}
+
+// belowMarks reports whether a text has only characters below U+0300, none of
+// which combines with another. It is much faster than to ask for all of them.
+func belowMarks(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0xCC { // the first byte of U+0300
+			return false
+		}
+	}
+	return true
 }
 
 // char is a character of a decomposed text.

@@ -217,13 +217,3 @@ func FuzzParse(f *testing.F) {
 		require.Equal(t, tok.Encode(text), again.Encode(text))
 	})
 }
-
-func BenchmarkEncode(b *testing.B) {
-	tok := trainOurs(b)
-	text := strings.Join(slices.Collect(corpus(b)), "\n\n")
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		tok.Encode(text)
-	}
-}
