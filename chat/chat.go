@@ -1,0 +1,47 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+)
+
+// Template writes a conversation as text.
+type Template interface {
+	// Render returns the text of at least one message. The error names the
+	// message, or in a Jinja template the line, that is wrong. Templates from
+	// outside are programs: they stop when ctx is done.
+	Render(ctx context.Context, messages []prompt.Message, o Options) (string, error)
+}
+
+// Options say how a conversation ends.
+type Options struct {
+	// Generate ends the text with the opening of an assistant's message, for
+	// the model to continue: add_generation_prompt in transformers.
+	Generate bool
+}
+
+// check returns an error unless there are messages, all of known roles.
+func check(messages []prompt.Message) error {
+	if len(messages) == 0 {
+		return errors.New("chat: a conversation needs at least one message")
+	}
+	for i, m := range messages {
+		switch m.Role {
+		case "system", "user", "assistant":
+		default:
+			return fmt.Errorf(`chat: message %d has the role %q, want "system", "user" or "assistant"`, i, m.Role)
+		}
+	}
+	return nil
+}
+
+// Trim removes white space from both ends as Python's str.strip and Jinja's
+// trim do: what Unicode calls white space, and the separators U+001C to U+001F.
+func Trim(text string) string {
+	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f })
+}

@@ -1,0 +1,77 @@
+package chat
+
+import (
+	"context"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+)
+
+// Qwen3 is ChatML as the hybrid Qwen 3 models read it. An assistant's message
+// may begin with its thoughts, <think>…</think>: those of earlier turns, which
+// a user's message follows, are left out, and those of the current turn are
+// written again in a fixed form, if need be as none.
+type Qwen3 struct {
+	// NoThinking lets a generated message begin with empty thoughts, so that
+	// the model answers at once: enable_thinking=False in transformers.
+	NoThinking bool
+}
+
+// Render implements Template.
+func (c Qwen3) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
+	if err := check(messages); err != nil {
+		return "", err
+	}
+	query := lastQuery(messages)
+	var b strings.Builder
+	for i, m := range messages {
+		content := m.Content
+		if m.Role == "assistant" {
+			content = thoughts(m.Content, i > query, i == len(messages)-1)
+		}
+		chatML(&b, m.Role, content)
+	}
+	if o.Generate {
+		b.WriteString("<|im_start|>assistant\n")
+		if c.NoThinking {
+			b.WriteString("<think>\n\n</think>\n\n")
+		}
+	}
+	return b.String(), nil
+}
+
+// lastQuery returns the index of the last message in which the user asks
+// something, other than to hand in a tool's response; without any, that of the
+// last message.
+func lastQuery(messages []prompt.Message) int {
+	for i := len(messages) - 1; i >= 0; i-- {
+		m := messages[i]
+		response := strings.HasPrefix(m.Content, "<tool_response>") && strings.HasSuffix(m.Content, "</tool_response>")
+		if m.Role == "user" && !response {
+			return i
+		}
+	}
+	return len(messages) - 1
+}
+
+// thoughts returns an assistant's message as the model is to read it.
+func thoughts(content string, current, last bool) string {
+	var reasoning string
+	if before, _, found := strings.Cut(content, "</think>"); found {
+		reasoning = strings.TrimLeft(afterLast(strings.TrimRight(before, "\n"), "<think>"), "\n")
+		content = strings.TrimLeft(afterLast(content, "</think>"), "\n")
+	}
+	if !current || !last && reasoning == "" {
+		return content
+	}
+	return "<think>\n" + strings.Trim(reasoning, "\n") + "\n</think>\n\n" + strings.TrimLeft(content, "\n")
+}
+
+// afterLast returns what follows the last mark in a text, all of it if there
+// is none.
+func afterLast(text, mark string) string {
+	if i := strings.LastIndex(text, mark); i >= 0 {
+		return text[i+len(mark):]
+	}
+	return text
+}
