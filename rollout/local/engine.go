@@ -26,6 +26,12 @@ type Options struct {
 	// CacheRows is how many tokens' keys and values are held at most; 0 means
 	// 65536. The engine allocates as many as its requests can use.
 	CacheRows int
+	// OnToken, if not nil, is called with every token as soon as it is drawn,
+	// for a sample to be read while it grows: by the request's place in the
+	// call, the sample's index and the token's id. Calls are serial, those of
+	// emit included, which follows a sample's last token. A sample that fails
+	// may have had tokens. An error ends the call and is returned.
+	OnToken func(request, index int, token int32) error
 }
 
 // withDefaults returns the options with defaults filled in, or an error that

@@ -207,13 +207,19 @@ func (g *generation) start(gr *group, logits []float32) error {
 	return nil
 }
 
-// draw draws a sequence's next token, and emits the completion if it is done.
+// draw draws a sequence's next token, shows it, and emits the completion if it
+// is done.
 func (g *generation) draw(s *sequence, logits []float32) (done bool, err error) {
 	if err := g.ctx.Err(); err != nil {
 		return false, err
 	}
 	if err := g.sampler.Next(s.Sequence, logits); err != nil {
 		s.Fail(fmt.Errorf("local: %w", err))
+	} else if g.opts.OnToken != nil {
+		tokens := s.Tokens()
+		if err := g.opts.OnToken(s.group.request, s.Index(), tokens[len(tokens)-1]); err != nil {
+			return false, err
+		}
 	}
 	if !s.Done() {
 		return false, nil

@@ -31,6 +31,9 @@ func NewSequence(request int, r *rollout.Request, index int) *Sequence {
 	return q
 }
 
+// Index is the sample's index in its request.
+func (q *Sequence) Index() int { return q.c.Index }
+
 // Tokens returns the tokens drawn so far. The slice is the sequence's own.
 func (q *Sequence) Tokens() []int32 { return q.c.Tokens }
 
