@@ -22,11 +22,7 @@ func (p *pipeline) distill(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	fmt.Fprintf(p.w, "teacher: %s, whose sampled answers were right more often at the end of its training (no test set is asked)\n", teacher)
-	at, _, err := p.loadPosition(name)
-	if err != nil {
-		return nil, err
-	}
-	examples, err := p.beliefs(ctx, teacher, &at)
+	learnt, err := p.beliefs(ctx, teacher)
 	if err != nil {
 		return nil, err
 	}
@@ -35,15 +31,19 @@ func (p *pipeline) distill(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	defer s.Free()
-	if at.Checkpoint != "" {
-		if err := s.Load(ctx, at.Checkpoint); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.fit(ctx, s, examples, &at); err != nil {
+	l := p.newLeg(name)
+	l.weights, l.Tokens, l.Seconds = s, learnt.Tokens, learnt.Seconds
+	if _, err := l.resume(ctx); err != nil {
 		return nil, err
 	}
-	r := &stageResult{Seconds: at.Seconds, Tokens: at.Tokens, Checkpoint: at.Checkpoint, Note: "teacher: " + teacher}
+	if err := p.fit(ctx, s, p.examples(learnt), l); err != nil {
+		return nil, err
+	}
+	r, err := l.result()
+	if err != nil {
+		return nil, err
+	}
+	r.Note = "teacher: " + teacher
 	return r, p.evaluateStudent(ctx, s, r)
 }
 
@@ -62,7 +62,13 @@ func (p *pipeline) betterTeacher() (string, error) {
 	return best, nil
 }
 
-// taught is what beliefs stores of an example.
+// beliefs is what is known of the teacher's belief so far, as it is stored.
+type beliefs struct {
+	Tokens  int      `json:"tokens"`
+	Seconds float64  `json:"seconds"`
+	Taught  []taught `json:"taught"`
+}
+
 type taught struct {
 	Index    int       `json:"index"` // of the training stream
 	Belief   []float64 `json:"belief,omitempty"`
@@ -71,11 +77,15 @@ type taught struct {
 
 // beliefs samples the teacher on fresh training examples and reads off what it
 // believes. An interrupted run goes on with the next chunk.
-func (p *pipeline) beliefs(ctx context.Context, teacher string, at *position) ([]distill.Example, error) {
+func (p *pipeline) beliefs(ctx context.Context, teacher string) (*beliefs, error) {
 	const name, file, chunk = "distill", "beliefs.json", 128
-	var all []taught
-	if _, err := p.f.readJSON(&all, "checkpoints", name, file); err != nil {
+	var all beliefs
+	if _, err := p.f.readJSON(&all, name, file); err != nil {
 		return nil, err
+	}
+	total := p.s.DistillExamples
+	if len(all.Taught) == total {
+		return &all, nil
 	}
 	pol, err := p.newPolicy(teacher)
 	if err != nil {
@@ -85,34 +95,36 @@ func (p *pipeline) beliefs(ctx context.Context, teacher string, at *position) ([
 	if err := p.startFrom(ctx, pol, teacher); err != nil {
 		return nil, err
 	}
-	bar := newProgress(p.w, "beliefs", len(all), p.s.DistillExamples, 4*chunk)
-	for len(all) < p.s.DistillExamples {
+	bar := newProgress(p.w, "beliefs", len(all.Taught), total, 4*chunk)
+	for len(all.Taught) < total {
+		done := len(all.Taught)
 		if ctx.Err() != nil {
-			if err := p.savePosition(name, *at); err != nil {
-				return nil, err
-			}
-			return nil, &interruptedError{name, fmt.Sprintf("%d of %d beliefs", len(all), p.s.DistillExamples)}
+			return nil, &interruptedError{name, fmt.Sprintf("%d of %d beliefs", done, total)}
 		}
 		start := time.Now()
-		n := min(chunk, p.s.DistillExamples-len(all))
-		more, tokens, err := p.askTeacher(context.WithoutCancel(ctx), pol, p.firstStudent()+len(all), n)
+		more, tokens, err := p.askTeacher(context.WithoutCancel(ctx), pol, p.firstStudent()+done, min(chunk, total-done))
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, more...)
-		at.Tokens += tokens
-		at.Seconds += time.Since(start).Seconds()
-		if err := p.f.writeJSON(all, "checkpoints", name, file); err != nil {
+		all.Taught = append(all.Taught, more...)
+		all.Tokens += tokens
+		all.Seconds += time.Since(start).Seconds()
+		if err := p.f.writeJSON(all, name, file); err != nil {
 			return nil, err
 		}
-		bar.step(len(all), float64(tokens), "coverage of the labels %.3f", meanCoverage(more))
+		bar.step(len(all.Taught), float64(tokens), "coverage of the labels %.3f", meanCoverage(more))
 	}
-	examples := make([]distill.Example, len(all))
-	for i, t := range all {
+	return &all, nil
+}
+
+// examples joins the beliefs with the true labels.
+func (p *pipeline) examples(b *beliefs) []distill.Example {
+	examples := make([]distill.Example, len(b.Taught))
+	for i, t := range b.Taught {
 		e := p.src.Train(t.Index)
 		examples[i] = distill.Example{Input: p.input(e), Belief: t.Belief, Label: p.src.LabelIndex(e.Label())}
 	}
-	return examples, nil
+	return examples
 }
 
 func meanCoverage(all []taught) float64 {
@@ -178,8 +190,7 @@ func (p *pipeline) newStudent() (*student.Student, error) {
 }
 
 // fit trains the student.
-func (p *pipeline) fit(ctx context.Context, s *student.Student, examples []distill.Example, at *position) error {
-	const name = "distill"
+func (p *pipeline) fit(ctx context.Context, s *student.Student, examples []distill.Example, l *leg) error {
 	f := distill.Fit{
 		Student: s, Examples: examples, Classes: len(p.src.Labels),
 		Loss:  distill.Loss{Temperature: p.s.Temperature, Soft: p.s.SoftShare},
@@ -192,32 +203,13 @@ func (p *pipeline) fit(ctx context.Context, s *student.Student, examples []disti
 	for _, e := range examples {
 		perStep += float64(len(e.Input)*p.s.DistillBatch) / float64(len(examples))
 	}
-	save := func(step int) (err error) {
-		at.Step = step
-		if at.Checkpoint, err = s.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", step)); err != nil {
-			return err
-		}
-		return p.savePosition(name, *at)
-	}
-	bar := newProgress(p.w, name, at.Step, total, max(total/6, 1))
-	for step := at.Step; step < total; step++ {
-		if ctx.Err() != nil {
-			if err := save(step); err != nil {
-				return err
-			}
-			return &interruptedError{name, fmt.Sprintf("step %d of %d", step, total)}
-		}
-		start := time.Now()
-		loss, err := f.Step(context.WithoutCancel(ctx), step)
+	bar := newProgress(p.w, l.stage, l.Step, total, max(total/6, 1))
+	return l.run(ctx, total, max(total/4, 1), func(ctx context.Context) (int, error) {
+		loss, err := f.Step(ctx, l.Step)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		at.Tokens += int(perStep)
-		at.Seconds += time.Since(start).Seconds()
-		bar.step(step+1, perStep, "loss %.3f", loss)
-		if err := p.record(name, int64(step+1), map[string]float64{"loss": loss}); err != nil {
-			return err
-		}
-	}
-	return save(total)
+		bar.step(l.Step+1, perStep, "loss %.3f", loss)
+		return int(perStep), p.record(l.stage, l.Step+1, map[string]float64{"loss": loss})
+	})
 }

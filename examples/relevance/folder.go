@@ -18,7 +18,8 @@ import (
 //	metrics.jsonl           one line per recorded step
 //	rollouts.jsonl          sampled answers with steps, verdicts, advantages
 //	stages/NAME.json        the result of a finished stage
-//	checkpoints/NAME/       weights and progress of a stage
+//	checkpoints/NAME/       weights and progress of a stage (package rl/checkpoint)
+//	distill/beliefs.json    what the teacher believes about the labels
 //	report.json report.html the report
 type folder struct{ root string }
 

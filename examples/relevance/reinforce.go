@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/optim"
@@ -42,23 +41,23 @@ func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageR
 		if err != nil {
 			return nil, err
 		}
-		at, found, err := p.loadPosition(name)
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			err = t.Restore(ctx, at.State)
-		} else {
+		l := p.newLeg(name)
+		l.trainer = t
+		found, err := l.resume(ctx)
+		if err == nil && !found {
 			err = p.startFrom(ctx, pol, "warmup")
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := p.train(ctx, name, t, &at); err != nil {
+		if err := p.train(ctx, l); err != nil {
 			return nil, err
 		}
-		r := &stageResult{Seconds: at.Seconds, Tokens: at.Tokens, Checkpoint: at.Checkpoint,
-			Numbers: map[string]float64{"last_reward": lastMean(at.Numbers)}}
+		r, err := l.result()
+		if err != nil {
+			return nil, err
+		}
+		r.Numbers = map[string]float64{"last_reward": lastMean(l.Rewards)}
 		return r, p.evaluatePolicy(ctx, pol, r)
 	}
 }
@@ -103,51 +102,19 @@ func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, er
 }
 
 // train takes the steps that are left.
-func (p *pipeline) train(ctx context.Context, name string, t *rl.Trainer, at *position) error {
-	save := func() error {
-		at.Step = int(t.Steps())
-		state, err := t.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", at.Step))
+func (p *pipeline) train(ctx context.Context, l *leg) error {
+	bar := newProgress(p.w, l.stage, l.Step, p.s.RLSteps, p.s.ReportEvery)
+	return l.run(ctx, p.s.RLSteps, p.s.CheckpointEvery, func(ctx context.Context) (int, error) {
+		m, err := l.trainer.Step(ctx)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		var s struct {
-			Policy string `json:"policy"`
-		}
-		if err := json.Unmarshal(state, &s); err != nil {
-			return err
-		}
-		at.State, at.Checkpoint = state, s.Policy
-		return p.savePosition(name, *at)
-	}
-	total := p.s.RLSteps
-	bar := newProgress(p.w, name, at.Step, total, p.s.ReportEvery)
-	for step := int(t.Steps()); step < total; step++ {
-		if ctx.Err() != nil {
-			if err := save(); err != nil {
-				return err
-			}
-			return &interruptedError{name, fmt.Sprintf("step %d of %d", step, total)}
-		}
-		start := time.Now()
-		m, err := t.Step(context.WithoutCancel(ctx))
-		if err != nil {
-			return err
-		}
-		at.Seconds += time.Since(start).Seconds()
-		at.Tokens += 2 * int(m["tokens"]) // sampled, then trained on
-		at.Numbers = append(at.Numbers, m["reward/label"])
-		bar.step(step+1, 2*m["tokens"], "reward %.2f  steps %.2f  live %.2f  right with a wrong step %.2f",
+		tokens := 2 * int(m["tokens"]) // sampled, then trained on
+		l.Rewards = append(l.Rewards, m["reward/label"])
+		bar.step(l.Step+1, float64(tokens), "reward %.2f  steps %.2f  live %.2f  right with a wrong step %.2f",
 			m["reward/label"], p.meanStep(m), m["group/live"], m["right_wrong_step"])
-		if err := p.record(name, int64(step+1), m); err != nil {
-			return err
-		}
-		if (step+1)%p.s.CheckpointEvery == 0 && step+1 < total {
-			if err := save(); err != nil {
-				return err
-			}
-		}
-	}
-	return save()
+		return tokens, p.record(l.stage, l.Step+1, m)
+	})
 }
 
 // meanStep is the mean share of right steps before the label.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -197,45 +196,4 @@ func (p *pipeline) once(ctx context.Context, s stage) (*stageResult, error) {
 	r.Name, r.Title = s.name, s.title
 	p.printScores(r)
 	return r, p.f.writeJSON(r, "stages", s.name+".json")
-}
-
-// position is how far a stage has come, kept beside its checkpoint.
-type position struct {
-	Step       int             `json:"step"`
-	Tokens     int             `json:"tokens"`
-	Seconds    float64         `json:"seconds"`
-	Checkpoint string          `json:"checkpoint"`
-	State      json.RawMessage `json:"state,omitempty"`
-	Numbers    []float64       `json:"numbers,omitempty"`
-}
-
-// loadPosition finds where a stage was interrupted, and takes the log back
-// to there.
-func (p *pipeline) loadPosition(stage string) (at position, found bool, err error) {
-	if found, err = p.f.readJSON(&at, "checkpoints", stage, "position.json"); err != nil || !found {
-		return at, found, err
-	}
-	for _, log := range []string{"metrics.jsonl", "rollouts.jsonl"} {
-		if err := p.f.dropLines(stage, int64(at.Step), log); err != nil {
-			return at, true, err
-		}
-	}
-	fmt.Fprintf(p.w, "going on after step %d\n", at.Step)
-	return at, true, nil
-}
-
-// savePosition makes at the point to resume from, and removes the checkpoint
-// of the point before.
-func (p *pipeline) savePosition(stage string, at position) error {
-	var before position
-	if _, err := p.f.readJSON(&before, "checkpoints", stage, "position.json"); err != nil {
-		return err
-	}
-	if err := p.f.writeJSON(at, "checkpoints", stage, "position.json"); err != nil {
-		return err
-	}
-	if before.Checkpoint != "" && before.Checkpoint != at.Checkpoint {
-		return os.RemoveAll(before.Checkpoint)
-	}
-	return nil
 }

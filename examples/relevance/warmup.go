@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/model"
@@ -87,61 +86,37 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	defer pol.free()
-	at, found, err := p.loadPosition(name)
-	if err != nil {
+	l := p.newLeg(name)
+	l.weights = pol
+	if _, err := l.resume(ctx); err != nil {
 		return nil, err
-	}
-	if found {
-		if err := pol.Load(ctx, at.Checkpoint); err != nil {
-			return nil, err
-		}
 	}
 	total := p.s.WarmupSteps
 	lr := optim.WarmupCosine(p.s.WarmupLR, int64(total/20), int64(total), 0.05*p.s.WarmupLR)
-	save := func(step int) error {
-		at.Step = step
-		if at.Checkpoint, err = pol.Save(context.WithoutCancel(ctx), fmt.Sprintf("step-%d", step)); err != nil {
-			return err
-		}
-		return p.savePosition(name, at)
-	}
-	bar := newProgress(p.w, name, at.Step, total, p.s.ReportEvery*5)
-	for step := at.Step; step < total; step++ {
-		if ctx.Err() != nil {
-			if err := save(step); err != nil {
-				return nil, err
-			}
-			return nil, &interruptedError{name, fmt.Sprintf("step %d of %d", step, total)}
-		}
-		start := time.Now()
-		b, err := p.demonstrations(step)
+	bar := newProgress(p.w, name, l.Step, total, p.s.ReportEvery*5)
+	err = l.run(ctx, total, p.s.CheckpointEvery*4, func(ctx context.Context) (int, error) {
+		b, err := p.demonstrations(l.Step)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		info, err := rl.Update(context.WithoutCancel(ctx), pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: lr(int64(step)), MaxNorm: 1})
+		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: lr(int64(l.Step)), MaxNorm: 1})
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		tokens := b.Tokens()
 		for _, q := range b.Prompts {
 			tokens += len(q)
 		}
-		at.Tokens += tokens
-		at.Seconds += time.Since(start).Seconds()
-		bar.step(step+1, float64(tokens), "loss %.3f", info.Loss)
-		if err := p.record(name, int64(step+1), map[string]float64{"loss": info.Loss, "grad_norm": info.GradNorm, "tokens": float64(tokens)}); err != nil {
-			return nil, err
-		}
-		if (step+1)%(p.s.CheckpointEvery*4) == 0 && step+1 < total {
-			if err := save(step + 1); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if err := save(total); err != nil {
+		bar.step(l.Step+1, float64(tokens), "loss %.3f", info.Loss)
+		return tokens, p.record(name, l.Step+1, map[string]float64{"loss": info.Loss, "grad_norm": info.GradNorm, "tokens": float64(tokens)})
+	})
+	if err != nil {
 		return nil, err
 	}
-	r := &stageResult{Seconds: at.Seconds, Tokens: at.Tokens, Checkpoint: at.Checkpoint}
+	r, err := l.result()
+	if err != nil {
+		return nil, err
+	}
 	if err := p.probe(ctx, pol, r); err != nil {
 		return nil, err
 	}
@@ -176,6 +151,6 @@ type metricsLine struct {
 	Metrics map[string]float64 `json:"metrics"`
 }
 
-func (p *pipeline) record(stage string, step int64, m map[string]float64) error {
-	return p.f.appendLine(metricsLine{logLine{stage, step}, m}, "metrics.jsonl")
+func (p *pipeline) record(stage string, step int, m map[string]float64) error {
+	return p.f.appendLine(metricsLine{logLine{stage, int64(step)}, m}, "metrics.jsonl")
 }

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+)
+
+// leg is how far a stage has come: its weights and counters. It is a
+// checkpoint.Training, kept in the run folder's checkpoints/STAGE.
+type leg struct {
+	p     *pipeline
+	stage string
+	store checkpoint.Store
+	// weights are the stage's; trainer, if not nil, saves and restores them.
+	weights interface {
+		Save(ctx context.Context, name string) (ref string, err error)
+		Load(ctx context.Context, ref string) error
+	}
+	trainer *rl.Trainer
+	legState
+}
+
+// legState is what a leg's checkpoint holds beside the weights.
+type legState struct {
+	Policy  string          `json:"policy"` // reference of the weights
+	Step    int             `json:"step"`
+	Tokens  int             `json:"tokens"`
+	Seconds float64         `json:"seconds"`
+	Rewards []float64       `json:"rewards,omitempty"` // per step
+	Trainer json.RawMessage `json:"trainer,omitempty"`
+}
+
+func (p *pipeline) newLeg(stage string) *leg {
+	return &leg{p: p, stage: stage, store: checkpoint.Store{
+		Dir: p.f.path("checkpoints", stage), Keep: checkpoint.Keep{Last: 1},
+	}}
+}
+
+// Steps is the number of steps done.
+func (l *leg) Steps() int64 { return int64(l.Step) }
+
+// Metrics are none: they are in metrics.jsonl.
+func (l *leg) Metrics() map[string]float64 { return nil }
+
+// Save saves the weights under name and returns the leg's state.
+func (l *leg) Save(ctx context.Context, name string) (state []byte, err error) {
+	if l.trainer == nil {
+		l.Policy, err = l.weights.Save(ctx, name)
+	} else if l.Trainer, err = l.trainer.Save(ctx, name); err == nil {
+		l.Policy, err = rl.PolicyRef(l.Trainer)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(l.legState)
+}
+
+// Restore goes back to a saved state.
+func (l *leg) Restore(ctx context.Context, saved []byte) error {
+	var s legState
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return err
+	}
+	if l.trainer == nil {
+		if err := l.weights.Load(ctx, s.Policy); err != nil {
+			return err
+		}
+	} else {
+		state, err := rl.WithPolicyRef(s.Trainer, s.Policy)
+		if err != nil {
+			return err
+		}
+		if err := l.trainer.Restore(ctx, state); err != nil {
+			return err
+		}
+	}
+	l.legState = s
+	return nil
+}
+
+// resume goes on where an earlier process was interrupted, if one was, and
+// takes the logs back to there.
+func (l *leg) resume(ctx context.Context) (found bool, err error) {
+	if found, err = l.store.Resume(ctx, l); err != nil || !found {
+		return found, err
+	}
+	for _, log := range []string{"metrics.jsonl", "rollouts.jsonl"} {
+		if err := l.p.f.dropLines(l.stage, int64(l.Step), log); err != nil {
+			return true, err
+		}
+	}
+	fmt.Fprintf(l.p.w, "going on after step %d\n", l.Step)
+	return true, nil
+}
+
+// save makes here the point to resume from.
+func (l *leg) save(ctx context.Context) error {
+	return l.store.Save(context.WithoutCancel(ctx), l)
+}
+
+// run takes the steps that are left, saves after every so many of them and at
+// the end, and stops between two of them when ctx is done. step returns the
+// tokens it has used.
+func (l *leg) run(ctx context.Context, total, every int, step func(context.Context) (tokens int, err error)) error {
+	for l.Step < total {
+		if ctx.Err() != nil {
+			if err := l.save(ctx); err != nil {
+				return err
+			}
+			return &interruptedError{l.stage, fmt.Sprintf("step %d of %d", l.Step, total)}
+		}
+		start := time.Now()
+		tokens, err := step(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		l.Step++
+		l.Tokens += tokens
+		l.Seconds += time.Since(start).Seconds()
+		if l.Step%every == 0 && l.Step < total {
+			if err := l.save(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return l.save(ctx)
+}
+
+// result is the stage's, once the last step is saved.
+func (l *leg) result() (*stageResult, error) {
+	last, err := l.store.Latest()
+	if err != nil {
+		return nil, err
+	}
+	return &stageResult{Seconds: l.Seconds, Tokens: l.Tokens, Checkpoint: last.Ref}, nil
+}
