@@ -75,7 +75,9 @@ type Mask struct {
 	// final step that the policy broke is never exempt.
 	MaskFinal bool
 	// MaskOutside masks the tokens outside every step (text between steps,
-	// the end of the text); by default they keep the outcome's advantage.
+	// the end of the text); by default they keep the outcome's advantage. Of a
+	// completion without steps nothing is left then but the token that is
+	// blamed for those that are missing.
 	MaskOutside bool
 	// Rescale, if not 0, multiplies what is left so that each completion keeps
 	// its total |advantage|, by at most this factor (at least 1). A completion

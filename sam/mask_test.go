@@ -139,6 +139,38 @@ func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
 	}
 }
 
+// A missing step comes before the one that begins in its place, which is then
+// after an error.
+func TestPrefixFromAMissingStepOn(t *testing.T) {
+	c := advantage.Completion{Tokens: 6, Final: -1, Steps: []advantage.Step{
+		{Name: "a", Start: 0, End: 2, Verdict: advantage.Correct},
+		{Name: "b", Start: 2, End: 2, Broken: true},
+		{Name: "c", Start: 2, End: 4, Verdict: advantage.Correct},
+		{Name: "d", Start: 6, End: 6, Broken: true},
+	}}
+	for _, test := range []struct {
+		rule   sam.Prefix
+		scalar float64
+		want   []float64
+	}{
+		{sam.Prefix{}, 1, []float64{1, 1, 0, 0, 1, 0}}, // d's blame is on the last token
+		{sam.Prefix{}, -1, []float64{0, 0, -1, -1, -1, -1}},
+		// What is masked whatever the sign blames no token.
+		{sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenMask}}, 1, []float64{1, 1, 1, 1, 1, 1}},
+	} {
+		c.Broadcast(test.scalar)
+		_, err := test.rule.Credit([]advantage.Group{{c}})
+		require.NoError(t, err)
+		require.Equal(t, test.want, c.Adv)
+	}
+	// Nor does it behind an error that is not its own.
+	c.Steps[0].Verdict = advantage.Incorrect
+	c.Broadcast(-1)
+	_, err := sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenMask}}.Credit([]advantage.Group{{c}})
+	require.NoError(t, err)
+	require.Equal(t, []float64{-1, -1, -1, -1, -1, -1}, c.Adv)
+}
+
 func TestMaskStats(t *testing.T) {
 	good, bad := example(), example()
 	good.Broadcast(2)

@@ -73,6 +73,40 @@ func TestStepGroupOnUnrulyGroup(t *testing.T) {
 	require.InDelta(t, -1, got[1][2], 1e-12)
 }
 
+// A step of the policy's own making, which no other completion has, is blamed
+// with a bad outcome and not praised with a good one.
+func TestSurplusStepIsNeverPraised(t *testing.T) {
+	batch := []advantage.Group{{
+		{Rewards: []float64{1}, Tokens: 2, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 1), brokenStep("x", 1, 2)}},
+		{Rewards: []float64{0}, Tokens: 2, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 0), brokenStep("y", 1, 2)}},
+	}}
+	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+	_, err := sam.StepLOO{}.Credit(batch)
+	require.NoError(t, err)
+	require.Equal(t, []float64{1, 0}, batch[0][0].Adv)
+	require.Equal(t, []float64{-1, -1}, batch[0][1].Adv)
+}
+
+// A rule of weight 0 has no say in what is kept either.
+func TestBlendKeepsWhatARuleWithWeightKeeps(t *testing.T) {
+	for lambda, want := range map[float64][]bool{
+		0:  {true, true, true, true, false, false, true, true, true},
+		.5: {true, true, true, true, true, true, true, true, true},
+		1:  {true, true, true, true, true, true, true, true, true},
+	} {
+		for _, blend := range []sam.Blend{
+			{A: sam.Outcome{}, B: sam.Mask{}, Lambda: lambda},
+			{A: sam.Mask{}, B: sam.Outcome{}, Lambda: 1 - lambda},
+		} {
+			c := example()
+			c.Broadcast(1)
+			_, err := blend.Credit([]advantage.Group{{c}})
+			require.NoError(t, err)
+			require.Equal(t, want, c.Keep, "λ = %v", lambda)
+		}
+	}
+}
+
 func TestReturnToGoOnUnrulyGroup(t *testing.T) {
 	// The pool is a: 1, 0; b: 0, 1, 1; x: 0, with mean 1/2. The two a of
 	// completion 1 count once, at the second. No reward falls due after token
