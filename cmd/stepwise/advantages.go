@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -45,11 +46,11 @@ func advantageConfig(v *settings) (parity.AdvantageConfig, error) {
 			return c, err
 		}
 		if v.on("kl-fold") && v.text("estimator") == "gdpo" {
-			return c, fmt.Errorf("-kl-fold does not apply to -estimator gdpo, which has no sum of rewards to add to")
+			return c, errors.New("-kl-fold does not apply to -estimator gdpo, which has no sum of rewards to add to")
 		}
 	}
 	if k := v.text("estimator"); k == "pass-at-k" && v.count("k") == 1 {
-		return c, fmt.Errorf("-k is 1, want 0 (the whole group) or at least 2; for 1 take -estimator rloo")
+		return c, errors.New("-k is 1, want 0 (the whole group) or at least 2; for 1 take -estimator rloo")
 	}
 	if v.applies("rescale") {
 		if x := v.number("rescale"); x != 0 && !(x >= 1 && x <= math.MaxFloat64) {

@@ -99,6 +99,9 @@ func TestEveryFlag(t *testing.T) {
 			}
 			for _, value := range values {
 				args := append(settingsFor(s, o), "-"+o.name+"="+value)
+				if o.name == "kl-importance-max" {
+					args = append(args, "-kl-straight-through")
+				}
 				v, err := s.parse("", "", nil, args, nil)
 				require.NoError(t, err, args)
 				require.Equal(t, value, v.text(o.name))

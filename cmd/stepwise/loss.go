@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -37,17 +38,25 @@ func lossConfig(v *settings) (parity.LossConfig, error) {
 	}
 	terms := objective.Terms{policy}
 	if kind, err := objective.ParseKind(v.text("kl")); err == nil {
-		terms = append(terms, objective.KL{
-			Kind: kind, Beta: v.number("beta"),
-			StraightThrough: v.on("kl-straight-through"), Importance: v.on("kl-importance"),
-			LogRatioClamp: v.number("kl-log-ratio-clamp"), ValueClamp: v.number("kl-value-clamp"),
-		})
+		terms = append(terms, lossKL(v, kind))
 	}
 	if coef := v.number("entropy-coef"); coef != 0 {
 		terms = append(terms, objective.EntropyBonus{Coef: coef})
 	}
 	c.Objective = terms
 	return c, terms.Validate()
+}
+
+func lossKL(v *settings, kind objective.Kind) objective.KL {
+	k := objective.KL{
+		Kind: kind, Beta: v.number("beta"),
+		StraightThrough: v.on("kl-straight-through"), Importance: v.on("kl-importance"),
+		LogRatioClamp: v.number("kl-log-ratio-clamp"), ValueClamp: v.number("kl-value-clamp"),
+	}
+	if k.Importance {
+		k.ImportanceMax = v.number("kl-importance-max")
+	}
+	return k
 }
 
 // policyLoss is the policy loss with its correction.
@@ -59,7 +68,7 @@ func policyLoss(v *settings) (objective.Objective, error) {
 	corrected := v.text("correction") != "none"
 	if v.on("from-rollout") {
 		if corrected {
-			return nil, fmt.Errorf("-from-rollout and -correction would both count the gap between rollout and old, want one of them")
+			return nil, errors.New("-from-rollout and -correction would both count the gap between rollout and old, want one of them")
 		}
 		return objective.FromRollout{Objective: o}, nil
 	}
@@ -93,7 +102,7 @@ func tokenLoss(v *settings) (objective.Objective, error) {
 			DualClip: v.number("dual-clip"), LogRatioClamp: v.number("log-ratio-clamp"),
 		}
 		if p.DualClip == 0 {
-			return nil, fmt.Errorf("-dual-clip is 0, want more than 1; for none take -objective ppo")
+			return nil, errors.New("-dual-clip is 0, want more than 1; for none take -objective ppo")
 		}
 		return p, nil
 	case "gspo":

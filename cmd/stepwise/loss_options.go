@@ -56,7 +56,8 @@ var lossSchema = &schema{
 		{name: "kl", kind: word, help: "KL penalty in the loss, from logp and ref", choices: klChoices("beta=0.04 kl-straight-through kl-importance kl-log-ratio-clamp kl-value-clamp")},
 		optionBeta,
 		{name: "kl-straight-through", kind: onOff, help: "take the gradient of k2, whatever the value (verl's k1+, k3+)"},
-		{name: "kl-importance", kind: onOff, help: "multiply the estimate by the ratio, value and gradient (TRL's use_bias_correction_kl)"},
+		{name: "kl-importance", kind: onOff, help: "multiply the estimate by the ratio, value and gradient (TRL's use_bias_correction_kl); with\n-kl-straight-through the gradient alone", on: "kl-importance-max"},
+		{name: "kl-importance-max", help: "truncate that ratio at this; 0 = do not; needs -kl-straight-through (OpenRLHF: 10)"},
 		optionKLRatioClamp, optionKLValueClamp,
 		{name: "entropy-coef", help: "coefficient of the entropy bonus; 0 = none, negative = a penalty"},
 

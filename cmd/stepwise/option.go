@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -45,15 +46,15 @@ func (o *option) check(value string) error {
 	switch o.kind {
 	case number:
 		if x, err := strconv.ParseFloat(value, 64); err != nil || math.IsNaN(x) {
-			return fmt.Errorf("want a number")
+			return errors.New("want a number")
 		}
 	case count:
 		if n, err := strconv.Atoi(value); err != nil || n < 0 {
-			return fmt.Errorf("want an integer of at least 0")
+			return errors.New("want an integer of at least 0")
 		}
 	case onOff:
 		if value != "true" && value != "false" {
-			return fmt.Errorf("want true or false")
+			return errors.New("want true or false")
 		}
 	case word:
 		if o.choice(value) == nil {
@@ -113,7 +114,7 @@ func parseWeights(text string) (map[string]float64, error) {
 		name, value, ok := strings.Cut(item, "=")
 		x, err := strconv.ParseFloat(value, 64)
 		if _, twice := all[name]; !ok || err != nil || twice || name == "" || math.IsInf(x, 0) || math.IsNaN(x) {
-			return nil, fmt.Errorf("want name=number,… with each name once and finite numbers")
+			return nil, errors.New("want name=number,… with each name once and finite numbers")
 		}
 		all[name] = x
 	}

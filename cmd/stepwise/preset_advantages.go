@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
@@ -54,7 +55,7 @@ func (x values) estimator(e advantage.Estimator) error {
 		return fmt.Errorf("stepwise: an estimator of type %T", e)
 	}
 	if combine.Weights != nil {
-		return fmt.Errorf("stepwise: a preset with weights of rewards")
+		return errors.New("stepwise: a preset with weights of rewards")
 	}
 	x.on("skip-unscorable", combine.SkipUnscorable)
 	x.on("kl-fold", combine.FoldShaping)

@@ -45,6 +45,7 @@ func (x values) lossKL(k objective.KL) {
 	}
 	x.on("kl-straight-through", k.StraightThrough)
 	x.on("kl-importance", k.Importance)
+	x.number("kl-importance-max", k.ImportanceMax)
 	x.number("kl-log-ratio-clamp", k.LogRatioClamp)
 	x.number("kl-value-clamp", k.ValueClamp)
 }

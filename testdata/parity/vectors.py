@@ -65,6 +65,9 @@ class Batch:
         self.prompt = line.get("prompt")
         self.n = len(self.logp)
 
+    def ratio(self, i):
+        return (self.logp[i] - self.old[i]).exp()
+
     def spread(self, grads):
         """Gradients in the shape of the line, 0 at dead tokens."""
         out = []
@@ -76,7 +79,7 @@ class Batch:
 
 def ppo(low, high, dual=None, delta=None):
     def loss(b, i):
-        r, a = (b.logp[i] - b.old[i]).exp(), b.adv[i]
+        r, a = b.ratio(i), b.adv[i]
         free = r if delta is None else r.clamp(max=delta)
         v = torch.maximum(-a * free, -a * r.clamp(1 - low, 1 + high))
         return v if dual is None else torch.where(a < 0, torch.minimum(v, -a * dual), v)
@@ -85,13 +88,13 @@ def ppo(low, high, dual=None, delta=None):
 
 
 def cispo(low, high):
-    return lambda b, i: -(b.logp[i] - b.old[i]).exp().clamp(low, high).detach() * b.adv[i] * b.logp[i]
+    return lambda b, i: -b.ratio(i).clamp(low, high).detach() * b.adv[i] * b.logp[i]
 
 
 def sapo(pos, neg):
     def loss(b, i):
         tau = torch.where(b.adv[i] > 0, pos, neg)
-        return -b.adv[i] * torch.sigmoid(tau * ((b.logp[i] - b.old[i]).exp() - 1)) * 4 / tau
+        return -b.adv[i] * torch.sigmoid(tau * (b.ratio(i) - 1)) * 4 / tau
 
     return loss
 
@@ -134,7 +137,7 @@ def kl(kind, beta, gradient="own", clamp=None, value_clamp=None):
             k2 = d0**2 / 2
             v = v.detach() + k2 - k2.detach()
         if gradient == "importance":
-            v = v * (b.logp[i] - b.old[i]).exp()
+            v = v * b.ratio(i)
         return beta * v
 
     return term
@@ -211,11 +214,11 @@ def losses():
     loss_vector("two-sided clip, delta below the bound", "-delta 1.05 " + flags, step(), ppo(0.2, 0.28, delta=1.05))
     loss_vector("cispo, relative bounds", "-objective cispo " + flags, step(), cispo(0.8, 1.28))
     loss_vector("cispo, absolute bounds", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3", step(), cispo(0.6, 3))
-    dropped = lambda b, i: cispo(0.6, 3)(b, i) * (((b.logp[i] - b.old[i]).exp() - 1.8).abs() <= 1.2)
+    dropped = lambda b, i: cispo(0.6, 3)(b, i) * ((b.ratio(i) - 1.8).abs() <= 1.2)
     loss_vector("cispo, dropped outside", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3 -clip-drop", step(), dropped)
     loss_vector("sapo", "-objective sapo", step(), sapo(1.0, 1.05))
     loss_vector("dro", "-objective dro -dro-beta 0.1", step(), lambda b, i: -b.adv[i] * b.logp[i] + 0.05 * (b.logp[i] - b.old[i]) ** 2)
-    loss_vector("importance sampling", "-objective importance-sampling", step(), lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).exp())
+    loss_vector("importance sampling", "-objective importance-sampling", step(), lambda b, i: -b.adv[i] * b.ratio(i))
     loss_vector(
         "log-ratio clamp", "-objective importance-sampling -log-ratio-clamp 0.5", step(),
         lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).clamp(-0.5, 0.5).exp(),
@@ -265,8 +268,12 @@ def losses():
         "kl with an aggregation of its own", f"{flags} -kl k3 -beta 0.1 -kl-aggregation seq-mean-token-mean -kl-count-empty -denominator leave",
         step(ref=REF, keep=KEEP), clip, denominator="leave", terms=[kl("k3", 0.1)], kl_aggregation=("seq-mean-token-mean", {"count_empty": True}),
     )
+    weighted = lambda b, i: b.ratio(i).clamp(max=1.2).detach() * kl("k3", 0.1, "straight-through")(b, i)
+    value = lambda b, i: (kl("k3", 0.1)(b, i) - weighted(b, i)).detach() + weighted(b, i)
+    loss_vector("kl k3, gradient straight-through, weighted", f"{flags} -kl k3 -beta 0.1 -kl-straight-through -kl-importance -kl-importance-max 1.2",
+        step(ref=REF), clip, terms=[value])
     loss_vector("dppo, a constant weight", "-objective dppo -clip-low 0.9 -clip-high 0.9 -max-weight 1.2", step(),
-        lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).exp().clamp(max=1.2).detach() * b.logp[i])
+        lambda b, i: -b.adv[i] * b.ratio(i).clamp(max=1.2).detach() * b.logp[i])
     loss_vector("entropy bonus", f"{flags} -entropy-coef 0.01", step(entropy=ENTROPY), clip, entropy=0.01)
     loss_vector("entropy given, not used", flags, step(entropy=ENTROPY), clip)
     for level in ("token", "sequence", "geometric"):

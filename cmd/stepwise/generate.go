@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/chat"
+	"github.com/stepwise-rl/stepwise/chat/jinja"
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/rollout/local"
+	"github.com/stepwise-rl/stepwise/tensor"
+	_ "github.com/stepwise-rl/stepwise/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/tensor/reference"
+)
+
+// exitInterrupted is what shells report of a program that Ctrl-C has ended.
+const exitInterrupted = 130
+
+const generateAbout = `Streams the text with which a model continues a prompt. The model is a folder
+in Hugging Face's layout with config.json, model.safetensors and tokenizer.json.
+Ctrl-C ends it.`
+
+// generateOptions are the flags of generate; nil means that one is not given.
+type generateOptions struct {
+	model, prompt, system, backend string
+	chat                           bool
+	maxTokens                      int
+	seed                           uint64
+	stop                           []string
+	temperature, topP              *float64
+	topK                           *int
+}
+
+func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise generate"
+	var o generateOptions
+	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
+	flags.SetOutput(errs)
+	flags.StringVar(&o.model, "model", "", "`DIR` of the model")
+	flags.StringVar(&o.prompt, "prompt", "", "`TEXT` to continue; - reads it from standard input")
+	flags.BoolVar(&o.chat, "chat", false, "the prompt is a user's message: put it into the model's chat template")
+	flags.StringVar(&o.system, "system", "", "`TEXT` of a system message before the user's, with -chat")
+	flags.IntVar(&o.maxTokens, "max-tokens", 256, "most tokens to generate; the model's context may end earlier")
+	flags.Uint64Var(&o.seed, "seed", 0, "seed of the random numbers")
+	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of what computes: "+strings.Join(tensor.Names(), " or "))
+	flags.Func("stop", "end with this `TEXT`, which is still printed; may be given several times", func(s string) error {
+		o.stop = append(o.stop, s)
+		return nil
+	})
+	const advised = "; not given: as the model's generation_config.json advises, else "
+	number(flags, "temperature", "divides the logits; 0 takes the most likely token"+advised+"0", &o.temperature, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+	number(flags, "top-p", "sample from the most likely tokens whose probabilities add up to this"+advised+"1", &o.topP, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+	number(flags, "top-k", "sample from this many most likely tokens, 0 = from all"+advised+"0", &o.topK, strconv.Atoi)
+	if status, done := parseFlags(flags, generateAbout, args, out, errs); done {
+		return status
+	}
+	switch {
+	case o.model == "" || o.prompt == "":
+		return finish(prog, errors.New("-model and -prompt are needed"), errs, exitUsage)
+	case flags.NArg() > 0:
+		return finish(prog, fmt.Errorf("unexpected argument %q: quote the prompt", flags.Arg(0)), errs, exitUsage)
+	case o.system != "" && !o.chat:
+		return finish(prog, errors.New("-system needs -chat"), errs, exitUsage)
+	case o.maxTokens < 1:
+		return finish(prog, fmt.Errorf("-max-tokens is %d, want at least 1", o.maxTokens), errs, exitUsage)
+	}
+	if o.prompt == "-" {
+		text, err := io.ReadAll(in)
+		if err != nil {
+			return finish(prog, err, errs, exitInput)
+		}
+		o.prompt = string(text)
+	}
+	g, err := newGeneration(&o, errs)
+	if err != nil {
+		return finish(prog, err, errs, exitInput)
+	}
+	defer g.free()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := g.stream(ctx, out); errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	} else {
+		return finish(prog, err, errs, exitInput)
+	}
+}
+
+// number defines a flag that stays nil unless it is given.
+func number[T any](flags *flag.FlagSet, name, usage string, dst **T, parse func(s string) (T, error)) {
+	flags.Func(name, "`N` "+usage, func(s string) error {
+		v, err := parse(s)
+		*dst = &v
+		return err
+	})
+}
+
+// parseFlags parses arguments; done says that there is nothing left to do but
+// to exit with the status, because of -h or an error.
+func parseFlags(flags *flag.FlagSet, about string, args []string, out, errs io.Writer) (status int, done bool) {
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "usage: %s\n\n%s\n\n", flags.Name()+" [flags]", about)
+		flags.PrintDefaults()
+	}
+	flags.SetOutput(errs)
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
+		flags.SetOutput(out)
+	}
+	if err := flags.Parse(args); err != nil {
+		return finish("", err, io.Discard, exitUsage), true // flag has printed it
+	}
+	return exitOK, false
+}
+
+// generation is a model that is ready to continue a prompt.
+type generation struct {
+	*folder
+	decoder *model.Decoder
+	request rollout.Request
+	eos     []int32
+}
+
+// newGeneration loads a model and encodes the prompt; what can be wrong
+// without the weights is found before they are read.
+func newGeneration(o *generateOptions, errs io.Writer) (*generation, error) {
+	f, err := openFolder(o.model)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := model.ReadConfig(o.model)
+	if err != nil {
+		return nil, err
+	}
+	if f.tokens == nil {
+		return nil, fmt.Errorf("%s has no %s, without which there is no text", o.model, tokenizerFile)
+	}
+	if err := cfg.CheckTokenizer(f.tokens.VocabSize()); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.model, err)
+	}
+	advice, err := model.ReadGeneration(o.model)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{folder: f, eos: advice.EOS}
+	if id, ok := f.tokens.ID(f.chat.Tokens["eos_token"]); ok {
+		g.eos = append(g.eos, id)
+	}
+	g.request = rollout.Request{N: 1, Params: o.params(&advice, errs), Stream: [3]uint64{o.seed}}
+	if g.request.Prompt, err = f.encode(o); err != nil {
+		return nil, err
+	}
+	room := cfg.MaxSeq - len(g.request.Prompt)
+	if room < 1 {
+		return nil, fmt.Errorf("the prompt has %d tokens, want fewer than the model's context of %d", len(g.request.Prompt), cfg.MaxSeq)
+	}
+	g.request.Params.MaxTokens = min(o.maxTokens, room)
+	if err := g.request.Validate(); err != nil {
+		return nil, err
+	}
+	b, err := tensor.Open(o.backend)
+	if err != nil {
+		return nil, err
+	}
+	g.decoder, err = model.LoadDecoder(b, o.model, model.Frozen(), model.WithLogger(slog.New(slog.NewTextHandler(errs, nil))))
+	return g, err
+}
+
+// params returns the sampling parameters: as the flags say, or as the model's
+// makers advise, or greedy.
+func (o *generateOptions) params(advice *model.Generation, errs io.Writer) rollout.Params {
+	p := rollout.Params{Stop: o.stop}
+	if advice.Sample != nil && *advice.Sample {
+		p.Temperature = 1
+		set(&p.Temperature, advice.Temperature)
+	}
+	set(&p.TopP, advice.TopP)
+	set(&p.TopK, advice.TopK)
+	set(&p.Temperature, o.temperature)
+	set(&p.TopP, o.topP)
+	set(&p.TopK, o.topK)
+	for name, v := range map[string]*float64{"repetition_penalty": advice.RepetitionPenalty, "min_p": advice.MinP} {
+		if v != nil && *v != 1 && *v != 0 {
+			fmt.Fprintf(errs, "stepwise generate: %s advises %s %g, which is not done here\n", model.GenerationFile, name, *v)
+		}
+	}
+	return p
+}
+
+// set sets *dst to *v, if there is one.
+func set[T any](dst, v *T) {
+	if v != nil {
+		*dst = *v
+	}
+}
+
+// encode returns the prompt's tokens.
+func (f *folder) encode(o *generateOptions) ([]int32, error) {
+	if !o.chat {
+		ids := f.tokens.AddSpecial(f.tokens.Encode(o.prompt))
+		if len(ids) == 0 {
+			return nil, errors.New("the prompt is empty")
+		}
+		return ids, nil
+	}
+	if len(f.chat.Templates) == 0 {
+		return nil, fmt.Errorf("%s has no chat template: leave -chat out", f.dir)
+	}
+	template, err := jinja.FromConfig(f.chat, "default", jinja.Options{})
+	if err != nil {
+		return nil, err
+	}
+	messages := []prompt.Message{{Role: "user", Content: o.prompt}}
+	if o.system != "" {
+		messages = append([]prompt.Message{{Role: "system", Content: o.system}}, messages...)
+	}
+	text, err := template.Render(context.Background(), messages, chat.Options{Generate: true})
+	return f.tokens.Encode(text), err
+}
+
+// stream writes the text as it is generated, and a line end after it.
+func (g *generation) stream(ctx context.Context, out io.Writer) error {
+	text := &runeWriter{w: out}
+	engine, err := local.New(g.decoder, g.tokens, local.Options{
+		EOS: g.eos, Sequences: 1,
+		OnToken: func(_, _ int, token int32) error {
+			_, err := text.Write(g.tokens.Bytes(token))
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer engine.Free()
+	err = engine.Generate(ctx, []rollout.Request{g.request}, func(c rollout.Completion) error { return c.Err })
+	return errors.Join(err, text.end())
+}
+
+func (g *generation) free() { g.decoder.Free() }
