@@ -30,7 +30,11 @@ type family struct {
 }
 
 func readFamily(t testing.TB, name string, v any) {
-	f, err := os.Open(filepath.Join("testdata", "families", name+".json.gz"))
+	readGzip(t, "testdata/families/"+name+".json.gz", v)
+}
+
+func readGzip(t testing.TB, path string, v any) {
+	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
 	r, err := gzip.NewReader(f)

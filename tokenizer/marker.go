@@ -5,19 +5,26 @@ import "strings"
 // spaceMark is the character that SentencePiece models write for a space.
 const spaceMark = "▁"
 
-// spaceMarker is the normaliser of the Llama 2 kind: spaces are marked, and
-// one is put before the text.
-type spaceMarker struct{ prefix bool }
+// spaceMarker is the normaliser of the Llama 2 kind: spaces are marked.
+type spaceMarker struct {
+	prefix bool // put a mark before the text
+	trim   bool // remove spaces at both ends; of several in a row keep one
+}
 
 func (m spaceMarker) normalize(text string) normalized {
-	if text == "" {
+	start := 0
+	if m.trim {
+		text = strings.TrimRight(text, " "+spaceMark)
+		start = len(text) - len(strings.TrimLeft(text, " "))
+	}
+	if start == len(text) {
 		return normalized{}
 	}
 	var w rewriter
 	if m.prefix {
-		w.replace(spaceMark, Span{})
+		w.replace(spaceMark, Span{start, start})
 	}
-	for start := 0; start < len(text); {
+	for start < len(text) {
 		n := strings.IndexByte(text[start:], ' ')
 		if n < 0 {
 			n = len(text) - start
@@ -26,8 +33,12 @@ func (m spaceMarker) normalize(text string) normalized {
 			w.keep(text[start:start+n], start)
 		}
 		if start += n; start < len(text) {
-			w.replace(spaceMark, Span{start, start + 1})
-			start++
+			end := start + 1
+			for m.trim && text[end] == ' ' {
+				end++
+			}
+			w.replace(spaceMark, Span{start, end})
+			start = end
 		}
 	}
 	return w.done()
@@ -50,4 +61,39 @@ func (markSplitter) split(text string, word func(start, end int)) {
 		word(start, end)
 		start = end
 	}
+}
+
+// The parts of the normaliser and of what undoes it, as a tokenizer.json has
+// them.
+const (
+	trimLeftJSON  = `{"type":"Replace","pattern":{"Regex":"\\A +"},"content":""}`
+	squeezeJSON   = `{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}`
+	prependJSON   = `{"type":"Prepend","prepend":"▁"}`
+	markJSON      = `{"type":"Replace","pattern":{"String":" "},"content":"▁"}`
+	trimRightJSON = `{"type":"Replace","pattern":{"Regex":"▁+\\z"},"content":""}`
+
+	unmarkJSON = `{"type":"Replace","pattern":{"String":"▁"},"content":" "}`
+	fuseJSON   = `{"type":"ByteFallback"},{"type":"Fuse"}`
+	stripJSON  = `{"type":"Strip","content":" ","start":1,"stop":0}`
+)
+
+// json is how a tokenizer.json names the normaliser.
+func (m spaceMarker) json() string {
+	parts := []string{markJSON}
+	if m.prefix {
+		parts = append([]string{prependJSON}, parts...)
+	}
+	if m.trim {
+		parts = append(append([]string{trimLeftJSON, squeezeJSON}, parts...), trimRightJSON)
+	}
+	return `{"type":"Sequence","normalizers":[` + strings.Join(parts, ",") + `]}`
+}
+
+// decoderJSON is how a tokenizer.json names what undoes it.
+func (m spaceMarker) decoderJSON() string {
+	parts := []string{unmarkJSON, fuseJSON}
+	if m.prefix {
+		parts = append(parts, stripJSON)
+	}
+	return `{"type":"Sequence","decoders":[` + strings.Join(parts, ",") + `]}`
 }

@@ -1,15 +1,21 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"reflect"
 )
 
 // parseNormalizer reads the part of the file of that name.
 func parseNormalizer(p filePart) (normalizer, error) {
 	if p == nil {
 		return nil, nil
+	}
+	for _, m := range []spaceMarker{{}, {prefix: true}, {trim: true}, {prefix: true, trim: true}} {
+		if same(p, m.json()) {
+			return m, nil
+		}
 	}
 	kind, err := p.kind()
 	if err != nil {
@@ -40,63 +46,21 @@ func parseNormalizer(p filePart) (normalizer, error) {
 		if err := decodeStrict(p, &s); err != nil {
 			return nil, err
 		}
-		return parseNormalizers(s.Normalizers)
-	case "Replace":
-		return parseNormalizers([]filePart{p})
-	}
-	return nil, fmt.Errorf("type: %q is not supported, only \"NFC\", \"BertNormalizer\" and the spaces' marks of Llama 2", kind)
-}
-
-// parseNormalizers reads a Sequence: one normaliser, or two that put a mark
-// before the text and in place of spaces.
-func parseNormalizers(parts []filePart) (normalizer, error) {
-	var m spaceMarker
-	rest := parts
-	if len(rest) > 0 {
-		if kind, err := rest[0].kind(); err != nil {
-			return nil, err
-		} else if kind == "Prepend" {
-			var p struct{ Type, Prepend string }
-			if err := decodeStrict(rest[0], &p); err != nil {
-				return nil, err
-			}
-			if p.Prepend != spaceMark {
-				return nil, fmt.Errorf("prepend: %q is not supported, only %q", p.Prepend, spaceMark)
-			}
-			m.prefix, rest = true, rest[1:]
+		if len(s.Normalizers) == 1 {
+			return parseNormalizer(s.Normalizers[0])
 		}
 	}
-	if len(rest) != 1 {
-		return nil, fmt.Errorf("a Sequence of %d is not supported, only one normalizer, or Prepend and Replace", len(parts))
-	}
-	kind, err := rest[0].kind()
-	switch {
-	case err != nil:
-		return nil, err
-	case kind == "Replace":
-		return m, parseReplace(rest[0], " ", spaceMark)
-	case m.prefix:
-		return nil, fmt.Errorf("Prepend followed by %q is not supported, only by \"Replace\"", kind)
-	case kind == "Sequence":
-		return nil, errors.New("a Sequence in a Sequence is not supported")
-	}
-	return parseNormalizer(rest[0])
+	return nil, fmt.Errorf("%s is not supported, only \"NFC\", \"BertNormalizer\" and what marks spaces as Llama 2 does", p)
 }
 
-// parseReplace checks that a part replaces one string by another.
-func parseReplace(p filePart, old, with string) error {
-	var r struct {
-		Type    string
-		Pattern struct{ String, Regex *string }
-		Content string
+// same reports whether two pieces of JSON, the second well-formed, hold the
+// same.
+func same(p filePart, want string) bool {
+	var a, b any
+	if json.Unmarshal(p, &a) != nil || json.Unmarshal([]byte(want), &b) != nil {
+		return false
 	}
-	if err := decodeStrict(p, &r); err != nil {
-		return err
-	}
-	if r.Pattern.String == nil || *r.Pattern.String != old || r.Content != with {
-		return fmt.Errorf("%s is not supported, only to replace %q by %q", p, old, with)
-	}
-	return nil
+	return reflect.DeepEqual(a, b)
 }
 
 // parseByteLevel reads the pre-tokeniser of a byte-level BPE: ByteLevel alone,
@@ -243,51 +207,10 @@ func parseByteLevelDecoder(p filePart) error {
 
 // parseMarkedDecoder reads the decoder of the Llama 2 kind.
 func (d *definition) parseMarkedDecoder(p filePart) error {
-	if p == nil {
-		return nil
+	if want := d.normalizer.(spaceMarker).decoderJSON(); p != nil && !same(p, want) {
+		return fmt.Errorf("%s is not supported, only %s", p, want)
 	}
-	var s struct {
-		Type     string
-		Decoders []filePart
-	}
-	if err := decodeStrict(p, &s); err != nil {
-		return err
-	}
-	var kinds []string
-	for _, part := range s.Decoders {
-		kind, err := part.kind()
-		if err != nil {
-			return err
-		}
-		kinds = append(kinds, kind)
-	}
-	want := []string{"Replace", "ByteFallback", "Fuse"}
-	if d.normalizer.(spaceMarker).prefix {
-		want = append(want, "Strip")
-	}
-	if s.Type != "Sequence" || !slices.Equal(kinds, want) {
-		return fmt.Errorf("type: %s of %q is not supported, only a Sequence of %q", s.Type, kinds, want)
-	}
-	if err := parseReplace(s.Decoders[0], spaceMark, " "); err != nil {
-		return err
-	}
-	for _, part := range s.Decoders[1:3] {
-		if err := decodeStrict(part, &struct{ Type string }{}); err != nil {
-			return err
-		}
-	}
-	if len(want) == 3 {
-		return nil
-	}
-	var strip struct {
-		Type, Content string
-		Start, Stop   int
-	}
-	err := decodeStrict(s.Decoders[3], &strip)
-	if err == nil && (strip.Content != " " || strip.Start != 1 || strip.Stop != 0) {
-		err = fmt.Errorf("%s is not supported, only to strip one space at the start", s.Decoders[3])
-	}
-	return err
+	return nil
 }
 
 func parseWordPieceDecoder(p filePart, prefix string) (cleanup bool, err error) {

@@ -120,3 +120,17 @@ func parseTemplate(p filePart) (template, error) {
 	pair, err := parts("pair", f.Pair, "A", "B")
 	return template{single: single, pair: pair}, err
 }
+
+// startJSON is the TemplateProcessing that puts a token before each text.
+func startJSON(token string, id int32) (filePart, error) {
+	name, err := encode(token)
+	if err != nil {
+		return nil, err
+	}
+	const text = `{"Sequence":{"id":"%s","type_id":%d}}`
+	special := func(kind int) string { return fmt.Sprintf(`{"SpecialToken":{"id":%s,"type_id":%d}}`, name, kind) }
+	single := special(0) + "," + fmt.Sprintf(text, "A", 0)
+	return filePart(fmt.Sprintf(
+		`{"type":"TemplateProcessing","single":[%s],"pair":[%s,%s,%s],"special_tokens":{%s:{"id":%s,"ids":[%d],"tokens":[%s]}}}`,
+		single, single, special(1), fmt.Sprintf(text, "B", 1), name, name, id, name)), nil
+}
