@@ -64,3 +64,22 @@ func ExampleNewConfusion() {
 	// 0 [0 0 1]
 	// 2 [0 0 1]
 }
+
+func ExampleWilson() {
+	i := eval.Wilson(19, 20, .95)
+	fmt.Printf("%.2f (%.3f to %.3f)\n", i.Estimate, i.Low, i.High)
+	// Output: 0.95 (0.764 to 0.991)
+}
+
+// Of ten samples four give the right answer, three and two agree on wrong ones,
+// and one gives none. More votes make the vote surer.
+func ExampleMajorityAtK() {
+	for _, k := range []int{1, 3, 5, 10} {
+		fmt.Printf("maj@%d %.3f\n", k, eval.MajorityAtK([]int{4, 3, 2}, []float64{1, 0, 0}, 1, k))
+	}
+	// Output:
+	// maj@1 0.400
+	// maj@3 0.483
+	// maj@5 0.560
+	// maj@10 1.000
+}

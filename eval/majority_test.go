@@ -1,7 +1,6 @@
 package eval_test
 
 import (
-	"fmt"
 	"math"
 	"testing"
 
@@ -80,17 +79,4 @@ func TestMajorityAtK(t *testing.T) {
 	} {
 		require.Panics(t, f)
 	}
-}
-
-// Of ten samples four give the right answer, three and two agree on wrong ones,
-// and one gives none. More votes make the vote surer.
-func ExampleMajorityAtK() {
-	for _, k := range []int{1, 3, 5, 10} {
-		fmt.Printf("maj@%d %.3f\n", k, eval.MajorityAtK([]int{4, 3, 2}, []float64{1, 0, 0}, 1, k))
-	}
-	// Output:
-	// maj@1 0.400
-	// maj@3 0.483
-	// maj@5 0.560
-	// maj@10 1.000
 }

@@ -1,7 +1,6 @@
 package eval_test
 
 import (
-	"fmt"
 	"math"
 	"testing"
 
@@ -49,10 +48,4 @@ func TestWilsonInvertsTheScoreTest(t *testing.T) {
 			}
 		}
 	})
-}
-
-func ExampleWilson() {
-	i := eval.Wilson(19, 20, .95)
-	fmt.Printf("%.2f (%.3f to %.3f)\n", i.Estimate, i.Low, i.High)
-	// Output: 0.95 (0.764 to 0.991)
 }

@@ -2,7 +2,6 @@ package explain_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,57 +90,4 @@ type failing struct{}
 
 func (failing) Credit([]advantage.Group) (sam.Stats, error) {
 	return sam.Stats{}, errors.New("no credit")
-}
-
-func ExampleRule() {
-	setting := explain.Typical()
-	setting.Steps = 1
-	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, setting)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Print(report)
-	// Output:
-	// groups of 4, 0.5 of the answers right, steps right: 0.818 in right answers, 0.499 in wrong ones
-	//   step  answer  step is  share   value  outcome alone     bias   noise
-	//      1   right    right  0.409  1.0000         1.0000  +0.0000  0.2887
-	//      1   right    wrong  0.091  0.5000         1.0000  -0.5000  0.0000
-	//      1   wrong    right  0.249  0.5000         0.0000  +0.5000  0.0000
-	//      1   wrong    wrong  0.251  0.0000         0.0000  +0.0000  0.2887
-}
-
-// cautious is a rule of one's own: no praise for any step of an answer that has
-// a wrong step.
-type cautious struct{}
-
-func (cautious) Credit(batch []advantage.Group) (sam.Stats, error) {
-	for _, g := range batch {
-		for i := range g {
-			c := &g[i]
-			for _, s := range c.Steps {
-				if s.Verdict == advantage.Incorrect && c.Scalar > 0 {
-					clear(c.Adv)
-				}
-			}
-		}
-	}
-	return sam.Stats{}, nil
-}
-
-// What does a rule of one's own pay for?
-func ExampleRule_ownRule() {
-	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), cautious{}, explain.Typical())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, v := range report.Steps[0].Values {
-		fmt.Printf("answer right: %-5v  step right: %-5v  value %.3f\n", v.Answer, v.Step, v.Rule)
-	}
-	// Output:
-	// answer right: true   step right: true   value 0.909
-	// answer right: true   step right: false  value 0.500
-	// answer right: false  step right: true   value 0.000
-	// answer right: false  step right: false  value 0.000
 }

@@ -1,0 +1,88 @@
+package rl_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// noting is a policy that notes the settings of its steps, and gives back
+// scripted infos, as many as there are.
+type noting struct {
+	*policytest.Table
+	options []rl.StepOptions
+	infos   []rl.StepInfo
+}
+
+func (n *noting) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+	info, err := n.Table.Step(ctx, o)
+	if i := len(n.options); i < len(n.infos) {
+		info = n.infos[i]
+	}
+	n.options = append(n.options, o)
+	return info, err
+}
+
+func TestOptimiserStepsHaveTheirSettings(t *testing.T) {
+	c, p := setup()
+	policy := &noting{Table: p}
+	c.Policy, c.MaxNorm = policy, 0.25
+	c.Batching.MiniBatches = 2
+	c.LR = func(step int64) float64 { return 1 / float64(step+1) }
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	for i := range 2 {
+		m, err := tr.Step(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1/float64(2*i+2), m["lr"], "of the last optimiser step")
+	}
+	require.Equal(t, []rl.StepOptions{{LR: 1, MaxNorm: 0.25}, {LR: 1. / 2, MaxNorm: 0.25}, {LR: 1. / 3, MaxNorm: 0.25}, {LR: 1. / 4, MaxNorm: 0.25}}, policy.options)
+}
+
+// The gradient norm is the mean over the steps that were taken.
+func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
+	for _, test := range []struct {
+		infos   []rl.StepInfo
+		skipped float64
+		norm    any
+	}{
+		{[]rl.StepInfo{{GradNorm: 1}, {GradNorm: 2}, {GradNorm: 6}, {GradNorm: 7}}, 0, 4.},
+		{[]rl.StepInfo{{GradNorm: 1}, {GradNorm: 99, Skipped: true}, {GradNorm: 3}, {GradNorm: 5}}, 1, 3.},
+		{[]rl.StepInfo{{GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 2}}, 3, 2.},
+		{[]rl.StepInfo{{Skipped: true}, {Skipped: true}, {Skipped: true}, {Skipped: true}}, 4, nil},
+	} {
+		c, p := setup()
+		c.Policy = &noting{Table: p, infos: test.infos}
+		c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		m, err := tr.Step(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 4, m["optimiser_steps"])
+		require.Equal(t, test.skipped, m["skipped"])
+		if test.norm == nil {
+			require.NotContains(t, m, "grad_norm")
+		} else {
+			require.InDelta(t, test.norm, m["grad_norm"], 1e-12)
+		}
+	}
+}
+
+// A group whose samples have all failed does not fill a collection up.
+func TestAFailedGroupFillsNothingUp(t *testing.T) {
+	e := tampered{policytest.NewTable(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
+		if c.Request == 0 {
+			c = rollout.Completion{Request: c.Request, Index: c.Index, Err: errors.New("lost")}
+		}
+		return emit(c)
+	}}
+	r, err := rl.CollectLive(t.Context(), e, script("rwl"), 2, rl.DynamicSampling{Rounds: 1, Oversample: 1.5}, [2]uint64{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"w1", "l2"}, []string{r.Requests[0].ID, r.Requests[1].ID})
+}
