@@ -67,7 +67,7 @@ func TestSchemas(t *testing.T) {
 			listed := 0
 			s.each(o.name, func(_ *option, _, def string) {
 				listed++
-				if o.kind != weights {
+				if o.kind != weightsKind {
 					require.NoError(t, o.check(def), o.name)
 				}
 			})
@@ -84,7 +84,7 @@ func TestEveryFlag(t *testing.T) {
 			o := &s.options[i]
 			values := o.names()
 			switch o.kind {
-			case number, count:
+			case numberKind, countKind:
 				values = []string{"2"}
 				if o.name == "gamma" || o.name == "lambda" || o.name == "kl-discount" {
 					values = []string{"0.5"}
@@ -92,9 +92,9 @@ func TestEveryFlag(t *testing.T) {
 				if o.name == "correction-min" || o.name == "clip-low" {
 					values = []string{"0.25"}
 				}
-			case onOff:
+			case onOffKind:
 				values = []string{"true", "false"}
-			case weights:
+			case weightsKind:
 				values = []string{"reward=2"}
 			}
 			for _, value := range values {

@@ -61,7 +61,7 @@ func (s *schema) conditions(name string) []string {
 			return
 		}
 		flag := "-" + parent.name
-		if parent.kind == onOff {
+		if parent.kind == onOffKind {
 			value = ""
 		}
 		if values[flag] == nil {
@@ -80,7 +80,7 @@ func (s *schema) defaults(name string) []string {
 	var order []string
 	where := map[string][]string{}
 	s.each(name, func(parent *option, value, def string) {
-		if parent != nil && parent.kind == onOff {
+		if parent != nil && parent.kind == onOffKind {
 			value = "-" + parent.name
 		}
 		if def == "" {

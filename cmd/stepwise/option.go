@@ -19,9 +19,9 @@ type option struct {
 	name string
 	kind kind
 	help string
-	// choices are what an option of kind word may be.
+	// choices are what an option of kind wordKind may be.
 	choices []choice
-	// on lists the options that apply if one of kind onOff is set.
+	// on lists the options that apply if one of kind onOffKind is set.
 	on string
 }
 
@@ -32,35 +32,35 @@ type choice struct{ name, help, options string }
 type kind uint8
 
 const (
-	number kind = iota // a float64, not NaN
-	count              // an integer of at least 0
-	onOff
-	word    // one of the choices
-	weights // name=number,…
+	numberKind kind = iota // a float64, not NaN
+	countKind              // an integer of at least 0
+	onOffKind
+	wordKind    // one of the choices
+	weightsKind // name=number,…
 )
 
-var kindNames = [...]string{number: "number", count: "count", onOff: "", word: "choice", weights: "name=number,…"}
+var kindNames = [...]string{numberKind: "number", countKind: "count", onOffKind: "", wordKind: "choice", weightsKind: "name=number,…"}
 
 // check returns an error unless the option may have the value.
 func (o *option) check(value string) error {
 	switch o.kind {
-	case number:
+	case numberKind:
 		if x, err := strconv.ParseFloat(value, 64); err != nil || math.IsNaN(x) {
 			return errors.New("want a number")
 		}
-	case count:
+	case countKind:
 		if n, err := strconv.Atoi(value); err != nil || n < 0 {
 			return errors.New("want an integer of at least 0")
 		}
-	case onOff:
+	case onOffKind:
 		if value != "true" && value != "false" {
 			return errors.New("want true or false")
 		}
-	case word:
+	case wordKind:
 		if o.choice(value) == nil {
 			return fmt.Errorf("want one of %s", strings.Join(o.names(), ", "))
 		}
-	case weights:
+	case weightsKind:
 		_, err := parseWeights(value)
 		return err
 	}
@@ -70,11 +70,11 @@ func (o *option) check(value string) error {
 // zero is the default where a list of options names none.
 func (o *option) zero() string {
 	switch o.kind {
-	case onOff:
+	case onOffKind:
 		return "false"
-	case word:
+	case wordKind:
 		return o.choices[0].name
-	case weights:
+	case weightsKind:
 		return ""
 	}
 	return "0"
@@ -98,7 +98,7 @@ func (o *option) names() []string {
 
 // parents are the values of the option that make others apply, and which.
 func (o *option) parents() []choice {
-	if o.kind == onOff && o.on != "" {
+	if o.kind == onOffKind && o.on != "" {
 		return []choice{{name: "true", options: o.on}}
 	}
 	return o.choices

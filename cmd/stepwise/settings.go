@@ -76,7 +76,7 @@ type flagValue struct {
 
 func (f *flagValue) String() string { return "" }
 
-func (f *flagValue) IsBoolFlag() bool { return f.option.kind == onOff }
+func (f *flagValue) IsBoolFlag() bool { return f.option.kind == onOffKind }
 
 func (f *flagValue) Set(value string) error {
 	if err := f.option.check(value); err != nil {
