@@ -5,7 +5,7 @@
 // label is more than the one it happened to sample. [Labeler] reads that
 // belief off: for each sampled trace, the probability of every label at the
 // place where the final answer stands, averaged over several traces of the
-// same prompt. [Loss] then compares a classifier's logits with this
+// same prompt; [Cut] ends a completion there. [Loss] then compares a classifier's logits with this
 // distribution and with the true label, and [Fit] trains a [Student] on it.
 //
 // Losses and loops know no model: package distill/local puts an encoder of

@@ -209,7 +209,7 @@ func TestATrainerTakesFewerLiveGroupsThanMiniBatches(t *testing.T) {
 		require.NoError(t, err)
 		m, err := tr.Step(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, steps, m["optimiser_steps"], problems)
+		require.Equal(t, steps, m["optimizer_steps"], problems)
 	}
 }
 

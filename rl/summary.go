@@ -120,7 +120,7 @@ func creditMetrics(m map[string]float64, s sam.Stats) {
 }
 
 func (u *UpdateInfo) metrics(m map[string]float64) {
-	m["optimiser_steps"], m["skipped"] = float64(u.Steps), float64(u.Skipped)
+	m["optimizer_steps"], m["skipped"] = float64(u.Steps), float64(u.Skipped)
 	if u.Steps > 0 {
 		m["loss"] = u.Loss
 	}

@@ -84,7 +84,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 //	credit/fully_masked      share of completions without a kept token
 //	group/dead               share of groups without any outcome advantage
 //	loss, grad_norm          means over the optimiser steps
-//	optimiser_steps, skipped how many were taken, and not for want of a
+//	optimizer_steps, skipped how many were taken, and not for want of a
 //	                         finite gradient
 //	objective/<name>         the objective's own metrics, by the mean
 //	objective/engine_mismatch
@@ -328,7 +328,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 // objective needs it.
 func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	switch {
-	case t.c.Batching.OptimiserSteps() == 1:
+	case t.c.Batching.OptimizerSteps() == 1:
 	case t.c.TrustRollout:
 		for i := range b.Samples {
 			b.Samples[i].Old = b.Samples[i].Rollout

@@ -144,7 +144,7 @@ func TestAMiniBatchWithoutLiveTokensIsSkipped(t *testing.T) {
 	require.NoError(t, err)
 	m, err := tr.Step(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, m["optimiser_steps"])
+	require.Zero(t, m["optimizer_steps"])
 	require.NotContains(t, m, "loss", "nothing was computed")
 	require.NotContains(t, m, "grad_norm")
 	require.Equal(t, before, logits(p))
@@ -170,7 +170,7 @@ func TestFailedSamplesLeaveTheRestToTrainOn(t *testing.T) {
 	m, err := tr.Step(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 8, m["failed"])
-	require.EqualValues(t, 3, m["optimiser_steps"])
+	require.EqualValues(t, 3, m["optimizer_steps"])
 
 	c.Engine = engine(p, func(*rollout.Completion) bool { return true })
 	tr, err = rl.NewTrainer(c)

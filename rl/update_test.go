@@ -29,7 +29,7 @@ func (n *noting) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error
 	return info, err
 }
 
-func TestOptimiserStepsHaveTheirSettings(t *testing.T) {
+func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 	c, p := setup()
 	policy := &noting{Table: p}
 	c.Policy, c.MaxNorm = policy, 0.25
@@ -64,7 +64,7 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 		require.NoError(t, err)
 		m, err := tr.Step(t.Context())
 		require.NoError(t, err)
-		require.EqualValues(t, 4, m["optimiser_steps"])
+		require.EqualValues(t, 4, m["optimizer_steps"])
 		require.Equal(t, test.skipped, m["skipped"])
 		if test.norm == nil {
 			require.NotContains(t, m, "grad_norm")
