@@ -1,43 +1,62 @@
 package main
 
-import "github.com/mmcloughlin/avo/operand"
-
-// totalParts is how many vectors a step of total reads, each into an
-// accumulator of its own; totalAhead is how many bytes before their use they
-// are asked for.
-const (
-	totalParts = 8
-	totalAhead = 1024
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
-// total reads memory as fast as the machine can: whole steps with a prefetch,
-// then vectors.
+// totalStreams is how many places total reads from at once: the prefetchers
+// of a core follow several streams faster than one.
+const totalStreams = 4
+
+// total reads memory as fast as the machine can: two vectors of each of
+// several equal parts at a time, then the rest.
 func (v *vec) total() {
 	v.function("total", "func(x []float32) (sum float32)")
 	x, n := v.base("x"), v.count("x")
-	for i := range totalParts {
+	const sums = 2 * totalStreams
+	for i := range sums {
 		v.zero(i)
+	}
+	lanes := v.bytes / 4
+	// Each part is a whole number of steps of two vectors.
+	steps, part := v.GP64(), v.GP64()
+	shift := uint8(0)
+	for 1<<shift < sums*lanes {
+		shift++
+	}
+	v.MOVQ(n, steps)
+	v.SHRQ(operand.U8(shift), steps)
+	v.MOVQ(steps, part)
+	v.IMUL3Q(operand.U32(2*v.bytes), part, part)
+	streams := []reg.GPVirtual{x}
+	for i := 1; i < totalStreams; i++ {
+		p := v.GP64()
+		v.LEAQ(operand.Mem{Base: streams[i-1], Index: part, Scale: 1}, p)
+		streams = append(streams, p)
 	}
 	step, rest := v.label("step"), v.label("rest")
 	v.Label(step)
-	v.CMPQ(n, operand.U32(totalParts*v.bytes/4))
-	v.JLT(operand.LabelRef(rest))
-	for i := range totalParts {
-		if i*v.bytes%64 == 0 {
-			v.PREFETCHT0(operand.Mem{Base: x, Disp: totalAhead + i*v.bytes})
+	v.TESTQ(steps, steps)
+	v.JZ(operand.LabelRef(rest))
+	for i, p := range streams {
+		for j := range 2 {
+			r := v.r(2*i + j)
+			v.VADDPS(operand.Mem{Base: p, Disp: j * v.bytes}, r, r)
 		}
-		v.VADDPS(operand.Mem{Base: x, Disp: i * v.bytes}, v.r(i), v.r(i))
+		v.ADDQ(operand.U32(2*v.bytes), p)
 	}
-	v.ADDQ(operand.U32(totalParts*v.bytes), x)
-	v.SUBQ(operand.U32(totalParts*v.bytes/4), n)
+	v.SUBQ(operand.U32(sums*lanes), n)
+	v.DECQ(steps)
 	v.JMP(operand.LabelRef(step))
 	v.Label(rest)
+	last := streams[totalStreams-1]
 	v.loop(n, func() {
-		v.load(x, totalParts)
-		v.clearTail(totalParts)
-		v.VADDPS(v.r(totalParts), v.r(0), v.r(0))
+		v.load(last, sums)
+		v.clearTail(sums)
+		v.VADDPS(v.r(sums), v.r(0), v.r(0))
 	})
-	for half := totalParts / 2; half > 0; half /= 2 {
+	for half := sums / 2; half > 0; half /= 2 {
 		for i := range half {
 			v.VADDPS(v.r(i+half), v.r(i), v.r(i))
 		}

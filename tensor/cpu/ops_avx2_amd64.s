@@ -1492,7 +1492,7 @@ done78:
 	RET
 
 // func totalAVX2(x []float32) (sum float32)
-// Requires: AVX, MMX+, SSE
+// Requires: AVX, SSE
 TEXT ·totalAVX2(SB), NOSPLIT, $0-28
 	MOVQ   x_base+0(FP), AX
 	MOVQ   x_len+8(FP), CX
@@ -1504,46 +1504,53 @@ TEXT ·totalAVX2(SB), NOSPLIT, $0-28
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	MOVQ   CX, DX
+	SHRQ   $0x06, DX
+	MOVQ   DX, BX
+	IMUL3Q $0x00000040, BX, BX
+	LEAQ   (AX)(BX*1), SI
+	LEAQ   (SI)(BX*1), DI
+	LEAQ   (DI)(BX*1), BX
 
 step79:
-	CMPQ       CX, $0x00000040
-	JLT        rest80
-	PREFETCHT0 1024(AX)
-	VADDPS     (AX), Y0, Y0
-	VADDPS     32(AX), Y1, Y1
-	PREFETCHT0 1088(AX)
-	VADDPS     64(AX), Y2, Y2
-	VADDPS     96(AX), Y3, Y3
-	PREFETCHT0 1152(AX)
-	VADDPS     128(AX), Y4, Y4
-	VADDPS     160(AX), Y5, Y5
-	PREFETCHT0 1216(AX)
-	VADDPS     192(AX), Y6, Y6
-	VADDPS     224(AX), Y7, Y7
-	ADDQ       $0x00000100, AX
-	SUBQ       $0x00000040, CX
-	JMP        step79
+	TESTQ  DX, DX
+	JZ     rest80
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   $0x00000040, AX
+	VADDPS (SI), Y2, Y2
+	VADDPS 32(SI), Y3, Y3
+	ADDQ   $0x00000040, SI
+	VADDPS (DI), Y4, Y4
+	VADDPS 32(DI), Y5, Y5
+	ADDQ   $0x00000040, DI
+	VADDPS (BX), Y6, Y6
+	VADDPS 32(BX), Y7, Y7
+	ADDQ   $0x00000040, BX
+	SUBQ   $0x00000040, CX
+	DECQ   DX
+	JMP    step79
 
 rest80:
-	XORQ DX, DX
+	XORQ AX, AX
 
 full81:
 	CMPQ    CX, $0x08
 	JLT     tail82
-	VMOVUPS (AX)(DX*1), Y8
+	VMOVUPS (BX)(AX*1), Y8
 	VADDPS  Y8, Y0, Y0
-	ADDQ    $0x20, DX
+	ADDQ    $0x20, AX
 	SUBQ    $0x08, CX
 	JMP     full81
 
 tail82:
 	TESTQ      CX, CX
 	JZ         done83
-	LEAQ       lanes<>+0(SB), BX
+	LEAQ       lanes<>+0(SB), DX
 	SHLQ       $0x02, CX
-	SUBQ       CX, BX
-	VMOVUPS    32(BX), Y15
-	VMASKMOVPS (AX)(DX*1), Y15, Y8
+	SUBQ       CX, DX
+	VMOVUPS    32(DX), Y15
+	VMASKMOVPS (BX)(AX*1), Y15, Y8
 	VANDPS     Y15, Y8, Y8
 	VADDPS     Y8, Y0, Y0
 
