@@ -52,15 +52,16 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.system, "system", "", "`TEXT` of a system message before the user's, with -chat")
 	flags.IntVar(&o.maxTokens, "max-tokens", 256, "most tokens to generate; the model's context may end earlier")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of the random numbers")
-	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of what computes: "+strings.Join(tensor.Names(), " or "))
+	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
 	flags.Func("stop", "end with this `TEXT`, which is still printed; may be given several times", func(s string) error {
 		o.stop = append(o.stop, s)
 		return nil
 	})
-	const advised = "; not given: as the model's generation_config.json advises, else "
-	number(flags, "temperature", "divides the logits; 0 takes the most likely token"+advised+"0", &o.temperature, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
-	number(flags, "top-p", "sample from the most likely tokens whose probabilities add up to this"+advised+"1", &o.topP, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
-	number(flags, "top-k", "sample from this many most likely tokens, 0 = from all"+advised+"0", &o.topK, strconv.Atoi)
+	const advised = "\n(default as the model's generation_config.json advises, else "
+	real := func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }
+	optional(flags, "temperature", "divide the logits by `N`; 0 takes the most likely token"+advised+"0)", &o.temperature, real)
+	optional(flags, "top-p", "sample from the most likely tokens whose probabilities add up to `N`"+advised+"1)", &o.topP, real)
+	optional(flags, "top-k", "sample from the `N` most likely tokens, 0 = from all"+advised+"0)", &o.topK, strconv.Atoi)
 	if status, done := parseFlags(flags, generateAbout, args, out, errs); done {
 		return status
 	}
@@ -95,9 +96,9 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	}
 }
 
-// number defines a flag that stays nil unless it is given.
-func number[T any](flags *flag.FlagSet, name, usage string, dst **T, parse func(s string) (T, error)) {
-	flags.Func(name, "`N` "+usage, func(s string) error {
+// optional defines a flag that stays nil unless it is given.
+func optional[T any](flags *flag.FlagSet, name, usage string, dst **T, parse func(s string) (T, error)) {
+	flags.Func(name, usage, func(s string) error {
 		v, err := parse(s)
 		*dst = &v
 		return err
@@ -187,11 +188,13 @@ func (o *generateOptions) params(advice *model.Generation, errs io.Writer) rollo
 	set(&p.Temperature, o.temperature)
 	set(&p.TopP, o.topP)
 	set(&p.TopK, o.topK)
-	for name, v := range map[string]*float64{"repetition_penalty": advice.RepetitionPenalty, "min_p": advice.MinP} {
-		if v != nil && *v != 1 && *v != 0 {
+	ignored := func(name string, v *float64, off float64) {
+		if v != nil && *v != off {
 			fmt.Fprintf(errs, "stepwise generate: %s advises %s %g, which is not done here\n", model.GenerationFile, name, *v)
 		}
 	}
+	ignored("repetition_penalty", advice.RepetitionPenalty, 1)
+	ignored("min_p", advice.MinP, 0)
 	return p
 }
 
@@ -230,7 +233,7 @@ func (f *folder) encode(o *generateOptions) ([]int32, error) {
 func (g *generation) stream(ctx context.Context, out io.Writer) error {
 	text := &runeWriter{w: out}
 	engine, err := local.New(g.decoder, g.tokens, local.Options{
-		EOS: g.eos, Sequences: 1,
+		EOS: g.eos, Sequences: 1, CacheRows: len(g.request.Prompt) + g.request.Params.MaxTokens,
 		OnToken: func(_, _ int, token int32) error {
 			_, err := text.Write(g.tokens.Bytes(token))
 			return err
@@ -244,4 +247,10 @@ func (g *generation) stream(ctx context.Context, out io.Writer) error {
 	return errors.Join(err, text.end())
 }
 
-func (g *generation) free() { g.decoder.Free() }
+func (g *generation) free() {
+	b := g.decoder.Backend()
+	g.decoder.Free()
+	if c, ok := b.(io.Closer); ok {
+		c.Close()
+	}
+}

@@ -1,6 +1,8 @@
 // Command stepwise is the library's tool for those who do not write Go.
 //
 //	stepwise bench                speed of the CPU engine on this machine
+//	stepwise generate             text from a model in Hugging Face's layout
+//	stepwise info                 what such a model is and how much memory it takes
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
 //
@@ -31,6 +33,8 @@ const (
 
 var commands = []command{
 	{"bench", "speed of the CPU engine on this machine", runBench},
+	{"generate", "text from a model's folder", runGenerate},
+	{"info", "a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
 }
 

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/tensor/reference"
+)
+
+func TestInfoHelp(t *testing.T) { checkHelp(t, "info") }
+
+// field returns what stands beside a name in the output of info.
+func field(t *testing.T, out, name string) string {
+	for line := range strings.Lines(out) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), name+"  "); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	t.Fatalf("no %q in\n%s", name, out)
+	return ""
+}
+
+func TestInfo(t *testing.T) {
+	dir := modelFolder(t, tinyModel, nil)
+	status, out, errs := stepwise("", "info", dir)
+	require.Zero(t, status, errs)
+	for name, want := range map[string]string{
+		"architecture": "LlamaForCausalLM (llama)",
+		// Per layer 16·16 + 2·8·16 + 16·16 for q, k, v, o, 3·16·24 for the
+		// MLP, and two norms of 16; one more at the end.
+		"parameters":    "8,080",
+		"norms":         "80",
+		"attention":     "1,536",
+		"MLP":           "2,304",
+		"embedding":     "4,160",
+		"output":        "the embedding's",
+		"stored as":     "F32, 31.6 KiB",
+		"weights":       "31.6 KiB, and about as much again laid out for decoding",
+		"KV cache":      "8.0 KiB for a context of 64 tokens, 128 B a token",
+		"tokenizer":     "260 tokens, 1 of them special",
+		"eos_token":     `"<end>"`,
+		"chat template": "default, 131 bytes",
+	} {
+		if name == "parameters" {
+			require.Contains(t, out, "parameters     "+want)
+			continue
+		}
+		require.Equal(t, want, field(t, out, name), name)
+	}
+	require.Contains(t, out, "126.2 KiB: weights, gradients and AdamW's two moments")
+
+	// Every part may be missing but the configuration.
+	bare := modelFolder(t, tinyModel, map[string]string{"tokenizer.json": "", "tokenizer_config.json": "", "model.safetensors": ""})
+	_, out, errs = stepwise("", "info", bare)
+	require.Empty(t, errs)
+	require.Equal(t, "none: the folder has no weights", field(t, out, "parameters"))
+	require.Equal(t, "none: the folder has no tokenizer.json", field(t, out, "tokenizer"))
+
+	// What cannot run here is counted all the same.
+	other := modelFolder(t, tinyModel, map[string]string{"config.json": `{"model_type": "mamba", "architectures": ["MambaForCausalLM"]}`})
+	_, out, errs = stepwise("", "info", other)
+	require.Empty(t, errs)
+	require.Contains(t, out, `cannot be loaded here: model: `+filepath.Join(other, "config.json")+`: model_type is "mamba"`)
+	require.Equal(t, "2,304", field(t, out, "MLP"))
+
+	small := tinyModel
+	small.Vocab = 258
+	_, out, _ = stepwise("", "info", modelFolder(t, small, nil))
+	require.Contains(t, out, "does not fit: model: the tokenizer has 260 tokens")
+}
+
+func TestInfoEncoder(t *testing.T) {
+	e, err := model.NewEncoder(reference.New(), model.EncoderConfig{
+		Config: model.Config{Vocab: 50, Dim: 16, Layers: 2, Heads: 4, KVHeads: 4, FF: 24, MaxSeq: 64}, Classes: 3,
+	}, 1)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, e.Save(dir))
+	status, out, errs := stepwise("", "info", dir)
+	require.Zero(t, status, errs)
+	require.Contains(t, out, "an encoder: 2 layers of width 16, 4 heads of 4, MLP of 24, 3 classes")
+	require.NotContains(t, out, "KV cache")
+}
+
+func TestInfoErrors(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		want   string
+		args   []string
+	}{
+		{exitUsage, "0 arguments, want a model's folder", nil},
+		{exitUsage, "2 arguments, want a model's folder", []string{"a", "b"}},
+		{exitInput, "no such file or directory", []string{filepath.Join(t.TempDir(), "none")}},
+		{exitInput, "has no config.json", []string{t.TempDir()}},
+		{exitInput, "model.safetensors", []string{modelFolder(t, tinyModel, map[string]string{"model.safetensors": "short"})}},
+		{exitInput, "tokenizer_config.json: bos_token is 1", []string{modelFolder(t, tinyModel, map[string]string{"tokenizer_config.json": `{"bos_token": 1}`})}},
+		{exitInput, "tokenizer", []string{modelFolder(t, tinyModel, map[string]string{"tokenizer.json": `{}`})}},
+	} {
+		status, out, errs := stepwise("", append([]string{"info"}, c.args...)...)
+		require.Equal(t, c.status, status, errs)
+		require.Contains(t, errs, c.want)
+		require.Empty(t, out)
+	}
+}
+
+// A real checkpoint without a tokenizer.
+func TestInfoOfAPublishedModel(t *testing.T) {
+	dir := "../../../shared/models/verl_arith"
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("no published checkpoint: ", err)
+	}
+	status, out, errs := stepwise("", "info", dir)
+	require.Zero(t, status, errs)
+	require.Contains(t, out, "parameters     795,776\n")
+	require.Equal(t, "BF16, 1.5 MiB", field(t, out, "stored as"))
+	require.Equal(t, "none: the folder has no tokenizer.json", field(t, out, "tokenizer"))
+	require.Equal(t, "default, 419 bytes", field(t, out, "chat template"))
+}
+
+// The estimate of activations is what a step takes, to 2%.
+func TestActivations(t *testing.T) {
+	for _, c := range []model.Config{
+		tinyModel,
+		{Vocab: 64, Dim: 32, Layers: 3, Heads: 4, KVHeads: 4, HeadDim: 16, FF: 40, MaxSeq: 256, QKNorm: true},
+		{Vocab: 5000, Dim: 16, Layers: 1, Heads: 2, KVHeads: 1, FF: 64, MaxSeq: 256, QKVBias: true},
+	} {
+		d, err := model.NewDecoder(reference.New(), c, 1)
+		require.NoError(t, err)
+		const rows = 240
+		var p model.Pack
+		var targets model.Targets
+		for row := range int32(rows) {
+			targets.Rows, targets.IDs = append(targets.Rows, row), append(targets.IDs, 0)
+		}
+		for range rows / 60 {
+			p.Add(make([]int32, 60), -1)
+		}
+		grad := make([]float32, rows)
+		require.NoError(t, d.Forward(&p, &targets, make([]float32, rows), nil))
+		require.NoError(t, d.Backward(grad, nil))
+		require.InEpsilon(t, d.ActivationBytes(), 4*activationFloats(d.Config(), rows), 0.02)
+	}
+}
