@@ -20,7 +20,9 @@ type TrainOptions struct {
 	// Special tokens stand for no text; they get the ids from 0 on.
 	Special []string
 	// Added tokens are ordinary text that always becomes one token, such as
-	// a tag; their ids follow the special ones'.
+	// a tag; their ids follow the special ones'. A single character that is a
+	// byte's token anyway, such as a brace, keeps that id and is merged with
+	// nothing.
 	Added []string
 	// MinCount is how often a pair must occur to be merged; 0 means 2.
 	MinCount int
@@ -66,8 +68,14 @@ func (o *TrainOptions) definition() (definition, error) {
 		template: plainTemplate,
 		bpe:      &fileBPE{Type: "BPE"},
 	}
+	var bytes []string // added tokens that are a byte's own
 	for i, content := range slices.Concat(o.Special, o.Added) {
-		d.added = append(d.added, addedToken{content: content, id: int32(i), special: i < len(o.Special), inVocab: true})
+		special := i < len(o.Special)
+		if !special && len(content) == 1 && byteToRune[content[0]] == rune(content[0]) {
+			bytes = append(bytes, content)
+			continue
+		}
+		d.added = append(d.added, addedToken{content: content, id: int32(len(d.spelling)), special: special, inVocab: true})
 		d.spelling = append(d.spelling, content)
 	}
 	alphabet := slices.Clone(byteToRune[:])
@@ -77,6 +85,9 @@ func (o *TrainOptions) definition() (definition, error) {
 			return definition{}, fmt.Errorf("token %q is how a vocabulary file spells a byte", string(r))
 		}
 		d.spelling = append(d.spelling, string(r))
+	}
+	for _, content := range bytes {
+		d.added = append(d.added, addedToken{content: content, id: int32(slices.Index(d.spelling, content)), inVocab: true})
 	}
 	if o.VocabSize < len(d.spelling) {
 		return definition{}, fmt.Errorf("VocabSize is %d, want at least %d: 256 bytes and %d special and added tokens",

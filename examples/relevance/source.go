@@ -56,11 +56,6 @@ func trainTokenizer(src *rows.Source, s settings) (*tokenizer.Tokenizer, error) 
 			}
 		}
 	}
-	o := tokenizer.TrainOptions{VocabSize: s.VocabSize, Special: []string{endOfText}}
-	for _, mark := range t.Marks() {
-		if len(mark) > 1 { // a single byte is a token already
-			o.Added = append(o.Added, mark)
-		}
-	}
+	o := tokenizer.TrainOptions{VocabSize: s.VocabSize, Special: []string{endOfText}, Added: t.Marks()}
 	return tokenizer.Train(iter.Seq[string](corpus), o)
 }
