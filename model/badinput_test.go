@@ -141,7 +141,7 @@ func TestTargetsThatCannotBeWritten(t *testing.T) {
 	require.ErrorContains(t, other.Export(kept, model.ExportOptions{Generation: &model.Generation{}}), filepath.Join(kept, model.GenerationFile))
 	_, err := model.LoadDecoder(reference.New(), kept)
 	require.NoError(t, err)
-	leftovers, err := filepath.Glob(filepath.Join(kept, "*.new"))
+	leftovers, err := filepath.Glob(filepath.Join(kept, ".*"))
 	require.NoError(t, err)
 	require.Empty(t, leftovers)
 

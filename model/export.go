@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/model/safetensors"
 	"github.com/stepwise-rl/stepwise/tensor"
 )
@@ -189,35 +189,12 @@ func writeJSON(path string, v any) error {
 	})
 }
 
-// writeFile writes a file aside, syncs it and puts it in place of an older
-// one, so that path never names half a file.
-func writeFile(path string, write func(w io.Writer) error) (err error) {
-	aside := path + ".new"
-	f, err := os.Create(aside)
-	if err != nil {
-		return fmt.Errorf("model: %w", err)
+// writeFile writes a file that appears whole or not at all.
+func writeFile(path string, write func(w io.Writer) error) error {
+	if err := durable.Replace(path, write); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(aside)
-			err = fmt.Errorf("model: %s: %w", path, err)
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(aside, path)
+	return nil
 }
 
 // tokenizerFiles are those of Hugging Face's tokenizers, old and new.

@@ -51,12 +51,17 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 // ReplaceFile gives path the content data, in place of what it has. It writes
 // .NAME.tmp beside it first, which a crash can leave behind.
 func ReplaceFile(path string, data []byte) error {
-	dir, name := filepath.Split(path)
-	tmp := filepath.Join(dir, "."+name+".tmp")
-	err := Write(tmp, func(w io.Writer) error {
+	return Replace(path, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})
+}
+
+// Replace is ReplaceFile with what write writes.
+func Replace(path string, write func(w io.Writer) error) error {
+	dir, name := filepath.Split(path)
+	tmp := filepath.Join(dir, "."+name+".tmp")
+	err := Write(tmp, write)
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}

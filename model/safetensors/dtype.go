@@ -36,8 +36,8 @@ var dtypeBytes = map[DType]int64{
 	"I64": 8, "U64": 8, "F64": 8,
 }
 
-// decode converts the elements in raw, of a type that can be read.
-func decode(dst []float32, raw []byte, t DType) {
+// Decode sets dst to the elements in raw, of a type that can be read.
+func Decode(dst []float32, raw []byte, t DType) {
 	for i := range dst {
 		switch t {
 		case BF16:

@@ -175,7 +175,7 @@ func (r *Reader) Read(dst []float32, name string, from int) error {
 		if k, err := e.file.src.ReadAt(raw, e.file.data+e.from+int64(from)*int64(size)); k < len(raw) {
 			return fmt.Errorf("safetensors: %s: tensor %q: %w", e.file.name, name, err)
 		}
-		decode(dst[:n], raw, e.DType)
+		Decode(dst[:n], raw, e.DType)
 		dst, from = dst[n:], from+n
 	}
 	return nil
