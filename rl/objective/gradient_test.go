@@ -63,6 +63,20 @@ func TestGradientOfCISPOStopsAtTheWeight(t *testing.T) {
 	}
 }
 
+// What CISPO drops has neither value nor gradient; the rest is as without.
+func TestCISPODropsWhatIsOutsideItsBounds(t *testing.T) {
+	ln := math.Log
+	s := newSequence([]float64{-1, -1, -1}, []float64{-1 - ln(2), -1, -1 + ln(2)}, nil, []float64{1, 1, -1}) // ratios 2, 1, 1/2
+	loss, m := eval(t, objective.CISPO{Low: .8, High: 1.5, Drop: true}, s)
+	require.InDelta(t, 1, loss, 1e-15)
+	require.Equal(t, []float64{0, -1, 0}, s.Grad)
+	require.Equal(t, objective.Sum{Sum: 1, Count: 3}, m["clip_low"])
+	require.Equal(t, objective.Sum{Sum: 1, Count: 3}, m["clip_high"])
+	loss, _ = eval(t, objective.CISPO{Low: .8, High: 1.5}, s)
+	require.InDelta(t, 1.5+1-.8, loss, 1e-12)
+	require.InDeltaSlice(t, []float64{-1.5, -1, .8}, s.Grad, 1e-12)
+}
+
 func TestGradientOfDPPOWithMaxWeightStopsAtTheWeight(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 5))
 	o := objective.DPPO{Low: 1e9, High: 1e9, MaxWeight: 1.2} // nothing is dropped

@@ -41,23 +41,3 @@ func ParseKind(name string) (Kind, error) {
 }
 
 func (k Kind) valid() bool { return k >= K1 && int(k) < len(kindNames) }
-
-// at returns the estimate at d and its derivative; e is exp(-d), which only K3
-// reads.
-func (k Kind) at(d, e float64) (v, dv float64) {
-	switch k {
-	case K1:
-		return d, 1
-	case K2:
-		return d * d / 2, d
-	case K3:
-		return e - 1 + d, 1 - e
-	}
-	switch {
-	case d > 0:
-		return d, 1
-	case d < 0:
-		return -d, -1
-	}
-	return 0, 0
-}

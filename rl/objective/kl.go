@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // KL is a term that holds the policy near the reference:
@@ -62,19 +63,76 @@ func (k KL) Validate() error {
 	)
 }
 
-// estimate returns the estimate at log-ratio d and its derivative. e is exp(-d)
-// of the log-ratio as far as it is allowed, if the estimator needs it.
-func (k *KL) estimate(d, e float64) (v, dv float64) {
-	x, cut := clamp(d, k.LogRatioClamp)
-	v, dv = k.Kind.at(x, e)
-	v, cutValue := clamp(v, k.ValueClamp)
-	switch {
-	case k.StraightThrough:
-		dv = d
-	case cut || cutValue:
-		dv = 0
+// estimates is a block of tokens with log-ratio d = logp - ref, the estimate v of
+// the divergence, and its derivative dv with respect to logp.
+type estimates struct {
+	d, v, dv   [blockSize]float64
+	allowed, e [blockSize]float64 // d as far as it is allowed; scratch
+}
+
+// of computes the estimates of at most blockSize tokens. Of dead ones nothing
+// is to be expected.
+func (b *estimates) of(k *KL, logp, ref []float64) {
+	for i, logp := range logp {
+		b.d[i] = logp - ref[i]
+		b.allowed[i] = b.d[i]
 	}
-	return v, dv
+	n := len(logp)
+	if k.LogRatioClamp > 0 {
+		for i, d := range b.d[:n] {
+			b.allowed[i], _ = clamp(d, k.LogRatioClamp)
+		}
+	}
+	switch x := b.allowed[:n]; k.Kind {
+	case K1:
+		for i, x := range x {
+			b.v[i], b.dv[i] = x, 1
+		}
+	case K2:
+		for i, x := range x {
+			b.v[i], b.dv[i] = x*x/2, x
+		}
+	case K3:
+		for i, x := range x {
+			b.v[i] = -x
+		}
+		exps(&b.e, &b.v, n)
+		for i, x := range x {
+			b.v[i], b.dv[i] = b.e[i]-1+x, 1-b.e[i]
+		}
+	default: // KAbs
+		for i, x := range x {
+			b.v[i], b.dv[i] = math.Abs(x), sign(x)
+		}
+	}
+	if k.LogRatioClamp > 0 || k.ValueClamp > 0 || k.StraightThrough {
+		b.restrain(k, n)
+	}
+}
+
+// restrain applies the clamps and StraightThrough.
+func (b *estimates) restrain(k *KL, n int) {
+	for i, d := range b.d[:n] {
+		v, cut := clamp(b.v[i], k.ValueClamp)
+		b.v[i] = v
+		switch {
+		case k.StraightThrough:
+			b.dv[i] = d
+		case cut || b.allowed[i] != d:
+			b.dv[i] = 0
+		}
+	}
+}
+
+// sign is 1, -1, or 0.
+func sign(x float64) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
 }
 
 // importance weighs an estimate and its derivative by the ratio r.
@@ -98,37 +156,27 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	}
 	old := s.old()
 	var sum, n float64
-	var d, neg, e [blockSize]float64
+	var b estimates
 	for from := 0; from < len(s.LogP); from += blockSize {
 		to := min(from+blockSize, len(s.LogP))
-		ref := s.Ref[from:to]
-		for i, logp := range s.LogP[from:to] {
-			d[i] = logp - ref[i]
-		}
-		if k.Kind == K3 {
-			for i, d := range d[:to-from] {
-				x, _ := clamp(d, k.LogRatioClamp)
-				neg[i] = -x
-			}
-			exps(&e, &neg, to-from)
-		}
+		b.of(&k, s.LogP[from:to], s.Ref[from:to])
+		grad := s.Grad[from:to]
 		for i, w := range s.KLWeight[from:to] {
 			if w == 0 {
 				continue
 			}
-			v, dv := k.estimate(d[i], e[i])
+			v, dv, lr := b.v[i], b.dv[i], 0.0
 			sum += v
 			n++
-			lr := 0.0
 			if k.Importance {
 				lr = s.LogP[from+i] - old[from+i]
 				v, dv = k.importance(exp(lr), v, dv)
 			}
-			if !finite(d[i] + lr + v + dv) {
+			if !finite(b.d[i] + lr + v + dv) {
 				return 0, s.blame(from+i, k.Needs())
 			}
 			loss += w * k.Beta * v
-			s.Grad[from+i] += w * k.Beta * dv
+			grad[i] += w * k.Beta * dv
 		}
 	}
 	if n > 0 {

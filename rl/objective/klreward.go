@@ -58,25 +58,28 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, live [][]bool) (Sum, error) 
 		return Sum{}, fmt.Errorf("objective: Shape has %d, %d, %d and %d rows, want as many of each", len(dst), len(logp), len(ref), len(live))
 	}
 	alive := func(i, t int) bool { return live == nil || live[i] == nil || live[i][t] }
-	est := KL{Kind: k.Kind, LogRatioClamp: k.LogRatioClamp, ValueClamp: k.ValueClamp}
+	kind := KL{Kind: k.Kind, LogRatioClamp: k.LogRatioClamp, ValueClamp: k.ValueClamp}
+	var est estimates
 	var kl Sum
 	for i := range dst {
 		if n := len(dst[i]); len(logp[i]) != n || len(ref[i]) != n || live != nil && live[i] != nil && len(live[i]) != n {
 			return Sum{}, fmt.Errorf("objective: completion %d: Shape has slices that differ from dst in length, want %d", i, n)
 		}
 		for t := range dst[i] {
+			b := t % blockSize
+			if b == 0 {
+				to := min(t+blockSize, len(dst[i]))
+				est.of(&kind, logp[i][t:to], ref[i][t:to])
+			}
 			dst[i][t] = 0
 			if !alive(i, t) {
 				continue
 			}
-			d := logp[i][t] - ref[i][t]
-			x, _ := clamp(d, k.LogRatioClamp)
-			v, _ := est.estimate(d, exp(-x))
-			if !finite(d + v) {
+			if !finite(est.d[b] + est.v[b]) {
 				return Sum{}, fmt.Errorf("objective: completion %d: log-probs at position %d are %v and %v (reference), want finite numbers", i, t, logp[i][t], ref[i][t])
 			}
-			dst[i][t] = v
-			kl.Sum += v
+			dst[i][t] = est.v[b]
+			kl.Sum += est.v[b]
 			kl.Count++
 		}
 	}

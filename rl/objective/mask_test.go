@@ -51,6 +51,53 @@ func cut(s *objective.Sequence, n int) *objective.Sequence {
 	}
 }
 
+// No objective looks at the order of the tokens: in another one a sequence has
+// the same loss and metrics, and each token its gradient. The sequence is long
+// enough for several blocks, at whose ends a mistake would show.
+func TestOrderOfTokensDoesNotMatter(t *testing.T) {
+	const n = 3*128 + 5
+	for name, o := range all() {
+		rng := rand.New(rand.NewPCG(31, 32))
+		s := randomSequence(rng, n)
+		order := rng.Perm(n)
+		u := permuted(s, order)
+		want, wantM := eval(t, o, s)
+		got, gotM := eval(t, o, u)
+		require.InDelta(t, want, got, 1e-9*(1+math.Abs(want)), name)
+		for i, j := range order {
+			require.InDelta(t, s.Grad[j], u.Grad[i], 1e-12*(1+math.Abs(s.Grad[j])), "%s: position %d", name, j)
+			require.Equal(t, s.EntropyGrad[j], u.EntropyGrad[i], name)
+			require.Equal(t, s.Cand.Grad[3*j:3*j+3], u.Cand.Grad[3*i:3*i+3], name)
+		}
+		require.Len(t, gotM, len(wantM), name)
+		for metric, sum := range wantM {
+			require.InDelta(t, sum.Sum, gotM[metric].Sum, 1e-9*(1+math.Abs(sum.Sum)), "%s: %s", name, metric)
+			require.Equal(t, sum.Count, gotM[metric].Count, "%s: %s", name, metric)
+		}
+	}
+}
+
+// permuted returns s with token order[i] at position i.
+func permuted(s *objective.Sequence, order []int) *objective.Sequence {
+	n, k := len(order), s.Cand.K
+	u := &objective.Sequence{Keep: make([]bool, n), Grad: make([]float64, n), EntropyGrad: make([]float64, n),
+		Cand: &objective.Candidate{K: k, IDs: make([]int32, k*n), Grad: make([]float64, k*n)}}
+	for _, f := range []struct{ to, from *[]float64 }{
+		{&u.LogP, &s.LogP}, {&u.Entropy, &s.Entropy}, {&u.Old, &s.Old}, {&u.Ref, &s.Ref}, {&u.Rollout, &s.Rollout},
+		{&u.Adv, &s.Adv}, {&u.Weight, &s.Weight}, {&u.KLWeight, &s.KLWeight},
+	} {
+		for _, j := range order {
+			*f.to = append(*f.to, (*f.from)[j])
+		}
+	}
+	for i, j := range order {
+		u.Keep[i] = s.Keep[j]
+		u.Cand.Teacher = append(u.Cand.Teacher, s.Cand.Teacher[k*j:k*j+k]...)
+		u.Cand.LogP = append(u.Cand.LogP, s.Cand.LogP[k*j:k*j+k]...)
+	}
+	return u
+}
+
 func TestSequenceWithoutLiveTokensContributesNothing(t *testing.T) {
 	for name, o := range all() {
 		s := randomSequence(rand.New(rand.NewPCG(23, 24)), 4)
