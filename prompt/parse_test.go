@@ -166,6 +166,19 @@ func TestTokensWithoutBytes(t *testing.T) {
 	assert.Equal(t, prompt.Range{Start: 4, End: 4}, got.Steps[2].Tokens)
 }
 
+func TestWithoutEndsAllTokenRangesAreZero(t *testing.T) {
+	for name, syntax := range syntaxes {
+		for _, text := range []string{shorthand.Replace("[a{1}] [z{3}][b{0}][b{1}]"), "", "x"} {
+			got := syntax.Parser(specs).Parse(text, nil)
+			require.Zero(t, got.Tokens)
+			for _, s := range append(got.Steps, got.Extra...) {
+				require.Zero(t, s.Tokens, name)
+				require.Zero(t, s.AnswerTokens, name)
+			}
+		}
+	}
+}
+
 func TestParsePanicsOnEndsThatDoNotFit(t *testing.T) {
 	p := prompt.Boxed{}.Parser(specs)
 	for _, ends := range [][]int{{}, {1}, {3}, {2, 1, 2}, {-1, 2}} {
