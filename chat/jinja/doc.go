@@ -34,6 +34,7 @@
 // a string is indexed by byte; [1][-1] and ([1] + [2])[-2], on lists that are
 // written out, find nothing; remainders of negative numbers are negative.
 //
-// Of the 72 templates that TRL 1.16 carries, 70 give what transformers gives
-// on conversations of text; the other two are made for images.
+// The 66 templates for text that TRL 1.16 carries give what transformers gives
+// on the tests' conversations. A part of them is among the tests;
+// chat/testdata/golden.py makes the tests for all.
 package jinja

@@ -47,6 +47,8 @@ func TestErrors(t *testing.T) {
 		{"{{ messages.append(1) }}", "unknown method 'append'"},
 		{"{{ messages[0].update({'role': 'x'}) }}", "unknown method 'update'"},
 		{"{{ messages[0].role.x.y }}", "line 1: "},
+		{"{% set messages[0].role = 'x' %}", "messages is no namespace, to which alone attributes can be assigned"},
+		{"{% set messages[0].Pairs = messages[1].Pairs %}", "messages is no namespace"},
 		{"{{ 1 % 0 }}", "the engine failed"},
 		{"{{ 'a'.split('') }}", "the separator is empty"},
 		{"{{ 'a'.split(1, 2, 3) }}", "3 arguments, want at most 2"},

@@ -103,7 +103,7 @@ func (g guarded) Execute(r *exec.Renderer, tag *nodes.ControlStructureBlock) err
 func statementSet() *exec.ControlStructureSet {
 	depth := 0 // the statements within which the parser is
 	set := map[string]parser.ControlStructureParser{"generation": parseGeneration}
-	for name, wrap := range map[string]func(g *guarded, first *tokens.Token){
+	for name, wrap := range map[string]func(g *guarded, first, second *tokens.Token){
 		"if": nil, "with": nil, "filter": nil, "raw": nil, "break": nil, "continue": nil, "call": nil,
 		"for": guardFor, "set": guardSet, "macro": guardMacro,
 	} {
@@ -116,14 +116,14 @@ func statementSet() *exec.ControlStructureSet {
 				return nil, &parser.SyntaxError{Message: "statements nest too deep", Line: p.Current().Line}
 			}
 			defer func() { depth-- }()
-			first := args.Current()
+			first, second := args.Current(), args.Peek()
 			s, err := parse(p, args)
 			if err != nil {
 				return nil, err
 			}
 			g := guarded{ControlStructure: s, at: first}
 			if wrap != nil {
-				wrap(&g, first)
+				wrap(&g, first, second)
 			}
 			return g, nil
 		}
@@ -132,14 +132,22 @@ func statementSet() *exec.ControlStructureSet {
 }
 
 // guardFor counts the turns of a loop.
-func guardFor(g *guarded, _ *tokens.Token) {
+func guardFor(g *guarded, _, _ *tokens.Token) {
 	loop := g.ControlStructure.(*statements.ForControlStructure)
 	g.before = func(r *exec.Renderer) error { return runOf(r).step(r.Eval(loop.ObjectEvaluator).Len()) }
 }
 
-// guardSet bounds the strings that are built up in a variable, or in what a
-// namespace of that name holds.
-func guardSet(g *guarded, target *tokens.Token) {
+// guardSet lets a template assign to names and inside of namespaces alone, and
+// bounds the strings that are built up there.
+func guardSet(g *guarded, target, next *tokens.Token) {
+	g.before = func(r *exec.Renderer) error {
+		held, _ := r.Environment.Context.Get(target.Val)
+		_, namespace := exec.ToValue(held).Interface().(map[string]any)
+		if inside := next != nil && (next.Val == "." || next.Val == "["); inside && !namespace {
+			return fault("%s is no namespace, to which alone attributes can be assigned", target.Val)
+		}
+		return nil
+	}
 	g.after = func(r *exec.Renderer) error {
 		held, _ := r.Environment.Context.Get(target.Val)
 		if longest(held) > maxString {
@@ -167,7 +175,7 @@ func longest(held any) int {
 }
 
 // guardMacro bounds how deep calls of a macro go.
-func guardMacro(g *guarded, _ *tokens.Token) {
+func guardMacro(g *guarded, _, _ *tokens.Token) {
 	name := g.ControlStructure.(*statements.MacroControlStructure).Name
 	g.after = func(r *exec.Renderer) error {
 		defined, _ := r.Environment.Context.Get(name)

@@ -2,7 +2,8 @@
 
     pip install transformers==5.23.0 jinja2==3.1.6
     pip install --no-deps trl==1.16.0
-    python golden.py > golden.json
+    python golden.py > golden.json        # the committed file
+    python golden.py all > golden.json    # all templates of TRL, a check to run now and then
 
 Published templates come from the files that TRL carries (Apache-2.0); ChatML,
 Zephyr, Mistral and Llama 2, which it lacks, are written out here. Every result
@@ -116,7 +117,12 @@ def main():
         tokenizer_object=tokenizers.Tokenizer(tokenizers.models.BPE()), bos_token="<|begin_of_text|>", eos_token="</s>"
     )
     trl = pathlib.Path(importlib.util.find_spec("trl").submodule_search_locations[0])
-    templates = {name: (trl / "chat_templates" / f"{name}.jinja").read_text() for name in PUBLISHED} | OWN
+    names = PUBLISHED
+    if "all" in sys.argv:
+        # These take content as a list of images and texts.
+        images = ("llava", "idefics", "smolvlm")
+        names = sorted(p.stem for p in (trl / "chat_templates").glob("*.jinja") if not p.stem.startswith(images))
+    templates = {name: (trl / "chat_templates" / f"{name}.jinja").read_text() for name in names} | OWN
     conversations = {name: [{"role": r, "content": c} for r, c in turns] for name, turns in CONVERSATIONS.items()}
     cases = []
     for name, template in templates.items():
