@@ -244,7 +244,7 @@ func (r *Rollouts) repeat(g int) {
 	r.add(r, g)
 	again := slices.Clone(r.Groups[g])
 	for i := range again {
-		again[i].Adv, again[i].Keep, again[i].Shaping = nil, nil, nil
+		again[i].Adv, again[i].Keep = nil, nil
 	}
 	r.Groups[len(r.Groups)-1] = again
 }

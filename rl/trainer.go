@@ -84,8 +84,8 @@ func (t *Trainer) Run(ctx context.Context) error {
 //	credit/fully_masked      share of completions without a kept token
 //	group/dead               share of groups without any outcome advantage
 //	loss, grad_norm          means over the optimiser steps
-//	optimizer_steps, skipped how many were taken, and not for want of a
-//	                         finite gradient
+//	optimizer_steps, skipped how many there were, and how many of them were
+//	                         not taken, because the gradient was not finite
 //	objective/<name>         the objective's own metrics, by the mean
 //	objective/engine_mismatch
 //	                         mean |log-prob of the engine − of the policy| per
