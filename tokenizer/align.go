@@ -2,9 +2,6 @@ package tokenizer
 
 import "sort"
 
-// Span is a part of a text, from byte Start up to but not including byte End.
-type Span struct{ Start, End int }
-
 // normalizer rewrites text before it is cut into words.
 type normalizer interface {
 	normalize(text string) normalized

@@ -11,7 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/tokenizer"
 )
 
-// pieces is what SentencePiece makes of the texts: testdata/sentencepiece.py.
+// pieces is what SentencePiece makes of the texts: testdata/pieces.py.
 type pieces struct {
 	IDs     [][]int32 `json:"ids"`
 	Decoded []string  `json:"decoded"`

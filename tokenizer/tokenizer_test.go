@@ -1,7 +1,6 @@
 package tokenizer_test
 
 import (
-	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -38,6 +37,23 @@ func TestAddedTokens(t *testing.T) {
 	// Text from outside cannot fake a special token.
 	require.NotContains(t, tok.EncodeOrdinary("<|end|>"), end)
 	require.Equal(t, "<|end|>", tok.Decode(tok.EncodeOrdinary("<|end|>")))
+}
+
+func TestOverlapping(t *testing.T) {
+	spans := []tokenizer.Span{{0, 0}, {0, 3}, {3, 5}, {3, 5}, {7, 9}} // a gap before the last
+	for _, c := range []struct{ part, want tokenizer.Span }{
+		{tokenizer.Span{0, 9}, tokenizer.Span{1, 5}},
+		{tokenizer.Span{0, 1}, tokenizer.Span{1, 2}},
+		{tokenizer.Span{2, 4}, tokenizer.Span{1, 4}},
+		{tokenizer.Span{4, 5}, tokenizer.Span{2, 4}},
+		{tokenizer.Span{5, 7}, tokenizer.Span{4, 4}},
+		{tokenizer.Span{8, 20}, tokenizer.Span{4, 5}},
+		{tokenizer.Span{20, 30}, tokenizer.Span{5, 5}},
+		{tokenizer.Span{4, 4}, tokenizer.Span{2, 2}},
+	} {
+		require.Equal(t, c.want, tokenizer.Overlapping(spans, c.part), "%v", c.part)
+	}
+	require.Equal(t, tokenizer.Span{}, tokenizer.Overlapping(nil, tokenizer.Span{0, 5}))
 }
 
 // A model's output layer may have more rows than there are tokens.
@@ -164,52 +180,4 @@ func TestOldMerges(t *testing.T) {
 	got, err := tokenizer.Parse([]byte(head + `"merges":[` + joined))
 	require.NoError(t, err)
 	require.Equal(t, trainOurs(t), got)
-}
-
-func FuzzRoundTrip(f *testing.F) {
-	for _, s := range []string{"", "it's 12 o'clock\n\n", "<|end|><step", "\xff\xfe é", "  \u3000 x"} {
-		f.Add(s)
-	}
-	tok := trainOurs(f)
-	f.Fuzz(func(t *testing.T, text string) {
-		require.Equal(t, text, tok.Decode(tok.EncodeOrdinary(text)))
-		ids, spans := tok.EncodeSpans(text)
-		require.Len(t, spans, len(ids))
-		start := 0
-		for i, id := range ids {
-			require.Equal(t, start, spans[i].Start)
-			start = spans[i].End
-			require.Equal(t, text[spans[i].Start:start], tok.Content(id))
-		}
-		require.Equal(t, len(text), start)
-	})
-}
-
-// The bytes' vocabulary is fixed, so that inputs stay short.
-func FuzzParse(f *testing.F) {
-	const bytesOnly = 256
-	base, err := tokenizer.Train(slices.Values([]string(nil)), tokenizer.TrainOptions{VocabSize: bytesOnly})
-	require.NoError(f, err)
-	data, err := json.Marshal(base)
-	require.NoError(f, err)
-	_, vocab, _ := strings.Cut(string(data), `"vocab":{`)
-	vocab, _, _ = strings.Cut(vocab, `},"merges"`)
-	f.Add(`[{"id":258,"content":"<e>","special":true}]`, `{"type":"ByteLevel"}`, `,"ab":256,"abc":257`, `["a b",["ab","c"]]`)
-	f.Add(`[{"id":0,"content":"!","normalized":true}]`, `{"type":"ByteLevel","use_regex":true}`, ``, `[]`)
-	f.Add(`null`, `null`, `,"a":7`, `null`)
-	f.Fuzz(func(t *testing.T, added, pre, more, merges string) {
-		data := `{"version":"1.0","added_tokens":` + added + `,"pre_tokenizer":` + pre +
-			`,"model":{"type":"BPE","vocab":{` + vocab + more + `},"merges":` + merges + `}}`
-		tok, err := tokenizer.Parse([]byte(data))
-		if err != nil {
-			require.ErrorContains(t, err, "tokenizer: ")
-			return
-		}
-		out, err := json.Marshal(tok)
-		require.NoError(t, err)
-		again, err := tokenizer.Parse(out)
-		require.NoError(t, err)
-		const text = "<e> it's abcab! 12\n"
-		require.Equal(t, tok.Encode(text), again.Encode(text))
-	})
 }

@@ -35,8 +35,7 @@ import sys
 import tokenizers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from texts import texts  # noqa: E402
+from texts import texts
 
 assert tokenizers.__version__ == "0.23.3", tokenizers.__version__
 source = pathlib.Path(sys.argv[1])

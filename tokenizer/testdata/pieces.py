@@ -1,7 +1,7 @@
 """Makes testdata/sentencepiece: how SentencePiece encodes the texts of texts.py.
 
     pip install sentencepiece==0.2.3
-    python tokenizer/testdata/sentencepiece.py ../shared/models/stories260K/tok512.model
+    python tokenizer/testdata/pieces.py ../shared/models/stories260K/tok512.model
 
 tiny.model     a model trained here on corpus.txt with Llama 2's options
 tiny.json.gz   what it makes of the texts, and of them joined
@@ -13,14 +13,12 @@ import json
 import pathlib
 import sys
 
-here = pathlib.Path(__file__).parent
-sys.path[0] = ""  # else this file would be the module
-import sentencepiece  # noqa: E402
+import sentencepiece
 
-sys.path.insert(0, str(here))
-from texts import texts  # noqa: E402
+from texts import texts
 
 assert sentencepiece.__version__ == "0.2.3", sentencepiece.__version__
+here = pathlib.Path(__file__).parent
 out = here / "sentencepiece"
 out.mkdir(exist_ok=True)
 with open(out / "tiny.model", "wb") as f:

@@ -1,0 +1,53 @@
+package tokenizer
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// naive merges a word by the textbook: the lowest rank first, leftmost first.
+func (m *bpe) naive(word string) []int32 {
+	var ids []int32
+	for i := range len(word) {
+		ids = append(ids, m.byteID[word[i]])
+	}
+	for {
+		best, at := merge{rank: 1 << 30}, -1
+		for i := 1; i < len(ids); i++ {
+			if c, ok := m.merges.get(pair(ids[i-1], ids[i])); ok && c.rank < best.rank {
+				best, at = c, i-1
+			}
+		}
+		if at < 0 {
+			return ids
+		}
+		ids = slices.Replace(ids, at, at+2, best.id)
+	}
+}
+
+// The merge table need not come from training: any order of ranks must do.
+func TestMergesAsTextbook(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d, err := (&TrainOptions{VocabSize: 256}).definition()
+		require.NoError(t, err)
+		words := []string{"a", "b", "c"}
+		for range rapid.IntRange(1, 12).Draw(t, "merges") {
+			m := [2]string{rapid.SampledFrom(words).Draw(t, "left"), rapid.SampledFrom(words).Draw(t, "right")}
+			if !slices.Contains(d.merges, m) {
+				d.merges = append(d.merges, m)
+			}
+			if w := m[0] + m[1]; !slices.Contains(words, w) {
+				words = append(words, w)
+				d.spelling = append(d.spelling, w)
+			}
+		}
+		d.merges = rapid.Permutation(d.merges).Draw(t, "ranks")
+		tok, err := build(d)
+		require.NoError(t, err)
+		word := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 1, 40, -1).Draw(t, "word")
+		require.Equal(t, tok.model.(*bpe).naive(word), tok.EncodeOrdinary(word))
+	})
+}
