@@ -2,6 +2,7 @@ package distill_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,6 +83,36 @@ func TestFitLearnsLabelsAndBeliefs(t *testing.T) {
 	require.Less(t, last, first)
 	require.Greater(t, s.w[0][0]-s.w[0][1], 3.0)
 	require.InDelta(t, 1.0986, s.w[2][1]-s.w[2][0], 0.01, "log odds of the belief")
+}
+
+// noting is a student that notes the inputs it is shown.
+type noting struct {
+	linear
+	seen []int32
+}
+
+func (s *noting) Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) error {
+	for _, tokens := range inputs {
+		s.seen = append(s.seen, tokens[0])
+	}
+	return s.linear.Logits(ctx, inputs, dst, train)
+}
+
+func TestFitShowsAllExamplesInAnotherOrderEachEpoch(t *testing.T) {
+	s := &noting{}
+	f := fit(s)
+	for i := range f.Steps() {
+		_, err := f.Step(t.Context(), i)
+		require.NoError(t, err)
+	}
+	require.Len(t, s.seen, 5*200)
+	orders := map[string]bool{}
+	for epoch := range 200 {
+		order := s.seen[5*epoch : 5*epoch+5]
+		require.ElementsMatch(t, []int32{0, 1, 2, 3, 0}, order)
+		orders[fmt.Sprint(order)] = true
+	}
+	require.Greater(t, len(orders), 50, "of 60 orders of five examples, two of which are alike")
 }
 
 func TestFitContinuesFromAnyStep(t *testing.T) {
