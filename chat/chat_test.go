@@ -32,7 +32,6 @@ func folder(t *testing.T, files map[string]string) string {
 }
 
 func TestReadConfig(t *testing.T) {
-	yes, no := true, false
 	for _, c := range []struct {
 		name  string
 		files map[string]string
@@ -41,9 +40,9 @@ func TestReadConfig(t *testing.T) {
 		{"nothing", nil, chat.Config{}},
 		{"one template", map[string]string{
 			"tokenizer_config.json": `{"bos_token": null, "eos_token": {"content": "</s>", "special": true}, "pad_token": "<pad>",
-				"add_bos_token": true, "add_eos_token": false, "chat_template": "T", "more": [1]}`,
+				"add_bos_token": true, "chat_template": "T", "more": [1]}`,
 		}, chat.Config{
-			Tokens: map[string]string{"eos_token": "</s>", "pad_token": "<pad>"}, AddBOS: &yes, AddEOS: &no,
+			Tokens:    map[string]string{"eos_token": "</s>", "pad_token": "<pad>"},
 			Templates: map[string]string{"default": "T"},
 		}},
 		{"named templates", map[string]string{
@@ -74,7 +73,6 @@ func TestReadConfigErrors(t *testing.T) {
 		`[]`:                       "cannot unmarshal array",
 		`{"bos_token": 3}`:         "bos_token is 3, want a string or an object with content",
 		`{"eos_token": {"id": 3}}`: `eos_token is {"id": 3}, want a string or an object with content`,
-		`{"add_bos_token": "yes"}`: `add_bos_token is "yes", want true or false`,
 		`{"chat_template": 1}`:     "chat_template is 1, want a string or a list of objects with name and template",
 		`{"chat_template": [{}]}`:  "chat_template[0] lacks name or template",
 		`{"chat_template": [{"name": "a", "template": ""}, {"name": "a", "template": ""}]}`: `chat_template[1] is a second one named "a"`,
@@ -93,7 +91,7 @@ func TestReadConfigErrors(t *testing.T) {
 
 // No tokenizer_config.json makes the reader panic.
 func FuzzReadConfig(f *testing.F) {
-	f.Add(`{"bos_token": {"content": "x"}, "chat_template": [{"name": "a", "template": "b"}], "add_bos_token": true}`)
+	f.Add(`{"bos_token": {"content": "x"}, "chat_template": [{"name": "a", "template": "b"}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		_, _ = chat.ReadConfig(folder(t, map[string]string{"tokenizer_config.json": text}))
 	})

@@ -17,9 +17,6 @@ type Config struct {
 	// templates know them by: bos_token, eos_token, pad_token and the like.
 	// One that the model lacks is absent.
 	Tokens map[string]string
-	// AddBOS and AddEOS say that a text which is no conversation is encoded
-	// with the token at its beginning or end; nil if the file does not say.
-	AddBOS, AddEOS *bool
 	// Templates are the sources of Jinja templates by name. A model with one
 	// template has it as "default".
 	Templates map[string]string
@@ -71,11 +68,6 @@ func (c *Config) parse(text []byte) error {
 		}
 		if token != "" {
 			c.Tokens[name] = token
-		}
-	}
-	for name, field := range map[string]**bool{"add_bos_token": &c.AddBOS, "add_eos_token": &c.AddEOS} {
-		if err := unmarshal(fields[name], field); err != nil {
-			return fmt.Errorf("%s is %.40s, want true or false", name, fields[name])
 		}
 	}
 	return c.parseTemplates(fields["chat_template"])
