@@ -89,11 +89,11 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	defer g.free()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := g.stream(ctx, out); errors.Is(err, context.Canceled) {
+	err = g.stream(ctx, out)
+	if errors.Is(err, context.Canceled) {
 		return exitInterrupted
-	} else {
-		return finish(prog, err, errs, exitInput)
 	}
+	return finish(prog, err, errs, exitInput)
 }
 
 // optional defines a flag that stays nil unless it is given.

@@ -10,7 +10,7 @@
 // output; docs/parity-format.md describes them. Every command explains its
 // flags with -h.
 //
-// The exit status is 0, 1 for bad input, or 2 for bad flags.
+// The exit status is 0, 1 for bad input, 2 for bad flags, or 130 after Ctrl-C.
 package main
 
 import (
