@@ -122,9 +122,7 @@ func (s *Source) Observe(problems []rl.Problem, groups []advantage.Group) error 
 		c := &s.counts[i]
 		c.successes = s.o.Keep*c.successes + seen[k].successes
 		c.trials = s.o.Keep*c.trials + seen[k].trials
-		if !s.awaited[i] {
-			s.offer(i)
-		}
+		s.offer(i)
 	}
 	s.forget()
 	return nil
