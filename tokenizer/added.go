@@ -73,7 +73,7 @@ func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
 // split calls piece for each added token in a text and, with id -1, for what
 // lies between them.
 func (m *matcher) split(text string, piece func(start, end int, id int32)) {
-	done := 0
+	done, blankEnd := 0, -1
 	if m != nil {
 		for from := 0; ; {
 			start, end, a := m.find(text, from)
@@ -84,11 +84,14 @@ func (m *matcher) split(text string, piece func(start, end int, id int32)) {
 			if a.singleWord && (endsWithWord(text[:start]) || startsWithWord(text[end:])) {
 				continue
 			}
-			if a.lstrip {
-				start = max(done, len(strings.TrimRightFunc(text[:start], unicode.IsSpace)))
+			if a.lstrip && start > done {
+				start = done + len(strings.TrimRightFunc(text[done:start], unicode.IsSpace))
 			}
 			if a.rstrip {
-				end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+				if end > blankEnd { // else it is inside the white space looked at last
+					blankEnd = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+				}
+				end = blankEnd
 			}
 			if done < start {
 				piece(done, start, -1)

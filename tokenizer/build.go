@@ -15,6 +15,7 @@ type definition struct {
 	parts    file // as read, without model and added tokens
 
 	normalizer normalizer
+	metaspace  *metaspace // nil: none
 	splitter   splitter
 	template   template
 
@@ -31,7 +32,13 @@ type definition struct {
 // marksSpaces reports whether the tokenizer is of the Llama 2 kind.
 func (d *definition) marksSpaces() bool {
 	_, ok := d.normalizer.(spaceMarker)
-	return ok
+	return ok || d.metaspace != nil
+}
+
+// addsSpace reports whether it puts a space before a text.
+func (d *definition) addsSpace() bool {
+	m, _ := d.normalizer.(spaceMarker)
+	return m.prefix || d.metaspace != nil && d.metaspace.prefix
 }
 
 // build checks a definition and makes its tokenizer. Errors name the place in
@@ -43,6 +50,7 @@ func build(d definition) (*Tokenizer, error) {
 		special:    make([]bool, len(d.spelling)),
 		ids:        make(map[string]int32, len(d.spelling)),
 		normalizer: d.normalizer,
+		metaspace:  d.metaspace,
 		splitter:   d.splitter,
 	}
 	roles, err := t.buildAdded()

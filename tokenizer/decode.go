@@ -20,7 +20,7 @@ func (t *Tokenizer) Decode(ids []int32) string {
 	for _, id := range ids {
 		s.Write(t.Bytes(id))
 	}
-	if m, ok := t.normalizer.(spaceMarker); ok && m.prefix {
+	if t.def.addsSpace() {
 		return strings.TrimPrefix(s.String(), " ")
 	}
 	return s.String()

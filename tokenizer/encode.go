@@ -68,6 +68,11 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 			v.token(id, Span{at + s.Start, at + s.End})
 			return
 		}
+		if t.metaspace != nil {
+			m := t.metaspace.mark(n.text[start:end], at+start == 0)
+			t.splitter.split(m.text, func(from, to int) { v.word(&m, at+start, from, to) })
+			return
+		}
 		t.splitter.split(n.text[start:end], func(from, to int) { v.word(&n, at, start+from, start+to) })
 	})
 }

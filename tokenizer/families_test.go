@@ -17,7 +17,7 @@ import (
 )
 
 // families are the files of testdata/families; see families.py there.
-var families = []string{"qwen3", "llama3_1", "gpt2", "bert", "llama2", "smollm", "gpt4o", "flags"}
+var families = []string{"qwen3", "llama3_1", "gpt2", "bert", "llama2", "first", "always", "smollm", "gpt4o", "flags"}
 
 // family is what the library makes of the texts.
 type family struct {

@@ -21,8 +21,8 @@ func Load(path string) (*Tokenizer, error) {
 //   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): model BPE over all 256
 //     bytes; pre-tokenisers ByteLevel, Split by a regular expression, Digits
 //     and Sequences of them; normaliser NFC;
-//   - BPE with byte fallback as the Llama 2 files have it: the normalisers
-//     Prepend and Replace that mark spaces, no pre-tokeniser;
+//   - BPE with byte fallback as the Llama 2 files have it: spaces are marked by
+//     the normalisers Prepend and Replace or by the pre-tokeniser Metaspace;
 //   - WordPiece with BertNormalizer and BertPreTokenizer;
 //   - added tokens of every sort, ids with gaps, the post-processor
 //     TemplateProcessing.
@@ -114,21 +114,24 @@ func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
 	if d.normalizer, err = parseNormalizer(f.Normalizer); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
 	}
-	parsePre, parseDec := parseByteLevel, parseByteLevelDecoder
-	if d.marksSpaces() {
-		parsePre, parseDec = parseNoPreTokenizer, d.parseMarkedDecoder
-	}
-	switch {
-	case m.ByteFallback && !d.marksSpaces():
-		return nil, errors.New("model: byte_fallback: true is supported only where the normalizer marks spaces")
-	case !m.ByteFallback && d.marksSpaces():
-		return nil, errors.New("model: byte_fallback: false is not supported where the normalizer marks spaces")
-	}
-	if d.splitter, err = parsePre(f.PreTokenizer); err != nil {
+	if d.metaspace, err = parseMetaspace(f.PreTokenizer); err != nil {
 		return nil, fmt.Errorf("pre_tokenizer: %w", err)
 	}
-	if err := parseDec(f.Decoder); err != nil {
-		return nil, fmt.Errorf("decoder: %w", err)
+	switch {
+	case d.metaspace != nil && d.normalizer != nil:
+		return nil, errors.New("normalizer: only null is supported with the pre_tokenizer \"Metaspace\"")
+	case m.ByteFallback && !d.marksSpaces():
+		return nil, errors.New("model: byte_fallback: true is supported only where spaces are marked")
+	case !m.ByteFallback && d.marksSpaces():
+		return nil, errors.New("model: byte_fallback: false is not supported where spaces are marked")
+	}
+	if d.marksSpaces() {
+		err = d.parseMarked(f)
+	} else {
+		err = d.parseByteLevel(f)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, pair := range m.Merges {
 		d.merges = append(d.merges, pair)
@@ -137,6 +140,29 @@ func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
 	m.Vocab, m.Merges = nil, nil
 	d.bpe = m
 	return vocab, nil
+}
+
+// parseMarked reads the other parts of a tokenizer of the Llama 2 kind.
+func (d *definition) parseMarked(f file) error {
+	d.splitter = chain{}
+	if d.metaspace == nil && f.PreTokenizer != nil {
+		return fmt.Errorf("pre_tokenizer: %s is not supported where the normalizer marks spaces, only null", f.PreTokenizer)
+	}
+	if want := unmarkerJSON(d.addsSpace()); f.Decoder != nil && !same(f.Decoder, want) {
+		return fmt.Errorf("decoder: %s is not supported, only %s", f.Decoder, want)
+	}
+	return nil
+}
+
+// parseByteLevel reads the other parts of a byte-level tokenizer.
+func (d *definition) parseByteLevel(f file) (err error) {
+	if d.splitter, err = parseByteLevel(f.PreTokenizer); err != nil {
+		return fmt.Errorf("pre_tokenizer: %w", err)
+	}
+	if err := parseByteLevelDecoder(f.Decoder); err != nil {
+		return fmt.Errorf("decoder: %w", err)
+	}
+	return nil
 }
 
 func (d *definition) parseWordPiece(f file) (vocab fileVocab, err error) {

@@ -44,6 +44,21 @@ func (m spaceMarker) normalize(text string) normalized {
 	return w.done()
 }
 
+// metaspace is the pre-tokeniser Metaspace, which newer files have in place of
+// the normaliser: it puts a mark only before text that does not begin with one.
+type metaspace struct {
+	prefix bool // put a mark before the text
+	always bool // and before text that follows an added token
+}
+
+// mark marks the spaces in a piece of the text; first says that it is its
+// beginning.
+func (m metaspace) mark(text string, first bool) normalized {
+	prefix := m.always || m.prefix && first
+	prefix = prefix && !strings.HasPrefix(text, " ") && !strings.HasPrefix(text, spaceMark)
+	return spaceMarker{prefix: prefix}.normalize(text)
+}
+
 // markSplitter cuts before each space's mark that follows another character.
 type markSplitter struct{}
 
@@ -89,10 +104,10 @@ func (m spaceMarker) json() string {
 	return `{"type":"Sequence","normalizers":[` + strings.Join(parts, ",") + `]}`
 }
 
-// decoderJSON is how a tokenizer.json names what undoes it.
-func (m spaceMarker) decoderJSON() string {
+// unmarkerJSON is how a tokenizer.json names what undoes it.
+func unmarkerJSON(prefix bool) string {
 	parts := []string{unmarkJSON, fuseJSON}
-	if m.prefix {
+	if prefix {
 		parts = append(parts, stripJSON)
 	}
 	return `{"type":"Sequence","decoders":[` + strings.Join(parts, ",") + `]}`

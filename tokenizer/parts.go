@@ -170,11 +170,37 @@ func parseSplit(p filePart) (splitter, error) {
 	return newRegexpSplitter(*s.Pattern.Regex)
 }
 
-func parseNoPreTokenizer(p filePart) (splitter, error) {
-	if p != nil {
-		return nil, fmt.Errorf("%.80s is not supported where the normalizer marks spaces, only null", p)
+// parseMetaspace returns nil if the pre-tokeniser is another one.
+func parseMetaspace(p filePart) (*metaspace, error) {
+	if p == nil {
+		return nil, nil
 	}
-	return chain{}, nil
+	kind, err := p.kind()
+	if err != nil || kind != "Metaspace" {
+		return nil, err
+	}
+	var m struct {
+		Type, Replacement string
+		PrependScheme     string `json:"prepend_scheme"`
+		Split             *bool
+	}
+	switch err := decodeStrict(p, &m); {
+	case err != nil:
+		return nil, err
+	case m.Replacement != spaceMark:
+		return nil, fmt.Errorf("replacement: %q is not supported, only %q", m.Replacement, spaceMark)
+	case m.Split == nil || *m.Split:
+		return nil, errors.New("split: true is not supported")
+	}
+	switch m.PrependScheme {
+	case "always":
+		return &metaspace{prefix: true, always: true}, nil
+	case "first":
+		return &metaspace{prefix: true}, nil
+	case "never":
+		return &metaspace{}, nil
+	}
+	return nil, fmt.Errorf("prepend_scheme: %q is not supported, only \"always\", \"first\" and \"never\"", m.PrependScheme)
 }
 
 func parseBertPreTokenizer(p filePart) (splitter, error) {
@@ -203,14 +229,6 @@ func parseByteLevelDecoder(p filePart) error {
 		return err
 	}
 	return decodeStrict(p, &fileByteLevel{})
-}
-
-// parseMarkedDecoder reads the decoder of the Llama 2 kind.
-func (d *definition) parseMarkedDecoder(p filePart) error {
-	if want := d.normalizer.(spaceMarker).decoderJSON(); p != nil && !same(p, want) {
-		return fmt.Errorf("%s is not supported, only %s", p, want)
-	}
-	return nil
 }
 
 func parseWordPieceDecoder(p filePart, prefix string) (cleanup bool, err error) {

@@ -69,7 +69,7 @@ func parseSentencePiece(data []byte) (d definition, err error) {
 	d.parts = file{
 		Version:    "1.0",
 		Normalizer: filePart(marker.json()),
-		Decoder:    filePart(marker.decoderJSON()),
+		Decoder:    filePart(unmarkerJSON(marker.prefix)),
 	}
 	if m.BOS != "" {
 		if d.parts.PostProcessor, err = startJSON(m.BOS, int32(slices.Index(d.spelling, m.BOS))); err != nil {

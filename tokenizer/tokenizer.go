@@ -12,6 +12,7 @@ type Tokenizer struct {
 	// made of the rest.
 	raw, late  *matcher
 	normalizer normalizer // nil: none
+	metaspace  *metaspace // nil: none; else there is no normaliser
 	splitter   splitter
 	model      model
 }

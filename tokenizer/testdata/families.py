@@ -23,6 +23,7 @@ checked here to encode every text as the whole file does.
     qwen3, llama3_1, gpt2, bert, llama2    those, and
     smollm    GPT-2's vocabulary with SmolLM's pre-tokeniser (Digits, ByteLevel)
     gpt4o     Qwen3's vocabulary with GPT-4o's pattern, which has no scanner
+    first, always    Llama 2's vocabulary with Metaspace, as newer files have it
     flags     GPT-2's vocabulary with NFC and added tokens of every sort
 """
 
@@ -167,6 +168,11 @@ gpt4o.pre_tokenizer = pre_tokenizers.Sequence(
     [pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
 )
 golden("gpt4o", json.loads(gpt4o.to_str()))
+
+for scheme in ["first", "always"]:
+    t = Tokenizer.from_str(json.dumps(dict(small["llama2"], normalizer=None)))
+    t.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+    golden(scheme, json.loads(t.to_str()))
 
 flags = load(small["gpt2"])
 flags.normalizer = normalizers.NFC()
