@@ -35,6 +35,8 @@ func TestRun(t *testing.T) {
 func TestRunRefuses(t *testing.T) {
 	_, err := Run(t.Context(), Options{Sections: []string{"gemm", "cooking"}})
 	require.ErrorContains(t, err, `no section "cooking"`)
+	_, err = Run(t.Context(), Options{Models: []string{"2T"}})
+	require.ErrorContains(t, err, `no model "2T"`)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = Run(ctx, Options{Quick: true, Sections: []string{"train"}})

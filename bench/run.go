@@ -16,6 +16,8 @@ import (
 type Options struct {
 	// Sections are some of Sections; none means all.
 	Sections []string
+	// Models are some of Models; none means all.
+	Models []string
 	// Quick measures small things for seconds instead of minutes: the
 	// machinery works, but the figures mean little.
 	Quick bool
@@ -26,8 +28,12 @@ type Options struct {
 // Sections are the parts of a report.
 var Sections = []string{"gemm", "train", "sample", "shared"}
 
+// Models are the decoders that are trained and sampled from, named after their
+// size.
+var Models = []string{"1M", "10M", "100M"}
+
 // Run measures the engine on this machine, which should have nothing else to
-// do. It returns an error for a section that does not exist, and ctx's when
+// do. It returns an error for a section that does or model that does not exist, and ctx's when
 // that is done; what is being measured is finished first.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	for _, s := range o.Sections {
@@ -35,11 +41,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			return nil, fmt.Errorf("bench: no section %q, only %q", s, Sections)
 		}
 	}
+	for _, m := range o.Models {
+		if !slices.Contains(Models, m) {
+			return nil, fmt.Errorf("bench: no model %q, only %q", m, Models)
+		}
+	}
 	b, err := cpu.New(o.Backend)
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{ctx: ctx, quick: o.Quick, b: b, report: &Report{Machine: machine(b)}}
+	r := &runner{ctx: ctx, quick: o.Quick, models: o.Models, b: b, report: &Report{Machine: machine(b)}}
 	r.memory = b.Alloc(map[bool]int{false: 64 << 20, true: 4 << 20}[o.Quick])
 	defer b.Free(r.memory)
 	b.Fill(r.memory, 1)
@@ -63,6 +74,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 type runner struct {
 	ctx    context.Context
 	quick  bool
+	models []string
 	b      *cpu.Backend
 	memory tensor.Buffer // larger than the caches
 	report *Report
@@ -139,16 +151,20 @@ type shape struct {
 	model.Config
 }
 
-// shapes are the decoders that are measured, named after their size.
+// shapes are the decoders that are measured.
 func (r *runner) shapes() []shape {
 	if r.quick {
 		return []shape{{"tiny", model.Config{Vocab: 128, Dim: 32, Layers: 2, Heads: 2, KVHeads: 1, FF: 64, MaxSeq: 1024, TieEmbeddings: true}}}
 	}
-	return []shape{
+	all := []shape{
 		{"1M", model.Config{Vocab: 1024, Dim: 128, Layers: 4, Heads: 4, KVHeads: 2, FF: 384, MaxSeq: 1024, TieEmbeddings: true}},
 		{"10M", model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 5, FF: 864, MaxSeq: 1024, TieEmbeddings: true}},
 		{"100M", model.Config{Vocab: 8192, Dim: 768, Layers: 12, Heads: 12, KVHeads: 4, FF: 2304, MaxSeq: 1024, TieEmbeddings: true}},
 	}
+	if len(r.models) == 0 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(s shape) bool { return !slices.Contains(r.models, s.name) })
 }
 
 // parameters counts the elements of d's parameters.

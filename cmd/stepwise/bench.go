@@ -21,6 +21,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.SetOutput(errs)
 	file := flags.String("json", "", "write the report as JSON to `FILE` too")
 	sections := flags.String("sections", strings.Join(bench.Sections, ","), "what to measure, separated by commas")
+	models := flags.String("models", strings.Join(bench.Models, ","), "which models to train and sample from, separated by commas")
 	isa := flags.String("isa", cpu.Auto.String(), "instruction set: auto, or one that the machine has")
 	var o bench.Options
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
@@ -42,6 +43,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	if o.Backend.ISA, err = parseISA(*isa); err != nil {
 		return finish(prog, err, errs, exitUsage)
 	}
+	o.Models = strings.Split(*models, ",")
 	o.Sections = strings.Split(*sections, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
