@@ -158,7 +158,7 @@ func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 		"reward/0": 0.5, "reward/0/unscorable": 0, "reward/1/unscorable": 1,
 		"step/a/correct": 0.5, "step/a/unknown": 0, "step/a/broken": 0,
 		"step/b/unknown": 1, "step/b/broken": 0,
-		"malformed": 0.5, "truncated": 0.5, "right_wrong_step": 0.5,
+		"malformed": 0.5, "truncated": 0.5, "right_answer_wrong_step": 0.5,
 		"group/live": 1, "tokens": 8, "tokens/mean": 4, "failed": 0,
 	}, rl.Summarize(r))
 }

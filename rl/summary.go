@@ -32,8 +32,9 @@ func (m *mean) addBool(v bool) {
 //	step/<name>/unknown    share of steps that the rule could not judge
 //	step/<name>/broken     share that the policy broke
 //	malformed              share of completions that deviate from the template
-//	right_wrong_step       share of completions with reward 0 at its best
-//	                       value 1 and at least one incorrect step
+//	right_answer_wrong_step
+//	                       share of completions whose first reward is at least
+//	                       1 and that have an incorrect step
 //	group/live             share of groups whose outcome rewards differ, by
 //	                       DropConstant(0)
 //	tokens                 completion tokens; tokens/mean per completion
@@ -75,7 +76,7 @@ func Summarize(r *Rollouts) map[string]float64 {
 				at(name + "/broken").addBool(s.Broken)
 			}
 			if len(c.Rewards) > 0 && !math.IsNaN(c.Rewards[0]) && len(c.Steps) > 0 {
-				at("right_wrong_step").addBool(c.Rewards[0] >= 1 && wrong)
+				at("right_answer_wrong_step").addBool(c.Rewards[0] >= 1 && wrong)
 			}
 		}
 	}

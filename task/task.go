@@ -46,7 +46,7 @@ type Definition[E any] struct {
 
 	// Outcomes are the rewards of the whole completion, at least one, with
 	// names of their own. The first is the task's own: metrics such as
-	// right_wrong_step are taken from it. The estimator weighs them:
+	// right_answer_wrong_step are taken from it. The estimator weighs them:
 	// advantage.PerGroup(normalizer, weights...).
 	Outcomes []Outcome[E]
 

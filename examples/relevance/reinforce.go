@@ -112,7 +112,7 @@ func (p *pipeline) train(ctx context.Context, l *leg) error {
 		tokens := 2 * int(m["tokens"]) // sampled, then trained on
 		l.Rewards = append(l.Rewards, m["reward/label"])
 		bar.step(l.Step+1, float64(tokens), "reward %.2f  steps %.2f  live %.2f  right with a wrong step %.2f",
-			m["reward/label"], p.meanStep(m), m["group/live"], m["right_wrong_step"])
+			m["reward/label"], p.meanStep(m), m["group/live"], m["right_answer_wrong_step"])
 		return tokens, p.record(l.stage, l.Step+1, m)
 	})
 }

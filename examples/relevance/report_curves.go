@@ -80,7 +80,7 @@ func rlPanels(r *report) []panel {
 	return []panel{
 		{quantity{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/label")},
 		{quantity{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(r.Steps)},
-		{quantity{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_wrong_step")},
+		{quantity{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_answer_wrong_step")},
 		{quantity{title: "Live groups", good: "share of prompts whose answers differ in reward; only these teach by the outcome", share: true}, named("group/live")},
 		{quantity{title: "Malformed answers", good: "share that leaves the format; lower is better", share: true}, named("malformed")},
 		{quantity{title: "Gradient norm", good: "before clipping; steady is good", log: true}, named("grad_norm")},

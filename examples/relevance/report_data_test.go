@@ -70,7 +70,7 @@ func testMetrics(steps int) []metricsLine {
 		for i := range steps {
 			x := float64(i) / float64(max(steps, 2))
 			m := map[string]float64{
-				"reward/label": .62 + .15*x + .04*rng.NormFloat64(), "right_wrong_step": .21 + (.04-.12*float64(k))*x + .02*rng.NormFloat64(),
+				"reward/label": .62 + .15*x + .04*rng.NormFloat64(), "right_answer_wrong_step": .21 + (.04-.12*float64(k))*x + .02*rng.NormFloat64(),
 				"group/live": .85 - .2*x + .05*rng.NormFloat64(), "malformed": max(0, .01*(1-x)+.003*rng.NormFloat64()),
 				"grad_norm": math.Exp(.4 * rng.NormFloat64()),
 			}

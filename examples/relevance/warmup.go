@@ -136,12 +136,12 @@ func (p *pipeline) probe(ctx context.Context, pol *policy, r *stageResult) error
 	r.Numbers = map[string]float64{
 		"live_groups":             m["group/live"],
 		"sampled_accuracy":        m["reward/label"],
-		"sampled_right_wrong":     m["right_wrong_step"],
+		"sampled_right_wrong":     m["right_answer_wrong_step"],
 		"sampled_malformed":       m["malformed"],
 		"sampled_tokens_per_text": m["tokens/mean"],
 	}
 	fmt.Fprintf(p.w, "sampled at temperature 1 in groups of %d: live groups %.2f, right %.2f, right with a wrong step %.2f, malformed %.2f\n",
-		p.s.Group, m["group/live"], m["reward/label"], m["right_wrong_step"], m["malformed"])
+		p.s.Group, m["group/live"], m["reward/label"], m["right_answer_wrong_step"], m["malformed"])
 	return nil
 }
 
