@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -143,5 +144,20 @@ func TestWholeFamilies(t *testing.T) {
 				require.Equal(t, g.IDs[i], nonNil(tok.Encode(text)), "%q", text)
 			}
 		})
+	}
+}
+
+// However long a word and whatever the text, encoding takes about as long as
+// it is long; were it quadratic, these would take hours.
+func TestLongTexts(t *testing.T) {
+	const n = 1 << 17
+	for _, name := range []string{"qwen3", "bert", "llama2", "flags"} {
+		tok := loadFamily(t, name)
+		for _, unit := range []string{"a", " ", "\n", "é", "e\u0301", "\u0301\u0323", "漢", "👍", "'", "[", "<|", "<|im_start|>", "[MASK] ", " \n<s>", "\n\n", "\xff"} {
+			text := strings.Repeat(unit, n/len(unit))
+			ids, spans := tok.EncodeSpans(text)
+			require.Len(t, spans, len(ids))
+			require.NotEmpty(t, tok.Encode("x"+text+"x"))
+		}
 	}
 }

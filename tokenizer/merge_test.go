@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,4 +51,13 @@ func TestMergesAsTextbook(t *testing.T) {
 		word := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 1, 40, -1).Draw(t, "word")
 		require.Equal(t, tok.model.(*bpe).naive(word), tok.EncodeOrdinary(word))
 	})
+}
+
+// A long word takes n log n steps, not n²: this would run for hours.
+func TestLongWord(t *testing.T) {
+	tok, err := Train(slices.Values([]string{strings.Repeat("a", 64), strings.Repeat("b", 64)}),
+		TrainOptions{VocabSize: 300, MinCount: 1})
+	require.NoError(t, err)
+	text := strings.Repeat("a", 1<<19) + strings.Repeat(" ", 1<<19) + strings.Repeat("b", 1<<19)
+	require.Equal(t, text, tok.Decode(tok.Encode(text)))
 }

@@ -9,7 +9,8 @@ import (
 
 // nfc is Unicode's normalisation form C. It is put together here because
 // package norm follows the stream-safe text format: it breaks up sequences of
-// more than 30 marks, which Hugging Face's library leaves whole.
+// more than 30 marks, which Hugging Face's library leaves whole; and because
+// the library does not know the newest marks.
 type nfc struct{}
 
 func (nfc) normalize(text string) normalized {
@@ -64,7 +65,11 @@ func decompose(chars []char, text string, i int) ([]char, int) {
 		return append(chars, char{r: invalid, from: from}), from.End
 	}
 	for _, d := range norm.NFD.String(string(r)) {
-		chars = append(chars, char{d, norm.NFD.PropertiesString(string(d)).CCC(), from})
+		class := norm.NFD.PropertiesString(string(d)).CCC()
+		if unsorted.has(d) {
+			class = 0
+		}
+		chars = append(chars, char{d, class, from})
 	}
 	return chars, from.End
 }

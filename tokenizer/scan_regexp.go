@@ -13,9 +13,9 @@ import (
 const matchTimeout = time.Second
 
 // regexpSplitter is a pattern that no scanner is written for. Each match is a
-// word, and so is what lies between two matches. A text on which the pattern
-// runs out of time is left in one word from there on: no ids that depend on
-// the speed of the machine could be right.
+// word, and so is what lies between two matches. Where the pattern runs out of
+// time, the rest of the text is one word: its tokens stand for the same text,
+// but are not those that the model was trained on.
 type regexpSplitter struct{ re *regexp2.Regexp }
 
 func newRegexpSplitter(pattern string) (splitter, error) {
