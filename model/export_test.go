@@ -159,10 +159,10 @@ func TestGenerationOptionsThatAreNotKnown(t *testing.T) {
 	_, err := model.ReadGeneration(dir)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for text, want := range map[string]string{
-		`{"num_beams": 4}`:                          `unknown field "num_beams"`,
-		`{"eos_token_id": "end"}`:                   "cannot unmarshal string",
-		`{"eos_token_id": 1} x`:                     "goes on after its closing brace",
-		`{"transformers_version": "5", "top_k": 1}`: "",
+		`{"num_beams": 4}`:        `unknown field "num_beams"`,
+		`{"eos_token_id": "end"}`: "cannot unmarshal string",
+		`{"eos_token_id": 1} x`:   "goes on after its closing brace",
+		`{"transformers_version": "5.23.0", "_from_model_config": true, "output_attentions": false, "output_hidden_states": false, "use_cache": true}`: "",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(text), 0o666))
 		_, err := model.ReadGeneration(dir)

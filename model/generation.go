@@ -73,9 +73,14 @@ func ReadGeneration(dir string) (Generation, error) {
 	var g struct {
 		Generation
 		// Of no effect on what is generated.
-		Version   any `json:"transformers_version"`
-		FromModel any `json:"_from_model_config"`
-		UseCache  any `json:"use_cache"`
+		Version            any `json:"transformers_version"`
+		FromModel          any `json:"_from_model_config"`
+		UseCache           any `json:"use_cache"`
+		OutputAttentions   any `json:"output_attentions"`
+		OutputHiddenStates any `json:"output_hidden_states"`
+		OutputScores       any `json:"output_scores"`
+		OutputLogits       any `json:"output_logits"`
+		ReturnDict         any `json:"return_dict_in_generate"`
 	}
 	err = strict(text, path, &g)
 	return g.Generation, err

@@ -2,7 +2,7 @@
 small trained model.
 
     pip install torch==2.9.0 transformers==5.23.0
-    python stories.py ../../../shared/models/stories260K
+    python stories.py ../../../shared/models/stories260K [CHECKPOINT]
 
 The checkpoint is llama2.c's, version 0; its rotary pairs are interleaved. The
 text is the pieces of tok512.bin put end to end.
@@ -59,6 +59,9 @@ config = LlamaConfig(
 )
 model = LlamaForCausalLM(config).eval()
 model.load_state_dict(weights)
+if len(sys.argv) > 2:  # where to save the checkpoint, and do nothing else
+    model.save_pretrained(sys.argv[2])
+    sys.exit()
 
 pieces = []
 with open(os.path.join(source, "tok512.bin"), "rb") as f:
