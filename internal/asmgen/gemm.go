@@ -215,6 +215,7 @@ func gemmAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	z := zmm
 	peak(x, "peakAVX512", zmm)
+	stream(x, "streamAVX512", 3, zmm, 64)
 	for vectors := 1; vectors <= 2; vectors++ {
 		t := &gemmTile{
 			name:    fmt.Sprintf("gemm%dAVX512", 16*vectors),
@@ -243,6 +244,7 @@ func gemmAVX2(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	y := ymm
 	peak(x, "peakAVX2", ymm)
+	stream(x, "streamAVX2", 1, ymm, 32)
 	ramp := maskRamp(x)
 	for vectors := 1; vectors <= 2; vectors++ {
 		var maskAt reg.GPVirtual

@@ -30,7 +30,7 @@ func testPacked(t *testing.T, open func() tensor.Backend) {
 // products multiplies by matrices that are packed or not.
 func products(packed bool) workload {
 	return workload{name: "products", run: func(e *env) {
-		for _, s := range [][3]int{{1, 1, 1}, {1, 45, 300}, {3, 64, 7}, {16, 130, 520}, {100, 33, 257}, {0, 3, 4}, {4, 0, 3}, {2, 5, 0}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 45, 300}, {3, 64, 7}, {16, 130, 520}, {1, 300, 130}, {2, 200, 300}, {3, 260, 40}, {100, 33, 257}, {0, 3, 4}, {4, 0, 3}, {2, 5, 0}} {
 			m, n, k := s[0], s[1], s[2]
 			for _, op := range []tensor.Op{tensor.N, tensor.T} {
 				for _, beta := range []float32{0, 0.5} {

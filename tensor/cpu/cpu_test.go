@@ -63,17 +63,18 @@ func TestMatMulBlocks(t *testing.T) {
 func TestRowsDoNotDependOnTheBatch(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa cpu.ISA) {
 		b := open(t, cpu.Options{ISA: isa})
-		const m, n, k = 70, 45, 300
-		x, y := uniform(m*k), uniform(k*n)
-		for _, opB := range []tensor.Op{tensor.N, tensor.T} {
+		const m, k = 70, 300
+		for i := range 4 {
+			n, opB := []int{45, 300}[i/2], tensor.Op(i%2 == 1)
+			x, y := uniform(m*k), uniform(k*n)
 			product := func(from, to int) []float32 {
 				c := b.Alloc((to - from) * n)
 				b.MatMul(tensor.N, opB, to-from, n, k, 1, upload(b, x[from*k:to*k]), upload(b, y), 0, c)
 				return values(t, b, c)
 			}
 			all := product(0, m)
-			for _, r := range [][2]int{{0, 1}, {5, 9}, {7, 30}, {69, 70}} {
-				assert.Equal(t, all[r[0]*n:r[1]*n], product(r[0], r[1]), "rows %v, opB %v", r, opB)
+			for _, r := range [][2]int{{0, 1}, {5, 9}, {7, 30}, {40, 42}, {50, 53}, {69, 70}} {
+				assert.Equal(t, all[r[0]*n:r[1]*n], product(r[0], r[1]), "rows %v, %d columns, opB %v", r, n, opB)
 			}
 		}
 

@@ -27,6 +27,8 @@ const (
 	// which b is used in place if its rows are contiguous.
 	skinny = 12
 	narrow = 256
+	// streamPanels is how many panels a stream kernel reads.
+	streamPanels = 4
 )
 
 // view is a matrix in memory: element (i, j) is data[i·rs + j·cs].
@@ -133,8 +135,8 @@ func (b *Backend) tiling(m, n int) (rows, cols int) {
 	want := 4 * b.maxWorkers()
 	for (m+rows-1)/rows*((n+cols-1)/cols) < want {
 		switch {
-		case cols > 4*b.kern.tile:
-			cols = roundUp(cols/2, b.kern.tile)
+		case cols > streamPanels*b.kern.tile:
+			cols = roundUp(cols/2, streamPanels*b.kern.tile)
 		case rows > 2*b.kern.rows:
 			rows = roundUp(rows/2, b.kern.rows)
 		default:
@@ -146,7 +148,14 @@ func (b *Backend) tiling(m, n int) (rows, cols int) {
 
 // mul computes c = alpha·x·y + beta·c on one goroutine.
 func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
-	for j := 0; j < n; j += kern.tile {
+	j := 0
+	if kern.stream != nil && m <= kern.streamRows && y.rs == kern.tile {
+		for wide := streamPanels * kern.tile; j+wide <= n; j += wide {
+			kern.stream(m, k, alpha, &x.data[0], x.rs, x.cs,
+				&y.data[j/kern.tile*y.step], y.step, beta, &c.data[j], c.rs)
+		}
+	}
+	for ; j < n; j += kern.tile {
 		kern.gemm(m, min(kern.tile, n-j), k, alpha, &x.data[0], x.rs, x.cs,
 			&y.data[j/kern.tile*y.step], y.rs, beta, &c.data[j], c.rs)
 	}

@@ -45,6 +45,96 @@ loop:
 	VZEROUPPER
 	RET
 
+// func streamAVX2(m int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, step int, beta float32, c *float32, ldc int)
+// Requires: AVX, FMA3
+TEXT ·streamAVX2(SB), NOSPLIT, $0-88
+	MOVQ   m+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   a+24(FP), AX
+	MOVQ   rsa+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   csa+40(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   k+8(FP), DX
+	MOVQ   b+48(FP), BX
+	MOVQ   step+56(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), R8
+	LEAQ   (R8)(SI*1), SI
+
+loop1:
+	VBROADCASTSS (AX), Y9
+	VMOVUPS      (BX), Y8
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVUPS      32(BX), Y8
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVUPS      (DI), Y8
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVUPS      32(DI), Y8
+	VFMADD231PS  Y8, Y9, Y3
+	VMOVUPS      (R8), Y8
+	VFMADD231PS  Y8, Y9, Y4
+	VMOVUPS      32(R8), Y8
+	VFMADD231PS  Y8, Y9, Y5
+	VMOVUPS      (SI), Y8
+	VFMADD231PS  Y8, Y9, Y6
+	VMOVUPS      32(SI), Y8
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, SI
+	ADDQ         CX, AX
+	DECQ         DX
+	JNZ          loop1
+	VBROADCASTSS alpha+16(FP), Y8
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y8, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y8, Y3, Y3
+	VMULPS       Y8, Y4, Y4
+	VMULPS       Y8, Y5, Y5
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	MOVQ         c+72(FP), AX
+	MOVQ         ldc+80(FP), CX
+	SHLQ         $0x02, CX
+	MOVL         beta+64(FP), DX
+	SHLL         $0x01, DX
+	JZ           store1
+	VBROADCASTSS beta+64(FP), Y8
+	MOVQ         AX, DX
+	VFMADD231PS  (DX), Y8, Y0
+	VFMADD231PS  32(DX), Y8, Y1
+	VFMADD231PS  64(DX), Y8, Y2
+	VFMADD231PS  96(DX), Y8, Y3
+	VFMADD231PS  128(DX), Y8, Y4
+	VFMADD231PS  160(DX), Y8, Y5
+	VFMADD231PS  192(DX), Y8, Y6
+	VFMADD231PS  224(DX), Y8, Y7
+	ADDQ         CX, DX
+
+store1:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	ADDQ    CX, AX
+	VZEROUPPER
+	RET
+
 DATA lanes<>+0(SB)/4, $0xffffffff
 DATA lanes<>+4(SB)/4, $0xffffffff
 DATA lanes<>+8(SB)/4, $0xffffffff

@@ -7,6 +7,9 @@ package cpu
 // peakAVX512 is kernels.peak: 30 multiply-adds of vectors, n times.
 func peakAVX512(n int)
 
+// streamAVX512 is kernels.stream.
+func streamAVX512(m int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, step int, beta float32, c *float32, ldc int)
+
 // gemm16AVX512 is kernels.gemm for n in (0, 16].
 func gemm16AVX512(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 

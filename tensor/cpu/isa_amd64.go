@@ -20,6 +20,8 @@ func kernelsFor(isa ISA) *kernels {
 var avx2Kernels = kernels{
 	rows: 6, tile: 16, vector: 8,
 	gemm:          gemmAVX2,
+	stream:        streamAVX2,
+	streamRows:    1,
 	transpose8:    transpose8AVX2,
 	peak:          peakAVX2,
 	peakFlops:     14 * 8 * 2,
@@ -45,6 +47,8 @@ var avx2Kernels = kernels{
 var avx512Kernels = kernels{
 	rows: 12, tile: 32, vector: 16,
 	gemm:          gemmAVX512,
+	stream:        streamAVX512,
+	streamRows:    3,
 	transpose8:    transpose8AVX2,
 	peak:          peakAVX512,
 	peakFlops:     30 * 16 * 2,

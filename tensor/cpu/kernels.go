@@ -14,6 +14,12 @@ type kernels struct {
 	// only the n columns of c, which it reads only if beta is not 0.
 	gemm func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 
+	// stream is gemm for m of 1 to streamRows and streamPanels whole panels of
+	// b, whose rows are tile apart and which start step apart. It reads them
+	// side by side. nil: there is no such kernel.
+	stream     func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)
+	streamRows int
+
 	// transpose8 computes dst[p·to + j] = src[j·from + p] for 8 columns j and
 	// all p below k, a multiple of 8. nil: there is no such kernel.
 	transpose8 func(k int, dst *float32, to int, src *float32, from int)
