@@ -188,7 +188,7 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 			return 0, fmt.Errorf("%q is not in the vocabulary", spelling)
 		}
 		if text, ok := t.def.unspell(spelling); roles[id] == notInModel || roles[id] == addedText && !(ok && bytes.Equal(text, t.text[id])) {
-			return 0, fmt.Errorf("%q (id %d) is an added token that stands for other bytes", spelling, id)
+			return 0, fmt.Errorf("%q (id %d) is an added token, not one that words consist of", spelling, id)
 		}
 		return id, nil
 	}

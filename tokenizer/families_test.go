@@ -147,6 +147,28 @@ func TestWholeFamilies(t *testing.T) {
 	}
 }
 
+func TestMarkedErrors(t *testing.T) {
+	var g family
+	readFamily(t, "first", &g)
+	for _, c := range []struct{ old, new, want string }{
+		{`"ignore_merges":false`, `"ignore_merges":true`, `model: ignore_merges: true is not supported where spaces are marked`},
+		{`"byte_fallback":true`, `"byte_fallback":false`, `model: byte_fallback: false is not supported where spaces are marked`},
+		{`"normalizer":null`, `"normalizer":{"type":"NFC"}`, `normalizer: only null is supported with the pre_tokenizer "Metaspace"`},
+		{`,{"type":"Fuse"}`, ``, `decoder: {"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"\u2581"},"content":" "},` +
+			`{"type":"ByteFallback"},{"type":"Strip","content":" ","start":1,"stop":0}]} is not supported, only ` +
+			`{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},` +
+			`{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}`},
+		{`"<0x00>":3,`, ``, `model.vocab: the token of byte 0x00: "<0x00>" is not in the vocabulary`},
+	} {
+		require.Contains(t, string(g.Tokenizer), c.old)
+		_, err := tokenizer.Parse([]byte(strings.Replace(string(g.Tokenizer), c.old, c.new, 1)))
+		require.EqualError(t, err, "tokenizer: "+c.want)
+	}
+	readFamily(t, "llama2", &g)
+	_, err := tokenizer.Parse([]byte(strings.Replace(string(g.Tokenizer), `"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Whitespace"}`, 1)))
+	require.EqualError(t, err, `tokenizer: pre_tokenizer: {"type":"Whitespace"} is not supported where the normalizer marks spaces, only null`)
+}
+
 // However long a word and whatever the text, encoding takes about as long as
 // it is long; were it quadratic, these would take hours.
 func TestLongTexts(t *testing.T) {

@@ -124,6 +124,8 @@ func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
 		return nil, errors.New("model: byte_fallback: true is supported only where spaces are marked")
 	case !m.ByteFallback && d.marksSpaces():
 		return nil, errors.New("model: byte_fallback: false is not supported where spaces are marked")
+	case m.IgnoreMerges && d.marksSpaces():
+		return nil, errors.New("model: ignore_merges: true is not supported where spaces are marked")
 	}
 	if d.marksSpaces() {
 		err = d.parseMarked(f)

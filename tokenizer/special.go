@@ -18,7 +18,7 @@ type templatePart struct {
 // around it: Llama's begin-of-text, BERT's [CLS] and [SEP]. It is a new slice,
 // equal to ids if the model expects none.
 func (t *Tokenizer) AddSpecial(ids []int32) []int32 {
-	out, _ := t.def.template.fill(t.def.template.single, ids, nil)
+	out, _ := fill(t.def.template.single, ids, nil)
 	return out
 }
 
@@ -26,10 +26,11 @@ func (t *Tokenizer) AddSpecial(ids []int32) []int32 {
 // returns with each token its type: for BERT, 0 for the first text and 1 for
 // the second. A model that expects nothing gets one text after the other.
 func (t *Tokenizer) AddSpecialPair(first, second []int32) (ids, types []int32) {
-	return t.def.template.fill(t.def.template.pair, first, second)
+	return fill(t.def.template.pair, first, second)
 }
 
-func (template) fill(parts []templatePart, first, second []int32) (ids, types []int32) {
+// fill puts texts into a template.
+func fill(parts []templatePart, first, second []int32) (ids, types []int32) {
 	for _, p := range parts {
 		add := p.ids
 		switch {
