@@ -47,10 +47,29 @@
 // PEFT's format, [LoRA.Merge] makes the adapters part of the weights, and
 // [LoRA.Base] is the frozen model, for a KL term, at no memory.
 //
+// # Encoders
+//
+// An [Encoder] classifies: the decoder's blocks without a causal mask, or the
+// layers of BERT ([BERTStyle]), pooled, and a linear layer. [PretrainedEncoder]
+// begins with a real model (BERT, MiniLM, BGE), of which
+// [Encoder.Embed] also gives the sentence embeddings.
+//
 // # Checkpoints
 //
-// Save and LoadDecoder use Hugging Face's layout: config.json and
-// model.safetensors with the usual tensor names, so that a tuned model can be
-// served by other engines, and theirs be tuned here. Weights are float32 in
-// memory; BF16 checkpoints are read exactly.
+// Save, [Decoder.Export] and [LoadDecoder] use Hugging Face's layout:
+// config.json, model.safetensors or shards with an index,
+// generation_config.json ([ReadGeneration]), and the tokenizer's files, which
+// are copied. So a tuned model can be served by vLLM or transformers, and
+// theirs be tuned here; package gguf writes it for llama.cpp. The families are
+//
+//	llama   Llama 2 and 3 (RoPE scaling linear, dynamic, llama3), SmolLM
+//	qwen2   Qwen2, Qwen2.5
+//	qwen3   Qwen3, the dense models
+//	bert    BERT, MiniLM, BGE, as encoders
+//
+// Weights are float32 in memory; F32, F16 and BF16 are read exactly and
+// written rounded to nearest. What a checkpoint asks for and this package does
+// not do is an error that names the option or tensor. Two settings are known
+// and not applied: dropout, and the growth of dynamic RoPE beyond MaxSeq,
+// where no position can be.
 package model

@@ -3,8 +3,10 @@ package model_test
 import (
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/model/safetensors"
 	"github.com/stepwise-rl/stepwise/optim"
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/reference"
@@ -178,4 +180,61 @@ func ExampleLoRA() {
 	// summed log-prob, with adapters: -1
 	// summed log-prob, base: -17
 	// summed log-prob, merged: -1
+}
+
+// A decoder is written for another engine: in BF16, in files of at most 4 KB,
+// with what ends a text.
+func ExampleDecoder_Export() {
+	d, err := model.LoadDecoder(reference.New(), "testdata/qwen3")
+	if err != nil {
+		panic(err)
+	}
+	defer d.Free()
+	dir, err := os.MkdirTemp("", "export")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	err = d.Export(dir, model.ExportOptions{
+		DType:      safetensors.BF16,
+		ShardBytes: 4 << 10,
+		Generation: &model.Generation{EOS: model.TokenIDs{2}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range files {
+		fmt.Println(f.Name())
+	}
+	// Output:
+	// config.json
+	// generation_config.json
+	// model-00001-of-00003.safetensors
+	// model-00002-of-00003.safetensors
+	// model-00003-of-00003.safetensors
+	// model.safetensors.index.json
+}
+
+// A pretrained encoder gets a new classifier of three classes.
+func ExamplePretrainedEncoder() {
+	e, err := model.PretrainedEncoder(reference.New(), "testdata/bert", 3, 1)
+	if err != nil {
+		panic(err)
+	}
+	defer e.Free()
+	var p model.Pack
+	p.Add([]int32{3, 14, 15}, -1)
+	logits, embedding := make([]float32, 3), make([]float32, e.Config().Dim)
+	if err := e.Predict(&p, logits); err != nil {
+		panic(err)
+	}
+	if err := e.Embed(&p, embedding); err != nil {
+		panic(err)
+	}
+	fmt.Println(e.Config().Style, e.Config().Pooling, len(logits), len(embedding))
+	// Output: bert mean 3 16
 }

@@ -416,3 +416,27 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	s.Free()
 	require.NotEmpty(t, e.Params(), "the encoder is the caller's")
 }
+
+// TestAPretrainedEncoderIsAStudent: it learns, and its checkpoint is read back.
+func TestAPretrainedEncoderIsAStudent(t *testing.T) {
+	open := func(seed uint64) *local.Student {
+		e, err := model.PretrainedEncoder(reference.New(), "../../model/testdata/bert", tiny.Classes, seed)
+		require.NoError(t, err)
+		s, err := local.New(local.Config{Encoder: e, Dir: t.TempDir()})
+		require.NoError(t, err)
+		return s
+	}
+	s := open(1)
+	before := logits(t, s, inputs, false)
+	learn(t, s)
+	want := logits(t, s, inputs, false)
+	require.NotEqual(t, before, want)
+	ref, err := s.Save(t.Context(), "one")
+	require.NoError(t, err)
+	other := open(2)
+	require.NoError(t, other.Load(t.Context(), ref))
+	require.Equal(t, want, logits(t, other, inputs, false))
+	served, err := model.LoadEncoder(reference.New(), ref)
+	require.NoError(t, err)
+	require.Equal(t, s.Encoder().Config(), served.Config())
+}
