@@ -11,42 +11,37 @@ import (
 const rotation = 128 << 20
 
 func (r *runner) gemm() error {
-	type product struct {
-		opA, opB tensor.Op
-		m, n, k  int
-		rotated  bool
-	}
 	products := []product{
-		{tensor.N, tensor.N, 1024, 1024, 1024, false},
-		{tensor.N, tensor.T, 1024, 1024, 1024, false},
-		{tensor.T, tensor.N, 1024, 1024, 1024, false},
-		{tensor.N, tensor.N, 512, 768, 768, false},
-		{tensor.N, tensor.T, 512, 768, 768, false},
+		{"NN", 1024, 1024, 1024, false},
+		{"NT", 1024, 1024, 1024, false},
+		{"TN", 1024, 1024, 1024, false},
+		{"NN", 512, 768, 768, false},
+		{"NT", 512, 768, 768, false},
 		// Layers of width 128 and 320 with 4,096 tokens.
-		{tensor.N, tensor.T, 4096, 384, 128, false},
-		{tensor.T, tensor.N, 384, 128, 4096, false},
-		{tensor.N, tensor.T, 4096, 864, 320, false},
+		{"NT", 4096, 384, 128, false},
+		{"TN", 384, 128, 4096, false},
+		{"NT", 4096, 864, 320, false},
 		// Decoding.
-		{tensor.N, tensor.T, 1, 1024, 1024, true},
-		{tensor.N, tensor.T, 4, 1024, 1024, true},
-		{tensor.N, tensor.T, 16, 1024, 1024, true},
-		{tensor.N, tensor.N, 16, 1024, 1024, true},
-		{tensor.N, tensor.T, 64, 1024, 1024, true},
+		{"NP", 1, 1024, 1024, true},
+		{"NP", 4, 1024, 1024, true},
+		{"NP", 16, 1024, 1024, true},
+		{"NP", 64, 1024, 1024, true},
+		{"NT", 16, 1024, 1024, true},
 	}
 	if r.quick {
-		products = []product{{tensor.N, tensor.T, 64, 64, 64, false}, {tensor.N, tensor.T, 16, 64, 64, true}}
+		products = []product{{"NT", 64, 64, 64, false}, {"NP", 16, 64, 64, true}}
 	}
 	for _, p := range products {
 		operands := 1
 		if p.rotated && !r.quick {
 			operands = rotation / (4 * p.n * p.k)
 		}
-		res, err := r.multiply(p.opA, p.opB, p.m, p.n, p.k, operands)
+		res, err := r.multiply(p, operands)
 		if err != nil {
 			return err
 		}
-		g := GEMM{Op: opName(p.opA) + opName(p.opB), M: p.m, N: p.n, K: p.k, Rotated: p.rotated}
-		g.GFLOPS = 2 * float64(p.m) * float64(p.n) * float64(p.k) / res.seconds / 1e9
+		g := GEMM{Op: p.op, M: p.m, N: p.n, K: p.k, Rotated: p.rotated}
+		g.GFLOPS = p.flops() / res.seconds / 1e9
 		g.PeakFraction = g.GFLOPS / res.peak
 		if p.rotated {
 			g.MemoryFraction = float64(4*p.n*p.k) / res.seconds / 1e9 / res.memory
@@ -56,17 +51,23 @@ func (r *runner) gemm() error {
 	return nil
 }
 
-func opName(op tensor.Op) string {
-	if op == tensor.T {
-		return "T"
-	}
-	return "N"
+// product is what is measured; its fields are GEMM's.
+type product struct {
+	op      string
+	m, n, k int
+	rotated bool
 }
+
+func (p *product) flops() float64 { return 2 * float64(p.m) * float64(p.n) * float64(p.k) }
 
 // multiply measures one product, going through a number of right operands;
 // the time is that of one product.
-func (r *runner) multiply(opA, opB tensor.Op, m, n, k, operands int) (best, error) {
-	x, y, z := r.b.Alloc(m*k), r.b.Alloc(operands*k*n), r.b.Alloc(m*n)
+func (r *runner) multiply(p product, operands int) (best, error) {
+	size := p.k * p.n
+	if p.op == "NP" {
+		size = r.b.PackedLen(p.n, p.k)
+	}
+	x, y, z := r.b.Alloc(p.m*p.k), r.b.Alloc(operands*size), r.b.Alloc(p.m*p.n)
 	defer r.b.Free(x)
 	defer r.b.Free(y)
 	defer r.b.Free(z)
@@ -74,16 +75,21 @@ func (r *runner) multiply(opA, opB tensor.Op, m, n, k, operands int) (best, erro
 	r.b.Fill(y, 0.25)
 	right := make([]tensor.Buffer, operands)
 	for i := range right {
-		right[i] = r.b.Slice(y, i*k*n, (i+1)*k*n)
+		right[i] = r.b.Slice(y, i*size, (i+1)*size)
 	}
 	// A round takes some milliseconds.
 	calls := operands
 	if operands == 1 {
-		calls = max(1, int(2e9/(2*float64(m)*float64(n)*float64(k))))
+		calls = max(1, int(2e9/p.flops()))
 	}
-	res, err := r.rounds(8, time.Second/2, func() error {
+	opA, opB := tensor.Op(p.op[0] == 'T'), tensor.Op(p.op[1] == 'T')
+	res, err := r.rounds(20, time.Second/2, func() error {
 		for i := range calls {
-			r.b.MatMul(opA, opB, m, n, k, 1, x, right[i%operands], 0, z)
+			if p.op == "NP" {
+				r.b.MatMulPacked(p.m, p.n, p.k, 1, x, right[i%operands], 0, z)
+			} else {
+				r.b.MatMul(opA, opB, p.m, p.n, p.k, 1, x, right[i%operands], 0, z)
+			}
 		}
 		return nil
 	})

@@ -30,8 +30,8 @@ type Report struct {
 
 // GEMM is the speed of a matrix product c [m×n] = a [m×k]·b [k×n] in float32.
 type GEMM struct {
-	// Op is NN, NT (b is stored transposed: a linear layer forward) or TN (a
-	// is: the gradient of weights).
+	// Op is NN, NT (b is stored transposed: a linear layer forward), TN (a is:
+	// the gradient of weights) or NP (b is packed: a linear layer in decoding).
 	Op string `json:"op"`
 	M  int    `json:"m"`
 	N  int    `json:"n"`

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"time"
+
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/rollout/local"
@@ -40,7 +42,7 @@ func (r *runner) sample() error {
 			generate := func() error {
 				return e.Generate(r.ctx, reqs, func(c rollout.Completion) error { return c.Err })
 			}
-			res, err := r.rounds(3, 0, generate)
+			res, err := r.rounds(3, 3*time.Second, generate)
 			if err != nil {
 				return err
 			}

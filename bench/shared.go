@@ -1,5 +1,7 @@
 package bench
 
+import "time"
+
 func (r *runner) shared() error {
 	prompt, completions, tokens := 512, 16, 128
 	if r.quick {
@@ -20,7 +22,7 @@ func (r *runner) shared() error {
 			trainers[i] = t
 		}
 		with, without := trainers[0], trainers[1]
-		res, err := r.rounds(3, 0, with.step, without.step)
+		res, err := r.rounds(3, 5*time.Second, with.step, without.step)
 		if err != nil {
 			return err
 		}

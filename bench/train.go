@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"time"
+
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/optim"
 )
@@ -94,7 +96,7 @@ func (r *runner) train() error {
 			t.aim(row, row+1, t.text(i*length+1, length))
 		}
 		t.ready()
-		res, err := r.rounds(3, 0, t.step)
+		res, err := r.rounds(3, 5*time.Second, t.step)
 		if err != nil {
 			return err
 		}
