@@ -3,6 +3,7 @@ package tokenizer_test
 import (
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -73,4 +74,21 @@ func TestStories260K(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &golden))
 	require.Equal(t, golden.IDs, tok.AddSpecial(tok.Encode(golden.Text)))
+}
+
+func TestSentencePieceErrors(t *testing.T) {
+	data, err := os.ReadFile("testdata/sentencepiece/tiny.model")
+	require.NoError(t, err)
+	for _, c := range []struct{ old, new, want string }{
+		{"<0x00>\x15\x00\x00\x00\x00\x18\x06", "<0x00>\x15\x00\x00\x00\x00\x18\x04", `pieces[3]: "<0x00>" is user-defined or unused, which is not supported`},
+		{"<0x00>\x15", "<0xZZ>\x15", `pieces[3]: "<0xZZ>" does not spell a byte`},
+		{"\x98\x02\x01", "\x98\x02\x00", "trainer_spec: byte_fallback: false is not supported"},
+		{"\x0a\x01w", "\x0a\x01\x7f", `pieces[271]: "▁w" is not supported: its character 'w' is not a piece`},
+	} {
+		require.Contains(t, string(data), c.old)
+		_, err := tokenizer.ParseSentencePiece([]byte(strings.Replace(string(data), c.old, c.new, 1)))
+		require.EqualError(t, err, "tokenizer: "+c.want)
+	}
+	_, err = tokenizer.LoadSentencePiece("testdata/corpus.txt")
+	require.ErrorContains(t, err, "tokenizer: testdata/corpus.txt: sentencepiece: byte 0: ")
 }
