@@ -15,7 +15,15 @@ type hfBERT struct {
 	Positions      string `json:"position_embedding_type,omitempty"`
 	Decoder        bool   `json:"is_decoder,omitempty"`
 	CrossAttention bool   `json:"add_cross_attention,omitempty"`
-	TieEmbed       any    `json:"tie_word_embeddings,omitempty"` // of heads that are not read
+
+	// Of heads that are not read.
+	TieEmbed      any `json:"tie_word_embeddings,omitempty"`
+	Directions    any `json:"directionality,omitempty"`
+	PoolerSize    any `json:"pooler_fc_size,omitempty"`
+	PoolerHeads   any `json:"pooler_num_attention_heads,omitempty"`
+	PoolerLayers  any `json:"pooler_num_fc_layers,omitempty"`
+	PoolerPerHead any `json:"pooler_size_per_head,omitempty"`
+	PoolerType    any `json:"pooler_type,omitempty"`
 }
 
 // bertArchitectures are those whose tensors include an encoder's. Their heads

@@ -48,7 +48,7 @@ func TestTrainedModelAgreesWithItsAuthorsCode(t *testing.T) {
 	require.InDelta(t, golden.Loss, loss, 1e-5)
 	require.Len(t, logp, len(golden.LogP))
 	for i, v := range golden.LogP {
-		require.InDelta(t, v, logp[i], 1e-4, "log-prob %d", i)
+		require.InDelta(t, v, logp[i], 1e-5, "log-prob %d", i)
 	}
 	require.Len(t, golden.GradNorms, len(d.Params()))
 	for i, g := range gradients(t, d) {

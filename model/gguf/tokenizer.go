@@ -167,6 +167,9 @@ func (t *hfTokenizer) tokens(vocab int) ([]string, []int32, error) {
 		if id < 0 || id >= vocab {
 			return fmt.Errorf("token %q has id %d, but the model has embeddings for %d", text, id, vocab)
 		}
+		if types[id] != tokenUnused && tokens[id] != text {
+			return fmt.Errorf("tokens %q and %q both have id %d", tokens[id], text, id)
+		}
 		tokens[id], types[id] = text, kind
 		return nil
 	}

@@ -1,0 +1,96 @@
+package gguf
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const llama2 = `{
+	"added_tokens": [{"id":0,"content":"<unk>","special":true},{"id":1,"content":"<s>","special":true},{"id":2,"content":"</s>","special":true}],
+	"normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},
+	"post_processor": {"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}}]},
+	"model": {"type":"BPE","byte_fallback":true,"unk_token":"<unk>",
+		"vocab":{"<unk>":0,"<s>":1,"</s>":2,"<0x41>":3,"▁":4,"a":5,"b":6,"ab":7,"▁ab":8},
+		"merges":["a b","▁ ab"]}
+}`
+
+func TestTokenizerOfTheLlama2Kind(t *testing.T) {
+	metadata, err := tokenizerMetadata([]byte(llama2), 10)
+	require.NoError(t, err)
+	got := map[string]any{}
+	for _, kv := range metadata {
+		got[kv.Key] = kv.Value
+	}
+	require.Equal(t, map[string]any{
+		"tokenizer.ggml.model":            "llama",
+		"tokenizer.ggml.pre":              "default",
+		"tokenizer.ggml.tokens":           []string{"<unk>", "<s>", "</s>", "<0x41>", "▁", "a", "b", "ab", "▁ab", "[PAD9]"},
+		"tokenizer.ggml.token_type":       []int32{2, 3, 3, 6, 1, 1, 1, 1, 1, 5},
+		"tokenizer.ggml.scores":           []float32{-2, -2, -2, -2, -2, -2, -2, 0, -1, -2},
+		"tokenizer.ggml.add_space_prefix": true,
+		"tokenizer.ggml.unknown_token_id": uint32(0),
+		"tokenizer.ggml.add_bos_token":    true,
+		"tokenizer.ggml.bos_token_id":     uint32(1),
+		"tokenizer.ggml.add_eos_token":    true,
+		"tokenizer.ggml.eos_token_id":     uint32(2),
+	}, got)
+}
+
+func TestTokenizersThatLlamaCppDoesNotKnow(t *testing.T) {
+	for want, change := range map[string]func(t map[string]any){
+		`both have id 2`:                          func(t map[string]any) { t["model"].(map[string]any)["vocab"].(map[string]any)["x"] = 2 },
+		"pre_tokenizer is Metaspace":              func(t map[string]any) { t["pre_tokenizer"] = map[string]any{"type": "Metaspace"} },
+		"normalizer is null":                      func(t map[string]any) { t["normalizer"] = nil },
+		"normalizer is none that makes spaces":    func(t map[string]any) { t["normalizer"] = map[string]any{"type": "NFKC"} },
+		`post_processor adds "<x>", which is no `: func(t map[string]any) { single(t, "<x>", "") },
+		"more than one token before or after":     func(t map[string]any) { single(t, "<s>", "<s>", "") },
+		"post_processor repeats the text":         func(t map[string]any) { single(t, "", "") },
+	} {
+		var changed map[string]any
+		require.NoError(t, json.Unmarshal([]byte(llama2), &changed))
+		change(changed)
+		text, err := json.Marshal(changed)
+		require.NoError(t, err)
+		_, err = tokenizerMetadata(text, 10)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// single sets what a text is put between: special tokens, and "" for the text.
+func single(t map[string]any, pieces ...string) {
+	var list []any
+	for _, p := range pieces {
+		if p == "" {
+			list = append(list, map[string]any{"Sequence": map[string]any{"id": "A"}})
+		} else {
+			list = append(list, map[string]any{"SpecialToken": map[string]any{"id": p}})
+		}
+	}
+	t["post_processor"] = map[string]any{"type": "TemplateProcessing", "single": list}
+}
+
+// FuzzTokenizer: whatever is accepted gives every token a text and a type.
+func FuzzTokenizer(f *testing.F) {
+	f.Add([]byte(llama2))
+	f.Add([]byte(`{"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"model":{"type":"BPE","vocab":{"a":0},"merges":[["a","a"]]}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		metadata, err := tokenizerMetadata(text, 10)
+		if err != nil {
+			return
+		}
+		for _, kv := range metadata {
+			_, err := appendValue(nil, kv.Value)
+			require.NoError(t, err)
+			switch v := kv.Value.(type) {
+			case []string:
+				require.True(t, kv.Key == "tokenizer.ggml.merges" || len(v) == 10)
+			case []int32:
+				require.Len(t, v, 10)
+			case []float32:
+				require.Len(t, v, 10)
+			}
+		}
+	})
+}
