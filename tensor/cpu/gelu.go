@@ -23,8 +23,15 @@ func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	g, d, in := b.data(dx), b.data(dy), b.data(x)
 	b.spans(len(d), chunk, expCost, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
-			v := in[i]
-			g[i] = d[i] * (normalCDF(v) + v*exp(-v*v/2)*invSqrt2Pi)
+			v, z := in[i], in[i]*invSqrt2
+			e := exp(-z * z)
+			var cdf float32
+			if z > -1 && z < 1 {
+				cdf = cdfCentre(z)
+			} else {
+				cdf = cdfTail(z, e)
+			}
+			g[i] = d[i] * (cdf + v*e*invSqrt2Pi)
 		}
 	})
 }
@@ -34,21 +41,24 @@ const (
 	invSqrt2Pi = 0.39894228040143267794
 )
 
-// normalCDF returns Φ(x) = (1 + erf(x/√2))/2, with an error below 2e-7.
+// normalCDF returns Φ(x) = (1 + erf(z))/2, z = x/√2, with an error below 2e-7.
 func normalCDF(x float32) float32 {
 	z := x * invSqrt2
-	a := z
-	if a < 0 {
-		a = -a
+	if z > -1 && z < 1 {
+		return cdfCentre(z)
 	}
-	if a < 1 {
-		return 0.5 + 0.5*z*erfSmall(z*z)
-	}
-	tail := 0.5 * exp(-z*z) / a * erfcLarge(a) // Φ(−|x|)
+	return cdfTail(z, exp(-z*z))
+}
+
+// cdfCentre is Φ for |z| < 1.
+func cdfCentre(z float32) float32 { return 0.5 + 0.5*z*erfSmall(z*z) }
+
+// cdfTail is Φ for |z| ≥ 1, given e = exp(−z²).
+func cdfTail(z, e float32) float32 {
 	if z < 0 {
-		return tail
+		return -0.5 * e / z * erfcLarge(-z)
 	}
-	return 1 - tail
+	return 1 - 0.5*e/z*erfcLarge(z)
 }
 
 // erfSmall returns erf(z)/z for z² = s < 1, by the polynomial of Cephes' erff
