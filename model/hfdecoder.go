@@ -13,14 +13,14 @@ type hfDecoder struct {
 	hfShape
 	hfInert
 
-	KVHeads   *int           `json:"num_key_value_heads"`
-	HeadDim   *int           `json:"head_dim,omitempty"`
-	TieEmbed  *bool          `json:"tie_word_embeddings"`
-	NormEps   *float64       `json:"rms_norm_eps"`
-	RopeTheta *float64       `json:"rope_theta,omitempty"`
-	Scaling   map[string]any `json:"rope_scaling,omitempty"`    // transformers 4
-	Rope      map[string]any `json:"rope_parameters,omitempty"` // transformers 5
-	Kinds     []string       `json:"layer_types,omitempty"`
+	KVHeads   *int            `json:"num_key_value_heads"`
+	HeadDim   *int            `json:"head_dim,omitempty"`
+	TieEmbed  *bool           `json:"tie_word_embeddings"`
+	NormEps   *float64        `json:"rms_norm_eps"`
+	RopeTheta *float64        `json:"rope_theta,omitempty"`
+	Scaling   json.RawMessage `json:"rope_scaling,omitempty"`    // transformers 4
+	Rope      json.RawMessage `json:"rope_parameters,omitempty"` // transformers 5
+	Kinds     []string        `json:"layer_types,omitempty"`
 
 	// Options that must be off.
 	AttnBias    bool `json:"attention_bias,omitempty"`
@@ -140,13 +140,11 @@ func parseDecoder(text []byte, path string, header *hfHeader) (Config, error) {
 		c.KVHeads = h.Heads
 	}
 	c.KVHeads = or(h.KVHeads, c.KVHeads)
-	for _, r := range []struct {
-		field   string
-		options map[string]any
-	}{{"rope_parameters", h.Rope}, {"rope_scaling", h.Scaling}} {
-		if err := c.setRope(r.options); err != nil {
-			return Config{}, fmt.Errorf("model: %s: %s %w", path, r.field, err)
-		}
+	if err := c.setRope(h.Rope, path, "rope_parameters"); err != nil {
+		return Config{}, err
+	}
+	if err := c.setRope(h.Scaling, path, "rope_scaling"); err != nil {
+		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
@@ -181,80 +179,80 @@ func (h *hfDecoder) check(path string) error {
 	return nil
 }
 
-// setRope takes RopeTheta and RopeScaling from the options of a configuration;
-// nil changes nothing.
-func (c *Config) setRope(options map[string]any) error {
-	if options == nil {
+// hfRope is the rope_parameters or rope_scaling of a configuration.
+type hfRope struct {
+	Type     string   `json:"rope_type,omitempty"`
+	OldType  string   `json:"type,omitempty"`
+	Theta    *float64 `json:"rope_theta,omitempty"`
+	Partial  *float64 `json:"partial_rotary_factor,omitempty"`
+	Factor   float64  `json:"factor,omitempty"`
+	LowFreq  float64  `json:"low_freq_factor,omitempty"`
+	HighFreq float64  `json:"high_freq_factor,omitempty"`
+	Original int      `json:"original_max_position_embeddings,omitempty"`
+}
+
+// setRope takes RopeTheta and RopeScaling from what stands in a configuration
+// under field; null and nothing change nothing.
+func (c *Config) setRope(text json.RawMessage, path, field string) error {
+	if len(text) == 0 || string(text) == "null" {
 		return nil
 	}
-	kind := RopeDefault
-	for _, key := range []string{"type", "rope_type"} {
-		if v, ok := options[key]; ok {
-			s, _ := v.(string)
-			if kind = RopeType(s); s == "default" {
-				kind = RopeDefault
-			}
-			if kind != RopeDefault && kind != RopeLinear && kind != RopeDynamic && kind != RopeLlama3 {
-				return fmt.Errorf("has %s %v, want default, linear, dynamic or llama3", key, v)
-			}
-		}
+	var kind struct {
+		Type    string `json:"rope_type"`
+		OldType string `json:"type"`
 	}
-	s := RopeScaling{Type: kind}
-	original, partial := 0.0, 1.0
-	numbers := map[string]*float64{"rope_theta": &c.RopeTheta, "partial_rotary_factor": &partial}
-	var required []string
-	switch kind {
-	case RopeLlama3:
-		numbers["low_freq_factor"], numbers["high_freq_factor"] = &s.LowFreqFactor, &s.HighFreqFactor
-		numbers["original_max_position_embeddings"] = &original
-		required = append(required, "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-		fallthrough
-	case RopeLinear, RopeDynamic:
-		numbers["factor"] = &s.Factor
-		required = append(required, "factor")
+	if err := json.Unmarshal(text, &kind); err != nil {
+		return fmt.Errorf("model: %s: %s: %w", path, field, err)
 	}
-	for key, v := range options {
-		if key == "type" || key == "rope_type" {
-			continue
-		}
-		to, ok := numbers[key]
-		if !ok {
-			return fmt.Errorf("has %s, which is no option of rope_type %q", key, kind)
-		}
-		if *to, ok = v.(float64); !ok {
-			return fmt.Errorf("has %s %v, want a number", key, v)
-		}
+	// The type first: one that is not known has options that are not, either.
+	name := kind.OldType
+	if kind.Type != "" {
+		name = kind.Type
 	}
-	for _, key := range required {
-		if _, ok := options[key]; !ok {
-			return fmt.Errorf("has no %s", key)
-		}
+	switch t := RopeType(name); t {
+	case RopeDefault, "default":
+		name = string(RopeDefault)
+	case RopeLinear, RopeDynamic, RopeLlama3:
+	default:
+		return optionError(path, field+".rope_type", fmt.Sprintf("%q", name), `"default", "linear", "dynamic" or "llama3"`)
 	}
-	if partial != 1 {
-		return fmt.Errorf("has partial_rotary_factor %v, want 1", partial)
+	var h hfRope
+	if err := strict(text, path+": "+field, &h); err != nil {
+		return err
 	}
-	if kind == RopeLlama3 {
-		if s.OriginalMaxSeq = int(original); float64(s.OriginalMaxSeq) != original {
-			return fmt.Errorf("has original_max_position_embeddings %v, want an integer", original)
-		}
+	if partial := or(h.Partial, 1); partial != 1 {
+		return optionError(path, field+".partial_rotary_factor", partial, "1")
 	}
-	if kind != RopeDefault {
+	c.RopeTheta = or(h.Theta, c.RopeTheta)
+	s := RopeScaling{
+		Type:           RopeType(name),
+		Factor:         h.Factor,
+		LowFreqFactor:  h.LowFreq,
+		HighFreqFactor: h.HighFreq,
+		OriginalMaxSeq: h.Original,
+	}
+	if s != (RopeScaling{}) {
 		c.RopeScaling = s
 	}
 	return nil
 }
 
-// options is the inverse of setRope, without the base.
-func (s RopeScaling) options() map[string]any {
+// options is the inverse of setRope, without the base; nil for none.
+func (s RopeScaling) options() json.RawMessage {
 	if s.Type == RopeDefault {
 		return nil
 	}
-	o := map[string]any{"rope_type": string(s.Type), "factor": s.Factor}
-	if s.Type == RopeLlama3 {
-		o["low_freq_factor"], o["high_freq_factor"] = s.LowFreqFactor, s.HighFreqFactor
-		o["original_max_position_embeddings"] = s.OriginalMaxSeq
+	text, err := json.Marshal(hfRope{
+		Type:     string(s.Type),
+		Factor:   s.Factor,
+		LowFreq:  s.LowFreqFactor,
+		HighFreq: s.HighFreqFactor,
+		Original: s.OriginalMaxSeq,
+	})
+	if err != nil {
+		panic("model: " + err.Error()) // finite numbers
 	}
-	return o
+	return text
 }
 
 // null is written where transformers has a default that is not wanted.
