@@ -6,9 +6,9 @@
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
 //
-// The parity programs read JSON lines on standard input and write JSON lines on standard
-// output; docs/parity-format.md describes them. Every command explains its
-// flags with -h.
+// The parity programs read JSON lines on standard input and write JSON lines
+// on standard output; docs/parity-format.md describes them. Every command
+// explains its flags with -h.
 //
 // The exit status is 0, 1 for bad input, 2 for bad flags, or 130 after Ctrl-C.
 package main
