@@ -5,7 +5,7 @@
 
 in the environments of testdata/peers/README.md, beside
 
-    go test ./bench -run '^$' -bench Objective -count 10
+    go test ./internal/bench -run '^$' -bench Objective -count 10
 
 1,024 completions of 1,024 tokens in groups of 8, float32, torch in eager mode
 with as many threads as there are cores. Counted are the functions that turn

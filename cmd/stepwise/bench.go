@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/bench"
+	"github.com/stepwise-rl/stepwise/internal/bench"
 	"github.com/stepwise-rl/stepwise/tensor/cpu"
 )
 
