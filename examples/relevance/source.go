@@ -44,7 +44,7 @@ func splitLabels(list string) []string {
 // trainTokenizer learns the vocabulary from prompts and traces of training
 // examples; the marks of the task's syntax are tokens of their own.
 func trainTokenizer(src *rows.Source, s settings) (*tokenizer.Tokenizer, error) {
-	t := &prompt.Template[rows.Example]{Steps: src.Steps, Input: src.Input, Compact: true}
+	t := &prompt.Template[rows.Example]{System: compactCriteria(src), Steps: src.Steps, Input: src.Input, Compact: true}
 	corpus := func(yield func(string) bool) {
 		for i := range 3000 {
 			e := src.Train(i)

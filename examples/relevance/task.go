@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -15,6 +17,7 @@ const endOfText = "<|end|>"
 // is the true one, and the outcome reward is 1 for the right label.
 func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *reward.Counter) (*task.Task[rows.Example], error) {
 	d := task.Definition[rows.Example]{
+		System:  compactCriteria(src),
 		Input:   src.Input,
 		Compact: true,
 		Outcomes: []task.Outcome[rows.Example]{
@@ -30,6 +33,17 @@ func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *re
 		d.Steps = append(d.Steps, task.Step[rows.Example]{Step: step, Rule: reward.ExactLabel(truth(k))})
 	}
 	return task.New(d)
+}
+
+// compactCriteria is what the prompt says of the criteria: how the label
+// follows from the steps. Those of the steps themselves a small model learns by
+// heart, because a prompt that spells them all out is most of its cost.
+func compactCriteria(src *rows.Source) string {
+	var texts []string
+	for _, c := range src.Steps[len(src.Steps)-1].Criteria {
+		texts = append(texts, c.Text)
+	}
+	return strings.Join(texts, " ")
 }
 
 // truth returns the true answer of step k, "" where no rule can tell it.
