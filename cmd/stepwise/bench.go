@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	sections := flags.String("sections", strings.Join(bench.Sections, ","), "what to measure, separated by commas")
 	models := flags.String("models", strings.Join(bench.Models, ","), "which models to train and sample from, separated by commas")
 	isa := flags.String("isa", cpu.Auto.String(), "instruction set: auto, or one that the machine has")
+	export := flags.String("export", "", "measure nothing, but write the models' weights to `DIR` as GGUF, for other engines")
 	var o bench.Options
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
 	flags.Usage = func() {
@@ -47,21 +49,30 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	o.Sections = strings.Split(*sections, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *export != "" {
+		return finish(prog, bench.Export(ctx, *export, o), errs, exitInput)
+	}
+	o.Progress = func(line string) { fmt.Fprintln(errs, line) }
 	report, err := bench.Run(ctx, o)
-	if err != nil {
-		return finish(prog, err, errs, exitInput)
+	if report != nil { // of an interrupted run, what it measured
+		err = errors.Join(err, report.Print(out), writeReport(*file, report))
 	}
-	if err := report.Print(out); err != nil {
-		return finish(prog, err, errs, exitInput)
-	}
-	if *file == "" {
-		return exitOK
-	}
-	text, err := json.MarshalIndent(report, "", "  ")
-	if err == nil {
-		err = os.WriteFile(*file, append(text, '\n'), 0o666)
+	if errors.Is(err, context.Canceled) {
+		return finish(prog, err, errs, exitInterrupted)
 	}
 	return finish(prog, err, errs, exitInput)
+}
+
+// writeReport writes the report as JSON, if there is a file to write to.
+func writeReport(file string, report *bench.Report) error {
+	if file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o666)
 }
 
 // parseISA returns the instruction set of that name that this machine has.

@@ -47,6 +47,7 @@ func (r *runner) gemm() error {
 			g.MemoryFraction = float64(4*p.n*p.k) / res.seconds / 1e9 / res.memory
 		}
 		r.report.GEMM = append(r.report.GEMM, g)
+		r.measured("gemm %s %d×%d×%d: %.0f GFLOP/s", g.Op, g.M, g.N, g.K, g.GFLOPS)
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ type Options struct {
 	Quick bool
 	// Backend are the options of the backend.
 	Backend cpu.Options
+	// Progress, if not nil, gets a line for every figure once it is measured.
+	Progress func(line string)
 }
 
 // Sections are the parts of a report.
@@ -33,9 +35,46 @@ var Sections = []string{"gemm", "train", "sample", "shared"}
 var Models = []string{"1M", "10M", "100M"}
 
 // Run measures the engine on this machine, which should have nothing else to
-// do. It returns an error for a section that does or model that does not exist, and ctx's when
-// that is done; what is being measured is finished first.
+// do. It returns an error for a section or model that does not exist, and ctx's
+// when that is done: with it comes the report of what was measured until then.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	r, err := newRunner(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	b := r.b
+	r.memory = b.Alloc(map[bool]int{false: 64 << 20, true: 4 << 20}[o.Quick])
+	defer b.Free(r.memory)
+	b.Fill(r.memory, 1)
+	r.limits()
+	for _, s := range []struct {
+		name string
+		run  func() error
+	}{{"gemm", r.gemm}, {"train", r.train}, {"sample", r.sample}, {"shared", r.shared}} {
+		if len(o.Sections) > 0 && !slices.Contains(o.Sections, s.name) {
+			continue
+		}
+		if err = s.run(); err != nil {
+			err = fmt.Errorf("bench: %s: %w", s.name, err)
+			break
+		}
+	}
+	r.report.PeakRSSBytes = peakRSS()
+	return r.report, err
+}
+
+// runner measures one section after the other.
+type runner struct {
+	ctx      context.Context
+	quick    bool
+	models   []string
+	progress func(string)
+	b        *cpu.Backend
+	memory   tensor.Buffer // larger than the caches
+	report   *Report
+}
+
+func newRunner(ctx context.Context, o Options) (*runner, error) {
 	for _, s := range o.Sections {
 		if !slices.Contains(Sections, s) {
 			return nil, fmt.Errorf("bench: no section %q, only %q", s, Sections)
@@ -50,34 +89,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{ctx: ctx, quick: o.Quick, models: o.Models, b: b, report: &Report{Machine: machine(b)}}
-	r.memory = b.Alloc(map[bool]int{false: 64 << 20, true: 4 << 20}[o.Quick])
-	defer b.Free(r.memory)
-	b.Fill(r.memory, 1)
-	r.limits()
-	for _, s := range []struct {
-		name string
-		run  func() error
-	}{{"gemm", r.gemm}, {"train", r.train}, {"sample", r.sample}, {"shared", r.shared}} {
-		if len(o.Sections) > 0 && !slices.Contains(o.Sections, s.name) {
-			continue
-		}
-		if err := s.run(); err != nil {
-			return nil, fmt.Errorf("bench: %s: %w", s.name, err)
-		}
-	}
-	r.report.PeakRSSBytes = peakRSS()
-	return r.report, nil
+	return &runner{ctx: ctx, quick: o.Quick, models: o.Models, progress: o.Progress, b: b, report: &Report{Machine: machine(b)}}, nil
 }
 
-// runner measures one section after the other.
-type runner struct {
-	ctx    context.Context
-	quick  bool
-	models []string
-	b      *cpu.Backend
-	memory tensor.Buffer // larger than the caches
-	report *Report
+// measured reports a figure.
+func (r *runner) measured(format string, args ...any) {
+	if r.progress != nil {
+		r.progress(fmt.Sprintf(format, args...))
+	}
 }
 
 // limits measures what the machine could do at best, and keeps the highest.
@@ -93,12 +112,16 @@ func (r *runner) limits() (peak, memory float64) {
 // best is the result of rounds in which the limits are measured too.
 type best struct {
 	seconds      float64 // of the fastest round
+	allocated    int64   // bytes on Go's heap, of the round that took least
 	peak, memory float64
 }
 
+// enough is how long rounds go on at most, once each f had one.
+const enough = 20 * time.Second
+
 // rounds calls every f once to warm up and then in turn with the limits, count
-// times each, and until all together have run for the given time. It returns
-// the best of each.
+// times each, and until all together have run for the given time; what is slow
+// gets fewer rounds, though never less than one. It returns the best of each.
 func (r *runner) rounds(count int, atLeast time.Duration, fs ...func() error) ([]best, error) {
 	if r.quick {
 		count, atLeast = 1, 0
@@ -110,39 +133,43 @@ func (r *runner) rounds(count int, atLeast time.Duration, fs ...func() error) ([
 	}
 	res := make([]best, len(fs))
 	var total time.Duration
-	for i := 0; i < count || total < atLeast; i++ {
+	for i := 0; i == 0 || total < enough && (i < count || total < atLeast); i++ {
 		for k, f := range fs {
 			if err := r.ctx.Err(); err != nil {
 				return nil, err
 			}
-			peak, memory := r.limits()
-			start := time.Now()
-			if err := f(); err != nil {
+			x, err := r.round(f)
+			if err != nil {
 				return nil, err
 			}
-			d := time.Since(start)
-			total += d
-			res[k].add(best{d.Seconds(), peak, memory})
+			total += time.Duration(x.seconds * float64(time.Second))
+			if i == 0 {
+				res[k] = x
+			}
+			res[k].add(x)
 		}
 	}
 	return res, nil
 }
 
-// add takes the better of each figure.
-func (b *best) add(x best) {
-	if b.seconds == 0 || x.seconds < b.seconds {
-		b.seconds = x.seconds
-	}
-	b.peak, b.memory = max(b.peak, x.peak), max(b.memory, x.memory)
-}
-
-// allocated returns how many bytes f allocates on Go's heap.
-func allocated(f func() error) (int64, error) {
+// round measures the limits and f once.
+func (r *runner) round(f func() error) (best, error) {
+	var x best
+	x.peak, x.memory = r.limits()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	start := time.Now()
 	err := f()
+	x.seconds = time.Since(start).Seconds()
 	runtime.ReadMemStats(&after)
-	return int64(after.TotalAlloc - before.TotalAlloc), err
+	x.allocated = int64(after.TotalAlloc - before.TotalAlloc)
+	return x, err
+}
+
+// add takes the better of each figure.
+func (b *best) add(x best) {
+	b.seconds, b.allocated = min(b.seconds, x.seconds), min(b.allocated, x.allocated)
+	b.peak, b.memory = max(b.peak, x.peak), max(b.memory, x.memory)
 }
 
 // A shape is a decoder with a name.

@@ -19,7 +19,7 @@ func (r *runner) sample() error {
 		batches, prompt, tokens = []int{1, 4}, 4, 8
 	}
 	for _, s := range r.shapes() {
-		d, err := model.NewDecoder(r.b, s.Config, 1)
+		d, err := model.NewDecoder(r.b, s.Config, seed)
 		if err != nil {
 			return err
 		}
@@ -46,17 +46,14 @@ func (r *runner) sample() error {
 			if err != nil {
 				return err
 			}
-			bytes, err := allocated(generate)
-			if err != nil {
-				return err
-			}
 			total := float64(batch * tokens)
 			r.report.Sample = append(r.report.Sample, Sample{
 				Model: s.name, Batch: batch, Prompt: prompt, Tokens: tokens,
 				TokensPerSecond:        total / res[0].seconds,
 				MemoryFraction:         float64(4*parameters(d)*tokens) / res[0].seconds / 1e9 / res[0].memory,
-				AllocatedBytesPerToken: float64(bytes) / total,
+				AllocatedBytesPerToken: float64(res[0].allocated) / total,
 			})
+			r.measured("sample %s batch %d: %.0f tokens/s", s.name, batch, total/res[0].seconds)
 		}
 		e.Free()
 		d.Free()

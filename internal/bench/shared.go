@@ -34,6 +34,7 @@ func (r *runner) shared() error {
 			ActivationBytes:              with.ActivationBytes(),
 			UnsharedActivationBytes:      without.ActivationBytes(),
 		})
+		r.measured("shared prompt %s: %.2f times the completions/s", s.name, res[1].seconds/res[0].seconds)
 	}
 	return nil
 }

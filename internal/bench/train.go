@@ -17,7 +17,7 @@ type trainer struct {
 }
 
 func (r *runner) newTrainer(s shape) (*trainer, error) {
-	d, err := model.NewDecoder(r.b, s.Config, 1)
+	d, err := model.NewDecoder(r.b, s.Config, seed)
 	if err != nil {
 		return nil, err
 	}
@@ -100,17 +100,14 @@ func (r *runner) train() error {
 		if err != nil {
 			return err
 		}
-		bytes, err := allocated(t.step)
-		if err != nil {
-			return err
-		}
 		tokens := float64(sequences * length)
 		r.report.Train = append(r.report.Train, Train{
 			Model: s.name, Parameters: parameters(t.Decoder), Sequences: sequences, Length: length,
 			TokensPerSecond:       tokens / res[0].seconds,
 			FLOPsUtilization:      tokens * s.trainFLOPs(parameters(t.Decoder), length) / res[0].seconds / 1e9 / res[0].peak,
-			AllocatedBytesPerStep: bytes,
+			AllocatedBytesPerStep: res[0].allocated,
 		})
+		r.measured("train %s: %.0f tokens/s", s.name, tokens/res[0].seconds)
 		t.free()
 	}
 	return nil
