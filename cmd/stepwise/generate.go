@@ -32,13 +32,13 @@ Ctrl-C ends it.`
 
 // generateOptions are the flags of generate; nil means that one is not given.
 type generateOptions struct {
-	model, prompt, system, backend string
-	chat                           bool
-	maxTokens                      int
-	seed                           uint64
-	stop                           []string
-	temperature, topP              *float64
-	topK                           *int
+	model, lora, prompt, system, backend string
+	chat                                 bool
+	maxTokens                            int
+	seed                                 uint64
+	stop                                 []string
+	temperature, topP                    *float64
+	topK                                 *int
 }
 
 func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
@@ -47,6 +47,7 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
 	flags.SetOutput(errs)
 	flags.StringVar(&o.model, "model", "", "`DIR` of the model")
+	flags.StringVar(&o.lora, "lora", "", "`DIR` of LoRA adapters for it, as PEFT and this library save them")
 	flags.StringVar(&o.prompt, "prompt", "", "`TEXT` to continue; - reads it from standard input")
 	flags.BoolVar(&o.chat, "chat", false, "the prompt is a user's message: put it into the model's chat template")
 	flags.StringVar(&o.system, "system", "", "`TEXT` of a system message before the user's, with -chat")
@@ -171,8 +172,15 @@ func newGeneration(o *generateOptions, errs io.Writer) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.decoder, err = model.LoadDecoder(b, o.model, model.Frozen(), model.WithLogger(slog.New(slog.NewTextHandler(errs, nil))))
-	return g, err
+	logged := model.WithLogger(slog.New(slog.NewTextHandler(errs, nil)))
+	if g.decoder, err = model.LoadDecoder(b, o.model, model.Frozen(), logged); err != nil || o.lora == "" {
+		return g, err
+	}
+	if _, err := g.decoder.LoadLoRA(o.lora, model.Frozen(), logged); err != nil {
+		g.free()
+		return nil, err
+	}
+	return g, nil
 }
 
 // params returns the sampling parameters: as the flags say, or as the model's

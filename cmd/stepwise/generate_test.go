@@ -90,6 +90,32 @@ func TestGenerate(t *testing.T) {
 	require.Equal(t, run("-prompt", "<system>be brief<end><user>hello<end><assistant>"), run("-prompt", "hello", "-chat", "-system", "be brief"))
 }
 
+// Adapters change the text as they do when they are merged into the weights.
+func TestGenerateWithAdapters(t *testing.T) {
+	dir, adapters, merged := modelFolder(t, tinyModel, nil), t.TempDir(), modelFolder(t, tinyModel, nil)
+	b := reference.New()
+	d, err := model.LoadDecoder(b, dir)
+	require.NoError(t, err)
+	l, err := d.AddLoRA(model.LoRAConfig{Rank: 2, Alpha: 64, Targets: model.QProj | model.DownProj}, 3)
+	require.NoError(t, err)
+	for _, p := range l.Params() {
+		b.Fill(p.Value, .1)
+	}
+	require.NoError(t, l.Save(adapters))
+	l.Merge()
+	require.NoError(t, d.Save(merged))
+	run := func(flags ...string) string {
+		status, out, errs := stepwise("", append([]string{"generate", "-max-tokens", "12", "-prompt", "the cat"}, flags...)...)
+		require.Zero(t, status, errs)
+		return out
+	}
+	require.Equal(t, run("-model", merged), run("-model", dir, "-lora", adapters))
+	require.NotEqual(t, run("-model", dir), run("-model", dir, "-lora", adapters))
+	status, _, errs := stepwise("", "generate", "-model", dir, "-prompt", "x", "-lora", dir)
+	require.Equal(t, exitInput, status)
+	require.Contains(t, errs, model.LoRAConfigFile)
+}
+
 var firstASCII = regexp.MustCompile(`[!-~]`)
 
 // A stop string, an end-of-text token and the end of the context end the text.
