@@ -19,7 +19,8 @@ type Options struct {
 }
 
 // Backend computes on the CPU. It implements tensor.Backend; every operation
-// has finished when its call returns, and no goroutine outlives a call.
+// has finished when its call returns. Its goroutines end by themselves when no
+// operation comes for a fraction of a millisecond, so there is nothing to close.
 type Backend struct {
 	isa      ISA
 	kern     *kernels
@@ -52,7 +53,9 @@ func New(o Options) (*Backend, error) {
 	if kern == nil {
 		return nil, fmt.Errorf("cpu: this machine cannot run %v kernels, only %v", isa, Available())
 	}
-	return &Backend{isa: isa, kern: kern, workers: o.Workers}, nil
+	b := &Backend{isa: isa, kern: kern, workers: o.Workers}
+	b.crew.left = make(chan struct{}, 1)
+	return b, nil
 }
 
 // Name returns "cpu".

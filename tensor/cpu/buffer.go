@@ -134,7 +134,10 @@ func (h *heap) put(mem []float32) {
 }
 
 // lineFloats is a cache line, and the widest vector, in float32s.
-const lineFloats = 16
+const (
+	lineFloats = 16
+	lineBytes  = 4 * lineFloats
+)
 
 // aligned returns n zeroed elements that start at a cache line.
 func aligned(n int) []float32 {

@@ -2,22 +2,53 @@ package cpu
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // crew runs the tasks of one operation on several goroutines. Tasks are
 // independent of each other and of who runs them; what needs a fixed order (a
 // sum over all rows) is cut into tasks by the operation's shape alone and put
 // together afterwards. That is what makes results independent of GOMAXPROCS.
+//
+// Starting a goroutine on an idle processor takes 5 to 50 µs, as long as many
+// operations of a small model. So helpers stay for the next operation: they
+// poll state for as long as patience, and end when nothing came. No goroutine
+// outlives a quiet backend, and an operation never waits for a helper that has
+// not joined it.
 type crew struct {
-	wg      sync.WaitGroup
-	next    atomic.Int64
-	tasks   int
-	task    func(s *scratch, i int)
-	scratch []*scratch
-	// shared is scratch memory of the whole operation.
-	shared scratch
+	// state is the operation's number (from bit epochBit on), its number of
+	// workers (from widthBit on, 0: nobody may join any more), whether the
+	// caller sleeps until the last helper has left, and how many helpers are at
+	// work.
+	state atomic.Uint64
+	_     [lineBytes]byte // helpers poll state; keep it apart from what is written
+	next  atomic.Int64
+	_     [lineBytes]byte
+	tasks int
+	task  func(s *scratch, i int)
+	// left is sent to by the last helper if the caller sleeps.
+	left    chan struct{}
+	helpers []*helper
+	// own is the caller's memory, shared that of the whole operation.
+	own, shared scratch
+}
+
+// The parts of crew.state.
+const (
+	epochBit = 32
+	widthBit = 16
+	asleep   = 1 << 15
+	inside   = asleep - 1
+	width    = 1<<epochBit - 1<<widthBit
+)
+
+// helper is a goroutine, or the place of one that comes when it is needed.
+type helper struct {
+	index   int // from 1: the caller is worker 0
+	alive   atomic.Bool
+	joined  uint64 // the number of the last operation it took part in
+	scratch scratch
 }
 
 // Work is counted in multiply-adds of a matrix product. An element costs about
@@ -30,9 +61,13 @@ const (
 	streamCost = 8 // read from memory, as the weights of a product with few rows
 )
 
-// grain is the least work for which a goroutine is worth starting, about 10 µs
-// on one core.
-const grain = 1 << 19
+// grain is the least work for which a second worker is worth asking, some
+// microseconds on one core.
+const grain = 1 << 17
+
+// patience is how long a helper polls for the next operation before it ends,
+// and the caller for the helpers' last tasks before it sleeps.
+const patience = 100 * time.Microsecond
 
 // maxWorkers is how many goroutines an operation may use.
 func (b *Backend) maxWorkers() int {
@@ -48,32 +83,94 @@ func (b *Backend) maxWorkers() int {
 // worker's own memory. task must not panic: arguments are checked before.
 func (b *Backend) run(work, tasks int, task func(s *scratch, i int)) {
 	c := &b.crew
-	n := max(1, min(b.maxWorkers(), tasks, work/grain))
-	for len(c.scratch) < n {
-		c.scratch = append(c.scratch, new(scratch))
-	}
+	n := max(1, min(b.maxWorkers(), tasks, work/grain, inside))
 	if n == 1 {
 		for i := range tasks {
-			task(c.scratch[0].reset(), i)
+			task(c.own.reset(), i)
 		}
 		return
 	}
 	c.tasks, c.task = tasks, task
 	c.next.Store(0)
-	c.wg.Add(n - 1)
-	for w := 1; w < n; w++ {
-		go c.help(c.scratch[w])
-	}
-	c.work(c.scratch[0])
-	c.wg.Wait()
+	c.open(n)
+	c.work(&c.own)
+	c.close()
 	c.task = nil
 }
 
-func (c *crew) help(s *scratch) {
-	c.work(s)
-	c.wg.Done()
+// open lets n−1 helpers join, and starts those that are not there.
+func (c *crew) open(n int) {
+	c.state.Store((c.state.Load()>>epochBit+1)<<epochBit | uint64(n)<<widthBit)
+	for len(c.helpers) < n-1 {
+		c.helpers = append(c.helpers, &helper{index: len(c.helpers) + 1})
+	}
+	for _, h := range c.helpers[:n-1] {
+		if h.alive.CompareAndSwap(false, true) {
+			go c.help(h)
+		}
+	}
 }
 
+// close lets nobody join any more, and waits for those who have.
+func (c *crew) close() {
+	c.state.And(^uint64(width))
+	if poll(func() bool { return c.state.Load()&inside == 0 }) {
+		return
+	}
+	if c.state.Or(asleep)&inside > 0 {
+		<-c.left
+	}
+}
+
+// help takes part in operations until none comes.
+func (c *crew) help(h *helper) {
+	for {
+		if poll(func() bool { return c.join(h) }) {
+			c.work(&h.scratch)
+			if c.state.Add(^uint64(0))&(asleep|inside) == asleep {
+				c.left <- struct{}{}
+			}
+			continue
+		}
+		h.alive.Store(false)
+		// An operation may have begun, and counted on h, just before.
+		if !h.wanted(c.state.Load()) || !h.alive.CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+// wanted reports whether the operation of a state has a place for h.
+func (h *helper) wanted(state uint64) bool { return int(state&width>>widthBit) > h.index }
+
+// join makes h a worker of the operation, if there is one that it did not have
+// part in.
+func (c *crew) join(h *helper) bool {
+	state := c.state.Load()
+	if !h.wanted(state) || state>>epochBit == h.joined || !c.state.CompareAndSwap(state, state+1) {
+		return false
+	}
+	h.joined = state >> epochBit
+	return true
+}
+
+// poll calls ready until it is true or patience is at an end, and tells which.
+// Goroutines that wait for a processor get this one in between.
+func poll(ready func() bool) bool {
+	const calls = 500 // about a microsecond
+	for start := time.Now(); ; runtime.Gosched() {
+		for range calls {
+			if ready() {
+				return true
+			}
+		}
+		if time.Since(start) > patience {
+			return false
+		}
+	}
+}
+
+// work does tasks until there are no more.
 func (c *crew) work(s *scratch) {
 	for {
 		i := int(c.next.Add(1)) - 1
