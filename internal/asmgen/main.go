@@ -1,5 +1,5 @@
 // Command asmgen writes the assembly kernels of packages tensor/cpu and
-// rl/objective. It is run by go generate in each of them; its argument is the
+// internal/vecmath. It is run by go generate in each of them; its argument is the
 // package's folder.
 //
 // It is a module of its own so that users of the library don't get avo.
@@ -30,7 +30,7 @@ var kernels = map[string][]file{
 		{"ops_avx2", opsAVX2},
 		{"ops_avx512", opsAVX512},
 	},
-	"objective": {{"exp_avx2", exp64}},
+	"vecmath": {{"avx2", vecmathAVX2}, {"avx512", vecmathAVX512}},
 }
 
 func main() {

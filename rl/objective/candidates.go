@@ -67,7 +67,7 @@ func sumCandidates[D divergence](d D, norm Normalize, name string, s *Sequence, 
 		}
 		if norm == NormalizeBoth {
 			for k := range grad {
-				grad[k] -= w * slope * exp(policy[k]-zp)
+				grad[k] -= w * slope * math.Exp(policy[k]-zp)
 			}
 		}
 		loss += w * total
@@ -120,7 +120,7 @@ func logSumExp(x []float64) float64 {
 	}
 	sum := 0.0
 	for _, v := range x {
-		sum += exp(v - top)
+		sum += math.Exp(v - top)
 	}
 	return top + math.Log(sum)
 }

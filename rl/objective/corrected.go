@@ -147,7 +147,7 @@ func (c Corrected) mismatch(s *Sequence, m Metrics) (sum, n float64, err error) 
 // weight turns a log-ratio into an importance weight within the bounds.
 func (c Corrected) weight(x float64, y *correction) float64 {
 	x, _ = clamp(x, c.LogRatioClamp)
-	w := exp(x)
+	w := math.Exp(x)
 	y.add(min(w, maxWeightMetric), w < c.Min, w > c.Max)
 	inside := w >= c.Min && w <= c.Max
 	switch {

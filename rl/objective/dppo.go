@@ -94,7 +94,7 @@ func (p DPPO) token(b *tokens, i int) {
 }
 
 func (p DPPO) divergence(logp, lr float64) float64 {
-	now, old := exp(logp), exp(logp-lr)
+	now, old := math.Exp(logp), math.Exp(logp-lr)
 	if !p.KL {
 		return math.Abs(now - old)
 	}

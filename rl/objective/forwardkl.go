@@ -1,5 +1,7 @@
 package objective
 
+import "math"
+
 // ForwardKL is distillation that covers all that the teacher says (Hinton et
 // al., arXiv:1503.02531): with q the teacher's and p the policy's probability
 // of candidate k
@@ -28,7 +30,7 @@ func (f ForwardKL) Eval(s *Sequence, m Metrics) (float64, error) {
 }
 
 func (ForwardKL) candidate(teacher, policy float64) (v, dv float64) {
-	q := exp(teacher)
+	q := math.Exp(teacher)
 	if q == 0 {
 		return 0, 0
 	}

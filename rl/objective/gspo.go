@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // ErrSharedRatio is what GSPO returns for a sequence whose tokens differ in
@@ -127,7 +128,7 @@ func shareRatio(s *Sequence, logRatioMax float64) (q shared, err error) {
 	if logRatioMax > 0 && x > logRatioMax {
 		x, q.cut = logRatioMax, true
 	}
-	q.r = exp(x)
+	q.r = math.Exp(x)
 	if !finite(q.r) {
 		return q, fmt.Errorf("objective: the sequence ratio overflows at a mean log-ratio of %v; limit it or find out why the policies differ so much", x)
 	}

@@ -42,7 +42,7 @@ func (j JSD) Eval(s *Sequence, m Metrics) (float64, error) {
 }
 
 func (j JSD) candidate(teacher, policy float64) (v, dv float64) {
-	q, p := exp(teacher), exp(policy)
+	q, p := math.Exp(teacher), math.Exp(policy)
 	mix := math.Log((1-j.Beta)*p + j.Beta*q)
 	if q > 0 {
 		v = j.Beta * q * (teacher - mix)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // KL is a term that holds the policy near the reference:
@@ -96,7 +98,7 @@ func (b *estimates) of(k *KL, logp, ref []float64) {
 		for i, x := range x {
 			b.v[i] = -x
 		}
-		exps(&b.e, &b.v, n)
+		vecmath.Exp(b.e[:n], b.v[:n])
 		for i, x := range x {
 			b.v[i], b.dv[i] = b.e[i]-1+x, 1-b.e[i]
 		}
@@ -170,7 +172,7 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 			n++
 			if k.Importance {
 				lr = s.LogP[from+i] - old[from+i]
-				v, dv = k.importance(exp(lr), v, dv)
+				v, dv = k.importance(math.Exp(lr), v, dv)
 			}
 			if !finite(b.d[i] + lr + v + dv) {
 				return 0, s.blame(from+i, k.Needs())

@@ -1,5 +1,7 @@
 package objective
 
+import "math"
+
 // ReverseKL is distillation that seeks a mode of the teacher (MiniLLM,
 // arXiv:2306.08543): with q the teacher's and p the policy's probability of
 // candidate k
@@ -29,7 +31,7 @@ func (r ReverseKL) Eval(s *Sequence, m Metrics) (float64, error) {
 }
 
 func (ReverseKL) candidate(teacher, policy float64) (v, dv float64) {
-	p := exp(policy)
+	p := math.Exp(policy)
 	if p == 0 {
 		return 0, 0
 	}

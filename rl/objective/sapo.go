@@ -1,6 +1,9 @@
 package objective
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // SAPO replaces the clip by a smooth gate (Soft Adaptive Policy Optimization,
 // arXiv:2511.20347). With r = π/π_old, the logistic function σ and
@@ -44,7 +47,7 @@ func (p SAPO) Eval(s *Sequence, m Metrics) (float64, error) {
 			if a > 0 {
 				tau = p.TauPos
 			}
-			gate := 1 / (1 + exp(-tau*(r-1)))
+			gate := 1 / (1 + math.Exp(-tau*(r-1)))
 			b.loss[i], b.byRatio[i] = -a*gate*4/tau, -a*4*gate*(1-gate)
 		}
 	}

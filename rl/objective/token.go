@@ -1,6 +1,10 @@
 package objective
 
-import "math"
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
+)
 
 // bound says which limit of a policy loss a token has met.
 type bound uint8
@@ -120,7 +124,7 @@ func (b *tokens) next() bool {
 			b.limited[i], _ = clamp(lr, b.limit)
 		}
 	}
-	exps(&b.r, b.allowed(), b.n)
+	vecmath.Exp(b.r[:b.n], b.allowed()[:b.n])
 	clear(b.byRatio[:])
 	clear(b.byLogP[:])
 	clear(b.met[:])
