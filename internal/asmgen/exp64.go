@@ -39,8 +39,8 @@ func (l *lanes) exponential() (e exponential) {
 
 // exponentiate turns x into exp(x), as package vecmath does it in Go.
 func (l *lanes) exponentiate(e exponential, x eight) {
-	l.do(l.VMAXPD, x, l.register(e.low, e.k), x) // of a NaN and a number, the first
-	l.do(l.VMINPD, x, l.register(e.high, e.k), x)
+	l.do(l.VMAXPD, x, l.loaded(e.low, e.k), x) // of a NaN and a number, the first
+	l.do(l.VMINPD, x, l.loaded(e.high, e.k), x)
 	l.move(e.log2e, e.k)
 	l.do(l.VFMADD213PD, e.round, x, e.k)
 	l.do(l.VSUBPD, e.round, e.k, e.n)
@@ -89,7 +89,7 @@ func (l *lanes) expSum() {
 	dst, src, n, sums := l.pointer("dst"), l.pointer("x"), l.pointer("n"), l.pointer("sums")
 	x, total, shift, scale := l.vector(), l.vector(), l.scalar("shift"), l.scalar("scale")
 	e := l.exponential()
-	l.move(l.at(sums), total)
+	l.move(l.memory(operand.Mem{Base: sums}), total)
 	l.loop("loop", n, func() {
 		for i, r := range x {
 			l.VCVTPS2PD(operand.Mem{Base: src, Index: l.index, Scale: 4, Disp: 16 * i}, r)
@@ -100,6 +100,6 @@ func (l *lanes) expSum() {
 		l.move(x, l.at(dst))
 		l.do(l.VADDPD, x, total, total)
 	})
-	l.move(total, l.at(sums))
+	l.move(total, l.memory(operand.Mem{Base: sums}))
 	l.end()
 }

@@ -58,13 +58,25 @@ func (l *lanes) pointer(param string) reg.GPVirtual {
 
 // vector takes the next registers for eight numbers.
 func (l *lanes) vector() (v eight) {
-	all := ymm
-	if l.wide {
-		all = zmm
-	}
 	for range l.parts {
-		v = append(v, all[l.next])
-		l.next++
+		v = append(v, l.register())
+	}
+	return v
+}
+
+// register takes the next register.
+func (l *lanes) register() reg.VecPhysical {
+	l.next++
+	if l.wide {
+		return zmm[l.next-1]
+	}
+	return ymm[l.next-1]
+}
+
+// repeat is eight numbers of which all registers' worth are the same.
+func (l *lanes) repeat(o operand.Op) (v eight) {
+	for range l.parts {
+		v = append(v, o)
 	}
 	return v
 }
@@ -80,17 +92,15 @@ func (l *lanes) bits(name string, bits uint64) eight {
 		}
 		l.constants[name] = m
 	}
-	v := make(eight, l.parts)
-	for i := range v {
-		v[i] = m
-	}
-	return v
+	return l.repeat(m)
 }
 
 // held is a constant for use over and over: AVX-512 has registers enough to
 // keep it in one.
-func (l *lanes) held(name string, x float64) eight {
-	c := l.bits(name, math.Float64bits(x))
+func (l *lanes) held(name string, x float64) eight { return l.heldBits(name, math.Float64bits(x)) }
+
+func (l *lanes) heldBits(name string, bits uint64) eight {
+	c := l.bits(name, bits)
 	if !l.wide {
 		return c
 	}
@@ -99,8 +109,8 @@ func (l *lanes) held(name string, x float64) eight {
 	return v
 }
 
-// register is v in registers: scratch, if it is in memory.
-func (l *lanes) register(v, scratch eight) eight {
+// loaded is v in registers: scratch, if it is in memory.
+func (l *lanes) loaded(v, scratch eight) eight {
 	if _, memory := v[0].(operand.Mem); !memory {
 		return v
 	}
@@ -112,11 +122,9 @@ func (l *lanes) register(v, scratch eight) eight {
 func (l *lanes) scalar(param string) eight {
 	c, err := l.Param(param).Resolve()
 	check(err)
-	v := l.vector()
-	for _, r := range v {
-		l.VBROADCASTSD(c.Addr, r)
-	}
-	return v
+	r := l.register()
+	l.VBROADCASTSD(c.Addr, r)
+	return l.repeat(r)
 }
 
 // loop writes body for eight numbers after eight; n is a multiple of 8.
@@ -132,18 +140,17 @@ func (l *lanes) loop(name string, n reg.GPVirtual, body func()) {
 	l.CMPQ(l.index, n)
 	l.JLT(operand.LabelRef(name))
 	l.Label(done)
-	l.index = nil
 }
 
-// at is the eight numbers at hand of those from base on; outside of a loop, the
-// first.
-func (l *lanes) at(base reg.Register) (v eight) {
+// at is the eight numbers at hand of those from base on.
+func (l *lanes) at(base reg.Register) eight {
+	return l.memory(operand.Mem{Base: base, Index: l.index, Scale: 8})
+}
+
+// memory is the eight numbers from an address on.
+func (l *lanes) memory(m operand.Mem) (v eight) {
 	for i := range l.parts {
-		m := operand.Mem{Base: base, Disp: 32 * i}
-		if l.index != nil {
-			m.Index, m.Scale = l.index, 8
-		}
-		v = append(v, m)
+		v = append(v, m.Offset(32*i))
 	}
 	return v
 }
@@ -169,5 +176,81 @@ func (l *lanes) zero(v eight) {
 		} else {
 			l.VXORPD(r, r, r)
 		}
+	}
+}
+
+// Predicates of compare.
+const (
+	equal    = 0x00
+	less     = 0x01
+	notEqual = 0x04
+	greater  = 0x0e
+)
+
+// mask says of eight numbers which are meant: a mask register of AVX-512, all
+// bits of each or none with AVX2.
+type mask []operand.Op
+
+// mask takes scratch, which AVX-512 has no need of, and mask register k, which
+// AVX2 has none of.
+func (l *lanes) mask(k reg.OpmaskPhysical, scratch eight) mask {
+	if l.wide {
+		return mask{k}
+	}
+	return mask(scratch)
+}
+
+// both leaves those set in m that are also set in other.
+func (l *lanes) both(other, m mask) {
+	for i := range l.parts {
+		if l.wide {
+			l.KANDB(other[i], m[i], m[i])
+		} else {
+			l.VANDPD(other[i], m[i], m[i])
+		}
+	}
+}
+
+// compare sets m where a predicate b; b may be in memory.
+func (l *lanes) compare(a eight, predicate uint8, b eight, m mask) {
+	for i := range l.parts {
+		l.VCMPPD(operand.U8(predicate), b[i], a[i], m[i])
+	}
+}
+
+// only is src where m is set, and 0 elsewhere. With AVX-512, src may be in
+// memory.
+func (l *lanes) only(m mask, src, dst eight) {
+	for i := range l.parts {
+		if l.wide {
+			l.VMOVUPD_Z(src[i], m[i], dst[i])
+		} else {
+			l.VANDPD(src[i], m[i], dst[i])
+		}
+	}
+}
+
+// choose is a where m is set, and b elsewhere.
+func (l *lanes) choose(m mask, a, b, dst eight) {
+	for i := range l.parts {
+		if l.wide {
+			l.VBLENDMPD(a[i], b[i], m[i], dst[i])
+		} else {
+			l.VBLENDVPD(m[i], a[i], b[i], dst[i])
+		}
+	}
+}
+
+// count adds the number of bits that are set in m to n.
+func (l *lanes) count(m mask, n reg.GPVirtual) {
+	bits := l.GP32()
+	for i := range l.parts {
+		if l.wide {
+			l.KMOVB(m[i], bits)
+		} else {
+			l.VMOVMSKPD(m[i], bits)
+		}
+		l.POPCNTL(bits, bits)
+		l.ADDQ(bits.As64(), n)
 	}
 }

@@ -223,9 +223,7 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-48
 	MOVQ         n+16(FP), DX
 	MOVQ         sums+40(FP), BX
 	VBROADCASTSD shift+24(FP), Y4
-	VBROADCASTSD shift+24(FP), Y5
-	VBROADCASTSD scale+32(FP), Y6
-	VBROADCASTSD scale+32(FP), Y7
+	VBROADCASTSD scale+32(FP), Y5
 	VMOVUPD      (BX), Y2
 	VMOVUPD      32(BX), Y3
 	XORQ         SI, SI
@@ -236,73 +234,73 @@ loop:
 	VCVTPS2PD    (CX)(SI*4), Y0
 	VCVTPS2PD    16(CX)(SI*4), Y1
 	VSUBPD       Y4, Y0, Y0
-	VSUBPD       Y5, Y1, Y1
-	VMULPD       Y6, Y0, Y0
-	VMULPD       Y7, Y1, Y1
-	VMOVUPD      low<>+0(SB), Y8
-	VMOVUPD      low<>+0(SB), Y9
-	VMAXPD       Y0, Y8, Y0
-	VMAXPD       Y1, Y9, Y1
-	VMOVUPD      high<>+0(SB), Y8
-	VMOVUPD      high<>+0(SB), Y9
-	VMINPD       Y0, Y8, Y0
-	VMINPD       Y1, Y9, Y1
-	VMOVUPD      log2e<>+0(SB), Y8
-	VMOVUPD      log2e<>+0(SB), Y9
-	VFMADD213PD  round<>+0(SB), Y0, Y8
-	VFMADD213PD  round<>+0(SB), Y1, Y9
-	VSUBPD       round<>+0(SB), Y8, Y10
-	VSUBPD       round<>+0(SB), Y9, Y11
-	VFNMADD231PD ln2hi<>+0(SB), Y10, Y0
-	VFNMADD231PD ln2hi<>+0(SB), Y11, Y1
-	VFNMADD231PD ln2lo<>+0(SB), Y10, Y0
-	VFNMADD231PD ln2lo<>+0(SB), Y11, Y1
-	VMOVUPD      termn<>+0(SB), Y12
-	VMOVUPD      termn<>+0(SB), Y13
-	VFMADD213PD  termm<>+0(SB), Y0, Y12
-	VFMADD213PD  termm<>+0(SB), Y1, Y13
-	VFMADD213PD  terml<>+0(SB), Y0, Y12
-	VFMADD213PD  terml<>+0(SB), Y1, Y13
-	VFMADD213PD  termk<>+0(SB), Y0, Y12
-	VFMADD213PD  termk<>+0(SB), Y1, Y13
-	VFMADD213PD  termj<>+0(SB), Y0, Y12
-	VFMADD213PD  termj<>+0(SB), Y1, Y13
-	VFMADD213PD  termi<>+0(SB), Y0, Y12
-	VFMADD213PD  termi<>+0(SB), Y1, Y13
-	VFMADD213PD  termh<>+0(SB), Y0, Y12
-	VFMADD213PD  termh<>+0(SB), Y1, Y13
-	VFMADD213PD  termg<>+0(SB), Y0, Y12
-	VFMADD213PD  termg<>+0(SB), Y1, Y13
-	VFMADD213PD  termf<>+0(SB), Y0, Y12
-	VFMADD213PD  termf<>+0(SB), Y1, Y13
-	VFMADD213PD  terme<>+0(SB), Y0, Y12
-	VFMADD213PD  terme<>+0(SB), Y1, Y13
-	VFMADD213PD  termd<>+0(SB), Y0, Y12
-	VFMADD213PD  termd<>+0(SB), Y1, Y13
-	VFMADD213PD  termc<>+0(SB), Y0, Y12
-	VFMADD213PD  termc<>+0(SB), Y1, Y13
-	VFMADD213PD  termb<>+0(SB), Y0, Y12
-	VFMADD213PD  termb<>+0(SB), Y1, Y13
-	VFMADD213PD  terma<>+0(SB), Y0, Y12
-	VFMADD213PD  terma<>+0(SB), Y1, Y13
-	VPSRAD       $0x01, Y8, Y10
-	VPSRAD       $0x01, Y9, Y11
-	VPSUBD       Y10, Y8, Y8
-	VPSUBD       Y11, Y9, Y9
-	VPSLLQ       $0x34, Y10, Y10
-	VPSLLQ       $0x34, Y11, Y11
-	VPADDQ       one<>+0(SB), Y10, Y10
-	VPADDQ       one<>+0(SB), Y11, Y11
-	VMULPD       Y10, Y12, Y12
-	VMULPD       Y11, Y13, Y13
+	VSUBPD       Y4, Y1, Y1
+	VMULPD       Y5, Y0, Y0
+	VMULPD       Y5, Y1, Y1
+	VMOVUPD      low<>+0(SB), Y6
+	VMOVUPD      low<>+0(SB), Y7
+	VMAXPD       Y0, Y6, Y0
+	VMAXPD       Y1, Y7, Y1
+	VMOVUPD      high<>+0(SB), Y6
+	VMOVUPD      high<>+0(SB), Y7
+	VMINPD       Y0, Y6, Y0
+	VMINPD       Y1, Y7, Y1
+	VMOVUPD      log2e<>+0(SB), Y6
+	VMOVUPD      log2e<>+0(SB), Y7
+	VFMADD213PD  round<>+0(SB), Y0, Y6
+	VFMADD213PD  round<>+0(SB), Y1, Y7
+	VSUBPD       round<>+0(SB), Y6, Y8
+	VSUBPD       round<>+0(SB), Y7, Y9
+	VFNMADD231PD ln2hi<>+0(SB), Y8, Y0
+	VFNMADD231PD ln2hi<>+0(SB), Y9, Y1
+	VFNMADD231PD ln2lo<>+0(SB), Y8, Y0
+	VFNMADD231PD ln2lo<>+0(SB), Y9, Y1
+	VMOVUPD      termn<>+0(SB), Y10
+	VMOVUPD      termn<>+0(SB), Y11
+	VFMADD213PD  termm<>+0(SB), Y0, Y10
+	VFMADD213PD  termm<>+0(SB), Y1, Y11
+	VFMADD213PD  terml<>+0(SB), Y0, Y10
+	VFMADD213PD  terml<>+0(SB), Y1, Y11
+	VFMADD213PD  termk<>+0(SB), Y0, Y10
+	VFMADD213PD  termk<>+0(SB), Y1, Y11
+	VFMADD213PD  termj<>+0(SB), Y0, Y10
+	VFMADD213PD  termj<>+0(SB), Y1, Y11
+	VFMADD213PD  termi<>+0(SB), Y0, Y10
+	VFMADD213PD  termi<>+0(SB), Y1, Y11
+	VFMADD213PD  termh<>+0(SB), Y0, Y10
+	VFMADD213PD  termh<>+0(SB), Y1, Y11
+	VFMADD213PD  termg<>+0(SB), Y0, Y10
+	VFMADD213PD  termg<>+0(SB), Y1, Y11
+	VFMADD213PD  termf<>+0(SB), Y0, Y10
+	VFMADD213PD  termf<>+0(SB), Y1, Y11
+	VFMADD213PD  terme<>+0(SB), Y0, Y10
+	VFMADD213PD  terme<>+0(SB), Y1, Y11
+	VFMADD213PD  termd<>+0(SB), Y0, Y10
+	VFMADD213PD  termd<>+0(SB), Y1, Y11
+	VFMADD213PD  termc<>+0(SB), Y0, Y10
+	VFMADD213PD  termc<>+0(SB), Y1, Y11
+	VFMADD213PD  termb<>+0(SB), Y0, Y10
+	VFMADD213PD  termb<>+0(SB), Y1, Y11
+	VFMADD213PD  terma<>+0(SB), Y0, Y10
+	VFMADD213PD  terma<>+0(SB), Y1, Y11
+	VPSRAD       $0x01, Y6, Y8
+	VPSRAD       $0x01, Y7, Y9
+	VPSUBD       Y8, Y6, Y6
+	VPSUBD       Y9, Y7, Y7
 	VPSLLQ       $0x34, Y8, Y8
 	VPSLLQ       $0x34, Y9, Y9
 	VPADDQ       one<>+0(SB), Y8, Y8
 	VPADDQ       one<>+0(SB), Y9, Y9
-	VMULPD       Y8, Y12, Y12
-	VMULPD       Y9, Y13, Y13
-	VMOVUPD      Y12, Y0
-	VMOVUPD      Y13, Y1
+	VMULPD       Y8, Y10, Y10
+	VMULPD       Y9, Y11, Y11
+	VPSLLQ       $0x34, Y6, Y6
+	VPSLLQ       $0x34, Y7, Y7
+	VPADDQ       one<>+0(SB), Y6, Y6
+	VPADDQ       one<>+0(SB), Y7, Y7
+	VMULPD       Y6, Y10, Y10
+	VMULPD       Y7, Y11, Y11
+	VMOVUPD      Y10, Y0
+	VMOVUPD      Y11, Y1
 	VMOVUPD      Y0, (AX)(SI*8)
 	VMOVUPD      Y1, 32(AX)(SI*8)
 	VADDPD       Y0, Y2, Y2

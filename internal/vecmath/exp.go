@@ -8,8 +8,7 @@ import "math"
 // have the results of math.Exp.
 func Exp(dst, x []float64) {
 	dst = dst[:len(x)]
-	whole := len(x) &^ (width - 1)
-	if whole > 0 && isa != plain {
+	if whole := isa.Whole(len(x)); whole > 0 {
 		exps(&dst[0], &x[0], whole)
 		dst, x = dst[whole:], x[whole:]
 	}
@@ -24,18 +23,17 @@ func Exp(dst, x []float64) {
 // are taken in float64, the exponentials are those of Exp, and the sum is that
 // of eight sums, number i being part of sum i%8.
 func ExpSum(dst []float64, x []float32, shift, scale float64) float64 {
-	var sums [width]float64
+	var sums [Width]float64
 	dst = dst[:len(x)]
-	whole := len(x) &^ (width - 1)
-	if whole > 0 && isa != plain {
+	if whole := isa.Whole(len(x)); whole > 0 {
 		expSums(&dst[0], &x[0], whole, shift, scale, &sums)
 		dst, x = dst[whole:], x[whole:]
 	}
 	for i, x := range x {
 		dst[i] = exp((float64(x) - shift) * scale)
-		sums[i%width] += dst[i]
+		sums[i%Width] += dst[i]
 	}
-	return total(&sums)
+	return Total(&sums)
 }
 
 // exp is the exponential in Go. With k = round(x/ln 2) it is 2^k times exp of

@@ -11,9 +11,9 @@ import (
 
 // onEach runs a test on every instruction set of this processor.
 func onEach(t *testing.T, test func(t *testing.T)) {
-	defer func(all set) { isa = all }(isa)
-	for isa = best(); isa >= plain; isa-- {
-		t.Run([...]string{"go", "avx2", "avx512"}[isa], test)
+	defer func(all ISA) { isa = all }(isa)
+	for isa = Best(); isa >= Go; isa-- {
+		t.Run(isa.String(), test)
 	}
 }
 
@@ -66,8 +66,8 @@ func TestExpError(t *testing.T) {
 func TestExpAtTheEnds(t *testing.T) {
 	onEach(t, func(t *testing.T) {
 		for _, x := range []float64{0, math.Copysign(0, -1), math.Inf(1), math.Inf(-1), math.NaN(), 709.79, 1e300, -745.2, -1e300} {
-			dst := make([]float64, width)
-			in := make([]float64, width)
+			dst := make([]float64, Width)
+			in := make([]float64, Width)
 			in[3] = x
 			Exp(dst, in)
 			assert.Equal(t, math.Float64bits(math.Exp(x))&^(1<<63), math.Float64bits(dst[3])&^(1<<63), "exp(%v) = %v", x, dst[3])
@@ -124,14 +124,14 @@ func TestExpSum(t *testing.T) {
 				x[4] = float32(math.Inf(-1)) // a token that is ruled out
 			}
 			const shift, scale = 12.5, 1 / 0.7
-			var sums [width]float64
+			var sums [Width]float64
 			got := ExpSum(dst, x, shift, scale)
 			for i, x := range x {
 				want := exp((float64(x) - shift) * scale)
 				assert.Equal(t, want, dst[i])
-				sums[i%width] += want
+				sums[i%Width] += want
 			}
-			assert.Equal(t, total(&sums), got)
+			assert.Equal(t, Total(&sums), got)
 		}
 	})
 }
@@ -141,9 +141,9 @@ func BenchmarkExp(b *testing.B) {
 	for i := range x {
 		x[i] = float64(i)*.001 - .5
 	}
-	defer func(all set) { isa = all }(isa)
-	for isa = best(); isa >= plain; isa-- {
-		b.Run([...]string{"go", "avx2", "avx512"}[isa], func(b *testing.B) {
+	defer func(all ISA) { isa = all }(isa)
+	for isa = Best(); isa >= Go; isa-- {
+		b.Run(isa.String(), func(b *testing.B) {
 			for b.Loop() {
 				Exp(dst, x)
 			}

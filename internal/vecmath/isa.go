@@ -1,22 +1,33 @@
 package vecmath
 
-// width is how many numbers a kernel takes at a time, on every instruction set:
+// Width is how many numbers a kernel takes at a time, on every instruction set:
 // one register of AVX-512, two of AVX2.
-const width = 8
+const Width = 8
 
-// set is an instruction set.
-type set int
+// ISA is an instruction set.
+type ISA int
 
 const (
-	plain set = iota
-	avx2
-	avx512
+	Go ISA = iota // none: plain Go
+	AVX2
+	AVX512
 )
 
-// isa is the best that this processor has; tests go through the others.
-var isa = best()
+// String returns "go", "avx2" or "avx512".
+func (i ISA) String() string { return [...]string{"go", "avx2", "avx512"}[i] }
 
-// total adds up eight sums, always in the same order.
-func total(s *[width]float64) float64 {
+// isa is the best that this processor has; tests go through the others.
+var isa = Best()
+
+// Whole is how many of n numbers kernels can take; the rest is left to Go.
+func (i ISA) Whole(n int) int {
+	if i == Go {
+		return 0
+	}
+	return n &^ (Width - 1)
+}
+
+// Total adds up a sum of eight parts, always in the same order.
+func Total(s *[Width]float64) float64 {
 	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }

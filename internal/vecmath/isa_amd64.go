@@ -2,26 +2,27 @@ package vecmath
 
 import "golang.org/x/sys/cpu"
 
-func best() set {
+// Best is the best instruction set that this processor has.
+func Best() ISA {
 	switch {
 	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasFMA:
-		return avx512
+		return AVX512
 	case cpu.X86.HasAVX2 && cpu.X86.HasFMA:
-		return avx2
+		return AVX2
 	}
-	return plain
+	return Go
 }
 
 func exps(dst, x *float64, n int) {
-	if isa == avx512 {
+	if isa == AVX512 {
 		expAVX512(dst, x, n)
 	} else {
 		expAVX2(dst, x, n)
 	}
 }
 
-func expSums(dst *float64, x *float32, n int, shift, scale float64, sums *[width]float64) {
-	if isa == avx512 {
+func expSums(dst *float64, x *float32, n int, shift, scale float64, sums *[Width]float64) {
+	if isa == AVX512 {
 		expSumAVX512(dst, x, n, shift, scale, sums)
 	} else {
 		expSumAVX2(dst, x, n, shift, scale, sums)

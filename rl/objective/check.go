@@ -61,6 +61,21 @@ func (s *Sequence) old() []float64 {
 // kept reports whether step credit left token t in the policy loss.
 func (s *Sequence) kept(t int) bool { return s.Keep == nil || s.Keep[t] }
 
+// keep returns Keep of the tokens of a block.
+func (s *Sequence) keep(from, to int) []bool {
+	if s.Keep == nil {
+		return allKept[:to-from]
+	}
+	return s.Keep[from:to]
+}
+
+var allKept = func() (k [blockSize]bool) {
+	for i := range k {
+		k[i] = true
+	}
+	return k
+}()
+
 // checkNonNegative checks a setting that is a finite number, 0 or greater.
 func checkNonNegative(name string, x float64) error {
 	if !(x >= 0) || !finite(x) {

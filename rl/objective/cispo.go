@@ -46,21 +46,26 @@ func (p CISPO) Eval(s *Sequence, m Metrics) (float64, error) {
 		return 0, err
 	}
 	var b tokens
+	var logp block
 	b.begin(s, p.LogRatioClamp)
 	for b.next() {
+		b.pick(&logp, s.LogP)
 		for i, r := range b.r[:b.n] {
-			w := min(max(r, p.Low), p.High)
+			w, met := min(max(r, p.Low), p.High), inside
 			switch {
 			case r < p.Low:
-				b.met[i] = clipLow
+				met = clipLow
 			case r > p.High:
-				b.met[i] = clipHigh
+				met = clipHigh
 			}
-			if p.Drop && b.met[i] != inside {
+			if p.Drop && met != inside {
 				w = 0
 			}
+			if b.counts(i) {
+				b.tally.meet(met)
+			}
 			wa := w * b.adv[i]
-			b.loss[i], b.byLogP[i] = -wa*b.logp[i], -wa
+			b.loss[i], b.byLogP[i] = -wa*logp[i], -wa
 		}
 	}
 	return b.end(m)

@@ -91,3 +91,5 @@
 //		return loss, nil
 //	}
 package objective
+
+//go:generate go -C ../../internal/asmgen run . ../../rl/objective

@@ -3,6 +3,8 @@ package objective
 import (
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // DPPO drops a token once its probability itself, not the ratio, has moved too
@@ -65,24 +67,31 @@ func (p DPPO) Eval(s *Sequence, m Metrics) (float64, error) {
 		return 0, err
 	}
 	var b tokens
+	var logp, now, old block
 	b.begin(s, p.LogRatioClamp)
 	for b.next() {
-		for i := range b.n {
-			p.token(&b, i)
+		b.pick(&logp, s.LogP)
+		for i, logp := range logp[:b.n] {
+			old[i] = logp - b.lr[i]
+		}
+		vecmath.Exp(now[:b.n], logp[:b.n])
+		vecmath.Exp(old[:b.n], old[:b.n])
+		for i, logp := range logp[:b.n] {
+			p.token(&b, i, logp, now[i], old[i])
 		}
 	}
 	return b.end(m)
 }
 
-// token evaluates token i of the block.
-func (p DPPO) token(b *tokens, i int) {
-	logp, lr, r, a := b.logp[i], b.lr[i], b.r[i], b.adv[i]
-	b.loss[i], b.byLogP[i] = p.Quadratic*lr*lr, 2*p.Quadratic*lr
+// token evaluates token i of the block, of probability now and old.
+func (p DPPO) token(b *tokens, i int, logp, now, old float64) {
+	lr, r, a := b.lr[i], b.r[i], b.adv[i]
+	b.loss[i], b.byRatio[i], b.byLogP[i] = p.Quadratic*lr*lr, 0, 2*p.Quadratic*lr
 	switch {
-	case a > 0 && lr > 0 && p.divergence(logp, lr) > p.High:
-		b.met[i] = clipHigh
-	case a < 0 && lr < 0 && p.divergence(logp, lr) > p.Low:
-		b.met[i] = clipLow
+	case a > 0 && lr > 0 && p.divergence(now, old, lr) > p.High:
+		b.tally.meet(clipHigh)
+	case a < 0 && lr < 0 && p.divergence(now, old, lr) > p.Low:
+		b.tally.meet(clipLow)
 	case p.MaxWeight > 0:
 		w := min(r, p.MaxWeight)
 		b.loss[i] -= a * w * logp
@@ -93,8 +102,7 @@ func (p DPPO) token(b *tokens, i int) {
 	}
 }
 
-func (p DPPO) divergence(logp, lr float64) float64 {
-	now, old := math.Exp(logp), math.Exp(logp-lr)
+func (p DPPO) divergence(now, old, lr float64) float64 {
 	if !p.KL {
 		return math.Abs(now - old)
 	}

@@ -26,11 +26,13 @@ func (p DRO) Eval(s *Sequence, m Metrics) (float64, error) {
 		return 0, err
 	}
 	var b tokens
+	var logp block
 	b.begin(s, 0)
 	for b.next() {
+		b.pick(&logp, s.LogP)
 		for i, lr := range b.lr[:b.n] {
 			a := b.adv[i]
-			b.loss[i], b.byLogP[i] = -a*b.logp[i]+p.Beta/2*lr*lr, -a+p.Beta*lr
+			b.loss[i], b.byLogP[i] = -a*logp[i]+p.Beta/2*lr*lr, -a+p.Beta*lr
 		}
 	}
 	return b.end(m)

@@ -65,46 +65,34 @@ func (k KL) Validate() error {
 	)
 }
 
-// estimates is a block of tokens with log-ratio d = logp - ref, the estimate v of
-// the divergence, and its derivative dv with respect to logp.
+// estimates is a block of tokens with log-ratio lr = logref - logp, x as far as
+// it is allowed, the estimate v of the divergence, and its derivative dv with
+// respect to logp.
 type estimates struct {
-	d, v, dv   [blockSize]float64
-	allowed, e [blockSize]float64 // d as far as it is allowed; scratch
+	lr, x, v, dv block
+	r            block // exp(x), if Kind needs it
 }
 
-// of computes the estimates of at most blockSize tokens. Of dead ones nothing
-// is to be expected.
-func (b *estimates) of(k *KL, logp, ref []float64) {
-	for i, logp := range logp {
-		b.d[i] = logp - ref[i]
-		b.allowed[i] = b.d[i]
-	}
+// of computes the estimates of at most blockSize tokens with weights w. Where w
+// is 0 log-probs are not read, and v is 0.
+func (b *estimates) of(k *KL, logp, ref []float64, w *block) {
 	n := len(logp)
-	if k.LogRatioClamp > 0 {
-		for i, d := range b.d[:n] {
-			b.allowed[i], _ = clamp(d, k.LogRatioClamp)
-		}
-	}
-	switch x := b.allowed[:n]; k.Kind {
+	difference(&b.lr, &b.x, ref, logp, w, noLimit(k.LogRatioClamp))
+	switch x := b.x[:n]; k.Kind {
 	case K1:
 		for i, x := range x {
-			b.v[i], b.dv[i] = x, 1
+			b.v[i], b.dv[i] = -x, 1
 		}
 	case K2:
 		for i, x := range x {
-			b.v[i], b.dv[i] = x*x/2, x
+			b.v[i], b.dv[i] = x*x/2, -x
 		}
 	case K3:
-		for i, x := range x {
-			b.v[i] = -x
-		}
-		vecmath.Exp(b.e[:n], b.v[:n])
-		for i, x := range x {
-			b.v[i], b.dv[i] = b.e[i]-1+x, 1-b.e[i]
-		}
+		vecmath.Exp(b.r[:n], x)
+		k3(&b.v, &b.dv, &b.x, &b.r, n)
 	default: // KAbs
 		for i, x := range x {
-			b.v[i], b.dv[i] = math.Abs(x), sign(x)
+			b.v[i], b.dv[i] = math.Abs(x), sign(-x)
 		}
 	}
 	if k.LogRatioClamp > 0 || k.ValueClamp > 0 || k.StraightThrough {
@@ -114,13 +102,13 @@ func (b *estimates) of(k *KL, logp, ref []float64) {
 
 // restrain applies the clamps and StraightThrough.
 func (b *estimates) restrain(k *KL, n int) {
-	for i, d := range b.d[:n] {
+	for i, lr := range b.lr[:n] {
 		v, cut := clamp(b.v[i], k.ValueClamp)
 		b.v[i] = v
 		switch {
 		case k.StraightThrough:
-			b.dv[i] = d
-		case cut || b.allowed[i] != d:
+			b.dv[i] = -lr
+		case cut || b.x[i] != lr:
 			b.dv[i] = 0
 		}
 	}
@@ -137,15 +125,24 @@ func sign(x float64) float64 {
 	return 0
 }
 
-// importance weighs an estimate and its derivative by the ratio r.
-func (k KL) importance(r, v, dv float64) (float64, float64) {
-	switch {
-	case !k.StraightThrough:
-		return v * r, (dv + v) * r
-	case k.ImportanceMax > 0:
-		r = min(r, k.ImportanceMax)
+// importance weighs the estimates of n tokens and their derivatives by the
+// ratio r, and joins the logarithm of r to lr, to be checked.
+func (b *estimates) importance(k *KL, logp, old []float64, w *block) {
+	var lr, r block
+	n := len(logp)
+	difference(&lr, &b.x, logp, old, w, math.Inf(1))
+	vecmath.Exp(r[:n], lr[:n])
+	for i, r := range r[:n] {
+		b.lr[i] += lr[i]
+		switch {
+		case !k.StraightThrough:
+			b.v[i], b.dv[i] = b.v[i]*r, (b.dv[i]+b.v[i])*r
+		case k.ImportanceMax > 0:
+			b.dv[i] *= min(r, k.ImportanceMax)
+		default:
+			b.dv[i] *= r
+		}
 	}
-	return v, dv * r
 }
 
 // Eval implements Objective.
@@ -156,33 +153,43 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err := s.checkRegularizer(k.Needs()); err != nil {
 		return 0, err
 	}
-	old := s.old()
-	var sum, n float64
-	var b estimates
+	var (
+		b    estimates
+		w    block
+		sums regularizerSums
+		n    int
+	)
 	for from := 0; from < len(s.LogP); from += blockSize {
 		to := min(from+blockSize, len(s.LogP))
-		b.of(&k, s.LogP[from:to], s.Ref[from:to])
-		grad := s.Grad[from:to]
-		for i, w := range s.KLWeight[from:to] {
-			if w == 0 {
-				continue
-			}
-			v, dv, lr := b.v[i], b.dv[i], 0.0
-			sum += v
-			n++
-			if k.Importance {
-				lr = s.LogP[from+i] - old[from+i]
-				v, dv = k.importance(math.Exp(lr), v, dv)
-			}
-			if !finite(b.d[i] + lr + v + dv) {
-				return 0, s.blame(from+i, k.Needs())
-			}
-			loss += w * k.Beta * v
-			grad[i] += w * k.Beta * dv
+		live := keepWeights(&w, s.KLWeight[from:to], allKept[:to-from])
+		if live == 0 {
+			continue
+		}
+		n += live
+		b.of(&k, s.LogP[from:to], s.Ref[from:to], &w)
+		value := &b.v
+		if k.Importance {
+			plain := b.v
+			value = &plain
+			b.importance(&k, s.LogP[from:to], s.old()[from:to], &w)
+		}
+		regularize(s.Grad[from:to], &w, &b.lr, value, &b.v, &b.dv, k.Beta, &sums)
+		if sums.check.total() != 0 {
+			return 0, b.blame(s, from, to, k.Needs())
 		}
 	}
 	if n > 0 {
-		m.Add("kl", sum, n)
+		m.Add("kl", sums.value.total(), float64(n))
 	}
-	return loss, nil
+	return sums.loss.total(), nil
+}
+
+// blame says which token of the block is not finite.
+func (b *estimates) blame(s *Sequence, from, to int, needs Inputs) error {
+	for t := from; t < to; t++ {
+		if i := t - from; !finite(b.v[i] + b.dv[i] + b.lr[i]) {
+			return s.blame(t, needs)
+		}
+	}
+	panic("objective: no token to blame")
 }

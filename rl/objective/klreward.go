@@ -60,6 +60,10 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, live [][]bool) (Sum, error) 
 	alive := func(i, t int) bool { return live == nil || live[i] == nil || live[i][t] }
 	kind := KL{Kind: k.Kind, LogRatioClamp: k.LogRatioClamp, ValueClamp: k.ValueClamp}
 	var est estimates
+	var all block
+	for i := range all {
+		all[i] = 1
+	}
 	var kl Sum
 	for i := range dst {
 		if n := len(dst[i]); len(logp[i]) != n || len(ref[i]) != n || live != nil && live[i] != nil && len(live[i]) != n {
@@ -69,13 +73,13 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, live [][]bool) (Sum, error) 
 			b := t % blockSize
 			if b == 0 {
 				to := min(t+blockSize, len(dst[i]))
-				est.of(&kind, logp[i][t:to], ref[i][t:to])
+				est.of(&kind, logp[i][t:to], ref[i][t:to], &all)
 			}
 			dst[i][t] = 0
 			if !alive(i, t) {
 				continue
 			}
-			if !finite(est.d[b] + est.v[b]) {
+			if !finite(est.lr[b] + est.v[b]) {
 				return Sum{}, fmt.Errorf("objective: completion %d: log-probs at position %d are %v and %v (reference), want finite numbers", i, t, logp[i][t], ref[i][t])
 			}
 			dst[i][t] = est.v[b]

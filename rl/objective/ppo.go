@@ -70,9 +70,7 @@ func (p PPO) Eval(s *Sequence, m Metrics) (float64, error) {
 	var b tokens
 	b.begin(s, p.LogRatioClamp)
 	for b.next() {
-		for i, r := range b.r[:b.n] {
-			b.loss[i], b.byRatio[i], b.met[i] = c.at(r, b.adv[i])
-		}
+		c.clipped(&b.loss, &b.byRatio, &b.r, &b.adv, b.n, &b.tally.hits)
 	}
 	return b.end(m)
 }

@@ -2,7 +2,8 @@ package objective
 
 import (
 	"fmt"
-	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // SAPO replaces the clip by a smooth gate (Soft Adaptive Policy Optimization,
@@ -40,16 +41,25 @@ func (p SAPO) Eval(s *Sequence, m Metrics) (float64, error) {
 		return 0, err
 	}
 	var b tokens
+	var e block
 	b.begin(s, p.LogRatioClamp)
 	for b.next() {
 		for i, r := range b.r[:b.n] {
-			a, tau := b.adv[i], p.TauNeg
-			if a > 0 {
-				tau = p.TauPos
-			}
-			gate := 1 / (1 + math.Exp(-tau*(r-1)))
-			b.loss[i], b.byRatio[i] = -a*gate*4/tau, -a*4*gate*(1-gate)
+			e[i] = -p.tau(b.adv[i]) * (r - 1)
+		}
+		vecmath.Exp(e[:b.n], e[:b.n])
+		for i, a := range b.adv[:b.n] {
+			gate := 1 / (1 + e[i])
+			b.loss[i], b.byRatio[i] = -a*gate*4/p.tau(a), -a*4*gate*(1-gate)
 		}
 	}
 	return b.end(m)
+}
+
+// tau is the temperature for advantage a.
+func (p SAPO) tau(a float64) float64 {
+	if a > 0 {
+		return p.TauPos
+	}
+	return p.TauNeg
 }

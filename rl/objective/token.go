@@ -22,14 +22,21 @@ var boundMetrics = [bounds]string{clipLow: "clip_low", clipHigh: "clip_high", cl
 // tally collects a sequence's metrics without touching the map per token.
 type tally struct {
 	n, ratio float64
-	hit      [bounds]float64
+	hits     [bounds - 1]int // of every bound but inside
 }
 
 // add counts a token with ratio r that met bound b.
 func (y *tally) add(r float64, b bound) {
 	y.n++
 	y.ratio += r
-	y.hit[b]++
+	y.meet(b)
+}
+
+// meet counts a token that met bound b.
+func (y *tally) meet(b bound) {
+	if b != inside {
+		y.hits[b-1]++
+	}
 }
 
 // flush writes the tally to m.
@@ -38,10 +45,8 @@ func (y *tally) flush(m Metrics) {
 		return
 	}
 	m.Add("ratio", y.ratio, y.n)
-	for b, name := range boundMetrics {
-		if name != "" {
-			m.Add(name, y.hit[b], y.n)
-		}
+	for i, n := range y.hits {
+		m.Add(boundMetrics[i+1], float64(n), y.n)
 	}
 }
 
@@ -60,9 +65,8 @@ const blockSize = 128
 
 // tokens goes over a sequence for a policy loss in which each token sees only
 // itself, block by block: next computes the ratios of the next tokens, the
-// loss fills in loss, byRatio, byLogP and met for each of them, and the
-// following next, after which there is none, takes that over where a token
-// counts:
+// loss fills in loss, byRatio or byLogP and counts the bounds met, and the
+// following next, after which there is none, takes that over:
 //
 //	var b tokens
 //	b.begin(s, clamp)
@@ -75,103 +79,84 @@ const blockSize = 128
 type tokens struct {
 	s     *Sequence
 	old   []float64
-	limit float64 // of log-ratios, 0 = none
+	limit float64 // of log-ratios, +Inf = none
 	from  int     // the first token of the block
 
-	// Of each of the n tokens in the block: its log-prob and advantage,
-	// log-ratio lr = logp − old, and ratio r from the log-ratio as far as it
-	// is allowed. Tokens that are dead or masked have numbers too, of which
-	// nothing is to be expected.
-	n         int
-	logp, adv []float64
-	lr, r     [blockSize]float64
-	// The token's loss, to be set; and, zero until set, its derivative byRatio
-	// with respect to r, its derivative byLogP with respect to logp where r is
-	// held fixed, and the bound that it met.
-	loss, byRatio, byLogP [blockSize]float64
-	met                   [blockSize]bound
+	// Of each of the n tokens in the block: its advantage, its log-ratio
+	// lr = logp − old, and the ratio r from x, the log-ratio as far as it is
+	// allowed. A token that is dead or masked has advantage 0 and ratio 1:
+	// what a loss makes of that is finite, and has weight 0.
+	n             int
+	adv, lr, x, r block
+	// The token's loss, its derivative byRatio with respect to r, and its
+	// derivative byLogP with respect to logp where r is held fixed. A loss
+	// sets each of the three for every token, or never.
+	loss, byRatio, byLogP block
 
-	limited   [blockSize]float64 // lr as far as it is allowed, if there is a limit
-	total, kl float64
-	tally     tally
-	err       error
+	live  int   // how many tokens of the block count
+	w     block // their weights; 0 for the others
+	sums  policySums
+	tally tally
+	err   error
 }
 
 // begin checks the sequence.
 func (b *tokens) begin(s *Sequence, logRatioClamp float64) {
-	b.s, b.old, b.limit = s, s.old(), logRatioClamp
+	b.s, b.old, b.limit = s, s.old(), noLimit(logRatioClamp)
 	b.err = s.checkPolicy(0)
 }
 
-// next goes to the next block and reports whether there is one.
+// noLimit makes +Inf of a limit of 0, which stands for none.
+func noLimit(limit float64) float64 {
+	if limit == 0 {
+		return math.Inf(1)
+	}
+	return limit
+}
+
+// next goes to the next block with a token that counts and reports whether
+// there is one.
 func (b *tokens) next() bool {
-	if b.err != nil {
-		return false
+	if b.live > 0 {
+		b.take()
 	}
-	b.take()
-	b.from += b.n
-	b.n = min(blockSize, len(b.s.LogP)-b.from)
-	if b.n == 0 || b.err != nil {
-		return false
-	}
-	b.logp, b.adv = b.s.LogP[b.from:b.from+b.n], b.s.Adv[b.from:b.from+b.n]
-	old := b.old[b.from : b.from+b.n]
-	for i, logp := range b.logp {
-		b.lr[i] = logp - old[i]
-	}
-	if b.limit > 0 {
-		for i, lr := range b.lr[:b.n] {
-			b.limited[i], _ = clamp(lr, b.limit)
+	for b.live = 0; b.live == 0; {
+		b.from += b.n
+		b.n = min(blockSize, len(b.s.LogP)-b.from)
+		if b.n == 0 || b.err != nil {
+			return false
 		}
+		to := b.from + b.n
+		b.live = keepWeights(&b.w, b.s.Weight[b.from:to], b.s.keep(b.from, to))
 	}
-	vecmath.Exp(b.r[:b.n], b.allowed()[:b.n])
-	clear(b.byRatio[:])
-	clear(b.byLogP[:])
-	clear(b.met[:])
+	to := b.from + b.n
+	b.pick(&b.adv, b.s.Adv)
+	difference(&b.lr, &b.x, b.s.LogP[b.from:to], b.old[b.from:to], &b.w, b.limit)
+	vecmath.Exp(b.r[:b.n], b.x[:b.n])
 	return true
 }
 
-// allowed is the log-ratios that ratios are made of.
-func (b *tokens) allowed() *[blockSize]float64 {
-	if b.limit > 0 {
-		return &b.limited
-	}
-	return &b.lr
-}
+// pick writes to dst what x, which has a number for every token of the sequence,
+// says of the block's, and 0 for those that do not count.
+func (b *tokens) pick(dst *block, x []float64) { pick(dst, x[b.from:b.from+b.n], &b.w) }
+
+// counts reports whether token i of the block counts.
+func (b *tokens) counts(i int) bool { return b.w[i] != 0 }
 
 // take adds up the block at hand.
 func (b *tokens) take() {
-	s, n, allowed := b.s, b.n, b.allowed()
-	weight, grad := s.Weight[b.from:b.from+n], s.Grad[b.from:b.from+n]
-	var keep []bool
-	if s.Keep != nil {
-		keep = s.Keep[b.from : b.from+n]
+	grad := b.s.Grad[b.from : b.from+b.n]
+	take(grad, &b.w, &b.adv, &b.lr, &b.x, &b.r, &b.loss, &b.byRatio, &b.byLogP, &b.sums)
+	b.tally.n += float64(b.live)
+	if b.sums.check.total() == 0 {
+		return
 	}
-	// What is summed up here lives in registers, not in b.
-	loss, kl, ratio, count := b.total, b.kl, b.tally.ratio, b.tally.n
-	for i, w := range weight {
-		if w == 0 || keep != nil && !keep[i] {
-			continue
-		}
-		lr, x, r := b.lr[i], allowed[i], b.r[i]
-		if !finite(lr + r + b.adv[i]) {
-			b.err = s.blame(b.from+i, Old)
+	for i, a := range b.adv[:b.n] {
+		if !finite(b.lr[i] + b.r[i] + a) {
+			b.err = b.s.blame(b.from+i, Old)
 			return
 		}
-		g := b.byLogP[i]
-		if x == lr {
-			g += b.byRatio[i] * r
-		}
-		loss += w * b.loss[i]
-		grad[i] += w * g
-		kl += r - 1 - x
-		ratio += r
-		count++
-		if met := b.met[i]; met != inside {
-			b.tally.hit[met]++
-		}
 	}
-	b.total, b.kl, b.tally.ratio, b.tally.n = loss, kl, ratio, count
 }
 
 // end returns the sequence's loss, once next has returned false, and writes
@@ -181,8 +166,9 @@ func (b *tokens) end(m Metrics) (loss float64, err error) {
 		return 0, b.err
 	}
 	if b.tally.n > 0 {
-		m.Add("old_kl", b.kl, b.tally.n)
+		m.Add("old_kl", b.sums.kl.total(), b.tally.n)
 	}
+	b.tally.ratio = b.sums.ratio.total()
 	b.tally.flush(m)
-	return b.total, nil
+	return b.sums.loss.total(), nil
 }
