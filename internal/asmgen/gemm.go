@@ -11,6 +11,11 @@ import (
 
 const gemmSignature = "func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)"
 
+// prefetchAhead is how many steps of k before its use a tile of c is fetched:
+// some hundred cycles. Earlier, the panel of b would drive it out of the
+// first-level cache.
+const prefetchAhead = 24
+
 // gemmTile describes a micro-kernel: a tile of rows × vectors accumulators
 // in registers, one vector of b each, and one broadcast element of a at a
 // time.
@@ -104,8 +109,14 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	}
 	b := x.Load(x.Param("b"), x.GP64()).(reg.GPVirtual)
 	k := x.Load(x.Param("k"), x.GP64()).(reg.GPVirtual)
-
-	loop := fmt.Sprintf("loop%d", rows)
+	// Of k, the last few steps come after the tile of c is fetched.
+	label := func(name string) string { return fmt.Sprintf("%s%d", name, rows) }
+	loop, fetch, tail := label("loop"), label("fetch"), x.GP64()
+	x.MOVQ(operand.I32(prefetchAhead), tail)
+	x.CMPQ(k, tail)
+	x.CMOVQLT(k, tail)
+	x.SUBQ(tail, k)
+	x.JZ(operand.LabelRef(fetch))
 	x.Label(loop)
 	for v := range t.vectors {
 		x.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
@@ -131,12 +142,34 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	}
 	x.DECQ(k)
 	x.JNZ(operand.LabelRef(loop))
+	x.TESTQ(tail, tail)
+	x.JZ(operand.LabelRef(label("update")))
+	x.Label(fetch)
+	t.prefetch(x, rows, c)
+	x.XCHGQ(tail, k) // k is 0
+	x.JMP(operand.LabelRef(loop))
 
+	x.Label(label("update"))
 	t.update(x, rows, c)
 	// a += rows·rsa
 	next := x.GP64()
 	x.IMUL3Q(operand.U8(rows), rsa, next)
 	x.ADDQ(next, a)
+}
+
+// prefetch fetches the tile of c, which is used when the loop has ended.
+func (t *gemmTile) prefetch(x *build.Context, rows int, c reg.GPVirtual) {
+	ldc := x.Load(x.Param("ldc"), x.GP64()).(reg.GPVirtual)
+	at := x.GP64()
+	x.MOVQ(c, at)
+	for i := range rows {
+		for line := 0; line < t.vectors*t.bytes; line += 64 {
+			x.PREFETCHT0(operand.Mem{Base: at, Disp: line})
+		}
+		if i+1 < rows {
+			x.LEAQ(operand.Mem{Base: at, Index: ldc, Scale: 4}, at)
+		}
+	}
 }
 
 // update computes c = alpha·acc + beta·c and moves c past the rows. Masked
@@ -245,6 +278,7 @@ func gemmAVX2(x *build.Context) {
 	y := ymm
 	peak(x, "peakAVX2", ymm)
 	stream(x, "streamAVX2", 1, ymm, 32)
+	copyLines(x)
 	ramp := maskRamp(x)
 	for vectors := 1; vectors <= 2; vectors++ {
 		var maskAt reg.GPVirtual

@@ -30,6 +30,7 @@ type Backend struct {
 	angles   angles
 	families families
 	runs     []int
+	parts    []part
 }
 
 var _ tensor.Backend = (*Backend)(nil)

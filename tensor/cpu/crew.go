@@ -63,7 +63,7 @@ const (
 
 // grain is the least work for which a second worker is worth asking, some
 // microseconds on one core.
-const grain = 1 << 17
+const grain = 1 << 18
 
 // patience is how long a helper polls for the next operation before it ends,
 // and the caller for the helpers' last tasks before it sleeps.
@@ -157,7 +157,7 @@ func (c *crew) join(h *helper) bool {
 // poll calls ready until it is true or patience is at an end, and tells which.
 // Goroutines that wait for a processor get this one in between.
 func poll(ready func() bool) bool {
-	const calls = 500 // about a microsecond
+	const calls = 5000 // about 10 µs: whoever gets the processor may make its caches cold
 	for start := time.Now(); ; runtime.Gosched() {
 		for range calls {
 			if ready() {

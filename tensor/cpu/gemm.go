@@ -19,13 +19,24 @@ const (
 	// blockM is how many rows a task multiplies at a time, a multiple of
 	// every micro-kernel's rows.
 	blockM = 96
-	// blockN is how many columns are packed at a time.
-	blockN = 4096
-	// copyA is the number of columns from which a block of a is copied.
-	copyA = 160
-	// skinny is the number of rows, and narrow the number of columns, up to
-	// which b is used in place if its rows are contiguous.
+	// stripN is how many columns a task multiplies at a time at most, so that
+	// its block of c stays in the second-level cache.
+	stripN = 512
+	// packedMax is how many elements of b are packed at a time, packPanels how
+	// many panels a task packs.
+	packedMax  = 4 << 20
+	packPanels = 2
+	// fetchAhead is how many elements before its use a block is fetched from
+	// memory when it is copied.
+	fetchAhead = 512
+	// copyA is the number of columns from which a block of a is copied; fewer
+	// suffice if its lines are pages apart, since they collide in the caches.
+	copyA      = 160
+	pageFloats = 1024
+	// skinny is the number of rows up to which b is used in place if its rows
+	// are contiguous; few that for b of at most narrow columns.
 	skinny = 12
+	few    = 256
 	narrow = 256
 	// streamPanels is how many panels a stream kernel reads.
 	streamPanels = 4
@@ -88,16 +99,16 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 		scaleOrClear(c.data[:m*n], beta)
 		return
 	}
-	if b.kern.direct(y, n) && (m <= skinny || n <= narrow) {
+	if b.kern.direct(y, n) && (m <= skinny || m <= few && n <= narrow) {
 		b.multiply(m, n, k, alpha, x, b.kern.inPlace(y), beta, c)
 		return
 	}
-	for j := 0; j < n; j += blockN {
-		cols := min(blockN, n-j)
-		eachBlock(k, beta, func(from, to int, keep float32) {
-			right := b.packShared(y.at(from, j), to-from, cols)
-			b.multiply(m, cols, to-from, alpha, x.at(0, from), right, keep, c.at(0, j))
-		})
+	// Packed, the columns of a strip take packedMax elements at most.
+	strip := max(packedMax/k/b.kern.tile, 1) * b.kern.tile
+	for j := 0; j < n; j += strip {
+		cols := min(strip, n-j)
+		mem := b.crew.shared.reset().take(b.kern.packedLen(k, cols))
+		b.multiply(m, cols, k, alpha, x, b.packBlocks(mem, y.at(0, j), k, cols), beta, c.at(0, j))
 	}
 }
 
@@ -113,37 +124,54 @@ func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
 // multiply computes c = alpha·x·y + beta·c. A task takes a block of c.
 func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
 	kern := b.kern
-	rows, cols := b.tiling(m, n)
-	across := (n + cols - 1) / cols
-	b.run((m+streamCost)*n*k, across*((m+rows-1)/rows), func(s *scratch, i int) {
-		i0, j0 := i/across*rows, i%across*cols
-		h, w := min(rows, m-i0), min(cols, n-j0)
+	b.cut(m, n)
+	b.run((m+streamCost)*n*k, len(b.parts), func(s *scratch, i int) {
+		t := b.parts[i]
+		w := t.j1 - t.j0
 		eachBlock(k, beta, func(from, to int, keep float32) {
-			left := x.at(i0, from)
-			if w >= copyA {
-				left = s.reset().copyBlock(left, h, to-from)
+			left := x.at(t.i0, from)
+			if w >= copyA || max(x.rs, x.cs)%pageFloats == 0 && w > 2*kern.tile {
+				left = kern.copyBlock(s.reset(), left, t.i1-t.i0, to-from)
 			}
-			kern.mul(h, w, to-from, alpha, left, y.block(from, to, j0, kern.tile), keep, c.at(i0, j0))
+			kern.mul(t.i1-t.i0, w, to-from, alpha, left, y.block(from, to, t.j0, kern.tile), keep, c.at(t.i0, t.j0))
 		})
 	})
 }
 
-// tiling cuts c into tasks: blocks of rows, and of columns too if there are
-// few rows.
-func (b *Backend) tiling(m, n int) (rows, cols int) {
-	rows, cols = blockM, n
-	want := 4 * b.maxWorkers()
-	for (m+rows-1)/rows*((n+cols-1)/cols) < want {
-		switch {
-		case cols > streamPanels*b.kern.tile:
-			cols = roundUp(cols/2, streamPanels*b.kern.tile)
-		case rows > 2*b.kern.rows:
-			rows = roundUp(rows/2, b.kern.rows)
-		default:
-			return rows, cols
+// part is the rows and columns of c that are a task.
+type part struct{ i0, i1, j0, j1 int }
+
+// cut cuts c into the tasks b.parts: of all rows if they are few, else of some
+// of the rows and of up to stripN columns. Tasks get smaller towards the end,
+// so that all workers finish together.
+func (b *Backend) cut(m, n int) {
+	kern := b.kern
+	b.parts = b.parts[:0]
+	if tiles := (m + kern.rows - 1) / kern.rows; m <= blockM && n >= tiles*kern.tile {
+		unit := kern.tile
+		if m <= kern.streamRows {
+			unit *= streamPanels
 		}
+		b.guided(n, unit, n, n, func(from, to int) { b.parts = append(b.parts, part{0, m, from, to}) })
+		return
 	}
-	return rows, cols
+	strips := (n + stripN - 1) / stripN
+	cols := roundUp((n+strips-1)/strips, kern.tile)
+	for j := 0; j < n; j += cols {
+		end := min(j+cols, n)
+		b.guided(m, kern.rows, blockM, (n-j+cols-1)/cols*m, func(from, to int) { b.parts = append(b.parts, part{from, to, j, end}) })
+	}
+}
+
+// guided calls f for consecutive parts of [0, n), multiples of unit and at most
+// largest each, a fraction of what is left: of left in all.
+func (b *Backend) guided(n, unit, largest, left int, f func(from, to int)) {
+	share := 2 * b.maxWorkers() * unit
+	for from := 0; from < n; {
+		to := min(from+min((left-from+share-1)/share*unit, largest), n)
+		f(from, to)
+		from = to
+	}
 }
 
 // mul computes c = alpha·x·y + beta·c on one goroutine.
@@ -163,21 +191,24 @@ func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta floa
 
 // copyBlock copies a [rows×k] block to scratch memory, keeping its order but
 // with its lines at a distance that spreads them over the cache's sets.
-func (s *scratch) copyBlock(x view, rows, k int) view {
+func (kern *kernels) copyBlock(s *scratch, x view, rows, k int) view {
 	lines, length := rows, k
 	if x.cs != 1 {
 		lines, length = k, rows
 	}
-	from := max(x.rs, x.cs)
 	to := roundUp(length, lineFloats) + lineFloats
 	mem := s.take(lines * to)
-	for i := range lines {
-		copy(mem[i*to:i*to+length], x.data[i*from:])
-	}
+	kern.copy(lines, length, mem, to, x.data, max(x.rs, x.cs))
 	if x.cs != 1 {
 		return view{mem, 1, to}
 	}
 	return view{mem, to, 1}
+}
+
+// copy copies lines of n elements.
+func (kern *kernels) copy(lines, n int, dst []float32, to int, src []float32, from int) {
+	_, _ = dst[(lines-1)*to+n-1], src[(lines-1)*from+n-1]
+	kern.copyLines(lines, n, &dst[0], to, &src[0], from, 1+fetchAhead/n)
 }
 
 // direct reports whether the micro-kernel can read n columns of y in place:
@@ -203,21 +234,19 @@ func (kern *kernels) right(s *scratch, y view, k, n int) panels {
 	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
 }
 
-// packShared packs y [k×n] into the operation's shared scratch memory.
-func (b *Backend) packShared(y view, k, n int) panels {
-	mem := b.crew.shared.reset().take(b.kern.packedLen(k, n))
-	b.packInto(mem, y, k, n)
-	return panels{data: mem, rs: b.kern.tile, step: b.kern.tile * k}
-}
-
-// packInto packs y [k×n] into mem.
-func (b *Backend) packInto(mem []float32, y view, k, n int) {
+// packBlocks packs y [k×n] into mem: a block of k after the other.
+func (b *Backend) packBlocks(mem []float32, y view, k, n int) panels {
 	kern := b.kern
-	b.spans(n, 4*kern.tile, moveCost*k, func(_ *scratch, from, to int) {
-		for j := from; j < to; j += kern.tile {
-			kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
+	wide := roundUp(n, kern.tile)
+	group := packPanels * kern.tile
+	across, blocks := (n+group-1)/group, (k+blockK-1)/blockK
+	b.run(moveCost*k*n, across*blocks, func(_ *scratch, i int) {
+		p, q := i/across*k/blocks, (i/across+1)*k/blocks
+		for j := i % across * group; j < min(i%across*group+group, n); j += kern.tile {
+			kern.pack(mem[p*wide+j*(q-p):], y.at(p, j), q-p, min(kern.tile, n-j))
 		}
 	})
+	return panels{data: mem, rs: kern.tile, wide: wide}
 }
 
 // pack writes one panel: w columns of y, filled up with zeros to the tile.
@@ -228,9 +257,7 @@ func (kern *kernels) pack(dst []float32, y view, k, w int) {
 		clear(dst[:k*t])
 	}
 	if y.cs == 1 {
-		for p := range k {
-			copy(dst[p*t:p*t+w], y.data[p*y.rs:])
-		}
+		kern.copy(k, w, dst, t, y.data, y.rs)
 		return
 	}
 	j := 0

@@ -10,6 +10,9 @@ func peakAVX2(n int)
 // streamAVX2 is kernels.stream.
 func streamAVX2(m int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, step int, beta float32, c *float32, ldc int)
 
+// copyLinesAVX2 is kernels.copyLines.
+func copyLinesAVX2(lines int, n int, dst *float32, to int, src *float32, from int, ahead int)
+
 // gemm8AVX2 is kernels.gemm for n in (0, 8].
 func gemm8AVX2(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 

@@ -135,6 +135,78 @@ store1:
 	VZEROUPPER
 	RET
 
+// func copyLinesAVX2(lines int, n int, dst *float32, to int, src *float32, from int, ahead int)
+// Requires: AVX, MMX+
+TEXT ·copyLinesAVX2(SB), NOSPLIT, $0-56
+	MOVQ  lines+0(FP), AX
+	MOVQ  n+8(FP), CX
+	MOVQ  dst+16(FP), DX
+	MOVQ  to+24(FP), BX
+	MOVQ  src+32(FP), SI
+	MOVQ  from+40(FP), DI
+	MOVQ  ahead+48(FP), R8
+	SHLQ  $0x02, BX
+	SHLQ  $0x02, DI
+	IMULQ DI, R8
+
+line:
+	MOVQ CX, R9
+	MOVQ SI, R10
+	MOVQ DX, R11
+	LEAQ (SI)(R8*1), R12
+
+four:
+	SUBQ       $0x20, R9
+	JL         fourEnd
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    64(R10), Y2
+	VMOVUPS    96(R10), Y3
+	VMOVUPS    Y0, (R11)
+	VMOVUPS    Y1, 32(R11)
+	VMOVUPS    Y2, 64(R11)
+	VMOVUPS    Y3, 96(R11)
+	SUBQ       $-128, R10
+	SUBQ       $-128, R11
+	SUBQ       $-128, R12
+	JMP        four
+
+fourEnd:
+	ADDQ $0x20, R9
+
+one:
+	SUBQ       $0x08, R9
+	JL         oneEnd
+	PREFETCHT0 (R12)
+	VMOVUPS    (R10), Y0
+	VMOVUPS    Y0, (R11)
+	SUBQ       $-32, R10
+	SUBQ       $-32, R11
+	SUBQ       $-32, R12
+	JMP        one
+
+oneEnd:
+	ADDQ $0x08, R9
+	JZ   next
+
+element:
+	VMOVSS (R10), X0
+	VMOVSS X0, (R11)
+	ADDQ   $0x04, R10
+	ADDQ   $0x04, R11
+	DECQ   R9
+	JNZ    element
+
+next:
+	ADDQ DI, SI
+	ADDQ BX, DX
+	DECQ AX
+	JNZ  line
+	VZEROUPPER
+	RET
+
 DATA lanes<>+0(SB)/4, $0xffffffff
 DATA lanes<>+4(SB)/4, $0xffffffff
 DATA lanes<>+8(SB)/4, $0xffffffff
@@ -154,7 +226,7 @@ DATA lanes<>+60(SB)/4, $0x00000000
 GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
 // func gemm8AVX2(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemm8AVX2(SB), NOSPLIT, $0-96
 	MOVQ m+0(FP), AX
 	MOVQ a+32(FP), CX
@@ -172,20 +244,25 @@ TEXT ·gemm8AVX2(SB), NOSPLIT, $0-96
 	SUBQ R8, R9
 
 full:
-	CMPQ   AX, $0x06
-	JLT    rest
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   CX, R10
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   R10, R11
-	ADDQ   R8, R11
-	MOVQ   b+56(FP), R8
-	MOVQ   k+16(FP), R12
+	CMPQ    AX, $0x06
+	JLT     rest
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    CX, R10
+	LEAQ    (BX)(BX*2), R8
+	MOVQ    R10, R11
+	ADDQ    R8, R11
+	MOVQ    b+56(FP), R8
+	MOVQ    k+16(FP), R12
+	MOVQ    $+24, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	JZ      fetch6
 
 loop6:
 	VMOVUPS      (R8), Y0
@@ -206,6 +283,27 @@ loop6:
 	ADDQ         SI, R11
 	DECQ         R12
 	JNZ          loop6
+	TESTQ        R13, R13
+	JZ           update6
+
+fetch6:
+	MOVQ       ldc+88(FP), R14
+	MOVQ       DX, R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	XCHGQ      R13, R12
+	JMP        loop6
+
+update6:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -337,17 +435,22 @@ rest:
 	JMP  done
 
 rows5:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch5
 
 loop5:
 	VMOVUPS      (AX), Y0
@@ -366,6 +469,25 @@ loop5:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop5
+	TESTQ        R12, R12
+	JZ           update5
+
+fetch5:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop5
+
+update5:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -468,16 +590,21 @@ next5:
 	JMP    done
 
 rows4:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch4
 
 loop4:
 	VMOVUPS      (AX), Y0
@@ -494,6 +621,23 @@ loop4:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop4
+	TESTQ        R12, R12
+	JZ           update4
+
+fetch4:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop4
+
+update4:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -581,13 +725,18 @@ next4:
 	JMP    done
 
 rows3:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch3
 
 loop3:
 	VMOVUPS      (AX), Y0
@@ -601,6 +750,21 @@ loop3:
 	ADDQ         SI, R8
 	DECQ         R10
 	JNZ          loop3
+	TESTQ        R11, R11
+	JZ           update3
+
+fetch3:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop3
+
+update3:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -673,12 +837,17 @@ next3:
 	JMP    done
 
 rows2:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch2
 
 loop2:
 	VMOVUPS      (AX), Y0
@@ -690,6 +859,19 @@ loop2:
 	ADDQ         SI, R8
 	DECQ         R10
 	JNZ          loop2
+	TESTQ        R11, R11
+	JZ           update2
+
+fetch2:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop2
+
+update2:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -747,11 +929,16 @@ next2:
 	JMP    done
 
 rows1:
-	VXORPS Y4, Y4, Y4
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Y4, Y4, Y4
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch1
 
 loop1:
 	VMOVUPS      (AX), Y0
@@ -761,6 +948,17 @@ loop1:
 	ADDQ         SI, R8
 	DECQ         R10
 	JNZ          loop1
+	TESTQ        R11, R11
+	JZ           update1
+
+fetch1:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R12
+	PREFETCHT0 (R12)
+	XCHGQ      R11, R10
+	JMP        loop1
+
+update1:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	MOVQ         ldc+88(FP), AX
@@ -806,7 +1004,7 @@ done:
 	RET
 
 // func gemm16AVX2(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·gemm16AVX2(SB), NOSPLIT, $0-96
 	MOVQ m+0(FP), AX
 	MOVQ a+32(FP), CX
@@ -824,26 +1022,31 @@ TEXT ·gemm16AVX2(SB), NOSPLIT, $0-96
 	SUBQ R8, R9
 
 full:
-	CMPQ   AX, $0x06
-	JLT    rest
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	VXORPS Y14, Y14, Y14
-	VXORPS Y15, Y15, Y15
-	MOVQ   CX, R10
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   R10, R11
-	ADDQ   R8, R11
-	MOVQ   b+56(FP), R8
-	MOVQ   k+16(FP), R12
+	CMPQ    AX, $0x06
+	JLT     rest
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	VXORPS  Y13, Y13, Y13
+	VXORPS  Y14, Y14, Y14
+	VXORPS  Y15, Y15, Y15
+	MOVQ    CX, R10
+	LEAQ    (BX)(BX*2), R8
+	MOVQ    R10, R11
+	ADDQ    R8, R11
+	MOVQ    b+56(FP), R8
+	MOVQ    k+16(FP), R12
+	MOVQ    $+24, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	JZ      fetch6
 
 loop6:
 	VMOVUPS      (R8), Y0
@@ -871,6 +1074,27 @@ loop6:
 	ADDQ         SI, R11
 	DECQ         R12
 	JNZ          loop6
+	TESTQ        R13, R13
+	JZ           update6
+
+fetch6:
+	MOVQ       ldc+88(FP), R14
+	MOVQ       DX, R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	XCHGQ      R13, R12
+	JMP        loop6
+
+update6:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -1044,22 +1268,27 @@ rest:
 	JMP  done
 
 rows5:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	VXORPS  Y13, Y13, Y13
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch5
 
 loop5:
 	VMOVUPS      (AX), Y0
@@ -1084,6 +1313,25 @@ loop5:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop5
+	TESTQ        R12, R12
+	JZ           update5
+
+fetch5:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop5
+
+update5:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -1221,20 +1469,25 @@ next5:
 	JMP    done
 
 rows4:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch4
 
 loop4:
 	VMOVUPS      (AX), Y0
@@ -1256,6 +1509,23 @@ loop4:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop4
+	TESTQ        R12, R12
+	JZ           update4
+
+fetch4:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop4
+
+update4:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -1371,16 +1641,21 @@ next4:
 	JMP    done
 
 rows3:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch3
 
 loop3:
 	VMOVUPS      (AX), Y0
@@ -1398,6 +1673,21 @@ loop3:
 	ADDQ         SI, R8
 	DECQ         R10
 	JNZ          loop3
+	TESTQ        R11, R11
+	JZ           update3
+
+fetch3:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop3
+
+update3:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -1491,14 +1781,19 @@ next3:
 	JMP    done
 
 rows2:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch2
 
 loop2:
 	VMOVUPS      (AX), Y0
@@ -1513,6 +1808,19 @@ loop2:
 	ADDQ         SI, R8
 	DECQ         R10
 	JNZ          loop2
+	TESTQ        R11, R11
+	JZ           update2
+
+fetch2:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop2
+
+update2:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5
@@ -1584,12 +1892,17 @@ next2:
 	JMP    done
 
 rows1:
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch1
 
 loop1:
 	VMOVUPS      (AX), Y0
@@ -1601,6 +1914,17 @@ loop1:
 	ADDQ         SI, R8
 	DECQ         R10
 	JNZ          loop1
+	TESTQ        R11, R11
+	JZ           update1
+
+fetch1:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R12
+	PREFETCHT0 (R12)
+	XCHGQ      R11, R10
+	JMP        loop1
+
+update1:
 	VBROADCASTSS alpha+24(FP), Y0
 	VMULPS       Y0, Y4, Y4
 	VMULPS       Y0, Y5, Y5

@@ -475,8 +475,8 @@ store3:
 	RET
 
 // func gemm16AVX512(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·gemm16AVX512(SB), NOSPLIT, $0-96
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·gemm16AVX512(SB), NOSPLIT, $8-96
 	MOVQ  m+0(FP), AX
 	MOVQ  a+32(FP), CX
 	MOVQ  c+80(FP), DX
@@ -493,30 +493,35 @@ TEXT ·gemm16AVX512(SB), NOSPLIT, $0-96
 	KMOVW R9, K1
 
 full:
-	CMPQ   AX, $0x0c
-	JLT    rest
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	MOVQ   CX, R9
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   R9, R10
-	ADDQ   R8, R10
-	MOVQ   R10, R11
-	ADDQ   R8, R11
-	MOVQ   R11, R12
-	ADDQ   R8, R12
-	MOVQ   b+56(FP), R8
-	MOVQ   k+16(FP), R13
+	CMPQ    AX, $0x0c
+	JLT     rest
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	MOVQ    CX, R9
+	LEAQ    (BX)(BX*2), R8
+	MOVQ    R9, R10
+	ADDQ    R8, R10
+	MOVQ    R10, R11
+	ADDQ    R8, R11
+	MOVQ    R11, R12
+	ADDQ    R8, R12
+	MOVQ    b+56(FP), R8
+	MOVQ    k+16(FP), R13
+	MOVQ    $+24, R14
+	CMPQ    R13, R14
+	CMOVQLT R13, R14
+	SUBQ    R14, R13
+	JZ      fetch12
 
 loop12:
 	VMOVUPS          (R8), Z0
@@ -539,64 +544,97 @@ loop12:
 	ADDQ             SI, R12
 	DECQ             R13
 	JNZ              loop12
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	VMULPS           Z0, Z14, Z14
-	VMULPS           Z0, Z15, Z15
-	VMULPS           Z0, Z16, Z16
-	VMULPS           Z0, Z17, Z17
-	VMULPS           Z0, Z18, Z18
-	VMULPS           Z0, Z19, Z19
-	MOVQ             ldc+88(FP), R8
-	SHLQ             $0x02, R8
-	MOVL             beta+72(FP), R9
-	SHLL             $0x01, R9
-	JZ               store12
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge12
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z14
-	VMOVUPS          Z14, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z15
-	VMOVUPS          Z15, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z16
-	VMOVUPS          Z16, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z17
-	VMOVUPS          Z17, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z18
-	VMOVUPS          Z18, (DX)
-	ADDQ             R8, DX
-	VFMADD231PS      (DX), Z0, Z19
-	VMOVUPS          Z19, (DX)
-	ADDQ             R8, DX
-	JMP              next12
+	TESTQ            R14, R14
+	JZ               update12
+
+fetch12:
+	MOVQ       ldc+88(FP), R15
+	MOVQ       DX, BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	XCHGQ      R14, R13
+	JMP        loop12
+
+update12:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	VMULPS       Z0, Z15, Z15
+	VMULPS       Z0, Z16, Z16
+	VMULPS       Z0, Z17, Z17
+	VMULPS       Z0, Z18, Z18
+	VMULPS       Z0, Z19, Z19
+	MOVQ         ldc+88(FP), R8
+	SHLQ         $0x02, R8
+	MOVL         beta+72(FP), R9
+	SHLL         $0x01, R9
+	JZ           store12
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge12
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z14
+	VMOVUPS      Z14, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z15
+	VMOVUPS      Z15, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z16
+	VMOVUPS      Z16, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z17
+	VMOVUPS      Z17, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z18
+	VMOVUPS      Z18, (DX)
+	ADDQ         R8, DX
+	VFMADD231PS  (DX), Z0, Z19
+	VMOVUPS      Z19, (DX)
+	ADDQ         R8, DX
+	JMP          next12
 
 addEdge12:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -736,27 +774,32 @@ rest:
 	JMP  done
 
 rows11:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   R10, R11
-	ADDQ   AX, R11
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R12
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    R10, R11
+	ADDQ    AX, R11
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R12
+	MOVQ    $+24, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	JZ      fetch11
 
 loop11:
 	VMOVUPS          (AX), Z0
@@ -778,60 +821,91 @@ loop11:
 	ADDQ             SI, R11
 	DECQ             R12
 	JNZ              loop11
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	VMULPS           Z0, Z14, Z14
-	VMULPS           Z0, Z15, Z15
-	VMULPS           Z0, Z16, Z16
-	VMULPS           Z0, Z17, Z17
-	VMULPS           Z0, Z18, Z18
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store11
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge11
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z14
-	VMOVUPS          Z14, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z15
-	VMOVUPS          Z15, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z16
-	VMOVUPS          Z16, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z17
-	VMOVUPS          Z17, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z18
-	VMOVUPS          Z18, (DX)
-	ADDQ             AX, DX
-	JMP              next11
+	TESTQ            R13, R13
+	JZ               update11
+
+fetch11:
+	MOVQ       ldc+88(FP), R14
+	MOVQ       DX, R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	XCHGQ      R13, R12
+	JMP        loop11
+
+update11:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	VMULPS       Z0, Z15, Z15
+	VMULPS       Z0, Z16, Z16
+	VMULPS       Z0, Z17, Z17
+	VMULPS       Z0, Z18, Z18
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store11
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge11
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z14
+	VMOVUPS      Z14, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z15
+	VMOVUPS      Z15, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z16
+	VMOVUPS      Z16, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z17
+	VMOVUPS      Z17, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z18
+	VMOVUPS      Z18, (DX)
+	ADDQ         AX, DX
+	JMP          next11
 
 addEdge11:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -937,26 +1011,31 @@ next11:
 	JMP    done
 
 rows10:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   R10, R11
-	ADDQ   AX, R11
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R12
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    R10, R11
+	ADDQ    AX, R11
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R12
+	MOVQ    $+24, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	JZ      fetch10
 
 loop10:
 	VMOVUPS          (AX), Z0
@@ -977,56 +1056,85 @@ loop10:
 	ADDQ             SI, R11
 	DECQ             R12
 	JNZ              loop10
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	VMULPS           Z0, Z14, Z14
-	VMULPS           Z0, Z15, Z15
-	VMULPS           Z0, Z16, Z16
-	VMULPS           Z0, Z17, Z17
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store10
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge10
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z14
-	VMOVUPS          Z14, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z15
-	VMOVUPS          Z15, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z16
-	VMOVUPS          Z16, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z17
-	VMOVUPS          Z17, (DX)
-	ADDQ             AX, DX
-	JMP              next10
+	TESTQ            R13, R13
+	JZ               update10
+
+fetch10:
+	MOVQ       ldc+88(FP), R14
+	MOVQ       DX, R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	XCHGQ      R13, R12
+	JMP        loop10
+
+update10:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	VMULPS       Z0, Z15, Z15
+	VMULPS       Z0, Z16, Z16
+	VMULPS       Z0, Z17, Z17
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store10
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge10
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z14
+	VMOVUPS      Z14, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z15
+	VMOVUPS      Z15, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z16
+	VMOVUPS      Z16, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z17
+	VMOVUPS      Z17, (DX)
+	ADDQ         AX, DX
+	JMP          next10
 
 addEdge10:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1124,23 +1232,28 @@ next10:
 	JMP    done
 
 rows9:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch9
 
 loop9:
 	VMOVUPS          (AX), Z0
@@ -1159,52 +1272,79 @@ loop9:
 	ADDQ             SI, R10
 	DECQ             R11
 	JNZ              loop9
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	VMULPS           Z0, Z14, Z14
-	VMULPS           Z0, Z15, Z15
-	VMULPS           Z0, Z16, Z16
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store9
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge9
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z14
-	VMOVUPS          Z14, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z15
-	VMOVUPS          Z15, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z16
-	VMOVUPS          Z16, (DX)
-	ADDQ             AX, DX
-	JMP              next9
+	TESTQ            R12, R12
+	JZ               update9
+
+fetch9:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop9
+
+update9:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	VMULPS       Z0, Z15, Z15
+	VMULPS       Z0, Z16, Z16
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store9
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge9
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z14
+	VMOVUPS      Z14, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z15
+	VMOVUPS      Z15, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z16
+	VMOVUPS      Z16, (DX)
+	ADDQ         AX, DX
+	JMP          next9
 
 addEdge9:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1294,22 +1434,27 @@ next9:
 	JMP    done
 
 rows8:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch8
 
 loop8:
 	VMOVUPS          (AX), Z0
@@ -1327,48 +1472,73 @@ loop8:
 	ADDQ             SI, R10
 	DECQ             R11
 	JNZ              loop8
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	VMULPS           Z0, Z14, Z14
-	VMULPS           Z0, Z15, Z15
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store8
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge8
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z14
-	VMOVUPS          Z14, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z15
-	VMOVUPS          Z15, (DX)
-	ADDQ             AX, DX
-	JMP              next8
+	TESTQ            R12, R12
+	JZ               update8
+
+fetch8:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop8
+
+update8:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	VMULPS       Z0, Z15, Z15
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store8
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge8
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z14
+	VMOVUPS      Z14, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z15
+	VMOVUPS      Z15, (DX)
+	ADDQ         AX, DX
+	JMP          next8
 
 addEdge8:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1450,21 +1620,26 @@ next8:
 	JMP    done
 
 rows7:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch7
 
 loop7:
 	VMOVUPS          (AX), Z0
@@ -1481,44 +1656,67 @@ loop7:
 	ADDQ             SI, R10
 	DECQ             R11
 	JNZ              loop7
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	VMULPS           Z0, Z14, Z14
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store7
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge7
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z14
-	VMOVUPS          Z14, (DX)
-	ADDQ             AX, DX
-	JMP              next7
+	TESTQ            R12, R12
+	JZ               update7
+
+fetch7:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	XCHGQ      R12, R11
+	JMP        loop7
+
+update7:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	VMULPS       Z0, Z14, Z14
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store7
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge7
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z14
+	VMOVUPS      Z14, (DX)
+	ADDQ         AX, DX
+	JMP          next7
 
 addEdge7:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1592,18 +1790,23 @@ next7:
 	JMP    done
 
 rows6:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch6
 
 loop6:
 	VMOVUPS          (AX), Z0
@@ -1618,40 +1821,61 @@ loop6:
 	ADDQ             SI, R9
 	DECQ             R10
 	JNZ              loop6
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	VMULPS           Z0, Z13, Z13
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store6
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge6
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z13
-	VMOVUPS          Z13, (DX)
-	ADDQ             AX, DX
-	JMP              next6
+	TESTQ            R11, R11
+	JZ               update6
+
+fetch6:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop6
+
+update6:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	VMULPS       Z0, Z13, Z13
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store6
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge6
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z13
+	VMOVUPS      Z13, (DX)
+	ADDQ         AX, DX
+	JMP          next6
 
 addEdge6:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1717,17 +1941,22 @@ next6:
 	JMP    done
 
 rows5:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch5
 
 loop5:
 	VMOVUPS          (AX), Z0
@@ -1741,36 +1970,55 @@ loop5:
 	ADDQ             SI, R9
 	DECQ             R10
 	JNZ              loop5
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	VMULPS           Z0, Z12, Z12
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store5
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge5
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z12
-	VMOVUPS          Z12, (DX)
-	ADDQ             AX, DX
-	JMP              next5
+	TESTQ            R11, R11
+	JZ               update5
+
+fetch5:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop5
+
+update5:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	VMULPS       Z0, Z12, Z12
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store5
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge5
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         AX, DX
+	JMP          next5
 
 addEdge5:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1828,16 +2076,21 @@ next5:
 	JMP    done
 
 rows4:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch4
 
 loop4:
 	VMOVUPS          (AX), Z0
@@ -1850,32 +2103,49 @@ loop4:
 	ADDQ             SI, R9
 	DECQ             R10
 	JNZ              loop4
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	VMULPS           Z0, Z11, Z11
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store4
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge4
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z11
-	VMOVUPS          Z11, (DX)
-	ADDQ             AX, DX
-	JMP              next4
+	TESTQ            R11, R11
+	JZ               update4
+
+fetch4:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	XCHGQ      R11, R10
+	JMP        loop4
+
+update4:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	VMULPS       Z0, Z11, Z11
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store4
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge4
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z11
+	VMOVUPS      Z11, (DX)
+	ADDQ         AX, DX
+	JMP          next4
 
 addEdge4:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -1925,13 +2195,18 @@ next4:
 	JMP    done
 
 rows3:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R9
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R9
+	MOVQ    $+24, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	JZ      fetch3
 
 loop3:
 	VMOVUPS          (AX), Z0
@@ -1942,28 +2217,43 @@ loop3:
 	ADDQ             SI, R8
 	DECQ             R9
 	JNZ              loop3
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	VMULPS           Z0, Z10, Z10
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store3
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge3
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z10
-	VMOVUPS          Z10, (DX)
-	ADDQ             AX, DX
-	JMP              next3
+	TESTQ            R10, R10
+	JZ               update3
+
+fetch3:
+	MOVQ       ldc+88(FP), R11
+	MOVQ       DX, R12
+	PREFETCHT0 (R12)
+	LEAQ       (R12)(R11*4), R12
+	PREFETCHT0 (R12)
+	LEAQ       (R12)(R11*4), R12
+	PREFETCHT0 (R12)
+	XCHGQ      R10, R9
+	JMP        loop3
+
+update3:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	VMULPS       Z0, Z10, Z10
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store3
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge3
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z10
+	VMOVUPS      Z10, (DX)
+	ADDQ         AX, DX
+	JMP          next3
 
 addEdge3:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -2005,12 +2295,17 @@ next3:
 	JMP    done
 
 rows2:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R9
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R9
+	MOVQ    $+24, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	JZ      fetch2
 
 loop2:
 	VMOVUPS          (AX), Z0
@@ -2020,24 +2315,37 @@ loop2:
 	ADDQ             SI, R8
 	DECQ             R9
 	JNZ              loop2
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	VMULPS           Z0, Z9, Z9
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store2
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge2
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	VFMADD231PS      (DX), Z0, Z9
-	VMOVUPS          Z9, (DX)
-	ADDQ             AX, DX
-	JMP              next2
+	TESTQ            R10, R10
+	JZ               update2
+
+fetch2:
+	MOVQ       ldc+88(FP), R11
+	MOVQ       DX, R12
+	PREFETCHT0 (R12)
+	LEAQ       (R12)(R11*4), R12
+	PREFETCHT0 (R12)
+	XCHGQ      R10, R9
+	JMP        loop2
+
+update2:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	VMULPS       Z0, Z9, Z9
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store2
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge2
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	VFMADD231PS  (DX), Z0, Z9
+	VMOVUPS      Z9, (DX)
+	ADDQ         AX, DX
+	JMP          next2
 
 addEdge2:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -2071,11 +2379,16 @@ next2:
 	JMP    done
 
 rows1:
-	VXORPS Z8, Z8, Z8
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R9
+	VXORPS  Z8, Z8, Z8
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R9
+	MOVQ    $+24, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	JZ      fetch1
 
 loop1:
 	VMOVUPS          (AX), Z0
@@ -2084,20 +2397,31 @@ loop1:
 	ADDQ             SI, R8
 	DECQ             R9
 	JNZ              loop1
-	VBROADCASTSS     alpha+24(FP), Z0
-	VMULPS           Z0, Z8, Z8
-	MOVQ             ldc+88(FP), AX
-	SHLQ             $0x02, AX
-	MOVL             beta+72(FP), SI
-	SHLL             $0x01, SI
-	JZ               store1
-	VBROADCASTSS     beta+72(FP), Z0
-	CMPQ             n+8(FP), $0x10
-	JLT              addEdge1
-	VFMADD231PS      (DX), Z0, Z8
-	VMOVUPS          Z8, (DX)
-	ADDQ             AX, DX
-	JMP              next1
+	TESTQ            R10, R10
+	JZ               update1
+
+fetch1:
+	MOVQ       ldc+88(FP), R11
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	XCHGQ      R10, R9
+	JMP        loop1
+
+update1:
+	VBROADCASTSS alpha+24(FP), Z0
+	VMULPS       Z0, Z8, Z8
+	MOVQ         ldc+88(FP), AX
+	SHLQ         $0x02, AX
+	MOVL         beta+72(FP), SI
+	SHLL         $0x01, SI
+	JZ           store1
+	VBROADCASTSS beta+72(FP), Z0
+	CMPQ         n+8(FP), $0x10
+	JLT          addEdge1
+	VFMADD231PS  (DX), Z0, Z8
+	VMOVUPS      Z8, (DX)
+	ADDQ         AX, DX
+	JMP          next1
 
 addEdge1:
 	VMOVUPS.Z   (DX), K1, Z7
@@ -2126,8 +2450,8 @@ done:
 	RET
 
 // func gemm32AVX512(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·gemm32AVX512(SB), NOSPLIT, $0-96
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, MMX+
+TEXT ·gemm32AVX512(SB), NOSPLIT, $8-96
 	MOVQ  m+0(FP), AX
 	MOVQ  a+32(FP), CX
 	MOVQ  c+80(FP), DX
@@ -2144,42 +2468,47 @@ TEXT ·gemm32AVX512(SB), NOSPLIT, $0-96
 	KMOVW R9, K1
 
 full:
-	CMPQ   AX, $0x0c
-	JLT    rest
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	VXORPS Z20, Z20, Z20
-	VXORPS Z21, Z21, Z21
-	VXORPS Z22, Z22, Z22
-	VXORPS Z23, Z23, Z23
-	VXORPS Z24, Z24, Z24
-	VXORPS Z25, Z25, Z25
-	VXORPS Z26, Z26, Z26
-	VXORPS Z27, Z27, Z27
-	VXORPS Z28, Z28, Z28
-	VXORPS Z29, Z29, Z29
-	VXORPS Z30, Z30, Z30
-	VXORPS Z31, Z31, Z31
-	MOVQ   CX, R9
-	LEAQ   (BX)(BX*2), R8
-	MOVQ   R9, R10
-	ADDQ   R8, R10
-	MOVQ   R10, R11
-	ADDQ   R8, R11
-	MOVQ   R11, R12
-	ADDQ   R8, R12
-	MOVQ   b+56(FP), R8
-	MOVQ   k+16(FP), R13
+	CMPQ    AX, $0x0c
+	JLT     rest
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	VXORPS  Z24, Z24, Z24
+	VXORPS  Z25, Z25, Z25
+	VXORPS  Z26, Z26, Z26
+	VXORPS  Z27, Z27, Z27
+	VXORPS  Z28, Z28, Z28
+	VXORPS  Z29, Z29, Z29
+	VXORPS  Z30, Z30, Z30
+	VXORPS  Z31, Z31, Z31
+	MOVQ    CX, R9
+	LEAQ    (BX)(BX*2), R8
+	MOVQ    R9, R10
+	ADDQ    R8, R10
+	MOVQ    R10, R11
+	ADDQ    R8, R11
+	MOVQ    R11, R12
+	ADDQ    R8, R12
+	MOVQ    b+56(FP), R8
+	MOVQ    k+16(FP), R13
+	MOVQ    $+24, R14
+	CMPQ    R13, R14
+	CMOVQLT R13, R14
+	SUBQ    R14, R13
+	JZ      fetch12
 
 loop12:
 	VMOVUPS      (R8), Z0
@@ -2227,6 +2556,51 @@ loop12:
 	ADDQ         SI, R12
 	DECQ         R13
 	JNZ          loop12
+	TESTQ        R14, R14
+	JZ           update12
+
+fetch12:
+	MOVQ       ldc+88(FP), R15
+	MOVQ       DX, BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	LEAQ       (BP)(R15*4), BP
+	PREFETCHT0 (BP)
+	PREFETCHT0 64(BP)
+	XCHGQ      R14, R13
+	JMP        loop12
+
+update12:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -2508,38 +2882,43 @@ rest:
 	JMP  done
 
 rows11:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	VXORPS Z20, Z20, Z20
-	VXORPS Z21, Z21, Z21
-	VXORPS Z22, Z22, Z22
-	VXORPS Z23, Z23, Z23
-	VXORPS Z24, Z24, Z24
-	VXORPS Z25, Z25, Z25
-	VXORPS Z26, Z26, Z26
-	VXORPS Z27, Z27, Z27
-	VXORPS Z28, Z28, Z28
-	VXORPS Z29, Z29, Z29
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   R10, R11
-	ADDQ   AX, R11
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R12
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	VXORPS  Z24, Z24, Z24
+	VXORPS  Z25, Z25, Z25
+	VXORPS  Z26, Z26, Z26
+	VXORPS  Z27, Z27, Z27
+	VXORPS  Z28, Z28, Z28
+	VXORPS  Z29, Z29, Z29
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    R10, R11
+	ADDQ    AX, R11
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R12
+	MOVQ    $+24, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	JZ      fetch11
 
 loop11:
 	VMOVUPS      (AX), Z0
@@ -2584,6 +2963,48 @@ loop11:
 	ADDQ         SI, R11
 	DECQ         R12
 	JNZ          loop11
+	TESTQ        R13, R13
+	JZ           update11
+
+fetch11:
+	MOVQ       ldc+88(FP), R14
+	MOVQ       DX, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	XCHGQ      R13, R12
+	JMP        loop11
+
+update11:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -2820,36 +3241,41 @@ next11:
 	JMP    done
 
 rows10:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	VXORPS Z20, Z20, Z20
-	VXORPS Z21, Z21, Z21
-	VXORPS Z22, Z22, Z22
-	VXORPS Z23, Z23, Z23
-	VXORPS Z24, Z24, Z24
-	VXORPS Z25, Z25, Z25
-	VXORPS Z26, Z26, Z26
-	VXORPS Z27, Z27, Z27
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   R10, R11
-	ADDQ   AX, R11
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R12
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	VXORPS  Z24, Z24, Z24
+	VXORPS  Z25, Z25, Z25
+	VXORPS  Z26, Z26, Z26
+	VXORPS  Z27, Z27, Z27
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    R10, R11
+	ADDQ    AX, R11
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R12
+	MOVQ    $+24, R13
+	CMPQ    R12, R13
+	CMOVQLT R12, R13
+	SUBQ    R13, R12
+	JZ      fetch10
 
 loop10:
 	VMOVUPS      (AX), Z0
@@ -2891,6 +3317,45 @@ loop10:
 	ADDQ         SI, R11
 	DECQ         R12
 	JNZ          loop10
+	TESTQ        R13, R13
+	JZ           update10
+
+fetch10:
+	MOVQ       ldc+88(FP), R14
+	MOVQ       DX, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	LEAQ       (R15)(R14*4), R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	XCHGQ      R13, R12
+	JMP        loop10
+
+update10:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -3108,32 +3573,37 @@ next10:
 	JMP    done
 
 rows9:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	VXORPS Z20, Z20, Z20
-	VXORPS Z21, Z21, Z21
-	VXORPS Z22, Z22, Z22
-	VXORPS Z23, Z23, Z23
-	VXORPS Z24, Z24, Z24
-	VXORPS Z25, Z25, Z25
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	VXORPS  Z24, Z24, Z24
+	VXORPS  Z25, Z25, Z25
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch9
 
 loop9:
 	VMOVUPS      (AX), Z0
@@ -3171,6 +3641,42 @@ loop9:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop9
+	TESTQ        R12, R12
+	JZ           update9
+
+fetch9:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	XCHGQ      R12, R11
+	JMP        loop9
+
+update9:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -3369,30 +3875,35 @@ next9:
 	JMP    done
 
 rows8:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	VXORPS Z20, Z20, Z20
-	VXORPS Z21, Z21, Z21
-	VXORPS Z22, Z22, Z22
-	VXORPS Z23, Z23, Z23
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	VXORPS  Z22, Z22, Z22
+	VXORPS  Z23, Z23, Z23
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch8
 
 loop8:
 	VMOVUPS      (AX), Z0
@@ -3427,6 +3938,39 @@ loop8:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop8
+	TESTQ        R12, R12
+	JZ           update8
+
+fetch8:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	XCHGQ      R12, R11
+	JMP        loop8
+
+update8:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -3606,28 +4150,33 @@ next8:
 	JMP    done
 
 rows7:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	VXORPS Z20, Z20, Z20
-	VXORPS Z21, Z21, Z21
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   R9, R10
-	ADDQ   AX, R10
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R11
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	VXORPS  Z20, Z20, Z20
+	VXORPS  Z21, Z21, Z21
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    R9, R10
+	ADDQ    AX, R10
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R11
+	MOVQ    $+24, R12
+	CMPQ    R11, R12
+	CMOVQLT R11, R12
+	SUBQ    R12, R11
+	JZ      fetch7
 
 loop7:
 	VMOVUPS      (AX), Z0
@@ -3659,6 +4208,36 @@ loop7:
 	ADDQ         SI, R10
 	DECQ         R11
 	JNZ          loop7
+	TESTQ        R12, R12
+	JZ           update7
+
+fetch7:
+	MOVQ       ldc+88(FP), R13
+	MOVQ       DX, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	LEAQ       (R14)(R13*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	XCHGQ      R12, R11
+	JMP        loop7
+
+update7:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -3819,24 +4398,29 @@ next7:
 	JMP    done
 
 rows6:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	VXORPS Z18, Z18, Z18
-	VXORPS Z19, Z19, Z19
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	VXORPS  Z18, Z18, Z18
+	VXORPS  Z19, Z19, Z19
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch6
 
 loop6:
 	VMOVUPS      (AX), Z0
@@ -3864,6 +4448,33 @@ loop6:
 	ADDQ         SI, R9
 	DECQ         R10
 	JNZ          loop6
+	TESTQ        R11, R11
+	JZ           update6
+
+fetch6:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	XCHGQ      R11, R10
+	JMP        loop6
+
+update6:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -4005,22 +4616,27 @@ next6:
 	JMP    done
 
 rows5:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	VXORPS Z16, Z16, Z16
-	VXORPS Z17, Z17, Z17
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	VXORPS  Z16, Z16, Z16
+	VXORPS  Z17, Z17, Z17
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch5
 
 loop5:
 	VMOVUPS      (AX), Z0
@@ -4045,6 +4661,30 @@ loop5:
 	ADDQ         SI, R9
 	DECQ         R10
 	JNZ          loop5
+	TESTQ        R11, R11
+	JZ           update5
+
+fetch5:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	XCHGQ      R11, R10
+	JMP        loop5
+
+update5:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -4167,20 +4807,25 @@ next5:
 	JMP    done
 
 rows4:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	VXORPS Z14, Z14, Z14
-	VXORPS Z15, Z15, Z15
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   R8, R9
-	ADDQ   AX, R9
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R10
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	VXORPS  Z14, Z14, Z14
+	VXORPS  Z15, Z15, Z15
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    R8, R9
+	ADDQ    AX, R9
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R10
+	MOVQ    $+24, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+	JZ      fetch4
 
 loop4:
 	VMOVUPS      (AX), Z0
@@ -4202,6 +4847,27 @@ loop4:
 	ADDQ         SI, R9
 	DECQ         R10
 	JNZ          loop4
+	TESTQ        R11, R11
+	JZ           update4
+
+fetch4:
+	MOVQ       ldc+88(FP), R12
+	MOVQ       DX, R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	LEAQ       (R13)(R12*4), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	XCHGQ      R11, R10
+	JMP        loop4
+
+update4:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -4305,16 +4971,21 @@ next4:
 	JMP    done
 
 rows3:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	VXORPS Z12, Z12, Z12
-	VXORPS Z13, Z13, Z13
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R9
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	VXORPS  Z12, Z12, Z12
+	VXORPS  Z13, Z13, Z13
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R9
+	MOVQ    $+24, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	JZ      fetch3
 
 loop3:
 	VMOVUPS      (AX), Z0
@@ -4332,6 +5003,24 @@ loop3:
 	ADDQ         SI, R8
 	DECQ         R9
 	JNZ          loop3
+	TESTQ        R10, R10
+	JZ           update3
+
+fetch3:
+	MOVQ       ldc+88(FP), R11
+	MOVQ       DX, R12
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	LEAQ       (R12)(R11*4), R12
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	LEAQ       (R12)(R11*4), R12
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	XCHGQ      R10, R9
+	JMP        loop3
+
+update3:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -4416,14 +5105,19 @@ next3:
 	JMP    done
 
 rows2:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	VXORPS Z10, Z10, Z10
-	VXORPS Z11, Z11, Z11
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R9
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	VXORPS  Z10, Z10, Z10
+	VXORPS  Z11, Z11, Z11
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R9
+	MOVQ    $+24, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	JZ      fetch2
 
 loop2:
 	VMOVUPS      (AX), Z0
@@ -4438,6 +5132,21 @@ loop2:
 	ADDQ         SI, R8
 	DECQ         R9
 	JNZ          loop2
+	TESTQ        R10, R10
+	JZ           update2
+
+fetch2:
+	MOVQ       ldc+88(FP), R11
+	MOVQ       DX, R12
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	LEAQ       (R12)(R11*4), R12
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	XCHGQ      R10, R9
+	JMP        loop2
+
+update2:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9
@@ -4503,12 +5212,17 @@ next2:
 	JMP    done
 
 rows1:
-	VXORPS Z8, Z8, Z8
-	VXORPS Z9, Z9, Z9
-	MOVQ   CX, R8
-	LEAQ   (BX)(BX*2), AX
-	MOVQ   b+56(FP), AX
-	MOVQ   k+16(FP), R9
+	VXORPS  Z8, Z8, Z8
+	VXORPS  Z9, Z9, Z9
+	MOVQ    CX, R8
+	LEAQ    (BX)(BX*2), AX
+	MOVQ    b+56(FP), AX
+	MOVQ    k+16(FP), R9
+	MOVQ    $+24, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	JZ      fetch1
 
 loop1:
 	VMOVUPS      (AX), Z0
@@ -4520,6 +5234,18 @@ loop1:
 	ADDQ         SI, R8
 	DECQ         R9
 	JNZ          loop1
+	TESTQ        R10, R10
+	JZ           update1
+
+fetch1:
+	MOVQ       ldc+88(FP), R11
+	MOVQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	XCHGQ      R10, R9
+	JMP        loop1
+
+update1:
 	VBROADCASTSS alpha+24(FP), Z0
 	VMULPS       Z0, Z8, Z8
 	VMULPS       Z0, Z9, Z9

@@ -23,6 +23,10 @@ type kernels struct {
 	// transpose8 computes dst[p·to + j] = src[j·from + p] for 8 columns j and
 	// all p below k, a multiple of 8. nil: there is no such kernel.
 	transpose8 func(k int, dst *float32, to int, src *float32, from int)
+	// copyLines copies lines of n elements, at least one each, that are to
+	// apart in dst and from apart in src. It fetches what is ahead lines
+	// further from memory.
+	copyLines func(lines, n int, dst *float32, to int, src *float32, from, ahead int)
 	// peak does peakFlops floating-point operations in registers, n times.
 	peak      func(n int)
 	peakFlops int

@@ -10,6 +10,7 @@ import (
 var goKernels = kernels{
 	rows: 4, tile: 4, vector: 1,
 	gemm:          gemmGo,
+	copyLines:     copyLinesGo,
 	peak:          peakGo,
 	peakFlops:     8,
 	axpy:          axpyGo,
@@ -70,6 +71,13 @@ func dot4(x []float32, csa int, y []float32, rsb, k int) [4]float32 {
 		s3 += v * w[3]
 	}
 	return [4]float32{s0, s1, s2, s3}
+}
+
+func copyLinesGo(lines, n int, dst *float32, to int, src *float32, from, _ int) {
+	x, y := unsafe.Slice(src, (lines-1)*from+n), unsafe.Slice(dst, (lines-1)*to+n)
+	for i := range lines {
+		copy(y[i*to:i*to+n], x[i*from:])
+	}
 }
 
 // peakSum keeps peakGo's work from being optimised away.

@@ -25,10 +25,7 @@ func (b *Backend) Pack(p tensor.Buffer, opB tensor.Op, n, k int, y tensor.Buffer
 	if opB == tensor.T {
 		yv.rs, yv.cs = 1, k
 	}
-	mem, wide := b.data(p), roundUp(n, b.kern.tile)
-	eachBlock(k, 0, func(from, to int, _ float32) {
-		b.packInto(mem[from*wide:to*wide], yv.at(from, 0), to-from, n)
-	})
+	b.packBlocks(b.data(p), yv, k, n)
 }
 
 // MatMulPacked computes c = alpha·a·p + beta·c.
