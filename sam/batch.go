@@ -13,6 +13,8 @@ type completion struct {
 	*advantage.Completion
 	// segments cover all its tokens, in order.
 	segments []segment
+	// stats has an entry for each step, of its name.
+	stats []*StepStats
 }
 
 // segment is a run of tokens of one step, or, if step is -1, of none.
@@ -33,12 +35,13 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 	)
 	for gi, g := range batch {
 		view = view[:0]
-		l.segments = l.segments[:0]
+		l.segments, l.stats = l.segments[:0], l.stats[:0]
 		for i := range g {
 			c := completion{Completion: &g[i]}
 			if err := l.check(&c); err != nil {
 				return Stats{}, fmt.Errorf("sam: group %d, completion %d: %w", gi, i, err)
 			}
+			c.stats = l.find(&stats, c.Steps)
 			stats.before(c)
 			view = append(view, c)
 		}
@@ -58,6 +61,16 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 type layout struct {
 	segments []segment // of the completions of a group
 	order    []int     // steps that have tokens, in the order of the text
+	stats    []*StepStats
+}
+
+// find looks up the entries of a completion's steps once for all its segments.
+func (l *layout) find(s *Stats, steps []advantage.Step) []*StepStats {
+	first := len(l.stats)
+	for k := range steps {
+		l.stats = append(l.stats, s.step(steps[k].Name))
+	}
+	return l.stats[first:]
 }
 
 // check returns an error unless the completion is what an estimator leaves

@@ -3,6 +3,7 @@ package sam
 import (
 	"fmt"
 
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
@@ -144,7 +145,7 @@ func (m *masker) mask(c completion) {
 	m.weigh(c)
 	before := 0.0
 	if m.Rescale != 0 {
-		before = mass(c.Adv)
+		before = vecmath.SumAbs(c.Adv)
 	}
 	for _, g := range c.segments {
 		multiply(c, g.start, g.end, m.factors[g.step+1])
@@ -154,7 +155,7 @@ func (m *masker) mask(c completion) {
 		multiply(c, a.token, a.token+1, a.factor)
 	}
 	if m.Rescale != 0 {
-		if after := mass(c.Adv); after > 0 {
+		if after := vecmath.SumAbs(c.Adv); after > 0 {
 			multiply(c, 0, c.Tokens, min(before/after, m.Rescale))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
@@ -47,9 +48,7 @@ func (r OutcomePlusVerdict) Credit(batch []advantage.Group) (Stats, error) {
 		addVerdicts(x, g)
 		r.Norm.Normalize(x, x)
 		for i, c := range g {
-			for t := range c.Adv {
-				c.Adv[t] = x[i]
-			}
+			vecmath.Fill(c.Adv, x[i])
 		}
 	})
 }

@@ -2,9 +2,9 @@ package sam
 
 import (
 	"maps"
-	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
@@ -83,22 +83,21 @@ func (s *Stats) of(c completion, g segment) *StepStats {
 	if g.step < 0 {
 		return &s.Outside
 	}
-	return s.step(c.Steps[g.step].Name)
+	return c.stats[g.step]
 }
 
 // before counts what a completion holds before the rule.
 func (s *Stats) before(c completion) {
 	s.Completions++
 	for k := range c.Steps {
-		st := &c.Steps[k]
-		e := s.step(st.Name)
+		st, e := &c.Steps[k], c.stats[k]
 		e.Outcome[judged(st)][1+sign(c.Scalar)]++
 		if st.Broken {
 			e.Broken++
 		}
 	}
 	for _, g := range c.segments {
-		s.of(c, g).MassBefore += mass(c.Adv[g.start:g.end])
+		s.of(c, g).MassBefore += vecmath.SumAbs(c.Adv[g.start:g.end])
 	}
 }
 
@@ -106,16 +105,11 @@ func (s *Stats) before(c completion) {
 func (s *Stats) after(c completion) {
 	total := 0
 	for _, g := range c.segments {
-		kept := 0
-		for _, keep := range c.Keep[g.start:g.end] {
-			if keep {
-				kept++
-			}
-		}
+		kept := vecmath.Count(c.Keep[g.start:g.end])
 		e := s.of(c, g)
 		e.Kept += kept
 		e.Masked += g.end - g.start - kept
-		e.MassAfter += mass(c.Adv[g.start:g.end])
+		e.MassAfter += vecmath.SumAbs(c.Adv[g.start:g.end])
 		total += kept
 	}
 	if total == 0 && c.Tokens > 0 {
@@ -129,22 +123,6 @@ func judged(s *advantage.Step) advantage.Verdict {
 		return advantage.Incorrect
 	}
 	return s.Verdict
-}
-
-// mass is Σ|Adv|, summed up four abreast: one addition need not wait for
-// another.
-func mass(adv []float64) float64 {
-	var a, b, c, d float64
-	for ; len(adv) >= 4; adv = adv[4:] {
-		a += math.Abs(adv[0])
-		b += math.Abs(adv[1])
-		c += math.Abs(adv[2])
-		d += math.Abs(adv[3])
-	}
-	for _, x := range adv {
-		a += math.Abs(x)
-	}
-	return (a + b) + (c + d)
 }
 
 func sign(x float64) int {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
@@ -63,9 +64,7 @@ func (w *stepGroup) credit(g []completion, norm advantage.Normalizer, broken flo
 	for i, c := range g {
 		for k := range c.Steps {
 			if a, ok := w.of(c, i, k); ok {
-				for t := c.Steps[k].Start; t < c.Steps[k].End; t++ {
-					c.Adv[t] = a
-				}
+				vecmath.Fill(c.Adv[c.Steps[k].Start:c.Steps[k].End], a)
 			}
 		}
 		for k := range c.Steps {

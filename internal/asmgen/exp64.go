@@ -3,18 +3,8 @@ package main
 import (
 	"math"
 
-	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 )
-
-func vecmathAVX2(x *build.Context)   { vecmath(lanesAVX2(x)) }
-func vecmathAVX512(x *build.Context) { vecmath(lanesAVX512(x)) }
-
-// vecmath writes the kernels of package vecmath.
-func vecmath(l *lanes) {
-	l.exp()
-	l.expSum()
-}
 
 // exponential is the working memory of an exponential: constants and scratch.
 type exponential struct {

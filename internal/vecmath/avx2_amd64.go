@@ -12,3 +12,14 @@ func expAVX2(dst *float64, x *float64, n int)
 //
 //go:noescape
 func expSumAVX2(dst *float64, x *float32, n int, shift float64, scale float64, sums *[8]float64)
+
+// sumAbsAVX2 adds the absolute value of number i from x on to sums[i%8]; n is a multiple
+// of 8.
+//
+//go:noescape
+func sumAbsAVX2(x *float64, n int, sums *[8]float64)
+
+// countBothAVX2 returns at how many places both x and y are true; n is a multiple of 8.
+//
+//go:noescape
+func countBothAVX2(x *bool, y *bool, n int) int

@@ -314,3 +314,66 @@ loopDone:
 	VMOVUPD Y3, 32(BX)
 	VZEROUPPER
 	RET
+
+// func sumAbsAVX2(x *float64, n int, sums *[8]float64)
+// Requires: AVX
+TEXT ·sumAbsAVX2(SB), NOSPLIT, $0-24
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	MOVQ    sums+16(FP), DX
+	VMOVUPD (DX), Y2
+	VMOVUPD 32(DX), Y3
+	XORQ    BX, BX
+	TESTQ   CX, CX
+	JZ      loopDone
+
+loop:
+	VMOVUPD (AX)(BX*8), Y0
+	VMOVUPD 32(AX)(BX*8), Y1
+	VANDPD  abs<>+0(SB), Y0, Y0
+	VANDPD  abs<>+0(SB), Y1, Y1
+	VADDPD  Y0, Y2, Y2
+	VADDPD  Y1, Y3, Y3
+	ADDQ    $0x08, BX
+	CMPQ    BX, CX
+	JLT     loop
+
+loopDone:
+	VMOVUPD Y2, (DX)
+	VMOVUPD Y3, 32(DX)
+	VZEROUPPER
+	RET
+
+DATA abs<>+0(SB)/8, $0x7fffffffffffffff
+DATA abs<>+8(SB)/8, $0x7fffffffffffffff
+DATA abs<>+16(SB)/8, $0x7fffffffffffffff
+DATA abs<>+24(SB)/8, $0x7fffffffffffffff
+GLOBL abs<>(SB), RODATA|NOPTR, $32
+
+// func countBothAVX2(x *bool, y *bool, n int) int
+// Requires: AVX
+TEXT ·countBothAVX2(SB), NOSPLIT, $0-32
+	MOVQ  x+0(FP), AX
+	MOVQ  y+8(FP), CX
+	MOVQ  n+16(FP), DX
+	VPXOR X1, X1, X1
+	VPXOR X2, X2, X2
+	XORQ  BX, BX
+	TESTQ DX, DX
+	JZ    loopDone
+
+loop:
+	VMOVQ   (AX)(BX*1), X0
+	VMOVQ   (CX)(BX*1), X3
+	VPAND   X3, X0, X0
+	VPSADBW X1, X0, X0
+	VPADDQ  X0, X2, X2
+	ADDQ    $0x08, BX
+	CMPQ    BX, DX
+	JLT     loop
+
+loopDone:
+	VMOVQ X2, AX
+	MOVQ  AX, ret+24(FP)
+	VZEROUPPER
+	RET

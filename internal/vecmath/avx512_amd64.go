@@ -12,3 +12,14 @@ func expAVX512(dst *float64, x *float64, n int)
 //
 //go:noescape
 func expSumAVX512(dst *float64, x *float32, n int, shift float64, scale float64, sums *[8]float64)
+
+// sumAbsAVX512 adds the absolute value of number i from x on to sums[i%8]; n is a multiple
+// of 8.
+//
+//go:noescape
+func sumAbsAVX512(x *float64, n int, sums *[8]float64)
+
+// countBothAVX512 returns at how many places both x and y are true; n is a multiple of 8.
+//
+//go:noescape
+func countBothAVX512(x *bool, y *bool, n int) int

@@ -255,3 +255,62 @@ loopDone:
 	VMOVUPD Z1, (BX)
 	VZEROUPPER
 	RET
+
+// func sumAbsAVX512(x *float64, n int, sums *[8]float64)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·sumAbsAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVQ         sums+16(FP), DX
+	VBROADCASTSD abs<>+0(SB), Z2
+	VMOVUPD      (DX), Z1
+	XORQ         BX, BX
+	TESTQ        CX, CX
+	JZ           loopDone
+
+loop:
+	VMOVUPD (AX)(BX*8), Z0
+	VANDPD  Z2, Z0, Z0
+	VADDPD  Z0, Z1, Z1
+	ADDQ    $0x08, BX
+	CMPQ    BX, CX
+	JLT     loop
+
+loopDone:
+	VMOVUPD Z1, (DX)
+	VZEROUPPER
+	RET
+
+DATA abs<>+0(SB)/8, $0x7fffffffffffffff
+DATA abs<>+8(SB)/8, $0x7fffffffffffffff
+DATA abs<>+16(SB)/8, $0x7fffffffffffffff
+DATA abs<>+24(SB)/8, $0x7fffffffffffffff
+GLOBL abs<>(SB), RODATA|NOPTR, $32
+
+// func countBothAVX512(x *bool, y *bool, n int) int
+// Requires: AVX
+TEXT ·countBothAVX512(SB), NOSPLIT, $0-32
+	MOVQ  x+0(FP), AX
+	MOVQ  y+8(FP), CX
+	MOVQ  n+16(FP), DX
+	VPXOR X1, X1, X1
+	VPXOR X2, X2, X2
+	XORQ  BX, BX
+	TESTQ DX, DX
+	JZ    loopDone
+
+loop:
+	VMOVQ   (AX)(BX*1), X0
+	VMOVQ   (CX)(BX*1), X3
+	VPAND   X3, X0, X0
+	VPSADBW X1, X0, X0
+	VPADDQ  X0, X2, X2
+	ADDQ    $0x08, BX
+	CMPQ    BX, DX
+	JLT     loop
+
+loopDone:
+	VMOVQ X2, AX
+	MOVQ  AX, ret+24(FP)
+	VZEROUPPER
+	RET

@@ -28,3 +28,18 @@ func expSums(dst *float64, x *float32, n int, shift, scale float64, sums *[Width
 		expSumAVX2(dst, x, n, shift, scale, sums)
 	}
 }
+
+func sumAbs(x *float64, n int, sums *[Width]float64) {
+	if isa == AVX512 {
+		sumAbsAVX512(x, n, sums)
+	} else {
+		sumAbsAVX2(x, n, sums)
+	}
+}
+
+func countBoth(x, y *bool, n int) int {
+	if isa == AVX512 {
+		return countBothAVX512(x, y, n)
+	}
+	return countBothAVX2(x, y, n)
+}

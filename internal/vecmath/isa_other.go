@@ -5,8 +5,14 @@ package vecmath
 // Best is the best instruction set that this processor has.
 func Best() ISA { return Go }
 
-func exps(dst, x *float64, n int) { panic("vecmath: no kernels") }
+// There are no kernels for this processor.
+
+func exps(dst, x *float64, n int) { panic("no kernel") }
 
 func expSums(dst *float64, x *float32, n int, shift, scale float64, sums *[Width]float64) {
-	panic("vecmath: no kernels")
+	panic("no kernel")
 }
+
+func sumAbs(x *float64, n int, sums *[Width]float64) { panic("no kernel") }
+
+func countBoth(x, y *bool, n int) int { panic("no kernel") }

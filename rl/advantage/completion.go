@@ -1,6 +1,10 @@
 package advantage
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
+)
 
 // Broadcast sets Scalar and the advantage of every token to a, and keeps
 // every token. It allocates Adv and Keep if they do not fit. It panics if
@@ -8,9 +12,7 @@ import "fmt"
 func (c *Completion) Broadcast(a float64) {
 	c.allocate()
 	c.Scalar = a
-	for t := range c.Adv {
-		c.Adv[t] = a
-	}
+	vecmath.Fill(c.Adv, a)
 }
 
 // allocate makes Adv and Keep one entry per token, and keeps every token.
@@ -24,7 +26,5 @@ func (c *Completion) allocate() {
 	if len(c.Keep) != c.Tokens {
 		c.Keep = make([]bool, c.Tokens)
 	}
-	for t := range c.Keep {
-		c.Keep[t] = true
-	}
+	vecmath.Fill(c.Keep, true)
 }

@@ -3,6 +3,8 @@ package objective
 import (
 	"errors"
 	"fmt"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // ErrNoLiveToken is what an Aggregation returns if no token of the step counts
@@ -122,7 +124,7 @@ func (l Layout) spread(all bool, n []int, w []float64, rows func([]int, []float6
 func (l Layout) write(i int, all bool, n int, w float64, dst []float64) {
 	live, keep := l.Live[i], l.kept(i, all)
 	if n == len(live) {
-		fill(dst, w)
+		vecmath.Fill(dst, w)
 		return
 	}
 	for t, x := range live {
@@ -143,13 +145,10 @@ func (l Layout) kept(i int, all bool) []bool {
 
 // count is the number of tokens that are live and kept.
 func count(live, keep []bool) int {
-	n := 0
-	for t, x := range live {
-		if x && (keep == nil || keep[t]) {
-			n++
-		}
+	if keep == nil {
+		return vecmath.Count(live)
 	}
-	return n
+	return vecmath.CountBoth(live, keep)
 }
 
 // check returns an error unless all shapes are those of Live.

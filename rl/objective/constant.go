@@ -1,6 +1,10 @@
 package objective
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
+)
 
 // Constant divides the sum over all tokens that count by a number that does
 // not depend on how long the completions turned out, so that length has no
@@ -28,5 +32,5 @@ func (a Constant) Weigh(l Layout, loss, kl [][]float64) error {
 	if a.PerSequence {
 		d *= float64(len(l.Live))
 	}
-	return weigh(l, a.Masked, loss, kl, func(_ []int, w []float64) { fill(w, 1/d) })
+	return weigh(l, a.Masked, loss, kl, func(_ []int, w []float64) { vecmath.Fill(w, 1/d) })
 }

@@ -1,5 +1,7 @@
 package objective
 
+import "github.com/stepwise-rl/stepwise/internal/vecmath"
+
 // SeqMeanTokenMean is the mean over sequences of each sequence's mean over
 // tokens: a token of sequence i weighs 1/(B·n_i), with n_i the number of its
 // tokens that count and B the number of sequences. Every completion weighs the
@@ -43,7 +45,7 @@ type SeqMeanTokenSum struct {
 // Weigh implements Aggregation.
 func (a SeqMeanTokenSum) Weigh(l Layout, loss, kl [][]float64) error {
 	return weigh(l, a.Masked, loss, kl, func(n []int, w []float64) {
-		fill(w, 1/sequences(n, a.CountEmpty))
+		vecmath.Fill(w, 1/sequences(n, a.CountEmpty))
 	})
 }
 

@@ -1,5 +1,7 @@
 package objective
 
+import "github.com/stepwise-rl/stepwise/internal/vecmath"
+
 // TokenMean weighs every token that counts alike: 1/N, with N the number of
 // tokens that count in the whole optimiser step. Long completions weigh more.
 // It is the loss of DAPO (arXiv:2503.14476), TRL's "dapo" and "cispo", verl's
@@ -16,7 +18,7 @@ func (a TokenMean) Weigh(l Layout, loss, kl [][]float64) error {
 		for _, k := range n {
 			total += k
 		}
-		fill(w, 1/float64(total))
+		vecmath.Fill(w, 1/float64(total))
 	})
 }
 
@@ -28,11 +30,5 @@ type TokenSum struct {
 
 // Weigh implements Aggregation.
 func (a TokenSum) Weigh(l Layout, loss, kl [][]float64) error {
-	return weigh(l, a.Masked, loss, kl, func(_ []int, w []float64) { fill(w, 1) })
-}
-
-func fill(w []float64, x float64) {
-	for i := range w {
-		w[i] = x
-	}
+	return weigh(l, a.Masked, loss, kl, func(_ []int, w []float64) { vecmath.Fill(w, 1) })
 }
