@@ -34,8 +34,8 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 		l     layout
 	)
 	for gi, g := range batch {
-		view = view[:0]
-		l.segments, l.stats = l.segments[:0], l.stats[:0]
+		view = slices.Grow(view[:0], len(g))
+		l.reset(g)
 		for i := range g {
 			c := completion{Completion: &g[i]}
 			if err := l.check(&c); err != nil {
@@ -62,6 +62,18 @@ type layout struct {
 	segments []segment // of the completions of a group
 	order    []int     // steps that have tokens, in the order of the text
 	stats    []*StepStats
+}
+
+// reset makes room for a group.
+func (l *layout) reset(g advantage.Group) {
+	steps, most := 0, 0
+	for i := range g {
+		steps += len(g[i].Steps)
+		most = max(most, len(g[i].Steps))
+	}
+	l.segments = slices.Grow(l.segments[:0], 2*steps+len(g))
+	l.order = slices.Grow(l.order[:0], most)
+	l.stats = slices.Grow(l.stats[:0], steps)
 }
 
 // find looks up the entries of a completion's steps once for all its segments.

@@ -74,6 +74,7 @@ func (l *lanes) keepWeights() {
 			}
 		}
 		l.move(l.at(p[1]), v)
+		l.prefetch(p[1])
 		l.only(m, v, v)
 		l.move(v, l.at(p[0]))
 		l.compare(v, notEqual, zero, m)
@@ -92,6 +93,7 @@ func (l *lanes) pick() {
 		l.move(l.at(p[2]), w)
 		l.compare(w, notEqual, zero, live)
 		l.move(l.at(p[1]), v)
+		l.prefetch(p[1])
 		l.only(live, v, v)
 		l.move(v, l.at(p[0]))
 	})
@@ -109,6 +111,8 @@ func (l *lanes) difference() {
 		l.move(l.at(p[4]), w)
 		l.compare(w, notEqual, zero, live)
 		l.move(l.at(p[2]), v)
+		l.prefetch(p[2])
+		l.prefetch(p[3])
 		l.do(l.VSUBPD, l.at(p[3]), v, v)
 		l.only(live, v, v)
 		l.move(v, l.at(p[0]))
@@ -188,6 +192,7 @@ func (l *lanes) take() {
 		l.do(l.VMULPD, w, v, v)
 		l.add(l.at(grad), v)
 		l.move(v, l.at(grad))
+		l.prefetch(grad)
 
 		l.compare(w, notEqual, zero, m)
 		l.only(m, r, v)
@@ -245,4 +250,9 @@ func (l *lanes) regularize() {
 	})
 	l.store(sums)
 	l.end()
+}
+
+// prefetch fetches the numbers one block on.
+func (l *lanes) prefetch(base reg.Register) {
+	l.PREFETCHT0(operand.Mem{Base: base, Index: l.index, Scale: 8, Disp: 1024})
 }

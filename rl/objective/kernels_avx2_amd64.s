@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func keepWeightsAVX2(w *float64, weight *float64, keep *bool, n int) (live int)
-// Requires: AVX, AVX2, POPCNT
+// Requires: AVX, AVX2, MMX+, POPCNT
 TEXT ·keepWeightsAVX2(SB), NOSPLIT, $0-40
 	MOVQ  w+0(FP), AX
 	MOVQ  weight+8(FP), CX
@@ -15,27 +15,28 @@ TEXT ·keepWeightsAVX2(SB), NOSPLIT, $0-40
 	JZ    loopDone
 
 loop:
-	VPMOVZXBQ (DX)(DI*1), Y0
-	VPCMPGTQ  zero<>+0(SB), Y0, Y2
-	VPMOVZXBQ 4(DX)(DI*1), Y1
-	VPCMPGTQ  zero<>+0(SB), Y1, Y3
-	VMOVUPD   (CX)(DI*8), Y0
-	VMOVUPD   32(CX)(DI*8), Y1
-	VANDPD    Y0, Y2, Y0
-	VANDPD    Y1, Y3, Y1
-	VMOVUPD   Y0, (AX)(DI*8)
-	VMOVUPD   Y1, 32(AX)(DI*8)
-	VCMPPD    $0x04, zero<>+0(SB), Y0, Y2
-	VCMPPD    $0x04, zero<>+0(SB), Y1, Y3
-	VMOVMSKPD Y2, R8
-	POPCNTL   R8, R8
-	ADDQ      R8, SI
-	VMOVMSKPD Y3, R8
-	POPCNTL   R8, R8
-	ADDQ      R8, SI
-	ADDQ      $0x08, DI
-	CMPQ      DI, BX
-	JLT       loop
+	VPMOVZXBQ  (DX)(DI*1), Y0
+	VPCMPGTQ   zero<>+0(SB), Y0, Y2
+	VPMOVZXBQ  4(DX)(DI*1), Y1
+	VPCMPGTQ   zero<>+0(SB), Y1, Y3
+	VMOVUPD    (CX)(DI*8), Y0
+	VMOVUPD    32(CX)(DI*8), Y1
+	PREFETCHT0 1024(CX)(DI*8)
+	VANDPD     Y0, Y2, Y0
+	VANDPD     Y1, Y3, Y1
+	VMOVUPD    Y0, (AX)(DI*8)
+	VMOVUPD    Y1, 32(AX)(DI*8)
+	VCMPPD     $0x04, zero<>+0(SB), Y0, Y2
+	VCMPPD     $0x04, zero<>+0(SB), Y1, Y3
+	VMOVMSKPD  Y2, R8
+	POPCNTL    R8, R8
+	ADDQ       R8, SI
+	VMOVMSKPD  Y3, R8
+	POPCNTL    R8, R8
+	ADDQ       R8, SI
+	ADDQ       $0x08, DI
+	CMPQ       DI, BX
+	JLT        loop
 
 loopDone:
 	MOVQ SI, live+32(FP)
@@ -49,7 +50,7 @@ DATA zero<>+24(SB)/8, $0x0000000000000000
 GLOBL zero<>(SB), RODATA|NOPTR, $32
 
 // func pickAVX2(dst *float64, src *float64, w *float64, n int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·pickAVX2(SB), NOSPLIT, $0-32
 	MOVQ  dst+0(FP), AX
 	MOVQ  src+8(FP), CX
@@ -60,26 +61,27 @@ TEXT ·pickAVX2(SB), NOSPLIT, $0-32
 	JZ    loopDone
 
 loop:
-	VMOVUPD (DX)(SI*8), Y2
-	VMOVUPD 32(DX)(SI*8), Y3
-	VCMPPD  $0x04, zero<>+0(SB), Y2, Y2
-	VCMPPD  $0x04, zero<>+0(SB), Y3, Y3
-	VMOVUPD (CX)(SI*8), Y0
-	VMOVUPD 32(CX)(SI*8), Y1
-	VANDPD  Y0, Y2, Y0
-	VANDPD  Y1, Y3, Y1
-	VMOVUPD Y0, (AX)(SI*8)
-	VMOVUPD Y1, 32(AX)(SI*8)
-	ADDQ    $0x08, SI
-	CMPQ    SI, BX
-	JLT     loop
+	VMOVUPD    (DX)(SI*8), Y2
+	VMOVUPD    32(DX)(SI*8), Y3
+	VCMPPD     $0x04, zero<>+0(SB), Y2, Y2
+	VCMPPD     $0x04, zero<>+0(SB), Y3, Y3
+	VMOVUPD    (CX)(SI*8), Y0
+	VMOVUPD    32(CX)(SI*8), Y1
+	PREFETCHT0 1024(CX)(SI*8)
+	VANDPD     Y0, Y2, Y0
+	VANDPD     Y1, Y3, Y1
+	VMOVUPD    Y0, (AX)(SI*8)
+	VMOVUPD    Y1, 32(AX)(SI*8)
+	ADDQ       $0x08, SI
+	CMPQ       SI, BX
+	JLT        loop
 
 loopDone:
 	VZEROUPPER
 	RET
 
 // func differenceAVX2(d *float64, x *float64, a *float64, b *float64, w *float64, n int, limit float64)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·differenceAVX2(SB), NOSPLIT, $0-56
 	MOVQ         d+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -97,27 +99,29 @@ TEXT ·differenceAVX2(SB), NOSPLIT, $0-56
 	JZ           loopDone
 
 loop:
-	VMOVUPD (SI)(R8*8), Y3
-	VMOVUPD 32(SI)(R8*8), Y4
-	VCMPPD  $0x04, zero<>+0(SB), Y3, Y3
-	VCMPPD  $0x04, zero<>+0(SB), Y4, Y4
-	VMOVUPD (DX)(R8*8), Y1
-	VMOVUPD 32(DX)(R8*8), Y2
-	VSUBPD  (BX)(R8*8), Y1, Y1
-	VSUBPD  32(BX)(R8*8), Y2, Y2
-	VANDPD  Y1, Y3, Y1
-	VANDPD  Y2, Y4, Y2
-	VMOVUPD Y1, (AX)(R8*8)
-	VMOVUPD Y2, 32(AX)(R8*8)
-	VMINPD  Y1, Y0, Y1
-	VMINPD  Y2, Y0, Y2
-	VMAXPD  Y1, Y5, Y1
-	VMAXPD  Y2, Y6, Y2
-	VMOVUPD Y1, (CX)(R8*8)
-	VMOVUPD Y2, 32(CX)(R8*8)
-	ADDQ    $0x08, R8
-	CMPQ    R8, DI
-	JLT     loop
+	VMOVUPD    (SI)(R8*8), Y3
+	VMOVUPD    32(SI)(R8*8), Y4
+	VCMPPD     $0x04, zero<>+0(SB), Y3, Y3
+	VCMPPD     $0x04, zero<>+0(SB), Y4, Y4
+	VMOVUPD    (DX)(R8*8), Y1
+	VMOVUPD    32(DX)(R8*8), Y2
+	PREFETCHT0 1024(DX)(R8*8)
+	PREFETCHT0 1024(BX)(R8*8)
+	VSUBPD     (BX)(R8*8), Y1, Y1
+	VSUBPD     32(BX)(R8*8), Y2, Y2
+	VANDPD     Y1, Y3, Y1
+	VANDPD     Y2, Y4, Y2
+	VMOVUPD    Y1, (AX)(R8*8)
+	VMOVUPD    Y2, 32(AX)(R8*8)
+	VMINPD     Y1, Y0, Y1
+	VMINPD     Y2, Y0, Y2
+	VMAXPD     Y1, Y5, Y1
+	VMAXPD     Y2, Y6, Y2
+	VMOVUPD    Y1, (CX)(R8*8)
+	VMOVUPD    Y2, 32(CX)(R8*8)
+	ADDQ       $0x08, R8
+	CMPQ       R8, DI
+	JLT        loop
 
 loopDone:
 	VZEROUPPER
@@ -219,7 +223,7 @@ DATA sign<>+24(SB)/8, $0x8000000000000000
 GLOBL sign<>(SB), RODATA|NOPTR, $32
 
 // func takeAVX2(grad *float64, w *float64, adv *float64, lr *float64, x *float64, r *float64, loss *float64, byRatio *float64, byLogP *float64, n int, sums *float64)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·takeAVX2(SB), NOSPLIT, $0-88
 	MOVQ    grad+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -245,53 +249,54 @@ TEXT ·takeAVX2(SB), NOSPLIT, $0-88
 	JZ      loopDone
 
 loop:
-	VMOVUPD (CX)(R13*8), Y8
-	VMOVUPD 32(CX)(R13*8), Y9
-	VMOVUPD (DI)(R13*8), Y10
-	VMOVUPD 32(DI)(R13*8), Y11
-	VMULPD  (R8)(R13*8), Y8, Y14
-	VMULPD  32(R8)(R13*8), Y9, Y15
-	VADDPD  Y14, Y0, Y0
-	VADDPD  Y15, Y1, Y1
-	VMOVUPD (SI)(R13*8), Y12
-	VMOVUPD 32(SI)(R13*8), Y13
-	VSUBPD  one<>+0(SB), Y10, Y14
-	VSUBPD  one<>+0(SB), Y11, Y15
-	VSUBPD  Y12, Y14, Y14
-	VSUBPD  Y13, Y15, Y15
-	VADDPD  Y14, Y2, Y2
-	VADDPD  Y15, Y3, Y3
-	VMULPD  (R9)(R13*8), Y10, Y14
-	VMULPD  32(R9)(R13*8), Y11, Y15
-	VCMPPD  $0x00, (BX)(R13*8), Y12, Y12
-	VCMPPD  $0x00, 32(BX)(R13*8), Y13, Y13
-	VANDPD  Y14, Y12, Y14
-	VANDPD  Y15, Y13, Y15
-	VADDPD  (R10)(R13*8), Y14, Y14
-	VADDPD  32(R10)(R13*8), Y15, Y15
-	VMULPD  Y8, Y14, Y14
-	VMULPD  Y9, Y15, Y15
-	VADDPD  (AX)(R13*8), Y14, Y14
-	VADDPD  32(AX)(R13*8), Y15, Y15
-	VMOVUPD Y14, (AX)(R13*8)
-	VMOVUPD Y15, 32(AX)(R13*8)
-	VCMPPD  $0x04, zero<>+0(SB), Y8, Y12
-	VCMPPD  $0x04, zero<>+0(SB), Y9, Y13
-	VANDPD  Y10, Y12, Y14
-	VANDPD  Y11, Y13, Y15
-	VADDPD  Y14, Y4, Y4
-	VADDPD  Y15, Y5, Y5
-	VADDPD  (BX)(R13*8), Y10, Y10
-	VADDPD  32(BX)(R13*8), Y11, Y11
-	VADDPD  (DX)(R13*8), Y10, Y10
-	VADDPD  32(DX)(R13*8), Y11, Y11
-	VMULPD  zero<>+0(SB), Y10, Y10
-	VMULPD  zero<>+0(SB), Y11, Y11
-	VADDPD  Y10, Y6, Y6
-	VADDPD  Y11, Y7, Y7
-	ADDQ    $0x08, R13
-	CMPQ    R13, R11
-	JLT     loop
+	VMOVUPD    (CX)(R13*8), Y8
+	VMOVUPD    32(CX)(R13*8), Y9
+	VMOVUPD    (DI)(R13*8), Y10
+	VMOVUPD    32(DI)(R13*8), Y11
+	VMULPD     (R8)(R13*8), Y8, Y14
+	VMULPD     32(R8)(R13*8), Y9, Y15
+	VADDPD     Y14, Y0, Y0
+	VADDPD     Y15, Y1, Y1
+	VMOVUPD    (SI)(R13*8), Y12
+	VMOVUPD    32(SI)(R13*8), Y13
+	VSUBPD     one<>+0(SB), Y10, Y14
+	VSUBPD     one<>+0(SB), Y11, Y15
+	VSUBPD     Y12, Y14, Y14
+	VSUBPD     Y13, Y15, Y15
+	VADDPD     Y14, Y2, Y2
+	VADDPD     Y15, Y3, Y3
+	VMULPD     (R9)(R13*8), Y10, Y14
+	VMULPD     32(R9)(R13*8), Y11, Y15
+	VCMPPD     $0x00, (BX)(R13*8), Y12, Y12
+	VCMPPD     $0x00, 32(BX)(R13*8), Y13, Y13
+	VANDPD     Y14, Y12, Y14
+	VANDPD     Y15, Y13, Y15
+	VADDPD     (R10)(R13*8), Y14, Y14
+	VADDPD     32(R10)(R13*8), Y15, Y15
+	VMULPD     Y8, Y14, Y14
+	VMULPD     Y9, Y15, Y15
+	VADDPD     (AX)(R13*8), Y14, Y14
+	VADDPD     32(AX)(R13*8), Y15, Y15
+	VMOVUPD    Y14, (AX)(R13*8)
+	VMOVUPD    Y15, 32(AX)(R13*8)
+	PREFETCHT0 1024(AX)(R13*8)
+	VCMPPD     $0x04, zero<>+0(SB), Y8, Y12
+	VCMPPD     $0x04, zero<>+0(SB), Y9, Y13
+	VANDPD     Y10, Y12, Y14
+	VANDPD     Y11, Y13, Y15
+	VADDPD     Y14, Y4, Y4
+	VADDPD     Y15, Y5, Y5
+	VADDPD     (BX)(R13*8), Y10, Y10
+	VADDPD     32(BX)(R13*8), Y11, Y11
+	VADDPD     (DX)(R13*8), Y10, Y10
+	VADDPD     32(DX)(R13*8), Y11, Y11
+	VMULPD     zero<>+0(SB), Y10, Y10
+	VMULPD     zero<>+0(SB), Y11, Y11
+	VADDPD     Y10, Y6, Y6
+	VADDPD     Y11, Y7, Y7
+	ADDQ       $0x08, R13
+	CMPQ       R13, R11
+	JLT        loop
 
 loopDone:
 	VMOVUPD Y0, (R12)

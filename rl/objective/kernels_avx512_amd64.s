@@ -3,7 +3,7 @@
 #include "textflag.h"
 
 // func keepWeightsAVX512(w *float64, weight *float64, keep *bool, n int) (live int)
-// Requires: AVX, AVX512DQ, AVX512F, POPCNT
+// Requires: AVX, AVX512DQ, AVX512F, MMX+, POPCNT
 TEXT ·keepWeightsAVX512(SB), NOSPLIT, $0-40
 	MOVQ         w+0(FP), AX
 	MOVQ         weight+8(FP), CX
@@ -16,18 +16,19 @@ TEXT ·keepWeightsAVX512(SB), NOSPLIT, $0-40
 	JZ           loopDone
 
 loop:
-	VPMOVZXBQ (DX)(DI*1), Z0
-	VPTESTMQ  Z0, Z0, K1
-	VMOVUPD   (CX)(DI*8), Z0
-	VMOVUPD.Z Z0, K1, Z0
-	VMOVUPD   Z0, (AX)(DI*8)
-	VCMPPD    $0x04, Z2, Z0, K1
-	KMOVB     K1, R8
-	POPCNTL   R8, R8
-	ADDQ      R8, SI
-	ADDQ      $0x08, DI
-	CMPQ      DI, BX
-	JLT       loop
+	VPMOVZXBQ  (DX)(DI*1), Z0
+	VPTESTMQ   Z0, Z0, K1
+	VMOVUPD    (CX)(DI*8), Z0
+	PREFETCHT0 1024(CX)(DI*8)
+	VMOVUPD.Z  Z0, K1, Z0
+	VMOVUPD    Z0, (AX)(DI*8)
+	VCMPPD     $0x04, Z2, Z0, K1
+	KMOVB      K1, R8
+	POPCNTL    R8, R8
+	ADDQ       R8, SI
+	ADDQ       $0x08, DI
+	CMPQ       DI, BX
+	JLT        loop
 
 loopDone:
 	MOVQ SI, live+32(FP)
@@ -41,7 +42,7 @@ DATA zero<>+24(SB)/8, $0x0000000000000000
 GLOBL zero<>(SB), RODATA|NOPTR, $32
 
 // func pickAVX512(dst *float64, src *float64, w *float64, n int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·pickAVX512(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
@@ -53,21 +54,22 @@ TEXT ·pickAVX512(SB), NOSPLIT, $0-32
 	JZ           loopDone
 
 loop:
-	VMOVUPD   (DX)(SI*8), Z1
-	VCMPPD    $0x04, Z2, Z1, K1
-	VMOVUPD   (CX)(SI*8), Z0
-	VMOVUPD.Z Z0, K1, Z0
-	VMOVUPD   Z0, (AX)(SI*8)
-	ADDQ      $0x08, SI
-	CMPQ      SI, BX
-	JLT       loop
+	VMOVUPD    (DX)(SI*8), Z1
+	VCMPPD     $0x04, Z2, Z1, K1
+	VMOVUPD    (CX)(SI*8), Z0
+	PREFETCHT0 1024(CX)(SI*8)
+	VMOVUPD.Z  Z0, K1, Z0
+	VMOVUPD    Z0, (AX)(SI*8)
+	ADDQ       $0x08, SI
+	CMPQ       SI, BX
+	JLT        loop
 
 loopDone:
 	VZEROUPPER
 	RET
 
 // func differenceAVX512(d *float64, x *float64, a *float64, b *float64, w *float64, n int, limit float64)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·differenceAVX512(SB), NOSPLIT, $0-56
 	MOVQ         d+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -84,18 +86,20 @@ TEXT ·differenceAVX512(SB), NOSPLIT, $0-56
 	JZ           loopDone
 
 loop:
-	VMOVUPD   (SI)(R8*8), Z2
-	VCMPPD    $0x04, Z4, Z2, K1
-	VMOVUPD   (DX)(R8*8), Z1
-	VSUBPD    (BX)(R8*8), Z1, Z1
-	VMOVUPD.Z Z1, K1, Z1
-	VMOVUPD   Z1, (AX)(R8*8)
-	VMINPD    Z1, Z0, Z1
-	VMAXPD    Z1, Z3, Z1
-	VMOVUPD   Z1, (CX)(R8*8)
-	ADDQ      $0x08, R8
-	CMPQ      R8, DI
-	JLT       loop
+	VMOVUPD    (SI)(R8*8), Z2
+	VCMPPD     $0x04, Z4, Z2, K1
+	VMOVUPD    (DX)(R8*8), Z1
+	PREFETCHT0 1024(DX)(R8*8)
+	PREFETCHT0 1024(BX)(R8*8)
+	VSUBPD     (BX)(R8*8), Z1, Z1
+	VMOVUPD.Z  Z1, K1, Z1
+	VMOVUPD    Z1, (AX)(R8*8)
+	VMINPD     Z1, Z0, Z1
+	VMAXPD     Z1, Z3, Z1
+	VMOVUPD    Z1, (CX)(R8*8)
+	ADDQ       $0x08, R8
+	CMPQ       R8, DI
+	JLT        loop
 
 loopDone:
 	VZEROUPPER
@@ -170,7 +174,7 @@ DATA sign<>+24(SB)/8, $0x8000000000000000
 GLOBL sign<>(SB), RODATA|NOPTR, $32
 
 // func takeAVX512(grad *float64, w *float64, adv *float64, lr *float64, x *float64, r *float64, loss *float64, byRatio *float64, byLogP *float64, n int, sums *float64)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·takeAVX512(SB), NOSPLIT, $0-88
 	MOVQ         grad+0(FP), AX
 	MOVQ         w+8(FP), CX
@@ -194,31 +198,32 @@ TEXT ·takeAVX512(SB), NOSPLIT, $0-88
 	JZ           loopDone
 
 loop:
-	VMOVUPD   (CX)(R13*8), Z4
-	VMOVUPD   (DI)(R13*8), Z5
-	VMULPD    (R8)(R13*8), Z4, Z7
-	VADDPD    Z7, Z0, Z0
-	VMOVUPD   (SI)(R13*8), Z6
-	VSUBPD    Z9, Z5, Z7
-	VSUBPD    Z6, Z7, Z7
-	VADDPD    Z7, Z1, Z1
-	VMULPD    (R9)(R13*8), Z5, Z7
-	VCMPPD    $0x00, (BX)(R13*8), Z6, K1
-	VMOVUPD.Z Z7, K1, Z7
-	VADDPD    (R10)(R13*8), Z7, Z7
-	VMULPD    Z4, Z7, Z7
-	VADDPD    (AX)(R13*8), Z7, Z7
-	VMOVUPD   Z7, (AX)(R13*8)
-	VCMPPD    $0x04, Z8, Z4, K1
-	VMOVUPD.Z Z5, K1, Z7
-	VADDPD    Z7, Z2, Z2
-	VADDPD    (BX)(R13*8), Z5, Z5
-	VADDPD    (DX)(R13*8), Z5, Z5
-	VMULPD    Z8, Z5, Z5
-	VADDPD    Z5, Z3, Z3
-	ADDQ      $0x08, R13
-	CMPQ      R13, R11
-	JLT       loop
+	VMOVUPD    (CX)(R13*8), Z4
+	VMOVUPD    (DI)(R13*8), Z5
+	VMULPD     (R8)(R13*8), Z4, Z7
+	VADDPD     Z7, Z0, Z0
+	VMOVUPD    (SI)(R13*8), Z6
+	VSUBPD     Z9, Z5, Z7
+	VSUBPD     Z6, Z7, Z7
+	VADDPD     Z7, Z1, Z1
+	VMULPD     (R9)(R13*8), Z5, Z7
+	VCMPPD     $0x00, (BX)(R13*8), Z6, K1
+	VMOVUPD.Z  Z7, K1, Z7
+	VADDPD     (R10)(R13*8), Z7, Z7
+	VMULPD     Z4, Z7, Z7
+	VADDPD     (AX)(R13*8), Z7, Z7
+	VMOVUPD    Z7, (AX)(R13*8)
+	PREFETCHT0 1024(AX)(R13*8)
+	VCMPPD     $0x04, Z8, Z4, K1
+	VMOVUPD.Z  Z5, K1, Z7
+	VADDPD     Z7, Z2, Z2
+	VADDPD     (BX)(R13*8), Z5, Z5
+	VADDPD     (DX)(R13*8), Z5, Z5
+	VMULPD     Z8, Z5, Z5
+	VADDPD     Z5, Z3, Z3
+	ADDQ       $0x08, R13
+	CMPQ       R13, R11
+	JLT        loop
 
 loopDone:
 	VMOVUPD Z0, (R12)
