@@ -40,21 +40,16 @@ func (l *Attention) Forward(p *Pass, y, x tensor.Buffer) {
 	l.O.Forward(p, y, l.out, p.Rows, 1)
 }
 
-// Append is Forward with a cache: it stores the keys and values of the rows in
-// kCache and vCache [·×KVHeads·HeadDim] at slots, and lets row i attend to the
-// cache rows in spans[i]. No Backward can follow.
-func (l *Attention) Append(p *Pass, y, x, kCache, vCache tensor.Buffer, slots []int32, spans [][]tensor.Span) {
+// Append is Forward with a cache: it stores the keys and values of the step's
+// tokens as those of a layer, and lets the tokens attend to the cache rows in
+// their spans. No Backward can follow.
+func (l *Attention) Append(p *Pass, y, x tensor.Buffer, c *Cache, layer int, s *Step) {
 	l.project(p, x)
-	p.Backend.Scatter(kCache, l.k, slots, l.KVHeads*l.HeadDim)
-	p.Backend.Scatter(vCache, l.v, slots, l.KVHeads*l.HeadDim)
+	p.Backend.StoreCache(c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
 	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
-	p.Backend.AttendCache(out, l.q, kCache, vCache, &tensor.Decode{
-		Spans:   spans,
-		Heads:   l.Heads,
-		KVHeads: l.KVHeads,
-		HeadDim: l.HeadDim,
-		Scale:   l.scale(),
-	})
+	c.decode.Spans, c.decode.Heads, c.decode.Scale = s.Spans, l.Heads, l.scale()
+	p.Backend.AttendCache(out, l.q, c.k[layer], c.v[layer], &c.decode)
+	c.decode.Spans = nil
 	l.O.Forward(p, y, out, p.Rows, 1)
 }
 

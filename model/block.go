@@ -50,9 +50,9 @@ func (l *Block) Forward(p *Pass, x tensor.Buffer) tensor.Buffer {
 }
 
 // Append is Forward with a cache, as in [Attention.Append]. y is x's buffer.
-func (l *Block) Append(p *Pass, x, kCache, vCache tensor.Buffer, slots []int32, spans [][]tensor.Span) tensor.Buffer {
+func (l *Block) Append(p *Pass, x tensor.Buffer, c *Cache, layer int, s *Step) tensor.Buffer {
 	return l.forward(p, x, func(p *Pass, y, x tensor.Buffer) {
-		l.Attention.Append(p, y, x, kCache, vCache, slots, spans)
+		l.Attention.Append(p, y, x, c, layer, s)
 	})
 }
 

@@ -11,11 +11,11 @@ import (
 // caller's affair: a prompt's rows can serve all the completions of its group.
 type Cache struct {
 	b    tensor.Backend
-	rows int
-	k, v []tensor.Buffer // per layer, [rows×kvHeads·headDim]
+	k, v []tensor.Buffer // per layer, of the backend's CacheLen
 
-	arena *Arena
-	slot  []bool // scratch: the slots that a step writes
+	decode tensor.Decode // its shape
+	arena  *Arena
+	slot   []bool // scratch: the slots that a step writes
 }
 
 // Step is a number of tokens to run through a decoder with a cache: whole
@@ -40,10 +40,12 @@ func (d *Decoder) NewCache(rows int) *Cache {
 	if rows < 1 {
 		panic(fmt.Sprintf("model: NewCache(%d)", rows))
 	}
-	c := &Cache{b: d.b, rows: rows, arena: NewArena(d.b), slot: make([]bool, rows)}
+	c := &Cache{b: d.b, arena: NewArena(d.b), slot: make([]bool, rows)}
+	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
+	size := d.b.CacheLen(c.decode.Cache)
 	for range d.Trunk.Blocks {
-		c.k = append(c.k, d.b.Alloc(rows*d.cfg.KVHeads*d.cfg.HeadDim))
-		c.v = append(c.v, d.b.Alloc(rows*d.cfg.KVHeads*d.cfg.HeadDim))
+		c.k = append(c.k, d.b.Alloc(size))
+		c.v = append(c.v, d.b.Alloc(size))
 	}
 	return c
 }
@@ -59,7 +61,7 @@ func (c *Cache) Free() {
 }
 
 // Rows is the number of rows that the cache can hold.
-func (c *Cache) Rows() int { return c.rows }
+func (c *Cache) Rows() int { return c.decode.Cache.Rows }
 
 // Append runs the step's tokens through the decoder: it stores their keys and
 // values at their slots, and writes the logits that predict the token after
@@ -80,7 +82,7 @@ func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
 	x := c.arena.Take(p.Rows * d.cfg.Dim)
 	d.Trunk.Embed.Forward(p, x, s.Tokens)
 	for i, l := range d.Trunk.Blocks {
-		x = l.Append(p, x, c.k[i], c.v[i], s.Slots, s.Spans)
+		x = l.Append(p, x, c, i, s)
 	}
 	if len(s.LogitRows) == 0 {
 		return d.b.Sync()
@@ -104,8 +106,8 @@ func (s *Step) check(c *Cache, cfg *Config) error {
 	}
 	clear(c.slot)
 	for i, r := range s.Slots {
-		if r < 0 || int(r) >= c.rows {
-			return fmt.Errorf("model: row %d has slot %d, want 0 to %d", i, r, c.rows-1)
+		if r < 0 || int(r) >= c.Rows() {
+			return fmt.Errorf("model: row %d has slot %d, want 0 to %d", i, r, c.Rows()-1)
 		}
 		if c.slot[r] {
 			return fmt.Errorf("model: row %d has slot %d, which an earlier row has", i, r)
@@ -113,8 +115,8 @@ func (s *Step) check(c *Cache, cfg *Config) error {
 		c.slot[r] = true
 		own := false
 		for _, sp := range s.Spans[i] {
-			if sp.Start < 0 || sp.End > c.rows || sp.Start > sp.End {
-				return fmt.Errorf("model: row %d has span [%d, %d), want one within [0, %d)", i, sp.Start, sp.End, c.rows)
+			if sp.Start < 0 || sp.End > c.Rows() || sp.Start > sp.End {
+				return fmt.Errorf("model: row %d has span [%d, %d), want one within [0, %d)", i, sp.Start, sp.End, c.Rows())
 			}
 			own = own || int(r) >= sp.Start && int(r) < sp.End
 		}

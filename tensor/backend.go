@@ -43,15 +43,24 @@ type Attention struct {
 	Scale float32
 }
 
+// CacheShape is the shape of a pair of caches, one of keys and one of values.
+type CacheShape struct {
+	// Rows is how many tokens' keys and values they hold.
+	Rows int
+	// KVHeads and HeadDim are as in Attention.
+	KVHeads, HeadDim int
+}
+
 // Decode describes one step of attention with a KV cache: row i of q attends
 // to cache rows listed by its spans.
 type Decode struct {
+	Cache CacheShape
 	// Spans[i] lists the ranges of cache rows that query row i attends to,
 	// in order (its prompt's, then its own): at least one row in all.
 	Spans [][]Span
-	// Heads, KVHeads, HeadDim and Scale are as in Attention.
-	Heads, KVHeads, HeadDim int
-	Scale                   float32
+	// Heads and Scale are as in Attention.
+	Heads int
+	Scale float32
 }
 
 // Span is a range of rows, end exclusive.
@@ -119,9 +128,6 @@ type Backend interface {
 
 	// Gather copies rows: dst [len(idx)×cols] = src[idx[i]].
 	Gather(dst, src Buffer, idx []int32, cols int)
-	// Scatter writes rows: dst[idx[i]] = src [len(idx)×cols]; idx has no
-	// repeats. It fills KV caches.
-	Scatter(dst, src Buffer, idx []int32, cols int)
 	// ScatterAdd adds rows: dst[idx[i]] += src [len(idx)×cols], in order of i.
 	ScatterAdd(dst, src Buffer, idx []int32, cols int)
 
@@ -152,8 +158,15 @@ type Backend interface {
 	Attend(out, lse, q, k, v Buffer, a *Attention)
 	// AttendGrad computes dq +=, dk +=, dv += from dout.
 	AttendGrad(dq, dk, dv, dout, out, lse, q, k, v Buffer, a *Attention)
+	// CacheLen is the number of elements of a cache of shape s. How they are
+	// laid out is the backend's affair: StoreCache writes them, AttendCache
+	// reads them.
+	CacheLen(s CacheShape) int
+	// StoreCache stores keys and values, k and v [len(slots)×kvHeads·headDim],
+	// in rows slots of the caches of shape s; slots has no repeats.
+	StoreCache(kCache, vCache, k, v Buffer, slots []int32, s CacheShape)
 	// AttendCache computes out [len(d.Spans)×heads·headDim] for q of the
-	// same shape against the key and value caches [·×kvHeads·headDim].
+	// same shape against the caches.
 	AttendCache(out, q, kCache, vCache Buffer, d *Decode)
 
 	// SwiGLU computes y = silu(gate)·up, elementwise.

@@ -57,13 +57,6 @@ func (b *Async) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	b.do(func(in []tensor.Buffer) { b.inner.Gather(in[0], in[1], idx, cols) }, dst, src)
 }
 
-// Scatter queues the operation.
-func (b *Async) Scatter(dst, src tensor.Buffer, idx []int32, cols int) {
-	shape.Scatter(dst, src, idx, cols)
-	idx = slices.Clone(idx)
-	b.do(func(in []tensor.Buffer) { b.inner.Scatter(in[0], in[1], idx, cols) }, dst, src)
-}
-
 // ScatterAdd queues the operation.
 func (b *Async) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.ScatterAdd(dst, src, idx, cols)
@@ -134,9 +127,21 @@ func cloneAttention(a *tensor.Attention) *tensor.Attention {
 	return &c
 }
 
+// CacheLen is the inner backend's.
+func (b *Async) CacheLen(s tensor.CacheShape) int { return b.inner.CacheLen(s) }
+
+// StoreCache queues the operation.
+func (b *Async) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
+	shape.StoreCache(b.CacheLen(s), kCache, vCache, k, v, slots, s)
+	slots = slices.Clone(slots)
+	b.do(func(in []tensor.Buffer) {
+		b.inner.StoreCache(in[0], in[1], in[2], in[3], slots, s)
+	}, kCache, vCache, k, v)
+}
+
 // AttendCache queues the operation.
 func (b *Async) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
-	shape.AttendCache(out, q, kCache, vCache, d)
+	shape.AttendCache(b.CacheLen(d.Cache), out, q, kCache, vCache, d)
 	c := *d
 	c.Spans = make([][]tensor.Span, len(d.Spans))
 	for i, spans := range d.Spans {

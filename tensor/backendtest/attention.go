@@ -2,7 +2,9 @@ package backendtest
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 )
@@ -69,44 +71,71 @@ func attend(e *env, spread float64) {
 	}
 }
 
-// attendCache decodes rows with spans of different kinds over a cache whose
-// other rows are NaN.
-func attendCache(e *env) {
-	const cacheRows = 90
-	spans := func() [][]tensor.Span {
-		return [][]tensor.Span{
+// decodings are the spans of queries: alone, of completions that share
+// prompts, of prompts' rows that see those before them, and of long contexts.
+func decodings() map[string][][]tensor.Span {
+	d := map[string][][]tensor.Span{
+		"no rows":   {},
+		"one row":   {{{Start: 3, End: 4}}},
+		"a context": {{{Start: 5, End: 88}}},
+		"of all kinds": {
 			{{Start: 3, End: 4}},
 			{{Start: 3, End: 30}, {Start: 40, End: 52}},
 			{{Start: 3, End: 30}, {Start: 52, End: 53}},
 			{{Start: 60, End: 60}, {Start: 61, End: 87}},
 			{{Start: 70, End: 80}, {Start: 5, End: 9}, {Start: 29, End: 30}},
-		}
+			{{Start: 70, End: 80}, {Start: 5, End: 9}, {Start: 31, End: 31}},
+		},
+		"a long context": {{{Start: 1, End: 1500}}, {{Start: 1, End: 700}, {Start: 701, End: 1300}}},
 	}
+	for i := range 40 {
+		d["completions of a prompt"] = append(d["completions of a prompt"], []tensor.Span{{Start: 7, End: 50}, {Start: 60 + 9*i, End: 61 + 10*i}})
+		d["rows of a prompt"] = append(d["rows of a prompt"], []tensor.Span{{Start: 290, End: 530 + i}})
+	}
+	return d
+}
+
+// attendCache decodes rows over a cache whose other rows are NaN.
+func attendCache(e *env) {
+	names := slices.Sorted(maps.Keys(decodings()))
 	for _, h := range headings {
-		heads, kvHeads, dim := h[0], h[1], h[2]
-		for rows := range len(spans()) + 1 {
-			k, v := e.nan(cacheRows*kvHeads*dim), e.nan(cacheRows*kvHeads*dim)
-			var idx []int32
-			live := make([]bool, cacheRows)
-			d := &tensor.Decode{Spans: spans()[:rows], Heads: heads, KVHeads: kvHeads, HeadDim: dim, Scale: invSqrt(dim)}
-			for _, s := range d.Spans {
-				for _, span := range s {
-					for r := span.Start; r < span.End; r++ {
-						if !live[r] {
-							live[r] = true
-							idx = append(idx, int32(r))
-						}
+		for _, name := range names {
+			spans := decodings()[name]
+			heads := h[0]
+			cache := tensor.CacheShape{KVHeads: h[1], HeadDim: h[2]}
+			for _, list := range spans {
+				for _, s := range list {
+					cache.Rows = max(cache.Rows, s.End)
+				}
+			}
+			live := make([]bool, cache.Rows)
+			for _, list := range spans {
+				for _, s := range list {
+					for r := s.Start; r < s.End; r++ {
+						live[r] = true
 					}
 				}
 			}
-			e.Scatter(k, e.random(len(idx)*kvHeads*dim), idx, kvHeads*dim)
-			e.Scatter(v, e.random(len(idx)*kvHeads*dim), idx, kvHeads*dim)
-			out := e.nan(rows * heads * dim)
-			e.AttendCache(out, e.random(rows*heads*dim), k, v, d)
-			for _, s := range d.Spans {
+			var slots []int32
+			for r := range live {
+				if live[r] {
+					slots = append(slots, int32(r))
+				}
+			}
+			size, row := e.CacheLen(cache), cache.KVHeads*cache.HeadDim
+			k, v := e.nan(size), e.nan(size)
+			// In two parts, the second of which begins in the middle.
+			for _, part := range [][]int32{slots[:len(slots)/3], slots[len(slots)/3:]} {
+				kept := slices.Clone(part)
+				e.StoreCache(k, v, e.random(len(part)*row), e.random(len(part)*row), kept, cache)
+				clear(kept)
+			}
+			out := e.nan(len(spans) * heads * cache.HeadDim)
+			e.AttendCache(out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Spans: spans, Heads: heads, Scale: invSqrt(cache.HeadDim)})
+			for _, s := range spans {
 				clear(s)
 			}
-			e.keep(fmt.Sprintf("AttendCache of %d rows, heads %d/%d of %d", rows, heads, kvHeads, dim), out)
+			e.keep(fmt.Sprintf("AttendCache of %s, heads %d/%d of %d", name, heads, cache.KVHeads, cache.HeadDim), out)
 		}
 	}
 }

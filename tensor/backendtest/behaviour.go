@@ -152,10 +152,13 @@ func misuses(b tensor.Backend) map[string]func() {
 		return func() { b.Attend(n(24), n(8), n(24), n(12), n(12), attention(change)) }
 	}
 	same := func(*tensor.Attention) {}
-	decode := func(kvHeads int, spans ...tensor.Span) func() {
+	cache := tensor.CacheShape{Rows: 5, KVHeads: 1, HeadDim: 3}
+	size := b.CacheLen(cache)
+	decode := func(kvHeads, size int, spans ...tensor.Span) func() {
 		return func() {
-			b.AttendCache(n(6), n(6), n(15), n(15),
-				&tensor.Decode{Spans: [][]tensor.Span{spans}, Heads: 2, KVHeads: kvHeads, HeadDim: 3, Scale: 1})
+			c := cache
+			c.KVHeads = kvHeads
+			b.AttendCache(n(6), n(6), n(size), n(size), &tensor.Decode{Cache: c, Spans: [][]tensor.Span{spans}, Heads: 2, Scale: 1})
 		}
 	}
 	calls := map[string]func(){
@@ -188,7 +191,6 @@ func misuses(b tensor.Backend) map[string]func() {
 		"Gather negative index": func() { b.Gather(n(4), n(6), []int32{0, -1}, 2) },
 		"Gather dst":            func() { b.Gather(n(3), n(6), []int32{0, 1}, 2) },
 		"Gather src":            func() { b.Gather(n(4), n(5), []int32{0, 1}, 2) },
-		"Scatter index":         func() { b.Scatter(n(6), n(4), []int32{0, 3}, 2) },
 		"ScatterAdd index":      func() { b.ScatterAdd(n(6), n(4), []int32{0, 3}, 2) },
 		"ScatterAdd src":        func() { b.ScatterAdd(n(6), n(5), []int32{0, 1}, 2) },
 		"RMSNorm y":             func() { b.RMSNorm(n(5), n(2), n(6), n(3), 2, 3, 0) },
@@ -216,9 +218,16 @@ func misuses(b tensor.Backend) map[string]func() {
 		"Attend k":           func() { b.Attend(n(24), n(8), n(24), n(24), n(12), attention(same)) },
 		"Attend foreign":     func() { b.Attend(n(24), n(8), foreign(24), n(12), n(12), attention(same)) },
 		"AttendGrad dk":      func() { b.AttendGrad(n(24), n(24), n(12), n(24), n(24), n(8), n(24), n(12), n(12), attention(same)) },
-		"AttendCache span":   decode(1, tensor.Span{Start: 0, End: 6}),
-		"AttendCache none":   decode(1, tensor.Span{Start: 2, End: 2}),
-		"AttendCache heads":  decode(3, tensor.Span{Start: 0, End: 1}),
+		"CacheLen rows":      func() { b.CacheLen(tensor.CacheShape{Rows: -1, KVHeads: 1, HeadDim: 3}) },
+		"CacheLen heads":     func() { b.CacheLen(tensor.CacheShape{Rows: 5, HeadDim: 3}) },
+		"StoreCache slot":    func() { b.StoreCache(n(size), n(size), n(3), n(3), []int32{5}, cache) },
+		"StoreCache kCache":  func() { b.StoreCache(n(size+1), n(size), n(3), n(3), []int32{4}, cache) },
+		"StoreCache v":       func() { b.StoreCache(n(size), n(size), n(3), n(6), []int32{4}, cache) },
+		"StoreCache foreign": func() { b.StoreCache(n(size), n(size), n(3), foreign(3), []int32{4}, cache) },
+		"AttendCache span":   decode(1, size, tensor.Span{Start: 0, End: 6}),
+		"AttendCache none":   decode(1, size, tensor.Span{Start: 2, End: 2}),
+		"AttendCache vCache": decode(1, size+1, tensor.Span{Start: 0, End: 1}),
+		"AttendCache heads":  decode(3, b.CacheLen(tensor.CacheShape{Rows: 5, KVHeads: 3, HeadDim: 3}), tensor.Span{Start: 0, End: 1}),
 		"SwiGLU up":          func() { b.SwiGLU(n(3), n(3), n(2)) },
 		"SwiGLUGrad dup":     func() { b.SwiGLUGrad(n(3), n(2), n(3), n(3), n(3)) },
 		"GELU x":             func() { b.GELU(n(3), n(2)) },

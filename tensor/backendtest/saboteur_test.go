@@ -18,19 +18,19 @@ type base struct{ tensor.Backend }
 // backends that are wrong.
 func TestSuiteFindsBugs(t *testing.T) {
 	for name, sabotage := range map[string]func(b base) tensor.Backend{
-		"MatMul":                    func(b base) tensor.Backend { return readsC{b} },
-		"Fill Copy Axpy":            func(b base) tensor.Backend { return &outOfBounds{base: b} },
-		"SumSquares":                func(b base) tensor.Backend { return narrowSum{b} },
-		"AddBias SumRows":           func(b base) tensor.Backend { return dependsOnProcs{b} },
-		"Gather Scatter ScatterAdd": func(b base) tensor.Backend { return losesRepeats{b} },
-		"RMSNorm":                   func(b base) tensor.Backend { return overwritesGradient{b} },
-		"LayerNorm":                 func(b base) tensor.Backend { return sampleVariance{b} },
-		"GELU":                      func(b base) tensor.Backend { return tanhGELU{b} },
-		"RoPE":                      func(b base) tensor.Backend { return &retains{base: b} },
-		"Attend":                    func(b base) tensor.Backend { return noPrefix{b} },
-		"AttendCache":               func(b base) tensor.Backend { return wrongHead{b} },
-		"LogProb":                   func(b base) tensor.Backend { return noTemperature{b} },
-		"AdamW":                     func(b base) tensor.Backend { return noClipping{b} },
+		"MatMul":                 func(b base) tensor.Backend { return readsC{b} },
+		"Fill Copy Axpy":         func(b base) tensor.Backend { return &outOfBounds{base: b} },
+		"SumSquares":             func(b base) tensor.Backend { return narrowSum{b} },
+		"AddBias SumRows":        func(b base) tensor.Backend { return dependsOnProcs{b} },
+		"Gather ScatterAdd":      func(b base) tensor.Backend { return losesRepeats{b} },
+		"RMSNorm":                func(b base) tensor.Backend { return overwritesGradient{b} },
+		"LayerNorm":              func(b base) tensor.Backend { return sampleVariance{b} },
+		"GELU":                   func(b base) tensor.Backend { return tanhGELU{b} },
+		"RoPE":                   func(b base) tensor.Backend { return &retains{base: b} },
+		"Attend":                 func(b base) tensor.Backend { return noPrefix{b} },
+		"StoreCache AttendCache": func(b base) tensor.Backend { return wrongHead{b} },
+		"LogProb":                func(b base) tensor.Backend { return noTemperature{b} },
+		"AdamW":                  func(b base) tensor.Backend { return noClipping{b} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ws := workloads()
@@ -108,8 +108,8 @@ func (b losesRepeats) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) 
 	old := b.Alloc(len(idx) * cols)
 	b.Gather(old, dst, idx, cols)
 	b.Axpy(old, 1, src)
-	for i := range idx {
-		b.Scatter(dst, b.Slice(old, i*cols, (i+1)*cols), idx[i:i+1], cols)
+	for i, r := range idx {
+		b.Copy(b.Slice(dst, int(r)*cols, int(r+1)*cols), b.Slice(old, i*cols, (i+1)*cols))
 	}
 }
 
@@ -189,8 +189,8 @@ type wrongHead struct{ base }
 
 func (b wrongHead) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	c := *d
-	if c.KVHeads == 2 {
-		c.KVHeads = 1
+	if c.Cache.KVHeads == 2 {
+		c.Cache.KVHeads, c.Cache.Rows = 1, 2*c.Cache.Rows
 	}
 	b.base.AttendCache(out, q, kCache, vCache, &c)
 }

@@ -15,7 +15,7 @@ func workloads() []workload {
 		{"AdamW", 1e-5, adamW},
 		{"MatMul", 5e-6, matMul},
 		{"AddBias SumRows", 5e-6, addBias},
-		{"Gather Scatter ScatterAdd", 1e-6, gather},
+		{"Gather ScatterAdd", 1e-6, gather},
 		{"RMSNorm", 1e-5, rmsNorm},
 		{"LayerNorm", 1e-5, layerNorm},
 		{"RoPE", 2e-5, rope},
@@ -24,7 +24,7 @@ func workloads() []workload {
 		{"LogProb", 1e-5, logProb},
 		{"Attend", 2e-5, func(e *env) { attend(e, 1) }},
 		{"Attend with large scores", 5e-4, func(e *env) { attend(e, 12) }},
-		{"AttendCache", 2e-5, attendCache},
+		{"StoreCache AttendCache", 2e-5, attendCache},
 	}
 }
 
@@ -130,12 +130,6 @@ func gather(e *env) {
 			clear(idx)
 			e.keep("ScatterAdd "+name, dst)
 		}
-	}
-	for _, cols := range []int{1, 5, 64} {
-		dst, idx := e.random(7*cols), []int32{6, 0, 3}
-		e.Scatter(dst, e.random(3*cols), idx, cols)
-		clear(idx)
-		e.keep(fmt.Sprintf("Scatter 3 of 7×%d", cols), dst)
 	}
 }
 

@@ -29,7 +29,7 @@ type Backend struct {
 	heap     heap
 	angles   angles
 	families families
-	runs     []int
+	decoding decoding
 	parts    []part
 }
 

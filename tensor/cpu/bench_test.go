@@ -124,7 +124,10 @@ func BenchmarkOps(bench *testing.B) {
 		shared.Segments = append(shared.Segments, tensor.Segment{Start: from, End: from + length, Prefix: prefix})
 	}
 	// Completions of a prompt of 150 in groups of 8, each with 40 rows.
-	decode := &tensor.Decode{Heads: heads, KVHeads: kvHeads, HeadDim: headDim, Scale: 0.25}
+	decode := &tensor.Decode{
+		Cache: tensor.CacheShape{Rows: queries / 8 * (150 + 8*40), KVHeads: kvHeads, HeadDim: headDim},
+		Heads: heads, Scale: 0.25,
+	}
 	for i := range queries {
 		prompt, own := i/8*(150+8*40), i/8*(150+8*40)+150+i%8*40
 		decode.Spans = append(decode.Spans, []tensor.Span{{Start: prompt, End: prompt + 150}, {Start: own, End: own + 40}})
@@ -148,7 +151,7 @@ func BenchmarkOps(bench *testing.B) {
 			p, g, m, s := buf(200_000), buf(200_000), buf(200_000), buf(200_000)
 			b.SwiGLU(s, s, s) // anything that is not negative
 			b.Fill(s, 1)
-			cache, dqs, outs := buf(queries/8*(150+8*40)*kvHeads*headDim), buf(queries*dim), buf(queries*dim)
+			cache, dqs, outs := buf(b.CacheLen(decode.Cache)), buf(queries*dim), buf(queries*dim)
 			b.Attend(y, lse, q, k, v, att)
 			for _, op := range []struct {
 				name string

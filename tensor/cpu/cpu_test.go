@@ -78,13 +78,22 @@ func TestRowsDoNotDependOnTheBatch(t *testing.T) {
 			}
 		}
 
-		const queries, heads, kvHeads, dim = 20, 4, 2, 24
-		d := &tensor.Decode{Heads: heads, KVHeads: kvHeads, HeadDim: dim, Scale: 0.2}
-		for i := range queries {
+		// Completions that share a prompt, then rows of a prompt.
+		const queries, heads, kvHeads, dim = 40, 4, 2, 24
+		d := &tensor.Decode{Cache: tensor.CacheShape{Rows: 1000, KVHeads: kvHeads, HeadDim: dim}, Heads: heads, Scale: 0.2}
+		for i := range queries / 2 {
 			prompt := i / 9 * 30
 			d.Spans = append(d.Spans, []tensor.Span{{Start: prompt, End: prompt + 29}, {Start: 90 + 10*i, End: 90 + 10*i + 1 + i%9}})
 		}
-		q, keys, vals := uniform(queries*heads*dim), upload(b, uniform(300*kvHeads*dim)), upload(b, uniform(300*kvHeads*dim + 1)[1:])
+		for i := range queries / 2 {
+			d.Spans = append(d.Spans, []tensor.Span{{Start: 301, End: 800 + i}})
+		}
+		q, keys, vals := uniform(queries*heads*dim), b.Alloc(b.CacheLen(d.Cache)), b.Alloc(b.CacheLen(d.Cache))
+		slots := make([]int32, d.Cache.Rows)
+		for i := range slots {
+			slots[i] = int32(i)
+		}
+		b.StoreCache(keys, vals, upload(b, uniform(1000*kvHeads*dim)), upload(b, uniform(1000*kvHeads*dim + 1)[1:]), slots, d.Cache)
 		step := func(from, to int) []float32 {
 			part := *d
 			part.Spans = d.Spans[from:to]

@@ -1,188 +1,133 @@
 package cpu
 
 import (
-	"slices"
+	"math"
+	"sync/atomic"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
 )
 
-// Queries that come one after the other and share all spans but their last
-// (completions of one prompt) form a run, whose shared part is computed with
-// matrix products. A query's result does not depend on the run it is in: its
-// last span takes dot products, the spans before it always take matrix
-// products, and a row of a product does not depend on the others.
+// A step of decoding cuts the spans of each query into parts of at most
+// partRows cache rows. Of each it computes the largest score, the sum of the
+// exponentials and the values weighted by these, which are put together at the
+// end (as Dao et al. do in Flash-Decoding, 2023). So all workers share a long
+// context, and its scores stay in the first-level cache. decodeplan.go has the
+// cutting.
 
-// maxRun bounds the queries of a run.
-const maxRun = 12
+// decoding is one call of AttendCache. Its memory is kept for the next.
+type decoding struct {
+	decodePlan
+	kern         *kernels
+	layout       cacheLayout
+	out, q, k, v []float32
+	// The results of parts: a row for each query and head.
+	top, sum, acc []float32
+	// left counts, per run and key head, the pieces that are not computed.
+	left []atomic.Int32
+	task func(s *scratch, i int) // compute
+}
 
-// AttendCache computes one decoding step of attention. A task takes a run of
-// queries and one key head.
+// AttendCache computes one decoding step of attention. A task takes a piece
+// and one key head; the last one of a run puts its parts together.
 func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
-	shape.AttendCache(out, q, kCache, vCache, d)
-	o, qd, kd, vd := b.data(out), b.data(q), b.data(kCache), b.data(vCache)
-	b.runs = b.runs[:0]
-	total := 0
-	for i, spans := range d.Spans {
-		total += spanRows(spans)
-		if n := len(b.runs); n > 0 && i-b.runs[n-1] < maxRun && slices.Equal(shared(d.Spans[i-1]), shared(spans)) {
-			continue
+	t := &b.decoding
+	t.kern, t.layout = b.kern, b.layout(d.Cache)
+	shape.AttendCache(t.layout.len(), out, q, kCache, vCache, d)
+	t.out, t.q, t.k, t.v = b.data(out), b.data(q), b.data(kCache), b.data(vCache)
+	t.plan(d)
+	kvHeads, dim := d.Cache.KVHeads, d.Cache.HeadDim
+	mem := b.crew.shared.reset()
+	t.top, t.sum, t.acc = mem.take(t.results*kvHeads), mem.take(t.results*kvHeads), mem.take(t.results*kvHeads*dim)
+	if n := len(t.runs) * kvHeads; cap(t.left) < n {
+		t.left = make([]atomic.Int32, n)
+	} else {
+		t.left = t.left[:n]
+	}
+	for i := range t.left {
+		t.left[i].Store(int32(t.runs[i/kvHeads].pieces))
+	}
+	if t.task == nil {
+		t.task = t.compute
+	}
+	b.run(t.scores*kvHeads*(2*dim+expCost), len(t.pieces)*kvHeads, t.task)
+	t.d, t.out, t.q, t.k, t.v, t.top, t.sum, t.acc = nil, nil, nil, nil, nil, nil, nil, nil
+}
+
+// scoreStride is the distance of rows of scores: whole vectors more than a
+// part, at a friendly distance for the cache.
+const scoreStride = partRows + lineFloats
+
+// compute is the task: piece i/KVHeads for key head i%KVHeads.
+func (t *decoding) compute(s *scratch, i int) {
+	p, head := t.pieces[i/t.layout.KVHeads], i%t.layout.KVHeads
+	r := &t.runs[p.run]
+	// The heads of a query side by side, one query after the other.
+	row := t.group * t.layout.HeadDim
+	q := s.take((r.to - r.from) * row)
+	for k := range r.to - r.from {
+		copy(q[k*row:(k+1)*row], t.q[((r.from+k)*t.layout.KVHeads+head)*row:])
+	}
+	scores := s.take((r.to - r.from) * t.group * scoreStride)
+	for k := p.from; k < p.to; k++ {
+		part := &t.parts[k]
+		t.attend(scores, q[(part.from-r.from)*row:], part, head, t.resultOf(r, part, head))
+	}
+	if t.left[p.run*t.layout.KVHeads+head].Add(-1) == 0 {
+		t.combine(r, head)
+	}
+}
+
+// attend computes the results of a part, from row at on.
+func (t *decoding) attend(scores, q []float32, p *part, head, at int) {
+	dim, count, queries := t.layout.HeadDim, p.rows.End-p.rows.Start, (p.to-p.from)*t.group
+	// The first panel may begin in its middle.
+	for col := 0; col < count; {
+		row := p.rows.Start + col
+		n := count - col
+		if row%t.layout.tile > 0 {
+			n = min(n, t.layout.tile-row%t.layout.tile)
 		}
-		b.runs = append(b.runs, i)
+		keys := panels{data: t.k[t.layout.key(head, row):], rs: t.layout.tile, step: t.layout.tile * dim}
+		t.kern.mul(queries, n, dim, t.d.Scale, view{q, dim, 1}, keys, 0, view{scores[col:], scoreStride, 1})
+		col += n
 	}
-	runs := b.runs
-	b.run(total*d.Heads*(2*d.HeadDim+expCost), len(runs)*d.KVHeads, func(s *scratch, i int) {
-		from, to := runs[i/d.KVHeads], len(d.Spans)
-		if next := i/d.KVHeads + 1; next < len(runs) {
-			to = runs[next]
+	top, sum := t.top[at:at+queries], t.sum[at:at+queries]
+	if !p.own {
+		t.kern.attendSoftmax(scores, scoreStride, count, 0, count, top, sum)
+	} else {
+		for k := range p.to - p.from {
+			from, to := k*t.group, (k+1)*t.group
+			t.kern.attendSoftmax(scores[from*scoreStride:], scoreStride, t.seen(p, p.from+k), 0, count, top[from:to], sum[from:to])
 		}
-		t := decoder{kern: b.kern, s: s, d: d, from: from, rows: to - from, kvHead: i % d.KVHeads}
-		t.attend(o, qd, kd, vd)
-	})
-}
-
-// shared is the part of a query's spans that a run has in common.
-func shared(spans []tensor.Span) []tensor.Span { return spans[:len(spans)-1] }
-
-func spanRows(spans []tensor.Span) int {
-	n := 0
-	for _, s := range spans {
-		n += s.End - s.Start
 	}
-	return n
+	values := panels{data: t.v[t.layout.value(head, p.rows.Start):], rs: dim, step: t.kern.tile}
+	t.kern.mul(queries, dim, count, 1, view{scores, scoreStride, 1}, values, 0, view{t.acc[at*dim:], dim, 1})
 }
 
-// decoder computes the attention of a run of queries with one key and value
-// head. The scores of query r with the g-th head of the group are row
-// g·rows + r of p: those of the shared spans first, then those of its last.
-type decoder struct {
-	kern          *kernels
-	s             *scratch
-	d             *tensor.Decode
-	from, rows    int
-	kvHead, group int
-	spans         [][]tensor.Span
-	before        int // columns of the shared spans
-	p             []float32
-	stride        int
-	top, sum      []float32
-	mark          int // scratch memory in use with these
-}
-
-// prepare takes scratch memory, with room for the whole vectors that products
-// fill.
-func (t *decoder) prepare() {
-	t.group = t.d.Heads / t.d.KVHeads
-	t.spans = t.d.Spans[t.from : t.from+t.rows]
-	t.before = spanRows(shared(t.spans[0]))
-	longest := 0
-	for _, list := range t.spans {
-		longest = max(longest, spanRows(list))
-	}
-	t.stride = roundUp(longest+lineFloats-1, lineFloats)
-	t.p = t.s.take(t.group * t.rows * t.stride)
-	t.top, t.sum = t.s.take(1), t.s.take(t.group*t.rows)
-	t.mark = t.s.used
-}
-
-// weights views the scores of query r and those after it with the g-th head,
-// from column col on.
-func (t *decoder) weights(g, r, col int) view {
-	return view{t.p[(g*t.rows+r)*t.stride+col:], t.stride, 1}
-}
-
-// head views the g-th head of query r and those after it.
-func (t *decoder) head(x []float32, g, r int) view {
-	return headOf(x, t.d.Heads, t.d.HeadDim, t.kvHead*t.group+g).at(t.from+r, 0)
-}
-
-// cached views the cache's rows of a span.
-func (t *decoder) cached(x []float32, span tensor.Span) view {
-	return headOf(x, t.d.KVHeads, t.d.HeadDim, t.kvHead).at(span.Start, 0)
-}
-
-// right prepares y as a right operand that lives until the next.
-func (t *decoder) right(y view, k, n int) panels {
-	t.s.used = t.mark
-	return t.kern.right(t.s, y, k, n)
-}
-
-func (t *decoder) attend(out, q, k, v []float32) {
-	t.prepare()
-	t.scores(q, k)
-	for r, list := range t.spans {
+// combine puts the parts of a run together.
+func (t *decoding) combine(r *run, head int) {
+	dim, parts := t.layout.HeadDim, t.parts[r.part:r.endPart]
+	for q := r.from; q < r.to; q++ {
 		for g := range t.group {
-			n := spanRows(list)
-			t.kern.attendSoftmax(t.weights(g, r, 0).data, t.stride, n, 0, n, t.top, t.sum[g*t.rows+r:][:1])
-		}
-	}
-	for i, sum := range t.sum {
-		t.sum[i] = 1 / sum
-	}
-	t.combine(out, v)
-	for g := range t.group {
-		o := t.head(out, g, 0)
-		t.kern.scaleRows(o.data, o.rs, t.d.HeadDim, t.sum[g*t.rows:(g+1)*t.rows])
-	}
-}
-
-// scores computes p = scale·q·kᵀ.
-func (t *decoder) scores(q, k []float32) {
-	dim, scale := t.d.HeadDim, t.d.Scale
-	eachSpan(shared(t.spans[0]), func(span tensor.Span, count, col int) {
-		keys := t.right(t.cached(k, span).transposed(), dim, count)
-		for g := range t.group {
-			t.kern.mul(t.rows, roundUp(count, t.kern.vector), dim, scale, t.head(q, g, 0), keys, 0, t.weights(g, 0, col))
-		}
-	})
-	for r, list := range t.spans {
-		eachSpan(list[len(list)-1:], func(span tensor.Span, count, _ int) {
-			keys := t.cached(k, span)
-			for g := range t.group {
-				row := t.weights(g, r, t.before).data[:count]
-				t.kern.dots(row, t.head(q, g, r).data[:dim], keys.data, keys.rs, scale)
+			// each calls f with the row of results of every part.
+			each := func(f func(at int)) {
+				for i := range parts {
+					if p := &parts[i]; p.from <= q && q < p.to {
+						f(t.resultOf(r, p, head) + (q-p.from)*t.group + g)
+					}
+				}
 			}
-		})
-	}
-}
-
-// combine computes out = p·v.
-func (t *decoder) combine(out, v []float32) {
-	dim := t.d.HeadDim
-	eachSpan(shared(t.spans[0]), func(span tensor.Span, count, col int) {
-		values := t.right(t.cached(v, span), count, dim)
-		for g := range t.group {
-			t.kern.mul(t.rows, dim, count, 1, t.weights(g, 0, col), values, betaAt(col), t.head(out, g, 0))
-		}
-	})
-	for r, list := range t.spans {
-		eachSpan(list[len(list)-1:], func(span tensor.Span, count, _ int) {
-			values := t.right(t.cached(v, span), count, dim)
-			// All heads of the query at once: theirs are the rows.
-			w, o := t.weights(0, r, t.before), t.head(out, 0, r)
-			w.rs, o.rs = t.rows*t.stride, dim
-			t.kern.mul(t.group, dim, count, 1, w, values, betaAt(t.before), o)
-		})
-	}
-}
-
-// eachSpan calls f for the spans that have rows, with their number and the
-// column of the first.
-func eachSpan(spans []tensor.Span, f func(span tensor.Span, count, col int)) {
-	col := 0
-	for _, span := range spans {
-		if count := span.End - span.Start; count > 0 {
-			f(span, count, col)
-			col += count
+			top := float32(math.Inf(-1))
+			each(func(at int) { top = max(top, t.top[at]) })
+			var sum float32
+			each(func(at int) {
+				t.top[at] = exp(t.top[at] - top) // the part's weight
+				sum += t.top[at] * t.sum[at]
+			})
+			out := t.out[((q*t.layout.KVHeads+head)*t.group+g)*dim:][:dim]
+			clear(out)
+			each(func(at int) { t.kern.axpy(out, t.top[at]/sum, t.acc[at*dim:(at+1)*dim]) })
 		}
 	}
-}
-
-// betaAt is 0 for the first columns of a sum over columns, which overwrite
-// what was there, and 1 for the others.
-func betaAt(col int) float32 {
-	if col == 0 {
-		return 0
-	}
-	return 1
 }

@@ -104,17 +104,6 @@ func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	})
 }
 
-// Scatter copies the rows of src to rows idx of dst.
-func (b *Backend) Scatter(dst, src tensor.Buffer, idx []int32, cols int) {
-	shape.Scatter(dst, src, idx, cols)
-	d, v := b.data(dst), b.data(src)
-	b.spans(len(idx), rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
-		for i := from; i < to; i++ {
-			copy(d[int(idx[i])*cols:][:cols], v[i*cols:])
-		}
-	})
-}
-
 // ScatterAdd adds the rows of src to rows idx of dst. A task takes some of
 // the columns, and adds its rows in order.
 func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {

@@ -22,20 +22,6 @@ func (b *Backend[E]) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention
 	})
 }
 
-// AttendCache computes out = softmax(scale·q·kᵀ)·v over cached rows.
-func (b *Backend[E]) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
-	shape.AttendCache(out, q, kCache, vCache, d)
-	outs := b.output(out, q, kCache, vCache)
-	qs, ks, vs := b.data(q), b.data(kCache), b.data(vCache)
-	for i, seen := range d.Spans {
-		for h := range d.Heads {
-			at := i*d.Heads + h
-			scores := score(row(qs, at, d.HeadDim), ks, seen, kvHead(h, d.Heads, d.KVHeads), d.KVHeads, d.Scale)
-			attend(row(outs, at, d.HeadDim), scores, vs)
-		}
-	}
-}
-
 // AttendGrad computes, with p = exp(score − lse) and δ = dout·out,
 //
 //	dv += p·dout

@@ -13,5 +13,5 @@
 //
 // It is strict: besides wrong shapes and buffers of another backend it
 // panics on a buffer that was freed, on a dst that overlaps an input, and on
-// rows that Scatter would write twice.
+// cache rows that StoreCache would write twice.
 package reference

@@ -1,8 +1,6 @@
 package reference
 
 import (
-	"fmt"
-
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
 )
@@ -65,20 +63,6 @@ func (b *Backend[E]) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	d, s := b.output(dst, src), b.data(src)
 	for i, r := range idx {
 		copy(row(d, i, cols), row(s, int(r), cols))
-	}
-}
-
-// Scatter writes rows: dst[idx[i]] = src[i]. It panics if idx has a repeat.
-func (b *Backend[E]) Scatter(dst, src tensor.Buffer, idx []int32, cols int) {
-	shape.Scatter(dst, src, idx, cols)
-	d, s := b.output(dst, src), b.data(src)
-	written := make(map[int32]bool, len(idx))
-	for i, r := range idx {
-		if written[r] {
-			panic(fmt.Sprintf("reference: Scatter: idx has %d twice", r))
-		}
-		written[r] = true
-		copy(row(d, int(r), cols), row(s, i, cols))
 	}
 }
 

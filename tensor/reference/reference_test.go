@@ -43,6 +43,8 @@ func TestStrictness(t *testing.T) {
 	assert.Panics(t, func() { b.Free(b.Slice(x, 0, 2)) }, "Free of a slice")
 	assert.Panics(t, func() { b.Fill(reference.New().Alloc(1), 1) }, "another instance's buffer")
 	assert.Panics(t, func() { b.Copy(b.Slice(x, 0, 3), b.Slice(x, 1, 4)) }, "overlap")
-	assert.Panics(t, func() { b.Scatter(x, b.Alloc(2), []int32{1, 1}, 1) }, "a row twice")
+	assert.Panics(t, func() {
+		b.StoreCache(b.Alloc(4), b.Alloc(4), b.Alloc(2), b.Alloc(2), []int32{1, 1}, tensor.CacheShape{Rows: 4, KVHeads: 1, HeadDim: 1})
+	}, "a row twice")
 	assert.NotPanics(t, func() { b.Copy(b.Slice(x, 0, 2), b.Slice(x, 2, 4)) }, "disjoint")
 }

@@ -47,20 +47,43 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	}
 }
 
-// AttendCache checks the arguments of Backend.AttendCache.
-func AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
+// CacheLen checks the arguments of Backend.CacheLen.
+func CacheLen(s tensor.CacheShape) { cache("CacheLen", s) }
+
+func cache(op string, s tensor.CacheShape) {
+	atLeast(op, "Rows", s.Rows, 0)
+	atLeast(op, "KVHeads", s.KVHeads, 1)
+	atLeast(op, "HeadDim", s.HeadDim, 1)
+}
+
+// StoreCache checks the arguments of Backend.StoreCache, repeats aside; size is
+// what CacheLen says.
+func StoreCache(size int, kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
+	const op = "StoreCache"
+	cache(op, s)
+	length(op, "kCache", kCache, size)
+	length(op, "vCache", vCache, size)
+	length(op, "k", k, len(slots)*s.KVHeads*s.HeadDim)
+	length(op, "v", v, k.Len())
+	indices(op, "slots", slots, s.Rows)
+}
+
+// AttendCache checks the arguments of Backend.AttendCache; size is what
+// CacheLen says.
+func AttendCache(size int, out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	const op = "AttendCache"
-	heads(op, d.Heads, d.KVHeads, d.HeadDim)
-	length(op, "q", q, len(d.Spans)*d.Heads*d.HeadDim)
+	cache(op, d.Cache)
+	heads(op, d.Heads, d.Cache.KVHeads, d.Cache.HeadDim)
+	length(op, "q", q, len(d.Spans)*d.Heads*d.Cache.HeadDim)
 	length(op, "out", out, q.Len())
-	n := rows(op, "kCache", kCache, d.KVHeads*d.HeadDim)
-	length(op, "vCache", vCache, kCache.Len())
+	length(op, "kCache", kCache, size)
+	length(op, "vCache", vCache, size)
 	for i, spans := range d.Spans {
 		seen := 0
 		for _, s := range spans {
-			if s.Start < 0 || s.End < s.Start || s.End > n {
+			if s.Start < 0 || s.End < s.Start || s.End > d.Cache.Rows {
 				panic(fmt.Sprintf("tensor: AttendCache: row %d has span [%d, %d), want it within %d cache rows",
-					i, s.Start, s.End, n))
+					i, s.Start, s.End, d.Cache.Rows))
 			}
 			seen += s.End - s.Start
 		}

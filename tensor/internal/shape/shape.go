@@ -127,15 +127,9 @@ func Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	indices("Gather", "idx", idx, rows("Gather", "src", src, cols))
 }
 
-// Scatter checks the arguments of Backend.Scatter, repeats aside.
-func Scatter(dst, src tensor.Buffer, idx []int32, cols int) { scatter("Scatter", dst, src, idx, cols) }
-
 // ScatterAdd checks the arguments of Backend.ScatterAdd.
 func ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
-	scatter("ScatterAdd", dst, src, idx, cols)
-}
-
-func scatter(op string, dst, src tensor.Buffer, idx []int32, cols int) {
+	const op = "ScatterAdd"
 	length(op, "src", src, len(idx)*cols)
 	indices(op, "idx", idx, rows(op, "dst", dst, cols))
 }
