@@ -65,18 +65,20 @@ func (o Options) withDefaults(vocab int) (Options, error) {
 // rollout.Refresher. Calls from several goroutines wait for each other; emit
 // must therefore not call the engine.
 type Engine struct {
-	opts    Options
-	sampler *sample.Sampler
-	turn    chan struct{} // holds one token, the caller's whose turn it is
+	opts  Options
+	vocab sample.Vocab
+	turn  chan struct{} // holds one token, the caller's whose turn it is
 
 	decoder *model.Decoder
 	version int64
 
 	// Kept from call to call.
-	cache  *model.Cache
-	step   model.Step
-	spans  []tensor.Span
-	logits []float32
+	cache    *model.Cache
+	step     model.Step
+	spans    []tensor.Span
+	logits   []float32
+	draws    []draw
+	samplers []*sample.Sampler // one for each goroutine that draws
 }
 
 var (
@@ -86,8 +88,8 @@ var (
 
 // New returns an engine at weights version 0. It uses the decoder during calls
 // only, so that a trainer can use it between them. v gives the bytes of the
-// decoder's tokens; *tokenizer.Tokenizer does. An error names the option that
-// is wrong.
+// decoder's tokens, to several goroutines at a time; *tokenizer.Tokenizer does.
+// An error names the option that is wrong.
 func New(d *model.Decoder, v sample.Vocab, o Options) (*Engine, error) {
 	if d == nil || v == nil {
 		return nil, errors.New("local: an engine needs a decoder and a vocabulary")
@@ -98,7 +100,7 @@ func New(d *model.Decoder, v sample.Vocab, o Options) (*Engine, error) {
 	}
 	return &Engine{
 		opts:    o,
-		sampler: sample.NewSampler(v, o.EOS...),
+		vocab:   v,
 		turn:    make(chan struct{}, 1),
 		decoder: d,
 	}, nil
@@ -120,7 +122,6 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 		return nil
 	}
 	e.reserve(reqs)
-	e.sampler.Version = e.version
 	e.decoder.Pack()
 	defer e.decoder.Unpack()
 	g := generation{Engine: e, ctx: ctx, reqs: reqs, emit: emit, rows: newRows(e.cache.Rows())}

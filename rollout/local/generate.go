@@ -48,6 +48,7 @@ type sequence struct {
 }
 
 func (g *generation) run() error {
+	defer func() { clear(g.draws[:cap(g.draws)]) }()
 	for {
 		if err := g.ctx.Err(); err != nil {
 			return err
@@ -64,13 +65,20 @@ func (g *generation) run() error {
 			_ = g.decoder.Backend().Sync() // clears the error: the next call is not to see it
 			return fmt.Errorf("local: %w", err)
 		}
-		if err := g.advance(); err != nil {
-			return err
+		g.draws = g.draws[:0]
+		for i, s := range g.running {
+			g.draws = append(g.draws, draw{sequence: s, logits: g.row(i)})
 		}
 		for i, gr := range filled {
-			if err := g.start(gr, g.row(len(g.step.LogitRows)-len(filled)+i)); err != nil {
-				return err
+			logits := g.row(len(g.running) + i)
+			for n := range g.reqs[gr.request].N {
+				s := &sequence{Sequence: sample.NewSequence(gr.request, &g.reqs[gr.request], n), group: gr}
+				g.draws = append(g.draws, draw{sequence: s, logits: logits})
 			}
+		}
+		g.drawAll()
+		if err := g.advance(); err != nil {
+			return err
 		}
 	}
 }
@@ -163,13 +171,13 @@ func (g *generation) row(i int) []float32 {
 	return g.logits[i*vocab : (i+1)*vocab]
 }
 
-// advance draws the next token of every running sequence and lets those that
-// end leave.
+// advance settles what was drawn for the running sequences, of which those that
+// end leave, and then for the groups that begin.
 func (g *generation) advance() error {
-	running := g.running
+	running, first := g.running, g.draws[len(g.running):]
 	g.running = running[:0]
 	for i, s := range running {
-		done, err := g.draw(s, g.row(i))
+		done, err := g.settle(&g.draws[i])
 		if err != nil {
 			return err
 		}
@@ -180,16 +188,23 @@ func (g *generation) advance() error {
 		}
 	}
 	clear(running[len(g.running):])
+	for len(first) > 0 {
+		n := g.reqs[first[0].sequence.group.request].N
+		if err := g.start(first[:n]); err != nil {
+			return err
+		}
+		first = first[n:]
+	}
 	return nil
 }
 
-// start draws the first token of all completions of a group from the logits
-// after its prompt.
-func (g *generation) start(gr *group, logits []float32) error {
+// start settles the first tokens of all completions of a group.
+func (g *generation) start(draws []draw) error {
+	gr := draws[0].sequence.group
 	taken := false // gr.first
-	for n := range g.reqs[gr.request].N {
-		s := &sequence{Sequence: sample.NewSequence(gr.request, &g.reqs[gr.request], n), group: gr}
-		done, err := g.draw(s, logits)
+	for i := range draws {
+		s := draws[i].sequence
+		done, err := g.settle(&draws[i])
 		switch {
 		case err != nil:
 			return err
@@ -205,27 +220,4 @@ func (g *generation) start(gr *group, logits []float32) error {
 		g.rows.give(gr.first)
 	}
 	return nil
-}
-
-// draw draws a sequence's next token, shows it, and emits the completion if it
-// is done.
-func (g *generation) draw(s *sequence, logits []float32) (done bool, err error) {
-	if err := g.ctx.Err(); err != nil {
-		return false, err
-	}
-	if err := g.sampler.Next(s.Sequence, logits); err != nil {
-		s.Fail(fmt.Errorf("local: %w", err))
-	} else if g.opts.OnToken != nil {
-		tokens := s.Tokens()
-		if err := g.opts.OnToken(s.group.request, s.Index(), tokens[len(tokens)-1]); err != nil {
-			return false, err
-		}
-	}
-	if !s.Done() {
-		return false, nil
-	}
-	if s.group.open--; s.group.open == 0 {
-		g.rows.give(s.group.prompt)
-	}
-	return true, g.emit(s.Completion())
 }

@@ -7,6 +7,9 @@ func Kept(weights []float64, topK int, topP float64) []int32 {
 	for _, w := range weights {
 		total += w
 	}
-	ids, _ := s.truncate(topK, topP, total)
+	ids, ok := s.truncate(topK, topP, total)
+	if !ok {
+		ids = s.atLeast(0)
+	}
 	return ids
 }

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // Vocab gives the bytes that a token stands for: none for a special token.
-// *tokenizer.Tokenizer implements it. The bytes are not changed.
+// *tokenizer.Tokenizer implements it. The bytes are not changed. Samplers that
+// share a vocabulary call it at the same time.
 type Vocab interface {
 	Bytes(id int32) []byte
 }
@@ -21,7 +24,8 @@ type Sampler struct {
 	vocab   Vocab
 	eos     []int32
 	weights []float64 // exp((logit - max)/temperature) of each token
-	ranking ranking
+	ids     []int32   // tokens that truncation may keep,
+	kept    []float64 // and the weights of those that it keeps
 }
 
 // NewSampler returns a sampler. A sequence ends with the first of the
@@ -38,28 +42,23 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	if q.done {
 		panic("sample: Next of a sequence that is done")
 	}
-	best, err := argmax(logits)
-	if err != nil {
-		return fmt.Errorf("sample: token %d: %w", len(q.c.Tokens), err)
+	token := argmax(logits)
+	top := float64(logits[token])
+	total := s.weigh(logits, top, 1)
+	if math.IsNaN(total) {
+		return fmt.Errorf("sample: token %d: %w", len(q.c.Tokens), notFinite(logits))
 	}
-	top := float64(logits[best])
 	t := q.params.Temperature
-	token := best
-	var logp, unit float64
-	switch t {
-	case 0:
-		unit = -math.Log(s.weigh(logits, top, 1))
-		logp = unit
-	case 1:
-		total := s.weigh(logits, top, 1)
+	unitTotal := total
+	if t != 0 && t != 1 {
+		total = s.weigh(logits, top, min(1/t, math.MaxFloat64))
+	}
+	if t != 0 {
 		token = s.draw(q, total)
-		unit = float64(logits[token]) - top - math.Log(total)
-		logp = unit
-	default:
-		unitTotal := s.weigh(logits, top, 1)
-		total := s.weigh(logits, top, t)
-		token = s.draw(q, total)
-		unit = float64(logits[token]) - top - math.Log(unitTotal)
+	}
+	unit := float64(logits[token]) - top - math.Log(unitTotal)
+	logp := unit
+	if t != 0 && t != 1 {
 		logp = (float64(logits[token])-top)/t - math.Log(total)
 	}
 	if len(q.c.Tokens) == 0 {
@@ -71,46 +70,87 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 }
 
 // argmax returns the most likely token, the lowest of several.
-func argmax(logits []float32) (best int32, err error) {
-	top := float32(math.Inf(-1))
+func argmax(logits []float32) (best int32) {
+	top := logits[0]
 	for i, l := range logits {
-		if l != l || l > math.MaxFloat32 {
-			return 0, fmt.Errorf("the logit of id %d is %v", i, l)
-		}
 		if l > top {
 			top, best = l, int32(i)
 		}
 	}
-	if math.IsInf(float64(top), -1) {
-		return 0, fmt.Errorf("none of %d logits is above -Inf", len(logits))
-	}
-	return best, nil
+	return best
 }
 
-// weigh sets the weights of all tokens at temperature t and returns their sum.
-func (s *Sampler) weigh(logits []float32, top, t float64) float64 {
-	s.weights = slices.Grow(s.weights[:0], len(logits))[:len(logits)]
-	var total float64
+// notFinite returns what is wrong with logits whose weights have no sum.
+func notFinite(logits []float32) error {
 	for i, l := range logits {
-		w := math.Exp((float64(l) - top) / t)
-		s.weights[i] = w
-		total += w
+		if l != l || l > math.MaxFloat32 {
+			return fmt.Errorf("the logit of id %d is %v", i, l)
+		}
 	}
-	return total
+	return fmt.Errorf("none of %d logits is above -Inf", len(logits))
+}
+
+// weigh sets the weights of all tokens, with an inverse temperature, and
+// returns their sum. It is NaN if a logit is NaN or +Inf, or all are -Inf.
+func (s *Sampler) weigh(logits []float32, top, scale float64) float64 {
+	s.weights = slices.Grow(s.weights[:0], len(logits))[:len(logits)]
+	return vecmath.ExpSum(s.weights, logits, top, scale)
 }
 
 // draw draws a token by the weights, whose sum is total, after truncation.
 func (s *Sampler) draw(q *Sequence, total float64) int32 {
-	ids, total := s.truncate(q.params.TopK, q.params.TopP, total)
-	u := q.uniform() * total
-	last := ids[0]
-	for _, id := range ids {
-		if w := s.weights[id]; w > 0 {
-			if u -= w; u < 0 {
-				return id
-			}
-			last = id
-		}
+	u := q.uniform()
+	ids, ok := s.truncate(q.params.TopK, q.params.TopP, total)
+	if !ok {
+		return int32(pick(s.weights, u*total))
 	}
-	return last // rounding: the weights are a hair less than their sum
+	s.kept, total = s.kept[:0], 0
+	for _, id := range ids {
+		s.kept = append(s.kept, s.weights[id])
+		total += s.weights[id]
+	}
+	return ids[pick(s.kept, u*total)]
+}
+
+// pick returns the first index at which the sum of the weights exceeds u, by
+// blocks and then one by one. No index has a weight of 0.
+func pick(weights []float64, u float64) int {
+	const block = 64
+	for from := 0; from < len(weights); from += block {
+		part := weights[from:min(from+block, len(weights))]
+		sum := sumOf(part)
+		if u >= sum {
+			u -= sum
+			continue
+		}
+		for i, w := range part {
+			if u -= w; u < 0 && w > 0 {
+				return from + i
+			}
+		}
+		weights = weights[:from+len(part)]
+		break
+	}
+	// Rounding: the weights, or those of the block, are a hair less than their
+	// sum.
+	i := len(weights) - 1
+	for weights[i] == 0 {
+		i--
+	}
+	return i
+}
+
+// sumOf adds four numbers at a time.
+func sumOf(x []float64) float64 {
+	var a, b, c, d float64
+	for ; len(x) >= 4; x = x[4:] {
+		a += x[0]
+		b += x[1]
+		c += x[2]
+		d += x[3]
+	}
+	for _, v := range x {
+		a += v
+	}
+	return (a + b) + (c + d)
 }
