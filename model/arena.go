@@ -14,6 +14,17 @@ type Arena struct {
 	blocks []tensor.Buffer
 	at     Mark // what is in use
 	peak   int  // the most elements ever in use
+	// slices are the buffers that were handed out since a Reset, in their
+	// order, next of them since the last one: a pass like the one before gets
+	// the same again.
+	slices []slice
+	next   int
+}
+
+// slice is a part of a block.
+type slice struct {
+	tensor.Buffer
+	block, offset int
 }
 
 // Mark is a state of an arena to which Release can return.
@@ -44,11 +55,24 @@ func (a *Arena) Take(n int) tensor.Buffer {
 	if a.at.block == len(a.blocks) {
 		a.blocks = append(a.blocks, a.b.Alloc(max(size, a.peak/2, arenaBlock)))
 	}
-	buf := a.b.Slice(a.blocks[a.at.block], a.at.offset, a.at.offset+n)
+	buf := a.slice(n)
 	a.at.offset += size
 	a.at.used += size
 	a.peak = max(a.peak, a.at.used)
 	return buf
+}
+
+// slice returns the next n elements.
+func (a *Arena) slice(n int) tensor.Buffer {
+	if a.next == len(a.slices) {
+		a.slices = append(a.slices, slice{})
+	}
+	s, block, offset := &a.slices[a.next], a.at.block, a.at.offset
+	a.next++
+	if s.Buffer == nil || s.Len() != n || s.block != block || s.offset != offset {
+		*s = slice{a.b.Slice(a.blocks[block], offset, offset+n), block, offset}
+	}
+	return s.Buffer
 }
 
 // Zeros is Take with the elements set to 0.
@@ -67,7 +91,7 @@ func (a *Arena) Release(m Mark) { a.at = m }
 // Reset gives back everything. An arena that had to grow becomes one block
 // of the size that was needed.
 func (a *Arena) Reset() {
-	a.at = Mark{}
+	a.at, a.next = Mark{}, 0
 	if len(a.blocks) > 1 {
 		a.Free()
 		a.blocks = append(a.blocks, a.b.Alloc(a.peak))
@@ -79,6 +103,6 @@ func (a *Arena) Free() {
 	for _, b := range a.blocks {
 		a.b.Free(b)
 	}
-	a.blocks = a.blocks[:0]
-	a.at = Mark{}
+	a.blocks, a.slices = a.blocks[:0], a.slices[:0]
+	a.at, a.next = Mark{}, 0
 }

@@ -54,6 +54,24 @@ func TestMemoryIsAllocatedOnGrowthOnly(t *testing.T) {
 	require.Zero(t, b.live, "Free releases everything")
 }
 
+// A pass like the one before takes the same buffers, without garbage.
+func TestArenaGarbage(t *testing.T) {
+	a := model.NewArena(reference.New())
+	pass := func() {
+		a.Reset()
+		a.Take(100)
+		at := a.Mark()
+		a.Take(3)
+		a.Release(at)
+		a.Take(4)
+		a.Take(5)
+	}
+	pass()
+	require.Zero(t, testing.AllocsPerRun(10, pass))
+	a.Reset()
+	require.Equal(t, 99, a.Take(99).Len())
+}
+
 func TestArena(t *testing.T) {
 	b := &counting{Backend: reference.New()}
 	a := model.NewArena(b)

@@ -48,7 +48,7 @@ func (l *Head) Backward(p *Pass, dx, dlogp, dentropy tensor.Buffer) {
 	dy := p.Arena.Take(m * dim)
 	for from := (m - 1) / l.chunk * l.chunk; from >= 0; from -= l.chunk {
 		to := min(from+l.chunk, m)
-		logits := p.Backend.Slice(l.logits, 0, (to-from)*vocab)
+		logits := part(p, l.logits, 0, to-from, vocab)
 		if to < m { // the last chunk's logits are still there
 			logits = l.project(p, from, to)
 		}
@@ -85,7 +85,7 @@ func (l *Head) gather(p *Pass, x tensor.Buffer, rows []int32) {
 
 // project computes the logits of the gathered rows [from, to).
 func (l *Head) project(p *Pass, from, to int) tensor.Buffer {
-	logits := p.Backend.Slice(l.logits, 0, (to-from)*l.Out.out())
+	logits := part(p, l.logits, 0, to-from, l.Out.out())
 	l.Out.Forward(p, logits, part(p, l.y, from, to, l.Out.in()), to-from, 0)
 	return logits
 }
@@ -99,8 +99,8 @@ func (l *Head) chunks(m int, f func(from, to int)) {
 
 // part returns rows [from, to) of b [·×cols], and nil for nil.
 func part(p *Pass, b tensor.Buffer, from, to, cols int) tensor.Buffer {
-	if b == nil {
-		return nil
+	if b == nil || from == 0 && to*cols == b.Len() {
+		return b
 	}
 	return p.Backend.Slice(b, from*cols, to*cols)
 }

@@ -23,7 +23,6 @@ func opsAVX512(x *build.Context) {
 // fields of cpu.kernels.
 func (v *vec) ops() {
 	v.axpy()
-	v.dots()
 	v.sumSquares()
 	v.max()
 	v.expSums()
@@ -55,71 +54,6 @@ func (v *vec) axpy() {
 
 // result stores the first lane of register i as the function's result.
 func (v *vec) result(name string, i int) { v.Store(v.x(i), v.Return(name)) }
-
-// dots goes over y four rows at a time, whose sums it reduces together.
-func (v *vec) dots() {
-	v.function("dots", "func(dst, x, y []float32, stride int, alpha float32)")
-	dst, rows := v.base("dst"), v.count("dst")
-	x, n, y := v.base("x"), v.count("x"), v.base("y")
-	stride := v.Load(v.Param("stride"), v.GP64()).(reg.GPVirtual)
-	v.SHLQ(operand.U8(2), stride)
-	four, one, done := v.label("four"), v.label("one"), v.label("done")
-
-	v.Label(four)
-	v.CMPQ(rows, operand.U8(4))
-	v.JLT(operand.LabelRef(one))
-	ys := []reg.GPVirtual{y, v.GP64(), v.GP64(), v.GP64()}
-	for i := range 3 {
-		v.LEAQ(operand.Mem{Base: ys[i], Index: stride, Scale: 1}, ys[i+1])
-	}
-	for i := range ys {
-		v.zero(i)
-	}
-	v.loop(n, func() {
-		v.load(x, 4)
-		for i, p := range ys {
-			v.load(p, 5)
-			v.VFMADD231PS(v.r(4), v.r(5), v.r(i))
-		}
-	})
-	for i := range ys {
-		if v.wide() {
-			v.VEXTRACTF64X4(operand.U8(1), v.r(i), v.y(5))
-			v.VADDPS(v.y(5), v.y(i), v.y(i))
-		}
-	}
-	v.VHADDPS(v.y(1), v.y(0), v.y(0))
-	v.VHADDPS(v.y(3), v.y(2), v.y(2))
-	v.VHADDPS(v.y(2), v.y(0), v.y(0))
-	v.VEXTRACTF128(operand.U8(1), v.y(0), v.x(1))
-	v.VADDPS(v.x(1), v.x(0), v.x(0))
-	v.VBROADCASTSS(v.address("alpha"), v.x(1))
-	v.VMULPS(v.x(1), v.x(0), v.x(0))
-	v.VMOVUPS(v.x(0), operand.Mem{Base: dst})
-	v.ADDQ(operand.U8(16), dst)
-	v.LEAQ(operand.Mem{Base: ys[3], Index: stride, Scale: 1}, y)
-	v.SUBQ(operand.U8(4), rows)
-	v.JMP(operand.LabelRef(four))
-
-	v.Label(one)
-	v.TESTQ(rows, rows)
-	v.JZ(operand.LabelRef(done))
-	v.zero(0)
-	v.loop(n, func() {
-		v.load(x, 4)
-		v.load(y, 5)
-		v.VFMADD231PS(v.r(4), v.r(5), v.r(0))
-	})
-	v.reduce(v.VADDPS, 0, 1)
-	v.VMULSS(v.address("alpha"), v.x(0), v.x(0))
-	v.VMOVSS(v.x(0), operand.Mem{Base: dst})
-	v.ADDQ(operand.U8(4), dst)
-	v.ADDQ(stride, y)
-	v.DECQ(rows)
-	v.JMP(operand.LabelRef(one))
-	v.Label(done)
-	v.end()
-}
 
 // sumSquares widens each half vector to float64.
 func (v *vec) sumSquares() {

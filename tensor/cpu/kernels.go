@@ -33,8 +33,6 @@ type kernels struct {
 
 	// axpy computes dst += alpha·x.
 	axpy func(dst []float32, alpha float32, x []float32)
-	// dots computes dst[i] = alpha·Σ_j x[j]·y[i·stride+j] for all of dst.
-	dots func(dst, x, y []float32, stride int, alpha float32)
 	// sumSquares returns Σx², added in float64.
 	sumSquares func(x []float32) float64
 	// max returns the largest element of x, which has at least one.

@@ -14,7 +14,6 @@ var goKernels = kernels{
 	peak:          peakGo,
 	peakFlops:     8,
 	axpy:          axpyGo,
-	dots:          dotsGo,
 	sumSquares:    sumSquaresGo,
 	max:           maxGo,
 	total:         totalGo,
@@ -109,12 +108,6 @@ func dotGo(x, y []float32) float32 {
 		sum += v * y[i]
 	}
 	return sum
-}
-
-func dotsGo(dst, x, y []float32, stride int, alpha float32) {
-	for i := range dst {
-		dst[i] = alpha * dotGo(x, y[i*stride:])
-	}
 }
 
 func sumSquaresGo(x []float32) float64 {

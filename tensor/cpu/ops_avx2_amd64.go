@@ -7,9 +7,6 @@ package cpu
 // axpyAVX2 is kernels.axpy.
 func axpyAVX2(dst []float32, alpha float32, x []float32)
 
-// dotsAVX2 is kernels.dots.
-func dotsAVX2(dst []float32, x []float32, y []float32, stride int, alpha float32)
-
 // sumSquaresAVX2 is kernels.sumSquares.
 func sumSquaresAVX2(x []float32) (sum float64)
 

@@ -58,123 +58,6 @@ done3:
 	VZEROUPPER
 	RET
 
-// func dotsAVX2(dst []float32, x []float32, y []float32, stride int, alpha float32)
-// Requires: AVX, FMA3
-TEXT ·dotsAVX2(SB), NOSPLIT, $0-84
-	MOVQ dst_base+0(FP), AX
-	MOVQ dst_len+8(FP), CX
-	MOVQ x_base+24(FP), DX
-	MOVQ x_len+32(FP), BX
-	MOVQ y_base+48(FP), SI
-	MOVQ stride+72(FP), DI
-	SHLQ $0x02, DI
-
-four4:
-	CMPQ   CX, $0x04
-	JLT    one5
-	LEAQ   (SI)(DI*1), R8
-	LEAQ   (R8)(DI*1), R9
-	LEAQ   (R9)(DI*1), R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	XORQ   R11, R11
-	MOVQ   BX, R12
-
-full7:
-	CMPQ        R12, $0x08
-	JLT         tail8
-	VMOVUPS     (DX)(R11*1), Y4
-	VMOVUPS     (SI)(R11*1), Y5
-	VFMADD231PS Y4, Y5, Y0
-	VMOVUPS     (R8)(R11*1), Y5
-	VFMADD231PS Y4, Y5, Y1
-	VMOVUPS     (R9)(R11*1), Y5
-	VFMADD231PS Y4, Y5, Y2
-	VMOVUPS     (R10)(R11*1), Y5
-	VFMADD231PS Y4, Y5, Y3
-	ADDQ        $0x20, R11
-	SUBQ        $0x08, R12
-	JMP         full7
-
-tail8:
-	TESTQ       R12, R12
-	JZ          done9
-	LEAQ        lanes<>+0(SB), R13
-	SHLQ        $0x02, R12
-	SUBQ        R12, R13
-	VMOVUPS     32(R13), Y15
-	VMASKMOVPS  (DX)(R11*1), Y15, Y4
-	VMASKMOVPS  (SI)(R11*1), Y15, Y5
-	VFMADD231PS Y4, Y5, Y0
-	VMASKMOVPS  (R8)(R11*1), Y15, Y5
-	VFMADD231PS Y4, Y5, Y1
-	VMASKMOVPS  (R9)(R11*1), Y15, Y5
-	VFMADD231PS Y4, Y5, Y2
-	VMASKMOVPS  (R10)(R11*1), Y15, Y5
-	VFMADD231PS Y4, Y5, Y3
-
-done9:
-	VHADDPS      Y1, Y0, Y0
-	VHADDPS      Y3, Y2, Y2
-	VHADDPS      Y2, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VBROADCASTSS alpha+80(FP), X1
-	VMULPS       X1, X0, X0
-	VMOVUPS      X0, (AX)
-	ADDQ         $0x10, AX
-	LEAQ         (R10)(DI*1), SI
-	SUBQ         $0x04, CX
-	JMP          four4
-
-one5:
-	TESTQ  CX, CX
-	JZ     done6
-	VXORPS Y0, Y0, Y0
-	XORQ   R8, R8
-	MOVQ   BX, R9
-
-full10:
-	CMPQ        R9, $0x08
-	JLT         tail11
-	VMOVUPS     (DX)(R8*1), Y4
-	VMOVUPS     (SI)(R8*1), Y5
-	VFMADD231PS Y4, Y5, Y0
-	ADDQ        $0x20, R8
-	SUBQ        $0x08, R9
-	JMP         full10
-
-tail11:
-	TESTQ       R9, R9
-	JZ          done12
-	LEAQ        lanes<>+0(SB), R10
-	SHLQ        $0x02, R9
-	SUBQ        R9, R10
-	VMOVUPS     32(R10), Y15
-	VMASKMOVPS  (DX)(R8*1), Y15, Y4
-	VMASKMOVPS  (SI)(R8*1), Y15, Y5
-	VFMADD231PS Y4, Y5, Y0
-
-done12:
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X0
-	VPERMILPS    $0x0e, X0, X1
-	VADDPS       X1, X0, X0
-	VPERMILPS    $0x01, X0, X1
-	VADDPS       X1, X0, X0
-	VMULSS       alpha+80(FP), X0, X0
-	VMOVSS       X0, (AX)
-	ADDQ         $0x04, AX
-	ADDQ         DI, SI
-	DECQ         CX
-	JMP          one5
-
-done6:
-	VZEROUPPER
-	RET
-
 // func sumSquaresAVX2(x []float32) (sum float64)
 // Requires: AVX, FMA3, SSE2
 TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-32
@@ -184,9 +67,9 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-32
 	VXORPS Y1, Y1, Y1
 	XORQ   DX, DX
 
-full13:
+full4:
 	CMPQ         CX, $0x08
-	JLT          tail14
+	JLT          tail5
 	VMOVUPS      (AX)(DX*1), Y2
 	VEXTRACTF128 $0x01, Y2, X3
 	VCVTPS2PD    X2, Y2
@@ -195,11 +78,11 @@ full13:
 	VFMADD231PD  Y3, Y3, Y1
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
-	JMP          full13
+	JMP          full4
 
-tail14:
+tail5:
 	TESTQ        CX, CX
-	JZ           done15
+	JZ           done6
 	LEAQ         lanes<>+0(SB), BX
 	SHLQ         $0x02, CX
 	SUBQ         CX, BX
@@ -211,7 +94,7 @@ tail14:
 	VFMADD231PD  Y2, Y2, Y0
 	VFMADD231PD  Y3, Y3, Y1
 
-done15:
+done6:
 	VADDPD       Y1, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPD       X1, X0, X0
@@ -229,18 +112,18 @@ TEXT ·maxAVX2(SB), NOSPLIT, $0-28
 	VBROADCASTSS (AX), Y0
 	XORQ         DX, DX
 
-full16:
+full7:
 	CMPQ    CX, $0x08
-	JLT     tail17
+	JLT     tail8
 	VMOVUPS (AX)(DX*1), Y1
 	VMAXPS  Y1, Y0, Y0
 	ADDQ    $0x20, DX
 	SUBQ    $0x08, CX
-	JMP     full16
+	JMP     full7
 
-tail17:
+tail8:
 	TESTQ      CX, CX
-	JZ         done18
+	JZ         done9
 	LEAQ       lanes<>+0(SB), BX
 	SHLQ       $0x02, CX
 	SUBQ       CX, BX
@@ -249,7 +132,7 @@ tail17:
 	VBLENDVPS  Y15, Y1, Y0, Y1
 	VMAXPS     Y1, Y0, Y0
 
-done18:
+done9:
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -271,9 +154,9 @@ TEXT ·expSumsAVX2(SB), NOSPLIT, $0-40
 	VXORPS       Y3, Y3, Y3
 	XORQ         DX, DX
 
-full19:
+full10:
 	CMPQ         CX, $0x08
-	JLT          tail20
+	JLT          tail11
 	VMOVUPS      (AX)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMULPS       Y0, Y4, Y4
@@ -307,11 +190,11 @@ full19:
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
-	JMP          full19
+	JMP          full10
 
-tail20:
+tail11:
 	TESTQ        CX, CX
-	JZ           done21
+	JZ           done12
 	LEAQ         lanes<>+0(SB), BX
 	SHLQ         $0x02, CX
 	SUBQ         CX, BX
@@ -349,7 +232,7 @@ tail20:
 	VADDPS       Y4, Y2, Y2
 	VFMADD231PS  Y4, Y5, Y3
 
-done21:
+done12:
 	VEXTRACTF128 $0x01, Y2, X4
 	VADDPS       X4, X2, X2
 	VPERMILPS    $0x0e, X2, X4
@@ -509,9 +392,9 @@ TEXT ·softmaxGradAVX2(SB), NOSPLIT, $0-44
 	VBROADCASTSS b+40(FP), Y4
 	XORQ         DX, DX
 
-full22:
+full13:
 	CMPQ         CX, $0x08
-	JLT          tail23
+	JLT          tail14
 	VMOVUPS      (AX)(DX*1), Y5
 	VSUBPS       Y1, Y5, Y5
 	VMULPS       Y0, Y5, Y5
@@ -547,11 +430,11 @@ full22:
 	VMOVUPS      Y5, (AX)(DX*1)
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
-	JMP          full22
+	JMP          full13
 
-tail23:
+tail14:
 	TESTQ        CX, CX
-	JZ           done24
+	JZ           done15
 	LEAQ         lanes<>+0(SB), BX
 	SHLQ         $0x02, CX
 	SUBQ         CX, BX
@@ -590,7 +473,7 @@ tail23:
 	VMULPS       Y6, Y5, Y5
 	VMASKMOVPS   Y5, Y15, (AX)(DX*1)
 
-done24:
+done15:
 	VZEROUPPER
 	RET
 
@@ -608,25 +491,25 @@ TEXT ·attendSoftmaxAVX2(SB), NOSPLIT, $0-104
 	MOVQ sum_base+80(FP), R8
 	MOVQ top_len+64(FP), R9
 
-row25:
+row16:
 	TESTQ        R9, R9
-	JZ           rows26
+	JZ           rows17
 	VBROADCASTSS (AX), Y0
 	XORQ         R10, R10
 	MOVQ         DX, R11
 
-full27:
+full18:
 	CMPQ    R11, $0x08
-	JLT     tail28
+	JLT     tail19
 	VMOVUPS (AX)(R10*1), Y1
 	VMAXPS  Y1, Y0, Y0
 	ADDQ    $0x20, R10
 	SUBQ    $0x08, R11
-	JMP     full27
+	JMP     full18
 
-tail28:
+tail19:
 	TESTQ     R11, R11
-	JZ        done29
+	JZ        done20
 	LEAQ      lanes<>+0(SB), R12
 	SHLQ      $0x02, R11
 	SUBQ      R11, R12
@@ -635,7 +518,7 @@ tail28:
 	VBLENDVPS Y15, Y1, Y0, Y1
 	VMAXPS    Y1, Y0, Y0
 
-done29:
+done20:
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -648,9 +531,9 @@ done29:
 	XORQ         R10, R10
 	MOVQ         DX, R11
 
-full30:
+full21:
 	CMPQ         R11, $0x08
-	JLT          tail31
+	JLT          tail22
 	VMOVUPS      (AX)(R10*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMOVUPS      c0<>+0(SB), Y3
@@ -682,11 +565,11 @@ full30:
 	VMOVUPS      Y2, (AX)(R10*1)
 	ADDQ         $0x20, R10
 	SUBQ         $0x08, R11
-	JMP          full30
+	JMP          full21
 
-tail31:
+tail22:
 	TESTQ        R11, R11
-	JZ           done32
+	JZ           done23
 	LEAQ         lanes<>+0(SB), R12
 	MOVQ         R11, R13
 	SHLQ         $0x02, R13
@@ -723,22 +606,22 @@ tail31:
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      Y2, (AX)(R10*1)
 
-done32:
+done23:
 	TESTQ R11, R11
-	JZ    whole35
+	JZ    whole26
 	ADDQ  $0x20, R10
 
-whole35:
+whole26:
 	VXORPS Y2, Y2, Y2
 
-clear33:
+clear24:
 	CMPQ    R10, SI
-	JGE     cleared34
+	JGE     cleared25
 	VMOVUPS Y2, (AX)(R10*1)
 	ADDQ    $0x20, R10
-	JMP     clear33
+	JMP     clear24
 
-cleared34:
+cleared25:
 	VEXTRACTF128 $0x01, Y1, X2
 	VADDPS       X2, X1, X1
 	VPERMILPS    $0x0e, X1, X2
@@ -751,9 +634,9 @@ cleared34:
 	ADDQ         BX, DX
 	ADDQ         CX, AX
 	DECQ         R9
-	JMP          row25
+	JMP          row16
 
-rows26:
+rows17:
 	VZEROUPPER
 	RET
 
@@ -774,17 +657,17 @@ TEXT ·attendGradAVX2(SB), NOSPLIT, $0-140
 	MOVQ         delta_len+120(FP), R10
 	VBROADCASTSS scale+136(FP), Y2
 
-row36:
+row27:
 	TESTQ        R10, R10
-	JZ           rows37
+	JZ           rows28
 	VBROADCASTSS (DI), Y0
 	VBROADCASTSS (R9), Y1
 	XORQ         R11, R11
 	MOVQ         BX, R12
 
-full38:
+full29:
 	CMPQ         R12, $0x08
-	JLT          tail39
+	JLT          tail30
 	VMOVUPS      (AX)(R11*1), Y3
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      c0<>+0(SB), Y4
@@ -820,11 +703,11 @@ full38:
 	VMOVUPS      Y4, (CX)(R11*1)
 	ADDQ         $0x20, R11
 	SUBQ         $0x08, R12
-	JMP          full38
+	JMP          full29
 
-tail39:
+tail30:
 	TESTQ        R12, R12
-	JZ           done40
+	JZ           done31
 	LEAQ         lanes<>+0(SB), R13
 	MOVQ         R12, R14
 	SHLQ         $0x02, R14
@@ -866,32 +749,32 @@ tail39:
 	VANDPS       Y15, Y4, Y4
 	VMOVUPS      Y4, (CX)(R11*1)
 
-done40:
+done31:
 	TESTQ R12, R12
-	JZ    whole43
+	JZ    whole34
 	ADDQ  $0x20, R11
 
-whole43:
+whole34:
 	VXORPS Y3, Y3, Y3
 
-clear41:
+clear32:
 	CMPQ    R11, SI
-	JGE     cleared42
+	JGE     cleared33
 	VMOVUPS Y3, (AX)(R11*1)
 	VMOVUPS Y3, (CX)(R11*1)
 	ADDQ    $0x20, R11
-	JMP     clear41
+	JMP     clear32
 
-cleared42:
+cleared33:
 	ADDQ R8, DI
 	ADDQ $0x04, R9
 	ADDQ step+64(FP), BX
 	ADDQ DX, AX
 	ADDQ DX, CX
 	DECQ R10
-	JMP  row36
+	JMP  row27
 
-rows37:
+rows28:
 	VZEROUPPER
 	RET
 
@@ -906,26 +789,26 @@ TEXT ·rowDotsAVX2(SB), NOSPLIT, $0-88
 	SHLQ $0x02, SI
 	MOVQ cols+80(FP), DI
 
-row44:
+row35:
 	TESTQ  CX, CX
-	JZ     rows45
+	JZ     rows36
 	VXORPS Y0, Y0, Y0
 	XORQ   R8, R8
 	MOVQ   DI, R9
 
-full46:
+full37:
 	CMPQ        R9, $0x08
-	JLT         tail47
+	JLT         tail38
 	VMOVUPS     (DX)(R8*1), Y1
 	VMOVUPS     (BX)(R8*1), Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ        $0x20, R8
 	SUBQ        $0x08, R9
-	JMP         full46
+	JMP         full37
 
-tail47:
+tail38:
 	TESTQ       R9, R9
-	JZ          done48
+	JZ          done39
 	LEAQ        lanes<>+0(SB), R10
 	SHLQ        $0x02, R9
 	SUBQ        R9, R10
@@ -934,7 +817,7 @@ tail47:
 	VMASKMOVPS  (BX)(R8*1), Y15, Y2
 	VFMADD231PS Y1, Y2, Y0
 
-done48:
+done39:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -946,9 +829,9 @@ done48:
 	ADDQ         SI, DX
 	ADDQ         SI, BX
 	DECQ         CX
-	JMP          row44
+	JMP          row35
 
-rows45:
+rows36:
 	VZEROUPPER
 	RET
 
@@ -962,27 +845,27 @@ TEXT ·scaleRowsAVX2(SB), NOSPLIT, $0-64
 	MOVQ by_base+40(FP), BX
 	MOVQ by_len+48(FP), SI
 
-row49:
+row40:
 	TESTQ        SI, SI
-	JZ           rows50
+	JZ           rows41
 	VBROADCASTSS (BX), Y0
 	ADDQ         $0x04, BX
 	XORQ         DI, DI
 	MOVQ         DX, R8
 
-full51:
+full42:
 	CMPQ    R8, $0x08
-	JLT     tail52
+	JLT     tail43
 	VMOVUPS (AX)(DI*1), Y1
 	VMULPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)(DI*1)
 	ADDQ    $0x20, DI
 	SUBQ    $0x08, R8
-	JMP     full51
+	JMP     full42
 
-tail52:
+tail43:
 	TESTQ      R8, R8
-	JZ         done53
+	JZ         done44
 	LEAQ       lanes<>+0(SB), R9
 	SHLQ       $0x02, R8
 	SUBQ       R8, R9
@@ -991,12 +874,12 @@ tail52:
 	VMULPS     Y0, Y1, Y1
 	VMASKMOVPS Y1, Y15, (AX)(DI*1)
 
-done53:
+done44:
 	ADDQ CX, AX
 	DECQ SI
-	JMP  row49
+	JMP  row40
 
-rows50:
+rows41:
 	VZEROUPPER
 	RET
 
@@ -1014,25 +897,25 @@ TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-100
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row54:
+row45:
 	TESTQ  DX, DX
-	JZ     rows55
+	JZ     rows46
 	VXORPS Y0, Y0, Y0
 	XORQ   R9, R9
 	MOVQ   DI, R10
 
-full56:
+full47:
 	CMPQ        R10, $0x08
-	JLT         tail57
+	JLT         tail48
 	VMOVUPS     (BX)(R9*1), Y1
 	VFMADD231PS Y1, Y1, Y0
 	ADDQ        $0x20, R9
 	SUBQ        $0x08, R10
-	JMP         full56
+	JMP         full47
 
-tail57:
+tail48:
 	TESTQ       R10, R10
-	JZ          done58
+	JZ          done49
 	LEAQ        lanes<>+0(SB), R11
 	SHLQ        $0x02, R10
 	SUBQ        R10, R11
@@ -1040,7 +923,7 @@ tail57:
 	VMASKMOVPS  (BX)(R9*1), Y15, Y1
 	VFMADD231PS Y1, Y1, Y0
 
-done58:
+done49:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -1058,9 +941,9 @@ done58:
 	XORQ         R9, R9
 	MOVQ         DI, R10
 
-full59:
+full50:
 	CMPQ    R10, $0x08
-	JLT     tail60
+	JLT     tail51
 	VMOVUPS (BX)(R9*1), Y1
 	VMOVUPS (SI)(R9*1), Y2
 	VMULPS  Y0, Y1, Y1
@@ -1068,11 +951,11 @@ full59:
 	VMOVUPS Y1, (AX)(R9*1)
 	ADDQ    $0x20, R9
 	SUBQ    $0x08, R10
-	JMP     full59
+	JMP     full50
 
-tail60:
+tail51:
 	TESTQ      R10, R10
-	JZ         done61
+	JZ         done52
 	LEAQ       lanes<>+0(SB), R11
 	SHLQ       $0x02, R10
 	SUBQ       R10, R11
@@ -1083,13 +966,13 @@ tail60:
 	VMULPS     Y2, Y1, Y1
 	VMASKMOVPS Y1, Y15, (AX)(R9*1)
 
-done61:
+done52:
 	ADDQ R8, BX
 	ADDQ R8, AX
 	DECQ DX
-	JMP  row54
+	JMP  row45
 
-rows55:
+rows46:
 	VZEROUPPER
 	RET
 
@@ -1109,16 +992,16 @@ TEXT ·rmsNormGradAVX2(SB), NOSPLIT, $0-144
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row62:
+row53:
 	TESTQ  R9, R9
-	JZ     rows63
+	JZ     rows54
 	VXORPS Y0, Y0, Y0
 	XORQ   R11, R11
 	MOVQ   DI, R12
 
-full64:
+full55:
 	CMPQ        R12, $0x08
-	JLT         tail65
+	JLT         tail56
 	VMOVUPS     (DX)(R11*1), Y1
 	VMOVUPS     (SI)(R11*1), Y2
 	VMOVUPS     (BX)(R11*1), Y3
@@ -1126,11 +1009,11 @@ full64:
 	VFMADD231PS Y3, Y1, Y0
 	ADDQ        $0x20, R11
 	SUBQ        $0x08, R12
-	JMP         full64
+	JMP         full55
 
-tail65:
+tail56:
 	TESTQ       R12, R12
-	JZ          done66
+	JZ          done57
 	LEAQ        lanes<>+0(SB), R13
 	SHLQ        $0x02, R12
 	SUBQ        R12, R13
@@ -1141,7 +1024,7 @@ tail65:
 	VMULPS      Y2, Y1, Y1
 	VFMADD231PS Y3, Y1, Y0
 
-done66:
+done57:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -1158,9 +1041,9 @@ done66:
 	XORQ         R11, R11
 	MOVQ         DI, R12
 
-full67:
+full58:
 	CMPQ         R12, $0x08
-	JLT          tail68
+	JLT          tail59
 	VMOVUPS      (DX)(R11*1), Y1
 	VMOVUPS      (SI)(R11*1), Y2
 	VMOVUPS      (BX)(R11*1), Y3
@@ -1175,11 +1058,11 @@ full67:
 	VMOVUPS      Y4, (CX)(R11*1)
 	ADDQ         $0x20, R11
 	SUBQ         $0x08, R12
-	JMP          full67
+	JMP          full58
 
-tail68:
+tail59:
 	TESTQ        R12, R12
-	JZ           done69
+	JZ           done60
 	LEAQ         lanes<>+0(SB), R13
 	SHLQ         $0x02, R12
 	SUBQ         R12, R13
@@ -1197,14 +1080,14 @@ tail68:
 	VFMADD231PS  Y1, Y3, Y4
 	VMASKMOVPS   Y4, Y15, (CX)(R11*1)
 
-done69:
+done60:
 	ADDQ R10, AX
 	ADDQ R10, DX
 	ADDQ R10, BX
 	DECQ R9
-	JMP  row62
+	JMP  row53
 
-rows63:
+rows54:
 	VZEROUPPER
 	RET
 
@@ -1218,9 +1101,9 @@ TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    SI, SI
 
-full70:
+full61:
 	CMPQ         BX, $0x08
-	JLT          tail71
+	JLT          tail62
 	VMOVUPS      (CX)(SI*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1257,11 +1140,11 @@ full70:
 	VMOVUPS      Y2, (AX)(SI*1)
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, BX
-	JMP          full70
+	JMP          full61
 
-tail71:
+tail62:
 	TESTQ        BX, BX
-	JZ           done72
+	JZ           done63
 	LEAQ         lanes<>+0(SB), DI
 	SHLQ         $0x02, BX
 	SUBQ         BX, DI
@@ -1301,7 +1184,7 @@ tail71:
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y15, (AX)(SI*1)
 
-done72:
+done63:
 	VZEROUPPER
 	RET
 
@@ -1317,9 +1200,9 @@ TEXT ·swiGLUGradAVX2(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    R8, R8
 
-full73:
+full64:
 	CMPQ         DI, $0x08
-	JLT          tail74
+	JLT          tail65
 	VMOVUPS      (BX)(R8*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1362,11 +1245,11 @@ full73:
 	VMOVUPS      Y4, (AX)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, DI
-	JMP          full73
+	JMP          full64
 
-tail74:
+tail65:
 	TESTQ        DI, DI
-	JZ           done75
+	JZ           done66
 	LEAQ         lanes<>+0(SB), R9
 	SHLQ         $0x02, DI
 	SUBQ         DI, R9
@@ -1412,7 +1295,7 @@ tail74:
 	VMULPS       Y2, Y4, Y4
 	VMASKMOVPS   Y4, Y15, (AX)(R8*1)
 
-done75:
+done66:
 	VZEROUPPER
 	RET
 
@@ -1436,9 +1319,9 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Y8
 	XORQ         DI, DI
 
-full76:
+full67:
 	CMPQ        SI, $0x08
-	JLT         tail77
+	JLT         tail68
 	VMOVUPS     (CX)(DI*1), Y9
 	VMULPS      Y0, Y9, Y9
 	VMOVUPS     (DX)(DI*1), Y10
@@ -1459,11 +1342,11 @@ full76:
 	VMOVUPS     Y12, (AX)(DI*1)
 	ADDQ        $0x20, DI
 	SUBQ        $0x08, SI
-	JMP         full76
+	JMP         full67
 
-tail77:
+tail68:
 	TESTQ       SI, SI
-	JZ          done78
+	JZ          done69
 	LEAQ        lanes<>+0(SB), R8
 	SHLQ        $0x02, SI
 	SUBQ        SI, R8
@@ -1487,7 +1370,7 @@ tail77:
 	VFMSUB213PS Y10, Y5, Y12
 	VMASKMOVPS  Y12, Y15, (AX)(DI*1)
 
-done78:
+done69:
 	VZEROUPPER
 	RET
 
@@ -1512,9 +1395,9 @@ TEXT ·totalAVX2(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step79:
+step70:
 	TESTQ  DX, DX
-	JZ     rest80
+	JZ     rest71
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	ADDQ   $0x00000040, AX
@@ -1529,23 +1412,23 @@ step79:
 	ADDQ   $0x00000040, BX
 	SUBQ   $0x00000040, CX
 	DECQ   DX
-	JMP    step79
+	JMP    step70
 
-rest80:
+rest71:
 	XORQ AX, AX
 
-full81:
+full72:
 	CMPQ    CX, $0x08
-	JLT     tail82
+	JLT     tail73
 	VMOVUPS (BX)(AX*1), Y8
 	VADDPS  Y8, Y0, Y0
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, CX
-	JMP     full81
+	JMP     full72
 
-tail82:
+tail73:
 	TESTQ      CX, CX
-	JZ         done83
+	JZ         done74
 	LEAQ       lanes<>+0(SB), DX
 	SHLQ       $0x02, CX
 	SUBQ       CX, DX
@@ -1554,7 +1437,7 @@ tail82:
 	VANDPS     Y15, Y8, Y8
 	VADDPS     Y8, Y0, Y0
 
-done83:
+done74:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -1582,16 +1465,16 @@ TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
 	MOVQ         sin_base+48(FP), SI
 	VBROADCASTSS sign+72(FP), Y0
 
-head84:
+head75:
 	TESTQ CX, CX
-	JZ    heads85
+	JZ    heads76
 	LEAQ  (AX)(BX*4), DI
 	XORQ  R8, R8
 	MOVQ  BX, R9
 
-full86:
+full77:
 	CMPQ         R9, $0x08
-	JLT          tail87
+	JLT          tail78
 	VMOVUPS      (DX)(R8*1), Y1
 	VMOVUPS      (SI)(R8*1), Y2
 	VMULPS       Y0, Y2, Y2
@@ -1605,11 +1488,11 @@ full86:
 	VMOVUPS      Y4, (DI)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, R9
-	JMP          full86
+	JMP          full77
 
-tail87:
+tail78:
 	TESTQ        R9, R9
-	JZ           done88
+	JZ           done79
 	LEAQ         lanes<>+0(SB), R10
 	SHLQ         $0x02, R9
 	SUBQ         R9, R10
@@ -1626,13 +1509,13 @@ tail87:
 	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
 	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
 
-done88:
+done79:
 	LEAQ (DI)(BX*4), AX
 	SUBQ BX, CX
 	SUBQ BX, CX
-	JMP  head84
+	JMP  head75
 
-heads85:
+heads76:
 	VZEROUPPER
 	RET
 

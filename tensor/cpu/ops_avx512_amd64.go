@@ -7,9 +7,6 @@ package cpu
 // axpyAVX512 is kernels.axpy.
 func axpyAVX512(dst []float32, alpha float32, x []float32)
 
-// dotsAVX512 is kernels.dots.
-func dotsAVX512(dst []float32, x []float32, y []float32, stride int, alpha float32)
-
 // sumSquaresAVX512 is kernels.sumSquares.
 func sumSquaresAVX512(x []float32) (sum float64)
 

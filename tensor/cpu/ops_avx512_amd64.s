@@ -39,131 +39,6 @@ done3:
 	VZEROUPPER
 	RET
 
-// func dotsAVX512(dst []float32, x []float32, y []float32, stride int, alpha float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·dotsAVX512(SB), NOSPLIT, $0-84
-	MOVQ dst_base+0(FP), AX
-	MOVQ dst_len+8(FP), CX
-	MOVQ x_base+24(FP), DX
-	MOVQ x_len+32(FP), BX
-	MOVQ y_base+48(FP), SI
-	MOVQ stride+72(FP), DI
-	SHLQ $0x02, DI
-
-four4:
-	CMPQ   CX, $0x04
-	JLT    one5
-	LEAQ   (SI)(DI*1), R8
-	LEAQ   (R8)(DI*1), R9
-	LEAQ   (R9)(DI*1), R10
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	XORQ   R11, R11
-	MOVQ   BX, R12
-
-full7:
-	CMPQ        R12, $0x10
-	JLT         tail8
-	VMOVUPS     (DX)(R11*1), Z4
-	VMOVUPS     (SI)(R11*1), Z5
-	VFMADD231PS Z4, Z5, Z0
-	VMOVUPS     (R8)(R11*1), Z5
-	VFMADD231PS Z4, Z5, Z1
-	VMOVUPS     (R9)(R11*1), Z5
-	VFMADD231PS Z4, Z5, Z2
-	VMOVUPS     (R10)(R11*1), Z5
-	VFMADD231PS Z4, Z5, Z3
-	ADDQ        $0x40, R11
-	SUBQ        $0x10, R12
-	JMP         full7
-
-tail8:
-	TESTQ       R12, R12
-	JZ          done9
-	MOVQ        $-1, R13
-	BZHIQ       R12, R13, R13
-	KMOVW       R13, K1
-	VMOVUPS.Z   (DX)(R11*1), K1, Z4
-	VMOVUPS.Z   (SI)(R11*1), K1, Z5
-	VFMADD231PS Z4, Z5, Z0
-	VMOVUPS.Z   (R8)(R11*1), K1, Z5
-	VFMADD231PS Z4, Z5, Z1
-	VMOVUPS.Z   (R9)(R11*1), K1, Z5
-	VFMADD231PS Z4, Z5, Z2
-	VMOVUPS.Z   (R10)(R11*1), K1, Z5
-	VFMADD231PS Z4, Z5, Z3
-
-done9:
-	VEXTRACTF64X4 $0x01, Z0, Y5
-	VADDPS        Y5, Y0, Y0
-	VEXTRACTF64X4 $0x01, Z1, Y5
-	VADDPS        Y5, Y1, Y1
-	VEXTRACTF64X4 $0x01, Z2, Y5
-	VADDPS        Y5, Y2, Y2
-	VEXTRACTF64X4 $0x01, Z3, Y5
-	VADDPS        Y5, Y3, Y3
-	VHADDPS       Y1, Y0, Y0
-	VHADDPS       Y3, Y2, Y2
-	VHADDPS       Y2, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VBROADCASTSS  alpha+80(FP), X1
-	VMULPS        X1, X0, X0
-	VMOVUPS       X0, (AX)
-	ADDQ          $0x10, AX
-	LEAQ          (R10)(DI*1), SI
-	SUBQ          $0x04, CX
-	JMP           four4
-
-one5:
-	TESTQ  CX, CX
-	JZ     done6
-	VXORPS Z0, Z0, Z0
-	XORQ   R8, R8
-	MOVQ   BX, R9
-
-full10:
-	CMPQ        R9, $0x10
-	JLT         tail11
-	VMOVUPS     (DX)(R8*1), Z4
-	VMOVUPS     (SI)(R8*1), Z5
-	VFMADD231PS Z4, Z5, Z0
-	ADDQ        $0x40, R8
-	SUBQ        $0x10, R9
-	JMP         full10
-
-tail11:
-	TESTQ       R9, R9
-	JZ          done12
-	MOVQ        $-1, R10
-	BZHIQ       R9, R10, R10
-	KMOVW       R10, K1
-	VMOVUPS.Z   (DX)(R8*1), K1, Z4
-	VMOVUPS.Z   (SI)(R8*1), K1, Z5
-	VFMADD231PS Z4, Z5, Z0
-
-done12:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VPERMILPS     $0x0e, X0, X1
-	VADDPS        X1, X0, X0
-	VPERMILPS     $0x01, X0, X1
-	VADDPS        X1, X0, X0
-	VMULSS        alpha+80(FP), X0, X0
-	VMOVSS        X0, (AX)
-	ADDQ          $0x04, AX
-	ADDQ          DI, SI
-	DECQ          CX
-	JMP           one5
-
-done6:
-	VZEROUPPER
-	RET
-
 // func sumSquaresAVX512(x []float32) (sum float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE2
 TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-32
@@ -173,9 +48,9 @@ TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-32
 	VXORPS Z1, Z1, Z1
 	XORQ   DX, DX
 
-full13:
+full4:
 	CMPQ          CX, $0x10
-	JLT           tail14
+	JLT           tail5
 	VMOVUPS       (AX)(DX*1), Z2
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
@@ -184,11 +59,11 @@ full13:
 	VFMADD231PD   Z3, Z3, Z1
 	ADDQ          $0x40, DX
 	SUBQ          $0x10, CX
-	JMP           full13
+	JMP           full4
 
-tail14:
+tail5:
 	TESTQ         CX, CX
-	JZ            done15
+	JZ            done6
 	MOVQ          $-1, BX
 	BZHIQ         CX, BX, BX
 	KMOVW         BX, K1
@@ -199,7 +74,7 @@ tail14:
 	VFMADD231PD   Z2, Z2, Z0
 	VFMADD231PD   Z3, Z3, Z1
 
-done15:
+done6:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y0
@@ -219,18 +94,18 @@ TEXT ·maxAVX512(SB), NOSPLIT, $0-28
 	VBROADCASTSS (AX), Z0
 	XORQ         DX, DX
 
-full16:
+full7:
 	CMPQ    CX, $0x10
-	JLT     tail17
+	JLT     tail8
 	VMOVUPS (AX)(DX*1), Z1
 	VMAXPS  Z1, Z0, Z0
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, CX
-	JMP     full16
+	JMP     full7
 
-tail17:
+tail8:
 	TESTQ     CX, CX
-	JZ        done18
+	JZ        done9
 	MOVQ      $-1, BX
 	BZHIQ     CX, BX, BX
 	KMOVW     BX, K1
@@ -238,7 +113,7 @@ tail17:
 	VBLENDMPS Z1, Z0, K1, Z1
 	VMAXPS    Z1, Z0, Z0
 
-done18:
+done9:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -262,9 +137,9 @@ TEXT ·expSumsAVX512(SB), NOSPLIT, $0-40
 	VXORPS       Z3, Z3, Z3
 	XORQ         DX, DX
 
-full19:
+full10:
 	CMPQ         CX, $0x10
-	JLT          tail20
+	JLT          tail11
 	VMOVUPS      (AX)(DX*1), Z4
 	VSUBPS       Z1, Z4, Z4
 	VMULPS       Z0, Z4, Z4
@@ -290,11 +165,11 @@ full19:
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, CX
-	JMP          full19
+	JMP          full10
 
-tail20:
+tail11:
 	TESTQ        CX, CX
-	JZ           done21
+	JZ           done12
 	MOVQ         $-1, BX
 	BZHIQ        CX, BX, BX
 	KMOVW        BX, K1
@@ -323,7 +198,7 @@ tail20:
 	VADDPS       Z4, Z2, Z2
 	VFMADD231PS  Z4, Z5, Z3
 
-done21:
+done12:
 	VEXTRACTF64X4 $0x01, Z2, Y4
 	VADDPS        Y4, Y2, Y2
 	VEXTRACTF128  $0x01, Y2, X4
@@ -573,9 +448,9 @@ TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-44
 	VBROADCASTSS b+40(FP), Z4
 	XORQ         DX, DX
 
-full22:
+full13:
 	CMPQ         CX, $0x10
-	JLT          tail23
+	JLT          tail14
 	VMOVUPS      (AX)(DX*1), Z5
 	VSUBPS       Z1, Z5, Z5
 	VMULPS       Z0, Z5, Z5
@@ -603,11 +478,11 @@ full22:
 	VMOVUPS      Z5, (AX)(DX*1)
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, CX
-	JMP          full22
+	JMP          full13
 
-tail23:
+tail14:
 	TESTQ        CX, CX
-	JZ           done24
+	JZ           done15
 	MOVQ         $-1, BX
 	BZHIQ        CX, BX, BX
 	KMOVW        BX, K1
@@ -637,7 +512,7 @@ tail23:
 	VMULPS       Z6, Z5, Z5
 	VMOVUPS      Z5, K1, (AX)(DX*1)
 
-done24:
+done15:
 	VZEROUPPER
 	RET
 
@@ -655,25 +530,25 @@ TEXT ·attendSoftmaxAVX512(SB), NOSPLIT, $0-104
 	MOVQ sum_base+80(FP), R8
 	MOVQ top_len+64(FP), R9
 
-row25:
+row16:
 	TESTQ        R9, R9
-	JZ           rows26
+	JZ           rows17
 	VBROADCASTSS (AX), Z0
 	XORQ         R10, R10
 	MOVQ         DX, R11
 
-full27:
+full18:
 	CMPQ    R11, $0x10
-	JLT     tail28
+	JLT     tail19
 	VMOVUPS (AX)(R10*1), Z1
 	VMAXPS  Z1, Z0, Z0
 	ADDQ    $0x40, R10
 	SUBQ    $0x10, R11
-	JMP     full27
+	JMP     full18
 
-tail28:
+tail19:
 	TESTQ     R11, R11
-	JZ        done29
+	JZ        done20
 	MOVQ      $-1, R12
 	BZHIQ     R11, R12, R12
 	KMOVW     R12, K1
@@ -681,7 +556,7 @@ tail28:
 	VBLENDMPS Z1, Z0, K1, Z1
 	VMAXPS    Z1, Z0, Z0
 
-done29:
+done20:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -696,9 +571,9 @@ done29:
 	XORQ          R10, R10
 	MOVQ          DX, R11
 
-full30:
+full21:
 	CMPQ         R11, $0x10
-	JLT          tail31
+	JLT          tail22
 	VMOVUPS      (AX)(R10*1), Z2
 	VSUBPS       Z0, Z2, Z2
 	VMOVUPS      c0<>+0(SB), Z3
@@ -722,11 +597,11 @@ full30:
 	VMOVUPS      Z2, (AX)(R10*1)
 	ADDQ         $0x40, R10
 	SUBQ         $0x10, R11
-	JMP          full30
+	JMP          full21
 
-tail31:
+tail22:
 	TESTQ        R11, R11
-	JZ           done32
+	JZ           done23
 	MOVQ         $-1, R12
 	BZHIQ        R11, R12, R12
 	KMOVW        R12, K1
@@ -753,22 +628,22 @@ tail31:
 	VADDPS       Z2, Z1, Z1
 	VMOVUPS      Z2, (AX)(R10*1)
 
-done32:
+done23:
 	TESTQ R11, R11
-	JZ    whole35
+	JZ    whole26
 	ADDQ  $0x40, R10
 
-whole35:
+whole26:
 	VXORPS Z2, Z2, Z2
 
-clear33:
+clear24:
 	CMPQ    R10, SI
-	JGE     cleared34
+	JGE     cleared25
 	VMOVUPS Z2, (AX)(R10*1)
 	ADDQ    $0x40, R10
-	JMP     clear33
+	JMP     clear24
 
-cleared34:
+cleared25:
 	VEXTRACTF64X4 $0x01, Z1, Y2
 	VADDPS        Y2, Y1, Y1
 	VEXTRACTF128  $0x01, Y1, X2
@@ -783,9 +658,9 @@ cleared34:
 	ADDQ          BX, DX
 	ADDQ          CX, AX
 	DECQ          R9
-	JMP           row25
+	JMP           row16
 
-rows26:
+rows17:
 	VZEROUPPER
 	RET
 
@@ -806,17 +681,17 @@ TEXT ·attendGradAVX512(SB), NOSPLIT, $0-140
 	MOVQ         delta_len+120(FP), R10
 	VBROADCASTSS scale+136(FP), Z2
 
-row36:
+row27:
 	TESTQ        R10, R10
-	JZ           rows37
+	JZ           rows28
 	VBROADCASTSS (DI), Z0
 	VBROADCASTSS (R9), Z1
 	XORQ         R11, R11
 	MOVQ         BX, R12
 
-full38:
+full29:
 	CMPQ         R12, $0x10
-	JLT          tail39
+	JLT          tail30
 	VMOVUPS      (AX)(R11*1), Z3
 	VSUBPS       Z0, Z3, Z3
 	VMOVUPS      c0<>+0(SB), Z4
@@ -844,11 +719,11 @@ full38:
 	VMOVUPS      Z4, (CX)(R11*1)
 	ADDQ         $0x40, R11
 	SUBQ         $0x10, R12
-	JMP          full38
+	JMP          full29
 
-tail39:
+tail30:
 	TESTQ        R12, R12
-	JZ           done40
+	JZ           done31
 	MOVQ         $-1, R13
 	BZHIQ        R12, R13, R13
 	KMOVW        R13, K1
@@ -880,32 +755,32 @@ tail39:
 	VMOVAPS.Z    Z4, K1, Z4
 	VMOVUPS      Z4, (CX)(R11*1)
 
-done40:
+done31:
 	TESTQ R12, R12
-	JZ    whole43
+	JZ    whole34
 	ADDQ  $0x40, R11
 
-whole43:
+whole34:
 	VXORPS Z3, Z3, Z3
 
-clear41:
+clear32:
 	CMPQ    R11, SI
-	JGE     cleared42
+	JGE     cleared33
 	VMOVUPS Z3, (AX)(R11*1)
 	VMOVUPS Z3, (CX)(R11*1)
 	ADDQ    $0x40, R11
-	JMP     clear41
+	JMP     clear32
 
-cleared42:
+cleared33:
 	ADDQ R8, DI
 	ADDQ $0x04, R9
 	ADDQ step+64(FP), BX
 	ADDQ DX, AX
 	ADDQ DX, CX
 	DECQ R10
-	JMP  row36
+	JMP  row27
 
-rows37:
+rows28:
 	VZEROUPPER
 	RET
 
@@ -920,26 +795,26 @@ TEXT ·rowDotsAVX512(SB), NOSPLIT, $0-88
 	SHLQ $0x02, SI
 	MOVQ cols+80(FP), DI
 
-row44:
+row35:
 	TESTQ  CX, CX
-	JZ     rows45
+	JZ     rows36
 	VXORPS Z0, Z0, Z0
 	XORQ   R8, R8
 	MOVQ   DI, R9
 
-full46:
+full37:
 	CMPQ        R9, $0x10
-	JLT         tail47
+	JLT         tail38
 	VMOVUPS     (DX)(R8*1), Z1
 	VMOVUPS     (BX)(R8*1), Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $0x40, R8
 	SUBQ        $0x10, R9
-	JMP         full46
+	JMP         full37
 
-tail47:
+tail38:
 	TESTQ       R9, R9
-	JZ          done48
+	JZ          done39
 	MOVQ        $-1, R10
 	BZHIQ       R9, R10, R10
 	KMOVW       R10, K1
@@ -947,7 +822,7 @@ tail47:
 	VMOVUPS.Z   (BX)(R8*1), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
-done48:
+done39:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -961,9 +836,9 @@ done48:
 	ADDQ          SI, DX
 	ADDQ          SI, BX
 	DECQ          CX
-	JMP           row44
+	JMP           row35
 
-rows45:
+rows36:
 	VZEROUPPER
 	RET
 
@@ -977,27 +852,27 @@ TEXT ·scaleRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ by_base+40(FP), BX
 	MOVQ by_len+48(FP), SI
 
-row49:
+row40:
 	TESTQ        SI, SI
-	JZ           rows50
+	JZ           rows41
 	VBROADCASTSS (BX), Z0
 	ADDQ         $0x04, BX
 	XORQ         DI, DI
 	MOVQ         DX, R8
 
-full51:
+full42:
 	CMPQ    R8, $0x10
-	JLT     tail52
+	JLT     tail43
 	VMOVUPS (AX)(DI*1), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)(DI*1)
 	ADDQ    $0x40, DI
 	SUBQ    $0x10, R8
-	JMP     full51
+	JMP     full42
 
-tail52:
+tail43:
 	TESTQ     R8, R8
-	JZ        done53
+	JZ        done44
 	MOVQ      $-1, R9
 	BZHIQ     R8, R9, R9
 	KMOVW     R9, K1
@@ -1005,12 +880,12 @@ tail52:
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(DI*1)
 
-done53:
+done44:
 	ADDQ CX, AX
 	DECQ SI
-	JMP  row49
+	JMP  row40
 
-rows50:
+rows41:
 	VZEROUPPER
 	RET
 
@@ -1028,32 +903,32 @@ TEXT ·rmsNormAVX512(SB), NOSPLIT, $0-100
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row54:
+row45:
 	TESTQ  DX, DX
-	JZ     rows55
+	JZ     rows46
 	VXORPS Z0, Z0, Z0
 	XORQ   R9, R9
 	MOVQ   DI, R10
 
-full56:
+full47:
 	CMPQ        R10, $0x10
-	JLT         tail57
+	JLT         tail48
 	VMOVUPS     (BX)(R9*1), Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x40, R9
 	SUBQ        $0x10, R10
-	JMP         full56
+	JMP         full47
 
-tail57:
+tail48:
 	TESTQ       R10, R10
-	JZ          done58
+	JZ          done49
 	MOVQ        $-1, R11
 	BZHIQ       R10, R11, R11
 	KMOVW       R11, K1
 	VMOVUPS.Z   (BX)(R9*1), K1, Z1
 	VFMADD231PS Z1, Z1, Z0
 
-done58:
+done49:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -1073,9 +948,9 @@ done58:
 	XORQ          R9, R9
 	MOVQ          DI, R10
 
-full59:
+full50:
 	CMPQ    R10, $0x10
-	JLT     tail60
+	JLT     tail51
 	VMOVUPS (BX)(R9*1), Z1
 	VMOVUPS (SI)(R9*1), Z2
 	VMULPS  Z0, Z1, Z1
@@ -1083,11 +958,11 @@ full59:
 	VMOVUPS Z1, (AX)(R9*1)
 	ADDQ    $0x40, R9
 	SUBQ    $0x10, R10
-	JMP     full59
+	JMP     full50
 
-tail60:
+tail51:
 	TESTQ     R10, R10
-	JZ        done61
+	JZ        done52
 	MOVQ      $-1, R11
 	BZHIQ     R10, R11, R11
 	KMOVW     R11, K1
@@ -1097,13 +972,13 @@ tail60:
 	VMULPS    Z2, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-done61:
+done52:
 	ADDQ R8, BX
 	ADDQ R8, AX
 	DECQ DX
-	JMP  row54
+	JMP  row45
 
-rows55:
+rows46:
 	VZEROUPPER
 	RET
 
@@ -1123,16 +998,16 @@ TEXT ·rmsNormGradAVX512(SB), NOSPLIT, $0-144
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row62:
+row53:
 	TESTQ  R9, R9
-	JZ     rows63
+	JZ     rows54
 	VXORPS Z0, Z0, Z0
 	XORQ   R11, R11
 	MOVQ   DI, R12
 
-full64:
+full55:
 	CMPQ        R12, $0x10
-	JLT         tail65
+	JLT         tail56
 	VMOVUPS     (DX)(R11*1), Z1
 	VMOVUPS     (SI)(R11*1), Z2
 	VMOVUPS     (BX)(R11*1), Z3
@@ -1140,11 +1015,11 @@ full64:
 	VFMADD231PS Z3, Z1, Z0
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R12
-	JMP         full64
+	JMP         full55
 
-tail65:
+tail56:
 	TESTQ       R12, R12
-	JZ          done66
+	JZ          done57
 	MOVQ        $-1, R13
 	BZHIQ       R12, R13, R13
 	KMOVW       R13, K1
@@ -1154,7 +1029,7 @@ tail65:
 	VMULPS      Z2, Z1, Z1
 	VFMADD231PS Z3, Z1, Z0
 
-done66:
+done57:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -1173,9 +1048,9 @@ done66:
 	XORQ          R11, R11
 	MOVQ          DI, R12
 
-full67:
+full58:
 	CMPQ         R12, $0x10
-	JLT          tail68
+	JLT          tail59
 	VMOVUPS      (DX)(R11*1), Z1
 	VMOVUPS      (SI)(R11*1), Z2
 	VMOVUPS      (BX)(R11*1), Z3
@@ -1190,11 +1065,11 @@ full67:
 	VMOVUPS      Z4, (CX)(R11*1)
 	ADDQ         $0x40, R11
 	SUBQ         $0x10, R12
-	JMP          full67
+	JMP          full58
 
-tail68:
+tail59:
 	TESTQ        R12, R12
-	JZ           done69
+	JZ           done60
 	MOVQ         $-1, R13
 	BZHIQ        R12, R13, R13
 	KMOVW        R13, K1
@@ -1211,14 +1086,14 @@ tail68:
 	VFMADD231PS  Z1, Z3, Z4
 	VMOVUPS      Z4, K1, (CX)(R11*1)
 
-done69:
+done60:
 	ADDQ R10, AX
 	ADDQ R10, DX
 	ADDQ R10, BX
 	DECQ R9
-	JMP  row62
+	JMP  row53
 
-rows63:
+rows54:
 	VZEROUPPER
 	RET
 
@@ -1232,9 +1107,9 @@ TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    SI, SI
 
-full70:
+full61:
 	CMPQ         BX, $0x10
-	JLT          tail71
+	JLT          tail62
 	VMOVUPS      (CX)(SI*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1263,11 +1138,11 @@ full70:
 	VMOVUPS      Z2, (AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          full70
+	JMP          full61
 
-tail71:
+tail62:
 	TESTQ        BX, BX
-	JZ           done72
+	JZ           done63
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
@@ -1298,7 +1173,7 @@ tail71:
 	VMULPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)(SI*1)
 
-done72:
+done63:
 	VZEROUPPER
 	RET
 
@@ -1314,9 +1189,9 @@ TEXT ·swiGLUGradAVX512(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    R8, R8
 
-full73:
+full64:
 	CMPQ         DI, $0x10
-	JLT          tail74
+	JLT          tail65
 	VMOVUPS      (BX)(R8*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1351,11 +1226,11 @@ full73:
 	VMOVUPS      Z4, (AX)(R8*1)
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, DI
-	JMP          full73
+	JMP          full64
 
-tail74:
+tail65:
 	TESTQ        DI, DI
-	JZ           done75
+	JZ           done66
 	MOVQ         $-1, R9
 	BZHIQ        DI, R9, R9
 	KMOVW        R9, K1
@@ -1392,7 +1267,7 @@ tail74:
 	VMULPS       Z2, Z4, Z4
 	VMOVUPS      Z4, K1, (AX)(R8*1)
 
-done75:
+done66:
 	VZEROUPPER
 	RET
 
@@ -1416,9 +1291,9 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Z8
 	XORQ         DI, DI
 
-full76:
+full67:
 	CMPQ        SI, $0x10
-	JLT         tail77
+	JLT         tail68
 	VMOVUPS     (CX)(DI*1), Z9
 	VMULPS      Z0, Z9, Z9
 	VMOVUPS     (DX)(DI*1), Z10
@@ -1439,11 +1314,11 @@ full76:
 	VMOVUPS     Z12, (AX)(DI*1)
 	ADDQ        $0x40, DI
 	SUBQ        $0x10, SI
-	JMP         full76
+	JMP         full67
 
-tail77:
+tail68:
 	TESTQ       SI, SI
-	JZ          done78
+	JZ          done69
 	MOVQ        $-1, R8
 	BZHIQ       SI, R8, R8
 	KMOVW       R8, K1
@@ -1466,7 +1341,7 @@ tail77:
 	VFMSUB213PS Z10, Z5, Z12
 	VMOVUPS     Z12, K1, (AX)(DI*1)
 
-done78:
+done69:
 	VZEROUPPER
 	RET
 
@@ -1491,9 +1366,9 @@ TEXT ·totalAVX512(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step79:
+step70:
 	TESTQ  DX, DX
-	JZ     rest80
+	JZ     rest71
 	VADDPS (AX), Z0, Z0
 	VADDPS 64(AX), Z1, Z1
 	ADDQ   $0x00000080, AX
@@ -1508,23 +1383,23 @@ step79:
 	ADDQ   $0x00000080, BX
 	SUBQ   $0x00000080, CX
 	DECQ   DX
-	JMP    step79
+	JMP    step70
 
-rest80:
+rest71:
 	XORQ AX, AX
 
-full81:
+full72:
 	CMPQ    CX, $0x10
-	JLT     tail82
+	JLT     tail73
 	VMOVUPS (BX)(AX*1), Z8
 	VADDPS  Z8, Z0, Z0
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, CX
-	JMP     full81
+	JMP     full72
 
-tail82:
+tail73:
 	TESTQ     CX, CX
-	JZ        done83
+	JZ        done74
 	MOVQ      $-1, DX
 	BZHIQ     CX, DX, DX
 	KMOVW     DX, K1
@@ -1532,7 +1407,7 @@ tail82:
 	VMOVAPS.Z Z8, K1, Z8
 	VADDPS    Z8, Z0, Z0
 
-done83:
+done74:
 	VADDPS        Z4, Z0, Z0
 	VADDPS        Z5, Z1, Z1
 	VADDPS        Z6, Z2, Z2
