@@ -8,8 +8,8 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
 )
 
-// A step of decoding cuts the spans of each query into parts of at most
-// partRows cache rows. Of each it computes the largest score, the sum of the
+// A step of decoding cuts the spans of each query into stretches of at most
+// stretchRows cache rows. Of each it computes the largest score, the sum of the
 // exponentials and the values weighted by these, which are put together at the
 // end (as Dao et al. do in Flash-Decoding, 2023). So all workers share a long
 // context, and its scores stay in the first-level cache. decodeplan.go has the
@@ -21,7 +21,7 @@ type decoding struct {
 	kern         *kernels
 	layout       cacheLayout
 	out, q, k, v []float32
-	// The results of parts: a row for each query and head.
+	// The results of stretches: a row for each query and head.
 	top, sum, acc []float32
 	// left counts, per run and key head, the pieces that are not computed.
 	left []atomic.Int32
@@ -29,7 +29,7 @@ type decoding struct {
 }
 
 // AttendCache computes one decoding step of attention. A task takes a piece
-// and one key head; the last one of a run puts its parts together.
+// and one key head; the last one of a run puts its stretches together.
 func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	t := &b.decoding
 	t.kern, t.layout = b.kern, b.layout(d.Cache)
@@ -55,13 +55,13 @@ func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.De
 }
 
 // scoreStride is the distance of rows of scores: whole vectors more than a
-// part, at a friendly distance for the cache.
-const scoreStride = partRows + lineFloats
+// stretch, at a friendly distance for the cache.
+const scoreStride = stretchRows + lineFloats
 
 // compute is the task: piece i/KVHeads for key head i%KVHeads.
 func (t *decoding) compute(s *scratch, i int) {
-	p, head := t.pieces[i/t.layout.KVHeads], i%t.layout.KVHeads
-	r := &t.runs[p.run]
+	piece, head := t.pieces[i/t.layout.KVHeads], i%t.layout.KVHeads
+	r := &t.runs[piece.run]
 	// The heads of a query side by side, one query after the other.
 	row := t.group * t.layout.HeadDim
 	q := s.take((r.to - r.from) * row)
@@ -69,17 +69,17 @@ func (t *decoding) compute(s *scratch, i int) {
 		copy(q[k*row:(k+1)*row], t.q[((r.from+k)*t.layout.KVHeads+head)*row:])
 	}
 	scores := s.take((r.to - r.from) * t.group * scoreStride)
-	for k := p.from; k < p.to; k++ {
-		part := &t.parts[k]
-		t.attend(scores, q[(part.from-r.from)*row:], part, head, t.resultOf(r, part, head))
+	for k := piece.from; k < piece.to; k++ {
+		p := &t.stretches[k]
+		t.attend(scores, q[(p.from-r.from)*row:], p, head, t.resultOf(r, p, head))
 	}
-	if t.left[p.run*t.layout.KVHeads+head].Add(-1) == 0 {
+	if t.left[piece.run*t.layout.KVHeads+head].Add(-1) == 0 {
 		t.combine(r, head)
 	}
 }
 
-// attend computes the results of a part, from row at on.
-func (t *decoding) attend(scores, q []float32, p *part, head, at int) {
+// attend computes the results of a stretch, from row at on.
+func (t *decoding) attend(scores, q []float32, p *stretch, head, at int) {
 	dim, count, queries := t.layout.HeadDim, p.rows.End-p.rows.Start, (p.to-p.from)*t.group
 	// The first panel may begin in its middle.
 	for col := 0; col < count; {
@@ -105,15 +105,15 @@ func (t *decoding) attend(scores, q []float32, p *part, head, at int) {
 	t.kern.mul(queries, dim, count, 1, view{scores, scoreStride, 1}, values, 0, view{t.acc[at*dim:], dim, 1})
 }
 
-// combine puts the parts of a run together.
+// combine puts the stretches of a run together.
 func (t *decoding) combine(r *run, head int) {
-	dim, parts := t.layout.HeadDim, t.parts[r.part:r.endPart]
+	dim, stretches := t.layout.HeadDim, t.stretches[r.first:r.end]
 	for q := r.from; q < r.to; q++ {
 		for g := range t.group {
-			// each calls f with the row of results of every part.
+			// each calls f with the row of results of every stretch.
 			each := func(f func(at int)) {
-				for i := range parts {
-					if p := &parts[i]; p.from <= q && q < p.to {
+				for i := range stretches {
+					if p := &stretches[i]; p.from <= q && q < p.to {
 						f(t.resultOf(r, p, head) + (q-p.from)*t.group + g)
 					}
 				}
@@ -122,7 +122,7 @@ func (t *decoding) combine(r *run, head int) {
 			each(func(at int) { top = max(top, t.top[at]) })
 			var sum float32
 			each(func(at int) {
-				t.top[at] = exp(t.top[at] - top) // the part's weight
+				t.top[at] = exp(t.top[at] - top) // the stretch's weight
 				sum += t.top[at] * t.sum[at]
 			})
 			out := t.out[((q*t.layout.KVHeads+head)*t.group+g)*dim:][:dim]
