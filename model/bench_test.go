@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/optim"
 	"github.com/stepwise-rl/stepwise/tensor"
 )
 
@@ -35,18 +36,63 @@ func groupPack(groups int) (*model.Pack, *model.Targets) {
 	return &p, &tg
 }
 
-// BenchmarkTrain is forward and backward of 4 groups, in completion tokens/s.
+// BenchmarkTrain is a step on 4 groups, in completion tokens/s.
 func BenchmarkTrain(b *testing.B) {
-	d, err := model.NewDecoder(openCPU(), small, 1)
-	require.NoError(b, err)
 	p, tg := groupPack(4)
+	trainBench(b, small, p, tg, len(tg.IDs))
+}
+
+// BenchmarkTrainStep is a step on 16 sequences of 256 tokens, in tokens/s.
+func BenchmarkTrainStep(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		config model.Config
+	}{
+		{"1M", model.Config{Vocab: 1024, Dim: 128, Layers: 4, Heads: 4, KVHeads: 2, FF: 384, MaxSeq: 256, TieEmbeddings: true}},
+		{"10M", model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 5, FF: 864, MaxSeq: 256, TieEmbeddings: true}},
+		{"100M", model.Config{Vocab: 8192, Dim: 768, Layers: 12, Heads: 12, KVHeads: 4, FF: 2304, MaxSeq: 256, TieEmbeddings: true}},
+		{"small", small},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			const sequences, length = 16, 256
+			var p model.Pack
+			var tg model.Targets
+			ids := make([]int32, length+1)
+			for i := range ids {
+				ids[i] = int32(7919 * i % c.config.Vocab)
+			}
+			for range sequences {
+				first := p.Rows()
+				p.Add(ids[:length], -1)
+				target(&tg, ids[1:], first, first+1)
+			}
+			trainBench(b, c.config, &p, &tg, p.Rows())
+		})
+	}
+}
+
+// trainBench times forward pass, backward pass and AdamW, and reports how many
+// of a number of tokens it does in a second.
+func trainBench(b *testing.B, c model.Config, p *model.Pack, tg *model.Targets, tokens int) {
+	d, err := model.NewDecoder(openCPU(), c, 1)
+	require.NoError(b, err)
+	opt, err := optim.NewAdamW(d.Backend(), d.Params(), optim.DefaultConfig())
+	require.NoError(b, err)
 	logp, dlogp := make([]float32, len(tg.IDs)), weights(len(tg.IDs))
-	b.ReportAllocs()
-	for b.Loop() {
+	step := func() {
 		require.NoError(b, d.Forward(p, tg, logp, nil))
 		require.NoError(b, d.Backward(dlogp, nil))
+		_, err := opt.Step(1e-4, 1)
+		require.NoError(b, err)
+		opt.ZeroGrad()
 	}
-	b.ReportMetric(float64(len(tg.IDs)*b.N)/b.Elapsed().Seconds(), "tokens/s")
+	step() // grows the arena
+	step() // makes it one block
+	b.ReportAllocs()
+	for b.Loop() {
+		step()
+	}
+	b.ReportMetric(float64(tokens*b.N)/b.Elapsed().Seconds(), "tokens/s")
 }
 
 // BenchmarkDecode is a decoding step of 128 sequences of 190 tokens that share

@@ -39,7 +39,7 @@ type Attention struct {
 	// Causal: a row sees the rows of its own segment up to itself; else all
 	// of them. It always sees its whole prefix.
 	Causal bool
-	// Scale multiplies q·k, usually 1/√HeadDim.
+	// Scale ≥ 0 multiplies q·k, usually 1/√HeadDim.
 	Scale float32
 }
 

@@ -38,11 +38,31 @@ func (v *vec) clearFrom(end reg.GPVirtual, zero int, p ...reg.GPVirtual) {
 	v.Label(done)
 }
 
+// exp2 replaces register i, which is at most about 0, by 2 to its power; t and
+// n are temporaries. With k the nearest integer, it is 2^k times a polynomial of
+// x − k that is 1 at 0 and elsewhere within 9.2e-8 of the truth, relatively.
+func (v *vec) exp2(i, t, n int) {
+	x, p, k := v.r(i), v.r(t), v.r(n)
+	v.VMOVUPS(v.constant(-150), p)
+	v.VMAXPS(x, p, x) // the operand order keeps NaNs
+	v.roundTo(k, x)
+	v.VSUBPS(k, x, x)
+	v.VMOVUPS(v.constant(1.326472731307149e-3), p)
+	for _, c := range []float32{9.671512991189957e-3, 5.550733581185341e-2, 2.4022242426872253e-1, 6.931470036506653e-1, 1} {
+		v.VFMADD213PS(v.constant(c), x, p)
+	}
+	v.scale(x, p, k)
+}
+
+const log2e = 1.44269504
+
 func (v *vec) attendSoftmax() {
-	v.function("attendSoftmax", "func(p []float32, stride, n, step, seen int, top, sum []float32)")
+	v.function("attendSoftmax", "func(p []float32, stride, n, step, seen int, scale float32, top, sum []float32)")
 	p, stride := v.base("p"), v.bytesOf("stride")
 	n, step, seen := v.integer("n"), v.integer("step"), v.bytesOf("seen")
 	top, sum, rows := v.base("top"), v.base("sum"), v.count("top")
+	v.broadcast("scale", 5)
+	v.VMULPS(v.constant(log2e), v.r(5), v.r(5))
 	v.padded = true
 	v.rows(rows, stride, []reg.GPVirtual{p}, func() {
 		v.VBROADCASTSS(operand.Mem{Base: p}, v.r(0))
@@ -58,7 +78,8 @@ func (v *vec) attendSoftmax() {
 		v.loop(n, func() {
 			v.load(p, 2)
 			v.VSUBPS(v.r(0), v.r(2), v.r(2))
-			v.exp(2, 3, 4)
+			v.VMULPS(v.r(5), v.r(2), v.r(2))
+			v.exp2(2, 3, 4)
 			v.clearTail(2)
 			v.VADDPS(v.r(2), v.r(1), v.r(1))
 			v.store(2, p)
@@ -74,6 +95,46 @@ func (v *vec) attendSoftmax() {
 	v.end()
 }
 
+func (v *vec) attendSums() {
+	v.function("attendSums", "func(top, sum []float32, scale float32)")
+	top, sum, rows := v.base("top"), v.base("sum"), v.count("top")
+	v.broadcast("scale", 5)
+	v.VMOVUPS(v.constant(1), v.r(6))
+	v.loop(rows, func() {
+		v.load(sum, 0)
+		v.VDIVPS(v.r(0), v.r(6), v.r(1))
+		v.store(1, sum)
+		v.log(0, 1, 2, 3)
+		v.load(top, 1)
+		v.VFMADD231PS(v.r(5), v.r(1), v.r(0))
+		v.store(0, top)
+	})
+	v.end()
+}
+
+// log replaces register i, positive and normal, by its natural logarithm; t, n
+// and z are temporaries. With 2^k·(1 + x), |x| < 0.42, it is k·ln 2 plus the
+// polynomial of Cephes' logf (Moshier).
+func (v *vec) log(i, t, n, z int) {
+	x, p, k, square := v.r(i), v.r(t), v.r(n), v.r(z)
+	v.VPSUBD(v.constant(0.70710678), x, k)
+	v.VPSRAD(operand.U8(23), k, k)
+	v.VPSLLD(operand.U8(23), k, p)
+	v.VPSUBD(p, x, x)
+	v.VCVTDQ2PS(k, k)
+	v.VSUBPS(v.constant(1), x, x)
+	v.VMULPS(x, x, square)
+	v.VMOVUPS(v.constant(7.0376836292e-2), p)
+	for _, c := range []float32{-1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1} {
+		v.VFMADD213PS(v.constant(c), x, p)
+	}
+	v.VMULPS(x, p, p)
+	v.VFMADD231PS(v.constant(-2.12194440e-4), k, x)
+	v.VSUBPS(v.constant(0.5), p, p)
+	v.VFMADD231PS(square, p, x)
+	v.VFMADD231PS(v.constant(0.693359375), k, x)
+}
+
 func (v *vec) attendGrad() {
 	v.function("attendGrad", "func(p, dp []float32, stride, n, step, seen int, lse []float32, lseStride int, delta []float32, scale float32)")
 	p, dp, stride := v.base("p"), v.base("dp"), v.bytesOf("stride")
@@ -81,14 +142,16 @@ func (v *vec) attendGrad() {
 	lse, lseStride := v.base("lse"), v.bytesOf("lseStride")
 	delta, rows := v.base("delta"), v.count("delta")
 	v.broadcast("scale", 2)
+	v.VMULPS(v.constant(log2e), v.r(2), v.r(6))
 	v.padded = true
 	v.rows(rows, stride, []reg.GPVirtual{p, dp}, func() {
 		v.VBROADCASTSS(operand.Mem{Base: lse}, v.r(0))
+		v.VMULPS(v.constant(log2e), v.r(0), v.r(0))
 		v.VBROADCASTSS(operand.Mem{Base: delta}, v.r(1))
 		v.loop(n, func() {
 			v.load(p, 3)
-			v.VSUBPS(v.r(0), v.r(3), v.r(3))
-			v.exp(3, 4, 5)
+			v.VFMSUB213PS(v.r(0), v.r(6), v.r(3))
+			v.exp2(3, 4, 5)
 			v.clearTail(3)
 			v.store(3, p)
 			v.load(dp, 4)

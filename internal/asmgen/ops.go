@@ -12,11 +12,14 @@ func opsAVX2(x *build.Context) {
 	v.ops()
 	v.rotate()
 	transpose8(x)
+	prefetch(x)
+	scores(x, "scoresAVX2", 6, 32, ymm)
 }
 
 func opsAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	avx512(x).ops()
+	scores(x, "scoresAVX512", 12, 64, zmm)
 }
 
 // ops writes all kernels but the matrix product. Their contracts are at the
@@ -28,6 +31,7 @@ func (v *vec) ops() {
 	v.expSums()
 	v.softmaxGrad()
 	v.attendSoftmax()
+	v.attendSums()
 	v.attendGrad()
 	v.rowDots()
 	v.scaleRows()

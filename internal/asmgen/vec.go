@@ -247,23 +247,34 @@ func (v *vec) exp(i, t, n int) {
 	v.VMINPS(x, p, x)
 	v.VMOVUPS(v.constant(-105), p)
 	v.VMAXPS(x, p, x)
-	v.VMULPS(v.constant(1.44269504), x, k)
-	if v.wide() {
-		v.VRNDSCALEPS(operand.U8(0), k, k)
-	} else {
-		v.VROUNDPS(operand.U8(0), k, k)
-	}
+	v.VMULPS(v.constant(log2e), x, k)
+	v.roundTo(k, k)
 	v.VFNMADD231PS(v.constant(0.693359375), k, x)
 	v.VFNMADD231PS(v.constant(-2.12194440e-4), k, x)
 	v.VMOVUPS(v.constant(1.9875691500e-4), p)
 	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1} {
 		v.VFMADD213PS(v.constant(c), x, p)
 	}
+	v.scale(x, p, k)
+}
+
+// roundTo sets a register to the integers nearest to another's elements.
+func (v *vec) roundTo(dst, x reg.VecPhysical) {
+	if v.wide() {
+		v.VRNDSCALEPS(operand.U8(0), x, dst)
+	} else {
+		v.VROUNDPS(operand.U8(0), x, dst)
+	}
+}
+
+// scale sets register x to p·2^k for integers k within [−152, 128], and
+// overwrites k.
+func (v *vec) scale(x, p, k reg.VecPhysical) {
 	if v.wide() {
 		v.VSCALEFPS(k, p, x)
 		return
 	}
-	// 2^n in two factors: n is within [−152, 128].
+	// 2^k in two factors.
 	v.VCVTPS2DQ(k, k)
 	v.VPSRAD(operand.U8(1), k, x)
 	v.VPSUBD(x, k, k)

@@ -205,6 +205,7 @@ func misuses(b tensor.Backend) map[string]func() {
 		"RoPE odd headDim":      func() { b.RoPE(n(6), make([]int32, 2), make([]float32, 1), 1, 3, false) },
 		"RoPE x":                func() { b.RoPE(n(7), make([]int32, 2), make([]float32, 2), 1, 4, false) },
 		"RoPE freq":             func() { b.RoPE(n(8), make([]int32, 2), make([]float32, 4), 1, 4, false) },
+		"Attend negative scale": attend(func(a *tensor.Attention) { a.Scale = -1 }),
 		"Attend heads":          attend(func(a *tensor.Attention) { a.KVHeads = 3 }),
 		"Attend headDim":        attend(func(a *tensor.Attention) { a.HeadDim = 5 }),
 		"Attend segment order":  attend(func(a *tensor.Attention) { a.Segments[1].Start = 1 }),

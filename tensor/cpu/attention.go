@@ -1,19 +1,18 @@
 package cpu
 
 import (
-	"math"
-
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
 )
 
 // Attention goes over blocks of queries. The scores of a block against all
 // keys that it sees are a matrix product into scratch memory, which stays in
-// the second-level cache for the usual lengths; so do the products that use
+// the first-level cache for the usual lengths; so do the products that use
 // them. Nothing of the size rows × rows is ever held.
 
-// blockQ is the number of queries of a block.
-const blockQ = 24
+// blockQ is the number of queries of a block, a multiple of every scores
+// kernel's rows.
+const blockQ = 12
 
 // keys is what a segment sees: the rows of its prefix, if any, and its own.
 // Columns of scores are numbered through both: the prefix's come first.
@@ -164,20 +163,30 @@ func (p *packedKeys) at(col int) panels {
 	return p.own
 }
 
-// scores computes dst [rows × seen] = alpha·x·yᵀ for a block of rows of x and
-// the first seen keys. It fills whole vectors, with what is overwritten by
-// the next run of keys or ignored.
-func (t *attender) scores(dst view, rows, seen int, alpha float32, x view, y *packedKeys) {
+// scores computes dst [rows × seen] = x·yᵀ for a block of rows of x and the
+// first seen keys. It fills whole vectors, with what is overwritten by the
+// next run of keys or ignored.
+func (t *attender) scores(dst view, rows, seen int, x view, y *packedKeys) {
+	kern := t.kern
 	t.keys.parts(seen, func(_, count, col int) {
-		t.kern.mul(rows, roundUp(count, t.kern.vector), t.a.HeadDim, alpha, x, y.at(col), 0, dst.at(0, col))
+		keys := y.at(col)
+		for i := 0; i < rows; i += kern.rows {
+			kern.scores(min(kern.rows, rows-i), roundUp(count, kern.vector), t.a.HeadDim,
+				&x.data[i*x.rs], x.rs, &keys.data[0], keys.step, &dst.data[i*dst.rs+col], dst.rs)
+		}
 	})
 }
 
-// scratchRows returns memory for the scores of a block of queries, with room
-// for the whole vectors that scores fills.
-func (t *attender) scratchRows() view {
-	stride := roundUp(t.keys.seen(t.keys.own.End-1)+lineFloats-1, lineFloats)
-	return view{t.s.take(blockQ * stride), stride, 1}
+// stride is the distance of rows of scores, with room for the whole vectors
+// that scores fills.
+func (t *attender) stride() int {
+	return roundUp(t.keys.seen(t.keys.own.End-1)+lineFloats-1, lineFloats)
+}
+
+// scratchRows returns memory for the scores of a number of queries.
+func (t *attender) scratchRows(rows int) view {
+	stride := t.stride()
+	return view{t.s.take(rows * stride), stride, 1}
 }
 
 // step is by how much the number of seen keys grows from query to query.
@@ -197,31 +206,46 @@ func (t *attender) combine(dst view, rows, seen int, w view, y *packedKeys, beta
 	})
 }
 
-// blocks calls f for every block of queries, with the number of columns that
-// its last row sees.
-func (t *attender) blocks(f func(from, rows, seen int)) {
-	for from := t.keys.own.Start; from < t.keys.own.End; from += blockQ {
-		to := min(from+blockQ, t.keys.own.End)
+// fetch has rows [from, to) of operands brought near, before they are used: a
+// head's part of a row is too short for the machine to notice by itself that
+// the next row's will be wanted.
+func (t *attender) fetch(from, to int, operands ...view) {
+	if t.kern.prefetch == nil || from >= to {
+		return
+	}
+	for _, x := range operands {
+		t.kern.prefetch(&x.data[from*x.rs], x.rs, to-from, t.a.HeadDim)
+	}
+}
+
+// blocks calls f for the blocks of queries [from, end), with the number of
+// columns that a block's last row sees.
+func (t *attender) blocks(from, end int, f func(from, rows, seen int)) {
+	for ; from < end; from += blockQ {
+		to := min(from+blockQ, end)
 		f(from, to-from, t.keys.seen(to-1))
 	}
 }
 
 func (t *attender) forward(out, lse, q, k, v []float32) {
 	a := t.a
-	keysT := t.pack(0, headOf(k, a.KVHeads, a.HeadDim, t.kvHead), true)
-	values := t.pack(1, headOf(v, a.KVHeads, a.HeadDim, t.kvHead), false)
-	p := t.scratchRows()
+	kh, vh := headOf(k, a.KVHeads, a.HeadDim, t.kvHead), headOf(v, a.KVHeads, a.HeadDim, t.kvHead)
+	own := t.keys.own
+	t.fetch(own.Start, own.End, kh, vh)
+	keysT, values := t.pack(0, kh, true), t.pack(1, vh, false)
+	p := t.scratchRows(blockQ)
 	top, sum := t.s.take(blockQ), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
 	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
 		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
-		t.blocks(func(from, rows, seen int) {
-			t.scores(p, rows, seen, a.Scale, qh.at(from, 0), &keysT)
+		t.blocks(own.Start, own.End, func(from, rows, seen int) {
+			t.fetch(from+rows, min(from+rows+blockQ, own.End), qh, oh)
+			t.scores(p, rows, seen, qh.at(from, 0), &keysT)
 			top, sum := top[:rows], sum[:rows]
-			t.kern.attendSoftmax(p.data, p.rs, t.keys.seen(from), t.step(), seen, top, sum)
-			for i := range rows {
-				lse[(from+i)*a.Heads+head] = top[i] + float32(math.Log(float64(sum[i])))
-				sum[i] = 1 / sum[i]
+			t.kern.attendSoftmax(p.data, p.rs, t.keys.seen(from), t.step(), seen, a.Scale, top, sum)
+			t.kern.attendSums(top, sum, a.Scale)
+			for i, l := range top {
+				lse[(from+i)*a.Heads+head] = l
 			}
 			o := oh.at(from, 0)
 			t.combine(o, rows, seen, p, &values, 0)

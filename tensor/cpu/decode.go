@@ -94,11 +94,11 @@ func (t *decoding) attend(scores, q []float32, p *stretch, head, at int) {
 	}
 	top, sum := t.top[at:at+queries], t.sum[at:at+queries]
 	if !p.own {
-		t.kern.attendSoftmax(scores, scoreStride, count, 0, count, top, sum)
+		t.kern.attendSoftmax(scores, scoreStride, count, 0, count, 1, top, sum)
 	} else {
 		for k := range p.to - p.from {
 			from, to := k*t.group, (k+1)*t.group
-			t.kern.attendSoftmax(scores[from*scoreStride:], scoreStride, t.seen(p, p.from+k), 0, count, top[from:to], sum[from:to])
+			t.kern.attendSoftmax(scores[from*scoreStride:], scoreStride, t.seen(p, p.from+k), 0, count, 1, top[from:to], sum[from:to])
 		}
 	}
 	values := panels{data: t.v[t.layout.value(head, p.rows.Start):], rs: dim, step: t.kern.tile}

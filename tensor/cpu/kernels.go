@@ -27,6 +27,9 @@ type kernels struct {
 	// apart in dst and from apart in src. It fetches what is ahead lines
 	// further from memory.
 	copyLines func(lines, n int, dst *float32, to int, src *float32, from, ahead int)
+	// prefetch has cols elements of each of some rows, stride apart, fetched
+	// into the second-level cache. nil: there is no such kernel.
+	prefetch func(x *float32, stride, rows, cols int)
 	// peak does peakFlops floating-point operations in registers, n times.
 	peak      func(n int)
 	peakFlops int
@@ -46,14 +49,21 @@ type kernels struct {
 	// softmaxGrad computes x = −p·(a·z + b) for z = scale·(x − shift) − log,
 	// p = exp(z).
 	softmaxGrad func(x []float32, scale, shift, log, a, b float32)
+	// scores computes c = a·bᵀ for a block of at most rows rows of a [m×k], and
+	// the b that is in panels step apart, c [m×n] with n a multiple of vector.
+	// Rows of a and c are rsa and ldc apart.
+	scores func(m, n, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
 	// attendSoftmax goes over len(top) rows of scores, stride apart. Row i's
-	// first n + i·step elements x become exp(x − top[i]) with top[i] their
-	// maximum and sum[i] their sum; those from there to seen become 0. It may
-	// write up to the end of a vector beyond seen.
-	attendSoftmax func(p []float32, stride, n, step, seen int, top, sum []float32)
-	// attendGrad goes over len(delta) rows of scores p and of gradients dp.
-	// Of row i the first n + i·step elements become p = exp(p − lse[i·lseStride])
-	// and dp = scale·p·(dp − delta[i]), the rest as in attendSoftmax.
+	// first n + i·step elements x become exp(scale·(x − top[i])) with top[i]
+	// their maximum and sum[i] their sum; those from there to seen become 0. It
+	// may write up to the end of a vector beyond seen. scale is not negative.
+	attendSoftmax func(p []float32, stride, n, step, seen int, scale float32, top, sum []float32)
+	// attendSums turns top into the logarithms of sums of exponentials,
+	// scale·top + log sum, and sum into 1/sum.
+	attendSums func(top, sum []float32, scale float32)
+	// attendGrad goes over len(delta) rows of scores p and of gradients dp. Of
+	// row i the first n + i·step elements become
+	// p = exp(scale·p − lse[i·lseStride]) and dp = scale·p·(dp − delta[i]), the rest as in attendSoftmax.
 	attendGrad func(p, dp []float32, stride, n, step, seen int, lse []float32, lseStride int, delta []float32, scale float32)
 	// rowDots computes dst[i] = Σ_j x[i·stride+j]·y[i·stride+j], j < cols.
 	rowDots func(dst, x, y []float32, stride, cols int)

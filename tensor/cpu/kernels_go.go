@@ -19,7 +19,9 @@ var goKernels = kernels{
 	total:         totalGo,
 	expSums:       expSumsGo,
 	softmaxGrad:   softmaxGradGo,
+	scores:        scoresGo,
 	attendSoftmax: attendSoftmaxGo,
+	attendSums:    attendSumsGo,
 	attendGrad:    attendGradGo,
 	rowDots:       rowDotsGo,
 	scaleRows:     scaleRowsGo,
@@ -151,18 +153,32 @@ func softmaxGradGo(x []float32, scale, shift, log, a, b float32) {
 	}
 }
 
-func attendSoftmaxGo(p []float32, stride, n, step, seen int, top, sum []float32) {
+func scoresGo(m, n, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int) {
+	y, z := unsafe.Slice(b, (n+3)/4*step), unsafe.Slice(c, (m-1)*ldc+n)
+	for j := 0; j < n; j += 4 {
+		gemmGo(m, min(4, n-j), k, 1, a, rsa, 1, &y[j/4*step], 4, 0, &z[j], ldc)
+	}
+}
+
+func attendSoftmaxGo(p []float32, stride, n, step, seen int, scale float32, top, sum []float32) {
 	for i := range top {
 		row := p[i*stride : i*stride+seen]
 		live := row[:n+i*step]
 		top[i] = maxGo(live)
 		var total float32
 		for j, x := range live {
-			live[j] = exp(x - top[i])
+			live[j] = exp(scale * (x - top[i]))
 			total += live[j]
 		}
 		sum[i] = total
 		clear(row[len(live):])
+	}
+}
+
+func attendSumsGo(top, sum []float32, scale float32) {
+	for i, s := range sum {
+		top[i] = scale*top[i] + float32(math.Log(float64(s)))
+		sum[i] = 1 / s
 	}
 }
 
@@ -171,7 +187,7 @@ func attendGradGo(p, dp []float32, stride, n, step, seen int, lse []float32, lse
 		pRow, dpRow := p[i*stride:i*stride+seen], dp[i*stride:i*stride+seen]
 		live := n + i*step
 		for j, x := range pRow[:live] {
-			e := exp(x - lse[i*lseStride])
+			e := exp(scale*x - lse[i*lseStride])
 			pRow[j] = e
 			dpRow[j] = scale * e * (dpRow[j] - d)
 		}

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -80,11 +81,11 @@ func TestAttendSoftmaxMask(t *testing.T) {
 				}
 			}
 			top, sum := make([]float32, rows), make([]float32, rows)
-			kern.attendSoftmax(p, stride, n, 1, seen, top, sum)
+			kern.attendSoftmax(p, stride, n, 1, seen, 0.5, top, sum)
 			for r := range rows {
 				var want float64
 				for j := range n + r {
-					want += math.Exp(float64(j%3) - float64(min(n+r-1, 2)))
+					want += math.Exp(0.5 * float64(j%3-min(n+r-1, 2)))
 				}
 				assert.InEpsilon(t, want, sum[r], 1e-6)
 				assert.Equal(t, float32(min(n+r-1, 2)), top[r])
@@ -92,6 +93,24 @@ func TestAttendSoftmaxMask(t *testing.T) {
 					assert.Zero(t, p[r*stride+j], "row %d column %d of %d", r, j, n+r)
 				}
 			}
+		}
+	})
+}
+
+// The logarithm is within 1e-7 of float64's, relatively or absolutely, for sums
+// of any size.
+func TestAttendSums(t *testing.T) {
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		var top, sum []float32
+		for s := float32(1e-30); s < 1e30; s *= 1.01 {
+			top, sum = append(top, 3), append(sum, s)
+		}
+		want := slices.Clone(sum)
+		kern.attendSums(top, sum, 0)
+		for i, s := range want {
+			log := math.Log(float64(s))
+			assert.InDelta(t, log, top[i], 1e-7*max(1, math.Abs(log)), "%g", s)
+			assert.InEpsilon(t, 1/float64(s), sum[i], 1e-6)
 		}
 	})
 }

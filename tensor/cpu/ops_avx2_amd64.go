@@ -20,7 +20,10 @@ func expSumsAVX2(x []float32, scale float32, shift float32) (sum float32, weight
 func softmaxGradAVX2(x []float32, scale float32, shift float32, log float32, a float32, b float32)
 
 // attendSoftmaxAVX2 is kernels.attendSoftmax.
-func attendSoftmaxAVX2(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+func attendSoftmaxAVX2(p []float32, stride int, n int, step int, seen int, scale float32, top []float32, sum []float32)
+
+// attendSumsAVX2 is kernels.attendSums.
+func attendSumsAVX2(top []float32, sum []float32, scale float32)
 
 // attendGradAVX2 is kernels.attendGrad.
 func attendGradAVX2(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
@@ -54,3 +57,9 @@ func rotateAVX2(x []float32, cos []float32, sin []float32, sign float32)
 
 // transpose8AVX2 is kernels.transpose8.
 func transpose8AVX2(k int, dst *float32, to int, src *float32, from int)
+
+// prefetchAVX2 is kernels.prefetch.
+func prefetchAVX2(x *float32, stride int, rows int, cols int)
+
+// scoresAVX2 is kernels.scores.
+func scoresAVX2(m int, n int, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)

@@ -477,19 +477,21 @@ done15:
 	VZEROUPPER
 	RET
 
-// func attendSoftmaxAVX2(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+// func attendSoftmaxAVX2(p []float32, stride int, n int, step int, seen int, scale float32, top []float32, sum []float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·attendSoftmaxAVX2(SB), NOSPLIT, $0-104
-	MOVQ p_base+0(FP), AX
-	MOVQ stride+24(FP), CX
-	SHLQ $0x02, CX
-	MOVQ n+32(FP), DX
-	MOVQ step+40(FP), BX
-	MOVQ seen+48(FP), SI
-	SHLQ $0x02, SI
-	MOVQ top_base+56(FP), DI
-	MOVQ sum_base+80(FP), R8
-	MOVQ top_len+64(FP), R9
+TEXT ·attendSoftmaxAVX2(SB), NOSPLIT, $0-112
+	MOVQ         p_base+0(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         n+32(FP), DX
+	MOVQ         step+40(FP), BX
+	MOVQ         seen+48(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         top_base+64(FP), DI
+	MOVQ         sum_base+88(FP), R8
+	MOVQ         top_len+72(FP), R9
+	VBROADCASTSS scale+56(FP), Y5
+	VMULPS       c2<>+0(SB), Y5, Y5
 
 row16:
 	TESTQ        R9, R9
@@ -532,79 +534,69 @@ done20:
 	MOVQ         DX, R11
 
 full21:
-	CMPQ         R11, $0x08
-	JLT          tail22
-	VMOVUPS      (AX)(R10*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      c1<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       c2<>+0(SB), Y2, Y4
-	VROUNDPS     $0x00, Y4, Y4
-	VFNMADD231PS c3<>+0(SB), Y4, Y2
-	VFNMADD231PS c4<>+0(SB), Y4, Y2
-	VMOVUPS      c5<>+0(SB), Y3
-	VFMADD213PS  c6<>+0(SB), Y2, Y3
-	VFMADD213PS  c7<>+0(SB), Y2, Y3
-	VFMADD213PS  c8<>+0(SB), Y2, Y3
-	VFMADD213PS  c9<>+0(SB), Y2, Y3
-	VFMADD213PS  c10<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y2
-	VPSUBD       Y2, Y4, Y4
-	VPADDD       c12<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       c12<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y2, (AX)(R10*1)
-	ADDQ         $0x20, R10
-	SUBQ         $0x08, R11
-	JMP          full21
+	CMPQ        R11, $0x08
+	JLT         tail22
+	VMOVUPS     (AX)(R10*1), Y2
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y5, Y2, Y2
+	VMOVUPS     c13<>+0(SB), Y3
+	VMAXPS      Y2, Y3, Y2
+	VROUNDPS    $0x00, Y2, Y4
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     c14<>+0(SB), Y3
+	VFMADD213PS c15<>+0(SB), Y2, Y3
+	VFMADD213PS c16<>+0(SB), Y2, Y3
+	VFMADD213PS c17<>+0(SB), Y2, Y3
+	VFMADD213PS c18<>+0(SB), Y2, Y3
+	VFMADD213PS c11<>+0(SB), Y2, Y3
+	VCVTPS2DQ   Y4, Y4
+	VPSRAD      $0x01, Y4, Y2
+	VPSUBD      Y2, Y4, Y4
+	VPADDD      c12<>+0(SB), Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      c12<>+0(SB), Y4, Y4
+	VPSLLD      $0x17, Y4, Y4
+	VMULPS      Y3, Y2, Y2
+	VMULPS      Y4, Y2, Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     Y2, (AX)(R10*1)
+	ADDQ        $0x20, R10
+	SUBQ        $0x08, R11
+	JMP         full21
 
 tail22:
-	TESTQ        R11, R11
-	JZ           done23
-	LEAQ         lanes<>+0(SB), R12
-	MOVQ         R11, R13
-	SHLQ         $0x02, R13
-	SUBQ         R13, R12
-	VMOVUPS      32(R12), Y15
-	VMOVUPS      (AX)(R10*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      c1<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMULPS       c2<>+0(SB), Y2, Y4
-	VROUNDPS     $0x00, Y4, Y4
-	VFNMADD231PS c3<>+0(SB), Y4, Y2
-	VFNMADD231PS c4<>+0(SB), Y4, Y2
-	VMOVUPS      c5<>+0(SB), Y3
-	VFMADD213PS  c6<>+0(SB), Y2, Y3
-	VFMADD213PS  c7<>+0(SB), Y2, Y3
-	VFMADD213PS  c8<>+0(SB), Y2, Y3
-	VFMADD213PS  c9<>+0(SB), Y2, Y3
-	VFMADD213PS  c10<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VFMADD213PS  c11<>+0(SB), Y2, Y3
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y2
-	VPSUBD       Y2, Y4, Y4
-	VPADDD       c12<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       c12<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y3, Y2, Y2
-	VMULPS       Y4, Y2, Y2
-	VANDPS       Y15, Y2, Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y2, (AX)(R10*1)
+	TESTQ       R11, R11
+	JZ          done23
+	LEAQ        lanes<>+0(SB), R12
+	MOVQ        R11, R13
+	SHLQ        $0x02, R13
+	SUBQ        R13, R12
+	VMOVUPS     32(R12), Y15
+	VMOVUPS     (AX)(R10*1), Y2
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y5, Y2, Y2
+	VMOVUPS     c13<>+0(SB), Y3
+	VMAXPS      Y2, Y3, Y2
+	VROUNDPS    $0x00, Y2, Y4
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     c14<>+0(SB), Y3
+	VFMADD213PS c15<>+0(SB), Y2, Y3
+	VFMADD213PS c16<>+0(SB), Y2, Y3
+	VFMADD213PS c17<>+0(SB), Y2, Y3
+	VFMADD213PS c18<>+0(SB), Y2, Y3
+	VFMADD213PS c11<>+0(SB), Y2, Y3
+	VCVTPS2DQ   Y4, Y4
+	VPSRAD      $0x01, Y4, Y2
+	VPSUBD      Y2, Y4, Y4
+	VPADDD      c12<>+0(SB), Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      c12<>+0(SB), Y4, Y4
+	VPSLLD      $0x17, Y4, Y4
+	VMULPS      Y3, Y2, Y2
+	VMULPS      Y4, Y2, Y2
+	VANDPS      Y15, Y2, Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     Y2, (AX)(R10*1)
 
 done23:
 	TESTQ R11, R11
@@ -640,6 +632,249 @@ rows17:
 	VZEROUPPER
 	RET
 
+DATA c13<>+0(SB)/4, $0xc3160000
+DATA c13<>+4(SB)/4, $0xc3160000
+DATA c13<>+8(SB)/4, $0xc3160000
+DATA c13<>+12(SB)/4, $0xc3160000
+DATA c13<>+16(SB)/4, $0xc3160000
+DATA c13<>+20(SB)/4, $0xc3160000
+DATA c13<>+24(SB)/4, $0xc3160000
+DATA c13<>+28(SB)/4, $0xc3160000
+GLOBL c13<>(SB), RODATA|NOPTR, $32
+
+DATA c14<>+0(SB)/4, $0x3aaddd0a
+DATA c14<>+4(SB)/4, $0x3aaddd0a
+DATA c14<>+8(SB)/4, $0x3aaddd0a
+DATA c14<>+12(SB)/4, $0x3aaddd0a
+DATA c14<>+16(SB)/4, $0x3aaddd0a
+DATA c14<>+20(SB)/4, $0x3aaddd0a
+DATA c14<>+24(SB)/4, $0x3aaddd0a
+DATA c14<>+28(SB)/4, $0x3aaddd0a
+GLOBL c14<>(SB), RODATA|NOPTR, $32
+
+DATA c15<>+0(SB)/4, $0x3c1e7544
+DATA c15<>+4(SB)/4, $0x3c1e7544
+DATA c15<>+8(SB)/4, $0x3c1e7544
+DATA c15<>+12(SB)/4, $0x3c1e7544
+DATA c15<>+16(SB)/4, $0x3c1e7544
+DATA c15<>+20(SB)/4, $0x3c1e7544
+DATA c15<>+24(SB)/4, $0x3c1e7544
+DATA c15<>+28(SB)/4, $0x3c1e7544
+GLOBL c15<>(SB), RODATA|NOPTR, $32
+
+DATA c16<>+0(SB)/4, $0x3d635ba9
+DATA c16<>+4(SB)/4, $0x3d635ba9
+DATA c16<>+8(SB)/4, $0x3d635ba9
+DATA c16<>+12(SB)/4, $0x3d635ba9
+DATA c16<>+16(SB)/4, $0x3d635ba9
+DATA c16<>+20(SB)/4, $0x3d635ba9
+DATA c16<>+24(SB)/4, $0x3d635ba9
+DATA c16<>+28(SB)/4, $0x3d635ba9
+GLOBL c16<>(SB), RODATA|NOPTR, $32
+
+DATA c17<>+0(SB)/4, $0x3e75fcde
+DATA c17<>+4(SB)/4, $0x3e75fcde
+DATA c17<>+8(SB)/4, $0x3e75fcde
+DATA c17<>+12(SB)/4, $0x3e75fcde
+DATA c17<>+16(SB)/4, $0x3e75fcde
+DATA c17<>+20(SB)/4, $0x3e75fcde
+DATA c17<>+24(SB)/4, $0x3e75fcde
+DATA c17<>+28(SB)/4, $0x3e75fcde
+GLOBL c17<>(SB), RODATA|NOPTR, $32
+
+DATA c18<>+0(SB)/4, $0x3f317215
+DATA c18<>+4(SB)/4, $0x3f317215
+DATA c18<>+8(SB)/4, $0x3f317215
+DATA c18<>+12(SB)/4, $0x3f317215
+DATA c18<>+16(SB)/4, $0x3f317215
+DATA c18<>+20(SB)/4, $0x3f317215
+DATA c18<>+24(SB)/4, $0x3f317215
+DATA c18<>+28(SB)/4, $0x3f317215
+GLOBL c18<>(SB), RODATA|NOPTR, $32
+
+// func attendSumsAVX2(top []float32, sum []float32, scale float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·attendSumsAVX2(SB), NOSPLIT, $0-52
+	MOVQ         top_base+0(FP), AX
+	MOVQ         sum_base+24(FP), CX
+	MOVQ         top_len+8(FP), DX
+	VBROADCASTSS scale+48(FP), Y5
+	VMOVUPS      c11<>+0(SB), Y6
+	XORQ         BX, BX
+
+full27:
+	CMPQ        DX, $0x08
+	JLT         tail28
+	VMOVUPS     (CX)(BX*1), Y0
+	VDIVPS      Y0, Y6, Y1
+	VMOVUPS     Y1, (CX)(BX*1)
+	VPSUBD      c19<>+0(SB), Y0, Y2
+	VPSRAD      $0x17, Y2, Y2
+	VPSLLD      $0x17, Y2, Y1
+	VPSUBD      Y1, Y0, Y0
+	VCVTDQ2PS   Y2, Y2
+	VSUBPS      c11<>+0(SB), Y0, Y0
+	VMULPS      Y0, Y0, Y3
+	VMOVUPS     c20<>+0(SB), Y1
+	VFMADD213PS c21<>+0(SB), Y0, Y1
+	VFMADD213PS c22<>+0(SB), Y0, Y1
+	VFMADD213PS c23<>+0(SB), Y0, Y1
+	VFMADD213PS c24<>+0(SB), Y0, Y1
+	VFMADD213PS c25<>+0(SB), Y0, Y1
+	VFMADD213PS c26<>+0(SB), Y0, Y1
+	VFMADD213PS c27<>+0(SB), Y0, Y1
+	VFMADD213PS c28<>+0(SB), Y0, Y1
+	VMULPS      Y0, Y1, Y1
+	VFMADD231PS c4<>+0(SB), Y2, Y0
+	VSUBPS      c10<>+0(SB), Y1, Y1
+	VFMADD231PS Y3, Y1, Y0
+	VFMADD231PS c3<>+0(SB), Y2, Y0
+	VMOVUPS     (AX)(BX*1), Y1
+	VFMADD231PS Y5, Y1, Y0
+	VMOVUPS     Y0, (AX)(BX*1)
+	ADDQ        $0x20, BX
+	SUBQ        $0x08, DX
+	JMP         full27
+
+tail28:
+	TESTQ       DX, DX
+	JZ          done29
+	LEAQ        lanes<>+0(SB), SI
+	SHLQ        $0x02, DX
+	SUBQ        DX, SI
+	VMOVUPS     32(SI), Y15
+	VMASKMOVPS  (CX)(BX*1), Y15, Y0
+	VDIVPS      Y0, Y6, Y1
+	VMASKMOVPS  Y1, Y15, (CX)(BX*1)
+	VPSUBD      c19<>+0(SB), Y0, Y2
+	VPSRAD      $0x17, Y2, Y2
+	VPSLLD      $0x17, Y2, Y1
+	VPSUBD      Y1, Y0, Y0
+	VCVTDQ2PS   Y2, Y2
+	VSUBPS      c11<>+0(SB), Y0, Y0
+	VMULPS      Y0, Y0, Y3
+	VMOVUPS     c20<>+0(SB), Y1
+	VFMADD213PS c21<>+0(SB), Y0, Y1
+	VFMADD213PS c22<>+0(SB), Y0, Y1
+	VFMADD213PS c23<>+0(SB), Y0, Y1
+	VFMADD213PS c24<>+0(SB), Y0, Y1
+	VFMADD213PS c25<>+0(SB), Y0, Y1
+	VFMADD213PS c26<>+0(SB), Y0, Y1
+	VFMADD213PS c27<>+0(SB), Y0, Y1
+	VFMADD213PS c28<>+0(SB), Y0, Y1
+	VMULPS      Y0, Y1, Y1
+	VFMADD231PS c4<>+0(SB), Y2, Y0
+	VSUBPS      c10<>+0(SB), Y1, Y1
+	VFMADD231PS Y3, Y1, Y0
+	VFMADD231PS c3<>+0(SB), Y2, Y0
+	VMASKMOVPS  (AX)(BX*1), Y15, Y1
+	VFMADD231PS Y5, Y1, Y0
+	VMASKMOVPS  Y0, Y15, (AX)(BX*1)
+
+done29:
+	VZEROUPPER
+	RET
+
+DATA c19<>+0(SB)/4, $0x3f3504f3
+DATA c19<>+4(SB)/4, $0x3f3504f3
+DATA c19<>+8(SB)/4, $0x3f3504f3
+DATA c19<>+12(SB)/4, $0x3f3504f3
+DATA c19<>+16(SB)/4, $0x3f3504f3
+DATA c19<>+20(SB)/4, $0x3f3504f3
+DATA c19<>+24(SB)/4, $0x3f3504f3
+DATA c19<>+28(SB)/4, $0x3f3504f3
+GLOBL c19<>(SB), RODATA|NOPTR, $32
+
+DATA c20<>+0(SB)/4, $0x3d9021bb
+DATA c20<>+4(SB)/4, $0x3d9021bb
+DATA c20<>+8(SB)/4, $0x3d9021bb
+DATA c20<>+12(SB)/4, $0x3d9021bb
+DATA c20<>+16(SB)/4, $0x3d9021bb
+DATA c20<>+20(SB)/4, $0x3d9021bb
+DATA c20<>+24(SB)/4, $0x3d9021bb
+DATA c20<>+28(SB)/4, $0x3d9021bb
+GLOBL c20<>(SB), RODATA|NOPTR, $32
+
+DATA c21<>+0(SB)/4, $0xbdebd1b8
+DATA c21<>+4(SB)/4, $0xbdebd1b8
+DATA c21<>+8(SB)/4, $0xbdebd1b8
+DATA c21<>+12(SB)/4, $0xbdebd1b8
+DATA c21<>+16(SB)/4, $0xbdebd1b8
+DATA c21<>+20(SB)/4, $0xbdebd1b8
+DATA c21<>+24(SB)/4, $0xbdebd1b8
+DATA c21<>+28(SB)/4, $0xbdebd1b8
+GLOBL c21<>(SB), RODATA|NOPTR, $32
+
+DATA c22<>+0(SB)/4, $0x3def251a
+DATA c22<>+4(SB)/4, $0x3def251a
+DATA c22<>+8(SB)/4, $0x3def251a
+DATA c22<>+12(SB)/4, $0x3def251a
+DATA c22<>+16(SB)/4, $0x3def251a
+DATA c22<>+20(SB)/4, $0x3def251a
+DATA c22<>+24(SB)/4, $0x3def251a
+DATA c22<>+28(SB)/4, $0x3def251a
+GLOBL c22<>(SB), RODATA|NOPTR, $32
+
+DATA c23<>+0(SB)/4, $0xbdfe5d4f
+DATA c23<>+4(SB)/4, $0xbdfe5d4f
+DATA c23<>+8(SB)/4, $0xbdfe5d4f
+DATA c23<>+12(SB)/4, $0xbdfe5d4f
+DATA c23<>+16(SB)/4, $0xbdfe5d4f
+DATA c23<>+20(SB)/4, $0xbdfe5d4f
+DATA c23<>+24(SB)/4, $0xbdfe5d4f
+DATA c23<>+28(SB)/4, $0xbdfe5d4f
+GLOBL c23<>(SB), RODATA|NOPTR, $32
+
+DATA c24<>+0(SB)/4, $0x3e11e9bf
+DATA c24<>+4(SB)/4, $0x3e11e9bf
+DATA c24<>+8(SB)/4, $0x3e11e9bf
+DATA c24<>+12(SB)/4, $0x3e11e9bf
+DATA c24<>+16(SB)/4, $0x3e11e9bf
+DATA c24<>+20(SB)/4, $0x3e11e9bf
+DATA c24<>+24(SB)/4, $0x3e11e9bf
+DATA c24<>+28(SB)/4, $0x3e11e9bf
+GLOBL c24<>(SB), RODATA|NOPTR, $32
+
+DATA c25<>+0(SB)/4, $0xbe2aae50
+DATA c25<>+4(SB)/4, $0xbe2aae50
+DATA c25<>+8(SB)/4, $0xbe2aae50
+DATA c25<>+12(SB)/4, $0xbe2aae50
+DATA c25<>+16(SB)/4, $0xbe2aae50
+DATA c25<>+20(SB)/4, $0xbe2aae50
+DATA c25<>+24(SB)/4, $0xbe2aae50
+DATA c25<>+28(SB)/4, $0xbe2aae50
+GLOBL c25<>(SB), RODATA|NOPTR, $32
+
+DATA c26<>+0(SB)/4, $0x3e4cceac
+DATA c26<>+4(SB)/4, $0x3e4cceac
+DATA c26<>+8(SB)/4, $0x3e4cceac
+DATA c26<>+12(SB)/4, $0x3e4cceac
+DATA c26<>+16(SB)/4, $0x3e4cceac
+DATA c26<>+20(SB)/4, $0x3e4cceac
+DATA c26<>+24(SB)/4, $0x3e4cceac
+DATA c26<>+28(SB)/4, $0x3e4cceac
+GLOBL c26<>(SB), RODATA|NOPTR, $32
+
+DATA c27<>+0(SB)/4, $0xbe7ffffc
+DATA c27<>+4(SB)/4, $0xbe7ffffc
+DATA c27<>+8(SB)/4, $0xbe7ffffc
+DATA c27<>+12(SB)/4, $0xbe7ffffc
+DATA c27<>+16(SB)/4, $0xbe7ffffc
+DATA c27<>+20(SB)/4, $0xbe7ffffc
+DATA c27<>+24(SB)/4, $0xbe7ffffc
+DATA c27<>+28(SB)/4, $0xbe7ffffc
+GLOBL c27<>(SB), RODATA|NOPTR, $32
+
+DATA c28<>+0(SB)/4, $0x3eaaaaaa
+DATA c28<>+4(SB)/4, $0x3eaaaaaa
+DATA c28<>+8(SB)/4, $0x3eaaaaaa
+DATA c28<>+12(SB)/4, $0x3eaaaaaa
+DATA c28<>+16(SB)/4, $0x3eaaaaaa
+DATA c28<>+20(SB)/4, $0x3eaaaaaa
+DATA c28<>+24(SB)/4, $0x3eaaaaaa
+DATA c28<>+28(SB)/4, $0x3eaaaaaa
+GLOBL c28<>(SB), RODATA|NOPTR, $32
+
 // func attendGradAVX2(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·attendGradAVX2(SB), NOSPLIT, $0-140
@@ -656,125 +891,115 @@ TEXT ·attendGradAVX2(SB), NOSPLIT, $0-140
 	MOVQ         delta_base+112(FP), R9
 	MOVQ         delta_len+120(FP), R10
 	VBROADCASTSS scale+136(FP), Y2
+	VMULPS       c2<>+0(SB), Y2, Y6
 
-row27:
+row30:
 	TESTQ        R10, R10
-	JZ           rows28
+	JZ           rows31
 	VBROADCASTSS (DI), Y0
+	VMULPS       c2<>+0(SB), Y0, Y0
 	VBROADCASTSS (R9), Y1
 	XORQ         R11, R11
 	MOVQ         BX, R12
 
-full29:
-	CMPQ         R12, $0x08
-	JLT          tail30
-	VMOVUPS      (AX)(R11*1), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      c1<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       c2<>+0(SB), Y3, Y5
-	VROUNDPS     $0x00, Y5, Y5
-	VFNMADD231PS c3<>+0(SB), Y5, Y3
-	VFNMADD231PS c4<>+0(SB), Y5, Y3
-	VMOVUPS      c5<>+0(SB), Y4
-	VFMADD213PS  c6<>+0(SB), Y3, Y4
-	VFMADD213PS  c7<>+0(SB), Y3, Y4
-	VFMADD213PS  c8<>+0(SB), Y3, Y4
-	VFMADD213PS  c9<>+0(SB), Y3, Y4
-	VFMADD213PS  c10<>+0(SB), Y3, Y4
-	VFMADD213PS  c11<>+0(SB), Y3, Y4
-	VFMADD213PS  c11<>+0(SB), Y3, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y3
-	VPSUBD       Y3, Y5, Y5
-	VPADDD       c12<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       c12<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y5, Y3, Y3
-	VMOVUPS      Y3, (AX)(R11*1)
-	VMOVUPS      (CX)(R11*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y2, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VMOVUPS      Y4, (CX)(R11*1)
-	ADDQ         $0x20, R11
-	SUBQ         $0x08, R12
-	JMP          full29
+full32:
+	CMPQ        R12, $0x08
+	JLT         tail33
+	VMOVUPS     (AX)(R11*1), Y3
+	VFMSUB213PS Y0, Y6, Y3
+	VMOVUPS     c13<>+0(SB), Y4
+	VMAXPS      Y3, Y4, Y3
+	VROUNDPS    $0x00, Y3, Y5
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     c14<>+0(SB), Y4
+	VFMADD213PS c15<>+0(SB), Y3, Y4
+	VFMADD213PS c16<>+0(SB), Y3, Y4
+	VFMADD213PS c17<>+0(SB), Y3, Y4
+	VFMADD213PS c18<>+0(SB), Y3, Y4
+	VFMADD213PS c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ   Y5, Y5
+	VPSRAD      $0x01, Y5, Y3
+	VPSUBD      Y3, Y5, Y5
+	VPADDD      c12<>+0(SB), Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      c12<>+0(SB), Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VMULPS      Y4, Y3, Y3
+	VMULPS      Y5, Y3, Y3
+	VMOVUPS     Y3, (AX)(R11*1)
+	VMOVUPS     (CX)(R11*1), Y4
+	VSUBPS      Y1, Y4, Y4
+	VMULPS      Y2, Y3, Y3
+	VMULPS      Y3, Y4, Y4
+	VMOVUPS     Y4, (CX)(R11*1)
+	ADDQ        $0x20, R11
+	SUBQ        $0x08, R12
+	JMP         full32
 
-tail30:
-	TESTQ        R12, R12
-	JZ           done31
-	LEAQ         lanes<>+0(SB), R13
-	MOVQ         R12, R14
-	SHLQ         $0x02, R14
-	SUBQ         R14, R13
-	VMOVUPS      32(R13), Y15
-	VMOVUPS      (AX)(R11*1), Y3
-	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      c1<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMULPS       c2<>+0(SB), Y3, Y5
-	VROUNDPS     $0x00, Y5, Y5
-	VFNMADD231PS c3<>+0(SB), Y5, Y3
-	VFNMADD231PS c4<>+0(SB), Y5, Y3
-	VMOVUPS      c5<>+0(SB), Y4
-	VFMADD213PS  c6<>+0(SB), Y3, Y4
-	VFMADD213PS  c7<>+0(SB), Y3, Y4
-	VFMADD213PS  c8<>+0(SB), Y3, Y4
-	VFMADD213PS  c9<>+0(SB), Y3, Y4
-	VFMADD213PS  c10<>+0(SB), Y3, Y4
-	VFMADD213PS  c11<>+0(SB), Y3, Y4
-	VFMADD213PS  c11<>+0(SB), Y3, Y4
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y3
-	VPSUBD       Y3, Y5, Y5
-	VPADDD       c12<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       c12<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y5, Y3, Y3
-	VANDPS       Y15, Y3, Y3
-	VMOVUPS      Y3, (AX)(R11*1)
-	VMOVUPS      (CX)(R11*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMULPS       Y2, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VANDPS       Y15, Y4, Y4
-	VMOVUPS      Y4, (CX)(R11*1)
+tail33:
+	TESTQ       R12, R12
+	JZ          done34
+	LEAQ        lanes<>+0(SB), R13
+	MOVQ        R12, R14
+	SHLQ        $0x02, R14
+	SUBQ        R14, R13
+	VMOVUPS     32(R13), Y15
+	VMOVUPS     (AX)(R11*1), Y3
+	VFMSUB213PS Y0, Y6, Y3
+	VMOVUPS     c13<>+0(SB), Y4
+	VMAXPS      Y3, Y4, Y3
+	VROUNDPS    $0x00, Y3, Y5
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     c14<>+0(SB), Y4
+	VFMADD213PS c15<>+0(SB), Y3, Y4
+	VFMADD213PS c16<>+0(SB), Y3, Y4
+	VFMADD213PS c17<>+0(SB), Y3, Y4
+	VFMADD213PS c18<>+0(SB), Y3, Y4
+	VFMADD213PS c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ   Y5, Y5
+	VPSRAD      $0x01, Y5, Y3
+	VPSUBD      Y3, Y5, Y5
+	VPADDD      c12<>+0(SB), Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      c12<>+0(SB), Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VMULPS      Y4, Y3, Y3
+	VMULPS      Y5, Y3, Y3
+	VANDPS      Y15, Y3, Y3
+	VMOVUPS     Y3, (AX)(R11*1)
+	VMOVUPS     (CX)(R11*1), Y4
+	VSUBPS      Y1, Y4, Y4
+	VMULPS      Y2, Y3, Y3
+	VMULPS      Y3, Y4, Y4
+	VANDPS      Y15, Y4, Y4
+	VMOVUPS     Y4, (CX)(R11*1)
 
-done31:
+done34:
 	TESTQ R12, R12
-	JZ    whole34
+	JZ    whole37
 	ADDQ  $0x20, R11
 
-whole34:
+whole37:
 	VXORPS Y3, Y3, Y3
 
-clear32:
+clear35:
 	CMPQ    R11, SI
-	JGE     cleared33
+	JGE     cleared36
 	VMOVUPS Y3, (AX)(R11*1)
 	VMOVUPS Y3, (CX)(R11*1)
 	ADDQ    $0x20, R11
-	JMP     clear32
+	JMP     clear35
 
-cleared33:
+cleared36:
 	ADDQ R8, DI
 	ADDQ $0x04, R9
 	ADDQ step+64(FP), BX
 	ADDQ DX, AX
 	ADDQ DX, CX
 	DECQ R10
-	JMP  row27
+	JMP  row30
 
-rows28:
+rows31:
 	VZEROUPPER
 	RET
 
@@ -789,26 +1014,26 @@ TEXT ·rowDotsAVX2(SB), NOSPLIT, $0-88
 	SHLQ $0x02, SI
 	MOVQ cols+80(FP), DI
 
-row35:
+row38:
 	TESTQ  CX, CX
-	JZ     rows36
+	JZ     rows39
 	VXORPS Y0, Y0, Y0
 	XORQ   R8, R8
 	MOVQ   DI, R9
 
-full37:
+full40:
 	CMPQ        R9, $0x08
-	JLT         tail38
+	JLT         tail41
 	VMOVUPS     (DX)(R8*1), Y1
 	VMOVUPS     (BX)(R8*1), Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ        $0x20, R8
 	SUBQ        $0x08, R9
-	JMP         full37
+	JMP         full40
 
-tail38:
+tail41:
 	TESTQ       R9, R9
-	JZ          done39
+	JZ          done42
 	LEAQ        lanes<>+0(SB), R10
 	SHLQ        $0x02, R9
 	SUBQ        R9, R10
@@ -817,7 +1042,7 @@ tail38:
 	VMASKMOVPS  (BX)(R8*1), Y15, Y2
 	VFMADD231PS Y1, Y2, Y0
 
-done39:
+done42:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -829,9 +1054,9 @@ done39:
 	ADDQ         SI, DX
 	ADDQ         SI, BX
 	DECQ         CX
-	JMP          row35
+	JMP          row38
 
-rows36:
+rows39:
 	VZEROUPPER
 	RET
 
@@ -845,27 +1070,27 @@ TEXT ·scaleRowsAVX2(SB), NOSPLIT, $0-64
 	MOVQ by_base+40(FP), BX
 	MOVQ by_len+48(FP), SI
 
-row40:
+row43:
 	TESTQ        SI, SI
-	JZ           rows41
+	JZ           rows44
 	VBROADCASTSS (BX), Y0
 	ADDQ         $0x04, BX
 	XORQ         DI, DI
 	MOVQ         DX, R8
 
-full42:
+full45:
 	CMPQ    R8, $0x08
-	JLT     tail43
+	JLT     tail46
 	VMOVUPS (AX)(DI*1), Y1
 	VMULPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)(DI*1)
 	ADDQ    $0x20, DI
 	SUBQ    $0x08, R8
-	JMP     full42
+	JMP     full45
 
-tail43:
+tail46:
 	TESTQ      R8, R8
-	JZ         done44
+	JZ         done47
 	LEAQ       lanes<>+0(SB), R9
 	SHLQ       $0x02, R8
 	SUBQ       R8, R9
@@ -874,12 +1099,12 @@ tail43:
 	VMULPS     Y0, Y1, Y1
 	VMASKMOVPS Y1, Y15, (AX)(DI*1)
 
-done44:
+done47:
 	ADDQ CX, AX
 	DECQ SI
-	JMP  row40
+	JMP  row43
 
-rows41:
+rows44:
 	VZEROUPPER
 	RET
 
@@ -897,25 +1122,25 @@ TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-100
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row45:
+row48:
 	TESTQ  DX, DX
-	JZ     rows46
+	JZ     rows49
 	VXORPS Y0, Y0, Y0
 	XORQ   R9, R9
 	MOVQ   DI, R10
 
-full47:
+full50:
 	CMPQ        R10, $0x08
-	JLT         tail48
+	JLT         tail51
 	VMOVUPS     (BX)(R9*1), Y1
 	VFMADD231PS Y1, Y1, Y0
 	ADDQ        $0x20, R9
 	SUBQ        $0x08, R10
-	JMP         full47
+	JMP         full50
 
-tail48:
+tail51:
 	TESTQ       R10, R10
-	JZ          done49
+	JZ          done52
 	LEAQ        lanes<>+0(SB), R11
 	SHLQ        $0x02, R10
 	SUBQ        R10, R11
@@ -923,7 +1148,7 @@ tail48:
 	VMASKMOVPS  (BX)(R9*1), Y15, Y1
 	VFMADD231PS Y1, Y1, Y0
 
-done49:
+done52:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -941,9 +1166,9 @@ done49:
 	XORQ         R9, R9
 	MOVQ         DI, R10
 
-full50:
+full53:
 	CMPQ    R10, $0x08
-	JLT     tail51
+	JLT     tail54
 	VMOVUPS (BX)(R9*1), Y1
 	VMOVUPS (SI)(R9*1), Y2
 	VMULPS  Y0, Y1, Y1
@@ -951,11 +1176,11 @@ full50:
 	VMOVUPS Y1, (AX)(R9*1)
 	ADDQ    $0x20, R9
 	SUBQ    $0x08, R10
-	JMP     full50
+	JMP     full53
 
-tail51:
+tail54:
 	TESTQ      R10, R10
-	JZ         done52
+	JZ         done55
 	LEAQ       lanes<>+0(SB), R11
 	SHLQ       $0x02, R10
 	SUBQ       R10, R11
@@ -966,13 +1191,13 @@ tail51:
 	VMULPS     Y2, Y1, Y1
 	VMASKMOVPS Y1, Y15, (AX)(R9*1)
 
-done52:
+done55:
 	ADDQ R8, BX
 	ADDQ R8, AX
 	DECQ DX
-	JMP  row45
+	JMP  row48
 
-rows46:
+rows49:
 	VZEROUPPER
 	RET
 
@@ -992,16 +1217,16 @@ TEXT ·rmsNormGradAVX2(SB), NOSPLIT, $0-144
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row53:
+row56:
 	TESTQ  R9, R9
-	JZ     rows54
+	JZ     rows57
 	VXORPS Y0, Y0, Y0
 	XORQ   R11, R11
 	MOVQ   DI, R12
 
-full55:
+full58:
 	CMPQ        R12, $0x08
-	JLT         tail56
+	JLT         tail59
 	VMOVUPS     (DX)(R11*1), Y1
 	VMOVUPS     (SI)(R11*1), Y2
 	VMOVUPS     (BX)(R11*1), Y3
@@ -1009,11 +1234,11 @@ full55:
 	VFMADD231PS Y3, Y1, Y0
 	ADDQ        $0x20, R11
 	SUBQ        $0x08, R12
-	JMP         full55
+	JMP         full58
 
-tail56:
+tail59:
 	TESTQ       R12, R12
-	JZ          done57
+	JZ          done60
 	LEAQ        lanes<>+0(SB), R13
 	SHLQ        $0x02, R12
 	SUBQ        R12, R13
@@ -1024,7 +1249,7 @@ tail56:
 	VMULPS      Y2, Y1, Y1
 	VFMADD231PS Y3, Y1, Y0
 
-done57:
+done60:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x0e, X0, X1
@@ -1041,9 +1266,9 @@ done57:
 	XORQ         R11, R11
 	MOVQ         DI, R12
 
-full58:
+full61:
 	CMPQ         R12, $0x08
-	JLT          tail59
+	JLT          tail62
 	VMOVUPS      (DX)(R11*1), Y1
 	VMOVUPS      (SI)(R11*1), Y2
 	VMOVUPS      (BX)(R11*1), Y3
@@ -1058,11 +1283,11 @@ full58:
 	VMOVUPS      Y4, (CX)(R11*1)
 	ADDQ         $0x20, R11
 	SUBQ         $0x08, R12
-	JMP          full58
+	JMP          full61
 
-tail59:
+tail62:
 	TESTQ        R12, R12
-	JZ           done60
+	JZ           done63
 	LEAQ         lanes<>+0(SB), R13
 	SHLQ         $0x02, R12
 	SUBQ         R12, R13
@@ -1080,14 +1305,14 @@ tail59:
 	VFMADD231PS  Y1, Y3, Y4
 	VMASKMOVPS   Y4, Y15, (CX)(R11*1)
 
-done60:
+done63:
 	ADDQ R10, AX
 	ADDQ R10, DX
 	ADDQ R10, BX
 	DECQ R9
-	JMP  row53
+	JMP  row56
 
-rows54:
+rows57:
 	VZEROUPPER
 	RET
 
@@ -1101,9 +1326,9 @@ TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    SI, SI
 
-full61:
+full64:
 	CMPQ         BX, $0x08
-	JLT          tail62
+	JLT          tail65
 	VMOVUPS      (CX)(SI*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1140,11 +1365,11 @@ full61:
 	VMOVUPS      Y2, (AX)(SI*1)
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, BX
-	JMP          full61
+	JMP          full64
 
-tail62:
+tail65:
 	TESTQ        BX, BX
-	JZ           done63
+	JZ           done66
 	LEAQ         lanes<>+0(SB), DI
 	SHLQ         $0x02, BX
 	SUBQ         BX, DI
@@ -1184,7 +1409,7 @@ tail62:
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y15, (AX)(SI*1)
 
-done63:
+done66:
 	VZEROUPPER
 	RET
 
@@ -1200,9 +1425,9 @@ TEXT ·swiGLUGradAVX2(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    R8, R8
 
-full64:
+full67:
 	CMPQ         DI, $0x08
-	JLT          tail65
+	JLT          tail68
 	VMOVUPS      (BX)(R8*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1245,11 +1470,11 @@ full64:
 	VMOVUPS      Y4, (AX)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, DI
-	JMP          full64
+	JMP          full67
 
-tail65:
+tail68:
 	TESTQ        DI, DI
-	JZ           done66
+	JZ           done69
 	LEAQ         lanes<>+0(SB), R9
 	SHLQ         $0x02, DI
 	SUBQ         DI, R9
@@ -1295,7 +1520,7 @@ tail65:
 	VMULPS       Y2, Y4, Y4
 	VMASKMOVPS   Y4, Y15, (AX)(R8*1)
 
-done66:
+done69:
 	VZEROUPPER
 	RET
 
@@ -1319,9 +1544,9 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Y8
 	XORQ         DI, DI
 
-full67:
+full70:
 	CMPQ        SI, $0x08
-	JLT         tail68
+	JLT         tail71
 	VMOVUPS     (CX)(DI*1), Y9
 	VMULPS      Y0, Y9, Y9
 	VMOVUPS     (DX)(DI*1), Y10
@@ -1342,11 +1567,11 @@ full67:
 	VMOVUPS     Y12, (AX)(DI*1)
 	ADDQ        $0x20, DI
 	SUBQ        $0x08, SI
-	JMP         full67
+	JMP         full70
 
-tail68:
+tail71:
 	TESTQ       SI, SI
-	JZ          done69
+	JZ          done72
 	LEAQ        lanes<>+0(SB), R8
 	SHLQ        $0x02, SI
 	SUBQ        SI, R8
@@ -1370,7 +1595,7 @@ tail68:
 	VFMSUB213PS Y10, Y5, Y12
 	VMASKMOVPS  Y12, Y15, (AX)(DI*1)
 
-done69:
+done72:
 	VZEROUPPER
 	RET
 
@@ -1395,9 +1620,9 @@ TEXT ·totalAVX2(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step70:
+step73:
 	TESTQ  DX, DX
-	JZ     rest71
+	JZ     rest74
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	ADDQ   $0x00000040, AX
@@ -1412,23 +1637,23 @@ step70:
 	ADDQ   $0x00000040, BX
 	SUBQ   $0x00000040, CX
 	DECQ   DX
-	JMP    step70
+	JMP    step73
 
-rest71:
+rest74:
 	XORQ AX, AX
 
-full72:
+full75:
 	CMPQ    CX, $0x08
-	JLT     tail73
+	JLT     tail76
 	VMOVUPS (BX)(AX*1), Y8
 	VADDPS  Y8, Y0, Y0
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, CX
-	JMP     full72
+	JMP     full75
 
-tail73:
+tail76:
 	TESTQ      CX, CX
-	JZ         done74
+	JZ         done77
 	LEAQ       lanes<>+0(SB), DX
 	SHLQ       $0x02, CX
 	SUBQ       CX, DX
@@ -1437,7 +1662,7 @@ tail73:
 	VANDPS     Y15, Y8, Y8
 	VADDPS     Y8, Y0, Y0
 
-done74:
+done77:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -1465,16 +1690,16 @@ TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
 	MOVQ         sin_base+48(FP), SI
 	VBROADCASTSS sign+72(FP), Y0
 
-head75:
+head78:
 	TESTQ CX, CX
-	JZ    heads76
+	JZ    heads79
 	LEAQ  (AX)(BX*4), DI
 	XORQ  R8, R8
 	MOVQ  BX, R9
 
-full77:
+full80:
 	CMPQ         R9, $0x08
-	JLT          tail78
+	JLT          tail81
 	VMOVUPS      (DX)(R8*1), Y1
 	VMOVUPS      (SI)(R8*1), Y2
 	VMULPS       Y0, Y2, Y2
@@ -1488,11 +1713,11 @@ full77:
 	VMOVUPS      Y4, (DI)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, R9
-	JMP          full77
+	JMP          full80
 
-tail78:
+tail81:
 	TESTQ        R9, R9
-	JZ           done79
+	JZ           done82
 	LEAQ         lanes<>+0(SB), R10
 	SHLQ         $0x02, R9
 	SUBQ         R9, R10
@@ -1509,13 +1734,13 @@ tail78:
 	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
 	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
 
-done79:
+done82:
 	LEAQ (DI)(BX*4), AX
 	SUBQ BX, CX
 	SUBQ BX, CX
-	JMP  head75
+	JMP  head78
 
-heads76:
+heads79:
 	VZEROUPPER
 	RET
 
@@ -1591,5 +1816,693 @@ block:
 	JMP         block
 
 done:
+	VZEROUPPER
+	RET
+
+// func prefetchAVX2(x *float32, stride int, rows int, cols int)
+// Requires: MMX+
+TEXT ·prefetchAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ cols+24(FP), BX
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+
+row:
+	TESTQ DX, DX
+	JZ    done
+	XORQ  SI, SI
+
+line:
+	PREFETCHT1 (AX)(SI*1)
+	ADDQ       $0x40, SI
+	CMPQ       SI, BX
+	JLT        line
+	ADDQ       CX, AX
+	DECQ       DX
+	JMP        row
+
+done:
+	RET
+
+// func scoresAVX2(m int, n int, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scoresAVX2(SB), NOSPLIT, $0-72
+	MOVQ m+0(FP), AX
+	MOVQ a+24(FP), CX
+	MOVQ rsa+32(FP), DX
+	MOVQ b+40(FP), BX
+	MOVQ step+48(FP), SI
+	MOVQ n+8(FP), DI
+	MOVQ c+56(FP), R8
+	MOVQ ldc+64(FP), R9
+	SHLQ $0x02, DX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R9
+	LEAQ (DX)(DX*2), R10
+	ADDQ CX, R10
+	CMPQ AX, $0x06
+	JEQ  rows6
+	CMPQ AX, $0x05
+	JEQ  rows5
+	CMPQ AX, $0x04
+	JEQ  rows4
+	CMPQ AX, $0x03
+	JEQ  rows3
+	CMPQ AX, $0x02
+	JEQ  rows2
+	CMPQ AX, $0x01
+	JEQ  rows1
+	RET
+
+rows6:
+	CMPQ       DI, $0x10
+	JLT        half6
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	VXORPS     Y12, Y12, Y12
+	VXORPS     Y13, Y13, Y13
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R11
+	XORQ       R12, R12
+
+tile6x2:
+	VMOVUPS      (R11), Y0
+	VMOVUPS      32(R11), Y1
+	ADDQ         $0x40, R11
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y4
+	VFMADD231PS  Y1, Y15, Y5
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y0, Y15, Y8
+	VFMADD231PS  Y1, Y15, Y9
+	VBROADCASTSS (R10)(DX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	VBROADCASTSS (R10)(DX*2), Y15
+	VFMADD231PS  Y0, Y15, Y12
+	VFMADD231PS  Y1, Y15, Y13
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, R12
+	DECQ         AX
+	JNZ          tile6x2
+	ADDQ         R12, CX
+	ADDQ         R12, R10
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y10, (AX)
+	VMOVUPS      Y11, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y12, (AX)
+	VMOVUPS      Y13, 32(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x40, R8
+	SUBQ         $0x10, DI
+	JMP          rows6
+
+half6:
+	TESTQ      DI, DI
+	JZ         done6
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile6x1:
+	VMOVUPS      (BX), Y0
+	ADDQ         $0x40, BX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y0, Y15, Y5
+	VBROADCASTSS (R10)(DX*1), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VBROADCASTSS (R10)(DX*2), Y15
+	VFMADD231PS  Y0, Y15, Y7
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile6x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y7, (AX)
+
+done6:
+	VZEROUPPER
+	RET
+
+rows5:
+	CMPQ       DI, $0x10
+	JLT        half5
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R11
+	XORQ       R12, R12
+
+tile5x2:
+	VMOVUPS      (R11), Y0
+	VMOVUPS      32(R11), Y1
+	ADDQ         $0x40, R11
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y4
+	VFMADD231PS  Y1, Y15, Y5
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y0, Y15, Y8
+	VFMADD231PS  Y1, Y15, Y9
+	VBROADCASTSS (R10)(DX*1), Y14
+	VFMADD231PS  Y0, Y14, Y10
+	VFMADD231PS  Y1, Y14, Y11
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, R12
+	DECQ         AX
+	JNZ          tile5x2
+	ADDQ         R12, CX
+	ADDQ         R12, R10
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y10, (AX)
+	VMOVUPS      Y11, 32(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x40, R8
+	SUBQ         $0x10, DI
+	JMP          rows5
+
+half5:
+	TESTQ      DI, DI
+	JZ         done5
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile5x1:
+	VMOVUPS      (BX), Y0
+	ADDQ         $0x40, BX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y0, Y15, Y5
+	VBROADCASTSS (R10)(DX*1), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile5x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y6, (AX)
+
+done5:
+	VZEROUPPER
+	RET
+
+rows4:
+	CMPQ       DI, $0x10
+	JLT        half4
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R11
+	XORQ       R12, R12
+
+tile4x2:
+	VMOVUPS      (R11), Y0
+	VMOVUPS      32(R11), Y1
+	ADDQ         $0x40, R11
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y4
+	VFMADD231PS  Y1, Y15, Y5
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y0, Y15, Y8
+	VFMADD231PS  Y1, Y15, Y9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, R12
+	DECQ         AX
+	JNZ          tile4x2
+	ADDQ         R12, CX
+	ADDQ         R12, R10
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x40, R8
+	SUBQ         $0x10, DI
+	JMP          rows4
+
+half4:
+	TESTQ      DI, DI
+	JZ         done4
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile4x1:
+	VMOVUPS      (BX), Y0
+	ADDQ         $0x40, BX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y0, Y15, Y5
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile4x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y5, (AX)
+
+done4:
+	VZEROUPPER
+	RET
+
+rows3:
+	CMPQ       DI, $0x10
+	JLT        half3
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R10
+	XORQ       R11, R11
+
+tile3x2:
+	VMOVUPS      (R10), Y0
+	VMOVUPS      32(R10), Y1
+	ADDQ         $0x40, R10
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y4
+	VFMADD231PS  Y1, Y15, Y5
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y6
+	VFMADD231PS  Y1, Y14, Y7
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, R11
+	DECQ         AX
+	JNZ          tile3x2
+	ADDQ         R11, CX
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x40, R8
+	SUBQ         $0x10, DI
+	JMP          rows3
+
+half3:
+	TESTQ      DI, DI
+	JZ         done3
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile3x1:
+	VMOVUPS      (BX), Y0
+	ADDQ         $0x40, BX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y0, Y14, Y4
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile3x1
+	ADDQ         SI, CX
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+
+done3:
+	VZEROUPPER
+	RET
+
+rows2:
+	CMPQ       DI, $0x10
+	JLT        half2
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R10
+	XORQ       R11, R11
+
+tile2x2:
+	VMOVUPS      (R10), Y0
+	VMOVUPS      32(R10), Y1
+	ADDQ         $0x40, R10
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y4
+	VFMADD231PS  Y1, Y15, Y5
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, R11
+	DECQ         AX
+	JNZ          tile2x2
+	ADDQ         R11, CX
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x40, R8
+	SUBQ         $0x10, DI
+	JMP          rows2
+
+half2:
+	TESTQ      DI, DI
+	JZ         done2
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile2x1:
+	VMOVUPS      (BX), Y0
+	ADDQ         $0x40, BX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y0, Y15, Y3
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile2x1
+	ADDQ         SI, CX
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Y3, (AX)
+
+done2:
+	VZEROUPPER
+	RET
+
+rows1:
+	CMPQ       DI, $0x10
+	JLT        half1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 32(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, DX
+	XORQ       R9, R9
+
+tile1x2:
+	VMOVUPS      (DX), Y0
+	VMOVUPS      32(DX), Y1
+	ADDQ         $0x40, DX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	VFMADD231PS  Y1, Y14, Y3
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, R9
+	DECQ         AX
+	JNZ          tile1x2
+	ADDQ         R9, CX
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x40, R8
+	SUBQ         $0x10, DI
+	JMP          rows1
+
+half1:
+	TESTQ      DI, DI
+	JZ         done1
+	VXORPS     Y2, Y2, Y2
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, DX
+	XORQ       BX, BX
+
+tile1x1:
+	VMOVUPS      (DX), Y0
+	ADDQ         $0x40, DX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y0, Y14, Y2
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, BX
+	DECQ         AX
+	JNZ          tile1x1
+	ADDQ         BX, CX
+	MOVQ         R8, AX
+	VMOVUPS      Y2, (AX)
+
+done1:
 	VZEROUPPER
 	RET

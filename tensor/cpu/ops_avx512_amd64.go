@@ -20,7 +20,10 @@ func expSumsAVX512(x []float32, scale float32, shift float32) (sum float32, weig
 func softmaxGradAVX512(x []float32, scale float32, shift float32, log float32, a float32, b float32)
 
 // attendSoftmaxAVX512 is kernels.attendSoftmax.
-func attendSoftmaxAVX512(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+func attendSoftmaxAVX512(p []float32, stride int, n int, step int, seen int, scale float32, top []float32, sum []float32)
+
+// attendSumsAVX512 is kernels.attendSums.
+func attendSumsAVX512(top []float32, sum []float32, scale float32)
 
 // attendGradAVX512 is kernels.attendGrad.
 func attendGradAVX512(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
@@ -48,3 +51,6 @@ func adamWAVX512(p []float32, g []float32, m []float32, v []float32, f *[9]float
 
 // totalAVX512 is kernels.total.
 func totalAVX512(x []float32) (sum float32)
+
+// scoresAVX512 is kernels.scores.
+func scoresAVX512(m int, n int, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)

@@ -516,19 +516,21 @@ done15:
 	VZEROUPPER
 	RET
 
-// func attendSoftmaxAVX512(p []float32, stride int, n int, step int, seen int, top []float32, sum []float32)
+// func attendSoftmaxAVX512(p []float32, stride int, n int, step int, seen int, scale float32, top []float32, sum []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·attendSoftmaxAVX512(SB), NOSPLIT, $0-104
-	MOVQ p_base+0(FP), AX
-	MOVQ stride+24(FP), CX
-	SHLQ $0x02, CX
-	MOVQ n+32(FP), DX
-	MOVQ step+40(FP), BX
-	MOVQ seen+48(FP), SI
-	SHLQ $0x02, SI
-	MOVQ top_base+56(FP), DI
-	MOVQ sum_base+80(FP), R8
-	MOVQ top_len+64(FP), R9
+TEXT ·attendSoftmaxAVX512(SB), NOSPLIT, $0-112
+	MOVQ         p_base+0(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x02, CX
+	MOVQ         n+32(FP), DX
+	MOVQ         step+40(FP), BX
+	MOVQ         seen+48(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         top_base+64(FP), DI
+	MOVQ         sum_base+88(FP), R8
+	MOVQ         top_len+72(FP), R9
+	VBROADCASTSS scale+56(FP), Z5
+	VMULPS       c2<>+0(SB), Z5, Z5
 
 row16:
 	TESTQ        R9, R9
@@ -572,61 +574,51 @@ done20:
 	MOVQ          DX, R11
 
 full21:
-	CMPQ         R11, $0x10
-	JLT          tail22
-	VMOVUPS      (AX)(R10*1), Z2
-	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      c1<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z2
-	VMULPS       c2<>+0(SB), Z2, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS c3<>+0(SB), Z4, Z2
-	VFNMADD231PS c4<>+0(SB), Z4, Z2
-	VMOVUPS      c5<>+0(SB), Z3
-	VFMADD213PS  c6<>+0(SB), Z2, Z3
-	VFMADD213PS  c7<>+0(SB), Z2, Z3
-	VFMADD213PS  c8<>+0(SB), Z2, Z3
-	VFMADD213PS  c9<>+0(SB), Z2, Z3
-	VFMADD213PS  c10<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VSCALEFPS    Z4, Z3, Z2
-	VADDPS       Z2, Z1, Z1
-	VMOVUPS      Z2, (AX)(R10*1)
-	ADDQ         $0x40, R10
-	SUBQ         $0x10, R11
-	JMP          full21
+	CMPQ        R11, $0x10
+	JLT         tail22
+	VMOVUPS     (AX)(R10*1), Z2
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z5, Z2, Z2
+	VMOVUPS     c12<>+0(SB), Z3
+	VMAXPS      Z2, Z3, Z2
+	VRNDSCALEPS $0x00, Z2, Z4
+	VSUBPS      Z4, Z2, Z2
+	VMOVUPS     c13<>+0(SB), Z3
+	VFMADD213PS c14<>+0(SB), Z2, Z3
+	VFMADD213PS c15<>+0(SB), Z2, Z3
+	VFMADD213PS c16<>+0(SB), Z2, Z3
+	VFMADD213PS c17<>+0(SB), Z2, Z3
+	VFMADD213PS c11<>+0(SB), Z2, Z3
+	VSCALEFPS   Z4, Z3, Z2
+	VADDPS      Z2, Z1, Z1
+	VMOVUPS     Z2, (AX)(R10*1)
+	ADDQ        $0x40, R10
+	SUBQ        $0x10, R11
+	JMP         full21
 
 tail22:
-	TESTQ        R11, R11
-	JZ           done23
-	MOVQ         $-1, R12
-	BZHIQ        R11, R12, R12
-	KMOVW        R12, K1
-	VMOVUPS      (AX)(R10*1), Z2
-	VSUBPS       Z0, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
-	VMOVUPS      c1<>+0(SB), Z3
-	VMAXPS       Z2, Z3, Z2
-	VMULPS       c2<>+0(SB), Z2, Z4
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VFNMADD231PS c3<>+0(SB), Z4, Z2
-	VFNMADD231PS c4<>+0(SB), Z4, Z2
-	VMOVUPS      c5<>+0(SB), Z3
-	VFMADD213PS  c6<>+0(SB), Z2, Z3
-	VFMADD213PS  c7<>+0(SB), Z2, Z3
-	VFMADD213PS  c8<>+0(SB), Z2, Z3
-	VFMADD213PS  c9<>+0(SB), Z2, Z3
-	VFMADD213PS  c10<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VFMADD213PS  c11<>+0(SB), Z2, Z3
-	VSCALEFPS    Z4, Z3, Z2
-	VMOVAPS.Z    Z2, K1, Z2
-	VADDPS       Z2, Z1, Z1
-	VMOVUPS      Z2, (AX)(R10*1)
+	TESTQ       R11, R11
+	JZ          done23
+	MOVQ        $-1, R12
+	BZHIQ       R11, R12, R12
+	KMOVW       R12, K1
+	VMOVUPS     (AX)(R10*1), Z2
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z5, Z2, Z2
+	VMOVUPS     c12<>+0(SB), Z3
+	VMAXPS      Z2, Z3, Z2
+	VRNDSCALEPS $0x00, Z2, Z4
+	VSUBPS      Z4, Z2, Z2
+	VMOVUPS     c13<>+0(SB), Z3
+	VFMADD213PS c14<>+0(SB), Z2, Z3
+	VFMADD213PS c15<>+0(SB), Z2, Z3
+	VFMADD213PS c16<>+0(SB), Z2, Z3
+	VFMADD213PS c17<>+0(SB), Z2, Z3
+	VFMADD213PS c11<>+0(SB), Z2, Z3
+	VSCALEFPS   Z4, Z3, Z2
+	VMOVAPS.Z   Z2, K1, Z2
+	VADDPS      Z2, Z1, Z1
+	VMOVUPS     Z2, (AX)(R10*1)
 
 done23:
 	TESTQ R11, R11
@@ -664,6 +656,376 @@ rows17:
 	VZEROUPPER
 	RET
 
+DATA c12<>+0(SB)/4, $0xc3160000
+DATA c12<>+4(SB)/4, $0xc3160000
+DATA c12<>+8(SB)/4, $0xc3160000
+DATA c12<>+12(SB)/4, $0xc3160000
+DATA c12<>+16(SB)/4, $0xc3160000
+DATA c12<>+20(SB)/4, $0xc3160000
+DATA c12<>+24(SB)/4, $0xc3160000
+DATA c12<>+28(SB)/4, $0xc3160000
+DATA c12<>+32(SB)/4, $0xc3160000
+DATA c12<>+36(SB)/4, $0xc3160000
+DATA c12<>+40(SB)/4, $0xc3160000
+DATA c12<>+44(SB)/4, $0xc3160000
+DATA c12<>+48(SB)/4, $0xc3160000
+DATA c12<>+52(SB)/4, $0xc3160000
+DATA c12<>+56(SB)/4, $0xc3160000
+DATA c12<>+60(SB)/4, $0xc3160000
+GLOBL c12<>(SB), RODATA|NOPTR, $64
+
+DATA c13<>+0(SB)/4, $0x3aaddd0a
+DATA c13<>+4(SB)/4, $0x3aaddd0a
+DATA c13<>+8(SB)/4, $0x3aaddd0a
+DATA c13<>+12(SB)/4, $0x3aaddd0a
+DATA c13<>+16(SB)/4, $0x3aaddd0a
+DATA c13<>+20(SB)/4, $0x3aaddd0a
+DATA c13<>+24(SB)/4, $0x3aaddd0a
+DATA c13<>+28(SB)/4, $0x3aaddd0a
+DATA c13<>+32(SB)/4, $0x3aaddd0a
+DATA c13<>+36(SB)/4, $0x3aaddd0a
+DATA c13<>+40(SB)/4, $0x3aaddd0a
+DATA c13<>+44(SB)/4, $0x3aaddd0a
+DATA c13<>+48(SB)/4, $0x3aaddd0a
+DATA c13<>+52(SB)/4, $0x3aaddd0a
+DATA c13<>+56(SB)/4, $0x3aaddd0a
+DATA c13<>+60(SB)/4, $0x3aaddd0a
+GLOBL c13<>(SB), RODATA|NOPTR, $64
+
+DATA c14<>+0(SB)/4, $0x3c1e7544
+DATA c14<>+4(SB)/4, $0x3c1e7544
+DATA c14<>+8(SB)/4, $0x3c1e7544
+DATA c14<>+12(SB)/4, $0x3c1e7544
+DATA c14<>+16(SB)/4, $0x3c1e7544
+DATA c14<>+20(SB)/4, $0x3c1e7544
+DATA c14<>+24(SB)/4, $0x3c1e7544
+DATA c14<>+28(SB)/4, $0x3c1e7544
+DATA c14<>+32(SB)/4, $0x3c1e7544
+DATA c14<>+36(SB)/4, $0x3c1e7544
+DATA c14<>+40(SB)/4, $0x3c1e7544
+DATA c14<>+44(SB)/4, $0x3c1e7544
+DATA c14<>+48(SB)/4, $0x3c1e7544
+DATA c14<>+52(SB)/4, $0x3c1e7544
+DATA c14<>+56(SB)/4, $0x3c1e7544
+DATA c14<>+60(SB)/4, $0x3c1e7544
+GLOBL c14<>(SB), RODATA|NOPTR, $64
+
+DATA c15<>+0(SB)/4, $0x3d635ba9
+DATA c15<>+4(SB)/4, $0x3d635ba9
+DATA c15<>+8(SB)/4, $0x3d635ba9
+DATA c15<>+12(SB)/4, $0x3d635ba9
+DATA c15<>+16(SB)/4, $0x3d635ba9
+DATA c15<>+20(SB)/4, $0x3d635ba9
+DATA c15<>+24(SB)/4, $0x3d635ba9
+DATA c15<>+28(SB)/4, $0x3d635ba9
+DATA c15<>+32(SB)/4, $0x3d635ba9
+DATA c15<>+36(SB)/4, $0x3d635ba9
+DATA c15<>+40(SB)/4, $0x3d635ba9
+DATA c15<>+44(SB)/4, $0x3d635ba9
+DATA c15<>+48(SB)/4, $0x3d635ba9
+DATA c15<>+52(SB)/4, $0x3d635ba9
+DATA c15<>+56(SB)/4, $0x3d635ba9
+DATA c15<>+60(SB)/4, $0x3d635ba9
+GLOBL c15<>(SB), RODATA|NOPTR, $64
+
+DATA c16<>+0(SB)/4, $0x3e75fcde
+DATA c16<>+4(SB)/4, $0x3e75fcde
+DATA c16<>+8(SB)/4, $0x3e75fcde
+DATA c16<>+12(SB)/4, $0x3e75fcde
+DATA c16<>+16(SB)/4, $0x3e75fcde
+DATA c16<>+20(SB)/4, $0x3e75fcde
+DATA c16<>+24(SB)/4, $0x3e75fcde
+DATA c16<>+28(SB)/4, $0x3e75fcde
+DATA c16<>+32(SB)/4, $0x3e75fcde
+DATA c16<>+36(SB)/4, $0x3e75fcde
+DATA c16<>+40(SB)/4, $0x3e75fcde
+DATA c16<>+44(SB)/4, $0x3e75fcde
+DATA c16<>+48(SB)/4, $0x3e75fcde
+DATA c16<>+52(SB)/4, $0x3e75fcde
+DATA c16<>+56(SB)/4, $0x3e75fcde
+DATA c16<>+60(SB)/4, $0x3e75fcde
+GLOBL c16<>(SB), RODATA|NOPTR, $64
+
+DATA c17<>+0(SB)/4, $0x3f317215
+DATA c17<>+4(SB)/4, $0x3f317215
+DATA c17<>+8(SB)/4, $0x3f317215
+DATA c17<>+12(SB)/4, $0x3f317215
+DATA c17<>+16(SB)/4, $0x3f317215
+DATA c17<>+20(SB)/4, $0x3f317215
+DATA c17<>+24(SB)/4, $0x3f317215
+DATA c17<>+28(SB)/4, $0x3f317215
+DATA c17<>+32(SB)/4, $0x3f317215
+DATA c17<>+36(SB)/4, $0x3f317215
+DATA c17<>+40(SB)/4, $0x3f317215
+DATA c17<>+44(SB)/4, $0x3f317215
+DATA c17<>+48(SB)/4, $0x3f317215
+DATA c17<>+52(SB)/4, $0x3f317215
+DATA c17<>+56(SB)/4, $0x3f317215
+DATA c17<>+60(SB)/4, $0x3f317215
+GLOBL c17<>(SB), RODATA|NOPTR, $64
+
+// func attendSumsAVX512(top []float32, sum []float32, scale float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·attendSumsAVX512(SB), NOSPLIT, $0-52
+	MOVQ         top_base+0(FP), AX
+	MOVQ         sum_base+24(FP), CX
+	MOVQ         top_len+8(FP), DX
+	VBROADCASTSS scale+48(FP), Z5
+	VMOVUPS      c11<>+0(SB), Z6
+	XORQ         BX, BX
+
+full27:
+	CMPQ        DX, $0x10
+	JLT         tail28
+	VMOVUPS     (CX)(BX*1), Z0
+	VDIVPS      Z0, Z6, Z1
+	VMOVUPS     Z1, (CX)(BX*1)
+	VPSUBD      c18<>+0(SB), Z0, Z2
+	VPSRAD      $0x17, Z2, Z2
+	VPSLLD      $0x17, Z2, Z1
+	VPSUBD      Z1, Z0, Z0
+	VCVTDQ2PS   Z2, Z2
+	VSUBPS      c11<>+0(SB), Z0, Z0
+	VMULPS      Z0, Z0, Z3
+	VMOVUPS     c19<>+0(SB), Z1
+	VFMADD213PS c20<>+0(SB), Z0, Z1
+	VFMADD213PS c21<>+0(SB), Z0, Z1
+	VFMADD213PS c22<>+0(SB), Z0, Z1
+	VFMADD213PS c23<>+0(SB), Z0, Z1
+	VFMADD213PS c24<>+0(SB), Z0, Z1
+	VFMADD213PS c25<>+0(SB), Z0, Z1
+	VFMADD213PS c26<>+0(SB), Z0, Z1
+	VFMADD213PS c27<>+0(SB), Z0, Z1
+	VMULPS      Z0, Z1, Z1
+	VFMADD231PS c4<>+0(SB), Z2, Z0
+	VSUBPS      c10<>+0(SB), Z1, Z1
+	VFMADD231PS Z3, Z1, Z0
+	VFMADD231PS c3<>+0(SB), Z2, Z0
+	VMOVUPS     (AX)(BX*1), Z1
+	VFMADD231PS Z5, Z1, Z0
+	VMOVUPS     Z0, (AX)(BX*1)
+	ADDQ        $0x40, BX
+	SUBQ        $0x10, DX
+	JMP         full27
+
+tail28:
+	TESTQ       DX, DX
+	JZ          done29
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (CX)(BX*1), K1, Z0
+	VDIVPS      Z0, Z6, Z1
+	VMOVUPS     Z1, K1, (CX)(BX*1)
+	VPSUBD      c18<>+0(SB), Z0, Z2
+	VPSRAD      $0x17, Z2, Z2
+	VPSLLD      $0x17, Z2, Z1
+	VPSUBD      Z1, Z0, Z0
+	VCVTDQ2PS   Z2, Z2
+	VSUBPS      c11<>+0(SB), Z0, Z0
+	VMULPS      Z0, Z0, Z3
+	VMOVUPS     c19<>+0(SB), Z1
+	VFMADD213PS c20<>+0(SB), Z0, Z1
+	VFMADD213PS c21<>+0(SB), Z0, Z1
+	VFMADD213PS c22<>+0(SB), Z0, Z1
+	VFMADD213PS c23<>+0(SB), Z0, Z1
+	VFMADD213PS c24<>+0(SB), Z0, Z1
+	VFMADD213PS c25<>+0(SB), Z0, Z1
+	VFMADD213PS c26<>+0(SB), Z0, Z1
+	VFMADD213PS c27<>+0(SB), Z0, Z1
+	VMULPS      Z0, Z1, Z1
+	VFMADD231PS c4<>+0(SB), Z2, Z0
+	VSUBPS      c10<>+0(SB), Z1, Z1
+	VFMADD231PS Z3, Z1, Z0
+	VFMADD231PS c3<>+0(SB), Z2, Z0
+	VMOVUPS.Z   (AX)(BX*1), K1, Z1
+	VFMADD231PS Z5, Z1, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*1)
+
+done29:
+	VZEROUPPER
+	RET
+
+DATA c18<>+0(SB)/4, $0x3f3504f3
+DATA c18<>+4(SB)/4, $0x3f3504f3
+DATA c18<>+8(SB)/4, $0x3f3504f3
+DATA c18<>+12(SB)/4, $0x3f3504f3
+DATA c18<>+16(SB)/4, $0x3f3504f3
+DATA c18<>+20(SB)/4, $0x3f3504f3
+DATA c18<>+24(SB)/4, $0x3f3504f3
+DATA c18<>+28(SB)/4, $0x3f3504f3
+DATA c18<>+32(SB)/4, $0x3f3504f3
+DATA c18<>+36(SB)/4, $0x3f3504f3
+DATA c18<>+40(SB)/4, $0x3f3504f3
+DATA c18<>+44(SB)/4, $0x3f3504f3
+DATA c18<>+48(SB)/4, $0x3f3504f3
+DATA c18<>+52(SB)/4, $0x3f3504f3
+DATA c18<>+56(SB)/4, $0x3f3504f3
+DATA c18<>+60(SB)/4, $0x3f3504f3
+GLOBL c18<>(SB), RODATA|NOPTR, $64
+
+DATA c19<>+0(SB)/4, $0x3d9021bb
+DATA c19<>+4(SB)/4, $0x3d9021bb
+DATA c19<>+8(SB)/4, $0x3d9021bb
+DATA c19<>+12(SB)/4, $0x3d9021bb
+DATA c19<>+16(SB)/4, $0x3d9021bb
+DATA c19<>+20(SB)/4, $0x3d9021bb
+DATA c19<>+24(SB)/4, $0x3d9021bb
+DATA c19<>+28(SB)/4, $0x3d9021bb
+DATA c19<>+32(SB)/4, $0x3d9021bb
+DATA c19<>+36(SB)/4, $0x3d9021bb
+DATA c19<>+40(SB)/4, $0x3d9021bb
+DATA c19<>+44(SB)/4, $0x3d9021bb
+DATA c19<>+48(SB)/4, $0x3d9021bb
+DATA c19<>+52(SB)/4, $0x3d9021bb
+DATA c19<>+56(SB)/4, $0x3d9021bb
+DATA c19<>+60(SB)/4, $0x3d9021bb
+GLOBL c19<>(SB), RODATA|NOPTR, $64
+
+DATA c20<>+0(SB)/4, $0xbdebd1b8
+DATA c20<>+4(SB)/4, $0xbdebd1b8
+DATA c20<>+8(SB)/4, $0xbdebd1b8
+DATA c20<>+12(SB)/4, $0xbdebd1b8
+DATA c20<>+16(SB)/4, $0xbdebd1b8
+DATA c20<>+20(SB)/4, $0xbdebd1b8
+DATA c20<>+24(SB)/4, $0xbdebd1b8
+DATA c20<>+28(SB)/4, $0xbdebd1b8
+DATA c20<>+32(SB)/4, $0xbdebd1b8
+DATA c20<>+36(SB)/4, $0xbdebd1b8
+DATA c20<>+40(SB)/4, $0xbdebd1b8
+DATA c20<>+44(SB)/4, $0xbdebd1b8
+DATA c20<>+48(SB)/4, $0xbdebd1b8
+DATA c20<>+52(SB)/4, $0xbdebd1b8
+DATA c20<>+56(SB)/4, $0xbdebd1b8
+DATA c20<>+60(SB)/4, $0xbdebd1b8
+GLOBL c20<>(SB), RODATA|NOPTR, $64
+
+DATA c21<>+0(SB)/4, $0x3def251a
+DATA c21<>+4(SB)/4, $0x3def251a
+DATA c21<>+8(SB)/4, $0x3def251a
+DATA c21<>+12(SB)/4, $0x3def251a
+DATA c21<>+16(SB)/4, $0x3def251a
+DATA c21<>+20(SB)/4, $0x3def251a
+DATA c21<>+24(SB)/4, $0x3def251a
+DATA c21<>+28(SB)/4, $0x3def251a
+DATA c21<>+32(SB)/4, $0x3def251a
+DATA c21<>+36(SB)/4, $0x3def251a
+DATA c21<>+40(SB)/4, $0x3def251a
+DATA c21<>+44(SB)/4, $0x3def251a
+DATA c21<>+48(SB)/4, $0x3def251a
+DATA c21<>+52(SB)/4, $0x3def251a
+DATA c21<>+56(SB)/4, $0x3def251a
+DATA c21<>+60(SB)/4, $0x3def251a
+GLOBL c21<>(SB), RODATA|NOPTR, $64
+
+DATA c22<>+0(SB)/4, $0xbdfe5d4f
+DATA c22<>+4(SB)/4, $0xbdfe5d4f
+DATA c22<>+8(SB)/4, $0xbdfe5d4f
+DATA c22<>+12(SB)/4, $0xbdfe5d4f
+DATA c22<>+16(SB)/4, $0xbdfe5d4f
+DATA c22<>+20(SB)/4, $0xbdfe5d4f
+DATA c22<>+24(SB)/4, $0xbdfe5d4f
+DATA c22<>+28(SB)/4, $0xbdfe5d4f
+DATA c22<>+32(SB)/4, $0xbdfe5d4f
+DATA c22<>+36(SB)/4, $0xbdfe5d4f
+DATA c22<>+40(SB)/4, $0xbdfe5d4f
+DATA c22<>+44(SB)/4, $0xbdfe5d4f
+DATA c22<>+48(SB)/4, $0xbdfe5d4f
+DATA c22<>+52(SB)/4, $0xbdfe5d4f
+DATA c22<>+56(SB)/4, $0xbdfe5d4f
+DATA c22<>+60(SB)/4, $0xbdfe5d4f
+GLOBL c22<>(SB), RODATA|NOPTR, $64
+
+DATA c23<>+0(SB)/4, $0x3e11e9bf
+DATA c23<>+4(SB)/4, $0x3e11e9bf
+DATA c23<>+8(SB)/4, $0x3e11e9bf
+DATA c23<>+12(SB)/4, $0x3e11e9bf
+DATA c23<>+16(SB)/4, $0x3e11e9bf
+DATA c23<>+20(SB)/4, $0x3e11e9bf
+DATA c23<>+24(SB)/4, $0x3e11e9bf
+DATA c23<>+28(SB)/4, $0x3e11e9bf
+DATA c23<>+32(SB)/4, $0x3e11e9bf
+DATA c23<>+36(SB)/4, $0x3e11e9bf
+DATA c23<>+40(SB)/4, $0x3e11e9bf
+DATA c23<>+44(SB)/4, $0x3e11e9bf
+DATA c23<>+48(SB)/4, $0x3e11e9bf
+DATA c23<>+52(SB)/4, $0x3e11e9bf
+DATA c23<>+56(SB)/4, $0x3e11e9bf
+DATA c23<>+60(SB)/4, $0x3e11e9bf
+GLOBL c23<>(SB), RODATA|NOPTR, $64
+
+DATA c24<>+0(SB)/4, $0xbe2aae50
+DATA c24<>+4(SB)/4, $0xbe2aae50
+DATA c24<>+8(SB)/4, $0xbe2aae50
+DATA c24<>+12(SB)/4, $0xbe2aae50
+DATA c24<>+16(SB)/4, $0xbe2aae50
+DATA c24<>+20(SB)/4, $0xbe2aae50
+DATA c24<>+24(SB)/4, $0xbe2aae50
+DATA c24<>+28(SB)/4, $0xbe2aae50
+DATA c24<>+32(SB)/4, $0xbe2aae50
+DATA c24<>+36(SB)/4, $0xbe2aae50
+DATA c24<>+40(SB)/4, $0xbe2aae50
+DATA c24<>+44(SB)/4, $0xbe2aae50
+DATA c24<>+48(SB)/4, $0xbe2aae50
+DATA c24<>+52(SB)/4, $0xbe2aae50
+DATA c24<>+56(SB)/4, $0xbe2aae50
+DATA c24<>+60(SB)/4, $0xbe2aae50
+GLOBL c24<>(SB), RODATA|NOPTR, $64
+
+DATA c25<>+0(SB)/4, $0x3e4cceac
+DATA c25<>+4(SB)/4, $0x3e4cceac
+DATA c25<>+8(SB)/4, $0x3e4cceac
+DATA c25<>+12(SB)/4, $0x3e4cceac
+DATA c25<>+16(SB)/4, $0x3e4cceac
+DATA c25<>+20(SB)/4, $0x3e4cceac
+DATA c25<>+24(SB)/4, $0x3e4cceac
+DATA c25<>+28(SB)/4, $0x3e4cceac
+DATA c25<>+32(SB)/4, $0x3e4cceac
+DATA c25<>+36(SB)/4, $0x3e4cceac
+DATA c25<>+40(SB)/4, $0x3e4cceac
+DATA c25<>+44(SB)/4, $0x3e4cceac
+DATA c25<>+48(SB)/4, $0x3e4cceac
+DATA c25<>+52(SB)/4, $0x3e4cceac
+DATA c25<>+56(SB)/4, $0x3e4cceac
+DATA c25<>+60(SB)/4, $0x3e4cceac
+GLOBL c25<>(SB), RODATA|NOPTR, $64
+
+DATA c26<>+0(SB)/4, $0xbe7ffffc
+DATA c26<>+4(SB)/4, $0xbe7ffffc
+DATA c26<>+8(SB)/4, $0xbe7ffffc
+DATA c26<>+12(SB)/4, $0xbe7ffffc
+DATA c26<>+16(SB)/4, $0xbe7ffffc
+DATA c26<>+20(SB)/4, $0xbe7ffffc
+DATA c26<>+24(SB)/4, $0xbe7ffffc
+DATA c26<>+28(SB)/4, $0xbe7ffffc
+DATA c26<>+32(SB)/4, $0xbe7ffffc
+DATA c26<>+36(SB)/4, $0xbe7ffffc
+DATA c26<>+40(SB)/4, $0xbe7ffffc
+DATA c26<>+44(SB)/4, $0xbe7ffffc
+DATA c26<>+48(SB)/4, $0xbe7ffffc
+DATA c26<>+52(SB)/4, $0xbe7ffffc
+DATA c26<>+56(SB)/4, $0xbe7ffffc
+DATA c26<>+60(SB)/4, $0xbe7ffffc
+GLOBL c26<>(SB), RODATA|NOPTR, $64
+
+DATA c27<>+0(SB)/4, $0x3eaaaaaa
+DATA c27<>+4(SB)/4, $0x3eaaaaaa
+DATA c27<>+8(SB)/4, $0x3eaaaaaa
+DATA c27<>+12(SB)/4, $0x3eaaaaaa
+DATA c27<>+16(SB)/4, $0x3eaaaaaa
+DATA c27<>+20(SB)/4, $0x3eaaaaaa
+DATA c27<>+24(SB)/4, $0x3eaaaaaa
+DATA c27<>+28(SB)/4, $0x3eaaaaaa
+DATA c27<>+32(SB)/4, $0x3eaaaaaa
+DATA c27<>+36(SB)/4, $0x3eaaaaaa
+DATA c27<>+40(SB)/4, $0x3eaaaaaa
+DATA c27<>+44(SB)/4, $0x3eaaaaaa
+DATA c27<>+48(SB)/4, $0x3eaaaaaa
+DATA c27<>+52(SB)/4, $0x3eaaaaaa
+DATA c27<>+56(SB)/4, $0x3eaaaaaa
+DATA c27<>+60(SB)/4, $0x3eaaaaaa
+GLOBL c27<>(SB), RODATA|NOPTR, $64
+
 // func attendGradAVX512(p []float32, dp []float32, stride int, n int, step int, seen int, lse []float32, lseStride int, delta []float32, scale float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·attendGradAVX512(SB), NOSPLIT, $0-140
@@ -680,107 +1042,97 @@ TEXT ·attendGradAVX512(SB), NOSPLIT, $0-140
 	MOVQ         delta_base+112(FP), R9
 	MOVQ         delta_len+120(FP), R10
 	VBROADCASTSS scale+136(FP), Z2
+	VMULPS       c2<>+0(SB), Z2, Z6
 
-row27:
+row30:
 	TESTQ        R10, R10
-	JZ           rows28
+	JZ           rows31
 	VBROADCASTSS (DI), Z0
+	VMULPS       c2<>+0(SB), Z0, Z0
 	VBROADCASTSS (R9), Z1
 	XORQ         R11, R11
 	MOVQ         BX, R12
 
-full29:
-	CMPQ         R12, $0x10
-	JLT          tail30
-	VMOVUPS      (AX)(R11*1), Z3
-	VSUBPS       Z0, Z3, Z3
-	VMOVUPS      c0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      c1<>+0(SB), Z4
-	VMAXPS       Z3, Z4, Z3
-	VMULPS       c2<>+0(SB), Z3, Z5
-	VRNDSCALEPS  $0x00, Z5, Z5
-	VFNMADD231PS c3<>+0(SB), Z5, Z3
-	VFNMADD231PS c4<>+0(SB), Z5, Z3
-	VMOVUPS      c5<>+0(SB), Z4
-	VFMADD213PS  c6<>+0(SB), Z3, Z4
-	VFMADD213PS  c7<>+0(SB), Z3, Z4
-	VFMADD213PS  c8<>+0(SB), Z3, Z4
-	VFMADD213PS  c9<>+0(SB), Z3, Z4
-	VFMADD213PS  c10<>+0(SB), Z3, Z4
-	VFMADD213PS  c11<>+0(SB), Z3, Z4
-	VFMADD213PS  c11<>+0(SB), Z3, Z4
-	VSCALEFPS    Z5, Z4, Z3
-	VMOVUPS      Z3, (AX)(R11*1)
-	VMOVUPS      (CX)(R11*1), Z4
-	VSUBPS       Z1, Z4, Z4
-	VMULPS       Z2, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, (CX)(R11*1)
-	ADDQ         $0x40, R11
-	SUBQ         $0x10, R12
-	JMP          full29
+full32:
+	CMPQ        R12, $0x10
+	JLT         tail33
+	VMOVUPS     (AX)(R11*1), Z3
+	VFMSUB213PS Z0, Z6, Z3
+	VMOVUPS     c12<>+0(SB), Z4
+	VMAXPS      Z3, Z4, Z3
+	VRNDSCALEPS $0x00, Z3, Z5
+	VSUBPS      Z5, Z3, Z3
+	VMOVUPS     c13<>+0(SB), Z4
+	VFMADD213PS c14<>+0(SB), Z3, Z4
+	VFMADD213PS c15<>+0(SB), Z3, Z4
+	VFMADD213PS c16<>+0(SB), Z3, Z4
+	VFMADD213PS c17<>+0(SB), Z3, Z4
+	VFMADD213PS c11<>+0(SB), Z3, Z4
+	VSCALEFPS   Z5, Z4, Z3
+	VMOVUPS     Z3, (AX)(R11*1)
+	VMOVUPS     (CX)(R11*1), Z4
+	VSUBPS      Z1, Z4, Z4
+	VMULPS      Z2, Z3, Z3
+	VMULPS      Z3, Z4, Z4
+	VMOVUPS     Z4, (CX)(R11*1)
+	ADDQ        $0x40, R11
+	SUBQ        $0x10, R12
+	JMP         full32
 
-tail30:
-	TESTQ        R12, R12
-	JZ           done31
-	MOVQ         $-1, R13
-	BZHIQ        R12, R13, R13
-	KMOVW        R13, K1
-	VMOVUPS      (AX)(R11*1), Z3
-	VSUBPS       Z0, Z3, Z3
-	VMOVUPS      c0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
-	VMOVUPS      c1<>+0(SB), Z4
-	VMAXPS       Z3, Z4, Z3
-	VMULPS       c2<>+0(SB), Z3, Z5
-	VRNDSCALEPS  $0x00, Z5, Z5
-	VFNMADD231PS c3<>+0(SB), Z5, Z3
-	VFNMADD231PS c4<>+0(SB), Z5, Z3
-	VMOVUPS      c5<>+0(SB), Z4
-	VFMADD213PS  c6<>+0(SB), Z3, Z4
-	VFMADD213PS  c7<>+0(SB), Z3, Z4
-	VFMADD213PS  c8<>+0(SB), Z3, Z4
-	VFMADD213PS  c9<>+0(SB), Z3, Z4
-	VFMADD213PS  c10<>+0(SB), Z3, Z4
-	VFMADD213PS  c11<>+0(SB), Z3, Z4
-	VFMADD213PS  c11<>+0(SB), Z3, Z4
-	VSCALEFPS    Z5, Z4, Z3
-	VMOVAPS.Z    Z3, K1, Z3
-	VMOVUPS      Z3, (AX)(R11*1)
-	VMOVUPS      (CX)(R11*1), Z4
-	VSUBPS       Z1, Z4, Z4
-	VMULPS       Z2, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VMOVAPS.Z    Z4, K1, Z4
-	VMOVUPS      Z4, (CX)(R11*1)
+tail33:
+	TESTQ       R12, R12
+	JZ          done34
+	MOVQ        $-1, R13
+	BZHIQ       R12, R13, R13
+	KMOVW       R13, K1
+	VMOVUPS     (AX)(R11*1), Z3
+	VFMSUB213PS Z0, Z6, Z3
+	VMOVUPS     c12<>+0(SB), Z4
+	VMAXPS      Z3, Z4, Z3
+	VRNDSCALEPS $0x00, Z3, Z5
+	VSUBPS      Z5, Z3, Z3
+	VMOVUPS     c13<>+0(SB), Z4
+	VFMADD213PS c14<>+0(SB), Z3, Z4
+	VFMADD213PS c15<>+0(SB), Z3, Z4
+	VFMADD213PS c16<>+0(SB), Z3, Z4
+	VFMADD213PS c17<>+0(SB), Z3, Z4
+	VFMADD213PS c11<>+0(SB), Z3, Z4
+	VSCALEFPS   Z5, Z4, Z3
+	VMOVAPS.Z   Z3, K1, Z3
+	VMOVUPS     Z3, (AX)(R11*1)
+	VMOVUPS     (CX)(R11*1), Z4
+	VSUBPS      Z1, Z4, Z4
+	VMULPS      Z2, Z3, Z3
+	VMULPS      Z3, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VMOVUPS     Z4, (CX)(R11*1)
 
-done31:
+done34:
 	TESTQ R12, R12
-	JZ    whole34
+	JZ    whole37
 	ADDQ  $0x40, R11
 
-whole34:
+whole37:
 	VXORPS Z3, Z3, Z3
 
-clear32:
+clear35:
 	CMPQ    R11, SI
-	JGE     cleared33
+	JGE     cleared36
 	VMOVUPS Z3, (AX)(R11*1)
 	VMOVUPS Z3, (CX)(R11*1)
 	ADDQ    $0x40, R11
-	JMP     clear32
+	JMP     clear35
 
-cleared33:
+cleared36:
 	ADDQ R8, DI
 	ADDQ $0x04, R9
 	ADDQ step+64(FP), BX
 	ADDQ DX, AX
 	ADDQ DX, CX
 	DECQ R10
-	JMP  row27
+	JMP  row30
 
-rows28:
+rows31:
 	VZEROUPPER
 	RET
 
@@ -795,26 +1147,26 @@ TEXT ·rowDotsAVX512(SB), NOSPLIT, $0-88
 	SHLQ $0x02, SI
 	MOVQ cols+80(FP), DI
 
-row35:
+row38:
 	TESTQ  CX, CX
-	JZ     rows36
+	JZ     rows39
 	VXORPS Z0, Z0, Z0
 	XORQ   R8, R8
 	MOVQ   DI, R9
 
-full37:
+full40:
 	CMPQ        R9, $0x10
-	JLT         tail38
+	JLT         tail41
 	VMOVUPS     (DX)(R8*1), Z1
 	VMOVUPS     (BX)(R8*1), Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $0x40, R8
 	SUBQ        $0x10, R9
-	JMP         full37
+	JMP         full40
 
-tail38:
+tail41:
 	TESTQ       R9, R9
-	JZ          done39
+	JZ          done42
 	MOVQ        $-1, R10
 	BZHIQ       R9, R10, R10
 	KMOVW       R10, K1
@@ -822,7 +1174,7 @@ tail38:
 	VMOVUPS.Z   (BX)(R8*1), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
-done39:
+done42:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -836,9 +1188,9 @@ done39:
 	ADDQ          SI, DX
 	ADDQ          SI, BX
 	DECQ          CX
-	JMP           row35
+	JMP           row38
 
-rows36:
+rows39:
 	VZEROUPPER
 	RET
 
@@ -852,27 +1204,27 @@ TEXT ·scaleRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ by_base+40(FP), BX
 	MOVQ by_len+48(FP), SI
 
-row40:
+row43:
 	TESTQ        SI, SI
-	JZ           rows41
+	JZ           rows44
 	VBROADCASTSS (BX), Z0
 	ADDQ         $0x04, BX
 	XORQ         DI, DI
 	MOVQ         DX, R8
 
-full42:
+full45:
 	CMPQ    R8, $0x10
-	JLT     tail43
+	JLT     tail46
 	VMOVUPS (AX)(DI*1), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)(DI*1)
 	ADDQ    $0x40, DI
 	SUBQ    $0x10, R8
-	JMP     full42
+	JMP     full45
 
-tail43:
+tail46:
 	TESTQ     R8, R8
-	JZ        done44
+	JZ        done47
 	MOVQ      $-1, R9
 	BZHIQ     R8, R9, R9
 	KMOVW     R9, K1
@@ -880,12 +1232,12 @@ tail43:
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(DI*1)
 
-done44:
+done47:
 	ADDQ CX, AX
 	DECQ SI
-	JMP  row40
+	JMP  row43
 
-rows41:
+rows44:
 	VZEROUPPER
 	RET
 
@@ -903,32 +1255,32 @@ TEXT ·rmsNormAVX512(SB), NOSPLIT, $0-100
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row45:
+row48:
 	TESTQ  DX, DX
-	JZ     rows46
+	JZ     rows49
 	VXORPS Z0, Z0, Z0
 	XORQ   R9, R9
 	MOVQ   DI, R10
 
-full47:
+full50:
 	CMPQ        R10, $0x10
-	JLT         tail48
+	JLT         tail51
 	VMOVUPS     (BX)(R9*1), Z1
 	VFMADD231PS Z1, Z1, Z0
 	ADDQ        $0x40, R9
 	SUBQ        $0x10, R10
-	JMP         full47
+	JMP         full50
 
-tail48:
+tail51:
 	TESTQ       R10, R10
-	JZ          done49
+	JZ          done52
 	MOVQ        $-1, R11
 	BZHIQ       R10, R11, R11
 	KMOVW       R11, K1
 	VMOVUPS.Z   (BX)(R9*1), K1, Z1
 	VFMADD231PS Z1, Z1, Z0
 
-done49:
+done52:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -948,9 +1300,9 @@ done49:
 	XORQ          R9, R9
 	MOVQ          DI, R10
 
-full50:
+full53:
 	CMPQ    R10, $0x10
-	JLT     tail51
+	JLT     tail54
 	VMOVUPS (BX)(R9*1), Z1
 	VMOVUPS (SI)(R9*1), Z2
 	VMULPS  Z0, Z1, Z1
@@ -958,11 +1310,11 @@ full50:
 	VMOVUPS Z1, (AX)(R9*1)
 	ADDQ    $0x40, R9
 	SUBQ    $0x10, R10
-	JMP     full50
+	JMP     full53
 
-tail51:
+tail54:
 	TESTQ     R10, R10
-	JZ        done52
+	JZ        done55
 	MOVQ      $-1, R11
 	BZHIQ     R10, R11, R11
 	KMOVW     R11, K1
@@ -972,13 +1324,13 @@ tail51:
 	VMULPS    Z2, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-done52:
+done55:
 	ADDQ R8, BX
 	ADDQ R8, AX
 	DECQ DX
-	JMP  row45
+	JMP  row48
 
-rows46:
+rows49:
 	VZEROUPPER
 	RET
 
@@ -998,16 +1350,16 @@ TEXT ·rmsNormGradAVX512(SB), NOSPLIT, $0-144
 	VXORPS     X5, X5, X5
 	VCVTSI2SSQ DI, X5, X5
 
-row53:
+row56:
 	TESTQ  R9, R9
-	JZ     rows54
+	JZ     rows57
 	VXORPS Z0, Z0, Z0
 	XORQ   R11, R11
 	MOVQ   DI, R12
 
-full55:
+full58:
 	CMPQ        R12, $0x10
-	JLT         tail56
+	JLT         tail59
 	VMOVUPS     (DX)(R11*1), Z1
 	VMOVUPS     (SI)(R11*1), Z2
 	VMOVUPS     (BX)(R11*1), Z3
@@ -1015,11 +1367,11 @@ full55:
 	VFMADD231PS Z3, Z1, Z0
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R12
-	JMP         full55
+	JMP         full58
 
-tail56:
+tail59:
 	TESTQ       R12, R12
-	JZ          done57
+	JZ          done60
 	MOVQ        $-1, R13
 	BZHIQ       R12, R13, R13
 	KMOVW       R13, K1
@@ -1029,7 +1381,7 @@ tail56:
 	VMULPS      Z2, Z1, Z1
 	VFMADD231PS Z3, Z1, Z0
 
-done57:
+done60:
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -1048,9 +1400,9 @@ done57:
 	XORQ          R11, R11
 	MOVQ          DI, R12
 
-full58:
+full61:
 	CMPQ         R12, $0x10
-	JLT          tail59
+	JLT          tail62
 	VMOVUPS      (DX)(R11*1), Z1
 	VMOVUPS      (SI)(R11*1), Z2
 	VMOVUPS      (BX)(R11*1), Z3
@@ -1065,11 +1417,11 @@ full58:
 	VMOVUPS      Z4, (CX)(R11*1)
 	ADDQ         $0x40, R11
 	SUBQ         $0x10, R12
-	JMP          full58
+	JMP          full61
 
-tail59:
+tail62:
 	TESTQ        R12, R12
-	JZ           done60
+	JZ           done63
 	MOVQ         $-1, R13
 	BZHIQ        R12, R13, R13
 	KMOVW        R13, K1
@@ -1086,14 +1438,14 @@ tail59:
 	VFMADD231PS  Z1, Z3, Z4
 	VMOVUPS      Z4, K1, (CX)(R11*1)
 
-done60:
+done63:
 	ADDQ R10, AX
 	ADDQ R10, DX
 	ADDQ R10, BX
 	DECQ R9
-	JMP  row53
+	JMP  row56
 
-rows54:
+rows57:
 	VZEROUPPER
 	RET
 
@@ -1107,9 +1459,9 @@ TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    SI, SI
 
-full61:
+full64:
 	CMPQ         BX, $0x10
-	JLT          tail62
+	JLT          tail65
 	VMOVUPS      (CX)(SI*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1138,11 +1490,11 @@ full61:
 	VMOVUPS      Z2, (AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          full61
+	JMP          full64
 
-tail62:
+tail65:
 	TESTQ        BX, BX
-	JZ           done63
+	JZ           done66
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
@@ -1173,7 +1525,7 @@ tail62:
 	VMULPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)(SI*1)
 
-done63:
+done66:
 	VZEROUPPER
 	RET
 
@@ -1189,9 +1541,9 @@ TEXT ·swiGLUGradAVX512(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    R8, R8
 
-full64:
+full67:
 	CMPQ         DI, $0x10
-	JLT          tail65
+	JLT          tail68
 	VMOVUPS      (BX)(R8*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1226,11 +1578,11 @@ full64:
 	VMOVUPS      Z4, (AX)(R8*1)
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, DI
-	JMP          full64
+	JMP          full67
 
-tail65:
+tail68:
 	TESTQ        DI, DI
-	JZ           done66
+	JZ           done69
 	MOVQ         $-1, R9
 	BZHIQ        DI, R9, R9
 	KMOVW        R9, K1
@@ -1267,7 +1619,7 @@ tail65:
 	VMULPS       Z2, Z4, Z4
 	VMOVUPS      Z4, K1, (AX)(R8*1)
 
-done66:
+done69:
 	VZEROUPPER
 	RET
 
@@ -1291,9 +1643,9 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Z8
 	XORQ         DI, DI
 
-full67:
+full70:
 	CMPQ        SI, $0x10
-	JLT         tail68
+	JLT         tail71
 	VMOVUPS     (CX)(DI*1), Z9
 	VMULPS      Z0, Z9, Z9
 	VMOVUPS     (DX)(DI*1), Z10
@@ -1314,11 +1666,11 @@ full67:
 	VMOVUPS     Z12, (AX)(DI*1)
 	ADDQ        $0x40, DI
 	SUBQ        $0x10, SI
-	JMP         full67
+	JMP         full70
 
-tail68:
+tail71:
 	TESTQ       SI, SI
-	JZ          done69
+	JZ          done72
 	MOVQ        $-1, R8
 	BZHIQ       SI, R8, R8
 	KMOVW       R8, K1
@@ -1341,7 +1693,7 @@ tail68:
 	VFMSUB213PS Z10, Z5, Z12
 	VMOVUPS     Z12, K1, (AX)(DI*1)
 
-done69:
+done72:
 	VZEROUPPER
 	RET
 
@@ -1366,9 +1718,9 @@ TEXT ·totalAVX512(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step70:
+step73:
 	TESTQ  DX, DX
-	JZ     rest71
+	JZ     rest74
 	VADDPS (AX), Z0, Z0
 	VADDPS 64(AX), Z1, Z1
 	ADDQ   $0x00000080, AX
@@ -1383,23 +1735,23 @@ step70:
 	ADDQ   $0x00000080, BX
 	SUBQ   $0x00000080, CX
 	DECQ   DX
-	JMP    step70
+	JMP    step73
 
-rest71:
+rest74:
 	XORQ AX, AX
 
-full72:
+full75:
 	CMPQ    CX, $0x10
-	JLT     tail73
+	JLT     tail76
 	VMOVUPS (BX)(AX*1), Z8
 	VADDPS  Z8, Z0, Z0
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, CX
-	JMP     full72
+	JMP     full75
 
-tail73:
+tail76:
 	TESTQ     CX, CX
-	JZ        done74
+	JZ        done77
 	MOVQ      $-1, DX
 	BZHIQ     CX, DX, DX
 	KMOVW     DX, K1
@@ -1407,7 +1759,7 @@ tail73:
 	VMOVAPS.Z Z8, K1, Z8
 	VADDPS    Z8, Z0, Z0
 
-done74:
+done77:
 	VADDPS        Z4, Z0, Z0
 	VADDPS        Z5, Z1, Z1
 	VADDPS        Z6, Z2, Z2
@@ -1424,5 +1776,2008 @@ done74:
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	MOVSS         X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func scoresAVX512(m int, n int, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·scoresAVX512(SB), NOSPLIT, $0-72
+	MOVQ m+0(FP), AX
+	MOVQ a+24(FP), CX
+	MOVQ rsa+32(FP), DX
+	MOVQ b+40(FP), BX
+	MOVQ step+48(FP), SI
+	MOVQ n+8(FP), DI
+	MOVQ c+56(FP), R8
+	MOVQ ldc+64(FP), R9
+	SHLQ $0x02, DX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R9
+	LEAQ (DX)(DX*2), R10
+	ADDQ CX, R10
+	LEAQ (DX)(DX*2), R11
+	ADDQ R10, R11
+	LEAQ (DX)(DX*2), R12
+	ADDQ R11, R12
+	CMPQ AX, $0x0c
+	JEQ  rows12
+	CMPQ AX, $0x0b
+	JEQ  rows11
+	CMPQ AX, $0x0a
+	JEQ  rows10
+	CMPQ AX, $0x09
+	JEQ  rows9
+	CMPQ AX, $0x08
+	JEQ  rows8
+	CMPQ AX, $0x07
+	JEQ  rows7
+	CMPQ AX, $0x06
+	JEQ  rows6
+	CMPQ AX, $0x05
+	JEQ  rows5
+	CMPQ AX, $0x04
+	JEQ  rows4
+	CMPQ AX, $0x03
+	JEQ  rows3
+	CMPQ AX, $0x02
+	JEQ  rows2
+	CMPQ AX, $0x01
+	JEQ  rows1
+	RET
+
+rows12:
+	CMPQ       DI, $0x20
+	JLT        half12
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Z23, Z23, Z23
+	VXORPS     Z24, Z24, Z24
+	VXORPS     Z25, Z25, Z25
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R13
+	XORQ       R14, R14
+
+tile12x2:
+	VMOVUPS      (R13), Z0
+	VMOVUPS      64(R13), Z1
+	ADDQ         $0x80, R13
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z16
+	VFMADD231PS  Z1, Z27, Z17
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z18
+	VFMADD231PS  Z1, Z28, Z19
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS  Z0, Z29, Z20
+	VFMADD231PS  Z1, Z29, Z21
+	VBROADCASTSS (R12)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z22
+	VFMADD231PS  Z1, Z30, Z23
+	VBROADCASTSS (R12)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z24
+	VFMADD231PS  Z1, Z31, Z25
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	SUBQ         $0x04, R14
+	DECQ         AX
+	JNZ          tile12x2
+	ADDQ         R14, CX
+	ADDQ         R14, R10
+	ADDQ         R14, R11
+	ADDQ         R14, R12
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z16, (AX)
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z20, (AX)
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z22, (AX)
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z24, (AX)
+	VMOVUPS      Z25, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows12
+
+half12:
+	TESTQ      DI, DI
+	JZ         done12
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile12x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z9
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z10
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS  Z0, Z29, Z11
+	VBROADCASTSS (R12)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z12
+	VBROADCASTSS (R12)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z13
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile12x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z9, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z11, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z13, (AX)
+
+done12:
+	VZEROUPPER
+	RET
+
+rows11:
+	CMPQ       DI, $0x20
+	JLT        half11
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	VXORPS     Z22, Z22, Z22
+	VXORPS     Z23, Z23, Z23
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R13
+	XORQ       R14, R14
+
+tile11x2:
+	VMOVUPS      (R13), Z0
+	VMOVUPS      64(R13), Z1
+	ADDQ         $0x80, R13
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z16
+	VFMADD231PS  Z1, Z27, Z17
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z18
+	VFMADD231PS  Z1, Z28, Z19
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS  Z0, Z29, Z20
+	VFMADD231PS  Z1, Z29, Z21
+	VBROADCASTSS (R12)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z22
+	VFMADD231PS  Z1, Z30, Z23
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	SUBQ         $0x04, R14
+	DECQ         AX
+	JNZ          tile11x2
+	ADDQ         R14, CX
+	ADDQ         R14, R10
+	ADDQ         R14, R11
+	ADDQ         R14, R12
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z16, (AX)
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z20, (AX)
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z22, (AX)
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows11
+
+half11:
+	TESTQ      DI, DI
+	JZ         done11
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile11x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z9
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z10
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS  Z0, Z29, Z11
+	VBROADCASTSS (R12)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z12
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile11x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z9, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z11, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+
+done11:
+	VZEROUPPER
+	RET
+
+rows10:
+	CMPQ       DI, $0x20
+	JLT        half10
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	VXORPS     Z20, Z20, Z20
+	VXORPS     Z21, Z21, Z21
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R13
+	XORQ       R14, R14
+
+tile10x2:
+	VMOVUPS      (R13), Z0
+	VMOVUPS      64(R13), Z1
+	ADDQ         $0x80, R13
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z16
+	VFMADD231PS  Z1, Z27, Z17
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z18
+	VFMADD231PS  Z1, Z28, Z19
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS  Z0, Z29, Z20
+	VFMADD231PS  Z1, Z29, Z21
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	SUBQ         $0x04, R14
+	DECQ         AX
+	JNZ          tile10x2
+	ADDQ         R14, CX
+	ADDQ         R14, R10
+	ADDQ         R14, R11
+	ADDQ         R14, R12
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z16, (AX)
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z20, (AX)
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows10
+
+half10:
+	TESTQ      DI, DI
+	JZ         done10
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile10x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z9
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z10
+	VBROADCASTSS (R12), Z29
+	VFMADD231PS  Z0, Z29, Z11
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	ADDQ         $0x04, R12
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile10x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z9, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z11, (AX)
+
+done10:
+	VZEROUPPER
+	RET
+
+rows9:
+	CMPQ       DI, $0x20
+	JLT        half9
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	VXORPS     Z18, Z18, Z18
+	VXORPS     Z19, Z19, Z19
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R12
+	XORQ       R13, R13
+
+tile9x2:
+	VMOVUPS      (R12), Z0
+	VMOVUPS      64(R12), Z1
+	ADDQ         $0x80, R12
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z16
+	VFMADD231PS  Z1, Z27, Z17
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z18
+	VFMADD231PS  Z1, Z28, Z19
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	SUBQ         $0x04, R13
+	DECQ         AX
+	JNZ          tile9x2
+	ADDQ         R13, CX
+	ADDQ         R13, R10
+	ADDQ         R13, R11
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z16, (AX)
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows9
+
+half9:
+	TESTQ      DI, DI
+	JZ         done9
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile9x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z9
+	VBROADCASTSS (R11)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z10
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile9x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z9, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+
+done9:
+	VZEROUPPER
+	RET
+
+rows8:
+	CMPQ       DI, $0x20
+	JLT        half8
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	VXORPS     Z16, Z16, Z16
+	VXORPS     Z17, Z17, Z17
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R12
+	XORQ       R13, R13
+
+tile8x2:
+	VMOVUPS      (R12), Z0
+	VMOVUPS      64(R12), Z1
+	ADDQ         $0x80, R12
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z16
+	VFMADD231PS  Z1, Z27, Z17
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	SUBQ         $0x04, R13
+	DECQ         AX
+	JNZ          tile8x2
+	ADDQ         R13, CX
+	ADDQ         R13, R10
+	ADDQ         R13, R11
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z16, (AX)
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows8
+
+half8:
+	TESTQ      DI, DI
+	JZ         done8
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile8x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	VBROADCASTSS (R11)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile8x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z9, (AX)
+
+done8:
+	VZEROUPPER
+	RET
+
+rows7:
+	CMPQ       DI, $0x20
+	JLT        half7
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	VXORPS     Z14, Z14, Z14
+	VXORPS     Z15, Z15, Z15
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R12
+	XORQ       R13, R13
+
+tile7x2:
+	VMOVUPS      (R12), Z0
+	VMOVUPS      64(R12), Z1
+	ADDQ         $0x80, R12
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z14
+	VFMADD231PS  Z1, Z26, Z15
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	SUBQ         $0x04, R13
+	DECQ         AX
+	JNZ          tile7x2
+	ADDQ         R13, CX
+	ADDQ         R13, R10
+	ADDQ         R13, R11
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows7
+
+half7:
+	TESTQ      DI, DI
+	JZ         done7
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile7x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	VBROADCASTSS (R11), Z26
+	VFMADD231PS  Z0, Z26, Z8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	ADDQ         $0x04, R11
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile7x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+
+done7:
+	VZEROUPPER
+	RET
+
+rows6:
+	CMPQ       DI, $0x20
+	JLT        half6
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	VXORPS     Z12, Z12, Z12
+	VXORPS     Z13, Z13, Z13
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R11
+	XORQ       R12, R12
+
+tile6x2:
+	VMOVUPS      (R11), Z0
+	VMOVUPS      64(R11), Z1
+	ADDQ         $0x80, R11
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z12
+	VFMADD231PS  Z1, Z31, Z13
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, R12
+	DECQ         AX
+	JNZ          tile6x2
+	ADDQ         R12, CX
+	ADDQ         R12, R10
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows6
+
+half6:
+	TESTQ      DI, DI
+	JZ         done6
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile6x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	VBROADCASTSS (R10)(DX*2), Z31
+	VFMADD231PS  Z0, Z31, Z7
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile6x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z7, (AX)
+
+done6:
+	VZEROUPPER
+	RET
+
+rows5:
+	CMPQ       DI, $0x20
+	JLT        half5
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	VXORPS     Z10, Z10, Z10
+	VXORPS     Z11, Z11, Z11
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R11
+	XORQ       R12, R12
+
+tile5x2:
+	VMOVUPS      (R11), Z0
+	VMOVUPS      64(R11), Z1
+	ADDQ         $0x80, R11
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z10
+	VFMADD231PS  Z1, Z30, Z11
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, R12
+	DECQ         AX
+	JNZ          tile5x2
+	ADDQ         R12, CX
+	ADDQ         R12, R10
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows5
+
+half5:
+	TESTQ      DI, DI
+	JZ         done5
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile5x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	VBROADCASTSS (R10)(DX*1), Z30
+	VFMADD231PS  Z0, Z30, Z6
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile5x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+
+done5:
+	VZEROUPPER
+	RET
+
+rows4:
+	CMPQ       DI, $0x20
+	JLT        half4
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	VXORPS     Z8, Z8, Z8
+	VXORPS     Z9, Z9, Z9
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R11
+	XORQ       R12, R12
+
+tile4x2:
+	VMOVUPS      (R11), Z0
+	VMOVUPS      64(R11), Z1
+	ADDQ         $0x80, R11
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z8
+	VFMADD231PS  Z1, Z29, Z9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, R12
+	DECQ         AX
+	JNZ          tile4x2
+	ADDQ         R12, CX
+	ADDQ         R12, R10
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows4
+
+half4:
+	TESTQ      DI, DI
+	JZ         done4
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile4x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	VBROADCASTSS (R10), Z29
+	VFMADD231PS  Z0, Z29, Z5
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R10
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile4x1
+	ADDQ         SI, CX
+	ADDQ         SI, R10
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z5, (AX)
+
+done4:
+	VZEROUPPER
+	RET
+
+rows3:
+	CMPQ       DI, $0x20
+	JLT        half3
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	VXORPS     Z6, Z6, Z6
+	VXORPS     Z7, Z7, Z7
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R10
+	XORQ       R11, R11
+
+tile3x2:
+	VMOVUPS      (R10), Z0
+	VMOVUPS      64(R10), Z1
+	ADDQ         $0x80, R10
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z6
+	VFMADD231PS  Z1, Z28, Z7
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, R11
+	DECQ         AX
+	JNZ          tile3x2
+	ADDQ         R11, CX
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows3
+
+half3:
+	TESTQ      DI, DI
+	JZ         done3
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile3x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	VBROADCASTSS (CX)(DX*2), Z28
+	VFMADD231PS  Z0, Z28, Z4
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile3x1
+	ADDQ         SI, CX
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+
+done3:
+	VZEROUPPER
+	RET
+
+rows2:
+	CMPQ       DI, $0x20
+	JLT        half2
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	VXORPS     Z4, Z4, Z4
+	VXORPS     Z5, Z5, Z5
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, R10
+	XORQ       R11, R11
+
+tile2x2:
+	VMOVUPS      (R10), Z0
+	VMOVUPS      64(R10), Z1
+	ADDQ         $0x80, R10
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z4
+	VFMADD231PS  Z1, Z27, Z5
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, R11
+	DECQ         AX
+	JNZ          tile2x2
+	ADDQ         R11, CX
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows2
+
+half2:
+	TESTQ      DI, DI
+	JZ         done2
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	ADDQ       R9, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	XORQ       SI, SI
+
+tile2x1:
+	VMOVUPS      (BX), Z0
+	ADDQ         $0x80, BX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VBROADCASTSS (CX)(DX*1), Z27
+	VFMADD231PS  Z0, Z27, Z3
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, SI
+	DECQ         AX
+	JNZ          tile2x1
+	ADDQ         SI, CX
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         R9, AX
+	VMOVUPS      Z3, (AX)
+
+done2:
+	VZEROUPPER
+	RET
+
+rows1:
+	CMPQ       DI, $0x20
+	JLT        half1
+	VXORPS     Z2, Z2, Z2
+	VXORPS     Z3, Z3, Z3
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, DX
+	XORQ       R9, R9
+
+tile1x2:
+	VMOVUPS      (DX), Z0
+	VMOVUPS      64(DX), Z1
+	ADDQ         $0x80, DX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	VFMADD231PS  Z1, Z26, Z3
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, R9
+	DECQ         AX
+	JNZ          tile1x2
+	ADDQ         R9, CX
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         SI, BX
+	ADDQ         $0x80, R8
+	SUBQ         $0x20, DI
+	JMP          rows1
+
+half1:
+	TESTQ      DI, DI
+	JZ         done1
+	VXORPS     Z2, Z2, Z2
+	MOVQ       R8, AX
+	PREFETCHT0 (AX)
+	MOVQ       k+16(FP), AX
+	MOVQ       BX, DX
+	XORQ       BX, BX
+
+tile1x1:
+	VMOVUPS      (DX), Z0
+	ADDQ         $0x80, DX
+	VBROADCASTSS (CX), Z26
+	VFMADD231PS  Z0, Z26, Z2
+	ADDQ         $0x04, CX
+	SUBQ         $0x04, BX
+	DECQ         AX
+	JNZ          tile1x1
+	ADDQ         BX, CX
+	MOVQ         R8, AX
+	VMOVUPS      Z2, (AX)
+
+done1:
 	VZEROUPPER
 	RET

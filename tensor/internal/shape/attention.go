@@ -28,6 +28,9 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	length(op, "lse", lse, n*a.Heads)
 	length(op, "k", k, n*a.KVHeads*a.HeadDim)
 	length(op, "v", v, n*a.KVHeads*a.HeadDim)
+	if a.Scale < 0 {
+		panic(fmt.Sprintf("tensor: %s: Scale is %g, want at least 0", op, a.Scale))
+	}
 	end := 0
 	for i, s := range a.Segments {
 		if s.Start < end || s.End < s.Start || s.End > n {
