@@ -101,7 +101,6 @@ func (b *Batch) Split(parts int) []*Batch {
 func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
 	n := len(b.Samples)
 	l := objective.Layout{Live: make([][]bool, n), Keep: make([][]bool, n), Prompt: make([]int, n)}
-	loss, kl := make([][]float64, n), make([][]float64, n)
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		l.Live[i] = make([]bool, len(s.Tokens))
@@ -111,11 +110,15 @@ func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
 			}
 		}
 		l.Keep[i], l.Prompt[i] = s.Keep, s.Prompt
-		s.Weight = sized(s.Weight, len(s.Tokens))
-		s.KLWeight = sized(s.KLWeight, len(s.Tokens))
-		loss[i], kl[i] = s.Weight, s.KLWeight
 	}
-	return agg.Weigh(l, loss, kl)
+	loss, kl, err := agg.Weigh(l)
+	if err != nil {
+		return err
+	}
+	for i := range b.Samples {
+		b.Samples[i].Weight, b.Samples[i].KLWeight = loss[i], kl[i]
+	}
+	return nil
 }
 
 // Demonstration is a completion to imitate.

@@ -106,7 +106,7 @@ func (c *Config) checkSettings() (errs []error) {
 		add("Credit", err)
 	}
 	if c.Aggregation != nil {
-		if err := c.Aggregation.Weigh(objective.Layout{}, nil, nil); !errors.Is(err, objective.ErrNoLiveToken) {
+		if _, _, err := c.Aggregation.Weigh(objective.Layout{}); !errors.Is(err, objective.ErrNoLiveToken) {
 			add("Aggregation", err)
 		}
 	}

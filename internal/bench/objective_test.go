@@ -24,7 +24,6 @@ type step struct {
 	groups     []advantage.Group
 	sequences  []objective.Sequence
 	live, keep [][]bool
-	weight, kl [][]float64
 	loss       []float64
 	metrics    []objective.Metrics
 }
@@ -43,7 +42,7 @@ func newStep() *step {
 		c := &s.groups[i/group][i%group]
 		c.Broadcast(0) // allocates
 		q := objective.Sequence{Adv: c.Adv, Keep: c.Keep}
-		for _, x := range []*[]float64{&q.LogP, &q.Old, &q.Ref, &q.Weight, &q.KLWeight, &q.Grad} {
+		for _, x := range []*[]float64{&q.LogP, &q.Old, &q.Ref, &q.Grad} {
 			*x = make([]float64, tokens)
 		}
 		live := make([]bool, tokens)
@@ -54,7 +53,6 @@ func newStep() *step {
 		}
 		s.sequences = append(s.sequences, q)
 		s.live, s.keep = append(s.live, live), append(s.keep, c.Keep)
-		s.weight, s.kl = append(s.weight, q.Weight), append(s.kl, q.KLWeight)
 		s.metrics[i] = objective.Metrics{}
 	}
 	return s
@@ -85,14 +83,17 @@ func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg obj
 			b.Error(err)
 		}
 	})
-	if err := agg.Weigh(objective.Layout{Live: s.live, Keep: s.keep}, s.weight, s.kl); err != nil {
-		b.Error(err)
+	weight, kl, err := agg.Weigh(objective.Layout{Live: s.live, Keep: s.keep})
+	if err != nil {
+		b.Fatal(err)
 	}
 	parallel(len(s.sequences), func(i int) {
-		clear(s.sequences[i].Grad)
+		q := &s.sequences[i]
+		q.Weight, q.KLWeight = weight[i], kl[i]
+		clear(q.Grad)
 		clear(s.metrics[i])
 		var err error
-		if s.loss[i], err = o.Eval(&s.sequences[i], s.metrics[i]); err != nil {
+		if s.loss[i], err = o.Eval(q, s.metrics[i]); err != nil {
 			b.Error(err)
 		}
 	})

@@ -69,9 +69,8 @@ func (c LossConfig) Eval(st *Step) (*StepResult, error) {
 	if st.Entropy != nil {
 		res.EntropyGrad = like(st.LogP)
 	}
-	weight, klWeight := like(st.LogP), like(st.LogP)
 	layout := objective.Layout{Live: st.Mask, Keep: st.Keep, Prompt: st.Prompt}
-	err := padded(c.Aggregation, st).Weigh(layout, weight, klWeight)
+	weight, klWeight, err := padded(c.Aggregation, st).Weigh(layout)
 	if errors.Is(err, objective.ErrNoLiveToken) {
 		res.Loss = number(math.NaN())
 		return res, nil

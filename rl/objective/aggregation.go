@@ -63,76 +63,100 @@ func ParseMasked(name string) (Masked, error) {
 
 // Aggregation turns masks into the weight of each token's loss.
 type Aggregation interface {
-	// Weigh writes d(loss)/d(token loss) for every token of the step into
-	// loss and, for regularising terms, kl; both have the shape of l.Live.
-	// Tokens that do not count get 0. If none counts the error is
-	// ErrNoLiveToken; if some count in kl alone there is no error and loss
-	// is all zeros.
-	Weigh(l Layout, loss, kl [][]float64) error
+	// Weigh returns d(loss)/d(token loss) for every token of the step and,
+	// for regularising terms, kl; both have the shape of l.Live, and 0 where
+	// a token does not count. They are to be read only: rows may share
+	// memory with each other. If no token counts all is 0, and the error
+	// ErrNoLiveToken; if some count in kl alone there is no error.
+	Weigh(l Layout) (loss, kl [][]float64, err error)
 }
 
 // weigh does what all aggregations share. In each of them the tokens of one
 // sequence that count weigh the same, so all that sets them apart is rows,
 // which writes the weight of a token of sequence i to w[i], given n[i], how
 // many of its tokens count. At least one does.
-func weigh(l Layout, m Masked, loss, kl [][]float64, rows func(n []int, w []float64)) error {
-	if err := l.check(m, loss, kl); err != nil {
-		return err
+func weigh(l Layout, m Masked, rows func(n []int, w []float64)) (loss, kl [][]float64, err error) {
+	if err := l.check(m); err != nil {
+		return nil, nil, err
 	}
-	n, w := make([]int, len(l.Live)), make([]float64, len(l.Live))
-	if m != LeaveLoss {
-		if l.spread(m == Stay, n, w, rows, loss, kl) == 0 {
-			return ErrNoLiveToken
-		}
-		return nil
+	loss, some := l.spread(m == Stay, rows)
+	kl = loss
+	if m == LeaveLoss {
+		var more bool
+		kl, more = l.spread(true, rows)
+		some = some || more
 	}
-	inLoss := l.spread(false, n, w, rows, loss)
-	if inLoss+l.spread(true, n, w, rows, kl) == 0 {
-		return ErrNoLiveToken
+	if !some {
+		err = ErrNoLiveToken
 	}
-	return nil
+	return loss, kl, err
 }
 
-// spread writes the weights of all tokens to every dst and returns how many
-// tokens count: the live ones, or only those that are kept too. n and w are
-// scratch.
-func (l Layout) spread(all bool, n []int, w []float64, rows func([]int, []float64), dst ...[][]float64) (total int) {
+// spread returns the weights of all tokens, and whether any counts: the live
+// ones do, or only those that are kept too.
+func (l Layout) spread(all bool, rows func([]int, []float64)) (weights [][]float64, some bool) {
+	n, w := make([]int, len(l.Live)), make([]float64, len(l.Live))
 	parallel(len(n), func(from, to int) {
 		for i := from; i < to; i++ {
 			n[i] = count(l.Live[i], l.kept(i, all))
 		}
 	})
 	for _, k := range n {
-		total += k
+		some = some || k > 0
 	}
-	clear(w)
-	if total > 0 {
+	if some {
 		rows(n, w)
 	}
+	for i, k := range n {
+		if k == 0 {
+			w[i] = 0
+		}
+	}
+	weights = l.uniform(n, w)
 	parallel(len(n), func(from, to int) {
 		for i := from; i < to; i++ {
-			for _, d := range dst {
-				l.write(i, all, n[i], w[i], d[i])
+			if weights[i] == nil {
+				weights[i] = mixed(w[i], l.Live[i], l.kept(i, all))
 			}
 		}
 	})
-	return total
+	return weights, some
 }
 
-// write writes the weight w of each of the n tokens of sequence i that count,
-// and 0 for the others.
-func (l Layout) write(i int, all bool, n int, w float64, dst []float64) {
-	live, keep := l.Live[i], l.kept(i, all)
-	if n == len(live) {
-		vecmath.Fill(dst, w)
-		return
-	}
-	for t, x := range live {
-		dst[t] = 0
-		if x && (keep == nil || keep[t]) {
-			dst[t] = w
+// uniform returns the weights of the sequences in which all tokens count or
+// none, and nil for the others. Those of the same weight share memory, which
+// in most steps is that of one sequence: it stays in the nearest cache.
+func (l Layout) uniform(n []int, w []float64) [][]float64 {
+	longest := map[float64]int{}
+	for i, live := range l.Live {
+		if (n[i] == len(live) || n[i] == 0) && longest[w[i]] <= len(live) {
+			longest[w[i]] = len(live)
 		}
 	}
+	shared := make(map[float64][]float64, len(longest))
+	for w, size := range longest {
+		shared[w] = make([]float64, size)
+		vecmath.Fill(shared[w], w)
+	}
+	weights := make([][]float64, len(l.Live))
+	for i, live := range l.Live {
+		if n[i] == len(live) || n[i] == 0 {
+			weights[i] = shared[w[i]][:len(live)]
+		}
+	}
+	return weights
+}
+
+// mixed returns weight w for the tokens of a sequence that count, and 0 for the
+// others.
+func mixed(w float64, live, keep []bool) []float64 {
+	weights := make([]float64, len(live))
+	for t, x := range live {
+		if x && (keep == nil || keep[t]) {
+			weights[t] = w
+		}
+	}
+	return weights
 }
 
 // kept is Keep of sequence i, nil if all live tokens count.
@@ -152,16 +176,16 @@ func count(live, keep []bool) int {
 }
 
 // check returns an error unless all shapes are those of Live.
-func (l Layout) check(m Masked, loss, kl [][]float64) error {
+func (l Layout) check(m Masked) error {
 	if int(m) >= len(maskedNames) {
 		return fmt.Errorf("objective: %v is no choice for masked tokens, want Stay, Leave or LeaveLoss", m)
 	}
-	if len(loss) != len(l.Live) || len(kl) != len(l.Live) || l.Keep != nil && len(l.Keep) != len(l.Live) {
-		return fmt.Errorf("objective: Weigh has %d, %d and %d rows for loss, kl and Keep, want %d as in Live", len(loss), len(kl), len(l.Keep), len(l.Live))
+	if l.Keep != nil && len(l.Keep) != len(l.Live) {
+		return fmt.Errorf("objective: Layout.Keep has %d rows, want %d as in Live", len(l.Keep), len(l.Live))
 	}
 	for i, live := range l.Live {
-		if n := len(live); len(loss[i]) != n || len(kl[i]) != n || l.Keep != nil && l.Keep[i] != nil && len(l.Keep[i]) != n {
-			return fmt.Errorf("objective: sequence %d: Weigh has slices for loss, kl and Keep that differ from Live in length, want %d", i, n)
+		if l.Keep != nil && l.Keep[i] != nil && len(l.Keep[i]) != len(live) {
+			return fmt.Errorf("objective: sequence %d: Layout.Keep has %d entries, want %d as in Live", i, len(l.Keep[i]), len(live))
 		}
 	}
 	return nil

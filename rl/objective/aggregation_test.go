@@ -71,8 +71,8 @@ func TestWeights(t *testing.T) {
 				masked   objective.Masked
 				loss, kl rows
 			}{{s, c.stay, c.stay}, {l, c.kept, c.kept}, {objective.LeaveLoss, c.kept, c.stay}} {
-				loss, kl := like(layout.Live), like(layout.Live)
-				require.NoError(t, c.agg(v.masked).Weigh(layout, loss, kl))
+				loss, kl, err := c.agg(v.masked).Weigh(layout)
+				require.NoError(t, err)
 				for i := range loss {
 					assert.InDeltaSlice(t, v.loss[i], loss[i], 1e-15, "%v: loss of sequence %d", v.masked, i)
 					assert.InDeltaSlice(t, v.kl[i], kl[i], 1e-15, "%v: kl of sequence %d", v.masked, i)
@@ -93,16 +93,22 @@ func TestNoLiveToken(t *testing.T) {
 	none := objective.Layout{Live: [][]bool{{false, false}, {}}, Prompt: []int{0, 0}}
 	masked := objective.Layout{Live: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}, Prompt: []int{0}}
 	for _, agg := range aggregations(objective.Stay) {
-		require.ErrorIs(t, agg.Weigh(none, like(none.Live), like(none.Live)), objective.ErrNoLiveToken, "%T", agg)
-		require.ErrorIs(t, agg.Weigh(objective.Layout{}, nil, nil), objective.ErrNoLiveToken, "%T", agg)
-		require.NoError(t, agg.Weigh(masked, like(masked.Live), like(masked.Live)), "%T", agg)
+		loss, kl, err := agg.Weigh(none)
+		require.ErrorIs(t, err, objective.ErrNoLiveToken, "%T", agg)
+		require.Equal(t, [][]float64{{0, 0}, {}}, loss, "%T", agg)
+		require.Equal(t, loss, kl, "%T", agg)
+		_, _, err = agg.Weigh(objective.Layout{})
+		require.ErrorIs(t, err, objective.ErrNoLiveToken, "%T", agg)
+		_, _, err = agg.Weigh(masked)
+		require.NoError(t, err, "%T", agg)
 	}
 	for _, agg := range aggregations(objective.Leave) {
-		require.ErrorIs(t, agg.Weigh(masked, like(masked.Live), like(masked.Live)), objective.ErrNoLiveToken, "%T", agg)
+		_, _, err := agg.Weigh(masked)
+		require.ErrorIs(t, err, objective.ErrNoLiveToken, "%T", agg)
 	}
 	for _, agg := range aggregations(objective.LeaveLoss) {
-		loss, kl := like(masked.Live), like(masked.Live)
-		require.NoError(t, agg.Weigh(masked, loss, kl), "%T: KL is left to train on", agg)
+		loss, kl, err := agg.Weigh(masked)
+		require.NoError(t, err, "%T: KL is left to train on", agg)
 		require.Equal(t, [][]float64{{0, 0}}, loss, "%T", agg)
 		require.Positive(t, kl[0][0], "%T", agg)
 	}
@@ -110,19 +116,18 @@ func TestNoLiveToken(t *testing.T) {
 
 func TestWeighErrors(t *testing.T) {
 	live := [][]bool{{true, true}, {true}}
-	weigh := func(agg objective.Aggregation, l objective.Layout, loss, kl [][]float64) string {
-		err := agg.Weigh(l, loss, kl)
+	weigh := func(agg objective.Aggregation, l objective.Layout) string {
+		_, _, err := agg.Weigh(l)
 		require.Error(t, err)
 		return err.Error()
 	}
 	ok := objective.Layout{Live: live, Prompt: []int{0, 0}}
-	assert.Contains(t, weigh(objective.TokenMean{}, ok, like(live[:1]), like(live)), "want 2 as in Live")
-	assert.Contains(t, weigh(objective.TokenMean{}, ok, like([][]bool{{true, true}, {}}), like(live)), "sequence 1")
-	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Live: live, Keep: [][]bool{{true}, nil}}, like(live), like(live)), "sequence 0")
-	assert.Contains(t, weigh(objective.TokenMean{Masked: 9}, ok, like(live), like(live)), "want Stay, Leave or LeaveLoss")
-	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Live: live}, like(live), like(live)), "0 sequences, want 2")
-	assert.Contains(t, weigh(objective.Constant{}, ok, like(live), like(live)), "Constant.Tokens is 0")
-	assert.Contains(t, weigh(objective.SeqMeanTokenMean{Epsilon: -1}, ok, like(live), like(live)), "Epsilon is -1")
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Live: live, Keep: live[:1]}), "want 2 as in Live")
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Live: live, Keep: [][]bool{{true}, nil}}), "sequence 0")
+	assert.Contains(t, weigh(objective.TokenMean{Masked: 9}, ok), "want Stay, Leave or LeaveLoss")
+	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Live: live}), "0 sequences, want 2")
+	assert.Contains(t, weigh(objective.Constant{}, ok), "Constant.Tokens is 0")
+	assert.Contains(t, weigh(objective.SeqMeanTokenMean{Epsilon: -1}, ok), "Epsilon is -1")
 }
 
 func TestMaskedNames(t *testing.T) {
@@ -154,8 +159,8 @@ func TestMeansSumToOne(t *testing.T) {
 			return
 		}
 		for _, agg := range []objective.Aggregation{objective.TokenMean{}, objective.SeqMeanTokenMean{}, objective.PromptMean{}} {
-			loss, kl := like(l.Live), like(l.Live)
-			require.NoError(t, agg.Weigh(l, loss, kl))
+			loss, _, err := agg.Weigh(l)
+			require.NoError(t, err)
 			sum := 0.0
 			for i := range loss {
 				for _, w := range loss[i] {

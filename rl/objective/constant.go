@@ -24,13 +24,13 @@ type Constant struct {
 }
 
 // Weigh implements Aggregation.
-func (a Constant) Weigh(l Layout, loss, kl [][]float64) error {
+func (a Constant) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	if !(a.Tokens > 0) || !finite(a.Tokens) {
-		return fmt.Errorf("objective: Constant.Tokens is %v, want a positive number of tokens", a.Tokens)
+		return nil, nil, fmt.Errorf("objective: Constant.Tokens is %v, want a positive number of tokens", a.Tokens)
 	}
 	d := a.Tokens
 	if a.PerSequence {
 		d *= float64(len(l.Live))
 	}
-	return weigh(l, a.Masked, loss, kl, func(_ []int, w []float64) { vecmath.Fill(w, 1/d) })
+	return weigh(l, a.Masked, func(_ []int, w []float64) { vecmath.Fill(w, 1/d) })
 }

@@ -20,17 +20,17 @@ func Example() {
 		Ref:  []float64{-0.6, -1.2, -0.2, -0.7, -0.1},
 		Adv:  []float64{1, 1, 1, 1, 1},
 		Keep: []bool{true, true, false, false, true},
-
-		Weight: make([]float64, 5), KLWeight: make([]float64, 5), Grad: make([]float64, 5),
+		Grad: make([]float64, 5),
 	}
-	err := objective.TokenMean{Masked: objective.Stay}.Weigh(objective.Layout{
+	weight, klWeight, err := objective.TokenMean{Masked: objective.Stay}.Weigh(objective.Layout{
 		Live: [][]bool{{true, true, true, true, true}},
 		Keep: [][]bool{s.Keep},
-	}, [][]float64{s.Weight}, [][]float64{s.KLWeight})
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	s.Weight, s.KLWeight = weight[0], klWeight[0]
 	m := objective.Metrics{}
 	l, err := loss.Eval(&s, m)
 	if err != nil {
@@ -53,8 +53,8 @@ func ExampleMasked() {
 		Keep: [][]bool{{true, true, false, false}},
 	}
 	for _, m := range []objective.Masked{objective.Stay, objective.Leave, objective.LeaveLoss} {
-		loss, kl := [][]float64{make([]float64, 4)}, [][]float64{make([]float64, 4)}
-		if err := (objective.TokenMean{Masked: m}).Weigh(l, loss, kl); err != nil {
+		loss, kl, err := objective.TokenMean{Masked: m}.Weigh(l)
+		if err != nil {
 			fmt.Println(err)
 			return
 		}

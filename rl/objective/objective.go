@@ -56,6 +56,7 @@ type Sequence struct {
 	// Weight and KLWeight are d(loss)/d(token loss), fixed by an Aggregation
 	// before the first forward pass; 0 = the token is out and its numbers
 	// are never read. KLWeight applies to terms that regularise (KL, entropy).
+	// Sequences may share their memory: they are to be read only.
 	Weight, KLWeight []float64
 	// Cand holds several candidates per position; nil = none.
 	Cand *Candidate

@@ -16,11 +16,11 @@ type PromptMean struct {
 
 // Weigh implements Aggregation. Layout.Prompt must have an entry for every
 // sequence.
-func (a PromptMean) Weigh(l Layout, loss, kl [][]float64) error {
+func (a PromptMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	if len(l.Prompt) != len(l.Live) {
-		return fmt.Errorf("objective: PromptMean has prompts for %d sequences, want %d", len(l.Prompt), len(l.Live))
+		return nil, nil, fmt.Errorf("objective: PromptMean has prompts for %d sequences, want %d", len(l.Prompt), len(l.Live))
 	}
-	return weigh(l, a.Masked, loss, kl, func(n []int, w []float64) {
+	return weigh(l, a.Masked, func(n []int, w []float64) {
 		tokens := map[int]int{}
 		for i, k := range n {
 			if k > 0 || a.CountEmpty {

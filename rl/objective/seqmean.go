@@ -19,11 +19,11 @@ type SeqMeanTokenMean struct {
 }
 
 // Weigh implements Aggregation.
-func (a SeqMeanTokenMean) Weigh(l Layout, loss, kl [][]float64) error {
+func (a SeqMeanTokenMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	if err := checkNonNegative("SeqMeanTokenMean.Epsilon", a.Epsilon); err != nil {
-		return err
+		return nil, nil, err
 	}
-	return weigh(l, a.Masked, loss, kl, func(n []int, w []float64) {
+	return weigh(l, a.Masked, func(n []int, w []float64) {
 		b := sequences(n, a.CountEmpty)
 		for i, k := range n {
 			if k > 0 {
@@ -43,8 +43,8 @@ type SeqMeanTokenSum struct {
 }
 
 // Weigh implements Aggregation.
-func (a SeqMeanTokenSum) Weigh(l Layout, loss, kl [][]float64) error {
-	return weigh(l, a.Masked, loss, kl, func(n []int, w []float64) {
+func (a SeqMeanTokenSum) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func(n []int, w []float64) {
 		vecmath.Fill(w, 1/sequences(n, a.CountEmpty))
 	})
 }

@@ -17,24 +17,20 @@ type Split struct {
 }
 
 // Weigh implements Aggregation.
-func (a Split) Weigh(l Layout, loss, kl [][]float64) error {
+func (a Split) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	if a.Loss == nil || a.Regularizer == nil {
-		return fmt.Errorf("objective: Split has Loss %v and Regularizer %v, want two aggregations", a.Loss, a.Regularizer)
+		return nil, nil, fmt.Errorf("objective: Split has Loss %v and Regularizer %v, want two aggregations", a.Loss, a.Regularizer)
 	}
-	unused := make([][]float64, len(l.Live))
-	for i := range unused {
-		unused[i] = make([]float64, len(l.Live[i]))
-	}
-	lossErr := a.Loss.Weigh(l, loss, unused)
+	loss, _, lossErr := a.Loss.Weigh(l)
 	if lossErr != nil && !errors.Is(lossErr, ErrNoLiveToken) {
-		return lossErr
+		return nil, nil, lossErr
 	}
-	klErr := a.Regularizer.Weigh(l, unused, kl)
+	_, kl, klErr := a.Regularizer.Weigh(l)
 	if klErr != nil && !errors.Is(klErr, ErrNoLiveToken) {
-		return klErr
+		return nil, nil, klErr
 	}
 	if lossErr != nil && klErr != nil {
-		return ErrNoLiveToken
+		err = ErrNoLiveToken
 	}
-	return nil
+	return loss, kl, err
 }

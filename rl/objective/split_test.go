@@ -14,11 +14,12 @@ func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
 		Loss:        objective.TokenMean{Masked: objective.Leave},
 		Regularizer: objective.SeqMeanTokenMean{CountEmpty: true},
 	}
-	loss, kl := like(layout.Live), like(layout.Live)
-	require.NoError(t, a.Weigh(layout, loss, kl))
-	wantLoss, wantKL, unused := like(layout.Live), like(layout.Live), like(layout.Live)
-	require.NoError(t, a.Loss.Weigh(layout, wantLoss, unused))
-	require.NoError(t, a.Regularizer.Weigh(layout, unused, wantKL))
+	loss, kl, err := a.Weigh(layout)
+	require.NoError(t, err)
+	wantLoss, _, err := a.Loss.Weigh(layout)
+	require.NoError(t, err)
+	_, wantKL, err := a.Regularizer.Weigh(layout)
+	require.NoError(t, err)
 	assert.Equal(t, wantLoss, loss)
 	assert.Equal(t, wantKL, kl)
 }
@@ -26,25 +27,30 @@ func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
 func TestSplitWithoutLiveTokens(t *testing.T) {
 	a := objective.Split{Loss: objective.TokenMean{Masked: objective.Leave}, Regularizer: objective.TokenMean{}}
 	masked := objective.Layout{Live: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}}
-	loss, kl := like(masked.Live), like(masked.Live)
-	require.NoError(t, a.Weigh(masked, loss, kl), "the regulariser still counts")
+	loss, kl, err := a.Weigh(masked)
+	require.NoError(t, err, "the regulariser still counts")
 	assert.Equal(t, [][]float64{{0, 0}}, loss)
 	assert.Equal(t, [][]float64{{.5, .5}}, kl)
 
 	dead := objective.Layout{Live: [][]bool{{false, false}}}
-	assert.ErrorIs(t, a.Weigh(dead, loss, kl), objective.ErrNoLiveToken)
-	assert.ErrorContains(t, objective.Split{Loss: objective.TokenSum{}}.Weigh(dead, loss, kl), "want two aggregations")
-	assert.ErrorContains(t, a.Weigh(dead, loss[:0], kl), "rows", "errors of the parts come through")
+	_, _, err = a.Weigh(dead)
+	assert.ErrorIs(t, err, objective.ErrNoLiveToken)
+	_, _, err = objective.Split{Loss: objective.TokenSum{}}.Weigh(dead)
+	assert.ErrorContains(t, err, "want two aggregations")
+	_, _, err = a.Weigh(objective.Layout{Live: dead.Live, Keep: [][]bool{}})
+	assert.ErrorContains(t, err, "rows", "errors of the parts come through")
 	a.Regularizer = objective.Constant{}
-	assert.ErrorContains(t, a.Weigh(masked, loss, kl), "Constant.Tokens")
+	_, _, err = a.Weigh(masked)
+	assert.ErrorContains(t, err, "Constant.Tokens")
 }
 
 // A prompt all of whose tokens are dead is part of the mean only on request.
 func TestPromptMeanCountsEmptyPromptsOnRequest(t *testing.T) {
 	l := objective.Layout{Live: [][]bool{{true, true}, {false}, {true, true}}, Prompt: []int{1, 2, 3}}
-	loss, kl := like(l.Live), like(l.Live)
-	require.NoError(t, objective.PromptMean{}.Weigh(l, loss, kl))
+	loss, _, err := objective.PromptMean{}.Weigh(l)
+	require.NoError(t, err)
 	assert.Equal(t, [][]float64{{1. / 4, 1. / 4}, {0}, {1. / 4, 1. / 4}}, loss)
-	require.NoError(t, objective.PromptMean{CountEmpty: true}.Weigh(l, loss, kl))
+	loss, _, err = objective.PromptMean{CountEmpty: true}.Weigh(l)
+	require.NoError(t, err)
 	assert.Equal(t, [][]float64{{1. / 6, 1. / 6}, {0}, {1. / 6, 1. / 6}}, loss)
 }

@@ -12,8 +12,8 @@ type TokenMean struct {
 }
 
 // Weigh implements Aggregation.
-func (a TokenMean) Weigh(l Layout, loss, kl [][]float64) error {
-	return weigh(l, a.Masked, loss, kl, func(n []int, w []float64) {
+func (a TokenMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func(n []int, w []float64) {
 		total := 0
 		for _, k := range n {
 			total += k
@@ -29,6 +29,6 @@ type TokenSum struct {
 }
 
 // Weigh implements Aggregation.
-func (a TokenSum) Weigh(l Layout, loss, kl [][]float64) error {
-	return weigh(l, a.Masked, loss, kl, func(_ []int, w []float64) { vecmath.Fill(w, 1) })
+func (a TokenSum) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func(_ []int, w []float64) { vecmath.Fill(w, 1) })
 }

@@ -179,14 +179,16 @@ func TestAggregatesByHand(t *testing.T) {
 func weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.Sequence) {
 	t.Helper()
 	var l objective.Layout
-	var loss, kl [][]float64
 	for i, s := range seqs {
 		live := make([]bool, len(s.LogP))
 		for t := range live {
 			live[t] = s.Weight[t] != 0
 		}
 		l.Live, l.Keep, l.Prompt = append(l.Live, live), append(l.Keep, s.Keep), append(l.Prompt, i)
-		loss, kl = append(loss, s.Weight), append(kl, s.KLWeight)
 	}
-	require.NoError(t, agg.Weigh(l, loss, kl))
+	loss, kl, err := agg.Weigh(l)
+	require.NoError(t, err)
+	for i, s := range seqs {
+		s.Weight, s.KLWeight = loss[i], kl[i]
+	}
 }

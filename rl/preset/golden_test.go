@@ -123,7 +123,6 @@ func (s step) sequences(rowAdv bool) []*objective.Sequence {
 		q := &objective.Sequence{
 			LogP: s.alive(i, s.LogP), Old: s.alive(i, s.Old), Ref: s.alive(i, s.Ref),
 			Rollout: s.alive(i, s.Rollout), Entropy: s.alive(i, s.Entropy), Adv: s.alive(i, s.Adv),
-			Weight: make([]float64, n), KLWeight: make([]float64, n),
 			Grad: make([]float64, n), EntropyGrad: make([]float64, n),
 		}
 		if rowAdv {
@@ -159,11 +158,11 @@ func (s step) live() [][]bool {
 // weigh fixes the weights of all sequences, as rl.Batch.Weigh does.
 func (s step) weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.Sequence) {
 	t.Helper()
-	var loss, kl [][]float64
-	for _, q := range seqs {
-		loss, kl = append(loss, q.Weight), append(kl, q.KLWeight)
+	loss, kl, err := agg.Weigh(objective.Layout{Live: s.live(), Prompt: s.Prompt})
+	require.NoError(t, err)
+	for i, q := range seqs {
+		q.Weight, q.KLWeight = loss[i], kl[i]
 	}
-	require.NoError(t, agg.Weigh(objective.Layout{Live: s.live(), Prompt: s.Prompt}, loss, kl))
 }
 
 func largest(row []float64) (x float64) {
