@@ -142,6 +142,7 @@ const (
 // aligned returns n zeroed elements that start at a cache line.
 func aligned(n int) []float32 {
 	mem := make([]float32, n+lineFloats)
+	preferHugePages(mem)
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(mem))) / 4 % lineFloats
 	skip := (lineFloats - int(at)) % lineFloats
 	return mem[skip : skip+n : skip+n]
