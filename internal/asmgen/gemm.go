@@ -16,6 +16,11 @@ const gemmSignature = "func(m, n, k int, alpha float32, a *float32, rsa, csa int
 // first-level cache.
 const prefetchAhead = 24
 
+// streamAhead is how many bytes before its use b is fetched to the second-level
+// cache, for when it comes from memory. Tiles of few rows wait for memory
+// anyhow, and do better with the processor's own prefetching.
+const streamAhead = 8192
+
 // gemmTile describes a micro-kernel: a tile of rows × vectors accumulators
 // in registers, one vector of b each, and one broadcast element of a at a
 // time.
@@ -120,6 +125,11 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	x.Label(loop)
 	for v := range t.vectors {
 		x.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
+	}
+	if rows >= t.rows/2 {
+		for line := 0; line < t.vectors*t.bytes; line += 64 {
+			x.PREFETCHT1(operand.Mem{Base: b, Disp: line + streamAhead})
+		}
 	}
 	x.ADDQ(rsb, b)
 	for i := range rows {
