@@ -14,12 +14,15 @@ func opsAVX2(x *build.Context) {
 	transpose8(x)
 	prefetch(x)
 	scores(x, "scoresAVX2", 6, 32, ymm)
+	decode(x, "decodeAVX2", 6, 32, ymm, 2, 1)
 }
 
 func opsAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	avx512(x).ops()
 	scores(x, "scoresAVX512", 12, 64, zmm)
+	decode(x, "decodeKeysAVX512", 12, 64, zmm, 2, 1)
+	decode(x, "decodeValuesAVX512", 6, 64, zmm, 4, 2, 1)
 }
 
 // ops writes all kernels but the matrix product. Their contracts are at the

@@ -6,8 +6,7 @@ import (
 )
 
 // A cache is laid out as the products of a decoding step read it, head after
-// head: keys transposed, in panels as wide as the micro-kernel's tile, and
-// values row by row.
+// head: keys transposed, in panels, and values row by row.
 
 // cacheLayout finds the rows of a cache.
 type cacheLayout struct {
@@ -17,7 +16,7 @@ type cacheLayout struct {
 }
 
 func (b *Backend) layout(s tensor.CacheShape) cacheLayout {
-	t := b.kern.tile
+	t := b.kern.cacheKeys.tile
 	return cacheLayout{CacheShape: s, tile: t, panels: (s.Rows + t - 1) / t}
 }
 

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
@@ -38,7 +39,7 @@ func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.De
 	t.plan(d)
 	kvHeads, dim := d.Cache.KVHeads, d.Cache.HeadDim
 	mem := b.crew.shared.reset()
-	t.top, t.sum, t.acc = mem.take(t.results*kvHeads), mem.take(t.results*kvHeads), mem.take(t.results*kvHeads*dim)
+	t.top, t.sum, t.acc = mem.take(t.results*kvHeads), mem.take(t.results*kvHeads), mem.take(t.results*kvHeads*t.width())
 	if n := len(t.runs) * kvHeads; cap(t.left) < n {
 		t.left = make([]atomic.Int32, n)
 	} else {
@@ -69,45 +70,76 @@ func (t *decoding) compute(s *scratch, i int) {
 		copy(q[k*row:(k+1)*row], t.q[((r.from+k)*t.layout.KVHeads+head)*row:])
 	}
 	scores := s.take((r.to - r.from) * t.group * scoreStride)
-	for k := piece.from; k < piece.to; k++ {
-		p := &t.stretches[k]
-		t.attend(scores, q[(p.from-r.from)*row:], p, head, t.resultOf(r, p, head))
+	stretches := t.stretches[piece.from:piece.to]
+	for k := range stretches {
+		p, next := &stretches[k], (*stretch)(nil)
+		if k+1 < len(stretches) {
+			next = &stretches[k+1]
+		}
+		t.attend(scores, q[(p.from-r.from)*row:], p, next, head, t.resultOf(r, p, head))
 	}
 	if t.left[piece.run*t.layout.KVHeads+head].Add(-1) == 0 {
 		t.combine(r, head)
 	}
 }
 
-// attend computes the results of a stretch, from row at on.
-func (t *decoding) attend(scores, q []float32, p *stretch, head, at int) {
+// attend computes the results of a stretch, from row at on. While it reads
+// keys it fetches the values, and then the keys of the next stretch.
+func (t *decoding) attend(scores, q []float32, p, next *stretch, head, at int) {
 	dim, count, queries := t.layout.HeadDim, p.rows.End-p.rows.Start, (p.to-p.from)*t.group
-	// The first panel may begin in its middle.
+	values := t.v[t.layout.value(head, p.rows.Start):]
+	// The first panel may begin in its middle. Whole vectors are written, over
+	// which the next panel's go.
 	for col := 0; col < count; {
 		row := p.rows.Start + col
 		n := count - col
 		if row%t.layout.tile > 0 {
 			n = min(n, t.layout.tile-row%t.layout.tile)
 		}
-		keys := panels{data: t.k[t.layout.key(head, row):], rs: t.layout.tile, step: t.layout.tile * dim}
-		t.kern.mul(queries, n, dim, t.d.Scale, view{q, dim, 1}, keys, 0, view{scores[col:], scoreStride, 1})
+		keys := t.k[t.layout.key(head, row):]
+		t.kern.cacheKeys.multiply(queries, roundUp(n, t.kern.vector), dim, q, dim,
+			keys, t.layout.tile, t.layout.tile*dim, scores[col:], scoreStride, distance(keys, values[col*dim:]))
 		col += n
 	}
 	top, sum := t.top[at:at+queries], t.sum[at:at+queries]
 	if !p.own {
-		t.kern.attendSoftmax(scores, scoreStride, count, 0, count, 1, top, sum)
+		t.kern.attendSoftmax(scores, scoreStride, count, 0, count, t.d.Scale, top, sum)
 	} else {
 		for k := range p.to - p.from {
 			from, to := k*t.group, (k+1)*t.group
-			t.kern.attendSoftmax(scores[from*scoreStride:], scoreStride, t.seen(p, p.from+k), 0, count, 1, top[from:to], sum[from:to])
+			t.kern.attendSoftmax(scores[from*scoreStride:], scoreStride, t.seen(p, p.from+k), 0, count, t.d.Scale, top[from:to], sum[from:to])
 		}
 	}
-	values := panels{data: t.v[t.layout.value(head, p.rows.Start):], rs: dim, step: t.kern.tile}
-	t.kern.mul(queries, dim, count, 1, view{scores, scoreStride, 1}, values, 0, view{t.acc[at*dim:], dim, 1})
+	far := 0
+	if next != nil {
+		far = distance(values, t.k[t.layout.key(head, next.rows.Start):])
+	}
+	width := t.width()
+	t.kern.cacheValues.multiply(queries, width, count, scores, scoreStride,
+		values, dim, t.kern.cacheValues.tile, t.acc[at*width:], width, far)
 }
+
+// distance is how many bytes y lies behind x.
+func distance(x, y []float32) int {
+	return int(uintptr(unsafe.Pointer(&y[0])) - uintptr(unsafe.Pointer(&x[0])))
+}
+
+// multiply computes c = a·b for any number of rows, in equal blocks.
+func (kern *cacheKernel) multiply(m, n, k int, a []float32, rsa int, b []float32, rsb, step int, c []float32, ldc, far int) {
+	blocks := (m + kern.rows - 1) / kern.rows
+	for i := range blocks {
+		from, to := i*m/blocks, (i+1)*m/blocks
+		kern.mul(to-from, n, k, &a[from*rsa], rsa, &b[0], rsb, step, &c[from*ldc], ldc, far)
+		far = 0
+	}
+}
+
+// width is the distance of rows of weighted values: whole vectors.
+func (t *decoding) width() int { return roundUp(t.layout.HeadDim, t.kern.vector) }
 
 // combine puts the stretches of a run together.
 func (t *decoding) combine(r *run, head int) {
-	dim, stretches := t.layout.HeadDim, t.stretches[r.first:r.end]
+	dim, width, stretches := t.layout.HeadDim, t.width(), t.stretches[r.first:r.end]
 	for q := r.from; q < r.to; q++ {
 		for g := range t.group {
 			// each calls f with the row of results of every stretch.
@@ -122,12 +154,12 @@ func (t *decoding) combine(r *run, head int) {
 			each(func(at int) { top = max(top, t.top[at]) })
 			var sum float32
 			each(func(at int) {
-				t.top[at] = exp(t.top[at] - top) // the stretch's weight
+				t.top[at] = exp(t.d.Scale * (t.top[at] - top)) // the stretch's weight
 				sum += t.top[at] * t.sum[at]
 			})
 			out := t.out[((q*t.layout.KVHeads+head)*t.group+g)*dim:][:dim]
 			clear(out)
-			each(func(at int) { t.kern.axpy(out, t.top[at]/sum, t.acc[at*dim:(at+1)*dim]) })
+			each(func(at int) { t.kern.axpy(out, t.top[at]/sum, t.acc[at*width:][:dim]) })
 		}
 	}
 }

@@ -53,6 +53,8 @@ type kernels struct {
 	// the b that is in panels step apart, c [m×n] with n a multiple of vector.
 	// Rows of a and c are rsa and ldc apart.
 	scores func(m, n, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
+	// cacheKeys and cacheValues multiply by a decoder's cache.
+	cacheKeys, cacheValues cacheKernel
 	// attendSoftmax goes over len(top) rows of scores, stride apart. Row i's
 	// first n + i·step elements x become exp(scale·(x − top[i])) with top[i]
 	// their maximum and sum[i] their sum; those from there to seen become 0. It
@@ -83,4 +85,15 @@ type kernels struct {
 	swiGLUGrad func(dgate, dup, dy, gate, up []float32)
 	// adamW applies an update with the factors f.
 	adamW func(p, g, m, v []float32, f *[adamFactors]float32)
+}
+
+// cacheKernel is a matrix product with few rows by a cache that comes from
+// memory.
+type cacheKernel struct {
+	// rows is the most rows of a and c, and tile the columns of a panel.
+	rows, tile int
+	// mul computes c = a·b for a [m×k], b [k×n], c [m×n], with n a multiple of
+	// kernels.vector. Rows of a, b and c are rsa, rsb and ldc apart, panels of b
+	// step. Meanwhile it fetches what is far bytes from all that it reads of b.
+	mul func(m, n, k int, a *float32, rsa int, b *float32, rsb, step int, c *float32, ldc, far int)
 }

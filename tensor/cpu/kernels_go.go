@@ -20,6 +20,8 @@ var goKernels = kernels{
 	expSums:       expSumsGo,
 	softmaxGrad:   softmaxGradGo,
 	scores:        scoresGo,
+	cacheKeys:     cacheKernel{4, 4, decodeGo},
+	cacheValues:   cacheKernel{4, 4, decodeGo},
 	attendSoftmax: attendSoftmaxGo,
 	attendSums:    attendSumsGo,
 	attendGrad:    attendGradGo,
@@ -157,6 +159,13 @@ func scoresGo(m, n, k int, a *float32, rsa int, b *float32, step int, c *float32
 	y, z := unsafe.Slice(b, (n+3)/4*step), unsafe.Slice(c, (m-1)*ldc+n)
 	for j := 0; j < n; j += 4 {
 		gemmGo(m, min(4, n-j), k, 1, a, rsa, 1, &y[j/4*step], 4, 0, &z[j], ldc)
+	}
+}
+
+func decodeGo(m, n, k int, a *float32, rsa int, b *float32, rsb, step int, c *float32, ldc, _ int) {
+	for j := 0; j < n; j += 4 {
+		panel, to := unsafe.Add(unsafe.Pointer(b), j*step), unsafe.Add(unsafe.Pointer(c), 4*j)
+		gemmGo(m, min(4, n-j), k, 1, a, rsa, 1, (*float32)(panel), rsb, 0, (*float32)(to), ldc)
 	}
 }
 

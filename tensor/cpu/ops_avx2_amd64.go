@@ -63,3 +63,6 @@ func prefetchAVX2(x *float32, stride int, rows int, cols int)
 
 // scoresAVX2 is kernels.scores.
 func scoresAVX2(m int, n int, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
+
+// decodeAVX2 is cacheKernel.mul.
+func decodeAVX2(m int, n int, k int, a *float32, rsa int, b *float32, rsb int, step int, c *float32, ldc int, far int)

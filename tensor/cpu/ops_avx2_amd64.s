@@ -2506,3 +2506,599 @@ tile1x1:
 done1:
 	VZEROUPPER
 	RET
+
+// func decodeAVX2(m int, n int, k int, a *float32, rsa int, b *float32, rsb int, step int, c *float32, ldc int, far int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·decodeAVX2(SB), NOSPLIT, $0-88
+	MOVQ m+0(FP), AX
+	MOVQ a+24(FP), CX
+	MOVQ rsa+32(FP), DX
+	MOVQ b+40(FP), BX
+	MOVQ rsb+48(FP), SI
+	MOVQ step+56(FP), DI
+	MOVQ n+8(FP), R8
+	MOVQ c+64(FP), R9
+	MOVQ ldc+72(FP), R10
+	MOVQ far+80(FP), R11
+	SHLQ $0x02, DX
+	SHLQ $0x02, SI
+	SHLQ $0x02, DI
+	SHLQ $0x02, R10
+	LEAQ (DX)(DX*2), R12
+	ADDQ CX, R12
+	CMPQ AX, $0x06
+	JEQ  rows6
+	CMPQ AX, $0x05
+	JEQ  rows5
+	CMPQ AX, $0x04
+	JEQ  rows4
+	CMPQ AX, $0x03
+	JEQ  rows3
+	CMPQ AX, $0x02
+	JEQ  rows2
+
+panel1x2:
+	CMPQ   R8, $0x10
+	JLT    after1x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DX
+
+loop1x2:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	PREFETCHT0   (DX)(R11*1)
+	ADDQ         SI, DX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JNZ          loop1x2
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	SUBQ         $0x10, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         DI, BX
+	JMP          panel1x2
+
+after1x2:
+	CMPQ   R8, $0x08
+	JLT    after1x1
+	VXORPS Y0, Y0, Y0
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DX
+
+loop1x1:
+	VMOVUPS      (DX), Y12
+	PREFETCHT0   (DX)(R11*1)
+	ADDQ         SI, DX
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JNZ          loop1x1
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	SUBQ         $0x08, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+
+after1x1:
+	VZEROUPPER
+	RET
+
+rows2:
+panel2x2:
+	CMPQ   R8, $0x10
+	JLT    after2x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, R12
+
+loop2x2:
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	PREFETCHT0   (R12)(R11*1)
+	ADDQ         SI, R12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JNZ          loop2x2
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	SUBQ         $0x10, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         DI, BX
+	JMP          panel2x2
+
+after2x2:
+	CMPQ   R8, $0x08
+	JLT    after2x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DI
+
+loop2x1:
+	VMOVUPS      (DI), Y12
+	PREFETCHT0   (DI)(R11*1)
+	ADDQ         SI, DI
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JNZ          loop2x1
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y1, (AX)
+	SUBQ         $0x08, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+
+after2x1:
+	VZEROUPPER
+	RET
+
+rows3:
+panel3x2:
+	CMPQ   R8, $0x10
+	JLT    after3x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, R12
+
+loop3x2:
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	PREFETCHT0   (R12)(R11*1)
+	ADDQ         SI, R12
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JNZ          loop3x2
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	SUBQ         $0x10, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         DI, BX
+	JMP          panel3x2
+
+after3x2:
+	CMPQ   R8, $0x08
+	JLT    after3x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DI
+
+loop3x1:
+	VMOVUPS      (DI), Y12
+	PREFETCHT0   (DI)(R11*1)
+	ADDQ         SI, DI
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	ADDQ         $0x04, CX
+	DECQ         AX
+	JNZ          loop3x1
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	SUBQ         $0x08, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+
+after3x1:
+	VZEROUPPER
+	RET
+
+rows4:
+panel4x2:
+	CMPQ   R8, $0x10
+	JLT    after4x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, R13
+
+loop4x2:
+	VMOVUPS      (R13), Y12
+	VMOVUPS      32(R13), Y13
+	PREFETCHT0   (R13)(R11*1)
+	ADDQ         SI, R13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R12
+	DECQ         AX
+	JNZ          loop4x2
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	SUBQ         AX, R12
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	SUBQ         $0x10, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         DI, BX
+	JMP          panel4x2
+
+after4x2:
+	CMPQ   R8, $0x08
+	JLT    after4x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DI
+
+loop4x1:
+	VMOVUPS      (DI), Y12
+	PREFETCHT0   (DI)(R11*1)
+	ADDQ         SI, DI
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R12
+	DECQ         AX
+	JNZ          loop4x1
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	SUBQ         AX, R12
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y3, (AX)
+	SUBQ         $0x08, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+
+after4x1:
+	VZEROUPPER
+	RET
+
+rows5:
+panel5x2:
+	CMPQ   R8, $0x10
+	JLT    after5x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, R13
+
+loop5x2:
+	VMOVUPS      (R13), Y12
+	VMOVUPS      32(R13), Y13
+	PREFETCHT0   (R13)(R11*1)
+	ADDQ         SI, R13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VBROADCASTSS (R12)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R12
+	DECQ         AX
+	JNZ          loop5x2
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	SUBQ         AX, R12
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	SUBQ         $0x10, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         DI, BX
+	JMP          panel5x2
+
+after5x2:
+	CMPQ   R8, $0x08
+	JLT    after5x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DI
+
+loop5x1:
+	VMOVUPS      (DI), Y12
+	PREFETCHT0   (DI)(R11*1)
+	ADDQ         SI, DI
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VBROADCASTSS (R12)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R12
+	DECQ         AX
+	JNZ          loop5x1
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	SUBQ         AX, R12
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y3, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y4, (AX)
+	SUBQ         $0x08, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+
+after5x1:
+	VZEROUPPER
+	RET
+
+rows6:
+panel6x2:
+	CMPQ   R8, $0x10
+	JLT    after6x2
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, R13
+
+loop6x2:
+	VMOVUPS      (R13), Y12
+	VMOVUPS      32(R13), Y13
+	PREFETCHT0   (R13)(R11*1)
+	ADDQ         SI, R13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VBROADCASTSS (R12)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R12)(DX*2), Y15
+	VFMADD231PS  Y12, Y15, Y10
+	VFMADD231PS  Y13, Y15, Y11
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R12
+	DECQ         AX
+	JNZ          loop6x2
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	SUBQ         AX, R12
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y10, (AX)
+	VMOVUPS      Y11, 32(AX)
+	SUBQ         $0x10, R8
+	ADDQ         $0x00000040, R9
+	ADDQ         DI, BX
+	JMP          panel6x2
+
+after6x2:
+	CMPQ   R8, $0x08
+	JLT    after6x1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   k+16(FP), AX
+	MOVQ   BX, DI
+
+loop6x1:
+	VMOVUPS      (DI), Y12
+	PREFETCHT0   (DI)(R11*1)
+	ADDQ         SI, DI
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VBROADCASTSS (CX)(DX*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (CX)(DX*2), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VBROADCASTSS (R12)(DX*1), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VBROADCASTSS (R12)(DX*2), Y15
+	VFMADD231PS  Y12, Y15, Y5
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R12
+	DECQ         AX
+	JNZ          loop6x1
+	MOVQ         k+16(FP), AX
+	SHLQ         $0x02, AX
+	SUBQ         AX, CX
+	SUBQ         AX, R12
+	MOVQ         R9, AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y3, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y4, (AX)
+	ADDQ         R10, AX
+	VMOVUPS      Y5, (AX)
+	SUBQ         $0x08, R8
+	ADDQ         $0x00000020, R9
+	ADDQ         $0x00000020, BX
+
+after6x1:
+	VZEROUPPER
+	RET

@@ -54,3 +54,9 @@ func totalAVX512(x []float32) (sum float32)
 
 // scoresAVX512 is kernels.scores.
 func scoresAVX512(m int, n int, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
+
+// decodeKeysAVX512 is cacheKernel.mul.
+func decodeKeysAVX512(m int, n int, k int, a *float32, rsa int, b *float32, rsb int, step int, c *float32, ldc int, far int)
+
+// decodeValuesAVX512 is cacheKernel.mul.
+func decodeValuesAVX512(m int, n int, k int, a *float32, rsa int, b *float32, rsb int, step int, c *float32, ldc int, far int)
