@@ -3,24 +3,34 @@ package model
 import "github.com/stepwise-rl/stepwise/tensor"
 
 // Head turns hidden states into logits and log-probs over the vocabulary. It
-// computes logits a chunk of rows at a time, forward and again backward, so
-// that [rows×vocab] is never held whole.
+// computes logits a chunk of rows at a time and keeps the last chunks for the
+// backward pass, which computes the others again: [rows×vocab] is never held
+// whole unless it is small.
 type Head struct {
 	Norm *RMSNorm
-	Out  *Linear // [vocab×dim]
+	Out  *Linear // [vocab×dim], without an adapter
 
-	// chunk is the number of rows whose logits are computed at once.
-	chunk int
+	// chunk is the number of rows whose logits are computed at once, slots
+	// that of the chunks that are kept.
+	chunk, slots int
 
 	rows, ids []int32
 	invTemp   float32
 	y, logits tensor.Buffer
+	stats     tensor.Buffer // [len(rows)×3]
 }
 
-// NewHead returns a head whose chunks hold about 4 Mi logits (16 MiB), and
-// no fewer than 64 rows, so that reading the projection's weights pays off.
+const (
+	chunkLogits = 4 << 20  // 16 MiB, so that they stay in the third-level cache
+	keptLogits  = 16 << 20 // 64 MiB
+)
+
+// NewHead returns a head whose chunks hold about 4 Mi logits, and no fewer than
+// 64 rows, so that reading the projection's weights pays off. It keeps up to 16
+// Mi logits, and at least a chunk.
 func NewHead(norm *RMSNorm, out *Linear) *Head {
-	return &Head{Norm: norm, Out: out, chunk: max(64, (4<<20)/out.out())}
+	chunk := max(64, chunkLogits/out.out())
+	return &Head{Norm: norm, Out: out, chunk: chunk, slots: max(1, keptLogits/(chunk*out.out()))}
 }
 
 // Forward computes the log-prob of the token ids[i] after row rows[i] of the
@@ -29,13 +39,13 @@ func NewHead(norm *RMSNorm, out *Linear) *Head {
 // repeat. The buffers are [len(rows)]. It keeps rows and ids until Backward.
 func (l *Head) Forward(p *Pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool) (logp, ent tensor.Buffer) {
 	l.rows, l.ids, l.invTemp = rows, ids, invTemp
-	logp = p.Arena.Take(len(rows))
+	logp, l.stats = p.Arena.Take(len(rows)), p.Arena.Take(3*len(rows))
 	if entropy {
 		ent = p.Arena.Take(len(rows))
 	}
 	l.gather(p, x, rows)
 	l.chunks(len(rows), func(from, to int) {
-		p.Backend.LogProb(part(p, logp, from, to, 1), part(p, ent, from, to, 1),
+		p.Backend.LogProb(part(p, logp, from, to, 1), part(p, ent, from, to, 1), part(p, l.stats, from, to, 3),
 			l.project(p, from, to), ids[from:to], l.Out.out(), invTemp)
 	})
 	return logp, ent
@@ -46,13 +56,17 @@ func (l *Head) Forward(p *Pass, x tensor.Buffer, rows, ids []int32, invTemp floa
 func (l *Head) Backward(p *Pass, dx, dlogp, dentropy tensor.Buffer) {
 	m, dim, vocab := len(l.rows), l.Out.in(), l.Out.out()
 	dy := p.Arena.Take(m * dim)
-	for from := (m - 1) / l.chunk * l.chunk; from >= 0; from -= l.chunk {
-		to := min(from+l.chunk, m)
-		logits := part(p, l.logits, 0, to-from, vocab)
-		if to < m { // the last chunk's logits are still there
+	last := (m - 1) / l.chunk
+	for c := last; c >= 0; c-- {
+		from, to := c*l.chunk, min((c+1)*l.chunk, m)
+		logits := l.slot(p, from, to)
+		if last-c >= l.slots { // others have its place
 			logits = l.project(p, from, to)
 		}
-		p.Backend.LogProbGrad(logits, part(p, dlogp, from, to, 1), part(p, dentropy, from, to, 1), l.ids[from:to], vocab, l.invTemp)
+		p.Backend.LogProbGrad(logits, part(p, dlogp, from, to, 1), part(p, dentropy, from, to, 1),
+			part(p, l.stats, from, to, 3), l.ids[from:to], vocab, l.invTemp)
+		// The layer has the input of the last project, maybe of other rows.
+		l.Out.x = part(p, l.y, from, to, dim)
 		l.Out.Backward(p, part(p, dy, from, to, dim), logits, to-from, 0)
 	}
 	dz := p.Arena.Zeros(m * dim)
@@ -80,12 +94,23 @@ func (l *Head) gather(p *Pass, x tensor.Buffer, rows []int32) {
 	p.Backend.Gather(z, x, rows, dim)
 	l.y = p.Arena.Take(m * dim)
 	l.Norm.Forward(p, l.y, z, m)
-	l.logits = p.Arena.Take(min(l.chunk, m) * l.Out.out())
+	kept := l.chunk
+	if p.Keep {
+		kept *= l.slots
+	}
+	l.logits = p.Arena.Take(min(kept, m) * l.Out.out())
+}
+
+// slot is the room for the logits of the gathered rows [from, to), a chunk.
+func (l *Head) slot(p *Pass, from, to int) tensor.Buffer {
+	vocab := l.Out.out()
+	at := from * vocab % l.logits.Len()
+	return p.Backend.Slice(l.logits, at, at+(to-from)*vocab)
 }
 
 // project computes the logits of the gathered rows [from, to).
 func (l *Head) project(p *Pass, from, to int) tensor.Buffer {
-	logits := part(p, l.logits, 0, to-from, l.Out.out())
+	logits := l.slot(p, from, to)
 	l.Out.Forward(p, logits, part(p, l.y, from, to, l.Out.in()), to-from, 0)
 	return logits
 }

@@ -183,11 +183,13 @@ type Backend interface {
 
 	// LogProb reads logits [rows×vocab], multiplies them by invTemp, and
 	// writes the log-prob of targets[i] into logp [rows] and the entropy of
-	// the row's distribution into entropy [rows] (nil = not wanted).
-	LogProb(logp, entropy, logits Buffer, targets []int32, vocab int, invTemp float32)
+	// the row's distribution into entropy [rows] (nil = not wanted). stats
+	// [rows×3] receives what the backward pass needs of each row: its largest
+	// logit, the logarithm of Σ exp(invTemp·(x − largest)), and the entropy.
+	LogProb(logp, entropy, stats, logits Buffer, targets []int32, vocab int, invTemp float32)
 	// LogProbGrad overwrites logits [rows×vocab] with the gradient with
 	// respect to them, given dlogp [rows] and dentropy [rows] (nil = none).
-	LogProbGrad(logits, dlogp, dentropy Buffer, targets []int32, vocab int, invTemp float32)
+	LogProbGrad(logits, dlogp, dentropy, stats Buffer, targets []int32, vocab int, invTemp float32)
 
 	// AdamW updates p from gradient g and moments m, v, all the same length.
 	AdamW(p, g, m, v Buffer, o *AdamW)

@@ -179,21 +179,21 @@ func (b *Async) GELUGrad(dx, dy, x tensor.Buffer) {
 }
 
 // LogProb queues the operation.
-func (b *Async) LogProb(logp, entropy, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	shape.LogProb(logp, entropy, logits, targets, vocab)
+func (b *Async) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProb(logp, entropy, stats, logits, targets, vocab)
 	targets = slices.Clone(targets)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.LogProb(in[0], in[1], in[2], targets, vocab, invTemp)
-	}, logp, entropy, logits)
+		b.inner.LogProb(in[0], in[1], in[2], in[3], targets, vocab, invTemp)
+	}, logp, entropy, stats, logits)
 }
 
 // LogProbGrad queues the operation.
-func (b *Async) LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	shape.LogProbGrad(logits, dlogp, dentropy, targets, vocab)
+func (b *Async) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab)
 	targets = slices.Clone(targets)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.LogProbGrad(in[0], in[1], in[2], targets, vocab, invTemp)
-	}, logits, dlogp, dentropy)
+		b.inner.LogProbGrad(in[0], in[1], in[2], in[3], targets, vocab, invTemp)
+	}, logits, dlogp, dentropy, stats)
 }
 
 // AdamW queues the operation.

@@ -198,8 +198,8 @@ func (b wrongHead) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.D
 // noTemperature misses the outer derivative.
 type noTemperature struct{ base }
 
-func (b noTemperature) LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	b.base.LogProbGrad(logits, dlogp, dentropy, targets, vocab, 1)
+func (b noTemperature) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	b.base.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab, 1)
 }
 
 // noClipping ignores the gradient's scale.

@@ -147,7 +147,7 @@ func BenchmarkOps(bench *testing.B) {
 			k, v, dk, dv := buf(rows*kvHeads*headDim), buf(rows*kvHeads*headDim), buf(rows*kvHeads*headDim), buf(rows*kvHeads*headDim)
 			q, dq, dout, lse := buf(rows*dim), buf(rows*dim), buf(rows*dim), buf(rows*heads)
 			gate, up, dgate, dup := buf(rows*ff), buf(rows*ff), buf(rows*ff), buf(rows*ff)
-			logits, logp, entropy, table := buf(rows*vocab), buf(rows), buf(rows), buf(vocab*dim)
+			logits, logp, entropy, stats, table := buf(rows*vocab), buf(rows), buf(rows), buf(3*rows), buf(vocab*dim)
 			p, g, m, s := buf(200_000), buf(200_000), buf(200_000), buf(200_000)
 			b.SwiGLU(s, s, s) // anything that is not negative
 			b.Fill(s, 1)
@@ -172,8 +172,8 @@ func BenchmarkOps(bench *testing.B) {
 				{"AttendCache", func() { b.AttendCache(outs, dqs, cache, cache, decode) }},
 				{"SwiGLU", func() { b.SwiGLU(dgate, gate, up) }},
 				{"SwiGLUGrad", func() { b.SwiGLUGrad(dgate, dup, gate, gate, up) }},
-				{"LogProb", func() { b.LogProb(logp, entropy, logits, targets, vocab, 1) }},
-				{"LogProbGrad", func() { b.LogProbGrad(logits, logp, entropy, targets, vocab, 1) }},
+				{"LogProb", func() { b.LogProb(logp, entropy, stats, logits, targets, vocab, 1) }},
+				{"LogProbGrad", func() { b.LogProbGrad(logits, logp, nil, stats, targets, vocab, 1) }},
 				{"AdamW", func() {
 					b.AdamW(p, g, m, s, &tensor.AdamW{LR: 1e-3, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, Step: 9, Scale: 1})
 				}},

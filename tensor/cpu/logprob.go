@@ -27,9 +27,9 @@ func (kern *kernels) softmaxStats(x []float32, invTemp float32) (top float32, su
 
 // LogProb writes the log-probs of targets, and the entropies if wanted. The
 // entropy of a row is log Σe^z − Σp·z. invTemp must be positive.
-func (b *Backend) LogProb(logp, entropy, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	shape.LogProb(logp, entropy, logits, targets, vocab)
-	lp, x := b.data(logp), b.data(logits)
+func (b *Backend) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProb(logp, entropy, stats, logits, targets, vocab)
+	lp, st, x := b.data(logp), b.data(stats), b.data(logits)
 	var ent []float32
 	if entropy != nil {
 		ent = b.data(entropy)
@@ -39,9 +39,11 @@ func (b *Backend) LogProb(logp, entropy, logits tensor.Buffer, targets []int32, 
 			row := x[i*vocab : (i+1)*vocab]
 			top, sum, weighted := b.kern.softmaxStats(row, invTemp)
 			log := math.Log(sum)
+			h := float32(log - weighted/sum)
+			st[3*i], st[3*i+1], st[3*i+2] = top, float32(log), h
 			lp[i] = float32(float64(invTemp)*(float64(row[targets[i]])-float64(top)) - log)
 			if ent != nil {
-				ent[i] = float32(log - weighted/sum)
+				ent[i] = h
 			}
 		}
 	})
@@ -52,14 +54,14 @@ func (b *Backend) LogProb(logp, entropy, logits tensor.Buffer, targets []int32, 
 //
 //	∂logp/∂z_j = [j = target] − p_j
 //	∂H/∂z_j    = −p_j·(log p_j + H)
-func (b *Backend) LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	shape.LogProbGrad(logits, dlogp, dentropy, targets, vocab)
-	x, dlp := b.data(logits), b.data(dlogp)
+func (b *Backend) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab)
+	x, dlp, st := b.data(logits), b.data(dlogp), b.data(stats)
 	var dent []float32
 	if dentropy != nil {
 		dent = b.data(dentropy)
 	}
-	b.spans(len(targets), rowsPerTask(vocab), 2*expCost*vocab, func(_ *scratch, from, to int) {
+	b.spans(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			row := x[i*vocab : (i+1)*vocab]
 			var dh float32
@@ -70,11 +72,9 @@ func (b *Backend) LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []i
 				clear(row)
 				continue
 			}
-			top, sum, weighted := b.kern.softmaxStats(row, invTemp)
-			log := math.Log(sum)
-			h := log - weighted/sum
+			top, log, h := st[3*i], st[3*i+1], st[3*i+2]
 			// −p_j·(dlogp + dh·(log p_j + H)) for every j, then the target's.
-			b.kern.softmaxGrad(row, invTemp, top, float32(log), dh*invTemp, (dlp[i]+dh*float32(h))*invTemp)
+			b.kern.softmaxGrad(row, invTemp, top, log, dh*invTemp, (dlp[i]+dh*h)*invTemp)
 			row[targets[i]] += dlp[i] * invTemp
 		}
 	})

@@ -67,8 +67,8 @@ func TestVectorsAndRows(t *testing.T) {
 // TestUniformLogits: n equal logits have log-prob −log n and entropy log n.
 func TestUniformLogits(t *testing.T) {
 	b := reference.New64()
-	logp, entropy := b.Alloc(1), b.Alloc(1)
-	b.LogProb(logp, entropy, of(b, 8, 8, 8, 8, 8), []int32{3}, 5, 2)
+	logp, entropy, stats := b.Alloc(1), b.Alloc(1), b.Alloc(3)
+	b.LogProb(logp, entropy, stats, of(b, 8, 8, 8, 8, 8), []int32{3}, 5, 2)
 	assert.InDelta(t, -math.Log(5), read(b, logp)[0], 1e-15)
 	assert.InDelta(t, math.Log(5), read(b, entropy)[0], 1e-15)
 }

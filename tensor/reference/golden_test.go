@@ -103,9 +103,10 @@ func goldenOperations() map[string]operation {
 		},
 		"LogProb": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
 			targets := []int32{6, 0, 3}
-			b.LogProb(out[0], out[1], in[0], targets, 7, 2)
+			stats := b.Alloc(3 * 3)
+			b.LogProb(out[0], out[1], stats, in[0], targets, 7, 2)
 			b.Copy(grad[0], in[0])
-			b.LogProbGrad(grad[0], dout[0], dout[1], targets, 7, 2)
+			b.LogProbGrad(grad[0], dout[0], dout[1], stats, targets, 7, 2)
 		},
 	}
 }

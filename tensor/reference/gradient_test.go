@@ -178,21 +178,25 @@ func gradientCases() []gradientCase {
 		{
 			name: "LogProb", inputs: []int{3 * 5}, outputs: []int{3},
 			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
-				b.LogProb(out[0], nil, in[0], []int32{4, 0, 2}, 5, 0.75)
+				b.LogProb(out[0], nil, b.Alloc(9), in[0], []int32{4, 0, 2}, 5, 0.75)
 			},
 			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
 				b.Copy(grad[0], in[0])
-				b.LogProbGrad(grad[0], dout[0], nil, []int32{4, 0, 2}, 5, 0.75)
+				stats := b.Alloc(9)
+				b.LogProb(b.Alloc(3), nil, stats, in[0], []int32{4, 0, 2}, 5, 0.75)
+				b.LogProbGrad(grad[0], dout[0], nil, stats, []int32{4, 0, 2}, 5, 0.75)
 			},
 		},
 		{
 			name: "LogProb and entropy", inputs: []int{3 * 5}, outputs: []int{3, 3},
 			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
-				b.LogProb(out[0], out[1], in[0], []int32{4, 0, 2}, 5, 1.5)
+				b.LogProb(out[0], out[1], b.Alloc(9), in[0], []int32{4, 0, 2}, 5, 1.5)
 			},
 			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
 				b.Copy(grad[0], in[0])
-				b.LogProbGrad(grad[0], dout[0], dout[1], []int32{4, 0, 2}, 5, 1.5)
+				stats := b.Alloc(9)
+				b.LogProb(b.Alloc(3), nil, stats, in[0], []int32{4, 0, 2}, 5, 1.5)
+				b.LogProbGrad(grad[0], dout[0], dout[1], stats, []int32{4, 0, 2}, 5, 1.5)
 			},
 		},
 	}

@@ -2,6 +2,7 @@ package reference
 
 import (
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/tensor"
 	"github.com/stepwise-rl/stepwise/tensor/internal/shape"
@@ -9,18 +10,25 @@ import (
 
 // LogProb writes the log-prob of each row's target and the entropy of the
 // row's distribution softmax(invTemp·logits); entropy may be nil.
-func (b *Backend[E]) LogProb(logp, entropy, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	shape.LogProb(logp, entropy, logits, targets, vocab)
-	logps, zs := b.output(logp, logits), b.data(logits)
+func (b *Backend[E]) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProb(logp, entropy, stats, logits, targets, vocab)
+	logps, rowStats, zs := b.output(logp, logits), b.output(stats, logits, logp), b.data(logits)
 	var entropies []E
 	if entropy != nil {
-		entropies = b.output(entropy, logits, logp)
+		entropies = b.output(entropy, logits, logp, stats)
 	}
 	for i, target := range targets {
-		logs := logSoftmax(row(zs, i, vocab), invTemp)
-		logps[i] = E(logs[target])
+		z, s := row(zs, i, vocab), row(rowStats, i, 3)
+		largest := slices.Max(z)
+		sum := 0.0
+		for _, v := range z {
+			sum += math.Exp(float64(invTemp) * float64(v-largest))
+		}
+		s[0], s[1] = largest, E(math.Log(sum))
+		logs := logProbs(z, s, invTemp)
+		logps[i], s[2] = E(logs[target]), E(entropyOf(logs))
 		if entropy != nil {
-			entropies[i] = E(entropyOf(logs))
+			entropies[i] = s[2]
 		}
 	}
 }
@@ -30,50 +38,36 @@ func (b *Backend[E]) LogProb(logp, entropy, logits tensor.Buffer, targets []int3
 //
 //	∂logp/∂z_j = invTemp·(1[j = target] − p_j)
 //	∂H/∂z_j    = −invTemp·p_j·(log p_j + H)
-func (b *Backend[E]) LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []int32, vocab int, invTemp float32) {
-	shape.LogProbGrad(logits, dlogp, dentropy, targets, vocab)
-	zs, dlogps := b.output(logits, dlogp), b.data(dlogp)
+func (b *Backend[E]) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab)
+	zs, dlogps, rowStats := b.output(logits, dlogp, stats), b.data(dlogp), b.data(stats)
 	var dentropies []E
 	if dentropy != nil {
 		b.output(logits, dentropy)
 		dentropies = b.data(dentropy)
 	}
 	for i, target := range targets {
-		z := row(zs, i, vocab)
-		logs := logSoftmax(z, invTemp)
-		dlogp, dentropy, h := float64(dlogps[i]), 0.0, 0.0
-		if dentropies != nil {
-			dentropy, h = float64(dentropies[i]), entropyOf(logs)
-		}
-		for j, l := range logs {
+		z, s := row(zs, i, vocab), row(rowStats, i, 3)
+		dlogp := float64(dlogps[i])
+		for j, l := range logProbs(z, s, invTemp) {
 			p := math.Exp(l)
 			d := -dlogp * p
 			if j == int(target) {
 				d += dlogp
 			}
 			if dentropies != nil {
-				d -= dentropy * p * (l + h)
+				d -= float64(dentropies[i]) * p * (l + float64(s[2]))
 			}
 			z[j] = E(float64(invTemp) * d)
 		}
 	}
 }
 
-// logSoftmax returns log softmax(invTemp·z).
-func logSoftmax[E Element](z []E, invTemp float32) []float64 {
+// logProbs returns log softmax(invTemp·z), given the row's statistics.
+func logProbs[E Element](z, stats []E, invTemp float32) []float64 {
 	logs := make([]float64, len(z))
-	top := math.Inf(-1)
 	for j, v := range z {
-		logs[j] = float64(v) * float64(invTemp)
-		top = max(top, logs[j])
-	}
-	sum := 0.0
-	for _, l := range logs {
-		sum += math.Exp(l - top)
-	}
-	lse := top + math.Log(sum)
-	for j := range logs {
-		logs[j] -= lse
+		logs[j] = float64(invTemp)*float64(v-stats[0]) - float64(stats[1])
 	}
 	return logs
 }

@@ -225,19 +225,20 @@ func GELUGrad(dx, dy, x tensor.Buffer) {
 }
 
 // LogProb checks the arguments of Backend.LogProb.
-func LogProb(logp, entropy, logits tensor.Buffer, targets []int32, vocab int) {
-	logProb("LogProb", "logp", logp, "entropy", entropy, logits, targets, vocab)
+func LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int) {
+	logProb("LogProb", "logp", logp, "entropy", entropy, stats, logits, targets, vocab)
 }
 
 // LogProbGrad checks the arguments of Backend.LogProbGrad.
-func LogProbGrad(logits, dlogp, dentropy tensor.Buffer, targets []int32, vocab int) {
-	logProb("LogProbGrad", "dlogp", dlogp, "dentropy", dentropy, logits, targets, vocab)
+func LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int) {
+	logProb("LogProbGrad", "dlogp", dlogp, "dentropy", dentropy, stats, logits, targets, vocab)
 }
 
-func logProb(op, logpArg string, logp tensor.Buffer, entropyArg string, entropy, logits tensor.Buffer, targets []int32, vocab int) {
+func logProb(op, logpArg string, logp tensor.Buffer, entropyArg string, entropy, stats, logits tensor.Buffer, targets []int32, vocab int) {
 	atLeast(op, "vocab", vocab, 1)
 	length(op, "logits", logits, len(targets)*vocab)
 	length(op, logpArg, logp, len(targets))
+	length(op, "stats", stats, 3*len(targets))
 	if entropy != nil {
 		length(op, entropyArg, entropy, len(targets))
 	}
