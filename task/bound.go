@@ -72,11 +72,13 @@ func (b *Bound[E]) JudgeTrace(ctx context.Context, tr *prompt.Trace, tokens int)
 }
 
 // judgeSteps writes the steps in the order of the text, broken ones included.
+// A duplicate or surplus step begins where the one before it ends.
 func (b *Bound[E]) judgeSteps(ctx context.Context, tr *prompt.Trace, out *advantage.Completion) error {
 	type placed struct {
 		step  advantage.Step
 		start int
 		final bool
+		extra bool
 	}
 	all := make([]placed, 0, len(tr.Steps)+len(tr.Extra))
 	for k := range tr.Steps {
@@ -87,17 +89,22 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, tr *prompt.Trace, out *advant
 		} else if err := b.judgeStep(ctx, tr, k, &st); err != nil {
 			return err
 		}
-		all = append(all, placed{st, span.Bytes.Start, k == tr.Final})
+		all = append(all, placed{step: st, start: span.Bytes.Start, final: k == tr.Final})
 	}
 	for i := range tr.Extra {
 		span := &tr.Extra[i]
-		all = append(all, placed{advantage.Step{
+		all = append(all, placed{step: advantage.Step{
 			Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End,
 			Verdict: advantage.Incorrect, Broken: true,
-		}, span.Bytes.Start, false})
+		}, start: span.Bytes.Start, extra: true})
 	}
 	slices.SortStableFunc(all, func(a, b placed) int { return cmp.Compare(a.start, b.start) })
+	end := 0 // of the steps so far, in tokens
 	for i, p := range all {
+		if p.extra {
+			p.step.Start = end
+		}
+		end = max(end, p.step.End)
 		out.Steps = append(out.Steps, p.step)
 		if p.final {
 			out.Final = i

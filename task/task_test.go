@@ -101,6 +101,12 @@ func TestWhatThePolicyBrokeIsIncorrect(t *testing.T) {
 	require.Equal(t, advantage.Step{Name: "topic", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2], "a duplicate")
 	require.Equal(t, 3, j.Final)
 
+	j = judge(t, p, completion(topicYes, "\n", evidence, "\n", label1, "\n", "\n", label1, "\n", `<step name="mood">`, "?", "</step>", "\n", ""))
+	require.Len(t, j.Steps, 5)
+	require.Equal(t, advantage.Step{Name: "label", Start: 4, End: 5, Verdict: advantage.Correct, Reward: 1}, j.Steps[2])
+	require.Equal(t, advantage.Step{Name: "label", Start: 5, End: 8, Verdict: advantage.Incorrect, Broken: true}, j.Steps[3], "with what leads to it")
+	require.Equal(t, advantage.Step{Name: "mood", Start: 8, End: 12, Verdict: advantage.Incorrect, Broken: true}, j.Steps[4])
+
 	j = judge(t, p, completion(topicYes, evidence, `<step name="label">\boxed{9}</step>`))
 	require.Equal(t, []float64{0}, j.Rewards, "an answer that is not one is wrong, not unscorable")
 	require.Equal(t, advantage.Step{Name: "label", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2])
