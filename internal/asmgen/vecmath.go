@@ -15,6 +15,7 @@ func vecmath(l *lanes) {
 	l.expSum()
 	l.sumAbs()
 	l.countBoth()
+	l.maxima()
 }
 
 func (l *lanes) sumAbs() {
@@ -51,5 +52,18 @@ func (l *lanes) countBoth() {
 	count := l.GP64()
 	l.VMOVQ(total, count)
 	l.Store(count, l.ReturnIndex(0))
+	l.end()
+}
+
+func (l *lanes) maxima() {
+	l.function("maxima", "func(x *float32, n int, tops *[8]float32)",
+		"sets tops[i%8] to number i from x on, if that is larger; n is a multiple of 8.")
+	x, n, tops := l.pointer("x"), l.pointer("n"), l.pointer("tops")
+	top := reg.Y0
+	l.VMOVUPS(operand.Mem{Base: tops}, top)
+	l.loop("loop", n, func() {
+		l.VMAXPS(operand.Mem{Base: x, Index: l.index, Scale: 4}, top, top)
+	})
+	l.VMOVUPS(top, operand.Mem{Base: tops})
 	l.end()
 }

@@ -23,3 +23,8 @@ func sumAbsAVX2(x *float64, n int, sums *[8]float64)
 //
 //go:noescape
 func countBothAVX2(x *bool, y *bool, n int) int
+
+// maximaAVX2 sets tops[i%8] to number i from x on, if that is larger; n is a multiple of 8.
+//
+//go:noescape
+func maximaAVX2(x *float32, n int, tops *[8]float32)

@@ -314,3 +314,25 @@ loopDone:
 	MOVQ  AX, ret+24(FP)
 	VZEROUPPER
 	RET
+
+// func maximaAVX512(x *float32, n int, tops *[8]float32)
+// Requires: AVX
+TEXT ·maximaAVX512(SB), NOSPLIT, $0-24
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	MOVQ    tops+16(FP), DX
+	VMOVUPS (DX), Y0
+	XORQ    BX, BX
+	TESTQ   CX, CX
+	JZ      loopDone
+
+loop:
+	VMAXPS (AX)(BX*4), Y0, Y0
+	ADDQ   $0x08, BX
+	CMPQ   BX, CX
+	JLT    loop
+
+loopDone:
+	VMOVUPS Y0, (DX)
+	VZEROUPPER
+	RET

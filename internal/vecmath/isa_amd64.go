@@ -43,3 +43,11 @@ func countBoth(x, y *bool, n int) int {
 	}
 	return countBothAVX2(x, y, n)
 }
+
+func maxima(x *float32, n int, tops *[Width]float32) {
+	if isa == AVX512 {
+		maximaAVX512(x, n, tops)
+	} else {
+		maximaAVX2(x, n, tops)
+	}
+}

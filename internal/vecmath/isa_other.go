@@ -16,3 +16,5 @@ func expSums(dst *float64, x *float32, n int, shift, scale float64, sums *[Width
 func sumAbs(x *float64, n int, sums *[Width]float64) { panic("no kernel") }
 
 func countBoth(x, y *bool, n int) int { panic("no kernel") }
+
+func maxima(x *float32, n int, tops *[Width]float32) { panic("no kernel") }

@@ -42,6 +42,11 @@ func (e *Engine) drawAll() {
 	for _, s := range e.samplers[1:workers] {
 		others.Go(func() { work(s) })
 	}
+	if workers > 1 {
+		// Processors that have just worked for the backend look for what has
+		// yielded, this goroutine, sooner than for what has been started.
+		runtime.Gosched()
+	}
 	work(e.samplers[0])
 	others.Wait()
 }

@@ -42,8 +42,7 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	if q.done {
 		panic("sample: Next of a sequence that is done")
 	}
-	token := argmax(logits)
-	top := float64(logits[token])
+	top := float64(vecmath.Max(logits))
 	total := s.weigh(logits, top, 1)
 	if math.IsNaN(total) {
 		return fmt.Errorf("sample: token %d: %w", len(q.c.Tokens), notFinite(logits))
@@ -53,7 +52,10 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	if t != 0 && t != 1 {
 		total = s.weigh(logits, top, min(1/t, math.MaxFloat64))
 	}
-	if t != 0 {
+	var token int32
+	if t == 0 {
+		token = int32(slices.Index(logits, float32(top))) // the lowest of several
+	} else {
 		token = s.draw(q, total)
 	}
 	unit := float64(logits[token]) - top - math.Log(unitTotal)
@@ -67,17 +69,6 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	q.c.LastVersion = s.Version
 	q.add(token, s.vocab.Bytes(token), logp, unit, slices.Contains(s.eos, token))
 	return nil
-}
-
-// argmax returns the most likely token, the lowest of several.
-func argmax(logits []float32) (best int32) {
-	top := logits[0]
-	for i, l := range logits {
-		if l > top {
-			top, best = l, int32(i)
-		}
-	}
-	return best
 }
 
 // notFinite returns what is wrong with logits whose weights have no sum.

@@ -66,7 +66,8 @@ func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 // Read copies src into dst. Its error is always nil.
 func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 	shape.Read(len(dst), src)
-	copy(dst, b.data(src))
+	x := b.data(src)
+	b.spans(len(dst), chunk, moveCost, func(_ *scratch, from, to int) { copy(dst[from:to], x[from:to]) })
 	return nil
 }
 

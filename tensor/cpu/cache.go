@@ -45,7 +45,9 @@ func (b *Backend) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, 
 	shape.StoreCache(l.len(), kCache, vCache, k, v, slots, s)
 	keys, values, kd, vd := b.data(kCache), b.data(vCache), b.data(k), b.data(v)
 	dim := s.HeadDim
-	b.spans(len(slots), rowsPerTask(s.KVHeads*dim), 2*moveCost*s.KVHeads*dim, func(_ *scratch, from, to int) {
+	// Each element of a key is in a line of its own.
+	cols := s.KVHeads * dim
+	b.spans(len(slots), rowsPerTask(lineFloats*cols), 2*expCost*cols, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			for h := range s.KVHeads {
 				at := (i*s.KVHeads + h) * dim
