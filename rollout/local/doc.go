@@ -14,9 +14,12 @@
 //
 // Memory is bounded by [Options]: the sequences that run at once, the rows of
 // a pass, and the rows of the cache. Requests that do not fit wait; one that
-// can never fit is an error. During a call the decoder's weights are laid out
-// for decoding (model.Decoder.Pack), if the backend can, which takes their
-// memory once more.
+// can never fit is an error. A row of the cache takes 8 bytes for each layer,
+// key head and element of a head. During a call, or until Refresh if
+// [Options.Static] says so, the decoder's weights are laid out for decoding
+// (model.Decoder.Pack), if the backend can, which takes their memory once more.
+//
+// Tokens are drawn by as many goroutines as GOMAXPROCS allows.
 //
 // # What the same seed gives
 //

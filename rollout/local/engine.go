@@ -26,6 +26,11 @@ type Options struct {
 	// CacheRows is how many tokens' keys and values are held at most; 0 means
 	// 65536. The engine allocates as many as its requests can use.
 	CacheRows int
+	// Static says that the decoder's weights change only before a Refresh.
+	// What is computed of them once (model.Decoder.Pack) is then kept between
+	// calls, in as much memory as they take. A decoder that is packed cannot be
+	// trained.
+	Static bool
 	// OnToken, if not nil, is called with every token as soon as it is drawn,
 	// for a sample to be read while it grows: by the request's place in the
 	// call, the sample's index and the token's id. Calls are serial, those of
@@ -70,6 +75,7 @@ type Engine struct {
 	turn  chan struct{} // holds one token, the caller's whose turn it is
 
 	decoder *model.Decoder
+	packed  bool // decoder is, by this engine
 	version int64
 
 	// Kept from call to call.
@@ -122,8 +128,13 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 		return nil
 	}
 	e.reserve(reqs)
-	e.decoder.Pack()
-	defer e.decoder.Unpack()
+	if !e.packed {
+		e.decoder.Pack()
+		e.packed = true
+	}
+	if !e.opts.Static {
+		defer e.unpack()
+	}
 	g := generation{Engine: e, ctx: ctx, reqs: reqs, emit: emit, rows: newRows(e.cache.Rows())}
 	return g.run()
 }
@@ -144,6 +155,7 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	case d.Config() != e.decoder.Config():
 		return errors.New("local: Weights.Local is a decoder of another configuration")
 	}
+	e.unpack()
 	if d != e.decoder {
 		e.free() // the cache belongs to the decoder's backend
 		e.decoder = d
@@ -152,15 +164,24 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	return nil
 }
 
-// Free releases the cache, but not the decoder. The next call allocates what
-// it needs. Free panics while another call uses the engine.
+// Free releases the cache and what Options.Static keeps, but not the decoder.
+// The next call allocates what it needs. Free panics while another call uses
+// the engine.
 func (e *Engine) Free() {
 	select {
 	case e.turn <- struct{}{}:
 		defer e.release()
+		e.unpack()
 		e.free()
 	default:
 		panic("local: Free of an engine that is in use")
+	}
+}
+
+func (e *Engine) unpack() {
+	if e.packed {
+		e.decoder.Unpack()
+		e.packed = false
 	}
 }
 

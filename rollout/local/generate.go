@@ -119,10 +119,19 @@ func (g *generation) admit() {
 	}
 }
 
+// launch lets a sequence run, beside those of its group: the backend reads
+// their prompt once for all that follow each other.
 func (g *generation) launch(s *sequence, own tensor.Span) {
 	s.own = own
 	s.spans = [2]tensor.Span{s.group.prompt, {Start: own.Start, End: own.Start}}
-	g.running = append(g.running, s)
+	at := len(g.running)
+	for i, r := range slices.Backward(g.running) {
+		if r.group == s.group {
+			at = i + 1
+			break
+		}
+	}
+	g.running = slices.Insert(g.running, at, s)
 }
 
 // plan makes the next step: the last token of every running sequence, then

@@ -153,10 +153,17 @@ func TestLogProbsOfAFullForward(t *testing.T) {
 	require.Greater(t, compared, 60)
 }
 
-// However little room there is, the samples are the same: sequences and
-// groups wait for each other, and prompts are computed in pieces.
+// However little room there is, the samples are the same, on package cpu to
+// the last bit: sequences and groups wait for each other, and prompts are
+// computed in pieces.
 func TestAnyRoomGivesTheSameSamples(t *testing.T) {
-	d := decoder(t, reference.New())
+	for _, backend := range []string{"reference", "cpu"} {
+		t.Run(backend, func(t *testing.T) { testAnyRoom(t, backend) })
+	}
+}
+
+func testAnyRoom(t *testing.T, backend string) {
+	d := decoder(t, open(t, backend))
 	roomy := newEngine(t, d, local.Options{})
 	rapid.Check(t, func(rt *rapid.T) {
 		var reqs []rollout.Request
@@ -179,12 +186,16 @@ func TestAnyRoomGivesTheSameSamples(t *testing.T) {
 		o.StepRows = o.Sequences + rapid.IntRange(0, 6).Draw(rt, "prompt rows")
 		tight := newEngine(t, d, o)
 		got := generate(t, tight, reqs...)
+		if backend == "cpu" {
+			require.Equal(rt, want, got)
+		}
 		for i := range want {
 			for n := range want[i] {
 				require.Equal(rt, want[i][n].Tokens, got[i][n].Tokens)
 				require.InDeltaSlice(rt, want[i][n].LogP, got[i][n].LogP, 1e-5)
 			}
 		}
+		tight.Free()
 	})
 }
 
