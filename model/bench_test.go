@@ -39,7 +39,7 @@ func groupPack(groups int) (*model.Pack, *model.Targets) {
 // BenchmarkTrain is a step on 4 groups, in completion tokens/s.
 func BenchmarkTrain(b *testing.B) {
 	p, tg := groupPack(4)
-	trainBench(b, small, p, tg, len(tg.IDs))
+	trainBench(b, small, false, p, tg, len(tg.IDs))
 }
 
 // BenchmarkTrainStep is a step on 16 sequences of 256 tokens, in tokens/s.
@@ -53,7 +53,7 @@ func BenchmarkTrainStep(b *testing.B) {
 		{"100M", model.Config{Vocab: 8192, Dim: 768, Layers: 12, Heads: 12, KVHeads: 4, FF: 2304, MaxSeq: 256, TieEmbeddings: true}},
 		{"small", small},
 	} {
-		b.Run(c.name, func(b *testing.B) {
+		steps := func(b *testing.B, recompute bool) {
 			const sequences, length = 16, 256
 			var p model.Pack
 			var tg model.Targets
@@ -66,16 +66,19 @@ func BenchmarkTrainStep(b *testing.B) {
 				p.Add(ids[:length], -1)
 				target(&tg, ids[1:], first, first+1)
 			}
-			trainBench(b, c.config, &p, &tg, p.Rows())
-		})
+			trainBench(b, c.config, recompute, &p, &tg, p.Rows())
+		}
+		b.Run(c.name, func(b *testing.B) { steps(b, false) })
+		b.Run(c.name+"-recompute", func(b *testing.B) { steps(b, true) })
 	}
 }
 
 // trainBench times forward pass, backward pass and AdamW, and reports how many
 // of a number of tokens it does in a second.
-func trainBench(b *testing.B, c model.Config, p *model.Pack, tg *model.Targets, tokens int) {
+func trainBench(b *testing.B, c model.Config, recompute bool, p *model.Pack, tg *model.Targets, tokens int) {
 	d, err := model.NewDecoder(openCPU(), c, 1)
 	require.NoError(b, err)
+	d.Recompute = recompute
 	opt, err := optim.NewAdamW(d.Backend(), d.Params(), optim.DefaultConfig())
 	require.NoError(b, err)
 	logp, dlogp := make([]float32, len(tg.IDs)), weights(len(tg.IDs))
@@ -93,6 +96,7 @@ func trainBench(b *testing.B, c model.Config, p *model.Pack, tg *model.Targets, 
 		step()
 	}
 	b.ReportMetric(float64(tokens*b.N)/b.Elapsed().Seconds(), "tokens/s")
+	b.ReportMetric(float64(d.ActivationBytes())/(1<<20), "activation-MiB")
 }
 
 // BenchmarkDecode is a decoding step of 128 sequences of 190 tokens that share

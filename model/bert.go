@@ -15,6 +15,7 @@ type BERT struct {
 	Blocks               []*PostNormBlock
 
 	types []int32 // of a pack that has none
+	chain chain[*PostNormBlock]
 }
 
 // Forward returns the hidden state [rows×dim] of every token. It keeps the
@@ -35,18 +36,13 @@ func (l *BERT) Forward(p *Pass, pack *Pack) tensor.Buffer {
 	l.Type.Forward(p, part, types)
 	p.Backend.Axpy(sum, 1, part)
 	l.Norm.Forward(p, x, sum, p.Rows)
-	for _, b := range l.Blocks {
-		x = b.Forward(p, x)
-	}
-	return x
+	return l.chain.forward(p, l.Blocks, x)
 }
 
 // Backward takes d [rows×dim], the gradient with respect to the hidden state,
 // adds to the parameters' gradients and overwrites d.
 func (l *BERT) Backward(p *Pass, d tensor.Buffer) {
-	for i := len(l.Blocks) - 1; i >= 0; i-- {
-		l.Blocks[i].Backward(p, d)
-	}
+	l.chain.backward(p, l.Blocks, d)
 	sum := p.Arena.Zeros(d.Len())
 	l.Norm.Backward(p, sum, d, p.Rows)
 	l.Word.Backward(p, sum)

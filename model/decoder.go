@@ -14,6 +14,10 @@ type Decoder struct {
 	// Trunk and Head are its layers.
 	Trunk *Trunk
 	Head  *Head
+	// Recompute saves memory: only the input of each block is kept between
+	// Forward and Backward, which computes the rest again. That takes about a
+	// third more time and gives the same bits.
+	Recompute bool
 
 	cfg    Config
 	b      tensor.Backend
@@ -25,6 +29,8 @@ type Decoder struct {
 	// Of the last Forward, for Backward.
 	pass    Pass
 	targets int
+	dx      tensor.Buffer // room for the gradient of the trunk's output
+	atHead  Mark          // the arena before the head's forward pass
 }
 
 // Targets are tokens whose log-probs are wanted.
@@ -104,6 +110,10 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 	}
 	d.begin(p, keep)
 	x := d.Trunk.Forward(&d.pass, p.Tokens)
+	if keep {
+		d.dx = d.arena.Take(x.Len())
+	}
+	d.atHead = d.arena.Mark()
 	bl, be := d.Head.Forward(&d.pass, x, t.Rows, t.IDs, invTemp, entropy != nil)
 	if err := d.b.Read(logp, bl); err != nil {
 		return err
@@ -124,13 +134,14 @@ func (d *Decoder) begin(p *Pack, keep bool) {
 	d.targets = 0
 	d.arena.Reset()
 	d.pass = Pass{
-		Backend:  d.b,
-		Arena:    d.arena,
-		Rows:     p.Rows(),
-		Pos:      p.Pos,
-		Segments: p.Segments,
-		Causal:   true,
-		Keep:     keep,
+		Backend:   d.b,
+		Arena:     d.arena,
+		Rows:      p.Rows(),
+		Pos:       p.Pos,
+		Segments:  p.Segments,
+		Causal:    true,
+		Keep:      keep,
+		Recompute: d.Recompute,
 	}
 }
 
@@ -155,11 +166,10 @@ func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 		p.Backend.Write(buf, v)
 		return buf
 	}
-	dx := p.Arena.Zeros(p.Rows * d.cfg.Dim)
-	before := p.Arena.Mark()
-	d.Head.Backward(p, dx, upload(dlogp), upload(dentropy))
-	p.Arena.Release(before)
-	d.Trunk.Backward(p, dx)
+	d.b.Fill(d.dx, 0)
+	d.Head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
+	p.Arena.Release(d.atHead)
+	d.Trunk.Backward(p, d.dx)
 	return d.b.Sync()
 }
 

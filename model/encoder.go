@@ -23,6 +23,10 @@ type Encoder struct {
 	// Body and Score are its layers.
 	Body  Body    // a *Trunk with its norm, or a *BERT
 	Score *Linear // [classes×dim]
+	// Recompute saves memory: only the input of each block is kept between
+	// Forward and Backward, which computes the rest again. That takes about a
+	// third more time and gives the same bits.
+	Recompute bool
 
 	cfg    EncoderConfig
 	b      tensor.Backend
@@ -132,12 +136,13 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 	e.ready = false
 	e.arena.Reset()
 	e.pass = Pass{
-		Backend:  e.b,
-		Arena:    e.arena,
-		Rows:     p.Rows(),
-		Pos:      p.Pos,
-		Segments: p.Segments,
-		Keep:     keep,
+		Backend:   e.b,
+		Arena:     e.arena,
+		Rows:      p.Rows(),
+		Pos:       p.Pos,
+		Segments:  p.Segments,
+		Keep:      keep,
+		Recompute: e.Recompute,
 	}
 	y := e.Body.Forward(&e.pass, p)
 	pooled := e.arena.Take(len(p.Segments) * e.cfg.Dim)

@@ -20,6 +20,9 @@ type Pass struct {
 	// Keep says that a Backward follows. Without it, memory is used again as
 	// soon as possible.
 	Keep bool
+	// Recompute lets a trunk keep the input of each block only, and compute
+	// the rest again in its Backward.
+	Recompute bool
 }
 
 // Linear is y = x·Wᵀ + bias, plus what an adapter adds.

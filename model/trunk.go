@@ -13,6 +13,8 @@ type Trunk struct {
 	Blocks []*Block
 	// Norm is left to the user of the trunk, who may need it on a few rows.
 	Norm *RMSNorm
+
+	chain chain[*Block]
 }
 
 // Forward returns the hidden state [rows×dim] of every token, before the
@@ -20,18 +22,13 @@ type Trunk struct {
 func (t *Trunk) Forward(p *Pass, tokens []int32) tensor.Buffer {
 	x := p.Arena.Take(p.Rows * t.Embed.W.Shape[1])
 	t.Embed.Forward(p, x, tokens)
-	for _, l := range t.Blocks {
-		x = l.Forward(p, x)
-	}
-	return x
+	return t.chain.forward(p, t.Blocks, x)
 }
 
 // Backward takes d [rows×dim], the gradient with respect to the hidden state,
 // adds to the parameters' gradients and overwrites d.
 func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
-	for i := len(t.Blocks) - 1; i >= 0; i-- {
-		t.Blocks[i].Backward(p, d)
-	}
+	t.chain.backward(p, t.Blocks, d)
 	t.Embed.Backward(p, d)
 }
 
