@@ -33,6 +33,7 @@ type Linear struct {
 
 	x      tensor.Buffer
 	packed tensor.Buffer // W, while the decoder is packed
+	format tensor.Format // of packed
 }
 
 func (l *Linear) out() int { return l.W.Shape[0] }

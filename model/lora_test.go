@@ -371,7 +371,7 @@ func TestPackedDecodersHaveAdapters(t *testing.T) {
 		d.Backend().Fill(p.Value, 0.1)
 	}
 	want := logProbs(t, d)
-	d.Pack()
+	d.Pack(tensor.Float32)
 	require.Equal(t, want, logProbs(t, d))
 	require.PanicsWithValue(t, "model: LoRA.Merge into a decoder that is packed", lora.Merge)
 	d.Unpack()

@@ -3,10 +3,12 @@ package model
 import "github.com/stepwise-rl/stepwise/tensor"
 
 // Pack lays the weights of the decoder's products out anew for passes with few
-// rows, such as decoding, if the backend can ([tensor.Packer]). Results keep
-// their bits; the weights take their memory twice. They must not change until
-// Unpack. It panics if the decoder is packed.
-func (d *Decoder) Pack() {
+// rows, such as decoding, if the backend can ([tensor.Packer]). In
+// tensor.Float32 results keep their bits, and the weights take their memory
+// twice; in tensor.BFloat16 the results are those of rounded weights, which
+// take half as much. The weights must not change until Unpack. It panics if
+// the decoder is packed.
+func (d *Decoder) Pack(f tensor.Format) {
 	packer, ok := d.b.(tensor.Packer)
 	if !ok {
 		return
@@ -15,8 +17,8 @@ func (d *Decoder) Pack() {
 		if l.packed != nil {
 			panic("model: Decoder.Pack of a decoder that is packed")
 		}
-		l.packed = d.b.Alloc(packer.PackedLen(l.out(), l.in()))
-		packer.Pack(l.packed, tensor.T, l.out(), l.in(), l.W.Value)
+		l.packed, l.format = d.b.Alloc(packer.PackedLen(f, l.out(), l.in())), f
+		packer.Pack(f, l.packed, tensor.T, l.out(), l.in(), l.W.Value)
 	}
 }
 
@@ -42,7 +44,7 @@ func (d *Decoder) linears() []*Linear {
 // multiply computes y [rows×out] = x·Wᵀ + beta·y.
 func (l *Linear) multiply(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
 	if l.packed != nil {
-		p.Backend.(tensor.Packer).MatMulPacked(rows, l.out(), l.in(), 1, x, l.packed, beta, y)
+		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.out(), l.in(), 1, x, l.packed, beta, y)
 		return
 	}
 	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)

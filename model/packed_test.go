@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/internal/float16"
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/tensor"
 )
@@ -32,19 +33,45 @@ func TestPack(t *testing.T) {
 	require.Equal(t, want, results()) // and arenas have their size
 	live := backend.live
 	require.Zero(t, backend.products)
-	d.Pack()
+	d.Pack(tensor.Float32)
 	require.Equal(t, want, results())
 	require.Equal(t, 2*(7*small.Layers+1), backend.products, "every linear layer of both passes")
-	require.PanicsWithValue(t, "model: Decoder.Pack of a decoder that is packed", d.Pack)
+	require.PanicsWithValue(t, "model: Decoder.Pack of a decoder that is packed", func() { d.Pack(tensor.BFloat16) })
 	d.Unpack()
 	require.Equal(t, live, backend.live)
 	require.Equal(t, want, results())
 	d.Unpack() // of one that is not packed
 
-	d.Pack()
+	d.Pack(tensor.Float32)
 	d.Free()
 	c.Free()
 	require.Zero(t, backend.live)
+}
+
+// A decoder that is packed in bfloat16 computes what one with rounded weights
+// does.
+func TestPackBFloat16(t *testing.T) {
+	cfg := small
+	cfg.TieEmbeddings = false // embeddings are looked up as they are
+	d, err := model.NewDecoder(openCPU(), cfg, 1)
+	require.NoError(t, err)
+	exact := logProbs(t, d)
+	d.Pack(tensor.BFloat16)
+	got := logProbs(t, d)
+	d.Unpack()
+	require.Equal(t, exact, logProbs(t, d))
+	require.NotEqual(t, exact, got)
+	for _, p := range d.Params() {
+		if len(p.Shape) == 2 && p.Name != "model.embed_tokens.weight" {
+			w := make([]float32, p.Len())
+			require.NoError(t, d.Backend().Read(w, p.Value))
+			for i, v := range w {
+				w[i] = float16.FromBF16(float16.ToBF16(v))
+			}
+			d.Backend().Write(p.Value, w)
+		}
+	}
+	require.Equal(t, logProbs(t, d), got)
 }
 
 // packingCounter counts products by packed weights.
@@ -55,13 +82,15 @@ type packingCounter struct {
 
 func (c *packingCounter) packer() tensor.Packer { return c.Backend.(tensor.Packer) }
 
-func (c *packingCounter) PackedLen(n, k int) int { return c.packer().PackedLen(n, k) }
-
-func (c *packingCounter) Pack(p tensor.Buffer, opB tensor.Op, n, k int, b tensor.Buffer) {
-	c.packer().Pack(p, opB, n, k, b)
+func (c *packingCounter) PackedLen(f tensor.Format, n, k int) int {
+	return c.packer().PackedLen(f, n, k)
 }
 
-func (c *packingCounter) MatMulPacked(m, n, k int, alpha float32, a, p tensor.Buffer, beta float32, dst tensor.Buffer) {
+func (c *packingCounter) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int, b tensor.Buffer) {
+	c.packer().Pack(f, p, opB, n, k, b)
+}
+
+func (c *packingCounter) MatMulPacked(f tensor.Format, m, n, k int, alpha float32, a, p tensor.Buffer, beta float32, dst tensor.Buffer) {
 	c.products++
-	c.packer().MatMulPacked(m, n, k, alpha, a, p, beta, dst)
+	c.packer().MatMulPacked(f, m, n, k, alpha, a, p, beta, dst)
 }

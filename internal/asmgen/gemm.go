@@ -32,6 +32,8 @@ type gemmTile struct {
 	bytes int
 	// embed: an element of a, used once, is broadcast by the multiply-add.
 	embed bool
+	// pairs: b is of bfloat16s.
+	pairs *pairs
 	// acc, right and bcast are its registers.
 	acc, right []reg.VecPhysical
 	bcast      []reg.VecPhysical
@@ -123,11 +125,17 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	x.SUBQ(tail, k)
 	x.JZ(operand.LabelRef(fetch))
 	x.Label(loop)
-	for v := range t.vectors {
-		x.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
+	width := t.vectors * t.bytes
+	if t.pairs != nil {
+		width = t.bytes
+		t.pairs.load(x, operand.Mem{Base: b}, t.right[:t.vectors]...)
+	} else {
+		for v := range t.vectors {
+			x.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
+		}
 	}
 	if rows >= t.rows/2 {
-		for line := 0; line < t.vectors*t.bytes; line += 64 {
+		for line := 0; line < width; line += 64 {
 			x.PREFETCHT1(operand.Mem{Base: b, Disp: line + streamAhead})
 		}
 	}
@@ -256,17 +264,23 @@ func check(err error) {
 // which the latency of 4 cycles of one or two FMA units needs at least 8 of.
 func gemmAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
-	z := zmm
 	peak(x, "peakAVX512", zmm)
-	stream(x, "streamAVX512", 3, zmm, 64)
+	stream(x, "streamAVX512", 3, zmm, 64, nil)
+	tilesAVX512(x, "gemm%dAVX512", "kernels.gemm", nil)
+}
+
+func tilesAVX512(x *build.Context, name, doc string, of *pairs) {
+	z := zmm
 	for vectors := 1; vectors <= 2; vectors++ {
+		function := fmt.Sprintf(name, 16*vectors)
 		t := &gemmTile{
-			name:    fmt.Sprintf("gemm%dAVX512", 16*vectors),
-			doc:     fmt.Sprintf("gemm%dAVX512 is kernels.gemm for n in (%d, %d].", 16*vectors, 16*(vectors-1), 16*vectors),
+			name:    function,
+			doc:     fmt.Sprintf("%s is %s for n in (%d, %d].", function, doc, 16*(vectors-1), 16*vectors),
 			rows:    12,
 			vectors: vectors,
 			bytes:   64,
 			embed:   vectors == 1,
+			pairs:   of,
 			acc:     z[8:], right: z[0:2], bcast: z[2:8],
 			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
 			mask: func(last reg.GPVirtual) {
@@ -285,19 +299,25 @@ func gemmAVX512(x *build.Context) {
 // gemmAVX2 writes tiles of 6 rows and 16 or 8 columns.
 func gemmAVX2(x *build.Context) {
 	x.ConstraintExpr("amd64")
-	y := ymm
 	peak(x, "peakAVX2", ymm)
-	stream(x, "streamAVX2", 1, ymm, 32)
+	stream(x, "streamAVX2", 1, ymm, 32, nil)
 	copyLines(x)
+	tilesAVX2(x, "gemm%dAVX2", "kernels.gemm", nil)
+}
+
+func tilesAVX2(x *build.Context, name, doc string, of *pairs) {
+	y := ymm
 	ramp := maskRamp(x)
 	for vectors := 1; vectors <= 2; vectors++ {
 		var maskAt reg.GPVirtual
+		function := fmt.Sprintf(name, 8*vectors)
 		t := &gemmTile{
-			name:    fmt.Sprintf("gemm%dAVX2", 8*vectors),
-			doc:     fmt.Sprintf("gemm%dAVX2 is kernels.gemm for n in (%d, %d].", 8*vectors, 8*(vectors-1), 8*vectors),
+			name:    function,
+			doc:     fmt.Sprintf("%s is %s for n in (%d, %d].", function, doc, 8*(vectors-1), 8*vectors),
 			rows:    6,
 			vectors: vectors,
 			bytes:   32,
+			pairs:   of,
 			acc:     y[4:], right: y[0:2], bcast: y[2:4],
 			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
 		}

@@ -27,6 +27,8 @@ var kernels = map[string][]file{
 	"cpu": {
 		{"gemm_avx2", gemmAVX2},
 		{"gemm_avx512", gemmAVX512},
+		{"pairs_avx2", pairsAVX2},
+		{"pairs_avx512", pairsAVX512},
 		{"ops_avx2", opsAVX2},
 		{"ops_avx512", opsAVX512},
 	},

@@ -15,8 +15,9 @@ import (
 const streamPanels = 4
 
 // stream writes a micro-kernel for few rows, at most rows, and whole panels of
-// two vectors. It computes an element with the instructions of gemmTile.
-func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, bytes int) {
+// two vectors, or of pairs. It computes an element with the instructions of
+// gemmTile.
+func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, bytes int, of *pairs) {
 	x.Function(name)
 	x.Attributes(attr.NOSPLIT)
 	x.SignatureExpr("func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)")
@@ -35,7 +36,7 @@ func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, byt
 	const vectors = 2 * streamPanels
 	acc := func(row, v int) reg.VecPhysical { return regs[row*vectors+v] }
 	rest := regs[rows*vectors:]
-	right, bcast := rest[0], rest[1:1+rows]
+	right, bcast := rest[0:2], rest[2:2+rows]
 
 	m := load("m")
 	for r := rows; r > 1; r-- {
@@ -64,20 +65,29 @@ func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, byt
 			}
 			x.VBROADCASTSS(at, bcast[i])
 		}
-		for v := range vectors {
-			x.VMOVUPS(operand.Mem{Base: panels[v/2], Disp: v % 2 * bytes}, right)
-			for i := range r {
-				x.VFMADD231PS(right, bcast[i], acc(i, v))
+		width := 2 * bytes
+		for j, p := range panels {
+			if of != nil {
+				width = bytes
+				of.load(x, operand.Mem{Base: p}, right...)
+			}
+			for v := range 2 {
+				if of == nil {
+					x.VMOVUPS(operand.Mem{Base: p, Disp: v * bytes}, right[v])
+				}
+				for i := range r {
+					x.VFMADD231PS(right[v], bcast[i], acc(i, 2*j+v))
+				}
 			}
 		}
 		for _, p := range panels {
-			x.ADDQ(operand.U32(2*bytes), p)
+			x.ADDQ(operand.U32(width), p)
 		}
 		x.ADDQ(csa, a)
 		x.DECQ(k)
 		x.JNZ(operand.LabelRef(loop))
 
-		factor := right
+		factor := right[0]
 		x.VBROADCASTSS(param("alpha"), factor)
 		for i := range r * vectors {
 			x.VMULPS(factor, regs[i], regs[i])

@@ -31,6 +31,12 @@ type Options struct {
 	// calls, in as much memory as they take. A decoder that is packed cannot be
 	// trained.
 	Static bool
+	// Weights is how the decoder's weights are held while it samples, by a
+	// backend that lays them out for that: tensor.Float32 (the default), or
+	// tensor.BFloat16, which reads half as much memory for every token. Then
+	// samples, and their log-probs, are of a model with rounded weights, not
+	// of the one that is trained.
+	Weights tensor.Format
 	// OnToken, if not nil, is called with every token as soon as it is drawn,
 	// for a sample to be read while it grows: by the request's place in the
 	// call, the sample's index and the token's id. Calls are serial, those of
@@ -46,6 +52,9 @@ func (o Options) withDefaults(vocab int) (Options, error) {
 		if id < 0 || int(id) >= vocab {
 			return o, fmt.Errorf("Options.EOS has id %d, want 0 to %d", id, vocab-1)
 		}
+	}
+	if o.Weights != tensor.Float32 && o.Weights != tensor.BFloat16 {
+		return o, fmt.Errorf("Options.Weights is %d, want tensor.Float32 or tensor.BFloat16", o.Weights)
 	}
 	for _, f := range []struct {
 		name  string
@@ -129,7 +138,7 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	}
 	e.reserve(reqs)
 	if !e.packed {
-		e.decoder.Pack()
+		e.decoder.Pack(e.opts.Weights)
 		e.packed = true
 	}
 	if !e.opts.Static {

@@ -228,11 +228,12 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 func TestOptions(t *testing.T) {
 	d := decoder(t, reference.New())
 	for want, o := range map[string]local.Options{
-		"local: Options.EOS has id 12, want 0 to 11":                   {EOS: []int32{12}},
-		"local: Options.Sequences is -1, want 0 (for 128) or more":     {Sequences: -1},
-		"local: Options.StepRows is -1, want 0 (for 512) or more":      {StepRows: -1},
-		"local: Options.CacheRows is -1, want 0 (for 65536) or more":   {CacheRows: -1},
-		"local: Options.StepRows is 100, want at least Sequences, 128": {StepRows: 100},
+		"local: Options.EOS has id 12, want 0 to 11":                          {EOS: []int32{12}},
+		"local: Options.Sequences is -1, want 0 (for 128) or more":            {Sequences: -1},
+		"local: Options.StepRows is -1, want 0 (for 512) or more":             {StepRows: -1},
+		"local: Options.CacheRows is -1, want 0 (for 65536) or more":          {CacheRows: -1},
+		"local: Options.Weights is 2, want tensor.Float32 or tensor.BFloat16": {Weights: 2},
+		"local: Options.StepRows is 100, want at least Sequences, 128":        {StepRows: 100},
 	} {
 		_, err := local.New(d, letters{}, o)
 		require.EqualError(t, err, want)

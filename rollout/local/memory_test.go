@@ -29,15 +29,15 @@ func (c *counting) Free(b tensor.Buffer) {
 
 func (c *counting) packer() tensor.Packer { return c.Backend.(tensor.Packer) }
 
-func (c *counting) PackedLen(n, k int) int { return c.packer().PackedLen(n, k) }
+func (c *counting) PackedLen(f tensor.Format, n, k int) int { return c.packer().PackedLen(f, n, k) }
 
-func (c *counting) Pack(p tensor.Buffer, opB tensor.Op, n, k int, b tensor.Buffer) {
+func (c *counting) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int, b tensor.Buffer) {
 	c.packs++
-	c.packer().Pack(p, opB, n, k, b)
+	c.packer().Pack(f, p, opB, n, k, b)
 }
 
-func (c *counting) MatMulPacked(m, n, k int, alpha float32, a, p tensor.Buffer, beta float32, dst tensor.Buffer) {
-	c.packer().MatMulPacked(m, n, k, alpha, a, p, beta, dst)
+func (c *counting) MatMulPacked(f tensor.Format, m, n, k int, alpha float32, a, p tensor.Buffer, beta float32, dst tensor.Buffer) {
+	c.packer().MatMulPacked(f, m, n, k, alpha, a, p, beta, dst)
 }
 
 // Memory has the bound of Options however much is asked for at once, and less

@@ -60,6 +60,8 @@ type panels struct {
 	// wide: if not 0, the blocks of k stand one after the other, panels that
 	// are wide columns together; step is not used then.
 	wide int
+	// pairs: elements are bfloat16s in pairs; rs and step count pairs.
+	pairs bool
 }
 
 // at returns the panels from row i and from column j, a multiple of the tile,
@@ -73,7 +75,11 @@ func (p panels) block(from, to, j, tile int) panels {
 	if p.wide == 0 {
 		return p.at(from, j, tile)
 	}
-	return panels{data: p.data[from*p.wide+j*(to-from):], rs: tile, step: tile * (to - from)}
+	at := from*p.wide + j*(to-from)
+	if p.pairs {
+		tile, at = tile/2, at/2
+	}
+	return panels{data: p.data[at:], rs: tile, step: tile * (to - from), pairs: p.pairs}
 }
 
 // MatMul computes c = alpha·op(a)·op(b) + beta·c.
@@ -108,7 +114,9 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 	for j := 0; j < n; j += strip {
 		cols := min(strip, n-j)
 		mem := b.crew.shared.reset().take(b.kern.packedLen(k, cols))
-		b.multiply(m, cols, k, alpha, x, b.packBlocks(mem, y.at(0, j), k, cols), beta, c.at(0, j))
+		right := panels{data: mem, rs: b.kern.tile, wide: roundUp(cols, b.kern.tile)}
+		b.packBlocks(right, y.at(0, j), k, cols)
+		b.multiply(m, cols, k, alpha, x, right, beta, c.at(0, j))
 	}
 }
 
@@ -176,15 +184,19 @@ func (b *Backend) guided(n, unit, largest, left int, f func(from, to int)) {
 
 // mul computes c = alpha·x·y + beta·c on one goroutine.
 func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
+	gemm, stream, rs := kern.gemm, kern.stream, kern.tile
+	if y.pairs {
+		gemm, stream, rs = kern.gemmPairs, kern.streamPairs, kern.tile/2
+	}
 	j := 0
-	if kern.stream != nil && m <= kern.streamRows && y.rs == kern.tile {
+	if m <= kern.streamRows && y.rs == rs {
 		for wide := streamPanels * kern.tile; j+wide <= n; j += wide {
-			kern.stream(m, k, alpha, &x.data[0], x.rs, x.cs,
+			stream(m, k, alpha, &x.data[0], x.rs, x.cs,
 				&y.data[j/kern.tile*y.step], y.step, beta, &c.data[j], c.rs)
 		}
 	}
 	for ; j < n; j += kern.tile {
-		kern.gemm(m, min(kern.tile, n-j), k, alpha, &x.data[0], x.rs, x.cs,
+		gemm(m, min(kern.tile, n-j), k, alpha, &x.data[0], x.rs, x.cs,
 			&y.data[j/kern.tile*y.step], y.rs, beta, &c.data[j], c.rs)
 	}
 }
@@ -234,19 +246,24 @@ func (kern *kernels) right(s *scratch, y view, k, n int) panels {
 	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
 }
 
-// packBlocks packs y [k×n] into mem: a block of k after the other.
-func (b *Backend) packBlocks(mem []float32, y view, k, n int) panels {
+// packBlocks packs y [k×n] into p, of which wide is set.
+func (b *Backend) packBlocks(p panels, y view, k, n int) {
 	kern := b.kern
-	wide := roundUp(n, kern.tile)
 	group := packPanels * kern.tile
 	across, blocks := (n+group-1)/group, (k+blockK-1)/blockK
-	b.run(moveCost*k*n, across*blocks, func(_ *scratch, i int) {
-		p, q := i/across*k/blocks, (i/across+1)*k/blocks
+	b.run(moveCost*k*n, across*blocks, func(s *scratch, i int) {
+		from, to := i/across*k/blocks, (i/across+1)*k/blocks
 		for j := i % across * group; j < min(i%across*group+group, n); j += kern.tile {
-			kern.pack(mem[p*wide+j*(q-p):], y.at(p, j), q-p, min(kern.tile, n-j))
+			dst, w := p.block(from, to, j, kern.tile).data, min(kern.tile, n-j)
+			if !p.pairs {
+				kern.pack(dst, y.at(from, j), to-from, w)
+				continue
+			}
+			mem := s.reset().take((to - from) * kern.tile)
+			kern.pack(mem, y.at(from, j), to-from, w)
+			kern.roundPairs(to-from, kern.tile/2, &dst[0], &mem[0])
 		}
 	})
-	return panels{data: mem, rs: kern.tile, wide: wide}
 }
 
 // pack writes one panel: w columns of y, filled up with zeros to the tile.

@@ -21,6 +21,9 @@ var avx2Kernels = kernels{
 	rows: 6, tile: 16, vector: 8,
 	gemm:          gemmAVX2,
 	stream:        streamAVX2,
+	gemmPairs:     gemmPairsAVX2,
+	streamPairs:   streamPairsAVX2,
+	roundPairs:    roundPairsAVX2,
 	streamRows:    1,
 	transpose8:    transpose8AVX2,
 	copyLines:     copyLinesAVX2,
@@ -53,6 +56,9 @@ var avx512Kernels = kernels{
 	rows: 12, tile: 32, vector: 16,
 	gemm:          gemmAVX512,
 	stream:        streamAVX512,
+	gemmPairs:     gemmPairsAVX512,
+	streamPairs:   streamPairsAVX512,
+	roundPairs:    roundPairsAVX2,
 	streamRows:    3,
 	transpose8:    transpose8AVX2,
 	copyLines:     copyLinesAVX2,
@@ -96,5 +102,23 @@ func gemmAVX2(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, 
 		gemm8AVX2(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
 	} else {
 		gemm16AVX2(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
+	}
+}
+
+// gemmPairsAVX512 is gemmAVX512 for pairs.
+func gemmPairsAVX512(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
+	if n <= 16 {
+		gemmPairs16AVX512(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
+	} else {
+		gemmPairs32AVX512(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
+	}
+}
+
+// gemmPairsAVX2 is gemmAVX2 for pairs.
+func gemmPairsAVX2(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
+	if n <= 8 {
+		gemmPairs8AVX2(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
+	} else {
+		gemmPairs16AVX2(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
 	}
 }

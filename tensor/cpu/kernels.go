@@ -20,6 +20,14 @@ type kernels struct {
 	stream     func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)
 	streamRows int
 
+	// gemmPairs and streamPairs are gemm and stream for a right operand of
+	// bfloat16s in pairs: a word of 32 bits holds those of column j in its lower
+	// and of column j + tile/2 in its upper half; rsb and step count words.
+	gemmPairs   func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
+	streamPairs func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)
+	// roundPairs makes such rows, each half words long, of rows of float32s.
+	roundPairs func(rows, half int, dst, src *float32)
+
 	// transpose8 computes dst[p·to + j] = src[j·from + p] for 8 columns j and
 	// all p below k, a multiple of 8. nil: there is no such kernel.
 	transpose8 func(k int, dst *float32, to int, src *float32, from int)

@@ -10,6 +10,8 @@ import (
 var goKernels = kernels{
 	rows: 4, tile: 4, vector: 1,
 	gemm:          gemmGo,
+	gemmPairs:     gemmPairsGo,
+	roundPairs:    roundPairsGo,
 	copyLines:     copyLinesGo,
 	peak:          peakGo,
 	peakFlops:     8,

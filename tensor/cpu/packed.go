@@ -13,11 +13,18 @@ var _ tensor.Packer = (*Backend)(nil)
 
 // PackedLen is the number of elements of op(b) [k×n] packed: n is rounded up
 // to whole panels.
-func (b *Backend) PackedLen(n, k int) int { return b.kern.packedLen(k, n) }
+func (b *Backend) PackedLen(f tensor.Format, n, k int) int {
+	shape.Format(f)
+	size := b.kern.packedLen(k, n)
+	if f == tensor.BFloat16 {
+		size /= 2
+	}
+	return size
+}
 
 // Pack writes op(b) [k×n] packed into p.
-func (b *Backend) Pack(p tensor.Buffer, opB tensor.Op, n, k int, y tensor.Buffer) {
-	shape.Pack(b.PackedLen(n, k), n, k, p, y)
+func (b *Backend) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int, y tensor.Buffer) {
+	shape.Pack(b.PackedLen(f, n, k), n, k, p, y)
 	if n == 0 || k == 0 {
 		return
 	}
@@ -25,19 +32,23 @@ func (b *Backend) Pack(p tensor.Buffer, opB tensor.Op, n, k int, y tensor.Buffer
 	if opB == tensor.T {
 		yv.rs, yv.cs = 1, k
 	}
-	b.packBlocks(b.data(p), yv, k, n)
+	b.packBlocks(b.packed(f, n, p), yv, k, n)
 }
 
 // MatMulPacked computes c = alpha·a·p + beta·c.
-func (b *Backend) MatMulPacked(m, n, k int, alpha float32, x, p tensor.Buffer, beta float32, c tensor.Buffer) {
-	shape.MatMulPacked(b.PackedLen(n, k), m, n, k, x, p, c)
+func (b *Backend) MatMulPacked(f tensor.Format, m, n, k int, alpha float32, x, p tensor.Buffer, beta float32, c tensor.Buffer) {
+	shape.MatMulPacked(b.PackedLen(f, n, k), m, n, k, x, p, c)
 	cd := b.data(c)
 	switch {
 	case m == 0 || n == 0:
 	case k == 0:
 		scaleOrClear(cd, beta)
 	default:
-		right := panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile)}
-		b.multiply(m, n, k, alpha, view{b.data(x), k, 1}, right, beta, view{cd, n, 1})
+		b.multiply(m, n, k, alpha, view{b.data(x), k, 1}, b.packed(f, n, p), beta, view{cd, n, 1})
 	}
+}
+
+// packed is a packed matrix of n columns.
+func (b *Backend) packed(f tensor.Format, n int, p tensor.Buffer) panels {
+	return panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile), pairs: f == tensor.BFloat16}
 }

@@ -85,7 +85,14 @@ func MatMul(m, n, k int, a, b, c tensor.Buffer) {
 	length(op, "c", c, m*n)
 }
 
-// Pack checks the arguments of Packer.Pack, of which size is PackedLen(n, k).
+// Format panics unless f is one of tensor's.
+func Format(f tensor.Format) {
+	if f != tensor.Float32 && f != tensor.BFloat16 {
+		panic(fmt.Sprintf("tensor: Format is %d, want Float32 or BFloat16", f))
+	}
+}
+
+// Pack checks the arguments of Packer.Pack, of which size is PackedLen.
 func Pack(size, n, k int, p, b tensor.Buffer) {
 	const op = "Pack"
 	atLeast(op, "n", n, 0)
@@ -95,7 +102,7 @@ func Pack(size, n, k int, p, b tensor.Buffer) {
 }
 
 // MatMulPacked checks the arguments of Packer.MatMulPacked, of which size is
-// PackedLen(n, k).
+// PackedLen.
 func MatMulPacked(size, m, n, k int, a, p, c tensor.Buffer) {
 	const op = "MatMulPacked"
 	atLeast(op, "m", m, 0)
