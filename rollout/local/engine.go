@@ -239,11 +239,10 @@ func (e *Engine) check(r *rollout.Request) error {
 func (e *Engine) reserve(reqs []rollout.Request) {
 	all, longest := 0, 0
 	for i := range reqs {
-		prompt, own := len(reqs[i].Prompt), reqs[i].Params.MaxTokens
+		prompt, own := wholeBlocks(len(reqs[i].Prompt)), wholeBlocks(ownRows(&reqs[i]))
 		longest = max(longest, prompt+own)
-		all += prompt
 		if all < e.opts.CacheRows {
-			all += min(reqs[i].N, e.opts.Sequences) * own
+			all += prompt + min(reqs[i].N, e.opts.Sequences)*own
 		}
 	}
 	n := min(all, longest*e.opts.Sequences, e.opts.CacheRows)

@@ -62,10 +62,11 @@ func TestMemoryIsBounded(t *testing.T) {
 	rest := used(40, 1) - caches(40)
 	require.Equal(t, rest+caches(40), used(40, 100))
 	require.Equal(t, rest+caches(64), used(64, 100))
-	// Four sequences at a time, each of which has at most 24 rows.
-	require.Equal(t, rest+caches(4*24), used(1000, 100))
-	// A prompt and all that the completions of one request can use.
-	require.Equal(t, rest+caches(4+4*20), used(1000, 1))
+	// Four sequences at a time, each of which has a prompt and rows of its own in
+	// blocks of 32.
+	require.Equal(t, rest+caches(4*64), used(1000, 100))
+	// One prompt and as many completions as can run.
+	require.Equal(t, rest+caches(32+4*32), used(1000, 1))
 	require.Equal(t, weights, b.live)
 }
 

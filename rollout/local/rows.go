@@ -13,22 +13,38 @@ type rows struct {
 
 func newRows(n int) rows { return rows{free: []tensor.Span{{Start: 0, End: n}}} }
 
+// blockRows is a number of rows at a multiple of which ranges begin, if there
+// is room: backends keep keys in blocks of up to as many.
+const blockRows = 32
+
+// wholeBlocks is how many rows n rows take up that begin at a block.
+func wholeBlocks(n int) int { return roundUp(n, blockRows) }
+
+// roundUp returns the smallest multiple of m that is at least n.
+func roundUp(n, m int) int { return (n + m - 1) / m * m }
+
 // take returns n consecutive rows; false if there are none. No rows are always
 // there.
 func (r *rows) take(n int) (tensor.Span, bool) {
 	if n == 0 {
 		return tensor.Span{}, true
 	}
-	for i := range r.free {
-		f := &r.free[i]
-		if f.End-f.Start < n {
-			continue
+	for _, block := range [...]int{blockRows, 1} {
+		for i, f := range r.free {
+			start := roundUp(f.Start, block)
+			if f.End-start < n {
+				continue
+			}
+			s := tensor.Span{Start: start, End: start + n}
+			var rest []tensor.Span
+			for _, part := range [...]tensor.Span{{Start: f.Start, End: s.Start}, {Start: s.End, End: f.End}} {
+				if part.Start < part.End {
+					rest = append(rest, part)
+				}
+			}
+			r.free = slices.Replace(r.free, i, i+1, rest...)
+			return s, true
 		}
-		s := tensor.Span{Start: f.Start, End: f.Start + n}
-		if f.Start = s.End; f.Start == f.End {
-			r.free = slices.Delete(r.free, i, i+1)
-		}
-		return s, true
 	}
 	return tensor.Span{}, false
 }

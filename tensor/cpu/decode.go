@@ -79,7 +79,7 @@ func (t *decoding) compute(s *scratch, i int) {
 		t.attend(scores, q[(p.from-r.from)*row:], p, next, head, t.resultOf(r, p, head))
 	}
 	if t.left[piece.run*t.layout.KVHeads+head].Add(-1) == 0 {
-		t.combine(r, head)
+		t.combine(s, r, head)
 	}
 }
 
@@ -137,29 +137,45 @@ func (kern *cacheKernel) multiply(m, n, k int, a []float32, rsa int, b []float32
 // width is the distance of rows of weighted values: whole vectors.
 func (t *decoding) width() int { return roundUp(t.layout.HeadDim, t.kern.vector) }
 
-// combine puts the stretches of a run together.
-func (t *decoding) combine(r *run, head int) {
-	dim, width, stretches := t.layout.HeadDim, t.width(), t.stretches[r.first:r.end]
-	for q := r.from; q < r.to; q++ {
-		for g := range t.group {
-			// each calls f with the row of results of every stretch.
-			each := func(f func(at int)) {
-				for i := range stretches {
-					if p := &stretches[i]; p.from <= q && q < p.to {
-						f(t.resultOf(r, p, head) + (q-p.from)*t.group + g)
-					}
-				}
+// combine puts the stretches of a run together: for each query and head the sum
+// of their values, weighted by the exponential of how far the largest score of
+// a stretch lies below that of all.
+func (t *decoding) combine(s *scratch, r *run, head int) {
+	dim, width := t.layout.HeadDim, t.width()
+	rows := (r.to - r.from) * t.group
+	top, sum := s.take(rows), s.take(rows)
+	// each calls f for all results, with the row of the query and head.
+	each := func(f func(at, row int)) {
+		for i := r.first; i < r.end; i++ {
+			p := &t.stretches[i]
+			at, row := t.resultOf(r, p, head), (p.from-r.from)*t.group
+			for k := range (p.to - p.from) * t.group {
+				f(at+k, row+k)
 			}
-			top := float32(math.Inf(-1))
-			each(func(at int) { top = max(top, t.top[at]) })
-			var sum float32
-			each(func(at int) {
-				t.top[at] = exp(t.d.Scale * (t.top[at] - top)) // the stretch's weight
-				sum += t.top[at] * t.sum[at]
-			})
-			out := t.out[((q*t.layout.KVHeads+head)*t.group+g)*dim:][:dim]
-			clear(out)
-			each(func(at int) { t.kern.axpy(out, t.top[at]/sum, t.acc[at*width:][:dim]) })
 		}
 	}
+	for i := range top {
+		top[i], sum[i] = float32(math.Inf(-1)), 0
+	}
+	each(func(at, row int) {
+		if t.top[at] > top[row] {
+			top[row] = t.top[at]
+		}
+	})
+	each(func(at, row int) {
+		weight := float32(1)
+		if t.top[at] != top[row] {
+			weight = exp(t.d.Scale * (t.top[at] - top[row]))
+		}
+		t.top[at] = weight
+		sum[row] += weight * t.sum[at]
+	})
+	out := func(row int) []float32 {
+		q, g := r.from+row/t.group, row%t.group
+		return t.out[((q*t.layout.KVHeads+head)*t.group+g)*dim:][:dim]
+	}
+	for row := range rows {
+		clear(out(row))
+	}
+	each(func(at, row int) { t.kern.axpy(out(row), t.top[at]/sum[row], t.acc[at*width:][:dim]) })
 }
