@@ -57,10 +57,11 @@ func (l *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.Hea
 
 // project sets q, k and v from x: projected, normalised and rotated.
 func (l *Attention) project(p *Pass, x tensor.Buffer) {
-	l.q = l.head(p, x, l.Q, l.QNorm, l.Heads)
-	l.k = l.head(p, x, l.K, l.KNorm, l.KVHeads)
+	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
+	l.q, l.k, l.v = p.Arena.Take(nq), p.Arena.Take(nk), p.Arena.Take(nk)
+	forwardAll(p, x, p.Rows, output{l.Q, l.q}, output{l.K, l.k}, output{l.V, l.v})
+	l.q, l.k = l.normalize(p, l.q, l.QNorm), l.normalize(p, l.k, l.KNorm)
 	l.rotate(p, l.q, l.k, false)
-	l.v = l.head(p, x, l.V, nil, l.KVHeads)
 }
 
 // rotate turns queries and keys by their positions, or back.
@@ -72,15 +73,13 @@ func (l *Attention) rotate(p *Pass, q, k tensor.Buffer, inverse bool) {
 	p.Backend.RoPE(k, p.Pos, l.Freq, l.KVHeads, l.HeadDim, inverse)
 }
 
-// head projects x to a number of heads and normalises each.
-func (l *Attention) head(p *Pass, x tensor.Buffer, proj *Linear, norm *RMSNorm, heads int) tensor.Buffer {
-	y := p.Arena.Take(p.Rows * heads * l.HeadDim)
-	proj.Forward(p, y, x, p.Rows, 0)
+// normalize returns y with each of its heads normalised, if there is a norm.
+func (l *Attention) normalize(p *Pass, y tensor.Buffer, norm *RMSNorm) tensor.Buffer {
 	if norm == nil {
 		return y
 	}
-	z := p.Arena.Take(p.Rows * heads * l.HeadDim)
-	norm.Forward(p, z, y, p.Rows*heads)
+	z := p.Arena.Take(y.Len())
+	norm.Forward(p, z, y, y.Len()/l.HeadDim)
 	return z
 }
 
@@ -98,7 +97,7 @@ func (l *Attention) Backward(p *Pass, dx, dy tensor.Buffer) {
 	l.headBackward(p, dx, dv, l.V, nil, l.KVHeads, 1)
 }
 
-// headBackward is the backward pass of head.
+// headBackward is the backward pass of one projection and its norm.
 func (l *Attention) headBackward(p *Pass, dx, dy tensor.Buffer, proj *Linear, norm *RMSNorm, heads int, beta float32) {
 	if norm != nil {
 		dz := dy

@@ -14,8 +14,7 @@ type MLP struct {
 func (l *MLP) Forward(p *Pass, y, x tensor.Buffer) {
 	n := p.Rows * l.Gate.out()
 	l.gate, l.up = p.Arena.Take(n), p.Arena.Take(n)
-	l.Gate.Forward(p, l.gate, x, p.Rows, 0)
-	l.Up.Forward(p, l.up, x, p.Rows, 0)
+	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
 	act := p.Arena.Take(n)
 	p.Backend.SwiGLU(act, l.gate, l.up)
 	l.Down.Forward(p, y, act, p.Rows, 1)

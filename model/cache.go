@@ -15,6 +15,7 @@ type Cache struct {
 
 	decode tensor.Decode // its shape
 	arena  *Arena
+	pass   Pass
 	slot   []bool // scratch: the slots that a step writes
 }
 
@@ -78,7 +79,8 @@ func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
 	}
 	d.targets = 0
 	c.arena.Reset()
-	p := &Pass{Backend: d.b, Arena: c.arena, Rows: len(s.Tokens), Pos: s.Pos, Causal: true}
+	p := &c.pass
+	p.Backend, p.Arena, p.Rows, p.Pos, p.Causal = d.b, c.arena, len(s.Tokens), s.Pos, true
 	x := c.arena.Take(p.Rows * d.cfg.Dim)
 	d.Trunk.Embed.Forward(p, x, s.Tokens)
 	for i, l := range d.Trunk.Blocks {

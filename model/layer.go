@@ -23,6 +23,8 @@ type Pass struct {
 	// Recompute lets a trunk keep the input of each block only, and compute
 	// the rest again in its Backward.
 	Recompute bool
+
+	products []tensor.Product // scratch
 }
 
 // Linear is y = x·Wᵀ + bias, plus what an adapter adds.
@@ -43,6 +45,11 @@ func (l *Linear) in() int  { return l.W.Shape[1] }
 // adds the adapter's part. With beta 0, y is not read.
 func (l *Linear) Forward(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
 	l.multiply(p, y, x, rows, beta)
+	l.finish(p, y, x, rows)
+}
+
+// finish adds bias and the adapter's part to a product.
+func (l *Linear) finish(p *Pass, y, x tensor.Buffer, rows int) {
 	if l.Bias != nil {
 		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
 	}

@@ -41,10 +41,37 @@ func (d *Decoder) linears() []*Linear {
 	return append(all, d.Head.Out)
 }
 
+// output is a layer and its result.
+type output struct {
+	*Linear
+	y tensor.Buffer
+}
+
+// forwardAll is [Linear.Forward], without what is in y, of layers with the same
+// x [rows×in], whose products are computed at once if they are packed.
+func forwardAll(p *Pass, x tensor.Buffer, rows int, layers ...output) {
+	first := layers[0].Linear
+	if first.packed == nil {
+		for _, l := range layers {
+			l.Forward(p, l.y, x, rows, 0)
+		}
+		return
+	}
+	p.products = p.products[:0]
+	for _, l := range layers {
+		p.products = append(p.products, tensor.Product{N: l.out(), P: l.packed, C: l.y})
+	}
+	p.Backend.(tensor.Packer).MatMulPacked(first.format, rows, first.in(), 1, x, 0, p.products...)
+	for _, l := range layers {
+		l.finish(p, l.y, x, rows)
+	}
+}
+
 // multiply computes y [rows×out] = x·Wᵀ + beta·y.
 func (l *Linear) multiply(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
 	if l.packed != nil {
-		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.out(), l.in(), 1, x, l.packed, beta, y)
+		p.products = append(p.products[:0], tensor.Product{N: l.out(), P: l.packed, C: y})
+		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.in(), 1, x, beta, p.products...)
 		return
 	}
 	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)

@@ -90,7 +90,7 @@ func (c *packingCounter) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n
 	c.packer().Pack(f, p, opB, n, k, b)
 }
 
-func (c *packingCounter) MatMulPacked(f tensor.Format, m, n, k int, alpha float32, a, p tensor.Buffer, beta float32, dst tensor.Buffer) {
-	c.products++
-	c.packer().MatMulPacked(f, m, n, k, alpha, a, p, beta, dst)
+func (c *packingCounter) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tensor.Buffer, beta float32, products ...tensor.Product) {
+	c.products += len(products)
+	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
 }

@@ -23,8 +23,15 @@ type Packer interface {
 	// Pack writes op(b) [k×n], packed, into p [PackedLen(f, n, k)]. Packed
 	// matrices are for MatMulPacked, with the same format, only.
 	Pack(f Format, p Buffer, opB Op, n, k int, b Buffer)
-	// MatMulPacked is Backend.MatMul(N, opB, m, n, k, alpha, a, b, beta, c),
-	// to the last bit, for p = op(b) [k×n] packed: of b rounded to the format.
-	// a is not rounded, and sums are in float32, whatever the format.
-	MatMulPacked(f Format, m, n, k int, alpha float32, a, p Buffer, beta float32, c Buffer)
+	// MatMulPacked is, for every product, Backend.MatMul(N, opB, m, N, k,
+	// alpha, a, b, beta, C), to the last bit, for P = op(b) [k×N] packed: of b
+	// rounded to the format. a is not rounded, and sums are in float32, whatever
+	// the format. Several products of one a take less time than one by one.
+	MatMulPacked(f Format, m, k int, alpha float32, a Buffer, beta float32, products ...Product)
+}
+
+// Product is the right side and the result of a product by a packed matrix.
+type Product struct {
+	N    int
+	P, C Buffer
 }

@@ -87,7 +87,7 @@ func (r *runner) multiply(p product, operands int) (best, error) {
 	res, err := r.rounds(20, time.Second/2, func() error {
 		for i := range calls {
 			if p.op == "NP" {
-				r.b.MatMulPacked(tensor.Float32, p.m, p.n, p.k, 1, x, right[i%operands], 0, z)
+				r.b.MatMulPacked(tensor.Float32, p.m, p.k, 1, x, 0, tensor.Product{N: p.n, P: right[i%operands], C: z})
 			} else {
 				r.b.MatMul(opA, opB, p.m, p.n, p.k, 1, x, right[i%operands], 0, z)
 			}

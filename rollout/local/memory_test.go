@@ -36,8 +36,8 @@ func (c *counting) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k in
 	c.packer().Pack(f, p, opB, n, k, b)
 }
 
-func (c *counting) MatMulPacked(f tensor.Format, m, n, k int, alpha float32, a, p tensor.Buffer, beta float32, dst tensor.Buffer) {
-	c.packer().MatMulPacked(f, m, n, k, alpha, a, p, beta, dst)
+func (c *counting) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tensor.Buffer, beta float32, products ...tensor.Product) {
+	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
 }
 
 // Memory has the bound of Options however much is asked for at once, and less

@@ -245,17 +245,18 @@ func misuses(b tensor.Backend) map[string]func() {
 	}
 	if p, ok := b.(tensor.Packer); ok {
 		const f = tensor.Float32
+		product := func(p, c tensor.Buffer) tensor.Product { return tensor.Product{N: 3, P: p, C: c} }
 		size := p.PackedLen(f, 3, 4)
 		calls["PackedLen format"] = func() { p.PackedLen(2, 3, 4) }
 		calls["Pack format"] = func() { p.Pack(-1, n(size), tensor.N, 3, 4, n(12)) }
-		calls["MatMulPacked format"] = func() { p.MatMulPacked(2, 2, 3, 4, 1, n(8), n(size), 0, n(6)) }
+		calls["MatMulPacked format"] = func() { p.MatMulPacked(2, 2, 4, 1, n(8), 0, product(n(size), n(6))) }
 		calls["Pack p"] = func() { p.Pack(f, n(size+1), tensor.N, 3, 4, n(12)) }
 		calls["Pack b"] = func() { p.Pack(f, n(size), tensor.T, 3, 4, n(11)) }
 		calls["Pack foreign"] = func() { p.Pack(f, n(size), tensor.T, 3, 4, foreign(12)) }
-		calls["MatMulPacked a"] = func() { p.MatMulPacked(f, 2, 3, 4, 1, n(7), n(size), 0, n(6)) }
-		calls["MatMulPacked p"] = func() { p.MatMulPacked(f, 2, 3, 4, 1, n(8), n(size-1), 0, n(6)) }
-		calls["MatMulPacked c"] = func() { p.MatMulPacked(f, 2, 3, 4, 1, n(8), n(size), 0, n(5)) }
-		calls["MatMulPacked foreign"] = func() { p.MatMulPacked(f, 2, 3, 4, 1, n(8), foreign(size), 0, n(6)) }
+		calls["MatMulPacked a"] = func() { p.MatMulPacked(f, 2, 4, 1, n(7), 0, product(n(size), n(6))) }
+		calls["MatMulPacked p"] = func() { p.MatMulPacked(f, 2, 4, 1, n(8), 0, product(n(size-1), n(6))) }
+		calls["MatMulPacked c"] = func() { p.MatMulPacked(f, 2, 4, 1, n(8), 0, product(n(size), n(6)), product(n(size), n(5))) }
+		calls["MatMulPacked foreign"] = func() { p.MatMulPacked(f, 2, 4, 1, n(8), 0, product(foreign(size), n(6))) }
 	}
 	return calls
 }

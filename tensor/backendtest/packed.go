@@ -33,7 +33,7 @@ func testPacked(t *testing.T, open func() tensor.Backend) {
 }
 
 // products multiplies by matrices that are packed, or only rounded as if they
-// were.
+// were: one by one, then three at once.
 func products(f tensor.Format, packed bool) workload {
 	return workload{name: "products", run: func(e *env) {
 		for _, s := range [][3]int{{1, 1, 1}, {1, 45, 300}, {3, 64, 7}, {16, 130, 520}, {1, 300, 130}, {2, 200, 300}, {3, 260, 40}, {100, 33, 257}, {0, 3, 4}, {4, 0, 3}, {2, 5, 0}} {
@@ -49,7 +49,7 @@ func products(f tensor.Format, packed bool) workload {
 						b := e.Backend.(tensor.Packer)
 						p := e.nan(b.PackedLen(f, n, k))
 						b.Pack(f, p, op, n, k, e.buffer(values))
-						b.MatMulPacked(f, m, n, k, 1.5, x, p, beta, c)
+						b.MatMulPacked(f, m, k, 1.5, x, beta, tensor.Product{N: n, P: p, C: c})
 					} else {
 						round(f, values)
 						e.MatMul(tensor.N, op, m, n, k, 1.5, x, e.buffer(values), beta, c)
@@ -57,6 +57,28 @@ func products(f tensor.Format, packed bool) workload {
 					e.keep(fmt.Sprintf("%d×%d×%d, format %d, opB %v, beta %v", m, n, k, f, op, beta), c)
 				}
 			}
+		}
+		const m, k = 5, 70
+		x := e.random(m * k)
+		var together []tensor.Product
+		for _, n := range []int{130, 0, 33, 64} {
+			values, c := e.normal(k*n, 1), e.random(m*n)
+			if packed {
+				b := e.Backend.(tensor.Packer)
+				p := e.nan(b.PackedLen(f, n, k))
+				b.Pack(f, p, tensor.N, n, k, e.buffer(values))
+				together = append(together, tensor.Product{N: n, P: p, C: c})
+			} else {
+				round(f, values)
+				e.MatMul(tensor.N, tensor.N, m, n, k, -1, x, e.buffer(values), 0.5, c)
+				together = append(together, tensor.Product{C: c})
+			}
+		}
+		if packed {
+			e.Backend.(tensor.Packer).MatMulPacked(f, m, k, -1, x, 0.5, together...)
+		}
+		for _, p := range together {
+			e.keep(fmt.Sprintf("%d of several, format %d", p.C.Len()/m, f), p.C)
 		}
 	}}
 }

@@ -30,6 +30,7 @@ type Backend struct {
 	angles   angles
 	families families
 	decoding decoding
+	products []product
 	parts    []part
 }
 

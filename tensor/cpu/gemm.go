@@ -129,45 +129,66 @@ func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
 	}
 }
 
-// multiply computes c = alpha·x·y + beta·c. A task takes a block of c.
+// product is the right side and the result of a product of some number of
+// columns.
+type product struct {
+	n int
+	y panels
+	c view
+}
+
+// multiply computes c = alpha·x·y + beta·c.
 func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
+	b.products = append(b.products[:0], product{n, y, c})
+	b.multiplyAll(m, k, alpha, x, beta)
+}
+
+// multiplyAll computes c = alpha·x·y + beta·c for all of b.products. A task
+// takes a block of one c.
+func (b *Backend) multiplyAll(m, k int, alpha float32, x view, beta float32) {
 	kern := b.kern
-	b.cut(m, n)
-	b.run((m+streamCost)*n*k, len(b.parts), func(s *scratch, i int) {
+	b.parts = b.parts[:0]
+	columns := 0
+	for i, p := range b.products {
+		b.cut(i, m, p.n)
+		columns += p.n
+	}
+	b.run((m+streamCost)*columns*k, len(b.parts), func(s *scratch, i int) {
 		t := b.parts[i]
+		p := &b.products[t.product]
 		w := t.j1 - t.j0
 		eachBlock(k, beta, func(from, to int, keep float32) {
 			left := x.at(t.i0, from)
 			if w >= copyA || max(x.rs, x.cs)%pageFloats == 0 && w > 2*kern.tile {
 				left = kern.copyBlock(s.reset(), left, t.i1-t.i0, to-from)
 			}
-			kern.mul(t.i1-t.i0, w, to-from, alpha, left, y.block(from, to, t.j0, kern.tile), keep, c.at(t.i0, t.j0))
+			kern.mul(t.i1-t.i0, w, to-from, alpha, left, p.y.block(from, to, t.j0, kern.tile), keep, p.c.at(t.i0, t.j0))
 		})
 	})
+	clear(b.products)
 }
 
-// part is the rows and columns of c that are a task.
-type part struct{ i0, i1, j0, j1 int }
+// part is the rows and columns of the result of a product that are a task.
+type part struct{ product, i0, i1, j0, j1 int }
 
-// cut cuts c into the tasks b.parts: of all rows if they are few, else of some
+// cut adds the tasks of a product to b.parts: of all rows if they are few, else of some
 // of the rows and of up to stripN columns. Tasks get smaller towards the end,
 // so that all workers finish together.
-func (b *Backend) cut(m, n int) {
+func (b *Backend) cut(product, m, n int) {
 	kern := b.kern
-	b.parts = b.parts[:0]
 	if tiles := (m + kern.rows - 1) / kern.rows; m <= blockM && n >= tiles*kern.tile {
 		unit := kern.tile
 		if m <= kern.streamRows {
 			unit *= streamPanels
 		}
-		b.guided(n, unit, n, n, func(from, to int) { b.parts = append(b.parts, part{0, m, from, to}) })
+		b.guided(n, unit, n, n, func(from, to int) { b.parts = append(b.parts, part{product, 0, m, from, to}) })
 		return
 	}
 	strips := (n + stripN - 1) / stripN
 	cols := roundUp((n+strips-1)/strips, kern.tile)
 	for j := 0; j < n; j += cols {
 		end := min(j+cols, n)
-		b.guided(m, kern.rows, blockM, (n-j+cols-1)/cols*m, func(from, to int) { b.parts = append(b.parts, part{from, to, j, end}) })
+		b.guided(m, kern.rows, blockM, (n-j+cols-1)/cols*m, func(from, to int) { b.parts = append(b.parts, part{product, from, to, j, end}) })
 	}
 }
 

@@ -35,17 +35,19 @@ func (b *Backend) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int
 	b.packBlocks(b.packed(f, n, p), yv, k, n)
 }
 
-// MatMulPacked computes c = alpha·a·p + beta·c.
-func (b *Backend) MatMulPacked(f tensor.Format, m, n, k int, alpha float32, x, p tensor.Buffer, beta float32, c tensor.Buffer) {
-	shape.MatMulPacked(b.PackedLen(f, n, k), m, n, k, x, p, c)
-	cd := b.data(c)
-	switch {
-	case m == 0 || n == 0:
-	case k == 0:
-		scaleOrClear(cd, beta)
-	default:
-		b.multiply(m, n, k, alpha, view{b.data(x), k, 1}, b.packed(f, n, p), beta, view{cd, n, 1})
+// MatMulPacked computes C = alpha·a·P + beta·C for every product.
+func (b *Backend) MatMulPacked(f tensor.Format, m, k int, alpha float32, x tensor.Buffer, beta float32, products ...tensor.Product) {
+	shape.MatMulPacked(b.PackedLen, f, m, k, x, products)
+	b.products = b.products[:0]
+	for _, p := range products {
+		c := b.data(p.C)
+		if k == 0 {
+			scaleOrClear(c, beta)
+		} else if m > 0 && p.N > 0 {
+			b.products = append(b.products, product{p.N, b.packed(f, p.N, p.P), view{c, p.N, 1}})
+		}
 	}
+	b.multiplyAll(m, k, alpha, view{b.data(x), k, 1}, beta)
 }
 
 // packed is a packed matrix of n columns.

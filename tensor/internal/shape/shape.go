@@ -101,16 +101,17 @@ func Pack(size, n, k int, p, b tensor.Buffer) {
 	length(op, "b", b, k*n)
 }
 
-// MatMulPacked checks the arguments of Packer.MatMulPacked, of which size is
-// PackedLen.
-func MatMulPacked(size, m, n, k int, a, p, c tensor.Buffer) {
+// MatMulPacked checks the arguments of Packer.MatMulPacked; size is PackedLen.
+func MatMulPacked(size func(f tensor.Format, n, k int) int, f tensor.Format, m, k int, a tensor.Buffer, products []tensor.Product) {
 	const op = "MatMulPacked"
 	atLeast(op, "m", m, 0)
-	atLeast(op, "n", n, 0)
 	atLeast(op, "k", k, 0)
 	length(op, "a", a, m*k)
-	length(op, "p", p, size)
-	length(op, "c", c, m*n)
+	for _, p := range products {
+		atLeast(op, "N", p.N, 0)
+		length(op, "P", p.P, size(f, p.N, k))
+		length(op, "C", p.C, m*p.N)
+	}
 }
 
 // AddBias checks the arguments of Backend.AddBias.
