@@ -160,7 +160,7 @@ func (l *lanes) move(from, to eight) { l.do(l.VMOVUPD, from, to) }
 // do writes op with operands in the order of Go's assembler: the last is the
 // result and the first may be in memory.
 func (l *lanes) do(op func(...operand.Op), vs ...eight) {
-	for i := range l.parts {
+	for i := range vs[0] {
 		var ops []operand.Op
 		for _, v := range vs {
 			ops = append(ops, v[i])

@@ -15,6 +15,7 @@ func policy(l *lanes) {
 	l.keepWeights()
 	l.pick()
 	l.difference()
+	l.ratios()
 	l.clip()
 	l.take()
 	l.k3()
@@ -103,24 +104,44 @@ func (l *lanes) pick() {
 func (l *lanes) difference() {
 	l.kernel("difference", "func(d, x, a, b, w *float64, n int, limit float64)")
 	p, n, limit := l.pointers("d", "x", "a", "b", "w"), l.pointer("n"), l.scalar("limit")
-	v, w, lowest := l.vector(), l.vector(), l.vector()
-	live, zero := l.mask(reg.K1, w), l.held("zero", 0)
-	l.move(zero, lowest)
-	l.do(l.VSUBPD, limit, lowest, lowest)
+	v, allow := l.vector(), l.allow(p, limit)
+	l.loop("loop", n, func() { allow(v) })
+	l.end()
+}
+
+func (l *lanes) ratios() {
+	l.kernel("ratios", "func(d, x, r, a, b, w *float64, n int, limit float64)")
+	p, r, n, limit := l.pointers("d", "x", "a", "b", "w"), l.pointer("r"), l.pointer("n"), l.scalar("limit")
+	v, allow, e := l.vector(), l.allow(p, limit), l.exponential()
 	l.loop("loop", n, func() {
-		l.move(l.at(p[4]), w)
-		l.compare(w, notEqual, zero, live)
-		l.move(l.at(p[2]), v)
-		l.prefetch(p[2])
-		l.prefetch(p[3])
-		l.do(l.VSUBPD, l.at(p[3]), v, v)
-		l.only(live, v, v)
-		l.move(v, l.at(p[0]))
-		l.do(l.VMINPD, v, limit, v) // of a NaN and a number, the first
-		l.do(l.VMAXPD, v, lowest, v)
-		l.move(v, l.at(p[1]))
+		allow(v)
+		l.exponentiate(e, v)
+		l.move(v, l.at(r))
 	})
 	l.end()
+}
+
+// allow returns what writes a-b of live tokens to d, and to x and v what of it
+// is within the limit.
+func (l *lanes) allow(p []reg.GPVirtual, limit eight) func(v eight) {
+	d, x, a, b, weight := p[0], p[1], p[2], p[3], p[4]
+	w, lowest := l.vector(), l.repeat(l.register())
+	live, zero := l.mask(reg.K1, w), l.held("zero", 0)
+	l.move(zero[:1], lowest[:1])
+	l.VSUBPD(limit[0], lowest[0], lowest[0])
+	return func(v eight) {
+		l.move(l.at(weight), w)
+		l.compare(w, notEqual, zero, live)
+		l.move(l.at(a), v)
+		l.prefetch(a)
+		l.prefetch(b)
+		l.do(l.VSUBPD, l.at(b), v, v)
+		l.only(live, v, v)
+		l.move(v, l.at(d))
+		l.do(l.VMINPD, v, limit, v) // of a NaN and a number, the first
+		l.do(l.VMAXPD, v, lowest, v)
+		l.move(v, l.at(x))
+	}
 }
 
 func (l *lanes) clip() {
@@ -198,10 +219,9 @@ func (l *lanes) take() {
 		l.only(m, r, v)
 		l.add(v, sums.sums[2])
 
-		l.add(l.at(lr), r)
-		l.add(l.at(adv), r)
-		l.do(l.VMULPD, zero, r, r)
-		l.add(r, sums.sums[3])
+		l.move(l.at(adv), v)
+		l.add(l.at(lr), v)
+		l.add(v, sums.sums[3])
 	})
 	l.store(sums)
 	l.end()
@@ -229,7 +249,6 @@ func (l *lanes) regularize() {
 	grad, lr, value := p[0], p[2], p[3]
 	sums := l.totals("sums", 3)
 	w, v, dv, t := l.vector(), l.vector(), l.vector(), l.vector()
-	zero := l.held("zero", 0)
 	l.loop("loop", n, func() {
 		l.move(l.at(p[1]), w)
 		l.do(l.VMULPD, beta, w, w)
@@ -245,7 +264,6 @@ func (l *lanes) regularize() {
 
 		l.add(v, dv)
 		l.add(l.at(lr), dv)
-		l.do(l.VMULPD, zero, dv, dv)
 		l.add(dv, sums.sums[2])
 	})
 	l.store(sums)

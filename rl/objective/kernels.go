@@ -56,17 +56,35 @@ func difference(d, x *block, a, b []float64, w *block, limit float64) {
 		differenceKernel(&d[0], &x[0], &a[0], &b[0], &w[0], from, limit)
 	}
 	for i := from; i < len(a); i++ {
-		d[i] = 0
-		if w[i] != 0 {
-			d[i] = a[i] - b[i]
-		}
-		x[i] = d[i]
-		if x[i] > limit {
-			x[i] = limit
-		} else if x[i] < -limit {
-			x[i] = -limit
-		}
+		d[i], x[i] = within(a[i], b[i], w[i], limit)
 	}
+}
+
+// ratios does the same and writes exp(x) to r.
+func ratios(d, x, r *block, a, b []float64, w *block, limit float64) {
+	from := isa.Whole(len(a))
+	if from > 0 {
+		ratiosKernel(&d[0], &x[0], &r[0], &a[0], &b[0], &w[0], from, limit)
+	}
+	for i := from; i < len(a); i++ {
+		d[i], x[i] = within(a[i], b[i], w[i], limit)
+	}
+	vecmath.Exp(r[from:len(a)], x[from:len(a)])
+}
+
+// within is a-b, or 0 if w is, and what of it is within ±limit.
+func within(a, b, w, limit float64) (d, x float64) {
+	if w == 0 {
+		return 0, 0
+	}
+	d = a - b
+	switch {
+	case d > limit:
+		return d, limit
+	case d < -limit:
+		return d, -limit
+	}
+	return d, d
 }
 
 // clipped writes the loss of PPO and its derivative with respect to the ratio,
@@ -86,9 +104,12 @@ func (c clip) clipped(loss, byRatio, r, adv *block, n int, hits *[3]int) {
 }
 
 // policySums are what take adds up over live tokens: the weighted loss, the
-// estimate r-1-log r of how far the policy has moved, the ratio, and 0 times
-// all numbers that must be finite.
-type policySums struct{ loss, kl, ratio, check sum }
+// estimate r-1-log r of how far the policy has moved, the ratio, and what else
+// must be finite.
+type policySums struct{ loss, kl, ratio, rest sum }
+
+// finite reports whether all numbers were; if not, the sums may have overflowed.
+func (s *policySums) finite() bool { return finite(s.kl.total() + s.rest.total()) }
 
 // take adds w·loss to the sums and the derivative, w·(byLogP + byRatio·r), to
 // grad. Where x differs from lr the ratio is cut off from its gradient.
@@ -109,7 +130,7 @@ func take(grad []float64, w, adv, lr, x, r, loss, byRatio, byLogP *block, s *pol
 		if w[i] != 0 {
 			s.ratio[lane] += r[i]
 		}
-		s.check[lane] += 0 * (r[i] + lr[i] + adv[i])
+		s.rest[lane] += adv[i] + lr[i]
 	}
 }
 
@@ -126,8 +147,11 @@ func k3(v, dv, x, r *block, n int) {
 }
 
 // regularizerSums are what regularize adds up: the weighted loss, the value,
-// and 0 times all numbers that must be finite.
-type regularizerSums struct{ loss, value, check sum }
+// and all that must be finite.
+type regularizerSums struct{ loss, value, all sum }
+
+// finite reports whether all numbers were; if not, the sums may have overflowed.
+func (s *regularizerSums) finite() bool { return finite(s.all.total()) }
 
 // regularize adds w·beta·v to the sums and the derivative w·beta·dv to grad.
 func regularize(grad []float64, w, lr, value, v, dv *block, beta float64, s *regularizerSums) {
@@ -140,6 +164,6 @@ func regularize(grad []float64, w, lr, value, v, dv *block, beta float64, s *reg
 		s.loss[lane] += w[i] * beta * v[i]
 		s.value[lane] += value[i]
 		grad[i] += w[i] * beta * dv[i]
-		s.check[lane] += 0 * (v[i] + dv[i] + lr[i])
+		s.all[lane] += v[i] + dv[i] + lr[i]
 	}
 }

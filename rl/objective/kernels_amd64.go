@@ -56,3 +56,11 @@ func regularizeKernel(grad, w, lr, value, v, dv *float64, n int, beta float64, s
 		regularizeAVX2(grad, w, lr, value, v, dv, n, beta, sums)
 	}
 }
+
+func ratiosKernel(d, x, r, a, b, w *float64, n int, limit float64) {
+	if isa == vecmath.AVX512 {
+		ratiosAVX512(d, x, r, a, b, w, n, limit)
+	} else {
+		ratiosAVX2(d, x, r, a, b, w, n, limit)
+	}
+}

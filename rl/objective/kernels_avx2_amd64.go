@@ -17,6 +17,11 @@ func pickAVX2(dst *float64, src *float64, w *float64, n int)
 //go:noescape
 func differenceAVX2(d *float64, x *float64, a *float64, b *float64, w *float64, n int, limit float64)
 
+// ratiosAVX2 is ratios for n tokens; n is a multiple of 8.
+//
+//go:noescape
+func ratiosAVX2(d *float64, x *float64, r *float64, a *float64, b *float64, w *float64, n int, limit float64)
+
 // clipAVX2 is clip for n tokens; n is a multiple of 8.
 //
 //go:noescape

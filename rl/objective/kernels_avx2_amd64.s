@@ -91,9 +91,7 @@ TEXT ·differenceAVX2(SB), NOSPLIT, $0-56
 	MOVQ         n+40(FP), DI
 	VBROADCASTSD limit+48(FP), Y0
 	VMOVUPD      zero<>+0(SB), Y5
-	VMOVUPD      zero<>+0(SB), Y6
 	VSUBPD       Y0, Y5, Y5
-	VSUBPD       Y0, Y6, Y6
 	XORQ         R8, R8
 	TESTQ        DI, DI
 	JZ           loopDone
@@ -116,7 +114,7 @@ loop:
 	VMINPD     Y1, Y0, Y1
 	VMINPD     Y2, Y0, Y2
 	VMAXPD     Y1, Y5, Y1
-	VMAXPD     Y2, Y6, Y2
+	VMAXPD     Y2, Y5, Y2
 	VMOVUPD    Y1, (CX)(R8*8)
 	VMOVUPD    Y2, 32(CX)(R8*8)
 	ADDQ       $0x08, R8
@@ -126,6 +124,244 @@ loop:
 loopDone:
 	VZEROUPPER
 	RET
+
+// func ratiosAVX2(d *float64, x *float64, r *float64, a *float64, b *float64, w *float64, n int, limit float64)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·ratiosAVX2(SB), NOSPLIT, $0-64
+	MOVQ         d+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         a+24(FP), DX
+	MOVQ         b+32(FP), BX
+	MOVQ         w+40(FP), SI
+	MOVQ         r+16(FP), DI
+	MOVQ         n+48(FP), R8
+	VBROADCASTSD limit+56(FP), Y0
+	VMOVUPD      zero<>+0(SB), Y5
+	VSUBPD       Y0, Y5, Y5
+	XORQ         R9, R9
+	TESTQ        R8, R8
+	JZ           loopDone
+
+loop:
+	VMOVUPD      (SI)(R9*8), Y3
+	VMOVUPD      32(SI)(R9*8), Y4
+	VCMPPD       $0x04, zero<>+0(SB), Y3, Y3
+	VCMPPD       $0x04, zero<>+0(SB), Y4, Y4
+	VMOVUPD      (DX)(R9*8), Y1
+	VMOVUPD      32(DX)(R9*8), Y2
+	PREFETCHT0   1024(DX)(R9*8)
+	PREFETCHT0   1024(BX)(R9*8)
+	VSUBPD       (BX)(R9*8), Y1, Y1
+	VSUBPD       32(BX)(R9*8), Y2, Y2
+	VANDPD       Y1, Y3, Y1
+	VANDPD       Y2, Y4, Y2
+	VMOVUPD      Y1, (AX)(R9*8)
+	VMOVUPD      Y2, 32(AX)(R9*8)
+	VMINPD       Y1, Y0, Y1
+	VMINPD       Y2, Y0, Y2
+	VMAXPD       Y1, Y5, Y1
+	VMAXPD       Y2, Y5, Y2
+	VMOVUPD      Y1, (CX)(R9*8)
+	VMOVUPD      Y2, 32(CX)(R9*8)
+	VMOVUPD      low<>+0(SB), Y6
+	VMOVUPD      low<>+0(SB), Y7
+	VMAXPD       Y1, Y6, Y1
+	VMAXPD       Y2, Y7, Y2
+	VMOVUPD      high<>+0(SB), Y6
+	VMOVUPD      high<>+0(SB), Y7
+	VMINPD       Y1, Y6, Y1
+	VMINPD       Y2, Y7, Y2
+	VMOVUPD      log2e<>+0(SB), Y6
+	VMOVUPD      log2e<>+0(SB), Y7
+	VFMADD213PD  round<>+0(SB), Y1, Y6
+	VFMADD213PD  round<>+0(SB), Y2, Y7
+	VSUBPD       round<>+0(SB), Y6, Y8
+	VSUBPD       round<>+0(SB), Y7, Y9
+	VFNMADD231PD ln2hi<>+0(SB), Y8, Y1
+	VFNMADD231PD ln2hi<>+0(SB), Y9, Y2
+	VFNMADD231PD ln2lo<>+0(SB), Y8, Y1
+	VFNMADD231PD ln2lo<>+0(SB), Y9, Y2
+	VMOVUPD      termn<>+0(SB), Y10
+	VMOVUPD      termn<>+0(SB), Y11
+	VFMADD213PD  termm<>+0(SB), Y1, Y10
+	VFMADD213PD  termm<>+0(SB), Y2, Y11
+	VFMADD213PD  terml<>+0(SB), Y1, Y10
+	VFMADD213PD  terml<>+0(SB), Y2, Y11
+	VFMADD213PD  termk<>+0(SB), Y1, Y10
+	VFMADD213PD  termk<>+0(SB), Y2, Y11
+	VFMADD213PD  termj<>+0(SB), Y1, Y10
+	VFMADD213PD  termj<>+0(SB), Y2, Y11
+	VFMADD213PD  termi<>+0(SB), Y1, Y10
+	VFMADD213PD  termi<>+0(SB), Y2, Y11
+	VFMADD213PD  termh<>+0(SB), Y1, Y10
+	VFMADD213PD  termh<>+0(SB), Y2, Y11
+	VFMADD213PD  termg<>+0(SB), Y1, Y10
+	VFMADD213PD  termg<>+0(SB), Y2, Y11
+	VFMADD213PD  termf<>+0(SB), Y1, Y10
+	VFMADD213PD  termf<>+0(SB), Y2, Y11
+	VFMADD213PD  terme<>+0(SB), Y1, Y10
+	VFMADD213PD  terme<>+0(SB), Y2, Y11
+	VFMADD213PD  termd<>+0(SB), Y1, Y10
+	VFMADD213PD  termd<>+0(SB), Y2, Y11
+	VFMADD213PD  termc<>+0(SB), Y1, Y10
+	VFMADD213PD  termc<>+0(SB), Y2, Y11
+	VFMADD213PD  termb<>+0(SB), Y1, Y10
+	VFMADD213PD  termb<>+0(SB), Y2, Y11
+	VFMADD213PD  terma<>+0(SB), Y1, Y10
+	VFMADD213PD  terma<>+0(SB), Y2, Y11
+	VPSRAD       $0x01, Y6, Y8
+	VPSRAD       $0x01, Y7, Y9
+	VPSUBD       Y8, Y6, Y6
+	VPSUBD       Y9, Y7, Y7
+	VPSLLQ       $0x34, Y8, Y8
+	VPSLLQ       $0x34, Y9, Y9
+	VPADDQ       one<>+0(SB), Y8, Y8
+	VPADDQ       one<>+0(SB), Y9, Y9
+	VMULPD       Y8, Y10, Y10
+	VMULPD       Y9, Y11, Y11
+	VPSLLQ       $0x34, Y6, Y6
+	VPSLLQ       $0x34, Y7, Y7
+	VPADDQ       one<>+0(SB), Y6, Y6
+	VPADDQ       one<>+0(SB), Y7, Y7
+	VMULPD       Y6, Y10, Y10
+	VMULPD       Y7, Y11, Y11
+	VMOVUPD      Y10, Y1
+	VMOVUPD      Y11, Y2
+	VMOVUPD      Y1, (DI)(R9*8)
+	VMOVUPD      Y2, 32(DI)(R9*8)
+	ADDQ         $0x08, R9
+	CMPQ         R9, R8
+	JLT          loop
+
+loopDone:
+	VZEROUPPER
+	RET
+
+DATA low<>+0(SB)/8, $0xc087500000000000
+DATA low<>+8(SB)/8, $0xc087500000000000
+DATA low<>+16(SB)/8, $0xc087500000000000
+DATA low<>+24(SB)/8, $0xc087500000000000
+GLOBL low<>(SB), RODATA|NOPTR, $32
+
+DATA high<>+0(SB)/8, $0x4086300000000000
+DATA high<>+8(SB)/8, $0x4086300000000000
+DATA high<>+16(SB)/8, $0x4086300000000000
+DATA high<>+24(SB)/8, $0x4086300000000000
+GLOBL high<>(SB), RODATA|NOPTR, $32
+
+DATA log2e<>+0(SB)/8, $0x3ff71547652b82fe
+DATA log2e<>+8(SB)/8, $0x3ff71547652b82fe
+DATA log2e<>+16(SB)/8, $0x3ff71547652b82fe
+DATA log2e<>+24(SB)/8, $0x3ff71547652b82fe
+GLOBL log2e<>(SB), RODATA|NOPTR, $32
+
+DATA round<>+0(SB)/8, $0x4338000000000000
+DATA round<>+8(SB)/8, $0x4338000000000000
+DATA round<>+16(SB)/8, $0x4338000000000000
+DATA round<>+24(SB)/8, $0x4338000000000000
+GLOBL round<>(SB), RODATA|NOPTR, $32
+
+DATA ln2hi<>+0(SB)/8, $0x3fe62e42fefa3800
+DATA ln2hi<>+8(SB)/8, $0x3fe62e42fefa3800
+DATA ln2hi<>+16(SB)/8, $0x3fe62e42fefa3800
+DATA ln2hi<>+24(SB)/8, $0x3fe62e42fefa3800
+GLOBL ln2hi<>(SB), RODATA|NOPTR, $32
+
+DATA ln2lo<>+0(SB)/8, $0x3d2ef35793c76730
+DATA ln2lo<>+8(SB)/8, $0x3d2ef35793c76730
+DATA ln2lo<>+16(SB)/8, $0x3d2ef35793c76730
+DATA ln2lo<>+24(SB)/8, $0x3d2ef35793c76730
+GLOBL ln2lo<>(SB), RODATA|NOPTR, $32
+
+DATA terma<>+0(SB)/8, $0x3ff0000000000000
+DATA terma<>+8(SB)/8, $0x3ff0000000000000
+DATA terma<>+16(SB)/8, $0x3ff0000000000000
+DATA terma<>+24(SB)/8, $0x3ff0000000000000
+GLOBL terma<>(SB), RODATA|NOPTR, $32
+
+DATA termb<>+0(SB)/8, $0x3ff0000000000000
+DATA termb<>+8(SB)/8, $0x3ff0000000000000
+DATA termb<>+16(SB)/8, $0x3ff0000000000000
+DATA termb<>+24(SB)/8, $0x3ff0000000000000
+GLOBL termb<>(SB), RODATA|NOPTR, $32
+
+DATA termc<>+0(SB)/8, $0x3fe0000000000000
+DATA termc<>+8(SB)/8, $0x3fe0000000000000
+DATA termc<>+16(SB)/8, $0x3fe0000000000000
+DATA termc<>+24(SB)/8, $0x3fe0000000000000
+GLOBL termc<>(SB), RODATA|NOPTR, $32
+
+DATA termd<>+0(SB)/8, $0x3fc5555555555555
+DATA termd<>+8(SB)/8, $0x3fc5555555555555
+DATA termd<>+16(SB)/8, $0x3fc5555555555555
+DATA termd<>+24(SB)/8, $0x3fc5555555555555
+GLOBL termd<>(SB), RODATA|NOPTR, $32
+
+DATA terme<>+0(SB)/8, $0x3fa5555555555555
+DATA terme<>+8(SB)/8, $0x3fa5555555555555
+DATA terme<>+16(SB)/8, $0x3fa5555555555555
+DATA terme<>+24(SB)/8, $0x3fa5555555555555
+GLOBL terme<>(SB), RODATA|NOPTR, $32
+
+DATA termf<>+0(SB)/8, $0x3f81111111111111
+DATA termf<>+8(SB)/8, $0x3f81111111111111
+DATA termf<>+16(SB)/8, $0x3f81111111111111
+DATA termf<>+24(SB)/8, $0x3f81111111111111
+GLOBL termf<>(SB), RODATA|NOPTR, $32
+
+DATA termg<>+0(SB)/8, $0x3f56c16c16c16c17
+DATA termg<>+8(SB)/8, $0x3f56c16c16c16c17
+DATA termg<>+16(SB)/8, $0x3f56c16c16c16c17
+DATA termg<>+24(SB)/8, $0x3f56c16c16c16c17
+GLOBL termg<>(SB), RODATA|NOPTR, $32
+
+DATA termh<>+0(SB)/8, $0x3f2a01a01a01a01a
+DATA termh<>+8(SB)/8, $0x3f2a01a01a01a01a
+DATA termh<>+16(SB)/8, $0x3f2a01a01a01a01a
+DATA termh<>+24(SB)/8, $0x3f2a01a01a01a01a
+GLOBL termh<>(SB), RODATA|NOPTR, $32
+
+DATA termi<>+0(SB)/8, $0x3efa01a01a01a01a
+DATA termi<>+8(SB)/8, $0x3efa01a01a01a01a
+DATA termi<>+16(SB)/8, $0x3efa01a01a01a01a
+DATA termi<>+24(SB)/8, $0x3efa01a01a01a01a
+GLOBL termi<>(SB), RODATA|NOPTR, $32
+
+DATA termj<>+0(SB)/8, $0x3ec71de3a556c734
+DATA termj<>+8(SB)/8, $0x3ec71de3a556c734
+DATA termj<>+16(SB)/8, $0x3ec71de3a556c734
+DATA termj<>+24(SB)/8, $0x3ec71de3a556c734
+GLOBL termj<>(SB), RODATA|NOPTR, $32
+
+DATA termk<>+0(SB)/8, $0x3e927e4fb7789f5c
+DATA termk<>+8(SB)/8, $0x3e927e4fb7789f5c
+DATA termk<>+16(SB)/8, $0x3e927e4fb7789f5c
+DATA termk<>+24(SB)/8, $0x3e927e4fb7789f5c
+GLOBL termk<>(SB), RODATA|NOPTR, $32
+
+DATA terml<>+0(SB)/8, $0x3e5ae64567f544e4
+DATA terml<>+8(SB)/8, $0x3e5ae64567f544e4
+DATA terml<>+16(SB)/8, $0x3e5ae64567f544e4
+DATA terml<>+24(SB)/8, $0x3e5ae64567f544e4
+GLOBL terml<>(SB), RODATA|NOPTR, $32
+
+DATA termm<>+0(SB)/8, $0x3e21eed8eff8d898
+DATA termm<>+8(SB)/8, $0x3e21eed8eff8d898
+DATA termm<>+16(SB)/8, $0x3e21eed8eff8d898
+DATA termm<>+24(SB)/8, $0x3e21eed8eff8d898
+GLOBL termm<>(SB), RODATA|NOPTR, $32
+
+DATA termn<>+0(SB)/8, $0x3de6124613a86d09
+DATA termn<>+8(SB)/8, $0x3de6124613a86d09
+DATA termn<>+16(SB)/8, $0x3de6124613a86d09
+DATA termn<>+24(SB)/8, $0x3de6124613a86d09
+GLOBL termn<>(SB), RODATA|NOPTR, $32
+
+DATA one<>+0(SB)/8, $0x3ff0000000000000
+DATA one<>+8(SB)/8, $0x3ff0000000000000
+DATA one<>+16(SB)/8, $0x3ff0000000000000
+DATA one<>+24(SB)/8, $0x3ff0000000000000
+GLOBL one<>(SB), RODATA|NOPTR, $32
 
 // func clipAVX2(loss *float64, byRatio *float64, r *float64, adv *float64, n int, low float64, high float64, dual float64, hits *[3]int)
 // Requires: AVX, POPCNT
@@ -286,14 +522,12 @@ loop:
 	VANDPD     Y11, Y13, Y15
 	VADDPD     Y14, Y4, Y4
 	VADDPD     Y15, Y5, Y5
-	VADDPD     (BX)(R13*8), Y10, Y10
-	VADDPD     32(BX)(R13*8), Y11, Y11
-	VADDPD     (DX)(R13*8), Y10, Y10
-	VADDPD     32(DX)(R13*8), Y11, Y11
-	VMULPD     zero<>+0(SB), Y10, Y10
-	VMULPD     zero<>+0(SB), Y11, Y11
-	VADDPD     Y10, Y6, Y6
-	VADDPD     Y11, Y7, Y7
+	VMOVUPD    (DX)(R13*8), Y14
+	VMOVUPD    32(DX)(R13*8), Y15
+	VADDPD     (BX)(R13*8), Y14, Y14
+	VADDPD     32(BX)(R13*8), Y15, Y15
+	VADDPD     Y14, Y6, Y6
+	VADDPD     Y15, Y7, Y7
 	ADDQ       $0x08, R13
 	CMPQ       R13, R11
 	JLT        loop
@@ -309,12 +543,6 @@ loopDone:
 	VMOVUPD Y7, 224(R12)
 	VZEROUPPER
 	RET
-
-DATA one<>+0(SB)/8, $0x3ff0000000000000
-DATA one<>+8(SB)/8, $0x3ff0000000000000
-DATA one<>+16(SB)/8, $0x3ff0000000000000
-DATA one<>+24(SB)/8, $0x3ff0000000000000
-GLOBL one<>(SB), RODATA|NOPTR, $32
 
 // func k3AVX2(v *float64, dv *float64, x *float64, r *float64, n int)
 // Requires: AVX
@@ -398,8 +626,6 @@ loop:
 	VADDPD  Y10, Y12, Y12
 	VADDPD  (DX)(R10*8), Y11, Y11
 	VADDPD  32(DX)(R10*8), Y12, Y12
-	VMULPD  zero<>+0(SB), Y11, Y11
-	VMULPD  zero<>+0(SB), Y12, Y12
 	VADDPD  Y11, Y5, Y5
 	VADDPD  Y12, Y6, Y6
 	ADDQ    $0x08, R10

@@ -105,6 +105,207 @@ loopDone:
 	VZEROUPPER
 	RET
 
+// func ratiosAVX512(d *float64, x *float64, r *float64, a *float64, b *float64, w *float64, n int, limit float64)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·ratiosAVX512(SB), NOSPLIT, $0-64
+	MOVQ         d+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         a+24(FP), DX
+	MOVQ         b+32(FP), BX
+	MOVQ         w+40(FP), SI
+	MOVQ         r+16(FP), DI
+	MOVQ         n+48(FP), R8
+	VBROADCASTSD limit+56(FP), Z0
+	VBROADCASTSD zero<>+0(SB), Z4
+	VMOVUPD      Z4, Z3
+	VSUBPD       Z0, Z3, Z3
+	VBROADCASTSD low<>+0(SB), Z8
+	VBROADCASTSD high<>+0(SB), Z9
+	VBROADCASTSD log2e<>+0(SB), Z10
+	VBROADCASTSD round<>+0(SB), Z11
+	VBROADCASTSD ln2hi<>+0(SB), Z12
+	VBROADCASTSD ln2lo<>+0(SB), Z13
+	VBROADCASTSD terma<>+0(SB), Z14
+	VBROADCASTSD termb<>+0(SB), Z15
+	VBROADCASTSD termc<>+0(SB), Z16
+	VBROADCASTSD termd<>+0(SB), Z17
+	VBROADCASTSD terme<>+0(SB), Z18
+	VBROADCASTSD termf<>+0(SB), Z19
+	VBROADCASTSD termg<>+0(SB), Z20
+	VBROADCASTSD termh<>+0(SB), Z21
+	VBROADCASTSD termi<>+0(SB), Z22
+	VBROADCASTSD termj<>+0(SB), Z23
+	VBROADCASTSD termk<>+0(SB), Z24
+	VBROADCASTSD terml<>+0(SB), Z25
+	VBROADCASTSD termm<>+0(SB), Z26
+	VBROADCASTSD termn<>+0(SB), Z27
+	XORQ         R9, R9
+	TESTQ        R8, R8
+	JZ           loopDone
+
+loop:
+	VMOVUPD      (SI)(R9*8), Z2
+	VCMPPD       $0x04, Z4, Z2, K1
+	VMOVUPD      (DX)(R9*8), Z1
+	PREFETCHT0   1024(DX)(R9*8)
+	PREFETCHT0   1024(BX)(R9*8)
+	VSUBPD       (BX)(R9*8), Z1, Z1
+	VMOVUPD.Z    Z1, K1, Z1
+	VMOVUPD      Z1, (AX)(R9*8)
+	VMINPD       Z1, Z0, Z1
+	VMAXPD       Z1, Z3, Z1
+	VMOVUPD      Z1, (CX)(R9*8)
+	VMAXPD       Z1, Z8, Z1
+	VMINPD       Z1, Z9, Z1
+	VMOVUPD      Z10, Z5
+	VFMADD213PD  Z11, Z1, Z5
+	VSUBPD       Z11, Z5, Z6
+	VFNMADD231PD Z12, Z6, Z1
+	VFNMADD231PD Z13, Z6, Z1
+	VMOVUPD      Z27, Z7
+	VFMADD213PD  Z26, Z1, Z7
+	VFMADD213PD  Z25, Z1, Z7
+	VFMADD213PD  Z24, Z1, Z7
+	VFMADD213PD  Z23, Z1, Z7
+	VFMADD213PD  Z22, Z1, Z7
+	VFMADD213PD  Z21, Z1, Z7
+	VFMADD213PD  Z20, Z1, Z7
+	VFMADD213PD  Z19, Z1, Z7
+	VFMADD213PD  Z18, Z1, Z7
+	VFMADD213PD  Z17, Z1, Z7
+	VFMADD213PD  Z16, Z1, Z7
+	VFMADD213PD  Z15, Z1, Z7
+	VFMADD213PD  Z14, Z1, Z7
+	VSCALEFPD    Z6, Z7, Z1
+	VMOVUPD      Z1, (DI)(R9*8)
+	ADDQ         $0x08, R9
+	CMPQ         R9, R8
+	JLT          loop
+
+loopDone:
+	VZEROUPPER
+	RET
+
+DATA low<>+0(SB)/8, $0xc087500000000000
+DATA low<>+8(SB)/8, $0xc087500000000000
+DATA low<>+16(SB)/8, $0xc087500000000000
+DATA low<>+24(SB)/8, $0xc087500000000000
+GLOBL low<>(SB), RODATA|NOPTR, $32
+
+DATA high<>+0(SB)/8, $0x4086300000000000
+DATA high<>+8(SB)/8, $0x4086300000000000
+DATA high<>+16(SB)/8, $0x4086300000000000
+DATA high<>+24(SB)/8, $0x4086300000000000
+GLOBL high<>(SB), RODATA|NOPTR, $32
+
+DATA log2e<>+0(SB)/8, $0x3ff71547652b82fe
+DATA log2e<>+8(SB)/8, $0x3ff71547652b82fe
+DATA log2e<>+16(SB)/8, $0x3ff71547652b82fe
+DATA log2e<>+24(SB)/8, $0x3ff71547652b82fe
+GLOBL log2e<>(SB), RODATA|NOPTR, $32
+
+DATA round<>+0(SB)/8, $0x4338000000000000
+DATA round<>+8(SB)/8, $0x4338000000000000
+DATA round<>+16(SB)/8, $0x4338000000000000
+DATA round<>+24(SB)/8, $0x4338000000000000
+GLOBL round<>(SB), RODATA|NOPTR, $32
+
+DATA ln2hi<>+0(SB)/8, $0x3fe62e42fefa3800
+DATA ln2hi<>+8(SB)/8, $0x3fe62e42fefa3800
+DATA ln2hi<>+16(SB)/8, $0x3fe62e42fefa3800
+DATA ln2hi<>+24(SB)/8, $0x3fe62e42fefa3800
+GLOBL ln2hi<>(SB), RODATA|NOPTR, $32
+
+DATA ln2lo<>+0(SB)/8, $0x3d2ef35793c76730
+DATA ln2lo<>+8(SB)/8, $0x3d2ef35793c76730
+DATA ln2lo<>+16(SB)/8, $0x3d2ef35793c76730
+DATA ln2lo<>+24(SB)/8, $0x3d2ef35793c76730
+GLOBL ln2lo<>(SB), RODATA|NOPTR, $32
+
+DATA terma<>+0(SB)/8, $0x3ff0000000000000
+DATA terma<>+8(SB)/8, $0x3ff0000000000000
+DATA terma<>+16(SB)/8, $0x3ff0000000000000
+DATA terma<>+24(SB)/8, $0x3ff0000000000000
+GLOBL terma<>(SB), RODATA|NOPTR, $32
+
+DATA termb<>+0(SB)/8, $0x3ff0000000000000
+DATA termb<>+8(SB)/8, $0x3ff0000000000000
+DATA termb<>+16(SB)/8, $0x3ff0000000000000
+DATA termb<>+24(SB)/8, $0x3ff0000000000000
+GLOBL termb<>(SB), RODATA|NOPTR, $32
+
+DATA termc<>+0(SB)/8, $0x3fe0000000000000
+DATA termc<>+8(SB)/8, $0x3fe0000000000000
+DATA termc<>+16(SB)/8, $0x3fe0000000000000
+DATA termc<>+24(SB)/8, $0x3fe0000000000000
+GLOBL termc<>(SB), RODATA|NOPTR, $32
+
+DATA termd<>+0(SB)/8, $0x3fc5555555555555
+DATA termd<>+8(SB)/8, $0x3fc5555555555555
+DATA termd<>+16(SB)/8, $0x3fc5555555555555
+DATA termd<>+24(SB)/8, $0x3fc5555555555555
+GLOBL termd<>(SB), RODATA|NOPTR, $32
+
+DATA terme<>+0(SB)/8, $0x3fa5555555555555
+DATA terme<>+8(SB)/8, $0x3fa5555555555555
+DATA terme<>+16(SB)/8, $0x3fa5555555555555
+DATA terme<>+24(SB)/8, $0x3fa5555555555555
+GLOBL terme<>(SB), RODATA|NOPTR, $32
+
+DATA termf<>+0(SB)/8, $0x3f81111111111111
+DATA termf<>+8(SB)/8, $0x3f81111111111111
+DATA termf<>+16(SB)/8, $0x3f81111111111111
+DATA termf<>+24(SB)/8, $0x3f81111111111111
+GLOBL termf<>(SB), RODATA|NOPTR, $32
+
+DATA termg<>+0(SB)/8, $0x3f56c16c16c16c17
+DATA termg<>+8(SB)/8, $0x3f56c16c16c16c17
+DATA termg<>+16(SB)/8, $0x3f56c16c16c16c17
+DATA termg<>+24(SB)/8, $0x3f56c16c16c16c17
+GLOBL termg<>(SB), RODATA|NOPTR, $32
+
+DATA termh<>+0(SB)/8, $0x3f2a01a01a01a01a
+DATA termh<>+8(SB)/8, $0x3f2a01a01a01a01a
+DATA termh<>+16(SB)/8, $0x3f2a01a01a01a01a
+DATA termh<>+24(SB)/8, $0x3f2a01a01a01a01a
+GLOBL termh<>(SB), RODATA|NOPTR, $32
+
+DATA termi<>+0(SB)/8, $0x3efa01a01a01a01a
+DATA termi<>+8(SB)/8, $0x3efa01a01a01a01a
+DATA termi<>+16(SB)/8, $0x3efa01a01a01a01a
+DATA termi<>+24(SB)/8, $0x3efa01a01a01a01a
+GLOBL termi<>(SB), RODATA|NOPTR, $32
+
+DATA termj<>+0(SB)/8, $0x3ec71de3a556c734
+DATA termj<>+8(SB)/8, $0x3ec71de3a556c734
+DATA termj<>+16(SB)/8, $0x3ec71de3a556c734
+DATA termj<>+24(SB)/8, $0x3ec71de3a556c734
+GLOBL termj<>(SB), RODATA|NOPTR, $32
+
+DATA termk<>+0(SB)/8, $0x3e927e4fb7789f5c
+DATA termk<>+8(SB)/8, $0x3e927e4fb7789f5c
+DATA termk<>+16(SB)/8, $0x3e927e4fb7789f5c
+DATA termk<>+24(SB)/8, $0x3e927e4fb7789f5c
+GLOBL termk<>(SB), RODATA|NOPTR, $32
+
+DATA terml<>+0(SB)/8, $0x3e5ae64567f544e4
+DATA terml<>+8(SB)/8, $0x3e5ae64567f544e4
+DATA terml<>+16(SB)/8, $0x3e5ae64567f544e4
+DATA terml<>+24(SB)/8, $0x3e5ae64567f544e4
+GLOBL terml<>(SB), RODATA|NOPTR, $32
+
+DATA termm<>+0(SB)/8, $0x3e21eed8eff8d898
+DATA termm<>+8(SB)/8, $0x3e21eed8eff8d898
+DATA termm<>+16(SB)/8, $0x3e21eed8eff8d898
+DATA termm<>+24(SB)/8, $0x3e21eed8eff8d898
+GLOBL termm<>(SB), RODATA|NOPTR, $32
+
+DATA termn<>+0(SB)/8, $0x3de6124613a86d09
+DATA termn<>+8(SB)/8, $0x3de6124613a86d09
+DATA termn<>+16(SB)/8, $0x3de6124613a86d09
+DATA termn<>+24(SB)/8, $0x3de6124613a86d09
+GLOBL termn<>(SB), RODATA|NOPTR, $32
+
 // func clipAVX512(loss *float64, byRatio *float64, r *float64, adv *float64, n int, low float64, high float64, dual float64, hits *[3]int)
 // Requires: AVX, AVX512DQ, AVX512F, POPCNT
 TEXT ·clipAVX512(SB), NOSPLIT, $0-72
@@ -217,10 +418,9 @@ loop:
 	VCMPPD     $0x04, Z8, Z4, K1
 	VMOVUPD.Z  Z5, K1, Z7
 	VADDPD     Z7, Z2, Z2
-	VADDPD     (BX)(R13*8), Z5, Z5
-	VADDPD     (DX)(R13*8), Z5, Z5
-	VMULPD     Z8, Z5, Z5
-	VADDPD     Z5, Z3, Z3
+	VMOVUPD    (DX)(R13*8), Z7
+	VADDPD     (BX)(R13*8), Z7, Z7
+	VADDPD     Z7, Z3, Z3
 	ADDQ       $0x08, R13
 	CMPQ       R13, R11
 	JLT        loop
@@ -282,7 +482,6 @@ TEXT ·regularizeAVX512(SB), NOSPLIT, $0-72
 	VMOVUPD      (R9), Z1
 	VMOVUPD      64(R9), Z2
 	VMOVUPD      128(R9), Z3
-	VBROADCASTSD zero<>+0(SB), Z8
 	XORQ         R10, R10
 	TESTQ        R8, R8
 	JZ           loopDone
@@ -300,7 +499,6 @@ loop:
 	VMOVUPD Z7, (AX)(R10*8)
 	VADDPD  Z5, Z6, Z6
 	VADDPD  (DX)(R10*8), Z6, Z6
-	VMULPD  Z8, Z6, Z6
 	VADDPD  Z6, Z3, Z3
 	ADDQ    $0x08, R10
 	CMPQ    R10, R8

@@ -23,3 +23,5 @@ func k3Kernel(v, dv, x, r *float64, n int) { panic("no kernel") }
 func regularizeKernel(grad, w, lr, value, v, dv *float64, n int, beta float64, sums *float64) {
 	panic("no kernel")
 }
+
+func ratiosKernel(d, x, r, a, b, w *float64, n int, limit float64) { panic("no kernel") }

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/stepwise-rl/stepwise/internal/vecmath"
+	"sync"
 )
 
 // KL is a term that holds the policy near the reference:
@@ -65,19 +64,26 @@ func (k KL) Validate() error {
 	)
 }
 
-// estimates is a block of tokens with log-ratio lr = logref - logp, x as far as
+// estimates is a block of tokens with weight w, log-ratio lr = logref - logp, x as far as
 // it is allowed, the estimate v of the divergence, and its derivative dv with
 // respect to logp.
 type estimates struct {
-	lr, x, v, dv block
-	r            block // exp(x), if Kind needs it
+	w, lr, x, v, dv block
+	r               block // exp(x), if Kind needs it
 }
 
-// of computes the estimates of at most blockSize tokens with weights w. Where w
-// is 0 log-probs are not read, and v is 0.
-func (b *estimates) of(k *KL, logp, ref []float64, w *block) {
+// estimators are like workspaces.
+var estimators = sync.Pool{New: func() any { return new(estimates) }}
+
+// of computes the estimates of at most blockSize tokens. Where w is 0 log-probs
+// are not read, and v is 0.
+func (b *estimates) of(k *KL, logp, ref []float64) {
 	n := len(logp)
-	difference(&b.lr, &b.x, ref, logp, w, noLimit(k.LogRatioClamp))
+	if limit := noLimit(k.LogRatioClamp); k.Kind == K3 {
+		ratios(&b.lr, &b.x, &b.r, ref, logp, &b.w, limit)
+	} else {
+		difference(&b.lr, &b.x, ref, logp, &b.w, limit)
+	}
 	switch x := b.x[:n]; k.Kind {
 	case K1:
 		for i, x := range x {
@@ -88,7 +94,6 @@ func (b *estimates) of(k *KL, logp, ref []float64, w *block) {
 			b.v[i], b.dv[i] = x*x/2, -x
 		}
 	case K3:
-		vecmath.Exp(b.r[:n], x)
 		k3(&b.v, &b.dv, &b.x, &b.r, n)
 	default: // KAbs
 		for i, x := range x {
@@ -127,11 +132,10 @@ func sign(x float64) float64 {
 
 // importance weighs the estimates of n tokens and their derivatives by the
 // ratio r, and joins the logarithm of r to lr, to be checked.
-func (b *estimates) importance(k *KL, logp, old []float64, w *block) {
+func (b *estimates) importance(k *KL, logp, old []float64) {
 	var lr, r block
 	n := len(logp)
-	difference(&lr, &b.x, logp, old, w, math.Inf(1))
-	vecmath.Exp(r[:n], lr[:n])
+	ratios(&lr, &b.x, &r, logp, old, &b.w, math.Inf(1))
 	for i, r := range r[:n] {
 		b.lr[i] += lr[i]
 		switch {
@@ -154,28 +158,30 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		return 0, err
 	}
 	var (
-		b    estimates
-		w    block
+		b    = estimators.Get().(*estimates)
 		sums regularizerSums
 		n    int
 	)
+	defer estimators.Put(b)
 	for from := 0; from < len(s.LogP); from += blockSize {
 		to := min(from+blockSize, len(s.LogP))
-		live := keepWeights(&w, s.KLWeight[from:to], allKept[:to-from])
+		live := keepWeights(&b.w, s.KLWeight[from:to], allKept[:to-from])
 		if live == 0 {
 			continue
 		}
 		n += live
-		b.of(&k, s.LogP[from:to], s.Ref[from:to], &w)
+		b.of(&k, s.LogP[from:to], s.Ref[from:to])
 		value := &b.v
 		if k.Importance {
 			plain := b.v
 			value = &plain
-			b.importance(&k, s.LogP[from:to], s.old()[from:to], &w)
+			b.importance(&k, s.LogP[from:to], s.old()[from:to])
 		}
-		regularize(s.Grad[from:to], &w, &b.lr, value, &b.v, &b.dv, k.Beta, &sums)
-		if sums.check.total() != 0 {
-			return 0, b.blame(s, from, to, k.Needs())
+		regularize(s.Grad[from:to], &b.w, &b.lr, value, &b.v, &b.dv, k.Beta, &sums)
+		if !sums.finite() {
+			if err := b.check(s, from, to, k.Needs()); err != nil {
+				return 0, err
+			}
 		}
 	}
 	if n > 0 {
@@ -184,12 +190,13 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	return sums.loss.total(), nil
 }
 
-// blame says which token of the block is not finite.
-func (b *estimates) blame(s *Sequence, from, to int, needs Inputs) error {
+// check returns an error that names the first token of the block that is not
+// finite, if there is one.
+func (b *estimates) check(s *Sequence, from, to int, needs Inputs) error {
 	for t := from; t < to; t++ {
 		if i := t - from; !finite(b.v[i] + b.dv[i] + b.lr[i]) {
 			return s.blame(t, needs)
 		}
 	}
-	panic("objective: no token to blame")
+	return nil
 }

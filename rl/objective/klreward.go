@@ -3,6 +3,8 @@ package objective
 import (
 	"cmp"
 	"fmt"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // RewardKL is the KL penalty paid in the reward instead of the loss, as in
@@ -60,10 +62,7 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, live [][]bool) (Sum, error) 
 	alive := func(i, t int) bool { return live == nil || live[i] == nil || live[i][t] }
 	kind := KL{Kind: k.Kind, LogRatioClamp: k.LogRatioClamp, ValueClamp: k.ValueClamp}
 	var est estimates
-	var all block
-	for i := range all {
-		all[i] = 1
-	}
+	vecmath.Fill(est.w[:], 1)
 	var kl Sum
 	for i := range dst {
 		if n := len(dst[i]); len(logp[i]) != n || len(ref[i]) != n || live != nil && live[i] != nil && len(live[i]) != n {
@@ -73,7 +72,7 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, live [][]bool) (Sum, error) 
 			b := t % blockSize
 			if b == 0 {
 				to := min(t+blockSize, len(dst[i]))
-				est.of(&kind, logp[i][t:to], ref[i][t:to], &all)
+				est.of(&kind, logp[i][t:to], ref[i][t:to])
 			}
 			dst[i][t] = 0
 			if !alive(i, t) {

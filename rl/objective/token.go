@@ -2,8 +2,7 @@ package objective
 
 import (
 	"math"
-
-	"github.com/stepwise-rl/stepwise/internal/vecmath"
+	"sync"
 )
 
 // bound says which limit of a policy loss a token has met.
@@ -80,30 +79,40 @@ type tokens struct {
 	s     *Sequence
 	old   []float64
 	limit float64 // of log-ratios, +Inf = none
-	from  int     // the first token of the block
 
-	// Of each of the n tokens in the block: its advantage, its log-ratio
-	// lr = logp − old, and the ratio r from x, the log-ratio as far as it is
-	// allowed. A token that is dead or masked has advantage 0 and ratio 1:
-	// what a loss makes of that is finite, and has weight 0.
-	n             int
-	adv, lr, x, r block
-	// The token's loss, its derivative byRatio with respect to r, and its
-	// derivative byLogP with respect to logp where r is held fixed. A loss
-	// sets each of the three for every token, or never.
-	loss, byRatio, byLogP block
+	from, n, live int // the block's first token, its tokens, and how many count
+	*workspace
 
-	live  int   // how many tokens of the block count
-	w     block // their weights; 0 for the others
 	sums  policySums
 	tally tally
 	err   error
 }
 
+// workspace is what is known about each token of a block. Workspaces are on the
+// heap, to be used again: there they begin where a line of the cache does, and
+// no vector lies across two, which would take twice as long.
+type workspace struct {
+	// w is the token's weight, 0 if it is dead or masked.
+	w block
+	// adv is its advantage, lr = logp − old its log-ratio, and r the ratio from
+	// x, the log-ratio as far as it is allowed. Where w is 0 the advantage is
+	// 0 and the ratio 1: what a loss makes of that is finite.
+	adv, lr, x, r block
+	// loss is to be set, and its derivatives: byRatio with respect to r, and
+	// byLogP with respect to logp where r is held fixed. Of the two either is
+	// set for every token, or never, and is 0 then.
+	loss, byRatio, byLogP block
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
 // begin checks the sequence.
 func (b *tokens) begin(s *Sequence, logRatioClamp float64) {
 	b.s, b.old, b.limit = s, s.old(), noLimit(logRatioClamp)
 	b.err = s.checkPolicy(0)
+	b.workspace = workspaces.Get().(*workspace)
+	clear(b.byRatio[:])
+	clear(b.byLogP[:])
 }
 
 // noLimit makes +Inf of a limit of 0, which stands for none.
@@ -131,8 +140,7 @@ func (b *tokens) next() bool {
 	}
 	to := b.from + b.n
 	b.pick(&b.adv, b.s.Adv)
-	difference(&b.lr, &b.x, b.s.LogP[b.from:to], b.old[b.from:to], &b.w, b.limit)
-	vecmath.Exp(b.r[:b.n], b.x[:b.n])
+	ratios(&b.lr, &b.x, &b.r, b.s.LogP[b.from:to], b.old[b.from:to], &b.w, b.limit)
 	return true
 }
 
@@ -148,7 +156,7 @@ func (b *tokens) take() {
 	grad := b.s.Grad[b.from : b.from+b.n]
 	take(grad, &b.w, &b.adv, &b.lr, &b.x, &b.r, &b.loss, &b.byRatio, &b.byLogP, &b.sums)
 	b.tally.n += float64(b.live)
-	if b.sums.check.total() == 0 {
+	if b.sums.finite() {
 		return
 	}
 	for i, a := range b.adv[:b.n] {
@@ -162,6 +170,7 @@ func (b *tokens) take() {
 // end returns the sequence's loss, once next has returned false, and writes
 // its metrics to m.
 func (b *tokens) end(m Metrics) (loss float64, err error) {
+	workspaces.Put(b.workspace)
 	if b.err != nil {
 		return 0, b.err
 	}
