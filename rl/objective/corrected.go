@@ -92,50 +92,58 @@ func (c Corrected) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err := s.check(Rollout); err != nil {
 		return 0, err
 	}
-	sum, n, err := c.mismatch(s, m)
-	if err != nil {
-		return 0, err
-	}
 	u := *s
 	u.Weight = make([]float64, len(s.Weight))
 	var y correction
-	if c.Level == TokenLevel {
-		old := s.old()
-		for t, w := range s.Weight {
-			if w != 0 {
-				u.Weight[t] = w * c.weight(old[t]-s.Rollout[t], &y)
-			}
-		}
-	} else if n > 0 {
+	sum, n, err := c.tokens(s, u.Weight, m, &y)
+	if err != nil {
+		return 0, err
+	}
+	if c.Level != TokenLevel && n > 0 {
 		if c.Level == GeometricLevel {
 			sum /= n
 		}
-		f := c.weight(sum, &y)
+		x, _ := clamp(sum, c.LogRatioClamp)
+		f := c.weight(math.Exp(x), &y)
 		for t, w := range s.Weight {
-			u.Weight[t] = w * f
+			if w != 0 {
+				u.Weight[t] = w * f
+			}
 		}
 	}
 	y.flush(m)
 	return c.Objective.Eval(&u, m)
 }
 
-// mismatch returns Σ d and the number of its terms, and adds to m how far the
-// rollout's log-probs are off.
-func (c Corrected) mismatch(s *Sequence, m Metrics) (sum, n float64, err error) {
+// tokens returns Σ d and the number of its terms, and adds to m how far the
+// rollout's log-probs are off. At TokenLevel it writes the weights.
+func (c Corrected) tokens(s *Sequence, weight []float64, m Metrics, y *correction) (sum, n float64, err error) {
+	b := workspaces.Get().(*workspace)
+	defer workspaces.Put(b)
 	old := s.old()
 	var gap, kl float64
-	for t, w := range s.Weight {
-		if w == 0 {
+	for from := 0; from < len(s.LogP); from += blockSize {
+		to := min(from+blockSize, len(s.LogP))
+		if keepWeights(&b.w, s.Weight[from:to], allKept[:to-from]) == 0 {
 			continue
 		}
-		d := old[t] - s.Rollout[t]
-		if !finite(d) {
-			return 0, 0, s.blame(t, Old|Rollout)
+		ratios(&b.lr, &b.x, &b.r, old[from:to], s.Rollout[from:to], &b.w, noLimit(c.LogRatioClamp))
+		for i, w := range b.w[:to-from] {
+			if w == 0 {
+				continue
+			}
+			d := b.lr[i]
+			if !finite(d) {
+				return 0, 0, s.blame(from+i, Old|Rollout)
+			}
+			sum += d
+			n++
+			gap += math.Abs(d)
+			kl += d * d / 2
+			if c.Level == TokenLevel {
+				weight[from+i] = w * c.weight(b.r[i], y)
+			}
 		}
-		sum += d
-		n++
-		gap += math.Abs(d)
-		kl += d * d / 2
 	}
 	if n > 0 {
 		m.Add("rollout_gap", gap, n)
@@ -144,10 +152,8 @@ func (c Corrected) mismatch(s *Sequence, m Metrics) (sum, n float64, err error) 
 	return sum, n, nil
 }
 
-// weight turns a log-ratio into an importance weight within the bounds.
-func (c Corrected) weight(x float64, y *correction) float64 {
-	x, _ = clamp(x, c.LogRatioClamp)
-	w := math.Exp(x)
+// weight puts an importance weight within the bounds.
+func (c Corrected) weight(w float64, y *correction) float64 {
 	y.add(min(w, maxWeightMetric), w < c.Min, w > c.Max)
 	inside := w >= c.Min && w <= c.Max
 	switch {
