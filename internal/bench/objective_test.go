@@ -21,22 +21,22 @@ const (
 
 // step is one optimiser step: judged groups and the log-probs of their tokens.
 type step struct {
-	groups     []advantage.Group
-	sequences  []objective.Sequence
-	live, keep [][]bool
-	loss       []float64
-	metrics    []objective.Metrics
+	groups    []advantage.Group
+	sequences []objective.Sequence
+	live      [][]bool
+	loss      []float64           // of each sequence
+	metrics   []objective.Metrics // of each group
 }
 
 func newStep() *step {
 	rng := rand.New(rand.NewPCG(1, 2))
-	s := &step{loss: make([]float64, completions), metrics: make([]objective.Metrics, completions)}
+	s := &step{loss: make([]float64, completions)}
 	for range completions / group {
 		g := make(advantage.Group, group)
 		for i := range g {
 			g[i] = newCompletion(rng)
 		}
-		s.groups = append(s.groups, g)
+		s.groups, s.metrics = append(s.groups, g), append(s.metrics, objective.Metrics{})
 	}
 	for i := range completions {
 		c := &s.groups[i/group][i%group]
@@ -52,8 +52,7 @@ func newStep() *step {
 			q.Old[t], q.Ref[t] = q.LogP[t]+.1*rng.NormFloat64(), q.LogP[t]+.2*rng.NormFloat64()
 		}
 		s.sequences = append(s.sequences, q)
-		s.live, s.keep = append(s.live, live), append(s.keep, c.Keep)
-		s.metrics[i] = objective.Metrics{}
+		s.live = append(s.live, live)
 	}
 	return s
 }
@@ -73,28 +72,30 @@ func newCompletion(rng *rand.Rand) advantage.Completion {
 }
 
 // run takes a step from rewards and log-probs to the gradient, and returns the
-// loss.
+// loss. The aggregation is one that counts masked tokens, so that the weights
+// are known beforehand and all the rest is one pass over the groups.
 func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg objective.Aggregation, o objective.Objective) float64 {
-	parallel(len(s.groups), func(g int) {
-		if err := est.Estimate(s.groups[g : g+1]); err != nil {
-			b.Error(err)
-		}
-		if _, err := rule.Credit(s.groups[g : g+1]); err != nil {
-			b.Error(err)
-		}
-	})
-	weight, kl, err := agg.Weigh(objective.Layout{Live: s.live, Keep: s.keep})
+	weight, kl, err := agg.Weigh(objective.Layout{Live: s.live})
 	if err != nil {
 		b.Fatal(err)
 	}
-	parallel(len(s.sequences), func(i int) {
-		q := &s.sequences[i]
-		q.Weight, q.KLWeight = weight[i], kl[i]
-		clear(q.Grad)
-		clear(s.metrics[i])
-		var err error
-		if s.loss[i], err = o.Eval(q, s.metrics[i]); err != nil {
+	parallel(len(s.groups), func(g int) {
+		one := s.groups[g : g+1]
+		if err := est.Estimate(one); err != nil {
 			b.Error(err)
+		}
+		if _, err := rule.Credit(one); err != nil {
+			b.Error(err)
+		}
+		clear(s.metrics[g])
+		for i := g * group; i < (g+1)*group; i++ {
+			q := &s.sequences[i]
+			q.Weight, q.KLWeight = weight[i], kl[i]
+			clear(q.Grad)
+			var err error
+			if s.loss[i], err = o.Eval(q, s.metrics[g]); err != nil {
+				b.Error(err)
+			}
 		}
 	})
 	loss := 0.0
@@ -120,21 +121,27 @@ func parallel(n int, f func(i int)) {
 
 // BenchmarkObjective goes from judged completions to the gradient of a loss:
 // group-relative advantages, Stepwise Advantage Masking, aggregation, objective.
+// Under outcome credit no token is masked, so that the objective has all the
+// work that it has in trainers without step credit.
 func BenchmarkObjective(b *testing.B) {
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
+	kl := objective.Terms{ppo, objective.KL{Kind: objective.K3, Beta: .04}}
 	s := newStep()
 	for _, c := range []struct {
 		name string
+		rule sam.Rule
 		o    objective.Objective
 	}{
-		{"ppo", ppo},
-		{"ppo+kl", objective.Terms{ppo, objective.KL{Kind: objective.K3, Beta: .04}}},
+		{"ppo", sam.Mask{}, ppo},
+		{"ppo+kl", sam.Mask{}, kl},
+		{"outcome/ppo", sam.Outcome{}, ppo},
+		{"outcome/ppo+kl", sam.Outcome{}, kl},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			est := advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
 			b.ReportAllocs()
 			for b.Loop() {
-				s.run(b, est, sam.Mask{}, objective.TokenMean{}, c.o)
+				s.run(b, est, c.rule, objective.TokenMean{}, c.o)
 			}
 			b.ReportMetric(completions*tokens*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mtokens/s")
 		})

@@ -1,7 +1,6 @@
 package objective_test
 
 import (
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,17 +16,6 @@ var layout = objective.Layout{
 	Live:   [][]bool{{true, true, true, true}, {true, true, false}, {false, true}, {false}},
 	Keep:   [][]bool{{true, false, true, true}, {false, false, true}, nil, {true}},
 	Prompt: []int{7, 7, 3, 3},
-}
-
-func like(live [][]bool) [][]float64 {
-	w := make([][]float64, len(live))
-	for i := range live {
-		w[i] = make([]float64, len(live[i]))
-		for t := range w[i] {
-			w[i][t] = math.NaN() // every entry must be written
-		}
-	}
-	return w
 }
 
 func TestWeights(t *testing.T) {
@@ -170,4 +158,17 @@ func TestMeansSumToOne(t *testing.T) {
 			require.InDelta(t, 1, sum, 1e-12, "%T", agg)
 		}
 	})
+}
+
+// Weights that are the same all over cost no memory per token.
+func TestEqualWeightsShareMemory(t *testing.T) {
+	l := objective.Layout{Live: [][]bool{{true, true}, {true, true, true}, {true, false}, {false}}}
+	loss, kl, err := objective.TokenMean{}.Weigh(l)
+	require.NoError(t, err)
+	w := 1. / 6
+	assert.Equal(t, [][]float64{{w, w}, {w, w, w}, {w, 0}, {0}}, loss)
+	assert.Equal(t, loss, kl)
+	assert.Same(t, &loss[0][0], &loss[1][0])
+	assert.Same(t, &loss[0][0], &kl[0][0])
+	assert.NotSame(t, &loss[0][0], &loss[2][0])
 }
