@@ -52,7 +52,9 @@ type AdamW struct {
 	params  []*tensor.Param // without the frozen ones
 	first   []tensor.Buffer // moments, one for each of params
 	second  []tensor.Buffer
-	norms   tensor.Buffer // [len(params)] squared gradient norms
+	norms   tensor.Buffer   // [len(params)] squared gradient norms
+	norm    []tensor.Buffer // the elements of norms
+	squares []float32       // norms, read
 	steps   int
 }
 
@@ -84,7 +86,10 @@ func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error
 		a.first = append(a.first, b.Alloc(p.Len()))
 		a.second = append(a.second, b.Alloc(p.Len()))
 	}
-	a.norms = b.Alloc(len(a.params))
+	a.norms, a.squares = b.Alloc(len(a.params)), make([]float32, len(a.params))
+	for i := range a.params {
+		a.norm = append(a.norm, b.Slice(a.norms, i, i+1))
+	}
 	return a, nil
 }
 
@@ -143,17 +148,16 @@ func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 // of squares as a float32, so a norm above 1.8·10¹⁹ counts as infinite.
 func (a *AdamW) gradNorm() (float64, error) {
 	for i, p := range a.params {
-		a.backend.SumSquares(a.backend.Slice(a.norms, i, i+1), p.Grad)
+		a.backend.SumSquares(a.norm[i], p.Grad)
 	}
 	if err := a.backend.Sync(); err != nil {
 		return 0, err
 	}
-	squares := make([]float32, len(a.params))
-	if err := a.backend.Read(squares, a.norms); err != nil {
+	if err := a.backend.Read(a.squares, a.norms); err != nil {
 		return 0, err
 	}
 	sum := 0.0
-	for _, s := range squares {
+	for _, s := range a.squares {
 		sum += float64(s)
 	}
 	return math.Sqrt(sum), nil

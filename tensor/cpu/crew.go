@@ -27,6 +27,9 @@ type crew struct {
 	_     [lineBytes]byte
 	tasks int
 	task  func(s *scratch, i int)
+	// span is what spanTask, the task of spans, does.
+	span     span
+	spanTask func(s *scratch, i int)
 	// left is sent to by the last helper if the caller sleeps.
 	left    chan struct{}
 	helpers []*helper
@@ -184,10 +187,23 @@ func (c *crew) work(s *scratch) {
 // spans calls f for consecutive ranges that cover [0, n), each of size
 // elements but the last; cost is the work of one element.
 func (b *Backend) spans(n, size, cost int, f func(s *scratch, from, to int)) {
-	b.run(n*cost, (n+size-1)/size, func(s *scratch, i int) {
-		f(s, i*size, min((i+1)*size, n))
-	})
+	c := &b.crew
+	c.span = span{f, n, size}
+	if c.spanTask == nil {
+		c.spanTask = func(s *scratch, i int) { c.span.run(s, i) }
+	}
+	b.run(n*cost, (n+size-1)/size, c.spanTask)
+	c.span = span{}
 }
+
+// span is an operation that goes over [0, n) in ranges of a size. It is kept
+// with the crew, so that every operation makes one function only.
+type span struct {
+	f       func(s *scratch, from, to int)
+	n, size int
+}
+
+func (p *span) run(s *scratch, i int) { p.f(s, i*p.size, min((i+1)*p.size, p.n)) }
 
 // rowsPerTask is a number of rows of cols elements that makes a task.
 func rowsPerTask(cols int) int { return max(1, (1<<14)/max(cols, 1)) }
