@@ -25,6 +25,12 @@ type Attention struct {
 
 // Forward computes y [rows×dim] += attention of x [rows×dim].
 func (l *Attention) Forward(p *Pass, y, x tensor.Buffer) {
+	l.attend(p, x)
+	l.O.Forward(p, y, l.out, p.Rows, 1)
+}
+
+// attend computes out, all but the output projection.
+func (l *Attention) attend(p *Pass, x tensor.Buffer) {
 	l.project(p, x)
 	l.out = p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
 	l.logSum = p.Arena.Take(p.Rows * l.Heads)
@@ -37,7 +43,6 @@ func (l *Attention) Forward(p *Pass, y, x tensor.Buffer) {
 		Scale:    l.scale(),
 	}
 	p.Backend.Attend(l.out, l.logSum, l.q, l.k, l.v, &l.a)
-	l.O.Forward(p, y, l.out, p.Rows, 1)
 }
 
 // Append is Forward with a cache: it stores the keys and values of the step's
@@ -86,9 +91,14 @@ func (l *Attention) normalize(p *Pass, y tensor.Buffer, norm *RMSNorm) tensor.Bu
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
 func (l *Attention) Backward(p *Pass, dx, dy tensor.Buffer) {
-	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
-	dout := p.Arena.Take(nq)
+	dout := p.Arena.Take(l.out.Len())
 	l.O.Backward(p, dout, dy, p.Rows, 0)
+	l.attendBackward(p, dx, dout)
+}
+
+// attendBackward is the backward pass of attend.
+func (l *Attention) attendBackward(p *Pass, dx, dout tensor.Buffer) {
+	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
 	dq, dk, dv := p.Arena.Zeros(nq), p.Arena.Zeros(nk), p.Arena.Zeros(nk)
 	p.Backend.AttendGrad(dq, dk, dv, dout, l.out, l.logSum, l.q, l.k, l.v, &l.a)
 	l.rotate(p, dq, dk, true)

@@ -82,10 +82,18 @@ func (l *Block) residual(p *Pass, x tensor.Buffer, norm *RMSNorm, f func(p *Pass
 // gradient with respect to x, in place.
 func (l *Block) Backward(p *Pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
+	l.backwardMLP(p, d)
+	dz := p.Arena.Take(p.Rows * l.dim())
+	l.Attention.Backward(p, dz, d)
+	l.AttnNorm.Backward(p, d, dz, p.Rows)
+	p.Arena.Release(before)
+}
+
+// backwardMLP is the part of Backward that ends at the residual after attention.
+func (l *Block) backwardMLP(p *Pass, d tensor.Buffer) {
+	before := p.Arena.Mark()
 	dz := p.Arena.Take(p.Rows * l.dim())
 	l.MLP.Backward(p, dz, d)
 	l.MLPNorm.Backward(p, d, dz, p.Rows)
-	l.Attention.Backward(p, dz, d)
-	l.AttnNorm.Backward(p, d, dz, p.Rows)
 	p.Arena.Release(before)
 }

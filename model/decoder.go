@@ -25,6 +25,7 @@ type Decoder struct {
 	arena  *Arena
 	lora   *LoRA // nil = none
 	shared bool  // the parameters are another decoder's
+	wanted wanted
 
 	// Of the last Forward, for Backward.
 	pass    Pass
@@ -109,12 +110,14 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 		invTemp = float32(1 / t.Temperature)
 	}
 	d.begin(p, keep)
+	var rows []int32
+	d.pass.Wanted, rows = d.wanted.of(t.Rows, p.Rows())
 	x := d.Trunk.Forward(&d.pass, p.Tokens)
 	if keep {
 		d.dx = d.arena.Take(x.Len())
 	}
 	d.atHead = d.arena.Mark()
-	bl, be := d.Head.Forward(&d.pass, x, t.Rows, t.IDs, invTemp, entropy != nil)
+	bl, be := d.Head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
 	if err := d.b.Read(logp, bl); err != nil {
 		return err
 	}
@@ -186,6 +189,7 @@ func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
 		panic(fmt.Sprintf("model: %d rows of %d logits, but room for %d logits", len(rows), d.cfg.Vocab, len(logits)))
 	}
 	d.begin(p, false)
+	d.pass.Wanted, rows = d.wanted.of(rows, p.Rows())
 	x := d.Trunk.Forward(&d.pass, p.Tokens)
 	return d.Head.Logits(&d.pass, x, rows, logits)
 }

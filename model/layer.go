@@ -23,6 +23,9 @@ type Pass struct {
 	// Recompute lets a trunk keep the input of each block only, and compute
 	// the rest again in its Backward.
 	Recompute bool
+	// Wanted are the rows, ascending, that a trunk's output consists of; nil
+	// means all. Its last block spares the others what they do not need.
+	Wanted []int32
 
 	products []tensor.Product // scratch
 }

@@ -17,18 +17,28 @@ type Trunk struct {
 	chain chain[*Block]
 }
 
-// Forward returns the hidden state [rows×dim] of every token, before the
-// final norm. It keeps tokens until Backward.
+// Forward returns the hidden state of every token that the pass wants, before
+// the final norm: [rows×dim], or [len(p.Wanted)×dim]. It keeps tokens until
+// Backward.
 func (t *Trunk) Forward(p *Pass, tokens []int32) tensor.Buffer {
 	x := p.Arena.Take(p.Rows * t.Embed.W.Shape[1])
 	t.Embed.Forward(p, x, tokens)
-	return t.chain.forward(p, t.Blocks, x)
+	if p.Wanted == nil {
+		return t.chain.forward(p, t.Blocks, x)
+	}
+	last := len(t.Blocks) - 1
+	return t.Blocks[last].forwardWanted(p, t.chain.forward(p, t.Blocks[:last], x))
 }
 
-// Backward takes d [rows×dim], the gradient with respect to the hidden state,
-// adds to the parameters' gradients and overwrites d.
+// Backward takes d, the gradient with respect to what Forward returned, adds
+// to the parameters' gradients and overwrites d.
 func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
-	t.chain.backward(p, t.Blocks, d)
+	blocks := t.Blocks
+	if p.Wanted != nil {
+		last := len(blocks) - 1
+		d, blocks = blocks[last].backwardWanted(p, d), blocks[:last]
+	}
+	t.chain.backward(p, blocks, d)
 	t.Embed.Backward(p, d)
 }
 
