@@ -169,16 +169,6 @@ func (l *lanes) do(op func(...operand.Op), vs ...eight) {
 	}
 }
 
-func (l *lanes) zero(v eight) {
-	for _, r := range v {
-		if l.wide {
-			l.VPXORQ(r, r, r)
-		} else {
-			l.VXORPD(r, r, r)
-		}
-	}
-}
-
 // Predicates of compare.
 const (
 	equal    = 0x00

@@ -64,15 +64,15 @@ func (k KL) Validate() error {
 	)
 }
 
-// estimates is a block of tokens with weight w, log-ratio lr = logref - logp, x as far as
-// it is allowed, the estimate v of the divergence, and its derivative dv with
-// respect to logp.
+// estimates is a block of tokens with weight w, log-ratio lr = logref - logp, x
+// as far as it is allowed, the estimate v of the divergence, and its derivative
+// dv with respect to logp.
 type estimates struct {
 	w, lr, x, v, dv block
 	r               block // exp(x), if Kind needs it
 }
 
-// estimators are like workspaces.
+// estimators are what workspaces are to policy losses.
 var estimators = sync.Pool{New: func() any { return new(estimates) }}
 
 // of computes the estimates of at most blockSize tokens. Where w is 0 log-probs
