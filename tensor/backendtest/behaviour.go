@@ -154,11 +154,11 @@ func misuses(b tensor.Backend) map[string]func() {
 	same := func(*tensor.Attention) {}
 	cache := tensor.CacheShape{Rows: 5, KVHeads: 1, HeadDim: 3}
 	size := b.CacheLen(cache)
-	decode := func(kvHeads, size int, spans ...tensor.Span) func() {
+	decode := func(kvHeads, size int, scale float32, spans ...tensor.Span) func() {
 		return func() {
 			c := cache
 			c.KVHeads = kvHeads
-			b.AttendCache(n(6), n(6), n(size), n(size), &tensor.Decode{Cache: c, Spans: [][]tensor.Span{spans}, Heads: 2, Scale: 1})
+			b.AttendCache(n(6), n(6), n(size), n(size), &tensor.Decode{Cache: c, Spans: [][]tensor.Span{spans}, Heads: 2, Scale: scale})
 		}
 	}
 	calls := map[string]func(){
@@ -225,10 +225,11 @@ func misuses(b tensor.Backend) map[string]func() {
 		"StoreCache kCache":  func() { b.StoreCache(n(size+1), n(size), n(3), n(3), []int32{4}, cache) },
 		"StoreCache v":       func() { b.StoreCache(n(size), n(size), n(3), n(6), []int32{4}, cache) },
 		"StoreCache foreign": func() { b.StoreCache(n(size), n(size), n(3), foreign(3), []int32{4}, cache) },
-		"AttendCache span":   decode(1, size, tensor.Span{Start: 0, End: 6}),
-		"AttendCache none":   decode(1, size, tensor.Span{Start: 2, End: 2}),
-		"AttendCache vCache": decode(1, size+1, tensor.Span{Start: 0, End: 1}),
-		"AttendCache heads":  decode(3, b.CacheLen(tensor.CacheShape{Rows: 5, KVHeads: 3, HeadDim: 3}), tensor.Span{Start: 0, End: 1}),
+		"AttendCache span":   decode(1, size, 1, tensor.Span{Start: 0, End: 6}),
+		"AttendCache none":   decode(1, size, 1, tensor.Span{Start: 2, End: 2}),
+		"AttendCache vCache": decode(1, size+1, 1, tensor.Span{Start: 0, End: 1}),
+		"AttendCache scale":  decode(1, size, -1, tensor.Span{Start: 0, End: 1}),
+		"AttendCache heads":  decode(3, b.CacheLen(tensor.CacheShape{Rows: 5, KVHeads: 3, HeadDim: 3}), 1, tensor.Span{Start: 0, End: 1}),
 		"SwiGLU up":          func() { b.SwiGLU(n(3), n(3), n(2)) },
 		"SwiGLUGrad dup":     func() { b.SwiGLUGrad(n(3), n(2), n(3), n(3), n(3)) },
 		"GELU x":             func() { b.GELU(n(3), n(2)) },

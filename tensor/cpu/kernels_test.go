@@ -134,3 +134,39 @@ func TestHeapReusesAndForgets(t *testing.T) {
 		assert.Equal(t, size, sizeClass(size), "a block returns to its own class")
 	}
 }
+
+// Products of caches are those of the definition for any number of rows, and
+// leave alone what is beyond the last whole vector of c.
+func TestCacheKernels(t *testing.T) {
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		for _, c := range []*cacheKernel{&kern.cacheKeys, &kern.cacheValues} {
+			for m := 1; m <= 2*c.rows+1; m++ {
+				for _, n := range []int{1, 5, 16, 31, 40, 64, 100} {
+					n, k := roundUp(n, kern.vector), 1+(m+n)%21
+					rsa, rsb, ldc := k+3, c.tile+2, n+kern.vector
+					step := k * rsb
+					a, b := make([]float32, m*rsa), make([]float32, (n+c.tile-1)/c.tile*step)
+					out := make([]float32, m*ldc)
+					for i := range a {
+						a[i] = float32(i%7 - 3)
+					}
+					for i := range b {
+						b[i] = float32(i%11 - 5)
+					}
+					c.multiply(m, n, k, a, rsa, b, rsb, step, out, ldc, 4096)
+					for i := range m {
+						for j := range ldc {
+							var want float32
+							for p := range k {
+								if j < n {
+									want += a[i*rsa+p] * b[j/c.tile*step+p*rsb+j%c.tile]
+								}
+							}
+							assert.Equal(t, want, out[i*ldc+j], "%d×%d×%d: row %d, column %d", m, n, k, i, j)
+						}
+					}
+				}
+			}
+		}
+	})
+}

@@ -28,9 +28,7 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	length(op, "lse", lse, n*a.Heads)
 	length(op, "k", k, n*a.KVHeads*a.HeadDim)
 	length(op, "v", v, n*a.KVHeads*a.HeadDim)
-	if a.Scale < 0 {
-		panic(fmt.Sprintf("tensor: %s: Scale is %g, want at least 0", op, a.Scale))
-	}
+	scale(op, a.Scale)
 	end := 0
 	for i, s := range a.Segments {
 		if s.Start < end || s.End < s.Start || s.End > n {
@@ -77,6 +75,7 @@ func AttendCache(size int, out, q, kCache, vCache tensor.Buffer, d *tensor.Decod
 	const op = "AttendCache"
 	cache(op, d.Cache)
 	heads(op, d.Heads, d.Cache.KVHeads, d.Cache.HeadDim)
+	scale(op, d.Scale)
 	length(op, "q", q, len(d.Spans)*d.Heads*d.Cache.HeadDim)
 	length(op, "out", out, q.Len())
 	length(op, "kCache", kCache, size)
@@ -93,6 +92,12 @@ func AttendCache(size int, out, q, kCache, vCache tensor.Buffer, d *tensor.Decod
 		if seen == 0 {
 			panic(fmt.Sprintf("tensor: AttendCache: row %d attends to no cache row", i))
 		}
+	}
+}
+
+func scale(op string, s float32) {
+	if s < 0 {
+		panic(fmt.Sprintf("tensor: %s: Scale is %g, want at least 0", op, s))
 	}
 }
 
