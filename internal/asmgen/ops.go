@@ -42,6 +42,8 @@ func (v *vec) ops() {
 	v.rmsNormGrad()
 	v.swiGLU()
 	v.swiGLUGrad()
+	v.gelu()
+	v.geluGrad()
 	v.adamW()
 	v.total()
 }

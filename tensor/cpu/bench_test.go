@@ -172,6 +172,8 @@ func BenchmarkOps(bench *testing.B) {
 				{"AttendCache", func() { b.AttendCache(outs, dqs, cache, cache, decode) }},
 				{"SwiGLU", func() { b.SwiGLU(dgate, gate, up) }},
 				{"SwiGLUGrad", func() { b.SwiGLUGrad(dgate, dup, gate, gate, up) }},
+				{"GELU", func() { b.GELU(dgate, gate) }},
+				{"GELUGrad", func() { b.GELUGrad(dgate, gate, gate) }},
 				{"LogProb", func() { b.LogProb(logp, entropy, stats, logits, targets, vocab, 1) }},
 				{"LogProbGrad", func() { b.LogProbGrad(logits, logp, nil, stats, targets, vocab, 1) }},
 				{"AdamW", func() {

@@ -4,19 +4,37 @@ import (
 	"math"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/stretchr/testify/assert"
 )
 
-func TestNormalCDFAgreesWithErfc(t *testing.T) {
-	require.Equal(t, float32(0.5), normalCDF(0))
-	for x := float32(-9); x <= 9; x += 1.0 / 512 {
-		want := math.Erfc(-float64(x)/math.Sqrt2) / 2
-		require.InDelta(t, want, normalCDF(x), 2e-7, "Φ(%v)", x)
-		if x < 0 { // the lower tail keeps its relative precision
-			require.InEpsilon(t, want, normalCDF(x), 2e-5, "Φ(%v)", x)
+// x·Φ(x) agrees with math.Erfc, in its lower tail relatively, and its gradient
+// with the formula in float64.
+func TestGELU(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		var x []float32
+		for v := float32(-9); v <= 9; v += 1.0 / 512 {
+			x = append(x, v)
 		}
-	}
-	require.Zero(t, normalCDF(float32(math.Inf(-1))))
-	require.Equal(t, float32(1), normalCDF(float32(math.Inf(1))))
-	require.True(t, math.IsNaN(float64(normalCDF(float32(math.NaN())))))
+		y, dx, dy := make([]float32, len(x)), make([]float32, len(x)), make([]float32, len(x))
+		for i := range dy {
+			dy[i] = -2
+		}
+		kern.gelu(y, x)
+		kern.geluGrad(dx, dy, x)
+		for i, v := range x {
+			z := float64(v)
+			cdf := math.Erfc(-z/math.Sqrt2) / 2
+			assert.InDelta(t, z*cdf, y[i], 2e-7*max(1, z), "gelu(%v)", v)
+			if z < 0 {
+				assert.InEpsilon(t, z*cdf, y[i], 2e-5, "gelu(%v)", v)
+			}
+			grad := cdf + z*math.Exp(-z*z/2)/math.Sqrt(2*math.Pi)
+			assert.InDelta(t, -2*grad, dx[i], 1e-6, "gelu'(%v)", v)
+		}
+		edge := []float32{0, inf, nan}
+		kern.gelu(edge, edge)
+		assert.Equal(t, []float32{0, inf}, edge[:2])
+		assert.True(t, math.IsNaN(float64(edge[2])))
+	})
 }

@@ -49,6 +49,8 @@ var avx2Kernels = kernels{
 	rotate:        rotateAVX2,
 	swiGLU:        swiGLUAVX2,
 	swiGLUGrad:    swiGLUGradAVX2,
+	gelu:          geluAVX2,
+	geluGrad:      geluGradAVX2,
 	adamW:         adamWAVX2,
 }
 
@@ -84,6 +86,8 @@ var avx512Kernels = kernels{
 	rotate:        rotateAVX2,
 	swiGLU:        swiGLUAVX512,
 	swiGLUGrad:    swiGLUGradAVX512,
+	gelu:          geluAVX512,
+	geluGrad:      geluGradAVX512,
 	adamW:         adamWAVX512,
 }
 

@@ -91,6 +91,10 @@ type kernels struct {
 	swiGLU func(y, gate, up []float32)
 	// swiGLUGrad is Backend.SwiGLUGrad.
 	swiGLUGrad func(dgate, dup, dy, gate, up []float32)
+	// gelu is Backend.GELU.
+	gelu func(y, x []float32)
+	// geluGrad is Backend.GELUGrad.
+	geluGrad func(dx, dy, x []float32)
 	// adamW applies an update with the factors f.
 	adamW func(p, g, m, v []float32, f *[adamFactors]float32)
 }

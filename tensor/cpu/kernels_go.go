@@ -34,6 +34,8 @@ var goKernels = kernels{
 	rotate:        rotateGo,
 	swiGLU:        swiGLUGo,
 	swiGLUGrad:    swiGLUGradGo,
+	gelu:          geluGo,
+	geluGrad:      geluGradGo,
 	adamW:         adamWGo,
 }
 

@@ -46,6 +46,12 @@ func swiGLUAVX2(y []float32, gate []float32, up []float32)
 // swiGLUGradAVX2 is kernels.swiGLUGrad.
 func swiGLUGradAVX2(dgate []float32, dup []float32, dy []float32, gate []float32, up []float32)
 
+// geluAVX2 is kernels.gelu.
+func geluAVX2(y []float32, x []float32)
+
+// geluGradAVX2 is kernels.geluGrad.
+func geluGradAVX2(dx []float32, dy []float32, x []float32)
+
 // adamWAVX2 is kernels.adamW.
 func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
 

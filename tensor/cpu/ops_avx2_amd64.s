@@ -1524,6 +1524,389 @@ done69:
 	VZEROUPPER
 	RET
 
+// func geluAVX2(y []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	VMOVUPS c11<>+0(SB), Y0
+	XORQ    BX, BX
+
+full70:
+	CMPQ         DX, $0x08
+	JLT          tail71
+	VMOVUPS      (CX)(BX*1), Y1
+	VMULPS       Y1, Y1, Y3
+	VMULPS       c29<>+0(SB), Y3, Y3
+	VMOVUPS      c0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c1<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       c2<>+0(SB), Y3, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFNMADD231PS c3<>+0(SB), Y5, Y3
+	VFNMADD231PS c4<>+0(SB), Y5, Y3
+	VMOVUPS      c5<>+0(SB), Y4
+	VFMADD213PS  c6<>+0(SB), Y3, Y4
+	VFMADD213PS  c7<>+0(SB), Y3, Y4
+	VFMADD213PS  c8<>+0(SB), Y3, Y4
+	VFMADD213PS  c9<>+0(SB), Y3, Y4
+	VFMADD213PS  c10<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPADDD       c12<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       c12<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	VSUBPS       Y1, Y5, Y5
+	VMAXPS       Y1, Y5, Y5
+	VMOVUPS      c30<>+0(SB), Y4
+	VFMADD213PS  Y0, Y4, Y5
+	VDIVPS       Y5, Y0, Y4
+	VMOVUPS      c31<>+0(SB), Y2
+	VFMADD213PS  c32<>+0(SB), Y4, Y2
+	VFMADD213PS  c33<>+0(SB), Y4, Y2
+	VFMADD213PS  c34<>+0(SB), Y4, Y2
+	VFMADD213PS  c35<>+0(SB), Y4, Y2
+	VFMADD213PS  c36<>+0(SB), Y4, Y2
+	VFMADD213PS  c37<>+0(SB), Y4, Y2
+	VFMADD213PS  c38<>+0(SB), Y4, Y2
+	VFMADD213PS  c39<>+0(SB), Y4, Y2
+	VMULPS       c10<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VSUBPS       Y2, Y0, Y4
+	VBLENDVPS    Y1, Y2, Y4, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (AX)(BX*1)
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, DX
+	JMP          full70
+
+tail71:
+	TESTQ        DX, DX
+	JZ           done72
+	LEAQ         lanes<>+0(SB), SI
+	SHLQ         $0x02, DX
+	SUBQ         DX, SI
+	VMOVUPS      32(SI), Y15
+	VMASKMOVPS   (CX)(BX*1), Y15, Y1
+	VMULPS       Y1, Y1, Y3
+	VMULPS       c29<>+0(SB), Y3, Y3
+	VMOVUPS      c0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c1<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       c2<>+0(SB), Y3, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFNMADD231PS c3<>+0(SB), Y5, Y3
+	VFNMADD231PS c4<>+0(SB), Y5, Y3
+	VMOVUPS      c5<>+0(SB), Y4
+	VFMADD213PS  c6<>+0(SB), Y3, Y4
+	VFMADD213PS  c7<>+0(SB), Y3, Y4
+	VFMADD213PS  c8<>+0(SB), Y3, Y4
+	VFMADD213PS  c9<>+0(SB), Y3, Y4
+	VFMADD213PS  c10<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPADDD       c12<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       c12<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	VSUBPS       Y1, Y5, Y5
+	VMAXPS       Y1, Y5, Y5
+	VMOVUPS      c30<>+0(SB), Y4
+	VFMADD213PS  Y0, Y4, Y5
+	VDIVPS       Y5, Y0, Y4
+	VMOVUPS      c31<>+0(SB), Y2
+	VFMADD213PS  c32<>+0(SB), Y4, Y2
+	VFMADD213PS  c33<>+0(SB), Y4, Y2
+	VFMADD213PS  c34<>+0(SB), Y4, Y2
+	VFMADD213PS  c35<>+0(SB), Y4, Y2
+	VFMADD213PS  c36<>+0(SB), Y4, Y2
+	VFMADD213PS  c37<>+0(SB), Y4, Y2
+	VFMADD213PS  c38<>+0(SB), Y4, Y2
+	VFMADD213PS  c39<>+0(SB), Y4, Y2
+	VMULPS       c10<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VSUBPS       Y2, Y0, Y4
+	VBLENDVPS    Y1, Y2, Y4, Y2
+	VMULPS       Y1, Y2, Y2
+	VMASKMOVPS   Y2, Y15, (AX)(BX*1)
+
+done72:
+	VZEROUPPER
+	RET
+
+DATA c29<>+0(SB)/4, $0xbf000000
+DATA c29<>+4(SB)/4, $0xbf000000
+DATA c29<>+8(SB)/4, $0xbf000000
+DATA c29<>+12(SB)/4, $0xbf000000
+DATA c29<>+16(SB)/4, $0xbf000000
+DATA c29<>+20(SB)/4, $0xbf000000
+DATA c29<>+24(SB)/4, $0xbf000000
+DATA c29<>+28(SB)/4, $0xbf000000
+GLOBL c29<>(SB), RODATA|NOPTR, $32
+
+DATA c30<>+0(SB)/4, $0x3eb504f3
+DATA c30<>+4(SB)/4, $0x3eb504f3
+DATA c30<>+8(SB)/4, $0x3eb504f3
+DATA c30<>+12(SB)/4, $0x3eb504f3
+DATA c30<>+16(SB)/4, $0x3eb504f3
+DATA c30<>+20(SB)/4, $0x3eb504f3
+DATA c30<>+24(SB)/4, $0x3eb504f3
+DATA c30<>+28(SB)/4, $0x3eb504f3
+GLOBL c30<>(SB), RODATA|NOPTR, $32
+
+DATA c31<>+0(SB)/4, $0xbd724643
+DATA c31<>+4(SB)/4, $0xbd724643
+DATA c31<>+8(SB)/4, $0xbd724643
+DATA c31<>+12(SB)/4, $0xbd724643
+DATA c31<>+16(SB)/4, $0xbd724643
+DATA c31<>+20(SB)/4, $0xbd724643
+DATA c31<>+24(SB)/4, $0xbd724643
+DATA c31<>+28(SB)/4, $0xbd724643
+GLOBL c31<>(SB), RODATA|NOPTR, $32
+
+DATA c32<>+0(SB)/4, $0x3e91e723
+DATA c32<>+4(SB)/4, $0x3e91e723
+DATA c32<>+8(SB)/4, $0x3e91e723
+DATA c32<>+12(SB)/4, $0x3e91e723
+DATA c32<>+16(SB)/4, $0x3e91e723
+DATA c32<>+20(SB)/4, $0x3e91e723
+DATA c32<>+24(SB)/4, $0x3e91e723
+DATA c32<>+28(SB)/4, $0x3e91e723
+GLOBL c32<>(SB), RODATA|NOPTR, $32
+
+DATA c33<>+0(SB)/4, $0xbef9dccd
+DATA c33<>+4(SB)/4, $0xbef9dccd
+DATA c33<>+8(SB)/4, $0xbef9dccd
+DATA c33<>+12(SB)/4, $0xbef9dccd
+DATA c33<>+16(SB)/4, $0xbef9dccd
+DATA c33<>+20(SB)/4, $0xbef9dccd
+DATA c33<>+24(SB)/4, $0xbef9dccd
+DATA c33<>+28(SB)/4, $0xbef9dccd
+GLOBL c33<>(SB), RODATA|NOPTR, $32
+
+DATA c34<>+0(SB)/4, $0x3e8ed904
+DATA c34<>+4(SB)/4, $0x3e8ed904
+DATA c34<>+8(SB)/4, $0x3e8ed904
+DATA c34<>+12(SB)/4, $0x3e8ed904
+DATA c34<>+16(SB)/4, $0x3e8ed904
+DATA c34<>+20(SB)/4, $0x3e8ed904
+DATA c34<>+24(SB)/4, $0x3e8ed904
+DATA c34<>+28(SB)/4, $0x3e8ed904
+GLOBL c34<>(SB), RODATA|NOPTR, $32
+
+DATA c35<>+0(SB)/4, $0xbcdf64be
+DATA c35<>+4(SB)/4, $0xbcdf64be
+DATA c35<>+8(SB)/4, $0xbcdf64be
+DATA c35<>+12(SB)/4, $0xbcdf64be
+DATA c35<>+16(SB)/4, $0xbcdf64be
+DATA c35<>+20(SB)/4, $0xbcdf64be
+DATA c35<>+24(SB)/4, $0xbcdf64be
+DATA c35<>+28(SB)/4, $0xbcdf64be
+GLOBL c35<>(SB), RODATA|NOPTR, $32
+
+DATA c36<>+0(SB)/4, $0x3e4fd4cc
+DATA c36<>+4(SB)/4, $0x3e4fd4cc
+DATA c36<>+8(SB)/4, $0x3e4fd4cc
+DATA c36<>+12(SB)/4, $0x3e4fd4cc
+DATA c36<>+16(SB)/4, $0x3e4fd4cc
+DATA c36<>+20(SB)/4, $0x3e4fd4cc
+DATA c36<>+24(SB)/4, $0x3e4fd4cc
+DATA c36<>+28(SB)/4, $0x3e4fd4cc
+GLOBL c36<>(SB), RODATA|NOPTR, $32
+
+DATA c37<>+0(SB)/4, $0x3e78de07
+DATA c37<>+4(SB)/4, $0x3e78de07
+DATA c37<>+8(SB)/4, $0x3e78de07
+DATA c37<>+12(SB)/4, $0x3e78de07
+DATA c37<>+16(SB)/4, $0x3e78de07
+DATA c37<>+20(SB)/4, $0x3e78de07
+DATA c37<>+24(SB)/4, $0x3e78de07
+DATA c37<>+28(SB)/4, $0x3e78de07
+GLOBL c37<>(SB), RODATA|NOPTR, $32
+
+DATA c38<>+0(SB)/4, $0x3e9094c0
+DATA c38<>+4(SB)/4, $0x3e9094c0
+DATA c38<>+8(SB)/4, $0x3e9094c0
+DATA c38<>+12(SB)/4, $0x3e9094c0
+DATA c38<>+16(SB)/4, $0x3e9094c0
+DATA c38<>+20(SB)/4, $0x3e9094c0
+DATA c38<>+24(SB)/4, $0x3e9094c0
+DATA c38<>+28(SB)/4, $0x3e9094c0
+GLOBL c38<>(SB), RODATA|NOPTR, $32
+
+DATA c39<>+0(SB)/4, $0x3e906d8f
+DATA c39<>+4(SB)/4, $0x3e906d8f
+DATA c39<>+8(SB)/4, $0x3e906d8f
+DATA c39<>+12(SB)/4, $0x3e906d8f
+DATA c39<>+16(SB)/4, $0x3e906d8f
+DATA c39<>+20(SB)/4, $0x3e906d8f
+DATA c39<>+24(SB)/4, $0x3e906d8f
+DATA c39<>+28(SB)/4, $0x3e906d8f
+GLOBL c39<>(SB), RODATA|NOPTR, $32
+
+// func geluGradAVX2(dx []float32, dy []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    dx_len+8(FP), BX
+	VMOVUPS c11<>+0(SB), Y0
+	XORQ    SI, SI
+
+full73:
+	CMPQ         BX, $0x08
+	JLT          tail74
+	VMOVUPS      (DX)(SI*1), Y1
+	VMULPS       Y1, Y1, Y3
+	VMULPS       c29<>+0(SB), Y3, Y3
+	VMOVUPS      c0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c1<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       c2<>+0(SB), Y3, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFNMADD231PS c3<>+0(SB), Y5, Y3
+	VFNMADD231PS c4<>+0(SB), Y5, Y3
+	VMOVUPS      c5<>+0(SB), Y4
+	VFMADD213PS  c6<>+0(SB), Y3, Y4
+	VFMADD213PS  c7<>+0(SB), Y3, Y4
+	VFMADD213PS  c8<>+0(SB), Y3, Y4
+	VFMADD213PS  c9<>+0(SB), Y3, Y4
+	VFMADD213PS  c10<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPADDD       c12<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       c12<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	VSUBPS       Y1, Y5, Y5
+	VMAXPS       Y1, Y5, Y5
+	VMOVUPS      c30<>+0(SB), Y4
+	VFMADD213PS  Y0, Y4, Y5
+	VDIVPS       Y5, Y0, Y4
+	VMOVUPS      c31<>+0(SB), Y2
+	VFMADD213PS  c32<>+0(SB), Y4, Y2
+	VFMADD213PS  c33<>+0(SB), Y4, Y2
+	VFMADD213PS  c34<>+0(SB), Y4, Y2
+	VFMADD213PS  c35<>+0(SB), Y4, Y2
+	VFMADD213PS  c36<>+0(SB), Y4, Y2
+	VFMADD213PS  c37<>+0(SB), Y4, Y2
+	VFMADD213PS  c38<>+0(SB), Y4, Y2
+	VFMADD213PS  c39<>+0(SB), Y4, Y2
+	VMULPS       c10<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VSUBPS       Y2, Y0, Y4
+	VBLENDVPS    Y1, Y2, Y4, Y2
+	VMULPS       c40<>+0(SB), Y3, Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      (CX)(SI*1), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (AX)(SI*1)
+	ADDQ         $0x20, SI
+	SUBQ         $0x08, BX
+	JMP          full73
+
+tail74:
+	TESTQ        BX, BX
+	JZ           done75
+	LEAQ         lanes<>+0(SB), DI
+	SHLQ         $0x02, BX
+	SUBQ         BX, DI
+	VMOVUPS      32(DI), Y15
+	VMASKMOVPS   (DX)(SI*1), Y15, Y1
+	VMULPS       Y1, Y1, Y3
+	VMULPS       c29<>+0(SB), Y3, Y3
+	VMOVUPS      c0<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c1<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMULPS       c2<>+0(SB), Y3, Y5
+	VROUNDPS     $0x00, Y5, Y5
+	VFNMADD231PS c3<>+0(SB), Y5, Y3
+	VFNMADD231PS c4<>+0(SB), Y5, Y3
+	VMOVUPS      c5<>+0(SB), Y4
+	VFMADD213PS  c6<>+0(SB), Y3, Y4
+	VFMADD213PS  c7<>+0(SB), Y3, Y4
+	VFMADD213PS  c8<>+0(SB), Y3, Y4
+	VFMADD213PS  c9<>+0(SB), Y3, Y4
+	VFMADD213PS  c10<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VFMADD213PS  c11<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSRAD       $0x01, Y5, Y3
+	VPSUBD       Y3, Y5, Y5
+	VPADDD       c12<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       c12<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y5, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	VSUBPS       Y1, Y5, Y5
+	VMAXPS       Y1, Y5, Y5
+	VMOVUPS      c30<>+0(SB), Y4
+	VFMADD213PS  Y0, Y4, Y5
+	VDIVPS       Y5, Y0, Y4
+	VMOVUPS      c31<>+0(SB), Y2
+	VFMADD213PS  c32<>+0(SB), Y4, Y2
+	VFMADD213PS  c33<>+0(SB), Y4, Y2
+	VFMADD213PS  c34<>+0(SB), Y4, Y2
+	VFMADD213PS  c35<>+0(SB), Y4, Y2
+	VFMADD213PS  c36<>+0(SB), Y4, Y2
+	VFMADD213PS  c37<>+0(SB), Y4, Y2
+	VFMADD213PS  c38<>+0(SB), Y4, Y2
+	VFMADD213PS  c39<>+0(SB), Y4, Y2
+	VMULPS       c10<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VSUBPS       Y2, Y0, Y4
+	VBLENDVPS    Y1, Y2, Y4, Y2
+	VMULPS       c40<>+0(SB), Y3, Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMASKMOVPS   (CX)(SI*1), Y15, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y15, (AX)(SI*1)
+
+done75:
+	VZEROUPPER
+	RET
+
+DATA c40<>+0(SB)/4, $0x3ecc422a
+DATA c40<>+4(SB)/4, $0x3ecc422a
+DATA c40<>+8(SB)/4, $0x3ecc422a
+DATA c40<>+12(SB)/4, $0x3ecc422a
+DATA c40<>+16(SB)/4, $0x3ecc422a
+DATA c40<>+20(SB)/4, $0x3ecc422a
+DATA c40<>+24(SB)/4, $0x3ecc422a
+DATA c40<>+28(SB)/4, $0x3ecc422a
+GLOBL c40<>(SB), RODATA|NOPTR, $32
+
 // func adamWAVX2(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
 // Requires: AVX, FMA3
 TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
@@ -1544,9 +1927,9 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Y8
 	XORQ         DI, DI
 
-full70:
+full76:
 	CMPQ        SI, $0x08
-	JLT         tail71
+	JLT         tail77
 	VMOVUPS     (CX)(DI*1), Y9
 	VMULPS      Y0, Y9, Y9
 	VMOVUPS     (DX)(DI*1), Y10
@@ -1567,11 +1950,11 @@ full70:
 	VMOVUPS     Y12, (AX)(DI*1)
 	ADDQ        $0x20, DI
 	SUBQ        $0x08, SI
-	JMP         full70
+	JMP         full76
 
-tail71:
+tail77:
 	TESTQ       SI, SI
-	JZ          done72
+	JZ          done78
 	LEAQ        lanes<>+0(SB), R8
 	SHLQ        $0x02, SI
 	SUBQ        SI, R8
@@ -1595,7 +1978,7 @@ tail71:
 	VFMSUB213PS Y10, Y5, Y12
 	VMASKMOVPS  Y12, Y15, (AX)(DI*1)
 
-done72:
+done78:
 	VZEROUPPER
 	RET
 
@@ -1620,9 +2003,9 @@ TEXT ·totalAVX2(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step73:
+step79:
 	TESTQ  DX, DX
-	JZ     rest74
+	JZ     rest80
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	ADDQ   $0x00000040, AX
@@ -1637,23 +2020,23 @@ step73:
 	ADDQ   $0x00000040, BX
 	SUBQ   $0x00000040, CX
 	DECQ   DX
-	JMP    step73
+	JMP    step79
 
-rest74:
+rest80:
 	XORQ AX, AX
 
-full75:
+full81:
 	CMPQ    CX, $0x08
-	JLT     tail76
+	JLT     tail82
 	VMOVUPS (BX)(AX*1), Y8
 	VADDPS  Y8, Y0, Y0
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, CX
-	JMP     full75
+	JMP     full81
 
-tail76:
+tail82:
 	TESTQ      CX, CX
-	JZ         done77
+	JZ         done83
 	LEAQ       lanes<>+0(SB), DX
 	SHLQ       $0x02, CX
 	SUBQ       CX, DX
@@ -1662,7 +2045,7 @@ tail76:
 	VANDPS     Y15, Y8, Y8
 	VADDPS     Y8, Y0, Y0
 
-done77:
+done83:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -1690,16 +2073,16 @@ TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
 	MOVQ         sin_base+48(FP), SI
 	VBROADCASTSS sign+72(FP), Y0
 
-head78:
+head84:
 	TESTQ CX, CX
-	JZ    heads79
+	JZ    heads85
 	LEAQ  (AX)(BX*4), DI
 	XORQ  R8, R8
 	MOVQ  BX, R9
 
-full80:
+full86:
 	CMPQ         R9, $0x08
-	JLT          tail81
+	JLT          tail87
 	VMOVUPS      (DX)(R8*1), Y1
 	VMOVUPS      (SI)(R8*1), Y2
 	VMULPS       Y0, Y2, Y2
@@ -1713,11 +2096,11 @@ full80:
 	VMOVUPS      Y4, (DI)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, R9
-	JMP          full80
+	JMP          full86
 
-tail81:
+tail87:
 	TESTQ        R9, R9
-	JZ           done82
+	JZ           done88
 	LEAQ         lanes<>+0(SB), R10
 	SHLQ         $0x02, R9
 	SUBQ         R9, R10
@@ -1734,13 +2117,13 @@ tail81:
 	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
 	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
 
-done82:
+done88:
 	LEAQ (DI)(BX*4), AX
 	SUBQ BX, CX
 	SUBQ BX, CX
-	JMP  head78
+	JMP  head84
 
-heads79:
+heads85:
 	VZEROUPPER
 	RET
 

@@ -46,6 +46,12 @@ func swiGLUAVX512(y []float32, gate []float32, up []float32)
 // swiGLUGradAVX512 is kernels.swiGLUGrad.
 func swiGLUGradAVX512(dgate []float32, dup []float32, dy []float32, gate []float32, up []float32)
 
+// geluAVX512 is kernels.gelu.
+func geluAVX512(y []float32, x []float32)
+
+// geluGradAVX512 is kernels.geluGrad.
+func geluGradAVX512(dx []float32, dy []float32, x []float32)
+
 // adamWAVX512 is kernels.adamW.
 func adamWAVX512(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
 

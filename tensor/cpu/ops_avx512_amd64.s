@@ -1623,6 +1623,455 @@ done69:
 	VZEROUPPER
 	RET
 
+// func geluAVX512(y []float32, x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·geluAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	VMOVUPS c11<>+0(SB), Z0
+	XORQ    BX, BX
+
+full70:
+	CMPQ         DX, $0x10
+	JLT          tail71
+	VMOVUPS      (CX)(BX*1), Z1
+	VMULPS       Z1, Z1, Z3
+	VMULPS       c28<>+0(SB), Z3, Z3
+	VMOVUPS      c0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c1<>+0(SB), Z4
+	VMAXPS       Z3, Z4, Z3
+	VMULPS       c2<>+0(SB), Z3, Z5
+	VRNDSCALEPS  $0x00, Z5, Z5
+	VFNMADD231PS c3<>+0(SB), Z5, Z3
+	VFNMADD231PS c4<>+0(SB), Z5, Z3
+	VMOVUPS      c5<>+0(SB), Z4
+	VFMADD213PS  c6<>+0(SB), Z3, Z4
+	VFMADD213PS  c7<>+0(SB), Z3, Z4
+	VFMADD213PS  c8<>+0(SB), Z3, Z4
+	VFMADD213PS  c9<>+0(SB), Z3, Z4
+	VFMADD213PS  c10<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VSCALEFPS    Z5, Z4, Z3
+	VXORPS       Z5, Z5, Z5
+	VSUBPS       Z1, Z5, Z5
+	VMAXPS       Z1, Z5, Z5
+	VMOVUPS      c29<>+0(SB), Z4
+	VFMADD213PS  Z0, Z4, Z5
+	VDIVPS       Z5, Z0, Z4
+	VMOVUPS      c30<>+0(SB), Z2
+	VFMADD213PS  c31<>+0(SB), Z4, Z2
+	VFMADD213PS  c32<>+0(SB), Z4, Z2
+	VFMADD213PS  c33<>+0(SB), Z4, Z2
+	VFMADD213PS  c34<>+0(SB), Z4, Z2
+	VFMADD213PS  c35<>+0(SB), Z4, Z2
+	VFMADD213PS  c36<>+0(SB), Z4, Z2
+	VFMADD213PS  c37<>+0(SB), Z4, Z2
+	VFMADD213PS  c38<>+0(SB), Z4, Z2
+	VMULPS       c10<>+0(SB), Z4, Z4
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VSUBPS       Z2, Z0, Z4
+	VPMOVD2M     Z1, K2
+	VBLENDMPS    Z2, Z4, K2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      Z2, (AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JMP          full70
+
+tail71:
+	TESTQ        DX, DX
+	JZ           done72
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*1), K1, Z1
+	VMULPS       Z1, Z1, Z3
+	VMULPS       c28<>+0(SB), Z3, Z3
+	VMOVUPS      c0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c1<>+0(SB), Z4
+	VMAXPS       Z3, Z4, Z3
+	VMULPS       c2<>+0(SB), Z3, Z5
+	VRNDSCALEPS  $0x00, Z5, Z5
+	VFNMADD231PS c3<>+0(SB), Z5, Z3
+	VFNMADD231PS c4<>+0(SB), Z5, Z3
+	VMOVUPS      c5<>+0(SB), Z4
+	VFMADD213PS  c6<>+0(SB), Z3, Z4
+	VFMADD213PS  c7<>+0(SB), Z3, Z4
+	VFMADD213PS  c8<>+0(SB), Z3, Z4
+	VFMADD213PS  c9<>+0(SB), Z3, Z4
+	VFMADD213PS  c10<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VSCALEFPS    Z5, Z4, Z3
+	VXORPS       Z5, Z5, Z5
+	VSUBPS       Z1, Z5, Z5
+	VMAXPS       Z1, Z5, Z5
+	VMOVUPS      c29<>+0(SB), Z4
+	VFMADD213PS  Z0, Z4, Z5
+	VDIVPS       Z5, Z0, Z4
+	VMOVUPS      c30<>+0(SB), Z2
+	VFMADD213PS  c31<>+0(SB), Z4, Z2
+	VFMADD213PS  c32<>+0(SB), Z4, Z2
+	VFMADD213PS  c33<>+0(SB), Z4, Z2
+	VFMADD213PS  c34<>+0(SB), Z4, Z2
+	VFMADD213PS  c35<>+0(SB), Z4, Z2
+	VFMADD213PS  c36<>+0(SB), Z4, Z2
+	VFMADD213PS  c37<>+0(SB), Z4, Z2
+	VFMADD213PS  c38<>+0(SB), Z4, Z2
+	VMULPS       c10<>+0(SB), Z4, Z4
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VSUBPS       Z2, Z0, Z4
+	VPMOVD2M     Z1, K2
+	VBLENDMPS    Z2, Z4, K2, Z2
+	VMULPS       Z1, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)(BX*1)
+
+done72:
+	VZEROUPPER
+	RET
+
+DATA c28<>+0(SB)/4, $0xbf000000
+DATA c28<>+4(SB)/4, $0xbf000000
+DATA c28<>+8(SB)/4, $0xbf000000
+DATA c28<>+12(SB)/4, $0xbf000000
+DATA c28<>+16(SB)/4, $0xbf000000
+DATA c28<>+20(SB)/4, $0xbf000000
+DATA c28<>+24(SB)/4, $0xbf000000
+DATA c28<>+28(SB)/4, $0xbf000000
+DATA c28<>+32(SB)/4, $0xbf000000
+DATA c28<>+36(SB)/4, $0xbf000000
+DATA c28<>+40(SB)/4, $0xbf000000
+DATA c28<>+44(SB)/4, $0xbf000000
+DATA c28<>+48(SB)/4, $0xbf000000
+DATA c28<>+52(SB)/4, $0xbf000000
+DATA c28<>+56(SB)/4, $0xbf000000
+DATA c28<>+60(SB)/4, $0xbf000000
+GLOBL c28<>(SB), RODATA|NOPTR, $64
+
+DATA c29<>+0(SB)/4, $0x3eb504f3
+DATA c29<>+4(SB)/4, $0x3eb504f3
+DATA c29<>+8(SB)/4, $0x3eb504f3
+DATA c29<>+12(SB)/4, $0x3eb504f3
+DATA c29<>+16(SB)/4, $0x3eb504f3
+DATA c29<>+20(SB)/4, $0x3eb504f3
+DATA c29<>+24(SB)/4, $0x3eb504f3
+DATA c29<>+28(SB)/4, $0x3eb504f3
+DATA c29<>+32(SB)/4, $0x3eb504f3
+DATA c29<>+36(SB)/4, $0x3eb504f3
+DATA c29<>+40(SB)/4, $0x3eb504f3
+DATA c29<>+44(SB)/4, $0x3eb504f3
+DATA c29<>+48(SB)/4, $0x3eb504f3
+DATA c29<>+52(SB)/4, $0x3eb504f3
+DATA c29<>+56(SB)/4, $0x3eb504f3
+DATA c29<>+60(SB)/4, $0x3eb504f3
+GLOBL c29<>(SB), RODATA|NOPTR, $64
+
+DATA c30<>+0(SB)/4, $0xbd724643
+DATA c30<>+4(SB)/4, $0xbd724643
+DATA c30<>+8(SB)/4, $0xbd724643
+DATA c30<>+12(SB)/4, $0xbd724643
+DATA c30<>+16(SB)/4, $0xbd724643
+DATA c30<>+20(SB)/4, $0xbd724643
+DATA c30<>+24(SB)/4, $0xbd724643
+DATA c30<>+28(SB)/4, $0xbd724643
+DATA c30<>+32(SB)/4, $0xbd724643
+DATA c30<>+36(SB)/4, $0xbd724643
+DATA c30<>+40(SB)/4, $0xbd724643
+DATA c30<>+44(SB)/4, $0xbd724643
+DATA c30<>+48(SB)/4, $0xbd724643
+DATA c30<>+52(SB)/4, $0xbd724643
+DATA c30<>+56(SB)/4, $0xbd724643
+DATA c30<>+60(SB)/4, $0xbd724643
+GLOBL c30<>(SB), RODATA|NOPTR, $64
+
+DATA c31<>+0(SB)/4, $0x3e91e723
+DATA c31<>+4(SB)/4, $0x3e91e723
+DATA c31<>+8(SB)/4, $0x3e91e723
+DATA c31<>+12(SB)/4, $0x3e91e723
+DATA c31<>+16(SB)/4, $0x3e91e723
+DATA c31<>+20(SB)/4, $0x3e91e723
+DATA c31<>+24(SB)/4, $0x3e91e723
+DATA c31<>+28(SB)/4, $0x3e91e723
+DATA c31<>+32(SB)/4, $0x3e91e723
+DATA c31<>+36(SB)/4, $0x3e91e723
+DATA c31<>+40(SB)/4, $0x3e91e723
+DATA c31<>+44(SB)/4, $0x3e91e723
+DATA c31<>+48(SB)/4, $0x3e91e723
+DATA c31<>+52(SB)/4, $0x3e91e723
+DATA c31<>+56(SB)/4, $0x3e91e723
+DATA c31<>+60(SB)/4, $0x3e91e723
+GLOBL c31<>(SB), RODATA|NOPTR, $64
+
+DATA c32<>+0(SB)/4, $0xbef9dccd
+DATA c32<>+4(SB)/4, $0xbef9dccd
+DATA c32<>+8(SB)/4, $0xbef9dccd
+DATA c32<>+12(SB)/4, $0xbef9dccd
+DATA c32<>+16(SB)/4, $0xbef9dccd
+DATA c32<>+20(SB)/4, $0xbef9dccd
+DATA c32<>+24(SB)/4, $0xbef9dccd
+DATA c32<>+28(SB)/4, $0xbef9dccd
+DATA c32<>+32(SB)/4, $0xbef9dccd
+DATA c32<>+36(SB)/4, $0xbef9dccd
+DATA c32<>+40(SB)/4, $0xbef9dccd
+DATA c32<>+44(SB)/4, $0xbef9dccd
+DATA c32<>+48(SB)/4, $0xbef9dccd
+DATA c32<>+52(SB)/4, $0xbef9dccd
+DATA c32<>+56(SB)/4, $0xbef9dccd
+DATA c32<>+60(SB)/4, $0xbef9dccd
+GLOBL c32<>(SB), RODATA|NOPTR, $64
+
+DATA c33<>+0(SB)/4, $0x3e8ed904
+DATA c33<>+4(SB)/4, $0x3e8ed904
+DATA c33<>+8(SB)/4, $0x3e8ed904
+DATA c33<>+12(SB)/4, $0x3e8ed904
+DATA c33<>+16(SB)/4, $0x3e8ed904
+DATA c33<>+20(SB)/4, $0x3e8ed904
+DATA c33<>+24(SB)/4, $0x3e8ed904
+DATA c33<>+28(SB)/4, $0x3e8ed904
+DATA c33<>+32(SB)/4, $0x3e8ed904
+DATA c33<>+36(SB)/4, $0x3e8ed904
+DATA c33<>+40(SB)/4, $0x3e8ed904
+DATA c33<>+44(SB)/4, $0x3e8ed904
+DATA c33<>+48(SB)/4, $0x3e8ed904
+DATA c33<>+52(SB)/4, $0x3e8ed904
+DATA c33<>+56(SB)/4, $0x3e8ed904
+DATA c33<>+60(SB)/4, $0x3e8ed904
+GLOBL c33<>(SB), RODATA|NOPTR, $64
+
+DATA c34<>+0(SB)/4, $0xbcdf64be
+DATA c34<>+4(SB)/4, $0xbcdf64be
+DATA c34<>+8(SB)/4, $0xbcdf64be
+DATA c34<>+12(SB)/4, $0xbcdf64be
+DATA c34<>+16(SB)/4, $0xbcdf64be
+DATA c34<>+20(SB)/4, $0xbcdf64be
+DATA c34<>+24(SB)/4, $0xbcdf64be
+DATA c34<>+28(SB)/4, $0xbcdf64be
+DATA c34<>+32(SB)/4, $0xbcdf64be
+DATA c34<>+36(SB)/4, $0xbcdf64be
+DATA c34<>+40(SB)/4, $0xbcdf64be
+DATA c34<>+44(SB)/4, $0xbcdf64be
+DATA c34<>+48(SB)/4, $0xbcdf64be
+DATA c34<>+52(SB)/4, $0xbcdf64be
+DATA c34<>+56(SB)/4, $0xbcdf64be
+DATA c34<>+60(SB)/4, $0xbcdf64be
+GLOBL c34<>(SB), RODATA|NOPTR, $64
+
+DATA c35<>+0(SB)/4, $0x3e4fd4cc
+DATA c35<>+4(SB)/4, $0x3e4fd4cc
+DATA c35<>+8(SB)/4, $0x3e4fd4cc
+DATA c35<>+12(SB)/4, $0x3e4fd4cc
+DATA c35<>+16(SB)/4, $0x3e4fd4cc
+DATA c35<>+20(SB)/4, $0x3e4fd4cc
+DATA c35<>+24(SB)/4, $0x3e4fd4cc
+DATA c35<>+28(SB)/4, $0x3e4fd4cc
+DATA c35<>+32(SB)/4, $0x3e4fd4cc
+DATA c35<>+36(SB)/4, $0x3e4fd4cc
+DATA c35<>+40(SB)/4, $0x3e4fd4cc
+DATA c35<>+44(SB)/4, $0x3e4fd4cc
+DATA c35<>+48(SB)/4, $0x3e4fd4cc
+DATA c35<>+52(SB)/4, $0x3e4fd4cc
+DATA c35<>+56(SB)/4, $0x3e4fd4cc
+DATA c35<>+60(SB)/4, $0x3e4fd4cc
+GLOBL c35<>(SB), RODATA|NOPTR, $64
+
+DATA c36<>+0(SB)/4, $0x3e78de07
+DATA c36<>+4(SB)/4, $0x3e78de07
+DATA c36<>+8(SB)/4, $0x3e78de07
+DATA c36<>+12(SB)/4, $0x3e78de07
+DATA c36<>+16(SB)/4, $0x3e78de07
+DATA c36<>+20(SB)/4, $0x3e78de07
+DATA c36<>+24(SB)/4, $0x3e78de07
+DATA c36<>+28(SB)/4, $0x3e78de07
+DATA c36<>+32(SB)/4, $0x3e78de07
+DATA c36<>+36(SB)/4, $0x3e78de07
+DATA c36<>+40(SB)/4, $0x3e78de07
+DATA c36<>+44(SB)/4, $0x3e78de07
+DATA c36<>+48(SB)/4, $0x3e78de07
+DATA c36<>+52(SB)/4, $0x3e78de07
+DATA c36<>+56(SB)/4, $0x3e78de07
+DATA c36<>+60(SB)/4, $0x3e78de07
+GLOBL c36<>(SB), RODATA|NOPTR, $64
+
+DATA c37<>+0(SB)/4, $0x3e9094c0
+DATA c37<>+4(SB)/4, $0x3e9094c0
+DATA c37<>+8(SB)/4, $0x3e9094c0
+DATA c37<>+12(SB)/4, $0x3e9094c0
+DATA c37<>+16(SB)/4, $0x3e9094c0
+DATA c37<>+20(SB)/4, $0x3e9094c0
+DATA c37<>+24(SB)/4, $0x3e9094c0
+DATA c37<>+28(SB)/4, $0x3e9094c0
+DATA c37<>+32(SB)/4, $0x3e9094c0
+DATA c37<>+36(SB)/4, $0x3e9094c0
+DATA c37<>+40(SB)/4, $0x3e9094c0
+DATA c37<>+44(SB)/4, $0x3e9094c0
+DATA c37<>+48(SB)/4, $0x3e9094c0
+DATA c37<>+52(SB)/4, $0x3e9094c0
+DATA c37<>+56(SB)/4, $0x3e9094c0
+DATA c37<>+60(SB)/4, $0x3e9094c0
+GLOBL c37<>(SB), RODATA|NOPTR, $64
+
+DATA c38<>+0(SB)/4, $0x3e906d8f
+DATA c38<>+4(SB)/4, $0x3e906d8f
+DATA c38<>+8(SB)/4, $0x3e906d8f
+DATA c38<>+12(SB)/4, $0x3e906d8f
+DATA c38<>+16(SB)/4, $0x3e906d8f
+DATA c38<>+20(SB)/4, $0x3e906d8f
+DATA c38<>+24(SB)/4, $0x3e906d8f
+DATA c38<>+28(SB)/4, $0x3e906d8f
+DATA c38<>+32(SB)/4, $0x3e906d8f
+DATA c38<>+36(SB)/4, $0x3e906d8f
+DATA c38<>+40(SB)/4, $0x3e906d8f
+DATA c38<>+44(SB)/4, $0x3e906d8f
+DATA c38<>+48(SB)/4, $0x3e906d8f
+DATA c38<>+52(SB)/4, $0x3e906d8f
+DATA c38<>+56(SB)/4, $0x3e906d8f
+DATA c38<>+60(SB)/4, $0x3e906d8f
+GLOBL c38<>(SB), RODATA|NOPTR, $64
+
+// func geluGradAVX512(dx []float32, dy []float32, x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·geluGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    dx_len+8(FP), BX
+	VMOVUPS c11<>+0(SB), Z0
+	XORQ    SI, SI
+
+full73:
+	CMPQ         BX, $0x10
+	JLT          tail74
+	VMOVUPS      (DX)(SI*1), Z1
+	VMULPS       Z1, Z1, Z3
+	VMULPS       c28<>+0(SB), Z3, Z3
+	VMOVUPS      c0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c1<>+0(SB), Z4
+	VMAXPS       Z3, Z4, Z3
+	VMULPS       c2<>+0(SB), Z3, Z5
+	VRNDSCALEPS  $0x00, Z5, Z5
+	VFNMADD231PS c3<>+0(SB), Z5, Z3
+	VFNMADD231PS c4<>+0(SB), Z5, Z3
+	VMOVUPS      c5<>+0(SB), Z4
+	VFMADD213PS  c6<>+0(SB), Z3, Z4
+	VFMADD213PS  c7<>+0(SB), Z3, Z4
+	VFMADD213PS  c8<>+0(SB), Z3, Z4
+	VFMADD213PS  c9<>+0(SB), Z3, Z4
+	VFMADD213PS  c10<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VSCALEFPS    Z5, Z4, Z3
+	VXORPS       Z5, Z5, Z5
+	VSUBPS       Z1, Z5, Z5
+	VMAXPS       Z1, Z5, Z5
+	VMOVUPS      c29<>+0(SB), Z4
+	VFMADD213PS  Z0, Z4, Z5
+	VDIVPS       Z5, Z0, Z4
+	VMOVUPS      c30<>+0(SB), Z2
+	VFMADD213PS  c31<>+0(SB), Z4, Z2
+	VFMADD213PS  c32<>+0(SB), Z4, Z2
+	VFMADD213PS  c33<>+0(SB), Z4, Z2
+	VFMADD213PS  c34<>+0(SB), Z4, Z2
+	VFMADD213PS  c35<>+0(SB), Z4, Z2
+	VFMADD213PS  c36<>+0(SB), Z4, Z2
+	VFMADD213PS  c37<>+0(SB), Z4, Z2
+	VFMADD213PS  c38<>+0(SB), Z4, Z2
+	VMULPS       c10<>+0(SB), Z4, Z4
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VSUBPS       Z2, Z0, Z4
+	VPMOVD2M     Z1, K2
+	VBLENDMPS    Z2, Z4, K2, Z2
+	VMULPS       c39<>+0(SB), Z3, Z3
+	VFMADD231PS  Z1, Z3, Z2
+	VMOVUPS      (CX)(SI*1), Z3
+	VMULPS       Z3, Z2, Z2
+	VMOVUPS      Z2, (AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JMP          full73
+
+tail74:
+	TESTQ        BX, BX
+	JZ           done75
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (DX)(SI*1), K1, Z1
+	VMULPS       Z1, Z1, Z3
+	VMULPS       c28<>+0(SB), Z3, Z3
+	VMOVUPS      c0<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c1<>+0(SB), Z4
+	VMAXPS       Z3, Z4, Z3
+	VMULPS       c2<>+0(SB), Z3, Z5
+	VRNDSCALEPS  $0x00, Z5, Z5
+	VFNMADD231PS c3<>+0(SB), Z5, Z3
+	VFNMADD231PS c4<>+0(SB), Z5, Z3
+	VMOVUPS      c5<>+0(SB), Z4
+	VFMADD213PS  c6<>+0(SB), Z3, Z4
+	VFMADD213PS  c7<>+0(SB), Z3, Z4
+	VFMADD213PS  c8<>+0(SB), Z3, Z4
+	VFMADD213PS  c9<>+0(SB), Z3, Z4
+	VFMADD213PS  c10<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VFMADD213PS  c11<>+0(SB), Z3, Z4
+	VSCALEFPS    Z5, Z4, Z3
+	VXORPS       Z5, Z5, Z5
+	VSUBPS       Z1, Z5, Z5
+	VMAXPS       Z1, Z5, Z5
+	VMOVUPS      c29<>+0(SB), Z4
+	VFMADD213PS  Z0, Z4, Z5
+	VDIVPS       Z5, Z0, Z4
+	VMOVUPS      c30<>+0(SB), Z2
+	VFMADD213PS  c31<>+0(SB), Z4, Z2
+	VFMADD213PS  c32<>+0(SB), Z4, Z2
+	VFMADD213PS  c33<>+0(SB), Z4, Z2
+	VFMADD213PS  c34<>+0(SB), Z4, Z2
+	VFMADD213PS  c35<>+0(SB), Z4, Z2
+	VFMADD213PS  c36<>+0(SB), Z4, Z2
+	VFMADD213PS  c37<>+0(SB), Z4, Z2
+	VFMADD213PS  c38<>+0(SB), Z4, Z2
+	VMULPS       c10<>+0(SB), Z4, Z4
+	VMULPS       Z4, Z2, Z2
+	VMULPS       Z3, Z2, Z2
+	VSUBPS       Z2, Z0, Z4
+	VPMOVD2M     Z1, K2
+	VBLENDMPS    Z2, Z4, K2, Z2
+	VMULPS       c39<>+0(SB), Z3, Z3
+	VFMADD231PS  Z1, Z3, Z2
+	VMOVUPS.Z    (CX)(SI*1), K1, Z3
+	VMULPS       Z3, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)(SI*1)
+
+done75:
+	VZEROUPPER
+	RET
+
+DATA c39<>+0(SB)/4, $0x3ecc422a
+DATA c39<>+4(SB)/4, $0x3ecc422a
+DATA c39<>+8(SB)/4, $0x3ecc422a
+DATA c39<>+12(SB)/4, $0x3ecc422a
+DATA c39<>+16(SB)/4, $0x3ecc422a
+DATA c39<>+20(SB)/4, $0x3ecc422a
+DATA c39<>+24(SB)/4, $0x3ecc422a
+DATA c39<>+28(SB)/4, $0x3ecc422a
+DATA c39<>+32(SB)/4, $0x3ecc422a
+DATA c39<>+36(SB)/4, $0x3ecc422a
+DATA c39<>+40(SB)/4, $0x3ecc422a
+DATA c39<>+44(SB)/4, $0x3ecc422a
+DATA c39<>+48(SB)/4, $0x3ecc422a
+DATA c39<>+52(SB)/4, $0x3ecc422a
+DATA c39<>+56(SB)/4, $0x3ecc422a
+DATA c39<>+60(SB)/4, $0x3ecc422a
+GLOBL c39<>(SB), RODATA|NOPTR, $64
+
 // func adamWAVX512(p []float32, g []float32, m []float32, v []float32, f *[9]float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
@@ -1643,9 +2092,9 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Z8
 	XORQ         DI, DI
 
-full70:
+full76:
 	CMPQ        SI, $0x10
-	JLT         tail71
+	JLT         tail77
 	VMOVUPS     (CX)(DI*1), Z9
 	VMULPS      Z0, Z9, Z9
 	VMOVUPS     (DX)(DI*1), Z10
@@ -1666,11 +2115,11 @@ full70:
 	VMOVUPS     Z12, (AX)(DI*1)
 	ADDQ        $0x40, DI
 	SUBQ        $0x10, SI
-	JMP         full70
+	JMP         full76
 
-tail71:
+tail77:
 	TESTQ       SI, SI
-	JZ          done72
+	JZ          done78
 	MOVQ        $-1, R8
 	BZHIQ       SI, R8, R8
 	KMOVW       R8, K1
@@ -1693,7 +2142,7 @@ tail71:
 	VFMSUB213PS Z10, Z5, Z12
 	VMOVUPS     Z12, K1, (AX)(DI*1)
 
-done72:
+done78:
 	VZEROUPPER
 	RET
 
@@ -1718,9 +2167,9 @@ TEXT ·totalAVX512(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step73:
+step79:
 	TESTQ  DX, DX
-	JZ     rest74
+	JZ     rest80
 	VADDPS (AX), Z0, Z0
 	VADDPS 64(AX), Z1, Z1
 	ADDQ   $0x00000080, AX
@@ -1735,23 +2184,23 @@ step73:
 	ADDQ   $0x00000080, BX
 	SUBQ   $0x00000080, CX
 	DECQ   DX
-	JMP    step73
+	JMP    step79
 
-rest74:
+rest80:
 	XORQ AX, AX
 
-full75:
+full81:
 	CMPQ    CX, $0x10
-	JLT     tail76
+	JLT     tail82
 	VMOVUPS (BX)(AX*1), Z8
 	VADDPS  Z8, Z0, Z0
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, CX
-	JMP     full75
+	JMP     full81
 
-tail76:
+tail82:
 	TESTQ     CX, CX
-	JZ        done77
+	JZ        done83
 	MOVQ      $-1, DX
 	BZHIQ     CX, DX, DX
 	KMOVW     DX, K1
@@ -1759,7 +2208,7 @@ tail76:
 	VMOVAPS.Z Z8, K1, Z8
 	VADDPS    Z8, Z0, Z0
 
-done77:
+done83:
 	VADDPS        Z4, Z0, Z0
 	VADDPS        Z5, Z1, Z1
 	VADDPS        Z6, Z2, Z2
