@@ -70,7 +70,7 @@ const grain = 1 << 18
 
 // patience is how long a helper polls for the next operation before it ends,
 // and the caller for the helpers' last tasks before it sleeps.
-const patience = 100 * time.Microsecond
+const patience = 50 * time.Microsecond
 
 // maxWorkers is how many goroutines an operation may use.
 func (b *Backend) maxWorkers() int {
