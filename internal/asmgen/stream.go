@@ -34,6 +34,10 @@ func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, byt
 		return r
 	}
 	const vectors = 2 * streamPanels
+	width := 2 * bytes // of a panel
+	if of != nil {
+		width = bytes
+	}
 	acc := func(row, v int) reg.VecPhysical { return regs[row*vectors+v] }
 	rest := regs[rows*vectors:]
 	right, bcast := rest[0:2], rest[2:2+rows]
@@ -65,10 +69,8 @@ func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, byt
 			}
 			x.VBROADCASTSS(at, bcast[i])
 		}
-		width := 2 * bytes
 		for j, p := range panels {
 			if of != nil {
-				width = bytes
 				of.load(x, operand.Mem{Base: p}, right...)
 			}
 			for v := range 2 {

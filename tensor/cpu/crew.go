@@ -135,22 +135,25 @@ func (c *crew) help(h *helper) {
 			}
 			continue
 		}
+		joined := h.joined // another goroutine's from here on
 		h.alive.Store(false)
 		// An operation may have begun, and counted on h, just before.
-		if !h.wanted(c.state.Load()) || !h.alive.CompareAndSwap(false, true) {
+		if !h.wanted(c.state.Load(), joined) || !h.alive.CompareAndSwap(false, true) {
 			return
 		}
 	}
 }
 
-// wanted reports whether the operation of a state has a place for h.
-func (h *helper) wanted(state uint64) bool { return int(state&width>>widthBit) > h.index }
+// wanted reports whether the operation of a state has a place for h, which
+// joined another one last.
+func (h *helper) wanted(state, joined uint64) bool {
+	return int(state&width>>widthBit) > h.index && state>>epochBit != joined
+}
 
-// join makes h a worker of the operation, if there is one that it did not have
-// part in.
+// join makes h a worker of the operation, if it is wanted there.
 func (c *crew) join(h *helper) bool {
 	state := c.state.Load()
-	if !h.wanted(state) || state>>epochBit == h.joined || !c.state.CompareAndSwap(state, state+1) {
+	if !h.wanted(state, h.joined) || !c.state.CompareAndSwap(state, state+1) {
 		return false
 	}
 	h.joined = state >> epochBit

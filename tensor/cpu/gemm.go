@@ -171,9 +171,10 @@ func (b *Backend) multiplyAll(m, k int, alpha float32, x view, beta float32) {
 // part is the rows and columns of the result of a product that are a task.
 type part struct{ product, i0, i1, j0, j1 int }
 
-// cut adds the tasks of a product to b.parts: of all rows if they are few, else of some
-// of the rows and of up to stripN columns. Tasks get smaller towards the end,
-// so that all workers finish together.
+// cut adds the tasks of a product to b.parts: of all rows if they are few, else
+// of some of the rows and of up to stripN columns. Tasks get smaller towards the
+// end, so that all workers finish together. How it is cut does not change a bit
+// of the result.
 func (b *Backend) cut(product, m, n int) {
 	kern := b.kern
 	if tiles := (m + kern.rows - 1) / kern.rows; m <= blockM && n >= tiles*kern.tile {

@@ -22,7 +22,8 @@ type kernels struct {
 
 	// gemmPairs and streamPairs are gemm and stream for a right operand of
 	// bfloat16s in pairs: a word of 32 bits holds those of column j in its lower
-	// and of column j + tile/2 in its upper half; rsb and step count words.
+	// and of column j + tile/2 in its upper half; rsb and step count words. k is
+	// at most blockK.
 	gemmPairs   func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 	streamPairs func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)
 	// roundPairs makes such rows, each half words long, of rows of float32s.
