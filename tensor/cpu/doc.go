@@ -37,4 +37,12 @@
 // Freed buffers are kept for later ones of a similar size, never more than
 // was in use at once; scratch memory grows to what the largest operation
 // needs. A training step in a steady state allocates next to nothing.
+// Memory asks the system for large pages, where it grants them on request
+// (Linux).
+//
+// # Goroutines
+//
+// The goroutines of an operation wait some tens of microseconds for the next
+// one, which is faster than waking them, and end when none comes. A backend
+// needs no Close.
 package cpu
