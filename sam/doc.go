@@ -24,6 +24,9 @@
 //   - [OutcomePlusVerdict]: the verdicts' information without placement, the
 //     second control.
 //
+// [Measure] makes a rule of an idea of your own, with the same checks and
+// statistics.
+//
 // Only Outcome, Mask with leaks that are not negative, and Prefix likewise
 // promise never to flip the sign of an advantage. Mask and Prefix have nothing
 // to say about a group without outcome advantage, unless Mask.Fill is set.
@@ -48,4 +51,9 @@
 // says otherwise, because a policy that is trained finds every refuge. A step
 // that is missing has no token: its blame goes to the token where it should
 // have begun, Step.Start, or to the last token if the text ended there.
+//
+// Text outside every step keeps the outcome's advantage, and is a refuge too
+// where it leads to a step that should not be: let a duplicate or surplus step
+// begin where the one before it ends, as package task does. Else right answers
+// that go on after their end teach to go on.
 package sam

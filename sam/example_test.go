@@ -48,6 +48,41 @@ func ExampleMask() {
 	// rules: 0 tokens kept, 4 masked
 }
 
+// halved is a rule of one's own: a step gets half of the outcome's advantage.
+type halved struct{}
+
+func (halved) Credit(batch []advantage.Group) (sam.Stats, error) {
+	return sam.Measure(batch, func(g advantage.Group) error {
+		for _, c := range g {
+			for _, s := range c.Steps {
+				for t := s.Start; t < s.End; t++ {
+					c.Adv[t] /= 2
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// A rule of one's own, with the statistics that the others return.
+func ExampleMeasure() {
+	batch := twoCompletions()
+	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
+		fmt.Println(err)
+		return
+	}
+	stats, err := halved{}.Credit(batch)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(batch[0][0].Adv)
+	fmt.Println(stats.Steps["grade"].MassBefore, stats.Steps["grade"].MassAfter)
+	// Output:
+	// [0.5 0.5 0.5 0.5]
+	// 4 2
+}
+
 func ExampleStepGroup() {
 	batch := twoCompletions()
 	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {

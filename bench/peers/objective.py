@@ -16,7 +16,7 @@ rewards and log-probs into a loss, and its backward pass down to the log-probs:
   verl  compute_grpo_outcome_advantage, compute_policy_loss_vanilla and, with a
         KL, kl_penalty and agg_loss
 
-Neither has step credit, which BenchmarkObjective also does. Each line is the
+Neither has step credit, which BenchmarkObjective also does (its cases outcome/* mask nothing). Each line is the
 best and the median of the runs: of the best there is nothing to subtract.
 """
 
