@@ -34,6 +34,7 @@ Ctrl-C ends it.`
 type generateOptions struct {
 	model, lora, prompt, system, backend string
 	chat                                 bool
+	weights                              tensor.Format
 	maxTokens                            int
 	seed                                 uint64
 	stop                                 []string
@@ -54,6 +55,10 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	flags.IntVar(&o.maxTokens, "max-tokens", 256, "most tokens to generate; the model's context may end earlier")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of the random numbers")
 	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
+	flags.Func("weights", "`TYPE` in which weights are held: float32, or bfloat16, which is faster and rounds them\n(default float32)", func(s string) (err error) {
+		o.weights, err = parseFormat(s)
+		return err
+	})
 	flags.Func("stop", "end with this `TEXT`, which is still printed; may be given several times", func(s string) error {
 		o.stop = append(o.stop, s)
 		return nil
@@ -97,6 +102,17 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	return finish(prog, err, errs, exitInput)
 }
 
+// parseFormat returns the format of that name.
+func parseFormat(name string) (tensor.Format, error) {
+	switch name {
+	case "float32":
+		return tensor.Float32, nil
+	case "bfloat16":
+		return tensor.BFloat16, nil
+	}
+	return 0, errors.New("want float32 or bfloat16")
+}
+
 // optional defines a flag that stays nil unless it is given.
 func optional[T any](flags *flag.FlagSet, name, usage string, dst **T, parse func(s string) (T, error)) {
 	flags.Func(name, usage, func(s string) error {
@@ -129,6 +145,7 @@ type generation struct {
 	decoder *model.Decoder
 	request rollout.Request
 	eos     []int32
+	weights tensor.Format
 }
 
 // newGeneration loads a model and encodes the prompt; what can be wrong
@@ -152,7 +169,7 @@ func newGeneration(o *generateOptions, errs io.Writer) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{folder: f, eos: advice.EOS}
+	g := &generation{folder: f, eos: advice.EOS, weights: o.weights}
 	if id, ok := f.tokens.ID(f.chat.Tokens["eos_token"]); ok {
 		g.eos = append(g.eos, id)
 	}
@@ -241,7 +258,7 @@ func (f *folder) encode(o *generateOptions) ([]int32, error) {
 func (g *generation) stream(ctx context.Context, out io.Writer) error {
 	text := &runeWriter{w: out}
 	engine, err := local.New(g.decoder, g.tokens, local.Options{
-		EOS: g.eos, Sequences: 1, CacheRows: len(g.request.Prompt) + g.request.Params.MaxTokens,
+		EOS: g.eos, Sequences: 1, CacheRows: len(g.request.Prompt) + g.request.Params.MaxTokens, Weights: g.weights,
 		OnToken: func(_, _ int, token int32) error {
 			_, err := text.Write(g.tokens.Bytes(token))
 			return err

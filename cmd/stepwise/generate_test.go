@@ -116,6 +116,16 @@ func TestGenerateWithAdapters(t *testing.T) {
 	require.Contains(t, errs, model.LoRAConfigFile)
 }
 
+// Weights of bfloat16 make a text too, and another type is an error.
+func TestGenerateWeights(t *testing.T) {
+	dir := modelFolder(t, tinyModel, nil)
+	for weights, want := range map[string]int{"float32": exitOK, "bfloat16": exitOK, "int4": exitUsage} {
+		status, out, errs := stepwise("", "generate", "-model", dir, "-prompt", "the cat", "-max-tokens", "4", "-weights", weights)
+		require.Equal(t, want, status, errs)
+		require.Equal(t, want == exitOK, len(out) > 1)
+	}
+}
+
 var firstASCII = regexp.MustCompile(`[!-~]`)
 
 // A stop string, an end-of-text token and the end of the context end the text.

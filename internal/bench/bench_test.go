@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 	require.Positive(t, r.GEMM[1].MemoryFraction)
 	require.Len(t, r.Train, 1)
 	require.Positive(t, r.Train[0].TokensPerSecond)
-	require.Len(t, r.Sample, 2)
+	require.Len(t, r.Sample, 3)
 	require.Positive(t, r.Sample[1].TokensPerSecond)
 	require.Len(t, r.Shared, 1)
 	// 32 + 4·7 rows instead of 4·39.

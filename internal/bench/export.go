@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -13,7 +14,8 @@ import (
 const seed = 1
 
 // Export writes the models that Run samples from, with the same weights, to
-// folder/NAME.gguf in float32: for other engines to be measured with.
+// folder/NAME.gguf in float32 and folder/NAME-bf16.gguf with bfloat16 matrices:
+// for other engines to be measured with.
 func Export(ctx context.Context, folder string, o Options) error {
 	r, err := newRunner(ctx, o)
 	if err != nil {
@@ -30,7 +32,11 @@ func Export(ctx context.Context, folder string, o Options) error {
 		if err != nil {
 			return err
 		}
-		err = gguf.Export(filepath.Join(folder, s.name+".gguf"), d, gguf.Options{Name: "stepwise-bench-" + s.name})
+		name := filepath.Join(folder, s.name)
+		err = errors.Join(
+			gguf.Export(name+".gguf", d, gguf.Options{Name: s.name}),
+			gguf.Export(name+"-bf16.gguf", d, gguf.Options{Name: s.name, Type: gguf.BF16}),
+		)
 		d.Free()
 		if err != nil {
 			return err

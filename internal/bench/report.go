@@ -56,6 +56,8 @@ type Train struct {
 	// FLOPsUtilization counts the multiply-adds that the model needs, those of
 	// masked attention not, as a fraction of FMAPeakGFLOPS of the same rounds.
 	FLOPsUtilization float64 `json:"flops_utilization"`
+	// ActivationBytes is what the step holds besides parameters and optimiser.
+	ActivationBytes int `json:"activation_bytes"`
 	// AllocatedBytesPerStep is what a step allocates on Go's heap.
 	AllocatedBytesPerStep int64 `json:"allocated_bytes_per_step"`
 }
@@ -63,6 +65,8 @@ type Train struct {
 // Sample is the speed of sampling at temperature 1 with rollout/local.
 type Sample struct {
 	Model string `json:"model"`
+	// Weights is how they are held: float32 or bfloat16.
+	Weights string `json:"weights"`
 	// Batch is how many completions run at once, each of its own prompt of
 	// Prompt tokens.
 	Batch           int     `json:"batch"`
@@ -107,15 +111,16 @@ func (r *Report) Print(w io.Writer) error {
 		}
 	}
 	if len(r.Train) > 0 {
-		line("\ntrain\tparameters\tbatch\ttokens/s\tof peak\tallocated/step")
+		line("\ntrain\tparameters\tbatch\ttokens/s\tof peak\tactivations\tallocated/step")
 		for _, x := range r.Train {
-			line("%s\t%d\t%d×%d\t%.0f\t%s\t%d B", x.Model, x.Parameters, x.Sequences, x.Length, x.TokensPerSecond, percent(x.FLOPsUtilization), x.AllocatedBytesPerStep)
+			line("%s\t%d\t%d×%d\t%.0f\t%s\t%.1f MiB\t%d B", x.Model, x.Parameters, x.Sequences, x.Length, x.TokensPerSecond,
+				percent(x.FLOPsUtilization), mib(x.ActivationBytes), x.AllocatedBytesPerStep)
 		}
 	}
 	if len(r.Sample) > 0 {
-		line("\nsample\tbatch\ttokens/s\tof memory\tallocated/token")
+		line("\nsample\tweights\tbatch\ttokens/s\tof memory\tallocated/token")
 		for _, x := range r.Sample {
-			line("%s\t%d\t%.0f\t%s\t%.0f B", x.Model, x.Batch, x.TokensPerSecond, percent(x.MemoryFraction), x.AllocatedBytesPerToken)
+			line("%s\t%s\t%d\t%.0f\t%s\t%.0f B", x.Model, x.Weights, x.Batch, x.TokensPerSecond, percent(x.MemoryFraction), x.AllocatedBytesPerToken)
 		}
 	}
 	if len(r.Shared) > 0 {

@@ -105,6 +105,7 @@ func (r *runner) train() error {
 			Model: s.name, Parameters: parameters(t.Decoder), Sequences: sequences, Length: length,
 			TokensPerSecond:       tokens / res[0].seconds,
 			FLOPsUtilization:      tokens * s.trainFLOPs(parameters(t.Decoder), length) / res[0].seconds / 1e9 / res[0].peak,
+			ActivationBytes:       t.ActivationBytes(),
 			AllocatedBytesPerStep: res[0].allocated,
 		})
 		r.measured("train %s: %.0f tokens/s", s.name, tokens/res[0].seconds)
