@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -69,6 +70,7 @@ type runner struct {
 	quick    bool
 	models   []string
 	progress func(string)
+	backend  cpu.Options
 	b        *cpu.Backend
 	memory   tensor.Buffer // larger than the caches
 	report   *Report
@@ -89,7 +91,7 @@ func newRunner(ctx context.Context, o Options) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runner{ctx: ctx, quick: o.Quick, models: o.Models, progress: o.Progress, b: b, report: &Report{Machine: machine(b)}}, nil
+	return &runner{ctx: ctx, quick: o.Quick, models: o.Models, progress: o.Progress, backend: o.Backend, b: b, report: &Report{Machine: machine(b)}}, nil
 }
 
 // measured reports a figure.
@@ -192,6 +194,22 @@ func (r *runner) shapes() []shape {
 		return all
 	}
 	return slices.DeleteFunc(all, func(s shape) bool { return !slices.Contains(r.models, s.name) })
+}
+
+// eachShape calls f for the decoders, each with a backend of its own, whose
+// memory goes back to the system before the next.
+func (r *runner) eachShape(f func(b *cpu.Backend, s shape) error) error {
+	for _, s := range r.shapes() {
+		b, err := cpu.New(r.backend)
+		if err == nil {
+			err = f(b, s)
+		}
+		if err != nil {
+			return err
+		}
+		debug.FreeOSMemory()
+	}
+	return nil
 }
 
 // parameters counts the elements of d's parameters.

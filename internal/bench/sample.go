@@ -7,6 +7,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/rollout/local"
 	"github.com/stepwise-rl/stepwise/tensor"
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
 )
 
 // wordless is a vocabulary whose tokens have no text.
@@ -15,20 +16,20 @@ type wordless struct{}
 func (wordless) Bytes(int32) []byte { return nil }
 
 func (r *runner) sample() error {
-	for _, s := range r.shapes() {
-		d, err := model.NewDecoder(r.b, s.Config, seed)
+	return r.eachShape(func(b *cpu.Backend, s shape) error {
+		d, err := model.NewDecoder(b, s.Config, seed)
 		if err != nil {
 			return err
 		}
+		defer d.Free()
 		d.Freeze()
 		for _, f := range []tensor.Format{tensor.Float32, tensor.BFloat16} {
 			if err := r.sampleFrom(s, d, f); err != nil {
 				return err
 			}
 		}
-		d.Free()
-	}
-	return nil
+		return nil
+	})
 }
 
 // sampleFrom measures sampling from d with weights of a format.

@@ -1,19 +1,23 @@
 package bench
 
-import "time"
+import (
+	"time"
+
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
+)
 
 func (r *runner) shared() error {
 	prompt, completions, tokens := 512, 16, 128
 	if r.quick {
 		prompt, completions, tokens = 32, 4, 8
 	}
-	for _, s := range r.shapes() {
+	return r.eachShape(func(b *cpu.Backend, s shape) error {
 		if s.name == "100M" {
-			continue // takes long and shows nothing new
+			return nil // takes long and shows nothing new
 		}
 		var trainers [2]*trainer
 		for i := range trainers {
-			t, err := r.newTrainer(s)
+			t, err := newTrainer(b, s)
 			if err != nil {
 				return err
 			}
@@ -35,8 +39,8 @@ func (r *runner) shared() error {
 			UnsharedActivationBytes:      without.ActivationBytes(),
 		})
 		r.measured("shared prompt %s: %.2f times the completions/s", s.name, res[1].seconds/res[0].seconds)
-	}
-	return nil
+		return nil
+	})
 }
 
 // group packs completions of one prompt, which stands in the pack once or once

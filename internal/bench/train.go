@@ -5,6 +5,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/model"
 	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/tensor/cpu"
 )
 
 // trainer takes steps of next-token prediction on one pack.
@@ -16,12 +17,12 @@ type trainer struct {
 	logp, dlogp []float32
 }
 
-func (r *runner) newTrainer(s shape) (*trainer, error) {
-	d, err := model.NewDecoder(r.b, s.Config, seed)
+func newTrainer(b *cpu.Backend, s shape) (*trainer, error) {
+	d, err := model.NewDecoder(b, s.Config, seed)
 	if err != nil {
 		return nil, err
 	}
-	opt, err := optim.NewAdamW(r.b, d.Params(), optim.DefaultConfig())
+	opt, err := optim.NewAdamW(b, d.Params(), optim.DefaultConfig())
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +86,12 @@ func (r *runner) train() error {
 	if r.quick {
 		sequences, length = 2, 32
 	}
-	for _, s := range r.shapes() {
-		t, err := r.newTrainer(s)
+	return r.eachShape(func(b *cpu.Backend, s shape) error {
+		t, err := newTrainer(b, s)
 		if err != nil {
 			return err
 		}
+		defer t.free()
 		for i := range sequences {
 			row := t.pack.Rows()
 			t.pack.Add(t.text(i*length, length), -1)
@@ -109,9 +111,8 @@ func (r *runner) train() error {
 			AllocatedBytesPerStep: res[0].allocated,
 		})
 		r.measured("train %s: %.0f tokens/s", s.name, tokens/res[0].seconds)
-		t.free()
-	}
-	return nil
+		return nil
+	})
 }
 
 // trainFLOPs is what a token of a sequence costs forward and backward: six
