@@ -85,8 +85,9 @@ func (d *Decoder) Params() []*tensor.Param {
 // entropy the entropy (in nats) of the distribution that it comes from. Both
 // have one entry per target. It keeps p, t and what Backward needs until the
 // next use of the decoder. An error names the row, segment or target that is
-// wrong, or is the backend's.
+// wrong, or is the backend's. It panics if the decoder is packed.
 func (d *Decoder) Forward(p *Pack, t *Targets, logp, entropy []float32) error {
+	d.mustBeUnpacked("Forward")
 	return d.forward(p, t, logp, entropy, true)
 }
 
@@ -236,10 +237,12 @@ func (d *Decoder) Clone() *Decoder {
 }
 
 // CopyFrom sets the parameters to those of src, a decoder of the same
-// configuration on the same backend. It panics if either has adapters.
+// configuration on the same backend. It panics if either has adapters, or if d
+// is packed.
 func (d *Decoder) CopyFrom(src *Decoder) {
 	d.mustBePlain("CopyFrom")
 	src.mustBePlain("CopyFrom")
+	d.mustBeUnpacked("CopyFrom")
 	if d.cfg != src.cfg {
 		panic("model: CopyFrom a decoder of another configuration")
 	}

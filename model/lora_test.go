@@ -363,22 +363,6 @@ func TestLoRATakesLessMemory(t *testing.T) {
 	}
 }
 
-func TestPackedDecodersHaveAdapters(t *testing.T) {
-	d := newDecoder(t, openCPU(), tiny)
-	lora, err := d.AddLoRA(adapters, 1)
-	require.NoError(t, err)
-	for _, p := range lora.Params() {
-		d.Backend().Fill(p.Value, 0.1)
-	}
-	want := logProbs(t, d)
-	d.Pack(tensor.Float32)
-	require.Equal(t, want, logProbs(t, d))
-	require.PanicsWithValue(t, "model: LoRA.Merge into a decoder that is packed", lora.Merge)
-	d.Unpack()
-	lora.Merge()
-	require.InDeltaSlice(t, want, logProbs(t, d), 1e-5)
-}
-
 func TestFrozenModelsHaveNoGradients(t *testing.T) {
 	b := &counting{Backend: reference.New()}
 	d, err := model.LoadDecoder(b, "testdata/llama", model.Frozen())

@@ -6,8 +6,9 @@ import "github.com/stepwise-rl/stepwise/tensor"
 // rows, such as decoding, if the backend can ([tensor.Packer]). In
 // tensor.Float32 results keep their bits, and the weights take their memory
 // twice; in tensor.BFloat16 the results are those of rounded weights, which
-// take half as much. The weights must not change until Unpack. It panics if
-// the decoder is packed.
+// take half as much. The weights must not change until Unpack: Forward, for
+// which a Backward follows, and CopyFrom panic while a decoder is packed. So
+// does Pack.
 func (d *Decoder) Pack(f tensor.Format) {
 	packer, ok := d.b.(tensor.Packer)
 	if !ok {
@@ -28,6 +29,15 @@ func (d *Decoder) Unpack() {
 		if l.packed != nil {
 			d.b.Free(l.packed)
 			l.packed = nil
+		}
+	}
+}
+
+// mustBeUnpacked panics if the weights may not change.
+func (d *Decoder) mustBeUnpacked(what string) {
+	for _, l := range d.linears() {
+		if l.packed != nil {
+			panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (rollout/local.Options.Static)")
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stepwise-rl/stepwise/tensor"
 )
 
-// A packed decoder computes the same bits, decoding and training, and gives
-// the memory back.
+// A packed decoder computes the same bits, decoding and scoring, is not
+// trained, and gives the memory back.
 func TestPack(t *testing.T) {
 	backend := &packingCounter{counting: counting{Backend: openCPU()}}
 	d, err := model.NewDecoder(backend, small, 1)
@@ -26,7 +26,7 @@ func TestPack(t *testing.T) {
 			Spans: [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
 		}
 		require.NoError(t, d.Append(c, &step, logits))
-		require.NoError(t, d.Forward(p, tg, logp, nil))
+		require.NoError(t, d.Score(p, tg, logp, nil))
 		return append(append([]float32(nil), logits...), logp...)
 	}
 	want := results()
@@ -37,6 +37,8 @@ func TestPack(t *testing.T) {
 	require.Equal(t, want, results())
 	require.Equal(t, 2*(7*small.Layers+1), backend.products, "every linear layer of both passes")
 	require.PanicsWithValue(t, "model: Decoder.Pack of a decoder that is packed", func() { d.Pack(tensor.BFloat16) })
+	require.Panics(t, func() { _ = d.Forward(p, tg, logp, nil) })
+	require.Panics(t, func() { d.CopyFrom(d) })
 	d.Unpack()
 	require.Equal(t, live, backend.live)
 	require.Equal(t, want, results())
@@ -93,4 +95,21 @@ func (c *packingCounter) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n
 func (c *packingCounter) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tensor.Buffer, beta float32, products ...tensor.Product) {
 	c.products += len(products)
 	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
+}
+
+// Adapters act on packed weights too.
+func TestPackedDecodersHaveAdapters(t *testing.T) {
+	d := newDecoder(t, openCPU(), tiny)
+	lora, err := d.AddLoRA(adapters, 1)
+	require.NoError(t, err)
+	for _, p := range lora.Params() {
+		d.Backend().Fill(p.Value, 0.1)
+	}
+	want := logProbs(t, d)
+	d.Pack(tensor.Float32)
+	require.Equal(t, want, logProbs(t, d))
+	require.PanicsWithValue(t, "model: LoRA.Merge into a decoder that is packed", lora.Merge)
+	d.Unpack()
+	lora.Merge()
+	require.InDeltaSlice(t, want, logProbs(t, d), 1e-5)
 }

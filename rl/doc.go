@@ -17,7 +17,7 @@
 //     steps.
 //
 // All stages are exported: a loop of one's own is these calls in a row (see
-// the stages example).
+// the package's example "stages", in example_stages_test.go).
 //
 // # A policy of one's own
 //

@@ -28,6 +28,14 @@ func (c completion) anchor(s *advantage.Step) int { return min(s.Start, c.Tokens
 // credit rewrite it, and counts again. The groups are handed over one at a
 // time in the same memory.
 func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, error) {
+	return tryGroup(batch, func(g []completion) error {
+		credit(g)
+		return nil
+	})
+}
+
+// tryGroup is eachGroup for a credit that can fail, which ends it.
+func tryGroup(batch []advantage.Group, credit func(g []completion) error) (Stats, error) {
 	var (
 		stats Stats
 		view  []completion
@@ -49,7 +57,9 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 		if dead(view) {
 			stats.DeadGroups++
 		}
-		credit(view)
+		if err := credit(view); err != nil {
+			return Stats{}, fmt.Errorf("sam: group %d: %w", gi, err)
+		}
 		for _, c := range view {
 			stats.after(c)
 		}

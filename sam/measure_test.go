@@ -2,6 +2,7 @@ package sam_test
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,6 +30,29 @@ func TestMeasureCountsAsTheRulesDo(t *testing.T) {
 	require.Equal(t, a, b)
 }
 
+// A rule that only clears Keep is a rule all the same: its masked tokens have
+// no advantage, alone and in a blend.
+func TestMeasureClearsWhatIsMasked(t *testing.T) {
+	batch := twoCompletions()
+	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+	stats, err := sam.Blend{A: deaf{}, B: sam.Outcome{}, Lambda: .5}.Credit(batch)
+	require.NoError(t, err)
+	require.Equal(t, []float64{.5, .5, 1, 1}, batch[0][0].Adv)
+	require.Equal(t, 2., stats.Steps["rules"].MassAfter)
+}
+
+// deaf masks the first two tokens.
+type deaf struct{}
+
+func (deaf) Credit(batch []advantage.Group) (sam.Stats, error) {
+	return sam.Measure(batch, func(g advantage.Group) error {
+		for _, c := range g {
+			c.Keep[0], c.Keep[1] = false, false
+		}
+		return nil
+	})
+}
+
 func TestMeasureErrors(t *testing.T) {
 	batch := append(twoCompletions(), twoCompletions()...)
 	_, err := sam.Measure(batch, func(advantage.Group) error { return nil })
@@ -40,4 +64,14 @@ func TestMeasureErrors(t *testing.T) {
 	require.ErrorIs(t, err, reason)
 	require.EqualError(t, err, "sam: group 0: no idea")
 	require.Equal(t, 1, calls)
+
+	for want, spoil := range map[string]func(c *advantage.Completion){
+		"sam: group 0: completion 1: the rule left 4 advantages and 3 keep flags for 4 tokens":      func(c *advantage.Completion) { c.Keep = c.Keep[:3] },
+		"sam: group 0: completion 1: the rule gave token 2 the advantage NaN, want a finite number": func(c *advantage.Completion) { c.Adv[2] = math.NaN() },
+	} {
+		batch := twoCompletions()
+		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+		_, err := sam.Measure(batch, func(g advantage.Group) error { spoil(&g[1]); return nil })
+		require.EqualError(t, err, want)
+	}
 }

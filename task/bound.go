@@ -102,7 +102,7 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, tr *prompt.Trace, out *advant
 	end := 0 // of the steps so far, in tokens
 	for i, p := range all {
 		if p.extra {
-			p.step.Start = end
+			p.step.Start = min(end, p.step.End)
 		}
 		end = max(end, p.step.End)
 		out.Steps = append(out.Steps, p.step)

@@ -154,7 +154,8 @@ type Backend interface {
 	// Attend computes out [rows×heads·headDim] from q [rows×heads·headDim]
 	// and k, v [rows×kvHeads·headDim]. lse [rows×heads] receives the
 	// log-sum-exp of each row's scores for the backward pass. Rows outside
-	// every segment are left alone.
+	// every segment are left alone. Inputs are finite: one that is not may
+	// spoil rows of its segment that do not attend to it.
 	Attend(out, lse, q, k, v Buffer, a *Attention)
 	// AttendGrad computes dq +=, dk +=, dv += from dout.
 	AttendGrad(dq, dk, dv, dout, out, lse, q, k, v Buffer, a *Attention)

@@ -15,7 +15,8 @@ const (
 // Packer is implemented by backends that multiply faster by matrices that
 // were laid out for it before. That pays where weights are used many times
 // unchanged by few rows, as in decoding; it takes as much memory again, or half
-// of it.
+// of it. A Backend that wraps another one has to forward its methods, or does
+// without them.
 type Packer interface {
 	// PackedLen is the number of a buffer's elements that op(b) [k×n] takes
 	// packed.

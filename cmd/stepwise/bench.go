@@ -49,10 +49,10 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	o.Sections = strings.Split(*sections, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	o.Progress = func(line string) { fmt.Fprintln(errs, line) }
 	if *export != "" {
 		return finish(prog, bench.Export(ctx, *export, o), errs, exitInput)
 	}
-	o.Progress = func(line string) { fmt.Fprintln(errs, line) }
 	report, err := bench.Run(ctx, o)
 	if report != nil { // of an interrupted run, what it measured
 		err = errors.Join(err, report.Print(out), writeReport(*file, report))

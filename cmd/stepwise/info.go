@@ -17,7 +17,9 @@ import (
 	"github.com/stepwise-rl/stepwise/model/safetensors"
 )
 
-const infoAbout = `Tells what is in a model's folder: architecture, parameters, the memory that
+const infoAbout = `Its argument is a model's folder, as in: stepwise info DIR
+
+Tells what is in the folder: architecture, parameters, the memory that
 this library takes to sample from the model and to train it, tokenizer and chat
 templates. Weights are not read, only their names and shapes. Memory is that of
 float32, in which everything is computed here.`

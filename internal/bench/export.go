@@ -41,6 +41,7 @@ func Export(ctx context.Context, folder string, o Options) error {
 		if err != nil {
 			return err
 		}
+		r.measured("%s.gguf, %s-bf16.gguf", name, name)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 package vecmath
 
 // Max returns the largest of x, which has at least one element. If one is NaN,
-// the result is NaN or any of them.
+// the result is unspecified.
 func Max(x []float32) float32 {
 	top := x[0]
 	if whole := isa.Whole(len(x)); whole > 0 {

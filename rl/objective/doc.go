@@ -90,6 +90,10 @@
 //		}
 //		return loss, nil
 //	}
+//
+//	func (Mine) Needs() objective.Inputs { return 0 } // but for Adv and LogP
+//
+// Metrics are not nil.
 package objective
 
 //go:generate go -C ../../internal/asmgen run . ../../rl/objective

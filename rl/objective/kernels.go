@@ -3,8 +3,8 @@ package objective
 import "github.com/stepwise-rl/stepwise/internal/vecmath"
 
 // Kernels go over a block of tokens: those of a processor with AVX2 or AVX-512
-// over eight at a time, and Go over what is left, all with the same results to
-// the last bit. To that end sums have eight parts, and token i is added to part
+// over eight at a time, and Go over what is left, with the same results to the
+// last bit on amd64 (elsewhere there is Go alone). To that end sums have eight parts, and token i is added to part
 // i%8. A token whose weight w is 0 is never read in log-probs and advantages.
 
 // isa is the instruction set in use; tests go through all of them.

@@ -28,8 +28,9 @@ type Options struct {
 	CacheRows int
 	// Static says that the decoder's weights change only before a Refresh.
 	// What is computed of them once (model.Decoder.Pack) is then kept between
-	// calls, in as much memory as they take. A decoder that is packed cannot be
-	// trained.
+	// calls, in as much memory as they take. It is for decoders that are not
+	// trained meanwhile, such as a teacher: Forward of one that is packed
+	// panics, and so does another engine's Generate.
 	Static bool
 	// Weights is how the decoder's weights are held while it samples, by a
 	// backend that lays them out for that: tensor.Float32 (the default), or
@@ -112,6 +113,9 @@ func New(d *model.Decoder, v sample.Vocab, o Options) (*Engine, error) {
 	o, err := o.withDefaults(d.Config().Vocab)
 	if err != nil {
 		return nil, fmt.Errorf("local: %w", err)
+	}
+	if _, ok := d.Backend().(tensor.Packer); !ok && o.Weights != tensor.Float32 {
+		return nil, fmt.Errorf("local: Options.Weights is not tensor.Float32, but backend %s lays out no weights (tensor.Packer)", d.Backend().Name())
 	}
 	return &Engine{
 		opts:    o,

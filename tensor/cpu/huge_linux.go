@@ -16,8 +16,9 @@ const (
 // preferHugePages asks the system to back memory by the large pages that mem
 // lies on. Of the usual ones a product reads one every few hundred cycles, and
 // in a virtual machine finding it takes as long; and prefetching ends where
-// the address is not known. It is a hint, also for what else is on these pages:
-// nothing changes if the system does not follow it.
+// the address is not known. It is a hint, also for what else is on these pages,
+// and it stays after the block is freed: the process may hold some memory more
+// than Go's runtime counts.
 func preferHugePages(mem []float32) {
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
 	to := from + 4*uintptr(len(mem))

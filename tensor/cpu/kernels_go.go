@@ -39,7 +39,9 @@ var goKernels = kernels{
 	adamW:         adamWGo,
 }
 
-// gemmGo is kernels.gemm for tiles of 4 columns.
+// gemmGo is kernels.gemm for tiles of 4 columns. Products are rounded before
+// they are added: else the compiler fuses both where the processor can, and not
+// alike in loops of different widths, and a row's bits would depend on n.
 func gemmGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
 	x := unsafe.Slice(a, (m-1)*rsa+(k-1)*csa+1)
 	y := unsafe.Slice(b, (k-1)*rsb+n)
@@ -52,7 +54,7 @@ func gemmGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rs
 			for p := range k {
 				v := x[i*rsa+p*csa]
 				for j, w := range y[p*rsb : p*rsb+n] {
-					acc[j] += v * w
+					acc[j] += float32(v * w)
 				}
 			}
 		}
@@ -72,10 +74,10 @@ func dot4(x []float32, csa int, y []float32, rsb, k int) [4]float32 {
 	var s0, s1, s2, s3 float32
 	for p := range k {
 		v, w := x[p*csa], y[p*rsb:p*rsb+4:p*rsb+4]
-		s0 += v * w[0]
-		s1 += v * w[1]
-		s2 += v * w[2]
-		s3 += v * w[3]
+		s0 += float32(v * w[0])
+		s1 += float32(v * w[1])
+		s2 += float32(v * w[2])
+		s3 += float32(v * w[3])
 	}
 	return [4]float32{s0, s1, s2, s3}
 }
@@ -168,7 +170,7 @@ func scoresGo(m, n, k int, a *float32, rsa int, b *float32, step int, c *float32
 
 func decodeGo(m, n, k int, a *float32, rsa int, b *float32, rsb, step int, c *float32, ldc, _ int) {
 	for j := 0; j < n; j += 4 {
-		panel, to := unsafe.Add(unsafe.Pointer(b), j*step), unsafe.Add(unsafe.Pointer(c), 4*j)
+		panel, to := unsafe.Add(unsafe.Pointer(b), j/4*step*4), unsafe.Add(unsafe.Pointer(c), j*4)
 		gemmGo(m, min(4, n-j), k, 1, a, rsa, 1, (*float32)(panel), rsb, 0, (*float32)(to), ldc)
 	}
 }
