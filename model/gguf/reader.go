@@ -41,7 +41,7 @@ func Open(path string) (*Reader, error) {
 	}
 	r, err := newReader(src, int64(src.Len()), path)
 	if err != nil {
-		src.Close()
+		_ = src.Close() // the error at hand says more
 		return nil, err
 	}
 	r.close = src.Close

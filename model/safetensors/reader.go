@@ -70,7 +70,7 @@ func openFile(path string) (*file, []entry, error) {
 	f := &file{src: src, close: src.Close, name: path}
 	entries, err := f.parse(int64(src.Len()))
 	if err != nil {
-		src.Close()
+		_ = src.Close() // the error at hand says more
 		return nil, nil, err
 	}
 	return f, entries, nil
