@@ -45,7 +45,7 @@ type settings struct {
 	SamplePrompts   int `json:"sample_prompts"`
 }
 
-// defaultSettings fit two cores and eight minutes.
+// defaultSettings take two minutes on two cores.
 func defaultSettings() settings {
 	return settings{
 		VocabSize: 1000,
