@@ -33,12 +33,11 @@ func (d *Decoder) Unpack() {
 	}
 }
 
-// mustBeUnpacked panics if the weights may not change.
+// mustBeUnpacked panics if the weights may not change: all layers are packed
+// or none.
 func (d *Decoder) mustBeUnpacked(what string) {
-	for _, l := range d.linears() {
-		if l.packed != nil {
-			panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (rollout/local.Options.Static)")
-		}
+	if d.Head.Out.packed != nil {
+		panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (rollout/local.Options.Static)")
 	}
 }
 
