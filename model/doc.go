@@ -40,7 +40,7 @@
 // [Decoder.ActivationBytes] tells how much. With Decoder.Recompute and
 // Encoder.Recompute the trunk keeps the input of each block only and computes
 // the rest again: with 4,096 tokens in 8 layers of width 320 it takes 169 MiB
-// in place of 739, for the same bits and a third more time.
+// in place of 739, for the same bits and about a third more time.
 //
 // # Adapters
 //

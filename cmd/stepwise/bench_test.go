@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,14 +27,21 @@ func TestBench(t *testing.T) {
 	require.Nil(t, report["train"])
 }
 
-// What is exported is a file that our reader takes, and the decoder's shape.
+// What is exported is the decoder that the quick run measures, in both types.
 func TestBenchExport(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "models")
 	status, _, errs := stepwise("", "bench", "-quick", "-export", dir)
 	require.Equal(t, exitOK, status, errs)
-	f, err := gguf.Open(filepath.Join(dir, "tiny.gguf"))
-	require.NoError(t, err)
-	defer f.Close()
+	for name, want := range map[string]gguf.Type{"tiny.gguf": gguf.F32, "tiny-bf16.gguf": gguf.BF16} {
+		require.Contains(t, errs, name)
+		f, err := gguf.Open(filepath.Join(dir, name))
+		require.NoError(t, err)
+		i := slices.IndexFunc(f.Tensors(), func(x gguf.Tensor) bool { return x.Name == "token_embd.weight" })
+		require.GreaterOrEqual(t, i, 0)
+		require.Equal(t, want, f.Tensors()[i].Type)
+		require.EqualValues(t, 32, f.Value("llama.embedding_length"))
+		require.NoError(t, f.Close())
+	}
 }
 
 func TestBenchRefuses(t *testing.T) {

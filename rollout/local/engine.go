@@ -36,7 +36,8 @@ type Options struct {
 	// backend that lays them out for that: tensor.Float32 (the default), or
 	// tensor.BFloat16, which reads half as much memory for every token. Then
 	// samples, and their log-probs, are of a model with rounded weights, not
-	// of the one that is trained.
+	// of the one that is trained. A backend that is no tensor.Packer has
+	// Float32 only.
 	Weights tensor.Format
 	// OnToken, if not nil, is called with every token as soon as it is drawn,
 	// for a sample to be read while it grows: by the request's place in the
