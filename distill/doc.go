@@ -8,6 +8,6 @@
 // same prompt; [Cut] ends a completion there. [Loss] then compares a classifier's logits with this
 // distribution and with the true label, and [Fit] trains a [Student] on it.
 //
-// Losses and loops know no model: package distill/local puts an encoder of
+// Losses and loops know no model: package lm/local puts an encoder of
 // this module behind Student, and a user may put anything else there.
 package distill

@@ -21,7 +21,7 @@ type Trace struct {
 // Labeler reads a teacher's belief about the label off its traces.
 type Labeler struct {
 	// Teacher scores tokens, at temperature 1.
-	Teacher rl.Scorer
+	Teacher rl.LogProber
 	// Labels holds the tokens of each label as the teacher would write it
 	// with what follows it (the closing mark), so that no label is the
 	// beginning of another.

@@ -143,7 +143,7 @@ func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch
 
 // FillOld sets every sample's Old to its log-probs under p now. A trainer
 // calls it before the first of several updates on the same samples.
-func (b *Batch) FillOld(ctx context.Context, p Scorer) error {
+func (b *Batch) FillOld(ctx context.Context, p LogProber) error {
 	dst := make([][]float64, len(b.Samples))
 	for i := range b.Samples {
 		b.Samples[i].Old = sized(b.Samples[i].Old, len(b.Samples[i].Tokens))
@@ -153,7 +153,7 @@ func (b *Batch) FillOld(ctx context.Context, p Scorer) error {
 }
 
 // FillRef sets every sample's Ref to its log-probs under the reference p.
-func (b *Batch) FillRef(ctx context.Context, p Scorer) error {
+func (b *Batch) FillRef(ctx context.Context, p LogProber) error {
 	dst := make([][]float64, len(b.Samples))
 	for i := range b.Samples {
 		b.Samples[i].Ref = sized(b.Samples[i].Ref, len(b.Samples[i].Tokens))

@@ -31,7 +31,7 @@ type Config struct {
 	Source Source
 	// Reference is the frozen policy that KL terms compare with; required if
 	// the objective needs objective.Ref or RewardKL is in use.
-	Reference Scorer
+	Reference LogProber
 
 	Estimator advantage.Estimator
 	// Credit is the step credit; sam.Outcome{} for none.

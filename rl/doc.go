@@ -27,7 +27,7 @@
 // lives on a server which knows only a linear loss on log-probs uses [TwoPass].
 // Optional interfaces are found by type assertion: [Publisher] hands weights to
 // an engine, [Supporter] refuses objectives that the policy cannot compute.
-// Package rl/policytest checks that a policy keeps the contract; rl/local is the
+// Package rl/policytest checks that a policy keeps the contract; lm/local is the
 // policy on this module's decoders.
 //
 // # What the numbers mean

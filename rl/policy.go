@@ -7,8 +7,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Scorer computes log-probs: what a policy, a frozen reference and a teacher share.
-type Scorer interface {
+// LogProber computes log-probs: what a policy, a frozen reference and a teacher share.
+type LogProber interface {
 	// LogProbs writes the log-prob of every completion token into dst[i][t].
 	LogProbs(ctx context.Context, b *Batch, dst [][]float64) error
 }
@@ -33,7 +33,7 @@ type StepInfo struct {
 
 // Policy is a model that can be trained. One goroutine uses a policy at a time.
 type Policy interface {
-	Scorer
+	LogProber
 	// ForwardBackward computes LogP (and Entropy or candidates, if o needs
 	// them) of every sample, evaluates o on each in order, and adds the
 	// gradient of the summed loss to the policy's own, so that several calls

@@ -11,7 +11,7 @@ import (
 // under the policy p and the reference, and writes the penalty k into the
 // completions' Shaping, where Assign finds it. It returns the estimate of the
 // divergence per token.
-func (r *Rollouts) ShapeKL(ctx context.Context, p, reference Scorer, k objective.RewardKL) (objective.Sum, error) {
+func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k objective.RewardKL) (objective.Sum, error) {
 	b := r.Batch()
 	if err := b.FillOld(ctx, p); err != nil {
 		return objective.Sum{}, fmt.Errorf("rl: the policy's log-probs for the KL penalty: %w", err)

@@ -8,7 +8,7 @@
 // it ends. That is all of the interface: how requests are batched, and where
 // the model lives, is the engine's affair.
 //
-//   - rollout/local samples from a decoder in the same process.
+//   - lm/local samples from a decoder in the same process.
 //   - rollout/sample draws tokens from logits as [Params] say. It is what an
 //     engine of one's own is built with.
 //   - rollout/enginetest has the conformance suite for engines, and a fake one

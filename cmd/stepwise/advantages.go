@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/internal/parity"
+	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/parity"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/sam"

@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/internal/bench"
-	"github.com/stepwise-rl/stepwise/tensor/cpu"
+	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/bench"
+	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 )
 
 // runBench measures the engine and prints a report.

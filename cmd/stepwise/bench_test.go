@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/model/gguf"
+	"github.com/stepwise-rl/stepwise/lm/model/gguf"
 )
 
 func TestBench(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/stepwise-rl/stepwise/chat"
-	"github.com/stepwise-rl/stepwise/model"
-	"github.com/stepwise-rl/stepwise/tokenizer"
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 )
 
 const tokenizerFile = "tokenizer.json"

@@ -12,15 +12,15 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/chat"
-	"github.com/stepwise-rl/stepwise/chat/jinja"
-	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rollout"
-	"github.com/stepwise-rl/stepwise/rollout/local"
-	"github.com/stepwise-rl/stepwise/tensor"
-	_ "github.com/stepwise-rl/stepwise/tensor/cpu"
-	_ "github.com/stepwise-rl/stepwise/tensor/reference"
 )
 
 // exitInterrupted is what shells report of a program that Ctrl-C has ended.
@@ -257,7 +257,7 @@ func (f *folder) encode(o *generateOptions) ([]int32, error) {
 // stream writes the text as it is generated, and a line end after it.
 func (g *generation) stream(ctx context.Context, out io.Writer) error {
 	text := &runeWriter{w: out}
-	engine, err := local.New(g.decoder, g.tokens, local.Options{
+	engine, err := local.NewEngine(g.decoder, g.tokens, local.EngineOptions{
 		EOS: g.eos, Sequences: 1, CacheRows: len(g.request.Prompt) + g.request.Params.MaxTokens, Weights: g.weights,
 		OnToken: func(_, _ int, token int32) error {
 			_, err := text.Write(g.tokens.Bytes(token))

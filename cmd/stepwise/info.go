@@ -13,8 +13,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/stepwise-rl/stepwise/model"
-	"github.com/stepwise-rl/stepwise/model/safetensors"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 )
 
 const infoAbout = `Its argument is a model's folder, as in: stepwise info DIR

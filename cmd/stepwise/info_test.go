@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/model"
-	"github.com/stepwise-rl/stepwise/tensor/reference"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
 func TestInfoHelp(t *testing.T) { checkHelp(t, "info") }

@@ -6,7 +6,7 @@ import (
 	"io"
 	"math"
 
-	"github.com/stepwise-rl/stepwise/internal/parity"
+	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/parity"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 

@@ -1,6 +1,6 @@
 package main
 
-import "github.com/stepwise-rl/stepwise/model"
+import "github.com/stepwise-rl/stepwise/lm/model"
 
 // activationFloats estimates the float32s that a training step on rows tokens,
 // each with a target, holds besides parameters and optimiser: what model's

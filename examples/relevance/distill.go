@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/distill"
-	student "github.com/stepwise-rl/stepwise/distill/local"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
-	"github.com/stepwise-rl/stepwise/model"
-	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -181,16 +181,16 @@ func (p *pipeline) input(e rows.Example) []int32 {
 	return ids[:min(len(ids), p.s.Student.MaxSeq)]
 }
 
-func (p *pipeline) newStudent() (*student.Student, error) {
+func (p *pipeline) newStudent() (*local.Student, error) {
 	e, err := model.NewEncoder(p.backend, model.EncoderConfig{Config: p.s.Student, Classes: len(p.src.Labels)}, streamOf(studentStream, p.o.Seed, 0).Uint64())
 	if err != nil {
 		return nil, err
 	}
-	return student.New(student.Config{Encoder: e, Dir: p.f.path("checkpoints", "distill")})
+	return local.NewStudent(local.StudentConfig{Encoder: e, Dir: p.f.path("checkpoints", "distill")})
 }
 
 // fit trains the student.
-func (p *pipeline) fit(ctx context.Context, s *student.Student, examples []distill.Example, l *leg) error {
+func (p *pipeline) fit(ctx context.Context, s *local.Student, examples []distill.Example, l *leg) error {
 	f := distill.Fit{
 		Student: s, Examples: examples, Classes: len(p.src.Labels),
 		Loss:  distill.Loss{Temperature: p.s.Temperature, Soft: p.s.SoftShare},

@@ -5,10 +5,10 @@ import (
 	"math"
 	"time"
 
-	student "github.com/stepwise-rl/stepwise/distill/local"
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/baseline"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -220,7 +220,7 @@ func (p *pipeline) evaluatePolicy(ctx context.Context, pol *policy, r *stageResu
 }
 
 // evaluateStudent classifies all test sets with the student.
-func (p *pipeline) evaluateStudent(ctx context.Context, s *student.Student, r *stageResult) error {
+func (p *pipeline) evaluateStudent(ctx context.Context, s *local.Student, r *stageResult) error {
 	r.Tests = map[string]*scores{}
 	for _, set := range p.src.Tests {
 		start, tokens := time.Now(), 0

@@ -26,8 +26,8 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/stepwise-rl/stepwise/tensor/cpu"
-	_ "github.com/stepwise-rl/stepwise/tensor/reference"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
 // options are the command line.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
-	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/task"
-	"github.com/stepwise-rl/stepwise/tensor"
-	"github.com/stepwise-rl/stepwise/tokenizer"
 )
 
 // pipeline is a run: what its stages share.

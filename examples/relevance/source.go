@@ -9,8 +9,8 @@ import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/lexical"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
-	"github.com/stepwise-rl/stepwise/tokenizer"
 )
 
 // openSource returns the data that the options ask for and fits the settings

@@ -4,10 +4,10 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
-	"github.com/stepwise-rl/stepwise/tokenizer"
 )
 
 // endOfText ends every completion.

@@ -6,20 +6,19 @@ import (
 	"math/rand/v2"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
-	"github.com/stepwise-rl/stepwise/model"
-	"github.com/stepwise-rl/stepwise/optim"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/local"
 	"github.com/stepwise-rl/stepwise/rl/objective"
-	engine "github.com/stepwise-rl/stepwise/rollout/local"
 )
 
 // policy is the tuned model with its engine.
 type policy struct {
 	*local.Policy
 	decoder *model.Decoder
-	engine  *engine.Engine
+	engine  *local.Engine
 }
 
 // newPolicy makes a decoder with fresh weights for a stage's checkpoints.
@@ -28,7 +27,7 @@ func (p *pipeline) newPolicy(stage string) (*policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := local.New(local.Config{
+	l, err := local.NewPolicy(local.PolicyConfig{
 		Decoder:   d,
 		Optimizer: optim.Config{Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, WeightDecay: 0.01},
 		Dir:       p.f.path("checkpoints", stage),
@@ -37,7 +36,7 @@ func (p *pipeline) newPolicy(stage string) (*policy, error) {
 		return nil, err
 	}
 	end, _ := p.tok.ID(endOfText)
-	e, err := engine.New(d, p.tok, engine.Options{EOS: []int32{end}})
+	e, err := local.NewEngine(d, p.tok, local.EngineOptions{EOS: []int32{end}})
 	if err != nil {
 		return nil, err
 	}

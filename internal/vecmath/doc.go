@@ -3,4 +3,4 @@
 // processor, and the result for a number does not depend on its neighbours.
 package vecmath
 
-//go:generate go -C ../asmgen run . ../../internal/vecmath
+//go:generate go -C ../../lm/tensor/asmgen run . ../../../internal/vecmath

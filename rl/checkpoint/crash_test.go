@@ -13,16 +13,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
-	"github.com/stepwise-rl/stepwise/rl/local"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
-	rolloutlocal "github.com/stepwise-rl/stepwise/rollout/local"
 	"github.com/stepwise-rl/stepwise/sam"
-	"github.com/stepwise-rl/stepwise/tensor/reference"
 )
 
 // childDir is the environment variable that makes the test program train, with
@@ -72,10 +71,10 @@ func newRun(dir string, afterSave func(step int64)) (*run, error) {
 		return nil, err
 	}
 	r := &run{store: &checkpoint.Store{Dir: dir, Keep: checkpoint.Keep{Last: 2, Every: 16, Best: 1, Metric: "reward/0"}}}
-	if r.policy, err = local.New(local.Config{Decoder: d, Dir: dir}); err != nil {
+	if r.policy, err = local.NewPolicy(local.PolicyConfig{Decoder: d, Dir: dir}); err != nil {
 		return nil, err
 	}
-	engine, err := rolloutlocal.New(d, letters{}, rolloutlocal.Options{})
+	engine, err := local.NewEngine(d, letters{}, local.EngineOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,7 @@
 // so that a run which was stopped anywhere, or whose machine was, goes on from
 // the last one bit for bit.
 //
-//	policy, err := local.New(local.Config{Decoder: decoder, Dir: "run/checkpoints"})
+//	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: "run/checkpoints"})
 //	store := checkpoint.Store{Dir: "run/checkpoints", Keep: checkpoint.Keep{Last: 2}}
 //	trainer, err := rl.NewTrainer(rl.Config{
 //		Policy:          policy,
@@ -20,7 +20,7 @@
 // A checkpoint is named by its place in the order of saving and its step. It is
 // what the policy saved, and a manifest:
 //
-//	000007-step-140/               of rl/local: config.json, model.safetensors, …
+//	000007-step-140/               of lm/local: config.json, model.safetensors, …
 //	000007-step-140.manifest.json  the trainer's state (step, random streams,
 //	                               position in the data), the step's metrics, and
 //	                               size and SHA-256 of every file of the policy
@@ -37,7 +37,7 @@
 // # Whose directory it is
 //
 // The policy writes its own files, and the store has no part in how. A policy
-// whose references are paths, as rl/local's, must be given the store's
+// whose references are paths, as lm/local's, must be given the store's
 // directory as its own: what it saves there under a checkpoint's name is the
 // store's from then on, to check and to remove. A run's directory can be moved
 // or copied as a whole. References that are no path, as those of a policy on a

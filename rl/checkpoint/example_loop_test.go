@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/stepwise-rl/stepwise/model"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
-	"github.com/stepwise-rl/stepwise/rl/local"
 	"github.com/stepwise-rl/stepwise/rl/objective"
-	"github.com/stepwise-rl/stepwise/tensor/reference"
 )
 
 // imitation is a loop of one's own: supervised steps on demonstrations. What it
@@ -83,7 +83,7 @@ func ExampleTraining() {
 	if err != nil {
 		panic(err)
 	}
-	policy, err := local.New(local.Config{Decoder: decoder, Dir: dir})
+	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: dir})
 	if err != nil {
 		panic(err)
 	}

@@ -96,4 +96,4 @@
 // Metrics are not nil.
 package objective
 
-//go:generate go -C ../../internal/asmgen run . ../../rl/objective
+//go:generate go -C ../../lm/tensor/asmgen run . ../../../rl/objective

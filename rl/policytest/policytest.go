@@ -90,7 +90,7 @@ func (s *suite) tokens(n int) []int32 {
 	return out
 }
 
-func logProbs(t *testing.T, p rl.Scorer, b *rl.Batch) [][]float64 {
+func logProbs(t *testing.T, p rl.LogProber, b *rl.Batch) [][]float64 {
 	t.Helper()
 	dst := make([][]float64, len(b.Samples))
 	for i := range dst {

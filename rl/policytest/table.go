@@ -95,7 +95,7 @@ func temperature(b *rl.Batch) float64 {
 	return b.Temperature
 }
 
-// LogProbs implements rl.Scorer.
+// LogProbs implements rl.LogProber.
 func (p *Table) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"time"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// rotation is how many bytes of right operands the calls of a rotated product
+// go through: more than caches hold.
+const rotation = 128 << 20
+
+func (r *runner) gemm() error {
+	products := []product{
+		{"NN", 1024, 1024, 1024, false},
+		{"NT", 1024, 1024, 1024, false},
+		{"TN", 1024, 1024, 1024, false},
+		{"NN", 512, 768, 768, false},
+		{"NT", 512, 768, 768, false},
+		// Layers of width 128 and 320 with 4,096 tokens.
+		{"NT", 4096, 384, 128, false},
+		{"TN", 384, 128, 4096, false},
+		{"NT", 4096, 864, 320, false},
+		// Decoding.
+		{"NP", 1, 1024, 1024, true},
+		{"NP", 4, 1024, 1024, true},
+		{"NP", 16, 1024, 1024, true},
+		{"NP", 64, 1024, 1024, true},
+		{"NT", 16, 1024, 1024, true},
+	}
+	if r.quick {
+		products = []product{{"NT", 64, 64, 64, false}, {"NP", 16, 64, 64, true}}
+	}
+	for _, p := range products {
+		operands := 1
+		if p.rotated && !r.quick {
+			operands = rotation / (4 * p.n * p.k)
+		}
+		res, err := r.multiply(p, operands)
+		if err != nil {
+			return err
+		}
+		g := GEMM{Op: p.op, M: p.m, N: p.n, K: p.k, Rotated: p.rotated}
+		g.GFLOPS = p.flops() / res.seconds / 1e9
+		g.PeakFraction = g.GFLOPS / res.peak
+		if p.rotated {
+			g.MemoryFraction = float64(4*p.n*p.k) / res.seconds / 1e9 / res.memory
+		}
+		r.report.GEMM = append(r.report.GEMM, g)
+		r.measured("gemm %s %d×%d×%d: %.0f GFLOP/s", g.Op, g.M, g.N, g.K, g.GFLOPS)
+	}
+	return nil
+}
+
+// product is what is measured; its fields are GEMM's.
+type product struct {
+	op      string
+	m, n, k int
+	rotated bool
+}
+
+func (p *product) flops() float64 { return 2 * float64(p.m) * float64(p.n) * float64(p.k) }
+
+// multiply measures one product, going through a number of right operands;
+// the time is that of one product.
+func (r *runner) multiply(p product, operands int) (best, error) {
+	size := p.k * p.n
+	if p.op == "NP" {
+		size = r.b.PackedLen(tensor.Float32, p.n, p.k)
+	}
+	x, y, z := r.b.Alloc(p.m*p.k), r.b.Alloc(operands*size), r.b.Alloc(p.m*p.n)
+	defer r.b.Free(x)
+	defer r.b.Free(y)
+	defer r.b.Free(z)
+	r.b.Fill(x, 0.5)
+	r.b.Fill(y, 0.25)
+	right := make([]tensor.Buffer, operands)
+	for i := range right {
+		right[i] = r.b.Slice(y, i*size, (i+1)*size)
+	}
+	// A round takes some milliseconds.
+	calls := operands
+	if operands == 1 {
+		calls = max(1, int(2e9/p.flops()))
+	}
+	opA, opB := tensor.Op(p.op[0] == 'T'), tensor.Op(p.op[1] == 'T')
+	res, err := r.rounds(20, time.Second/2, func() error {
+		for i := range calls {
+			if p.op == "NP" {
+				r.b.MatMulPacked(tensor.Float32, p.m, p.k, 1, x, 0, tensor.Product{N: p.n, P: right[i%operands], C: z})
+			} else {
+				r.b.MatMul(opA, opB, p.m, p.n, p.k, 1, x, right[i%operands], 0, z)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return best{}, err
+	}
+	res[0].seconds /= float64(calls)
+	return res[0], nil
+}

@@ -1,0 +1,98 @@
+package chat_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/prompt"
+)
+
+func TestMessages(t *testing.T) {
+	for _, template := range []chat.Template{chat.ChatML{}, chat.Qwen3{}, chat.Llama3{}, chat.Llama31{}} {
+		_, err := template.Render(t.Context(), nil, chat.Options{})
+		require.EqualError(t, err, "chat: a conversation needs at least one message")
+		_, err = template.Render(t.Context(), []prompt.Message{{Role: "user"}, {Role: "tool"}}, chat.Options{})
+		require.EqualError(t, err, `chat: message 1 has the role "tool", want "system", "user" or "assistant"`)
+	}
+}
+
+// folder makes a directory of files.
+func folder(t *testing.T, files map[string]string) string {
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
+	}
+	return dir
+}
+
+func TestReadConfig(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  chat.Config
+	}{
+		{"nothing", nil, chat.Config{}},
+		{"one template", map[string]string{
+			"tokenizer_config.json": `{"bos_token": null, "eos_token": {"content": "</s>", "special": true}, "pad_token": "<pad>",
+				"add_bos_token": true, "chat_template": "T", "more": [1]}`,
+		}, chat.Config{
+			Tokens:    map[string]string{"eos_token": "</s>", "pad_token": "<pad>"},
+			Templates: map[string]string{"default": "T"},
+		}},
+		{"named templates", map[string]string{
+			"tokenizer_config.json": `{"chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "U"}]}`,
+		}, chat.Config{Templates: map[string]string{"default": "D", "tool_use": "U"}}},
+		{"files first", map[string]string{
+			"tokenizer_config.json":                    `{"chat_template": [{"name": "default", "template": "D"}, {"name": "rag", "template": "R"}]}`,
+			"chat_template.jinja":                      "F\n",
+			"additional_chat_templates/tool_use.jinja": "U",
+			"additional_chat_templates/notes.txt":      "no template",
+		}, chat.Config{Templates: map[string]string{"default": "F\n", "rag": "R", "tool_use": "U"}}},
+		{"a null template", map[string]string{"tokenizer_config.json": `{"chat_template": null}`}, chat.Config{}},
+	} {
+		got, err := chat.ReadConfig(folder(t, c.files))
+		require.NoError(t, err, c.name)
+		for _, m := range []*map[string]string{&c.want.Tokens, &c.want.Templates} {
+			if *m == nil {
+				*m = map[string]string{}
+			}
+		}
+		require.Equal(t, &c.want, got, c.name)
+	}
+}
+
+func TestReadConfigErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		`{`:                        "unexpected end of JSON input",
+		`[]`:                       "cannot unmarshal array",
+		`{"bos_token": 3}`:         "bos_token is 3, want a string or an object with content",
+		`{"eos_token": {"id": 3}}`: `eos_token is {"id": 3}, want a string or an object with content`,
+		`{"chat_template": 1}`:     "chat_template is 1, want a string or a list of objects with name and template",
+		`{"chat_template": [{}]}`:  "chat_template[0] lacks name or template",
+		`{"chat_template": [{"name": "a", "template": ""}, {"name": "a", "template": ""}]}`: `chat_template[1] is a second one named "a"`,
+	} {
+		dir := folder(t, map[string]string{"tokenizer_config.json": text})
+		_, err := chat.ReadConfig(dir)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, filepath.Join(dir, "tokenizer_config.json"))
+	}
+	dir := t.TempDir()
+	link := filepath.Join(dir, "chat_template.jinja")
+	require.NoError(t, os.Symlink(link, link))
+	_, err := chat.ReadConfig(dir)
+	require.ErrorContains(t, err, link)
+}
+
+// No tokenizer_config.json makes the reader panic.
+func FuzzReadConfig(f *testing.F) {
+	f.Add(`{"bos_token": {"content": "x"}, "chat_template": [{"name": "a", "template": "b"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		_, _ = chat.ReadConfig(folder(t, map[string]string{"tokenizer_config.json": text}))
+	})
+}

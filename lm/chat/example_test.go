@@ -1,0 +1,26 @@
+package chat_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/prompt"
+)
+
+// What a ChatML model is to continue.
+func Example() {
+	text, err := chat.ChatML{}.Render(context.Background(), []prompt.Message{
+		{Role: "system", Content: "Judge the relevance."},
+		{Role: "user", Content: "query: red shoes\nitem: blue boots"},
+	}, chat.Options{Generate: true})
+	fmt.Println(text, err)
+	// Output:
+	// <|im_start|>system
+	// Judge the relevance.<|im_end|>
+	// <|im_start|>user
+	// query: red shoes
+	// item: blue boots<|im_end|>
+	// <|im_start|>assistant
+	//  <nil>
+}

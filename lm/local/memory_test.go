@@ -1,0 +1,103 @@
+package local_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// counting is package cpu's backend, and counts the elements of its buffers
+// and how many matrices are packed.
+type counting struct {
+	tensor.Backend
+	live, packs int
+}
+
+func (c *counting) Alloc(n int) tensor.Buffer {
+	c.live += n
+	return c.Backend.Alloc(n)
+}
+
+func (c *counting) Free(b tensor.Buffer) {
+	c.live -= b.Len()
+	c.Backend.Free(b)
+}
+
+func (c *counting) packer() tensor.Packer { return c.Backend.(tensor.Packer) }
+
+func (c *counting) PackedLen(f tensor.Format, n, k int) int { return c.packer().PackedLen(f, n, k) }
+
+func (c *counting) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int, b tensor.Buffer) {
+	c.packs++
+	c.packer().Pack(f, p, opB, n, k, b)
+}
+
+func (c *counting) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tensor.Buffer, beta float32, products ...tensor.Product) {
+	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
+}
+
+// Memory has the bound of Options however much is asked for at once, and less
+// if less is asked for.
+func TestMemoryIsBounded(t *testing.T) {
+	b := &counting{Backend: openBackend(t, "cpu")}
+	d := decoder(t, b)
+	weights := b.live
+	used := func(rows, requests int) int {
+		e := newEngine(t, d, local.EngineOptions{CacheRows: rows, Sequences: 4, StepRows: 8})
+		defer e.Free()
+		var reqs []rollout.Request
+		for range requests {
+			reqs = append(reqs, rollout.Request{Prompt: []int32{1, 5, 3, 8}, N: 6, Params: rollout.Params{Temperature: 1, MaxTokens: 20}})
+		}
+		generate(t, e, reqs...)
+		return b.live - weights
+	}
+	caches := func(rows int) int {
+		return 2 * tinyDecoder.Layers * b.CacheLen(tensor.CacheShape{Rows: rows, KVHeads: tinyDecoder.KVHeads, HeadDim: 4})
+	}
+	rest := used(40, 1) - caches(40)
+	require.Equal(t, rest+caches(40), used(40, 100))
+	require.Equal(t, rest+caches(64), used(64, 100))
+	// Four sequences at a time, each of which has a prompt and rows of its own in
+	// blocks of 32.
+	require.Equal(t, rest+caches(4*64), used(1000, 100))
+	// One prompt and as many completions as can run.
+	require.Equal(t, rest+caches(32+4*32), used(1000, 1))
+	require.Equal(t, weights, b.live)
+}
+
+// Static weights are laid out once, until Refresh; else in every call.
+func TestStatic(t *testing.T) {
+	b := &counting{Backend: openBackend(t, "cpu")}
+	d := decoder(t, b)
+	weights, each := b.live, 7*tinyDecoder.Layers+1
+	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 4}}
+	for _, static := range []bool{false, true} {
+		b.packs = 0
+		e := newEngine(t, d, local.EngineOptions{Static: static})
+		want := generate(t, e, r)
+		require.Equal(t, want, generate(t, e, r))
+		if static {
+			require.Equal(t, each, b.packs)
+		} else {
+			require.Equal(t, 2*each, b.packs)
+		}
+		b.Fill(d.Params()[0].Value, 0) // the embedding
+		require.NoError(t, e.Refresh(t.Context(), rollout.Weights{Version: 1, Local: d}))
+		got := generate(t, e, r)
+		for _, c := range got[0] {
+			require.NotEqual(t, want[0][c.Index].LogP, c.LogP)
+		}
+		if static {
+			require.Equal(t, 2*each, b.packs)
+		}
+		e.Free()
+		require.Equal(t, weights, b.live)
+		d.Free()
+		d = decoder(t, b)
+	}
+}

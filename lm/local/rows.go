@@ -1,0 +1,67 @@
+package local
+
+import (
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// rows hands out ranges of cache rows, first fit.
+type rows struct {
+	free []tensor.Span // ascending, never adjacent, never empty
+}
+
+func newRows(n int) rows { return rows{free: []tensor.Span{{Start: 0, End: n}}} }
+
+// blockRows is a number of rows at a multiple of which ranges begin, if there
+// is room: backends keep keys in blocks of up to as many.
+const blockRows = 32
+
+// wholeBlocks is how many rows n rows take up that begin at a block.
+func wholeBlocks(n int) int { return roundUp(n, blockRows) }
+
+// roundUp returns the smallest multiple of m that is at least n.
+func roundUp(n, m int) int { return (n + m - 1) / m * m }
+
+// take returns n consecutive rows; false if there are none. No rows are always
+// there.
+func (r *rows) take(n int) (tensor.Span, bool) {
+	if n == 0 {
+		return tensor.Span{}, true
+	}
+	for _, block := range [...]int{blockRows, 1} {
+		for i, f := range r.free {
+			start := roundUp(f.Start, block)
+			if f.End-start < n {
+				continue
+			}
+			s := tensor.Span{Start: start, End: start + n}
+			var rest []tensor.Span
+			for _, part := range [...]tensor.Span{{Start: f.Start, End: s.Start}, {Start: s.End, End: f.End}} {
+				if part.Start < part.End {
+					rest = append(rest, part)
+				}
+			}
+			r.free = slices.Replace(r.free, i, i+1, rest...)
+			return s, true
+		}
+	}
+	return tensor.Span{}, false
+}
+
+// give takes rows back.
+func (r *rows) give(s tensor.Span) {
+	if s.Start == s.End {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(r.free, s, func(f, s tensor.Span) int { return f.Start - s.Start })
+	r.free = slices.Insert(r.free, i, s)
+	if i+1 < len(r.free) && r.free[i].End == r.free[i+1].Start {
+		r.free[i].End = r.free[i+1].End
+		r.free = slices.Delete(r.free, i+1, i+2)
+	}
+	if i > 0 && r.free[i-1].End == r.free[i].Start {
+		r.free[i-1].End = r.free[i].End
+		r.free = slices.Delete(r.free, i, i+1)
+	}
+}

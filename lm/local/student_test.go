@@ -1,0 +1,439 @@
+package local_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/distill"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/optim"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/rl"
+)
+
+var tinyEncoder = model.EncoderConfig{
+	Config:  model.Config{Vocab: 7, Dim: 8, Layers: 1, Heads: 2, KVHeads: 1, FF: 12, MaxSeq: 6},
+	Classes: 3,
+}
+
+// inputs are 15 tokens: with 8 rows, micro-batches of 3, 1 and 2 inputs.
+var inputs = [][]int32{{1, 2, 3}, {4}, {5, 6, 0, 1}, {2, 2, 2, 2, 2}, {3}, {0}}
+
+func openStudent(t *testing.T, b tensor.Backend, seed uint64, maxRows int) *local.Student {
+	t.Helper()
+	e, err := model.NewEncoder(b, tinyEncoder, seed)
+	require.NoError(t, err)
+	s, err := local.NewStudent(local.StudentConfig{Encoder: e, MaxRows: maxRows, Dir: t.TempDir()})
+	require.NoError(t, err)
+	return s
+}
+
+// rows returns n rows of a value per class.
+func rows(n int) [][]float64 {
+	r := make([][]float64, n)
+	for i := range r {
+		r[i] = make([]float64, tinyEncoder.Classes)
+	}
+	return r
+}
+
+// slopes returns a gradient of every logit.
+func slopes(n int) [][]float64 {
+	rng, d := rand.New(rand.NewPCG(1, 2)), rows(n)
+	for i := range d {
+		for c := range d[i] {
+			d[i][c] = rng.NormFloat64()
+		}
+	}
+	return d
+}
+
+func logits(t *testing.T, s *local.Student, in [][]int32, train bool) [][]float64 {
+	t.Helper()
+	dst := rows(len(in))
+	require.NoError(t, s.Logits(t.Context(), in, dst, train))
+	return dst
+}
+
+func step(t *testing.T, s *local.Student) rl.StepInfo {
+	t.Helper()
+	info, err := s.Step(t.Context(), rl.StepOptions{LR: 0.01, MaxNorm: 1})
+	require.NoError(t, err)
+	return info
+}
+
+// learn takes a training step on all inputs.
+func learn(t *testing.T, s *local.Student) rl.StepInfo {
+	t.Helper()
+	logits(t, s, inputs, true)
+	require.NoError(t, s.Backward(t.Context(), slopes(len(inputs))))
+	return step(t, s)
+}
+
+func near(t *testing.T, want, got [][]float64, tol float64) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for i := range want {
+		require.InDeltaSlice(t, want[i], got[i], tol, "input %d", i)
+	}
+}
+
+func TestLogitsDoNotDependOnTheMicroBatch(t *testing.T) {
+	var alone [][]float64
+	one := openStudent(t, reference.New(), 3, 0)
+	for _, in := range inputs {
+		alone = append(alone, logits(t, one, [][]int32{in}, false)...)
+	}
+	for _, maxRows := range []int{0, 1, 8, 15, 14} {
+		for _, train := range []bool{false, true} {
+			s := openStudent(t, backendtest.NewAsync(reference.New()), 3, maxRows)
+			near(t, alone, logits(t, s, inputs, train), 1e-6)
+		}
+	}
+	require.Empty(t, logits(t, one, nil, true))
+	require.NoError(t, one.Backward(t.Context(), nil))
+}
+
+// TestGradientMatchesCentralDifferences: of Σ slope·logit with respect to
+// every parameter, with the encoder in float64. The logits are read in
+// float32, which bounds the precision.
+func TestGradientMatchesCentralDifferences(t *testing.T) {
+	for name, maxRows := range map[string]int{"one micro-batch": 0, "recomputed": 8} {
+		t.Run(name, func(t *testing.T) {
+			b := reference.New64()
+			s := openStudent(t, b, 3, maxRows)
+			rng := rand.New(rand.NewPCG(7, 8))
+			for _, p := range s.Encoder().Params() { // values of order one, for a smooth loss
+				v := make([]float64, p.Len())
+				for i := range v {
+					v[i] = 0.5 * rng.NormFloat64()
+				}
+				b.Write64(p.Value, v)
+			}
+			d := slopes(len(inputs))
+			loss := func() float64 {
+				sum := 0.0
+				for i, row := range logits(t, s, inputs, false) {
+					for c, z := range row {
+						sum += d[i][c] * z
+					}
+				}
+				return sum
+			}
+			logits(t, s, inputs, true)
+			require.NoError(t, s.Backward(t.Context(), d))
+			const h = 1e-2
+			checked := 0
+			for _, p := range s.Encoder().Params() {
+				value, grad := make([]float64, p.Len()), make([]float64, p.Len())
+				require.NoError(t, b.Read64(value, p.Value))
+				require.NoError(t, b.Read64(grad, p.Grad))
+				for i := 0; i < len(value); i += 3 {
+					at := func(x float64) float64 {
+						old := value[i]
+						value[i] += x
+						b.Write64(p.Value, value)
+						value[i] = old
+						return loss()
+					}
+					slope := (8*(at(h)-at(-h)) - (at(2*h) - at(-2*h))) / (12 * h)
+					require.InDelta(t, slope, grad[i], 2e-4*max(1, math.Abs(slope)), "%s[%d]", p.Name, i)
+					checked++
+				}
+				b.Write64(p.Value, value)
+			}
+			require.Greater(t, checked, 150)
+		})
+	}
+}
+
+// grads returns the accumulated gradient.
+func grads(t *testing.T, s *local.Student) []float32 {
+	t.Helper()
+	var all []float32
+	for _, p := range s.Encoder().Params() {
+		g := make([]float32, p.Len())
+		require.NoError(t, s.Encoder().Backend().Read(g, p.Grad))
+		all = append(all, g...)
+	}
+	return all
+}
+
+func close32(t *testing.T, want, got []float32) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for i := range want {
+		require.InDelta(t, want[i], got[i], 1e-5*max(1, math.Abs(float64(want[i]))))
+	}
+}
+
+func TestHowABatchIsDividedChangesNoGradient(t *testing.T) {
+	d := slopes(len(inputs))
+	whole := openStudent(t, reference.New(), 3, 0)
+	logits(t, whole, inputs, true)
+	require.NoError(t, whole.Backward(t.Context(), d))
+	want := grads(t, whole)
+
+	micro := openStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
+	logits(t, micro, inputs, true)
+	require.NoError(t, micro.Backward(t.Context(), d))
+	close32(t, want, grads(t, micro))
+
+	parts := openStudent(t, reference.New(), 3, 0)
+	for _, part := range [][2]int{{0, 4}, {4, 6}} {
+		logits(t, parts, inputs[part[0]:part[1]], true)
+		require.NoError(t, parts.Backward(t.Context(), d[part[0]:part[1]]))
+	}
+	close32(t, want, grads(t, parts))
+
+	between := openStudent(t, reference.New(), 3, 0)
+	logits(t, between, inputs, true)
+	logits(t, between, inputs[2:], false)
+	require.NoError(t, between.Backward(t.Context(), d))
+	require.Equal(t, want, grads(t, between), "an inference call between the two")
+}
+
+// TestFitLearns: is there a 1 among the tokens?
+func TestFitLearns(t *testing.T) {
+	var examples []distill.Example
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 64 {
+		e := distill.Example{Label: 0}
+		for range 1 + rng.IntN(tinyEncoder.MaxSeq) {
+			id := rng.Int32N(4)
+			if id == 1 {
+				e.Label = 2
+			}
+			e.Input = append(e.Input, id)
+		}
+		examples = append(examples, e)
+	}
+	s := openStudent(t, backendtest.NewAsync(reference.New()), 3, 16)
+	f := distill.Fit{
+		Student: s, Examples: examples, Classes: tinyEncoder.Classes, Batch: 16, Epochs: 15,
+		LR: func(int) float64 { return 0.02 }, MaxNorm: 1,
+	}
+	first, last := 0.0, 0.0
+	for i := range f.Steps() {
+		loss, err := f.Step(t.Context(), i)
+		require.NoError(t, err)
+		if i < 4 {
+			first += loss / 4
+		}
+		if i >= f.Steps()-4 {
+			last += loss / 4
+		}
+	}
+	require.Greater(t, first, 0.6)
+	require.Less(t, last, 0.1)
+	require.EqualValues(t, f.Steps(), s.Version())
+}
+
+func TestSaveAndLoadContinueBitForBit(t *testing.T) {
+	s := openStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
+	learn(t, s)
+	learn(t, s)
+	ref, err := s.Save(t.Context(), "two")
+	require.NoError(t, err)
+	third := learn(t, s)
+	want := logits(t, s, inputs, false)
+
+	other := openStudent(t, reference.New(), 4, 8)
+	logits(t, other, inputs, true)
+	require.NoError(t, other.Backward(t.Context(), slopes(len(inputs))))
+	require.NoError(t, other.Load(t.Context(), ref))
+	require.EqualValues(t, 2, other.Version())
+	require.Zero(t, grads(t, other)[0], "Load clears the gradient")
+	require.Equal(t, third, learn(t, other))
+	require.Equal(t, want, logits(t, other, inputs, false))
+
+	served, err := model.LoadEncoder(reference.New(), ref)
+	require.NoError(t, err)
+	require.Equal(t, s.Encoder().Config(), served.Config())
+}
+
+func TestLoadRefusesWhatDoesNotFit(t *testing.T) {
+	s := openStudent(t, reference.New(), 3, 0)
+	learn(t, s)
+	ref, err := s.Save(t.Context(), "one")
+	require.NoError(t, err)
+	before := logits(t, s, inputs, false)
+
+	e, err := model.NewEncoder(reference.New(), model.EncoderConfig{Config: tinyEncoder.Config, Classes: 3, Pooling: model.FirstPooling}, 1)
+	require.NoError(t, err)
+	other, err := local.NewStudent(local.StudentConfig{Encoder: e})
+	require.NoError(t, err)
+	require.ErrorContains(t, other.Load(t.Context(), ref), "Pooling:first")
+	_, err = other.Save(t.Context(), "nowhere")
+	require.ErrorContains(t, err, "local: Save needs Config.Dir")
+
+	require.NoError(t, os.Truncate(filepath.Join(ref, model.WeightsFile), 100))
+	require.ErrorContains(t, s.Load(t.Context(), ref), "model.safetensors is damaged")
+	require.ErrorIs(t, s.Load(t.Context(), "nothing-was-saved-here"), os.ErrNotExist)
+	require.Equal(t, before, logits(t, s, inputs, false), "as it was")
+	require.EqualValues(t, 1, s.Version())
+}
+
+func TestInputsThatCannotBeComputedAreNamed(t *testing.T) {
+	s := openStudent(t, reference.New(), 3, 0)
+	for want, bad := range map[string][]int32{
+		"input 1 is empty":                            {},
+		"input 1 has 7 tokens, want at most 6":        {1, 2, 3, 4, 5, 6, 0},
+		"input 1: token 2 has id 7, want 0 to 6":      {1, 2, 7},
+		"input 1: token 0 has id -1, want 0 to 6":     {-1},
+		"input 1 has 8 tokens, want at most 6 (MaxS":  make([]int32, 8),
+		"local: input 1: token 0 has id 2147483647, ": {math.MaxInt32},
+	} {
+		for _, train := range []bool{false, true} {
+			err := s.Logits(t.Context(), [][]int32{{1}, bad}, rows(2), train)
+			require.ErrorContains(t, err, want)
+		}
+	}
+	require.Panics(t, func() { _ = s.Backward(t.Context(), rows(2)) }, "the training call failed")
+}
+
+func TestANonFiniteGradientIsSkipped(t *testing.T) {
+	s := openStudent(t, reference.New(), 3, 0)
+	learn(t, s)
+	before := logits(t, s, inputs, true)
+	bad := slopes(len(inputs))
+	bad[2][1] = math.Inf(1)
+	require.NoError(t, s.Backward(t.Context(), bad))
+	info := step(t, s)
+	require.True(t, info.Skipped)
+	require.EqualValues(t, 1, info.Version)
+	require.Equal(t, before, logits(t, s, inputs, false))
+	info = learn(t, s)
+	require.False(t, info.Skipped)
+	require.EqualValues(t, 2, info.Version)
+	require.Zero(t, step(t, s).GradNorm, "Step clears the gradient")
+}
+
+func TestCancelled(t *testing.T) {
+	s := openStudent(t, reference.New(), 3, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.Logits(ctx, inputs, rows(len(inputs)), false), context.Canceled)
+	logits(t, s, inputs, true)
+	require.ErrorIs(t, s.Backward(ctx, slopes(len(inputs))), context.Canceled)
+	_, err := s.Step(ctx, rl.StepOptions{LR: 1})
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = s.Save(ctx, "late")
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, s.Load(ctx, "late"), context.Canceled)
+	require.Zero(t, step(t, s).GradNorm)
+
+	// Cancelled after the first of three micro-batches of Backward.
+	logits(t, s, inputs, true)
+	require.ErrorIs(t, s.Backward(&countdown{Context: t.Context(), left: 1}, slopes(len(inputs))), context.Canceled)
+	require.Zero(t, step(t, s).GradNorm, "no step holds half a batch")
+}
+
+// countdown is a context that is cancelled after some looks at it.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestBackendErrors: whichever operation fails, the call that runs into it
+// says so, and the next step is a whole one.
+func TestBackendErrors(t *testing.T) {
+	boom := errors.New("boom")
+	want := learn(t, openStudent(t, reference.New(), 3, 8)).GradNorm
+	train := func(s *local.Student) error {
+		if err := s.Logits(t.Context(), inputs, rows(len(inputs)), true); err != nil {
+			return err
+		}
+		return s.Backward(t.Context(), slopes(len(inputs)))
+	}
+	operations := 0
+	for ; ; operations++ {
+		b := backendtest.NewAsync(reference.New())
+		s := openStudent(t, b, 3, 8)
+		require.NoError(t, b.Sync())
+		b.FailAfter(operations, boom)
+		if err := train(s); err == nil {
+			break
+		} else {
+			require.ErrorIs(t, err, boom)
+		}
+		require.Equal(t, want, learn(t, s).GradNorm, "after operation %d failed", operations)
+	}
+	require.Greater(t, operations, 100)
+}
+
+func TestMisusePanics(t *testing.T) {
+	s := openStudent(t, reference.New(), 3, 0)
+	ctx := t.Context()
+	require.PanicsWithValue(t, "local: 6 inputs, but logits of 5", func() { _ = s.Logits(ctx, inputs, rows(5), false) })
+	require.PanicsWithValue(t, "local: 3 classes, but 2 logits of input 0", func() {
+		_ = s.Logits(ctx, inputs[:1], [][]float64{{0, 0}}, false)
+	})
+	const early = "local: Backward without a training Logits before it"
+	require.PanicsWithValue(t, early, func() { _ = s.Backward(ctx, rows(6)) })
+	logits(t, s, inputs, true)
+	require.PanicsWithValue(t, "local: 6 inputs, but gradients of 2", func() { _ = s.Backward(ctx, rows(2)) })
+	require.NoError(t, s.Backward(ctx, rows(6)))
+	require.PanicsWithValue(t, early, func() { _ = s.Backward(ctx, rows(6)) })
+	logits(t, s, inputs, true)
+	step(t, s)
+	require.PanicsWithValue(t, early, func() { _ = s.Backward(ctx, rows(6)) }, "the weights have moved")
+}
+
+func TestConfigErrorsNameTheField(t *testing.T) {
+	e, err := model.NewEncoder(reference.New(), tinyEncoder, 1)
+	require.NoError(t, err)
+	for want, c := range map[string]local.StudentConfig{
+		"Config.Encoder":   {},
+		"Config.MaxRows":   {Encoder: e, MaxRows: -1},
+		"Config.Optimizer": {Encoder: e, Optimizer: optim.Config{Eps: -1}},
+	} {
+		_, err := local.NewStudent(c)
+		require.ErrorContains(t, err, want)
+	}
+	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
+	require.NoError(t, err)
+	s.Free()
+	require.NotEmpty(t, e.Params(), "the encoder is the caller's")
+}
+
+// TestAPretrainedEncoderIsAStudent: it learns, and its checkpoint is read back.
+func TestAPretrainedEncoderIsAStudent(t *testing.T) {
+	open := func(seed uint64) *local.Student {
+		e, err := model.PretrainedEncoder(reference.New(), "../model/testdata/bert", tinyEncoder.Classes, seed)
+		require.NoError(t, err)
+		s, err := local.NewStudent(local.StudentConfig{Encoder: e, Dir: t.TempDir()})
+		require.NoError(t, err)
+		return s
+	}
+	s := open(1)
+	before := logits(t, s, inputs, false)
+	learn(t, s)
+	want := logits(t, s, inputs, false)
+	require.NotEqual(t, before, want)
+	ref, err := s.Save(t.Context(), "one")
+	require.NoError(t, err)
+	other := open(2)
+	require.NoError(t, other.Load(t.Context(), ref))
+	require.Equal(t, want, logits(t, other, inputs, false))
+	served, err := model.LoadEncoder(reference.New(), ref)
+	require.NoError(t, err)
+	require.Equal(t, s.Encoder().Config(), served.Config())
+}

@@ -1,0 +1,118 @@
+package model
+
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Attention is grouped-query attention, usually with rotary positions:
+// projections to q, k and v, an optional RMSNorm of every head of q and k, attention, and the
+// output projection (Ainslie et al., arXiv:2305.13245).
+type Attention struct {
+	Q, K, V, O *Linear
+	// QNorm and KNorm normalise each head; nil = none.
+	QNorm, KNorm *RMSNorm
+	// Heads is a multiple of KVHeads.
+	Heads, KVHeads, HeadDim int
+	// Freq are the rotary frequencies [HeadDim/2]; nil = positions do not
+	// turn q and k.
+	Freq []float32
+
+	a                    tensor.Attention
+	q, k, v, out, logSum tensor.Buffer
+}
+
+// Forward computes y [rows×dim] += attention of x [rows×dim].
+func (l *Attention) Forward(p *Pass, y, x tensor.Buffer) {
+	l.attend(p, x)
+	l.O.Forward(p, y, l.out, p.Rows, 1)
+}
+
+// attend computes out, all but the output projection.
+func (l *Attention) attend(p *Pass, x tensor.Buffer) {
+	l.project(p, x)
+	l.out = p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
+	l.logSum = p.Arena.Take(p.Rows * l.Heads)
+	l.a = tensor.Attention{
+		Segments: p.Segments,
+		Heads:    l.Heads,
+		KVHeads:  l.KVHeads,
+		HeadDim:  l.HeadDim,
+		Causal:   p.Causal,
+		Scale:    l.scale(),
+	}
+	p.Backend.Attend(l.out, l.logSum, l.q, l.k, l.v, &l.a)
+}
+
+// Append is Forward with a cache: it stores the keys and values of the step's
+// tokens as those of a layer, and lets the tokens attend to the cache rows in
+// their spans. No Backward can follow.
+func (l *Attention) Append(p *Pass, y, x tensor.Buffer, c *Cache, layer int, s *Step) {
+	l.project(p, x)
+	p.Backend.StoreCache(c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
+	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
+	c.decode.Spans, c.decode.Heads, c.decode.Scale = s.Spans, l.Heads, l.scale()
+	p.Backend.AttendCache(out, l.q, c.k[layer], c.v[layer], &c.decode)
+	c.decode.Spans = nil
+	l.O.Forward(p, y, out, p.Rows, 1)
+}
+
+func (l *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.HeadDim))) }
+
+// project sets q, k and v from x: projected, normalised and rotated.
+func (l *Attention) project(p *Pass, x tensor.Buffer) {
+	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
+	l.q, l.k, l.v = p.Arena.Take(nq), p.Arena.Take(nk), p.Arena.Take(nk)
+	forwardAll(p, x, p.Rows, output{l.Q, l.q}, output{l.K, l.k}, output{l.V, l.v})
+	l.q, l.k = l.normalize(p, l.q, l.QNorm), l.normalize(p, l.k, l.KNorm)
+	l.rotate(p, l.q, l.k, false)
+}
+
+// rotate turns queries and keys by their positions, or back.
+func (l *Attention) rotate(p *Pass, q, k tensor.Buffer, inverse bool) {
+	if l.Freq == nil {
+		return
+	}
+	p.Backend.RoPE(q, p.Pos, l.Freq, l.Heads, l.HeadDim, inverse)
+	p.Backend.RoPE(k, p.Pos, l.Freq, l.KVHeads, l.HeadDim, inverse)
+}
+
+// normalize returns y with each of its heads normalised, if there is a norm.
+func (l *Attention) normalize(p *Pass, y tensor.Buffer, norm *RMSNorm) tensor.Buffer {
+	if norm == nil {
+		return y
+	}
+	z := p.Arena.Take(y.Len())
+	norm.Forward(p, z, y, y.Len()/l.HeadDim)
+	return z
+}
+
+// Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
+// from dy [rows×dim].
+func (l *Attention) Backward(p *Pass, dx, dy tensor.Buffer) {
+	dout := p.Arena.Take(l.out.Len())
+	l.O.Backward(p, dout, dy, p.Rows, 0)
+	l.attendBackward(p, dx, dout)
+}
+
+// attendBackward is the backward pass of attend.
+func (l *Attention) attendBackward(p *Pass, dx, dout tensor.Buffer) {
+	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
+	dq, dk, dv := p.Arena.Zeros(nq), p.Arena.Zeros(nk), p.Arena.Zeros(nk)
+	p.Backend.AttendGrad(dq, dk, dv, dout, l.out, l.logSum, l.q, l.k, l.v, &l.a)
+	l.rotate(p, dq, dk, true)
+	l.headBackward(p, dx, dq, l.Q, l.QNorm, l.Heads, 0)
+	l.headBackward(p, dx, dk, l.K, l.KNorm, l.KVHeads, 1)
+	l.headBackward(p, dx, dv, l.V, nil, l.KVHeads, 1)
+}
+
+// headBackward is the backward pass of one projection and its norm.
+func (l *Attention) headBackward(p *Pass, dx, dy tensor.Buffer, proj *Linear, norm *RMSNorm, heads int, beta float32) {
+	if norm != nil {
+		dz := dy
+		dy = p.Arena.Zeros(p.Rows * heads * l.HeadDim)
+		norm.Backward(p, dy, dz, p.Rows*heads)
+	}
+	proj.Backward(p, dx, dy, p.Rows, beta)
+}

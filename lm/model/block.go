@@ -1,0 +1,99 @@
+package model
+
+import "github.com/stepwise-rl/stepwise/lm/tensor"
+
+// MLP is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)) (Shazeer,
+// arXiv:2002.05202).
+type MLP struct {
+	Gate, Up, Down *Linear
+
+	gate, up tensor.Buffer
+}
+
+// Forward computes y [rows×dim] += mlp(x) from x [rows×dim].
+func (l *MLP) Forward(p *Pass, y, x tensor.Buffer) {
+	n := p.Rows * l.Gate.out()
+	l.gate, l.up = p.Arena.Take(n), p.Arena.Take(n)
+	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
+	act := p.Arena.Take(n)
+	p.Backend.SwiGLU(act, l.gate, l.up)
+	l.Down.Forward(p, y, act, p.Rows, 1)
+}
+
+// Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
+// from dy [rows×dim].
+func (l *MLP) Backward(p *Pass, dx, dy tensor.Buffer) {
+	dact := p.Arena.Take(p.Rows * l.Gate.out())
+	l.Down.Backward(p, dact, dy, p.Rows, 0)
+	// The gradients replace what they were computed from.
+	p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
+	l.Gate.Backward(p, dx, l.gate, p.Rows, 0)
+	l.Up.Backward(p, dx, l.up, p.Rows, 1)
+}
+
+// Block is one layer of a transformer: h = x + attention(norm(x)), then
+// y = h + mlp(norm(h)).
+type Block struct {
+	AttnNorm  *RMSNorm
+	Attention *Attention
+	MLPNorm   *RMSNorm
+	MLP       *MLP
+}
+
+func (l *Block) dim() int { return l.AttnNorm.W.Shape[0] }
+
+// Forward returns y [rows×dim] from x [rows×dim]. If the pass keeps nothing
+// for Backward, y is x's buffer.
+func (l *Block) Forward(p *Pass, x tensor.Buffer) tensor.Buffer {
+	return l.forward(p, x, l.Attention.Forward)
+}
+
+// Append is Forward with a cache, as in [Attention.Append]. y is x's buffer.
+func (l *Block) Append(p *Pass, x tensor.Buffer, c *Cache, layer int, s *Step) tensor.Buffer {
+	return l.forward(p, x, func(p *Pass, y, x tensor.Buffer) {
+		l.Attention.Append(p, y, x, c, layer, s)
+	})
+}
+
+func (l *Block) forward(p *Pass, x tensor.Buffer, attend func(p *Pass, y, x tensor.Buffer)) tensor.Buffer {
+	before := p.Arena.Mark()
+	h := l.residual(p, x, l.AttnNorm, attend)
+	y := l.residual(p, h, l.MLPNorm, l.MLP.Forward)
+	if !p.Keep {
+		p.Arena.Release(before)
+	}
+	return y
+}
+
+// residual returns x + f(norm(x)).
+func (l *Block) residual(p *Pass, x tensor.Buffer, norm *RMSNorm, f func(p *Pass, y, x tensor.Buffer)) tensor.Buffer {
+	z := p.Arena.Take(p.Rows * l.dim())
+	norm.Forward(p, z, x, p.Rows)
+	y := x
+	if p.Keep {
+		y = p.Arena.Take(p.Rows * l.dim())
+		p.Backend.Copy(y, x)
+	}
+	f(p, y, z)
+	return y
+}
+
+// Backward turns d [rows×dim], the gradient with respect to y, into the
+// gradient with respect to x, in place.
+func (l *Block) Backward(p *Pass, d tensor.Buffer) {
+	before := p.Arena.Mark()
+	l.backwardMLP(p, d)
+	dz := p.Arena.Take(p.Rows * l.dim())
+	l.Attention.Backward(p, dz, d)
+	l.AttnNorm.Backward(p, d, dz, p.Rows)
+	p.Arena.Release(before)
+}
+
+// backwardMLP is the part of Backward that ends at the residual after attention.
+func (l *Block) backwardMLP(p *Pass, d tensor.Buffer) {
+	before := p.Arena.Mark()
+	dz := p.Arena.Take(p.Rows * l.dim())
+	l.MLP.Backward(p, dz, d)
+	l.MLPNorm.Backward(p, d, dz, p.Rows)
+	p.Arena.Release(before)
+}

@@ -1,0 +1,130 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Cache holds the keys and values of rows that a decoder has computed, so
+// that decoding computes each row once. What its rows stand for is the
+// caller's affair: a prompt's rows can serve all the completions of its group.
+type Cache struct {
+	b    tensor.Backend
+	k, v []tensor.Buffer // per layer, of the backend's CacheLen
+
+	decode tensor.Decode // its shape
+	arena  *Arena
+	pass   Pass
+	slot   []bool // scratch: the slots that a step writes
+}
+
+// Step is a number of tokens to run through a decoder with a cache: whole
+// prompts, one next token of many sequences, or both. All slices but
+// LogitRows have one entry per token.
+type Step struct {
+	// Tokens are the token ids, and Pos their positions in their sequences.
+	Tokens, Pos []int32
+	// Slots[i] is the cache row that receives token i's keys and values; no
+	// two are equal.
+	Slots []int32
+	// Spans[i] lists the cache rows that token i attends to, its own slot
+	// included, as do the slots of tokens before it in the same step.
+	Spans [][]tensor.Span
+	// LogitRows are the indices of the tokens whose logits are wanted.
+	LogitRows []int32
+}
+
+// NewCache returns a cache of the given number of rows (tokens). It lives
+// until Free.
+func (d *Decoder) NewCache(rows int) *Cache {
+	if rows < 1 {
+		panic(fmt.Sprintf("model: NewCache(%d)", rows))
+	}
+	c := &Cache{b: d.b, arena: NewArena(d.b), slot: make([]bool, rows)}
+	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
+	size := d.b.CacheLen(c.decode.Cache)
+	for range d.Trunk.Blocks {
+		c.k = append(c.k, d.b.Alloc(size))
+		c.v = append(c.v, d.b.Alloc(size))
+	}
+	return c
+}
+
+// Free releases the cache's buffers.
+func (c *Cache) Free() {
+	for i := range c.k {
+		c.b.Free(c.k[i])
+		c.b.Free(c.v[i])
+	}
+	c.k, c.v = nil, nil
+	c.arena.Free()
+}
+
+// Rows is the number of rows that the cache can hold.
+func (c *Cache) Rows() int { return c.decode.Cache.Rows }
+
+// Append runs the step's tokens through the decoder: it stores their keys and
+// values at their slots, and writes the logits that predict the token after
+// each of LogitRows into logits [len(LogitRows)×Vocab] (at temperature 1).
+// Slots that are used again are overwritten. A token, position, slot or span
+// out of range is an error that names the entry; nothing is computed then.
+// It ends what a Backward could follow.
+func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
+	if err := s.check(c, &d.cfg); err != nil {
+		return err
+	}
+	if len(logits) != len(s.LogitRows)*d.cfg.Vocab {
+		panic(fmt.Sprintf("model: %d rows of %d logits, but room for %d logits", len(s.LogitRows), d.cfg.Vocab, len(logits)))
+	}
+	d.targets = 0
+	c.arena.Reset()
+	p := &c.pass
+	p.Backend, p.Arena, p.Rows, p.Pos, p.Causal = d.b, c.arena, len(s.Tokens), s.Pos, true
+	x := c.arena.Take(p.Rows * d.cfg.Dim)
+	d.Trunk.Embed.Forward(p, x, s.Tokens)
+	for i, l := range d.Trunk.Blocks {
+		x = l.Append(p, x, c, i, s)
+	}
+	if len(s.LogitRows) == 0 {
+		return d.b.Sync()
+	}
+	return d.Head.Logits(p, x, s.LogitRows, logits)
+}
+
+// check returns an error that names the entry that is wrong.
+func (s *Step) check(c *Cache, cfg *Config) error {
+	n := len(s.Tokens)
+	if n == 0 || len(s.Pos) != n || len(s.Slots) != n || len(s.Spans) != n {
+		return fmt.Errorf("model: a step of %d tokens has %d positions, %d slots and %d spans", n, len(s.Pos), len(s.Slots), len(s.Spans))
+	}
+	if err := checkTokens(s.Tokens, s.Pos, cfg); err != nil {
+		return err
+	}
+	for i, r := range s.LogitRows {
+		if r < 0 || int(r) >= n {
+			return fmt.Errorf("model: logits %d are of row %d, want 0 to %d", i, r, n-1)
+		}
+	}
+	clear(c.slot)
+	for i, r := range s.Slots {
+		if r < 0 || int(r) >= c.Rows() {
+			return fmt.Errorf("model: row %d has slot %d, want 0 to %d", i, r, c.Rows()-1)
+		}
+		if c.slot[r] {
+			return fmt.Errorf("model: row %d has slot %d, which an earlier row has", i, r)
+		}
+		c.slot[r] = true
+		own := false
+		for _, sp := range s.Spans[i] {
+			if sp.Start < 0 || sp.End > c.Rows() || sp.Start > sp.End {
+				return fmt.Errorf("model: row %d has span [%d, %d), want one within [0, %d)", i, sp.Start, sp.End, c.Rows())
+			}
+			own = own || int(r) >= sp.Start && int(r) < sp.End
+		}
+		if !own {
+			return fmt.Errorf("model: row %d attends to no span that holds its own slot %d", i, r)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Decoder is a causal language model of the Llama family. One goroutine uses a
+// decoder at a time.
+type Decoder struct {
+	// Trunk and Head are its layers.
+	Trunk *Trunk
+	Head  *Head
+	// Recompute saves memory: only the input of each block is kept between
+	// Forward and Backward, which computes the rest again. That takes about a
+	// third more time and gives the same bits.
+	Recompute bool
+
+	cfg    Config
+	b      tensor.Backend
+	params []*tensor.Param // without the adapters'
+	arena  *Arena
+	lora   *LoRA // nil = none
+	shared bool  // the parameters are another decoder's
+	wanted wanted
+
+	// Of the last Forward, for Backward.
+	pass    Pass
+	targets int
+	dx      tensor.Buffer // room for the gradient of the trunk's output
+	atHead  Mark          // the arena before the head's forward pass
+}
+
+// Targets are tokens whose log-probs are wanted.
+type Targets struct {
+	// Rows[i] is the row of the pack after which IDs[i] stands: the token
+	// that predicts it. Several targets may follow one row.
+	Rows, IDs []int32
+	// Temperature divides the logits; 0 means 1.
+	Temperature float64
+}
+
+// NewDecoder returns a decoder with random weights: the same seed gives the
+// same bits on every backend. An error names the field of cfg that is wrong.
+func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
+	return newDecoder(cfg, &maker{b: b, seed: seed, random: true})
+}
+
+func newDecoder(cfg Config, m *maker) (*Decoder, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	d := &Decoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
+	d.Trunk = newTrunk(&cfg, m)
+	out := &Linear{W: d.Trunk.Embed.W}
+	if !cfg.TieEmbeddings {
+		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd(cfg.Dim))
+	}
+	d.Head = NewHead(d.Trunk.Norm, out)
+	d.params = m.params
+	return d, nil
+}
+
+// Config returns the decoder's configuration, with defaults filled in.
+func (d *Decoder) Config() Config { return d.cfg }
+
+// Backend returns the backend that the decoder computes on.
+func (d *Decoder) Backend() tensor.Backend { return d.b }
+
+// Params returns the decoder's parameters in a fixed order, named as in
+// Hugging Face checkpoints, and then those of its adapters, if it has any. A
+// tied embedding stands in it once.
+func (d *Decoder) Params() []*tensor.Param {
+	if d.lora == nil {
+		return d.params
+	}
+	return slices.Concat(d.params, d.lora.params)
+}
+
+// Forward writes the log-prob of every target into logp, and with a non-nil
+// entropy the entropy (in nats) of the distribution that it comes from. Both
+// have one entry per target. It keeps p, t and what Backward needs until the
+// next use of the decoder. An error names the row, segment or target that is
+// wrong, or is the backend's. It panics if the decoder is packed.
+func (d *Decoder) Forward(p *Pack, t *Targets, logp, entropy []float32) error {
+	d.mustBeUnpacked("Forward")
+	return d.forward(p, t, logp, entropy, true)
+}
+
+// Score is Forward when no Backward follows; it needs less memory.
+func (d *Decoder) Score(p *Pack, t *Targets, logp, entropy []float32) error {
+	return d.forward(p, t, logp, entropy, false)
+}
+
+func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep bool) error {
+	if err := p.check(&d.cfg, 1); err != nil {
+		return err
+	}
+	if err := t.check(p.Rows(), d.cfg.Vocab); err != nil {
+		return err
+	}
+	if len(logp) != len(t.IDs) || entropy != nil && len(entropy) != len(t.IDs) {
+		panic(fmt.Sprintf("model: %d targets, but room for %d log-probs and %d entropies", len(t.IDs), len(logp), len(entropy)))
+	}
+	invTemp := float32(1)
+	if t.Temperature != 0 {
+		invTemp = float32(1 / t.Temperature)
+	}
+	d.begin(p, keep)
+	var rows []int32
+	d.pass.Wanted, rows = d.wanted.of(t.Rows, p.Rows())
+	x := d.Trunk.Forward(&d.pass, p.Tokens)
+	if keep {
+		d.dx = d.arena.Take(x.Len())
+	}
+	d.atHead = d.arena.Mark()
+	bl, be := d.Head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
+	if err := d.b.Read(logp, bl); err != nil {
+		return err
+	}
+	if entropy != nil {
+		if err := d.b.Read(entropy, be); err != nil {
+			return err
+		}
+	}
+	if keep {
+		d.targets = len(t.IDs)
+	}
+	return nil
+}
+
+// begin starts a pass over p.
+func (d *Decoder) begin(p *Pack, keep bool) {
+	d.targets = 0
+	d.arena.Reset()
+	d.pass = Pass{
+		Backend:   d.b,
+		Arena:     d.arena,
+		Rows:      p.Rows(),
+		Pos:       p.Pos,
+		Segments:  p.Segments,
+		Causal:    true,
+		Keep:      keep,
+		Recompute: d.Recompute,
+	}
+}
+
+// Backward adds to the gradient of every parameter, given the gradients of a
+// loss with respect to the log-probs and entropies of the last Forward;
+// dentropy may be nil. It waits for the backend and returns its error. It
+// panics if it does not follow a Forward.
+func (d *Decoder) Backward(dlogp, dentropy []float32) error {
+	if d.targets == 0 {
+		panic("model: Decoder.Backward without a Forward before it")
+	}
+	if len(dlogp) != d.targets || dentropy != nil && len(dentropy) != d.targets {
+		panic(fmt.Sprintf("model: %d targets, but gradients of %d log-probs and %d entropies", d.targets, len(dlogp), len(dentropy)))
+	}
+	d.targets = 0
+	p := &d.pass
+	upload := func(v []float32) tensor.Buffer {
+		if v == nil {
+			return nil
+		}
+		buf := p.Arena.Take(len(v))
+		p.Backend.Write(buf, v)
+		return buf
+	}
+	d.b.Fill(d.dx, 0)
+	d.Head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
+	p.Arena.Release(d.atHead)
+	d.Trunk.Backward(p, d.dx)
+	return d.b.Sync()
+}
+
+// Logits writes the logits after the given rows of the pack into logits
+// [len(rows)×Vocab].
+func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
+	if err := p.check(&d.cfg, 1); err != nil {
+		return err
+	}
+	if err := checkRows(rows, p.Rows()); err != nil {
+		return err
+	}
+	if len(logits) != len(rows)*d.cfg.Vocab {
+		panic(fmt.Sprintf("model: %d rows of %d logits, but room for %d logits", len(rows), d.cfg.Vocab, len(logits)))
+	}
+	d.begin(p, false)
+	d.pass.Wanted, rows = d.wanted.of(rows, p.Rows())
+	x := d.Trunk.Forward(&d.pass, p.Tokens)
+	return d.Head.Logits(&d.pass, x, rows, logits)
+}
+
+// Freeze frees the gradients of all parameters, for a model that is only
+// read: a reference policy or a teacher. Its Backward must not be called.
+func (d *Decoder) Freeze() {
+	for _, p := range d.Params() {
+		if p.Grad != nil {
+			d.b.Free(p.Grad)
+			p.Grad = nil
+		}
+	}
+}
+
+// Free releases all memory of the decoder and of its adapters. It must not be
+// used afterwards.
+func (d *Decoder) Free() {
+	d.Unpack()
+	if d.lora != nil {
+		d.lora.Free()
+	}
+	d.Freeze()
+	for _, p := range d.params {
+		if !d.shared {
+			d.b.Free(p.Value)
+		}
+	}
+	d.params = nil
+	d.arena.Free()
+}
+
+// Clone returns a frozen copy of the decoder on the same backend. It panics if
+// the decoder has adapters: LoRA.Base is a frozen decoder without them, and
+// takes no memory.
+func (d *Decoder) Clone() *Decoder {
+	d.mustBePlain("Clone")
+	c, err := newDecoder(d.cfg, &maker{b: d.b, frozen: true})
+	if err != nil {
+		panic("model: Clone: " + err.Error()) // the configuration was valid once
+	}
+	c.CopyFrom(d)
+	return c
+}
+
+// CopyFrom sets the parameters to those of src, a decoder of the same
+// configuration on the same backend. It panics if either has adapters, or if d
+// is packed.
+func (d *Decoder) CopyFrom(src *Decoder) {
+	d.mustBePlain("CopyFrom")
+	src.mustBePlain("CopyFrom")
+	d.mustBeUnpacked("CopyFrom")
+	if d.cfg != src.cfg {
+		panic("model: CopyFrom a decoder of another configuration")
+	}
+	for i, p := range d.params {
+		d.b.Copy(p.Value, src.params[i].Value)
+	}
+}
+
+func (d *Decoder) mustBePlain(what string) {
+	if d.lora != nil {
+		panic("model: Decoder." + what + " would leave the adapters out")
+	}
+}
+
+// check returns an error that names the target that is wrong.
+func (t *Targets) check(rows, vocab int) error {
+	if len(t.Rows) != len(t.IDs) {
+		return fmt.Errorf("model: targets have %d rows for %d ids", len(t.Rows), len(t.IDs))
+	}
+	if !(t.Temperature >= 0) || math.IsInf(t.Temperature, 0) {
+		return fmt.Errorf("model: targets have temperature %g, want 0 (for 1) or a positive number", t.Temperature)
+	}
+	for i, id := range t.IDs {
+		if id < 0 || int(id) >= vocab {
+			return fmt.Errorf("model: target %d is token id %d, want 0 to %d", i, id, vocab-1)
+		}
+	}
+	return checkRows(t.Rows, rows)
+}
+
+// checkRows returns an error unless idx are some of a number of rows.
+func checkRows(idx []int32, rows int) error {
+	if len(idx) == 0 {
+		return fmt.Errorf("model: no row of the pack is asked for")
+	}
+	for i, r := range idx {
+		if r < 0 || int(r) >= rows {
+			return fmt.Errorf("model: target %d is of row %d, want 0 to %d", i, r, rows-1)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Body turns the tokens of a pack, each of which sees its whole sequence, into
+// hidden states.
+type Body interface {
+	// Forward returns the hidden state [rows×dim] of every token, after the
+	// last norm. It keeps the pack until Backward.
+	Forward(p *Pass, pack *Pack) tensor.Buffer
+	// Backward takes d [rows×dim], the gradient with respect to the hidden
+	// state, adds to the parameters' gradients and overwrites d.
+	Backward(p *Pass, d tensor.Buffer)
+}
+
+// Encoder classifies sequences: a body, pooling, and a linear layer. One
+// goroutine uses an encoder at a time.
+type Encoder struct {
+	// Body and Score are its layers.
+	Body  Body    // a *Trunk with its norm, or a *BERT
+	Score *Linear // [classes×dim]
+	// Recompute saves memory: only the input of each block is kept between
+	// Forward and Backward, which computes the rest again. That takes about a
+	// third more time and gives the same bits.
+	Recompute bool
+
+	cfg    EncoderConfig
+	b      tensor.Backend
+	params []*tensor.Param
+	arena  *Arena
+
+	// Of the last Forward, for Backward.
+	pass  Pass
+	ready bool
+	ones  tensor.Buffer // [longest sequence]
+}
+
+// NewEncoder returns an encoder with random weights: the same seed gives the
+// same bits on every backend. An error names the field of cfg that is wrong.
+func NewEncoder(b tensor.Backend, cfg EncoderConfig, seed uint64) (*Encoder, error) {
+	return newEncoder(cfg, &maker{b: b, seed: seed, random: true})
+}
+
+func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	e := &Encoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
+	if cfg.Style == BERTStyle {
+		e.Body = newBERT(&cfg, m)
+	} else {
+		e.Body = normed{newTrunk(&cfg.Config, m)}
+	}
+	m.random = m.random || m.randomHead
+	e.Score = &Linear{
+		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
+		Bias: m.vector("score.bias", cfg.Classes, 0),
+	}
+	e.params = m.params
+	return e, nil
+}
+
+// Config returns the encoder's configuration, with defaults filled in.
+func (e *Encoder) Config() EncoderConfig { return e.cfg }
+
+// Backend returns the backend that the encoder computes on.
+func (e *Encoder) Backend() tensor.Backend { return e.b }
+
+// Params returns the encoder's parameters in a fixed order: the body's, named
+// as a decoder's or BertModel's, then score.weight and score.bias.
+func (e *Encoder) Params() []*tensor.Param { return e.params }
+
+// Forward writes the logits of every sequence (segment) of the pack into
+// logits [len(p.Segments)×Classes]. It keeps p and what Backward needs until
+// the next Forward. An error names the row or segment that is wrong (none may
+// have a prefix), or is the backend's.
+func (e *Encoder) Forward(p *Pack, logits []float32) error {
+	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, true) })
+}
+
+// Predict is Forward when no Backward follows; it needs less memory.
+func (e *Encoder) Predict(p *Pack, logits []float32) error {
+	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, false) })
+}
+
+// Embed writes the pooled hidden state of every sequence into states
+// [len(p.Segments)×Dim]: the embedding that models such as MiniLM and BGE are
+// made for, which compare them by their cosine and so give them length 1
+// first.
+func (e *Encoder) Embed(p *Pack, states []float32) error {
+	return e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, false) })
+}
+
+// read checks p, runs compute and reads its result [len(p.Segments)×cols] into
+// dst.
+func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func() tensor.Buffer) error {
+	if err := e.check(p); err != nil {
+		return err
+	}
+	if n := len(p.Segments); len(dst) != n*cols {
+		panic(fmt.Sprintf("model: %d sequences, each of %d values, but room for %d", n, cols, len(dst)))
+	}
+	return e.b.Read(dst, compute())
+}
+
+// check returns an error that names the row or segment that is wrong.
+func (e *Encoder) check(p *Pack) error {
+	if err := p.check(&e.cfg.Config, max(1, e.cfg.TokenTypes)); err != nil {
+		return err
+	}
+	for i, s := range p.Segments {
+		if s.Prefix >= 0 {
+			return fmt.Errorf("model: segment %d of the pack has prefix %d, but an encoder's sequences share none", i, s.Prefix)
+		}
+	}
+	return nil
+}
+
+// run computes the logits [sequences×classes].
+func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
+	n := len(p.Segments)
+	pooled := e.pooled(p, keep)
+	out := e.arena.Take(n * e.cfg.Classes)
+	e.Score.Forward(&e.pass, out, pooled, n, 0)
+	e.ready = keep
+	return out
+}
+
+// pooled computes the pooled hidden states [sequences×dim].
+func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
+	e.ready = false
+	e.arena.Reset()
+	e.pass = Pass{
+		Backend:   e.b,
+		Arena:     e.arena,
+		Rows:      p.Rows(),
+		Pos:       p.Pos,
+		Segments:  p.Segments,
+		Keep:      keep,
+		Recompute: e.Recompute,
+	}
+	y := e.Body.Forward(&e.pass, p)
+	pooled := e.arena.Take(len(p.Segments) * e.cfg.Dim)
+	e.pool(pooled, y)
+	return pooled
+}
+
+// Backward adds to the gradient of every parameter, given the gradient of a
+// loss with respect to the logits of the last Forward. It waits for the
+// backend and returns its error. It panics if it does not follow a Forward.
+func (e *Encoder) Backward(dlogits []float32) error {
+	p := &e.pass
+	n := len(p.Segments)
+	if !e.ready {
+		panic("model: Encoder.Backward without a Forward before it")
+	}
+	if len(dlogits) != n*e.cfg.Classes {
+		panic(fmt.Sprintf("model: %d sequences of %d classes, but gradients of %d logits", n, e.cfg.Classes, len(dlogits)))
+	}
+	e.ready = false
+	d := p.Arena.Zeros(p.Rows * e.cfg.Dim)
+	before := p.Arena.Mark()
+	dout := p.Arena.Take(len(dlogits))
+	e.b.Write(dout, dlogits)
+	dpooled := p.Arena.Take(n * e.cfg.Dim)
+	e.Score.Backward(p, dpooled, dout, n, 0)
+	e.poolGrad(d, dpooled)
+	p.Arena.Release(before)
+	e.Body.Backward(p, d)
+	return e.b.Sync()
+}
+
+// pool computes pooled [sequences×dim] from y [rows×dim].
+func (e *Encoder) pool(pooled, y tensor.Buffer) {
+	if e.cfg.Pooling == FirstPooling {
+		e.b.Gather(pooled, y, e.firstRows(), e.cfg.Dim)
+		return
+	}
+	longest := 0
+	for _, s := range e.pass.Segments {
+		longest = max(longest, s.End-s.Start)
+	}
+	e.ones = e.arena.Take(longest)
+	e.b.Fill(e.ones, 1)
+	e.eachMean(pooled, y, func(n int, ones, row, rows tensor.Buffer) {
+		e.b.MatMul(tensor.N, tensor.N, 1, e.cfg.Dim, n, 1/float32(n), ones, rows, 0, row)
+	})
+}
+
+// poolGrad computes dy [rows×dim] += from dpooled [sequences×dim].
+func (e *Encoder) poolGrad(dy, dpooled tensor.Buffer) {
+	if e.cfg.Pooling == FirstPooling {
+		e.b.ScatterAdd(dy, dpooled, e.firstRows(), e.cfg.Dim)
+		return
+	}
+	e.eachMean(dpooled, dy, func(n int, ones, row, rows tensor.Buffer) {
+		e.b.MatMul(tensor.N, tensor.N, n, e.cfg.Dim, 1, 1/float32(n), ones, row, 1, rows)
+	})
+}
+
+// eachMean calls f for every sequence of n tokens with n ones, its row of
+// pooled [sequences×dim], and its rows of y [rows×dim].
+func (e *Encoder) eachMean(pooled, y tensor.Buffer, f func(n int, ones, row, rows tensor.Buffer)) {
+	p := &e.pass
+	for i, s := range p.Segments {
+		n := s.End - s.Start
+		f(n, part(p, e.ones, 0, n, 1), part(p, pooled, i, i+1, e.cfg.Dim), part(p, y, s.Start, s.End, e.cfg.Dim))
+	}
+}
+
+// firstRows lists the first row of every sequence.
+func (e *Encoder) firstRows() []int32 {
+	rows := make([]int32, len(e.pass.Segments))
+	for i, s := range e.pass.Segments {
+		rows[i] = int32(s.Start)
+	}
+	return rows
+}
+
+// Free releases all memory of the encoder. It must not be used afterwards.
+func (e *Encoder) Free() {
+	for _, p := range e.params {
+		e.b.Free(p.Value)
+		if p.Grad != nil {
+			e.b.Free(p.Grad)
+		}
+	}
+	e.params = nil
+	e.arena.Free()
+}

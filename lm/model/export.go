@@ -1,0 +1,231 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// ExportOptions says how a model is written for other programs. The zero value
+// is what Save writes.
+type ExportOptions struct {
+	// DType is the type of the weights; "" means F32. A value that it cannot
+	// hold is an error that names the tensor.
+	DType safetensors.DType
+	// ShardBytes spreads the weights over files of at most so many bytes of
+	// tensors, or one larger tensor, with an index; 0 means one file.
+	ShardBytes int64
+	// Generation, if not nil, is written as generation_config.json, and its
+	// special tokens into config.json.
+	Generation *Generation
+	// TokenizerFrom is a directory whose tokenizer files are copied as they
+	// are; "" means none.
+	TokenizerFrom string
+}
+
+// Save writes the decoder's weights in float32 and its configuration into a
+// directory, which it makes if need be, as Hugging Face's transformers reads
+// them.
+func (d *Decoder) Save(dir string) error { return d.Export(dir, ExportOptions{}) }
+
+// Export writes the decoder into a directory, which it makes if need be, as
+// transformers, vLLM and others read it, and LoadDecoder. Every file appears
+// whole or not at all; config.json comes last. A decoder with adapters is an
+// error: LoRA.Save saves them, and LoRA.Merge makes them part of its weights.
+func (d *Decoder) Export(dir string, o ExportOptions) error {
+	if d.lora != nil {
+		return errors.New("model: the decoder has adapters; LoRA.Save saves them, and LoRA.Merge makes them part of the weights to save")
+	}
+	h := decoderConfig(d.cfg)
+	return export(dir, d.b, d.params, h, &h.hfShape, o)
+}
+
+// Save writes the encoder's weights in float32 and its configuration into a
+// directory, which it makes if need be.
+func (e *Encoder) Save(dir string) error { return e.Export(dir, ExportOptions{}) }
+
+// Export writes the encoder into a directory, which it makes if need be, for
+// LoadEncoder. With BERTStyle, transformers' BertModel reads its body too,
+// without a pooling layer. Every file appears whole or not at all; config.json
+// comes last.
+func (e *Encoder) Export(dir string, o ExportOptions) error {
+	h := encoderConfig(e.cfg)
+	switch h := h.(type) {
+	case *hfDecoder:
+		return export(dir, e.b, e.params, h, &h.hfShape, o)
+	case *hfBERT:
+		return export(dir, e.b, e.params, h, &h.hfShape, o)
+	}
+	panic(fmt.Sprintf("model: configuration of type %T", h))
+}
+
+// export writes config, whose shape it completes, and params.
+func export(dir string, b tensor.Backend, params []*tensor.Param, config any, shape *hfShape, o ExportOptions) error {
+	if o.DType == "" {
+		o.DType = safetensors.F32
+	}
+	names := map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}
+	if shape.DType = names[o.DType]; shape.DType == "" {
+		return fmt.Errorf("model: ExportOptions.DType is %q, want F32, F16 or BF16", o.DType)
+	}
+	if o.ShardBytes < 0 {
+		return fmt.Errorf("model: ExportOptions.ShardBytes is %d, want 0 (for one file) or more", o.ShardBytes)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	if err := writeWeights(dir, b, params, o); err != nil {
+		return err
+	}
+	shape.BOS, shape.EOS, shape.Pad = null, null, null // not transformers' defaults
+	if g := o.Generation; g != nil {
+		if err := writeJSON(filepath.Join(dir, GenerationFile), g); err != nil {
+			return err
+		}
+		shape.BOS, shape.EOS, shape.Pad = g.tokens()
+	}
+	if o.TokenizerFrom != "" {
+		if err := copyTokenizer(dir, o.TokenizerFrom); err != nil {
+			return err
+		}
+	}
+	return writeJSON(filepath.Join(dir, ConfigFile), config)
+}
+
+// writeWeights writes params in one file or in several with an index, and then
+// removes the other kind, if it stood there before.
+func writeWeights(dir string, b tensor.Backend, params []*tensor.Param, o ExportOptions) error {
+	shards := divide(params, o)
+	stale := IndexFile
+	if len(shards) == 1 {
+		if err := writeParams(b, params, filepath.Join(dir, WeightsFile), o.DType); err != nil {
+			return err
+		}
+	} else {
+		stale = WeightsFile
+		if err := writeShards(dir, b, shards, o.DType); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, stale)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("model: %w", err)
+	}
+	return nil
+}
+
+// divide cuts params into runs of at most o.ShardBytes.
+func divide(params []*tensor.Param, o ExportOptions) (shards [][]*tensor.Param) {
+	from, size := 0, int64(0)
+	for i, p := range params {
+		n := int64(p.Len()) * int64(o.DType.Size())
+		if o.ShardBytes > 0 && i > from && size+n > o.ShardBytes {
+			shards = append(shards, params[from:i])
+			from, size = i, 0
+		}
+		size += n
+	}
+	return append(shards, params[from:])
+}
+
+func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype safetensors.DType) error {
+	var index struct {
+		Metadata struct {
+			Size int64 `json:"total_size"`
+		} `json:"metadata"`
+		Files map[string]string `json:"weight_map"`
+	}
+	index.Files = map[string]string{}
+	for i, params := range shards {
+		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+		if err := writeParams(b, params, filepath.Join(dir, name), dtype); err != nil {
+			return err
+		}
+		for _, p := range params {
+			index.Files[p.Name] = name
+			index.Metadata.Size += int64(p.Len()) * int64(dtype.Size())
+		}
+	}
+	return writeJSON(filepath.Join(dir, IndexFile), index)
+}
+
+// WriteParams writes the values of params to a safetensors file in float32
+// and syncs it to disk. It appears whole or not at all.
+func WriteParams(b tensor.Backend, params []*tensor.Param, path string) error {
+	return writeParams(b, params, path, safetensors.F32)
+}
+
+func writeParams(b tensor.Backend, params []*tensor.Param, path string, dtype safetensors.DType) error {
+	infos := make([]safetensors.Tensor, len(params))
+	for i, p := range params {
+		infos[i] = safetensors.Tensor{Name: p.Name, DType: dtype, Shape: p.Shape}
+	}
+	return writeFile(path, func(f io.Writer) error {
+		w, err := safetensors.NewWriter(f, infos, map[string]string{"format": "pt"})
+		if err != nil {
+			return err
+		}
+		for _, p := range params {
+			if err := readValues(b, p.Value, w.Write); err != nil {
+				return fmt.Errorf("tensor %q: %w", p.Name, err)
+			}
+		}
+		return w.Close()
+	})
+}
+
+func writeJSON(path string, v any) error {
+	return writeFile(path, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	})
+}
+
+// writeFile writes a file that appears whole or not at all.
+func writeFile(path string, write func(w io.Writer) error) error {
+	if err := durable.Replace(path, write); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
+	}
+	return nil
+}
+
+// tokenizerFiles are those of Hugging Face's tokenizers, old and new.
+var tokenizerFiles = []string{
+	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model",
+}
+
+// copyTokenizer copies the tokenizer files that from has, one at least.
+func copyTokenizer(dir, from string) error {
+	found := false
+	for _, name := range tokenizerFiles {
+		src, err := os.Open(filepath.Join(from, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("model: %w", err)
+		}
+		found = true
+		err = writeFile(filepath.Join(dir, name), func(w io.Writer) error {
+			_, err := io.Copy(w, src)
+			return err
+		})
+		src.Close()
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("model: %s has no tokenizer file (%s, …): %w", from, tokenizerFiles[0], fs.ErrNotExist)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+)
+
+// shapes are small configurations that between them have every feature.
+var shapes = map[string]Config{
+	"llama": {Vocab: 7, Dim: 8, Layers: 2, Heads: 4, KVHeads: 2, FF: 10, MaxSeq: 16},
+	"qwen2": {Vocab: 7, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 16, QKVBias: true, TieEmbeddings: true},
+	"qwen3": {Vocab: 7, Dim: 6, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 4, FF: 8, MaxSeq: 16, RopeTheta: 1e6, NormEps: 1e-6, QKNorm: true, TieEmbeddings: true},
+	"all":   {Vocab: 5, Dim: 8, Layers: 1, Heads: 4, KVHeads: 1, HeadDim: 2, FF: 4, MaxSeq: 16, QKNorm: true, QKVBias: true},
+}
+
+// groups packs two prompts, two completions of the one and one of the other,
+// and the targets that score the completions. The last token of a completion
+// predicts nothing and needs no row.
+func groups() (*Pack, *Targets) {
+	var p Pack
+	var t Targets
+	complete := func(prompt int, tokens ...int32) {
+		t.Rows = append(t.Rows, int32(p.Segments[prompt].End-1))
+		if n := len(tokens) - 1; n > 0 {
+			s := p.Segments[p.Add(tokens[:n], prompt)]
+			for r := s.Start; r < s.End; r++ {
+				t.Rows = append(t.Rows, int32(r))
+			}
+		}
+		t.IDs = append(t.IDs, tokens...)
+	}
+	a := p.Add([]int32{1, 4, 2}, -1)
+	complete(a, 3, 0, 4)
+	complete(a, 1, 1)
+	b := p.Add([]int32{0, 3}, -1)
+	complete(b, 2)
+	complete(b, 4, 3, 2, 1)
+	return &p, &t
+}
+
+// randomise gives every parameter values of order one, so that gradients are
+// of a general point.
+func randomise(b tensor.Backend, params []*tensor.Param) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, p := range params {
+		v := make([]float32, p.Len())
+		for i := range v {
+			v[i] = float32(0.5 * r.NormFloat64())
+		}
+		b.Write(p.Value, v)
+	}
+}
+
+// loss64 is Σ dlogp·logp + dentropy·entropy in float64.
+func loss64(t *testing.T, d *Decoder, p *Pack, tg *Targets, dlogp, dent []float32) float64 {
+	d.begin(p, false)
+	x := d.Trunk.Forward(&d.pass, p.Tokens)
+	bl, be := d.Head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true)
+	sum := 0.0
+	for _, part := range []struct {
+		buf tensor.Buffer
+		w   []float32
+	}{{bl, dlogp}, {be, dent}} {
+		for i, v := range values64(t, d.b, part.buf) {
+			sum += v * float64(part.w[i])
+		}
+	}
+	return sum
+}
+
+func values64(t *testing.T, b tensor.Backend, buf tensor.Buffer) []float64 {
+	v := make([]float64, buf.Len())
+	require.NoError(t, b.(*reference.Backend[float64]).Read64(v, buf))
+	return v
+}
+
+func TestDecoderGradientMatchesCentralDifferences(t *testing.T) {
+	for name, cfg := range shapes {
+		t.Run(name, func(t *testing.T) {
+			b := reference.New64()
+			d, err := NewDecoder(b, cfg, 7)
+			require.NoError(t, err)
+			randomise(b, d.Params())
+			d.Head.chunk = 4 // several chunks, the last not full
+			p, tg := groups()
+			tg.Temperature = 0.5
+			n := len(tg.IDs)
+			dlogp, dent := make([]float32, n), make([]float32, n)
+			r := rand.New(rand.NewPCG(3, 4))
+			for i := range n {
+				dlogp[i], dent[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+			}
+			require.NoError(t, d.Forward(p, tg, make([]float32, n), make([]float32, n)))
+			require.NoError(t, d.Backward(dlogp, dent))
+			for _, param := range d.Params() {
+				checkParam(t, b, param, func() float64 { return loss64(t, d, p, tg, dlogp, dent) })
+			}
+		})
+	}
+}
+
+// checkParam compares a parameter's gradient with central differences of loss.
+func checkParam(t *testing.T, b *reference.Backend[float64], p *tensor.Param, loss func() float64) {
+	const h = 1e-5
+	value, grad := values64(t, b, p.Value), values64(t, b, p.Grad)
+	for i, v := range value {
+		value[i] = v + h
+		b.Write64(p.Value, value)
+		up := loss()
+		value[i] = v - h
+		b.Write64(p.Value, value)
+		want := (up - loss()) / (2 * h)
+		value[i] = v
+		require.InDelta(t, want, grad[i], 1e-6*math.Max(1, math.Abs(want)), fmt.Sprintf("%s[%d]", p.Name, i))
+	}
+	b.Write64(p.Value, value)
+}
+
+func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
+	bert := EncoderConfig{
+		Config:  Config{Vocab: 5, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
+		Classes: 3, Style: BERTStyle, TokenTypes: 3,
+	}
+	first := bert
+	first.Pooling = FirstPooling
+	for name, cfg := range map[string]EncoderConfig{
+		"llama, mean":  {Config: shapes["all"], Classes: 3},
+		"llama, first": {Config: shapes["all"], Classes: 3, Pooling: FirstPooling},
+		"bert, mean":   bert,
+		"bert, first":  first,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := reference.New64()
+			e, err := NewEncoder(b, cfg, 7)
+			require.NoError(t, err)
+			randomise(b, e.Params())
+			var p Pack
+			p.Add([]int32{1, 4, 2}, -1)
+			p.Add([]int32{0}, -1)
+			p.Add([]int32{3, 3, 0, 1}, -1)
+			if cfg.Style == BERTStyle {
+				p.Types = []int32{0, 1, 2, 0, 0, 0, 1, 1}
+			}
+			r := rand.New(rand.NewPCG(5, 6))
+			dlogits := make([]float32, 9)
+			for i := range dlogits {
+				dlogits[i] = float32(r.NormFloat64())
+			}
+			require.NoError(t, e.Forward(&p, make([]float32, 9)))
+			require.NoError(t, e.Backward(dlogits))
+			for _, param := range e.Params() {
+				checkParam(t, b, param, func() float64 {
+					sum := 0.0
+					for i, v := range values64(t, b, e.run(&p, false)) {
+						sum += v * float64(dlogits[i])
+					}
+					return sum
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,111 @@
+package model
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// embeddingStd is the standard deviation of initial embeddings and of the
+// output projection at width dim: logits of normalised states then begin with
+// unit variance at any width. GPT-2 and Llama have 0.02, which is that at
+// width 2500; in narrow models it slows learning down a lot.
+func embeddingStd(dim int) float64 { return 1 / math.Sqrt(float64(dim)) }
+
+// fanInStd is the standard deviation of an initial projection from in inputs:
+// GPT-2's 0.02 at width 1024, scaled to give activations of that size at any
+// width.
+func fanInStd(in int) float64 { return 0.64 / math.Sqrt(float64(in)) }
+
+// residualStd is fanInStd for a projection that adds to the residual stream:
+// smaller, so that the 2·layers additions sum to the same variance at any
+// depth (GPT-2).
+func residualStd(in, layers int) float64 { return fanInStd(in) / math.Sqrt(2*float64(layers)) }
+
+// maker creates parameters.
+type maker struct {
+	b      tensor.Backend // nil: names and shapes only
+	seed   uint64
+	random bool // else matrices stay 0, to be loaded
+	frozen bool // no gradients
+	// randomHead draws what comes after an encoder's body, though the body
+	// is to be loaded.
+	randomHead bool
+	params     []*tensor.Param
+}
+
+// matrix returns a parameter [rows×cols] drawn from a normal distribution. Its
+// random stream depends on the seed and on its place among the parameters.
+func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
+	p := m.add(name, rows, cols)
+	if m.random {
+		r := rand.New(rand.NewPCG(m.seed, uint64(len(m.params))))
+		_ = writeValues(m.b, p.Value, func(part []float32) error {
+			for i := range part {
+				part[i] = float32(r.NormFloat64() * std)
+			}
+			return nil
+		})
+	}
+	return p
+}
+
+// vector returns a parameter [n] whose elements are v, exempt from weight decay.
+func (m *maker) vector(name string, n int, v float32) *tensor.Param {
+	p := m.add(name, n)
+	p.NoDecay = true
+	if m.b != nil {
+		m.b.Fill(p.Value, v)
+	}
+	return p
+}
+
+func (m *maker) norm(name string, n int, eps float64) *RMSNorm {
+	return &RMSNorm{W: m.vector(name, n, 1), Eps: eps}
+}
+
+func (m *maker) add(name string, shape ...int) *tensor.Param {
+	p := &tensor.Param{Name: name, Shape: shape}
+	m.params = append(m.params, p)
+	if m.b == nil {
+		return p
+	}
+	p.Value = m.b.Alloc(p.Len())
+	if !m.frozen {
+		p.Grad = m.b.Alloc(p.Len())
+	}
+	return p
+}
+
+// copyBlock is how many elements cross between host and backend at once, so
+// that no tensor is ever held whole on the host.
+const copyBlock = 1 << 18
+
+// writeValues fills dst from the host: fill is called for consecutive parts.
+func writeValues(b tensor.Backend, dst tensor.Buffer, fill func(part []float32) error) error {
+	host := make([]float32, min(copyBlock, dst.Len()))
+	for from := 0; from < dst.Len(); from += copyBlock {
+		to := min(from+copyBlock, dst.Len())
+		if err := fill(host[:to-from]); err != nil {
+			return err
+		}
+		b.Write(b.Slice(dst, from, to), host[:to-from])
+	}
+	return nil
+}
+
+// readValues reads src to the host: use is called with consecutive parts.
+func readValues(b tensor.Backend, src tensor.Buffer, use func(part []float32) error) error {
+	host := make([]float32, min(copyBlock, src.Len()))
+	for from := 0; from < src.Len(); from += copyBlock {
+		to := min(from+copyBlock, src.Len())
+		if err := b.Read(host[:to-from], b.Slice(src, from, to)); err != nil {
+			return err
+		}
+		if err := use(host[:to-from]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package model
+
+import "github.com/stepwise-rl/stepwise/lm/tensor"
+
+// Pack lays the weights of the decoder's products out anew for passes with few
+// rows, such as decoding, if the backend can ([tensor.Packer]). In
+// tensor.Float32 results keep their bits, and the weights take their memory
+// twice; in tensor.BFloat16 the results are those of rounded weights, which
+// take half as much. The weights must not change until Unpack: Forward, for
+// which a Backward follows, and CopyFrom panic while a decoder is packed. So
+// does Pack.
+func (d *Decoder) Pack(f tensor.Format) {
+	packer, ok := d.b.(tensor.Packer)
+	if !ok {
+		return
+	}
+	for _, l := range d.linears() {
+		if l.packed != nil {
+			panic("model: Decoder.Pack of a decoder that is packed")
+		}
+		l.packed, l.format = d.b.Alloc(packer.PackedLen(f, l.out(), l.in())), f
+		packer.Pack(f, l.packed, tensor.T, l.out(), l.in(), l.W.Value)
+	}
+}
+
+// Unpack undoes Pack, if there was one.
+func (d *Decoder) Unpack() {
+	for _, l := range d.linears() {
+		if l.packed != nil {
+			d.b.Free(l.packed)
+			l.packed = nil
+		}
+	}
+}
+
+// mustBeUnpacked panics if the weights may not change: all layers are packed
+// or none.
+func (d *Decoder) mustBeUnpacked(what string) {
+	if d.Head.Out.packed != nil {
+		panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (lm/local.EngineOptions.Static)")
+	}
+}
+
+// linears are the layers that multiply by weights.
+func (d *Decoder) linears() []*Linear {
+	var all []*Linear
+	for _, l := range d.Trunk.Blocks {
+		all = append(all, l.Attention.Q, l.Attention.K, l.Attention.V, l.Attention.O, l.MLP.Gate, l.MLP.Up, l.MLP.Down)
+	}
+	return append(all, d.Head.Out)
+}
+
+// output is a layer and its result.
+type output struct {
+	*Linear
+	y tensor.Buffer
+}
+
+// forwardAll is [Linear.Forward], without what is in y, of layers with the same
+// x [rows×in], whose products are computed at once if they are packed.
+func forwardAll(p *Pass, x tensor.Buffer, rows int, layers ...output) {
+	first := layers[0].Linear
+	if first.packed == nil {
+		for _, l := range layers {
+			l.Forward(p, l.y, x, rows, 0)
+		}
+		return
+	}
+	p.products = p.products[:0]
+	for _, l := range layers {
+		p.products = append(p.products, tensor.Product{N: l.out(), P: l.packed, C: l.y})
+	}
+	p.Backend.(tensor.Packer).MatMulPacked(first.format, rows, first.in(), 1, x, 0, p.products...)
+	for _, l := range layers {
+		l.finish(p, l.y, x, rows)
+	}
+}
+
+// multiply computes y [rows×out] = x·Wᵀ + beta·y.
+func (l *Linear) multiply(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
+	if l.packed != nil {
+		p.products = append(p.products[:0], tensor.Product{N: l.out(), P: l.packed, C: y})
+		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.in(), 1, x, beta, p.products...)
+		return
+	}
+	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
+}

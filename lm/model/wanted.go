@@ -1,0 +1,89 @@
+package model
+
+import (
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Of rows whose hidden state nobody asks for, such as a prompt's but its last,
+// the last block needs no more than keys and values. So it goes on with the
+// other rows only when it has attended.
+
+// forwardWanted is Forward for the rows p.Wanted of y [len(p.Wanted)×dim].
+func (l *Block) forwardWanted(p *Pass, x tensor.Buffer) tensor.Buffer {
+	few := p.few()
+	h := p.Arena.Take(few.Rows * l.dim())
+	before := p.Arena.Mark()
+	z := p.Arena.Take(p.Rows * l.dim())
+	l.AttnNorm.Forward(p, z, x, p.Rows)
+	l.Attention.attend(p, z)
+	width := l.Attention.O.in()
+	out := p.Arena.Take(few.Rows * width)
+	p.Backend.Gather(out, l.Attention.out, p.Wanted, width)
+	p.Backend.Gather(h, x, p.Wanted, l.dim())
+	l.Attention.O.Forward(p, h, out, few.Rows, 1)
+	y := l.residual(few, h, l.MLPNorm, l.MLP.Forward)
+	if !p.Keep {
+		p.Arena.Release(before)
+	}
+	return y
+}
+
+// backwardWanted is its Backward: it overwrites d [len(p.Wanted)×dim] and
+// returns the gradient [rows×dim] with respect to x.
+func (l *Block) backwardWanted(p *Pass, d tensor.Buffer) tensor.Buffer {
+	few := p.few()
+	dx := p.Arena.Zeros(p.Rows * l.dim())
+	before := p.Arena.Mark()
+	l.backwardMLP(few, d)
+	p.Backend.ScatterAdd(dx, d, p.Wanted, l.dim())
+	width := l.Attention.O.in()
+	dout, some := p.Arena.Zeros(p.Rows*width), p.Arena.Take(few.Rows*width)
+	l.Attention.O.Backward(p, some, d, few.Rows, 0)
+	p.Backend.ScatterAdd(dout, some, p.Wanted, width)
+	dz := p.Arena.Take(p.Rows * l.dim())
+	l.Attention.attendBackward(p, dz, dout)
+	l.AttnNorm.Backward(p, dx, dz, p.Rows)
+	p.Arena.Release(before)
+	return dx
+}
+
+// few is the pass over the wanted rows alone, for what looks at each row apart.
+func (p *Pass) few() *Pass {
+	q := *p
+	q.Rows, q.Pos, q.Segments = len(p.Wanted), nil, nil
+	return &q
+}
+
+// wanted lists rows that are asked for, and finds them again.
+type wanted struct {
+	list []int32 // ascending, each once
+	at   []int32 // of each row its index in list
+	idx  []int32
+}
+
+// of returns what Pass.Wanted is for some rows of n, and where in a trunk's
+// output they then are. Both are valid until the next call.
+func (w *wanted) of(rows []int32, n int) (list, at []int32) {
+	w.at = slices.Grow(w.at[:0], n)[:n]
+	clear(w.at)
+	for _, r := range rows {
+		w.at[r] = 1
+	}
+	w.list = w.list[:0]
+	for r, asked := range w.at {
+		if asked > 0 {
+			w.at[r] = int32(len(w.list))
+			w.list = append(w.list, int32(r))
+		}
+	}
+	if len(w.list) == n {
+		return nil, rows
+	}
+	w.idx = w.idx[:0]
+	for _, r := range rows {
+		w.idx = append(w.idx, w.at[r])
+	}
+	return w.list, w.idx
+}

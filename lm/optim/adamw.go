@@ -1,0 +1,180 @@
+package optim
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+// Config holds the settings of AdamW that do not change between steps.
+type Config struct {
+	// Beta1 and Beta2 are the decay rates of the first and second moment,
+	// in [0, 1).
+	Beta1, Beta2 float64
+	// Eps > 0 is added to the root of the second moment.
+	Eps float64
+	// WeightDecay ≥ 0 is decoupled: each step multiplies the weights by
+	// 1 − lr·WeightDecay.
+	WeightDecay float64
+}
+
+// DefaultConfig returns torch.optim.AdamW's defaults.
+func DefaultConfig() Config {
+	return Config{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01}
+}
+
+// Validate returns an error that names the first field out of its range.
+func (c Config) Validate() error {
+	for _, f := range []struct {
+		name, want string
+		v          float64
+		ok         bool
+	}{
+		{"Beta1", "in [0, 1)", c.Beta1, c.Beta1 >= 0 && c.Beta1 < 1},
+		{"Beta2", "in [0, 1)", c.Beta2, c.Beta2 >= 0 && c.Beta2 < 1},
+		{"Eps", "> 0", c.Eps, c.Eps > 0 && !math.IsInf(c.Eps, 1)},
+		{"WeightDecay", "≥ 0", c.WeightDecay, c.WeightDecay >= 0 && !math.IsInf(c.WeightDecay, 1)},
+	} {
+		if !f.ok {
+			return fmt.Errorf("optim: Config.%s is %v, want it %s", f.name, f.v, f.want)
+		}
+	}
+	return nil
+}
+
+// AdamW is Adam with decoupled weight decay (Loshchilov & Hutter,
+// arXiv:1711.05101), in torch.optim.AdamW's arithmetic, with the state of one
+// set of parameters. One goroutine uses it at a time.
+type AdamW struct {
+	backend tensor.Backend
+	config  Config
+	params  []*tensor.Param // without the frozen ones
+	first   []tensor.Buffer // moments, one for each of params
+	second  []tensor.Buffer
+	norms   tensor.Buffer   // [len(params)] squared gradient norms
+	norm    []tensor.Buffer // the elements of norms
+	squares []float32       // norms, read
+	steps   int
+}
+
+// NewAdamW returns an optimiser of params, which live on b; those without a
+// gradient are left alone. It takes memory for two moments of each until
+// Free. The error is c.Validate's. It panics if two parameters share a name
+// or if a shape does not fit its buffers.
+func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	a := &AdamW{backend: b, config: c}
+	names := make(map[string]bool)
+	for _, p := range params {
+		if p.Grad == nil {
+			continue
+		}
+		if names[p.Name] {
+			panic("optim: two parameters are named " + p.Name)
+		}
+		names[p.Name] = true
+		if p.Value.Len() != p.Len() || p.Grad.Len() != p.Len() {
+			panic(fmt.Sprintf("optim: %s has shape %v, but %d values and %d gradients",
+				p.Name, p.Shape, p.Value.Len(), p.Grad.Len()))
+		}
+		a.params = append(a.params, p)
+	}
+	for _, p := range a.params {
+		a.first = append(a.first, b.Alloc(p.Len()))
+		a.second = append(a.second, b.Alloc(p.Len()))
+	}
+	a.norms, a.squares = b.Alloc(len(a.params)), make([]float32, len(a.params))
+	for i := range a.params {
+		a.norm = append(a.norm, b.Slice(a.norms, i, i+1))
+	}
+	return a, nil
+}
+
+// Info is what a step did.
+type Info struct {
+	// GradNorm is the global norm of the gradient before clipping: the root
+	// of the sum of all squares, in float64.
+	GradNorm float64
+	// Skipped is set if GradNorm is not finite; nothing was changed then.
+	Skipped bool
+}
+
+// Step updates the parameters from their gradients with learning rate lr.
+// With maxNorm > 0 the gradient is first scaled by min(1, maxNorm/(norm+10⁻⁶))
+// as torch.nn.utils.clip_grad_norm_ does; 0 means no clipping. It leaves the
+// gradients as they are.
+//
+// An error means a bad lr or maxNorm, and then nothing was changed, or a
+// failure of the backend in this or an earlier operation, and then
+// parameters and state may be half updated.
+func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
+	if !(lr >= 0) || math.IsInf(lr, 1) {
+		return Info{}, fmt.Errorf("optim: learning rate of step %d is %v, want it finite and ≥ 0", a.steps, lr)
+	}
+	if !(maxNorm >= 0) {
+		return Info{}, fmt.Errorf("optim: maximal gradient norm of step %d is %v, want it ≥ 0", a.steps, maxNorm)
+	}
+	norm, err := a.gradNorm()
+	if err != nil {
+		return Info{}, fmt.Errorf("optim: gradient norm: %w", err)
+	}
+	if math.IsNaN(norm) || math.IsInf(norm, 0) {
+		return Info{GradNorm: norm, Skipped: true}, nil
+	}
+	a.steps++
+	update := tensor.AdamW{
+		LR: lr, Beta1: a.config.Beta1, Beta2: a.config.Beta2, Eps: a.config.Eps, Step: a.steps, Scale: 1,
+	}
+	if maxNorm > 0 {
+		update.Scale = min(1, maxNorm/(norm+1e-6))
+	}
+	for i, p := range a.params {
+		update.WeightDecay = a.config.WeightDecay
+		if p.NoDecay {
+			update.WeightDecay = 0
+		}
+		a.backend.AdamW(p.Value, p.Grad, a.first[i], a.second[i], &update)
+	}
+	if err := a.backend.Sync(); err != nil {
+		return Info{}, fmt.Errorf("optim: step %d: %w", a.steps, err)
+	}
+	return Info{GradNorm: norm}, nil
+}
+
+// gradNorm returns the global norm. The backend returns each parameter's sum
+// of squares as a float32, so a norm above 1.8·10¹⁹ counts as infinite.
+func (a *AdamW) gradNorm() (float64, error) {
+	for i, p := range a.params {
+		a.backend.SumSquares(a.norm[i], p.Grad)
+	}
+	if err := a.backend.Sync(); err != nil {
+		return 0, err
+	}
+	if err := a.backend.Read(a.squares, a.norms); err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for _, s := range a.squares {
+		sum += float64(s)
+	}
+	return math.Sqrt(sum), nil
+}
+
+// ZeroGrad clears the gradients.
+func (a *AdamW) ZeroGrad() {
+	for _, p := range a.params {
+		a.backend.Fill(p.Grad, 0)
+	}
+}
+
+// Free releases the moments; the optimiser is of no use afterwards.
+func (a *AdamW) Free() {
+	for i := range a.params {
+		a.backend.Free(a.first[i])
+		a.backend.Free(a.second[i])
+	}
+	a.backend.Free(a.norms)
+}

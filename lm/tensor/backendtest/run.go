@@ -1,0 +1,210 @@
+package backendtest
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+)
+
+// Faulty is implemented by backends that can be made to fail, so that Run
+// can check what happens then.
+type Faulty interface {
+	// FailAfter makes the operation that follows the next n ones fail with
+	// err.
+	FailAfter(n int, err error)
+}
+
+// Run checks that the backends that open returns behave as tensor.Backend
+// says. It changes GOMAXPROCS for a while, so the calling test must not be
+// parallel. Goroutine leaks are left to the caller (go.uber.org/goleak).
+func Run(t *testing.T, open func() tensor.Backend) {
+	for _, w := range workloads() {
+		t.Run(w.name, func(t *testing.T) {
+			for _, err := range check(open, w) {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("packed", func(t *testing.T) { testPacked(t, open) })
+	t.Run("memory", func(t *testing.T) { testMemory(t, open) })
+	t.Run("misuse", func(t *testing.T) { testMisuse(t, open) })
+	t.Run("errors", func(t *testing.T) { testErrors(t, open) })
+}
+
+// A workload runs operations on inputs that depend on nothing but its name
+// and keeps the results, to be compared between backends.
+type workload struct {
+	name string
+	// tol bounds the error of an element, as a share of the largest
+	// magnitude in its result.
+	tol float64
+	run func(e *env)
+}
+
+// check compares w's results with the reference, and their bits for several
+// GOMAXPROCS.
+func check(open func() tensor.Backend, w workload) []error {
+	want, err := execute(reference.New64(), w)
+	if err != nil {
+		return []error{err}
+	}
+	got, err := execute(open(), w)
+	if err != nil {
+		return []error{err}
+	}
+	var errs []error
+	for i, r := range want {
+		if err := near(got[i].values, r.values, w.tol); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
+		}
+	}
+	for _, procs := range []int{1, 3} {
+		old := runtime.GOMAXPROCS(procs)
+		again, err := execute(open(), w)
+		runtime.GOMAXPROCS(old)
+		if err != nil {
+			return append(errs, err)
+		}
+		for i, r := range got {
+			if j := firstDifference(r.values, again[i].values); j >= 0 {
+				errs = append(errs, fmt.Errorf("%s: element %d is %v with GOMAXPROCS %d, %v before: the bits differ",
+					r.name, j, again[i].values[j], procs, r.values[j]))
+			}
+		}
+	}
+	return errs
+}
+
+// near returns an error at the first element of got that is further from
+// want than tol times the largest magnitude of want.
+func near(got, want []float32, tol float64) error {
+	scale := 0.0
+	for _, v := range want {
+		scale = max(scale, math.Abs(float64(v))) // NaN if any is
+	}
+	for i, v := range want {
+		diff := math.Abs(float64(got[i]) - float64(v))
+		if math.IsNaN(diff) || diff > tol*scale {
+			return fmt.Errorf("element %d of %d is %v, the reference says %v (largest %v, tolerance %v)",
+				i, len(want), got[i], v, scale, tol)
+		}
+	}
+	return nil
+}
+
+func firstDifference(a, b []float32) int {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// guard is how many NaNs stand on each side of a buffer of env: odd, so that
+// buffers are not aligned.
+const guard = 5
+
+// env is what a workload runs on.
+type env struct {
+	tensor.Backend
+	rng     *rand.Rand
+	wholes  []tensor.Buffer
+	results []result
+	err     error // the first of Read
+}
+
+type result struct {
+	name   string
+	values []float32
+}
+
+// execute runs w on b, which it closes, and returns the results. It is an
+// error if an operation failed or wrote into a guard.
+func execute(b tensor.Backend, w workload) ([]result, error) {
+	e := &env{Backend: b, rng: rand.New(rand.NewPCG(uint64(len(w.name)), 7))}
+	w.run(e)
+	if err := b.Sync(); err != nil {
+		return nil, fmt.Errorf("sync: %w", err)
+	}
+	for _, whole := range e.wholes {
+		x := e.read(whole)
+		for i := range guard {
+			if !math.IsNaN(float64(x[i])) || !math.IsNaN(float64(x[len(x)-1-i])) {
+				return nil, fmt.Errorf("an operation wrote outside its buffer of %d elements", len(x)-2*guard)
+			}
+		}
+		b.Free(whole)
+	}
+	if e.err != nil {
+		return nil, fmt.Errorf("read: %w", e.err)
+	}
+	return e.results, closeBackend(b)
+}
+
+// closeBackend closes b if it is an io.Closer.
+func closeBackend(b tensor.Backend) error {
+	if c, ok := b.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// buffer returns a buffer that holds x, between guards.
+func (e *env) buffer(x []float32) tensor.Buffer {
+	whole := e.Alloc(len(x) + 2*guard)
+	e.Fill(whole, float32(math.NaN()))
+	e.wholes = append(e.wholes, whole)
+	b := e.Slice(whole, guard, guard+len(x))
+	e.Write(b, x)
+	return b
+}
+
+// normal returns n values with the given standard deviation.
+func (e *env) normal(n int, std float64) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(e.rng.NormFloat64() * std)
+	}
+	return x
+}
+
+// random returns a buffer of n standard normal values.
+func (e *env) random(n int) tensor.Buffer { return e.buffer(e.normal(n, 1)) }
+
+// nan returns a buffer of n NaNs: what must be overwritten or not be read.
+func (e *env) nan(n int) tensor.Buffer {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(math.NaN())
+	}
+	return e.buffer(x)
+}
+
+// indices returns n random indices below limit.
+func (e *env) indices(n, limit int) []int32 {
+	idx := make([]int32, n)
+	for i := range idx {
+		idx[i] = int32(e.rng.IntN(limit))
+	}
+	return idx
+}
+
+func (e *env) read(b tensor.Buffer) []float32 {
+	x := make([]float32, b.Len())
+	if err := e.Read(x, b); err != nil && e.err == nil {
+		e.err = err
+	}
+	return x
+}
+
+// keep records b as a result.
+func (e *env) keep(name string, b tensor.Buffer) {
+	e.results = append(e.results, result{name, e.read(b)})
+}

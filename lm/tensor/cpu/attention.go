@@ -1,0 +1,255 @@
+package cpu
+
+import (
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// Attention goes over blocks of queries. The scores of a block against all
+// keys that it sees are a matrix product into scratch memory, which stays in
+// the first-level cache for the usual lengths; so do the products that use
+// them. Nothing of the size rows × rows is ever held.
+
+// blockQ is the number of queries of a block, a multiple of every scores
+// kernel's rows.
+const blockQ = 12
+
+// keys is what a segment sees: the rows of its prefix, if any, and its own.
+// Columns of scores are numbered through both: the prefix's come first.
+type keys struct {
+	prefix, own tensor.Segment
+	causal      bool
+}
+
+func keysOf(a *tensor.Attention, i int) keys {
+	k := keys{own: a.Segments[i], causal: a.Causal}
+	if p := k.own.Prefix; p >= 0 {
+		k.prefix = a.Segments[p]
+	}
+	return k
+}
+
+// before is the number of prefix rows.
+func (k *keys) before() int { return k.prefix.End - k.prefix.Start }
+
+// seen is the number of columns that query row i of the segment sees.
+func (k *keys) seen(i int) int {
+	if k.causal {
+		return k.before() + i + 1 - k.own.Start
+	}
+	return k.before() + k.own.End - k.own.Start
+}
+
+// parts calls f for the runs of rows that the first n columns are: the rows'
+// start, their number, and the column of the first.
+func (k *keys) parts(n int, f func(row, count, col int)) {
+	p := k.before()
+	if p > 0 {
+		f(k.prefix.Start, p, 0)
+	}
+	if n > p {
+		f(k.own.Start, n-p, p)
+	}
+}
+
+// headOf views row-major [rows × heads·dim] data as one head.
+func headOf(x []float32, heads, dim, head int) view {
+	return view{x[head*dim:], heads * dim, 1}
+}
+
+func (v view) transposed() view { return view{v.data, v.cs, v.rs} }
+
+// Attend computes attention over a packed batch.
+func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.Attend(out, lse, q, k, v, a)
+	o, l, qd, kd, vd := b.data(out), b.data(lse), b.data(q), b.data(k), b.data(v)
+	b.eachSegment(a, attendCost(a), func(t *attender) { t.forward(o, l, qd, kd, vd) })
+}
+
+// eachSegment calls f for every segment with rows and every key head. A task
+// takes a key head and a family, a segment without a prefix and then those
+// whose prefix it is, so that the prefix is packed once, and that every row
+// of the gradients of keys and values is written by one task, in a fixed
+// order.
+func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)) {
+	families := b.families.of(a.Segments)
+	b.run(cost, len(families.roots)*a.KVHeads, func(s *scratch, i int) {
+		t := &s.attender
+		*t = attender{a: a, kern: b.kern, s: s, kvHead: i % a.KVHeads}
+		for j := families.roots[i/a.KVHeads]; j >= 0; j = families.next[j] {
+			t.keys = keysOf(a, int(j))
+			if t.keys.own.Start < t.keys.own.End {
+				s.used = t.mark
+				f(t)
+			}
+		}
+		*t = attender{}
+	})
+}
+
+// families lists, for every segment without a prefix, the segments that have
+// it as theirs.
+type families struct {
+	// roots are the segments without a prefix. next[j] is the segment after
+	// j in its family, root first, -1 at the end.
+	roots, next []int32
+	last        []int32
+}
+
+func (f *families) of(segments []tensor.Segment) *families {
+	f.roots, f.next, f.last = f.roots[:0], f.next[:0], f.last[:0]
+	for i, s := range segments {
+		f.next = append(f.next, -1)
+		f.last = append(f.last, int32(i))
+		if s.Prefix < 0 {
+			f.roots = append(f.roots, int32(i))
+			continue
+		}
+		f.next[f.last[s.Prefix]] = int32(i)
+		f.last[s.Prefix] = int32(i)
+	}
+	return f
+}
+
+// attendCost is the work of a forward pass.
+func attendCost(a *tensor.Attention) int {
+	cost := 0
+	for i := range a.Segments {
+		k := keysOf(a, i)
+		n := k.own.End - k.own.Start
+		cost += n * (k.before() + n) * a.Heads * (2*a.HeadDim + expCost)
+	}
+	return cost
+}
+
+// attender computes the attention of one segment after the other with one
+// key and value head.
+type attender struct {
+	a      *tensor.Attention
+	kern   *kernels
+	s      *scratch
+	kvHead int
+	keys   keys
+	// prefix holds the operands that pack made of the family's first
+	// segment, and mark the scratch memory in use with them.
+	prefix [3]panels
+	mark   int
+}
+
+// packedKeys are the panels of the two runs of rows that a segment sees.
+type packedKeys struct{ prefix, own panels }
+
+// pack prepares x [rows×dim], or its transpose, as the right operand of
+// products with the rows that the segment sees. slot numbers the operands of
+// a segment; all of them are packed before other scratch memory is taken.
+func (t *attender) pack(slot int, x view, transpose bool) packedKeys {
+	own, d := t.keys.own, t.a.HeadDim
+	p := packedKeys{prefix: t.prefix[slot]}
+	if x = x.at(own.Start, 0); transpose {
+		p.own = t.kern.right(t.s, x.transposed(), d, own.End-own.Start)
+	} else {
+		p.own = t.kern.right(t.s, x, own.End-own.Start, d)
+	}
+	if own.Prefix < 0 {
+		t.prefix[slot], t.mark = p.own, t.s.used
+	}
+	return p
+}
+
+func (p *packedKeys) at(col int) panels {
+	if col == 0 && p.prefix.data != nil {
+		return p.prefix
+	}
+	return p.own
+}
+
+// scores computes dst [rows × seen] = x·yᵀ for a block of rows of x and the
+// first seen keys. It fills whole vectors, with what is overwritten by the
+// next run of keys or ignored.
+func (t *attender) scores(dst view, rows, seen int, x view, y *packedKeys) {
+	kern := t.kern
+	t.keys.parts(seen, func(_, count, col int) {
+		keys := y.at(col)
+		for i := 0; i < rows; i += kern.rows {
+			kern.scores(min(kern.rows, rows-i), roundUp(count, kern.vector), t.a.HeadDim,
+				&x.data[i*x.rs], x.rs, &keys.data[0], keys.step, &dst.data[i*dst.rs+col], dst.rs)
+		}
+	})
+}
+
+// stride is the distance of rows of scores, with room for the whole vectors
+// that scores fills.
+func (t *attender) stride() int {
+	return roundUp(t.keys.seen(t.keys.own.End-1)+lineFloats-1, lineFloats)
+}
+
+// scratchRows returns memory for the scores of a number of queries.
+func (t *attender) scratchRows(rows int) view {
+	stride := t.stride()
+	return view{t.s.take(rows * stride), stride, 1}
+}
+
+// step is by how much the number of seen keys grows from query to query.
+func (t *attender) step() int {
+	if t.keys.causal {
+		return 1
+	}
+	return 0
+}
+
+// combine computes dst [rows × dim] = w·y + beta·dst for weights w
+// [rows × seen] of the first seen keys.
+func (t *attender) combine(dst view, rows, seen int, w view, y *packedKeys, beta float32) {
+	t.keys.parts(seen, func(_, count, col int) {
+		t.kern.mul(rows, t.a.HeadDim, count, 1, w.at(0, col), y.at(col), beta, dst)
+		beta = 1
+	})
+}
+
+// fetch has rows [from, to) of operands brought near, before they are used: a
+// head's part of a row is too short for the machine to notice by itself that
+// the next row's will be wanted.
+func (t *attender) fetch(from, to int, operands ...view) {
+	if t.kern.prefetch == nil || from >= to {
+		return
+	}
+	for _, x := range operands {
+		t.kern.prefetch(&x.data[from*x.rs], x.rs, to-from, t.a.HeadDim)
+	}
+}
+
+// blocks calls f for the blocks of queries [from, end), with the number of
+// columns that a block's last row sees.
+func (t *attender) blocks(from, end int, f func(from, rows, seen int)) {
+	for ; from < end; from += blockQ {
+		to := min(from+blockQ, end)
+		f(from, to-from, t.keys.seen(to-1))
+	}
+}
+
+func (t *attender) forward(out, lse, q, k, v []float32) {
+	a := t.a
+	kh, vh := headOf(k, a.KVHeads, a.HeadDim, t.kvHead), headOf(v, a.KVHeads, a.HeadDim, t.kvHead)
+	own := t.keys.own
+	t.fetch(own.Start, own.End, kh, vh)
+	keysT, values := t.pack(0, kh, true), t.pack(1, vh, false)
+	p := t.scratchRows(blockQ)
+	top, sum := t.s.take(blockQ), t.s.take(blockQ)
+	group := a.Heads / a.KVHeads
+	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
+		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
+		t.blocks(own.Start, own.End, func(from, rows, seen int) {
+			t.fetch(from+rows, min(from+rows+blockQ, own.End), qh, oh)
+			t.scores(p, rows, seen, qh.at(from, 0), &keysT)
+			top, sum := top[:rows], sum[:rows]
+			t.kern.attendSoftmax(p.data, p.rs, t.keys.seen(from), t.step(), seen, a.Scale, top, sum)
+			t.kern.attendSums(top, sum, a.Scale)
+			for i, l := range top {
+				lse[(from+i)*a.Heads+head] = l
+			}
+			o := oh.at(from, 0)
+			t.combine(o, rows, seen, p, &values, 0)
+			t.kern.scaleRows(o.data, o.rs, a.HeadDim, sum)
+		})
+	}
+}

@@ -1,0 +1,181 @@
+package cpu
+
+import (
+	"math"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// A step of decoding cuts the spans of each query into stretches of at most
+// stretchRows cache rows. Of each it computes the largest score, the sum of the
+// exponentials and the values weighted by these, which are put together at the
+// end (as Dao et al. do in Flash-Decoding, 2023). So all workers share a long
+// context, and its scores stay in the first-level cache. decodeplan.go has the
+// cutting.
+
+// decoding is one call of AttendCache. Its memory is kept for the next.
+type decoding struct {
+	decodePlan
+	kern         *kernels
+	layout       cacheLayout
+	out, q, k, v []float32
+	// The results of stretches: a row for each query and head.
+	top, sum, acc []float32
+	// left counts, per run and key head, the pieces that are not computed.
+	left []atomic.Int32
+	task func(s *scratch, i int) // compute
+}
+
+// AttendCache computes one decoding step of attention. A task takes a piece
+// and one key head; the last one of a run puts its stretches together.
+func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
+	t := &b.decoding
+	t.kern, t.layout = b.kern, b.layout(d.Cache)
+	shape.AttendCache(t.layout.len(), out, q, kCache, vCache, d)
+	t.out, t.q, t.k, t.v = b.data(out), b.data(q), b.data(kCache), b.data(vCache)
+	t.plan(d)
+	kvHeads, dim := d.Cache.KVHeads, d.Cache.HeadDim
+	mem := b.crew.shared.reset()
+	t.top, t.sum, t.acc = mem.take(t.results*kvHeads), mem.take(t.results*kvHeads), mem.take(t.results*kvHeads*t.width())
+	if n := len(t.runs) * kvHeads; cap(t.left) < n {
+		t.left = make([]atomic.Int32, n)
+	} else {
+		t.left = t.left[:n]
+	}
+	for i := range t.left {
+		t.left[i].Store(int32(t.runs[i/kvHeads].pieces))
+	}
+	if t.task == nil {
+		t.task = t.compute
+	}
+	b.run(t.scores*kvHeads*(2*dim+expCost), len(t.pieces)*kvHeads, t.task)
+	t.d, t.out, t.q, t.k, t.v, t.top, t.sum, t.acc = nil, nil, nil, nil, nil, nil, nil, nil
+}
+
+// scoreStride is the distance of rows of scores: whole vectors more than a
+// stretch, at a friendly distance for the cache.
+const scoreStride = stretchRows + lineFloats
+
+// compute is the task: piece i/KVHeads for key head i%KVHeads.
+func (t *decoding) compute(s *scratch, i int) {
+	piece, head := t.pieces[i/t.layout.KVHeads], i%t.layout.KVHeads
+	r := &t.runs[piece.run]
+	// The heads of a query side by side, one query after the other.
+	row := t.group * t.layout.HeadDim
+	q := s.take((r.to - r.from) * row)
+	for k := range r.to - r.from {
+		copy(q[k*row:(k+1)*row], t.q[((r.from+k)*t.layout.KVHeads+head)*row:])
+	}
+	scores := s.take((r.to - r.from) * t.group * scoreStride)
+	stretches := t.stretches[piece.from:piece.to]
+	for k := range stretches {
+		p, next := &stretches[k], (*stretch)(nil)
+		if k+1 < len(stretches) {
+			next = &stretches[k+1]
+		}
+		t.attend(scores, q[(p.from-r.from)*row:], p, next, head, t.resultOf(r, p, head))
+	}
+	if t.left[piece.run*t.layout.KVHeads+head].Add(-1) == 0 {
+		t.combine(s, r, head)
+	}
+}
+
+// attend computes the results of a stretch, from row at on. While it reads
+// keys it fetches the values, and then the keys of the next stretch.
+func (t *decoding) attend(scores, q []float32, p, next *stretch, head, at int) {
+	dim, count, queries := t.layout.HeadDim, p.rows.End-p.rows.Start, (p.to-p.from)*t.group
+	values := t.v[t.layout.value(head, p.rows.Start):]
+	// The first panel may begin in its middle. Whole vectors are written, over
+	// which the next panel's go.
+	for col := 0; col < count; {
+		row := p.rows.Start + col
+		n := count - col
+		if row%t.layout.tile > 0 {
+			n = min(n, t.layout.tile-row%t.layout.tile)
+		}
+		keys := t.k[t.layout.key(head, row):]
+		t.kern.cacheKeys.multiply(queries, roundUp(n, t.kern.vector), dim, q, dim,
+			keys, t.layout.tile, t.layout.tile*dim, scores[col:], scoreStride, distance(keys, values[col*dim:]))
+		col += n
+	}
+	top, sum := t.top[at:at+queries], t.sum[at:at+queries]
+	if !p.own {
+		t.kern.attendSoftmax(scores, scoreStride, count, 0, count, t.d.Scale, top, sum)
+	} else {
+		for k := range p.to - p.from {
+			from, to := k*t.group, (k+1)*t.group
+			t.kern.attendSoftmax(scores[from*scoreStride:], scoreStride, t.seen(p, p.from+k), 0, count, t.d.Scale, top[from:to], sum[from:to])
+		}
+	}
+	far := 0
+	if next != nil {
+		far = distance(values, t.k[t.layout.key(head, next.rows.Start):])
+	}
+	width := t.width()
+	t.kern.cacheValues.multiply(queries, width, count, scores, scoreStride,
+		values, dim, t.kern.cacheValues.tile, t.acc[at*width:], width, far)
+}
+
+// distance is how many bytes y lies behind x.
+func distance(x, y []float32) int {
+	return int(uintptr(unsafe.Pointer(&y[0])) - uintptr(unsafe.Pointer(&x[0])))
+}
+
+// multiply computes c = a·b for any number of rows, in equal blocks.
+func (kern *cacheKernel) multiply(m, n, k int, a []float32, rsa int, b []float32, rsb, step int, c []float32, ldc, far int) {
+	blocks := (m + kern.rows - 1) / kern.rows
+	for i := range blocks {
+		from, to := i*m/blocks, (i+1)*m/blocks
+		kern.mul(to-from, n, k, &a[from*rsa], rsa, &b[0], rsb, step, &c[from*ldc], ldc, far)
+		far = 0
+	}
+}
+
+// width is the distance of rows of weighted values: whole vectors.
+func (t *decoding) width() int { return roundUp(t.layout.HeadDim, t.kern.vector) }
+
+// combine puts the stretches of a run together: for each query and head the sum
+// of their values, weighted by the exponential of how far the largest score of
+// a stretch lies below that of all.
+func (t *decoding) combine(s *scratch, r *run, head int) {
+	dim, width := t.layout.HeadDim, t.width()
+	rows := (r.to - r.from) * t.group
+	top, sum := s.take(rows), s.take(rows)
+	// each calls f for all results, with the row of the query and head.
+	each := func(f func(at, row int)) {
+		for i := r.first; i < r.end; i++ {
+			p := &t.stretches[i]
+			at, row := t.resultOf(r, p, head), (p.from-r.from)*t.group
+			for k := range (p.to - p.from) * t.group {
+				f(at+k, row+k)
+			}
+		}
+	}
+	for i := range top {
+		top[i], sum[i] = float32(math.Inf(-1)), 0
+	}
+	each(func(at, row int) {
+		if t.top[at] > top[row] {
+			top[row] = t.top[at]
+		}
+	})
+	each(func(at, row int) {
+		weight := float32(1)
+		if t.top[at] != top[row] {
+			weight = exp(t.d.Scale * (t.top[at] - top[row]))
+		}
+		t.top[at] = weight
+		sum[row] += weight * t.sum[at]
+	})
+	out := func(row int) []float32 {
+		q, g := r.from+row/t.group, row%t.group
+		return t.out[((q*t.layout.KVHeads+head)*t.group+g)*dim:][:dim]
+	}
+	for row := range rows {
+		clear(out(row))
+	}
+	each(func(at, row int) { t.kern.axpy(out(row), t.top[at]/sum[row], t.acc[at*width:][:dim]) })
+}

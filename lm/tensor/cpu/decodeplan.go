@@ -1,0 +1,140 @@
+package cpu
+
+import (
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+)
+
+const (
+	// stretchRows is the most cache rows of a stretch.
+	stretchRows = 256
+	// runScores is the most scores of a run with a cache row, unless a single
+	// query has more heads.
+	runScores = 24
+	// pieceScores is the number of scores at which a piece ends.
+	pieceScores = 1 << 12
+)
+
+// decodePlan cuts a step of decoding into runs of queries and their spans into
+// stretches.
+//
+// A run is some queries, one after the other, that share all spans but their
+// last: completions of one prompt, or rows of one prompt. A stretch is read once
+// for all of them. The result of a query does not depend on its run: where
+// stretches begin follows from its own spans alone, and a row of a matrix product
+// does not depend on the others.
+type decodePlan struct {
+	d     *tensor.Decode
+	group int // query heads of a key head
+
+	runs      []run
+	stretches []stretch
+	pieces    []piece
+	// results is the number of rows of results, and scores that of scores,
+	// for each key head.
+	results, scores int
+}
+
+// run is a run of queries [from, to). Its stretches are [first, end).
+type run struct {
+	from, to   int
+	first, end int
+	pieces     int
+	// The results of its stretches, with one key head after the other, begin at
+	// result (times the number of key heads).
+	result, results int
+}
+
+// stretch is a range of cache rows that queries [from, to) see. If own, it is of
+// their last spans, which begin alike: a query sees it up to its span's end.
+type stretch struct {
+	rows     tensor.Span
+	from, to int
+	own      bool
+	result   int // of its first query, among those of the run with one key head
+}
+
+// piece is stretches [from, to) of a run: what a task takes.
+type piece struct{ run, from, to int }
+
+// shared is what a run has in common of a query's spans, and last the rest.
+func shared(spans []tensor.Span) []tensor.Span { return spans[:len(spans)-1] }
+func last(spans []tensor.Span) tensor.Span     { return spans[len(spans)-1] }
+
+func (t *decodePlan) plan(d *tensor.Decode) {
+	t.d, t.group = d, d.Heads/d.Cache.KVHeads
+	t.runs, t.stretches, t.pieces = t.runs[:0], t.stretches[:0], t.pieces[:0]
+	t.results, t.scores = 0, 0
+	for from := 0; from < len(d.Spans); {
+		to := from + 1
+		for to < len(d.Spans) && (to+1-from)*t.group <= runScores && slices.Equal(shared(d.Spans[from]), shared(d.Spans[to])) {
+			to++
+		}
+		t.addRun(from, to)
+		from = to
+	}
+}
+
+func (t *decodePlan) addRun(from, to int) {
+	r := run{from: from, to: to, first: len(t.stretches), result: t.results}
+	for _, s := range shared(t.d.Spans[from]) {
+		t.cut(stretch{rows: s, from: from, to: to})
+	}
+	for q := from; q < to; {
+		p := stretch{rows: last(t.d.Spans[q]), from: q, own: true}
+		for q++; q < to; q++ {
+			s := last(t.d.Spans[q])
+			if s.Start != p.rows.Start || s.End < p.rows.End {
+				break
+			}
+			p.rows.End = s.End
+		}
+		p.to = q
+		t.cut(p)
+	}
+	r.end = len(t.stretches)
+	scores := pieceScores // of the piece at hand
+	for i := r.first; i < r.end; i++ {
+		p := &t.stretches[i]
+		if scores >= pieceScores {
+			t.pieces = append(t.pieces, piece{run: len(t.runs), from: i})
+			r.pieces++
+			scores = 0
+		}
+		t.pieces[len(t.pieces)-1].to = i + 1
+		p.result = r.results
+		n := (p.to - p.from) * t.group
+		r.results += n
+		n *= p.rows.End - p.rows.Start
+		scores += n
+		t.scores += n
+	}
+	t.results += r.results
+	t.runs = append(t.runs, r)
+}
+
+// cut appends the stretches of a range of rows.
+func (t *decodePlan) cut(p stretch) {
+	end := p.rows.End
+	for start := p.rows.Start; start < end; start += stretchRows {
+		p.rows = tensor.Span{Start: start, End: min(start+stretchRows, end)}
+		for p.own && t.seen(&p, p.from) <= 0 {
+			p.from++
+		}
+		t.stretches = append(t.stretches, p)
+	}
+}
+
+// seen is how many rows of a stretch a query sees.
+func (t *decodePlan) seen(p *stretch, query int) int {
+	if p.own {
+		return min(p.rows.End, last(t.d.Spans[query]).End) - p.rows.Start
+	}
+	return p.rows.End - p.rows.Start
+}
+
+// resultOf is the index of the first result of a stretch with a key head.
+func (t *decodePlan) resultOf(r *run, p *stretch, head int) int {
+	return r.result*t.d.Cache.KVHeads + head*r.results + p.result
+}

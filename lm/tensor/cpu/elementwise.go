@@ -1,0 +1,118 @@
+package cpu
+
+import (
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// chunk is how many elements a task of an elementwise operation takes. It is
+// also the length of the partial sums of SumSquares.
+const chunk = 1 << 14
+
+// Fill sets every element to v.
+func (b *Backend) Fill(dst tensor.Buffer, v float32) {
+	x := b.data(dst)
+	if v == 0 {
+		clear(x)
+		return
+	}
+	for i := range x {
+		x[i] = v
+	}
+}
+
+// Copy copies src to dst.
+func (b *Backend) Copy(dst, src tensor.Buffer) {
+	shape.Copy(dst, src)
+	copy(b.data(dst), b.data(src))
+}
+
+// Axpy computes dst += alpha·x.
+func (b *Backend) Axpy(dst tensor.Buffer, alpha float32, x tensor.Buffer) {
+	shape.Axpy(dst, x)
+	d, v := b.data(dst), b.data(x)
+	b.spans(len(d), chunk, moveCost, func(_ *scratch, from, to int) {
+		b.kern.axpy(d[from:to], alpha, v[from:to])
+	})
+}
+
+// SumSquares writes Σx² into dst[0]. It adds in float64: the squares of each
+// chunk first, then the chunks in their order.
+func (b *Backend) SumSquares(dst, x tensor.Buffer) {
+	shape.SumSquares(dst)
+	v := b.data(x)
+	part := b.crew.shared.take64((len(v) + chunk - 1) / chunk)
+	b.spans(len(v), chunk, moveCost, func(_ *scratch, from, to int) {
+		part[from/chunk] = b.kern.sumSquares(v[from:to])
+	})
+	var sum float64
+	for _, p := range part {
+		sum += p
+	}
+	b.data(dst)[0] = float32(sum)
+}
+
+// AddBias adds bias to every row of x.
+func (b *Backend) AddBias(x, bias tensor.Buffer, rows, cols int) {
+	shape.AddBias(x, bias, rows, cols)
+	v, add := b.data(x), b.data(bias)
+	b.spans(rows, rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
+		for i := from; i < to; i++ {
+			b.kern.axpy(v[i*cols:(i+1)*cols], 1, add)
+		}
+	})
+}
+
+// SumRows computes dst += Σ_rows x.
+func (b *Backend) SumRows(dst, x tensor.Buffer, rows, cols int) {
+	shape.SumRows(dst, x, rows, cols)
+	v := b.data(x)
+	b.sumBlocks(b.data(dst), rows, cols, func(sum []float32, from, to int) {
+		for i := from; i < to; i++ {
+			b.kern.axpy(sum, 1, v[i*cols:(i+1)*cols])
+		}
+	})
+}
+
+// sumBlock is how many rows are summed before their sum is added to others.
+const sumBlock = 256
+
+// sumBlocks adds to dst what add adds to sum for all rows [from, to). Blocks of
+// sumBlock rows are summed apart and then added in their order, so that the
+// result does not depend on the number of workers.
+func (b *Backend) sumBlocks(dst []float32, rows, cols int, add func(sum []float32, from, to int)) {
+	blocks := (rows + sumBlock - 1) / sumBlock
+	sums := b.crew.shared.reset().take(blocks * cols)
+	b.spans(rows, sumBlock, normCost*cols, func(_ *scratch, from, to int) {
+		sum := sums[from/sumBlock*cols:][:cols]
+		clear(sum)
+		add(sum, from, to)
+	})
+	for i := range blocks {
+		b.kern.axpy(dst, 1, sums[i*cols:(i+1)*cols])
+	}
+}
+
+// Gather copies rows idx of src to dst.
+func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
+	shape.Gather(dst, src, idx, cols)
+	d, v := b.data(dst), b.data(src)
+	b.spans(len(idx), rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
+		for i := from; i < to; i++ {
+			copy(d[i*cols:(i+1)*cols], v[int(idx[i])*cols:])
+		}
+	})
+}
+
+// ScatterAdd adds the rows of src to rows idx of dst. A task takes some of
+// the columns, and adds its rows in order.
+func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
+	shape.ScatterAdd(dst, src, idx, cols)
+	d, v := b.data(dst), b.data(src)
+	b.spans(cols, 2*lineFloats, normCost*len(idx), func(_ *scratch, from, to int) {
+		for i, row := range idx {
+			at := int(row) * cols
+			b.kern.axpy(d[at+from:at+to], 1, v[i*cols+from:i*cols+to])
+		}
+	})
+}

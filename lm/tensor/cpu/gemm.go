@@ -1,0 +1,332 @@
+package cpu
+
+import (
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// The matrix product follows Goto & van de Geijn, "Anatomy of high-performance
+// matrix multiplication" (2008): op(b) is packed in panels as wide as the
+// micro-kernel's tile, each panel is multiplied with a block of rows of op(a)
+// that stays in the second-level cache, and k is cut so that a panel stays in
+// the first. The micro-kernels broadcast elements of a at any stride, so a
+// is not interleaved: it is used in place, or copied to rows at a friendly
+// distance when it is read often.
+
+const (
+	// blockK is how much of k is multiplied at a time at most.
+	blockK = 256
+	// blockM is how many rows a task multiplies at a time, a multiple of
+	// every micro-kernel's rows.
+	blockM = 96
+	// stripN is how many columns a task multiplies at a time at most, so that
+	// its block of c stays in the second-level cache.
+	stripN = 512
+	// packedMax is how many elements of b are packed at a time, packPanels how
+	// many panels a task packs.
+	packedMax  = 4 << 20
+	packPanels = 2
+	// fetchAhead is how many elements before its use a block is fetched from
+	// memory when it is copied.
+	fetchAhead = 512
+	// copyA is the number of columns from which a block of a is copied; fewer
+	// suffice if its lines are pages apart, since they collide in the caches.
+	copyA      = 160
+	pageFloats = 1024
+	// skinny is the number of rows up to which b is used in place if its rows
+	// are contiguous; few that for b of at most narrow columns.
+	skinny = 12
+	few    = 256
+	narrow = 256
+	// streamPanels is how many panels a stream kernel reads.
+	streamPanels = 4
+)
+
+// view is a matrix in memory: element (i, j) is data[i·rs + j·cs].
+type view struct {
+	data   []float32
+	rs, cs int
+}
+
+func (v view) at(i, j int) view {
+	return view{v.data[i*v.rs+j*v.cs:], v.rs, v.cs}
+}
+
+// panels is the right operand as the micro-kernels want it: panel j is tile
+// columns wide, starts at data[j·step], and its rows are rs apart.
+type panels struct {
+	data     []float32
+	rs, step int
+	// wide: if not 0, the blocks of k stand one after the other, panels that
+	// are wide columns together; step is not used then.
+	wide int
+	// pairs: elements are bfloat16s in pairs; rs and step count pairs.
+	pairs bool
+}
+
+// at returns the panels from row i and from column j, a multiple of the tile,
+// on.
+func (p panels) at(i, j, tile int) panels {
+	return panels{data: p.data[j/tile*p.step+i*p.rs:], rs: p.rs, step: p.step}
+}
+
+// block returns rows [from, to) of the panels, a block of k, from column j on.
+func (p panels) block(from, to, j, tile int) panels {
+	if p.wide == 0 {
+		return p.at(from, j, tile)
+	}
+	at := from*p.wide + j*(to-from)
+	if p.pairs {
+		tile, at = tile/2, at/2
+	}
+	return panels{data: p.data[at:], rs: tile, step: tile * (to - from), pairs: p.pairs}
+}
+
+// MatMul computes c = alpha·op(a)·op(b) + beta·c.
+func (b *Backend) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
+	shape.MatMul(m, n, k, x, y, c)
+	xv := view{b.data(x), k, 1}
+	if opA == tensor.T {
+		xv.rs, xv.cs = 1, m
+	}
+	yv := view{b.data(y), n, 1}
+	if opB == tensor.T {
+		yv.rs, yv.cs = 1, k
+	}
+	b.gemm(m, n, k, alpha, xv, yv, beta, view{b.data(c), n, 1})
+}
+
+// gemm computes c = alpha·x·y + beta·c for x [m×k], y [k×n], c [m×n].
+func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c view) {
+	if m == 0 || n == 0 {
+		return
+	}
+	if k == 0 {
+		scaleOrClear(c.data[:m*n], beta)
+		return
+	}
+	if b.kern.direct(y, n) && (m <= skinny || m <= few && n <= narrow) {
+		b.multiply(m, n, k, alpha, x, b.kern.inPlace(y), beta, c)
+		return
+	}
+	// Packed, the columns of a strip take packedMax elements at most.
+	strip := max(packedMax/k/b.kern.tile, 1) * b.kern.tile
+	for j := 0; j < n; j += strip {
+		cols := min(strip, n-j)
+		mem := b.crew.shared.reset().take(b.kern.packedLen(k, cols))
+		right := panels{data: mem, rs: b.kern.tile, wide: roundUp(cols, b.kern.tile)}
+		b.packBlocks(right, y.at(0, j), k, cols)
+		b.multiply(m, cols, k, alpha, x, right, beta, c.at(0, j))
+	}
+}
+
+// eachBlock calls f for the blocks of k, with the factor of what is in c.
+func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
+	blocks := (k + blockK - 1) / blockK
+	for i := range blocks {
+		f(i*k/blocks, (i+1)*k/blocks, beta)
+		beta = 1
+	}
+}
+
+// product is the right side and the result of a product of some number of
+// columns.
+type product struct {
+	n int
+	y panels
+	c view
+}
+
+// multiply computes c = alpha·x·y + beta·c.
+func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
+	b.products = append(b.products[:0], product{n, y, c})
+	b.multiplyAll(m, k, alpha, x, beta)
+}
+
+// multiplyAll computes c = alpha·x·y + beta·c for all of b.products. A task
+// takes a block of one c.
+func (b *Backend) multiplyAll(m, k int, alpha float32, x view, beta float32) {
+	kern := b.kern
+	b.parts = b.parts[:0]
+	columns := 0
+	for i, p := range b.products {
+		b.cut(i, m, p.n)
+		columns += p.n
+	}
+	b.run((m+streamCost)*columns*k, len(b.parts), func(s *scratch, i int) {
+		t := b.parts[i]
+		p := &b.products[t.product]
+		w := t.j1 - t.j0
+		eachBlock(k, beta, func(from, to int, keep float32) {
+			left := x.at(t.i0, from)
+			if w >= copyA || max(x.rs, x.cs)%pageFloats == 0 && w > 2*kern.tile {
+				left = kern.copyBlock(s.reset(), left, t.i1-t.i0, to-from)
+			}
+			kern.mul(t.i1-t.i0, w, to-from, alpha, left, p.y.block(from, to, t.j0, kern.tile), keep, p.c.at(t.i0, t.j0))
+		})
+	})
+	clear(b.products)
+}
+
+// part is the rows and columns of the result of a product that are a task.
+type part struct{ product, i0, i1, j0, j1 int }
+
+// cut adds the tasks of a product to b.parts: of all rows if they are few, else
+// of some of the rows and of up to stripN columns. Tasks get smaller towards the
+// end, so that all workers finish together. How it is cut does not change a bit
+// of the result.
+func (b *Backend) cut(product, m, n int) {
+	kern := b.kern
+	if tiles := (m + kern.rows - 1) / kern.rows; m <= blockM && n >= tiles*kern.tile {
+		unit := kern.tile
+		if m <= kern.streamRows {
+			unit *= streamPanels
+		}
+		b.guided(n, unit, n, n, func(from, to int) { b.parts = append(b.parts, part{product, 0, m, from, to}) })
+		return
+	}
+	strips := (n + stripN - 1) / stripN
+	cols := roundUp((n+strips-1)/strips, kern.tile)
+	for j := 0; j < n; j += cols {
+		end := min(j+cols, n)
+		b.guided(m, kern.rows, blockM, (n-j+cols-1)/cols*m, func(from, to int) { b.parts = append(b.parts, part{product, from, to, j, end}) })
+	}
+}
+
+// guided calls f for consecutive parts of [0, n), multiples of unit and at most
+// largest each, a fraction of what is left: of left in all.
+func (b *Backend) guided(n, unit, largest, left int, f func(from, to int)) {
+	share := 2 * b.maxWorkers() * unit
+	for from := 0; from < n; {
+		to := min(from+min((left-from+share-1)/share*unit, largest), n)
+		f(from, to)
+		from = to
+	}
+}
+
+// mul computes c = alpha·x·y + beta·c on one goroutine.
+func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
+	gemm, stream, rs := kern.gemm, kern.stream, kern.tile
+	if y.pairs {
+		gemm, stream, rs = kern.gemmPairs, kern.streamPairs, kern.tile/2
+	}
+	j := 0
+	if m <= kern.streamRows && y.rs == rs {
+		for wide := streamPanels * kern.tile; j+wide <= n; j += wide {
+			stream(m, k, alpha, &x.data[0], x.rs, x.cs,
+				&y.data[j/kern.tile*y.step], y.step, beta, &c.data[j], c.rs)
+		}
+	}
+	for ; j < n; j += kern.tile {
+		gemm(m, min(kern.tile, n-j), k, alpha, &x.data[0], x.rs, x.cs,
+			&y.data[j/kern.tile*y.step], y.rs, beta, &c.data[j], c.rs)
+	}
+}
+
+// copyBlock copies a [rows×k] block to scratch memory, keeping its order but
+// with its lines at a distance that spreads them over the cache's sets.
+func (kern *kernels) copyBlock(s *scratch, x view, rows, k int) view {
+	lines, length := rows, k
+	if x.cs != 1 {
+		lines, length = k, rows
+	}
+	to := roundUp(length, lineFloats) + lineFloats
+	mem := s.take(lines * to)
+	kern.copy(lines, length, mem, to, x.data, max(x.rs, x.cs))
+	if x.cs != 1 {
+		return view{mem, 1, to}
+	}
+	return view{mem, to, 1}
+}
+
+// copy copies lines of n elements.
+func (kern *kernels) copy(lines, n int, dst []float32, to int, src []float32, from int) {
+	_, _ = dst[(lines-1)*to+n-1], src[(lines-1)*from+n-1]
+	kern.copyLines(lines, n, &dst[0], to, &src[0], from, 1+fetchAhead/n)
+}
+
+// direct reports whether the micro-kernel can read n columns of y in place:
+// it reads whole vectors.
+func (kern *kernels) direct(y view, n int) bool { return y.cs == 1 && n%kern.vector == 0 }
+
+func (kern *kernels) inPlace(y view) panels {
+	return panels{data: y.data, rs: y.rs, step: kern.tile}
+}
+
+// packedLen is the size of k rows and n columns in panels.
+func (kern *kernels) packedLen(k, n int) int { return roundUp(n, kern.tile) * k }
+
+// right returns y [k×n] as panels, in place if possible.
+func (kern *kernels) right(s *scratch, y view, k, n int) panels {
+	if kern.direct(y, n) {
+		return kern.inPlace(y)
+	}
+	mem := s.take(kern.packedLen(k, n))
+	for j := 0; j < n; j += kern.tile {
+		kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
+	}
+	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
+}
+
+// packBlocks packs y [k×n] into p, of which wide is set.
+func (b *Backend) packBlocks(p panels, y view, k, n int) {
+	kern := b.kern
+	group := packPanels * kern.tile
+	across, blocks := (n+group-1)/group, (k+blockK-1)/blockK
+	b.run(moveCost*k*n, across*blocks, func(s *scratch, i int) {
+		from, to := i/across*k/blocks, (i/across+1)*k/blocks
+		for j := i % across * group; j < min(i%across*group+group, n); j += kern.tile {
+			dst, w := p.block(from, to, j, kern.tile).data, min(kern.tile, n-j)
+			if !p.pairs {
+				kern.pack(dst, y.at(from, j), to-from, w)
+				continue
+			}
+			mem := s.reset().take((to - from) * kern.tile)
+			kern.pack(mem, y.at(from, j), to-from, w)
+			kern.roundPairs(to-from, kern.tile/2, &dst[0], &mem[0])
+		}
+	})
+}
+
+// pack writes one panel: w columns of y, filled up with zeros to the tile.
+// The rows of y are contiguous or its columns are.
+func (kern *kernels) pack(dst []float32, y view, k, w int) {
+	t := kern.tile
+	if w < t {
+		clear(dst[:k*t])
+	}
+	if y.cs == 1 {
+		kern.copy(k, w, dst, t, y.data, y.rs)
+		return
+	}
+	j := 0
+	if whole := k &^ 7; kern.transpose8 != nil && whole > 0 {
+		for ; j+8 <= w; j += 8 {
+			kern.transpose8(whole, &dst[j], t, &y.data[j*y.cs], y.cs)
+			for i := j; i < j+8; i++ {
+				packColumn(dst[i:], t, y.data[i*y.cs:], whole, k)
+			}
+		}
+	}
+	for ; j < w; j++ {
+		packColumn(dst[j:], t, y.data[j*y.cs:], 0, k)
+	}
+}
+
+// packColumn copies elements [from, to) of a contiguous column to rows t
+// apart.
+func packColumn(dst []float32, t int, col []float32, from, to int) {
+	for p := from; p < to; p++ {
+		dst[p*t] = col[p]
+	}
+}
+
+func scaleOrClear(x []float32, alpha float32) {
+	if alpha == 0 {
+		clear(x)
+		return
+	}
+	for i := range x {
+		x[i] *= alpha
+	}
+}

@@ -1,0 +1,3 @@
+package cpu
+
+//go:generate go -C ../asmgen run . ../cpu

@@ -1,0 +1,120 @@
+package reference
+
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// Attend computes out = softmax(scale·q·kᵀ)·v for each row and head over the
+// rows that it sees, and lse, the logarithm of the softmax's denominator.
+func (b *Backend[E]) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.Attend(out, lse, q, k, v, a)
+	outs, lses := b.output(out, lse, q, k, v), b.output(lse, q, k, v)
+	qs, ks, vs := b.data(q), b.data(k), b.data(v)
+	forEachRow(a, func(i int, seen []tensor.Span) {
+		for h := range a.Heads {
+			at := i*a.Heads + h
+			scores := score(row(qs, at, a.HeadDim), ks, seen, kvHead(h, a.Heads, a.KVHeads), a.KVHeads, a.Scale)
+			lses[at] = E(attend(row(outs, at, a.HeadDim), scores, vs))
+		}
+	})
+}
+
+// AttendGrad computes, with p = exp(score − lse) and δ = dout·out,
+//
+//	dv += p·dout
+//	ds  = p·(dout·v − δ)
+//	dq += scale·ds·k
+//	dk += scale·ds·q
+//
+// (Dao et al., arXiv:2205.14135, appendix B).
+func (b *Backend[E]) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
+	dqs := b.output(dq, dk, dv, dout, out, lse, q, k, v)
+	dks := b.output(dk, dv, dout, out, lse, q, k, v)
+	dvs := b.output(dv, dout, out, lse, q, k, v)
+	douts, outs, lses := b.data(dout), b.data(out), b.data(lse)
+	qs, ks, vs := b.data(q), b.data(k), b.data(v)
+	forEachRow(a, func(i int, seen []tensor.Span) {
+		for h := range a.Heads {
+			at := i*a.Heads + h
+			q, dq, dout := row(qs, at, a.HeadDim), row(dqs, at, a.HeadDim), row(douts, at, a.HeadDim)
+			delta := dot(dout, row(outs, at, a.HeadDim))
+			for _, s := range score(q, ks, seen, kvHead(h, a.Heads, a.KVHeads), a.KVHeads, a.Scale) {
+				p := math.Exp(s.value - float64(lses[at]))
+				ds := p * (dot(dout, row(vs, s.at, a.HeadDim)) - delta) * float64(a.Scale)
+				axpy(row(dvs, s.at, a.HeadDim), p, dout)
+				axpy(dq, ds, row(ks, s.at, a.HeadDim))
+				axpy(row(dks, s.at, a.HeadDim), ds, q)
+			}
+		}
+	})
+}
+
+// forEachRow calls f for every row of every segment with the ranges of rows
+// that it sees: its prefix, then its own segment.
+func forEachRow(a *tensor.Attention, f func(i int, seen []tensor.Span)) {
+	for _, s := range a.Segments {
+		for i := s.Start; i < s.End; i++ {
+			var seen []tensor.Span
+			if s.Prefix >= 0 {
+				seen = append(seen, tensor.Span{Start: a.Segments[s.Prefix].Start, End: a.Segments[s.Prefix].End})
+			}
+			own := tensor.Span{Start: s.Start, End: s.End}
+			if a.Causal {
+				own.End = i + 1
+			}
+			f(i, append(seen, own))
+		}
+	}
+}
+
+// kvHead returns the key and value head that query head h shares.
+func kvHead(h, heads, kvHeads int) int { return h / (heads / kvHeads) }
+
+// scored is a key's score, and where its head is: at·headDim in k and in v.
+type scored struct {
+	value float64
+	at    int
+}
+
+// score returns scale·q·k for head h of each key that is seen.
+func score[E Element](q, ks []E, seen []tensor.Span, h, heads int, scale float32) []scored {
+	var scores []scored
+	for _, span := range seen {
+		for j := span.Start; j < span.End; j++ {
+			at := j*heads + h
+			scores = append(scores, scored{float64(scale) * dot(q, row(ks, at, len(q))), at})
+		}
+	}
+	return scores
+}
+
+// attend overwrites out with the values under the softmax of their scores
+// and returns the logarithm of the softmax's denominator.
+func attend[E Element](out []E, scores []scored, vs []E) float64 {
+	top := math.Inf(-1)
+	for _, s := range scores {
+		top = max(top, s.value)
+	}
+	sum := 0.0
+	for _, s := range scores {
+		sum += math.Exp(s.value - top)
+	}
+	lse := top + math.Log(sum)
+	acc := make([]float64, len(out))
+	for _, s := range scores {
+		axpyWide(acc, math.Exp(s.value-lse), row(vs, s.at, len(out)))
+	}
+	convert(out, acc)
+	return lse
+}
+
+// axpyWide computes dst += alpha·x without rounding to E.
+func axpyWide[E Element](dst []float64, alpha float64, x []E) {
+	for i, v := range x {
+		dst[i] += alpha * float64(v)
+	}
+}

@@ -1,0 +1,34 @@
+package reference
+
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// SwiGLU computes y = silu(gate)·up with silu(x) = x/(1+e⁻ˣ) (Shazeer,
+// arXiv:2002.05202).
+func (b *Backend[E]) SwiGLU(y, gate, up tensor.Buffer) {
+	shape.SwiGLU(y, gate, up)
+	ys, gates, ups := b.output(y, gate, up), b.data(gate), b.data(up)
+	for i, g := range gates {
+		ys[i] = E(float64(g) * sigmoid(float64(g)) * float64(ups[i]))
+	}
+}
+
+// SwiGLUGrad overwrites dgate and dup, which may be gate and up themselves.
+// With σ the sigmoid of gate, silu′ = σ·(1 + gate·(1−σ)).
+func (b *Backend[E]) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.SwiGLUGrad(dgate, dup, dy, gate, up)
+	dgates, dups := b.output(dgate, dup, dy), b.output(dup, dy)
+	dys, gates, ups := b.data(dy), b.data(gate), b.data(up)
+	for i := range dys {
+		d, g, u := float64(dys[i]), float64(gates[i]), float64(ups[i])
+		s := sigmoid(g)
+		dgates[i] = E(d * u * s * (1 + g*(1-s)))
+		dups[i] = E(d * g * s)
+	}
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

@@ -1,0 +1,128 @@
+package tokenizer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/sentencepiece"
+)
+
+// LoadSentencePiece reads a SentencePiece model of the Llama 2 kind, usually
+// called tokenizer.model. See [ParseSentencePiece].
+func LoadSentencePiece(path string) (*Tokenizer, error) {
+	return load(path, parseSentencePiece)
+}
+
+// ParseSentencePiece reads the contents of a SentencePiece model of type BPE
+// with byte fallback, whose normaliser leaves text as it is. What is wrong or
+// not supported is an error that names it.
+//
+// Control pieces are special tokens; AddSpecial puts the one that starts a
+// text before it. [Tokenizer.EncodeOrdinary] is what SentencePiece does: it
+// never finds control pieces in a text. Invalid UTF-8, which SentencePiece
+// replaces, is encoded as its bytes.
+//
+// Save writes a tokenizer.json as the library's own conversion does. Where two
+// pairs that make the same piece overlap, SentencePiece takes the left one,
+// and the file, whose merges must be in some order, may take the other.
+func ParseSentencePiece(data []byte) (*Tokenizer, error) {
+	t, err := read(data, parseSentencePiece)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	return t, nil
+}
+
+// parseSentencePiece makes the definition of the tokenizer.json that the
+// library's conversion would write.
+func parseSentencePiece(data []byte) (d definition, err error) {
+	m, err := sentencepiece.Parse(data)
+	if err != nil {
+		return d, err
+	}
+	if !m.ByteFallback {
+		return d, errors.New("trainer_spec: byte_fallback: false is not supported")
+	}
+	marker := spaceMarker{prefix: m.DummyPrefix, trim: m.TrimSpaces}
+	unknown := ""
+	for id, p := range m.Pieces {
+		d.spelling = append(d.spelling, p.Text)
+		switch p.Type {
+		case sentencepiece.Unknown, sentencepiece.Control:
+			d.added = append(d.added, addedToken{content: p.Text, id: int32(id), special: true, inVocab: true})
+			if p.Type == sentencepiece.Unknown {
+				unknown = p.Text
+			}
+		case sentencepiece.UserDefined, sentencepiece.Unused:
+			return d, fmt.Errorf("pieces[%d]: %q is user-defined or unused, which is not supported", id, p.Text)
+		case sentencepiece.Byte:
+			if _, ok := unspellByte(p.Text); !ok {
+				return d, fmt.Errorf("pieces[%d]: %q does not spell a byte", id, p.Text)
+			}
+		}
+	}
+	d.bpe = &fileBPE{Type: "BPE", UnkToken: &unknown, FuseUnk: true, ByteFallback: true}
+	d.normalizer, d.splitter, d.template = marker, chain{}, plainTemplate
+	d.parts = file{
+		Version:    "1.0",
+		Normalizer: filePart(marker.json()),
+		Decoder:    filePart(unmarkerJSON(marker.prefix)),
+	}
+	if m.BOS != "" {
+		if d.parts.PostProcessor, err = startJSON(m.BOS, int32(slices.Index(d.spelling, m.BOS))); err != nil {
+			return d, err
+		}
+		if d.template, err = parseTemplate(d.parts.PostProcessor); err != nil {
+			return d, err
+		}
+	}
+	return d, d.setPieceMerges(m.Pieces)
+}
+
+// setPieceMerges finds the pairs that make a piece. SentencePiece merges the
+// pair whose piece has the highest score.
+func (d *definition) setPieceMerges(pieces []sentencepiece.Piece) error {
+	ids := make(map[string]int)
+	for id, p := range pieces {
+		if p.Type == sentencepiece.Normal {
+			ids[p.Text] = id
+		}
+	}
+	type pairOf struct{ left, right, piece int }
+	var pairs []pairOf
+	for id, p := range pieces {
+		if p.Type != sentencepiece.Normal {
+			continue
+		}
+		for at, r := range p.Text {
+			if _, ok := ids[string(r)]; !ok {
+				return fmt.Errorf("pieces[%d]: %q is not supported: its character %q is not a piece", id, p.Text, r)
+			}
+			left, ok := ids[p.Text[:at]]
+			right, ok2 := ids[p.Text[at:]]
+			if ok && ok2 {
+				pairs = append(pairs, pairOf{left, right, id})
+			}
+		}
+	}
+	// The library's order; that of the first line is SentencePiece's.
+	slices.SortStableFunc(pairs, func(a, b pairOf) int {
+		return cmp.Or(
+			cmp.Compare(pieces[b.piece].Score, pieces[a.piece].Score),
+			cmp.Compare(utf8.RuneCountInString(pieces[b.left].Text), utf8.RuneCountInString(pieces[a.left].Text)),
+			cmp.Compare(utf8.RuneCountInString(pieces[b.right].Text), utf8.RuneCountInString(pieces[a.right].Text)),
+		)
+	})
+	rank := int32(0)
+	for i, p := range pairs {
+		if i > 0 && pieces[p.piece].Score != pieces[pairs[i-1].piece].Score {
+			rank++
+		}
+		d.merges = append(d.merges, [2]string{pieces[p.left].Text, pieces[p.right].Text})
+		d.ranks = append(d.ranks, rank)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package tokenizer_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+)
+
+func TestAddedTokens(t *testing.T) {
+	tok := trainOurs(t)
+	end, ok := tok.ID("<|end|>")
+	require.True(t, ok)
+	require.Equal(t, int32(0), end)
+	step, ok := tok.ID("<step")
+	require.True(t, ok)
+
+	ids, spans := tok.EncodeSpans("é<step<|end|>\n")
+	newline, _ := tok.ID("\n")
+	e, ok := tok.ID("é")
+	require.True(t, ok)
+	require.Equal(t, []int32{e, step, end, newline}, ids)
+	require.Equal(t, []tokenizer.Span{{0, 2}, {2, 7}, {7, 14}, {14, 15}}, spans)
+
+	require.True(t, tok.Special(end))
+	require.Nil(t, tok.Bytes(end))
+	require.Equal(t, "<|end|>", tok.Content(end))
+	require.False(t, tok.Special(step))
+	require.Equal(t, "<step", string(tok.Bytes(step)))
+	require.Equal(t, "é<step\n", tok.Decode(ids))
+
+	// Text from outside cannot fake a special token.
+	require.NotContains(t, tok.EncodeOrdinary("<|end|>"), end)
+	require.Equal(t, "<|end|>", tok.Decode(tok.EncodeOrdinary("<|end|>")))
+}
+
+func TestOverlapping(t *testing.T) {
+	spans := []tokenizer.Span{{0, 0}, {0, 3}, {3, 5}, {3, 5}, {7, 9}} // a gap before the last
+	for _, c := range []struct{ part, want tokenizer.Span }{
+		{tokenizer.Span{0, 9}, tokenizer.Span{1, 5}},
+		{tokenizer.Span{0, 1}, tokenizer.Span{1, 2}},
+		{tokenizer.Span{2, 4}, tokenizer.Span{1, 4}},
+		{tokenizer.Span{4, 5}, tokenizer.Span{2, 4}},
+		{tokenizer.Span{5, 7}, tokenizer.Span{4, 4}},
+		{tokenizer.Span{8, 20}, tokenizer.Span{4, 5}},
+		{tokenizer.Span{20, 30}, tokenizer.Span{5, 5}},
+		{tokenizer.Span{4, 4}, tokenizer.Span{2, 2}},
+	} {
+		require.Equal(t, c.want, tokenizer.Overlapping(spans, c.part), "%v", c.part)
+	}
+	require.Equal(t, tokenizer.Span{}, tokenizer.Overlapping(nil, tokenizer.Span{0, 5}))
+}
+
+// A model's output layer may have more rows than there are tokens.
+func TestUnknownID(t *testing.T) {
+	tok := trainOurs(t)
+	for _, id := range []int32{-1, int32(tok.VocabSize())} {
+		require.Nil(t, tok.Bytes(id))
+		require.Equal(t, "", tok.Content(id))
+		require.False(t, tok.Special(id))
+		require.Equal(t, "", tok.Decode([]int32{id}))
+	}
+}
+
+// The vocabulary depends on the words alone: not on the order of the texts,
+// nor on what special and added tokens stand between them.
+func TestTrainingOrder(t *testing.T) {
+	texts := slices.Collect(corpus(t))
+	want := trainOurs(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		shuffled := rapid.Permutation(texts).Draw(rt, "texts")
+		shuffled[0] = "<|end|><|end|>" + shuffled[0] + "<|pad|>"
+		got, err := tokenizer.Train(slices.Values(shuffled), tokenizer.TrainOptions{
+			VocabSize: 480, Special: []string{"<|end|>", "<|pad|>"}, Added: []string{"<step", "</step>", "step>"},
+		})
+		require.NoError(rt, err)
+		require.Equal(rt, want, got)
+	})
+}
+
+func TestTrainErrors(t *testing.T) {
+	for _, c := range []struct {
+		o    tokenizer.TrainOptions
+		want string
+	}{
+		{tokenizer.TrainOptions{VocabSize: 256, Special: []string{"<|end|>"}},
+			"VocabSize is 256, want at least 257: 256 bytes and 1 special and added tokens"},
+		{tokenizer.TrainOptions{VocabSize: 300, MinCount: -1}, "MinCount is -1, want 0 or more"},
+		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{""}}, "added_tokens[0]: the content is empty"},
+		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{"<a>"}, Added: []string{"<a>"}}, `added_tokens[1]: "<a>" occurs twice`},
+		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"\xff<"}}, `added_tokens[0]: "\xff<" is not valid UTF-8`},
+		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"é"}}, `token "é" is how a vocabulary file spells a byte`},
+	} {
+		_, err := tokenizer.Train(slices.Values([]string{"text"}), c.o)
+		require.EqualError(t, err, "tokenizer: train: "+c.want)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	data, err := os.ReadFile("testdata/ours.json")
+	require.NoError(t, err)
+	const (
+		byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":true}`
+		pre       = `"pre_tokenizer":` + byteLevel
+	)
+	sequence := func(parts string) string {
+		return `"pre_tokenizer":{"type":"Sequence","pretokenizers":[` + parts + `]}`
+	}
+	split := func(fields string) string { return sequence(`{"type":"Split",` + fields + `},` + byteLevel) }
+	template := func(single, tokens string) string {
+		return `"post_processor":{"type":"TemplateProcessing","single":[` + single + `],"pair":[],"special_tokens":{` + tokens + `}}`
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{`{"version":"1.0"`, `{"version":"2.0"`, `version: "2.0" is not supported, only "1.0"`},
+		{`"normalizer":null`, `"normalizer":{"type":"NFKC"}`,
+			`normalizer: {"type":"NFKC"} is not supported, only "NFC", "BertNormalizer" and what marks spaces as Llama 2 does`},
+		{`"normalizer":null`, `"normalizer":{"type":"NFC","x":1}`, `normalizer: unknown field "x"`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[]}`,
+			`normalizer: {"type":"Sequence","normalizers":[]} is not supported, only "NFC", "BertNormalizer" and what marks spaces as Llama 2 does`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"content":"▁","pattern":{"String":" "},"type":"Replace"}]}`,
+			`model: byte_fallback: false is not supported where spaces are marked`},
+		{`"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false`, `"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true`,
+			"pre_tokenizer: add_prefix_space: true is not supported"},
+		{`"pre_tokenizer":{"type":"ByteLevel"`, `"pre_tokenizer":{"type":"Whitespace"`,
+			`pre_tokenizer: type: "Whitespace" is not supported, only "ByteLevel" alone or after others`},
+		{pre, `"pre_tokenizer":{"type":"Metaspace","replacement":"_"}`, `pre_tokenizer: replacement: "_" is not supported, only "▁"`},
+		{pre, `"pre_tokenizer":{"type":"Metaspace","replacement":"▁"}`, `pre_tokenizer: split: true is not supported`},
+		{pre, `"pre_tokenizer":{"type":"Metaspace","replacement":"▁","split":false,"prepend_scheme":"last"}`,
+			`pre_tokenizer: prepend_scheme: "last" is not supported, only "always", "first" and "never"`},
+		{`"pre_tokenizer":{`, `"pre_tokenizer":{"type":"Sequence","pretokenizers":[]},"x":{`, `unknown field "x"`},
+		{`"use_regex":true`, `"use_regex":true,"behavior":1`, `pre_tokenizer: unknown field "behavior"`},
+		{pre, split(`"pattern":{"Regex":"a"},"behavior":"Removed"`), `pre_tokenizer: behavior: "Removed" is not supported, only "Isolated"`},
+		{pre, split(`"pattern":{"Regex":"a"},"behavior":"Isolated","invert":true`), `pre_tokenizer: invert: true is not supported`},
+		{pre, split(`"pattern":{"String":"a"},"behavior":"Isolated"`), `pre_tokenizer: pattern: only Regex is supported`},
+		{pre, split(`"pattern":{"Regex":"("},"behavior":"Isolated"`), "pre_tokenizer: pattern \"(\": error parsing regexp: missing closing ) in `(`"},
+		{pre, sequence(`{"type":"Whitespace"},` + byteLevel), `pre_tokenizer: type: "Whitespace" is not supported, only "Split", "Digits" and "ByteLevel"`},
+		{pre, sequence(byteLevel + "," + byteLevel), `pre_tokenizer: ByteLevel is supported only as the last of a Sequence`},
+		{pre, sequence(""), `pre_tokenizer: an empty Sequence is not supported`},
+		{`"post_processor":null`, `"post_processor":{"type":"RobertaProcessing"}`,
+			`post_processor: type: "RobertaProcessing" is not supported, only "ByteLevel" and "TemplateProcessing"`},
+		{`"post_processor":null`, template(`{"SpecialToken":{"id":"<s>","type_id":0}}`, `"<s>":{"id":"<s>","ids":[480],"tokens":["<s>"]}`),
+			`post_processor: single: the text "A" is missing`},
+		{`"post_processor":null`, template(`{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"<s>","type_id":0}}`, ``),
+			`post_processor: single[1]: special_tokens has no ids for "<s>"`},
+		{`"post_processor":null`, template(`{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"<s>","type_id":0}}`, `"<s>":{"id":"<s>","ids":[480],"tokens":["<s>"]}`),
+			`post_processor: id 480 is not in the vocabulary`},
+		{`"post_processor":null`, `"post_processor":{"type":"Sequence","processors":[` + byteLevel + `,{"type":"BertProcessing"}]}`,
+			`post_processor: type: "BertProcessing" in a Sequence is not supported, only "ByteLevel" and "TemplateProcessing"`},
+		{`"post_processor":null`, template(`{"Sequence":{"id":"B","type_id":0}}`, ``),
+			`post_processor: single[0]: the text "B" is not supported here: want each once and in order`},
+		{`"post_processor":null`, template(`{}`, ``), `post_processor: single[0]: want a SpecialToken or a Sequence`},
+		{`"decoder":{"type":"ByteLevel"`, `"decoder":{"type":"Fuse"`, `decoder: type: "Fuse" is not supported, only "ByteLevel"`},
+		{`"type":"BPE"`, `"type":"Unigram"`, `model: type: "Unigram" is not supported, only "BPE" and "WordPiece"`},
+		{`"dropout":null`, `"dropout":0.1`, "model: dropout: only null is supported"},
+		{`"byte_fallback":false`, `"byte_fallback":true`, "model: byte_fallback: true is supported only where spaces are marked"},
+		{`"end_of_word_suffix":null`, `"end_of_word_suffix":"</w>"`, `model: end_of_word_suffix: "</w>" is not supported, only null`},
+		{`{"id":0,`, `{"id":3,`, `added_tokens[0] ("<|end|>"): id 3, but 0 in model.vocab`},
+		{`"!":5,`, ``, `model.vocab: the token of byte 0x21: "!" is not in the vocabulary`},
+		{`"!":5,`, `"!":-5,`, `model.vocab: id -5 of "!" is not supported, only 0 to 2097151`},
+		{`"!":5,`, `"!":2097152,`, `model.vocab: id 2097152 of "!" is not supported, only 0 to 2097151`},
+		{`"!":5,`, `"":5,`, `model.vocab: the token of id 5 is empty`},
+		{`"!":5,`, `"!!":5,`, `model.vocab: the token of byte 0x21: "!" is not in the vocabulary`},
+		{`"!":5,`, `" !":5,`, `model.vocab: token " !" (id 5) is not spelled in byte-level characters`},
+		{`"!":5,`, `"!":5,"!!":5,`, `model.vocab: id 5 is that of "!" and of "!!"`},
+		{`"merges":[`, `"merges":[["q","q"],`, `model.merges[0]: "qq" is not in the vocabulary`},
+		{`"merges":[`, `"merges":["a b c",`, `model: model.merges: "a b c" is not a pair of tokens`},
+		{"]]}}\n", "]]}} x", "something follows the JSON value"},
+	} {
+		require.Contains(t, string(data), c.old)
+		_, err := tokenizer.Parse([]byte(strings.Replace(string(data), c.old, c.new, 1)))
+		require.EqualError(t, err, "tokenizer: "+c.want)
+	}
+	_, err = tokenizer.Load("testdata/corpus.txt")
+	require.ErrorContains(t, err, "tokenizer: testdata/corpus.txt: invalid character")
+}
+
+// Older files write a merge as one string.
+func TestOldMerges(t *testing.T) {
+	data, err := os.ReadFile("testdata/ours.json")
+	require.NoError(t, err)
+	head, merges, found := strings.Cut(string(data), `"merges":`)
+	require.True(t, found)
+	joined := strings.NewReplacer(`["`, `"`, `","`, ` `, `"]`, `"`).Replace(merges[1:])
+	got, err := tokenizer.Parse([]byte(head + `"merges":[` + joined))
+	require.NoError(t, err)
+	require.Equal(t, trainOurs(t), got)
+}

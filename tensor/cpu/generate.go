@@ -1,3 +1,0 @@
-package cpu
-
-//go:generate go -C ../../internal/asmgen run . ../../tensor/cpu
