@@ -49,8 +49,8 @@ type Fit struct {
 	// smaller.
 	Batch, Epochs int
 	Seed          uint64
-	// LR is the learning rate of step i, counted from 0.
-	LR func(i int) float64
+	// LR is the learning rate of each step.
+	LR rl.Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
 	MaxNorm float64
 
@@ -82,6 +82,12 @@ func (f *Fit) Validate() error {
 		case e.Label >= f.Classes:
 			return fmt.Errorf("distill: Fit.Examples[%d] has label %d of %d classes", i, e.Label, f.Classes)
 		}
+	}
+	if !(f.MaxNorm >= 0) {
+		return fmt.Errorf("distill: Fit.MaxNorm is %v, want 0 (no clipping) or a positive number", f.MaxNorm)
+	}
+	if err := f.LR.Validate(); err != nil {
+		return fmt.Errorf("distill: Fit.LR: %w", err)
 	}
 	return f.Loss.Validate()
 }
@@ -127,7 +133,7 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 	if err := f.Student.Backward(ctx, grad); err != nil {
 		return 0, err
 	}
-	_, err := f.Student.Step(ctx, rl.StepOptions{LR: f.LR(i), MaxNorm: f.MaxNorm})
+	_, err := f.Student.Step(ctx, rl.StepOptions{LR: f.LR.At(int64(i)), MaxNorm: f.MaxNorm})
 	return mean, err
 }
 

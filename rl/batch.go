@@ -141,6 +141,28 @@ func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch
 	return b, nil
 }
 
+// fillMissing sets Old under p and Ref under the reference, where they are not
+// there already; nil for either leaves it alone.
+func (b *Batch) fillMissing(ctx context.Context, p, reference LogProber) error {
+	old, ref := true, true // whether they are there
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		old = old && len(s.Old) == len(s.Tokens)
+		ref = ref && len(s.Ref) == len(s.Tokens)
+	}
+	if p != nil && !old {
+		if err := b.FillOld(ctx, p); err != nil {
+			return fmt.Errorf("of the policy: %w", err)
+		}
+	}
+	if reference != nil && !ref {
+		if err := b.FillRef(ctx, reference); err != nil {
+			return fmt.Errorf("of the reference: %w", err)
+		}
+	}
+	return nil
+}
+
 // FillOld sets every sample's Old to its log-probs under p now. A trainer
 // calls it before the first of several updates on the same samples.
 func (b *Batch) FillOld(ctx context.Context, p LogProber) error {

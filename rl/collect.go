@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,12 +16,11 @@ import (
 )
 
 // Rollouts is what one collection brought: for every problem its group of
-// judged completions. Groups[g][i] judges Completions[g][i].
+// judged completions.
 type Rollouts struct {
-	Problems    []Problem
-	Requests    []rollout.Request
-	Completions [][]rollout.Completion
-	Groups      []advantage.Group
+	Problems []Problem
+	Requests []rollout.Request
+	Groups   []rollout.Group
 	// Failed counts the samples for which there is no completion, because the
 	// engine could not sample them. FirstFailure is the first one's error.
 	Failed       int
@@ -45,10 +45,9 @@ const maxJudges = 64
 // collect is Collect with the problems numbered from first.
 func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int) (*Rollouts, error) {
 	r := &Rollouts{
-		Problems:    problems,
-		Requests:    make([]rollout.Request, len(problems)),
-		Completions: make([][]rollout.Completion, len(problems)),
-		Groups:      make([]advantage.Group, len(problems)),
+		Problems: problems,
+		Requests: make([]rollout.Request, len(problems)),
+		Groups:   make([]rollout.Group, len(problems)),
 	}
 	for i, p := range problems {
 		q := p.Request()
@@ -57,8 +56,7 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		}
 		q.Stream = [3]uint64{stream[0], stream[1], uint64(first + i)}
 		r.Requests[i] = q
-		r.Completions[i] = make([]rollout.Completion, q.N)
-		r.Groups[i] = make(advantage.Group, q.N)
+		r.Groups[i] = make(rollout.Group, q.N)
 		if t := r.Requests[0].Params.Temperature; q.Params.Temperature != t {
 			return nil, fmt.Errorf("rl: %s has temperature %v, %s has %v: the log-probs of a collection are those of one temperature",
 				r.name(i), q.Params.Temperature, r.name(0), t)
@@ -84,20 +82,15 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 			}
 		}
 		arrived[c.Request][c.Index] = true
-		slot := &r.Completions[c.Request][c.Index]
+		slot := &r.Groups[c.Request][c.Index]
 		*slot = c
 		if c.Err != nil {
 			return nil
 		}
 		judges.Go(func() error {
-			j, err := problems[c.Request].Judge(jctx, slot)
-			if err != nil {
+			if err := problems[c.Request].Judge(jctx, slot); err != nil {
 				return fmt.Errorf("rl: judging sample %d of %s: %w", c.Index, r.name(c.Request), err)
 			}
-			if j.Tokens != len(c.Tokens) {
-				return fmt.Errorf("rl: judging sample %d of %s: judged %d tokens, the completion has %d", c.Index, r.name(c.Request), j.Tokens, len(c.Tokens))
-			}
-			r.Groups[c.Request][c.Index] = j
 			return nil
 		})
 		return nil
@@ -154,21 +147,16 @@ func checkCompletion(c *rollout.Completion) error {
 }
 
 func (r *Rollouts) dropFailed() {
-	for g, cs := range r.Completions {
-		var keepC []rollout.Completion
-		var keepJ advantage.Group
-		for i := range cs {
-			if cs[i].Err != nil {
-				if r.Failed == 0 {
-					r.FirstFailure = fmt.Errorf("rl: sample %d of %s: %w", i, r.name(g), cs[i].Err)
-				}
-				r.Failed++
-				continue
+	for g := range r.Groups {
+		r.Groups[g] = slices.DeleteFunc(r.Groups[g], func(c rollout.Completion) bool {
+			if c.Err != nil && r.Failed == 0 {
+				r.FirstFailure = fmt.Errorf("rl: sample %d of %s: %w", c.Index, r.name(g), c.Err)
 			}
-			keepC = append(keepC, cs[i])
-			keepJ = append(keepJ, r.Groups[g][i])
-		}
-		r.Completions[g], r.Groups[g] = keepC, keepJ
+			if c.Err != nil {
+				r.Failed++
+			}
+			return c.Err != nil
+		})
 	}
 }
 
@@ -183,11 +171,11 @@ func (r *Rollouts) samples() int {
 
 // Assign gives every token its advantage: the estimator from the outcome
 // rewards, then step credit, then any shaping rewards.
-func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Rule) (sam.Stats, error) {
+func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Credit) (sam.Stats, error) {
 	if err := est.Estimate(r.Groups); err != nil {
 		return sam.Stats{}, fmt.Errorf("rl: %w", err)
 	}
-	stats, err := credit.Credit(r.Groups)
+	stats, err := credit.Assign(r.Groups)
 	if err != nil {
 		return sam.Stats{}, fmt.Errorf("rl: %w", err)
 	}
@@ -197,26 +185,21 @@ func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Rule) (sam.Stats, 
 	return stats, nil
 }
 
-// Batch makes the training batch of the rollouts, in the order of the groups.
-// Adv and Keep are shared with Groups, so Batch may be called before Assign
-// only if their slices exist already; usually it follows it.
+// Batch makes the training batch of the rollouts, in the order of the groups. It
+// is a view: slices are shared with the completions. Usually it follows Assign.
 func (r *Rollouts) Batch() *Batch {
 	b := &Batch{}
 	if len(r.Requests) > 0 {
 		b.Temperature = r.Requests[0].Params.Temperature
 	}
-	for g, cs := range r.Completions {
+	for g := range r.Groups {
 		b.Prompts = append(b.Prompts, r.Requests[g].Prompt)
-		for i := range cs {
-			c, j := &cs[i], &r.Groups[g][i]
+		for i := range r.Groups[g] {
+			c := &r.Groups[g][i]
 			b.Samples = append(b.Samples, Sample{
-				Prompt: g,
-				Tokens: c.Tokens,
-				Sequence: objective.Sequence{
-					Rollout: c.LogP,
-					Adv:     j.Adv,
-					Keep:    j.Keep,
-				},
+				Prompt:   g,
+				Tokens:   c.Tokens,
+				Sequence: objective.Sequence{Old: c.Old, Ref: c.Ref, Rollout: c.LogP, Adv: c.Adv, Keep: c.Keep},
 			})
 		}
 	}
@@ -232,7 +215,7 @@ func (r *Rollouts) Live(finishedOnly bool) func(sample int) bool {
 	for g := range r.Groups {
 		for i := range r.Groups[g] {
 			ok := trainable(&r.Groups[g][i])
-			if finishedOnly && r.Completions[g][i].Finish == rollout.Length {
+			if finishedOnly && r.Groups[g][i].Finish == rollout.FinishLength {
 				ok = false
 			}
 			live = append(live, ok)
@@ -241,7 +224,7 @@ func (r *Rollouts) Live(finishedOnly bool) func(sample int) bool {
 	return func(sample int) bool { return live[sample] }
 }
 
-func trainable(c *advantage.Completion) bool {
+func trainable(c *rollout.Completion) bool {
 	for _, r := range c.Rewards {
 		if !math.IsNaN(r) {
 			return true
@@ -258,9 +241,8 @@ func trainable(c *advantage.Completion) bool {
 // Subset returns groups [from, to) as rollouts of their own; slices are shared.
 func (r *Rollouts) Subset(from, to int) *Rollouts {
 	return &Rollouts{
-		Problems:    r.Problems[from:to],
-		Requests:    r.Requests[from:to],
-		Completions: r.Completions[from:to],
-		Groups:      r.Groups[from:to],
+		Problems: r.Problems[from:to],
+		Requests: r.Requests[from:to],
+		Groups:   r.Groups[from:to],
 	}
 }

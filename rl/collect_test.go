@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -89,8 +88,8 @@ type badJudge struct {
 	err error
 }
 
-func (b badJudge) Judge(context.Context, *rollout.Completion) (advantage.Completion, error) {
-	return advantage.Completion{}, b.err
+func (b badJudge) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
+	return rollout.Completion{}, b.err
 }
 
 func TestJudgeErrorsEndTheCall(t *testing.T) {
@@ -148,10 +147,10 @@ func TestSliceSource(t *testing.T) {
 func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 	nan := func() float64 { var z float64; return z / z }
 	r := &rl.Rollouts{
-		Completions: [][]rollout.Completion{{{Finish: rollout.Length}, {}}},
-		Groups: []advantage.Group{{
-			{Tokens: 3, Rewards: []float64{1, nan()}, Steps: []advantage.Step{{Name: "a", Verdict: advantage.Incorrect}, {Name: "b"}}},
-			{Tokens: 5, Rewards: []float64{0, nan()}, Malformed: true, Steps: []advantage.Step{{Name: "a", Verdict: advantage.Correct}, {Name: "b"}}},
+		Completions: [][]rollout.Completion{{{Finish: rollout.FinishLength}, {}}},
+		Groups: []rollout.Group{{
+			{Tokens: 3, Rewards: []float64{1, nan()}, Steps: []rollout.Step{{Name: "a", Verdict: rollout.VerdictIncorrect}, {Name: "b"}}},
+			{Tokens: 5, Rewards: []float64{0, nan()}, Malformed: true, Steps: []rollout.Step{{Name: "a", Verdict: rollout.VerdictCorrect}, {Name: "b"}}},
 		}},
 	}
 	require.Equal(t, map[string]float64{

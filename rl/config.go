@@ -35,7 +35,7 @@ type Config struct {
 
 	Estimator advantage.Estimator
 	// Credit is the step credit; sam.Outcome{} for none.
-	Credit      sam.Rule
+	Credit      sam.Credit
 	Objective   objective.Objective
 	Aggregation objective.Aggregation
 
@@ -50,7 +50,7 @@ type Config struct {
 	// not.
 	Dynamic DynamicSampling
 	// LR is the learning rate of each optimiser step, counted from 0.
-	LR func(step int64) float64
+	LR Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
 	MaxNorm float64
 	// Steps is the number of collections after which Run ends; 0 = when the
@@ -86,35 +86,16 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// checkSettings returns what is wrong with the settings of objective,
-// estimator, credit and aggregation. The latter three say so of an empty batch,
-// before anything is sampled.
-func (c *Config) checkSettings() (errs []error) {
+// Validate returns an error that names every field that is missing or invalid,
+// before anything is sampled. If the source is a [Lister], its first problems are
+// asked for their requests, which must fit Batching and the engine.
+func (c *Config) Validate() error {
+	var errs []error
 	add := func(field string, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("rl: Config.%s: %w", field, err))
 		}
 	}
-	if v, ok := c.Objective.(objective.Validator); ok {
-		add("Objective", v.Validate())
-	}
-	if c.Estimator != nil {
-		add("Estimator", c.Estimator.Estimate(nil))
-	}
-	if c.Credit != nil {
-		_, err := c.Credit.Credit(nil)
-		add("Credit", err)
-	}
-	if c.Aggregation != nil {
-		if _, _, err := c.Aggregation.Weigh(objective.Layout{}); !errors.Is(err, objective.ErrNoLiveToken) {
-			add("Aggregation", err)
-		}
-	}
-	return errs
-}
-
-func (c *Config) validate() error {
-	var errs []error
 	for _, f := range []struct {
 		name    string
 		missing bool
@@ -127,47 +108,75 @@ func (c *Config) validate() error {
 			errs = append(errs, fmt.Errorf("rl: Config.%s is missing", f.name))
 		}
 	}
-	if err := c.Batching.Validate(); err != nil {
-		errs = append(errs, err)
+	if c.Estimator != nil {
+		add("Estimator", c.Estimator.Validate())
 	}
-	if err := c.Dynamic.validate(); err != nil {
-		errs = append(errs, err)
+	if c.Credit != nil {
+		add("Credit", c.Credit.Validate())
+	}
+	if c.Objective != nil {
+		add("Objective", c.Objective.Validate())
+	}
+	if c.Aggregation != nil {
+		add("Aggregation", c.Aggregation.Validate())
+	}
+	if c.LR != nil {
+		add("LR", c.LR.Validate())
+	}
+	if !(c.MaxNorm >= 0) {
+		errs = append(errs, fmt.Errorf("rl: Config.MaxNorm is %v, want 0 (no clipping) or a positive number", c.MaxNorm))
 	}
 	for _, f := range []struct {
 		name string
-		bad  bool
-	}{
-		{"MaxNorm", c.MaxNorm < 0}, {"Steps", c.Steps < 0}, {"EvalEvery", c.EvalEvery < 0}, {"CheckpointEvery", c.CheckpointEvery < 0},
-	} {
-		if f.bad {
-			errs = append(errs, fmt.Errorf("rl: Config.%s must not be negative", f.name))
+		v    int64
+	}{{"Steps", c.Steps}, {"EvalEvery", c.EvalEvery}, {"CheckpointEvery", c.CheckpointEvery}} {
+		if f.v < 0 {
+			errs = append(errs, fmt.Errorf("rl: Config.%s is %d, must not be negative", f.name, f.v))
 		}
 	}
-	switch k := c.RewardKL; {
-	case k == nil && c.AdaptiveKL != nil:
-		errs = append(errs, errors.New("rl: Config.AdaptiveKL needs Config.RewardKL, whose Beta it decides"))
-	case k != nil && c.Reference == nil:
-		errs = append(errs, errors.New("rl: Config.RewardKL needs Config.Reference"))
-	case k != nil && k.Validate() != nil:
-		errs = append(errs, fmt.Errorf("rl: Config.RewardKL: %w", k.Validate()))
-	}
-	if a := c.AdaptiveKL; a != nil {
-		if err := a.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("rl: Config.AdaptiveKL: %w", err))
-		} else if n := c.Batching.Prompts * c.Batching.GroupSize; float64(n) > a.Horizon {
-			errs = append(errs, fmt.Errorf("rl: Config.AdaptiveKL: Horizon is %v, want at least the %d samples of a collection", a.Horizon, n))
-		}
-	}
+	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.validateKL())
 	if (c.Eval != nil) != (c.EvalEvery > 0) {
 		errs = append(errs, errors.New("rl: Config.Eval and Config.EvalEvery need each other"))
 	}
 	if (c.Checkpoint != nil) != (c.CheckpointEvery > 0) {
 		errs = append(errs, errors.New("rl: Config.Checkpoint and Config.CheckpointEvery need each other"))
 	}
-	errs = append(errs, c.checkSettings()...)
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
+	return errors.Join(c.validateNeeds(), c.validateRequests())
+}
+
+// validateKL checks the KL penalty in the reward.
+func (c *Config) validateKL() error {
+	switch k, a := c.RewardKL, c.AdaptiveKL; {
+	case k == nil && a != nil:
+		return errors.New("rl: Config.AdaptiveKL needs Config.RewardKL, whose Beta it decides")
+	case k == nil:
+		return nil
+	case c.Reference == nil:
+		return errors.New("rl: Config.RewardKL needs Config.Reference")
+	case k.Validate() != nil:
+		return fmt.Errorf("rl: Config.RewardKL: %w", k.Validate())
+	case a != nil && a.Validate() != nil:
+		return fmt.Errorf("rl: Config.AdaptiveKL: %w", a.Validate())
+	case a != nil:
+		return c.checkHorizon(c.Batching.GroupSize)
+	}
+	return nil
+}
+
+// checkHorizon returns an error unless a collection with groups of that size, 0
+// for unknown, is within the horizon of AdaptiveKL.
+func (c *Config) checkHorizon(group int) error {
+	if n := c.Batching.Prompts * group; float64(n) > c.AdaptiveKL.Horizon {
+		return fmt.Errorf("rl: Config.AdaptiveKL: Horizon is %v, want at least the %d samples of a collection", c.AdaptiveKL.Horizon, n)
+	}
+	return nil
+}
+
+// validateNeeds checks that the objective gets what it reads.
+func (c *Config) validateNeeds() error {
 	needs := c.Objective.Needs()
 	if needs&objective.Ref != 0 && c.Reference == nil {
 		return errors.New("rl: the objective needs reference log-probs, but Config.Reference is missing")
@@ -176,6 +185,46 @@ func (c *Config) validate() error {
 		if err := s.Supports(needs); err != nil {
 			return fmt.Errorf("rl: the policy does not support the objective: %w", err)
 		}
+	}
+	return nil
+}
+
+// listed is how many of a Lister's problems are looked at.
+const listed = 1000
+
+// validateRequests checks the requests of problems that are known beforehand.
+func (c *Config) validateRequests() error {
+	l, ok := c.Source.(Lister)
+	if !ok {
+		return nil
+	}
+	problems := l.List()
+	largest := 0
+	for i, p := range problems[:min(len(problems), listed)] {
+		q := p.Request()
+		largest = max(largest, q.N)
+		err := q.Validate()
+		if err == nil {
+			err = c.checkGroup(&q)
+		}
+		if k, ok := c.Engine.(rollout.Checker); err == nil && ok {
+			err = k.Check(&q)
+		}
+		if err != nil {
+			return fmt.Errorf("rl: Config.Source: problem %d (%q): %w", i, q.ID, err)
+		}
+	}
+	if c.AdaptiveKL != nil {
+		return c.checkHorizon(largest)
+	}
+	return nil
+}
+
+// checkGroup returns an error if a problem asks for another number of
+// completions than Batching.GroupSize.
+func (c *Config) checkGroup(q *rollout.Request) error {
+	if n := c.Batching.GroupSize; n > 0 && q.N != n {
+		return fmt.Errorf("it asks for %d completions, Batching.GroupSize is %d", q.N, n)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ const (
 	// without dynamic sampling, and credit rules that use steps in dead
 	// groups (sam.Mask.Fill, sam.StepGroup) learn from them.
 	ShortFill Short = iota
-	// ShortTrain trains on the live groups alone, be they none.
+	// ShortTrain trains on the live groups alone, even if there are none.
 	ShortTrain
 	// ShortRepeat repeats the live groups in turn (POLARIS, SkyRL's
 	// "replace"). Without any live group there is nothing to train on.
@@ -55,13 +55,15 @@ type DynamicSampling struct {
 	// is missing; 0 means 1. More saves rounds; live groups beyond those
 	// needed are dropped as "surplus", for kept they would be off-policy.
 	Oversample float64
-	// Filter says which groups are live; nil means DropConstant(0).
+	// Filter leaves out live groups too; nil leaves out none. Dead groups, by
+	// the estimator's own word (advantage.Estimator.Dead), never count.
 	Filter GroupFilter
 	// Short is what to do when the rounds, or the source, are at their end.
 	Short Short
 }
 
-func (d *DynamicSampling) validate() error {
+// Validate returns an error that names the first invalid setting.
+func (d *DynamicSampling) Validate() error {
 	switch {
 	case d.Rounds < 0:
 		return fmt.Errorf("rl: DynamicSampling.Rounds is %d, must not be negative", d.Rounds)
@@ -123,16 +125,16 @@ func (r *Rollouts) Sampled() *Rollouts {
 }
 
 // CollectLive is Collect with dynamic sampling: it draws problems from next,
-// usually a Source's, and samples them until want groups are live or d's
-// bounds are reached. Groups keep the order in which their problems were
+// usually a Source's, and samples them until want groups are live to est and to
+// d.Filter, or d's bounds are reached. Groups keep the order in which their problems were
 // drawn, repetitions after all others; Rollouts.Dynamic tells the rest.
 // Problems are numbered through the rounds and the number goes into the random
 // stream, so that a problem that is drawn again gets other samples.
 //
 // It returns io.EOF, without sampling, if there are fewer than want problems.
 // If the problems end later, it does what d.Short says.
-func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
-	if err := d.validate(); err != nil {
+func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
+	if err := d.Validate(); err != nil {
 		return nil, err
 	}
 	if d.Rounds < 1 || want < 1 {
@@ -145,14 +147,20 @@ func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Contex
 	if len(first) < want {
 		return nil, io.EOF
 	}
-	return collectLive(ctx, e, first, next, want, d, stream)
+	return collectLive(ctx, e, first, next, want, est, nil, d, stream)
 }
 
-// collectLive is CollectLive with the problems of the first round drawn.
-func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next func(context.Context) (Problem, error), want int, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
-	filter := d.Filter
-	if filter == nil {
-		filter = DropConstant(0)
+// collectLive is CollectLive with the problems of the first round drawn. shape,
+// if not nil, fills in the shaping rewards of each round, for an estimator that
+// folds them into the rewards.
+func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next func(context.Context) (Problem, error), want int,
+	est advantage.Estimator, shape func(*Rollouts) error, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
+	filter := func(g rollout.Group) string {
+		reason := est.Dead(g)
+		if reason == "" && d.Filter != nil {
+			reason = d.Filter(g)
+		}
+		return reason
 	}
 	var (
 		all     Rollouts
@@ -166,6 +174,11 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 			return nil, err
 		}
 		rounds++
+		if shape != nil {
+			if err := shape(r); err != nil {
+				return nil, err
+			}
+		}
 		if all.Failed == 0 {
 			all.FirstFailure = r.FirstFailure
 		}
@@ -206,7 +219,7 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 
 // fill clears the reason of the first n groups that were to be dropped and
 // have completions.
-func fill(reasons []string, groups []advantage.Group, n int) {
+func fill(reasons []string, groups []rollout.Group, n int) {
 	for g := range groups {
 		if n > 0 && reasons[g] != "" && len(groups[g]) > 0 {
 			reasons[g] = ""
@@ -234,7 +247,6 @@ func (r *Rollouts) part(reasons []string) *Rollouts {
 func (r *Rollouts) add(o *Rollouts, g int) {
 	r.Problems = append(r.Problems, o.Problems[g])
 	r.Requests = append(r.Requests, o.Requests[g])
-	r.Completions = append(r.Completions, o.Completions[g])
 	r.Groups = append(r.Groups, o.Groups[g])
 }
 

@@ -26,8 +26,8 @@ func (s *scripted) Request() rollout.Request {
 	return rollout.Request{ID: s.name, Prompt: []int32{0}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
 }
 
-func (s *scripted) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
-	return advantage.Completion{Tokens: len(c.Tokens), Rewards: []float64{s.rewards[c.Index]}, Final: -1}, nil
+func (s *scripted) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
+	return rollout.Completion{Tokens: len(c.Tokens), Rewards: []float64{s.rewards[c.Index]}, Final: -1}, nil
 }
 
 // script makes problems of letters: r and w are all right and all wrong, l is live.
@@ -245,7 +245,7 @@ type watching struct {
 	err  error
 }
 
-func (w *watching) Observe(problems []rl.Problem, groups []advantage.Group) error {
+func (w *watching) Observe(problems []rl.Problem, groups []rollout.Group) error {
 	w.seen = append(w.seen, names(&rl.Rollouts{Problems: problems, Groups: groups, Requests: requests(problems)})...)
 	return w.err
 }

@@ -19,8 +19,8 @@ func (say) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{0}, N: 16, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
 }
 
-func (s say) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
-	return advantage.Completion{Tokens: len(c.Tokens), Rewards: []float64{s[c.Text]}, Final: -1}, nil
+func (s say) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
+	return rollout.Completion{Tokens: len(c.Tokens), Rewards: []float64{s[c.Text]}, Final: -1}, nil
 }
 
 // A training loop of one's own from the stages that Trainer.Step runs. It

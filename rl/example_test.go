@@ -24,12 +24,12 @@ func (a alphabet) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{a.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 }
 
-func (a alphabet) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
-	judged := advantage.Completion{Tokens: len(c.Tokens), Final: 1}
+func (a alphabet) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
+	judged := rollout.Completion{Tokens: len(c.Tokens), Final: 1}
 	for k, name := range []string{"next", "last"} {
-		step := advantage.Step{Name: name, Start: k, End: k + 1, Verdict: advantage.Incorrect}
+		step := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if c.Tokens[k] == (a.letter+int32(k)+1)%letters {
-			step.Verdict, step.Reward = advantage.Correct, 1
+			step.Verdict, step.Reward = rollout.VerdictCorrect, 1
 		}
 		judged.Steps = append(judged.Steps, step)
 	}

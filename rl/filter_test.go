@@ -9,13 +9,14 @@ import (
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // rewarded is a group with one reward per completion.
-func rewarded(rewards ...float64) advantage.Group {
-	var g advantage.Group
+func rewarded(rewards ...float64) rollout.Group {
+	var g rollout.Group
 	for _, r := range rewards {
-		g = append(g, advantage.Completion{Rewards: []float64{r}})
+		g = append(g, rollout.Completion{Rewards: []float64{r}})
 	}
 	return g
 }
@@ -24,7 +25,7 @@ func TestDropConstant(t *testing.T) {
 	nan := math.NaN()
 	filter := rl.DropConstant(0)
 	for _, c := range []struct {
-		group advantage.Group
+		group rollout.Group
 		want  string
 	}{
 		{rewarded(0, 1), ""},
@@ -40,7 +41,7 @@ func TestDropConstant(t *testing.T) {
 		{rewarded(nan, 1, 0), ""},
 		{rewarded(nan, nan), "unscorable"},
 		{nil, "unscorable"},
-		{advantage.Group{{}, {}}, "unscorable"},
+		{rollout.Group{{}, {}}, "unscorable"},
 		{rewarded(math.Inf(1), math.Inf(1)), ""}, // for the estimator to refuse
 	} {
 		require.Equal(t, c.want, filter(c.group), "%v", c.group)
@@ -50,7 +51,7 @@ func TestDropConstant(t *testing.T) {
 	require.Panics(t, func() { rl.DropConstant(0, -1) })
 
 	// The second reward, a length penalty, differs; the first does not.
-	g := advantage.Group{{Rewards: []float64{1, -0.5}}, {Rewards: []float64{1, 0}}}
+	g := rollout.Group{{Rewards: []float64{1, -0.5}}, {Rewards: []float64{1, 0}}}
 	require.Empty(t, filter(g))
 	require.Equal(t, "constant_1", rl.DropConstant(0, 0)(g))
 	require.Empty(t, rl.DropConstant(0, 1)(g))
@@ -59,7 +60,7 @@ func TestDropConstant(t *testing.T) {
 
 func TestDropMeanOutside(t *testing.T) {
 	filter := rl.DropMeanOutside(0, 0, 1)
-	for want, g := range map[string]advantage.Group{
+	for want, g := range map[string]rollout.Group{
 		"":           rewarded(0, 1, math.NaN()),
 		"too_hard":   rewarded(0, 0),
 		"too_easy":   rewarded(1, 1),
@@ -80,7 +81,7 @@ func TestDropConstantAgreesWithTheEstimators(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rewards := rapid.SliceOfN(rapid.SampledFrom([]float64{0, above, 0.3, 1, 1 + 1e-12, 7, math.NaN()}), 0, 5).Draw(t, "rewards")
 		g := rewarded(rewards...)
-		if err := advantage.PerGroup(advantage.RLOO{}).Estimate([]advantage.Group{g}); err != nil {
+		if err := advantage.PerGroup(advantage.RLOO{}).Estimate([]rollout.Group{g}); err != nil {
 			t.Fatal(err)
 		}
 		live := false

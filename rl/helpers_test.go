@@ -28,12 +28,12 @@ func (s successor) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{s.prompt}, N: s.group, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 }
 
-func (s successor) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
-	out := advantage.Completion{Tokens: len(c.Tokens), Final: 1}
+func (s successor) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
+	out := rollout.Completion{Tokens: len(c.Tokens), Final: 1}
 	for k, tok := range c.Tokens {
-		st := advantage.Step{Name: [2]string{"first", "second"}[k], Start: k, End: k + 1, Verdict: advantage.Incorrect}
+		st := rollout.Step{Name: [2]string{"first", "second"}[k], Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if tok == (s.prompt+int32(k)+1)%s.vocab {
-			st.Verdict, st.Reward = advantage.Correct, 1
+			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
 		}
 		out.Steps = append(out.Steps, st)
 	}

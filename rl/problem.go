@@ -3,7 +3,6 @@ package rl
 import (
 	"context"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -13,8 +12,9 @@ import (
 type Problem interface {
 	// Request returns the prompt and how many completions to sample.
 	Request() rollout.Request
-	// Judge parses and scores one completion. It may be called concurrently.
-	Judge(ctx context.Context, c *rollout.Completion) (advantage.Completion, error)
+	// Judge parses and scores one completion: it writes the judge's fields of
+	// c. It may be called concurrently, for different completions.
+	Judge(ctx context.Context, c *rollout.Completion) error
 }
 
 // Named is a Problem whose outcome rewards have names, under which metrics
@@ -33,11 +33,18 @@ type Source interface {
 	Restore(state []byte) error
 }
 
+// Lister is a Source that can say beforehand which problems it yields, in any
+// order. NewTrainer looks at the first thousand, so that a request that cannot
+// be sampled is found before the first step.
+type Lister interface {
+	List() []Problem
+}
+
 // Observer is a Source that learns from results, such as a curriculum. The
 // trainer shows it every collection before it draws for the next.
 type Observer interface {
 	// Observe receives the problems of a collection, those that dynamic
 	// sampling dropped included, and the judged group of each. It must not
 	// change or keep them.
-	Observe(problems []Problem, groups []advantage.Group) error
+	Observe(problems []Problem, groups []rollout.Group) error
 }

@@ -41,6 +41,9 @@ func (s *SliceSource) Next(ctx context.Context) (Problem, error) {
 	return p, nil
 }
 
+// List returns the problems; it makes the source a Lister.
+func (s *SliceSource) List() []Problem { return s.Problems }
+
 type sliceState struct{ Epoch, Next, Problems int }
 
 // State returns epoch and position.

@@ -28,15 +28,14 @@ func (m *mean) addBool(v bool) {
 //	reward/<k>             mean of outcome reward k over scorable completions;
 //	                       by its name, if the problems are Named
 //	reward/<k>/unscorable  share of completions it could not score
-//	step/<name>/correct    share of correct among correct and incorrect verdicts
-//	step/<name>/unknown    share of steps that the rule could not judge
+//	step/<name>/correct    share of correct among the steps that could be judged,
+//	                       broken ones included
+//	step/<name>/unknown    share of steps that no rule could judge
 //	step/<name>/broken     share that the policy broke
 //	malformed              share of completions that deviate from the template
 //	right_answer_wrong_step
 //	                       share of completions whose first reward is at least
-//	                       1 and that have an incorrect step
-//	group/live             share of groups whose outcome rewards differ, by
-//	                       DropConstant(0)
+//	                       1 and that have an incorrect or broken step
 //	tokens                 completion tokens; tokens/mean per completion
 //	truncated              share of completions that reached the length limit
 //	failed                 samples that the engine could not deliver
@@ -49,15 +48,13 @@ func Summarize(r *Rollouts) map[string]float64 {
 		return means[name]
 	}
 	tokens := 0
-	dead := DropConstant(0)
 	for g := range r.Groups {
-		at("group/live").addBool(dead(r.Groups[g]) == "")
 		for i := range r.Groups[g] {
 			c := &r.Groups[g][i]
-			tokens += c.Tokens
-			at("tokens/mean").add(float64(c.Tokens))
+			tokens += len(c.Tokens)
+			at("tokens/mean").add(float64(len(c.Tokens)))
 			at("malformed").addBool(c.Malformed)
-			at("truncated").addBool(r.Completions[g][i].Finish == rollout.Length)
+			at("truncated").addBool(c.Finish == rollout.FinishLength)
 			for k, v := range c.Rewards {
 				name := "reward/" + rewardName(r.Problems, g, k)
 				if !math.IsNaN(v) {
@@ -67,13 +64,13 @@ func Summarize(r *Rollouts) map[string]float64 {
 			}
 			wrong := false
 			for _, s := range c.Steps {
-				wrong = wrong || s.Verdict == advantage.Incorrect
+				wrong = wrong || s.Verdict.Wrong()
 				name := "step/" + s.Name
-				if s.Verdict != advantage.Unknown {
-					at(name + "/correct").addBool(s.Verdict == advantage.Correct)
+				if s.Verdict.Known() {
+					at(name + "/correct").addBool(s.Verdict == rollout.VerdictCorrect)
 				}
-				at(name + "/unknown").addBool(s.Verdict == advantage.Unknown)
-				at(name + "/broken").addBool(s.Broken)
+				at(name + "/unknown").addBool(!s.Verdict.Known())
+				at(name + "/broken").addBool(s.Verdict == rollout.VerdictBroken)
 			}
 			if len(c.Rewards) > 0 && !math.IsNaN(c.Rewards[0]) && len(c.Steps) > 0 {
 				at("right_answer_wrong_step").addBool(c.Rewards[0] >= 1 && wrong)
@@ -87,6 +84,16 @@ func Summarize(r *Rollouts) map[string]float64 {
 		}
 	}
 	return m
+}
+
+// LiveShare is the share of groups that the estimator gives an advantage; NaN
+// without any group.
+func (r *Rollouts) LiveShare(est advantage.Estimator) float64 {
+	var live mean
+	for _, g := range r.Groups {
+		live.addBool(est.Dead(g) == "")
+	}
+	return live.sum / live.n
 }
 
 // rewardName is the name of outcome reward k of problem g: its number, unless
@@ -114,9 +121,6 @@ func creditMetrics(m map[string]float64, s sam.Stats) {
 	}
 	if s.Completions > 0 {
 		m["credit/fully_masked"] = float64(s.FullyMasked) / float64(s.Completions)
-	}
-	if s.Groups > 0 {
-		m["group/dead"] = float64(s.DeadGroups) / float64(s.Groups)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -27,7 +28,7 @@ type Trainer struct {
 // NewTrainer checks the configuration; errors name every field that is wrong.
 // It publishes the policy's weights to the engine on the first Step.
 func NewTrainer(c Config) (*Trainer, error) {
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	c.Batching = c.Batching.withDefaults()
@@ -82,7 +83,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 //	credit/<step>/masked     share of the step's tokens that credit masked
 //	credit/<step>/mass_kept  Σ|advantage| of its tokens after credit, by before
 //	credit/fully_masked      share of completions without a kept token
-//	group/dead               share of groups without any outcome advantage
+//	group/live               share of groups that the estimator gives an advantage
 //	loss, grad_norm          means over the optimiser steps
 //	optimizer_steps, skipped how many there were, and how many of them were
 //	                         not taken, because the gradient was not finite
@@ -128,7 +129,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 		}
 	}
 	if r.Failed > 0 && sampled.samples() == 0 {
-		return nil, fmt.Errorf("rl: all %d samples of step %d failed; the first: %w", r.Failed, t.step, r.FirstFailure)
+		return nil, fmt.Errorf("rl: all %d samples of step %d failed; the first: %w", r.Failed, t.step+1, r.FirstFailure)
 	}
 	if r.Failed > 0 {
 		t.log.Warn("samples failed", "step", t.step+1, "failed", r.Failed, "first", r.FirstFailure)
@@ -156,6 +157,9 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	}
 	t.step++
 	m := Summarize(sampled)
+	if len(sampled.Groups) > 0 {
+		m["group/live"] = sampled.LiveShare(t.c.Estimator)
+	}
 	if r.Dynamic != nil {
 		r.Dynamic.metrics(m, len(r.Groups))
 	}
@@ -164,7 +168,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if kl.Count > 0 {
 		m["reward_kl"] = kl.Mean()
 	}
-	m["lr"] = t.c.LR(max(t.opt-1, 0))
+	m["lr"] = t.c.LR.At(max(t.opt-1, 0))
 	m["time/collect_s"] = collected.Sub(start).Seconds()
 	m["time/update_s"] = time.Since(collected).Seconds()
 	if err := t.adapt(kl, r, m); err != nil {
@@ -218,8 +222,9 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := p.Request().N; t.c.Batching.GroupSize > 0 && n != t.c.Batching.GroupSize {
-		return nil, fmt.Errorf("rl: a problem asks for %d completions, Batching.GroupSize is %d", n, t.c.Batching.GroupSize)
+	q := p.Request()
+	if err := t.c.checkGroup(&q); err != nil {
+		return nil, fmt.Errorf("rl: problem %q: %w", q.ID, err)
 	}
 	return p, nil
 }
@@ -230,7 +235,14 @@ func (t *Trainer) collect(ctx context.Context, problems []Problem) (*Rollouts, e
 	if t.c.Dynamic.Rounds == 0 {
 		return Collect(ctx, t.c.Engine, problems, stream)
 	}
-	return collectLive(ctx, t.c.Engine, problems, t.next, t.c.Batching.Prompts, t.c.Dynamic, stream)
+	var shape func(*Rollouts) error
+	if f, ok := t.c.Estimator.(advantage.ShapingFolder); ok && f.FoldsShaping() {
+		shape = func(r *Rollouts) error {
+			_, err := t.shape(ctx, r)
+			return err
+		}
+	}
+	return collectLive(ctx, t.c.Engine, problems, t.next, t.c.Batching.Prompts, t.c.Estimator, shape, t.c.Dynamic, stream)
 }
 
 // publish hands the policy's weights to the engine, if both can.
@@ -259,8 +271,11 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 	var total UpdateInfo
 	for epoch := range t.c.Batching.Epochs {
 		for i, b := range parts {
-			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate,
-				StepOptions{LR: t.c.LR(t.opt), MaxNorm: t.c.MaxNorm})
+			lr := t.c.LR.At(t.opt)
+			if err := checkRate("the schedule", lr); err != nil {
+				return UpdateInfo{}, err
+			}
+			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, StepOptions{LR: lr, MaxNorm: t.c.MaxNorm})
 			if err != nil {
 				return UpdateInfo{}, err
 			}
@@ -327,21 +342,24 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 // fill fills in Old, if there will be more than one update, and Ref, if the
 // objective needs it.
 func (t *Trainer) fill(ctx context.Context, b *Batch) error {
+	var old, ref LogProber
 	switch {
 	case t.c.Batching.OptimizerSteps() == 1:
+		for i := range b.Samples {
+			b.Samples[i].Old = nil // those of the update itself stand in
+		}
 	case t.c.TrustRollout:
 		for i := range b.Samples {
 			b.Samples[i].Old = b.Samples[i].Rollout
 		}
 	default:
-		if err := b.FillOld(ctx, t.c.Policy); err != nil {
-			return fmt.Errorf("rl: log-probs before the update: %w", err)
-		}
+		old = t.c.Policy
 	}
 	if t.c.Objective.Needs()&objective.Ref != 0 {
-		if err := b.FillRef(ctx, t.c.Reference); err != nil {
-			return fmt.Errorf("rl: reference log-probs: %w", err)
-		}
+		ref = t.c.Reference
+	}
+	if err := b.fillMissing(ctx, old, ref); err != nil {
+		return fmt.Errorf("rl: log-probs before the update: %w", err)
 	}
 	return nil
 }

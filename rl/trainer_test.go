@@ -322,7 +322,7 @@ type unscored struct{ successor }
 
 func (u unscored) RewardNames() []string { return []string{"right"} }
 
-func (u unscored) Judge(ctx context.Context, c *rollout.Completion) (advantage.Completion, error) {
+func (u unscored) Judge(ctx context.Context, c *rollout.Completion) (rollout.Completion, error) {
 	j, err := u.successor.Judge(ctx, c)
 	if c.Index%2 == 1 {
 		j.Rewards[0] = math.NaN()

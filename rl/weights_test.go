@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -18,8 +17,8 @@ import (
 func TestLiveSamples(t *testing.T) {
 	nan := math.NaN()
 	r := &rl.Rollouts{
-		Completions: [][]rollout.Completion{{{}, {}, {Finish: rollout.Length}}, {{}, {}}},
-		Groups: []advantage.Group{
+		Completions: [][]rollout.Completion{{{}, {}, {Finish: rollout.FinishLength}}, {{}, {}}},
+		Groups: []rollout.Group{
 			{{Rewards: []float64{0}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, 0}}, {Rewards: []float64{1}}},
 			{{Rewards: []float64{nan, 2}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, -1}}},
 		},

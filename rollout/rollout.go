@@ -37,38 +37,11 @@ type Request struct {
 type Finish string
 
 const (
-	// Stopped: the model ended the text or a stop string was reached.
-	Stopped Finish = "stop"
-	// Length: MaxTokens was reached first.
-	Length Finish = "length"
+	// FinishStop: the model ended the text or a stop string was reached.
+	FinishStop Finish = "stop"
+	// FinishLength: MaxTokens was reached first.
+	FinishLength Finish = "length"
 )
-
-// Completion is one sample.
-type Completion struct {
-	// Request and Index say which sample of which request this is.
-	Request, Index int
-	// Tokens are the sampled ids, an end-of-text token included.
-	Tokens []int32
-	// Text is the concatenation of the tokens' bytes, never a detokeniser's
-	// output; special tokens (end of text) have no bytes.
-	Text string
-	// Ends holds the byte offset in Text at which each token ends.
-	Ends []int
-	// LogP is each token's log-prob under the distribution it was drawn from
-	// before truncation: the logits divided by the temperature. Where the
-	// temperature is 0 it equals LogPUnit.
-	LogP []float64
-	// LogPUnit is each token's log-prob at temperature 1. Engines that
-	// cannot know it leave it nil.
-	LogPUnit []float64
-	Finish   Finish
-	// FirstVersion and LastVersion are the weight versions that the first
-	// and the last token were sampled with.
-	FirstVersion, LastVersion int64
-	// Err, if not nil, says why there is no sample; all but Request and
-	// Index is then empty.
-	Err error
-}
 
 // Engine samples completions.
 type Engine interface {
@@ -78,6 +51,14 @@ type Engine interface {
 	// done, Generate returns its error promptly. It leaves no goroutine
 	// behind. Invalid requests are an error before anything is emitted.
 	Generate(ctx context.Context, reqs []Request, emit func(Completion) error) error
+}
+
+// Checker is an engine that can tell beforehand which requests it cannot sample,
+// because the prompt or the completion is too long, for example.
+type Checker interface {
+	// Check returns the error that Generate would for a request that is valid
+	// by itself.
+	Check(r *Request) error
 }
 
 // Weights identifies a version of a policy's weights.

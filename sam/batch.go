@@ -5,12 +5,16 @@ import (
 	"math"
 	"slices"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // completion is a completion whose steps have been checked.
 type completion struct {
-	*advantage.Completion
+	*rollout.Completion
+	// n is the number of its tokens.
+	n int
+	// dead is whether its group is (rollout.Group.Dead).
+	dead bool
 	// segments cover all its tokens, in order.
 	segments []segment
 	// stats has an entry for each step, of its name.
@@ -22,12 +26,12 @@ type segment struct{ step, start, end int }
 
 // anchor is the token that answers for a step without tokens: the one at which
 // the step should have begun, or the last; -1 if there is no token at all.
-func (c completion) anchor(s *advantage.Step) int { return min(s.Start, c.Tokens-1) }
+func (c completion) anchor(s *rollout.Step) int { return min(s.Start, c.n-1) }
 
-// eachGroup is the frame of every rule: it checks each group, counts it, lets
-// credit rewrite it, and counts again. The groups are handed over one at a
+// eachGroup is the frame of every kind of credit: it checks each group, counts it,
+// lets credit rewrite it, and counts again. The groups are handed over one at a
 // time in the same memory.
-func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, error) {
+func eachGroup(batch []rollout.Group, credit func(g []completion)) (Stats, error) {
 	return tryGroup(batch, func(g []completion) error {
 		credit(g)
 		return nil
@@ -35,17 +39,18 @@ func eachGroup(batch []advantage.Group, credit func(g []completion)) (Stats, err
 }
 
 // tryGroup is eachGroup for a credit that can fail, which ends it.
-func tryGroup(batch []advantage.Group, credit func(g []completion) error) (Stats, error) {
+func tryGroup(batch []rollout.Group, credit func(g []completion) error) (Stats, error) {
 	var (
 		stats Stats
 		view  []completion
 		l     layout
 	)
 	for gi, g := range batch {
+		dead := g.Dead()
 		view = slices.Grow(view[:0], len(g))
 		l.reset(g)
 		for i := range g {
-			c := completion{Completion: &g[i]}
+			c := completion{Completion: &g[i], n: len(g[i].Tokens), dead: dead}
 			if err := l.check(&c); err != nil {
 				return Stats{}, fmt.Errorf("sam: group %d, completion %d: %w", gi, i, err)
 			}
@@ -54,7 +59,7 @@ func tryGroup(batch []advantage.Group, credit func(g []completion) error) (Stats
 			view = append(view, c)
 		}
 		stats.Groups++
-		if dead(view) {
+		if dead {
 			stats.DeadGroups++
 		}
 		if err := credit(view); err != nil {
@@ -75,7 +80,7 @@ type layout struct {
 }
 
 // reset makes room for a group.
-func (l *layout) reset(g advantage.Group) {
+func (l *layout) reset(g rollout.Group) {
 	steps, most := 0, 0
 	for i := range g {
 		steps += len(g[i].Steps)
@@ -87,7 +92,7 @@ func (l *layout) reset(g advantage.Group) {
 }
 
 // find looks up the entries of a completion's steps once for all its segments.
-func (l *layout) find(s *Stats, steps []advantage.Step) []*StepStats {
+func (l *layout) find(s *Stats, steps []rollout.Step) []*StepStats {
 	first := len(l.stats)
 	for k := range steps {
 		l.stats = append(l.stats, s.step(steps[k].Name))
@@ -98,8 +103,8 @@ func (l *layout) find(s *Stats, steps []advantage.Step) []*StepStats {
 // check returns an error unless the completion is what an estimator leaves
 // behind, and cuts it into segments.
 func (l *layout) check(c *completion) error {
-	if len(c.Adv) != c.Tokens || len(c.Keep) != c.Tokens {
-		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.Tokens, len(c.Adv), len(c.Keep))
+	if len(c.Adv) != c.n || len(c.Keep) != c.n {
+		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.n, len(c.Adv), len(c.Keep))
 	}
 	if !finite(c.Scalar) {
 		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Scalar)
@@ -109,7 +114,7 @@ func (l *layout) check(c *completion) error {
 	}
 	l.order = l.order[:0]
 	for k := range c.Steps {
-		if err := checkStep(c.Completion, k); err != nil {
+		if err := checkStep(c, k); err != nil {
 			return err
 		}
 		if c.Steps[k].Start < c.Steps[k].End {
@@ -121,13 +126,13 @@ func (l *layout) check(c *completion) error {
 }
 
 // checkStep returns an error unless step k makes sense by itself.
-func checkStep(c *advantage.Completion, k int) error {
+func checkStep(c *completion, k int) error {
 	s := &c.Steps[k]
 	switch {
-	case s.Start < 0 || s.End < s.Start || s.End > c.Tokens:
-		return fmt.Errorf("step %d (%q): tokens [%d, %d) outside the completion's [0, %d)", k, s.Name, s.Start, s.End, c.Tokens)
-	case int(s.Verdict) > int(advantage.Incorrect):
-		return fmt.Errorf("step %d (%q): %v, want unknown, correct or incorrect", k, s.Name, s.Verdict)
+	case s.Start < 0 || s.End < s.Start || s.End > c.n:
+		return fmt.Errorf("step %d (%q): tokens [%d, %d) outside the completion's [0, %d)", k, s.Name, s.Start, s.End, c.n)
+	case s.Verdict > rollout.VerdictBroken:
+		return fmt.Errorf("step %d (%q): %v, want unknown, correct, incorrect or broken", k, s.Name, s.Verdict)
 	case math.IsInf(s.Reward, 0):
 		return fmt.Errorf("step %d (%q): reward is %v, want a finite number or NaN (unscorable)", k, s.Name, s.Reward)
 	}
@@ -150,22 +155,11 @@ func (l *layout) cut(c *completion) error {
 		l.segments = append(l.segments, segment{k, s.Start, s.End})
 		end = s.End
 	}
-	if end < c.Tokens {
-		l.segments = append(l.segments, segment{-1, end, c.Tokens})
+	if end < c.n {
+		l.segments = append(l.segments, segment{-1, end, c.n})
 	}
 	c.segments = l.segments[first:]
 	return nil
-}
-
-// dead reports whether the outcome says nothing about the group: estimators
-// write an exact zero then.
-func dead(g []completion) bool {
-	for _, c := range g {
-		if c.Scalar != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

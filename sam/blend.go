@@ -4,38 +4,45 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Blend mixes two rules, each applied to the outcome's advantages:
+// Blend mixes two kinds of credit, each applied to the outcome's advantages:
 //
 //	Â = λ·A(Adv) + (1−λ)·B(Adv)
 //
-// A token is kept if a rule with weight above 0 keeps it. The gradient, and so
+// A token is kept if one with weight above 0 keeps it. The gradient, and so
 // what it optimises, is mixed likewise.
 type Blend struct {
-	A, B Rule
+	A, B Credit
 	// Lambda is the weight λ of A, in [0, 1].
 	Lambda float64
 }
 
-// Credit implements Rule. Its statistics are those of the mixture. It is an
-// error if a rule is nil or Lambda is out of range.
-func (r Blend) Credit(batch []advantage.Group) (Stats, error) {
+// Validate implements Credit.
+func (r Blend) Validate() error {
 	if r.A == nil || r.B == nil {
-		return Stats{}, errors.New("sam: Blend needs two rules")
+		return errors.New("sam: Blend.A or B is nil, want two kinds of credit")
 	}
 	if !(r.Lambda >= 0 && r.Lambda <= 1) {
-		return Stats{}, fmt.Errorf("sam: Lambda is %v, want a number in [0, 1]", r.Lambda)
+		return fmt.Errorf("sam: Blend.Lambda is %v, want a number in [0, 1]", r.Lambda)
 	}
+	if err := r.A.Validate(); err != nil {
+		return err
+	}
+	return r.B.Validate()
+}
+
+// Assign implements Credit. Its statistics are those of the mixture.
+func (r Blend) Assign(batch []rollout.Group) (Stats, error) {
 	outcome := takeSnapshot(batch)
-	if _, err := r.A.Credit(batch); err != nil {
-		return Stats{}, fmt.Errorf("sam: first rule of blend: %w", err)
+	if _, err := r.A.Assign(batch); err != nil {
+		return Stats{}, fmt.Errorf("sam: Blend.A: %w", err)
 	}
 	a := takeSnapshot(batch)
 	outcome.restore(batch)
-	if _, err := r.B.Credit(batch); err != nil {
-		return Stats{}, fmt.Errorf("sam: second rule of blend: %w", err)
+	if _, err := r.B.Assign(batch); err != nil {
+		return Stats{}, fmt.Errorf("sam: Blend.B: %w", err)
 	}
 	b := takeSnapshot(batch)
 	outcome.restore(batch)
@@ -58,7 +65,7 @@ type snapshot struct {
 	keep []bool
 }
 
-func takeSnapshot(batch []advantage.Group) snapshot {
+func takeSnapshot(batch []rollout.Group) snapshot {
 	tokens := 0
 	for _, g := range batch {
 		for i := range g {
@@ -75,7 +82,7 @@ func takeSnapshot(batch []advantage.Group) snapshot {
 	return s
 }
 
-func (s snapshot) restore(batch []advantage.Group) {
+func (s snapshot) restore(batch []rollout.Group) {
 	adv, keep := s.adv, s.keep
 	for _, g := range batch {
 		for i := range g {

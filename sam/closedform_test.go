@@ -36,7 +36,7 @@ var estimators = []struct {
 		return f * (1 - p), f * p
 	}},
 	{"grpo", advantage.GRPO{Epsilon: 1e-4}, grpoFactors(1e-4, func(k, n float64) float64 { return k * (n - k) / n / (n - 1) })},
-	{"grpo population", advantage.GRPO{Std: advantage.Population}, grpoFactors(0, func(k, n float64) float64 { return k * (n - k) / n / n })},
+	{"grpo population", advantage.GRPO{Std: advantage.StdPopulation}, grpoFactors(0, func(k, n float64) float64 { return k * (n - k) / n / n })},
 }
 
 // grpoFactors needs the variance of n numbers of which k are 1 and the others 0.
@@ -116,7 +116,7 @@ func compare(t *testing.T, w *world, got [][]float64, value func(tr trace, k int
 func TestPositiveOnlyClosedForm(t *testing.T) {
 	w := chain()
 	p := w.successRate()
-	got := w.gradient(t, 4, advantage.PerGroup(advantage.RLOO{}), sam.Mask{Sign: sam.PositiveOnly})
+	got := w.gradient(t, 4, advantage.PerGroup(advantage.RLOO{}), sam.Mask{Sign: sam.SignPositive})
 	compare(t, w, got, func(tr trace, k int) float64 { return maskValue(1-p, p, 0, 1)(solved(tr), right(tr, k)) })
 }
 
@@ -129,11 +129,11 @@ func TestOtherRulesClosedForm(t *testing.T) {
 		pooled := func(steps float64) float64 { return 1 - steps/(2*float64(n)) }
 		tests := []struct {
 			name  string
-			rule  sam.Rule
+			rule  sam.Credit
 			value func(tr trace, k int) float64
 		}{
 			{"outcome", sam.Outcome{}, outcome},
-			{"step-loo", sam.StepLOO{}, reward},
+			{"step-loo", sam.StepGroup{Norm: advantage.RLOO{}}, reward},
 			{"step-group", sam.StepGroup{Norm: advantage.DrGRPO{}}, func(tr trace, k int) float64 { return loo * reward(tr, k) }},
 			// A centred pool holds each completion's own two rewards.
 			{"return-to-go", sam.ReturnToGo{Norm: advantage.DrGRPO{}}, func(tr trace, k int) float64 {
@@ -142,7 +142,7 @@ func TestOtherRulesClosedForm(t *testing.T) {
 				}
 				return pooled(1) * reward(tr, 1)
 			}},
-			{"blend", sam.Blend{A: sam.Outcome{}, B: sam.StepLOO{}, Lambda: .3}, func(tr trace, k int) float64 {
+			{"blend", sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{Norm: advantage.RLOO{}}, Lambda: .3}, func(tr trace, k int) float64 {
 				return .3*outcome(tr, k) + .7*reward(tr, k)
 			}},
 			{"outcome + verdict", sam.OutcomePlusVerdict{Norm: advantage.RLOO{}}, func(tr trace, _ int) float64 {
@@ -197,7 +197,7 @@ func TestSkippingClosedForm(t *testing.T) {
 	// The first token of a trace without step one writes step two as well, with
 	// a baseline of its own.
 	two := w.expect(func(tr trace) float64 { return number(right(tr, 1)) })
-	compare(t, w, w.gradient(t, 2, est, sam.StepLOO{}), func(tr trace, k int) float64 {
+	compare(t, w, w.gradient(t, 2, est, sam.StepGroup{Norm: advantage.RLOO{}}), func(tr trace, k int) float64 {
 		switch {
 		case k == 1:
 			return number(right(tr, 1))
@@ -212,7 +212,7 @@ func TestSkippingClosedForm(t *testing.T) {
 // write the step; the option that keeps broken steps is the refuge that its
 // documentation warns of.
 func TestSkippingIsNoRefuge(t *testing.T) {
-	skips := func(rule sam.Rule) float64 {
+	skips := func(rule sam.Credit) float64 {
 		w := skipping()
 		for range 150 {
 			g := w.gradient(t, 2, advantage.PerGroup(advantage.RLOO{}), rule)
@@ -225,8 +225,8 @@ func TestSkippingIsNoRefuge(t *testing.T) {
 		return w.expect(func(tr trace) float64 { return number(len(tr.nodes) == 1) })
 	}
 	before := skipping().expect(func(tr trace) float64 { return number(len(tr.nodes) == 1) })
-	for _, rule := range []sam.Rule{
-		sam.Mask{}, sam.Prefix{}, sam.StepLOO{}, sam.StepGroup{Norm: advantage.GRPO{}},
+	for _, rule := range []sam.Credit{
+		sam.Mask{}, sam.Prefix{}, sam.StepGroup{Norm: advantage.RLOO{}}, sam.StepGroup{Norm: advantage.GRPO{}},
 		sam.ReturnToGo{Norm: advantage.GRPO{}}, sam.OutcomePlusVerdict{Norm: advantage.RLOO{}},
 	} {
 		after := skips(rule)

@@ -3,7 +3,7 @@ package sam
 import (
 	"math"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // criteria collects, per step name, the step rewards of a group.
@@ -76,8 +76,8 @@ func matrix(m [][]float64, rows, columns int) [][]float64 {
 }
 
 // stepReward is the step's reward, NaN if it cannot be judged.
-func stepReward(s *advantage.Step, broken float64) float64 {
-	if s.Broken {
+func stepReward(s *rollout.Step, broken float64) float64 {
+	if s.Verdict == rollout.VerdictBroken {
 		return worse(s.Reward, broken)
 	}
 	return s.Reward

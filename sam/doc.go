@@ -3,28 +3,28 @@
 //
 // An estimator of package advantage gives all tokens of a completion the same
 // advantage: a right answer praises its wrong steps, a wrong answer blames its
-// right ones. A [Rule] rewrites these advantages with the verdicts on the
+// right ones. A [Credit] rewrites these advantages with the verdicts on the
 // steps:
 //
 //	if err := estimator.Estimate(batch); err != nil { … }
-//	stats, err := sam.Mask{}.Credit(batch)
+//	stats, err := sam.Mask{}.Assign(batch)
 //	if err != nil { … }
 //	err = advantage.AddShaping(estimator, batch) // a KL penalty never decides a sign
 //
-// # The rules
+// # The kinds of credit
 //
 //   - [Outcome]: no step credit, the control.
 //   - [Mask]: a good outcome reinforces only the steps that were right, a bad
 //     one punishes only those that were wrong.
 //   - [Prefix]: the same, with every step from the first wrong one on as wrong.
 //   - [StepGroup]: each step's reward, compared with the same step of the other
-//     completions; [StepLOO] is its unbiased form.
+//     completions; with advantage.RLOO as its normaliser it is unbiased.
 //   - [ReturnToGo]: each token gets the rewards of its own and all later steps.
-//   - [Blend]: a weighted mean of two rules.
+//   - [Blend]: a weighted mean of two others.
 //   - [OutcomePlusVerdict]: the verdicts' information without placement, the
 //     second control.
 //
-// [Measure] makes a rule of an idea of your own, with the same checks and
+// [Measure] makes a credit of your own idea, with the same checks and
 // statistics.
 //
 // Only Outcome, Mask with leaks that are not negative, and Prefix likewise
@@ -33,7 +33,7 @@
 //
 // The idea of Mask, Stepwise Advantage Masking, is that of "Optimizing
 // Generative Ranking Relevance via Reinforcement Learning in Xiaohongshu
-// Search" (arXiv:2512.00968). Its public text gives no formula; the rule here
+// Search" (arXiv:2512.00968). Its public text gives no formula; the mask here
 // is SAM as reconstructed by this package, and no result of the paper's is
 // claimed for it.
 //
@@ -43,17 +43,18 @@
 // the advantage (KL, entropy) and all denominators may treat it otherwise than
 // a token whose advantage is zero; see package objective.
 //
-// # What the rule cannot judge, and what the policy broke
+// # Unknown and broken steps
 //
-// A step that the rule cannot judge (Unknown, or a NaN reward) keeps what the
-// outcome gives it. A step that the policy broke (missing, duplicate, out of
-// order, truncated, unparsable: Step.Broken) counts as wrong unless an option
-// says otherwise, because a policy that is trained finds every refuge. A step
-// that is missing has no token: its blame goes to the token where it should
-// have begun, Step.Start, or to the last token if the text ended there.
+// A step that no rule can judge (rollout.VerdictUnknown, or a NaN reward) keeps
+// what the outcome gives it. A step that the policy broke
+// (rollout.VerdictBroken: missing, duplicate, out of order, truncated,
+// unparsable) counts as wrong unless an option says otherwise, because training
+// finds every loophole. A step that is missing has no token: its blame goes to
+// the token where it should have begun, Step.Start, or to the last token if the
+// text ended there.
 //
-// Text outside every step keeps the outcome's advantage, and is a refuge too
-// where it leads to a step that should not be: let a duplicate or surplus step
-// begin where the one before it ends, as package task does. Else right answers
-// that go on after their end teach to go on.
+// Text outside every step keeps the outcome's advantage. That is a loophole too,
+// where such text leads to a step that should not exist: let a duplicate or
+// surplus step begin where the one before it ends, as package task does. Else
+// right answers that go on after their end teach the policy to go on.
 package sam

@@ -4,21 +4,22 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
 // Two completions of one prompt: the first is right in spite of a wrong first
 // step, the second wrong in spite of a right one. Each step has two tokens.
-func twoCompletions() []advantage.Group {
-	steps := func(rules, grade advantage.Verdict) []advantage.Step {
-		return []advantage.Step{
-			{Name: "rules", Start: 0, End: 2, Verdict: rules, Reward: number(rules == advantage.Correct)},
-			{Name: "grade", Start: 2, End: 4, Verdict: grade, Reward: number(grade == advantage.Correct)},
+func twoCompletions() []rollout.Group {
+	steps := func(rules, grade rollout.Verdict) []rollout.Step {
+		return []rollout.Step{
+			{Name: "rules", Start: 0, End: 2, Verdict: rules, Reward: number(rules == rollout.VerdictCorrect)},
+			{Name: "grade", Start: 2, End: 4, Verdict: grade, Reward: number(grade == rollout.VerdictCorrect)},
 		}
 	}
-	return []advantage.Group{{
-		{Rewards: []float64{1}, Tokens: 4, Final: 1, Steps: steps(advantage.Incorrect, advantage.Correct)},
-		{Rewards: []float64{0}, Tokens: 4, Final: 1, Steps: steps(advantage.Correct, advantage.Incorrect)},
+	return []rollout.Group{{
+		{Rewards: []float64{1}, Tokens: make([]int32, 4), Final: 1, Steps: steps(rollout.VerdictIncorrect, rollout.VerdictCorrect)},
+		{Rewards: []float64{0}, Tokens: make([]int32, 4), Final: 1, Steps: steps(rollout.VerdictCorrect, rollout.VerdictIncorrect)},
 	}}
 }
 
@@ -29,7 +30,7 @@ func ExampleMask() {
 		fmt.Println(err)
 		return
 	}
-	stats, err := sam.Mask{}.Credit(batch)
+	stats, err := sam.Mask{}.Assign(batch)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -48,11 +49,13 @@ func ExampleMask() {
 	// rules: 0 tokens kept, 4 masked
 }
 
-// halved is a rule of one's own: a step gets half of the outcome's advantage.
+// halved is a custom credit: a step gets half of the outcome's advantage.
 type halved struct{}
 
-func (halved) Credit(batch []advantage.Group) (sam.Stats, error) {
-	return sam.Measure(batch, func(g advantage.Group) error {
+func (halved) Validate() error { return nil }
+
+func (halved) Assign(batch []rollout.Group) (sam.Stats, error) {
+	return sam.Measure(batch, func(g rollout.Group) error {
 		for _, c := range g {
 			for _, s := range c.Steps {
 				for t := s.Start; t < s.End; t++ {
@@ -64,14 +67,14 @@ func (halved) Credit(batch []advantage.Group) (sam.Stats, error) {
 	})
 }
 
-// A rule of one's own, with the statistics that the others return.
+// A custom credit, with the statistics that the others return.
 func ExampleMeasure() {
 	batch := twoCompletions()
 	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
 		fmt.Println(err)
 		return
 	}
-	stats, err := halved{}.Credit(batch)
+	stats, err := halved{}.Assign(batch)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -89,7 +92,7 @@ func ExampleStepGroup() {
 		fmt.Println(err)
 		return
 	}
-	if _, err := (sam.StepGroup{Norm: advantage.RLOO{}}).Credit(batch); err != nil {
+	if _, err := (sam.StepGroup{Norm: advantage.RLOO{}}).Assign(batch); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -107,8 +110,8 @@ func ExampleBlend() {
 		fmt.Println(err)
 		return
 	}
-	rule := sam.Blend{A: sam.Outcome{}, B: sam.StepLOO{}, Lambda: .75}
-	if _, err := rule.Credit(batch); err != nil {
+	credit := sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{Norm: advantage.RLOO{}}, Lambda: .75}
+	if _, err := credit.Assign(batch); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -120,12 +123,14 @@ func ExampleBlend() {
 	// [-0.5 -0.5 -1 -1]
 }
 
-// doubleFinal is a rule of one's own: the answer's tokens count twice. It
+// doubleFinal is a custom credit: the answer's tokens count twice. It
 // leaves checks and statistics to Outcome.
 type doubleFinal struct{}
 
-func (doubleFinal) Credit(batch []advantage.Group) (sam.Stats, error) {
-	stats, err := sam.Outcome{}.Credit(batch)
+func (doubleFinal) Validate() error { return nil }
+
+func (doubleFinal) Assign(batch []rollout.Group) (sam.Stats, error) {
+	stats, err := sam.Outcome{}.Assign(batch)
 	if err != nil {
 		return stats, err
 	}
@@ -143,13 +148,13 @@ func (doubleFinal) Credit(batch []advantage.Group) (sam.Stats, error) {
 	return stats, nil
 }
 
-func ExampleRule() {
+func ExampleCredit() {
 	batch := twoCompletions()
 	if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
 		fmt.Println(err)
 		return
 	}
-	if _, err := (doubleFinal{}).Credit(batch); err != nil {
+	if _, err := (doubleFinal{}).Assign(batch); err != nil {
 		fmt.Println(err)
 		return
 	}

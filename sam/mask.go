@@ -5,17 +5,18 @@ import (
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Sign says for which outcomes Mask masks.
 type Sign uint8
 
 const (
-	// BothSigns: wrong steps of good outcomes and right steps of bad ones.
-	BothSigns Sign = iota
-	// PositiveOnly: only wrong steps of good outcomes. A bad outcome punishes
+	// SignBoth: wrong steps of good outcomes and right steps of bad ones.
+	SignBoth Sign = iota
+	// SignPositive: only wrong steps of good outcomes. A bad outcome punishes
 	// all its steps.
-	PositiveOnly
+	SignPositive
 )
 
 // Broken says what Mask makes of a step that the policy broke.
@@ -90,28 +91,39 @@ type Mask struct {
 	Fill advantage.Normalizer
 }
 
-// Credit implements Rule.
-func (m Mask) Credit(batch []advantage.Group) (Stats, error) {
+// Validate implements Credit.
+func (m Mask) Validate() error {
+	switch {
+	case m.Sign > SignPositive:
+		return fmt.Errorf("sam: Mask.Sign is %d, want SignBoth or SignPositive", m.Sign)
+	case m.Broken > BrokenMask:
+		return fmt.Errorf("sam: Mask.Broken is %d, want BrokenIncorrect, BrokenKeep or BrokenMask", m.Broken)
+	case !finite(m.LeakPositive) || !finite(m.LeakNegative):
+		return fmt.Errorf("sam: Mask.LeakPositive and LeakNegative are %v and %v, want finite numbers", m.LeakPositive, m.LeakNegative)
+	case m.Rescale != 0 && !(m.Rescale >= 1 && finite(m.Rescale)):
+		return fmt.Errorf("sam: Mask.Rescale is %v, want 0 or a bound of at least 1", m.Rescale)
+	case m.Fill != nil:
+		return m.Fill.Validate()
+	}
+	return nil
+}
+
+// Assign implements Credit.
+func (m Mask) Assign(batch []rollout.Group) (Stats, error) {
 	return m.credit(batch, judgeEach)
 }
 
-// judge rewrites the verdicts that the rule has read off the steps of c.
-type judge func(c completion, verdicts []advantage.Verdict)
+// judge rewrites the verdicts that stand in the steps of c.
+type judge func(c completion, verdicts []rollout.Verdict)
 
 // judgeEach takes each step for what it is.
-func judgeEach(completion, []advantage.Verdict) {}
+func judgeEach(completion, []rollout.Verdict) {}
 
-func (m Mask) credit(batch []advantage.Group, j judge) (Stats, error) {
-	if !finite(m.LeakPositive) || !finite(m.LeakNegative) {
-		return Stats{}, fmt.Errorf("sam: leaks are %v and %v, want finite numbers", m.LeakPositive, m.LeakNegative)
-	}
-	if m.Rescale != 0 && !(m.Rescale >= 1 && finite(m.Rescale)) {
-		return Stats{}, fmt.Errorf("sam: Rescale is %v, want 0 or a bound of at least 1", m.Rescale)
-	}
+func (m Mask) credit(batch []rollout.Group, j judge) (Stats, error) {
 	w := masker{Mask: m, judge: j}
 	var fill stepGroup
 	return eachGroup(batch, func(g []completion) {
-		if m.Fill != nil && dead(g) {
+		if m.Fill != nil && len(g) > 0 && g[0].dead {
 			fill.credit(g, m.Fill, 0)
 			return
 		}
@@ -127,7 +139,7 @@ func (m Mask) credit(batch []advantage.Group, j judge) (Stats, error) {
 type masker struct {
 	Mask
 	judge    judge
-	verdicts []advantage.Verdict
+	verdicts []rollout.Verdict
 	factors  []float64 // of the tokens outside, then of each step
 	anchors  []anchor
 }
@@ -156,7 +168,7 @@ func (m *masker) mask(c completion) {
 	}
 	if m.Rescale != 0 {
 		if after := vecmath.SumAbs(c.Adv); after > 0 {
-			multiply(c, 0, c.Tokens, min(before/after, m.Rescale))
+			multiply(c, 0, c.n, min(before/after, m.Rescale))
 		}
 	}
 }
@@ -179,9 +191,9 @@ func multiply(c completion, start, end int, factor float64) {
 func (m *masker) weigh(c completion) {
 	m.verdicts = m.verdicts[:0]
 	for k := range c.Steps {
-		v := judged(&c.Steps[k])
-		if c.Steps[k].Broken && m.Broken != BrokenIncorrect {
-			v = advantage.Unknown
+		v := c.Steps[k].Verdict
+		if v == rollout.VerdictBroken && m.Broken != BrokenIncorrect {
+			v = rollout.VerdictUnknown
 		}
 		m.verdicts = append(m.verdicts, v)
 	}
@@ -199,16 +211,16 @@ func (m *masker) weigh(c completion) {
 }
 
 // factor is m(sign A, v) for step k, exemptions included.
-func (m *masker) factor(c completion, k int, v advantage.Verdict) float64 {
-	broken := c.Steps[k].Broken
+func (m *masker) factor(c completion, k int, v rollout.Verdict) float64 {
+	broken := c.Steps[k].Verdict == rollout.VerdictBroken
 	switch {
 	case broken && m.Broken == BrokenMask:
 		return 0
 	case m.exempt(c, k):
 		return 1
-	case v == advantage.Incorrect && c.Scalar > 0:
+	case v.Wrong() && c.Scalar > 0:
 		return m.LeakPositive
-	case v == advantage.Correct && c.Scalar < 0 && m.Sign == BothSigns:
+	case v == rollout.VerdictCorrect && c.Scalar < 0 && m.Sign == SignBoth:
 		return m.LeakNegative
 	}
 	return 1
@@ -216,7 +228,7 @@ func (m *masker) factor(c completion, k int, v advantage.Verdict) float64 {
 
 // exempt reports whether step k is the final step and never masked.
 func (m *masker) exempt(c completion, k int) bool {
-	return k == c.Final && !c.Steps[k].Broken && !m.MaskFinal
+	return k == c.Final && c.Steps[k].Verdict != rollout.VerdictBroken && !m.MaskFinal
 }
 
 // blame finds the anchors of the missing steps that are to blame: the tokens at
@@ -225,7 +237,7 @@ func (m *masker) blame(c completion) {
 	m.anchors = m.anchors[:0]
 	for k := range c.Steps {
 		s := &c.Steps[k]
-		blamed := m.verdicts[k] == advantage.Incorrect && !(s.Broken && m.Broken == BrokenMask)
+		blamed := m.verdicts[k].Wrong() && !(s.Verdict == rollout.VerdictBroken && m.Broken == BrokenMask)
 		if c.Scalar > 0 && m.exempt(c, k) {
 			blamed = false // else it would free a token that its own step masks
 		}

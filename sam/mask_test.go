@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -15,31 +16,31 @@ import (
 //
 //	token   0 | 1 2 | 3 | 4 5 | 6 7 | 8
 //	step      | a   |   | b   | c   |
-func example() advantage.Completion {
-	return advantage.Completion{Tokens: 9, Final: 2, Steps: []advantage.Step{
-		{Name: "a", Start: 1, End: 3, Verdict: advantage.Correct},
-		{Name: "b", Start: 4, End: 6, Verdict: advantage.Incorrect},
-		{Name: "c", Start: 6, End: 8, Verdict: advantage.Incorrect},
+func example() rollout.Completion {
+	return rollout.Completion{Tokens: make([]int32, 9), Final: 2, Steps: []rollout.Step{
+		{Name: "a", Start: 1, End: 3, Verdict: rollout.VerdictCorrect},
+		{Name: "b", Start: 4, End: 6, Verdict: rollout.VerdictIncorrect},
+		{Name: "c", Start: 6, End: 8, Verdict: rollout.VerdictIncorrect},
 	}}
 }
 
 func TestMaskOptions(t *testing.T) {
-	broken := func(c *advantage.Completion) { c.Steps[1].Broken, c.Steps[1].Verdict = true, advantage.Correct }
-	missing := func(c *advantage.Completion) {
+	broken := func(c *rollout.Completion) { c.Steps[1].Verdict, c.Steps[1].Reward = rollout.VerdictBroken, 1 }
+	missing := func(c *rollout.Completion) {
 		// b should have begun with c, at token 6.
-		c.Steps[1] = advantage.Step{Name: "b", Start: 6, End: 6, Broken: true}
-		c.Steps[2].Verdict = advantage.Correct
+		c.Steps[1] = rollout.Step{Name: "b", Start: 6, End: 6, Verdict: rollout.VerdictBroken}
+		c.Steps[2].Verdict = rollout.VerdictCorrect
 		c.Final = -1
 	}
-	missingLast := func(c *advantage.Completion) {
-		c.Steps[2] = advantage.Step{Name: "c", Start: 9, End: 9, Broken: true}
+	missingLast := func(c *rollout.Completion) {
+		c.Steps[2] = rollout.Step{Name: "c", Start: 9, End: 9, Verdict: rollout.VerdictBroken}
 	}
 	// The wrong final step is so short that no token begins in it.
-	shortFinal := func(c *advantage.Completion) { c.Steps[2].Start, c.Steps[2].End = 4, 4 }
+	shortFinal := func(c *rollout.Completion) { c.Steps[2].Start, c.Steps[2].End = 4, 4 }
 	tests := []struct {
 		name   string
 		mask   sam.Mask
-		change func(*advantage.Completion)
+		change func(*rollout.Completion)
 		scalar float64
 		want   []float64
 		masked []int
@@ -47,8 +48,8 @@ func TestMaskOptions(t *testing.T) {
 		{"good outcome", sam.Mask{}, nil, 2, []float64{2, 2, 2, 2, 0, 0, 2, 2, 2}, []int{4, 5}},
 		{"bad outcome", sam.Mask{}, nil, -2, []float64{-2, 0, 0, -2, -2, -2, -2, -2, -2}, []int{1, 2}},
 		{"dead group", sam.Mask{MaskOutside: true}, nil, 0, make([]float64, 9), nil},
-		{"positive only, bad", sam.Mask{Sign: sam.PositiveOnly}, nil, -1, []float64{-1, -1, -1, -1, -1, -1, -1, -1, -1}, nil},
-		{"positive only, good", sam.Mask{Sign: sam.PositiveOnly}, nil, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 1}, []int{4, 5}},
+		{"positive only, bad", sam.Mask{Sign: sam.SignPositive}, nil, -1, []float64{-1, -1, -1, -1, -1, -1, -1, -1, -1}, nil},
+		{"positive only, good", sam.Mask{Sign: sam.SignPositive}, nil, 1, []float64{1, 1, 1, 1, 0, 0, 1, 1, 1}, []int{4, 5}},
 		{"leaks, good", sam.Mask{LeakPositive: .5, LeakNegative: -.25}, nil, 2, []float64{2, 2, 2, 2, 1, 1, 2, 2, 2}, nil},
 		{"leaks, bad", sam.Mask{LeakPositive: .5, LeakNegative: -.25}, nil, -2, []float64{-2, .5, .5, -2, -2, -2, -2, -2, -2}, nil},
 		{"final too", sam.Mask{MaskFinal: true}, nil, 1, []float64{1, 1, 1, 1, 0, 0, 0, 0, 1}, []int{4, 5, 6, 7}},
@@ -58,7 +59,7 @@ func TestMaskOptions(t *testing.T) {
 		{"broken kept, good", sam.Mask{Broken: sam.BrokenKeep}, broken, 1, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1}, nil},
 		{"broken kept, bad", sam.Mask{Broken: sam.BrokenKeep}, broken, -1, []float64{-1, 0, 0, -1, -1, -1, -1, -1, -1}, []int{1, 2}},
 		{"broken masked, bad", sam.Mask{Broken: sam.BrokenMask, LeakNegative: 1}, broken, -1, []float64{-1, -1, -1, -1, 0, 0, -1, -1, -1}, []int{4, 5}},
-		{"broken final is not exempt", sam.Mask{}, func(c *advantage.Completion) { c.Steps[2].Broken = true }, 1, []float64{1, 1, 1, 1, 0, 0, 0, 0, 1}, []int{4, 5, 6, 7}},
+		{"broken final is not exempt", sam.Mask{}, func(c *rollout.Completion) { c.Steps[2].Verdict = rollout.VerdictBroken }, 1, []float64{1, 1, 1, 1, 0, 0, 0, 0, 1}, []int{4, 5, 6, 7}},
 		{"missing, good", sam.Mask{}, missing, 1, []float64{1, 1, 1, 1, 1, 1, 0, 1, 1}, []int{6}},
 		{"missing, bad", sam.Mask{}, missing, -1, []float64{-1, 0, 0, -1, -1, -1, -1, 0, -1}, []int{1, 2, 7}},
 		{"missing kept, bad", sam.Mask{Broken: sam.BrokenKeep}, missing, -1, []float64{-1, 0, 0, -1, -1, -1, 0, 0, -1}, []int{1, 2, 6, 7}},
@@ -68,7 +69,7 @@ func TestMaskOptions(t *testing.T) {
 		{"short final, bad", sam.Mask{}, shortFinal, -1, []float64{-1, 0, 0, -1, -1, -1, -1, -1, -1}, []int{1, 2}},
 		{"rescaled", sam.Mask{Rescale: 10}, nil, 2, []float64{18. / 7, 18. / 7, 18. / 7, 18. / 7, 0, 0, 18. / 7, 18. / 7, 18. / 7}, []int{4, 5}},
 		{"rescaled to the bound", sam.Mask{Rescale: 1.25}, nil, 2, []float64{2.5, 2.5, 2.5, 2.5, 0, 0, 2.5, 2.5, 2.5}, []int{4, 5}},
-		{"nothing left to rescale", sam.Mask{Rescale: 10, MaskOutside: true, MaskFinal: true}, func(c *advantage.Completion) { c.Steps[0].Verdict = advantage.Incorrect }, 1, make([]float64, 9), []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
+		{"nothing left to rescale", sam.Mask{Rescale: 10, MaskOutside: true, MaskFinal: true}, func(c *rollout.Completion) { c.Steps[0].Verdict = rollout.VerdictIncorrect }, 1, make([]float64, 9), []int{0, 1, 2, 3, 4, 5, 6, 7, 8}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -76,8 +77,8 @@ func TestMaskOptions(t *testing.T) {
 			if test.change != nil {
 				test.change(&c)
 			}
-			c.Broadcast(test.scalar)
-			_, err := test.mask.Credit([]advantage.Group{{c}})
+			advantage.Broadcast(&c, test.scalar)
+			_, err := test.mask.Assign([]rollout.Group{{c}})
 			require.NoError(t, err)
 			require.InDeltaSlice(t, test.want, c.Adv, 1e-12)
 			var masked []int
@@ -98,9 +99,9 @@ func TestMaskOptions(t *testing.T) {
 // token's: a KL penalty in the return must not decide what is masked.
 func TestMaskTakesTheSignOfTheOutcome(t *testing.T) {
 	c := example()
-	c.Broadcast(1)
+	advantage.Broadcast(&c, 1)
 	c.Adv[1], c.Adv[4] = -.5, -.5
-	_, err := sam.Mask{}.Credit([]advantage.Group{{c}})
+	_, err := sam.Mask{}.Assign([]rollout.Group{{c}})
 	require.NoError(t, err)
 	require.Equal(t, []float64{1, -.5, 1, 1, 0, 0, 1, 1, 1}, c.Adv)
 }
@@ -108,20 +109,20 @@ func TestMaskTakesTheSignOfTheOutcome(t *testing.T) {
 // A token that an earlier stage masked stays masked.
 func TestMaskRevivesNothing(t *testing.T) {
 	c := example()
-	c.Broadcast(1)
+	advantage.Broadcast(&c, 1)
 	c.Keep[1] = false
-	_, err := sam.Mask{LeakPositive: .5}.Credit([]advantage.Group{{c}})
+	_, err := sam.Mask{LeakPositive: .5}.Assign([]rollout.Group{{c}})
 	require.NoError(t, err)
 	require.False(t, c.Keep[1])
 	require.True(t, c.Keep[4])
 }
 
 func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
-	c := advantage.Completion{Tokens: 8, Final: 3, Steps: []advantage.Step{
-		{Name: "a", Start: 0, End: 2, Verdict: advantage.Correct},
-		{Name: "b", Start: 2, End: 4, Verdict: advantage.Incorrect},
-		{Name: "c", Start: 4, End: 6, Verdict: advantage.Correct},
-		{Name: "d", Start: 6, End: 8, Verdict: advantage.Correct},
+	c := rollout.Completion{Tokens: make([]int32, 8), Final: 3, Steps: []rollout.Step{
+		{Name: "a", Start: 0, End: 2, Verdict: rollout.VerdictCorrect},
+		{Name: "b", Start: 2, End: 4, Verdict: rollout.VerdictIncorrect},
+		{Name: "c", Start: 4, End: 6, Verdict: rollout.VerdictCorrect},
+		{Name: "d", Start: 6, End: 8, Verdict: rollout.VerdictCorrect},
 	}}
 	for _, test := range []struct {
 		rule   sam.Prefix
@@ -132,8 +133,8 @@ func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
 		{sam.Prefix{}, -1, []float64{0, 0, -1, -1, -1, -1, -1, -1}},
 		{sam.Prefix{Mask: sam.Mask{MaskFinal: true}}, 1, []float64{1, 1, 0, 0, 0, 0, 0, 0}},
 	} {
-		c.Broadcast(test.scalar)
-		_, err := test.rule.Credit([]advantage.Group{{c}})
+		advantage.Broadcast(&c, test.scalar)
+		_, err := test.rule.Assign([]rollout.Group{{c}})
 		require.NoError(t, err)
 		require.Equal(t, test.want, c.Adv)
 	}
@@ -142,11 +143,11 @@ func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
 // A missing step comes before the one that begins in its place, which is then
 // after an error.
 func TestPrefixFromAMissingStepOn(t *testing.T) {
-	c := advantage.Completion{Tokens: 6, Final: -1, Steps: []advantage.Step{
-		{Name: "a", Start: 0, End: 2, Verdict: advantage.Correct},
-		{Name: "b", Start: 2, End: 2, Broken: true},
-		{Name: "c", Start: 2, End: 4, Verdict: advantage.Correct},
-		{Name: "d", Start: 6, End: 6, Broken: true},
+	c := rollout.Completion{Tokens: make([]int32, 6), Final: -1, Steps: []rollout.Step{
+		{Name: "a", Start: 0, End: 2, Verdict: rollout.VerdictCorrect},
+		{Name: "b", Start: 2, End: 2, Verdict: rollout.VerdictBroken},
+		{Name: "c", Start: 2, End: 4, Verdict: rollout.VerdictCorrect},
+		{Name: "d", Start: 6, End: 6, Verdict: rollout.VerdictBroken},
 	}}
 	for _, test := range []struct {
 		rule   sam.Prefix
@@ -158,34 +159,34 @@ func TestPrefixFromAMissingStepOn(t *testing.T) {
 		// What is masked whatever the sign blames no token.
 		{sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenMask}}, 1, []float64{1, 1, 1, 1, 1, 1}},
 	} {
-		c.Broadcast(test.scalar)
-		_, err := test.rule.Credit([]advantage.Group{{c}})
+		advantage.Broadcast(&c, test.scalar)
+		_, err := test.rule.Assign([]rollout.Group{{c}})
 		require.NoError(t, err)
 		require.Equal(t, test.want, c.Adv)
 	}
 	// Nor does it behind an error that is not its own.
-	c.Steps[0].Verdict = advantage.Incorrect
-	c.Broadcast(-1)
-	_, err := sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenMask}}.Credit([]advantage.Group{{c}})
+	c.Steps[0].Verdict = rollout.VerdictIncorrect
+	advantage.Broadcast(&c, -1)
+	_, err := sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenMask}}.Assign([]rollout.Group{{c}})
 	require.NoError(t, err)
 	require.Equal(t, []float64{-1, -1, -1, -1, -1, -1}, c.Adv)
 }
 
 func TestMaskStats(t *testing.T) {
 	good, bad := example(), example()
-	good.Broadcast(2)
-	bad.Steps[0].Broken = true
-	bad.Broadcast(-1)
-	empty := advantage.Completion{Final: -1}
-	empty.Broadcast(0)
-	stats, err := sam.Mask{}.Credit([]advantage.Group{{good, bad}, {empty}})
+	advantage.Broadcast(&good, 2)
+	bad.Steps[0].Verdict = rollout.VerdictBroken
+	advantage.Broadcast(&bad, -1)
+	empty := rollout.Completion{Final: -1}
+	advantage.Broadcast(&empty, 0)
+	stats, err := sam.Mask{}.Assign([]rollout.Group{{good, bad}, {empty}})
 	require.NoError(t, err)
 	want := sam.Stats{
 		Steps: map[string]*sam.StepStats{
-			// [unknown, correct, incorrect] × [negative, zero, positive]
-			"a": {Kept: 4, MassBefore: 6, MassAfter: 6, Broken: 1, Outcome: [3][3]int{1: {0, 0, 1}, 2: {1, 0, 0}}},
-			"b": {Kept: 2, Masked: 2, MassBefore: 6, MassAfter: 2, Outcome: [3][3]int{2: {1, 0, 1}}},
-			"c": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [3][3]int{2: {1, 0, 1}}},
+			// [unknown, correct, incorrect, broken] × [negative, zero, positive]
+			"a": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [4][3]int{1: {0, 0, 1}, 3: {1, 0, 0}}},
+			"b": {Kept: 2, Masked: 2, MassBefore: 6, MassAfter: 2, Outcome: [4][3]int{2: {1, 0, 1}}},
+			"c": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [4][3]int{2: {1, 0, 1}}},
 		},
 		Outside:     sam.StepStats{Kept: 6, MassBefore: 9, MassAfter: 9},
 		Completions: 3, Groups: 2, DeadGroups: 1,
@@ -195,27 +196,44 @@ func TestMaskStats(t *testing.T) {
 
 func TestErrorsNameTheStep(t *testing.T) {
 	tests := []struct {
-		change func(*advantage.Completion)
+		change func(*rollout.Completion)
 		want   string
 	}{
-		{func(c *advantage.Completion) { c.Steps[1].End = 12 }, `sam: group 1, completion 0: step 1 ("b"): tokens [4, 12) outside the completion's [0, 9)`},
-		{func(c *advantage.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): tokens [2, 6) overlap those of step 0 ("a"), [1, 3)`},
-		{func(c *advantage.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): verdict 7, want unknown, correct or incorrect`},
-		{func(c *advantage.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is +Inf, want a finite number or NaN (unscorable)`},
-		{func(c *advantage.Completion) { c.Final = 3 }, `sam: group 1, completion 0: final step 3, want -1 or an index into its 3 steps`},
-		{func(c *advantage.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
-		{func(c *advantage.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
+		{func(c *rollout.Completion) { c.Steps[1].End = 12 }, `sam: group 1, completion 0: step 1 ("b"): tokens [4, 12) outside the completion's [0, 9)`},
+		{func(c *rollout.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): tokens [2, 6) overlap those of step 0 ("a"), [1, 3)`},
+		{func(c *rollout.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): Verdict(7), want unknown, correct, incorrect or broken`},
+		{func(c *rollout.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is +Inf, want a finite number or NaN (unscorable)`},
+		{func(c *rollout.Completion) { c.Final = 3 }, `sam: group 1, completion 0: final step 3, want -1 or an index into its 3 steps`},
+		{func(c *rollout.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
+		{func(c *rollout.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
 	}
 	for _, test := range tests {
 		sound, c := example(), example()
-		sound.Broadcast(1)
-		c.Broadcast(1)
+		advantage.Broadcast(&sound, 1)
+		advantage.Broadcast(&c, 1)
 		test.change(&c)
-		_, err := sam.Outcome{}.Credit([]advantage.Group{{sound}, {c}})
+		_, err := sam.Outcome{}.Assign([]rollout.Group{{sound}, {c}})
 		require.EqualError(t, err, test.want)
 	}
-	_, err := sam.Mask{Rescale: .5}.Credit(nil)
-	require.EqualError(t, err, "sam: Rescale is 0.5, want 0 or a bound of at least 1")
-	_, err = sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2}.Credit(nil)
-	require.EqualError(t, err, "sam: Lambda is 2, want a number in [0, 1]")
+}
+
+func TestInvalidSettings(t *testing.T) {
+	for want, c := range map[string]sam.Credit{
+		"sam: Mask.Rescale is 0.5, want 0 or a bound of at least 1":                     sam.Mask{Rescale: .5},
+		"sam: Mask.Sign is 2, want SignBoth or SignPositive":                            sam.Mask{Sign: 2},
+		"sam: Mask.Broken is 3, want BrokenIncorrect, BrokenKeep or BrokenMask":         sam.Mask{Broken: 3},
+		"sam: Mask.LeakPositive and LeakNegative are NaN and 0, want finite numbers":    sam.Prefix{Mask: sam.Mask{LeakPositive: nan}},
+		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":             sam.Mask{Fill: advantage.GRPO{Epsilon: -1}},
+		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},
+		"sam: Blend.A or B is nil, want two kinds of credit":                            sam.Blend{A: sam.Outcome{}},
+		"sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO":          sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{}},
+		"sam: ReturnToGo.BrokenReward is NaN, want a finite number":                     sam.ReturnToGo{Norm: advantage.RLOO{}, BrokenReward: nan},
+		"sam: OutcomePlusVerdict.Norm is nil, want a normaliser such as advantage.RLOO": sam.OutcomePlusVerdict{},
+		"advantage: Weights[0] is NaN, want a finite number":                            sam.OutcomePlusVerdict{Norm: advantage.RLOO{}, Combine: advantage.Combine{Weights: []float64{nan}}},
+	} {
+		require.EqualError(t, c.Validate(), want)
+	}
+	for name, c := range everyCredit {
+		require.NoError(t, c.Validate(), name)
+	}
 }

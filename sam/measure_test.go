@@ -8,21 +8,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// A rule written on Measure has the statistics of the rule that it repeats.
-func TestMeasureCountsAsTheRulesDo(t *testing.T) {
-	estimated := func() []advantage.Group {
+// Credit written on Measure has the statistics of the one that it repeats.
+func TestMeasureCountsAlike(t *testing.T) {
+	estimated := func() []rollout.Group {
 		batch := append(twoCompletions(), twoCompletions()...)
 		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
 		return batch
 	}
 	a, b := estimated(), estimated()
-	want, err := sam.Mask{}.Credit(a)
+	want, err := sam.Mask{}.Assign(a)
 	require.NoError(t, err)
-	got, err := sam.Measure(b, func(g advantage.Group) error {
-		_, err := sam.Mask{}.Credit([]advantage.Group{g})
+	got, err := sam.Measure(b, func(g rollout.Group) error {
+		_, err := sam.Mask{}.Assign([]rollout.Group{g})
 		return err
 	})
 	require.NoError(t, err)
@@ -30,12 +31,12 @@ func TestMeasureCountsAsTheRulesDo(t *testing.T) {
 	require.Equal(t, a, b)
 }
 
-// A rule that only clears Keep is a rule all the same: its masked tokens have
+// Credit that only clears Keep is credit all the same: its masked tokens have
 // no advantage, alone and in a blend.
 func TestMeasureClearsWhatIsMasked(t *testing.T) {
 	batch := twoCompletions()
 	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
-	stats, err := sam.Blend{A: deaf{}, B: sam.Outcome{}, Lambda: .5}.Credit(batch)
+	stats, err := sam.Blend{A: deaf{}, B: sam.Outcome{}, Lambda: .5}.Assign(batch)
 	require.NoError(t, err)
 	require.Equal(t, []float64{.5, .5, 1, 1}, batch[0][0].Adv)
 	require.Equal(t, 2., stats.Steps["rules"].MassAfter)
@@ -44,8 +45,10 @@ func TestMeasureClearsWhatIsMasked(t *testing.T) {
 // deaf masks the first two tokens.
 type deaf struct{}
 
-func (deaf) Credit(batch []advantage.Group) (sam.Stats, error) {
-	return sam.Measure(batch, func(g advantage.Group) error {
+func (deaf) Validate() error { return nil }
+
+func (deaf) Assign(batch []rollout.Group) (sam.Stats, error) {
+	return sam.Measure(batch, func(g rollout.Group) error {
 		for _, c := range g {
 			c.Keep[0], c.Keep[1] = false, false
 		}
@@ -55,23 +58,23 @@ func (deaf) Credit(batch []advantage.Group) (sam.Stats, error) {
 
 func TestMeasureErrors(t *testing.T) {
 	batch := append(twoCompletions(), twoCompletions()...)
-	_, err := sam.Measure(batch, func(advantage.Group) error { return nil })
+	_, err := sam.Measure(batch, func(rollout.Group) error { return nil })
 	require.ErrorContains(t, err, "sam: group 0, completion 0", "no estimator ran")
 
 	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
 	calls, reason := 0, errors.New("no idea")
-	_, err = sam.Measure(batch, func(advantage.Group) error { calls++; return reason })
+	_, err = sam.Measure(batch, func(rollout.Group) error { calls++; return reason })
 	require.ErrorIs(t, err, reason)
 	require.EqualError(t, err, "sam: group 0: no idea")
 	require.Equal(t, 1, calls)
 
-	for want, spoil := range map[string]func(c *advantage.Completion){
-		"sam: group 0: completion 1: the rule left 4 advantages and 3 keep flags for 4 tokens":      func(c *advantage.Completion) { c.Keep = c.Keep[:3] },
-		"sam: group 0: completion 1: the rule gave token 2 the advantage NaN, want a finite number": func(c *advantage.Completion) { c.Adv[2] = math.NaN() },
+	for want, spoil := range map[string]func(c *rollout.Completion){
+		"sam: group 0: completion 1: the credit left 4 advantages and 3 keep flags for 4 tokens":      func(c *rollout.Completion) { c.Keep = c.Keep[:3] },
+		"sam: group 0: completion 1: the credit gave token 2 the advantage NaN, want a finite number": func(c *rollout.Completion) { c.Adv[2] = math.NaN() },
 	} {
 		batch := twoCompletions()
 		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
-		_, err := sam.Measure(batch, func(g advantage.Group) error { spoil(&g[1]); return nil })
+		_, err := sam.Measure(batch, func(g rollout.Group) error { spoil(&g[1]); return nil })
 		require.EqualError(t, err, want)
 	}
 }

@@ -1,12 +1,12 @@
 package sam
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // OutcomePlusVerdict is the control that every claim about step credit needs:
@@ -16,7 +16,7 @@ import (
 //
 //	Â_i = normalise({r_j + mean_k v_{j,k} : j in the group})_i
 //
-// A step that the rule cannot judge stays out of the mean. A completion
+// A step that no rule can judge stays out of the mean. A completion
 // without any judged step gets the mean of the others' means, which tells it
 // nothing. An unscorable completion keeps advantage 0.
 type OutcomePlusVerdict struct {
@@ -26,11 +26,16 @@ type OutcomePlusVerdict struct {
 	Combine advantage.Combine
 }
 
-// Credit implements Rule. It is an error if Norm is nil.
-func (r OutcomePlusVerdict) Credit(batch []advantage.Group) (Stats, error) {
-	if r.Norm == nil {
-		return Stats{}, errors.New("sam: OutcomePlusVerdict.Norm is nil, want a normaliser such as advantage.RLOO")
+// Validate implements Credit.
+func (r OutcomePlusVerdict) Validate() error {
+	if err := checkNorm("OutcomePlusVerdict", r.Norm); err != nil {
+		return err
 	}
+	return r.Combine.Validate()
+}
+
+// Assign implements Credit.
+func (r OutcomePlusVerdict) Assign(batch []rollout.Group) (Stats, error) {
 	rewards := make([][]float64, len(batch))
 	for gi, g := range batch {
 		rewards[gi] = make([]float64, len(g))
@@ -76,18 +81,18 @@ func addVerdicts(rewards []float64, g []completion) {
 
 // meanVerdict is the share of correct steps among the judged, NaN if none is.
 func meanVerdict(c completion) float64 {
-	var right, judgedSteps float64
+	var right, judged float64
 	for k := range c.Steps {
-		switch judged(&c.Steps[k]) {
-		case advantage.Correct:
+		v := c.Steps[k].Verdict
+		if v == rollout.VerdictCorrect {
 			right++
-			judgedSteps++
-		case advantage.Incorrect:
-			judgedSteps++
+		}
+		if v.Known() {
+			judged++
 		}
 	}
-	if judgedSteps == 0 {
+	if judged == 0 {
 		return math.NaN()
 	}
-	return right / judgedSteps
+	return right / judged
 }

@@ -3,7 +3,7 @@ package sam
 import (
 	"math"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Prefix is Mask with a memory: from the first wrong step on, every step counts
@@ -25,22 +25,25 @@ type Prefix struct {
 	Mask Mask
 }
 
-// Credit implements Rule.
-func (r Prefix) Credit(batch []advantage.Group) (Stats, error) {
+// Validate implements Credit.
+func (r Prefix) Validate() error { return r.Mask.Validate() }
+
+// Assign implements Credit.
+func (r Prefix) Assign(batch []rollout.Group) (Stats, error) {
 	return r.Mask.credit(batch, judgePrefix)
 }
 
 // judgePrefix makes every step from the first incorrect one on incorrect.
-func judgePrefix(c completion, verdicts []advantage.Verdict) {
+func judgePrefix(c completion, verdicts []rollout.Verdict) {
 	first := math.MaxInt
 	for k, v := range verdicts {
-		if v == advantage.Incorrect {
+		if v.Wrong() {
 			first = min(first, c.Steps[k].Start)
 		}
 	}
 	for k := range verdicts {
 		if c.Steps[k].Start >= first {
-			verdicts[k] = advantage.Incorrect
+			verdicts[k] = rollout.VerdictIncorrect
 		}
 	}
 }

@@ -1,10 +1,11 @@
 package sam
 
 import (
-	"errors"
+	"cmp"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // ReturnToGo is process-supervised GRPO (DeepSeekMath, arXiv:2402.03300,
@@ -32,11 +33,13 @@ type ReturnToGo struct {
 	BrokenReward float64
 }
 
-// Credit implements Rule. It is an error if Norm is nil.
-func (r ReturnToGo) Credit(batch []advantage.Group) (Stats, error) {
-	if r.Norm == nil {
-		return Stats{}, errors.New("sam: ReturnToGo.Norm is nil, want a normaliser such as advantage.RLOO")
-	}
+// Validate implements Credit.
+func (r ReturnToGo) Validate() error {
+	return cmp.Or(checkNorm("ReturnToGo", r.Norm), checkBrokenReward("ReturnToGo", r.BrokenReward))
+}
+
+// Assign implements Credit.
+func (r ReturnToGo) Assign(batch []rollout.Group) (Stats, error) {
 	w := returnToGo{ReturnToGo: r}
 	return eachGroup(batch, w.credit)
 }
@@ -75,10 +78,10 @@ func (w *returnToGo) completion(g []completion, i int, c completion) {
 		}
 		w.last[n] = max(w.last[n], t)
 	}
-	if cap(w.due) < c.Tokens {
-		w.due = make([]float64, c.Tokens)
+	if cap(w.due) < c.n {
+		w.due = make([]float64, c.n)
 	}
-	w.due = w.due[:c.Tokens]
+	w.due = w.due[:c.n]
 	clear(w.due)
 	end := -1
 	for n, t := range w.last {

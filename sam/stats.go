@@ -5,22 +5,18 @@ import (
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
 // StepStats counts what step credit did to the tokens of one step, over a batch.
 type StepStats struct {
-	// Kept and Masked count tokens by their Keep flag after the rule.
+	// Kept and Masked count tokens by their Keep flag afterwards.
 	Kept, Masked int
 	// MassBefore and MassAfter are Σ|Adv| over the step's tokens before and
-	// after the rule.
+	// after step credit.
 	MassBefore, MassAfter float64
-	// Broken counts the steps that the policy broke.
-	Broken int
-	// Outcome counts steps by their verdict, a broken one as incorrect, and
-	// the sign of the outcome advantage: Outcome[verdict][0] negative,
-	// [1] zero, [2] positive.
-	Outcome [3][3]int
+	// Outcome counts steps by their verdict and the sign of the outcome
+	// advantage: Outcome[verdict][0] negative, [1] zero, [2] positive.
+	Outcome [4][3]int
 }
 
 // Merge adds what o counted.
@@ -29,7 +25,6 @@ func (s *StepStats) Merge(o StepStats) {
 	s.Masked += o.Masked
 	s.MassBefore += o.MassBefore
 	s.MassAfter += o.MassAfter
-	s.Broken += o.Broken
 	for v := range s.Outcome {
 		for sign := range s.Outcome[v] {
 			s.Outcome[v][sign] += o.Outcome[v][sign]
@@ -37,7 +32,7 @@ func (s *StepStats) Merge(o StepStats) {
 	}
 }
 
-// Stats is what a credit rule did to a batch.
+// Stats is what step credit did to a batch.
 type Stats struct {
 	// Steps holds one entry per step name.
 	Steps map[string]*StepStats
@@ -86,22 +81,18 @@ func (s *Stats) of(c completion, g segment) *StepStats {
 	return c.stats[g.step]
 }
 
-// before counts what a completion holds before the rule.
+// before counts what a completion holds before step credit.
 func (s *Stats) before(c completion) {
 	s.Completions++
 	for k := range c.Steps {
-		st, e := &c.Steps[k], c.stats[k]
-		e.Outcome[judged(st)][1+sign(c.Scalar)]++
-		if st.Broken {
-			e.Broken++
-		}
+		c.stats[k].Outcome[c.Steps[k].Verdict][1+sign(c.Scalar)]++
 	}
 	for _, g := range c.segments {
 		s.of(c, g).MassBefore += vecmath.SumAbs(c.Adv[g.start:g.end])
 	}
 }
 
-// after counts what the rule made of it.
+// after counts what step credit made of it.
 func (s *Stats) after(c completion) {
 	total := 0
 	for _, g := range c.segments {
@@ -112,17 +103,9 @@ func (s *Stats) after(c completion) {
 		e.MassAfter += vecmath.SumAbs(c.Adv[g.start:g.end])
 		total += kept
 	}
-	if total == 0 && c.Tokens > 0 {
+	if total == 0 && c.n > 0 {
 		s.FullyMasked++
 	}
-}
-
-// judged is a step's verdict, with what the policy broke as incorrect.
-func judged(s *advantage.Step) advantage.Verdict {
-	if s.Broken {
-		return advantage.Incorrect
-	}
-	return s.Verdict
 }
 
 func sign(x float64) int {

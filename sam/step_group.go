@@ -1,11 +1,13 @@
 package sam
 
 import (
-	"errors"
+	"cmp"
+	"fmt"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // StepGroup gives each step its own reward, compared with the same step (by
@@ -14,12 +16,13 @@ import (
 //
 //	Â_{i,t} = normalise({r_{j,k} : j in the group})_i   for t in step k
 //
-// The tokens that no judged step owns (text outside, steps that the rule
-// cannot judge) keep the outcome's advantage.
+// The tokens that no judged step owns (text outside, steps that no rule
+// can judge) keep the outcome's advantage.
 //
-// With a leave-one-out normaliser the gradient through a step's tokens is that
-// of E[Σ_k r_k] as far as a step's tokens determine its own reward; what a
-// step does to later ones gets no credit (see ReturnToGo).
+// With Norm: advantage.RLOO{}, leave-one-out per criterion, the gradient through
+// a step's tokens is exactly that of E[Σ_k r_k], for every group size, as far as
+// a step's tokens determine its own reward; what a step does to later ones gets
+// no credit (see ReturnToGo).
 //
 // Biased where the policy controls the number of steps and a step that was
 // left out would cost nothing: the baseline would then depend on the action.
@@ -40,11 +43,27 @@ type StepGroup struct {
 	BrokenReward float64
 }
 
-// Credit implements Rule. It is an error if Norm is nil.
-func (r StepGroup) Credit(batch []advantage.Group) (Stats, error) {
-	if r.Norm == nil {
-		return Stats{}, errors.New("sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO")
+// Validate implements Credit.
+func (r StepGroup) Validate() error {
+	return cmp.Or(checkNorm("StepGroup", r.Norm), checkBrokenReward("StepGroup", r.BrokenReward))
+}
+
+func checkNorm(of string, n advantage.Normalizer) error {
+	if n == nil {
+		return fmt.Errorf("sam: %s.Norm is nil, want a normaliser such as advantage.RLOO", of)
 	}
+	return n.Validate()
+}
+
+func checkBrokenReward(of string, x float64) error {
+	if !finite(x) {
+		return fmt.Errorf("sam: %s.BrokenReward is %v, want a finite number", of, x)
+	}
+	return nil
+}
+
+// Assign implements Credit.
+func (r StepGroup) Assign(batch []rollout.Group) (Stats, error) {
 	var w stepGroup
 	return eachGroup(batch, func(g []completion) { w.credit(g, r.Norm, r.BrokenReward) })
 }
@@ -85,7 +104,7 @@ func (w *stepGroup) of(c completion, i, k int) (float64, bool) {
 	switch {
 	case w.criteria.counts[n] > 1:
 		return w.adv[n][i], !math.IsNaN(w.criteria.rewards[n][i])
-	case c.Steps[k].Broken:
+	case c.Steps[k].Verdict == rollout.VerdictBroken:
 		return min(c.Scalar, 0), true
 	}
 	return 0, false

@@ -7,21 +7,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
 var nan = math.NaN()
 
-func stepOf(name string, start, end int, reward float64) advantage.Step {
-	v := advantage.Unknown
+func stepOf(name string, start, end int, reward float64) rollout.Step {
+	v := rollout.VerdictUnknown
 	if !math.IsNaN(reward) {
 		v = verdictOf(reward == 1)
 	}
-	return advantage.Step{Name: name, Start: start, End: end, Verdict: v, Reward: reward}
+	return rollout.Step{Name: name, Start: start, End: end, Verdict: v, Reward: reward}
 }
 
-func brokenStep(name string, start, end int) advantage.Step {
-	return advantage.Step{Name: name, Start: start, End: end, Broken: true, Reward: nan}
+func brokenStep(name string, start, end int) rollout.Step {
+	return rollout.Step{Name: name, Start: start, End: end, Verdict: rollout.VerdictBroken, Reward: nan}
 }
 
 // unruly is a group with everything in it. Outcome advantages under Dr. GRPO:
@@ -30,21 +31,21 @@ func brokenStep(name string, start, end int) advantage.Step {
 //	0: a a . b b .   a right, b wrong
 //	1: b b a x       a again is a duplicate of the missing one's name, x surplus
 //	2: a . b         a cannot be judged, b right
-func unruly() []advantage.Group {
-	return []advantage.Group{{
-		{Rewards: []float64{1}, Tokens: 6, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 2, 1), stepOf("b", 3, 5, 0)}},
-		{Rewards: []float64{0}, Tokens: 4, Final: -1, Steps: []advantage.Step{
+func unruly() []rollout.Group {
+	return []rollout.Group{{
+		{Rewards: []float64{1}, Tokens: make([]int32, 6), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 2, 1), stepOf("b", 3, 5, 0)}},
+		{Rewards: []float64{0}, Tokens: make([]int32, 4), Final: -1, Steps: []rollout.Step{
 			brokenStep("a", 0, 0), stepOf("b", 0, 2, 1), brokenStep("a", 2, 3), brokenStep("x", 3, 4),
 		}},
-		{Rewards: []float64{.5}, Tokens: 3, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, nan), stepOf("b", 2, 3, 1)}},
+		{Rewards: []float64{.5}, Tokens: make([]int32, 3), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, nan), stepOf("b", 2, 3, 1)}},
 	}}
 }
 
-func creditUnruly(t *testing.T, rule sam.Rule) [][]float64 {
+func creditUnruly(t *testing.T, rule sam.Credit) [][]float64 {
 	t.Helper()
 	batch := unruly()
 	require.NoError(t, advantage.PerGroup(advantage.DrGRPO{}).Estimate(batch))
-	_, err := rule.Credit(batch)
+	_, err := rule.Assign(batch)
 	require.NoError(t, err)
 	var out [][]float64
 	for _, c := range batch[0] {
@@ -76,12 +77,12 @@ func TestStepGroupOnUnrulyGroup(t *testing.T) {
 // A step of the policy's own making, which no other completion has, is blamed
 // with a bad outcome and not praised with a good one.
 func TestSurplusStepIsNeverPraised(t *testing.T) {
-	batch := []advantage.Group{{
-		{Rewards: []float64{1}, Tokens: 2, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 1), brokenStep("x", 1, 2)}},
-		{Rewards: []float64{0}, Tokens: 2, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 0), brokenStep("y", 1, 2)}},
+	batch := []rollout.Group{{
+		{Rewards: []float64{1}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 1), brokenStep("x", 1, 2)}},
+		{Rewards: []float64{0}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 0), brokenStep("y", 1, 2)}},
 	}}
 	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
-	_, err := sam.StepLOO{}.Credit(batch)
+	_, err := sam.StepGroup{Norm: advantage.RLOO{}}.Assign(batch)
 	require.NoError(t, err)
 	require.Equal(t, []float64{1, 0}, batch[0][0].Adv)
 	require.Equal(t, []float64{-1, -1}, batch[0][1].Adv)
@@ -99,8 +100,8 @@ func TestBlendKeepsWhatARuleWithWeightKeeps(t *testing.T) {
 			{A: sam.Mask{}, B: sam.Outcome{}, Lambda: 1 - lambda},
 		} {
 			c := example()
-			c.Broadcast(1)
-			_, err := blend.Credit([]advantage.Group{{c}})
+			advantage.Broadcast(&c, 1)
+			_, err := blend.Assign([]rollout.Group{{c}})
 			require.NoError(t, err)
 			require.Equal(t, want, c.Keep, "λ = %v", lambda)
 		}
@@ -131,14 +132,14 @@ func TestOutcomePlusVerdictOnUnrulyGroup(t *testing.T) {
 	}
 	// A completion without a judged step learns nothing from the verdicts of
 	// the others, and an unscorable one nothing at all.
-	batch := []advantage.Group{{
-		{Rewards: []float64{1}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 1)}},
-		{Rewards: []float64{1}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 0)}},
-		{Rewards: []float64{1}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, nan)}},
-		{Rewards: []float64{nan}, Tokens: 1, Final: -1, Steps: []advantage.Step{stepOf("a", 0, 1, 1)}},
+	batch := []rollout.Group{{
+		{Rewards: []float64{1}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 1)}},
+		{Rewards: []float64{1}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 0)}},
+		{Rewards: []float64{1}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, nan)}},
+		{Rewards: []float64{nan}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 1)}},
 	}}
 	require.NoError(t, advantage.PerGroup(advantage.DrGRPO{}).Estimate(batch))
-	_, err := sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}}.Credit(batch)
+	_, err := sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}}.Assign(batch)
 	require.NoError(t, err)
 	for i, want := range []float64{1. / 2, -1. / 2, 0, 0} {
 		require.InDelta(t, want, batch[0][i].Adv[0], 1e-12, "completion %d", i)
@@ -149,9 +150,9 @@ func TestOutcomePlusVerdictOnUnrulyGroup(t *testing.T) {
 func TestRoundingMasksNothing(t *testing.T) {
 	c, d := example(), example()
 	c.Rewards, d.Rewards = []float64{.3}, []float64{math.Nextafter(.3, 1)}
-	batch := []advantage.Group{{c, d}}
+	batch := []rollout.Group{{c, d}}
 	require.NoError(t, advantage.PerGroup(advantage.GRPO{}).Estimate(batch))
-	stats, err := sam.Mask{}.Credit(batch)
+	stats, err := sam.Mask{}.Assign(batch)
 	require.NoError(t, err)
 	require.Equal(t, 1, stats.DeadGroups)
 	for _, c := range batch[0] {
@@ -159,24 +160,5 @@ func TestRoundingMasksNothing(t *testing.T) {
 			require.Zero(t, c.Adv[tok])
 			require.True(t, c.Keep[tok])
 		}
-	}
-}
-
-// Settings that cannot be are found on an empty batch, before any sampling.
-func TestBadSettingsAreFoundWithoutABatch(t *testing.T) {
-	for want, rule := range map[string]sam.Rule{
-		"sam: StepGroup.Norm is nil":           sam.StepGroup{},
-		"sam: ReturnToGo.Norm is nil":          sam.ReturnToGo{},
-		"sam: OutcomePlusVerdict.Norm is nil":  sam.OutcomePlusVerdict{},
-		"sam: Blend needs two rules":           sam.Blend{A: sam.Outcome{}},
-		"second rule of blend: sam: StepGroup": sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{}},
-		"sam: leaks are NaN and 0":             sam.Mask{LeakPositive: nan},
-	} {
-		_, err := rule.Credit(nil)
-		require.ErrorContains(t, err, want)
-	}
-	for name, rule := range everyRule {
-		_, err := rule.Credit(nil)
-		require.NoError(t, err, name)
 	}
 }

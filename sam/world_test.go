@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -21,7 +22,7 @@ type world struct {
 
 type trace struct {
 	nodes, actions []int
-	completion     advantage.Completion // Rewards, Tokens, Steps, Final
+	completion     rollout.Completion // Rewards, Tokens, Steps, Final
 }
 
 func softmax(z []float64) []float64 {
@@ -97,7 +98,7 @@ func (w *world) derivative(node int, f func(trace) float64) []float64 {
 
 // gradient is the exact expectation of (1/n) Σ_i Σ_t Â_{i,t} ∇ log π(t) over all
 // groups of n, per node.
-func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, rule sam.Rule) [][]float64 {
+func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, rule sam.Credit) [][]float64 {
 	t.Helper()
 	grad := make([][]float64, len(w.logits))
 	soft := make([][]float64, len(w.logits))
@@ -107,7 +108,7 @@ func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, rule sam.
 	}
 	probs := w.probs()
 	pick := make([]int, n)
-	batch := []advantage.Group{make(advantage.Group, n)}
+	batch := []rollout.Group{make(rollout.Group, n)}
 	for {
 		weight := 1.0
 		for i, j := range pick {
@@ -120,7 +121,7 @@ func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, rule sam.
 		if err := est.Estimate(batch); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rule.Credit(batch); err != nil {
+		if _, err := rule.Assign(batch); err != nil {
 			t.Fatal(err)
 		}
 		for i, j := range pick {
@@ -149,11 +150,11 @@ func next(pick []int, m int) bool {
 	return false
 }
 
-func verdictOf(right bool) advantage.Verdict {
+func verdictOf(right bool) rollout.Verdict {
 	if right {
-		return advantage.Correct
+		return rollout.VerdictCorrect
 	}
-	return advantage.Incorrect
+	return rollout.VerdictIncorrect
 }
 
 func number(b bool) float64 {
@@ -174,11 +175,11 @@ func chain() *world {
 			w.traces = append(w.traces, trace{
 				nodes:   []int{0, 1 + s1},
 				actions: []int{s1, s2},
-				completion: advantage.Completion{
+				completion: rollout.Completion{
 					Rewards: []float64{r},
-					Tokens:  2,
+					Tokens:  make([]int32, 2),
 					Final:   -1,
-					Steps: []advantage.Step{
+					Steps: []rollout.Step{
 						{Name: "one", Start: 0, End: 1, Verdict: verdictOf(s1 == 1), Reward: number(s1 == 1)},
 						{Name: "two", Start: 1, End: 2, Verdict: verdictOf(s2 == 1), Reward: number(s2 == 1)},
 					},
@@ -194,19 +195,19 @@ func chain() *world {
 // right (3) step two. The outcome is right if step two is.
 func skipping() *world {
 	w := &world{logits: [][]float64{{.3, -.2, .4, .1}, {.5, .1}, {-.4, .2}}}
-	two := func(start, s2 int) advantage.Step {
-		return advantage.Step{Name: "two", Start: start, End: start + 1, Verdict: verdictOf(s2 == 1), Reward: number(s2 == 1)}
+	two := func(start, s2 int) rollout.Step {
+		return rollout.Step{Name: "two", Start: start, End: start + 1, Verdict: verdictOf(s2 == 1), Reward: number(s2 == 1)}
 	}
 	for s1 := range 2 {
 		for s2 := range 2 {
 			w.traces = append(w.traces, trace{
 				nodes:   []int{0, 1 + s1},
 				actions: []int{s1, s2},
-				completion: advantage.Completion{
+				completion: rollout.Completion{
 					Rewards: []float64{number(s2 == 1)},
-					Tokens:  2,
+					Tokens:  make([]int32, 2),
 					Final:   -1,
-					Steps: []advantage.Step{
+					Steps: []rollout.Step{
 						{Name: "one", Start: 0, End: 1, Verdict: verdictOf(s1 == 1), Reward: number(s1 == 1)},
 						two(1, s2),
 					},
@@ -218,11 +219,11 @@ func skipping() *world {
 		w.traces = append(w.traces, trace{
 			nodes:   []int{0},
 			actions: []int{2 + s2},
-			completion: advantage.Completion{
+			completion: rollout.Completion{
 				Rewards: []float64{number(s2 == 1)},
-				Tokens:  1,
+				Tokens:  make([]int32, 1),
 				Final:   -1,
-				Steps:   []advantage.Step{{Name: "one", Broken: true, Reward: math.NaN()}, two(0, s2)},
+				Steps:   []rollout.Step{{Name: "one", Verdict: rollout.VerdictBroken, Reward: math.NaN()}, two(0, s2)},
 			},
 		})
 	}
@@ -230,7 +231,7 @@ func skipping() *world {
 }
 
 // right reports whether step k of the trace is right; a missing one is not.
-func right(tr trace, k int) bool { return tr.completion.Steps[k].Verdict == advantage.Correct }
+func right(tr trace, k int) bool { return tr.completion.Steps[k].Verdict == rollout.VerdictCorrect }
 
 // prefixRight reports whether steps 0..k are all right.
 func prefixRight(tr trace, k int) bool {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -44,76 +43,67 @@ func (b *Bound[E]) Request() rollout.Request {
 	return r
 }
 
-// Judge parses a completion and asks every rule. An error is a rule's own
-// failure.
-func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) (advantage.Completion, error) {
+// Judge parses a completion, asks every rule, and writes Trace, Malformed, Steps,
+// Final and Rewards into it. An error is a rule's own failure.
+func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	tr := b.task.parser.Parse(c.Text, c.Ends)
-	return b.JudgeTrace(ctx, &tr, len(c.Tokens))
-}
-
-// JudgeTrace asks every rule about a parsed completion of that many tokens.
-func (b *Bound[E]) JudgeTrace(ctx context.Context, tr *prompt.Trace, tokens int) (advantage.Completion, error) {
-	out := advantage.Completion{Tokens: tokens, Malformed: tr.Malformed(), Final: -1}
-	if err := b.judgeSteps(ctx, tr, &out); err != nil {
-		return advantage.Completion{}, err
+	c.Trace, c.Malformed = &tr, tr.Malformed()
+	if err := b.judgeSteps(ctx, c); err != nil {
+		return err
 	}
 	_, finalOK := tr.FinalAnswer()
+	c.Rewards = make([]float64, 0, len(b.task.def.Outcomes))
 	for _, o := range b.task.def.Outcomes {
-		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, tr, reward.Answer)
+		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, &tr, reward.Answer)
 		if err != nil {
-			return advantage.Completion{}, err
+			return err
 		}
 		if math.IsNaN(s) && !finalOK {
 			s = o.BrokenReward
 		}
-		out.Rewards = append(out.Rewards, s)
-	}
-	return out, nil
-}
-
-// judgeSteps writes the steps in the order of the text, broken ones included.
-// A duplicate or surplus step begins where the one before it ends.
-func (b *Bound[E]) judgeSteps(ctx context.Context, tr *prompt.Trace, out *advantage.Completion) error {
-	type placed struct {
-		step  advantage.Step
-		start int
-		final bool
-		extra bool
-	}
-	all := make([]placed, 0, len(tr.Steps)+len(tr.Extra))
-	for k := range tr.Steps {
-		span := &tr.Steps[k]
-		st := advantage.Step{Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End}
-		if span.Status != prompt.OK {
-			st.Verdict, st.Broken = advantage.Incorrect, true
-		} else if err := b.judgeStep(ctx, tr, k, &st); err != nil {
-			return err
-		}
-		all = append(all, placed{step: st, start: span.Bytes.Start, final: k == tr.Final})
-	}
-	for i := range tr.Extra {
-		span := &tr.Extra[i]
-		all = append(all, placed{step: advantage.Step{
-			Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End,
-			Verdict: advantage.Incorrect, Broken: true,
-		}, start: span.Bytes.Start, extra: true})
-	}
-	slices.SortStableFunc(all, func(a, b placed) int { return cmp.Compare(a.start, b.start) })
-	end := 0 // of the steps so far, in tokens
-	for i, p := range all {
-		if p.extra {
-			p.step.Start = min(end, p.step.End)
-		}
-		end = max(end, p.step.End)
-		out.Steps = append(out.Steps, p.step)
-		if p.final {
-			out.Final = i
-		}
+		c.Rewards = append(c.Rewards, s)
 	}
 	return nil
 }
 
-func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *advantage.Step) error {
+// judgeSteps writes the steps of c in the order of the text, broken ones
+// included. A duplicate or surplus step begins where the one before it ends.
+func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error {
+	tr := c.Trace
+	spans := make([]*prompt.Span, 0, len(tr.Steps)+len(tr.Extra))
+	for k := range tr.Steps {
+		spans = append(spans, &tr.Steps[k])
+	}
+	for i := range tr.Extra {
+		spans = append(spans, &tr.Extra[i])
+	}
+	slices.SortStableFunc(spans, func(a, b *prompt.Span) int { return cmp.Compare(a.Bytes.Start, b.Bytes.Start) })
+	c.Steps, c.Final = make([]rollout.Step, 0, len(spans)), -1
+	end := 0 // of the steps so far, in tokens
+	for _, span := range spans {
+		st := rollout.Step{Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End, Status: span.Status}
+		switch span.Status {
+		case prompt.Duplicate, prompt.Surplus:
+			st.Start = min(end, st.End)
+			fallthrough
+		default:
+			st.Verdict = rollout.VerdictBroken
+		case prompt.OK:
+			if err := b.judgeStep(ctx, tr, span.Index, &st); err != nil {
+				return err
+			}
+		}
+		if span == &tr.Steps[tr.Final] {
+			c.Final = len(c.Steps)
+		}
+		end = max(end, st.End)
+		c.Steps = append(c.Steps, st)
+	}
+	return nil
+}
+
+// judgeStep asks the rule of template step k, which is well-formed.
+func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *rollout.Step) error {
 	def := &b.task.def.Steps[k]
 	st.Reward = math.NaN()
 	if def.Rule == nil {
@@ -123,13 +113,9 @@ func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *a
 	if err != nil || math.IsNaN(v) {
 		return err
 	}
-	st.Reward, st.Verdict = v, advantage.Incorrect
-	pass := def.PassAt
-	if pass == 0 {
-		pass = 1
-	}
-	if v >= pass {
-		st.Verdict = advantage.Correct
+	st.Reward, st.Verdict = v, rollout.VerdictIncorrect
+	if v >= cmp.Or(def.PassAt, 1) {
+		st.Verdict = rollout.VerdictCorrect
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
@@ -26,11 +25,11 @@ func Example() {
 		System: "You judge whether two numbers make a big order.",
 		Steps: []task.Step[order]{
 			{
-				Step: prompt.Step[order]{Name: "sum", Instruction: "Add the numbers."},
+				Name: "sum", Instruction: "Add the numbers.",
 				Rule: reward.ExactLabel(order.sum),
 			},
 			{
-				Step: prompt.Step[order]{Name: "label", Instruction: "Is the sum above 10?", Answers: []string{"no", "yes"}},
+				Name: "label", Instruction: "Is the sum above 10?", Answers: []string{"no", "yes"},
 				Rule: reward.ExactLabel(func(o order) string { return o.Label }),
 			},
 		},
@@ -63,21 +62,19 @@ func Example() {
 		c.Text += piece
 		c.Ends = append(c.Ends, len(c.Text))
 	}
-	judged, err := problem.Judge(context.Background(), c)
-	if err != nil {
+	if err := problem.Judge(context.Background(), c); err != nil {
 		panic(err)
 	}
-	fmt.Println("outcome rewards", judged.Rewards)
-	for _, s := range judged.Steps {
+	fmt.Println("outcome rewards", c.Rewards)
+	for _, s := range c.Steps {
 		fmt.Printf("step %s: tokens [%d, %d), %s\n", s.Name, s.Start, s.End, s.Verdict)
 	}
 
 	// Nobody knows this label: that is not the same as wrong.
-	judged, err = t.Bind(order{A: 5, B: 7}).Judge(context.Background(), c)
-	if err != nil {
+	if err := t.Bind(order{A: 5, B: 7}).Judge(context.Background(), c); err != nil {
 		panic(err)
 	}
-	fmt.Println("outcome rewards", judged.Rewards)
+	fmt.Println("outcome rewards", c.Rewards)
 	for _, s := range judged.Steps {
 		fmt.Printf("step %s: %s\n", s.Name, s.Verdict)
 	}

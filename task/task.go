@@ -10,10 +10,17 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Step is a reasoning step: what the prompt says of it, and the rule that
-// judges it.
+// Step is a reasoning step: what the prompt says of it (see prompt.Step), and
+// the rule that judges it.
 type Step[E any] struct {
-	prompt.Step[E]
+	// Name identifies the step; it is unique in the task.
+	Name string
+	// Instruction tells the model what to do in this step.
+	Instruction string
+	// Criteria are the relevance criteria that the step must apply.
+	Criteria []prompt.Criterion[E]
+	// Answers lists the allowed answers; empty allows any non-empty answer.
+	Answers []string
 	// Rule scores the step; nil leaves its verdict unknown.
 	Rule reward.Rule[E]
 	// PassAt is the score from which the step counts as correct; 0 means 1.
@@ -65,6 +72,15 @@ type Definition[E any] struct {
 	Counter *reward.Counter
 }
 
+// Template returns the prompt template of the definition.
+func (d *Definition[E]) Template() *prompt.Template[E] {
+	t := &prompt.Template[E]{System: d.System, Input: d.Input, Syntax: d.Syntax, Compact: d.Compact}
+	for _, s := range d.Steps {
+		t.Steps = append(t.Steps, prompt.Step[E]{Name: s.Name, Instruction: s.Instruction, Criteria: s.Criteria, Answers: s.Answers})
+	}
+	return t
+}
+
 // Plain makes an Encode of a text encoder: it renders the plain-text prompt.
 //
 // Where examples hold other people's text, encode must not turn text that looks
@@ -83,47 +99,52 @@ type Task[E any] struct {
 	parser   prompt.Parser
 }
 
-// New checks a definition; the error lists everything that is wrong with it.
-func New[E any](d Definition[E]) (*Task[E], error) {
+// Validate lists everything that is wrong with the definition.
+func (d *Definition[E]) Validate() error {
 	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("task: "+format, args...)) }
 	if len(d.Outcomes) == 0 {
-		errs = append(errs, errors.New("task: Definition.Outcomes is empty: a task needs an outcome reward"))
+		add("Definition.Outcomes is empty: a task needs an outcome reward")
 	}
 	seen := map[string]bool{}
 	for i, o := range d.Outcomes {
 		if o.Name == "" || o.Rule == nil {
-			errs = append(errs, fmt.Errorf("task: Definition.Outcomes[%d] needs a name and a rule", i))
+			add("Definition.Outcomes[%d] needs a name and a rule", i)
 		}
 		if seen[o.Name] {
-			errs = append(errs, fmt.Errorf("task: two of Definition.Outcomes are named %q", o.Name))
+			add("two of Definition.Outcomes are named %q", o.Name)
 		}
 		if math.IsNaN(o.BrokenReward) || math.IsInf(o.BrokenReward, 0) {
-			errs = append(errs, fmt.Errorf("task: Definition.Outcomes[%d].BrokenReward is %v, want a finite number", i, o.BrokenReward))
+			add("Definition.Outcomes[%d].BrokenReward is %v, want a finite number", i, o.BrokenReward)
 		}
 		seen[o.Name] = true
 	}
 	if err := d.Params.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("task: Definition.Params: %w", err))
+		add("Definition.Params: %w", err)
 	}
 	if d.Encode == nil {
-		errs = append(errs, errors.New("task: Definition.Encode is missing"))
+		add("Definition.Encode is missing")
 	}
 	if d.Group < 1 {
-		errs = append(errs, fmt.Errorf("task: Definition.Group is %d, need at least 1", d.Group))
+		add("Definition.Group is %d, need at least 1", d.Group)
 	}
-	t := &Task[E]{def: d, template: &prompt.Template[E]{System: d.System, Input: d.Input, Syntax: d.Syntax, Compact: d.Compact}}
 	for i, s := range d.Steps {
 		if !(s.PassAt >= 0) {
-			errs = append(errs, fmt.Errorf("task: Definition.Steps[%d].PassAt is %v, must not be negative", i, s.PassAt))
+			add("Definition.Steps[%d].PassAt is %v, must not be negative", i, s.PassAt)
 		}
-		t.template.Steps = append(t.template.Steps, s.Step)
 	}
-	if err := t.template.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("task: %w", err))
+	if err := d.Template().Validate(); err != nil {
+		add("%w", err)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// New checks a definition; the error is that of Validate.
+func New[E any](d Definition[E]) (*Task[E], error) {
+	if err := d.Validate(); err != nil {
+		return nil, err
 	}
+	t := &Task[E]{def: d, template: d.Template()}
 	t.parser = t.template.Parser()
 	return t, nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -27,14 +26,14 @@ func definition() task.Definition[pair] {
 		System: "You judge relevance.",
 		Steps: []task.Step[pair]{
 			{
-				Step: prompt.Step[pair]{Name: "topic", Instruction: "Compare the topics.", Answers: []string{"yes", "no"}},
+				Name: "topic", Instruction: "Compare the topics.", Answers: []string{"yes", "no"},
 				Rule: reward.ExactLabel(func(p pair) string { return p.topic }),
 			},
 			{
-				Step: prompt.Step[pair]{Name: "evidence", Instruction: "Quote the note."},
+				Name: "evidence", Instruction: "Quote the note.",
 			},
 			{
-				Step: prompt.Step[pair]{Name: "label", Instruction: "Decide.", Answers: []string{"0", "1"}},
+				Name: "label", Instruction: "Decide.", Answers: []string{"0", "1"},
 				Rule: reward.ExactLabel(func(p pair) string { return p.label }),
 			},
 		},
@@ -59,13 +58,12 @@ func completion(pieces ...string) *rollout.Completion {
 	return c
 }
 
-func judge(t *testing.T, p pair, c *rollout.Completion) advantage.Completion {
+func judge(t *testing.T, p pair, c *rollout.Completion) *rollout.Completion {
 	t.Helper()
 	tk, err := task.New(definition())
 	require.NoError(t, err)
-	j, err := tk.Bind(p).Judge(t.Context(), c)
-	require.NoError(t, err)
-	return j
+	require.NoError(t, tk.Bind(p).Judge(t.Context(), c))
+	return c
 }
 
 const (
@@ -80,36 +78,36 @@ func TestJudge(t *testing.T) {
 	j := judge(t, p, completion(topicYes, evidence, label0, ""))
 	require.False(t, j.Malformed)
 	require.Equal(t, []float64{0}, j.Rewards)
-	require.Equal(t, 4, j.Tokens)
+	require.False(t, j.Trace.Malformed())
 	require.Equal(t, 2, j.Final)
-	require.Equal(t, advantage.Step{Name: "topic", Start: 0, End: 1, Verdict: advantage.Correct, Reward: 1}, j.Steps[0])
-	require.Equal(t, advantage.Unknown, j.Steps[1].Verdict, "no rule")
+	require.Equal(t, rollout.Step{Name: "topic", Start: 0, End: 1, Verdict: rollout.VerdictCorrect, Reward: 1}, j.Steps[0])
+	require.Equal(t, rollout.VerdictUnknown, j.Steps[1].Verdict, "no rule")
 	require.True(t, math.IsNaN(j.Steps[1].Reward))
-	require.Equal(t, advantage.Step{Name: "label", Start: 2, End: 3, Verdict: advantage.Incorrect}, j.Steps[2])
+	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictIncorrect}, j.Steps[2])
 }
 
-func TestWhatThePolicyBrokeIsIncorrect(t *testing.T) {
+func TestWhatThePolicyBroke(t *testing.T) {
 	p := pair{"tent", "a tent", "yes", "1"}
 
 	j := judge(t, p, completion(topicYes, label1))
 	require.True(t, j.Malformed)
 	require.Equal(t, []float64{1}, j.Rewards, "the label stands")
-	require.Equal(t, advantage.Step{Name: "evidence", Start: 1, End: 1, Verdict: advantage.Incorrect, Broken: true}, j.Steps[1], "missing: no tokens, where it should have begun")
+	require.Equal(t, rollout.Step{Name: "evidence", Start: 1, End: 1, Verdict: rollout.VerdictBroken, Status: prompt.Missing}, j.Steps[1], "missing: no tokens, where it should have begun")
 
 	j = judge(t, p, completion(topicYes, evidence, topicYes, label1))
 	require.Len(t, j.Steps, 4)
-	require.Equal(t, advantage.Step{Name: "topic", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2], "a duplicate")
+	require.Equal(t, rollout.Step{Name: "topic", Start: 2, End: 3, Verdict: rollout.VerdictBroken, Status: prompt.Duplicate}, j.Steps[2], "a duplicate")
 	require.Equal(t, 3, j.Final)
 
 	j = judge(t, p, completion(topicYes, "\n", evidence, "\n", label1, "\n", "\n", label1, "\n", `<step name="mood">`, "?", "</step>", "\n", ""))
 	require.Len(t, j.Steps, 5)
-	require.Equal(t, advantage.Step{Name: "label", Start: 4, End: 5, Verdict: advantage.Correct, Reward: 1}, j.Steps[2])
-	require.Equal(t, advantage.Step{Name: "label", Start: 5, End: 8, Verdict: advantage.Incorrect, Broken: true}, j.Steps[3], "with what leads to it")
-	require.Equal(t, advantage.Step{Name: "mood", Start: 8, End: 12, Verdict: advantage.Incorrect, Broken: true}, j.Steps[4])
+	require.Equal(t, rollout.Step{Name: "label", Start: 4, End: 5, Verdict: rollout.VerdictCorrect, Reward: 1}, j.Steps[2])
+	require.Equal(t, rollout.Step{Name: "label", Start: 5, End: 8, Verdict: rollout.VerdictBroken, Status: prompt.Duplicate}, j.Steps[3], "with what leads to it")
+	require.Equal(t, rollout.Step{Name: "mood", Start: 8, End: 12, Verdict: rollout.VerdictBroken, Status: prompt.Surplus}, j.Steps[4])
 
 	j = judge(t, p, completion(topicYes, evidence, `<step name="label">\boxed{9}</step>`))
 	require.Equal(t, []float64{0}, j.Rewards, "an answer that is not one is wrong, not unscorable")
-	require.Equal(t, advantage.Step{Name: "label", Start: 2, End: 3, Verdict: advantage.Incorrect, Broken: true}, j.Steps[2])
+	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictBroken, Status: prompt.BadAnswer}, j.Steps[2])
 }
 
 // Where rewards go below 0, a broken answer must not be better than a wrong one.
@@ -124,8 +122,8 @@ func TestBrokenReward(t *testing.T) {
 		label0:                                {0, 1},
 		`<step name="label">\boxed{9}</step>`: {-1, 0}, // the format rule can score it
 	} {
-		j, err := tk.Bind(pair{"tent", "a tent", "yes", "1"}).Judge(t.Context(), completion(topicYes, evidence, text))
-		require.NoError(t, err)
+		j := completion(topicYes, evidence, text)
+		require.NoError(t, tk.Bind(pair{"tent", "a tent", "yes", "1"}).Judge(t.Context(), j))
 		require.Equal(t, want, j.Rewards, text)
 	}
 }
@@ -134,9 +132,9 @@ func TestWhatNobodyCanJudgeIsUnknown(t *testing.T) {
 	d := definition()
 	tk, err := task.New(d)
 	require.NoError(t, err)
-	j, err := tk.Bind(pair{"tent", "a tent", "", ""}).Judge(t.Context(), completion(topicYes, evidence, label1))
-	require.NoError(t, err)
-	require.Equal(t, advantage.Unknown, j.Steps[0].Verdict)
+	j := completion(topicYes, evidence, label1)
+	require.NoError(t, tk.Bind(pair{"tent", "a tent", "", ""}).Judge(t.Context(), j))
+	require.Equal(t, rollout.VerdictUnknown, j.Steps[0].Verdict)
 	require.True(t, math.IsNaN(j.Steps[0].Reward))
 	require.True(t, math.IsNaN(j.Rewards[0]))
 	require.Equal(t, map[string]int{"no gold label": 1}, d.Counter.Tallies()["topic"].Unscorable)
@@ -155,10 +153,10 @@ func TestPassAt(t *testing.T) {
 	d.Steps[1].Rule = graded(0.6)
 	tk, err := task.New(d)
 	require.NoError(t, err)
-	j, err := tk.Bind(pair{label: "1"}).Judge(t.Context(), completion(topicYes, evidence, label1))
-	require.NoError(t, err)
-	require.Equal(t, advantage.Correct, j.Steps[0].Verdict)
-	require.Equal(t, advantage.Incorrect, j.Steps[1].Verdict)
+	j := completion(topicYes, evidence, label1)
+	require.NoError(t, tk.Bind(pair{label: "1"}).Judge(t.Context(), j))
+	require.Equal(t, rollout.VerdictCorrect, j.Steps[0].Verdict)
+	require.Equal(t, rollout.VerdictIncorrect, j.Steps[1].Verdict)
 	require.Equal(t, 0.6, j.Steps[1].Reward)
 }
 
@@ -176,7 +174,7 @@ func TestARulesOwnFailureIsAnError(t *testing.T) {
 		d.Steps[1].Rule = rule
 		tk, err := task.New(d)
 		require.NoError(t, err)
-		_, err = tk.Bind(pair{}).Judge(t.Context(), completion(topicYes, evidence, label1))
+		err = tk.Bind(pair{}).Judge(t.Context(), completion(topicYes, evidence, label1))
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, `"evidence"`)
 	}

@@ -19,7 +19,7 @@ func (w *world) measure(group int, rule sam.Rule) (measurement, error) {
 	squares := 0.0 // E‖ĝ‖², summed over the prompts
 	for p := range prompts {
 		traces, types := w.traces(p)
-		err := explain.Groups(types, group, advantage.PerGroup(normalizer), rule, func(prob float64, pick []int, g advantage.Group) {
+		err := explain.Groups(types, group, advantage.PerGroup(normalizer), rule, func(prob float64, pick []int, g rollout.Group) {
 			var sample table
 			for i, j := range pick {
 				for k := range steps {
@@ -75,7 +75,7 @@ func (w *world) train(group int, rule sam.Rule, tr training) (rightSteps, rightA
 
 // update takes one step on one sampled group per prompt.
 func (w *world) update(rng *rand.Rand, group int, rule sam.Rule, rate float64) error {
-	batch := make([]advantage.Group, prompts)
+	batch := make([]rollout.Group, prompts)
 	sampled := make([][]trace, prompts)
 	for p := range batch {
 		for range group {

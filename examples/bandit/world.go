@@ -61,15 +61,15 @@ type trace struct {
 }
 
 // completion is what the trainer would see of a trace: one token per step.
-func (w *world) completion(t trace) advantage.Completion {
-	c := advantage.Completion{Rewards: []float64{0}, Tokens: steps, Final: -1}
+func (w *world) completion(t trace) rollout.Completion {
+	c := rollout.Completion{Rewards: []float64{0}, Tokens: steps, Final: -1}
 	if t.right {
 		c.Rewards[0] = 1
 	}
 	for k, a := range t.arm {
-		s := advantage.Step{Name: string(rune('a' + k)), Start: k, End: k + 1, Verdict: advantage.Incorrect}
+		s := rollout.Step{Name: string(rune('a' + k)), Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if a == right || w.fooled && a == shortcut {
-			s.Verdict, s.Reward = advantage.Correct, 1
+			s.Verdict, s.Reward = rollout.VerdictCorrect, 1
 		}
 		c.Steps = append(c.Steps, s)
 	}

@@ -91,7 +91,7 @@ func (p *table) Generate(_ context.Context, reqs []rollout.Request, emit func(ro
 	for r, q := range reqs {
 		for n := range q.N {
 			rng := rand.New(rand.NewPCG(q.Stream[1], q.Stream[2]<<32|uint64(n)))
-			c := rollout.Completion{Request: r, Index: n, Finish: rollout.Stopped}
+			c := rollout.Completion{Request: r, Index: n, Finish: rollout.FinishStop}
 			for k := range steps {
 				pr := p.probs(q.Prompt[0], k)
 				token := int32(rng.Float64() + pr[1]) // 1 with probability pr[1]

@@ -76,7 +76,7 @@ func judgeSet(ctx context.Context, src *rows.Source, t *task.Task[rows.Example],
 	return s, nil
 }
 
-func outcomeOf(src *rows.Source, t *task.Task[rows.Example], ex *rows.Example, c *rollout.Completion, j *advantage.Completion) outcome {
+func outcomeOf(src *rows.Source, t *task.Task[rows.Example], ex *rows.Example, c *rollout.Completion, j *rollout.Completion) outcome {
 	o := outcome{gold: src.LabelIndex(ex.Label()), said: -1, query: ex.Query}
 	tr := t.Parser().Parse(c.Text, c.Ends)
 	if answer, ok := tr.FinalAnswer(); ok {
@@ -90,16 +90,16 @@ func outcomeOf(src *rows.Source, t *task.Task[rows.Example], ex *rows.Example, c
 
 // stepVerdict is 1 for a right step, 0 for a wrong one or one that is broken
 // anywhere, NaN for one that nobody can judge.
-func stepVerdict(j *advantage.Completion, name string) float64 {
+func stepVerdict(j *rollout.Completion, name string) float64 {
 	v := math.NaN()
 	for _, s := range j.Steps {
 		if s.Name != name {
 			continue
 		}
 		switch s.Verdict {
-		case advantage.Incorrect:
+		case rollout.VerdictIncorrect:
 			return 0
-		case advantage.Correct:
+		case rollout.VerdictCorrect:
 			v = 1
 		}
 	}

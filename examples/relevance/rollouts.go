@@ -54,7 +54,7 @@ func (p *pipeline) writeRollouts(stage string, step int64, r *rl.Rollouts) error
 	return nil
 }
 
-func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion, j *advantage.Completion) rolloutLine {
+func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion, j *rollout.Completion) rolloutLine {
 	l := rolloutLine{
 		ID: e.ID, Sample: c.Index, Prompt: p.task.Template().Render(e),
 		Truth:  map[string]string{},

@@ -135,7 +135,7 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 		return err
 	}
 	defer e.release()
-	if err := rollout.Validate(reqs, e.check); err != nil {
+	if err := rollout.Validate(reqs, e.Check); err != nil {
 		return err
 	}
 	if len(reqs) == 0 {
@@ -221,8 +221,9 @@ func (e *Engine) acquire(ctx context.Context) error {
 
 func (e *Engine) release() { <-e.turn }
 
-// check returns an error if the decoder or the cache can't do a request.
-func (e *Engine) check(r *rollout.Request) error {
+// Check implements rollout.Checker: it returns an error if the decoder or the cache
+// cannot do a request.
+func (e *Engine) Check(r *rollout.Request) error {
 	cfg := e.decoder.Config()
 	for i, id := range r.Prompt {
 		if int(id) >= cfg.Vocab {

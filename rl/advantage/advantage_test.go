@@ -34,8 +34,8 @@ func TestGroupNormalizers(t *testing.T) {
 		{"TRL", advantage.GRPO{Epsilon: 1e-4}, mixed, []float64{-1.123587273, .8426904548, -.5617936366, .8426904548}},
 		{"verl", advantage.GRPO{Epsilon: 1e-6}, mixed, []float64{-1.123899816, .842924862, -.561949908, .842924862}},
 		{"OpenRLHF", advantage.GRPO{Epsilon: 1e-9}, mixed, []float64{-1.123902971, .8429272281, -.5619514854, .8429272281}},
-		{"GRPO-Zero", advantage.GRPO{Std: advantage.Population, Epsilon: 1e-4}, mixed, []float64{-1.297350453, .9730128397, -.6486752265, .9730128397}},
-		{"rLLM", advantage.GRPO{Std: advantage.Population, Epsilon: 1e-6}, mixed, []float64{-1.297767159, .9733253689, -.6488835793, .9733253689}},
+		{"GRPO-Zero", advantage.GRPO{Std: advantage.StdPopulation, Epsilon: 1e-4}, mixed, []float64{-1.297350453, .9730128397, -.6486752265, .9730128397}},
+		{"rLLM", advantage.GRPO{Std: advantage.StdPopulation, Epsilon: 1e-6}, mixed, []float64{-1.297767159, .9733253689, -.6488835793, .9733253689}},
 		{"Dr. GRPO", advantage.DrGRPO{}, mixed, []float64{-.4, .3, -.2, .3}},
 		{"RLOO", advantage.RLOO{}, mixed, []float64{-.5333333333, .4, -.2666666667, .4}},
 		{"MaxRL", advantage.MaxRL{}, mixed, []float64{-2 * third, .5, -third, .5}},
@@ -175,7 +175,7 @@ func TestNormalizerProperties(t *testing.T) {
 	eighths := rapid.Map(rapid.IntRange(-40, 40), func(n int) float64 { return float64(n) / 8 })
 	rapid.Check(t, func(t *rapid.T) {
 		r := rapid.SliceOfN(rapid.OneOf(eighths, rapid.Just(nan)), 1, 9).Draw(t, "rewards")
-		for _, norm := range []advantage.Normalizer{advantage.GRPO{}, advantage.GRPO{Std: advantage.Population, Epsilon: 1e-4}, advantage.DrGRPO{}, advantage.RLOO{}} {
+		for _, norm := range []advantage.Normalizer{advantage.GRPO{}, advantage.GRPO{Std: advantage.StdPopulation, Epsilon: 1e-4}, advantage.DrGRPO{}, advantage.RLOO{}} {
 			a := normalize(norm, r...)
 			shifted := slices.Clone(r)
 			sum := 0.0

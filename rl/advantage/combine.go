@@ -3,6 +3,8 @@ package advantage
 import (
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Combine says how the rewards of a completion become one number: their
@@ -27,7 +29,7 @@ type Combine struct {
 // Reward returns the completion's combined reward, NaN if it is unscorable. A
 // completion without rewards is unscorable. It is an error if a reward is
 // infinite or if their number differs from that of the weights.
-func (m Combine) Reward(c *Completion) (float64, error) {
+func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 	if m.Weights != nil && len(m.Weights) != len(c.Rewards) {
 		return 0, fmt.Errorf("%d rewards, want %d: one per weight", len(c.Rewards), len(m.Weights))
 	}
@@ -52,7 +54,7 @@ func (m Combine) Reward(c *Completion) (float64, error) {
 		return math.NaN(), nil
 	}
 	if m.FoldShaping {
-		if err := c.checkShaping(); err != nil {
+		if err := checkShaping(c); err != nil {
 			return 0, err
 		}
 		for _, x := range c.Shaping {
@@ -63,7 +65,7 @@ func (m Combine) Reward(c *Completion) (float64, error) {
 }
 
 // group writes the combined rewards of group number gi into dst.
-func (m Combine) group(dst []float64, gi int, g Group) error {
+func (m Combine) group(dst []float64, gi int, g rollout.Group) error {
 	for i := range g {
 		r, err := m.Reward(&g[i])
 		if err != nil {
@@ -75,7 +77,7 @@ func (m Combine) group(dst []float64, gi int, g Group) error {
 }
 
 // batch returns the combined rewards of all groups, end to end.
-func (m Combine) batch(batch []Group) ([]float64, error) {
+func (m Combine) batch(batch []rollout.Group) ([]float64, error) {
 	n := 0
 	for _, g := range batch {
 		n += len(g)

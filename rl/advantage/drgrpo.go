@@ -1,5 +1,7 @@
 package advantage
 
+import "errors"
+
 // DrGRPO is the advantage of "Understanding R1-Zero-Like Training"
 // (arXiv:2503.20783), GRPO without the division, which would weigh prompts by
 // how uniform their rewards are:
@@ -15,6 +17,11 @@ type DrGRPO struct {
 	Singleton Singleton
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
 	Tolerance float64
+}
+
+// Validate implements Normalizer.
+func (n DrGRPO) Validate() error {
+	return errors.Join(checkSingleton("DrGRPO", n.Singleton), checkTolerance("DrGRPO", n.Tolerance))
 }
 
 // Normalize implements Normalizer.

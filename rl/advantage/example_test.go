@@ -5,15 +5,16 @@ import (
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // One prompt, three completions: right, wrong, and one that no rule could
 // score.
 func ExamplePerGroup() {
-	batch := []advantage.Group{{
-		{Rewards: []float64{1}, Tokens: 2},
-		{Rewards: []float64{0}, Tokens: 3},
-		{Rewards: []float64{math.NaN()}, Tokens: 1},
+	batch := []rollout.Group{{
+		{Rewards: []float64{1}, Tokens: make([]int32, 2)},
+		{Rewards: []float64{0}, Tokens: make([]int32, 3)},
+		{Rewards: []float64{math.NaN()}, Tokens: make([]int32, 1)},
 	}}
 	est := advantage.PerGroup(advantage.RLOO{})
 	if err := est.Estimate(batch); err != nil {
@@ -31,7 +32,7 @@ func ExamplePerGroup() {
 
 // Several rewards are added up with weights; one of weight 0 is only logged.
 func ExamplePerGroup_weights() {
-	batch := []advantage.Group{{
+	batch := []rollout.Group{{
 		{Rewards: []float64{1, 0, 7}},
 		{Rewards: []float64{1, 1, 3}},
 		{Rewards: []float64{0, 1, 5}},
@@ -50,9 +51,11 @@ func ExamplePerGroup_weights() {
 	// -0.5
 }
 
-// halves is a normaliser of one's own: +1 for the better half of the group,
+// halves is a custom normaliser: +1 for the better half of the group,
 // −1 for the others.
 type halves struct{}
+
+func (halves) Validate() error { return nil }
 
 func (halves) Normalize(dst, rewards []float64) {
 	advantage.DrGRPO{}.Normalize(dst, rewards)
@@ -63,9 +66,9 @@ func (halves) Normalize(dst, rewards []float64) {
 	}
 }
 
-// A normaliser of one's own serves estimators and step rules alike.
+// A custom normaliser serves estimators and step credit alike.
 func ExampleNormalizer() {
-	batch := []advantage.Group{{{Rewards: []float64{3}}, {Rewards: []float64{5}}, {Rewards: []float64{10}}}}
+	batch := []rollout.Group{{{Rewards: []float64{3}}, {Rewards: []float64{5}}, {Rewards: []float64{10}}}}
 	if err := advantage.PerGroup(halves{}).Estimate(batch); err != nil {
 		fmt.Println(err)
 		return

@@ -1,8 +1,11 @@
 package advantage
 
 import (
+	"errors"
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // GDPO is Group reward-Decoupled Normalization Policy Optimization
@@ -39,11 +42,38 @@ type GDPO struct {
 	Whitening *Whitening
 }
 
+// Validate implements Estimator.
+func (e GDPO) Validate() error {
+	var norm, whitening error
+	if e.Norm != nil {
+		norm = e.Norm.Validate()
+	}
+	if e.Whitening != nil {
+		whitening = e.Whitening.Validate()
+	}
+	return errors.Join(norm, e.combine().Validate(), checkStd("GDPO", e.Std), checkNonNegative("GDPO.Epsilon", e.Epsilon), checkTolerance("GDPO", e.Tolerance), whitening)
+}
+
+// Dead implements Estimator. Where dead groups are shifted with the others (with
+// Whitening, or a negative Tolerance), every group with a usable reward is live.
+func (e GDPO) Dead(g rollout.Group) string {
+	if e.Whitening != nil || e.Tolerance < 0 {
+		return deadIfUnscorable(e.combine(), g)
+	}
+	return dead(e.combine(), g, func(x []float64) {
+		var scratch []float64
+		if err := e.group(&scratch, x, 0, g); err != nil {
+			x[0] = 1 // live: Estimate reports the error
+		}
+	})
+}
+
+func (e GDPO) combine() Combine { return Combine{Weights: e.Weights, SkipUnscorable: e.SkipUnscorable} }
+
 // Estimate implements Estimator. It is an error if the completions of a group
 // differ in their number of rewards.
-func (e GDPO) Estimate(batch []Group) error {
-	combine := Combine{Weights: e.Weights, SkipUnscorable: e.SkipUnscorable}
-	xs, err := combine.batch(batch) // for its NaNs and its checks
+func (e GDPO) Estimate(batch []rollout.Group) error {
+	xs, err := e.combine().batch(batch) // for its NaNs and its checks
 	if err != nil {
 		return err
 	}
@@ -75,7 +105,7 @@ func (e GDPO) Estimate(batch []Group) error {
 			if math.IsNaN(x[i]) {
 				x[i] = 0
 			}
-			g[i].Broadcast(x[i])
+			Broadcast(&g[i], x[i])
 		}
 	}
 	return nil
@@ -83,11 +113,11 @@ func (e GDPO) Estimate(batch []Group) error {
 
 // whiten turns the sums xs of all completions, end to end, into advantages by
 // way of their tokens.
-func (e GDPO) whiten(batch []Group, xs []float64) {
+func (e GDPO) whiten(batch []rollout.Group, xs []float64) {
 	rest := xs
 	for _, g := range batch {
 		for i := range g {
-			g[i].Broadcast(rest[i])
+			Broadcast(&g[i], rest[i])
 		}
 		rest = rest[len(g):]
 	}
@@ -96,7 +126,7 @@ func (e GDPO) whiten(batch []Group, xs []float64) {
 
 // group replaces the combined rewards x of a group by the sum of its normalised
 // ones; the NaNs of unscorable completions stay.
-func (e GDPO) group(scratch *[]float64, x []float64, gi int, g Group) error {
+func (e GDPO) group(scratch *[]float64, x []float64, gi int, g rollout.Group) error {
 	norm := e.Norm
 	if norm == nil {
 		norm = GRPO{Epsilon: 1e-4}
@@ -130,6 +160,11 @@ func (e GDPO) group(scratch *[]float64, x []float64, gi int, g Group) error {
 		norm.Normalize(r, r)
 		for i := range g {
 			x[i] += w * r[i]
+		}
+	}
+	if m := momentsOf(x); max(m.max, -m.min) <= m.noise(e.Tolerance) {
+		for i := range x { // rewards that cancel leave rounding errors; NaNs stay
+			x[i] *= 0
 		}
 	}
 	return nil

@@ -1,5 +1,7 @@
 package advantage
 
+import "errors"
+
 // GRPO is the group-relative advantage of Group Relative Policy Optimization
 // (DeepSeekMath, arXiv:2402.03300, section 4.1):
 //
@@ -22,6 +24,11 @@ type GRPO struct {
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none, so
 	// that only a group whose std is exactly 0 gets zeros.
 	Tolerance float64
+}
+
+// Validate implements Normalizer.
+func (n GRPO) Validate() error {
+	return errors.Join(checkStd("GRPO", n.Std), checkNonNegative("GRPO.Epsilon", n.Epsilon), checkNonNegative("GRPO.MinStd", n.MinStd), checkSingleton("GRPO", n.Singleton), checkTolerance("GRPO", n.Tolerance))
 }
 
 // Normalize implements Normalizer.

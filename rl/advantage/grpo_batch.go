@@ -1,5 +1,11 @@
 package advantage
 
+import (
+	"errors"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
 // GRPOBatchStd is GRPO with the standard deviation of the whole batch: every
 // reward is centred on its group's mean and divided by one number, so that no
 // prompt weighs more for being uniform (TRL's scale_rewards="batch", after
@@ -19,8 +25,18 @@ type GRPOBatchStd struct {
 	Tolerance float64
 }
 
+// Validate implements Estimator.
+func (e GRPOBatchStd) Validate() error {
+	return errors.Join(e.Combine.Validate(), checkStd("GRPOBatchStd", e.Std), checkNonNegative("GRPOBatchStd.Epsilon", e.Epsilon), checkTolerance("GRPOBatchStd", e.Tolerance))
+}
+
+// Dead implements Estimator.
+func (e GRPOBatchStd) Dead(g rollout.Group) string {
+	return dead(e.Combine, g, func(r []float64) { DrGRPO{Tolerance: e.Tolerance}.Normalize(r, r) })
+}
+
 // Estimate implements Estimator.
-func (e GRPOBatchStd) Estimate(batch []Group) error {
+func (e GRPOBatchStd) Estimate(batch []rollout.Group) error {
 	rewards, err := e.Combine.batch(batch)
 	if err != nil {
 		return err
@@ -31,7 +47,7 @@ func (e GRPOBatchStd) Estimate(batch []Group) error {
 		rewards = rewards[len(g):]
 		DrGRPO{Tolerance: e.Tolerance}.Normalize(r, r)
 		for i := range g {
-			g[i].Broadcast(r[i] * scale)
+			Broadcast(&g[i], r[i]*scale)
 		}
 	}
 	return nil

@@ -1,5 +1,7 @@
 package advantage
 
+import "errors"
+
 // MaxRL is the advantage of Maximum Likelihood Reinforcement Learning
 // (arXiv:2602.02710) for rewards that are not negative:
 //
@@ -21,6 +23,11 @@ type MaxRL struct {
 	// Tolerance of dead groups and zero means: 0 means DefaultTolerance,
 	// negative none.
 	Tolerance float64
+}
+
+// Validate implements Normalizer.
+func (n MaxRL) Validate() error {
+	return errors.Join(checkNonNegative("MaxRL.Epsilon", n.Epsilon), checkSingleton("MaxRL", n.Singleton), checkTolerance("MaxRL", n.Tolerance))
 }
 
 // Normalize implements Normalizer.

@@ -21,10 +21,10 @@ const (
 type Std uint8
 
 const (
-	// Sample divides the sum of squares by n-1 (torch.std).
-	Sample Std = iota
-	// Population divides it by n (numpy.std).
-	Population
+	// StdSample divides the sum of squares by n-1 (torch.std).
+	StdSample Std = iota
+	// StdPopulation divides it by n (numpy.std).
+	StdPopulation
 )
 
 // moments are the statistics of a list of numbers, NaNs left out.
@@ -74,23 +74,37 @@ func (m moments) std(kind Std) float64 {
 	if m.n < 2 {
 		return 0
 	}
-	if kind == Population {
+	if kind == StdPopulation {
 		return math.Sqrt(m.m2 / float64(m.n))
 	}
 	return math.Sqrt(m.m2 / float64(m.n-1))
 }
 
+// constant reports whether all numbers are equal up to the tolerance: the group
+// is dead. The tolerance is about the range of the numbers, not about how far
+// each is from their mean.
+func (m moments) constant(tolerance float64) bool { return m.max-m.min <= m.noise(tolerance) }
+
+// rounding is how far a number may be from the mean of a live group and still
+// be the mean: a mere rounding error must not become an advantage. The number
+// that is farthest from the mean is always farther than that.
+func (m moments) rounding(tolerance float64) float64 {
+	if tolerance > DefaultTolerance {
+		tolerance = DefaultTolerance
+	}
+	return m.noise(tolerance) / 2
+}
+
 // centred is what the group-relative normalisers share. It writes
-// (x-mean)*scale(m), with an exact zero where x equals the mean up to the
-// tolerance, hence zeros for a dead group, and zeros for NaN. A singleton gets
-// zero or x*raw.
+// (x-mean)*scale(m) with an exact zero where x is the mean, zeros for a dead
+// group, and zeros for NaN. A singleton gets zero or x*raw.
 func centred(dst, xs []float64, s Singleton, tolerance, raw float64, scale func(moments) float64) {
 	m := momentsOf(xs)
 	switch {
 	case m.n == 1 && s == SingletonRaw:
 		affine(dst, xs, 0, raw, 0)
-	case m.n > 1:
-		affine(dst, xs, m.mean, scale(m), m.noise(tolerance))
+	case m.n > 1 && !m.constant(tolerance):
+		affine(dst, xs, m.mean, scale(m), m.rounding(tolerance))
 	default:
 		clear(dst[:len(xs)])
 	}

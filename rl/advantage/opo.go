@@ -1,6 +1,11 @@
 package advantage
 
-import "math"
+import (
+	"errors"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
 
 // OPO is the advantage with the length-weighted baseline of "On-Policy RL with
 // Optimal reward baseline" (arXiv:2505.23585), which minimises the variance of
@@ -19,31 +24,50 @@ type OPO struct {
 	Tolerance float64
 }
 
+// Validate implements Estimator.
+func (e OPO) Validate() error {
+	return errors.Join(e.Combine.Validate(), checkSingleton("OPO", e.Singleton), checkTolerance("OPO", e.Tolerance))
+}
+
 // Estimate implements Estimator.
-func (e OPO) Estimate(batch []Group) error {
+func (e OPO) Estimate(batch []rollout.Group) error {
 	var scratch []float64
 	for gi, g := range batch {
 		r := grow(&scratch, len(g))
 		if err := e.Combine.group(r, gi, g); err != nil {
 			return err
 		}
-		var sum, tokens float64
-		for i, x := range r {
-			if !math.IsNaN(x) {
-				sum += x * float64(g[i].Tokens)
-				tokens += float64(g[i].Tokens)
-			}
-		}
-		m, baseline := momentsOf(r), 0.0
-		if tokens > 0 && !(m.n == 1 && e.Singleton == SingletonRaw) {
-			baseline = sum / tokens
-		}
-		affine(r, r, baseline, 1, m.noise(e.Tolerance))
+		e.normalize(r, g)
 		for i := range g {
-			g[i].Broadcast(r[i])
+			Broadcast(&g[i], r[i])
 		}
 	}
 	return nil
+}
+
+// normalize turns the combined rewards r of a group into advantages.
+func (e OPO) normalize(r []float64, g rollout.Group) {
+	var sum, tokens float64
+	for i, x := range r {
+		if !math.IsNaN(x) {
+			sum += x * float64(len(g[i].Tokens))
+			tokens += float64(len(g[i].Tokens))
+		}
+	}
+	m, baseline := momentsOf(r), 0.0
+	if tokens > 0 && !(m.n == 1 && e.Singleton == SingletonRaw) {
+		baseline = sum / tokens
+	}
+	if m.n > 1 && m.constant(e.Tolerance) {
+		clear(r)
+		return
+	}
+	affine(r, r, baseline, 1, m.rounding(e.Tolerance))
+}
+
+// Dead implements Estimator.
+func (e OPO) Dead(g rollout.Group) string {
+	return dead(e.Combine, g, func(r []float64) { e.normalize(r, g) })
 }
 
 // FoldsShaping implements ShapingFolder.

@@ -2,6 +2,7 @@ package advantage
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -36,11 +37,17 @@ type PassAtK struct {
 	Tolerance float64
 }
 
-// Normalize implements Normalizer. It panics if K is 1 or negative.
-func (p PassAtK) Normalize(dst, rewards []float64) {
+// Validate implements Normalizer.
+func (p PassAtK) Validate() error {
+	var err error
 	if p.K < 0 || p.K == 1 {
-		panic(fmt.Sprintf("advantage: PassAtK.K is %d, want 0 or at least 2", p.K))
+		err = fmt.Errorf("advantage: PassAtK.K is %d, want 0 (the whole group) or at least 2", p.K)
 	}
+	return errors.Join(err, checkStd("PassAtK", p.Std), checkNonNegative("PassAtK.Epsilon", p.Epsilon), checkTolerance("PassAtK", p.Tolerance))
+}
+
+// Normalize implements Normalizer.
+func (p PassAtK) Normalize(dst, rewards []float64) {
 	m := momentsOf(rewards)
 	order := make([]int, 0, m.n) // usable rewards, ascending
 	for i, r := range rewards {
@@ -57,7 +64,7 @@ func (p PassAtK) Normalize(dst, rewards []float64) {
 	if p.DivideByStd {
 		scale = inverse(m.std(p.Std) + p.Epsilon)
 	}
-	if m.n < 2 || m.max-m.min <= m.noise(p.Tolerance) {
+	if m.n < 2 || m.constant(p.Tolerance) {
 		scale = 0
 	}
 

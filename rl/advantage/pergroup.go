@@ -1,6 +1,10 @@
 package advantage
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
 
 // PerGroup lifts a Normalizer to an Estimator of the weighted sum of the
 // rewards; without weights, of their plain sum. Set Combine on the result for
@@ -19,11 +23,21 @@ type GroupEstimator struct {
 	Combine Combine
 }
 
-// Estimate implements Estimator. It is an error if Norm is nil.
-func (e GroupEstimator) Estimate(batch []Group) error {
+// Validate implements Estimator.
+func (e GroupEstimator) Validate() error {
 	if e.Norm == nil {
 		return errors.New("advantage: GroupEstimator.Norm is nil, want a normaliser such as GRPO")
 	}
+	return errors.Join(e.Norm.Validate(), e.Combine.Validate())
+}
+
+// Dead implements Estimator.
+func (e GroupEstimator) Dead(g rollout.Group) string {
+	return dead(e.Combine, g, func(r []float64) { e.Norm.Normalize(r, r) })
+}
+
+// Estimate implements Estimator.
+func (e GroupEstimator) Estimate(batch []rollout.Group) error {
 	var scratch []float64
 	for gi, g := range batch {
 		r := grow(&scratch, len(g))
@@ -32,7 +46,7 @@ func (e GroupEstimator) Estimate(batch []Group) error {
 		}
 		e.Norm.Normalize(r, r)
 		for i := range g {
-			g[i].Broadcast(r[i])
+			Broadcast(&g[i], r[i])
 		}
 	}
 	return nil

@@ -1,5 +1,11 @@
 package advantage
 
+import (
+	"errors"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
 // ReinforcePP is REINFORCE++ (arXiv:2501.03262): discounted token returns,
 // whitened over all tokens of the batch. There is no group baseline.
 //
@@ -22,8 +28,16 @@ type ReinforcePP struct {
 	Whitening Whitening
 }
 
+// Validate implements Estimator.
+func (e ReinforcePP) Validate() error {
+	return errors.Join(e.Combine.Validate(), checkGamma("ReinforcePP", e.Gamma), e.Whitening.Validate())
+}
+
+// Dead implements Estimator: every group with a usable reward is live.
+func (e ReinforcePP) Dead(g rollout.Group) string { return deadIfUnscorable(e.Combine, g) }
+
 // Estimate implements Estimator.
-func (e ReinforcePP) Estimate(batch []Group) error {
+func (e ReinforcePP) Estimate(batch []rollout.Group) error {
 	rewards, err := e.Combine.batch(batch)
 	if err != nil {
 		return err

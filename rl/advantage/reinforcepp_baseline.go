@@ -1,6 +1,11 @@
 package advantage
 
-import "math"
+import (
+	"errors"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
 
 // ReinforcePPBaseline is the variant of REINFORCE++ (arXiv:2501.03262) with a
 // group baseline: the outcome reward less its group's mean takes the place of
@@ -24,8 +29,17 @@ type ReinforcePPBaseline struct {
 	Whitening Whitening
 }
 
+// Validate implements Estimator.
+func (e ReinforcePPBaseline) Validate() error {
+	return errors.Join(e.Combine.Validate(), checkGamma("ReinforcePPBaseline", e.Gamma), checkSingleton("ReinforcePPBaseline", e.Singleton), e.Whitening.Validate())
+}
+
+// Dead implements Estimator: every group with a usable reward is live, because
+// whitening gives even a constant one an advantage.
+func (e ReinforcePPBaseline) Dead(g rollout.Group) string { return deadIfUnscorable(e.Combine, g) }
+
 // Estimate implements Estimator.
-func (e ReinforcePPBaseline) Estimate(batch []Group) error {
+func (e ReinforcePPBaseline) Estimate(batch []rollout.Group) error {
 	rewards, err := e.Combine.batch(batch)
 	if err != nil {
 		return err

@@ -1,5 +1,7 @@
 package advantage
 
+import "errors"
+
 // RLOO is the leave-one-out advantage of "Back to Basics" (arXiv:2402.14740):
 //
 //	A_i = r_i − mean of the other r_j = n/(n−1) · (r_i − mean(r))
@@ -13,6 +15,11 @@ type RLOO struct {
 	Singleton Singleton
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
 	Tolerance float64
+}
+
+// Validate implements Normalizer.
+func (n RLOO) Validate() error {
+	return errors.Join(checkSingleton("RLOO", n.Singleton), checkTolerance("RLOO", n.Tolerance))
 }
 
 // Normalize implements Normalizer.

@@ -3,6 +3,8 @@ package advantage
 import (
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // ShapingFolder is an Estimator that may take the Shaping rewards into account
@@ -19,18 +21,18 @@ type ShapingFolder interface {
 //
 // It is an error, naming group and completion, if Shaping is not one finite
 // number per token.
-func AddShaping(est Estimator, batch []Group) error {
+func AddShaping(est Estimator, batch []rollout.Group) error {
 	if f, ok := est.(ShapingFolder); ok && f.FoldsShaping() {
 		return nil
 	}
 	for gi, g := range batch {
 		for i := range g {
 			c := &g[i]
-			if err := c.checkShaping(); err != nil {
+			if err := checkShaping(c); err != nil {
 				return at(gi, i, err)
 			}
-			if len(c.Adv) != c.Tokens {
-				return at(gi, i, fmt.Errorf("%d tokens, but %d advantages: run an estimator first", c.Tokens, len(c.Adv)))
+			if len(c.Adv) != len(c.Tokens) {
+				return at(gi, i, fmt.Errorf("%d tokens, but %d advantages: run an estimator first", len(c.Tokens), len(c.Adv)))
 			}
 			for t, x := range c.Shaping {
 				c.Adv[t] += x
@@ -42,12 +44,12 @@ func AddShaping(est Estimator, batch []Group) error {
 
 // checkShaping returns an error unless Shaping is absent or one finite number
 // per token.
-func (c *Completion) checkShaping() error {
+func checkShaping(c *rollout.Completion) error {
 	if c.Shaping == nil {
 		return nil
 	}
-	if len(c.Shaping) != c.Tokens {
-		return fmt.Errorf("%d shaping rewards, want one per token: %d", len(c.Shaping), c.Tokens)
+	if len(c.Shaping) != len(c.Tokens) {
+		return fmt.Errorf("%d shaping rewards, want one per token: %d", len(c.Shaping), len(c.Tokens))
 	}
 	for t, x := range c.Shaping {
 		if math.IsNaN(x) || math.IsInf(x, 0) {

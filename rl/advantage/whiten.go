@@ -1,6 +1,10 @@
 package advantage
 
-import "math"
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
 
 // Whitening gives the tokens of a whole batch mean 0 and variance 1:
 //
@@ -25,9 +29,9 @@ type Whitening struct {
 // batch whitens the Adv of all completions whose reward is not NaN, and maps
 // their rewards in the same way to Scalar; the others get zeros. Rewards lie
 // end to end.
-func (w Whitening) batch(batch []Group, rewards []float64) {
+func (w Whitening) batch(batch []rollout.Group, rewards []float64) {
 	m := moments{min: math.Inf(1), max: math.Inf(-1)}
-	each := func(f func(c *Completion)) {
+	each := func(f func(c *rollout.Completion)) {
 		next := 0
 		for _, g := range batch {
 			for i := range g {
@@ -38,7 +42,7 @@ func (w Whitening) batch(batch []Group, rewards []float64) {
 			}
 		}
 	}
-	each(func(c *Completion) {
+	each(func(c *rollout.Completion) {
 		for _, x := range c.Adv {
 			m.n++
 			m.mean += x
@@ -48,7 +52,7 @@ func (w Whitening) batch(batch []Group, rewards []float64) {
 	if m.n > 0 {
 		m.mean /= float64(m.n)
 	}
-	each(func(c *Completion) {
+	each(func(c *rollout.Completion) {
 		for _, x := range c.Adv {
 			m.m2 += (x - m.mean) * (x - m.mean)
 		}
@@ -65,7 +69,7 @@ func (w Whitening) batch(batch []Group, rewards []float64) {
 			r := rewards[next : next+1]
 			next++
 			if math.IsNaN(r[0]) {
-				c.Broadcast(0)
+				Broadcast(c, 0)
 				continue
 			}
 			affine(c.Adv, c.Adv, m.mean, scale, noise)
@@ -81,18 +85,18 @@ func (w Whitening) batch(batch []Group, rewards []float64) {
 //
 // with the shaping rewards s (if fold is set) and the outcome reward added to
 // the last token's.
-func returns(batch []Group, rewards []float64, gamma float64, fold bool) error {
+func returns(batch []rollout.Group, rewards []float64, gamma float64, fold bool) error {
 	next := 0
 	for gi, g := range batch {
 		for i := range g {
 			c := &g[i]
-			c.allocate()
-			if err := c.checkShaping(); err != nil {
+			allocate(c)
+			if err := checkShaping(c); err != nil {
 				return at(gi, i, err)
 			}
 			sum := rewards[next]
 			next++
-			for t := c.Tokens - 1; t >= 0; t-- {
+			for t := len(c.Tokens) - 1; t >= 0; t-- {
 				if fold && c.Shaping != nil {
 					sum += c.Shaping[t]
 				}

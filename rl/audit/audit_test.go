@@ -14,19 +14,18 @@ import (
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/audit"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-var verdicts = rapid.SampledFrom([]advantage.Verdict{advantage.Unknown, advantage.Correct, advantage.Incorrect})
+var verdicts = rapid.SampledFrom([]rollout.Verdict{rollout.VerdictUnknown, rollout.VerdictCorrect, rollout.VerdictIncorrect})
 
 // counted makes labelled rows of one rule from counts by verdict and truth.
 func counted(name string, counts [3][3]int) (rows []audit.Row) {
 	for v := range counts {
 		for truth, n := range counts[v] {
 			for range n {
-				rows = append(rows, audit.Row{Rule: name, Verdict: advantage.Verdict(v), Truth: advantage.Verdict(truth), Labelled: true})
+				rows = append(rows, audit.Row{Rule: name, Verdict: rollout.Verdict(v), Truth: rollout.Verdict(truth), Labelled: true})
 			}
 		}
 	}
@@ -40,18 +39,18 @@ func TestRule(t *testing.T) {
 	require.Len(t, rules, 2)
 	require.Equal(t, audit.Rule{Name: "b", Counts: counts}, rules[1])
 	b := &rules[1]
-	require.Equal(t, eval.Wilson(50, 60, .9), b.Precision(advantage.Correct, .9))
-	require.Equal(t, eval.Wilson(25, 30, 0), b.Precision(advantage.Incorrect, 0))
-	require.Equal(t, eval.Wilson(50, 59, 0), b.Recall(advantage.Correct, 0))
-	require.Equal(t, eval.Wilson(25, 41, 0), b.Recall(advantage.Incorrect, 0))
+	require.Equal(t, eval.Wilson(50, 60, .9), b.Precision(rollout.VerdictCorrect, .9))
+	require.Equal(t, eval.Wilson(25, 30, 0), b.Precision(rollout.VerdictIncorrect, 0))
+	require.Equal(t, eval.Wilson(50, 59, 0), b.Recall(rollout.VerdictCorrect, 0))
+	require.Equal(t, eval.Wilson(25, 41, 0), b.Recall(rollout.VerdictIncorrect, 0))
 	require.Equal(t, eval.Wilson(15, 90, 0), b.ErrorRate(0))
 	require.Equal(t, eval.Wilson(90, 100, 0), b.Coverage(0))
 
 	a := &rules[0] // no row of known truth
-	require.True(t, math.IsNaN(a.Precision(advantage.Correct, 0).Low))
+	require.True(t, math.IsNaN(a.Precision(rollout.VerdictCorrect, 0).Low))
 	require.Contains(t, audit.Format(rules, 0), `rule "a": errors none, coverage none`)
-	require.Panics(t, func() { a.Precision(advantage.Unknown, 0) })
-	require.Panics(t, func() { a.Recall(advantage.Unknown, 0) })
+	require.Panics(t, func() { a.Precision(rollout.VerdictUnknown, 0) })
+	require.Panics(t, func() { a.Recall(rollout.VerdictUnknown, 0) })
 	require.Panics(t, func() { audit.Tally([]audit.Row{{Rule: "a"}}) })
 }
 
@@ -157,13 +156,13 @@ func FuzzRead(f *testing.F) {
 func judged(groups, size int) *rl.Rollouts {
 	r := &rl.Rollouts{}
 	for g := range groups {
-		var group advantage.Group
+		var group rollout.Group
 		var cs []rollout.Completion
 		for i := range size {
-			group = append(group, advantage.Completion{Steps: []advantage.Step{
-				{Name: "a", Start: 0, End: 1, Verdict: advantage.Correct, Broken: i == 0},
-				{Name: "b", Start: 1, End: 3, Verdict: advantage.Incorrect},
-				{Name: "lost", Start: 3, End: 3, Verdict: advantage.Unknown},
+			group = append(group, rollout.Completion{Steps: []rollout.Step{
+				{Name: "a", Start: 0, End: 1, Verdict: rollout.VerdictCorrect, Broken: i == 0},
+				{Name: "b", Start: 1, End: 3, Verdict: rollout.VerdictIncorrect},
+				{Name: "lost", Start: 3, End: 3, Verdict: rollout.VerdictUnknown},
 			}})
 			cs = append(cs, rollout.Completion{Index: i, Text: "aaBBB.", Ends: []int{2, 4, 5, 6}})
 		}
@@ -178,8 +177,8 @@ func judged(groups, size int) *rl.Rollouts {
 type numbered int
 
 func (numbered) Request() rollout.Request { return rollout.Request{} }
-func (numbered) Judge(context.Context, *rollout.Completion) (advantage.Completion, error) {
-	return advantage.Completion{}, nil
+func (numbered) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
+	return rollout.Completion{}, nil
 }
 
 func TestSample(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Row is one judged step and what a reader says of it. As JSON it is one
@@ -22,9 +22,9 @@ type Row struct {
 	// whole completion, and the judged step's part of it. All are optional.
 	Prompt, Completion, Step string
 	// Verdict is the rule's judgement.
-	Verdict advantage.Verdict
+	Verdict rollout.Verdict
 	// Truth is the reader's judgement; it means nothing until Labelled.
-	Truth    advantage.Verdict
+	Truth    rollout.Verdict
 	Labelled bool
 }
 
@@ -118,7 +118,7 @@ func parse(text []byte) (Row, error) {
 	return row, nil
 }
 
-func verdict(field, name string) (advantage.Verdict, error) {
+func verdict(field, name string) (rollout.Verdict, error) {
 	for _, v := range verdicts {
 		if name == v.String() {
 			return v, nil
@@ -127,4 +127,4 @@ func verdict(field, name string) (advantage.Verdict, error) {
 	return 0, fmt.Errorf("field %q: it is %q, want correct, incorrect or unknown", field, name)
 }
 
-var verdicts = []advantage.Verdict{advantage.Correct, advantage.Incorrect, advantage.Unknown}
+var verdicts = []rollout.Verdict{rollout.VerdictCorrect, rollout.VerdictIncorrect, rollout.VerdictUnknown}

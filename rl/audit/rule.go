@@ -9,14 +9,14 @@ import (
 	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/eval"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Rule is what the rows say of one rule.
 type Rule struct {
 	Name string
 	// Counts[verdict][truth] counts rows by the rule's verdict and the
-	// reader's, indexed by advantage.Verdict.
+	// reader's, indexed by rollout.Verdict.
 	Counts [3][3]int
 }
 
@@ -42,16 +42,16 @@ func Tally(rows []Row) []Rule {
 }
 
 const (
-	unknown   = advantage.Unknown
-	correct   = advantage.Correct
-	incorrect = advantage.Incorrect
+	unknown   = rollout.VerdictUnknown
+	correct   = rollout.VerdictCorrect
+	incorrect = rollout.VerdictIncorrect
 )
 
 // Precision is the share of rows with truth v among those that the rule calls
 // v, with its Wilson interval of that level (0 = 95%). Rows of unknown truth are
 // left out, here and in all that follows; without any row it is NaN. It panics
 // if v is neither correct nor incorrect.
-func (r *Rule) Precision(v advantage.Verdict, level float64) eval.Interval {
+func (r *Rule) Precision(v rollout.Verdict, level float64) eval.Interval {
 	mustJudge(v)
 	return eval.Wilson(r.Counts[v][v], r.Counts[v][correct]+r.Counts[v][incorrect], level)
 }
@@ -59,12 +59,12 @@ func (r *Rule) Precision(v advantage.Verdict, level float64) eval.Interval {
 // Recall is the share of rows that the rule calls v among those with truth v. A
 // rule that cannot judge a row has missed it. It panics if v is neither correct
 // nor incorrect.
-func (r *Rule) Recall(v advantage.Verdict, level float64) eval.Interval {
+func (r *Rule) Recall(v rollout.Verdict, level float64) eval.Interval {
 	mustJudge(v)
 	return eval.Wilson(r.Counts[v][v], r.Counts[correct][v]+r.Counts[incorrect][v]+r.Counts[unknown][v], level)
 }
 
-func mustJudge(v advantage.Verdict) {
+func mustJudge(v rollout.Verdict) {
 	if v != correct && v != incorrect {
 		panic(fmt.Sprintf("audit: precision and recall are of correct or incorrect, not of %v", v))
 	}

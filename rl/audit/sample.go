@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -77,7 +76,7 @@ func id(r *rl.Rollouts, g, sample int) string {
 }
 
 // textOf is the text of a step's tokens.
-func textOf(c *rollout.Completion, s *advantage.Step) string {
+func textOf(c *rollout.Completion, s *rollout.Step) string {
 	if s.Start >= s.End {
 		return ""
 	}

@@ -38,12 +38,12 @@ func (s successor) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 }
 
-func (s successor) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
-	out := advantage.Completion{Tokens: len(c.Tokens), Final: 1}
+func (s successor) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
+	out := rollout.Completion{Tokens: len(c.Tokens), Final: 1}
 	for k, name := range []string{"first", "second"} {
-		st := advantage.Step{Name: name, Start: k, End: k + 1, Verdict: advantage.Incorrect}
+		st := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if c.Tokens[k] == (int32(s)+int32(k)+1)%vocab {
-			st.Verdict, st.Reward = advantage.Correct, 1
+			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
 		}
 		out.Steps = append(out.Steps, st)
 	}

@@ -21,12 +21,12 @@ func (g *guess) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{g.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
 }
 
-func (g *guess) Judge(_ context.Context, c *rollout.Completion) (advantage.Completion, error) {
+func (g *guess) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
 	reward := 0.0
 	if c.Tokens[0] == g.want {
 		reward = 1
 	}
-	return advantage.Completion{Tokens: 1, Rewards: []float64{reward}, Final: -1}, nil
+	return rollout.Completion{Tokens: 1, Rewards: []float64{reward}, Final: -1}, nil
 }
 
 // A trainer with a curriculum: problems that are solved make room for others.
@@ -90,7 +90,7 @@ func ExampleSource_Observe() {
 				right++
 			}
 		}
-		if err := source.Observe([]rl.Problem{p}, []advantage.Group{group(right, 8-right)}); err != nil {
+		if err := source.Observe([]rl.Problem{p}, []rollout.Group{group(right, 8-right)}); err != nil {
 			panic(err)
 		}
 		if draw >= 1000 && 0 < right && right < 8 {

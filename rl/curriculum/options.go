@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Options are the settings of a Source. The zero value draws in proportion to
@@ -29,7 +29,7 @@ type Options struct {
 	PriorRate, PriorWeight float64
 	// Success is how far a completion succeeded, from 0 to 1, NaN if that is
 	// not known. nil means FirstReward.
-	Success func(c *advantage.Completion) float64
+	Success func(c *rollout.Completion) float64
 }
 
 func (o Options) withDefaults() Options {
@@ -104,7 +104,7 @@ func Band(low, high float64) func(rate float64) float64 {
 
 // FirstReward takes the task's own reward, the first, as the success, bounded
 // to [0, 1]; NaN if there is none.
-func FirstReward(c *advantage.Completion) float64 {
+func FirstReward(c *rollout.Completion) float64 {
 	if len(c.Rewards) == 0 {
 		return math.NaN()
 	}

@@ -9,7 +9,7 @@ import (
 	"reflect"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Source draws from a fixed list of problems without end. It is an rl.Source
@@ -72,6 +72,9 @@ func New(problems []rl.Problem, o Options) (*Source, error) {
 	return s, nil
 }
 
+// List returns the problems; it makes the source an rl.Lister.
+func (s *Source) List() []rl.Problem { return s.problems }
+
 // Next draws a problem.
 func (s *Source) Next(ctx context.Context) (rl.Problem, error) {
 	if err := ctx.Err(); err != nil {
@@ -92,7 +95,7 @@ func (s *Source) Next(ctx context.Context) (rl.Problem, error) {
 // Observe implements rl.Observer: it counts the successes of each group, and
 // no longer waits for any problem. A problem that is not the source's is an
 // error, and so is a Success outside [0, 1]; nothing is counted then.
-func (s *Source) Observe(problems []rl.Problem, groups []advantage.Group) error {
+func (s *Source) Observe(problems []rl.Problem, groups []rollout.Group) error {
 	if len(problems) != len(groups) {
 		panic(fmt.Sprintf("curriculum: %d problems and %d groups", len(problems), len(groups)))
 	}

@@ -10,7 +10,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/curriculum"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -19,8 +18,8 @@ import (
 type problem struct{ id int }
 
 func (*problem) Request() rollout.Request { return rollout.Request{N: 1} }
-func (*problem) Judge(context.Context, *rollout.Completion) (advantage.Completion, error) {
-	return advantage.Completion{}, nil
+func (*problem) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
+	return rollout.Completion{}, nil
 }
 
 func list(n int) (ps []rl.Problem) {
@@ -44,19 +43,19 @@ func next(t testing.TB, s *curriculum.Source) int {
 }
 
 // group has that many right and wrong completions.
-func group(right, wrong int) (g advantage.Group) {
+func group(right, wrong int) (g rollout.Group) {
 	for i := range right + wrong {
 		r := 0.0
 		if i < right {
 			r = 1
 		}
-		g = append(g, advantage.Completion{Rewards: []float64{r}})
+		g = append(g, rollout.Completion{Rewards: []float64{r}})
 	}
 	return g
 }
 
-func observe(t testing.TB, s *curriculum.Source, p rl.Problem, g advantage.Group) {
-	require.NoError(t, s.Observe([]rl.Problem{p}, []advantage.Group{g}))
+func observe(t testing.TB, s *curriculum.Source, p rl.Problem, g rollout.Group) {
+	require.NoError(t, s.Observe([]rl.Problem{p}, []rollout.Group{g}))
 }
 
 func TestRateIsTheDiscountedPosteriorMean(t *testing.T) {
@@ -67,7 +66,7 @@ func TestRateIsTheDiscountedPosteriorMean(t *testing.T) {
 	rate, trials = s.Rate(0)
 	require.InDelta(t, (6+1)/(8+5.), rate, 1e-15)
 	require.Equal(t, 8.0, trials)
-	g := append(group(1, 3), advantage.Completion{Rewards: []float64{math.NaN()}}, advantage.Completion{})
+	g := append(group(1, 3), rollout.Completion{Rewards: []float64{math.NaN()}}, rollout.Completion{})
 	observe(t, s, ps[0], g) // unscorable completions are no trials
 	rate, trials = s.Rate(0)
 	require.InDelta(t, (6*.25+1+1)/(8*.25+4+5), rate, 1e-15)
@@ -137,7 +136,7 @@ func TestNoProblemTwiceBeforeItsResults(t *testing.T) {
 		}
 		require.Len(t, seen, 7)
 	}
-	require.NoError(t, s.Observe(ps, make([]advantage.Group, 7)))
+	require.NoError(t, s.Observe(ps, make([]rollout.Group, 7)))
 	a := next(t, s)
 	for range 5 {
 		require.NotEqual(t, a, next(t, s))
@@ -160,7 +159,7 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 		s := mk()
 		step := func(s *curriculum.Source, draws, right, wrong int) (ids []int) {
 			var drawn []rl.Problem
-			var groups []advantage.Group
+			var groups []rollout.Group
 			for range draws {
 				p, err := s.Next(context.Background())
 				if err != nil {
@@ -234,7 +233,7 @@ func TestErrors(t *testing.T) {
 	s, ps := source(t, 2, curriculum.Options{})
 	before, err := s.State()
 	require.NoError(t, err)
-	groups := []advantage.Group{group(1, 0), group(1, 0)}
+	groups := []rollout.Group{group(1, 0), group(1, 0)}
 	require.ErrorContains(t, s.Observe([]rl.Problem{ps[0], p}, groups), "problem 1 of the collection")
 	require.ErrorContains(t, s.Observe([]rl.Problem{ps[0], uncomparable{}}, groups), "problem 1 of the collection")
 	require.ErrorContains(t, s.Observe([]rl.Problem{nil}, groups[:1]), "problem 0 of the collection")
@@ -243,7 +242,7 @@ func TestErrors(t *testing.T) {
 	require.Equal(t, before, after, "nothing is counted")
 	require.Panics(t, func() { s.Observe(ps, nil) })
 
-	bad, ps := source(t, 1, curriculum.Options{Success: func(*advantage.Completion) float64 { return 2 }})
+	bad, ps := source(t, 1, curriculum.Options{Success: func(*rollout.Completion) float64 { return 2 }})
 	require.ErrorContains(t, bad.Observe(ps, groups[:1]), "success 2, want 0 to 1")
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -255,8 +254,8 @@ func TestErrors(t *testing.T) {
 type uncomparable map[string]int
 
 func (uncomparable) Request() rollout.Request { return rollout.Request{} }
-func (uncomparable) Judge(context.Context, *rollout.Completion) (advantage.Completion, error) {
-	return advantage.Completion{}, nil
+func (uncomparable) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
+	return rollout.Completion{}, nil
 }
 
 func TestRestoreRefusesForeignState(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // world says how probable everything is in simulated rollouts.
@@ -23,7 +23,7 @@ func (w *world) rollouts() *rl.Rollouts {
 	is := func(p float64) bool { return w.random.Float64() < p }
 	r := &rl.Rollouts{}
 	for range w.groups {
-		var g advantage.Group
+		var g rollout.Group
 		deadGroup := is(w.dead)
 		for i := range w.size {
 			right := is(w.right)
@@ -32,23 +32,23 @@ func (w *world) rollouts() *rl.Rollouts {
 			} else if i < 2 {
 				right = i == 0 // live
 			}
-			c := advantage.Completion{Tokens: 1, Keep: []bool{!is(w.masked)}, Rewards: []float64{0}}
-			a, b := advantage.Step{Name: "a", Verdict: advantage.Correct}, advantage.Step{Name: "b", Verdict: advantage.Incorrect}
+			c := rollout.Completion{Tokens: 1, Keep: []bool{!is(w.masked)}, Rewards: []float64{0}}
+			a, b := rollout.Step{Name: "a", Verdict: rollout.VerdictCorrect}, rollout.Step{Name: "b", Verdict: rollout.VerdictIncorrect}
 			if right {
 				c.Rewards[0] = 1
 			}
 			if right == is(w.agree) {
-				b.Verdict = advantage.Correct
+				b.Verdict = rollout.VerdictCorrect
 			}
 			switch {
 			case is(w.broken):
-				a.Verdict, a.Broken = advantage.Incorrect, true
+				a.Verdict, a.Broken = rollout.VerdictIncorrect, true
 			case is(w.unknown):
-				a.Verdict = advantage.Unknown
+				a.Verdict = rollout.VerdictUnknown
 			case right && is(w.wrongIfRight), !right && is(.5):
-				a.Verdict = advantage.Incorrect
+				a.Verdict = rollout.VerdictIncorrect
 			}
-			c.Steps = []advantage.Step{a, b}
+			c.Steps = []rollout.Step{a, b}
 			g = append(g, c)
 		}
 		r.Groups = append(r.Groups, g)

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/monitor"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 func watch(t testing.TB, o monitor.Options) *monitor.Monitor {
@@ -124,7 +124,7 @@ func TestNothingToMeasureRaisesNothing(t *testing.T) {
 	for step := range int64(50) {
 		r := &rl.Rollouts{}
 		if step%3 == 0 {
-			r.Groups = []advantage.Group{nil, {{Rewards: []float64{nan}}, {Tokens: 4}}}
+			r.Groups = []rollout.Group{nil, {{Rewards: []float64{nan}}, {Tokens: 4}}}
 		}
 		for _, a := range m.Observe(step, r) {
 			require.Equal(t, monitor.DeadGroups, a.Kind, "a group without rewards is dead")

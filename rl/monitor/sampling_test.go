@@ -9,7 +9,6 @@ import (
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/monitor"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -23,11 +22,11 @@ type (
 func answers(groups ...map[string][]float64) *rl.Rollouts {
 	r := &rl.Rollouts{}
 	for _, texts := range groups {
-		var g advantage.Group
+		var g rollout.Group
 		var cs []rollout.Completion
 		for text, rewards := range texts {
 			for _, v := range rewards {
-				g = append(g, advantage.Completion{Rewards: []float64{v}})
+				g = append(g, rollout.Completion{Rewards: []float64{v}})
 				cs = append(cs, rollout.Completion{Text: text})
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Verdict is a row of a StepTable: what the rule says of a step.
@@ -163,7 +163,7 @@ func Count(r *rl.Rollouts, passAt float64) Table {
 	return t
 }
 
-func (t *Table) completion(c *advantage.Completion, passAt float64) {
+func (t *Table) completion(c *rollout.Completion, passAt float64) {
 	outcome := Unscored
 	if v := firstReward(c.Rewards); !math.IsNaN(v) {
 		t.Reward += v
@@ -190,13 +190,13 @@ func (t *Table) completion(c *advantage.Completion, passAt float64) {
 	}
 }
 
-func verdictOf(s *advantage.Step) Verdict {
+func verdictOf(s *rollout.Step) Verdict {
 	switch {
 	case s.Broken:
 		return Broken
-	case s.Verdict == advantage.Correct:
+	case s.Verdict == rollout.VerdictCorrect:
 		return Correct
-	case s.Verdict == advantage.Incorrect:
+	case s.Verdict == rollout.VerdictIncorrect:
 		return Incorrect
 	}
 	return Unknown

@@ -7,25 +7,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/monitor"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 func TestCount(t *testing.T) {
-	step := func(v advantage.Verdict, broken bool) []advantage.Step {
-		return []advantage.Step{{Name: "a", Verdict: v, Broken: broken}}
+	step := func(v rollout.Verdict, broken bool) []rollout.Step {
+		return []rollout.Step{{Name: "a", Verdict: v, Broken: broken}}
 	}
-	dropped := &rl.Rollouts{Groups: []advantage.Group{{{Rewards: []float64{1}, Tokens: 3, Steps: step(advantage.Correct, false)}}}}
+	dropped := &rl.Rollouts{Groups: []rollout.Group{{{Rewards: []float64{1}, Tokens: 3, Steps: step(rollout.VerdictCorrect, false)}}}}
 	r := &rl.Rollouts{
 		Problems: make([]rl.Problem, 2), Requests: nil,
-		Groups: []advantage.Group{{
-			{Rewards: []float64{1, 7}, Tokens: 2, Keep: []bool{true, false}, Steps: step(advantage.Correct, false)},
-			{Rewards: []float64{.5}, Tokens: 2, Keep: []bool{false, false}, Steps: step(advantage.Correct, false)},
-			{Rewards: []float64{1.5}, Tokens: 1, Keep: []bool{true}, Steps: step(advantage.Incorrect, true)},
-			{Rewards: []float64{nan}, Tokens: 1, Keep: []bool{true}, Steps: step(advantage.Unknown, false)},
+		Groups: []rollout.Group{{
+			{Rewards: []float64{1, 7}, Tokens: 2, Keep: []bool{true, false}, Steps: step(rollout.VerdictCorrect, false)},
+			{Rewards: []float64{.5}, Tokens: 2, Keep: []bool{false, false}, Steps: step(rollout.VerdictCorrect, false)},
+			{Rewards: []float64{1.5}, Tokens: 1, Keep: []bool{true}, Steps: step(rollout.VerdictIncorrect, true)},
+			{Rewards: []float64{nan}, Tokens: 1, Keep: []bool{true}, Steps: step(rollout.VerdictUnknown, false)},
 		}, {
-			{Rewards: []float64{0}, Steps: step(advantage.Incorrect, false)},
-			{Rewards: []float64{0}, Steps: step(advantage.Incorrect, false)},
+			{Rewards: []float64{0}, Steps: step(rollout.VerdictIncorrect, false)},
+			{Rewards: []float64{0}, Steps: step(rollout.VerdictIncorrect, false)},
 		}},
 	}
 	want := monitor.Table{

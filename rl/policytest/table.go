@@ -240,7 +240,7 @@ func (p *Table) Generate(ctx context.Context, reqs []rollout.Request, emit func(
 }
 
 func (p *Table) sample(request, index int, q rollout.Request) rollout.Completion {
-	c := rollout.Completion{Request: request, Index: index, Finish: rollout.Length, FirstVersion: p.version, LastVersion: p.version}
+	c := rollout.Completion{Request: request, Index: index, Finish: rollout.FinishLength, FirstVersion: p.version, LastVersion: p.version}
 	r := rand.New(rand.NewPCG(q.Stream[0]^q.Stream[1]<<20, q.Stream[2]<<20+uint64(index)))
 	row, unit := make([]float64, p.vocab), make([]float64, p.vocab)
 	prev := q.Prompt[len(q.Prompt)-1]
@@ -256,7 +256,7 @@ func (p *Table) sample(request, index int, q rollout.Request) rollout.Completion
 		}
 		c.Ends = append(c.Ends, len(c.Text))
 		if token == p.end {
-			c.Finish = rollout.Stopped
+			c.Finish = rollout.FinishStop
 			break
 		}
 		prev = token

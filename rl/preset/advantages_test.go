@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // estimators says for every case of the golden files what the same is here.
@@ -64,7 +65,7 @@ var estimators = map[string]map[string]advantage.Estimator{
 var (
 	skip             = advantage.Combine{SkipUnscorable: true}
 	whitening        = advantage.Whitening{Epsilon: 1e-8}
-	clampedWhitening = advantage.Whitening{Std: advantage.Population, MinVar: 1e-8}
+	clampedWhitening = advantage.Whitening{Std: advantage.StdPopulation, MinVar: 1e-8}
 )
 
 func folded(n advantage.Normalizer) advantage.Estimator {
@@ -111,7 +112,7 @@ func weighted(est advantage.Estimator, weights []float64) advantage.Estimator {
 
 // assign estimates and adds what the estimator does not fold in: a penalty of
 // each token counts for it and all before it, as in OpenRLHF.
-func assign(t *testing.T, est advantage.Estimator, batch []advantage.Group) [][]float64 {
+func assign(t *testing.T, est advantage.Estimator, batch []rollout.Group) [][]float64 {
 	t.Helper()
 	folder, ok := est.(advantage.ShapingFolder)
 	if !ok || !folder.FoldsShaping() {

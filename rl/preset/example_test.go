@@ -3,9 +3,9 @@ package preset_test
 import (
 	"fmt"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/preset"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // The same rewards under two trainers: TRL and verl add a different ε to the
@@ -16,7 +16,7 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		batch := []advantage.Group{
+		batch := []rollout.Group{
 			{{Rewards: []float64{1}, Tokens: 3}, {Rewards: []float64{0}, Tokens: 3}},
 			{{Rewards: []float64{0.5}, Tokens: 2}},
 		}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // golden is a file of testdata/peers/golden, which says how it was made.
@@ -95,11 +95,11 @@ func readGolden(t *testing.T, name string) golden {
 }
 
 // groups makes the groups of an advantage batch.
-func (in inputs) groups(name string) []advantage.Group {
+func (in inputs) groups(name string) []rollout.Group {
 	b := in.Advantages[name]
-	var batch []advantage.Group
+	var batch []rollout.Group
 	for i := range b.Rewards {
-		g := make(advantage.Group, len(b.Rewards[i]))
+		g := make(rollout.Group, len(b.Rewards[i]))
 		for j, r := range b.Rewards[i] {
 			for _, x := range r {
 				g[j].Rewards = append(g[j].Rewards, float64(x))

@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/preset"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 func TestNames(t *testing.T) {
@@ -139,11 +139,11 @@ func same(high, low float64) any {
 // preset, and an unscorable completion none either.
 func TestNoSignal(t *testing.T) {
 	for _, name := range preset.Names() {
-		g := advantage.Group{
+		g := rollout.Group{
 			{Rewards: []float64{0.3}, Tokens: 2}, {Rewards: []float64{math.Nextafter(0.3, 1)}, Tokens: 1},
 			{Rewards: []float64{math.NaN()}, Tokens: 1},
 		}
-		require.NoError(t, get(name).Estimator.Estimate([]advantage.Group{g}))
+		require.NoError(t, get(name).Estimator.Estimate([]rollout.Group{g}))
 		for i := range g {
 			assert.Zero(t, g[i].Scalar, "%s: completion %d", name, i)
 		}

@@ -69,9 +69,9 @@ func (s *suite) sound(r *rollout.Request, c *rollout.Completion) error {
 		return wrong("%d tokens, but %d Ends and %d LogP", n, len(c.Ends), len(c.LogP))
 	case c.LogPUnit != nil && len(c.LogPUnit) != n:
 		return wrong("%d tokens, but %d LogPUnit", n, len(c.LogPUnit))
-	case c.Finish != rollout.Stopped && c.Finish != rollout.Length:
-		return wrong("Finish is %q, want %q or %q", c.Finish, rollout.Stopped, rollout.Length)
-	case c.Finish == rollout.Length && n != r.Params.MaxTokens:
+	case c.Finish != rollout.FinishStop && c.Finish != rollout.FinishLength:
+		return wrong("Finish is %q, want %q or %q", c.Finish, rollout.FinishStop, rollout.FinishLength)
+	case c.Finish == rollout.FinishLength && n != r.Params.MaxTokens:
 		return wrong("Finish is %q after %d of %d tokens", c.Finish, n, r.Params.MaxTokens)
 	case c.Ends[n-1] != len(c.Text):
 		return wrong("the last token ends at byte %d of a text of %d", c.Ends[n-1], len(c.Text))

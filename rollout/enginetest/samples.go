@@ -131,7 +131,7 @@ func cut(c *rollout.Completion, str string) *rollout.Completion {
 		n++
 	}
 	n++
-	return &rollout.Completion{Tokens: c.Tokens[:n], Text: c.Text[:c.Ends[n-1]], LogP: c.LogP[:n], Finish: rollout.Stopped}
+	return &rollout.Completion{Tokens: c.Tokens[:n], Text: c.Text[:c.Ends[n-1]], LogP: c.LogP[:n], Finish: rollout.FinishStop}
 }
 
 func batching(ctx context.Context, s *suite) error {

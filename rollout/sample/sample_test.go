@@ -156,13 +156,13 @@ func TestEnds(t *testing.T) {
 		n      int
 		finish rollout.Finish
 	}{
-		{"length", "abcabc", nil, 4, "abca", 4, rollout.Length},
-		{"end of text", "ab.cc", nil, 9, "ab", 3, rollout.Stopped},
-		{"end of text as the last token", "ab.", nil, 3, "ab", 3, rollout.Stopped},
-		{"stop string over tokens", "abcabd", []string{"abd"}, 9, "abcabd", 6, rollout.Stopped},
-		{"the first of two stop strings", "abcabd", []string{"abd", "ca"}, 9, "abca", 4, rollout.Stopped},
-		{"stop string of one byte", "abc", []string{"a"}, 9, "a", 1, rollout.Stopped},
-		{"stop string at the limit", "abc", []string{"bc"}, 3, "abc", 3, rollout.Stopped},
+		{"length", "abcabc", nil, 4, "abca", 4, rollout.FinishLength},
+		{"end of text", "ab.cc", nil, 9, "ab", 3, rollout.FinishStop},
+		{"end of text as the last token", "ab.", nil, 3, "ab", 3, rollout.FinishStop},
+		{"stop string over tokens", "abcabd", []string{"abd"}, 9, "abcabd", 6, rollout.FinishStop},
+		{"the first of two stop strings", "abcabd", []string{"abd", "ca"}, 9, "abca", 4, rollout.FinishStop},
+		{"stop string of one byte", "abc", []string{"a"}, 9, "a", 1, rollout.FinishStop},
+		{"stop string at the limit", "abc", []string{"bc"}, 3, "abc", 3, rollout.FinishStop},
 	} {
 		r := rollout.Request{Prompt: []int32{0}, N: 1, Params: rollout.Params{MaxTokens: c.max, Stop: c.stop}}
 		s := sample.NewSampler(letters{}, 26)

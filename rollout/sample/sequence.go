@@ -68,9 +68,9 @@ func (q *Sequence) add(token int32, text []byte, logp, unit float64, eos bool) {
 	q.c.Ends = append(q.c.Ends, len(q.text))
 	switch {
 	case eos || q.stopsAfter(before):
-		q.done, q.c.Finish = true, rollout.Stopped
+		q.done, q.c.Finish = true, rollout.FinishStop
 	case len(q.c.Tokens) == q.params.MaxTokens:
-		q.done, q.c.Finish = true, rollout.Length
+		q.done, q.c.Finish = true, rollout.FinishLength
 	}
 }
 

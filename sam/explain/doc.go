@@ -1,14 +1,14 @@
-// Package explain says what a credit rule optimises, by listing all groups of a
+// Package explain says what step credit optimises, by listing all groups of a
 // small world instead of sampling them.
 //
-// The gradient that an estimator and a credit rule give a step is that of the
-// mean of some value of the completion, if the advantages' factors are held
-// fixed. [Rule] finds this value for every combination of a right or wrong
-// answer and a right or wrong step, for a rule of package sam or of one's own:
+// The gradient that an estimator and a credit give a step is that of the mean of
+// some value of the completion, if the advantages' factors are held fixed.
+// [Credit] finds this value for every combination of a right or wrong answer and
+// a right or wrong step, for the credit of package sam or a custom one:
 //
-//	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, explain.Typical())
+//	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, explain.Typical())
 //	if err != nil { … }
 //	fmt.Print(report)
 //
-// [Groups] is the enumeration itself, for worlds of one's own.
+// [Groups] is the enumeration itself, for worlds of your own.
 package explain

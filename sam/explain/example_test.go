@@ -4,15 +4,16 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 	"github.com/stepwise-rl/stepwise/sam/explain"
 )
 
 // What does Mask pay for, under a leave-one-out baseline?
-func ExampleRule() {
+func ExampleCredit() {
 	setting := explain.Typical()
 	setting.Steps = 1
-	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, setting)
+	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, setting)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -27,16 +28,18 @@ func ExampleRule() {
 	//      1   wrong    wrong  0.251  0.0000         0.0000  +0.0000  0.2887
 }
 
-// cautious is a rule of one's own: no praise for any step of an answer that has
+// cautious is a custom credit: no praise for any step of an answer that has
 // a wrong step.
 type cautious struct{}
 
-func (cautious) Credit(batch []advantage.Group) (sam.Stats, error) {
+func (cautious) Validate() error { return nil }
+
+func (cautious) Assign(batch []rollout.Group) (sam.Stats, error) {
 	for _, g := range batch {
 		for i := range g {
 			c := &g[i]
 			for _, s := range c.Steps {
-				if s.Verdict == advantage.Incorrect && c.Scalar > 0 {
+				if s.Verdict == rollout.VerdictIncorrect && c.Scalar > 0 {
 					clear(c.Adv)
 				}
 			}
@@ -46,14 +49,14 @@ func (cautious) Credit(batch []advantage.Group) (sam.Stats, error) {
 }
 
 // What does a rule of one's own pay for?
-func ExampleRule_ownRule() {
-	report, err := explain.Rule(advantage.PerGroup(advantage.RLOO{}), cautious{}, explain.Typical())
+func ExampleCredit_custom() {
+	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), cautious{}, explain.Typical())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, v := range report.Steps[0].Values {
-		fmt.Printf("answer right: %-5v  step right: %-5v  value %.3f\n", v.Answer, v.Step, v.Rule)
+	for _, v := range report.Steps[0] {
+		fmt.Printf("answer right: %-5v  step right: %-5v  value %.3f\n", v.Answer, v.Step, v.Credit)
 	}
 	// Output:
 	// answer right: true   step right: true   value 0.909

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 	"github.com/stepwise-rl/stepwise/sam/explain"
 )
@@ -19,14 +20,14 @@ func TestMaskValues(t *testing.T) {
 	for _, p := range []float64{.2, .5, .9} {
 		for _, n := range []int{2, 4} {
 			s := explain.Setting{Group: n, Steps: 2, Success: p, RightInRight: .7, RightInWrong: .4}
-			r, err := explain.Rule(rloo, sam.Mask{LeakPositive: .25, LeakNegative: -.5}, s)
+			r, err := explain.Credit(rloo, sam.Mask{LeakPositive: .25, LeakNegative: -.5}, s)
 			require.NoError(t, err)
 			for _, step := range r.Steps {
 				got := make([]float64, 4)
 				outcome := make([]float64, 4)
 				prob := make([]float64, 4)
-				for i, v := range step.Values {
-					got[i], outcome[i], prob[i] = v.Rule, v.Outcome, v.Prob
+				for i, v := range step {
+					got[i], outcome[i], prob[i] = v.Credit, v.Outcome, v.Prob
 				}
 				require.InDeltaSlice(t, []float64{1, p + .25*(1-p), 1.5 * p, 0}, got, 1e-12)
 				require.InDeltaSlice(t, []float64{1, 1, 0, 0}, outcome, 1e-12)
@@ -37,14 +38,14 @@ func TestMaskValues(t *testing.T) {
 }
 
 func TestOtherValues(t *testing.T) {
-	r, err := explain.Rule(rloo, sam.StepLOO{}, explain.Typical())
+	r, err := explain.Credit(rloo, sam.StepGroup{Norm: advantage.RLOO{}}, explain.Typical())
 	require.NoError(t, err)
 	for i, want := range []float64{1, 0, 1, 0} {
-		require.InDelta(t, want, r.Steps[0].Values[i].Rule, 1e-12)
+		require.InDelta(t, want, r.Steps[0][i].Credit, 1e-12)
 	}
-	r, err = explain.Rule(rloo, sam.Outcome{}, explain.Typical())
+	r, err = explain.Credit(rloo, sam.Outcome{}, explain.Typical())
 	require.NoError(t, err)
-	for _, v := range r.Steps[1].Values {
+	for _, v := range r.Steps[1] {
 		require.InDelta(t, 0, v.Bias(), 1e-12)
 		// A = r − mean of three others: the variance is p(1−p)/3.
 		require.InDelta(t, .25/3, v.Noise*v.Noise, 1e-12)
@@ -58,7 +59,7 @@ func TestGroupsAreAll(t *testing.T) {
 		types[i].Completion.Final = -1
 	}
 	sum, groups := 0.0, 0
-	err := explain.Groups(types, 5, rloo, sam.Outcome{}, func(p float64, pick []int, g advantage.Group) {
+	err := explain.Groups(types, 5, rloo, sam.Outcome{}, func(p float64, pick []int, g rollout.Group) {
 		sum += p
 		groups++
 		require.Len(t, g, 5)
@@ -72,22 +73,24 @@ func TestGroupsAreAll(t *testing.T) {
 func TestErrors(t *testing.T) {
 	s := explain.Typical()
 	s.Group = 0
-	_, err := explain.Rule(rloo, sam.Outcome{}, s)
+	_, err := explain.Credit(rloo, sam.Outcome{}, s)
 	require.EqualError(t, err, "explain: groups of 0 with 2 steps, want at least 1 of each")
 	s = explain.Typical()
 	s.Success = 1
-	_, err = explain.Rule(rloo, sam.Outcome{}, s)
+	_, err = explain.Credit(rloo, sam.Outcome{}, s)
 	require.ErrorContains(t, err, "must lie between 0 and 1")
 	s = explain.Typical()
 	s.Group = 64
-	_, err = explain.Rule(rloo, sam.Outcome{}, s)
+	_, err = explain.Credit(rloo, sam.Outcome{}, s)
 	require.ErrorContains(t, err, "groups of 64 out of 8 types, want at most 5000000")
-	_, err = explain.Rule(rloo, failing{}, explain.Typical())
+	_, err = explain.Credit(rloo, failing{}, explain.Typical())
 	require.EqualError(t, err, "explain: no credit")
 }
 
 type failing struct{}
 
-func (failing) Credit([]advantage.Group) (sam.Stats, error) {
+func (failing) Validate() error { return nil }
+
+func (failing) Assign([]rollout.Group) (sam.Stats, error) {
 	return sam.Stats{}, errors.New("no credit")
 }

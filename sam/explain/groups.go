@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
 // Type is a kind of completion, and how probable it is.
 type Type struct {
 	// Completion is what an estimator reads: rewards, tokens, steps.
-	Completion advantage.Completion
+	Completion rollout.Completion
 	Prob       float64
 }
 
@@ -18,14 +19,14 @@ type Type struct {
 const maxGroups = 5_000_000
 
 // Groups lists all groups of n independent completions of the given types, runs
-// estimator and rule on each, and calls visit with the group's probability, the
+// estimator and credit on each, and calls visit with the group's probability, the
 // type of each completion, and the credited group, which visit must not keep.
 // Groups that differ only in the order of their completions are listed once,
-// so the rule must not depend on that order. Each group is a batch of its own.
+// so the credit must not depend on that order. Each group is a batch of its own.
 //
-// It returns the first error of estimator or rule, and an error if there are
+// It returns the first error of estimator or credit, and an error if there are
 // more than five million groups.
-func Groups(types []Type, n int, est advantage.Estimator, rule sam.Rule, visit func(prob float64, pick []int, g advantage.Group)) error {
+func Groups(types []Type, n int, est advantage.Estimator, credit sam.Credit, visit func(prob float64, pick []int, g rollout.Group)) error {
 	if n < 1 || len(types) == 0 {
 		return fmt.Errorf("explain: groups of %d out of %d types, want at least one of each", n, len(types))
 	}
@@ -37,7 +38,7 @@ func Groups(types []Type, n int, est advantage.Estimator, rule sam.Rule, visit f
 		return fmt.Errorf("explain: %.0f groups of %d out of %d types, want at most %d", count, n, len(types), maxGroups)
 	}
 	pick := make([]int, n)
-	batch := []advantage.Group{make(advantage.Group, n)}
+	batch := []rollout.Group{make(rollout.Group, n)}
 	g := batch[0]
 	for {
 		for i, j := range pick {
@@ -48,7 +49,7 @@ func Groups(types []Type, n int, est advantage.Estimator, rule sam.Rule, visit f
 		if err := est.Estimate(batch); err != nil {
 			return fmt.Errorf("explain: %w", err)
 		}
-		if _, err := rule.Credit(batch); err != nil {
+		if _, err := credit.Assign(batch); err != nil {
 			return fmt.Errorf("explain: %w", err)
 		}
 		visit(probability(types, pick), pick, g)

@@ -21,7 +21,7 @@ const (
 
 // step is one optimiser step: judged groups and the log-probs of their tokens.
 type step struct {
-	groups    []advantage.Group
+	groups    []rollout.Group
 	sequences []objective.Sequence
 	live      [][]bool
 	loss      []float64           // of each sequence
@@ -32,7 +32,7 @@ func newStep() *step {
 	rng := rand.New(rand.NewPCG(1, 2))
 	s := &step{loss: make([]float64, completions)}
 	for range completions / group {
-		g := make(advantage.Group, group)
+		g := make(rollout.Group, group)
 		for i := range g {
 			g[i] = newCompletion(rng)
 		}
@@ -59,14 +59,14 @@ func newStep() *step {
 
 // newCompletion has five steps, of which 70% are right, and a right or wrong
 // answer.
-func newCompletion(rng *rand.Rand) advantage.Completion {
-	c := advantage.Completion{Tokens: tokens, Rewards: []float64{float64(rng.IntN(2))}, Final: steps - 1}
+func newCompletion(rng *rand.Rand) rollout.Completion {
+	c := rollout.Completion{Tokens: tokens, Rewards: []float64{float64(rng.IntN(2))}, Final: steps - 1}
 	for k := range steps {
-		v := advantage.Correct
+		v := rollout.VerdictCorrect
 		if rng.Float64() < .3 {
-			v = advantage.Incorrect
+			v = rollout.VerdictIncorrect
 		}
-		c.Steps = append(c.Steps, advantage.Step{Name: fmt.Sprint(k), Start: k * 200, End: (k + 1) * 200, Verdict: v})
+		c.Steps = append(c.Steps, rollout.Step{Name: fmt.Sprint(k), Start: k * 200, End: (k + 1) * 200, Verdict: v})
 	}
 	return c
 }

@@ -50,7 +50,7 @@ func Advantages(r io.Reader, w io.Writer, c AdvantageConfig) error {
 	if err != nil {
 		return err
 	}
-	batch := make([]advantage.Group, len(groups))
+	batch := make([]rollout.Group, len(groups))
 	for i, g := range groups {
 		batch[i] = g.Completions
 	}
@@ -185,7 +185,7 @@ func checkFinite(groups []*Group) error {
 }
 
 // take sets what the completions hold.
-func (r *GroupResult) take(g advantage.Group) {
+func (r *GroupResult) take(g rollout.Group) {
 	r.Scalar = make([]float64, len(g))
 	r.Advantages, r.Keep = make([][]float64, len(g)), make([][]bool, len(g))
 	for i := range g {

@@ -12,7 +12,7 @@ import (
 // Group is a line of input of Advantages: the completions of one prompt.
 type Group struct {
 	ID          string
-	Completions advantage.Group
+	Completions rollout.Group
 	// Rewards names the entries of every completion's Rewards, sorted. A
 	// reward that is a bare number has the name "reward".
 	Rewards []string
@@ -77,7 +77,7 @@ type reward struct {
 }
 
 func (r *groupReader) completion() {
-	c := advantage.Completion{Tokens: -1, Final: math.MinInt}
+	c := rollout.Completion{Tokens: -1, Final: math.MinInt}
 	var rewards []reward
 	var logp, ref []float64
 	r.object("a completion", []string{"reward", "tokens", "malformed", "steps", "final", "logp", "ref"}, func(name string) {
@@ -152,7 +152,7 @@ func (r *groupReader) rewards() []reward {
 
 // name sets the completion's rewards and holds their names against those of
 // the completions before. A null in place of all of them waits for names.
-func (r *groupReader) name(c *advantage.Completion, rewards []reward) {
+func (r *groupReader) name(c *rollout.Completion, rewards []reward) {
 	if r.err != nil || rewards[0].name == "" {
 		return
 	}
@@ -175,8 +175,8 @@ func sameNames(got, want []string) error {
 	return nil
 }
 
-func (r *groupReader) step() advantage.Step {
-	st := advantage.Step{Start: -1, End: -1, Reward: math.NaN()}
+func (r *groupReader) step() rollout.Step {
+	st := rollout.Step{Start: -1, End: -1, Reward: math.NaN()}
 	verdict := false
 	r.object("a step", []string{"name", "start", "end", "verdict", "broken", "reward"}, func(name string) {
 		switch name {
@@ -210,21 +210,21 @@ func (r *groupReader) step() advantage.Step {
 	return st
 }
 
-func (r *groupReader) verdict() advantage.Verdict {
+func (r *groupReader) verdict() rollout.Verdict {
 	const what = "correct, incorrect or unknown"
 	name := r.text(what)
-	for _, v := range []advantage.Verdict{advantage.Unknown, advantage.Correct, advantage.Incorrect} {
+	for _, v := range []rollout.Verdict{rollout.VerdictUnknown, rollout.VerdictCorrect, rollout.VerdictIncorrect} {
 		if v.String() == name {
 			return v
 		}
 	}
 	r.fail("%q, want %s", name, what)
-	return advantage.Unknown
+	return rollout.VerdictUnknown
 }
 
 // checkSteps records an error unless the steps lie within the tokens and apart
 // from each other.
-func (r *groupReader) checkSteps(c *advantage.Completion) {
+func (r *groupReader) checkSteps(c *rollout.Completion) {
 	var order []int
 	for k := range c.Steps {
 		s := &c.Steps[k]

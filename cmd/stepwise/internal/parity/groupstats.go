@@ -46,7 +46,7 @@ type stepStats struct {
 	Verdict map[string]map[string]int `json:"verdict"`
 }
 
-func newGroupStats(g advantage.Group, s sam.Stats, kl objective.Sum, m objective.Masked) GroupStats {
+func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, m objective.Masked) GroupStats {
 	out := GroupStats{
 		Dead:        s.DeadGroups > 0,
 		FullyMasked: s.FullyMasked,
@@ -83,7 +83,7 @@ func newGroupStats(g advantage.Group, s sam.Stats, kl objective.Sum, m objective
 }
 
 // unscorable reports whether no reward could be judged.
-func unscorable(c *advantage.Completion) bool {
+func unscorable(c *rollout.Completion) bool {
 	for _, r := range c.Rewards {
 		if !math.IsNaN(r) {
 			return false
@@ -99,7 +99,7 @@ func newMassStats(s sam.StepStats) massStats {
 func newStepStats(s sam.StepStats) stepStats {
 	out := stepStats{massStats: newMassStats(s), Broken: s.Broken, Verdict: map[string]map[string]int{}}
 	for v, signs := range s.Outcome {
-		out.Verdict[advantage.Verdict(v).String()] = map[string]int{"negative": signs[0], "zero": signs[1], "positive": signs[2]}
+		out.Verdict[rollout.Verdict(v).String()] = map[string]int{"negative": signs[0], "zero": signs[1], "positive": signs[2]}
 	}
 	return out
 }

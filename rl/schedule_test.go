@@ -1,4 +1,4 @@
-package optim_test
+package rl_test
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"pgregory.net/rapid"
 
-	"github.com/stepwise-rl/stepwise/lm/optim"
+	"github.com/stepwise-rl/stepwise/rl"
 )
 
 func TestSchedules(t *testing.T) {

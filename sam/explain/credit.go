@@ -8,10 +8,11 @@ import (
 	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// Setting is the small world of Rule. A completion has a right or wrong answer
+// Setting is the small world of Credit. A completion has a right or wrong answer
 // (outcome reward 1 or 0) and some steps of one token each, right or wrong
 // independently of each other given the answer (step rewards 1 or 0).
 type Setting struct {
@@ -34,47 +35,43 @@ func Typical() Setting {
 	return Setting{Group: 4, Steps: 2, Success: .5, RightInRight: .818, RightInWrong: .499}
 }
 
-// Value is what the rule makes of one combination of answer and step.
+// Value is what the credit makes of one combination of answer and step.
 type Value struct {
 	// Answer and Step say whether they are right.
 	Answer, Step bool
 	// Prob is the probability of the combination.
 	Prob float64
-	// Rule and Outcome are the implied value under the rule and without step
-	// credit, less those of a wrong step in a wrong answer.
-	Rule, Outcome float64
-	// Noise is the standard deviation of the advantage that the rule gives
+	// Credit and Outcome are the implied value under the credit and without
+	// any, less those of a wrong step in a wrong answer.
+	Credit, Outcome float64
+	// Noise is the standard deviation of the advantage that the credit gives
 	// the step, given the combination.
 	Noise float64
 }
 
-// Bias is what the rule pays beyond the outcome.
-func (v Value) Bias() float64 { return difference(v.Rule, v.Outcome) }
+// Bias is what the credit pays beyond the outcome.
+func (v Value) Bias() float64 { return difference(v.Credit, v.Outcome) }
 
-// Step is the reward table that the rule implies for one step.
-type Step struct {
-	// Values holds (answer, step) = (1,1), (1,0), (0,1), (0,0).
-	Values [4]Value
-}
-
-// Report says what a rule optimises.
+// Report says what a credit optimises.
 type Report struct {
 	Setting Setting
-	Steps   []Step
+	// Steps holds the reward table that the credit implies for each step: the
+	// values of (answer, step) = (1,1), (1,0), (0,1), (0,0).
+	Steps [][4]Value
 }
 
-// Rule lists all groups of the setting and returns the value that the rule
+// Credit lists all groups of the setting and returns the value that the credit
 // implies for each step: the mean advantage of the step given the answer and
 // the step, up to a constant. Its gradient through the step's tokens, with
 // these values held fixed, is the mean gradient that a training step takes.
 // Where the advantage depends on other steps too (Prefix, ReturnToGo), the
 // value is the mean over them.
-func Rule(est advantage.Estimator, rule sam.Rule, s Setting) (*Report, error) {
-	if err := s.check(); err != nil {
+func Credit(est advantage.Estimator, credit sam.Credit, s Setting) (*Report, error) {
+	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	types := s.types()
-	credited, err := tables(types, s, est, rule)
+	credited, err := tables(types, s, est, credit)
 	if err != nil {
 		return nil, err
 	}
@@ -82,15 +79,15 @@ func Rule(est advantage.Estimator, rule sam.Rule, s Setting) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Setting: s, Steps: make([]Step, s.Steps)}
+	r := &Report{Setting: s, Steps: make([][4]Value, s.Steps)}
 	for k := range r.Steps {
 		for cell := range 4 {
 			answer, step := cell < 2, cell%2 == 0
 			c := &credited[k][cell]
-			r.Steps[k].Values[cell] = Value{
+			r.Steps[k][cell] = Value{
 				Answer: answer, Step: step,
 				Prob:    c.weight / float64(s.Group),
-				Rule:    difference(c.mean(), credited[k][3].mean()),
+				Credit:  difference(c.mean(), credited[k][3].mean()),
 				Outcome: difference(outcome[k][cell].mean(), outcome[k][3].mean()),
 				Noise:   c.std(),
 			}
@@ -117,9 +114,9 @@ func (r *Report) String() string {
 	fmt.Fprintln(w, "step\tanswer\tstep is\tshare\tvalue\toutcome alone\tbias\tnoise\t")
 	word := map[bool]string{true: "right", false: "wrong"}
 	for k, step := range r.Steps {
-		for _, v := range step.Values {
+		for _, v := range step {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%.3f\t%.4f\t%.4f\t%+.4f\t%.4f\t\n",
-				k+1, word[v.Answer], word[v.Step], v.Prob, v.Rule, v.Outcome, v.Bias(), v.Noise)
+				k+1, word[v.Answer], word[v.Step], v.Prob, v.Credit, v.Outcome, v.Bias(), v.Noise)
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -128,7 +125,8 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-func (s Setting) check() error {
+// Validate returns an error that names what is wrong with the setting.
+func (s Setting) Validate() error {
 	if s.Group < 1 || s.Steps < 1 {
 		return fmt.Errorf("explain: groups of %d with %d steps, want at least 1 of each", s.Group, s.Steps)
 	}
@@ -153,11 +151,11 @@ func (s Setting) types() []Type {
 		if answer == 1 {
 			p, right = s.Success, s.RightInRight
 		}
-		c := advantage.Completion{Rewards: []float64{float64(answer)}, Tokens: s.Steps, Final: -1}
+		c := rollout.Completion{Rewards: []float64{float64(answer)}, Tokens: make([]int32, s.Steps), Final: -1}
 		for k := range s.Steps {
-			st := advantage.Step{Name: fmt.Sprint(k + 1), Start: k, End: k + 1, Verdict: advantage.Incorrect}
+			st := rollout.Step{Name: fmt.Sprint(k + 1), Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 			if j>>(k+1)&1 == 1 {
-				st.Verdict, st.Reward = advantage.Correct, 1
+				st.Verdict, st.Reward = rollout.VerdictCorrect, 1
 				p *= right
 			} else {
 				p *= 1 - right
@@ -179,10 +177,10 @@ func (s sums) std() float64 {
 }
 
 // tables sums up the advantages of each step by answer and verdict, in the
-// order of Step.Values.
-func tables(types []Type, s Setting, est advantage.Estimator, rule sam.Rule) ([][4]sums, error) {
+// order of Report.Steps.
+func tables(types []Type, s Setting, est advantage.Estimator, credit sam.Credit) ([][4]sums, error) {
 	cells := make([][4]sums, s.Steps)
-	err := Groups(types, s.Group, est, rule, func(prob float64, pick []int, g advantage.Group) {
+	err := Groups(types, s.Group, est, credit, func(prob float64, pick []int, g rollout.Group) {
 		for i, j := range pick {
 			for k := range cells {
 				c := &cells[k][3-2*(j&1)-(j>>(k+1)&1)]

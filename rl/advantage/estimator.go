@@ -1,0 +1,100 @@
+package advantage
+
+import (
+	"cmp"
+	"math"
+	"strconv"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Estimator turns rewards into advantages.
+type Estimator interface {
+	// Validate returns an error that names the first invalid setting.
+	Validate() error
+	// Estimate writes Scalar, Adv and Keep of every completion. It sees the
+	// whole batch, because statistics over the batch need more than a group.
+	// An error names group and completion.
+	Estimate(batch []rollout.Group) error
+	// Dead says why the rewards of g would give none of its completions an
+	// advantage; "" if g is live. Reasons are few and short, for they become
+	// names of metrics: "unscorable" (no usable reward), "single" (nothing to
+	// compare with), "constant_1" (the common reward, rounded to tenths),
+	// "no_difference". Estimate gives a dead group exact zeros, and at least one
+	// completion of a live group something else (but see the estimators that
+	// also shift or scale by the batch).
+	Dead(g rollout.Group) (reason string)
+}
+
+// Normalizer is the part of a group-relative estimator that step credit uses
+// too: it turns the rewards of one group into advantages.
+type Normalizer interface {
+	// Validate returns an error that names the first invalid setting.
+	Validate() error
+	// Normalize writes len(rewards) advantages into dst, which may be
+	// rewards itself. NaN rewards stay out of all statistics and get 0. A
+	// group whose rewards are constant up to rounding gets exact zeros.
+	Normalize(dst, rewards []float64)
+}
+
+// Broadcast is how estimators write: it sets Scalar and the advantage of every
+// token to a, and keeps every token. It allocates Adv and Keep if they do not
+// fit.
+func Broadcast(c *rollout.Completion, a float64) {
+	allocate(c)
+	c.Scalar = a
+	vecmath.Fill(c.Adv, a)
+}
+
+// allocate makes Adv and Keep one entry per token, and keeps every token.
+func allocate(c *rollout.Completion) {
+	n := len(c.Tokens)
+	if len(c.Adv) != n {
+		c.Adv = make([]float64, n)
+	}
+	if len(c.Keep) != n {
+		c.Keep = make([]bool, n)
+	}
+	vecmath.Fill(c.Keep, true)
+}
+
+// dead is Estimator.Dead for an estimator that turns combined rewards into
+// advantages in place.
+func dead(m Combine, g rollout.Group, normalize func(rewards []float64)) string {
+	rewards := make([]float64, len(g))
+	if err := m.group(rewards, 0, g); err != nil {
+		return "" // Estimate reports it
+	}
+	reason := SameReward(rewards)
+	if normalize(rewards); !allZero(rewards) {
+		return ""
+	}
+	return cmp.Or(reason, "no_difference")
+}
+
+// SameReward says why there is nothing to compare in the rewards of a group, NaN
+// being unusable: "unscorable" if none is usable, "single" if one is, and
+// "constant_0", "constant_1", … if all are equal up to DefaultTolerance, with the
+// smallest of them rounded to tenths; "" if they differ.
+func SameReward(rewards []float64) string {
+	m := momentsOf(rewards)
+	switch {
+	case m.n == 0:
+		return "unscorable"
+	case m.n == 1:
+		return "single"
+	case m.constant(0):
+		return "constant_" + strconv.FormatFloat(math.Round(m.min*10)/10+0, 'f', -1, 64)
+	}
+	return ""
+}
+
+// deadIfUnscorable is Estimator.Dead for an estimator that compares the batch.
+func deadIfUnscorable(m Combine, g rollout.Group) string {
+	rewards := make([]float64, len(g))
+	if err := m.group(rewards, 0, g); err == nil && momentsOf(rewards).n == 0 {
+		return "unscorable"
+	}
+	return ""
+}
