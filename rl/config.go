@@ -30,7 +30,7 @@ type Config struct {
 	Engine rollout.Engine
 	Source Source
 	// Reference is the frozen policy that KL terms compare with; required if
-	// the objective needs objective.Ref or RewardKL is in use.
+	// the objective needs objective.InputRef or RewardKL is in use.
 	Reference LogProber
 
 	Estimator advantage.Estimator
@@ -87,16 +87,16 @@ type Config struct {
 }
 
 // checkSettings returns what is wrong with the settings of objective,
-// estimator, credit and aggregation. The latter three say so of an empty batch,
-// before anything is sampled.
+// estimator, credit and aggregation. Estimator and credit say so of an empty
+// batch, before anything is sampled.
 func (c *Config) checkSettings() (errs []error) {
 	add := func(field string, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("rl: Config.%s: %w", field, err))
 		}
 	}
-	if v, ok := c.Objective.(objective.Validator); ok {
-		add("Objective", v.Validate())
+	if c.Objective != nil {
+		add("Objective", c.Objective.Validate())
 	}
 	if c.Estimator != nil {
 		add("Estimator", c.Estimator.Estimate(nil))
@@ -106,9 +106,7 @@ func (c *Config) checkSettings() (errs []error) {
 		add("Credit", err)
 	}
 	if c.Aggregation != nil {
-		if _, _, err := c.Aggregation.Weigh(objective.Layout{}); !errors.Is(err, objective.ErrNoLiveToken) {
-			add("Aggregation", err)
-		}
+		add("Aggregation", c.Aggregation.Validate())
 	}
 	return errs
 }
@@ -169,7 +167,7 @@ func (c *Config) validate() error {
 		return errors.Join(errs...)
 	}
 	needs := c.Objective.Needs()
-	if needs&objective.Ref != 0 && c.Reference == nil {
+	if needs&objective.InputRef != 0 && c.Reference == nil {
 		return errors.New("rl: the objective needs reference log-probs, but Config.Reference is missing")
 	}
 	if s, ok := c.Policy.(Supporter); ok {
