@@ -36,7 +36,7 @@ func (b *Batch) Tokens() int {
 }
 
 // Prepare gives every sample LogP and Grad (and Entropy and EntropyGrad, if
-// needs has objective.Entropy) of the right length and clears the gradients.
+// needs has objective.InputEntropy) of the right length and clears the gradients.
 // Policies call it at the start of ForwardBackward.
 func (b *Batch) Prepare(needs objective.Inputs) {
 	for i := range b.Samples {
@@ -45,12 +45,12 @@ func (b *Batch) Prepare(needs objective.Inputs) {
 		s.LogP = sized(s.LogP, n)
 		s.Grad = sized(s.Grad, n)
 		clear(s.Grad)
-		if needs&objective.Entropy != 0 {
+		if needs&objective.InputEntropy != 0 {
 			s.Entropy = sized(s.Entropy, n)
 			s.EntropyGrad = sized(s.EntropyGrad, n)
 			clear(s.EntropyGrad)
 		}
-		if needs&objective.Candidates != 0 && s.Cand != nil {
+		if needs&objective.InputCandidates != 0 && s.Cand != nil {
 			s.Cand.LogP = sized(s.Cand.LogP, len(s.Cand.IDs))
 			s.Cand.Grad = sized(s.Cand.Grad, len(s.Cand.IDs))
 			clear(s.Cand.Grad)
@@ -99,14 +99,17 @@ func (b *Batch) Split(parts int) []*Batch {
 // batch. Masked tokens (Keep false) weigh what agg says. live, if not nil,
 // says whether sample i is trained on at all: a trainer passes Rollouts.Live.
 func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
+	if err := agg.Validate(); err != nil {
+		return err
+	}
 	n := len(b.Samples)
-	l := objective.Layout{Live: make([][]bool, n), Keep: make([][]bool, n), Prompt: make([]int, n)}
+	l := objective.Layout{Include: make([][]bool, n), Keep: make([][]bool, n), Prompt: make([]int, n)}
 	for i := range b.Samples {
 		s := &b.Samples[i]
-		l.Live[i] = make([]bool, len(s.Tokens))
+		l.Include[i] = make([]bool, len(s.Tokens))
 		if live == nil || live(i) {
-			for t := range l.Live[i] {
-				l.Live[i][t] = true
+			for t := range l.Include[i] {
+				l.Include[i][t] = true
 			}
 		}
 		l.Keep[i], l.Prompt[i] = s.Keep, s.Prompt

@@ -30,7 +30,7 @@ type Config struct {
 	Engine rollout.Engine
 	Source Source
 	// Reference is the frozen policy that KL terms compare with; required if
-	// the objective needs objective.Ref or RewardKL is in use.
+	// the objective needs objective.InputRef or RewardKL is in use.
 	Reference LogProber
 
 	Estimator advantage.Estimator
@@ -178,7 +178,7 @@ func (c *Config) checkHorizon(group int) error {
 // validateNeeds checks that the objective gets what it reads.
 func (c *Config) validateNeeds() error {
 	needs := c.Objective.Needs()
-	if needs&objective.Ref != 0 && c.Reference == nil {
+	if needs&objective.InputRef != 0 && c.Reference == nil {
 		return errors.New("rl: the objective needs reference log-probs, but Config.Reference is missing")
 	}
 	if s, ok := c.Policy.(Supporter); ok {

@@ -20,10 +20,10 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		require.ErrorContains(t, err, field)
 	}
 	c, _ := setup()
-	c.Objective = needing{c.Objective, objective.Ref}
+	c.Objective = needing{c.Objective, objective.InputRef}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "Config.Reference")
-	c.Objective = needing{c.Objective, objective.Candidates}
+	c.Objective = needing{c.Objective, objective.InputCandidates}
 	c.Reference = c.Policy
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "candidates")
@@ -36,10 +36,10 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"Config.Aggregation: objective: Constant.Tokens":  func(c *rl.Config) { c.Aggregation = objective.Constant{} },
 		"Config.Estimator: advantage: GroupEstimator.Nor": func(c *rl.Config) { c.Estimator = advantage.GroupEstimator{} },
 		"Config.AdaptiveKL: objective: AdaptiveKL has Be": func(c *rl.Config) {
-			c.Reference, c.RewardKL, c.AdaptiveKL = reference, &objective.RewardKL{Kind: objective.K1}, &objective.AdaptiveKL{}
+			c.Reference, c.RewardKL, c.AdaptiveKL = reference, &objective.RewardKL{Estimator: objective.K1}, &objective.AdaptiveKL{}
 		},
 		"Horizon is 31, want at least the 32 samples": func(c *rl.Config) {
-			c.Reference, c.RewardKL = reference, &objective.RewardKL{Kind: objective.K1}
+			c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1}
 			c.AdaptiveKL = &objective.AdaptiveKL{Beta: 1, Target: 1, Horizon: 31}
 		},
 	} {

@@ -325,7 +325,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		sub := r.Subset(from, to)
 		b := sub.Batch()
 		switch err := b.Weigh(t.c.Aggregation, sub.Live(t.c.MaskTruncated)); {
-		case errors.Is(err, objective.ErrNoLiveToken):
+		case errors.Is(err, objective.ErrNoTokens):
 			t.log.Warn("a mini-batch has no token to train on, and is skipped", "step", t.step+1, "mini_batch", p)
 			continue
 		case err != nil:
@@ -355,7 +355,7 @@ func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	default:
 		old = t.c.Policy
 	}
-	if t.c.Objective.Needs()&objective.Ref != 0 {
+	if t.c.Objective.Needs()&objective.InputRef != 0 {
 		ref = t.c.Reference
 	}
 	if err := b.fillMissing(ctx, old, ref); err != nil {

@@ -260,7 +260,7 @@ func TestKLInTheRewardHoldsThePolicyBack(t *testing.T) {
 		c, p := setup()
 		reference := policytest.NewTable(vocab, nil, -1)
 		reference.Randomize(3, 0.1) // where the policy starts
-		c.Reference, c.RewardKL = reference, &objective.RewardKL{Kind: objective.K1, Beta: beta}
+		c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1, Beta: beta}
 		c.Steps = 60
 		run(t, c)
 		d := 0.0
@@ -277,7 +277,7 @@ func TestKLInTheRewardHoldsThePolicyBack(t *testing.T) {
 func TestAdaptiveKLMovesBetaAndIsSaved(t *testing.T) {
 	c, _ := setup()
 	reference := policytest.NewTable(vocab, nil, -1)
-	c.Reference, c.RewardKL = reference, &objective.RewardKL{Kind: objective.K3} // never negative
+	c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K3} // never negative
 	c.AdaptiveKL = &objective.AdaptiveKL{Beta: 0.1, Target: 1e-6, Horizon: 100}
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)

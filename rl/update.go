@@ -69,7 +69,7 @@ func (u *UpdateInfo) merge(v UpdateInfo) {
 // gradient of Σ Grad[t]·logp[t] to the policy's. Entropies and candidates are
 // beyond a linear loss; asking for them is an error.
 func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, linear func(context.Context, *Batch) error) (float64, objective.Metrics, error) {
-	if n := o.Needs() & (objective.Entropy | objective.Candidates); n != 0 {
+	if n := o.Needs() & (objective.InputEntropy | objective.InputCandidates); n != 0 {
 		return 0, nil, fmt.Errorf("rl: the objective needs %v, which a linear loss on log-probs cannot carry", n)
 	}
 	b.Prepare(o.Needs())

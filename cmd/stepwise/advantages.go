@@ -204,12 +204,12 @@ func stepNorm(v *settings) advantage.Normalizer {
 
 // rewardKL is nil if there is no penalty.
 func rewardKL(v *settings) *objective.RewardKL {
-	kind, err := objective.ParseKind(v.text("kl"))
-	if err != nil {
+	var e objective.KLEstimator
+	if e.UnmarshalText([]byte(v.text("kl"))) != nil {
 		return nil // none
 	}
 	return &objective.RewardKL{
-		Kind: kind, Beta: v.number("beta"), LogRatioClamp: v.number("kl-log-ratio-clamp"), ValueClamp: v.number("kl-value-clamp"),
+		Estimator: e, Beta: v.number("beta"), LogRatioClamp: v.number("kl-log-ratio-clamp"), ValueClamp: v.number("kl-value-clamp"),
 		Center: v.on("kl-center"), Discount: v.number("kl-discount"),
 	}
 }

@@ -37,8 +37,9 @@ func lossConfig(v *settings) (parity.LossConfig, error) {
 		return c, err
 	}
 	terms := objective.Terms{policy}
-	if kind, err := objective.ParseKind(v.text("kl")); err == nil {
-		terms = append(terms, lossKL(v, kind))
+	var e objective.KLEstimator
+	if e.UnmarshalText([]byte(v.text("kl"))) == nil {
+		terms = append(terms, lossKL(v, e))
 	}
 	if coef := v.number("entropy-coef"); coef != 0 {
 		terms = append(terms, objective.EntropyBonus{Coef: coef})
@@ -47,9 +48,9 @@ func lossConfig(v *settings) (parity.LossConfig, error) {
 	return c, terms.Validate()
 }
 
-func lossKL(v *settings, kind objective.Kind) objective.KL {
+func lossKL(v *settings, e objective.KLEstimator) objective.KL {
 	k := objective.KL{
-		Kind: kind, Beta: v.number("beta"),
+		Estimator: e, Beta: v.number("beta"),
 		StraightThrough: v.on("kl-straight-through"), Importance: v.on("kl-importance"),
 		LogRatioClamp: v.number("kl-log-ratio-clamp"), ValueClamp: v.number("kl-value-clamp"),
 	}

@@ -154,7 +154,7 @@ func (x values) rewardKL(k *objective.RewardKL) {
 		x["kl"] = "none"
 		return
 	}
-	x["kl"] = k.Kind.String()
+	x["kl"] = k.Estimator.String()
 	x.number("beta", k.Beta)
 	x.number("kl-log-ratio-clamp", k.LogRatioClamp)
 	x.number("kl-value-clamp", k.ValueClamp)

@@ -40,7 +40,7 @@ func (x values) objective(o objective.Objective) error {
 func (x values) lossKL(k objective.KL) {
 	x["kl"] = "none"
 	if k.Beta != 0 {
-		x["kl"] = k.Kind.String()
+		x["kl"] = k.Estimator.String()
 		x.number("beta", k.Beta)
 	}
 	x.on("kl-straight-through", k.StraightThrough)

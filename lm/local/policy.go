@@ -73,7 +73,7 @@ func (p *Policy) Free() { p.opt.Free() }
 
 // Supports returns an error for candidates, which this policy does not compute.
 func (p *Policy) Supports(n objective.Inputs) error {
-	if n&objective.Candidates != 0 {
+	if n&objective.InputCandidates != 0 {
 		return errors.New("local: this policy does not compute the log-probs of candidates")
 	}
 	return nil
@@ -107,7 +107,7 @@ func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 func (p *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m objective.Metrics) (loss float64, err error) {
 	n := len(p.logp)
 	var entropy, dentropy []float32
-	if o.Needs()&objective.Entropy != 0 {
+	if o.Needs()&objective.InputEntropy != 0 {
 		p.entropy, p.dentropy = sized(p.entropy, n), sized(p.dentropy, n)
 		entropy, dentropy = p.entropy, p.dentropy
 	}

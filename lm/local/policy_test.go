@@ -70,6 +70,7 @@ type linear struct {
 }
 
 func (linear) Needs() objective.Inputs { return 0 }
+func (linear) Validate() error         { return nil }
 func (l linear) Eval(s *objective.Sequence, m objective.Metrics) (float64, error) {
 	if l.before != nil {
 		if err := l.before(s); err != nil {

@@ -1,192 +1,342 @@
 package objective
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
-// ErrNoLiveToken is what an Aggregation returns if no token of the step counts
-// for anything, so that there is nothing to divide by.
-var ErrNoLiveToken = errors.New("objective: no live token in the step")
+// ErrNoTokens is what an Aggregation returns if no token of the step counts for
+// anything, so that there is nothing to divide by.
+var ErrNoTokens = errors.New("objective: no token to train on in the step")
 
 // Layout is what an aggregation must know of one optimiser step: the masks of
 // all its sequences, so that splitting the step into micro-batches cannot
 // change the loss.
 type Layout struct {
-	// Live marks the tokens that are trained on at all, per sequence.
-	Live [][]bool
-	// Keep marks the tokens that step credit did not mask; a nil slice, or a
-	// nil entry, means all.
+	// Include is true for the tokens that are trained on at all, per
+	// sequence. All others are excluded.
+	Include [][]bool
+	// Keep is false for tokens that step credit masked; a nil slice, or a
+	// nil entry, means that it masked none.
 	Keep [][]bool
 	// Prompt is the index of each sequence's prompt (its group). Only
 	// PromptMean reads it.
 	Prompt []int
 }
 
-// Masked says what becomes of a live token that step credit masked. It never
-// contributes to a policy loss; the choice is whether it is counted.
+// Masked says what becomes of an included token that step credit masked. It
+// never contributes to a policy loss; the choice is whether it is counted.
 type Masked uint8
 
 const (
-	// Stay: a masked token counts in the denominator and in KL and entropy
-	// terms, as in trainers that only zero its advantage (default). The more
-	// is masked, the smaller the step of what is left.
-	Stay Masked = iota
-	// Leave: it leaves the denominator and every term.
-	Leave
-	// LeaveLoss: it leaves the loss and its denominator, but stays in KL and
-	// entropy terms and theirs.
-	LeaveLoss
+	// MaskedStay: a masked token counts in the denominator and in KL and
+	// entropy terms, as in trainers that only zero its advantage (default).
+	// The more is masked, the smaller the step of what is left.
+	MaskedStay Masked = iota
+	// MaskedLeave: it leaves the denominator and every term.
+	MaskedLeave
+	// MaskedLeaveLoss: it leaves the loss and its denominator, but stays in KL
+	// and entropy terms and theirs.
+	MaskedLeaveLoss
 )
 
-var maskedNames = [...]string{"stay", "leave", "leave-loss"}
+var maskeds = enum{"Masked", []string{MaskedStay: "stay", MaskedLeave: "leave", MaskedLeaveLoss: "leave-loss"}}
 
 // String returns "stay", "leave" or "leave-loss".
-func (m Masked) String() string {
-	if int(m) < len(maskedNames) {
-		return maskedNames[m]
-	}
-	return fmt.Sprintf("Masked(%d)", uint8(m))
-}
+func (m Masked) String() string { return maskeds.text(uint8(m)) }
 
-// ParseMasked is the inverse of Masked.String.
-func ParseMasked(name string) (Masked, error) {
-	for i, n := range maskedNames {
-		if n == name {
-			return Masked(i), nil
-		}
-	}
-	return 0, fmt.Errorf("objective: unknown choice for masked tokens %q, want stay, leave or leave-loss", name)
-}
+// MarshalText returns the same; an invalid value is an error.
+func (m Masked) MarshalText() ([]byte, error) { return maskeds.marshal(uint8(m)) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (m *Masked) UnmarshalText(text []byte) error { return maskeds.unmarshal(text, (*uint8)(m)) }
 
 // Aggregation turns masks into the weight of each token's loss.
 type Aggregation interface {
+	// Validate returns an error that names the first invalid setting. Whoever
+	// accepts an aggregation calls it once; Weigh does not repeat it.
+	Validate() error
 	// Weigh returns d(loss)/d(token loss) for every token of the step and,
-	// for regularising terms, kl; both have the shape of l.Live, and 0 where
-	// a token does not count. They are to be read only: rows may share
-	// memory with each other. If no token counts all is 0, and the error
-	// ErrNoLiveToken; if some count in kl alone there is no error.
+	// for regularisers, kl; both have the shape of l.Include, and 0 where
+	// a token does not count. If no token counts all is 0, and the error is
+	// ErrNoTokens; if some count in kl alone there is no error.
 	Weigh(l Layout) (loss, kl [][]float64, err error)
 }
 
 // weigh does what all aggregations share. In each of them the tokens of one
-// sequence that count weigh the same, so all that sets them apart is rows,
-// which writes the weight of a token of sequence i to w[i], given n[i], how
-// many of its tokens count. At least one does.
-func weigh(l Layout, m Masked, rows func(n []int, w []float64)) (loss, kl [][]float64, err error) {
-	if err := l.check(m); err != nil {
+// sequence that count weigh the same, so all that sets them apart is of: given
+// the number of tokens that count in each sequence, at least one of them in
+// all, it returns the weight of a token of sequence i.
+func weigh(l Layout, m Masked, of func(n []int) func(i int) float64) (loss, kl [][]float64, err error) {
+	if err := l.check(); err != nil {
 		return nil, nil, err
 	}
-	loss, some := l.spread(m == Stay, rows)
-	kl = loss
-	if m == LeaveLoss {
-		var more bool
-		kl, more = l.spread(true, rows)
-		some = some || more
-	}
-	if !some {
-		err = ErrNoLiveToken
+	loss, some := l.weights(m == MaskedStay, of)
+	kl, someKL := l.weights(m != MaskedLeave, of)
+	if !some && !someKL {
+		err = ErrNoTokens
 	}
 	return loss, kl, err
 }
 
-// spread returns the weights of all tokens, and whether any counts: the live
-// ones do, or only those that are kept too.
-func (l Layout) spread(all bool, rows func([]int, []float64)) (weights [][]float64, some bool) {
-	n, w := make([]int, len(l.Live)), make([]float64, len(l.Live))
-	parallel(len(n), func(from, to int) {
-		for i := from; i < to; i++ {
-			n[i] = count(l.Live[i], l.kept(i, all))
+// weights returns the weights of all tokens, and whether any counts: all
+// included ones do if masked is true, else those that are kept too.
+func (l Layout) weights(masked bool, of func(n []int) func(i int) float64) (weights [][]float64, some bool) {
+	n := make([]int, len(l.Include))
+	weights = make([][]float64, len(n))
+	for i, include := range l.Include {
+		weights[i] = make([]float64, len(include))
+		if keep := l.keep(i, masked); keep != nil {
+			n[i] = vecmath.CountBoth(include, keep)
+		} else {
+			n[i] = vecmath.Count(include)
 		}
-	})
-	for _, k := range n {
-		some = some || k > 0
+		some = some || n[i] > 0
 	}
-	if some {
-		rows(n, w)
+	if !some {
+		return weights, false
 	}
-	for i, k := range n {
-		if k == 0 {
-			w[i] = 0
+	weight := of(n)
+	for i, include := range l.Include {
+		if n[i] == 0 {
+			continue
 		}
-	}
-	weights = l.uniform(n, w)
-	parallel(len(n), func(from, to int) {
-		for i := from; i < to; i++ {
-			if weights[i] == nil {
-				weights[i] = mixed(w[i], l.Live[i], l.kept(i, all))
+		w, keep := weight(i), l.keep(i, masked)
+		for t, in := range include {
+			if in && (keep == nil || keep[t]) {
+				weights[i][t] = w
 			}
 		}
-	})
-	return weights, some
+	}
+	return weights, true
 }
 
-// uniform returns the weights of the sequences in which all tokens count or
-// none, and nil for the others. Those of the same weight share memory, which
-// in most steps is that of one sequence: it stays in the nearest cache.
-func (l Layout) uniform(n []int, w []float64) [][]float64 {
-	longest := map[float64]int{}
-	for i, live := range l.Live {
-		if (n[i] == len(live) || n[i] == 0) && longest[w[i]] <= len(live) {
-			longest[w[i]] = len(live)
-		}
-	}
-	shared := make(map[float64][]float64, len(longest))
-	for w, size := range longest {
-		shared[w] = make([]float64, size)
-		vecmath.Fill(shared[w], w)
-	}
-	weights := make([][]float64, len(l.Live))
-	for i, live := range l.Live {
-		if n[i] == len(live) || n[i] == 0 {
-			weights[i] = shared[w[i]][:len(live)]
-		}
-	}
-	return weights
-}
-
-// mixed returns weight w for the tokens of a sequence that count, and 0 for the
-// others.
-func mixed(w float64, live, keep []bool) []float64 {
-	weights := make([]float64, len(live))
-	for t, x := range live {
-		if x && (keep == nil || keep[t]) {
-			weights[t] = w
-		}
-	}
-	return weights
-}
-
-// kept is Keep of sequence i, nil if all live tokens count.
-func (l Layout) kept(i int, all bool) []bool {
-	if all || l.Keep == nil {
+// keep returns Keep of sequence i, or nil if masked tokens count too.
+func (l Layout) keep(i int, masked bool) []bool {
+	if masked || l.Keep == nil {
 		return nil
 	}
 	return l.Keep[i]
 }
 
-// count is the number of tokens that are live and kept.
-func count(live, keep []bool) int {
-	if keep == nil {
-		return vecmath.Count(live)
+// check returns an error unless Keep has the shape of Include.
+func (l Layout) check() error {
+	if l.Keep != nil && len(l.Keep) != len(l.Include) {
+		return fmt.Errorf("objective: Layout.Keep has %d rows, want %d as in Include", len(l.Keep), len(l.Include))
 	}
-	return vecmath.CountBoth(live, keep)
-}
-
-// check returns an error unless all shapes are those of Live.
-func (l Layout) check(m Masked) error {
-	if int(m) >= len(maskedNames) {
-		return fmt.Errorf("objective: %v is no choice for masked tokens, want Stay, Leave or LeaveLoss", m)
-	}
-	if l.Keep != nil && len(l.Keep) != len(l.Live) {
-		return fmt.Errorf("objective: Layout.Keep has %d rows, want %d as in Live", len(l.Keep), len(l.Live))
-	}
-	for i, live := range l.Live {
-		if l.Keep != nil && l.Keep[i] != nil && len(l.Keep[i]) != len(live) {
-			return fmt.Errorf("objective: sequence %d: Layout.Keep has %d entries, want %d as in Live", i, len(l.Keep[i]), len(live))
+	for i, include := range l.Include {
+		if l.Keep != nil && l.Keep[i] != nil && len(l.Keep[i]) != len(include) {
+			return fmt.Errorf("objective: sequence %d: Layout.Keep has %d entries, want %d as in Include", i, len(l.Keep[i]), len(include))
 		}
 	}
 	return nil
+}
+
+// same is the weight of aggregations in which all tokens weigh w.
+func same(w float64) func(int) float64 { return func(int) float64 { return w } }
+
+// TokenMean weighs every token that counts alike: 1/N, with N the number of
+// tokens that count in the whole optimiser step. Long completions weigh more.
+// It is the loss of DAPO (arXiv:2503.14476), TRL's "dapo" and "cispo", verl's
+// and SkyRL's "token-mean". (TRL's "bnpo" is the same over a micro-batch
+// alone, which makes the loss depend on the split; it is not offered.)
+type TokenMean struct {
+	Masked Masked `json:"masked"`
+}
+
+// Validate returns an error if Masked is invalid.
+func (a TokenMean) Validate() error { return maskeds.check("TokenMean.Masked", uint8(a.Masked)) }
+
+// Weigh implements Aggregation.
+func (a TokenMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func(n []int) func(int) float64 {
+		total := 0
+		for _, k := range n {
+			total += k
+		}
+		return same(1 / float64(total))
+	})
+}
+
+// TokenSum weighs every token that counts 1: no denominator at all, as the
+// losses of the Tinker protocol. The learning rate must fit the batch.
+type TokenSum struct {
+	Masked Masked `json:"masked"`
+}
+
+// Validate returns an error if Masked is invalid.
+func (a TokenSum) Validate() error { return maskeds.check("TokenSum.Masked", uint8(a.Masked)) }
+
+// Weigh implements Aggregation.
+func (a TokenSum) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func([]int) func(int) float64 { return same(1) })
+}
+
+// SeqMeanTokenMean is the mean over sequences of each sequence's mean over
+// tokens: a token of sequence i weighs 1/(B·n_i), with n_i the number of its
+// tokens that count and B the number of sequences. Every completion weighs the
+// same, so tokens of long ones weigh less. It is the loss of GRPO
+// (DeepSeekMath, arXiv:2402.03300), TRL's "grpo" and "sapo", verl's
+// "seq-mean-token-mean", SkyRL's "sequence_mean".
+type SeqMeanTokenMean struct {
+	Masked Masked `json:"masked"`
+	// CountEmpty makes sequences in which no token counts part of B, as in
+	// TRL and SkyRL, and as verl and OpenRLHF do when they train; without it
+	// they are left out, as those two do where no global batch size is given.
+	CountEmpty bool `json:"count_empty"`
+	// Epsilon is added to n_i: 1e-8 in verl.
+	Epsilon float64 `json:"epsilon"`
+}
+
+// Validate returns an error that names the first invalid setting.
+func (a SeqMeanTokenMean) Validate() error {
+	return cmp.Or(
+		maskeds.check("SeqMeanTokenMean.Masked", uint8(a.Masked)),
+		checkNonNegative("SeqMeanTokenMean.Epsilon", a.Epsilon),
+	)
+}
+
+// Weigh implements Aggregation.
+func (a SeqMeanTokenMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func(n []int) func(int) float64 {
+		b := sequences(n, a.CountEmpty)
+		return func(i int) float64 { return 1 / (b * (float64(n[i]) + a.Epsilon)) }
+	})
+}
+
+// SeqMeanTokenSum is the mean over sequences of each sequence's sum over
+// tokens: every token that counts weighs 1/B. It is verl's
+// "seq-mean-token-sum" and, on a shared sequence ratio, TRL's "luspo".
+type SeqMeanTokenSum struct {
+	Masked Masked `json:"masked"`
+	// CountEmpty makes sequences in which no token counts part of B.
+	CountEmpty bool `json:"count_empty"`
+}
+
+// Validate returns an error if Masked is invalid.
+func (a SeqMeanTokenSum) Validate() error {
+	return maskeds.check("SeqMeanTokenSum.Masked", uint8(a.Masked))
+}
+
+// Weigh implements Aggregation.
+func (a SeqMeanTokenSum) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	return weigh(l, a.Masked, func(n []int) func(int) float64 {
+		return same(1 / sequences(n, a.CountEmpty))
+	})
+}
+
+// sequences is the number of sequences with a token that counts, or of all.
+func sequences(n []int, all bool) float64 {
+	b := 0
+	for _, k := range n {
+		if all || k > 0 {
+			b++
+		}
+	}
+	return float64(b)
+}
+
+// PromptMean is the mean over prompts of each prompt's mean over the tokens of
+// all its completions: a token of prompt p weighs 1/(P·n_p), with n_p the
+// number of tokens of p that count and P the number of prompts that have any.
+// Every prompt weighs the same, however long its completions (SkyRL's
+// "prompt_mean").
+type PromptMean struct {
+	Masked Masked `json:"masked"`
+	// CountEmpty makes prompts without a token that counts part of P, as in
+	// SkyRL.
+	CountEmpty bool `json:"count_empty"`
+}
+
+// Validate returns an error if Masked is invalid.
+func (a PromptMean) Validate() error { return maskeds.check("PromptMean.Masked", uint8(a.Masked)) }
+
+// Weigh implements Aggregation. Layout.Prompt must have an entry for every
+// sequence.
+func (a PromptMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	if len(l.Prompt) != len(l.Include) {
+		return nil, nil, fmt.Errorf("objective: PromptMean has prompts for %d sequences, want %d", len(l.Prompt), len(l.Include))
+	}
+	return weigh(l, a.Masked, func(n []int) func(int) float64 {
+		tokens := map[int]int{}
+		for i, k := range n {
+			if k > 0 || a.CountEmpty {
+				tokens[l.Prompt[i]] += k
+			}
+		}
+		return func(i int) float64 { return 1 / (float64(len(tokens)) * float64(tokens[l.Prompt[i]])) }
+	})
+}
+
+// Constant divides the sum over all tokens that count by a number that does
+// not depend on how long the completions turned out, so that length has no
+// influence on a token's weight: Dr. GRPO, "Understanding R1-Zero-Like
+// Training" (arXiv:2503.20783).
+type Constant struct {
+	Masked Masked `json:"masked"`
+	// Tokens is the constant, usually the longest completion that sampling
+	// allows; positive.
+	Tokens float64 `json:"tokens"`
+	// PerSequence divides by B·Tokens, B being the number of all sequences of
+	// the step, also those without a token that counts: Dr. GRPO, TRL's
+	// "dr_grpo", SkyRL's "seq_mean_token_sum_norm", and verl's
+	// "seq-mean-token-sum-norm", whose loss_scale_factor is the padded length
+	// if not set. Without it the divisor is Tokens alone.
+	PerSequence bool `json:"per_sequence"`
+}
+
+// Validate returns an error that names the first invalid setting.
+func (a Constant) Validate() error {
+	if !(a.Tokens > 0) || !finite(a.Tokens) {
+		return fmt.Errorf("objective: Constant.Tokens is %v, want a positive number of tokens", a.Tokens)
+	}
+	return maskeds.check("Constant.Masked", uint8(a.Masked))
+}
+
+// Weigh implements Aggregation.
+func (a Constant) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	d := a.Tokens
+	if a.PerSequence {
+		d *= float64(len(l.Include))
+	}
+	return weigh(l, a.Masked, func([]int) func(int) float64 { return same(1 / d) })
+}
+
+// Split weighs policy losses by one aggregation and regularisers (KL, entropy)
+// by another, as trainers do whose KL is a mean of its own: SkyRL's is a mean
+// over sequences whatever the reduction of the loss, and TRL's entropy bonus a
+// mean over tokens.
+//
+// Each part decides for itself what becomes of masked tokens. Only the weights
+// of policy losses are taken from Loss, and only the others from Regularizer.
+type Split struct {
+	Loss        Aggregation `json:"loss"`
+	Regularizer Aggregation `json:"regularizer"`
+}
+
+// Validate returns an error if a part is missing, or its own.
+func (a Split) Validate() error {
+	if a.Loss == nil || a.Regularizer == nil {
+		return fmt.Errorf("objective: Split has Loss %v and Regularizer %v, want two aggregations", a.Loss, a.Regularizer)
+	}
+	return cmp.Or(a.Loss.Validate(), a.Regularizer.Validate())
+}
+
+// Weigh implements Aggregation.
+func (a Split) Weigh(l Layout) (loss, kl [][]float64, err error) {
+	loss, _, lossErr := a.Loss.Weigh(l)
+	if lossErr != nil && !errors.Is(lossErr, ErrNoTokens) {
+		return nil, nil, lossErr
+	}
+	_, kl, klErr := a.Regularizer.Weigh(l)
+	if klErr != nil && !errors.Is(klErr, ErrNoTokens) {
+		return nil, nil, klErr
+	}
+	if lossErr != nil && klErr != nil {
+		err = ErrNoTokens
+	}
+	return loss, kl, err
 }

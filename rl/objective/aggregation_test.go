@@ -13,16 +13,16 @@ import (
 // Three sequences of two prompts and an empty one: live 4, 2, 1 and 0 tokens,
 // of which step credit keeps 3, 0 and 1.
 var layout = objective.Layout{
-	Live:   [][]bool{{true, true, true, true}, {true, true, false}, {false, true}, {false}},
-	Keep:   [][]bool{{true, false, true, true}, {false, false, true}, nil, {true}},
-	Prompt: []int{7, 7, 3, 3},
+	Include: [][]bool{{true, true, true, true}, {true, true, false}, {false, true}, {false}},
+	Keep:    [][]bool{{true, false, true, true}, {false, false, true}, nil, {true}},
+	Prompt:  []int{7, 7, 3, 3},
 }
 
 func TestWeights(t *testing.T) {
 	type rows = [][]float64
 	every := func(a, b, c float64) rows { return rows{{a, a, a, a}, {b, b, 0}, {0, c}, {0}} }
 	kept := func(a, c float64) rows { return rows{{a, 0, a, a}, {0, 0, 0}, {0, c}, {0}} }
-	const s, l = objective.Stay, objective.Leave
+	const s, l = objective.MaskedStay, objective.MaskedLeave
 	for _, c := range []struct {
 		name string
 		agg  func(objective.Masked) objective.Aggregation
@@ -58,7 +58,7 @@ func TestWeights(t *testing.T) {
 			for _, v := range []struct {
 				masked   objective.Masked
 				loss, kl rows
-			}{{s, c.stay, c.stay}, {l, c.kept, c.kept}, {objective.LeaveLoss, c.kept, c.stay}} {
+			}{{s, c.stay, c.stay}, {l, c.kept, c.kept}, {objective.MaskedLeaveLoss, c.kept, c.stay}} {
 				loss, kl, err := c.agg(v.masked).Weigh(layout)
 				require.NoError(t, err)
 				for i := range loss {
@@ -78,23 +78,23 @@ func aggregations(m objective.Masked) []objective.Aggregation {
 }
 
 func TestNoLiveToken(t *testing.T) {
-	none := objective.Layout{Live: [][]bool{{false, false}, {}}, Prompt: []int{0, 0}}
-	masked := objective.Layout{Live: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}, Prompt: []int{0}}
-	for _, agg := range aggregations(objective.Stay) {
+	none := objective.Layout{Include: [][]bool{{false, false}, {}}, Prompt: []int{0, 0}}
+	masked := objective.Layout{Include: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}, Prompt: []int{0}}
+	for _, agg := range aggregations(objective.MaskedStay) {
 		loss, kl, err := agg.Weigh(none)
-		require.ErrorIs(t, err, objective.ErrNoLiveToken, "%T", agg)
+		require.ErrorIs(t, err, objective.ErrNoTokens, "%T", agg)
 		require.Equal(t, [][]float64{{0, 0}, {}}, loss, "%T", agg)
 		require.Equal(t, loss, kl, "%T", agg)
 		_, _, err = agg.Weigh(objective.Layout{})
-		require.ErrorIs(t, err, objective.ErrNoLiveToken, "%T", agg)
+		require.ErrorIs(t, err, objective.ErrNoTokens, "%T", agg)
 		_, _, err = agg.Weigh(masked)
 		require.NoError(t, err, "%T", agg)
 	}
-	for _, agg := range aggregations(objective.Leave) {
+	for _, agg := range aggregations(objective.MaskedLeave) {
 		_, _, err := agg.Weigh(masked)
-		require.ErrorIs(t, err, objective.ErrNoLiveToken, "%T", agg)
+		require.ErrorIs(t, err, objective.ErrNoTokens, "%T", agg)
 	}
-	for _, agg := range aggregations(objective.LeaveLoss) {
+	for _, agg := range aggregations(objective.MaskedLeaveLoss) {
 		loss, kl, err := agg.Weigh(masked)
 		require.NoError(t, err, "%T: KL is left to train on", agg)
 		require.Equal(t, [][]float64{{0, 0}}, loss, "%T", agg)
@@ -109,17 +109,17 @@ func TestWeighErrors(t *testing.T) {
 		require.Error(t, err)
 		return err.Error()
 	}
-	ok := objective.Layout{Live: live, Prompt: []int{0, 0}}
-	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Live: live, Keep: live[:1]}), "want 2 as in Live")
-	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Live: live, Keep: [][]bool{{true}, nil}}), "sequence 0")
+	ok := objective.Layout{Include: live, Prompt: []int{0, 0}}
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Include: live, Keep: live[:1]}), "want 2 as in Live")
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Include: live, Keep: [][]bool{{true}, nil}}), "sequence 0")
 	assert.Contains(t, weigh(objective.TokenMean{Masked: 9}, ok), "want Stay, Leave or LeaveLoss")
-	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Live: live}), "0 sequences, want 2")
+	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Include: live}), "0 sequences, want 2")
 	assert.Contains(t, weigh(objective.Constant{}, ok), "Constant.Tokens is 0")
 	assert.Contains(t, weigh(objective.SeqMeanTokenMean{Epsilon: -1}, ok), "Epsilon is -1")
 }
 
 func TestMaskedNames(t *testing.T) {
-	for _, m := range []objective.Masked{objective.Stay, objective.Leave, objective.LeaveLoss} {
+	for _, m := range []objective.Masked{objective.MaskedStay, objective.MaskedLeave, objective.MaskedLeaveLoss} {
 		got, err := objective.ParseMasked(m.String())
 		require.NoError(t, err)
 		assert.Equal(t, m, got)
@@ -162,7 +162,7 @@ func TestMeansSumToOne(t *testing.T) {
 
 // Weights that are the same all over cost no memory per token.
 func TestEqualWeightsShareMemory(t *testing.T) {
-	l := objective.Layout{Live: [][]bool{{true, true}, {true, true, true}, {true, false}, {false}}}
+	l := objective.Layout{Include: [][]bool{{true, true}, {true, true, true}, {true, false}, {false}}}
 	loss, kl, err := objective.TokenMean{}.Weigh(l)
 	require.NoError(t, err)
 	w := 1. / 6

@@ -39,7 +39,7 @@ func benchBatch() []*objective.Sequence {
 // and gradient, on one goroutine and on as many as there are processors.
 func BenchmarkEval(b *testing.B) {
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .28, DualClip: 3}
-	kl := objective.KL{Kind: objective.K3, Beta: .04}
+	kl := objective.KL{Estimator: objective.K3, Beta: .04}
 	batch := benchBatch()
 	for _, c := range []struct {
 		name string

@@ -22,11 +22,17 @@ const (
 	NormalizeBoth
 )
 
-func (n Normalize) validate(name string) error {
-	if n > NormalizeBoth {
-		return fmt.Errorf("objective: %s.Normalize is %d, want NormalizeNone, NormalizeTeacher or NormalizeBoth", name, n)
-	}
-	return nil
+var normalizations = enum{"Normalize", []string{NormalizeNone: "none", NormalizeTeacher: "teacher", NormalizeBoth: "both"}}
+
+// String returns "none", "teacher" or "both".
+func (n Normalize) String() string { return normalizations.text(uint8(n)) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (n Normalize) MarshalText() ([]byte, error) { return normalizations.marshal(uint8(n)) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (n *Normalize) UnmarshalText(text []byte) error {
+	return normalizations.unmarshal(text, (*uint8)(n))
 }
 
 // divergence is a sum over the candidates of a position.
@@ -43,8 +49,8 @@ func sumCandidates[D divergence](d D, norm Normalize, name string, s *Sequence, 
 	}
 	c := s.Cand
 	var sum, n float64
-	for t, w := range s.Weight {
-		if w == 0 || !s.kept(t) {
+	for t, w := range s.kept() {
+		if w == 0 {
 			continue
 		}
 		teacher, policy, grad := c.Teacher[t*c.K:][:c.K], c.LogP[t*c.K:][:c.K], c.Grad[t*c.K:][:c.K]
@@ -123,4 +129,119 @@ func logSumExp(x []float64) float64 {
 		sum += math.Exp(v - top)
 	}
 	return top + math.Log(sum)
+}
+
+// ForwardKL is distillation that covers all that the teacher says (Hinton et
+// al., arXiv:1503.02531): with q the teacher's and p the policy's probability
+// of candidate k
+//
+//	L = Σ_k q_k·(log q_k - log p_k),  ∂L/∂log p_k = -q_k
+//
+// (for NormalizeBoth ∂L/∂log p_k = p_k - q_k). A teacher's log-prob of -Inf is
+// a probability of 0 and contributes nothing. A masked token contributes
+// nothing.
+type ForwardKL struct {
+	Normalize Normalize `json:"normalize"`
+}
+
+// Needs returns InputCandidates.
+func (ForwardKL) Needs() Inputs { return InputCandidates }
+
+// Validate returns an error if Normalize is invalid.
+func (f ForwardKL) Validate() error {
+	return normalizations.check("ForwardKL.Normalize", uint8(f.Normalize))
+}
+
+// Eval implements Objective.
+func (f ForwardKL) Eval(s *Sequence, m Metrics) (float64, error) {
+	return sumCandidates(f, f.Normalize, "forward_kl", s, m)
+}
+
+func (ForwardKL) candidate(teacher, policy float64) (v, dv float64) {
+	q := math.Exp(teacher)
+	if q == 0 {
+		return 0, 0
+	}
+	return q * (teacher - policy), -q
+}
+
+// ReverseKL is distillation that seeks a mode of the teacher (MiniLLM,
+// arXiv:2306.08543): with q the teacher's and p the policy's probability of
+// candidate k
+//
+//	L = Σ_k p_k·(log p_k - log q_k),  ∂L/∂log p_k = p_k·(log p_k - log q_k + 1)
+//
+// A candidate that the teacher rules out (-Inf) while the policy does not makes
+// it infinite: an error. A masked token contributes nothing.
+//
+// Distilled has the same aim from the sampled token alone.
+type ReverseKL struct {
+	Normalize Normalize `json:"normalize"`
+}
+
+// Needs returns InputCandidates.
+func (ReverseKL) Needs() Inputs { return InputCandidates }
+
+// Validate returns an error if Normalize is invalid.
+func (r ReverseKL) Validate() error {
+	return normalizations.check("ReverseKL.Normalize", uint8(r.Normalize))
+}
+
+// Eval implements Objective.
+func (r ReverseKL) Eval(s *Sequence, m Metrics) (float64, error) {
+	return sumCandidates(r, r.Normalize, "reverse_kl", s, m)
+}
+
+func (ReverseKL) candidate(teacher, policy float64) (v, dv float64) {
+	p := math.Exp(policy)
+	if p == 0 {
+		return 0, 0
+	}
+	v = p * (policy - teacher)
+	return v, v + p
+}
+
+// JSD is the generalised Jensen-Shannon divergence of GKD (Agarwal et al.,
+// arXiv:2306.13649), as TRL computes it: with q the teacher's and p the
+// policy's probability of candidate k and M = (1-Beta)·p + Beta·q
+//
+//	L = Beta·KL(q‖M) + (1-Beta)·KL(p‖M)
+//	∂L/∂log p_k = (1-Beta)·p_k·log(p_k/M_k)
+//
+// (the terms from the normalisation of M cancel). It is bounded, and finite
+// where either rules a candidate out. TRL's beta of 0 and 1 mean ForwardKL and
+// ReverseKL; the limits of this formula are 0. A masked token contributes
+// nothing.
+type JSD struct {
+	// Beta is strictly between 0 and 1; 0.5 is usual.
+	Beta      float64   `json:"beta"`
+	Normalize Normalize `json:"normalize"`
+}
+
+// Needs returns InputCandidates.
+func (JSD) Needs() Inputs { return InputCandidates }
+
+// Validate returns an error that names the first invalid setting.
+func (j JSD) Validate() error {
+	if !(j.Beta > 0 && j.Beta < 1) {
+		return fmt.Errorf("objective: JSD.Beta is %v, want a number between 0 (use ForwardKL) and 1 (use ReverseKL)", j.Beta)
+	}
+	return normalizations.check("JSD.Normalize", uint8(j.Normalize))
+}
+
+// Eval implements Objective.
+func (j JSD) Eval(s *Sequence, m Metrics) (float64, error) {
+	return sumCandidates(j, j.Normalize, "jsd", s, m)
+}
+
+func (j JSD) candidate(teacher, policy float64) (v, dv float64) {
+	q, p := math.Exp(teacher), math.Exp(policy)
+	mix := math.Log((1-j.Beta)*p + j.Beta*q)
+	if q > 0 {
+		v = j.Beta * q * (teacher - mix)
+	}
+	if p > 0 {
+		dv = (1 - j.Beta) * p * (policy - mix)
+	}
+	return v + dv, dv
 }

@@ -13,14 +13,15 @@ type CISPO struct {
 	// Low and High are bounds of the ratio itself, as TRL and Tinker set
 	// them: TRL has no lower bound (0) and an upper one such as 5. See
 	// RelativeCISPO for distances from 1. High = +Inf is no upper bound.
-	Low, High float64
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
 	// Drop makes the weight 0 outside the bounds instead of moving it to the
-	// bound. Over FromRollout that is SkyRL's "rollout_is" (GLM-5,
+	// bound. Inside FromRollout that is SkyRL's "rollout_is" (GLM-5,
 	// arXiv:2602.15763).
-	Drop bool
+	Drop bool `json:"drop"`
 	// LogRatioClamp limits log r to ± itself before exp (verl, SkyRL: 20);
 	// 0 = none.
-	LogRatioClamp float64
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
 
 // RelativeCISPO returns CISPO with the bounds 1-low and 1+high, as verl, SkyRL
@@ -29,10 +30,10 @@ func RelativeCISPO(low, high float64) CISPO {
 	return CISPO{Low: max(0, 1-low), High: 1 + high}
 }
 
-// Needs returns Old.
-func (CISPO) Needs() Inputs { return Old }
+// Needs returns InputOld.
+func (CISPO) Needs() Inputs { return InputOld }
 
-// Validate returns an error that names the first bad setting.
+// Validate returns an error that names the first invalid setting.
 func (p CISPO) Validate() error {
 	if !(p.Low >= 0) || !(p.High > p.Low) {
 		return fmt.Errorf("objective: CISPO.Low and High are %v and %v, want 0 ≤ Low < High", p.Low, p.High)
@@ -41,32 +42,29 @@ func (p CISPO) Validate() error {
 }
 
 // Eval implements Objective.
-func (p CISPO) Eval(s *Sequence, m Metrics) (float64, error) {
-	if err := p.Validate(); err != nil {
+func (p CISPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	r, err := s.ratios(p.LogRatioClamp)
+	if err != nil {
 		return 0, err
 	}
-	var b tokens
-	var logp block
-	b.begin(s, p.LogRatioClamp)
-	for b.next() {
-		b.pick(&logp, s.LogP)
-		for i, r := range b.r[:b.n] {
-			w, met := min(max(r, p.Low), p.High), inside
-			switch {
-			case r < p.Low:
-				met = clipLow
-			case r > p.High:
-				met = clipHigh
-			}
-			if p.Drop && met != inside {
-				w = 0
-			}
-			if b.counts(i) {
-				b.tally.meet(met)
-			}
-			wa := w * b.adv[i]
-			b.loss[i], b.byLogP[i] = -wa*logp[i], -wa
+	for t, w := range r.weight {
+		if w == 0 {
+			continue
 		}
+		weight, met := r.ratio[t], inside
+		switch {
+		case weight < p.Low:
+			weight, met = p.Low, clipLow
+		case weight > p.High:
+			weight, met = p.High, clipHigh
+		}
+		r.hits[met]++
+		if p.Drop && met != inside {
+			continue
+		}
+		loss -= w * weight * s.Adv[t] * s.LogP[t]
+		s.Grad[t] -= w * weight * s.Adv[t]
 	}
-	return b.end(m)
+	r.flush(m)
+	return loss, nil
 }

@@ -1,8 +1,11 @@
 package objective
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Level says over what an importance weight between the sampling engine and
@@ -10,31 +13,55 @@ import (
 type Level uint8
 
 const (
-	// TokenLevel: exp(d) of each token (default).
-	TokenLevel Level = iota
-	// SequenceLevel: exp(Σ d), the ratio of the whole completion's
+	// LevelToken: exp(d) of each token (default).
+	LevelToken Level = iota
+	// LevelSequence: exp(Σ d), the ratio of the whole completion's
 	// probabilities, for all its tokens.
-	SequenceLevel
-	// GeometricLevel: exp(mean d), for all its tokens.
-	GeometricLevel
+	LevelSequence
+	// LevelGeometric: exp(mean d), for all its tokens.
+	LevelGeometric
 )
+
+var levels = enum{"Level", []string{LevelToken: "token", LevelSequence: "sequence", LevelGeometric: "geometric"}}
+
+// String returns "token", "sequence" or "geometric".
+func (l Level) String() string { return levels.text(uint8(l)) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (l Level) MarshalText() ([]byte, error) { return levels.marshal(uint8(l)) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (l *Level) UnmarshalText(text []byte) error { return levels.unmarshal(text, (*uint8)(l)) }
 
 // Outside says what becomes of an importance weight outside its bounds.
 type Outside uint8
 
 const (
-	// Truncate moves it to the bound (TIS; Yao et al., "Your Efficient RL
-	// Framework Secretly Brings You Off-Policy RL Training", 2025) (default).
-	Truncate Outside = iota
-	// Drop makes it 0 (IcePop, arXiv:2510.18855; TRL's "mask" modes).
-	Drop
-	// Gate makes it 0, and every weight inside the bounds 1: it selects but
-	// does not reweight.
-	Gate
+	// OutsideTruncate moves it to the bound (TIS; Yao et al., "Your Efficient
+	// RL Framework Secretly Brings You Off-Policy RL Training", 2025)
+	// (default).
+	OutsideTruncate Outside = iota
+	// OutsideDrop makes it 0 (IcePop, arXiv:2510.18855; TRL's "mask" modes).
+	OutsideDrop
+	// OutsideGate makes it 0, and every weight inside the bounds 1: it selects
+	// but does not reweight.
+	OutsideGate
 )
 
+var outsides = enum{"Outside", []string{OutsideTruncate: "truncate", OutsideDrop: "drop", OutsideGate: "gate"}}
+
+// String returns "truncate", "drop" or "gate".
+func (o Outside) String() string { return outsides.text(uint8(o)) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (o Outside) MarshalText() ([]byte, error) { return outsides.marshal(uint8(o)) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (o *Outside) UnmarshalText(text []byte) error { return outsides.unmarshal(text, (*uint8)(o)) }
+
 // Corrected reweights a policy loss for the mismatch between the engine that
-// sampled and the trainer that scores, be it numerical or by age of weights:
+// sampled and the trainer that computes log-probs, whether it comes from
+// different arithmetic or from older weights:
 //
 //	L_t = w_t·L_t of the objective,  w from exp(logπ_old - logπ_rollout)
 //
@@ -42,126 +69,119 @@ const (
 // stay as they are, so it does not matter whether they stand inside or outside.
 // A token with w = 0 is out of the objective, and out of the sequence ratio of
 // GSPO, but aggregations have counted it. A masked token contributes what it
-// does to the objective; under Stay it is part of the sequence's weight.
+// does to the objective; with MaskedStay it is part of the sequence's weight.
 //
 // Corrections nest: one that selects sequences around one that reweights
 // tokens, for instance. Metrics are taken before w is bounded.
 type Corrected struct {
-	Objective Objective
-	Level     Level
-	Outside   Outside
+	Objective Objective `json:"objective"`
+	Level     Level     `json:"level"`
+	Outside   Outside   `json:"outside"`
 	// Min and Max bound the weight, 0 ≤ Min < Max. Max = +Inf is no bound.
 	// verl truncates at 2, TRL drops sequences beyond 3, OpenRLHF has
 	// [0.5, 5].
-	Min, Max float64
+	Min float64 `json:"min"`
+	Max float64 `json:"max"`
 	// LogRatioClamp limits the logarithm of w to ± itself before exp (verl:
 	// 20); 0 = none.
-	LogRatioClamp float64
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
 
-// Needs returns what the objective needs, Old and Rollout.
-func (c Corrected) Needs() Inputs { return c.Objective.Needs() | Old | Rollout }
+// Needs returns what the objective needs, InputOld and InputRollout.
+func (c Corrected) Needs() Inputs { return c.Objective.Needs() | InputOld | InputRollout }
 
-// Validate returns an error that names the first bad setting.
+// Validate returns an error that names the first invalid setting. A FromRollout
+// inside is one: its ratio already covers the mismatch.
 func (c Corrected) Validate() error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	return validate(c.Objective)
-}
-
-func (c Corrected) check() error {
 	switch {
-	case c.Objective == nil:
-		return errNoObjective("Corrected")
-	case c.Level > GeometricLevel:
-		return fmt.Errorf("objective: Corrected.Level is %d, want TokenLevel, SequenceLevel or GeometricLevel", c.Level)
-	case c.Outside > Gate:
-		return fmt.Errorf("objective: Corrected.Outside is %d, want Truncate, Drop or Gate", c.Outside)
 	case !(c.Min >= 0) || !(c.Max > c.Min):
 		return fmt.Errorf("objective: Corrected.Min and Max are %v and %v, want 0 ≤ Min < Max", c.Min, c.Max)
+	case fromRollout(c.Objective):
+		return errors.New("objective: Corrected.Objective contains FromRollout: the difference between rollout and old log-probs would be counted twice")
 	}
-	return checkNonNegative("Corrected.LogRatioClamp", c.LogRatioClamp)
+	return cmp.Or(
+		levels.check("Corrected.Level", uint8(c.Level)),
+		outsides.check("Corrected.Outside", uint8(c.Outside)),
+		checkNonNegative("Corrected.LogRatioClamp", c.LogRatioClamp),
+		checkWrapped("Corrected", c.Objective),
+	)
+}
+
+// fromRollout reports whether o is a FromRollout or contains one.
+func fromRollout(o Objective) bool {
+	switch o := o.(type) {
+	case FromRollout:
+		return true
+	case Corrected:
+		return fromRollout(o.Objective)
+	case Distilled:
+		return fromRollout(o.Objective)
+	case Scaled:
+		return fromRollout(o.Objective)
+	case Terms:
+		return slices.ContainsFunc(o, fromRollout)
+	}
+	return false
 }
 
 // Eval implements Objective.
-func (c Corrected) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	if err := c.check(); err != nil {
+func (c Corrected) Eval(s *Sequence, m Metrics) (float64, error) {
+	if err := s.check(InputRollout); err != nil {
 		return 0, err
 	}
-	if err := s.check(Rollout); err != nil {
-		return 0, err
-	}
-	u := *s
-	u.Weight = make([]float64, len(s.Weight))
-	var y correction
-	sum, n, err := c.tokens(s, u.Weight, m, &y)
+	gap, err := s.difference(s.old(), s.Rollout, s.Weight, InputOld|InputRollout)
 	if err != nil {
 		return 0, err
 	}
-	if c.Level != TokenLevel && n > 0 {
-		if c.Level == GeometricLevel {
-			sum /= n
+	var n, sum, abs, squares float64
+	for t, w := range s.Weight {
+		if w != 0 {
+			n++
+			sum += gap[t]
+			abs += math.Abs(gap[t])
+			squares += gap[t] * gap[t]
 		}
-		x, _ := clamp(sum, c.LogRatioClamp)
-		f := c.weight(math.Exp(x), &y)
-		for t, w := range s.Weight {
-			if w != 0 {
-				u.Weight[t] = w * f
-			}
+	}
+	if n == 0 {
+		return c.Objective.Eval(s, m)
+	}
+	m.Add("rollout_gap", abs, n)
+	m.Add("rollout_kl", squares/2, n)
+
+	u := *s
+	u.Weight = make([]float64, len(s.Weight))
+	var y correction
+	var shared float64 // by all tokens of the sequence
+	switch c.Level {
+	case LevelSequence:
+		shared = c.weight(sum, &y)
+	case LevelGeometric:
+		shared = c.weight(sum/n, &y)
+	}
+	for t, w := range s.Weight {
+		switch {
+		case w == 0:
+		case c.Level == LevelToken:
+			u.Weight[t] = w * c.weight(gap[t], &y)
+		default:
+			u.Weight[t] = w * shared
 		}
 	}
 	y.flush(m)
 	return c.Objective.Eval(&u, m)
 }
 
-// tokens returns Σ d and the number of its terms, and adds to m how far the
-// rollout's log-probs are off. At TokenLevel it writes the weights.
-func (c Corrected) tokens(s *Sequence, weight []float64, m Metrics, y *correction) (sum, n float64, err error) {
-	b := workspaces.Get().(*workspace)
-	defer workspaces.Put(b)
-	old := s.old()
-	var gap, kl float64
-	for from := 0; from < len(s.LogP); from += blockSize {
-		to := min(from+blockSize, len(s.LogP))
-		if keepWeights(&b.w, s.Weight[from:to], allKept[:to-from]) == 0 {
-			continue
-		}
-		ratios(&b.lr, &b.x, &b.r, old[from:to], s.Rollout[from:to], &b.w, noLimit(c.LogRatioClamp))
-		for i, w := range b.w[:to-from] {
-			if w == 0 {
-				continue
-			}
-			d := b.lr[i]
-			if !finite(d) {
-				return 0, 0, s.blame(from+i, Old|Rollout)
-			}
-			sum += d
-			n++
-			gap += math.Abs(d)
-			kl += d * d / 2
-			if c.Level == TokenLevel {
-				weight[from+i] = w * c.weight(b.r[i], y)
-			}
-		}
-	}
-	if n > 0 {
-		m.Add("rollout_gap", gap, n)
-		m.Add("rollout_kl", kl, n)
-	}
-	return sum, n, nil
-}
-
-// weight puts an importance weight within the bounds.
-func (c Corrected) weight(w float64, y *correction) float64 {
+// weight returns the importance weight exp(log), put within the bounds.
+func (c Corrected) weight(log float64, y *correction) float64 {
+	w := math.Exp(limited(log, c.LogRatioClamp))
 	y.add(min(w, maxWeightMetric), w < c.Min, w > c.Max)
 	inside := w >= c.Min && w <= c.Max
 	switch {
-	case c.Outside == Truncate:
+	case c.Outside == OutsideTruncate:
 		return min(max(w, c.Min), c.Max)
 	case !inside:
 		return 0
-	case c.Outside == Gate:
+	case c.Outside == OutsideGate:
 		return 1
 	}
 	return w
@@ -194,4 +214,35 @@ func (y *correction) flush(m Metrics) {
 	m.Add("rollout_weight_sq", y.squares, y.n)
 	m.Add("rollout_low", y.low, y.n)
 	m.Add("rollout_high", y.high, y.n)
+}
+
+// FromRollout evaluates an objective with the sampling engine's log-probs in
+// place of Old, so that its ratio covers at once how far the policy has moved
+// and how far engine and trainer differ. So do Tinker and prime-rl, verl's
+// bypass mode, and SkyRL's DPPO and CISPO with anchor "rollout". Corrected
+// refuses to wrap it, since the difference would be counted twice.
+//
+// A masked token contributes what it does to the objective.
+type FromRollout struct {
+	Objective Objective `json:"objective"`
+}
+
+// Needs returns InputRollout and what the objective needs except InputOld.
+func (f FromRollout) Needs() Inputs { return f.Objective.Needs()&^InputOld | InputRollout }
+
+// Validate returns the objective's error, or one if there is none.
+func (f FromRollout) Validate() error { return checkWrapped("FromRollout", f.Objective) }
+
+// Eval implements Objective.
+func (f FromRollout) Eval(s *Sequence, m Metrics) (float64, error) {
+	if err := s.check(InputRollout); err != nil {
+		return 0, err
+	}
+	u := *s
+	u.Old = s.Rollout
+	loss, err := f.Objective.Eval(&u, m)
+	if err != nil {
+		return 0, fmt.Errorf("%w (Old is Rollout here)", err)
+	}
+	return loss, nil
 }

@@ -28,13 +28,13 @@ func TestCorrected(t *testing.T) {
 	}{
 		{"truncated", objective.Corrected{Max: 2}, [3]float64{2, 1, .25}},
 		{"truncated on both sides", objective.Corrected{Min: .5, Max: 2}, [3]float64{2, 1, .5}},
-		{"dropped", objective.Corrected{Outside: objective.Drop, Min: .5, Max: 5}, [3]float64{4, 1, 0}},
-		{"gated", objective.Corrected{Outside: objective.Gate, Min: .5, Max: 5}, [3]float64{1, 1, 0}},
+		{"dropped", objective.Corrected{Outside: objective.OutsideDrop, Min: .5, Max: 5}, [3]float64{4, 1, 0}},
+		{"gated", objective.Corrected{Outside: objective.OutsideGate, Min: .5, Max: 5}, [3]float64{1, 1, 0}},
 		{"unbounded", objective.Corrected{Max: math.Inf(1)}, [3]float64{4, 1, .25}},
 		{"clamped", objective.Corrected{Max: math.Inf(1), LogRatioClamp: math.Log(2)}, [3]float64{2, 1, .5}},
-		{"sequence", objective.Corrected{Level: objective.SequenceLevel, Max: 2}, [3]float64{1, 1, 1}},
-		{"sequence, dropped", objective.Corrected{Level: objective.SequenceLevel, Outside: objective.Drop, Min: 1.5, Max: 2}, [3]float64{}},
-		{"geometric", objective.Corrected{Level: objective.GeometricLevel, Max: .5}, [3]float64{.5, .5, .5}},
+		{"sequence", objective.Corrected{Level: objective.LevelSequence, Max: 2}, [3]float64{1, 1, 1}},
+		{"sequence, dropped", objective.Corrected{Level: objective.LevelSequence, Outside: objective.OutsideDrop, Min: 1.5, Max: 2}, [3]float64{}},
+		{"geometric", objective.Corrected{Level: objective.LevelGeometric, Max: .5}, [3]float64{.5, .5, .5}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.o.Objective = is
@@ -50,7 +50,7 @@ func TestCorrected(t *testing.T) {
 func TestCorrectedLevels(t *testing.T) {
 	s := newSequence([]float64{-1, -1}, []float64{-1, -1}, nil, []float64{1, 1})
 	s.Rollout = []float64{-1 - math.Log(2), -1 - math.Log(8)}
-	for level, want := range map[objective.Level]float64{objective.TokenLevel: 2 + 8, objective.SequenceLevel: 2 * 16, objective.GeometricLevel: 2 * 4} {
+	for level, want := range map[objective.Level]float64{objective.LevelToken: 2 + 8, objective.LevelSequence: 2 * 16, objective.LevelGeometric: 2 * 4} {
 		loss, _ := eval(t, objective.Corrected{Objective: objective.ImportanceSampling{}, Level: level, Max: 100}, s)
 		assert.InDelta(t, -want, loss, 1e-12)
 	}
@@ -82,7 +82,7 @@ func TestCorrectedMetricsAreTakenBeforeTruncation(t *testing.T) {
 // tokens reweighted one by one.
 func TestCorrectionsNest(t *testing.T) {
 	tis := objective.Corrected{Objective: objective.ImportanceSampling{}, Max: 2}
-	o := objective.Corrected{Objective: tis, Level: objective.GeometricLevel, Outside: objective.Gate, Min: .5, Max: 5}
+	o := objective.Corrected{Objective: tis, Level: objective.LevelGeometric, Outside: objective.OutsideGate, Min: .5, Max: 5}
 	s := mismatched()
 	loss, _ := eval(t, o, s)
 	assert.InDelta(t, -3.25, loss, 1e-12)
@@ -92,7 +92,7 @@ func TestCorrectionsNest(t *testing.T) {
 }
 
 func TestCorrectionLeavesRegularisersAlone(t *testing.T) {
-	kl := objective.KL{Kind: objective.K3, Beta: 1}
+	kl := objective.KL{Estimator: objective.K3, Beta: 1}
 	s := mismatched()
 	s.Ref = []float64{-2, -1.5, -.5, dead}
 	want, _ := eval(t, kl, s)
@@ -109,7 +109,7 @@ func TestFromRollout(t *testing.T) {
 	s.Old = nil
 	again, _ := eval(t, objective.FromRollout{Objective: objective.ImportanceSampling{}}, s)
 	assert.Equal(t, loss, again)
-	assert.Equal(t, objective.Rollout, objective.FromRollout{Objective: objective.ImportanceSampling{}}.Needs())
+	assert.Equal(t, objective.InputRollout, objective.FromRollout{Objective: objective.ImportanceSampling{}}.Needs())
 	s.Rollout = nil
 	_, err := objective.FromRollout{Objective: objective.ImportanceSampling{}}.Eval(s, objective.Metrics{})
 	require.ErrorContains(t, err, "Rollout is missing")

@@ -95,5 +95,3 @@
 //
 // Metrics are not nil.
 package objective
-
-//go:generate go -C ../../lm/tensor/asmgen run . ../../../rl/objective

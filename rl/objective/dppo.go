@@ -1,10 +1,9 @@
 package objective
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-
-	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // DPPO drops a token once its probability itself, not the ratio, has moved too
@@ -30,79 +29,84 @@ import (
 // token contributes nothing, neither to the one part nor to the other.
 type DPPO struct {
 	// Low and High are the bounds of D, positive; 0.2 in prime-rl.
-	Low, High float64
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
 	// KL makes D the divergence q·log(q/p) + (1-q)·log((1-q)/(1-p)).
-	KL bool
+	KL bool `json:"kl"`
 	// Quadratic is the coefficient of the squared log-ratio; 0.001 in
 	// prime-rl, 0 in the paper and in SkyRL.
-	Quadratic float64
+	Quadratic float64 `json:"quadratic"`
 	// MaxWeight is greater than 1, or 0 for none, as in prime-rl and SkyRL;
 	// verl takes its clip_ratio_c, by default 3 (the paper has 20).
-	MaxWeight float64
+	MaxWeight float64 `json:"max_weight"`
 	// LogRatioClamp limits log r to ± itself in r alone and stops the
 	// gradient beyond (SkyRL: 20); 0 = none.
-	LogRatioClamp float64
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
 
-// Needs returns Old.
-func (DPPO) Needs() Inputs { return Old }
+// Needs returns InputOld.
+func (DPPO) Needs() Inputs { return InputOld }
 
-// Validate returns an error that names the first bad setting.
+// Validate returns an error that names the first invalid setting.
 func (p DPPO) Validate() error {
-	if !(p.Low > 0) || !(p.High > 0) {
+	if !(p.Low > 0) || !(p.High > 0) || !finite(p.Low) || !finite(p.High) {
 		return fmt.Errorf("objective: DPPO.Low and High are %v and %v, want positive bounds such as 0.2", p.Low, p.High)
 	}
-	if p.MaxWeight != 0 && !(p.MaxWeight > 1) {
-		return fmt.Errorf("objective: DPPO.MaxWeight is %v, want more than 1, or 0 for none", p.MaxWeight)
+	if p.MaxWeight != 0 && !(p.MaxWeight > 1 && finite(p.MaxWeight)) {
+		return fmt.Errorf("objective: DPPO.MaxWeight is %v, want a number above 1, or 0 for none", p.MaxWeight)
 	}
-	if err := checkNonNegative("DPPO.Quadratic", p.Quadratic); err != nil {
-		return err
-	}
-	return checkNonNegative("DPPO.LogRatioClamp", p.LogRatioClamp)
+	return cmp.Or(
+		checkNonNegative("DPPO.Quadratic", p.Quadratic),
+		checkNonNegative("DPPO.LogRatioClamp", p.LogRatioClamp),
+	)
 }
 
 // Eval implements Objective.
-func (p DPPO) Eval(s *Sequence, m Metrics) (float64, error) {
-	if err := p.Validate(); err != nil {
+func (p DPPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	r, err := s.ratios(p.LogRatioClamp)
+	if err != nil {
 		return 0, err
 	}
-	var b tokens
-	var logp, now, old block
-	b.begin(s, p.LogRatioClamp)
-	for b.next() {
-		b.pick(&logp, s.LogP)
-		for i, logp := range logp[:b.n] {
-			old[i] = logp - b.lr[i]
+	for t, w := range r.weight {
+		if w == 0 {
+			continue
 		}
-		vecmath.Exp(now[:b.n], logp[:b.n])
-		vecmath.Exp(old[:b.n], old[:b.n])
-		for i, logp := range logp[:b.n] {
-			p.token(&b, i, logp, now[i], old[i])
+		a, logp, lr := s.Adv[t], s.LogP[t], r.log[t]
+		l, slope := p.Quadratic*lr*lr, 2*p.Quadratic*lr
+		met := p.bound(a, logp, lr)
+		switch {
+		case met != inside: // dropped
+		case p.MaxWeight > 0:
+			weight := min(r.ratio[t], p.MaxWeight)
+			l -= a * weight * logp
+			slope -= a * weight
+		default:
+			l -= a * r.ratio[t]
+			slope -= a * r.slope(t)
 		}
+		loss += w * l
+		s.Grad[t] += w * slope
+		r.hits[met]++
 	}
-	return b.end(m)
+	r.flush(m)
+	return loss, nil
 }
 
-// token evaluates token i of the block, of probability now and old.
-func (p DPPO) token(b *tokens, i int, logp, now, old float64) {
-	lr, r, a := b.lr[i], b.r[i], b.adv[i]
-	b.loss[i], b.byRatio[i], b.byLogP[i] = p.Quadratic*lr*lr, 0, 2*p.Quadratic*lr
+// bound returns the bound beyond which the probability of a token has moved, in
+// the direction of its advantage a.
+func (p DPPO) bound(a, logp, lr float64) bound {
 	switch {
-	case a > 0 && lr > 0 && p.divergence(now, old, lr) > p.High:
-		b.tally.meet(clipHigh)
-	case a < 0 && lr < 0 && p.divergence(now, old, lr) > p.Low:
-		b.tally.meet(clipLow)
-	case p.MaxWeight > 0:
-		w := min(r, p.MaxWeight)
-		b.loss[i] -= a * w * logp
-		b.byLogP[i] -= a * w
-	default:
-		b.loss[i] -= a * r
-		b.byRatio[i] = -a
+	case a > 0 && lr > 0 && p.divergence(logp, lr) > p.High:
+		return clipHigh
+	case a < 0 && lr < 0 && p.divergence(logp, lr) > p.Low:
+		return clipLow
 	}
+	return inside
 }
 
-func (p DPPO) divergence(now, old, lr float64) float64 {
+// divergence returns D of a token.
+func (p DPPO) divergence(logp, lr float64) float64 {
+	now, old := math.Exp(logp), math.Exp(logp-lr)
 	if !p.KL {
 		return math.Abs(now - old)
 	}

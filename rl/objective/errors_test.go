@@ -13,7 +13,7 @@ import (
 
 func TestMissingAndMisshapenInputs(t *testing.T) {
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
-	kl := objective.KL{Kind: objective.K3, Beta: 1}
+	kl := objective.KL{Estimator: objective.K3, Beta: 1}
 	for want, c := range map[string]struct {
 		o     objective.Objective
 		spoil func(s *objective.Sequence)
@@ -75,9 +75,9 @@ func TestNonFiniteNumbersAtLivePositions(t *testing.T) {
 				for _, g := range s.Grad {
 					require.False(t, math.IsNaN(g) || math.IsInf(g, 0), "%s with %s = %v", name, input, bad)
 				}
-				if needs := o.Needs(); input == "LogP" && needs&(objective.Candidates|objective.Entropy) == 0 ||
-					input == "Old" && needs&objective.Old != 0 || input == "Ref" && needs&objective.Ref != 0 ||
-					input == "Rollout" && needs&objective.Rollout != 0 || input == "Entropy" && needs&objective.Entropy != 0 {
+				if needs := o.Needs(); input == "LogP" && needs&(objective.InputCandidates|objective.InputEntropy) == 0 ||
+					input == "Old" && needs&objective.InputOld != 0 || input == "Ref" && needs&objective.InputRef != 0 ||
+					input == "Rollout" && needs&objective.InputRollout != 0 || input == "Entropy" && needs&objective.InputEntropy != 0 {
 					require.Fail(t, "no error", "%s with %s = %v", name, input, bad)
 				}
 			}
@@ -97,7 +97,7 @@ func TestValidate(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
 	for name, o := range all() {
-		require.NoError(t, o.(objective.Validator).Validate(), name)
+		require.NoError(t, o.Validate(), name)
 	}
 	require.NoError(t, objective.PPO{ClipLow: 1, ClipHigh: inf}.Validate(), "sides switched off")
 	for _, c := range []struct {
@@ -124,11 +124,11 @@ func TestValidate(t *testing.T) {
 		{"ImportanceSampling.LogRatioClamp", objective.ImportanceSampling{LogRatioClamp: inf}},
 		{"EntropyBonus.Coef", objective.EntropyBonus{Coef: inf}},
 		{"KL.Kind", objective.KL{}},
-		{"KL.Beta", objective.KL{Kind: objective.K1, Beta: -1}},
-		{"KL.LogRatioClamp", objective.KL{Kind: objective.K1, LogRatioClamp: nan}},
-		{"KL.ValueClamp", objective.KL{Kind: objective.K1, ValueClamp: -1}},
-		{"KL.ImportanceMax", objective.KL{Kind: objective.K1, Importance: true, StraightThrough: true, ImportanceMax: -1}},
-		{"not both", objective.KL{Kind: objective.K1, Importance: true, ImportanceMax: 10}},
+		{"KL.Beta", objective.KL{Estimator: objective.K1, Beta: -1}},
+		{"KL.LogRatioClamp", objective.KL{Estimator: objective.K1, LogRatioClamp: nan}},
+		{"KL.ValueClamp", objective.KL{Estimator: objective.K1, ValueClamp: -1}},
+		{"KL.ImportanceMax", objective.KL{Estimator: objective.K1, Importance: true, StraightThrough: true, ImportanceMax: -1}},
+		{"not both", objective.KL{Estimator: objective.K1, Importance: true, ImportanceMax: 10}},
 		{"DPPO.MaxWeight", objective.DPPO{Low: 1, High: 1, MaxWeight: 1}},
 		{"ForwardKL.Normalize is 9", objective.ForwardKL{Normalize: 9}},
 		{"ReverseKL.Normalize is 9", objective.ReverseKL{Normalize: 9}},
@@ -152,7 +152,7 @@ func TestValidate(t *testing.T) {
 		{"Scaled.Objective is nil", objective.Scaled{}},
 		{"Scaled.Factor", objective.Scaled{Objective: ppo, Factor: nan}},
 	} {
-		require.ErrorContains(t, c.o.(objective.Validator).Validate(), c.want, "%#v", c.o)
+		require.ErrorContains(t, c.o.Validate(), c.want, "%#v", c.o)
 		s := randomSequence(rand.New(rand.NewPCG(55, 56)), 4)
 		_, err := c.o.Eval(s, objective.Metrics{})
 		require.Error(t, err, "%#v", c.o)
@@ -161,17 +161,17 @@ func TestValidate(t *testing.T) {
 
 func TestNeeds(t *testing.T) {
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
-	terms := objective.Terms{ppo, objective.KL{Kind: objective.K3}, objective.EntropyBonus{}}
-	assert.Equal(t, objective.Old|objective.Ref|objective.Entropy, terms.Needs())
-	assert.Equal(t, objective.Old|objective.Rollout, objective.Corrected{Objective: ppo}.Needs())
-	assert.Equal(t, objective.Old|objective.Ref, objective.Distilled{Objective: ppo}.Needs())
-	assert.Equal(t, objective.Old|objective.Ref, objective.KL{Importance: true}.Needs())
-	assert.Equal(t, objective.Candidates, objective.Scaled{Objective: objective.ForwardKL{}}.Needs())
+	terms := objective.Terms{ppo, objective.KL{Estimator: objective.K3}, objective.EntropyBonus{}}
+	assert.Equal(t, objective.InputOld|objective.InputRef|objective.InputEntropy, terms.Needs())
+	assert.Equal(t, objective.InputOld|objective.InputRollout, objective.Corrected{Objective: ppo}.Needs())
+	assert.Equal(t, objective.InputOld|objective.InputRef, objective.Distilled{Objective: ppo}.Needs())
+	assert.Equal(t, objective.InputOld|objective.InputRef, objective.KL{Importance: true}.Needs())
+	assert.Equal(t, objective.InputCandidates, objective.Scaled{Objective: objective.ForwardKL{}}.Needs())
 	assert.Zero(t, objective.CrossEntropy{}.Needs())
 }
 
 func TestInputsInWords(t *testing.T) {
 	assert.Equal(t, "nothing", objective.Inputs(0).String())
-	assert.Equal(t, "old log-probs, entropies", (objective.Old | objective.Entropy).String())
-	assert.Equal(t, "reference log-probs, rollout log-probs, candidates", (objective.Ref | objective.Rollout | objective.Candidates).String())
+	assert.Equal(t, "old log-probs, entropies", (objective.InputOld | objective.InputEntropy).String())
+	assert.Equal(t, "reference log-probs, rollout log-probs, candidates", (objective.InputRef | objective.InputRollout | objective.InputCandidates).String())
 }

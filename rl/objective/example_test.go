@@ -12,7 +12,7 @@ import (
 func Example() {
 	loss := objective.Terms{
 		objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
-		objective.KL{Kind: objective.K3, Beta: 0.04},
+		objective.KL{Estimator: objective.K3, Beta: 0.04},
 	}
 	s := objective.Sequence{
 		LogP: []float64{-0.5, -1.0, -0.2, -0.9, -0.1},
@@ -22,9 +22,9 @@ func Example() {
 		Keep: []bool{true, true, false, false, true},
 		Grad: make([]float64, 5),
 	}
-	weight, klWeight, err := objective.TokenMean{Masked: objective.Stay}.Weigh(objective.Layout{
-		Live: [][]bool{{true, true, true, true, true}},
-		Keep: [][]bool{s.Keep},
+	weight, klWeight, err := objective.TokenMean{Masked: objective.MaskedStay}.Weigh(objective.Layout{
+		Include: [][]bool{{true, true, true, true, true}},
+		Keep:    [][]bool{s.Keep},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -49,10 +49,10 @@ func Example() {
 // The same masks under the three choices for masked tokens.
 func ExampleMasked() {
 	l := objective.Layout{
-		Live: [][]bool{{true, true, true, true}},
-		Keep: [][]bool{{true, true, false, false}},
+		Include: [][]bool{{true, true, true, true}},
+		Keep:    [][]bool{{true, true, false, false}},
 	}
-	for _, m := range []objective.Masked{objective.Stay, objective.Leave, objective.LeaveLoss} {
+	for _, m := range []objective.Masked{objective.MaskedStay, objective.MaskedLeave, objective.MaskedLeaveLoss} {
 		loss, kl, err := objective.TokenMean{Masked: m}.Weigh(l)
 		if err != nil {
 			fmt.Println(err)

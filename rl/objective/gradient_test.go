@@ -150,12 +150,12 @@ func TestGradientOfGSPOFlowsThroughTheSharedRatio(t *testing.T) {
 
 func TestStraightThroughHasTheValueOfOneAndTheGradientOfK2(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 10))
-	for _, kind := range []objective.Kind{objective.K1, objective.K2, objective.K3, objective.KAbs} {
+	for _, kind := range []objective.KLEstimator{objective.K1, objective.K2, objective.K3, objective.KAbs} {
 		s := randomSequence(rng, 12)
-		plain, _ := eval(t, objective.KL{Kind: kind, Beta: .3}, s)
-		loss, _ := eval(t, objective.KL{Kind: kind, Beta: .3, StraightThrough: true}, s)
+		plain, _ := eval(t, objective.KL{Estimator: kind, Beta: .3}, s)
+		loss, _ := eval(t, objective.KL{Estimator: kind, Beta: .3, StraightThrough: true}, s)
 		got := append([]float64(nil), s.Grad...)
-		eval(t, objective.KL{Kind: objective.K2, Beta: .3}, s)
+		eval(t, objective.KL{Estimator: objective.K2, Beta: .3}, s)
 		require.Equal(t, plain, loss, kind)
 		require.Equal(t, s.Grad, got, kind)
 	}
@@ -165,10 +165,10 @@ func TestStraightThroughHasTheValueOfOneAndTheGradientOfK2(t *testing.T) {
 // every kind, and leaves the value alone.
 func TestStraightThroughImportance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 11))
-	for _, kind := range []objective.Kind{objective.K1, objective.K2, objective.K3, objective.KAbs} {
+	for _, kind := range []objective.KLEstimator{objective.K1, objective.K2, objective.K3, objective.KAbs} {
 		s := randomSequence(rng, 12)
-		plain, _ := eval(t, objective.KL{Kind: kind, Beta: .3}, s)
-		loss, _ := eval(t, objective.KL{Kind: kind, Beta: .3, StraightThrough: true, Importance: true, ImportanceMax: 1.1}, s)
+		plain, _ := eval(t, objective.KL{Estimator: kind, Beta: .3}, s)
+		loss, _ := eval(t, objective.KL{Estimator: kind, Beta: .3, StraightThrough: true, Importance: true, ImportanceMax: 1.1}, s)
 		require.Equal(t, plain, loss, kind)
 		for u, w := range s.KLWeight {
 			if w == 0 {

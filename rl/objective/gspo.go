@@ -24,23 +24,24 @@ var ErrSharedRatio = errors.New("objective: GSPO shares one ratio among all toke
 // advantage, masked ones counting as 0, is an error that wraps ErrSharedRatio:
 // step credit needs GSPOToken.
 //
-// A token counts if its Weight is not 0. So under Stay a completion that step
-// credit masked in part is that error, and one masked as a whole contributes
-// nothing; under Leave and LeaveLoss masked tokens are no part of s, and
-// contribute nothing.
+// A token counts if its Weight is not 0. So with MaskedStay a completion that
+// step credit masked in part is that error, and one masked as a whole contributes
+// nothing; with MaskedLeave and MaskedLeaveLoss masked tokens are no part of s,
+// and contribute nothing.
 type GSPO struct {
 	// ClipLow and ClipHigh are the distances of the bounds from 1, both
 	// positive; the paper has 3e-4 and 4e-4.
-	ClipLow, ClipHigh float64
+	ClipLow  float64 `json:"clip_low"`
+	ClipHigh float64 `json:"clip_high"`
 	// LogRatioMax limits log s from above and stops the gradient beyond
 	// (verl, SkyRL: 10); 0 = none.
-	LogRatioMax float64
+	LogRatioMax float64 `json:"log_ratio_max"`
 }
 
-// Needs returns Old.
-func (GSPO) Needs() Inputs { return Old }
+// Needs returns InputOld.
+func (GSPO) Needs() Inputs { return InputOld }
 
-// Validate returns an error that names the first bad setting.
+// Validate returns an error that names the first invalid setting.
 func (p GSPO) Validate() error {
 	return cmp.Or(
 		checkClip("GSPO", p.ClipLow, p.ClipHigh),
@@ -50,87 +51,159 @@ func (p GSPO) Validate() error {
 
 // Eval implements Objective.
 func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	if err := p.Validate(); err != nil {
-		return 0, err
-	}
-	q, err := shareRatio(s, p.LogRatioMax)
+	q, err := s.sequenceRatio(p.LogRatioMax)
 	if err != nil || q.n == 0 {
 		return 0, err
 	}
-	c := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
+	adv, err := s.sharedAdvantage()
+	if err != nil {
+		return 0, err
+	}
+	clip := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
+	l, byRatio, met := clip.at(q.ratio, adv)
 	var y tally
-	var adv, grad float64
+	var grad float64
+	for t, w := range s.Weight {
+		if w == 0 {
+			continue
+		}
+		loss += w * l
+		grad += w * byRatio * q.slope / q.n
+		if s.Keep == nil || s.Keep[t] {
+			y.n++
+			y.sum += q.ratio
+			y.hits[met]++
+		}
+	}
+	for t, w := range s.Weight {
+		if w != 0 {
+			s.Grad[t] += grad
+		}
+	}
+	y.flush(m)
+	return loss, nil
+}
+
+// sharedAdvantage returns the advantage of all tokens that count, 0 for masked
+// ones, or an error that wraps ErrSharedRatio if they differ.
+func (s *Sequence) sharedAdvantage() (adv float64, err error) {
 	first := -1
 	for t, w := range s.Weight {
 		if w == 0 {
 			continue
 		}
 		a := 0.0
-		if s.kept(t) {
+		if s.Keep == nil || s.Keep[t] {
 			a = s.Adv[t]
 		}
-		if !finite(a) {
-			return 0, s.blame(t, Old)
-		}
-		if first < 0 {
+		switch {
+		case !finite(a):
+			return 0, s.blame(t, InputOld)
+		case first < 0:
 			first, adv = t, a
-		} else if a != adv {
+		case a != adv:
 			return 0, fmt.Errorf("%w (advantages %v at position %d, %v at position %d)", ErrSharedRatio, adv, first, a, t)
 		}
-		v, byRatio, b := c.at(q.r, a)
-		loss += w * v
-		grad += w * byRatio
-		if s.kept(t) {
-			y.add(q.r, b)
-		}
 	}
-	y.flush(m)
-	if !q.cut {
-		grad *= q.r / q.n
-		for t, w := range s.Weight {
-			if w != 0 {
-				s.Grad[t] += grad
-			}
-		}
-	}
-	return loss, nil
+	return adv, nil
 }
 
-// shared is the ratio of a whole sequence.
-type shared struct {
-	n   float64 // tokens with a weight
-	r   float64 // exp of their mean log-ratio
-	cut bool    // whether a bound has cut r off from its gradient
+// sequenceRatio is the ratio of a whole sequence.
+type sequenceRatio struct {
+	n     float64 // tokens with a weight
+	ratio float64 // exp of their mean log-ratio
+	slope float64 // d(ratio)/d(mean log-ratio): the ratio, or 0 where it is limited
 }
 
-// shareRatio computes the ratio of GSPO over all tokens with a weight.
-func shareRatio(s *Sequence, logRatioMax float64) (q shared, err error) {
+// sequenceRatio computes the ratio of GSPO over all tokens with a weight.
+func (s *Sequence) sequenceRatio(logRatioMax float64) (q sequenceRatio, err error) {
 	if err := s.checkPolicy(0); err != nil {
 		return q, err
 	}
-	old := s.old()
-	var sum float64
+	log, err := s.difference(s.LogP, s.old(), s.Weight, InputOld)
+	if err != nil {
+		return q, err
+	}
+	sum := 0.0
 	for t, w := range s.Weight {
-		if w == 0 {
-			continue
+		if w != 0 {
+			sum += log[t]
+			q.n++
 		}
-		lr := s.LogP[t] - old[t]
-		if !finite(lr) {
-			return q, s.blame(t, Old)
-		}
-		sum += lr
-		q.n++
 	}
 	if q.n == 0 {
 		return q, nil
 	}
-	x := sum / q.n
-	if logRatioMax > 0 && x > logRatioMax {
-		x, q.cut = logRatioMax, true
+	mean := sum / q.n
+	if logRatioMax > 0 && mean > logRatioMax {
+		q.ratio = math.Exp(logRatioMax)
+	} else {
+		q.ratio = math.Exp(mean)
+		q.slope = q.ratio
 	}
-	q.r = math.Exp(x)
-	if !finite(q.r) {
-		return q, fmt.Errorf("objective: the sequence ratio overflows at a mean log-ratio of %v; limit it or find out why the policies differ so much", x)
+	if !finite(q.ratio) {
+		return q, fmt.Errorf("objective: the sequence ratio overflows at a mean log-ratio of %v; limit it or find out why the policies differ so much", mean)
 	}
 	return q, nil
+}
+
+// GSPOToken is the token form of GSPO (arXiv:2507.18071, section 4.3): the
+// sequence's ratio in value, each token's own log-prob in gradient, so that
+// tokens may differ in advantage. With s as in GSPO and sg stopping the
+// gradient
+//
+//	s_t = sg(s)·π_t/sg(π_t)
+//	L_t = max(-A_t·s_t, -A_t·clip(s_t, 1-ClipLow, 1+ClipHigh))
+//	∂L_t/∂logπ_t = -A_t·s where not clipped, else 0
+//
+// The bound is decided token by token, since the sign of A_t may change inside
+// a sequence. It is what verl and SkyRL call "gspo". With one advantage for
+// all tokens its gradient is GSPO's, under every aggregation of this package.
+//
+// A masked token contributes nothing; with MaskedStay it is still part of s.
+type GSPOToken struct {
+	// ClipLow and ClipHigh are the distances of the bounds from 1, both
+	// positive; the paper has 3e-4 and 4e-4.
+	ClipLow  float64 `json:"clip_low"`
+	ClipHigh float64 `json:"clip_high"`
+	// LogRatioMax limits log s from above and stops the gradient beyond
+	// (verl, SkyRL: 10); 0 = none.
+	LogRatioMax float64 `json:"log_ratio_max"`
+}
+
+// Needs returns InputOld.
+func (GSPOToken) Needs() Inputs { return InputOld }
+
+// Validate returns an error that names the first invalid setting.
+func (p GSPOToken) Validate() error {
+	return cmp.Or(
+		checkClip("GSPOToken", p.ClipLow, p.ClipHigh),
+		checkNonNegative("GSPOToken.LogRatioMax", p.LogRatioMax),
+	)
+}
+
+// Eval implements Objective.
+func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	q, err := s.sequenceRatio(p.LogRatioMax)
+	if err != nil {
+		return 0, err
+	}
+	clip := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
+	var y tally
+	for t, w := range s.kept() {
+		if w == 0 {
+			continue
+		}
+		if !finite(s.Adv[t]) {
+			return 0, s.blame(t, InputOld)
+		}
+		l, byRatio, met := clip.at(q.ratio, s.Adv[t])
+		loss += w * l
+		s.Grad[t] += w * byRatio * q.slope
+		y.n++
+		y.sum += q.ratio
+		y.hits[met]++
+	}
+	y.flush(m)
+	return loss, nil
 }

@@ -29,7 +29,7 @@ func TestGSPORefusesStepCredit(t *testing.T) {
 	require.ErrorIs(t, err, objective.ErrSharedRatio)
 
 	// One that has left is none, and no part of the ratio.
-	weigh(t, objective.TokenSum{Masked: objective.Leave}, []*objective.Sequence{s})
+	weigh(t, objective.TokenSum{Masked: objective.MaskedLeave}, []*objective.Sequence{s})
 	s.Old = []float64{-1.1, -9, dead}
 	loss, m := eval(t, gspo, s)
 	assert.InDelta(t, -math.Exp(.1), loss, 1e-15)
@@ -49,7 +49,7 @@ func TestGSPORefusesStepCredit(t *testing.T) {
 // With one advantage for all tokens both forms agree under every aggregation,
 // in value and gradient.
 func TestGSPOAndGSPOTokenAgreeOnOneAdvantage(t *testing.T) {
-	for _, agg := range aggregations(objective.Stay) {
+	for _, agg := range aggregations(objective.MaskedStay) {
 		rng := rand.New(rand.NewPCG(31, 32))
 		for range 20 {
 			a, b := randomSequence(rng, 5), randomSequence(rng, 7)
@@ -87,7 +87,7 @@ func TestMaskedTokenThatStaysIsPartOfTheSequenceRatio(t *testing.T) {
 	s.Keep = []bool{true, false}
 	_, m := eval(t, gspoToken, s)
 	assert.InDelta(t, math.Exp(.1), m["ratio"].Sum, 1e-15)
-	weigh(t, objective.TokenSum{Masked: objective.Leave}, []*objective.Sequence{s})
+	weigh(t, objective.TokenSum{Masked: objective.MaskedLeave}, []*objective.Sequence{s})
 	_, m = eval(t, gspoToken, s)
 	assert.Equal(t, 1., m["ratio"].Sum)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestKindNames(t *testing.T) {
-	for _, k := range []objective.Kind{objective.K1, objective.K2, objective.K3, objective.KAbs} {
+	for _, k := range []objective.KLEstimator{objective.K1, objective.K2, objective.K3, objective.KAbs} {
 		got, err := objective.ParseKind(k.String())
 		require.NoError(t, err)
 		assert.Equal(t, k, got)
@@ -20,7 +20,7 @@ func TestKindNames(t *testing.T) {
 		_, err := objective.ParseKind(name)
 		assert.ErrorContains(t, err, "want k1, k2, k3 or abs")
 	}
-	assert.Equal(t, "Kind(9)", objective.Kind(9).String())
+	assert.Equal(t, "Kind(9)", objective.KLEstimator(9).String())
 }
 
 // expected returns the expected gradient with respect to the logits of a
@@ -67,24 +67,24 @@ func forwardKLGradient(policy, ref []float64) []float64 {
 // What each estimator's gradient is the gradient of, by enumeration.
 func TestExpectedGradientOfKL(t *testing.T) {
 	policy, old, ref := logSoftmax(.3, -.8, .5), logSoftmax(0, .4, -.2), logSoftmax(-.5, .1, .9)
-	kl := func(k objective.Kind) objective.KL { return objective.KL{Kind: k, Beta: 1} }
-	plus := func(k objective.Kind) objective.KL {
-		return objective.KL{Kind: k, Beta: 1, StraightThrough: true}
+	kl := func(k objective.KLEstimator) objective.KL { return objective.KL{Estimator: k, Beta: 1} }
+	plus := func(k objective.KLEstimator) objective.KL {
+		return objective.KL{Estimator: k, Beta: 1, StraightThrough: true}
 	}
 	zero := []float64{0, 0, 0}
 	assert.InDeltaSlice(t, zero, expected(t, kl(objective.K1), policy, policy, ref), 1e-15, "k1: none")
 	assert.InDeltaSlice(t, reverseKLGradient(policy, ref), expected(t, kl(objective.K2), policy, policy, ref), 1e-15, "k2: KL(π‖ref)")
 	assert.InDeltaSlice(t, forwardKLGradient(policy, ref), expected(t, kl(objective.K3), policy, policy, ref), 1e-15, "k3: KL(ref‖π)")
-	for _, k := range []objective.Kind{objective.K1, objective.K3} {
+	for _, k := range []objective.KLEstimator{objective.K1, objective.K3} {
 		assert.InDeltaSlice(t, reverseKLGradient(policy, ref), expected(t, plus(k), policy, policy, ref), 1e-15, "%v+: KL(π‖ref)", k)
-		weighted := objective.KL{Kind: k, Beta: 1, Importance: true}
+		weighted := objective.KL{Estimator: k, Beta: 1, Importance: true}
 		assert.InDeltaSlice(t, reverseKLGradient(policy, ref), expected(t, weighted, policy, old, ref), 1e-15,
 			"%v weighted by π/π_old, on samples of π_old: KL(π‖ref)", k)
 	}
 }
 
 func TestClampsOfKL(t *testing.T) {
-	verl := objective.KL{Kind: objective.K3, Beta: 1, LogRatioClamp: 20, ValueClamp: 10}
+	verl := objective.KL{Estimator: objective.K3, Beta: 1, LogRatioClamp: 20, ValueClamp: 10}
 	for _, c := range []struct{ d, loss, grad float64 }{
 		{-2, math.Exp(2) - 3, 1 - math.Exp(2)},
 		{-3, 10, 0},   // e³-4 is more than 10
@@ -98,11 +98,11 @@ func TestClampsOfKL(t *testing.T) {
 		assert.InDelta(t, c.grad, s.Grad[0], 2e-4, "d=%v", c.d)
 	}
 	s := newSequence([]float64{-800}, nil, []float64{0}, nil)
-	eval(t, objective.KL{Kind: objective.K3, Beta: 1, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10}, s)
+	eval(t, objective.KL{Estimator: objective.K3, Beta: 1, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10}, s)
 	assert.Equal(t, -800., s.Grad[0], "the gradient of k2 is not clamped")
-	_, err := objective.KL{Kind: objective.K3, Beta: 1}.Eval(s, objective.Metrics{})
+	_, err := objective.KL{Estimator: objective.K3, Beta: 1}.Eval(s, objective.Metrics{})
 	assert.ErrorContains(t, err, "position 0")
-	eval(t, objective.KL{Kind: objective.K1, Beta: 1, ValueClamp: 10}, s)
+	eval(t, objective.KL{Estimator: objective.K1, Beta: 1, ValueClamp: 10}, s)
 	assert.Zero(t, s.Grad[0])
 }
 
@@ -116,27 +116,27 @@ func TestRewardKL(t *testing.T) {
 		require.NoError(t, err)
 		return kl
 	}
-	kl := shape(objective.RewardKL{Kind: objective.K1, Beta: .5})
+	kl := shape(objective.RewardKL{Estimator: objective.K1, Beta: .5})
 	assert.Equal(t, objective.Sum{Sum: 0, Count: 4}, kl)
 	assert.Equal(t, [][]float64{{-.5, .5, 0, -.25}, {.25}}, dst)
 
-	kl = shape(objective.RewardKL{Kind: objective.K2, Beta: 1})
+	kl = shape(objective.RewardKL{Estimator: objective.K2, Beta: 1})
 	assert.Equal(t, objective.Sum{Sum: 1.25, Count: 4}, kl)
 	assert.Equal(t, [][]float64{{-.5, -.5, 0, -.125}, {-.125}}, dst)
 
-	shape(objective.RewardKL{Kind: objective.K2, Beta: 1, Center: true})
+	shape(objective.RewardKL{Estimator: objective.K2, Beta: 1, Center: true})
 	assert.Equal(t, [][]float64{{-.1875, -.1875, 0, .1875}, {.1875}}, dst, "less the mean of .3125")
 
-	shape(objective.RewardKL{Kind: objective.K1, Beta: .5, Discount: .5})
+	shape(objective.RewardKL{Estimator: objective.K1, Beta: .5, Discount: .5})
 	assert.Equal(t, [][]float64{{-.5 + .25 - .25/8, .5 - .25/4, 0, -.25}, {.25}}, dst)
 
-	shape(objective.RewardKL{Kind: objective.K1, Beta: 1, ValueClamp: .75})
+	shape(objective.RewardKL{Estimator: objective.K1, Beta: 1, ValueClamp: .75})
 	assert.Equal(t, [][]float64{{-.75, .75, 0, -.5}, {.5}}, dst)
 }
 
 func TestRewardKLErrors(t *testing.T) {
 	one := [][]float64{{-1, -1}}
-	k := objective.RewardKL{Kind: objective.K1, Beta: 1}
+	k := objective.RewardKL{Estimator: objective.K1, Beta: 1}
 	for want, call := range map[string]func() error{
 		"completion 0: log-probs at position 1 are -1 and -Inf": func() error {
 			_, err := k.Shape([][]float64{{0, 0}}, one, [][]float64{{-1, math.Inf(-1)}}, nil)
@@ -151,8 +151,8 @@ func TestRewardKLErrors(t *testing.T) {
 			return err
 		},
 		"RewardKL.Kind":     objective.RewardKL{Beta: 1}.Validate,
-		"RewardKL.Beta":     objective.RewardKL{Kind: objective.K1, Beta: -1}.Validate,
-		"RewardKL.Discount": objective.RewardKL{Kind: objective.K1, Discount: 2}.Validate,
+		"RewardKL.Beta":     objective.RewardKL{Estimator: objective.K1, Beta: -1}.Validate,
+		"RewardKL.Discount": objective.RewardKL{Estimator: objective.K1, Discount: 2}.Validate,
 	} {
 		assert.ErrorContains(t, call(), want)
 	}

@@ -161,14 +161,14 @@ func TestMaskedTokensInRegularisers(t *testing.T) {
 	for _, c := range []struct {
 		masked objective.Masked
 		counts bool
-	}{{objective.Stay, true}, {objective.Leave, false}, {objective.LeaveLoss, true}} {
+	}{{objective.MaskedStay, true}, {objective.MaskedLeave, false}, {objective.MaskedLeaveLoss, true}} {
 		s := randomSequence(rand.New(rand.NewPCG(27, 28)), 3)
 		for i := range 3 {
 			s.LogP[i], s.Ref[i], s.Entropy[i], s.Weight[i] = -1, -2, 1, 1
 		}
 		s.Keep = []bool{true, false, true}
 		weigh(t, objective.TokenMean{Masked: c.masked}, []*objective.Sequence{s})
-		for _, o := range []objective.Objective{objective.KL{Kind: objective.K3, Beta: 1}, objective.EntropyBonus{Coef: 1}} {
+		for _, o := range []objective.Objective{objective.KL{Estimator: objective.K3, Beta: 1}, objective.EntropyBonus{Coef: 1}} {
 			eval(t, o, s)
 			assert.Equal(t, c.counts, s.Grad[1]+s.EntropyGrad[1] != 0, "%T, %v", o, c.masked)
 			assert.NotZero(t, s.Grad[0]+s.EntropyGrad[0], "%T, %v", o, c.masked)

@@ -1,25 +1,44 @@
 package objective
 
-import (
-	"errors"
-	"strings"
-)
+import "strings"
 
-// Inputs is a set of what an objective reads beyond current log-probs and
+// Objective is a loss as a function of per-token log-probs (and entropies, and
+// candidates' log-probs).
+type Objective interface {
+	// Needs lists the inputs that Eval reads beside LogP and Adv. Without
+	// one of them Eval returns an error; only Old may be absent (see
+	// Sequence).
+	Needs() Inputs
+	// Validate returns an error that names the first invalid setting. Whoever
+	// accepts an objective calls it once; Eval does not repeat it, and its
+	// result with invalid settings is undefined.
+	Validate() error
+	// Eval returns the sequence's share of the loss, adds its gradient to
+	// s.Grad (and s.EntropyGrad, s.Cand.Grad), and adds to m. Numbers at
+	// positions whose weight is 0 are never read. A number that is read and
+	// is not finite is an error that names the position. After an error
+	// gradients and metrics are undefined.
+	// Eval may be called concurrently for different sequences and metrics.
+	Eval(s *Sequence, m Metrics) (loss float64, err error)
+}
+
+// Inputs is a set of what an objective reads beside current log-probs and
 // advantages.
 type Inputs uint8
 
 const (
-	// Old log-probs: those of the policy before the first inner epoch.
-	Old Inputs = 1 << iota
-	// Ref log-probs: those of the frozen reference policy (or of a teacher).
-	Ref
-	// Rollout log-probs: those the sampling engine reported.
-	Rollout
-	// Entropy of each token's distribution, with its gradient.
-	Entropy
-	// Candidates: log-probs of several tokens per position (distillation).
-	Candidates
+	// InputOld: log-probs of the policy before the first inner epoch.
+	InputOld Inputs = 1 << iota
+	// InputRef: log-probs of the frozen reference policy (or of a teacher).
+	InputRef
+	// InputRollout: log-probs that the sampling engine reported.
+	InputRollout
+	// InputEntropy: the entropy of each token's distribution, with its
+	// gradient.
+	InputEntropy
+	// InputCandidates: log-probs of several tokens per position
+	// (distillation).
+	InputCandidates
 )
 
 var inputNames = [...]string{"old log-probs", "reference log-probs", "rollout log-probs", "entropies", "candidates"}
@@ -38,72 +57,31 @@ func (n Inputs) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Sequence is one whole completion as an objective sees it. All slices that
-// are present have one entry per completion token.
-type Sequence struct {
-	// LogP and Entropy are of the policy now, filled in by the policy before
-	// it evaluates the objective; Entropy only if the objective needs it.
-	LogP, Entropy []float64
-	// Old, Ref and Rollout are fixed log-probs; nil = absent. An absent Old
-	// means that LogP itself, its gradient stopped, stands in: the first
-	// update on fresh samples.
-	Old, Ref, Rollout []float64
-	// Adv is the advantage of each token.
-	Adv []float64
-	// Keep marks tokens that step credit did not mask; nil = all. What a
-	// masked token still contributes is each objective's to say.
-	Keep []bool
-	// Weight and KLWeight are d(loss)/d(token loss), fixed by an Aggregation
-	// before the first forward pass; 0 = the token is out and its numbers
-	// are never read. KLWeight applies to terms that regularise (KL, entropy).
-	// Sequences may share their memory: they are to be read only.
-	Weight, KLWeight []float64
-	// Cand holds several candidates per position; nil = none.
-	Cand *Candidate
-	// Grad and EntropyGrad receive d(loss)/d(LogP) and d(loss)/d(Entropy).
-	// Eval adds to them; the policy clears them.
-	Grad, EntropyGrad []float64
-}
+// Sum is a metric that survives splitting a batch: a sum, and the count by
+// which to divide it.
+type Sum struct{ Sum, Count float64 }
 
-// Candidate holds K tokens per position with the teacher's log-probs, for
-// losses that compare distributions. Slices are [tokens*K], position-major:
-// candidate k of position t has index t*K+k.
-type Candidate struct {
-	K       int
-	IDs     []int32
-	Teacher []float64 // the teacher's log-probs
-	LogP    []float64 // the policy's, filled in by the policy
-	Grad    []float64 // d(loss)/d(LogP), added to by Eval
-}
-
-// Objective is a loss as a function of per-token log-probs (and entropies).
-type Objective interface {
-	// Needs lists the inputs that Eval reads. Without one of them Eval
-	// returns an error; only Old may be absent (see Sequence).
-	Needs() Inputs
-	// Eval returns the sequence's share of the loss, adds its gradient to
-	// s.Grad (and s.EntropyGrad, s.Cand.Grad), and adds to m. Values at
-	// positions whose weights are 0 are never read. A non-finite value at a
-	// live position is an error that names the position. After an error the
-	// gradients are undefined.
-	// Eval may be called concurrently for different sequences and metrics.
-	Eval(s *Sequence, m Metrics) (loss float64, err error)
-}
-
-// Validator is an objective that can tell bad settings before the first step;
-// every objective of this package is one. Eval returns the same error.
-type Validator interface {
-	// Validate returns an error that names the first bad setting.
-	Validate() error
-}
-
-// validate checks a part of a composed objective.
-func validate(o Objective) error {
-	if o == nil {
-		return errors.New("objective: nil where an objective should be")
+// Mean is Sum/Count, and 0 for an empty one.
+func (s Sum) Mean() float64 {
+	if s.Count == 0 {
+		return 0
 	}
-	if v, ok := o.(Validator); ok {
-		return v.Validate()
+	return s.Sum / s.Count
+}
+
+// Metrics is a set of named sums, merged by addition. The package comment
+// lists the names that the objectives here use.
+type Metrics map[string]Sum
+
+// Add adds v to the metric's sum and n to its count.
+func (m Metrics) Add(name string, v, n float64) {
+	s := m[name]
+	m[name] = Sum{s.Sum + v, s.Count + n}
+}
+
+// Merge adds every metric of o to m.
+func (m Metrics) Merge(o Metrics) {
+	for k, s := range o {
+		m.Add(k, s.Sum, s.Count)
 	}
-	return nil
 }

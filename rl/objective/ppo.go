@@ -20,62 +20,70 @@ import (
 // A masked token contributes nothing.
 type PPO struct {
 	// ClipLow and ClipHigh are the distances of the bounds from 1, both
-	// positive. Usual: 0.2 and 0.2, or 0.28 above. ClipLow = 1 or more and
+	// positive. Usual: 0.2 and 0.2, or 0.28 above. ClipLow of 1 or more and
 	// ClipHigh = +Inf switch a side off.
-	ClipLow, ClipHigh float64
+	ClipLow  float64 `json:"clip_low"`
+	ClipHigh float64 `json:"clip_high"`
 	// DualClip bounds the loss of tokens with A < 0 at -A·DualClip (Ye et
 	// al., arXiv:1912.09729); greater than 1, 0 = off. verl always has 3,
 	// OpenRLHF and SkyRL have it on request.
-	DualClip float64
+	DualClip float64 `json:"dual_clip"`
 	// LogRatioClamp limits log r to ± itself before exp and stops the
 	// gradient beyond (verl, SkyRL and OpenRLHF: 20); 0 = none, as in TRL.
-	LogRatioClamp float64
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
 
 // TwoSidedPPO returns TRL's two-sided clip (INTELLECT-2, arXiv:2505.07291): the
 // ratio is cut at delta in the unclipped branch, L = -min(min(r, delta)·A,
 // clip(r, 1-low, 1+high)·A), which for any delta > 1 is a dual clip.
 func TwoSidedPPO(low, high, delta float64) PPO {
-	return PPO{ClipLow: low, ClipHigh: min(high, delta-1), DualClip: max(delta, 1+high)}
+	dual := min(max(delta, 1+high), math.MaxFloat64) // high may be +Inf
+	return PPO{ClipLow: low, ClipHigh: min(high, delta-1), DualClip: dual}
 }
 
-// Needs returns Old.
-func (PPO) Needs() Inputs { return Old }
+// Needs returns InputOld.
+func (PPO) Needs() Inputs { return InputOld }
 
-// Validate returns an error that names the first bad setting.
+// Validate returns an error that names the first invalid setting.
 func (p PPO) Validate() error {
 	if err := checkClip("PPO", p.ClipLow, p.ClipHigh); err != nil {
 		return err
 	}
-	if p.DualClip != 0 && !(p.DualClip > 1) {
-		return fmt.Errorf("objective: PPO.DualClip is %v, want more than 1, or 0 for none", p.DualClip)
+	if p.DualClip != 0 && !(p.DualClip > 1 && finite(p.DualClip)) {
+		return fmt.Errorf("objective: PPO.DualClip is %v, want a number above 1, or 0 for none", p.DualClip)
 	}
 	return checkNonNegative("PPO.LogRatioClamp", p.LogRatioClamp)
 }
 
 // checkClip checks the bounds of objectives that clip a ratio around 1.
 func checkClip(name string, low, high float64) error {
-	if !(low > 0) || !(high > 0) {
+	if !(low > 0) || !finite(low) || !(high > 0) {
 		return fmt.Errorf("objective: %s.ClipLow and ClipHigh are %v and %v, want positive distances from 1 such as 0.2", name, low, high)
 	}
 	return nil
 }
 
 // Eval implements Objective.
-func (p PPO) Eval(s *Sequence, m Metrics) (float64, error) {
-	if err := p.Validate(); err != nil {
+func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	r, err := s.ratios(p.LogRatioClamp)
+	if err != nil {
 		return 0, err
 	}
-	c := p.clip()
-	var b tokens
-	b.begin(s, p.LogRatioClamp)
-	for b.next() {
-		c.clipped(&b.loss, &b.byRatio, &b.r, &b.adv, b.n, &b.tally.hits)
+	clip := p.clip()
+	for t, w := range r.weight {
+		if w == 0 {
+			continue
+		}
+		l, byRatio, met := clip.at(r.ratio[t], s.Adv[t])
+		loss += w * l
+		s.Grad[t] += w * byRatio * r.slope(t)
+		r.hits[met]++
 	}
-	return b.end(m)
+	r.flush(m)
+	return loss, nil
 }
 
-// clip is PPO's surrogate with its bounds at hand.
+// clip is PPO's surrogate: the bounds of the ratio.
 type clip struct{ low, high, dual float64 }
 
 func (p PPO) clip() clip {

@@ -2,8 +2,7 @@ package objective
 
 import (
 	"fmt"
-
-	"github.com/stepwise-rl/stepwise/internal/vecmath"
+	"math"
 )
 
 // SAPO replaces the clip by a smooth gate (Soft Adaptive Policy Optimization,
@@ -18,16 +17,17 @@ import (
 type SAPO struct {
 	// TauPos and TauNeg are the gate's temperatures, positive; the paper has
 	// 1 and 1.05, so that unlikely tokens of bad completions fade sooner.
-	TauPos, TauNeg float64
+	TauPos float64 `json:"tau_pos"`
+	TauNeg float64 `json:"tau_neg"`
 	// LogRatioClamp limits log r to ± itself and stops the gradient beyond
 	// (verl, SkyRL: 20); 0 = none.
-	LogRatioClamp float64
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
 
-// Needs returns Old.
-func (SAPO) Needs() Inputs { return Old }
+// Needs returns InputOld.
+func (SAPO) Needs() Inputs { return InputOld }
 
-// Validate returns an error that names the first bad setting.
+// Validate returns an error that names the first invalid setting.
 func (p SAPO) Validate() error {
 	if !(p.TauPos > 0) || !(p.TauNeg > 0) || !finite(p.TauPos) || !finite(p.TauNeg) {
 		return fmt.Errorf("objective: SAPO.TauPos and TauNeg are %v and %v, want positive numbers such as 1 and 1.05", p.TauPos, p.TauNeg)
@@ -36,30 +36,23 @@ func (p SAPO) Validate() error {
 }
 
 // Eval implements Objective.
-func (p SAPO) Eval(s *Sequence, m Metrics) (float64, error) {
-	if err := p.Validate(); err != nil {
+func (p SAPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	r, err := s.ratios(p.LogRatioClamp)
+	if err != nil {
 		return 0, err
 	}
-	var b tokens
-	var e block
-	b.begin(s, p.LogRatioClamp)
-	for b.next() {
-		for i, r := range b.r[:b.n] {
-			e[i] = -p.tau(b.adv[i]) * (r - 1)
+	for t, w := range r.weight {
+		if w == 0 {
+			continue
 		}
-		vecmath.Exp(e[:b.n], e[:b.n])
-		for i, a := range b.adv[:b.n] {
-			gate := 1 / (1 + e[i])
-			b.loss[i], b.byRatio[i] = -a*gate*4/p.tau(a), -a*4*gate*(1-gate)
+		a, tau := s.Adv[t], p.TauNeg
+		if a > 0 {
+			tau = p.TauPos
 		}
+		gate := 1 / (1 + math.Exp(-tau*(r.ratio[t]-1)))
+		loss -= w * a * gate * 4 / tau
+		s.Grad[t] -= w * a * 4 * gate * (1 - gate) * r.slope(t)
 	}
-	return b.end(m)
-}
-
-// tau is the temperature for advantage a.
-func (p SAPO) tau(a float64) float64 {
-	if a > 0 {
-		return p.TauPos
-	}
-	return p.TauNeg
+	r.flush(m)
+	return loss, nil
 }

@@ -11,7 +11,7 @@ import (
 
 func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
 	a := objective.Split{
-		Loss:        objective.TokenMean{Masked: objective.Leave},
+		Loss:        objective.TokenMean{Masked: objective.MaskedLeave},
 		Regularizer: objective.SeqMeanTokenMean{CountEmpty: true},
 	}
 	loss, kl, err := a.Weigh(layout)
@@ -25,19 +25,19 @@ func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
 }
 
 func TestSplitWithoutLiveTokens(t *testing.T) {
-	a := objective.Split{Loss: objective.TokenMean{Masked: objective.Leave}, Regularizer: objective.TokenMean{}}
-	masked := objective.Layout{Live: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}}
+	a := objective.Split{Loss: objective.TokenMean{Masked: objective.MaskedLeave}, Regularizer: objective.TokenMean{}}
+	masked := objective.Layout{Include: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}}
 	loss, kl, err := a.Weigh(masked)
 	require.NoError(t, err, "the regulariser still counts")
 	assert.Equal(t, [][]float64{{0, 0}}, loss)
 	assert.Equal(t, [][]float64{{.5, .5}}, kl)
 
-	dead := objective.Layout{Live: [][]bool{{false, false}}}
+	dead := objective.Layout{Include: [][]bool{{false, false}}}
 	_, _, err = a.Weigh(dead)
-	assert.ErrorIs(t, err, objective.ErrNoLiveToken)
+	assert.ErrorIs(t, err, objective.ErrNoTokens)
 	_, _, err = objective.Split{Loss: objective.TokenSum{}}.Weigh(dead)
 	assert.ErrorContains(t, err, "want two aggregations")
-	_, _, err = a.Weigh(objective.Layout{Live: dead.Live, Keep: [][]bool{}})
+	_, _, err = a.Weigh(objective.Layout{Include: dead.Live, Keep: [][]bool{}})
 	assert.ErrorContains(t, err, "rows", "errors of the parts come through")
 	a.Regularizer = objective.Constant{}
 	_, _, err = a.Weigh(masked)
@@ -46,7 +46,7 @@ func TestSplitWithoutLiveTokens(t *testing.T) {
 
 // A prompt all of whose tokens are dead is part of the mean only on request.
 func TestPromptMeanCountsEmptyPromptsOnRequest(t *testing.T) {
-	l := objective.Layout{Live: [][]bool{{true, true}, {false}, {true, true}}, Prompt: []int{1, 2, 3}}
+	l := objective.Layout{Include: [][]bool{{true, true}, {false}, {true, true}}, Prompt: []int{1, 2, 3}}
 	loss, _, err := objective.PromptMean{}.Weigh(l)
 	require.NoError(t, err)
 	assert.Equal(t, [][]float64{{1. / 4, 1. / 4}, {0}, {1. / 4, 1. / 4}}, loss)

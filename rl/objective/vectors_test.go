@@ -58,7 +58,7 @@ func TestTokenLossesByHand(t *testing.T) {
 			loss: [2][]float64{{0.6107013791, 1, 0.8986579282, 0}, {-0.1, -0.2733178201, -0.75, -0.2865557636}}},
 		{name: "sapo", o: objective.SAPO{TauPos: 1, TauNeg: 1.05},
 			loss: [2][]float64{{-2.220502754, -2, -1.46283495, 0}, {0.9523809524, 1.339683723, 0.9523809524, 0.8620189562}}},
-		{name: "k3", o: objective.KL{Kind: objective.K3, Beta: 1},
+		{name: "k3", o: objective.KL{Estimator: objective.K3, Beta: 1},
 			loss: [2][]float64{{.004837418036, .02140275816, .005170918076, 0}, {.01873075308, 0, .1487212707, .01873075308}},
 			grad: [2][]float64{{.09516258196, -.2214027582, -.1051709181, 0}, {.1812692469, 0, -.6487212707, .1812692469}}},
 		{name: "importance sampling is ppo before any bound", o: objective.ImportanceSampling{},

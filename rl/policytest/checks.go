@@ -234,7 +234,7 @@ func (s *suite) skips(t *testing.T) {
 func (s *suite) entropy(t *testing.T) {
 	p, b := s.Open(t), s.batch(2, 2)
 	sup, ok := p.(rl.Supporter)
-	if ok && sup.Supports(objective.Entropy) != nil {
+	if ok && sup.Supports(objective.InputEntropy) != nil {
 		if _, _, err := p.ForwardBackward(t.Context(), b, entropyBonus{}); err == nil {
 			t.Fatal("Supports refuses entropy, ForwardBackward accepts it")
 		}
@@ -260,7 +260,7 @@ func (s *suite) entropy(t *testing.T) {
 
 func (s *suite) candidates(t *testing.T) {
 	p := s.Open(t)
-	if sup, ok := p.(rl.Supporter); !ok || sup.Supports(objective.Candidates) == nil {
+	if sup, ok := p.(rl.Supporter); !ok || sup.Supports(objective.InputCandidates) == nil {
 		return
 	}
 	if _, _, err := p.ForwardBackward(t.Context(), s.batch(1, 1), wantsCandidates{}); err == nil {

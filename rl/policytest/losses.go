@@ -10,6 +10,7 @@ import (
 type linear struct{ c float64 }
 
 func (linear) Needs() objective.Inputs { return 0 }
+func (linear) Validate() error         { return nil }
 func (l linear) Eval(s *objective.Sequence, m objective.Metrics) (float64, error) {
 	loss := 0.0
 	for t, w := range s.Weight {
@@ -25,6 +26,7 @@ func (l linear) Eval(s *objective.Sequence, m objective.Metrics) (float64, error
 type failing struct{ err error }
 
 func (failing) Needs() objective.Inputs { return 0 }
+func (failing) Validate() error         { return nil }
 func (f failing) Eval(s *objective.Sequence, _ objective.Metrics) (float64, error) {
 	for t := range s.Grad {
 		s.Grad[t] = 1
@@ -35,6 +37,7 @@ func (f failing) Eval(s *objective.Sequence, _ objective.Metrics) (float64, erro
 type exploding struct{}
 
 func (exploding) Needs() objective.Inputs { return 0 }
+func (exploding) Validate() error         { return nil }
 func (exploding) Eval(s *objective.Sequence, _ objective.Metrics) (float64, error) {
 	for t := range s.Grad {
 		s.Grad[t] = math.Inf(1)
@@ -44,7 +47,8 @@ func (exploding) Eval(s *objective.Sequence, _ objective.Metrics) (float64, erro
 
 type entropyBonus struct{}
 
-func (entropyBonus) Needs() objective.Inputs { return objective.Entropy }
+func (entropyBonus) Needs() objective.Inputs { return objective.InputEntropy }
+func (entropyBonus) Validate() error         { return nil }
 func (entropyBonus) Eval(s *objective.Sequence, _ objective.Metrics) (float64, error) {
 	loss := 0.0
 	for t, w := range s.Weight {
@@ -56,4 +60,4 @@ func (entropyBonus) Eval(s *objective.Sequence, _ objective.Metrics) (float64, e
 
 type wantsCandidates struct{ linear }
 
-func (wantsCandidates) Needs() objective.Inputs { return objective.Candidates }
+func (wantsCandidates) Needs() objective.Inputs { return objective.InputCandidates }

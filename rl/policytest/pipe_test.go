@@ -38,6 +38,7 @@ type reply struct {
 type weighted struct{}
 
 func (weighted) Needs() objective.Inputs { return 0 }
+func (weighted) Validate() error         { return nil }
 func (weighted) Eval(s *objective.Sequence, _ objective.Metrics) (loss float64, _ error) {
 	for t, w := range s.Weight {
 		loss += w * s.LogP[t]
@@ -185,7 +186,7 @@ func (p *pipe) Load(ctx context.Context, ref string) error {
 }
 
 func (p *pipe) Supports(n objective.Inputs) error {
-	if n&(objective.Entropy|objective.Candidates) != 0 {
+	if n&(objective.InputEntropy|objective.InputCandidates) != 0 {
 		return errors.New("the server knows only a linear loss on log-probs")
 	}
 	return nil

@@ -203,7 +203,7 @@ func (p *Table) Load(_ context.Context, ref string) error {
 
 // Supports implements rl.Supporter: candidates are beyond a table.
 func (p *Table) Supports(n objective.Inputs) error {
-	if n&objective.Candidates != 0 {
+	if n&objective.InputCandidates != 0 {
 		return errors.New("policytest: a table has no candidates")
 	}
 	return nil

@@ -158,7 +158,7 @@ func (s step) live() [][]bool {
 // weigh fixes the weights of all sequences, as rl.Batch.Weigh does.
 func (s step) weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.Sequence) {
 	t.Helper()
-	loss, kl, err := agg.Weigh(objective.Layout{Live: s.live(), Prompt: s.Prompt})
+	loss, kl, err := agg.Weigh(objective.Layout{Include: s.live(), Prompt: s.Prompt})
 	require.NoError(t, err)
 	for i, q := range seqs {
 		q.Weight, q.KLWeight = loss[i], kl[i]

@@ -13,22 +13,22 @@ import (
 // here, with Beta 1.
 var divergences = map[string]map[string]objective.KL{
 	"verl-0.9.1": {
-		"k1":         {Kind: objective.K1},
-		"abs":        {Kind: objective.KAbs},
-		"k2":         {Kind: objective.K2},
+		"k1":         {Estimator: objective.K1},
+		"abs":        {Estimator: objective.KAbs},
+		"k2":         {Estimator: objective.K2},
 		"low_var_kl": get("verl-0.9.1").KL,
-		"k1+":        {Kind: objective.K1, StraightThrough: true},
-		"k3+":        {Kind: objective.K3, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10},
+		"k1+":        {Estimator: objective.K1, StraightThrough: true},
+		"k3+":        {Estimator: objective.K3, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10},
 	},
 	"skyrl-0.4.0": {
-		"k1":  {Kind: objective.K1},
-		"abs": {Kind: objective.KAbs},
-		"k2":  {Kind: objective.K2},
+		"k1":  {Estimator: objective.K1},
+		"abs": {Estimator: objective.KAbs},
+		"k2":  {Estimator: objective.K2},
 		"k3":  get("skyrl-0.4.0").KL,
 	},
 	"openrlhf-0.11.2": {
-		"k1":          {Kind: objective.K1, ValueClamp: 10},
-		"k2":          {Kind: objective.K2, ValueClamp: 10},
+		"k1":          {Estimator: objective.K1, ValueClamp: 10},
+		"k2":          {Estimator: objective.K2, ValueClamp: 10},
 		"k3":          get("openrlhf-0.11.2").KL,
 		"k1-unbiased": unbiased(objective.K1),
 		"k2-unbiased": unbiased(objective.K2),
@@ -37,8 +37,8 @@ var divergences = map[string]map[string]objective.KL{
 }
 
 // unbiased is OpenRLHF's algo.kl.unbiased_gradient.
-func unbiased(kind objective.Kind) objective.KL {
-	return objective.KL{Kind: kind, StraightThrough: true, Importance: true, ImportanceMax: 10, ValueClamp: 10}
+func unbiased(kind objective.KLEstimator) objective.KL {
+	return objective.KL{Estimator: kind, StraightThrough: true, Importance: true, ImportanceMax: 10, ValueClamp: 10}
 }
 
 func TestKL(t *testing.T) {
@@ -93,8 +93,8 @@ func perToken(t *testing.T, k objective.KL, s step) (value, grad [][]float64) {
 func TestRewardKLOfTinker(t *testing.T) {
 	s := read[inputs](t, "inputs.json").Losses["step"]
 	penalties := map[string]objective.RewardKL{
-		"penalty":              {Kind: objective.K1, Beta: 0.1, Center: true},
-		"penalty-discount-0.9": {Kind: objective.K1, Beta: 0.1, Center: true, Discount: 0.9},
+		"penalty":              {Estimator: objective.K1, Beta: 0.1, Center: true},
+		"penalty-discount-0.9": {Estimator: objective.K1, Beta: 0.1, Center: true, Discount: 0.9},
 	}
 	cases := readGolden(t, "tinker").KL
 	require.Len(t, cases, len(penalties))

@@ -21,11 +21,11 @@ var openRLHFLosses = map[string]loss{
 
 	// is_correction_level and is_correction_mode.
 	"ppo-token-clip":        tokenMean(objective.Corrected{Objective: openRLHFPPO, Min: 0.5, Max: 5}),
-	"ppo-token-mask":        tokenMean(objective.Corrected{Objective: openRLHFPPO, Outside: objective.Drop, Min: 0.5, Max: 5}),
-	"ppo-token-mask-narrow": tokenMean(objective.Corrected{Objective: openRLHFPPO, Outside: objective.Drop, Min: 0.9, Max: 1.25}),
+	"ppo-token-mask":        tokenMean(objective.Corrected{Objective: openRLHFPPO, Outside: objective.OutsideDrop, Min: 0.5, Max: 5}),
+	"ppo-token-mask-narrow": tokenMean(objective.Corrected{Objective: openRLHFPPO, Outside: objective.OutsideDrop, Min: 0.9, Max: 1.25}),
 	"ppo-seq-mask": tokenMean(objective.Corrected{
 		Objective: objective.Corrected{Objective: openRLHFPPO, Max: math.Inf(1)},
-		Level:     objective.GeometricLevel, Outside: objective.Gate, Min: 0.95, Max: 1.25,
+		Level:     objective.LevelGeometric, Outside: objective.OutsideGate, Min: 0.95, Max: 1.25,
 	}),
 }
 

@@ -24,16 +24,16 @@ var skyRLLosses = map[string]loss{
 	"importance_sampling":             {objective.ImportanceSampling{}, objective.TokenSum{}},
 
 	// off_policy_correction.
-	"regular-token-tis":    tokenMean(skyRLCorrected(skyRLPPO, objective.TokenLevel, objective.Truncate, 0, 2)),
-	"regular-sequence-tis": tokenMean(skyRLCorrected(skyRLPPO, objective.SequenceLevel, objective.Truncate, 0, 5)),
-	"regular-geometric":    tokenMean(skyRLCorrected(skyRLPPO, objective.GeometricLevel, objective.Gate, 0.95, 1.25)),
-	"regular-product":      tokenMean(skyRLCorrected(skyRLPPO, objective.SequenceLevel, objective.Gate, 0.5, 2)),
-	"regular-token-mask":   tokenMean(skyRLCorrected(skyRLPPO, objective.TokenLevel, objective.Gate, 0.75, 1.5)),
+	"regular-token-tis":    tokenMean(skyRLCorrected(skyRLPPO, objective.LevelToken, objective.OutsideTruncate, 0, 2)),
+	"regular-sequence-tis": tokenMean(skyRLCorrected(skyRLPPO, objective.LevelSequence, objective.OutsideTruncate, 0, 5)),
+	"regular-geometric":    tokenMean(skyRLCorrected(skyRLPPO, objective.LevelGeometric, objective.OutsideGate, 0.95, 1.25)),
+	"regular-product":      tokenMean(skyRLCorrected(skyRLPPO, objective.LevelSequence, objective.OutsideGate, 0.5, 2)),
+	"regular-token-mask":   tokenMean(skyRLCorrected(skyRLPPO, objective.LevelToken, objective.OutsideGate, 0.75, 1.5)),
 	"regular-token-mask-tis-product": tokenMean(
 		skyRLCorrected(skyRLCorrected(skyRLCorrected(skyRLPPO,
-			objective.SequenceLevel, objective.Truncate, 0, 2),
-			objective.SequenceLevel, objective.Gate, 0.5, 2.5),
-			objective.TokenLevel, objective.Gate, 0.75, 2.5)),
+			objective.LevelSequence, objective.OutsideTruncate, 0, 2),
+			objective.LevelSequence, objective.OutsideGate, 0.5, 2.5),
+			objective.LevelToken, objective.OutsideGate, 0.75, 2.5)),
 }
 
 var (

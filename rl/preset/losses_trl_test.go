@@ -8,7 +8,7 @@ var trlLosses = map[string]loss{
 	"dapo-delta":              tokenMean(objective.TwoSidedPPO(0.2, 0.2, 3)),
 	"dapo-delta-below-high":   tokenMean(objective.TwoSidedPPO(0.2, 0.2, 1.1)),
 	"dapo-beta":               ofPreset("trl-1.16", func(p *Preset) { p.KL.Beta = 0.04 }),
-	"dapo-beta-no-correction": ofPreset("trl-1.16", func(p *Preset) { p.KL = objective.KL{Kind: objective.K3, Beta: 0.04} }),
+	"dapo-beta-no-correction": ofPreset("trl-1.16", func(p *Preset) { p.KL = objective.KL{Estimator: objective.K3, Beta: 0.04} }),
 	"dapo-entropy":            tokenMean(objective.Terms{trlPPO, objective.EntropyBonus{Coef: 0.01}}),
 	"grpo-entropy": {objective.Terms{trlPPO, objective.EntropyBonus{Coef: 0.01}}, objective.Split{
 		Loss: objective.SeqMeanTokenMean{CountEmpty: true}, Regularizer: objective.TokenMean{},
@@ -25,14 +25,14 @@ var trlLosses = map[string]loss{
 	"sequence-luspo": {trlGSPO, objective.SeqMeanTokenSum{CountEmpty: true}},
 
 	// vllm_importance_sampling_mode, with the default bounds (none, 3) and two.
-	"dapo-token_truncate":           trlCorrected(objective.TokenLevel, objective.Truncate, 0, 3),
-	"dapo-token_truncate-bounds":    trlCorrected(objective.TokenLevel, objective.Truncate, 0.75, 1.75),
-	"dapo-token_mask":               trlCorrected(objective.TokenLevel, objective.Drop, 0, 3),
-	"dapo-token_mask-bounds":        trlCorrected(objective.TokenLevel, objective.Drop, 0.75, 1.75),
-	"dapo-sequence_truncate":        trlCorrected(objective.SequenceLevel, objective.Truncate, 0, 3),
-	"dapo-sequence_truncate-bounds": trlCorrected(objective.SequenceLevel, objective.Truncate, 0.75, 1.75),
-	"dapo-sequence_mask":            trlCorrected(objective.SequenceLevel, objective.Drop, 0, 3),
-	"dapo-sequence_mask-bounds":     trlCorrected(objective.SequenceLevel, objective.Drop, 0.75, 1.75),
+	"dapo-token_truncate":           trlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 3),
+	"dapo-token_truncate-bounds":    trlCorrected(objective.LevelToken, objective.OutsideTruncate, 0.75, 1.75),
+	"dapo-token_mask":               trlCorrected(objective.LevelToken, objective.OutsideDrop, 0, 3),
+	"dapo-token_mask-bounds":        trlCorrected(objective.LevelToken, objective.OutsideDrop, 0.75, 1.75),
+	"dapo-sequence_truncate":        trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0, 3),
+	"dapo-sequence_truncate-bounds": trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0.75, 1.75),
+	"dapo-sequence_mask":            trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0, 3),
+	"dapo-sequence_mask-bounds":     trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.75, 1.75),
 }
 
 var (

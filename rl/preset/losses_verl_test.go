@@ -18,11 +18,11 @@ var verlLosses = map[string]loss{
 	"vanilla-seq-mean-token-sum-norm-global": {verlPPO, objective.Constant{Tokens: 10, PerSequence: true}},
 
 	// rollout_is with rollout_is_threshold.
-	"vanilla-token-tis":       verlCorrected(objective.TokenLevel, objective.Truncate, 0, 2),
-	"vanilla-sequence-tis":    verlCorrected(objective.SequenceLevel, objective.Truncate, 0, 2),
-	"vanilla-token-icepop":    verlCorrected(objective.TokenLevel, objective.Drop, 0.5, 2),
-	"vanilla-sequence-icepop": verlCorrected(objective.SequenceLevel, objective.Drop, 0.5, 2),
-	"vanilla-far-tis":         verlCorrected(objective.TokenLevel, objective.Truncate, 0, 1e9),
+	"vanilla-token-tis":       verlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 2),
+	"vanilla-sequence-tis":    verlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0, 2),
+	"vanilla-token-icepop":    verlCorrected(objective.LevelToken, objective.OutsideDrop, 0.5, 2),
+	"vanilla-sequence-icepop": verlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.5, 2),
+	"vanilla-far-tis":         verlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 1e9),
 	// bypass_mode with loss_type="reinforce".
 	"bypass-reinforce-token-tis": tokenMean(objective.FromRollout{Objective: objective.CISPO{High: 2, LogRatioClamp: 20}}),
 
@@ -48,7 +48,7 @@ var verlLosses = map[string]loss{
 	"ppo_loss-seq-mean": {objective.Terms{
 		verlPPO,
 		objective.EntropyBonus{Coef: 0.01},
-		objective.KL{Kind: objective.K3, Beta: 0.5, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10},
+		objective.KL{Estimator: objective.K3, Beta: 0.5, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10},
 	}, verlSeqMean},
 }
 

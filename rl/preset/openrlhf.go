@@ -25,14 +25,14 @@ func openRLHF() Preset {
 		// help recommends there, since k1, the default, has no gradient to
 		// speak of. Values are clamped to ±10 (compute_approx_kl,
 		// openrlhf/models/utils.py).
-		KL: objective.KL{Kind: objective.K3, ValueClamp: 10},
+		KL: objective.KL{Estimator: objective.K3, ValueClamp: 10},
 		// actor.loss_agg_mode="token-mean" (aggregate_loss) over the tokens of
 		// the whole optimiser step.
 		Aggregation: objective.TokenMean{},
 		// algo.kl.init_coef=0.01, algo.kl.estimator="k1", in the reward: each
 		// token's penalty is added to the returns of the tokens up to it
 		// (get_cumulative_returns with gamma=1), after rewards are compared.
-		RewardKL: &objective.RewardKL{Kind: objective.K1, Beta: 0.01, ValueClamp: 10, Discount: 1},
+		RewardKL: &objective.RewardKL{Estimator: objective.K1, Beta: 0.01, ValueClamp: 10, Discount: 1},
 		// rollout.temperature=1.0.
 		Temperature: 1,
 		// There is no such setting: truncated completions are trained on.

@@ -25,7 +25,7 @@ type Preset struct {
 	KL objective.KL
 	// Aggregation is what a token weighs: the denominators of loss and KL. All
 	// of the releases keep tokens of advantage zero in the denominator, which
-	// for masked ones is objective.Stay.
+	// for masked ones is objective.MaskedStay.
 	Aggregation objective.Aggregation
 	// RewardKL is the divergence penalty in the reward; nil = none.
 	RewardKL *objective.RewardKL

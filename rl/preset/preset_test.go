@@ -21,9 +21,8 @@ func TestNames(t *testing.T) {
 		p, err := preset.Get(name)
 		require.NoError(t, err)
 		assert.Equal(t, name, p.Name)
-		o, ok := p.Objective().(objective.Validator)
-		require.True(t, ok)
-		require.NoError(t, o.Validate(), name)
+		require.NoError(t, p.Objective().Validate(), name)
+		require.NoError(t, p.Aggregation.Validate(), name)
 		if p.RewardKL != nil {
 			require.NoError(t, p.RewardKL.Validate(), name)
 		}
@@ -79,7 +78,7 @@ func TestDefaults(t *testing.T) {
 		}},
 		{"skyrl-0.4.0", "skyrl-0.4.0", func(p Preset) settings {
 			return settings{
-				"eps_clip_low": ppo(p).ClipLow, "eps_clip_high": ppo(p).ClipHigh, "kl_estimator_type": p.KL.Kind.String(),
+				"eps_clip_low": ppo(p).ClipLow, "eps_clip_high": ppo(p).ClipHigh, "kl_estimator_type": p.KL.Estimator.String(),
 				"use_kl_loss": p.KL.Beta != 0, "kl_loss_coef": p.KL.Beta, "use_kl_in_reward": p.RewardKL != nil,
 				"temperature": p.Temperature, "apply_overlong_filtering": p.MaskTruncated,
 				"advantage_estimator": "grpo", "grpo_norm_by_std": true, "policy_loss_type": "regular",

@@ -25,7 +25,7 @@ func skyRL() Preset {
 		Policy: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, LogRatioClamp: 20},
 		// use_kl_loss=True, kl_loss_coef=0.001, kl_estimator_type="k3", clamped
 		// as in verl (compute_approx_kl).
-		KL: objective.KL{Kind: objective.K3, Beta: 0.001, LogRatioClamp: 20, ValueClamp: 10},
+		KL: objective.KL{Estimator: objective.K3, Beta: 0.001, LogRatioClamp: 20, ValueClamp: 10},
 		// loss_reduction="token_mean", by scaling the advantages
 		// (apply_loss_reduction_to_advantages_minibatch). The KL is the mean
 		// over all sequences of their token means whatever the reduction

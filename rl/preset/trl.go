@@ -23,7 +23,7 @@ func trl() Preset {
 		Policy: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2},
 		// beta=0.0: no KL. With another beta it is k3, in the loss, unclamped,
 		// times the ratio (use_bias_correction_kl=True).
-		KL: objective.KL{Kind: objective.K3, Importance: true},
+		KL: objective.KL{Estimator: objective.K3, Importance: true},
 		// loss_type="dapo": the sum over num_items_in_batch, the live tokens of
 		// the whole step on all processes.
 		Aggregation: objective.TokenMean{},

@@ -28,7 +28,7 @@ func verl() Preset {
 		// use_kl_loss=False. Its guide to GRPO switches it on, which makes Beta
 		// kl_loss_coef=0.001. kl_loss_type="low_var_kl" is k3 with the log-ratio
 		// clamped to ±20 and the value to ±10 (kl_penalty_forward).
-		KL: objective.KL{Kind: objective.K3, LogRatioClamp: 20, ValueClamp: 10},
+		KL: objective.KL{Estimator: objective.K3, LogRatioClamp: 20, ValueClamp: 10},
 		// loss_agg_mode="token-mean" (agg_loss) over batch_num_tokens, those of
 		// the whole mini-batch.
 		Aggregation: objective.TokenMean{},

@@ -75,7 +75,7 @@ func newCompletion(rng *rand.Rand) rollout.Completion {
 // loss. The aggregation is one that counts masked tokens, so that the weights
 // are known beforehand and all the rest is one pass over the groups.
 func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg objective.Aggregation, o objective.Objective) float64 {
-	weight, kl, err := agg.Weigh(objective.Layout{Live: s.live})
+	weight, kl, err := agg.Weigh(objective.Layout{Include: s.live})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func parallel(n int, f func(i int)) {
 // work that it has in trainers without step credit.
 func BenchmarkObjective(b *testing.B) {
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}
-	kl := objective.Terms{ppo, objective.KL{Kind: objective.K3, Beta: .04}}
+	kl := objective.Terms{ppo, objective.KL{Estimator: objective.K3, Beta: .04}}
 	s := newStep()
 	for _, c := range []struct {
 		name string

@@ -110,8 +110,8 @@ func requireLineError(t *testing.T, err error, line int, field, want, in string)
 }
 
 func TestBatchErrors(t *testing.T) {
-	k1 := &objective.RewardKL{Kind: objective.K1, Beta: 1}
-	center := &objective.RewardKL{Kind: objective.K1, Beta: 1, Center: true}
+	k1 := &objective.RewardKL{Estimator: objective.K1, Beta: 1}
+	center := &objective.RewardKL{Estimator: objective.K1, Beta: 1, Center: true}
 	for _, c := range []struct {
 		line, field, want string
 		kl                *objective.RewardKL
@@ -151,7 +151,7 @@ func TestStepErrors(t *testing.T) {
 		{line: change(`"old"`, `"olt"`), field: "olt", want: "unknown field, want one of version, id, logp, old"},
 		{line: change(`"old":[[-1,-2],[-3]],`, ``), field: "old", want: "missing, but the chosen options read it"},
 		{line: change(`"advantages":[[1,1],[-1]],`, ``), field: "advantages", want: "missing, but the chosen options read it"},
-		{line: goodStep, field: "ref", want: "missing", o: objective.Terms{ppo, objective.KL{Kind: objective.K3}}},
+		{line: goodStep, field: "ref", want: "missing", o: objective.Terms{ppo, objective.KL{Estimator: objective.K3}}},
 		{line: goodStep, field: "entropy", want: "missing", o: objective.Terms{ppo, objective.EntropyBonus{Coef: 1}}},
 		{line: goodStep, field: "rollout", want: "missing", o: objective.Corrected{Objective: ppo, Max: 2}},
 		{line: goodStep, field: "prompt", want: "missing", agg: objective.PromptMean{}},

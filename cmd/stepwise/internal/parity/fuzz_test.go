@@ -57,7 +57,7 @@ func FuzzReadGroup(f *testing.F) {
 func FuzzReadStep(f *testing.F) {
 	seed(f, "loss")
 	c := parity.LossConfig{
-		Objective:   objective.Terms{objective.PPO{ClipLow: .2, ClipHigh: .2}, objective.KL{Kind: objective.K3, Beta: .1}, objective.EntropyBonus{Coef: .1}},
+		Objective:   objective.Terms{objective.PPO{ClipLow: .2, ClipHigh: .2}, objective.KL{Estimator: objective.K3, Beta: .1}, objective.EntropyBonus{Coef: .1}},
 		Aggregation: objective.PromptMean{},
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

@@ -73,7 +73,7 @@ func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, m objective.M
 		}
 	}
 	out.Denominator = out.Tokens
-	if m != objective.Stay {
+	if m != objective.MaskedStay {
 		out.Denominator = out.Kept
 	}
 	for name, st := range s.Steps {

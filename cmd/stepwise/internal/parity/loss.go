@@ -69,9 +69,13 @@ func (c LossConfig) Eval(st *Step) (*StepResult, error) {
 	if st.Entropy != nil {
 		res.EntropyGrad = like(st.LogP)
 	}
-	layout := objective.Layout{Live: st.Mask, Keep: st.Keep, Prompt: st.Prompt}
-	weight, klWeight, err := padded(c.Aggregation, st).Weigh(layout)
-	if errors.Is(err, objective.ErrNoLiveToken) {
+	layout := objective.Layout{Include: st.Mask, Keep: st.Keep, Prompt: st.Prompt}
+	agg := padded(c.Aggregation, st)
+	if err := agg.Validate(); err != nil {
+		return nil, &LineError{Line: st.Line, Err: err}
+	}
+	weight, klWeight, err := agg.Weigh(layout)
+	if errors.Is(err, objective.ErrNoTokens) {
 		res.Loss = number(math.NaN())
 		return res, nil
 	}

@@ -134,10 +134,10 @@ func (st *Step) require(needs objective.Inputs, advantages, prompt bool) error {
 		name            string
 		missing, needed bool
 	}{
-		{"old", st.Old == nil, needs&objective.Old != 0},
-		{"ref", st.Ref == nil, needs&objective.Ref != 0},
-		{"rollout", st.Rollout == nil, needs&objective.Rollout != 0},
-		{"entropy", st.Entropy == nil, needs&objective.Entropy != 0},
+		{"old", st.Old == nil, needs&objective.InputOld != 0},
+		{"ref", st.Ref == nil, needs&objective.InputRef != 0},
+		{"rollout", st.Rollout == nil, needs&objective.InputRollout != 0},
+		{"entropy", st.Entropy == nil, needs&objective.InputEntropy != 0},
 		{"advantages", st.Advantages == nil, advantages},
 		{"prompt", st.Prompt == nil, prompt},
 	} {

@@ -1,0 +1,223 @@
+package objective
+
+import (
+	"cmp"
+	"errors"
+)
+
+// KLEstimator estimates the divergence KL(π‖ref) from one sampled token with
+// d = logπ - logref (Schulman, "Approximating KL divergence", 2020). What an
+// estimator estimates well and what its gradient does are different things;
+// gradients here are taken at fixed samples of π. The zero value is invalid.
+type KLEstimator uint8
+
+const (
+	// K1 is d: unbiased in value, its gradient 1 is zero in expectation.
+	K1 KLEstimator = iota + 1
+	// K2 is d²/2: biased in value, its gradient d is that of KL(π‖ref).
+	K2
+	// K3 is exp(-d) - 1 + d: unbiased and never negative, the usual choice;
+	// its gradient 1 - exp(-d) is that of KL(ref‖π), the other direction.
+	K3
+	// KAbs is |d|, verl's and SkyRL's "abs"; its gradient is the sign of d.
+	KAbs
+)
+
+var klEstimators = enum{"KLEstimator", []string{K1: "k1", K2: "k2", K3: "k3", KAbs: "abs"}}
+
+// String returns "k1", "k2", "k3" or "abs".
+func (e KLEstimator) String() string { return klEstimators.text(uint8(e)) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (e KLEstimator) MarshalText() ([]byte, error) { return klEstimators.marshal(uint8(e)) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (e *KLEstimator) UnmarshalText(text []byte) error {
+	return klEstimators.unmarshal(text, (*uint8)(e))
+}
+
+// at returns the estimate k(d) and its derivative, given d and exp(-d).
+func (e KLEstimator) at(d, expNeg float64) (k, slope float64) {
+	switch e {
+	case K1:
+		return d, 1
+	case K2:
+		return d * d / 2, d
+	case KAbs:
+		switch {
+		case d > 0:
+			return d, 1
+		case d < 0:
+			return -d, -1
+		}
+		return 0, 0
+	}
+	return expNeg - 1 + d, 1 - expNeg
+}
+
+// KL is a term that holds the policy near the reference:
+//
+//	L = Beta·k(d),  ∂L/∂logπ = Beta·k'(d),  d = logπ - logref
+//
+// weighted by KLWeight, with the estimator k. A masked token counts if its
+// KLWeight is not 0, that is with MaskedStay and MaskedLeaveLoss.
+type KL struct {
+	// Estimator is k; GRPO (DeepSeekMath, arXiv:2402.03300) has K3.
+	Estimator KLEstimator `json:"estimator"`
+	// Beta is the coefficient. 0 only measures.
+	Beta float64 `json:"beta"`
+	// StraightThrough keeps the value of Estimator and takes the gradient of
+	// K2, that of KL(π‖ref): verl's "k1+" and "k3+".
+	StraightThrough bool `json:"straight_through"`
+	// Importance multiplies the estimate by the ratio r = π/π_old, which is
+	// differentiated too: ∂L/∂logπ = Beta·r·(k' + k). With K3 that is an
+	// unbiased gradient of KL(π‖ref) on samples of π_old (DeepSeek-V3.2,
+	// arXiv:2512.02556; TRL's use_bias_correction_kl).
+	//
+	// With StraightThrough it weighs the gradient alone, by a ratio held
+	// constant: ∂L/∂logπ = Beta·min(r, ImportanceMax)·d, the same gradient
+	// with any Estimator (OpenRLHF's unbiased_gradient).
+	Importance bool `json:"importance"`
+	// ImportanceMax bounds the ratio of Importance with StraightThrough
+	// (OpenRLHF: 10); 0 = no bound.
+	ImportanceMax float64 `json:"importance_max"`
+	// LogRatioClamp limits d to ± itself (verl, SkyRL: 20), and ValueClamp
+	// the estimate (verl, SkyRL, OpenRLHF: 10). Beyond either the gradient is
+	// 0, also through the ratio of Importance; only StraightThrough's gradient
+	// knows no clamp. 0 = none, as in TRL.
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
+	ValueClamp    float64 `json:"value_clamp"`
+}
+
+// Needs returns InputRef, and InputOld if Importance is set.
+func (k KL) Needs() Inputs {
+	if k.Importance {
+		return InputRef | InputOld
+	}
+	return InputRef
+}
+
+// Validate returns an error that names the first invalid setting.
+func (k KL) Validate() error {
+	if k.ImportanceMax != 0 && !(k.StraightThrough && k.Importance) {
+		return errors.New("objective: KL.ImportanceMax is set, but not both of StraightThrough and Importance")
+	}
+	return cmp.Or(
+		klEstimators.check("KL.Estimator", uint8(k.Estimator)),
+		checkNonNegative("KL.Beta", k.Beta),
+		checkNonNegative("KL.ImportanceMax", k.ImportanceMax),
+		checkNonNegative("KL.LogRatioClamp", k.LogRatioClamp),
+		checkNonNegative("KL.ValueClamp", k.ValueClamp),
+	)
+}
+
+// Eval implements Objective.
+func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	if err := s.checkRegularizer(k.Needs()); err != nil {
+		return 0, err
+	}
+	neg, err := s.difference(s.Ref, s.LogP, s.KLWeight, InputRef) // -d
+	if err != nil {
+		return 0, err
+	}
+	expNeg := exps(neg, k.LogRatioClamp)
+	var ratio []float64
+	if k.Importance {
+		log, err := s.difference(s.LogP, s.old(), s.KLWeight, InputOld)
+		if err != nil {
+			return 0, err
+		}
+		ratio = exps(log, 0)
+	}
+	var sum, n float64
+	for t, w := range s.KLWeight {
+		if w == 0 {
+			continue
+		}
+		d := -neg[t]
+		v, slope, clamped := k.estimate(d, expNeg[t])
+		sum += v
+		n++
+		if k.StraightThrough {
+			slope = d
+		}
+		if k.Importance {
+			r := ratio[t]
+			switch {
+			case !k.StraightThrough:
+				v, slope = r*v, r*(slope+v)
+			case k.ImportanceMax > 0:
+				slope *= min(r, k.ImportanceMax)
+			default:
+				slope *= r
+			}
+		}
+		if clamped && !k.StraightThrough {
+			slope = 0
+		}
+		if !finite(v) || !finite(slope) {
+			return 0, s.blame(t, k.Needs())
+		}
+		loss += w * k.Beta * v
+		s.Grad[t] += w * k.Beta * slope
+	}
+	if n > 0 {
+		m.Add("kl", sum, n)
+	}
+	return loss, nil
+}
+
+// estimate returns the estimate of a token within the clamps, its derivative,
+// and whether a clamp holds it. expNeg is exp(-d), of d within LogRatioClamp.
+func (k KL) estimate(d, expNeg float64) (v, slope float64, clamped bool) {
+	x := limited(d, k.LogRatioClamp)
+	v, slope = k.Estimator.at(x, expNeg)
+	y := limited(v, k.ValueClamp)
+	return y, slope, x != d || y != v
+}
+
+// EntropyBonus is a term that rewards spread: with H the entropy of a token's
+// distribution
+//
+//	L = -Coef·H,  ∂L/∂H = -Coef
+//
+// weighted by KLWeight (Williams and Peng 1991; Mnih et al.,
+// arXiv:1602.01783). A masked token counts if its KLWeight is not 0, that is
+// with MaskedStay and MaskedLeaveLoss.
+type EntropyBonus struct {
+	// Coef is usually between 0.001 and 0.01; negative to penalise entropy.
+	Coef float64 `json:"coef"`
+}
+
+// Needs returns InputEntropy.
+func (EntropyBonus) Needs() Inputs { return InputEntropy }
+
+// Validate returns an error if Coef is not finite.
+func (e EntropyBonus) Validate() error {
+	return checkFinite("EntropyBonus.Coef", e.Coef)
+}
+
+// Eval implements Objective.
+func (e EntropyBonus) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	if err := s.checkRegularizer(InputEntropy); err != nil {
+		return 0, err
+	}
+	var sum, n float64
+	for t, w := range s.KLWeight {
+		if w == 0 {
+			continue
+		}
+		h := s.Entropy[t]
+		if !finite(h) {
+			return 0, s.blame(t, InputEntropy)
+		}
+		loss -= w * e.Coef * h
+		s.EntropyGrad[t] -= w * e.Coef
+		sum += h
+		n++
+	}
+	if n > 0 {
+		m.Add("entropy", sum, n)
+	}
+	return loss, nil
+}

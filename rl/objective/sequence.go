@@ -1,0 +1,150 @@
+package objective
+
+import "fmt"
+
+// Sequence is one whole completion as an objective sees it. All slices that
+// are present have one entry per completion token.
+type Sequence struct {
+	// LogP and Entropy are those of the policy now. The policy fills them in
+	// before it evaluates the objective; Entropy only if the objective needs
+	// it.
+	LogP, Entropy []float64
+	// Old, Ref and Rollout are fixed log-probs; nil = absent. If Old is absent,
+	// LogP with its gradient stopped takes its place: the first update on
+	// fresh samples.
+	Old, Ref, Rollout []float64
+	// Adv is the advantage of each token.
+	Adv []float64
+	// Keep is false for tokens that step credit masked; nil = none. Each
+	// objective says what a masked token still contributes.
+	Keep []bool
+	// Weight and KLWeight are d(loss)/d(token loss), fixed by an Aggregation
+	// before the first forward pass. 0 = the token does not count, and its
+	// numbers are never read. KLWeight applies to regularisers (KL, entropy),
+	// Weight to all other objectives. Objectives only read them.
+	Weight, KLWeight []float64
+	// Cand holds several candidates per position; nil = none.
+	Cand *Candidate
+	// Grad and EntropyGrad receive d(loss)/d(LogP) and d(loss)/d(Entropy).
+	// Eval adds to them; the policy clears them.
+	Grad, EntropyGrad []float64
+}
+
+// Candidate holds K tokens per position with the teacher's log-probs, for
+// losses that compare distributions. Slices are [tokens*K], position-major:
+// candidate k of position t has index t*K+k.
+type Candidate struct {
+	K       int
+	IDs     []int32
+	Teacher []float64 // the teacher's log-probs
+	LogP    []float64 // the policy's, filled in by the policy
+	Grad    []float64 // d(loss)/d(LogP); Eval adds to it
+}
+
+// old returns the log-probs of the old policy.
+func (s *Sequence) old() []float64 {
+	if s.Old == nil {
+		return s.LogP
+	}
+	return s.Old
+}
+
+// kept returns the weights of a policy loss: Weight, and 0 for masked tokens.
+func (s *Sequence) kept() []float64 {
+	if s.Keep == nil {
+		return s.Weight
+	}
+	weight := make([]float64, len(s.Weight))
+	for t, keep := range s.Keep {
+		if keep {
+			weight[t] = s.Weight[t]
+		}
+	}
+	return weight
+}
+
+// difference returns a-b for every token whose weight is not 0, and 0 for the
+// others. A difference that is not finite is an error that names one of the
+// inputs.
+func (s *Sequence) difference(a, b, weight []float64, in Inputs) ([]float64, error) {
+	diff := make([]float64, len(weight))
+	for t, w := range weight {
+		if w == 0 {
+			continue
+		}
+		diff[t] = a[t] - b[t]
+		if !finite(diff[t]) {
+			return nil, s.blame(t, in)
+		}
+	}
+	return diff, nil
+}
+
+// check returns an error unless every slice that is present has one entry per
+// token and every input in needs except Old is present.
+func (s *Sequence) check(needs Inputs) error {
+	n := len(s.LogP)
+	for _, f := range [...]struct {
+		name string
+		len  int
+		want bool
+	}{
+		{"Old", len(s.Old), s.Old != nil},
+		{"Ref", len(s.Ref), needs&InputRef != 0},
+		{"Rollout", len(s.Rollout), needs&InputRollout != 0},
+		{"Entropy", len(s.Entropy), needs&InputEntropy != 0},
+		{"EntropyGrad", len(s.EntropyGrad), needs&InputEntropy != 0},
+		{"Keep", len(s.Keep), s.Keep != nil},
+		{"Weight", len(s.Weight), true},
+		{"Grad", len(s.Grad), true},
+	} {
+		if f.want && f.len != n {
+			return lengthError(f.name, f.len, n)
+		}
+	}
+	return nil
+}
+
+// checkPolicy is check for losses that multiply the advantage.
+func (s *Sequence) checkPolicy(needs Inputs) error {
+	if len(s.Adv) != len(s.LogP) {
+		return lengthError("Adv", len(s.Adv), len(s.LogP))
+	}
+	return s.check(needs)
+}
+
+// checkRegularizer is check for terms that KLWeight weighs.
+func (s *Sequence) checkRegularizer(needs Inputs) error {
+	if len(s.KLWeight) != len(s.LogP) {
+		return lengthError("KLWeight", len(s.KLWeight), len(s.LogP))
+	}
+	return s.check(needs)
+}
+
+func lengthError(name string, got, want int) error {
+	if got == 0 {
+		return fmt.Errorf("objective: %s is missing, want one entry for each of %d tokens", name, want)
+	}
+	return fmt.Errorf("objective: %s has %d entries, want one for each of %d tokens", name, got, want)
+}
+
+// blame returns an error that says which number at position t is not finite.
+func (s *Sequence) blame(t int, in Inputs) error {
+	for _, f := range [...]struct {
+		name string
+		of   []float64
+		read bool
+	}{
+		{"LogP", s.LogP, true},
+		{"Old", s.Old, in&InputOld != 0},
+		{"Ref", s.Ref, in&InputRef != 0},
+		{"Rollout", s.Rollout, in&InputRollout != 0},
+		{"Entropy", s.Entropy, in&InputEntropy != 0},
+		{"Adv", s.Adv, true},
+	} {
+		if f.read && f.of != nil && !finite(f.of[t]) {
+			return fmt.Errorf("objective: %s at position %d is %v, want a finite number", f.name, t, f.of[t])
+		}
+	}
+	return fmt.Errorf("objective: the importance ratio at position %d overflows; clamp it or find out why the policies differ so much", t)
+}

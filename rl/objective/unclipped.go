@@ -1,0 +1,115 @@
+package objective
+
+// ImportanceSampling is the policy gradient reweighted to the policy that
+// sampled, without any bound: with r = π/π_old
+//
+//	L = -A·r,  ∂L/∂logπ = -A·r
+//
+// (Tinker's "importance_sampling"). One update on fresh samples is REINFORCE.
+// A masked token contributes nothing.
+type ImportanceSampling struct {
+	// LogRatioClamp limits log r to ± itself and stops the gradient beyond;
+	// 0 = none.
+	LogRatioClamp float64 `json:"log_ratio_clamp"`
+}
+
+// Needs returns InputOld.
+func (ImportanceSampling) Needs() Inputs { return InputOld }
+
+// Validate returns an error that names the first invalid setting.
+func (p ImportanceSampling) Validate() error {
+	return checkNonNegative("ImportanceSampling.LogRatioClamp", p.LogRatioClamp)
+}
+
+// Eval implements Objective.
+func (p ImportanceSampling) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	r, err := s.ratios(p.LogRatioClamp)
+	if err != nil {
+		return 0, err
+	}
+	for t, w := range r.weight {
+		if w == 0 {
+			continue
+		}
+		loss -= w * s.Adv[t] * r.ratio[t]
+		s.Grad[t] -= w * s.Adv[t] * r.slope(t)
+	}
+	r.flush(m)
+	return loss, nil
+}
+
+// DRO is Direct Reward Optimisation with the advantage in place of reward
+// minus value (Richemond et al., arXiv:2405.19107; Tinker's "dro"): no ratio
+// but a quadratic tie to the policy that sampled. With lr = logπ - logπ_old
+//
+//	L = -A·logπ + Beta/2·lr²,  ∂L/∂logπ = -A + Beta·lr
+//
+// The tie is part of the policy loss and does not multiply the advantage: a
+// kept token whose advantage is 0 is still trained. A masked token contributes
+// nothing, neither to the one part nor to the other.
+type DRO struct {
+	// Beta is the weight of the tie; Tinker's example has 0.05.
+	Beta float64 `json:"beta"`
+}
+
+// Needs returns InputOld.
+func (DRO) Needs() Inputs { return InputOld }
+
+// Validate returns an error if Beta is negative or not finite.
+func (p DRO) Validate() error { return checkNonNegative("DRO.Beta", p.Beta) }
+
+// Eval implements Objective.
+func (p DRO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	r, err := s.ratios(0)
+	if err != nil {
+		return 0, err
+	}
+	for t, w := range r.weight {
+		if w == 0 {
+			continue
+		}
+		a, lr := s.Adv[t], r.log[t]
+		loss += w * (-a*s.LogP[t] + p.Beta/2*lr*lr)
+		s.Grad[t] += w * (-a + p.Beta*lr)
+	}
+	r.flush(m)
+	return loss, nil
+}
+
+// CrossEntropy is supervised learning on the tokens of a sequence:
+//
+//	L = -logπ,  ∂L/∂logπ = -1
+//
+// It reads no advantage. A masked token contributes nothing.
+type CrossEntropy struct{}
+
+// Needs returns 0.
+func (CrossEntropy) Needs() Inputs { return 0 }
+
+// Validate returns nil: there is nothing to set.
+func (CrossEntropy) Validate() error { return nil }
+
+// Eval implements Objective.
+func (CrossEntropy) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	if err := s.check(0); err != nil {
+		return 0, err
+	}
+	var sum, n float64
+	for t, w := range s.kept() {
+		if w == 0 {
+			continue
+		}
+		logp := s.LogP[t]
+		if !finite(logp) {
+			return 0, s.blame(t, 0)
+		}
+		loss -= w * logp
+		s.Grad[t] -= w
+		sum -= logp
+		n++
+	}
+	if n > 0 {
+		m.Add("nll", sum, n)
+	}
+	return loss, nil
+}

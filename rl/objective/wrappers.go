@@ -1,0 +1,154 @@
+package objective
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+)
+
+// Terms is the sum of its objectives, for example a policy loss and
+// regularisers:
+//
+//	objective.Terms{
+//		objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+//		objective.KL{Estimator: objective.K3, Beta: 0.04},
+//	}
+//
+// A masked token contributes to each term what that term says.
+type Terms []Objective
+
+// Needs returns what any term needs.
+func (o Terms) Needs() (in Inputs) {
+	for _, t := range o {
+		in |= t.Needs()
+	}
+	return in
+}
+
+// Validate returns the first term's error, or one if there is no term or one
+// of them is nil.
+func (o Terms) Validate() error {
+	if len(o) == 0 {
+		return errors.New("objective: Terms is empty, want at least one objective")
+	}
+	for i, t := range o {
+		if t == nil {
+			return fmt.Errorf("objective: term %d is nil, want an objective", i)
+		}
+		if err := t.Validate(); err != nil {
+			return fmt.Errorf("term %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// Eval implements Objective.
+func (o Terms) Eval(s *Sequence, m Metrics) (loss float64, err error) {
+	for _, t := range o {
+		l, err := t.Eval(s, m)
+		if err != nil {
+			return 0, err
+		}
+		loss += l
+	}
+	return loss, nil
+}
+
+// Scaled multiplies an objective, value and gradient, by a factor: the
+// coefficient of a term in Terms. A masked token contributes what it does to
+// the objective.
+type Scaled struct {
+	Objective Objective `json:"objective"`
+	// Factor is finite; 0 switches the objective off.
+	Factor float64 `json:"factor"`
+}
+
+// Needs returns what the objective needs.
+func (f Scaled) Needs() Inputs { return f.Objective.Needs() }
+
+// Validate returns an error that names the first invalid setting.
+func (f Scaled) Validate() error {
+	return cmp.Or(
+		checkFinite("Scaled.Factor", f.Factor),
+		checkWrapped("Scaled", f.Objective),
+	)
+}
+
+// Eval implements Objective.
+func (f Scaled) Eval(s *Sequence, m Metrics) (float64, error) {
+	u := *s
+	u.Weight, u.KLWeight = scaled(s.Weight, f.Factor), scaled(s.KLWeight, f.Factor)
+	return f.Objective.Eval(&u, m)
+}
+
+func scaled(x []float64, f float64) []float64 {
+	if x == nil {
+		return nil
+	}
+	y := make([]float64, len(x))
+	for i := range x {
+		y[i] = f * x[i]
+	}
+	return y
+}
+
+// Distilled adds the advantage of on-policy distillation to a policy loss
+// (Lu, "On-Policy Distillation", Thinking Machines Lab, 2025; Agarwal et al.,
+// arXiv:2306.13649): each sampled token is worth how much likelier the teacher
+// finds it than the policy that sampled it,
+//
+//	A_t := A_t + Coef·(logπ_teacher - logπ_old)
+//
+// so that the expected gradient is that of the reverse KL, -Coef·∇KL(π‖teacher).
+// The teacher's log-probs stand in Ref; an absent Adv is 0 everywhere, which
+// leaves pure distillation. Usually around ImportanceSampling.
+//
+// A masked token contributes what it does to the objective: to a policy loss
+// nothing, whatever the teacher says.
+type Distilled struct {
+	Objective Objective `json:"objective"`
+	// Coef is the weight of the teacher's advantage, not negative.
+	Coef float64 `json:"coef"`
+}
+
+// Needs returns what the objective needs, InputOld and InputRef.
+func (d Distilled) Needs() Inputs { return d.Objective.Needs() | InputOld | InputRef }
+
+// Validate returns an error that names the first invalid setting.
+func (d Distilled) Validate() error {
+	return cmp.Or(
+		checkNonNegative("Distilled.Coef", d.Coef),
+		checkWrapped("Distilled", d.Objective),
+	)
+}
+
+// Eval implements Objective.
+func (d Distilled) Eval(s *Sequence, m Metrics) (float64, error) {
+	u := *s
+	if s.Adv == nil {
+		u.Adv = make([]float64, len(s.LogP))
+	}
+	if err := u.checkPolicy(InputRef); err != nil {
+		return 0, err
+	}
+	weight := s.kept()
+	gain, err := s.difference(s.Ref, s.old(), weight, InputOld|InputRef)
+	if err != nil {
+		return 0, err
+	}
+	adv := make([]float64, len(gain))
+	var sum, n float64
+	for t, w := range weight {
+		if w == 0 {
+			continue
+		}
+		adv[t] = u.Adv[t] + d.Coef*gain[t]
+		sum -= gain[t]
+		n++
+	}
+	if n > 0 {
+		m.Add("teacher_kl", sum, n)
+	}
+	u.Adv = adv
+	return d.Objective.Eval(&u, m)
+}
