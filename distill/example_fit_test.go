@@ -82,7 +82,7 @@ func ExampleFit() {
 		Classes: 2,
 		Loss:    distill.Loss{Soft: 0.5},
 		Batch:   2, Epochs: 300,
-		LR: func(int) float64 { return 0.5 },
+		LR: rl.Constant{LR: 0.5},
 	}
 	for i := range fit.Steps() {
 		if _, err := fit.Step(context.Background(), i); err != nil {

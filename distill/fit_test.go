@@ -64,7 +64,7 @@ func fit(s distill.Student) *distill.Fit {
 			{Input: []int32{0}, Label: 0},
 		},
 		Classes: 2, Loss: distill.Loss{Soft: 0.5}, Batch: 2, Epochs: 200, Seed: 3,
-		LR: func(int) float64 { return 1 },
+		LR: rl.Constant{LR: 1},
 	}
 }
 

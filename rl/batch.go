@@ -96,9 +96,9 @@ func (b *Batch) Split(parts int) []*Batch {
 }
 
 // Weigh fixes the weight of every token for one optimiser step on the whole
-// batch. Masked tokens (Keep false) weigh what agg says. live, if not nil,
-// says whether sample i is trained on at all: a trainer passes Rollouts.Live.
-func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
+// batch. Masked tokens (Keep false) weigh what agg says. include, if not nil,
+// says whether sample i is trained on at all: a trainer passes Rollouts.Included.
+func (b *Batch) Weigh(agg objective.Aggregation, include func(i int) bool) error {
 	if err := agg.Validate(); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		l.Include[i] = make([]bool, len(s.Tokens))
-		if live == nil || live(i) {
+		if include == nil || include(i) {
 			for t := range l.Include[i] {
 				l.Include[i][t] = true
 			}
@@ -128,7 +128,7 @@ func (b *Batch) Weigh(agg objective.Aggregation, live func(i int) bool) error {
 type Demonstration struct{ Prompt, Tokens []int32 }
 
 // NewDemonstrations makes a batch for supervised learning with
-// objective.CrossEntropy: every token is live. Equal prompts are not merged.
+// objective.CrossEntropy: every token counts. Equal prompts are not merged.
 func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
 	b := &Batch{}
 	for i, d := range demos {

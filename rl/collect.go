@@ -84,6 +84,7 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		arrived[c.Request][c.Index] = true
 		slot := &r.Groups[c.Request][c.Index]
 		*slot = c
+		slot.Final = -1 // until the judge says otherwise
 		if c.Err != nil {
 			return nil
 		}
@@ -206,22 +207,22 @@ func (r *Rollouts) Batch() *Batch {
 	return b
 }
 
-// Live says which samples, in the order of Batch, there is something to train
+// Included says which samples, in the order of Batch, there is something to train
 // on: those that some outcome rule could score or that have an advantage on
 // some token; with finishedOnly, only those that did not reach the length limit.
 // It is what Batch.Weigh takes.
-func (r *Rollouts) Live(finishedOnly bool) func(sample int) bool {
-	var live []bool
+func (r *Rollouts) Included(finishedOnly bool) func(sample int) bool {
+	var include []bool
 	for g := range r.Groups {
 		for i := range r.Groups[g] {
 			ok := trainable(&r.Groups[g][i])
 			if finishedOnly && r.Groups[g][i].Finish == rollout.FinishLength {
 				ok = false
 			}
-			live = append(live, ok)
+			include = append(include, ok)
 		}
 	}
-	return func(sample int) bool { return live[sample] }
+	return func(sample int) bool { return include[sample] }
 }
 
 func trainable(c *rollout.Completion) bool {

@@ -2,7 +2,9 @@ package rl_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,6 +13,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -49,11 +52,63 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 
+	// A source that cannot list its problems is found out while it is drawn from.
 	c, _ = setup()
 	c.Batching.GroupSize = 7
+	c.Source = sourceOf(c.Source.Next)
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
 	require.ErrorContains(t, tr.Run(t.Context()), "asks for 8 completions, Batching.GroupSize is 7")
+}
+
+// short is an engine that cannot sample more than so many tokens.
+type short struct {
+	*policytest.Table
+	tokens int
+}
+
+func (s short) Check(r *rollout.Request) error {
+	if n := len(r.Prompt) + r.Params.MaxTokens; n > s.tokens {
+		return fmt.Errorf("%d tokens exceed %d", n, s.tokens)
+	}
+	return nil
+}
+
+func TestInvalidSettingsAreRefusedBeforeAnythingIsSampled(t *testing.T) {
+	nan := math.NaN()
+	reference := policytest.NewTable(vocab, nil, -1)
+	for want, spoil := range map[string]func(*rl.Config){
+		"Config.Estimator: advantage: GRPO.Epsilon is -1":     func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: -1}) },
+		"Config.Estimator: advantage: GRPO.Epsilon is NaN":    func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: nan}) },
+		"Config.Estimator: advantage: ReinforcePP.Gamma is 2": func(c *rl.Config) { c.Estimator = advantage.ReinforcePP{Gamma: 2} },
+		"Config.Estimator: advantage: Weights[0] is NaN":      func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.RLOO{}, nan) },
+		"Config.Estimator: advantage: PassAtK.K is 1":         func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.PassAtK{K: 1}) },
+		"Config.Credit: advantage: PassAtK.K is -2":           func(c *rl.Config) { c.Credit = sam.Mask{Fill: advantage.PassAtK{K: -2}} },
+		"Config.MaxNorm is NaN":                               func(c *rl.Config) { c.MaxNorm = nan },
+		"Config.LR: rl: Constant.LR is NaN":                   func(c *rl.Config) { c.LR = rl.Constant{LR: nan} },
+		"Config.Objective: objective: Corrected": func(c *rl.Config) {
+			c.Objective = objective.Corrected{Objective: objective.FromRollout{Objective: c.Objective}, Max: 2}
+		},
+		"it asks for 8 completions, Batching.GroupSize is 7": func(c *rl.Config) { c.Batching.GroupSize = 7 },
+		"problem 0 (\"\"): 3 tokens exceed 2":                func(c *rl.Config) { c.Engine = short{c.Engine.(*policytest.Table), 2} },
+		"Horizon is 31, want at least the 32 samples": func(c *rl.Config) { // with the group size that the problems ask for
+			c.Batching.GroupSize = 0
+			c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1}
+			c.AdaptiveKL = &objective.AdaptiveKL{Beta: 1, Target: 1, Horizon: 31}
+		},
+	} {
+		c, _ := setup()
+		spoil(&c)
+		_, err := rl.NewTrainer(c)
+		require.ErrorContains(t, err, want)
+	}
+
+	// What a custom schedule returns is looked at before it is used.
+	c, _ := setup()
+	c.LR = rl.ScheduleFunc(func(int64) float64 { return nan })
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorContains(t, tr.Run(t.Context()), "rl: the schedule's rate of optimiser step 0 is NaN")
 }
 
 type needing struct {

@@ -16,6 +16,8 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
+var rloo = advantage.PerGroup(advantage.RLOO{})
+
 // scripted is a problem whose two completions have the given rewards.
 type scripted struct {
 	name    string
@@ -26,8 +28,9 @@ func (s *scripted) Request() rollout.Request {
 	return rollout.Request{ID: s.name, Prompt: []int32{0}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
 }
 
-func (s *scripted) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	return rollout.Completion{Tokens: len(c.Tokens), Rewards: []float64{s.rewards[c.Index]}, Final: -1}, nil
+func (s *scripted) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Rewards = []float64{s.rewards[c.Index]}
+	return nil
 }
 
 // script makes problems of letters: r and w are all right and all wrong, l is live.
@@ -87,12 +90,12 @@ func TestDynamicSampling(t *testing.T) {
 			nil, list{"r0", "w1", "w2"}, list{"constant_1", "constant_0", "constant_0"}, 1, 3, 0},
 		"the source ends": {"rlwl", rl.DynamicSampling{Rounds: 9, Short: rl.ShortTrain},
 			list{"l1", "l3"}, list{"r0", "w2"}, list{"constant_1", "constant_0"}, 2, 1, 0},
-		"another filter": {"rlr", rl.DynamicSampling{Rounds: 1, Filter: rl.DropMeanOutside(0, 0.4, 2), Short: rl.ShortTrain},
-			list{"r0", "l1", "r2"}, nil, nil, 1, 0, 0},
+		"a filter too": {"rlwl", rl.DynamicSampling{Rounds: 1, Oversample: 4. / 3, Filter: rl.DropMeanOutside(0, 0.6, 2), Short: rl.ShortTrain},
+			nil, list{"r0", "l1", "w2", "l3"}, list{"constant_1", "too_hard", "constant_0", "too_hard"}, 1, 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := policytest.NewTable(3, nil, -1)
-			r, err := rl.CollectLive(t.Context(), e, script(c.problems), 3, c.d, [2]uint64{5, 6})
+			r, err := rl.CollectLive(t.Context(), e, script(c.problems), 3, rloo, c.d, [2]uint64{5, 6})
 			require.NoError(t, err)
 			require.Equal(t, c.kept, names(r))
 			require.Equal(t, c.dropped, names(r.Dynamic.Dropped))
@@ -111,7 +114,7 @@ func TestDynamicSampling(t *testing.T) {
 func TestDynamicSamplingFails(t *testing.T) {
 	e := policytest.NewTable(3, nil, -1)
 	call := func(problems string, d rl.DynamicSampling) error {
-		_, err := rl.CollectLive(t.Context(), e, script(problems), 3, d, [2]uint64{})
+		_, err := rl.CollectLive(t.Context(), e, script(problems), 3, rloo, d, [2]uint64{})
 		return err
 	}
 	err := call("rlwrw", rl.DynamicSampling{Rounds: 2, Short: rl.ShortFail})
@@ -137,11 +140,11 @@ func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
 	e := policytest.NewTable(200, func(int32) string { return "x" }, -1)
 	again := func(context.Context) (rl.Problem, error) { return &scripted{}, nil }
 	sample := func() []int32 {
-		r, err := rl.CollectLive(t.Context(), e, again, 2, rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain}, [2]uint64{1, 2})
+		r, err := rl.CollectLive(t.Context(), e, again, 2, rloo, rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain}, [2]uint64{1, 2})
 		require.NoError(t, err)
 		var tokens []int32
-		for _, cs := range r.Sampled().Completions {
-			for _, c := range cs {
+		for _, g := range r.Sampled().Groups {
+			for _, c := range g {
 				tokens = append(tokens, c.Tokens...)
 			}
 		}
@@ -157,7 +160,7 @@ func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
 
 func TestRepeatedGroupsAreCreditedApart(t *testing.T) {
 	e := policytest.NewTable(3, nil, -1)
-	r, err := rl.CollectLive(t.Context(), e, script("lr"), 2, rl.DynamicSampling{Rounds: 1, Short: rl.ShortRepeat}, [2]uint64{})
+	r, err := rl.CollectLive(t.Context(), e, script("lr"), 2, rloo, rl.DynamicSampling{Rounds: 1, Short: rl.ShortRepeat}, [2]uint64{})
 	require.NoError(t, err)
 	for range 2 { // a second pass overwrites advantages in place
 		_, err = r.Assign(advantage.PerGroup(advantage.RLOO{}), sam.Outcome{})
@@ -191,7 +194,7 @@ func TestATrainerWithDynamicSamplingReportsAllThatItSampled(t *testing.T) {
 	for name, want := range map[string]float64{
 		"dynamic/rounds": 4, "dynamic/sampled": 7, "dynamic/short": 0,
 		"dynamic/dropped/constant_1": 2, "dynamic/dropped/constant_0": 2,
-		"group/live": 3. / 7, "group/dead": 0, "reward/0": (2*2 + 3) / 14., "tokens": 14,
+		"group/live": 3. / 7, "reward/0": (2*2 + 3) / 14., "tokens": 14,
 	} {
 		require.InDelta(t, want, m[name], 1e-15, name)
 	}

@@ -16,13 +16,13 @@ func ExampleCollectLive() {
 		say{"a": 0, "b": 0.5, "c": 1}, say{"a": 1, "b": 1, "c": 1},
 		say{"a": 1, "b": 0, "c": 0}, say{"a": 0, "b": 0, "c": 0},
 	}}
-	r, err := rl.CollectLive(context.Background(), policy, source.Next, 2, rl.DynamicSampling{Rounds: 8}, [2]uint64{1, 0})
+	r, err := rl.CollectLive(context.Background(), policy, source.Next, 2, rloo, rl.DynamicSampling{Rounds: 8}, [2]uint64{1, 0})
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println("to train on:", r.Problems)
 	fmt.Println("dropped:", r.Dynamic.Dropped.Problems, r.Dynamic.Reasons)
-	fmt.Printf("share of live groups: %.2f\n", rl.Summarize(r.Sampled())["group/live"])
+	fmt.Printf("share of live groups: %.2f\n", r.Sampled().LiveShare(rloo))
 	// Output:
 	// to train on: [map[a:0 b:0.5 c:1] map[a:1 b:0 c:0]]
 	// dropped: [map[a:0 b:0 c:0]] [constant_0]

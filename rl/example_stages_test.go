@@ -19,11 +19,12 @@ func (say) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{0}, N: 16, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
 }
 
-func (s say) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	return rollout.Completion{Tokens: len(c.Tokens), Rewards: []float64{s[c.Text]}, Final: -1}, nil
+func (s say) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Rewards = []float64{s[c.Text]}
+	return nil
 }
 
-// A training loop of one's own from the stages that Trainer.Step runs. It
+// A training loop of your own, from the stages that Trainer.Step runs. It
 // samples until one collection has nothing left to learn.
 func Example_stages() {
 	ctx := context.Background()
@@ -35,9 +36,8 @@ func Example_stages() {
 		if err != nil {
 			panic(err)
 		}
-		m := rl.Summarize(r)
-		if m["group/live"] == 0 { // all samples have the same reward
-			fmt.Println("reward", m["reward/0"])
+		if r.LiveShare(estimator) == 0 { // all samples have the same reward
+			fmt.Println("reward", rl.Summarize(r)["reward/0"])
 			return
 		}
 		if _, err := r.Assign(estimator, sam.Outcome{}); err != nil {

@@ -24,17 +24,17 @@ func (a alphabet) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{a.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 }
 
-func (a alphabet) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	judged := rollout.Completion{Tokens: len(c.Tokens), Final: 1}
+func (a alphabet) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Final = 1
 	for k, name := range []string{"next", "last"} {
 		step := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if c.Tokens[k] == (a.letter+int32(k)+1)%letters {
 			step.Verdict, step.Reward = rollout.VerdictCorrect, 1
 		}
-		judged.Steps = append(judged.Steps, step)
+		c.Steps = append(c.Steps, step)
 	}
-	judged.Rewards = []float64{judged.Steps[1].Reward}
-	return judged, nil
+	c.Rewards = []float64{c.Steps[1].Reward}
+	return nil
 }
 
 // A policy small enough to read, a table of logits that is its own engine,
@@ -53,7 +53,7 @@ func Example() {
 		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
 		Aggregation: objective.TokenMean{},
 		Batching:    rl.Batching{Prompts: letters, GroupSize: 8},
-		LR:          func(int64) float64 { return 2 },
+		LR:          rl.Constant{LR: 2},
 		Steps:       150,
 	})
 	if err != nil {

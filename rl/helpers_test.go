@@ -28,17 +28,17 @@ func (s successor) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{s.prompt}, N: s.group, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 }
 
-func (s successor) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	out := rollout.Completion{Tokens: len(c.Tokens), Final: 1}
+func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Final = 1
 	for k, tok := range c.Tokens {
 		st := rollout.Step{Name: [2]string{"first", "second"}[k], Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if tok == (s.prompt+int32(k)+1)%s.vocab {
 			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
 		}
-		out.Steps = append(out.Steps, st)
+		c.Steps = append(c.Steps, st)
 	}
-	out.Rewards = []float64{out.Steps[1].Reward}
-	return out, nil
+	c.Rewards = []float64{c.Steps[1].Reward}
+	return nil
 }
 
 const vocab = 5
@@ -63,7 +63,7 @@ func setup() (rl.Config, *policytest.Table) {
 		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
 		Aggregation: objective.TokenMean{},
 		Batching:    rl.Batching{Prompts: 4, GroupSize: 8},
-		LR:          func(int64) float64 { return 2 },
+		LR:          rl.Constant{LR: 2},
 		Steps:       8,
 		Seed:        11,
 	}, p

@@ -272,8 +272,8 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 	for epoch := range t.c.Batching.Epochs {
 		for i, b := range parts {
 			lr := t.c.LR.At(t.opt)
-			if err := checkRate("the schedule", lr); err != nil {
-				return UpdateInfo{}, err
+			if !(lr >= 0) || math.IsInf(lr, 1) {
+				return UpdateInfo{}, fmt.Errorf("rl: the schedule's rate of optimiser step %d is %v, want a finite number of at least 0", t.opt, lr)
 			}
 			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, StepOptions{LR: lr, MaxNorm: t.c.MaxNorm})
 			if err != nil {
@@ -324,7 +324,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		}
 		sub := r.Subset(from, to)
 		b := sub.Batch()
-		switch err := b.Weigh(t.c.Aggregation, sub.Live(t.c.MaskTruncated)); {
+		switch err := b.Weigh(t.c.Aggregation, sub.Included(t.c.MaskTruncated)); {
 		case errors.Is(err, objective.ErrNoTokens):
 			t.log.Warn("a mini-batch has no token to train on, and is skipped", "step", t.step+1, "mini_batch", p)
 			continue

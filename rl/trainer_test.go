@@ -29,7 +29,7 @@ func TestTrainingRaisesTheReward(t *testing.T) {
 	// credit tells them from the solution.
 	for _, c := range []struct {
 		name   string
-		credit sam.Rule
+		credit sam.Credit
 		least  float64
 	}{{"outcome", sam.Outcome{}, 0.5}, {"mask", sam.Mask{}, 0.9}} {
 		t.Run(c.name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestFailedSamplesLeaveTheRestToTrainOn(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tr.Step(t.Context())
 	require.ErrorIs(t, err, lost)
-	require.ErrorContains(t, err, "all 32 samples of step 0 failed")
+	require.ErrorContains(t, err, "all 32 samples of step 1 failed")
 }
 
 // A state saved after an interrupted step would skip that step's problems.
@@ -274,6 +274,58 @@ func TestKLInTheRewardHoldsThePolicyBack(t *testing.T) {
 	require.Less(t, held, free/2)
 }
 
+// counting counts the completions whose log-probs it computes.
+type counting struct {
+	*policytest.Table
+	computed int
+}
+
+func (c *counting) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
+	c.computed += len(b.Samples)
+	return c.Table.LogProbs(ctx, b, dst)
+}
+
+// The penalty in the reward, the KL term and the ratios of the second epoch need
+// the same log-probs.
+func TestLogProbsAreComputedOnce(t *testing.T) {
+	c, p := setup()
+	policy := &counting{Table: p}
+	reference := &counting{Table: policytest.NewTable(vocab, nil, -1)}
+	c.Policy, c.Reference = policy, reference
+	c.RewardKL = &objective.RewardKL{Estimator: objective.K1, Beta: 0.1}
+	c.Objective = objective.Terms{c.Objective, objective.KL{Estimator: objective.K3, Beta: 0.1}}
+	c.Batching.Epochs, c.Batching.MiniBatches = 2, 2
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	_, err = tr.Step(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{32, 32}, []int{policy.computed, reference.computed}, "completions")
+}
+
+// With an estimator that folds the penalty into the rewards, a group of equal
+// rewards is live: filter, metric and estimator say the same.
+func TestAFoldedPenaltyKeepsAGroupAlive(t *testing.T) {
+	c, _ := setup()
+	reference := policytest.NewTable(vocab, nil, -1)
+	reference.Randomize(9, 1)
+	c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1, Beta: 0.1}
+	c.Estimator = advantage.GroupEstimator{Norm: advantage.RLOO{}, Combine: advantage.Combine{FoldShaping: true}}
+	c.Source, c.Batching = sourceOf(script("rrr")), rl.Batching{Prompts: 2}
+	c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: rl.ShortTrain}
+	c.OnRollouts = func(_ int64, r *rl.Rollouts) error {
+		for _, g := range r.Groups {
+			require.Equal(t, g[0].Tokens[0] == g[1].Tokens[0], g.Dead())
+			require.Equal(t, g.Dead(), c.Estimator.Dead(g) != "")
+		}
+		return nil
+	}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	m, err := tr.Step(t.Context())
+	require.NoError(t, err)
+	require.Positive(t, m["group/live"])
+}
+
 func TestAdaptiveKLMovesBetaAndIsSaved(t *testing.T) {
 	c, _ := setup()
 	reference := policytest.NewTable(vocab, nil, -1)
@@ -322,12 +374,12 @@ type unscored struct{ successor }
 
 func (u unscored) RewardNames() []string { return []string{"right"} }
 
-func (u unscored) Judge(ctx context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	j, err := u.successor.Judge(ctx, c)
+func (u unscored) Judge(ctx context.Context, c *rollout.Completion) error {
+	err := u.successor.Judge(ctx, c)
 	if c.Index%2 == 1 {
-		j.Rewards[0] = math.NaN()
+		c.Rewards[0] = math.NaN()
 	}
-	return j, err
+	return err
 }
 
 func TestUnscorableCompletionsAreNotTrainedOn(t *testing.T) {
@@ -337,7 +389,7 @@ func TestUnscorableCompletionsAreNotTrainedOn(t *testing.T) {
 	_, err = r.Assign(advantage.PerGroup(advantage.DrGRPO{}), sam.Outcome{})
 	require.NoError(t, err)
 	b := r.Batch()
-	require.NoError(t, b.Weigh(objective.TokenMean{}, r.Live(false)))
+	require.NoError(t, b.Weigh(objective.TokenMean{}, r.Included(false)))
 	for i := range b.Samples {
 		want := 1. / 8 // 4 completions of 2 tokens
 		if i%2 == 1 {

@@ -34,7 +34,7 @@ func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 	policy := &noting{Table: p}
 	c.Policy, c.MaxNorm = policy, 0.25
 	c.Batching.MiniBatches = 2
-	c.LR = func(step int64) float64 { return 1 / float64(step+1) }
+	c.LR = rl.ScheduleFunc(func(step int64) float64 { return 1 / float64(step+1) })
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
 	for i := range 2 {
@@ -82,7 +82,7 @@ func TestAFailedGroupFillsNothingUp(t *testing.T) {
 		}
 		return emit(c)
 	}}
-	r, err := rl.CollectLive(t.Context(), e, script("rwl"), 2, rl.DynamicSampling{Rounds: 1, Oversample: 1.5}, [2]uint64{})
+	r, err := rl.CollectLive(t.Context(), e, script("rwl"), 2, rloo, rl.DynamicSampling{Rounds: 1, Oversample: 1.5}, [2]uint64{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"w1", "l2"}, []string{r.Requests[0].ID, r.Requests[1].ID})
 }

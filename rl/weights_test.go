@@ -14,19 +14,18 @@ import (
 
 // There is nothing to learn from a completion that no rule could score, unless
 // step credit finds something.
-func TestLiveSamples(t *testing.T) {
+func TestIncludedSamples(t *testing.T) {
 	nan := math.NaN()
 	r := &rl.Rollouts{
-		Completions: [][]rollout.Completion{{{}, {}, {Finish: rollout.FinishLength}}, {{}, {}}},
 		Groups: []rollout.Group{
-			{{Rewards: []float64{0}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, 0}}, {Rewards: []float64{1}}},
+			{{Rewards: []float64{0}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, 0}}, {Rewards: []float64{1}, Finish: rollout.FinishLength}},
 			{{Rewards: []float64{nan, 2}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, -1}}},
 		},
 	}
 	for finishedOnly, want := range map[bool][]bool{false: {true, false, true, true, true}, true: {true, false, false, true, true}} {
-		live := r.Live(finishedOnly)
+		included := r.Included(finishedOnly)
 		for i := range want {
-			require.Equal(t, want[i], live(i), "sample %d, finished only %v", i, finishedOnly)
+			require.Equal(t, want[i], included(i), "sample %d, finished only %v", i, finishedOnly)
 		}
 	}
 }

@@ -45,7 +45,7 @@ type Completion struct {
 	// Steps holds the judged steps, in the order of the text.
 	Steps []Step
 	// Final is the index in Steps of the step that states the final answer;
-	// -1 if there is none.
+	// -1 if there is none, which is what a judge finds here.
 	Final int
 	// Malformed marks a completion that deviates from its template.
 	Malformed bool

@@ -75,7 +75,7 @@ func Example() {
 		panic(err)
 	}
 	fmt.Println("outcome rewards", c.Rewards)
-	for _, s := range judged.Steps {
+	for _, s := range c.Steps {
 		fmt.Printf("step %s: %s\n", s.Name, s.Verdict)
 	}
 	fmt.Println("label:", counter.Tallies()["label"].Unscorable)

@@ -157,18 +157,20 @@ func judged(groups, size int) *rl.Rollouts {
 	r := &rl.Rollouts{}
 	for g := range groups {
 		var group rollout.Group
-		var cs []rollout.Completion
 		for i := range size {
-			group = append(group, rollout.Completion{Steps: []rollout.Step{
-				{Name: "a", Start: 0, End: 1, Verdict: rollout.VerdictCorrect, Broken: i == 0},
+			first := rollout.VerdictCorrect
+			if i == 0 {
+				first = rollout.VerdictBroken
+			}
+			group = append(group, rollout.Completion{Index: i, Text: "aaBBB.", Ends: []int{2, 4, 5, 6}, Steps: []rollout.Step{
+				{Name: "a", Start: 0, End: 1, Verdict: first},
 				{Name: "b", Start: 1, End: 3, Verdict: rollout.VerdictIncorrect},
 				{Name: "lost", Start: 3, End: 3, Verdict: rollout.VerdictUnknown},
 			}})
-			cs = append(cs, rollout.Completion{Index: i, Text: "aaBBB.", Ends: []int{2, 4, 5, 6}})
 		}
 		r.Problems = append(r.Problems, numbered(g))
 		r.Requests = append(r.Requests, rollout.Request{})
-		r.Groups, r.Completions = append(r.Groups, group), append(r.Completions, cs)
+		r.Groups = append(r.Groups, group)
 	}
 	r.Requests[0].ID = "first"
 	return r
@@ -176,10 +178,8 @@ func judged(groups, size int) *rl.Rollouts {
 
 type numbered int
 
-func (numbered) Request() rollout.Request { return rollout.Request{} }
-func (numbered) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
-	return rollout.Completion{}, nil
-}
+func (numbered) Request() rollout.Request                         { return rollout.Request{} }
+func (numbered) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func TestSample(t *testing.T) {
 	r := judged(10, 3)

@@ -21,13 +21,16 @@ type Rule struct {
 }
 
 // Tally counts rows per rule, in the order of the names. It panics on a row that
-// is not labelled.
+// is not labelled, or broken.
 func Tally(rows []Row) []Rule {
 	index := make(map[string]int)
 	var rules []Rule
 	for i, row := range rows {
 		if !row.Labelled {
 			panic(fmt.Sprintf("audit: row %d is not labelled", i))
+		}
+		if row.Verdict == rollout.VerdictBroken || row.Truth == rollout.VerdictBroken {
+			panic(fmt.Sprintf("audit: row %d is about a broken step, of which no rule was asked", i))
 		}
 		at, ok := index[row.Rule]
 		if !ok {

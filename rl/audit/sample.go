@@ -37,7 +37,7 @@ func Sample(r *rl.Rollouts, o SampleOptions) []Row {
 	for g, group := range r.Groups {
 		for i := range group {
 			for k, s := range group[i].Steps {
-				if s.Broken {
+				if s.Verdict == rollout.VerdictBroken {
 					continue
 				}
 				if found[s.Name] == nil {
@@ -55,8 +55,8 @@ func Sample(r *rl.Rollouts, o SampleOptions) []Row {
 		for _, g := range groups[:min(o.PerRule, len(groups))] {
 			places := found[name][g]
 			p := places[random.IntN(len(places))]
-			c := &r.Completions[g][p.completion]
-			s := &r.Groups[g][p.completion].Steps[p.step]
+			c := &r.Groups[g][p.completion]
+			s := &c.Steps[p.step]
 			row := Row{Rule: name, ID: id(r, g, c.Index), Completion: c.Text, Step: textOf(c, s), Verdict: s.Verdict}
 			if o.Prompt != nil {
 				row.Prompt = o.Prompt(r.Problems[g])

@@ -38,17 +38,17 @@ func (s successor) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 }
 
-func (s successor) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	out := rollout.Completion{Tokens: len(c.Tokens), Final: 1}
+func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Final = 1
 	for k, name := range []string{"first", "second"} {
 		st := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if c.Tokens[k] == (int32(s)+int32(k)+1)%vocab {
 			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
 		}
-		out.Steps = append(out.Steps, st)
+		c.Steps = append(c.Steps, st)
 	}
-	out.Rewards = []float64{out.Steps[1].Reward}
-	return out, nil
+	c.Rewards = []float64{c.Steps[1].Reward}
+	return nil
 }
 
 type letters struct{}
@@ -89,7 +89,7 @@ func newRun(dir string, afterSave func(step int64)) (*run, error) {
 		Objective:       objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
 		Aggregation:     objective.TokenMean{},
 		Batching:        rl.Batching{Prompts: 3, GroupSize: 4},
-		LR:              func(step int64) float64 { return 0.03 / float64(1+step) },
+		LR:              rl.ScheduleFunc(func(step int64) float64 { return 0.03 / float64(1+step) }),
 		Seed:            3,
 		CheckpointEvery: 1,
 		Checkpoint: func(ctx context.Context, t *rl.Trainer) error {

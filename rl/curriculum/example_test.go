@@ -21,12 +21,12 @@ func (g *guess) Request() rollout.Request {
 	return rollout.Request{Prompt: []int32{g.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
 }
 
-func (g *guess) Judge(_ context.Context, c *rollout.Completion) (rollout.Completion, error) {
-	reward := 0.0
+func (g *guess) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Rewards = []float64{0}
 	if c.Tokens[0] == g.want {
-		reward = 1
+		c.Rewards[0] = 1
 	}
-	return rollout.Completion{Tokens: 1, Rewards: []float64{reward}, Final: -1}, nil
+	return nil
 }
 
 // A trainer with a curriculum: problems that are solved make room for others.
@@ -47,7 +47,7 @@ func Example() {
 		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.2},
 		Aggregation: objective.TokenMean{},
 		Batching:    rl.Batching{Prompts: 4},
-		LR:          func(int64) float64 { return 20 },
+		LR:          rl.Constant{LR: 20},
 		Steps:       150,
 	})
 	if err != nil {

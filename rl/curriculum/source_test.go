@@ -17,10 +17,8 @@ import (
 // problem is known by its number.
 type problem struct{ id int }
 
-func (*problem) Request() rollout.Request { return rollout.Request{N: 1} }
-func (*problem) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
-	return rollout.Completion{}, nil
-}
+func (*problem) Request() rollout.Request                         { return rollout.Request{N: 1} }
+func (*problem) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func list(n int) (ps []rl.Problem) {
 	for i := range n {
@@ -253,10 +251,8 @@ func TestErrors(t *testing.T) {
 
 type uncomparable map[string]int
 
-func (uncomparable) Request() rollout.Request { return rollout.Request{} }
-func (uncomparable) Judge(context.Context, *rollout.Completion) (rollout.Completion, error) {
-	return rollout.Completion{}, nil
-}
+func (uncomparable) Request() rollout.Request                         { return rollout.Request{} }
+func (uncomparable) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func TestRestoreRefusesForeignState(t *testing.T) {
 	s, _ := source(t, 2, curriculum.Options{})

@@ -31,7 +31,7 @@ func TestATrainerResumesBitForBit(t *testing.T) {
 			Aggregation: objective.TokenMean{},
 			Batching:    rl.Batching{Prompts: 3},
 			Dynamic:     rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain},
-			LR:          func(int64) float64 { return 5 },
+			LR:          rl.Constant{LR: 5},
 			Steps:       steps,
 		})
 		require.NoError(t, err)

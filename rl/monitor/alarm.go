@@ -1,6 +1,10 @@
 package monitor
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
 
 // Kind names what an alarm is about.
 type Kind string
@@ -8,27 +12,27 @@ type Kind string
 // The kinds. Those that are Rising compare the last Options.Window training
 // steps with those before; the others compare them with a limit.
 const (
-	// BrokenRising: a step is broken (missing, unparsable, …) more often than
+	// KindBrokenRising: a step is broken (missing, unparsable, …) more often than
 	// before. A policy that hides from its rules shows here first.
-	BrokenRising Kind = "broken_rising"
-	// UnknownRising: the rule cannot judge a step more often than before.
-	// Unknown verdicts keep the outcome's credit: a refuge, where the policy
+	KindBrokenRising Kind = "broken_rising"
+	// KindUnknownRising: the rule cannot judge a step more often than before.
+	// Unknown verdicts keep the outcome's credit: a loophole, where the policy
 	// can bring them about.
-	UnknownRising Kind = "unknown_rising"
-	// DisagreementRising: a step's verdicts agree with the outcome less than
-	// before (1 − StepTable.Agreement rises). Either the rule is being gamed
+	KindUnknownRising Kind = "unknown_rising"
+	// KindDisagreementRising: a step's verdicts agree with the outcome less than
+	// before (1 − StepCounts.Agreement rises). Either the rule is being gamed
 	// or the reward is.
-	DisagreementRising Kind = "disagreement_rising"
-	// WrongStepsRising: more right completions have a wrong step than before,
+	KindDisagreementRising Kind = "disagreement_rising"
+	// KindWrongStepsRising: more right completions have a wrong step than before,
 	// while the reward rises too: answers are reached by other ways than the
 	// steps.
-	WrongStepsRising Kind = "wrong_steps_rising_with_reward"
-	// FullyMasked: typically more completions than Options.MaxMasked have no
+	KindWrongStepsRising Kind = "wrong_steps_rising_with_reward"
+	// KindFullyMasked: typically more completions than Options.MaxMasked have no
 	// token left after step credit, and train nothing.
-	FullyMasked Kind = "fully_masked"
-	// DeadGroups: typically more groups than Options.MaxDead are dead. See
+	KindFullyMasked Kind = "fully_masked"
+	// KindDeadGroups: typically more groups than Options.MaxDead are dead. See
 	// package curriculum and rl.DynamicSampling.
-	DeadGroups Kind = "dead_groups"
+	KindDeadGroups Kind = "dead_groups"
 )
 
 // Alarm says that something in a run deserves a look.
@@ -52,27 +56,27 @@ type Alarm struct {
 func (a Alarm) String() string { return fmt.Sprintf("step %d: %s", a.At, a.Reason) }
 
 // measure is a number that one training step's table gives; NaN if it does not.
-type measure func(t *Table) float64
+type measure func(t *Counts) float64
 
-func ofStep(name string, f func(s *StepTable) float64) measure {
-	return func(t *Table) float64 {
+func ofStep(name string, f func(s *StepCounts) float64) measure {
+	return func(t *Counts) float64 {
 		if s := t.Steps[name]; s != nil {
 			return f(s)
 		}
-		return f(&StepTable{})
+		return f(&StepCounts{})
 	}
 }
 
 // stepAlarms are the alarms about each reasoning step.
 var stepAlarms = []struct {
 	kind   Kind
-	of     func(s *StepTable) float64
+	of     func(s *StepCounts) float64
 	reason string // step, recent, reference
 }{
-	{BrokenRising, func(s *StepTable) float64 { return s.Of(Broken) },
+	{KindBrokenRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictBroken) },
 		"step %q is missing or broken in %s of completions, before in %s"},
-	{UnknownRising, func(s *StepTable) float64 { return s.Of(Unknown) },
+	{KindUnknownRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictUnknown) },
 		"step %q cannot be judged in %s of completions, before in %s"},
-	{DisagreementRising, func(s *StepTable) float64 { return 1 - s.Agreement() },
+	{KindDisagreementRising, func(s *StepCounts) float64 { return 1 - s.Agreement() },
 		"the verdicts on step %q contradict the outcome in %s of completions, before in %s"},
 }

@@ -5,20 +5,20 @@
 // # The table
 //
 // A reward that climbs says that answers are judged right more often. It does
-// not say how they were reached. [Table] counts every step by what its rule said
-// ([Verdict]) and what became of the completion ([Outcome]):
+// not say how they were reached. [Counts] counts every step by what its rule said
+// (rollout.Verdict) and what became of the completion ([Outcome]):
 //
-//   - wrong steps in right completions ([StepTable.WrongIfRight]) are what
+//   - wrong steps in right completions ([StepCounts.WrongIfRight]) are what
 //     outcome-only credit reinforces by mistake; when they spread while the reward
 //     rises, the policy reaches answers by other ways than its steps;
 //   - broken and unknown steps are where a policy hides from its rules;
 //   - a step whose verdicts cease to agree with the outcome
-//     ([StepTable.Agreement], [StepTable.Phi]) has a rule, or a reward, that no
+//     ([StepCounts.Agreement], [StepCounts.Phi]) has a rule, or a reward, that no
 //     longer measures what it did.
 //
 // # A monitor in a run
 //
-//	m, err := monitor.New(monitor.Options{})
+//	m, err := monitor.New(monitor.Options{Estimator: config.Estimator})
 //	config.OnRollouts = func(step int64, r *rl.Rollouts) error {
 //		for _, alarm := range m.Observe(step, r) {
 //			logger.Warn(alarm.Reason, "kind", alarm.Kind, "step", step)
@@ -36,13 +36,13 @@
 // training step: completions of a group are alike, training steps are not, so
 // steps are what is counted.
 //
-//   - Rising: [BrokenRising], [UnknownRising], [DisagreementRising] for each
-//     reasoning step, [WrongStepsRising] for all. The window's numbers are compared
+//   - Rising: [KindBrokenRising], [KindUnknownRising], [KindDisagreementRising] for each
+//     reasoning step, [KindWrongStepsRising] for all. The window's numbers are compared
 //     with those of the steps before it by the exact rank-sum test, ties included.
 //     If nothing changes, all orders are equally probable, whatever the
 //     distribution, so a test is false with probability at most Options.Level. The
 //     rise must also be at least Options.MinRise.
-//   - Too large: [FullyMasked], [DeadGroups]. The sign test, exact too: if a
+//   - Too large: [KindFullyMasked], [KindDeadGroups]. The sign test, exact too: if a
 //     training step is no more likely to be above the limit than below, the alarm
 //     is false with probability at most Options.Level. With the default window of
 //     20 it takes 18 steps above the limit.

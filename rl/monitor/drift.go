@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Drift is how one number moved from the steps before the window to those in
@@ -11,7 +13,7 @@ import (
 type Drift struct {
 	// Step is the name of the reasoning step; "" for the completions.
 	Step string
-	// Measure says what was measured, as the method of Table or StepTable
+	// Measure says what was measured, as the method of Counts or StepCounts
 	// that computes it.
 	Measure string
 	// Before and Recent are computed on the merged tables Before and Recent.
@@ -26,23 +28,23 @@ func (m *Monitor) Drifts() []Drift {
 	add := func(step, name string, f measure) {
 		out = append(out, Drift{step, name, f(&before), f(&recent)})
 	}
-	add("", "MeanReward", (*Table).MeanReward)
-	add("", "WrongStepIfRight", (*Table).WrongStepIfRight)
-	add("", "MaskedShare", (*Table).MaskedShare)
-	add("", "DeadShare", (*Table).DeadShare)
-	all := merged([]Table{before, recent})
+	add("", "MeanReward", (*Counts).MeanReward)
+	add("", "WrongStepIfRight", (*Counts).WrongStepIfRight)
+	add("", "MaskedShare", (*Counts).MaskedShare)
+	add("", "DeadShare", (*Counts).DeadShare)
+	all := merged([]Counts{before, recent})
 	for _, step := range all.Names() {
 		for _, d := range []struct {
 			name string
-			f    func(*StepTable) float64
+			f    func(*StepCounts) float64
 		}{
-			{"Accuracy", (*StepTable).Accuracy},
-			{"Of(Broken)", func(s *StepTable) float64 { return s.Of(Broken) }},
-			{"Of(Unknown)", func(s *StepTable) float64 { return s.Of(Unknown) }},
-			{"WrongIfRight", (*StepTable).WrongIfRight},
-			{"CorrectIfWrong", (*StepTable).CorrectIfWrong},
-			{"Agreement", (*StepTable).Agreement},
-			{"Phi", (*StepTable).Phi},
+			{"Accuracy", (*StepCounts).Accuracy},
+			{"Of(Broken)", func(s *StepCounts) float64 { return s.Of(rollout.VerdictBroken) }},
+			{"Of(Unknown)", func(s *StepCounts) float64 { return s.Of(rollout.VerdictUnknown) }},
+			{"WrongIfRight", (*StepCounts).WrongIfRight},
+			{"CorrectIfWrong", (*StepCounts).CorrectIfWrong},
+			{"Agreement", (*StepCounts).Agreement},
+			{"Phi", (*StepCounts).Phi},
 		} {
 			add(step, d.name, ofStep(step, d.f))
 		}

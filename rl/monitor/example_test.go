@@ -9,7 +9,7 @@ import (
 
 // A run in which, from step 100 on, the policy learns to leave step a out.
 func Example() {
-	m, err := monitor.New(monitor.Options{})
+	m, err := monitor.New(monitor.Options{Estimator: rloo})
 	if err != nil {
 		panic(err)
 	}
@@ -30,11 +30,11 @@ func Example() {
 
 // The table of a few steps: right completions with wrong steps are what
 // outcome-only credit reinforces by mistake.
-func ExampleTable() {
+func ExampleCounts() {
 	run := usual(1)
-	table := monitor.Count(run.rollouts(), 1)
+	table := monitor.Count(run.rollouts(), rloo, 1)
 	for range 9 {
-		table.Merge(monitor.Count(run.rollouts(), 1))
+		table.Merge(monitor.Count(run.rollouts(), rloo, 1))
 	}
 	fmt.Print(table.String())
 	// Output:
@@ -57,7 +57,7 @@ func ExampleSampleMetrics() {
 		map[string][]float64{`\boxed{2}`: {1, 1, 1, 1, 1}, `\boxed{3}`: {0, 0, 0}, `\boxed{1}`: {0, 0}},
 		map[string][]float64{`\boxed{1}`: {1, 1}, `\boxed{3}`: {0, 0, 0, 0, 0, 0, 0, 0}},
 	)
-	m := monitor.SampleMetrics(r, 1, boxed, 1, 5)
+	m := monitor.SampleMetrics(r, 1, monitor.FinalAnswer, 1, 5)
 	fmt.Printf("pass@1 %.3f, pass@5 %.3f, maj@5 %.3f\n", m["pass@1"], m["pass@5"], m["maj@5"])
 	// With an interval over the problems:
 	mean := func(v []float64) float64 { m, _ := eval.Mean(v); return m }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -32,7 +33,7 @@ func (w *world) rollouts() *rl.Rollouts {
 			} else if i < 2 {
 				right = i == 0 // live
 			}
-			c := rollout.Completion{Tokens: 1, Keep: []bool{!is(w.masked)}, Rewards: []float64{0}}
+			c := rollout.Completion{Tokens: make([]int32, 1), Keep: []bool{!is(w.masked)}, Rewards: []float64{0}}
 			a, b := rollout.Step{Name: "a", Verdict: rollout.VerdictCorrect}, rollout.Step{Name: "b", Verdict: rollout.VerdictIncorrect}
 			if right {
 				c.Rewards[0] = 1
@@ -42,7 +43,7 @@ func (w *world) rollouts() *rl.Rollouts {
 			}
 			switch {
 			case is(w.broken):
-				a.Verdict, a.Broken = rollout.VerdictIncorrect, true
+				a.Verdict = rollout.VerdictBroken
 			case is(w.unknown):
 				a.Verdict = rollout.VerdictUnknown
 			case right && is(w.wrongIfRight), !right && is(.5):
@@ -65,3 +66,6 @@ func usual(seed uint64) *world {
 }
 
 var nan = math.NaN()
+
+// rloo is the estimator of the runs.
+var rloo = advantage.PerGroup(advantage.RLOO{})

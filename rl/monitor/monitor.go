@@ -6,10 +6,13 @@ import (
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
 // Options are the thresholds. The zero value is meant for most runs.
 type Options struct {
+	// Estimator is the run's; it says which groups are dead. Required.
+	Estimator advantage.Estimator
 	// Window is how many training steps are judged at a time, at most 50; 0
 	// means 20. Every Window steps the last Window steps are tested once.
 	Window int
@@ -49,8 +52,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (o Options) validate() error {
+func (o Options) Validate() error {
+	o = o.withDefaults()
 	var errs []error
+	if o.Estimator == nil {
+		errs = append(errs, errors.New("monitor: Options.Estimator is missing"))
+	}
 	if o.Window < 2 || o.Window > 50 {
 		errs = append(errs, fmt.Errorf("monitor: Options.Window is %d, want 2 to 50", o.Window))
 	}
@@ -75,18 +82,17 @@ func (o Options) validate() error {
 type Monitor struct {
 	o Options
 	// tables holds the last History+Window steps', oldest first.
-	tables []Table
+	tables []Counts
 	// fresh counts the steps since the last test.
 	fresh int
 }
 
 // New returns a monitor; the error names every option that cannot be.
 func New(o Options) (*Monitor, error) {
-	o = o.withDefaults()
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Monitor{o: o}, nil
+	return &Monitor{o: o.withDefaults()}, nil
 }
 
 // Observe counts the rollouts of a training step, after credit was assigned,
@@ -96,7 +102,7 @@ func (m *Monitor) Observe(step int64, r *rl.Rollouts) []Alarm {
 	if len(m.tables) == m.o.History+m.o.Window {
 		m.tables = append(m.tables[:0], m.tables[1:]...)
 	}
-	m.tables = append(m.tables, Count(r, m.o.PassAt))
+	m.tables = append(m.tables, Count(r, m.o.Estimator, m.o.PassAt))
 	m.fresh++
 	if m.fresh < m.o.Window {
 		return nil
@@ -106,25 +112,25 @@ func (m *Monitor) Observe(step int64, r *rl.Rollouts) []Alarm {
 }
 
 // windows returns the tables before the window, and in it.
-func (m *Monitor) windows() (before, recent []Table) {
+func (m *Monitor) windows() (before, recent []Counts) {
 	i := max(len(m.tables)-m.o.Window, 0)
 	return m.tables[:i], m.tables[i:]
 }
 
 // Recent is the table of the last Window steps.
-func (m *Monitor) Recent() Table {
+func (m *Monitor) Recent() Counts {
 	_, recent := m.windows()
 	return merged(recent)
 }
 
 // Before is the table of the steps, up to History, before those of Recent.
-func (m *Monitor) Before() Table {
+func (m *Monitor) Before() Counts {
 	before, _ := m.windows()
 	return merged(before)
 }
 
-func merged(tables []Table) Table {
-	sum := Table{Steps: make(map[string]*StepTable)}
+func merged(tables []Counts) Counts {
+	sum := Counts{Steps: make(map[string]*StepCounts)}
 	for _, t := range tables {
 		sum.Merge(t)
 	}
@@ -148,17 +154,17 @@ func (m *Monitor) test(step int64) []Alarm {
 			}
 		}
 	}
-	if c, ok := m.rises((*Table).WrongStepIfRight, m.o.MinRise); ok {
-		if reward, ok := m.rises((*Table).MeanReward, 0); ok {
-			add(WrongStepsRising, "", c, "%s of right completions have a wrong step, before %s, while the reward rose from %.3g to %.3g",
+	if c, ok := m.rises((*Counts).WrongStepIfRight, m.o.MinRise); ok {
+		if reward, ok := m.rises((*Counts).MeanReward, 0); ok {
+			add(KindWrongStepsRising, "", c, "%s of right completions have a wrong step, before %s, while the reward rose from %.3g to %.3g",
 				percent(c.recent), percent(c.reference), reward.reference, reward.recent)
 		}
 	}
-	if c, ok := m.exceeds((*Table).MaskedShare, m.o.MaxMasked); ok {
-		add(FullyMasked, "", c, "%s of completions have every token masked and train nothing, more than %s", percent(c.recent), percent(c.reference))
+	if c, ok := m.exceeds((*Counts).MaskedShare, m.o.MaxMasked); ok {
+		add(KindFullyMasked, "", c, "%s of completions have every token masked and train nothing, more than %s", percent(c.recent), percent(c.reference))
 	}
-	if c, ok := m.exceeds((*Table).DeadShare, m.o.MaxDead); ok {
-		add(DeadGroups, "", c, "%s of groups are dead, more than %s", percent(c.recent), percent(c.reference))
+	if c, ok := m.exceeds((*Counts).DeadShare, m.o.MaxDead); ok {
+		add(KindDeadGroups, "", c, "%s of groups are dead, more than %s", percent(c.recent), percent(c.reference))
 	}
 	return alarms
 }
@@ -197,7 +203,7 @@ func (m *Monitor) exceeds(f measure, limit float64) (comparison, bool) {
 }
 
 // values are the measures of the tables that have it.
-func values(f measure, tables []Table) []float64 {
+func values(f measure, tables []Counts) []float64 {
 	vs := make([]float64, 0, len(tables))
 	for i := range tables {
 		if v := f(&tables[i]); !math.IsNaN(v) {

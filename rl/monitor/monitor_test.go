@@ -25,14 +25,14 @@ func TestAlarmsFire(t *testing.T) {
 		step   string
 		reason string
 	}{
-		"broken":       {func(w *world) { w.broken = .15 }, monitor.BrokenRising, "a", `step "a" is missing or broken in 1`},
-		"unknown":      {func(w *world) { w.unknown = .15 }, monitor.UnknownRising, "a", `step "a" cannot be judged in 1`},
-		"disagreement": {func(w *world) { w.agree = .65 }, monitor.DisagreementRising, "b", `the verdicts on step "b" contradict the outcome in 3`},
-		"masked":       {func(w *world) { w.masked = .4 }, monitor.FullyMasked, "", "of completions have every token masked and train nothing, more than 25.0%"},
-		"dead":         {func(w *world) { w.dead = .97 }, monitor.DeadGroups, "", "of groups are dead, more than 80.0%"},
+		"broken":       {func(w *world) { w.broken = .15 }, monitor.KindBrokenRising, "a", `step "a" is missing or broken in 1`},
+		"unknown":      {func(w *world) { w.unknown = .15 }, monitor.KindUnknownRising, "a", `step "a" cannot be judged in 1`},
+		"disagreement": {func(w *world) { w.agree = .65 }, monitor.KindDisagreementRising, "b", `the verdicts on step "b" contradict the outcome in 3`},
+		"masked":       {func(w *world) { w.masked = .4 }, monitor.KindFullyMasked, "", "of completions have every token masked and train nothing, more than 25.0%"},
+		"dead":         {func(w *world) { w.dead = .97 }, monitor.KindDeadGroups, "", "of groups are dead, more than 80.0%"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, w := watch(t, monitor.Options{}), usual(7)
+			m, w := watch(t, monitor.Options{Estimator: rloo}), usual(7)
 			for step := range int64(80) {
 				require.Empty(t, m.Observe(step, w.rollouts()))
 			}
@@ -63,7 +63,7 @@ func TestWrongStepsAlarmOnlyWhileTheRewardRises(t *testing.T) {
 		right float64
 		want  int
 	}{{.7, 1}, {.5, 0}, {.3, 0}} {
-		m, w := watch(t, monitor.Options{}), usual(5)
+		m, w := watch(t, monitor.Options{Estimator: rloo}), usual(5)
 		w.agree = 1 // the right-wrong share is step a's alone
 		fired := 0
 		for step := range int64(100) {
@@ -71,7 +71,7 @@ func TestWrongStepsAlarmOnlyWhileTheRewardRises(t *testing.T) {
 				w.right, w.wrongIfRight = c.right, .4
 			}
 			for _, a := range m.Observe(step, w.rollouts()) {
-				if a.Kind == monitor.WrongStepsRising {
+				if a.Kind == monitor.KindWrongStepsRising {
 					fired++
 					require.Contains(t, a.Reason, "of right completions have a wrong step")
 					require.Contains(t, a.Reason, "while the reward rose from 0.")
@@ -86,7 +86,7 @@ func TestWrongStepsAlarmOnlyWhileTheRewardRises(t *testing.T) {
 // Level: 9 tests per window here. Neither threshold of size helps.
 func TestStationaryNoiseRaisesNoMoreAlarmsThanAllowed(t *testing.T) {
 	const level, window, windows, tests = .05, 5, 1000, 9
-	m := watch(t, monitor.Options{Window: window, History: 10, Level: level, MinRise: -1, MaxDead: .375, MaxMasked: .1})
+	m := watch(t, monitor.Options{Estimator: rloo, Window: window, History: 10, Level: level, MinRise: -1, MaxDead: .375, MaxMasked: .1})
 	w := usual(11)
 	w.groups, w.size, w.dead = 8, 3, .375 // in the median 3 of 8 are dead
 	w.masked = .08
@@ -102,47 +102,47 @@ func TestStationaryNoiseRaisesNoMoreAlarmsThanAllowed(t *testing.T) {
 	for kind, n := range counts {
 		each := 1.0
 		switch kind {
-		case monitor.BrokenRising, monitor.UnknownRising, monitor.DisagreementRising:
+		case monitor.KindBrokenRising, monitor.KindUnknownRising, monitor.KindDisagreementRising:
 			each = 2 // of two steps
 		}
 		require.LessOrEqual(t, float64(n)/windows, each*(level+4*sd), kind)
 	}
-	require.Positive(t, counts[monitor.BrokenRising], "the test has teeth")
-	require.Positive(t, counts[monitor.DisagreementRising])
+	require.Positive(t, counts[monitor.KindBrokenRising], "the test has teeth")
+	require.Positive(t, counts[monitor.KindDisagreementRising])
 	require.LessOrEqual(t, float64(total)/windows, tests*level)
 }
 
 func TestDefaultsAreQuietOnStationaryNoise(t *testing.T) {
-	m, w := watch(t, monitor.Options{}), usual(2)
+	m, w := watch(t, monitor.Options{Estimator: rloo}), usual(2)
 	for step := range int64(2000) {
 		require.Empty(t, m.Observe(step, w.rollouts()))
 	}
 }
 
 func TestNothingToMeasureRaisesNothing(t *testing.T) {
-	m := watch(t, monitor.Options{Window: 2, Level: .25})
+	m := watch(t, monitor.Options{Estimator: rloo, Window: 2, Level: .25})
 	for step := range int64(50) {
 		r := &rl.Rollouts{}
 		if step%3 == 0 {
-			r.Groups = []rollout.Group{nil, {{Rewards: []float64{nan}}, {Tokens: 4}}}
+			r.Groups = []rollout.Group{nil, {{Rewards: []float64{nan}}, {Tokens: make([]int32, 4)}}}
 		}
 		for _, a := range m.Observe(step, r) {
-			require.Equal(t, monitor.DeadGroups, a.Kind, "a group without rewards is dead")
+			require.Equal(t, monitor.KindDeadGroups, a.Kind, "a group without rewards is dead")
 		}
 	}
 }
 
 func TestTablesOfTheWindows(t *testing.T) {
-	m, w := watch(t, monitor.Options{Window: 10, History: 20}), usual(3)
-	var before, recent monitor.Table
+	m, w := watch(t, monitor.Options{Estimator: rloo, Window: 10, History: 20}), usual(3)
+	var before, recent monitor.Counts
 	for step := range int64(47) {
 		r := w.rollouts()
 		m.Observe(step, r)
 		switch {
 		case step >= 37:
-			recent.Merge(monitor.Count(r, 1))
+			recent.Merge(monitor.Count(r, rloo, 1))
 		case step >= 17:
-			before.Merge(monitor.Count(r, 1))
+			before.Merge(monitor.Count(r, rloo, 1))
 		}
 	}
 	require.Equal(t, recent, m.Recent())
@@ -150,8 +150,8 @@ func TestTablesOfTheWindows(t *testing.T) {
 	found := 0
 	for _, d := range m.Drifts() {
 		if d.Step == "a" && d.Measure == "Of(Broken)" {
-			require.Equal(t, before.Steps["a"].Of(monitor.Broken), d.Before)
-			require.Equal(t, recent.Steps["a"].Of(monitor.Broken), d.Recent)
+			require.Equal(t, before.Steps["a"].Of(rollout.VerdictBroken), d.Before)
+			require.Equal(t, recent.Steps["a"].Of(rollout.VerdictBroken), d.Recent)
 			found++
 		}
 		if d.Step == "" && d.Measure == "MeanReward" {
@@ -164,7 +164,7 @@ func TestTablesOfTheWindows(t *testing.T) {
 }
 
 func TestRestoreContinuesBitForBit(t *testing.T) {
-	o := monitor.Options{Window: 10, History: 10, Level: .01, MinRise: .01}
+	o := monitor.Options{Estimator: rloo, Window: 10, History: 10, Level: .01, MinRise: .01}
 	whole, w := watch(t, o), usual(4)
 	var parts *monitor.Monitor
 	var want, got []monitor.Alarm
@@ -199,21 +199,21 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 }
 
 func TestRestoreRefusesForeignState(t *testing.T) {
-	m := watch(t, monitor.Options{})
+	m := watch(t, monitor.Options{Estimator: rloo})
 	for state, want := range map[string]string{
 		`{`:                       "unexpected end",
 		`{}`:                      "format is 0",
-		`{"format":1,"fresh":20}`: "20 steps since the last test",
-		`{"format":1,"fresh":3,"tables":[{},{}]}`:         "it holds 2 steps, want from 3 to 80",
-		`{"format":1,"tables":[{"steps":{"a":null}}]}`:    `table 0 has no counts for step "a"`,
-		`{"format":1,"tables":[{"steps":{"a":[["x"]]}}]}`: "steps",
+		`{"format":2,"fresh":20}`: "20 steps since the last test",
+		`{"format":2,"fresh":3,"tables":[{},{}]}`:         "it holds 2 steps, want from 3 to 80",
+		`{"format":2,"tables":[{"steps":{"a":null}}]}`:    `table 0 has no counts for step "a"`,
+		`{"format":2,"tables":[{"steps":{"a":[["x"]]}}]}`: "steps",
 	} {
 		require.ErrorContains(t, m.Restore([]byte(state)), want)
 	}
 }
 
 func FuzzRestore(f *testing.F) {
-	m, w := watch(f, monitor.Options{Window: 2, Level: .25}), usual(4)
+	m, w := watch(f, monitor.Options{Estimator: rloo, Window: 2, Level: .25}), usual(4)
 	for step := range int64(5) {
 		m.Observe(step, w.rollouts())
 	}
@@ -221,7 +221,7 @@ func FuzzRestore(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(saved)
 	f.Fuzz(func(t *testing.T, state []byte) {
-		m, w := watch(t, monitor.Options{Window: 2, Level: .25}), usual(4)
+		m, w := watch(t, monitor.Options{Estimator: rloo, Window: 2, Level: .25}), usual(4)
 		if m.Restore(state) != nil {
 			return
 		}
@@ -234,15 +234,16 @@ func FuzzRestore(f *testing.F) {
 
 func TestOptionErrors(t *testing.T) {
 	for want, o := range map[string]monitor.Options{
-		"Window is 1":       {Window: 1},
-		"Window is 51":      {Window: 51},
-		"History is 10":     {History: 10},
-		"History is 201":    {History: 201},
-		"Level is 1":        {Level: 1},
-		"Level is 0.001":    {Window: 9},
-		"MinRise is NaN":    {MinRise: nan},
-		"MaxMasked is NaN":  {MaxMasked: nan},
-		"a window of 9 ste": {Window: 9},
+		"Estimator is missing": {},
+		"Window is 1":          {Estimator: rloo, Window: 1},
+		"Window is 51":         {Estimator: rloo, Window: 51},
+		"History is 10":        {Estimator: rloo, History: 10},
+		"History is 201":       {Estimator: rloo, History: 201},
+		"Level is 1":           {Estimator: rloo, Level: 1},
+		"Level is 0.001":       {Estimator: rloo, Window: 9},
+		"MinRise is NaN":       {Estimator: rloo, MinRise: nan},
+		"MaxMasked is NaN":     {Estimator: rloo, MaxMasked: nan},
+		"a window of 9 ste":    {Estimator: rloo, Window: 9},
 	} {
 		_, err := monitor.New(o)
 		require.ErrorContains(t, err, want)

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/stepwise-rl/stepwise/eval"
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -36,13 +35,13 @@ func PassAtK(r *rl.Rollouts, passAt float64, k int) []float64 {
 // has none.
 type Answer func(c *rollout.Completion) (string, bool)
 
-// FinalAnswer votes with the final answer that the parser finds; a broken final
-// step abstains.
-func FinalAnswer(p prompt.Parser) Answer {
-	return func(c *rollout.Completion) (string, bool) {
-		trace := p.Parse(c.Text, c.Ends)
-		return trace.FinalAnswer()
+// FinalAnswer is the answer of the completion's final step, by its trace; it
+// abstains where that step is broken or nothing was parsed.
+func FinalAnswer(c *rollout.Completion) (string, bool) {
+	if c.Trace == nil {
+		return "", false
 	}
+	return c.Trace.FinalAnswer()
 }
 
 // MajorityAtK returns, for each problem, the unbiased estimate of the
@@ -62,7 +61,7 @@ func MajorityAtK(r *rl.Rollouts, passAt float64, k int, answer Answer) []float64
 			if math.IsNaN(v) {
 				continue
 			}
-			a, ok := answer(&r.Completions[g][i])
+			a, ok := answer(&group[i])
 			if !ok {
 				abstained++
 				continue

@@ -23,19 +23,18 @@ func answers(groups ...map[string][]float64) *rl.Rollouts {
 	r := &rl.Rollouts{}
 	for _, texts := range groups {
 		var g rollout.Group
-		var cs []rollout.Completion
 		for text, rewards := range texts {
 			for _, v := range rewards {
-				g = append(g, rollout.Completion{Rewards: []float64{v}})
-				cs = append(cs, rollout.Completion{Text: text})
+				tr := boxed.Parse(text, nil)
+				g = append(g, rollout.Completion{Text: text, Trace: &tr, Rewards: []float64{v}})
 			}
 		}
-		r.Groups, r.Completions = append(r.Groups, g), append(r.Completions, cs)
+		r.Groups = append(r.Groups, g)
 	}
 	return r
 }
 
-var boxed = monitor.FinalAnswer(prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "grade", Answers: []string{"1", "2", "3"}}}))
+var boxed = prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "grade", Answers: []string{"1", "2", "3"}}})
 
 func TestSampleMetrics(t *testing.T) {
 	r := answers(
@@ -49,12 +48,12 @@ func TestSampleMetrics(t *testing.T) {
 	require.Equal(t, 0.0, pass3[1])
 	require.True(t, math.IsNaN(pass3[2]), "one scorable sample is not three")
 
-	maj3 := monitor.MajorityAtK(r, 1, 3, boxed)
+	maj3 := monitor.MajorityAtK(r, 1, 3, monitor.FinalAnswer)
 	require.InDelta(t, eval.MajorityAtK([]int{4, 3, 2}, []float64{1, 0, 0}, 1, 3), maj3[0], 1e-12)
 	require.InDelta(t, 0, maj3[1], 1e-12)
 	require.True(t, math.IsNaN(maj3[2]))
 
-	m := monitor.SampleMetrics(r, 1, boxed, 1, 3, 11)
+	m := monitor.SampleMetrics(r, 1, monitor.FinalAnswer, 1, 3, 11)
 	require.InDelta(t, 1.4/3, m["pass@1"], 1e-12)
 	require.InDelta(t, 1.4/3, m["maj@1"], 1e-12, "one vote is no vote")
 	require.InDelta(t, pass3[0]/2, m["pass@3"], 1e-12)
@@ -66,6 +65,6 @@ func TestSampleMetrics(t *testing.T) {
 func TestAnAnswerIsAsRightAsItsCompletions(t *testing.T) {
 	// The same answer was reached well twice and badly once.
 	r := answers(map[string][]float64{`\boxed{1}`: {1, 1, .2}})
-	require.InDeltaSlice(t, []float64{2. / 3}, monitor.MajorityAtK(r, 1, 3, boxed), 1e-12)
+	require.InDeltaSlice(t, []float64{2. / 3}, monitor.MajorityAtK(r, 1, 3, monitor.FinalAnswer), 1e-12)
 	require.Equal(t, []float64{1}, monitor.PassAtK(r, 1, 3))
 }

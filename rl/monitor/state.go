@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-const stateFormat = 1
+const stateFormat = 2
 
 // state is what State returns as JSON.
 type state struct {
-	Format int     `json:"format"`
-	Fresh  int     `json:"fresh"`
-	Tables []Table `json:"tables"`
+	Format int      `json:"format"`
+	Fresh  int      `json:"fresh"`
+	Tables []Counts `json:"tables"`
 }
 
 // State returns what the monitor remembers, to be kept with the trainer's.
 func (m *Monitor) State() ([]byte, error) {
-	return json.Marshal(state{stateFormat, m.fresh, append([]Table{}, m.tables...)})
+	return json.Marshal(state{stateFormat, m.fresh, append([]Counts{}, m.tables...)})
 }
 
 // Restore goes back to a State of a monitor with the same options. An error

@@ -17,8 +17,8 @@ func Example() {
 			panic(err)
 		}
 		batch := []rollout.Group{
-			{{Rewards: []float64{1}, Tokens: 3}, {Rewards: []float64{0}, Tokens: 3}},
-			{{Rewards: []float64{0.5}, Tokens: 2}},
+			{{Rewards: []float64{1}, Tokens: make([]int32, 3)}, {Rewards: []float64{0}, Tokens: make([]int32, 3)}},
+			{{Rewards: []float64{0.5}, Tokens: make([]int32, 2)}},
 		}
 		if err := p.Estimator.Estimate(batch); err != nil {
 			panic(err)

@@ -104,7 +104,7 @@ func (in inputs) groups(name string) []rollout.Group {
 			for _, x := range r {
 				g[j].Rewards = append(g[j].Rewards, float64(x))
 			}
-			g[j].Tokens = b.Tokens[i][j]
+			g[j].Tokens = make([]int32, b.Tokens[i][j])
 			if b.Shaping != nil {
 				g[j].Shaping = b.Shaping[i][j]
 			}

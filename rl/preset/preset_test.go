@@ -139,8 +139,8 @@ func same(high, low float64) any {
 func TestNoSignal(t *testing.T) {
 	for _, name := range preset.Names() {
 		g := rollout.Group{
-			{Rewards: []float64{0.3}, Tokens: 2}, {Rewards: []float64{math.Nextafter(0.3, 1)}, Tokens: 1},
-			{Rewards: []float64{math.NaN()}, Tokens: 1},
+			{Rewards: []float64{0.3}, Tokens: make([]int32, 2)}, {Rewards: []float64{math.Nextafter(0.3, 1)}, Tokens: make([]int32, 1)},
+			{Rewards: []float64{math.NaN()}, Tokens: make([]int32, 1)},
 		}
 		require.NoError(t, get(name).Estimator.Estimate([]rollout.Group{g}))
 		for i := range g {

@@ -9,44 +9,21 @@ import (
 	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Verdict is a row of a StepTable: what the rule says of a step.
-type Verdict uint8
-
-// The rows. A step that the policy broke (missing, duplicate, out of order,
-// truncated, unparsable) is Broken, not Incorrect; Unknown is what the rule
-// cannot judge.
-const (
-	Correct Verdict = iota
-	Incorrect
-	Broken
-	Unknown
-)
-
-// Outcome is a column of a StepTable: what became of the completion.
+// Outcome is a column of a StepCounts: what became of the completion.
 type Outcome uint8
 
-// The columns. Unscored is a completion without a usable first reward.
+// The columns. OutcomeUnscored is a completion without a usable first reward.
 const (
-	Right Outcome = iota
-	Wrong
-	Unscored
+	OutcomeRight Outcome = iota
+	OutcomeWrong
+	OutcomeUnscored
 )
 
-var (
-	verdictNames = [...]string{"correct", "incorrect", "broken", "unknown"}
-	outcomeNames = [...]string{"right", "wrong", "unscored"}
-)
-
-// String returns "correct", "incorrect", "broken" or "unknown".
-func (v Verdict) String() string {
-	if int(v) < len(verdictNames) {
-		return verdictNames[v]
-	}
-	return fmt.Sprintf("verdict %d", uint8(v))
-}
+var outcomeNames = [...]string{"right", "wrong", "unscored"}
 
 // String returns "right", "wrong" or "unscored".
 func (o Outcome) String() string {
@@ -56,17 +33,20 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome %d", uint8(o))
 }
 
-// StepTable counts the steps of one name by Verdict and Outcome:
-// StepTable[Incorrect][Right] are the wrong steps of right completions.
-type StepTable [4][3]int
+// StepCounts counts the steps of one name by Verdict and Outcome:
+// StepCounts[rollout.VerdictIncorrect][OutcomeRight] are the wrong steps of right completions.
+type StepCounts [4][3]int
+
+// judged are the verdicts of steps that could be judged.
+var judged = []rollout.Verdict{rollout.VerdictCorrect, rollout.VerdictIncorrect, rollout.VerdictBroken}
 
 // Of is the share of steps with verdict v; NaN without any step.
-func (t *StepTable) Of(v Verdict) float64 {
+func (t *StepCounts) Of(v rollout.Verdict) float64 {
 	n, all := 0, 0
 	for row := range t {
 		for _, c := range t[row] {
 			all += c
-			if Verdict(row) == v {
+			if rollout.Verdict(row) == v {
 				n += c
 			}
 		}
@@ -75,12 +55,12 @@ func (t *StepTable) Of(v Verdict) float64 {
 }
 
 // Accuracy is the share of correct steps among correct, incorrect and broken ones.
-func (t *StepTable) Accuracy() float64 {
+func (t *StepCounts) Accuracy() float64 {
 	n, all := 0, 0
-	for _, v := range []Verdict{Correct, Incorrect, Broken} {
+	for _, v := range judged {
 		for _, c := range t[v] {
 			all += c
-			if v == Correct {
+			if v == rollout.VerdictCorrect {
 				n += c
 			}
 		}
@@ -91,28 +71,28 @@ func (t *StepTable) Accuracy() float64 {
 // WrongIfRight is the share of wrong steps (incorrect or broken) among the
 // judged steps of right completions: what outcome-only credit reinforces by
 // mistake.
-func (t *StepTable) WrongIfRight() float64 {
-	wrong := t[Incorrect][Right] + t[Broken][Right]
-	return ratio(wrong, wrong+t[Correct][Right])
+func (t *StepCounts) WrongIfRight() float64 {
+	wrong := t[rollout.VerdictIncorrect][OutcomeRight] + t[rollout.VerdictBroken][OutcomeRight]
+	return ratio(wrong, wrong+t[rollout.VerdictCorrect][OutcomeRight])
 }
 
 // CorrectIfWrong is the share of correct steps among the judged steps of wrong
 // completions: what outcome-only credit punishes by mistake.
-func (t *StepTable) CorrectIfWrong() float64 {
-	correct := t[Correct][Wrong]
-	return ratio(correct, correct+t[Incorrect][Wrong]+t[Broken][Wrong])
+func (t *StepCounts) CorrectIfWrong() float64 {
+	correct := t[rollout.VerdictCorrect][OutcomeWrong]
+	return ratio(correct, correct+t[rollout.VerdictIncorrect][OutcomeWrong]+t[rollout.VerdictBroken][OutcomeWrong])
 }
 
 // fourfold returns the judged steps of scored completions: a correct and right,
 // b correct and wrong, c wrong and right, d wrong and wrong.
-func (t *StepTable) fourfold() (a, b, c, d int) {
-	return t[Correct][Right], t[Correct][Wrong],
-		t[Incorrect][Right] + t[Broken][Right], t[Incorrect][Wrong] + t[Broken][Wrong]
+func (t *StepCounts) fourfold() (a, b, c, d int) {
+	return t[rollout.VerdictCorrect][OutcomeRight], t[rollout.VerdictCorrect][OutcomeWrong],
+		t[rollout.VerdictIncorrect][OutcomeRight] + t[rollout.VerdictBroken][OutcomeRight], t[rollout.VerdictIncorrect][OutcomeWrong] + t[rollout.VerdictBroken][OutcomeWrong]
 }
 
 // Agreement is the share of judged steps of scored completions that go with
 // the outcome: correct where it is right, incorrect or broken where it is wrong.
-func (t *StepTable) Agreement() float64 {
+func (t *StepCounts) Agreement() float64 {
 	a, b, c, d := t.fourfold()
 	return ratio(a+d, a+b+c+d)
 }
@@ -120,17 +100,17 @@ func (t *StepTable) Agreement() float64 {
 // Phi is the correlation of verdict and outcome over the same steps: 1 if they
 // always agree, 0 if the verdict says nothing about the outcome, NaN if either
 // never varies. Agreement rises with the reward alone; Phi does not.
-func (t *StepTable) Phi() float64 {
+func (t *StepCounts) Phi() float64 {
 	a, b, c, d := t.fourfold()
 	f := func(n int) float64 { return float64(n) }
 	return (f(a)*f(d) - f(b)*f(c)) / math.Sqrt(f(a+b)*f(c+d)*f(a+c)*f(b+d))
 }
 
-// Table is the reward-hacking table of some rollouts: what each step's rule
+// Counts is a table of some rollouts that shows reward hacking: what each step's rule
 // said against what became of the completion.
-type Table struct {
+type Counts struct {
 	// Steps holds a table per step name.
-	Steps map[string]*StepTable `json:"steps"`
+	Steps map[string]*StepCounts `json:"steps"`
 	// Completions counts completions by Outcome, and RightWithWrongStep the
 	// right ones with at least one incorrect or broken step.
 	Completions        [3]int `json:"completions"`
@@ -141,19 +121,19 @@ type Table struct {
 	// credit, FullyMasked those of them without a kept token.
 	Credited    int `json:"credited"`
 	FullyMasked int `json:"fully_masked"`
-	// Groups counts groups, Dead those that rl.DropConstant(0) drops.
+	// Groups counts groups, Dead those without any advantage.
 	Groups int `json:"groups"`
 	Dead   int `json:"dead"`
 }
 
 // Count makes the table of all that was sampled (see rl.Rollouts.Sampled). A
-// completion is right if its first reward is at least passAt.
-func Count(r *rl.Rollouts, passAt float64) Table {
-	t := Table{Steps: make(map[string]*StepTable)}
-	dead := rl.DropConstant(0)
+// completion is right if its first reward is at least passAt; est, the run's
+// estimator, says which groups are dead.
+func Count(r *rl.Rollouts, est advantage.Estimator, passAt float64) Counts {
+	t := Counts{Steps: make(map[string]*StepCounts)}
 	for _, g := range r.Sampled().Groups {
 		t.Groups++
-		if dead(g) != "" {
+		if est.Dead(g) != "" {
 			t.Dead++
 		}
 		for i := range g {
@@ -163,26 +143,25 @@ func Count(r *rl.Rollouts, passAt float64) Table {
 	return t
 }
 
-func (t *Table) completion(c *rollout.Completion, passAt float64) {
-	outcome := Unscored
+func (t *Counts) completion(c *rollout.Completion, passAt float64) {
+	outcome := OutcomeUnscored
 	if v := firstReward(c.Rewards); !math.IsNaN(v) {
 		t.Reward += v
-		outcome = Wrong
+		outcome = OutcomeWrong
 		if v >= passAt {
-			outcome = Right
+			outcome = OutcomeRight
 		}
 	}
 	t.Completions[outcome]++
 	wrongStep := false
 	for _, s := range c.Steps {
-		v := verdictOf(&s)
-		wrongStep = wrongStep || v == Incorrect || v == Broken
-		t.step(s.Name)[v][outcome]++
+		wrongStep = wrongStep || s.Verdict.Wrong()
+		t.step(s.Name)[s.Verdict][outcome]++
 	}
-	if outcome == Right && wrongStep {
+	if outcome == OutcomeRight && wrongStep {
 		t.RightWithWrongStep++
 	}
-	if c.Tokens > 0 && len(c.Keep) == c.Tokens {
+	if n := len(c.Tokens); n > 0 && len(c.Keep) == n {
 		t.Credited++
 		if !slices.Contains(c.Keep, true) {
 			t.FullyMasked++
@@ -190,32 +169,20 @@ func (t *Table) completion(c *rollout.Completion, passAt float64) {
 	}
 }
 
-func verdictOf(s *rollout.Step) Verdict {
-	switch {
-	case s.Broken:
-		return Broken
-	case s.Verdict == rollout.VerdictCorrect:
-		return Correct
-	case s.Verdict == rollout.VerdictIncorrect:
-		return Incorrect
-	}
-	return Unknown
-}
-
-func (t *Table) step(name string) *StepTable {
+func (t *Counts) step(name string) *StepCounts {
 	s := t.Steps[name]
 	if s == nil {
 		if t.Steps == nil {
-			t.Steps = make(map[string]*StepTable)
+			t.Steps = make(map[string]*StepCounts)
 		}
-		s = new(StepTable)
+		s = new(StepCounts)
 		t.Steps[name] = s
 	}
 	return s
 }
 
 // Merge adds what o counted.
-func (t *Table) Merge(o Table) {
+func (t *Counts) Merge(o Counts) {
 	for name, s := range o.Steps {
 		sum := t.step(name)
 		for v := range s {
@@ -236,36 +203,36 @@ func (t *Table) Merge(o Table) {
 }
 
 // Names returns the names of the steps, sorted.
-func (t *Table) Names() []string { return slices.Sorted(maps.Keys(t.Steps)) }
+func (t *Counts) Names() []string { return slices.Sorted(maps.Keys(t.Steps)) }
 
 // MeanReward is the mean first reward of the scored completions; NaN without any.
-func (t *Table) MeanReward() float64 {
-	return t.Reward / float64(t.Completions[Right]+t.Completions[Wrong])
+func (t *Counts) MeanReward() float64 {
+	return t.Reward / float64(t.Completions[OutcomeRight]+t.Completions[OutcomeWrong])
 }
 
 // WrongStepIfRight is the share of right completions with a wrong step.
-func (t *Table) WrongStepIfRight() float64 {
-	return ratio(t.RightWithWrongStep, t.Completions[Right])
+func (t *Counts) WrongStepIfRight() float64 {
+	return ratio(t.RightWithWrongStep, t.Completions[OutcomeRight])
 }
 
 // MaskedShare is the share of credited completions that are fully masked.
-func (t *Table) MaskedShare() float64 { return ratio(t.FullyMasked, t.Credited) }
+func (t *Counts) MaskedShare() float64 { return ratio(t.FullyMasked, t.Credited) }
 
 // DeadShare is the share of dead groups.
-func (t *Table) DeadShare() float64 { return ratio(t.Dead, t.Groups) }
+func (t *Counts) DeadShare() float64 { return ratio(t.Dead, t.Groups) }
 
 // String lays the table out for reading: a line per step and verdict.
-func (t *Table) String() string {
+func (t *Counts) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d completions right (%s with a wrong step), %d wrong, %d unscored; %s of %d groups dead\n",
-		t.Completions[Right], percent(t.WrongStepIfRight()), t.Completions[Wrong], t.Completions[Unscored], percent(t.DeadShare()), t.Groups)
+		t.Completions[OutcomeRight], percent(t.WrongStepIfRight()), t.Completions[OutcomeWrong], t.Completions[OutcomeUnscored], percent(t.DeadShare()), t.Groups)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "step\tagreement\tphi\tverdict\tright\twrong\tunscored")
 	for _, name := range t.Names() {
 		s := t.Steps[name]
 		head := fmt.Sprintf("%s\t%s\t%.2f", name, percent(s.Agreement()), s.Phi())
-		for v := range s {
-			fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\n", head, Verdict(v), s[v][Right], s[v][Wrong], s[v][Unscored])
+		for _, v := range append(judged, rollout.VerdictUnknown) {
+			fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\n", head, v, s[v][OutcomeRight], s[v][OutcomeWrong], s[v][OutcomeUnscored])
 			head = "\t\t"
 		}
 	}
