@@ -38,21 +38,21 @@ var normalizer = advantage.RLOO{}
 
 type named struct {
 	name string
-	rule sam.Rule
+	rule sam.Credit
 }
 
 var rules = []named{
 	{"outcome", sam.Outcome{}},
 	{"outcome on r + mean verdict", sam.OutcomePlusVerdict{Norm: normalizer}},
 	{"mask", sam.Mask{}},
-	{"mask, positive only", sam.Mask{Sign: sam.PositiveOnly}},
+	{"mask, positive only", sam.Mask{Sign: sam.SignPositive}},
 	{"mask, leak .3", sam.Mask{LeakPositive: .3, LeakNegative: .3}},
 	{"mask, fill", sam.Mask{Fill: normalizer}},
 	{"prefix", sam.Prefix{}},
-	{"step-loo", sam.StepLOO{}},
+	{"step-loo", sam.StepGroup{Norm: normalizer}},
 	{"step-group (z-score)", sam.StepGroup{Norm: advantage.GRPO{Epsilon: 1e-4}}},
 	{"return-to-go", sam.ReturnToGo{Norm: advantage.DrGRPO{}}},
-	{"blend: outcome, step-loo", sam.Blend{A: sam.Outcome{}, B: sam.StepLOO{}, Lambda: .5}},
+	{"blend: outcome, step-loo", sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{Norm: normalizer}, Lambda: .5}},
 }
 
 func main() {

@@ -17,7 +17,7 @@ func TestMeasure(t *testing.T) {
 	outcome, err := w.measure(3, sam.Outcome{})
 	require.NoError(t, err)
 	require.InDelta(t, 1, outcome.answerCosine, 1e-12)
-	steps, err := w.measure(3, sam.StepLOO{})
+	steps, err := w.measure(3, sam.StepGroup{Norm: normalizer})
 	require.NoError(t, err)
 	require.InDelta(t, 1, steps.cosine, 1e-12)
 	require.InDelta(t, 0, steps.bias, 1e-12)
@@ -26,7 +26,7 @@ func TestMeasure(t *testing.T) {
 	require.Greater(t, mask.cosine, outcome.cosine)
 	require.Less(t, mask.noise, outcome.noise)
 
-	fooled, err := newWorld(.7, true).measure(3, sam.StepLOO{})
+	fooled, err := newWorld(.7, true).measure(3, sam.StepGroup{Norm: normalizer})
 	require.NoError(t, err)
 	require.Less(t, fooled.cosine, .6)
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 	"github.com/stepwise-rl/stepwise/sam/explain"
 )
@@ -14,7 +15,7 @@ type measurement struct{ cosine, bias, noise, answerCosine float64 }
 
 // measure computes the mean and the spread of the rule's gradient, over all
 // groups that the policy can sample.
-func (w *world) measure(group int, rule sam.Rule) (measurement, error) {
+func (w *world) measure(group int, rule sam.Credit) (measurement, error) {
 	var mean table
 	squares := 0.0 // E‖ĝ‖², summed over the prompts
 	for p := range prompts {
@@ -58,7 +59,7 @@ type training struct {
 
 // train trains copies of the policy on sampled groups and returns their mean
 // share of right steps and right answers.
-func (w *world) train(group int, rule sam.Rule, tr training) (rightSteps, rightAnswers float64, err error) {
+func (w *world) train(group int, rule sam.Credit, tr training) (rightSteps, rightAnswers float64, err error) {
 	for seed := range tr.seeds {
 		c := *w
 		rng := rand.New(rand.NewPCG(1, uint64(seed)))
@@ -74,7 +75,7 @@ func (w *world) train(group int, rule sam.Rule, tr training) (rightSteps, rightA
 }
 
 // update takes one step on one sampled group per prompt.
-func (w *world) update(rng *rand.Rand, group int, rule sam.Rule, rate float64) error {
+func (w *world) update(rng *rand.Rand, group int, rule sam.Credit, rate float64) error {
 	batch := make([]rollout.Group, prompts)
 	sampled := make([][]trace, prompts)
 	for p := range batch {
@@ -87,7 +88,7 @@ func (w *world) update(rng *rand.Rand, group int, rule sam.Rule, rate float64) e
 	if err := advantage.PerGroup(normalizer).Estimate(batch); err != nil {
 		return err
 	}
-	if _, err := rule.Credit(batch); err != nil {
+	if _, err := rule.Assign(batch); err != nil {
 		return err
 	}
 	var g table

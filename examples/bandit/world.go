@@ -3,7 +3,7 @@ package main
 import (
 	"math"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam/explain"
 )
 
@@ -62,7 +62,7 @@ type trace struct {
 
 // completion is what the trainer would see of a trace: one token per step.
 func (w *world) completion(t trace) rollout.Completion {
-	c := rollout.Completion{Rewards: []float64{0}, Tokens: steps, Final: -1}
+	c := rollout.Completion{Rewards: []float64{0}, Tokens: make([]int32, steps), Final: -1}
 	if t.right {
 		c.Rewards[0] = 1
 	}

@@ -117,7 +117,7 @@ func main() {
 	}
 	for k, name := range []string{"topic", "place", "label"} {
 		rule := reward.ExactLabel(func(e example) string { return e.truth(k) })
-		d.Steps = append(d.Steps, task.Step[example]{Step: prompt.Step[example]{Name: name, Answers: answers}, Rule: rule})
+		d.Steps = append(d.Steps, task.Step[example]{Name: name, Answers: answers, Rule: rule})
 		d.Outcomes = []task.Outcome[example]{{Name: "label", Rule: rule}} // the last step's
 	}
 	t := must(task.New(d))
@@ -126,13 +126,13 @@ func main() {
 		problems = append(problems, t.Bind(e))
 	}
 	grpo := advantage.GRPO{Epsilon: 1e-4}
-	for i, credit := range []sam.Rule{sam.Outcome{}, sam.Mask{}, sam.Mask{Fill: grpo}} {
+	for i, credit := range []sam.Credit{sam.Outcome{}, sam.Mask{}, sam.Mask{Fill: grpo}} {
 		p := &table{}
 		trainer := must(rl.NewTrainer(rl.Config{
 			Policy: p, Engine: p, Source: &rl.SliceSource{Problems: problems},
 			Estimator: advantage.PerGroup(grpo), Credit: credit,
 			Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.28}, Aggregation: objective.TokenMean{},
-			Batching: rl.Batching{Prompts: 4}, LR: func(int64) float64 { return 4 }, Steps: 100,
+			Batching: rl.Batching{Prompts: 4}, LR: rl.Constant{LR: 4}, Steps: 100,
 		}))
 		must(0, trainer.Run(context.Background()))
 		r := must(rl.Collect(context.Background(), p, problems, [2]uint64{1}))

@@ -9,7 +9,6 @@ import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
-	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -152,11 +151,10 @@ func (p *pipeline) askTeacher(ctx context.Context, pol *policy, from, n int) ([]
 	}
 	tokens, traces := 0, make([][]distill.Trace, n)
 	for i := range traces {
-		for k := range r.Completions[i] {
-			c := &r.Completions[i][k]
+		for k := range r.Groups[i] {
+			c := &r.Groups[i][k]
 			tokens += len(c.Tokens)
-			tr := p.task.Parser().Parse(c.Text, c.Ends)
-			if reasoning, ok := distill.Cut(&tr, c.Tokens, c.Ends); ok {
+			if reasoning, ok := distill.Cut(c.Trace, c.Tokens, c.Ends); ok {
 				traces[i] = append(traces[i], distill.Trace{Prompt: r.Requests[i].Prompt, Reasoning: reasoning})
 			}
 		}
@@ -197,8 +195,7 @@ func (p *pipeline) fit(ctx context.Context, s *local.Student, examples []distill
 		Batch: p.s.DistillBatch, Epochs: p.s.DistillEpochs, Seed: p.o.Seed, MaxNorm: 1,
 	}
 	total := f.Steps()
-	schedule := optim.WarmupCosine(p.s.DistillLR, int64(total/10), int64(total), 0.05*p.s.DistillLR)
-	f.LR = func(i int) float64 { return schedule(int64(i)) }
+	f.LR = rl.WarmupCosine{LR: p.s.DistillLR, Warmup: int64(total / 10), Total: int64(total), Final: 0.05 * p.s.DistillLR}
 	perStep := 0.0
 	for _, e := range examples {
 		perStep += float64(len(e.Input)*p.s.DistillBatch) / float64(len(examples))

@@ -10,7 +10,6 @@ import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -66,9 +65,9 @@ func judgeSet(ctx context.Context, src *rows.Source, t *task.Task[rows.Example],
 			return nil, r.FirstFailure
 		}
 		for i := range examples {
-			c := &r.Completions[i][0]
+			c := &r.Groups[i][0]
 			tokens += len(c.Tokens)
-			all = append(all, outcomeOf(src, t, &examples[i], c, &r.Groups[i][0]))
+			all = append(all, outcomeOf(src, &examples[i], c))
 		}
 	}
 	s := score(src, all, true)
@@ -76,28 +75,27 @@ func judgeSet(ctx context.Context, src *rows.Source, t *task.Task[rows.Example],
 	return s, nil
 }
 
-func outcomeOf(src *rows.Source, t *task.Task[rows.Example], ex *rows.Example, c *rollout.Completion, j *rollout.Completion) outcome {
+func outcomeOf(src *rows.Source, ex *rows.Example, c *rollout.Completion) outcome {
 	o := outcome{gold: src.LabelIndex(ex.Label()), said: -1, query: ex.Query}
-	tr := t.Parser().Parse(c.Text, c.Ends)
-	if answer, ok := tr.FinalAnswer(); ok {
+	if answer, ok := c.Trace.FinalAnswer(); ok {
 		o.said = src.LabelIndex(answer)
 	}
 	for k := range src.Steps {
-		o.steps = append(o.steps, stepVerdict(j, src.Steps[k].Name))
+		o.steps = append(o.steps, stepVerdict(c, src.Steps[k].Name))
 	}
 	return o
 }
 
 // stepVerdict is 1 for a right step, 0 for a wrong one or one that is broken
 // anywhere, NaN for one that nobody can judge.
-func stepVerdict(j *rollout.Completion, name string) float64 {
+func stepVerdict(c *rollout.Completion, name string) float64 {
 	v := math.NaN()
-	for _, s := range j.Steps {
+	for _, s := range c.Steps {
 		if s.Name != name {
 			continue
 		}
 		switch s.Verdict {
-		case rollout.VerdictIncorrect:
+		case rollout.VerdictIncorrect, rollout.VerdictBroken:
 			return 0
 		case rollout.VerdictCorrect:
 			v = 1

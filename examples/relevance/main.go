@@ -69,7 +69,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	case o.Resume && o.Out == "":
 		return o, errors.New("-resume needs -out, the folder of the run to resume")
 	}
-	if _, err := creditRule(o.Credit); err != nil {
+	if _, err := creditOf(o.Credit); err != nil {
 		return o, err
 	}
 	if o.Out == "" {

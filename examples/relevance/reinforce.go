@@ -6,9 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
-	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -76,7 +74,7 @@ func (p *pipeline) startFrom(ctx context.Context, pol *policy, stage string) err
 }
 
 func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, error) {
-	rule, err := creditRule(credit)
+	assign, err := creditOf(credit)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +82,12 @@ func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, er
 		Policy:      pol,
 		Engine:      pol.engine,
 		Source:      &stream{p.src, p.task, p.firstRL()},
-		Estimator:   advantage.PerGroup(stepNorm),
-		Credit:      rule,
+		Estimator:   estimator,
+		Credit:      assign,
 		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
 		Aggregation: objective.TokenMean{},
 		Batching:    rl.Batching{Prompts: p.s.Prompts, GroupSize: p.s.Group},
-		LR:          optim.WarmupLinear(p.s.RLLR, int64(min(5, p.s.RLSteps)), int64(p.s.RLSteps), 0.2*p.s.RLLR),
+		LR:          rl.WarmupLinear{LR: p.s.RLLR, Warmup: int64(min(5, p.s.RLSteps)), Total: int64(p.s.RLSteps), Final: 0.2 * p.s.RLLR},
 		MaxNorm:     1,
 		Seed:        p.o.Seed,
 		OnRollouts: func(step int64, r *rl.Rollouts) error {

@@ -119,7 +119,7 @@ func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) rolloutLine {
 	} {
 		s := stepLine{Name: testSteps[k], Start: len(l.Tokens), Verdict: []string{"correct", "correct", "incorrect", "unknown"}[rng.IntN(4)]}
 		if n == 3 && k == 2 {
-			s.End, s.Broken, s.Verdict, l.Malformed = s.Start, true, "incorrect", true
+			s.End, s.Verdict, l.Malformed = s.Start, "broken", true
 			l.Steps = append(l.Steps, s)
 			continue
 		}

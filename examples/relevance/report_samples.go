@@ -182,7 +182,7 @@ func (v *samplesView) step(s stepLine, truth string, tokens []tokenLine) sampleP
 	p := v.part(tokens)
 	p.Name, p.Truth = s.Name, truth
 	switch {
-	case s.Broken:
+	case s.Verdict == "broken":
 		p.Class, p.Mark, p.Word = "wrong broken", "✗", "broken"
 	case s.Verdict == "correct":
 		p.Class, p.Mark, p.Word = "right", "✓", "correct"

@@ -42,7 +42,7 @@ func TestVerdictsHaveMarks(t *testing.T) {
 		{stepLine{Verdict: "correct"}, "✓", "correct", "right"},
 		{stepLine{Verdict: "incorrect"}, "✗", "incorrect", "wrong"},
 		{stepLine{Verdict: "unknown"}, "?", "unknown", "unknown"},
-		{stepLine{Verdict: "unknown", Broken: true}, "✗", "broken", "wrong broken"},
+		{stepLine{Verdict: "broken"}, "✗", "broken", "wrong broken"},
 	} {
 		p := v.step(c.step, "", []tokenLine{{Text: "a"}})
 		assert.Equal(t, []string{c.mark, c.word, c.class}, []string{p.Mark, p.Word, p.Class})

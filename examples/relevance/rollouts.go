@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -29,7 +28,6 @@ type stepLine struct {
 	Start   int    `json:"start"`
 	End     int    `json:"end"`
 	Verdict string `json:"verdict"`
-	Broken  bool   `json:"broken,omitempty"`
 }
 
 // tokenLine is a token with its advantage before and after step credit.
@@ -44,7 +42,7 @@ func (p *pipeline) writeRollouts(stage string, step int64, r *rl.Rollouts) error
 	for g := range r.Groups {
 		e := r.Problems[g].(*task.Bound[rows.Example]).Example()
 		for i := range r.Groups[g] {
-			line := p.rolloutLine(e, &r.Completions[g][i], &r.Groups[g][i])
+			line := p.rolloutLine(e, &r.Groups[g][i])
 			line.logLine = logLine{stage, step}
 			if err := p.f.appendLine(line, "rollouts.jsonl"); err != nil {
 				return err
@@ -54,21 +52,21 @@ func (p *pipeline) writeRollouts(stage string, step int64, r *rl.Rollouts) error
 	return nil
 }
 
-func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion, j *rollout.Completion) rolloutLine {
+func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion) rolloutLine {
 	l := rolloutLine{
 		ID: e.ID, Sample: c.Index, Prompt: p.task.Template().Render(e),
 		Truth:  map[string]string{},
-		Reward: j.Rewards[0], Advantage: j.Scalar, Malformed: j.Malformed,
+		Reward: c.Rewards[0], Advantage: c.Scalar, Malformed: c.Malformed,
 	}
 	for k, s := range p.src.Steps {
 		l.Truth[s.Name] = e.Truth[k]
 	}
-	for _, s := range j.Steps {
-		l.Steps = append(l.Steps, stepLine{s.Name, s.Start, s.End, s.Verdict.String(), s.Broken})
+	for _, s := range c.Steps {
+		l.Steps = append(l.Steps, stepLine{s.Name, s.Start, s.End, s.Verdict.String()})
 	}
 	from := 0
 	for t, end := range c.Ends {
-		l.Tokens = append(l.Tokens, tokenLine{c.Text[from:end], j.Scalar, j.Adv[t], j.Keep[t]})
+		l.Tokens = append(l.Tokens, tokenLine{c.Text[from:end], c.Scalar, c.Adv[t], c.Keep[t]})
 		from = end
 	}
 	return l

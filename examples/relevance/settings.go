@@ -80,10 +80,10 @@ func (s *settings) adapt(generated bool) {
 	s.VocabSize *= 2 // an open vocabulary
 }
 
-// creditRules are the step credits that -credit knows.
-var creditRules = []struct {
-	name string
-	rule sam.Rule
+// credits are the kinds of step credit that -credit knows.
+var credits = []struct {
+	name   string
+	credit sam.Credit
 }{
 	{"mask", sam.Mask{}},
 	{"mask-fill", sam.Mask{Fill: stepNorm}},
@@ -92,20 +92,23 @@ var creditRules = []struct {
 }
 
 // stepNorm normalises step rewards; the outcome has the same estimator.
-var stepNorm = advantage.GRPO{Epsilon: 1e-4}
+var (
+	stepNorm  = advantage.GRPO{Epsilon: 1e-4}
+	estimator = advantage.PerGroup(stepNorm)
+)
 
 func creditNames() []string {
 	var names []string
-	for _, c := range creditRules {
+	for _, c := range credits {
 		names = append(names, c.name)
 	}
 	return names
 }
 
-func creditRule(name string) (sam.Rule, error) {
+func creditOf(name string) (sam.Credit, error) {
 	i := slices.Index(creditNames(), name)
 	if i < 0 {
 		return nil, fmt.Errorf("-credit is %q, want one of %s", name, strings.Join(creditNames(), ", "))
 	}
-	return creditRules[i].rule, nil
+	return credits[i].credit, nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // openSource returns the data that the options ask for and fits the settings
@@ -44,7 +43,8 @@ func splitLabels(list string) []string {
 // trainTokenizer learns the vocabulary from prompts and traces of training
 // examples; the marks of the task's syntax are tokens of their own.
 func trainTokenizer(src *rows.Source, s settings) (*tokenizer.Tokenizer, error) {
-	t := &prompt.Template[rows.Example]{System: compactCriteria(src), Steps: src.Steps, Input: src.Input, Compact: true}
+	d := definition(src)
+	t := d.Template()
 	corpus := func(yield func(string) bool) {
 		for i := range 3000 {
 			e := src.Train(i)

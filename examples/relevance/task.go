@@ -13,9 +13,10 @@ import (
 // endOfText ends every completion.
 const endOfText = "<|end|>"
 
-// newTask binds a source's steps to rules: each step is right if its answer
-// is the true one, and the outcome reward is 1 for the right label.
-func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *reward.Counter) (*task.Task[rows.Example], error) {
+// definition binds a source's steps to rules: each step is right if its answer
+// is the true one, and the outcome reward is 1 for the right label. It lacks what
+// needs a tokenizer and settings; see newTask.
+func definition(src *rows.Source) task.Definition[rows.Example] {
 	d := task.Definition[rows.Example]{
 		System:  compactCriteria(src),
 		Input:   src.Input,
@@ -23,15 +24,22 @@ func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *re
 		Outcomes: []task.Outcome[rows.Example]{
 			{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })},
 		},
-		Encode:  task.Plain[rows.Example](tok.Encode),
-		ID:      func(e rows.Example) string { return e.ID },
-		Group:   s.Group,
-		Params:  rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens},
-		Counter: counter,
+		ID: func(e rows.Example) string { return e.ID },
 	}
 	for k, step := range src.Steps {
-		d.Steps = append(d.Steps, task.Step[rows.Example]{Step: step, Rule: reward.ExactLabel(truth(k))})
+		d.Steps = append(d.Steps, task.Step[rows.Example]{
+			Name: step.Name, Instruction: step.Instruction, Criteria: step.Criteria, Answers: step.Answers,
+			Rule: reward.ExactLabel(truth(k)),
+		})
 	}
+	return d
+}
+
+func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *reward.Counter) (*task.Task[rows.Example], error) {
+	d := definition(src)
+	d.Encode = task.Plain[rows.Example](tok.Encode)
+	d.Group, d.Params = s.Group, rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens}
+	d.Counter = counter
 	return task.New(d)
 }
 

@@ -91,14 +91,14 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	total := p.s.WarmupSteps
-	lr := optim.WarmupCosine(p.s.WarmupLR, int64(total/20), int64(total), 0.05*p.s.WarmupLR)
+	lr := rl.WarmupCosine{LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR}
 	bar := newProgress(p.w, name, l.Step, total, p.s.ReportEvery*5)
 	err = l.run(ctx, total, p.s.CheckpointEvery*4, func(ctx context.Context) (int, error) {
 		b, err := p.demonstrations(l.Step)
 		if err != nil {
 			return 0, err
 		}
-		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: lr(int64(l.Step)), MaxNorm: 1})
+		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: lr.At(int64(l.Step)), MaxNorm: 1})
 		if err != nil {
 			return 0, err
 		}
@@ -128,19 +128,20 @@ func (p *pipeline) probe(ctx context.Context, pol *policy, r *stageResult) error
 	for i := range problems {
 		problems[i] = p.task.Bind(p.src.Train(p.firstProbe() + i))
 	}
-	_, m, err := rl.EvaluateProblems(ctx, pol.engine, problems, p.o.Seed<<8|probeStream)
+	rollouts, m, err := rl.EvaluateProblems(ctx, pol.engine, problems, p.o.Seed<<8|probeStream)
 	if err != nil {
 		return err
 	}
+	live := rollouts.LiveShare(estimator)
 	r.Numbers = map[string]float64{
-		"live_groups":             m["group/live"],
+		"live_groups":             live,
 		"sampled_accuracy":        m["reward/label"],
 		"sampled_right_wrong":     m["right_answer_wrong_step"],
 		"sampled_malformed":       m["malformed"],
 		"sampled_tokens_per_text": m["tokens/mean"],
 	}
 	fmt.Fprintf(p.w, "sampled at temperature 1 in groups of %d: live groups %.2f, right %.2f, right with a wrong step %.2f, malformed %.2f\n",
-		p.s.Group, m["group/live"], m["reward/label"], m["right_answer_wrong_step"], m["malformed"])
+		p.s.Group, live, m["reward/label"], m["right_answer_wrong_step"], m["malformed"])
 	return nil
 }
 
