@@ -59,11 +59,11 @@ func assemble(specs []StepSpec, text string, ends []int, steps []found, problems
 		switch {
 		case f.index < 0:
 			report(f.bytes.Start, "surplus step %.40q", f.name)
-			t.Extra = append(t.Extra, span(f, f.name, Surplus, text, tokens))
+			t.Extra = append(t.Extra, span(f, f.name, StatusSurplus, text, tokens))
 		case first[f.index] != nil:
 			name := specs[f.index].Name
 			report(f.bytes.Start, "step %q occurs again", name)
-			t.Extra = append(t.Extra, span(f, name, Duplicate, text, tokens))
+			t.Extra = append(t.Extra, span(f, name, StatusDuplicate, text, tokens))
 		default:
 			first[f.index] = f
 		}
@@ -74,17 +74,17 @@ func assemble(specs []StepSpec, text string, ends []int, steps []found, problems
 		if f == nil {
 			continue
 		}
-		name, status := specs[k].Name, OK
+		name, status := specs[k].Name, StatusOK
 		if offset, fault := badAnswer(f, specs[k].Answers, text); f.closed && fault != "" {
-			status = BadAnswer
+			status = StatusBadAnswer
 			report(offset, "step %q %s", name, fault)
 		}
 		if f.bytes.Start < latest {
-			status = OutOfOrder
+			status = StatusOutOfOrder
 			report(f.bytes.Start, "step %q begins before an earlier step", name)
 		}
 		if !f.closed {
-			status = Truncated
+			status = StatusTruncated
 			report(f.bytes.End, "step %q is not closed", name)
 		}
 		latest = max(latest, f.bytes.Start)
@@ -98,10 +98,10 @@ func assemble(specs []StepSpec, text string, ends []int, steps []found, problems
 			continue
 		}
 		f = &found{index: k, bytes: Range{place, place}}
-		t.Steps[k] = span(f, specs[k].Name, Missing, text, tokens)
+		t.Steps[k] = span(f, specs[k].Name, StatusMissing, text, tokens)
 	}
 	for _, s := range t.Steps {
-		if s.Status == Missing {
+		if s.Status == StatusMissing {
 			report(s.Bytes.Start, "step %q is missing", s.Name)
 		}
 	}

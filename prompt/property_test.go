@@ -51,9 +51,9 @@ func checkTrace(t require.TestingT, specs []prompt.StepSpec, text string, ends [
 	for k, s := range trace.Steps {
 		require.Equal(t, specs[k].Name, s.Name)
 		require.Equal(t, k, s.Index)
-		require.NotContains(t, []prompt.Status{prompt.Duplicate, prompt.Surplus}, s.Status)
-		broken = broken || s.Status != prompt.OK
-		if s.Status == prompt.Missing {
+		require.NotContains(t, []prompt.Status{prompt.StatusDuplicate, prompt.StatusSurplus}, s.Status)
+		broken = broken || s.Status != prompt.StatusOK
+		if s.Status == prompt.StatusMissing {
 			require.True(t, s.Bytes.Empty() && s.Tokens.Empty() && s.Answer == "")
 		} else {
 			require.False(t, s.Bytes.Empty())
@@ -61,8 +61,8 @@ func checkTrace(t require.TestingT, specs []prompt.StepSpec, text string, ends [
 		}
 	}
 	for _, s := range trace.Extra {
-		require.Contains(t, []prompt.Status{prompt.Duplicate, prompt.Surplus}, s.Status)
-		require.Equal(t, s.Status == prompt.Surplus, s.Index == -1)
+		require.Contains(t, []prompt.Status{prompt.StatusDuplicate, prompt.StatusSurplus}, s.Status)
+		require.Equal(t, s.Status == prompt.StatusSurplus, s.Index == -1)
 		require.False(t, s.Bytes.Empty())
 		present = append(present, s)
 	}
@@ -126,7 +126,7 @@ func TestParseOfWrite(t *testing.T) {
 			assert.Empty(t, trace.Problems)
 			assert.Empty(t, trace.Extra)
 			for k, s := range trace.Steps {
-				assert.Equal(t, prompt.OK, s.Status)
+				assert.Equal(t, prompt.StatusOK, s.Status)
 				assert.Equal(t, written[k].Answer, s.Answer)
 				assert.Contains(t, text[s.Bytes.Start:s.Bytes.End], written[k].Reasoning)
 			}

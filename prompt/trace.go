@@ -25,25 +25,25 @@ func (r Range) Contains(i int) bool { return r.Start <= i && i < r.End }
 type Status uint8
 
 const (
-	// OK: the step's first occurrence is in its place, closed, with a valid
+	// StatusOK: the step's first occurrence is in its place, closed, with a valid
 	// answer. A later occurrence is a Duplicate of its own in Trace.Extra.
-	OK Status = iota
-	// Missing: the step never begins. It has no bytes and no tokens; its
+	StatusOK Status = iota
+	// StatusMissing: the step never begins. It has no bytes and no tokens; its
 	// empty ranges lie where it should have begun.
-	Missing
-	// Duplicate: the step occurs again after its first occurrence.
-	Duplicate
-	// OutOfOrder: the step begins before one that the template puts earlier.
-	OutOfOrder
-	// Truncated: the text ends, or another step begins, before the step is
+	StatusMissing
+	// StatusDuplicate: the step occurs again after its first occurrence.
+	StatusDuplicate
+	// StatusOutOfOrder: the step begins before one that the template puts earlier.
+	StatusOutOfOrder
+	// StatusTruncated: the text ends, or another step begins, before the step is
 	// closed.
-	Truncated
-	// BadAnswer: the step is closed and in its place, but states no answer,
+	StatusTruncated
+	// StatusBadAnswer: the step is closed and in its place, but states no answer,
 	// more than one (answers that are not closed count), or one that the
 	// template does not allow.
-	BadAnswer
-	// Surplus: a step with a name that the template does not know.
-	Surplus
+	StatusBadAnswer
+	// StatusSurplus: a step with a name that the template does not know.
+	StatusSurplus
 )
 
 var statusNames = [...]string{"ok", "missing", "duplicate", "out of order", "truncated", "unparsable answer", "surplus"}
@@ -138,7 +138,7 @@ func (t *Trace) FinalAnswer() (string, bool) {
 		return "", false
 	}
 	s := &t.Steps[t.Final]
-	return s.Answer, s.Status == OK
+	return s.Answer, s.Status == StatusOK
 }
 
 // Parser takes a completion apart, in time linear in its length. It may be

@@ -27,7 +27,7 @@ import (
 func Arithmetic[E any]() Rule[E] {
 	return RuleFunc[E](func(_ context.Context, _ E, trace *prompt.Trace, step int) (Score, error) {
 		if step != Answer {
-			if s := asked(trace, step); s.Status != prompt.OK {
+			if s := asked(trace, step); s.Status != prompt.StatusOK {
 				return broken(s), nil
 			}
 		}

@@ -15,7 +15,7 @@ func ExactLabel[E any](gold func(E) string) Rule[E] {
 		s := asked(trace, step)
 		want := gold(example)
 		switch {
-		case s.Status != prompt.OK:
+		case s.Status != prompt.StatusOK:
 			return broken(s), nil
 		case want == "":
 			return Unscorable("no gold label"), nil

@@ -12,11 +12,11 @@ import (
 func FormatShare[E any]() Rule[E] {
 	return RuleFunc[E](func(_ context.Context, _ E, trace *prompt.Trace, step int) (Score, error) {
 		if step != Answer {
-			return oneIf(asked(trace, step).Status == prompt.OK), nil
+			return oneIf(asked(trace, step).Status == prompt.StatusOK), nil
 		}
 		ok := 0
 		for _, s := range trace.Steps {
-			if s.Status == prompt.OK {
+			if s.Status == prompt.StatusOK {
 				ok++
 			}
 		}
@@ -29,7 +29,7 @@ func FormatShare[E any]() Rule[E] {
 func FormatStrict[E any]() Rule[E] {
 	return RuleFunc[E](func(_ context.Context, _ E, trace *prompt.Trace, step int) (Score, error) {
 		if step != Answer {
-			return oneIf(asked(trace, step).Status == prompt.OK), nil
+			return oneIf(asked(trace, step).Status == prompt.StatusOK), nil
 		}
 		return oneIf(!trace.Malformed()), nil
 	})

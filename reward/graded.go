@@ -31,7 +31,7 @@ func GradedDistance[E any](gold func(E) string, low, high float64) Rule[E] {
 		s := asked(trace, step)
 		label := gold(example)
 		switch {
-		case s.Status != prompt.OK:
+		case s.Status != prompt.StatusOK:
 			return broken(s), nil
 		case label == "":
 			return Unscorable("no gold label"), nil

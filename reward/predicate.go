@@ -15,7 +15,7 @@ func Predicate[E any](criterion prompt.Criterion[E], holds func(example E, step 
 	return RuleFunc[E](func(_ context.Context, example E, trace *prompt.Trace, step int) (Score, error) {
 		s := asked(trace, step)
 		switch {
-		case s.Status != prompt.OK:
+		case s.Status != prompt.StatusOK:
 			return broken(s), nil
 		case criterion.When != nil && !criterion.When(example):
 			return Unscorable("criterion does not apply"), nil

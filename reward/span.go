@@ -39,7 +39,7 @@ func tokens(trace *prompt.Trace, step int) (int, Score) {
 		return trace.Tokens, Score{}
 	}
 	s := asked(trace, step)
-	if s.Status != prompt.OK {
+	if s.Status != prompt.StatusOK {
 		return 0, broken(s)
 	}
 	return s.Tokens.Len(), Score{}

@@ -84,7 +84,7 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, tr *prompt.Trace, out *advant
 	for k := range tr.Steps {
 		span := &tr.Steps[k]
 		st := advantage.Step{Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End}
-		if span.Status != prompt.OK {
+		if span.Status != prompt.StatusOK {
 			st.Verdict, st.Broken = advantage.Incorrect, true
 		} else if err := b.judgeStep(ctx, tr, k, &st); err != nil {
 			return err
