@@ -59,7 +59,7 @@ func (b *Bound[E]) JudgeTrace(ctx context.Context, tr *prompt.Trace, tokens int)
 	}
 	_, finalOK := tr.FinalAnswer()
 	for _, o := range b.task.def.Outcomes {
-		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, tr, reward.Answer)
+		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, tr, reward.WholeCompletion)
 		if err != nil {
 			return advantage.Completion{}, err
 		}
