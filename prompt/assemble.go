@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// found is one step as a syntax found it in the text, before it is known what
-// the other steps make of it.
+// found is one step as a syntax found it in the text. Its status is still open:
+// that depends on the other steps too.
 type found struct {
 	name     string // as written; "" if the syntax writes no names
-	index    int    // in the template; -1 = unknown to it
+	index    int    // in the template; -1 if it does not know the step
 	bytes    Range
 	closed   bool
-	boxes    int   // answer marks that open in it
+	boxes    int   // that open in it
 	boxOpen  bool  // the last of them is not closed
-	answer   Range // trimmed content of the last closed one
-	answered bool  // there is a closed one
+	answer   Range // trimmed content of the last closed box
+	answered bool  // there is a closed box
 }
 
-// readAnswer looks for answer marks in the part of the text that belongs to f.
+// readAnswer looks for boxes in text[inside.Start:inside.End].
 func (f *found) readAnswer(text string, inside Range) {
 	for from := inside.Start; ; {
 		b, ok := nextBox(text, from, inside.End)
@@ -43,8 +43,8 @@ type problem struct {
 	text   string
 }
 
-// assemble makes the trace of what was found, which must be in the order of
-// the text.
+// assemble makes the trace of the steps found, which are in the order of the
+// text.
 func assemble(specs []StepSpec, text string, ends []int, steps []found, problems []problem) Trace {
 	checkEnds(text, ends)
 	tokens := tokenEnds(ends)
@@ -59,32 +59,32 @@ func assemble(specs []StepSpec, text string, ends []int, steps []found, problems
 		switch {
 		case f.index < 0:
 			report(f.bytes.Start, "surplus step %.40q", f.name)
-			t.Extra = append(t.Extra, span(f, f.name, Surplus, text, tokens))
+			t.Extra = append(t.Extra, span(f, f.name, StatusSurplus, text, tokens))
 		case first[f.index] != nil:
 			name := specs[f.index].Name
 			report(f.bytes.Start, "step %q occurs again", name)
-			t.Extra = append(t.Extra, span(f, name, Duplicate, text, tokens))
+			t.Extra = append(t.Extra, span(f, name, StatusDuplicate, text, tokens))
 		default:
 			first[f.index] = f
 		}
 	}
 
-	latest := -1 // where the last of the earlier steps begins
+	latest := -1 // the last byte at which an earlier step begins
 	for k, f := range first {
 		if f == nil {
 			continue
 		}
-		name, status := specs[k].Name, OK
+		name, status := specs[k].Name, StatusOK
 		if offset, fault := badAnswer(f, specs[k].Answers, text); f.closed && fault != "" {
-			status = BadAnswer
+			status = StatusBadAnswer
 			report(offset, "step %q %s", name, fault)
 		}
 		if f.bytes.Start < latest {
-			status = OutOfOrder
+			status = StatusOutOfOrder
 			report(f.bytes.Start, "step %q begins before an earlier step", name)
 		}
 		if !f.closed {
-			status = Truncated
+			status = StatusTruncated
 			report(f.bytes.End, "step %q is not closed", name)
 		}
 		latest = max(latest, f.bytes.Start)
@@ -98,10 +98,10 @@ func assemble(specs []StepSpec, text string, ends []int, steps []found, problems
 			continue
 		}
 		f = &found{index: k, bytes: Range{place, place}}
-		t.Steps[k] = span(f, specs[k].Name, Missing, text, tokens)
+		t.Steps[k] = span(f, specs[k].Name, StatusMissing, text, tokens)
 	}
 	for _, s := range t.Steps {
-		if s.Status == Missing {
+		if s.Status == StatusMissing {
 			report(s.Bytes.Start, "step %q is missing", s.Name)
 		}
 	}
@@ -125,8 +125,8 @@ func span(f *found, name string, status Status, text string, tokens tokenEnds) S
 	}
 }
 
-// badAnswer says where and how the answer of f is not one that the template
-// allows; the fault is "" if it is.
+// badAnswer says where and why the template does not allow the answer of f. The
+// fault is "" if it does.
 func badAnswer(f *found, allowed []string, text string) (offset int, fault string) {
 	answer := text[f.answer.Start:f.answer.End]
 	switch {
@@ -144,7 +144,7 @@ func badAnswer(f *found, allowed []string, text string) (offset int, fault strin
 	return 0, ""
 }
 
-// checkEnds panics if ends are not the ends of tokens that make up the text.
+// checkEnds panics if tokens with these ends do not make up the text.
 func checkEnds(text string, ends []int) {
 	if ends == nil {
 		return
@@ -161,10 +161,10 @@ func checkEnds(text string, ends []int) {
 	}
 }
 
-// tokenEnds maps bytes to tokens; token i ends at byte tokenEnds[i].
+// tokenEnds maps bytes to tokens. Token i ends at byte tokenEnds[i].
 type tokenEnds []int
 
-// from returns the first token that begins at byte offset or later.
+// from returns the first token that begins at this byte or later.
 func (e tokenEnds) from(offset int) int {
 	if offset <= 0 {
 		return 0
@@ -179,7 +179,7 @@ func (e tokenEnds) beginningIn(r Range) Range {
 	return Range{e.from(r.Start), e.from(r.End)}
 }
 
-// touching returns the tokens that hold a byte of r.
+// touching returns the tokens with a byte in r.
 func (e tokenEnds) touching(r Range) Range {
 	if r.Empty() {
 		return e.beginningIn(r)

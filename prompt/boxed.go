@@ -3,24 +3,31 @@ package prompt
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
-// Boxed writes no tags: the k-th box of a completion states the answer of its
-// k-th step.
+const (
+	boxOpen  = `\boxed{`
+	boxClose = `}`
+)
+
+// Boxed writes steps without tags: the k-th box of a completion states the answer
+// of its k-th step.
 //
 //	The note names the place. \boxed{1} All in all: \boxed{2}
 //
-// A step spans from the end of the one before it to the end of its box. Boxes
-// after the last step's are those of Surplus steps, which have no name. Text
-// after all boxes is, if it is not blank, the next step Truncated, or belongs
-// to no step if the template has no next one. The steps after that are Missing.
-// Steps cannot be Duplicate or OutOfOrder.
+// A step runs from the end of the one before it to the end of its box. Boxes
+// beyond the last step's belong to surplus steps, which have no name. Text after
+// the last box, unless it is blank, is the next step, truncated; if the template
+// has no next step, it belongs to none. The steps after that are missing. No
+// step can be a duplicate or out of order.
 //
-// A box runs to the brace that balances its own: an answer may hold balanced
-// braces, and boxes. A box that is never closed takes up the rest of the text.
+// A box ends at the brace that balances its own, so an answer may hold balanced
+// braces and even boxes. A box that is never closed takes up the rest of the
+// text.
 type Boxed struct{}
 
-// Explain lists the steps with the form of each one's answer.
+// Explain lists the steps, each with the form of its answer.
 func (Boxed) Explain(steps []StepSpec) string {
 	var b strings.Builder
 	b.WriteString("End each step with its answer in a box, and use boxes for nothing else:")
@@ -33,8 +40,8 @@ func (Boxed) Explain(steps []StepSpec) string {
 // Marks returns the marks of the box.
 func (Boxed) Marks([]StepSpec) []string { return []string{boxOpen, boxClose} }
 
-// Write returns the reasoning and the answer in its box. The reasoning must
-// hold no box; braces in the answer must be balanced.
+// Write returns the reasoning followed by the answer in its box. The reasoning
+// must not hold a box, and braces in the answer must be balanced.
 func (s Boxed) Write(steps []StepSpec, i int, reasoning, answer string) (string, error) {
 	return readBack(s, steps[i], beforeBox(reasoning)+boxOpen+answer+boxClose, answer)
 }
@@ -70,4 +77,41 @@ func (p boxedParser) Parse(text string, ends []int) Trace {
 		add(Range{from, len(text)}, false)
 	}
 	return assemble(p, text, ends, steps, nil)
+}
+
+// box is one \boxed{…}. It ends at the brace that balances its own; without such
+// a brace, at the end of the range searched.
+type box struct {
+	bytes  Range // all of it, mark and braces included
+	inner  Range // what is between the braces
+	closed bool
+}
+
+// nextBox finds the first box that opens in text[from:to].
+func nextBox(text string, from, to int) (box, bool) {
+	i := strings.Index(text[from:to], boxOpen)
+	if i < 0 {
+		return box{}, false
+	}
+	start := from + i
+	inner := start + len(boxOpen)
+	depth := 1
+	for i := inner; i < to; i++ {
+		switch text[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return box{Range{start, i + 1}, Range{inner, i}, true}, true
+			}
+		}
+	}
+	return box{Range{start, to}, Range{inner, to}, false}, true
+}
+
+// trim returns r without the white space at its ends.
+func trim(text string, r Range) Range {
+	s := strings.TrimLeftFunc(text[r.Start:r.End], unicode.IsSpace)
+	start := r.End - len(s)
+	return Range{start, start + len(strings.TrimRightFunc(s, unicode.IsSpace))}
 }

@@ -1,14 +1,14 @@
-// Package prompt holds criteria-augmented multi-step prompts and takes apart
-// what models answer to them.
+// Package prompt writes criteria-augmented multi-step prompts and parses the
+// completions that models return.
 //
 // A [Template] lists the steps in which a model must reason: what each one
-// decides, by which relevance criteria, and which answers it allows. From that
-// one definition come the prompt ([Template.Messages], [Template.Render]),
-// well-formed completions for supervised teachers ([Template.Write]) and the
-// parser ([Template.Parser]). What is asked for, taught and parsed cannot drift
+// decides, by which relevance criteria, and which answers it allows. That one
+// definition gives the prompt ([Template.Messages], [Template.Render]),
+// well-formed completions to teach by ([Template.Write]) and the parser
+// ([Template.Parser]), so what is asked for, taught and parsed cannot drift
 // apart.
 //
-// How steps are written down is a [Syntax]. [Tagged], the default, puts each
+// A [Syntax] says how steps are written down. [Tagged], the default, puts each
 // step between tags that carry its name:
 //
 //	<step name="rules">The note names the place. \boxed{1}</step>
@@ -17,14 +17,15 @@
 //
 // # Traces
 //
-// A [Parser] never fails. Its [Trace] has one [Span] for each step of the
-// template, whatever the model wrote, with the bytes and tokens of the step and
-// of its answer, and a [Status] that says how the model broke the step, if it
-// did. Credit assignment needs tokens, so the parser is given the byte offset
-// at which each sampled token ends. Text is never encoded anew: a model may
-// have sampled another tokenisation than the tokenizer's own.
+// A [Parser] never fails. Whatever the model wrote, its [Trace] has one [Span]
+// for each step of the template, with the bytes and tokens of the step and of
+// its answer, and a [Status] that says how the model broke the step, if it did.
 //
-// Steps are bounded by bytes, but advantages belong to tokens, and tokens
-// straddle boundaries. A token belongs to the step in which its first byte
-// lies, so that every token belongs to one step at most.
+// Credit assignment needs tokens, so the parser is told the byte offset at which
+// each sampled token ends. It never encodes the text again: the model may have
+// sampled a tokenisation other than the tokenizer's.
+//
+// Steps begin and end at bytes, and tokens can straddle these boundaries. A
+// token belongs to the step that holds its first byte, and so to one step at
+// most.
 package prompt

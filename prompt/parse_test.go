@@ -151,7 +151,7 @@ func TestTokens(t *testing.T) {
 	assert.Equal(t, "12", got.Steps[2].Answer)
 	assert.Equal(t, prompt.Range{Start: 6, End: 7}, got.Steps[2].AnswerTokens, "the token that holds the answer begins before it")
 	// The missing step should have begun where c does.
-	assert.Equal(t, prompt.Missing, got.Steps[1].Status)
+	assert.Equal(t, prompt.StatusMissing, got.Steps[1].Status)
 	assert.Equal(t, got.Steps[2].Bytes.Start, got.Steps[1].Bytes.Start)
 	assert.Equal(t, prompt.Range{Start: 4, End: 4}, got.Steps[1].Tokens)
 }

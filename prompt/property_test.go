@@ -39,6 +39,8 @@ func tokenEnds(t *rapid.T, text string) []int {
 	return append(ends, len(text))
 }
 
+func contains(r prompt.Range, i int) bool { return r.Start <= i && i < r.End }
+
 // checkTrace asserts what holds of every trace, whatever the text.
 func checkTrace(t require.TestingT, specs []prompt.StepSpec, text string, ends []int, trace prompt.Trace) {
 	require.Equal(t, text, trace.Text)
@@ -51,9 +53,9 @@ func checkTrace(t require.TestingT, specs []prompt.StepSpec, text string, ends [
 	for k, s := range trace.Steps {
 		require.Equal(t, specs[k].Name, s.Name)
 		require.Equal(t, k, s.Index)
-		require.NotContains(t, []prompt.Status{prompt.Duplicate, prompt.Surplus}, s.Status)
-		broken = broken || s.Status != prompt.OK
-		if s.Status == prompt.Missing {
+		require.NotContains(t, []prompt.Status{prompt.StatusDuplicate, prompt.StatusSurplus}, s.Status)
+		broken = broken || s.Status != prompt.StatusOK
+		if s.Status == prompt.StatusMissing {
 			require.True(t, s.Bytes.Empty() && s.Tokens.Empty() && s.Answer == "")
 		} else {
 			require.False(t, s.Bytes.Empty())
@@ -61,8 +63,8 @@ func checkTrace(t require.TestingT, specs []prompt.StepSpec, text string, ends [
 		}
 	}
 	for _, s := range trace.Extra {
-		require.Contains(t, []prompt.Status{prompt.Duplicate, prompt.Surplus}, s.Status)
-		require.Equal(t, s.Status == prompt.Surplus, s.Index == -1)
+		require.Contains(t, []prompt.Status{prompt.StatusDuplicate, prompt.StatusSurplus}, s.Status)
+		require.Equal(t, s.Status == prompt.StatusSurplus, s.Index == -1)
 		require.False(t, s.Bytes.Empty())
 		present = append(present, s)
 	}
@@ -93,9 +95,9 @@ func checkTrace(t require.TestingT, specs []prompt.StepSpec, text string, ends [
 	start := 0
 	for token, end := range ends {
 		for i, s := range present {
-			require.Equal(t, owners[start] == i+1, s.Tokens.Contains(token), "token %d and step %q", token, s.Name)
+			require.Equal(t, owners[start] == i+1, contains(s.Tokens, token), "token %d and step %q", token, s.Name)
 			if max(start, s.AnswerBytes.Start) < min(end, s.AnswerBytes.End) {
-				require.True(t, s.AnswerTokens.Contains(token))
+				require.True(t, contains(s.AnswerTokens, token))
 			}
 		}
 		start = end
@@ -126,7 +128,7 @@ func TestParseOfWrite(t *testing.T) {
 			assert.Empty(t, trace.Problems)
 			assert.Empty(t, trace.Extra)
 			for k, s := range trace.Steps {
-				assert.Equal(t, prompt.OK, s.Status)
+				assert.Equal(t, prompt.StatusOK, s.Status)
 				assert.Equal(t, written[k].Answer, s.Answer)
 				assert.Contains(t, text[s.Bytes.Start:s.Bytes.End], written[k].Reasoning)
 			}

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// StepSpec is the part of a step that its written form depends on.
+// StepSpec is what the written form of a step depends on.
 type StepSpec struct {
 	Name string `json:"name"`
 	// Answers lists the allowed answers; empty allows any non-empty answer.
@@ -14,18 +14,18 @@ type StepSpec struct {
 }
 
 // Syntax is how steps are written down. One value explains the format to the
-// model, writes well-formed steps (for teachers and tests), and makes the
-// parser, so that what is asked for is what is parsed.
+// model, writes well-formed steps (for teachers and tests) and makes the parser,
+// so what is asked for is what is parsed.
 type Syntax interface {
 	// Explain returns the part of the prompt that tells the model how to
 	// write the steps.
 	Explain(steps []StepSpec) string
-	// Marks returns the strings of which the format is made, each once, so
-	// that a tokenizer of one's own can give each a token.
+	// Marks returns the fixed strings of the format, each once, so that a
+	// custom tokenizer can give each its own token.
 	Marks(steps []StepSpec) []string
-	// Write returns step i of steps with its reasoning and answer as a
+	// Write returns step i of steps, with this reasoning and answer, as a
 	// well-formed completion writes it. It returns an error if the answer is
-	// not allowed, or if the parser would not read back the same step.
+	// not allowed or the parser would not read the same step back.
 	Write(steps []StepSpec, i int, reasoning, answer string) (string, error)
 	// Parser returns the parser for completions of these steps. It panics on
 	// an empty list and on names that are empty, not valid UTF-8, or not
@@ -59,9 +59,9 @@ func mustBeValid(steps []StepSpec) {
 	}
 }
 
-// readBack returns text, which is step spec as a syntax wrote it, if the same
-// syntax reads it back. Thus no syntax needs a list of what reasoning and
-// answers must not hold.
+// readBack returns text, the step spec as the syntax wrote it, if the same syntax
+// reads it back. That way no syntax needs a list of what reasoning and answers
+// must not hold.
 func readBack(syntax Syntax, spec StepSpec, text, answer string) (string, error) {
 	t := syntax.Parser([]StepSpec{spec}).Parse(text, nil)
 	if t.Malformed() {

@@ -14,21 +14,21 @@ const (
 //	<step name="rules">The note names the place. \boxed{1}</step>
 //
 // In names, the characters &, ", < and > are written &amp;, &quot;, &lt; and
-// &gt;; all others stand for themselves, so that a name has exactly one written
-// form. A tag with any other name, be it empty or with an & that escapes
-// nothing, opens a Surplus step; with a bare ", < or > it is not a tag.
+// &gt;, and all others as they are, so a name has exactly one written form. A tag
+// with any other name, even an empty one, opens a surplus step. With a bare ", <
+// or > in its name it is not a tag.
 //
-// Steps do not nest. A step ends with its closing tag; failing that, it is
-// Truncated, and ends where the next opening tag begins or with the text. A
-// closing tag without a step is a problem of the completion, but belongs to no
-// step. Anything that is not exactly a tag is plain text, and text outside
-// steps, boxes included, is never judged.
+// Steps do not nest. A step ends with its closing tag. Without one it is
+// truncated and ends at the next opening tag or at the end of the text. A closing
+// tag outside a step is a problem of the completion but belongs to no step.
+// Anything that is not exactly a tag is plain text, and text outside steps, boxes
+// included, is never judged.
 //
-// Tags go before boxes: a tag inside a box ends the step, and leaves the box
-// unclosed. A step states its answer in exactly one box; a box runs to the
-// brace that balances its own, so an answer may hold balanced braces, and
-// boxes. A box that is never closed takes up the rest of its step. The tags
-// work on bytes, and need not stand on valid UTF-8.
+// A step states its answer in exactly one box. A box ends at the brace that
+// balances its own, so an answer may hold balanced braces and even boxes; a box
+// that is never closed takes up the rest of its step. Tags come before boxes: a
+// tag inside a box ends the step and leaves the box unclosed. Tags are found byte
+// by byte, whether the text is valid UTF-8 or not.
 type Tagged struct{}
 
 // Explain shows the form of each step with its allowed answers.
@@ -41,8 +41,8 @@ func (Tagged) Explain(steps []StepSpec) string {
 	return b.String()
 }
 
-// Marks returns the opening tag of each step, the closing tag, and the marks
-// of the box.
+// Marks returns the opening tag of each step, the closing tag and the marks of
+// the box.
 func (Tagged) Marks(steps []StepSpec) []string {
 	marks := make([]string, 0, len(steps)+3)
 	for _, s := range steps {
@@ -51,8 +51,8 @@ func (Tagged) Marks(steps []StepSpec) []string {
 	return append(marks, tagClose, boxOpen, boxClose)
 }
 
-// Write returns the step with its tags. The reasoning must hold no tag and no
-// box; braces in the answer must be balanced.
+// Write returns the step with its tags. The reasoning must hold neither tag nor
+// box, and braces in the answer must be balanced.
 func (t Tagged) Write(steps []StepSpec, i int, reasoning, answer string) (string, error) {
 	text := openTag(steps[i].Name) + beforeBox(reasoning) + boxOpen + answer + boxClose + tagClose
 	return readBack(t, steps[i], text, answer)
@@ -76,11 +76,11 @@ type taggedParser struct {
 func (p *taggedParser) Parse(text string, ends []int) Trace {
 	var steps []found
 	var problems []problem
-	var open *found // the step that is being read
+	var open *found // the step being read
 	var inside int  // where its opening tag ends
 
-	// end ends the open step: its answer is looked for up to byte to, and
-	// its bytes run to byte end.
+	// end ends the open step at byte end. Its answer is looked for before
+	// byte to.
 	end := func(to, end int) {
 		open.readAnswer(text, Range{inside, to})
 		open.bytes.End = end
@@ -138,7 +138,7 @@ func nextTag(text string, from int) (tag, bool) {
 			return tag{bytes: Range{start, start + len(tagClose)}, closing: true}, true
 		}
 		if name, ok := strings.CutPrefix(rest, tagOpen); ok {
-			// A written name holds none of these, so the search ends at the
+			// No written name holds any of these, so the search ends at the
 			// next tag at the latest, and parsing stays linear.
 			if n := strings.IndexAny(name, `"<>`); n >= 0 && strings.HasPrefix(name[n:], tagOpenEnd) {
 				end := start + len(tagOpen) + n + len(tagOpenEnd)

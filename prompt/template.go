@@ -11,8 +11,8 @@ import (
 type Message struct{ Role, Content string }
 
 // Criterion is one relevance criterion that a step must apply. Text is what
-// the model reads. When, if not nil, restricts it to examples for which it
-// returns true.
+// the model reads. If When is not nil, the criterion applies only to examples
+// for which it returns true.
 type Criterion[E any] struct {
 	Name, Text string
 	When       func(E) bool
@@ -21,8 +21,8 @@ type Criterion[E any] struct {
 // Step is one reasoning step of a template: what the model must decide there
 // and how it states the answer.
 type Step[E any] struct {
-	// Name identifies the step in tags, metrics and reports. It is any
-	// non-empty valid UTF-8 text and unique in its template; the tag escapes it.
+	// Name identifies the step in tags, metrics and reports: any valid UTF-8
+	// text that is not empty and unique in the template. Tags escape it.
 	Name string
 	// Instruction tells the model what to do in this step.
 	Instruction string
@@ -33,8 +33,8 @@ type Step[E any] struct {
 
 // Template is a criteria-augmented multi-step prompt: the platform's
 // relevance criteria written into the steps in which a model must reason
-// (arXiv:2512.00968). The same value renders the prompt and yields the parser,
-// so that the two cannot drift apart.
+// (arXiv:2512.00968). The same value renders the prompt and makes the parser, so
+// the two cannot drift apart.
 type Template[E any] struct {
 	// System opens the prompt: who the model is and what it judges.
 	System string
@@ -46,15 +46,15 @@ type Template[E any] struct {
 	// Syntax is how steps are written; nil means Tagged{}.
 	Syntax Syntax
 	// Compact leaves the steps (instructions, criteria and the form of the
-	// answers) out of the rendered prompt, for small models that learn them
-	// by heart.
+	// answers) out of the prompt, for small models that learn them from
+	// examples.
 	Compact bool
 }
 
 // Written is what a teacher writes for one step.
 type Written struct{ Reasoning, Answer string }
 
-// Specs returns the part of the steps that their written form depends on.
+// Specs returns of each step what its written form depends on.
 func (t *Template[E]) Specs() []StepSpec {
 	specs := make([]StepSpec, len(t.Steps))
 	for i, s := range t.Steps {
@@ -63,17 +63,69 @@ func (t *Template[E]) Specs() []StepSpec {
 	return specs
 }
 
+// Messages returns the prompt for an example as chat messages. The system
+// message holds System, the steps with the criteria that apply to the example,
+// and the form of the answer; it is left out if it would be empty. The user
+// message holds the input.
+func (t *Template[E]) Messages(example E) []Message {
+	user := Message{Role: "user", Content: t.Input(example)}
+	if system := t.instructions(example); system != "" {
+		return []Message{{Role: "system", Content: system}, user}
+	}
+	return []Message{user}
+}
+
+// Render returns the prompt for an example as plain text: the contents of its
+// Messages with an empty line between them and a line break at the end, where
+// the completion begins.
+func (t *Template[E]) Render(example E) string {
+	var b strings.Builder
+	for i, m := range t.Messages(example) {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(m.Content + "\n")
+	}
+	return b.String()
+}
+
+// instructions returns the part of the prompt that comes before the input.
+func (t *Template[E]) instructions(example E) string {
+	if t.Compact {
+		return t.System
+	}
+	var b strings.Builder
+	if t.System != "" {
+		b.WriteString(t.System + "\n\n")
+	}
+	b.WriteString("Reason in these steps:\n")
+	for i, s := range t.Steps {
+		fmt.Fprintf(&b, "%d. %s", i+1, s.Name)
+		if s.Instruction != "" {
+			b.WriteString(": " + s.Instruction)
+		}
+		b.WriteString("\n")
+		for _, c := range s.Criteria {
+			if c.When == nil || c.When(example) {
+				fmt.Fprintf(&b, "   - %s: %s\n", c.Name, c.Text)
+			}
+		}
+	}
+	b.WriteString("\n" + t.syntax().Explain(t.Specs()))
+	return b.String()
+}
+
 // Parser returns the parser for the template's completions. It panics if the
-// template has no steps or their names are not valid; see Validate.
+// template has no steps or their names are invalid; see Validate.
 func (t *Template[E]) Parser() Parser { return t.syntax().Parser(t.Specs()) }
 
-// Marks returns the strings of which well-formed completions are made besides
-// reasoning and answers, so that a tokenizer can give each a token of its own.
+// Marks returns the fixed strings of well-formed completions, all but reasoning
+// and answers, so that a tokenizer can give each its own token.
 func (t *Template[E]) Marks() []string { return t.syntax().Marks(t.Specs()) }
 
-// Write returns the completion that holds these steps, one for each of the
-// template's and a line apart. The error names the step whose answer is not
-// allowed or whose reasoning would break the format.
+// Write returns the completion with these steps, one for each of the template's,
+// each on a new line. The error names the step whose answer is not allowed or
+// whose reasoning would break the format.
 func (t *Template[E]) Write(steps []Written) (string, error) {
 	if len(steps) != len(t.Steps) {
 		return "", fmt.Errorf("prompt: %d steps written, but the template has %d", len(steps), len(t.Steps))
@@ -88,9 +140,9 @@ func (t *Template[E]) Write(steps []Written) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// Validate returns an error that names the step or field that is wrong: a
-// template needs Input and at least one step; names of steps must be unique and
-// not empty, names of criteria too within their step; and every allowed answer
+// Validate returns an error that names the invalid step or field. A template
+// needs Input and at least one step. Names of steps must be unique and not
+// empty, and so must those of criteria within their step. Every allowed answer
 // must be one that the syntax can write.
 func (t *Template[E]) Validate() error {
 	specs := t.Specs()

@@ -15,7 +15,7 @@ type Part[E any] struct {
 	Rule Rule[E]
 	// Weight is positive and finite.
 	Weight float64
-	// Optional lets the combination do without this part where it is
+	// Optional lets the combination leave this part out where it is
 	// unscorable.
 	Optional bool
 }
@@ -24,13 +24,15 @@ type Part[E any] struct {
 //
 //	Σ weight · value / Σ weight
 //
-// Where an optional part is unscorable, it leaves both sums, so that it counts
-// neither for nor against. Where any other part is, or all are, the combination
-// is unscorable, with the part's name and reason as reason, or "no part is
-// scorable". Parts are asked in their order; those after an unscorable part
-// that is not optional are not asked. An error of a part is returned with the
-// part's name, and so is a value that is not finite. Combine panics on a part
-// without name, rule or valid weight, and on an empty list.
+// An optional part that is unscorable is left out of both sums: it counts
+// neither for nor against. If any other part is unscorable, so is the
+// combination, with that part's name and reason as its reason; if every part
+// was left out, the reason is "no part is scorable".
+//
+// Parts are asked in order, up to the first that makes the combination
+// unscorable. A part that returns an error, or a value that is not finite, makes
+// the combination return an error that names it. Combine panics on an empty
+// list and on a part without a name, a rule or a valid weight.
 func Combine[E any](parts ...Part[E]) Rule[E] {
 	if len(parts) == 0 {
 		panic("reward: Combine needs at least one part")

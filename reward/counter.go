@@ -1,29 +1,27 @@
 package reward
 
 import (
-	"context"
 	"maps"
 	"sync"
-
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// Tally says how often a rule was asked, and what came of it.
+// Tally says how often a rule was asked and what it answered.
 type Tally struct {
 	// Scored counts the scores with a value, Failed the errors.
 	Scored, Failed int
-	// Unscorable counts the scores without, per reason.
+	// Unscorable counts the scores without a value, per reason.
 	Unscorable map[string]int
 }
 
-// Counter tallies what rules say, by a name for each rule. The zero Counter is
-// ready. It may be used concurrently; it must not be copied after first use.
+// Counter tallies what rules answer, by the rules' names. The zero Counter is
+// ready to use. It is safe for concurrent use and must not be copied after the
+// first.
 type Counter struct {
 	mu      sync.Mutex
 	tallies map[string]Tally
 }
 
-// Add counts one answer of the rule with that name.
+// Add counts what the rule with that name returned.
 func (c *Counter) Add(name string, s Score, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,8 +43,8 @@ func (c *Counter) Add(name string, s Score, err error) {
 	c.tallies[name] = t
 }
 
-// Tallies returns what was counted so far, by the rules' names. The caller owns
-// the result.
+// Tallies returns what was counted so far, by the rules' names. The map is the
+// caller's.
 func (c *Counter) Tallies() map[string]Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,13 +54,4 @@ func (c *Counter) Tallies() map[string]Tally {
 		out[name] = t
 	}
 	return out
-}
-
-// Count returns rule, with every answer counted under name.
-func Count[E any](c *Counter, name string, rule Rule[E]) Rule[E] {
-	return RuleFunc[E](func(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error) {
-		s, err := rule.Score(ctx, example, trace, step)
-		c.Add(name, s, err)
-		return s, err
-	})
 }

@@ -11,18 +11,19 @@ import (
 
 type note struct{ Place, Grade string }
 
-// An outcome reward: mostly the grade, a little the form. Where an example has
-// no gold grade, the combination is unscorable and the counter says why.
+// An outcome reward: mostly the grade, a little the form. If an example has no
+// gold grade, the combination is unscorable and the counter says why.
 func Example() {
 	var counter reward.Counter
-	rule := reward.Count(&counter, "outcome", reward.Combine(
+	rule := reward.Combine(
 		reward.Part[note]{Name: "grade", Weight: .9, Rule: reward.GradedDistance(func(n note) string { return n.Grade }, 0, 4)},
 		reward.Part[note]{Name: "form", Weight: .1, Rule: reward.FormatStrict[note]()},
-	))
+	)
 	parser := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "place"}, {Name: "grade"}})
 	trace := parser.Parse(`It names Osaka. \boxed{yes} A near miss. \boxed{3}`, nil)
 	for _, grade := range []string{"3", "1", ""} {
-		score, err := rule.Score(context.Background(), note{Grade: grade}, &trace, reward.Answer)
+		score, err := rule.Score(context.Background(), note{Grade: grade}, &trace, reward.WholeCompletion)
+		counter.Add("outcome", score, err)
 		fmt.Printf("%.2f %q %v\n", score.Value, score.Reason, err)
 	}
 	fmt.Println(counter.Tallies())
@@ -33,7 +34,7 @@ func Example() {
 	// map[outcome:{2 0 map[grade: no gold label:1]}]
 }
 
-// A step rule: the step must name the place, where the note has one.
+// A step rule: the step must name the note's place, if it has one.
 func ExamplePredicate() {
 	place := prompt.Criterion[note]{Name: "place", When: func(n note) bool { return n.Place != "" }}
 	rule := reward.Predicate(place, func(n note, step *prompt.Span, text string) bool {
@@ -63,7 +64,7 @@ func ExampleArithmetic() {
 func ExampleSoftOverlong() {
 	rule := reward.SoftOverlong[note](reward.Overlong{Max: 100, Buffer: 20, Factor: .5})
 	for _, tokens := range []int{60, 90, 130} {
-		score, err := rule.Score(context.Background(), note{}, &prompt.Trace{Tokens: tokens}, reward.Answer)
+		score, err := rule.Score(context.Background(), note{}, &prompt.Trace{Tokens: tokens}, reward.WholeCompletion)
 		fmt.Println(tokens, score.Value, err)
 	}
 	// Output:

@@ -2,25 +2,27 @@ package reward
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// Answer, as a rule's step argument, asks for the score of the completion as
-// a whole instead of one step's.
-const Answer = -1
+// WholeCompletion, as the step argument of a rule, asks for the score of the
+// completion as a whole instead of one step's.
+const WholeCompletion = -1
 
-// Score is what a rule says of a step or an answer: a value, or, if Reason is
-// not empty, that it cannot say. An unscorable score is never read as zero.
+// Score is what a rule says about a step or a completion: a value or, if Reason
+// is set, why there is none. A score without a value is never read as zero.
 type Score struct {
-	// Value is the score, by convention in [0, 1]; meaningless if Reason is set.
+	// Value is the score, by convention in [0, 1]. It means nothing if Reason
+	// is set.
 	Value float64
-	// Reason, if not empty, says in a few stable words why there is no score,
-	// such as "no gold grade"; reasons are counted.
+	// Reason, if not empty, says in a few fixed words why there is no value,
+	// such as "no gold label". Reasons are counted.
 	Reason string
 }
 
-// Unscorable returns a score without value.
+// Unscorable returns a score without a value. It panics without a reason.
 func Unscorable(reason string) Score {
 	if reason == "" {
 		panic("reward: Unscorable needs a reason")
@@ -31,20 +33,42 @@ func Unscorable(reason string) Score {
 // Scorable reports whether the score has a value.
 func (s Score) Scorable() bool { return s.Reason == "" }
 
-// Rule judges one step of a completion, or with step == Answer all of it.
+// Rule judges one step of a completion, or all of it if step is
+// WholeCompletion. Score may be called concurrently.
 //
-// An error means that the rule itself failed (a service did not answer); it
-// ends the run or drops the sample, as the caller decides. What the rule
-// cannot judge is not an error but an unscorable score.
-// Score may be called concurrently.
+// An error means that the rule itself failed, for example because a service did
+// not answer; the caller then ends the run or drops the sample. Something that
+// the rule cannot judge is not an error but an unscorable score.
 type Rule[E any] interface {
 	Score(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error)
 }
 
-// RuleFunc makes a rule of a function.
+// RuleFunc is a function as a Rule.
 type RuleFunc[E any] func(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error)
 
 // Score calls f.
 func (f RuleFunc[E]) Score(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error) {
 	return f(ctx, example, trace, step)
+}
+
+// asked returns the span of the step that a rule is asked about; for
+// WholeCompletion, the final step's.
+func asked(trace *prompt.Trace, step int) *prompt.Span {
+	if step == WholeCompletion {
+		step = trace.Final
+	}
+	if step < 0 || step >= len(trace.Steps) {
+		panic(fmt.Sprintf("reward: there is no step %d in a trace of %d steps", step, len(trace.Steps)))
+	}
+	return &trace.Steps[step]
+}
+
+// broken says why a step that the policy broke has no score.
+func broken(s *prompt.Span) Score { return Unscorable("broken step: " + s.Status.String()) }
+
+func oneIf(b bool) Score {
+	if b {
+		return Score{Value: 1}
+	}
+	return Score{Value: 0}
 }

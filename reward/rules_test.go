@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 
@@ -44,11 +45,11 @@ func gold(e example) string { return e.gold }
 
 func TestExactLabel(t *testing.T) {
 	rule := reward.ExactLabel(gold)
-	assert.Equal(t, value(1), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{2}`, reward.Answer))
-	assert.Equal(t, value(0), score(t, rule, example{gold: "3"}, `\boxed{a}\boxed{2}`, reward.Answer))
+	assert.Equal(t, value(1), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
+	assert.Equal(t, value(0), score(t, rule, example{gold: "3"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, value(1), score(t, rule, example{gold: "a"}, `\boxed{a}\boxed{2}`, 0))
-	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, reward.Answer))
-	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{gold: "2"}, `\boxed{a}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
+	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{gold: "2"}, `\boxed{a}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("broken step: unparsable answer"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{7}`, 1))
 	for _, step := range []int{-2, 2} {
 		assert.Panics(t, func() { score(t, rule, example{}, "", step) })
@@ -58,14 +59,14 @@ func TestExactLabel(t *testing.T) {
 func TestGradedDistance(t *testing.T) {
 	rule := reward.GradedDistance(gold, -1, 3)
 	for answer, want := range map[string]float64{"2": 1, "3": .75, "0": .5, "-1": .25} {
-		assert.Equal(t, value(want), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{`+answer+`}`, reward.Answer), answer)
+		assert.Equal(t, value(want), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{`+answer+`}`, reward.WholeCompletion), answer)
 	}
-	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{x}`, reward.Answer))
+	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{x}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{4}\boxed{1}`, 0))
 	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{NaN}\boxed{1}`, 0))
-	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{1}`, reward.Answer))
-	assert.Equal(t, reward.Unscorable("broken step: truncated"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{1`, reward.Answer))
-	_, err := rule.Score(context.Background(), example{gold: "4"}, parse(`\boxed{a}\boxed{1}`), reward.Answer)
+	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{1}`, reward.WholeCompletion))
+	assert.Equal(t, reward.Unscorable("broken step: truncated"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{1`, reward.WholeCompletion))
+	_, err := rule.Score(context.Background(), example{gold: "4"}, parse(`\boxed{a}\boxed{1}`), reward.WholeCompletion)
 	assert.ErrorContains(t, err, `the gold label "4" is not a number from -1 to 3`)
 	assert.Panics(t, func() { reward.GradedDistance(gold, 1, 1) })
 	assert.Panics(t, func() { reward.GradedDistance(gold, 0, math.Inf(1)) })
@@ -79,8 +80,8 @@ func TestFormat(t *testing.T) {
 		``:                            {0, 0},
 		`\boxed{a}\boxed{2}\boxed{2}`: {2. / 3, 0},
 	} {
-		assert.Equal(t, value(want.share), score(t, reward.FormatShare[example](), example{}, text, reward.Answer), text)
-		assert.Equal(t, value(want.strict), score(t, reward.FormatStrict[example](), example{}, text, reward.Answer), text)
+		assert.Equal(t, value(want.share), score(t, reward.FormatShare[example](), example{}, text, reward.WholeCompletion), text)
+		assert.Equal(t, value(want.strict), score(t, reward.FormatStrict[example](), example{}, text, reward.WholeCompletion), text)
 	}
 	for _, rule := range []reward.Rule[example]{reward.FormatShare[example](), reward.FormatStrict[example]()} {
 		assert.Equal(t, value(1), score(t, rule, example{}, `\boxed{a}\boxed{7}`, 0))
@@ -91,18 +92,62 @@ func TestFormat(t *testing.T) {
 func TestLength(t *testing.T) {
 	text := `\boxed{a}\boxed{2}.` // 19 tokens, of which 9 and 9 in steps
 	for want, limits := range map[float64][2]int{1: {19, 19}, 0: {18, 18}, .5: {17, 21}, .25: {10, 22}} {
-		assert.Equal(t, value(want), score(t, reward.Length[example](limits[0], limits[1]), example{}, text, reward.Answer), "%v", limits)
+		assert.Equal(t, value(want), score(t, reward.Length[example](limits[0], limits[1]), example{}, text, reward.WholeCompletion), "%v", limits)
 	}
 	assert.Equal(t, value(1), score(t, reward.Length[example](9, 12), example{}, text, 1))
 	assert.Equal(t, value(.75), score(t, reward.Length[example](8, 12), example{}, text, 0))
-	assert.Equal(t, value(1), score(t, reward.Length[example](9, 12), example{}, "", reward.Answer))
+	assert.Equal(t, value(1), score(t, reward.Length[example](9, 12), example{}, "", reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, reward.Length[example](9, 12), example{}, `\boxed{a}`, 1))
 	trace := parser.Parse(text, nil)
-	s, err := reward.Length[example](1, 2).Score(context.Background(), example{}, &trace, reward.Answer)
+	s, err := reward.Length[example](1, 2).Score(context.Background(), example{}, &trace, reward.WholeCompletion)
 	assert.NoError(t, err)
 	assert.Equal(t, reward.Unscorable("no token offsets"), s)
 	assert.Panics(t, func() { reward.Length[example](3, 2) })
 	assert.Panics(t, func() { reward.Length[example](-1, 2) })
+}
+
+// lengthOf parses a completion of n tokens.
+func lengthOf(n int) *prompt.Trace { return parse(strings.Repeat(".", n)) }
+
+func TestSoftOverlong(t *testing.T) {
+	capped := reward.Overlong{Max: 100, Buffer: 20}
+	uncapped := reward.Overlong{Max: 100, Buffer: 20, Factor: .5, Uncapped: true}
+	for n, want := range map[int][2]float64{
+		// TRL's get_soft_overlong_punishment(100, 20); verl's
+		// min(-exceed/20*0.5, 0)
+		0: {0, 0}, 80: {0, 0}, 81: {-.05, -.025}, 90: {-.5, -.25}, 100: {-1, -.5}, 101: {-1, -.525}, 140: {-1, -1.5},
+	} {
+		for i, o := range []reward.Overlong{capped, uncapped} {
+			s, err := reward.SoftOverlong[example](o).Score(context.Background(), example{}, lengthOf(n), reward.WholeCompletion)
+			require.NoError(t, err)
+			assert.InDelta(t, want[i], s.Value, 1e-15, "%d tokens, %+v", n, o)
+		}
+	}
+	step := reward.SoftOverlong[example](reward.Overlong{Max: 5, Factor: 2})
+	for n, want := range map[int]float64{5: 0, 6: -2} {
+		s, err := step.Score(context.Background(), example{}, lengthOf(n), reward.WholeCompletion)
+		require.NoError(t, err)
+		assert.Equal(t, want, s.Value, "without a buffer")
+	}
+}
+
+func TestSoftOverlongOfAStep(t *testing.T) {
+	rule := reward.SoftOverlong[example](reward.Overlong{Max: 10, Buffer: 2})
+	assert.Equal(t, value(-.5), score(t, rule, example{}, `\boxed{a}\boxed{2}`, 1)) // 9 tokens
+	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{}, `\boxed{a}`, 1))
+	trace := parser.Parse("text", nil)
+	s, err := rule.Score(context.Background(), example{}, &trace, reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, reward.Unscorable("no token offsets"), s)
+}
+
+func TestInvalidOverlong(t *testing.T) {
+	for _, o := range []reward.Overlong{
+		{}, {Max: 5, Buffer: 6}, {Max: 5, Buffer: -1}, {Max: 5, Factor: -1}, {Max: 5, Factor: math.NaN()}, {Max: 5, Factor: math.Inf(1)}, {Max: 5, Uncapped: true},
+	} {
+		assert.Error(t, o.Validate(), "%+v", o)
+		assert.Panics(t, func() { reward.SoftOverlong[example](o) }, "%+v", o)
+	}
 }
 
 func TestArithmetic(t *testing.T) {
@@ -110,10 +155,10 @@ func TestArithmetic(t *testing.T) {
 	text := `6*2=12, 6+2=9 \boxed{a} so 12+1=13 \boxed{2}`
 	assert.Equal(t, value(.5), score(t, rule, example{}, text, 0))
 	assert.Equal(t, value(1), score(t, rule, example{}, text, 1))
-	assert.Equal(t, value(2./3), score(t, rule, example{}, text, reward.Answer))
+	assert.Equal(t, value(2./3), score(t, rule, example{}, text, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("no equation"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, 0))
 	assert.Equal(t, reward.Unscorable("broken step: truncated"), score(t, rule, example{}, `6*2=12`, 0))
-	assert.Equal(t, value(1), score(t, rule, example{}, `6*2=12`, reward.Answer))
+	assert.Equal(t, value(1), score(t, rule, example{}, `6*2=12`, reward.WholeCompletion))
 }
 
 func TestPredicate(t *testing.T) {
@@ -122,7 +167,7 @@ func TestPredicate(t *testing.T) {
 		func(e example, s *prompt.Span, text string) bool { return s.Answer == e.gold && text != "" },
 	)
 	assert.Equal(t, value(1), score(t, rule, example{gold: "a", place: true}, `\boxed{a}\boxed{2}`, 0))
-	assert.Equal(t, value(0), score(t, rule, example{gold: "a", place: true}, `\boxed{a}\boxed{2}`, reward.Answer))
+	assert.Equal(t, value(0), score(t, rule, example{gold: "a", place: true}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("criterion does not apply"), score(t, rule, example{gold: "a"}, `\boxed{a}\boxed{2}`, 0))
 	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{place: true}, "", 0))
 }
@@ -147,24 +192,24 @@ func TestCombine(t *testing.T) {
 		"required is passed on":     {[]reward.Part[example]{part("a", 3, false, value(1)), part("b", 1, false, none)}, reward.Unscorable("b: no gold label")},
 		"nothing left":              {[]reward.Part[example]{part("a", 3, true, none), part("b", 1, true, none)}, reward.Unscorable("no part is scorable")},
 	} {
-		assert.Equal(t, c.want, score(t, reward.Combine(c.parts...), example{}, "", reward.Answer), name)
+		assert.Equal(t, c.want, score(t, reward.Combine(c.parts...), example{}, "", reward.WholeCompletion), name)
 	}
 }
 
 func TestCombineErrors(t *testing.T) {
 	down := errors.New("service down")
 	combined := reward.Combine(reward.Part[example]{Name: "svc", Rule: constant(reward.Score{}, down), Weight: 1})
-	_, err := combined.Score(context.Background(), example{}, parse(""), reward.Answer)
+	_, err := combined.Score(context.Background(), example{}, parse(""), reward.WholeCompletion)
 	assert.ErrorIs(t, err, down)
 	assert.ErrorContains(t, err, `part "svc"`)
 
 	combined = reward.Combine(reward.Part[example]{Name: "nan", Rule: constant(value(math.NaN()), nil), Weight: 1})
-	_, err = combined.Score(context.Background(), example{}, parse(""), reward.Answer)
+	_, err = combined.Score(context.Background(), example{}, parse(""), reward.WholeCompletion)
 	assert.ErrorContains(t, err, `part "nan": the score NaN is not finite`)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = combined.Score(ctx, example{}, parse(""), reward.Answer)
+	_, err = combined.Score(ctx, example{}, parse(""), reward.WholeCompletion)
 	assert.ErrorIs(t, err, context.Canceled)
 
 	rule := constant(value(1), nil)
@@ -179,8 +224,7 @@ func TestCombineErrors(t *testing.T) {
 func TestCounter(t *testing.T) {
 	var c reward.Counter
 	assert.Empty(t, c.Tallies())
-	exact := reward.Count(&c, "exact", reward.ExactLabel(gold))
-	failing := reward.Count(&c, "failing", constant(reward.Score{}, errors.New("down")))
+	rules := map[string]reward.Rule[example]{"exact": reward.ExactLabel(gold), "failing": constant(reward.Score{}, errors.New("down"))}
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
@@ -192,8 +236,10 @@ func TestCounter(t *testing.T) {
 			if i >= 70 {
 				label = ""
 			}
-			exact.Score(context.Background(), example{gold: label}, parse(text), reward.Answer)
-			failing.Score(context.Background(), example{}, parse(text), reward.Answer)
+			for name, rule := range rules {
+				s, err := rule.Score(context.Background(), example{gold: label}, parse(text), reward.WholeCompletion)
+				c.Add(name, s, err)
+			}
 			c.Tallies()
 		})
 	}

@@ -84,7 +84,7 @@ type Step struct {
 	Name       string
 	Start, End int // token range, end exclusive
 	Verdict    Verdict
-	// Status is the reason of VerdictBroken; prompt.OK otherwise, or if the
+	// Status is the reason of VerdictBroken; prompt.StatusOK otherwise, or if the
 	// judge does not say.
 	Status prompt.Status
 	// Reward is the step's score; NaN = unscorable.

@@ -54,7 +54,7 @@ func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	_, finalOK := tr.FinalAnswer()
 	c.Rewards = make([]float64, 0, len(b.task.def.Outcomes))
 	for _, o := range b.task.def.Outcomes {
-		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, &tr, reward.Answer)
+		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, &tr, reward.WholeCompletion)
 		if err != nil {
 			return err
 		}
@@ -83,12 +83,12 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error 
 	for _, span := range spans {
 		st := rollout.Step{Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End, Status: span.Status}
 		switch span.Status {
-		case prompt.Duplicate, prompt.Surplus:
+		case prompt.StatusDuplicate, prompt.StatusSurplus:
 			st.Start = min(end, st.End)
 			fallthrough
 		default:
 			st.Verdict = rollout.VerdictBroken
-		case prompt.OK:
+		case prompt.StatusOK:
 			if err := b.judgeStep(ctx, tr, span.Index, &st); err != nil {
 				return err
 			}

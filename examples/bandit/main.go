@@ -1,22 +1,22 @@
-// Command bandit measures credit rules where the truth is known.
+// Command bandit measures credit assignment where the truth is known.
 //
-// The world is the smallest in which step credit matters. Two reasoning steps
-// are drawn independently, each right, wrong, or a shortcut: wrong, but with
-// some luck good for a right answer all the same. There are a hard, a middling
-// and an easy prompt, and a policy with a softmax of its own for each step of
-// each prompt. For several amounts of luck, hence shares of wrong steps in
-// right answers, and for each rule it prints
+// Its world is the smallest in which step credit matters. Two reasoning steps
+// are drawn independently. Each is right, wrong or a shortcut: a wrong step that
+// with some luck leads to a right answer all the same. There are a hard, a
+// middling and an easy prompt, and the policy has a softmax for each step of
+// each prompt. For several amounts of luck, and so shares of wrong steps in right
+// answers, it prints for each credit
 //
-//   - cosine: between the rule's mean gradient and the true one of E[right
-//     steps], the thing that step credit is for;
+//   - cosine: between the credit's mean gradient and the true one of E[right
+//     steps], which is what step credit is for;
 //   - bias: the length of their difference, in units of the true one;
 //   - noise: the standard deviation of the gradient of one group per prompt, in
 //     units of its mean;
-//   - cosine, answer: the same with the gradient of E[right answers];
-//   - trained: the share of right steps and right answers after training, the
+//   - cosine, answer: as cosine, with the gradient of E[right answers];
+//   - trained: the share of right steps and of right answers after training, the
 //     mean of several seeds and prompts.
 //
-// The first four are exact: they are sums over all groups, not samples.
+// The first four are exact: sums over all groups, not samples.
 //
 //	go run ./examples/bandit
 package main
@@ -32,16 +32,14 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// normalizer compares the completions of a group, for the outcome and for the
-// rules that compare steps.
+// normalizer compares the completions of a group by their outcomes, and for the
+// credits that compare steps by those.
 var normalizer = advantage.RLOO{}
 
-type named struct {
-	name string
-	rule sam.Credit
-}
-
-var rules = []named{
+var credits = []struct {
+	name   string
+	credit sam.Credit
+}{
 	{"outcome", sam.Outcome{}},
 	{"outcome on r + mean verdict", sam.OutcomePlusVerdict{Norm: normalizer}},
 	{"mask", sam.Mask{}},
@@ -58,7 +56,7 @@ var rules = []named{
 func main() {
 	group := flag.Int("group", 4, "completions in a group")
 	updates := flag.Int("updates", 60, "training updates, of one group per prompt each")
-	seeds := flag.Int("seeds", 32, "training runs per rule")
+	seeds := flag.Int("seeds", 32, "training runs per credit")
 	rate := flag.Float64("lr", .5, "learning rate")
 	flag.Parse()
 	if err := run(os.Stdout, *group, training{*updates, *seeds, *rate}); err != nil {
@@ -79,17 +77,17 @@ func run(out io.Writer, group int, tr training) error {
 		}
 		fmt.Fprintf(out, "\nbefore training: %.1f%% right steps, %.1f%% right answers\n", 100*w.rightSteps(), 100*w.rightAnswers())
 		tab := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tab, "rule\tcosine\tbias\tnoise\tcosine, answer\ttrained: right steps\tright answers")
-		for _, r := range rules {
-			m, err := w.measure(group, r.rule)
+		fmt.Fprintln(tab, "credit\tcosine\tbias\tnoise\tcosine, answer\ttrained: right steps\tright answers")
+		for _, c := range credits {
+			m, err := w.measure(group, c.credit)
 			if err != nil {
-				return fmt.Errorf("%s: %w", r.name, err)
+				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			steps, answers, err := w.train(group, r.rule, tr)
+			steps, answers, err := w.train(group, c.credit, tr)
 			if err != nil {
-				return fmt.Errorf("%s: %w", r.name, err)
+				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			fmt.Fprintf(tab, "%s\t%.3f\t%.3f\t%.2f\t%.3f\t%.1f%%\t%.1f%%\n", r.name, m.cosine, m.bias, m.noise, m.answerCosine, 100*steps, 100*answers)
+			fmt.Fprintf(tab, "%s\t%.3f\t%.3f\t%.2f\t%.3f\t%.1f%%\t%.1f%%\n", c.name, m.cosine, m.bias, m.noise, m.answerCosine, 100*steps, 100*answers)
 		}
 		if err := tab.Flush(); err != nil {
 			return err

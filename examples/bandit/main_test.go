@@ -44,5 +44,5 @@ func TestRun(t *testing.T) {
 	require.NoError(t, run(&a, 2, tr))
 	require.NoError(t, run(&b, 2, tr))
 	require.Equal(t, a.String(), b.String(), "the same seeds give the same table")
-	require.Equal(t, 6*len(rules), strings.Count(a.String(), "%\n"))
+	require.Equal(t, 6*len(credits), strings.Count(a.String(), "%\n"))
 }

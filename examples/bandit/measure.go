@@ -10,33 +10,32 @@ import (
 	"github.com/stepwise-rl/stepwise/sam/explain"
 )
 
-// measurement is how a rule's gradient compares with the true ones.
+// measurement is how a credit's gradient compares with the true ones.
 type measurement struct{ cosine, bias, noise, answerCosine float64 }
 
-// measure computes the mean and the spread of the rule's gradient, over all
+// measure computes the mean and the spread of the credit's gradient over all
 // groups that the policy can sample.
-func (w *world) measure(group int, rule sam.Credit) (measurement, error) {
-	var mean table
+func (w *world) measure(group int, credit sam.Credit) (measurement, error) {
+	var mean perArm
 	squares := 0.0 // E‖ĝ‖², summed over the prompts
 	for p := range prompts {
-		traces, types := w.traces(p)
-		err := explain.Groups(types, group, advantage.PerGroup(normalizer), rule, func(prob float64, pick []int, g rollout.Group) {
-			var sample table
+		draws, types := w.draws(p)
+		picked := make([]draw, group)
+		err := explain.Groups(types, group, advantage.PerGroup(normalizer), credit, func(prob float64, pick []int, g rollout.Group) {
 			for i, j := range pick {
-				for k := range steps {
-					w.addScore(&sample, p, k, traces[j].arm[k], g[i].Adv[k]/float64(group))
-				}
+				picked[i] = draws[j]
 			}
-			squares += prob * dot(&sample, &sample)
-			add(&mean, prob, &sample)
+			gradient := w.gradient(p, picked, g)
+			squares += prob * dot(&gradient, &gradient)
+			add(&mean, prob, &gradient)
 		})
 		if err != nil {
 			return measurement{}, err
 		}
 	}
 
-	stepTruth := w.truth(func(t trace, k int) float64 { return indicator(t.arm[k] == right) })
-	answerTruth := w.truth(func(t trace, _ int) float64 { return indicator(t.right) })
+	stepTruth := w.truth(func(d draw, k int) float64 { return indicator(d.arm[k] == right) })
+	answerTruth := w.truth(func(d draw, _ int) float64 { return indicator(d.right) })
 	difference := mean
 	add(&difference, -1, &stepTruth)
 	return measurement{
@@ -47,9 +46,9 @@ func (w *world) measure(group int, rule sam.Credit) (measurement, error) {
 	}, nil
 }
 
-func norm(g *table) float64 { return math.Sqrt(dot(g, g)) }
+func norm(g *perArm) float64 { return math.Sqrt(dot(g, g)) }
 
-func cosine(a, b *table) float64 { return dot(a, b) / (norm(a) * norm(b)) }
+func cosine(a, b *perArm) float64 { return dot(a, b) / (norm(a) * norm(b)) }
 
 // training is how to train.
 type training struct {
@@ -57,14 +56,14 @@ type training struct {
 	rate           float64
 }
 
-// train trains copies of the policy on sampled groups and returns their mean
-// share of right steps and right answers.
-func (w *world) train(group int, rule sam.Credit, tr training) (rightSteps, rightAnswers float64, err error) {
+// train trains copies of the policy on sampled groups, one per seed, and returns
+// their mean share of right steps and right answers.
+func (w *world) train(group int, credit sam.Credit, tr training) (rightSteps, rightAnswers float64, err error) {
 	for seed := range tr.seeds {
 		c := *w
 		rng := rand.New(rand.NewPCG(1, uint64(seed)))
 		for range tr.updates {
-			if err := c.update(rng, group, rule, tr.rate); err != nil {
+			if err := c.update(rng, group, credit, tr.rate); err != nil {
 				return 0, 0, err
 			}
 		}
@@ -74,49 +73,51 @@ func (w *world) train(group int, rule sam.Credit, tr training) (rightSteps, righ
 	return rightSteps, rightAnswers, nil
 }
 
-// update takes one step on one sampled group per prompt.
-func (w *world) update(rng *rand.Rand, group int, rule sam.Credit, rate float64) error {
-	batch := make([]rollout.Group, prompts)
-	sampled := make([][]trace, prompts)
-	for p := range batch {
-		for range group {
-			t := w.sample(rng, p)
-			sampled[p] = append(sampled[p], t)
-			batch[p] = append(batch[p], w.completion(t))
+// update takes one optimiser step on one sampled group per prompt.
+func (w *world) update(rng *rand.Rand, group int, credit sam.Credit, rate float64) error {
+	for p := range prompts { // each has logits of its own
+		draws, g := make([]draw, group), make(rollout.Group, group)
+		for i := range draws {
+			draws[i] = w.sample(rng, p)
+			g[i] = w.completion(draws[i])
 		}
-	}
-	if err := advantage.PerGroup(normalizer).Estimate(batch); err != nil {
-		return err
-	}
-	if _, err := rule.Assign(batch); err != nil {
-		return err
-	}
-	var g table
-	for p := range batch {
-		for i := range batch[p] {
-			for k := range steps {
-				w.addScore(&g, p, k, sampled[p][i].arm[k], batch[p][i].Adv[k]/float64(group))
-			}
+		if err := advantage.PerGroup(normalizer).Estimate([]rollout.Group{g}); err != nil {
+			return err
 		}
+		if _, err := credit.Assign([]rollout.Group{g}); err != nil {
+			return err
+		}
+		gradient := w.gradient(p, draws, g)
+		add(&w.logits, rate, &gradient)
 	}
-	add(&w.logits, rate, &g)
 	return nil
 }
 
-// sample draws a trace.
-func (w *world) sample(rng *rand.Rand, prompt int) trace {
-	var t trace
+// gradient is the policy gradient of one group of a prompt.
+func (w *world) gradient(prompt int, draws []draw, group rollout.Group) perArm {
+	var g perArm
+	for i, d := range draws {
+		for k := range steps {
+			w.addScore(&g, prompt, k, d.arm[k], group[i].Adv[k]/float64(len(draws)))
+		}
+	}
+	return g
+}
+
+// sample draws a completion.
+func (w *world) sample(rng *rand.Rand, prompt int) draw {
+	var d draw
 	hit := 1.0
 	for k := range steps {
 		u := rng.Float64()
 		for a, q := range w.policy(prompt, k) {
-			t.arm[k] = a
+			d.arm[k] = a
 			if u -= q; u < 0 {
 				break
 			}
 		}
-		hit *= w.hit[t.arm[k]]
+		hit *= w.hit[d.arm[k]]
 	}
-	t.right = rng.Float64() < hit
-	return t
+	d.right = rng.Float64() < hit
+	return d
 }

@@ -20,18 +20,21 @@ const (
 	prompts = 3
 )
 
-// table has a number for each arm of each step of each prompt.
-type table [prompts][steps][arms]float64
+// perArm has a number for each arm of each step of each prompt.
+type perArm [prompts][steps][arms]float64
 
+// world is the task and the policy, with a softmax for each step of each prompt.
 type world struct {
-	// hit is what an arm contributes to the probability of a right answer.
+	// hit holds each arm's factor of the probability of a right answer.
 	hit [arms]float64
-	// fooled is set if the step rule takes shortcuts for right.
+	// fooled says that the step rule takes shortcuts for right.
 	fooled bool
-	// logits are the policy.
-	logits table
+	// logits are the policy's.
+	logits perArm
 }
 
+// newWorld returns a world whose policy takes a step's right arm with
+// probability .2, .5 and .8, by prompt.
 func newWorld(luck float64, fooled bool) *world {
 	w := &world{hit: [arms]float64{right: .95, shortcut: luck, wrong: .1}, fooled: fooled}
 	for p, q := range [prompts]float64{.2, .5, .8} {
@@ -42,6 +45,7 @@ func newWorld(luck float64, fooled bool) *world {
 	return w
 }
 
+// policy returns the probabilities of a step's arms.
 func (w *world) policy(prompt, step int) [arms]float64 {
 	z, sum := w.logits[prompt][step], 0.0
 	for a := range z {
@@ -54,19 +58,17 @@ func (w *world) policy(prompt, step int) [arms]float64 {
 	return z
 }
 
-// trace is the arms of a completion and its answer.
-type trace struct {
+// draw is a sampled completion: the arm of each step, and whether the answer is
+// right.
+type draw struct {
 	arm   [steps]int
 	right bool
 }
 
-// completion is what the trainer would see of a trace: one token per step.
-func (w *world) completion(t trace) rollout.Completion {
-	c := rollout.Completion{Rewards: []float64{0}, Tokens: make([]int32, steps), Final: -1}
-	if t.right {
-		c.Rewards[0] = 1
-	}
-	for k, a := range t.arm {
+// completion is what a trainer sees of a draw: one token per step.
+func (w *world) completion(d draw) rollout.Completion {
+	c := rollout.Completion{Rewards: []float64{indicator(d.right)}, Tokens: make([]int32, steps), Final: -1}
+	for k, a := range d.arm {
 		s := rollout.Step{Name: string(rune('a' + k)), Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if a == right || w.fooled && a == shortcut {
 			s.Verdict, s.Reward = rollout.VerdictCorrect, 1
@@ -76,57 +78,49 @@ func (w *world) completion(t trace) rollout.Completion {
 	return c
 }
 
-// traces lists every trace of a prompt with its probability.
-func (w *world) traces(prompt int) ([]trace, []explain.Type) {
-	var (
-		traces []trace
-		types  []explain.Type
-	)
+// draws lists every draw of a prompt with its probability.
+func (w *world) draws(prompt int) (draws []draw, types []explain.Type) {
 	for a := range arms {
 		for b := range arms {
-			p := w.policy(prompt, 0)[a] * w.policy(prompt, 1)[b]
-			hit := w.hit[a] * w.hit[b]
-			for _, t := range []trace{{[steps]int{a, b}, true}, {[steps]int{a, b}, false}} {
-				q := p * hit
-				if !t.right {
-					q = p * (1 - hit)
-				}
-				traces = append(traces, t)
-				types = append(types, explain.Type{Completion: w.completion(t), Prob: q})
-			}
+			hit, prob := w.hit[a]*w.hit[b], w.policy(prompt, 0)[a]*w.policy(prompt, 1)[b]
+			yes, no := draw{[steps]int{a, b}, true}, draw{[steps]int{a, b}, false}
+			draws = append(draws, yes, no)
+			types = append(types, explain.Type{Completion: w.completion(yes), Prob: prob * hit},
+				explain.Type{Completion: w.completion(no), Prob: prob * (1 - hit)})
 		}
 	}
-	return traces, types
+	return draws, types
 }
 
-// expect is the mean of f over the prompts and their traces.
-func (w *world) expect(f func(trace) float64) float64 {
+// expect is the mean of f over the prompts and their draws.
+func (w *world) expect(f func(draw) float64) float64 {
 	sum := 0.0
 	for p := range prompts {
-		traces, types := w.traces(p)
-		for j, t := range traces {
-			sum += types[j].Prob * f(t) / prompts
+		draws, types := w.draws(p)
+		for j, d := range draws {
+			sum += types[j].Prob * f(d) / prompts
 		}
 	}
 	return sum
 }
 
 func (w *world) rightAnswers() float64 {
-	return w.expect(func(t trace) float64 { return indicator(t.right) })
+	return w.expect(func(d draw) float64 { return indicator(d.right) })
 }
 
 func (w *world) rightSteps() float64 {
-	return w.expect(func(t trace) float64 { return rightShare(t) })
+	return w.expect(rightShare)
 }
 
 // wrongInRight is the share of wrong steps among those of right answers.
 func (w *world) wrongInRight() float64 {
-	return w.expect(func(t trace) float64 { return indicator(t.right) * (1 - rightShare(t)) }) / w.rightAnswers()
+	return w.expect(func(d draw) float64 { return indicator(d.right) * (1 - rightShare(d)) }) / w.rightAnswers()
 }
 
-func rightShare(t trace) float64 {
+// rightShare is the share of right steps in a draw.
+func rightShare(d draw) float64 {
 	n := 0.0
-	for _, a := range t.arm {
+	for _, a := range d.arm {
 		n += indicator(a == right)
 	}
 	return n / steps
@@ -139,15 +133,15 @@ func indicator(b bool) float64 {
 	return 0
 }
 
-// truth is the gradient of the sum over prompts of E[value of a step given its
-// trace].
-func (w *world) truth(value func(t trace, step int) float64) table {
-	var g table
+// truth is the exact policy gradient, summed over the prompts, if every step of
+// a draw is credited with its value.
+func (w *world) truth(value func(d draw, step int) float64) perArm {
+	var g perArm
 	for p := range prompts {
-		traces, types := w.traces(p)
-		for j, t := range traces {
+		draws, types := w.draws(p)
+		for j, d := range draws {
 			for k := range steps {
-				w.addScore(&g, p, k, t.arm[k], types[j].Prob*value(t, k))
+				w.addScore(&g, p, k, d.arm[k], types[j].Prob*value(d, k))
 			}
 		}
 	}
@@ -155,7 +149,7 @@ func (w *world) truth(value func(t trace, step int) float64) table {
 }
 
 // addScore adds weight·∇ log π(arm) of a step to g.
-func (w *world) addScore(g *table, prompt, step, arm int, weight float64) {
+func (w *world) addScore(g *perArm, prompt, step, arm int, weight float64) {
 	for a, q := range w.policy(prompt, step) {
 		g[prompt][step][a] -= weight * q
 	}
@@ -163,7 +157,7 @@ func (w *world) addScore(g *table, prompt, step, arm int, weight float64) {
 }
 
 // add adds weight·b to a.
-func add(a *table, weight float64, b *table) {
+func add(a *perArm, weight float64, b *perArm) {
 	for p := range prompts {
 		for k := range steps {
 			for i := range arms {
@@ -173,7 +167,7 @@ func add(a *table, weight float64, b *table) {
 	}
 }
 
-func dot(a, b *table) float64 {
+func dot(a, b *perArm) float64 {
 	sum := 0.0
 	for p := range prompts {
 		for k := range steps {

@@ -7,9 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
-
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 )
@@ -67,13 +64,6 @@ func BenchmarkMatMul(bench *testing.B) {
 				})
 			}
 		}
-		bench.Run(name+"/gonum", func(bench *testing.B) {
-			a, opA := general(x, s.m, s.k, s.opA)
-			b, opB := general(y, s.k, s.n, s.opB)
-			c := blas32.General{Rows: s.m, Cols: s.n, Stride: s.n, Data: z}
-			best := fastest(bench, func() { blas32.Gemm(opA, opB, 1, a, b, 0, c) })
-			bench.ReportMetric(flops/best, "GFLOP/s")
-		})
 	}
 }
 
@@ -187,11 +177,4 @@ func BenchmarkOps(bench *testing.B) {
 			}
 		}
 	}
-}
-
-func general(x []float32, rows, cols int, op tensor.Op) (blas32.General, blas.Transpose) {
-	if op == tensor.T {
-		return blas32.General{Rows: cols, Cols: rows, Stride: rows, Data: x}, blas.Trans
-	}
-	return blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: x}, blas.NoTrans
 }

@@ -18,8 +18,8 @@
 //	go generate ./tensor/cpu
 //
 // Exponentials have an error below 2 units in the last place. Benchmarks print
-// the speed of matrix products as a part of [Backend.PeakGFLOPS], beside
-// gonum's, and the time of every other operation:
+// the speed of matrix products as a part of [Backend.PeakGFLOPS] and the time of
+// every other operation:
 //
 //	go test -run - -bench . ./tensor/cpu
 //

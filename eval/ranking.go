@@ -12,7 +12,7 @@ type Ranked struct {
 	// Score is what the model ranks by, highest first.
 	Score float64
 	// Gain is what the document is worth, at least 0: the grade itself, or
-	// 2^grade - 1 to stress the best.
+	// 2^grade - 1 to emphasise the best.
 	Gain float64
 }
 
@@ -24,9 +24,9 @@ type Ranked struct {
 //
 // divided by that of the best possible order. Documents with equal scores share
 // their ranks: each counts with the mean of their gains (McSherry and Najork
-// 2008, doi:10.1007/978-3-540-78646-7_38), so that no order of the input is
-// lucky. It is NaN if no gain is positive, and if any score is NaN. NDCG panics
-// on a gain that is negative, infinite or NaN.
+// 2008, doi:10.1007/978-3-540-78646-7_38), so the order of the input does not
+// matter. It is NaN if no gain is positive or any score is NaN. NDCG panics on a
+// gain that is negative, infinite or NaN.
 func NDCG(docs []Ranked, k int) float64 {
 	for i, d := range docs {
 		if !(d.Gain >= 0) || math.IsInf(d.Gain, 0) {
@@ -65,4 +65,42 @@ func dcg(ranked []Ranked, k int) float64 {
 		sum += gain / float64(i-first) * discount
 	}
 	return sum
+}
+
+// Scored is one example of a binary classification with a score.
+type Scored struct {
+	Score    float64
+	Positive bool
+}
+
+// AUC returns the area under the ROC curve: the probability that a positive
+// example scores higher than a negative one, with ties counted half (the
+// Mann-Whitney statistic; Hanley and McNeil 1982,
+// doi:10.1148/radiology.143.1.7063747). It is NaN unless there are examples of
+// both classes, and if any score is NaN.
+func AUC(examples []Scored) float64 {
+	sorted := slices.Clone(examples)
+	slices.SortFunc(sorted, func(a, b Scored) int { return cmp.Compare(a.Score, b.Score) })
+	if len(sorted) == 0 || math.IsNaN(sorted[0].Score) { // NaN sorts first
+		return math.NaN()
+	}
+	var negatives, positives int // so far, with lower scores
+	wins := 0.0                  // pairs in which the positive scores higher
+	for i := 0; i < len(sorted); {
+		var neg, pos int // with this score
+		for score := sorted[i].Score; i < len(sorted) && sorted[i].Score == score; i++ {
+			if sorted[i].Positive {
+				pos++
+			} else {
+				neg++
+			}
+		}
+		wins += float64(pos) * (float64(negatives) + float64(neg)/2)
+		negatives += neg
+		positives += pos
+	}
+	if negatives == 0 || positives == 0 {
+		return math.NaN()
+	}
+	return wins / (float64(negatives) * float64(positives))
 }
