@@ -12,10 +12,10 @@ type Buffer interface {
 type Op bool
 
 const (
-	// N: as stored.
-	N Op = false
-	// T: transposed.
-	T Op = true
+	// OpN: as stored.
+	OpN Op = false
+	// OpT: transposed.
+	OpT Op = true
 )
 
 // Segment is a run of consecutive rows of a packed batch that attend to each
@@ -52,19 +52,19 @@ type CacheShape struct {
 }
 
 // Decode describes one step of attention with a KV cache: row i of q attends
-// to cache rows listed by its spans.
+// to cache rows listed by its ranges.
 type Decode struct {
 	Cache CacheShape
-	// Spans[i] lists the ranges of cache rows that query row i attends to,
+	// Ranges[i] lists the ranges of cache rows that query row i attends to,
 	// in order (its prompt's, then its own): at least one row in all.
-	Spans [][]Span
+	Ranges [][]Range
 	// Heads and Scale are as in Attention.
 	Heads int
 	Scale float32
 }
 
-// Span is a range of rows, end exclusive.
-type Span struct{ Start, End int }
+// Range is a range of rows, end exclusive.
+type Range struct{ Start, End int }
 
 // AdamW holds the settings of one AdamW update (Loshchilov & Hutter,
 // arXiv:1711.05101, as torch.optim.AdamW computes it).

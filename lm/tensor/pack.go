@@ -4,12 +4,12 @@ package tensor
 type Format int
 
 const (
-	// Float32: as they are.
-	Float32 Format = iota
-	// BFloat16: rounded to the nearest bfloat16, ties to even, which has the
+	// FormatFloat32: as they are.
+	FormatFloat32 Format = iota
+	// FormatBFloat16: rounded to the nearest bfloat16, ties to even, which has the
 	// range of a float32 and 8 bits of precision. It takes half of the memory,
 	// and reading it half of the time, which bounds products with few rows.
-	BFloat16
+	FormatBFloat16
 )
 
 // Packer is implemented by backends that multiply faster by matrices that

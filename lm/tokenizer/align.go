@@ -18,18 +18,18 @@ type normalized struct {
 // stands for.
 type stretch struct {
 	end    int // in the normalised text; it starts where the one before ends
-	origin Span
+	origin Range
 	exact  bool // they correspond byte by byte; else each byte stands for the whole
 }
 
 // origin returns the part of the original that bytes start to end, start <
 // end, come from.
-func (n *normalized) origin(start, end int) Span {
+func (n *normalized) origin(start, end int) Range {
 	if n.stretches == nil {
-		return Span{start, end}
+		return Range{start, end}
 	}
 	first, from := n.at(start)
-	s := Span{Start: first.origin.Start}
+	s := Range{Start: first.origin.Start}
 	if first.exact {
 		s.Start += start - from
 	}
@@ -65,11 +65,11 @@ func (w *rewriter) keep(text string, start int) {
 		w.stretches[k].end, w.stretches[k].origin.End = len(w.out), end
 		return
 	}
-	w.stretches = append(w.stretches, stretch{len(w.out), Span{start, end}, true})
+	w.stretches = append(w.stretches, stretch{len(w.out), Range{start, end}, true})
 }
 
 // replace appends what stands for a part of the original as a whole.
-func (w *rewriter) replace(text string, origin Span) {
+func (w *rewriter) replace(text string, origin Range) {
 	w.out = append(w.out, text...)
 	w.stretches = append(w.stretches, stretch{len(w.out), origin, false})
 }

@@ -29,7 +29,7 @@ func (b bertNormalizer) normalize(text string) normalized {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(text[i:])
-		from := Span{i, i + n}
+		from := Range{i, i + n}
 		i += n
 		switch {
 		case b.clean && (r == 0 || r == utf8.RuneError || bertControl.has(r)):
@@ -38,9 +38,9 @@ func (b bertNormalizer) normalize(text string) normalized {
 		case r < utf8.RuneSelf || r == utf8.RuneError: // the latter may be a broken byte
 			w.keep(text[from.Start:from.End], from.Start)
 		case b.chinese && isChinese(r):
-			w.replace(" ", Span{from.Start, from.Start})
+			w.replace(" ", Range{from.Start, from.Start})
 			b.write(&w, r, from)
-			w.replace(" ", Span{from.End, from.End})
+			w.replace(" ", Range{from.End, from.End})
 		default:
 			b.write(&w, r, from)
 		}
@@ -65,7 +65,7 @@ func lowerASCII(s []byte) {
 }
 
 // write appends a character without its accents, and small.
-func (b bertNormalizer) write(w *rewriter, r rune, from Span) {
+func (b bertNormalizer) write(w *rewriter, r rune, from Range) {
 	s := string(r)
 	if b.strip {
 		s = norm.NFD.String(s)
@@ -134,9 +134,9 @@ const (
 func bertKindAt(text string, i int) (bertKind, int) {
 	if b := text[i]; b < utf8.RuneSelf {
 		switch asciiClass[b] {
-		case letter, number:
+		case classLetter, classNumber:
 			return bertWord, 1
-		case space:
+		case classSpace:
 			return bertBlank, 1
 		}
 		if b < ' ' || b == 0x7F {

@@ -64,7 +64,7 @@ func build(d definition) (*Tokenizer, error) {
 		return t, t.buildWordPiece(roles)
 	}
 	for id, s := range d.spelling {
-		if roles[id] != ordinary || s == "" {
+		if roles[id] != roleOrdinary || s == "" {
 			continue
 		}
 		text, ok := d.unspell(s)
@@ -111,9 +111,9 @@ func (d *definition) spellByte(b byte) string {
 type role uint8
 
 const (
-	ordinary   role = iota
-	addedText       // an added token that the model's vocabulary has too
-	notInModel      // an added token that it has not, or that stands for no text
+	roleOrdinary   role = iota
+	roleAddedText       // an added token that the model's vocabulary has too
+	roleNotInModel      // an added token that it has not, or that stands for no text
 )
 
 // buildAdded enters the added tokens and returns the role of each id.
@@ -128,12 +128,12 @@ func (t *Tokenizer) buildAdded() (roles []role, err error) {
 			return nil, fmt.Errorf("added_tokens[%d]: %q is not valid UTF-8", i, a.content)
 		case repeated:
 			return nil, fmt.Errorf("added_tokens[%d]: %q occurs twice", i, a.content)
-		case roles[a.id] != ordinary:
+		case roles[a.id] != roleOrdinary:
 			return nil, fmt.Errorf("added_tokens[%d]: id %d is another token's", i, a.id)
 		}
-		roles[a.id] = notInModel
+		roles[a.id] = roleNotInModel
 		if a.inVocab && !a.special {
-			roles[a.id] = addedText
+			roles[a.id] = roleAddedText
 		}
 		t.ids[a.content] = a.id
 		t.text[a.id], t.special[a.id] = []byte(a.content), a.special
@@ -187,7 +187,7 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 		if !ok {
 			return 0, fmt.Errorf("%q is not in the vocabulary", spelling)
 		}
-		if text, ok := t.def.unspell(spelling); roles[id] == notInModel || roles[id] == addedText && !(ok && bytes.Equal(text, t.text[id])) {
+		if text, ok := t.def.unspell(spelling); roles[id] == roleNotInModel || roles[id] == roleAddedText && !(ok && bytes.Equal(text, t.text[id])) {
 			return 0, fmt.Errorf("%q (id %d) is an added token, not one that words consist of", spelling, id)
 		}
 		return id, nil
@@ -202,7 +202,7 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 	if t.def.marksSpaces() {
 		m.chars = make(map[rune]int32)
 		for s, id := range vocab {
-			if r, n := utf8.DecodeRuneInString(s); n == len(s) && roles[id] != notInModel {
+			if r, n := utf8.DecodeRuneInString(s); n == len(s) && roles[id] != roleNotInModel {
 				m.chars[r] = id
 			}
 		}
@@ -244,7 +244,7 @@ func (m *bpe) enter(i int, rank int32, parts [2]string, lookup func(string) (int
 func (t *Tokenizer) enterWhole(m *bpe, roles []role) {
 	var g merger
 	for id, s := range t.def.spelling {
-		if s == "" || roles[id] == notInModel {
+		if s == "" || roles[id] == roleNotInModel {
 			continue
 		}
 		word := s
@@ -270,7 +270,7 @@ func (t *Tokenizer) enterWhole(m *bpe, roles []role) {
 // cut there.
 func (t *Tokenizer) splitsAtMarks(roles []role) bool {
 	for id, s := range t.def.spelling {
-		if roles[id] != notInModel && strings.Contains(strings.TrimLeft(s, spaceMark), spaceMark) {
+		if roles[id] != roleNotInModel && strings.Contains(strings.TrimLeft(s, spaceMark), spaceMark) {
 			return false
 		}
 	}
@@ -297,10 +297,10 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 			unknown = int32(id)
 		}
 		text := s
-		if roles[id] == notInModel {
+		if roles[id] == roleNotInModel {
 			continue
 		}
-		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok && roles[id] == ordinary {
+		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok && roles[id] == roleOrdinary {
 			text = after
 			m.rest[text] = int32(id)
 			m.goesOn[id] = true
@@ -308,7 +308,7 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 			m.first[text] = int32(id)
 		}
 		m.longest = max(m.longest, len(text))
-		if roles[id] == ordinary {
+		if roles[id] == roleOrdinary {
 			t.text[id] = []byte(text)
 			t.ids[s] = int32(id)
 		}

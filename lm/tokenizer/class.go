@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// ranges is a set of characters: first and last of each run, in order.
-type ranges [][2]rune
+// charSet is a set of characters: first and last of each run, in order.
+type charSet [][2]rune
 
-func (set ranges) has(r rune) bool {
+func (set charSet) has(r rune) bool {
 	_, found := slices.BinarySearchFunc(set, r, func(run [2]rune, r rune) int {
 		switch {
 		case run[1] < r:
@@ -26,10 +26,10 @@ func (set ranges) has(r rune) bool {
 type class uint8
 
 const (
-	other  class = iota // [^\s\p{L}\p{N}]
-	letter              // \p{L}
-	number              // \p{N}
-	space               // \s
+	classOther  class = iota // [^\s\p{L}\p{N}]
+	classLetter              // \p{L}
+	classNumber              // \p{N}
+	classSpace               // \s
 )
 
 // asciiClass holds the class of each ASCII character: most text is ASCII.
@@ -44,13 +44,13 @@ func init() {
 func runeClass(r rune) class {
 	switch {
 	case letters.has(r):
-		return letter
+		return classLetter
 	case numbers.has(r):
-		return number
+		return classNumber
 	case unicode.IsSpace(r):
-		return space
+		return classSpace
 	}
-	return other
+	return classOther
 }
 
 // classAt returns the class and the length of the character at text[i]. A

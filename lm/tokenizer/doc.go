@@ -29,12 +29,12 @@
 // valid UTF-8 or not, and decoding gives it back as far as the normaliser has
 // kept it. A broken byte counts as a sign for the patterns.
 //
-// # Tokens, bytes and spans
+// # Tokens, bytes and ranges
 //
 // [Tokenizer.Bytes] gives the bytes that a token stands for; special tokens
 // have none. Package rollout builds a completion's text of them.
-// [Tokenizer.EncodeSpans] gives the part of a text that each token stands for,
-// and [Overlapping] the tokens of a part. Spans of text are so mapped to spans
+// [Tokenizer.EncodeRanges] gives the part of a text that each token stands for,
+// and [Overlapping] the tokens of a part. Ranges of text are so mapped to ranges
 // of tokens, and back, without encoding anything a second time.
 //
 // # Training and files

@@ -19,25 +19,25 @@ func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 	return e.ids
 }
 
-// EncodeSpans is Encode with the part of the text that each token stands for.
+// EncodeRanges is Encode with the part of the text that each token stands for.
 // Both starts and ends never decrease. Where the normaliser has not changed
-// the text the spans are exact: a token that has two of the three bytes of a
-// character has a span of two bytes. A stretch that it has changed belongs as
+// the text the ranges are exact: a token that has two of the three bytes of a
+// character has a range of two bytes. A stretch that it has changed belongs as
 // a whole to each token that has a part of it: of "é" written as two
 // characters and composed by NFC, say. Text that the normaliser removes, and
-// the white space that BERT's drops, is in no span, and a space that it adds
+// the white space that BERT's drops, is in no range, and a space that it adds
 // has an empty one.
-func (t *Tokenizer) EncodeSpans(text string) ([]int32, []Span) {
-	e := encoder{t: t, wantSpans: true}
+func (t *Tokenizer) EncodeRanges(text string) ([]int32, []Range) {
+	e := encoder{t: t, wantRanges: true}
 	t.walk(text, true, &e)
-	return e.ids, e.spans
+	return e.ids, e.ranges
 }
 
 // visitor is given a text's words and added tokens in order.
 type visitor interface {
 	// word is bytes start to end of n.text; n begins at byte at of the text.
 	word(n *normalized, at, start, end int)
-	token(id int32, at Span)
+	token(id int32, at Range)
 }
 
 // walk cuts a text into words and, if added is true, added tokens.
@@ -48,7 +48,7 @@ func (t *Tokenizer) walk(text string, added bool, v visitor) {
 	}
 	t.raw.split(text, func(start, end int, id int32) {
 		if id >= 0 {
-			v.token(id, Span{start, end})
+			v.token(id, Range{start, end})
 		} else {
 			t.walkRaw(text[start:end], start, t.late, v)
 		}
@@ -65,7 +65,7 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	late.split(n.text, func(start, end int, id int32) {
 		if id >= 0 {
 			s := n.origin(start, end)
-			v.token(id, Span{at + s.Start, at + s.End})
+			v.token(id, Range{at + s.Start, at + s.End})
 			return
 		}
 		if t.metaspace != nil {
@@ -79,10 +79,10 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 
 // encoder is the visitor that makes tokens.
 type encoder struct {
-	t         *Tokenizer
-	ids       []int32
-	spans     []Span
-	wantSpans bool
+	t          *Tokenizer
+	ids        []int32
+	ranges     []Range
+	wantRanges bool
 
 	// The text that the word being encoded is a part of.
 	n  *normalized
@@ -96,10 +96,10 @@ func (e *encoder) word(n *normalized, at, start, end int) {
 	e.t.model.encode(e, n.text, start, end)
 }
 
-func (e *encoder) token(id int32, at Span) {
+func (e *encoder) token(id int32, at Range) {
 	e.ids = append(e.ids, id)
-	if e.wantSpans {
-		e.spans = append(e.spans, at)
+	if e.wantRanges {
+		e.ranges = append(e.ranges, at)
 	}
 }
 
@@ -107,8 +107,8 @@ func (e *encoder) token(id int32, at Span) {
 // text.
 func (e *encoder) emit(id int32, start, end int) {
 	e.ids = append(e.ids, id)
-	if e.wantSpans {
+	if e.wantRanges {
 		s := e.n.origin(start, end)
-		e.spans = append(e.spans, Span{e.at + s.Start, e.at + s.End})
+		e.ranges = append(e.ranges, Range{e.at + s.Start, e.at + s.End})
 	}
 }

@@ -22,7 +22,7 @@ func (m spaceMarker) normalize(text string) normalized {
 	}
 	var w rewriter
 	if m.prefix {
-		w.replace(spaceMark, Span{start, start})
+		w.replace(spaceMark, Range{start, start})
 	}
 	for start < len(text) {
 		n := strings.IndexByte(text[start:], ' ')
@@ -37,7 +37,7 @@ func (m spaceMarker) normalize(text string) normalized {
 			for m.trim && text[end] == ' ' {
 				end++
 			}
-			w.replace(spaceMark, Span{start, end})
+			w.replace(spaceMark, Range{start, end})
 			start = end
 		}
 	}

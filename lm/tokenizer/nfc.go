@@ -29,7 +29,7 @@ func (nfc) normalize(text string) normalized {
 			chars, end = decompose(chars, text, end)
 		}
 		order(chars)
-		w.compose(chars, text, Span{i, end})
+		w.compose(chars, text, Range{i, end})
 		i = end
 	}
 	return w.done()
@@ -50,7 +50,7 @@ func belowMarks(text string) bool {
 type char struct {
 	r     rune
 	class uint8 // canonical combining class
-	from  Span
+	from  Range
 }
 
 // invalid stands for a byte that is not part of valid UTF-8.
@@ -60,7 +60,7 @@ const invalid = -1
 // and returns where that character ends.
 func decompose(chars []char, text string, i int) ([]char, int) {
 	r, n := utf8.DecodeRuneInString(text[i:])
-	from := Span{i, i + n}
+	from := Range{i, i + n}
 	if r == utf8.RuneError && n <= 1 {
 		return append(chars, char{r: invalid, from: from}), from.End
 	}
@@ -88,7 +88,7 @@ func order(chars []char) {
 // compose appends the canonical composition of a decomposed and ordered
 // stretch of text. Where that changes nothing, the bytes correspond one by
 // one; else each character stands for the whole stretch.
-func (w *rewriter) compose(chars []char, text string, origin Span) {
+func (w *rewriter) compose(chars []char, text string, origin Range) {
 	starter := -1
 	out := chars[:0]
 	for _, c := range chars {

@@ -14,29 +14,29 @@ type splitter interface {
 type scanner int
 
 const (
-	gpt2 scanner = iota
-	qwen2
-	llama3
+	scannerGPT2 scanner = iota
+	scannerQwen2
+	scannerLlama3
 )
 
 // patterns are the regular expressions that the scanners stand for, as the
 // files spell them.
 var patterns = map[string]scanner{
-	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                          gpt2,
-	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                             gpt2,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:      qwen2,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: llama3,
+	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                          scannerGPT2,
+	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                             scannerGPT2,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:      scannerQwen2,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: scannerLlama3,
 }
 
 func (s scanner) split(text string, word func(start, end int)) {
 	for i := 0; i < len(text); {
 		end := 0
 		switch s {
-		case gpt2:
+		case scannerGPT2:
 			end = gpt2End(text, i)
-		case qwen2:
+		case scannerQwen2:
 			end = llamaEnd(text, i, 1)
-		case llama3:
+		case scannerLlama3:
 			end = llamaEnd(text, i, 3)
 		}
 		word(i, end)
@@ -57,7 +57,7 @@ func gpt2End(text string, i int) int {
 	if text[i] == ' ' && i+1 < len(text) {
 		first++
 	}
-	if c, n := classAt(text, first); c != space {
+	if c, n := classAt(text, first); c != classSpace {
 		return runEnd(text, first+n, c)
 	}
 	return spaceEnd(text, i)
@@ -92,12 +92,12 @@ func llamaEnd(text string, i, digits int) int {
 	c, n := classAt(text, i)
 	next := i + n
 	switch c {
-	case letter:
-		return runEnd(text, next, letter)
-	case number:
+	case classLetter:
+		return runEnd(text, next, classLetter)
+	case classNumber:
 		for digits--; digits > 0 && next < len(text); digits-- {
 			c, n := classAt(text, next)
-			if c != number {
+			if c != classNumber {
 				break
 			}
 			next += n
@@ -107,15 +107,15 @@ func llamaEnd(text string, i, digits int) int {
 	if !newline(text[i]) && next < len(text) {
 		// One sign or space may stand before letters.
 		follows, n := classAt(text, next)
-		if follows == letter {
-			return runEnd(text, next+n, letter)
+		if follows == classLetter {
+			return runEnd(text, next+n, classLetter)
 		}
-		if c == space && text[i] == ' ' && follows == other {
-			c = other
+		if c == classSpace && text[i] == ' ' && follows == classOther {
+			c = classOther
 		}
 	}
-	if c == other {
-		end := runEnd(text, next, other)
+	if c == classOther {
+		end := runEnd(text, next, classOther)
 		for end < len(text) && newline(text[end]) {
 			end++
 		}
@@ -161,7 +161,7 @@ func newlinesEnd(text string, i int) int {
 	last, end := i, i
 	for end < len(text) {
 		c, n := classAt(text, end)
-		if c != space {
+		if c != classSpace {
 			break
 		}
 		if end += n; newline(text[end-1]) {
@@ -178,7 +178,7 @@ func newlinesEnd(text string, i int) int {
 // \s+(?!\S)|\s+ has it: the last character before a word is left to the next
 // word, unless it is all there is.
 func spaceEnd(text string, i int) int {
-	end := runEnd(text, i, space)
+	end := runEnd(text, i, classSpace)
 	if end == len(text) {
 		return end
 	}
@@ -197,7 +197,7 @@ func (d digitSplitter) split(text string, word func(start, end int)) {
 	start := 0 // of what has not been cut yet
 	for i := 0; i < len(text); {
 		c, n := classAt(text, i)
-		if c != number {
+		if c != classNumber {
 			i += n
 			continue
 		}
@@ -206,7 +206,7 @@ func (d digitSplitter) split(text string, word func(start, end int)) {
 		}
 		start, i = i, i+n
 		if !d.single {
-			i = runEnd(text, i, number)
+			i = runEnd(text, i, classNumber)
 		}
 		word(start, i)
 		start = i

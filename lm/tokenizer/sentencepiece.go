@@ -51,14 +51,14 @@ func parseSentencePiece(data []byte) (d definition, err error) {
 	for id, p := range m.Pieces {
 		d.spelling = append(d.spelling, p.Text)
 		switch p.Type {
-		case sentencepiece.Unknown, sentencepiece.Control:
+		case sentencepiece.TypeUnknown, sentencepiece.TypeControl:
 			d.added = append(d.added, addedToken{content: p.Text, id: int32(id), special: true, inVocab: true})
-			if p.Type == sentencepiece.Unknown {
+			if p.Type == sentencepiece.TypeUnknown {
 				unknown = p.Text
 			}
-		case sentencepiece.UserDefined, sentencepiece.Unused:
+		case sentencepiece.TypeUserDefined, sentencepiece.TypeUnused:
 			return d, fmt.Errorf("pieces[%d]: %q is user-defined or unused, which is not supported", id, p.Text)
-		case sentencepiece.Byte:
+		case sentencepiece.TypeByte:
 			if _, ok := unspellByte(p.Text); !ok {
 				return d, fmt.Errorf("pieces[%d]: %q does not spell a byte", id, p.Text)
 			}
@@ -87,14 +87,14 @@ func parseSentencePiece(data []byte) (d definition, err error) {
 func (d *definition) setPieceMerges(pieces []sentencepiece.Piece) error {
 	ids := make(map[string]int)
 	for id, p := range pieces {
-		if p.Type == sentencepiece.Normal {
+		if p.Type == sentencepiece.TypeNormal {
 			ids[p.Text] = id
 		}
 	}
 	type pairOf struct{ left, right, piece int }
 	var pairs []pairOf
 	for id, p := range pieces {
-		if p.Type != sentencepiece.Normal {
+		if p.Type != sentencepiece.TypeNormal {
 			continue
 		}
 		for at, r := range p.Text {

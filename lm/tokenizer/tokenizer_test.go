@@ -20,12 +20,12 @@ func TestAddedTokens(t *testing.T) {
 	step, ok := tok.ID("<step")
 	require.True(t, ok)
 
-	ids, spans := tok.EncodeSpans("é<step<|end|>\n")
+	ids, ranges := tok.EncodeRanges("é<step<|end|>\n")
 	newline, _ := tok.ID("\n")
 	e, ok := tok.ID("é")
 	require.True(t, ok)
 	require.Equal(t, []int32{e, step, end, newline}, ids)
-	require.Equal(t, []tokenizer.Span{{0, 2}, {2, 7}, {7, 14}, {14, 15}}, spans)
+	require.Equal(t, []tokenizer.Range{{0, 2}, {2, 7}, {7, 14}, {14, 15}}, ranges)
 
 	require.True(t, tok.Special(end))
 	require.Nil(t, tok.Bytes(end))
@@ -40,20 +40,20 @@ func TestAddedTokens(t *testing.T) {
 }
 
 func TestOverlapping(t *testing.T) {
-	spans := []tokenizer.Span{{0, 0}, {0, 3}, {3, 5}, {3, 5}, {7, 9}} // a gap before the last
-	for _, c := range []struct{ part, want tokenizer.Span }{
-		{tokenizer.Span{0, 9}, tokenizer.Span{1, 5}},
-		{tokenizer.Span{0, 1}, tokenizer.Span{1, 2}},
-		{tokenizer.Span{2, 4}, tokenizer.Span{1, 4}},
-		{tokenizer.Span{4, 5}, tokenizer.Span{2, 4}},
-		{tokenizer.Span{5, 7}, tokenizer.Span{4, 4}},
-		{tokenizer.Span{8, 20}, tokenizer.Span{4, 5}},
-		{tokenizer.Span{20, 30}, tokenizer.Span{5, 5}},
-		{tokenizer.Span{4, 4}, tokenizer.Span{2, 2}},
+	ranges := []tokenizer.Range{{0, 0}, {0, 3}, {3, 5}, {3, 5}, {7, 9}} // a gap before the last
+	for _, c := range []struct{ part, want tokenizer.Range }{
+		{tokenizer.Range{0, 9}, tokenizer.Range{1, 5}},
+		{tokenizer.Range{0, 1}, tokenizer.Range{1, 2}},
+		{tokenizer.Range{2, 4}, tokenizer.Range{1, 4}},
+		{tokenizer.Range{4, 5}, tokenizer.Range{2, 4}},
+		{tokenizer.Range{5, 7}, tokenizer.Range{4, 4}},
+		{tokenizer.Range{8, 20}, tokenizer.Range{4, 5}},
+		{tokenizer.Range{20, 30}, tokenizer.Range{5, 5}},
+		{tokenizer.Range{4, 4}, tokenizer.Range{2, 2}},
 	} {
-		require.Equal(t, c.want, tokenizer.Overlapping(spans, c.part), "%v", c.part)
+		require.Equal(t, c.want, tokenizer.Overlapping(ranges, c.part), "%v", c.part)
 	}
-	require.Equal(t, tokenizer.Span{}, tokenizer.Overlapping(nil, tokenizer.Span{0, 5}))
+	require.Equal(t, tokenizer.Range{}, tokenizer.Overlapping(nil, tokenizer.Range{0, 5}))
 }
 
 // A model's output layer may have more rows than there are tokens.

@@ -64,7 +64,7 @@ func (o *TrainOptions) definition() (definition, error) {
 	}
 	d := definition{
 		parts:    file{Version: "1.0", PreTokenizer: filePart(byteLevel), Decoder: filePart(byteLevel)},
-		splitter: gpt2,
+		splitter: scannerGPT2,
 		template: plainTemplate,
 		bpe:      &fileBPE{Type: "BPE"},
 	}
@@ -124,7 +124,7 @@ func (c wordCounts) word(n *normalized, _, start, end int) {
 	*count++
 }
 
-func (wordCounts) token(int32, Span) {}
+func (wordCounts) token(int32, Range) {}
 
 func newTrainer(base *Tokenizer, corpus iter.Seq[string]) *trainer {
 	tr := &trainer{

@@ -23,7 +23,7 @@ func (m *wordPiece) encode(e *encoder, text string, start, end int) {
 		e.emit(m.unknown, start, end)
 		return
 	}
-	before, spans := len(e.ids), len(e.spans)
+	before, ranges := len(e.ids), len(e.ranges)
 	tokens := m.first
 	for at := start; at < end; {
 		to := min(end, at+m.longest)
@@ -34,7 +34,7 @@ func (m *wordPiece) encode(e *encoder, text string, start, end int) {
 			}
 		}
 		if to == at {
-			e.ids, e.spans = e.ids[:before], e.spans[:spans]
+			e.ids, e.ranges = e.ids[:before], e.ranges[:ranges]
 			e.emit(m.unknown, start, end)
 			return
 		}

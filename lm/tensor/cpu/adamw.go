@@ -44,7 +44,7 @@ func (b *Backend) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
 		adamEps:   float32(o.Eps),
 	}
 	param, grad, first, second := b.data(p), b.data(g), b.data(m), b.data(v)
-	b.spans(len(param), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(param), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.adamW(param[from:to], grad[from:to], first[from:to], second[from:to], f)
 	})
 }

@@ -47,7 +47,7 @@ func New(o Options) (*Backend, error) {
 		return nil, fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
 	}
 	isa := o.ISA
-	if isa == Auto {
+	if isa == ISAAuto {
 		available := Available()
 		isa = available[len(available)-1]
 	}

@@ -19,26 +19,26 @@ var shapes = []struct {
 	opA, opB tensor.Op
 	m, n, k  int
 }{
-	{tensor.N, tensor.N, 1024, 1024, 1024},
-	{tensor.N, tensor.T, 1024, 1024, 1024},
-	{tensor.T, tensor.N, 1024, 1024, 1024},
-	{tensor.N, tensor.N, 512, 768, 768},
-	{tensor.N, tensor.T, 512, 768, 768},
+	{tensor.OpN, tensor.OpN, 1024, 1024, 1024},
+	{tensor.OpN, tensor.OpT, 1024, 1024, 1024},
+	{tensor.OpT, tensor.OpN, 1024, 1024, 1024},
+	{tensor.OpN, tensor.OpN, 512, 768, 768},
+	{tensor.OpN, tensor.OpT, 512, 768, 768},
 	// A layer of width 64: forward, input gradient, weight gradient.
-	{tensor.N, tensor.T, 3000, 64, 64},
-	{tensor.N, tensor.N, 3000, 64, 64},
-	{tensor.T, tensor.N, 64, 64, 3000},
-	{tensor.N, tensor.T, 3000, 192, 64},
-	{tensor.T, tensor.N, 192, 64, 3000},
-	{tensor.N, tensor.T, 3000, 128, 384},
-	{tensor.N, tensor.T, 500, 500, 64},
+	{tensor.OpN, tensor.OpT, 3000, 64, 64},
+	{tensor.OpN, tensor.OpN, 3000, 64, 64},
+	{tensor.OpT, tensor.OpN, 64, 64, 3000},
+	{tensor.OpN, tensor.OpT, 3000, 192, 64},
+	{tensor.OpT, tensor.OpN, 192, 64, 3000},
+	{tensor.OpN, tensor.OpT, 3000, 128, 384},
+	{tensor.OpN, tensor.OpT, 500, 500, 64},
 	// Decoding.
-	{tensor.N, tensor.T, 64, 64, 64},
-	{tensor.N, tensor.T, 256, 128, 128},
-	{tensor.N, tensor.T, 256, 500, 64},
-	{tensor.N, tensor.T, 1, 1024, 1024},
-	{tensor.N, tensor.N, 16, 1024, 1024},
-	{tensor.N, tensor.T, 16, 1024, 1024},
+	{tensor.OpN, tensor.OpT, 64, 64, 64},
+	{tensor.OpN, tensor.OpT, 256, 128, 128},
+	{tensor.OpN, tensor.OpT, 256, 500, 64},
+	{tensor.OpN, tensor.OpT, 1, 1024, 1024},
+	{tensor.OpN, tensor.OpN, 16, 1024, 1024},
+	{tensor.OpN, tensor.OpT, 16, 1024, 1024},
 }
 
 // BenchmarkMatMul prints the speed of the fastest call, because other load on
@@ -130,7 +130,7 @@ func BenchmarkOps(bench *testing.B) {
 	}
 	for i := range queries {
 		prompt, own := i/8*(150+8*40), i/8*(150+8*40)+150+i%8*40
-		decode.Spans = append(decode.Spans, []tensor.Span{{Start: prompt, End: prompt + 150}, {Start: own, End: own + 40}})
+		decode.Ranges = append(decode.Ranges, []tensor.Range{{Start: prompt, End: prompt + 150}, {Start: own, End: own + 40}})
 	}
 	idx, pos, targets, freq := make([]int32, rows), make([]int32, rows), make([]int32, rows), make([]float32, headDim/2)
 	for i := range idx {
@@ -190,7 +190,7 @@ func BenchmarkOps(bench *testing.B) {
 }
 
 func general(x []float32, rows, cols int, op tensor.Op) (blas32.General, blas.Transpose) {
-	if op == tensor.T {
+	if op == tensor.OpT {
 		return blas32.General{Rows: cols, Cols: rows, Stride: rows, Data: x}, blas.Trans
 	}
 	return blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: x}, blas.NoTrans

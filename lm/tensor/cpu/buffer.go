@@ -67,7 +67,7 @@ func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 	shape.Read(len(dst), src)
 	x := b.data(src)
-	b.spans(len(dst), chunk, moveCost, func(_ *scratch, from, to int) { copy(dst[from:to], x[from:to]) })
+	b.sweep(len(dst), chunk, moveCost, func(_ *scratch, from, to int) { copy(dst[from:to], x[from:to]) })
 	return nil
 }
 

@@ -47,7 +47,7 @@ func (b *Backend) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, 
 	dim := s.HeadDim
 	// Each element of a key is in a line of its own.
 	cols := s.KVHeads * dim
-	b.spans(len(slots), rowsPerTask(lineFloats*cols), 2*expCost*cols, func(_ *scratch, from, to int) {
+	b.sweep(len(slots), rowsPerTask(lineFloats*cols), 2*expCost*cols, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			for h := range s.KVHeads {
 				at := (i*s.KVHeads + h) * dim

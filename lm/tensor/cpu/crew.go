@@ -27,9 +27,9 @@ type crew struct {
 	_     [lineBytes]byte
 	tasks int
 	task  func(s *scratch, i int)
-	// span is what spanTask, the task of spans, does.
-	span     span
-	spanTask func(s *scratch, i int)
+	// sweep is what sweepTask, the task of every sweep, does.
+	sweep     sweep
+	sweepTask func(s *scratch, i int)
 	// left is sent to by the last helper if the caller sleeps.
 	left    chan struct{}
 	helpers []*helper
@@ -187,26 +187,26 @@ func (c *crew) work(s *scratch) {
 	}
 }
 
-// spans calls f for consecutive ranges that cover [0, n), each of size
+// sweep calls f for consecutive ranges that cover [0, n), each of size
 // elements but the last; cost is the work of one element.
-func (b *Backend) spans(n, size, cost int, f func(s *scratch, from, to int)) {
+func (b *Backend) sweep(n, size, cost int, f func(s *scratch, from, to int)) {
 	c := &b.crew
-	c.span = span{f, n, size}
-	if c.spanTask == nil {
-		c.spanTask = func(s *scratch, i int) { c.span.run(s, i) }
+	c.sweep = sweep{f, n, size}
+	if c.sweepTask == nil {
+		c.sweepTask = func(s *scratch, i int) { c.sweep.run(s, i) }
 	}
-	b.run(n*cost, (n+size-1)/size, c.spanTask)
-	c.span = span{}
+	b.run(n*cost, (n+size-1)/size, c.sweepTask)
+	c.sweep = sweep{}
 }
 
-// span is an operation that goes over [0, n) in ranges of a size. It is kept
+// sweep is an operation that goes over [0, n) in ranges of a size. It is kept
 // with the crew, so that every operation makes one function only.
-type span struct {
+type sweep struct {
 	f       func(s *scratch, from, to int)
 	n, size int
 }
 
-func (p *span) run(s *scratch, i int) { p.f(s, i*p.size, min((i+1)*p.size, p.n)) }
+func (p *sweep) run(s *scratch, i int) { p.f(s, i*p.size, min((i+1)*p.size, p.n)) }
 
 // rowsPerTask is a number of rows of cols elements that makes a task.
 func rowsPerTask(cols int) int { return max(1, (1<<14)/max(cols, 1)) }

@@ -9,7 +9,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// A step of decoding cuts the spans of each query into stretches of at most
+// A step of decoding cuts the ranges of each query into stretches of at most
 // stretchRows cache rows. Of each it computes the largest score, the sum of the
 // exponentials and the values weighted by these, which are put together at the
 // end (as Dao et al. do in Flash-Decoding, 2023). So all workers share a long

@@ -16,13 +16,13 @@ const (
 	pieceScores = 1 << 12
 )
 
-// decodePlan cuts a step of decoding into runs of queries and their spans into
+// decodePlan cuts a step of decoding into runs of queries and their ranges into
 // stretches.
 //
-// A run is some queries, one after the other, that share all spans but their
+// A run is some queries, one after the other, that share all ranges but their
 // last: completions of one prompt, or rows of one prompt. A stretch is read once
 // for all of them. The result of a query does not depend on its run: where
-// stretches begin follows from its own spans alone, and a row of a matrix product
+// stretches begin follows from its own ranges alone, and a row of a matrix product
 // does not depend on the others.
 type decodePlan struct {
 	d     *tensor.Decode
@@ -47,9 +47,9 @@ type run struct {
 }
 
 // stretch is a range of cache rows that queries [from, to) see. If own, it is of
-// their last spans, which begin alike: a query sees it up to its span's end.
+// their last ranges, which begin alike: a query sees it up to the end of its range.
 type stretch struct {
-	rows     tensor.Span
+	rows     tensor.Range
 	from, to int
 	own      bool
 	result   int // of its first query, among those of the run with one key head
@@ -58,17 +58,17 @@ type stretch struct {
 // piece is stretches [from, to) of a run: what a task takes.
 type piece struct{ run, from, to int }
 
-// shared is what a run has in common of a query's spans, and last the rest.
-func shared(spans []tensor.Span) []tensor.Span { return spans[:len(spans)-1] }
-func last(spans []tensor.Span) tensor.Span     { return spans[len(spans)-1] }
+// shared is what a run has in common of a query's ranges, and last the rest.
+func shared(ranges []tensor.Range) []tensor.Range { return ranges[:len(ranges)-1] }
+func last(ranges []tensor.Range) tensor.Range     { return ranges[len(ranges)-1] }
 
 func (t *decodePlan) plan(d *tensor.Decode) {
 	t.d, t.group = d, d.Heads/d.Cache.KVHeads
 	t.runs, t.stretches, t.pieces = t.runs[:0], t.stretches[:0], t.pieces[:0]
 	t.results, t.scores = 0, 0
-	for from := 0; from < len(d.Spans); {
+	for from := 0; from < len(d.Ranges); {
 		to := from + 1
-		for to < len(d.Spans) && (to+1-from)*t.group <= runScores && slices.Equal(shared(d.Spans[from]), shared(d.Spans[to])) {
+		for to < len(d.Ranges) && (to+1-from)*t.group <= runScores && slices.Equal(shared(d.Ranges[from]), shared(d.Ranges[to])) {
 			to++
 		}
 		t.addRun(from, to)
@@ -78,13 +78,13 @@ func (t *decodePlan) plan(d *tensor.Decode) {
 
 func (t *decodePlan) addRun(from, to int) {
 	r := run{from: from, to: to, first: len(t.stretches), result: t.results}
-	for _, s := range shared(t.d.Spans[from]) {
+	for _, s := range shared(t.d.Ranges[from]) {
 		t.cut(stretch{rows: s, from: from, to: to})
 	}
 	for q := from; q < to; {
-		p := stretch{rows: last(t.d.Spans[q]), from: q, own: true}
+		p := stretch{rows: last(t.d.Ranges[q]), from: q, own: true}
 		for q++; q < to; q++ {
-			s := last(t.d.Spans[q])
+			s := last(t.d.Ranges[q])
 			if s.Start != p.rows.Start || s.End < p.rows.End {
 				break
 			}
@@ -118,7 +118,7 @@ func (t *decodePlan) addRun(from, to int) {
 func (t *decodePlan) cut(p stretch) {
 	end := p.rows.End
 	for start := p.rows.Start; start < end; start += stretchRows {
-		p.rows = tensor.Span{Start: start, End: min(start+stretchRows, end)}
+		p.rows = tensor.Range{Start: start, End: min(start+stretchRows, end)}
 		for p.own && t.seen(&p, p.from) <= 0 {
 			p.from++
 		}
@@ -129,7 +129,7 @@ func (t *decodePlan) cut(p stretch) {
 // seen is how many rows of a stretch a query sees.
 func (t *decodePlan) seen(p *stretch, query int) int {
 	if p.own {
-		return min(p.rows.End, last(t.d.Spans[query]).End) - p.rows.Start
+		return min(p.rows.End, last(t.d.Ranges[query]).End) - p.rows.Start
 	}
 	return p.rows.End - p.rows.Start
 }

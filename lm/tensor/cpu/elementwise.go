@@ -31,7 +31,7 @@ func (b *Backend) Copy(dst, src tensor.Buffer) {
 func (b *Backend) Axpy(dst tensor.Buffer, alpha float32, x tensor.Buffer) {
 	shape.Axpy(dst, x)
 	d, v := b.data(dst), b.data(x)
-	b.spans(len(d), chunk, moveCost, func(_ *scratch, from, to int) {
+	b.sweep(len(d), chunk, moveCost, func(_ *scratch, from, to int) {
 		b.kern.axpy(d[from:to], alpha, v[from:to])
 	})
 }
@@ -42,7 +42,7 @@ func (b *Backend) SumSquares(dst, x tensor.Buffer) {
 	shape.SumSquares(dst)
 	v := b.data(x)
 	part := b.crew.shared.take64((len(v) + chunk - 1) / chunk)
-	b.spans(len(v), chunk, moveCost, func(_ *scratch, from, to int) {
+	b.sweep(len(v), chunk, moveCost, func(_ *scratch, from, to int) {
 		part[from/chunk] = b.kern.sumSquares(v[from:to])
 	})
 	var sum float64
@@ -56,7 +56,7 @@ func (b *Backend) SumSquares(dst, x tensor.Buffer) {
 func (b *Backend) AddBias(x, bias tensor.Buffer, rows, cols int) {
 	shape.AddBias(x, bias, rows, cols)
 	v, add := b.data(x), b.data(bias)
-	b.spans(rows, rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
+	b.sweep(rows, rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			b.kern.axpy(v[i*cols:(i+1)*cols], 1, add)
 		}
@@ -83,7 +83,7 @@ const sumBlock = 256
 func (b *Backend) sumBlocks(dst []float32, rows, cols int, add func(sum []float32, from, to int)) {
 	blocks := (rows + sumBlock - 1) / sumBlock
 	sums := b.crew.shared.reset().take(blocks * cols)
-	b.spans(rows, sumBlock, normCost*cols, func(_ *scratch, from, to int) {
+	b.sweep(rows, sumBlock, normCost*cols, func(_ *scratch, from, to int) {
 		sum := sums[from/sumBlock*cols:][:cols]
 		clear(sum)
 		add(sum, from, to)
@@ -97,7 +97,7 @@ func (b *Backend) sumBlocks(dst []float32, rows, cols int, add func(sum []float3
 func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.Gather(dst, src, idx, cols)
 	d, v := b.data(dst), b.data(src)
-	b.spans(len(idx), rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
+	b.sweep(len(idx), rowsPerTask(cols), moveCost*cols, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			copy(d[i*cols:(i+1)*cols], v[int(idx[i])*cols:])
 		}
@@ -109,7 +109,7 @@ func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.ScatterAdd(dst, src, idx, cols)
 	d, v := b.data(dst), b.data(src)
-	b.spans(cols, 2*lineFloats, normCost*len(idx), func(_ *scratch, from, to int) {
+	b.sweep(cols, 2*lineFloats, normCost*len(idx), func(_ *scratch, from, to int) {
 		for i, row := range idx {
 			at := int(row) * cols
 			b.kern.axpy(d[at+from:at+to], 1, v[i*cols+from:i*cols+to])

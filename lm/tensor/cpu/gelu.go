@@ -9,7 +9,7 @@ import (
 func (b *Backend) GELU(y, x tensor.Buffer) {
 	shape.GELU(y, x)
 	out, in := b.data(y), b.data(x)
-	b.spans(len(out), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(out), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.gelu(out[from:to], in[from:to])
 	})
 }
@@ -18,7 +18,7 @@ func (b *Backend) GELU(y, x tensor.Buffer) {
 func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	shape.GELUGrad(dx, dy, x)
 	g, d, in := b.data(dx), b.data(dy), b.data(x)
-	b.spans(len(d), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(d), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.geluGrad(g[from:to], d[from:to], in[from:to])
 	})
 }

@@ -86,11 +86,11 @@ func (p panels) block(from, to, j, tile int) panels {
 func (b *Backend) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
 	shape.MatMul(m, n, k, x, y, c)
 	xv := view{b.data(x), k, 1}
-	if opA == tensor.T {
+	if opA == tensor.OpT {
 		xv.rs, xv.cs = 1, m
 	}
 	yv := view{b.data(y), n, 1}
-	if opB == tensor.T {
+	if opB == tensor.OpT {
 		yv.rs, yv.cs = 1, k
 	}
 	b.gemm(m, n, k, alpha, xv, yv, beta, view{b.data(c), n, 1})

@@ -6,26 +6,26 @@ import "fmt"
 type ISA int
 
 const (
-	// Auto is the best instruction set of the machine.
-	Auto ISA = iota
-	// Go is plain Go, which runs everywhere.
-	Go
-	// AVX2 is AVX2 with FMA3, on amd64.
-	AVX2
-	// AVX512 is AVX-512 F, BW, DQ and VL, on amd64.
-	AVX512
+	// ISAAuto is the best instruction set of the machine.
+	ISAAuto ISA = iota
+	// ISAGo is plain Go, which runs everywhere.
+	ISAGo
+	// ISAAVX2 is AVX2 with FMA3, on amd64.
+	ISAAVX2
+	// ISAAVX512 is AVX-512 F, BW, DQ and VL, on amd64.
+	ISAAVX512
 )
 
 // String returns the name of the instruction set.
 func (i ISA) String() string {
 	switch i {
-	case Auto:
+	case ISAAuto:
 		return "auto"
-	case Go:
+	case ISAGo:
 		return "go"
-	case AVX2:
+	case ISAAVX2:
 		return "avx2"
-	case AVX512:
+	case ISAAVX512:
 		return "avx512"
 	}
 	return fmt.Sprintf("ISA(%d)", int(i))
@@ -34,7 +34,7 @@ func (i ISA) String() string {
 // Available lists the instruction sets that this machine runs, slowest first.
 func Available() []ISA {
 	var list []ISA
-	for _, isa := range []ISA{Go, AVX2, AVX512} {
+	for _, isa := range []ISA{ISAGo, ISAAVX2, ISAAVX512} {
 		if kernelsFor(isa) != nil {
 			list = append(list, isa)
 		}

@@ -14,7 +14,7 @@ func (b *Backend) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols i
 	shape.LayerNorm(y, mean, inv, x, w, bias, rows, cols)
 	out, means, scales := b.data(y), b.data(mean), b.data(inv)
 	in, weight, shift := b.data(x), b.data(w), b.data(bias)
-	b.spans(rows, rowsPerTask(cols), normCost*cols, func(_ *scratch, from, to int) {
+	b.sweep(rows, rowsPerTask(cols), normCost*cols, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			row := in[i*cols : (i+1)*cols]
 			m := sumGo(row) / float32(cols)

@@ -34,7 +34,7 @@ func (b *Backend) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []
 	if entropy != nil {
 		ent = b.data(entropy)
 	}
-	b.spans(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
+	b.sweep(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			row := x[i*vocab : (i+1)*vocab]
 			top, sum, weighted := b.kern.softmaxStats(row, invTemp)
@@ -61,7 +61,7 @@ func (b *Backend) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targ
 	if dentropy != nil {
 		dent = b.data(dentropy)
 	}
-	b.spans(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
+	b.sweep(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			row := x[i*vocab : (i+1)*vocab]
 			var dh float32

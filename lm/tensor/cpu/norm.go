@@ -9,7 +9,7 @@ import (
 func (b *Backend) RMSNorm(y, inv, x, w tensor.Buffer, rows, cols int, eps float32) {
 	shape.RMSNorm(y, inv, x, w, rows, cols)
 	out, scale, in, weight := b.data(y), b.data(inv), b.data(x), b.data(w)
-	b.spans(rows, rowsPerTask(cols), normCost*cols, func(_ *scratch, from, to int) {
+	b.sweep(rows, rowsPerTask(cols), normCost*cols, func(_ *scratch, from, to int) {
 		b.kern.rmsNorm(out[from*cols:to*cols], scale[from:to], in[from*cols:to*cols], weight, eps)
 	})
 }

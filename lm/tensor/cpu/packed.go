@@ -16,7 +16,7 @@ var _ tensor.Packer = (*Backend)(nil)
 func (b *Backend) PackedLen(f tensor.Format, n, k int) int {
 	shape.Format(f)
 	size := b.kern.packedLen(k, n)
-	if f == tensor.BFloat16 {
+	if f == tensor.FormatBFloat16 {
 		size /= 2
 	}
 	return size
@@ -29,7 +29,7 @@ func (b *Backend) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int
 		return
 	}
 	yv := view{b.data(y), n, 1}
-	if opB == tensor.T {
+	if opB == tensor.OpT {
 		yv.rs, yv.cs = 1, k
 	}
 	b.packBlocks(b.packed(f, n, p), yv, k, n)
@@ -52,5 +52,5 @@ func (b *Backend) MatMulPacked(f tensor.Format, m, k int, alpha float32, x tenso
 
 // packed is a packed matrix of n columns.
 func (b *Backend) packed(f tensor.Format, n int, p tensor.Buffer) panels {
-	return panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile), pairs: f == tensor.BFloat16}
+	return panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile), pairs: f == tensor.FormatBFloat16}
 }

@@ -10,7 +10,7 @@ import (
 // that stay in registers, on all workers, in units of 10⁹ floating-point
 // operations a second. It takes about 30 ms, each loop a millisecond, beside
 // which waking a worker counts for little. Kernels are judged by the
-// fraction of it that they reach; with [Go] it is merely a plain loop.
+// fraction of it that they reach; with [ISAGo] it is merely a plain loop.
 func (b *Backend) PeakGFLOPS() float64 {
 	const n = 1 << 17
 	best := 0.0

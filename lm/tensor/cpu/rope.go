@@ -57,7 +57,7 @@ func (b *Backend) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, head
 	if inverse {
 		sign = -1
 	}
-	b.spans(len(pos), rowsPerTask(cols), normCost*cols, func(s *scratch, from, to int) {
+	b.sweep(len(pos), rowsPerTask(cols), normCost*cols, func(s *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			p := int(pos[i])
 			var cos, sin []float32

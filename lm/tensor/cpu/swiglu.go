@@ -9,7 +9,7 @@ import (
 func (b *Backend) SwiGLU(y, gate, up tensor.Buffer) {
 	shape.SwiGLU(y, gate, up)
 	out, g, u := b.data(y), b.data(gate), b.data(up)
-	b.spans(len(out), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(out), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.swiGLU(out[from:to], g[from:to], u[from:to])
 	})
 }
@@ -18,7 +18,7 @@ func (b *Backend) SwiGLU(y, gate, up tensor.Buffer) {
 func (b *Backend) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	shape.SwiGLUGrad(dgate, dup, dy, gate, up)
 	dg, du, d, g, u := b.data(dgate), b.data(dup), b.data(dy), b.data(gate), b.data(up)
-	b.spans(len(d), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(d), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.swiGLUGrad(dg[from:to], du[from:to], d[from:to], g[from:to], u[from:to])
 	})
 }

@@ -13,7 +13,7 @@ func (b *Backend[E]) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention
 	shape.Attend(out, lse, q, k, v, a)
 	outs, lses := b.output(out, lse, q, k, v), b.output(lse, q, k, v)
 	qs, ks, vs := b.data(q), b.data(k), b.data(v)
-	forEachRow(a, func(i int, seen []tensor.Span) {
+	forEachRow(a, func(i int, seen []tensor.Range) {
 		for h := range a.Heads {
 			at := i*a.Heads + h
 			scores := score(row(qs, at, a.HeadDim), ks, seen, kvHead(h, a.Heads, a.KVHeads), a.KVHeads, a.Scale)
@@ -37,7 +37,7 @@ func (b *Backend[E]) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffe
 	dvs := b.output(dv, dout, out, lse, q, k, v)
 	douts, outs, lses := b.data(dout), b.data(out), b.data(lse)
 	qs, ks, vs := b.data(q), b.data(k), b.data(v)
-	forEachRow(a, func(i int, seen []tensor.Span) {
+	forEachRow(a, func(i int, seen []tensor.Range) {
 		for h := range a.Heads {
 			at := i*a.Heads + h
 			q, dq, dout := row(qs, at, a.HeadDim), row(dqs, at, a.HeadDim), row(douts, at, a.HeadDim)
@@ -55,14 +55,14 @@ func (b *Backend[E]) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffe
 
 // forEachRow calls f for every row of every segment with the ranges of rows
 // that it sees: its prefix, then its own segment.
-func forEachRow(a *tensor.Attention, f func(i int, seen []tensor.Span)) {
+func forEachRow(a *tensor.Attention, f func(i int, seen []tensor.Range)) {
 	for _, s := range a.Segments {
 		for i := s.Start; i < s.End; i++ {
-			var seen []tensor.Span
+			var seen []tensor.Range
 			if s.Prefix >= 0 {
-				seen = append(seen, tensor.Span{Start: a.Segments[s.Prefix].Start, End: a.Segments[s.Prefix].End})
+				seen = append(seen, tensor.Range{Start: a.Segments[s.Prefix].Start, End: a.Segments[s.Prefix].End})
 			}
-			own := tensor.Span{Start: s.Start, End: s.End}
+			own := tensor.Range{Start: s.Start, End: s.End}
 			if a.Causal {
 				own.End = i + 1
 			}
@@ -81,10 +81,10 @@ type scored struct {
 }
 
 // score returns scale·q·k for head h of each key that is seen.
-func score[E Element](q, ks []E, seen []tensor.Span, h, heads int, scale float32) []scored {
+func score[E Element](q, ks []E, seen []tensor.Range, h, heads int, scale float32) []scored {
 	var scores []scored
-	for _, span := range seen {
-		for j := span.Start; j < span.End; j++ {
+	for _, r := range seen {
+		for j := r.Start; j < r.End; j++ {
 			at := j*heads + h
 			scores = append(scores, scored{float64(scale) * dot(q, row(ks, at, len(q))), at})
 		}

@@ -36,7 +36,7 @@ func (b *Backend[E]) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor
 	outs := b.output(out, q, kCache, vCache)
 	qs, ks, vs := b.data(q), b.data(kCache), b.data(vCache)
 	kvHeads, dim := d.Cache.KVHeads, d.Cache.HeadDim
-	for i, seen := range d.Spans {
+	for i, seen := range d.Ranges {
 		for h := range d.Heads {
 			at := i*d.Heads + h
 			scores := score(row(qs, at, dim), ks, seen, kvHead(h, d.Heads, kvHeads), kvHeads, d.Scale)
