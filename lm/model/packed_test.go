@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/d4l3k/go-bfloat16"
+
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -68,7 +70,7 @@ func TestPackBFloat16(t *testing.T) {
 			w := make([]float32, p.Len())
 			require.NoError(t, d.Backend().Read(w, p.Value))
 			for i, v := range w {
-				w[i] = float16.FromBF16(float16.ToBF16(v))
+				w[i] = bfloat16.ToFloat32(float16.ToBF16(v))
 			}
 			d.Backend().Write(p.Value, w)
 		}

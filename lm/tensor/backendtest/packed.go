@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/d4l3k/go-bfloat16"
+
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -93,7 +95,7 @@ var edges = []float32{
 func round(f tensor.Format, x []float32) {
 	if f == tensor.FormatBFloat16 {
 		for i, v := range x {
-			x[i] = float16.FromBF16(float16.ToBF16(v))
+			x[i] = bfloat16.ToFloat32(float16.ToBF16(v))
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/d4l3k/go-bfloat16"
+
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 )
 
@@ -15,8 +17,8 @@ func gemmPairsGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float3
 	for p := range k {
 		for j, pair := range pairs[p*rsb : p*rsb+half] {
 			word := math.Float32bits(pair)
-			wide[2*half*p+j] = float16.FromBF16(uint16(word))
-			wide[2*half*p+half+j] = float16.FromBF16(uint16(word >> 16))
+			wide[2*half*p+j] = bfloat16.ToFloat32(bfloat16.BF16(word))
+			wide[2*half*p+half+j] = bfloat16.ToFloat32(bfloat16.BF16(word >> 16))
 		}
 	}
 	gemmGo(m, n, k, alpha, a, rsa, csa, &wide[0], 2*half, beta, c, ldc)
