@@ -140,20 +140,12 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 		}
 	}
 	x.ADDQ(rsb, b)
-	for i := range rows {
-		at := operand.Mem{Base: ptr[i/3]}
-		if i%3 > 0 {
-			at.Index, at.Scale = rsa, uint8(i%3)
+	if t.embed {
+		for i := range rows {
+			x.VFMADD231PS_BCST(element(ptr, rsa, i), t.right[0], acc(i, 0))
 		}
-		e := t.bcast[i%len(t.bcast)]
-		if t.embed {
-			x.VFMADD231PS_BCST(at, t.right[0], acc(i, 0))
-			continue
-		}
-		x.VBROADCASTSS(at, e)
-		for v := range t.vectors {
-			x.VFMADD231PS(t.right[v], e, acc(i, v))
-		}
+	} else {
+		multiplyRows(x, rows, ptr, rsa, t.right[:t.vectors], t.bcast, t.acc)
 	}
 	for _, p := range ptr {
 		x.ADDQ(csa, p)
@@ -173,6 +165,55 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	next := x.GP64()
 	x.IMUL3Q(operand.U8(rows), rsa, next)
 	x.ADDQ(next, a)
+}
+
+// element is the address of the current element of row i of a: ptr points to
+// every third row, and the two rows after it are rsa bytes apart.
+func element(ptr []reg.GPVirtual, rsa reg.GPVirtual, i int) operand.Mem {
+	at := operand.Mem{Base: ptr[i/3]}
+	if i%3 > 0 {
+		at.Index, at.Scale = rsa, uint8(i%3)
+	}
+	return at
+}
+
+// multiplyRows adds to the accumulators [rows × len(right)] the current element
+// of each row of a times a row of b, which is in right. bcast are registers to
+// broadcast elements to, in turn.
+func multiplyRows(x *build.Context, rows int, ptr []reg.GPVirtual, rsa reg.GPVirtual, right, bcast, acc []reg.VecPhysical) {
+	for i := range rows {
+		e := bcast[i%len(bcast)]
+		x.VBROADCASTSS(element(ptr, rsa, i), e)
+		for v, r := range right {
+			x.VFMADD231PS(r, e, acc[i*len(right)+v])
+		}
+	}
+}
+
+// everyThird returns pointers to every third of some rows of a, the first of
+// which is a itself.
+func everyThird(x *build.Context, a, rsa reg.GPVirtual, rows int) []reg.GPVirtual {
+	ptr := []reg.GPVirtual{a}
+	for i := 3; i < rows; i += 3 {
+		p := x.GP64()
+		x.LEAQ(operand.Mem{Base: rsa, Index: rsa, Scale: 2}, p)
+		x.ADDQ(ptr[len(ptr)-1], p)
+		ptr = append(ptr, p)
+	}
+	return ptr
+}
+
+// eachVector calls f for the vectors of a tile of c, and moves c to its last
+// row.
+func eachVector(x *build.Context, rows, vectors, bytes int, c, ldc reg.GPVirtual, f func(at operand.Mem, i int)) {
+	for i := range rows {
+		for v := range vectors {
+			f(operand.Mem{Base: c, Disp: v * bytes}, i*vectors+v)
+		}
+		if i < rows-1 {
+			x.ADDQ(ldc, c)
+		}
+	}
 }
 
 // prefetch fetches the tile of c, which is used when the loop has ended.
