@@ -1,6 +1,9 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"math/bits"
+	"unicode/utf8"
+)
 
 // model makes tokens of a word.
 type model interface {
@@ -119,4 +122,92 @@ type candidate struct {
 
 func (c candidate) before(d candidate) bool {
 	return c.rank < d.rank || c.rank == d.rank && c.at < d.at
+}
+
+// merge says what a pair of neighbours becomes, and which pair goes first.
+type merge struct{ rank, id int32 }
+
+// pair is the key of two neighbours.
+func pair(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
+
+// mergeTable holds the merges: a hash table with linear probing, because
+// looking up pairs is what merging mostly does, and a map takes twice as long.
+type mergeTable struct {
+	slots []mergeSlot // a power of two of them, at least half of them empty
+	shift int
+}
+
+// mergeSlot holds the complement of a pair, so that 0 is no pair.
+type mergeSlot struct {
+	notPair uint64
+	merge   merge
+}
+
+func newMergeTable(merges int) mergeTable {
+	n := bits.Len(uint(2*merges + 1))
+	return mergeTable{slots: make([]mergeSlot, 1<<n), shift: 64 - n}
+}
+
+// slot returns the slot of a pair, or the empty one where it would be.
+func (t *mergeTable) slot(p uint64) *mergeSlot {
+	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+	for i := p * golden >> t.shift; ; i++ {
+		if s := &t.slots[i&uint64(len(t.slots)-1)]; s.notPair == ^p || s.notPair == 0 {
+			return s
+		}
+	}
+}
+
+func (t *mergeTable) get(p uint64) (merge, bool) {
+	s := t.slot(p)
+	return s.merge, s.notPair != 0
+}
+
+// add enters a merge; false if the pair has one already. There must not be
+// more of them than the table was made for.
+func (t *mergeTable) add(p uint64, m merge) bool {
+	s := t.slot(p)
+	if s.notPair != 0 {
+		return false
+	}
+	*s = mergeSlot{^p, m}
+	return true
+}
+
+// queue is a binary heap, written out because container/heap would allocate
+// for every candidate.
+type queue []candidate
+
+func (q *queue) push(c candidate) {
+	h := append(*q, c)
+	i := len(h) - 1
+	for i > 0 && c.before(h[(i-1)/2]) {
+		h[i] = h[(i-1)/2]
+		i = (i - 1) / 2
+	}
+	h[i] = c
+	*q = h
+}
+
+func (q *queue) pop() candidate {
+	h := *q
+	top, c := h[0], h[len(h)-1]
+	h = h[:len(h)-1]
+	i := 0
+	for 2*i+1 < len(h) {
+		k := 2*i + 1
+		if k+1 < len(h) && h[k+1].before(h[k]) {
+			k++
+		}
+		if !h[k].before(c) {
+			break
+		}
+		h[i] = h[k]
+		i = k
+	}
+	if len(h) > 0 {
+		h[i] = c
+	}
+	*q = h
+	return top
 }

@@ -1,6 +1,14 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2"
+)
 
 // A splitter cuts text into words; it calls word for each, in order. Together
 // the words are the text.
@@ -232,4 +240,127 @@ func (c chain) split(text string, word func(start, end int)) {
 			c[1:].split(text[from:to], func(start, end int) { word(from+start, from+end) })
 		})
 	}
+}
+
+// charSet is a set of characters: first and last of each run, in order.
+type charSet [][2]rune
+
+func (set charSet) has(r rune) bool {
+	_, found := slices.BinarySearchFunc(set, r, func(run [2]rune, r rune) int {
+		switch {
+		case run[1] < r:
+			return -1
+		case run[0] > r:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// class is what the patterns of the pre-tokenisers ask of a character.
+type class uint8
+
+const (
+	classOther  class = iota // [^\s\p{L}\p{N}]
+	classLetter              // \p{L}
+	classNumber              // \p{N}
+	classSpace               // \s
+)
+
+// asciiClass holds the class of each ASCII character: most text is ASCII.
+var asciiClass [utf8.RuneSelf]class
+
+func init() {
+	for r := range rune(utf8.RuneSelf) {
+		asciiClass[r] = runeClass(r)
+	}
+}
+
+func runeClass(r rune) class {
+	switch {
+	case letters.has(r):
+		return classLetter
+	case numbers.has(r):
+		return classNumber
+	case unicode.IsSpace(r):
+		return classSpace
+	}
+	return classOther
+}
+
+// classAt returns the class and the length of the character at text[i]. A
+// byte that is not part of valid UTF-8 is a character of its own, of class
+// other.
+func classAt(text string, i int) (class, int) {
+	if c := text[i]; c < utf8.RuneSelf {
+		return asciiClass[c], 1
+	}
+	r, n := utf8.DecodeRuneInString(text[i:])
+	return runeClass(r), n
+}
+
+// runEnd returns where the run of characters of class c that starts at
+// text[i] ends.
+func runEnd(text string, i int, c class) int {
+	for i < len(text) {
+		if b := text[i]; b < utf8.RuneSelf { // classAt, without a call
+			if asciiClass[b] != c {
+				break
+			}
+			i++
+			continue
+		}
+		k, n := classAt(text, i)
+		if k != c {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+// matchTimeout is how long an unknown pattern may look for the end of one
+// word.
+const matchTimeout = time.Second
+
+// regexpSplitter is a pattern that no scanner is written for. Each match is a
+// word, and so is what lies between two matches. Where the pattern runs out of
+// time, the rest of the text is one word: its tokens stand for the same text,
+// but are not those that the model was trained on.
+type regexpSplitter struct{ re *regexp2.Regexp }
+
+func newRegexpSplitter(pattern string) (splitter, error) {
+	re, err := regexp2.Compile(pattern, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	re.MatchTimeout = matchTimeout
+	return regexpSplitter{re}, nil
+}
+
+func (s regexpSplitter) split(text string, word func(start, end int)) {
+	// The pattern sees characters: where does each start?
+	runes := make([]rune, 0, len(text))
+	starts := make([]int, 0, len(text)+1)
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		runes, starts = append(runes, r), append(starts, i)
+		i += n
+	}
+	starts = append(starts, len(text))
+
+	done := 0
+	cut := func(end int) {
+		if done < end {
+			word(done, end)
+			done = end
+		}
+	}
+	m, err := s.re.FindRunesMatch(runes)
+	for ; m != nil && err == nil; m, err = s.re.FindNextMatch(m) {
+		cut(starts[m.Index])
+		cut(starts[m.Index+m.Length])
+	}
+	cut(len(text))
 }

@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -116,5 +117,65 @@ func attend[E Element](out []E, scores []scored, vs []E) float64 {
 func axpyWide[E Element](dst []float64, alpha float64, x []E) {
 	for i, v := range x {
 		dst[i] += alpha * float64(v)
+	}
+}
+
+// CacheLen returns the size of a cache [rows×kvHeads·headDim].
+func (b *Backend[E]) CacheLen(s tensor.CacheShape) int {
+	shape.CacheLen(s)
+	return s.Rows * s.KVHeads * s.HeadDim
+}
+
+// StoreCache copies rows to the caches' rows slots. It panics if slots has a
+// repeat.
+func (b *Backend[E]) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
+	shape.StoreCache(b.CacheLen(s), kCache, vCache, k, v, slots, s)
+	kc, vc := b.output(kCache, vCache, k, v), b.output(vCache, kCache, k, v)
+	ks, vs, cols := b.data(k), b.data(v), s.KVHeads*s.HeadDim
+	written := make(map[int32]bool, len(slots))
+	for i, r := range slots {
+		if written[r] {
+			panic(fmt.Sprintf("reference: StoreCache: slots has %d twice", r))
+		}
+		written[r] = true
+		copy(row(kc, int(r), cols), row(ks, i, cols))
+		copy(row(vc, int(r), cols), row(vs, i, cols))
+	}
+}
+
+// AttendCache computes out = softmax(scale·q·kᵀ)·v over cached rows.
+func (b *Backend[E]) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
+	shape.AttendCache(b.CacheLen(d.Cache), out, q, kCache, vCache, d)
+	outs := b.output(out, q, kCache, vCache)
+	qs, ks, vs := b.data(q), b.data(kCache), b.data(vCache)
+	kvHeads, dim := d.Cache.KVHeads, d.Cache.HeadDim
+	for i, seen := range d.Ranges {
+		for h := range d.Heads {
+			at := i*d.Heads + h
+			scores := score(row(qs, at, dim), ks, seen, kvHead(h, d.Heads, kvHeads), kvHeads, d.Scale)
+			attend(row(outs, at, dim), scores, vs)
+		}
+	}
+}
+
+// RoPE rotates each head of row i by the angles pos[i]·freq, in the pairs
+// (j, j+headDim/2) of Hugging Face Llama (Su et al., arXiv:2104.09864).
+func (b *Backend[E]) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int, inverse bool) {
+	shape.RoPE(x, pos, freq, heads, headDim)
+	xs := b.data(x)
+	half := headDim / 2
+	for i, p := range pos {
+		for h := range heads {
+			head := row(xs, i*heads+h, headDim)
+			for j, f := range freq {
+				sin, cos := math.Sincos(float64(p) * float64(f))
+				if inverse {
+					sin = -sin
+				}
+				x0, x1 := float64(head[j]), float64(head[j+half])
+				head[j] = E(x0*cos - x1*sin)
+				head[j+half] = E(x1*cos + x0*sin)
+			}
+		}
 	}
 }
