@@ -7,7 +7,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/stepwise-rl/stepwise/lm/tokenizer/sentencepiece"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/internal/sentencepiece"
 )
 
 // LoadSentencePiece reads a SentencePiece model of the Llama 2 kind, usually

@@ -1,7 +1,5 @@
 package cpu
 
-//go:generate go -C ../asmgen run . ../cpu
-
 import (
 	"fmt"
 	"time"

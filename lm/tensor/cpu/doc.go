@@ -46,3 +46,5 @@
 // one, which is faster than waking them, and end when none comes. A backend
 // needs no Close.
 package cpu
+
+//go:generate go -C ../asmgen run . ../cpu

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/lm/tokenizer/sentencepiece"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/internal/sentencepiece"
 )
 
 // The functions below write protocol buffers.
@@ -94,7 +94,7 @@ func TestParseErrors(t *testing.T) {
 // A file that ends early is an error, wherever it ends: pieces may be missing
 // without a trace only if the specifications are too.
 func TestTruncated(t *testing.T) {
-	data, err := os.ReadFile("../testdata/sentencepiece/tiny.model")
+	data, err := os.ReadFile("../../testdata/sentencepiece/tiny.model")
 	require.NoError(t, err)
 	for n := range data {
 		_, err := sentencepiece.Parse(data[:n])
