@@ -56,11 +56,11 @@ func geluGradGo(dx, dy, x []float32) {
 	}
 }
 
-// normalCDF returns Φ(x) and e = exp(−x²/2). With z = |x|/√2 and
-// t = 1/(1 + z/2), Φ(−|x|) = erfc(z)/2 is e·t/2 times a polynomial in t that was
-// fitted to erfc(z)·exp(z²)/t, for the least relative error: 4.3e-8. In float32
-// the relative error of Φ(−|x|) grows with that of exp, like x²·2⁻²⁴: 1.7e-7 at
-// 2, 3.9e-6 at 13.
+// normalCDF returns Φ(x) and e = exp(−x²/2). With z = |x|/√2 and t = 1/(1 + z/2),
+// Φ(−|x|) = erfc(z)/2 is e·t/2 times a polynomial in t, fitted to
+// erfc(z)·exp(z²)/t for the least relative error, which is 4.3e-8. In float32 the
+// relative error of Φ(−|x|) grows like that of exp, as x²·2⁻²⁴: 1.7e-7 at x = 2,
+// 3.9e-6 at 13.
 func normalCDF(x float32) (cdf, e float32) {
 	e = exp(-0.5 * x * x)
 	t := 1 / (1 + 0.35355339*max(x, -x))

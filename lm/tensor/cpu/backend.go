@@ -7,20 +7,20 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Options configures a backend. The zero value is the default: the best
-// instruction set of the machine and as many workers as GOMAXPROCS.
+// Options configures a backend. The zero value means the best instruction set of
+// the machine and as many workers as GOMAXPROCS.
 type Options struct {
-	// ISA forces an instruction set. Results differ between instruction sets
-	// in the last bits, so a run that must give the same bits on several
+	// ISA is the instruction set to use. Results differ between instruction
+	// sets in the last bits, so a run that must give the same bits on several
 	// machines names one that all of them have.
 	ISA ISA
-	// Workers bounds the goroutines of one operation; 0 means GOMAXPROCS at
-	// the time of the call. Results do not depend on it.
+	// Workers is the most goroutines that work on one operation; 0 means
+	// GOMAXPROCS at the time of the call. Results do not depend on it.
 	Workers int
 }
 
-// Backend computes on the CPU. It implements tensor.Backend; every operation
-// has finished when its call returns. Its goroutines end by themselves when no
+// Backend computes on the CPU. It implements tensor.Backend and tensor.Packer.
+// Every operation is complete when its call returns. The goroutines end when no
 // operation comes for a fraction of a millisecond, so there is nothing to close.
 type Backend struct {
 	isa      ISA
@@ -41,8 +41,8 @@ func init() {
 	tensor.Register("cpu", func() (tensor.Backend, error) { return New(Options{}) })
 }
 
-// New returns a backend. It returns an error if the machine lacks the
-// instruction set that o asks for.
+// New returns a backend. It is an error if o.Workers is negative or if the
+// machine lacks the instruction set that o asks for.
 func New(o Options) (*Backend, error) {
 	if o.Workers < 0 {
 		return nil, fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
@@ -61,10 +61,10 @@ func New(o Options) (*Backend, error) {
 	return b, nil
 }
 
-// Name returns "cpu".
+// Name returns "cpu", whatever the instruction set.
 func (b *Backend) Name() string { return "cpu" }
 
-// ISA returns the instruction set in use; it is never Auto.
+// ISA returns the instruction set in use, never ISAAuto.
 func (b *Backend) ISA() ISA { return b.isa }
 
 // Sync returns nil: nothing is pending, and nothing can fail.
@@ -110,11 +110,12 @@ func Available() []ISA {
 	return list
 }
 
-// PeakGFLOPS measures what the machine could reach at best: multiply-adds
-// that stay in registers, on all workers, in units of 10⁹ floating-point
-// operations a second. It takes about 30 ms, each loop a millisecond, beside
-// which waking a worker counts for little. Kernels are judged by the
-// fraction of it that they reach; with [ISAGo] it is merely a plain loop.
+// PeakGFLOPS measures the most that the machine can reach with the instruction
+// set in use: multiply-adds that stay in registers, on all workers, in 10⁹
+// floating-point operations per second. Kernels are judged by the share of it
+// that they reach. With [ISAGo] it is the speed of a plain loop. It takes about
+// 30 ms, in loops of about a millisecond, so that waking a worker counts for
+// little.
 func (b *Backend) PeakGFLOPS() float64 {
 	const n = 1 << 17
 	best := 0.0
@@ -127,9 +128,9 @@ func (b *Backend) PeakGFLOPS() float64 {
 	return best
 }
 
-// ReadGBps measures how fast all workers together read x once, in units of 10⁹
-// bytes a second. Of a buffer larger than the caches that is the bandwidth of
-// memory, which bounds products with few rows.
+// ReadGBps measures how fast all workers together read x once, in 10⁹ bytes per
+// second. For a buffer larger than the caches that is the bandwidth of memory,
+// which bounds products with few rows.
 func (b *Backend) ReadGBps(x tensor.Buffer) float64 {
 	v := b.data(x)
 	tasks := (len(v) + readPart - 1) / readPart
@@ -141,5 +142,5 @@ func (b *Backend) ReadGBps(x tensor.Buffer) float64 {
 	return float64(4*len(v)) / float64(time.Since(t).Nanoseconds())
 }
 
-// readPart is how many elements a task of ReadGBps takes, 2 MiB.
+// readPart is the number of elements that a task of ReadGBps reads: 2 MiB.
 const readPart = 1 << 19

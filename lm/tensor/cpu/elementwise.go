@@ -7,8 +7,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// chunk is how many elements a task of an elementwise operation takes. It is
-// also the length of the partial sums of SumSquares.
+// chunk is the number of elements that a task of an elementwise operation takes.
+// SumSquares also sums chunks apart.
 const chunk = 1 << 14
 
 // Fill sets every element to v.
@@ -76,12 +76,13 @@ func (b *Backend) SumRows(dst, x tensor.Buffer, rows, cols int) {
 	})
 }
 
-// sumBlock is how many rows are summed before their sum is added to others.
+// sumBlock is the number of rows that are summed before their sum is added to the
+// total.
 const sumBlock = 256
 
-// sumBlocks adds to dst what add adds to sum for all rows [from, to). Blocks of
-// sumBlock rows are summed apart and then added in their order, so that the
-// result does not depend on the number of workers.
+// sumBlocks adds to dst [cols] a sum over all rows; add adds rows [from, to) to
+// sum. Blocks of sumBlock rows are summed separately and then added in order, so
+// that the result does not depend on the number of workers.
 func (b *Backend) sumBlocks(dst []float32, rows, cols int, add func(sum []float32, from, to int)) {
 	blocks := (rows + sumBlock - 1) / sumBlock
 	sums := b.crew.shared.reset().take(blocks * cols)
@@ -106,8 +107,8 @@ func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	})
 }
 
-// ScatterAdd adds the rows of src to rows idx of dst. A task takes some of
-// the columns, and adds its rows in order.
+// ScatterAdd adds the rows of src to rows idx of dst. A task takes some columns
+// of all rows, and adds them in order.
 func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.ScatterAdd(dst, src, idx, cols)
 	d, v := b.data(dst), b.data(src)
@@ -119,8 +120,7 @@ func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
 	})
 }
 
-// The factors of one AdamW update of an element, as indices of the array that
-// the kernels get:
+// The factors of an AdamW update, as indices of the array that the kernels get:
 //
 //	g ← scale·g
 //	m ← beta1·m + keep1·g

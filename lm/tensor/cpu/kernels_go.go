@@ -43,9 +43,10 @@ var goKernels = kernels{
 	adamW:         adamWGo,
 }
 
-// gemmGo is kernels.gemm for tiles of 4 columns. Products are rounded before
-// they are added: else the compiler fuses both where the processor can, and not
-// alike in loops of different widths, and a row's bits would depend on n.
+// gemmGo is kernels.gemm for tiles of 4 columns. Products are rounded before they
+// are added. Otherwise the compiler fuses the two where the processor can, not in
+// the same way in loops of different widths, and the bits of a row would depend
+// on n.
 func gemmGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
 	x := unsafe.Slice(a, (m-1)*rsa+(k-1)*csa+1)
 	y := unsafe.Slice(b, (k-1)*rsb+n)
@@ -93,7 +94,7 @@ func copyLinesGo(lines, n int, dst *float32, to int, src *float32, from, _ int) 
 	}
 }
 
-// peakSum keeps peakGo's work from being optimised away.
+// peakSum keeps the compiler from removing peakGo's work.
 var peakSum atomic.Uint32
 
 func peakGo(n int) {

@@ -25,9 +25,8 @@ func (b *Backend) RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols in
 	})
 }
 
-// LayerNorm normalises each row: y = (x − mean)·inv·w + bias. Only encoders
-// have it, a few times per layer, so it is in plain Go for all instruction
-// sets.
+// LayerNorm normalises each row: y = (x − mean)·inv·w + bias. Only encoders use
+// it, a few times per layer, so plain Go does for all instruction sets.
 func (b *Backend) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int, eps float32) {
 	shape.LayerNorm(y, mean, inv, x, w, bias, rows, cols)
 	out, means, scales := b.data(y), b.data(mean), b.data(inv)

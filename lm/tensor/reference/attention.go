@@ -55,7 +55,7 @@ func (b *Backend[E]) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffe
 }
 
 // forEachRow calls f for every row of every segment with the ranges of rows
-// that it sees: its prefix, then its own segment.
+// that it attends to: its prefix, then its own segment.
 func forEachRow(a *tensor.Attention, f func(i int, seen []tensor.Range)) {
 	for _, s := range a.Segments {
 		for i := s.Start; i < s.End; i++ {
@@ -75,13 +75,13 @@ func forEachRow(a *tensor.Attention, f func(i int, seen []tensor.Range)) {
 // kvHead returns the key and value head that query head h shares.
 func kvHead(h, heads, kvHeads int) int { return h / (heads / kvHeads) }
 
-// scored is a key's score, and where its head is: at·headDim in k and in v.
+// scored is the score of a key, whose head begins at at·headDim in k and in v.
 type scored struct {
 	value float64
 	at    int
 }
 
-// score returns scale·q·k for head h of each key that is seen.
+// score returns scale·q·k for head h of every row of the ranges seen.
 func score[E Element](q, ks []E, seen []tensor.Range, h, heads int, scale float32) []scored {
 	var scores []scored
 	for _, r := range seen {
@@ -93,8 +93,8 @@ func score[E Element](q, ks []E, seen []tensor.Range, h, heads int, scale float3
 	return scores
 }
 
-// attend overwrites out with the values under the softmax of their scores
-// and returns the logarithm of the softmax's denominator.
+// attend overwrites out with the mean of the values, weighted by the softmax of
+// their scores, and returns the logarithm of the softmax's denominator.
 func attend[E Element](out []E, scores []scored, vs []E) float64 {
 	top := math.Inf(-1)
 	for _, s := range scores {

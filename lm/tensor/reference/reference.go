@@ -11,7 +11,7 @@ func init() {
 	tensor.Register("reference", func() (tensor.Backend, error) { return New(), nil })
 }
 
-// Element is the type of the elements that a Backend stores.
+// Element is the type of the values that a Backend stores.
 type Element interface{ float32 | float64 }
 
 // Backend implements tensor.Backend on slices of E. Make one with New or
@@ -35,7 +35,7 @@ func New64() *Backend[float64] { return &Backend[float64]{name: "reference64"} }
 // Name returns "reference" or "reference64".
 func (b *Backend[E]) Name() string { return b.name }
 
-// allocation is what Alloc made and Free ends; buffers are ranges of it.
+// allocation is memory from Alloc to Free; buffers are ranges of it.
 type allocation[E Element] struct {
 	owner *Backend[E]
 	data  []E // nil once freed
@@ -49,8 +49,8 @@ type buffer[E Element] struct {
 
 func (b *buffer[E]) Len() int { return b.to - b.from }
 
-// data returns the elements of buf, which it checks: it must be a live
-// buffer of this backend.
+// data returns the elements of buf. It panics unless buf is a buffer of this
+// backend that was not freed.
 func (b *Backend[E]) data(buf tensor.Buffer) []E {
 	own := b.own(buf)
 	return own.of.data[own.from:own.to]
@@ -85,7 +85,8 @@ func (b *Backend[E]) Alloc(n int) tensor.Buffer {
 	return &buffer[E]{of: &allocation[E]{owner: b, data: make([]E, n)}, to: n}
 }
 
-// Free releases a buffer of Alloc and all its slices; using one panics.
+// Free releases a buffer of Alloc and all its slices; using any of them later
+// panics.
 func (b *Backend[E]) Free(buf tensor.Buffer) {
 	own := b.own(buf)
 	if own.from != 0 || own.to != len(own.of.data) {
