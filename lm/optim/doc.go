@@ -10,11 +10,11 @@
 //		opt.ZeroGrad()
 //	}
 //
-// A step whose gradient is not finite changes nothing and says so in
-// [Info.Skipped]. [AdamW.Export] and [AdamW.Import] carry the optimiser's
-// state through a checkpoint bit for bit.
+// An optimiser step whose gradient is not finite changes nothing and sets
+// [Info.Skipped]. [AdamW.Export] and [AdamW.Import] carry the optimiser's state
+// through a checkpoint bit for bit.
 //
-// Which parameters decay is the model's knowledge: norms and biases are
-// marked by tensor.Param.NoDecay, and a caller may mark more before the first
-// step, embeddings for instance.
+// The model decides which parameters decay: it sets tensor.Param.NoDecay on norms
+// and biases. A caller may set it on others, such as embeddings, before the first
+// optimiser step.
 package optim

@@ -11,17 +11,16 @@ type model interface {
 	encode(e *encoder, text string, start, end int)
 }
 
-// bpe is byte-pair encoding: a word starts as its bytes or characters, and
-// the pair of neighbours that goes first in the merge table is merged until
-// there is none.
+// bpe is byte-pair encoding. A word starts as its bytes or characters; as long as
+// the merge table has a pair of neighbours, the one of lowest rank is merged.
 type bpe struct {
 	byteID [256]int32
-	// chars are the tokens of single characters, if words start as
-	// characters; those it lacks are written as bytes. If nil, words start as
-	// bytes.
+	// chars holds the tokens of single characters if words start as characters;
+	// a character that it lacks is written as bytes. nil means that words start
+	// as bytes.
 	chars  map[rune]int32
 	merges mergeTable
-	// whole are the words that are known to become one token.
+	// whole holds words that are known to become one token.
 	whole map[string]int32
 }
 
@@ -62,10 +61,10 @@ func (m *bpe) merge(g *merger, word string) []symbol {
 	return g.symbols
 }
 
-// symbol is a token of the word that is being merged, in a linked list.
+// symbol is a token of a word that is being merged, in a linked list.
 type symbol struct {
-	id         int32 // -1: merged into its neighbour
-	prev, next int32 // -1: none
+	id         int32 // -1 once it is merged into its neighbour
+	prev, next int32 // -1 if there is none
 	length     int32 // in bytes
 }
 
@@ -80,8 +79,8 @@ func (g *merger) add(id int32, length int) {
 	g.symbols = append(g.symbols, symbol{id: id, prev: i - 1, next: i + 1, length: int32(length)})
 }
 
-// run merges, the pair of lowest rank first and the leftmost of them, in
-// O(n log n).
+// run merges until nothing can be merged, always the pair of lowest rank and of
+// those the leftmost, in O(n log n).
 func (g *merger) run(merges *mergeTable) {
 	for i := range len(g.symbols) - 1 {
 		g.propose(merges, int32(i))
@@ -90,7 +89,7 @@ func (g *merger) run(merges *mergeTable) {
 		c := g.queue.pop()
 		s := &g.symbols[c.at]
 		if s.id != c.left || s.next < 0 || g.symbols[s.next].id != c.right {
-			continue // a neighbour has been merged since it was proposed
+			continue // one of the two was merged since it was proposed
 		}
 		right := &g.symbols[s.next]
 		s.id, right.id = c.id, -1
@@ -105,7 +104,7 @@ func (g *merger) run(merges *mergeTable) {
 	}
 }
 
-// propose queues the merge of the symbol at i, which has a next one, with it.
+// propose queues the merge of the symbol at i with the next one, which there is.
 func (g *merger) propose(merges *mergeTable, i int32) {
 	left, right := g.symbols[i].id, g.symbols[g.symbols[i].next].id
 	if m, ok := merges.get(pair(left, right)); ok {
@@ -113,7 +112,7 @@ func (g *merger) propose(merges *mergeTable, i int32) {
 	}
 }
 
-// candidate is a merge that is possible at a place.
+// candidate is a merge that is possible at symbol at.
 type candidate struct {
 	merge
 	at          int32
@@ -124,20 +123,21 @@ func (c candidate) before(d candidate) bool {
 	return c.rank < d.rank || c.rank == d.rank && c.at < d.at
 }
 
-// merge says what a pair of neighbours becomes, and which pair goes first.
+// merge says what token a pair of neighbours becomes; the pair of lowest rank goes
+// first.
 type merge struct{ rank, id int32 }
 
-// pair is the key of two neighbours.
+// pair returns the key of two neighbours.
 func pair(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
 
-// mergeTable holds the merges: a hash table with linear probing, because
-// looking up pairs is what merging mostly does, and a map takes twice as long.
+// mergeTable holds the merges in a hash table with linear probing. Merging mostly
+// looks up pairs, for which a map takes twice as long.
 type mergeTable struct {
 	slots []mergeSlot // a power of two of them, at least half of them empty
 	shift int
 }
 
-// mergeSlot holds the complement of a pair, so that 0 is no pair.
+// mergeSlot holds the complement of a pair, so that 0 means an empty slot.
 type mergeSlot struct {
 	notPair uint64
 	merge   merge
@@ -163,8 +163,8 @@ func (t *mergeTable) get(p uint64) (merge, bool) {
 	return s.merge, s.notPair != 0
 }
 
-// add enters a merge; false if the pair has one already. There must not be
-// more of them than the table was made for.
+// add enters a merge. It returns false if the pair has one already. There must not
+// be more merges than the table was made for.
 func (t *mergeTable) add(p uint64, m merge) bool {
 	s := t.slot(p)
 	if s.notPair != 0 {
@@ -174,8 +174,7 @@ func (t *mergeTable) add(p uint64, m merge) bool {
 	return true
 }
 
-// queue is a binary heap, written out because container/heap would allocate
-// for every candidate.
+// queue is a binary heap. container/heap would allocate for every candidate.
 type queue []candidate
 
 func (q *queue) push(c candidate) {

@@ -5,47 +5,46 @@ import (
 	"strings"
 )
 
-// Encode returns the token ids of a text. Where the text contains the content
-// of an added token, special ones included, it becomes that token; see
-// [Tokenizer.EncodeOrdinary] for text that must not. The tokens that a model
-// expects around a text are [Tokenizer.AddSpecial]'s.
+// Encode returns the token ids of a text. Where the text contains an added token,
+// it becomes that token, even a special one; see [Tokenizer.EncodeOrdinary] for
+// text in which it must not. [Tokenizer.AddSpecial] adds the tokens that a model
+// expects around a text.
 func (t *Tokenizer) Encode(text string) []int32 {
 	e := encoder{t: t}
 	t.walk(text, true, &e)
 	return e.ids
 }
 
-// EncodeOrdinary encodes a text by the vocabulary alone: it looks for no
-// added tokens. It is for text from outside that must not be able to end a
-// prompt or to fake its parts.
+// EncodeOrdinary is Encode without looking for added tokens. It is for text from
+// outside, which must not be able to end a prompt or to fake parts of it.
 func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 	e := encoder{t: t}
 	t.walk(text, false, &e)
 	return e.ids
 }
 
-// EncodeRanges is Encode with the part of the text that each token stands for.
-// Both starts and ends never decrease. Where the normaliser has not changed
-// the text the ranges are exact: a token that has two of the three bytes of a
-// character has a range of two bytes. A stretch that it has changed belongs as
-// a whole to each token that has a part of it: of "é" written as two
-// characters and composed by NFC, say. Text that the normaliser removes, and
-// the white space that BERT's drops, is in no range, and a space that it adds
-// has an empty one.
+// EncodeRanges is Encode, and also returns the range of the text that each token
+// stands for. Neither starts nor ends ever decrease. Where the normaliser did not
+// change the text, the ranges are exact: a token of two of a character's three
+// bytes has a range of two bytes. A stretch that it did change, such as an "é" of
+// two characters that NFC composes, belongs as a whole to every token that has a
+// part of it. Text that the normaliser removes is in no range, nor is white space
+// in BERT's; a space that the normaliser adds has an empty range.
 func (t *Tokenizer) EncodeRanges(text string) ([]int32, []Range) {
 	e := encoder{t: t, wantRanges: true}
 	t.walk(text, true, &e)
 	return e.ids, e.ranges
 }
 
-// visitor is given a text's words and added tokens in order.
+// visitor receives the words and the added tokens of a text in order.
 type visitor interface {
-	// word is bytes start to end of n.text; n begins at byte at of the text.
+	// word is given bytes start to end of n.text, where n begins at byte at of
+	// the text.
 	word(n *normalized, at, start, end int)
 	token(id int32, at Range)
 }
 
-// walk cuts a text into words and, if added is true, added tokens.
+// walk cuts a text into words and, if added is set, added tokens.
 func (t *Tokenizer) walk(text string, added bool, v visitor) {
 	if !added {
 		t.walkRaw(text, 0, nil, v)
@@ -60,8 +59,8 @@ func (t *Tokenizer) walk(text string, added bool, v visitor) {
 	})
 }
 
-// walkRaw normalises the piece of text that begins at byte at, looks for
-// added tokens in what comes of it, and cuts the rest into words.
+// walkRaw normalises a piece of the text that begins at byte at, looks for added
+// tokens in the result, and cuts the rest into words.
 func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	n := normalized{text: text}
 	if t.normalizer != nil {
@@ -82,7 +81,7 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	})
 }
 
-// encoder is the visitor that makes tokens.
+// encoder is the visitor that collects tokens.
 type encoder struct {
 	t          *Tokenizer
 	ids        []int32
@@ -118,15 +117,15 @@ func (e *encoder) emit(id int32, start, end int) {
 	}
 }
 
-// Decode returns the text that tokens stand for; special tokens, and ids
-// outside the vocabulary, have none.
+// Decode returns the text that tokens stand for; special tokens and ids outside
+// the vocabulary stand for none.
 //
-// Of a byte-level BPE it is the tokens' bytes put end to end. The result need
-// not be valid UTF-8: a character can be spread over several tokens. Of the
-// Llama 2 kind it is the same without the space that stands before a text. Of
-// WordPiece, words are put apart by spaces, and, if the file asks for it, what
-// English writes without a space is put together, as the library does it; the
-// text itself, its capitals and accents are lost.
+// In byte-level BPE the text is the tokens' bytes end to end. It need not be valid
+// UTF-8, because a character can be spread over several tokens. In the Llama 2 kind
+// it is the same without the space that is put before a text. In WordPiece, words
+// are separated by spaces; if the file asks for it, the spaces that English does
+// not write are removed, as the library does it. The original capitals, accents
+// and spaces are lost.
 func (t *Tokenizer) Decode(ids []int32) string {
 	var s strings.Builder
 	if w, ok := t.model.(*wordPiece); ok {
@@ -142,7 +141,7 @@ func (t *Tokenizer) Decode(ids []int32) string {
 	return s.String()
 }
 
-// cleanup is the library's list; the replacements follow one another.
+// cleanup is the library's list; the replacements are made in this order.
 var cleanup = [][2]string{
 	{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"},
 	{" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
@@ -168,12 +167,13 @@ func (t *Tokenizer) decodeWords(out *strings.Builder, w *wordPiece, ids []int32)
 	}
 }
 
-// Range is a part of a text, from byte Start up to but not including byte End.
+// Range is the half-open interval [Start, End): of bytes of a text, or of indices
+// of tokens.
 type Range struct{ Start, End int }
 
-// Overlapping returns which tokens stand for bytes of a part of the text, as a
-// range of indices of ranges, which are [Tokenizer.EncodeRanges]'s. It is empty
-// if none does.
+// Overlapping returns which tokens stand for bytes of a part of a text. ranges are
+// those of the text's tokens, from [Tokenizer.EncodeRanges]; the result is a range
+// of indices of them. It is empty if there are no such tokens.
 func Overlapping(ranges []Range, part Range) Range {
 	first := sort.Search(len(ranges), func(i int) bool { return ranges[i].End > part.Start })
 	if part.Start >= part.End {

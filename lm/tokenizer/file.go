@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// The tokenizer.json of Hugging Face's tokenizers library. A field that is
-// not listed here is refused, because it may change the ids.
+// The tokenizer.json of Hugging Face's tokenizers library. Other fields are
+// refused, because they may change the ids.
 type (
 	file struct {
 		Version       string      `json:"version"`
@@ -54,7 +54,7 @@ type (
 	}
 )
 
-// filePart is a part of the file in JSON, without white space; nil for null.
+// filePart is a part of the file in JSON, without white space; nil means null.
 type filePart []byte
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -116,7 +116,7 @@ func (v fileVocab) MarshalJSON() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// fileMerge is a pair; older files write it as one string with a space.
+// fileMerge is a pair of tokens; older files write it as a string with a space.
 type fileMerge [2]string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -147,8 +147,8 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
-// MarshalJSON returns the contents of a tokenizer.json that Hugging Face's
-// tokenizers library, and [Parse], read as this tokenizer.
+// MarshalJSON returns the contents of a tokenizer.json, from which [Parse] and
+// Hugging Face's tokenizers library make the same tokenizer.
 func (t *Tokenizer) MarshalJSON() ([]byte, error) {
 	f := t.def.parts
 	added := slices.Clone(t.def.added)
@@ -189,7 +189,7 @@ func (t *Tokenizer) MarshalJSON() ([]byte, error) {
 	return encode(f)
 }
 
-// Save writes the tokenizer as a tokenizer.json.
+// Save writes the tokenizer.json to path.
 func (t *Tokenizer) Save(path string) error {
 	data, err := t.MarshalJSON()
 	if err != nil {

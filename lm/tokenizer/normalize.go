@@ -13,23 +13,23 @@ type normalizer interface {
 	normalize(text string) normalized
 }
 
-// normalized is a rewritten text that knows where each of its bytes comes
-// from. Without stretches it is the original itself.
+// normalized is a rewritten text that knows where each of its bytes comes from. If
+// stretches is nil, it is the original.
 type normalized struct {
 	text      string
-	stretches []stretch // they cover text, in order
+	stretches []stretch // in order; together they are text
 }
 
 // stretch is a part of a normalised text and the part of the original that it
 // stands for.
 type stretch struct {
-	end    int // in the normalised text; it starts where the one before ends
+	end    int // in the normalised text; it begins where the previous one ends
 	origin Range
-	exact  bool // they correspond byte by byte; else each byte stands for the whole
+	exact  bool // the two correspond byte by byte; else each byte stands for all of origin
 }
 
-// origin returns the part of the original that bytes start to end, start <
-// end, come from.
+// origin returns the part of the original that bytes start to end come from, for
+// start < end.
 func (n *normalized) origin(start, end int) Range {
 	if n.stretches == nil {
 		return Range{start, end}
@@ -47,7 +47,7 @@ func (n *normalized) origin(start, end int) Range {
 	return s
 }
 
-// at returns the stretch that holds byte i, and where it starts.
+// at returns the stretch that holds byte i, and where it begins.
 func (n *normalized) at(i int) (s stretch, from int) {
 	k := sort.Search(len(n.stretches), func(k int) bool { return n.stretches[k].end > i })
 	if k > 0 {
@@ -62,8 +62,8 @@ type rewriter struct {
 	stretches []stretch
 }
 
-// keep appends a part of the original as it is, or with each byte replaced by
-// another. Parts come in order.
+// keep appends a part of the original that begins at start, as it is or with bytes
+// replaced one for one. Parts must come in order.
 func (w *rewriter) keep(text string, start int) {
 	w.out = append(w.out, text...)
 	end := start + len(text)
@@ -74,7 +74,7 @@ func (w *rewriter) keep(text string, start int) {
 	w.stretches = append(w.stretches, stretch{len(w.out), Range{start, end}, true})
 }
 
-// replace appends what stands for a part of the original as a whole.
+// replace appends a text that stands for a part of the original as a whole.
 func (w *rewriter) replace(text string, origin Range) {
 	w.out = append(w.out, text...)
 	w.stretches = append(w.stretches, stretch{len(w.out), origin, false})
@@ -82,15 +82,15 @@ func (w *rewriter) replace(text string, origin Range) {
 
 func (w *rewriter) done() normalized {
 	if w.stretches == nil {
-		return normalized{stretches: []stretch{}} // nothing is left: not the original
+		return normalized{stretches: []stretch{}} // an empty text that is not the original
 	}
 	return normalized{string(w.out), w.stretches}
 }
 
-// nfc is Unicode's normalisation form C. It is put together here because
-// package norm follows the stream-safe text format: it breaks up sequences of
-// more than 30 marks, which Hugging Face's library leaves whole; and because
-// the library does not know the newest marks.
+// nfc is Unicode's normalisation form C. Package norm alone does not do: it follows
+// the stream-safe text format, which breaks up sequences of more than 30 marks,
+// while Hugging Face's library leaves them whole; and it knows newer marks than
+// the library.
 type nfc struct{}
 
 func (nfc) normalize(text string) normalized {
@@ -116,7 +116,7 @@ func (nfc) normalize(text string) normalized {
 }
 
 // belowMarks reports whether a text has only characters below U+0300, none of
-// which combines with another. It is much faster than to ask for all of them.
+// which combines with another. It is much faster than to look up every character.
 func belowMarks(text string) bool {
 	for i := range len(text) {
 		if text[i] >= 0xCC { // the first byte of U+0300
@@ -165,9 +165,9 @@ func order(chars []char) {
 	}
 }
 
-// compose appends the canonical composition of a decomposed and ordered
-// stretch of text. Where that changes nothing, the bytes correspond one by
-// one; else each character stands for the whole stretch.
+// compose appends the canonical composition of a decomposed and ordered stretch of
+// text. If that changes nothing, the bytes correspond one by one; else each
+// character stands for the whole stretch.
 func (w *rewriter) compose(chars []char, text string, origin Range) {
 	starter := -1
 	out := chars[:0]

@@ -10,14 +10,13 @@ import (
 	"github.com/dlclark/regexp2"
 )
 
-// A splitter cuts text into words; it calls word for each, in order. Together
-// the words are the text.
+// A splitter cuts text into words and calls word for each, in order. Together the
+// words are the text.
 type splitter interface {
 	split(text string, word func(start, end int))
 }
 
-// scanner is a pre-tokeniser's pattern written out by hand: it returns where
-// the word that starts at text[i] ends, i < len(text). It looks at each
+// scanner is the pattern of a pre-tokeniser, written by hand. It looks at each
 // character a bounded number of times, whatever the text.
 type scanner int
 

@@ -6,29 +6,29 @@ import (
 	"slices"
 )
 
-// template is what a model expects around one text or two.
+// template says what a model expects around one text or two.
 type template struct {
 	single, pair []templatePart
 }
 
-// templatePart is a run of special tokens or, if ids is nil, a text.
+// templatePart is a run of special tokens or, if ids is nil, one of the texts.
 type templatePart struct {
 	ids    []int32
 	second bool // the second text
 	kind   int32
 }
 
-// AddSpecial returns the tokens of a text with those that the model expects
-// around it: Llama's begin-of-text, BERT's [CLS] and [SEP]. It is a new slice,
-// equal to ids if the model expects none.
+// AddSpecial returns ids, the tokens of a text, with the special tokens that the
+// model expects around them: Llama's begin-of-text, BERT's [CLS] and [SEP]. The
+// result is a new slice. It equals ids if the model expects none.
 func (t *Tokenizer) AddSpecial(ids []int32) []int32 {
 	out, _ := fill(t.def.template.single, ids, nil)
 	return out
 }
 
-// AddSpecialPair puts two texts together as the model expects them, and
-// returns with each token its type: for BERT, 0 for the first text and 1 for
-// the second. A model that expects nothing gets one text after the other.
+// AddSpecialPair joins the tokens of two texts as the model expects them, and also
+// returns the type of each token: for BERT, 0 in the first text and 1 in the
+// second. If the model expects nothing, the second text follows the first.
 func (t *Tokenizer) AddSpecialPair(first, second []int32) (ids, types []int32) {
 	return fill(t.def.template.pair, first, second)
 }
@@ -50,7 +50,7 @@ func fill(parts []templatePart, first, second []int32) (ids, types []int32) {
 	return ids, types
 }
 
-// plainTemplate adds nothing; its types are the library's.
+// plainTemplate adds no tokens; its types are the library's.
 var plainTemplate = template{
 	single: []templatePart{{}},
 	pair:   []templatePart{{}, {second: true, kind: 1}},
@@ -166,7 +166,7 @@ func parseTemplate(p filePart) (template, error) {
 	return template{single: single, pair: pair}, err
 }
 
-// startJSON is the TemplateProcessing that puts a token before each text.
+// startJSON returns the TemplateProcessing that puts a token before each text.
 func startJSON(token string, id int32) (filePart, error) {
 	name, err := encode(token)
 	if err != nil {

@@ -99,6 +99,7 @@ func TestTrainErrors(t *testing.T) {
 	} {
 		_, err := tokenizer.Train(slices.Values([]string{"text"}), c.o)
 		require.EqualError(t, err, "tokenizer: train: "+c.want)
+		require.Equal(t, err, c.o.Validate())
 	}
 }
 

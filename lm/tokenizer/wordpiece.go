@@ -7,20 +7,20 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxWordChars bounds max_input_chars_per_word, and with it how long a word
-// can take: looking for the longest token again and again is quadratic.
+// maxWordChars bounds max_input_chars_per_word and with it the time that a word can
+// take, because looking for the longest token again and again is quadratic.
 const maxWordChars = 1000
 
-// wordPiece is BERT's model: a word is cut from the left into the longest
-// tokens that the vocabulary has; one that cannot be is unknown as a whole.
+// wordPiece is BERT's model. A word is cut from the left into the longest tokens of
+// the vocabulary; a word that cannot be cut completely is one unknown token.
 type wordPiece struct {
-	first    map[string]int32 // tokens that start a word
-	rest     map[string]int32 // tokens that go on, without their prefix
-	longest  int              // in bytes
+	first    map[string]int32 // tokens that begin a word
+	rest     map[string]int32 // tokens that continue one, without their prefix
+	longest  int              // token, in bytes
 	maxChars int              // a longer word is unknown
 	unknown  int32
-	goesOn   []bool // by id: in rest
-	cleanup  bool   // of decoded text
+	goesOn   []bool // by id: whether it is in rest
+	cleanup  bool   // whether Decode removes spaces that English does not write
 }
 
 func (m *wordPiece) encode(e *encoder, text string, start, end int) {
@@ -47,13 +47,13 @@ func (m *wordPiece) encode(e *encoder, text string, start, end int) {
 	}
 }
 
-// bertNormalizer is BertNormalizer. Its character classes are those of the
-// library, which are older than its regular expressions'.
+// bertNormalizer is BertNormalizer. Its character classes are the library's, which
+// come from an older version of Unicode than those of its regular expressions.
 type bertNormalizer struct {
-	clean   bool // remove control characters; make all white space a space
-	chinese bool // set Chinese characters apart
+	clean   bool // remove control characters; turn all white space into spaces
+	chinese bool // put spaces around Chinese characters
 	strip   bool // remove accents
-	lower   bool // make letters small
+	lower   bool // lower-case letters
 }
 
 func (b bertNormalizer) normalize(text string) normalized {
@@ -75,7 +75,7 @@ func (b bertNormalizer) normalize(text string) normalized {
 		case b.clean && (r == 0 || r == utf8.RuneError || bertControl.has(r)):
 		case b.clean && unicode.IsSpace(r):
 			w.replace(" ", from)
-		case r < utf8.RuneSelf || r == utf8.RuneError: // the latter may be a broken byte
+		case r < utf8.RuneSelf || r == utf8.RuneError: // the latter may be a byte of invalid UTF-8
 			w.keep(text[from.Start:from.End], from.Start)
 		case b.chinese && isChinese(r):
 			w.replace(" ", Range{from.Start, from.Start})
@@ -104,7 +104,7 @@ func lowerASCII(s []byte) {
 	}
 }
 
-// write appends a character without its accents, and small.
+// write appends a character, without accents and lower-cased if so set.
 func (b bertNormalizer) write(w *rewriter, r rune, from Range) {
 	s := string(r)
 	if b.strip {

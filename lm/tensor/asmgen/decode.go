@@ -9,9 +9,9 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// decodeTile is the micro-kernel of decoding: few rows times a cache that
-// comes from memory. While it reads b, it fetches what is as far from a given
-// place, where the next product reads.
+// decodeTile is the micro-kernel of decoding: few rows times a cache that comes
+// from memory. While it reads b, it prefetches, at a given distance, what the next
+// product reads.
 type decodeTile struct {
 	*build.Context
 	// widths are the numbers of vectors of a tile: the first of them for whole

@@ -11,18 +11,18 @@ import (
 
 const gemmSignature = "func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)"
 
-// prefetchAhead is how many steps of k before its use a tile of c is fetched:
-// some hundred cycles. Earlier, the panel of b would drive it out of the
-// first-level cache.
+// prefetchAhead is how many iterations over k before its use a tile of c is
+// fetched: some hundred cycles. If it came earlier, the panel of b would drive it
+// out of the first-level cache.
 const prefetchAhead = 24
 
-// streamAhead is how many bytes before its use b is fetched to the second-level
-// cache, for when it comes from memory. Tiles of few rows wait for memory
-// anyhow, and do better with the processor's own prefetching.
+// streamAhead is how many bytes before its use b is fetched into the second-level
+// cache, in case it comes from memory. Tiles of few rows wait for memory in any
+// case, and do better with the processor's own prefetching.
 const streamAhead = 8192
 
-// gemmTile describes a micro-kernel: a tile of rows × vectors accumulators
-// in registers, one vector of b each, and one broadcast element of a at a
+// gemmTile describes a micro-kernel: a tile of rows × vectors accumulators in
+// registers, multiplied by a vector of b each and a broadcast element of a at a
 // time.
 type gemmTile struct {
 	name          string
@@ -30,9 +30,10 @@ type gemmTile struct {
 	rows, vectors int
 	// bytes is the width of a vector.
 	bytes int
-	// embed: an element of a, used once, is broadcast by the multiply-add.
+	// embed lets the multiply-add broadcast the element of a, which it alone
+	// uses.
 	embed bool
-	// pairs: b is of bfloat16s.
+	// pairs, if not nil, loads a b of bfloat16s.
 	pairs *pairs
 	// acc, right and bcast are its registers.
 	acc, right []reg.VecPhysical
@@ -46,8 +47,8 @@ type gemmTile struct {
 	store func(from reg.VecPhysical, m operand.Mem)
 }
 
-// emit writes the function: a loop over full tiles of rows, then one of
-// smaller tiles for the rest.
+// emit writes the function: a loop over whole tiles, then a smaller tile for the
+// remaining rows.
 func (t *gemmTile) emit(x *build.Context) {
 	x.Function(t.name)
 	x.Attributes(attr.NOSPLIT)
@@ -116,7 +117,7 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	}
 	b := x.Load(x.Param("b"), x.GP64()).(reg.GPVirtual)
 	k := x.Load(x.Param("k"), x.GP64()).(reg.GPVirtual)
-	// Of k, the last few steps come after the tile of c is fetched.
+	// The tile of c is fetched before the last few iterations.
 	label := func(name string) string { return fmt.Sprintf("%s%d", name, rows) }
 	loop, fetch, tail := label("loop"), label("fetch"), x.GP64()
 	x.MOVQ(operand.I32(prefetchAhead), tail)
@@ -231,8 +232,8 @@ func (t *gemmTile) prefetch(x *build.Context, rows int, c reg.GPVirtual) {
 	}
 }
 
-// update computes c = alpha·acc + beta·c and moves c past the rows. Masked
-// stores are slow, so that only tiles that need them have them.
+// update computes c = alpha·acc + beta·c and moves c past the rows. Masked stores
+// are slow, so only tiles that need them use them.
 func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
 	param := func(name string) operand.Mem {
 		at, err := x.Param(name).Resolve()
@@ -270,8 +271,8 @@ func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
 	x.Label(label("next"))
 }
 
-// write stores the accumulators in c, after it added factor·c if add; edge
-// tells that the last vector is incomplete.
+// write stores the accumulators in c; if add, it first adds factor·c to them. edge
+// says that the last vector is incomplete.
 func (t *gemmTile) write(x *build.Context, rows int, c, ldc reg.GPVirtual, factor reg.VecPhysical, add, edge bool) {
 	old := t.bcast[len(t.bcast)-1]
 	for i := range rows {
@@ -301,8 +302,8 @@ func check(err error) {
 	}
 }
 
-// gemmAVX512 writes tiles of 12 rows and 32 or 16 columns: 24 accumulators,
-// which the latency of 4 cycles of one or two FMA units needs at least 8 of.
+// gemmAVX512 writes tiles of 12 rows and 32 or 16 columns. They have 24
+// accumulators; two FMA units with a latency of 4 cycles need at least 8.
 func gemmAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	peak(x, "peakAVX512", zmm)

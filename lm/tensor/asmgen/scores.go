@@ -9,11 +9,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// scoresTile is the micro-kernel of attention scores: as the matrix product's
-// it holds a tile of rows × 2 vectors in registers, but a row of queries is so
-// short that the call for each tile, and the scaling of its results, would
-// take a third of the time. So it goes over all panels of keys itself and
-// only stores.
+// scoresTile is the micro-kernel of attention scores. Like that of the matrix
+// product it holds a tile of rows × 2 vectors in registers. But queries are so
+// short that a call per tile, and the scaling of the results, would take a third
+// of the time. So it goes over all panels of keys itself and only stores.
 type scoresTile struct {
 	*build.Context
 	name string

@@ -19,6 +19,18 @@ type Options struct {
 	Workers int
 }
 
+// Validate returns an error if Workers is negative or if the machine lacks the
+// instruction set.
+func (o Options) Validate() error {
+	if o.Workers < 0 {
+		return fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
+	}
+	if o.ISA != ISAAuto && kernelsFor(o.ISA) == nil {
+		return fmt.Errorf("cpu: this machine cannot run %v kernels, only %v", o.ISA, Available())
+	}
+	return nil
+}
+
 // Backend computes on the CPU. It implements tensor.Backend and tensor.Packer.
 // Every operation is complete when its call returns. The goroutines end when no
 // operation comes for a fraction of a millisecond, so there is nothing to close.
@@ -41,22 +53,17 @@ func init() {
 	tensor.Register("cpu", func() (tensor.Backend, error) { return New(Options{}) })
 }
 
-// New returns a backend. It is an error if o.Workers is negative or if the
-// machine lacks the instruction set that o asks for.
+// New returns a backend. The error is o.Validate's.
 func New(o Options) (*Backend, error) {
-	if o.Workers < 0 {
-		return nil, fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
+	if err := o.Validate(); err != nil {
+		return nil, err
 	}
 	isa := o.ISA
 	if isa == ISAAuto {
 		available := Available()
 		isa = available[len(available)-1]
 	}
-	kern := kernelsFor(isa)
-	if kern == nil {
-		return nil, fmt.Errorf("cpu: this machine cannot run %v kernels, only %v", isa, Available())
-	}
-	b := &Backend{isa: isa, kern: kern, workers: o.Workers}
+	b := &Backend{isa: isa, kern: kernelsFor(isa), workers: o.Workers}
 	b.crew.left = make(chan struct{}, 1)
 	return b, nil
 }

@@ -41,6 +41,8 @@ func TestOptions(t *testing.T) {
 	assert.EqualError(t, err, "cpu: Workers is -1, want at least 0")
 	_, err = cpu.New(cpu.Options{ISA: 99})
 	assert.ErrorContains(t, err, "cannot run ISA(99) kernels")
+	assert.Equal(t, err, cpu.Options{ISA: 99}.Validate())
+	assert.NoError(t, cpu.Options{}.Validate())
 
 	b, err := tensor.Open("cpu")
 	require.NoError(t, err)

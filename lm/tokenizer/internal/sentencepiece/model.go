@@ -27,23 +27,23 @@ type Piece struct {
 	Type  Type
 }
 
-// Model is a BPE model whose normaliser changes nothing but spaces.
+// Model is a BPE model whose normaliser changes only spaces.
 type Model struct {
 	Pieces []Piece
-	// BOS names the piece that starts a text; "" if the model has none.
+	// BOS is the text of the piece that begins a text; "" if the model has none.
 	BOS string
 	// ByteFallback says that characters without a piece are written as bytes.
 	ByteFallback bool
 	// DummyPrefix says that a space is put before the text.
 	DummyPrefix bool
-	// TrimSpaces says that spaces at both ends are removed, and of several in
-	// a row all but one.
+	// TrimSpaces says that spaces at both ends are removed, and all but one of
+	// several in a row.
 	TrimSpaces bool
 }
 
-// Parse reads a model file. It must be of type BPE and leave text as it is:
-// no character map, and spaces escaped. Otherwise, and for
-// a damaged file, the error says where and what.
+// Parse reads the contents of a model file. The model must be of type BPE and leave
+// text as it is, apart from spaces: no character map, and spaces escaped. If it is
+// not, or if the file is damaged, the error says what is wrong and where.
 func Parse(data []byte) (*Model, error) {
 	m := &Model{}
 	r := reader{m: m}
