@@ -23,7 +23,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	file := flags.String("json", "", "write the report as JSON to `FILE` too")
 	sections := flags.String("sections", strings.Join(bench.Sections, ","), "what to measure, separated by commas")
 	models := flags.String("models", strings.Join(bench.Models, ","), "which models to train and sample from, separated by commas")
-	isa := flags.String("isa", cpu.Auto.String(), "instruction set: auto, or one that the machine has")
+	isa := flags.String("isa", cpu.ISAAuto.String(), "instruction set: auto, or one that the machine has")
 	export := flags.String("export", "", "measure nothing, but write the models' weights to `DIR` as GGUF, for other engines")
 	var o bench.Options
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
@@ -77,8 +77,8 @@ func writeReport(file string, report *bench.Report) error {
 
 // parseISA returns the instruction set of that name that this machine has.
 func parseISA(name string) (cpu.ISA, error) {
-	if name == cpu.Auto.String() {
-		return cpu.Auto, nil
+	if name == cpu.ISAAuto.String() {
+		return cpu.ISAAuto, nil
 	}
 	for _, isa := range cpu.Available() {
 		if isa.String() == name {

@@ -106,9 +106,9 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 func parseFormat(name string) (tensor.Format, error) {
 	switch name {
 	case "float32":
-		return tensor.Float32, nil
+		return tensor.FormatFloat32, nil
 	case "bfloat16":
-		return tensor.BFloat16, nil
+		return tensor.FormatBFloat16, nil
 	}
 	return 0, errors.New("want float32 or bfloat16")
 }

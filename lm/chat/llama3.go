@@ -7,9 +7,9 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// Llama3 is the format of the Llama 3 models (not 3.1 and later): a header
-// with the role, an empty line, the content without white space at its ends,
-// and <|eot_id|>, after one <|begin_of_text|>.
+// Llama3 is the format of Llama 3 (not of 3.1 and later). <|begin_of_text|> comes
+// first; a message is a header with the role, an empty line, the content without
+// white space at its ends, and <|eot_id|>.
 type Llama3 struct{}
 
 // Render implements Template.
@@ -20,11 +20,11 @@ func (Llama3) Render(_ context.Context, messages []prompt.Message, o Options) (s
 	return beginOfText + llama3(messages, o), nil
 }
 
-// Llama31 is the format of Llama 3.1, 3.2 and 3.3: that of Llama 3, with a
-// system message that always comes and always tells dates.
+// Llama31 is the format of Llama 3.1, 3.2 and 3.3: that of Llama 3, always with a
+// system message, which begins with two dates.
 type Llama31 struct {
-	// Date is what the model is told is today, as "02 Jan 2006" writes it;
-	// empty means 26 Jul 2024, the default of Llama 3.1.
+	// Date is the date that the model takes for today's, written like
+	// "02 Jan 2006"; empty means 26 Jul 2024, the default of Llama 3.1.
 	Date string
 }
 

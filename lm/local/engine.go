@@ -55,7 +55,7 @@ func (o EngineOptions) withDefaults(vocab int) (EngineOptions, error) {
 			return o, fmt.Errorf("EngineOptions.EOS has id %d, want 0 to %d", id, vocab-1)
 		}
 	}
-	if o.Weights != tensor.Float32 && o.Weights != tensor.BFloat16 {
+	if o.Weights != tensor.FormatFloat32 && o.Weights != tensor.FormatBFloat16 {
 		return o, fmt.Errorf("EngineOptions.Weights is %d, want tensor.Float32 or tensor.BFloat16", o.Weights)
 	}
 	for _, f := range []struct {
@@ -92,7 +92,7 @@ type Engine struct {
 	// Kept from call to call.
 	cache    *model.Cache
 	step     model.Step
-	spans    []tensor.Span
+	spans    []tensor.Range
 	logits   []float32
 	draws    []draw
 	samplers []*sample.Sampler // one for each goroutine that draws
@@ -115,7 +115,7 @@ func NewEngine(d *model.Decoder, v sample.Vocab, o EngineOptions) (*Engine, erro
 	if err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
-	if _, ok := d.Backend().(tensor.Packer); !ok && o.Weights != tensor.Float32 {
+	if _, ok := d.Backend().(tensor.Packer); !ok && o.Weights != tensor.FormatFloat32 {
 		return nil, fmt.Errorf("local: EngineOptions.Weights is not tensor.Float32, but backend %s lays out no weights (tensor.Packer)", d.Backend().Name())
 	}
 	return &Engine{

@@ -8,8 +8,8 @@ import (
 	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
-	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/rl"
 )
 
 // An encoder learns which of two tokens comes first, and is then served from
@@ -50,8 +50,7 @@ func ExampleStudent() {
 		Batch:   4, Epochs: 60,
 		MaxNorm: 1,
 	}
-	rate := optim.WarmupCosine(0.01, 5, int64(fit.Steps()), 0)
-	fit.LR = func(i int) float64 { return rate(int64(i)) }
+	fit.LR = rl.WarmupCosine{LR: 0.01, Warmup: 5, Total: int64(fit.Steps())}
 	for i := range fit.Steps() {
 		if _, err := fit.Step(ctx, i); err != nil {
 			panic(err)

@@ -31,10 +31,10 @@ type generation struct {
 // group is a request that has been admitted.
 type group struct {
 	request int
-	prompt  tensor.Span // the prompt's cache rows
-	filled  int         // how many of them are computed
-	first   tensor.Span // the rows of the first completion that needs any
-	open    int         // completions that have not ended
+	prompt  tensor.Range // the prompt's cache rows
+	filled  int          // how many of them are computed
+	first   tensor.Range // the rows of the first completion that needs any
+	open    int          // completions that have not ended
 }
 
 // sequence is a completion in the making.
@@ -43,8 +43,8 @@ type sequence struct {
 	group *group
 	// spans are the cache rows that the next token attends to: the prompt's
 	// and the sequence's own, of which own are taken.
-	spans [2]tensor.Span
-	own   tensor.Span
+	spans [2]tensor.Range
+	own   tensor.Range
 }
 
 func (g *generation) run() error {
@@ -121,9 +121,9 @@ func (g *generation) admit() {
 
 // launch lets a sequence run, beside those of its group: the backend reads
 // their prompt once for all that follow each other.
-func (g *generation) launch(s *sequence, own tensor.Span) {
+func (g *generation) launch(s *sequence, own tensor.Range) {
 	s.own = own
-	s.spans = [2]tensor.Span{s.group.prompt, {Start: own.Start, End: own.Start}}
+	s.spans = [2]tensor.Range{s.group.prompt, {Start: own.Start, End: own.Start}}
 	at := len(g.running)
 	for i, r := range slices.Backward(g.running) {
 		if r.group == s.group {
@@ -156,7 +156,7 @@ func (g *generation) plan() (filled []*group) {
 		prompt := g.reqs[gr.request].Prompt
 		for gr.filled < len(prompt) && len(st.Tokens) < g.opts.StepRows {
 			slot := gr.prompt.Start + gr.filled
-			g.spans = append(g.spans, tensor.Span{Start: gr.prompt.Start, End: slot + 1})
+			g.spans = append(g.spans, tensor.Range{Start: gr.prompt.Start, End: slot + 1})
 			st.Tokens = append(st.Tokens, prompt[gr.filled])
 			st.Pos = append(st.Pos, int32(gr.filled))
 			st.Slots = append(st.Slots, int32(slot))

@@ -8,10 +8,10 @@ import (
 
 // rows hands out ranges of cache rows, first fit.
 type rows struct {
-	free []tensor.Span // ascending, never adjacent, never empty
+	free []tensor.Range // ascending, never adjacent, never empty
 }
 
-func newRows(n int) rows { return rows{free: []tensor.Span{{Start: 0, End: n}}} }
+func newRows(n int) rows { return rows{free: []tensor.Range{{Start: 0, End: n}}} }
 
 // blockRows is a number of rows at a multiple of which ranges begin, if there
 // is room: backends keep keys in blocks of up to as many.
@@ -25,9 +25,9 @@ func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
 // take returns n consecutive rows; false if there are none. No rows are always
 // there.
-func (r *rows) take(n int) (tensor.Span, bool) {
+func (r *rows) take(n int) (tensor.Range, bool) {
 	if n == 0 {
-		return tensor.Span{}, true
+		return tensor.Range{}, true
 	}
 	for _, block := range [...]int{blockRows, 1} {
 		for i, f := range r.free {
@@ -35,9 +35,9 @@ func (r *rows) take(n int) (tensor.Span, bool) {
 			if f.End-start < n {
 				continue
 			}
-			s := tensor.Span{Start: start, End: start + n}
-			var rest []tensor.Span
-			for _, part := range [...]tensor.Span{{Start: f.Start, End: s.Start}, {Start: s.End, End: f.End}} {
+			s := tensor.Range{Start: start, End: start + n}
+			var rest []tensor.Range
+			for _, part := range [...]tensor.Range{{Start: f.Start, End: s.Start}, {Start: s.End, End: f.End}} {
 				if part.Start < part.End {
 					rest = append(rest, part)
 				}
@@ -46,15 +46,15 @@ func (r *rows) take(n int) (tensor.Span, bool) {
 			return s, true
 		}
 	}
-	return tensor.Span{}, false
+	return tensor.Range{}, false
 }
 
 // give takes rows back.
-func (r *rows) give(s tensor.Span) {
+func (r *rows) give(s tensor.Range) {
 	if s.Start == s.End {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(r.free, s, func(f, s tensor.Span) int { return f.Start - s.Start })
+	i, _ := slices.BinarySearchFunc(r.free, s, func(f, s tensor.Range) int { return f.Start - s.Start })
 	r.free = slices.Insert(r.free, i, s)
 	if i+1 < len(r.free) && r.free[i].End == r.free[i+1].Start {
 		r.free[i].End = r.free[i+1].End

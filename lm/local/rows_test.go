@@ -15,8 +15,8 @@ func TestRows(t *testing.T) {
 		const n = 40
 		r := newRows(n)
 		owner := make([]int, n)
-		var taken []tensor.Span
-		mark := func(s tensor.Span, was, is int) {
+		var taken []tensor.Range
+		mark := func(s tensor.Range, was, is int) {
 			for i := s.Start; i < s.End; i++ {
 				require.Equal(t, was, owner[i])
 				owner[i] = is
@@ -48,6 +48,6 @@ func TestRows(t *testing.T) {
 		for _, s := range taken {
 			r.give(s)
 		}
-		require.Equal(t, []tensor.Span{{Start: 0, End: n}}, r.free)
+		require.Equal(t, []tensor.Range{{Start: 0, End: n}}, r.free)
 	})
 }

@@ -221,7 +221,7 @@ func TestFitLearns(t *testing.T) {
 	s := openStudent(t, backendtest.NewAsync(reference.New()), 3, 16)
 	f := distill.Fit{
 		Student: s, Examples: examples, Classes: tinyEncoder.Classes, Batch: 16, Epochs: 15,
-		LR: func(int) float64 { return 0.02 }, MaxNorm: 1,
+		LR: rl.Constant{LR: 0.02}, MaxNorm: 1,
 	}
 	first, last := 0.0, 0.0
 	for i := range f.Steps() {

@@ -19,8 +19,8 @@ func (l *Adapter) out() int  { return l.B.Shape[0] }
 // forward computes y [rows×out] += from x [rows×in].
 func (l *Adapter) forward(p *Pass, y, x tensor.Buffer, rows int) {
 	l.h = p.Arena.Take(rows * l.rank())
-	p.Backend.MatMul(tensor.N, tensor.T, rows, l.rank(), l.in(), 1, x, l.A.Value, 0, l.h)
-	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.rank(), l.Scale, l.h, l.B.Value, 1, y)
+	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.rank(), l.in(), 1, x, l.A.Value, 0, l.h)
+	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.out(), l.rank(), l.Scale, l.h, l.B.Value, 1, y)
 }
 
 // backward adds to the parameters' gradients and computes dx [rows×in] += from
@@ -28,13 +28,13 @@ func (l *Adapter) forward(p *Pass, y, x tensor.Buffer, rows int) {
 func (l *Adapter) backward(p *Pass, dx, dy, x tensor.Buffer, rows int) {
 	before := p.Arena.Mark()
 	dh := p.Arena.Take(rows * l.rank())
-	p.Backend.MatMul(tensor.N, tensor.N, rows, l.rank(), l.out(), l.Scale, dy, l.B.Value, 0, dh)
+	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.rank(), l.out(), l.Scale, dy, l.B.Value, 0, dh)
 	if l.B.Grad != nil {
-		p.Backend.MatMul(tensor.T, tensor.N, l.out(), l.rank(), rows, l.Scale, dy, l.h, 1, l.B.Grad)
+		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.out(), l.rank(), rows, l.Scale, dy, l.h, 1, l.B.Grad)
 	}
 	if l.A.Grad != nil {
-		p.Backend.MatMul(tensor.T, tensor.N, l.rank(), l.in(), rows, 1, dh, x, 1, l.A.Grad)
+		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.rank(), l.in(), rows, 1, dh, x, 1, l.A.Grad)
 	}
-	p.Backend.MatMul(tensor.N, tensor.N, rows, l.in(), l.rank(), 1, dh, l.A.Value, 1, dx)
+	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.in(), l.rank(), 1, dh, l.A.Value, 1, dx)
 	p.Arena.Release(before)
 }

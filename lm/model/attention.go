@@ -52,9 +52,9 @@ func (l *Attention) Append(p *Pass, y, x tensor.Buffer, c *Cache, layer int, s *
 	l.project(p, x)
 	p.Backend.StoreCache(c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
 	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
-	c.decode.Spans, c.decode.Heads, c.decode.Scale = s.Spans, l.Heads, l.scale()
+	c.decode.Ranges, c.decode.Heads, c.decode.Scale = s.Spans, l.Heads, l.scale()
 	p.Backend.AttendCache(out, l.q, c.k[layer], c.v[layer], &c.decode)
-	c.decode.Spans = nil
+	c.decode.Ranges = nil
 	l.O.Forward(p, y, out, p.Rows, 1)
 }
 

@@ -30,7 +30,7 @@ type Step struct {
 	Slots []int32
 	// Spans[i] lists the cache rows that token i attends to, its own slot
 	// included, as do the slots of tokens before it in the same step.
-	Spans [][]tensor.Span
+	Spans [][]tensor.Range
 	// LogitRows are the indices of the tokens whose logits are wanted.
 	LogitRows []int32
 }

@@ -143,15 +143,15 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 	defer c.Free()
 
 	var s model.Step
-	var promptSpan []tensor.Span
+	var promptSpan []tensor.Range
 	for _, p := range prompts {
 		start := len(s.Tokens)
 		for i, id := range p {
 			s.Tokens, s.Pos, s.Slots = append(s.Tokens, id), append(s.Pos, int32(i)), append(s.Slots, int32(start+i))
-			s.Spans = append(s.Spans, []tensor.Span{{Start: start, End: start + i + 1}})
+			s.Spans = append(s.Spans, []tensor.Range{{Start: start, End: start + i + 1}})
 		}
 		s.LogitRows = append(s.LogitRows, int32(len(s.Tokens)-1))
-		promptSpan = append(promptSpan, tensor.Span{Start: start, End: len(s.Tokens)})
+		promptSpan = append(promptSpan, tensor.Range{Start: start, End: len(s.Tokens)})
 	}
 	full := func(tokens []int32) []float32 {
 		var p model.Pack
@@ -174,7 +174,7 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 			s.Tokens = append(s.Tokens, tokens[n])
 			s.Pos = append(s.Pos, int32(len(prompts[of[i]])+n))
 			s.Slots = append(s.Slots, int32(own+n))
-			s.Spans = append(s.Spans, []tensor.Span{promptSpan[of[i]], {Start: own, End: own + n + 1}})
+			s.Spans = append(s.Spans, []tensor.Range{promptSpan[of[i]], {Start: own, End: own + n + 1}})
 			s.LogitRows = append(s.LogitRows, int32(i))
 		}
 		require.NoError(t, d.Append(c, &s, logits))
@@ -279,7 +279,7 @@ func TestStepErrorsNameTheEntry(t *testing.T) {
 	} {
 		s := &model.Step{
 			Tokens: []int32{1, 2}, Pos: []int32{0, 1}, Slots: []int32{0, 1},
-			Spans:     [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
+			Spans:     [][]tensor.Range{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
 			LogitRows: []int32{1},
 		}
 		change(s)

@@ -188,7 +188,7 @@ func (e *Encoder) pool(pooled, y tensor.Buffer) {
 	e.ones = e.arena.Take(longest)
 	e.b.Fill(e.ones, 1)
 	e.eachMean(pooled, y, func(n int, ones, row, rows tensor.Buffer) {
-		e.b.MatMul(tensor.N, tensor.N, 1, e.cfg.Dim, n, 1/float32(n), ones, rows, 0, row)
+		e.b.MatMul(tensor.OpN, tensor.OpN, 1, e.cfg.Dim, n, 1/float32(n), ones, rows, 0, row)
 	})
 }
 
@@ -199,7 +199,7 @@ func (e *Encoder) poolGrad(dy, dpooled tensor.Buffer) {
 		return
 	}
 	e.eachMean(dpooled, dy, func(n int, ones, row, rows tensor.Buffer) {
-		e.b.MatMul(tensor.N, tensor.N, n, e.cfg.Dim, 1, 1/float32(n), ones, row, 1, rows)
+		e.b.MatMul(tensor.OpN, tensor.OpN, n, e.cfg.Dim, 1, 1/float32(n), ones, row, 1, rows)
 	})
 }
 

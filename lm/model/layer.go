@@ -66,12 +66,12 @@ func (l *Linear) finish(p *Pass, y, x tensor.Buffer, rows int) {
 // dx [rows×in] = dy·W + beta·dx from dy [rows×out], and the adapter's part.
 func (l *Linear) Backward(p *Pass, dx, dy tensor.Buffer, rows int, beta float32) {
 	if l.W.Grad != nil {
-		p.Backend.MatMul(tensor.T, tensor.N, l.out(), l.in(), rows, 1, dy, l.x, 1, l.W.Grad)
+		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.out(), l.in(), rows, 1, dy, l.x, 1, l.W.Grad)
 	}
 	if l.Bias != nil && l.Bias.Grad != nil {
 		p.Backend.SumRows(l.Bias.Grad, dy, rows, l.out())
 	}
-	p.Backend.MatMul(tensor.N, tensor.N, rows, l.in(), l.out(), 1, dy, l.W.Value, beta, dx)
+	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.in(), l.out(), 1, dy, l.W.Value, beta, dx)
 	if l.LoRA != nil {
 		l.LoRA.backward(p, dx, dy, l.x, rows)
 	}

@@ -159,7 +159,7 @@ func (l *LoRA) Merge() {
 			panic("model: LoRA.Merge into a decoder that is packed")
 		}
 		a := t.LoRA
-		l.d.b.MatMul(tensor.N, tensor.N, a.out(), a.in(), a.rank(), a.Scale, a.B.Value, a.A.Value, 1, t.W.Value)
+		l.d.b.MatMul(tensor.OpN, tensor.OpN, a.out(), a.in(), a.rank(), a.Scale, a.B.Value, a.A.Value, 1, t.W.Value)
 	}
 	l.Free()
 }

@@ -19,7 +19,7 @@ func (d *Decoder) Pack(f tensor.Format) {
 			panic("model: Decoder.Pack of a decoder that is packed")
 		}
 		l.packed, l.format = d.b.Alloc(packer.PackedLen(f, l.out(), l.in())), f
-		packer.Pack(f, l.packed, tensor.T, l.out(), l.in(), l.W.Value)
+		packer.Pack(f, l.packed, tensor.OpT, l.out(), l.in(), l.W.Value)
 	}
 }
 
@@ -83,5 +83,5 @@ func (l *Linear) multiply(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
 		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.in(), 1, x, beta, p.products...)
 		return
 	}
-	p.Backend.MatMul(tensor.N, tensor.T, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
+	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/d4l3k/go-bfloat16"
+
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -23,7 +25,7 @@ func TestPack(t *testing.T) {
 	results := func() []float32 {
 		step := model.Step{
 			Tokens: []int32{3, 9, 4}, Pos: []int32{0, 1, 2}, Slots: []int32{0, 1, 2}, LogitRows: []int32{1, 2},
-			Spans: [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
+			Spans: [][]tensor.Range{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
 		}
 		require.NoError(t, d.Append(c, &step, logits))
 		require.NoError(t, d.Score(p, tg, logp, nil))
@@ -33,10 +35,10 @@ func TestPack(t *testing.T) {
 	require.Equal(t, want, results()) // and arenas have their size
 	live := backend.live
 	require.Zero(t, backend.products)
-	d.Pack(tensor.Float32)
+	d.Pack(tensor.FormatFloat32)
 	require.Equal(t, want, results())
 	require.Equal(t, 2*(7*small.Layers+1), backend.products, "every linear layer of both passes")
-	require.PanicsWithValue(t, "model: Decoder.Pack of a decoder that is packed", func() { d.Pack(tensor.BFloat16) })
+	require.PanicsWithValue(t, "model: Decoder.Pack of a decoder that is packed", func() { d.Pack(tensor.FormatBFloat16) })
 	require.Panics(t, func() { _ = d.Forward(p, tg, logp, nil) })
 	require.Panics(t, func() { d.CopyFrom(d) })
 	d.Unpack()
@@ -44,7 +46,7 @@ func TestPack(t *testing.T) {
 	require.Equal(t, want, results())
 	d.Unpack() // of one that is not packed
 
-	d.Pack(tensor.Float32)
+	d.Pack(tensor.FormatFloat32)
 	d.Free()
 	c.Free()
 	require.Zero(t, backend.live)
@@ -58,7 +60,7 @@ func TestPackBFloat16(t *testing.T) {
 	d, err := model.NewDecoder(openCPU(), cfg, 1)
 	require.NoError(t, err)
 	exact := logProbs(t, d)
-	d.Pack(tensor.BFloat16)
+	d.Pack(tensor.FormatBFloat16)
 	got := logProbs(t, d)
 	d.Unpack()
 	require.Equal(t, exact, logProbs(t, d))
@@ -68,7 +70,7 @@ func TestPackBFloat16(t *testing.T) {
 			w := make([]float32, p.Len())
 			require.NoError(t, d.Backend().Read(w, p.Value))
 			for i, v := range w {
-				w[i] = float16.FromBF16(float16.ToBF16(v))
+				w[i] = bfloat16.ToFloat32(float16.ToBF16(v))
 			}
 			d.Backend().Write(p.Value, w)
 		}
@@ -106,7 +108,7 @@ func TestPackedDecodersHaveAdapters(t *testing.T) {
 		d.Backend().Fill(p.Value, 0.1)
 	}
 	want := logProbs(t, d)
-	d.Pack(tensor.Float32)
+	d.Pack(tensor.FormatFloat32)
 	require.Equal(t, want, logProbs(t, d))
 	require.PanicsWithValue(t, "model: LoRA.Merge into a decoder that is packed", lora.Merge)
 	d.Unpack()

@@ -7,15 +7,15 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Config holds the settings of AdamW that do not change between steps.
+// Config holds the settings of AdamW that stay the same over all optimiser steps.
 type Config struct {
 	// Beta1 and Beta2 are the decay rates of the first and second moment,
 	// in [0, 1).
 	Beta1, Beta2 float64
 	// Eps > 0 is added to the root of the second moment.
 	Eps float64
-	// WeightDecay ≥ 0 is decoupled: each step multiplies the weights by
-	// 1 − lr·WeightDecay.
+	// WeightDecay ≥ 0 is decoupled from the gradient: each optimiser step first
+	// multiplies the weights by 1 − lr·WeightDecay.
 	WeightDecay float64
 }
 
@@ -24,7 +24,7 @@ func DefaultConfig() Config {
 	return Config{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01}
 }
 
-// Validate returns an error that names the first field out of its range.
+// Validate returns an error that names the first field outside its range.
 func (c Config) Validate() error {
 	for _, f := range []struct {
 		name, want string
@@ -44,8 +44,8 @@ func (c Config) Validate() error {
 }
 
 // AdamW is Adam with decoupled weight decay (Loshchilov & Hutter,
-// arXiv:1711.05101), in torch.optim.AdamW's arithmetic, with the state of one
-// set of parameters. One goroutine uses it at a time.
+// arXiv:1711.05101), with the formulas of torch.optim.AdamW. It holds the state of
+// a set of parameters. One goroutine uses it at a time.
 type AdamW struct {
 	backend tensor.Backend
 	config  Config
@@ -58,10 +58,10 @@ type AdamW struct {
 	steps   int
 }
 
-// NewAdamW returns an optimiser of params, which live on b; those without a
-// gradient are left alone. It takes memory for two moments of each until
-// Free. The error is c.Validate's. It panics if two parameters share a name
-// or if a shape does not fit its buffers.
+// NewAdamW returns an optimiser of params, whose buffers are b's; it leaves those
+// without a gradient alone. It holds two moments for each of the others until
+// Free. The error is c.Validate's. It panics if two parameters share a name or if
+// a shape does not fit its buffers.
 func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -93,22 +93,22 @@ func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error
 	return a, nil
 }
 
-// Info is what a step did.
+// Info says what an optimiser step did.
 type Info struct {
-	// GradNorm is the global norm of the gradient before clipping: the root
-	// of the sum of all squares, in float64.
+	// GradNorm is the global norm of the gradient before clipping: the square
+	// root of the sum of the squares of all elements.
 	GradNorm float64
-	// Skipped is set if GradNorm is not finite; nothing was changed then.
+	// Skipped says that GradNorm was not finite, so nothing was changed.
 	Skipped bool
 }
 
-// Step updates the parameters from their gradients with learning rate lr.
-// With maxNorm > 0 the gradient is first scaled by min(1, maxNorm/(norm+10⁻⁶))
-// as torch.nn.utils.clip_grad_norm_ does; 0 means no clipping. It leaves the
-// gradients as they are.
+// Step takes an optimiser step: it updates the parameters from their gradients
+// with learning rate lr. If maxNorm > 0, the gradient is first scaled by
+// min(1, maxNorm/(norm+10⁻⁶)), as torch.nn.utils.clip_grad_norm_ does; 0 means no
+// clipping. The gradient buffers stay as they are.
 //
-// An error means a bad lr or maxNorm, and then nothing was changed, or a
-// failure of the backend in this or an earlier operation, and then
+// An error is either an invalid lr or maxNorm, after which nothing has changed,
+// or a failure of the backend in this or an earlier operation, after which
 // parameters and state may be half updated.
 func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 	if !(lr >= 0) || math.IsInf(lr, 1) {
@@ -144,8 +144,8 @@ func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 	return Info{GradNorm: norm}, nil
 }
 
-// gradNorm returns the global norm. The backend returns each parameter's sum
-// of squares as a float32, so a norm above 1.8·10¹⁹ counts as infinite.
+// gradNorm returns the global norm. The backend gives each parameter's sum of
+// squares as a float32, so a norm above 1.8·10¹⁹ counts as infinite.
 func (a *AdamW) gradNorm() (float64, error) {
 	for i, p := range a.params {
 		a.backend.SumSquares(a.norm[i], p.Grad)
@@ -163,18 +163,87 @@ func (a *AdamW) gradNorm() (float64, error) {
 	return math.Sqrt(sum), nil
 }
 
-// ZeroGrad clears the gradients.
+// ZeroGrad sets the gradients to 0.
 func (a *AdamW) ZeroGrad() {
 	for _, p := range a.params {
 		a.backend.Fill(p.Grad, 0)
 	}
 }
 
-// Free releases the moments; the optimiser is of no use afterwards.
+// Free releases the moments. The optimiser must not be used afterwards.
 func (a *AdamW) Free() {
 	for i := range a.params {
 		a.backend.Free(a.first[i])
 		a.backend.Free(a.second[i])
 	}
 	a.backend.Free(a.norms)
+}
+
+// State is what AdamW remembers between optimiser steps, in host memory, for
+// checkpoints.
+type State struct {
+	// Steps is the number of optimiser steps taken, without the skipped ones.
+	Steps int
+	// Moments has an entry for each parameter with a gradient, in the order of
+	// NewAdamW's params.
+	Moments []Moments
+}
+
+// Moments holds the running means of a parameter's gradient and of its square.
+type Moments struct {
+	// Name is the name of the parameter.
+	Name string
+	// First and Second are as long as the parameter.
+	First, Second []float32
+}
+
+// Export copies the state to host memory, bit for bit. An error is the backend's.
+func (a *AdamW) Export() (State, error) {
+	s := State{Steps: a.steps, Moments: make([]Moments, len(a.params))}
+	for i, p := range a.params {
+		m := Moments{Name: p.Name, First: make([]float32, p.Len()), Second: make([]float32, p.Len())}
+		if err := a.backend.Read(m.First, a.first[i]); err != nil {
+			return State{}, fmt.Errorf("optim: first moment of %s: %w", p.Name, err)
+		}
+		if err := a.backend.Read(m.Second, a.second[i]); err != nil {
+			return State{}, fmt.Errorf("optim: second moment of %s: %w", p.Name, err)
+		}
+		s.Moments[i] = m
+	}
+	return s, nil
+}
+
+// Import replaces the state by one that Export returned for the same parameters,
+// in any order. If a parameter does not fit, the error names it and nothing is
+// changed.
+func (a *AdamW) Import(s State) error {
+	if s.Steps < 0 {
+		return fmt.Errorf("optim: state after %d steps", s.Steps)
+	}
+	byName := make(map[string]Moments, len(s.Moments))
+	for _, m := range s.Moments {
+		if _, twice := byName[m.Name]; twice {
+			return fmt.Errorf("optim: state has %s twice", m.Name)
+		}
+		byName[m.Name] = m
+	}
+	for _, p := range a.params {
+		m, ok := byName[p.Name]
+		if !ok {
+			return fmt.Errorf("optim: state lacks parameter %s", p.Name)
+		}
+		if len(m.First) != p.Len() || len(m.Second) != p.Len() {
+			return fmt.Errorf("optim: state of %s has %d and %d elements, want %d for shape %v",
+				p.Name, len(m.First), len(m.Second), p.Len(), p.Shape)
+		}
+	}
+	if len(byName) != len(a.params) {
+		return fmt.Errorf("optim: state of %d parameters, want %d", len(byName), len(a.params))
+	}
+	for i, p := range a.params {
+		a.backend.Write(a.first[i], byName[p.Name].First)
+		a.backend.Write(a.second[i], byName[p.Name].Second)
+	}
+	a.steps = s.Steps
+	return nil
 }

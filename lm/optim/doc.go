@@ -1,20 +1,18 @@
 // Package optim updates the parameters of a model from their gradients:
-// AdamW with global-norm clipping, on any tensor.Backend, and learning-rate
-// schedules.
+// AdamW with global-norm clipping, on any tensor.Backend.
 //
 //	opt, err := optim.NewAdamW(backend, model.Params(), optim.DefaultConfig())
-//	rate := optim.WarmupCosine(3e-4, 20, 1000, 3e-5)
 //	for step := range int64(1000) {
 //		// ... forward and backward passes add to the gradients ...
-//		info, err := opt.Step(rate(step), 1)
+//		info, err := opt.Step(schedule.At(step), 1) // an rl.Schedule, say
 //		opt.ZeroGrad()
 //	}
 //
-// A step whose gradient is not finite changes nothing and says so in
-// [Info.Skipped]. [AdamW.Export] and [AdamW.Import] carry the optimiser's
-// state through a checkpoint bit for bit.
+// An optimiser step whose gradient is not finite changes nothing and sets
+// [Info.Skipped]. [AdamW.Export] and [AdamW.Import] carry the optimiser's state
+// through a checkpoint bit for bit.
 //
-// Which parameters decay is the model's knowledge: norms and biases are
-// marked by tensor.Param.NoDecay, and a caller may mark more before the first
-// step, embeddings for instance.
+// The model decides which parameters decay: it sets tensor.Param.NoDecay on norms
+// and biases. A caller may set it on others, such as embeddings, before the first
+// optimiser step.
 package optim

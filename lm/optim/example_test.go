@@ -18,7 +18,6 @@ func Example() {
 		return
 	}
 	const steps = 200
-	rate := optim.WarmupCosine(0.1, 10, steps, 0)
 	value := make([]float32, 1)
 	for step := range int64(steps) {
 		if err := b.Read(value, x.Value); err != nil {
@@ -26,7 +25,7 @@ func Example() {
 			return
 		}
 		b.Write(x.Grad, []float32{value[0] - 3})
-		info, err := opt.Step(rate(step), 1)
+		info, err := opt.Step(0.1*float64(steps-step)/steps, 1)
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -39,18 +38,4 @@ func Example() {
 	// Output:
 	// gradient norm before clipping: 3.0
 	// x = 3.00
-}
-
-func ExampleWarmupLinear() {
-	rate := optim.WarmupLinear(1e-3, 2, 6, 0)
-	for step := range int64(6) {
-		fmt.Printf("%.2e\n", rate(step))
-	}
-	// Output:
-	// 5.00e-04
-	// 1.00e-03
-	// 7.50e-04
-	// 5.00e-04
-	// 2.50e-04
-	// 0.00e+00
 }

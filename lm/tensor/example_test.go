@@ -16,7 +16,7 @@ func Example() {
 	x, w, y := b.Alloc(3), b.Alloc(6), b.Alloc(2)
 	b.Write(x, []float32{1, 2, 3})          // [1×3]
 	b.Write(w, []float32{1, 0, 1, 0, 1, 0}) // [2×3], used transposed
-	b.MatMul(tensor.N, tensor.T, 1, 2, 3, 1, x, w, 0, y)
+	b.MatMul(tensor.OpN, tensor.OpT, 1, 2, 3, 1, x, w, 0, y)
 	got := make([]float32, 2)
 	if err := b.Read(got, y); err != nil {
 		fmt.Println(err)

@@ -31,9 +31,9 @@ func Register(name string, open func() (Backend, error)) {
 	registry[name] = open
 }
 
-// Open returns a new instance of the backend registered as name. The error
-// of an unknown name lists the known ones; others come from the backend, for
-// instance because its device is absent.
+// Open returns a new instance of the backend registered as name. If the name is
+// unknown, the error lists the known ones; any other error is the backend's, for
+// instance that its device is absent.
 func Open(name string) (Backend, error) {
 	registryMu.RLock()
 	open := registry[name]

@@ -28,13 +28,13 @@ type matcher struct {
 	first   [256]bool
 }
 
-// newMatcher returns a matcher of tokens as they look after f.
+// newMatcher returns a matcher that looks for f of the tokens' contents.
 func newMatcher(tokens []addedToken, f func(string) string) *matcher {
 	m := &matcher{tokens: make(map[string]addedToken)}
 	for _, a := range tokens {
 		content := f(a.content)
 		if content == "" {
-			continue // the normaliser leaves nothing of it
+			continue // the normaliser removes all of it
 		}
 		if _, ok := m.tokens[content]; !ok {
 			m.tokens[content] = a
@@ -51,8 +51,8 @@ func newMatcher(tokens []addedToken, f func(string) string) *matcher {
 	return m
 }
 
-// find returns the leftmost token at or after text[from], the longest one
-// there; start is len(text) if there is none.
+// find returns the first token from text[from] on, the longest where several
+// begin. If there is none, start is len(text).
 func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
 	for start = from; start < len(text); start++ {
 		if !m.first[text[start]] {
@@ -88,7 +88,7 @@ func (m *matcher) split(text string, piece func(start, end int, id int32)) {
 				start = done + len(strings.TrimRightFunc(text[done:start], unicode.IsSpace))
 			}
 			if a.rstrip {
-				if end > blankEnd { // else it is inside the white space looked at last
+				if end > blankEnd { // else it lies in the white space found last, which ends there
 					blankEnd = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
 				}
 				end = blankEnd

@@ -10,12 +10,12 @@ import (
 
 // definition is what a tokenizer is made of, as its file spells it.
 type definition struct {
-	spelling []string // by id: ordinary tokens as the model has them, added ones as they are; "": none
+	spelling []string // by id: ordinary tokens as the model spells them, added ones as they are; "" if there is none
 	added    []addedToken
 	parts    file // as read, without model and added tokens
 
 	normalizer normalizer
-	metaspace  *metaspace // nil: none
+	metaspace  *metaspace // nil if there is none
 	splitter   splitter
 	template   template
 
@@ -24,7 +24,8 @@ type definition struct {
 	wordPiece *fileWordPiece
 
 	merges [][2]string // by rank
-	// ranks are those of the merges if several may be equal; nil: their order.
+	// ranks holds the ranks of the merges if some are equal; nil means that a
+	// merge's rank is its index.
 	ranks   []int32
 	cleanup bool // what WordPiece decodes
 }
@@ -41,7 +42,7 @@ func (d *definition) addsSpace() bool {
 	return m.prefix || d.metaspace != nil && d.metaspace.prefix
 }
 
-// build checks a definition and makes its tokenizer. Errors name the place in
+// build checks a definition and makes its tokenizer. An error names the place in
 // the file.
 func build(d definition) (*Tokenizer, error) {
 	t := &Tokenizer{
@@ -64,7 +65,7 @@ func build(d definition) (*Tokenizer, error) {
 		return t, t.buildWordPiece(roles)
 	}
 	for id, s := range d.spelling {
-		if roles[id] != ordinary || s == "" {
+		if roles[id] != roleOrdinary || s == "" {
 			continue
 		}
 		text, ok := d.unspell(s)
@@ -72,7 +73,7 @@ func build(d definition) (*Tokenizer, error) {
 			return nil, fmt.Errorf("model.vocab: token %q (id %d) is not spelled in byte-level characters", s, id)
 		}
 		t.text[id] = text
-		if _, ok := t.ids[string(text)]; !ok { // an added token is what a text is encoded as
+		if _, ok := t.ids[string(text)]; !ok { // an added token takes precedence when text is encoded
 			t.ids[string(text)] = int32(id)
 		}
 	}
@@ -90,7 +91,7 @@ func (d *definition) unspell(s string) (text []byte, ok bool) {
 	return bytes.ReplaceAll([]byte(s), []byte(spaceMark), []byte(" ")), true
 }
 
-// unspellByte reads how the Llama 2 files write a byte: <0x0A>.
+// unspellByte reads a byte as the files of Llama 2 write it: <0x0A>.
 func unspellByte(s string) (byte, bool) {
 	if len(s) != len("<0x0A>") || s[:3] != "<0x" || s[5] != '>' {
 		return 0, false
@@ -99,7 +100,7 @@ func unspellByte(s string) (byte, bool) {
 	return byte(b), err == nil
 }
 
-// spellByte is how the file writes the token of a byte.
+// spellByte returns how the file writes the token of a byte.
 func (d *definition) spellByte(b byte) string {
 	if d.marksSpaces() {
 		return fmt.Sprintf("<0x%02X>", b)
@@ -111,9 +112,9 @@ func (d *definition) spellByte(b byte) string {
 type role uint8
 
 const (
-	ordinary   role = iota
-	addedText       // an added token that the model's vocabulary has too
-	notInModel      // an added token that it has not, or that stands for no text
+	roleOrdinary   role = iota
+	roleAddedText       // an added token that is also in the model's vocabulary
+	roleNotInModel      // an added token that is not, or that stands for no text
 )
 
 // buildAdded enters the added tokens and returns the role of each id.
@@ -128,12 +129,12 @@ func (t *Tokenizer) buildAdded() (roles []role, err error) {
 			return nil, fmt.Errorf("added_tokens[%d]: %q is not valid UTF-8", i, a.content)
 		case repeated:
 			return nil, fmt.Errorf("added_tokens[%d]: %q occurs twice", i, a.content)
-		case roles[a.id] != ordinary:
+		case roles[a.id] != roleOrdinary:
 			return nil, fmt.Errorf("added_tokens[%d]: id %d is another token's", i, a.id)
 		}
-		roles[a.id] = notInModel
+		roles[a.id] = roleNotInModel
 		if a.inVocab && !a.special {
-			roles[a.id] = addedText
+			roles[a.id] = roleAddedText
 		}
 		t.ids[a.content] = a.id
 		t.text[a.id], t.special[a.id] = []byte(a.content), a.special
@@ -153,7 +154,7 @@ func (t *Tokenizer) buildAdded() (roles []role, err error) {
 	return roles, nil
 }
 
-// checkTemplate sees to it that AddSpecial adds nothing but tokens.
+// checkTemplate checks that the ids that AddSpecial adds are tokens.
 func (t *Tokenizer) checkTemplate() error {
 	for _, parts := range [][]templatePart{t.def.template.single, t.def.template.pair} {
 		for _, p := range parts {
@@ -167,7 +168,7 @@ func (t *Tokenizer) checkTemplate() error {
 	return nil
 }
 
-// buildBPE enters the byte tokens and what can be merged from them.
+// buildBPE enters the tokens of bytes and the merges.
 func (t *Tokenizer) buildBPE(roles []role) error {
 	m := &bpe{
 		merges: newMergeTable(len(t.def.merges)),
@@ -180,14 +181,14 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 			vocab[s] = int32(id)
 		}
 	}
-	// lookup finds a token that words can consist of. It may be an added
-	// token too, if that stands for the same bytes.
+	// lookup finds a token that words can consist of: an ordinary one, or an
+	// added one that stands for the same bytes.
 	lookup := func(spelling string) (int32, error) {
 		id, ok := vocab[spelling]
 		if !ok {
 			return 0, fmt.Errorf("%q is not in the vocabulary", spelling)
 		}
-		if text, ok := t.def.unspell(spelling); roles[id] == notInModel || roles[id] == addedText && !(ok && bytes.Equal(text, t.text[id])) {
+		if text, ok := t.def.unspell(spelling); roles[id] == roleNotInModel || roles[id] == roleAddedText && !(ok && bytes.Equal(text, t.text[id])) {
 			return 0, fmt.Errorf("%q (id %d) is an added token, not one that words consist of", spelling, id)
 		}
 		return id, nil
@@ -202,7 +203,7 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 	if t.def.marksSpaces() {
 		m.chars = make(map[rune]int32)
 		for s, id := range vocab {
-			if r, n := utf8.DecodeRuneInString(s); n == len(s) && roles[id] != notInModel {
+			if r, n := utf8.DecodeRuneInString(s); n == len(s) && roles[id] != roleNotInModel {
 				m.chars[r] = id
 			}
 		}
@@ -238,13 +239,13 @@ func (m *bpe) enter(i int, rank int32, parts [2]string, lookup func(string) (int
 	return nil
 }
 
-// enterWhole notes which words become one token, so that most words need not
-// be merged: those whose merging ends so, or, with ignore_merges, all that the
-// vocabulary has.
+// enterWhole notes which words become one token, so that most words need no
+// merging: those that merging makes one token, or, with ignore_merges, all words
+// of the vocabulary.
 func (t *Tokenizer) enterWhole(m *bpe, roles []role) {
 	var g merger
 	for id, s := range t.def.spelling {
-		if s == "" || roles[id] == notInModel {
+		if s == "" || roles[id] == roleNotInModel {
 			continue
 		}
 		word := s
@@ -266,18 +267,18 @@ func (t *Tokenizer) enterWhole(m *bpe, roles []role) {
 }
 
 // splitsAtMarks reports whether no token has a space's mark after another
-// character. Then nothing is ever merged across such a place, and text may be
-// cut there.
+// character. Then nothing is ever merged across such a place, so text may be cut
+// there.
 func (t *Tokenizer) splitsAtMarks(roles []role) bool {
 	for id, s := range t.def.spelling {
-		if roles[id] != notInModel && strings.Contains(strings.TrimLeft(s, spaceMark), spaceMark) {
+		if roles[id] != roleNotInModel && strings.Contains(strings.TrimLeft(s, spaceMark), spaceMark) {
 			return false
 		}
 	}
 	return true
 }
 
-// buildWordPiece enters the tokens that start a word and those that go on.
+// buildWordPiece enters the tokens that begin a word and those that continue one.
 func (t *Tokenizer) buildWordPiece(roles []role) error {
 	w := t.def.wordPiece
 	m := &wordPiece{
@@ -297,10 +298,10 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 			unknown = int32(id)
 		}
 		text := s
-		if roles[id] == notInModel {
+		if roles[id] == roleNotInModel {
 			continue
 		}
-		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok && roles[id] == ordinary {
+		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok && roles[id] == roleOrdinary {
 			text = after
 			m.rest[text] = int32(id)
 			m.goesOn[id] = true
@@ -308,7 +309,7 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 			m.first[text] = int32(id)
 		}
 		m.longest = max(m.longest, len(text))
-		if roles[id] == ordinary {
+		if roles[id] == roleOrdinary {
 			t.text[id] = []byte(text)
 			t.ids[s] = int32(id)
 		}
@@ -318,4 +319,39 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 	}
 	m.unknown = unknown
 	return nil
+}
+
+// GPT-2's vocabulary files spell each byte as one printable character: the
+// printable bytes of Latin-1 as themselves, the others, in order, as the
+// characters from U+0100 on (bytes_to_unicode in openai/gpt-2, encoder.py).
+var (
+	byteToRune [256]rune
+	runeToByte = map[rune]byte{}
+)
+
+func init() {
+	next := rune(0x100)
+	for b := range rune(256) {
+		r := b
+		if !('!' <= b && b <= '~' || '¡' <= b && b <= '¬' || '®' <= b && b <= 'ÿ') {
+			r = next
+			next++
+		}
+		byteToRune[b] = r
+		runeToByte[r] = byte(b)
+	}
+}
+
+// unspell returns the bytes that a token of a vocabulary file stands for, and
+// false if one of its characters stands for none.
+func unspell(spelling string) (text []byte, ok bool) {
+	text = make([]byte, 0, len(spelling))
+	for _, r := range spelling {
+		b, ok := runeToByte[r]
+		if !ok {
+			return nil, false
+		}
+		text = append(text, b)
+	}
+	return text, true
 }

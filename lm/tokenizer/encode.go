@@ -1,46 +1,50 @@
 package tokenizer
 
-// Encode returns the token ids of a text. Where the text contains the content
-// of an added token, special ones included, it becomes that token; see
-// [Tokenizer.EncodeOrdinary] for text that must not. The tokens that a model
-// expects around a text are [Tokenizer.AddSpecial]'s.
+import (
+	"sort"
+	"strings"
+)
+
+// Encode returns the token ids of a text. Where the text contains an added token,
+// it becomes that token, even a special one; see [Tokenizer.EncodeOrdinary] for
+// text in which it must not. [Tokenizer.AddSpecial] adds the tokens that a model
+// expects around a text.
 func (t *Tokenizer) Encode(text string) []int32 {
 	e := encoder{t: t}
 	t.walk(text, true, &e)
 	return e.ids
 }
 
-// EncodeOrdinary encodes a text by the vocabulary alone: it looks for no
-// added tokens. It is for text from outside that must not be able to end a
-// prompt or to fake its parts.
+// EncodeOrdinary is Encode without looking for added tokens. It is for text from
+// outside, which must not be able to end a prompt or to fake parts of it.
 func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 	e := encoder{t: t}
 	t.walk(text, false, &e)
 	return e.ids
 }
 
-// EncodeSpans is Encode with the part of the text that each token stands for.
-// Both starts and ends never decrease. Where the normaliser has not changed
-// the text the spans are exact: a token that has two of the three bytes of a
-// character has a span of two bytes. A stretch that it has changed belongs as
-// a whole to each token that has a part of it: of "é" written as two
-// characters and composed by NFC, say. Text that the normaliser removes, and
-// the white space that BERT's drops, is in no span, and a space that it adds
-// has an empty one.
-func (t *Tokenizer) EncodeSpans(text string) ([]int32, []Span) {
-	e := encoder{t: t, wantSpans: true}
+// EncodeRanges is Encode, and also returns the range of the text that each token
+// stands for. Neither starts nor ends ever decrease. Where the normaliser did not
+// change the text, the ranges are exact: a token of two of a character's three
+// bytes has a range of two bytes. A stretch that it did change, such as an "é" of
+// two characters that NFC composes, belongs as a whole to every token that has a
+// part of it. Text that the normaliser removes is in no range, nor is white space
+// in BERT's; a space that the normaliser adds has an empty range.
+func (t *Tokenizer) EncodeRanges(text string) ([]int32, []Range) {
+	e := encoder{t: t, wantRanges: true}
 	t.walk(text, true, &e)
-	return e.ids, e.spans
+	return e.ids, e.ranges
 }
 
-// visitor is given a text's words and added tokens in order.
+// visitor receives the words and the added tokens of a text in order.
 type visitor interface {
-	// word is bytes start to end of n.text; n begins at byte at of the text.
+	// word is given bytes start to end of n.text, where n begins at byte at of
+	// the text.
 	word(n *normalized, at, start, end int)
-	token(id int32, at Span)
+	token(id int32, at Range)
 }
 
-// walk cuts a text into words and, if added is true, added tokens.
+// walk cuts a text into words and, if added is set, added tokens.
 func (t *Tokenizer) walk(text string, added bool, v visitor) {
 	if !added {
 		t.walkRaw(text, 0, nil, v)
@@ -48,15 +52,15 @@ func (t *Tokenizer) walk(text string, added bool, v visitor) {
 	}
 	t.raw.split(text, func(start, end int, id int32) {
 		if id >= 0 {
-			v.token(id, Span{start, end})
+			v.token(id, Range{start, end})
 		} else {
 			t.walkRaw(text[start:end], start, t.late, v)
 		}
 	})
 }
 
-// walkRaw normalises the piece of text that begins at byte at, looks for
-// added tokens in what comes of it, and cuts the rest into words.
+// walkRaw normalises a piece of the text that begins at byte at, looks for added
+// tokens in the result, and cuts the rest into words.
 func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	n := normalized{text: text}
 	if t.normalizer != nil {
@@ -65,7 +69,7 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	late.split(n.text, func(start, end int, id int32) {
 		if id >= 0 {
 			s := n.origin(start, end)
-			v.token(id, Span{at + s.Start, at + s.End})
+			v.token(id, Range{at + s.Start, at + s.End})
 			return
 		}
 		if t.metaspace != nil {
@@ -77,12 +81,12 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	})
 }
 
-// encoder is the visitor that makes tokens.
+// encoder is the visitor that collects tokens.
 type encoder struct {
-	t         *Tokenizer
-	ids       []int32
-	spans     []Span
-	wantSpans bool
+	t          *Tokenizer
+	ids        []int32
+	ranges     []Range
+	wantRanges bool
 
 	// The text that the word being encoded is a part of.
 	n  *normalized
@@ -96,10 +100,10 @@ func (e *encoder) word(n *normalized, at, start, end int) {
 	e.t.model.encode(e, n.text, start, end)
 }
 
-func (e *encoder) token(id int32, at Span) {
+func (e *encoder) token(id int32, at Range) {
 	e.ids = append(e.ids, id)
-	if e.wantSpans {
-		e.spans = append(e.spans, at)
+	if e.wantRanges {
+		e.ranges = append(e.ranges, at)
 	}
 }
 
@@ -107,8 +111,74 @@ func (e *encoder) token(id int32, at Span) {
 // text.
 func (e *encoder) emit(id int32, start, end int) {
 	e.ids = append(e.ids, id)
-	if e.wantSpans {
+	if e.wantRanges {
 		s := e.n.origin(start, end)
-		e.spans = append(e.spans, Span{e.at + s.Start, e.at + s.End})
+		e.ranges = append(e.ranges, Range{e.at + s.Start, e.at + s.End})
 	}
+}
+
+// Decode returns the text that tokens stand for; special tokens and ids outside
+// the vocabulary stand for none.
+//
+// In byte-level BPE the text is the tokens' bytes end to end. It need not be valid
+// UTF-8, because a character can be spread over several tokens. In the Llama 2 kind
+// it is the same without the space that is put before a text. In WordPiece, words
+// are separated by spaces; if the file asks for it, the spaces that English does
+// not write are removed, as the library does it. The original capitals, accents
+// and spaces are lost.
+func (t *Tokenizer) Decode(ids []int32) string {
+	var s strings.Builder
+	if w, ok := t.model.(*wordPiece); ok {
+		t.decodeWords(&s, w, ids)
+		return s.String()
+	}
+	for _, id := range ids {
+		s.Write(t.Bytes(id))
+	}
+	if t.def.addsSpace() {
+		return strings.TrimPrefix(s.String(), " ")
+	}
+	return s.String()
+}
+
+// cleanup is the library's list; the replacements are made in this order.
+var cleanup = [][2]string{
+	{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"},
+	{" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+}
+
+func (t *Tokenizer) decodeWords(out *strings.Builder, w *wordPiece, ids []int32) {
+	started := false
+	for _, id := range ids {
+		if !t.known(id) || t.special[id] {
+			continue
+		}
+		word := string(t.text[id])
+		if started && !w.goesOn[id] {
+			word = " " + word
+		}
+		started = true
+		if w.cleanup {
+			for _, c := range cleanup {
+				word = strings.ReplaceAll(word, c[0], c[1])
+			}
+		}
+		out.WriteString(word)
+	}
+}
+
+// Range is the half-open interval [Start, End): of bytes of a text, or of indices
+// of tokens.
+type Range struct{ Start, End int }
+
+// Overlapping returns which tokens stand for bytes of a part of a text. ranges are
+// those of the text's tokens, from [Tokenizer.EncodeRanges]; the result is a range
+// of indices of them. It is empty if there are no such tokens.
+func Overlapping(ranges []Range, part Range) Range {
+	first := sort.Search(len(ranges), func(i int) bool { return ranges[i].End > part.Start })
+	if part.Start >= part.End {
+		return Range{first, first}
+	}
+	n := sort.Search(len(ranges)-first, func(i int) bool { return ranges[first+i].Start >= part.End })
+	return Range{first, first + n}
 }

@@ -19,9 +19,9 @@ func Example() {
 		return
 	}
 	text := "the mill by the path<|end|>"
-	ids, spans := t.EncodeSpans(text)
+	ids, ranges := t.EncodeRanges(text)
 	for i, id := range ids {
-		fmt.Printf(" %d:%q", id, text[spans[i].Start:spans[i].End])
+		fmt.Printf(" %d:%q", id, text[ranges[i].Start:ranges[i].End])
 	}
 	fmt.Printf("\n%q\n", t.Decode(ids))
 	// Output:
@@ -69,7 +69,7 @@ func ExampleTokenizer_AddSpecialPair() {
 	// [0 0 0 0 1 1 1]
 }
 
-// Spans lead from a part of the text to its tokens.
+// Ranges lead from a part of the text to its tokens.
 func ExampleOverlapping() {
 	t, err := tokenizer.LoadSentencePiece("testdata/sentencepiece/tiny.model")
 	if err != nil {
@@ -77,10 +77,10 @@ func ExampleOverlapping() {
 		return
 	}
 	const text = "the mill by the river"
-	ids, spans := t.EncodeSpans(text)
-	part := tokenizer.Overlapping(spans, tokenizer.Span{Start: 4, End: 8}) // "mill"
+	ids, ranges := t.EncodeRanges(text)
+	part := tokenizer.Overlapping(ranges, tokenizer.Range{Start: 4, End: 8}) // "mill"
 	for i := part.Start; i < part.End; i++ {
-		fmt.Printf("%d %q\n", ids[i], text[spans[i].Start:spans[i].End])
+		fmt.Printf("%d %q\n", ids[i], text[ranges[i].Start:ranges[i].End])
 	}
 	// Output: 349 " mill"
 }

@@ -49,7 +49,7 @@ func readTexts(t testing.TB) (texts []string) {
 	return texts
 }
 
-// The tokens are the library's, for each text and family; so are the spans,
+// The tokens are the library's, for each text and family; so are the ranges,
 // the decoded text, and what is put around a text.
 func TestFamilies(t *testing.T) {
 	texts := readTexts(t)
@@ -60,10 +60,10 @@ func TestFamilies(t *testing.T) {
 			tok, err := tokenizer.Parse(g.Tokenizer)
 			require.NoError(t, err)
 			for i, text := range texts {
-				ids, spans := tok.EncodeSpans(text)
+				ids, ranges := tok.EncodeRanges(text)
 				require.Equal(t, g.IDs[i], nonNil(ids), "%q", text)
 				require.Equal(t, g.IDs[i], nonNil(tok.Encode(text)), "%q", text)
-				requireSpans(t, text, g.Spans[i], spans)
+				requireRanges(t, text, g.Spans[i], ranges)
 				// Of invalid UTF-8 we keep the bytes, and of added tokens the
 				// content: the library reads "é" in one as a byte's spelling.
 				if decoded := tok.Decode(ids); utf8.ValidString(decoded) && name != "flags" {
@@ -92,11 +92,11 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// requireSpans compares our spans with the library's, which are made of whole
+// requireRanges compares our ranges with the library's, which are made of whole
 // characters: where the text is in normal form, ours are those, or a part of
 // such a character. Where NFC puts characters together the library names the
 // first of them; we name them all.
-func requireSpans(t *testing.T, text string, want [][2]int, got []tokenizer.Span) {
+func requireRanges(t *testing.T, text string, want [][2]int, got []tokenizer.Range) {
 	require.Len(t, got, len(want))
 	for i, s := range got {
 		start, end := s.Start, s.End
@@ -177,8 +177,8 @@ func TestLongTexts(t *testing.T) {
 		tok := loadFamily(t, name)
 		for _, unit := range []string{"a", " ", "\n", "é", "e\u0301", "\u0301\u0323", "漢", "👍", "'", "[", "<|", "<|im_start|>", "[MASK] ", " \n<s>", "\n\n", "\xff"} {
 			text := strings.Repeat(unit, n/len(unit))
-			ids, spans := tok.EncodeSpans(text)
-			require.Len(t, spans, len(ids))
+			ids, ranges := tok.EncodeRanges(text)
+			require.Len(t, ranges, len(ids))
 			require.NotEmpty(t, tok.Encode("x"+text+"x"))
 		}
 	}

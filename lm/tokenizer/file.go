@@ -5,12 +5,13 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
 
-// The tokenizer.json of Hugging Face's tokenizers library. A field that is
-// not listed here is refused, because it may change the ids.
+// The tokenizer.json of Hugging Face's tokenizers library. Other fields are
+// refused, because they may change the ids.
 type (
 	file struct {
 		Version       string      `json:"version"`
@@ -53,7 +54,7 @@ type (
 	}
 )
 
-// filePart is a part of the file in JSON, without white space; nil for null.
+// filePart is a part of the file in JSON, without white space; nil means null.
 type filePart []byte
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -115,7 +116,7 @@ func (v fileVocab) MarshalJSON() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// fileMerge is a pair; older files write it as one string with a space.
+// fileMerge is a pair of tokens; older files write it as a string with a space.
 type fileMerge [2]string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -144,4 +145,58 @@ func encode(v any) ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(v)
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+// MarshalJSON returns the contents of a tokenizer.json, from which [Parse] and
+// Hugging Face's tokenizers library make the same tokenizer.
+func (t *Tokenizer) MarshalJSON() ([]byte, error) {
+	f := t.def.parts
+	added := slices.Clone(t.def.added)
+	slices.SortFunc(added, func(a, b addedToken) int { return cmp.Compare(a.id, b.id) })
+	f.AddedTokens = []fileAdded{}
+	vocab := make(fileVocab, len(t.def.spelling))
+	for id, s := range t.def.spelling {
+		if s != "" {
+			vocab[s] = int32(id)
+		}
+	}
+	for _, a := range added {
+		f.AddedTokens = append(f.AddedTokens, fileAdded{
+			ID: a.id, Content: a.content, Special: a.special, Normalized: a.normalized,
+			SingleWord: a.singleWord, LStrip: a.lstrip, RStrip: a.rstrip,
+		})
+		if !a.inVocab {
+			delete(vocab, a.content)
+		}
+	}
+	var model any
+	if t.def.bpe != nil {
+		m := *t.def.bpe
+		m.Vocab, m.Merges = vocab, []fileMerge{}
+		for _, pair := range t.def.merges {
+			m.Merges = append(m.Merges, pair)
+		}
+		model = m
+	} else {
+		m := *t.def.wordPiece
+		m.Vocab = vocab
+		model = m
+	}
+	var err error
+	if f.Model, err = encode(model); err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	return encode(f)
+}
+
+// Save writes the tokenizer.json to path.
+func (t *Tokenizer) Save(path string) error {
+	data, err := t.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(data, '\n'), 0o666); err != nil {
+		return fmt.Errorf("tokenizer: %w", err)
+	}
+	return nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Decoding gives the text back, as far as the normaliser lets it, and the
-// spans are in order.
+// ranges are in order.
 func FuzzRoundTrip(f *testing.F) {
 	for _, s := range []string{"", "it's 12 o'clock\n\n", "<|end|><step", "\xff\xfe é", "  \u3000 x", "<s>▁a</s> [MASK]", "e\u0301e\u0323\u0301"} {
 		f.Add(s)
@@ -26,9 +26,9 @@ func FuzzRoundTrip(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		require.Equal(t, text, trained.Decode(trained.EncodeOrdinary(text)))
-		ids, spans := trained.EncodeSpans(text)
+		ids, ranges := trained.EncodeRanges(text)
 		for i, id := range ids {
-			require.Equal(t, text[spans[i].Start:spans[i].End], trained.Content(id))
+			require.Equal(t, text[ranges[i].Start:ranges[i].End], trained.Content(id))
 		}
 		for name, tok := range family {
 			decoded := tok.Decode(tok.EncodeOrdinary(text))
@@ -49,13 +49,13 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// requireInOrder checks the spans of a text's tokens.
+// requireInOrder checks the ranges of a text's tokens.
 func requireInOrder(t *testing.T, text string, tok *tokenizer.Tokenizer) {
-	ids, spans := tok.EncodeSpans(text)
+	ids, ranges := tok.EncodeRanges(text)
 	require.Equal(t, tok.Encode(text), ids)
-	require.Len(t, spans, len(ids))
-	last := tokenizer.Span{}
-	for i, s := range spans {
+	require.Len(t, ranges, len(ids))
+	last := tokenizer.Range{}
+	for i, s := range ranges {
 		require.LessOrEqual(t, last.Start, s.Start)
 		require.LessOrEqual(t, last.End, s.End)
 		require.LessOrEqual(t, s.Start, s.End)

@@ -10,25 +10,25 @@ import (
 	"strings"
 )
 
-// Load reads a tokenizer.json. See [Parse].
+// Load reads the tokenizer.json at path. See [Parse].
 func Load(path string) (*Tokenizer, error) {
 	return load(path, parse)
 }
 
-// Parse reads the contents of a tokenizer.json. What is wrong or not supported
-// is an error that names the field. These are supported:
+// Parse reads the contents of a tokenizer.json. An error names the field that is
+// wrong or not supported. Supported are
 //
-//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): model BPE over all 256
-//     bytes; pre-tokenisers ByteLevel, Split by a regular expression, Digits
-//     and Sequences of them; normaliser NFC;
-//   - BPE with byte fallback as the Llama 2 files have it: spaces are marked by
-//     the normalisers Prepend and Replace or by the pre-tokeniser Metaspace;
+//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): the model BPE over all 256
+//     bytes, the normaliser NFC, the pre-tokenisers ByteLevel, Split by a regular
+//     expression and Digits, and Sequences of them;
+//   - BPE with byte fallback, as in the files of Llama 2, where the normalisers
+//     Prepend and Replace or the pre-tokeniser Metaspace mark spaces;
 //   - WordPiece with BertNormalizer and BertPreTokenizer;
-//   - added tokens of every sort, ids with gaps, the post-processor
+//   - added tokens of every kind, gaps between ids, and the post-processor
 //     TemplateProcessing.
 //
-// Truncation and padding are read and saved again, but a text is always encoded
-// whole: they are for whoever makes batches.
+// Truncation and padding are read and saved again but not applied: a text is
+// always encoded whole.
 func Parse(data []byte) (*Tokenizer, error) {
 	t, err := read(data, parse)
 	if err != nil {
@@ -199,7 +199,7 @@ func (d *definition) parseWordPiece(f file) (vocab fileVocab, err error) {
 // maxID bounds the memory that a small file can ask for.
 const maxID = 1<<21 - 1
 
-// setVocab puts vocabulary and added tokens in order of id.
+// setVocab enters the vocabulary and the added tokens by id.
 func (d *definition) setVocab(vocab fileVocab, added []fileAdded) error {
 	spelling := make(map[int32]string, len(vocab)+len(added))
 	largest := int32(-1)

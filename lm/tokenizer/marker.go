@@ -5,10 +5,11 @@ import "strings"
 // spaceMark is the character that SentencePiece models write for a space.
 const spaceMark = "▁"
 
-// spaceMarker is the normaliser of the Llama 2 kind: spaces are marked.
+// spaceMarker is the normaliser of the Llama 2 kind, which replaces spaces by
+// marks.
 type spaceMarker struct {
 	prefix bool // put a mark before the text
-	trim   bool // remove spaces at both ends; of several in a row keep one
+	trim   bool // remove spaces at both ends, and all but one of several in a row
 }
 
 func (m spaceMarker) normalize(text string) normalized {
@@ -22,7 +23,7 @@ func (m spaceMarker) normalize(text string) normalized {
 	}
 	var w rewriter
 	if m.prefix {
-		w.replace(spaceMark, Span{start, start})
+		w.replace(spaceMark, Range{start, start})
 	}
 	for start < len(text) {
 		n := strings.IndexByte(text[start:], ' ')
@@ -37,22 +38,22 @@ func (m spaceMarker) normalize(text string) normalized {
 			for m.trim && text[end] == ' ' {
 				end++
 			}
-			w.replace(spaceMark, Span{start, end})
+			w.replace(spaceMark, Range{start, end})
 			start = end
 		}
 	}
 	return w.done()
 }
 
-// metaspace is the pre-tokeniser Metaspace, which newer files have in place of
-// the normaliser: it puts a mark only before text that does not begin with one.
+// metaspace is the pre-tokeniser Metaspace, which newer files have instead of the
+// normaliser. It puts a mark only before text that does not begin with one.
 type metaspace struct {
 	prefix bool // put a mark before the text
 	always bool // and before text that follows an added token
 }
 
-// mark marks the spaces in a piece of the text; first says that it is its
-// beginning.
+// mark marks the spaces in a piece of a text; first says that the text begins with
+// it.
 func (m metaspace) mark(text string, first bool) normalized {
 	prefix := m.always || m.prefix && first
 	prefix = prefix && !strings.HasPrefix(text, " ") && !strings.HasPrefix(text, spaceMark)
@@ -78,8 +79,8 @@ func (markSplitter) split(text string, word func(start, end int)) {
 	}
 }
 
-// The parts of the normaliser and of what undoes it, as a tokenizer.json has
-// them.
+// The parts of the normaliser, and of the decoder that undoes it, in a
+// tokenizer.json.
 const (
 	trimLeftJSON  = `{"type":"Replace","pattern":{"Regex":"\\A +"},"content":""}`
 	squeezeJSON   = `{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}`
@@ -92,7 +93,7 @@ const (
 	stripJSON  = `{"type":"Strip","content":" ","start":1,"stop":0}`
 )
 
-// json is how a tokenizer.json names the normaliser.
+// json returns the normaliser as a tokenizer.json has it.
 func (m spaceMarker) json() string {
 	parts := []string{markJSON}
 	if m.prefix {
@@ -104,7 +105,7 @@ func (m spaceMarker) json() string {
 	return `{"type":"Sequence","normalizers":[` + strings.Join(parts, ",") + `]}`
 }
 
-// unmarkerJSON is how a tokenizer.json names what undoes it.
+// unmarkerJSON returns the decoder that undoes it, as a tokenizer.json has it.
 func unmarkerJSON(prefix bool) string {
 	parts := []string{unmarkJSON, fuseJSON}
 	if prefix {

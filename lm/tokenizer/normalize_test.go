@@ -23,7 +23,7 @@ func TestNFC(t *testing.T) {
 		text := rapid.OneOf(marked, rapid.String()).Filter(func(s string) bool { return !isNew(s) }).Draw(t, "text")
 		n := nfc{}.normalize(text)
 		require.Equal(t, norm.NFC.String(text), n.text)
-		// The spans are parts of the text that normalise to the parts they
+		// The ranges are parts of the text that normalise to the parts they
 		// stand for, and together they are the text.
 		at, from := 0, 0
 		for _, s := range n.stretches {
@@ -73,7 +73,7 @@ func TestOrigins(t *testing.T) {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
 			text := rapid.OneOf(marked, tricky, rapid.String()).Draw(t, "text")
 			n := m.normalize(text)
-			last := Span{}
+			last := Range{}
 			for i := range n.text {
 				s := n.origin(i, min(len(n.text), i+rapid.IntRange(1, 3).Draw(t, "length")))
 				require.LessOrEqual(t, last.Start, s.Start)

@@ -144,7 +144,7 @@ func parseByteLevelSplitter(p filePart) (splitter, error) {
 	case b.UseRegex != nil && !*b.UseRegex:
 		return nil, nil
 	}
-	return gpt2, nil
+	return scannerGPT2, nil
 }
 
 func parseSplit(p filePart) (splitter, error) {

@@ -1,42 +1,49 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
-// A splitter cuts text into words; it calls word for each, in order. Together
-// the words are the text.
+	"github.com/dlclark/regexp2"
+)
+
+// A splitter cuts text into words and calls word for each, in order. Together the
+// words are the text.
 type splitter interface {
 	split(text string, word func(start, end int))
 }
 
-// scanner is a pre-tokeniser's pattern written out by hand: it returns where
-// the word that starts at text[i] ends, i < len(text). It looks at each
+// scanner is the pattern of a pre-tokeniser, written by hand. It looks at each
 // character a bounded number of times, whatever the text.
 type scanner int
 
 const (
-	gpt2 scanner = iota
-	qwen2
-	llama3
+	scannerGPT2 scanner = iota
+	scannerQwen2
+	scannerLlama3
 )
 
 // patterns are the regular expressions that the scanners stand for, as the
 // files spell them.
 var patterns = map[string]scanner{
-	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                          gpt2,
-	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                             gpt2,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:      qwen2,
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: llama3,
+	`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                          scannerGPT2,
+	`'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`:                                             scannerGPT2,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:      scannerQwen2,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: scannerLlama3,
 }
 
 func (s scanner) split(text string, word func(start, end int)) {
 	for i := 0; i < len(text); {
 		end := 0
 		switch s {
-		case gpt2:
+		case scannerGPT2:
 			end = gpt2End(text, i)
-		case qwen2:
+		case scannerQwen2:
 			end = llamaEnd(text, i, 1)
-		case llama3:
+		case scannerLlama3:
 			end = llamaEnd(text, i, 3)
 		}
 		word(i, end)
@@ -57,7 +64,7 @@ func gpt2End(text string, i int) int {
 	if text[i] == ' ' && i+1 < len(text) {
 		first++
 	}
-	if c, n := classAt(text, first); c != space {
+	if c, n := classAt(text, first); c != classSpace {
 		return runEnd(text, first+n, c)
 	}
 	return spaceEnd(text, i)
@@ -92,12 +99,12 @@ func llamaEnd(text string, i, digits int) int {
 	c, n := classAt(text, i)
 	next := i + n
 	switch c {
-	case letter:
-		return runEnd(text, next, letter)
-	case number:
+	case classLetter:
+		return runEnd(text, next, classLetter)
+	case classNumber:
 		for digits--; digits > 0 && next < len(text); digits-- {
 			c, n := classAt(text, next)
-			if c != number {
+			if c != classNumber {
 				break
 			}
 			next += n
@@ -107,15 +114,15 @@ func llamaEnd(text string, i, digits int) int {
 	if !newline(text[i]) && next < len(text) {
 		// One sign or space may stand before letters.
 		follows, n := classAt(text, next)
-		if follows == letter {
-			return runEnd(text, next+n, letter)
+		if follows == classLetter {
+			return runEnd(text, next+n, classLetter)
 		}
-		if c == space && text[i] == ' ' && follows == other {
-			c = other
+		if c == classSpace && text[i] == ' ' && follows == classOther {
+			c = classOther
 		}
 	}
-	if c == other {
-		end := runEnd(text, next, other)
+	if c == classOther {
+		end := runEnd(text, next, classOther)
 		for end < len(text) && newline(text[end]) {
 			end++
 		}
@@ -161,7 +168,7 @@ func newlinesEnd(text string, i int) int {
 	last, end := i, i
 	for end < len(text) {
 		c, n := classAt(text, end)
-		if c != space {
+		if c != classSpace {
 			break
 		}
 		if end += n; newline(text[end-1]) {
@@ -178,7 +185,7 @@ func newlinesEnd(text string, i int) int {
 // \s+(?!\S)|\s+ has it: the last character before a word is left to the next
 // word, unless it is all there is.
 func spaceEnd(text string, i int) int {
-	end := runEnd(text, i, space)
+	end := runEnd(text, i, classSpace)
 	if end == len(text) {
 		return end
 	}
@@ -197,7 +204,7 @@ func (d digitSplitter) split(text string, word func(start, end int)) {
 	start := 0 // of what has not been cut yet
 	for i := 0; i < len(text); {
 		c, n := classAt(text, i)
-		if c != number {
+		if c != classNumber {
 			i += n
 			continue
 		}
@@ -206,7 +213,7 @@ func (d digitSplitter) split(text string, word func(start, end int)) {
 		}
 		start, i = i, i+n
 		if !d.single {
-			i = runEnd(text, i, number)
+			i = runEnd(text, i, classNumber)
 		}
 		word(start, i)
 		start = i
@@ -232,4 +239,127 @@ func (c chain) split(text string, word func(start, end int)) {
 			c[1:].split(text[from:to], func(start, end int) { word(from+start, from+end) })
 		})
 	}
+}
+
+// charSet is a set of characters: first and last of each run, in order.
+type charSet [][2]rune
+
+func (set charSet) has(r rune) bool {
+	_, found := slices.BinarySearchFunc(set, r, func(run [2]rune, r rune) int {
+		switch {
+		case run[1] < r:
+			return -1
+		case run[0] > r:
+			return 1
+		}
+		return 0
+	})
+	return found
+}
+
+// class is what the patterns of the pre-tokenisers ask of a character.
+type class uint8
+
+const (
+	classOther  class = iota // [^\s\p{L}\p{N}]
+	classLetter              // \p{L}
+	classNumber              // \p{N}
+	classSpace               // \s
+)
+
+// asciiClass holds the class of each ASCII character: most text is ASCII.
+var asciiClass [utf8.RuneSelf]class
+
+func init() {
+	for r := range rune(utf8.RuneSelf) {
+		asciiClass[r] = runeClass(r)
+	}
+}
+
+func runeClass(r rune) class {
+	switch {
+	case letters.has(r):
+		return classLetter
+	case numbers.has(r):
+		return classNumber
+	case unicode.IsSpace(r):
+		return classSpace
+	}
+	return classOther
+}
+
+// classAt returns the class and the length of the character at text[i]. A
+// byte that is not part of valid UTF-8 is a character of its own, of class
+// other.
+func classAt(text string, i int) (class, int) {
+	if c := text[i]; c < utf8.RuneSelf {
+		return asciiClass[c], 1
+	}
+	r, n := utf8.DecodeRuneInString(text[i:])
+	return runeClass(r), n
+}
+
+// runEnd returns where the run of characters of class c that starts at
+// text[i] ends.
+func runEnd(text string, i int, c class) int {
+	for i < len(text) {
+		if b := text[i]; b < utf8.RuneSelf { // classAt, without a call
+			if asciiClass[b] != c {
+				break
+			}
+			i++
+			continue
+		}
+		k, n := classAt(text, i)
+		if k != c {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+// matchTimeout is how long an unknown pattern may look for the end of one
+// word.
+const matchTimeout = time.Second
+
+// regexpSplitter is a pattern that no scanner is written for. Each match is a
+// word, and so is what lies between two matches. Where the pattern runs out of
+// time, the rest of the text is one word: its tokens stand for the same text,
+// but are not those that the model was trained on.
+type regexpSplitter struct{ re *regexp2.Regexp }
+
+func newRegexpSplitter(pattern string) (splitter, error) {
+	re, err := regexp2.Compile(pattern, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	re.MatchTimeout = matchTimeout
+	return regexpSplitter{re}, nil
+}
+
+func (s regexpSplitter) split(text string, word func(start, end int)) {
+	// The pattern sees characters: where does each start?
+	runes := make([]rune, 0, len(text))
+	starts := make([]int, 0, len(text)+1)
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		runes, starts = append(runes, r), append(starts, i)
+		i += n
+	}
+	starts = append(starts, len(text))
+
+	done := 0
+	cut := func(end int) {
+		if done < end {
+			word(done, end)
+			done = end
+		}
+	}
+	m, err := s.re.FindRunesMatch(runes)
+	for ; m != nil && err == nil; m, err = s.re.FindNextMatch(m) {
+		cut(starts[m.Index])
+		cut(starts[m.Index+m.Length])
+	}
+	cut(len(text))
 }

@@ -86,15 +86,15 @@ func TestTables(t *testing.T) {
 
 func TestInvalidUTF8IsCutByByte(t *testing.T) {
 	// A broken byte is a sign like any other: it joins signs, not letters.
-	require.Equal(t, []string{"a", "\xff\xc3", " b", "\xe6\xbc!"}, words(t, gpt2, "a\xff\xc3 b\xe6\xbc!"))
-	require.Equal(t, []string{"a", "\xff\xc3", " b", "\xe6\xbc!\n"}, words(t, llama3, "a\xff\xc3 b\xe6\xbc!\n"))
-	require.Equal(t, []string{"\xffb", "1"}, words(t, qwen2, "\xffb1"))
+	require.Equal(t, []string{"a", "\xff\xc3", " b", "\xe6\xbc!"}, words(t, scannerGPT2, "a\xff\xc3 b\xe6\xbc!"))
+	require.Equal(t, []string{"a", "\xff\xc3", " b", "\xe6\xbc!\n"}, words(t, scannerLlama3, "a\xff\xc3 b\xe6\xbc!\n"))
+	require.Equal(t, []string{"\xffb", "1"}, words(t, scannerQwen2, "\xffb1"))
 }
 
 func TestDigits(t *testing.T) {
 	require.Equal(t, []string{"a", "1", "2", " b", "½", "c"}, words(t, digitSplitter{single: true}, "a12 b½c"))
 	require.Equal(t, []string{"a", "12", " b", "½", "c"}, words(t, digitSplitter{}, "a12 b½c"))
-	require.Equal(t, []string{"a", " ", "1", "2", " b"}, words(t, chain{digitSplitter{single: true}, gpt2}, "a 12 b"))
+	require.Equal(t, []string{"a", " ", "1", "2", " b"}, words(t, chain{digitSplitter{single: true}, scannerGPT2}, "a 12 b"))
 }
 
 // Each character is looked at a bounded number of times: were it once for each
@@ -103,7 +103,7 @@ func TestLongRuns(t *testing.T) {
 	const n = 1 << 19
 	for _, unit := range []string{"a", " ", "1", "!", "\n", "\u3000", "é", "'", "'l", " \n", "\n ", " a", "a ", "a'", "!\n", "\xff"} {
 		text := strings.Repeat(unit, n/len(unit))
-		for _, s := range []splitter{gpt2, qwen2, llama3, digitSplitter{}, bertSplitter{}, markSplitter{}, chain{digitSplitter{}, gpt2}} {
+		for _, s := range []splitter{scannerGPT2, scannerQwen2, scannerLlama3, digitSplitter{}, bertSplitter{}, markSplitter{}, chain{digitSplitter{}, scannerGPT2}} {
 			words := 0
 			s.split(text, func(int, int) { words++ })
 			require.LessOrEqual(t, words, len(text))

@@ -7,27 +7,27 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/stepwise-rl/stepwise/lm/tokenizer/sentencepiece"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/internal/sentencepiece"
 )
 
-// LoadSentencePiece reads a SentencePiece model of the Llama 2 kind, usually
+// LoadSentencePiece reads the SentencePiece model at path, a file that is usually
 // called tokenizer.model. See [ParseSentencePiece].
 func LoadSentencePiece(path string) (*Tokenizer, error) {
 	return load(path, parseSentencePiece)
 }
 
-// ParseSentencePiece reads the contents of a SentencePiece model of type BPE
-// with byte fallback, whose normaliser leaves text as it is. What is wrong or
-// not supported is an error that names it.
+// ParseSentencePiece reads the contents of a SentencePiece model of the Llama 2
+// kind: type BPE with byte fallback, and a normaliser that changes nothing but
+// spaces. An error names what is wrong or not supported.
 //
-// Control pieces are special tokens; AddSpecial puts the one that starts a
-// text before it. [Tokenizer.EncodeOrdinary] is what SentencePiece does: it
-// never finds control pieces in a text. Invalid UTF-8, which SentencePiece
-// replaces, is encoded as its bytes.
+// Control pieces become special tokens, and AddSpecial puts the one that begins a
+// text before it. SentencePiece never finds control pieces in a text, so
+// [Tokenizer.EncodeOrdinary] gives its ids. It replaces invalid UTF-8, which here
+// is encoded as its bytes.
 //
-// Save writes a tokenizer.json as the library's own conversion does. Where two
-// pairs that make the same piece overlap, SentencePiece takes the left one,
-// and the file, whose merges must be in some order, may take the other.
+// Save writes the tokenizer.json that the library's own conversion would write.
+// It may encode a few texts differently: where two pairs that make the same piece
+// overlap, SentencePiece merges the left one, while a file must rank its merges.
 func ParseSentencePiece(data []byte) (*Tokenizer, error) {
 	t, err := read(data, parseSentencePiece)
 	if err != nil {
@@ -36,7 +36,7 @@ func ParseSentencePiece(data []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
-// parseSentencePiece makes the definition of the tokenizer.json that the
+// parseSentencePiece returns the definition of the tokenizer.json that the
 // library's conversion would write.
 func parseSentencePiece(data []byte) (d definition, err error) {
 	m, err := sentencepiece.Parse(data)
@@ -51,14 +51,14 @@ func parseSentencePiece(data []byte) (d definition, err error) {
 	for id, p := range m.Pieces {
 		d.spelling = append(d.spelling, p.Text)
 		switch p.Type {
-		case sentencepiece.Unknown, sentencepiece.Control:
+		case sentencepiece.TypeUnknown, sentencepiece.TypeControl:
 			d.added = append(d.added, addedToken{content: p.Text, id: int32(id), special: true, inVocab: true})
-			if p.Type == sentencepiece.Unknown {
+			if p.Type == sentencepiece.TypeUnknown {
 				unknown = p.Text
 			}
-		case sentencepiece.UserDefined, sentencepiece.Unused:
+		case sentencepiece.TypeUserDefined, sentencepiece.TypeUnused:
 			return d, fmt.Errorf("pieces[%d]: %q is user-defined or unused, which is not supported", id, p.Text)
-		case sentencepiece.Byte:
+		case sentencepiece.TypeByte:
 			if _, ok := unspellByte(p.Text); !ok {
 				return d, fmt.Errorf("pieces[%d]: %q does not spell a byte", id, p.Text)
 			}
@@ -87,14 +87,14 @@ func parseSentencePiece(data []byte) (d definition, err error) {
 func (d *definition) setPieceMerges(pieces []sentencepiece.Piece) error {
 	ids := make(map[string]int)
 	for id, p := range pieces {
-		if p.Type == sentencepiece.Normal {
+		if p.Type == sentencepiece.TypeNormal {
 			ids[p.Text] = id
 		}
 	}
 	type pairOf struct{ left, right, piece int }
 	var pairs []pairOf
 	for id, p := range pieces {
-		if p.Type != sentencepiece.Normal {
+		if p.Type != sentencepiece.TypeNormal {
 			continue
 		}
 		for at, r := range p.Text {

@@ -43,9 +43,9 @@ func TestSentencePiece(t *testing.T) {
 
 	// Text that is not UTF-8 is kept, byte by byte.
 	const broken = "a\xff\xc3 b\xe6\xbc!"
-	ids, spans := tok.EncodeSpans(broken)
+	ids, ranges := tok.EncodeRanges(broken)
 	require.Equal(t, broken, tok.Decode(ids))
-	require.Equal(t, tokenizer.Span{Start: 1, End: 2}, spans[1])
+	require.Equal(t, tokenizer.Range{Start: 1, End: 2}, ranges[1])
 
 	// Saved as tokenizer.json it is the same, but for how the merges are written.
 	data, err := json.Marshal(tok)

@@ -4,39 +4,39 @@ package tokenizer
 // may be called by several goroutines at once.
 type Tokenizer struct {
 	def     definition
-	text    [][]byte // by id: the bytes of the token; a special token's content; nil: no such token
+	text    [][]byte // by id: the bytes of the token, or a special token's content; nil if there is none
 	special []bool   // by id
 	ids     map[string]int32
 
-	// raw finds added tokens in the text, late in what the normaliser has
-	// made of the rest.
+	// raw finds added tokens in the text, late in what is normalised of the
+	// rest.
 	raw, late  *matcher
-	normalizer normalizer // nil: none
-	metaspace  *metaspace // nil: none; else there is no normaliser
+	normalizer normalizer // nil if there is none
+	metaspace  *metaspace // nil if there is none; not together with a normaliser
 	splitter   splitter
 	model      model
 }
 
-// VocabSize is one more than the largest id, special and added tokens
-// included. A file may leave ids below it unused.
+// VocabSize is one more than the largest id, that of special and added tokens
+// included. Ids below it may be unused.
 func (t *Tokenizer) VocabSize() int { return len(t.text) }
 
-// ID returns the token that stands for exactly this text, an added token or
-// an ordinary one: ID("<|endoftext|>"), ID("\n"). WordPiece's tokens that go on
-// with a word are named as in the file: ID("##ing"). It does not encode.
+// ID returns the id of the token that stands for exactly this text, added or
+// ordinary: ID("<|endoftext|>"), ID("\n"). WordPiece's tokens that continue a word
+// are named as in the file: ID("##ing"). It does not encode; false means that no
+// single token stands for the text.
 func (t *Tokenizer) ID(text string) (int32, bool) {
 	id, ok := t.ids[text]
 	return id, ok
 }
 
-// Special reports whether id is a special token, one that stands for no text.
+// Special reports whether id is a special token, which stands for no text.
 func (t *Tokenizer) Special(id int32) bool { return t.known(id) && t.special[id] }
 
-// Bytes returns the bytes that a token stands for: nil for a special token,
-// and for an id outside the vocabulary, because a model's output layer is
-// often padded to more ids than there are tokens. Those of a WordPiece token
-// have neither the mark "##" nor a space. They are the tokenizer's own and must
-// not be changed.
+// Bytes returns the bytes that a token stands for. They are nil for a special
+// token, and also for an id outside the vocabulary, because a model's output layer
+// is often padded to more ids than there are tokens. Those of a WordPiece token
+// have neither the mark "##" nor a space. The caller must not change them.
 func (t *Tokenizer) Bytes(id int32) []byte {
 	if !t.known(id) || t.special[id] {
 		return nil
@@ -44,8 +44,8 @@ func (t *Tokenizer) Bytes(id int32) []byte {
 	return t.text[id]
 }
 
-// Content returns a token as a person wants to see it: its bytes, or a special
-// token's name; "" for an id outside the vocabulary.
+// Content returns a token for display: its bytes, or a special token's name, or ""
+// for an id outside the vocabulary.
 func (t *Tokenizer) Content(id int32) string {
 	if !t.known(id) {
 		return ""

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 func TestAddedTokens(t *testing.T) {
@@ -20,12 +21,12 @@ func TestAddedTokens(t *testing.T) {
 	step, ok := tok.ID("<step")
 	require.True(t, ok)
 
-	ids, spans := tok.EncodeSpans("é<step<|end|>\n")
+	ids, ranges := tok.EncodeRanges("é<step<|end|>\n")
 	newline, _ := tok.ID("\n")
 	e, ok := tok.ID("é")
 	require.True(t, ok)
 	require.Equal(t, []int32{e, step, end, newline}, ids)
-	require.Equal(t, []tokenizer.Span{{0, 2}, {2, 7}, {7, 14}, {14, 15}}, spans)
+	require.Equal(t, []tokenizer.Range{{0, 2}, {2, 7}, {7, 14}, {14, 15}}, ranges)
 
 	require.True(t, tok.Special(end))
 	require.Nil(t, tok.Bytes(end))
@@ -40,20 +41,20 @@ func TestAddedTokens(t *testing.T) {
 }
 
 func TestOverlapping(t *testing.T) {
-	spans := []tokenizer.Span{{0, 0}, {0, 3}, {3, 5}, {3, 5}, {7, 9}} // a gap before the last
-	for _, c := range []struct{ part, want tokenizer.Span }{
-		{tokenizer.Span{0, 9}, tokenizer.Span{1, 5}},
-		{tokenizer.Span{0, 1}, tokenizer.Span{1, 2}},
-		{tokenizer.Span{2, 4}, tokenizer.Span{1, 4}},
-		{tokenizer.Span{4, 5}, tokenizer.Span{2, 4}},
-		{tokenizer.Span{5, 7}, tokenizer.Span{4, 4}},
-		{tokenizer.Span{8, 20}, tokenizer.Span{4, 5}},
-		{tokenizer.Span{20, 30}, tokenizer.Span{5, 5}},
-		{tokenizer.Span{4, 4}, tokenizer.Span{2, 2}},
+	ranges := []tokenizer.Range{{0, 0}, {0, 3}, {3, 5}, {3, 5}, {7, 9}} // a gap before the last
+	for _, c := range []struct{ part, want tokenizer.Range }{
+		{tokenizer.Range{0, 9}, tokenizer.Range{1, 5}},
+		{tokenizer.Range{0, 1}, tokenizer.Range{1, 2}},
+		{tokenizer.Range{2, 4}, tokenizer.Range{1, 4}},
+		{tokenizer.Range{4, 5}, tokenizer.Range{2, 4}},
+		{tokenizer.Range{5, 7}, tokenizer.Range{4, 4}},
+		{tokenizer.Range{8, 20}, tokenizer.Range{4, 5}},
+		{tokenizer.Range{20, 30}, tokenizer.Range{5, 5}},
+		{tokenizer.Range{4, 4}, tokenizer.Range{2, 2}},
 	} {
-		require.Equal(t, c.want, tokenizer.Overlapping(spans, c.part), "%v", c.part)
+		require.Equal(t, c.want, tokenizer.Overlapping(ranges, c.part), "%v", c.part)
 	}
-	require.Equal(t, tokenizer.Span{}, tokenizer.Overlapping(nil, tokenizer.Span{0, 5}))
+	require.Equal(t, tokenizer.Range{}, tokenizer.Overlapping(nil, tokenizer.Range{0, 5}))
 }
 
 // A model's output layer may have more rows than there are tokens.
@@ -98,6 +99,7 @@ func TestTrainErrors(t *testing.T) {
 	} {
 		_, err := tokenizer.Train(slices.Values([]string{"text"}), c.o)
 		require.EqualError(t, err, "tokenizer: train: "+c.want)
+		require.Equal(t, err, c.o.Validate())
 	}
 }
 
@@ -189,4 +191,33 @@ func TestOldMerges(t *testing.T) {
 	got, err := tokenizer.Parse([]byte(head + `"merges":[` + joined))
 	require.NoError(t, err)
 	require.Equal(t, trainOurs(t), got)
+}
+
+// The marks of a syntax can be tokens of their own, single characters too.
+func TestMarksOfASyntaxAsAddedTokens(t *testing.T) {
+	template := prompt.Template[string]{Steps: []prompt.Step[string]{{Name: "label"}}, Input: func(s string) string { return s }}
+	text := `<step name="label">so }} \boxed{3}}</step>`
+	tok, err := tokenizer.Train(slices.Values([]string{text, text, text}), tokenizer.TrainOptions{
+		VocabSize: 300, Special: []string{"<|end|>"}, Added: template.Marks(),
+	})
+	require.NoError(t, err)
+	for _, mark := range template.Marks() {
+		id, ok := tok.ID(mark)
+		require.True(t, ok, mark)
+		require.Equal(t, []int32{id}, tok.Encode(mark))
+		require.Equal(t, mark, string(tok.Bytes(id)))
+	}
+	brace, _ := tok.ID("}")
+	n := 0
+	for _, id := range tok.Encode(text) {
+		if id == brace {
+			n++
+		}
+	}
+	require.Equal(t, 4, n, "never merged")
+	data, err := tok.MarshalJSON()
+	require.NoError(t, err)
+	again, err := tokenizer.Parse(data)
+	require.NoError(t, err)
+	require.Equal(t, tok.Encode(text), again.Encode(text))
 }

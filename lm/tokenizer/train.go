@@ -12,40 +12,48 @@ import (
 // uses.
 const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":false,"use_regex":true}`
 
-// TrainOptions say what vocabulary to learn.
+// TrainOptions says what vocabulary to learn.
 type TrainOptions struct {
-	// VocabSize is how many tokens to make, all included: at least 256 bytes
-	// and the special and added ones. A small corpus may give fewer.
+	// VocabSize is the number of tokens to make, at least that of the 256 bytes
+	// and the special and added tokens together. A small corpus may give fewer.
 	VocabSize int
-	// Special tokens stand for no text; they get the ids from 0 on.
+	// Special tokens stand for no text. They get the ids from 0 on.
 	Special []string
-	// Added tokens are ordinary text that always becomes one token, such as
-	// a tag; their ids follow the special ones'. A single character that is a
-	// byte's token anyway, such as a brace, keeps that id and is merged with
-	// nothing.
+	// Added tokens are ordinary text that always becomes one token, such as a
+	// tag. Their ids follow those of the special ones. A single character whose
+	// byte has a token anyway, such as a brace, keeps the id of that, and is
+	// merged with nothing.
 	Added []string
 	// MinCount is how often a pair must occur to be merged; 0 means 2.
 	MinCount int
 }
 
+// Validate returns an error that names what is invalid: a VocabSize that is too
+// small, a negative MinCount, or a special or added token that is empty, invalid
+// UTF-8, there twice, or how a vocabulary file spells a byte.
+func (o TrainOptions) Validate() error {
+	_, err := o.untrained()
+	return err
+}
+
 // Train learns a byte-level BPE from a corpus (Sennrich et al.,
-// arXiv:1508.07909): again and again the most frequent pair of neighbours
-// inside words becomes a token; of equally frequent ones, the pair with the
-// lower ids. The ids are the special tokens', the added tokens', the bytes' in
-// GPT-2's order, the merges' in order of learning. The result depends on
-// nothing else, not even on the order of the corpus. Special and added tokens
-// in the corpus are left out of the count.
+// arXiv:1508.07909), whose words are cut as GPT-2 cuts them. Again and again, the
+// most frequent pair of neighbours inside words becomes a token; among equally
+// frequent pairs, the one with the lower ids. The ids are those of the special
+// tokens, then the added ones, the bytes in GPT-2's order, and the merged tokens
+// in the order of learning. Special and added tokens in the corpus are not
+// counted. The order of the corpus does not matter. The error is o.Validate's.
 func Train(corpus iter.Seq[string], o TrainOptions) (*Tokenizer, error) {
-	d, err := o.definition()
+	base, err := o.untrained()
 	if err != nil {
-		return nil, fmt.Errorf("tokenizer: train: %w", err)
+		return nil, err
 	}
-	base, err := build(d)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: train: %w", err)
+	minCount := o.MinCount
+	if minCount == 0 {
+		minCount = 2
 	}
 	tr := newTrainer(base, corpus)
-	for len(tr.def.spelling) < o.VocabSize && tr.mergeNext(max(o.MinCount, 1)) {
+	for len(tr.def.spelling) < o.VocabSize && tr.mergeNext(minCount) {
 	}
 	t, err := build(tr.def)
 	if err != nil {
@@ -54,21 +62,31 @@ func Train(corpus iter.Seq[string], o TrainOptions) (*Tokenizer, error) {
 	return t, nil
 }
 
-// definition checks the options and returns the vocabulary before any merge.
-func (o *TrainOptions) definition() (definition, error) {
-	if o.MinCount == 0 {
-		o.MinCount = 2
+// untrained checks the options and returns a tokenizer without merges.
+func (o TrainOptions) untrained() (*Tokenizer, error) {
+	d, err := o.definition()
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: train: %w", err)
 	}
+	t, err := build(d)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: train: %w", err)
+	}
+	return t, nil
+}
+
+// definition returns the vocabulary before any merge.
+func (o TrainOptions) definition() (definition, error) {
 	if o.MinCount < 0 {
 		return definition{}, fmt.Errorf("MinCount is %d, want 0 or more", o.MinCount)
 	}
 	d := definition{
 		parts:    file{Version: "1.0", PreTokenizer: filePart(byteLevel), Decoder: filePart(byteLevel)},
-		splitter: gpt2,
+		splitter: scannerGPT2,
 		template: plainTemplate,
 		bpe:      &fileBPE{Type: "BPE"},
 	}
-	var bytes []string // added tokens that are a byte's own
+	var bytes []string // added tokens that are the token of a byte
 	for i, content := range slices.Concat(o.Special, o.Added) {
 		special := i < len(o.Special)
 		if !special && len(content) == 1 && byteToRune[content[0]] == rune(content[0]) {
@@ -124,7 +142,7 @@ func (c wordCounts) word(n *normalized, _, start, end int) {
 	*count++
 }
 
-func (wordCounts) token(int32, Span) {}
+func (wordCounts) token(int32, Range) {}
 
 func newTrainer(base *Tokenizer, corpus iter.Seq[string]) *trainer {
 	tr := &trainer{

@@ -22,9 +22,9 @@ func TestWordPiece(t *testing.T) {
 	require.Equal(t, 12, tok.VocabSize())
 
 	require.Equal(t, []int32{0, 5, 0, 0}, tok.Encode("Unaff\u00e1ble!  x unx"), "nine characters are one too many")
-	ids, spans := tok.EncodeSpans("UN\u00c0!  x unx")
+	ids, ranges := tok.EncodeRanges("UN\u00c0!  x unx")
 	require.Equal(t, []int32{2, 7, 5, 0, 0}, ids)
-	require.Equal(t, []tokenizer.Span{{0, 2}, {2, 4}, {4, 5}, {7, 8}, {9, 12}}, spans)
+	require.Equal(t, []tokenizer.Range{{0, 2}, {2, 4}, {4, 5}, {7, 8}, {9, 12}}, ranges)
 	require.Equal(t, "una!", tok.Decode(ids))
 	require.Equal(t, "it ' s a", tok.Decode(tok.Encode("it's a")))
 

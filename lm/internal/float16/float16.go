@@ -1,21 +1,25 @@
-// Package float16 converts between float32 and the 16-bit types in which
-// checkpoints are stored: bfloat16 and IEEE 754 binary16. Rounding is to
-// nearest, ties to even.
+// Package float16 rounds float32 values to the 16-bit types in which
+// checkpoints are stored, to nearest with ties to even, and widens IEEE 754
+// binary16 again. Package bfloat16 of github.com/d4l3k/go-bfloat16 has the type
+// of a bfloat16 and widens it; its FromFloat32 truncates, so rounding is here.
 package float16
 
-import "math"
+import (
+	"math"
 
-// ToBF16 returns the bits of the bfloat16 nearest to v. A NaN stays a NaN.
-func ToBF16(v float32) uint16 {
+	"github.com/d4l3k/go-bfloat16"
+)
+
+// ToBF16 returns the bfloat16 nearest to v. Values from 2^128·(1 − 2⁻⁹) on
+// become an infinity. A NaN stays a NaN: it keeps its sign and the upper bits
+// of its payload, and is made quiet.
+func ToBF16(v float32) bfloat16.BF16 {
 	bits := math.Float32bits(v)
 	if v != v {
-		return uint16(bits>>16) | 0x0040 // quiet, so that it cannot become an infinity
+		return bfloat16.BF16(bits>>16) | 0x0040 // without it, a payload in the lower bits alone would give an infinity
 	}
-	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
+	return bfloat16.BF16((bits + 0x7fff + bits>>16&1) >> 16)
 }
-
-// FromBF16 is the exact value of a bfloat16.
-func FromBF16(bits uint16) float32 { return math.Float32frombits(uint32(bits) << 16) }
 
 // ToF16 returns the bits of the binary16 nearest to v: an infinity from 65520
 // on. A NaN stays a NaN.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/d4l3k/go-bfloat16"
+
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 )
 
@@ -41,7 +43,7 @@ func Decode(dst []float32, raw []byte, t DType) {
 	for i := range dst {
 		switch t {
 		case BF16:
-			dst[i] = float16.FromBF16(binary.LittleEndian.Uint16(raw[2*i:]))
+			dst[i] = bfloat16.ToFloat32(bfloat16.FromBytes(raw[2*i:]))
 		case F16:
 			dst[i] = float16.FromF16(binary.LittleEndian.Uint16(raw[2*i:]))
 		default:
@@ -59,8 +61,8 @@ func Encode(dst []byte, values []float32, t DType) ([]byte, error) {
 		var back float32
 		switch t {
 		case BF16:
-			bits = float16.ToBF16(v)
-			back = float16.FromBF16(bits)
+			b := float16.ToBF16(v)
+			bits, back = uint16(b), bfloat16.ToFloat32(b)
 		case F16:
 			bits = float16.ToF16(v)
 			back = float16.FromF16(bits)

@@ -1,6 +1,6 @@
 """Writes adamw.json: torch.optim.AdamW with clip_grad_norm_, in float64.
 
-Made with Python 3, torch 2.9.0:  python optim/testdata/adamw.py
+Made with Python 3, torch 2.9.0:  python lm/optim/testdata/adamw.py
 The gradients are data, not of a loss: each step's are in the file. The norm
 is below max_norm in some steps and above in others.
 """

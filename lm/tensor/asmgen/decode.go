@@ -9,9 +9,9 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// decodeTile is the micro-kernel of decoding: few rows times a cache that
-// comes from memory. While it reads b, it fetches what is as far from a given
-// place, where the next product reads.
+// decodeTile is the micro-kernel of decoding: few rows times a cache that comes
+// from memory. While it reads b, it prefetches, at a given distance, what the next
+// product reads.
 type decodeTile struct {
 	*build.Context
 	// widths are the numbers of vectors of a tile: the first of them for whole
@@ -43,13 +43,7 @@ func decode(x *build.Context, name string, rows, bytes int, regs []reg.VecPhysic
 	for _, stride := range []reg.GPVirtual{t.rsa, t.rsb, t.step, t.ldc} {
 		t.SHLQ(operand.U8(2), stride)
 	}
-	t.ptr = []reg.GPVirtual{a}
-	for i := 3; i < rows; i += 3 {
-		p := t.GP64()
-		t.LEAQ(operand.Mem{Base: t.rsa, Index: t.rsa, Scale: 2}, p)
-		t.ADDQ(t.ptr[len(t.ptr)-1], p)
-		t.ptr = append(t.ptr, p)
-	}
+	t.ptr = everyThird(x, a, t.rsa, rows)
 	for r := rows; r > 1; r-- {
 		t.CMPQ(m, operand.U8(r))
 		t.JEQ(operand.LabelRef(fmt.Sprintf("rows%d", r)))
@@ -101,17 +95,7 @@ func (t *decodeTile) tile(rows, width int) {
 		t.PREFETCHT0(operand.Mem{Base: b, Index: t.far, Scale: 1, Disp: at})
 	}
 	t.ADDQ(t.rsb, b)
-	for i := range rows {
-		at := operand.Mem{Base: ptr[i/3]}
-		if i%3 > 0 {
-			at.Index, at.Scale = t.rsa, uint8(i%3)
-		}
-		e := t.spread[i%len(t.spread)]
-		t.VBROADCASTSS(at, e)
-		for v := range width {
-			t.VFMADD231PS(t.right[v], e, acc[i*width+v])
-		}
-	}
+	multiplyRows(t.Context, rows, ptr, t.rsa, t.right[:width], t.spread, acc)
 	for _, p := range ptr {
 		t.ADDQ(operand.U8(4), p)
 	}
@@ -124,12 +108,5 @@ func (t *decodeTile) tile(rows, width int) {
 	}
 	c := t.GP64()
 	t.MOVQ(t.c, c)
-	for i := range rows {
-		for v := range width {
-			t.VMOVUPS(acc[i*width+v], operand.Mem{Base: c, Disp: v * t.bytes})
-		}
-		if i < rows-1 {
-			t.ADDQ(t.ldc, c)
-		}
-	}
+	eachVector(t.Context, rows, width, t.bytes, c, t.ldc, func(at operand.Mem, i int) { t.VMOVUPS(acc[i], at) })
 }

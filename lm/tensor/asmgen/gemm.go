@@ -11,18 +11,18 @@ import (
 
 const gemmSignature = "func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)"
 
-// prefetchAhead is how many steps of k before its use a tile of c is fetched:
-// some hundred cycles. Earlier, the panel of b would drive it out of the
-// first-level cache.
+// prefetchAhead is how many iterations over k before its use a tile of c is
+// fetched: some hundred cycles. If it came earlier, the panel of b would drive it
+// out of the first-level cache.
 const prefetchAhead = 24
 
-// streamAhead is how many bytes before its use b is fetched to the second-level
-// cache, for when it comes from memory. Tiles of few rows wait for memory
-// anyhow, and do better with the processor's own prefetching.
+// streamAhead is how many bytes before its use b is fetched into the second-level
+// cache, in case it comes from memory. Tiles of few rows wait for memory in any
+// case, and do better with the processor's own prefetching.
 const streamAhead = 8192
 
-// gemmTile describes a micro-kernel: a tile of rows × vectors accumulators
-// in registers, one vector of b each, and one broadcast element of a at a
+// gemmTile describes a micro-kernel: a tile of rows × vectors accumulators in
+// registers, multiplied by a vector of b each and a broadcast element of a at a
 // time.
 type gemmTile struct {
 	name          string
@@ -30,9 +30,10 @@ type gemmTile struct {
 	rows, vectors int
 	// bytes is the width of a vector.
 	bytes int
-	// embed: an element of a, used once, is broadcast by the multiply-add.
+	// embed lets the multiply-add broadcast the element of a, which it alone
+	// uses.
 	embed bool
-	// pairs: b is of bfloat16s.
+	// pairs, if not nil, loads a b of bfloat16s.
 	pairs *pairs
 	// acc, right and bcast are its registers.
 	acc, right []reg.VecPhysical
@@ -46,8 +47,8 @@ type gemmTile struct {
 	store func(from reg.VecPhysical, m operand.Mem)
 }
 
-// emit writes the function: a loop over full tiles of rows, then one of
-// smaller tiles for the rest.
+// emit writes the function: a loop over whole tiles, then a smaller tile for the
+// remaining rows.
 func (t *gemmTile) emit(x *build.Context) {
 	x.Function(t.name)
 	x.Attributes(attr.NOSPLIT)
@@ -116,7 +117,7 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	}
 	b := x.Load(x.Param("b"), x.GP64()).(reg.GPVirtual)
 	k := x.Load(x.Param("k"), x.GP64()).(reg.GPVirtual)
-	// Of k, the last few steps come after the tile of c is fetched.
+	// The tile of c is fetched before the last few iterations.
 	label := func(name string) string { return fmt.Sprintf("%s%d", name, rows) }
 	loop, fetch, tail := label("loop"), label("fetch"), x.GP64()
 	x.MOVQ(operand.I32(prefetchAhead), tail)
@@ -140,20 +141,12 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 		}
 	}
 	x.ADDQ(rsb, b)
-	for i := range rows {
-		at := operand.Mem{Base: ptr[i/3]}
-		if i%3 > 0 {
-			at.Index, at.Scale = rsa, uint8(i%3)
+	if t.embed {
+		for i := range rows {
+			x.VFMADD231PS_BCST(element(ptr, rsa, i), t.right[0], acc(i, 0))
 		}
-		e := t.bcast[i%len(t.bcast)]
-		if t.embed {
-			x.VFMADD231PS_BCST(at, t.right[0], acc(i, 0))
-			continue
-		}
-		x.VBROADCASTSS(at, e)
-		for v := range t.vectors {
-			x.VFMADD231PS(t.right[v], e, acc(i, v))
-		}
+	} else {
+		multiplyRows(x, rows, ptr, rsa, t.right[:t.vectors], t.bcast, t.acc)
 	}
 	for _, p := range ptr {
 		x.ADDQ(csa, p)
@@ -175,6 +168,55 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 	x.ADDQ(next, a)
 }
 
+// element is the address of the current element of row i of a: ptr points to
+// every third row, and the two rows after it are rsa bytes apart.
+func element(ptr []reg.GPVirtual, rsa reg.GPVirtual, i int) operand.Mem {
+	at := operand.Mem{Base: ptr[i/3]}
+	if i%3 > 0 {
+		at.Index, at.Scale = rsa, uint8(i%3)
+	}
+	return at
+}
+
+// multiplyRows adds to the accumulators [rows × len(right)] the current element
+// of each row of a times a row of b, which is in right. bcast are registers to
+// broadcast elements to, in turn.
+func multiplyRows(x *build.Context, rows int, ptr []reg.GPVirtual, rsa reg.GPVirtual, right, bcast, acc []reg.VecPhysical) {
+	for i := range rows {
+		e := bcast[i%len(bcast)]
+		x.VBROADCASTSS(element(ptr, rsa, i), e)
+		for v, r := range right {
+			x.VFMADD231PS(r, e, acc[i*len(right)+v])
+		}
+	}
+}
+
+// everyThird returns pointers to every third of some rows of a, the first of
+// which is a itself.
+func everyThird(x *build.Context, a, rsa reg.GPVirtual, rows int) []reg.GPVirtual {
+	ptr := []reg.GPVirtual{a}
+	for i := 3; i < rows; i += 3 {
+		p := x.GP64()
+		x.LEAQ(operand.Mem{Base: rsa, Index: rsa, Scale: 2}, p)
+		x.ADDQ(ptr[len(ptr)-1], p)
+		ptr = append(ptr, p)
+	}
+	return ptr
+}
+
+// eachVector calls f for the vectors of a tile of c, and moves c to its last
+// row.
+func eachVector(x *build.Context, rows, vectors, bytes int, c, ldc reg.GPVirtual, f func(at operand.Mem, i int)) {
+	for i := range rows {
+		for v := range vectors {
+			f(operand.Mem{Base: c, Disp: v * bytes}, i*vectors+v)
+		}
+		if i < rows-1 {
+			x.ADDQ(ldc, c)
+		}
+	}
+}
+
 // prefetch fetches the tile of c, which is used when the loop has ended.
 func (t *gemmTile) prefetch(x *build.Context, rows int, c reg.GPVirtual) {
 	ldc := x.Load(x.Param("ldc"), x.GP64()).(reg.GPVirtual)
@@ -190,8 +232,8 @@ func (t *gemmTile) prefetch(x *build.Context, rows int, c reg.GPVirtual) {
 	}
 }
 
-// update computes c = alpha·acc + beta·c and moves c past the rows. Masked
-// stores are slow, so that only tiles that need them have them.
+// update computes c = alpha·acc + beta·c and moves c past the rows. Masked stores
+// are slow, so only tiles that need them use them.
 func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
 	param := func(name string) operand.Mem {
 		at, err := x.Param(name).Resolve()
@@ -229,8 +271,8 @@ func (t *gemmTile) update(x *build.Context, rows int, c reg.GPVirtual) {
 	x.Label(label("next"))
 }
 
-// write stores the accumulators in c, after it added factor·c if add; edge
-// tells that the last vector is incomplete.
+// write stores the accumulators in c; if add, it first adds factor·c to them. edge
+// says that the last vector is incomplete.
 func (t *gemmTile) write(x *build.Context, rows int, c, ldc reg.GPVirtual, factor reg.VecPhysical, add, edge bool) {
 	old := t.bcast[len(t.bcast)-1]
 	for i := range rows {
@@ -260,8 +302,8 @@ func check(err error) {
 	}
 }
 
-// gemmAVX512 writes tiles of 12 rows and 32 or 16 columns: 24 accumulators,
-// which the latency of 4 cycles of one or two FMA units needs at least 8 of.
+// gemmAVX512 writes tiles of 12 rows and 32 or 16 columns. They have 24
+// accumulators; two FMA units with a latency of 4 cycles need at least 8.
 func gemmAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	peak(x, "peakAVX512", zmm)

@@ -7,9 +7,9 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// pairs loads rows of b that are bfloat16s, the upper halves of float32s: a
-// word of 32 bits holds an element of the first vector in its lower half and
-// the same of the second in its upper half. Widening takes a shift and a mask.
+// pairs loads rows of b that are bfloat16s, the upper halves of float32s. A word of
+// 32 bits holds an element of the first vector in its lower half, and that of the
+// second in its upper half. A shift and a mask widen them.
 type pairs struct {
 	// keep computes to &= 0xffff0000.
 	keep func(to reg.VecPhysical)
@@ -69,7 +69,8 @@ func roundPairs(x *build.Context, upper operand.Mem) {
 	rows, half, dst, src, n, high := load("rows"), load("half"), load("dst"), load("src"), x.GP64(), x.GP64()
 	y := ymm
 	// round leaves in v the nearest bfloat16, ties to even, in the upper half;
-	// of a NaN the upper half, made quiet lest it become an infinity.
+	// a NaN keeps its upper half and is made quiet, so that it does not become an
+	// infinity.
 	round := func(v reg.VecPhysical) {
 		x.VPSRLD(operand.U8(16), v, y[2])
 		x.VPAND(one, y[2], y[2])

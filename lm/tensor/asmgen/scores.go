@@ -9,11 +9,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// scoresTile is the micro-kernel of attention scores: as the matrix product's
-// it holds a tile of rows × 2 vectors in registers, but a row of queries is so
-// short that the call for each tile, and the scaling of its results, would
-// take a third of the time. So it goes over all panels of keys itself and
-// only stores.
+// scoresTile is the micro-kernel of attention scores. Like that of the matrix
+// product it holds a tile of rows × 2 vectors in registers. But queries are so
+// short that a call per tile, and the scaling of the results, would take a third
+// of the time. So it goes over all panels of keys itself and only stores.
 type scoresTile struct {
 	*build.Context
 	name string
@@ -43,13 +42,7 @@ func (t *scoresTile) emit() {
 	for _, stride := range []reg.GPVirtual{t.rsa, t.step, t.ldc} {
 		t.SHLQ(operand.U8(2), stride)
 	}
-	t.ptr = []reg.GPVirtual{a}
-	for i := 3; i < t.rows; i += 3 {
-		p := t.GP64()
-		t.LEAQ(operand.Mem{Base: t.rsa, Index: t.rsa, Scale: 2}, p)
-		t.ADDQ(t.ptr[len(t.ptr)-1], p)
-		t.ptr = append(t.ptr, p)
-	}
+	t.ptr = everyThird(t.Context, a, t.rsa, t.rows)
 	for r := t.rows; r > 0; r-- {
 		t.CMPQ(m, operand.U8(r))
 		t.JEQ(operand.LabelRef(fmt.Sprintf("rows%d", r)))
@@ -84,21 +77,14 @@ func (t *scoresTile) block(rows int) {
 
 // tile computes and stores a tile; the pointers stay where they are.
 func (t *scoresTile) tile(rows, vectors int) {
-	acc := func(i, v int) reg.VecPhysical { return t.acc[i*vectors+v] }
-	for _, r := range t.acc[:rows*vectors] {
+	acc := t.acc[:rows*vectors]
+	for _, r := range acc {
 		t.VXORPS(r, r, r)
 	}
 	// The rows of c are fetched meanwhile: stores wait for each other's misses.
 	c := t.GP64()
 	t.MOVQ(t.c, c)
-	for i := range rows {
-		for v := range vectors {
-			t.PREFETCHT0(operand.Mem{Base: c, Disp: v * t.bytes})
-		}
-		if i < rows-1 {
-			t.ADDQ(t.ldc, c)
-		}
-	}
+	eachVector(t.Context, rows, vectors, t.bytes, c, t.ldc, func(at operand.Mem, _ int) { t.PREFETCHT0(at) })
 	ptr := t.ptr[:(rows+2)/3]
 	k := t.Load(t.Param("k"), t.GP64()).(reg.GPVirtual)
 	b, back := t.GP64(), t.GP64()
@@ -110,17 +96,7 @@ func (t *scoresTile) tile(rows, vectors int) {
 		t.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
 	}
 	t.ADDQ(operand.U8(2*t.bytes), b)
-	for i := range rows {
-		at := operand.Mem{Base: ptr[i/3]}
-		if i%3 > 0 {
-			at.Index, at.Scale = t.rsa, uint8(i%3)
-		}
-		e := t.spread[i%len(t.spread)]
-		t.VBROADCASTSS(at, e)
-		for v := range vectors {
-			t.VFMADD231PS(t.right[v], e, acc(i, v))
-		}
-	}
+	multiplyRows(t.Context, rows, ptr, t.rsa, t.right[:vectors], t.spread, acc)
 	for _, p := range ptr {
 		t.ADDQ(operand.U8(4), p)
 	}
@@ -131,12 +107,5 @@ func (t *scoresTile) tile(rows, vectors int) {
 		t.ADDQ(back, p)
 	}
 	t.MOVQ(t.c, c)
-	for i := range rows {
-		for v := range vectors {
-			t.VMOVUPS(acc(i, v), operand.Mem{Base: c, Disp: v * t.bytes})
-		}
-		if i < rows-1 {
-			t.ADDQ(t.ldc, c)
-		}
-	}
+	eachVector(t.Context, rows, vectors, t.bytes, c, t.ldc, func(at operand.Mem, i int) { t.VMOVUPS(acc[i], at) })
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// Async is a tensor.Backend that checks arguments at the call, copies them,
-// and runs the operations later, in order, on a goroutine of its own. After
-// an error it skips operations until Sync has returned the error. The
-// goroutine ends whenever the queue is empty, so after Sync there is none.
+// Async is a tensor.Backend that checks and copies its arguments at the call and
+// runs the operations later, in order, on another goroutine. After an error it
+// skips operations until Sync has returned the error. The goroutine ends
+// whenever the queue is empty, so none is left after Sync.
 type Async struct {
 	inner tensor.Backend
 
@@ -36,11 +36,11 @@ var (
 	_ Faulty         = (*Async)(nil)
 )
 
-// NewAsync returns a backend that computes on inner, which from now on
-// belongs to it.
+// NewAsync returns a backend that computes on inner. The caller must not use
+// inner any more.
 func NewAsync(inner tensor.Backend) *Async { return &Async{inner: inner} }
 
-// FailAfter makes the operation that follows the next n ones fail with err.
+// FailAfter lets n more operations succeed and makes the one after them fail.
 // Every call but Alloc, Slice, Free and Sync counts as an operation.
 func (b *Async) FailAfter(n int, err error) {
 	b.mu.Lock()
@@ -48,7 +48,7 @@ func (b *Async) FailAfter(n int, err error) {
 	b.fault, b.faultIn = err, n
 }
 
-// Name returns "async(" and the inner backend's name and ")".
+// Name returns the inner backend's name in parentheses after "async".
 func (b *Async) Name() string { return "async(" + b.inner.Name() + ")" }
 
 // Sync waits for the queue and returns and clears the sticky error. A panic

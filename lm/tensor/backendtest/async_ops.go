@@ -143,9 +143,9 @@ func (b *Async) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s 
 func (b *Async) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	shape.AttendCache(b.CacheLen(d.Cache), out, q, kCache, vCache, d)
 	c := *d
-	c.Spans = make([][]tensor.Span, len(d.Spans))
-	for i, spans := range d.Spans {
-		c.Spans[i] = slices.Clone(spans)
+	c.Ranges = make([][]tensor.Range, len(d.Ranges))
+	for i, ranges := range d.Ranges {
+		c.Ranges[i] = slices.Clone(ranges)
 	}
 	b.do(func(in []tensor.Buffer) {
 		b.inner.AttendCache(in[0], in[1], in[2], in[3], &c)

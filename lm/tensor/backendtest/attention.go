@@ -71,10 +71,10 @@ func attend(e *env, spread float64) {
 	}
 }
 
-// decodings are the spans of queries: alone, of completions that share
+// decodings are the ranges of queries: alone, of completions that share
 // prompts, of prompts' rows that see those before them, and of long contexts.
-func decodings() map[string][][]tensor.Span {
-	d := map[string][][]tensor.Span{
+func decodings() map[string][][]tensor.Range {
+	d := map[string][][]tensor.Range{
 		"no rows":   {},
 		"one row":   {{{Start: 3, End: 4}}},
 		"a context": {{{Start: 5, End: 88}}},
@@ -89,8 +89,8 @@ func decodings() map[string][][]tensor.Span {
 		"a long context": {{{Start: 1, End: 1500}}, {{Start: 1, End: 700}, {Start: 701, End: 1300}}},
 	}
 	for i := range 40 {
-		d["completions of a prompt"] = append(d["completions of a prompt"], []tensor.Span{{Start: 7, End: 50}, {Start: 60 + 9*i, End: 61 + 10*i}})
-		d["rows of a prompt"] = append(d["rows of a prompt"], []tensor.Span{{Start: 290, End: 530 + i}})
+		d["completions of a prompt"] = append(d["completions of a prompt"], []tensor.Range{{Start: 7, End: 50}, {Start: 60 + 9*i, End: 61 + 10*i}})
+		d["rows of a prompt"] = append(d["rows of a prompt"], []tensor.Range{{Start: 290, End: 530 + i}})
 	}
 	return d
 }
@@ -100,16 +100,16 @@ func attendCache(e *env) {
 	names := slices.Sorted(maps.Keys(decodings()))
 	for _, h := range headings {
 		for _, name := range names {
-			spans := decodings()[name]
+			ranges := decodings()[name]
 			heads := h[0]
 			cache := tensor.CacheShape{KVHeads: h[1], HeadDim: h[2]}
-			for _, list := range spans {
+			for _, list := range ranges {
 				for _, s := range list {
 					cache.Rows = max(cache.Rows, s.End)
 				}
 			}
 			live := make([]bool, cache.Rows)
-			for _, list := range spans {
+			for _, list := range ranges {
 				for _, s := range list {
 					for r := s.Start; r < s.End; r++ {
 						live[r] = true
@@ -130,9 +130,9 @@ func attendCache(e *env) {
 				e.StoreCache(k, v, e.random(len(part)*row), e.random(len(part)*row), kept, cache)
 				clear(kept)
 			}
-			out := e.nan(len(spans) * heads * cache.HeadDim)
-			e.AttendCache(out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Spans: spans, Heads: heads, Scale: invSqrt(cache.HeadDim)})
-			for _, s := range spans {
+			out := e.nan(len(ranges) * heads * cache.HeadDim)
+			e.AttendCache(out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Ranges: ranges, Heads: heads, Scale: invSqrt(cache.HeadDim)})
+			for _, s := range ranges {
 				clear(s)
 			}
 			e.keep(fmt.Sprintf("AttendCache of %s, heads %d/%d of %d", name, heads, cache.KVHeads, cache.HeadDim), out)

@@ -154,11 +154,11 @@ func misuses(b tensor.Backend) map[string]func() {
 	same := func(*tensor.Attention) {}
 	cache := tensor.CacheShape{Rows: 5, KVHeads: 1, HeadDim: 3}
 	size := b.CacheLen(cache)
-	decode := func(kvHeads, size int, scale float32, spans ...tensor.Span) func() {
+	decode := func(kvHeads, size int, scale float32, ranges ...tensor.Range) func() {
 		return func() {
 			c := cache
 			c.KVHeads = kvHeads
-			b.AttendCache(n(6), n(6), n(size), n(size), &tensor.Decode{Cache: c, Spans: [][]tensor.Span{spans}, Heads: 2, Scale: scale})
+			b.AttendCache(n(6), n(6), n(size), n(size), &tensor.Decode{Cache: c, Ranges: [][]tensor.Range{ranges}, Heads: 2, Scale: scale})
 		}
 	}
 	calls := map[string]func(){
@@ -179,11 +179,11 @@ func misuses(b tensor.Backend) map[string]func() {
 		"Axpy foreign":          func() { b.Axpy(foreign(3), 1, n(3)) },
 		"SumSquares dst":        func() { b.SumSquares(n(2), n(3)) },
 		"SumSquares foreign":    func() { b.SumSquares(n(1), foreign(3)) },
-		"MatMul a":              func() { b.MatMul(tensor.N, tensor.N, 2, 3, 4, 1, n(7), n(12), 0, n(6)) },
-		"MatMul b":              func() { b.MatMul(tensor.N, tensor.T, 2, 3, 4, 1, n(8), n(11), 0, n(6)) },
-		"MatMul c":              func() { b.MatMul(tensor.T, tensor.N, 2, 3, 4, 1, n(8), n(12), 0, n(8)) },
-		"MatMul negative":       func() { b.MatMul(tensor.N, tensor.N, -1, -1, -1, 1, n(1), n(1), 0, n(1)) },
-		"MatMul foreign":        func() { b.MatMul(tensor.N, tensor.N, 2, 3, 4, 1, n(8), foreign(12), 0, n(6)) },
+		"MatMul a":              func() { b.MatMul(tensor.OpN, tensor.OpN, 2, 3, 4, 1, n(7), n(12), 0, n(6)) },
+		"MatMul b":              func() { b.MatMul(tensor.OpN, tensor.OpT, 2, 3, 4, 1, n(8), n(11), 0, n(6)) },
+		"MatMul c":              func() { b.MatMul(tensor.OpT, tensor.OpN, 2, 3, 4, 1, n(8), n(12), 0, n(8)) },
+		"MatMul negative":       func() { b.MatMul(tensor.OpN, tensor.OpN, -1, -1, -1, 1, n(1), n(1), 0, n(1)) },
+		"MatMul foreign":        func() { b.MatMul(tensor.OpN, tensor.OpN, 2, 3, 4, 1, n(8), foreign(12), 0, n(6)) },
 		"AddBias x":             func() { b.AddBias(n(5), n(3), 2, 3) },
 		"AddBias bias":          func() { b.AddBias(n(6), n(2), 2, 3) },
 		"SumRows dst":           func() { b.SumRows(n(2), n(6), 2, 3) },
@@ -225,11 +225,11 @@ func misuses(b tensor.Backend) map[string]func() {
 		"StoreCache kCache":  func() { b.StoreCache(n(size+1), n(size), n(3), n(3), []int32{4}, cache) },
 		"StoreCache v":       func() { b.StoreCache(n(size), n(size), n(3), n(6), []int32{4}, cache) },
 		"StoreCache foreign": func() { b.StoreCache(n(size), n(size), n(3), foreign(3), []int32{4}, cache) },
-		"AttendCache span":   decode(1, size, 1, tensor.Span{Start: 0, End: 6}),
-		"AttendCache none":   decode(1, size, 1, tensor.Span{Start: 2, End: 2}),
-		"AttendCache vCache": decode(1, size+1, 1, tensor.Span{Start: 0, End: 1}),
-		"AttendCache scale":  decode(1, size, -1, tensor.Span{Start: 0, End: 1}),
-		"AttendCache heads":  decode(3, b.CacheLen(tensor.CacheShape{Rows: 5, KVHeads: 3, HeadDim: 3}), 1, tensor.Span{Start: 0, End: 1}),
+		"AttendCache range":  decode(1, size, 1, tensor.Range{Start: 0, End: 6}),
+		"AttendCache none":   decode(1, size, 1, tensor.Range{Start: 2, End: 2}),
+		"AttendCache vCache": decode(1, size+1, 1, tensor.Range{Start: 0, End: 1}),
+		"AttendCache scale":  decode(1, size, -1, tensor.Range{Start: 0, End: 1}),
+		"AttendCache heads":  decode(3, b.CacheLen(tensor.CacheShape{Rows: 5, KVHeads: 3, HeadDim: 3}), 1, tensor.Range{Start: 0, End: 1}),
 		"SwiGLU up":          func() { b.SwiGLU(n(3), n(3), n(2)) },
 		"SwiGLUGrad dup":     func() { b.SwiGLUGrad(n(3), n(2), n(3), n(3), n(3)) },
 		"GELU x":             func() { b.GELU(n(3), n(2)) },
@@ -245,15 +245,15 @@ func misuses(b tensor.Backend) map[string]func() {
 		"AdamW foreign":      func() { b.AdamW(n(3), n(3), foreign(3), n(3), &tensor.AdamW{Step: 1}) },
 	}
 	if p, ok := b.(tensor.Packer); ok {
-		const f = tensor.Float32
+		const f = tensor.FormatFloat32
 		product := func(p, c tensor.Buffer) tensor.Product { return tensor.Product{N: 3, P: p, C: c} }
 		size := p.PackedLen(f, 3, 4)
 		calls["PackedLen format"] = func() { p.PackedLen(2, 3, 4) }
-		calls["Pack format"] = func() { p.Pack(-1, n(size), tensor.N, 3, 4, n(12)) }
+		calls["Pack format"] = func() { p.Pack(-1, n(size), tensor.OpN, 3, 4, n(12)) }
 		calls["MatMulPacked format"] = func() { p.MatMulPacked(2, 2, 4, 1, n(8), 0, product(n(size), n(6))) }
-		calls["Pack p"] = func() { p.Pack(f, n(size+1), tensor.N, 3, 4, n(12)) }
-		calls["Pack b"] = func() { p.Pack(f, n(size), tensor.T, 3, 4, n(11)) }
-		calls["Pack foreign"] = func() { p.Pack(f, n(size), tensor.T, 3, 4, foreign(12)) }
+		calls["Pack p"] = func() { p.Pack(f, n(size+1), tensor.OpN, 3, 4, n(12)) }
+		calls["Pack b"] = func() { p.Pack(f, n(size), tensor.OpT, 3, 4, n(11)) }
+		calls["Pack foreign"] = func() { p.Pack(f, n(size), tensor.OpT, 3, 4, foreign(12)) }
 		calls["MatMulPacked a"] = func() { p.MatMulPacked(f, 2, 4, 1, n(7), 0, product(n(size), n(6))) }
 		calls["MatMulPacked p"] = func() { p.MatMulPacked(f, 2, 4, 1, n(8), 0, product(n(size-1), n(6))) }
 		calls["MatMulPacked c"] = func() { p.MatMulPacked(f, 2, 4, 1, n(8), 0, product(n(size), n(6)), product(n(size), n(5))) }

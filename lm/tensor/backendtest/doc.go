@@ -1,5 +1,5 @@
-// Package backendtest is the conformance suite of tensor backends, with an
-// asynchronous fake to test the code that uses them.
+// Package backendtest is the conformance suite of tensor backends. It also has
+// an asynchronous fake to test the code that uses them.
 //
 // A backend's own tests call [Run]:
 //
@@ -7,13 +7,14 @@
 //		backendtest.Run(t, func() tensor.Backend { return mybackend.New() })
 //	}
 //
-// It compares every operation with [reference.New64] on random inputs of odd
-// and empty sizes, in slices between guards that no operation may touch;
-// checks that the bits do not depend on GOMAXPROCS, that the caller's slices
-// are not retained, that misuse panics at the call; and, of a backend that
-// implements [Faulty], that errors stick until Sync.
+// Run compares every operation with [reference.New64], on random inputs of odd
+// and empty sizes that lie between guards which no operation may touch. It
+// checks that the bits do not depend on GOMAXPROCS, that the caller's slices are
+// not kept, and that misuse panics at the call. If the backend implements
+// [Faulty], it checks that errors stick until Sync; if it implements
+// tensor.Packer, that packed products have MatMul's bits.
 //
-// [Async] runs any backend behind a queue, with buffers that are nothing but
-// handles. Code that passes its tests on Async assumes neither that a buffer
-// is a Go slice nor that an operation is complete when it returns.
+// [Async] runs any backend behind a queue, with buffers that are mere handles.
+// Code whose tests pass on Async assumes neither that a buffer is a Go slice nor
+// that an operation is complete when its call returns.
 package backendtest

@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/d4l3k/go-bfloat16"
+
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -15,7 +17,7 @@ func testPacked(t *testing.T, open func() tensor.Backend) {
 	if _, ok := open().(tensor.Packer); !ok {
 		t.Skip("the backend is no tensor.Packer")
 	}
-	for _, f := range []tensor.Format{tensor.Float32, tensor.BFloat16} {
+	for _, f := range []tensor.Format{tensor.FormatFloat32, tensor.FormatBFloat16} {
 		want, err := execute(open(), products(f, false))
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +40,7 @@ func products(f tensor.Format, packed bool) workload {
 	return workload{name: "products", run: func(e *env) {
 		for _, s := range [][3]int{{1, 1, 1}, {1, 45, 300}, {3, 64, 7}, {16, 130, 520}, {1, 300, 130}, {2, 200, 300}, {3, 260, 40}, {100, 33, 257}, {0, 3, 4}, {4, 0, 3}, {2, 5, 0}} {
 			m, n, k := s[0], s[1], s[2]
-			for _, op := range []tensor.Op{tensor.N, tensor.T} {
+			for _, op := range []tensor.Op{tensor.OpN, tensor.OpT} {
 				for _, beta := range []float32{0, 0.5} {
 					x, values, c := e.random(m*k), e.normal(k*n, 1), e.random(m*n)
 					if beta == 0 {
@@ -52,7 +54,7 @@ func products(f tensor.Format, packed bool) workload {
 						b.MatMulPacked(f, m, k, 1.5, x, beta, tensor.Product{N: n, P: p, C: c})
 					} else {
 						round(f, values)
-						e.MatMul(tensor.N, op, m, n, k, 1.5, x, e.buffer(values), beta, c)
+						e.MatMul(tensor.OpN, op, m, n, k, 1.5, x, e.buffer(values), beta, c)
 					}
 					e.keep(fmt.Sprintf("%d×%d×%d, format %d, opB %v, beta %v", m, n, k, f, op, beta), c)
 				}
@@ -66,11 +68,11 @@ func products(f tensor.Format, packed bool) workload {
 			if packed {
 				b := e.Backend.(tensor.Packer)
 				p := e.nan(b.PackedLen(f, n, k))
-				b.Pack(f, p, tensor.N, n, k, e.buffer(values))
+				b.Pack(f, p, tensor.OpN, n, k, e.buffer(values))
 				together = append(together, tensor.Product{N: n, P: p, C: c})
 			} else {
 				round(f, values)
-				e.MatMul(tensor.N, tensor.N, m, n, k, -1, x, e.buffer(values), 0.5, c)
+				e.MatMul(tensor.OpN, tensor.OpN, m, n, k, -1, x, e.buffer(values), 0.5, c)
 				together = append(together, tensor.Product{C: c})
 			}
 		}
@@ -91,9 +93,9 @@ var edges = []float32{
 }
 
 func round(f tensor.Format, x []float32) {
-	if f == tensor.BFloat16 {
+	if f == tensor.FormatBFloat16 {
 		for i, v := range x {
-			x[i] = float16.FromBF16(float16.ToBF16(v))
+			x[i] = bfloat16.ToFloat32(float16.ToBF16(v))
 		}
 	}
 }

@@ -12,17 +12,18 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-// Faulty is implemented by backends that can be made to fail, so that Run
-// can check what happens then.
+// Faulty is implemented by backends that can be made to fail, so that Run can
+// check what happens then.
 type Faulty interface {
-	// FailAfter makes the operation that follows the next n ones fail with
-	// err.
+	// FailAfter lets n more operations succeed and makes the one after them
+	// fail with err.
 	FailAfter(n int, err error)
 }
 
 // Run checks that the backends that open returns behave as tensor.Backend
-// says. It changes GOMAXPROCS for a while, so the calling test must not be
-// parallel. Goroutine leaks are left to the caller (go.uber.org/goleak).
+// says; open is called many times. Run changes GOMAXPROCS for a while, so the
+// calling test must not be parallel. It does not look for goroutines that are
+// left behind: go.uber.org/goleak does, in the caller's TestMain.
 func Run(t *testing.T, open func() tensor.Backend) {
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
@@ -37,8 +38,8 @@ func Run(t *testing.T, open func() tensor.Backend) {
 	t.Run("errors", func(t *testing.T) { testErrors(t, open) })
 }
 
-// A workload runs operations on inputs that depend on nothing but its name
-// and keeps the results, to be compared between backends.
+// A workload runs operations on inputs that depend on its name alone, and keeps
+// the results for comparison between backends.
 type workload struct {
 	name string
 	// tol bounds the error of an element, as a share of the largest

@@ -5,17 +5,17 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// Attention goes over blocks of queries. The scores of a block against all
-// keys that it sees are a matrix product into scratch memory, which stays in
-// the first-level cache for the usual lengths; so do the products that use
-// them. Nothing of the size rows × rows is ever held.
+// Attention goes over blocks of queries. A matrix product writes the scores of a
+// block against all keys that it sees into scratch memory, which for the usual
+// lengths stays in the first-level cache until the products that use it. Nothing
+// of the size rows × rows is ever held.
 
 // blockQ is the number of queries of a block, a multiple of every scores
 // kernel's rows.
 const blockQ = 12
 
-// keys is what a segment sees: the rows of its prefix, if any, and its own.
-// Columns of scores are numbered through both: the prefix's come first.
+// keys are the rows that a segment sees: those of its prefix, if any, and its
+// own. The columns of scores count through both, the prefix's first.
 type keys struct {
 	prefix, own tensor.Segment
 	causal      bool
@@ -40,8 +40,8 @@ func (k *keys) seen(i int) int {
 	return k.before() + k.own.End - k.own.Start
 }
 
-// parts calls f for the runs of rows that the first n columns are: the rows'
-// start, their number, and the column of the first.
+// parts calls f for the runs of rows that make up the first n columns, with the
+// first row of a run, the number of rows, and the column of the first.
 func (k *keys) parts(n int, f func(row, count, col int)) {
 	p := k.before()
 	if p > 0 {
@@ -66,11 +66,10 @@ func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	b.eachSegment(a, attendCost(a), func(t *attender) { t.forward(o, l, qd, kd, vd) })
 }
 
-// eachSegment calls f for every segment with rows and every key head. A task
-// takes a key head and a family, a segment without a prefix and then those
-// whose prefix it is, so that the prefix is packed once, and that every row
-// of the gradients of keys and values is written by one task, in a fixed
-// order.
+// eachSegment calls f for every segment that has rows and for every key head. A
+// task takes a key head and a family: a segment without a prefix and then those
+// whose prefix it is. So the prefix is packed once, and one task, in a fixed
+// order, writes every row of the gradients of keys and values.
 func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)) {
 	families := b.families.of(a.Segments)
 	b.run(cost, len(families.roots)*a.KVHeads, func(s *scratch, i int) {
@@ -87,8 +86,8 @@ func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)
 	})
 }
 
-// families lists, for every segment without a prefix, the segments that have
-// it as theirs.
+// families lists, for every segment without a prefix, the segments whose prefix
+// it is.
 type families struct {
 	// roots are the segments without a prefix. next[j] is the segment after
 	// j in its family, root first, -1 at the end.
@@ -122,16 +121,16 @@ func attendCost(a *tensor.Attention) int {
 	return cost
 }
 
-// attender computes the attention of one segment after the other with one
-// key and value head.
+// attender computes attention with one key and value head, one segment after the
+// other.
 type attender struct {
 	a      *tensor.Attention
 	kern   *kernels
 	s      *scratch
 	kvHead int
 	keys   keys
-	// prefix holds the operands that pack made of the family's first
-	// segment, and mark the scratch memory in use with them.
+	// prefix holds what pack made of the family's first segment; mark is how
+	// much scratch memory was in use then.
 	prefix [3]panels
 	mark   int
 }
@@ -139,9 +138,9 @@ type attender struct {
 // packedKeys are the panels of the two runs of rows that a segment sees.
 type packedKeys struct{ prefix, own panels }
 
-// pack prepares x [rows×dim], or its transpose, as the right operand of
-// products with the rows that the segment sees. slot numbers the operands of
-// a segment; all of them are packed before other scratch memory is taken.
+// pack prepares the rows of x [rows×dim] that the segment sees, or their
+// transpose, as the right operand of products. slot numbers a segment's operands,
+// all of which are packed before other scratch memory is taken.
 func (t *attender) pack(slot int, x view, transpose bool) packedKeys {
 	own, d := t.keys.own, t.a.HeadDim
 	p := packedKeys{prefix: t.prefix[slot]}
@@ -163,9 +162,9 @@ func (p *packedKeys) at(col int) panels {
 	return p.own
 }
 
-// scores computes dst [rows × seen] = x·yᵀ for a block of rows of x and the
-// first seen keys. It fills whole vectors, with what is overwritten by the
-// next run of keys or ignored.
+// scores computes dst [rows × seen] = x·yᵀ for a block of rows of x and the first
+// seen keys. It writes whole vectors; what lies beyond a run of keys is
+// overwritten by the next run or ignored.
 func (t *attender) scores(dst view, rows, seen int, x view, y *packedKeys) {
 	kern := t.kern
 	t.keys.parts(seen, func(_, count, col int) {
@@ -177,13 +176,13 @@ func (t *attender) scores(dst view, rows, seen int, x view, y *packedKeys) {
 	})
 }
 
-// stride is the distance of rows of scores, with room for the whole vectors
-// that scores fills.
+// stride is the distance between rows of scores, with room for the whole vectors
+// that scores writes.
 func (t *attender) stride() int {
 	return roundUp(t.keys.seen(t.keys.own.End-1)+lineFloats-1, lineFloats)
 }
 
-// scratchRows returns memory for the scores of a number of queries.
+// scratchRows returns memory for the scores of some queries.
 func (t *attender) scratchRows(rows int) view {
 	stride := t.stride()
 	return view{t.s.take(rows * stride), stride, 1}
@@ -206,9 +205,8 @@ func (t *attender) combine(dst view, rows, seen int, w view, y *packedKeys, beta
 	})
 }
 
-// fetch has rows [from, to) of operands brought near, before they are used: a
-// head's part of a row is too short for the machine to notice by itself that
-// the next row's will be wanted.
+// fetch prefetches rows [from, to) of operands. A head's part of a row is too
+// short for the processor's own prefetching.
 func (t *attender) fetch(from, to int, operands ...view) {
 	if t.kern.prefetch == nil || from >= to {
 		return
@@ -219,7 +217,7 @@ func (t *attender) fetch(from, to int, operands ...view) {
 }
 
 // blocks calls f for the blocks of queries [from, end), with the number of
-// columns that a block's last row sees.
+// columns that the last query of a block sees.
 func (t *attender) blocks(from, end int, f func(from, rows, seen int)) {
 	for ; from < end; from += blockQ {
 		to := min(from+blockQ, end)
@@ -252,4 +250,91 @@ func (t *attender) forward(out, lse, q, k, v []float32) {
 			t.kern.scaleRows(o.data, o.rs, a.HeadDim, sum)
 		})
 	}
+}
+
+// AttendGrad computes dq +=, dk += and dv += from dout. With p the weights of a
+// query, recomputed from its log-sum-exp, o its output and do the gradient of
+// that (Dao et al., "FlashAttention", arXiv:2205.14135, appendix B.2),
+//
+//	dv += pᵀ·do
+//	dp  = do·vᵀ
+//	ds  = scale·p∘(dp − do·o)
+//	dq += ds·k
+//	dk += dsᵀ·q
+func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
+	g := attendGrad{
+		dq: b.data(dq), dk: b.data(dk), dv: b.data(dv), dout: b.data(dout),
+		out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v),
+	}
+	b.eachSegment(a, 3*attendCost(a), func(t *attender) { t.backward(&g) })
+}
+
+// attendGrad holds the operands of AttendGrad.
+type attendGrad struct {
+	dq, dk, dv, dout, out, lse, q, k, v []float32
+}
+
+// gradScores is the number of weights, and of gradients of them, that are kept at
+// a time: as many as fit the second-level cache beside the rest.
+const gradScores = 48 << 10
+
+// backward goes over chunks of queries. The products for dq take a block of
+// queries at a time, as in the forward pass; those for dk and dv take the whole
+// chunk, so that dk and dv are read and written once per chunk.
+func (t *attender) backward(g *attendGrad) {
+	a, d, kvHead := t.a, t.a.HeadDim, t.kvHead
+	kh, vh := headOf(g.k, a.KVHeads, d, kvHead), headOf(g.v, a.KVHeads, d, kvHead)
+	dk, dv := headOf(g.dk, a.KVHeads, d, kvHead), headOf(g.dv, a.KVHeads, d, kvHead)
+	own := t.keys.own
+	t.fetch(own.Start, own.End, kh, vh)
+	keysT, valuesT, keys := t.pack(0, kh, true), t.pack(1, vh, true), t.pack(2, kh, false)
+	chunk := max(1, gradScores/t.stride()/blockQ) * blockQ
+	chunk = min(chunk, roundUp(own.End-own.Start, blockQ))
+	p, ds, delta := t.scratchRows(chunk), t.scratchRows(chunk), t.s.take(blockQ)
+	group := a.Heads / a.KVHeads
+	for head := kvHead * group; head < (kvHead+1)*group; head++ {
+		qh, dqh := headOf(g.q, a.Heads, d, head), headOf(g.dq, a.Heads, d, head)
+		oh, doh := headOf(g.out, a.Heads, d, head), headOf(g.dout, a.Heads, d, head)
+		for start := own.Start; start < own.End; start += chunk {
+			end := min(start+chunk, own.End)
+			t.blocks(start, end, func(from, rows, seen int) {
+				t.fetch(from+rows, min(from+rows+blockQ, own.End), qh, doh, oh, dqh)
+				p, ds := p.at(from-start, 0), ds.at(from-start, 0)
+				o, do, delta := oh.at(from, 0), doh.at(from, 0), delta[:rows]
+				t.scores(p, rows, seen, qh.at(from, 0), &keysT)
+				t.scores(ds, rows, seen, do, &valuesT)
+				t.kern.rowDots(delta, o.data, do.data, o.rs, d)
+				t.kern.attendGrad(p.data, ds.data, p.rs, t.keys.seen(from), t.step(), seen,
+					g.lse[from*a.Heads+head:], a.Heads, delta, a.Scale)
+				t.combine(dqh.at(from, 0), rows, seen, ds, &keys, 1)
+			})
+			t.collect(dv, p, start, end, doh)
+			t.collect(dk, ds, start, end, qh)
+		}
+	}
+}
+
+// collect computes dst [· × dim] += wᵀ·x for the keys that a chunk of queries
+// sees, with w [chunk × seen] and the chunk's rows of x. If attention is causal,
+// the keys of the chunk itself are done block by block: only the queries from a
+// block on see it.
+func (t *attender) collect(dst, w view, start, end int, x view) {
+	d, mark := t.a.HeadDim, t.s.used
+	right := t.kern.right(t.s, x.at(start, 0), end-start, d)
+	first := t.keys.seen(start)
+	if t.keys.causal {
+		first--
+	}
+	t.keys.parts(first, func(row, count, col int) {
+		t.kern.mul(count, d, end-start, 1, w.at(0, col).transposed(), right, 1, dst.at(row, 0))
+	})
+	if t.keys.causal {
+		for from := start; from < end; from += blockQ {
+			at := from - start
+			t.kern.mul(min(blockQ, end-from), d, end-from, 1, w.at(at, first+at).transposed(),
+				right.at(at, 0, t.kern.tile), 1, dst.at(from, 0))
+		}
+	}
+	t.s.used = mark
 }

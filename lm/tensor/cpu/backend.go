@@ -2,24 +2,37 @@ package cpu
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Options configures a backend. The zero value is the default: the best
-// instruction set of the machine and as many workers as GOMAXPROCS.
+// Options configures a backend. The zero value means the best instruction set of
+// the machine and as many workers as GOMAXPROCS.
 type Options struct {
-	// ISA forces an instruction set. Results differ between instruction sets
-	// in the last bits, so a run that must give the same bits on several
+	// ISA is the instruction set to use. Results differ between instruction
+	// sets in the last bits, so a run that must give the same bits on several
 	// machines names one that all of them have.
 	ISA ISA
-	// Workers bounds the goroutines of one operation; 0 means GOMAXPROCS at
-	// the time of the call. Results do not depend on it.
+	// Workers is the most goroutines that work on one operation; 0 means
+	// GOMAXPROCS at the time of the call. Results do not depend on it.
 	Workers int
 }
 
-// Backend computes on the CPU. It implements tensor.Backend; every operation
-// has finished when its call returns. Its goroutines end by themselves when no
+// Validate returns an error if Workers is negative or if the machine lacks the
+// instruction set.
+func (o Options) Validate() error {
+	if o.Workers < 0 {
+		return fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
+	}
+	if o.ISA != ISAAuto && kernelsFor(o.ISA) == nil {
+		return fmt.Errorf("cpu: this machine cannot run %v kernels, only %v", o.ISA, Available())
+	}
+	return nil
+}
+
+// Backend computes on the CPU. It implements tensor.Backend and tensor.Packer.
+// Every operation is complete when its call returns. The goroutines end when no
 // operation comes for a fraction of a millisecond, so there is nothing to close.
 type Backend struct {
 	isa      ISA
@@ -40,31 +53,101 @@ func init() {
 	tensor.Register("cpu", func() (tensor.Backend, error) { return New(Options{}) })
 }
 
-// New returns a backend. It returns an error if the machine lacks the
-// instruction set that o asks for.
+// New returns a backend. The error is o.Validate's.
 func New(o Options) (*Backend, error) {
-	if o.Workers < 0 {
-		return nil, fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
+	if err := o.Validate(); err != nil {
+		return nil, err
 	}
 	isa := o.ISA
-	if isa == Auto {
+	if isa == ISAAuto {
 		available := Available()
 		isa = available[len(available)-1]
 	}
-	kern := kernelsFor(isa)
-	if kern == nil {
-		return nil, fmt.Errorf("cpu: this machine cannot run %v kernels, only %v", isa, Available())
-	}
-	b := &Backend{isa: isa, kern: kern, workers: o.Workers}
+	b := &Backend{isa: isa, kern: kernelsFor(isa), workers: o.Workers}
 	b.crew.left = make(chan struct{}, 1)
 	return b, nil
 }
 
-// Name returns "cpu".
+// Name returns "cpu", whatever the instruction set.
 func (b *Backend) Name() string { return "cpu" }
 
-// ISA returns the instruction set in use; it is never Auto.
+// ISA returns the instruction set in use, never ISAAuto.
 func (b *Backend) ISA() ISA { return b.isa }
 
 // Sync returns nil: nothing is pending, and nothing can fail.
 func (b *Backend) Sync() error { return nil }
+
+// ISA names an instruction set that kernels are written for.
+type ISA int
+
+const (
+	// ISAAuto is the best instruction set of the machine.
+	ISAAuto ISA = iota
+	// ISAGo is plain Go, which runs everywhere.
+	ISAGo
+	// ISAAVX2 is AVX2 with FMA3, on amd64.
+	ISAAVX2
+	// ISAAVX512 is AVX-512 F, BW, DQ and VL, on amd64.
+	ISAAVX512
+)
+
+// String returns the name of the instruction set.
+func (i ISA) String() string {
+	switch i {
+	case ISAAuto:
+		return "auto"
+	case ISAGo:
+		return "go"
+	case ISAAVX2:
+		return "avx2"
+	case ISAAVX512:
+		return "avx512"
+	}
+	return fmt.Sprintf("ISA(%d)", int(i))
+}
+
+// Available lists the instruction sets that this machine runs, slowest first.
+func Available() []ISA {
+	var list []ISA
+	for _, isa := range []ISA{ISAGo, ISAAVX2, ISAAVX512} {
+		if kernelsFor(isa) != nil {
+			list = append(list, isa)
+		}
+	}
+	return list
+}
+
+// PeakGFLOPS measures the most that the machine can reach with the instruction
+// set in use: multiply-adds that stay in registers, on all workers, in 10⁹
+// floating-point operations per second. Kernels are judged by the share of it
+// that they reach. With [ISAGo] it is the speed of a plain loop. It takes about
+// 30 ms, in loops of about a millisecond, so that waking a worker counts for
+// little.
+func (b *Backend) PeakGFLOPS() float64 {
+	const n = 1 << 17
+	best := 0.0
+	for start := time.Now(); time.Since(start) < 30*time.Millisecond; {
+		tasks := b.maxWorkers()
+		t := time.Now()
+		b.run(tasks*grain, tasks, func(*scratch, int) { b.kern.peak(n) })
+		best = max(best, float64(tasks*n*b.kern.peakFlops)/float64(time.Since(t).Nanoseconds()))
+	}
+	return best
+}
+
+// ReadGBps measures how fast all workers together read x once, in 10⁹ bytes per
+// second. For a buffer larger than the caches that is the bandwidth of memory,
+// which bounds products with few rows.
+func (b *Backend) ReadGBps(x tensor.Buffer) float64 {
+	v := b.data(x)
+	tasks := (len(v) + readPart - 1) / readPart
+	sums := b.crew.shared.reset().take(tasks)
+	t := time.Now()
+	b.run(tasks*grain, tasks, func(_ *scratch, i int) {
+		sums[i] = b.kern.total(v[i*readPart : min((i+1)*readPart, len(v))])
+	})
+	return float64(4*len(v)) / float64(time.Since(t).Nanoseconds())
+}
+
+// readPart is the number of elements that a task of ReadGBps reads: 2 MiB.
+const readPart = 1 << 19

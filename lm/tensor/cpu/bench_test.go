@@ -16,26 +16,26 @@ var shapes = []struct {
 	opA, opB tensor.Op
 	m, n, k  int
 }{
-	{tensor.N, tensor.N, 1024, 1024, 1024},
-	{tensor.N, tensor.T, 1024, 1024, 1024},
-	{tensor.T, tensor.N, 1024, 1024, 1024},
-	{tensor.N, tensor.N, 512, 768, 768},
-	{tensor.N, tensor.T, 512, 768, 768},
+	{tensor.OpN, tensor.OpN, 1024, 1024, 1024},
+	{tensor.OpN, tensor.OpT, 1024, 1024, 1024},
+	{tensor.OpT, tensor.OpN, 1024, 1024, 1024},
+	{tensor.OpN, tensor.OpN, 512, 768, 768},
+	{tensor.OpN, tensor.OpT, 512, 768, 768},
 	// A layer of width 64: forward, input gradient, weight gradient.
-	{tensor.N, tensor.T, 3000, 64, 64},
-	{tensor.N, tensor.N, 3000, 64, 64},
-	{tensor.T, tensor.N, 64, 64, 3000},
-	{tensor.N, tensor.T, 3000, 192, 64},
-	{tensor.T, tensor.N, 192, 64, 3000},
-	{tensor.N, tensor.T, 3000, 128, 384},
-	{tensor.N, tensor.T, 500, 500, 64},
+	{tensor.OpN, tensor.OpT, 3000, 64, 64},
+	{tensor.OpN, tensor.OpN, 3000, 64, 64},
+	{tensor.OpT, tensor.OpN, 64, 64, 3000},
+	{tensor.OpN, tensor.OpT, 3000, 192, 64},
+	{tensor.OpT, tensor.OpN, 192, 64, 3000},
+	{tensor.OpN, tensor.OpT, 3000, 128, 384},
+	{tensor.OpN, tensor.OpT, 500, 500, 64},
 	// Decoding.
-	{tensor.N, tensor.T, 64, 64, 64},
-	{tensor.N, tensor.T, 256, 128, 128},
-	{tensor.N, tensor.T, 256, 500, 64},
-	{tensor.N, tensor.T, 1, 1024, 1024},
-	{tensor.N, tensor.N, 16, 1024, 1024},
-	{tensor.N, tensor.T, 16, 1024, 1024},
+	{tensor.OpN, tensor.OpT, 64, 64, 64},
+	{tensor.OpN, tensor.OpT, 256, 128, 128},
+	{tensor.OpN, tensor.OpT, 256, 500, 64},
+	{tensor.OpN, tensor.OpT, 1, 1024, 1024},
+	{tensor.OpN, tensor.OpN, 16, 1024, 1024},
+	{tensor.OpN, tensor.OpT, 16, 1024, 1024},
 }
 
 // BenchmarkMatMul prints the speed of the fastest call, because other load on
@@ -120,7 +120,7 @@ func BenchmarkOps(bench *testing.B) {
 	}
 	for i := range queries {
 		prompt, own := i/8*(150+8*40), i/8*(150+8*40)+150+i%8*40
-		decode.Spans = append(decode.Spans, []tensor.Span{{Start: prompt, End: prompt + 150}, {Start: own, End: own + 40}})
+		decode.Ranges = append(decode.Ranges, []tensor.Range{{Start: prompt, End: prompt + 150}, {Start: own, End: own + 40}})
 	}
 	idx, pos, targets, freq := make([]int32, rows), make([]int32, rows), make([]int32, rows), make([]float32, headDim/2)
 	for i := range idx {
@@ -175,6 +175,38 @@ func BenchmarkOps(bench *testing.B) {
 					bench.ReportMetric(fastest(bench, op.run)/1000, "µs")
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkAttend prints the speed of causal attention over 16 sequences of 256
+// tokens, in the operations of the weights that are not 0: four for each
+// element of a head forward, ten backward.
+func BenchmarkAttend(bench *testing.B) {
+	const sequences, length = 16, 256
+	for _, s := range []struct{ heads, kvHeads, headDim int }{{4, 4, 16}, {4, 2, 32}, {5, 5, 64}} {
+		a := &tensor.Attention{Heads: s.heads, KVHeads: s.kvHeads, HeadDim: s.headDim, Causal: true, Scale: 0.2}
+		for i := range sequences {
+			a.Segments = append(a.Segments, tensor.Segment{Start: i * length, End: (i + 1) * length, Prefix: -1})
+		}
+		rows := sequences * length
+		elements := float64(sequences*length*(length+1)/2) * float64(s.heads*s.headDim)
+		for _, workers := range []int{1, 2} {
+			b := open(bench, cpu.Options{Workers: workers})
+			buf := func(cols int) tensor.Buffer { return upload(b, uniform(rows*cols)) }
+			wide, narrow := s.heads*s.headDim, s.kvHeads*s.headDim
+			q, k, v, out, lse := buf(wide), buf(narrow), buf(narrow), buf(wide), buf(s.heads)
+			dq, dk, dv, dout := buf(wide), buf(narrow), buf(narrow), buf(wide)
+			b.Attend(out, lse, q, k, v, a)
+			name := fmt.Sprintf("%dof%dx%d-%d", s.heads, s.kvHeads, s.headDim, workers)
+			bench.Run("forward/"+name, func(bench *testing.B) {
+				best := fastest(bench, func() { b.Attend(out, lse, q, k, v, a) })
+				bench.ReportMetric(4*elements/best, "GFLOP/s")
+			})
+			bench.Run("backward/"+name, func(bench *testing.B) {
+				best := fastest(bench, func() { b.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a) })
+				bench.ReportMetric(10*elements/best, "GFLOP/s")
+			})
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 type buffer struct {
 	data  []float32
 	block *block
-	// whole: the buffer that Alloc returned, not a slice of it.
+	// whole says that Alloc returned this buffer: it is not a slice.
 	whole bool
 }
 
@@ -33,8 +33,8 @@ func (b *Backend) Alloc(n int) tensor.Buffer {
 	return &buffer{data: mem[:n:n], block: &block{owner: b, mem: mem}, whole: true}
 }
 
-// Free releases a buffer of Alloc. Its memory is kept for later Allocs. It
-// panics for a slice, and for a buffer that was freed before.
+// Free releases a buffer of Alloc. The memory is kept for later calls of Alloc.
+// It panics for a slice and for a buffer that was already freed.
 func (b *Backend) Free(buf tensor.Buffer) {
 	x, ok := buf.(*buffer)
 	if !ok || x.block.owner != b {
@@ -67,11 +67,12 @@ func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 	shape.Read(len(dst), src)
 	x := b.data(src)
-	b.spans(len(dst), chunk, moveCost, func(_ *scratch, from, to int) { copy(dst[from:to], x[from:to]) })
+	b.sweep(len(dst), chunk, moveCost, func(_ *scratch, from, to int) { copy(dst[from:to], x[from:to]) })
 	return nil
 }
 
-// data returns the elements of a live buffer of this backend.
+// data returns the elements of buf. It panics unless buf is a buffer of this
+// backend that was not freed.
 func (b *Backend) data(buf tensor.Buffer) []float32 {
 	x, ok := buf.(*buffer)
 	if !ok {
@@ -118,8 +119,8 @@ func (h *heap) get(n int) []float32 {
 	return aligned(size)
 }
 
-// put takes memory back. When too much is idle, all of it goes to the
-// garbage collector: the sizes in use have changed.
+// put takes memory back. If more is then kept than was ever in use, the sizes in
+// use have changed: all that was kept goes to the garbage collector.
 func (h *heap) put(mem []float32) {
 	size := len(mem)
 	h.inUse -= size
@@ -134,7 +135,7 @@ func (h *heap) put(mem []float32) {
 	h.kept += size
 }
 
-// lineFloats is a cache line, and the widest vector, in float32s.
+// The size of a cache line, which is also that of the widest vector.
 const (
 	lineFloats = 16
 	lineBytes  = 4 * lineFloats

@@ -7,24 +7,49 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// eachISA runs f on every instruction set of the machine.
+func eachISA(t *testing.T, f func(t *testing.T, isa cpu.ISA)) {
+	for _, isa := range cpu.Available() {
+		t.Run(isa.String(), func(t *testing.T) { f(t, isa) })
+	}
+}
+
+func open(t testing.TB, o cpu.Options) *cpu.Backend {
+	b, err := cpu.New(o)
+	require.NoError(t, err)
+	return b
+}
+
+func TestConformance(t *testing.T) {
+	eachISA(t, func(t *testing.T, isa cpu.ISA) {
+		backendtest.Run(t, func() tensor.Backend { return open(t, cpu.Options{ISA: isa}) })
+	})
+}
 
 func TestOptions(t *testing.T) {
 	_, err := cpu.New(cpu.Options{Workers: -1})
 	assert.EqualError(t, err, "cpu: Workers is -1, want at least 0")
 	_, err = cpu.New(cpu.Options{ISA: 99})
 	assert.ErrorContains(t, err, "cannot run ISA(99) kernels")
+	assert.Equal(t, err, cpu.Options{ISA: 99}.Validate())
+	assert.NoError(t, cpu.Options{}.Validate())
 
 	b, err := tensor.Open("cpu")
 	require.NoError(t, err)
 	assert.Equal(t, "cpu", b.Name())
 	available := cpu.Available()
 	assert.Equal(t, available[len(available)-1], b.(*cpu.Backend).ISA(), "the default is the best")
-	assert.Equal(t, cpu.Go, available[0])
+	assert.Equal(t, cpu.ISAGo, available[0])
 	assert.Positive(t, b.(*cpu.Backend).PeakGFLOPS())
 	assert.Positive(t, b.(*cpu.Backend).ReadGBps(b.Alloc(1<<20)))
 }
@@ -69,7 +94,7 @@ func TestRowsDoNotDependOnTheBatch(t *testing.T) {
 			x, y := uniform(m*k), uniform(k*n)
 			product := func(from, to int) []float32 {
 				c := b.Alloc((to - from) * n)
-				b.MatMul(tensor.N, opB, to-from, n, k, 1, upload(b, x[from*k:to*k]), upload(b, y), 0, c)
+				b.MatMul(tensor.OpN, opB, to-from, n, k, 1, upload(b, x[from*k:to*k]), upload(b, y), 0, c)
 				return values(t, b, c)
 			}
 			all := product(0, m)
@@ -83,10 +108,10 @@ func TestRowsDoNotDependOnTheBatch(t *testing.T) {
 		d := &tensor.Decode{Cache: tensor.CacheShape{Rows: 1000, KVHeads: kvHeads, HeadDim: dim}, Heads: heads, Scale: 0.2}
 		for i := range queries / 2 {
 			prompt := i / 9 * 30
-			d.Spans = append(d.Spans, []tensor.Span{{Start: prompt, End: prompt + 29}, {Start: 90 + 10*i, End: 90 + 10*i + 1 + i%9}})
+			d.Ranges = append(d.Ranges, []tensor.Range{{Start: prompt, End: prompt + 29}, {Start: 90 + 10*i, End: 90 + 10*i + 1 + i%9}})
 		}
 		for i := range queries / 2 {
-			d.Spans = append(d.Spans, []tensor.Span{{Start: 301, End: 800 + i}})
+			d.Ranges = append(d.Ranges, []tensor.Range{{Start: 301, End: 800 + i}})
 		}
 		q, keys, vals := uniform(queries*heads*dim), b.Alloc(b.CacheLen(d.Cache)), b.Alloc(b.CacheLen(d.Cache))
 		slots := make([]int32, d.Cache.Rows)
@@ -96,7 +121,7 @@ func TestRowsDoNotDependOnTheBatch(t *testing.T) {
 		b.StoreCache(keys, vals, upload(b, uniform(1000*kvHeads*dim)), upload(b, uniform(1000*kvHeads*dim + 1)[1:]), slots, d.Cache)
 		step := func(from, to int) []float32 {
 			part := *d
-			part.Spans = d.Spans[from:to]
+			part.Ranges = d.Ranges[from:to]
 			out := b.Alloc((to - from) * heads * dim)
 			b.AttendCache(out, upload(b, q[from*heads*dim:to*heads*dim]), keys, vals, &part)
 			return values(t, b, out)
@@ -117,7 +142,7 @@ func TestWorkers(t *testing.T) {
 			b := open(t, cpu.Options{ISA: isa, Workers: workers})
 			x, y, w := upload(b, uniform(rows*cols)), upload(b, uniform(rows*cols)), upload(b, uniform(cols))
 			dw, norm, inv := b.Alloc(cols*cols+cols+1), b.Alloc(rows*cols), b.Alloc(rows)
-			b.MatMul(tensor.T, tensor.N, cols, cols, rows, 1, x, y, 0, b.Slice(dw, 0, cols*cols))
+			b.MatMul(tensor.OpT, tensor.OpN, cols, cols, rows, 1, x, y, 0, b.Slice(dw, 0, cols*cols))
 			b.RMSNorm(norm, inv, x, w, rows, cols, 1e-5)
 			b.RMSNormGrad(y, b.Slice(dw, cols*cols, cols*cols+cols), norm, x, w, inv, rows, cols)
 			b.SumSquares(b.Slice(dw, cols*cols+cols, cols*cols+cols+1), y)
@@ -143,7 +168,7 @@ func TestGarbage(t *testing.T) {
 	for name, op := range map[string]func(){
 		"Alloc and Free": func() { b.Free(b.Alloc(n)) },
 		"Axpy":           func() { b.Axpy(x, 1, y) },
-		"MatMul":         func() { b.MatMul(tensor.N, tensor.T, 256, 256, 256, 1, x, y, 0, b.Slice(x, 0, n)) },
+		"MatMul":         func() { b.MatMul(tensor.OpN, tensor.OpT, 256, 256, 256, 1, x, y, 0, b.Slice(x, 0, n)) },
 		"Attend":         func() { b.Attend(out, lse, q, k, v, a) },
 		"AttendGrad":     func() { b.AttendGrad(q, k, v, out, out, lse, q, k, v, a) },
 	} {
@@ -152,13 +177,13 @@ func TestGarbage(t *testing.T) {
 }
 
 func Example() {
-	b, err := cpu.New(cpu.Options{ISA: cpu.Go}) // Options{} takes the best instruction set
+	b, err := cpu.New(cpu.Options{ISA: cpu.ISAGo}) // Options{} takes the best instruction set
 	if err != nil {
 		panic(err)
 	}
 	x, y := b.Alloc(4), b.Alloc(4)
 	b.Write(x, []float32{1, 2, 3, 4})
-	b.MatMul(tensor.N, tensor.T, 2, 2, 2, 1, x, x, 0, y) // y = x·xᵀ
+	b.MatMul(tensor.OpN, tensor.OpT, 2, 2, 2, 1, x, x, 0, y) // y = x·xᵀ
 	out := make([]float32, 4)
 	if err := b.Read(out, y); err != nil {
 		panic(err)

@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// crew runs the tasks of one operation on several goroutines. Tasks are
-// independent of each other and of who runs them; what needs a fixed order (a
-// sum over all rows) is cut into tasks by the operation's shape alone and put
-// together afterwards. That is what makes results independent of GOMAXPROCS.
+// crew runs the tasks of an operation on several goroutines. Tasks depend neither
+// on each other nor on who runs them. What needs a fixed order, such as a sum
+// over all rows, is cut into tasks by the operation's shape alone and put
+// together afterwards. So results do not depend on GOMAXPROCS.
 //
 // Starting a goroutine on an idle processor takes 5 to 50 µs, as long as many
-// operations of a small model. So helpers stay for the next operation: they
-// poll state for as long as patience, and end when nothing came. No goroutine
-// outlives a quiet backend, and an operation never waits for a helper that has
+// operations of a small model. So helpers stay for the next operation: they poll
+// state until patience has passed, and end if nothing came. An idle backend
+// therefore has no goroutines, and an operation never waits for a helper that has
 // not joined it.
 type crew struct {
-	// state is the operation's number (from bit epochBit on), its number of
-	// workers (from widthBit on, 0: nobody may join any more), whether the
-	// caller sleeps until the last helper has left, and how many helpers are at
-	// work.
+	// state holds, from its upper bits down, the number of the operation (from
+	// epochBit on), the number of its workers (from widthBit on; 0 means that no
+	// more may join), whether the caller sleeps until the last helper has left,
+	// and how many helpers are at work.
 	state atomic.Uint64
-	_     [lineBytes]byte // helpers poll state; keep it apart from what is written
+	_     [lineBytes]byte // helpers poll state: what is written often must lie in other cache lines
 	next  atomic.Int64
 	_     [lineBytes]byte
 	tasks int
 	task  func(s *scratch, i int)
-	// span is what spanTask, the task of spans, does.
-	span     span
-	spanTask func(s *scratch, i int)
-	// left is sent to by the last helper if the caller sleeps.
+	// sweep is what sweepTask, the task of every sweep, does.
+	sweep     sweep
+	sweepTask func(s *scratch, i int)
+	// left receives a value from the last helper if the caller sleeps.
 	left    chan struct{}
 	helpers []*helper
-	// own is the caller's memory, shared that of the whole operation.
+	// own is the calling goroutine's memory, shared that of the operation.
 	own, shared scratch
 }
 
@@ -46,7 +46,7 @@ const (
 	width    = 1<<epochBit - 1<<widthBit
 )
 
-// helper is a goroutine, or the place of one that comes when it is needed.
+// helper is a goroutine, or the place of one that is started when needed.
 type helper struct {
 	index   int // from 1: the caller is worker 0
 	alive   atomic.Bool
@@ -54,22 +54,22 @@ type helper struct {
 	scratch scratch
 }
 
-// Work is counted in multiply-adds of a matrix product. An element costs about
-// so many of them:
+// Work is counted in multiply-adds of a matrix product. For each element, this is
+// about how many of them the other kinds of work cost:
 const (
-	moveCost = 4  // copied or added
-	normCost = 8  // normalised or rotated
-	expCost  = 20 // with an exponential, a division or a root
+	moveCost = 4  // to copy or add it
+	normCost = 8  // to normalise or rotate it
+	expCost  = 20 // an exponential, a division or a root
 
-	streamCost = 8 // read from memory, as the weights of a product with few rows
+	streamCost = 8 // to read it from memory, like the weights of a product with few rows
 )
 
-// grain is the least work for which a second worker is worth asking, some
-// microseconds on one core.
+// grain is the least work, some microseconds on one core, for which it pays to
+// have a second worker.
 const grain = 1 << 18
 
-// patience is how long a helper polls for the next operation before it ends,
-// and the caller for the helpers' last tasks before it sleeps.
+// patience is how long a helper polls for the next operation before it ends, and
+// how long the caller polls for the helpers' last tasks before it sleeps.
 const patience = 50 * time.Microsecond
 
 // maxWorkers is how many goroutines an operation may use.
@@ -80,10 +80,10 @@ func (b *Backend) maxWorkers() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// run calls task(s, i) once for every i in [0, tasks), the calling goroutine
-// being one of the workers, and returns when all are done. work is the whole
-// operation's amount of work; little of it runs on few goroutines. s is the
-// worker's own memory. task must not panic: arguments are checked before.
+// run calls task(s, i) once for every i in [0, tasks) and returns when all calls
+// have. The calling goroutine is one of the workers. work is that of the whole
+// operation: if it is little, few goroutines share it. s is the worker's memory.
+// task must not panic: arguments are checked before.
 func (b *Backend) run(work, tasks int, task func(s *scratch, i int)) {
 	c := &b.crew
 	n := max(1, min(b.maxWorkers(), tasks, work/grain, inside))
@@ -114,7 +114,7 @@ func (c *crew) open(n int) {
 	}
 }
 
-// close lets nobody join any more, and waits for those who have.
+// close lets no more helpers join and waits for those that have.
 func (c *crew) close() {
 	c.state.And(^uint64(width))
 	if poll(func() bool { return c.state.Load()&inside == 0 }) {
@@ -125,7 +125,7 @@ func (c *crew) close() {
 	}
 }
 
-// help takes part in operations until none comes.
+// help takes part in operations until none comes any more.
 func (c *crew) help(h *helper) {
 	for {
 		if poll(func() bool { return c.join(h) }) {
@@ -137,20 +137,20 @@ func (c *crew) help(h *helper) {
 		}
 		joined := h.joined // another goroutine's from here on
 		h.alive.Store(false)
-		// An operation may have begun, and counted on h, just before.
+		// Just before, an operation may have begun that counts on h.
 		if !h.wanted(c.state.Load(), joined) || !h.alive.CompareAndSwap(false, true) {
 			return
 		}
 	}
 }
 
-// wanted reports whether the operation of a state has a place for h, which
-// joined another one last.
+// wanted reports whether the operation in state has a place for h, which last
+// took part in operation joined.
 func (h *helper) wanted(state, joined uint64) bool {
 	return int(state&width>>widthBit) > h.index && state>>epochBit != joined
 }
 
-// join makes h a worker of the operation, if it is wanted there.
+// join makes h a worker of the current operation, if it is wanted.
 func (c *crew) join(h *helper) bool {
 	state := c.state.Load()
 	if !h.wanted(state, h.joined) || !c.state.CompareAndSwap(state, state+1) {
@@ -160,10 +160,10 @@ func (c *crew) join(h *helper) bool {
 	return true
 }
 
-// poll calls ready until it is true or patience is at an end, and tells which.
-// Goroutines that wait for a processor get this one in between.
+// poll calls ready until it returns true or patience has passed, and returns
+// whether it did. In between, it yields the processor to other goroutines.
 func poll(ready func() bool) bool {
-	const calls = 5000 // about 10 µs: whoever gets the processor may make its caches cold
+	const calls = 5000 // about 10 µs; yielding more often may leave the caches cold
 	for start := time.Now(); ; runtime.Gosched() {
 		for range calls {
 			if ready() {
@@ -176,7 +176,7 @@ func poll(ready func() bool) bool {
 	}
 }
 
-// work does tasks until there are no more.
+// work runs tasks until none is left.
 func (c *crew) work(s *scratch) {
 	for {
 		i := int(c.next.Add(1)) - 1
@@ -187,28 +187,28 @@ func (c *crew) work(s *scratch) {
 	}
 }
 
-// spans calls f for consecutive ranges that cover [0, n), each of size
-// elements but the last; cost is the work of one element.
-func (b *Backend) spans(n, size, cost int, f func(s *scratch, from, to int)) {
+// sweep calls f for consecutive ranges that together are [0, n), each of size
+// elements but the last. cost is the work of one element.
+func (b *Backend) sweep(n, size, cost int, f func(s *scratch, from, to int)) {
 	c := &b.crew
-	c.span = span{f, n, size}
-	if c.spanTask == nil {
-		c.spanTask = func(s *scratch, i int) { c.span.run(s, i) }
+	c.sweep = sweep{f, n, size}
+	if c.sweepTask == nil {
+		c.sweepTask = func(s *scratch, i int) { c.sweep.run(s, i) }
 	}
-	b.run(n*cost, (n+size-1)/size, c.spanTask)
-	c.span = span{}
+	b.run(n*cost, (n+size-1)/size, c.sweepTask)
+	c.sweep = sweep{}
 }
 
-// span is an operation that goes over [0, n) in ranges of a size. It is kept
-// with the crew, so that every operation makes one function only.
-type span struct {
+// sweep is an operation that goes over [0, n) in ranges of size elements. It is
+// kept with the crew so that an operation allocates no function but its own.
+type sweep struct {
 	f       func(s *scratch, from, to int)
 	n, size int
 }
 
-func (p *span) run(s *scratch, i int) { p.f(s, i*p.size, min((i+1)*p.size, p.n)) }
+func (p *sweep) run(s *scratch, i int) { p.f(s, i*p.size, min((i+1)*p.size, p.n)) }
 
-// rowsPerTask is a number of rows of cols elements that makes a task.
+// rowsPerTask is the number of rows of cols elements that make a task.
 func rowsPerTask(cols int) int { return max(1, (1<<14)/max(cols, 1)) }
 
 // scratch hands out memory that lives until its reset.
@@ -216,7 +216,7 @@ type scratch struct {
 	mem   []float32
 	used  int
 	mem64 []float64
-	// attender is here so that a task of attention need not allocate it.
+	// attender is here so that tasks of attention do not allocate it.
 	attender attender
 }
 
@@ -229,7 +229,7 @@ func (s *scratch) reset() *scratch {
 func (s *scratch) take(n int) []float32 {
 	size := roundUp(n, lineFloats)
 	if s.used+size > len(s.mem) {
-		// What was taken since the reset stays valid in the old memory.
+		// What was taken since the reset stays valid, in the old memory.
 		s.mem = aligned(max(2*len(s.mem), s.used+size))
 		s.used = 0
 	}
@@ -238,8 +238,8 @@ func (s *scratch) take(n int) []float32 {
 	return s.mem[from : from+n : from+n]
 }
 
-// take64 returns n float64s with undefined contents; one such block lives at
-// a time.
+// take64 returns n float64s with undefined contents, which live until its next
+// call.
 func (s *scratch) take64(n int) []float64 {
 	if len(s.mem64) < n {
 		s.mem64 = make([]float64, max(n, 2*len(s.mem64)))

@@ -9,14 +9,70 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// A step of decoding cuts the spans of each query into stretches of at most
-// stretchRows cache rows. Of each it computes the largest score, the sum of the
-// exponentials and the values weighted by these, which are put together at the
-// end (as Dao et al. do in Flash-Decoding, 2023). So all workers share a long
-// context, and its scores stay in the first-level cache. decodeplan.go has the
-// cutting.
+// A cache is laid out in the order in which decoding reads it, head after head:
+// keys transposed, in panels, and values row by row.
 
-// decoding is one call of AttendCache. Its memory is kept for the next.
+// cacheLayout says where the rows of a cache are.
+type cacheLayout struct {
+	tensor.CacheShape
+	// tile is the number of keys in a panel, panels the number of panels of a
+	// head.
+	tile, panels int
+}
+
+func (b *Backend) layout(s tensor.CacheShape) cacheLayout {
+	t := b.kern.cacheKeys.tile
+	return cacheLayout{CacheShape: s, tile: t, panels: (s.Rows + t - 1) / t}
+}
+
+// len is the size of either cache. Kernels read whole vectors, so there is
+// room for a tile after the last row.
+func (l *cacheLayout) len() int { return (l.KVHeads*l.panels*l.HeadDim + 1) * l.tile }
+
+// key is where the key of a row begins; its elements are a tile apart.
+func (l *cacheLayout) key(head, row int) int {
+	return (head*l.panels+row/l.tile)*l.HeadDim*l.tile + row%l.tile
+}
+
+// value is where the value of a row begins.
+func (l *cacheLayout) value(head, row int) int { return (head*l.panels*l.tile + row) * l.HeadDim }
+
+// CacheLen is the size of a cache: its rows fill whole panels.
+func (b *Backend) CacheLen(s tensor.CacheShape) int {
+	shape.CacheLen(s)
+	l := b.layout(s)
+	return l.len()
+}
+
+// StoreCache stores the keys and values of rows.
+func (b *Backend) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
+	l := b.layout(s)
+	shape.StoreCache(l.len(), kCache, vCache, k, v, slots, s)
+	keys, values, kd, vd := b.data(kCache), b.data(vCache), b.data(k), b.data(v)
+	dim := s.HeadDim
+	// Each element of a key lies in another cache line.
+	cols := s.KVHeads * dim
+	b.sweep(len(slots), rowsPerTask(lineFloats*cols), 2*expCost*cols, func(_ *scratch, from, to int) {
+		for i := from; i < to; i++ {
+			for h := range s.KVHeads {
+				at := (i*s.KVHeads + h) * dim
+				copy(values[l.value(h, int(slots[i])):][:dim], vd[at:])
+				to := keys[l.key(h, int(slots[i])):][:(dim-1)*l.tile+1]
+				for j, x := range kd[at : at+dim] {
+					to[j*l.tile] = x
+				}
+			}
+		}
+	})
+}
+
+// AttendCache cuts the ranges of each query into stretches of at most stretchRows
+// cache rows. For each stretch it computes the largest score, the sum of the
+// exponentials and the sum of the values weighted by them, which are put together
+// at the end, as in Flash-Decoding (Dao et al., 2023). So all workers share a long
+// context, and its scores stay in the first-level cache. decodeplan.go cuts.
+
+// decoding is a call of AttendCache. Its memory is kept for the next call.
 type decoding struct {
 	decodePlan
 	kern         *kernels
@@ -24,13 +80,13 @@ type decoding struct {
 	out, q, k, v []float32
 	// The results of stretches: a row for each query and head.
 	top, sum, acc []float32
-	// left counts, per run and key head, the pieces that are not computed.
+	// left counts, per run and key head, the pieces still to be computed.
 	left []atomic.Int32
 	task func(s *scratch, i int) // compute
 }
 
-// AttendCache computes one decoding step of attention. A task takes a piece
-// and one key head; the last one of a run puts its stretches together.
+// AttendCache computes attention to the caches. A task takes a piece and a key
+// head; the last task of a run puts the run's stretches together.
 func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	t := &b.decoding
 	t.kern, t.layout = b.kern, b.layout(d.Cache)
@@ -55,15 +111,15 @@ func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.De
 	t.d, t.out, t.q, t.k, t.v, t.top, t.sum, t.acc = nil, nil, nil, nil, nil, nil, nil, nil
 }
 
-// scoreStride is the distance of rows of scores: whole vectors more than a
-// stretch, at a friendly distance for the cache.
+// scoreStride is the distance between rows of scores: a cache line more than a
+// stretch, so that rows do not collide in the cache.
 const scoreStride = stretchRows + lineFloats
 
-// compute is the task: piece i/KVHeads for key head i%KVHeads.
+// compute is task i: piece i/KVHeads for key head i%KVHeads.
 func (t *decoding) compute(s *scratch, i int) {
 	piece, head := t.pieces[i/t.layout.KVHeads], i%t.layout.KVHeads
 	r := &t.runs[piece.run]
-	// The heads of a query side by side, one query after the other.
+	// q holds the heads of a query side by side, one query after the other.
 	row := t.group * t.layout.HeadDim
 	q := s.take((r.to - r.from) * row)
 	for k := range r.to - r.from {
@@ -83,13 +139,14 @@ func (t *decoding) compute(s *scratch, i int) {
 	}
 }
 
-// attend computes the results of a stretch, from row at on. While it reads
-// keys it fetches the values, and then the keys of the next stretch.
+// attend computes the results of stretch p, which go to rows at and following.
+// While it reads the keys it prefetches the values, and while it reads those, the
+// keys of the next stretch.
 func (t *decoding) attend(scores, q []float32, p, next *stretch, head, at int) {
 	dim, count, queries := t.layout.HeadDim, p.rows.End-p.rows.Start, (p.to-p.from)*t.group
 	values := t.v[t.layout.value(head, p.rows.Start):]
-	// The first panel may begin in its middle. Whole vectors are written, over
-	// which the next panel's go.
+	// A stretch may begin in the middle of a panel. Whole vectors are written;
+	// the next panel's overwrite what is beyond the panel.
 	for col := 0; col < count; {
 		row := p.rows.Start + col
 		n := count - col
@@ -124,7 +181,7 @@ func distance(x, y []float32) int {
 	return int(uintptr(unsafe.Pointer(&y[0])) - uintptr(unsafe.Pointer(&x[0])))
 }
 
-// multiply computes c = a·b for any number of rows, in equal blocks.
+// multiply computes c = a·b for any number of rows, in blocks of equal size.
 func (kern *cacheKernel) multiply(m, n, k int, a []float32, rsa int, b []float32, rsb, step int, c []float32, ldc, far int) {
 	blocks := (m + kern.rows - 1) / kern.rows
 	for i := range blocks {
@@ -134,12 +191,12 @@ func (kern *cacheKernel) multiply(m, n, k int, a []float32, rsa int, b []float32
 	}
 }
 
-// width is the distance of rows of weighted values: whole vectors.
+// width is the distance between rows of weighted values: whole vectors.
 func (t *decoding) width() int { return roundUp(t.layout.HeadDim, t.kern.vector) }
 
-// combine puts the stretches of a run together: for each query and head the sum
-// of their values, weighted by the exponential of how far the largest score of
-// a stretch lies below that of all.
+// combine puts the stretches of a run together. For each query and head it sums
+// their values, each stretch weighted by the exponential of its largest score
+// minus the largest of all.
 func (t *decoding) combine(s *scratch, r *run, head int) {
 	dim, width := t.layout.HeadDim, t.width()
 	rows := (r.to - r.from) * t.group

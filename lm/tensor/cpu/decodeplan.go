@@ -7,23 +7,23 @@ import (
 )
 
 const (
-	// stretchRows is the most cache rows of a stretch.
+	// stretchRows is the most cache rows in a stretch.
 	stretchRows = 256
-	// runScores is the most scores of a run with a cache row, unless a single
-	// query has more heads.
+	// runScores is the most scores that a run computes with one cache row,
+	// unless a single query has more heads.
 	runScores = 24
-	// pieceScores is the number of scores at which a piece ends.
+	// pieceScores is the number of scores from which on a piece is complete.
 	pieceScores = 1 << 12
 )
 
-// decodePlan cuts a step of decoding into runs of queries and their spans into
+// decodePlan cuts the queries of AttendCache into runs, and their ranges into
 // stretches.
 //
-// A run is some queries, one after the other, that share all spans but their
-// last: completions of one prompt, or rows of one prompt. A stretch is read once
-// for all of them. The result of a query does not depend on its run: where
-// stretches begin follows from its own spans alone, and a row of a matrix product
-// does not depend on the others.
+// A run is consecutive queries that share all ranges but their last: completions
+// of one prompt, or rows of one prompt. A stretch is read once for all of them.
+// Still a query's result does not depend on its run: its own ranges alone decide
+// where stretches begin, and a row of a matrix product does not depend on the
+// other rows.
 type decodePlan struct {
 	d     *tensor.Decode
 	group int // query heads of a key head
@@ -31,44 +31,46 @@ type decodePlan struct {
 	runs      []run
 	stretches []stretch
 	pieces    []piece
-	// results is the number of rows of results, and scores that of scores,
-	// for each key head.
+	// results is the number of rows of results for each key head, scores the
+	// number of scores.
 	results, scores int
 }
 
-// run is a run of queries [from, to). Its stretches are [first, end).
+// run holds queries [from, to), whose stretches are [first, end).
 type run struct {
 	from, to   int
 	first, end int
 	pieces     int
-	// The results of its stretches, with one key head after the other, begin at
-	// result (times the number of key heads).
+	// results is the number of rows of results for a key head. Those of one key
+	// head follow those of another, from row result·KVHeads on.
 	result, results int
 }
 
-// stretch is a range of cache rows that queries [from, to) see. If own, it is of
-// their last spans, which begin alike: a query sees it up to its span's end.
+// stretch is a range of cache rows that queries [from, to) see. own says that it
+// is cut from their last ranges, which begin at the same row: a query sees it up
+// to the end of its range.
 type stretch struct {
-	rows     tensor.Span
+	rows     tensor.Range
 	from, to int
 	own      bool
-	result   int // of its first query, among those of the run with one key head
+	result   int // its first row of results, among those of the run for a key head
 }
 
-// piece is stretches [from, to) of a run: what a task takes.
+// piece is stretches [from, to) of a run, the work of a task.
 type piece struct{ run, from, to int }
 
-// shared is what a run has in common of a query's spans, and last the rest.
-func shared(spans []tensor.Span) []tensor.Span { return spans[:len(spans)-1] }
-func last(spans []tensor.Span) tensor.Span     { return spans[len(spans)-1] }
+// shared returns the ranges of a query that its run has in common, and last the
+// remaining one.
+func shared(ranges []tensor.Range) []tensor.Range { return ranges[:len(ranges)-1] }
+func last(ranges []tensor.Range) tensor.Range     { return ranges[len(ranges)-1] }
 
 func (t *decodePlan) plan(d *tensor.Decode) {
 	t.d, t.group = d, d.Heads/d.Cache.KVHeads
 	t.runs, t.stretches, t.pieces = t.runs[:0], t.stretches[:0], t.pieces[:0]
 	t.results, t.scores = 0, 0
-	for from := 0; from < len(d.Spans); {
+	for from := 0; from < len(d.Ranges); {
 		to := from + 1
-		for to < len(d.Spans) && (to+1-from)*t.group <= runScores && slices.Equal(shared(d.Spans[from]), shared(d.Spans[to])) {
+		for to < len(d.Ranges) && (to+1-from)*t.group <= runScores && slices.Equal(shared(d.Ranges[from]), shared(d.Ranges[to])) {
 			to++
 		}
 		t.addRun(from, to)
@@ -78,13 +80,13 @@ func (t *decodePlan) plan(d *tensor.Decode) {
 
 func (t *decodePlan) addRun(from, to int) {
 	r := run{from: from, to: to, first: len(t.stretches), result: t.results}
-	for _, s := range shared(t.d.Spans[from]) {
+	for _, s := range shared(t.d.Ranges[from]) {
 		t.cut(stretch{rows: s, from: from, to: to})
 	}
 	for q := from; q < to; {
-		p := stretch{rows: last(t.d.Spans[q]), from: q, own: true}
+		p := stretch{rows: last(t.d.Ranges[q]), from: q, own: true}
 		for q++; q < to; q++ {
-			s := last(t.d.Spans[q])
+			s := last(t.d.Ranges[q])
 			if s.Start != p.rows.Start || s.End < p.rows.End {
 				break
 			}
@@ -114,11 +116,11 @@ func (t *decodePlan) addRun(from, to int) {
 	t.runs = append(t.runs, r)
 }
 
-// cut appends the stretches of a range of rows.
+// cut cuts p into stretches of at most stretchRows rows and appends them.
 func (t *decodePlan) cut(p stretch) {
 	end := p.rows.End
 	for start := p.rows.Start; start < end; start += stretchRows {
-		p.rows = tensor.Span{Start: start, End: min(start+stretchRows, end)}
+		p.rows = tensor.Range{Start: start, End: min(start+stretchRows, end)}
 		for p.own && t.seen(&p, p.from) <= 0 {
 			p.from++
 		}
@@ -126,15 +128,15 @@ func (t *decodePlan) cut(p stretch) {
 	}
 }
 
-// seen is how many rows of a stretch a query sees.
+// seen is the number of rows of a stretch that a query sees.
 func (t *decodePlan) seen(p *stretch, query int) int {
 	if p.own {
-		return min(p.rows.End, last(t.d.Spans[query]).End) - p.rows.Start
+		return min(p.rows.End, last(t.d.Ranges[query]).End) - p.rows.Start
 	}
 	return p.rows.End - p.rows.Start
 }
 
-// resultOf is the index of the first result of a stretch with a key head.
+// resultOf is the first row of results of a stretch for a key head.
 func (t *decodePlan) resultOf(r *run, p *stretch, head int) int {
 	return r.result*t.d.Cache.KVHeads + head*r.results + p.result
 }

@@ -1,8 +1,8 @@
-// Package cpu is the default tensor backend, registered as "cpu": float32 on
-// the processor's vector units, on all cores, in Go without cgo.
+// Package cpu is the default tensor backend: float32 on the processor's vector
+// units, on all cores, without cgo. It is registered as "cpu".
 //
-// A program that imports the package can open the backend by name, or make
-// one with [New] and choose an instruction set:
+// A program that imports the package can open the backend by name, or call [New]
+// to choose an instruction set or the number of workers:
 //
 //	import _ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 //
@@ -10,39 +10,40 @@
 //
 // # Kernels
 //
-// The inner loops exist in plain Go and, on amd64, in assembly for AVX2 with
-// FMA and for AVX-512; [Available] lists what the machine runs, and a backend
-// takes the best of it unless [Options] says otherwise. The assembly is
-// generated with avo by the program in lm/tensor/asmgen, a module of its own:
+// The inner loops exist in plain Go and, on amd64, in assembly for AVX2 with FMA
+// and for AVX-512. [Available] lists what the machine can run; a backend uses the
+// best of it unless [Options] says otherwise. The program in lm/tensor/asmgen, a
+// separate module, generates the assembly with avo:
 //
-//	go generate ./tensor/cpu
+//	go generate ./lm/tensor/cpu
 //
-// Exponentials have an error below 2 units in the last place. Benchmarks print
-// the speed of matrix products as a part of [Backend.PeakGFLOPS] and the time of
-// every other operation:
+// Exponentials have an error below 2 units in the last place. The benchmarks
+// print the speed of matrix products as a share of [Backend.PeakGFLOPS], and the
+// time of every other operation:
 //
-//	go test -run - -bench . ./tensor/cpu
+//	go test -run - -bench . ./lm/tensor/cpu
 //
 // # Determinism
 //
-// An operation is cut into tasks by its shape alone, and sums over tasks are
-// taken in a fixed order; workers only decide who computes a task. So results
-// are bit-identical for any GOMAXPROCS. Nor does a row of a matrix product, or
-// a query of a decoding step, depend on what else is in the batch. Results
-// differ in the last bits between instruction sets, whose vectors have
-// different widths.
+// The shape of an operation alone decides how it is cut into tasks, and sums
+// over tasks are taken in a fixed order. Workers only share the tasks out, so
+// results have the same bits for any GOMAXPROCS. Nor does a row of a matrix
+// product, or a query of a decoding step, depend on what else is in the batch.
+// Instruction sets have vectors of different widths, so results differ between
+// them in the last bits.
 //
 // # Memory
 //
-// Freed buffers are kept for later ones of a similar size, never more than
-// was in use at once; scratch memory grows to what the largest operation
-// needs. A training step in a steady state allocates next to nothing.
-// Memory asks the system for large pages, where it grants them on request
-// (Linux).
+// Freed buffers are kept for later ones of a similar size, but no more than were
+// ever in use at once. Scratch memory grows to what the largest operation needs.
+// After the first training step, the next ones allocate almost nothing. On Linux
+// the package asks the system for large pages.
 //
 // # Goroutines
 //
 // The goroutines of an operation wait some tens of microseconds for the next
-// one, which is faster than waking them, and end when none comes. A backend
-// needs no Close.
+// one, which is faster than waking them, and end if none comes. A backend needs
+// no Close.
 package cpu
+
+//go:generate go -C ../asmgen run . ../cpu

@@ -7,42 +7,44 @@ import (
 
 // The matrix product follows Goto & van de Geijn, "Anatomy of high-performance
 // matrix multiplication" (2008): op(b) is packed in panels as wide as the
-// micro-kernel's tile, each panel is multiplied with a block of rows of op(a)
-// that stays in the second-level cache, and k is cut so that a panel stays in
-// the first. The micro-kernels broadcast elements of a at any stride, so a
-// is not interleaved: it is used in place, or copied to rows at a friendly
-// distance when it is read often.
+// micro-kernel's tile, each panel is multiplied by a block of rows of op(a) that
+// stays in the second-level cache, and k is cut so that a panel stays in the
+// first. The micro-kernels broadcast elements of a from any stride, so a need not
+// be interleaved: it is used in place or, if it is read often, copied to rows
+// that do not collide in the cache.
 
 const (
-	// blockK is how much of k is multiplied at a time at most.
+	// blockK is the most of k that is multiplied at a time.
 	blockK = 256
-	// blockM is how many rows a task multiplies at a time, a multiple of
-	// every micro-kernel's rows.
+	// blockM is the number of rows that a task multiplies at a time, a multiple
+	// of every micro-kernel's rows.
 	blockM = 96
-	// stripN is how many columns a task multiplies at a time at most, so that
-	// its block of c stays in the second-level cache.
+	// stripN is the most columns that a task multiplies at a time, so that its
+	// block of c stays in the second-level cache.
 	stripN = 512
-	// packedMax is how many elements of b are packed at a time, packPanels how
-	// many panels a task packs.
+	// packedMax is the number of elements of b that are packed at a time,
+	// packPanels the number of panels that a task packs.
 	packedMax  = 4 << 20
 	packPanels = 2
-	// fetchAhead is how many elements before its use a block is fetched from
-	// memory when it is copied.
+	// fetchAhead is the number of elements by which prefetching is ahead when a
+	// block is copied.
 	fetchAhead = 512
-	// copyA is the number of columns from which a block of a is copied; fewer
-	// suffice if its lines are pages apart, since they collide in the caches.
+	// copyA is the number of columns of c from which on a block of a is copied.
+	// Fewer suffice if its lines are a multiple of pageFloats apart, because they
+	// then collide in the caches.
 	copyA      = 160
 	pageFloats = 1024
-	// skinny is the number of rows up to which b is used in place if its rows
-	// are contiguous; few that for b of at most narrow columns.
+	// skinny is the most rows of a for which b is used in place, if its rows are
+	// contiguous; for b of at most narrow columns it is few.
 	skinny = 12
 	few    = 256
 	narrow = 256
-	// streamPanels is how many panels a stream kernel reads.
+	// streamPanels is the number of panels that a stream kernel reads side by
+	// side.
 	streamPanels = 4
 )
 
-// view is a matrix in memory: element (i, j) is data[i·rs + j·cs].
+// view is a matrix whose element (i, j) is data[i·rs + j·cs].
 type view struct {
 	data   []float32
 	rs, cs int
@@ -52,25 +54,25 @@ func (v view) at(i, j int) view {
 	return view{v.data[i*v.rs+j*v.cs:], v.rs, v.cs}
 }
 
-// panels is the right operand as the micro-kernels want it: panel j is tile
-// columns wide, starts at data[j·step], and its rows are rs apart.
+// panels is a right operand as the micro-kernels read it: panel j is tile columns
+// wide and starts at data[j·step], and its rows are rs apart.
 type panels struct {
 	data     []float32
 	rs, step int
-	// wide: if not 0, the blocks of k stand one after the other, panels that
-	// are wide columns together; step is not used then.
+	// If wide is not 0, the blocks of k lie one after the other, each in panels
+	// that are wide columns together. Then step is not used.
 	wide int
-	// pairs: elements are bfloat16s in pairs; rs and step count pairs.
+	// pairs says that elements are pairs of bfloat16s; rs and step count pairs.
 	pairs bool
 }
 
-// at returns the panels from row i and from column j, a multiple of the tile,
-// on.
+// at returns the panels from row i and column j on; j is a multiple of tile.
 func (p panels) at(i, j, tile int) panels {
 	return panels{data: p.data[j/tile*p.step+i*p.rs:], rs: p.rs, step: p.step}
 }
 
-// block returns rows [from, to) of the panels, a block of k, from column j on.
+// block returns rows [from, to) of the panels, which are a block of k, from column
+// j on.
 func (p panels) block(from, to, j, tile int) panels {
 	if p.wide == 0 {
 		return p.at(from, j, tile)
@@ -86,11 +88,11 @@ func (p panels) block(from, to, j, tile int) panels {
 func (b *Backend) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
 	shape.MatMul(m, n, k, x, y, c)
 	xv := view{b.data(x), k, 1}
-	if opA == tensor.T {
+	if opA == tensor.OpT {
 		xv.rs, xv.cs = 1, m
 	}
 	yv := view{b.data(y), n, 1}
-	if opB == tensor.T {
+	if opB == tensor.OpT {
 		yv.rs, yv.cs = 1, k
 	}
 	b.gemm(m, n, k, alpha, xv, yv, beta, view{b.data(c), n, 1})
@@ -120,7 +122,7 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 	}
 }
 
-// eachBlock calls f for the blocks of k, with the factor of what is in c.
+// eachBlock calls f for the blocks of k, with the factor of what c holds already.
 func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
 	blocks := (k + blockK - 1) / blockK
 	for i := range blocks {
@@ -129,8 +131,7 @@ func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
 	}
 }
 
-// product is the right side and the result of a product of some number of
-// columns.
+// product is the right side and the result, of n columns, of a matrix product.
 type product struct {
 	n int
 	y panels
@@ -168,13 +169,13 @@ func (b *Backend) multiplyAll(m, k int, alpha float32, x view, beta float32) {
 	clear(b.products)
 }
 
-// part is the rows and columns of the result of a product that are a task.
+// part is a task: rows [i0, i1) and columns [j0, j1) of the result of a product.
 type part struct{ product, i0, i1, j0, j1 int }
 
-// cut adds the tasks of a product to b.parts: of all rows if they are few, else
-// of some of the rows and of up to stripN columns. Tasks get smaller towards the
-// end, so that all workers finish together. How it is cut does not change a bit
-// of the result.
+// cut appends the tasks of a product to b.parts. If the rows are few, a task takes
+// all of them and some columns, otherwise some rows and up to stripN columns.
+// Tasks get smaller towards the end, so that all workers finish together. The
+// bits of the result do not depend on how it is cut.
 func (b *Backend) cut(product, m, n int) {
 	kern := b.kern
 	if tiles := (m + kern.rows - 1) / kern.rows; m <= blockM && n >= tiles*kern.tile {
@@ -193,8 +194,8 @@ func (b *Backend) cut(product, m, n int) {
 	}
 }
 
-// guided calls f for consecutive parts of [0, n), multiples of unit and at most
-// largest each, a fraction of what is left: of left in all.
+// guided calls f for consecutive parts of [0, n). Each is a multiple of unit, at
+// most largest, and a fraction of the work that remains, which is left at first.
 func (b *Backend) guided(n, unit, largest, left int, f func(from, to int)) {
 	share := 2 * b.maxWorkers() * unit
 	for from := 0; from < n; {
@@ -223,8 +224,8 @@ func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta floa
 	}
 }
 
-// copyBlock copies a [rows×k] block to scratch memory, keeping its order but
-// with its lines at a distance that spreads them over the cache's sets.
+// copyBlock copies a block [rows×k] to scratch memory, in the same order but with
+// lines at a distance that spreads them over the cache's sets.
 func (kern *kernels) copyBlock(s *scratch, x view, rows, k int) view {
 	lines, length := rows, k
 	if x.cs != 1 {
@@ -245,8 +246,8 @@ func (kern *kernels) copy(lines, n int, dst []float32, to int, src []float32, fr
 	kern.copyLines(lines, n, &dst[0], to, &src[0], from, 1+fetchAhead/n)
 }
 
-// direct reports whether the micro-kernel can read n columns of y in place:
-// it reads whole vectors.
+// direct reports whether the micro-kernels, which read whole vectors, can read n
+// columns of y in place.
 func (kern *kernels) direct(y view, n int) bool { return y.cs == 1 && n%kern.vector == 0 }
 
 func (kern *kernels) inPlace(y view) panels {
@@ -268,7 +269,7 @@ func (kern *kernels) right(s *scratch, y view, k, n int) panels {
 	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
 }
 
-// packBlocks packs y [k×n] into p, of which wide is set.
+// packBlocks packs y [k×n] into p, whose wide is not 0.
 func (b *Backend) packBlocks(p panels, y view, k, n int) {
 	kern := b.kern
 	group := packPanels * kern.tile
@@ -288,8 +289,8 @@ func (b *Backend) packBlocks(p panels, y view, k, n int) {
 	})
 }
 
-// pack writes one panel: w columns of y, filled up with zeros to the tile.
-// The rows of y are contiguous or its columns are.
+// pack writes a panel: w columns of y, and zeros up to the tile. Either the rows
+// of y are contiguous or its columns are.
 func (kern *kernels) pack(dst []float32, y view, k, w int) {
 	t := kern.tile
 	if w < t {
@@ -329,4 +330,54 @@ func scaleOrClear(x []float32, alpha float32) {
 	for i := range x {
 		x[i] *= alpha
 	}
+}
+
+var _ tensor.Packer = (*Backend)(nil)
+
+// A packed matrix is what MatMul packs anew for every product: the panels of
+// op(b), one block of k after the other. With it, a product with few rows reads
+// memory once and in order, and nothing else bounds it.
+
+// PackedLen is the number of buffer elements that op(b) [k×n] takes when it is
+// packed: n is rounded up to whole panels.
+func (b *Backend) PackedLen(f tensor.Format, n, k int) int {
+	shape.Format(f)
+	size := b.kern.packedLen(k, n)
+	if f == tensor.FormatBFloat16 {
+		size /= 2
+	}
+	return size
+}
+
+// Pack writes op(b) [k×n] packed into p.
+func (b *Backend) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int, y tensor.Buffer) {
+	shape.Pack(b.PackedLen(f, n, k), n, k, p, y)
+	if n == 0 || k == 0 {
+		return
+	}
+	yv := view{b.data(y), n, 1}
+	if opB == tensor.OpT {
+		yv.rs, yv.cs = 1, k
+	}
+	b.packBlocks(b.packed(f, n, p), yv, k, n)
+}
+
+// MatMulPacked computes C = alpha·a·P + beta·C for every product.
+func (b *Backend) MatMulPacked(f tensor.Format, m, k int, alpha float32, x tensor.Buffer, beta float32, products ...tensor.Product) {
+	shape.MatMulPacked(b.PackedLen, f, m, k, x, products)
+	b.products = b.products[:0]
+	for _, p := range products {
+		c := b.data(p.C)
+		if k == 0 {
+			scaleOrClear(c, beta)
+		} else if m > 0 && p.N > 0 {
+			b.products = append(b.products, product{p.N, b.packed(f, p.N, p.P), view{c, p.N, 1}})
+		}
+	}
+	b.multiplyAll(m, k, alpha, view{b.data(x), k, 1}, beta)
+}
+
+// packed returns the packed matrix of n columns in p.
+func (b *Backend) packed(f tensor.Format, n int, p tensor.Buffer) panels {
+	return panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile), pairs: f == tensor.FormatBFloat16}
 }

@@ -13,12 +13,12 @@ const (
 	hugeBytes = 64 << 10
 )
 
-// preferHugePages asks the system to back memory by the large pages that mem
-// lies on. Of the usual ones a product reads one every few hundred cycles, and
-// in a virtual machine finding it takes as long; and prefetching ends where
-// the address is not known. It is a hint, also for what else is on these pages,
-// and it stays after the block is freed: the process may hold some memory more
-// than Go's runtime counts.
+// preferHugePages asks the system to back mem by large pages. Of the usual small
+// ones a product reads one every few hundred cycles; in a virtual machine, finding
+// its address takes as long, and prefetching stops where the address is not known.
+// It is only a hint. It also covers what else lies on these pages and stays in
+// force after the block is freed, so that the process may hold more memory than
+// Go's runtime counts.
 func preferHugePages(mem []float32) {
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
 	to := from + 4*uintptr(len(mem))

@@ -6,11 +6,11 @@ import "golang.org/x/sys/cpu"
 // cannot run it.
 func kernelsFor(isa ISA) *kernels {
 	switch {
-	case isa == Go:
+	case isa == ISAGo:
 		return &goKernels
-	case isa == AVX2 && cpu.X86.HasAVX2 && cpu.X86.HasFMA:
+	case isa == ISAAVX2 && cpu.X86.HasAVX2 && cpu.X86.HasFMA:
 		return &avx2Kernels
-	case isa == AVX512 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL &&
+	case isa == ISAAVX512 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL &&
 		cpu.X86.HasFMA && cpu.X86.HasBMI2:
 		return &avx512Kernels
 	}

@@ -1,43 +1,43 @@
 package cpu
 
-// kernels are the inner loops of one instruction set. Slices of one call
-// have the same length unless said otherwise, and pointers are to a first
-// element. Every kernel computes an element, or a sum, in an order that
-// depends on the lengths only.
+// kernels are the inner loops of an instruction set. The slices of a call have the
+// same length unless said otherwise, and pointers are to a first element. Every
+// kernel computes an element or a sum in an order that depends on the lengths
+// alone.
 type kernels struct {
 	// rows and tile are the shape of the micro-kernel's tile, vector the
 	// width in which it reads b.
 	rows, tile, vector int
-	// gemm computes c = alpha·a·b + beta·c for a [m×k], b [k×n], c [m×n],
-	// n at most tile. Element (i, p) of a is at a[i·rsa + p·csa]; rows of b
-	// and c are rsb and ldc apart. It reads b in whole vectors and writes
-	// only the n columns of c, which it reads only if beta is not 0.
+	// gemm computes c = alpha·a·b + beta·c for a [m×k], b [k×n] and c [m×n], n at
+	// most tile. Element (i, p) of a is a[i·rsa + p·csa]; rows of b and c are rsb
+	// and ldc apart. It reads b in whole vectors but writes only the n columns of
+	// c, and reads c only if beta is not 0.
 	gemm func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 
-	// stream is gemm for m of 1 to streamRows and streamPanels whole panels of
-	// b, whose rows are tile apart and which start step apart. It reads them
-	// side by side. nil: there is no such kernel.
+	// stream is gemm for m from 1 to streamRows and streamPanels whole panels of
+	// b, which it reads side by side. Rows of a panel are tile apart, panels
+	// step. nil means that there is no such kernel.
 	stream     func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)
 	streamRows int
 
 	// gemmPairs and streamPairs are gemm and stream for a right operand of
-	// bfloat16s in pairs: a word of 32 bits holds those of column j in its lower
-	// and of column j + tile/2 in its upper half; rsb and step count words. k is
-	// at most blockK.
+	// bfloat16s in pairs: a word of 32 bits holds column j in its lower half and
+	// column j + tile/2 in its upper half. rsb and step count words. k is at most
+	// blockK.
 	gemmPairs   func(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 	streamPairs func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)
-	// roundPairs makes such rows, each half words long, of rows of float32s.
+	// roundPairs rounds rows of float32s to such rows, each half words long.
 	roundPairs func(rows, half int, dst, src *float32)
 
 	// transpose8 computes dst[p·to + j] = src[j·from + p] for 8 columns j and
-	// all p below k, a multiple of 8. nil: there is no such kernel.
+	// all p below k, a multiple of 8. nil means that there is no such kernel.
 	transpose8 func(k int, dst *float32, to int, src *float32, from int)
-	// copyLines copies lines of n elements, at least one each, that are to
-	// apart in dst and from apart in src. It fetches what is ahead lines
-	// further from memory.
+	// copyLines copies lines of n elements, at least one of each, that are to
+	// apart in dst and from apart in src. It prefetches what is ahead lines
+	// further on.
 	copyLines func(lines, n int, dst *float32, to int, src *float32, from, ahead int)
-	// prefetch has cols elements of each of some rows, stride apart, fetched
-	// into the second-level cache. nil: there is no such kernel.
+	// prefetch prefetches cols elements of each of some rows, stride apart, into
+	// the second-level cache. nil means that there is no such kernel.
 	prefetch func(x *float32, stride, rows, cols int)
 	// peak does peakFlops floating-point operations in registers, n times.
 	peak      func(n int)
@@ -49,8 +49,7 @@ type kernels struct {
 	sumSquares func(x []float32) float64
 	// max returns the largest element of x, which has at least one.
 	max func(x []float32) float32
-	// total returns Σx, at the speed of memory: it is what bandwidth is measured
-	// with.
+	// total returns Σx as fast as memory allows, to measure its bandwidth.
 	total func(x []float32) float32
 
 	// expSums returns Σe and Σe·z for z = scale·(x − shift), e = exp(z).
@@ -58,23 +57,24 @@ type kernels struct {
 	// softmaxGrad computes x = −p·(a·z + b) for z = scale·(x − shift) − log,
 	// p = exp(z).
 	softmaxGrad func(x []float32, scale, shift, log, a, b float32)
-	// scores computes c = a·bᵀ for a block of at most rows rows of a [m×k], and
-	// the b that is in panels step apart, c [m×n] with n a multiple of vector.
-	// Rows of a and c are rsa and ldc apart.
+	// scores computes c = a·b for a [m×k], m at most rows, b [k×n] in panels that
+	// are step apart, and c [m×n], n a multiple of vector. Rows of a and c are
+	// rsa and ldc apart.
 	scores func(m, n, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int)
 	// cacheKeys and cacheValues multiply by a decoder's cache.
 	cacheKeys, cacheValues cacheKernel
-	// attendSoftmax goes over len(top) rows of scores, stride apart. Row i's
-	// first n + i·step elements x become exp(scale·(x − top[i])) with top[i]
-	// their maximum and sum[i] their sum; those from there to seen become 0. It
-	// may write up to the end of a vector beyond seen. scale is not negative.
+	// attendSoftmax goes over len(top) rows of scores, stride apart. The first
+	// n + i·step elements x of row i become exp(scale·(x − top[i])), where top[i]
+	// is their maximum; sum[i] becomes the sum of the results. The elements from
+	// there to seen become 0. It may write up to the end of a vector beyond seen.
+	// scale is not negative.
 	attendSoftmax func(p []float32, stride, n, step, seen int, scale float32, top, sum []float32)
 	// attendSums turns top into the logarithms of sums of exponentials,
 	// scale·top + log sum, and sum into 1/sum.
 	attendSums func(top, sum []float32, scale float32)
-	// attendGrad goes over len(delta) rows of scores p and of gradients dp. Of
-	// row i the first n + i·step elements become
-	// p = exp(scale·p − lse[i·lseStride]) and dp = scale·p·(dp − delta[i]), the rest as in attendSoftmax.
+	// attendGrad goes over len(delta) rows of scores p and of gradients dp. The
+	// first n + i·step elements of row i become p = exp(scale·p − lse[i·lseStride])
+	// and dp = scale·p·(dp − delta[i]); the rest is as in attendSoftmax.
 	attendGrad func(p, dp []float32, stride, n, step, seen int, lse []float32, lseStride int, delta []float32, scale float32)
 	// rowDots computes dst[i] = Σ_j x[i·stride+j]·y[i·stride+j], j < cols.
 	rowDots func(dst, x, y []float32, stride, cols int)
@@ -100,13 +100,12 @@ type kernels struct {
 	adamW func(p, g, m, v []float32, f *[adamFactors]float32)
 }
 
-// cacheKernel is a matrix product with few rows by a cache that comes from
-// memory.
+// cacheKernel multiplies few rows by a cache that comes from memory.
 type cacheKernel struct {
-	// rows is the most rows of a and c, and tile the columns of a panel.
+	// rows is the most rows of a and c, tile the number of columns of a panel.
 	rows, tile int
-	// mul computes c = a·b for a [m×k], b [k×n], c [m×n], with n a multiple of
+	// mul computes c = a·b for a [m×k], b [k×n] and c [m×n], n a multiple of
 	// kernels.vector. Rows of a, b and c are rsa, rsb and ldc apart, panels of b
-	// step. Meanwhile it fetches what is far bytes from all that it reads of b.
+	// step. It prefetches what lies far bytes behind all that it reads of b.
 	mul func(m, n, k int, a *float32, rsa int, b *float32, rsb, step int, c *float32, ldc, far int)
 }

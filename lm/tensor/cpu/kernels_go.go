@@ -4,6 +4,10 @@ import (
 	"math"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/d4l3k/go-bfloat16"
+
+	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 )
 
 // goKernels are the kernels in plain Go.
@@ -39,9 +43,10 @@ var goKernels = kernels{
 	adamW:         adamWGo,
 }
 
-// gemmGo is kernels.gemm for tiles of 4 columns. Products are rounded before
-// they are added: else the compiler fuses both where the processor can, and not
-// alike in loops of different widths, and a row's bits would depend on n.
+// gemmGo is kernels.gemm for tiles of 4 columns. Products are rounded before they
+// are added. Otherwise the compiler fuses the two where the processor can, not in
+// the same way in loops of different widths, and the bits of a row would depend
+// on n.
 func gemmGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
 	x := unsafe.Slice(a, (m-1)*rsa+(k-1)*csa+1)
 	y := unsafe.Slice(b, (k-1)*rsb+n)
@@ -89,7 +94,7 @@ func copyLinesGo(lines, n int, dst *float32, to int, src *float32, from, _ int) 
 	}
 }
 
-// peakSum keeps peakGo's work from being optimised away.
+// peakSum keeps the compiler from removing peakGo's work.
 var peakSum atomic.Uint32
 
 func peakGo(n int) {
@@ -333,3 +338,26 @@ func exp(x float32) float32 {
 
 // pow2 returns 2^n for n in [−126, 127].
 func pow2(n int32) float32 { return math.Float32frombits(uint32(n+127) << 23) }
+
+// gemmPairsGo is kernels.gemmPairs for tiles of 4 columns: it widens b first.
+func gemmPairsGo(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
+	const half = 2
+	var wide [2 * half * blockK]float32
+	pairs := unsafe.Slice(b, (k-1)*rsb+half)
+	for p := range k {
+		for j, pair := range pairs[p*rsb : p*rsb+half] {
+			word := math.Float32bits(pair)
+			wide[2*half*p+j] = bfloat16.ToFloat32(bfloat16.BF16(word))
+			wide[2*half*p+half+j] = bfloat16.ToFloat32(bfloat16.BF16(word >> 16))
+		}
+	}
+	gemmGo(m, n, k, alpha, a, rsa, csa, &wide[0], 2*half, beta, c, ldc)
+}
+
+func roundPairsGo(rows, half int, dst, src *float32) {
+	pairs, x := unsafe.Slice(dst, rows*half), unsafe.Slice(src, 2*rows*half)
+	for i := range pairs {
+		at := i/half*2*half + i%half
+		pairs[i] = math.Float32frombits(uint32(float16.ToBF16(x[at])) | uint32(float16.ToBF16(x[at+half]))<<16)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 )
 
 func eachKernels(t *testing.T, f func(t *testing.T, kern *kernels)) {
@@ -167,6 +169,62 @@ func TestCacheKernels(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+}
+
+// x·Φ(x) agrees with math.Erfc, in its lower tail relatively, and its gradient
+// with the formula in float64.
+func TestGELU(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		var x []float32
+		for v := float32(-9); v <= 9; v += 1.0 / 512 {
+			x = append(x, v)
+		}
+		y, dx, dy := make([]float32, len(x)), make([]float32, len(x)), make([]float32, len(x))
+		for i := range dy {
+			dy[i] = -2
+		}
+		kern.gelu(y, x)
+		kern.geluGrad(dx, dy, x)
+		for i, v := range x {
+			z := float64(v)
+			cdf := math.Erfc(-z/math.Sqrt2) / 2
+			assert.InDelta(t, z*cdf, y[i], 2e-7*max(1, z), "gelu(%v)", v)
+			if z < 0 {
+				assert.InEpsilon(t, z*cdf, y[i], 2e-5, "gelu(%v)", v)
+			}
+			grad := cdf + z*math.Exp(-z*z/2)/math.Sqrt(2*math.Pi)
+			assert.InDelta(t, -2*grad, dx[i], 1e-6, "gelu'(%v)", v)
+		}
+		edge := []float32{0, inf, nan}
+		kern.gelu(edge, edge)
+		assert.Equal(t, []float32{0, inf}, edge[:2])
+		assert.True(t, math.IsNaN(float64(edge[2])))
+	})
+}
+
+// Rounding to pairs is float16's, for numbers of all magnitudes, ties,
+// infinities and NaNs.
+func TestRoundPairs(t *testing.T) {
+	eachKernels(t, func(t *testing.T, kern *kernels) {
+		half := kern.tile / 2
+		var x []float32
+		for _, upper := range []uint32{0x0000, 0x0001, 0x007f, 0x0080, 0x3f80, 0x3f81, 0x7f7f, 0x7f80, 0x7fa0, 0x7fc1, 0x7fff} {
+			for _, lower := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
+				for _, sign := range []uint32{0, 1 << 31} {
+					x = append(x, math.Float32frombits(sign|upper<<16|lower))
+				}
+			}
+		}
+		rows := len(x) / kern.tile
+		dst := make([]float32, rows*half)
+		kern.roundPairs(rows, half, &dst[0], &x[0])
+		for i, pair := range dst {
+			low := i/half*kern.tile + i%half
+			want := uint32(float16.ToBF16(x[low])) | uint32(float16.ToBF16(x[low+half]))<<16
+			assert.Equal(t, want, math.Float32bits(pair), "%v and %v", x[low], x[low+half])
 		}
 	})
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// sumPart is how many exponentials are summed in float32 lanes before the
-// sum goes on in float64.
+// sumPart is the number of exponentials that are summed in float32 before their
+// sum is added to a float64.
 const sumPart = 1024
 
 // softmaxStats returns the largest element of x, and Σ exp(z) and Σ z·exp(z)
@@ -25,8 +25,8 @@ func (kern *kernels) softmaxStats(x []float32, invTemp float32) (top float32, su
 	return top, sum, weighted
 }
 
-// LogProb writes the log-probs of targets, and the entropies if wanted. The
-// entropy of a row is log Σe^z − Σp·z. invTemp must be positive.
+// LogProb writes the log-probs of targets and, unless entropy is nil, the
+// entropies. The entropy of a row is log Σe^z − Σp·z. invTemp must be positive.
 func (b *Backend) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
 	shape.LogProb(logp, entropy, stats, logits, targets, vocab)
 	lp, st, x := b.data(logp), b.data(stats), b.data(logits)
@@ -34,7 +34,7 @@ func (b *Backend) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []
 	if entropy != nil {
 		ent = b.data(entropy)
 	}
-	b.spans(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
+	b.sweep(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			row := x[i*vocab : (i+1)*vocab]
 			top, sum, weighted := b.kern.softmaxStats(row, invTemp)
@@ -61,7 +61,7 @@ func (b *Backend) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targ
 	if dentropy != nil {
 		dent = b.data(dentropy)
 	}
-	b.spans(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
+	b.sweep(len(targets), rowsPerTask(vocab), expCost*vocab, func(_ *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			row := x[i*vocab : (i+1)*vocab]
 			var dh float32

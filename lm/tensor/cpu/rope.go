@@ -8,19 +8,19 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// angles is the table of cosines and sines of the positions met so far, for
-// the frequencies of the last call: all layers of a model share them.
+// angles holds the cosines and sines of the positions seen so far, for the
+// frequencies of the last call, which all layers of a model share.
 type angles struct {
 	freq []float32
 	// cos and sin hold len(freq) values for each position.
 	cos, sin []float32
 }
 
-// maxPosition is the last position that the table holds; beyond it rows are
-// computed one by one.
+// maxPosition is the last position that angles holds; the angles of later ones
+// are computed for every row.
 const maxPosition = 1 << 16
 
-// grow makes the table hold positions up to last.
+// grow adds the positions up to last.
 func (a *angles) grow(freq []float32, last int) {
 	if !slices.Equal(a.freq, freq) {
 		a.freq = append(a.freq[:0], freq...)
@@ -57,7 +57,7 @@ func (b *Backend) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, head
 	if inverse {
 		sign = -1
 	}
-	b.spans(len(pos), rowsPerTask(cols), normCost*cols, func(s *scratch, from, to int) {
+	b.sweep(len(pos), rowsPerTask(cols), normCost*cols, func(s *scratch, from, to int) {
 		for i := from; i < to; i++ {
 			p := int(pos[i])
 			var cos, sin []float32

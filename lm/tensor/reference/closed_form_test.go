@@ -28,7 +28,7 @@ func TestMatMul(t *testing.T) {
 	for _, c := range []struct {
 		opA, opB tensor.Op
 		x, y     tensor.Buffer
-	}{{tensor.N, tensor.N, x, y}, {tensor.T, tensor.N, xT, y}, {tensor.N, tensor.T, x, yT}, {tensor.T, tensor.T, xT, yT}} {
+	}{{tensor.OpN, tensor.OpN, x, y}, {tensor.OpT, tensor.OpN, xT, y}, {tensor.OpN, tensor.OpT, x, yT}, {tensor.OpT, tensor.OpT, xT, yT}} {
 		out := of(b, math.NaN(), math.NaN(), math.NaN(), math.NaN())
 		b.MatMul(c.opA, c.opB, 2, 2, 3, 1, c.x, c.y, 0, out)
 		assert.Equal(t, []float64{5, 11, 14, 23}, read(b, out))
@@ -165,9 +165,9 @@ func TestDecodeEqualsAttend(t *testing.T) {
 	d := &tensor.Decode{Cache: cache, Heads: heads, Scale: 0.5}
 	for i := range rows {
 		if i < prompt {
-			d.Spans = append(d.Spans, []tensor.Span{{Start: 10, End: 11 + i}})
+			d.Ranges = append(d.Ranges, []tensor.Range{{Start: 10, End: 11 + i}})
 		} else {
-			d.Spans = append(d.Spans, []tensor.Span{{Start: 10, End: 13}, {Start: 2, End: 3 + i - prompt}})
+			d.Ranges = append(d.Ranges, []tensor.Range{{Start: 10, End: 13}, {Start: 2, End: 3 + i - prompt}})
 		}
 	}
 	got := b.Alloc(rows * heads * dim)

@@ -200,8 +200,8 @@ func gradientCases() []gradientCase {
 			},
 		},
 	}
-	for _, opA := range []tensor.Op{tensor.N, tensor.T} {
-		for _, opB := range []tensor.Op{tensor.N, tensor.T} {
+	for _, opA := range []tensor.Op{tensor.OpN, tensor.OpT} {
+		for _, opB := range []tensor.Op{tensor.OpN, tensor.OpT} {
 			cases = append(cases, matMulCase(opA, opB))
 		}
 	}
@@ -224,15 +224,15 @@ func matMulCase(opA, opB tensor.Op) gradientCase {
 			b.MatMul(opA, opB, m, n, k, alpha, in[0], in[1], 0, out[0])
 		},
 		backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
-			if opA == tensor.N {
-				b.MatMul(tensor.N, !opB, m, k, n, alpha, dout[0], in[1], 0, grad[0])
+			if opA == tensor.OpN {
+				b.MatMul(tensor.OpN, !opB, m, k, n, alpha, dout[0], in[1], 0, grad[0])
 			} else {
-				b.MatMul(opB, tensor.T, k, m, n, alpha, in[1], dout[0], 0, grad[0])
+				b.MatMul(opB, tensor.OpT, k, m, n, alpha, in[1], dout[0], 0, grad[0])
 			}
-			if opB == tensor.N {
-				b.MatMul(!opA, tensor.N, k, n, m, alpha, in[0], dout[0], 0, grad[1])
+			if opB == tensor.OpN {
+				b.MatMul(!opA, tensor.OpN, k, n, m, alpha, in[0], dout[0], 0, grad[1])
 			} else {
-				b.MatMul(tensor.T, opA, n, k, m, alpha, dout[0], in[0], 0, grad[1])
+				b.MatMul(tensor.OpT, opA, n, k, m, alpha, dout[0], in[0], 0, grad[1])
 			}
 		},
 	}

@@ -29,7 +29,7 @@ func (b *Backend[E]) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y
 // strides returns the distances in memory between neighbouring rows and
 // neighbouring columns of op(x) [rows×cols].
 func strides(op tensor.Op, rows, cols int) (row, col int) {
-	if op == tensor.T {
+	if op == tensor.OpT {
 		return 1, rows
 	}
 	return cols, 1

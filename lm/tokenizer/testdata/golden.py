@@ -2,7 +2,7 @@
 
     pip install tokenizers==0.23.3
     go test ./tokenizer -run TestTrainedFile -update   # writes ours.json
-    python tokenizer/testdata/golden.py                # writes the others
+    python lm/tokenizer/testdata/golden.py                # writes the others
 
 ours.json    the tokenizer that package tokenizer trains on corpus.txt (input)
 hf.json      the library's own, trained on the same corpus with the same settings

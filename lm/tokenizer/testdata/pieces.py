@@ -1,7 +1,7 @@
 """Makes testdata/sentencepiece: how SentencePiece encodes the texts of texts.py.
 
     pip install sentencepiece==0.2.3
-    python tokenizer/testdata/pieces.py ../shared/models/stories260K/tok512.model
+    python lm/tokenizer/testdata/pieces.py ../shared/models/stories260K/tok512.model
 
 tiny.model     a model trained here on corpus.txt with Llama 2's options
 tiny.json.gz   what it makes of the texts, and of them joined

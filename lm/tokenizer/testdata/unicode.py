@@ -1,7 +1,7 @@
 """Makes ../tables.go: the character classes of Hugging Face's tokenizers library.
 
     pip install tokenizers==0.23.3
-    python tokenizer/testdata/unicode.py && gofmt -w tokenizer/tables.go
+    python lm/tokenizer/testdata/unicode.py && gofmt -w lm/tokenizer/tables.go
 
 The library is asked about every character, one by one, so the tables hold what
 it does, whichever version of Unicode its parts were made for.
@@ -53,7 +53,7 @@ def write(f, name, doc, chars):
             ranges[-1][1] = c
         else:
             ranges.append([c, c])
-    f.write(f"\n// {name} are {doc}.\nvar {name} = ranges{{\n")
+    f.write(f"\n// {name} are {doc}.\nvar {name} = charSet{{\n")
     for i in range(0, len(ranges), 5):
         f.write("\t" + " ".join("{0x%X, 0x%X}," % tuple(r) for r in ranges[i : i + 5]) + "\n")
     f.write("}\n")

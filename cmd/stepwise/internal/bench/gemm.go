@@ -66,7 +66,7 @@ func (p *product) flops() float64 { return 2 * float64(p.m) * float64(p.n) * flo
 func (r *runner) multiply(p product, operands int) (best, error) {
 	size := p.k * p.n
 	if p.op == "NP" {
-		size = r.b.PackedLen(tensor.Float32, p.n, p.k)
+		size = r.b.PackedLen(tensor.FormatFloat32, p.n, p.k)
 	}
 	x, y, z := r.b.Alloc(p.m*p.k), r.b.Alloc(operands*size), r.b.Alloc(p.m*p.n)
 	defer r.b.Free(x)
@@ -87,7 +87,7 @@ func (r *runner) multiply(p product, operands int) (best, error) {
 	res, err := r.rounds(20, time.Second/2, func() error {
 		for i := range calls {
 			if p.op == "NP" {
-				r.b.MatMulPacked(tensor.Float32, p.m, p.k, 1, x, 0, tensor.Product{N: p.n, P: right[i%operands], C: z})
+				r.b.MatMulPacked(tensor.FormatFloat32, p.m, p.k, 1, x, 0, tensor.Product{N: p.n, P: right[i%operands], C: z})
 			} else {
 				r.b.MatMul(opA, opB, p.m, p.n, p.k, 1, x, right[i%operands], 0, z)
 			}

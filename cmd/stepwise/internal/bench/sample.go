@@ -23,7 +23,7 @@ func (r *runner) sample() error {
 		}
 		defer d.Free()
 		d.Freeze()
-		for _, f := range []tensor.Format{tensor.Float32, tensor.BFloat16} {
+		for _, f := range []tensor.Format{tensor.FormatFloat32, tensor.FormatBFloat16} {
 			if err := r.sampleFrom(s, d, f); err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 		batches, prompt, tokens = []int{1, 4}, 4, 8
 	}
 	weights, bytes := "float32", 4
-	if f == tensor.BFloat16 {
+	if f == tensor.FormatBFloat16 {
 		batches = batches[:1] // what many rows read bounds nothing
 		weights, bytes = "bfloat16", 2
 	}

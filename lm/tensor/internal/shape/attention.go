@@ -76,15 +76,15 @@ func AttendCache(size int, out, q, kCache, vCache tensor.Buffer, d *tensor.Decod
 	cache(op, d.Cache)
 	heads(op, d.Heads, d.Cache.KVHeads, d.Cache.HeadDim)
 	scale(op, d.Scale)
-	length(op, "q", q, len(d.Spans)*d.Heads*d.Cache.HeadDim)
+	length(op, "q", q, len(d.Ranges)*d.Heads*d.Cache.HeadDim)
 	length(op, "out", out, q.Len())
 	length(op, "kCache", kCache, size)
 	length(op, "vCache", vCache, size)
-	for i, spans := range d.Spans {
+	for i, ranges := range d.Ranges {
 		seen := 0
-		for _, s := range spans {
+		for _, s := range ranges {
 			if s.Start < 0 || s.End < s.Start || s.End > d.Cache.Rows {
-				panic(fmt.Sprintf("tensor: AttendCache: row %d has span [%d, %d), want it within %d cache rows",
+				panic(fmt.Sprintf("tensor: AttendCache: row %d has the range [%d, %d), want it within %d cache rows",
 					i, s.Start, s.End, d.Cache.Rows))
 			}
 			seen += s.End - s.Start

@@ -87,7 +87,7 @@ func MatMul(m, n, k int, a, b, c tensor.Buffer) {
 
 // Format panics unless f is one of tensor's.
 func Format(f tensor.Format) {
-	if f != tensor.Float32 && f != tensor.BFloat16 {
+	if f != tensor.FormatFloat32 && f != tensor.FormatBFloat16 {
 		panic(fmt.Sprintf("tensor: Format is %d, want Float32 or BFloat16", f))
 	}
 }

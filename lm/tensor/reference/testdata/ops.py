@@ -1,7 +1,7 @@
 """Writes ops.json: forward and backward of the operations, by PyTorch in float64.
 
 Made with Python 3, torch 2.9.0 and transformers (its version is in the file):
-    python tensor/reference/testdata/ops.py
+    python lm/tensor/reference/testdata/ops.py
 
 Each case has inputs, outputs, the gradients dout of the outputs, and the
 gradients of the inputs that follow from them by autograd. Inputs are float32

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/stepwise-rl/stepwise/lm/tokenizer/sentencepiece"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/internal/sentencepiece"
 )
 
 // A model is a list of pieces; the place of a piece is its id.
 func ExampleParse() {
-	data, err := os.ReadFile("../testdata/sentencepiece/tiny.model")
+	data, err := os.ReadFile("../../testdata/sentencepiece/tiny.model")
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -5,11 +5,29 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
+// SwiGLU computes y = silu(gate)·up.
+func (b *Backend) SwiGLU(y, gate, up tensor.Buffer) {
+	shape.SwiGLU(y, gate, up)
+	out, g, u := b.data(y), b.data(gate), b.data(up)
+	b.sweep(len(out), chunk, expCost, func(_ *scratch, from, to int) {
+		b.kern.swiGLU(out[from:to], g[from:to], u[from:to])
+	})
+}
+
+// SwiGLUGrad computes dgate and dup from dy.
+func (b *Backend) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.SwiGLUGrad(dgate, dup, dy, gate, up)
+	dg, du, d, g, u := b.data(dgate), b.data(dup), b.data(dy), b.data(gate), b.data(up)
+	b.sweep(len(d), chunk, expCost, func(_ *scratch, from, to int) {
+		b.kern.swiGLUGrad(dg[from:to], du[from:to], d[from:to], g[from:to], u[from:to])
+	})
+}
+
 // GELU computes y = x·Φ(x).
 func (b *Backend) GELU(y, x tensor.Buffer) {
 	shape.GELU(y, x)
 	out, in := b.data(y), b.data(x)
-	b.spans(len(out), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(out), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.gelu(out[from:to], in[from:to])
 	})
 }
@@ -18,7 +36,7 @@ func (b *Backend) GELU(y, x tensor.Buffer) {
 func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	shape.GELUGrad(dx, dy, x)
 	g, d, in := b.data(dx), b.data(dy), b.data(x)
-	b.spans(len(d), chunk, expCost, func(_ *scratch, from, to int) {
+	b.sweep(len(d), chunk, expCost, func(_ *scratch, from, to int) {
 		b.kern.geluGrad(g[from:to], d[from:to], in[from:to])
 	})
 }
@@ -38,11 +56,11 @@ func geluGradGo(dx, dy, x []float32) {
 	}
 }
 
-// normalCDF returns Φ(x) and e = exp(−x²/2). With z = |x|/√2 and
-// t = 1/(1 + z/2), Φ(−|x|) = erfc(z)/2 is e·t/2 times a polynomial in t that was
-// fitted to erfc(z)·exp(z²)/t, for the least relative error: 4.3e-8. In float32
-// the relative error of Φ(−|x|) grows with that of exp, like x²·2⁻²⁴: 1.7e-7 at
-// 2, 3.9e-6 at 13.
+// normalCDF returns Φ(x) and e = exp(−x²/2). With z = |x|/√2 and t = 1/(1 + z/2),
+// Φ(−|x|) = erfc(z)/2 is e·t/2 times a polynomial in t, fitted to
+// erfc(z)·exp(z²)/t for the least relative error, which is 4.3e-8. In float32 the
+// relative error of Φ(−|x|) grows like that of exp, as x²·2⁻²⁴: 1.7e-7 at x = 2,
+// 3.9e-6 at 13.
 func normalCDF(x float32) (cdf, e float32) {
 	e = exp(-0.5 * x * x)
 	t := 1 / (1 + 0.35355339*max(x, -x))

@@ -12,12 +12,12 @@ type Type uint8
 
 // The types of pieces, numbered as in the file.
 const (
-	Normal      Type = 1 // text
-	Unknown     Type = 2 // stands for what no other piece does
-	Control     Type = 3 // stands for no text, such as the start of one
-	UserDefined Type = 4 // text that is always one piece
-	Unused      Type = 5
-	Byte        Type = 6 // a byte, spelled <0x0A>
+	TypeNormal      Type = 1 // text
+	TypeUnknown     Type = 2 // stands for what no other piece does
+	TypeControl     Type = 3 // stands for no text, such as the start of one
+	TypeUserDefined Type = 4 // text that is always one piece
+	TypeUnused      Type = 5
+	TypeByte        Type = 6 // a byte, spelled <0x0A>
 )
 
 // Piece is a token; its id is its place in the list.
@@ -27,23 +27,23 @@ type Piece struct {
 	Type  Type
 }
 
-// Model is a BPE model whose normaliser changes nothing but spaces.
+// Model is a BPE model whose normaliser changes only spaces.
 type Model struct {
 	Pieces []Piece
-	// BOS names the piece that starts a text; "" if the model has none.
+	// BOS is the text of the piece that begins a text; "" if the model has none.
 	BOS string
 	// ByteFallback says that characters without a piece are written as bytes.
 	ByteFallback bool
 	// DummyPrefix says that a space is put before the text.
 	DummyPrefix bool
-	// TrimSpaces says that spaces at both ends are removed, and of several in
-	// a row all but one.
+	// TrimSpaces says that spaces at both ends are removed, and all but one of
+	// several in a row.
 	TrimSpaces bool
 }
 
-// Parse reads a model file. It must be of type BPE and leave text as it is:
-// no character map, and spaces escaped. Otherwise, and for
-// a damaged file, the error says where and what.
+// Parse reads the contents of a model file. The model must be of type BPE and leave
+// text as it is, apart from spaces: no character map, and spaces escaped. If it is
+// not, or if the file is damaged, the error says what is wrong and where.
 func Parse(data []byte) (*Model, error) {
 	m := &Model{}
 	r := reader{m: m}
@@ -62,7 +62,7 @@ type reader struct {
 // model reads ModelProto.
 func (r *reader) model(data []byte) error {
 	err := fields(data, func(x field) error {
-		if err := x.want(length); err != nil {
+		if err := x.want(wireBytes); err != nil {
 			return err
 		}
 		switch x.number {
@@ -115,7 +115,7 @@ func (r *reader) checkPieces() error {
 			return fmt.Errorf("pieces[%d]: %q is pieces[%d] already", i, p.Text, old)
 		}
 		seen[p.Text] = i
-		hasBOS = hasBOS || p.Text == r.m.BOS && p.Type == Control
+		hasBOS = hasBOS || p.Text == r.m.BOS && p.Type == TypeControl
 	}
 	if !hasBOS {
 		r.m.BOS = ""
@@ -124,7 +124,7 @@ func (r *reader) checkPieces() error {
 }
 
 func readPiece(data []byte) (p Piece, err error) {
-	p.Type = Normal
+	p.Type = TypeNormal
 	err = fields(data, func(x field) (err error) {
 		switch x.number {
 		case 1:
@@ -132,8 +132,8 @@ func readPiece(data []byte) (p Piece, err error) {
 		case 2:
 			p.Score, err = x.float32()
 		case 3:
-			err = x.want(varint)
-			if err == nil && (x.bits < uint64(Normal) || x.bits > uint64(Byte)) {
+			err = x.want(wireVarint)
+			if err == nil && (x.bits < uint64(TypeNormal) || x.bits > uint64(TypeByte)) {
 				err = fmt.Errorf("type %d, want 1 to 6", x.bits)
 			}
 			p.Type = Type(x.bits)
@@ -163,7 +163,7 @@ func (r *reader) trainerSpec(data []byte) error {
 		switch x.number {
 		case 3:
 			kind = x.bits
-			err = x.want(varint)
+			err = x.want(wireVarint)
 		case 24:
 			var suffix bool
 			if suffix, err = x.bool(); suffix {
@@ -193,9 +193,9 @@ func (r *reader) normalizerSpec(data []byte) error {
 	err := fields(data, func(x field) (err error) {
 		switch x.number {
 		case 1, 6: // the name and the source of the character map
-			err = x.want(length)
+			err = x.want(wireBytes)
 		case 2:
-			err = x.want(length)
+			err = x.want(wireBytes)
 			if err == nil && len(x.data) > 0 {
 				err = errors.New("precompiled_charsmap is not supported, only the identity")
 			}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/lm/tokenizer/sentencepiece"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/internal/sentencepiece"
 )
 
 // The functions below write protocol buffers.
@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 	m, err := sentencepiece.Parse([]byte(piece + trainer + normalizer + message(4, message(1))))
 	require.NoError(t, err)
 	require.Equal(t, &sentencepiece.Model{
-		Pieces:       []sentencepiece.Piece{{Text: "<s>", Type: sentencepiece.Control}, {Text: "a", Score: -1.5, Type: sentencepiece.Normal}},
+		Pieces:       []sentencepiece.Piece{{Text: "<s>", Type: sentencepiece.TypeControl}, {Text: "a", Score: -1.5, Type: sentencepiece.TypeNormal}},
 		BOS:          "<s>",
 		ByteFallback: true,
 		DummyPrefix:  true,
@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 	m, err = sentencepiece.Parse([]byte(message(1, message(1, "a")) + message(2, number(3, 2)) + message(3)))
 	require.NoError(t, err)
 	require.Equal(t, &sentencepiece.Model{
-		Pieces:      []sentencepiece.Piece{{Text: "a", Type: sentencepiece.Normal}},
+		Pieces:      []sentencepiece.Piece{{Text: "a", Type: sentencepiece.TypeNormal}},
 		DummyPrefix: true,
 		TrimSpaces:  true,
 	}, m)
@@ -94,7 +94,7 @@ func TestParseErrors(t *testing.T) {
 // A file that ends early is an error, wherever it ends: pieces may be missing
 // without a trace only if the specifications are too.
 func TestTruncated(t *testing.T) {
-	data, err := os.ReadFile("../testdata/sentencepiece/tiny.model")
+	data, err := os.ReadFile("../../testdata/sentencepiece/tiny.model")
 	require.NoError(t, err)
 	for n := range data {
 		_, err := sentencepiece.Parse(data[:n])

@@ -11,10 +11,10 @@ import (
 type wireType uint8
 
 const (
-	varint wireType = 0
-	fixed8 wireType = 1 // eight bytes
-	length wireType = 2
-	fixed4 wireType = 5 // four bytes
+	wireVarint wireType = 0
+	wireFixed8 wireType = 1 // eight bytes
+	wireBytes  wireType = 2
+	wireFixed4 wireType = 5 // four bytes
 )
 
 // field is one field of a message.
@@ -52,23 +52,23 @@ func readField(data []byte) (x field, n int, err error) {
 	x.number, x.wire = int(key>>3), wireType(key&7)
 	rest := data[n:]
 	switch x.wire {
-	case varint:
+	case wireVarint:
 		bits, k, err := readVarint(rest)
 		x.bits = bits
 		return x, n + k, err
-	case fixed8:
+	case wireFixed8:
 		if len(rest) < 8 {
 			return x, 0, errShort
 		}
 		x.bits = binary.LittleEndian.Uint64(rest)
 		return x, n + 8, nil
-	case fixed4:
+	case wireFixed4:
 		if len(rest) < 4 {
 			return x, 0, errShort
 		}
 		x.bits = uint64(binary.LittleEndian.Uint32(rest))
 		return x, n + 4, nil
-	case length:
+	case wireBytes:
 		size, k, err := readVarint(rest)
 		if err != nil {
 			return x, 0, err
@@ -105,21 +105,21 @@ func (x field) want(w wireType) error {
 }
 
 func (x field) bool() (bool, error) {
-	if err := x.want(varint); err != nil {
+	if err := x.want(wireVarint); err != nil {
 		return false, err
 	}
 	return x.bits != 0, nil
 }
 
 func (x field) float32() (float32, error) {
-	if err := x.want(fixed4); err != nil {
+	if err := x.want(wireFixed4); err != nil {
 		return 0, err
 	}
 	return math.Float32frombits(uint32(x.bits)), nil
 }
 
 func (x field) string() (string, error) {
-	if err := x.want(length); err != nil {
+	if err := x.want(wireBytes); err != nil {
 		return "", err
 	}
 	return string(x.data), nil

@@ -3,9 +3,54 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// plainTemplate adds nothing; its types are the library's.
+// template says what a model expects around one text or two.
+type template struct {
+	single, pair []templatePart
+}
+
+// templatePart is a run of special tokens or, if ids is nil, one of the texts.
+type templatePart struct {
+	ids    []int32
+	second bool // the second text
+	kind   int32
+}
+
+// AddSpecial returns ids, the tokens of a text, with the special tokens that the
+// model expects around them: Llama's begin-of-text, BERT's [CLS] and [SEP]. The
+// result is a new slice. It equals ids if the model expects none.
+func (t *Tokenizer) AddSpecial(ids []int32) []int32 {
+	out, _ := fill(t.def.template.single, ids, nil)
+	return out
+}
+
+// AddSpecialPair joins the tokens of two texts as the model expects them, and also
+// returns the type of each token: for BERT, 0 in the first text and 1 in the
+// second. If the model expects nothing, the second text follows the first.
+func (t *Tokenizer) AddSpecialPair(first, second []int32) (ids, types []int32) {
+	return fill(t.def.template.pair, first, second)
+}
+
+// fill puts texts into a template.
+func fill(parts []templatePart, first, second []int32) (ids, types []int32) {
+	for _, p := range parts {
+		add := p.ids
+		switch {
+		case add != nil:
+		case p.second:
+			add = second
+		default:
+			add = first
+		}
+		ids = append(ids, add...)
+		types = append(types, slices.Repeat([]int32{p.kind}, len(add))...)
+	}
+	return ids, types
+}
+
+// plainTemplate adds no tokens; its types are the library's.
 var plainTemplate = template{
 	single: []templatePart{{}},
 	pair:   []templatePart{{}, {second: true, kind: 1}},
@@ -121,7 +166,7 @@ func parseTemplate(p filePart) (template, error) {
 	return template{single: single, pair: pair}, err
 }
 
-// startJSON is the TemplateProcessing that puts a token before each text.
+// startJSON returns the TemplateProcessing that puts a token before each text.
 func startJSON(token string, id int32) (filePart, error) {
 	name, err := encode(token)
 	if err != nil {

@@ -1,3 +1,0 @@
-package cpu
-
-//go:generate go -C ../asmgen run . ../cpu
