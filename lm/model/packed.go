@@ -37,7 +37,7 @@ func (d *Decoder) Unpack() {
 // or none.
 func (d *Decoder) mustBeUnpacked(what string) {
 	if d.Head.Out.packed != nil {
-		panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (lm/local.EngineOptions.Static)")
+		panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (lm/local.EngineConfig.Static)")
 	}
 }
 

@@ -74,7 +74,7 @@ func newRun(dir string, afterSave func(step int64)) (*run, error) {
 	if r.policy, err = local.NewPolicy(local.PolicyConfig{Decoder: d, Dir: dir}); err != nil {
 		return nil, err
 	}
-	engine, err := local.NewEngine(d, letters{}, local.EngineOptions{})
+	engine, err := local.NewEngine(d, letters{}, local.EngineConfig{})
 	if err != nil {
 		return nil, err
 	}
