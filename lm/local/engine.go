@@ -101,7 +101,7 @@ type Engine struct {
 
 	// Kept from call to call.
 	cache    *model.Cache
-	pass     model.Step
+	pass     model.CacheBatch
 	spans    []tensor.Span
 	logits   []float32
 	draws    []draw

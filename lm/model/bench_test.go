@@ -107,7 +107,7 @@ func BenchmarkDecode(b *testing.B) {
 	require.NoError(b, err)
 	c := d.NewCache(prompts * (promptLen + group*length))
 	defer c.Free()
-	var s model.Step
+	var s model.CacheBatch
 	for i := range prompts * group {
 		prompt := i / group * promptLen
 		own := prompts*promptLen + i*length

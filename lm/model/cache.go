@@ -14,15 +14,15 @@ type Cache struct {
 	k, v []tensor.Buffer // per layer, of the backend's CacheLen
 
 	decode tensor.Decode // its shape
-	arena  *Arena
-	pass   Pass
+	arena  *arena
+	pass   pass
 	slot   []bool // scratch: the slots that a step writes
 }
 
-// Step is a number of tokens to run through a decoder with a cache: whole
+// CacheBatch is a number of tokens to run through a decoder with a cache: whole
 // prompts, one next token of many sequences, or both. All slices but
 // LogitRows have one entry per token.
-type Step struct {
+type CacheBatch struct {
 	// Tokens are the token ids, and Pos their positions in their sequences.
 	Tokens, Pos []int32
 	// Slots[i] is the cache row that receives token i's keys and values; no
@@ -41,10 +41,10 @@ func (d *Decoder) NewCache(rows int) *Cache {
 	if rows < 1 {
 		panic(fmt.Sprintf("model: NewCache(%d)", rows))
 	}
-	c := &Cache{b: d.b, arena: NewArena(d.b), slot: make([]bool, rows)}
+	c := &Cache{b: d.b, arena: newArena(d.b), slot: make([]bool, rows)}
 	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
 	size := d.b.CacheLen(c.decode.Cache)
-	for range d.Trunk.Blocks {
+	for range d.trunk.Blocks {
 		c.k = append(c.k, d.b.Alloc(size))
 		c.v = append(c.v, d.b.Alloc(size))
 	}
@@ -70,7 +70,7 @@ func (c *Cache) Rows() int { return c.decode.Cache.Rows }
 // Slots that are used again are overwritten. A token, position, slot or span
 // out of range is an error that names the entry; nothing is computed then.
 // It ends what a Backward could follow.
-func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
+func (d *Decoder) Append(c *Cache, s *CacheBatch, logits []float32) error {
 	if err := s.check(c, &d.cfg); err != nil {
 		return err
 	}
@@ -82,18 +82,18 @@ func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
 	p := &c.pass
 	p.Backend, p.Arena, p.Rows, p.Pos, p.Causal = d.b, c.arena, len(s.Tokens), s.Pos, true
 	x := c.arena.Take(p.Rows * d.cfg.Dim)
-	d.Trunk.Embed.Forward(p, x, s.Tokens)
-	for i, l := range d.Trunk.Blocks {
+	d.trunk.Embed.Forward(p, x, s.Tokens)
+	for i, l := range d.trunk.Blocks {
 		x = l.Append(p, x, c, i, s)
 	}
 	if len(s.LogitRows) == 0 {
 		return d.b.Sync()
 	}
-	return d.Head.Logits(p, x, s.LogitRows, logits)
+	return d.head.Logits(p, x, s.LogitRows, logits)
 }
 
 // check returns an error that names the entry that is wrong.
-func (s *Step) check(c *Cache, cfg *Config) error {
+func (s *CacheBatch) check(c *Cache, cfg *Config) error {
 	n := len(s.Tokens)
 	if n == 0 || len(s.Pos) != n || len(s.Slots) != n || len(s.Spans) != n {
 		return fmt.Errorf("model: a step of %d tokens has %d positions, %d slots and %d spans", n, len(s.Pos), len(s.Slots), len(s.Spans))

@@ -11,27 +11,26 @@ import (
 // Decoder is a causal language model of the Llama family. One goroutine uses a
 // decoder at a time.
 type Decoder struct {
-	// Trunk and Head are its layers.
-	Trunk *Trunk
-	Head  *Head
 	// Recompute saves memory: only the input of each block is kept between
 	// Forward and Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
 
+	trunk  *trunk
+	head   *head
 	cfg    Config
 	b      tensor.Backend
 	params []*tensor.Param // without the adapters'
-	arena  *Arena
+	arena  *arena
 	lora   *LoRA // nil = none
 	shared bool  // the parameters are another decoder's
 	wanted wanted
 
 	// Of the last Forward, for Backward.
-	pass    Pass
+	pass    pass
 	targets int
 	dx      tensor.Buffer // room for the gradient of the trunk's output
-	atHead  Mark          // the arena before the head's forward pass
+	atHead  arenaMark     // the arena before the head's forward pass
 }
 
 // Targets are tokens whose log-probs are wanted.
@@ -54,13 +53,13 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	d := &Decoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
-	d.Trunk = newTrunk(&cfg, m)
-	out := &Linear{W: d.Trunk.Embed.W}
+	d := &Decoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
+	d.trunk = newTrunk(&cfg, m)
+	out := &linear{W: d.trunk.Embed.W}
 	if !cfg.TieEmbeddings {
 		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd(cfg.Dim))
 	}
-	d.Head = NewHead(d.Trunk.Norm, out)
+	d.head = newHead(d.trunk.Norm, out)
 	d.params = m.params
 	return d, nil
 }
@@ -113,12 +112,12 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 	d.begin(p, keep)
 	var rows []int32
 	d.pass.Wanted, rows = d.wanted.of(t.Rows, p.Rows())
-	x := d.Trunk.Forward(&d.pass, p.Tokens)
+	x := d.trunk.Forward(&d.pass, p.Tokens)
 	if keep {
 		d.dx = d.arena.Take(x.Len())
 	}
 	d.atHead = d.arena.Mark()
-	bl, be := d.Head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
+	bl, be := d.head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
 	if err := d.b.Read(logp, bl); err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 func (d *Decoder) begin(p *Pack, keep bool) {
 	d.targets = 0
 	d.arena.Reset()
-	d.pass = Pass{
+	d.pass = pass{
 		Backend:   d.b,
 		Arena:     d.arena,
 		Rows:      p.Rows(),
@@ -171,9 +170,9 @@ func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 		return buf
 	}
 	d.b.Fill(d.dx, 0)
-	d.Head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
+	d.head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
 	p.Arena.Release(d.atHead)
-	d.Trunk.Backward(p, d.dx)
+	d.trunk.Backward(p, d.dx)
 	return d.b.Sync()
 }
 
@@ -191,9 +190,14 @@ func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
 	}
 	d.begin(p, false)
 	d.pass.Wanted, rows = d.wanted.of(rows, p.Rows())
-	x := d.Trunk.Forward(&d.pass, p.Tokens)
-	return d.Head.Logits(&d.pass, x, rows, logits)
+	x := d.trunk.Forward(&d.pass, p.Tokens)
+	return d.head.Logits(&d.pass, x, rows, logits)
 }
+
+// ActivationBytes is the most memory that a pass of the decoder has needed for
+// activations and for the gradients with respect to them: neither parameters
+// nor caches.
+func (d *Decoder) ActivationBytes() int { return 4 * d.arena.peak }
 
 // Freeze frees the gradients of all parameters, for a model that is only
 // read: a reference policy or a teacher. Its Backward must not be called.

@@ -142,7 +142,7 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 	c := d.NewCache(4 + len(follow)*room)
 	defer c.Free()
 
-	var s model.Step
+	var s model.CacheBatch
 	var promptSpan []tensor.Span
 	for _, p := range prompts {
 		start := len(s.Tokens)
@@ -168,7 +168,7 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 
 	logits = make([]float32, len(follow)*v)
 	for n := range 3 {
-		s = model.Step{}
+		s = model.CacheBatch{}
 		for i, tokens := range follow {
 			own := 4 + i*room
 			s.Tokens = append(s.Tokens, tokens[n])
@@ -268,16 +268,16 @@ func TestStepErrorsNameTheEntry(t *testing.T) {
 	d := newDecoder(t, reference.New(), tiny)
 	c := d.NewCache(4)
 	defer c.Free()
-	for want, change := range map[string]func(s *model.Step){
-		"row 1 has slot 4":                func(s *model.Step) { s.Slots[1] = 4 },
-		"an earlier row has":              func(s *model.Step) { s.Slots[1] = 0 },
-		"row 1 has span [0, 5)":           func(s *model.Step) { s.Spans[1][0].End = 5 },
-		"no span that holds its own slot": func(s *model.Step) { s.Spans[1][0].End = 1 },
-		"logits 0 are of row 2":           func(s *model.Step) { s.LogitRows[0] = 2 },
-		"row 0 has token id -1":           func(s *model.Step) { s.Tokens[0] = -1 },
-		"1 positions":                     func(s *model.Step) { s.Pos = s.Pos[:1] },
+	for want, change := range map[string]func(s *model.CacheBatch){
+		"row 1 has slot 4":                func(s *model.CacheBatch) { s.Slots[1] = 4 },
+		"an earlier row has":              func(s *model.CacheBatch) { s.Slots[1] = 0 },
+		"row 1 has span [0, 5)":           func(s *model.CacheBatch) { s.Spans[1][0].End = 5 },
+		"no span that holds its own slot": func(s *model.CacheBatch) { s.Spans[1][0].End = 1 },
+		"logits 0 are of row 2":           func(s *model.CacheBatch) { s.LogitRows[0] = 2 },
+		"row 0 has token id -1":           func(s *model.CacheBatch) { s.Tokens[0] = -1 },
+		"1 positions":                     func(s *model.CacheBatch) { s.Pos = s.Pos[:1] },
 	} {
-		s := &model.Step{
+		s := &model.CacheBatch{
 			Tokens: []int32{1, 2}, Pos: []int32{0, 1}, Slots: []int32{0, 1},
 			Spans:     [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
 			LogitRows: []int32{1},
@@ -285,4 +285,23 @@ func TestStepErrorsNameTheEntry(t *testing.T) {
 		change(s)
 		require.ErrorContains(t, d.Append(c, s, make([]float32, tiny.Vocab)), want)
 	}
+}
+
+func TestMisusePanics(t *testing.T) {
+	d := newDecoder(t, reference.New(), tiny)
+	var p model.Pack
+	p.Add(prompt, -1)
+	tg := &model.Targets{Rows: []int32{0}, IDs: []int32{1}}
+	logp := make([]float32, 1)
+	require.PanicsWithValue(t, "model: Decoder.Backward without a Forward before it", func() { _ = d.Backward(logp, nil) })
+	require.NoError(t, d.Score(&p, tg, logp, nil))
+	require.Panics(t, func() { _ = d.Backward(logp, nil) }, "Score keeps nothing")
+	require.NoError(t, d.Forward(&p, tg, logp, nil))
+	require.Panics(t, func() { _ = d.Backward(make([]float32, 2), nil) })
+	require.NoError(t, d.Backward(logp, nil))
+	require.Panics(t, func() { _ = d.Backward(logp, nil) }, "a Forward serves one Backward")
+	require.Panics(t, func() { _ = d.Score(&p, tg, nil, nil) })
+	require.Panics(t, func() { p.Add(nil, -1) })
+	p.Add([]int32{1}, 0)
+	require.Panics(t, func() { p.Add([]int32{1}, 1) }, "a segment with a prefix is none")
 }

@@ -32,10 +32,10 @@
 //
 // # Layers
 //
-// [Linear], [RMSNorm], [Embedding], [Attention], [MLP], [Block], [Trunk] and
-// [Head] can be combined to other models; they are plain structs over
-// tensor.Param. Each has Forward and Backward on a [Pass], which carries the
-// backend, the layout of the batch, and an [Arena] for activations: memory is
+// [linear], [rmsNorm], [embedding], [attention], [mlp], [block], [trunk] and
+// [head] can be combined to other models; they are plain structs over
+// tensor.Param. Each has Forward and Backward on a [pass], which carries the
+// backend, the layout of the batch, and an [arena] for activations: memory is
 // allocated when a batch is larger than any before it, and else used again.
 // [Decoder.ActivationBytes] tells how much. With Decoder.Recompute and
 // Encoder.Recompute the trunk keeps the input of each block only and computes

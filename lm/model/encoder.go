@@ -6,35 +6,35 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Body turns the tokens of a pack, each of which sees its whole sequence, into
+// body turns the tokens of a pack, each of which sees its whole sequence, into
 // hidden states.
-type Body interface {
+type body interface {
 	// Forward returns the hidden state [rows×dim] of every token, after the
 	// last norm. It keeps the pack until Backward.
-	Forward(p *Pass, pack *Pack) tensor.Buffer
+	Forward(p *pass, pack *Pack) tensor.Buffer
 	// Backward takes d [rows×dim], the gradient with respect to the hidden
 	// state, adds to the parameters' gradients and overwrites d.
-	Backward(p *Pass, d tensor.Buffer)
+	Backward(p *pass, d tensor.Buffer)
 }
 
 // Encoder classifies sequences: a body, pooling, and a linear layer. One
 // goroutine uses an encoder at a time.
 type Encoder struct {
-	// Body and Score are its layers.
-	Body  Body    // a *Trunk with its norm, or a *BERT
-	Score *Linear // [classes×dim]
 	// Recompute saves memory: only the input of each block is kept between
 	// Forward and Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
 
+	body  body    // a normed trunk or a bert
+	score *linear // [classes×dim]
+
 	cfg    EncoderConfig
 	b      tensor.Backend
 	params []*tensor.Param
-	arena  *Arena
+	arena  *arena
 
 	// Of the last Forward, for Backward.
-	pass  Pass
+	pass  pass
 	ready bool
 	ones  tensor.Buffer // [longest sequence]
 }
@@ -50,14 +50,14 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	e := &Encoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
+	e := &Encoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
 	if cfg.Style == BERTStyle {
-		e.Body = newBERT(&cfg, m)
+		e.body = newBERT(&cfg, m)
 	} else {
-		e.Body = normed{newTrunk(&cfg.Config, m)}
+		e.body = normed{newTrunk(&cfg.Config, m)}
 	}
 	m.random = m.random || m.randomHead
-	e.Score = &Linear{
+	e.score = &linear{
 		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
 		Bias: m.vector("score.bias", cfg.Classes, 0),
 	}
@@ -126,7 +126,7 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 	n := len(p.Segments)
 	pooled := e.pooled(p, keep)
 	out := e.arena.Take(n * e.cfg.Classes)
-	e.Score.Forward(&e.pass, out, pooled, n, 0)
+	e.score.Forward(&e.pass, out, pooled, n, 0)
 	e.ready = keep
 	return out
 }
@@ -135,7 +135,7 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 	e.ready = false
 	e.arena.Reset()
-	e.pass = Pass{
+	e.pass = pass{
 		Backend:   e.b,
 		Arena:     e.arena,
 		Rows:      p.Rows(),
@@ -144,7 +144,7 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 		Keep:      keep,
 		Recompute: e.Recompute,
 	}
-	y := e.Body.Forward(&e.pass, p)
+	y := e.body.Forward(&e.pass, p)
 	pooled := e.arena.Take(len(p.Segments) * e.cfg.Dim)
 	e.pool(pooled, y)
 	return pooled
@@ -168,10 +168,10 @@ func (e *Encoder) Backward(dlogits []float32) error {
 	dout := p.Arena.Take(len(dlogits))
 	e.b.Write(dout, dlogits)
 	dpooled := p.Arena.Take(n * e.cfg.Dim)
-	e.Score.Backward(p, dpooled, dout, n, 0)
+	e.score.Backward(p, dpooled, dout, n, 0)
 	e.poolGrad(d, dpooled)
 	p.Arena.Release(before)
-	e.Body.Backward(p, d)
+	e.body.Backward(p, d)
 	return e.b.Sync()
 }
 

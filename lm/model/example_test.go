@@ -81,7 +81,7 @@ func ExampleDecoder_Append() {
 	logits := make([]float32, exampleConfig.Vocab)
 	next := []int32{2, 7, 5}
 	for row := 0; row < room; {
-		var s model.Step
+		var s model.CacheBatch
 		for _, id := range next {
 			s.Tokens = append(s.Tokens, id)
 			s.Pos = append(s.Pos, int32(row))

@@ -156,12 +156,8 @@ func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype s
 	return writeJSON(filepath.Join(dir, IndexFile), index)
 }
 
-// WriteParams writes the values of params to a safetensors file in float32
-// and syncs it to disk. It appears whole or not at all.
-func WriteParams(b tensor.Backend, params []*tensor.Param, path string) error {
-	return writeParams(b, params, path, safetensors.F32)
-}
-
+// writeParams writes the values of params to a safetensors file of a type and
+// syncs it to disk. It appears whole or not at all.
 func writeParams(b tensor.Backend, params []*tensor.Param, path string, dtype safetensors.DType) error {
 	infos := make([]safetensors.Tensor, len(params))
 	for i, p := range params {

@@ -212,8 +212,9 @@ func checkEncoder(t *testing.T, dir string, b tensor.Backend, tol float64) {
 	e, err := model.PretrainedEncoder(b, dir, classes, 1)
 	require.NoError(t, err)
 	require.Equal(t, model.BERTStyle, e.Config().Style)
-	b.Write(e.Score.W.Value, g.tensor(t, "head.weight"))
-	b.Write(e.Score.Bias.Value, g.tensor(t, "head.bias"))
+	score := e.Params()[len(e.Params())-2:] // weight and bias
+	b.Write(score[0].Value, g.tensor(t, "head.weight"))
+	b.Write(score[1].Value, g.tensor(t, "head.bias"))
 	var p model.Pack
 	for _, ids := range g.IDs {
 		p.Add(ids, -1)

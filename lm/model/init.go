@@ -61,8 +61,8 @@ func (m *maker) vector(name string, n int, v float32) *tensor.Param {
 	return p
 }
 
-func (m *maker) norm(name string, n int, eps float64) *RMSNorm {
-	return &RMSNorm{W: m.vector(name, n, 1), Eps: eps}
+func (m *maker) norm(name string, n int, eps float64) *rmsNorm {
+	return &rmsNorm{W: m.vector(name, n, 1), Eps: eps}
 }
 
 func (m *maker) add(name string, shape ...int) *tensor.Param {

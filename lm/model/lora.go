@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
@@ -23,7 +24,7 @@ import (
 type LoRA struct {
 	cfg     LoRAConfig
 	d       *Decoder
-	targets []*Linear // those with an adapter
+	targets []*linear // those with an adapter
 	params  []*tensor.Param
 }
 
@@ -94,7 +95,7 @@ func (d *Decoder) attach(c LoRAConfig, frozen bool) *LoRA {
 	m := &maker{b: d.b, frozen: frozen}
 	l := &LoRA{cfg: c, d: d}
 	for _, a := range d.adapters(c, m) {
-		a.layer.LoRA = a.Adapter
+		a.layer.LoRA = a.adapter
 		l.targets = append(l.targets, a.layer)
 	}
 	l.params = m.params
@@ -104,20 +105,20 @@ func (d *Decoder) attach(c LoRAConfig, frozen bool) *LoRA {
 
 // target is a layer and its adapter to be.
 type target struct {
-	layer *Linear
-	*Adapter
+	layer *linear
+	*adapter
 }
 
 // adapters makes the adapters that c describes.
 func (d *Decoder) adapters(c LoRAConfig, m *maker) (all []target) {
-	for i, block := range d.Trunk.Blocks {
+	for i, block := range d.trunk.Blocks {
 		for j, module := range projections {
 			if c.Targets&(1<<j) == 0 {
 				continue
 			}
 			layer := module.layer(block)
 			name := fmt.Sprintf("base_model.model.model.layers.%d.%s.%s.", i, module.parent, module.name)
-			all = append(all, target{layer, &Adapter{
+			all = append(all, target{layer, &adapter{
 				A:     m.add(name+"lora_A.weight", c.Rank, layer.in()),
 				B:     m.add(name+"lora_B.weight", layer.out(), c.Rank),
 				Scale: float32(c.Alpha / float64(c.Rank)),
@@ -144,7 +145,7 @@ func (l *LoRA) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	if err := WriteParams(l.d.b, l.params, filepath.Join(dir, LoRAWeightsFile)); err != nil {
+	if err := writeParams(l.d.b, l.params, filepath.Join(dir, LoRAWeightsFile), safetensors.F32); err != nil {
 		return err
 	}
 	return writeJSON(filepath.Join(dir, LoRAConfigFile), l.cfg.peft())
@@ -193,6 +194,6 @@ func (l *LoRA) Base() *Decoder {
 	for i, p := range base.params {
 		p.Value = l.d.params[i].Value
 	}
-	base.b, base.arena, base.shared = l.d.b, NewArena(l.d.b), true
+	base.b, base.arena, base.shared = l.d.b, newArena(l.d.b), true
 	return base
 }

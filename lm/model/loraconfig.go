@@ -40,15 +40,15 @@ const (
 // projections are the modules of a block, in the order of the bits.
 var projections = [...]struct {
 	parent, name string
-	layer        func(*Block) *Linear
+	layer        func(*block) *linear
 }{
-	{"self_attn", "q_proj", func(b *Block) *Linear { return b.Attention.Q }},
-	{"self_attn", "k_proj", func(b *Block) *Linear { return b.Attention.K }},
-	{"self_attn", "v_proj", func(b *Block) *Linear { return b.Attention.V }},
-	{"self_attn", "o_proj", func(b *Block) *Linear { return b.Attention.O }},
-	{"mlp", "gate_proj", func(b *Block) *Linear { return b.MLP.Gate }},
-	{"mlp", "up_proj", func(b *Block) *Linear { return b.MLP.Up }},
-	{"mlp", "down_proj", func(b *Block) *Linear { return b.MLP.Down }},
+	{"self_attn", "q_proj", func(b *block) *linear { return b.Attention.Q }},
+	{"self_attn", "k_proj", func(b *block) *linear { return b.Attention.K }},
+	{"self_attn", "v_proj", func(b *block) *linear { return b.Attention.V }},
+	{"self_attn", "o_proj", func(b *block) *linear { return b.Attention.O }},
+	{"mlp", "gate_proj", func(b *block) *linear { return b.MLP.Gate }},
+	{"mlp", "up_proj", func(b *block) *linear { return b.MLP.Up }},
+	{"mlp", "down_proj", func(b *block) *linear { return b.MLP.Down }},
 }
 
 // names lists the modules of the set.

@@ -21,7 +21,7 @@ func TestPack(t *testing.T) {
 	logp := make([]float32, len(tg.IDs))
 	logits := make([]float32, 2*small.Vocab)
 	results := func() []float32 {
-		step := model.Step{
+		step := model.CacheBatch{
 			Tokens: []int32{3, 9, 4}, Pos: []int32{0, 1, 2}, Slots: []int32{0, 1, 2}, LogitRows: []int32{1, 2},
 			Spans: [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
 		}

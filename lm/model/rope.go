@@ -86,10 +86,10 @@ func (s RopeScaling) divisor(freq float64) float64 {
 	return 1
 }
 
-// RopeFrequencies returns the rotary frequencies [HeadDim/2] of a
+// ropeFrequencies returns the rotary frequencies [HeadDim/2] of a
 // configuration with defaults filled in: RopeTheta^(-2i/HeadDim) (Su et al.,
 // arXiv:2104.09864), stretched as RopeScaling says.
-func (c Config) RopeFrequencies() []float32 {
+func (c Config) ropeFrequencies() []float32 {
 	f := make([]float32, c.HeadDim/2)
 	for i, d := range c.RopeDivisors() {
 		f[i] = float32(math.Pow(c.RopeTheta, -2*float64(i)/float64(c.HeadDim)) / d)

@@ -11,7 +11,7 @@ import (
 // other rows only when it has attended.
 
 // forwardWanted is Forward for the rows p.Wanted of y [len(p.Wanted)×dim].
-func (l *Block) forwardWanted(p *Pass, x tensor.Buffer) tensor.Buffer {
+func (l *block) forwardWanted(p *pass, x tensor.Buffer) tensor.Buffer {
 	few := p.few()
 	h := p.Arena.Take(few.Rows * l.dim())
 	before := p.Arena.Mark()
@@ -32,7 +32,7 @@ func (l *Block) forwardWanted(p *Pass, x tensor.Buffer) tensor.Buffer {
 
 // backwardWanted is its Backward: it overwrites d [len(p.Wanted)×dim] and
 // returns the gradient [rows×dim] with respect to x.
-func (l *Block) backwardWanted(p *Pass, d tensor.Buffer) tensor.Buffer {
+func (l *block) backwardWanted(p *pass, d tensor.Buffer) tensor.Buffer {
 	few := p.few()
 	dx := p.Arena.Zeros(p.Rows * l.dim())
 	before := p.Arena.Mark()
@@ -50,7 +50,7 @@ func (l *Block) backwardWanted(p *Pass, d tensor.Buffer) tensor.Buffer {
 }
 
 // few is the pass over the wanted rows alone, for what looks at each row apart.
-func (p *Pass) few() *Pass {
+func (p *pass) few() *pass {
 	q := *p
 	q.Rows, q.Pos, q.Segments = len(p.Wanted), nil, nil
 	return &q
