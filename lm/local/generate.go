@@ -44,9 +44,9 @@ type group struct {
 type sequence struct {
 	*sample.Sequence
 	group *group
-	// spans are the cache rows that the next token attends to: the prompt's
+	// ranges are the cache rows that the next token attends to: the prompt's
 	// and the sequence's own, of which own are taken.
-	spans [2]tensor.Span
+	ranges [2]tensor.Span
 	own   tensor.Span
 }
 
@@ -126,7 +126,7 @@ func (g *generation) admit() {
 // reads a prompt once for all sequences in a row that share it.
 func (g *generation) launch(s *sequence, own tensor.Span) {
 	s.own = own
-	s.spans = [2]tensor.Span{s.group.prompt, {Start: own.Start, End: own.Start}}
+	s.ranges = [2]tensor.Span{s.group.prompt, {Start: own.Start, End: own.Start}}
 	at := len(g.running)
 	for i, r := range slices.Backward(g.running) {
 		if r.group == s.group {
@@ -142,28 +142,28 @@ func (g *generation) launch(s *sequence, own tensor.Span) {
 // last rows of logits are theirs.
 func (g *generation) plan() (filled []*group) {
 	p := &g.pass
-	p.Tokens, p.Pos, p.Slots, p.Spans, p.LogitRows = p.Tokens[:0], p.Pos[:0], p.Slots[:0], p.Spans[:0], p.LogitRows[:0]
+	p.Tokens, p.Pos, p.Slots, p.Ranges, p.LogitRows = p.Tokens[:0], p.Pos[:0], p.Slots[:0], p.Ranges[:0], p.LogitRows[:0]
 	for _, s := range g.running {
 		tokens := s.Tokens()
 		n := len(tokens) - 1
 		slot := s.own.Start + n
-		s.spans[1].End = slot + 1
+		s.ranges[1].End = slot + 1
 		p.LogitRows = append(p.LogitRows, int32(len(p.Tokens)))
 		p.Tokens = append(p.Tokens, tokens[n])
 		p.Pos = append(p.Pos, int32(len(g.reqs[s.group.request].Prompt)+n))
 		p.Slots = append(p.Slots, int32(slot))
-		p.Spans = append(p.Spans, s.spans[:])
+		p.Ranges = append(p.Ranges, s.ranges[:])
 	}
-	g.spans = slices.Grow(g.spans[:0], g.config.PassRows) // p.Spans points into it
+	g.ranges = slices.Grow(g.ranges[:0], g.config.PassRows) // p.Ranges points into it
 	for _, gr := range g.filling {
 		prompt := g.reqs[gr.request].Prompt
 		for gr.filled < len(prompt) && len(p.Tokens) < g.config.PassRows {
 			slot := gr.prompt.Start + gr.filled
-			g.spans = append(g.spans, tensor.Span{Start: gr.prompt.Start, End: slot + 1})
+			g.ranges = append(g.ranges, tensor.Span{Start: gr.prompt.Start, End: slot + 1})
 			p.Tokens = append(p.Tokens, prompt[gr.filled])
 			p.Pos = append(p.Pos, int32(gr.filled))
 			p.Slots = append(p.Slots, int32(slot))
-			p.Spans = append(p.Spans, g.spans[len(g.spans)-1:])
+			p.Ranges = append(p.Ranges, g.ranges[len(g.ranges)-1:])
 			gr.filled++
 		}
 		if gr.filled == len(prompt) {

@@ -6,17 +6,17 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// arena hands out a backend's memory in the manner of a stack: activations
-// are taken one after the other during a pass and all given back by Reset, so
-// that from the second pass of a size on nothing is allocated.
+// arena hands out a backend's memory like a stack: activations are taken one
+// after the other during a pass and all given back by Reset, so that nothing is
+// allocated from the second pass of the same size on.
 type arena struct {
 	b      tensor.Backend
 	blocks []tensor.Buffer
 	at     arenaMark // what is in use
 	peak   int       // the most elements ever in use
-	// slices are the buffers that were handed out since a Reset, in their
-	// order, next of them since the last one: a pass like the one before gets
-	// the same again.
+	// slices are the buffers that were handed out, in order; the first next of
+	// them since the last Reset. A pass like the one before gets the same ones
+	// again.
 	slices []slice
 	next   int
 }
@@ -27,7 +27,7 @@ type slice struct {
 	block, offset int
 }
 
-// arenaMark is a state of an arena to which Release can return.
+// arenaMark is a state of an arena that Release can return to.
 type arenaMark struct {
 	block, offset int // the block being filled and what is taken of it
 	used          int // elements taken in all
@@ -35,7 +35,7 @@ type arenaMark struct {
 
 const (
 	arenaAlign = 16      // elements; a cache line
-	arenaBlock = 1 << 16 // elements; the least that is allocated at once
+	arenaBlock = 1 << 16 // elements; the smallest allocation
 )
 
 // newArena returns an empty arena on b.
@@ -98,7 +98,7 @@ func (a *arena) Reset() {
 	}
 }
 
-// Free releases the arena's memory; the arena is empty then.
+// Free releases the arena's memory and leaves it empty.
 func (a *arena) Free() {
 	for _, b := range a.blocks {
 		a.b.Free(b)

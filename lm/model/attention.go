@@ -7,16 +7,16 @@ import (
 )
 
 // attention is grouped-query attention, usually with rotary positions:
-// projections to q, k and v, an optional RMSNorm of every head of q and k, attention, and the
-// output projection (Ainslie et al., arXiv:2305.13245).
+// projections to q, k and v, an optional RMSNorm of every head of q and k,
+// attention, and the output projection (Ainslie et al., arXiv:2305.13245).
 type attention struct {
 	Q, K, V, O *linear
 	// QNorm and KNorm normalise each head; nil = none.
 	QNorm, KNorm *rmsNorm
 	// Heads is a multiple of KVHeads.
 	Heads, KVHeads, HeadDim int
-	// Freq are the rotary frequencies [HeadDim/2]; nil = positions do not
-	// turn q and k.
+	// Freq are the rotary frequencies [HeadDim/2]; nil = q and k are not
+	// rotated.
 	Freq []float32
 
 	a                    tensor.Attention
@@ -29,7 +29,7 @@ func (l *attention) Forward(p *pass, y, x tensor.Buffer) {
 	l.O.Forward(p, y, l.out, p.Rows, 1)
 }
 
-// attend computes out, all but the output projection.
+// attend computes out, which is everything up to the output projection.
 func (l *attention) attend(p *pass, x tensor.Buffer) {
 	l.project(p, x)
 	l.out = p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
@@ -45,14 +45,14 @@ func (l *attention) attend(p *pass, x tensor.Buffer) {
 	p.Backend.Attend(l.out, l.logSum, l.q, l.k, l.v, &l.a)
 }
 
-// Append is Forward with a cache: it stores the keys and values of the step's
-// tokens as those of a layer, and lets the tokens attend to the cache rows in
-// their spans. No Backward can follow.
+// Append is Forward with a cache: it stores the keys and values of the batch's
+// tokens for a layer, and each token attends to the cache rows in its ranges.
+// No Backward can follow.
 func (l *attention) Append(p *pass, y, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) {
 	l.project(p, x)
 	p.Backend.StoreCache(c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
 	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
-	c.decode.Spans, c.decode.Heads, c.decode.Scale = s.Spans, l.Heads, l.scale()
+	c.decode.Spans, c.decode.Heads, c.decode.Scale = s.Ranges, l.Heads, l.scale()
 	p.Backend.AttendCache(out, l.q, c.k[layer], c.v[layer], &c.decode)
 	c.decode.Spans = nil
 	l.O.Forward(p, y, out, p.Rows, 1)
@@ -60,7 +60,7 @@ func (l *attention) Append(p *pass, y, x tensor.Buffer, c *Cache, layer int, s *
 
 func (l *attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.HeadDim))) }
 
-// project sets q, k and v from x: projected, normalised and rotated.
+// project computes q, k and v from x: projected, normalised and rotated.
 func (l *attention) project(p *pass, x tensor.Buffer) {
 	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
 	l.q, l.k, l.v = p.Arena.Take(nq), p.Arena.Take(nk), p.Arena.Take(nk)
@@ -69,7 +69,7 @@ func (l *attention) project(p *pass, x tensor.Buffer) {
 	l.rotate(p, l.q, l.k, false)
 }
 
-// rotate turns queries and keys by their positions, or back.
+// rotate rotates queries and keys by their positions, or back if inverse.
 func (l *attention) rotate(p *pass, q, k tensor.Buffer, inverse bool) {
 	if l.Freq == nil {
 		return

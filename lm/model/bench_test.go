@@ -114,7 +114,7 @@ func BenchmarkDecode(b *testing.B) {
 		s.Tokens = append(s.Tokens, int32(i))
 		s.Pos = append(s.Pos, promptLen+length-1)
 		s.Slots = append(s.Slots, int32(own+length-1))
-		s.Spans = append(s.Spans, []tensor.Span{{Start: prompt, End: prompt + promptLen}, {Start: own, End: own + length}})
+		s.Ranges = append(s.Ranges, []tensor.Span{{Start: prompt, End: prompt + promptLen}, {Start: own, End: own + length}})
 		s.LogitRows = append(s.LogitRows, int32(i))
 	}
 	logits := make([]float32, len(s.Tokens)*small.Vocab)

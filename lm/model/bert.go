@@ -14,7 +14,7 @@ type bert struct {
 	Norm                 *layerNorm
 	Blocks               []*postNormBlock
 
-	types []int32 // of a pack that has none
+	types []int32 // zeros, for packs without types
 	chain chain[*postNormBlock]
 }
 
@@ -72,7 +72,7 @@ func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
 func (l *ffn) Backward(p *pass, dx, dy tensor.Buffer) {
 	dact := p.Arena.Take(p.Rows * l.Up.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
-	p.Backend.GELUGrad(l.up, dact, l.up) // replaces what it was computed from
+	p.Backend.GELUGrad(l.up, dact, l.up) // in the place of its input
 	l.Up.Backward(p, dx, l.up, p.Rows, 0)
 }
 

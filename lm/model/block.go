@@ -25,7 +25,7 @@ func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 func (l *mlp) Backward(p *pass, dx, dy tensor.Buffer) {
 	dact := p.Arena.Take(p.Rows * l.Gate.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
-	// The gradients replace what they were computed from.
+	// The gradients take the place of the values they are computed from.
 	p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
 	l.Gate.Backward(p, dx, l.gate, p.Rows, 0)
 	l.Up.Backward(p, dx, l.up, p.Rows, 1)

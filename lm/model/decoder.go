@@ -11,8 +11,8 @@ import (
 // Decoder is a causal language model of the Llama family. One goroutine uses a
 // decoder at a time.
 type Decoder struct {
-	// Recompute saves memory: only the input of each block is kept between
-	// Forward and Backward, which computes the rest again. That takes about a
+	// Recompute saves memory: only the input of each block is kept from
+	// Forward to Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
 
@@ -33,17 +33,17 @@ type Decoder struct {
 	atHead  arenaMark     // the arena before the head's forward pass
 }
 
-// Targets are tokens whose log-probs are wanted.
+// Targets are the tokens whose log-probs are wanted.
 type Targets struct {
-	// Rows[i] is the row of the pack after which IDs[i] stands: the token
-	// that predicts it. Several targets may follow one row.
+	// Rows[i] is the row of the pack that predicts the token IDs[i], which
+	// follows it. Several targets may follow one row.
 	Rows, IDs []int32
 	// Temperature divides the logits; 0 means 1.
 	Temperature float64
 }
 
-// NewDecoder returns a decoder with random weights: the same seed gives the
-// same bits on every backend. An error names the field of cfg that is wrong.
+// NewDecoder returns a decoder with random weights. The same seed gives the same
+// bits on every backend. The error is cfg.Validate's.
 func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
 	return newDecoder(cfg, &maker{b: b, seed: seed, random: true})
 }
@@ -70,9 +70,9 @@ func (d *Decoder) Config() Config { return d.cfg }
 // Backend returns the backend that the decoder computes on.
 func (d *Decoder) Backend() tensor.Backend { return d.b }
 
-// Params returns the decoder's parameters in a fixed order, named as in
-// Hugging Face checkpoints, and then those of its adapters, if it has any. A
-// tied embedding stands in it once.
+// Params returns the decoder's parameters in a fixed order, named as in Hugging
+// Face checkpoints, and then those of its adapters, if it has any. A tied
+// embedding is in the list once.
 func (d *Decoder) Params() []*tensor.Param {
 	if d.lora == nil {
 		return d.params
@@ -80,17 +80,17 @@ func (d *Decoder) Params() []*tensor.Param {
 	return slices.Concat(d.params, d.lora.params)
 }
 
-// Forward writes the log-prob of every target into logp, and with a non-nil
-// entropy the entropy (in nats) of the distribution that it comes from. Both
-// have one entry per target. It keeps p, t and what Backward needs until the
-// next use of the decoder. An error names the row, segment or target that is
-// wrong, or is the backend's. It panics if the decoder is packed.
+// Forward writes the log-prob of every target into logp and, unless entropy is
+// nil, the entropy (in nats) of the distribution it comes from into entropy.
+// Both have one entry per target. It keeps p, t and what Backward needs until
+// the next use of the decoder. An error names the invalid row, segment or
+// target, or is the backend's. It panics if the decoder is packed.
 func (d *Decoder) Forward(p *Pack, t *Targets, logp, entropy []float32) error {
 	d.mustBeUnpacked("Forward")
 	return d.forward(p, t, logp, entropy, true)
 }
 
-// Score is Forward when no Backward follows; it needs less memory.
+// Score is Forward without a Backward to follow; it needs less memory.
 func (d *Decoder) Score(p *Pack, t *Targets, logp, entropy []float32) error {
 	return d.forward(p, t, logp, entropy, false)
 }
@@ -194,13 +194,13 @@ func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
 	return d.head.Logits(&d.pass, x, rows, logits)
 }
 
-// ActivationBytes is the most memory that a pass of the decoder has needed for
-// activations and for the gradients with respect to them: neither parameters
-// nor caches.
+// ActivationBytes returns the most memory, in bytes, that a pass of the decoder
+// has needed so far for activations and their gradients. Parameters and caches
+// are not included.
 func (d *Decoder) ActivationBytes() int { return 4 * d.arena.peak }
 
-// Freeze frees the gradients of all parameters, for a model that is only
-// read: a reference policy or a teacher. Its Backward must not be called.
+// Freeze frees the gradients of all parameters, for a model that is not
+// trained: a reference policy or a teacher. Do not call Backward afterwards.
 func (d *Decoder) Freeze() {
 	for _, p := range d.Params() {
 		if p.Grad != nil {
@@ -228,8 +228,8 @@ func (d *Decoder) Free() {
 }
 
 // Clone returns a frozen copy of the decoder on the same backend. It panics if
-// the decoder has adapters: LoRA.Base is a frozen decoder without them, and
-// takes no memory.
+// the decoder has adapters; [LoRA.Base] is then a frozen decoder that takes no
+// memory.
 func (d *Decoder) Clone() *Decoder {
 	d.mustBePlain("Clone")
 	c, err := newDecoder(d.cfg, &maker{b: d.b, frozen: true})
@@ -255,13 +255,14 @@ func (d *Decoder) CopyFrom(src *Decoder) {
 	}
 }
 
+// mustBePlain panics if the decoder has adapters.
 func (d *Decoder) mustBePlain(what string) {
 	if d.lora != nil {
 		panic("model: Decoder." + what + " would leave the adapters out")
 	}
 }
 
-// check returns an error that names the target that is wrong.
+// check returns an error that names the first invalid target.
 func (t *Targets) check(rows, vocab int) error {
 	if len(t.Rows) != len(t.IDs) {
 		return fmt.Errorf("model: targets have %d rows for %d ids", len(t.Rows), len(t.IDs))
@@ -277,7 +278,7 @@ func (t *Targets) check(rows, vocab int) error {
 	return checkRows(t.Rows, rows)
 }
 
-// checkRows returns an error unless idx are some of a number of rows.
+// checkRows returns an error unless idx are one or more indices of rows.
 func checkRows(idx []int32, rows int) error {
 	if len(idx) == 0 {
 		return fmt.Errorf("model: no row of the pack is asked for")

@@ -148,7 +148,7 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 		start := len(s.Tokens)
 		for i, id := range p {
 			s.Tokens, s.Pos, s.Slots = append(s.Tokens, id), append(s.Pos, int32(i)), append(s.Slots, int32(start+i))
-			s.Spans = append(s.Spans, []tensor.Span{{Start: start, End: start + i + 1}})
+			s.Ranges = append(s.Ranges, []tensor.Span{{Start: start, End: start + i + 1}})
 		}
 		s.LogitRows = append(s.LogitRows, int32(len(s.Tokens)-1))
 		promptSpan = append(promptSpan, tensor.Span{Start: start, End: len(s.Tokens)})
@@ -174,7 +174,7 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 			s.Tokens = append(s.Tokens, tokens[n])
 			s.Pos = append(s.Pos, int32(len(prompts[of[i]])+n))
 			s.Slots = append(s.Slots, int32(own+n))
-			s.Spans = append(s.Spans, []tensor.Span{promptSpan[of[i]], {Start: own, End: own + n + 1}})
+			s.Ranges = append(s.Ranges, []tensor.Span{promptSpan[of[i]], {Start: own, End: own + n + 1}})
 			s.LogitRows = append(s.LogitRows, int32(i))
 		}
 		require.NoError(t, d.Append(c, &s, logits))
@@ -269,17 +269,17 @@ func TestStepErrorsNameTheEntry(t *testing.T) {
 	c := d.NewCache(4)
 	defer c.Free()
 	for want, change := range map[string]func(s *model.CacheBatch){
-		"row 1 has slot 4":                func(s *model.CacheBatch) { s.Slots[1] = 4 },
-		"an earlier row has":              func(s *model.CacheBatch) { s.Slots[1] = 0 },
-		"row 1 has span [0, 5)":           func(s *model.CacheBatch) { s.Spans[1][0].End = 5 },
-		"no span that holds its own slot": func(s *model.CacheBatch) { s.Spans[1][0].End = 1 },
-		"logits 0 are of row 2":           func(s *model.CacheBatch) { s.LogitRows[0] = 2 },
-		"row 0 has token id -1":           func(s *model.CacheBatch) { s.Tokens[0] = -1 },
-		"1 positions":                     func(s *model.CacheBatch) { s.Pos = s.Pos[:1] },
+		"row 1 has slot 4":                 func(s *model.CacheBatch) { s.Slots[1] = 4 },
+		"an earlier row has":               func(s *model.CacheBatch) { s.Slots[1] = 0 },
+		"row 1 has range [0, 5)":           func(s *model.CacheBatch) { s.Ranges[1][0].End = 5 },
+		"no range that holds its own slot": func(s *model.CacheBatch) { s.Ranges[1][0].End = 1 },
+		"logits 0 are of row 2":            func(s *model.CacheBatch) { s.LogitRows[0] = 2 },
+		"row 0 has token id -1":            func(s *model.CacheBatch) { s.Tokens[0] = -1 },
+		"1 positions":                      func(s *model.CacheBatch) { s.Pos = s.Pos[:1] },
 	} {
 		s := &model.CacheBatch{
 			Tokens: []int32{1, 2}, Pos: []int32{0, 1}, Slots: []int32{0, 1},
-			Spans:     [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
+			Ranges:    [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
 			LogitRows: []int32{1},
 		}
 		change(s)

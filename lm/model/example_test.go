@@ -87,7 +87,7 @@ func ExampleDecoder_Append() {
 			s.Pos = append(s.Pos, int32(row))
 			s.Slots = append(s.Slots, int32(row))
 			row++
-			s.Spans = append(s.Spans, []tensor.Span{{Start: 0, End: row}})
+			s.Ranges = append(s.Ranges, []tensor.Span{{Start: 0, End: row}})
 		}
 		s.LogitRows = []int32{int32(len(next) - 1)}
 		if err := d.Append(c, &s, logits); err != nil {

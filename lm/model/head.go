@@ -3,15 +3,15 @@ package model
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // head turns hidden states into logits and log-probs over the vocabulary. It
-// computes logits a chunk of rows at a time and keeps the last chunks for the
-// backward pass, which computes the others again: [rows×vocab] is never held
-// whole unless it is small.
+// computes logits in chunks of rows and keeps the last chunks for the backward
+// pass, which computes the others again. So [rows×vocab] is never held whole
+// unless it is small.
 type head struct {
 	Norm *rmsNorm
 	Out  *linear // [vocab×dim], without an adapter
 
-	// chunk is the number of rows whose logits are computed at once, slots
-	// that of the chunks that are kept.
+	// chunk is the number of rows whose logits are computed at once, and slots
+	// the number of chunks that are kept.
 	chunk, slots int
 
 	rows, ids []int32
@@ -25,18 +25,18 @@ const (
 	keptLogits  = 16 << 20 // 64 MiB
 )
 
-// newHead returns a head whose chunks hold about 4 Mi logits, and no fewer than
-// 64 rows, so that reading the projection's weights pays off. It keeps up to 16
-// Mi logits, and at least a chunk.
+// newHead returns a head whose chunks hold about 4 Mi logits, but at least 64
+// rows, so that reading the projection's weights pays off. It keeps up to 16 Mi
+// logits, but at least one chunk.
 func newHead(norm *rmsNorm, out *linear) *head {
 	chunk := max(64, chunkLogits/out.out())
 	return &head{Norm: norm, Out: out, chunk: chunk, slots: max(1, keptLogits/(chunk*out.out()))}
 }
 
 // Forward computes the log-prob of the token ids[i] after row rows[i] of the
-// hidden states x [·×dim], the logits multiplied by invTemp, and with entropy
-// also the entropy of its distribution; else that buffer is nil. Rows may
-// repeat. The buffers are [len(rows)]. It keeps rows and ids until Backward.
+// hidden states x [·×dim], with logits multiplied by invTemp. If entropy is set
+// it also computes the entropy of each distribution; otherwise ent is nil. Rows
+// may repeat. The buffers are [len(rows)]. It keeps rows and ids until Backward.
 func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool) (logp, ent tensor.Buffer) {
 	l.rows, l.ids, l.invTemp = rows, ids, invTemp
 	logp, l.stats = p.Arena.Take(len(rows)), p.Arena.Take(3*len(rows))
@@ -60,12 +60,12 @@ func (l *head) Backward(p *pass, dx, dlogp, dentropy tensor.Buffer) {
 	for c := last; c >= 0; c-- {
 		from, to := c*l.chunk, min((c+1)*l.chunk, m)
 		logits := l.slot(p, from, to)
-		if last-c >= l.slots { // others have its place
+		if last-c >= l.slots { // a later chunk took its place
 			logits = l.project(p, from, to)
 		}
 		p.Backend.LogProbGrad(logits, part(p, dlogp, from, to, 1), part(p, dentropy, from, to, 1),
 			part(p, l.stats, from, to, 3), l.ids[from:to], vocab, l.invTemp)
-		// The layer has the input of the last project, maybe of other rows.
+		// The layer remembers the input of the last project, maybe of other rows.
 		l.Out.x = part(p, l.y, from, to, dim)
 		l.Out.Backward(p, part(p, dy, from, to, dim), logits, to-from, 0)
 	}

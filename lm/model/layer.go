@@ -4,9 +4,9 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // pass is what the layers share in one forward pass and its backward pass.
 //
-// A layer remembers, in the pass's arena, what its Backward needs of its last
-// Forward; so a layer stands in a model once (parameters may be shared), and
-// the arena is reset only between passes.
+// A layer remembers what its Backward needs from its last Forward, in the pass's
+// arena. So a layer is used once in a model (parameters may be shared), and the
+// arena is reset only between passes.
 type pass struct {
 	Backend tensor.Backend
 	Arena   *arena
@@ -17,14 +17,14 @@ type pass struct {
 	// tensor.Attention.
 	Segments []tensor.Segment
 	Causal   bool
-	// Keep says that a Backward follows. Without it, memory is used again as
-	// soon as possible.
+	// Keep is set if a Backward follows. Otherwise memory is used again as soon
+	// as possible.
 	Keep bool
-	// Recompute lets a trunk keep the input of each block only, and compute
-	// the rest again in its Backward.
+	// Recompute makes a chain of blocks keep the input of each block only, and
+	// compute the rest again in its Backward.
 	Recompute bool
 	// Wanted are the rows, ascending, that a trunk's output consists of; nil
-	// means all. Its last block spares the others what they do not need.
+	// means all. Its last block skips what the other rows do not need.
 	Wanted []int32
 
 	products []tensor.Product // scratch
@@ -78,7 +78,7 @@ func (l *linear) Backward(p *pass, dx, dy tensor.Buffer, rows int, beta float32)
 }
 
 // adapter adds a product of two small matrices to a linear layer's output:
-// y += Scale·(x·Aᵀ)·Bᵀ, which is a weight of W + Scale·B·A (Hu et al.,
+// y += Scale·(x·Aᵀ)·Bᵀ, as if its weight were W + Scale·B·A (Hu et al.,
 // arXiv:2106.09685).
 type adapter struct {
 	A, B  *tensor.Param // [rank×in], [out×rank]

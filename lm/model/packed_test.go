@@ -23,7 +23,7 @@ func TestPack(t *testing.T) {
 	results := func() []float32 {
 		step := model.CacheBatch{
 			Tokens: []int32{3, 9, 4}, Pos: []int32{0, 1, 2}, Slots: []int32{0, 1, 2}, LogitRows: []int32{1, 2},
-			Spans: [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
+			Ranges: [][]tensor.Span{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
 		}
 		require.NoError(t, d.Append(c, &step, logits))
 		require.NoError(t, d.Score(p, tg, logp, nil))

@@ -100,7 +100,7 @@ func greedy(t *testing.T, d *model.Decoder, prompt []int32, n int) []int32 {
 		s := model.CacheBatch{Tokens: next, LogitRows: []int32{int32(len(next) - 1)}}
 		for range next {
 			s.Pos, s.Slots = append(s.Pos, at), append(s.Slots, at)
-			s.Spans = append(s.Spans, []tensor.Span{{Start: 0, End: int(at) + 1}})
+			s.Ranges = append(s.Ranges, []tensor.Span{{Start: 0, End: int(at) + 1}})
 			at++
 		}
 		require.NoError(t, d.Append(cache, &s, logits))

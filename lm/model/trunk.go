@@ -11,14 +11,14 @@ import (
 type trunk struct {
 	Embed  *embedding
 	Blocks []*block
-	// Norm is left to the user of the trunk, who may need it on a few rows.
+	// Norm is left to the trunk's user, who may need it on a few rows only.
 	Norm *rmsNorm
 
 	chain chain[*block]
 }
 
-// Forward returns the hidden state of every token that the pass wants, before
-// the final norm: [rows×dim], or [len(p.Wanted)×dim]. It keeps tokens until
+// Forward returns the hidden states before the final norm: of all tokens
+// [rows×dim], or of p.Wanted [len(p.Wanted)×dim]. It keeps tokens until
 // Backward.
 func (t *trunk) Forward(p *pass, tokens []int32) tensor.Buffer {
 	x := p.Arena.Take(p.Rows * t.Embed.W.Shape[1])
@@ -30,8 +30,8 @@ func (t *trunk) Forward(p *pass, tokens []int32) tensor.Buffer {
 	return t.Blocks[last].forwardWanted(p, t.chain.forward(p, t.Blocks[:last], x))
 }
 
-// Backward takes d, the gradient with respect to what Forward returned, adds
-// to the parameters' gradients and overwrites d.
+// Backward takes d, the gradient with respect to Forward's result, adds to the
+// parameters' gradients and overwrites d.
 func (t *trunk) Backward(p *pass, d tensor.Buffer) {
 	blocks := t.Blocks
 	if p.Wanted != nil {
@@ -49,7 +49,7 @@ type chained interface {
 }
 
 // chain runs blocks one after the other. If the pass recomputes, it keeps their
-// inputs only, and lets each run again right before its Backward.
+// inputs only, and runs each block again right before its Backward.
 type chain[L chained] struct {
 	inputs []tensor.Buffer
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Of rows whose hidden state nobody asks for, such as a prompt's but its last,
-// the last block needs no more than keys and values. So it goes on with the
-// other rows only when it has attended.
+// The last block needs no more than keys and values of the rows whose hidden
+// state nobody asks for, such as all rows of a prompt but its last. So after
+// attention it goes on with the other rows only.
 
 // forwardWanted is Forward for the rows p.Wanted of y [len(p.Wanted)×dim].
 func (l *block) forwardWanted(p *pass, x tensor.Buffer) tensor.Buffer {
@@ -30,8 +30,8 @@ func (l *block) forwardWanted(p *pass, x tensor.Buffer) tensor.Buffer {
 	return y
 }
 
-// backwardWanted is its Backward: it overwrites d [len(p.Wanted)×dim] and
-// returns the gradient [rows×dim] with respect to x.
+// backwardWanted is the Backward of forwardWanted: it overwrites d
+// [len(p.Wanted)×dim] and returns the gradient [rows×dim] with respect to x.
 func (l *block) backwardWanted(p *pass, d tensor.Buffer) tensor.Buffer {
 	few := p.few()
 	dx := p.Arena.Zeros(p.Rows * l.dim())
@@ -49,22 +49,23 @@ func (l *block) backwardWanted(p *pass, d tensor.Buffer) tensor.Buffer {
 	return dx
 }
 
-// few is the pass over the wanted rows alone, for what looks at each row apart.
+// few returns the pass over the wanted rows alone, for layers that treat each
+// row on its own.
 func (p *pass) few() *pass {
 	q := *p
 	q.Rows, q.Pos, q.Segments = len(p.Wanted), nil, nil
 	return &q
 }
 
-// wanted lists rows that are asked for, and finds them again.
+// wanted makes the list of rows that are asked for.
 type wanted struct {
 	list []int32 // ascending, each once
-	at   []int32 // of each row its index in list
+	at   []int32 // each row's index in list
 	idx  []int32
 }
 
-// of returns what Pass.Wanted is for some rows of n, and where in a trunk's
-// output they then are. Both are valid until the next call.
+// of returns pass.Wanted for rows, which are some of n, and the indices in a
+// trunk's output at which they then are. Both are valid until the next call.
 func (w *wanted) of(rows []int32, n int) (list, at []int32) {
 	w.at = slices.Grow(w.at[:0], n)[:n]
 	clear(w.at)
