@@ -48,7 +48,7 @@ func gradients(t *testing.T, d *model.Decoder) [][]float32 {
 	return all
 }
 
-// weights are some gradients of a loss with respect to n log-probs.
+// weights returns gradients of a loss with respect to n log-probs.
 func weights(n int) []float32 {
 	w := make([]float32, n)
 	for i := range w {
@@ -133,8 +133,8 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 	d := newDecoder(t, reference.New(), tiny)
 	v := tiny.Vocab
 
-	// Both prompts in one step, then their completions in lock-step, each
-	// with rows of its own behind the shared prompt rows.
+	// Both prompts in one batch, then their completions in lock-step, each
+	// with its own rows behind the shared prompt rows.
 	prompts := [][]int32{{1, 5, 3}, {2}}
 	follow := [][]int32{{4, 6, 7}, {8, 9, 10}, {0, 1, 2}} // of prompts 0, 0, 1
 	of := []int{0, 0, 1}

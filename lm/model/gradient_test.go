@@ -12,7 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-// shapes are small configurations that between them have every feature.
+// shapes are small configurations that together have every feature.
 var shapes = map[string]Config{
 	"llama": {Vocab: 7, Dim: 8, Layers: 2, Heads: 4, KVHeads: 2, FF: 10, MaxSeq: 16},
 	"qwen2": {Vocab: 7, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 16, QKVBias: true, TieEmbeddings: true},
@@ -20,8 +20,8 @@ var shapes = map[string]Config{
 	"all":   {Vocab: 5, Dim: 8, Layers: 1, Heads: 4, KVHeads: 1, HeadDim: 2, FF: 4, MaxSeq: 16, QKNorm: true, QKVBias: true},
 }
 
-// groups packs two prompts, two completions of the one and one of the other,
-// and the targets that score the completions. The last token of a completion
+// groups packs two prompts with two completions each, and the targets that score
+// the completions. The last token of a completion
 // predicts nothing and needs no row.
 func groups() (*Pack, *Targets) {
 	var p Pack
@@ -46,7 +46,7 @@ func groups() (*Pack, *Targets) {
 }
 
 // randomise gives every parameter values of order one, so that gradients are
-// of a general point.
+// checked at a general point.
 func randomise(b tensor.Backend, params []*tensor.Param) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, p := range params {

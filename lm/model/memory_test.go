@@ -55,7 +55,7 @@ func TestMemoryIsAllocatedOnGrowthOnly(t *testing.T) {
 	require.Zero(t, b.live, "Free releases everything")
 }
 
-// A pass needs as much memory whatever the arena's blocks are.
+// ActivationBytes counts what a pass needs, however the arena divides it.
 func TestActivationBytes(t *testing.T) {
 	d, err := model.NewDecoder(openCPU(), small, 1)
 	require.NoError(t, err)
@@ -88,8 +88,8 @@ func gradientsOf(t *testing.T, b tensor.Backend, params []*tensor.Param) [][]flo
 	return all
 }
 
-// Activations that are computed again have the same bits, so the gradients
-// have; a decoder then needs less memory.
+// Activations that are computed again have the same bits, and so do the
+// gradients. A decoder then needs less memory.
 func TestRecomputedDecoder(t *testing.T) {
 	results := func(recompute, lora bool) ([][]float32, int) {
 		d, err := model.NewDecoder(openCPU(), small, 1)

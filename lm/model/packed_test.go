@@ -10,8 +10,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// A packed decoder computes the same bits, decoding and scoring, is not
-// trained, and gives the memory back.
+// A packed decoder decodes and scores with the same bits, cannot be trained, and
+// gives its memory back.
 func TestPack(t *testing.T) {
 	backend := &packingCounter{counting: counting{Backend: openCPU()}}
 	d, err := model.NewDecoder(backend, small, 1)
@@ -50,8 +50,7 @@ func TestPack(t *testing.T) {
 	require.Zero(t, backend.live)
 }
 
-// A decoder that is packed in bfloat16 computes what one with rounded weights
-// does.
+// A decoder packed in bfloat16 computes the same as one with rounded weights.
 func TestPackBFloat16(t *testing.T) {
 	cfg := small
 	cfg.TieEmbeddings = false // embeddings are looked up as they are
