@@ -91,8 +91,8 @@ func TestLoadRefusesOtherAdapters(t *testing.T) {
 	}
 }
 
-// TestAnEngineSamplesWithTheAdapters: what the engine of a published policy
-// says of the tokens that it sampled is what the policy says of them.
+// The log-probs that an engine gives with its samples are those of the policy
+// with its adapters.
 func TestAnEngineSamplesWithTheAdapters(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) { checkEngine(t, open(t)) })

@@ -145,8 +145,8 @@ func TestSaveReplacesACheckpointOfTheSameName(t *testing.T) {
 	require.Equal(t, want.Optimizer, got.Optimizer)
 }
 
-// TestDamage: whatever happens to a file, Load names it and changes nothing.
-func TestDamage(t *testing.T) {
+// Whatever happens to a file, Load names it and changes nothing.
+func TestDamagedCheckpoints(t *testing.T) {
 	edit := func(change func(text []byte) []byte) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
 			text, err := os.ReadFile(path)
@@ -184,7 +184,7 @@ func TestDamage(t *testing.T) {
 	})
 }
 
-func TestStateErrors(t *testing.T) {
+func TestCheckpointStateErrors(t *testing.T) {
 	for want, change := range map[string]func(s map[string]any){
 		"format is 2, want 1":    func(s map[string]any) { s["format"] = 2 },
 		"version is -1":          func(s map[string]any) { s["version"] = -1 },
@@ -276,7 +276,7 @@ func TestMomentsOfAnotherShapeAreRefused(t *testing.T) {
 	require.ErrorContains(t, tr.Load(t.Context(), path), `"exp_avg.`+embed.Name+`" has shape [5 1 4], want [5 4]`)
 }
 
-func TestNamesAndDirectories(t *testing.T) {
+func TestCheckpointNamesAndDirectories(t *testing.T) {
 	tr := open(t, reference.New(), tiny, 1, t.TempDir())
 	for _, name := range []string{"", ".", "..", ".hidden", "a/b", "/", "a/"} {
 		_, err := tr.Save(t.Context(), name)

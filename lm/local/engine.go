@@ -102,7 +102,7 @@ type Engine struct {
 	// Kept from call to call.
 	cache    *model.Cache
 	pass     model.CacheBatch
-	ranges    []tensor.Span
+	ranges   []tensor.Span
 	logits   []float32
 	draws    []draw
 	samplers []*sample.Sampler // one for each goroutine that draws

@@ -184,8 +184,8 @@ func TestInvalidEngineSettingsAreNamed(t *testing.T) {
 	require.EqualError(t, err, "local: an engine needs a decoder and a vocabulary")
 }
 
-// Weights that are broken fail samples, and say which token.
-func TestLogitsNotFinite(t *testing.T) {
+// Broken weights fail samples, with an error that names the token.
+func TestEngineLogitsNotFinite(t *testing.T) {
 	b := reference.New()
 	d := sharpDecoder(t, b)
 	e := newEngine(t, d, local.EngineConfig{})
@@ -206,7 +206,7 @@ func TestLogitsNotFinite(t *testing.T) {
 }
 
 // A fault of the backend ends the call; the next one works.
-func TestBackendFault(t *testing.T) {
+func TestEngineBackendFault(t *testing.T) {
 	b := backendtest.NewAsync(reference.New())
 	e := newEngine(t, sharpDecoder(t, b), local.EngineConfig{})
 	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{MaxTokens: 4}}
@@ -246,7 +246,7 @@ func TestRefresh(t *testing.T) {
 	require.Equal(t, int64(2), generate(t, e, r)[0][0].LastVersion)
 }
 
-// A second call waits for the first, as long as its context lets it.
+// A second call waits for the first until its context is cancelled.
 func TestCallsWait(t *testing.T) {
 	e := newEngine(t, sharpDecoder(t, reference.New()), local.EngineConfig{})
 	r := rollout.Request{Prompt: []int32{1}, N: 1, Params: rollout.Params{MaxTokens: 1}}

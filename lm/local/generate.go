@@ -35,19 +35,19 @@ type generation struct {
 type group struct {
 	request int
 	prompt  tensor.Span // the prompt's cache rows
-	filled  int         // how many of them are computed
+	filled  int         // how many of these are computed
 	first   tensor.Span // the rows of the first completion that needs any
 	open    int         // completions that have not ended
 }
 
-// sequence is a completion in the making.
+// sequence is a completion that is being sampled.
 type sequence struct {
 	*sample.Sequence
 	group *group
-	// ranges are the cache rows that the next token attends to: the prompt's
-	// and the sequence's own, of which own are taken.
+	// ranges are the cache rows that the next token attends to: the prompt's,
+	// and those of own that are filled.
 	ranges [2]tensor.Span
-	own   tensor.Span
+	own    tensor.Span // the sequence's cache rows
 }
 
 func (g *generation) run() error {
@@ -65,7 +65,7 @@ func (g *generation) run() error {
 		}
 		filled := g.plan()
 		if err := g.decoder.Append(g.cache, &g.pass, g.logits); err != nil {
-			_ = g.decoder.Backend().Sync() // clears the error: the next call is not to see it
+			_ = g.decoder.Backend().Sync() // clears the error for the next call
 			return fmt.Errorf("local: %w", err)
 		}
 		g.draws = g.draws[:0]
@@ -86,12 +86,12 @@ func (g *generation) run() error {
 	}
 }
 
-// ownRows is how many rows a completion of a request needs: its last token
+// ownRows returns how many rows a completion of a request needs. Its last token
 // does not go through the model.
 func ownRows(r *rollout.Request) int { return r.Params.MaxTokens - 1 }
 
-// admit gives rows to sequences and then to groups, in order, as long as there
-// is room.
+// admit gives rows to waiting sequences and then to groups, in order, as long as
+// there is room.
 func (g *generation) admit() {
 	n := 0
 	for _, s := range g.waiting {

@@ -166,7 +166,7 @@ func batch() *rl.Batch {
 	}
 }
 
-// train takes two steps and returns the loss before the second.
+// train takes two optimiser steps and returns the loss before the second.
 func train(t *testing.T, p *local.Policy) float64 {
 	var loss float64
 	for range 2 {
@@ -190,6 +190,7 @@ func logProbs(t testing.TB, l rl.LogProber, b *rl.Batch) [][]float64 {
 	return dst
 }
 
+// generate returns the completions of every request, in order.
 func generate(t testing.TB, e *local.Engine, reqs ...rollout.Request) [][]rollout.Completion {
 	got := make([][]rollout.Completion, len(reqs))
 	for i, r := range reqs {
@@ -228,6 +229,7 @@ func slopes(n int) [][]float64 {
 	return d
 }
 
+// logits returns the logits [input][class].
 func logits(t *testing.T, s *local.Student, in [][]int32, train bool) [][]float64 {
 	t.Helper()
 	dst := rows(len(in))

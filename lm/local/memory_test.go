@@ -40,8 +40,8 @@ func (c *counting) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tens
 	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
 }
 
-// Memory has the bound of Options however much is asked for at once, and less
-// if less is asked for.
+// Memory has the bound of the EngineConfig however much is asked for at once, and
+// is less if less is asked for.
 func TestMemoryIsBounded(t *testing.T) {
 	b := &counting{Backend: openCPU(t)}
 	d := sharpDecoder(t, b)
@@ -62,15 +62,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	rest := used(40, 1) - caches(40)
 	require.Equal(t, rest+caches(40), used(40, 100))
 	require.Equal(t, rest+caches(64), used(64, 100))
-	// Four sequences at a time, each of which has a prompt and rows of its own in
-	// blocks of 32.
+	// Four sequences at a time, each with a prompt and its own rows in blocks of 32.
 	require.Equal(t, rest+caches(4*64), used(1000, 100))
 	// One prompt and as many completions as can run.
 	require.Equal(t, rest+caches(32+4*32), used(1000, 1))
 	require.Equal(t, weights, b.live)
 }
 
-// Static weights are laid out once, until Refresh; else in every call.
+// Static weights are laid out once until Refresh, others in every call.
 func TestStatic(t *testing.T) {
 	b := &counting{Backend: openCPU(t)}
 	d := sharpDecoder(t, b)

@@ -37,7 +37,7 @@ func TestPolicyContract(t *testing.T) {
 	}
 }
 
-func TestMicroBatchesChangeNothingButRounding(t *testing.T) {
+func TestPolicyDoesNotDependOnTheMicroBatch(t *testing.T) {
 	type outcome struct {
 		loss, norm float64
 		logp       [][]float64
@@ -67,7 +67,7 @@ func TestMicroBatchesChangeNothingButRounding(t *testing.T) {
 	}
 }
 
-func TestErrorsNameTheSample(t *testing.T) {
+func TestPolicyErrorsNameTheSample(t *testing.T) {
 	p := newPolicy(t, reference.New(), 0)
 	for want, change := range map[string]func(b *rl.Batch){
 		"prompt 0: token 1 has id 12, want 0 to 11":               func(b *rl.Batch) { b.Prompts[0] = []int32{1, 12} },
@@ -93,7 +93,7 @@ func TestErrorsNameTheSample(t *testing.T) {
 	require.ErrorContains(t, err, "sample 2")
 }
 
-func TestCancellationTakesEffectBetweenMicroBatches(t *testing.T) {
+func TestPolicyCancellationTakesEffectBetweenMicroBatches(t *testing.T) {
 	p := newPolicy(t, reference.New(), 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	evaluated := 0
@@ -162,7 +162,7 @@ func TestPublishHandsOutTheDecoder(t *testing.T) {
 	require.Same(t, p.Decoder(), w.Local)
 }
 
-func TestAnotherProcessContinuesBitForBit(t *testing.T) {
+func TestPolicyContinuesBitForBit(t *testing.T) {
 	p := newPolicy(t, reference.New(), 0)
 	train(t, p)
 	ref, err := p.Save(t.Context(), "step-2")

@@ -16,8 +16,8 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// successor is a problem: after token p write p+1, then p+2, modulo 10. Each
-// token is a step; the reward is the last's.
+// successor is a problem: after token p write p+1, then p+2, modulo 10. Each token
+// is a step; the reward is that of the last.
 type successor int32
 
 func (s successor) Request() rollout.Request {
@@ -37,8 +37,7 @@ func (s successor) Judge(_ context.Context, c *rollout.Completion) (advantage.Co
 	return out, nil
 }
 
-// trainer returns a training by reinforcement, and the store of its
-// checkpoints in dir.
+// trainer returns a trainer of a policy, and the store of its checkpoints in dir.
 func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoint.Store, *local.Policy) {
 	t.Helper()
 	p, err := local.NewPolicy(local.PolicyConfig{Decoder: newDecoder(t, b, 5), Dir: dir})
@@ -66,9 +65,9 @@ func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoi
 	return tr, store, p
 }
 
-// A training that is resumed after every step ends where one that is never
-// interrupted does, bit for bit: weights, moments, schedule, random streams and
-// the place in the data are all in a checkpoint.
+// A run that is resumed after every training step ends where an uninterrupted
+// one does, bit for bit: weights, moments, schedule, random streams and the place
+// in the data are all in a checkpoint.
 func TestATrainingResumesBitForBit(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) {

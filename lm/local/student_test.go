@@ -36,10 +36,10 @@ func TestLogitsDoNotDependOnTheMicroBatch(t *testing.T) {
 	require.NoError(t, one.Backward(t.Context(), nil))
 }
 
-// TestGradientMatchesCentralDifferences: of Σ slope·logit with respect to
-// every parameter, with the encoder in float64. The logits are read in
-// float32, which bounds the precision.
-func TestGradientMatchesCentralDifferences(t *testing.T) {
+// TestStudentGradientMatchesCentralDifferences checks the gradient of
+// Σ slope·logit with respect to every parameter, with the encoder in float64.
+// The logits are read in float32, which bounds the precision.
+func TestStudentGradientMatchesCentralDifferences(t *testing.T) {
 	for name, maxRows := range map[string]int{"one micro-batch": 0, "recomputed": 8} {
 		t.Run(name, func(t *testing.T) {
 			b := reference.New64()
@@ -109,7 +109,7 @@ func close32(t *testing.T, want, got []float32) {
 	}
 }
 
-func TestHowABatchIsDividedChangesNoGradient(t *testing.T) {
+func TestStudentGradientDoesNotDependOnTheMicroBatch(t *testing.T) {
 	d := slopes(len(inputs))
 	whole := newStudent(t, reference.New(), 3, 0)
 	logits(t, whole, inputs, true)
@@ -135,8 +135,8 @@ func TestHowABatchIsDividedChangesNoGradient(t *testing.T) {
 	require.Equal(t, want, grads(t, between), "an inference call between the two")
 }
 
-// TestFitLearns: is there a 1 among the tokens?
-func TestFitLearns(t *testing.T) {
+// A student learns whether there is a 1 among the tokens.
+func TestStudentLearns(t *testing.T) {
 	var examples []distill.Example
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 64 {
@@ -171,7 +171,7 @@ func TestFitLearns(t *testing.T) {
 	require.EqualValues(t, f.Steps(), s.Version())
 }
 
-func TestSaveAndLoadContinueBitForBit(t *testing.T) {
+func TestStudentContinuesBitForBit(t *testing.T) {
 	s := newStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
 	learn(t, s)
 	learn(t, s)
@@ -194,7 +194,7 @@ func TestSaveAndLoadContinueBitForBit(t *testing.T) {
 	require.Equal(t, s.Encoder().Config(), served.Config())
 }
 
-func TestLoadRefusesWhatDoesNotFit(t *testing.T) {
+func TestStudentLoadRefusesWhatDoesNotFit(t *testing.T) {
 	s := newStudent(t, reference.New(), 3, 0)
 	learn(t, s)
 	ref, err := s.Save(t.Context(), "one")
@@ -216,7 +216,7 @@ func TestLoadRefusesWhatDoesNotFit(t *testing.T) {
 	require.EqualValues(t, 1, s.Version())
 }
 
-func TestInputsThatCannotBeComputedAreNamed(t *testing.T) {
+func TestInvalidInputsAreNamed(t *testing.T) {
 	s := newStudent(t, reference.New(), 3, 0)
 	for want, bad := range map[string][]int32{
 		"input 1 is empty":                            {},
@@ -234,7 +234,7 @@ func TestInputsThatCannotBeComputedAreNamed(t *testing.T) {
 	require.Panics(t, func() { _ = s.Backward(t.Context(), rows(2)) }, "the training call failed")
 }
 
-func TestANonFiniteGradientIsSkipped(t *testing.T) {
+func TestStudentSkipsANonFiniteGradient(t *testing.T) {
 	s := newStudent(t, reference.New(), 3, 0)
 	learn(t, s)
 	before := logits(t, s, inputs, true)
@@ -251,7 +251,7 @@ func TestANonFiniteGradientIsSkipped(t *testing.T) {
 	require.Zero(t, step(t, s).GradNorm, "Step clears the gradient")
 }
 
-func TestCancelled(t *testing.T) {
+func TestStudentCancelled(t *testing.T) {
 	s := newStudent(t, reference.New(), 3, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -271,7 +271,7 @@ func TestCancelled(t *testing.T) {
 	require.Zero(t, step(t, s).GradNorm, "no step holds half a batch")
 }
 
-// countdown is a context that is cancelled after some looks at it.
+// countdown is a context that is cancelled after a number of calls of Err.
 type countdown struct {
 	context.Context
 	left int
@@ -284,9 +284,9 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// TestBackendErrors: whichever operation fails, the call that runs into it
-// says so, and the next step is a whole one.
-func TestBackendErrors(t *testing.T) {
+// Whichever operation fails, the call that runs into it returns the error, and
+// the next optimiser step is that of a whole batch.
+func TestStudentBackendErrors(t *testing.T) {
 	boom := errors.New("boom")
 	want := learn(t, newStudent(t, reference.New(), 3, 8)).GradNorm
 	train := func(s *local.Student) error {
@@ -311,7 +311,7 @@ func TestBackendErrors(t *testing.T) {
 	require.Greater(t, operations, 100)
 }
 
-func TestMisusePanics(t *testing.T) {
+func TestStudentMisusePanics(t *testing.T) {
 	s := newStudent(t, reference.New(), 3, 0)
 	ctx := t.Context()
 	require.PanicsWithValue(t, "local: 6 inputs, but logits of 5", func() { _ = s.Logits(ctx, inputs, rows(5), false) })
@@ -343,7 +343,7 @@ func TestInvalidStudentSettingsAreNamed(t *testing.T) {
 	}
 }
 
-// TestAPretrainedEncoderIsAStudent: it learns, and its checkpoint is read back.
+// A pretrained encoder learns as a student, and its checkpoint is read back.
 func TestAPretrainedEncoderIsAStudent(t *testing.T) {
 	open := func(seed uint64) *local.Student {
 		e, err := model.PretrainedEncoder(reference.New(), "../model/testdata/bert", tinyEncoder.Classes, seed)

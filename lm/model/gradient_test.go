@@ -21,8 +21,8 @@ var shapes = map[string]Config{
 }
 
 // groups packs two prompts with two completions each, and the targets that score
-// the completions. The last token of a completion
-// predicts nothing and needs no row.
+// the completions. The last token of a completion predicts nothing and needs no
+// row.
 func groups() (*Pack, *Targets) {
 	var p Pack
 	var t Targets
