@@ -257,7 +257,7 @@ func (f *folder) encode(o *generateOptions) ([]int32, error) {
 // stream writes the text as it is generated, and a line end after it.
 func (g *generation) stream(ctx context.Context, out io.Writer) error {
 	text := &runeWriter{w: out}
-	engine, err := local.NewEngine(g.decoder, g.tokens, local.EngineOptions{
+	engine, err := local.NewEngine(g.decoder, g.tokens, local.EngineConfig{
 		EOS: g.eos, Sequences: 1, CacheRows: len(g.request.Prompt) + g.request.Params.MaxTokens, Weights: g.weights,
 		OnToken: func(_, _ int, token int32) error {
 			_, err := text.Write(g.tokens.Bytes(token))

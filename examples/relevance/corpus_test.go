@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
@@ -77,7 +78,7 @@ func TestWriteCorpus(t *testing.T) {
 		if i == 0 {
 			require.NoError(t, out.Encode(map[string]any{"syntax": "tagged", "steps": p.task.Template().Specs()}))
 		}
-		pol := warmedUp(t, p, m.warmup)
+		pol, engine := warmedUp(t, p, m.warmup)
 		var reqs []rollout.Request
 		for k := range corpusShare {
 			r := p.task.Bind(p.src.Train(p.firstProbe() + k)).Request()
@@ -86,11 +87,11 @@ func TestWriteCorpus(t *testing.T) {
 			reqs = append(reqs, r)
 		}
 		lines := make([]corpusLine, len(reqs))
-		require.NoError(t, pol.engine.Generate(t.Context(), reqs, func(c rollout.Completion) error {
+		require.NoError(t, engine.Generate(t.Context(), reqs, func(c rollout.Completion) error {
 			lines[c.Request] = newCorpusLine(c)
 			return c.Err
 		}))
-		pol.free()
+		pol.Free()
 		for _, l := range lines {
 			require.NoError(t, out.Encode(l))
 		}
@@ -117,9 +118,9 @@ func spellMarks(t *testing.T, p *pipeline) {
 	require.NoError(t, p.f.write(data, "tokenizer.json")) // where prepare looks
 }
 
-// warmedUp returns a policy after so many steps of the warm-up.
-func warmedUp(t *testing.T, p *pipeline, steps int) *policy {
-	pol, err := p.newPolicy("warmup")
+// warmedUp returns a policy after so many steps of the warm-up, and its engine.
+func warmedUp(t *testing.T, p *pipeline, steps int) (*local.Policy, *local.Engine) {
+	pol, engine, err := p.newPolicy("warmup")
 	require.NoError(t, err)
 	for step := range steps {
 		b, err := p.demonstrations(step)
@@ -127,5 +128,5 @@ func warmedUp(t *testing.T, p *pipeline, steps int) *policy {
 		_, err = rl.Update(context.Background(), pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: p.s.WarmupLR, MaxNorm: 1})
 		require.NoError(t, err)
 	}
-	return pol
+	return pol, engine
 }

@@ -86,11 +86,11 @@ func (p *pipeline) beliefs(ctx context.Context, teacher string) (*beliefs, error
 	if len(all.Taught) == total {
 		return &all, nil
 	}
-	pol, err := p.newPolicy(teacher)
+	pol, engine, err := p.newPolicy(teacher)
 	if err != nil {
 		return nil, err
 	}
-	defer pol.free()
+	defer pol.Free()
 	if err := p.startFrom(ctx, pol, teacher); err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (p *pipeline) beliefs(ctx context.Context, teacher string) (*beliefs, error
 			return nil, &interruptedError{name, fmt.Sprintf("%d of %d beliefs", done, total)}
 		}
 		start := time.Now()
-		more, tokens, err := p.askTeacher(context.WithoutCancel(ctx), pol, p.firstStudent()+done, min(chunk, total-done))
+		more, tokens, err := p.askTeacher(context.WithoutCancel(ctx), pol, engine, p.firstStudent()+done, min(chunk, total-done))
 		if err != nil {
 			return nil, err
 		}
@@ -138,14 +138,14 @@ func meanCoverage(all []taught) float64 {
 
 // askTeacher samples traces of n examples and scores every label where each
 // trace states its final answer.
-func (p *pipeline) askTeacher(ctx context.Context, pol *policy, from, n int) ([]taught, int, error) {
+func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine rollout.Engine, from, n int) ([]taught, int, error) {
 	sampled := p.task.With(p.s.DistillSamples, rollout.Params{Temperature: 1, MaxTokens: p.s.MaxTokens})
 	problems, out := make([]rl.Problem, n), make([]taught, n)
 	for i := range problems {
 		out[i].Index = from + i
 		problems[i] = sampled.Bind(p.src.Train(from + i))
 	}
-	r, err := rl.Collect(ctx, pol.engine, problems, [2]uint64{p.o.Seed<<8 | beliefStream, uint64(from)})
+	r, err := rl.Collect(ctx, engine, problems, [2]uint64{p.o.Seed<<8 | beliefStream, uint64(from)})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -159,7 +159,7 @@ func (p *pipeline) askTeacher(ctx context.Context, pol *policy, from, n int) ([]
 			}
 		}
 	}
-	l := distill.Labeler{Teacher: pol}
+	l := distill.Labeler{Teacher: teacher}
 	for _, label := range p.src.Labels {
 		l.Labels = append(l.Labels, p.tok.Encode(label+"}"))
 	}

@@ -204,11 +204,12 @@ func pairs(all []outcome, parsedOnly bool) []eval.Pair {
 	return out
 }
 
-// evaluatePolicy judges all test sets with a policy.
-func (p *pipeline) evaluatePolicy(ctx context.Context, pol *policy, r *stageResult) error {
+// evaluatePolicy judges all test sets with the policy that an engine samples
+// from.
+func (p *pipeline) evaluatePolicy(ctx context.Context, engine rollout.Engine, r *stageResult) error {
 	r.Tests = map[string]*scores{}
 	for _, set := range p.src.Tests {
-		s, err := judgeSet(context.WithoutCancel(ctx), p.src, p.task, pol.engine, p.s.MaxTokens, set)
+		s, err := judgeSet(context.WithoutCancel(ctx), p.src, p.task, engine, p.s.MaxTokens, set)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/task"
@@ -30,12 +31,12 @@ func (s *stream) Restore(state []byte) error { return json.Unmarshal(state, &s.n
 // step credit. All such stages see the same examples and random streams.
 func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageResult, error) {
 	return func(ctx context.Context) (*stageResult, error) {
-		pol, err := p.newPolicy(name)
+		pol, engine, err := p.newPolicy(name)
 		if err != nil {
 			return nil, err
 		}
-		defer pol.free()
-		t, err := p.newTrainer(name, credit, pol)
+		defer pol.Free()
+		t, err := p.newTrainer(name, credit, pol, engine)
 		if err != nil {
 			return nil, err
 		}
@@ -56,12 +57,12 @@ func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageR
 			return nil, err
 		}
 		r.Numbers = map[string]float64{"last_reward": lastMean(l.Rewards)}
-		return r, p.evaluatePolicy(ctx, pol, r)
+		return r, p.evaluatePolicy(ctx, engine, r)
 	}
 }
 
 // startFrom loads the weights that a stage ended with.
-func (p *pipeline) startFrom(ctx context.Context, pol *policy, stage string) error {
+func (p *pipeline) startFrom(ctx context.Context, pol *local.Policy, stage string) error {
 	var r stageResult
 	found, err := p.f.readJSON(&r, "stages", stage+".json")
 	if err != nil {
@@ -73,14 +74,14 @@ func (p *pipeline) startFrom(ctx context.Context, pol *policy, stage string) err
 	return pol.Load(ctx, r.Checkpoint)
 }
 
-func (p *pipeline) newTrainer(name, credit string, pol *policy) (*rl.Trainer, error) {
+func (p *pipeline) newTrainer(name, credit string, pol *local.Policy, engine *local.Engine) (*rl.Trainer, error) {
 	assign, err := creditOf(credit)
 	if err != nil {
 		return nil, err
 	}
 	return rl.NewTrainer(rl.Config{
 		Policy:      pol,
-		Engine:      pol.engine,
+		Engine:      engine,
 		Source:      &stream{p.src, p.task, p.firstRL()},
 		Estimator:   estimator,
 		Credit:      assign,

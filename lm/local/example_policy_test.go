@@ -3,16 +3,21 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"math"
+	"os"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Supervised learning: a policy imitates two completions of a prompt. Training
-// by reinforcement differs in the batch and in the objective only.
+// Supervised learning: a policy imitates two completions of a prompt, and then
+// samples one. Reinforcement learning differs in the batch and the objective
+// only.
 func ExamplePolicy() {
 	ctx := context.Background()
 	decoder, err := model.NewDecoder(reference.New(), model.Config{
@@ -22,6 +27,11 @@ func ExamplePolicy() {
 		panic(err)
 	}
 	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder})
+	if err != nil {
+		panic(err)
+	}
+	defer policy.Free() // the engine and the decoder, too
+	engine, err := policy.NewEngine(letters{}, local.EngineConfig{})
 	if err != nil {
 		panic(err)
 	}
@@ -47,5 +57,76 @@ func ExamplePolicy() {
 		panic(err)
 	}
 	fmt.Printf("version %d, loss %.2f\n", policy.Version(), loss)
-	// Output: version 200, loss 0.35
+
+	request := rollout.Request{Prompt: []int32{1, 2, 3}, N: 1, Params: rollout.Params{MaxTokens: 2}} // greedy
+	err = engine.Generate(ctx, []rollout.Request{request}, func(c rollout.Completion) error {
+		imitated := slices.Equal(c.Tokens, []int32{4, 5}) || slices.Equal(c.Tokens, []int32{6, 0})
+		fmt.Println("samples one of them:", imitated)
+		return c.Err
+	})
+	if err != nil {
+		panic(err)
+	}
+	// Output:
+	// version 200, loss 0.35
+	// samples one of them: true
+}
+
+// A policy that trains adapters only. It saves a folder of adapters, and the
+// decoder without them is the reference policy.
+func ExamplePolicy_adapters() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	decoder, err := model.NewDecoder(reference.New(), model.Config{ // usually LoadDecoder with Frozen
+		Vocab: 8, Dim: 16, Layers: 1, Heads: 2, KVHeads: 1, FF: 32, MaxSeq: 16,
+	}, 1)
+	if err != nil {
+		panic(err)
+	}
+	lora, err := decoder.AddLoRA(model.LoRAConfig{Rank: 4, Alpha: 8, Targets: model.AllProjections}, 2)
+	if err != nil {
+		panic(err)
+	}
+	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: dir})
+	if err != nil {
+		panic(err)
+	}
+	defer policy.Free()
+	before := local.NewLogProber(lora.Base(), 0)
+	batch, err := rl.NewDemonstrations([]rl.Demonstration{{Prompt: []int32{1, 2, 3}, Tokens: []int32{4, 5}}}, objective.TokenMean{})
+	if err != nil {
+		panic(err)
+	}
+	for range 100 {
+		if _, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{}); err != nil {
+			panic(err)
+		}
+		if _, err := policy.Step(ctx, rl.StepOptions{LR: 2e-2, MaxNorm: 1}); err != nil {
+			panic(err)
+		}
+	}
+	for _, l := range []rl.LogProber{before, policy} {
+		logp := [][]float64{make([]float64, 2)}
+		if err := l.LogProbs(ctx, batch, logp); err != nil {
+			panic(err)
+		}
+		fmt.Printf("probability above 0.5: %v\n", math.Exp(logp[0][0]+logp[0][1]) > 0.5)
+	}
+	ref, err := policy.Save(ctx, "adapter")
+	if err != nil {
+		panic(err)
+	}
+	saved, err := model.ReadLoRAConfig(ref)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("rank", saved.Rank, "of", saved.Targets)
+	// Output:
+	// probability above 0.5: false
+	// probability above 0.5: true
+	// rank 4 of q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj
 }

@@ -29,12 +29,11 @@ func ExampleStudent() {
 	if err != nil {
 		panic(err)
 	}
-	defer encoder.Free()
 	student, err := local.NewStudent(local.StudentConfig{Encoder: encoder, Dir: dir})
 	if err != nil {
 		panic(err)
 	}
-	defer student.Free()
+	defer student.Free() // the encoder, too
 
 	const first, second = 1, 2
 	fit := distill.Fit{

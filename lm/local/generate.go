@@ -3,7 +3,10 @@ package local
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -13,18 +16,18 @@ import (
 // generation is one call of Generate.
 //
 // A group is admitted when no sequence waits and there is room for its prompt
-// and for one completion. Both are taken together, so there is always a sequence
-// that can run: whatever else waits, waits for rows that will be given back.
+// and for one completion. Both are taken together, so some sequence can always
+// run, and all that waits, waits for rows that will be given back.
 type generation struct {
 	*Engine
 	ctx  context.Context
 	reqs []rollout.Request
 	emit func(rollout.Completion) error
-	rows rows
+	rows cacheRows
 
 	next    int         // the first request that is not admitted yet
 	filling []*group    // groups whose prompts are being computed
-	waiting []*sequence // sequences without rows of their own
+	waiting []*sequence // sequences that have no rows yet
 	running []*sequence
 }
 
@@ -32,19 +35,19 @@ type generation struct {
 type group struct {
 	request int
 	prompt  tensor.Range // the prompt's cache rows
-	filled  int          // how many of them are computed
+	filled  int          // how many of these are computed
 	first   tensor.Range // the rows of the first completion that needs any
 	open    int          // completions that have not ended
 }
 
-// sequence is a completion in the making.
+// sequence is a completion that is being sampled.
 type sequence struct {
 	*sample.Sequence
 	group *group
-	// spans are the cache rows that the next token attends to: the prompt's
-	// and the sequence's own, of which own are taken.
-	spans [2]tensor.Range
-	own   tensor.Range
+	// ranges are the cache rows that the next token attends to: the prompt's,
+	// and those of own that are filled.
+	ranges [2]tensor.Range
+	own    tensor.Range // the sequence's cache rows
 }
 
 func (g *generation) run() error {
@@ -61,8 +64,8 @@ func (g *generation) run() error {
 			return nil
 		}
 		filled := g.plan()
-		if err := g.decoder.Append(g.cache, &g.step, g.logits); err != nil {
-			_ = g.decoder.Backend().Sync() // clears the error: the next call is not to see it
+		if err := g.decoder.Append(g.cache, &g.pass, g.logits); err != nil {
+			_ = g.decoder.Backend().Sync() // clears the error for the next call
 			return fmt.Errorf("local: %w", err)
 		}
 		g.draws = g.draws[:0]
@@ -83,16 +86,16 @@ func (g *generation) run() error {
 	}
 }
 
-// ownRows is how many rows a completion of a request needs: its last token
+// ownRows returns how many rows a completion of a request needs. Its last token
 // does not go through the model.
 func ownRows(r *rollout.Request) int { return r.Params.MaxTokens - 1 }
 
-// admit gives rows to sequences and then to groups, in order, as long as there
-// is room.
+// admit gives rows to waiting sequences and then to groups, in order, as long as
+// there is room.
 func (g *generation) admit() {
 	n := 0
 	for _, s := range g.waiting {
-		if len(g.running)+len(g.filling) == g.opts.Sequences {
+		if len(g.running)+len(g.filling) == g.config.Sequences {
 			break
 		}
 		own, ok := g.rows.take(ownRows(&g.reqs[s.group.request]))
@@ -103,7 +106,7 @@ func (g *generation) admit() {
 		n++
 	}
 	g.waiting = slices.Delete(g.waiting, 0, n)
-	for len(g.waiting) == 0 && g.next < len(g.reqs) && len(g.running)+len(g.filling) < g.opts.Sequences {
+	for len(g.waiting) == 0 && g.next < len(g.reqs) && len(g.running)+len(g.filling) < g.config.Sequences {
 		r := &g.reqs[g.next]
 		prompt, ok := g.rows.take(len(r.Prompt))
 		if !ok {
@@ -119,11 +122,11 @@ func (g *generation) admit() {
 	}
 }
 
-// launch lets a sequence run, beside those of its group: the backend reads
-// their prompt once for all that follow each other.
+// launch lets a sequence run, placed next to those of its group: the backend
+// reads a prompt once for all sequences in a row that share it.
 func (g *generation) launch(s *sequence, own tensor.Range) {
 	s.own = own
-	s.spans = [2]tensor.Range{s.group.prompt, {Start: own.Start, End: own.Start}}
+	s.ranges = [2]tensor.Range{s.group.prompt, {Start: own.Start, End: own.Start}}
 	at := len(g.running)
 	for i, r := range slices.Backward(g.running) {
 		if r.group == s.group {
@@ -134,54 +137,54 @@ func (g *generation) launch(s *sequence, own tensor.Range) {
 	g.running = slices.Insert(g.running, at, s)
 }
 
-// plan makes the next step: the last token of every running sequence, then
-// rows of prompts. It returns the groups whose prompts it completes; theirs
-// are the last rows of logits.
+// plan lays out the next pass: the last token of every running sequence, then
+// rows of prompts. It returns the groups whose prompts the pass completes; the
+// last rows of logits are theirs.
 func (g *generation) plan() (filled []*group) {
-	st := &g.step
-	st.Tokens, st.Pos, st.Slots, st.Spans, st.LogitRows = st.Tokens[:0], st.Pos[:0], st.Slots[:0], st.Spans[:0], st.LogitRows[:0]
+	p := &g.pass
+	p.Tokens, p.Pos, p.Slots, p.Ranges, p.LogitRows = p.Tokens[:0], p.Pos[:0], p.Slots[:0], p.Ranges[:0], p.LogitRows[:0]
 	for _, s := range g.running {
 		tokens := s.Tokens()
 		n := len(tokens) - 1
 		slot := s.own.Start + n
-		s.spans[1].End = slot + 1
-		st.LogitRows = append(st.LogitRows, int32(len(st.Tokens)))
-		st.Tokens = append(st.Tokens, tokens[n])
-		st.Pos = append(st.Pos, int32(len(g.reqs[s.group.request].Prompt)+n))
-		st.Slots = append(st.Slots, int32(slot))
-		st.Spans = append(st.Spans, s.spans[:])
+		s.ranges[1].End = slot + 1
+		p.LogitRows = append(p.LogitRows, int32(len(p.Tokens)))
+		p.Tokens = append(p.Tokens, tokens[n])
+		p.Pos = append(p.Pos, int32(len(g.reqs[s.group.request].Prompt)+n))
+		p.Slots = append(p.Slots, int32(slot))
+		p.Ranges = append(p.Ranges, s.ranges[:])
 	}
-	g.spans = slices.Grow(g.spans[:0], g.opts.StepRows) // st.Spans points into it
+	g.ranges = slices.Grow(g.ranges[:0], g.config.PassRows) // p.Ranges points into it
 	for _, gr := range g.filling {
 		prompt := g.reqs[gr.request].Prompt
-		for gr.filled < len(prompt) && len(st.Tokens) < g.opts.StepRows {
+		for gr.filled < len(prompt) && len(p.Tokens) < g.config.PassRows {
 			slot := gr.prompt.Start + gr.filled
-			g.spans = append(g.spans, tensor.Range{Start: gr.prompt.Start, End: slot + 1})
-			st.Tokens = append(st.Tokens, prompt[gr.filled])
-			st.Pos = append(st.Pos, int32(gr.filled))
-			st.Slots = append(st.Slots, int32(slot))
-			st.Spans = append(st.Spans, g.spans[len(g.spans)-1:])
+			g.ranges = append(g.ranges, tensor.Range{Start: gr.prompt.Start, End: slot + 1})
+			p.Tokens = append(p.Tokens, prompt[gr.filled])
+			p.Pos = append(p.Pos, int32(gr.filled))
+			p.Slots = append(p.Slots, int32(slot))
+			p.Ranges = append(p.Ranges, g.ranges[len(g.ranges)-1:])
 			gr.filled++
 		}
 		if gr.filled == len(prompt) {
-			st.LogitRows = append(st.LogitRows, int32(len(st.Tokens)-1))
+			p.LogitRows = append(p.LogitRows, int32(len(p.Tokens)-1))
 			filled = append(filled, gr)
 		}
 	}
 	g.filling = slices.Delete(g.filling, 0, len(filled))
-	n := len(st.LogitRows) * g.decoder.Config().Vocab
+	n := len(p.LogitRows) * g.decoder.Config().Vocab
 	g.logits = slices.Grow(g.logits[:0], n)[:n]
 	return filled
 }
 
-// row returns the step's i-th row of logits.
+// row returns the i-th row of the pass's logits.
 func (g *generation) row(i int) []float32 {
 	vocab := g.decoder.Config().Vocab
 	return g.logits[i*vocab : (i+1)*vocab]
 }
 
-// advance settles what was drawn for the running sequences, of which those that
-// end leave, and then for the groups that begin.
+// advance settles what was drawn: first for the running sequences, of which
+// those that end leave, then for the groups that begin.
 func (g *generation) advance() error {
 	running, first := g.running, g.draws[len(g.running):]
 	g.running = running[:0]
@@ -229,4 +232,70 @@ func (g *generation) start(draws []draw) error {
 		g.rows.give(gr.first)
 	}
 	return nil
+}
+
+// draw is a token to draw, and the error if that failed.
+type draw struct {
+	sequence *sequence
+	logits   []float32
+	err      error
+}
+
+// drawGrain is the number of logits that are worth another goroutine: some
+// microseconds of work.
+const drawGrain = 1 << 13
+
+// drawAll draws the next token of every sequence in e.draws. Each has its own
+// random stream, so it makes no difference which goroutine draws.
+func (e *Engine) drawAll() {
+	if len(e.draws) == 0 {
+		return
+	}
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(e.draws), len(e.draws)*len(e.draws[0].logits)/drawGrain))
+	for len(e.samplers) < workers {
+		e.samplers = append(e.samplers, sample.NewSampler(e.vocab, e.config.EOS...))
+	}
+	var next atomic.Int64
+	work := func(s *sample.Sampler) {
+		s.Version = e.version
+		for i := next.Add(1) - 1; i < int64(len(e.draws)); i = next.Add(1) - 1 {
+			d := &e.draws[i]
+			d.err = s.Next(d.sequence.Sequence, d.logits)
+		}
+	}
+	var others sync.WaitGroup
+	for _, s := range e.samplers[1:workers] {
+		others.Go(func() { work(s) })
+	}
+	if workers > 1 {
+		// Processors that have just worked for the backend pick up a goroutine
+		// that has yielded, this one, sooner than those that were just started.
+		runtime.Gosched()
+	}
+	work(e.samplers[0])
+	others.Wait()
+}
+
+// settle passes a drawn token to OnToken, and emits the completion if it is
+// done.
+func (g *generation) settle(d *draw) (done bool, err error) {
+	if err := g.ctx.Err(); err != nil {
+		return false, err
+	}
+	s := d.sequence
+	if d.err != nil {
+		s.Fail(fmt.Errorf("local: %w", d.err))
+	} else if g.config.OnToken != nil {
+		tokens := s.Tokens()
+		if err := g.config.OnToken(s.group.request, s.Index(), tokens[len(tokens)-1]); err != nil {
+			return false, err
+		}
+	}
+	if !s.Done() {
+		return false, nil
+	}
+	if s.group.open--; s.group.open == 0 {
+		g.rows.give(s.group.prompt)
+	}
+	return true, g.emit(s.Completion())
 }

@@ -40,14 +40,14 @@ func (c *counting) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tens
 	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
 }
 
-// Memory has the bound of Options however much is asked for at once, and less
-// if less is asked for.
+// Memory has the bound of the EngineConfig however much is asked for at once, and
+// is less if less is asked for.
 func TestMemoryIsBounded(t *testing.T) {
-	b := &counting{Backend: openBackend(t, "cpu")}
-	d := decoder(t, b)
+	b := &counting{Backend: openCPU(t)}
+	d := sharpDecoder(t, b)
 	weights := b.live
 	used := func(rows, requests int) int {
-		e := newEngine(t, d, local.EngineOptions{CacheRows: rows, Sequences: 4, StepRows: 8})
+		e := newEngine(t, d, local.EngineConfig{CacheRows: rows, Sequences: 4, PassRows: 8})
 		defer e.Free()
 		var reqs []rollout.Request
 		for range requests {
@@ -57,28 +57,27 @@ func TestMemoryIsBounded(t *testing.T) {
 		return b.live - weights
 	}
 	caches := func(rows int) int {
-		return 2 * tinyDecoder.Layers * b.CacheLen(tensor.CacheShape{Rows: rows, KVHeads: tinyDecoder.KVHeads, HeadDim: 4})
+		return 2 * tiny.Layers * b.CacheLen(tensor.CacheShape{Rows: rows, KVHeads: tiny.KVHeads, HeadDim: 4})
 	}
 	rest := used(40, 1) - caches(40)
 	require.Equal(t, rest+caches(40), used(40, 100))
 	require.Equal(t, rest+caches(64), used(64, 100))
-	// Four sequences at a time, each of which has a prompt and rows of its own in
-	// blocks of 32.
+	// Four sequences at a time, each with a prompt and its own rows in blocks of 32.
 	require.Equal(t, rest+caches(4*64), used(1000, 100))
 	// One prompt and as many completions as can run.
 	require.Equal(t, rest+caches(32+4*32), used(1000, 1))
 	require.Equal(t, weights, b.live)
 }
 
-// Static weights are laid out once, until Refresh; else in every call.
+// Static weights are laid out once until Refresh, others in every call.
 func TestStatic(t *testing.T) {
-	b := &counting{Backend: openBackend(t, "cpu")}
-	d := decoder(t, b)
-	weights, each := b.live, 7*tinyDecoder.Layers+1
+	b := &counting{Backend: openCPU(t)}
+	d := sharpDecoder(t, b)
+	weights, each := b.live, 7*tiny.Layers+1
 	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 4}}
 	for _, static := range []bool{false, true} {
 		b.packs = 0
-		e := newEngine(t, d, local.EngineOptions{Static: static})
+		e := newEngine(t, d, local.EngineConfig{Static: static})
 		want := generate(t, e, r)
 		require.Equal(t, want, generate(t, e, r))
 		if static {
@@ -98,6 +97,34 @@ func TestStatic(t *testing.T) {
 		e.Free()
 		require.Equal(t, weights, b.live)
 		d.Free()
-		d = decoder(t, b)
+		d = sharpDecoder(t, b)
 	}
+}
+
+// One Free of a policy, and one of a student, gives back all that was allocated.
+func TestFreeReleasesAll(t *testing.T) {
+	b := &counting{Backend: openCPU(t)}
+	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 4}}
+	for _, adapters := range []bool{false, true} {
+		d := newDecoder(t, b, 5)
+		if adapters {
+			_, err := d.AddLoRA(tinyLoRA, 6)
+			require.NoError(t, err)
+		}
+		p := policyOf(t, d, 0)
+		train(t, p)
+		e, err := p.NewEngine(letters{}, local.EngineConfig{})
+		require.NoError(t, err)
+		require.EqualValues(t, 2, generate(t, e, r)[0][0].FirstVersion, "the policy's version")
+		require.NoError(t, e.Generate(t.Context(), []rollout.Request{r}, func(rollout.Completion) error {
+			require.PanicsWithValue(t, "local: Free of an engine that is in use", p.Free)
+			return nil
+		}))
+		p.Free()
+		require.Zero(t, b.live)
+	}
+	s := newStudent(t, b, 1, 0)
+	learn(t, s)
+	s.Free()
+	require.Zero(t, b.live)
 }

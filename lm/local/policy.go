@@ -3,39 +3,48 @@ package local
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/rollout/sample"
 )
 
-// PolicyConfig describes a policy.
+// PolicyConfig holds the settings of a policy.
 type PolicyConfig struct {
-	// Decoder is the model; the policy changes its weights, or only those of
-	// its adapters if it has any (see model.LoRA).
+	// Decoder is the model. The policy trains its weights, or only its
+	// adapters if it has any (see model.LoRA), and frees it in the end.
 	Decoder *model.Decoder
 	// Optimizer holds AdamW's settings; the zero value means
 	// optim.DefaultConfig.
 	Optimizer optim.Config
-	// MaxRows bounds the rows (tokens) of a micro-batch; 0 means 4096.
+	// MaxRows bounds the rows (tokens) of a micro-batch; 0 means 4096. A
+	// completion that is longer is computed alone.
 	MaxRows int
-	// Dir is the directory in which Save makes its checkpoints; it is made
-	// if need be. Without it Save is an error.
+	// Dir is the directory of checkpoints, which Save makes if need be.
+	// Without it Save returns an error.
 	Dir string
 }
 
+// Validate returns an error that names the first invalid setting.
+func (c PolicyConfig) Validate() error {
+	if c.Decoder == nil {
+		return errors.New("local: PolicyConfig.Decoder is nil")
+	}
+	return checkTraining("PolicyConfig", c.Optimizer, c.MaxRows)
+}
+
 // Policy is a decoder in this process with its optimiser. It implements
-// rl.Policy, rl.Publisher and rl.Supporter.
+// rl.Policy, rl.Publisher and rl.Supporter. One goroutine uses a policy, its
+// engine and its decoder at a time.
 type Policy struct {
 	*LogProber
-	opt     *optim.AdamW
-	dir     string
-	version int64
+	training
+	engines []*Engine // made by NewEngine
 
-	// Of the micro-batch at hand, reused for the next.
+	// Of the current micro-batch; the next one uses their memory again.
 	entropy, dlogp, dentropy []float32
 }
 
@@ -45,31 +54,52 @@ var (
 	_ rl.Supporter = (*Policy)(nil)
 )
 
-// NewPolicy returns a policy at version 0. An error names the setting that is wrong.
+// NewPolicy returns a policy at version 0. The error is c.Validate's.
 func NewPolicy(c PolicyConfig) (*Policy, error) {
-	if c.Decoder == nil {
-		return nil, errors.New("local: PolicyConfig.Decoder is nil")
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
-	if c.MaxRows < 0 {
-		return nil, fmt.Errorf("local: PolicyConfig.MaxRows is %d, want 0 (for %d) or more", c.MaxRows, defaultRows)
+	p := &Policy{LogProber: NewLogProber(c.Decoder, c.MaxRows), training: training{dir: c.Dir}}
+	if l := c.Decoder.LoRA(); l != nil {
+		p.model, p.checkConfig = l, configIs(l.Config(), model.ReadLoRAConfig)
+		p.configFile, p.weightsFile = model.LoRAConfigFile, model.LoRAWeightsFile
+	} else {
+		p.model, p.checkConfig = c.Decoder, configIs(c.Decoder.Config(), model.ReadConfig)
+		p.configFile, p.weightsFile = model.ConfigFile, model.WeightsFile
 	}
-	if c.Optimizer == (optim.Config{}) {
-		c.Optimizer = optim.DefaultConfig()
+	if err := p.start(c.Decoder.Params(), c.Optimizer); err != nil {
+		return nil, err
 	}
-	opt, err := optim.NewAdamW(c.Decoder.Backend(), c.Decoder.Params(), c.Optimizer)
-	if err != nil {
-		return nil, fmt.Errorf("local: PolicyConfig.Optimizer: %w", err)
-	}
-	p := &Policy{LogProber: NewLogProber(c.Decoder, c.MaxRows), opt: opt, dir: c.Dir}
-	p.opt.ZeroGrad()
 	return p, nil
 }
 
-// Version counts the optimiser steps taken.
-func (p *Policy) Version() int64 { return p.version }
+// NewEngine returns an engine that samples from the policy's decoder, at the
+// policy's version. Policy.Free frees it. Arguments and errors are those of
+// [NewEngine]; besides, EngineConfig.Static is an error, because the decoder is
+// trained between calls.
+func (p *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
+	if c.Static {
+		return nil, errors.New("local: EngineConfig.Static is set, but the policy trains the decoder")
+	}
+	e, err := NewEngine(p.decoder, v, c)
+	if err != nil {
+		return nil, err
+	}
+	e.version = p.version
+	p.engines = append(p.engines, e)
+	return e, nil
+}
 
-// Free releases the optimiser's memory, but not the decoder.
-func (p *Policy) Free() { p.opt.Free() }
+// Free releases the memory of the policy's engines, optimiser and decoder, none
+// of which may be used afterwards. It panics while an engine is in use. Free
+// what shares the decoder's weights, such as LoRA.Base, before.
+func (p *Policy) Free() {
+	for _, e := range p.engines {
+		e.Free()
+	}
+	p.opt.Free()
+	p.decoder.Free()
+}
 
 // Supports returns an error for candidates, which this policy does not compute.
 func (p *Policy) Supports(n objective.Inputs) error {
@@ -79,13 +109,20 @@ func (p *Policy) Supports(n objective.Inputs) error {
 	return nil
 }
 
+// Publish returns weights whose Local is the *model.Decoder itself, for an
+// engine in this process, and whose version is the current one. The engine sees
+// every later optimiser step at once.
+func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
+	return rollout.Weights{Version: p.version, Local: p.decoder}, ctx.Err()
+}
+
 // ForwardBackward implements rl.Policy. Besides the objective's errors it
 // returns those of LogProbs. The context is looked at between micro-batches.
 func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
 	defer func() {
 		if err != nil {
 			loss, m = 0, nil
-			p.clearAfterError()
+			p.dropGradient()
 		}
 	}()
 	needs := o.Needs()
@@ -102,8 +139,8 @@ func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 	return loss, m, err
 }
 
-// microBatch computes samples [from, to) of b, which are packed: log-probs,
-// the objective, gradients.
+// microBatch computes log-probs, objective and gradients of samples [from, to)
+// of b, which are packed.
 func (p *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m objective.Metrics) (loss float64, err error) {
 	n := len(p.logp)
 	var entropy, dentropy []float32
@@ -125,11 +162,11 @@ func (p *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 		return 0, err
 	}
 	p.dlogp = sized(p.dlogp, n)
-	live := collect(p.dlogp, samples, func(s *rl.Sample) []float64 { return s.Grad })
+	some := collect(p.dlogp, samples, func(s *rl.Sample) []float64 { return s.Grad })
 	if dentropy != nil {
-		live = collect(dentropy, samples, func(s *rl.Sample) []float64 { return s.EntropyGrad }) || live
+		some = collect(dentropy, samples, func(s *rl.Sample) []float64 { return s.EntropyGrad }) || some
 	}
-	if !live { // as of groups whose advantages are all zero
+	if !some { // as in groups whose advantages are all zero
 		return loss, nil
 	}
 	return loss, p.decoder.Backward(p.dlogp, dentropy)
@@ -147,47 +184,15 @@ func spread(values []float32, samples []rl.Sample, of func(*rl.Sample) []float64
 }
 
 // collect copies the samples' slices into values, end to end, and reports
-// whether any is not zero.
-func collect(values []float32, samples []rl.Sample, of func(*rl.Sample) []float64) (live bool) {
+// whether some value is not zero.
+func collect(values []float32, samples []rl.Sample, of func(*rl.Sample) []float64) (some bool) {
 	n := 0
 	for i := range samples {
 		for _, v := range of(&samples[i]) {
 			values[n] = float32(v)
-			live = live || v != 0
+			some = some || v != 0
 			n++
 		}
 	}
-	return live
-}
-
-// Step implements rl.Policy. A gradient that is not finite is dropped, and the
-// version stays.
-func (p *Policy) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
-	if err := ctx.Err(); err != nil {
-		return rl.StepInfo{}, err
-	}
-	info, err := p.opt.Step(o.LR, o.MaxNorm)
-	if err != nil {
-		p.clearAfterError()
-		return rl.StepInfo{}, fmt.Errorf("local: %w", err)
-	}
-	p.opt.ZeroGrad()
-	if !info.Skipped {
-		p.version++
-	}
-	return rl.StepInfo{Version: p.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
-}
-
-// clearAfterError clears the accumulated gradient. The backend's error, which
-// was returned, must go first, because it would prevent that.
-func (p *Policy) clearAfterError() {
-	_ = p.decoder.Backend().Sync()
-	p.opt.ZeroGrad()
-}
-
-// Publish hands the decoder itself to an engine in this process: Weights.Local
-// is the *model.Decoder. The engine sees every later step at once; the
-// version is that of now.
-func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
-	return rollout.Weights{Version: p.version, Local: p.decoder}, ctx.Err()
+	return some
 }

@@ -6,38 +6,44 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/distill"
-	"github.com/stepwise-rl/stepwise/lm/local/internal/checkpoint"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
-// StudentConfig describes a student.
+// StudentConfig holds the settings of a student.
 type StudentConfig struct {
-	// Encoder is the classifier; the student changes its weights.
+	// Encoder is the classifier. The student trains its weights, and frees it
+	// in the end.
 	Encoder *model.Encoder
 	// Optimizer holds AdamW's settings; the zero value means
 	// optim.DefaultConfig.
 	Optimizer optim.Config
-	// MaxRows bounds the rows (tokens) of a micro-batch; 0 means 4096. A
-	// longer input is computed alone.
+	// MaxRows bounds the rows (tokens) of a micro-batch; 0 means 4096. An
+	// input that is longer is computed alone.
 	MaxRows int
-	// Dir is the directory in which Save makes its checkpoints; it is made
-	// if need be. Without it Save is an error.
+	// Dir is the directory of checkpoints, which Save makes if need be.
+	// Without it Save returns an error.
 	Dir string
 }
 
+// Validate returns an error that names the first invalid setting.
+func (c StudentConfig) Validate() error {
+	if c.Encoder == nil {
+		return errors.New("local: StudentConfig.Encoder is nil")
+	}
+	return checkTraining("StudentConfig", c.Optimizer, c.MaxRows)
+}
+
 // Student is an encoder in this process with its optimiser. It implements
-// distill.Student; one goroutine uses it, and its encoder, at a time.
+// distill.Student. One goroutine uses a student, and its encoder, at a time.
 //
 // After an error of Logits, Backward or Step there is no accumulated gradient
-// and nothing to call Backward for, so that no later step holds half a batch.
+// and nothing to call Backward for.
 type Student struct {
+	training
 	encoder *model.Encoder
-	opt     *optim.AdamW
 	maxRows int
-	dir     string
-	version int64
 
 	// What the next Backward is about: the inputs of the last training
 	// Logits, and whether the encoder still holds their activations.
@@ -45,97 +51,175 @@ type Student struct {
 	trained bool
 	kept    bool
 
-	// Of the micro-batch at hand, reused for the next.
+	// The current micro-batch, whose memory the next one uses again.
 	pack   model.Pack
 	values []float32
 }
 
 var _ distill.Student = (*Student)(nil)
 
-// NewStudent returns a student at version 0. An error names the setting that is wrong.
+// NewStudent returns a student at version 0. The error is c.Validate's.
 func NewStudent(c StudentConfig) (*Student, error) {
-	if c.Encoder == nil {
-		return nil, errors.New("local: StudentConfig.Encoder is nil")
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
-	if c.MaxRows < 0 {
-		return nil, fmt.Errorf("local: StudentConfig.MaxRows is %d, want 0 (for %d) or more", c.MaxRows, defaultRows)
+	e := c.Encoder
+	s := &Student{encoder: e, maxRows: rowBound(c.MaxRows), training: training{
+		model: e, checkConfig: configIs(e.Config(), model.ReadEncoderConfig),
+		configFile: model.ConfigFile, weightsFile: model.WeightsFile, dir: c.Dir,
+	}}
+	if err := s.start(e.Params(), c.Optimizer); err != nil {
+		return nil, err
 	}
-	if c.MaxRows == 0 {
-		c.MaxRows = defaultRows
-	}
-	if c.Optimizer == (optim.Config{}) {
-		c.Optimizer = optim.DefaultConfig()
-	}
-	opt, err := optim.NewAdamW(c.Encoder.Backend(), c.Encoder.Params(), c.Optimizer)
-	if err != nil {
-		return nil, fmt.Errorf("local: StudentConfig.Optimizer: %w", err)
-	}
-	opt.ZeroGrad()
-	return &Student{encoder: c.Encoder, opt: opt, maxRows: c.MaxRows, dir: c.Dir}, nil
+	return s, nil
 }
 
 // Encoder returns the encoder that the student trains.
 func (s *Student) Encoder() *model.Encoder { return s.encoder }
 
-// Version counts the optimiser steps taken.
-func (s *Student) Version() int64 { return s.version }
+// Free releases the memory of the student's optimiser and encoder, neither of
+// which may be used afterwards.
+func (s *Student) Free() {
+	s.opt.Free()
+	s.encoder.Free()
+}
 
-// Free releases the optimiser's memory, but not the encoder.
-func (s *Student) Free() { s.opt.Free() }
+// Logits implements distill.Student. An input that is empty, longer than the
+// model's MaxSeq, or has a token id out of range is an error that names it. The
+// context is looked at between micro-batches. After a call with train, leave
+// the inputs as they are until Backward; calls without train may come between.
+// It panics if dst does not fit.
+func (s *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) (err error) {
+	s.fits("logits", inputs, dst)
+	defer func() {
+		if err != nil {
+			s.drop()
+		}
+	}()
+	s.kept = false
+	if train {
+		s.trained = false
+	}
+	if err := s.check(inputs); err != nil {
+		return err
+	}
+	err = s.each(ctx, inputs, func(from, to int) error {
+		compute := s.encoder.Predict
+		if train && to-from == len(inputs) {
+			compute, s.kept = s.encoder.Forward, true
+		}
+		if err := compute(&s.pack, s.values); err != nil {
+			return err
+		}
+		for i, row := range dst[from:to] {
+			for c := range row {
+				row[c] = float64(s.values[i*len(row)+c])
+			}
+		}
+		return nil
+	})
+	if err == nil && train {
+		s.inputs, s.trained = inputs, true
+	}
+	return err
+}
 
-// Step implements distill.Student. A gradient that is not finite is dropped,
-// and the version stays.
+// Backward implements distill.Student: dlogits[i][c] is the gradient of a loss
+// with respect to the last training call's dst[i][c]. The context is looked
+// at between micro-batches. It panics if dlogits does not fit, and if no
+// training Logits came before it since the last Backward, Step, Load or error.
+func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error) {
+	if !s.trained {
+		panic("local: Backward without a training Logits before it")
+	}
+	s.fits("gradients", s.inputs, dlogits)
+	defer func() {
+		if err != nil {
+			s.drop()
+		}
+	}()
+	s.trained = false
+	return s.each(ctx, s.inputs, func(from, to int) error {
+		if !s.kept {
+			if err := s.encoder.Forward(&s.pack, s.values); err != nil {
+				return err
+			}
+		}
+		s.kept = false
+		for i, row := range dlogits[from:to] {
+			for c, d := range row {
+				s.values[i*len(row)+c] = float32(d)
+			}
+		}
+		return s.encoder.Backward(s.values)
+	})
+}
+
+// Step implements distill.Student, as rl.Policy's Step does. It ends what a
+// Backward could follow.
 func (s *Student) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
 	s.trained, s.kept = false, false
-	if err := ctx.Err(); err != nil {
-		s.clear()
-		return rl.StepInfo{}, err
-	}
-	info, err := s.opt.Step(o.LR, o.MaxNorm)
-	if err != nil {
-		s.clear()
-		return rl.StepInfo{}, fmt.Errorf("local: %w", err)
-	}
-	s.opt.ZeroGrad()
-	if !info.Skipped {
-		s.version++
-	}
-	return rl.StepInfo{Version: s.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
+	return s.training.Step(ctx, o)
 }
 
-// clear forgets the accumulated gradient and the last training Logits. A
-// sticky error of the backend, which was returned, must go first, because it
-// would prevent that.
-func (s *Student) clear() {
-	s.trained, s.kept = false, false
-	_ = s.encoder.Backend().Sync()
-	s.opt.ZeroGrad()
-}
-
-// Save writes the checkpoint Dir/name: the encoder as model.Encoder.Save
-// writes it, the optimiser's state, and the version with checksums of it all.
-// It appears whole or not at all, and replaces one of the same name. The
-// reference is its path. A name that is no plain file name is an error.
-func (s *Student) Save(ctx context.Context, name string) (ref string, err error) {
-	if ref, err = s.training().Save(ctx, s.dir, name, s.version); err != nil {
-		return "", fmt.Errorf("local: %w", err)
-	}
-	return ref, nil
-}
-
-// Load restores the checkpoint at the path that Save returned, of an encoder
-// of the same configuration, and clears the accumulated gradient. A missing or
+// Load restores the checkpoint at the path that Save returned, of an encoder of
+// the same configuration, and clears the accumulated gradient. A missing or
 // damaged file, and a field or tensor that does not fit, are errors that name
-// it; the student is then as it was.
+// it, and then nothing has changed. After an error of the backend the encoder
+// may be half loaded.
 func (s *Student) Load(ctx context.Context, ref string) error {
-	version, err := s.training().Load(ctx, ref)
-	if err != nil {
-		return fmt.Errorf("local: %w", err)
+	if err := s.training.Load(ctx, ref); err != nil {
+		return err
 	}
-	s.version, s.trained, s.kept = version, false, false
+	s.trained, s.kept = false, false
 	return nil
 }
 
-func (s *Student) training() *checkpoint.Training[model.EncoderConfig] {
-	return &checkpoint.Training[model.EncoderConfig]{Model: s.encoder, ReadConfig: model.ReadEncoderConfig, Optimizer: s.opt}
+// drop forgets the accumulated gradient and the last training Logits.
+func (s *Student) drop() {
+	s.trained, s.kept = false, false
+	s.dropGradient()
+}
+
+// each calls compute for every micro-batch, inputs [from, to), with the pack
+// and room for its logits made ready. The same inputs make the same packs, so a
+// pack whose activations the encoder kept is still what it was.
+func (s *Student) each(ctx context.Context, inputs [][]int32, compute func(from, to int) error) error {
+	return microBatches(ctx, len(inputs), func(from int) (to int) {
+		s.pack.Reset()
+		for to = from; to < len(inputs) && (to == from || s.pack.Rows()+len(inputs[to]) <= s.maxRows); to++ {
+			s.pack.Add(inputs[to], -1)
+		}
+		s.values = sized(s.values, (to-from)*s.encoder.Config().Classes)
+		return to
+	}, compute)
+}
+
+// check returns an error that names the first input that cannot be computed.
+func (s *Student) check(inputs [][]int32) error {
+	c := s.encoder.Config()
+	for i, ids := range inputs {
+		switch {
+		case len(ids) == 0:
+			return fmt.Errorf("local: input %d is empty, want at least one token", i)
+		case len(ids) > c.MaxSeq:
+			return fmt.Errorf("local: input %d has %d tokens, want at most %d (MaxSeq)", i, len(ids), c.MaxSeq)
+		}
+		if err := checkTokens("input", i, ids, c.Vocab); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fits panics unless there is a row of Classes values for every input.
+func (s *Student) fits(what string, inputs [][]int32, rows [][]float64) {
+	if len(rows) != len(inputs) {
+		panic(fmt.Sprintf("local: %d inputs, but %s of %d", len(inputs), what, len(rows)))
+	}
+	for i, row := range rows {
+		if classes := s.encoder.Config().Classes; len(row) != classes {
+			panic(fmt.Sprintf("local: %d classes, but %d %s of input %d", classes, len(row), what, i))
+		}
+	}
 }

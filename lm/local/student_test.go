@@ -15,88 +15,20 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
-	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
-var tinyEncoder = model.EncoderConfig{
-	Config:  model.Config{Vocab: 7, Dim: 8, Layers: 1, Heads: 2, KVHeads: 1, FF: 12, MaxSeq: 6},
-	Classes: 3,
-}
-
-// inputs are 15 tokens: with 8 rows, micro-batches of 3, 1 and 2 inputs.
-var inputs = [][]int32{{1, 2, 3}, {4}, {5, 6, 0, 1}, {2, 2, 2, 2, 2}, {3}, {0}}
-
-func openStudent(t *testing.T, b tensor.Backend, seed uint64, maxRows int) *local.Student {
-	t.Helper()
-	e, err := model.NewEncoder(b, tinyEncoder, seed)
-	require.NoError(t, err)
-	s, err := local.NewStudent(local.StudentConfig{Encoder: e, MaxRows: maxRows, Dir: t.TempDir()})
-	require.NoError(t, err)
-	return s
-}
-
-// rows returns n rows of a value per class.
-func rows(n int) [][]float64 {
-	r := make([][]float64, n)
-	for i := range r {
-		r[i] = make([]float64, tinyEncoder.Classes)
-	}
-	return r
-}
-
-// slopes returns a gradient of every logit.
-func slopes(n int) [][]float64 {
-	rng, d := rand.New(rand.NewPCG(1, 2)), rows(n)
-	for i := range d {
-		for c := range d[i] {
-			d[i][c] = rng.NormFloat64()
-		}
-	}
-	return d
-}
-
-func logits(t *testing.T, s *local.Student, in [][]int32, train bool) [][]float64 {
-	t.Helper()
-	dst := rows(len(in))
-	require.NoError(t, s.Logits(t.Context(), in, dst, train))
-	return dst
-}
-
-func step(t *testing.T, s *local.Student) rl.StepInfo {
-	t.Helper()
-	info, err := s.Step(t.Context(), rl.StepOptions{LR: 0.01, MaxNorm: 1})
-	require.NoError(t, err)
-	return info
-}
-
-// learn takes a training step on all inputs.
-func learn(t *testing.T, s *local.Student) rl.StepInfo {
-	t.Helper()
-	logits(t, s, inputs, true)
-	require.NoError(t, s.Backward(t.Context(), slopes(len(inputs))))
-	return step(t, s)
-}
-
-func near(t *testing.T, want, got [][]float64, tol float64) {
-	t.Helper()
-	require.Len(t, got, len(want))
-	for i := range want {
-		require.InDeltaSlice(t, want[i], got[i], tol, "input %d", i)
-	}
-}
-
 func TestLogitsDoNotDependOnTheMicroBatch(t *testing.T) {
 	var alone [][]float64
-	one := openStudent(t, reference.New(), 3, 0)
+	one := newStudent(t, reference.New(), 3, 0)
 	for _, in := range inputs {
 		alone = append(alone, logits(t, one, [][]int32{in}, false)...)
 	}
 	for _, maxRows := range []int{0, 1, 8, 15, 14} {
 		for _, train := range []bool{false, true} {
-			s := openStudent(t, backendtest.NewAsync(reference.New()), 3, maxRows)
+			s := newStudent(t, backendtest.NewAsync(reference.New()), 3, maxRows)
 			near(t, alone, logits(t, s, inputs, train), 1e-6)
 		}
 	}
@@ -104,14 +36,14 @@ func TestLogitsDoNotDependOnTheMicroBatch(t *testing.T) {
 	require.NoError(t, one.Backward(t.Context(), nil))
 }
 
-// TestGradientMatchesCentralDifferences: of Σ slope·logit with respect to
-// every parameter, with the encoder in float64. The logits are read in
-// float32, which bounds the precision.
-func TestGradientMatchesCentralDifferences(t *testing.T) {
+// TestStudentGradientMatchesCentralDifferences checks the gradient of
+// Σ slope·logit with respect to every parameter, with the encoder in float64.
+// The logits are read in float32, which bounds the precision.
+func TestStudentGradientMatchesCentralDifferences(t *testing.T) {
 	for name, maxRows := range map[string]int{"one micro-batch": 0, "recomputed": 8} {
 		t.Run(name, func(t *testing.T) {
 			b := reference.New64()
-			s := openStudent(t, b, 3, maxRows)
+			s := newStudent(t, b, 3, maxRows)
 			rng := rand.New(rand.NewPCG(7, 8))
 			for _, p := range s.Encoder().Params() { // values of order one, for a smooth loss
 				v := make([]float64, p.Len())
@@ -177,34 +109,34 @@ func close32(t *testing.T, want, got []float32) {
 	}
 }
 
-func TestHowABatchIsDividedChangesNoGradient(t *testing.T) {
+func TestStudentGradientDoesNotDependOnTheMicroBatch(t *testing.T) {
 	d := slopes(len(inputs))
-	whole := openStudent(t, reference.New(), 3, 0)
+	whole := newStudent(t, reference.New(), 3, 0)
 	logits(t, whole, inputs, true)
 	require.NoError(t, whole.Backward(t.Context(), d))
 	want := grads(t, whole)
 
-	micro := openStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
+	micro := newStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
 	logits(t, micro, inputs, true)
 	require.NoError(t, micro.Backward(t.Context(), d))
 	close32(t, want, grads(t, micro))
 
-	parts := openStudent(t, reference.New(), 3, 0)
+	parts := newStudent(t, reference.New(), 3, 0)
 	for _, part := range [][2]int{{0, 4}, {4, 6}} {
 		logits(t, parts, inputs[part[0]:part[1]], true)
 		require.NoError(t, parts.Backward(t.Context(), d[part[0]:part[1]]))
 	}
 	close32(t, want, grads(t, parts))
 
-	between := openStudent(t, reference.New(), 3, 0)
+	between := newStudent(t, reference.New(), 3, 0)
 	logits(t, between, inputs, true)
 	logits(t, between, inputs[2:], false)
 	require.NoError(t, between.Backward(t.Context(), d))
 	require.Equal(t, want, grads(t, between), "an inference call between the two")
 }
 
-// TestFitLearns: is there a 1 among the tokens?
-func TestFitLearns(t *testing.T) {
+// A student learns whether there is a 1 among the tokens.
+func TestStudentLearns(t *testing.T) {
 	var examples []distill.Example
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 64 {
@@ -218,7 +150,7 @@ func TestFitLearns(t *testing.T) {
 		}
 		examples = append(examples, e)
 	}
-	s := openStudent(t, backendtest.NewAsync(reference.New()), 3, 16)
+	s := newStudent(t, backendtest.NewAsync(reference.New()), 3, 16)
 	f := distill.Fit{
 		Student: s, Examples: examples, Classes: tinyEncoder.Classes, Batch: 16, Epochs: 15,
 		LR: rl.Constant{LR: 0.02}, MaxNorm: 1,
@@ -239,8 +171,8 @@ func TestFitLearns(t *testing.T) {
 	require.EqualValues(t, f.Steps(), s.Version())
 }
 
-func TestSaveAndLoadContinueBitForBit(t *testing.T) {
-	s := openStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
+func TestStudentContinuesBitForBit(t *testing.T) {
+	s := newStudent(t, backendtest.NewAsync(reference.New()), 3, 8)
 	learn(t, s)
 	learn(t, s)
 	ref, err := s.Save(t.Context(), "two")
@@ -248,7 +180,7 @@ func TestSaveAndLoadContinueBitForBit(t *testing.T) {
 	third := learn(t, s)
 	want := logits(t, s, inputs, false)
 
-	other := openStudent(t, reference.New(), 4, 8)
+	other := newStudent(t, reference.New(), 4, 8)
 	logits(t, other, inputs, true)
 	require.NoError(t, other.Backward(t.Context(), slopes(len(inputs))))
 	require.NoError(t, other.Load(t.Context(), ref))
@@ -262,8 +194,8 @@ func TestSaveAndLoadContinueBitForBit(t *testing.T) {
 	require.Equal(t, s.Encoder().Config(), served.Config())
 }
 
-func TestLoadRefusesWhatDoesNotFit(t *testing.T) {
-	s := openStudent(t, reference.New(), 3, 0)
+func TestStudentLoadRefusesWhatDoesNotFit(t *testing.T) {
+	s := newStudent(t, reference.New(), 3, 0)
 	learn(t, s)
 	ref, err := s.Save(t.Context(), "one")
 	require.NoError(t, err)
@@ -275,7 +207,7 @@ func TestLoadRefusesWhatDoesNotFit(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, other.Load(t.Context(), ref), "Pooling:first")
 	_, err = other.Save(t.Context(), "nowhere")
-	require.ErrorContains(t, err, "local: Save needs Config.Dir")
+	require.ErrorContains(t, err, "local: Save needs a Dir")
 
 	require.NoError(t, os.Truncate(filepath.Join(ref, model.WeightsFile), 100))
 	require.ErrorContains(t, s.Load(t.Context(), ref), "model.safetensors is damaged")
@@ -284,8 +216,8 @@ func TestLoadRefusesWhatDoesNotFit(t *testing.T) {
 	require.EqualValues(t, 1, s.Version())
 }
 
-func TestInputsThatCannotBeComputedAreNamed(t *testing.T) {
-	s := openStudent(t, reference.New(), 3, 0)
+func TestInvalidInputsAreNamed(t *testing.T) {
+	s := newStudent(t, reference.New(), 3, 0)
 	for want, bad := range map[string][]int32{
 		"input 1 is empty":                            {},
 		"input 1 has 7 tokens, want at most 6":        {1, 2, 3, 4, 5, 6, 0},
@@ -302,8 +234,8 @@ func TestInputsThatCannotBeComputedAreNamed(t *testing.T) {
 	require.Panics(t, func() { _ = s.Backward(t.Context(), rows(2)) }, "the training call failed")
 }
 
-func TestANonFiniteGradientIsSkipped(t *testing.T) {
-	s := openStudent(t, reference.New(), 3, 0)
+func TestStudentSkipsANonFiniteGradient(t *testing.T) {
+	s := newStudent(t, reference.New(), 3, 0)
 	learn(t, s)
 	before := logits(t, s, inputs, true)
 	bad := slopes(len(inputs))
@@ -319,8 +251,8 @@ func TestANonFiniteGradientIsSkipped(t *testing.T) {
 	require.Zero(t, step(t, s).GradNorm, "Step clears the gradient")
 }
 
-func TestCancelled(t *testing.T) {
-	s := openStudent(t, reference.New(), 3, 8)
+func TestStudentCancelled(t *testing.T) {
+	s := newStudent(t, reference.New(), 3, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, s.Logits(ctx, inputs, rows(len(inputs)), false), context.Canceled)
@@ -339,7 +271,7 @@ func TestCancelled(t *testing.T) {
 	require.Zero(t, step(t, s).GradNorm, "no step holds half a batch")
 }
 
-// countdown is a context that is cancelled after some looks at it.
+// countdown is a context that is cancelled after a number of calls of Err.
 type countdown struct {
 	context.Context
 	left int
@@ -352,11 +284,11 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// TestBackendErrors: whichever operation fails, the call that runs into it
-// says so, and the next step is a whole one.
-func TestBackendErrors(t *testing.T) {
+// Whichever operation fails, the call that runs into it returns the error, and
+// the next optimiser step is that of a whole batch.
+func TestStudentBackendErrors(t *testing.T) {
 	boom := errors.New("boom")
-	want := learn(t, openStudent(t, reference.New(), 3, 8)).GradNorm
+	want := learn(t, newStudent(t, reference.New(), 3, 8)).GradNorm
 	train := func(s *local.Student) error {
 		if err := s.Logits(t.Context(), inputs, rows(len(inputs)), true); err != nil {
 			return err
@@ -366,7 +298,7 @@ func TestBackendErrors(t *testing.T) {
 	operations := 0
 	for ; ; operations++ {
 		b := backendtest.NewAsync(reference.New())
-		s := openStudent(t, b, 3, 8)
+		s := newStudent(t, b, 3, 8)
 		require.NoError(t, b.Sync())
 		b.FailAfter(operations, boom)
 		if err := train(s); err == nil {
@@ -379,8 +311,8 @@ func TestBackendErrors(t *testing.T) {
 	require.Greater(t, operations, 100)
 }
 
-func TestMisusePanics(t *testing.T) {
-	s := openStudent(t, reference.New(), 3, 0)
+func TestStudentMisusePanics(t *testing.T) {
+	s := newStudent(t, reference.New(), 3, 0)
 	ctx := t.Context()
 	require.PanicsWithValue(t, "local: 6 inputs, but logits of 5", func() { _ = s.Logits(ctx, inputs, rows(5), false) })
 	require.PanicsWithValue(t, "local: 3 classes, but 2 logits of input 0", func() {
@@ -397,24 +329,21 @@ func TestMisusePanics(t *testing.T) {
 	require.PanicsWithValue(t, early, func() { _ = s.Backward(ctx, rows(6)) }, "the weights have moved")
 }
 
-func TestConfigErrorsNameTheField(t *testing.T) {
+func TestInvalidStudentSettingsAreNamed(t *testing.T) {
 	e, err := model.NewEncoder(reference.New(), tinyEncoder, 1)
 	require.NoError(t, err)
 	for want, c := range map[string]local.StudentConfig{
-		"Config.Encoder":   {},
-		"Config.MaxRows":   {Encoder: e, MaxRows: -1},
-		"Config.Optimizer": {Encoder: e, Optimizer: optim.Config{Eps: -1}},
+		"local: StudentConfig.Encoder is nil":                              {},
+		"local: StudentConfig.MaxRows is -1, want 0 (for 4096) or more":    {Encoder: e, MaxRows: -1},
+		"local: StudentConfig.Optimizer: optim: Config.Eps is -1, want it": {Encoder: e, Optimizer: optim.Config{Eps: -1}},
 	} {
+		require.ErrorContains(t, c.Validate(), want)
 		_, err := local.NewStudent(c)
 		require.ErrorContains(t, err, want)
 	}
-	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
-	require.NoError(t, err)
-	s.Free()
-	require.NotEmpty(t, e.Params(), "the encoder is the caller's")
 }
 
-// TestAPretrainedEncoderIsAStudent: it learns, and its checkpoint is read back.
+// A pretrained encoder learns as a student, and its checkpoint is read back.
 func TestAPretrainedEncoderIsAStudent(t *testing.T) {
 	open := func(seed uint64) *local.Student {
 		e, err := model.PretrainedEncoder(reference.New(), "../model/testdata/bert", tinyEncoder.Classes, seed)

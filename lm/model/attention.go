@@ -6,17 +6,17 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Attention is grouped-query attention, usually with rotary positions:
-// projections to q, k and v, an optional RMSNorm of every head of q and k, attention, and the
-// output projection (Ainslie et al., arXiv:2305.13245).
-type Attention struct {
-	Q, K, V, O *Linear
+// attention is grouped-query attention, usually with rotary positions:
+// projections to q, k and v, an optional RMSNorm of every head of q and k,
+// attention, and the output projection (Ainslie et al., arXiv:2305.13245).
+type attention struct {
+	Q, K, V, O *linear
 	// QNorm and KNorm normalise each head; nil = none.
-	QNorm, KNorm *RMSNorm
+	QNorm, KNorm *rmsNorm
 	// Heads is a multiple of KVHeads.
 	Heads, KVHeads, HeadDim int
-	// Freq are the rotary frequencies [HeadDim/2]; nil = positions do not
-	// turn q and k.
+	// Freq are the rotary frequencies [HeadDim/2]; nil = q and k are not
+	// rotated.
 	Freq []float32
 
 	a                    tensor.Attention
@@ -24,13 +24,13 @@ type Attention struct {
 }
 
 // Forward computes y [rows×dim] += attention of x [rows×dim].
-func (l *Attention) Forward(p *Pass, y, x tensor.Buffer) {
+func (l *attention) Forward(p *pass, y, x tensor.Buffer) {
 	l.attend(p, x)
 	l.O.Forward(p, y, l.out, p.Rows, 1)
 }
 
-// attend computes out, all but the output projection.
-func (l *Attention) attend(p *Pass, x tensor.Buffer) {
+// attend computes out, which is everything up to the output projection.
+func (l *attention) attend(p *pass, x tensor.Buffer) {
 	l.project(p, x)
 	l.out = p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
 	l.logSum = p.Arena.Take(p.Rows * l.Heads)
@@ -45,23 +45,23 @@ func (l *Attention) attend(p *Pass, x tensor.Buffer) {
 	p.Backend.Attend(l.out, l.logSum, l.q, l.k, l.v, &l.a)
 }
 
-// Append is Forward with a cache: it stores the keys and values of the step's
-// tokens as those of a layer, and lets the tokens attend to the cache rows in
-// their spans. No Backward can follow.
-func (l *Attention) Append(p *Pass, y, x tensor.Buffer, c *Cache, layer int, s *Step) {
+// Append is Forward with a cache: it stores the keys and values of the batch's
+// tokens for a layer, and each token attends to the cache rows in its ranges.
+// No Backward can follow.
+func (l *attention) Append(p *pass, y, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) {
 	l.project(p, x)
 	p.Backend.StoreCache(c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
 	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
-	c.decode.Ranges, c.decode.Heads, c.decode.Scale = s.Spans, l.Heads, l.scale()
+	c.decode.Ranges, c.decode.Heads, c.decode.Scale = s.Ranges, l.Heads, l.scale()
 	p.Backend.AttendCache(out, l.q, c.k[layer], c.v[layer], &c.decode)
 	c.decode.Ranges = nil
 	l.O.Forward(p, y, out, p.Rows, 1)
 }
 
-func (l *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.HeadDim))) }
+func (l *attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.HeadDim))) }
 
-// project sets q, k and v from x: projected, normalised and rotated.
-func (l *Attention) project(p *Pass, x tensor.Buffer) {
+// project computes q, k and v from x: projected, normalised and rotated.
+func (l *attention) project(p *pass, x tensor.Buffer) {
 	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
 	l.q, l.k, l.v = p.Arena.Take(nq), p.Arena.Take(nk), p.Arena.Take(nk)
 	forwardAll(p, x, p.Rows, output{l.Q, l.q}, output{l.K, l.k}, output{l.V, l.v})
@@ -69,8 +69,8 @@ func (l *Attention) project(p *Pass, x tensor.Buffer) {
 	l.rotate(p, l.q, l.k, false)
 }
 
-// rotate turns queries and keys by their positions, or back.
-func (l *Attention) rotate(p *Pass, q, k tensor.Buffer, inverse bool) {
+// rotate rotates queries and keys by their positions, or back if inverse.
+func (l *attention) rotate(p *pass, q, k tensor.Buffer, inverse bool) {
 	if l.Freq == nil {
 		return
 	}
@@ -79,7 +79,7 @@ func (l *Attention) rotate(p *Pass, q, k tensor.Buffer, inverse bool) {
 }
 
 // normalize returns y with each of its heads normalised, if there is a norm.
-func (l *Attention) normalize(p *Pass, y tensor.Buffer, norm *RMSNorm) tensor.Buffer {
+func (l *attention) normalize(p *pass, y tensor.Buffer, norm *rmsNorm) tensor.Buffer {
 	if norm == nil {
 		return y
 	}
@@ -90,14 +90,14 @@ func (l *Attention) normalize(p *Pass, y tensor.Buffer, norm *RMSNorm) tensor.Bu
 
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
-func (l *Attention) Backward(p *Pass, dx, dy tensor.Buffer) {
+func (l *attention) Backward(p *pass, dx, dy tensor.Buffer) {
 	dout := p.Arena.Take(l.out.Len())
 	l.O.Backward(p, dout, dy, p.Rows, 0)
 	l.attendBackward(p, dx, dout)
 }
 
 // attendBackward is the backward pass of attend.
-func (l *Attention) attendBackward(p *Pass, dx, dout tensor.Buffer) {
+func (l *attention) attendBackward(p *pass, dx, dout tensor.Buffer) {
 	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
 	dq, dk, dv := p.Arena.Zeros(nq), p.Arena.Zeros(nk), p.Arena.Zeros(nk)
 	p.Backend.AttendGrad(dq, dk, dv, dout, l.out, l.logSum, l.q, l.k, l.v, &l.a)
@@ -108,7 +108,7 @@ func (l *Attention) attendBackward(p *Pass, dx, dout tensor.Buffer) {
 }
 
 // headBackward is the backward pass of one projection and its norm.
-func (l *Attention) headBackward(p *Pass, dx, dy tensor.Buffer, proj *Linear, norm *RMSNorm, heads int, beta float32) {
+func (l *attention) headBackward(p *pass, dx, dy tensor.Buffer, proj *linear, norm *rmsNorm, heads int, beta float32) {
 	if norm != nil {
 		dz := dy
 		dy = p.Arena.Zeros(p.Rows * heads * l.HeadDim)

@@ -36,13 +36,14 @@ func groupPack(groups int) (*model.Pack, *model.Targets) {
 	return &p, &tg
 }
 
-// BenchmarkTrain is a step on 4 groups, in completion tokens/s.
+// BenchmarkTrain is a training step on 4 groups, in completion tokens/s.
 func BenchmarkTrain(b *testing.B) {
 	p, tg := groupPack(4)
 	trainBench(b, small, false, p, tg, len(tg.IDs))
 }
 
-// BenchmarkTrainStep is a step on 16 sequences of 256 tokens, in tokens/s.
+// BenchmarkTrainStep is a training step on 16 sequences of 256 tokens, in
+// tokens/s.
 func BenchmarkTrainStep(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -73,8 +74,8 @@ func BenchmarkTrainStep(b *testing.B) {
 	}
 }
 
-// trainBench times forward pass, backward pass and AdamW, and reports how many
-// of a number of tokens it does in a second.
+// trainBench times forward pass, backward pass and AdamW, and reports tokens per
+// second.
 func trainBench(b *testing.B, c model.Config, recompute bool, p *model.Pack, tg *model.Targets, tokens int) {
 	d, err := model.NewDecoder(openCPU(), c, 1)
 	require.NoError(b, err)
@@ -99,7 +100,7 @@ func trainBench(b *testing.B, c model.Config, recompute bool, p *model.Pack, tg 
 	b.ReportMetric(float64(d.ActivationBytes())/(1<<20), "activation-MiB")
 }
 
-// BenchmarkDecode is a decoding step of 128 sequences of 190 tokens that share
+// BenchmarkDecode is a decoding pass of 128 sequences of 190 tokens that share
 // 16 prompts, in tokens/s.
 func BenchmarkDecode(b *testing.B) {
 	const prompts, group, promptLen, length = 16, 8, 150, 40
@@ -107,14 +108,14 @@ func BenchmarkDecode(b *testing.B) {
 	require.NoError(b, err)
 	c := d.NewCache(prompts * (promptLen + group*length))
 	defer c.Free()
-	var s model.Step
+	var s model.CacheBatch
 	for i := range prompts * group {
 		prompt := i / group * promptLen
 		own := prompts*promptLen + i*length
 		s.Tokens = append(s.Tokens, int32(i))
 		s.Pos = append(s.Pos, promptLen+length-1)
 		s.Slots = append(s.Slots, int32(own+length-1))
-		s.Spans = append(s.Spans, []tensor.Range{{Start: prompt, End: prompt + promptLen}, {Start: own, End: own + length}})
+		s.Ranges = append(s.Ranges, []tensor.Range{{Start: prompt, End: prompt + promptLen}, {Start: own, End: own + length}})
 		s.LogitRows = append(s.LogitRows, int32(i))
 	}
 	logits := make([]float32, len(s.Tokens)*small.Vocab)

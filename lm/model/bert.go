@@ -6,21 +6,21 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// BERT is the body of an encoder with BERT's layers: the sum of a token's,
+// bert is the body of an encoder with BERT's layers: the sum of a token's,
 // its position's and its type's embedding, normalised, and blocks (Devlin et
 // al., arXiv:1810.04805).
-type BERT struct {
-	Word, Position, Type *Embedding
-	Norm                 *LayerNorm
-	Blocks               []*PostNormBlock
+type bert struct {
+	Word, Position, Type *embedding
+	Norm                 *layerNorm
+	Blocks               []*postNormBlock
 
-	types []int32 // of a pack that has none
-	chain chain[*PostNormBlock]
+	types []int32 // zeros, for packs without types
+	chain chain[*postNormBlock]
 }
 
 // Forward returns the hidden state [rows×dim] of every token. It keeps the
 // pack until Backward.
-func (l *BERT) Forward(p *Pass, pack *Pack) tensor.Buffer {
+func (l *bert) Forward(p *pass, pack *Pack) tensor.Buffer {
 	types := pack.Types
 	if len(types) == 0 {
 		for len(l.types) < p.Rows {
@@ -41,7 +41,7 @@ func (l *BERT) Forward(p *Pass, pack *Pack) tensor.Buffer {
 
 // Backward takes d [rows×dim], the gradient with respect to the hidden state,
 // adds to the parameters' gradients and overwrites d.
-func (l *BERT) Backward(p *Pass, d tensor.Buffer) {
+func (l *bert) Backward(p *pass, d tensor.Buffer) {
 	l.chain.backward(p, l.Blocks, d)
 	sum := p.Arena.Zeros(d.Len())
 	l.Norm.Backward(p, sum, d, p.Rows)
@@ -50,15 +50,15 @@ func (l *BERT) Backward(p *Pass, d tensor.Buffer) {
 	l.Type.Backward(p, sum)
 }
 
-// FFN is the feed-forward layer down(gelu(up(x))).
-type FFN struct {
-	Up, Down *Linear
+// ffn is the feed-forward layer down(gelu(up(x))).
+type ffn struct {
+	Up, Down *linear
 
 	up tensor.Buffer
 }
 
 // Forward computes y [rows×dim] += ffn(x) from x [rows×dim].
-func (l *FFN) Forward(p *Pass, y, x tensor.Buffer) {
+func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
 	n := p.Rows * l.Up.out()
 	l.up = p.Arena.Take(n)
 	l.Up.Forward(p, l.up, x, p.Rows, 0)
@@ -69,25 +69,25 @@ func (l *FFN) Forward(p *Pass, y, x tensor.Buffer) {
 
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
-func (l *FFN) Backward(p *Pass, dx, dy tensor.Buffer) {
+func (l *ffn) Backward(p *pass, dx, dy tensor.Buffer) {
 	dact := p.Arena.Take(p.Rows * l.Up.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
-	p.Backend.GELUGrad(l.up, dact, l.up) // replaces what it was computed from
+	p.Backend.GELUGrad(l.up, dact, l.up) // in the place of its input
 	l.Up.Backward(p, dx, l.up, p.Rows, 0)
 }
 
-// PostNormBlock is one layer of BERT: h = norm(x + attention(x)), then
+// postNormBlock is one layer of BERT: h = norm(x + attention(x)), then
 // y = norm(h + ffn(h)).
-type PostNormBlock struct {
-	Attention *Attention
-	AttnNorm  *LayerNorm
-	FFN       *FFN
-	FFNNorm   *LayerNorm
+type postNormBlock struct {
+	Attention *attention
+	AttnNorm  *layerNorm
+	FFN       *ffn
+	FFNNorm   *layerNorm
 }
 
 // Forward returns y [rows×dim] from x [rows×dim]. If the pass keeps nothing
 // for Backward, y is x's buffer.
-func (l *PostNormBlock) Forward(p *Pass, x tensor.Buffer) tensor.Buffer {
+func (l *postNormBlock) Forward(p *pass, x tensor.Buffer) tensor.Buffer {
 	before := p.Arena.Mark()
 	h := l.add(p, x, l.AttnNorm, l.Attention.Forward)
 	y := l.add(p, h, l.FFNNorm, l.FFN.Forward)
@@ -98,7 +98,7 @@ func (l *PostNormBlock) Forward(p *Pass, x tensor.Buffer) tensor.Buffer {
 }
 
 // add returns norm(x + f(x)).
-func (l *PostNormBlock) add(p *Pass, x tensor.Buffer, norm *LayerNorm, f func(p *Pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *postNormBlock) add(p *pass, x tensor.Buffer, norm *layerNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
 	sum := p.Arena.Take(x.Len())
 	p.Backend.Copy(sum, x)
 	f(p, sum, x)
@@ -112,13 +112,13 @@ func (l *PostNormBlock) add(p *Pass, x tensor.Buffer, norm *LayerNorm, f func(p 
 
 // Backward turns d [rows×dim], the gradient with respect to y, into the
 // gradient with respect to x, in place.
-func (l *PostNormBlock) Backward(p *Pass, d tensor.Buffer) {
+func (l *postNormBlock) Backward(p *pass, d tensor.Buffer) {
 	l.addBackward(p, d, l.FFNNorm, l.FFN.Backward)
 	l.addBackward(p, d, l.AttnNorm, l.Attention.Backward)
 }
 
 // addBackward is the backward pass of add.
-func (l *PostNormBlock) addBackward(p *Pass, d tensor.Buffer, norm *LayerNorm, f func(p *Pass, dx, dy tensor.Buffer)) {
+func (l *postNormBlock) addBackward(p *pass, d tensor.Buffer, norm *layerNorm, f func(p *pass, dx, dy tensor.Buffer)) {
 	before := p.Arena.Mark()
 	sum := p.Arena.Zeros(d.Len())
 	norm.Backward(p, sum, d, p.Rows)
@@ -129,21 +129,21 @@ func (l *PostNormBlock) addBackward(p *Pass, d tensor.Buffer, norm *LayerNorm, f
 
 // newBERT builds the body that c describes (defaults filled in), with the
 // names of Hugging Face's BertModel.
-func newBERT(c *EncoderConfig, m *maker) *BERT {
-	norm := func(name string) *LayerNorm {
-		return &LayerNorm{W: m.vector(name+".weight", c.Dim, 1), Bias: m.vector(name+".bias", c.Dim, 0), Eps: c.NormEps}
+func newBERT(c *EncoderConfig, m *maker) *bert {
+	norm := func(name string) *layerNorm {
+		return &layerNorm{W: m.vector(name+".weight", c.Dim, 1), Bias: m.vector(name+".bias", c.Dim, 0), Eps: c.NormEps}
 	}
-	embedding := func(name string, rows int) *Embedding {
-		return &Embedding{W: m.matrix("embeddings."+name+"_embeddings.weight", rows, c.Dim, embeddingStd(c.Dim))}
+	embedding := func(name string, rows int) *embedding {
+		return &embedding{W: m.matrix("embeddings."+name+"_embeddings.weight", rows, c.Dim, embeddingStd(c.Dim))}
 	}
-	l := &BERT{Word: embedding("word", c.Vocab), Position: embedding("position", c.MaxSeq), Type: embedding("token_type", c.TokenTypes)}
+	l := &bert{Word: embedding("word", c.Vocab), Position: embedding("position", c.MaxSeq), Type: embedding("token_type", c.TokenTypes)}
 	l.Norm = norm("embeddings.LayerNorm")
 	for i := range c.Layers {
 		prefix := fmt.Sprintf("encoder.layer.%d.", i)
-		linear := func(name string, out, in int, std float64) *Linear {
-			return &Linear{W: m.matrix(prefix+name+".weight", out, in, std), Bias: m.vector(prefix+name+".bias", out, 0)}
+		linear := func(name string, out, in int, std float64) *linear {
+			return &linear{W: m.matrix(prefix+name+".weight", out, in, std), Bias: m.vector(prefix+name+".bias", out, 0)}
 		}
-		b := &PostNormBlock{Attention: &Attention{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim}, FFN: &FFN{}}
+		b := &postNormBlock{Attention: &attention{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim}, FFN: &ffn{}}
 		b.Attention.Q = linear("attention.self.query", c.Dim, c.Dim, fanInStd(c.Dim))
 		b.Attention.K = linear("attention.self.key", c.Dim, c.Dim, fanInStd(c.Dim))
 		b.Attention.V = linear("attention.self.value", c.Dim, c.Dim, fanInStd(c.Dim))

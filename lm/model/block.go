@@ -2,16 +2,16 @@ package model
 
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
-// MLP is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)) (Shazeer,
+// mlp is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)) (Shazeer,
 // arXiv:2002.05202).
-type MLP struct {
-	Gate, Up, Down *Linear
+type mlp struct {
+	Gate, Up, Down *linear
 
 	gate, up tensor.Buffer
 }
 
 // Forward computes y [rows×dim] += mlp(x) from x [rows×dim].
-func (l *MLP) Forward(p *Pass, y, x tensor.Buffer) {
+func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 	n := p.Rows * l.Gate.out()
 	l.gate, l.up = p.Arena.Take(n), p.Arena.Take(n)
 	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
@@ -22,40 +22,40 @@ func (l *MLP) Forward(p *Pass, y, x tensor.Buffer) {
 
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
-func (l *MLP) Backward(p *Pass, dx, dy tensor.Buffer) {
+func (l *mlp) Backward(p *pass, dx, dy tensor.Buffer) {
 	dact := p.Arena.Take(p.Rows * l.Gate.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
-	// The gradients replace what they were computed from.
+	// The gradients take the place of the values they are computed from.
 	p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
 	l.Gate.Backward(p, dx, l.gate, p.Rows, 0)
 	l.Up.Backward(p, dx, l.up, p.Rows, 1)
 }
 
-// Block is one layer of a transformer: h = x + attention(norm(x)), then
+// block is one layer of a transformer: h = x + attention(norm(x)), then
 // y = h + mlp(norm(h)).
-type Block struct {
-	AttnNorm  *RMSNorm
-	Attention *Attention
-	MLPNorm   *RMSNorm
-	MLP       *MLP
+type block struct {
+	AttnNorm  *rmsNorm
+	Attention *attention
+	MLPNorm   *rmsNorm
+	MLP       *mlp
 }
 
-func (l *Block) dim() int { return l.AttnNorm.W.Shape[0] }
+func (l *block) dim() int { return l.AttnNorm.W.Shape[0] }
 
 // Forward returns y [rows×dim] from x [rows×dim]. If the pass keeps nothing
 // for Backward, y is x's buffer.
-func (l *Block) Forward(p *Pass, x tensor.Buffer) tensor.Buffer {
+func (l *block) Forward(p *pass, x tensor.Buffer) tensor.Buffer {
 	return l.forward(p, x, l.Attention.Forward)
 }
 
-// Append is Forward with a cache, as in [Attention.Append]. y is x's buffer.
-func (l *Block) Append(p *Pass, x tensor.Buffer, c *Cache, layer int, s *Step) tensor.Buffer {
-	return l.forward(p, x, func(p *Pass, y, x tensor.Buffer) {
+// Append is Forward with a cache, as in [attention.Append]. y is x's buffer.
+func (l *block) Append(p *pass, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) tensor.Buffer {
+	return l.forward(p, x, func(p *pass, y, x tensor.Buffer) {
 		l.Attention.Append(p, y, x, c, layer, s)
 	})
 }
 
-func (l *Block) forward(p *Pass, x tensor.Buffer, attend func(p *Pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
 	before := p.Arena.Mark()
 	h := l.residual(p, x, l.AttnNorm, attend)
 	y := l.residual(p, h, l.MLPNorm, l.MLP.Forward)
@@ -66,7 +66,7 @@ func (l *Block) forward(p *Pass, x tensor.Buffer, attend func(p *Pass, y, x tens
 }
 
 // residual returns x + f(norm(x)).
-func (l *Block) residual(p *Pass, x tensor.Buffer, norm *RMSNorm, f func(p *Pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *block) residual(p *pass, x tensor.Buffer, norm *rmsNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
 	z := p.Arena.Take(p.Rows * l.dim())
 	norm.Forward(p, z, x, p.Rows)
 	y := x
@@ -80,7 +80,7 @@ func (l *Block) residual(p *Pass, x tensor.Buffer, norm *RMSNorm, f func(p *Pass
 
 // Backward turns d [rows×dim], the gradient with respect to y, into the
 // gradient with respect to x, in place.
-func (l *Block) Backward(p *Pass, d tensor.Buffer) {
+func (l *block) Backward(p *pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
 	l.backwardMLP(p, d)
 	dz := p.Arena.Take(p.Rows * l.dim())
@@ -90,7 +90,7 @@ func (l *Block) Backward(p *Pass, d tensor.Buffer) {
 }
 
 // backwardMLP is the part of Backward that ends at the residual after attention.
-func (l *Block) backwardMLP(p *Pass, d tensor.Buffer) {
+func (l *block) backwardMLP(p *pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
 	dz := p.Arena.Take(p.Rows * l.dim())
 	l.MLP.Backward(p, dz, d)

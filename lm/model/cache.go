@@ -6,45 +6,46 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Cache holds the keys and values of rows that a decoder has computed, so
-// that decoding computes each row once. What its rows stand for is the
-// caller's affair: a prompt's rows can serve all the completions of its group.
+// Cache holds the keys and values of rows (tokens) that a decoder has computed,
+// so that decoding computes each row once. The caller decides what its rows
+// stand for: a prompt's rows can serve all the completions of its group.
 type Cache struct {
 	b    tensor.Backend
 	k, v []tensor.Buffer // per layer, of the backend's CacheLen
 
-	decode tensor.Decode // its shape
-	arena  *Arena
-	pass   Pass
-	slot   []bool // scratch: the slots that a step writes
+	decode tensor.Decode // holds the cache's shape
+	arena  *arena
+	pass   pass
+	slot   []bool // scratch: the slots that a batch writes
 }
 
-// Step is a number of tokens to run through a decoder with a cache: whole
-// prompts, one next token of many sequences, or both. All slices but
-// LogitRows have one entry per token.
-type Step struct {
+// CacheBatch is a batch of tokens to run through a decoder with a cache: whole
+// prompts, the next tokens of many sequences, or both. All slices but LogitRows
+// have one entry per token.
+type CacheBatch struct {
 	// Tokens are the token ids, and Pos their positions in their sequences.
 	Tokens, Pos []int32
 	// Slots[i] is the cache row that receives token i's keys and values; no
 	// two are equal.
 	Slots []int32
-	// Spans[i] lists the cache rows that token i attends to, its own slot
-	// included, as do the slots of tokens before it in the same step.
-	Spans [][]tensor.Range
+	// Ranges[i] are the ranges of cache rows that token i attends to. They
+	// include its own slot, and may include slots of other tokens of the same
+	// batch.
+	Ranges [][]tensor.Range
 	// LogitRows are the indices of the tokens whose logits are wanted.
 	LogitRows []int32
 }
 
-// NewCache returns a cache of the given number of rows (tokens). It lives
-// until Free.
+// NewCache returns a cache of the given number of rows (tokens), at least 1,
+// on the decoder's backend. It holds memory until Free.
 func (d *Decoder) NewCache(rows int) *Cache {
 	if rows < 1 {
 		panic(fmt.Sprintf("model: NewCache(%d)", rows))
 	}
-	c := &Cache{b: d.b, arena: NewArena(d.b), slot: make([]bool, rows)}
+	c := &Cache{b: d.b, arena: newArena(d.b), slot: make([]bool, rows)}
 	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
 	size := d.b.CacheLen(c.decode.Cache)
-	for range d.Trunk.Blocks {
+	for range d.trunk.Blocks {
 		c.k = append(c.k, d.b.Alloc(size))
 		c.v = append(c.v, d.b.Alloc(size))
 	}
@@ -61,16 +62,16 @@ func (c *Cache) Free() {
 	c.arena.Free()
 }
 
-// Rows is the number of rows that the cache can hold.
+// Rows returns how many rows the cache can hold.
 func (c *Cache) Rows() int { return c.decode.Cache.Rows }
 
-// Append runs the step's tokens through the decoder: it stores their keys and
-// values at their slots, and writes the logits that predict the token after
-// each of LogitRows into logits [len(LogitRows)×Vocab] (at temperature 1).
-// Slots that are used again are overwritten. A token, position, slot or span
-// out of range is an error that names the entry; nothing is computed then.
-// It ends what a Backward could follow.
-func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
+// Append runs a batch's tokens through the decoder. It stores their keys and
+// values in their slots, overwriting what was there, and writes the logits at
+// temperature 1 for the token after each of LogitRows into logits
+// [len(LogitRows)×Vocab]. A token, position, slot or range out of bounds is an
+// error that names the entry, and then nothing is computed. After Append no
+// Backward can follow an earlier Forward. It panics if logits does not fit.
+func (d *Decoder) Append(c *Cache, s *CacheBatch, logits []float32) error {
 	if err := s.check(c, &d.cfg); err != nil {
 		return err
 	}
@@ -82,21 +83,21 @@ func (d *Decoder) Append(c *Cache, s *Step, logits []float32) error {
 	p := &c.pass
 	p.Backend, p.Arena, p.Rows, p.Pos, p.Causal = d.b, c.arena, len(s.Tokens), s.Pos, true
 	x := c.arena.Take(p.Rows * d.cfg.Dim)
-	d.Trunk.Embed.Forward(p, x, s.Tokens)
-	for i, l := range d.Trunk.Blocks {
+	d.trunk.Embed.Forward(p, x, s.Tokens)
+	for i, l := range d.trunk.Blocks {
 		x = l.Append(p, x, c, i, s)
 	}
 	if len(s.LogitRows) == 0 {
 		return d.b.Sync()
 	}
-	return d.Head.Logits(p, x, s.LogitRows, logits)
+	return d.head.Logits(p, x, s.LogitRows, logits)
 }
 
-// check returns an error that names the entry that is wrong.
-func (s *Step) check(c *Cache, cfg *Config) error {
+// check returns an error that names the first invalid entry.
+func (s *CacheBatch) check(c *Cache, cfg *Config) error {
 	n := len(s.Tokens)
-	if n == 0 || len(s.Pos) != n || len(s.Slots) != n || len(s.Spans) != n {
-		return fmt.Errorf("model: a step of %d tokens has %d positions, %d slots and %d spans", n, len(s.Pos), len(s.Slots), len(s.Spans))
+	if n == 0 || len(s.Pos) != n || len(s.Slots) != n || len(s.Ranges) != n {
+		return fmt.Errorf("model: a batch of %d tokens has %d positions, %d slots and %d lists of ranges", n, len(s.Pos), len(s.Slots), len(s.Ranges))
 	}
 	if err := checkTokens(s.Tokens, s.Pos, cfg); err != nil {
 		return err
@@ -116,14 +117,14 @@ func (s *Step) check(c *Cache, cfg *Config) error {
 		}
 		c.slot[r] = true
 		own := false
-		for _, sp := range s.Spans[i] {
+		for _, sp := range s.Ranges[i] {
 			if sp.Start < 0 || sp.End > c.Rows() || sp.Start > sp.End {
-				return fmt.Errorf("model: row %d has span [%d, %d), want one within [0, %d)", i, sp.Start, sp.End, c.Rows())
+				return fmt.Errorf("model: row %d has range [%d, %d), want one within [0, %d)", i, sp.Start, sp.End, c.Rows())
 			}
 			own = own || int(r) >= sp.Start && int(r) < sp.End
 		}
 		if !own {
-			return fmt.Errorf("model: row %d attends to no span that holds its own slot %d", i, r)
+			return fmt.Errorf("model: row %d attends to no range that holds its own slot %d", i, r)
 		}
 	}
 	return nil

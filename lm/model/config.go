@@ -29,8 +29,8 @@ type Config struct {
 	TieEmbeddings bool
 }
 
-// Validate returns an error that names the first field that is wrong, its
-// value, and what was expected.
+// Validate returns an error that names the first invalid field, its value, and
+// what was expected.
 func (c Config) Validate() error {
 	for _, f := range []struct {
 		name  string
@@ -72,7 +72,7 @@ func (c Config) Validate() error {
 	return c.RopeScaling.validate()
 }
 
-// withDefaults fills in the fields for which 0 has a meaning.
+// withDefaults fills in the fields for which 0 means a default.
 func (c Config) withDefaults() Config {
 	if c.HeadDim == 0 {
 		c.HeadDim = c.Dim / c.Heads
@@ -86,9 +86,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// CheckTokenizer returns an error if a tokenizer of the given number of tokens
-// makes ids for which the model has no embedding. Fewer tokens than embeddings
-// are usual: vocabularies are padded.
+// CheckTokenizer returns an error if a tokenizer has more tokens than the model
+// has embeddings. Fewer are usual, because vocabularies are padded.
 func (c Config) CheckTokenizer(tokens int) error {
 	if tokens > c.Vocab {
 		return fmt.Errorf("model: the tokenizer has %d tokens, but the model has embeddings for %d (vocab_size)", tokens, c.Vocab)

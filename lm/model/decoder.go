@@ -11,40 +11,39 @@ import (
 // Decoder is a causal language model of the Llama family. One goroutine uses a
 // decoder at a time.
 type Decoder struct {
-	// Trunk and Head are its layers.
-	Trunk *Trunk
-	Head  *Head
-	// Recompute saves memory: only the input of each block is kept between
-	// Forward and Backward, which computes the rest again. That takes about a
+	// Recompute saves memory: only the input of each block is kept from
+	// Forward to Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
 
+	trunk  *trunk
+	head   *head
 	cfg    Config
 	b      tensor.Backend
 	params []*tensor.Param // without the adapters'
-	arena  *Arena
+	arena  *arena
 	lora   *LoRA // nil = none
 	shared bool  // the parameters are another decoder's
 	wanted wanted
 
 	// Of the last Forward, for Backward.
-	pass    Pass
+	pass    pass
 	targets int
 	dx      tensor.Buffer // room for the gradient of the trunk's output
-	atHead  Mark          // the arena before the head's forward pass
+	atHead  arenaMark     // the arena before the head's forward pass
 }
 
-// Targets are tokens whose log-probs are wanted.
+// Targets are the tokens whose log-probs are wanted.
 type Targets struct {
-	// Rows[i] is the row of the pack after which IDs[i] stands: the token
-	// that predicts it. Several targets may follow one row.
+	// Rows[i] is the row of the pack that predicts the token IDs[i], which
+	// follows it. Several targets may follow one row.
 	Rows, IDs []int32
 	// Temperature divides the logits; 0 means 1.
 	Temperature float64
 }
 
-// NewDecoder returns a decoder with random weights: the same seed gives the
-// same bits on every backend. An error names the field of cfg that is wrong.
+// NewDecoder returns a decoder with random weights. The same seed gives the same
+// bits on every backend. The error is cfg.Validate's.
 func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
 	return newDecoder(cfg, &maker{b: b, seed: seed, random: true})
 }
@@ -54,13 +53,13 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	d := &Decoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
-	d.Trunk = newTrunk(&cfg, m)
-	out := &Linear{W: d.Trunk.Embed.W}
+	d := &Decoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
+	d.trunk = newTrunk(&cfg, m)
+	out := &linear{W: d.trunk.Embed.W}
 	if !cfg.TieEmbeddings {
 		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd(cfg.Dim))
 	}
-	d.Head = NewHead(d.Trunk.Norm, out)
+	d.head = newHead(d.trunk.Norm, out)
 	d.params = m.params
 	return d, nil
 }
@@ -71,9 +70,9 @@ func (d *Decoder) Config() Config { return d.cfg }
 // Backend returns the backend that the decoder computes on.
 func (d *Decoder) Backend() tensor.Backend { return d.b }
 
-// Params returns the decoder's parameters in a fixed order, named as in
-// Hugging Face checkpoints, and then those of its adapters, if it has any. A
-// tied embedding stands in it once.
+// Params returns the decoder's parameters in a fixed order, named as in Hugging
+// Face checkpoints, and then those of its adapters, if it has any. A tied
+// embedding is in the list once.
 func (d *Decoder) Params() []*tensor.Param {
 	if d.lora == nil {
 		return d.params
@@ -81,17 +80,17 @@ func (d *Decoder) Params() []*tensor.Param {
 	return slices.Concat(d.params, d.lora.params)
 }
 
-// Forward writes the log-prob of every target into logp, and with a non-nil
-// entropy the entropy (in nats) of the distribution that it comes from. Both
-// have one entry per target. It keeps p, t and what Backward needs until the
-// next use of the decoder. An error names the row, segment or target that is
-// wrong, or is the backend's. It panics if the decoder is packed.
+// Forward writes the log-prob of every target into logp and, unless entropy is
+// nil, the entropy (in nats) of the distribution it comes from into entropy.
+// Both have one entry per target. It keeps p, t and what Backward needs until
+// the next use of the decoder. An error names the invalid row, segment or
+// target, or is the backend's. It panics if the decoder is packed.
 func (d *Decoder) Forward(p *Pack, t *Targets, logp, entropy []float32) error {
 	d.mustBeUnpacked("Forward")
 	return d.forward(p, t, logp, entropy, true)
 }
 
-// Score is Forward when no Backward follows; it needs less memory.
+// Score is Forward without a Backward to follow; it needs less memory.
 func (d *Decoder) Score(p *Pack, t *Targets, logp, entropy []float32) error {
 	return d.forward(p, t, logp, entropy, false)
 }
@@ -113,12 +112,12 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 	d.begin(p, keep)
 	var rows []int32
 	d.pass.Wanted, rows = d.wanted.of(t.Rows, p.Rows())
-	x := d.Trunk.Forward(&d.pass, p.Tokens)
+	x := d.trunk.Forward(&d.pass, p.Tokens)
 	if keep {
 		d.dx = d.arena.Take(x.Len())
 	}
 	d.atHead = d.arena.Mark()
-	bl, be := d.Head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
+	bl, be := d.head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
 	if err := d.b.Read(logp, bl); err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 func (d *Decoder) begin(p *Pack, keep bool) {
 	d.targets = 0
 	d.arena.Reset()
-	d.pass = Pass{
+	d.pass = pass{
 		Backend:   d.b,
 		Arena:     d.arena,
 		Rows:      p.Rows(),
@@ -171,9 +170,9 @@ func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 		return buf
 	}
 	d.b.Fill(d.dx, 0)
-	d.Head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
+	d.head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
 	p.Arena.Release(d.atHead)
-	d.Trunk.Backward(p, d.dx)
+	d.trunk.Backward(p, d.dx)
 	return d.b.Sync()
 }
 
@@ -191,12 +190,17 @@ func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
 	}
 	d.begin(p, false)
 	d.pass.Wanted, rows = d.wanted.of(rows, p.Rows())
-	x := d.Trunk.Forward(&d.pass, p.Tokens)
-	return d.Head.Logits(&d.pass, x, rows, logits)
+	x := d.trunk.Forward(&d.pass, p.Tokens)
+	return d.head.Logits(&d.pass, x, rows, logits)
 }
 
-// Freeze frees the gradients of all parameters, for a model that is only
-// read: a reference policy or a teacher. Its Backward must not be called.
+// ActivationBytes returns the most memory, in bytes, that a pass of the decoder
+// has needed so far for activations and their gradients. Parameters and caches
+// are not included.
+func (d *Decoder) ActivationBytes() int { return 4 * d.arena.peak }
+
+// Freeze frees the gradients of all parameters, for a model that is not
+// trained: a reference policy or a teacher. Do not call Backward afterwards.
 func (d *Decoder) Freeze() {
 	for _, p := range d.Params() {
 		if p.Grad != nil {
@@ -224,8 +228,8 @@ func (d *Decoder) Free() {
 }
 
 // Clone returns a frozen copy of the decoder on the same backend. It panics if
-// the decoder has adapters: LoRA.Base is a frozen decoder without them, and
-// takes no memory.
+// the decoder has adapters; [LoRA.Base] is then a frozen decoder that takes no
+// memory.
 func (d *Decoder) Clone() *Decoder {
 	d.mustBePlain("Clone")
 	c, err := newDecoder(d.cfg, &maker{b: d.b, frozen: true})
@@ -251,13 +255,14 @@ func (d *Decoder) CopyFrom(src *Decoder) {
 	}
 }
 
+// mustBePlain panics if the decoder has adapters.
 func (d *Decoder) mustBePlain(what string) {
 	if d.lora != nil {
 		panic("model: Decoder." + what + " would leave the adapters out")
 	}
 }
 
-// check returns an error that names the target that is wrong.
+// check returns an error that names the first invalid target.
 func (t *Targets) check(rows, vocab int) error {
 	if len(t.Rows) != len(t.IDs) {
 		return fmt.Errorf("model: targets have %d rows for %d ids", len(t.Rows), len(t.IDs))
@@ -273,7 +278,7 @@ func (t *Targets) check(rows, vocab int) error {
 	return checkRows(t.Rows, rows)
 }
 
-// checkRows returns an error unless idx are some of a number of rows.
+// checkRows returns an error unless idx are one or more indices of rows.
 func checkRows(idx []int32, rows int) error {
 	if len(idx) == 0 {
 		return fmt.Errorf("model: no row of the pack is asked for")

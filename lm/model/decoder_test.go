@@ -48,7 +48,7 @@ func gradients(t *testing.T, d *model.Decoder) [][]float32 {
 	return all
 }
 
-// weights are some gradients of a loss with respect to n log-probs.
+// weights returns gradients of a loss with respect to n log-probs.
 func weights(n int) []float32 {
 	w := make([]float32, n)
 	for i := range w {
@@ -133,8 +133,8 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 	d := newDecoder(t, reference.New(), tiny)
 	v := tiny.Vocab
 
-	// Both prompts in one step, then their completions in lock-step, each
-	// with rows of its own behind the shared prompt rows.
+	// Both prompts in one batch, then their completions in lock-step, each
+	// with its own rows behind the shared prompt rows.
 	prompts := [][]int32{{1, 5, 3}, {2}}
 	follow := [][]int32{{4, 6, 7}, {8, 9, 10}, {0, 1, 2}} // of prompts 0, 0, 1
 	of := []int{0, 0, 1}
@@ -142,13 +142,13 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 	c := d.NewCache(4 + len(follow)*room)
 	defer c.Free()
 
-	var s model.Step
+	var s model.CacheBatch
 	var promptSpan []tensor.Range
 	for _, p := range prompts {
 		start := len(s.Tokens)
 		for i, id := range p {
 			s.Tokens, s.Pos, s.Slots = append(s.Tokens, id), append(s.Pos, int32(i)), append(s.Slots, int32(start+i))
-			s.Spans = append(s.Spans, []tensor.Range{{Start: start, End: start + i + 1}})
+			s.Ranges = append(s.Ranges, []tensor.Range{{Start: start, End: start + i + 1}})
 		}
 		s.LogitRows = append(s.LogitRows, int32(len(s.Tokens)-1))
 		promptSpan = append(promptSpan, tensor.Range{Start: start, End: len(s.Tokens)})
@@ -168,13 +168,13 @@ func TestCachedDecodingAgreesWithFullForward(t *testing.T) {
 
 	logits = make([]float32, len(follow)*v)
 	for n := range 3 {
-		s = model.Step{}
+		s = model.CacheBatch{}
 		for i, tokens := range follow {
 			own := 4 + i*room
 			s.Tokens = append(s.Tokens, tokens[n])
 			s.Pos = append(s.Pos, int32(len(prompts[of[i]])+n))
 			s.Slots = append(s.Slots, int32(own+n))
-			s.Spans = append(s.Spans, []tensor.Range{promptSpan[of[i]], {Start: own, End: own + n + 1}})
+			s.Ranges = append(s.Ranges, []tensor.Range{promptSpan[of[i]], {Start: own, End: own + n + 1}})
 			s.LogitRows = append(s.LogitRows, int32(i))
 		}
 		require.NoError(t, d.Append(c, &s, logits))
@@ -268,21 +268,40 @@ func TestStepErrorsNameTheEntry(t *testing.T) {
 	d := newDecoder(t, reference.New(), tiny)
 	c := d.NewCache(4)
 	defer c.Free()
-	for want, change := range map[string]func(s *model.Step){
-		"row 1 has slot 4":                func(s *model.Step) { s.Slots[1] = 4 },
-		"an earlier row has":              func(s *model.Step) { s.Slots[1] = 0 },
-		"row 1 has span [0, 5)":           func(s *model.Step) { s.Spans[1][0].End = 5 },
-		"no span that holds its own slot": func(s *model.Step) { s.Spans[1][0].End = 1 },
-		"logits 0 are of row 2":           func(s *model.Step) { s.LogitRows[0] = 2 },
-		"row 0 has token id -1":           func(s *model.Step) { s.Tokens[0] = -1 },
-		"1 positions":                     func(s *model.Step) { s.Pos = s.Pos[:1] },
+	for want, change := range map[string]func(s *model.CacheBatch){
+		"row 1 has slot 4":                 func(s *model.CacheBatch) { s.Slots[1] = 4 },
+		"an earlier row has":               func(s *model.CacheBatch) { s.Slots[1] = 0 },
+		"row 1 has range [0, 5)":           func(s *model.CacheBatch) { s.Ranges[1][0].End = 5 },
+		"no range that holds its own slot": func(s *model.CacheBatch) { s.Ranges[1][0].End = 1 },
+		"logits 0 are of row 2":            func(s *model.CacheBatch) { s.LogitRows[0] = 2 },
+		"row 0 has token id -1":            func(s *model.CacheBatch) { s.Tokens[0] = -1 },
+		"1 positions":                      func(s *model.CacheBatch) { s.Pos = s.Pos[:1] },
 	} {
-		s := &model.Step{
+		s := &model.CacheBatch{
 			Tokens: []int32{1, 2}, Pos: []int32{0, 1}, Slots: []int32{0, 1},
-			Spans:     [][]tensor.Range{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
+			Ranges:    [][]tensor.Range{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}},
 			LogitRows: []int32{1},
 		}
 		change(s)
 		require.ErrorContains(t, d.Append(c, s, make([]float32, tiny.Vocab)), want)
 	}
+}
+
+func TestMisusePanics(t *testing.T) {
+	d := newDecoder(t, reference.New(), tiny)
+	var p model.Pack
+	p.Add(prompt, -1)
+	tg := &model.Targets{Rows: []int32{0}, IDs: []int32{1}}
+	logp := make([]float32, 1)
+	require.PanicsWithValue(t, "model: Decoder.Backward without a Forward before it", func() { _ = d.Backward(logp, nil) })
+	require.NoError(t, d.Score(&p, tg, logp, nil))
+	require.Panics(t, func() { _ = d.Backward(logp, nil) }, "Score keeps nothing")
+	require.NoError(t, d.Forward(&p, tg, logp, nil))
+	require.Panics(t, func() { _ = d.Backward(make([]float32, 2), nil) })
+	require.NoError(t, d.Backward(logp, nil))
+	require.Panics(t, func() { _ = d.Backward(logp, nil) }, "a Forward serves one Backward")
+	require.Panics(t, func() { _ = d.Score(&p, tg, nil, nil) })
+	require.Panics(t, func() { p.Add(nil, -1) })
+	p.Add([]int32{1}, 0)
+	require.Panics(t, func() { p.Add([]int32{1}, 1) }, "a segment with a prefix is none")
 }

@@ -6,41 +6,41 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Body turns the tokens of a pack, each of which sees its whole sequence, into
-// hidden states.
-type Body interface {
+// body turns the tokens of a pack into hidden states. Each token sees its whole
+// sequence.
+type body interface {
 	// Forward returns the hidden state [rows×dim] of every token, after the
 	// last norm. It keeps the pack until Backward.
-	Forward(p *Pass, pack *Pack) tensor.Buffer
+	Forward(p *pass, pack *Pack) tensor.Buffer
 	// Backward takes d [rows×dim], the gradient with respect to the hidden
 	// state, adds to the parameters' gradients and overwrites d.
-	Backward(p *Pass, d tensor.Buffer)
+	Backward(p *pass, d tensor.Buffer)
 }
 
 // Encoder classifies sequences: a body, pooling, and a linear layer. One
 // goroutine uses an encoder at a time.
 type Encoder struct {
-	// Body and Score are its layers.
-	Body  Body    // a *Trunk with its norm, or a *BERT
-	Score *Linear // [classes×dim]
-	// Recompute saves memory: only the input of each block is kept between
-	// Forward and Backward, which computes the rest again. That takes about a
+	// Recompute saves memory: only the input of each block is kept from
+	// Forward to Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
+
+	body  body    // a normed trunk or a bert
+	score *linear // [classes×dim]
 
 	cfg    EncoderConfig
 	b      tensor.Backend
 	params []*tensor.Param
-	arena  *Arena
+	arena  *arena
 
 	// Of the last Forward, for Backward.
-	pass  Pass
+	pass  pass
 	ready bool
 	ones  tensor.Buffer // [longest sequence]
 }
 
-// NewEncoder returns an encoder with random weights: the same seed gives the
-// same bits on every backend. An error names the field of cfg that is wrong.
+// NewEncoder returns an encoder with random weights. The same seed gives the
+// same bits on every backend. The error is cfg.Validate's.
 func NewEncoder(b tensor.Backend, cfg EncoderConfig, seed uint64) (*Encoder, error) {
 	return newEncoder(cfg, &maker{b: b, seed: seed, random: true})
 }
@@ -50,14 +50,14 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	e := &Encoder{cfg: cfg, b: m.b, arena: NewArena(m.b)}
+	e := &Encoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
 	if cfg.Style == BERTStyle {
-		e.Body = newBERT(&cfg, m)
+		e.body = newBERT(&cfg, m)
 	} else {
-		e.Body = normed{newTrunk(&cfg.Config, m)}
+		e.body = normed{newTrunk(&cfg.Config, m)}
 	}
 	m.random = m.random || m.randomHead
-	e.Score = &Linear{
+	e.score = &linear{
 		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
 		Bias: m.vector("score.bias", cfg.Classes, 0),
 	}
@@ -75,23 +75,22 @@ func (e *Encoder) Backend() tensor.Backend { return e.b }
 // as a decoder's or BertModel's, then score.weight and score.bias.
 func (e *Encoder) Params() []*tensor.Param { return e.params }
 
-// Forward writes the logits of every sequence (segment) of the pack into
-// logits [len(p.Segments)×Classes]. It keeps p and what Backward needs until
-// the next Forward. An error names the row or segment that is wrong (none may
-// have a prefix), or is the backend's.
+// Forward writes the logits of every sequence (segment) of the pack into logits
+// [len(p.Segments)×Classes]. It keeps p and what Backward needs until the next
+// use of the encoder. An error names the invalid row or segment (no segment may
+// have a prefix), or is the backend's. It panics if logits does not fit.
 func (e *Encoder) Forward(p *Pack, logits []float32) error {
 	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, true) })
 }
 
-// Predict is Forward when no Backward follows; it needs less memory.
+// Predict is Forward without a Backward to follow; it needs less memory.
 func (e *Encoder) Predict(p *Pack, logits []float32) error {
 	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, false) })
 }
 
 // Embed writes the pooled hidden state of every sequence into states
-// [len(p.Segments)×Dim]: the embedding that models such as MiniLM and BGE are
-// made for, which compare them by their cosine and so give them length 1
-// first.
+// [len(p.Segments)×Dim]. With models such as MiniLM and BGE these are sentence
+// embeddings, to be compared by their cosine; they are not scaled to length 1.
 func (e *Encoder) Embed(p *Pack, states []float32) error {
 	return e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, false) })
 }
@@ -108,7 +107,7 @@ func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func() tensor.B
 	return e.b.Read(dst, compute())
 }
 
-// check returns an error that names the row or segment that is wrong.
+// check returns an error that names the first invalid row or segment.
 func (e *Encoder) check(p *Pack) error {
 	if err := p.check(&e.cfg.Config, max(1, e.cfg.TokenTypes)); err != nil {
 		return err
@@ -126,7 +125,7 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 	n := len(p.Segments)
 	pooled := e.pooled(p, keep)
 	out := e.arena.Take(n * e.cfg.Classes)
-	e.Score.Forward(&e.pass, out, pooled, n, 0)
+	e.score.Forward(&e.pass, out, pooled, n, 0)
 	e.ready = keep
 	return out
 }
@@ -135,7 +134,7 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 	e.ready = false
 	e.arena.Reset()
-	e.pass = Pass{
+	e.pass = pass{
 		Backend:   e.b,
 		Arena:     e.arena,
 		Rows:      p.Rows(),
@@ -144,7 +143,7 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 		Keep:      keep,
 		Recompute: e.Recompute,
 	}
-	y := e.Body.Forward(&e.pass, p)
+	y := e.body.Forward(&e.pass, p)
 	pooled := e.arena.Take(len(p.Segments) * e.cfg.Dim)
 	e.pool(pooled, y)
 	return pooled
@@ -168,10 +167,10 @@ func (e *Encoder) Backward(dlogits []float32) error {
 	dout := p.Arena.Take(len(dlogits))
 	e.b.Write(dout, dlogits)
 	dpooled := p.Arena.Take(n * e.cfg.Dim)
-	e.Score.Backward(p, dpooled, dout, n, 0)
+	e.score.Backward(p, dpooled, dout, n, 0)
 	e.poolGrad(d, dpooled)
 	p.Arena.Release(before)
-	e.Body.Backward(p, d)
+	e.body.Backward(p, d)
 	return e.b.Sync()
 }
 

@@ -6,13 +6,13 @@ import (
 	"math"
 )
 
-// Pooling says how an encoder turns the hidden states of a sequence into one.
+// Pooling is how an encoder turns the hidden states of a sequence into one.
 type Pooling string
 
 const (
 	// MeanPooling takes the mean over all tokens.
 	MeanPooling Pooling = "mean"
-	// FirstPooling takes the first token's.
+	// FirstPooling takes the first token's hidden state.
 	FirstPooling Pooling = "first"
 )
 
@@ -29,11 +29,11 @@ const (
 
 // EncoderConfig describes an encoder classifier.
 type EncoderConfig struct {
-	// Config describes the blocks; TieEmbeddings has no meaning here and
-	// must be false. With BERTStyle, MaxSeq is the number of positions that
-	// have an embedding (max_position_embeddings), NormEps is that of
-	// LayerNorm and 0 means 1e-12 (layer_norm_eps), KVHeads equals Heads, and
-	// what concerns rotary positions, q and k norms and biases stays 0.
+	// Config describes the blocks; TieEmbeddings must be false. With
+	// BERTStyle, MaxSeq is the number of positions that have an embedding
+	// (max_position_embeddings), NormEps is LayerNorm's (layer_norm_eps) and 0
+	// means 1e-12, KVHeads equals Heads, and the fields for rotary positions,
+	// q and k norms and biases stay 0.
 	Config
 	// Style is the kind of blocks; LlamaStyle unless set.
 	Style Style `json:",omitempty"`
@@ -46,7 +46,7 @@ type EncoderConfig struct {
 	Pooling Pooling
 }
 
-// Validate returns an error that names the first field that is wrong.
+// Validate returns an error that names the first invalid field.
 func (c EncoderConfig) Validate() error {
 	if err := c.Config.Validate(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (c EncoderConfig) Validate() error {
 	return nil
 }
 
-// validateBERT is Validate for what BERTStyle adds.
+// validateBERT checks what BERTStyle adds or rules out.
 func (c EncoderConfig) validateBERT() error {
 	fail := func(field string, got, want any) error {
 		return fmt.Errorf("model: EncoderConfig.%s is %v, want %v with Style %q", field, got, want, BERTStyle)
@@ -92,7 +92,7 @@ func (c EncoderConfig) validateBERT() error {
 	return nil
 }
 
-// withDefaults fills in the fields whose zero value has a meaning.
+// withDefaults fills in the fields whose zero value means a default.
 func (c EncoderConfig) withDefaults() EncoderConfig {
 	if c.Style == "" {
 		c.Style = LlamaStyle

@@ -14,7 +14,7 @@ import (
 
 var exampleConfig = model.Config{Vocab: 8, Dim: 16, Layers: 1, Heads: 2, KVHeads: 1, FF: 32, MaxSeq: 16, TieEmbeddings: true}
 
-// A decoder learns one sequence by heart.
+// A decoder memorises one sequence.
 func Example() {
 	b := reference.New()
 	d, err := model.NewDecoder(b, exampleConfig, 1)
@@ -53,8 +53,8 @@ func Example() {
 	// 5 after [0 3 1 4 1]: probability above 0.9: true
 }
 
-// Two completions of one prompt: its rows stand in the pack once, and its
-// last row predicts the first token of both.
+// Two completions of one prompt: its rows are in the pack once, and its last row
+// predicts the first token of both.
 func ExamplePack() {
 	var p model.Pack
 	prompt := p.Add([]int32{1, 2, 3}, -1)
@@ -69,7 +69,7 @@ func ExamplePack() {
 	// segments  {0 3 -1} {3 5 0} {5 6 0}
 }
 
-// Greedy decoding: the prompt in one step, then a token at a time.
+// Greedy decoding: the whole prompt in one batch, then a token at a time.
 func ExampleDecoder_Append() {
 	d, err := model.NewDecoder(reference.New(), exampleConfig, 1)
 	if err != nil {
@@ -81,13 +81,13 @@ func ExampleDecoder_Append() {
 	logits := make([]float32, exampleConfig.Vocab)
 	next := []int32{2, 7, 5}
 	for row := 0; row < room; {
-		var s model.Step
+		var s model.CacheBatch
 		for _, id := range next {
 			s.Tokens = append(s.Tokens, id)
 			s.Pos = append(s.Pos, int32(row))
 			s.Slots = append(s.Slots, int32(row))
 			row++
-			s.Spans = append(s.Spans, []tensor.Range{{Start: 0, End: row}})
+			s.Ranges = append(s.Ranges, []tensor.Range{{Start: 0, End: row}})
 		}
 		s.LogitRows = []int32{int32(len(next) - 1)}
 		if err := d.Append(c, &s, logits); err != nil {
@@ -120,7 +120,7 @@ func ExampleEncoder() {
 	if err := e.Forward(&p, logits); err != nil {
 		panic(err)
 	}
-	// Of a loss, d(loss)/d(logits):
+	// d(loss)/d(logits) of a loss:
 	if err := e.Backward([]float32{1, -1, 0, 0, 1, -1}); err != nil {
 		panic(err)
 	}
@@ -128,8 +128,8 @@ func ExampleEncoder() {
 	// Output: mean pooling, 13 tensors
 }
 
-// A decoder whose weights stay as they are learns a sequence by adapters of
-// rank 2, and then takes them into its weights.
+// A frozen decoder learns a sequence through adapters of rank 2, which are then
+// merged into its weights.
 func ExampleLoRA() {
 	b := reference.New()
 	d, err := model.NewDecoder(b, exampleConfig, 1) // usually LoadDecoder with Frozen
@@ -183,7 +183,7 @@ func ExampleLoRA() {
 }
 
 // A decoder is written for another engine: in BF16, in files of at most 4 KB,
-// with what ends a text.
+// with the token that ends a text.
 func ExampleDecoder_Export() {
 	d, err := model.LoadDecoder(reference.New(), "testdata/qwen3")
 	if err != nil {

@@ -14,32 +14,33 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// ExportOptions says how a model is written for other programs. The zero value
-// is what Save writes.
+// ExportOptions say how a model is written for other programs. The zero value
+// gives what Save writes.
 type ExportOptions struct {
-	// DType is the type of the weights; "" means F32. A value that it cannot
-	// hold is an error that names the tensor.
+	// DType is the type of the weights: F32 (also if empty), F16 or BF16. A
+	// value that it cannot hold is an error that names the tensor.
 	DType safetensors.DType
-	// ShardBytes spreads the weights over files of at most so many bytes of
-	// tensors, or one larger tensor, with an index; 0 means one file.
+	// ShardBytes spreads the weights over several files with an index, each
+	// with at most this many bytes of tensors, or a single larger tensor; 0
+	// means one file.
 	ShardBytes int64
-	// Generation, if not nil, is written as generation_config.json, and its
-	// special tokens into config.json.
+	// Generation, if not nil, is written to generation_config.json, and its
+	// special tokens to config.json too.
 	Generation *Generation
-	// TokenizerFrom is a directory whose tokenizer files are copied as they
-	// are; "" means none.
+	// TokenizerFrom is a directory whose tokenizer files are copied unchanged;
+	// empty means none. It must have at least one.
 	TokenizerFrom string
 }
 
 // Save writes the decoder's weights in float32 and its configuration into a
-// directory, which it makes if need be, as Hugging Face's transformers reads
-// them.
+// directory, which it makes if need be, in the format of Hugging Face's
+// transformers.
 func (d *Decoder) Save(dir string) error { return d.Export(dir, ExportOptions{}) }
 
-// Export writes the decoder into a directory, which it makes if need be, as
-// transformers, vLLM and others read it, and LoadDecoder. Every file appears
-// whole or not at all; config.json comes last. A decoder with adapters is an
-// error: LoRA.Save saves them, and LoRA.Merge makes them part of its weights.
+// Export writes the decoder into a directory, which it makes if need be, for
+// LoadDecoder, transformers, vLLM and others. Every file appears whole or not at
+// all; config.json comes last. A decoder with adapters is an error: LoRA.Save
+// saves them, and LoRA.Merge makes them part of its weights.
 func (d *Decoder) Export(dir string, o ExportOptions) error {
 	if d.lora != nil {
 		return errors.New("model: the decoder has adapters; LoRA.Save saves them, and LoRA.Merge makes them part of the weights to save")
@@ -67,7 +68,7 @@ func (e *Encoder) Export(dir string, o ExportOptions) error {
 	panic(fmt.Sprintf("model: configuration of type %T", h))
 }
 
-// export writes config, whose shape it completes, and params.
+// export writes config, in which it completes shape, and params.
 func export(dir string, b tensor.Backend, params []*tensor.Param, config any, shape *hfShape, o ExportOptions) error {
 	if o.DType == "" {
 		o.DType = safetensors.F32
@@ -100,8 +101,8 @@ func export(dir string, b tensor.Backend, params []*tensor.Param, config any, sh
 	return writeJSON(filepath.Join(dir, ConfigFile), config)
 }
 
-// writeWeights writes params in one file or in several with an index, and then
-// removes the other kind, if it stood there before.
+// writeWeights writes params in one file, or in several with an index, and then
+// removes an old file of the other kind.
 func writeWeights(dir string, b tensor.Backend, params []*tensor.Param, o ExportOptions) error {
 	shards := divide(params, o)
 	stale := IndexFile
@@ -156,12 +157,8 @@ func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype s
 	return writeJSON(filepath.Join(dir, IndexFile), index)
 }
 
-// WriteParams writes the values of params to a safetensors file in float32
-// and syncs it to disk. It appears whole or not at all.
-func WriteParams(b tensor.Backend, params []*tensor.Param, path string) error {
-	return writeParams(b, params, path, safetensors.F32)
-}
-
+// writeParams writes the values of params to a safetensors file of a type and
+// syncs it to disk. It appears whole or not at all.
 func writeParams(b tensor.Backend, params []*tensor.Param, path string, dtype safetensors.DType) error {
 	infos := make([]safetensors.Tensor, len(params))
 	for i, p := range params {
@@ -197,13 +194,14 @@ func writeFile(path string, write func(w io.Writer) error) error {
 	return nil
 }
 
-// tokenizerFiles are those of Hugging Face's tokenizers, old and new.
+// tokenizerFiles are the files of Hugging Face's tokenizers, old and new.
 var tokenizerFiles = []string{
 	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model",
 }
 
-// copyTokenizer copies the tokenizer files that from has, one at least.
+// copyTokenizer copies the tokenizer files that from has, which must be at least
+// one.
 func copyTokenizer(dir, from string) error {
 	found := false
 	for _, name := range tokenizerFiles {

@@ -26,8 +26,8 @@ var exported = map[string]model.ExportOptions{
 
 func ptr[T any](v T) *T { return &v }
 
-// TestExport: what is written is read as the same model. Beside each
-// checkpoint stands, for another program, what the model computes.
+// TestExport: what is written is read back as the same model. It also writes the
+// model's outputs beside each checkpoint, to be compared by another program.
 func TestExport(t *testing.T) {
 	out := *exportDir
 	if out == "" {
@@ -76,7 +76,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// requireRounded compares parameters with what they are in another type.
+// requireRounded requires that got are want, rounded to another type.
 func requireRounded(t *testing.T, b tensor.Backend, want, got []*tensor.Param, dtype safetensors.DType) {
 	t.Helper()
 	tol := map[safetensors.DType]float64{"": 0, safetensors.BF16: 1.0 / 256, safetensors.F16: 1.0 / 1024}[dtype]

@@ -14,8 +14,8 @@ import (
 const GenerationFile = "generation_config.json"
 
 // Generation is a checkpoint's generation_config.json: the special tokens, and
-// the settings of sampling that its makers advise. A nil pointer means that
-// the file does not say.
+// the sampling settings that its authors recommend. A nil pointer means that the
+// file does not say.
 type Generation struct {
 	// BOS begins a text, EOS are the tokens that end it, Pad fills batches.
 	BOS *int32   `json:"bos_token_id,omitempty"`
@@ -32,8 +32,8 @@ type Generation struct {
 	MaxNewTokens      *int     `json:"max_new_tokens,omitempty"`
 }
 
-// TokenIDs is a list of token ids, which stands in JSON as a list or, if it
-// has one element, as a number.
+// TokenIDs is a list of token ids. In JSON it is a list or, if it has one
+// element, a number.
 type TokenIDs []int32
 
 // UnmarshalJSON accepts null, a number, and a list of numbers.
@@ -58,8 +58,8 @@ func (t TokenIDs) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]int32(t))
 }
 
-// ReadGeneration reads a checkpoint's generation_config.json. Without one, the
-// special tokens of its config.json are all that it says. An option that this
+// ReadGeneration reads a checkpoint's generation_config.json. If there is none,
+// it returns just the special tokens of its config.json. An option that this
 // package does not know is an error that names it.
 func ReadGeneration(dir string) (Generation, error) {
 	path := filepath.Join(dir, GenerationFile)
@@ -72,7 +72,7 @@ func ReadGeneration(dir string) (Generation, error) {
 	}
 	var g struct {
 		Generation
-		// Of no effect on what is generated.
+		// These have no effect on what is generated.
 		Version            any `json:"transformers_version"`
 		FromModel          any `json:"_from_model_config"`
 		UseCache           any `json:"use_cache"`
@@ -86,7 +86,7 @@ func ReadGeneration(dir string) (Generation, error) {
 	return g.Generation, err
 }
 
-// specialTokens reads them from a config.json.
+// specialTokens reads the special tokens from dir's config.json.
 func specialTokens(dir string) (Generation, error) {
 	path, text, _, err := readConfig(dir)
 	if err != nil {
@@ -103,7 +103,7 @@ func specialTokens(dir string) (Generation, error) {
 	return Generation{BOS: g.BOS, EOS: g.EOS, Pad: g.Pad}, nil
 }
 
-// tokens returns the special tokens as config.json has them.
+// tokens returns the special tokens in the form of config.json.
 func (g *Generation) tokens() (bos, eos, pad json.RawMessage) {
 	raw := func(v any) json.RawMessage {
 		text, err := json.Marshal(v)

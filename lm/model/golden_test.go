@@ -21,8 +21,9 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-// backends are what the goldens are checked on, with the relative difference
-// allowed. Transformers itself takes norms and rotations in float32.
+// backends are the backends that the goldens are checked on, with the relative
+// difference allowed. Transformers itself computes norms and rotations in
+// float32.
 var backends = map[string]struct {
 	open func() tensor.Backend
 	tol  float64
@@ -77,7 +78,7 @@ func requireClose(t *testing.T, want, got []float32, tol float64, what string) {
 	require.InDeltaSlice(t, want, got, tol*scale, what)
 }
 
-// golden is what testdata/golden.py wrote beside a checkpoint.
+// golden is the output of testdata/golden.py for a checkpoint.
 type golden struct {
 	IDs, Types [][]int32
 	Labels     []int
@@ -156,8 +157,8 @@ func (g *golden) checkTraining(t *testing.T, b tensor.Backend, params []*tensor.
 	}
 }
 
-// isKeyBias tells a bias that shifts all scores of a query alike: its gradient
-// is 0 but for rounding, and AdamW makes steps of that.
+// isKeyBias reports whether p shifts all scores of a query alike. Its gradient is
+// then 0 up to rounding, and AdamW turns that into whole steps.
 func isKeyBias(p *tensor.Param) bool { return strings.HasSuffix(p.Name, "self.key.bias") }
 
 func TestDecodersAgreeWithTransformers(t *testing.T) {
@@ -212,8 +213,9 @@ func checkEncoder(t *testing.T, dir string, b tensor.Backend, tol float64) {
 	e, err := model.PretrainedEncoder(b, dir, classes, 1)
 	require.NoError(t, err)
 	require.Equal(t, model.BERTStyle, e.Config().Style)
-	b.Write(e.Score.W.Value, g.tensor(t, "head.weight"))
-	b.Write(e.Score.Bias.Value, g.tensor(t, "head.bias"))
+	score := e.Params()[len(e.Params())-2:] // weight and bias
+	b.Write(score[0].Value, g.tensor(t, "head.weight"))
+	b.Write(score[1].Value, g.tensor(t, "head.bias"))
 	var p model.Pack
 	for _, ids := range g.IDs {
 		p.Add(ids, -1)

@@ -12,7 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-// shapes are small configurations that between them have every feature.
+// shapes are small configurations that together have every feature.
 var shapes = map[string]Config{
 	"llama": {Vocab: 7, Dim: 8, Layers: 2, Heads: 4, KVHeads: 2, FF: 10, MaxSeq: 16},
 	"qwen2": {Vocab: 7, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 16, QKVBias: true, TieEmbeddings: true},
@@ -20,9 +20,9 @@ var shapes = map[string]Config{
 	"all":   {Vocab: 5, Dim: 8, Layers: 1, Heads: 4, KVHeads: 1, HeadDim: 2, FF: 4, MaxSeq: 16, QKNorm: true, QKVBias: true},
 }
 
-// groups packs two prompts, two completions of the one and one of the other,
-// and the targets that score the completions. The last token of a completion
-// predicts nothing and needs no row.
+// groups packs two prompts with two completions each, and the targets that score
+// the completions. The last token of a completion predicts nothing and needs no
+// row.
 func groups() (*Pack, *Targets) {
 	var p Pack
 	var t Targets
@@ -46,7 +46,7 @@ func groups() (*Pack, *Targets) {
 }
 
 // randomise gives every parameter values of order one, so that gradients are
-// of a general point.
+// checked at a general point.
 func randomise(b tensor.Backend, params []*tensor.Param) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, p := range params {
@@ -61,8 +61,8 @@ func randomise(b tensor.Backend, params []*tensor.Param) {
 // loss64 is Σ dlogp·logp + dentropy·entropy in float64.
 func loss64(t *testing.T, d *Decoder, p *Pack, tg *Targets, dlogp, dent []float32) float64 {
 	d.begin(p, false)
-	x := d.Trunk.Forward(&d.pass, p.Tokens)
-	bl, be := d.Head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true)
+	x := d.trunk.Forward(&d.pass, p.Tokens)
+	bl, be := d.head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true)
 	sum := 0.0
 	for _, part := range []struct {
 		buf tensor.Buffer
@@ -88,7 +88,7 @@ func TestDecoderGradientMatchesCentralDifferences(t *testing.T) {
 			d, err := NewDecoder(b, cfg, 7)
 			require.NoError(t, err)
 			randomise(b, d.Params())
-			d.Head.chunk = 4 // several chunks, the last not full
+			d.head.chunk = 4 // several chunks, the last not full
 			p, tg := groups()
 			tg.Temperature = 0.5
 			n := len(tg.IDs)
@@ -165,5 +165,70 @@ func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+func TestLoRAGradientMatchesCentralDifferences(t *testing.T) {
+	for name, cfg := range shapes {
+		for _, targets := range []Projections{AllProjections, QProj | VProj, DownProj} {
+			t.Run(name+"/"+targets.String(), func(t *testing.T) {
+				b := reference.New64()
+				d, err := NewDecoder(b, cfg, 7)
+				require.NoError(t, err)
+				lora, err := d.AddLoRA(LoRAConfig{Rank: 3, Alpha: 2, Targets: targets}, 8)
+				require.NoError(t, err)
+				randomise(b, d.Params())
+				p, tg := groups()
+				tg.Temperature = 0.5
+				n := len(tg.IDs)
+				dlogp, dent := make([]float32, n), make([]float32, n)
+				r := rand.New(rand.NewPCG(3, 4))
+				for i := range n {
+					dlogp[i], dent[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+				}
+				require.NoError(t, d.Forward(p, tg, make([]float32, n), make([]float32, n)))
+				require.NoError(t, d.Backward(dlogp, dent))
+				for _, param := range lora.Params() {
+					checkParam(t, b, param, func() float64 { return loss64(t, d, p, tg, dlogp, dent) })
+				}
+			})
+		}
+	}
+}
+
+// Whether the backward pass finds a chunk's logits or computes them again
+// changes nothing.
+func TestHeadChunks(t *testing.T) {
+	c := Config{Vocab: 11, Dim: 4, Layers: 1, Heads: 1, KVHeads: 1, FF: 4, MaxSeq: 16}
+	var p Pack
+	var tg Targets
+	p.Add([]int32{3, 1, 4, 1, 5, 9, 2, 6}, -1)
+	for i := range 8 {
+		tg.Rows, tg.IDs = append(tg.Rows, int32(i*5%8)), append(tg.IDs, int32(i*7%11))
+	}
+	results := func(chunk, slots int) [][]float32 {
+		b := reference.New64()
+		d, err := NewDecoder(b, c, 1)
+		require.NoError(t, err)
+		d.head.chunk, d.head.slots = chunk, slots
+		logp, entropy := make([]float32, 8), make([]float32, 8)
+		require.NoError(t, d.Forward(&p, &tg, logp, entropy))
+		require.NoError(t, d.Backward(logp, entropy))
+		var all [][]float32
+		for _, q := range d.Params() {
+			grad := make([]float32, q.Len())
+			require.NoError(t, b.Read(grad, q.Grad))
+			all = append(all, grad)
+		}
+		return all
+	}
+	want := results(8, 1)
+	for chunk := 1; chunk <= 8; chunk++ {
+		for slots := 1; slots <= 4; slots++ {
+			got := results(chunk, slots)
+			for i, g := range got {
+				require.InDeltaSlice(t, want[i], g, 1e-6, fmt.Sprintf("parameter %d, chunks of %d, %d kept", i, chunk, slots))
+			}
+		}
 	}
 }

@@ -2,16 +2,16 @@ package model
 
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
-// Head turns hidden states into logits and log-probs over the vocabulary. It
-// computes logits a chunk of rows at a time and keeps the last chunks for the
-// backward pass, which computes the others again: [rows×vocab] is never held
-// whole unless it is small.
-type Head struct {
-	Norm *RMSNorm
-	Out  *Linear // [vocab×dim], without an adapter
+// head turns hidden states into logits and log-probs over the vocabulary. It
+// computes logits in chunks of rows and keeps the last chunks for the backward
+// pass, which computes the others again. So [rows×vocab] is never held whole
+// unless it is small.
+type head struct {
+	Norm *rmsNorm
+	Out  *linear // [vocab×dim], without an adapter
 
-	// chunk is the number of rows whose logits are computed at once, slots
-	// that of the chunks that are kept.
+	// chunk is the number of rows whose logits are computed at once, and slots
+	// the number of chunks that are kept.
 	chunk, slots int
 
 	rows, ids []int32
@@ -25,19 +25,19 @@ const (
 	keptLogits  = 16 << 20 // 64 MiB
 )
 
-// NewHead returns a head whose chunks hold about 4 Mi logits, and no fewer than
-// 64 rows, so that reading the projection's weights pays off. It keeps up to 16
-// Mi logits, and at least a chunk.
-func NewHead(norm *RMSNorm, out *Linear) *Head {
+// newHead returns a head whose chunks hold about 4 Mi logits, but at least 64
+// rows, so that reading the projection's weights pays off. It keeps up to 16 Mi
+// logits, but at least one chunk.
+func newHead(norm *rmsNorm, out *linear) *head {
 	chunk := max(64, chunkLogits/out.out())
-	return &Head{Norm: norm, Out: out, chunk: chunk, slots: max(1, keptLogits/(chunk*out.out()))}
+	return &head{Norm: norm, Out: out, chunk: chunk, slots: max(1, keptLogits/(chunk*out.out()))}
 }
 
 // Forward computes the log-prob of the token ids[i] after row rows[i] of the
-// hidden states x [·×dim], the logits multiplied by invTemp, and with entropy
-// also the entropy of its distribution; else that buffer is nil. Rows may
-// repeat. The buffers are [len(rows)]. It keeps rows and ids until Backward.
-func (l *Head) Forward(p *Pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool) (logp, ent tensor.Buffer) {
+// hidden states x [·×dim], with logits multiplied by invTemp. If entropy is set
+// it also computes the entropy of each distribution; otherwise ent is nil. Rows
+// may repeat. The buffers are [len(rows)]. It keeps rows and ids until Backward.
+func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool) (logp, ent tensor.Buffer) {
 	l.rows, l.ids, l.invTemp = rows, ids, invTemp
 	logp, l.stats = p.Arena.Take(len(rows)), p.Arena.Take(3*len(rows))
 	if entropy {
@@ -53,19 +53,19 @@ func (l *Head) Forward(p *Pass, x tensor.Buffer, rows, ids []int32, invTemp floa
 
 // Backward adds to dx [·×dim] and to the parameters' gradients, from the
 // gradients with respect to log-probs and entropies; dentropy may be nil.
-func (l *Head) Backward(p *Pass, dx, dlogp, dentropy tensor.Buffer) {
+func (l *head) Backward(p *pass, dx, dlogp, dentropy tensor.Buffer) {
 	m, dim, vocab := len(l.rows), l.Out.in(), l.Out.out()
 	dy := p.Arena.Take(m * dim)
 	last := (m - 1) / l.chunk
 	for c := last; c >= 0; c-- {
 		from, to := c*l.chunk, min((c+1)*l.chunk, m)
 		logits := l.slot(p, from, to)
-		if last-c >= l.slots { // others have its place
+		if last-c >= l.slots { // a later chunk took its place
 			logits = l.project(p, from, to)
 		}
 		p.Backend.LogProbGrad(logits, part(p, dlogp, from, to, 1), part(p, dentropy, from, to, 1),
 			part(p, l.stats, from, to, 3), l.ids[from:to], vocab, l.invTemp)
-		// The layer has the input of the last project, maybe of other rows.
+		// The layer remembers the input of the last project, maybe of other rows.
 		l.Out.x = part(p, l.y, from, to, dim)
 		l.Out.Backward(p, part(p, dy, from, to, dim), logits, to-from, 0)
 	}
@@ -76,7 +76,7 @@ func (l *Head) Backward(p *Pass, dx, dlogp, dentropy tensor.Buffer) {
 
 // Logits reads the logits after the given rows of x into dst
 // [len(rows)×vocab].
-func (l *Head) Logits(p *Pass, x tensor.Buffer, rows []int32, dst []float32) (err error) {
+func (l *head) Logits(p *pass, x tensor.Buffer, rows []int32, dst []float32) (err error) {
 	vocab := l.Out.out()
 	l.gather(p, x, rows)
 	l.chunks(len(rows), func(from, to int) {
@@ -88,7 +88,7 @@ func (l *Head) Logits(p *Pass, x tensor.Buffer, rows []int32, dst []float32) (er
 }
 
 // gather normalises the given rows of x into l.y and makes room for logits.
-func (l *Head) gather(p *Pass, x tensor.Buffer, rows []int32) {
+func (l *head) gather(p *pass, x tensor.Buffer, rows []int32) {
 	m, dim := len(rows), l.Out.in()
 	z := p.Arena.Take(m * dim)
 	p.Backend.Gather(z, x, rows, dim)
@@ -102,28 +102,28 @@ func (l *Head) gather(p *Pass, x tensor.Buffer, rows []int32) {
 }
 
 // slot is the room for the logits of the gathered rows [from, to), a chunk.
-func (l *Head) slot(p *Pass, from, to int) tensor.Buffer {
+func (l *head) slot(p *pass, from, to int) tensor.Buffer {
 	vocab := l.Out.out()
 	at := from * vocab % l.logits.Len()
 	return p.Backend.Slice(l.logits, at, at+(to-from)*vocab)
 }
 
 // project computes the logits of the gathered rows [from, to).
-func (l *Head) project(p *Pass, from, to int) tensor.Buffer {
+func (l *head) project(p *pass, from, to int) tensor.Buffer {
 	logits := l.slot(p, from, to)
 	l.Out.Forward(p, logits, part(p, l.y, from, to, l.Out.in()), to-from, 0)
 	return logits
 }
 
 // chunks calls f for consecutive ranges of m rows.
-func (l *Head) chunks(m int, f func(from, to int)) {
+func (l *head) chunks(m int, f func(from, to int)) {
 	for from := 0; from < m; from += l.chunk {
 		f(from, min(from+l.chunk, m))
 	}
 }
 
 // part returns rows [from, to) of b [·×cols], and nil for nil.
-func part(p *Pass, b tensor.Buffer, from, to, cols int) tensor.Buffer {
+func part(p *pass, b tensor.Buffer, from, to, cols int) tensor.Buffer {
 	if b == nil || from == 0 && to*cols == b.Len() {
 		return b
 	}

@@ -18,7 +18,7 @@ type hfHeader struct {
 	Encoder       *hfLabels `json:"stepwise_encoder,omitempty"`
 }
 
-// hfLabels is what an encoder classifier adds.
+// hfLabels is what an encoder adds to a config.json.
 type hfLabels struct {
 	Classes int     `json:"classes"`
 	Pooling Pooling `json:"pooling"`
@@ -34,8 +34,8 @@ type hfShape struct {
 	MaxSeq int    `json:"max_position_embeddings"`
 	Act    string `json:"hidden_act"`
 
-	// DType is "float32", "float16" or "bfloat16" and of no effect here: the
-	// weights' own type counts.
+	// DType is "float32", "float16" or "bfloat16". Reading ignores it, because
+	// the weights' own type counts.
 	DType string `json:"torch_dtype,omitempty"`
 
 	// The tokens that begin, end and pad a sequence; ReadGeneration reads them.
@@ -44,8 +44,8 @@ type hfShape struct {
 	Pad json.RawMessage `json:"pad_token_id,omitempty"`
 }
 
-// hfInert lists options that do not change what a model computes when it is
-// used, or trained without dropout.
+// hfInert lists options that do not change what a model computes, apart from
+// dropout in training.
 type hfInert struct {
 	NameOrPath         any `json:"_name_or_path,omitempty"`
 	AttnImplementation any `json:"_attn_implementation_autoset,omitempty"`
@@ -54,7 +54,7 @@ type hfInert struct {
 	InitializerRange   any `json:"initializer_range,omitempty"`
 	UseCache           any `json:"use_cache,omitempty"`
 	AttentionDropout   any `json:"attention_dropout,omitempty"`
-	PretrainingTP      any `json:"pretraining_tp,omitempty"` // how a product is cut
+	PretrainingTP      any `json:"pretraining_tp,omitempty"` // how products are split
 	WindowLayers       any `json:"max_window_layers,omitempty"`
 	Window             any `json:"sliding_window,omitempty"` // see use_sliding_window
 	IsLlamaConfig      any `json:"is_llama_config,omitempty"`
@@ -67,7 +67,7 @@ type hfInert struct {
 	LabelToID          any `json:"label2id,omitempty"`
 }
 
-// readConfig reads a config.json and its header. Path is for errors.
+// readConfig reads dir's config.json and its header. The path is for errors.
 func readConfig(dir string) (path string, text []byte, h *hfHeader, err error) {
 	path = filepath.Join(dir, ConfigFile)
 	if text, err = os.ReadFile(path); err != nil {
@@ -86,7 +86,7 @@ func parseHeader(text []byte, path string) (*hfHeader, error) {
 }
 
 // checkArchitecture returns an error unless every architecture that h names is
-// one of known. A file of this package's encoders names none.
+// one of known. The files of this package's llama-style encoders name none.
 func (h *hfHeader) checkArchitecture(path string, known ...string) error {
 	for _, a := range h.Architectures {
 		if !slices.Contains(known, a) {
@@ -96,8 +96,8 @@ func (h *hfHeader) checkArchitecture(path string, known ...string) error {
 	return nil
 }
 
-// strict decodes all of text into v. A field that v lacks is an error that
-// names it.
+// strict decodes all of text into v. A field that v does not have is an error
+// that names it.
 func strict(text []byte, path string, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()

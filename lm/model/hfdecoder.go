@@ -29,7 +29,7 @@ type hfDecoder struct {
 	MRope       bool `json:"use_mrope,omitempty"`
 	Interleaved bool `json:"rope_interleaved,omitempty"`
 
-	// Ours, where the model type does not imply them.
+	// Ours, for what the model type does not imply.
 	QKNorm  *bool `json:"qk_norm,omitempty"`
 	QKVBias *bool `json:"qkv_bias,omitempty"`
 }
@@ -48,8 +48,8 @@ var hfFamilies = map[string]hfFamily{
 	"qwen3": {architecture: "Qwen3ForCausalLM", qkNorm: true, kvHeads: 32, headDim: 128},
 }
 
-// Family returns the model type under which Save writes a decoder of this
-// configuration: "qwen3" with QKNorm, "qwen2" with QKVBias, else "llama".
+// Family returns the model type that Save writes for a decoder of this
+// configuration: "qwen3" with QKNorm, else "qwen2" with QKVBias, else "llama".
 // Hugging Face has no family with both.
 func (c Config) Family() string {
 	switch {
@@ -89,10 +89,10 @@ func decoderConfig(c Config) *hfDecoder {
 	return h
 }
 
-// ReadConfig reads a decoder's configuration from a directory that Save wrote
-// or from a Hugging Face checkpoint of model type llama, qwen2 or qwen3, with
-// defaults filled in. An option that this package does not know is an error
-// that names it; dropout is known and not applied.
+// ReadConfig reads a decoder's configuration, with defaults filled in, from a
+// directory that Save wrote or from a Hugging Face checkpoint of model type
+// llama, qwen2 or qwen3. An option that this package does not know is an error
+// that names it. Dropout is accepted but not applied.
 func ReadConfig(dir string) (Config, error) {
 	path, text, h, err := readConfig(dir)
 	if err != nil {
@@ -104,7 +104,8 @@ func ReadConfig(dir string) (Config, error) {
 	return parseDecoder(text, path, h)
 }
 
-// parseDecoder translates a config.json; what it cannot express is an error.
+// parseDecoder translates a config.json. What a Config cannot express is an
+// error.
 func parseDecoder(text []byte, path string, header *hfHeader) (Config, error) {
 	family, ok := hfFamilies[header.ModelType]
 	if !ok {
@@ -152,7 +153,7 @@ func parseDecoder(text []byte, path string, header *hfHeader) (Config, error) {
 	return c.withDefaults(), nil
 }
 
-// check returns an error that names an option that must be off.
+// check returns an error that names the first option that must be off.
 func (h *hfDecoder) check(path string) error {
 	if h.Act != "" && h.Act != "silu" {
 		return optionError(path, "hidden_act", fmt.Sprintf("%q", h.Act), `"silu"`)
@@ -191,8 +192,8 @@ type hfRope struct {
 	Original int      `json:"original_max_position_embeddings,omitempty"`
 }
 
-// setRope takes RopeTheta and RopeScaling from what stands in a configuration
-// under field; null and nothing change nothing.
+// setRope sets RopeTheta and RopeScaling from text, the value of field in a
+// configuration. An absent field and null change nothing.
 func (c *Config) setRope(text json.RawMessage, path, field string) error {
 	if len(text) == 0 || string(text) == "null" {
 		return nil
@@ -204,7 +205,7 @@ func (c *Config) setRope(text json.RawMessage, path, field string) error {
 	if err := json.Unmarshal(text, &kind); err != nil {
 		return fmt.Errorf("model: %s: %s: %w", path, field, err)
 	}
-	// The type first: one that is not known has options that are not, either.
+	// Check the type first: an unknown one has unknown options.
 	name := kind.OldType
 	if kind.Type != "" {
 		name = kind.Type
@@ -237,7 +238,8 @@ func (c *Config) setRope(text json.RawMessage, path, field string) error {
 	return nil
 }
 
-// options is the inverse of setRope, without the base; nil for none.
+// options is the inverse of setRope, without the base; nil if there is no
+// scaling.
 func (s RopeScaling) options() json.RawMessage {
 	if s.Type == RopeDefault {
 		return nil
@@ -255,5 +257,5 @@ func (s RopeScaling) options() json.RawMessage {
 	return text
 }
 
-// null is written where transformers has a default that is not wanted.
+// null is written to override a default of transformers.
 var null = json.RawMessage("null")

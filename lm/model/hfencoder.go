@@ -16,7 +16,7 @@ type hfBERT struct {
 	Decoder        bool   `json:"is_decoder,omitempty"`
 	CrossAttention bool   `json:"add_cross_attention,omitempty"`
 
-	// Of heads that are not read.
+	// These are for heads that are not read.
 	TieEmbed      any `json:"tie_word_embeddings,omitempty"`
 	Directions    any `json:"directionality,omitempty"`
 	PoolerSize    any `json:"pooler_fc_size,omitempty"`
@@ -26,8 +26,8 @@ type hfBERT struct {
 	PoolerType    any `json:"pooler_type,omitempty"`
 }
 
-// bertArchitectures are those whose tensors include an encoder's. Their heads
-// are not read.
+// bertArchitectures are the architectures whose tensors include an encoder's.
+// Their heads are not read.
 var bertArchitectures = []string{"BertModel", "BertForMaskedLM", "BertForPreTraining"}
 
 // encoderConfig translates c, which has its defaults filled in.
@@ -56,20 +56,20 @@ func encoderConfig(c EncoderConfig) any {
 	}
 }
 
-// ReadEncoderConfig reads an encoder's configuration from a directory that
-// Save wrote, with defaults filled in. Errors name the field that is wrong.
+// ReadEncoderConfig reads an encoder's configuration, with defaults filled in,
+// from a directory that Save wrote. Errors name the invalid field.
 func ReadEncoderConfig(dir string) (EncoderConfig, error) {
 	path, text, h, err := readConfig(dir)
 	if err != nil {
 		return EncoderConfig{}, err
 	}
 	if h.Encoder == nil {
-		return EncoderConfig{}, fmt.Errorf("model: %s is of no encoder: it has no field stepwise_encoder", path)
+		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's: it has no field stepwise_encoder", path)
 	}
 	return parseEncoder(text, path, h, *h.Encoder)
 }
 
-// parseEncoder translates a config.json with the given classifier.
+// parseEncoder translates a config.json, with labels for the classifier.
 func parseEncoder(text []byte, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
 	if h.ModelType == "bert" {
 		c, err = parseBERT(text, path, h)

@@ -7,30 +7,30 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// embeddingStd is the standard deviation of initial embeddings and of the
-// output projection at width dim: logits of normalised states then begin with
-// unit variance at any width. GPT-2 and Llama have 0.02, which is that at
-// width 2500; in narrow models it slows learning down a lot.
+// embeddingStd is the standard deviation of initial embeddings, and of the
+// output projection, at width dim. The logits of normalised states then begin
+// with unit variance at any width. GPT-2 and Llama have 0.02, which is right for
+// width 2500 and makes narrow models learn much more slowly.
 func embeddingStd(dim int) float64 { return 1 / math.Sqrt(float64(dim)) }
 
 // fanInStd is the standard deviation of an initial projection from in inputs:
-// GPT-2's 0.02 at width 1024, scaled to give activations of that size at any
-// width.
+// GPT-2's 0.02 at width 1024, scaled so that activations have the same size at
+// any width.
 func fanInStd(in int) float64 { return 0.64 / math.Sqrt(float64(in)) }
 
-// residualStd is fanInStd for a projection that adds to the residual stream:
-// smaller, so that the 2·layers additions sum to the same variance at any
-// depth (GPT-2).
+// residualStd is fanInStd for a projection that adds to the residual stream. It
+// is smaller, so that 2·layers additions sum to the same variance at any depth
+// (GPT-2).
 func residualStd(in, layers int) float64 { return fanInStd(in) / math.Sqrt(2*float64(layers)) }
 
 // maker creates parameters.
 type maker struct {
-	b      tensor.Backend // nil: names and shapes only
+	b      tensor.Backend // nil = names and shapes only
 	seed   uint64
-	random bool // else matrices stay 0, to be loaded
+	random bool // matrices are drawn; otherwise they stay 0, to be loaded
 	frozen bool // no gradients
-	// randomHead draws what comes after an encoder's body, though the body
-	// is to be loaded.
+	// randomHead draws what comes after an encoder's body, although the body
+	// is loaded.
 	randomHead bool
 	params     []*tensor.Param
 }
@@ -61,8 +61,8 @@ func (m *maker) vector(name string, n int, v float32) *tensor.Param {
 	return p
 }
 
-func (m *maker) norm(name string, n int, eps float64) *RMSNorm {
-	return &RMSNorm{W: m.vector(name, n, 1), Eps: eps}
+func (m *maker) norm(name string, n int, eps float64) *rmsNorm {
+	return &rmsNorm{W: m.vector(name, n, 1), Eps: eps}
 }
 
 func (m *maker) add(name string, shape ...int) *tensor.Param {
@@ -78,11 +78,11 @@ func (m *maker) add(name string, shape ...int) *tensor.Param {
 	return p
 }
 
-// copyBlock is how many elements cross between host and backend at once, so
-// that no tensor is ever held whole on the host.
+// copyBlock is how many elements are copied between host and backend at once,
+// so that no large tensor is held whole on the host.
 const copyBlock = 1 << 18
 
-// writeValues fills dst from the host: fill is called for consecutive parts.
+// writeValues fills dst from the host. It calls fill for consecutive parts.
 func writeValues(b tensor.Backend, dst tensor.Buffer, fill func(part []float32) error) error {
 	host := make([]float32, min(copyBlock, dst.Len()))
 	for from := 0; from < dst.Len(); from += copyBlock {
@@ -95,7 +95,7 @@ func writeValues(b tensor.Backend, dst tensor.Buffer, fill func(part []float32) 
 	return nil
 }
 
-// readValues reads src to the host: use is called with consecutive parts.
+// readValues reads src to the host. It calls use with consecutive parts.
 func readValues(b tensor.Backend, src tensor.Buffer, use func(part []float32) error) error {
 	host := make([]float32, min(copyBlock, src.Len()))
 	for from := 0; from < src.Len(); from += copyBlock {

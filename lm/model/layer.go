@@ -2,14 +2,14 @@ package model
 
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
-// Pass is what the layers share in one forward pass and its backward pass.
+// pass is what the layers share in one forward pass and its backward pass.
 //
-// A layer remembers, in the pass's arena, what its Backward needs of its last
-// Forward; so a layer stands in a model once (parameters may be shared), and
-// the arena is reset only between passes.
-type Pass struct {
+// A layer remembers what its Backward needs from its last Forward, in the pass's
+// arena. So a layer is used once in a model (parameters may be shared), and the
+// arena is reset only between passes.
+type pass struct {
 	Backend tensor.Backend
-	Arena   *Arena
+	Arena   *arena
 	// Rows is the number of rows (tokens), and Pos the position of each.
 	Rows int
 	Pos  []int32
@@ -17,42 +17,42 @@ type Pass struct {
 	// tensor.Attention.
 	Segments []tensor.Segment
 	Causal   bool
-	// Keep says that a Backward follows. Without it, memory is used again as
-	// soon as possible.
+	// Keep is set if a Backward follows. Otherwise memory is used again as soon
+	// as possible.
 	Keep bool
-	// Recompute lets a trunk keep the input of each block only, and compute
-	// the rest again in its Backward.
+	// Recompute makes a chain of blocks keep the input of each block only, and
+	// compute the rest again in its Backward.
 	Recompute bool
 	// Wanted are the rows, ascending, that a trunk's output consists of; nil
-	// means all. Its last block spares the others what they do not need.
+	// means all. Its last block skips what the other rows do not need.
 	Wanted []int32
 
 	products []tensor.Product // scratch
 }
 
-// Linear is y = x·Wᵀ + bias, plus what an adapter adds.
-type Linear struct {
+// linear is y = x·Wᵀ + bias, plus what an adapter adds.
+type linear struct {
 	W    *tensor.Param // [out×in]
 	Bias *tensor.Param // [out]; nil = none
-	LoRA *Adapter      // nil = none
+	LoRA *adapter      // nil = none
 
 	x      tensor.Buffer
 	packed tensor.Buffer // W, while the decoder is packed
 	format tensor.Format // of packed
 }
 
-func (l *Linear) out() int { return l.W.Shape[0] }
-func (l *Linear) in() int  { return l.W.Shape[1] }
+func (l *linear) out() int { return l.W.Shape[0] }
+func (l *linear) in() int  { return l.W.Shape[1] }
 
 // Forward computes y [rows×out] = x·Wᵀ + bias + beta·y from x [rows×in], and
 // adds the adapter's part. With beta 0, y is not read.
-func (l *Linear) Forward(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
+func (l *linear) Forward(p *pass, y, x tensor.Buffer, rows int, beta float32) {
 	l.multiply(p, y, x, rows, beta)
 	l.finish(p, y, x, rows)
 }
 
 // finish adds bias and the adapter's part to a product.
-func (l *Linear) finish(p *Pass, y, x tensor.Buffer, rows int) {
+func (l *linear) finish(p *pass, y, x tensor.Buffer, rows int) {
 	if l.Bias != nil {
 		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
 	}
@@ -64,7 +64,7 @@ func (l *Linear) finish(p *Pass, y, x tensor.Buffer, rows int) {
 
 // Backward adds to the parameters' gradients and computes
 // dx [rows×in] = dy·W + beta·dx from dy [rows×out], and the adapter's part.
-func (l *Linear) Backward(p *Pass, dx, dy tensor.Buffer, rows int, beta float32) {
+func (l *linear) Backward(p *pass, dx, dy tensor.Buffer, rows int, beta float32) {
 	if l.W.Grad != nil {
 		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.out(), l.in(), rows, 1, dy, l.x, 1, l.W.Grad)
 	}
@@ -77,8 +77,45 @@ func (l *Linear) Backward(p *Pass, dx, dy tensor.Buffer, rows int, beta float32)
 	}
 }
 
-// RMSNorm is y = x·w/rms(x), row by row (Zhang & Sennrich, arXiv:1910.07467).
-type RMSNorm struct {
+// adapter adds a product of two small matrices to a linear layer's output:
+// y += Scale·(x·Aᵀ)·Bᵀ, as if its weight were W + Scale·B·A (Hu et al.,
+// arXiv:2106.09685).
+type adapter struct {
+	A, B  *tensor.Param // [rank×in], [out×rank]
+	Scale float32
+
+	h tensor.Buffer // x·Aᵀ
+}
+
+func (l *adapter) rank() int { return l.A.Shape[0] }
+func (l *adapter) in() int   { return l.A.Shape[1] }
+func (l *adapter) out() int  { return l.B.Shape[0] }
+
+// forward computes y [rows×out] += from x [rows×in].
+func (l *adapter) forward(p *pass, y, x tensor.Buffer, rows int) {
+	l.h = p.Arena.Take(rows * l.rank())
+	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.rank(), l.in(), 1, x, l.A.Value, 0, l.h)
+	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.out(), l.rank(), l.Scale, l.h, l.B.Value, 1, y)
+}
+
+// backward adds to the parameters' gradients and computes dx [rows×in] += from
+// dy [rows×out], given forward's x.
+func (l *adapter) backward(p *pass, dx, dy, x tensor.Buffer, rows int) {
+	before := p.Arena.Mark()
+	dh := p.Arena.Take(rows * l.rank())
+	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.rank(), l.out(), l.Scale, dy, l.B.Value, 0, dh)
+	if l.B.Grad != nil {
+		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.out(), l.rank(), rows, l.Scale, dy, l.h, 1, l.B.Grad)
+	}
+	if l.A.Grad != nil {
+		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.rank(), l.in(), rows, 1, dh, x, 1, l.A.Grad)
+	}
+	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.in(), l.rank(), 1, dh, l.A.Value, 1, dx)
+	p.Arena.Release(before)
+}
+
+// rmsNorm is y = x·w/rms(x), row by row (Zhang & Sennrich, arXiv:1910.07467).
+type rmsNorm struct {
 	W   *tensor.Param // [cols]
 	Eps float64
 
@@ -86,13 +123,13 @@ type RMSNorm struct {
 }
 
 // Forward computes y [rows×cols] from x of the same shape.
-func (l *RMSNorm) Forward(p *Pass, y, x tensor.Buffer, rows int) {
+func (l *rmsNorm) Forward(p *pass, y, x tensor.Buffer, rows int) {
 	l.x, l.inv = x, p.Arena.Take(rows)
 	p.Backend.RMSNorm(y, l.inv, x, l.W.Value, rows, l.W.Shape[0], float32(l.Eps))
 }
 
 // Backward adds to the parameter's gradient and computes dx += from dy.
-func (l *RMSNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
+func (l *rmsNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	dw := l.W.Grad
 	if dw == nil {
 		dw = p.Arena.Zeros(l.W.Shape[0])
@@ -100,9 +137,9 @@ func (l *RMSNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
 	p.Backend.RMSNormGrad(dx, dw, dy, l.x, l.W.Value, l.inv, rows, l.W.Shape[0])
 }
 
-// LayerNorm is y = (x − mean)/√(variance + eps)·w + bias, row by row (Ba,
+// layerNorm is y = (x − mean)/√(variance + eps)·w + bias, row by row (Ba,
 // Kiros & Hinton, arXiv:1607.06450).
-type LayerNorm struct {
+type layerNorm struct {
 	W, Bias *tensor.Param // [cols]
 	Eps     float64
 
@@ -110,13 +147,13 @@ type LayerNorm struct {
 }
 
 // Forward computes y [rows×cols] from x of the same shape.
-func (l *LayerNorm) Forward(p *Pass, y, x tensor.Buffer, rows int) {
+func (l *layerNorm) Forward(p *pass, y, x tensor.Buffer, rows int) {
 	l.x, l.mean, l.inv = x, p.Arena.Take(rows), p.Arena.Take(rows)
 	p.Backend.LayerNorm(y, l.mean, l.inv, x, l.W.Value, l.Bias.Value, rows, l.W.Shape[0], float32(l.Eps))
 }
 
 // Backward adds to the parameters' gradients and computes dx += from dy.
-func (l *LayerNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
+func (l *layerNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	cols := l.W.Shape[0]
 	dw, dbias := l.W.Grad, l.Bias.Grad
 	if dw == nil {
@@ -128,21 +165,21 @@ func (l *LayerNorm) Backward(p *Pass, dx, dy tensor.Buffer, rows int) {
 	p.Backend.LayerNormGrad(dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
 }
 
-// Embedding looks up the rows of a table.
-type Embedding struct {
+// embedding looks up the rows of a table.
+type embedding struct {
 	W *tensor.Param // [vocab×dim]
 
 	ids []int32
 }
 
 // Forward computes y [len(ids)×dim]. It keeps ids until Backward.
-func (l *Embedding) Forward(p *Pass, y tensor.Buffer, ids []int32) {
+func (l *embedding) Forward(p *pass, y tensor.Buffer, ids []int32) {
 	p.Backend.Gather(y, l.W.Value, ids, l.W.Shape[1])
 	l.ids = ids
 }
 
 // Backward adds dy [len(ids)×dim] to the table's gradient.
-func (l *Embedding) Backward(p *Pass, dy tensor.Buffer) {
+func (l *embedding) Backward(p *pass, dy tensor.Buffer) {
 	if l.W.Grad != nil {
 		p.Backend.ScatterAdd(l.W.Grad, dy, l.ids, l.W.Shape[1])
 	}

@@ -13,17 +13,18 @@ import (
 )
 
 // LoRAConfigFile and LoRAWeightsFile are the names of the files of saved
-// adapters, which are PEFT's.
+// adapters, as in PEFT.
 const (
 	LoRAConfigFile  = "adapter_config.json"
 	LoRAWeightsFile = "adapter_model.safetensors"
 )
 
-// Projections is a set of the linear layers in every block of a decoder, as
-// QProj|VProj.
+// Projections is a set of the linear layers in every block of a decoder, such
+// as QProj|VProj.
 type Projections uint8
 
-// The projections of a block: attention's, and the feed-forward layer's.
+// The projections of a block: those of attention, and those of the feed-forward
+// layer.
 const (
 	QProj Projections = 1 << iota
 	KProj
@@ -40,15 +41,15 @@ const (
 // projections are the modules of a block, in the order of the bits.
 var projections = [...]struct {
 	parent, name string
-	layer        func(*Block) *Linear
+	layer        func(*block) *linear
 }{
-	{"self_attn", "q_proj", func(b *Block) *Linear { return b.Attention.Q }},
-	{"self_attn", "k_proj", func(b *Block) *Linear { return b.Attention.K }},
-	{"self_attn", "v_proj", func(b *Block) *Linear { return b.Attention.V }},
-	{"self_attn", "o_proj", func(b *Block) *Linear { return b.Attention.O }},
-	{"mlp", "gate_proj", func(b *Block) *Linear { return b.MLP.Gate }},
-	{"mlp", "up_proj", func(b *Block) *Linear { return b.MLP.Up }},
-	{"mlp", "down_proj", func(b *Block) *Linear { return b.MLP.Down }},
+	{"self_attn", "q_proj", func(b *block) *linear { return b.Attention.Q }},
+	{"self_attn", "k_proj", func(b *block) *linear { return b.Attention.K }},
+	{"self_attn", "v_proj", func(b *block) *linear { return b.Attention.V }},
+	{"self_attn", "o_proj", func(b *block) *linear { return b.Attention.O }},
+	{"mlp", "gate_proj", func(b *block) *linear { return b.MLP.Gate }},
+	{"mlp", "up_proj", func(b *block) *linear { return b.MLP.Up }},
+	{"mlp", "down_proj", func(b *block) *linear { return b.MLP.Down }},
 }
 
 // names lists the modules of the set.
@@ -71,16 +72,16 @@ type LoRAConfig struct {
 	Rank int
 	// Alpha > 0 scales what adapters add by Alpha/Rank.
 	Alpha float64
-	// Targets are the projections that get an adapter in every block: at
-	// least one. The paper has QProj|VProj; AllProjections learns more for the
-	// same memory.
+	// Targets are the projections that get an adapter in every block, at least
+	// one. The paper has QProj|VProj; AllProjections learns more for the same
+	// memory.
 	Targets Projections
-	// Base is the name or path of the model that the adapters belong to. It
-	// is kept for the programs that read saved adapters.
+	// Base is the name or path of the model that the adapters belong to, for
+	// programs that read saved adapters; may be empty.
 	Base string
 }
 
-// Validate returns an error that names the first field that is wrong.
+// Validate returns an error that names the first invalid field.
 func (c LoRAConfig) Validate() error {
 	switch {
 	case c.Rank < 1 || c.Rank > math.MaxInt32:
@@ -123,9 +124,9 @@ func (c LoRAConfig) peft() *peftConfig {
 }
 
 // ReadLoRAConfig reads the configuration of adapters that LoRA.Save or PEFT
-// saved. A setting that this package does not know is an error that names it,
-// unless it is off. lora_dropout may have any value: it acts in training only,
-// and training here goes on without.
+// saved into a directory. A setting that this package does not know is an error
+// that names it, unless it is off. lora_dropout may have any value: it matters
+// in training only, and training here has no dropout.
 func ReadLoRAConfig(dir string) (LoRAConfig, error) {
 	path := filepath.Join(dir, LoRAConfigFile)
 	text, err := os.ReadFile(path)
@@ -140,7 +141,7 @@ func ReadLoRAConfig(dir string) (LoRAConfig, error) {
 }
 
 // loraIgnored are settings of PEFT that change nothing here: facts about the
-// file, dropout, and parameters of methods that must be off.
+// file, dropout, and parameters of methods that must be off anyway.
 var loraIgnored = []string{
 	"auto_mapping", "inference_mode", "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "revision",
 }
@@ -181,7 +182,7 @@ func parseLoRAConfig(text []byte) (LoRAConfig, error) {
 	if c.Targets, err = parseTargets(targets); err != nil {
 		return LoRAConfig{}, fmt.Errorf("target_modules: %w", err)
 	}
-	// Other ways to begin change the base model's weights.
+	// Other initialisations change the base model's weights.
 	switch init := string(fields["init_lora_weights"]); init {
 	case "", "true", "false", `"gaussian"`, `"orthogonal"`, `"eva"`:
 		delete(fields, "init_lora_weights")
@@ -196,7 +197,7 @@ func parseLoRAConfig(text []byte) (LoRAConfig, error) {
 	return c, c.Validate()
 }
 
-// parseTargets reads a list of modules, or all of them by name.
+// parseTargets reads a list of modules, or "all-linear".
 func parseTargets(text json.RawMessage) (Projections, error) {
 	if string(text) == `"all-linear"` {
 		return AllProjections, nil
@@ -216,7 +217,8 @@ func parseTargets(text json.RawMessage) (Projections, error) {
 	return p, nil
 }
 
-// off reports whether a setting's value means that it is not in use.
+// off reports whether a setting's value means that it is not in use: null,
+// false, 0 or empty.
 func off(value json.RawMessage) bool {
 	var v any
 	if json.Unmarshal(value, &v) != nil {

@@ -6,15 +6,14 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Pack is a batch of sequences laid end to end, without padding. Sequences
-// that begin alike share the rows of their beginning: all completions of a
-// prompt name the prompt's segment as their Prefix, and it stands in the pack
-// once.
+// Pack is a batch of sequences laid end to end, without padding. Completions of
+// a prompt share its rows: they name the prompt's segment as their Prefix, and
+// it is in the pack once.
 type Pack struct {
 	// Tokens are the token ids of all rows, and Pos their positions in their
 	// sequences.
 	Tokens, Pos []int32
-	// Types are the token types of all rows, of an encoder that has them
+	// Types are the token types of all rows, for an encoder that has them
 	// (BERT's two sentences of a pair); empty = all 0. Add does not set them.
 	Types []int32
 	// Segments cover the rows without gaps, in order.
@@ -26,12 +25,12 @@ func (p *Pack) Reset() {
 	p.Tokens, p.Pos, p.Types, p.Segments = p.Tokens[:0], p.Pos[:0], p.Types[:0], p.Segments[:0]
 }
 
-// Rows is the number of tokens in the pack.
+// Rows returns the number of rows, which are tokens.
 func (p *Pack) Rows() int { return len(p.Tokens) }
 
-// Add appends tokens as a segment that continues the segment prefix (-1: none)
-// and returns the index of the new segment. It panics if there are no tokens
-// or if prefix is no segment without a prefix of its own.
+// Add appends tokens as a segment that continues the segment prefix (-1 = none)
+// and returns the index of the new segment. It panics if there are no tokens, or
+// if prefix is not the index of a segment that has no prefix itself.
 func (p *Pack) Add(tokens []int32, prefix int) int {
 	if len(tokens) == 0 {
 		panic("model: Pack.Add: no tokens")
@@ -52,8 +51,8 @@ func (p *Pack) Add(tokens []int32, prefix int) int {
 	return len(p.Segments) - 1
 }
 
-// check returns an error that names the row or segment that does not fit c,
-// with a number of token types.
+// check returns an error that names the first row or segment that does not fit
+// c or the number of token types.
 func (p *Pack) check(c *Config, types int) error {
 	if len(p.Tokens) == 0 {
 		return fmt.Errorf("model: the pack is empty")

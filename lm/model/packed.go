@@ -2,13 +2,12 @@ package model
 
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
-// Pack lays the weights of the decoder's products out anew for passes with few
-// rows, such as decoding, if the backend can ([tensor.Packer]). In
-// tensor.Float32 results keep their bits, and the weights take their memory
-// twice; in tensor.BFloat16 the results are those of rounded weights, which
-// take half as much. The weights must not change until Unpack: Forward, for
-// which a Backward follows, and CopyFrom panic while a decoder is packed. So
-// does Pack.
+// Pack lays out the weights of the decoder's matrix products once more, for
+// passes with few rows such as decoding, if the backend can ([tensor.Packer]);
+// else it does nothing. In tensor.FormatFloat32 results keep their bits, and the copy
+// takes as much memory as the weights. In tensor.FormatBFloat16 results are those of
+// rounded weights, and the copy takes half as much. The weights must not change
+// until Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
 func (d *Decoder) Pack(f tensor.Format) {
 	packer, ok := d.b.(tensor.Packer)
 	if !ok {
@@ -33,33 +32,33 @@ func (d *Decoder) Unpack() {
 	}
 }
 
-// mustBeUnpacked panics if the weights may not change: all layers are packed
-// or none.
+// mustBeUnpacked panics if the decoder is packed: either all its layers are or
+// none.
 func (d *Decoder) mustBeUnpacked(what string) {
-	if d.Head.Out.packed != nil {
-		panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (lm/local.EngineOptions.Static)")
+	if d.head.Out.packed != nil {
+		panic("model: Decoder." + what + " of a decoder that is packed; Unpack it, or train another than the one that an engine holds (lm/local.EngineConfig.Static)")
 	}
 }
 
-// linears are the layers that multiply by weights.
-func (d *Decoder) linears() []*Linear {
-	var all []*Linear
-	for _, l := range d.Trunk.Blocks {
+// linears returns the layers that multiply by weights.
+func (d *Decoder) linears() []*linear {
+	var all []*linear
+	for _, l := range d.trunk.Blocks {
 		all = append(all, l.Attention.Q, l.Attention.K, l.Attention.V, l.Attention.O, l.MLP.Gate, l.MLP.Up, l.MLP.Down)
 	}
-	return append(all, d.Head.Out)
+	return append(all, d.head.Out)
 }
 
 // output is a layer and its result.
 type output struct {
-	*Linear
+	*linear
 	y tensor.Buffer
 }
 
-// forwardAll is [Linear.Forward], without what is in y, of layers with the same
-// x [rows×in], whose products are computed at once if they are packed.
-func forwardAll(p *Pass, x tensor.Buffer, rows int, layers ...output) {
-	first := layers[0].Linear
+// forwardAll is linear.Forward with beta 0 for layers with the same input x
+// [rows×in]. Their products are computed in one call if they are packed.
+func forwardAll(p *pass, x tensor.Buffer, rows int, layers ...output) {
+	first := layers[0].linear
 	if first.packed == nil {
 		for _, l := range layers {
 			l.Forward(p, l.y, x, rows, 0)
@@ -77,7 +76,7 @@ func forwardAll(p *Pass, x tensor.Buffer, rows int, layers ...output) {
 }
 
 // multiply computes y [rows×out] = x·Wᵀ + beta·y.
-func (l *Linear) multiply(p *Pass, y, x tensor.Buffer, rows int, beta float32) {
+func (l *linear) multiply(p *pass, y, x tensor.Buffer, rows int, beta float32) {
 	if l.packed != nil {
 		p.products = append(p.products[:0], tensor.Product{N: l.out(), P: l.packed, C: y})
 		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.in(), 1, x, beta, p.products...)

@@ -3,17 +3,17 @@ package model_test
 import (
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/d4l3k/go-bfloat16"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// A packed decoder computes the same bits, decoding and scoring, is not
-// trained, and gives the memory back.
+// A packed decoder decodes and scores with the same bits, cannot be trained, and
+// gives its memory back.
 func TestPack(t *testing.T) {
 	backend := &packingCounter{counting: counting{Backend: openCPU()}}
 	d, err := model.NewDecoder(backend, small, 1)
@@ -23,9 +23,9 @@ func TestPack(t *testing.T) {
 	logp := make([]float32, len(tg.IDs))
 	logits := make([]float32, 2*small.Vocab)
 	results := func() []float32 {
-		step := model.Step{
+		step := model.CacheBatch{
 			Tokens: []int32{3, 9, 4}, Pos: []int32{0, 1, 2}, Slots: []int32{0, 1, 2}, LogitRows: []int32{1, 2},
-			Spans: [][]tensor.Range{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
+			Ranges: [][]tensor.Range{{{Start: 0, End: 1}}, {{Start: 0, End: 2}}, {{Start: 0, End: 3}}},
 		}
 		require.NoError(t, d.Append(c, &step, logits))
 		require.NoError(t, d.Score(p, tg, logp, nil))
@@ -52,8 +52,7 @@ func TestPack(t *testing.T) {
 	require.Zero(t, backend.live)
 }
 
-// A decoder that is packed in bfloat16 computes what one with rounded weights
-// does.
+// A decoder packed in bfloat16 computes the same as one with rounded weights.
 func TestPackBFloat16(t *testing.T) {
 	cfg := small
 	cfg.TieEmbeddings = false // embeddings are looked up as they are

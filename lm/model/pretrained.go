@@ -12,8 +12,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// LoadEncoder reads an encoder from a directory that Save wrote. Errors name
-// the field or tensor that does not fit.
+// LoadEncoder reads an encoder from a directory that Save wrote. Errors name the
+// invalid field or tensor.
 func LoadEncoder(b tensor.Backend, dir string, options ...LoadOption) (*Encoder, error) {
 	cfg, err := ReadEncoderConfig(dir)
 	if err != nil {
@@ -22,17 +22,17 @@ func LoadEncoder(b tensor.Backend, dir string, options ...LoadOption) (*Encoder,
 	return loadEncoder(dir, cfg, newLoader(options), &maker{b: b})
 }
 
-// WithPooling makes PretrainedEncoder pool so, whatever the checkpoint says.
+// WithPooling sets the pooling of PretrainedEncoder, whatever the checkpoint
+// says.
 func WithPooling(p Pooling) LoadOption { return func(o *loader) { o.pooling = p } }
 
 // PretrainedEncoder reads the body of a pretrained encoder of model type bert
-// (BERT, MiniLM, BGE, E5, GTE and their kin) from a Hugging Face checkpoint,
-// and gives it a new classifier, drawn from the seed: a student to be tuned,
-// or, with Embed, the sentence encoder that it was. It pools as the
-// 1_Pooling/config.json of sentence-transformers says, unless WithPooling does;
-// without either it takes the mean. The checkpoint's pooler and the heads of
-// its first training are not read. Errors name the field or tensor that does
-// not fit.
+// (BERT, MiniLM, BGE, E5, GTE and the like) from a Hugging Face checkpoint, and
+// gives it a new classifier drawn from the seed. Train it as a student, or use
+// it as the sentence encoder that it was, with Embed. Its pooling is that of
+// WithPooling, else that of sentence-transformers' 1_Pooling/config.json, else
+// the mean. The checkpoint's pooler and heads are not read. Errors name the
+// invalid field or tensor.
 func PretrainedEncoder(b tensor.Backend, dir string, classes int, seed uint64, options ...LoadOption) (*Encoder, error) {
 	path, text, h, err := readConfig(dir)
 	if err != nil {
@@ -55,7 +55,7 @@ func PretrainedEncoder(b tensor.Backend, dir string, classes int, seed uint64, o
 	return loadEncoder(dir, cfg, l, &maker{b: b, seed: seed, randomHead: true})
 }
 
-// loadEncoder reads all parameters but those that m draws at random.
+// loadEncoder reads all parameters except those that m draws at random.
 func loadEncoder(dir string, cfg EncoderConfig, l *loader, m *maker) (*Encoder, error) {
 	m.frozen = l.frozen
 	if err := l.open(dir); err != nil {
@@ -86,8 +86,8 @@ func loadEncoder(dir string, cfg EncoderConfig, l *loader, m *maker) (*Encoder, 
 	return e, nil
 }
 
-// bertNames translates the names of BERT's tensors: with or without the prefix
-// of a model with a head, with LayerNorm's weights under their old names.
+// bertNames translates the names of BERT's tensors, which may have the prefix of
+// a model with a head, or LayerNorm's old names.
 func bertNames(name string) (string, bool) {
 	if strings.HasPrefix(name, "cls.") {
 		return "", false
@@ -105,8 +105,8 @@ func bertNames(name string) (string, bool) {
 	return name, true
 }
 
-// readPooling reads how a sentence-transformers checkpoint pools; "" if it
-// does not say.
+// readPooling reads the pooling of a sentence-transformers checkpoint; empty if
+// it does not say.
 func readPooling(dir string) (Pooling, error) {
 	path := filepath.Join(dir, "1_Pooling", ConfigFile)
 	text, err := os.ReadFile(path)

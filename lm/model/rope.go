@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// RopeType names a way to stretch rotary frequencies, as rope_type of a
-// Hugging Face configuration does.
+// RopeType is a way to stretch rotary frequencies: the rope_type of a Hugging
+// Face configuration.
 type RopeType string
 
 const (
@@ -16,28 +16,29 @@ const (
 	// arXiv:2306.15595).
 	RopeLinear RopeType = "linear"
 	// RopeDynamic raises the base with the length of a sequence beyond MaxSeq
-	// ("dynamic NTK"). Since no position reaches MaxSeq here, it changes
-	// nothing; it is kept for those who read the checkpoint.
+	// ("dynamic NTK"). No position reaches MaxSeq here, so it changes nothing;
+	// it is kept for other programs that read the checkpoint.
 	RopeDynamic RopeType = "dynamic"
 	// RopeLlama3 divides low frequencies by Factor, leaves high ones alone,
 	// and interpolates between (Llama 3.1, arXiv:2407.21783).
 	RopeLlama3 RopeType = "llama3"
 )
 
-// RopeScaling says how rotary frequencies are stretched for contexts longer
-// than those of the first training. The zero value does nothing.
+// RopeScaling describes how rotary frequencies are stretched for contexts longer
+// than those of pretraining. The zero value does nothing.
 type RopeScaling struct {
 	Type RopeType
-	// Factor is at least 1 (factor); of all types but RopeDefault.
+	// Factor is at least 1 (factor); for all types but RopeDefault.
 	Factor float64
-	// A wavelength, in tokens, above OriginalMaxSeq/LowFreqFactor is low, one
-	// below OriginalMaxSeq/HighFreqFactor is high (low_freq_factor,
-	// high_freq_factor, original_max_position_embeddings); of RopeLlama3.
+	// A frequency is low if its wavelength, in tokens, is above
+	// OriginalMaxSeq/LowFreqFactor, and high if it is below
+	// OriginalMaxSeq/HighFreqFactor (low_freq_factor, high_freq_factor,
+	// original_max_position_embeddings); for RopeLlama3.
 	LowFreqFactor, HighFreqFactor float64
 	OriginalMaxSeq                int
 }
 
-// validate returns an error that names the field of Config that is wrong.
+// validate returns an error that names the first invalid field of Config.
 func (s RopeScaling) validate() error {
 	fail := func(field string, got any, want string) error {
 		return fmt.Errorf("model: Config.RopeScaling.%s is %v, want %s", field, got, want)
@@ -86,10 +87,10 @@ func (s RopeScaling) divisor(freq float64) float64 {
 	return 1
 }
 
-// RopeFrequencies returns the rotary frequencies [HeadDim/2] of a
+// ropeFrequencies returns the rotary frequencies [HeadDim/2] of a
 // configuration with defaults filled in: RopeTheta^(-2i/HeadDim) (Su et al.,
 // arXiv:2104.09864), stretched as RopeScaling says.
-func (c Config) RopeFrequencies() []float32 {
+func (c Config) ropeFrequencies() []float32 {
 	f := make([]float32, c.HeadDim/2)
 	for i, d := range c.RopeDivisors() {
 		f[i] = float32(math.Pow(c.RopeTheta, -2*float64(i)/float64(c.HeadDim)) / d)

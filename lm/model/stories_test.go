@@ -97,10 +97,10 @@ func greedy(t *testing.T, d *model.Decoder, prompt []int32, n int) []int32 {
 	logits := make([]float32, d.Config().Vocab)
 	ids, next := []int32(nil), prompt
 	for at := int32(0); len(ids) < n; {
-		s := model.Step{Tokens: next, LogitRows: []int32{int32(len(next) - 1)}}
+		s := model.CacheBatch{Tokens: next, LogitRows: []int32{int32(len(next) - 1)}}
 		for range next {
 			s.Pos, s.Slots = append(s.Pos, at), append(s.Slots, at)
-			s.Spans = append(s.Spans, []tensor.Range{{Start: 0, End: int(at) + 1}})
+			s.Ranges = append(s.Ranges, []tensor.Range{{Start: 0, End: int(at) + 1}})
 			at++
 		}
 		require.NoError(t, d.Append(cache, &s, logits))

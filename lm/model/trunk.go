@@ -6,21 +6,21 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Trunk is what decoder and encoder have in common: token embedding, blocks
+// trunk is what decoder and encoder have in common: token embedding, blocks
 // and a final norm.
-type Trunk struct {
-	Embed  *Embedding
-	Blocks []*Block
-	// Norm is left to the user of the trunk, who may need it on a few rows.
-	Norm *RMSNorm
+type trunk struct {
+	Embed  *embedding
+	Blocks []*block
+	// Norm is left to the trunk's user, who may need it on a few rows only.
+	Norm *rmsNorm
 
-	chain chain[*Block]
+	chain chain[*block]
 }
 
-// Forward returns the hidden state of every token that the pass wants, before
-// the final norm: [rows×dim], or [len(p.Wanted)×dim]. It keeps tokens until
+// Forward returns the hidden states before the final norm: of all tokens
+// [rows×dim], or of p.Wanted [len(p.Wanted)×dim]. It keeps tokens until
 // Backward.
-func (t *Trunk) Forward(p *Pass, tokens []int32) tensor.Buffer {
+func (t *trunk) Forward(p *pass, tokens []int32) tensor.Buffer {
 	x := p.Arena.Take(p.Rows * t.Embed.W.Shape[1])
 	t.Embed.Forward(p, x, tokens)
 	if p.Wanted == nil {
@@ -30,9 +30,9 @@ func (t *Trunk) Forward(p *Pass, tokens []int32) tensor.Buffer {
 	return t.Blocks[last].forwardWanted(p, t.chain.forward(p, t.Blocks[:last], x))
 }
 
-// Backward takes d, the gradient with respect to what Forward returned, adds
-// to the parameters' gradients and overwrites d.
-func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
+// Backward takes d, the gradient with respect to Forward's result, adds to the
+// parameters' gradients and overwrites d.
+func (t *trunk) Backward(p *pass, d tensor.Buffer) {
 	blocks := t.Blocks
 	if p.Wanted != nil {
 		last := len(blocks) - 1
@@ -42,26 +42,68 @@ func (t *Trunk) Backward(p *Pass, d tensor.Buffer) {
 	t.Embed.Backward(p, d)
 }
 
-// normed is the body of an encoder with the decoder's blocks.
-type normed struct{ *Trunk }
+// chained is a block of a trunk or of a bert.
+type chained interface {
+	Forward(p *pass, x tensor.Buffer) tensor.Buffer
+	Backward(p *pass, d tensor.Buffer)
+}
 
-func (t normed) Forward(p *Pass, pack *Pack) tensor.Buffer {
-	x := t.Trunk.Forward(p, pack.Tokens)
+// chain runs blocks one after the other. If the pass recomputes, it keeps their
+// inputs only, and runs each block again right before its Backward.
+type chain[L chained] struct {
+	inputs []tensor.Buffer
+}
+
+func (c *chain[L]) forward(p *pass, blocks []L, x tensor.Buffer) tensor.Buffer {
+	c.inputs = c.inputs[:0]
+	if !p.Keep || !p.Recompute {
+		for _, l := range blocks {
+			x = l.Forward(p, x)
+		}
+		return x
+	}
+	once := *p
+	once.Keep = false
+	for _, l := range blocks {
+		c.inputs = append(c.inputs, x)
+		y := p.Arena.Take(x.Len())
+		p.Backend.Copy(y, x)
+		x = l.Forward(&once, y) // in place
+	}
+	return x
+}
+
+func (c *chain[L]) backward(p *pass, blocks []L, d tensor.Buffer) {
+	for i := len(blocks) - 1; i >= 0; i-- {
+		before := p.Arena.Mark()
+		if p.Recompute {
+			blocks[i].Forward(p, c.inputs[i])
+		}
+		blocks[i].Backward(p, d)
+		p.Arena.Release(before)
+	}
+}
+
+// normed is the body of an encoder with the decoder's blocks.
+type normed struct{ *trunk }
+
+func (t normed) Forward(p *pass, pack *Pack) tensor.Buffer {
+	x := t.trunk.Forward(p, pack.Tokens)
 	y := p.Arena.Take(x.Len())
 	t.Norm.Forward(p, y, x, p.Rows)
 	return y
 }
 
-func (t normed) Backward(p *Pass, d tensor.Buffer) {
+func (t normed) Backward(p *pass, d tensor.Buffer) {
 	dx := p.Arena.Zeros(d.Len())
 	t.Norm.Backward(p, dx, d, p.Rows)
-	t.Trunk.Backward(p, dx)
+	t.trunk.Backward(p, dx)
 }
 
 // newTrunk builds the trunk that c describes (defaults filled in).
-func newTrunk(c *Config, m *maker) *Trunk {
-	t := &Trunk{Embed: &Embedding{W: m.matrix("model.embed_tokens.weight", c.Vocab, c.Dim, embeddingStd(c.Dim))}}
-	freq := c.RopeFrequencies()
+func newTrunk(c *Config, m *maker) *trunk {
+	t := &trunk{Embed: &embedding{W: m.matrix("model.embed_tokens.weight", c.Vocab, c.Dim, embeddingStd(c.Dim))}}
+	freq := c.ropeFrequencies()
 	for i := range c.Layers {
 		t.Blocks = append(t.Blocks, newBlock(c, m, fmt.Sprintf("model.layers.%d.", i), freq))
 	}
@@ -69,18 +111,18 @@ func newTrunk(c *Config, m *maker) *Trunk {
 	return t
 }
 
-func newBlock(c *Config, m *maker, prefix string, freq []float32) *Block {
-	linear := func(name string, out, in int, std float64, bias bool) *Linear {
-		l := &Linear{W: m.matrix(prefix+name+".weight", out, in, std)}
+func newBlock(c *Config, m *maker, prefix string, freq []float32) *block {
+	linear := func(name string, out, in int, std float64, bias bool) *linear {
+		l := &linear{W: m.matrix(prefix+name+".weight", out, in, std)}
 		if bias {
 			l.Bias = m.vector(prefix+name+".bias", out, 0)
 		}
 		return l
 	}
-	norm := func(name string, n int) *RMSNorm { return m.norm(prefix+name+".weight", n, c.NormEps) }
+	norm := func(name string, n int) *rmsNorm { return m.norm(prefix+name+".weight", n, c.NormEps) }
 
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	a := &Attention{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Freq: freq}
+	a := &attention{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Freq: freq}
 	a.Q = linear("self_attn.q_proj", q, c.Dim, fanInStd(c.Dim), c.QKVBias)
 	a.K = linear("self_attn.k_proj", kv, c.Dim, fanInStd(c.Dim), c.QKVBias)
 	a.V = linear("self_attn.v_proj", kv, c.Dim, fanInStd(c.Dim), c.QKVBias)
@@ -89,11 +131,11 @@ func newBlock(c *Config, m *maker, prefix string, freq []float32) *Block {
 		a.QNorm = norm("self_attn.q_norm", c.HeadDim)
 		a.KNorm = norm("self_attn.k_norm", c.HeadDim)
 	}
-	f := &MLP{}
+	f := &mlp{}
 	f.Gate = linear("mlp.gate_proj", c.FF, c.Dim, fanInStd(c.Dim), false)
 	f.Up = linear("mlp.up_proj", c.FF, c.Dim, fanInStd(c.Dim), false)
 	f.Down = linear("mlp.down_proj", c.Dim, c.FF, residualStd(c.FF, c.Layers), false)
-	return &Block{
+	return &block{
 		AttnNorm:  norm("input_layernorm", c.Dim),
 		Attention: a,
 		MLPNorm:   norm("post_attention_layernorm", c.Dim),

@@ -6,12 +6,12 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// Of rows whose hidden state nobody asks for, such as a prompt's but its last,
-// the last block needs no more than keys and values. So it goes on with the
-// other rows only when it has attended.
+// The last block needs no more than keys and values of the rows whose hidden
+// state nobody asks for, such as all rows of a prompt but its last. So after
+// attention it goes on with the other rows only.
 
 // forwardWanted is Forward for the rows p.Wanted of y [len(p.Wanted)×dim].
-func (l *Block) forwardWanted(p *Pass, x tensor.Buffer) tensor.Buffer {
+func (l *block) forwardWanted(p *pass, x tensor.Buffer) tensor.Buffer {
 	few := p.few()
 	h := p.Arena.Take(few.Rows * l.dim())
 	before := p.Arena.Mark()
@@ -30,9 +30,9 @@ func (l *Block) forwardWanted(p *Pass, x tensor.Buffer) tensor.Buffer {
 	return y
 }
 
-// backwardWanted is its Backward: it overwrites d [len(p.Wanted)×dim] and
-// returns the gradient [rows×dim] with respect to x.
-func (l *Block) backwardWanted(p *Pass, d tensor.Buffer) tensor.Buffer {
+// backwardWanted is the Backward of forwardWanted: it overwrites d
+// [len(p.Wanted)×dim] and returns the gradient [rows×dim] with respect to x.
+func (l *block) backwardWanted(p *pass, d tensor.Buffer) tensor.Buffer {
 	few := p.few()
 	dx := p.Arena.Zeros(p.Rows * l.dim())
 	before := p.Arena.Mark()
@@ -49,22 +49,23 @@ func (l *Block) backwardWanted(p *Pass, d tensor.Buffer) tensor.Buffer {
 	return dx
 }
 
-// few is the pass over the wanted rows alone, for what looks at each row apart.
-func (p *Pass) few() *Pass {
+// few returns the pass over the wanted rows alone, for layers that treat each
+// row on its own.
+func (p *pass) few() *pass {
 	q := *p
 	q.Rows, q.Pos, q.Segments = len(p.Wanted), nil, nil
 	return &q
 }
 
-// wanted lists rows that are asked for, and finds them again.
+// wanted makes the list of rows that are asked for.
 type wanted struct {
 	list []int32 // ascending, each once
-	at   []int32 // of each row its index in list
+	at   []int32 // each row's index in list
 	idx  []int32
 }
 
-// of returns what Pass.Wanted is for some rows of n, and where in a trunk's
-// output they then are. Both are valid until the next call.
+// of returns pass.Wanted for rows, which are some of n, and the indices in a
+// trunk's output at which they then are. Both are valid until the next call.
 func (w *wanted) of(rows []int32, n int) (list, at []int32) {
 	w.at = slices.Grow(w.at[:0], n)[:n]
 	clear(w.at)

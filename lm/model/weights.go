@@ -15,8 +15,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// The names of a checkpoint's files. A checkpoint has its weights in
-// WeightsFile or, if they are spread over several files, an IndexFile.
+// The names of a checkpoint's files. Its weights are in WeightsFile, or in
+// several files that IndexFile lists.
 const (
 	ConfigFile  = "config.json"
 	WeightsFile = "model.safetensors"
@@ -26,12 +26,12 @@ const (
 // A LoadOption changes how a model is loaded.
 type LoadOption func(*loader)
 
-// WithLogger logs warnings: the name of every tensor that has values which
-// are not finite numbers. Without it they are loaded silently.
+// WithLogger logs a warning for every tensor with values that are not finite.
+// Without it they are loaded silently.
 func WithLogger(l *slog.Logger) LoadOption { return func(o *loader) { o.log = l } }
 
-// Frozen loads a model without gradients, in half the memory: one that is only
-// read, or of which adapters are trained (see LoRA).
+// Frozen loads a model without gradients, in half the memory. It is for models
+// that are not trained, or of which only adapters are (see LoRA).
 func Frozen() LoadOption { return func(o *loader) { o.frozen = true } }
 
 // loader reads the weights of a model.
@@ -41,8 +41,8 @@ type loader struct {
 	pooling Pooling // of PretrainedEncoder
 	r       *safetensors.Reader
 	path    string
-	// name translates the name of a tensor in the file to that of a parameter;
-	// false: the tensor is known and not wanted.
+	// name translates the name of a tensor in the file to that of a parameter.
+	// It is not wanted if it is known but not needed.
 	name func(tensor string) (param string, wanted bool)
 }
 
@@ -72,8 +72,8 @@ func (l *loader) open(path string) (err error) {
 	return err
 }
 
-// weightsOf returns the weights of a checkpoint, the single file if there are
-// both, as transformers does.
+// weightsOf returns the path of a checkpoint's weights: the single file if there
+// are both, as in transformers.
 func weightsOf(dir string) (string, error) {
 	for _, name := range []string{WeightsFile, IndexFile} {
 		path := filepath.Join(dir, name)
@@ -87,8 +87,8 @@ func weightsOf(dir string) (string, error) {
 }
 
 // check returns an error unless the opened tensors are those of a model, given
-// its layers and what makes it. A configuration that asks for more memory than
-// there is must not take it.
+// its number of layers and a function that makes it. It allocates nothing, so
+// that a configuration which claims too much memory does not take it.
 func (l *loader) check(layers int, build func(m *maker) []*tensor.Param) error {
 	if n := len(l.r.Tensors()); n < layers {
 		return fmt.Errorf("model: %s: %d tensors for %d layers", l.path, n, layers)
@@ -97,7 +97,7 @@ func (l *loader) check(layers int, build func(m *maker) []*tensor.Param) error {
 	return err
 }
 
-// match returns, for every parameter, the name of its tensor.
+// match returns the name of every parameter's tensor in the file.
 func (l *loader) match(params []*tensor.Param) (names []string, err error) {
 	fail := func(format string, args ...any) ([]string, error) {
 		return nil, fmt.Errorf("model: %s: %w", l.path, fmt.Errorf(format, args...))
@@ -141,7 +141,7 @@ func (l *loader) match(params []*tensor.Param) (names []string, err error) {
 	return names, nil
 }
 
-// read sets the values of params. Nothing is changed if they do not fit.
+// read sets the values of params. If the tensors do not fit, nothing is changed.
 func (l *loader) read(b tensor.Backend, params []*tensor.Param) error {
 	names, err := l.match(params)
 	if err != nil {
@@ -178,10 +178,10 @@ func notFinite(values []float32) (n int) {
 func (l *loader) close() { l.r.Close() }
 
 // LoadDecoder reads a decoder from a directory that Save wrote, or from a
-// Hugging Face checkpoint of model type llama, qwen2 or qwen3: config.json and
-// weights in F32, F16 or BF16, in one file or with an index. An option that
-// this package does not know, and missing, unknown or misshapen tensors, are
-// errors that name them.
+// Hugging Face checkpoint of model type llama, qwen2 or qwen3: config.json, and
+// weights in F32, F16 or BF16 in one file or with an index. Options that this
+// package does not know, and missing, unknown or misshapen tensors, are errors
+// that name them.
 func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder, error) {
 	cfg, err := ReadConfig(dir)
 	if err != nil {
@@ -211,21 +211,8 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 	return d, nil
 }
 
-// LoadWeights sets the decoder's parameters to those of a checkpoint, a
-// safetensors file, or an index. If the headers do not fit the decoder,
-// nothing is changed.
-func (d *Decoder) LoadWeights(path string, options ...LoadOption) error {
-	l := newLoader(options)
-	l.name = decoderNames(d.cfg)
-	if err := l.open(path); err != nil {
-		return err
-	}
-	defer l.close()
-	return l.read(d.b, d.params)
-}
-
-// decoderNames knows the tensors that a decoder's checkpoint may hold besides
-// its parameters.
+// decoderNames returns a loader.name that leaves out the tensors which a
+// decoder's checkpoint may hold besides its parameters.
 func decoderNames(c Config) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		constant := strings.HasSuffix(name, ".rotary_emb.inv_freq") // in old checkpoints
@@ -235,9 +222,9 @@ func decoderNames(c Config) func(string) (string, bool) {
 }
 
 // ReadParams sets the values of params to the tensors of the same names in a
-// safetensors file of F32, F16 or BF16. A missing tensor, one of another shape
-// or type, and one that is no parameter are errors that name it, before
-// anything is changed.
+// safetensors file, in F32, F16 or BF16. A missing tensor, one of another shape
+// or type, and one that belongs to no parameter are errors that name it, and
+// then nothing is changed.
 func ReadParams(b tensor.Backend, params []*tensor.Param, path string) error {
 	l := newLoader(nil)
 	if err := l.open(path); err != nil {

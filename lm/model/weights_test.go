@@ -107,7 +107,7 @@ func TestWeightsThatDoNotFitAreRefusedAndChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		dir := t.TempDir()
 		require.NoError(t, other.Save(dir))
-		require.ErrorContains(t, d.LoadWeights(filepath.Join(dir, model.WeightsFile)), want)
+		require.ErrorContains(t, model.ReadParams(b, d.Params(), filepath.Join(dir, model.WeightsFile)), want)
 	}
 	after := make([]float32, len(before))
 	require.NoError(t, b.Read(after, d.Params()[0].Value))

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/stepwise-rl/stepwise/lm/local"
-	"github.com/stepwise-rl/stepwise/lm/model"
-	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-// imitation is a loop of one's own: supervised steps on demonstrations. What it
-// needs to go on is the policy and how far it is in the data.
+// imitation is a custom loop: supervised optimiser steps on demonstrations. To
+// go on it needs the policy and how far it is in the data.
 type imitation struct {
 	policy rl.Policy
 	step   int64
@@ -50,7 +47,7 @@ func (l *imitation) Restore(ctx context.Context, saved []byte) error {
 	return nil
 }
 
-// take takes the next step.
+// take takes the next training step.
 func (l *imitation) take(ctx context.Context) error {
 	batch, err := rl.NewDemonstrations([]rl.Demonstration{
 		{Prompt: []int32{1}, Tokens: []int32{2, int32(3 + l.step%2)}},
@@ -61,15 +58,15 @@ func (l *imitation) take(ctx context.Context) error {
 	if l.loss, _, err = l.policy.ForwardBackward(ctx, batch, objective.CrossEntropy{}); err != nil {
 		return err
 	}
-	if _, err = l.policy.Step(ctx, rl.StepOptions{LR: 1e-2}); err != nil {
+	if _, err = l.policy.Step(ctx, rl.StepOptions{LR: 1}); err != nil {
 		return err
 	}
 	l.step++
 	return nil
 }
 
-// A loop of one's own is saved as a trainer is. Here the two best checkpoints
-// are kept beside the last.
+// A custom loop is saved as a trainer is. Here the two best checkpoints are kept
+// beside the last.
 func ExampleTraining() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")
@@ -77,18 +74,8 @@ func ExampleTraining() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	decoder, err := model.NewDecoder(reference.New(), model.Config{
-		Vocab: 5, Dim: 8, Layers: 1, Heads: 1, KVHeads: 1, FF: 8, MaxSeq: 4,
-	}, 1)
-	if err != nil {
-		panic(err)
-	}
-	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: dir})
-	if err != nil {
-		panic(err)
-	}
 	store := checkpoint.Store{Dir: dir, Keep: checkpoint.Keep{Best: 2, Metric: "loss", Lower: true}}
-	loop := &imitation{policy: policy}
+	loop := &imitation{policy: newTable(dir)} // a policy that saves in the same directory
 	if _, err := store.Resume(ctx, loop); err != nil {
 		panic(err)
 	}

@@ -26,7 +26,7 @@ func (c *cursor) fail(format string, args ...any) {
 	}
 }
 
-// bytes reads n bytes, which the file has or else it is an error.
+// bytes reads n bytes. It fails if the file has fewer.
 func (c *cursor) bytes(n int) []byte {
 	b := make([]byte, n)
 	if c.err == nil {
@@ -45,8 +45,8 @@ func (c *cursor) bytes(n int) []byte {
 func (c *cursor) uint32() uint32 { return binary.LittleEndian.Uint32(c.bytes(4)) }
 func (c *cursor) uint64() uint64 { return binary.LittleEndian.Uint64(c.bytes(8)) }
 
-// count reads the number of elements that follow, each of at least so many
-// bytes; the rest of the file must have room for them.
+// count reads the number of elements that follow, each of at least the given
+// number of bytes. It fails if the rest of the file has no room for them.
 func (c *cursor) count(bytes int64) int {
 	n := c.uint64()
 	if room := max(0, c.size-c.at) / bytes; n > uint64(room) {

@@ -14,23 +14,23 @@ import (
 
 // Options say how Export writes a decoder.
 type Options struct {
-	// Type is the type of matrices; F32 unless set. Vectors are always F32. A
-	// value that it cannot hold is an error that names the tensor.
+	// Type is the type of matrices; the zero value is F32. Vectors are always
+	// F32. A value that it cannot hold is an error that names the tensor.
 	Type Type
-	// Name is the model's name for people; "" means its family's.
+	// Name is the model's display name; empty means its family's name.
 	Name string
-	// TokenizerFrom is the folder of its tokenizer.json, and of its chat
-	// template if it has one. "" writes a file without a vocabulary, for
-	// programs that work with token ids.
+	// TokenizerFrom is the folder of tokenizer.json, and of the chat template
+	// if there is one. If empty, the file has no vocabulary, for programs that
+	// work with token ids.
 	TokenizerFrom string
-	// Generation, if not nil, gives the special tokens. A text ends at up to
-	// three of them (EOS).
+	// Generation, if not nil, gives the special tokens. At most three of them
+	// may end a text (EOS).
 	Generation *model.Generation
 }
 
-// Export writes a decoder to a GGUF file, which appears whole or not at all.
-// What llama.cpp cannot run, and a tokenizer that does not fit the model, are
-// errors that say so. Adapters must be merged before.
+// Export writes a decoder to a GGUF file, which appears whole or not at all. A
+// model that llama.cpp cannot run, a tokenizer that does not fit the model, and
+// adapters that are not merged are errors.
 func Export(path string, d *model.Decoder, o Options) error {
 	if d.LoRA() != nil {
 		return errors.New("gguf: the decoder has adapters that are not merged")
@@ -102,7 +102,7 @@ func describe(c model.Config, o Options) ([]KV, error) {
 		return nil, err
 	}
 	if o.TokenizerFrom != "" && !slices.ContainsFunc(metadata, func(kv KV) bool { return kv.Key == endKey }) {
-		return nil, errors.New("gguf: no token ends a text (Options.Generation.EOS); llama.cpp would take one of its own choice")
+		return nil, errors.New("gguf: no token ends a text (Options.Generation.EOS); llama.cpp would choose one itself")
 	}
 	return metadata, nil
 }
@@ -183,7 +183,7 @@ func write(w io.Writer, d *model.Decoder, metadata []KV, o Options) error {
 	return out.Close()
 }
 
-// names are llama.cpp's names of a layer's tensors.
+// names translates parts of tensor names to llama.cpp's.
 var names = strings.NewReplacer(
 	"model.embed_tokens.", "token_embd.",
 	"model.norm.", "output_norm.",
@@ -210,8 +210,8 @@ func tensorName(param string) (string, error) {
 	return name, nil
 }
 
-// writeParam writes a parameter's values, with the rows of what is rotated in
-// llama.cpp's order.
+// writeParam writes a parameter's values. The rows of projections that are
+// rotated are put in llama.cpp's order.
 func writeParam(w *Writer, b tensor.Backend, p *tensor.Param, c model.Config) error {
 	heads := 0
 	if c.Family() == "llama" {
@@ -243,7 +243,7 @@ func writeParam(w *Writer, b tensor.Backend, p *tensor.Param, c model.Config) er
 	return nil
 }
 
-// interleave turns the rows (i, i+n/2) of a head of n rows into (2i, 2i+1).
+// interleave moves the rows i and i+n/2 of a head of n rows to 2i and 2i+1.
 func interleave(v []float32, n int) []float32 {
 	cols := len(v) / n
 	out := make([]float32, 0, len(v))

@@ -14,9 +14,9 @@ const (
 	alignment = 32 // of each tensor's data; the format's default
 )
 
-// KV is an entry of the metadata. Its value is a uint32, uint64, int32,
-// float32, bool or string, or a slice of int32, float32 or string. The format
-// has other types too, which models of this module do not need.
+// KV is an entry of the metadata. Its value is a uint32, uint64, int32, float32,
+// bool or string, or a slice of int32, float32 or string. The format has other
+// types too, which this package neither needs nor reads.
 type KV struct {
 	Key   string
 	Value any
@@ -25,7 +25,7 @@ type KV struct {
 // Type is the type in which a tensor's elements are stored.
 type Type uint32
 
-// The types that can be read and written; llama.cpp's numbers.
+// The types that can be read and written, with llama.cpp's numbers.
 const (
 	F32  Type = 0
 	F16  Type = 1
@@ -45,10 +45,11 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint32(t))
 }
 
-// dtype is the same type in safetensors files, whose elements look the same.
+// dtype returns the same type in package safetensors, whose elements have the
+// same encoding.
 func (t Type) dtype() safetensors.DType { return safetensors.DType(t.String()) }
 
-// size is that of an element in bytes; 0 for an unknown type.
+// size returns the size of an element in bytes; 0 for an unknown type.
 func (t Type) size() int {
 	switch t {
 	case F32:
@@ -70,7 +71,7 @@ type Tensor struct {
 // maxDims is the format's limit.
 const maxDims = 4
 
-// Len is the number of elements.
+// Len returns the number of elements.
 func (t *Tensor) Len() int {
 	n := 1
 	for _, d := range t.Shape {
@@ -79,7 +80,7 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// check returns an error unless t can be stored; then its bytes are an int64.
+// check returns an error unless t can be stored and its bytes fit an int64.
 func (t *Tensor) check() error {
 	if t.Type.size() == 0 {
 		return fmt.Errorf("tensor %q is of %v, want F32, F16 or BF16", t.Name, t.Type)
@@ -101,7 +102,7 @@ func (t *Tensor) check() error {
 	return nil
 }
 
-// bytes is the size of the tensor's data.
+// bytes returns the size of the tensor's data.
 func (t *Tensor) bytes() int64 { return int64(t.Len()) * int64(t.Type.size()) }
 
 // align rounds n up to the alignment.

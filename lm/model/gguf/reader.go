@@ -41,7 +41,7 @@ func Open(path string) (*Reader, error) {
 	}
 	r, err := newReader(src, int64(src.Len()), path)
 	if err != nil {
-		_ = src.Close() // the error at hand says more
+		_ = src.Close() // err says more
 		return nil, err
 	}
 	r.close = src.Close
@@ -61,7 +61,7 @@ func newReader(src io.ReaderAt, size int64, name string) (*Reader, error) {
 	return r, nil
 }
 
-// The least that an entry takes in a file.
+// The smallest sizes of an entry in a file.
 const (
 	minKV     = 8 + 4 + 1
 	minTensor = 8 + 4 + 8 + 4 + 8
@@ -79,7 +79,7 @@ func (r *Reader) parse(c *cursor) error {
 	for range kvs {
 		key := c.string()
 		if seen[key] {
-			c.fail("key %q stands twice", key)
+			c.fail("key %q appears twice", key)
 		}
 		seen[key] = true
 		kv := KV{Key: key, Value: c.value()}
@@ -99,8 +99,8 @@ func (r *Reader) parse(c *cursor) error {
 	return r.place(align(c.at), c.size)
 }
 
-// parseTensor reads the description of a tensor, whose place is still counted
-// from the beginning of the data.
+// parseTensor reads the description of a tensor. Its place is relative to the
+// beginning of the data for now.
 func (r *Reader) parseTensor(c *cursor) error {
 	t := Tensor{Name: c.string()}
 	dims := c.uint32()
@@ -123,15 +123,15 @@ func (r *Reader) parseTensor(c *cursor) error {
 		return err
 	}
 	if _, ok := r.places[t.Name]; ok {
-		return fmt.Errorf("tensor %q stands twice", t.Name)
+		return fmt.Errorf("tensor %q appears twice", t.Name)
 	}
 	r.places[t.Name] = place{index: len(r.tensors), from: int64(min(offset, math.MaxInt64))}
 	r.tensors = append(r.tensors, t)
 	return nil
 }
 
-// place checks that the tensors' data follow each other, aligned, from byte
-// data to the end of the file.
+// place checks that the tensors' data follow each other, aligned, from byte data
+// of the file to its end, and makes their places absolute.
 func (r *Reader) place(data, size int64) error {
 	end := int64(0)
 	for _, t := range r.tensors {
@@ -171,9 +171,9 @@ func (r *Reader) Value(key string) any {
 // Tensors lists the tensors in the order of their data.
 func (r *Reader) Tensors() []Tensor { return r.tensors }
 
-// Read reads the elements of a tensor into dst. The error names the tensor if
-// there is none of that name, if it has another number of elements, or if the
-// source fails.
+// Read reads the elements of a tensor into dst. A tensor that does not exist or
+// has another number of elements, and a failing source, are errors that name the
+// tensor.
 func (r *Reader) Read(dst []float32, name string) error {
 	p, ok := r.places[name]
 	if !ok {

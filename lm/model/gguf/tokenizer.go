@@ -53,14 +53,14 @@ type hfPart struct {
 	Single []hfPiece `json:"single"`
 }
 
-// hfPiece is a part of a template: a special token, or else the text.
+// hfPiece is a part of a template: a special token, or the text if nil.
 type hfPiece struct {
 	Special *struct {
 		ID string `json:"id"`
 	} `json:"SpecialToken"`
 }
 
-// merge is a pair of tokens, which stand in JSON as "a b" or ["a", "b"].
+// merge is a pair of tokens, in JSON "a b" or ["a", "b"].
 type merge string
 
 func (m *merge) UnmarshalJSON(text []byte) error {
@@ -82,8 +82,8 @@ const (
 	tokenByte    = 6
 )
 
-// readTokenizer translates the tokenizer in dir for a model of vocab tokens.
-// The tokens that it lacks are padding.
+// readTokenizer translates the tokenizer in dir for a model of vocab tokens. It
+// fills up with padding tokens if the tokenizer has fewer.
 func readTokenizer(dir string, vocab int) ([]KV, error) {
 	path := filepath.Join(dir, "tokenizer.json")
 	text, err := os.ReadFile(path)
@@ -104,7 +104,7 @@ func readTokenizer(dir string, vocab int) ([]KV, error) {
 	return metadata, nil
 }
 
-// readTemplate reads the chat template; "" if there is none.
+// readTemplate reads the chat template; empty if there is none.
 func readTemplate(dir string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +129,7 @@ func readTemplate(dir string) (string, error) {
 	}
 	template, ok := config.Template.(string)
 	if !ok {
-		return "", fmt.Errorf("gguf: %s: chat_template is no string", path)
+		return "", fmt.Errorf("gguf: %s: chat_template is not a string", path)
 	}
 	return template, nil
 }
@@ -211,7 +211,8 @@ func (t *hfTokenizer) id(text string) (uint32, bool) {
 	return uint32(id), ok
 }
 
-// patterns are llama.cpp's names of the expressions that cut a text into words.
+// patterns are llama.cpp's names for the expressions that split a text into
+// words.
 var patterns = map[string]string{
 	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: "llama-bpe",
 	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`:      "qwen2",
@@ -308,14 +309,15 @@ func (t *hfTokenizer) sentencePiece(tokens []string) ([]KV, error) {
 	return metadata, nil
 }
 
-// spacePrefix says whether a space is put before a text. All spaces become ▁.
+// spacePrefix reports whether the normaliser puts a space before a text. It must
+// turn all spaces into ▁ and do nothing else.
 func (t *hfTokenizer) spacePrefix() (bool, error) {
 	if p := t.PreTokenizer; p != nil {
 		return false, fmt.Errorf("pre_tokenizer is %s, want null with byte_fallback", p.Type)
 	}
 	n := t.Normalizer
 	if n == nil {
-		return false, errors.New("normalizer is null, want one that makes spaces ▁ with byte_fallback")
+		return false, errors.New("normalizer is null, want one that turns spaces into ▁ with byte_fallback")
 	}
 	parts := []hfPart{*n}
 	if n.Type == "Sequence" {
@@ -326,12 +328,12 @@ func (t *hfTokenizer) spacePrefix() (bool, error) {
 		parts = parts[1:]
 	}
 	if len(parts) != 1 || parts[0].Type != "Replace" || parts[0].Pattern.String != " " || parts[0].Content != "▁" {
-		return false, errors.New("normalizer is none that makes spaces ▁ and nothing else")
+		return false, errors.New("normalizer does not just turn spaces into ▁")
 	}
 	return prefix, nil
 }
 
-// addTokens adds which tokens begin and end a text that is encoded.
+// addTokens adds the tokens that begin and end an encoded text.
 func (t *hfTokenizer) addTokens(metadata []KV) ([]KV, error) {
 	var parts []hfPart
 	if p := t.PostProcessor; p != nil {
@@ -343,7 +345,7 @@ func (t *hfTokenizer) addTokens(metadata []KV) ([]KV, error) {
 	bos, eos := "", ""
 	for _, p := range parts {
 		switch p.Type {
-		case "ByteLevel": // of offsets only
+		case "ByteLevel": // changes offsets only
 		case "TemplateProcessing":
 			at := slices.IndexFunc(p.Single, func(s hfPiece) bool { return s.Special == nil })
 			if at < 0 || at > 1 || len(p.Single) > at+2 {

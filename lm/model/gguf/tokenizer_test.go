@@ -43,7 +43,7 @@ func TestTokenizersThatLlamaCppDoesNotKnow(t *testing.T) {
 		`both have id 2`:                          func(t map[string]any) { t["model"].(map[string]any)["vocab"].(map[string]any)["x"] = 2 },
 		"pre_tokenizer is Metaspace":              func(t map[string]any) { t["pre_tokenizer"] = map[string]any{"type": "Metaspace"} },
 		"normalizer is null":                      func(t map[string]any) { t["normalizer"] = nil },
-		"normalizer is none that makes spaces":    func(t map[string]any) { t["normalizer"] = map[string]any{"type": "NFKC"} },
+		"normalizer does not just turn spaces":    func(t map[string]any) { t["normalizer"] = map[string]any{"type": "NFKC"} },
 		`post_processor adds "<x>", which is no `: func(t map[string]any) { single(t, "<x>", "") },
 		"more than one token before or after":     func(t map[string]any) { single(t, "<s>", "<s>", "") },
 		"post_processor repeats the text":         func(t map[string]any) { single(t, "", "") },

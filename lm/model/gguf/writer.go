@@ -8,7 +8,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 )
 
-// Writer writes a file whose metadata and tensors are known from the start.
+// Writer writes a file whose metadata and tensors are known in advance.
 type Writer struct {
 	w       io.Writer
 	tensors []Tensor
@@ -17,9 +17,9 @@ type Writer struct {
 	buf     []byte
 }
 
-// NewWriter writes all of a file but the tensors' values, which follow by
-// Write in the same order. A repeated or empty name, a value of another type
-// than KV allows, and a tensor that cannot be stored are errors.
+// NewWriter writes all of a file except the tensors' values. Write them next, in
+// the same order. A repeated or empty name, a value of a type that KV does not
+// allow, and a tensor that cannot be stored are errors.
 func NewWriter(w io.Writer, metadata []KV, tensors []Tensor) (*Writer, error) {
 	head := []byte(magic)
 	head = binary.LittleEndian.AppendUint32(head, version)
@@ -63,9 +63,9 @@ func NewWriter(w io.Writer, metadata []KV, tensors []Tensor) (*Writer, error) {
 	return &Writer{w: w, tensors: tensors}, nil
 }
 
-// Write writes the next elements of the tensor at hand; once it is complete
-// the next call begins the next one. More values than the tensor still lacks
-// are an error, and so is a finite value that the tensor's type cannot hold.
+// Write writes the next elements of the current tensor. Once that is complete,
+// the next call begins the next tensor. More values than the tensor still needs
+// are an error, and so is a finite value that its type cannot hold.
 func (w *Writer) Write(values []float32) error {
 	if len(values) == 0 {
 		return nil

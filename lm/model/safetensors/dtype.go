@@ -26,8 +26,8 @@ const (
 // Float reports whether t is one of the types that can be read and written.
 func (t DType) Float() bool { return t == F32 || t == F16 || t == BF16 }
 
-// Size is the size of an element in bytes; 0 for a type that the format does
-// not have.
+// Size returns the size of an element in bytes; 0 for a type that the format
+// does not have.
 func (t DType) Size() int { return int(dtypeBytes[t]) }
 
 // dtypeBytes holds the element size of every type of the format.
@@ -38,7 +38,7 @@ var dtypeBytes = map[DType]int64{
 	"I64": 8, "U64": 8, "F64": 8,
 }
 
-// Decode sets dst to the elements in raw, of a type that can be read.
+// Decode sets dst to the elements in raw, which are of type F32, F16 or BF16.
 func Decode(dst []float32, raw []byte, t DType) {
 	for i := range dst {
 		switch t {
@@ -52,9 +52,8 @@ func Decode(dst []float32, raw []byte, t DType) {
 	}
 }
 
-// Encode appends values to dst as elements of a type that can be written,
-// rounded to nearest and ties to even. A finite value that rounds to an
-// infinity is an error.
+// Encode appends values to dst as elements of type F32, F16 or BF16, rounded to
+// nearest, ties to even. A finite value that rounds to an infinity is an error.
 func Encode(dst []byte, values []float32, t DType) ([]byte, error) {
 	for _, v := range values {
 		var bits uint16

@@ -25,7 +25,7 @@ type Tensor struct {
 	Shape []int
 }
 
-// Len is the number of elements.
+// Len returns the number of elements.
 func (t *Tensor) Len() int {
 	n := 1
 	for _, d := range t.Shape {
@@ -40,8 +40,8 @@ type entry struct {
 	from, to int64 // bytes
 }
 
-// parseHeader reads a header and checks it against the number of data bytes
-// that follow it. The entries come back in the order of their data.
+// parseHeader reads a header and checks it against the number of data bytes that
+// follow it. It returns the entries in the order of their data.
 func parseHeader(header []byte, dataSize int64) ([]entry, map[string]string, error) {
 	if !utf8.Valid(header) {
 		return nil, nil, errors.New("the header is not valid UTF-8")
@@ -74,7 +74,7 @@ func parseHeader(header []byte, dataSize int64) ([]entry, map[string]string, err
 		return nil, nil, err
 	}
 	if rest := header[dec.InputOffset():]; strings.Trim(string(rest), " ") != "" {
-		return nil, nil, errors.New("the header goes on after its closing brace with something else than spaces")
+		return nil, nil, errors.New("the header goes on after its closing brace with something other than spaces")
 	}
 	sort.SliceStable(entries, func(i, j int) bool {
 		a, b := entries[i], entries[j]
@@ -83,7 +83,7 @@ func parseHeader(header []byte, dataSize int64) ([]entry, map[string]string, err
 	return entries, metadata, checkPlaces(entries, dataSize)
 }
 
-// object reads a JSON object; value is called after each key to read its value.
+// object reads a JSON object. It calls value after each key to read its value.
 func object(dec *json.Decoder, value func(key string) error) error {
 	tok, err := dec.Token()
 	if err != nil {
@@ -113,7 +113,7 @@ func jsonError(err error) error {
 	return err
 }
 
-// stringMap reads an object of strings; what is its name in errors.
+// stringMap reads an object of strings, which errors call what.
 func stringMap(dec *json.Decoder, what string) (map[string]string, error) {
 	m := map[string]string{}
 	err := object(dec, func(key string) error {
@@ -140,7 +140,7 @@ func parseEntry(dec *json.Decoder, name string) (entry, error) {
 	seen := map[string]bool{}
 	err := object(dec, func(key string) error {
 		if seen[key] {
-			return fmt.Errorf("%q stands twice", key)
+			return fmt.Errorf("%q appears twice", key)
 		}
 		seen[key] = true
 		var err error

@@ -11,12 +11,12 @@ import (
 	"slices"
 )
 
-// OpenIndex opens the files of a sharded checkpoint, given its index: JSON
-// with an object weight_map that gives the file of every tensor
-// (model.safetensors.index.json). The files stand beside the index. A tensor
-// that is not in its file, one that the index does not list or lists twice,
-// and a file name with a path in it are errors. What the index says in its
-// metadata is not used. The caller closes the reader.
+// OpenIndex opens the files of a sharded checkpoint, given the path of its index
+// (model.safetensors.index.json): JSON with an object weight_map that gives the
+// file of every tensor. The files are in the directory of the index. A tensor
+// that is not in its file, one that the index does not list or lists twice, and
+// a file name that contains a path are errors. The index's metadata is not used.
+// The caller closes the reader.
 func OpenIndex(path string) (_ *Reader, err error) {
 	text, err := readLimited(path)
 	if err != nil {
@@ -60,7 +60,7 @@ func OpenIndex(path string) (_ *Reader, err error) {
 	return r, nil
 }
 
-// readLimited reads a file that is no longer than a header may be.
+// readLimited reads a file of at most maxHeader bytes.
 func readLimited(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -83,7 +83,7 @@ func parseIndex(text []byte) (fileOf map[string]string, names []string, err erro
 	seen := map[string]bool{}
 	err = object(dec, func(key string) error {
 		if seen[key] {
-			return fmt.Errorf("%q stands twice", key)
+			return fmt.Errorf("%q appears twice", key)
 		}
 		seen[key] = true
 		switch key {

@@ -47,7 +47,7 @@ func TestIndexesThatMustBeRefused(t *testing.T) {
 		`tensor "x" is said to be in ".."`:                `{"weight_map":{"x":".."}}`,
 		`tensor "x" is said to be in ""`:                  `{"weight_map":{"x":""}}`,
 		`weight_map has "x" twice`:                        `{"weight_map":{"x":"a","x":"b"}}`,
-		`"weight_map" stands twice`:                       `{"weight_map":{},"weight_map":{}}`,
+		`"weight_map" appears twice`:                      `{"weight_map":{},"weight_map":{}}`,
 		`unknown key "weights"`:                           `{"weights":{}}`,
 		`no "weight_map"`:                                 `{"metadata":{}}`,
 		"ends in the middle":                              `{"weight_map":{"x":"a"`,

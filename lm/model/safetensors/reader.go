@@ -10,9 +10,8 @@ import (
 	"golang.org/x/exp/mmap"
 )
 
-// Reader reads tensors from a file, from the files of an index, or from
-// anything else that can be read at any offset. It is safe for concurrent use
-// if its source is; files are.
+// Reader reads tensors from a file, from the files of an index, or from any
+// io.ReaderAt. It is safe for concurrent use if its source is; files are.
 type Reader struct {
 	name    string // for errors
 	files   []*file
@@ -70,14 +69,14 @@ func openFile(path string) (*file, []entry, error) {
 	f := &file{src: src, close: src.Close, name: path}
 	entries, err := f.parse(int64(src.Len()))
 	if err != nil {
-		_ = src.Close() // the error at hand says more
+		_ = src.Close() // err says more
 		return nil, nil, err
 	}
 	return f, entries, nil
 }
 
-// parse reads and checks the header of a source of size bytes. It allocates
-// no more than the source holds.
+// parse reads and checks the header of a source of size bytes. It allocates no
+// more than the source holds.
 func (f *file) parse(size int64) ([]entry, error) {
 	fail := func(format string, args ...any) ([]entry, error) {
 		return nil, fmt.Errorf("safetensors: %s: %w", f.name, fmt.Errorf(format, args...))
@@ -125,8 +124,8 @@ func (r *Reader) Close() error {
 	return first
 }
 
-// Metadata returns the free-form strings of the header, of the first file's
-// if there are several; nil if there are none.
+// Metadata returns the free-form strings of the header, or of the first file's
+// header if there are several; nil if there are none.
 func (r *Reader) Metadata() map[string]string {
 	if len(r.files) == 0 {
 		return nil
@@ -152,9 +151,9 @@ func (r *Reader) Lookup(name string) (Tensor, bool) {
 	return r.entries[i].Tensor, true
 }
 
-// Read reads the elements from index from on into dst. The error names the
-// tensor if there is none of that name, if its type is not F32, F16 or BF16,
-// if it has too few elements, or if the source fails.
+// Read reads the elements from index from on into dst. A tensor that does not
+// exist, is not F32, F16 or BF16 or has too few elements, and a failing source,
+// are errors that name the tensor.
 func (r *Reader) Read(dst []float32, name string, from int) error {
 	i, ok := r.byName[name]
 	if !ok {

@@ -164,7 +164,7 @@ func TestHeadersThatMustBeRefused(t *testing.T) {
 		"twice":           {file("{"+entryA+","+entryA+"}", 8), `"a" twice`},
 		"missing key":     {file(`{"a":{"dtype":"F32","shape":[2]}}`, 8), `no "data_offsets"`},
 		"unknown key":     {file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}`, 8), `unknown key "x"`},
-		"repeated key":    {file(`{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8), `"dtype" stands twice`},
+		"repeated key":    {file(`{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8), `"dtype" appears twice`},
 		"unknown dtype":   {file(`{"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}}`, 8), `unknown dtype "F31"`},
 		"null shape":      {file(`{"a":{"dtype":"F32","shape":null,"data_offsets":[0,8]}}`, 8), "shape is null"},
 		"negative shape":  {file(`{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}`, 8), "negative"},

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Writer writes a file whose tensors are known from the start.
+// Writer writes a file whose tensors are known in advance.
 type Writer struct {
 	w       io.Writer
 	tensors []Tensor
@@ -16,9 +16,10 @@ type Writer struct {
 	buf     []byte
 }
 
-// NewWriter writes the header of a file with the given tensors, whose values
-// follow by Write in the same order. An empty or repeated name, a type other
-// than F32, F16 and BF16, and a negative dimension are errors. metadata may be nil.
+// NewWriter writes the header of a file with the given tensors. Write their
+// values next, in the same order. An empty, reserved or repeated name, a type
+// other than F32, F16 and BF16, and a negative dimension are errors. metadata
+// may be nil.
 func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writer, error) {
 	type place struct {
 		DType   DType    `json:"dtype"`
@@ -50,7 +51,7 @@ func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writ
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
-	for len(text)%8 != 0 { // the data is to be aligned
+	for len(text)%8 != 0 { // aligns the data
 		text = append(text, ' ')
 	}
 	if len(text) > maxHeader {
@@ -67,9 +68,9 @@ func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writ
 	return wr, nil
 }
 
-// Write writes the next elements of the tensor at hand; once it is complete
-// the next call begins the next one. More values than the tensor still lacks
-// are an error, and so is a finite value that the tensor's type cannot hold.
+// Write writes the next elements of the current tensor. Once that is complete,
+// the next call begins the next tensor. More values than the tensor still needs
+// are an error, and so is a finite value that its type cannot hold.
 func (w *Writer) Write(values []float32) error {
 	if len(values) == 0 {
 		return nil
@@ -100,7 +101,7 @@ func (w *Writer) Write(values []float32) error {
 	return nil
 }
 
-// skipEmpty passes over tensors without elements.
+// skipEmpty skips tensors without elements.
 func (w *Writer) skipEmpty() {
 	for w.at < len(w.tensors) && w.tensors[w.at].Len() == 0 {
 		w.at++

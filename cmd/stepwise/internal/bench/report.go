@@ -62,7 +62,7 @@ type Train struct {
 	AllocatedBytesPerStep int64 `json:"allocated_bytes_per_step"`
 }
 
-// Sample is the speed of sampling at temperature 1 with rollout/local.
+// Sample is the speed of sampling at temperature 1 with lm/local.
 type Sample struct {
 	Model string `json:"model"`
 	// Weights is how they are held: float32 or bfloat16.

@@ -43,7 +43,7 @@ func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 		batches = batches[:1] // what many rows read bounds nothing
 		weights, bytes = "bfloat16", 2
 	}
-	e, err := local.NewEngine(d, wordless{}, local.EngineOptions{Static: true, Weights: f})
+	e, err := local.NewEngine(d, wordless{}, local.EngineConfig{Static: true, Weights: f})
 	if err != nil {
 		return err
 	}

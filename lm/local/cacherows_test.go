@@ -10,10 +10,10 @@ import (
 )
 
 // Rows are never handed out twice, and when all are back they are one range.
-func TestRows(t *testing.T) {
+func TestCacheRows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const n = 40
-		r := newRows(n)
+		r := newCacheRows(n)
 		owner := make([]int, n)
 		var taken []tensor.Range
 		mark := func(s tensor.Range, was, is int) {

@@ -11,43 +11,18 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
-	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-var adapters = model.LoRAConfig{Rank: 4, Alpha: 8, Targets: model.AllProjections}
-
-var backends = map[string]func(t *testing.T) tensor.Backend{
-	"reference":    func(*testing.T) tensor.Backend { return reference.New() },
-	"asynchronous": func(*testing.T) tensor.Backend { return backendtest.NewAsync(reference.New()) },
-	"cpu": func(t *testing.T) tensor.Backend {
-		b, err := cpu.New(cpu.Options{})
-		require.NoError(t, err)
-		return b
-	},
-}
-
-// openLoRA returns a policy that trains adapters.
-func openLoRA(t *testing.T, b tensor.Backend, maxRows int) (*local.Policy, *model.LoRA) {
-	t.Helper()
-	d, err := model.NewDecoder(b, tiny, 5)
-	require.NoError(t, err)
-	lora, err := d.AddLoRA(adapters, 6)
-	require.NoError(t, err)
-	p, err := local.NewPolicy(local.PolicyConfig{Decoder: d, MaxRows: maxRows, Dir: t.TempDir()})
-	require.NoError(t, err)
-	return p, lora
-}
-
 func TestPolicyContractWithAdapters(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) {
 			policytest.Run(t, policytest.Options{
 				Open: func(t *testing.T) rl.Policy {
-					p, _ := openLoRA(t, open(t), 9)
+					p, _ := newLoRAPolicy(t, open(t), 9)
 					return p
 				},
 				Vocab: tiny.Vocab,
@@ -56,26 +31,14 @@ func TestPolicyContractWithAdapters(t *testing.T) {
 	}
 }
 
-// scores are the log-probs of the fixed batch.
-func scores(t *testing.T, s rl.LogProber) [][]float64 {
-	t.Helper()
-	b := batch()
-	dst := make([][]float64, len(b.Samples))
-	for i := range dst {
-		dst[i] = make([]float64, len(b.Samples[i].Tokens))
-	}
-	require.NoError(t, s.LogProbs(t.Context(), b, dst))
-	return dst
-}
-
 func TestOnlyAdaptersAreTrainedAndSaved(t *testing.T) {
-	p, lora := openLoRA(t, reference.New(), 0)
-	plain := scores(t, open(t, reference.New(), 0))
-	require.Equal(t, plain, scores(t, p), "fresh adapters change nothing")
+	p, lora := newLoRAPolicy(t, reference.New(), 0)
+	plain := logProbs(t, newPolicy(t, reference.New(), 0), batch())
+	require.Equal(t, plain, logProbs(t, p, batch()), "fresh adapters change nothing")
 	train(t, p)
-	require.NotEqual(t, plain, scores(t, p))
+	require.NotEqual(t, plain, logProbs(t, p, batch()))
 	frozen := local.NewLogProber(lora.Base(), 0)
-	require.Equal(t, plain, scores(t, frozen), "the reference policy stays behind")
+	require.Equal(t, plain, logProbs(t, frozen, batch()), "the reference policy stays behind")
 
 	ref, err := p.Save(t.Context(), "step-2")
 	require.NoError(t, err)
@@ -88,29 +51,27 @@ func TestOnlyAdaptersAreTrainedAndSaved(t *testing.T) {
 	require.Equal(t, []string{"adapter_config.json", "adapter_model.safetensors", "optimizer.safetensors", "state.json"}, names)
 
 	// A checkpoint is a folder of adapters to whoever serves them.
-	d, err := model.NewDecoder(reference.New(), tiny, 5)
-	require.NoError(t, err)
+	d := newDecoder(t, reference.New(), 5)
 	_, err = d.LoadLoRA(ref)
 	require.NoError(t, err)
-	require.Equal(t, scores(t, p), scores(t, local.NewLogProber(d, 0)))
+	require.Equal(t, logProbs(t, p, batch()), logProbs(t, local.NewLogProber(d, 0), batch()))
 
 	// Another process continues bit for bit.
 	want := train(t, p)
-	q, _ := openLoRA(t, backendtest.NewAsync(reference.New()), 0)
+	q, _ := newLoRAPolicy(t, backendtest.NewAsync(reference.New()), 0)
 	require.NoError(t, q.Load(t.Context(), ref))
 	require.EqualValues(t, 2, q.Version())
 	require.Equal(t, want, train(t, q))
 }
 
 func TestLoadRefusesOtherAdapters(t *testing.T) {
-	p, _ := openLoRA(t, reference.New(), 0)
+	p, _ := newLoRAPolicy(t, reference.New(), 0)
 	ref, err := p.Save(t.Context(), "c")
 	require.NoError(t, err)
-	require.ErrorContains(t, open(t, reference.New(), 0).Load(t.Context(), ref), "config.json")
+	require.ErrorContains(t, newPolicy(t, reference.New(), 0).Load(t.Context(), ref), "config.json")
 
-	d, err := model.NewDecoder(reference.New(), tiny, 5)
-	require.NoError(t, err)
-	other := adapters
+	d := newDecoder(t, reference.New(), 5)
+	other := tinyLoRA
 	other.Alpha = 16 // no tensor has another shape
 	_, err = d.AddLoRA(other, 6)
 	require.NoError(t, err)
@@ -130,13 +91,8 @@ func TestLoadRefusesOtherAdapters(t *testing.T) {
 	}
 }
 
-// letters gives every token a letter.
-type letters struct{}
-
-func (letters) Bytes(id int32) []byte { return []byte{'a' + byte(id)} }
-
-// TestAnEngineSamplesWithTheAdapters: what the engine of a published policy
-// says of the tokens that it sampled is what the policy says of them.
+// The log-probs that an engine gives with its samples are those of the policy
+// with its adapters.
 func TestAnEngineSamplesWithTheAdapters(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) { checkEngine(t, open(t)) })
@@ -144,8 +100,8 @@ func TestAnEngineSamplesWithTheAdapters(t *testing.T) {
 }
 
 func checkEngine(t *testing.T, backend tensor.Backend) {
-	p, lora := openLoRA(t, backend, 0)
-	engine, err := local.NewEngine(p.Decoder(), letters{}, local.EngineOptions{})
+	p, lora := newLoRAPolicy(t, backend, 0)
+	engine, err := p.NewEngine(letters{}, local.EngineConfig{})
 	require.NoError(t, err)
 	for range 10 {
 		train(t, p)
@@ -167,15 +123,7 @@ func checkEngine(t *testing.T, backend tensor.Backend) {
 	})
 	require.NoError(t, err)
 	require.Len(t, want, 6)
-	score := func(s rl.LogProber) [][]float64 {
-		dst := make([][]float64, len(b.Samples))
-		for i := range dst {
-			dst[i] = make([]float64, len(b.Samples[i].Tokens))
-		}
-		require.NoError(t, s.LogProbs(t.Context(), b, dst))
-		return dst
-	}
-	got, base := score(p), score(local.NewLogProber(lora.Base(), 0))
+	got, base := logProbs(t, p, b), logProbs(t, local.NewLogProber(lora.Base(), 0), b)
 	for i := range want {
 		require.InDeltaSlice(t, want[i], got[i], 1e-5)
 		require.NotEqual(t, got[i], base[i])

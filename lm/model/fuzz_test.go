@@ -57,3 +57,14 @@ func FuzzConfig(f *testing.F) {
 		require.Equal(t, c, c2)
 	})
 }
+
+// FuzzLoRAConfig: no text panics, and what is accepted is valid.
+func FuzzLoRAConfig(f *testing.F) {
+	f.Add([]byte(`{"peft_type":"LORA","r":8,"lora_alpha":16,"target_modules":["q_proj"]}`))
+	f.Add([]byte(`{"peft_type":"LORA","r":1e9,"lora_alpha":null,"target_modules":"all-linear","bias":"all"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if c, err := parseLoRAConfig(text); err == nil {
+			require.NoError(t, c.Validate())
+		}
+	})
+}

@@ -6,26 +6,26 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// rows hands out ranges of cache rows, first fit.
-type rows struct {
+// cacheRows hands out ranges of cache rows, first fit.
+type cacheRows struct {
 	free []tensor.Range // ascending, never adjacent, never empty
 }
 
-func newRows(n int) rows { return rows{free: []tensor.Range{{Start: 0, End: n}}} }
+func newCacheRows(n int) cacheRows { return cacheRows{free: []tensor.Range{{Start: 0, End: n}}} }
 
-// blockRows is a number of rows at a multiple of which ranges begin, if there
-// is room: backends keep keys in blocks of up to as many.
+// blockRows is the number of rows of the largest blocks in which backends keep
+// keys. Ranges begin at a multiple of it if there is room.
 const blockRows = 32
 
-// wholeBlocks is how many rows n rows take up that begin at a block.
+// wholeBlocks rounds n rows up to whole blocks.
 func wholeBlocks(n int) int { return roundUp(n, blockRows) }
 
 // roundUp returns the smallest multiple of m that is at least n.
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
-// take returns n consecutive rows; false if there are none. No rows are always
-// there.
-func (r *rows) take(n int) (tensor.Range, bool) {
+// take returns n consecutive rows, or false if no range is long enough. Taking
+// 0 rows always succeeds.
+func (r *cacheRows) take(n int) (tensor.Range, bool) {
 	if n == 0 {
 		return tensor.Range{}, true
 	}
@@ -49,8 +49,8 @@ func (r *rows) take(n int) (tensor.Range, bool) {
 	return tensor.Range{}, false
 }
 
-// give takes rows back.
-func (r *rows) give(s tensor.Range) {
+// give takes back what take returned.
+func (r *cacheRows) give(s tensor.Range) {
 	if s.Start == s.End {
 		return
 	}

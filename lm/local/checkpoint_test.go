@@ -1,4 +1,4 @@
-package checkpoint_test
+package local
 
 import (
 	"context"
@@ -10,9 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
-	"github.com/stepwise-rl/stepwise/lm/local/internal/checkpoint"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/optim"
@@ -21,32 +19,30 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 var tiny = model.Config{Vocab: 5, Dim: 4, Layers: 1, Heads: 1, KVHeads: 1, FF: 6, MaxSeq: 8}
 
 var files = []string{"config.json", "model.safetensors", "optimizer.safetensors", "state.json"}
 
-// training is a decoder and its optimiser.
-type training = checkpoint.Training[model.Config]
-
-func open(t *testing.T, b tensor.Backend, c model.Config, seed uint64) *training {
+// open returns a decoder in training, whose checkpoints are in dir.
+func open(t *testing.T, b tensor.Backend, c model.Config, seed uint64, dir string) *training {
 	t.Helper()
 	d, err := model.NewDecoder(b, c, seed)
 	require.NoError(t, err)
-	o, err := optim.NewAdamW(b, d.Params(), optim.DefaultConfig())
+	p, err := NewPolicy(PolicyConfig{Decoder: d, Dir: dir})
 	require.NoError(t, err)
-	return &training{Model: d, ReadConfig: model.ReadConfig, Optimizer: o}
+	return &p.training
 }
 
-// step takes an optimiser step whose gradient is g everywhere.
+// step takes an optimiser step whose gradient is g everywhere, and leaves the
+// gradient.
 func step(t *testing.T, tr *training, g float32) {
 	t.Helper()
-	for _, p := range tr.Model.Params() {
-		tr.Model.Backend().Fill(p.Grad, g)
+	for _, p := range tr.model.Params() {
+		tr.model.Backend().Fill(p.Grad, g)
 	}
-	_, err := tr.Optimizer.Step(0.01, 1)
+	_, err := tr.opt.Step(0.01, 1)
 	require.NoError(t, err)
+	tr.version++
 }
 
 // contents is all that a checkpoint must bring back.
@@ -58,24 +54,24 @@ type contents struct {
 func read(t *testing.T, tr *training) contents {
 	t.Helper()
 	c := contents{Weights: map[string][]float32{}, Grads: map[string][]float32{}}
-	for _, p := range tr.Model.Params() {
+	for _, p := range tr.model.Params() {
 		c.Weights[p.Name], c.Grads[p.Name] = make([]float32, p.Len()), make([]float32, p.Len())
-		require.NoError(t, tr.Model.Backend().Read(c.Weights[p.Name], p.Value))
-		require.NoError(t, tr.Model.Backend().Read(c.Grads[p.Name], p.Grad))
+		require.NoError(t, tr.model.Backend().Read(c.Weights[p.Name], p.Value))
+		require.NoError(t, tr.model.Backend().Read(c.Grads[p.Name], p.Grad))
 	}
 	var err error
-	c.Optimizer, err = tr.Optimizer.Export()
+	c.Optimizer, err = tr.opt.Export()
 	require.NoError(t, err)
 	return c
 }
 
-// saved returns the path of a checkpoint of version 3 after two steps.
+// saved returns the path of a checkpoint of version 2.
 func saved(t *testing.T) (string, *training) {
 	t.Helper()
-	tr := open(t, reference.New(), tiny, 1)
+	tr := open(t, reference.New(), tiny, 1, t.TempDir())
 	step(t, tr, 0.5)
 	step(t, tr, -0.25)
-	path, err := tr.Save(t.Context(), t.TempDir(), "three", 3)
+	path, err := tr.Save(t.Context(), "two")
 	require.NoError(t, err)
 	return path, tr
 }
@@ -94,19 +90,18 @@ func names(t *testing.T, dir string) []string {
 func TestTrainingContinuesBitForBit(t *testing.T) {
 	path, whole := saved(t)
 	require.Equal(t, files, names(t, path))
-	require.Equal(t, []string{"three"}, names(t, filepath.Dir(path)), "nothing else is left")
+	require.Equal(t, []string{"two"}, names(t, filepath.Dir(path)), "nothing else is left")
 	for name, b := range map[string]tensor.Backend{"reference": reference.New(), "async": backendtest.NewAsync(reference.New())} {
 		t.Run(name, func(t *testing.T) {
-			other := open(t, b, tiny, 2)
-			step(t, other, 1) // and its gradient stays
-			version, err := other.Load(t.Context(), path)
-			require.NoError(t, err)
-			require.EqualValues(t, 3, version)
+			other := open(t, b, tiny, 2, "")
+			step(t, other, 1)
+			require.NoError(t, other.Load(t.Context(), path))
+			require.EqualValues(t, 2, other.Version())
 			for _, g := range read(t, other).Grads {
 				require.Equal(t, make([]float32, len(g)), g)
 			}
 			step(t, other, 0.125)
-			first := open(t, reference.New(), tiny, 1)
+			first := open(t, reference.New(), tiny, 1, "")
 			for _, g := range []float32{0.5, -0.25, 0.125} {
 				step(t, first, g)
 			}
@@ -117,46 +112,41 @@ func TestTrainingContinuesBitForBit(t *testing.T) {
 }
 
 func TestFrozenParametersHaveNoMoments(t *testing.T) {
-	frozen := func(seed uint64) *training {
-		b := reference.New()
-		d, err := model.NewDecoder(b, tiny, seed)
+	frozen := func(seed uint64, dir string) *training {
+		d, err := model.NewDecoder(reference.New(), tiny, seed)
 		require.NoError(t, err)
 		d.Params()[0].Grad = nil
-		o, err := optim.NewAdamW(b, d.Params(), optim.DefaultConfig())
+		p, err := NewPolicy(PolicyConfig{Decoder: d, Dir: dir})
 		require.NoError(t, err)
-		return &training{Model: d, ReadConfig: model.ReadConfig, Optimizer: o}
+		return &p.training
 	}
-	path, err := frozen(1).Save(t.Context(), t.TempDir(), "a", 0)
+	path, err := frozen(1, t.TempDir()).Save(t.Context(), "a")
 	require.NoError(t, err)
-	_, err = frozen(2).Load(t.Context(), path)
-	require.NoError(t, err)
-	_, err = open(t, reference.New(), tiny, 2).Load(t.Context(), path)
-	require.ErrorContains(t, err, `no tensor "exp_avg.`)
+	require.NoError(t, frozen(2, "").Load(t.Context(), path))
+	require.ErrorContains(t, open(t, reference.New(), tiny, 2, "").Load(t.Context(), path), `no tensor "exp_avg.`)
 
 	whole, _ := saved(t)
-	_, err = frozen(2).Load(t.Context(), whole)
-	require.ErrorContains(t, err, "two for each parameter")
+	require.ErrorContains(t, frozen(2, "").Load(t.Context(), whole), "two for each parameter")
 }
 
 func TestSaveReplacesACheckpointOfTheSameName(t *testing.T) {
 	path, tr := saved(t)
 	step(t, tr, 1)
 	want := read(t, tr)
-	again, err := tr.Save(t.Context(), filepath.Dir(path), "three", 4)
+	again, err := tr.Save(t.Context(), "two")
 	require.NoError(t, err)
 	require.Equal(t, path, again)
-	require.Equal(t, []string{"three"}, names(t, filepath.Dir(path)))
+	require.Equal(t, []string{"two"}, names(t, filepath.Dir(path)))
 	step(t, tr, 1)
-	version, err := tr.Load(t.Context(), path)
-	require.NoError(t, err)
-	require.EqualValues(t, 4, version)
+	require.NoError(t, tr.Load(t.Context(), path))
+	require.EqualValues(t, 3, tr.Version())
 	got := read(t, tr)
 	require.Equal(t, want.Weights, got.Weights)
 	require.Equal(t, want.Optimizer, got.Optimizer)
 }
 
-// TestDamage: whatever happens to a file, Load names it and changes nothing.
-func TestDamage(t *testing.T) {
+// Whatever happens to a file, Load names it and changes nothing.
+func TestDamagedCheckpoints(t *testing.T) {
 	edit := func(change func(text []byte) []byte) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
 			text, err := os.ReadFile(path)
@@ -179,8 +169,7 @@ func TestDamage(t *testing.T) {
 				do(t, filepath.Join(path, file))
 				step(t, tr, 1)
 				before := read(t, tr)
-				_, err := tr.Load(t.Context(), path)
-				require.ErrorContains(t, err, filepath.Join(path, file))
+				require.ErrorContains(t, tr.Load(t.Context(), path), filepath.Join(path, file))
 				require.Equal(t, before, read(t, tr))
 			})
 		}
@@ -191,12 +180,11 @@ func TestDamage(t *testing.T) {
 			text[len(text)-1] ^= 0x80
 			return text
 		})(t, filepath.Join(path, "model.safetensors"))
-		_, err := tr.Load(t.Context(), path)
-		require.ErrorContains(t, err, "model.safetensors is damaged")
+		require.ErrorContains(t, tr.Load(t.Context(), path), "model.safetensors is damaged")
 	})
 }
 
-func TestStateErrors(t *testing.T) {
+func TestCheckpointStateErrors(t *testing.T) {
 	for want, change := range map[string]func(s map[string]any){
 		"format is 2, want 1":    func(s map[string]any) { s["format"] = 2 },
 		"version is -1":          func(s map[string]any) { s["version"] = -1 },
@@ -213,8 +201,7 @@ func TestStateErrors(t *testing.T) {
 		text, err = json.Marshal(s)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(file, text, 0o666))
-		_, err = tr.Load(t.Context(), path)
-		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, tr.Load(t.Context(), path), want)
 	}
 }
 
@@ -222,9 +209,9 @@ func TestAModelOfAnotherConfigurationIsRefused(t *testing.T) {
 	path, _ := saved(t)
 	c := tiny
 	c.MaxSeq++ // no tensor has another shape
-	other := open(t, reference.New(), c, 2)
+	other := open(t, reference.New(), c, 2, "")
 	before := read(t, other)
-	_, err := other.Load(t.Context(), path)
+	err := other.Load(t.Context(), path)
 	require.ErrorContains(t, err, path+" is of a model {Vocab:5")
 	require.ErrorContains(t, err, "MaxSeq:9")
 	require.Equal(t, before, read(t, other))
@@ -232,12 +219,12 @@ func TestAModelOfAnotherConfigurationIsRefused(t *testing.T) {
 
 // failing is a model whose Save fails after it has written, as on a full disk.
 type failing struct {
-	checkpoint.Model[model.Config]
+	trainable
 	err error
 }
 
 func (f failing) Save(dir string) error {
-	if err := f.Model.Save(dir); err != nil {
+	if err := f.trainable.Save(dir); err != nil {
 		return err
 	}
 	return f.err
@@ -245,87 +232,85 @@ func (f failing) Save(dir string) error {
 
 func TestAFailedSaveLeavesTheEarlierCheckpoint(t *testing.T) {
 	path, tr := saved(t)
-	whole := tr.Model
+	whole := tr.model
 	full := errors.New("disk full")
-	tr.Model = failing{whole, full}
-	_, err := tr.Save(t.Context(), filepath.Dir(path), "three", 9)
+	tr.model = failing{whole, full}
+	_, err := tr.Save(t.Context(), "two")
 	require.ErrorIs(t, err, full)
-	require.Equal(t, []string{"three"}, names(t, filepath.Dir(path)))
-	tr.Model = whole
-	version, err := tr.Load(t.Context(), path)
-	require.NoError(t, err)
-	require.EqualValues(t, 3, version)
+	require.Equal(t, []string{"two"}, names(t, filepath.Dir(path)))
+	tr.model = whole
+	require.NoError(t, tr.Load(t.Context(), path))
+	require.EqualValues(t, 2, tr.Version())
 }
 
 func TestLeftoversOfACrashDisturbNothing(t *testing.T) {
 	path, tr := saved(t)
 	dir := filepath.Dir(path)
-	for _, left := range []string{".three.1", ".three.1.old", ".four.2"} {
+	for _, left := range []string{".two.1", ".two.1.old", ".four.2"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, left), 0o777))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, left, "model.safetensors"), []byte("half"), 0o666))
 	}
-	_, err := tr.Load(t.Context(), path)
-	require.NoError(t, err)
-	for _, name := range []string{"three", "four"} {
-		path, err := tr.Save(t.Context(), dir, name, 5)
+	require.NoError(t, tr.Load(t.Context(), path))
+	for _, name := range []string{"two", "four"} {
+		path, err := tr.Save(t.Context(), name)
 		require.NoError(t, err)
-		version, err := tr.Load(t.Context(), path)
-		require.NoError(t, err)
-		require.EqualValues(t, 5, version)
+		require.NoError(t, tr.Load(t.Context(), path))
 	}
-	require.Equal(t, []string{".four.2", ".three.1", ".three.1.old", "four", "three"}, names(t, dir))
+	require.Equal(t, []string{".four.2", ".two.1", ".two.1.old", "four", "two"}, names(t, dir))
 
 	// A crash between the two renames leaves the earlier one under .old.
-	old := filepath.Join(dir, ".three.3.old")
+	old := filepath.Join(dir, ".two.3.old")
 	require.NoError(t, os.Rename(path, old))
-	_, err = tr.Load(t.Context(), old)
-	require.NoError(t, err)
+	require.NoError(t, tr.Load(t.Context(), old))
 }
 
 func TestMomentsOfAnotherShapeAreRefused(t *testing.T) {
-	path, tr := saved(t)
+	_, tr := saved(t)
 	// Moments of a wider embedding, in a checkpoint whose sums are right.
-	embed := tr.Model.Params()[0]
+	embed := tr.model.Params()[0]
 	shape := embed.Shape
 	embed.Shape = []int{shape[0], 1, shape[1]}
-	path, err := tr.Save(t.Context(), filepath.Dir(path), "reshaped", 3)
+	path, err := tr.Save(t.Context(), "reshaped")
 	require.NoError(t, err)
 	embed.Shape = shape
-	_, err = tr.Load(t.Context(), path)
-	require.ErrorContains(t, err, `"exp_avg.`+embed.Name+`" has shape [5 1 4], want [5 4]`)
+	require.ErrorContains(t, tr.Load(t.Context(), path), `"exp_avg.`+embed.Name+`" has shape [5 1 4], want [5 4]`)
 }
 
-func TestNamesAndDirectories(t *testing.T) {
-	_, tr := saved(t)
+func TestCheckpointNamesAndDirectories(t *testing.T) {
+	tr := open(t, reference.New(), tiny, 1, t.TempDir())
 	for _, name := range []string{"", ".", "..", ".hidden", "a/b", "/", "a/"} {
-		dir := t.TempDir()
-		_, err := tr.Save(t.Context(), dir, name, 0)
+		_, err := tr.Save(t.Context(), name)
 		require.ErrorContains(t, err, "is no plain file name", "%q", name)
-		require.Empty(t, names(t, dir))
+		require.Empty(t, names(t, tr.dir))
 	}
-	_, err := tr.Save(t.Context(), "", "a", 0)
-	require.ErrorContains(t, err, "Config.Dir")
-	path, err := tr.Save(t.Context(), filepath.Join(t.TempDir(), "made", "at need"), "a", 0)
+	tr.dir = ""
+	_, err := tr.Save(t.Context(), "a")
+	require.EqualError(t, err, "local: Save needs a Dir in the configuration")
+	tr.dir = filepath.Join(t.TempDir(), "made", "at need")
+	path, err := tr.Save(t.Context(), "a")
 	require.NoError(t, err)
-	require.Equal(t, "a", filepath.Base(path))
-	_, err = tr.Load(t.Context(), path+" of which nobody knows")
-	require.ErrorIs(t, err, os.ErrNotExist)
+	require.Equal(t, filepath.Join(tr.dir, "a"), path)
+	t.Chdir(tr.dir)
+	tr.dir = "."
+	path, err = tr.Save(t.Context(), "b")
+	require.NoError(t, err)
+	require.Equal(t, "b", path)
+	require.ErrorIs(t, tr.Load(t.Context(), "nothing-was-saved-here"), os.ErrNotExist)
 }
 
-func TestCancelled(t *testing.T) {
+func TestCancelledCheckpoints(t *testing.T) {
 	path, tr := saved(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := tr.Save(ctx, filepath.Dir(path), "late", 4)
+	_, err := tr.Save(ctx, "late")
 	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, []string{"three"}, names(t, filepath.Dir(path)))
+	require.Equal(t, []string{"two"}, names(t, filepath.Dir(path)))
 	before := read(t, tr)
-	_, err = tr.Load(ctx, path)
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, tr.Load(ctx, path), context.Canceled)
 	require.Equal(t, before, read(t, tr))
 }
 
-func TestBackendErrors(t *testing.T) {
+func TestBackendErrorsOfCheckpoints(t *testing.T) {
 	boom := errors.New("boom")
 	path, _ := saved(t)
 	for _, c := range []struct {
@@ -333,23 +318,20 @@ func TestBackendErrors(t *testing.T) {
 		call func(tr *training) error
 	}{
 		{"Save", func(tr *training) error {
-			_, err := tr.Save(t.Context(), t.TempDir(), "a", 0)
+			_, err := tr.Save(t.Context(), "a")
 			return err
 		}},
-		{"Load", func(tr *training) error {
-			_, err := tr.Load(t.Context(), path)
-			return err
-		}},
+		{"Load", func(tr *training) error { return tr.Load(t.Context(), path) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for operation := 0; ; operation++ {
 				b := backendtest.NewAsync(reference.New())
-				tr := open(t, b, tiny, 1)
+				tr := open(t, b, tiny, 1, t.TempDir())
 				require.NoError(t, b.Sync())
 				b.FailAfter(operation, boom)
 				err := c.call(tr)
 				if err == nil {
-					require.Greater(t, operation, len(tr.Model.Params()))
+					require.Greater(t, operation, len(tr.model.Params()))
 					require.NoError(t, b.Sync(), "every error is returned")
 					return
 				}
@@ -368,7 +350,7 @@ func TestMomentsAreAsPyTorchNamesThem(t *testing.T) {
 	for _, x := range r.Tensors() {
 		require.True(t, strings.HasPrefix(x.Name, "exp_avg.") || strings.HasPrefix(x.Name, "exp_avg_sq."), x.Name)
 	}
-	p := tr.Model.Params()[0]
+	p := tr.model.Params()[0]
 	moments := read(t, tr).Optimizer.Moments[0]
 	second := make([]float32, p.Len())
 	require.NoError(t, r.Read(second, "exp_avg_sq."+p.Name, 0))

@@ -1,0 +1,93 @@
+package local_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+// successor is a problem: after token p write p+1, then p+2, modulo 10. Each token
+// is a step; the reward is that of the last.
+type successor int32
+
+func (s successor) Request() rollout.Request {
+	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+}
+
+func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Final = 1
+	for k, name := range []string{"first", "second"} {
+		st := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
+		if c.Tokens[k] == (int32(s)+int32(k)+1)%10 {
+			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
+		}
+		c.Steps = append(c.Steps, st)
+	}
+	c.Rewards = []float64{c.Steps[1].Reward}
+	return nil
+}
+
+// trainer returns a trainer of a policy, and the store of its checkpoints in dir.
+func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoint.Store, *local.Policy) {
+	t.Helper()
+	p, err := local.NewPolicy(local.PolicyConfig{Decoder: newDecoder(t, b, 5), Dir: dir})
+	require.NoError(t, err)
+	e, err := p.NewEngine(letters{}, local.EngineConfig{})
+	require.NoError(t, err)
+	source := &rl.SliceSource{Seed: 2}
+	for i := range int32(10) {
+		source.Problems = append(source.Problems, successor(i))
+	}
+	store := &checkpoint.Store{Dir: dir}
+	tr, err := rl.NewTrainer(rl.Config{
+		Policy: p, Engine: e, Source: source,
+		Estimator:       advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
+		Credit:          sam.Mask{},
+		Objective:       objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+		Aggregation:     objective.TokenMean{},
+		Batching:        rl.Batching{Prompts: 3, GroupSize: 4},
+		LR:              rl.ScheduleFunc(func(step int64) float64 { return 0.03 / float64(1+step) }),
+		Seed:            3,
+		CheckpointEvery: 1,
+		Checkpoint:      func(ctx context.Context, tr *rl.Trainer) error { return store.Save(ctx, tr) },
+	})
+	require.NoError(t, err)
+	return tr, store, p
+}
+
+// A run that is resumed after every training step ends where an uninterrupted
+// one does, bit for bit: weights, moments, schedule, random streams and the place
+// in the data are all in a checkpoint.
+func TestATrainingResumesBitForBit(t *testing.T) {
+	for name, open := range backends {
+		t.Run(name, func(t *testing.T) {
+			whole, _, want := trainer(t, open(t), t.TempDir())
+			dir := t.TempDir()
+			var got *local.Policy
+			for range 4 {
+				_, err := whole.Step(t.Context())
+				require.NoError(t, err)
+				tr, store, p := trainer(t, open(t), dir)
+				_, err = store.Resume(t.Context(), tr)
+				require.NoError(t, err)
+				_, err = tr.Step(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, whole.Metrics()["loss"], tr.Metrics()["loss"])
+				got = p
+			}
+			require.EqualValues(t, 4, got.Version())
+			require.Equal(t, logProbs(t, want, batch()), logProbs(t, got, batch()))
+			require.NotEqual(t, logProbs(t, newPolicy(t, open(t), 0), batch()), logProbs(t, got, batch()), "it learns")
+		})
+	}
+}

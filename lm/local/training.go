@@ -1,0 +1,226 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/optim"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/rl"
+)
+
+// trainable is what is trained and saved: a decoder, its adapters, or an
+// encoder.
+type trainable interface {
+	Backend() tensor.Backend
+	Params() []*tensor.Param
+	// Save writes the configuration and the parameters into a directory.
+	Save(dir string) error
+}
+
+// training is what a policy and a student have in common: a model, its
+// optimiser, and its checkpoints.
+type training struct {
+	model trainable
+	// configFile and weightsFile are the files that model.Save writes.
+	configFile, weightsFile string
+	// checkConfig returns an error unless the configuration in a directory is
+	// the model's.
+	checkConfig func(dir string) error
+	opt         *optim.AdamW
+	dir         string // of checkpoints; empty = none can be saved
+	version     int64
+}
+
+// checkTraining checks the settings that PolicyConfig and StudentConfig share.
+func checkTraining(config string, o optim.Config, maxRows int) error {
+	if maxRows < 0 {
+		return fmt.Errorf("local: %s.MaxRows is %d, want 0 (for %d) or more", config, maxRows, defaultRows)
+	}
+	if o == (optim.Config{}) {
+		return nil
+	}
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("local: %s.Optimizer: %w", config, err)
+	}
+	return nil
+}
+
+// start makes the optimiser of params, which include model's, with cleared
+// gradients. The zero Config means the default.
+func (t *training) start(params []*tensor.Param, o optim.Config) (err error) {
+	if o == (optim.Config{}) {
+		o = optim.DefaultConfig()
+	}
+	if t.opt, err = optim.NewAdamW(t.model.Backend(), params, o); err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
+	t.opt.ZeroGrad()
+	return nil
+}
+
+// configIs returns a function that compares the configuration which read finds
+// in a directory with want.
+func configIs[C comparable](want C, read func(dir string) (C, error)) func(dir string) error {
+	return func(dir string) error {
+		c, err := read(dir)
+		if err == nil && c != want {
+			err = fmt.Errorf("%s is of a model %+v, want %+v", dir, c, want)
+		}
+		return err
+	}
+}
+
+// Version counts the optimiser steps taken.
+func (t *training) Version() int64 { return t.version }
+
+// Step takes an optimiser step with the accumulated gradient and clears it. If
+// the gradient is not finite it is dropped, and weights and version stay. The
+// gradient is also cleared after an error.
+func (t *training) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+	if err := ctx.Err(); err != nil {
+		t.dropGradient()
+		return rl.StepInfo{}, err
+	}
+	info, err := t.opt.Step(o.LR, o.MaxNorm)
+	if err != nil {
+		t.dropGradient()
+		return rl.StepInfo{}, fmt.Errorf("local: %w", err)
+	}
+	t.opt.ZeroGrad()
+	if !info.Skipped {
+		t.version++
+	}
+	return rl.StepInfo{Version: t.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
+}
+
+// dropGradient clears the accumulated gradient after an error, so that no later
+// optimiser step holds half a batch. A sticky error of the backend, which was
+// returned, must go first, because it would prevent that.
+func (t *training) dropGradient() {
+	_ = t.model.Backend().Sync()
+	t.opt.ZeroGrad()
+}
+
+// Save writes the checkpoint Dir/name, in place of one of the same name, and
+// returns its path as the reference for Load. It appears whole or not at all;
+// see the package comment for its files. It makes Dir if need be. Without a
+// Dir, and with a name that is no plain file name or begins with a dot, Save
+// returns an error.
+func (t *training) Save(ctx context.Context, name string) (ref string, err error) {
+	if t.dir == "" {
+		return "", errors.New("local: Save needs a Dir in the configuration")
+	}
+	if name == "" || name[0] == '.' || name != filepath.Base(name) || !filepath.IsLocal(name) {
+		return "", fmt.Errorf("local: checkpoint name %q is no plain file name", name)
+	}
+	ref = filepath.Join(t.dir, name)
+	if err := t.save(ctx, ref); err != nil {
+		return "", fmt.Errorf("local: saving checkpoint %q: %w", name, err)
+	}
+	return ref, nil
+}
+
+// save writes the files of a checkpoint aside and renames them to path.
+func (t *training) save(ctx context.Context, path string) error {
+	dir, name := filepath.Dir(path), filepath.Base(path)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(dir, "."+name+".*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp) // of no effect once it is renamed
+	// Others may serve the model, but MkdirTemp lets only its user in.
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := t.write(ctx, tmp); err != nil {
+		return err
+	}
+	return durable.ReplaceDir(path, tmp)
+}
+
+// write writes the files of a checkpoint into dir.
+func (t *training) write(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := t.model.Save(dir); err != nil {
+		return err
+	}
+	if err := durable.Sync(filepath.Join(dir, t.configFile)); err != nil { // Save syncs the weights
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	moments, err := t.opt.Export()
+	if err != nil {
+		return err
+	}
+	if err := writeMoments(filepath.Join(dir, momentsFile), t.model.Params(), moments); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := writeState(ctx, dir, state{Version: t.version, Steps: moments.Steps}, t.configFile, t.weightsFile); err != nil {
+		return err
+	}
+	return durable.Sync(dir)
+}
+
+// Load restores the checkpoint at the path that Save returned, of a model of
+// the same configuration, and clears the accumulated gradient. A missing or
+// damaged file, and a field or tensor that does not fit, are errors that name
+// it, and then nothing has changed. After an error of the backend the model may
+// be half loaded.
+func (t *training) Load(ctx context.Context, ref string) error {
+	if err := t.load(ctx, ref); err != nil {
+		return fmt.Errorf("local: loading checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (t *training) load(ctx context.Context, path string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, err := readState(ctx, path, t.configFile, t.weightsFile)
+	if err != nil {
+		return err
+	}
+	if err := t.checkConfig(path); err != nil {
+		return err
+	}
+	moments, err := readMoments(filepath.Join(path, momentsFile), t.model.Params())
+	if err != nil {
+		return err
+	}
+	moments.Steps = s.Steps
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// ReadParams looks at all tensors before it changes one, and moments that
+	// were read for these parameters are what Import wants.
+	b := t.model.Backend()
+	if err := model.ReadParams(b, t.model.Params(), filepath.Join(path, t.weightsFile)); err != nil {
+		return err
+	}
+	if err := t.opt.Import(moments); err != nil {
+		return err
+	}
+	t.opt.ZeroGrad()
+	if err := b.Sync(); err != nil {
+		return err
+	}
+	t.version = s.Version
+	return nil
+}
