@@ -47,7 +47,7 @@ func Example_stages() {
 		if err := batch.Weigh(objective.TokenMean{}, nil); err != nil {
 			panic(err)
 		}
-		if _, err := rl.Update(ctx, policy, batch, loss, 1, rl.StepOptions{LR: 1}); err != nil {
+		if _, err := rl.Update(ctx, policy, batch, loss, 1, rl.OptimOptions{LR: 1}); err != nil {
 			panic(err)
 		}
 	}

@@ -26,7 +26,7 @@ type UpdateInfo struct {
 
 // Update takes one optimiser step on b, whose weights are fixed (see
 // Batch.Weigh), in accumulate forward-backward passes.
-func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, step StepOptions) (UpdateInfo, error) {
+func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, step OptimOptions) (UpdateInfo, error) {
 	info := UpdateInfo{Steps: 1, Metrics: objective.Metrics{}}
 	for _, part := range b.Split(accumulate) {
 		loss, m, err := p.ForwardBackward(ctx, part, o)
@@ -36,7 +36,7 @@ func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accu
 		info.Loss += loss
 		info.Metrics.Merge(m)
 	}
-	s, err := p.Step(ctx, step)
+	s, err := p.OptimStep(ctx, step)
 	if err != nil {
 		return UpdateInfo{}, err
 	}

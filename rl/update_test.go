@@ -16,12 +16,12 @@ import (
 // scripted infos, as many as there are.
 type noting struct {
 	*policytest.Table
-	options []rl.StepOptions
-	infos   []rl.StepInfo
+	options []rl.OptimOptions
+	infos   []rl.OptimInfo
 }
 
-func (n *noting) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
-	info, err := n.Table.Step(ctx, o)
+func (n *noting) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	info, err := n.Table.OptimStep(ctx, o)
 	if i := len(n.options); i < len(n.infos) {
 		info = n.infos[i]
 	}
@@ -42,20 +42,20 @@ func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1/float64(2*i+2), m["lr"], "of the last optimiser step")
 	}
-	require.Equal(t, []rl.StepOptions{{LR: 1, MaxNorm: 0.25}, {LR: 1. / 2, MaxNorm: 0.25}, {LR: 1. / 3, MaxNorm: 0.25}, {LR: 1. / 4, MaxNorm: 0.25}}, policy.options)
+	require.Equal(t, []rl.OptimOptions{{LR: 1, MaxNorm: 0.25}, {LR: 1. / 2, MaxNorm: 0.25}, {LR: 1. / 3, MaxNorm: 0.25}, {LR: 1. / 4, MaxNorm: 0.25}}, policy.options)
 }
 
 // The gradient norm is the mean over the steps that were taken.
 func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 	for _, test := range []struct {
-		infos   []rl.StepInfo
+		infos   []rl.OptimInfo
 		skipped float64
 		norm    any
 	}{
-		{[]rl.StepInfo{{GradNorm: 1}, {GradNorm: 2}, {GradNorm: 6}, {GradNorm: 7}}, 0, 4.},
-		{[]rl.StepInfo{{GradNorm: 1}, {GradNorm: 99, Skipped: true}, {GradNorm: 3}, {GradNorm: 5}}, 1, 3.},
-		{[]rl.StepInfo{{GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 2}}, 3, 2.},
-		{[]rl.StepInfo{{Skipped: true}, {Skipped: true}, {Skipped: true}, {Skipped: true}}, 4, nil},
+		{[]rl.OptimInfo{{GradNorm: 1}, {GradNorm: 2}, {GradNorm: 6}, {GradNorm: 7}}, 0, 4.},
+		{[]rl.OptimInfo{{GradNorm: 1}, {GradNorm: 99, Skipped: true}, {GradNorm: 3}, {GradNorm: 5}}, 1, 3.},
+		{[]rl.OptimInfo{{GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 2}}, 3, 2.},
+		{[]rl.OptimInfo{{Skipped: true}, {Skipped: true}, {Skipped: true}, {Skipped: true}}, 4, nil},
 	} {
 		c, p := setup()
 		c.Policy = &noting{Table: p, infos: test.infos}

@@ -73,14 +73,14 @@ func (p *table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 	})
 }
 
-func (p *table) Step(_ context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *table) OptimStep(_ context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	for i := range prompts * steps {
 		for v := range vocab {
 			p.w[i/steps][i%steps][v] -= o.LR * p.grad[i/steps][i%steps][v]
 		}
 	}
 	p.grad = [prompts][steps][vocab]float64{}
-	return rl.StepInfo{}, nil
+	return rl.OptimInfo{}, nil
 }
 
 func (p *table) Save(context.Context, string) (string, error) { return "", nil }

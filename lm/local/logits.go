@@ -48,7 +48,7 @@ func (s *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64,
 // Backward implements distill.Student: dlogits[i][c] is the gradient of a loss
 // with respect to the last training call's dst[i][c]. The context is looked
 // at between micro-batches. It panics if dlogits does not fit, and if no
-// training Logits came before it since the last Backward, Step, Load or error.
+// training Logits came before it since the last Backward, OptimStep, Load or error.
 func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error) {
 	if !s.trained {
 		panic("local: Backward without a training Logits before it")

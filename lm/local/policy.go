@@ -162,20 +162,20 @@ func collect(values []float32, samples []rl.Sample, of func(*rl.Sample) []float6
 
 // Step implements rl.Policy. A gradient that is not finite is dropped, and the
 // version stays.
-func (p *Policy) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *Policy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	if err := ctx.Err(); err != nil {
-		return rl.StepInfo{}, err
+		return rl.OptimInfo{}, err
 	}
 	info, err := p.opt.Step(o.LR, o.MaxNorm)
 	if err != nil {
 		p.clearAfterError()
-		return rl.StepInfo{}, fmt.Errorf("local: %w", err)
+		return rl.OptimInfo{}, fmt.Errorf("local: %w", err)
 	}
 	p.opt.ZeroGrad()
 	if !info.Skipped {
 		p.version++
 	}
-	return rl.StepInfo{Version: p.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
+	return rl.OptimInfo{Version: p.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
 }
 
 // clearAfterError clears the accumulated gradient. The backend's error, which

@@ -30,7 +30,7 @@ type StudentConfig struct {
 // Student is an encoder in this process with its optimiser. It implements
 // distill.Student; one goroutine uses it, and its encoder, at a time.
 //
-// After an error of Logits, Backward or Step there is no accumulated gradient
+// After an error of Logits, Backward or OptimStep there is no accumulated gradient
 // and nothing to call Backward for, so that no later step holds half a batch.
 type Student struct {
 	encoder *model.Encoder
@@ -85,22 +85,22 @@ func (s *Student) Free() { s.opt.Free() }
 
 // Step implements distill.Student. A gradient that is not finite is dropped,
 // and the version stays.
-func (s *Student) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (s *Student) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	s.trained, s.kept = false, false
 	if err := ctx.Err(); err != nil {
 		s.clear()
-		return rl.StepInfo{}, err
+		return rl.OptimInfo{}, err
 	}
 	info, err := s.opt.Step(o.LR, o.MaxNorm)
 	if err != nil {
 		s.clear()
-		return rl.StepInfo{}, fmt.Errorf("local: %w", err)
+		return rl.OptimInfo{}, fmt.Errorf("local: %w", err)
 	}
 	s.opt.ZeroGrad()
 	if !info.Skipped {
 		s.version++
 	}
-	return rl.StepInfo{Version: s.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
+	return rl.OptimInfo{Version: s.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
 }
 
 // clear forgets the accumulated gradient and the last training Logits. A

@@ -65,15 +65,15 @@ func logits(t *testing.T, s *local.Student, in [][]int32, train bool) [][]float6
 	return dst
 }
 
-func step(t *testing.T, s *local.Student) rl.StepInfo {
+func step(t *testing.T, s *local.Student) rl.OptimInfo {
 	t.Helper()
-	info, err := s.Step(t.Context(), rl.StepOptions{LR: 0.01, MaxNorm: 1})
+	info, err := s.OptimStep(t.Context(), rl.OptimOptions{LR: 0.01, MaxNorm: 1})
 	require.NoError(t, err)
 	return info
 }
 
 // learn takes a training step on all inputs.
-func learn(t *testing.T, s *local.Student) rl.StepInfo {
+func learn(t *testing.T, s *local.Student) rl.OptimInfo {
 	t.Helper()
 	logits(t, s, inputs, true)
 	require.NoError(t, s.Backward(t.Context(), slopes(len(inputs))))
@@ -316,7 +316,7 @@ func TestANonFiniteGradientIsSkipped(t *testing.T) {
 	info = learn(t, s)
 	require.False(t, info.Skipped)
 	require.EqualValues(t, 2, info.Version)
-	require.Zero(t, step(t, s).GradNorm, "Step clears the gradient")
+	require.Zero(t, step(t, s).GradNorm, "OptimStep clears the gradient")
 }
 
 func TestCancelled(t *testing.T) {
@@ -326,7 +326,7 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, s.Logits(ctx, inputs, rows(len(inputs)), false), context.Canceled)
 	logits(t, s, inputs, true)
 	require.ErrorIs(t, s.Backward(ctx, slopes(len(inputs))), context.Canceled)
-	_, err := s.Step(ctx, rl.StepOptions{LR: 1})
+	_, err := s.OptimStep(ctx, rl.OptimOptions{LR: 1})
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = s.Save(ctx, "late")
 	require.ErrorIs(t, err, context.Canceled)

@@ -25,12 +25,12 @@ type call struct {
 	Weights     [][]float64
 	Temperature float64
 	Name        string
-	Step        rl.StepOptions
+	Step        rl.OptimOptions
 }
 
 type reply struct {
 	LogP  [][]float64
-	Info  rl.StepInfo
+	Info  rl.OptimInfo
 	Ref   string
 	Error string
 }
@@ -81,7 +81,7 @@ func handle(p *policytest.Table, c *call) (r reply, err error) {
 	case "backward":
 		_, _, err = p.ForwardBackward(ctx, b, weighted{})
 	case "step":
-		r.Info, err = p.Step(ctx, c.Step)
+		r.Info, err = p.OptimStep(ctx, c.Step)
 	case "save":
 		r.Ref, err = p.Save(ctx, c.Name)
 	case "load":
@@ -170,7 +170,7 @@ func (p *pipe) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Obj
 	return loss, m, err
 }
 
-func (p *pipe) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *pipe) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	r, err := p.do(ctx, call{Verb: "step", Step: o})
 	return r.Info, err
 }

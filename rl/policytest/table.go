@@ -156,15 +156,15 @@ func (p *Table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 }
 
 // Step implements rl.Policy by gradient descent.
-func (p *Table) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *Table) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	if err := ctx.Err(); err != nil {
-		return rl.StepInfo{}, err
+		return rl.OptimInfo{}, err
 	}
 	n := 0.0
 	for _, g := range p.g {
 		n += g * g
 	}
-	info := rl.StepInfo{GradNorm: math.Sqrt(n)}
+	info := rl.OptimInfo{GradNorm: math.Sqrt(n)}
 	if math.IsNaN(n) || math.IsInf(n, 0) {
 		info.Skipped, info.Version = true, p.version
 		clear(p.g)
