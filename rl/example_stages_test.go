@@ -28,7 +28,7 @@ func (s say) Judge(_ context.Context, c *rollout.Completion) error {
 // samples until one collection has nothing left to learn.
 func Example_stages() {
 	ctx := context.Background()
-	policy := policytest.NewTable(3, nil, -1)
+	policy := policytest.NewTablePolicy(3, nil, -1)
 	problems := []rl.Problem{say{"a": 0, "b": 0.5, "c": 1}}
 	loss, estimator := objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, advantage.PerGroup(advantage.RLOO{})
 	for step := range uint64(100) {

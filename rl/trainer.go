@@ -344,7 +344,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	var old, ref LogProber
 	switch {
-	case t.c.Batching.OptimizerSteps() == 1:
+	case t.c.Batching.OptimSteps() == 1:
 		for i := range b.Samples {
 			b.Samples[i].Old = nil // those of the update itself stand in
 		}

@@ -15,13 +15,13 @@ import (
 // noting is a policy that notes the settings of its steps, and gives back
 // scripted infos, as many as there are.
 type noting struct {
-	*policytest.Table
+	*policytest.TablePolicy
 	options []rl.OptimOptions
 	infos   []rl.OptimInfo
 }
 
 func (n *noting) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
-	info, err := n.Table.OptimStep(ctx, o)
+	info, err := n.TablePolicy.OptimStep(ctx, o)
 	if i := len(n.options); i < len(n.infos) {
 		info = n.infos[i]
 	}
@@ -31,7 +31,7 @@ func (n *noting) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo
 
 func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 	c, p := setup()
-	policy := &noting{Table: p}
+	policy := &noting{TablePolicy: p}
 	c.Policy, c.MaxNorm = policy, 0.25
 	c.Batching.MiniBatches = 2
 	c.LR = rl.ScheduleFunc(func(step int64) float64 { return 1 / float64(step+1) })
@@ -58,7 +58,7 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 		{[]rl.OptimInfo{{Skipped: true}, {Skipped: true}, {Skipped: true}, {Skipped: true}}, 4, nil},
 	} {
 		c, p := setup()
-		c.Policy = &noting{Table: p, infos: test.infos}
+		c.Policy = &noting{TablePolicy: p, infos: test.infos}
 		c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
 		tr, err := rl.NewTrainer(c)
 		require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 
 // A group whose samples have all failed does not fill a collection up.
 func TestAFailedGroupFillsNothingUp(t *testing.T) {
-	e := tampered{policytest.NewTable(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
+	e := tampered{policytest.NewTablePolicy(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
 		if c.Request == 0 {
 			c = rollout.Completion{Request: c.Request, Index: c.Index, Err: errors.New("lost")}
 		}

@@ -112,7 +112,7 @@ func main() {
 		Input:  func(e example) string { return fmt.Sprint(e) },
 		Syntax: prompt.Boxed{},
 		Encode: func(_ *prompt.Template[example], e example) []int32 { return []int32{int32(e)} },
-		Group:  8,
+		GroupSize:  8,
 		Params: rollout.Params{Temperature: 1, MaxTokens: steps},
 	}
 	for k, name := range []string{"topic", "place", "label"} {

@@ -47,7 +47,7 @@ func (weighted) Eval(s *objective.Sequence, _ objective.Metrics) (loss float64, 
 	return loss, nil
 }
 
-func serve(p *policytest.Table, in io.Reader, out io.Writer) {
+func serve(p *policytest.TablePolicy, in io.Reader, out io.Writer) {
 	dec, enc := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var c call
@@ -64,7 +64,7 @@ func serve(p *policytest.Table, in io.Reader, out io.Writer) {
 	}
 }
 
-func handle(p *policytest.Table, c *call) (r reply, err error) {
+func handle(p *policytest.TablePolicy, c *call) (r reply, err error) {
 	ctx := context.Background()
 	b := &rl.Batch{Prompts: c.Prompts, Temperature: c.Temperature}
 	for i, tok := range c.Tokens {
@@ -99,7 +99,7 @@ type pipe struct {
 }
 
 func openPipe(t *testing.T) rl.Policy {
-	table := policytest.NewTable(12, nil, -1)
+	table := policytest.NewTablePolicy(12, nil, -1)
 	table.Randomize(7, 1)
 	reqR, reqW := io.Pipe()
 	repR, repW := io.Pipe()
@@ -200,7 +200,7 @@ func TestPolicyBehindAPipe(t *testing.T) {
 func TestTable(t *testing.T) {
 	policytest.Run(t, policytest.Options{
 		Open: func(*testing.T) rl.Policy {
-			p := policytest.NewTable(12, nil, -1)
+			p := policytest.NewTablePolicy(12, nil, -1)
 			p.Randomize(7, 1)
 			return p
 		},
