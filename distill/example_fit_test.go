@@ -44,14 +44,14 @@ func (s *bag) Backward(_ context.Context, dlogits [][]float64) error {
 	return nil
 }
 
-func (s *bag) Step(_ context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (s *bag) OptimStep(_ context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	for t := range s.w {
 		for c := range s.w[t] {
 			s.w[t][c] -= o.LR * s.grad[t][c]
 		}
 	}
 	s.grad = [3][2]float64{}
-	return rl.StepInfo{}, nil
+	return rl.OptimInfo{}, nil
 }
 
 func (s *bag) Save(_ context.Context, name string) (string, error) {

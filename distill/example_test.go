@@ -30,22 +30,22 @@ func ExampleLoss() {
 // table of logits here, in which each token depends on the one before.
 func ExampleLabeler() {
 	const yes, no, unsure, sure, words = 0, 1, 2, 3, 4
-	teacher := policytest.NewTable(words, nil, -1)
+	teacher := policytest.NewTablePolicy(words, nil, -1)
 	copy(teacher.Logits(sure), []float64{math.Log(8), 0, 0, 0})
 	copy(teacher.Logits(unsure), []float64{math.Log(3), math.Log(2), math.Log(4), 0})
 
 	l := distill.Labeler{Teacher: teacher, Labels: [][]int32{{yes}, {no}}}
 	prompt := []int32{no, yes}
-	beliefs, err := l.Beliefs(context.Background(), [][]distill.Trace{{
-		{Prompt: prompt, Reasoning: []int32{sure}},
-		{Prompt: prompt, Reasoning: []int32{sure, unsure}},
+	beliefs, err := l.Beliefs(context.Background(), [][]distill.Rationale{{
+		{Prompt: prompt, Tokens: []int32{sure}},
+		{Prompt: prompt, Tokens: []int32{sure, unsure}},
 	}, {}})
 	if err != nil {
 		panic(err)
 	}
 	// Among the labels yes has 8/9 and 3/5; together the labels have 9/11 and
 	// 5/10 of all that the teacher could write there.
-	fmt.Printf("yes %.3f, no %.3f, coverage %.3f of %d traces\n", beliefs[0].P[0], beliefs[0].P[1], beliefs[0].Coverage, beliefs[0].Traces)
+	fmt.Printf("yes %.3f, no %.3f, coverage %.3f of %d traces\n", beliefs[0].P[0], beliefs[0].P[1], beliefs[0].Coverage, beliefs[0].Rationales)
 	fmt.Println("no trace, no belief:", beliefs[1].P == nil)
 	// Output:
 	// yes 0.744, no 0.256, coverage 0.659 of 2 traces

@@ -20,7 +20,7 @@ type Student interface {
 	// gradient is cleared.
 	Backward(ctx context.Context, dlogits [][]float64) error
 	// Step applies the accumulated gradient and clears it.
-	Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error)
+	OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error)
 	// Save and Load store and restore weights and optimiser state, as
 	// rl.Policy's do.
 	Save(ctx context.Context, name string) (ref string, err error)
@@ -133,7 +133,7 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 	if err := f.Student.Backward(ctx, grad); err != nil {
 		return 0, err
 	}
-	_, err := f.Student.Step(ctx, rl.StepOptions{LR: f.LR.At(int64(i)), MaxNorm: f.MaxNorm})
+	_, err := f.Student.OptimStep(ctx, rl.OptimOptions{LR: f.LR.At(int64(i)), MaxNorm: f.MaxNorm})
 	return mean, err
 }
 

@@ -35,14 +35,14 @@ func (s *linear) Backward(_ context.Context, dlogits [][]float64) error {
 	return nil
 }
 
-func (s *linear) Step(_ context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (s *linear) OptimStep(_ context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	for i := range s.w {
 		for c := range s.w[i] {
 			s.w[i][c] -= o.LR * s.g[i][c]
 		}
 	}
 	s.g = [4][2]float64{}
-	return rl.StepInfo{}, nil
+	return rl.OptimInfo{}, nil
 }
 
 func (s *linear) Save(_ context.Context, name string) (string, error) {

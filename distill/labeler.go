@@ -10,12 +10,12 @@ import (
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
-// Trace is one sampled completion of the teacher, cut off where its final
+// Rationale is one sampled completion of the teacher, cut off where its final
 // answer begins; see Cut.
-type Trace struct {
-	// Prompt holds the prompt's tokens, Reasoning the completion's up to the
+type Rationale struct {
+	// Prompt holds the prompt's tokens, Tokens the completion's up to the
 	// final answer, its opening mark included.
-	Prompt, Reasoning []int32
+	Prompt, Tokens []int32
 }
 
 // Labeler reads a teacher's belief about the label off its traces.
@@ -36,8 +36,8 @@ type Belief struct {
 	// Coverage is the probability that the teacher writes any of the labels
 	// at all, before P was normalised, averaged over the traces.
 	Coverage float64
-	// Traces is how many traces P is the mean of.
-	Traces int
+	// Rationales is how many traces P is the mean of.
+	Rationales int
 }
 
 // Validate returns an error that names what is wrong with the labeler.
@@ -64,7 +64,7 @@ func (l *Labeler) Validate() error {
 // Beliefs returns one belief per example from its traces: the mean over them
 // of P(label | prompt, reasoning), each normalised over the labels. A trace's
 // prompt and reasoning are computed once for all labels.
-func (l *Labeler) Beliefs(ctx context.Context, examples [][]Trace) ([]Belief, error) {
+func (l *Labeler) Beliefs(ctx context.Context, examples [][]Rationale) ([]Belief, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (l *Labeler) Beliefs(ctx context.Context, examples [][]Trace) ([]Belief, er
 			for _, tokens := range l.Labels {
 				b.Samples = append(b.Samples, rl.Sample{Prompt: len(b.Prompts), Tokens: tokens})
 			}
-			b.Prompts = append(b.Prompts, slices.Concat(t.Prompt, t.Reasoning))
+			b.Prompts = append(b.Prompts, slices.Concat(t.Prompt, t.Tokens))
 		}
 	}
 	dst := make([][]float64, len(b.Samples))
@@ -121,16 +121,16 @@ func (b *Belief) add(logp [][]float64) error {
 		b.P[c] += math.Exp(total[c] - logZ)
 	}
 	b.Coverage += math.Exp(logZ)
-	b.Traces++
+	b.Rationales++
 	return nil
 }
 
 func (b *Belief) average() {
-	if b.Traces == 0 {
+	if b.Rationales == 0 {
 		return
 	}
 	for c := range b.P {
-		b.P[c] /= float64(b.Traces)
+		b.P[c] /= float64(b.Rationales)
 	}
-	b.Coverage /= float64(b.Traces)
+	b.Coverage /= float64(b.Rationales)
 }

@@ -12,8 +12,8 @@ import (
 
 // teacher is a bigram over the tokens 0..4: 3 and 4 are labels, and 4 is
 // written as 2 4, so that labels differ in length.
-func teacher() *policytest.Table {
-	p := policytest.NewTable(5, nil, -1)
+func teacher() *policytest.TablePolicy {
+	p := policytest.NewTablePolicy(5, nil, -1)
 	copy(p.Logits(0), []float64{0, 0, math.Log(2), math.Log(4), 0}) // sum 9
 	copy(p.Logits(1), []float64{0, 0, math.Log(8), math.Log(8), 0}) // sum 19
 	copy(p.Logits(2), []float64{0, 0, 0, 0, math.Log(4)})           // sum 8
@@ -22,15 +22,15 @@ func teacher() *policytest.Table {
 
 func TestBeliefsAreTheMeanOverTraces(t *testing.T) {
 	l := distill.Labeler{Teacher: teacher(), Labels: [][]int32{{3}, {2, 4}}}
-	got, err := l.Beliefs(t.Context(), [][]distill.Trace{
-		{{Prompt: []int32{1, 4}, Reasoning: []int32{0}}, {Prompt: []int32{1, 4}, Reasoning: []int32{0, 1}}},
+	got, err := l.Beliefs(t.Context(), [][]distill.Rationale{
+		{{Prompt: []int32{1, 4}, Tokens: []int32{0}}, {Prompt: []int32{1, 4}, Tokens: []int32{0, 1}}},
 		{},
 		{{Prompt: []int32{0}}},
 	})
 	require.NoError(t, err)
 	// After 0: P(3) = 4/9, P(2 4) = 2/9·4/8 = 1/9. After 1: 8/19 and 4/19.
 	require.Len(t, got, 3)
-	require.Equal(t, 2, got[0].Traces)
+	require.Equal(t, 2, got[0].Rationales)
 	require.InDeltaSlice(t, []float64{(4./5 + 2./3) / 2, (1./5 + 1./3) / 2}, got[0].P, 1e-12)
 	require.InDelta(t, (5./9+12./19)/2, got[0].Coverage, 1e-12)
 	require.Nil(t, got[1].P, "no trace: unknown, not uniform")

@@ -50,8 +50,8 @@ func (b Batching) Validate() error {
 	return nil
 }
 
-// OptimizerSteps is the number of optimiser steps per collection.
-func (b Batching) OptimizerSteps() int {
+// OptimSteps is the number of optimiser steps per collection.
+func (b Batching) OptimSteps() int {
 	b = b.withDefaults()
 	return b.MiniBatches * b.Epochs
 }
@@ -66,5 +66,5 @@ func (b Batching) String() string {
 		per = fmt.Sprintf(" = %d completions", b.Prompts*b.GroupSize)
 	}
 	return fmt.Sprintf("%d prompts × %s samples%s per collection; %d optimiser steps (%d epochs × %d mini-batches of %d prompts), each in %d passes",
-		b.Prompts, group, per, b.OptimizerSteps(), b.Epochs, b.MiniBatches, b.Prompts/b.MiniBatches, b.Accumulate)
+		b.Prompts, group, per, b.OptimSteps(), b.Epochs, b.MiniBatches, b.Prompts/b.MiniBatches, b.Accumulate)
 }

@@ -32,7 +32,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	require.ErrorContains(t, err, "candidates")
 
 	// Settings of the parts are found before anything is sampled.
-	reference := policytest.NewTable(vocab, nil, -1)
+	reference := policytest.NewTablePolicy(vocab, nil, -1)
 	for want, spoil := range map[string]func(*rl.Config){
 		"Config.Objective: objective: PPO.ClipLow":        func(c *rl.Config) { c.Objective = objective.PPO{} },
 		"Config.Credit: sam: StepGroup.Norm is nil":       func(c *rl.Config) { c.Credit = sam.StepGroup{} },
@@ -63,7 +63,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 
 // short is an engine that cannot sample more than so many tokens.
 type short struct {
-	*policytest.Table
+	*policytest.TablePolicy
 	tokens int
 }
 
@@ -76,7 +76,7 @@ func (s short) Check(r *rollout.Request) error {
 
 func TestInvalidSettingsAreRefusedBeforeAnythingIsSampled(t *testing.T) {
 	nan := math.NaN()
-	reference := policytest.NewTable(vocab, nil, -1)
+	reference := policytest.NewTablePolicy(vocab, nil, -1)
 	for want, spoil := range map[string]func(*rl.Config){
 		"Config.Estimator: advantage: GRPO.Epsilon is -1":     func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: -1}) },
 		"Config.Estimator: advantage: GRPO.Epsilon is NaN":    func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: nan}) },
@@ -90,7 +90,7 @@ func TestInvalidSettingsAreRefusedBeforeAnythingIsSampled(t *testing.T) {
 			c.Objective = objective.Corrected{Objective: objective.FromRollout{Objective: c.Objective}, Max: 2}
 		},
 		"it asks for 8 completions, Batching.GroupSize is 7": func(c *rl.Config) { c.Batching.GroupSize = 7 },
-		"problem 0 (\"\"): 3 tokens exceed 2":                func(c *rl.Config) { c.Engine = short{c.Engine.(*policytest.Table), 2} },
+		"problem 0 (\"\"): 3 tokens exceed 2":                func(c *rl.Config) { c.Engine = short{c.Engine.(*policytest.TablePolicy), 2} },
 		"Horizon is 31, want at least the 32 samples": func(c *rl.Config) { // with the group size that the problems ask for
 			c.Batching.GroupSize = 0
 			c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1}

@@ -90,8 +90,8 @@ type DynamicInfo struct {
 	// in which they were sampled, and Reasons the reason for each.
 	Dropped *Rollouts
 	Reasons []string
-	// Short is how many live groups were missing at the end.
-	Short int
+	// Missing is how many live groups were missing at the end.
+	Missing int
 	// Repeated is how many groups, the collection's last, are repetitions of
 	// its first ones.
 	Repeated int
@@ -101,7 +101,7 @@ type DynamicInfo struct {
 func (d *DynamicInfo) metrics(m map[string]float64, kept int) {
 	m["dynamic/rounds"] = float64(d.Rounds)
 	m["dynamic/sampled"] = float64(kept - d.Repeated + len(d.Reasons))
-	m["dynamic/short"] = float64(d.Short)
+	m["dynamic/short"] = float64(d.Missing)
 	for _, reason := range d.Reasons {
 		m["dynamic/dropped/"+reason]++
 	}
@@ -207,7 +207,7 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 		fill(reasons, all.Groups, want-live)
 	}
 	r := all.part(reasons)
-	r.Dynamic.Rounds, r.Dynamic.Short = rounds, want-live
+	r.Dynamic.Rounds, r.Dynamic.Missing = rounds, want-live
 	if d.Short == ShortRepeat && live > 0 {
 		for g := range want - live {
 			r.repeat(g % live)

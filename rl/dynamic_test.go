@@ -94,13 +94,13 @@ func TestDynamicSampling(t *testing.T) {
 			nil, list{"r0", "l1", "w2", "l3"}, list{"constant_1", "too_hard", "constant_0", "too_hard"}, 1, 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := policytest.NewTable(3, nil, -1)
+			e := policytest.NewTablePolicy(3, nil, -1)
 			r, err := rl.CollectLive(t.Context(), e, script(c.problems), 3, rloo, c.d, [2]uint64{5, 6})
 			require.NoError(t, err)
 			require.Equal(t, c.kept, names(r))
 			require.Equal(t, c.dropped, names(r.Dynamic.Dropped))
 			require.Equal(t, c.reasons, r.Dynamic.Reasons)
-			require.Equal(t, []int{c.rounds, c.short, c.repeated}, []int{r.Dynamic.Rounds, r.Dynamic.Short, r.Dynamic.Repeated})
+			require.Equal(t, []int{c.rounds, c.short, c.repeated}, []int{r.Dynamic.Rounds, r.Dynamic.Missing, r.Dynamic.Repeated})
 			var all list
 			all = append(append(all, c.kept[:len(c.kept)-c.repeated]...), c.dropped...)
 			require.Equal(t, all, names(r.Sampled()))
@@ -112,7 +112,7 @@ func TestDynamicSampling(t *testing.T) {
 }
 
 func TestDynamicSamplingFails(t *testing.T) {
-	e := policytest.NewTable(3, nil, -1)
+	e := policytest.NewTablePolicy(3, nil, -1)
 	call := func(problems string, d rl.DynamicSampling) error {
 		_, err := rl.CollectLive(t.Context(), e, script(problems), 3, rloo, d, [2]uint64{})
 		return err
@@ -137,7 +137,7 @@ func TestDynamicSamplingFails(t *testing.T) {
 }
 
 func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
-	e := policytest.NewTable(200, func(int32) string { return "x" }, -1)
+	e := policytest.NewTablePolicy(200, func(int32) string { return "x" }, -1)
 	again := func(context.Context) (rl.Problem, error) { return &scripted{}, nil }
 	sample := func() []int32 {
 		r, err := rl.CollectLive(t.Context(), e, again, 2, rloo, rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain}, [2]uint64{1, 2})
@@ -159,7 +159,7 @@ func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
 }
 
 func TestRepeatedGroupsAreCreditedApart(t *testing.T) {
-	e := policytest.NewTable(3, nil, -1)
+	e := policytest.NewTablePolicy(3, nil, -1)
 	r, err := rl.CollectLive(t.Context(), e, script("lr"), 2, rloo, rl.DynamicSampling{Rounds: 1, Short: rl.ShortRepeat}, [2]uint64{})
 	require.NoError(t, err)
 	for range 2 { // a second pass overwrites advantages in place
@@ -217,7 +217,7 @@ func TestATrainerTakesFewerLiveGroupsThanMiniBatches(t *testing.T) {
 }
 
 func TestDynamicSamplingResumesBitForBit(t *testing.T) {
-	train := func(steps int64, from []byte, p *policytest.Table) []byte {
+	train := func(steps int64, from []byte, p *policytest.TablePolicy) []byte {
 		c, _ := setup()
 		c.Policy, c.Engine, c.Steps = p, p, steps
 		c.Dynamic.Rounds = 3

@@ -11,7 +11,7 @@ import (
 // Half of these problems have nothing to teach: every letter gets the same
 // reward. Dynamic sampling draws on until two groups differ.
 func ExampleCollectLive() {
-	policy := policytest.NewTable(3, nil, -1)
+	policy := policytest.NewTablePolicy(3, nil, -1)
 	source := &rl.SliceSource{Seed: 4, Problems: []rl.Problem{
 		say{"a": 0, "b": 0.5, "c": 1}, say{"a": 1, "b": 1, "c": 1},
 		say{"a": 1, "b": 0, "c": 0}, say{"a": 0, "b": 0, "c": 0},

@@ -28,7 +28,7 @@ func (s say) Judge(_ context.Context, c *rollout.Completion) error {
 // samples until one collection has nothing left to learn.
 func Example_stages() {
 	ctx := context.Background()
-	policy := policytest.NewTable(3, nil, -1)
+	policy := policytest.NewTablePolicy(3, nil, -1)
 	problems := []rl.Problem{say{"a": 0, "b": 0.5, "c": 1}}
 	loss, estimator := objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, advantage.PerGroup(advantage.RLOO{})
 	for step := range uint64(100) {
@@ -47,7 +47,7 @@ func Example_stages() {
 		if err := batch.Weigh(objective.TokenMean{}, nil); err != nil {
 			panic(err)
 		}
-		if _, err := rl.Update(ctx, policy, batch, loss, 1, rl.StepOptions{LR: 1}); err != nil {
+		if _, err := rl.Update(ctx, policy, batch, loss, 1, rl.OptimOptions{LR: 1}); err != nil {
 			panic(err)
 		}
 	}

@@ -40,7 +40,7 @@ func (a alphabet) Judge(_ context.Context, c *rollout.Completion) error {
 // A policy small enough to read, a table of logits that is its own engine,
 // learns by GRPO with Stepwise Advantage Masking.
 func Example() {
-	policy := policytest.NewTable(letters, nil, -1)
+	policy := policytest.NewTablePolicy(letters, nil, -1)
 	var problems []rl.Problem
 	for letter := range int32(letters) {
 		problems = append(problems, alphabet{letter})

@@ -52,8 +52,8 @@ func problems(group int) []rl.Problem {
 }
 
 // setup returns a configuration that trains a fresh table.
-func setup() (rl.Config, *policytest.Table) {
-	p := policytest.NewTable(vocab, nil, -1)
+func setup() (rl.Config, *policytest.TablePolicy) {
+	p := policytest.NewTablePolicy(vocab, nil, -1)
 	p.Randomize(3, 0.1)
 	return rl.Config{
 		Policy: p, Engine: p,
@@ -69,7 +69,7 @@ func setup() (rl.Config, *policytest.Table) {
 	}, p
 }
 
-func logits(p *policytest.Table) []float64 {
+func logits(p *policytest.TablePolicy) []float64 {
 	var out []float64
 	for v := range int32(vocab) {
 		out = append(out, p.Logits(v)...)

@@ -13,16 +13,16 @@ type LogProber interface {
 	LogProbs(ctx context.Context, b *Batch, dst [][]float64) error
 }
 
-// StepOptions are the settings of one optimiser step.
-type StepOptions struct {
+// OptimOptions are the settings of one optimiser step.
+type OptimOptions struct {
 	// LR is the learning rate.
 	LR float64
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
 	MaxNorm float64
 }
 
-// StepInfo is what an optimiser step did.
-type StepInfo struct {
+// OptimInfo is what an optimiser step did.
+type OptimInfo struct {
 	// Version counts the policy's steps; it names its weights.
 	Version int64
 	// GradNorm is the global norm before clipping.
@@ -44,7 +44,7 @@ type Policy interface {
 	// accumulated gradient is cleared.
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)
 	// Step applies the accumulated gradient and clears it.
-	Step(ctx context.Context, o StepOptions) (StepInfo, error)
+	OptimStep(ctx context.Context, o OptimOptions) (OptimInfo, error)
 	// Save stores weights, optimiser state and version under a name and
 	// returns a reference for Load. Training continues bit for bit from it.
 	Save(ctx context.Context, name string) (ref string, err error)

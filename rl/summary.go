@@ -125,11 +125,11 @@ func creditMetrics(m map[string]float64, s sam.Stats) {
 }
 
 func (u *UpdateInfo) metrics(m map[string]float64) {
-	m["optimizer_steps"], m["skipped"] = float64(u.Steps), float64(u.Skipped)
-	if u.Steps > 0 {
+	m["optimizer_steps"], m["skipped"] = float64(u.OptimSteps), float64(u.Skipped)
+	if u.OptimSteps > 0 {
 		m["loss"] = u.Loss
 	}
-	if u.Steps > u.Skipped {
+	if u.OptimSteps > u.Skipped {
 		m["grad_norm"] = u.GradNorm
 	}
 	for k, v := range u.Metrics {

@@ -275,7 +275,7 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 			if !(lr >= 0) || math.IsInf(lr, 1) {
 				return UpdateInfo{}, fmt.Errorf("rl: the schedule's rate of optimiser step %d is %v, want a finite number of at least 0", t.opt, lr)
 			}
-			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, StepOptions{LR: lr, MaxNorm: t.c.MaxNorm})
+			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, OptimOptions{LR: lr, MaxNorm: t.c.MaxNorm})
 			if err != nil {
 				return UpdateInfo{}, err
 			}
@@ -344,7 +344,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	var old, ref LogProber
 	switch {
-	case t.c.Batching.OptimizerSteps() == 1:
+	case t.c.Batching.OptimSteps() == 1:
 		for i := range b.Samples {
 			b.Samples[i].Old = nil // those of the update itself stand in
 		}

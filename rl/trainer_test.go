@@ -258,7 +258,7 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 func TestKLInTheRewardHoldsThePolicyBack(t *testing.T) {
 	drift := func(beta float64) float64 {
 		c, p := setup()
-		reference := policytest.NewTable(vocab, nil, -1)
+		reference := policytest.NewTablePolicy(vocab, nil, -1)
 		reference.Randomize(3, 0.1) // where the policy starts
 		c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1, Beta: beta}
 		c.Steps = 60
@@ -276,21 +276,21 @@ func TestKLInTheRewardHoldsThePolicyBack(t *testing.T) {
 
 // counting counts the completions whose log-probs it computes.
 type counting struct {
-	*policytest.Table
+	*policytest.TablePolicy
 	computed int
 }
 
 func (c *counting) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
 	c.computed += len(b.Samples)
-	return c.Table.LogProbs(ctx, b, dst)
+	return c.TablePolicy.LogProbs(ctx, b, dst)
 }
 
 // The penalty in the reward, the KL term and the ratios of the second epoch need
 // the same log-probs.
 func TestLogProbsAreComputedOnce(t *testing.T) {
 	c, p := setup()
-	policy := &counting{Table: p}
-	reference := &counting{Table: policytest.NewTable(vocab, nil, -1)}
+	policy := &counting{TablePolicy: p}
+	reference := &counting{TablePolicy: policytest.NewTablePolicy(vocab, nil, -1)}
 	c.Policy, c.Reference = policy, reference
 	c.RewardKL = &objective.RewardKL{Estimator: objective.K1, Beta: 0.1}
 	c.Objective = objective.Terms{c.Objective, objective.KL{Estimator: objective.K3, Beta: 0.1}}
@@ -306,7 +306,7 @@ func TestLogProbsAreComputedOnce(t *testing.T) {
 // rewards is live: filter, metric and estimator say the same.
 func TestAFoldedPenaltyKeepsAGroupAlive(t *testing.T) {
 	c, _ := setup()
-	reference := policytest.NewTable(vocab, nil, -1)
+	reference := policytest.NewTablePolicy(vocab, nil, -1)
 	reference.Randomize(9, 1)
 	c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1, Beta: 0.1}
 	c.Estimator = advantage.GroupEstimator{Norm: advantage.RLOO{}, Combine: advantage.Combine{FoldShaping: true}}
@@ -328,7 +328,7 @@ func TestAFoldedPenaltyKeepsAGroupAlive(t *testing.T) {
 
 func TestAdaptiveKLMovesBetaAndIsSaved(t *testing.T) {
 	c, _ := setup()
-	reference := policytest.NewTable(vocab, nil, -1)
+	reference := policytest.NewTablePolicy(vocab, nil, -1)
 	c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K3} // never negative
 	c.AdaptiveKL = &objective.AdaptiveKL{Beta: 0.1, Target: 1e-6, Horizon: 100}
 	tr, err := rl.NewTrainer(c)

@@ -16,9 +16,9 @@ type UpdateInfo struct {
 	Loss float64
 	// GradNorm is the mean norm before clipping, over the steps not skipped.
 	GradNorm float64
-	// Steps counts optimiser steps, Skipped those not taken because the
+	// OptimSteps counts optimiser steps, Skipped those not taken because the
 	// gradient was not finite.
-	Steps, Skipped int
+	OptimSteps, Skipped int
 	// Version is the policy's version after the last step.
 	Version int64
 	Metrics objective.Metrics
@@ -26,8 +26,8 @@ type UpdateInfo struct {
 
 // Update takes one optimiser step on b, whose weights are fixed (see
 // Batch.Weigh), in accumulate forward-backward passes.
-func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, step StepOptions) (UpdateInfo, error) {
-	info := UpdateInfo{Steps: 1, Metrics: objective.Metrics{}}
+func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, step OptimOptions) (UpdateInfo, error) {
+	info := UpdateInfo{OptimSteps: 1, Metrics: objective.Metrics{}}
 	for _, part := range b.Split(accumulate) {
 		loss, m, err := p.ForwardBackward(ctx, part, o)
 		if err != nil {
@@ -36,7 +36,7 @@ func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accu
 		info.Loss += loss
 		info.Metrics.Merge(m)
 	}
-	s, err := p.Step(ctx, step)
+	s, err := p.OptimStep(ctx, step)
 	if err != nil {
 		return UpdateInfo{}, err
 	}
@@ -49,12 +49,12 @@ func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accu
 
 // merge adds the info of a further update.
 func (u *UpdateInfo) merge(v UpdateInfo) {
-	taken, more := float64(u.Steps-u.Skipped), float64(v.Steps-v.Skipped)
+	taken, more := float64(u.OptimSteps-u.Skipped), float64(v.OptimSteps-v.Skipped)
 	if taken+more > 0 {
 		u.GradNorm = (u.GradNorm*taken + v.GradNorm*more) / (taken + more)
 	}
-	u.Loss = (u.Loss*float64(u.Steps) + v.Loss*float64(v.Steps)) / float64(u.Steps+v.Steps)
-	u.Steps += v.Steps
+	u.Loss = (u.Loss*float64(u.OptimSteps) + v.Loss*float64(v.OptimSteps)) / float64(u.OptimSteps+v.OptimSteps)
+	u.OptimSteps += v.OptimSteps
 	u.Skipped += v.Skipped
 	u.Version = v.Version
 	if u.Metrics == nil {
@@ -81,18 +81,18 @@ func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, 
 		return 0, nil, err
 	}
 	m := objective.Metrics{}
-	loss, err := Evaluate(b, 0, len(b.Samples), o, m)
+	loss, err := EvalObjective(b, 0, len(b.Samples), o, m)
 	if err != nil {
 		return 0, nil, err
 	}
 	return loss, m, linear(ctx, b)
 }
 
-// Evaluate runs o over samples [from, to) of b, whose LogP is filled in and
+// EvalObjective runs o over samples [from, to) of b, whose LogP is filled in and
 // whose gradients are clear, in order; it adds to m, which must not be nil,
 // and returns the summed loss. Policies use it between their forward and
 // backward passes. An error names the sample.
-func Evaluate(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
+func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
 	loss := 0.0
 	for i := from; i < to; i++ {
 		l, err := o.Eval(&b.Samples[i].Sequence, m)

@@ -15,13 +15,13 @@ import (
 // noting is a policy that notes the settings of its steps, and gives back
 // scripted infos, as many as there are.
 type noting struct {
-	*policytest.Table
-	options []rl.StepOptions
-	infos   []rl.StepInfo
+	*policytest.TablePolicy
+	options []rl.OptimOptions
+	infos   []rl.OptimInfo
 }
 
-func (n *noting) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
-	info, err := n.Table.Step(ctx, o)
+func (n *noting) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	info, err := n.TablePolicy.OptimStep(ctx, o)
 	if i := len(n.options); i < len(n.infos) {
 		info = n.infos[i]
 	}
@@ -31,7 +31,7 @@ func (n *noting) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error
 
 func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 	c, p := setup()
-	policy := &noting{Table: p}
+	policy := &noting{TablePolicy: p}
 	c.Policy, c.MaxNorm = policy, 0.25
 	c.Batching.MiniBatches = 2
 	c.LR = rl.ScheduleFunc(func(step int64) float64 { return 1 / float64(step+1) })
@@ -42,23 +42,23 @@ func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1/float64(2*i+2), m["lr"], "of the last optimiser step")
 	}
-	require.Equal(t, []rl.StepOptions{{LR: 1, MaxNorm: 0.25}, {LR: 1. / 2, MaxNorm: 0.25}, {LR: 1. / 3, MaxNorm: 0.25}, {LR: 1. / 4, MaxNorm: 0.25}}, policy.options)
+	require.Equal(t, []rl.OptimOptions{{LR: 1, MaxNorm: 0.25}, {LR: 1. / 2, MaxNorm: 0.25}, {LR: 1. / 3, MaxNorm: 0.25}, {LR: 1. / 4, MaxNorm: 0.25}}, policy.options)
 }
 
 // The gradient norm is the mean over the steps that were taken.
 func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 	for _, test := range []struct {
-		infos   []rl.StepInfo
+		infos   []rl.OptimInfo
 		skipped float64
 		norm    any
 	}{
-		{[]rl.StepInfo{{GradNorm: 1}, {GradNorm: 2}, {GradNorm: 6}, {GradNorm: 7}}, 0, 4.},
-		{[]rl.StepInfo{{GradNorm: 1}, {GradNorm: 99, Skipped: true}, {GradNorm: 3}, {GradNorm: 5}}, 1, 3.},
-		{[]rl.StepInfo{{GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 2}}, 3, 2.},
-		{[]rl.StepInfo{{Skipped: true}, {Skipped: true}, {Skipped: true}, {Skipped: true}}, 4, nil},
+		{[]rl.OptimInfo{{GradNorm: 1}, {GradNorm: 2}, {GradNorm: 6}, {GradNorm: 7}}, 0, 4.},
+		{[]rl.OptimInfo{{GradNorm: 1}, {GradNorm: 99, Skipped: true}, {GradNorm: 3}, {GradNorm: 5}}, 1, 3.},
+		{[]rl.OptimInfo{{GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 99, Skipped: true}, {GradNorm: 2}}, 3, 2.},
+		{[]rl.OptimInfo{{Skipped: true}, {Skipped: true}, {Skipped: true}, {Skipped: true}}, 4, nil},
 	} {
 		c, p := setup()
-		c.Policy = &noting{Table: p, infos: test.infos}
+		c.Policy = &noting{TablePolicy: p, infos: test.infos}
 		c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
 		tr, err := rl.NewTrainer(c)
 		require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 
 // A group whose samples have all failed does not fill a collection up.
 func TestAFailedGroupFillsNothingUp(t *testing.T) {
-	e := tampered{policytest.NewTable(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
+	e := tampered{policytest.NewTablePolicy(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
 		if c.Request == 0 {
 			c = rollout.Completion{Request: c.Request, Index: c.Index, Err: errors.New("lost")}
 		}

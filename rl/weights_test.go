@@ -51,7 +51,7 @@ func TestOldIsTheEnginesOnlyOnTrust(t *testing.T) {
 
 // publishing is a policy and an engine that hand weights over.
 type publishing struct {
-	*policytest.Table
+	*policytest.TablePolicy
 	published int64
 	refreshed []int64
 }
@@ -68,7 +68,7 @@ func (p *publishing) Refresh(_ context.Context, w rollout.Weights) error {
 
 func TestWeightsArePublishedBeforeSamplingAndBeforeEval(t *testing.T) {
 	c, p := setup()
-	both := &publishing{Table: p}
+	both := &publishing{TablePolicy: p}
 	c.Policy, c.Engine = both, both
 	c.Steps, c.EvalEvery = 4, 2
 	var seen []int

@@ -36,7 +36,7 @@ func (b *Bound[E]) RewardNames() []string {
 // Request returns the prompt and how to sample it.
 func (b *Bound[E]) Request() rollout.Request {
 	d := &b.task.def
-	r := rollout.Request{Prompt: d.Encode(b.task.template, b.example), N: d.Group, Params: d.Params}
+	r := rollout.Request{Prompt: d.Encode(b.task.template, b.example), N: d.GroupSize, Params: d.Params}
 	if d.ID != nil {
 		r.ID = d.ID(b.example)
 	}

@@ -42,7 +42,7 @@ func Example() {
 			}
 			return ids
 		}),
-		Group:   8,
+		GroupSize:   8,
 		Params:  rollout.Params{Temperature: 1, MaxTokens: 200},
 		Counter: &counter,
 	})

@@ -62,8 +62,8 @@ type Definition[E any] struct {
 	Encode func(t *prompt.Template[E], example E) []int32
 	// ID names an example in errors and logs; nil leaves requests unnamed.
 	ID func(E) string
-	// Group is the number of completions per example.
-	Group int
+	// GroupSize is the number of completions per example.
+	GroupSize int
 	// Params are the sampling parameters.
 	Params rollout.Params
 	// Counter, if not nil, tallies what every rule says, by the name of its
@@ -125,8 +125,8 @@ func (d *Definition[E]) Validate() error {
 	if d.Encode == nil {
 		add("Definition.Encode is missing")
 	}
-	if d.Group < 1 {
-		add("Definition.Group is %d, need at least 1", d.Group)
+	if d.GroupSize < 1 {
+		add("Definition.Group is %d, need at least 1", d.GroupSize)
 	}
 	for i, s := range d.Steps {
 		if !(s.PassAt >= 0) {
@@ -162,6 +162,6 @@ func (t *Task[E]) With(group int, p rollout.Params) *Task[E] {
 		panic(fmt.Sprintf("task: a group of %d", group))
 	}
 	u := *t
-	u.def.Group, u.def.Params = group, p
+	u.def.GroupSize, u.def.Params = group, p
 	return &u
 }

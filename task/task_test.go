@@ -41,7 +41,7 @@ func definition() task.Definition[pair] {
 		Outcomes: []task.Outcome[pair]{{Name: "label", Rule: reward.ExactLabel(func(p pair) string { return p.label })}},
 		Encode:   task.Plain[pair](func(text string) []int32 { return []int32{1} }),
 		ID:       func(p pair) string { return p.query },
-		Group:    4,
+		GroupSize:    4,
 		Params:   rollout.Params{Temperature: 1, MaxTokens: 64},
 		Counter:  &reward.Counter{},
 	}
@@ -202,7 +202,7 @@ func TestRequest(t *testing.T) {
 
 func TestNewListsAllThatIsWrong(t *testing.T) {
 	d := definition()
-	d.Outcomes, d.Encode, d.Group = nil, nil, 0
+	d.Outcomes, d.Encode, d.GroupSize = nil, nil, 0
 	d.Params.MaxTokens = 0
 	d.Steps[0].PassAt = math.NaN()
 	d.Steps[1].Name = "topic"

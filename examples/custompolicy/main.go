@@ -73,14 +73,14 @@ func (p *table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 	})
 }
 
-func (p *table) Step(_ context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *table) OptimStep(_ context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	for i := range prompts * steps {
 		for v := range vocab {
 			p.w[i/steps][i%steps][v] -= o.LR * p.grad[i/steps][i%steps][v]
 		}
 	}
 	p.grad = [prompts][steps][vocab]float64{}
-	return rl.StepInfo{}, nil
+	return rl.OptimInfo{}, nil
 }
 
 func (p *table) Save(context.Context, string) (string, error) { return "", nil }
@@ -112,7 +112,7 @@ func main() {
 		Input:  func(e example) string { return fmt.Sprint(e) },
 		Syntax: prompt.Boxed{},
 		Encode: func(_ *prompt.Template[example], e example) []int32 { return []int32{int32(e)} },
-		Group:  8,
+		GroupSize:  8,
 		Params: rollout.Params{Temperature: 1, MaxTokens: steps},
 	}
 	for k, name := range []string{"topic", "place", "label"} {

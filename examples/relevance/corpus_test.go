@@ -125,7 +125,7 @@ func warmedUp(t *testing.T, p *pipeline, steps int) (*local.Policy, *local.Engin
 	for step := range steps {
 		b, err := p.demonstrations(step)
 		require.NoError(t, err)
-		_, err = rl.Update(context.Background(), pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: p.s.WarmupLR, MaxNorm: 1})
+		_, err = rl.Update(context.Background(), pol, b, objective.CrossEntropy{}, 1, rl.OptimOptions{LR: p.s.WarmupLR, MaxNorm: 1})
 		require.NoError(t, err)
 	}
 	return pol, engine

@@ -149,13 +149,13 @@ func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine 
 	if err != nil {
 		return nil, 0, err
 	}
-	tokens, traces := 0, make([][]distill.Trace, n)
+	tokens, traces := 0, make([][]distill.Rationale, n)
 	for i := range traces {
 		for k := range r.Groups[i] {
 			c := &r.Groups[i][k]
 			tokens += len(c.Tokens)
 			if reasoning, ok := distill.Cut(c.Trace, c.Tokens, c.Ends); ok {
-				traces[i] = append(traces[i], distill.Trace{Prompt: r.Requests[i].Prompt, Reasoning: reasoning})
+				traces[i] = append(traces[i], distill.Rationale{Prompt: r.Requests[i].Prompt, Tokens: reasoning})
 			}
 		}
 	}

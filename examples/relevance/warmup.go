@@ -84,7 +84,7 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		if err != nil {
 			return 0, err
 		}
-		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.StepOptions{LR: lr.At(int64(l.Step)), MaxNorm: 1})
+		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.OptimOptions{LR: lr.At(int64(l.Step)), MaxNorm: 1})
 		if err != nil {
 			return 0, err
 		}

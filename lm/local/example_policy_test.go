@@ -46,7 +46,7 @@ func ExamplePolicy() {
 		if _, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{}); err != nil {
 			panic(err)
 		}
-		if _, err := policy.Step(ctx, rl.StepOptions{LR: 3e-3, MaxNorm: 1}); err != nil {
+		if _, err := policy.OptimStep(ctx, rl.OptimOptions{LR: 3e-3, MaxNorm: 1}); err != nil {
 			panic(err)
 		}
 	}
@@ -105,7 +105,7 @@ func ExamplePolicy_adapters() {
 		if _, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{}); err != nil {
 			panic(err)
 		}
-		if _, err := policy.Step(ctx, rl.StepOptions{LR: 2e-2, MaxNorm: 1}); err != nil {
+		if _, err := policy.OptimStep(ctx, rl.OptimOptions{LR: 2e-2, MaxNorm: 1}); err != nil {
 			panic(err)
 		}
 	}

@@ -174,7 +174,7 @@ func train(t *testing.T, p *local.Policy) float64 {
 		var err error
 		loss, _, err = p.ForwardBackward(t.Context(), batch(), linear{})
 		require.NoError(t, err)
-		_, err = p.Step(t.Context(), rl.StepOptions{LR: 1e-2})
+		_, err = p.OptimStep(t.Context(), rl.OptimOptions{LR: 1e-2})
 		require.NoError(t, err)
 	}
 	return loss
@@ -238,15 +238,15 @@ func logits(t *testing.T, s *local.Student, in [][]int32, train bool) [][]float6
 	return dst
 }
 
-func step(t *testing.T, s *local.Student) rl.StepInfo {
+func step(t *testing.T, s *local.Student) rl.OptimInfo {
 	t.Helper()
-	info, err := s.Step(t.Context(), rl.StepOptions{LR: 0.01, MaxNorm: 1})
+	info, err := s.OptimStep(t.Context(), rl.OptimOptions{LR: 0.01, MaxNorm: 1})
 	require.NoError(t, err)
 	return info
 }
 
 // learn takes a training step on all inputs.
-func learn(t *testing.T, s *local.Student) rl.StepInfo {
+func learn(t *testing.T, s *local.Student) rl.OptimInfo {
 	t.Helper()
 	logits(t, s, inputs, true)
 	require.NoError(t, s.Backward(t.Context(), slopes(len(inputs))))

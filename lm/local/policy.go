@@ -158,7 +158,7 @@ func (p *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 	if entropy != nil {
 		spread(entropy, samples, func(s *rl.Sample) []float64 { return s.Entropy })
 	}
-	if loss, err = rl.Evaluate(b, from, to, o, m); err != nil {
+	if loss, err = rl.EvalObjective(b, from, to, o, m); err != nil {
 		return 0, err
 	}
 	p.dlogp = sized(p.dlogp, n)

@@ -47,7 +47,7 @@ func TestPolicyDoesNotDependOnTheMicroBatch(t *testing.T) {
 		loss, m, err := p.ForwardBackward(t.Context(), b, linear{})
 		require.NoError(t, err)
 		require.Equal(t, objective.Sum{Sum: 5, Count: 5}, m["sequences"], "every sample is evaluated, the empty one too")
-		info, err := p.Step(t.Context(), rl.StepOptions{LR: 1e-3, MaxNorm: 1})
+		info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 1e-3, MaxNorm: 1})
 		require.NoError(t, err)
 		require.EqualValues(t, 1, info.Version)
 		o := outcome{loss: loss, norm: info.GradNorm}
@@ -104,15 +104,15 @@ func TestPolicyCancellationTakesEffectBetweenMicroBatches(t *testing.T) {
 	}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, evaluated)
-	info, err := p.Step(t.Context(), rl.StepOptions{LR: 1})
+	info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 1})
 	require.NoError(t, err)
 	require.Zero(t, info.GradNorm)
 
 	_, _, err = p.ForwardBackward(t.Context(), batch(), linear{})
 	require.NoError(t, err)
-	_, err = p.Step(ctx, rl.StepOptions{LR: 1})
+	_, err = p.OptimStep(ctx, rl.OptimOptions{LR: 1})
 	require.ErrorIs(t, err, context.Canceled)
-	info, err = p.Step(t.Context(), rl.StepOptions{LR: 1})
+	info, err = p.OptimStep(t.Context(), rl.OptimOptions{LR: 1})
 	require.NoError(t, err)
 	require.Zero(t, info.GradNorm, "an optimiser step that was cancelled drops the gradient")
 }
@@ -127,7 +127,7 @@ func TestBackendErrorsLeaveAUsablePolicy(t *testing.T) {
 		b.FailAfter(after, boom)
 		_, _, err = p.ForwardBackward(t.Context(), batch(), linear{})
 		require.ErrorIs(t, err, boom)
-		info, err := p.Step(t.Context(), rl.StepOptions{LR: 0})
+		info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 0})
 		require.NoError(t, err)
 		require.Zero(t, info.GradNorm, "the gradient accumulated before the error is cleared")
 	}
@@ -154,7 +154,7 @@ func TestAPolicyRefusesAStaticEngine(t *testing.T) {
 
 func TestPublishHandsOutTheDecoder(t *testing.T) {
 	p := newPolicy(t, reference.New(), 0)
-	_, err := p.Step(t.Context(), rl.StepOptions{})
+	_, err := p.OptimStep(t.Context(), rl.OptimOptions{})
 	require.NoError(t, err)
 	w, err := p.Publish(t.Context())
 	require.NoError(t, err)

@@ -155,11 +155,11 @@ func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error)
 	})
 }
 
-// Step implements distill.Student, as rl.Policy's Step does. It ends what a
+// OptimStep implements distill.Student, as rl.Policy's Step does. It ends what a
 // Backward could follow.
-func (s *Student) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (s *Student) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	s.trained, s.kept = false, false
-	return s.training.Step(ctx, o)
+	return s.training.OptimStep(ctx, o)
 }
 
 // Load restores the checkpoint at the path that Save returned, of an encoder of

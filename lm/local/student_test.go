@@ -258,7 +258,7 @@ func TestStudentCancelled(t *testing.T) {
 	require.ErrorIs(t, s.Logits(ctx, inputs, rows(len(inputs)), false), context.Canceled)
 	logits(t, s, inputs, true)
 	require.ErrorIs(t, s.Backward(ctx, slopes(len(inputs))), context.Canceled)
-	_, err := s.Step(ctx, rl.StepOptions{LR: 1})
+	_, err := s.OptimStep(ctx, rl.OptimOptions{LR: 1})
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = s.Save(ctx, "late")
 	require.ErrorIs(t, err, context.Canceled)

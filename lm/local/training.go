@@ -79,24 +79,24 @@ func configIs[C comparable](want C, read func(dir string) (C, error)) func(dir s
 // Version counts the optimiser steps taken.
 func (t *training) Version() int64 { return t.version }
 
-// Step takes an optimiser step with the accumulated gradient and clears it. If
+// OptimStep takes an optimiser step with the accumulated gradient and clears it. If
 // the gradient is not finite it is dropped, and weights and version stay. The
 // gradient is also cleared after an error.
-func (t *training) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	if err := ctx.Err(); err != nil {
 		t.dropGradient()
-		return rl.StepInfo{}, err
+		return rl.OptimInfo{}, err
 	}
 	info, err := t.opt.Step(o.LR, o.MaxNorm)
 	if err != nil {
 		t.dropGradient()
-		return rl.StepInfo{}, fmt.Errorf("local: %w", err)
+		return rl.OptimInfo{}, fmt.Errorf("local: %w", err)
 	}
 	t.opt.ZeroGrad()
 	if !info.Skipped {
 		t.version++
 	}
-	return rl.StepInfo{Version: t.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
+	return rl.OptimInfo{Version: t.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
 }
 
 // dropGradient clears the accumulated gradient after an error, so that no later

@@ -25,7 +25,7 @@ func counted(name string, counts [3][3]int) (rows []audit.Row) {
 	for v := range counts {
 		for truth, n := range counts[v] {
 			for range n {
-				rows = append(rows, audit.Row{Rule: name, Verdict: rollout.Verdict(v), Truth: rollout.Verdict(truth), Labelled: true})
+				rows = append(rows, audit.Row{Rule: name, Verdict: rollout.Verdict(v), Truth: rollout.Verdict(truth), Labeled: true})
 			}
 		}
 	}
@@ -37,7 +37,7 @@ func TestRule(t *testing.T) {
 	counts := [3][3]int{{1, 4, 6}, {2, 50, 10}, {3, 5, 25}}
 	rules := audit.Tally(append(counted("b", counts), counted("a", [3][3]int{{1}})...))
 	require.Len(t, rules, 2)
-	require.Equal(t, audit.Rule{Name: "b", Counts: counts}, rules[1])
+	require.Equal(t, audit.RuleStats{Name: "b", Counts: counts}, rules[1])
 	b := &rules[1]
 	require.Equal(t, eval.Wilson(50, 60, .9), b.Precision(rollout.VerdictCorrect, .9))
 	require.Equal(t, eval.Wilson(25, 30, 0), b.Precision(rollout.VerdictIncorrect, 0))
@@ -75,7 +75,7 @@ func TestReadWhatWasWritten(t *testing.T) {
 			rows = append(rows, audit.Row{
 				Rule: rapid.StringN(1, 5, -1).Draw(t, "rule"), ID: fmt.Sprint(i),
 				Prompt: rapid.String().Draw(t, "prompt"), Completion: rapid.String().Draw(t, "completion"), Step: rapid.String().Draw(t, "step"),
-				Verdict: verdicts.Draw(t, "verdict"), Truth: verdicts.Draw(t, "truth"), Labelled: true,
+				Verdict: verdicts.Draw(t, "verdict"), Truth: verdicts.Draw(t, "truth"), Labeled: true,
 			})
 		}
 		var b bytes.Buffer
@@ -193,7 +193,7 @@ func TestSample(t *testing.T) {
 		require.Equal(t, []string{"a", "b", "lost"}[i/4], row.Rule)
 		require.Equal(t, text[row.Rule], row.Step)
 		require.Equal(t, "aaBBB.", row.Completion)
-		require.False(t, row.Labelled)
+		require.False(t, row.Labeled)
 		require.False(t, prompts[row.Rule+row.Prompt], "one step from each prompt")
 		prompts[row.Rule+row.Prompt] = true
 		require.False(t, row.Rule == "a" && strings.HasSuffix(row.ID, "#0"), "broken")

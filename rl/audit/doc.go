@@ -17,7 +17,7 @@
 // # Reading the numbers
 //
 // A false "correct" lets a wrong step be reinforced; a false "incorrect" lets a
-// right one be masked or punished. [Rule.Precision] and [Rule.Recall] of either
+// right one be masked or punished. [RuleStats.Precision] and [RuleStats.Recall] of either
 // verdict say which kind a rule makes. Intervals are Wilson's and take rows for
 // independent: Sample draws at most one step of a name from each prompt, so that
 // they are. With 100 rows and 5 errors the rate of errors lies between 2% and

@@ -25,7 +25,7 @@ type Row struct {
 	Verdict rollout.Verdict
 	// Truth is the reader's judgement; it means nothing until Labelled.
 	Truth    rollout.Verdict
-	Labelled bool
+	Labeled bool
 }
 
 // line is a Row as JSON.
@@ -46,7 +46,7 @@ func Write(w io.Writer, rows []Row) error {
 	e.SetEscapeHTML(false)
 	for i, r := range rows {
 		l := line{Rule: r.Rule, ID: r.ID, Prompt: r.Prompt, Completion: r.Completion, Step: r.Step, Verdict: r.Verdict.String()}
-		if r.Labelled {
+		if r.Labeled {
 			l.Truth = r.Truth.String()
 		}
 		if err := e.Encode(l); err != nil {
@@ -107,7 +107,7 @@ func parse(text []byte) (Row, error) {
 	if l.Rule == "" {
 		return Row{}, errors.New(`field "rule": it is empty or missing, want the rule's name`)
 	}
-	row := Row{Rule: l.Rule, ID: l.ID, Prompt: l.Prompt, Completion: l.Completion, Step: l.Step, Labelled: true}
+	row := Row{Rule: l.Rule, ID: l.ID, Prompt: l.Prompt, Completion: l.Completion, Step: l.Step, Labeled: true}
 	var err error
 	if row.Verdict, err = verdict("verdict", l.Verdict); err != nil {
 		return Row{}, err

@@ -12,8 +12,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Rule is what the rows say of one rule.
-type Rule struct {
+// RuleStats is what the rows say of one rule.
+type RuleStats struct {
 	Name string
 	// Counts[verdict][truth] counts rows by the rule's verdict and the
 	// reader's, indexed by rollout.Verdict.
@@ -22,11 +22,11 @@ type Rule struct {
 
 // Tally counts rows per rule, in the order of the names. It panics on a row that
 // is not labelled, or broken.
-func Tally(rows []Row) []Rule {
+func Tally(rows []Row) []RuleStats {
 	index := make(map[string]int)
-	var rules []Rule
+	var rules []RuleStats
 	for i, row := range rows {
-		if !row.Labelled {
+		if !row.Labeled {
 			panic(fmt.Sprintf("audit: row %d is not labelled", i))
 		}
 		if row.Verdict == rollout.VerdictBroken || row.Truth == rollout.VerdictBroken {
@@ -36,11 +36,11 @@ func Tally(rows []Row) []Rule {
 		if !ok {
 			at = len(rules)
 			index[row.Rule] = at
-			rules = append(rules, Rule{Name: row.Rule})
+			rules = append(rules, RuleStats{Name: row.Rule})
 		}
 		rules[at].Counts[row.Verdict][row.Truth]++
 	}
-	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(rules, func(a, b RuleStats) int { return cmp.Compare(a.Name, b.Name) })
 	return rules
 }
 
@@ -54,7 +54,7 @@ const (
 // v, with its Wilson interval of that level (0 = 95%). Rows of unknown truth are
 // left out, here and in all that follows; without any row it is NaN. It panics
 // if v is neither correct nor incorrect.
-func (r *Rule) Precision(v rollout.Verdict, level float64) eval.Interval {
+func (r *RuleStats) Precision(v rollout.Verdict, level float64) eval.Interval {
 	mustJudge(v)
 	return eval.Wilson(r.Counts[v][v], r.Counts[v][correct]+r.Counts[v][incorrect], level)
 }
@@ -62,7 +62,7 @@ func (r *Rule) Precision(v rollout.Verdict, level float64) eval.Interval {
 // Recall is the share of rows that the rule calls v among those with truth v. A
 // rule that cannot judge a row has missed it. It panics if v is neither correct
 // nor incorrect.
-func (r *Rule) Recall(v rollout.Verdict, level float64) eval.Interval {
+func (r *RuleStats) Recall(v rollout.Verdict, level float64) eval.Interval {
 	mustJudge(v)
 	return eval.Wilson(r.Counts[v][v], r.Counts[correct][v]+r.Counts[incorrect][v]+r.Counts[unknown][v], level)
 }
@@ -74,13 +74,13 @@ func mustJudge(v rollout.Verdict) {
 }
 
 // ErrorRate is the share of wrong verdicts among the rows that the rule judges.
-func (r *Rule) ErrorRate(level float64) eval.Interval {
+func (r *RuleStats) ErrorRate(level float64) eval.Interval {
 	wrong := r.Counts[correct][incorrect] + r.Counts[incorrect][correct]
 	return eval.Wilson(wrong, wrong+r.Counts[correct][correct]+r.Counts[incorrect][incorrect], level)
 }
 
 // Coverage is the share of rows that the rule judges at all.
-func (r *Rule) Coverage(level float64) eval.Interval {
+func (r *RuleStats) Coverage(level float64) eval.Interval {
 	judged, all := 0, 0
 	for _, v := range verdicts {
 		n := r.Counts[v][correct] + r.Counts[v][incorrect]
@@ -94,7 +94,7 @@ func (r *Rule) Coverage(level float64) eval.Interval {
 
 // Format lays the rules out for reading, with intervals of that level (0 = 95%):
 // the confusion of each, and what follows from it.
-func Format(rules []Rule, level float64) string {
+func Format(rules []RuleStats, level float64) string {
 	var b strings.Builder
 	for i := range rules {
 		r := &rules[i]

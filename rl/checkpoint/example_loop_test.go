@@ -58,7 +58,7 @@ func (l *imitation) take(ctx context.Context) error {
 	if l.loss, _, err = l.policy.ForwardBackward(ctx, batch, objective.CrossEntropy{}); err != nil {
 		return err
 	}
-	if _, err = l.policy.Step(ctx, rl.StepOptions{LR: 1}); err != nil {
+	if _, err = l.policy.OptimStep(ctx, rl.OptimOptions{LR: 1}); err != nil {
 		return err
 	}
 	l.step++

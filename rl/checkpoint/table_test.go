@@ -14,14 +14,14 @@ import (
 // table is policytest's, which is its own engine, but saves to disk: a directory
 // of two files, as a policy of real weights does.
 type table struct {
-	*policytest.Table
+	*policytest.TablePolicy
 	dir     string
 	version int64
 }
 
 // newTable returns a random table whose checkpoints are in dir.
 func newTable(dir string) *table {
-	p := &table{Table: policytest.NewTable(vocab, nil, -1), dir: dir}
+	p := &table{TablePolicy: policytest.NewTablePolicy(vocab, nil, -1), dir: dir}
 	p.Randomize(1, 0.5)
 	return p
 }
@@ -40,8 +40,8 @@ func (p *table) state() tableState {
 	return s
 }
 
-func (p *table) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
-	info, err := p.Table.Step(ctx, o)
+func (p *table) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	info, err := p.TablePolicy.OptimStep(ctx, o)
 	p.version = info.Version
 	return info, err
 }
@@ -58,7 +58,7 @@ func (p *table) Load(ctx context.Context, ref string) error {
 	}
 	*p = *newTable(p.dir)
 	for p.version < s.Version { // without a gradient a step only counts
-		if _, err := p.Step(ctx, rl.StepOptions{}); err != nil {
+		if _, err := p.OptimStep(ctx, rl.OptimOptions{}); err != nil {
 			return err
 		}
 	}

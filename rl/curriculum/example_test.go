@@ -31,7 +31,7 @@ func (g *guess) Judge(_ context.Context, c *rollout.Completion) error {
 
 // A trainer with a curriculum: problems that are solved make room for others.
 func Example() {
-	policy := policytest.NewTable(20, nil, -1)
+	policy := policytest.NewTablePolicy(20, nil, -1)
 	var problems []rl.Problem
 	for letter := range int32(20) {
 		problems = append(problems, &guess{letter, (letter + 7) % 20})

@@ -19,9 +19,9 @@ type Options struct {
 	// Explore is the share of draws that ignores the weights; 0 means 0.1,
 	// negative none.
 	Explore float64
-	// Keep is what a new observation leaves of the older counts, in (0, 1];
+	// Decay is what a new observation leaves of the older counts, in (0, 1];
 	// 0 means 0.5. 1 never forgets.
-	Keep float64
+	Decay float64
 	// PriorRate and PriorWeight are the rate that is assumed of a problem
 	// before it is seen, and how many completions that assumption counts as.
 	// 0 means 0.5 and 2, the uniform distribution; a PriorRate of 0 with a
@@ -40,8 +40,8 @@ func (o Options) withDefaults() Options {
 		o.Explore = .1
 	}
 	o.Explore = max(o.Explore, 0)
-	if o.Keep == 0 {
-		o.Keep = .5
+	if o.Decay == 0 {
+		o.Decay = .5
 	}
 	if o.PriorRate == 0 && o.PriorWeight == 0 {
 		o.PriorRate, o.PriorWeight = .5, 2
@@ -61,7 +61,7 @@ func (o Options) validate() error {
 		want string
 	}{
 		{"Explore", !(o.Explore <= 1), o.Explore, "at most 1"},
-		{"Keep", !(o.Keep > 0 && o.Keep <= 1), o.Keep, "above 0 and at most 1"},
+		{"Keep", !(o.Decay > 0 && o.Decay <= 1), o.Decay, "above 0 and at most 1"},
 		{"PriorRate", !(o.PriorRate >= 0 && o.PriorRate <= 1), o.PriorRate, "from 0 to 1"},
 		{"PriorWeight", !(o.PriorWeight > 0 && !math.IsInf(o.PriorWeight, 0)), o.PriorWeight, "positive and finite"},
 	} {

@@ -123,8 +123,8 @@ func (s *Source) Observe(problems []rl.Problem, groups []rollout.Group) error {
 			continue
 		}
 		c := &s.counts[i]
-		c.successes = s.o.Keep*c.successes + seen[k].successes
-		c.trials = s.o.Keep*c.trials + seen[k].trials
+		c.successes = s.o.Decay*c.successes + seen[k].successes
+		c.trials = s.o.Decay*c.trials + seen[k].trials
 		s.offer(i)
 	}
 	s.forget()

@@ -57,7 +57,7 @@ func observe(t testing.TB, s *curriculum.Source, p rl.Problem, g rollout.Group) 
 }
 
 func TestRateIsTheDiscountedPosteriorMean(t *testing.T) {
-	s, ps := source(t, 2, curriculum.Options{Keep: .25, PriorRate: .2, PriorWeight: 5})
+	s, ps := source(t, 2, curriculum.Options{Decay: .25, PriorRate: .2, PriorWeight: 5})
 	rate, trials := s.Rate(0)
 	require.Equal(t, []float64{.2, 0}, []float64{rate, trials})
 	observe(t, s, ps[0], group(6, 2))
@@ -145,7 +145,7 @@ func TestNoProblemTwiceBeforeItsResults(t *testing.T) {
 func TestRestoreContinuesBitForBit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 9).Draw(t, "problems")
-		o := curriculum.Options{Seed: rapid.Uint64().Draw(t, "seed"), Keep: .3, Explore: .2}
+		o := curriculum.Options{Seed: rapid.Uint64().Draw(t, "seed"), Decay: .3, Explore: .2}
 		ps := list(n)
 		mk := func() *curriculum.Source {
 			s, err := curriculum.New(ps, o)
@@ -206,8 +206,8 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for want, o := range map[string]curriculum.Options{
 		"Explore is 1.5":    {Explore: 1.5},
-		"Keep is 2":         {Keep: 2},
-		"Keep is NaN":       {Keep: math.NaN()},
+		"Keep is 2":         {Decay: 2},
+		"Keep is NaN":       {Decay: math.NaN()},
 		"PriorRate is -1":   {PriorRate: -1, PriorWeight: 1},
 		"PriorWeight is 0":  {PriorRate: .5},
 		"PriorWeight is -2": {PriorWeight: -2},

@@ -20,7 +20,7 @@ func TestATrainerResumesBitForBit(t *testing.T) {
 	for letter := range int32(12) {
 		problems = append(problems, &guess{letter, (letter + 5) % 12})
 	}
-	train := func(p *policytest.Table, steps int64, from []byte) []byte {
+	train := func(p *policytest.TablePolicy, steps int64, from []byte) []byte {
 		source, err := curriculum.New(problems, curriculum.Options{Seed: 2})
 		require.NoError(t, err)
 		trainer, err := rl.NewTrainer(rl.Config{
@@ -43,7 +43,7 @@ func TestATrainerResumesBitForBit(t *testing.T) {
 		require.NoError(t, err)
 		return saved
 	}
-	whole, parts := policytest.NewTable(12, nil, -1), policytest.NewTable(12, nil, -1)
+	whole, parts := policytest.NewTablePolicy(12, nil, -1), policytest.NewTablePolicy(12, nil, -1)
 	want := train(whole, 30, nil)
 	got := train(parts, 30, train(parts, 13, nil))
 	require.Equal(t, string(want), string(got))

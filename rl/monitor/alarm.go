@@ -6,38 +6,38 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Kind names what an alarm is about.
-type Kind string
+// AlarmKind names what an alarm is about.
+type AlarmKind string
 
 // The kinds. Those that are Rising compare the last Options.Window training
 // steps with those before; the others compare them with a limit.
 const (
-	// KindBrokenRising: a step is broken (missing, unparsable, …) more often than
+	// AlarmBrokenRising: a step is broken (missing, unparsable, …) more often than
 	// before. A policy that hides from its rules shows here first.
-	KindBrokenRising Kind = "broken_rising"
-	// KindUnknownRising: the rule cannot judge a step more often than before.
+	AlarmBrokenRising AlarmKind = "broken_rising"
+	// AlarmUnknownRising: the rule cannot judge a step more often than before.
 	// Unknown verdicts keep the outcome's credit: a loophole, where the policy
 	// can bring them about.
-	KindUnknownRising Kind = "unknown_rising"
-	// KindDisagreementRising: a step's verdicts agree with the outcome less than
+	AlarmUnknownRising AlarmKind = "unknown_rising"
+	// AlarmDisagreementRising: a step's verdicts agree with the outcome less than
 	// before (1 − StepCounts.Agreement rises). Either the rule is being gamed
 	// or the reward is.
-	KindDisagreementRising Kind = "disagreement_rising"
-	// KindWrongStepsRising: more right completions have a wrong step than before,
+	AlarmDisagreementRising AlarmKind = "disagreement_rising"
+	// AlarmWrongStepsRising: more right completions have a wrong step than before,
 	// while the reward rises too: answers are reached by other ways than the
 	// steps.
-	KindWrongStepsRising Kind = "wrong_steps_rising_with_reward"
-	// KindFullyMasked: typically more completions than Options.MaxMasked have no
+	AlarmWrongStepsRising AlarmKind = "wrong_steps_rising_with_reward"
+	// AlarmFullyMasked: typically more completions than Options.MaxMasked have no
 	// token left after step credit, and train nothing.
-	KindFullyMasked Kind = "fully_masked"
-	// KindDeadGroups: typically more groups than Options.MaxDead are dead. See
+	AlarmFullyMasked AlarmKind = "fully_masked"
+	// AlarmDeadGroups: typically more groups than Options.MaxDead are dead. See
 	// package curriculum and rl.DynamicSampling.
-	KindDeadGroups Kind = "dead_groups"
+	AlarmDeadGroups AlarmKind = "dead_groups"
 )
 
 // Alarm says that something in a run deserves a look.
 type Alarm struct {
-	Kind Kind
+	Kind AlarmKind
 	// Step is the name of the reasoning step; "" if it concerns all.
 	Step string
 	// At is the training step at which the test was made.
@@ -69,14 +69,14 @@ func ofStep(name string, f func(s *StepCounts) float64) measure {
 
 // stepAlarms are the alarms about each reasoning step.
 var stepAlarms = []struct {
-	kind   Kind
+	kind   AlarmKind
 	of     func(s *StepCounts) float64
 	reason string // step, recent, reference
 }{
-	{KindBrokenRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictBroken) },
+	{AlarmBrokenRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictBroken) },
 		"step %q is missing or broken in %s of completions, before in %s"},
-	{KindUnknownRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictUnknown) },
+	{AlarmUnknownRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictUnknown) },
 		"step %q cannot be judged in %s of completions, before in %s"},
-	{KindDisagreementRising, func(s *StepCounts) float64 { return 1 - s.Agreement() },
+	{AlarmDisagreementRising, func(s *StepCounts) float64 { return 1 - s.Agreement() },
 		"the verdicts on step %q contradict the outcome in %s of completions, before in %s"},
 }

@@ -13,20 +13,20 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Outcome is a column of a StepCounts: what became of the completion.
-type Outcome uint8
+// Result is a column of a StepCounts: what became of the completion.
+type Result uint8
 
-// The columns. OutcomeUnscored is a completion without a usable first reward.
+// The columns. ResultUnscorable is a completion without a usable first reward.
 const (
-	OutcomeRight Outcome = iota
-	OutcomeWrong
-	OutcomeUnscored
+	ResultRight Result = iota
+	ResultWrong
+	ResultUnscorable
 )
 
 var outcomeNames = [...]string{"right", "wrong", "unscored"}
 
 // String returns "right", "wrong" or "unscored".
-func (o Outcome) String() string {
+func (o Result) String() string {
 	if int(o) < len(outcomeNames) {
 		return outcomeNames[o]
 	}
@@ -34,7 +34,7 @@ func (o Outcome) String() string {
 }
 
 // StepCounts counts the steps of one name by Verdict and Outcome:
-// StepCounts[rollout.VerdictIncorrect][OutcomeRight] are the wrong steps of right completions.
+// StepCounts[rollout.VerdictIncorrect][ResultRight] are the wrong steps of right completions.
 type StepCounts [4][3]int
 
 // judged are the verdicts of steps that could be judged.
@@ -72,22 +72,22 @@ func (t *StepCounts) Accuracy() float64 {
 // judged steps of right completions: what outcome-only credit reinforces by
 // mistake.
 func (t *StepCounts) WrongIfRight() float64 {
-	wrong := t[rollout.VerdictIncorrect][OutcomeRight] + t[rollout.VerdictBroken][OutcomeRight]
-	return ratio(wrong, wrong+t[rollout.VerdictCorrect][OutcomeRight])
+	wrong := t[rollout.VerdictIncorrect][ResultRight] + t[rollout.VerdictBroken][ResultRight]
+	return ratio(wrong, wrong+t[rollout.VerdictCorrect][ResultRight])
 }
 
 // CorrectIfWrong is the share of correct steps among the judged steps of wrong
 // completions: what outcome-only credit punishes by mistake.
 func (t *StepCounts) CorrectIfWrong() float64 {
-	correct := t[rollout.VerdictCorrect][OutcomeWrong]
-	return ratio(correct, correct+t[rollout.VerdictIncorrect][OutcomeWrong]+t[rollout.VerdictBroken][OutcomeWrong])
+	correct := t[rollout.VerdictCorrect][ResultWrong]
+	return ratio(correct, correct+t[rollout.VerdictIncorrect][ResultWrong]+t[rollout.VerdictBroken][ResultWrong])
 }
 
 // fourfold returns the judged steps of scored completions: a correct and right,
 // b correct and wrong, c wrong and right, d wrong and wrong.
 func (t *StepCounts) fourfold() (a, b, c, d int) {
-	return t[rollout.VerdictCorrect][OutcomeRight], t[rollout.VerdictCorrect][OutcomeWrong],
-		t[rollout.VerdictIncorrect][OutcomeRight] + t[rollout.VerdictBroken][OutcomeRight], t[rollout.VerdictIncorrect][OutcomeWrong] + t[rollout.VerdictBroken][OutcomeWrong]
+	return t[rollout.VerdictCorrect][ResultRight], t[rollout.VerdictCorrect][ResultWrong],
+		t[rollout.VerdictIncorrect][ResultRight] + t[rollout.VerdictBroken][ResultRight], t[rollout.VerdictIncorrect][ResultWrong] + t[rollout.VerdictBroken][ResultWrong]
 }
 
 // Agreement is the share of judged steps of scored completions that go with
@@ -144,12 +144,12 @@ func Count(r *rl.Rollouts, est advantage.Estimator, passAt float64) Counts {
 }
 
 func (t *Counts) completion(c *rollout.Completion, passAt float64) {
-	outcome := OutcomeUnscored
+	outcome := ResultUnscorable
 	if v := firstReward(c.Rewards); !math.IsNaN(v) {
 		t.Reward += v
-		outcome = OutcomeWrong
+		outcome = ResultWrong
 		if v >= passAt {
-			outcome = OutcomeRight
+			outcome = ResultRight
 		}
 	}
 	t.Completions[outcome]++
@@ -158,7 +158,7 @@ func (t *Counts) completion(c *rollout.Completion, passAt float64) {
 		wrongStep = wrongStep || s.Verdict.Wrong()
 		t.step(s.Name)[s.Verdict][outcome]++
 	}
-	if outcome == OutcomeRight && wrongStep {
+	if outcome == ResultRight && wrongStep {
 		t.RightWithWrongStep++
 	}
 	if n := len(c.Tokens); n > 0 && len(c.Keep) == n {
@@ -207,12 +207,12 @@ func (t *Counts) Names() []string { return slices.Sorted(maps.Keys(t.Steps)) }
 
 // MeanReward is the mean first reward of the scored completions; NaN without any.
 func (t *Counts) MeanReward() float64 {
-	return t.Reward / float64(t.Completions[OutcomeRight]+t.Completions[OutcomeWrong])
+	return t.Reward / float64(t.Completions[ResultRight]+t.Completions[ResultWrong])
 }
 
 // WrongStepIfRight is the share of right completions with a wrong step.
 func (t *Counts) WrongStepIfRight() float64 {
-	return ratio(t.RightWithWrongStep, t.Completions[OutcomeRight])
+	return ratio(t.RightWithWrongStep, t.Completions[ResultRight])
 }
 
 // MaskedShare is the share of credited completions that are fully masked.
@@ -225,14 +225,14 @@ func (t *Counts) DeadShare() float64 { return ratio(t.Dead, t.Groups) }
 func (t *Counts) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d completions right (%s with a wrong step), %d wrong, %d unscored; %s of %d groups dead\n",
-		t.Completions[OutcomeRight], percent(t.WrongStepIfRight()), t.Completions[OutcomeWrong], t.Completions[OutcomeUnscored], percent(t.DeadShare()), t.Groups)
+		t.Completions[ResultRight], percent(t.WrongStepIfRight()), t.Completions[ResultWrong], t.Completions[ResultUnscorable], percent(t.DeadShare()), t.Groups)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "step\tagreement\tphi\tverdict\tright\twrong\tunscored")
 	for _, name := range t.Names() {
 		s := t.Steps[name]
 		head := fmt.Sprintf("%s\t%s\t%.2f", name, percent(s.Agreement()), s.Phi())
 		for _, v := range append(judged, rollout.VerdictUnknown) {
-			fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\n", head, v, s[v][OutcomeRight], s[v][OutcomeWrong], s[v][OutcomeUnscored])
+			fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%d\n", head, v, s[v][ResultRight], s[v][ResultWrong], s[v][ResultUnscorable])
 			head = "\t\t"
 		}
 	}

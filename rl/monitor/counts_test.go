@@ -45,7 +45,7 @@ func TestCount(t *testing.T) {
 	with := monitor.Count(fit(r), rloo, 1)
 	want.Merge(monitor.Count(dropped, rloo, 1))
 	require.Equal(t, want, with)
-	require.Equal(t, 2, with.Steps["a"][rollout.VerdictCorrect][monitor.OutcomeRight])
+	require.Equal(t, 2, with.Steps["a"][rollout.VerdictCorrect][monitor.ResultRight])
 	require.Equal(t, 4, with.Credited, "dropped groups have no credit")
 }
 
@@ -63,8 +63,8 @@ func TestStepCounts(t *testing.T) {
 	require.Equal(t, 1.0, none.Agreement())
 	require.True(t, math.IsNaN(none.CorrectIfWrong()))
 	require.True(t, math.IsNaN((&monitor.StepCounts{}).Of(rollout.VerdictBroken)))
-	require.Equal(t, "broken/unscored", rollout.VerdictBroken.String()+"/"+monitor.OutcomeUnscored.String())
-	require.Equal(t, "outcome 9", monitor.Outcome(9).String())
+	require.Equal(t, "broken/unscored", rollout.VerdictBroken.String()+"/"+monitor.ResultUnscorable.String())
+	require.Equal(t, "outcome 9", monitor.Result(9).String())
 }
 
 func TestMergeAddsUp(t *testing.T) {

@@ -6,7 +6,7 @@
 //
 // A reward that climbs says that answers are judged right more often. It does
 // not say how they were reached. [Counts] counts every step by what its rule said
-// (rollout.Verdict) and what became of the completion ([Outcome]):
+// (rollout.Verdict) and what became of the completion ([Result]):
 //
 //   - wrong steps in right completions ([StepCounts.WrongIfRight]) are what
 //     outcome-only credit reinforces by mistake; when they spread while the reward
@@ -36,13 +36,13 @@
 // training step: completions of a group are alike, training steps are not, so
 // steps are what is counted.
 //
-//   - Rising: [KindBrokenRising], [KindUnknownRising], [KindDisagreementRising] for each
-//     reasoning step, [KindWrongStepsRising] for all. The window's numbers are compared
+//   - Rising: [AlarmBrokenRising], [AlarmUnknownRising], [AlarmDisagreementRising] for each
+//     reasoning step, [AlarmWrongStepsRising] for all. The window's numbers are compared
 //     with those of the steps before it by the exact rank-sum test, ties included.
 //     If nothing changes, all orders are equally probable, whatever the
 //     distribution, so a test is false with probability at most Options.Level. The
 //     rise must also be at least Options.MinRise.
-//   - Too large: [KindFullyMasked], [KindDeadGroups]. The sign test, exact too: if a
+//   - Too large: [AlarmFullyMasked], [AlarmDeadGroups]. The sign test, exact too: if a
 //     training step is no more likely to be above the limit than below, the alarm
 //     is false with probability at most Options.Level. With the default window of
 //     20 it takes 18 steps above the limit.

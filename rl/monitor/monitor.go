@@ -140,7 +140,7 @@ func merged(tables []Counts) Counts {
 // test makes every test once.
 func (m *Monitor) test(step int64) []Alarm {
 	var alarms []Alarm
-	add := func(kind Kind, name string, c comparison, format string, args ...any) {
+	add := func(kind AlarmKind, name string, c comparison, format string, args ...any) {
 		alarms = append(alarms, Alarm{
 			Kind: kind, Step: name, At: step, Reference: c.reference, Recent: c.recent, P: c.p,
 			Reason: fmt.Sprintf(format, args...) + fmt.Sprintf(" (last %d steps, p = %.1g)", m.o.Window, c.p),
@@ -156,15 +156,15 @@ func (m *Monitor) test(step int64) []Alarm {
 	}
 	if c, ok := m.rises((*Counts).WrongStepIfRight, m.o.MinRise); ok {
 		if reward, ok := m.rises((*Counts).MeanReward, 0); ok {
-			add(KindWrongStepsRising, "", c, "%s of right completions have a wrong step, before %s, while the reward rose from %.3g to %.3g",
+			add(AlarmWrongStepsRising, "", c, "%s of right completions have a wrong step, before %s, while the reward rose from %.3g to %.3g",
 				percent(c.recent), percent(c.reference), reward.reference, reward.recent)
 		}
 	}
 	if c, ok := m.exceeds((*Counts).MaskedShare, m.o.MaxMasked); ok {
-		add(KindFullyMasked, "", c, "%s of completions have every token masked and train nothing, more than %s", percent(c.recent), percent(c.reference))
+		add(AlarmFullyMasked, "", c, "%s of completions have every token masked and train nothing, more than %s", percent(c.recent), percent(c.reference))
 	}
 	if c, ok := m.exceeds((*Counts).DeadShare, m.o.MaxDead); ok {
-		add(KindDeadGroups, "", c, "%s of groups are dead, more than %s", percent(c.recent), percent(c.reference))
+		add(AlarmDeadGroups, "", c, "%s of groups are dead, more than %s", percent(c.recent), percent(c.reference))
 	}
 	return alarms
 }

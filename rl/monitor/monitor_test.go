@@ -21,15 +21,15 @@ func watch(t testing.TB, o monitor.Options) *monitor.Monitor {
 func TestAlarmsFire(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*world)
-		kind   monitor.Kind
+		kind   monitor.AlarmKind
 		step   string
 		reason string
 	}{
-		"broken":       {func(w *world) { w.broken = .15 }, monitor.KindBrokenRising, "a", `step "a" is missing or broken in 1`},
-		"unknown":      {func(w *world) { w.unknown = .15 }, monitor.KindUnknownRising, "a", `step "a" cannot be judged in 1`},
-		"disagreement": {func(w *world) { w.agree = .65 }, monitor.KindDisagreementRising, "b", `the verdicts on step "b" contradict the outcome in 3`},
-		"masked":       {func(w *world) { w.masked = .4 }, monitor.KindFullyMasked, "", "of completions have every token masked and train nothing, more than 25.0%"},
-		"dead":         {func(w *world) { w.dead = .97 }, monitor.KindDeadGroups, "", "of groups are dead, more than 80.0%"},
+		"broken":       {func(w *world) { w.broken = .15 }, monitor.AlarmBrokenRising, "a", `step "a" is missing or broken in 1`},
+		"unknown":      {func(w *world) { w.unknown = .15 }, monitor.AlarmUnknownRising, "a", `step "a" cannot be judged in 1`},
+		"disagreement": {func(w *world) { w.agree = .65 }, monitor.AlarmDisagreementRising, "b", `the verdicts on step "b" contradict the outcome in 3`},
+		"masked":       {func(w *world) { w.masked = .4 }, monitor.AlarmFullyMasked, "", "of completions have every token masked and train nothing, more than 25.0%"},
+		"dead":         {func(w *world) { w.dead = .97 }, monitor.AlarmDeadGroups, "", "of groups are dead, more than 80.0%"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, w := watch(t, monitor.Options{Estimator: rloo}), usual(7)
@@ -42,14 +42,14 @@ func TestAlarmsFire(t *testing.T) {
 				alarms = append(alarms, m.Observe(80+step, w.rollouts())...)
 			}
 			require.NotEmpty(t, alarms)
-			kinds := map[monitor.Kind]bool{}
+			kinds := map[monitor.AlarmKind]bool{}
 			for _, a := range alarms {
 				kinds[a.Kind] = true
 				require.EqualValues(t, 99, a.At)
 				require.LessOrEqual(t, a.P, .001)
 				require.Greater(t, a.Recent, a.Reference)
 			}
-			require.Equal(t, map[monitor.Kind]bool{c.kind: true}, kinds)
+			require.Equal(t, map[monitor.AlarmKind]bool{c.kind: true}, kinds)
 			require.Equal(t, c.step, alarms[0].Step)
 			require.Contains(t, alarms[0].String(), "step 99: ")
 			require.Contains(t, alarms[0].Reason, c.reason)
@@ -71,7 +71,7 @@ func TestWrongStepsAlarmOnlyWhileTheRewardRises(t *testing.T) {
 				w.right, w.wrongIfRight = c.right, .4
 			}
 			for _, a := range m.Observe(step, w.rollouts()) {
-				if a.Kind == monitor.KindWrongStepsRising {
+				if a.Kind == monitor.AlarmWrongStepsRising {
 					fired++
 					require.Contains(t, a.Reason, "of right completions have a wrong step")
 					require.Contains(t, a.Reason, "while the reward rose from 0.")
@@ -90,7 +90,7 @@ func TestStationaryNoiseRaisesNoMoreAlarmsThanAllowed(t *testing.T) {
 	w := usual(11)
 	w.groups, w.size, w.dead = 8, 3, .375 // in the median 3 of 8 are dead
 	w.masked = .08
-	counts := map[monitor.Kind]int{}
+	counts := map[monitor.AlarmKind]int{}
 	total := 0
 	for step := range int64(windows * window) {
 		for _, a := range m.Observe(step, w.rollouts()) {
@@ -102,13 +102,13 @@ func TestStationaryNoiseRaisesNoMoreAlarmsThanAllowed(t *testing.T) {
 	for kind, n := range counts {
 		each := 1.0
 		switch kind {
-		case monitor.KindBrokenRising, monitor.KindUnknownRising, monitor.KindDisagreementRising:
+		case monitor.AlarmBrokenRising, monitor.AlarmUnknownRising, monitor.AlarmDisagreementRising:
 			each = 2 // of two steps
 		}
 		require.LessOrEqual(t, float64(n)/windows, each*(level+4*sd), kind)
 	}
-	require.Positive(t, counts[monitor.KindBrokenRising], "the test has teeth")
-	require.Positive(t, counts[monitor.KindDisagreementRising])
+	require.Positive(t, counts[monitor.AlarmBrokenRising], "the test has teeth")
+	require.Positive(t, counts[monitor.AlarmDisagreementRising])
 	require.LessOrEqual(t, float64(total)/windows, tests*level)
 }
 
@@ -127,7 +127,7 @@ func TestNothingToMeasureRaisesNothing(t *testing.T) {
 			r.Groups = []rollout.Group{nil, {{Rewards: []float64{nan}}, {Tokens: make([]int32, 4)}}}
 		}
 		for _, a := range m.Observe(step, r) {
-			require.Equal(t, monitor.KindDeadGroups, a.Kind, "a group without rewards is dead")
+			require.Equal(t, monitor.AlarmDeadGroups, a.Kind, "a group without rewards is dead")
 		}
 	}
 }

@@ -108,7 +108,7 @@ func (s *suite) everyToken(t *testing.T) {
 		sm.Weight[k] = 1
 		before := logProbs(t, p, b)[0][k]
 		forward(t, p, b, linear{-1})
-		if _, err := p.Step(t.Context(), rl.StepOptions{LR: s.LR / 100}); err != nil {
+		if _, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR / 100}); err != nil {
 			t.Fatalf("Step: %v", err)
 		}
 		if after := logProbs(t, p, b)[0][k]; !(after > before) {

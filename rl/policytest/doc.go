@@ -10,6 +10,6 @@
 //		})
 //	}
 //
-// [Table] is a policy small enough to reason about, with an engine, held in
+// [TablePolicy] is a policy small enough to reason about, with an engine, held in
 // memory; tests of trainers and credit rules use it.
 package policytest

@@ -16,16 +16,16 @@ func ExampleRun() {
 	_ = func(t *testing.T) { // func TestMyPolicy(t *testing.T) {
 		policytest.Run(t, policytest.Options{
 			Vocab: 16,
-			Open:  func(*testing.T) rl.Policy { return policytest.NewTable(16, nil, -1) },
+			Open:  func(*testing.T) rl.Policy { return policytest.NewTablePolicy(16, nil, -1) },
 			LR:    0.5, // plain gradient descent can take more than AdamW
 		})
 	}
 }
 
 // A table as a policy whose numbers are known in advance, and as an engine.
-func ExampleTable() {
+func ExampleTablePolicy() {
 	ctx := context.Background()
-	p := policytest.NewTable(3, nil, -1)
+	p := policytest.NewTablePolicy(3, nil, -1)
 	copy(p.Logits(0), []float64{math.Log(1), math.Log(2), math.Log(5)}) // after token 0
 
 	b := &rl.Batch{Prompts: [][]int32{{2, 0}}, Samples: []rl.Sample{{Tokens: []int32{2}}, {Tokens: []int32{1, 1}}}}

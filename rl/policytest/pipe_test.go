@@ -25,12 +25,12 @@ type call struct {
 	Weights     [][]float64
 	Temperature float64
 	Name        string
-	Step        rl.StepOptions
+	Step        rl.OptimOptions
 }
 
 type reply struct {
 	LogP  [][]float64
-	Info  rl.StepInfo
+	Info  rl.OptimInfo
 	Ref   string
 	Error string
 }
@@ -47,7 +47,7 @@ func (weighted) Eval(s *objective.Sequence, _ objective.Metrics) (loss float64, 
 	return loss, nil
 }
 
-func serve(p *policytest.Table, in io.Reader, out io.Writer) {
+func serve(p *policytest.TablePolicy, in io.Reader, out io.Writer) {
 	dec, enc := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var c call
@@ -64,7 +64,7 @@ func serve(p *policytest.Table, in io.Reader, out io.Writer) {
 	}
 }
 
-func handle(p *policytest.Table, c *call) (r reply, err error) {
+func handle(p *policytest.TablePolicy, c *call) (r reply, err error) {
 	ctx := context.Background()
 	b := &rl.Batch{Prompts: c.Prompts, Temperature: c.Temperature}
 	for i, tok := range c.Tokens {
@@ -81,7 +81,7 @@ func handle(p *policytest.Table, c *call) (r reply, err error) {
 	case "backward":
 		_, _, err = p.ForwardBackward(ctx, b, weighted{})
 	case "step":
-		r.Info, err = p.Step(ctx, c.Step)
+		r.Info, err = p.OptimStep(ctx, c.Step)
 	case "save":
 		r.Ref, err = p.Save(ctx, c.Name)
 	case "load":
@@ -99,7 +99,7 @@ type pipe struct {
 }
 
 func openPipe(t *testing.T) rl.Policy {
-	table := policytest.NewTable(12, nil, -1)
+	table := policytest.NewTablePolicy(12, nil, -1)
 	table.Randomize(7, 1)
 	reqR, reqW := io.Pipe()
 	repR, repW := io.Pipe()
@@ -170,7 +170,7 @@ func (p *pipe) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Obj
 	return loss, m, err
 }
 
-func (p *pipe) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *pipe) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	r, err := p.do(ctx, call{Verb: "step", Step: o})
 	return r.Info, err
 }
@@ -200,7 +200,7 @@ func TestPolicyBehindAPipe(t *testing.T) {
 func TestTable(t *testing.T) {
 	policytest.Run(t, policytest.Options{
 		Open: func(*testing.T) rl.Policy {
-			p := policytest.NewTable(12, nil, -1)
+			p := policytest.NewTablePolicy(12, nil, -1)
 			p.Randomize(7, 1)
 			return p
 		},

@@ -111,9 +111,9 @@ func forward(t *testing.T, p rl.Policy, b *rl.Batch, o objective.Objective) floa
 	return loss
 }
 
-func (s *suite) step(t *testing.T, p rl.Policy) rl.StepInfo {
+func (s *suite) step(t *testing.T, p rl.Policy) rl.OptimInfo {
 	t.Helper()
-	info, err := p.Step(t.Context(), rl.StepOptions{LR: s.LR})
+	info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR})
 	if err != nil {
 		t.Fatalf("Step: %v", err)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Table is a bigram policy: a row of logits for every previous token. It is
+// TablePolicy is a bigram policy: a row of logits for every previous token. It is
 // its own engine, and updates by plain gradient descent.
-type Table struct {
+type TablePolicy struct {
 	vocab   int
 	text    func(id int32) string
 	end     int32
@@ -29,14 +29,14 @@ type tableState struct {
 	version int64
 }
 
-// NewTable returns a table policy with uniform rows. text gives each token's
+// NewTablePolicy returns a table policy with uniform rows. text gives each token's
 // bytes (nil: a letter per token), and a completion ends with the token end
 // (-1 = only at its length limit).
-func NewTable(vocab int, text func(id int32) string, end int32) *Table {
+func NewTablePolicy(vocab int, text func(id int32) string, end int32) *TablePolicy {
 	if text == nil {
 		text = func(id int32) string { return string(rune('a' + id)) }
 	}
-	return &Table{
+	return &TablePolicy{
 		vocab: vocab, text: text, end: end,
 		w: make([]float64, vocab*vocab), g: make([]float64, vocab*vocab),
 		saved: map[string]tableState{},
@@ -44,7 +44,7 @@ func NewTable(vocab int, text func(id int32) string, end int32) *Table {
 }
 
 // Randomize sets the logits to normal noise of the given scale.
-func (p *Table) Randomize(seed uint64, scale float64) {
+func (p *TablePolicy) Randomize(seed uint64, scale float64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for i := range p.w {
 		p.w[i] = scale * r.NormFloat64()
@@ -52,12 +52,12 @@ func (p *Table) Randomize(seed uint64, scale float64) {
 }
 
 // Logits returns the row of logits after token prev; changing it changes the policy.
-func (p *Table) Logits(prev int32) []float64 {
+func (p *TablePolicy) Logits(prev int32) []float64 {
 	return p.w[int(prev)*p.vocab : (int(prev)+1)*p.vocab]
 }
 
 // logProbs writes the log-distribution after prev into dst and returns its entropy.
-func (p *Table) logProbs(dst []float64, prev int32, temperature float64) float64 {
+func (p *TablePolicy) logProbs(dst []float64, prev int32, temperature float64) float64 {
 	row, top := p.Logits(prev), math.Inf(-1)
 	for v := range dst {
 		dst[v] = row[v] / temperature
@@ -96,7 +96,7 @@ func temperature(b *rl.Batch) float64 {
 }
 
 // LogProbs implements rl.LogProber.
-func (p *Table) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
+func (p *TablePolicy) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (p *Table) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) erro
 }
 
 // ForwardBackward implements rl.Policy.
-func (p *Table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
+func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
 	defer func() {
 		if err != nil {
 			clear(p.g)
@@ -134,7 +134,7 @@ func (p *Table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 		}
 	})
 	m = objective.Metrics{}
-	if loss, err = rl.Evaluate(b, 0, len(b.Samples), o, m); err != nil {
+	if loss, err = rl.EvalObjective(b, 0, len(b.Samples), o, m); err != nil {
 		return 0, nil, err
 	}
 	each(b, func(s *rl.Sample, t int, prev, token int32) {
@@ -156,15 +156,15 @@ func (p *Table) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 }
 
 // Step implements rl.Policy by gradient descent.
-func (p *Table) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error) {
+func (p *TablePolicy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	if err := ctx.Err(); err != nil {
-		return rl.StepInfo{}, err
+		return rl.OptimInfo{}, err
 	}
 	n := 0.0
 	for _, g := range p.g {
 		n += g * g
 	}
-	info := rl.StepInfo{GradNorm: math.Sqrt(n)}
+	info := rl.OptimInfo{GradNorm: math.Sqrt(n)}
 	if math.IsNaN(n) || math.IsInf(n, 0) {
 		info.Skipped, info.Version = true, p.version
 		clear(p.g)
@@ -184,13 +184,13 @@ func (p *Table) Step(ctx context.Context, o rl.StepOptions) (rl.StepInfo, error)
 }
 
 // Save implements rl.Policy; the state stays in memory.
-func (p *Table) Save(_ context.Context, name string) (string, error) {
+func (p *TablePolicy) Save(_ context.Context, name string) (string, error) {
 	p.saved[name] = tableState{slices.Clone(p.w), p.version}
 	return name, nil
 }
 
 // Load implements rl.Policy.
-func (p *Table) Load(_ context.Context, ref string) error {
+func (p *TablePolicy) Load(_ context.Context, ref string) error {
 	s, ok := p.saved[ref]
 	if !ok {
 		return fmt.Errorf("policytest: no state was saved as %q", ref)
@@ -202,7 +202,7 @@ func (p *Table) Load(_ context.Context, ref string) error {
 }
 
 // Supports implements rl.Supporter: candidates are beyond a table.
-func (p *Table) Supports(n objective.Inputs) error {
+func (p *TablePolicy) Supports(n objective.Inputs) error {
 	if n&objective.InputCandidates != 0 {
 		return errors.New("policytest: a table has no candidates")
 	}
@@ -211,7 +211,7 @@ func (p *Table) Supports(n objective.Inputs) error {
 
 // Generate implements rollout.Engine. It knows temperature and MaxTokens;
 // other sampling parameters are an error.
-func (p *Table) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+func (p *TablePolicy) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
 	err := rollout.Validate(reqs, func(q *rollout.Request) error {
 		if s := q.Params; s.Temperature == 0 || s.TopK != 0 || s.TopP != 0 || len(s.Stop) > 0 {
 			return fmt.Errorf("a table samples at a temperature above 0 and knows no TopK, TopP or Stop, not %+v", s)
@@ -239,7 +239,7 @@ func (p *Table) Generate(ctx context.Context, reqs []rollout.Request, emit func(
 	return nil
 }
 
-func (p *Table) sample(request, index int, q rollout.Request) rollout.Completion {
+func (p *TablePolicy) sample(request, index int, q rollout.Request) rollout.Completion {
 	c := rollout.Completion{Request: request, Index: index, Finish: rollout.FinishLength, FirstVersion: p.version, LastVersion: p.version}
 	r := rand.New(rand.NewPCG(q.Stream[0]^q.Stream[1]<<20, q.Stream[2]<<20+uint64(index)))
 	row, unit := make([]float64, p.vocab), make([]float64, p.vocab)

@@ -12,12 +12,12 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// Setting is the small world of Credit. A completion has a right or wrong answer
+// World is the small world of Credit. A completion has a right or wrong answer
 // (outcome reward 1 or 0) and some steps of one token each, right or wrong
 // independently of each other given the answer (step rewards 1 or 0).
-type Setting struct {
-	// Group is the number of completions in a group.
-	Group int
+type World struct {
+	// GroupSize is the number of completions in a group.
+	GroupSize int
 	// Steps is the number of steps. No step is the final one.
 	Steps int
 	// Success is the probability of a right answer.
@@ -31,8 +31,8 @@ type Setting struct {
 // two steps, with the shares of right steps that arXiv:2605.17291 reports:
 // 18.2% of the steps of right answers are wrong and 49.9% of the steps of wrong
 // answers are right.
-func Typical() Setting {
-	return Setting{Group: 4, Steps: 2, Success: .5, RightInRight: .818, RightInWrong: .499}
+func Typical() World {
+	return World{GroupSize: 4, Steps: 2, Success: .5, RightInRight: .818, RightInWrong: .499}
 }
 
 // Value is what the credit makes of one combination of answer and step.
@@ -54,7 +54,7 @@ func (v Value) Bias() float64 { return difference(v.Credit, v.Outcome) }
 
 // Report says what a credit optimises.
 type Report struct {
-	Setting Setting
+	World World
 	// Steps holds the reward table that the credit implies for each step: the
 	// values of (answer, step) = (1,1), (1,0), (0,1), (0,0).
 	Steps [][4]Value
@@ -66,7 +66,7 @@ type Report struct {
 // these values held fixed, is the mean gradient that a training step takes.
 // Where the advantage depends on other steps too (Prefix, ReturnToGo), the
 // value is the mean over them.
-func Credit(est advantage.Estimator, credit sam.Credit, s Setting) (*Report, error) {
+func Credit(est advantage.Estimator, credit sam.Credit, s World) (*Report, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -79,14 +79,14 @@ func Credit(est advantage.Estimator, credit sam.Credit, s Setting) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Setting: s, Steps: make([][4]Value, s.Steps)}
+	r := &Report{World: s, Steps: make([][4]Value, s.Steps)}
 	for k := range r.Steps {
 		for cell := range 4 {
 			answer, step := cell < 2, cell%2 == 0
 			c := &credited[k][cell]
 			r.Steps[k][cell] = Value{
 				Answer: answer, Step: step,
-				Prob:    c.weight / float64(s.Group),
+				Prob:    c.weight / float64(s.GroupSize),
 				Credit:  difference(c.mean(), credited[k][3].mean()),
 				Outcome: difference(outcome[k][cell].mean(), outcome[k][3].mean()),
 				Noise:   c.std(),
@@ -107,9 +107,9 @@ func difference(a, b float64) float64 {
 // String formats the report as a table.
 func (r *Report) String() string {
 	var b strings.Builder
-	s := r.Setting
+	s := r.World
 	fmt.Fprintf(&b, "groups of %d, %.3g of the answers right, steps right: %.3g in right answers, %.3g in wrong ones\n",
-		s.Group, s.Success, s.RightInRight, s.RightInWrong)
+		s.GroupSize, s.Success, s.RightInRight, s.RightInWrong)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "step\tanswer\tstep is\tshare\tvalue\toutcome alone\tbias\tnoise\t")
 	word := map[bool]string{true: "right", false: "wrong"}
@@ -126,9 +126,9 @@ func (r *Report) String() string {
 }
 
 // Validate returns an error that names what is wrong with the setting.
-func (s Setting) Validate() error {
-	if s.Group < 1 || s.Steps < 1 {
-		return fmt.Errorf("explain: groups of %d with %d steps, want at least 1 of each", s.Group, s.Steps)
+func (s World) Validate() error {
+	if s.GroupSize < 1 || s.Steps < 1 {
+		return fmt.Errorf("explain: groups of %d with %d steps, want at least 1 of each", s.GroupSize, s.Steps)
 	}
 	if s.Steps > 8 {
 		return fmt.Errorf("explain: %d steps, want at most 8", s.Steps)
@@ -143,7 +143,7 @@ func (s Setting) Validate() error {
 
 // types lists all completions; the number of a type has the answer in its
 // lowest bit and step k in bit k+1.
-func (s Setting) types() []Type {
+func (s World) types() []Type {
 	types := make([]Type, 2<<s.Steps)
 	for j := range types {
 		answer := j & 1
@@ -178,9 +178,9 @@ func (s sums) std() float64 {
 
 // tables sums up the advantages of each step by answer and verdict, in the
 // order of Report.Steps.
-func tables(types []Type, s Setting, est advantage.Estimator, credit sam.Credit) ([][4]sums, error) {
+func tables(types []Type, s World, est advantage.Estimator, credit sam.Credit) ([][4]sums, error) {
 	cells := make([][4]sums, s.Steps)
-	err := Groups(types, s.Group, est, credit, func(prob float64, pick []int, g rollout.Group) {
+	err := Groups(types, s.GroupSize, est, credit, func(prob float64, pick []int, g rollout.Group) {
 		for i, j := range pick {
 			for k := range cells {
 				c := &cells[k][3-2*(j&1)-(j>>(k+1)&1)]

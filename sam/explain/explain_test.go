@@ -19,7 +19,7 @@ var rloo = advantage.PerGroup(advantage.RLOO{})
 func TestMaskValues(t *testing.T) {
 	for _, p := range []float64{.2, .5, .9} {
 		for _, n := range []int{2, 4} {
-			s := explain.Setting{Group: n, Steps: 2, Success: p, RightInRight: .7, RightInWrong: .4}
+			s := explain.World{GroupSize: n, Steps: 2, Success: p, RightInRight: .7, RightInWrong: .4}
 			r, err := explain.Credit(rloo, sam.Mask{LeakPositive: .25, LeakNegative: -.5}, s)
 			require.NoError(t, err)
 			for _, step := range r.Steps {
@@ -72,7 +72,7 @@ func TestGroupsAreAll(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	s := explain.Typical()
-	s.Group = 0
+	s.GroupSize = 0
 	_, err := explain.Credit(rloo, sam.Outcome{}, s)
 	require.EqualError(t, err, "explain: groups of 0 with 2 steps, want at least 1 of each")
 	s = explain.Typical()
@@ -80,7 +80,7 @@ func TestErrors(t *testing.T) {
 	_, err = explain.Credit(rloo, sam.Outcome{}, s)
 	require.ErrorContains(t, err, "must lie between 0 and 1")
 	s = explain.Typical()
-	s.Group = 64
+	s.GroupSize = 64
 	_, err = explain.Credit(rloo, sam.Outcome{}, s)
 	require.ErrorContains(t, err, "groups of 64 out of 8 types, want at most 5000000")
 	_, err = explain.Credit(rloo, failing{}, explain.Typical())
