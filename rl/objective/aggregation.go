@@ -75,8 +75,13 @@ func weigh(l Layout, m Masked, of func(n []int) func(i int) float64) (loss, kl [
 		return nil, nil, err
 	}
 	loss, some := l.weights(m == MaskedStay, of)
-	kl, someKL := l.weights(m != MaskedLeave, of)
-	if !some && !someKL {
+	kl = loss
+	if m == MaskedLeaveLoss {
+		var someKL bool
+		kl, someKL = l.weights(true, of)
+		some = some || someKL
+	}
+	if !some {
 		err = ErrNoTokens
 	}
 	return loss, kl, err

@@ -47,8 +47,8 @@ func (p CISPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		weight, met := r.ratio[t], inside

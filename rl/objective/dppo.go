@@ -67,11 +67,11 @@ func (p DPPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		a, logp, lr := s.Adv[t], s.LogP[t], r.log[t]
+		a, logp, lr := s.Adv[t], s.LogP[t], r.log(t)
 		l, slope := p.Quadratic*lr*lr, 2*p.Quadratic*lr
 		met := p.bound(a, logp, lr)
 		switch {

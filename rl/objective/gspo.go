@@ -120,16 +120,17 @@ func (s *Sequence) sequenceRatio(logRatioMax float64) (q sequenceRatio, err erro
 	if err := s.checkPolicy(0); err != nil {
 		return q, err
 	}
-	log, err := s.difference(s.LogP, s.old(), s.Weight, InputOld)
-	if err != nil {
-		return q, err
-	}
-	sum := 0.0
+	old, sum := s.old(), 0.0
 	for t, w := range s.Weight {
-		if w != 0 {
-			sum += log[t]
-			q.n++
+		if w == 0 {
+			continue
 		}
+		log := s.LogP[t] - old[t]
+		if !finite(log) {
+			return q, s.blame(t, InputOld)
+		}
+		sum += log
+		q.n++
 	}
 	if q.n == 0 {
 		return q, nil
@@ -190,8 +191,8 @@ func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	}
 	clip := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
 	var y tally
-	for t, w := range s.kept() {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		if !finite(s.Adv[t]) {

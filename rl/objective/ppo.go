@@ -70,14 +70,18 @@ func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		return 0, err
 	}
 	clip := p.clip()
-	for t, w := range r.weight {
-		if w == 0 {
+	n := len(r.ratio)
+	weight, ratio, adv, grad := s.Weight[:n], r.ratio, s.Adv[:n], s.Grad[:n]
+	for t, w := range weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		l, byRatio, met := clip.at(r.ratio[t], s.Adv[t])
+		l, byRatio, met := clip.at(ratio[t], adv[t])
 		loss += w * l
-		s.Grad[t] += w * byRatio * r.slope(t)
-		r.hits[met]++
+		grad[t] += w * byRatio * r.slope(t)
+		if met != inside {
+			r.hits[met]++
+		}
 	}
 	r.flush(m)
 	return loss, nil

@@ -1,58 +1,63 @@
 package objective
 
-import "github.com/stepwise-rl/stepwise/internal/vecmath"
+import (
+	"math"
 
-// ratios holds the importance ratios π/π_old of a sequence's tokens, of which
-// policy losses are functions, and collects their metrics. A token of weight 0
-// has a log-ratio of 0.
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
+)
+
+// ratios holds the importance ratios π/π_old of a sequence's kept tokens, of
+// which policy losses are functions, and collects their metrics.
 type ratios struct {
-	weight []float64 // of each token in a policy loss, 0 = it does not count
-	log    []float64 // logπ - logπ_old
-	ratio  []float64 // exp(log), with log held within ±clamp
-	clamp  float64   // 0 = none
-	oldKL  float64
+	logp, old []float64
+	clamp     float64
+	ratio     []float64 // exp of the log-ratio, which is held within ±clamp
+	oldKL     float64
 	tally
 }
 
 // ratios computes the ratios of s, and checks all that a policy loss reads.
+// clamp 0 is none.
 func (s *Sequence) ratios(clamp float64) (r ratios, err error) {
 	if err := s.checkPolicy(0); err != nil {
 		return r, err
 	}
-	r.weight, r.clamp = s.kept(), clamp
-	if r.log, err = s.difference(s.LogP, s.old(), r.weight, InputOld); err != nil {
-		return r, err
-	}
-	r.ratio = exps(r.log, clamp)
-	for t, w := range r.weight {
-		if w == 0 {
+	n := len(s.LogP)
+	ratio := make([]float64, n)
+	weight, logp, old, adv := s.Weight[:n], s.LogP[:n], s.old()[:n], s.Adv[:n]
+	for t, w := range weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		ratio := r.ratio[t]
-		if !finite(ratio) || !finite(s.Adv[t]) {
+		log := logp[t] - old[t]
+		if !finite(log + adv[t]) {
 			return r, s.blame(t, InputOld)
 		}
-		r.n++
-		r.sum += ratio
-		r.oldKL += ratio - 1 - limited(r.log[t], clamp)
+		ratio[t] = limited(log, clamp)
 	}
-	return r, nil
+	vecmath.Exp(ratio, ratio)
+	var count, sum, kl float64
+	for t, w := range weight {
+		if w == 0 || s.masked(t) {
+			continue
+		}
+		count++
+		sum += ratio[t]
+		kl += ratio[t] - 1 - limited(logp[t]-old[t], clamp)
+	}
+	if !finite(sum) {
+		return r, s.blame(0, InputOld)
+	}
+	return ratios{logp: logp, old: old, clamp: clamp, ratio: ratio, oldKL: kl, tally: tally{n: count, sum: sum}}, nil
 }
 
-// exps returns exp of each number of x, held within ±limit.
-func exps(x []float64, limit float64) []float64 {
-	y := make([]float64, len(x))
-	for t := range x {
-		y[t] = limited(x[t], limit)
-	}
-	vecmath.Exp(y, y)
-	return y
-}
+// log is the log-ratio of token t.
+func (r *ratios) log(t int) float64 { return r.logp[t] - r.old[t] }
 
 // slope is the derivative of token t's ratio with respect to logπ: the ratio
 // itself, or 0 where the clamp holds it.
 func (r *ratios) slope(t int) float64 {
-	if limited(r.log[t], r.clamp) != r.log[t] {
+	if r.clamp > 0 && math.Abs(r.log(t)) > r.clamp {
 		return 0
 	}
 	return r.ratio[t]

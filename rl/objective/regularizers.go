@@ -3,6 +3,8 @@ package objective
 import (
 	"cmp"
 	"errors"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // KLEstimator estimates the divergence KL(π‖ref) from one sampled token with
@@ -116,64 +118,65 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err := s.checkRegularizer(k.Needs()); err != nil {
 		return 0, err
 	}
-	neg, err := s.difference(s.Ref, s.LogP, s.KLWeight, InputRef) // -d
-	if err != nil {
-		return 0, err
-	}
-	expNeg := exps(neg, k.LogRatioClamp)
-	var ratio []float64
+	n := len(s.LogP)
+	weight, logp, old, ref, grad := s.KLWeight[:n], s.LogP[:n], s.old()[:n], s.Ref[:n], s.Grad[:n]
+	expNeg, ratio := make([]float64, n), make([]float64, 0)
 	if k.Importance {
-		log, err := s.difference(s.LogP, s.old(), s.KLWeight, InputOld)
-		if err != nil {
-			return 0, err
-		}
-		ratio = exps(log, 0)
+		ratio = make([]float64, n)
 	}
-	var sum, n float64
-	for t, w := range s.KLWeight {
+	for t, w := range weight {
 		if w == 0 {
 			continue
 		}
-		d := -neg[t]
-		v, slope, clamped := k.estimate(d, expNeg[t])
-		sum += v
-		n++
-		if k.StraightThrough {
-			slope = d
-		}
+		d := logp[t] - ref[t]
+		expNeg[t] = -limited(d, k.LogRatioClamp)
 		if k.Importance {
-			r := ratio[t]
-			switch {
-			case !k.StraightThrough:
-				v, slope = r*v, r*(slope+v)
-			case k.ImportanceMax > 0:
-				slope *= min(r, k.ImportanceMax)
-			default:
-				slope *= r
+			ratio[t] = logp[t] - old[t]
+			d += ratio[t]
+		}
+		if !finite(d) {
+			return 0, s.blame(t, k.Needs())
+		}
+	}
+	vecmath.Exp(expNeg, expNeg)
+	vecmath.Exp(ratio, ratio)
+
+	var sum, count float64
+	for t, w := range weight {
+		if w == 0 {
+			continue
+		}
+		d := logp[t] - ref[t]
+		x := limited(d, k.LogRatioClamp)
+		free, slope := k.Estimator.at(x, expNeg[t])
+		v := limited(free, k.ValueClamp)
+		sum += v
+		count++
+		r := 1.0
+		if k.Importance {
+			r = ratio[t]
+		}
+		switch {
+		case k.StraightThrough: // the value stays without r
+			if k.ImportanceMax > 0 {
+				r = min(r, k.ImportanceMax)
 			}
+			slope = r * d
+		case x != d || v != free: // a clamp holds it
+			v, slope = r*v, 0
+		case k.Importance:
+			v, slope = r*v, r*(slope+v)
 		}
-		if clamped && !k.StraightThrough {
-			slope = 0
-		}
-		if !finite(v) || !finite(slope) {
+		if !finite(v + slope) {
 			return 0, s.blame(t, k.Needs())
 		}
 		loss += w * k.Beta * v
-		s.Grad[t] += w * k.Beta * slope
+		grad[t] += w * k.Beta * slope
 	}
-	if n > 0 {
-		m.Add("kl", sum, n)
+	if count > 0 {
+		m.Add("kl", sum, count)
 	}
 	return loss, nil
-}
-
-// estimate returns the estimate of a token within the clamps, its derivative,
-// and whether a clamp holds it. expNeg is exp(-d), of d within LogRatioClamp.
-func (k KL) estimate(d, expNeg float64) (v, slope float64, clamped bool) {
-	x := limited(d, k.LogRatioClamp)
-	v, slope = k.Estimator.at(x, expNeg)
-	y := limited(v, k.ValueClamp)
-	return y, slope, x != d || y != v
 }
 
 // EntropyBonus is a term that rewards spread: with H the entropy of a token's

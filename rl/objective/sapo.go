@@ -41,8 +41,8 @@ func (p SAPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		a, tau := s.Adv[t], p.TauNeg

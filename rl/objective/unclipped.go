@@ -27,8 +27,8 @@ func (p ImportanceSampling) Eval(s *Sequence, m Metrics) (loss float64, err erro
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		loss -= w * s.Adv[t] * r.ratio[t]
@@ -64,11 +64,11 @@ func (p DRO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		a, lr := s.Adv[t], r.log[t]
+		a, lr := s.Adv[t], r.log(t)
 		loss += w * (-a*s.LogP[t] + p.Beta/2*lr*lr)
 		s.Grad[t] += w * (-a + p.Beta*lr)
 	}
@@ -95,8 +95,8 @@ func (CrossEntropy) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		return 0, err
 	}
 	var sum, n float64
-	for t, w := range s.kept() {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		logp := s.LogP[t]
