@@ -141,42 +141,54 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	vecmath.Exp(expNeg, expNeg)
 	vecmath.Exp(ratio, ratio)
 
+	plain := !k.StraightThrough && !k.Importance && k.LogRatioClamp == 0 && k.ValueClamp == 0
 	var sum, count float64
 	for t, w := range weight {
 		if w == 0 {
 			continue
 		}
 		d := logp[t] - ref[t]
-		x := limited(d, k.LogRatioClamp)
-		free, slope := k.Estimator.at(x, expNeg[t])
-		v := limited(free, k.ValueClamp)
-		sum += v
-		count++
-		r := 1.0
-		if k.Importance {
-			r = ratio[t]
-		}
-		switch {
-		case k.StraightThrough: // the value stays without r
-			if k.ImportanceMax > 0 {
-				r = min(r, k.ImportanceMax)
+		v, slope := k.Estimator.at(d, expNeg[t])
+		value := v
+		if !plain {
+			r := 1.0
+			if k.Importance {
+				r = ratio[t]
 			}
-			slope = r * d
-		case x != d || v != free: // a clamp holds it
-			v, slope = r*v, 0
-		case k.Importance:
-			v, slope = r*v, r*(slope+v)
+			v, value, slope = k.adjusted(d, expNeg[t], r)
 		}
-		if !finite(v + slope) {
+		if !finite(value + slope) {
 			return 0, s.blame(t, k.Needs())
 		}
-		loss += w * k.Beta * v
+		sum += v
+		count++
+		loss += w * k.Beta * value
 		grad[t] += w * k.Beta * slope
 	}
 	if count > 0 {
 		m.Add("kl", sum, count)
 	}
 	return loss, nil
+}
+
+// adjusted returns a token's estimate within the clamps, its value in the loss,
+// and the derivative of that, with the importance ratio r.
+func (k *KL) adjusted(d, expNeg, r float64) (v, value, slope float64) {
+	x := limited(d, k.LogRatioClamp)
+	free, slope := k.Estimator.at(x, expNeg)
+	v = limited(free, k.ValueClamp)
+	switch {
+	case k.StraightThrough:
+		if k.ImportanceMax > 0 {
+			r = min(r, k.ImportanceMax)
+		}
+		return v, v, r * d
+	case x != d || v != free:
+		return v, r * v, 0
+	case k.Importance:
+		return v, r * v, r * (slope + v)
+	}
+	return v, v, slope
 }
 
 // EntropyBonus is a term that rewards spread: with H the entropy of a token's
