@@ -71,7 +71,6 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		grad += w * byRatio * q.slope / q.n
 		if s.Keep == nil || s.Keep[t] {
 			y.n++
-			y.sum += q.ratio
 			y.hits[met]++
 		}
 	}
@@ -80,7 +79,7 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 			s.Grad[t] += grad
 		}
 	}
-	y.flush(m)
+	q.flush(y, m)
 	return loss, nil
 }
 
@@ -113,6 +112,14 @@ type sequenceRatio struct {
 	n     float64 // tokens with a weight
 	ratio float64 // exp of their mean log-ratio
 	slope float64 // d(ratio)/d(mean log-ratio): the ratio, or 0 where it is limited
+}
+
+// flush writes the metrics of the tokens in y, which share the ratio, to m.
+func (q sequenceRatio) flush(y tally, m Metrics) {
+	if y.n > 0 {
+		m.Add("ratio", q.ratio*y.n, y.n)
+	}
+	y.flush(m)
 }
 
 // sequenceRatio computes the ratio of GSPO over all tokens with a weight.
@@ -202,9 +209,8 @@ func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		loss += w * l
 		s.Grad[t] += w * byRatio * q.slope
 		y.n++
-		y.sum += q.ratio
 		y.hits[met]++
 	}
-	y.flush(m)
+	q.flush(y, m)
 	return loss, nil
 }

@@ -65,25 +65,23 @@ func checkClip(name string, low, high float64) error {
 
 // Eval implements Objective.
 func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, slope, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
 	clip := p.clip()
-	n := len(r.ratio)
-	weight, ratio, adv, grad := s.Weight[:n], r.ratio, s.Adv[:n], s.Grad[:n]
-	for t, w := range weight {
+	for t, w := range s.Weight {
 		if w == 0 || s.masked(t) {
 			continue
 		}
-		l, byRatio, met := clip.at(ratio[t], adv[t])
+		l, byRatio, met := clip.at(ratio[t], s.Adv[t])
 		loss += w * l
-		grad[t] += w * byRatio * r.slope(t)
+		s.Grad[t] += w * byRatio * slope[t]
 		if met != inside {
-			r.hits[met]++
+			y.hits[met]++
 		}
 	}
-	r.flush(m)
+	y.flush(m)
 	return loss, nil
 }
 

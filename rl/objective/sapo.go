@@ -37,7 +37,7 @@ func (p SAPO) Validate() error {
 
 // Eval implements Objective.
 func (p SAPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, slope, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
@@ -49,10 +49,10 @@ func (p SAPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		if a > 0 {
 			tau = p.TauPos
 		}
-		gate := 1 / (1 + math.Exp(-tau*(r.ratio[t]-1)))
+		gate := 1 / (1 + math.Exp(-tau*(ratio[t]-1)))
 		loss -= w * a * gate * 4 / tau
-		s.Grad[t] -= w * a * 4 * gate * (1 - gate) * r.slope(t)
+		s.Grad[t] -= w * a * 4 * gate * (1 - gate) * slope[t]
 	}
-	r.flush(m)
+	y.flush(m)
 	return loss, nil
 }
