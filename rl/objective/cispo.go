@@ -65,6 +65,6 @@ func (p CISPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		loss -= w * weight * s.Adv[t] * s.LogP[t]
 		s.Grad[t] -= w * weight * s.Adv[t]
 	}
-	y.flush(m)
+	y.end(m)
 	return loss, nil
 }

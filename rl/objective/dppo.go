@@ -89,7 +89,7 @@ func (p DPPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		s.Grad[t] += w * byLogP
 		y.hits[met]++
 	}
-	y.flush(m)
+	y.end(m)
 	return loss, nil
 }
 

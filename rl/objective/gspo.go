@@ -119,7 +119,7 @@ func (q sequenceRatio) flush(y tally, m Metrics) {
 	if y.n > 0 {
 		m.Add("ratio", q.ratio*y.n, y.n)
 	}
-	y.flush(m)
+	y.end(m)
 }
 
 // sequenceRatio computes the ratio of GSPO over all tokens with a weight.

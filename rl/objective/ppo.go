@@ -81,7 +81,7 @@ func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 			y.hits[met]++
 		}
 	}
-	y.flush(m)
+	y.end(m)
 	return loss, nil
 }
 

@@ -3,6 +3,7 @@ package objective
 import (
 	"cmp"
 	"errors"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
@@ -41,20 +42,25 @@ func (e *KLEstimator) UnmarshalText(text []byte) error {
 // at returns the estimate k(d) and its derivative, given d and exp(-d).
 func (e KLEstimator) at(d, expNeg float64) (k, slope float64) {
 	switch e {
-	case K1:
-		return d, 1
+	case K3:
+		return expNeg - 1 + d, 1 - expNeg
 	case K2:
 		return d * d / 2, d
-	case KAbs:
-		switch {
-		case d > 0:
-			return d, 1
-		case d < 0:
-			return -d, -1
-		}
-		return 0, 0
+	case K1:
+		return d, 1
 	}
-	return expNeg - 1 + d, 1 - expNeg
+	return math.Abs(d), sign(d)
+}
+
+// sign is 1, -1 or 0.
+func sign(x float64) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
 }
 
 // KL is a term that holds the policy near the reference:
@@ -120,9 +126,9 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	}
 	n := len(s.LogP)
 	weight, logp, old, ref, grad := s.KLWeight[:n], s.LogP[:n], s.old()[:n], s.Ref[:n], s.Grad[:n]
-	expNeg, ratio := make([]float64, n), make([]float64, 0)
+	expNeg, ratio := borrow(n), []float64(nil)
 	if k.Importance {
-		ratio = make([]float64, n)
+		ratio = borrow(n)
 	}
 	for t, w := range weight {
 		if w == 0 {
@@ -141,6 +147,7 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	vecmath.Exp(expNeg, expNeg)
 	vecmath.Exp(ratio, ratio)
 
+	beta, estimator := k.Beta, k.Estimator
 	plain := !k.StraightThrough && !k.Importance && k.LogRatioClamp == 0 && k.ValueClamp == 0
 	var sum, count float64
 	for t, w := range weight {
@@ -148,7 +155,7 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 			continue
 		}
 		d := logp[t] - ref[t]
-		v, slope := k.Estimator.at(d, expNeg[t])
+		v, slope := estimator.at(d, expNeg[t])
 		value := v
 		if !plain {
 			r := 1.0
@@ -162,12 +169,14 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		}
 		sum += v
 		count++
-		loss += w * k.Beta * value
-		grad[t] += w * k.Beta * slope
+		loss += w * beta * value
+		grad[t] += w * beta * slope
 	}
 	if count > 0 {
 		m.Add("kl", sum, count)
 	}
+	giveBack(expNeg)
+	giveBack(ratio)
 	return loss, nil
 }
 

@@ -53,6 +53,6 @@ func (p SAPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		loss -= w * a * gate * 4 / tau
 		s.Grad[t] -= w * a * 4 * gate * (1 - gate) * slope[t]
 	}
-	y.flush(m)
+	y.end(m)
 	return loss, nil
 }

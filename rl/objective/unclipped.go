@@ -34,7 +34,7 @@ func (p ImportanceSampling) Eval(s *Sequence, m Metrics) (loss float64, err erro
 		loss -= w * s.Adv[t] * ratio[t]
 		s.Grad[t] -= w * s.Adv[t] * slope[t]
 	}
-	y.flush(m)
+	y.end(m)
 	return loss, nil
 }
 
@@ -73,7 +73,7 @@ func (p DRO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		loss += w * (-a*s.LogP[t] + p.Beta/2*lr*lr)
 		s.Grad[t] += w * (-a + p.Beta*lr)
 	}
-	y.flush(m)
+	y.end(m)
 	return loss, nil
 }
 
