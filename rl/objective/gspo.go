@@ -69,7 +69,7 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		}
 		loss += w * l
 		grad += w * byRatio * q.slope / q.n
-		if s.Keep == nil || s.Keep[t] {
+		if !s.masked(t) {
 			y.n++
 			y.hits[met]++
 		}
@@ -92,7 +92,7 @@ func (s *Sequence) sharedAdvantage() (adv float64, err error) {
 			continue
 		}
 		a := 0.0
-		if s.Keep == nil || s.Keep[t] {
+		if !s.masked(t) {
 			a = s.Adv[t]
 		}
 		switch {

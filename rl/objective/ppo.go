@@ -77,9 +77,7 @@ func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		l, byRatio, met := clip.at(ratio[t], s.Adv[t])
 		loss += w * l
 		s.Grad[t] += w * byRatio * slope[t]
-		if met != inside {
-			y.hits[met]++
-		}
+		y.hits[met]++
 	}
 	y.end(m)
 	return loss, nil

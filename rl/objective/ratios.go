@@ -89,8 +89,8 @@ func (y *tally) end(m Metrics) {
 	giveBack(y.lent[1])
 }
 
-// scratch keeps slices for the next sequence. In a batch of a thousand they
-// would otherwise be half the cost: memory that is new is not in the cache.
+// scratch keeps slices for the next sequence: new memory is in no cache, and
+// costs a tenth of the time of a large batch.
 var scratch sync.Pool
 
 // borrow returns n zeros.
