@@ -75,8 +75,13 @@ func weigh(l Layout, m Masked, of func(n []int) func(i int) float64) (loss, kl [
 		return nil, nil, err
 	}
 	loss, some := l.weights(m == MaskedStay, of)
-	kl, someKL := l.weights(m != MaskedLeave, of)
-	if !some && !someKL {
+	kl = loss
+	if m == MaskedLeaveLoss {
+		var someKL bool
+		kl, someKL = l.weights(true, of)
+		some = some || someKL
+	}
+	if !some {
 		err = ErrNoTokens
 	}
 	return loss, kl, err
@@ -101,13 +106,16 @@ func (l Layout) weights(masked bool, of func(n []int) func(i int) float64) (weig
 	}
 	weight := of(n)
 	for i, include := range l.Include {
-		if n[i] == 0 {
-			continue
-		}
-		w, keep := weight(i), l.keep(i, masked)
-		for t, in := range include {
-			if in && (keep == nil || keep[t]) {
-				weights[i][t] = w
+		switch n[i] {
+		case 0:
+		case len(include):
+			vecmath.Fill(weights[i], weight(i))
+		default:
+			w, keep := weight(i), l.keep(i, masked)
+			for t, in := range include {
+				if in && (keep == nil || keep[t]) {
+					weights[i][t] = w
+				}
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package objective_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,7 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-// Three sequences of two prompts and an empty one: live 4, 2, 1 and 0 tokens,
+// Three sequences of two prompts and an empty one, with 4, 2, 1 and 0 tokens,
 // of which step credit keeps 3, 0 and 1.
 var layout = objective.Layout{
 	Include: [][]bool{{true, true, true, true}, {true, true, false}, {false, true}, {false}},
@@ -77,7 +78,7 @@ func aggregations(m objective.Masked) []objective.Aggregation {
 	}
 }
 
-func TestNoLiveToken(t *testing.T) {
+func TestNoTokens(t *testing.T) {
 	none := objective.Layout{Include: [][]bool{{false, false}, {}}, Prompt: []int{0, 0}}
 	masked := objective.Layout{Include: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}, Prompt: []int{0}}
 	for _, agg := range aggregations(objective.MaskedStay) {
@@ -102,31 +103,38 @@ func TestNoLiveToken(t *testing.T) {
 	}
 }
 
-func TestWeighErrors(t *testing.T) {
-	live := [][]bool{{true, true}, {true}}
+func TestLayoutErrors(t *testing.T) {
+	include := [][]bool{{true, true}, {true}}
 	weigh := func(agg objective.Aggregation, l objective.Layout) string {
 		_, _, err := agg.Weigh(l)
 		require.Error(t, err)
 		return err.Error()
 	}
-	ok := objective.Layout{Include: live, Prompt: []int{0, 0}}
-	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Include: live, Keep: live[:1]}), "want 2 as in Live")
-	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Include: live, Keep: [][]bool{{true}, nil}}), "sequence 0")
-	assert.Contains(t, weigh(objective.TokenMean{Masked: 9}, ok), "want Stay, Leave or LeaveLoss")
-	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Include: live}), "0 sequences, want 2")
-	assert.Contains(t, weigh(objective.Constant{}, ok), "Constant.Tokens is 0")
-	assert.Contains(t, weigh(objective.SeqMeanTokenMean{Epsilon: -1}, ok), "Epsilon is -1")
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Include: include, Keep: include[:1]}), "want 2 as in Include")
+	assert.Contains(t, weigh(objective.TokenMean{}, objective.Layout{Include: include, Keep: [][]bool{{true}, nil}}), "sequence 0")
+	assert.Contains(t, weigh(objective.PromptMean{}, objective.Layout{Include: include}), "0 sequences, want 2")
 }
 
-func TestMaskedNames(t *testing.T) {
-	for _, m := range []objective.Masked{objective.MaskedStay, objective.MaskedLeave, objective.MaskedLeaveLoss} {
-		got, err := objective.ParseMasked(m.String())
-		require.NoError(t, err)
-		assert.Equal(t, m, got)
+func TestAggregationsValidate(t *testing.T) {
+	for _, agg := range append(aggregations(objective.MaskedLeaveLoss), objective.Split{Loss: objective.TokenSum{}, Regularizer: objective.TokenMean{}}) {
+		require.NoError(t, agg.Validate(), "%#v", agg)
 	}
-	_, err := objective.ParseMasked("drop")
-	assert.ErrorContains(t, err, `"drop"`)
-	assert.Equal(t, "Masked(9)", objective.Masked(9).String())
+	for _, agg := range aggregations(9) {
+		require.ErrorContains(t, agg.Validate(), "Masked is Masked(9), want stay, leave or leave-loss", "%T", agg)
+	}
+	inf, nan := math.Inf(1), math.NaN()
+	for want, agg := range map[string]objective.Aggregation{
+		"Constant.Tokens is 0":             objective.Constant{},
+		"Constant.Tokens is NaN":           objective.Constant{Tokens: nan},
+		"Constant.Tokens is +Inf":          objective.Constant{Tokens: inf},
+		"SeqMeanTokenMean.Epsilon is -1":   objective.SeqMeanTokenMean{Epsilon: -1},
+		"SeqMeanTokenMean.Epsilon is NaN":  objective.SeqMeanTokenMean{Epsilon: nan},
+		"want two aggregations":            objective.Split{Loss: objective.TokenSum{}},
+		"TokenMean.Masked":                 objective.Split{Loss: objective.TokenMean{Masked: 9}, Regularizer: objective.TokenSum{}},
+		"objective: Constant.Tokens is -1": objective.Split{Loss: objective.TokenSum{}, Regularizer: objective.Constant{Tokens: -1}},
+	} {
+		require.ErrorContains(t, agg.Validate(), want, "%#v", agg)
+	}
 }
 
 // Means sum to one, whatever the masks: the loss of an objective that is 1 at
@@ -135,15 +143,15 @@ func TestMeansSumToOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		masks := rapid.SliceOfN(rapid.SliceOfN(rapid.Bool(), 0, 6), 1, 5)
 		var l objective.Layout
-		l.Live = masks.Draw(t, "live")
-		alive := false
-		for i := range l.Live {
+		l.Include = masks.Draw(t, "include")
+		some := false
+		for i := range l.Include {
 			l.Prompt = append(l.Prompt, rapid.IntRange(0, 2).Draw(t, "prompt"))
-			for _, x := range l.Live[i] {
-				alive = alive || x
+			for _, x := range l.Include[i] {
+				some = some || x
 			}
 		}
-		if !alive {
+		if !some {
 			return
 		}
 		for _, agg := range []objective.Aggregation{objective.TokenMean{}, objective.SeqMeanTokenMean{}, objective.PromptMean{}} {
@@ -160,15 +168,43 @@ func TestMeansSumToOne(t *testing.T) {
 	})
 }
 
-// Weights that are the same all over cost no memory per token.
-func TestEqualWeightsShareMemory(t *testing.T) {
-	l := objective.Layout{Include: [][]bool{{true, true}, {true, true, true}, {true, false}, {false}}}
-	loss, kl, err := objective.TokenMean{}.Weigh(l)
+func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
+	a := objective.Split{
+		Loss:        objective.TokenMean{Masked: objective.MaskedLeave},
+		Regularizer: objective.SeqMeanTokenMean{CountEmpty: true},
+	}
+	loss, kl, err := a.Weigh(layout)
 	require.NoError(t, err)
-	w := 1. / 6
-	assert.Equal(t, [][]float64{{w, w}, {w, w, w}, {w, 0}, {0}}, loss)
-	assert.Equal(t, loss, kl)
-	assert.Same(t, &loss[0][0], &loss[1][0])
-	assert.Same(t, &loss[0][0], &kl[0][0])
-	assert.NotSame(t, &loss[0][0], &loss[2][0])
+	wantLoss, _, err := a.Loss.Weigh(layout)
+	require.NoError(t, err)
+	_, wantKL, err := a.Regularizer.Weigh(layout)
+	require.NoError(t, err)
+	assert.Equal(t, wantLoss, loss)
+	assert.Equal(t, wantKL, kl)
+}
+
+func TestSplitWithoutTokens(t *testing.T) {
+	a := objective.Split{Loss: objective.TokenMean{Masked: objective.MaskedLeave}, Regularizer: objective.TokenMean{}}
+	masked := objective.Layout{Include: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}}
+	loss, kl, err := a.Weigh(masked)
+	require.NoError(t, err, "the regulariser still counts")
+	assert.Equal(t, [][]float64{{0, 0}}, loss)
+	assert.Equal(t, [][]float64{{.5, .5}}, kl)
+
+	excluded := objective.Layout{Include: [][]bool{{false, false}}}
+	_, _, err = a.Weigh(excluded)
+	assert.ErrorIs(t, err, objective.ErrNoTokens)
+	_, _, err = a.Weigh(objective.Layout{Include: excluded.Include, Keep: [][]bool{}})
+	assert.ErrorContains(t, err, "rows", "errors of the parts come through")
+}
+
+// A prompt all of whose tokens are excluded is part of the mean only on request.
+func TestPromptMeanCountsEmptyPromptsOnRequest(t *testing.T) {
+	l := objective.Layout{Include: [][]bool{{true, true}, {false}, {true, true}}, Prompt: []int{1, 2, 3}}
+	loss, _, err := objective.PromptMean{}.Weigh(l)
+	require.NoError(t, err)
+	assert.Equal(t, [][]float64{{1. / 4, 1. / 4}, {0}, {1. / 4, 1. / 4}}, loss)
+	loss, _, err = objective.PromptMean{CountEmpty: true}.Weigh(l)
+	require.NoError(t, err)
+	assert.Equal(t, [][]float64{{1. / 6, 1. / 6}, {0}, {1. / 6, 1. / 6}}, loss)
 }

@@ -49,8 +49,8 @@ func sumCandidates[D divergence](d D, norm Normalize, name string, s *Sequence, 
 	}
 	c := s.Cand
 	var sum, n float64
-	for t, w := range s.kept() {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		teacher, policy, grad := c.Teacher[t*c.K:][:c.K], c.LogP[t*c.K:][:c.K], c.Grad[t*c.K:][:c.K]

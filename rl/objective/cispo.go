@@ -43,28 +43,28 @@ func (p CISPO) Validate() error {
 
 // Eval implements Objective.
 func (p CISPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, _, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		weight, met := r.ratio[t], inside
+		weight, met := ratio[t], inside
 		switch {
 		case weight < p.Low:
 			weight, met = p.Low, clipLow
 		case weight > p.High:
 			weight, met = p.High, clipHigh
 		}
-		r.hits[met]++
+		y.hits[met]++
 		if p.Drop && met != inside {
 			continue
 		}
 		loss -= w * weight * s.Adv[t] * s.LogP[t]
 		s.Grad[t] -= w * weight * s.Adv[t]
 	}
-	r.flush(m)
+	y.end(m)
 	return loss, nil
 }

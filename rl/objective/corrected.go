@@ -129,18 +129,20 @@ func (c Corrected) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := s.check(InputRollout); err != nil {
 		return 0, err
 	}
-	gap, err := s.difference(s.old(), s.Rollout, s.Weight, InputOld|InputRollout)
-	if err != nil {
-		return 0, err
-	}
+	old := s.old()
 	var n, sum, abs, squares float64
 	for t, w := range s.Weight {
-		if w != 0 {
-			n++
-			sum += gap[t]
-			abs += math.Abs(gap[t])
-			squares += gap[t] * gap[t]
+		if w == 0 {
+			continue
 		}
+		d := old[t] - s.Rollout[t]
+		if !finite(d) {
+			return 0, s.blame(t, InputOld|InputRollout)
+		}
+		n++
+		sum += d
+		abs += math.Abs(d)
+		squares += d * d
 	}
 	if n == 0 {
 		return c.Objective.Eval(s, m)
@@ -162,7 +164,7 @@ func (c Corrected) Eval(s *Sequence, m Metrics) (float64, error) {
 		switch {
 		case w == 0:
 		case c.Level == LevelToken:
-			u.Weight[t] = w * c.weight(gap[t], &y)
+			u.Weight[t] = w * c.weight(old[t]-s.Rollout[t], &y)
 		default:
 			u.Weight[t] = w * shared
 		}

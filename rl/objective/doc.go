@@ -10,10 +10,13 @@
 // of its own log-probs. No tensor, no automatic differentiation.
 //
 // What a token weighs is settled before: an [Aggregation] looks at the masks of
-// the whole optimiser step and writes d(loss)/d(token loss) into
-// Sequence.Weight and Sequence.KLWeight. The loss of a step is the plain sum of
-// Eval over its sequences, so it cannot depend on how they are split into
-// micro-batches.
+// the whole optimiser step and returns d(loss)/d(token loss), which goes into
+// Sequence.Weight and Sequence.KLWeight. The loss of an optimiser step is the
+// plain sum of Eval over its sequences, so it cannot depend on how they are
+// split into micro-batches.
+//
+// Objectives and aggregations are settings: plain structs with JSON names, whose
+// Validate finds what is invalid before anything is trained.
 //
 // # Objectives
 //
@@ -30,12 +33,15 @@
 // [RewardKL] is the KL penalty for those who pay it in the reward, and
 // [AdaptiveKL] steers its coefficient or that of [KL].
 //
-// # Dead, masked, zero
+// Aggregations: [TokenMean], [TokenSum], [SeqMeanTokenMean], [SeqMeanTokenSum],
+// [PromptMean], [Constant], and [Split] for one of them per kind of term.
+//
+// # Excluded, masked, zero
 //
 // Three things that are often confused are kept apart here:
 //
-//   - dead: a token that is not trained on at all (padding, a tool's output, a
-//     completion without a reward). Its weights are 0 and its numbers are never
+//   - excluded: a token that is not trained on at all (padding, a tool's output,
+//     a completion without a reward). Its weights are 0 and its numbers are never
 //     read, so NaN or infinity may stand there.
 //   - masked: Keep is false, because step credit took the token out. It
 //     contributes nothing to any policy loss, whatever its advantage. Whether
@@ -46,7 +52,8 @@
 //
 // # Metrics
 //
-// Metrics are sums with counts, so that parts merge by addition:
+// Metrics are sums with counts, so that parts merge by addition. A kept token is
+// one that counts and is not masked:
 //
 //	ratio            importance ratio, per kept token
 //	old_kl           k3 estimate of KL(π_old‖π), per kept token (token ratios only)
@@ -75,10 +82,10 @@
 // mean of the advantages, which is about 0 for group-relative ones. Its
 // gradient is not. Watch rewards, ratios and KL; the loss says little.
 //
-// # An objective of one's own
+// # A custom objective
 //
-// Implement two methods. Skip positions of weight 0, leave masked tokens out of
-// what multiplies the advantage, add to Grad and never set it:
+// Implement three methods. Skip tokens of weight 0, leave masked ones out of what
+// multiplies the advantage, and add to Grad instead of setting it:
 //
 //	func (o Mine) Eval(s *objective.Sequence, m objective.Metrics) (loss float64, err error) {
 //		for t, w := range s.Weight {
@@ -91,7 +98,9 @@
 //		return loss, nil
 //	}
 //
-//	func (Mine) Needs() objective.Inputs { return 0 } // but for Adv and LogP
+//	func (Mine) Needs() objective.Inputs { return 0 } // beside LogP and Adv
 //
-// Metrics are not nil.
+//	func (Mine) Validate() error { return nil } // there is nothing to set
+//
+// Metrics are never nil.
 package objective

@@ -63,32 +63,33 @@ func (p DPPO) Validate() error {
 
 // Eval implements Objective.
 func (p DPPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, slope, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	old := s.old()
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		a, logp, lr := s.Adv[t], s.LogP[t], r.log[t]
-		l, slope := p.Quadratic*lr*lr, 2*p.Quadratic*lr
+		a, logp, lr := s.Adv[t], s.LogP[t], s.LogP[t]-old[t]
+		l, byLogP := p.Quadratic*lr*lr, 2*p.Quadratic*lr
 		met := p.bound(a, logp, lr)
 		switch {
 		case met != inside: // dropped
 		case p.MaxWeight > 0:
-			weight := min(r.ratio[t], p.MaxWeight)
+			weight := min(ratio[t], p.MaxWeight)
 			l -= a * weight * logp
-			slope -= a * weight
+			byLogP -= a * weight
 		default:
-			l -= a * r.ratio[t]
-			slope -= a * r.slope(t)
+			l -= a * ratio[t]
+			byLogP -= a * slope[t]
 		}
 		loss += w * l
-		s.Grad[t] += w * slope
-		r.hits[met]++
+		s.Grad[t] += w * byLogP
+		y.hits[met]++
 	}
-	r.flush(m)
+	y.end(m)
 	return loss, nil
 }
 

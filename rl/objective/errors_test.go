@@ -1,6 +1,8 @@
 package objective_test
 
 import (
+	"encoding"
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -42,9 +44,9 @@ func TestMissingAndMisshapenInputs(t *testing.T) {
 	}
 }
 
-// Every number that an objective reads is guarded at every live position: the
+// Every number that an objective reads is guarded at every position that counts: the
 // error names it, and no NaN passes.
-func TestNonFiniteNumbersAtLivePositions(t *testing.T) {
+func TestNonFiniteNumbers(t *testing.T) {
 	inputs := map[string]func(*objective.Sequence) []float64{
 		"LogP":    func(s *objective.Sequence) []float64 { return s.LogP },
 		"Old":     func(s *objective.Sequence) []float64 { return s.Old },
@@ -99,15 +101,21 @@ func TestValidate(t *testing.T) {
 	for name, o := range all() {
 		require.NoError(t, o.Validate(), name)
 	}
+	rollout := objective.FromRollout{Objective: ppo}
+	require.NoError(t, rollout.Validate())
 	require.NoError(t, objective.PPO{ClipLow: 1, ClipHigh: inf}.Validate(), "sides switched off")
+	require.NoError(t, objective.TwoSidedPPO(.2, inf, 2).Validate())
+	corrected := func(o objective.Objective) objective.Corrected { return objective.Corrected{Objective: o, Max: 2} }
 	for _, c := range []struct {
 		want string
 		o    objective.Objective
 	}{
 		{"PPO.ClipLow and ClipHigh are 0 and 0", objective.PPO{}},
 		{"PPO.ClipLow", objective.PPO{ClipLow: nan, ClipHigh: .2}},
+		{"PPO.ClipLow", objective.PPO{ClipLow: inf, ClipHigh: .2}},
 		{"PPO.ClipLow", objective.PPO{ClipLow: .2, ClipHigh: -1}},
 		{"PPO.DualClip is 1", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: 1}},
+		{"PPO.DualClip is +Inf", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: inf}},
 		{"PPO.LogRatioClamp is -1", objective.PPO{ClipLow: .2, ClipHigh: .2, LogRatioClamp: -1}},
 		{"PPO.ClipLow", objective.TwoSidedPPO(.2, .2, 1)},
 		{"GSPO.ClipLow", objective.GSPO{}},
@@ -116,35 +124,43 @@ func TestValidate(t *testing.T) {
 		{"CISPO.Low", objective.CISPO{Low: -1, High: 1}},
 		{"CISPO.LogRatioClamp", objective.CISPO{High: 1, LogRatioClamp: nan}},
 		{"SAPO.TauPos", objective.SAPO{TauPos: 1}},
+		{"SAPO.TauPos", objective.SAPO{TauPos: inf, TauNeg: 1}},
 		{"SAPO.LogRatioClamp", objective.SAPO{TauPos: 1, TauNeg: 1, LogRatioClamp: -1}},
 		{"DRO.Beta", objective.DRO{Beta: -1}},
 		{"DPPO.Low", objective.DPPO{High: 1}},
+		{"DPPO.Low", objective.DPPO{Low: .2, High: inf}},
 		{"DPPO.Quadratic", objective.DPPO{Low: 1, High: 1, Quadratic: -1}},
 		{"DPPO.LogRatioClamp", objective.DPPO{Low: 1, High: 1, LogRatioClamp: -1}},
+		{"DPPO.MaxWeight", objective.DPPO{Low: 1, High: 1, MaxWeight: 1}},
+		{"DPPO.MaxWeight", objective.DPPO{Low: 1, High: 1, MaxWeight: nan}},
 		{"ImportanceSampling.LogRatioClamp", objective.ImportanceSampling{LogRatioClamp: inf}},
 		{"EntropyBonus.Coef", objective.EntropyBonus{Coef: inf}},
-		{"KL.Kind", objective.KL{}},
+		{"KL.Estimator is KLEstimator(0), want k1, k2, k3 or abs", objective.KL{}},
 		{"KL.Beta", objective.KL{Estimator: objective.K1, Beta: -1}},
 		{"KL.LogRatioClamp", objective.KL{Estimator: objective.K1, LogRatioClamp: nan}},
 		{"KL.ValueClamp", objective.KL{Estimator: objective.K1, ValueClamp: -1}},
 		{"KL.ImportanceMax", objective.KL{Estimator: objective.K1, Importance: true, StraightThrough: true, ImportanceMax: -1}},
 		{"not both", objective.KL{Estimator: objective.K1, Importance: true, ImportanceMax: 10}},
-		{"DPPO.MaxWeight", objective.DPPO{Low: 1, High: 1, MaxWeight: 1}},
-		{"ForwardKL.Normalize is 9", objective.ForwardKL{Normalize: 9}},
-		{"ReverseKL.Normalize is 9", objective.ReverseKL{Normalize: 9}},
-		{"JSD.Normalize is 9", objective.JSD{Beta: .5, Normalize: 9}},
+		{"ForwardKL.Normalize is Normalize(9), want none, teacher or both", objective.ForwardKL{Normalize: 9}},
+		{"ReverseKL.Normalize is Normalize(9)", objective.ReverseKL{Normalize: 9}},
+		{"JSD.Normalize is Normalize(9)", objective.JSD{Beta: .5, Normalize: 9}},
 		{"JSD.Beta is 0", objective.JSD{}},
 		{"JSD.Beta is 1", objective.JSD{Beta: 1}},
 		{"Terms is empty", objective.Terms{}},
-		{"term 1: objective: nil where", objective.Terms{ppo, nil}},
-		{"term 1: objective: KL.Kind", objective.Terms{ppo, objective.KL{}}},
+		{"term 1 is nil", objective.Terms{ppo, nil}},
+		{"term 1: objective: KL.Estimator", objective.Terms{ppo, objective.KL{}}},
 		{"Corrected.Objective is nil", objective.Corrected{Max: 2}},
 		{"Corrected.Min and Max are 0 and 0", objective.Corrected{Objective: ppo}},
 		{"Corrected.Min", objective.Corrected{Objective: ppo, Min: 2, Max: 2}},
-		{"Corrected.Level", objective.Corrected{Objective: ppo, Level: 3, Max: 2}},
-		{"Corrected.Outside", objective.Corrected{Objective: ppo, Outside: 3, Max: 2}},
+		{"Corrected.Level is Level(3), want token, sequence or geometric", objective.Corrected{Objective: ppo, Level: 3, Max: 2}},
+		{"Corrected.Outside is Outside(3), want truncate, drop or gate", objective.Corrected{Objective: ppo, Outside: 3, Max: 2}},
 		{"Corrected.LogRatioClamp", objective.Corrected{Objective: ppo, Max: 2, LogRatioClamp: -1}},
-		{"PPO.ClipLow", objective.Corrected{Objective: objective.PPO{}, Max: 2}},
+		{"PPO.ClipLow", corrected(objective.PPO{})},
+		{"counted twice", corrected(rollout)},
+		{"counted twice", corrected(objective.Terms{ppo, rollout})},
+		{"counted twice", corrected(objective.Scaled{Objective: rollout, Factor: 1})},
+		{"counted twice", corrected(objective.Distilled{Objective: rollout, Coef: 1})},
+		{"counted twice", objective.Terms{corrected(corrected(rollout))}},
 		{"FromRollout.Objective is nil", objective.FromRollout{}},
 		{"PPO.ClipLow", objective.FromRollout{Objective: objective.PPO{}}},
 		{"Distilled.Objective is nil", objective.Distilled{}},
@@ -153,10 +169,80 @@ func TestValidate(t *testing.T) {
 		{"Scaled.Factor", objective.Scaled{Objective: ppo, Factor: nan}},
 	} {
 		require.ErrorContains(t, c.o.Validate(), c.want, "%#v", c.o)
-		s := randomSequence(rand.New(rand.NewPCG(55, 56)), 4)
-		_, err := c.o.Eval(s, objective.Metrics{})
-		require.Error(t, err, "%#v", c.o)
 	}
+}
+
+// Eval does not check settings again, and survives zero values.
+func TestZeroValuesDoNotPanic(t *testing.T) {
+	for _, o := range []objective.Objective{
+		objective.PPO{}, objective.GSPO{}, objective.GSPOToken{}, objective.CISPO{}, objective.SAPO{}, objective.DRO{}, objective.DPPO{},
+		objective.KL{}, objective.EntropyBonus{}, objective.JSD{}, objective.ForwardKL{}, objective.ReverseKL{}, objective.Terms{},
+	} {
+		s := randomSequence(rand.New(rand.NewPCG(55, 56)), 4)
+		require.NotPanics(t, func() { _, _ = o.Eval(s, objective.Metrics{}) }, "%T", o)
+	}
+	for _, agg := range []objective.Aggregation{objective.Constant{}, objective.TokenMean{Masked: 9}} {
+		require.NotPanics(t, func() { _, _, _ = agg.Weigh(layout) }, "%T", agg)
+	}
+}
+
+// Every choice is a text in settings, and the text is the choice again.
+func TestTexts(t *testing.T) {
+	type text interface {
+		String() string
+		MarshalText() ([]byte, error)
+	}
+	for name, c := range map[string]struct {
+		choice text
+		read   func(text []byte) (any, error)
+	}{
+		"stay":       {objective.MaskedStay, read[objective.Masked]},
+		"leave":      {objective.MaskedLeave, read[objective.Masked]},
+		"leave-loss": {objective.MaskedLeaveLoss, read[objective.Masked]},
+		"token":      {objective.LevelToken, read[objective.Level]},
+		"sequence":   {objective.LevelSequence, read[objective.Level]},
+		"geometric":  {objective.LevelGeometric, read[objective.Level]},
+		"truncate":   {objective.OutsideTruncate, read[objective.Outside]},
+		"drop":       {objective.OutsideDrop, read[objective.Outside]},
+		"gate":       {objective.OutsideGate, read[objective.Outside]},
+		"none":       {objective.NormalizeNone, read[objective.Normalize]},
+		"teacher":    {objective.NormalizeTeacher, read[objective.Normalize]},
+		"both":       {objective.NormalizeBoth, read[objective.Normalize]},
+		"k1":         {objective.K1, read[objective.KLEstimator]},
+		"k2":         {objective.K2, read[objective.KLEstimator]},
+		"k3":         {objective.K3, read[objective.KLEstimator]},
+		"abs":        {objective.KAbs, read[objective.KLEstimator]},
+	} {
+		assert.Equal(t, name, c.choice.String())
+		got, err := c.choice.MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, name, string(got))
+		back, err := c.read(got)
+		require.NoError(t, err)
+		assert.Equal(t, c.choice, back)
+		_, err = c.read([]byte("k4"))
+		assert.ErrorContains(t, err, `"k4", want `)
+		_, err = c.read(nil)
+		assert.ErrorContains(t, err, `"", want `)
+	}
+	_, err := objective.KLEstimator(0).MarshalText()
+	assert.EqualError(t, err, "objective: KLEstimator(0) is invalid, want k1, k2, k3 or abs")
+	_, err = read[objective.Masked]([]byte("drop"))
+	assert.EqualError(t, err, `objective: unknown Masked "drop", want stay, leave or leave-loss`)
+	assert.Equal(t, "Masked(9)", objective.Masked(9).String())
+	settings, err := json.Marshal(objective.Corrected{Objective: objective.CrossEntropy{}, Level: objective.LevelSequence, Max: 2})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"objective":{},"level":"sequence","outside":"truncate","min":0,"max":2,"log_ratio_clamp":0}`, string(settings))
+}
+
+// read returns the value of an enum that has a text.
+func read[E any, P interface {
+	*E
+	encoding.TextUnmarshaler
+}](text []byte) (any, error) {
+	var e E
+	err := P(&e).UnmarshalText(text)
+	return e, err
 }
 
 func TestNeeds(t *testing.T) {

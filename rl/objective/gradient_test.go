@@ -15,7 +15,7 @@ import (
 // their value; their tests follow below.
 var stopped = map[string]bool{
 	"cispo": true, "cispo absolute": true, "cispo drop": true, "gspo token": true, "corrected gspo token": true, "k1+": true, "k3+": true,
-	"dppo weight": true, "k3+ importance": true,
+	"dppo weight": true, "k3+ importance": true, "k3 importance clamp": true,
 }
 
 func TestGradientIsThatOfTheLoss(t *testing.T) {
@@ -179,6 +179,34 @@ func TestStraightThroughImportance(t *testing.T) {
 			require.InDelta(t, w*.3*r*(s.LogP[u]-s.Ref[u]), s.Grad[u], 1e-14, kind)
 		}
 	}
+}
+
+// A token that a clamp holds is a constant, with its importance ratio.
+func TestGradientOfClampedKLStopsWithItsImportance(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 12))
+	held := 0
+	for range 20 {
+		s := randomSequence(rng, 12)
+		eval(t, all()["k3 importance clamp"], s)
+		frozen := append([]float64(nil), s.LogP...)
+		k3 := func(d float64) float64 { return math.Exp(-d) - 1 + d }
+		requireGradients(t, s, func() (loss float64) {
+			for i, w := range s.KLWeight {
+				if w == 0 {
+					continue
+				}
+				logp := s.LogP[i]
+				if d := frozen[i] - s.Ref[i]; math.Abs(d) > .5 || k3(d) > .1 {
+					logp = frozen[i]
+					held++
+				}
+				d := min(max(logp-s.Ref[i], -.5), .5)
+				loss += w * .3 * math.Exp(logp-s.Old[i]) * min(k3(d), .1)
+			}
+			return loss
+		})
+	}
+	assert.Positive(t, held)
 }
 
 // An absent Old is LogP with its gradient stopped: the value at ratio 1, the

@@ -69,9 +69,8 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		}
 		loss += w * l
 		grad += w * byRatio * q.slope / q.n
-		if s.Keep == nil || s.Keep[t] {
+		if !s.masked(t) {
 			y.n++
-			y.sum += q.ratio
 			y.hits[met]++
 		}
 	}
@@ -80,7 +79,7 @@ func (p GSPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 			s.Grad[t] += grad
 		}
 	}
-	y.flush(m)
+	q.flush(y, m)
 	return loss, nil
 }
 
@@ -93,7 +92,7 @@ func (s *Sequence) sharedAdvantage() (adv float64, err error) {
 			continue
 		}
 		a := 0.0
-		if s.Keep == nil || s.Keep[t] {
+		if !s.masked(t) {
 			a = s.Adv[t]
 		}
 		switch {
@@ -115,21 +114,30 @@ type sequenceRatio struct {
 	slope float64 // d(ratio)/d(mean log-ratio): the ratio, or 0 where it is limited
 }
 
+// flush writes the metrics of the tokens in y, which share the ratio, to m.
+func (q sequenceRatio) flush(y tally, m Metrics) {
+	if y.n > 0 {
+		m.Add("ratio", q.ratio*y.n, y.n)
+	}
+	y.end(m)
+}
+
 // sequenceRatio computes the ratio of GSPO over all tokens with a weight.
 func (s *Sequence) sequenceRatio(logRatioMax float64) (q sequenceRatio, err error) {
 	if err := s.checkPolicy(0); err != nil {
 		return q, err
 	}
-	log, err := s.difference(s.LogP, s.old(), s.Weight, InputOld)
-	if err != nil {
-		return q, err
-	}
-	sum := 0.0
+	old, sum := s.old(), 0.0
 	for t, w := range s.Weight {
-		if w != 0 {
-			sum += log[t]
-			q.n++
+		if w == 0 {
+			continue
 		}
+		log := s.LogP[t] - old[t]
+		if !finite(log) {
+			return q, s.blame(t, InputOld)
+		}
+		sum += log
+		q.n++
 	}
 	if q.n == 0 {
 		return q, nil
@@ -190,8 +198,8 @@ func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	}
 	clip := PPO{ClipLow: p.ClipLow, ClipHigh: p.ClipHigh}.clip()
 	var y tally
-	for t, w := range s.kept() {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		if !finite(s.Adv[t]) {
@@ -201,9 +209,8 @@ func (p GSPOToken) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		loss += w * l
 		s.Grad[t] += w * byRatio * q.slope
 		y.n++
-		y.sum += q.ratio
 		y.hits[met]++
 	}
-	y.flush(m)
+	q.flush(y, m)
 	return loss, nil
 }

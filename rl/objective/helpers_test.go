@@ -3,6 +3,8 @@ package objective_test
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,10 +12,10 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-var dead = math.NaN()
+var excluded = math.NaN()
 
 // newSequence makes a sequence of which every token weighs 1 except where the
-// log-prob is NaN: those are dead.
+// log-prob is NaN: those are excluded.
 func newSequence(logp, old, ref, adv []float64) *objective.Sequence {
 	n := len(logp)
 	s := &objective.Sequence{LogP: logp, Old: old, Ref: ref, Adv: adv, Grad: make([]float64, n),
@@ -27,7 +29,7 @@ func newSequence(logp, old, ref, adv []float64) *objective.Sequence {
 }
 
 // randomSequence makes a sequence of n tokens that has every input: advantages
-// of both signs, some masked tokens, some dead ones full of NaN, weights of
+// of both signs, some masked tokens, some excluded ones full of NaN, weights of
 // all sizes, three normalised candidates per position.
 func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
 	s := &objective.Sequence{Cand: &objective.Candidate{K: 3, IDs: make([]int32, 3*n)}}
@@ -45,15 +47,15 @@ func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
 		s.Cand.Teacher = append(s.Cand.Teacher, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
 		s.Cand.LogP = append(s.Cand.LogP, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
 		if rng.Float64() < .2 {
-			kill(s, t)
+			exclude(s, t)
 		}
 	}
 	s.Cand.Grad = make([]float64, 3*n)
 	return s
 }
 
-// kill takes position t out and fills it with NaN and infinities.
-func kill(s *objective.Sequence, t int) {
+// exclude takes position t out and fills it with NaN and infinities.
+func exclude(s *objective.Sequence, t int) {
 	s.Weight[t], s.KLWeight[t] = 0, 0
 	s.LogP[t], s.Old[t], s.Ref[t], s.Rollout[t] = math.NaN(), math.Inf(-1), math.Inf(1), math.NaN()
 	s.Adv[t], s.Entropy[t] = math.Inf(1), math.NaN()
@@ -91,7 +93,7 @@ func clearGrads(s *objective.Sequence) {
 }
 
 // requireGradients compares gradients that Eval has left in s with central
-// differences of loss, a function of the numbers in s. Dead positions must
+// differences of loss, a function of the numbers in s. Excluded positions must
 // have got none.
 func requireGradients(t *testing.T, s *objective.Sequence, loss func() float64) {
 	t.Helper()
@@ -99,7 +101,7 @@ func requireGradients(t *testing.T, s *objective.Sequence, loss func() float64) 
 		got := append([]float64(nil), grad...)
 		for i := range x {
 			if math.IsNaN(x[i]) || math.IsInf(x[i], 0) {
-				require.Zero(t, got[i], "%s: dead position %d", name, i)
+				require.Zero(t, got[i], "%s: excluded position %d", name, i)
 				continue
 			}
 			const h = 1e-5
@@ -144,6 +146,7 @@ func all() map[string]objective.Objective {
 		"k3":                   objective.KL{Estimator: objective.K3, Beta: .3},
 		"abs":                  objective.KL{Estimator: objective.KAbs, Beta: .3},
 		"k3 clamped":           objective.KL{Estimator: objective.K3, Beta: .3, LogRatioClamp: .5, ValueClamp: .1},
+		"k3 importance clamp":  objective.KL{Estimator: objective.K3, Beta: .3, Importance: true, LogRatioClamp: .5, ValueClamp: .1},
 		"k3 importance":        objective.KL{Estimator: objective.K3, Beta: .3, Importance: true},
 		"k1+":                  objective.KL{Estimator: objective.K1, Beta: .3, StraightThrough: true},
 		"k3+":                  objective.KL{Estimator: objective.K3, Beta: .3, StraightThrough: true},
@@ -166,4 +169,95 @@ func all() map[string]objective.Objective {
 		"distilled":            objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5},
 		"corrected gspo token": objective.Corrected{Objective: objective.GSPOToken{ClipLow: .2, ClipHigh: .2}, Outside: objective.OutsideDrop, Min: .8, Max: 1.2},
 	}
+}
+
+const (
+	benchSequences = 1024
+	benchTokens    = 1024
+)
+
+// benchBatch makes completions of five steps, of which the second is masked.
+func benchBatch() []*objective.Sequence {
+	rng := rand.New(rand.NewPCG(61, 62))
+	batch := make([]*objective.Sequence, benchSequences)
+	for i := range batch {
+		s := newSequence(make([]float64, benchTokens), make([]float64, benchTokens), make([]float64, benchTokens), make([]float64, benchTokens))
+		s.Rollout, s.Keep = make([]float64, benchTokens), make([]bool, benchTokens)
+		adv := rng.NormFloat64()
+		for t := range benchTokens {
+			s.LogP[t] = -2 * rng.Float64()
+			s.Old[t], s.Ref[t], s.Rollout[t] = s.LogP[t]+.1*rng.NormFloat64(), s.LogP[t]+.2*rng.NormFloat64(), s.LogP[t]+.1*rng.NormFloat64()
+			s.Adv[t], s.Keep[t] = adv, t/205 != 1
+		}
+		batch[i] = s
+	}
+	return batch
+}
+
+// BenchmarkEval evaluates a batch of 1,024 completions of 1,024 tokens, value
+// and gradient, on one goroutine and on as many as there are processors.
+func BenchmarkEval(b *testing.B) {
+	ppo := objective.PPO{ClipLow: .2, ClipHigh: .28, DualClip: 3}
+	kl := objective.KL{Estimator: objective.K3, Beta: .04}
+	batch := benchBatch()
+	for _, c := range []struct {
+		name string
+		o    objective.Objective
+	}{
+		{"ppo", ppo},
+		{"ppo+kl", objective.Terms{ppo, kl}},
+		{"gspo-token", objective.GSPOToken{ClipLow: .2, ClipHigh: .28, LogRatioMax: 10}},
+		{"cispo", objective.CISPO{High: 5}},
+		{"sapo", objective.SAPO{TauPos: 1, TauNeg: 1.05}},
+		{"dppo", objective.DPPO{Low: .2, High: .2, Quadratic: 1e-3}},
+		{"corrected ppo+kl", objective.Terms{objective.Corrected{Objective: ppo, Max: 2}, kl}},
+	} {
+		for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
+			name := c.name + "/serial"
+			if workers > 1 {
+				name = c.name + "/parallel"
+			}
+			b.Run(name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					evalParallel(b, c.o, batch, workers)
+				}
+				b.ReportMetric(float64(benchSequences*benchTokens)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+			})
+		}
+	}
+}
+
+func evalParallel(b *testing.B, o objective.Objective, batch []*objective.Sequence, workers int) {
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			m := objective.Metrics{}
+			for i := w; i < len(batch); i += workers {
+				if _, err := o.Eval(batch[i], m); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkWeigh turns the masks of such a batch into weights.
+func BenchmarkWeigh(b *testing.B) {
+	var l objective.Layout
+	for i, s := range benchBatch() {
+		include := make([]bool, benchTokens)
+		for t := range include {
+			include[t] = t < benchTokens-i%100
+		}
+		l.Include, l.Keep, l.Prompt = append(l.Include, include), append(l.Keep, s.Keep), append(l.Prompt, i/8)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := (objective.SeqMeanTokenMean{}).Weigh(l); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(benchSequences*benchTokens)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 }

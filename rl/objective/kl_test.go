@@ -10,19 +10,6 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-func TestKindNames(t *testing.T) {
-	for _, k := range []objective.KLEstimator{objective.K1, objective.K2, objective.K3, objective.KAbs} {
-		got, err := objective.ParseKind(k.String())
-		require.NoError(t, err)
-		assert.Equal(t, k, got)
-	}
-	for _, name := range []string{"", "k4", "K1"} {
-		_, err := objective.ParseKind(name)
-		assert.ErrorContains(t, err, "want k1, k2, k3 or abs")
-	}
-	assert.Equal(t, "Kind(9)", objective.KLEstimator(9).String())
-}
-
 // expected returns the expected gradient with respect to the logits of a
 // policy over three tokens when a token is drawn from sampler.
 func expected(t *testing.T, o objective.Objective, policy, sampler, ref []float64) []float64 {
@@ -106,13 +93,29 @@ func TestClampsOfKL(t *testing.T) {
 	assert.Zero(t, s.Grad[0])
 }
 
+// Beyond a clamp nothing moves the policy, not even the importance ratio.
+func TestClampedKLHasNoGradientThroughTheImportanceRatio(t *testing.T) {
+	kl := objective.KL{Estimator: objective.K3, Beta: 1, Importance: true, LogRatioClamp: 2}
+	s := newSequence([]float64{-3, -1}, []float64{-3, -1}, []float64{0, 0}, nil)
+	loss, _ := eval(t, kl, s)
+	assert.InDelta(t, math.Exp(2)-3+math.E-2, loss, 1e-12)
+	assert.InDelta(t, 5.1073378, loss, 1e-6)
+	assert.InDeltaSlice(t, []float64{0, -1}, s.Grad, 1e-12)
+
+	kl = objective.KL{Estimator: objective.K3, Beta: 1, Importance: true, ValueClamp: 1}
+	s.Old = []float64{-3.5, -1}
+	loss, _ = eval(t, kl, s)
+	assert.InDelta(t, math.Exp(.5)*1+math.E-2, loss, 1e-12, "the value is weighted all the same")
+	assert.InDeltaSlice(t, []float64{0, -1}, s.Grad, 1e-12)
+}
+
 func TestRewardKL(t *testing.T) {
 	logp := [][]float64{{-1, -2, math.NaN(), -1}, {-3}}
 	ref := [][]float64{{-2, -1, math.Inf(1), -1.5}, {-2.5}} // d = 1, -1, ·, .5 and -.5
-	live := [][]bool{{true, true, false, true}, nil}
+	include := [][]bool{{true, true, false, true}, nil}
 	dst := [][]float64{make([]float64, 4), make([]float64, 1)}
 	shape := func(k objective.RewardKL) objective.Sum {
-		kl, err := k.Shape(dst, logp, ref, live)
+		kl, err := k.Shape(dst, logp, ref, include)
 		require.NoError(t, err)
 		return kl
 	}
@@ -150,9 +153,9 @@ func TestRewardKLErrors(t *testing.T) {
 			_, err := k.Shape([][]float64{{0, 0}}, one, nil, nil)
 			return err
 		},
-		"RewardKL.Kind":     objective.RewardKL{Beta: 1}.Validate,
-		"RewardKL.Beta":     objective.RewardKL{Estimator: objective.K1, Beta: -1}.Validate,
-		"RewardKL.Discount": objective.RewardKL{Estimator: objective.K1, Discount: 2}.Validate,
+		"RewardKL.Estimator": objective.RewardKL{Beta: 1}.Validate,
+		"RewardKL.Beta":      objective.RewardKL{Estimator: objective.K1, Beta: -1}.Validate,
+		"RewardKL.Discount":  objective.RewardKL{Estimator: objective.K1, Discount: 2}.Validate,
 	} {
 		assert.ErrorContains(t, call(), want)
 	}
@@ -173,4 +176,112 @@ func TestAdaptiveKL(t *testing.T) {
 	assert.ErrorContains(t, a.Update(1, 10001), "10001 samples")
 	assert.Equal(t, before, a)
 	assert.ErrorContains(t, new(objective.AdaptiveKL).Update(1, 1), "positive")
+}
+
+// compared makes a sequence of one token with the candidates given.
+func compared(teacher, policy []float64) *objective.Sequence {
+	s := newSequence([]float64{-1}, nil, nil, nil)
+	s.Cand = &objective.Candidate{K: len(teacher), Teacher: teacher, LogP: policy, Grad: make([]float64, len(teacher))}
+	return s
+}
+
+func logs(p ...float64) []float64 {
+	for i := range p {
+		p[i] = math.Log(p[i])
+	}
+	return p
+}
+
+func TestDivergencesByHand(t *testing.T) {
+	ln := math.Log
+	teacher, policy := logs(.5, .25, .25), logs(.25, .5, .25)
+	none, both := objective.NormalizeNone, objective.NormalizeBoth
+	for _, c := range []struct {
+		name            string
+		o               objective.Objective
+		teacher, policy []float64
+		loss            float64
+		grad            []float64
+	}{
+		{"forward", objective.ForwardKL{}, teacher, policy, .25 * ln(2), []float64{-.5, -.25, -.25}},
+		{"forward, normalised", objective.ForwardKL{Normalize: both}, teacher, policy, .25 * ln(2), []float64{-.25, .25, 0}},
+		{"reverse", objective.ReverseKL{}, teacher, policy, .25 * ln(2), []float64{.25 - .25*ln(2), .5 + .5*ln(2), .25}},
+		// M = .375, .375, .25
+		{"jsd", objective.JSD{Beta: .5}, teacher, policy,
+			.5*(.5*ln(4./3)+.25*ln(2./3)) + .5*(.25*ln(2./3)+.5*ln(4./3)), []float64{.125 * ln(2./3), .25 * ln(4./3), 0}},
+		{"jsd is bounded where both rule each other out", objective.JSD{Beta: .5}, logs(1, 0), logs(0, 1), ln(2), []float64{0, .5 * ln(2)}},
+		{"a teacher's zero is no information lost", objective.ForwardKL{}, logs(1, 0), logs(.5, .5), ln(2), []float64{-1, 0}},
+		{"the policy's zero costs the reverse nothing", objective.ReverseKL{Normalize: none}, logs(.5, .5), logs(1, 0), ln(2), []float64{1 + ln(2), 0}},
+		// Top two of a larger vocabulary.
+		{"top-K as it is", objective.ForwardKL{}, logs(.4, .2), logs(.1, .2), .4 * ln(4), []float64{-.4, -.2}},
+		{"top-K, soft targets", objective.ForwardKL{Normalize: objective.NormalizeTeacher}, logs(.4, .2), logs(.1, .2),
+			2./3*ln(20./3) + 1./3*ln(5./3), []float64{-2. / 3, -1. / 3}},
+		{"top-K, given that one is chosen", objective.ForwardKL{Normalize: both}, logs(.4, .2), logs(.1, .2), 1. / 3 * ln(2), []float64{-1. / 3, 1. / 3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := compared(c.teacher, c.policy)
+			loss, m := eval(t, c.o, s)
+			assert.InDelta(t, c.loss, loss, 1e-12)
+			assert.InDeltaSlice(t, c.grad, s.Cand.Grad, 1e-12)
+			for _, sum := range m {
+				assert.InDelta(t, c.loss, sum.Sum, 1e-12)
+				assert.Equal(t, 1., sum.Count)
+			}
+		})
+	}
+}
+
+// Over the full vocabulary the choice of normalisation moves the gradient of
+// the log-probs but not that of the logits beneath them.
+func TestNormalisationDoesNotMatterOverTheFullVocabulary(t *testing.T) {
+	logits := func(grad, policy []float64) []float64 {
+		sum := 0.0
+		for _, g := range grad {
+			sum += g
+		}
+		out := make([]float64, len(grad))
+		for k := range out {
+			out[k] = grad[k] - math.Exp(policy[k])*sum
+		}
+		return out
+	}
+	teacher, policy := logSoftmax(1, -.5, .3, 0), logSoftmax(.2, .9, -1, 0)
+	for _, pair := range [][2]objective.Objective{
+		{objective.ForwardKL{}, objective.ForwardKL{Normalize: objective.NormalizeBoth}},
+		{objective.ForwardKL{}, objective.ForwardKL{Normalize: objective.NormalizeTeacher}},
+		{objective.ReverseKL{}, objective.ReverseKL{Normalize: objective.NormalizeBoth}},
+		{objective.JSD{Beta: .3}, objective.JSD{Beta: .3, Normalize: objective.NormalizeBoth}},
+	} {
+		a, b := compared(teacher, policy), compared(teacher, policy)
+		want, _ := eval(t, pair[0], a)
+		got, _ := eval(t, pair[1], b)
+		assert.InDelta(t, want, got, 1e-12)
+		assert.InDeltaSlice(t, logits(a.Cand.Grad, policy), logits(b.Cand.Grad, policy), 1e-12)
+	}
+}
+
+func TestDivergenceErrors(t *testing.T) {
+	_, err := objective.ReverseKL{}.Eval(compared(logs(1, 0), logs(.5, .5)), objective.Metrics{})
+	assert.ErrorContains(t, err, "candidate 1 at position 0 has log-probs -Inf (teacher)")
+	_, err = objective.ForwardKL{}.Eval(compared(logs(.5, .5), logs(1, 0)), objective.Metrics{})
+	assert.ErrorContains(t, err, "candidate 1 at position 0")
+	for _, norm := range []objective.Normalize{objective.NormalizeNone, objective.NormalizeTeacher, objective.NormalizeBoth} {
+		for _, o := range []objective.Objective{
+			objective.ForwardKL{Normalize: norm}, objective.ReverseKL{Normalize: norm}, objective.JSD{Beta: .5, Normalize: norm},
+		} {
+			_, err = o.Eval(compared([]float64{-1, math.NaN()}, logs(.5, .5)), objective.Metrics{})
+			assert.ErrorContains(t, err, "candidate 1 at position 0", "%#v", o)
+			_, err = o.Eval(compared(logs(.5, .5), []float64{math.NaN(), -1}), objective.Metrics{})
+			assert.ErrorContains(t, err, "candidate 0 at position 0", "%#v", o)
+		}
+	}
+	s := newSequence([]float64{-1, -1}, nil, nil, nil)
+	_, err = objective.ForwardKL{}.Eval(s, objective.Metrics{})
+	assert.ErrorContains(t, err, "Cand is missing")
+	s.Cand = &objective.Candidate{}
+	_, err = objective.ForwardKL{}.Eval(s, objective.Metrics{})
+	assert.ErrorContains(t, err, "Cand.K is 0")
+	s.Cand = &objective.Candidate{K: 2, Teacher: make([]float64, 4), LogP: make([]float64, 3), Grad: make([]float64, 4)}
+	_, err = objective.ForwardKL{}.Eval(s, objective.Metrics{})
+	assert.ErrorContains(t, err, "want 2 tokens × 2")
 }

@@ -15,19 +15,19 @@ import (
 // regularising lists the objectives with a part that KLWeight weighs. All
 // others are policy losses alone.
 var regularising = map[string]bool{
-	"entropy": true, "k1": true, "k2": true, "k3": true, "abs": true, "k3 clamped": true, "k3 importance": true,
+	"entropy": true, "k1": true, "k2": true, "k3": true, "abs": true, "k3 clamped": true, "k3 importance": true, "k3 importance clamp": true,
 	"k1+": true, "k3+": true, "k3+ importance": true, "terms": true, "scaled": true,
 }
 
-// What stands at a dead position never matters: with NaN and infinities there
-// all numbers are those of a sequence without the position. (Deadness of the
-// last token is enough: no objective here looks at order.)
-func TestDeadPositionsAreNeverRead(t *testing.T) {
+// What stands at an excluded position never matters: with NaN and infinities there
+// all numbers are those of a sequence without the position. (It is enough to
+// exclude the last token: no objective here looks at order.)
+func TestExcludedPositionsAreNeverRead(t *testing.T) {
 	for name, o := range all() {
 		rng := rand.New(rand.NewPCG(21, 22))
 		for range 20 {
 			s := randomSequence(rng, 8)
-			kill(s, 7)
+			exclude(s, 7)
 			short := cut(s, 7)
 			want, wantM := eval(t, o, short)
 			got, gotM := eval(t, o, s)
@@ -98,11 +98,11 @@ func permuted(s *objective.Sequence, order []int) *objective.Sequence {
 	return u
 }
 
-func TestSequenceWithoutLiveTokensContributesNothing(t *testing.T) {
+func TestSequenceWithoutTokensContributesNothing(t *testing.T) {
 	for name, o := range all() {
 		s := randomSequence(rand.New(rand.NewPCG(23, 24)), 4)
 		for i := range 4 {
-			kill(s, i)
+			exclude(s, i)
 		}
 		loss, m := eval(t, o, s)
 		assert.Zero(t, loss, name)

@@ -65,21 +65,21 @@ func checkClip(name string, low, high float64) error {
 
 // Eval implements Objective.
 func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, slope, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
 	clip := p.clip()
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		l, byRatio, met := clip.at(r.ratio[t], s.Adv[t])
+		l, byRatio, met := clip.at(ratio[t], s.Adv[t])
 		loss += w * l
-		s.Grad[t] += w * byRatio * r.slope(t)
-		r.hits[met]++
+		s.Grad[t] += w * byRatio * slope[t]
+		y.hits[met]++
 	}
-	r.flush(m)
+	y.end(m)
 	return loss, nil
 }
 

@@ -1,69 +1,64 @@
 package objective
 
-import "github.com/stepwise-rl/stepwise/internal/vecmath"
+import (
+	"math"
+	"sync"
 
-// ratios holds the importance ratios π/π_old of a sequence's tokens, of which
-// policy losses are functions, and collects their metrics. A token of weight 0
-// has a log-ratio of 0.
-type ratios struct {
-	weight []float64 // of each token in a policy loss, 0 = it does not count
-	log    []float64 // logπ - logπ_old
-	ratio  []float64 // exp(log), with log held within ±clamp
-	clamp  float64   // 0 = none
-	oldKL  float64
-	tally
-}
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
+)
 
-// ratios computes the ratios of s, and checks all that a policy loss reads.
-func (s *Sequence) ratios(clamp float64) (r ratios, err error) {
+// ratios returns the importance ratios π/π_old of a sequence, of which policy
+// losses are functions: exp of each log-ratio, which is held within ±clamp (0 =
+// no clamp). slope is d(ratio)/d(logπ): the ratio again, or 0 where the clamp
+// holds it. Tokens that are masked or do not count have neither. It checks all
+// numbers that a policy loss reads, adds the metrics of the ratios to m, and
+// returns a tally for the others.
+func (s *Sequence) ratios(clamp float64, m Metrics) (ratio, slope []float64, y tally, err error) {
 	if err := s.checkPolicy(0); err != nil {
-		return r, err
+		return nil, nil, y, err
 	}
-	r.weight, r.clamp = s.kept(), clamp
-	if r.log, err = s.difference(s.LogP, s.old(), r.weight, InputOld); err != nil {
-		return r, err
-	}
-	r.ratio = exps(r.log, clamp)
-	for t, w := range r.weight {
-		if w == 0 {
+	size := len(s.LogP)
+	ratio = borrow(size)
+	weight, logp, old, adv := s.Weight[:size], s.LogP[:size], s.old()[:size], s.Adv[:size] // of one length: faster
+	for t, w := range weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		ratio := r.ratio[t]
-		if !finite(ratio) || !finite(s.Adv[t]) {
-			return r, s.blame(t, InputOld)
+		log := logp[t] - old[t]
+		if !finite(log + adv[t]) {
+			return nil, nil, y, s.blame(t, InputOld)
 		}
-		r.n++
-		r.sum += ratio
-		r.oldKL += ratio - 1 - limited(r.log[t], clamp)
+		ratio[t] = limited(log, clamp)
 	}
-	return r, nil
-}
-
-// exps returns exp of each number of x, held within ±limit.
-func exps(x []float64, limit float64) []float64 {
-	y := make([]float64, len(x))
-	for t := range x {
-		y[t] = limited(x[t], limit)
+	vecmath.Exp(ratio, ratio)
+	slope = ratio
+	y.lent[0] = ratio
+	if clamp > 0 {
+		slope = borrow(size)
+		y.lent[1] = slope
 	}
-	vecmath.Exp(y, y)
-	return y
-}
-
-// slope is the derivative of token t's ratio with respect to logπ: the ratio
-// itself, or 0 where the clamp holds it.
-func (r *ratios) slope(t int) float64 {
-	if limited(r.log[t], r.clamp) != r.log[t] {
-		return 0
+	var n, sum, kl float64
+	for t, w := range weight {
+		if w == 0 || s.masked(t) {
+			continue
+		}
+		if !finite(ratio[t]) {
+			return nil, nil, y, s.blame(t, InputOld)
+		}
+		log := logp[t] - old[t]
+		if math.Abs(log) <= clamp {
+			slope[t] = ratio[t]
+		}
+		n++
+		sum += ratio[t]
+		kl += ratio[t] - 1 - limited(log, clamp)
 	}
-	return r.ratio[t]
-}
-
-// flush writes the metrics to m.
-func (r *ratios) flush(m Metrics) {
-	if r.n > 0 {
-		m.Add("old_kl", r.oldKL, r.n)
+	if n > 0 {
+		m.Add("ratio", sum, n)
+		m.Add("old_kl", kl, n)
 	}
-	r.tally.flush(m)
+	y.n = n
+	return ratio, slope, y, nil
 }
 
 // bound is the limit of a policy loss that a token has met.
@@ -76,20 +71,41 @@ const (
 	clipDual
 )
 
-// tally collects a sequence's metrics, so that the map is not touched for every
-// token.
+// tally counts a sequence's tokens by the bounds that they met.
 type tally struct {
-	n, sum float64 // of ratios
-	hits   [clipDual + 1]int
+	n    float64 // tokens
+	hits [clipDual + 1]int
+	lent [2][]float64 // ratio and slope
 }
 
-// flush writes the tally to m.
-func (y *tally) flush(m Metrics) {
-	if y.n == 0 {
-		return
+// end writes the tally to m and gives back ratio and slope.
+func (y *tally) end(m Metrics) {
+	if y.n > 0 {
+		m.Add("clip_low", float64(y.hits[clipLow]), y.n)
+		m.Add("clip_high", float64(y.hits[clipHigh]), y.n)
+		m.Add("clip_dual", float64(y.hits[clipDual]), y.n)
 	}
-	m.Add("ratio", y.sum, y.n)
-	m.Add("clip_low", float64(y.hits[clipLow]), y.n)
-	m.Add("clip_high", float64(y.hits[clipHigh]), y.n)
-	m.Add("clip_dual", float64(y.hits[clipDual]), y.n)
+	giveBack(y.lent[0])
+	giveBack(y.lent[1])
+}
+
+// scratch keeps slices for the next sequence: new memory is in no cache, and
+// costs a tenth of the time of a large batch.
+var scratch sync.Pool
+
+// borrow returns n zeros.
+func borrow(n int) []float64 {
+	x, _ := scratch.Get().(*[]float64)
+	if x == nil || cap(*x) < n {
+		return make([]float64, n)
+	}
+	clear((*x)[:n])
+	return (*x)[:n]
+}
+
+// giveBack takes a slice that nobody uses any more.
+func giveBack(x []float64) {
+	if x != nil {
+		scratch.Put(&x)
+	}
 }

@@ -3,6 +3,9 @@ package objective
 import (
 	"cmp"
 	"errors"
+	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
 // KLEstimator estimates the divergence KL(π‖ref) from one sampled token with
@@ -39,20 +42,25 @@ func (e *KLEstimator) UnmarshalText(text []byte) error {
 // at returns the estimate k(d) and its derivative, given d and exp(-d).
 func (e KLEstimator) at(d, expNeg float64) (k, slope float64) {
 	switch e {
-	case K1:
-		return d, 1
+	case K3:
+		return expNeg - 1 + d, 1 - expNeg
 	case K2:
 		return d * d / 2, d
-	case KAbs:
-		switch {
-		case d > 0:
-			return d, 1
-		case d < 0:
-			return -d, -1
-		}
-		return 0, 0
+	case K1:
+		return d, 1
 	}
-	return expNeg - 1 + d, 1 - expNeg
+	return math.Abs(d), sign(d)
+}
+
+// sign is 1, -1 or 0.
+func sign(x float64) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
 }
 
 // KL is a term that holds the policy near the reference:
@@ -116,64 +124,80 @@ func (k KL) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	if err := s.checkRegularizer(k.Needs()); err != nil {
 		return 0, err
 	}
-	neg, err := s.difference(s.Ref, s.LogP, s.KLWeight, InputRef) // -d
-	if err != nil {
-		return 0, err
-	}
-	expNeg := exps(neg, k.LogRatioClamp)
-	var ratio []float64
+	n := len(s.LogP)
+	weight, logp, old, ref, grad := s.KLWeight[:n], s.LogP[:n], s.old()[:n], s.Ref[:n], s.Grad[:n]
+	expNeg, ratio := borrow(n), []float64(nil)
 	if k.Importance {
-		log, err := s.difference(s.LogP, s.old(), s.KLWeight, InputOld)
-		if err != nil {
-			return 0, err
-		}
-		ratio = exps(log, 0)
+		ratio = borrow(n)
 	}
-	var sum, n float64
-	for t, w := range s.KLWeight {
+	for t, w := range weight {
 		if w == 0 {
 			continue
 		}
-		d := -neg[t]
-		v, slope, clamped := k.estimate(d, expNeg[t])
-		sum += v
-		n++
-		if k.StraightThrough {
-			slope = d
-		}
+		d := logp[t] - ref[t]
+		expNeg[t] = -limited(d, k.LogRatioClamp)
 		if k.Importance {
-			r := ratio[t]
-			switch {
-			case !k.StraightThrough:
-				v, slope = r*v, r*(slope+v)
-			case k.ImportanceMax > 0:
-				slope *= min(r, k.ImportanceMax)
-			default:
-				slope *= r
-			}
+			ratio[t] = logp[t] - old[t]
+			d += ratio[t]
 		}
-		if clamped && !k.StraightThrough {
-			slope = 0
-		}
-		if !finite(v) || !finite(slope) {
+		if !finite(d) {
 			return 0, s.blame(t, k.Needs())
 		}
-		loss += w * k.Beta * v
-		s.Grad[t] += w * k.Beta * slope
 	}
-	if n > 0 {
-		m.Add("kl", sum, n)
+	vecmath.Exp(expNeg, expNeg)
+	vecmath.Exp(ratio, ratio)
+
+	beta, estimator := k.Beta, k.Estimator
+	plain := !k.StraightThrough && !k.Importance && k.LogRatioClamp == 0 && k.ValueClamp == 0
+	var sum, count float64
+	for t, w := range weight {
+		if w == 0 {
+			continue
+		}
+		d := logp[t] - ref[t]
+		v, slope := estimator.at(d, expNeg[t])
+		value := v
+		if !plain {
+			r := 1.0
+			if k.Importance {
+				r = ratio[t]
+			}
+			v, value, slope = k.adjusted(d, expNeg[t], r)
+		}
+		if !finite(value + slope) {
+			return 0, s.blame(t, k.Needs())
+		}
+		sum += v
+		count++
+		loss += w * beta * value
+		grad[t] += w * beta * slope
 	}
+	if count > 0 {
+		m.Add("kl", sum, count)
+	}
+	giveBack(expNeg)
+	giveBack(ratio)
 	return loss, nil
 }
 
-// estimate returns the estimate of a token within the clamps, its derivative,
-// and whether a clamp holds it. expNeg is exp(-d), of d within LogRatioClamp.
-func (k KL) estimate(d, expNeg float64) (v, slope float64, clamped bool) {
+// adjusted returns a token's estimate within the clamps, its value in the loss,
+// and the derivative of that, with the importance ratio r.
+func (k *KL) adjusted(d, expNeg, r float64) (v, value, slope float64) {
 	x := limited(d, k.LogRatioClamp)
-	v, slope = k.Estimator.at(x, expNeg)
-	y := limited(v, k.ValueClamp)
-	return y, slope, x != d || y != v
+	free, slope := k.Estimator.at(x, expNeg)
+	v = limited(free, k.ValueClamp)
+	switch {
+	case k.StraightThrough:
+		if k.ImportanceMax > 0 {
+			r = min(r, k.ImportanceMax)
+		}
+		return v, v, r * d
+	case x != d || v != free:
+		return v, r * v, 0
+	case k.Importance:
+		return v, r * v, r * (slope + v)
+	}
+	return v, v, slope
 }
 
 // EntropyBonus is a term that rewards spread: with H the entropy of a token's

@@ -60,7 +60,6 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, include [][]bool) (Sum, erro
 		return Sum{}, fmt.Errorf("objective: Shape has %d, %d, %d and %d rows, want as many of each", len(dst), len(logp), len(ref), len(include))
 	}
 	included := func(i, t int) bool { return include == nil || include[i] == nil || include[i][t] }
-	term := KL{Estimator: k.Estimator, LogRatioClamp: k.LogRatioClamp, ValueClamp: k.ValueClamp}
 	var kl Sum
 	for i := range dst {
 		if n := len(dst[i]); len(logp[i]) != n || len(ref[i]) != n || include != nil && include[i] != nil && len(include[i]) != n {
@@ -72,7 +71,9 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, include [][]bool) (Sum, erro
 				continue
 			}
 			d := logp[i][t] - ref[i][t]
-			v, _, _ := term.estimate(d, math.Exp(-limited(d, k.LogRatioClamp)))
+			x := limited(d, k.LogRatioClamp)
+			v, _ := k.Estimator.at(x, math.Exp(-x))
+			v = limited(v, k.ValueClamp)
 			if !finite(d) || !finite(v) {
 				return Sum{}, fmt.Errorf("objective: completion %d: log-probs at position %d are %v and %v (reference), want finite numbers", i, t, logp[i][t], ref[i][t])
 			}

@@ -37,22 +37,22 @@ func (p SAPO) Validate() error {
 
 // Eval implements Objective.
 func (p SAPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, slope, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		a, tau := s.Adv[t], p.TauNeg
 		if a > 0 {
 			tau = p.TauPos
 		}
-		gate := 1 / (1 + math.Exp(-tau*(r.ratio[t]-1)))
+		gate := 1 / (1 + math.Exp(-tau*(ratio[t]-1)))
 		loss -= w * a * gate * 4 / tau
-		s.Grad[t] -= w * a * 4 * gate * (1 - gate) * r.slope(t)
+		s.Grad[t] -= w * a * 4 * gate * (1 - gate) * slope[t]
 	}
-	r.flush(m)
+	y.end(m)
 	return loss, nil
 }

@@ -49,36 +49,8 @@ func (s *Sequence) old() []float64 {
 	return s.Old
 }
 
-// kept returns the weights of a policy loss: Weight, and 0 for masked tokens.
-func (s *Sequence) kept() []float64 {
-	if s.Keep == nil {
-		return s.Weight
-	}
-	weight := make([]float64, len(s.Weight))
-	for t, keep := range s.Keep {
-		if keep {
-			weight[t] = s.Weight[t]
-		}
-	}
-	return weight
-}
-
-// difference returns a-b for every token whose weight is not 0, and 0 for the
-// others. A difference that is not finite is an error that names one of the
-// inputs.
-func (s *Sequence) difference(a, b, weight []float64, in Inputs) ([]float64, error) {
-	diff := make([]float64, len(weight))
-	for t, w := range weight {
-		if w == 0 {
-			continue
-		}
-		diff[t] = a[t] - b[t]
-		if !finite(diff[t]) {
-			return nil, s.blame(t, in)
-		}
-	}
-	return diff, nil
-}
+// masked reports whether step credit masked token t.
+func (s *Sequence) masked(t int) bool { return s.Keep != nil && !s.Keep[t] }
 
 // check returns an error unless every slice that is present has one entry per
 // token and every input in needs except Old is present.

@@ -23,18 +23,18 @@ func (p ImportanceSampling) Validate() error {
 
 // Eval implements Objective.
 func (p ImportanceSampling) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(p.LogRatioClamp)
+	ratio, slope, y, err := s.ratios(p.LogRatioClamp, m)
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		loss -= w * s.Adv[t] * r.ratio[t]
-		s.Grad[t] -= w * s.Adv[t] * r.slope(t)
+		loss -= w * s.Adv[t] * ratio[t]
+		s.Grad[t] -= w * s.Adv[t] * slope[t]
 	}
-	r.flush(m)
+	y.end(m)
 	return loss, nil
 }
 
@@ -60,19 +60,20 @@ func (p DRO) Validate() error { return checkNonNegative("DRO.Beta", p.Beta) }
 
 // Eval implements Objective.
 func (p DRO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
-	r, err := s.ratios(0)
+	_, _, y, err := s.ratios(0, m)
 	if err != nil {
 		return 0, err
 	}
-	for t, w := range r.weight {
-		if w == 0 {
+	old := s.old()
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		a, lr := s.Adv[t], r.log[t]
+		a, lr := s.Adv[t], s.LogP[t]-old[t]
 		loss += w * (-a*s.LogP[t] + p.Beta/2*lr*lr)
 		s.Grad[t] += w * (-a + p.Beta*lr)
 	}
-	r.flush(m)
+	y.end(m)
 	return loss, nil
 }
 
@@ -95,8 +96,8 @@ func (CrossEntropy) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		return 0, err
 	}
 	var sum, n float64
-	for t, w := range s.kept() {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
 		logp := s.LogP[t]

@@ -131,19 +131,18 @@ func (d Distilled) Eval(s *Sequence, m Metrics) (float64, error) {
 	if err := u.checkPolicy(InputRef); err != nil {
 		return 0, err
 	}
-	weight := s.kept()
-	gain, err := s.difference(s.Ref, s.old(), weight, InputOld|InputRef)
-	if err != nil {
-		return 0, err
-	}
-	adv := make([]float64, len(gain))
+	old, adv := s.old(), make([]float64, len(s.LogP))
 	var sum, n float64
-	for t, w := range weight {
-		if w == 0 {
+	for t, w := range s.Weight {
+		if w == 0 || s.masked(t) {
 			continue
 		}
-		adv[t] = u.Adv[t] + d.Coef*gain[t]
-		sum -= gain[t]
+		gain := s.Ref[t] - old[t]
+		if !finite(gain) {
+			return 0, s.blame(t, InputOld|InputRef)
+		}
+		adv[t] = u.Adv[t] + d.Coef*gain
+		sum -= gain
 		n++
 	}
 	if n > 0 {

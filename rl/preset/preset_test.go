@@ -89,7 +89,7 @@ func TestDefaults(t *testing.T) {
 			return settings{
 				"actor.eps_clip": ppo(p).ClipLow, "actor.eps_clip_low_high": same(ppo(p).ClipHigh, ppo(p).ClipLow),
 				"actor.dual_clip": none(ppo(p).DualClip), "algo.kl.init_coef": penalty(p),
-				"algo.kl.use_loss": p.KL.Beta != 0, "algo.kl.estimator": p.RewardKL.Kind.String(),
+				"algo.kl.use_loss": p.KL.Beta != 0, "algo.kl.estimator": p.RewardKL.Estimator.String(),
 				"algo.advantage.gamma": p.RewardKL.Discount, "rollout.temperature": p.Temperature,
 				"actor.policy_loss_type": "ppo", "actor.loss_agg_mode": "token-mean", "actor.entropy_coef": nil,
 				"algo.kl.target": nil, "algo.advantage.is_correction_level": "off",

@@ -1,6 +1,6 @@
-// Command asmgen writes the assembly kernels of packages lm/tensor/cpu,
-// internal/vecmath and rl/objective. It is run by go generate in each of them;
-// its argument is the package's folder.
+// Command asmgen writes the assembly kernels of packages lm/tensor/cpu and
+// internal/vecmath. It is run by go generate in each of them; its argument is
+// the package's folder.
 //
 // It is a module of its own so that users of the library don't get avo.
 package main
@@ -33,8 +33,7 @@ var kernels = map[string][]file{
 		{"ops_avx2", opsAVX2},
 		{"ops_avx512", opsAVX512},
 	},
-	"objective": {{"kernels_avx2", policyAVX2}, {"kernels_avx512", policyAVX512}},
-	"vecmath":   {{"avx2", vecmathAVX2}, {"avx512", vecmathAVX512}},
+	"vecmath": {{"avx2", vecmathAVX2}, {"avx512", vecmathAVX512}},
 }
 
 func main() {

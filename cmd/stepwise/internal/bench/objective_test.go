@@ -23,7 +23,7 @@ const (
 type step struct {
 	groups    []rollout.Group
 	sequences []objective.Sequence
-	live      [][]bool
+	include   [][]bool
 	loss      []float64           // of each sequence
 	metrics   []objective.Metrics // of each group
 }
@@ -45,14 +45,14 @@ func newStep() *step {
 		for _, x := range []*[]float64{&q.LogP, &q.Old, &q.Ref, &q.Grad} {
 			*x = make([]float64, tokens)
 		}
-		live := make([]bool, tokens)
+		include := make([]bool, tokens)
 		for t := range tokens {
-			live[t] = true
+			include[t] = true
 			q.LogP[t] = -2 * rng.Float64()
 			q.Old[t], q.Ref[t] = q.LogP[t]+.1*rng.NormFloat64(), q.LogP[t]+.2*rng.NormFloat64()
 		}
 		s.sequences = append(s.sequences, q)
-		s.live = append(s.live, live)
+		s.include = append(s.include, include)
 	}
 	return s
 }
@@ -75,7 +75,7 @@ func newCompletion(rng *rand.Rand) rollout.Completion {
 // loss. The aggregation is one that counts masked tokens, so that the weights
 // are known beforehand and all the rest is one pass over the groups.
 func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg objective.Aggregation, o objective.Objective) float64 {
-	weight, kl, err := agg.Weigh(objective.Layout{Include: s.live})
+	weight, kl, err := agg.Weigh(objective.Layout{Include: s.include})
 	if err != nil {
 		b.Fatal(err)
 	}

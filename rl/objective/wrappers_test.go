@@ -2,6 +2,7 @@ package objective_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,12 +11,12 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-// mismatched has importance weights of 4, 1 and 1/4 (and a dead token), so that
+// mismatched has importance weights of 4, 1 and 1/4 (and an excluded token), so that
 // the sequence's is 1.
 func mismatched() *objective.Sequence {
 	ln4 := math.Log(4)
-	s := newSequence([]float64{-1, -1, -1, dead}, []float64{-1, -1, -1, dead}, nil, []float64{1, 1, 1, dead})
-	s.Rollout = []float64{-1 - ln4, -1, -1 + ln4, dead}
+	s := newSequence([]float64{-1, -1, -1, excluded}, []float64{-1, -1, -1, excluded}, nil, []float64{1, 1, 1, excluded})
+	s.Rollout = []float64{-1 - ln4, -1, -1 + ln4, excluded}
 	return s
 }
 
@@ -94,7 +95,7 @@ func TestCorrectionsNest(t *testing.T) {
 func TestCorrectionLeavesRegularisersAlone(t *testing.T) {
 	kl := objective.KL{Estimator: objective.K3, Beta: 1}
 	s := mismatched()
-	s.Ref = []float64{-2, -1.5, -.5, dead}
+	s.Ref = []float64{-2, -1.5, -.5, excluded}
 	want, _ := eval(t, kl, s)
 	grad := append([]float64(nil), s.Grad...)
 	got, _ := eval(t, objective.Corrected{Objective: kl, Max: .1}, s)
@@ -113,4 +114,44 @@ func TestFromRollout(t *testing.T) {
 	s.Rollout = nil
 	_, err := objective.FromRollout{Objective: objective.ImportanceSampling{}}.Eval(s, objective.Metrics{})
 	require.ErrorContains(t, err, "Rollout is missing")
+}
+
+// Its expected gradient, by enumeration, is that of the reverse KL.
+func TestDistilledFollowsTheReverseKL(t *testing.T) {
+	policy, teacher := logSoftmax(.3, -.8, .5), logSoftmax(-.5, .1, .9)
+	o := objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 2}
+	want := reverseKLGradient(policy, teacher)
+	for z := range want {
+		want[z] *= 2
+	}
+	assert.InDeltaSlice(t, want, expected(t, o, policy, policy, teacher), 1e-15)
+}
+
+func TestDistilledAddsToTheAdvantage(t *testing.T) {
+	rng := rand.New(rand.NewPCG(41, 42))
+	s := randomSequence(rng, 8)
+	_, m := eval(t, objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5}, s)
+	got := append([]float64(nil), s.Grad...)
+	adv := append([]float64(nil), s.Adv...)
+	var kl float64
+	for i, w := range s.Weight {
+		if w != 0 {
+			s.Adv[i] += .5 * (s.Ref[i] - s.Old[i])
+			if s.Keep[i] {
+				kl += s.Old[i] - s.Ref[i]
+			}
+		}
+	}
+	eval(t, objective.ImportanceSampling{}, s)
+	assert.InDeltaSlice(t, s.Grad, got, 1e-12)
+	assert.InDelta(t, kl, m["teacher_kl"].Sum, 1e-12)
+
+	copy(s.Adv, adv)
+	for i := range s.Adv {
+		s.Adv[i] = 0
+	}
+	want, _ := eval(t, objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5}, s)
+	s.Adv = nil
+	alone, _ := eval(t, objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5}, s)
+	require.Equal(t, want, alone, "absent advantages are 0")
 }
