@@ -3,7 +3,7 @@
     python -m venv env
     CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" env/bin/pip install llama-cpp-python==0.3.36 numpy==2.4.6
     go run ./cmd/stepwise bench -export DIR
-    env/bin/python bench/peers/llama_sample.py DIR [1M 10M 100M 1M-bf16 …] [-batches 1,16,64] [-threads N]
+    env/bin/python cmd/stepwise/internal/bench/peers/llama_sample.py DIR [1M 10M 100M 1M-bf16 …] [-batches 1,16,64] [-threads N]
 
 Weights as in the files (float32, or with -bf16 bfloat16), a float32 cache, as many threads as there are
 cores by default. It runs 1, 16 and 64 sequences, each with a prompt of 16

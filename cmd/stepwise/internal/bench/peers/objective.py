@@ -1,11 +1,11 @@
 """Times TRL's and verl's own loss functions on the work of BenchmarkObjective.
 
-    python bench/peers/objective.py trl     (trl 1.16.0)
-    python bench/peers/objective.py verl    (verl 0.9.1)
+    python cmd/stepwise/internal/bench/peers/objective.py trl     (trl 1.16.0)
+    python cmd/stepwise/internal/bench/peers/objective.py verl    (verl 0.9.1)
 
 in the environments of testdata/peers/README.md, beside
 
-    go test ./internal/bench -run '^$' -bench Objective -count 10
+    go test ./cmd/stepwise/internal/bench -run '^$' -bench Objective -count 10
 
 1,024 completions of 1,024 tokens in groups of 8, float32, torch in eager mode
 with as many threads as there are cores. Counted are the functions that turn

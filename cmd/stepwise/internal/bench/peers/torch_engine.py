@@ -1,7 +1,7 @@
 """Times PyTorch on the products and training steps of `stepwise bench`.
 
     python -m venv env && env/bin/pip install torch==2.15.0 numpy==2.4.6
-    env -u OPENBLAS_CORETYPE env/bin/python bench/peers/torch_engine.py [gemm] [eager] [compile] [-models 1M,10M,100M] [-threads N]
+    env -u OPENBLAS_CORETYPE env/bin/python cmd/stepwise/internal/bench/peers/torch_engine.py [gemm] [eager] [compile] [-models 1M,10M,100M] [-threads N]
 
 float32 (no TF32, no BF16), as many threads as there are cores by default, MKL and oneDNN as
 the wheel brings them. Training is forward, backward and torch.optim.AdamW
