@@ -73,7 +73,7 @@ func ExampleDecodeSchedule() {
 	// {"kind":"warmup_linear","lr":0.001,"warmup":2,"total":4,"final":0}
 }
 
-// steady is a schedule of nobody's but the test's.
+// steady is a custom schedule.
 type steady struct {
 	Rate float64 `json:"rate"`
 }

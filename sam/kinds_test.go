@@ -25,7 +25,7 @@ func ExampleDecode() {
 	// settings: sign: want both or positive, got "negative"
 }
 
-// half halves every advantage.
+// half is a custom credit.
 type half struct {
 	Factor float64 `json:"factor"`
 }

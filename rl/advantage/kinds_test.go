@@ -31,7 +31,7 @@ func ExampleDecode() {
 	// settings: norm.eps: unknown field, want std, epsilon, min_std, singleton or tolerance
 }
 
-// mine is an estimator and a normaliser of nobody's but the test's.
+// mine is a custom estimator and normaliser.
 type mine struct {
 	advantage.DrGRPO `json:"base"`
 	Shift            float64 `json:"shift"`

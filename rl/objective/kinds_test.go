@@ -24,7 +24,7 @@ func ExampleDecode() {
 	// settings: [0].clip: unknown field, want clip_low, clip_high, dual_clip or log_ratio_clamp
 }
 
-// mine is an objective and an aggregation of nobody's but the test's.
+// mine is a custom objective and aggregation.
 type mine struct {
 	Factor float64 `json:"factor"`
 }
