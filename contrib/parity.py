@@ -9,12 +9,14 @@ import json
 import subprocess
 
 
-def advantages(groups, flags=(), program="stepwise"):
+def advantages(groups, preset, config, program="stepwise"):
     """groups is a list of groups, each a list of completions as the format
-    has them. Returns, for every completion in order, its result: a dict with
-    scalar, advantages and keep. All groups are one batch."""
+    has them; config is a dict of settings to change in the preset. Returns,
+    for every completion in order, its result: a dict with scalar, advantages
+    and keep. All groups are one batch."""
+    settings = ["-preset", preset, "-config", json.dumps(config, allow_nan=False)]
     lines = "".join(json.dumps({"id": str(i), "completions": g}, allow_nan=False) + "\n" for i, g in enumerate(groups))
-    run = subprocess.run([program, "parity", "advantages", *flags], input=lines, capture_output=True, text=True)
+    run = subprocess.run([program, "parity", "advantages", *settings], input=lines, capture_output=True, text=True)
     if run.returncode != 0:
         raise RuntimeError(run.stderr.strip())
     results = []

@@ -20,15 +20,15 @@ class StepwiseGRPOTrainer(GRPOTrainer):
     judge(example, completion_ids) returns the judged steps of a completion, a
     list of {"name", "start", "end", "verdict"} with token indices; it may
     return a dict with "steps" and also "malformed" and "final".
-    stepwise_flags are flags of `stepwise parity advantages`; by default TRL's
-    own numbers with Stepwise Advantage Masking.
+    stepwise_config is what to change in the settings of the preset trl-1.16,
+    TRL's own numbers; by default it adds Stepwise Advantage Masking.
 
     A masked token has advantage 0 and stays in TRL's denominators and in its
-    KL term ("-denominator stay"): TRL has no flag for it.
+    KL term: TRL has no setting for it.
     """
 
-    def __init__(self, *args, judge, stepwise_flags=("-preset", "trl-1.16", "-credit", "mask"), stepwise_program="stepwise", **kwargs):
-        self.judge, self.stepwise_flags, self.stepwise_program = judge, stepwise_flags, stepwise_program
+    def __init__(self, *args, judge, stepwise_config={"credit": {"kind": "mask"}}, stepwise_program="stepwise", **kwargs):
+        self.judge, self.stepwise_config, self.stepwise_program = judge, stepwise_config, stepwise_program
         super().__init__(*args, **kwargs)
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
@@ -46,8 +46,8 @@ class StepwiseGRPOTrainer(GRPOTrainer):
         out = super()._generate_and_score_completions(inputs)
         n = self.num_generations if self.model.training else self.num_generations_eval
         groups = [self._judged[i : i + n] for i in range(0, len(self._judged), n)]
-        weights = ",".join(f"{k}={w}" for k, w in zip(self._reward_names(), self.reward_weights.tolist()))
-        results = parity.advantages(groups, [*self.stepwise_flags, "-weights", weights], self.stepwise_program)
+        weights = dict(zip(self._reward_names(), self.reward_weights.tolist()))
+        results = parity.advantages(groups, "trl-1.16", self.stepwise_config | {"weights": weights}, self.stepwise_program)
         old, width = out["advantages"], out["completion_ids"].size(1)
         first = self.accelerator.process_index * len(old)
         rows = [old.new_tensor(r["advantages"]) for r in results[first : first + len(old)]]
@@ -55,7 +55,7 @@ class StepwiseGRPOTrainer(GRPOTrainer):
         return out
 
     def _reward_names(self):
-        """Names that are unique and fit the -weights flag."""
+        """Names that are unique, as those of functions may not be."""
         return [f"r{k}" for k in range(len(self.reward_funcs))]
 
 

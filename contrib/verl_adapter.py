@@ -15,8 +15,7 @@ token of every step before it. The reward function makes such a row with
    advantage.
  - KL belongs in the loss (use_kl_loss), not in the reward, where verl would add
    it to the marks. Logged scores contain the marks.
- - A masked token has advantage 0 and stays in verl's denominators
-   ("-denominator stay").
+ - A masked token has advantage 0 and stays in verl's denominators.
 """
 
 import parity
@@ -26,7 +25,7 @@ from verl.trainer.ppo.core_algos import register_adv_est
 MARKS = {"correct": 1.0, "incorrect": -1.0, "unknown": 2.0}
 VERDICTS = {mark: verdict for verdict, mark in MARKS.items()}
 
-flags = ["-preset", "verl-0.9.1", "-credit", "mask"]
+stepwise_config = {"credit": {"kind": "mask"}}  # what to change in the settings of the preset verl-0.9.1
 program = "stepwise"
 
 
@@ -61,10 +60,10 @@ def compute_stepwise_advantage(token_level_rewards, response_mask, index, config
     where = {}  # rows of each group
     for i, group in enumerate(index):
         where.setdefault(group, []).append(i)
-    live = response_mask.bool()
-    groups = [[completion(token_level_rewards[i][live[i]].tolist()) for i in rows] for rows in where.values()]
-    results = iter(parity.advantages(groups, flags, program))
+    included = response_mask.bool()
+    groups = [[completion(token_level_rewards[i][included[i]].tolist()) for i in rows] for rows in where.values()]
+    results = iter(parity.advantages(groups, "verl-0.9.1", stepwise_config, program))
     advantages = torch.zeros_like(token_level_rewards)
     for i in (i for rows in where.values() for i in rows):
-        advantages[i, live[i]] = advantages.new_tensor(next(results)["advantages"])
+        advantages[i, included[i]] = advantages.new_tensor(next(results)["advantages"])
     return advantages, advantages

@@ -1,8 +1,11 @@
 package rl
 
 import (
+	"errors"
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // Schedule gives the learning rate of every optimiser step.
@@ -13,13 +16,13 @@ type Schedule interface {
 	At(step int64) float64
 }
 
-// ScheduleFunc makes a Schedule of a function.
+// ScheduleFunc makes a Schedule of a function. It has no JSON form.
 type ScheduleFunc func(step int64) float64
 
 // Validate returns an error if f is nil.
 func (f ScheduleFunc) Validate() error {
 	if f == nil {
-		return fmt.Errorf("rl: ScheduleFunc is nil")
+		return errors.New("rl: ScheduleFunc is nil, want a function")
 	}
 	return nil
 }
@@ -110,4 +113,34 @@ func checkRate(of string, lr float64) error {
 		return fmt.Errorf("rl: %s.LR is %v, want a finite number of at least 0", of, lr)
 	}
 	return nil
+}
+
+// Kinds maps the kinds of settings to prototypes, structs whose fields are the
+// defaults. Pass your own schedules in this form to DecodeSchedule and
+// EncodeSchedule; every field needs a json tag.
+type Kinds = settings.Kinds
+
+// BuiltInKinds returns the kinds of this package, for decoding settings that
+// contain a Schedule.
+func BuiltInKinds() Kinds {
+	return Kinds{"constant": Constant{}, "warmup_cosine": WarmupCosine{}, "warmup_linear": WarmupLinear{}}
+}
+
+func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) }
+
+// DecodeSchedule reads a Schedule from JSON:
+//
+//	{"kind":"warmup_cosine","lr":1e-3,"warmup":10,"total":500,"final":1e-4}
+//
+// The kinds are "constant", "warmup_cosine", "warmup_linear" and those of own.
+// What the JSON leaves out is zero. Unknown kinds and fields and what Validate
+// refuses are errors that give the path.
+func DecodeSchedule(b []byte, own ...Kinds) (Schedule, error) {
+	return settings.Decode[Schedule](b, nil, with(own)...)
+}
+
+// EncodeSchedule returns s as JSON that DecodeSchedule reads: all fields, zeros
+// too.
+func EncodeSchedule(s Schedule, own ...Kinds) ([]byte, error) {
+	return settings.Encode(s, with(own)...)
 }

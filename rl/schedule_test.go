@@ -1,6 +1,7 @@
 package rl_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -57,4 +58,52 @@ func TestScheduleShape(t *testing.T) {
 			}
 		}
 	})
+}
+
+func ExampleDecodeSchedule() {
+	s, err := rl.DecodeSchedule([]byte(`{"kind":"warmup_linear","lr":0.001,"warmup":2,"total":4}`))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(s.At(0), s.At(1), s.At(2), s.At(3))
+	text, _ := rl.EncodeSchedule(s)
+	fmt.Printf("%s\n", text)
+	// Output:
+	// 0.0005 0.001 0.0005 0
+	// {"kind":"warmup_linear","lr":0.001,"warmup":2,"total":4,"final":0}
+}
+
+// steady is a custom schedule.
+type steady struct {
+	Rate float64 `json:"rate"`
+}
+
+func (steady) Validate() error      { return nil }
+func (s steady) At(_ int64) float64 { return s.Rate }
+
+// Every kind comes back from JSON as it was, with all settings away from zero.
+func TestScheduleKinds(t *testing.T) {
+	own := rl.Kinds{"steady": steady{Rate: 2}}
+	seen := map[string]bool{}
+	for _, s := range []rl.Schedule{
+		rl.Constant{LR: 1}, steady{Rate: 3},
+		rl.WarmupCosine{LR: 4, Warmup: 1, Total: 2, Final: 3}, rl.WarmupLinear{LR: 4, Warmup: 1, Total: 2, Final: 3},
+	} {
+		text, err := rl.EncodeSchedule(s, own)
+		assert.NoError(t, err)
+		got, err := rl.DecodeSchedule(text, own)
+		assert.NoError(t, err)
+		assert.Equal(t, s, got)
+		seen[fmt.Sprintf("%T", s)] = true
+	}
+	for name, k := range rl.BuiltInKinds() {
+		assert.True(t, seen[fmt.Sprintf("%T", k)], name)
+	}
+	s, err := rl.DecodeSchedule([]byte(`{"kind":"steady"}`), own)
+	assert.NoError(t, err)
+	assert.Equal(t, steady{Rate: 2}, s, "the prototype's default")
+	_, err = rl.EncodeSchedule(rl.ScheduleFunc(s.At))
+	assert.ErrorContains(t, err, "Go type rl.ScheduleFunc has no kind")
+	_, err = rl.DecodeSchedule([]byte(`{"kind":"warmup_cosine","lr":1,"warmup":3,"total":2}`))
+	assert.EqualError(t, err, "settings: rl: WarmupCosine has a warm-up of 3 steps of 2, want 0 ≤ Warmup ≤ Total")
 }

@@ -14,9 +14,10 @@ import (
 // A token is kept if one with weight above 0 keeps it. The gradient, and so
 // what it optimises, is mixed likewise.
 type Blend struct {
-	A, B Credit
+	A Credit `json:"a"`
+	B Credit `json:"b"`
 	// Lambda is the weight λ of A, in [0, 1].
-	Lambda float64
+	Lambda float64 `json:"lambda"`
 }
 
 // Validate implements Credit.

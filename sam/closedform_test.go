@@ -120,7 +120,7 @@ func TestPositiveOnlyClosedForm(t *testing.T) {
 	compare(t, w, got, func(tr trace, k int) float64 { return maskValue(1-p, p, 0, 1)(solved(tr), right(tr, k)) })
 }
 
-func TestOtherRulesClosedForm(t *testing.T) {
+func TestOtherCreditsClosedForm(t *testing.T) {
 	w := chain()
 	reward := func(tr trace, k int) float64 { return tr.completion.Steps[k].Reward }
 	outcome := func(tr trace, _ int) float64 { return tr.completion.Rewards[0] }
@@ -128,9 +128,9 @@ func TestOtherRulesClosedForm(t *testing.T) {
 		loo := 1 - 1/float64(n)
 		pooled := func(steps float64) float64 { return 1 - steps/(2*float64(n)) }
 		tests := []struct {
-			name  string
-			rule  sam.Credit
-			value func(tr trace, k int) float64
+			name   string
+			credit sam.Credit
+			value  func(tr trace, k int) float64
 		}{
 			{"outcome", sam.Outcome{}, outcome},
 			{"step-loo", sam.StepGroup{Norm: advantage.RLOO{}}, reward},
@@ -151,7 +151,7 @@ func TestOtherRulesClosedForm(t *testing.T) {
 		}
 		for _, test := range tests {
 			t.Run(fmt.Sprint(test.name, n), func(t *testing.T) {
-				got := w.gradient(t, n, advantage.PerGroup(advantage.RLOO{}), test.rule)
+				got := w.gradient(t, n, advantage.PerGroup(advantage.RLOO{}), test.credit)
 				compare(t, w, got, test.value)
 			})
 		}
@@ -209,13 +209,13 @@ func TestSkippingClosedForm(t *testing.T) {
 }
 
 // Training in the world with a skippable step: the default makes the policy
-// write the step; the option that keeps broken steps is the refuge that its
+// write the step; the option that keeps broken steps is the loophole that its
 // documentation warns of.
-func TestSkippingIsNoRefuge(t *testing.T) {
-	skips := func(rule sam.Credit) float64 {
+func TestSkippingIsNoLoophole(t *testing.T) {
+	skips := func(kind sam.Credit) float64 {
 		w := skipping()
 		for range 150 {
-			g := w.gradient(t, 2, advantage.PerGroup(advantage.RLOO{}), rule)
+			g := w.gradient(t, 2, advantage.PerGroup(advantage.RLOO{}), kind)
 			for node := range g {
 				for a := range g[node] {
 					w.logits[node][a] += 2 * g[node][a]
@@ -225,13 +225,13 @@ func TestSkippingIsNoRefuge(t *testing.T) {
 		return w.expect(func(tr trace) float64 { return number(len(tr.nodes) == 1) })
 	}
 	before := skipping().expect(func(tr trace) float64 { return number(len(tr.nodes) == 1) })
-	for _, rule := range []sam.Credit{
+	for _, kind := range []sam.Credit{
 		sam.Mask{}, sam.Prefix{}, sam.StepGroup{Norm: advantage.RLOO{}}, sam.StepGroup{Norm: advantage.GRPO{}},
 		sam.ReturnToGo{Norm: advantage.GRPO{}}, sam.OutcomePlusVerdict{Norm: advantage.RLOO{}},
 	} {
-		after := skips(rule)
-		t.Logf("%T: P(skip) %.3f → %.3f", rule, before, after)
-		require.Less(t, after, before/4, "%T", rule)
+		after := skips(kind)
+		t.Logf("%T: P(skip) %.3f → %.3f", kind, before, after)
+		require.Less(t, after, before/4, "%T", kind)
 	}
 	after := skips(sam.Mask{Broken: sam.BrokenKeep})
 	t.Logf("kept: P(skip) %.3f → %.3f", before, after)

@@ -1,6 +1,10 @@
 package sam
 
-import "github.com/stepwise-rl/stepwise/rollout"
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
 
 // Credit says which tokens deserve the advantage: it rewrites Adv and Keep of a
 // batch after an advantage.Estimator has filled them from the outcome rewards.
@@ -25,4 +29,41 @@ func (Outcome) Validate() error { return nil }
 // Assign implements Credit.
 func (Outcome) Assign(batch []rollout.Group) (Stats, error) {
 	return eachGroup(batch, func([]completion) {})
+}
+
+// Measure is what a custom credit needs besides its idea: it checks every group
+// as this package does, calls credit to rewrite the group's Adv and Keep, sets
+// Adv to 0 where Keep is cleared, and returns the Stats of what was done. Credit must leave the number of tokens, the steps and their
+// verdicts as they are. Its error, and that of advantages that are not finite
+// afterwards, ends it and names the group.
+func Measure(batch []rollout.Group, credit func(g rollout.Group) error) (Stats, error) {
+	group := 0
+	return tryGroup(batch, func(view []completion) error {
+		if err := credit(batch[group]); err != nil {
+			return err
+		}
+		group++
+		for i, c := range view {
+			if err := c.settle(); err != nil {
+				return fmt.Errorf("completion %d: %w", i, err)
+			}
+		}
+		return nil
+	})
+}
+
+// settle clears the advantages of masked tokens, or returns an error if what a
+// custom credit left behind makes no sense.
+func (c completion) settle() error {
+	if len(c.Adv) != c.n || len(c.Keep) != c.n || len(c.Tokens) != c.n {
+		return fmt.Errorf("the credit left %d advantages and %d keep flags for %d tokens", len(c.Adv), len(c.Keep), c.n)
+	}
+	for t, a := range c.Adv {
+		if !c.Keep[t] {
+			c.Adv[t] = 0
+		} else if !finite(a) {
+			return fmt.Errorf("the credit gave token %d the advantage %v, want a finite number", t, a)
+		}
+	}
+	return nil
 }

@@ -15,8 +15,8 @@ type criteria struct {
 }
 
 // collect reads a group. Steps of one name in one completion count as one with
-// the worst of their rewards, so that a duplicate is no refuge. A broken step
-// has the reward broken, or its own if that is worse.
+// the worst of their rewards, so that a duplicate is no loophole. A broken
+// step has the reward broken, or its own if that is worse.
 func (cr *criteria) collect(g []completion, broken float64) {
 	if cr.index == nil {
 		cr.index = make(map[string]int)

@@ -19,13 +19,13 @@
 //   - [Prefix]: the same, with every step from the first wrong one on as wrong.
 //   - [StepGroup]: each step's reward, compared with the same step of the other
 //     completions; with advantage.RLOO as its normaliser it is unbiased.
-//   - [ReturnToGo]: each token gets the rewards of its own and all later steps.
+//   - [ReturnToGo]: each token gets the rewards of its step and all later ones.
 //   - [Blend]: a weighted mean of two others.
 //   - [OutcomePlusVerdict]: the verdicts' information without placement, the
 //     second control.
 //
-// [Measure] makes a credit of your own idea, with the same checks and
-// statistics.
+// [Measure] helps to write your own, with the same checks and statistics. [Decode]
+// reads a Credit from JSON, [Encode] writes it.
 //
 // Only Outcome, Mask with leaks that are not negative, and Prefix likewise
 // promise never to flip the sign of an advantage. Mask and Prefix have nothing

@@ -1,8 +1,11 @@
 package sam
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -19,18 +22,40 @@ const (
 	SignPositive
 )
 
+var signNames = []string{SignBoth: "both", SignPositive: "positive"}
+
+// String returns "both" or "positive".
+func (s Sign) String() string { return settings.EnumString(signNames, s) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (s Sign) MarshalText() ([]byte, error) { return settings.EnumText(signNames, s) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (s *Sign) UnmarshalText(text []byte) error { return settings.ParseEnum(signNames, text, s) }
+
 // Broken says what Mask makes of a step that the policy broke.
 type Broken uint8
 
 const (
-	// BrokenIncorrect: it counts as incorrect, whatever its verdict. The
-	// other two are refuges, which training finds and widens.
+	// BrokenIncorrect: it counts as incorrect. The other two are loopholes,
+	// which training finds and widens.
 	BrokenIncorrect Broken = iota
 	// BrokenKeep: it keeps the outcome's advantage, as if unknown.
 	BrokenKeep
 	// BrokenMask: it is masked, whatever the sign, Sign and the leaks.
 	BrokenMask
 )
+
+var brokenNames = []string{BrokenIncorrect: "incorrect", BrokenKeep: "keep", BrokenMask: "mask"}
+
+// String returns "incorrect", "keep" or "mask".
+func (b Broken) String() string { return settings.EnumString(brokenNames, b) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (b Broken) MarshalText() ([]byte, error) { return settings.EnumText(brokenNames, b) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (b *Broken) UnmarshalText(text []byte) error { return settings.ParseEnum(brokenNames, text, b) }
 
 // Mask is Stepwise Advantage Masking, as reconstructed here (idea:
 // arXiv:2512.00968). With the outcome advantage A_i of completion i and the
@@ -57,47 +82,46 @@ const (
 //
 //	(1,1): a₊ + a₋    (1,0): a₋ + ℓ₊·a₊    (0,1): a₋·(1−ℓ₋)    (0,0): 0
 //
-// Whose verdict it is, is the caller's choice (Step.Verdict). Judge a step by
-// its own truth: the final label says whether a step was right only where that
-// label is the step's own truth.
+// Judge a step (Step.Verdict) by its own truth, not by the final answer, unless
+// the answer is all that the step says.
 //
 // With leaks ≥ 0 Mask never flips the sign of an advantage.
 type Mask struct {
 	// Sign is which outcomes are masked at all.
-	Sign Sign
+	Sign Sign `json:"sign"`
 	// LeakPositive (ℓ₊) is the factor of incorrect steps of good outcomes,
 	// LeakNegative (ℓ₋) that of correct steps of bad ones. A leak of 0 clears
 	// Keep, any other leaves it set; a negative one flips the sign.
-	LeakPositive, LeakNegative float64
+	LeakPositive float64 `json:"leak_positive"`
+	LeakNegative float64 `json:"leak_negative"`
 	// Broken is what becomes of a step that the policy broke.
-	Broken Broken
+	Broken Broken `json:"broken"`
 	// MaskFinal also masks in the final step. By default the step that states
 	// the answer keeps the outcome's advantage, which is about that answer:
 	// with graded outcomes a near miss may have A > 0 and be "incorrect". A
 	// final step that the policy broke is never exempt.
-	MaskFinal bool
+	MaskFinal bool `json:"mask_final"`
 	// MaskOutside masks the tokens outside every step (text between steps,
 	// the end of the text); by default they keep the outcome's advantage. Of a
 	// completion without steps nothing is left then but the token that is
 	// blamed for those that are missing.
-	MaskOutside bool
+	MaskOutside bool `json:"mask_outside"`
 	// Rescale, if not 0, multiplies what is left so that each completion keeps
 	// its total |advantage|, by at most this factor (at least 1). A completion
 	// with nothing left stays so.
-	Rescale float64
+	Rescale float64 `json:"rescale"`
 	// Fill, if not nil, gives the completions of dead groups, which have no
 	// outcome advantage to mask, the credit of StepGroup with this normaliser
 	// and a BrokenReward of 0.
-	Fill advantage.Normalizer
+	Fill advantage.Normalizer `json:"fill"`
 }
 
 // Validate implements Credit.
 func (m Mask) Validate() error {
+	if err := cmp.Or(checkEnum("Mask.Sign", m.Sign), checkEnum("Mask.Broken", m.Broken)); err != nil {
+		return err
+	}
 	switch {
-	case m.Sign > SignPositive:
-		return fmt.Errorf("sam: Mask.Sign is %d, want SignBoth or SignPositive", m.Sign)
-	case m.Broken > BrokenMask:
-		return fmt.Errorf("sam: Mask.Broken is %d, want BrokenIncorrect, BrokenKeep or BrokenMask", m.Broken)
 	case !finite(m.LeakPositive) || !finite(m.LeakNegative):
 		return fmt.Errorf("sam: Mask.LeakPositive and LeakNegative are %v and %v, want finite numbers", m.LeakPositive, m.LeakNegative)
 	case m.Rescale != 0 && !(m.Rescale >= 1 && finite(m.Rescale)):
@@ -243,6 +267,48 @@ func (m *masker) blame(c completion) {
 		}
 		if t := c.anchor(s); s.Start == s.End && blamed && t >= 0 {
 			m.anchors = append(m.anchors, anchor{t, c.Adv[t], c.Keep[t], m.factors[k+1]})
+		}
+	}
+}
+
+// Prefix is Mask with a memory: from the first wrong step on, every step counts
+// as wrong. A bad outcome spares the steps before its first error and punishes
+// all from there on; a good one reinforces only the steps before it:
+//
+//	Â_{i,t} = A_{i,t} · m(sign A_i, v_1 ∧ … ∧ v_k)   for t in step k
+//
+// (idea: VPPO, arXiv:2601.18984, which uses verdicts only to find the first
+// error of wrong answers). It suits chains in which a step that follows from a
+// wrong one is worth nothing even if its own verdict is right. What it
+// optimises is what Mask does, with the verdict of the whole prefix in place of
+// the step's own.
+//
+// First is meant in the order of the text. A missing step stands where it
+// should have begun, before the step that does begin there.
+type Prefix struct {
+	// Mask holds the options; they mean what they mean there.
+	Mask Mask `json:"mask"`
+}
+
+// Validate implements Credit.
+func (r Prefix) Validate() error { return r.Mask.Validate() }
+
+// Assign implements Credit.
+func (r Prefix) Assign(batch []rollout.Group) (Stats, error) {
+	return r.Mask.credit(batch, judgePrefix)
+}
+
+// judgePrefix makes every step from the first incorrect one on incorrect.
+func judgePrefix(c completion, verdicts []rollout.Verdict) {
+	first := math.MaxInt
+	for k, v := range verdicts {
+		if v.Wrong() {
+			first = min(first, c.Steps[k].Start)
+		}
+	}
+	for k := range verdicts {
+		if c.Steps[k].Start >= first {
+			verdicts[k] = rollout.VerdictIncorrect
 		}
 	}
 }

@@ -125,7 +125,7 @@ func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
 		{Name: "d", Start: 6, End: 8, Verdict: rollout.VerdictCorrect},
 	}}
 	for _, test := range []struct {
-		rule   sam.Prefix
+		credit sam.Prefix
 		scalar float64
 		want   []float64
 	}{
@@ -134,7 +134,7 @@ func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
 		{sam.Prefix{Mask: sam.Mask{MaskFinal: true}}, 1, []float64{1, 1, 0, 0, 0, 0, 0, 0}},
 	} {
 		advantage.Broadcast(&c, test.scalar)
-		_, err := test.rule.Assign([]rollout.Group{{c}})
+		_, err := test.credit.Assign([]rollout.Group{{c}})
 		require.NoError(t, err)
 		require.Equal(t, test.want, c.Adv)
 	}
@@ -150,7 +150,7 @@ func TestPrefixFromAMissingStepOn(t *testing.T) {
 		{Name: "d", Start: 6, End: 6, Verdict: rollout.VerdictBroken},
 	}}
 	for _, test := range []struct {
-		rule   sam.Prefix
+		credit sam.Prefix
 		scalar float64
 		want   []float64
 	}{
@@ -160,7 +160,7 @@ func TestPrefixFromAMissingStepOn(t *testing.T) {
 		{sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenMask}}, 1, []float64{1, 1, 1, 1, 1, 1}},
 	} {
 		advantage.Broadcast(&c, test.scalar)
-		_, err := test.rule.Assign([]rollout.Group{{c}})
+		_, err := test.credit.Assign([]rollout.Group{{c}})
 		require.NoError(t, err)
 		require.Equal(t, test.want, c.Adv)
 	}
@@ -220,8 +220,8 @@ func TestErrorsNameTheStep(t *testing.T) {
 func TestInvalidSettings(t *testing.T) {
 	for want, c := range map[string]sam.Credit{
 		"sam: Mask.Rescale is 0.5, want 0 or a bound of at least 1":                     sam.Mask{Rescale: .5},
-		"sam: Mask.Sign is 2, want SignBoth or SignPositive":                            sam.Mask{Sign: 2},
-		"sam: Mask.Broken is 3, want BrokenIncorrect, BrokenKeep or BrokenMask":         sam.Mask{Broken: 3},
+		"sam: Mask.Sign: want both or positive, got sam.Sign(2)":                        sam.Mask{Sign: 2},
+		"sam: Mask.Broken: want incorrect, keep or mask, got sam.Broken(3)":             sam.Mask{Broken: 3},
 		"sam: Mask.LeakPositive and LeakNegative are NaN and 0, want finite numbers":    sam.Prefix{Mask: sam.Mask{LeakPositive: nan}},
 		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":             sam.Mask{Fill: advantage.GRPO{Epsilon: -1}},
 		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},

@@ -21,9 +21,9 @@ import (
 // nothing. An unscorable completion keeps advantage 0.
 type OutcomePlusVerdict struct {
 	// Norm compares the sums across the group; use the estimator's own.
-	Norm advantage.Normalizer
+	Norm advantage.Normalizer `json:"norm"`
 	// Combine says how the outcome rewards become r, as in the estimator.
-	Combine advantage.Combine
+	Combine advantage.Combine `json:"combine"`
 }
 
 // Validate implements Credit.

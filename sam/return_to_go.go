@@ -27,10 +27,10 @@ import (
 // have begun. A step that is not listed in Completion.Steps was not asked for.
 type ReturnToGo struct {
 	// Norm normalises the step rewards of a group.
-	Norm advantage.Normalizer
+	Norm advantage.Normalizer `json:"norm"`
 	// BrokenReward is the reward of a step that the policy broke, or the
 	// step's own if that is worse. The default, 0, fits rewards in [0, 1].
-	BrokenReward float64
+	BrokenReward float64 `json:"broken_reward"`
 }
 
 // Validate implements Credit.

@@ -26,21 +26,21 @@ import (
 //
 // Biased where the policy controls the number of steps and a step that was
 // left out would cost nothing: the baseline would then depend on the action.
-// So a missing step takes part with a reward of its own (BrokenReward), and
-// its advantage is added to that of the token where it should have begun.
+// So a missing step takes part with the reward BrokenReward, and its
+// advantage is added to that of the token where it should have begun.
 // A step that is not even listed in Completion.Steps was not asked for and
 // stays out.
 //
 // Steps of one name in one completion are one step with the worst of their
 // rewards. A step that no other completion has a reward for keeps the outcome's
-// advantage too, but if it is broken (a name of the policy's own making) only
-// its blame, never its praise.
+// advantage too, but if it is broken (the policy made up its name) only its
+// blame, never its praise.
 type StepGroup struct {
 	// Norm compares the rewards of one step across the group.
-	Norm advantage.Normalizer
+	Norm advantage.Normalizer `json:"norm"`
 	// BrokenReward is the reward of a step that the policy broke, or the
 	// step's own if that is worse. The default, 0, fits rewards in [0, 1].
-	BrokenReward float64
+	BrokenReward float64 `json:"broken_reward"`
 }
 
 // Validate implements Credit.

@@ -11,7 +11,7 @@ import (
 )
 
 // A world is a tiny tabular policy whose completions can all be listed, so
-// that the expectation of any rule's gradient is a finite sum.
+// that the expectation of any credit's gradient is a finite sum.
 //
 // A trace is a list of decisions; decision d in context x is a softmax over
 // the logits of node[d] given x. Every decision is one token.
@@ -98,7 +98,7 @@ func (w *world) derivative(node int, f func(trace) float64) []float64 {
 
 // gradient is the exact expectation of (1/n) Σ_i Σ_t Â_{i,t} ∇ log π(t) over all
 // groups of n, per node.
-func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, rule sam.Credit) [][]float64 {
+func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, kind sam.Credit) [][]float64 {
 	t.Helper()
 	grad := make([][]float64, len(w.logits))
 	soft := make([][]float64, len(w.logits))
@@ -121,7 +121,7 @@ func (w *world) gradient(t *testing.T, n int, est advantage.Estimator, rule sam.
 		if err := est.Estimate(batch); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rule.Assign(batch); err != nil {
+		if _, err := kind.Assign(batch); err != nil {
 			t.Fatal(err)
 		}
 		for i, j := range pick {

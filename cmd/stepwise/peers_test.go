@@ -75,61 +75,61 @@ func (b advantageBatch) lines(t *testing.T, beta float64) string {
 	return out.String()
 }
 
-// The settings that reproduce each case; flags come on top of the preset.
+// The settings that reproduce each case, laid over the preset.
 var peerCases = []struct {
-	preset, peer             string
-	kind, name, batch, flags string
-	beta                     float64
+	preset, peer              string
+	kind, name, batch, config string
+	beta                      float64
 }{
 	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "group", batch: "equal"},
 	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "group", batch: "ones"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "group", batch: "multi", flags: "-weights b=0.5"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "batch", batch: "equal", flags: "-estimator grpo-batch-std"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "none", batch: "equal", flags: "-estimator dr-grpo"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "rloo", batch: "equal", flags: "-estimator rloo"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "rloo", batch: "shaped", flags: "-estimator rloo -kl k1 -kl-fold -beta 1", beta: 1},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "group", batch: "multi", config: `{"weights":{"b":0.5}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "batch", batch: "equal", config: `{"estimator":{"kind":"grpo_batch_std","epsilon":1e-4}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "none", batch: "equal", config: `{"estimator":{"norm":{"kind":"dr_grpo"}}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "rloo", batch: "equal", config: `{"estimator":{"norm":{"kind":"rloo"}}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "advantages", name: "rloo", batch: "shaped", config: `{"estimator":{"norm":{"kind":"rloo"},"combine":{"fold_shaping":true}},"reward_kl":{"estimator":"k1","beta":1}}`, beta: 1},
 	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo", batch: "ragged"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo", batch: "shaped", flags: "-kl k1 -beta 1", beta: 1},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo-no-std", batch: "ragged", flags: "-estimator dr-grpo"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "rloo", batch: "ragged", flags: "-estimator rloo"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "opo", batch: "ragged", flags: "-estimator opo"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "reinforce_plus_plus-gamma-0.9", batch: "ragged", flags: "-estimator reinforce++ -gamma 0.9 -epsilon 1e-8"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "reinforce_plus_plus_baseline", batch: "ragged", flags: "-estimator reinforce++-baseline -epsilon 1e-8"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo_passk", batch: "pairs", flags: "-estimator pass-at-k -divide-by-std"},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo", batch: "shaped", config: `{"reward_kl":{"estimator":"k1","beta":1}}`, beta: 1},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo-no-std", batch: "ragged", config: `{"estimator":{"norm":{"kind":"dr_grpo","singleton":"raw"}}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "rloo", batch: "ragged", config: `{"estimator":{"norm":{"kind":"rloo","singleton":"raw"}}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "opo", batch: "ragged", config: `{"estimator":{"kind":"opo","singleton":"raw"}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "reinforce_plus_plus-gamma-0.9", batch: "ragged", config: `{"estimator":{"kind":"reinforce_pp","gamma":0.9,"whitening":{"epsilon":1e-8}}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "reinforce_plus_plus_baseline", batch: "ragged", config: `{"estimator":{"kind":"reinforce_pp_baseline","singleton":"raw","whitening":{"epsilon":1e-8}}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "advantages", name: "grpo_passk", batch: "pairs", config: `{"estimator":{"norm":{"kind":"pass_at_k","divide_by_std":true,"epsilon":1e-6}}}`},
 	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "advantages", name: "grpo", batch: "ragged"},
-	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "advantages", name: "maxrl", batch: "ragged", flags: "-estimator maxrl -negative-mean"},
+	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "advantages", name: "maxrl", batch: "ragged", config: `{"estimator":{"norm":{"kind":"maxrl","negative_mean":true,"epsilon":1e-6,"singleton":"raw"}}}`},
 	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "advantages", name: "group_norm", batch: "equal"},
-	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "advantages", name: "group_norm", batch: "shaped", flags: "-beta 0.25", beta: .25},
+	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "advantages", name: "group_norm", batch: "shaped", config: `{"reward_kl":{"beta":0.25}}`, beta: .25},
 	{preset: "tinker", peer: "tinker", kind: "advantages", name: "centred", batch: "ragged"},
 
 	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-delta", flags: "-delta 3"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-delta-below-high", flags: "-delta 1.1"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-clip-higher", flags: "-clip-high 0.28"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-beta", flags: "-kl k3 -beta 0.04"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-beta-no-correction", flags: "-kl k3 -beta 0.04 -kl-importance=false"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "grpo", flags: "-aggregation seq-mean-token-mean -count-empty"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "grpo-entropy", flags: "-aggregation seq-mean-token-mean -count-empty -entropy-coef 0.01 -kl-aggregation token-mean"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dr_grpo", flags: "-aggregation constant -max-tokens 10 -per-sequence"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "cispo-5", flags: "-objective cispo -bounds absolute -clip-low 0 -clip-high 5"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "sequence-dapo", flags: "-objective gspo -clip-low 0.03 -clip-high 0.04"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-token_truncate-bounds", flags: "-correction token -correction-min 0.75 -correction-max 1.75"},
-	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-sequence_mask-bounds", flags: "-correction sequence -correction-outside drop -correction-min 0.75 -correction-max 1.75"},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-delta", config: `{"policy":{"dual_clip":3}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-delta-below-high", config: `{"policy":{"clip_high":0.1,"dual_clip":1.2}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-clip-higher", config: `{"policy":{"clip_high":0.28}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-beta", config: `{"kl":{"beta":0.04}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-beta-no-correction", config: `{"kl":{"beta":0.04,"importance":false}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "grpo", config: `{"aggregation":{"kind":"seq_mean_token_mean","count_empty":true}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "grpo-entropy", config: `{"policy":[{"kind":"ppo","clip_low":0.2,"clip_high":0.2},{"kind":"entropy_bonus","coef":0.01}],"aggregation":{"kind":"split","loss":{"kind":"seq_mean_token_mean","count_empty":true},"regularizer":{"kind":"token_mean"}}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dr_grpo", config: `{"aggregation":{"kind":"constant","tokens":10,"per_sequence":true}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "cispo-5", config: `{"policy":{"kind":"cispo","high":5}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "sequence-dapo", config: `{"policy":{"kind":"gspo","clip_low":0.03,"clip_high":0.04}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-token_truncate-bounds", config: `{"policy":{"kind":"corrected","min":0.75,"max":1.75,"objective":{"kind":"ppo","clip_low":0.2,"clip_high":0.2}}}`},
+	{preset: "trl-1.16", peer: "trl-1.16.0", kind: "loss", name: "dapo-sequence_mask-bounds", config: `{"policy":{"kind":"corrected","level":"sequence","outside":"drop","min":0.75,"max":1.75,"objective":{"kind":"ppo","clip_low":0.2,"clip_high":0.2}}}`},
 	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "vanilla"},
 	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "vanilla", batch: "far"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "vanilla-seq-mean-token-sum-norm-global", flags: "-aggregation constant -max-tokens 10 -per-sequence"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "vanilla-token-tis", flags: "-correction token -correction-clamp 20"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "gspo", flags: "-objective gspo-token -clip-low 0.03 -clip-high 0.04 -log-ratio-max 10 -aggregation seq-mean-token-mean -length-epsilon 1e-8"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "cispo", flags: "-objective cispo"},
-	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "dppo_tv", flags: "-objective dppo -clip-high 0.15 -max-weight 3"},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "vanilla-seq-mean-token-sum-norm-global", config: `{"aggregation":{"kind":"constant","tokens":10,"per_sequence":true}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "vanilla-token-tis", config: `{"policy":{"kind":"corrected","max":2,"log_ratio_clamp":20,"objective":{"kind":"ppo","clip_low":0.2,"clip_high":0.2,"dual_clip":3,"log_ratio_clamp":20}}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "gspo", config: `{"policy":{"kind":"gspo_token","clip_low":0.03,"clip_high":0.04,"log_ratio_max":10},"aggregation":{"kind":"seq_mean_token_mean","epsilon":1e-8}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "cispo", config: `{"policy":{"kind":"cispo","low":0.8,"high":1.2,"log_ratio_clamp":20}}`},
+	{preset: "verl-0.9.1", peer: "verl-0.9.1", kind: "loss", name: "dppo_tv", config: `{"policy":{"kind":"dppo","low":0.2,"high":0.15,"max_weight":3,"log_ratio_clamp":20}}`},
 	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "loss", name: "regular-kl"},
-	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "loss", name: "regular-prompt_mean", flags: "-kl none -aggregation prompt-mean"},
-	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "loss", name: "dual_clip", flags: "-kl none -objective dual-clip"},
+	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "loss", name: "regular-prompt_mean", config: `{"kl":{"beta":0},"aggregation":{"kind":"prompt_mean","count_empty":true}}`},
+	{preset: "skyrl-0.4.0", peer: "skyrl-0.4.0", kind: "loss", name: "dual_clip", config: `{"kl":{"beta":0},"policy":{"dual_clip":3}}`},
 	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "loss", name: "ppo"},
-	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "loss", name: "ppo-dual-clip", flags: "-objective dual-clip"},
-	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "loss", name: "ppo-kl-entropy", flags: "-kl k3 -beta 0.01 -entropy-coef 0.01"},
-	{preset: "tinker", peer: "tinker", kind: "loss", name: "importance_sampling", flags: "-from-rollout=false"},
-	{preset: "tinker", peer: "tinker", kind: "loss", name: "ppo", flags: "-objective ppo -from-rollout=false"},
+	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "loss", name: "ppo-dual-clip", config: `{"policy":{"dual_clip":3}}`},
+	{preset: "openrlhf-0.11.2", peer: "openrlhf-0.11.2", kind: "loss", name: "ppo-kl-entropy", config: `{"kl":{"beta":0.01},"policy":[{"kind":"ppo","clip_low":0.2,"clip_high":0.2,"log_ratio_clamp":20},{"kind":"entropy_bonus","coef":0.01}]}`},
+	{preset: "tinker", peer: "tinker", kind: "loss", name: "importance_sampling", config: `{"policy":{"kind":"importance_sampling"}}`},
+	{preset: "tinker", peer: "tinker", kind: "loss", name: "ppo", config: `{"policy":{"kind":"ppo","clip_low":0.2,"clip_high":0.2}}`},
 }
 
 // Every preset, through the program, against what its release returned itself.
@@ -140,7 +140,7 @@ func TestPeers(t *testing.T) {
 		seen[c.preset] = true
 		t.Run(c.peer+"/"+c.kind+"/"+c.name+"/"+c.batch, func(t *testing.T) {
 			advCases, lossCases := readPeer(t, c.peer)
-			args := append([]string{"parity", c.kind, "-preset", c.preset}, strings.Fields(c.flags)...)
+			args := []string{"parity", c.kind, "-preset", c.preset, "-config", c.config}
 			if c.kind == "advantages" {
 				want := find(t, advCases, c.name, c.batch)
 				status, out, errs := stepwise(batches[c.batch].lines(t, c.beta), args...)

@@ -16,7 +16,7 @@ import (
 type vector struct {
 	Name    string
 	Command string
-	Flags   []string
+	Config  json.RawMessage
 	In, Out []json.RawMessage
 }
 
@@ -51,7 +51,7 @@ func stepwise(in string, args ...string) (status int, out, errs string) {
 func TestVectors(t *testing.T) {
 	for _, v := range readVectors(t) {
 		t.Run(v.Command+"/"+v.Name, func(t *testing.T) {
-			status, out, errs := stepwise(lines(v.In), append([]string{"parity", v.Command}, v.Flags...)...)
+			status, out, errs := stepwise(lines(v.In), "parity", v.Command, "-config", string(v.Config))
 			require.Zero(t, status, errs)
 			require.Empty(t, errs)
 			got := strings.SplitAfter(strings.TrimSpace(out), "\n")

@@ -13,17 +13,27 @@ import (
 type Combine struct {
 	// Weights holds one factor per reward; nil = all 1. A reward of weight 0
 	// is not looked at, not even for whether it is unscorable.
-	Weights []float64
+	Weights []float64 `json:"weights"`
 	// SkipUnscorable leaves unscorable rewards out of the sum, so that only a
 	// completion whose rewards are all unscorable is unscorable (TRL). By
 	// default one unscorable reward makes the completion unscorable: a sum
 	// with a missing part is not comparable with a full one.
-	SkipUnscorable bool
+	SkipUnscorable bool `json:"skip_unscorable"`
 	// FoldShaping adds the sum of the completion's Shaping to its reward, as
 	// trainers do that put a KL penalty into the reward before they compare
 	// completions (verl, TRL's RLOO). The penalty then helps to decide the
 	// sign of the advantage; by default it does not (see AddShaping).
-	FoldShaping bool
+	FoldShaping bool `json:"fold_shaping"`
+}
+
+// Validate returns an error that names the first weight that is not finite.
+func (m Combine) Validate() error {
+	for k, w := range m.Weights {
+		if math.IsNaN(w) || math.IsInf(w, 0) {
+			return fmt.Errorf("advantage: Weights[%d] is %v, want a finite number", k, w)
+		}
+	}
+	return nil
 }
 
 // Reward returns the completion's combined reward, NaN if it is unscorable. A
@@ -93,7 +103,7 @@ func (m Combine) batch(batch []rollout.Group) ([]float64, error) {
 	return rewards, nil
 }
 
-// at says where in a batch an error lies.
+// at says where in a batch an error is.
 func at(group, completion int, err error) error {
 	return fmt.Errorf("advantage: group %d, completion %d: %w", group, completion, err)
 }

@@ -1,7 +1,7 @@
 // Package advantage says how good each completion of a group was, compared
 // with the others.
 //
-// A [Group] is the completions sampled from one prompt. An [Estimator] reads
+// A group is the completions sampled from one prompt. An [Estimator] reads
 // their outcome rewards and writes, for every completion, one advantage
 // (Scalar) and its copy on each token (Adv). Step credit, in package sam,
 // then says which tokens deserve it.
@@ -23,7 +23,7 @@
 //   - [PassAtK] credits what a completion adds to the best of k.
 //
 // Others need the whole batch, token counts or separate rewards, and are
-// estimators of their own:
+// not normalisers but estimators:
 //
 //   - [GRPOBatchStd] divides by the spread of the batch.
 //   - [OPO] weighs the baseline by length.
@@ -31,16 +31,17 @@
 //   - [ReinforcePP] and [ReinforcePPBaseline] whiten discounted token returns
 //     over the batch.
 //
-// Each has a file with its paper, its formula and what it does at the edges.
+// Each states its paper, its formula and what it does at the edges. [Decode] reads
+// them from JSON, [Encode] writes them.
 //
-// # Edges that every estimator settles the same way
+// # What every estimator does at the edges
 //
 //   - A reward that could not be judged is NaN, never zero. A completion
 //     without a usable reward (see [Combine]) stays out of every statistic
 //     and gets advantage 0.
 //   - A dead group, one whose rewards are all equal up to rounding, gets
 //     exact zeros, and so does a single reward that equals the mean: float
-//     noise divided by a small ε is not a signal, and a credit rule must not
+//     noise divided by a small ε is not a signal, and step credit must not
 //     take its sign. The tolerance is an option. (Whitening moves zeros; the
 //     two estimators that whiten say so.)
 //   - A group with a single usable reward has nothing to compare with and

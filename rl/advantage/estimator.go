@@ -27,6 +27,14 @@ type Estimator interface {
 	Dead(g rollout.Group) (reason string)
 }
 
+// Weighter is an Estimator that weighs several rewards.
+type Weighter interface {
+	Estimator
+	// WithWeights returns the estimator with one factor per reward, in the
+	// order of rollout.Completion.Rewards.
+	WithWeights(weights []float64) Estimator
+}
+
 // Normalizer is the part of a group-relative estimator that step credit uses
 // too: it turns the rewards of one group into advantages.
 type Normalizer interface {

@@ -24,22 +24,22 @@ import (
 // completion stays out of all statistics and gets 0.
 type GDPO struct {
 	// Norm normalises one reward within a group; nil means GRPO{Epsilon: 1e-4}.
-	Norm Normalizer
+	Norm Normalizer `json:"norm"`
 	// Weights holds one factor per reward; nil = all 1.
-	Weights []float64
+	Weights []float64 `json:"weights"`
 	// SkipUnscorable lets a completion with some unscorable rewards take part
 	// with the others (TRL). By default it is unscorable as a whole.
-	SkipUnscorable bool
+	SkipUnscorable bool `json:"skip_unscorable"`
 	// Std is the kind of standard deviation over the batch.
-	Std Std
+	Std Std `json:"std"`
 	// Epsilon is added to the standard deviation over the batch.
-	Epsilon float64
+	Epsilon float64 `json:"epsilon"`
 	// Tolerance over the batch: 0 means DefaultTolerance, negative none.
-	Tolerance float64
+	Tolerance float64 `json:"tolerance"`
 	// Whitening, if not nil, takes the place of the batch statistics above: x
 	// is whitened over all tokens, so that long completions weigh more in mean
 	// and spread, and dead groups are shifted too (verl).
-	Whitening *Whitening
+	Whitening *Whitening `json:"whitening"`
 }
 
 // Validate implements Estimator.
@@ -51,7 +51,7 @@ func (e GDPO) Validate() error {
 	if e.Whitening != nil {
 		whitening = e.Whitening.Validate()
 	}
-	return errors.Join(norm, e.combine().Validate(), checkStd("GDPO", e.Std), checkNonNegative("GDPO.Epsilon", e.Epsilon), checkTolerance("GDPO", e.Tolerance), whitening)
+	return errors.Join(norm, e.combine().Validate(), checkEnum("GDPO.Std", e.Std), checkNonNegative("GDPO.Epsilon", e.Epsilon), checkTolerance("GDPO", e.Tolerance), whitening)
 }
 
 // Dead implements Estimator. Where dead groups are shifted with the others (with
@@ -69,6 +69,12 @@ func (e GDPO) Dead(g rollout.Group) string {
 }
 
 func (e GDPO) combine() Combine { return Combine{Weights: e.Weights, SkipUnscorable: e.SkipUnscorable} }
+
+// WithWeights implements Weighter.
+func (e GDPO) WithWeights(w []float64) Estimator {
+	e.Weights = w
+	return e
+}
 
 // Estimate implements Estimator. It is an error if the completions of a group
 // differ in their number of rewards.

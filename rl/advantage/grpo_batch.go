@@ -16,18 +16,18 @@ import (
 // Unscorable rewards stay out and get 0, a dead group gets exact zeros, and so
 // does a singleton group. A batch whose rewards are all equal gets zeros.
 type GRPOBatchStd struct {
-	Combine Combine
+	Combine Combine `json:"combine"`
 	// Std is the kind of standard deviation.
-	Std Std
+	Std Std `json:"std"`
 	// Epsilon is added to the standard deviation.
-	Epsilon float64
+	Epsilon float64 `json:"epsilon"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
-	Tolerance float64
+	Tolerance float64 `json:"tolerance"`
 }
 
 // Validate implements Estimator.
 func (e GRPOBatchStd) Validate() error {
-	return errors.Join(e.Combine.Validate(), checkStd("GRPOBatchStd", e.Std), checkNonNegative("GRPOBatchStd.Epsilon", e.Epsilon), checkTolerance("GRPOBatchStd", e.Tolerance))
+	return errors.Join(e.Combine.Validate(), checkEnum("GRPOBatchStd.Std", e.Std), checkNonNegative("GRPOBatchStd.Epsilon", e.Epsilon), checkTolerance("GRPOBatchStd", e.Tolerance))
 }
 
 // Dead implements Estimator.
@@ -51,6 +51,12 @@ func (e GRPOBatchStd) Estimate(batch []rollout.Group) error {
 		}
 	}
 	return nil
+}
+
+// WithWeights implements Weighter.
+func (e GRPOBatchStd) WithWeights(w []float64) Estimator {
+	e.Combine.Weights = w
+	return e
 }
 
 // FoldsShaping implements ShapingFolder.

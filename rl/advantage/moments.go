@@ -1,6 +1,10 @@
 package advantage
 
-import "math"
+import (
+	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
+)
 
 // DefaultTolerance is how far apart, relative to the larger of 1 and the
 // largest absolute reward, the rewards of a dead group may lie.
@@ -17,6 +21,19 @@ const (
 	SingletonRaw
 )
 
+var singletonNames = []string{SingletonZero: "zero", SingletonRaw: "raw"}
+
+// String returns "zero" or "raw".
+func (s Singleton) String() string { return settings.EnumString(singletonNames, s) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (s Singleton) MarshalText() ([]byte, error) { return settings.EnumText(singletonNames, s) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (s *Singleton) UnmarshalText(text []byte) error {
+	return settings.ParseEnum(singletonNames, text, s)
+}
+
 // Std says how a standard deviation is estimated.
 type Std uint8
 
@@ -26,6 +43,17 @@ const (
 	// StdPopulation divides it by n (numpy.std).
 	StdPopulation
 )
+
+var stdNames = []string{StdSample: "sample", StdPopulation: "population"}
+
+// String returns "sample" or "population".
+func (s Std) String() string { return settings.EnumString(stdNames, s) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (s Std) MarshalText() ([]byte, error) { return settings.EnumText(stdNames, s) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (s *Std) UnmarshalText(text []byte) error { return settings.ParseEnum(stdNames, text, s) }
 
 // moments are the statistics of a list of numbers, NaNs left out.
 type moments struct {

@@ -16,17 +16,17 @@ import (
 // where l is Completion.Tokens. Unscorable completions stay out of the sums
 // and get 0, a dead group gets exact zeros, a singleton what Singleton says.
 type OPO struct {
-	Combine Combine
-	// Singleton is the rule for a single usable reward; verl takes the raw
+	Combine Combine `json:"combine"`
+	// Singleton is what a single usable reward gets; verl takes the raw
 	// reward.
-	Singleton Singleton
+	Singleton Singleton `json:"singleton"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
-	Tolerance float64
+	Tolerance float64 `json:"tolerance"`
 }
 
 // Validate implements Estimator.
 func (e OPO) Validate() error {
-	return errors.Join(e.Combine.Validate(), checkSingleton("OPO", e.Singleton), checkTolerance("OPO", e.Tolerance))
+	return errors.Join(e.Combine.Validate(), checkEnum("OPO.Singleton", e.Singleton), checkTolerance("OPO", e.Tolerance))
 }
 
 // Estimate implements Estimator.
@@ -68,6 +68,12 @@ func (e OPO) normalize(r []float64, g rollout.Group) {
 // Dead implements Estimator.
 func (e OPO) Dead(g rollout.Group) string {
 	return dead(e.Combine, g, func(r []float64) { e.normalize(r, g) })
+}
+
+// WithWeights implements Weighter.
+func (e OPO) WithWeights(w []float64) Estimator {
+	e.Combine.Weights = w
+	return e
 }
 
 // FoldsShaping implements ShapingFolder.

@@ -26,15 +26,15 @@ import (
 type PassAtK struct {
 	// K is the size of the sets, at least 2; 0 means the whole group. (For
 	// K = 1 see RLOO.)
-	K int
+	K int `json:"k"`
 	// DivideByStd divides by std(r) + Epsilon, as verl does by default.
-	DivideByStd bool
+	DivideByStd bool `json:"divide_by_std"`
 	// Std is the kind of standard deviation.
-	Std Std
+	Std Std `json:"std"`
 	// Epsilon is added to the standard deviation.
-	Epsilon float64
+	Epsilon float64 `json:"epsilon"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
-	Tolerance float64
+	Tolerance float64 `json:"tolerance"`
 }
 
 // Validate implements Normalizer.
@@ -43,7 +43,7 @@ func (p PassAtK) Validate() error {
 	if p.K < 0 || p.K == 1 {
 		err = fmt.Errorf("advantage: PassAtK.K is %d, want 0 (the whole group) or at least 2", p.K)
 	}
-	return errors.Join(err, checkStd("PassAtK", p.Std), checkNonNegative("PassAtK.Epsilon", p.Epsilon), checkTolerance("PassAtK", p.Tolerance))
+	return errors.Join(err, checkEnum("PassAtK.Std", p.Std), checkNonNegative("PassAtK.Epsilon", p.Epsilon), checkTolerance("PassAtK", p.Tolerance))
 }
 
 // Normalize implements Normalizer.

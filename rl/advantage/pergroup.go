@@ -19,8 +19,8 @@ func PerGroup(n Normalizer, weights ...float64) GroupEstimator {
 // GroupEstimator is an Estimator that compares completions within each group
 // and gives every token its completion's advantage.
 type GroupEstimator struct {
-	Norm    Normalizer
-	Combine Combine
+	Norm    Normalizer `json:"norm"`
+	Combine Combine    `json:"combine"`
 }
 
 // Validate implements Estimator.
@@ -50,6 +50,12 @@ func (e GroupEstimator) Estimate(batch []rollout.Group) error {
 		}
 	}
 	return nil
+}
+
+// WithWeights implements Weighter.
+func (e GroupEstimator) WithWeights(w []float64) Estimator {
+	e.Combine.Weights = w
+	return e
 }
 
 // FoldsShaping implements ShapingFolder.

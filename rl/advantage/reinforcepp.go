@@ -2,6 +2,7 @@ package advantage
 
 import (
 	"errors"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -21,11 +22,11 @@ import (
 // completion stays out of the statistics and gets 0. A batch of equal returns
 // gets exact zeros.
 type ReinforcePP struct {
-	Combine Combine
+	Combine Combine `json:"combine"`
 	// Gamma is the discount γ per token; 0 means 1.
-	Gamma float64
+	Gamma float64 `json:"gamma"`
 	// Whitening says how mean and spread are taken.
-	Whitening Whitening
+	Whitening Whitening `json:"whitening"`
 }
 
 // Validate implements Estimator.
@@ -49,12 +50,85 @@ func (e ReinforcePP) Estimate(batch []rollout.Group) error {
 	return nil
 }
 
+// WithWeights implements Weighter.
+func (e ReinforcePP) WithWeights(w []float64) Estimator {
+	e.Combine.Weights = w
+	return e
+}
+
 // FoldsShaping implements ShapingFolder: always.
 func (ReinforcePP) FoldsShaping() bool { return true }
 
+// discount is the γ that a setting of gamma means.
 func discount(gamma float64) float64 {
 	if gamma == 0 {
 		return 1
 	}
 	return gamma
 }
+
+// ReinforcePPBaseline is the variant of REINFORCE++ (arXiv:2501.03262) with a
+// group baseline: the outcome reward less its group's mean takes the place of
+// the reward.
+//
+//	R_t = s_t + γ·R_{t+1}    with r − mean_group(r) added to the last s_t
+//	A_t = (R_t − mean_batch(R)) / std_batch(R)
+//
+// A dead group, and a singleton by default, has a centred reward of exactly 0,
+// but whitening moves it with the mean of the batch. The unscorable stay out
+// of both means and get 0. For Scalar see ReinforcePP.
+type ReinforcePPBaseline struct {
+	Combine Combine `json:"combine"`
+	// Gamma is the discount γ per token; 0 means 1.
+	Gamma float64 `json:"gamma"`
+	// Singleton is what a single usable reward gets in a group; verl
+	// takes the raw reward.
+	Singleton Singleton `json:"singleton"`
+	// Whitening says how mean and spread are taken. Its tolerance is that of
+	// dead groups, too.
+	Whitening Whitening `json:"whitening"`
+}
+
+// Validate implements Estimator.
+func (e ReinforcePPBaseline) Validate() error {
+	return errors.Join(e.Combine.Validate(), checkGamma("ReinforcePPBaseline", e.Gamma), checkEnum("ReinforcePPBaseline.Singleton", e.Singleton), e.Whitening.Validate())
+}
+
+// Dead implements Estimator: every group with a usable reward is live, because
+// whitening gives even a constant one an advantage.
+func (e ReinforcePPBaseline) Dead(g rollout.Group) string { return deadIfUnscorable(e.Combine, g) }
+
+// Estimate implements Estimator.
+func (e ReinforcePPBaseline) Estimate(batch []rollout.Group) error {
+	rewards, err := e.Combine.batch(batch)
+	if err != nil {
+		return err
+	}
+	rest := rewards
+	norm := DrGRPO{Singleton: e.Singleton, Tolerance: e.Whitening.Tolerance}
+	var scratch []float64
+	for _, g := range batch {
+		r := grow(&scratch, len(g))
+		norm.Normalize(r, rest[:len(g)])
+		for i, x := range r {
+			if !math.IsNaN(rest[i]) {
+				rest[i] = x
+			}
+		}
+		rest = rest[len(g):]
+	}
+	if err := returns(batch, rewards, discount(e.Gamma), !e.Combine.FoldShaping); err != nil {
+		return err
+	}
+	e.Whitening.batch(batch, rewards)
+	return nil
+}
+
+// WithWeights implements Weighter.
+func (e ReinforcePPBaseline) WithWeights(w []float64) Estimator {
+	e.Combine.Weights = w
+	return e
+}
+
+// FoldsShaping implements ShapingFolder: always.
+func (ReinforcePPBaseline) FoldsShaping() bool { return true }

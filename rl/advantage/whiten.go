@@ -1,6 +1,7 @@
 package advantage
 
 import (
+	"errors"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -16,18 +17,24 @@ import (
 type Whitening struct {
 	// Std is the kind of variance: verl and SkyRL take the sample's,
 	// OpenRLHF the population's.
-	Std Std
+	Std Std `json:"std"`
 	// Epsilon is added to the variance (verl, SkyRL: 1e-8).
-	Epsilon float64
+	Epsilon float64 `json:"epsilon"`
 	// MinVar is a floor under the variance (OpenRLHF: 1e-8).
-	MinVar float64
+	MinVar float64 `json:"min_var"`
 	// Tolerance below which values count as equal: 0 means DefaultTolerance,
 	// negative none.
-	Tolerance float64
+	Tolerance float64 `json:"tolerance"`
+}
+
+// Validate returns an error that names the invalid settings.
+func (w Whitening) Validate() error {
+	return errors.Join(checkEnum("Whitening.Std", w.Std), checkNonNegative("Whitening.Epsilon", w.Epsilon),
+		checkNonNegative("Whitening.MinVar", w.MinVar), checkTolerance("Whitening", w.Tolerance))
 }
 
 // batch whitens the Adv of all completions whose reward is not NaN, and maps
-// their rewards in the same way to Scalar; the others get zeros. Rewards lie
+// their rewards in the same way to Scalar; the others get zeros. Rewards stand
 // end to end.
 func (w Whitening) batch(batch []rollout.Group, rewards []float64) {
 	m := moments{min: math.Inf(1), max: math.Inf(-1)}

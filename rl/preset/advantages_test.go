@@ -81,7 +81,8 @@ func TestAdvantages(t *testing.T) {
 			t.Run(file+"/"+c.Name+"/"+c.Batch, func(t *testing.T) {
 				est, ok := own[c.Name]
 				require.True(t, ok, "a case without a counterpart")
-				got := assign(t, weighted(est, in.Advantages[c.Batch].Weights), in.groups(c.Batch))
+				est = est.(advantage.Weighter).WithWeights(in.Advantages[c.Batch].Weights)
+				got := assign(t, est, in.groups(c.Batch))
 				if n, ok := noise[c.Batch]; ok {
 					got = requireNoise(t, c, got, n)
 				}
@@ -92,22 +93,6 @@ func TestAdvantages(t *testing.T) {
 			assert.True(t, seen[name], "%s has no case %q", file, name)
 		}
 	}
-}
-
-// weighted gives the estimators of several rewards the batch's weights.
-func weighted(est advantage.Estimator, weights []float64) advantage.Estimator {
-	switch e := est.(type) {
-	case advantage.GroupEstimator:
-		e.Combine.Weights = weights
-		return e
-	case advantage.GRPOBatchStd:
-		e.Combine.Weights = weights
-		return e
-	case advantage.GDPO:
-		e.Weights = weights
-		return e
-	}
-	return est
 }
 
 // assign estimates and adds what the estimator does not fold in: a penalty of

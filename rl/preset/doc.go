@@ -6,7 +6,7 @@
 //	if err != nil { … }
 //	cfg := rl.Config{
 //		Estimator:   p.Estimator,
-//		Credit:      sam.Mask{}, // what none of them has
+//		Credit:      sam.Mask{}, // none of them has step credit
 //		Objective:   p.Objective(),
 //		Aggregation: p.Aggregation,
 //		RewardKL:    p.RewardKL,
@@ -15,8 +15,8 @@
 //
 // The presets: "trl-1.16" (TRL's GRPOTrainer), "verl-0.9.1", "skyrl-0.4.0",
 // "openrlhf-0.11.2", and "tinker" (tinker-cookbook 0.6.1 and an open server of
-// its protocol). Each has a file whose comments say where in the release every
-// value comes from.
+// its protocol). Comments in presets.go say where in the release every value
+// comes from.
 //
 // # How far the numbers agree
 //
@@ -32,8 +32,13 @@
 //
 // # Changing a preset
 //
-// A Preset is a plain value; change what you like before you use it:
+// A Preset is a plain value; change what you like before you use it, in Go or
+// with JSON:
 //
 //	p.KL.Beta = 0.04                                // TRL's beta
 //	p.Policy = objective.TwoSidedPPO(0.2, 0.2, 3)   // TRL's delta
+//	p, err = preset.Decode([]byte(`{"credit":{"kind":"mask"}}`), p)
+//
+// The command "stepwise parity" computes with a preset that is changed in this
+// way, for programs in other languages.
 package preset

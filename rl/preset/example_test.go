@@ -47,6 +47,21 @@ func ExamplePreset_Objective() {
 	// objective.KL
 }
 
+// The same in JSON, with step credit.
+func ExampleDecode() {
+	p, err := preset.Get("verl-0.9.1")
+	if err != nil {
+		panic(err)
+	}
+	p, err = preset.Decode([]byte(`{"credit":{"kind":"mask"}, "kl":{"beta":0.001}}`), p)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("%T, %v of %v\n", p.Credit, p.KL.Beta, p.KL.Estimator)
+	// Output:
+	// sam.Mask, 0.001 of k3
+}
+
 func ExampleGet() {
 	_, err := preset.Get("trl")
 	fmt.Println(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/preset"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -114,15 +115,15 @@ func (in inputs) groups(name string) []rollout.Group {
 	return batch
 }
 
-// sequences makes the sequences of a step. Nothing that a dead position holds
+// sequences makes the sequences of a step. Nothing that an excluded position holds
 // may ever be read, so it is NaN.
 func (s step) sequences(rowAdv bool) []*objective.Sequence {
 	var seqs []*objective.Sequence
 	for i := range s.LogP {
 		n := len(s.LogP[i])
 		q := &objective.Sequence{
-			LogP: s.alive(i, s.LogP), Old: s.alive(i, s.Old), Ref: s.alive(i, s.Ref),
-			Rollout: s.alive(i, s.Rollout), Entropy: s.alive(i, s.Entropy), Adv: s.alive(i, s.Adv),
+			LogP: s.row(i, s.LogP), Old: s.row(i, s.Old), Ref: s.row(i, s.Ref),
+			Rollout: s.row(i, s.Rollout), Entropy: s.row(i, s.Entropy), Adv: s.row(i, s.Adv),
 			Grad: make([]float64, n), EntropyGrad: make([]float64, n),
 		}
 		if rowAdv {
@@ -135,7 +136,7 @@ func (s step) sequences(rowAdv bool) []*objective.Sequence {
 	return seqs
 }
 
-func (s step) alive(i int, of [][]float64) []float64 {
+func (s step) row(i int, of [][]float64) []float64 {
 	row := append([]float64(nil), of[i]...)
 	for t, m := range s.Mask[i] {
 		if m == 0 {
@@ -145,20 +146,20 @@ func (s step) alive(i int, of [][]float64) []float64 {
 	return row
 }
 
-func (s step) live() [][]bool {
-	live := make([][]bool, len(s.Mask))
+func (s step) include() [][]bool {
+	include := make([][]bool, len(s.Mask))
 	for i := range s.Mask {
 		for _, m := range s.Mask[i] {
-			live[i] = append(live[i], m == 1)
+			include[i] = append(include[i], m == 1)
 		}
 	}
-	return live
+	return include
 }
 
 // weigh fixes the weights of all sequences, as rl.Batch.Weigh does.
 func (s step) weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.Sequence) {
 	t.Helper()
-	loss, kl, err := agg.Weigh(objective.Layout{Include: s.live(), Prompt: s.Prompt})
+	loss, kl, err := agg.Weigh(objective.Layout{Include: s.include(), Prompt: s.Prompt})
 	require.NoError(t, err)
 	for i, q := range seqs {
 		q.Weight, q.KLWeight = loss[i], kl[i]
@@ -200,4 +201,16 @@ func requireWithin(t *testing.T, want, got [][]float64, dtype string, absolute f
 			require.InDelta(t, w, got[i][j], slack, "row %d, position %d", i, j)
 		}
 	}
+}
+
+// Preset is the type under test.
+type Preset = preset.Preset
+
+// get is Get for a name that exists.
+func get(name string) Preset {
+	p, err := preset.Get(name)
+	if err != nil {
+		panic(err)
+	}
+	return p
 }

@@ -37,8 +37,8 @@ var divergences = map[string]map[string]objective.KL{
 }
 
 // unbiased is OpenRLHF's algo.kl.unbiased_gradient.
-func unbiased(kind objective.KLEstimator) objective.KL {
-	return objective.KL{Estimator: kind, StraightThrough: true, Importance: true, ImportanceMax: 10, ValueClamp: 10}
+func unbiased(e objective.KLEstimator) objective.KL {
+	return objective.KL{Estimator: e, StraightThrough: true, Importance: true, ImportanceMax: 10, ValueClamp: 10}
 }
 
 func TestKL(t *testing.T) {
@@ -71,7 +71,7 @@ func cancellation(dtype string) float64 {
 }
 
 // perToken evaluates a KL term on every position, masked ones too, as a
-// sequence of its own.
+// sequence of one token.
 func perToken(t *testing.T, k objective.KL, s step) (value, grad [][]float64) {
 	t.Helper()
 	for i := range s.LogP {
@@ -103,13 +103,13 @@ func TestRewardKLOfTinker(t *testing.T) {
 		for i := range got {
 			got[i] = make([]float64, len(s.Old[i]))
 		}
-		_, err := penalties[c.Name].Shape(got, s.Old, s.Ref, s.live())
+		_, err := penalties[c.Name].Shape(got, s.Old, s.Ref, s.include())
 		require.NoError(t, err)
 		requireClose(t, s.masked(c.Value), got, c.DType)
 	}
 }
 
-// masked is rows with zeros at dead positions: there the cookbook writes the
+// masked is rows with zeros at excluded positions: there the cookbook writes the
 // discounted penalties of later tokens, which no loss reads.
 func (s step) masked(rows [][]float64) [][]float64 {
 	out := make([][]float64, len(rows))

@@ -78,3 +78,186 @@ func requireLoss(t *testing.T, c lossCase, l loss, s step, oldIsRollout bool) {
 		requireClose(t, c.EntropyGrad, entropyGrad, c.DType)
 	}
 }
+
+var openRLHFLosses = map[string]loss{
+	"ppo":                 ofPreset("openrlhf-0.11.2", nil),
+	"ppo-clip-higher":     tokenMean(objective.PPO{ClipLow: 0.2, ClipHigh: 0.28, LogRatioClamp: 20}),
+	"ppo-dual-clip":       tokenMean(objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LogRatioClamp: 20}),
+	"ppo-seq-mean":        {openRLHFPPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"ppo-seq-mean-global": {openRLHFPPO, objective.SeqMeanTokenMean{CountEmpty: true, Epsilon: 1e-8}},
+	"ppo-kl-entropy": ofPreset("openrlhf-0.11.2", func(p *Preset) {
+		p.KL.Beta = 0.01
+		p.Policy = objective.Terms{p.Policy, objective.EntropyBonus{Coef: 0.01}}
+	}),
+	"gspo":         {openRLHFGSPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"gspo-rollout": {objective.FromRollout{Objective: openRLHFGSPO}, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+
+	// is_correction_level and is_correction_mode.
+	"ppo-token-clip":        tokenMean(objective.Corrected{Objective: openRLHFPPO, Min: 0.5, Max: 5}),
+	"ppo-token-mask":        tokenMean(objective.Corrected{Objective: openRLHFPPO, Outside: objective.OutsideDrop, Min: 0.5, Max: 5}),
+	"ppo-token-mask-narrow": tokenMean(objective.Corrected{Objective: openRLHFPPO, Outside: objective.OutsideDrop, Min: 0.9, Max: 1.25}),
+	"ppo-seq-mask": tokenMean(objective.Corrected{
+		Objective: objective.Corrected{Objective: openRLHFPPO, Max: math.Inf(1)},
+		Level:     objective.LevelGeometric, Outside: objective.OutsideGate, Min: 0.95, Max: 1.25,
+	}),
+}
+
+var (
+	openRLHFPPO  = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, LogRatioClamp: 20}
+	openRLHFGSPO = objective.GSPO{ClipLow: 0.03, ClipHigh: 0.04}
+)
+
+var skyRLLosses = map[string]loss{
+	"regular-kl":                      ofPreset("skyrl-0.4.0", nil),
+	"regular-kl-big":                  ofPreset("skyrl-0.4.0", func(p *Preset) { p.KL.Beta = 0.5 }),
+	"regular-token_mean":              tokenMean(skyRLPPO),
+	"regular-sequence_mean":           {skyRLPPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"regular-seq_mean_token_sum_norm": {skyRLPPO, objective.Constant{Tokens: 10, PerSequence: true}},
+	"regular-prompt_mean":             {skyRLPPO, objective.PromptMean{CountEmpty: true}},
+	"dual_clip":                       tokenMean(objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LogRatioClamp: 20}),
+	"gspo":                            {skyRLGSPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"gspo-uniform":                    {skyRLGSPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"sapo":                            {objective.SAPO{TauPos: 1, TauNeg: 1.05, LogRatioClamp: 20}, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"cispo":                           tokenMean(objective.CISPO{High: 5, LogRatioClamp: 20}),
+	"cispo-narrow":                    tokenMean(objective.CISPO{Low: 0.8, High: 1.25, LogRatioClamp: 20}),
+	"cispo-rollout":                   tokenMean(objective.FromRollout{Objective: objective.CISPO{High: 5, LogRatioClamp: 20}}),
+	"rollout_is":                      tokenMean(objective.FromRollout{Objective: objective.CISPO{Low: 0.8, High: 1.2, Drop: true, LogRatioClamp: 20}}),
+	"dppo-tv":                         tokenMean(objective.FromRollout{Objective: objective.DPPO{Low: 0.2, High: 0.15, LogRatioClamp: 20}}),
+	"dppo-tv-old":                     tokenMean(objective.DPPO{Low: 0.2, High: 0.2, LogRatioClamp: 20}),
+	"dppo-tv-far":                     tokenMean(objective.DPPO{Low: 2, High: 2, LogRatioClamp: 20}),
+	"dppo-kl":                         tokenMean(objective.FromRollout{Objective: objective.DPPO{Low: 0.05, High: 0.05, KL: true, LogRatioClamp: 20}}),
+	"importance_sampling":             {objective.ImportanceSampling{}, objective.TokenSum{}},
+
+	// off_policy_correction.
+	"regular-token-tis":    tokenMean(skyRLCorrected(skyRLPPO, objective.LevelToken, objective.OutsideTruncate, 0, 2)),
+	"regular-sequence-tis": tokenMean(skyRLCorrected(skyRLPPO, objective.LevelSequence, objective.OutsideTruncate, 0, 5)),
+	"regular-geometric":    tokenMean(skyRLCorrected(skyRLPPO, objective.LevelGeometric, objective.OutsideGate, 0.95, 1.25)),
+	"regular-product":      tokenMean(skyRLCorrected(skyRLPPO, objective.LevelSequence, objective.OutsideGate, 0.5, 2)),
+	"regular-token-mask":   tokenMean(skyRLCorrected(skyRLPPO, objective.LevelToken, objective.OutsideGate, 0.75, 1.5)),
+	"regular-token-mask-tis-product": tokenMean(
+		skyRLCorrected(skyRLCorrected(skyRLCorrected(skyRLPPO,
+			objective.LevelSequence, objective.OutsideTruncate, 0, 2),
+			objective.LevelSequence, objective.OutsideGate, 0.5, 2.5),
+			objective.LevelToken, objective.OutsideGate, 0.75, 2.5)),
+}
+
+var (
+	skyRLPPO  = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, LogRatioClamp: 20}
+	skyRLGSPO = objective.GSPOToken{ClipLow: 0.03, ClipHigh: 0.04, LogRatioMax: 10}
+)
+
+func skyRLCorrected(o objective.Objective, level objective.Level, outside objective.Outside, low, high float64) objective.Objective {
+	return objective.Corrected{Objective: o, Level: level, Outside: outside, Min: low, Max: high, LogRatioClamp: 20}
+}
+
+var tinkerLosses = map[string]loss{
+	"importance_sampling": ofPreset("tinker", nil),
+	"ppo":                 {objective.FromRollout{Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}}, objective.TokenSum{}},
+	"cispo":               {objective.FromRollout{Objective: objective.CISPO{Low: 0.8, High: 1.2}}, objective.TokenSum{}},
+	"cispo-wide":          {objective.FromRollout{Objective: objective.CISPO{High: 5}}, objective.TokenSum{}},
+	"cross_entropy":       {objective.CrossEntropy{}, objective.TokenSum{}},
+}
+
+var trlLosses = map[string]loss{
+	"dapo":                    ofPreset("trl-1.16", nil),
+	"dapo-clip-higher":        tokenMean(objective.PPO{ClipLow: 0.2, ClipHigh: 0.28}),
+	"dapo-delta":              tokenMean(objective.TwoSidedPPO(0.2, 0.2, 3)),
+	"dapo-delta-below-high":   tokenMean(objective.TwoSidedPPO(0.2, 0.2, 1.1)),
+	"dapo-beta":               ofPreset("trl-1.16", func(p *Preset) { p.KL.Beta = 0.04 }),
+	"dapo-beta-no-correction": ofPreset("trl-1.16", func(p *Preset) { p.KL = objective.KL{Estimator: objective.K3, Beta: 0.04} }),
+	"dapo-entropy":            tokenMean(objective.Terms{trlPPO, objective.EntropyBonus{Coef: 0.01}}),
+	"grpo-entropy": {objective.Terms{trlPPO, objective.EntropyBonus{Coef: 0.01}}, objective.Split{
+		Loss: objective.SeqMeanTokenMean{CountEmpty: true}, Regularizer: objective.TokenMean{},
+	}},
+	"grpo":           {trlPPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"bnpo":           tokenMean(trlPPO),
+	"dr_grpo":        {trlPPO, objective.Constant{Tokens: 10, PerSequence: true}},
+	"luspo":          {trlPPO, objective.SeqMeanTokenSum{CountEmpty: true}},
+	"sapo":           {objective.SAPO{TauPos: 1, TauNeg: 1.05}, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"cispo":          tokenMean(objective.CISPO{High: 1.25}),
+	"cispo-5":        tokenMean(objective.CISPO{High: 5}),
+	"sequence-grpo":  {trlGSPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"sequence-dapo":  tokenMean(trlGSPO),
+	"sequence-luspo": {trlGSPO, objective.SeqMeanTokenSum{CountEmpty: true}},
+
+	// vllm_importance_sampling_mode, with the default bounds (none, 3) and two.
+	"dapo-token_truncate":           trlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 3),
+	"dapo-token_truncate-bounds":    trlCorrected(objective.LevelToken, objective.OutsideTruncate, 0.75, 1.75),
+	"dapo-token_mask":               trlCorrected(objective.LevelToken, objective.OutsideDrop, 0, 3),
+	"dapo-token_mask-bounds":        trlCorrected(objective.LevelToken, objective.OutsideDrop, 0.75, 1.75),
+	"dapo-sequence_truncate":        trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0, 3),
+	"dapo-sequence_truncate-bounds": trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0.75, 1.75),
+	"dapo-sequence_mask":            trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0, 3),
+	"dapo-sequence_mask-bounds":     trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.75, 1.75),
+}
+
+var (
+	trlPPO  = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}
+	trlGSPO = objective.GSPO{ClipLow: 0.03, ClipHigh: 0.04}
+)
+
+func trlCorrected(level objective.Level, outside objective.Outside, low, high float64) loss {
+	return tokenMean(objective.Corrected{Objective: trlPPO, Level: level, Outside: outside, Min: low, Max: high})
+}
+
+var verlLosses = map[string]loss{
+	"vanilla":             ofPreset("verl-0.9.1", nil),
+	"vanilla-clip-higher": tokenMean(objective.PPO{ClipLow: 0.2, ClipHigh: 0.28, DualClip: 3, LogRatioClamp: 20}),
+
+	// loss_agg_mode as its functions have it, then with the counts of the whole
+	// batch, as in training, where empty sequences count.
+	"vanilla-token-sum":                      {verlPPO, objective.TokenSum{}},
+	"vanilla-token-sum-global":               {verlPPO, objective.TokenSum{}},
+	"vanilla-seq-mean-token-sum":             {verlPPO, objective.SeqMeanTokenSum{}},
+	"vanilla-seq-mean-token-sum-global":      {verlPPO, objective.SeqMeanTokenSum{CountEmpty: true}},
+	"vanilla-seq-mean-token-mean":            {verlPPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"vanilla-seq-mean-token-mean-global":     {verlPPO, verlSeqMean},
+	"vanilla-seq-mean-token-sum-norm":        {objective.Scaled{Objective: verlPPO, Factor: 1. / 8}, objective.SeqMeanTokenSum{}},
+	"vanilla-seq-mean-token-sum-norm-global": {verlPPO, objective.Constant{Tokens: 10, PerSequence: true}},
+
+	// rollout_is with rollout_is_threshold.
+	"vanilla-token-tis":       verlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 2),
+	"vanilla-sequence-tis":    verlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0, 2),
+	"vanilla-token-icepop":    verlCorrected(objective.LevelToken, objective.OutsideDrop, 0.5, 2),
+	"vanilla-sequence-icepop": verlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.5, 2),
+	"vanilla-far-tis":         verlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 1e9),
+	// bypass_mode with loss_type="reinforce".
+	"bypass-reinforce-token-tis": tokenMean(objective.FromRollout{Objective: objective.CISPO{High: 2, LogRatioClamp: 20}}),
+
+	"gspo":            {verlGSPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"gspo-uniform":    {verlGSPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"gspo-token-mean": tokenMean(verlGSPO),
+	"cispo":           tokenMean(objective.CISPO{Low: 0.8, High: 1.2, LogRatioClamp: 20}),
+	"cispo-wide":      tokenMean(objective.CISPO{Low: 0, High: 2.5, LogRatioClamp: 20}),
+	"sapo":            {objective.SAPO{TauPos: 1, TauNeg: 1.05, LogRatioClamp: 20}, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"dppo_tv":         tokenMean(objective.DPPO{Low: 0.2, High: 0.15, MaxWeight: 3, LogRatioClamp: 20}),
+	"dppo_tv-c-20":    tokenMean(objective.DPPO{Low: 0.05, High: 0.05, MaxWeight: 20, LogRatioClamp: 20}),
+	"dppo_tv-far":     tokenMean(objective.DPPO{Low: 2, High: 2, MaxWeight: 1e9, LogRatioClamp: 20}),
+	"dppo_kl":         tokenMean(objective.DPPO{Low: 0.2, High: 0.15, KL: true, MaxWeight: 3, LogRatioClamp: 20}),
+	"dppo_kl-c-20":    tokenMean(objective.DPPO{Low: 0.05, High: 0.05, KL: true, MaxWeight: 20, LogRatioClamp: 20}),
+	"dro":             tokenMean(objective.DRO{Beta: 0.05}),
+	"gpg":             tokenMean(objective.DRO{}),
+
+	// The actor's whole loss.
+	"ppo_loss": ofPreset("verl-0.9.1", func(p *Preset) {
+		p.KL.Beta = 0.001
+		p.Policy = objective.Terms{p.Policy, objective.EntropyBonus{Coef: 0.01}}
+	}),
+	"ppo_loss-seq-mean": {objective.Terms{
+		verlPPO,
+		objective.EntropyBonus{Coef: 0.01},
+		objective.KL{Estimator: objective.K3, Beta: 0.5, StraightThrough: true, LogRatioClamp: 20, ValueClamp: 10},
+	}, verlSeqMean},
+}
+
+var (
+	verlPPO     = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LogRatioClamp: 20}
+	verlGSPO    = objective.GSPOToken{ClipLow: 0.03, ClipHigh: 0.04, LogRatioMax: 10}
+	verlSeqMean = objective.SeqMeanTokenMean{CountEmpty: true, Epsilon: 1e-8}
+)
+
+func verlCorrected(level objective.Level, outside objective.Outside, low, high float64) loss {
+	return tokenMean(objective.Corrected{
+		Objective: verlPPO, Level: level, Outside: outside, Min: low, Max: high, LogRatioClamp: 20,
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/preset"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -21,11 +22,7 @@ func TestNames(t *testing.T) {
 		p, err := preset.Get(name)
 		require.NoError(t, err)
 		assert.Equal(t, name, p.Name)
-		require.NoError(t, p.Objective().Validate(), name)
-		require.NoError(t, p.Aggregation.Validate(), name)
-		if p.RewardKL != nil {
-			require.NoError(t, p.RewardKL.Validate(), name)
-		}
+		require.NoError(t, p.Validate(), name)
 	}
 }
 
@@ -47,6 +44,62 @@ func TestObjective(t *testing.T) {
 	assert.Equal(t, p.Policy, p.Objective())
 	p.KL.Beta = 0.04
 	assert.Equal(t, objective.Terms{p.Policy, p.KL}, p.Objective())
+}
+
+// A preset as JSON is the preset, whatever it is laid over, and an overlay
+// leaves its base alone.
+func TestJSON(t *testing.T) {
+	for _, name := range preset.Names() {
+		p := get(name)
+		text, err := preset.Encode(p)
+		require.NoError(t, err)
+		for _, base := range []Preset{{}, p, get("openrlhf-0.11.2")} {
+			got, err := preset.Decode(text, base)
+			require.NoError(t, err)
+			require.Equal(t, p, got)
+		}
+		got, err := preset.Decode([]byte(`{"kl":{"beta":0.5},"reward_kl":{"estimator":"k2","beta":7},"weights":{"a":2}}`), p)
+		require.NoError(t, err)
+		require.Equal(t, 7., got.RewardKL.Beta)
+		require.Equal(t, get(name), p)
+		p.KL.Beta = .5
+		require.Equal(t, p.KL, got.KL)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"estimator":null}`:                                "settings: preset: estimator is missing, want an object with a kind",
+		`{"estimator":{"norm":{"epsilon":-1}}}`:             "settings: preset: estimator: advantage: GRPO.Epsilon is -1, want a finite number of at least 0",
+		`{"kl":{"beta":-1}}`:                                "settings: preset: kl: objective: KL.Beta is -1, want a finite number of at least 0",
+		`{"reward_kl":{"beta":1}}`:                          "settings: preset: reward_kl: objective: RewardKL.Estimator is KLEstimator(0), want k1, k2, k3 or abs",
+		`{"weights":{"a":"inf"}}`:                           "settings: preset: weights.a is +Inf, want a finite number",
+		`{"temperature":0}`:                                 "settings: preset: temperature is 0, want a positive number",
+		`{"estimator":{"kind":"gdpo","fold_shaping":true}}`: "settings: estimator.fold_shaping: unknown field, want norm, weights, skip_unscorable, std, epsilon, tolerance or whitening",
+	} {
+		_, err := preset.Decode([]byte(text), get("trl-1.16"))
+		require.EqualError(t, err, want)
+	}
+}
+
+// plainEstimator has no weights.
+type plainEstimator struct{ advantage.Estimator }
+
+// Weights by name come in the order of the rewards.
+func TestWeighted(t *testing.T) {
+	p := get("trl-1.16")
+	e, err := p.Weighted([]string{"a", "b"})
+	require.NoError(t, err)
+	require.Equal(t, p.Estimator, e)
+	p.Weights = map[string]float64{"b": .5}
+	e, err = p.Weighted([]string{"a", "b", "c"})
+	require.NoError(t, err)
+	require.Equal(t, []float64{1, .5, 1}, e.(advantage.GroupEstimator).Combine.Weights)
+	_, err = p.Weighted([]string{"a", "c"})
+	require.EqualError(t, err, `preset: weights has "b", but the rewards are named a, c`)
+	p.Estimator = plainEstimator{p.Estimator}
+	_, err = p.Weighted([]string{"b"})
+	require.EqualError(t, err, "preset: weights are set, but an estimator of type preset_test.plainEstimator has none")
 }
 
 // The values of each preset are the defaults that its release states.

@@ -7,7 +7,7 @@ float64, and every gradient from its automatic differentiation, so nothing is
 shared with the program under test. (Agreement with other trainers' own code is
 tested with testdata/peers.) A vector is
 
-    {"name", "command": "advantages" | "loss", "flags": [...], "in": [lines], "out": [lines]}
+    {"name", "command": "advantages" | "loss", "config": {...}, "in": [lines], "out": [lines]}
 
 where a line of "out" holds only the fields to be compared.
 """
@@ -22,12 +22,12 @@ torch.set_default_dtype(torch.float64)
 vectors = []
 
 
-def add(name, command, flags, lines, out):
-    vectors.append({"name": name, "command": command, "flags": flags.split(), "in": lines, "out": out})
+def add(name, command, config, lines, out):
+    vectors.append({"name": name, "command": command, "config": config, "in": lines, "out": out})
 
 
 # Loss. Ratios on both sides of every bound, advantages of both signs, signs
-# that flip inside a sequence, dead tokens (null), masked tokens.
+# that flip inside a sequence, excluded tokens (null), masked tokens.
 RATIO = [[0.5, 0.9, 1.1, 1.5, 4.0, None], [0.5, 0.9, 1.1, 1.5, 4.0], [1.0, 0.7, 1.4, 1.0], [0.3]]
 ADV = [[1.5, 1.5, 1.5, 1.5, 1.5, None], [-0.75, -0.75, -0.75, -0.75, -0.75], [0.5, -2.0, 1.25, 0.0], [-1.0]]
 OLD = [[-1.0, -0.5, -2.0, -1.5, -2.5, None], [-0.7, -0.2, -1.1, -0.9, -3.0], [-0.4, -0.6, -0.8, -1.2], [-0.1]]
@@ -45,17 +45,17 @@ def step(**more):
 
 
 class Batch:
-    """The tensors of a line, dead tokens left out: one vector per sequence."""
+    """The tensors of a line, excluded tokens left out: one vector per sequence."""
 
     def __init__(self, line):
-        live = line["mask"]
+        included = line["mask"]
 
         def rows(name):
             if name not in line:
                 return None
-            return [torch.tensor([float(x) for x, l in zip(r, m) if l]) for r, m in zip(line[name], live)]
+            return [torch.tensor([float(x) for x, l in zip(r, m) if l]) for r, m in zip(line[name], included)]
 
-        self.live = live
+        self.included = included
         self.logp = [x.requires_grad_() for x in rows("logp")]
         self.old, self.adv, self.ref, self.rollout = rows("old"), rows("advantages"), rows("ref"), rows("rollout")
         self.entropy = rows("entropy")
@@ -69,11 +69,11 @@ class Batch:
         return (self.logp[i] - self.old[i]).exp()
 
     def spread(self, grads):
-        """Gradients in the shape of the line, 0 at dead tokens."""
+        """Gradients in the shape of the line, 0 at excluded tokens."""
         out = []
-        for g, live in zip(grads, self.live):
+        for g, included in zip(grads, self.included):
             values = iter([] if g is None else g.tolist())
-            out.append([next(values, 0.0) if l else 0.0 for l in live])
+            out.append([next(values, 0.0) if l else 0.0 for l in included])
         return out
 
 
@@ -133,7 +133,7 @@ def kl(kind, beta, gradient="own", clamp=None, value_clamp=None):
         v = {"k1": d, "k2": d**2 / 2, "k3": (-d).exp() - 1 + d, "abs": d.abs()}[kind]
         if value_clamp is not None:
             v = v.clamp(-value_clamp, value_clamp)
-        if gradient == "straight-through":
+        if gradient == "straight_through":
             k2 = d0**2 / 2
             v = v.detach() + k2 - k2.detach()
         if gradient == "importance":
@@ -167,26 +167,26 @@ def weights(b, aggregation, counts, count_empty=False, epsilon=0.0, tokens=None,
     n = [c.sum().item() for c in counts]
     sequences = b.n if count_empty else sum(x > 0 for x in n)
     per_prompt = {p: sum(x for x, q in zip(n, b.prompt) if q == p) for p in b.prompt} if b.prompt else {}
-    prompts = sum(x > 0 for x in per_prompt.values())
+    prompts = len(per_prompt) if count_empty else sum(x > 0 for x in per_prompt.values())
     w = []
     for i, c in enumerate(counts):
         each = {
-            "token-mean": lambda: 1 / sum(n),
-            "seq-mean-token-mean": lambda: 1 / (sequences * (n[i] + epsilon)),
-            "seq-mean-token-sum": lambda: 1 / sequences,
+            "token_mean": lambda: 1 / sum(n),
+            "seq_mean_token_mean": lambda: 1 / (sequences * (n[i] + epsilon)),
+            "seq_mean_token_sum": lambda: 1 / sequences,
             "constant": lambda: 1 / (tokens * (b.n if per_sequence else 1)),
-            "sum": lambda: 1.0,
-            "prompt-mean": lambda: 1 / (prompts * per_prompt[b.prompt[i]]),
+            "token_sum": lambda: 1.0,
+            "prompt_mean": lambda: 1 / (prompts * per_prompt[b.prompt[i]]),
         }[aggregation]
         w.append(c * (each() if n[i] > 0 else 0.0))
     return w
 
 
-def loss_vector(name, flags, line, policy, aggregation="token-mean", denominator="stay", terms=(), entropy=0.0, correct=None, ratio_counts=False, kl_aggregation=None, **agg):
+def loss_vector(name, config, line, policy, aggregation="token_mean", masked="stay", terms=(), entropy=0.0, correct=None, ratio_counts=False, kl_aggregation=None, **agg):
     b = Batch(line)
     everyone = [torch.ones_like(k) for k in b.keep]
-    counts = everyone if denominator == "stay" else b.keep
-    kl_counts = b.keep if denominator == "leave" else everyone
+    counts = everyone if masked == "stay" else b.keep
+    kl_counts = b.keep if masked == "leave" else everyone
     kl_agg, kl_options = kl_aggregation or (aggregation, agg)
     w, kw = weights(b, aggregation, counts, **agg), weights(b, kl_agg, kl_counts, **kl_options)
     total = torch.zeros(())
@@ -202,85 +202,101 @@ def loss_vector(name, flags, line, policy, aggregation="token-mean", denominator
     total.backward()
     out = {"id": "b1", "loss": total.item(), "grad": b.spread([x.grad for x in b.logp])}
     out["entropy_grad"] = b.spread([x.grad for x in b.entropy]) if b.entropy else None
-    add(name, "loss", flags, [line], [out])
+    add(name, "loss", config, [line], [out])
+
+
+def kinded(kind, **settings):
+    return {"kind": kind} | settings
 
 
 def losses():
-    clip = ppo(0.2, 0.28)
-    flags = "-clip-high 0.28"
-    loss_vector("ppo, both signs on both sides of both bounds", "-objective ppo " + flags, step(), clip)
-    loss_vector("dual clip", "-objective dual-clip " + flags, step(), ppo(0.2, 0.28, dual=3))
-    loss_vector("two-sided clip, delta above the bound", "-delta 2 " + flags, step(), ppo(0.2, 0.28, delta=2))
-    loss_vector("two-sided clip, delta below the bound", "-delta 1.05 " + flags, step(), ppo(0.2, 0.28, delta=1.05))
-    loss_vector("cispo, relative bounds", "-objective cispo " + flags, step(), cispo(0.8, 1.28))
-    loss_vector("cispo, absolute bounds", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3", step(), cispo(0.6, 3))
+    clip, higher = ppo(0.2, 0.28), kinded("ppo", clip_low=0.2, clip_high=0.28)
+    vector = lambda name, policy, *rest, **more: loss_vector(name, {"policy": policy}, step(), *rest, **more)
+    vector("ppo, both signs on both sides of both bounds", higher, clip)
+    vector("ppo, a single setting changed", {"clip_high": 0.28}, clip)
+    vector("dual clip", higher | {"dual_clip": 3}, ppo(0.2, 0.28, dual=3))
+    vector("two-sided clip, delta 2 above the bound", higher | {"dual_clip": 2}, ppo(0.2, 0.28, delta=2))
+    vector("two-sided clip, delta 1.05 below the bound", kinded("ppo", clip_low=0.2, clip_high=0.05, dual_clip=1.28), ppo(0.2, 0.28, delta=1.05))
+    vector("cispo, relative bounds", kinded("cispo", low=0.8, high=1.28), cispo(0.8, 1.28))
+    vector("cispo, absolute bounds", kinded("cispo", low=0.6, high=3), cispo(0.6, 3))
     dropped = lambda b, i: cispo(0.6, 3)(b, i) * ((b.ratio(i) - 1.8).abs() <= 1.2)
-    loss_vector("cispo, dropped outside", "-objective cispo -bounds absolute -clip-low 0.6 -clip-high 3 -clip-drop", step(), dropped)
-    loss_vector("sapo", "-objective sapo", step(), sapo(1.0, 1.05))
-    loss_vector("dro", "-objective dro -dro-beta 0.1", step(), lambda b, i: -b.adv[i] * b.logp[i] + 0.05 * (b.logp[i] - b.old[i]) ** 2)
-    loss_vector("importance sampling", "-objective importance-sampling", step(), lambda b, i: -b.adv[i] * b.ratio(i))
-    loss_vector(
-        "log-ratio clamp", "-objective importance-sampling -log-ratio-clamp 0.5", step(),
+    vector("cispo, dropped outside", kinded("cispo", low=0.6, high=3, drop=True), dropped)
+    vector("sapo", kinded("sapo", tau_pos=1, tau_neg=1.05), sapo(1.0, 1.05))
+    vector("dro", kinded("dro", beta=0.1), lambda b, i: -b.adv[i] * b.logp[i] + 0.05 * (b.logp[i] - b.old[i]) ** 2)
+    vector("importance sampling", kinded("importance_sampling"), lambda b, i: -b.adv[i] * b.ratio(i))
+    vector(
+        "log-ratio clamp", kinded("importance_sampling", log_ratio_clamp=0.5),
         lambda b, i: -b.adv[i] * (b.logp[i] - b.old[i]).clamp(-0.5, 0.5).exp(),
     )
-    loss_vector("dppo, total variation", "-objective dppo -clip-low 0.1 -clip-high 0.15 -quadratic 0.001", step(), dppo(0.1, 0.15, 1e-3, False))
-    loss_vector("dppo, kl", "-objective dppo -divergence kl -clip-low 0.02 -clip-high 0.03", step(), dppo(0.02, 0.03, 0, True))
+    vector("dppo, total variation", kinded("dppo", low=0.1, high=0.15, quadratic=0.001), dppo(0.1, 0.15, 1e-3, False))
+    vector("dppo, kl", kinded("dppo", kl=True, low=0.02, high=0.03), dppo(0.02, 0.03, 0, True))
     supervised = {k: v for k, v in step().items() if k not in ("old", "advantages")}
-    loss_vector("cross-entropy", "-objective cross-entropy", supervised, lambda b, i: -b.logp[i])
+    loss_vector("cross-entropy", {"policy": kinded("cross_entropy")}, supervised, lambda b, i: -b.logp[i])
     flat = step(advantages=[[None if a is None else x for a in row] for row, x in zip(ADV, [1.0, -0.5, 0.25, -1.0])])
-    loss_vector("gspo", "-objective gspo -clip-low 0.2 -clip-high 0.28", flat, gspo(0.2, 0.28, False), ratio_counts=True)
-    loss_vector("gspo-token, signs that flip", "-objective gspo-token -clip-low 0.2 -clip-high 0.28", step(), gspo(0.2, 0.28, True), ratio_counts=True)
+    loss_vector("gspo", {"policy": kinded("gspo", clip_low=0.2, clip_high=0.28)}, flat, gspo(0.2, 0.28, False), ratio_counts=True)
+    token = kinded("gspo_token", clip_low=0.2, clip_high=0.28)
+    vector("gspo_token, signs that flip", token, gspo(0.2, 0.28, True), ratio_counts=True)
 
-    for aggregation, more, options in [
-        ("token-mean", "", {}),
-        ("seq-mean-token-mean", "", {}),
-        ("seq-mean-token-mean", "-count-empty -length-epsilon 0.5", {"count_empty": True, "epsilon": 0.5}),
-        ("seq-mean-token-sum", "", {}),
-        ("constant", "", {"tokens": 6}),
-        ("constant", "-max-tokens 8 -per-sequence", {"tokens": 8, "per_sequence": True}),
-        ("sum", "", {}),
-        ("prompt-mean", "", {}),
+    k3 = {"estimator": "k3", "beta": 0.1}
+    for aggregation, options, same in [
+        ("token_mean", {}, {}),
+        ("seq_mean_token_mean", {}, {}),
+        ("seq_mean_token_mean", {"count_empty": True, "epsilon": 0.5}, {}),
+        ("seq_mean_token_sum", {}, {}),
+        ("padded_length", {}, {"aggregation": "constant", "tokens": 6}),
+        ("constant", {"tokens": 8, "per_sequence": True}, {}),
+        ("token_sum", {}, {}),
+        ("prompt_mean", {}, {}),
     ]:
-        for denominator in ("stay", "leave", "leave-loss"):
+        for masked in ("stay", "leave", "leave-loss"):
             loss_vector(
-                f"{aggregation} {more} with masked tokens, {denominator}".replace("  ", " "),
-                f"{flags} -aggregation {aggregation} {more} -denominator {denominator} -kl k3 -beta 0.1",
-                step(keep=KEEP, ref=REF, prompt=PROMPT), clip, aggregation, denominator, terms=[kl("k3", 0.1)], **options,
+                f"{aggregation}{''.join(f', {k} {v}' for k, v in options.items())} with masked tokens, {masked}",
+                {"policy": higher, "aggregation": kinded(aggregation, masked=masked) | options, "kl": k3},
+                step(keep=KEEP, ref=REF, prompt=PROMPT), clip, masked=masked, terms=[kl("k3", 0.1)], **({"aggregation": aggregation} | options | same),
             )
-    for denominator in ("stay", "leave"):
+    half = step(keep=KEEP[:2] + [[0] * 4, [0]], prompt=PROMPT)  # nothing is left of prompt 3
+    empty = {"policy": higher, "aggregation": kinded("prompt_mean", masked="leave", count_empty=True)}
+    loss_vector("prompt_mean, count_empty", empty, half, clip, "prompt_mean", "leave", count_empty=True)
+    for masked in ("stay", "leave"):
         loss_vector(
-            f"gspo-token with masked tokens, {denominator}",
-            f"-objective gspo-token -clip-low 0.2 -clip-high 0.28 -denominator {denominator}",
-            step(keep=KEEP), gspo(0.2, 0.28, True), denominator=denominator, ratio_counts=True,
+            f"gspo_token with masked tokens, {masked}", {"policy": token, "aggregation": {"masked": masked}},
+            step(keep=KEEP), gspo(0.2, 0.28, True), masked=masked, ratio_counts=True,
         )
 
-    for kind in ("k1", "k2", "k3", "abs"):
-        for gradient, extra in {"own": "", "straight-through": "-kl-straight-through", "importance": "-kl-importance"}.items():
+    for estimator in ("k1", "k2", "k3", "abs"):
+        for gradient in ("own", "straight_through", "importance"):
+            config = {"estimator": estimator, "beta": 0.1} | ({} if gradient == "own" else {gradient: True})
             loss_vector(
-                f"kl {kind}, gradient {gradient}", f"{flags} -kl {kind} -beta 0.1 {extra}",
-                step(ref=REF), clip, terms=[kl(kind, 0.1, gradient)],
+                f"kl {estimator}, gradient {gradient}", {"policy": higher, "kl": config},
+                step(ref=REF), clip, terms=[kl(estimator, 0.1, gradient)],
             )
     loss_vector(
-        "kl k3, clamped", f"{flags} -kl k3 -beta 0.1 -kl-log-ratio-clamp 0.9 -kl-value-clamp 0.4", step(ref=REF), clip,
+        "kl k3, clamped", {"policy": higher, "kl": k3 | {"log_ratio_clamp": 0.9, "value_clamp": 0.4}}, step(ref=REF), clip,
         terms=[kl("k3", 0.1, clamp=0.9, value_clamp=0.4)],
     )
+    split = kinded("split", loss=kinded("token_mean", masked="leave"), regularizer=kinded("seq_mean_token_mean", count_empty=True, masked="leave"))
     loss_vector(
-        "kl with an aggregation of its own", f"{flags} -kl k3 -beta 0.1 -kl-aggregation seq-mean-token-mean -kl-count-empty -denominator leave",
-        step(ref=REF, keep=KEEP), clip, denominator="leave", terms=[kl("k3", 0.1)], kl_aggregation=("seq-mean-token-mean", {"count_empty": True}),
+        "kl with a separate aggregation", {"policy": higher, "kl": k3, "aggregation": split},
+        step(ref=REF, keep=KEEP), clip, masked="leave", terms=[kl("k3", 0.1)], kl_aggregation=("seq_mean_token_mean", {"count_empty": True}),
     )
-    weighted = lambda b, i: b.ratio(i).clamp(max=1.2).detach() * kl("k3", 0.1, "straight-through")(b, i)
+    weighted = lambda b, i: b.ratio(i).clamp(max=1.2).detach() * kl("k3", 0.1, "straight_through")(b, i)
     value = lambda b, i: (kl("k3", 0.1)(b, i) - weighted(b, i)).detach() + weighted(b, i)
-    loss_vector("kl k3, gradient straight-through, weighted", f"{flags} -kl k3 -beta 0.1 -kl-straight-through -kl-importance -kl-importance-max 1.2",
-        step(ref=REF), clip, terms=[value])
-    loss_vector("dppo, a constant weight", "-objective dppo -clip-low 0.9 -clip-high 0.9 -max-weight 1.2", step(),
-        lambda b, i: -b.adv[i] * b.ratio(i).clamp(max=1.2).detach() * b.logp[i])
-    loss_vector("entropy bonus", f"{flags} -entropy-coef 0.01", step(entropy=ENTROPY), clip, entropy=0.01)
-    loss_vector("entropy given, not used", flags, step(entropy=ENTROPY), clip)
+    loss_vector(
+        "kl k3, gradient straight_through, weighted",
+        {"policy": higher, "kl": k3 | {"straight_through": True, "importance": True, "importance_max": 1.2}},
+        step(ref=REF), clip, terms=[value],
+    )
+    vector(
+        "dppo, a constant weight", kinded("dppo", low=0.9, high=0.9, max_weight=1.2),
+        lambda b, i: -b.adv[i] * b.ratio(i).clamp(max=1.2).detach() * b.logp[i],
+    )
+    loss_vector("entropy bonus", {"policy": [higher, kinded("entropy_bonus", coef=0.01)]}, step(entropy=ENTROPY), clip, entropy=0.01)
+    loss_vector("entropy given, not used", {"policy": higher}, step(entropy=ENTROPY), clip)
     for level in ("token", "sequence", "geometric"):
         for outside in ("truncate", "drop", "gate"):
             loss_vector(
                 f"correction {level}, {outside}",
-                f"{flags} -correction {level} -correction-outside {outside} -correction-min 0.9 -correction-max 1.2 -kl k3 -beta 0.1",
+                {"policy": kinded("corrected", level=level, outside=outside, min=0.9, max=1.2, objective=higher), "kl": k3},
                 step(rollout=ROLLOUT, ref=REF), clip, correct=correction(level, outside, 0.9, 1.2), terms=[kl("k3", 0.1)],
             )
 
@@ -290,10 +306,10 @@ def losses():
 
     line = step(rollout=ROLLOUT)
     del line["old"]
-    loss_vector("from rollout", flags + " -from-rollout", line, rollout_ppo)
+    loss_vector("from rollout", {"policy": kinded("from_rollout", objective=higher)}, line, rollout_ppo)
     nothing = step(mask=[[0] * len(r) for r in MASK])
     zeros = [[0.0] * len(r) for r in MASK]
-    add("no live token", "loss", flags, [nothing], [{"id": "b1", "loss": None, "grad": zeros, "entropy_grad": None, "metrics": {}}])
+    add("no token included", "loss", {"policy": higher}, [nothing], [{"id": "b1", "loss": None, "grad": zeros, "entropy_grad": None, "metrics": {}}])
 
 
 # Advantages.
@@ -319,7 +335,7 @@ def std(x, population=False):
     return math.sqrt(sum((v - m) ** 2 for v in x) / (len(x) - (0 if population else 1)))
 
 
-def estimate(name, flags, group, lines=None):
+def estimate(name, estimator, group, lines=None):
     """group maps the usable rewards of a group and their lengths to advantages."""
     out = []
     for line in lines or groups():
@@ -330,7 +346,7 @@ def estimate(name, flags, group, lines=None):
         for i, v in zip(usable, values):
             scalar[i] = v
         out.append(result(line, scalar))
-    add(name, "advantages", flags, lines or groups(), out)
+    add(name, "advantages", {"estimator": estimator}, lines or groups(), out)
 
 
 def result(line, scalar, advantages=None, keep=None):
@@ -363,34 +379,40 @@ def pass_at_k(r, _):
     return [top - second if x == top and r.count(top) == 1 else 0.0 for x in r]
 
 
+def of_group(norm, **settings):
+    return kinded("group", norm=kinded(norm, **settings))
+
+
 def estimators():
-    estimate("grpo", "-estimator grpo", centred(lambda r: 1 / (std(r) + 1e-4)))
-    estimate("grpo, verl's", "-estimator grpo -epsilon 1e-6 -singleton raw", centred(lambda r: 1 / (std(r) + 1e-6), 1 / (1 + 1e-6)))
-    estimate("grpo, population std", "-estimator grpo -std population", centred(lambda r: 1 / (std(r, True) + 1e-4)))
-    estimate("grpo, floor", "-estimator grpo -min-std 0.4", centred(lambda r: 1 / (max(std(r), 0.4) + 1e-4)))
-    estimate("dr-grpo", "-estimator dr-grpo", centred(lambda r: 1.0))
-    estimate("rloo", "-estimator rloo -singleton raw", centred(lambda r: len(r) / (len(r) - 1), 1.0))
-    estimate("maxrl", "-estimator maxrl", centred(lambda r: 1 / mean(r) if mean(r) > 0 else 0.0))
-    estimate("maxrl, negative means", "-estimator maxrl -negative-mean -epsilon 1e-6", centred(lambda r: 1 / (mean(r) + 1e-6)))
-    estimate("opo", "-estimator opo", lambda r, n: [0.0 if dead(r) else x - sum(a * b for a, b in zip(r, n)) / sum(n) for x in r])
-    estimate("pass-at-k of the group", "-estimator pass-at-k", pass_at_k)
+    estimate("grpo", of_group("grpo", epsilon=1e-4), centred(lambda r: 1 / (std(r) + 1e-4)))
+    estimate("grpo, verl's", of_group("grpo", epsilon=1e-6, singleton="raw"), centred(lambda r: 1 / (std(r) + 1e-6), 1 / (1 + 1e-6)))
+    estimate("grpo, population std", of_group("grpo", epsilon=1e-4, std="population"), centred(lambda r: 1 / (std(r, True) + 1e-4)))
+    estimate("grpo, floor", of_group("grpo", epsilon=1e-4, min_std=0.4), centred(lambda r: 1 / (max(std(r), 0.4) + 1e-4)))
+    estimate("dr_grpo", of_group("dr_grpo"), centred(lambda r: 1.0))
+    estimate("rloo", of_group("rloo", singleton="raw"), centred(lambda r: len(r) / (len(r) - 1), 1.0))
+    estimate("maxrl", of_group("maxrl"), centred(lambda r: 1 / mean(r) if mean(r) > 0 else 0.0))
+    estimate("maxrl, negative means", of_group("maxrl", negative_mean=True, epsilon=1e-6), centred(lambda r: 1 / (mean(r) + 1e-6)))
+    estimate("opo", kinded("opo"), lambda r, n: [0.0 if dead(r) else x - sum(a * b for a, b in zip(r, n)) / sum(n) for x in r])
+    estimate("pass_at_k of the group", of_group("pass_at_k"), pass_at_k)
     two = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     lines = groups({f"g{i}": r for i, r in enumerate(two)})
     pairs = lambda r, _: [mean([max(x, y) - y for j, y in enumerate(r) if j != i]) for i, x in enumerate(r)]
-    estimate("pass-at-k of two", "-estimator pass-at-k -k 2", pairs, lines)
+    estimate("pass_at_k of two", of_group("pass_at_k", k=2), pairs, lines)
 
     every = [x for r in REWARDS.values() for x in r if x is not None]
-    estimate("grpo, std of the batch", "-estimator grpo-batch-std", centred(lambda r: 1 / (std(every) + 1e-4)))
-    reinforce("reinforce++", "-estimator reinforce++ -gamma 0.9", lambda r: r)
-    reinforce("reinforce++ with a baseline", "-estimator reinforce++-baseline -gamma 0.9", lambda r: [x - mean(r) for x in r])
+    estimate("grpo, std of the batch", kinded("grpo_batch_std", epsilon=1e-4), centred(lambda r: 1 / (std(every) + 1e-4)))
+    reinforce("reinforce_pp", lambda r: r)
+    reinforce("reinforce_pp_baseline", lambda r: [x - mean(r) for x in r])
     gdpo()
     lines = [{"id": "w", "completions": [{"reward": {"right": a, "format": b}, "tokens": 1} for a, b in [(1, 0.5), (0, 1), (1, None), (None, None)]]}]
-    add("weights", "advantages", "-estimator dr-grpo -weights right=2,format=0.5", lines, [result(lines[0], [0.875, -0.875, 0.0, 0.0])])
-    add("weights, null left out", "advantages", "-estimator dr-grpo -weights right=2,format=0.5 -skip-unscorable", lines,
+    weights = {"right": 2, "format": 0.5}
+    add("weights", "advantages", {"estimator": of_group("dr_grpo"), "weights": weights}, lines, [result(lines[0], [0.875, -0.875, 0.0, 0.0])])
+    skip = of_group("dr_grpo") | {"combine": {"skip_unscorable": True}}
+    add("weights, null left out", "advantages", {"estimator": skip, "weights": weights}, lines,
         [result(lines[0], [2.25 - 4.75 / 3, 0.5 - 4.75 / 3, 2 - 4.75 / 3, 0.0])])
 
 
-def reinforce(name, flags, baseline):
+def reinforce(kind, baseline):
     gamma, lines = 0.9, groups()
     returns = []
     for line in lines:
@@ -408,7 +430,7 @@ def reinforce(name, flags, baseline):
         scalar = [0.0 if x is None else (x[0] - m) / s for x in g]
         rows = [[0.0] * c["tokens"] if x is None else [(v - m) / s for v in x[1]] for x, c in zip(g, line["completions"])]
         out.append(result(line, scalar, rows))
-    add(name, "advantages", flags, lines, out)
+    add(kind, "advantages", {"estimator": kinded(kind, gamma=0.9, whitening={"epsilon": 1e-8})}, lines, out)
 
 
 def gdpo():
@@ -418,7 +440,8 @@ def gdpo():
     sums = {k: [sum(p) for p in zip(norm([x for x, _ in v], 0), norm([y for _, y in v], 0))] for k, v in named.items()}
     flat = [x for v in sums.values() for x in v]
     out = [result(line, [(x - mean(flat)) / (std(flat) + 1e-4) for x in sums[line["id"]]]) for line in lines]
-    add("gdpo", "advantages", "-estimator gdpo", lines, out)
+    config = {"estimator": kinded("gdpo", norm=kinded("grpo", epsilon=1e-4), epsilon=1e-4)}
+    add("gdpo", "advantages", config, lines, out)
 
 
 def judged(reward, verdicts, rewards=None, tokens=8, **more):
@@ -432,50 +455,52 @@ def judged(reward, verdicts, rewards=None, tokens=8, **more):
     return {"reward": reward, "tokens": tokens, "steps": steps} | more
 
 
-# Two completions, advantages 0.5 and -0.5 under dr-grpo; the last step is final.
+# Two completions, advantages 0.5 and -0.5 under dr_grpo; the last step is final.
 CREDIT = {"id": "c", "completions": [judged(1, "+-?", [1, 0, None]), judged(0, "+--", [1, 0.5, 0], malformed=True)]}
 
 
-def credit(name, flags, rows, keep=None, line=CREDIT):
+def credit(name, kind, rows, keep=None, line=CREDIT, **settings):
     a = [0.5, -0.5]
     keep = keep or [[True] * 8] * 2
-    add(name, "advantages", "-estimator dr-grpo " + flags, [line], [result(line, a, rows, keep)])
+    add(name, "advantages", {"estimator": of_group("dr_grpo"), "credit": kinded(kind, **settings)}, [line], [result(line, a, rows, keep)])
 
 
-def rules():
+def credits():
     T, F = [True, True], [False, False]
 
     def row(*parts):
         return [x for p in parts for x in [p, p]]
 
-    credit("outcome", "-credit outcome", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)])
+    credit("outcome", "outcome", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)])
     masked = [row(0.5, 0.0, 0.5, 0.5), row(0.0, -0.5, -0.5, -0.5)], [T + F + T + T, F + T + T + T]
-    credit("mask", "-credit mask", *masked)
-    credit("mask, denominator", "-credit mask -denominator leave", *masked)
-    credit("mask, good outcomes only", "-credit mask -mask-sign positive", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], [T + F + T + T, [True] * 8])
-    credit("mask, leaks", "-credit mask -leak-positive 0.25 -leak-negative -1", [row(0.5, 0.125, 0.5, 0.5), row(0.5, -0.5, -0.5, -0.5)])
-    credit("mask, outside", "-credit mask -mask-outside", [row(0.5, 0.0, 0.5, 0.0), row(0.0, -0.5, -0.5, 0.0)], [T + F + T + F, F + T + T + F])
-    credit("mask, rescaled", "-credit mask -rescale 1.2", [row(0.6, 0.0, 0.6, 0.6), row(0.0, -0.6, -0.6, -0.6)], masked[1])
+    credit("mask", "mask", *masked)
+    credit("mask, good outcomes only", "mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], [T + F + T + T, [True] * 8], sign="positive")
+    credit("mask, leaks", "mask", [row(0.5, 0.125, 0.5, 0.5), row(0.5, -0.5, -0.5, -0.5)], leak_positive=0.25, leak_negative=-1)
+    credit("mask, outside", "mask", [row(0.5, 0.0, 0.5, 0.0), row(0.0, -0.5, -0.5, 0.0)], [T + F + T + F, F + T + T + F], mask_outside=True)
+    credit("mask, rescaled", "mask", [row(0.6, 0.0, 0.6, 0.6), row(0.0, -0.6, -0.6, -0.6)], masked[1], rescale=1.2)
     right = {"id": "f", "completions": [judged(1, "++-"), judged(0, "--+")]}
-    credit("mask, the final step exempt", "-credit mask", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], line=right)
-    credit("mask, the final step too", "-credit mask -mask-final", [row(0.5, 0.5, 0.0, 0.5), row(-0.5, -0.5, 0.0, -0.5)], [T + T + F + T] * 2, right)
+    credit("mask, the final step exempt", "mask", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], line=right)
+    credit("mask, the final step too", "mask", [row(0.5, 0.5, 0.0, 0.5), row(-0.5, -0.5, 0.0, -0.5)], [T + T + F + T] * 2, right, mask_final=True)
     none = {"id": "n", "completions": [judged(1, "++-", final=-1), judged(0, "--+", final=-1)]}
-    credit("mask, no step is final", "-credit mask", [row(0.5, 0.5, 0.0, 0.5), row(-0.5, -0.5, 0.0, -0.5)], [T + T + F + T] * 2, none)
+    credit("mask, no step is final", "mask", [row(0.5, 0.5, 0.0, 0.5), row(-0.5, -0.5, 0.0, -0.5)], [T + T + F + T] * 2, none)
     broken = json.loads(json.dumps(right))
     for c in broken["completions"]:
         c["steps"][1] |= {"verdict": "correct", "broken": True}
-    credit("mask, a broken step counts as incorrect", "-credit mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], [T + F + T + T, [True] * 8], broken)
-    credit("mask, a broken step keeps", "-credit mask -broken keep", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], line=broken)
-    credit("mask, a broken step is masked", "-credit mask -broken mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, 0.0, -0.5, -0.5)], [T + F + T + T] * 2, broken)
-    credit("prefix", "-credit prefix -mask-final", [row(0.5, 0.0, 0.0, 0.5), row(0.0, -0.5, -0.5, -0.5)], [T + F + F + T, F + T + T + T])
+    credit("mask, a broken step counts as incorrect", "mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], [T + F + T + T, [True] * 8], broken)
+    credit("mask, a broken step keeps", "mask", [row(0.5, 0.5, 0.5, 0.5), row(-0.5, -0.5, -0.5, -0.5)], line=broken, broken="keep")
+    credit("mask, a broken step is masked", "mask", [row(0.5, 0.0, 0.5, 0.5), row(-0.5, 0.0, -0.5, -0.5)], [T + F + T + T] * 2, broken, broken="mask")
+    credit("prefix", "prefix", [row(0.5, 0.0, 0.0, 0.5), row(0.0, -0.5, -0.5, -0.5)], [T + F + F + T, F + T + T + T], mask={"mask_final": True})
     # Step rewards: a 1 1, b 0 0.5, c null 0.
-    credit("step-group", "-credit step-group -step-norm dr-grpo", [row(0.0, -0.25, 0.5, 0.5), row(0.0, 0.25, -0.5, -0.5)])
-    credit("step-loo", "-credit step-loo", [row(0.0, -0.5, 0.5, 0.5), row(0.0, 0.5, -0.5, -0.5)])
-    credit("blend", "-credit blend -blend-b step-loo -lambda 0.25", [row(0.125, -0.25, 0.5, 0.5), row(-0.125, 0.25, -0.5, -0.5)])
+    loo, centre = kinded("rloo"), kinded("dr_grpo")
+    credit("step_group", "step_group", [row(0.0, -0.25, 0.5, 0.5), row(0.0, 0.25, -0.5, -0.5)], norm=centre)
+    credit("step_group, leave one out", "step_group", [row(0.0, -0.5, 0.5, 0.5), row(0.0, 0.5, -0.5, -0.5)], norm=loo)
+    credit("blend", "blend", [row(0.125, -0.25, 0.5, 0.5), row(-0.125, 0.25, -0.5, -0.5)], a=kinded("outcome"), b=kinded("step_group", norm=loo), **{"lambda": 0.25})
     # All five rewards together: mean 0.5.
-    credit("return-to-go", "-credit return-to-go -step-norm dr-grpo", [row(0.0, -0.5, 0.5, 0.5), row(0.0, -0.5, -0.5, -0.5)])
+    credit("return_to_go", "return_to_go", [row(0.0, -0.5, 0.5, 0.5), row(0.0, -0.5, -0.5, -0.5)], norm=centre)
+    # Outcome and mean verdict: 1 + 1/2 and 0 + 1/3, which differ by 7/6.
+    credit("outcome_plus_verdict", "outcome_plus_verdict", [row(*[7 / 12] * 4), row(*[-7 / 12] * 4)], norm=centre)
     flat = {"id": "d", "completions": [judged(1, "+++", [1, 0, 1]), judged(1, "+++", [0, 0, 1])]}
-    add("mask, dead groups filled", "advantages", "-estimator dr-grpo -credit mask -fill -step-norm dr-grpo", [flat],
+    add("mask, dead groups filled", "advantages", {"estimator": of_group("dr_grpo"), "credit": kinded("mask", fill=centre)}, [flat],
         [result(flat, [0.0, 0.0], [row(0.5, 0.0, 0.0, 0.0), row(-0.5, 0.0, 0.0, 0.0)])])
 
 
@@ -484,24 +509,25 @@ def penalties():
     line = {"id": "k", "completions": [{"reward": r, "tokens": len(l), "logp": l, "ref": f} for r, l, f in zip([1, 0], logp, ref)]}
     d = [[a - b for a, b in zip(*x)] for x in zip(logp, ref)]
     kinds = {"k1": lambda x: x, "k2": lambda x: x * x / 2, "k3": lambda x: math.exp(-x) - 1 + x, "abs": abs}
+    def penalty(name, estimator, rows, scalar=(0.5, -0.5), combine={}, **more):
+        config = {"estimator": of_group("dr_grpo") | {"combine": combine}, "reward_kl": {"estimator": estimator, "beta": 0.1} | more}
+        add(f"kl in the reward, {name}", "advantages", config, [line], [result(line, list(scalar), rows)])
+
     for name, f in kinds.items():
-        add(f"kl in the reward, {name}", "advantages", f"-estimator dr-grpo -kl {name} -beta 0.1", [line],
-            [result(line, [0.5, -0.5], [[a - 0.1 * f(x) for x in r] for a, r in zip([0.5, -0.5], d)])])
+        penalty(name, name, [[a - 0.1 * f(x) for x in r] for a, r in zip([0.5, -0.5], d)])
     clamped = [[0.5 - 0.1 * min(0.1, 0.3**2 / 2), 0.5 - 0.1 * 0.25**2 / 2], [-0.5 - 0.1 * 0.3**2 / 2]]
-    add("kl in the reward, clamped", "advantages", "-estimator dr-grpo -kl k2 -beta 0.1 -kl-log-ratio-clamp 0.3 -kl-value-clamp 0.1", [line], [result(line, [0.5, -0.5], clamped)])
+    penalty("clamped", "k2", clamped, log_ratio_clamp=0.3, value_clamp=0.1)
     m = mean([x for r in d for x in r])
-    add("kl in the reward, centred", "advantages", "-estimator dr-grpo -kl k1 -beta 0.1 -kl-center", [line],
-        [result(line, [0.5, -0.5], [[a - 0.1 * (x - m) for x in r] for a, r in zip([0.5, -0.5], d)])])
-    add("kl in the reward, discounted", "advantages", "-estimator dr-grpo -kl k1 -beta 0.1 -kl-discount 0.5", [line],
-        [result(line, [0.5, -0.5], [[0.5 - 0.1 * (0.5 - 0.125), 0.5 + 0.025], [-0.5 - 0.05]])])
+    penalty("centred", "k1", [[a - 0.1 * (x - m) for x in r] for a, r in zip([0.5, -0.5], d)], center=True)
+    penalty("discounted", "k1", [[0.5 - 0.1 * (0.5 - 0.125), 0.5 + 0.025], [-0.5 - 0.05]], discount=0.5)
     r = [1 - 0.1 * 0.25, 0 - 0.1 * 0.5]
     half = (r[0] - r[1]) / 2
-    add("kl in the reward, folded", "advantages", "-estimator dr-grpo -kl k1 -beta 0.1 -kl-fold", [line], [result(line, [half, -half])])
+    penalty("folded", "k1", None, [half, -half], {"fold_shaping": True})
 
 
 losses()
 estimators()
-rules()
+credits()
 penalties()
 text = ",\n".join(json.dumps(v) for v in vectors)
 pathlib.Path(__file__).with_name("vectors.json").write_text("[\n" + text + "\n]\n")

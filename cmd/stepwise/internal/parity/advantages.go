@@ -4,49 +4,39 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
-	"github.com/stepwise-rl/stepwise/sam"
+	"github.com/stepwise-rl/stepwise/rl/preset"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// AdvantageConfig says how Advantages computes.
-type AdvantageConfig struct {
-	// Estimator makes the estimator, given the names of the rewards in the
-	// order in which completions hold them.
-	Estimator func(rewards []string) (advantage.Estimator, error)
-	Credit    sam.Rule
-	// RewardKL, if not nil, pays a KL penalty in the reward: every completion
-	// needs logp and ref.
-	RewardKL *objective.RewardKL
-	// Masked is Stay or Leave. It decides nothing but the denominator that is
-	// reported.
-	Masked objective.Masked
-}
-
-// GroupResult is a line of output of Advantages.
-type GroupResult struct {
+// groupResult is a line of output of Advantages.
+type groupResult struct {
 	ID string `json:"id"`
 	// Scalar is the outcome advantage of each completion, before step credit.
 	Scalar []float64 `json:"scalar"`
 	// Advantages and Keep are per completion and token.
 	Advantages [][]float64 `json:"advantages"`
 	Keep       [][]bool    `json:"keep"`
-	Stats      GroupStats  `json:"stats"`
+	Stats      groupStats  `json:"stats"`
 }
 
 // Advantages reads groups from r, all of which are one batch, and writes a
 // line to w for each, in order: rewards are normalised, then step credit is
 // given, then the KL penalty is added. After an error, a *LineError if a line
 // is at fault, nothing has been written.
-func Advantages(r io.Reader, w io.Writer, c AdvantageConfig) error {
+//
+// Settings are valid. Estimator, Weights, Credit and RewardKL matter;
+// Aggregation decides only about the denominator that is reported.
+func Advantages(r io.Reader, w io.Writer, p preset.Preset) error {
 	groups, err := readGroups(r)
 	if err != nil || len(groups) == 0 {
 		return err
 	}
-	est, err := c.Estimator(groups[0].Rewards)
+	est, err := p.Weighted(groups[0].Rewards)
 	if err != nil {
 		return err
 	}
@@ -54,7 +44,7 @@ func Advantages(r io.Reader, w io.Writer, c AdvantageConfig) error {
 	for i, g := range groups {
 		batch[i] = g.Completions
 	}
-	kl, err := c.shape(groups)
+	kl, err := shape(groups, p.RewardKL)
 	if err != nil {
 		return err
 	}
@@ -64,13 +54,17 @@ func Advantages(r io.Reader, w io.Writer, c AdvantageConfig) error {
 	if err := checkFinite(groups); err != nil {
 		return err
 	}
-	results := make([]GroupResult, len(groups))
+	results := make([]groupResult, len(groups))
 	for i, g := range groups {
-		stats, err := c.Credit.Credit(batch[i : i+1])
+		credit, err := p.Credit.Assign(batch[i : i+1])
 		if err != nil {
 			return &LineError{Line: g.Line, Err: err}
 		}
-		results[i] = GroupResult{ID: g.ID, Stats: newGroupStats(g.Completions, stats, kl[i], c.Masked)}
+		stats, err := newGroupStats(g.Completions, credit, kl[i], p.Aggregation)
+		if err != nil && !errors.Is(err, objective.ErrNoTokens) {
+			return &LineError{Line: g.Line, Err: err}
+		}
+		results[i] = groupResult{ID: g.ID, Stats: stats}
 	}
 	if err := advantage.AddShaping(est, batch); err != nil {
 		return err
@@ -89,81 +83,41 @@ func Advantages(r io.Reader, w io.Writer, c AdvantageConfig) error {
 	return out.Flush()
 }
 
-// readGroups reads all lines and makes them agree on the names of rewards.
-func readGroups(r io.Reader) ([]*Group, error) {
-	var groups []*Group
-	var names []string
-	in := newLines(r)
-	for {
-		line, err := in.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		g, err := ReadGroup(line, in.number)
-		if err != nil {
-			return nil, err
-		}
-		if names == nil {
-			names = g.Rewards
-		} else if g.Rewards != nil {
-			if err := sameNames(g.Rewards, names); err != nil {
-				return nil, &LineError{Line: g.Line, Field: "completions", Err: err}
-			}
-		}
-		groups = append(groups, g)
-	}
-	if names == nil {
-		names = []string{plainReward}
-	}
-	for _, g := range groups {
-		g.Rewards = names
-		for i := range g.Completions {
-			for c := &g.Completions[i]; len(c.Rewards) < len(names); {
-				c.Rewards = append(c.Rewards, math.NaN())
-			}
-		}
-	}
-	return groups, nil
-}
-
 // shape fills the Shaping of every completion and returns the divergence that
 // each group has paid for.
-func (c AdvantageConfig) shape(groups []*Group) ([]objective.Sum, error) {
+func shape(groups []*Group, penalty *objective.RewardKL) ([]objective.Sum, error) {
 	kl := make([]objective.Sum, len(groups))
-	if c.RewardKL == nil {
+	if penalty == nil {
 		return kl, nil
 	}
 	var dst, logp, ref [][]float64
 	for gi, g := range groups {
 		from := len(dst)
 		for i := range g.Completions {
-			for _, f := range []struct {
-				name string
-				row  []float64
-			}{{"logp", g.LogP[i]}, {"ref", g.Ref[i]}} {
-				if f.row == nil && g.Completions[i].Tokens > 0 {
-					return nil, lineErrorf(g.Line, completionField(i, f.name), "missing, but a KL penalty in the reward needs it")
-				}
+			n := len(g.Completions[i].Tokens)
+			name := "logp"
+			if g.LogP[i] != nil {
+				name = "ref"
 			}
-			s := make([]float64, g.Completions[i].Tokens)
+			if n > 0 && (g.LogP[i] == nil || g.Ref[i] == nil) {
+				return nil, lineErrorf(g.Line, completionField(i, name), "missing, but a KL penalty in the reward needs it")
+			}
+			s := make([]float64, n)
 			g.Completions[i].Shaping = s
 			dst, logp, ref = append(dst, s), append(logp, g.LogP[i]), append(ref, g.Ref[i])
 		}
-		measure := *c.RewardKL
-		measure.Center = false
-		sum, err := measure.Shape(dst[from:], logp[from:], ref[from:], nil)
+		own := *penalty // without Center, whose mean is that of all groups
+		own.Center = false
+		sum, err := own.Shape(dst[from:], logp[from:], ref[from:], nil)
 		if err != nil {
 			return nil, &LineError{Line: g.Line, Field: "completions", Err: err}
 		}
 		kl[gi] = sum
 	}
-	if !c.RewardKL.Center {
+	if !penalty.Center {
 		return kl, nil
 	}
-	_, err := c.RewardKL.Shape(dst, logp, ref, nil) // the mean is that of all groups
+	_, err := penalty.Shape(dst, logp, ref, nil)
 	return kl, err
 }
 
@@ -185,7 +139,7 @@ func checkFinite(groups []*Group) error {
 }
 
 // take sets what the completions hold.
-func (r *GroupResult) take(g rollout.Group) {
+func (r *groupResult) take(g rollout.Group) {
 	r.Scalar = make([]float64, len(g))
 	r.Advantages, r.Keep = make([][]float64, len(g)), make([][]bool, len(g))
 	for i := range g {
@@ -193,3 +147,6 @@ func (r *GroupResult) take(g rollout.Group) {
 		r.Advantages[i], r.Keep[i] = orEmpty(g[i].Adv), orEmpty(g[i].Keep)
 	}
 }
+
+// completionField is the path of a field of completion i.
+func completionField(i int, name string) string { return fmt.Sprintf("completions[%d].%s", i, name) }

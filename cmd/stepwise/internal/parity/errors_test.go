@@ -11,22 +11,21 @@ import (
 	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/parity"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/preset"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
 func advantages(in string, kl *objective.RewardKL) (string, error) {
 	var out bytes.Buffer
-	err := parity.Advantages(strings.NewReader(in), &out, parity.AdvantageConfig{
-		Estimator: func([]string) (advantage.Estimator, error) { return advantage.PerGroup(advantage.DrGRPO{}), nil },
-		Credit:    sam.Mask{},
-		RewardKL:  kl,
-	})
+	p := parity.Defaults()
+	p.Estimator, p.Credit, p.RewardKL = advantage.PerGroup(advantage.DrGRPO{}), sam.Mask{}, kl
+	err := parity.Advantages(strings.NewReader(in), &out, p)
 	return out.String(), err
 }
 
 func loss(in string, o objective.Objective, agg objective.Aggregation) (string, error) {
 	var out bytes.Buffer
-	err := parity.Loss(strings.NewReader(in), &out, parity.LossConfig{Objective: o, Aggregation: agg})
+	err := parity.Loss(strings.NewReader(in), &out, preset.Preset{Policy: o, Aggregation: agg})
 	return out.String(), err
 }
 
@@ -37,23 +36,23 @@ func group(fields string) string { return `{"completions":[{"reward":1,"tokens":
 
 func TestGroupErrors(t *testing.T) {
 	for _, c := range []struct{ line, field, want string }{
-		{`x`, "", `want an object, found "x"`},
+		{`x`, "", "invalid character 'x'"},
 		{`[]`, "", `want an object, found "["`},
 		{`{}`, "completions", "missing"},
 		{`{"completions":[]} x`, "", "want nothing after the closing brace"},
 		{"{\"completions\":[]}\x00", "", "want nothing after the closing brace"},
-		{`{"completions":[]`, "", "want a comma or the closing brace, found the end of the line"},
-		{`{"completions":[}`, "completions[0]", "want a completion"},
-		{`{"completions":[],}`, "", "want a field name"},
-		{`{"completions" []}`, "", "want a colon"},
-		{`{"completions":[]"id":1}`, "", "want a comma"},
+		{`{"completions":[]`, "", "the line ends too early"},
+		{`{"completions":[}`, "completions", "invalid character '}'"},
+		{`{"completions":[],}`, "", "invalid character '}'"},
+		{`{"completions" []}`, "completions", "invalid character '[' after object key"},
+		{`{"completions":[]"id":1}`, "", "invalid character '\"'"},
 		{`{"nonsense":1}`, "nonsense", "unknown field, want one of version, id, completions"},
 		{`{"id":"a","id":"b"}`, "id", "given twice"},
-		{`{"id":7}`, "id", `want a string, found "7"`},
-		{`{"id":"\x"}`, "id", "bad escape"},
-		{`{"id":"` + "\xff" + `"}`, "id", "not UTF-8"},
-		{`{"id":"` + "\t" + `"}`, "id", "control character"},
-		{`{"id":"a`, "id", "closing quote"},
+		{`{"id":7}`, "id", "want a string, found 7"},
+		{`{"id":"\x"}`, "id", "invalid character 'x' in string escape"},
+		{`{"id":"` + "\xff" + `"}`, "", "not UTF-8"},
+		{`{"id":"` + "\t" + `"}`, "id", "in string literal"},
+		{`{"id":"a`, "id", "the line ends too early"},
 		{`{"version":2}`, "version", "the format's version is 2, want 1"},
 		{`{"completions":[{}]}`, "completions[0].reward", "missing"},
 		{`{"completions":[{"reward":1}]}`, "completions[0].tokens", "missing"},
@@ -61,13 +60,13 @@ func TestGroupErrors(t *testing.T) {
 		{`{"completions":[{"reward":1,"tokens":1.5}]}`, "completions[0].tokens", "want an integer from 0"},
 		{`{"completions":[{"reward":1,"tokens":1e9}]}`, "completions[0].tokens", "want an integer from 0 to 16777216"},
 		{`{"completions":[{"reward":"good","tokens":1}]}`, "completions[0].reward", "want a number, null or an object"},
-		{`{"completions":[{"reward":NaN,"tokens":1}]}`, "completions[0].reward", `found "NaN"`},
-		{`{"completions":[{"reward":Infinity,"tokens":1}]}`, "completions[0].reward", `found "Infinity"`},
-		{`{"completions":[{"reward":-Infinity,"tokens":1}]}`, "completions[0].reward", `found "-Infinity"`},
+		{`{"completions":[{"reward":NaN,"tokens":1}]}`, "completions[0].reward", "invalid character 'N'"},
+		{`{"completions":[{"reward":Infinity,"tokens":1}]}`, "completions[0].reward", "invalid character 'I'"},
+		{`{"completions":[{"reward":-Infinity,"tokens":1}]}`, "completions[0].reward", "invalid character 'I' in numeric literal"},
 		{`{"completions":[{"reward":1e999,"tokens":1}]}`, "completions[0].reward", "1e999 is beyond the range"},
-		{`{"completions":[{"reward":+1,"tokens":1}]}`, "completions[0].reward", `found "+1"`},
-		{`{"completions":[{"reward":.5,"tokens":1}]}`, "completions[0].reward", `found ".5"`},
-		{`{"completions":[{"reward":01,"tokens":1}]}`, "completions[0]", `want a comma`},
+		{`{"completions":[{"reward":+1,"tokens":1}]}`, "completions[0].reward", "invalid character '+'"},
+		{`{"completions":[{"reward":.5,"tokens":1}]}`, "completions[0].reward", "invalid character '.'"},
+		{`{"completions":[{"reward":01,"tokens":1}]}`, "completions[0]", "invalid character '1'"},
 		{`{"completions":[{"reward":{},"tokens":1}]}`, "completions[0].reward", "no rewards"},
 		{`{"completions":[{"reward":{"":1},"tokens":1}]}`, "completions[0].reward.", "without a name"},
 		{`{"completions":[{"reward":{"a":1,"a":2},"tokens":1}]}`, "completions[0].reward.a", "given twice"},
@@ -79,7 +78,7 @@ func TestGroupErrors(t *testing.T) {
 		{group(`"ref":[1,2,3,4,5,null]`), "completions[0].ref[5]", "null, want a number"},
 		{group(`"logp":[1,2,3,4,5,"x"]`), "completions[0].logp[5]", "want a number or null"},
 		{group(`"final":0`), "completions[0].final", "step 0 of 0 steps"},
-		{group(`"final":-2`), "completions[0].final", "want an integer from 0"},
+		{group(`"final":-2`), "completions[0].final", "want an integer from -1"},
 		{group(`"steps":[{}]`), "completions[0].steps[0].name", "missing"},
 		{group(`"steps":[{"name":""}]`), "completions[0].steps[0].name", "empty"},
 		{group(`"steps":[{"name":"a"}]`), "completions[0].steps[0].start", "missing"},
@@ -149,8 +148,8 @@ func TestStepErrors(t *testing.T) {
 		{line: `{}`, field: "logp", want: "missing"},
 		{line: `{"logp":[[1]]}`, field: "mask", want: "missing"},
 		{line: change(`"old"`, `"olt"`), field: "olt", want: "unknown field, want one of version, id, logp, old"},
-		{line: change(`"old":[[-1,-2],[-3]],`, ``), field: "old", want: "missing, but the chosen options read it"},
-		{line: change(`"advantages":[[1,1],[-1]],`, ``), field: "advantages", want: "missing, but the chosen options read it"},
+		{line: change(`"old":[[-1,-2],[-3]],`, ``), field: "old", want: "missing, but the settings read it"},
+		{line: change(`"advantages":[[1,1],[-1]],`, ``), field: "advantages", want: "missing, but the settings read it"},
 		{line: goodStep, field: "ref", want: "missing", o: objective.Terms{ppo, objective.KL{Estimator: objective.K3}}},
 		{line: goodStep, field: "entropy", want: "missing", o: objective.Terms{ppo, objective.EntropyBonus{Coef: 1}}},
 		{line: goodStep, field: "rollout", want: "missing", o: objective.Corrected{Objective: ppo, Max: 2}},
@@ -163,7 +162,7 @@ func TestStepErrors(t *testing.T) {
 		{line: change(`"id"`, `"prompt":[0],"id"`), field: "prompt", want: "1 prompts, want one per sequence of logp: 2"},
 		{line: change(`"id"`, `"prompt":[0,-1],"id"`), field: "prompt[1]", want: "want an integer from 0"},
 		{line: change(`[[-1,-2],[-3]],"old"`, `[[-1,null],[-3]],"old"`), field: "logp[0][1]", want: "null at a token whose mask is true"},
-		{line: change(`[[-1,-2],[-3]],"old"`, `[[-1,NaN],[-3]],"old"`), field: "logp[0][1]", want: `found "NaN"`},
+		{line: change(`[[-1,-2],[-3]],"old"`, `[[-1,NaN],[-3]],"old"`), field: "logp[0][1]", want: "invalid character 'N'"},
 		{line: change(`[[-1,-2],[-3]],"old"`, `[[-1,[-2]],[-3]],"old"`), field: "logp[0][1]", want: "want a number or null"},
 		{line: change(`[[-1,-2],[-3]],"old"`, `[-1,-2],"old"`), field: "logp[0]", want: "want an array of numbers"},
 		{line: change(`true,true`, `true,"x"`), field: "mask[0][1]", want: "want true, false, 1 or 0"},
@@ -191,8 +190,8 @@ type brokenReader struct{}
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the pipe broke") }
 
 func TestReadErrors(t *testing.T) {
-	err := parity.Loss(brokenReader{}, new(bytes.Buffer), parity.LossConfig{})
+	err := parity.Loss(brokenReader{}, new(bytes.Buffer), parity.Defaults())
 	require.EqualError(t, err, "the pipe broke")
-	err = parity.Advantages(brokenReader{}, new(bytes.Buffer), parity.AdvantageConfig{})
+	err = parity.Advantages(brokenReader{}, new(bytes.Buffer), parity.Defaults())
 	require.EqualError(t, err, "the pipe broke")
 }

@@ -1,12 +1,14 @@
 package parity
 
 import (
-	"cmp"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"slices"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Group is a line of input of Advantages: the completions of one prompt.
@@ -29,10 +31,61 @@ const maxTokens = 1 << 24
 // plainReward is the name of a reward that is given as a number.
 const plainReward = "reward"
 
+var (
+	groupFields      = []string{"version", "id", "completions"}
+	completionFields = []string{"reward", "tokens", "malformed", "steps", "final", "logp", "ref"}
+	judgedFields     = []string{"name", "start", "end", "verdict", "broken", "reward"}
+	verdicts         = []string{"unknown", "correct", "incorrect"} // by rollout.Verdict; broken is a field
+)
+
+// readGroups reads all lines and makes them agree on the names of rewards.
+func readGroups(r io.Reader) (groups []*Group, err error) {
+	var names []string
+	err = eachLine(r, func(line []byte, number int) error {
+		g, err := ReadGroup(line, number)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, g)
+		if names == nil {
+			names = g.Rewards
+		} else if g.Rewards != nil && !slices.Equal(g.Rewards, names) {
+			return lineErrorf(number, "completions", "rewards are named %q, but those before are named %q", g.Rewards, names)
+		}
+		return nil
+	})
+	if names == nil {
+		names = []string{plainReward}
+	}
+	for _, g := range groups {
+		g.Rewards = names
+		for i := range g.Completions {
+			for c := &g.Completions[i]; len(c.Rewards) < len(names); {
+				c.Rewards = append(c.Rewards, math.NaN())
+			}
+		}
+	}
+	return groups, err
+}
+
 // ReadGroup reads the line with the given number. An error is a *LineError.
 func ReadGroup(line []byte, number int) (*Group, error) {
-	r := groupReader{scanner: scanner{data: line}, group: &Group{Line: number}}
-	r.read()
+	r, found := groupReader{newScanner(line), &Group{Line: number}}, false
+	r.object("an object", groupFields, func(name string) {
+		switch name {
+		case "version":
+			r.version()
+		case "id":
+			r.group.ID = r.text()
+		case "completions":
+			found = true
+			r.array("an array of completions", func(int) { r.completion() })
+		}
+	})
+	r.end()
+	if !found {
+		r.failAt("completions", "missing")
+	}
 	if r.err != nil {
 		return nil, &LineError{Line: number, Field: r.at, Err: r.err}
 	}
@@ -44,157 +97,121 @@ type groupReader struct {
 	group *Group
 }
 
-func (r *groupReader) read() {
-	g, found := r.group, false
-	r.object("an object", []string{"version", "id", "completions"}, func(name string) {
-		switch name {
-		case "version":
-			r.version()
-		case "id":
-			g.ID = r.text("a string")
-		case "completions":
-			found = true
-			r.array("an array of completions", func(int) { r.completion() })
-		}
-	})
-	r.end()
-	if !found {
-		r.failAt("completions", "missing")
-	}
-}
-
 // version reads the version of the format.
 func (s *scanner) version() {
-	if v := s.count(math.MaxInt32); v != Version {
+	if v := s.count(0, math.MaxInt32); v != Version {
 		s.fail("the format's version is %d, want %d", v, Version)
 	}
 }
 
-// reward is a named reward.
-type reward struct {
-	name  string
-	value float64
-}
-
 func (r *groupReader) completion() {
-	c := rollout.Completion{Tokens: -1, Final: math.MinInt}
-	var rewards []reward
+	c, tokens, final, rewarded := rollout.Completion{}, -1, math.MinInt, false
+	var rewards map[string]float64
 	var logp, ref []float64
-	r.object("a completion", []string{"reward", "tokens", "malformed", "steps", "final", "logp", "ref"}, func(name string) {
+	r.object("a completion", completionFields, func(name string) {
 		switch name {
 		case "reward":
+			rewarded = true
 			rewards = r.rewards()
 		case "tokens":
-			c.Tokens = r.count(maxTokens)
+			tokens = r.count(0, maxTokens)
 		case "malformed":
 			c.Malformed = r.flag()
 		case "steps":
 			r.array("an array of steps", func(int) { c.Steps = append(c.Steps, r.step()) })
 		case "final":
-			c.Final = r.final()
+			final = r.count(-1, math.MaxInt32)
 		case "logp":
 			logp = r.numbers()
 		case "ref":
 			ref = r.numbers()
 		}
 	})
-	if c.Final == math.MinInt {
-		c.Final = len(c.Steps) - 1
+	if final == math.MinInt {
+		final = len(c.Steps) - 1
 	}
 	switch {
-	case r.err != nil:
-		return
-	case rewards == nil:
+	case !rewarded:
 		r.failAt("reward", "missing, want a number, null (unscorable) or an object of named rewards")
-	case c.Tokens < 0:
+	case tokens < 0:
 		r.failAt("tokens", "missing, want the number of tokens")
-	case c.Final >= len(c.Steps):
-		r.failAt("final", "step %d of %d steps, want -1 (none) or an index into them", c.Final, len(c.Steps))
+	case final >= len(c.Steps):
+		r.failAt("final", "step %d of %d steps, want -1 (none) or an index into them", final, len(c.Steps))
 	}
-	r.checkSteps(&c)
-	r.checkRow("logp", logp, c.Tokens)
-	r.checkRow("ref", ref, c.Tokens)
+	r.checkSteps(c.Steps, tokens)
+	r.checkRow("logp", logp, tokens)
+	r.checkRow("ref", ref, tokens)
 	r.name(&c, rewards)
+	if r.err != nil {
+		return
+	}
+	c.Final, c.Tokens = final, make([]int32, tokens)
 	r.group.Completions = append(r.group.Completions, c)
 	r.group.LogP = append(r.group.LogP, logp)
 	r.group.Ref = append(r.group.Ref, ref)
 }
 
-// final reads the index of the final step, or -1.
-func (r *groupReader) final() int {
-	if r.word("-1") {
-		return -1
+// rewards reads a reward: a number, null or an object of named ones. A null in
+// place of all of them has no name yet.
+func (r *groupReader) rewards() map[string]float64 {
+	switch t := r.token(); t {
+	case nil:
+		return nil
+	case json.Delim('{'):
+	default:
+		return map[string]float64{plainReward: r.number(t, "a number, null or an object of named rewards")}
 	}
-	return r.count(math.MaxInt32)
-}
-
-// rewards reads a reward: a number, null or an object of named ones.
-func (r *groupReader) rewards() []reward {
-	if r.peek() != '{' {
-		if r.word("null") {
-			return []reward{{value: math.NaN()}}
-		}
-		return []reward{{plainReward, r.number("a number, null or an object of named rewards")}}
-	}
-	all := []reward{}
-	r.object("an object of rewards", nil, func(name string) {
+	all := map[string]float64{}
+	r.members(nil, func(name string) {
 		if name == "" {
 			r.fail("a reward without a name")
 		}
-		all = append(all, reward{name, r.orNull()})
+		all[name] = r.number(r.token(), "a number or null")
 	})
 	if len(all) == 0 {
 		r.fail("no rewards, want at least one")
 	}
-	slices.SortFunc(all, func(a, b reward) int { return cmp.Compare(a.name, b.name) })
 	return all
 }
 
 // name sets the completion's rewards and holds their names against those of
-// the completions before. A null in place of all of them waits for names.
-func (r *groupReader) name(c *rollout.Completion, rewards []reward) {
-	if r.err != nil || rewards[0].name == "" {
+// the completions before.
+func (r *groupReader) name(c *rollout.Completion, rewards map[string]float64) {
+	if rewards == nil {
 		return
 	}
-	names := make([]string, len(rewards))
-	for k, w := range rewards {
-		names[k] = w.name
-		c.Rewards = append(c.Rewards, w.value)
+	names := slices.Sorted(maps.Keys(rewards))
+	for _, name := range names {
+		c.Rewards = append(c.Rewards, rewards[name])
 	}
 	if r.group.Rewards == nil {
 		r.group.Rewards = names
-	} else if err := sameNames(names, r.group.Rewards); err != nil {
-		r.failAt("reward", "%w", err)
+	} else if !slices.Equal(names, r.group.Rewards) {
+		r.failAt("reward", "named %q, but those before are named %q", names, r.group.Rewards)
 	}
-}
-
-func sameNames(got, want []string) error {
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("named %q, but those before are named %q", got, want)
-	}
-	return nil
 }
 
 func (r *groupReader) step() rollout.Step {
-	st := rollout.Step{Start: -1, End: -1, Reward: math.NaN()}
-	verdict := false
-	r.object("a step", []string{"name", "start", "end", "verdict", "broken", "reward"}, func(name string) {
+	st, verdict, broken := rollout.Step{Start: -1, End: -1, Reward: math.NaN()}, -1, false
+	r.object("a step", judgedFields, func(name string) {
 		switch name {
 		case "name":
-			if st.Name = r.text("a string"); st.Name == "" {
+			if st.Name = r.text(); st.Name == "" {
 				r.fail("empty, want a step's name")
 			}
 		case "start":
-			st.Start = r.count(maxTokens)
+			st.Start = r.count(0, maxTokens)
 		case "end":
-			st.End = r.count(maxTokens)
+			st.End = r.count(0, maxTokens)
 		case "verdict":
-			verdict = true
-			st.Verdict = r.verdict()
+			text := r.text()
+			if verdict = slices.Index(verdicts, text); verdict < 0 {
+				r.fail("%q, want correct, incorrect or unknown", text)
+			}
 		case "broken":
-			st.Broken = r.flag()
+			broken = r.flag()
 		case "reward":
-			st.Reward = r.orNull()
+			st.Reward = r.number(r.token(), "a number or null")
 		}
 	})
 	switch {
@@ -204,44 +221,34 @@ func (r *groupReader) step() rollout.Step {
 		r.failAt("start", "missing, want the index of the step's first token")
 	case st.End < 0:
 		r.failAt("end", "missing, want the index after the step's last token")
-	case !verdict:
+	case verdict < 0:
 		r.failAt("verdict", "missing, want correct, incorrect or unknown")
+	}
+	if st.Verdict = rollout.Verdict(max(verdict, 0)); broken {
+		st.Verdict = rollout.VerdictBroken
 	}
 	return st
 }
 
-func (r *groupReader) verdict() rollout.Verdict {
-	const what = "correct, incorrect or unknown"
-	name := r.text(what)
-	for _, v := range []rollout.Verdict{rollout.VerdictUnknown, rollout.VerdictCorrect, rollout.VerdictIncorrect} {
-		if v.String() == name {
-			return v
-		}
-	}
-	r.fail("%q, want %s", name, what)
-	return rollout.VerdictUnknown
-}
-
 // checkSteps records an error unless the steps lie within the tokens and apart
 // from each other.
-func (r *groupReader) checkSteps(c *rollout.Completion) {
+func (r *groupReader) checkSteps(steps []rollout.Step, tokens int) {
 	var order []int
-	for k := range c.Steps {
-		s := &c.Steps[k]
+	for k, s := range steps {
 		switch {
-		case s.End > c.Tokens:
-			r.failAt(fmt.Sprintf("steps[%d].end", k), "%d, beyond the completion's %d tokens", s.End, c.Tokens)
+		case s.End > tokens:
+			r.failAt(fmt.Sprintf("steps[%d].end", k), "%d, beyond the completion's %d tokens", s.End, tokens)
 		case s.Start > s.End:
 			r.failAt(fmt.Sprintf("steps[%d].start", k), "%d, after the step's end, %d", s.Start, s.End)
 		case s.Start < s.End:
 			order = append(order, k)
 		}
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return c.Steps[a].Start - c.Steps[b].Start })
+	slices.SortStableFunc(order, func(a, b int) int { return steps[a].Start - steps[b].Start })
 	for i := 1; i < len(order); i++ {
 		a, b := order[i-1], order[i]
-		if c.Steps[b].Start < c.Steps[a].End {
-			r.failAt(fmt.Sprintf("steps[%d].start", b), "%d, inside step %d, whose tokens are [%d, %d)", c.Steps[b].Start, a, c.Steps[a].Start, c.Steps[a].End)
+		if steps[b].Start < steps[a].End {
+			r.failAt(fmt.Sprintf("steps[%d].start", b), "%d, inside step %d, whose tokens are [%d, %d)", steps[b].Start, a, steps[a].Start, steps[a].End)
 		}
 	}
 }

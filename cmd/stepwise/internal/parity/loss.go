@@ -8,20 +8,11 @@ import (
 	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/preset"
 )
 
-// LossConfig says how Loss computes.
-type LossConfig struct {
-	Objective objective.Objective
-	// Aggregation weighs the tokens. The Tokens of a Constant may be 0: then
-	// the longest row of the line, the padded length, stands for it.
-	Aggregation objective.Aggregation
-	// Supervised: the objective reads no advantages.
-	Supervised bool
-}
-
-// StepResult is a line of output of Loss.
-type StepResult struct {
+// stepResult is a line of output of Loss.
+type stepResult struct {
 	ID string `json:"id"`
 	// Loss is NaN, null in JSON, if no token counts for anything.
 	Loss number `json:"loss"`
@@ -36,45 +27,33 @@ type StepResult struct {
 // Loss reads optimiser steps from r and answers each with a line on w before
 // it reads the next. At an error, a *LineError if a line is at fault, the
 // answers to all lines before have been written.
-func Loss(r io.Reader, w io.Writer, c LossConfig) error {
-	in, out := newLines(r), json.NewEncoder(w)
-	for {
-		line, err := in.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+//
+// Settings are valid. Policy, KL and Aggregation matter.
+func Loss(r io.Reader, w io.Writer, p preset.Preset) error {
+	out, o := json.NewEncoder(w), p.Objective()
+	return eachLine(r, func(line []byte, number int) error {
+		st, err := ReadStep(line, number)
 		if err != nil {
 			return err
 		}
-		st, err := ReadStep(line, in.number)
+		res, err := st.eval(o, p.Aggregation)
 		if err != nil {
 			return err
 		}
-		res, err := c.Eval(st)
-		if err != nil {
-			return err
-		}
-		if err := out.Encode(res); err != nil {
-			return err
-		}
-	}
+		return out.Encode(res)
+	})
 }
 
-// Eval computes loss and gradients of one step. An error is a *LineError.
-func (c LossConfig) Eval(st *Step) (*StepResult, error) {
-	if err := st.require(c.Objective.Needs(), !c.Supervised, readsPrompt(c.Aggregation)); err != nil {
+// eval computes loss and gradients. An error is a *LineError.
+func (st *Step) eval(o objective.Objective, agg objective.Aggregation) (*stepResult, error) {
+	if err := st.require(o, agg); err != nil {
 		return nil, err
 	}
-	res := &StepResult{ID: st.ID, Grad: like(st.LogP), Metrics: map[string]number{}}
+	res := &stepResult{ID: st.ID, Grad: like(st.LogP), Metrics: map[string]number{}}
 	if st.Entropy != nil {
 		res.EntropyGrad = like(st.LogP)
 	}
-	layout := objective.Layout{Include: st.Mask, Keep: st.Keep, Prompt: st.Prompt}
-	agg := padded(c.Aggregation, st)
-	if err := agg.Validate(); err != nil {
-		return nil, &LineError{Line: st.Line, Err: err}
-	}
-	weight, klWeight, err := agg.Weigh(layout)
+	weight, klWeight, err := agg.Weigh(objective.Layout{Include: st.Mask, Keep: st.Keep, Prompt: st.Prompt})
 	if errors.Is(err, objective.ErrNoTokens) {
 		res.Loss = number(math.NaN())
 		return res, nil
@@ -85,13 +64,10 @@ func (c LossConfig) Eval(st *Step) (*StepResult, error) {
 	metrics, loss := objective.Metrics{}, 0.0
 	for i := range st.LogP {
 		s := st.sequence(i)
-		s.Weight, s.KLWeight, s.Grad = weight[i], klWeight[i], res.Grad[i]
-		if st.Entropy != nil {
-			s.EntropyGrad = res.EntropyGrad[i]
-		}
-		l, err := c.Objective.Eval(&s, metrics)
+		s.Weight, s.KLWeight, s.Grad, s.EntropyGrad = weight[i], klWeight[i], res.Grad[i], row(res.EntropyGrad, i)
+		l, err := o.Eval(s, metrics)
 		if err == nil {
-			err = checkSequence(l, &s)
+			err = checkSequence(l, s)
 		}
 		if err != nil {
 			return nil, &LineError{Line: st.Line, Field: fmt.Sprintf("logp[%d]", i), Err: err}
@@ -119,52 +95,6 @@ func checkSequence(loss float64, s *objective.Sequence) error {
 		}
 	}
 	return nil
-}
-
-// readsPrompt reports whether an aggregation needs the prompts.
-func readsPrompt(a objective.Aggregation) bool {
-	switch a := a.(type) {
-	case objective.PromptMean:
-		return true
-	case objective.Split:
-		return readsPrompt(a.Loss) || readsPrompt(a.Regularizer)
-	}
-	return false
-}
-
-// padded fills in the padded length of the step where it is asked for.
-func padded(a objective.Aggregation, st *Step) objective.Aggregation {
-	switch a := a.(type) {
-	case objective.Split:
-		return objective.Split{Loss: padded(a.Loss, st), Regularizer: padded(a.Regularizer, st)}
-	case objective.Constant:
-		if a.Tokens == 0 {
-			a.Tokens = 1 // so that a step without tokens is one without a live token
-			for _, row := range st.LogP {
-				a.Tokens = max(a.Tokens, float64(len(row)))
-			}
-		}
-		return a
-	}
-	return a
-}
-
-// sequence is row i, without weights and gradients.
-func (st *Step) sequence(i int) objective.Sequence {
-	row := func(rows [][]float64) []float64 {
-		if rows == nil {
-			return nil
-		}
-		return rows[i]
-	}
-	s := objective.Sequence{
-		LogP: st.LogP[i], Old: row(st.Old), Ref: row(st.Ref), Rollout: row(st.Rollout),
-		Entropy: row(st.Entropy), Adv: row(st.Advantages),
-	}
-	if st.Keep != nil {
-		s.Keep = st.Keep[i]
-	}
-	return s
 }
 
 // like returns zeros in the shape of rows.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/parity"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/preset"
+	"github.com/stepwise-rl/stepwise/sam"
 )
 
 // A trainer on the other end of a pipe gets its answer before it sends the
@@ -21,7 +23,7 @@ func TestLossStreams(t *testing.T) {
 	outR, outW := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- parity.Loss(inR, outW, parity.LossConfig{Objective: objective.DRO{}, Aggregation: objective.TokenSum{}})
+		done <- parity.Loss(inR, outW, preset.Preset{Policy: objective.DRO{}, Aggregation: objective.TokenSum{}})
 	}()
 	answers := bufio.NewScanner(outR)
 	for range 3 {
@@ -73,9 +75,43 @@ func TestStats(t *testing.T) {
 		"outside":{"kept":2,"masked":0,"mass_before":1,"mass_after":1},
 		"steps":{
 			"a":{"kept":0,"masked":2,"mass_before":1,"mass_after":0,"broken":1,"verdict":{
-				"correct":{"negative":0,"zero":0,"positive":0},"incorrect":{"negative":1,"zero":0,"positive":1},"unknown":{"negative":0,"zero":0,"positive":0}}},
+				"correct":{"negative":0,"zero":0,"positive":0},"incorrect":{"negative":0,"zero":0,"positive":1},"unknown":{"negative":0,"zero":0,"positive":0},"broken":{"negative":1,"zero":0,"positive":0}}},
 			"b":{"kept":1,"masked":0,"mass_before":0.5,"mass_after":0.5,"broken":0,"verdict":{
-				"correct":{"negative":0,"zero":0,"positive":1},"incorrect":{"negative":0,"zero":0,"positive":0},"unknown":{"negative":0,"zero":0,"positive":0}}}}}}`, out)
+				"correct":{"negative":0,"zero":0,"positive":1},"incorrect":{"negative":0,"zero":0,"positive":0},"unknown":{"negative":0,"zero":0,"positive":0},"broken":{"negative":0,"zero":0,"positive":0}}}}}}`, out)
+}
+
+// The denominator is what the aggregation counts.
+func TestDenominator(t *testing.T) {
+	in := `{"completions":[{"reward":1,"tokens":3,"final":-1,"steps":[{"name":"a","start":0,"end":2,"verdict":"incorrect"}]},{"reward":0,"tokens":2}]}`
+	for text, want := range map[string]string{
+		`{}`:                                 `"denominator":5`,
+		`{"aggregation":{"masked":"leave"}}`: `"denominator":3`,
+		`{"aggregation":{"kind":"padded_length"}}`:                `"denominator":5`,
+		`{"aggregation":{"kind":"prompt_mean","masked":"leave"}}`: `"denominator":3`,
+	} {
+		p, err := parity.Decode([]byte(text), parity.Defaults())
+		require.NoError(t, err)
+		p.Credit = sam.Mask{}
+		var out strings.Builder
+		require.NoError(t, parity.Advantages(strings.NewReader(in), &out, p))
+		require.Contains(t, out.String(), want, text)
+	}
+}
+
+// What an objective does not read may be absent.
+func TestInputsThatNobodyReads(t *testing.T) {
+	for policy, fields := range map[string]string{
+		`{"kind":"cross_entropy"}`: ``,
+		`[{"kind":"scaled","factor":2,"objective":{"kind":"cross_entropy"}},{"kind":"entropy_bonus","coef":1}]`: `"entropy":[[1]],`,
+		`{"kind":"distilled","coef":1,"objective":{"kind":"importance_sampling"}}`:                              `"old":[[-1]],"ref":[[-2]],`,
+		`{"kind":"from_rollout","objective":{"kind":"dro"}}`:                                                    `"advantages":[[1]],"rollout":[[-1]],`,
+	} {
+		p, err := parity.Decode([]byte(`{"policy":`+policy+`}`), parity.Defaults())
+		require.NoError(t, err)
+		var out strings.Builder
+		require.NoError(t, parity.Loss(strings.NewReader(`{"logp":[[-1]],`+fields+`"mask":[[1.0]]}`), &out, p), policy)
+		require.Contains(t, out.String(), `"loss"`)
+	}
 }
 
 // Numbers come out as they went in: advantages of DRO without a tie are minus

@@ -1,48 +1,56 @@
 package parity
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// scanner reads the JSON text of one line. It knows where in the value it is,
-// so that an error names the field. The first error sticks: from then on
-// nothing is read and every method returns zero.
+// eachLine calls f for every line that is not blank, of any length, until f
+// fails. Lines count from 1, blank ones included.
+func eachLine(r io.Reader, f func(line []byte, number int) error) error {
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, math.MaxInt)
+	for n := 1; in.Scan(); n++ {
+		if line := bytes.TrimSpace(in.Bytes()); len(line) > 0 {
+			if err := f(line, n); err != nil {
+				return err
+			}
+		}
+	}
+	return in.Err()
+}
+
+// scanner reads the JSON of one line. It knows where in the value it is, so that
+// an error names the field. The first error stays: from then on nothing is read
+// and every method returns zero.
 type scanner struct {
-	data []byte
-	pos  int
+	in   *json.Decoder
 	path []segment
 	err  error
 	at   string // the path of err
 }
 
-// segment is a field of an object or an element of an array.
+// segment is a field of an object, whose index is -1, or an element of an array.
 type segment struct {
-	name    string
-	index   int
-	element bool
+	name  string
+	index int
 }
 
-// field is the path of what is being read.
-func (s *scanner) field() string {
-	var b strings.Builder
-	for i, p := range s.path {
-		switch {
-		case p.element:
-			fmt.Fprintf(&b, "[%d]", p.index)
-		case i == 0:
-			b.WriteString(p.name)
-		default:
-			b.WriteString("." + p.name)
-		}
+func newScanner(line []byte) scanner {
+	s := scanner{in: json.NewDecoder(bytes.NewReader(line))}
+	s.in.UseNumber()
+	if !utf8.Valid(line) {
+		s.fail("not UTF-8")
 	}
-	return b.String()
+	return s
 }
 
 // fail records an error at what is being read.
@@ -54,269 +62,163 @@ func (s *scanner) failAt(below, format string, args ...any) {
 		return
 	}
 	s.err = fmt.Errorf(format, args...)
-	s.at = s.field()
-	if s.at != "" && below != "" {
-		s.at += "."
+	path := s.path
+	if below != "" {
+		path = append(path, segment{below, -1})
 	}
-	s.at += below
+	for _, p := range path {
+		if p.index >= 0 {
+			s.at += fmt.Sprintf("[%d]", p.index)
+		} else {
+			s.at += "." + p.name
+		}
+	}
+	s.at = strings.TrimPrefix(s.at, ".")
 }
 
 // want records that something else was found.
-func (s *scanner) want(what string) {
-	found := "the end of the line"
-	if s.pos < len(s.data) {
-		rest := s.data[s.pos:]
-		found = string(rest[:min(len(rest), 20)])
-		if i := strings.IndexAny(found, ",]}\n"); i > 0 {
-			found = found[:i]
-		}
-		found = strconv.Quote(found)
+func (s *scanner) want(what string, found json.Token) {
+	switch found.(type) {
+	case nil:
+		found = "null"
+	case string, json.Delim:
+		found = fmt.Sprintf("%.20q", fmt.Sprint(found))
 	}
-	s.fail("want %s, found %s", what, found)
+	s.fail("want %s, found %v", what, found)
 }
 
-// peek returns the next byte that is not white space, 0 at the end.
-func (s *scanner) peek() byte {
-	for s.err == nil && s.pos < len(s.data) {
-		switch c := s.data[s.pos]; c {
-		case ' ', '\t', '\r', '\n':
-			s.pos++
-		default:
-			return c
-		}
+// token reads the next token: nil is null, or that there was an error.
+func (s *scanner) token() json.Token {
+	if s.err != nil {
+		return nil
 	}
-	return 0
-}
-
-// take reads c if it comes next.
-func (s *scanner) take(c byte) bool {
-	if s.peek() != c || s.err != nil {
-		return false
+	t, err := s.in.Token()
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		s.fail("the line ends too early")
+	} else if err != nil {
+		s.fail("%w", err)
 	}
-	s.pos++
-	return true
-}
-
-// word reads a literal such as null if it comes next.
-func (s *scanner) word(w string) bool {
-	s.peek()
-	if s.err != nil || !bytes.HasPrefix(s.data[s.pos:], []byte(w)) {
-		return false
-	}
-	s.pos += len(w)
-	return true
+	return t
 }
 
 // end reads the end of the line.
 func (s *scanner) end() {
-	if s.peek(); s.pos < len(s.data) && s.err == nil {
-		s.want("nothing after the closing brace")
+	if s.err != nil {
+		return
+	}
+	if _, err := s.in.Token(); !errors.Is(err, io.EOF) {
+		s.fail("want nothing after the closing brace")
 	}
 }
 
 // object reads an object whose members have the given names, or any names if
 // known is nil. member reads the value of each.
 func (s *scanner) object(what string, known []string, member func(name string)) {
-	if !s.take('{') {
-		s.want(what)
-		return
+	if t := s.token(); t != json.Delim('{') {
+		s.want(what, t)
 	}
-	var seen []string
-	for first := true; s.err == nil && !s.take('}'); first = false {
-		if !first && !s.take(',') {
-			s.want("a comma or the closing brace")
-			return
-		}
-		name := s.text("a field name")
-		if s.err != nil {
-			return
-		}
-		if known != nil && !slices.Contains(known, name) {
-			s.failAt(name, "unknown field, want one of %s", strings.Join(known, ", "))
-			return
-		}
-		if slices.Contains(seen, name) {
-			s.failAt(name, "given twice")
-			return
-		}
-		if len(seen) == maxMembers {
-			s.fail("more than %d fields", maxMembers)
-			return
-		}
-		seen = append(seen, name)
-		if !s.take(':') {
-			s.want("a colon after a field name")
-			return
-		}
-		s.path = append(s.path, segment{name: name})
-		member(name)
-		s.path = s.path[:len(s.path)-1]
-	}
+	s.members(known, member)
 }
 
-// maxMembers bounds the fields of an object, so that looking for duplicates
-// takes no index.
-const maxMembers = 64
+// members reads what comes after the opening brace of an object.
+func (s *scanner) members(known []string, member func(name string)) {
+	seen := map[string]bool{}
+	for s.err == nil && s.in.More() {
+		name, _ := s.token().(string)
+		switch {
+		case known != nil && !slices.Contains(known, name):
+			s.failAt(name, "unknown field, want one of %s", strings.Join(known, ", "))
+		case seen[name]:
+			s.failAt(name, "given twice")
+		}
+		seen[name] = true
+		if s.err == nil {
+			s.path = append(s.path, segment{name, -1})
+			member(name)
+			s.path = s.path[:len(s.path)-1]
+		}
+	}
+	s.token() // the closing brace
+}
 
 // array reads an array; element reads each of its elements.
 func (s *scanner) array(what string, element func(i int)) {
-	if !s.take('[') {
-		s.want(what)
-		return
+	if t := s.token(); t != json.Delim('[') {
+		s.want(what, t)
 	}
-	s.path = append(s.path, segment{element: true})
-	for i := 0; s.err == nil && !s.take(']'); i++ {
-		if i > 0 && !s.take(',') {
-			s.want("a comma or the closing bracket")
-			break
-		}
+	s.path = append(s.path, segment{})
+	for i := 0; s.err == nil && s.in.More(); i++ {
 		s.path[len(s.path)-1].index = i
 		element(i)
 	}
 	s.path = s.path[:len(s.path)-1]
+	s.token() // the closing bracket
 }
 
 // text reads a string.
-func (s *scanner) text(what string) string {
-	if s.peek() != '"' || s.err != nil {
-		s.want(what)
-		return ""
+func (s *scanner) text() string {
+	t := s.token()
+	v, ok := t.(string)
+	if !ok {
+		s.want("a string", t)
 	}
-	start, escaped := s.pos, false
-	for i := start + 1; i < len(s.data); i++ {
-		switch c := s.data[i]; {
-		case c == '\\':
-			escaped = true
-			i++
-		case c < ' ':
-			s.fail("a string with the control character %q, want it escaped", c)
-			return ""
-		case c == '"':
-			raw := s.data[start : i+1]
-			s.pos = i + 1
-			if !utf8.Valid(raw) {
-				s.fail("a string that is not UTF-8")
-				return ""
-			}
-			if !escaped {
-				return string(raw[1 : len(raw)-1])
-			}
-			var v string
-			if err := json.Unmarshal(raw, &v); err != nil {
-				s.fail("a string with a bad escape: %s", raw)
-			}
-			return v
-		}
-	}
-	s.want("a string with a closing quote")
-	return ""
+	return v
 }
 
 // flag reads true, false, 1 or 0.
 func (s *scanner) flag() bool {
-	switch {
-	case s.word("true"):
-		return true
-	case s.word("false"):
-		return false
+	t := s.token()
+	switch v := t.(type) {
+	case bool:
+		return v
+	case json.Number:
+		if x, err := v.Float64(); err == nil && (x == 0 || x == 1) {
+			return x == 1
+		}
 	}
-	const what = "true, false, 1 or 0"
-	start := s.pos
-	x := s.number(what)
-	if s.err == nil && x != 0 && x != 1 {
-		s.pos = start
-		s.want(what)
-	}
-	return x == 1
+	s.want("true, false, 1 or 0", t)
+	return false
 }
 
-// count reads an integer from 0 to limit.
-func (s *scanner) count(limit int) int {
-	what := fmt.Sprintf("an integer from 0 to %d", limit)
-	start := s.pos
-	x := s.number(what)
-	if s.err == nil && !(x >= 0 && x <= float64(limit) && x == math.Trunc(x)) {
-		s.pos = start
-		s.want(what)
+// count reads an integer from least to most.
+func (s *scanner) count(least, most int) int {
+	t := s.token()
+	n, _ := t.(json.Number)
+	x, err := n.Float64()
+	if err != nil || !(x >= float64(least) && x <= float64(most) && x == math.Trunc(x)) {
+		s.want(fmt.Sprintf("an integer from %d to %d", least, most), t)
 		return 0
 	}
 	return int(x)
 }
 
-// orNull reads a number, or NaN for null.
-func (s *scanner) orNull() float64 {
-	if s.word("null") {
+// number turns a token into a number; null is NaN.
+func (s *scanner) number(t json.Token, what string) float64 {
+	if t == nil {
 		return math.NaN()
 	}
-	return s.number("a number or null")
-}
-
-// number reads a finite number.
-func (s *scanner) number(what string) float64 {
-	s.peek()
-	if s.err != nil {
+	n, ok := t.(json.Number)
+	if !ok {
+		s.want(what, t)
 		return 0
 	}
-	n := numberLength(s.data[s.pos:])
-	if n == 0 {
-		s.want(what)
-		return 0
-	}
-	x, err := strconv.ParseFloat(string(s.data[s.pos:s.pos+n]), 64)
+	x, err := n.Float64()
 	if err != nil {
-		s.fail("%s is beyond the range of a 64-bit float", s.data[s.pos:s.pos+n])
-		return 0
+		s.fail("%s is beyond the range of a 64-bit float", n)
 	}
-	s.pos += n
 	return x
 }
 
-// numberLength is the length of the JSON number that b begins with, or 0.
-func numberLength(b []byte) int {
-	i := 0
-	digits := func() bool {
-		start := i
-		for i < len(b) && '0' <= b[i] && b[i] <= '9' {
-			i++
-		}
-		return i > start
-	}
-	if i < len(b) && b[i] == '-' {
-		i++
-	}
-	if i < len(b) && b[i] == '0' {
-		i++
-	} else if !digits() {
-		return 0
-	}
-	if i < len(b) && b[i] == '.' {
-		i++
-		if !digits() {
-			return 0
-		}
-	}
-	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
-		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return 0
-		}
-	}
-	return i
-}
-
-// numbers reads an array of numbers, in which null stands for NaN.
+// numbers reads an array of numbers; null is NaN.
 func (s *scanner) numbers() []float64 {
 	row := []float64{}
-	s.array("an array of numbers", func(int) { row = append(row, s.orNull()) })
+	s.array("an array of numbers", func(int) { row = append(row, s.number(s.token(), "a number or null")) })
 	return row
 }
 
 // matrix reads an array of arrays of numbers.
-func (s *scanner) matrix() [][]float64 {
-	rows := [][]float64{}
+func (s *scanner) matrix() (rows [][]float64) {
+	rows = [][]float64{}
 	s.array("an array of arrays of numbers", func(int) { rows = append(rows, s.numbers()) })
 	return rows
 }

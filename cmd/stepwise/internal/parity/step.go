@@ -3,6 +3,7 @@ package parity
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
@@ -11,10 +12,11 @@ import (
 // fields that are present have one row per sequence and one entry per token.
 type Step struct {
 	ID string
-	// LogP, Old, Ref, Rollout, Entropy and Advantages are NaN where the line
-	// has null, which it may at tokens that are not live.
+	// Of the matrices, LogP is always there; they are NaN where the line has
+	// null, which it may at tokens that are not included.
 	LogP, Old, Ref, Rollout, Entropy, Advantages [][]float64
-	// Mask marks the live tokens, Keep those that step credit did not mask.
+	// Mask marks the included tokens, Keep those that step credit did not
+	// mask.
 	Mask, Keep [][]bool
 	// Prompt is the index of each sequence's prompt.
 	Prompt []int
@@ -22,29 +24,36 @@ type Step struct {
 	Line int
 }
 
-var stepFields = []string{"version", "id", "logp", "old", "ref", "rollout", "entropy", "advantages", "mask", "keep", "prompt"}
+var (
+	stepFields   = []string{"version", "id", "logp", "old", "ref", "rollout", "entropy", "advantages", "mask", "keep", "prompt"}
+	numberFields = stepFields[2:8]
+)
+
+// numbers returns the matrices of the numberFields, in their order.
+func (st *Step) numbers() []*[][]float64 {
+	return []*[][]float64{&st.LogP, &st.Old, &st.Ref, &st.Rollout, &st.Entropy, &st.Advantages}
+}
 
 // ReadStep reads the line with the given number and checks its shapes and
 // numbers. What an objective needs and the line lacks is not checked. An error
 // is a *LineError.
 func ReadStep(line []byte, number int) (*Step, error) {
-	s := scanner{data: line}
-	st := &Step{Line: number}
+	s, st := newScanner(line), &Step{Line: number}
 	s.object("an object", stepFields, func(name string) {
 		switch name {
 		case "version":
 			s.version()
 		case "id":
-			st.ID = s.text("a string")
+			st.ID = s.text()
 		case "mask":
 			st.Mask = s.flags()
 		case "keep":
 			st.Keep = s.flags()
 		case "prompt":
 			st.Prompt = []int{}
-			s.array("an array of prompt indices", func(int) { st.Prompt = append(st.Prompt, s.count(math.MaxInt32)) })
+			s.array("an array of prompt indices", func(int) { st.Prompt = append(st.Prompt, s.count(0, math.MaxInt32)) })
 		default:
-			*st.numbers(name) = s.matrix()
+			*st.numbers()[slices.Index(numberFields, name)] = s.matrix()
 		}
 	})
 	s.end()
@@ -55,31 +64,8 @@ func ReadStep(line []byte, number int) (*Step, error) {
 	return st, nil
 }
 
-// numbers returns the field of the given name.
-func (st *Step) numbers(name string) *[][]float64 {
-	switch name {
-	case "logp":
-		return &st.LogP
-	case "old":
-		return &st.Old
-	case "ref":
-		return &st.Ref
-	case "rollout":
-		return &st.Rollout
-	case "entropy":
-		return &st.Entropy
-	case "advantages":
-		return &st.Advantages
-	}
-	panic("parity: no field of numbers is named " + name)
-}
-
-var numberFields = []string{"logp", "old", "ref", "rollout", "entropy", "advantages"}
-
 func (st *Step) check(s *scanner) {
 	switch {
-	case s.err != nil:
-		return
 	case st.LogP == nil:
 		s.failAt("logp", "missing")
 	case st.Mask == nil:
@@ -87,21 +73,17 @@ func (st *Step) check(s *scanner) {
 	case st.Prompt != nil && len(st.Prompt) != len(st.LogP):
 		s.failAt("prompt", "%d prompts, want one per sequence of logp: %d", len(st.Prompt), len(st.LogP))
 	}
-	shape(s, "mask", st.Mask, st.LogP)
-	if st.Keep != nil {
-		shape(s, "keep", st.Keep, st.LogP)
-	}
-	for _, name := range numberFields {
-		if rows := *st.numbers(name); rows != nil {
-			shape(s, name, rows, st.LogP)
-			st.checkLive(s, name, rows)
-		}
+	checkShape(s, "mask", st.Mask, st.LogP)
+	checkShape(s, "keep", st.Keep, st.LogP)
+	for i, rows := range st.numbers() {
+		checkShape(s, numberFields[i], *rows, st.LogP)
+		st.checkIncluded(s, numberFields[i], *rows)
 	}
 }
 
-// shape records an error unless rows has the shape of logp.
-func shape[T any](s *scanner, name string, rows [][]T, logp [][]float64) {
-	if len(rows) != len(logp) {
+// checkShape records an error unless rows are absent or have the shape of logp.
+func checkShape[T any](s *scanner, name string, rows [][]T, logp [][]float64) {
+	if rows != nil && len(rows) != len(logp) {
 		s.failAt(name, "%d rows, want as many as logp has: %d", len(rows), len(logp))
 		return
 	}
@@ -113,14 +95,14 @@ func shape[T any](s *scanner, name string, rows [][]T, logp [][]float64) {
 	}
 }
 
-// checkLive records an error if a live token has null.
-func (st *Step) checkLive(s *scanner, name string, rows [][]float64) {
+// checkIncluded records an error if an included token has null.
+func (st *Step) checkIncluded(s *scanner, name string, rows [][]float64) {
 	if s.err != nil {
-		return
+		return // the shape may be wrong
 	}
-	for i, live := range st.Mask {
-		for t, l := range live {
-			if l && math.IsNaN(rows[i][t]) {
+	for i, row := range rows {
+		for t, x := range row {
+			if st.Mask[i][t] && math.IsNaN(x) {
 				s.failAt(fmt.Sprintf("%s[%d][%d]", name, i, t), "null at a token whose mask is true, want a number")
 				return
 			}
@@ -129,7 +111,8 @@ func (st *Step) checkLive(s *scanner, name string, rows [][]float64) {
 }
 
 // require returns a *LineError if the step lacks what is needed.
-func (st *Step) require(needs objective.Inputs, advantages, prompt bool) error {
+func (st *Step) require(o objective.Objective, agg objective.Aggregation) error {
+	needs := o.Needs()
 	for _, f := range []struct {
 		name            string
 		missing, needed bool
@@ -138,12 +121,28 @@ func (st *Step) require(needs objective.Inputs, advantages, prompt bool) error {
 		{"ref", st.Ref == nil, needs&objective.InputRef != 0},
 		{"rollout", st.Rollout == nil, needs&objective.InputRollout != 0},
 		{"entropy", st.Entropy == nil, needs&objective.InputEntropy != 0},
-		{"advantages", st.Advantages == nil, advantages},
-		{"prompt", st.Prompt == nil, prompt},
+		{"advantages", st.Advantages == nil, readsAdvantages(o)},
+		{"prompt", st.Prompt == nil, readsPrompt(agg)},
 	} {
 		if f.missing && f.needed {
-			return lineErrorf(st.Line, f.name, "missing, but the chosen options read it")
+			return lineErrorf(st.Line, f.name, "missing, but the settings read it")
 		}
 	}
 	return nil
+}
+
+// sequence is row i, without weights and gradients.
+func (st *Step) sequence(i int) *objective.Sequence {
+	return &objective.Sequence{
+		LogP: st.LogP[i], Old: row(st.Old, i), Ref: row(st.Ref, i), Rollout: row(st.Rollout, i),
+		Entropy: row(st.Entropy, i), Adv: row(st.Advantages, i), Keep: row(st.Keep, i),
+	}
+}
+
+// row returns row i of a field, nil if the field is absent.
+func row[T any](rows [][]T, i int) []T {
+	if rows == nil {
+		return nil
+	}
+	return rows[i]
 }

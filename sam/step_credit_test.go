@@ -41,11 +41,11 @@ func unruly() []rollout.Group {
 	}}
 }
 
-func creditUnruly(t *testing.T, rule sam.Credit) [][]float64 {
+func creditUnruly(t *testing.T, kind sam.Credit) [][]float64 {
 	t.Helper()
 	batch := unruly()
 	require.NoError(t, advantage.PerGroup(advantage.DrGRPO{}).Estimate(batch))
-	_, err := rule.Assign(batch)
+	_, err := kind.Assign(batch)
 	require.NoError(t, err)
 	var out [][]float64
 	for _, c := range batch[0] {
@@ -88,8 +88,8 @@ func TestSurplusStepIsNeverPraised(t *testing.T) {
 	require.Equal(t, []float64{-1, -1}, batch[0][1].Adv)
 }
 
-// A rule of weight 0 has no say in what is kept either.
-func TestBlendKeepsWhatARuleWithWeightKeeps(t *testing.T) {
+// Credit of weight 0 has no say in what is kept either.
+func TestBlendKeepsWhatCreditWithWeightKeeps(t *testing.T) {
 	for lambda, want := range map[float64][]bool{
 		0:  {true, true, true, true, false, false, true, true, true},
 		.5: {true, true, true, true, true, true, true, true, true},

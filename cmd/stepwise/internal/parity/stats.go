@@ -2,16 +2,15 @@ package parity
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// GroupStats is what became of a group.
-type GroupStats struct {
+// groupStats is what became of a group.
+type groupStats struct {
 	// Tokens counts tokens; Kept those that step credit did not mask;
 	// Denominator those that count in a loss's denominators.
 	Tokens      int `json:"tokens"`
@@ -46,25 +45,28 @@ type stepStats struct {
 	Verdict map[string]map[string]int `json:"verdict"`
 }
 
-func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, m objective.Masked) GroupStats {
-	out := GroupStats{
+// newGroupStats collects the statistics of a group after step credit. The tokens
+// that the aggregation gives a weight are those in its denominators.
+func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, agg objective.Aggregation) (groupStats, error) {
+	out := groupStats{
 		Dead:        s.DeadGroups > 0,
 		FullyMasked: s.FullyMasked,
-		KL:          number(math.NaN()),
+		KL:          number(kl.Sum / kl.Count), // NaN if it is 0/0
 		Steps:       map[string]stepStats{},
 		Outside:     newMassStats(s.Outside),
 	}
-	if kl.Count > 0 {
-		out.KL = number(kl.Mean())
-	}
+	layout := objective.Layout{Prompt: make([]int, len(g))}
 	for i := range g {
 		c := &g[i]
-		out.Tokens += c.Tokens
-		for _, keep := range c.Keep {
+		include := make([]bool, len(c.Tokens))
+		for t, keep := range c.Keep {
+			include[t] = true
 			if keep {
 				out.Kept++
 			}
 		}
+		layout.Include, layout.Keep = append(layout.Include, include), append(layout.Keep, c.Keep)
+		out.Tokens += len(c.Tokens)
 		if c.Malformed {
 			out.Malformed++
 		}
@@ -72,14 +74,18 @@ func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, m objective.M
 			out.Unscorable++
 		}
 	}
-	out.Denominator = out.Tokens
-	if m != objective.MaskedStay {
-		out.Denominator = out.Kept
-	}
 	for name, st := range s.Steps {
 		out.Steps[name] = newStepStats(*st)
 	}
-	return out
+	weights, _, err := agg.Weigh(layout)
+	for _, row := range weights {
+		for _, w := range row {
+			if w != 0 {
+				out.Denominator++
+			}
+		}
+	}
+	return out, err
 }
 
 // unscorable reports whether no reward could be judged.
@@ -97,9 +103,12 @@ func newMassStats(s sam.StepStats) massStats {
 }
 
 func newStepStats(s sam.StepStats) stepStats {
-	out := stepStats{massStats: newMassStats(s), Broken: s.Broken, Verdict: map[string]map[string]int{}}
+	out := stepStats{massStats: newMassStats(s), Verdict: map[string]map[string]int{}}
 	for v, signs := range s.Outcome {
 		out.Verdict[rollout.Verdict(v).String()] = map[string]int{"negative": signs[0], "zero": signs[1], "positive": signs[2]}
+	}
+	for _, n := range s.Outcome[rollout.VerdictBroken] {
+		out.Broken += n
 	}
 	return out
 }
@@ -124,6 +133,3 @@ func orEmpty[T any](s []T) []T {
 	}
 	return s
 }
-
-// completionField is the path of a field of completion i.
-func completionField(i int, name string) string { return fmt.Sprintf("completions[%d].%s", i, name) }

@@ -1,6 +1,7 @@
 package sam_test
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -74,14 +75,14 @@ func clone(g rollout.Group) rollout.Group {
 	return h
 }
 
-// credit runs estimator and rule on a copy and returns it.
-func credit(t require.TestingT, rule sam.Credit, batch ...rollout.Group) []rollout.Group {
+// credit runs estimator and credit on a copy and returns it.
+func credit(t require.TestingT, kind sam.Credit, batch ...rollout.Group) []rollout.Group {
 	out := make([]rollout.Group, len(batch))
 	for gi, g := range batch {
 		out[gi] = clone(g)
 	}
 	require.NoError(t, estimator.Estimate(out))
-	_, err := rule.Assign(out)
+	_, err := kind.Assign(out)
 	require.NoError(t, err)
 	return out
 }
@@ -96,8 +97,8 @@ func TestUnknownStepsEqualOutcome(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := drawGroup(t, false)
 		want := credit(t, sam.Outcome{}, g)[0]
-		for name, rule := range everyCredit {
-			got := credit(t, rule, g)[0]
+		for name, kind := range everyCredit {
+			got := credit(t, kind, g)[0]
 			for i := range got {
 				requireSameCredit(t, &want[i], &got[i], name)
 			}
@@ -137,15 +138,15 @@ func TestAllCorrectEqualsOutcome(t *testing.T) {
 func TestSignsAreNotFlipped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := drawGroup(t, true)
-		rules := map[string]sam.Credit{
+		kinds := map[string]sam.Credit{
 			"outside": sam.Mask{MaskOutside: true, Broken: sam.BrokenMask},
 			"keep":    sam.Prefix{Mask: sam.Mask{Broken: sam.BrokenKeep, LeakPositive: .1}},
 		}
 		for _, name := range []string{"outcome", "mask", "mask, leaks", "mask, positive only", "mask, final", "mask, rescaled", "prefix", "prefix, positive"} {
-			rules[name] = everyCredit[name]
+			kinds[name] = everyCredit[name]
 		}
-		for name, rule := range rules {
-			for _, c := range credit(t, rule, g)[0] {
+		for name, kind := range kinds {
+			for _, c := range credit(t, kind, g)[0] {
 				for tok, a := range c.Adv {
 					require.GreaterOrEqual(t, a*c.Scalar, 0., "%s: token %d", name, tok)
 					if !c.Keep[tok] {
@@ -176,8 +177,8 @@ func TestBrokenIsNoLoophole(t *testing.T) {
 				}
 			}
 		}
-		for name, rule := range everyCredit {
-			broken, wrong := credit(t, rule, g)[0], credit(t, rule, honest)[0]
+		for name, kind := range everyCredit {
+			broken, wrong := credit(t, kind, g)[0], credit(t, kind, honest)[0]
 			for i := range broken {
 				require.Len(t, broken[i].Adv, len(wrong[i].Adv))
 				for tok, a := range broken[i].Adv {
@@ -193,16 +194,16 @@ func TestDuplicateIsNoLoophole(t *testing.T) {
 	step := func(start, end int, v rollout.Verdict) rollout.Step {
 		return rollout.Step{Name: "rules", Start: start, End: end, Verdict: v, Reward: number(v == rollout.VerdictCorrect)}
 	}
-	for name, rule := range everyCredit {
+	for name, kind := range everyCredit {
 		for _, reward := range []float64{0, 1} {
 			g := rollout.Group{
 				{Rewards: []float64{reward}, Tokens: make([]int32, 4), Final: -1, Steps: []rollout.Step{step(0, 2, rollout.VerdictIncorrect)}},
 				{Rewards: []float64{.5}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{step(0, 2, rollout.VerdictIncorrect)}},
 				{Rewards: []float64{.5}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{step(0, 2, rollout.VerdictCorrect)}},
 			}
-			alone := credit(t, rule, g)[0][0].Adv
+			alone := credit(t, kind, g)[0][0].Adv
 			g[0].Steps = append(g[0].Steps, step(2, 4, rollout.VerdictBroken))
-			twice := credit(t, rule, g)[0][0].Adv
+			twice := credit(t, kind, g)[0][0].Adv
 			for tok := range 4 {
 				most := alone[tok]
 				if tok >= 2 { // outside every step, when alone
@@ -226,8 +227,8 @@ func TestGroupOrderDoesNotMatter(t *testing.T) {
 		for i, j := range order {
 			shuffled[i] = a[j]
 		}
-		for name, rule := range everyCredit {
-			want, got := credit(t, rule, a, b), credit(t, rule, b, shuffled)
+		for name, kind := range everyCredit {
+			want, got := credit(t, kind, a, b), credit(t, kind, b, shuffled)
 			for i, j := range order {
 				requireSameCredit(t, &want[0][j], &got[1][i], name)
 			}
@@ -243,15 +244,15 @@ func TestGroupOrderDoesNotMatter(t *testing.T) {
 func TestStatsMerge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawGroup(t, true), drawGroup(t, true)
-		for name, rule := range everyCredit {
+		for name, kind := range everyCredit {
 			both := []rollout.Group{clone(a), clone(b)}
 			require.NoError(t, estimator.Estimate(both))
-			whole, err := rule.Assign(both)
+			whole, err := kind.Assign(both)
 			require.NoError(t, err)
 			require.NoError(t, estimator.Estimate(both))
-			parts, err := rule.Assign(both[:1])
+			parts, err := kind.Assign(both[:1])
 			require.NoError(t, err)
-			rest, err := rule.Assign(both[1:])
+			rest, err := kind.Assign(both[1:])
 			require.NoError(t, err)
 			parts.Merge(rest)
 			require.Equal(t, whole.Names(), parts.Names(), name)
@@ -282,17 +283,17 @@ func TestStatsMerge(t *testing.T) {
 
 // Working memory depends on groups and steps, never on the number of tokens.
 func TestNoAllocationPerToken(t *testing.T) {
-	allocations := func(rule sam.Credit, length int) float64 {
+	allocations := func(kind sam.Credit, length int) float64 {
 		batch := benchmarkBatch(4, 4, length)
 		require.NoError(t, estimator.Estimate(batch))
 		return testing.AllocsPerRun(5, func() {
-			if _, err := rule.Assign(batch); err != nil {
+			if _, err := kind.Assign(batch); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
-	for name, rule := range everyCredit {
-		require.Equal(t, allocations(rule, 50), allocations(rule, 5000), name)
+	for name, kind := range everyCredit {
+		require.Equal(t, allocations(kind, 50), allocations(kind, 5000), name)
 	}
 	long := benchmarkBatch(4, 4, 5000)
 	require.NoError(t, estimator.Estimate(long))
@@ -333,4 +334,71 @@ func BenchmarkMask(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(128*8*1024*b.N)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+// Credit written on Measure has the statistics of the one that it repeats.
+func TestMeasureCountsAlike(t *testing.T) {
+	estimated := func() []rollout.Group {
+		batch := append(twoCompletions(), twoCompletions()...)
+		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+		return batch
+	}
+	a, b := estimated(), estimated()
+	want, err := sam.Mask{}.Assign(a)
+	require.NoError(t, err)
+	got, err := sam.Measure(b, func(g rollout.Group) error {
+		_, err := sam.Mask{}.Assign([]rollout.Group{g})
+		return err
+	})
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.Equal(t, a, b)
+}
+
+// Credit that only clears Keep is credit all the same: its masked tokens have
+// no advantage, alone and in a blend.
+func TestMeasureClearsWhatIsMasked(t *testing.T) {
+	batch := twoCompletions()
+	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+	stats, err := sam.Blend{A: deaf{}, B: sam.Outcome{}, Lambda: .5}.Assign(batch)
+	require.NoError(t, err)
+	require.Equal(t, []float64{.5, .5, 1, 1}, batch[0][0].Adv)
+	require.Equal(t, 2., stats.Steps["rules"].MassAfter)
+}
+
+// deaf masks the first two tokens.
+type deaf struct{}
+
+func (deaf) Validate() error { return nil }
+
+func (deaf) Assign(batch []rollout.Group) (sam.Stats, error) {
+	return sam.Measure(batch, func(g rollout.Group) error {
+		for _, c := range g {
+			c.Keep[0], c.Keep[1] = false, false
+		}
+		return nil
+	})
+}
+
+func TestMeasureErrors(t *testing.T) {
+	batch := append(twoCompletions(), twoCompletions()...)
+	_, err := sam.Measure(batch, func(rollout.Group) error { return nil })
+	require.ErrorContains(t, err, "sam: group 0, completion 0", "no estimator ran")
+
+	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+	calls, reason := 0, errors.New("no idea")
+	_, err = sam.Measure(batch, func(rollout.Group) error { calls++; return reason })
+	require.ErrorIs(t, err, reason)
+	require.EqualError(t, err, "sam: group 0: no idea")
+	require.Equal(t, 1, calls)
+
+	for want, spoil := range map[string]func(c *rollout.Completion){
+		"sam: group 0: completion 1: the credit left 4 advantages and 3 keep flags for 4 tokens":      func(c *rollout.Completion) { c.Keep = c.Keep[:3] },
+		"sam: group 0: completion 1: the credit gave token 2 the advantage NaN, want a finite number": func(c *rollout.Completion) { c.Adv[2] = math.NaN() },
+	} {
+		batch := twoCompletions()
+		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
+		_, err := sam.Measure(batch, func(g rollout.Group) error { spoil(&g[1]); return nil })
+		require.EqualError(t, err, want)
+	}
 }
