@@ -67,12 +67,12 @@ func names(r *rl.Rollouts) (out []string) {
 func TestDynamicSampling(t *testing.T) {
 	type list = []string
 	for name, c := range map[string]struct {
-		problems      string
-		d             rl.DynamicSampling
-		kept, dropped list
-		reasons       list
+		problems        string
+		d               rl.DynamicSampling
+		kept, dropped   list
+		reasons         list
 		rounds, missing int
-		repeated      int
+		repeated        int
 	}{
 		"all live": {"lll", rl.DynamicSampling{Rounds: 5},
 			list{"l0", "l1", "l2"}, nil, nil, 1, 0, 0},

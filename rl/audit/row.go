@@ -24,7 +24,7 @@ type Row struct {
 	// Verdict is the rule's judgement.
 	Verdict rollout.Verdict
 	// Truth is the reader's judgement; it means nothing until Labelled.
-	Truth    rollout.Verdict
+	Truth   rollout.Verdict
 	Labeled bool
 }
 
