@@ -197,7 +197,7 @@ func (s *Store) verify(ctx context.Context, name string) (*manifest, error) {
 		return nil, err
 	}
 	if _, ok := parseID(name); !ok {
-		return nil, fmt.Errorf("%q is not the name of a checkpoint, such as %q", name, id{serial: 7, step: 140})
+		return nil, fmt.Errorf("%q is no name of a checkpoint, such as %q", name, id{serial: 7, step: 140})
 	}
 	m, err := s.readManifest(name)
 	if err != nil {
