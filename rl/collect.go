@@ -172,6 +172,9 @@ func (r *Rollouts) samples() int {
 // Assign gives every token its advantage: first the estimator, from the outcome
 // rewards, then step credit, then the shaping rewards, if there are any.
 func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Credit) (sam.Stats, error) {
+	if err := errors.Join(est.Validate(), credit.Validate()); err != nil {
+		return sam.Stats{}, fmt.Errorf("rl: %w", err)
+	}
 	if err := est.Estimate(r.Groups); err != nil {
 		return sam.Stats{}, fmt.Errorf("rl: %w", err)
 	}

@@ -139,7 +139,7 @@ func (r *Rollouts) Sampled() *Rollouts {
 // It returns io.EOF, without sampling, if there are fewer than want problems.
 // If the problems run out later, it does what d.Short says.
 func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
-	if err := d.Validate(); err != nil {
+	if err := errors.Join(est.Validate(), d.Validate()); err != nil {
 		return nil, err
 	}
 	if d.Rounds < 1 || want < 1 {

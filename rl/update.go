@@ -2,6 +2,7 @@ package rl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -28,7 +29,7 @@ type UpdateInfo struct {
 // Update takes one optimiser step on b, whose weights Batch.Weigh has fixed, in
 // accumulate (at least 1) forward-backward passes.
 func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, opt OptimOptions) (UpdateInfo, error) {
-	if err := opt.Validate(); err != nil {
+	if err := errors.Join(o.Validate(), opt.Validate()); err != nil {
 		return UpdateInfo{}, err
 	}
 	info := UpdateInfo{OptimSteps: 1, Metrics: objective.Metrics{}}

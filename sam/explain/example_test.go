@@ -11,9 +11,9 @@ import (
 
 // What does Mask pay for, under a leave-one-out baseline?
 func ExampleCredit() {
-	setting := explain.Typical()
-	setting.Steps = 1
-	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, setting)
+	world := explain.Typical()
+	world.Steps = 1
+	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, world)
 	if err != nil {
 		fmt.Println(err)
 		return
