@@ -52,7 +52,7 @@ func TestCut(t *testing.T) {
 		pieces []string
 		want   int // tokens before the answer, -1 if it cannot be cut
 	}{
-		"answer in a token of its own":    {[]string{`x \boxed{`, `0`, `} so \boxed{`, `1`, `}`}, 3},
+		"answer in its own token":         {[]string{`x \boxed{`, `0`, `} so \boxed{`, `1`, `}`}, 3},
 		"answer joined with what follows": {[]string{`x \boxed{0} so `, `\boxed{`, `1}`}, 2},
 		"answer joined with its mark":     {[]string{`x \boxed{0} so \boxed`, `{1`, `}`}, -1},
 		"one token":                       {[]string{`x \boxed{0} so \boxed{1}`}, -1},

@@ -209,8 +209,8 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 	}
 	i := 0
 	for _, g := range r.Groups {
-		for k := range g {
-			g[k].Shaping, g[k].Old, g[k].Ref = dst[i], old[i], ref[i]
+		for c := range g {
+			g[c].Shaping, g[c].Old, g[c].Ref = dst[i], old[i], ref[i]
 			i++
 		}
 	}

@@ -126,11 +126,11 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	sampled := r.Sampled()
 	if o, ok := t.c.Source.(Observer); ok {
 		if err := o.Observe(sampled.Problems, sampled.Groups); err != nil {
-			return nil, fmt.Errorf("rl: the source observing step %d: %w", t.step+1, err)
+			return nil, fmt.Errorf("rl: the source observing training step %d: %w", t.step+1, err)
 		}
 	}
 	if r.Failed > 0 && sampled.samples() == 0 {
-		return nil, fmt.Errorf("rl: all %d samples of step %d failed; the first: %w", r.Failed, t.step+1, r.FirstFailure)
+		return nil, fmt.Errorf("rl: all %d samples of training step %d failed; the first: %w", r.Failed, t.step+1, r.FirstFailure)
 	}
 	if r.Failed > 0 {
 		t.log.Warn("samples failed", "step", t.step+1, "failed", r.Failed, "first", r.FirstFailure)
@@ -379,13 +379,13 @@ func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 // finish does what comes after a training step: evaluation, metrics, checkpoint.
 func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 	t.last = m
-	if t.c.Eval != nil && t.c.EvalEvery > 0 && t.step%t.c.EvalEvery == 0 {
+	if n := t.c.EvalEvery; n > 0 && t.step%n == 0 {
 		if err := t.publish(ctx); err != nil {
 			return err
 		}
 		e, err := t.c.Eval(ctx, t.step)
 		if err != nil {
-			return fmt.Errorf("rl: eval after step %d: %w", t.step, err)
+			return fmt.Errorf("rl: eval after training step %d: %w", t.step, err)
 		}
 		for k, v := range e {
 			m["eval/"+k] = v
@@ -393,12 +393,12 @@ func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 	}
 	if t.c.Recorder != nil {
 		if err := t.c.Recorder.Record(t.step, m); err != nil {
-			return fmt.Errorf("rl: recording step %d: %w", t.step, err)
+			return fmt.Errorf("rl: recording training step %d: %w", t.step, err)
 		}
 	}
-	if t.c.Checkpoint != nil && t.c.CheckpointEvery > 0 && t.step%t.c.CheckpointEvery == 0 {
+	if n := t.c.CheckpointEvery; n > 0 && t.step%n == 0 {
 		if err := t.c.Checkpoint(ctx, t); err != nil {
-			return fmt.Errorf("rl: checkpoint after step %d: %w", t.step, err)
+			return fmt.Errorf("rl: checkpoint after training step %d: %w", t.step, err)
 		}
 	}
 	return nil

@@ -48,7 +48,7 @@ func (cautious) Assign(batch []rollout.Group) (sam.Stats, error) {
 	return sam.Stats{}, nil
 }
 
-// What does a rule of one's own pay for?
+// What does a custom credit pay for?
 func ExampleCredit_custom() {
 	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), cautious{}, explain.Typical())
 	if err != nil {
