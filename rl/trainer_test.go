@@ -177,7 +177,7 @@ func TestFailedSamplesLeaveTheRestToTrainOn(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tr.Step(t.Context())
 	require.ErrorIs(t, err, lost)
-	require.ErrorContains(t, err, "all 32 samples of step 1 failed")
+	require.ErrorContains(t, err, "all 32 samples of training step 1 failed")
 }
 
 // A state saved after an interrupted step would skip that step's problems.
