@@ -1,13 +1,13 @@
 // Package distill turns a tuned generative judge into a light classifier that
 // serves traffic.
 //
-// The teacher reasons in steps and states a label; what it believes about the
-// label is more than the one it happened to sample. [Labeler] reads that
-// belief off: for each sampled trace, the probability of every label at the
-// place where the final answer stands, averaged over several traces of the
-// same prompt; [Cut] ends a completion there. [Loss] then compares a classifier's logits with this
-// distribution and with the true label, and [Fit] trains a [Student] on it.
+// The teacher reasons in steps and states a label, but it believes more about the
+// label than the one that it happened to sample. [Labeler] finds that out: for each
+// [Rationale], a sampled completion that [Cut] ended before its final answer, it
+// asks for the probability of every label there, and averages over several
+// rationales of the same prompt. [Loss] compares a classifier's logits with this
+// [Belief] and with the true label, and [Fit] trains a [Student] on it.
 //
-// Losses and loops know no model: package lm/local puts an encoder of
-// this module behind Student, and a user may put anything else there.
+// Losses and loops know no model: a Student is an encoder of this module behind
+// package lm/local, or any model of yours.
 package distill

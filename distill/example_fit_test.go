@@ -10,7 +10,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
-// bag is a classifier of one's own: its logits are the sums of its tokens'
+// bag is a custom classifier: its logits are the sums of its tokens'
 // rows. It is trained by plain gradient descent.
 type bag struct {
 	w, grad [3][2]float64 // [token][class]
@@ -68,7 +68,7 @@ func (s *bag) Load(_ context.Context, ref string) error {
 	return nil
 }
 
-// A student of one's own learns a belief, a label, and a belief beside a label
+// A custom student learns a belief, a label, and a belief beside a label
 // that it doubts.
 func ExampleFit() {
 	student := &bag{}

@@ -26,7 +26,7 @@ func ExampleLoss() {
 	// soft 0.5: loss 0.951, gradient [+0.560 -0.593 +0.034]
 }
 
-// What a teacher believes about a label, read off two of its traces. It is a
+// What a teacher believes about a label, after two of its rationales. It is a
 // table of logits here, in which each token depends on the one before.
 func ExampleLabeler() {
 	const yes, no, unsure, sure, words = 0, 1, 2, 3, 4
@@ -45,9 +45,9 @@ func ExampleLabeler() {
 	}
 	// Among the labels yes has 8/9 and 3/5; together the labels have 9/11 and
 	// 5/10 of all that the teacher could write there.
-	fmt.Printf("yes %.3f, no %.3f, coverage %.3f of %d traces\n", beliefs[0].P[0], beliefs[0].P[1], beliefs[0].Coverage, beliefs[0].Rationales)
-	fmt.Println("no trace, no belief:", beliefs[1].P == nil)
+	fmt.Printf("yes %.3f, no %.3f, coverage %.3f of %d rationales\n", beliefs[0].P[0], beliefs[0].P[1], beliefs[0].Coverage, beliefs[0].Rationales)
+	fmt.Println("no rationale, no belief:", beliefs[1].P == nil)
 	// Output:
-	// yes 0.744, no 0.256, coverage 0.659 of 2 traces
-	// no trace, no belief: true
+	// yes 0.744, no 0.256, coverage 0.659 of 2 rationales
+	// no rationale, no belief: true
 }

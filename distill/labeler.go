@@ -8,39 +8,61 @@ import (
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Rationale is one sampled completion of the teacher, cut off where its final
-// answer begins; see Cut.
+// Rationale is the reasoning that a teacher sampled before it stated a label; see
+// Cut.
 type Rationale struct {
-	// Prompt holds the prompt's tokens, Tokens the completion's up to the
-	// final answer, its opening mark included.
+	// Prompt holds the prompt's tokens, and Tokens those of the completion up
+	// to the final answer, including its opening mark.
 	Prompt, Tokens []int32
 }
 
-// Labeler reads a teacher's belief about the label off its traces.
+// Cut returns the tokens of a judged completion before its final answer, for
+// Rationale.Tokens. It returns false if nothing was parsed, if the final step is
+// broken, or if no token begins where its answer does (one token holds the opening
+// mark and the first byte of the answer, for example): after a cut there, the
+// teacher would not write the answer as the labels have it.
+func Cut(c *rollout.Completion) (tokens []int32, ok bool) {
+	if c.Trace == nil {
+		return nil, false
+	}
+	if _, ok := c.Trace.FinalAnswer(); !ok {
+		return nil, false
+	}
+	last := &c.Trace.Steps[c.Trace.Final]
+	first := last.AnswerTokens.Start
+	if last.AnswerTokens.Empty() || first == 0 || c.Ends[first-1] != last.AnswerBytes.Start {
+		return nil, false
+	}
+	return c.Tokens[:first], true
+}
+
+// Labeler finds out what a teacher believes about the label after its own
+// reasoning.
 type Labeler struct {
-	// Teacher scores tokens, at temperature 1.
+	// Teacher gives the log-probs of the labels, at temperature 1.
 	Teacher rl.LogProber
-	// Labels holds the tokens of each label as the teacher would write it
-	// with what follows it (the closing mark), so that no label is the
+	// Labels holds the tokens of each label as the teacher would write it,
+	// together with what follows it (the closing mark), so that no label is the
 	// beginning of another.
 	Labels [][]int32
 }
 
 // Belief is a teacher's distribution over the labels.
 type Belief struct {
-	// P holds a probability per label; they sum to 1. nil if there was no
-	// trace to read it from: that is unknown, not uniform.
+	// P holds a probability per label; they sum to 1. It is nil if there was no
+	// rationale: the belief is then unknown, not uniform.
 	P []float64
-	// Coverage is the probability that the teacher writes any of the labels
-	// at all, before P was normalised, averaged over the traces.
+	// Coverage is the probability that the teacher writes one of the labels at
+	// all, before P was normalised, averaged over the rationales.
 	Coverage float64
-	// Rationales is how many traces P is the mean of.
+	// Rationales is how many of them P is the mean of.
 	Rationales int
 }
 
-// Validate returns an error that names what is wrong with the labeler.
+// Validate returns an error that names the first invalid field.
 func (l *Labeler) Validate() error {
 	if l.Teacher == nil {
 		return errors.New("distill: Labeler.Teacher is missing")
@@ -61,20 +83,20 @@ func (l *Labeler) Validate() error {
 	return nil
 }
 
-// Beliefs returns one belief per example from its traces: the mean over them
-// of P(label | prompt, reasoning), each normalised over the labels. A trace's
-// prompt and reasoning are computed once for all labels.
+// Beliefs returns one belief per example: the mean over its rationales of
+// P(label | prompt, rationale), each normalised over the labels. Prompt and
+// rationale are computed once for all labels.
 func (l *Labeler) Beliefs(ctx context.Context, examples [][]Rationale) ([]Belief, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
 	b := &rl.Batch{}
-	for _, traces := range examples {
-		for _, t := range traces {
+	for _, rationales := range examples {
+		for _, r := range rationales {
 			for _, tokens := range l.Labels {
 				b.Samples = append(b.Samples, rl.Sample{Prompt: len(b.Prompts), Tokens: tokens})
 			}
-			b.Prompts = append(b.Prompts, slices.Concat(t.Prompt, t.Tokens))
+			b.Prompts = append(b.Prompts, slices.Concat(r.Prompt, r.Tokens))
 		}
 	}
 	dst := make([][]float64, len(b.Samples))
@@ -87,8 +109,8 @@ func (l *Labeler) Beliefs(ctx context.Context, examples [][]Rationale) ([]Belief
 		}
 	}
 	beliefs := make([]Belief, len(examples))
-	for e, traces := range examples {
-		for range traces {
+	for e, rationales := range examples {
+		for range rationales {
 			if err := beliefs[e].add(dst[:len(l.Labels)]); err != nil {
 				return nil, fmt.Errorf("distill: example %d: %w", e, err)
 			}
@@ -99,7 +121,7 @@ func (l *Labeler) Beliefs(ctx context.Context, examples [][]Rationale) ([]Belief
 	return beliefs, nil
 }
 
-// add adds one trace's distribution.
+// add adds the distribution after one rationale.
 func (b *Belief) add(logp [][]float64) error {
 	total := make([]float64, len(logp))
 	for c := range logp {

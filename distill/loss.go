@@ -20,7 +20,7 @@ type Loss struct {
 	Soft float64
 }
 
-// Validate returns an error that names the field that cannot be.
+// Validate returns an error that names the first invalid field.
 func (l Loss) Validate() error {
 	switch {
 	case l.Temperature < 0 || math.IsNaN(l.Temperature) || math.IsInf(l.Temperature, 0):
@@ -32,10 +32,12 @@ func (l Loss) Validate() error {
 }
 
 // Eval returns the loss of one example and writes d(loss)/d(logits) into
-// grad. teacher holds the teacher's probabilities; nil leaves only the hard
-// part, whole. label is the index of the true label; -1, unknown, leaves only
-// the soft part, whole. An example with neither is an error, as is a logit or
-// a teacher probability that is not one.
+// grad. teacher holds the teacher's probabilities; if it is nil, the loss is the
+// hard part alone, with factor 1. label is the index of the true label; if it is
+// -1 (unknown), the loss is the soft part alone, with factor T². An example with
+// neither is an error, and so are logits that are not finite and probabilities
+// that are none. The settings must be valid. It panics if lengths differ or label
+// is too large.
 func (l Loss) Eval(logits, teacher []float64, label int, grad []float64) (float64, error) {
 	n := len(logits)
 	if len(grad) != n || teacher != nil && len(teacher) != n {

@@ -13,12 +13,15 @@ type Sample struct {
 	Prompt int
 	// Tokens are the completion's token ids.
 	Tokens []int32
-	// Sequence holds the per-token numbers, one per entry of Tokens.
+	// Excluded samples are not trained on at all: Weigh gives their tokens the
+	// weight 0.
+	Excluded bool
+	// Sequence holds the numbers per token, one for each of Tokens.
 	objective.Sequence
 }
 
-// Batch is what a policy computes on. Every prompt stands in it once, however
-// many samples share it, so that a policy can compute it once.
+// Batch is what a policy computes on. Samples share prompts, so that a policy can
+// compute each prompt once.
 type Batch struct {
 	Prompts [][]int32
 	Samples []Sample
@@ -65,10 +68,11 @@ func sized(s []float64, n int) []float64 {
 	return make([]float64, n)
 }
 
-// Split divides the batch into at most parts batches of about equal numbers
-// of prompts, each prompt with all of its samples. The samples share their
-// slices with b, and keep their weights: the sum of the parts' losses and
-// gradients is the whole batch's. Empty parts are left out.
+// Split divides the batch into at most parts batches of about equal numbers of
+// prompts, each prompt with all of its samples. Parts without samples are left
+// out. The samples share their slices with b and keep their weights, so the
+// parts' losses and gradients add up to the whole batch's. It panics if parts is
+// less than 1.
 func (b *Batch) Split(parts int) []*Batch {
 	if parts < 1 {
 		panic(fmt.Sprintf("rl: Split into %d parts", parts))
@@ -96,9 +100,10 @@ func (b *Batch) Split(parts int) []*Batch {
 }
 
 // Weigh fixes the weight of every token for one optimiser step on the whole
-// batch. Masked tokens (Keep false) weigh what agg says. include, if not nil,
-// says whether sample i is trained on at all: a trainer passes Rollouts.Included.
-func (b *Batch) Weigh(agg objective.Aggregation, include func(i int) bool) error {
+// batch: Weight in the loss, KLWeight in regularisers. Excluded samples weigh 0,
+// masked tokens (Keep false) what agg says. The error is objective.ErrNoTokens if
+// nothing is left to train on.
+func (b *Batch) Weigh(agg objective.Aggregation) error {
 	if err := agg.Validate(); err != nil {
 		return err
 	}
@@ -107,7 +112,7 @@ func (b *Batch) Weigh(agg objective.Aggregation, include func(i int) bool) error
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		l.Include[i] = make([]bool, len(s.Tokens))
-		if include == nil || include(i) {
+		if !s.Excluded {
 			for t := range l.Include[i] {
 				l.Include[i][t] = true
 			}
@@ -128,7 +133,8 @@ func (b *Batch) Weigh(agg objective.Aggregation, include func(i int) bool) error
 type Demonstration struct{ Prompt, Tokens []int32 }
 
 // NewDemonstrations makes a batch for supervised learning with
-// objective.CrossEntropy: every token counts. Equal prompts are not merged.
+// objective.CrossEntropy, in which every completion token counts. Equal prompts
+// are not merged.
 func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
 	b := &Batch{}
 	for i, d := range demos {
@@ -138,16 +144,16 @@ func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch
 		b.Prompts = append(b.Prompts, d.Prompt)
 		b.Samples = append(b.Samples, Sample{Prompt: i, Tokens: d.Tokens})
 	}
-	if err := b.Weigh(agg, nil); err != nil {
+	if err := b.Weigh(agg); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// fillMissing sets Old under p and Ref under the reference, where they are not
-// there already; nil for either leaves it alone.
+// fillMissing sets Old to the log-probs under p and Ref to those under the
+// reference, unless all samples have them. nil for either leaves it alone.
 func (b *Batch) fillMissing(ctx context.Context, p, reference LogProber) error {
-	old, ref := true, true // whether they are there
+	old, ref := true, true // whether all samples have them
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		old = old && len(s.Old) == len(s.Tokens)
@@ -166,23 +172,25 @@ func (b *Batch) fillMissing(ctx context.Context, p, reference LogProber) error {
 	return nil
 }
 
-// FillOld sets every sample's Old to its log-probs under p now. A trainer
-// calls it before the first of several updates on the same samples.
+// FillOld sets every sample's Old to its log-probs under p. A trainer calls it
+// before the first of several updates on the same samples.
 func (b *Batch) FillOld(ctx context.Context, p LogProber) error {
-	dst := make([][]float64, len(b.Samples))
-	for i := range b.Samples {
-		b.Samples[i].Old = sized(b.Samples[i].Old, len(b.Samples[i].Tokens))
-		dst[i] = b.Samples[i].Old
-	}
-	return p.LogProbs(ctx, b, dst)
+	return b.fill(ctx, p, func(s *Sample) *[]float64 { return &s.Old })
 }
 
-// FillRef sets every sample's Ref to its log-probs under the reference p.
+// FillRef sets every sample's Ref to its log-probs under the reference policy p.
 func (b *Batch) FillRef(ctx context.Context, p LogProber) error {
+	return b.fill(ctx, p, func(s *Sample) *[]float64 { return &s.Ref })
+}
+
+// fill gives the samples new slices for the log-probs under p: the old ones may
+// be shared, Old with the engine's log-probs for example.
+func (b *Batch) fill(ctx context.Context, p LogProber, of func(*Sample) *[]float64) error {
 	dst := make([][]float64, len(b.Samples))
 	for i := range b.Samples {
-		b.Samples[i].Ref = sized(b.Samples[i].Ref, len(b.Samples[i].Tokens))
-		dst[i] = b.Samples[i].Ref
+		s := &b.Samples[i]
+		dst[i] = make([]float64, len(s.Tokens))
+		*of(s) = dst[i]
 	}
 	return p.LogProbs(ctx, b, dst)
 }

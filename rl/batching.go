@@ -2,15 +2,15 @@ package rl
 
 import "fmt"
 
-// Batching is the arithmetic of one trainer step, each number a setting of
-// its own. A collection of Prompts × GroupSize completions is divided by
-// prompts into MiniBatches optimiser steps, Epochs times over; each optimiser
-// step is computed in Accumulate passes, which changes memory but no number.
+// Batching is the arithmetic of one training step. A collection of Prompts ×
+// GroupSize completions is divided, by prompts, into MiniBatches optimiser steps,
+// and gone through Epochs times. Each optimiser step is computed in Accumulate
+// passes, which changes how much memory it takes but not the result.
 type Batching struct {
 	// Prompts is how many problems are sampled per collection.
 	Prompts int
-	// GroupSize is how many completions each problem must ask for; 0 leaves
-	// that to the problems.
+	// GroupSize is the number of completions that each problem must ask for;
+	// 0 leaves that to the problems.
 	GroupSize int
 	// MiniBatches is the number of optimiser steps per epoch; 0 means 1.
 	MiniBatches int
@@ -28,7 +28,7 @@ func (b Batching) withDefaults() Batching {
 	return b
 }
 
-// Validate returns an error that names the setting that cannot be.
+// Validate returns an error that names the first invalid setting.
 func (b Batching) Validate() error {
 	for _, f := range []struct {
 		name string
@@ -56,7 +56,8 @@ func (b Batching) OptimSteps() int {
 	return b.MiniBatches * b.Epochs
 }
 
-// String states the derived counts, as a trainer logs them at its start.
+// String states all counts, derived ones included. A trainer logs it at its
+// start.
 func (b Batching) String() string {
 	b = b.withDefaults()
 	group := "the problems' number of"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -15,34 +14,34 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// Rollouts is what one collection brought: for every problem its group of
-// judged completions.
+// Rollouts is one collection: the judged completions of some problems.
 type Rollouts struct {
+	// Problems, Requests and Groups have one entry per problem.
 	Problems []Problem
 	Requests []rollout.Request
 	Groups   []rollout.Group
-	// Failed counts the samples for which there is no completion, because the
-	// engine could not sample them. FirstFailure is the first one's error.
+	// Failed counts the samples that the engine could not deliver; they are in
+	// no group. FirstFailure is the error of the first.
 	Failed       int
 	FirstFailure error
-	// Dynamic says how dynamic sampling came to these groups; nil without it.
+	// Dynamic says how dynamic sampling chose these groups; nil without it.
 	Dynamic *DynamicInfo
 }
 
-// Collect samples every problem's completions and judges them, while the
-// engine goes on sampling. stream is the run's seed and the step: with the
-// problem's number it is each request's random stream. A sample that the engine
-// could not deliver is counted and left out of its group; an error of Judge
-// ends the call. All requests must have one temperature.
+// Collect samples the completions of every problem, and judges each while the
+// engine samples the others. stream is the run's seed and the training step;
+// together with the problem's index it is the request's random stream. A sample
+// that the engine could not deliver is counted and left out of its group; an
+// error of Judge ends the call. All requests must have the same temperature.
 func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64) (*Rollouts, error) {
 	return collect(ctx, e, problems, stream, 0)
 }
 
-// maxJudges is how many completions are judged at once. It is more than there
-// are cores, because a rule may wait for a service.
+// maxJudges is how many completions are judged at once: more than there are
+// cores, because a rule may wait for a service.
 const maxJudges = 64
 
-// collect is Collect with the problems numbered from first.
+// collect is Collect with the problems numbered from first on.
 func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int) (*Rollouts, error) {
 	r := &Rollouts{
 		Problems: problems,
@@ -122,8 +121,8 @@ func (r *Rollouts) name(i int) string {
 	return fmt.Sprintf("request %d", i)
 }
 
-// checkCompletion returns an error unless the completion's parts fit together,
-// as parsers and batches take for granted.
+// checkCompletion returns an error unless the completion's parts fit together:
+// parsers and batches rely on it.
 func checkCompletion(c *rollout.Completion) error {
 	n := len(c.Tokens)
 	for _, f := range []struct {
@@ -170,9 +169,12 @@ func (r *Rollouts) samples() int {
 	return n
 }
 
-// Assign gives every token its advantage: the estimator from the outcome
-// rewards, then step credit, then any shaping rewards.
+// Assign gives every token its advantage: first the estimator, from the outcome
+// rewards, then step credit, then the shaping rewards, if there are any.
 func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Credit) (sam.Stats, error) {
+	if err := errors.Join(est.Validate(), credit.Validate()); err != nil {
+		return sam.Stats{}, fmt.Errorf("rl: %w", err)
+	}
 	if err := est.Estimate(r.Groups); err != nil {
 		return sam.Stats{}, fmt.Errorf("rl: %w", err)
 	}
@@ -186,8 +188,39 @@ func (r *Rollouts) Assign(est advantage.Estimator, credit sam.Credit) (sam.Stats
 	return stats, nil
 }
 
-// Batch makes the training batch of the rollouts, in the order of the groups. It
-// is a view: slices are shared with the completions. Usually it follows Assign.
+// ShapeKL puts a KL penalty into the reward: it writes the penalty k of every
+// token into the completions' Shaping, which Assign adds to the advantages, and
+// the log-probs under the policy p and the reference into their Old and Ref,
+// unless all of them have those. It returns the estimated divergence per token.
+func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k objective.RewardKL) (objective.Sum, error) {
+	b := r.Batch()
+	if err := b.fillMissing(ctx, p, reference); err != nil {
+		return objective.Sum{}, fmt.Errorf("rl: log-probs for the KL penalty: %w", err)
+	}
+	n := len(b.Samples)
+	dst, old, ref := make([][]float64, n), make([][]float64, n), make([][]float64, n)
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		dst[i], old[i], ref[i] = make([]float64, len(s.Tokens)), s.Old, s.Ref
+	}
+	kl, err := k.Shape(dst, old, ref, nil)
+	if err != nil {
+		return objective.Sum{}, fmt.Errorf("rl: %w", err)
+	}
+	i := 0
+	for _, g := range r.Groups {
+		for c := range g {
+			g[c].Shaping, g[c].Old, g[c].Ref = dst[i], old[i], ref[i]
+			i++
+		}
+	}
+	return kl, nil
+}
+
+// Batch makes the training batch of the rollouts: one sample per completion, in
+// the order of the groups. It shares its slices with the completions. Call it
+// after Assign: completions that were unscorable, and got no advantage from step
+// credit or shaping either, are Excluded.
 func (r *Rollouts) Batch() *Batch {
 	b := &Batch{}
 	if len(r.Requests) > 0 {
@@ -200,6 +233,7 @@ func (r *Rollouts) Batch() *Batch {
 			b.Samples = append(b.Samples, Sample{
 				Prompt:   g,
 				Tokens:   c.Tokens,
+				Excluded: c.Unscorable && !slices.ContainsFunc(c.Adv, func(a float64) bool { return a != 0 }),
 				Sequence: objective.Sequence{Old: c.Old, Ref: c.Ref, Rollout: c.LogP, Adv: c.Adv, Keep: c.Keep},
 			})
 		}
@@ -207,39 +241,7 @@ func (r *Rollouts) Batch() *Batch {
 	return b
 }
 
-// Included says which samples, in the order of Batch, there is something to train
-// on: those that some outcome rule could score or that have an advantage on
-// some token; with finishedOnly, only those that did not reach the length limit.
-// It is what Batch.Weigh takes.
-func (r *Rollouts) Included(finishedOnly bool) func(sample int) bool {
-	var include []bool
-	for g := range r.Groups {
-		for i := range r.Groups[g] {
-			ok := trainable(&r.Groups[g][i])
-			if finishedOnly && r.Groups[g][i].Finish == rollout.FinishLength {
-				ok = false
-			}
-			include = append(include, ok)
-		}
-	}
-	return func(sample int) bool { return include[sample] }
-}
-
-func trainable(c *rollout.Completion) bool {
-	for _, r := range c.Rewards {
-		if !math.IsNaN(r) {
-			return true
-		}
-	}
-	for _, a := range c.Adv {
-		if a != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// Subset returns groups [from, to) as rollouts of their own; slices are shared.
+// Subset returns the groups [from, to). It shares its slices with r.
 func (r *Rollouts) Subset(from, to int) *Rollouts {
 	return &Rollouts{
 		Problems: r.Problems[from:to],

@@ -48,7 +48,7 @@ func TestCollectChecksTheEngine(t *testing.T) {
 			c.Ends = []int{2, 1}
 			return emit(c)
 		}, "has a token 1 that ends at byte 1, before its start at byte 2"},
-		"text of its own": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
+		"another text": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
 			c.Text += "!"
 			return emit(c)
 		}, "has tokens that end at byte 2 of a text of 3"},
@@ -155,7 +155,7 @@ func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 	}, rl.Summarize(r))
 }
 
-// tempered asks for samples at a temperature of its own.
+// tempered asks for samples at another temperature.
 type tempered struct {
 	successor
 	temperature float64

@@ -12,12 +12,14 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// Recorder receives a trainer's metrics: one flat map per step.
+// Recorder receives a trainer's metrics: one flat map per training step.
 type Recorder interface {
+	// Record receives the metrics of a training step, counted from 1. An error
+	// ends the run.
 	Record(step int64, metrics map[string]float64) error
 }
 
-// RecorderFunc makes a Recorder of a function.
+// RecorderFunc makes a Recorder from a function.
 type RecorderFunc func(step int64, metrics map[string]float64) error
 
 // Record calls f.
@@ -30,7 +32,7 @@ type Config struct {
 	Engine rollout.Engine
 	Source Source
 	// Reference is the frozen policy that KL terms compare with; required if
-	// the objective needs objective.InputRef or RewardKL is in use.
+	// RewardKL is set or the objective needs objective.InputRef.
 	Reference LogProber
 
 	Estimator advantage.Estimator
@@ -39,56 +41,59 @@ type Config struct {
 	Objective   objective.Objective
 	Aggregation objective.Aggregation
 
-	// RewardKL, if not nil, pays a KL penalty to the reference in the reward,
-	// after step credit. KL in the loss is a term of Objective.
+	// RewardKL, if not nil, puts a penalty on the divergence from Reference
+	// into the reward (Rollouts.ShapeKL). A KL term of the loss belongs to
+	// Objective.
 	RewardKL *objective.RewardKL
-	// AdaptiveKL, if not nil, decides RewardKL.Beta; every step moves it.
+	// AdaptiveKL, if not nil, replaces RewardKL.Beta by its own, and every
+	// training step moves it.
 	AdaptiveKL *objective.AdaptiveKL
 
 	Batching Batching
-	// Dynamic replaces dead groups by further sampling; the zero value does
-	// not.
+	// Dynamic replaces dead groups by further sampling; the zero value is off.
 	Dynamic DynamicSampling
 	// LR is the learning rate of each optimiser step, counted from 0.
 	LR Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
 	MaxNorm float64
-	// Steps is the number of collections after which Run ends; 0 = when the
-	// source does.
+	// Steps is the number of training steps after which Run ends; 0 = when
+	// the source does.
 	Steps int64
-	// Seed is the run's seed; with step, prompt and sample it is each
-	// completion's random stream.
+	// Seed is the run's seed. Together with training step, prompt and sample it
+	// is the random stream of a completion.
 	Seed uint64
 	// TrustRollout uses the engine's log-probs as Old instead of computing
 	// them before the first of several updates. It saves a pass and turns a
 	// mismatch between engine and policy into off-policy error.
 	TrustRollout bool
-	// MaskTruncated leaves completions that reached the length limit out of
-	// the loss (overlong filtering, DAPO arXiv:2503.14476).
-	MaskTruncated bool
+	// ExcludeTruncated excludes completions that reached the length limit
+	// from the loss (overlong filtering, DAPO, arXiv:2503.14476).
+	ExcludeTruncated bool
 
-	// Eval is called after every EvalEvery-th step; its metrics are recorded
-	// with the step's under "eval/". See EvaluateProblems.
+	// Eval, if not nil, is called after every EvalEvery-th training step; its
+	// metrics are recorded with the step's, under "eval/". See
+	// EvaluateProblems.
 	Eval      func(ctx context.Context, step int64) (map[string]float64, error)
 	EvalEvery int64
-	// Checkpoint, if set, is called after every CheckpointEvery-th step;
-	// usually it calls Trainer.Save.
+	// Checkpoint, if not nil, is called after every CheckpointEvery-th training
+	// step. It calls Trainer.Save, usually by way of package rl/checkpoint.
 	Checkpoint      func(ctx context.Context, t *Trainer) error
 	CheckpointEvery int64
-	// OnRollouts, if set, sees every collection after credit was assigned
+	// OnRollouts, if not nil, sees every collection after credit was assigned
 	// and before the update. It must not change or keep it. With dynamic
-	// sampling it is what is trained on; see Rollouts.Sampled for the rest.
+	// sampling these are the groups that are trained on; Rollouts.Sampled
+	// returns all.
 	OnRollouts func(step int64, r *Rollouts) error
 
-	// Recorder receives each step's metrics; nil = none.
+	// Recorder receives the metrics of each training step; nil = nobody does.
 	Recorder Recorder
-	// Logger receives start-up facts and warnings; nil = none.
+	// Logger receives start-up facts and warnings; nil = nobody does.
 	Logger *slog.Logger
 }
 
-// Validate returns an error that names every field that is missing or invalid,
-// before anything is sampled. If the source is a [Lister], its first problems are
-// asked for their requests, which must fit Batching and the engine.
+// Validate returns an error that names every field that is missing or invalid.
+// Nothing is sampled. If the source is a [Lister], the requests of its first
+// thousand problems must fit Batching, AdaptiveKL and the engine.
 func (c *Config) Validate() error {
 	var errs []error
 	add := func(field string, err error) {
@@ -108,6 +113,9 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("rl: Config.%s is missing", f.name))
 		}
 	}
+	if s, ok := c.Source.(interface{ Validate() error }); ok {
+		add("Source", s.Validate())
+	}
 	if c.Estimator != nil {
 		add("Estimator", c.Estimator.Validate())
 	}
@@ -123,8 +131,8 @@ func (c *Config) Validate() error {
 	if c.LR != nil {
 		add("LR", c.LR.Validate())
 	}
-	if !(c.MaxNorm >= 0) {
-		errs = append(errs, fmt.Errorf("rl: Config.MaxNorm is %v, want 0 (no clipping) or a positive number", c.MaxNorm))
+	if err := checkMaxNorm(c.MaxNorm); err != nil {
+		errs = append(errs, fmt.Errorf("rl: Config.%w", err))
 	}
 	for _, f := range []struct {
 		name string
@@ -149,33 +157,38 @@ func (c *Config) Validate() error {
 
 // validateKL checks the KL penalty in the reward.
 func (c *Config) validateKL() error {
-	switch k, a := c.RewardKL, c.AdaptiveKL; {
-	case k == nil && a != nil:
-		return errors.New("rl: Config.AdaptiveKL needs Config.RewardKL, whose Beta it decides")
-	case k == nil:
+	k, a := c.RewardKL, c.AdaptiveKL
+	if k == nil {
+		if a != nil {
+			return errors.New("rl: Config.AdaptiveKL needs Config.RewardKL, whose Beta it replaces")
+		}
 		return nil
-	case c.Reference == nil:
-		return errors.New("rl: Config.RewardKL needs Config.Reference")
-	case k.Validate() != nil:
-		return fmt.Errorf("rl: Config.RewardKL: %w", k.Validate())
-	case a != nil && a.Validate() != nil:
-		return fmt.Errorf("rl: Config.AdaptiveKL: %w", a.Validate())
-	case a != nil:
-		return c.checkHorizon(c.Batching.GroupSize)
 	}
-	return nil
+	if c.Reference == nil {
+		return errors.New("rl: Config.RewardKL needs Config.Reference")
+	}
+	if err := k.Validate(); err != nil {
+		return fmt.Errorf("rl: Config.RewardKL: %w", err)
+	}
+	if a == nil {
+		return nil
+	}
+	if err := a.Validate(); err != nil {
+		return fmt.Errorf("rl: Config.AdaptiveKL: %w", err)
+	}
+	return c.checkHorizon(c.Batching.GroupSize)
 }
 
-// checkHorizon returns an error unless a collection with groups of that size, 0
-// for unknown, is within the horizon of AdaptiveKL.
-func (c *Config) checkHorizon(group int) error {
-	if n := c.Batching.Prompts * group; float64(n) > c.AdaptiveKL.Horizon {
+// checkHorizon returns an error if a collection with groups of that size (0 =
+// unknown) has more samples than the horizon of AdaptiveKL.
+func (c *Config) checkHorizon(groupSize int) error {
+	if n := c.Batching.Prompts * groupSize; float64(n) > c.AdaptiveKL.Horizon {
 		return fmt.Errorf("rl: Config.AdaptiveKL: Horizon is %v, want at least the %d samples of a collection", c.AdaptiveKL.Horizon, n)
 	}
 	return nil
 }
 
-// validateNeeds checks that the objective gets what it reads.
+// validateNeeds checks that the objective gets the inputs it needs.
 func (c *Config) validateNeeds() error {
 	needs := c.Objective.Needs()
 	if needs&objective.InputRef != 0 && c.Reference == nil {
@@ -189,10 +202,10 @@ func (c *Config) validateNeeds() error {
 	return nil
 }
 
-// listed is how many of a Lister's problems are looked at.
+// listed is how many of a Lister's problems are checked.
 const listed = 1000
 
-// validateRequests checks the requests of problems that are known beforehand.
+// validateRequests checks the requests of a Lister's problems.
 func (c *Config) validateRequests() error {
 	l, ok := c.Source.(Lister)
 	if !ok {
@@ -220,8 +233,8 @@ func (c *Config) validateRequests() error {
 	return nil
 }
 
-// checkGroup returns an error if a problem asks for another number of
-// completions than Batching.GroupSize.
+// checkGroup returns an error unless a problem asks for Batching.GroupSize
+// completions, if that is set.
 func (c *Config) checkGroup(q *rollout.Request) error {
 	if n := c.Batching.GroupSize; n > 0 && q.N != n {
 		return fmt.Errorf("it asks for %d completions, Batching.GroupSize is %d", q.N, n)

@@ -85,6 +85,7 @@ func TestInvalidSettingsAreRefusedBeforeAnythingIsSampled(t *testing.T) {
 		"Config.Estimator: advantage: PassAtK.K is 1":         func(c *rl.Config) { c.Estimator = advantage.PerGroup(advantage.PassAtK{K: 1}) },
 		"Config.Credit: advantage: PassAtK.K is -2":           func(c *rl.Config) { c.Credit = sam.Mask{Fill: advantage.PassAtK{K: -2}} },
 		"Config.MaxNorm is NaN":                               func(c *rl.Config) { c.MaxNorm = nan },
+		"Config.Source: rl: SliceSource.Epochs is -1":         func(c *rl.Config) { c.Source = &rl.SliceSource{Epochs: -1} },
 		"Config.LR: rl: Constant.LR is NaN":                   func(c *rl.Config) { c.LR = rl.Constant{LR: nan} },
 		"Config.Objective: objective: Corrected": func(c *rl.Config) {
 			c.Objective = objective.Corrected{Objective: objective.FromRollout{Objective: c.Objective}, Max: 2}
@@ -108,7 +109,7 @@ func TestInvalidSettingsAreRefusedBeforeAnythingIsSampled(t *testing.T) {
 	c.LR = rl.ScheduleFunc(func(int64) float64 { return nan })
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
-	require.ErrorContains(t, tr.Run(t.Context()), "rl: the schedule's rate of optimiser step 0 is NaN")
+	require.ErrorContains(t, tr.Run(t.Context()), "rl: optimiser step 0: rl: OptimOptions.LR is NaN")
 }
 
 type needing struct {

@@ -12,53 +12,54 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Short says what a collection is made of when dynamic sampling has not found
-// enough live groups.
+// Short says what to train on if dynamic sampling has not found enough live
+// groups.
 type Short uint8
 
 const (
 	// ShortFill adds dropped groups, the first sampled first, so that every
-	// collection has the same size. They weigh in the denominators as they do
-	// without dynamic sampling, and credit rules that use steps in dead
-	// groups (sam.Mask.Fill, sam.StepGroup) learn from them.
+	// collection has the same size. They count in the denominators as they do
+	// without dynamic sampling, and step credit that works in dead groups
+	// (sam.Mask.Fill, sam.StepGroup) learns from them.
 	ShortFill Short = iota
 	// ShortTrain trains on the live groups alone, even if there are none.
 	ShortTrain
-	// ShortRepeat repeats the live groups in turn (POLARIS, SkyRL's
-	// "replace"). Without any live group there is nothing to train on.
+	// ShortRepeat repeats the live groups in turn (POLARIS; SkyRL's
+	// "replace"). If there are none, there is nothing to train on.
 	ShortRepeat
 	// ShortFail returns ErrTooFewLive (verl, SkyRL's "filter").
 	ShortFail
 )
 
-// ErrTooFewLive is what CollectLive returns, wrapped with the counts, if Short
-// is ShortFail and the rounds have not brought enough live groups.
+// ErrTooFewLive is returned by CollectLive, wrapped with the counts, if Short is
+// ShortFail and there were not enough live groups.
 var ErrTooFewLive = errors.New("rl: too few live groups")
 
-// DynamicSampling replaces groups that would not train (DAPO,
-// arXiv:2503.14476, section 3.2): problems are drawn and sampled in rounds
-// until a collection has enough live groups. The zero value is off.
+// DynamicSampling replaces groups from which nothing would be learned (DAPO,
+// arXiv:2503.14476, section 3.2): problems are drawn and sampled in rounds until
+// a collection has enough live groups. The zero value is off.
 //
-// The trainer's other metrics then describe all that was sampled, and these
-// are recorded with them:
+// The trainer's other metrics then describe all groups that were sampled, and
+// there are also
 //
 //	dynamic/rounds            rounds of sampling
 //	dynamic/sampled           groups sampled in them
-//	dynamic/short             live groups missing at the end
+//	dynamic/missing           live groups missing at the end
 //	dynamic/dropped/<reason>  groups left out
 type DynamicSampling struct {
-	// Rounds bounds the rounds of sampling per collection; 0 turns dynamic
-	// sampling off. 1 draws no replacement: Short then decides alone what
+	// Rounds is the largest number of rounds per collection; 0 turns dynamic
+	// sampling off. With 1 nothing is replaced, and Short decides alone what
 	// becomes of dead groups.
 	Rounds int
 	// Oversample is how many problems a round draws for each live group that
-	// is missing; 0 means 1. More saves rounds; live groups beyond those
-	// needed are dropped as "surplus", for kept they would be off-policy.
+	// is missing; 0 means 1. More saves rounds. Live groups beyond those
+	// needed are dropped as "surplus": kept for later, they would be
+	// off-policy.
 	Oversample float64
-	// Filter leaves out live groups too; nil leaves out none. Dead groups, by
-	// the estimator's own word (advantage.Estimator.Dead), never count.
+	// Filter, if not nil, drops live groups too. Dead groups, as the estimator
+	// defines them (advantage.Estimator.Dead), are always dropped.
 	Filter GroupFilter
-	// Short is what to do when the rounds, or the source, are at their end.
+	// Short says what to do if the rounds or the problems run out.
 	Short Short
 }
 
@@ -73,6 +74,10 @@ func (d *DynamicSampling) Validate() error {
 		return fmt.Errorf("rl: DynamicSampling.Short is %d, want one of the named values", d.Short)
 	case d.Rounds == 0 && (d.Oversample != 0 || d.Filter != nil || d.Short != 0):
 		return errors.New("rl: DynamicSampling has settings, but Rounds is 0, which turns it off")
+	case d.Filter != nil:
+		if err := d.Filter.Validate(); err != nil {
+			return fmt.Errorf("rl: DynamicSampling.Filter: %w", err)
+		}
 	}
 	return nil
 }
@@ -82,12 +87,12 @@ func (d *DynamicSampling) draws(missing int) int {
 	return int(math.Ceil(max(d.Oversample, 1) * float64(missing)))
 }
 
-// DynamicInfo says what dynamic sampling did to bring a collection about.
+// DynamicInfo says what dynamic sampling did for a collection.
 type DynamicInfo struct {
 	// Rounds is the number of rounds taken.
 	Rounds int
-	// Dropped holds the groups that were sampled and left out, in the order
-	// in which they were sampled, and Reasons the reason for each.
+	// Dropped holds the groups that were left out, in the order in which their
+	// problems were drawn, and Reasons the reason for each.
 	Dropped *Rollouts
 	Reasons []string
 	// Missing is how many live groups were missing at the end.
@@ -97,19 +102,19 @@ type DynamicInfo struct {
 	Repeated int
 }
 
-// metrics adds what happened.
+// metrics adds the metrics of a collection of kept groups.
 func (d *DynamicInfo) metrics(m map[string]float64, kept int) {
 	m["dynamic/rounds"] = float64(d.Rounds)
 	m["dynamic/sampled"] = float64(kept - d.Repeated + len(d.Reasons))
-	m["dynamic/short"] = float64(d.Missing)
+	m["dynamic/missing"] = float64(d.Missing)
 	for _, reason := range d.Reasons {
 		m["dynamic/dropped/"+reason]++
 	}
 }
 
-// Sampled returns all that was sampled for the collection: r without its
-// repetitions, then what dynamic sampling dropped. Statistics of the policy
-// belong on it: those of live groups alone are of a selection.
+// Sampled returns all groups that were sampled for the collection: r without its
+// repetitions, then what dynamic sampling dropped. Compute statistics of the
+// policy from it: live groups alone are a selection.
 func (r *Rollouts) Sampled() *Rollouts {
 	if r.Dynamic == nil {
 		return r
@@ -125,16 +130,16 @@ func (r *Rollouts) Sampled() *Rollouts {
 }
 
 // CollectLive is Collect with dynamic sampling: it draws problems from next,
-// usually a Source's, and samples them until want groups are live to est and to
-// d.Filter, or d's bounds are reached. Groups keep the order in which their problems were
-// drawn, repetitions after all others; Rollouts.Dynamic tells the rest.
-// Problems are numbered through the rounds and the number goes into the random
-// stream, so that a problem that is drawn again gets other samples.
+// usually a Source's method, and samples them until want groups are live by est
+// and pass d.Filter, or the rounds run out. Groups keep the order in which their
+// problems were drawn; repetitions come last. Rollouts.Dynamic says what was
+// done. The random stream of a problem depends on how many were drawn before it,
+// so one that is drawn twice gets other samples.
 //
 // It returns io.EOF, without sampling, if there are fewer than want problems.
-// If the problems end later, it does what d.Short says.
+// If the problems run out later, it does what d.Short says.
 func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
-	if err := d.Validate(); err != nil {
+	if err := errors.Join(est.Validate(), d.Validate()); err != nil {
 		return nil, err
 	}
 	if d.Rounds < 1 || want < 1 {
@@ -150,18 +155,11 @@ func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Contex
 	return collectLive(ctx, e, first, next, want, est, nil, d, stream)
 }
 
-// collectLive is CollectLive with the problems of the first round drawn. shape,
-// if not nil, fills in the shaping rewards of each round, for an estimator that
-// folds them into the rewards.
+// collectLive is CollectLive after the problems of the first round were drawn.
+// shape, if not nil, computes the shaping rewards of each round, for an estimator
+// that includes them in its own.
 func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next func(context.Context) (Problem, error), want int,
 	est advantage.Estimator, shape func(*Rollouts) error, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
-	filter := func(g rollout.Group) string {
-		reason := est.Dead(g)
-		if reason == "" && d.Filter != nil {
-			reason = d.Filter(g)
-		}
-		return reason
-	}
 	var (
 		all     Rollouts
 		reasons []string // for each group of all; "" = keep it
@@ -184,7 +182,10 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 		}
 		all.Failed += r.Failed
 		for g := range r.Groups {
-			reason := filter(r.Groups[g])
+			reason := est.Dead(r.Groups[g])
+			if reason == "" && d.Filter != nil {
+				reason = d.Filter.Drop(r.Groups[g])
+			}
 			switch {
 			case reason == "" && live == want:
 				reason = "surplus"
@@ -217,8 +218,8 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 	return r, nil
 }
 
-// fill clears the reason of the first n groups that were to be dropped and
-// have completions.
+// fill clears the reasons of the first n groups that have completions and were to
+// be dropped, so that they are kept.
 func fill(reasons []string, groups []rollout.Group, n int) {
 	for g := range groups {
 		if n > 0 && reasons[g] != "" && len(groups[g]) > 0 {
@@ -228,7 +229,7 @@ func fill(reasons []string, groups []rollout.Group, n int) {
 	}
 }
 
-// part divides r into the groups without a reason, and those to be dropped.
+// part divides r into the groups without a reason and those to be dropped.
 func (r *Rollouts) part(reasons []string) *Rollouts {
 	d := &DynamicInfo{Dropped: &Rollouts{}}
 	kept := &Rollouts{Failed: r.Failed, FirstFailure: r.FirstFailure, Dynamic: d}
@@ -250,8 +251,7 @@ func (r *Rollouts) add(o *Rollouts, g int) {
 	r.Groups = append(r.Groups, o.Groups[g])
 }
 
-// repeat appends a copy of group g, to which estimators and credit rules write
-// without touching the original.
+// repeat appends a copy of group g, whose advantages are not the original's.
 func (r *Rollouts) repeat(g int) {
 	r.add(r, g)
 	again := slices.Clone(r.Groups[g])
@@ -261,7 +261,7 @@ func (r *Rollouts) repeat(g int) {
 	r.Groups[len(r.Groups)-1] = again
 }
 
-// draw takes n problems from next, or fewer if it ends before.
+// draw takes n problems from next, or as many as there are.
 func draw(ctx context.Context, next func(context.Context) (Problem, error), n int) ([]Problem, error) {
 	problems := make([]Problem, 0, n)
 	for len(problems) < n {

@@ -67,12 +67,12 @@ func names(r *rl.Rollouts) (out []string) {
 func TestDynamicSampling(t *testing.T) {
 	type list = []string
 	for name, c := range map[string]struct {
-		problems      string
-		d             rl.DynamicSampling
-		kept, dropped list
-		reasons       list
-		rounds, short int
-		repeated      int
+		problems        string
+		d               rl.DynamicSampling
+		kept, dropped   list
+		reasons         list
+		rounds, missing int
+		repeated        int
 	}{
 		"all live": {"lll", rl.DynamicSampling{Rounds: 5},
 			list{"l0", "l1", "l2"}, nil, nil, 1, 0, 0},
@@ -90,7 +90,7 @@ func TestDynamicSampling(t *testing.T) {
 			nil, list{"r0", "w1", "w2"}, list{"constant_1", "constant_0", "constant_0"}, 1, 3, 0},
 		"the source ends": {"rlwl", rl.DynamicSampling{Rounds: 9, Short: rl.ShortTrain},
 			list{"l1", "l3"}, list{"r0", "w2"}, list{"constant_1", "constant_0"}, 2, 1, 0},
-		"a filter too": {"rlwl", rl.DynamicSampling{Rounds: 1, Oversample: 4. / 3, Filter: rl.DropMeanOutside(0, 0.6, 2), Short: rl.ShortTrain},
+		"a filter too": {"rlwl", rl.DynamicSampling{Rounds: 1, Oversample: 4. / 3, Filter: rl.DropMeanOutside{Low: 0.6, High: 2}, Short: rl.ShortTrain},
 			nil, list{"r0", "l1", "w2", "l3"}, list{"constant_1", "too_hard", "constant_0", "too_hard"}, 1, 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestDynamicSampling(t *testing.T) {
 			require.Equal(t, c.kept, names(r))
 			require.Equal(t, c.dropped, names(r.Dynamic.Dropped))
 			require.Equal(t, c.reasons, r.Dynamic.Reasons)
-			require.Equal(t, []int{c.rounds, c.short, c.repeated}, []int{r.Dynamic.Rounds, r.Dynamic.Missing, r.Dynamic.Repeated})
+			require.Equal(t, []int{c.rounds, c.missing, c.repeated}, []int{r.Dynamic.Rounds, r.Dynamic.Missing, r.Dynamic.Repeated})
 			var all list
 			all = append(append(all, c.kept[:len(c.kept)-c.repeated]...), c.dropped...)
 			require.Equal(t, all, names(r.Sampled()))
@@ -134,6 +134,9 @@ func TestDynamicSamplingFails(t *testing.T) {
 	c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: 9}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "Short is 9")
+	c.Dynamic = rl.DynamicSampling{Rounds: 1, Filter: rl.DropConstant{Reward: -1}}
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, "rl: DynamicSampling.Filter: rl: DropConstant.Reward is -1")
 }
 
 func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
@@ -192,7 +195,7 @@ func TestATrainerWithDynamicSamplingReportsAllThatItSampled(t *testing.T) {
 	m, err := tr.Step(t.Context())
 	require.NoError(t, err)
 	for name, want := range map[string]float64{
-		"dynamic/rounds": 4, "dynamic/sampled": 7, "dynamic/short": 0,
+		"dynamic/rounds": 4, "dynamic/sampled": 7, "dynamic/missing": 0,
 		"dynamic/dropped/constant_1": 2, "dynamic/dropped/constant_0": 2,
 		"group/live": 3. / 7, "reward/0": (2*2 + 3) / 14., "tokens": 14,
 	} {
@@ -275,4 +278,17 @@ func TestTheSourceObservesWhatWasSampled(t *testing.T) {
 	w.seen, w.err = nil, errors.New("full")
 	_, err = tr.Step(t.Context())
 	require.ErrorIs(t, err, w.err)
+}
+
+// A group whose samples have all failed does not fill a collection up.
+func TestAFailedGroupFillsNothingUp(t *testing.T) {
+	e := tampered{policytest.NewTablePolicy(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
+		if c.Request == 0 {
+			c = rollout.Completion{Request: c.Request, Index: c.Index, Err: errors.New("lost")}
+		}
+		return emit(c)
+	}}
+	r, err := rl.CollectLive(t.Context(), e, script("rwl"), 2, rloo, rl.DynamicSampling{Rounds: 1, Oversample: 1.5}, [2]uint64{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"w1", "l2"}, []string{r.Requests[0].ID, r.Requests[1].ID})
 }

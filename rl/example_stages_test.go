@@ -44,7 +44,7 @@ func Example_stages() {
 			panic(err)
 		}
 		batch := r.Batch()
-		if err := batch.Weigh(objective.TokenMean{}, nil); err != nil {
+		if err := batch.Weigh(objective.TokenMean{}); err != nil {
 			panic(err)
 		}
 		if _, err := rl.Update(ctx, policy, batch, loss, 1, rl.OptimOptions{LR: 1}); err != nil {

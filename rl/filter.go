@@ -8,54 +8,79 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// GroupFilter says whether a judged group that the estimator calls live is worth
-// training on: it returns "" to keep it, else the reason to leave it out. Reasons
-// are counted and become names of metrics, so they should be few and short.
-type GroupFilter func(g rollout.Group) (reason string)
-
-// DropConstant leaves out the groups in which the given outcome reward is the
-// same for all completions. The estimator leaves out dead groups by itself; this
-// is for tasks where other rewards, such as a length penalty, should not keep a
-// group alive: name the task's own reward, usually 0. The reasons are those of
-// advantage.SameReward. It panics if reward is negative.
-func DropConstant(reward int) GroupFilter {
-	if reward < 0 {
-		panic(fmt.Sprintf("rl: DropConstant of reward %d", reward))
-	}
-	return func(g rollout.Group) string {
-		rewards := make([]float64, len(g))
-		for i := range g {
-			rewards[i] = rewardOf(&g[i], reward)
-		}
-		return advantage.SameReward(rewards)
-	}
+// GroupFilter decides which live groups are worth training on.
+type GroupFilter interface {
+	// Validate returns an error that names the first invalid setting.
+	Validate() error
+	// Drop returns "" to keep a judged group, or the reason to drop it. Reasons
+	// are counted and become names of metrics: there should be few of them, and
+	// short ones.
+	Drop(g rollout.Group) (reason string)
 }
 
-// DropMeanOutside keeps the groups whose mean of the given reward lies
-// strictly between low and high: with 0/1 rewards and (0, 1), those with both
+// DropConstant drops the groups in which one outcome reward is the same for all
+// completions. The estimator finds dead groups without it; it is for tasks where
+// a second reward, such as a length penalty, should not keep a group alive. The
+// reasons are those of advantage.SameReward.
+type DropConstant struct {
+	// Reward is the index of the reward, usually 0: the task's own.
+	Reward int
+}
+
+// Validate returns an error if Reward is negative.
+func (d DropConstant) Validate() error { return checkReward("DropConstant", d.Reward) }
+
+// Drop implements GroupFilter.
+func (d DropConstant) Drop(g rollout.Group) string {
+	rewards := make([]float64, len(g))
+	for i := range g {
+		rewards[i] = rewardOf(&g[i], d.Reward)
+	}
+	return advantage.SameReward(rewards)
+}
+
+// DropMeanOutside keeps the groups whose mean of one outcome reward is between
+// Low and High, and neither of them: with 0/1 rewards, 0 and 1, those with both
 // right and wrong completions. The reasons are "unscorable", "too_hard" and
-// "too_easy". It panics unless low < high and reward >= 0.
-func DropMeanOutside(reward int, low, high float64) GroupFilter {
-	if reward < 0 || !(low < high) {
-		panic(fmt.Sprintf("rl: DropMeanOutside of reward %d, from %v to %v", reward, low, high))
+// "too_easy".
+type DropMeanOutside struct {
+	// Reward is the index of the reward, usually 0: the task's own.
+	Reward    int
+	Low, High float64
+}
+
+// Validate returns an error that names the first invalid setting.
+func (d DropMeanOutside) Validate() error {
+	if !(d.Low < d.High) {
+		return fmt.Errorf("rl: DropMeanOutside keeps means from %v to %v, want Low < High", d.Low, d.High)
 	}
-	return func(g rollout.Group) string {
-		var m mean
-		for i := range g {
-			if r := rewardOf(&g[i], reward); !math.IsNaN(r) {
-				m.add(r)
-			}
+	return checkReward("DropMeanOutside", d.Reward)
+}
+
+// Drop implements GroupFilter.
+func (d DropMeanOutside) Drop(g rollout.Group) string {
+	var m mean
+	for i := range g {
+		if r := rewardOf(&g[i], d.Reward); !math.IsNaN(r) {
+			m.add(r)
 		}
-		switch v := m.sum / m.n; {
-		case m.n == 0:
-			return "unscorable"
-		case v <= low:
-			return "too_hard"
-		case v >= high:
-			return "too_easy"
-		}
-		return ""
 	}
+	switch v := m.sum / m.n; {
+	case m.n == 0:
+		return "unscorable"
+	case v <= d.Low:
+		return "too_hard"
+	case v >= d.High:
+		return "too_easy"
+	}
+	return ""
+}
+
+func checkReward(of string, index int) error {
+	if index < 0 {
+		return fmt.Errorf("rl: %s.Reward is %d, want the index of a reward", of, index)
+	}
+	return nil
 }
 
 // rewardOf is the completion's reward k, NaN if it has none.

@@ -21,7 +21,7 @@ func rewarded(rewards ...float64) rollout.Group {
 
 func TestDropConstant(t *testing.T) {
 	nan := math.NaN()
-	filter := rl.DropConstant(0)
+	filter := rl.DropConstant{}
 	for _, c := range []struct {
 		group rollout.Group
 		want  string
@@ -42,30 +42,32 @@ func TestDropConstant(t *testing.T) {
 		{rollout.Group{{}, {}}, "unscorable"},
 		{rewarded(math.Inf(1), math.Inf(1)), ""}, // for the estimator to refuse
 	} {
-		require.Equal(t, c.want, filter(c.group), "%v", c.group)
+		require.Equal(t, c.want, filter.Drop(c.group), "%v", c.group)
 	}
-	require.Panics(t, func() { rl.DropConstant(-1) })
+	require.ErrorContains(t, rl.DropConstant{Reward: -1}.Validate(), "Reward is -1")
 
 	// The second reward, a length penalty, differs; the first does not.
 	g := rollout.Group{{Rewards: []float64{1, -0.5}}, {Rewards: []float64{1, 0}}}
-	require.Equal(t, "constant_1", rl.DropConstant(0)(g))
-	require.Empty(t, rl.DropConstant(1)(g))
-	require.Equal(t, "unscorable", rl.DropConstant(7)(g))
+	require.Equal(t, "constant_1", rl.DropConstant{}.Drop(g))
+	require.Empty(t, rl.DropConstant{Reward: 1}.Drop(g))
+	require.Equal(t, "unscorable", rl.DropConstant{Reward: 7}.Drop(g))
 }
 
 func TestDropMeanOutside(t *testing.T) {
-	filter := rl.DropMeanOutside(0, 0, 1)
+	filter := rl.DropMeanOutside{High: 1}
 	for want, g := range map[string]rollout.Group{
 		"":           rewarded(0, 1, math.NaN()),
 		"too_hard":   rewarded(0, 0),
 		"too_easy":   rewarded(1, 1),
 		"unscorable": rewarded(math.NaN()),
 	} {
-		require.Equal(t, want, filter(g))
+		require.Equal(t, want, filter.Drop(g))
 	}
-	require.Empty(t, filter(rewarded(0.5, 0.5)), "dead, but of middling difficulty")
-	require.Panics(t, func() { rl.DropMeanOutside(0, 1, 1) })
-	require.Panics(t, func() { rl.DropMeanOutside(-1, 0, 1) })
+	require.Empty(t, filter.Drop(rewarded(0.5, 0.5)), "dead, but of middling difficulty")
+	require.NoError(t, filter.Validate())
+	for _, bad := range []rl.DropMeanOutside{{Low: 1, High: 1}, {High: math.NaN()}, {Reward: -1, High: 1}} {
+		require.Error(t, bad.Validate(), "%+v", bad)
+	}
 }
 
 // above is the next number after 0.3.

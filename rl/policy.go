@@ -2,14 +2,17 @@ package rl
 
 import (
 	"context"
+	"fmt"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// LogProber computes log-probs: what a policy, a frozen reference and a teacher share.
+// LogProber gives the log-probs of given tokens. A policy is one, and so are a
+// reference policy and a teacher.
 type LogProber interface {
-	// LogProbs writes the log-prob of every completion token into dst[i][t].
+	// LogProbs writes the log-prob of token t of sample i into dst[i][t].
 	LogProbs(ctx context.Context, b *Batch, dst [][]float64) error
 }
 
@@ -21,9 +24,27 @@ type OptimOptions struct {
 	MaxNorm float64
 }
 
+// Validate returns an error that names the first invalid setting.
+func (o OptimOptions) Validate() error {
+	if !(o.LR >= 0) || math.IsInf(o.LR, 1) {
+		return fmt.Errorf("rl: OptimOptions.LR is %v, want a finite number of at least 0", o.LR)
+	}
+	if err := checkMaxNorm(o.MaxNorm); err != nil {
+		return fmt.Errorf("rl: OptimOptions.%w", err)
+	}
+	return nil
+}
+
+func checkMaxNorm(n float64) error {
+	if !(n >= 0) {
+		return fmt.Errorf("MaxNorm is %v, want 0 (no clipping) or a positive number", n)
+	}
+	return nil
+}
+
 // OptimInfo is what an optimiser step did.
 type OptimInfo struct {
-	// Version counts the policy's steps; it names its weights.
+	// Version counts the policy's optimiser steps; it names the weights.
 	Version int64
 	// GradNorm is the global norm before clipping.
 	GradNorm float64
@@ -34,33 +55,37 @@ type OptimInfo struct {
 // Policy is a model that can be trained. One goroutine uses a policy at a time.
 type Policy interface {
 	LogProber
-	// ForwardBackward computes LogP (and Entropy or candidates, if o needs
-	// them) of every sample, evaluates o on each in order, and adds the
-	// gradient of the summed loss to the policy's own, so that several calls
-	// before a Step accumulate. It calls b.Prepare first and leaves LogP and
-	// Grad filled in. An error of the objective comes back wrapped with the
-	// sample's index. An objective whose inputs the policy cannot provide is
-	// an error, whether or not Supports was asked before. After an error the
-	// accumulated gradient is cleared.
+	// ForwardBackward computes LogP of every sample (and Entropy or candidates,
+	// if o needs them), evaluates o on each sample in order, and adds the
+	// gradient of the summed loss to the accumulated gradient, so that several
+	// calls can share an optimiser step. It calls b.Prepare first and leaves
+	// LogP and Grad filled in.
+	//
+	// An objective whose inputs the policy cannot provide is an error, whether
+	// or not Supports was asked before. An error of the objective is returned
+	// wrapped, with the sample's index. After an error the accumulated gradient
+	// is cleared.
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)
-	// Step applies the accumulated gradient and clears it.
+	// OptimStep applies the accumulated gradient and clears it.
 	OptimStep(ctx context.Context, o OptimOptions) (OptimInfo, error)
 	// Save stores weights, optimiser state and version under a name and
-	// returns a reference for Load. Training continues bit for bit from it.
+	// returns a reference for Load. Training continues from it bit for bit.
 	Save(ctx context.Context, name string) (ref string, err error)
 	// Load restores what Save stored and clears the accumulated gradient.
 	Load(ctx context.Context, ref string) error
 }
 
-// Publisher is a policy that can hand its current weights to an engine.
+// Publisher is a Policy that can hand its current weights to an engine that is a
+// rollout.Refresher. The trainer does so before it samples and before Config.Eval.
 type Publisher interface {
+	// Publish returns the current weights.
 	Publish(ctx context.Context) (rollout.Weights, error)
 }
 
-// Supporter is a policy that cannot compute every objective. NewTrainer asks
-// it, so that nothing is silently dropped later.
+// Supporter is a Policy that cannot compute every objective. NewTrainer asks it,
+// so that such a run does not start.
 type Supporter interface {
-	// Supports returns an error that names the inputs it cannot provide;
-	// ForwardBackward refuses such an objective, too.
+	// Supports returns an error that names the inputs it cannot provide.
+	// ForwardBackward refuses such an objective too.
 	Supports(n objective.Inputs) error
 }

@@ -20,16 +20,16 @@ type state struct {
 
 const stateFormat = 1
 
-// ErrMidway is what Trainer.Save returns after a Step that failed midway.
-var ErrMidway = errors.New("rl: the last step ended midway; a state saved now would lose its problems")
+// ErrMidway is returned by Trainer.Save after a Step that failed midway.
+var ErrMidway = errors.New("rl: the last training step ended midway; a state saved now would lose its problems")
 
-// Save stores the policy under name and returns the trainer's whole state,
-// small, for the caller to keep; package rl/checkpoint keeps it in files. A
-// trainer of the same configuration that restores it continues bit for bit, if
-// policy, engine and source do. The state is a JSON object; see [PolicyRef].
-// After a Step that failed midway it returns ErrMidway.
+// Save stores the policy under name and returns the state of the whole trainer, a
+// small JSON object, for the caller to keep; package rl/checkpoint keeps it in
+// files. A trainer with the same configuration that restores it continues bit for
+// bit, if policy, engine and source do. After a Step that failed midway it
+// returns ErrMidway.
 func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
-	if t.between {
+	if t.midway {
 		return nil, ErrMidway
 	}
 	ref, err := t.c.Policy.Save(ctx, name)
@@ -62,15 +62,15 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	if err := t.c.Source.Restore(s.Source); err != nil {
 		return fmt.Errorf("rl: restoring the source: %w", err)
 	}
-	t.step, t.opt, t.last, t.between = s.Step, s.Opt, nil, false
+	t.step, t.opt, t.last, t.midway = s.Step, s.Opt, nil, false
 	if t.c.AdaptiveKL != nil {
 		t.c.AdaptiveKL.Beta = s.Beta
 	}
 	return nil
 }
 
-// PolicyRef returns the reference that Policy.Save gave, from a state of
-// Trainer.Save: its field "policy".
+// PolicyRef returns the field "policy" of a state of Trainer.Save: the reference
+// that Policy.Save returned.
 func PolicyRef(saved []byte) (string, error) {
 	var s struct {
 		Policy *string `json:"policy"`
@@ -84,8 +84,8 @@ func PolicyRef(saved []byte) (string, error) {
 	return *s.Policy, nil
 }
 
-// WithPolicyRef returns the state with another reference: where the policy's
-// files are now, if they were moved. Everything else stays as it is.
+// WithPolicyRef returns the state with another reference to the policy, for
+// files that were moved. Everything else stays as it is.
 func WithPolicyRef(saved []byte, ref string) ([]byte, error) {
 	if _, err := PolicyRef(saved); err != nil {
 		return nil, err

@@ -23,15 +23,14 @@ func (m *mean) addBool(v bool) {
 }
 
 // Summarize describes judged rollouts as metrics. A metric without any
-// observation is left out, never 0.
+// observation is left out: it is never 0 instead.
 //
-//	reward/<k>             mean of outcome reward k over scorable completions;
-//	                       by its name, if the problems are Named
-//	reward/<k>/unscorable  share of completions it could not score
-//	step/<name>/correct    share of correct among the steps that could be judged,
-//	                       broken ones included
+//	reward/<k>             mean of outcome reward k over the completions that have
+//	                       it; k is its name if the problems are Named
+//	reward/<k>/unscorable  share of completions that do not have it
+//	step/<name>/correct    share of correct steps among those that are not unknown
 //	step/<name>/unknown    share of steps that no rule could judge
-//	step/<name>/broken     share that the policy broke
+//	step/<name>/broken     share of steps that the policy broke
 //	malformed              share of completions that deviate from the template
 //	right_answer_wrong_step
 //	                       share of completions whose first reward is at least
@@ -86,8 +85,8 @@ func Summarize(r *Rollouts) map[string]float64 {
 	return m
 }
 
-// LiveShare is the share of groups that the estimator gives an advantage; NaN
-// without any group.
+// LiveShare is the share of live groups, as the estimator defines them
+// (advantage.Estimator.Dead); NaN without any group.
 func (r *Rollouts) LiveShare(est advantage.Estimator) float64 {
 	var live mean
 	for _, g := range r.Groups {
@@ -139,9 +138,9 @@ func (u *UpdateInfo) metrics(m map[string]float64) {
 	}
 }
 
-// EvaluateProblems samples and judges problems without training and
-// summarises them as Summarize does. The same seed gives the same random
-// streams each time. A Config.Eval may consist of it:
+// EvaluateProblems samples and judges problems without training, and returns
+// them with their Summarize. The same seed gives the same random streams each
+// time. It can be all that Config.Eval does:
 //
 //	Eval: func(ctx context.Context, _ int64) (map[string]float64, error) {
 //		_, m, err := rl.EvaluateProblems(ctx, engine, test, seed)

@@ -14,19 +14,18 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Trainer trains a policy: Run is Step until the end, and Step is the
-// exported stages in a row. A trainer of one's own can call the stages itself.
+// Trainer trains a policy. Run calls Step until the end; Step calls the exported
+// stages one after the other (see the package comment).
 type Trainer struct {
-	c       Config
-	step    int64 // collections done
-	opt     int64 // optimiser steps done
-	between bool  // a step has begun and not ended
-	last    map[string]float64
-	log     *slog.Logger
+	c      Config
+	step   int64 // training steps done
+	opt    int64 // optimiser steps done
+	midway bool  // a training step has begun and not ended
+	last   map[string]float64
+	log    *slog.Logger
 }
 
-// NewTrainer checks the configuration; errors name every field that is wrong.
-// It publishes the policy's weights to the engine on the first Step.
+// NewTrainer returns a trainer, or the error of Config.Validate.
 func NewTrainer(c Config) (*Trainer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -43,27 +42,28 @@ func NewTrainer(c Config) (*Trainer, error) {
 	return t, nil
 }
 
-// Steps is the number of collections done.
+// Steps is the number of training steps done.
 func (t *Trainer) Steps() int64 { return t.step }
 
-// Metrics returns those of the last step, with its eval's once that is done;
-// nil before the first step and after Restore. It is not to be changed.
+// Metrics returns the metrics of the last training step, with those of its
+// evaluation once that is done; nil before the first step and after Restore. The
+// caller must not change it.
 func (t *Trainer) Metrics() map[string]float64 { return t.last }
 
-// Run takes steps until Config.Steps are done, the source ends, or ctx does. A
-// source that ends early is no error, and a warning in the log; one that has
-// not enough problems for a single collection is an error. A step that ctx
-// interrupts is lost (see Step); a run that is to end on a signal with a
-// checkpoint calls Step itself.
+// Run takes training steps until there were Config.Steps, the source ends, or ctx
+// is done. A source that ends before is only a warning in the log, unless it has
+// too few problems for a single collection: that is an error. A step that ctx
+// interrupts is lost. To end a run on a signal with a checkpoint, call Step
+// yourself.
 func (t *Trainer) Run(ctx context.Context) error {
 	for t.c.Steps == 0 || t.step < t.c.Steps {
 		_, err := t.Step(ctx)
 		switch {
 		case errors.Is(err, io.EOF) && t.step == 0:
-			return fmt.Errorf("rl: the source has not the %d problems of a single collection", t.c.Batching.Prompts)
+			return fmt.Errorf("rl: the source has fewer problems than the %d of a single collection", t.c.Batching.Prompts)
 		case errors.Is(err, io.EOF):
 			if t.c.Steps > 0 {
-				t.log.Warn("the source ended before the last step", "steps", t.step, "of", t.c.Steps)
+				t.log.Warn("the source ended before the last training step", "steps", t.step, "of", t.c.Steps)
 			}
 			return nil
 		case err != nil:
@@ -73,45 +73,46 @@ func (t *Trainer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Step does one collection and its updates, and returns the step's metrics.
-// It returns io.EOF, and does nothing, if the source has fewer problems left
-// than a collection takes. Steps are counted from 1 wherever their number is
-// passed on or reported.
+// Step takes one training step: one collection and the updates on it. It returns
+// the step's metrics, or io.EOF, having done nothing, if the source has fewer
+// problems left than a collection takes. Training steps are counted from 1
+// wherever their number is passed on or reported. The first one publishes the
+// policy's weights to the engine before it samples, as all others do.
 //
 // The metrics are those of Summarize, and
 //
 //	credit/<step>/masked     share of the step's tokens that credit masked
 //	credit/<step>/mass_kept  Σ|advantage| of its tokens after credit, by before
 //	credit/fully_masked      share of completions without a kept token
-//	group/live               share of groups that the estimator gives an advantage
+//	group/live               share of live groups (Rollouts.LiveShare)
 //	loss, grad_norm          means over the optimiser steps
 //	optimizer_steps, skipped how many there were, and how many of them were
-//	                         not taken, because the gradient was not finite
-//	objective/<name>         the objective's own metrics, by the mean
+//	                         not taken because the gradient was not finite
+//	objective/<name>         the objective's own metrics, as means
 //	objective/engine_mismatch
 //	                         mean |log-prob of the engine − of the policy| per
 //	                         token, before any update
 //	objective/engine_mismatch_over_01
 //	                         share of tokens where that is over 0.1
-//	reward_kl                divergence per token, with Config.RewardKL;
-//	                         reward_kl/beta its coefficient, if adaptive
-//	dynamic/…                what dynamic sampling did (DynamicInfo)
+//	reward_kl                divergence per token, with Config.RewardKL
+//	reward_kl/beta           its coefficient, with Config.AdaptiveKL
+//	dynamic/…                what dynamic sampling did (see DynamicSampling)
 //	lr                       of the last optimiser step
 //	time/collect_s, time/update_s
-//	eval/<name>              those of Config.Eval, after its steps
+//	eval/<name>              metrics of Config.Eval, every EvalEvery steps
 //
-// A step that fails midway, as when ctx is done, has drawn problems and may have
-// changed the policy, so Save refuses until the trainer is restored or a
-// further step has been taken. To stop between steps, look at one context
-// before each and give Step another (context.WithoutCancel).
+// A training step that fails midway, because ctx is done for example, has drawn
+// problems and may have changed the policy. Save then refuses until the trainer
+// is restored or another step has been taken. To stop between steps, look at one
+// context before each and give Step another (context.WithoutCancel).
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t.between = true
+	t.midway = true
 	problems, err := t.draw(ctx)
 	if err != nil {
-		t.between = !errors.Is(err, io.EOF)
+		t.midway = !errors.Is(err, io.EOF)
 		return nil, err
 	}
 	if err := t.publish(ctx); err != nil {
@@ -125,11 +126,11 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	sampled := r.Sampled()
 	if o, ok := t.c.Source.(Observer); ok {
 		if err := o.Observe(sampled.Problems, sampled.Groups); err != nil {
-			return nil, fmt.Errorf("rl: the source observing step %d: %w", t.step+1, err)
+			return nil, fmt.Errorf("rl: the source observing training step %d: %w", t.step+1, err)
 		}
 	}
 	if r.Failed > 0 && sampled.samples() == 0 {
-		return nil, fmt.Errorf("rl: all %d samples of step %d failed; the first: %w", r.Failed, t.step+1, r.FirstFailure)
+		return nil, fmt.Errorf("rl: all %d samples of training step %d failed; the first: %w", r.Failed, t.step+1, r.FirstFailure)
 	}
 	if r.Failed > 0 {
 		t.log.Warn("samples failed", "step", t.step+1, "failed", r.Failed, "first", r.FirstFailure)
@@ -174,11 +175,11 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := t.adapt(kl, r, m); err != nil {
 		return nil, err
 	}
-	t.between = false
+	t.midway = false
 	return m, t.finish(ctx, m)
 }
 
-// shape pays the KL penalty in the reward, if there is one.
+// shape puts the KL penalty into the reward, if there is one.
 func (t *Trainer) shape(ctx context.Context, r *Rollouts) (objective.Sum, error) {
 	if t.c.RewardKL == nil || r.samples() == 0 {
 		return objective.Sum{}, nil
@@ -190,7 +191,7 @@ func (t *Trainer) shape(ctx context.Context, r *Rollouts) (objective.Sum, error)
 	return r.ShapeKL(ctx, t.c.Policy, t.c.Reference, k)
 }
 
-// adapt moves the penalty's coefficient and notes what it was.
+// adapt moves the coefficient of the penalty and notes what it was.
 func (t *Trainer) adapt(kl objective.Sum, r *Rollouts, m map[string]float64) error {
 	if t.c.AdaptiveKL == nil || kl.Count == 0 {
 		return nil
@@ -271,13 +272,10 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 	var total UpdateInfo
 	for epoch := range t.c.Batching.Epochs {
 		for i, b := range parts {
-			lr := t.c.LR.At(t.opt)
-			if !(lr >= 0) || math.IsInf(lr, 1) {
-				return UpdateInfo{}, fmt.Errorf("rl: the schedule's rate of optimiser step %d is %v, want a finite number of at least 0", t.opt, lr)
-			}
-			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, OptimOptions{LR: lr, MaxNorm: t.c.MaxNorm})
+			opt := OptimOptions{LR: t.c.LR.At(t.opt), MaxNorm: t.c.MaxNorm}
+			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, opt)
 			if err != nil {
-				return UpdateInfo{}, err
+				return UpdateInfo{}, fmt.Errorf("rl: optimiser step %d: %w", t.opt, err)
 			}
 			t.opt++
 			if epoch == 0 && i == 0 {
@@ -289,10 +287,9 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 	return total, nil
 }
 
-// mismatch adds how far the engine's log-probs are from those of the policy
-// that it should have sampled from: "engine_mismatch", the mean |difference|,
-// and "engine_mismatch_over_01", the share of tokens over 0.1. b has been
-// through its forward pass, and nothing was updated before.
+// mismatch adds the engine_mismatch metrics to m. b is the first batch of a
+// collection and has been through its forward pass, so that its LogP are those of
+// the policy that the engine should have sampled from.
 func mismatch(b *Batch, m objective.Metrics) {
 	for i := range b.Samples {
 		s := &b.Samples[i]
@@ -311,20 +308,23 @@ func mismatch(b *Batch, m objective.Metrics) {
 	}
 }
 
-// minibatches makes the batches with fixed weights, Old and Ref filled in
-// before the first update changes the policy. One without a live token (all
-// masked, truncated or failed) is left out.
+// minibatches makes the batches, with weights fixed, and Old and Ref filled in
+// before the first update changes the policy. A batch without any token that
+// counts (all masked, excluded or failed) is left out.
 func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error) {
 	n, groups := t.c.Batching.MiniBatches, len(r.Groups)
 	parts := make([]*Batch, 0, n)
 	for p := range n {
 		from, to := p*groups/n, (p+1)*groups/n
 		if from == to {
-			continue // dynamic sampling found fewer live groups
+			continue // dynamic sampling found fewer groups than mini-batches
 		}
 		sub := r.Subset(from, to)
 		b := sub.Batch()
-		switch err := b.Weigh(t.c.Aggregation, sub.Included(t.c.MaskTruncated)); {
+		if t.c.ExcludeTruncated {
+			sub.excludeTruncated(b)
+		}
+		switch err := b.Weigh(t.c.Aggregation); {
 		case errors.Is(err, objective.ErrNoTokens):
 			t.log.Warn("a mini-batch has no token to train on, and is skipped", "step", t.step+1, "mini_batch", p)
 			continue
@@ -339,6 +339,18 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 	return parts, nil
 }
 
+// excludeTruncated excludes the samples of b, the batch of r, that reached the
+// length limit.
+func (r *Rollouts) excludeTruncated(b *Batch) {
+	i := 0
+	for _, g := range r.Groups {
+		for k := range g {
+			b.Samples[i].Excluded = b.Samples[i].Excluded || g[k].Finish == rollout.FinishLength
+			i++
+		}
+	}
+}
+
 // fill fills in Old, if there will be more than one update, and Ref, if the
 // objective needs it.
 func (t *Trainer) fill(ctx context.Context, b *Batch) error {
@@ -346,7 +358,7 @@ func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	switch {
 	case t.c.Batching.OptimSteps() == 1:
 		for i := range b.Samples {
-			b.Samples[i].Old = nil // those of the update itself stand in
+			b.Samples[i].Old = nil // objectives then take LogP
 		}
 	case t.c.TrustRollout:
 		for i := range b.Samples {
@@ -364,16 +376,16 @@ func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// finish runs what comes after a step: eval, metrics, checkpoint.
+// finish does what comes after a training step: evaluation, metrics, checkpoint.
 func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 	t.last = m
-	if t.c.Eval != nil && t.c.EvalEvery > 0 && t.step%t.c.EvalEvery == 0 {
+	if n := t.c.EvalEvery; n > 0 && t.step%n == 0 {
 		if err := t.publish(ctx); err != nil {
 			return err
 		}
 		e, err := t.c.Eval(ctx, t.step)
 		if err != nil {
-			return fmt.Errorf("rl: eval after step %d: %w", t.step, err)
+			return fmt.Errorf("rl: eval after training step %d: %w", t.step, err)
 		}
 		for k, v := range e {
 			m["eval/"+k] = v
@@ -381,12 +393,12 @@ func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 	}
 	if t.c.Recorder != nil {
 		if err := t.c.Recorder.Record(t.step, m); err != nil {
-			return fmt.Errorf("rl: recording step %d: %w", t.step, err)
+			return fmt.Errorf("rl: recording training step %d: %w", t.step, err)
 		}
 	}
-	if t.c.Checkpoint != nil && t.c.CheckpointEvery > 0 && t.step%t.c.CheckpointEvery == 0 {
+	if n := t.c.CheckpointEvery; n > 0 && t.step%n == 0 {
 		if err := t.c.Checkpoint(ctx, t); err != nil {
-			return fmt.Errorf("rl: checkpoint after step %d: %w", t.step, err)
+			return fmt.Errorf("rl: checkpoint after training step %d: %w", t.step, err)
 		}
 	}
 	return nil

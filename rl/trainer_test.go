@@ -138,7 +138,7 @@ func TestRunEndsWithTheSource(t *testing.T) {
 
 func TestAMiniBatchWithoutLiveTokensIsSkipped(t *testing.T) {
 	c, p := setup() // every completion of the table ends at its length limit
-	c.MaskTruncated = true
+	c.ExcludeTruncated = true
 	before := logits(p)
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
@@ -177,7 +177,7 @@ func TestFailedSamplesLeaveTheRestToTrainOn(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tr.Step(t.Context())
 	require.ErrorIs(t, err, lost)
-	require.ErrorContains(t, err, "all 32 samples of step 1 failed")
+	require.ErrorContains(t, err, "all 32 samples of training step 1 failed")
 }
 
 // A state saved after an interrupted step would skip that step's problems.
@@ -369,12 +369,12 @@ func TestEngineMismatchIsMeasured(t *testing.T) {
 	require.InDelta(t, 0.5, over, 1e-12)
 }
 
-// unscored is a problem whose every second completion nobody can score.
-type unscored struct{ successor }
+// unscorable is a problem whose every second completion no rule can score.
+type unscorable struct{ successor }
 
-func (u unscored) RewardNames() []string { return []string{"right"} }
+func (u unscorable) RewardNames() []string { return []string{"right"} }
 
-func (u unscored) Judge(ctx context.Context, c *rollout.Completion) error {
+func (u unscorable) Judge(ctx context.Context, c *rollout.Completion) error {
 	err := u.successor.Judge(ctx, c)
 	if c.Index%2 == 1 {
 		c.Rewards[0] = math.NaN()
@@ -384,12 +384,12 @@ func (u unscored) Judge(ctx context.Context, c *rollout.Completion) error {
 
 func TestUnscorableCompletionsAreNotTrainedOn(t *testing.T) {
 	_, p := setup()
-	r, err := rl.Collect(t.Context(), p, []rl.Problem{unscored{successor{0, vocab, 8}}}, [2]uint64{})
+	r, err := rl.Collect(t.Context(), p, []rl.Problem{unscorable{successor{0, vocab, 8}}}, [2]uint64{})
 	require.NoError(t, err)
 	_, err = r.Assign(advantage.PerGroup(advantage.DrGRPO{}), sam.Outcome{})
 	require.NoError(t, err)
 	b := r.Batch()
-	require.NoError(t, b.Weigh(objective.TokenMean{}, r.Included(false)))
+	require.NoError(t, b.Weigh(objective.TokenMean{}))
 	for i := range b.Samples {
 		want := 1. / 8 // 4 completions of 2 tokens
 		if i%2 == 1 {
@@ -405,5 +405,5 @@ func TestASourceWithoutACollectionIsAnError(t *testing.T) {
 	c.Source = &rl.SliceSource{Problems: problems(8)[:3], Epochs: 1}
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
-	require.ErrorContains(t, tr.Run(t.Context()), "has not the 4 problems")
+	require.ErrorContains(t, tr.Run(t.Context()), "fewer problems than the 4")
 }

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -10,23 +11,27 @@ import (
 
 // UpdateInfo is what an Update did, summed over its optimiser steps.
 type UpdateInfo struct {
-	// Loss is the mean loss per optimiser step. It says nothing of how well
-	// training goes: with group-relative advantages, fresh samples and no
-	// masking it is near 0 throughout. Watch the reward instead.
+	// Loss is the mean loss per optimiser step. It does not say how well
+	// training goes; see the package comment.
 	Loss float64
-	// GradNorm is the mean norm before clipping, over the steps not skipped.
+	// GradNorm is the mean norm before clipping, over the optimiser steps that
+	// were not skipped.
 	GradNorm float64
-	// OptimSteps counts optimiser steps, Skipped those not taken because the
-	// gradient was not finite.
+	// OptimSteps counts optimiser steps; Skipped counts those among them that
+	// were not taken because the gradient was not finite.
 	OptimSteps, Skipped int
-	// Version is the policy's version after the last step.
+	// Version is the policy's version after the last optimiser step.
 	Version int64
+	// Metrics are those of the objective.
 	Metrics objective.Metrics
 }
 
-// Update takes one optimiser step on b, whose weights are fixed (see
-// Batch.Weigh), in accumulate forward-backward passes.
-func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, step OptimOptions) (UpdateInfo, error) {
+// Update takes one optimiser step on b, whose weights Batch.Weigh has fixed, in
+// accumulate (at least 1) forward-backward passes.
+func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, opt OptimOptions) (UpdateInfo, error) {
+	if err := errors.Join(o.Validate(), opt.Validate()); err != nil {
+		return UpdateInfo{}, err
+	}
 	info := UpdateInfo{OptimSteps: 1, Metrics: objective.Metrics{}}
 	for _, part := range b.Split(accumulate) {
 		loss, m, err := p.ForwardBackward(ctx, part, o)
@@ -36,7 +41,7 @@ func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accu
 		info.Loss += loss
 		info.Metrics.Merge(m)
 	}
-	s, err := p.OptimStep(ctx, step)
+	s, err := p.OptimStep(ctx, opt)
 	if err != nil {
 		return UpdateInfo{}, err
 	}
@@ -63,11 +68,11 @@ func (u *UpdateInfo) merge(v UpdateInfo) {
 	u.Metrics.Merge(v.Metrics)
 }
 
-// TwoPass lets a policy that knows only a linear loss on log-probs, such as a
-// remote training server, train on any objective of log-probs: it computes
-// the log-probs, evaluates o here, and then calls linear, which must add the
-// gradient of Σ Grad[t]·logp[t] to the policy's. Entropies and candidates are
-// beyond a linear loss; asking for them is an error.
+// TwoPass is ForwardBackward for a policy that can only compute a linear loss on
+// log-probs, such as a remote training server: it asks p for the log-probs,
+// evaluates o here, and then calls linear, which must add the gradient of
+// Σ Grad[t]·logp[t] to the policy's. An objective that needs entropies or
+// candidates is an error: a linear loss cannot carry them.
 func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, linear func(context.Context, *Batch) error) (float64, objective.Metrics, error) {
 	if n := o.Needs() & (objective.InputEntropy | objective.InputCandidates); n != 0 {
 		return 0, nil, fmt.Errorf("rl: the objective needs %v, which a linear loss on log-probs cannot carry", n)
@@ -88,10 +93,10 @@ func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, 
 	return loss, m, linear(ctx, b)
 }
 
-// EvalObjective runs o over samples [from, to) of b, whose LogP is filled in and
-// whose gradients are clear, in order; it adds to m, which must not be nil,
-// and returns the summed loss. Policies use it between their forward and
-// backward passes. An error names the sample.
+// EvalObjective evaluates o on the samples [from, to) of b, in order, and returns
+// the summed loss. LogP must be filled in and Grad clear; m, to which the metrics
+// are added, must not be nil. Policies call it between their forward and backward
+// passes. An error names the sample.
 func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
 	loss := 0.0
 	for i := from; i < to; i++ {

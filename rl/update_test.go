@@ -2,17 +2,15 @@ package rl_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
-	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// noting is a policy that notes the settings of its steps, and gives back
+// noting is a policy that notes the settings of its optimiser steps, and gives back
 // scripted infos, as many as there are.
 type noting struct {
 	*policytest.TablePolicy
@@ -29,7 +27,7 @@ func (n *noting) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo
 	return info, err
 }
 
-func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
+func TestOptimiserStepsHaveTheirSettings(t *testing.T) {
 	c, p := setup()
 	policy := &noting{TablePolicy: p}
 	c.Policy, c.MaxNorm = policy, 0.25
@@ -45,7 +43,7 @@ func TestOptimizerStepsHaveTheirSettings(t *testing.T) {
 	require.Equal(t, []rl.OptimOptions{{LR: 1, MaxNorm: 0.25}, {LR: 1. / 2, MaxNorm: 0.25}, {LR: 1. / 3, MaxNorm: 0.25}, {LR: 1. / 4, MaxNorm: 0.25}}, policy.options)
 }
 
-// The gradient norm is the mean over the steps that were taken.
+// The gradient norm is the mean over the optimiser steps that were taken.
 func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 	for _, test := range []struct {
 		infos   []rl.OptimInfo
@@ -72,17 +70,4 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 			require.InDelta(t, test.norm, m["grad_norm"], 1e-12)
 		}
 	}
-}
-
-// A group whose samples have all failed does not fill a collection up.
-func TestAFailedGroupFillsNothingUp(t *testing.T) {
-	e := tampered{policytest.NewTablePolicy(3, nil, -1), func(c rollout.Completion, emit func(rollout.Completion) error) error {
-		if c.Request == 0 {
-			c = rollout.Completion{Request: c.Request, Index: c.Index, Err: errors.New("lost")}
-		}
-		return emit(c)
-	}}
-	r, err := rl.CollectLive(t.Context(), e, script("rwl"), 2, rloo, rl.DynamicSampling{Rounds: 1, Oversample: 1.5}, [2]uint64{})
-	require.NoError(t, err)
-	require.Equal(t, []string{"w1", "l2"}, []string{r.Requests[0].ID, r.Requests[1].ID})
 }

@@ -8,25 +8,53 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// There is nothing to learn from a completion that no rule could score, unless
-// step credit finds something.
-func TestIncludedSamples(t *testing.T) {
+// What the estimator cannot use is not in a denominator either, unless step credit
+// or shaping gives it an advantage.
+func TestUnscorableCompletionsAreExcluded(t *testing.T) {
 	nan := math.NaN()
 	r := &rl.Rollouts{
-		Groups: []rollout.Group{
-			{{Rewards: []float64{0}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, 0}}, {Rewards: []float64{1}, Finish: rollout.FinishLength}},
-			{{Rewards: []float64{nan, 2}}, {Rewards: []float64{nan, nan}, Adv: []float64{0, -1}}},
-		},
+		Problems: make([]rl.Problem, 2),
+		Requests: make([]rollout.Request, 2),
+		Groups: []rollout.Group{{
+			{Tokens: []int32{1, 2}, Rewards: []float64{1, 0}},
+			{Tokens: []int32{1, 2}, Rewards: []float64{0, 1}},
+			{Tokens: []int32{1, 2}, Rewards: []float64{1, nan}},
+		}, {
+			{Tokens: []int32{1, 2}, Rewards: []float64{nan, nan}, Shaping: []float64{0, -1}},
+		}},
 	}
-	for finishedOnly, want := range map[bool][]bool{false: {true, false, true, true, true}, true: {true, false, false, true, true}} {
-		included := r.Included(finishedOnly)
-		for i := range want {
-			require.Equal(t, want[i], included(i), "sample %d, finished only %v", i, finishedOnly)
+	for _, c := range []struct {
+		combine advantage.Combine
+		want    []float64 // of each token
+	}{
+		{advantage.Combine{}, []float64{1. / 6, 1. / 6, 0, 1. / 6}},
+		{advantage.Combine{SkipUnscorable: true}, []float64{1. / 8, 1. / 8, 1. / 8, 1. / 8}},
+		{advantage.Combine{Weights: []float64{1, 0}}, []float64{1. / 8, 1. / 8, 1. / 8, 1. / 8}},
+		{advantage.Combine{Weights: []float64{0, 1}}, []float64{1. / 6, 1. / 6, 0, 1. / 6}},
+	} {
+		_, err := r.Assign(advantage.GroupEstimator{Norm: advantage.RLOO{}, Combine: c.combine}, sam.Outcome{})
+		require.NoError(t, err)
+		b := r.Batch()
+		require.NoError(t, b.Weigh(objective.TokenMean{}))
+		for i, s := range b.Samples {
+			require.Equal(t, []float64{c.want[i], c.want[i]}, s.Weight, "sample %d, %+v", i, c.combine)
 		}
+	}
+
+	only := r.Subset(0, 1)
+	_, err := only.Assign(advantage.PerGroup(advantage.GRPO{}), sam.Outcome{})
+	require.NoError(t, err)
+	b := only.Batch()
+	require.NoError(t, b.Weigh(objective.SeqMeanTokenMean{}))
+	for i, want := range []float64{1. / 2, 1. / 2, 0} {
+		require.Equal(t, want, b.Samples[i].Weight[0]+b.Samples[i].Weight[1], "sample %d", i)
 	}
 }
 

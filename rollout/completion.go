@@ -2,14 +2,14 @@ package rollout
 
 import "github.com/stepwise-rl/stepwise/prompt"
 
-// Completion is one sample, and all that is later written down about it. It
-// travels through a training step by itself: the engine fills in what was
-// sampled, the problem's judge the rewards and steps, the estimator and the
-// step credit the advantages. Nobody copies it into a shape of their own.
+// Completion is one sample and everything that is noted about it later. The same
+// value passes through a whole training step: the engine fills in what it
+// sampled, the judge the steps and rewards, the trainer log-probs, the estimator
+// and then step credit the advantages.
 //
 // Slices "per token" have one entry for each of Tokens.
 type Completion struct {
-	// The engine:
+	// Written by the engine:
 
 	// Request and Index say which sample of which request this is.
 	Request, Index int
@@ -35,7 +35,7 @@ type Completion struct {
 	// Index is then empty.
 	Err error
 
-	// The judge:
+	// Written by the judge (rl.Problem.Judge):
 
 	// Trace is the parsed completion; nil if the judge parses nothing.
 	Trace *prompt.Trace
@@ -45,32 +45,36 @@ type Completion struct {
 	// Steps holds the judged steps, in the order of the text.
 	Steps []Step
 	// Final is the index in Steps of the step that states the final answer;
-	// -1 if there is none, which is what a judge finds here.
+	// -1 if there is none. rl.Collect sets it to -1 before it calls the judge.
 	Final int
 	// Malformed marks a completion that deviates from its template.
 	Malformed bool
 
-	// The trainer:
+	// Written by the trainer:
 
 	// Old and Ref are, per token, the log-probs under the policy before the
-	// update and under the reference; nil until they are computed.
+	// update and under the reference policy; nil if nobody has needed them yet.
 	Old, Ref []float64
-	// Shaping is an optional reward per token (a KL penalty), nil = none.
-	// Estimators with token returns (REINFORCE++) fold it in; for all others
-	// it is added after step credit, so that it never decides a sign.
+	// Shaping is an optional reward per token (a KL penalty); nil = none.
+	// Estimators of token returns (REINFORCE++) include it in the returns; for
+	// all others it is added after step credit, so that it never decides a
+	// sign.
 	Shaping []float64
 
-	// The estimator, then step credit:
+	// Written by the estimator, then rewritten by step credit:
 
-	// Scalar is written by estimators: the outcome advantage of the whole
-	// completion, 0 for an unscorable one.
+	// Unscorable is set by the estimator if it cannot use the rewards. Then
+	// Scalar is 0, and the completion is left out of every baseline; unless
+	// step credit or shaping gives it an advantage, training excludes it.
+	Unscorable bool
+	// Scalar is the outcome advantage of the whole completion. Step credit
+	// leaves it alone.
 	Scalar float64
-	// Adv is written by estimators and rewritten by step credit: the
-	// advantage per token.
+	// Adv is the advantage per token.
 	Adv []float64
-	// Keep is set true by estimators and rewritten by step credit. A false
-	// marks a masked token, which is not the same as Adv == 0: objectives
-	// and denominators treat the two differently.
+	// Keep is true for every token until step credit masks some. Masked is
+	// not the same as Adv == 0: objectives and denominators treat the two
+	// differently.
 	Keep []bool
 }
 
@@ -84,19 +88,19 @@ type Step struct {
 	Name       string
 	Start, End int // token range, end exclusive
 	Verdict    Verdict
-	// Status is the reason of VerdictBroken; prompt.StatusOK otherwise, or if the
-	// judge does not say.
+	// Status says why a step is broken. It is prompt.StatusOK for all others,
+	// and where the judge gives no reason.
 	Status prompt.Status
 	// Reward is the step's score; NaN = unscorable.
 	Reward float64
 }
 
-// Group is the completions sampled from one prompt.
+// Group holds the completions sampled from one prompt.
 type Group []Completion
 
-// Dead reports whether the outcome says nothing about the group: estimators
-// give every completion of a dead group an advantage of exactly 0. It may be
-// called once an estimator has run; before, ask the estimator.
+// Dead reports whether no completion of the group has an outcome advantage. It
+// is only meaningful after an estimator has run; before that, ask the estimator
+// (advantage.Estimator.Dead).
 func (g Group) Dead() bool {
 	for i := range g {
 		if g[i].Scalar != 0 {

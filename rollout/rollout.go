@@ -1,13 +1,18 @@
 package rollout
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+)
 
 // Params are sampling parameters.
 type Params struct {
 	// Temperature scales the logits by its inverse; 0 means greedy.
 	Temperature float64
-	// TopP keeps the smallest set of tokens whose probability reaches it;
-	// 0 or 1 keeps all. It applies after TopK.
+	// TopP keeps the smallest set of most likely tokens whose probability
+	// reaches it; 0 or 1 keeps all. It applies after TopK.
 	TopP float64
 	// TopK keeps that many most likely tokens; 0 keeps all.
 	TopK int
@@ -16,6 +21,26 @@ type Params struct {
 	// Stop ends a completion as soon as its text contains one of these; the
 	// stop string stays in the text, because its tokens were sampled.
 	Stop []string
+}
+
+// Validate returns an error that names the first invalid field.
+func (p *Params) Validate() error {
+	switch {
+	case !(p.Temperature >= 0) || math.IsInf(p.Temperature, 1):
+		return fmt.Errorf("Temperature is %v, want 0 or more", p.Temperature)
+	case !(p.TopP >= 0 && p.TopP <= 1):
+		return fmt.Errorf("TopP is %v, want 0 to 1", p.TopP)
+	case p.TopK < 0:
+		return fmt.Errorf("TopK is %d, want 0 or more", p.TopK)
+	case p.MaxTokens < 1:
+		return fmt.Errorf("MaxTokens is %d, want 1 or more", p.MaxTokens)
+	}
+	for i, s := range p.Stop {
+		if s == "" {
+			return fmt.Errorf("Stop[%d] is empty", i)
+		}
+	}
+	return nil
 }
 
 // Request asks for N completions of one prompt.
@@ -27,10 +52,44 @@ type Request struct {
 	// N is the number of completions (the group size), at least 1.
 	N      int
 	Params Params
-	// Stream identifies the random stream: run seed, step, prompt. The
-	// engine adds the sample's index, so a request gives the same samples
+	// Stream identifies the random stream: run seed, training step, prompt.
+	// The engine adds the sample's index, so a request gives the same samples
 	// whatever it is batched with, as far as the engine can promise that.
 	Stream [3]uint64
+}
+
+// Validate returns an error that names the first invalid field. Limits of the
+// model are the engine's to check: token ids outside its vocabulary, prompts
+// that are too long.
+func (r *Request) Validate() error {
+	switch {
+	case len(r.Prompt) == 0:
+		return errors.New("Prompt is empty")
+	case r.N < 1:
+		return fmt.Errorf("N is %d, want 1 or more", r.N)
+	}
+	for i, id := range r.Prompt {
+		if id < 0 {
+			return fmt.Errorf("Prompt[%d] is %d, not a token id", i, id)
+		}
+	}
+	return r.Params.Validate()
+}
+
+// Validate checks all requests; more, if not nil, is the engine's own check of
+// each. The error names the request by index and ID. Engines call it before they
+// sample anything.
+func Validate(reqs []Request, more func(*Request) error) error {
+	for i := range reqs {
+		err := reqs[i].Validate()
+		if err == nil && more != nil {
+			err = more(&reqs[i])
+		}
+		if err != nil {
+			return fmt.Errorf("rollout: request %d (%q): %w", i, reqs[i].ID, err)
+		}
+	}
+	return nil
 }
 
 // Finish says why a completion ended.
@@ -53,11 +112,11 @@ type Engine interface {
 	Generate(ctx context.Context, reqs []Request, emit func(Completion) error) error
 }
 
-// Checker is an engine that can tell beforehand which requests it cannot sample,
-// because the prompt or the completion is too long, for example.
+// Checker is an Engine that can tell beforehand which requests it cannot
+// sample, because the prompt is too long for the model, for example.
 type Checker interface {
-	// Check returns the error that Generate would for a request that is valid
-	// by itself.
+	// Check returns the error that Generate would return for a request that
+	// passes Request.Validate.
 	Check(r *Request) error
 }
 
@@ -71,7 +130,7 @@ type Weights struct {
 	Local any
 }
 
-// Refresher is an engine whose weights can be replaced between calls.
+// Refresher is an Engine whose weights can be replaced between calls.
 type Refresher interface {
 	Refresh(ctx context.Context, w Weights) error
 }

@@ -6,8 +6,8 @@ import "fmt"
 type Verdict uint8
 
 const (
-	// VerdictUnknown: no rule can judge the step, which is not the policy's
-	// doing.
+	// VerdictUnknown: no rule can judge the step, through no fault of the
+	// policy.
 	VerdictUnknown Verdict = iota
 	// VerdictCorrect: the step is right.
 	VerdictCorrect
@@ -15,7 +15,7 @@ const (
 	VerdictIncorrect
 	// VerdictBroken: the policy broke the step (missing, duplicate, out of
 	// order, truncated, unparsable, surplus). It counts as wrong unless an
-	// option says otherwise, because training exploits any other treatment.
+	// option says otherwise, because training would exploit anything else.
 	VerdictBroken
 )
 
@@ -24,7 +24,7 @@ var verdictNames = [...]string{"unknown", "correct", "incorrect", "broken"}
 // Wrong reports whether the step is incorrect or broken.
 func (v Verdict) Wrong() bool { return v == VerdictIncorrect || v == VerdictBroken }
 
-// Known reports whether the step could be judged: it is anything but unknown.
+// Known reports whether the step could be judged: any verdict but unknown.
 func (v Verdict) Known() bool { return v != VerdictUnknown }
 
 // String returns "unknown", "correct", "incorrect" or "broken".
@@ -35,11 +35,10 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", uint8(v))
 }
 
-// MarshalText returns what String does; a value that is none of the four is an
-// error.
+// MarshalText returns the same; any other value is an error.
 func (v Verdict) MarshalText() ([]byte, error) {
 	if int(v) >= len(verdictNames) {
-		return nil, fmt.Errorf("rollout: no such verdict: %d", uint8(v))
+		return nil, fmt.Errorf("rollout: verdict is %d, want 0 to 3", uint8(v))
 	}
 	return []byte(verdictNames[v]), nil
 }
@@ -52,5 +51,5 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("verdict %q, want unknown, correct, incorrect or broken", text)
+	return fmt.Errorf("rollout: verdict %q, want unknown, correct, incorrect or broken", text)
 }

@@ -24,7 +24,7 @@ func (t *Task[E]) Bind(example E) *Bound[E] { return &Bound[E]{task: t, example:
 // Example returns the example.
 func (b *Bound[E]) Example() E { return b.example }
 
-// RewardNames returns the outcomes' names; metrics appear under them.
+// RewardNames implements rl.Named: it returns the names of the outcomes.
 func (b *Bound[E]) RewardNames() []string {
 	names := make([]string, len(b.task.def.Outcomes))
 	for i, o := range b.task.def.Outcomes {
@@ -43,8 +43,8 @@ func (b *Bound[E]) Request() rollout.Request {
 	return r
 }
 
-// Judge parses a completion, asks every rule, and writes Trace, Malformed, Steps,
-// Final and Rewards into it. An error is a rule's own failure.
+// Judge parses a completion and asks every rule. It writes Trace, Malformed, Steps,
+// Final and Rewards. An error means that a rule failed, not that it cannot judge.
 func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	tr := b.task.parser.Parse(c.Text, c.Ends)
 	c.Trace, c.Malformed = &tr, tr.Malformed()
@@ -66,8 +66,9 @@ func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	return nil
 }
 
-// judgeSteps writes the steps of c in the order of the text, broken ones
-// included. A duplicate or surplus step begins where the one before it ends.
+// judgeSteps writes the steps of c, broken ones too, in the order of the text. A
+// duplicate or surplus step begins where the one before it ends, so that the text
+// that leads to it is blamed with it.
 func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error {
 	tr := c.Trace
 	spans := make([]*prompt.Span, 0, len(tr.Steps)+len(tr.Extra))
@@ -102,7 +103,7 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error 
 	return nil
 }
 
-// judgeStep asks the rule of template step k, which is well-formed.
+// judgeStep asks the rule of step k of the template, which is well-formed.
 func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *rollout.Step) error {
 	def := &b.task.def.Steps[k]
 	st.Reward = math.NaN()
@@ -120,7 +121,7 @@ func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *r
 	return nil
 }
 
-// score asks a rule and turns unscorable into NaN, counted by reason.
+// score asks a rule, counts what it says, and turns unscorable into NaN.
 func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (float64, error) {
 	s, err := rule.Score(ctx, b.example, tr, step)
 	if b.task.def.Counter != nil {

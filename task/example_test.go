@@ -42,9 +42,9 @@ func Example() {
 			}
 			return ids
 		}),
-		GroupSize:   8,
-		Params:  rollout.Params{Temperature: 1, MaxTokens: 200},
-		Counter: &counter,
+		GroupSize: 8,
+		Params:    rollout.Params{Temperature: 1, MaxTokens: 200},
+		Counter:   &counter,
 	})
 	if err != nil {
 		panic(err)

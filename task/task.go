@@ -10,8 +10,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Step is a reasoning step: what the prompt says of it (see prompt.Step), and
-// the rule that judges it.
+// Step is a reasoning step: what the prompt says about it (as prompt.Step does),
+// and the rule that judges it.
 type Step[E any] struct {
 	// Name identifies the step; it is unique in the task.
 	Name string
@@ -21,9 +21,9 @@ type Step[E any] struct {
 	Criteria []prompt.Criterion[E]
 	// Answers lists the allowed answers; empty allows any non-empty answer.
 	Answers []string
-	// Rule scores the step; nil leaves its verdict unknown.
+	// Rule scores the step; without one its verdict is unknown.
 	Rule reward.Rule[E]
-	// PassAt is the score from which the step counts as correct; 0 means 1.
+	// PassAt is the lowest score with which the step is correct; 0 means 1.
 	PassAt float64
 }
 
@@ -31,13 +31,13 @@ type Step[E any] struct {
 type Outcome[E any] struct {
 	Name string
 	Rule reward.Rule[E]
-	// BrokenReward is what a completion with a broken final answer gets where
-	// the rule cannot score it. The default, 0, fits rewards in [0, 1]; it
-	// must be the worst there is, or breaking the answer becomes a refuge.
+	// BrokenReward is the reward of a completion with a broken final answer
+	// that the rule cannot score. The default, 0, fits rewards in [0, 1]. It
+	// must be the worst reward there is, or breaking the answer is a loophole.
 	BrokenReward float64
 }
 
-// Definition is the one place where a task is written down.
+// Definition is the one place in which a task is written down.
 type Definition[E any] struct {
 	// System opens the prompt: who the model is and what it judges.
 	System string
@@ -51,9 +51,9 @@ type Definition[E any] struct {
 	// Compact leaves instructions and criteria out of the prompt.
 	Compact bool
 
-	// Outcomes are the rewards of the whole completion, at least one, with
-	// names of their own. The first is the task's own: metrics such as
-	// right_answer_wrong_step are taken from it. The estimator weighs them:
+	// Outcomes are the rewards of the whole completion: at least one, with
+	// different names. The first is the task's own, which metrics such as
+	// right_answer_wrong_step look at. The estimator weighs them:
 	// advantage.PerGroup(normalizer, weights...).
 	Outcomes []Outcome[E]
 
@@ -66,9 +66,10 @@ type Definition[E any] struct {
 	GroupSize int
 	// Params are the sampling parameters.
 	Params rollout.Params
-	// Counter, if not nil, tallies what every rule says, by the name of its
-	// step, and of its outcome behind "outcome ". A completion with a broken
-	// final answer counts as unscorable there, although it gets BrokenReward.
+	// Counter, if not nil, counts what every rule says: a step's rule under the
+	// name of the step, an outcome's under "outcome " and its name. A completion
+	// with a broken final answer is counted as unscorable, although it gets
+	// BrokenReward.
 	Counter *reward.Counter
 }
 
@@ -81,25 +82,25 @@ func (d *Definition[E]) Template() *prompt.Template[E] {
 	return t
 }
 
-// Plain makes an Encode of a text encoder: it renders the plain-text prompt.
+// Plain makes an Encode from a text encoder: it renders the prompt as plain text.
 //
-// Where examples hold other people's text, encode must not turn text that looks
-// like a special token or a step's tag into one: give it an encoder of ordinary
-// text (tokenizer.Tokenizer.EncodeOrdinary), or write an Encode that renders the
-// prompt in parts and trusts only its own.
+// If examples hold other people's text, encode must not turn text that looks like
+// a special token or a step's tag into one: pass it an encoder of ordinary text
+// (tokenizer.Tokenizer.EncodeOrdinary), or write your own Encode, which renders the
+// prompt in parts and encodes special tokens in its own parts only.
 func Plain[E any](encode func(text string) []int32) func(*prompt.Template[E], E) []int32 {
 	return func(t *prompt.Template[E], e E) []int32 { return encode(t.Render(e)) }
 }
 
-// Task is a checked definition. It is safe for concurrent use if the
-// definition's functions and rules are.
+// Task is a valid definition. It is safe for concurrent use if the functions and
+// rules of the definition are.
 type Task[E any] struct {
 	def      Definition[E]
 	template *prompt.Template[E]
 	parser   prompt.Parser
 }
 
-// Validate lists everything that is wrong with the definition.
+// Validate returns an error that names every invalid field.
 func (d *Definition[E]) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("task: "+format, args...)) }
@@ -126,7 +127,7 @@ func (d *Definition[E]) Validate() error {
 		add("Definition.Encode is missing")
 	}
 	if d.GroupSize < 1 {
-		add("Definition.Group is %d, need at least 1", d.GroupSize)
+		add("Definition.GroupSize is %d, need at least 1", d.GroupSize)
 	}
 	for i, s := range d.Steps {
 		if !(s.PassAt >= 0) {
@@ -139,7 +140,7 @@ func (d *Definition[E]) Validate() error {
 	return errors.Join(errs...)
 }
 
-// New checks a definition; the error is that of Validate.
+// New returns the task of a definition, or the error of Definition.Validate.
 func New[E any](d Definition[E]) (*Task[E], error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -149,19 +150,16 @@ func New[E any](d Definition[E]) (*Task[E], error) {
 	return t, nil
 }
 
-// Template returns the task's prompt template. It must not be changed.
+// Template returns the task's prompt template. The caller must not change it.
 func (t *Task[E]) Template() *prompt.Template[E] { return t.template }
 
 // Parser returns the parser of the task's completions.
 func (t *Task[E]) Parser() prompt.Parser { return t.parser }
 
-// With returns the task with another number of completions and other sampling
-// parameters, as evaluation wants them.
-func (t *Task[E]) With(group int, p rollout.Params) *Task[E] {
-	if group < 1 {
-		panic(fmt.Sprintf("task: a group of %d", group))
-	}
-	u := *t
-	u.def.GroupSize, u.def.Params = group, p
-	return &u
+// With returns the task with another group size and other sampling parameters, as
+// evaluation needs them. The error is that of Definition.Validate.
+func (t *Task[E]) With(groupSize int, p rollout.Params) (*Task[E], error) {
+	d := t.def
+	d.GroupSize, d.Params = groupSize, p
+	return New(d)
 }

@@ -37,13 +37,13 @@ func definition() task.Definition[pair] {
 				Rule: reward.ExactLabel(func(p pair) string { return p.label }),
 			},
 		},
-		Input:    func(p pair) string { return p.query + " | " + p.note },
-		Outcomes: []task.Outcome[pair]{{Name: "label", Rule: reward.ExactLabel(func(p pair) string { return p.label })}},
-		Encode:   task.Plain[pair](func(text string) []int32 { return []int32{1} }),
-		ID:       func(p pair) string { return p.query },
-		GroupSize:    4,
-		Params:   rollout.Params{Temperature: 1, MaxTokens: 64},
-		Counter:  &reward.Counter{},
+		Input:     func(p pair) string { return p.query + " | " + p.note },
+		Outcomes:  []task.Outcome[pair]{{Name: "label", Rule: reward.ExactLabel(func(p pair) string { return p.label })}},
+		Encode:    task.Plain[pair](func(text string) []int32 { return []int32{1} }),
+		ID:        func(p pair) string { return p.query },
+		GroupSize: 4,
+		Params:    rollout.Params{Temperature: 1, MaxTokens: 64},
+		Counter:   &reward.Counter{},
 	}
 }
 
@@ -194,10 +194,14 @@ func TestRequest(t *testing.T) {
 	require.Equal(t, 4, r.N)
 	require.Equal(t, []int32{int32(len(tk.Template().Render(p)))}, r.Prompt)
 
-	greedy := tk.With(1, rollout.Params{MaxTokens: 7}).Bind(p).Request()
+	alone, err := tk.With(1, rollout.Params{MaxTokens: 7})
+	require.NoError(t, err)
+	greedy := alone.Bind(p).Request()
 	require.Equal(t, 1, greedy.N)
 	require.Equal(t, rollout.Params{MaxTokens: 7}, greedy.Params)
 	require.Equal(t, 4, tk.Bind(p).Request().N, "With leaves the task alone")
+	_, err = tk.With(0, rollout.Params{MaxTokens: 7})
+	require.ErrorContains(t, err, "GroupSize is 0")
 }
 
 func TestNewListsAllThatIsWrong(t *testing.T) {
@@ -207,12 +211,12 @@ func TestNewListsAllThatIsWrong(t *testing.T) {
 	d.Steps[0].PassAt = math.NaN()
 	d.Steps[1].Name = "topic"
 	_, err := task.New(d)
-	for _, want := range []string{"Outcomes", "Encode", "Group", "Params", "PassAt", "topic"} {
+	for _, want := range []string{"Outcomes", "Encode", "GroupSize", "Params", "PassAt", "topic"} {
 		require.ErrorContains(t, err, want)
 	}
 }
 
-func TestOutcomesHaveNamesOfTheirOwn(t *testing.T) {
+func TestOutcomesHaveDifferentNames(t *testing.T) {
 	d := definition()
 	d.Outcomes = append(d.Outcomes, d.Outcomes[0])
 	d.Outcomes[0].BrokenReward = math.Inf(-1)

@@ -109,11 +109,11 @@ func (p *table) Generate(_ context.Context, reqs []rollout.Request, emit func(ro
 
 func main() {
 	d := task.Definition[example]{
-		Input:  func(e example) string { return fmt.Sprint(e) },
-		Syntax: prompt.Boxed{},
-		Encode: func(_ *prompt.Template[example], e example) []int32 { return []int32{int32(e)} },
-		GroupSize:  8,
-		Params: rollout.Params{Temperature: 1, MaxTokens: steps},
+		Input:     func(e example) string { return fmt.Sprint(e) },
+		Syntax:    prompt.Boxed{},
+		Encode:    func(_ *prompt.Template[example], e example) []int32 { return []int32{int32(e)} },
+		GroupSize: 8,
+		Params:    rollout.Params{Temperature: 1, MaxTokens: steps},
 	}
 	for k, name := range []string{"topic", "place", "label"} {
 		rule := reward.ExactLabel(func(e example) string { return e.truth(k) })

@@ -136,10 +136,13 @@ func meanCoverage(all []taught) float64 {
 	return sum / max(n, 1)
 }
 
-// askTeacher samples traces of n examples and scores every label where each
-// trace states its final answer.
+// askTeacher samples completions of n examples and asks for the probability of
+// every label where each states its final answer.
 func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine rollout.Engine, from, n int) ([]taught, int, error) {
-	sampled := p.task.With(p.s.DistillSamples, rollout.Params{Temperature: 1, MaxTokens: p.s.MaxTokens})
+	sampled, err := p.task.With(p.s.DistillSamples, rollout.Params{Temperature: 1, MaxTokens: p.s.MaxTokens})
+	if err != nil {
+		return nil, 0, err
+	}
 	problems, out := make([]rl.Problem, n), make([]taught, n)
 	for i := range problems {
 		out[i].Index = from + i
@@ -149,13 +152,13 @@ func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine 
 	if err != nil {
 		return nil, 0, err
 	}
-	tokens, traces := 0, make([][]distill.Rationale, n)
-	for i := range traces {
+	tokens, rationales := 0, make([][]distill.Rationale, n)
+	for i := range rationales {
 		for k := range r.Groups[i] {
 			c := &r.Groups[i][k]
 			tokens += len(c.Tokens)
-			if reasoning, ok := distill.Cut(c.Trace, c.Tokens, c.Ends); ok {
-				traces[i] = append(traces[i], distill.Rationale{Prompt: r.Requests[i].Prompt, Tokens: reasoning})
+			if before, ok := distill.Cut(c); ok {
+				rationales[i] = append(rationales[i], distill.Rationale{Prompt: r.Requests[i].Prompt, Tokens: before})
 			}
 		}
 	}
@@ -163,7 +166,7 @@ func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine 
 	for _, label := range p.src.Labels {
 		l.Labels = append(l.Labels, p.tok.Encode(label+"}"))
 	}
-	beliefs, err := l.Beliefs(ctx, traces)
+	beliefs, err := l.Beliefs(ctx, rationales)
 	if err != nil {
 		return nil, 0, err
 	}

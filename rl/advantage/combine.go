@@ -74,16 +74,30 @@ func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 	return sum, nil
 }
 
-// group writes the combined rewards of group number gi into dst.
+// group writes the combined rewards of group number gi into dst, and notes which
+// completions are unscorable.
 func (m Combine) group(dst []float64, gi int, g rollout.Group) error {
 	for i := range g {
 		r, err := m.Reward(&g[i])
 		if err != nil {
 			return at(gi, i, err)
 		}
-		dst[i] = r
+		dst[i], g[i].Unscorable = r, math.IsNaN(r)
 	}
 	return nil
+}
+
+// peek returns what group would write, and leaves g as it is.
+func (m Combine) peek(g rollout.Group) ([]float64, error) {
+	rewards := make([]float64, len(g))
+	for i := range g {
+		r, err := m.Reward(&g[i])
+		if err != nil {
+			return nil, err
+		}
+		rewards[i] = r
+	}
+	return rewards, nil
 }
 
 // batch returns the combined rewards of all groups, end to end.

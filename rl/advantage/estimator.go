@@ -13,9 +13,9 @@ import (
 type Estimator interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
-	// Estimate writes Scalar, Adv and Keep of every completion. It sees the
-	// whole batch, because statistics over the batch need more than a group.
-	// An error names group and completion.
+	// Estimate writes Unscorable, Scalar, Adv and Keep of every completion. It
+	// sees the whole batch, because statistics over the batch need more than a
+	// group. An error names group and completion.
 	Estimate(batch []rollout.Group) error
 	// Dead says why the rewards of g would give none of its completions an
 	// advantage; "" if g is live. Reasons are few and short, for they become
@@ -70,8 +70,8 @@ func allocate(c *rollout.Completion) {
 // dead is Estimator.Dead for an estimator that turns combined rewards into
 // advantages in place.
 func dead(m Combine, g rollout.Group, normalize func(rewards []float64)) string {
-	rewards := make([]float64, len(g))
-	if err := m.group(rewards, 0, g); err != nil {
+	rewards, err := m.peek(g)
+	if err != nil {
 		return "" // Estimate reports it
 	}
 	reason := SameReward(rewards)
@@ -100,8 +100,7 @@ func SameReward(rewards []float64) string {
 
 // deadIfUnscorable is Estimator.Dead for an estimator that compares the batch.
 func deadIfUnscorable(m Combine, g rollout.Group) string {
-	rewards := make([]float64, len(g))
-	if err := m.group(rewards, 0, g); err == nil && momentsOf(rewards).n == 0 {
+	if rewards, err := m.peek(g); err == nil && momentsOf(rewards).n == 0 {
 		return "unscorable"
 	}
 	return ""

@@ -184,9 +184,12 @@ func (numbered) Judge(context.Context, *rollout.Completion) error { return nil }
 func TestSample(t *testing.T) {
 	r := judged(10, 3)
 	o := audit.SampleOptions{PerRule: 4, Seed: 1, Prompt: func(p rl.Problem) string { return fmt.Sprint("prompt ", p) }}
-	rows := audit.Sample(r, o)
+	rows, err := audit.Sample(r, o)
+	require.NoError(t, err)
 	require.Len(t, rows, 12)
-	require.Equal(t, rows, audit.Sample(r, o))
+	again, err := audit.Sample(r, o)
+	require.NoError(t, err)
+	require.Equal(t, rows, again)
 	text := map[string]string{"a": "aa", "b": "BBB", "lost": ""}
 	prompts := map[string]bool{}
 	for i, row := range rows {
@@ -198,7 +201,8 @@ func TestSample(t *testing.T) {
 		prompts[row.Rule+row.Prompt] = true
 		require.False(t, row.Rule == "a" && strings.HasSuffix(row.ID, "#0"), "broken")
 	}
-	all := audit.Sample(r, audit.SampleOptions{PerRule: 99})
+	all, err := audit.Sample(r, audit.SampleOptions{PerRule: 99})
+	require.NoError(t, err)
 	require.Len(t, all, 30)
 	ids := ""
 	for _, row := range all[:10] {
@@ -206,6 +210,9 @@ func TestSample(t *testing.T) {
 	}
 	require.Contains(t, ids, "first#")
 	require.Contains(t, ids, "9#")
-	require.Panics(t, func() { audit.Sample(r, audit.SampleOptions{}) })
-	require.Empty(t, audit.Sample(&rl.Rollouts{}, o))
+	_, err = audit.Sample(r, audit.SampleOptions{})
+	require.EqualError(t, err, "audit: SampleOptions.PerRule is 0, want at least 1")
+	none, err := audit.Sample(&rl.Rollouts{}, o)
+	require.NoError(t, err)
+	require.Empty(t, none)
 }

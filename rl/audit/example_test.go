@@ -10,7 +10,10 @@ import (
 
 // Draw steps to be labelled by hand: set each truth and read the file again.
 func ExampleSample() {
-	rows := audit.Sample(judged(3, 2), audit.SampleOptions{PerRule: 1, Seed: 2})
+	rows, err := audit.Sample(judged(3, 2), audit.SampleOptions{PerRule: 1, Seed: 2})
+	if err != nil {
+		panic(err)
+	}
 	if err := audit.Write(os.Stdout, rows[:2]); err != nil {
 		panic(err)
 	}

@@ -14,17 +14,18 @@ import (
 // Row is one judged step and what a reader says of it. As JSON it is one
 // object on one line; fields that are not listed here are ignored.
 type Row struct {
-	// Rule names the rule: the step's name.
+	// Rule is the name of the rule, which is that of its step.
 	Rule string
-	// ID names the completion; with Rule it must be unique, unless empty.
+	// ID identifies the completion. Unless it is empty, there must be no other
+	// row with the same Rule and ID.
 	ID string
-	// Prompt, Completion and Step are what the reader reads: the prompt, the
-	// whole completion, and the judged step's part of it. All are optional.
+	// Prompt, Completion and Step are the texts that the reader needs: the
+	// prompt, the whole completion, and the judged step in it. All are optional.
 	Prompt, Completion, Step string
 	// Verdict is the rule's judgement.
 	Verdict rollout.Verdict
-	// Truth is the reader's judgement; it means nothing until Labelled.
-	Truth    rollout.Verdict
+	// Truth is the reader's judgement; it only counts if Labeled is set.
+	Truth   rollout.Verdict
 	Labeled bool
 }
 
@@ -59,9 +60,9 @@ func Write(w io.Writer, rows []Row) error {
 	return nil
 }
 
-// Read reads labelled rows. name is the file's, for errors, which say line,
-// field, and what was expected there. A row without a truth is an error, and
-// so are two rows with the same rule and id. Empty lines are skipped.
+// Read reads labelled rows. name is the name of the file for errors, which also
+// say line, field and what was expected there. A row without a truth is an error,
+// and so are two rows with the same rule and id. Empty lines are skipped.
 func Read(name string, r io.Reader) ([]Row, error) {
 	type key struct{ rule, id string }
 	first := make(map[key]int)
@@ -119,12 +120,9 @@ func parse(text []byte) (Row, error) {
 }
 
 func verdict(field, name string) (rollout.Verdict, error) {
-	for _, v := range verdicts {
-		if name == v.String() {
-			return v, nil
-		}
+	var v rollout.Verdict
+	if err := v.UnmarshalText([]byte(name)); err != nil || v == rollout.VerdictBroken {
+		return 0, fmt.Errorf("field %q: it is %q, want correct, incorrect or unknown", field, name)
 	}
-	return 0, fmt.Errorf("field %q: it is %q, want correct, incorrect or unknown", field, name)
+	return v, nil
 }
-
-var verdicts = []rollout.Verdict{rollout.VerdictCorrect, rollout.VerdictIncorrect, rollout.VerdictUnknown}

@@ -12,16 +12,16 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// RuleStats is what the rows say of one rule.
+// RuleStats compares the verdicts of one rule with those of the reader.
 type RuleStats struct {
 	Name string
-	// Counts[verdict][truth] counts rows by the rule's verdict and the
-	// reader's, indexed by rollout.Verdict.
+	// Counts[verdict][truth] counts rows by the rule's verdict and by the
+	// reader's, as indices from rollout.Verdict.
 	Counts [3][3]int
 }
 
-// Tally counts rows per rule, in the order of the names. It panics on a row that
-// is not labelled, or broken.
+// Tally counts the rows of each rule, in the order of the names. Rows come from
+// Read; it panics on one that is not labelled, or is about a broken step.
 func Tally(rows []Row) []RuleStats {
 	index := make(map[string]int)
 	var rules []RuleStats
@@ -30,7 +30,7 @@ func Tally(rows []Row) []RuleStats {
 			panic(fmt.Sprintf("audit: row %d is not labelled", i))
 		}
 		if row.Verdict == rollout.VerdictBroken || row.Truth == rollout.VerdictBroken {
-			panic(fmt.Sprintf("audit: row %d is about a broken step, of which no rule was asked", i))
+			panic(fmt.Sprintf("audit: row %d is about a broken step, which no rule was asked about", i))
 		}
 		at, ok := index[row.Rule]
 		if !ok {
@@ -44,24 +44,28 @@ func Tally(rows []Row) []RuleStats {
 	return rules
 }
 
+// verdicts are those that a rule can give, in the order in which Format lists
+// them.
+var verdicts = []rollout.Verdict{correct, incorrect, unknown}
+
 const (
 	unknown   = rollout.VerdictUnknown
 	correct   = rollout.VerdictCorrect
 	incorrect = rollout.VerdictIncorrect
 )
 
-// Precision is the share of rows with truth v among those that the rule calls
-// v, with its Wilson interval of that level (0 = 95%). Rows of unknown truth are
-// left out, here and in all that follows; without any row it is NaN. It panics
+// Precision is the share of rows with truth v among those that the rule calls v,
+// with its Wilson interval of that confidence level (0 = 95%). Rows of unknown
+// truth are left out, as in all shares below; without any row it is NaN. It panics
 // if v is neither correct nor incorrect.
 func (r *RuleStats) Precision(v rollout.Verdict, level float64) eval.Interval {
 	mustJudge(v)
 	return eval.Wilson(r.Counts[v][v], r.Counts[v][correct]+r.Counts[v][incorrect], level)
 }
 
-// Recall is the share of rows that the rule calls v among those with truth v. A
-// rule that cannot judge a row has missed it. It panics if v is neither correct
-// nor incorrect.
+// Recall is the share of rows that the rule calls v among those with truth v;
+// one that the rule cannot judge counts as missed. It panics if v is neither
+// correct nor incorrect.
 func (r *RuleStats) Recall(v rollout.Verdict, level float64) eval.Interval {
 	mustJudge(v)
 	return eval.Wilson(r.Counts[v][v], r.Counts[correct][v]+r.Counts[incorrect][v]+r.Counts[unknown][v], level)
@@ -92,8 +96,8 @@ func (r *RuleStats) Coverage(level float64) eval.Interval {
 	return eval.Wilson(judged, all, level)
 }
 
-// Format lays the rules out for reading, with intervals of that level (0 = 95%):
-// the confusion of each, and what follows from it.
+// Format formats the table of each rule and the shares that follow from it, with
+// intervals of that confidence level (0 = 95%).
 func Format(rules []RuleStats, level float64) string {
 	var b strings.Builder
 	for i := range rules {

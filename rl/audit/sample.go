@@ -11,7 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// SampleOptions say what to sample.
+// SampleOptions are the settings of Sample.
 type SampleOptions struct {
 	// PerRule is the number of rows for each step name; at least 1.
 	PerRule int
@@ -21,15 +21,23 @@ type SampleOptions struct {
 	Prompt func(p rl.Problem) string
 }
 
-// Sample draws steps to be labelled, for each step name PerRule of them, or as
-// many as there are prompts: it draws prompts without replacement, and from each
-// one of the steps of that name, so that rows are independent. Broken steps are
-// left out. An ID is the request's, or its number, with the sample's index. Rows
-// come in the order of the names, shuffled within each. It panics if PerRule is
-// less than 1.
-func Sample(r *rl.Rollouts, o SampleOptions) []Row {
+// Validate returns an error that names the first invalid setting.
+func (o SampleOptions) Validate() error {
 	if o.PerRule < 1 {
-		panic(fmt.Sprintf("audit: Sample of %d rows per rule", o.PerRule))
+		return fmt.Errorf("audit: SampleOptions.PerRule is %d, want at least 1", o.PerRule)
+	}
+	return nil
+}
+
+// Sample draws steps to be labelled: for each step name PerRule of them, or as
+// many as there are prompts. It draws prompts without replacement, and from each
+// one step of that name, so that rows are independent. Broken steps are left out.
+// A row's ID is that of the request, or its index, with the sample's index. Rows
+// come in the order of the names, shuffled within each. The error is that of
+// SampleOptions.Validate.
+func Sample(r *rl.Rollouts, o SampleOptions) ([]Row, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
 	}
 	// The steps of each name, by group.
 	type place struct{ completion, step int }
@@ -64,7 +72,7 @@ func Sample(r *rl.Rollouts, o SampleOptions) []Row {
 			rows = append(rows, row)
 		}
 	}
-	return rows
+	return rows, nil
 }
 
 func id(r *rl.Rollouts, g, sample int) string {

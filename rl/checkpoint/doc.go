@@ -17,39 +17,38 @@
 //
 // # What is in the directory
 //
-// A checkpoint is named by its place in the order of saving and its step. It is
-// what the policy saved, and a manifest:
+// A checkpoint is named by its place in the order of saving and its training step.
+// It consists of what the policy saved, and a manifest:
 //
 //	000007-step-140/               of lm/local: config.json, model.safetensors, …
-//	000007-step-140.manifest.json  the trainer's state (step, random streams,
-//	                               position in the data), the step's metrics, and
-//	                               size and SHA-256 of every file of the policy
+//	000007-step-140.manifest.json  the trainer's state (training step, position in
+//	                               the data), the step's metrics, and size and
+//	                               SHA-256 of every file of the policy
 //
-// The manifest is what makes a checkpoint: it gets its name last, in one rename,
-// after all else is on the disk. Until then the earlier checkpoints are there,
-// and Save removes earlier ones only afterwards, the manifest first. So there
-// is a whole last checkpoint at any moment. What a crash leaves without a
-// manifest is removed by the next Save.
+// The manifest makes the checkpoint: it gets its name last, in one rename, after
+// everything else is on the disk. Earlier checkpoints are removed only afterwards,
+// each manifest first. So there is a complete checkpoint at any moment. What a
+// crash leaves without a manifest is removed by the next Save.
 //
-// The order of saving, not the step, says which checkpoint is the last: a run
-// that went back to an earlier one goes on from where it is now.
+// The last checkpoint is the last in the order of saving, not the one with the
+// highest step: a run that went back to an earlier one continues from there.
 //
-// # Whose directory it is
+// # Who owns the directory
 //
-// The policy writes its own files, and the store has no part in how. A policy
-// whose references are paths, as lm/local's, must be given the store's
-// directory as its own: what it saves there under a checkpoint's name is the
-// store's from then on, to check and to remove. A run's directory can be moved
-// or copied as a whole. References that are no path, as those of a policy on a
-// server, are kept as they are, and removed by [Store.Remove].
+// The policy writes its own files, in its own format. A policy whose references
+// are paths, such as lm/local's, must save in the store's directory: what it saves
+// there under a checkpoint's name then belongs to the store, which checks and
+// removes it. A run's directory can be moved or copied as a whole. References that
+// are not paths, such as those of a policy on a server, are kept as they are and
+// removed by [Store.Remove].
 //
-// One process uses a directory at a time. Names that do not begin as a
-// checkpoint's are not touched, so other files may be there too.
+// One process uses a directory at a time. Files whose names do not begin like a
+// checkpoint's are not touched.
 //
 // # Damage
 //
-// A file that is missing, torn or altered is an error that names it: in the
-// manifest when it is listed, in the policy's files before anything of the
-// trainer is changed. Nothing is passed over in silence; [Store.Restore] takes
-// an earlier checkpoint by name.
+// A file that is missing, torn or altered is an error that names it: a manifest
+// when checkpoints are listed, a file of the policy before anything of the trainer
+// is changed. Nothing is skipped silently; [Store.Restore] takes an earlier
+// checkpoint by name.
 package checkpoint

@@ -11,24 +11,25 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
-// Keep says which checkpoints stay: those that any of its rules names, and the
-// last one always. The zero value keeps all.
+// Keep says which checkpoints stay: those that Last, Every or Best selects, and
+// always the last one. The zero value keeps all.
 type Keep struct {
-	// Last keeps the last so many.
+	// Last keeps that many of the last checkpoints.
 	Last int
-	// Every keeps those whose step is a multiple of it; 0 = none.
+	// Every keeps those whose training step is a multiple of it; 0 = none.
 	Every int64
-	// Best keeps the so many with the highest value of Metric; with Lower,
-	// with the lowest. Of equal ones the earlier is the better. A checkpoint
-	// that has no such metric is none of them.
+	// Best keeps that many with the highest value of Metric, or with the lowest
+	// if Lower is set. Among equal ones the earlier is better. Checkpoints
+	// without that metric are not counted.
 	Best int
-	// Metric is a name among the step's metrics, as "reward/0", or
-	// "eval/accuracy" where checkpoints and evaluations fall on the same steps.
+	// Metric is the name of one of the training step's metrics: "reward/0", or
+	// "eval/accuracy" if checkpoints and evaluations fall on the same steps.
 	Metric string
 	Lower  bool
 }
 
-func (k Keep) validate() error {
+// Validate returns an error that names the first invalid setting.
+func (k Keep) Validate() error {
 	switch {
 	case k.Last < 0 || k.Every < 0 || k.Best < 0:
 		return fmt.Errorf("Keep is %+v, want no negative number", k)
@@ -40,7 +41,7 @@ func (k Keep) validate() error {
 	return nil
 }
 
-// choose says of each checkpoint, in the order of saving, whether it stays.
+// choose reports for each checkpoint, in the order of saving, whether it stays.
 func (k Keep) choose(all []Checkpoint) []bool {
 	stay := make([]bool, len(all))
 	for i, c := range all {
@@ -92,8 +93,8 @@ func (s *Store) prune(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes a checkpoint. Its manifest is gone for good before anything
-// else of it goes.
+// remove deletes a checkpoint: first its manifest, for good, then everything else
+// of it.
 func (s *Store) remove(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err

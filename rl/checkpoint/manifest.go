@@ -25,8 +25,8 @@ const manifestFormat = 1
 type manifest struct {
 	Format int    `json:"format"`
 	Name   string `json:"name"`
-	// Entry is the file or directory in the store's that the policy saved;
-	// empty if its reference is no path.
+	// Entry is the file or directory that the policy saved in the store's;
+	// empty if its reference is not a path.
 	Entry string `json:"entry,omitempty"`
 	// Files are the entry's.
 	Files   []savedFile        `json:"files,omitempty"`
@@ -57,7 +57,7 @@ func (s *Store) describe(ctx context.Context, name string, state []byte) (*manif
 	}
 	m := &manifest{Format: manifestFormat, Name: name, State: state, ref: ref}
 	if _, err := os.Lstat(ref); err != nil {
-		return m, nil // no path, or a server's
+		return m, nil // not a path
 	}
 	if m.Entry, err = s.entry(name, ref); err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func finite(metrics map[string]float64) map[string]float64 {
 	return out
 }
 
-// writeManifest gives the checkpoint its name: from here on it is one.
+// writeManifest gives the manifest its name, which makes the checkpoint.
 func (s *Store) writeManifest(m *manifest) error {
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -191,8 +191,8 @@ func parseManifest(text []byte) (*manifest, error) {
 	return m, err
 }
 
-// owned reports whether a path in the store's directory is, or is within, what
-// a policy may save for a checkpoint: its name, perhaps with an ending.
+// owned reports whether a path in the store's directory is, or is in, what a
+// policy may save for a checkpoint: its name, perhaps with an ending.
 func owned(path, name string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return fs.ValidPath(path) && first != name+manifestEnd && (first == name || strings.HasPrefix(first, name+"."))

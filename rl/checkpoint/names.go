@@ -43,7 +43,7 @@ func parseID(name string) (id, bool) {
 
 // ids returns the checkpoints that have a manifest, in the order of saving.
 func (s *Store) ids() ([]id, error) {
-	if err := s.check(); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(s.Dir)
@@ -66,7 +66,7 @@ func (s *Store) ids() ([]id, error) {
 	return all, nil
 }
 
-// tidy removes what a crash left: everything of the store's that belongs to no
+// tidy removes what a crash left behind: all files of the store that belong to no
 // manifest. It returns the checkpoints.
 func (s *Store) tidy() ([]id, error) {
 	ids, err := s.ids()

@@ -11,59 +11,66 @@ import (
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
-// ErrNone says that a store has no checkpoint.
+// ErrNone is returned, wrapped, by Store.Latest of a store without checkpoints.
 var ErrNone = errors.New("no checkpoint")
 
-// Training is what a store saves and restores: an *rl.Trainer, or a loop of
-// one's own.
+// Training is what a store saves and restores: an *rl.Trainer, or your own loop.
 type Training interface {
-	// Steps is the number of steps done.
+	// Steps is the number of training steps done.
 	Steps() int64
-	// Metrics are those of the last step; nil = none. Values that are not
-	// finite are left out of the checkpoint.
+	// Metrics are those of the last training step; nil = none. Values that are
+	// not finite are left out of the checkpoint.
 	Metrics() map[string]float64
-	// Save has the policy save under name and returns the whole state: a
-	// JSON object whose field "policy" is the policy's reference. A loop that
-	// wraps a trainer may add fields of its own.
+	// Save tells the policy to save under name and returns the whole state: a
+	// JSON object whose field "policy" is the policy's reference. A loop around
+	// a trainer may add fields.
 	Save(ctx context.Context, name string) ([]byte, error)
-	// Restore goes back to what Save returned; only "policy" may be another
-	// path than it was, where the policy's files are now.
+	// Restore goes back to what Save returned, except that "policy" may be
+	// another path: where the policy's files are now.
 	Restore(ctx context.Context, saved []byte) error
 }
 
 var _ Training = (*rl.Trainer)(nil)
 
-// Store is a directory of checkpoints. The zero value of a field but Dir means
-// what its comment says. It has no state beyond the directory.
+// Store is a directory of checkpoints. It has no state but the directory. Only Dir
+// is required.
 type Store struct {
-	// Dir is the directory; it is made if need be. A policy whose references
-	// are paths must save in the same one.
+	// Dir is the directory. It is made if it does not exist. A policy whose
+	// references are paths must save in it too.
 	Dir string
 	// Keep says which checkpoints stay; the zero value keeps all.
 	Keep Keep
-	// Remove, if not nil, deletes the policy's part of a checkpoint that is
-	// not kept, if its reference is no path. A crash before the call leaves
-	// that part where it is.
+	// Remove, if not nil, deletes the policy's part of a checkpoint that is no
+	// longer kept, if its reference is not a path. After a crash before that
+	// call the part stays where it is.
 	Remove func(ctx context.Context, ref string) error
+}
+
+// Validate returns an error that names the first invalid setting. All methods
+// call it.
+func (s *Store) Validate() error {
+	if s.Dir == "" {
+		return errors.New("Store.Dir is empty")
+	}
+	return s.Keep.Validate()
 }
 
 // Checkpoint describes a checkpoint in a store.
 type Checkpoint struct {
-	// Name is its name in the store, the one that the policy saved under.
+	// Name is its name in the store, under which the policy saved.
 	Name string
-	// Step is the number of steps done.
+	// Step is the number of training steps done.
 	Step int64
-	// Ref is the policy's reference, for Policy.Load: if the policy saved in
-	// the store's directory, where that is now.
+	// Ref is the policy's reference, for Policy.Load. If it is a path, it is
+	// the one where the files are now.
 	Ref string
-	// Metrics are those of its step.
+	// Metrics are those of its training step.
 	Metrics map[string]float64
 }
 
-// Save makes a checkpoint, the store's last, and then removes those that are
-// not kept. It fails before the policy saves if the store's settings are wrong.
-// A policy that saves elsewhere in the file system than under the given name
-// in Dir is an error.
+// Save makes a checkpoint, the store's last, and then removes those that Keep does
+// not select. It is an error if the policy saves anywhere in the file system but
+// under the given name in Dir.
 func (s *Store) Save(ctx context.Context, t Training) error {
 	if err := s.save(ctx, t); err != nil {
 		return fmt.Errorf("checkpoint: saving step %d: %w", t.Steps(), err)
@@ -75,7 +82,7 @@ func (s *Store) Save(ctx context.Context, t Training) error {
 }
 
 func (s *Store) save(ctx context.Context, t Training) error {
-	if err := errors.Join(s.check(), s.Keep.validate()); err != nil {
+	if err := s.Validate(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(s.Dir, 0o777); err != nil {
@@ -101,8 +108,8 @@ func (s *Store) save(ctx context.Context, t Training) error {
 	return s.writeManifest(m)
 }
 
-// List returns the checkpoints in the order of saving. A directory that is not
-// there has none.
+// List returns the checkpoints in the order of saving. A directory that does not
+// exist has none.
 func (s *Store) List() ([]Checkpoint, error) {
 	ids, err := s.ids()
 	if err != nil {
@@ -119,8 +126,8 @@ func (s *Store) List() ([]Checkpoint, error) {
 	return all, nil
 }
 
-// Latest returns the last checkpoint that was saved. The error is ErrNone,
-// wrapped, if there is none.
+// Latest returns the last checkpoint; the error is ErrNone, wrapped, if there is
+// none.
 func (s *Store) Latest() (Checkpoint, error) {
 	ids, err := s.ids()
 	if err != nil {
@@ -157,9 +164,8 @@ func (s *Store) Resume(ctx context.Context, t Training) (found bool, err error) 
 	return true, s.Restore(ctx, t, c.Name)
 }
 
-// Restore goes back to a checkpoint of the store. All its files are checked
-// before anything is changed; a missing or damaged one is an error that names
-// it.
+// Restore goes back to a checkpoint. All its files are checked before anything is
+// changed; the error names the first that is missing or damaged.
 func (s *Store) Restore(ctx context.Context, t Training, name string) error {
 	m, err := s.verify(ctx, name)
 	if err != nil {
@@ -177,8 +183,8 @@ func (s *Store) Restore(ctx context.Context, t Training, name string) error {
 	return nil
 }
 
-// Verify reads all files of a checkpoint and returns an error that names the
-// first which is missing or not as it was saved.
+// Verify reads all files of a checkpoint; the error names the first that is
+// missing or damaged.
 func (s *Store) Verify(ctx context.Context, name string) error {
 	if _, err := s.verify(ctx, name); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
@@ -187,11 +193,11 @@ func (s *Store) Verify(ctx context.Context, name string) error {
 }
 
 func (s *Store) verify(ctx context.Context, name string) (*manifest, error) {
-	if err := s.check(); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	if _, ok := parseID(name); !ok {
-		return nil, fmt.Errorf("%q is no name of a checkpoint, as %q is", name, id{serial: 7, step: 140})
+		return nil, fmt.Errorf("%q is no name of a checkpoint, such as %q", name, id{serial: 7, step: 140})
 	}
 	m, err := s.readManifest(name)
 	if err != nil {
@@ -210,11 +216,4 @@ func (s *Store) verify(ctx context.Context, name string) (*manifest, error) {
 		}
 	}
 	return m, nil
-}
-
-func (s *Store) check() error {
-	if s.Dir == "" {
-		return errors.New("Store.Dir is empty")
-	}
-	return nil
 }

@@ -10,30 +10,31 @@
 //	source, err := curriculum.New(problems, curriculum.Options{Seed: 1})
 //	trainer, err := rl.NewTrainer(rl.Config{Source: source, …})
 //
-// The trainer shows it what became of the problems (rl.Observer). A loop of
-// one's own calls [Source.Observe] itself.
+// The trainer shows it the results (rl.Observer). Your own loop calls
+// [Source.Observe] itself.
 //
 // # What it remembers
 //
-// For each problem two numbers: how many completions were judged and how many
-// of them succeeded, both multiplied by Options.Keep at each new observation,
-// because the policy that was observed before is no longer the policy. With the
-// prior of [Options] the rate is
+// For each problem it keeps two numbers: how many completions were judged and how
+// many of them succeeded. Each new observation multiplies the older counts by
+// Options.Decay, because the policy has changed since. With the prior of [Options]
+// the rate is
 //
 //	p̂ = (successes + PriorRate·PriorWeight) / (trials + PriorWeight)
 //
-// A problem that was never seen has the prior's rate, .5 by default, which
-// makes it as likely as any: a run starts by looking at everything.
+// A problem that was never seen has the prior's rate, 0.5 by default, at which a
+// problem is worth most: a run starts by looking at everything.
 //
 // # What keeps it honest
 //
 // A share of the draws (Options.Explore) goes to all problems alike, so that one
 // that was hopeless when it was last seen is seen again. Drawing by difficulty
-// changes what the training set is: report results on a fixed test set, never
-// the reward of the problems drawn, which stays near the middle by design.
+// changes the distribution of the training set: report results on a fixed test
+// set, never the reward of the problems drawn, which stays near the middle by
+// design.
 //
-// Dynamic sampling (rl.DynamicSampling) discards dead groups after they were
-// sampled; a curriculum spares the sampling. They work together: dropped groups
+// Dynamic sampling (rl.DynamicSampling) drops dead groups after they were
+// sampled; a curriculum saves the sampling. They work together: dropped groups
 // are observed too.
 //
 // # Exact resumption

@@ -66,7 +66,7 @@ func Example() {
 	// reward 0.99; 20 of 20 problems seen, estimated rate 0.93
 }
 
-// A loop of one's own draws with Next and tells the source what came of it.
+// Your own loop draws with Next and shows the source the results.
 func ExampleSource_Observe() {
 	var problems []rl.Problem
 	for i := range 100 {

@@ -13,21 +13,21 @@ import (
 type Options struct {
 	// Seed decides the draws.
 	Seed uint64
-	// Weight is how much a problem of that estimated success rate is worth,
-	// from 0 on; nil means Variance. It must be a pure function.
+	// Weight is how much a problem with that estimated success rate is worth, a
+	// finite number of at least 0; nil means Variance. It must be a pure
+	// function.
 	Weight func(rate float64) float64
 	// Explore is the share of draws that ignores the weights; 0 means 0.1,
 	// negative none.
 	Explore float64
-	// Decay is what a new observation leaves of the older counts, in (0, 1];
-	// 0 means 0.5. 1 never forgets.
+	// Decay is the factor by which a new observation multiplies the older
+	// counts, in (0, 1]; 0 means 0.5. With 1 nothing is forgotten.
 	Decay float64
-	// PriorRate and PriorWeight are the rate that is assumed of a problem
-	// before it is seen, and how many completions that assumption counts as.
-	// 0 means 0.5 and 2, the uniform distribution; a PriorRate of 0 with a
-	// PriorWeight is 0.
+	// PriorRate is the success rate that a problem is assumed to have before it
+	// is seen, and PriorWeight how many completions that assumption counts as.
+	// If both are 0 they are 0.5 and 2, the uniform distribution.
 	PriorRate, PriorWeight float64
-	// Success is how far a completion succeeded, from 0 to 1, NaN if that is
+	// Success says how far a completion succeeded, from 0 to 1; NaN if that is
 	// not known. nil means FirstReward.
 	Success func(c *rollout.Completion) float64
 }
@@ -52,7 +52,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (o Options) validate() error {
+// Validate returns an error that names every invalid setting.
+func (o Options) Validate() error {
+	o = o.withDefaults()
 	var errs []error
 	for _, f := range []struct {
 		name string
@@ -76,9 +78,10 @@ func (o Options) validate() error {
 func Variance(rate float64) float64 { return rate * (1 - rate) }
 
 // LiveProbability is the probability that a group of n completions with 0/1
-// rewards is live, holds both right and wrong ones: 1 − pⁿ − (1−p)ⁿ. It is
-// flatter than Variance: for large groups all but the extremes are worth the
-// same. It panics if n is less than 2.
+// rewards is live, which it is if there are right and wrong ones among them:
+// 1 − pⁿ − (1−p)ⁿ. It is flatter than Variance: for large groups all but the
+// extremes are worth the same. It panics if n is less than 2: like Band, it makes
+// a function from numbers in the program, not from a file.
 func LiveProbability(n int) func(rate float64) float64 {
 	if n < 2 {
 		panic(fmt.Sprintf("curriculum: a group of %d is never live", n))
@@ -88,8 +91,9 @@ func LiveProbability(n int) func(rate float64) float64 {
 	}
 }
 
-// Band is worth 1 from low to high and 0 elsewhere: a pool of problems of
-// middling difficulty. Others are drawn by exploration alone.
+// Band is 1 from low to high and 0 elsewhere: a pool of problems of middling
+// difficulty. The others are drawn by exploration alone. It panics unless low is
+// at most high.
 func Band(low, high float64) func(rate float64) float64 {
 	if !(low <= high) {
 		panic(fmt.Sprintf("curriculum: a band from %v to %v", low, high))
@@ -102,8 +106,8 @@ func Band(low, high float64) func(rate float64) float64 {
 	}
 }
 
-// FirstReward takes the task's own reward, the first, as the success, bounded
-// to [0, 1]; NaN if there is none.
+// FirstReward is the first reward, the task's own, clipped to [0, 1]; NaN if
+// there is none.
 func FirstReward(c *rollout.Completion) float64 {
 	if len(c.Rewards) == 0 {
 		return math.NaN()

@@ -2,6 +2,7 @@ package curriculum
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -15,9 +16,9 @@ import (
 // Source draws from a fixed list of problems without end. It is an rl.Source
 // and an rl.Observer, used by one goroutine.
 //
-// A problem whose results are still awaited is not drawn a second time, unless
-// all of them are: a collection has no problem twice, and without any
-// observations the source goes through the list again and again.
+// A problem whose results are still awaited is not drawn again, unless all of them
+// are: so no collection has a problem twice, and without any observations the
+// source goes through the list again and again.
 type Source struct {
 	o        Options
 	problems []rl.Problem
@@ -30,21 +31,21 @@ type Source struct {
 	awaited []bool
 
 	weights tree // of the problems that are not awaited
-	even    tree // 1 for each of those
+	even    tree // 1 for each of them
 }
 
 // count is what was seen of a problem.
 type count struct{ successes, trials float64 }
 
-// New returns a source over problems, which must not change. Problems are told
-// apart by ==, which Observe needs: it is an error if two are equal or one
-// cannot be compared (a pointer always can; task.Bind returns one). Other errors
-// name the option that cannot be.
+// New returns a source over problems, which must not change. Observe tells
+// problems apart by ==, so it is an error if two are equal or one cannot be
+// compared (a pointer always can; task.Bind returns one). Other errors are those
+// of Options.Validate.
 func New(problems []rl.Problem, o Options) (*Source, error) {
-	o = o.withDefaults()
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	o = o.withDefaults()
 	if len(problems) == 0 {
 		return nil, errors.New("curriculum: no problems to draw from")
 	}
@@ -92,9 +93,10 @@ func (s *Source) Next(ctx context.Context) (rl.Problem, error) {
 	return s.problems[i], nil
 }
 
-// Observe implements rl.Observer: it counts the successes of each group, and
-// no longer waits for any problem. A problem that is not the source's is an
-// error, and so is a Success outside [0, 1]; nothing is counted then.
+// Observe implements rl.Observer: it counts the successes of each group, and no
+// longer awaits any problem. A problem that is not the source's is an error, and
+// so is a Success outside [0, 1]; then nothing is counted. It panics unless there
+// is one group per problem.
 func (s *Source) Observe(problems []rl.Problem, groups []rollout.Group) error {
 	if len(problems) != len(groups) {
 		panic(fmt.Sprintf("curriculum: %d problems and %d groups", len(problems), len(groups)))
@@ -139,8 +141,8 @@ func (s *Source) lookUp(p rl.Problem) (int, bool) {
 	return i, ok
 }
 
-// Rate returns the estimated success rate of problem i, and how many
-// completions, older ones discounted, it rests on besides the prior.
+// Rate returns the estimated success rate of problem i, and the number of
+// completions, the older ones discounted, that it is based on besides the prior.
 func (s *Source) Rate(i int) (rate, trials float64) {
 	c := s.counts[i]
 	prior := s.o.PriorWeight
@@ -154,7 +156,7 @@ func (s *Source) await(i int) {
 	s.even.set(i, 0)
 }
 
-// forget no longer waits for any problem.
+// forget ends the waiting for all problems.
 func (s *Source) forget() {
 	for _, i := range s.drawn {
 		s.awaited[i] = false
@@ -163,13 +165,121 @@ func (s *Source) forget() {
 	s.drawn = s.drawn[:0]
 }
 
-// offer lets problem i be drawn by what it is worth now.
+// offer lets problem i be drawn with its present weight.
 func (s *Source) offer(i int) {
 	rate, _ := s.Rate(i)
 	w := s.o.Weight(rate)
 	if !(w >= 0) || math.IsInf(w, 0) {
-		panic(fmt.Sprintf("curriculum: Options.Weight of rate %v is %v, want a finite number from 0 on", rate, w))
+		panic(fmt.Sprintf("curriculum: Options.Weight of rate %v is %v, want a finite number of at least 0", rate, w))
 	}
 	s.weights.set(i, w)
 	s.even.set(i, 1)
+}
+
+// Summary describes what is known about the problems.
+type Summary struct {
+	// Problems is their number, Seen how many of them have been judged.
+	Problems, Seen int
+	// Solved and Hopeless count the seen problems whose estimated rate is
+	// above 0.9 and below 0.1.
+	Solved, Hopeless int
+	// Rate is the mean estimated rate of the seen problems; NaN if there are none.
+	Rate float64
+}
+
+// Summary describes the estimates as they are now.
+func (s *Source) Summary() Summary {
+	m := Summary{Problems: len(s.problems)}
+	for i := range s.counts {
+		rate, trials := s.Rate(i)
+		if trials == 0 {
+			continue
+		}
+		m.Seen++
+		m.Rate += rate
+		switch {
+		case rate > .9:
+			m.Solved++
+		case rate < .1:
+			m.Hopeless++
+		}
+	}
+	m.Rate /= float64(m.Seen)
+	return m
+}
+
+const stateFormat = 1
+
+// state is what State returns as JSON. Go writes float64 with as many digits as
+// it takes to read the same bits again.
+type state struct {
+	Format    int       `json:"format"`
+	Random    []byte    `json:"random"`
+	Successes []float64 `json:"successes"`
+	Trials    []float64 `json:"trials"`
+	Drawn     []int     `json:"drawn"`
+}
+
+// State returns the random generator, the counts and the awaited draws as JSON.
+func (s *Source) State() ([]byte, error) {
+	random, err := s.pcg.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("curriculum: %w", err)
+	}
+	st := state{Format: stateFormat, Random: random, Drawn: append([]int{}, s.drawn...)}
+	for _, c := range s.counts {
+		st.Successes = append(st.Successes, c.successes)
+		st.Trials = append(st.Trials, c.trials)
+	}
+	return json.Marshal(st)
+}
+
+// Restore goes back to a State of a source with the same problems and options. An
+// error leaves the source as it was.
+func (s *Source) Restore(saved []byte) error {
+	var st state
+	if err := json.Unmarshal(saved, &st); err != nil {
+		return fmt.Errorf("curriculum: state: %w", err)
+	}
+	if err := s.check(&st); err != nil {
+		return fmt.Errorf("curriculum: state: %w", err)
+	}
+	if err := s.pcg.UnmarshalBinary(st.Random); err != nil {
+		return fmt.Errorf("curriculum: state: random: %w", err)
+	}
+	s.drawn = s.drawn[:0]
+	for i := range s.counts {
+		s.counts[i] = count{st.Successes[i], st.Trials[i]}
+		s.awaited[i] = false
+		s.offer(i)
+	}
+	for _, i := range st.Drawn {
+		s.await(i)
+	}
+	return nil
+}
+
+func (s *Source) check(st *state) error {
+	n := len(s.problems)
+	switch {
+	case st.Format != stateFormat:
+		return fmt.Errorf("format is %d, want %d", st.Format, stateFormat)
+	case len(st.Successes) != n || len(st.Trials) != n:
+		return fmt.Errorf("it is of %d and %d problems, the source has %d", len(st.Successes), len(st.Trials), n)
+	case len(st.Random) == 0:
+		return errors.New("random is missing")
+	}
+	for i, trials := range st.Trials {
+		if v := st.Successes[i]; !(0 <= v && v <= trials) {
+			return fmt.Errorf("problem %d has %v successes in %v trials", i, v, trials)
+		}
+	}
+	drawn := make(map[int]bool, len(st.Drawn))
+	for _, i := range st.Drawn {
+		if i < 0 || i >= n || drawn[i] {
+			return fmt.Errorf("drawn problem %d is outside the source's %d, or drawn twice", i, n)
+		}
+		drawn[i] = true
+	}
+	return nil
 }

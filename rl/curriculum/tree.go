@@ -1,9 +1,8 @@
 package curriculum
 
-// tree holds a weight for each of n leaves and finds leaves by cumulated
-// weight. A node is the sum of its two children, so its bits depend on the
-// leaves alone, not on the order in which they were set: a tree that is built
-// anew draws the same.
+// tree holds a weight for each of n leaves and finds leaves by cumulative weight.
+// A node is the sum of its two children, so its bits depend on the leaves alone,
+// not on the order in which they were set: a rebuilt tree draws the same.
 type tree struct {
 	leaves int       // a power of two
 	node   []float64 // 1-based; node[leaves+i] is leaf i
@@ -27,7 +26,7 @@ func (t *tree) set(i int, w float64) {
 	}
 }
 
-// find returns the leaf at which the cumulated weight passes u·total, for u in
+// find returns the leaf at which the cumulative weight passes u·total, for u in
 // [0, 1). It never returns a leaf without weight; the total must be positive.
 func (t *tree) find(u float64) int {
 	at := u * t.total()

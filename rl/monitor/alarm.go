@@ -6,56 +6,54 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// AlarmKind names what an alarm is about.
+// AlarmKind says what an alarm is about.
 type AlarmKind string
 
-// The kinds. Those that are Rising compare the last Options.Window training
-// steps with those before; the others compare them with a limit.
+// The kinds of alarm. Those that end in Rising compare the last Options.Window
+// training steps with those before; the others compare them with a limit.
 const (
-	// AlarmBrokenRising: a step is broken (missing, unparsable, …) more often than
-	// before. A policy that hides from its rules shows here first.
+	// AlarmBrokenRising: a step is broken (missing, unparsable, …) more often
+	// than before. A policy that hides from its rules shows here first.
 	AlarmBrokenRising AlarmKind = "broken_rising"
-	// AlarmUnknownRising: the rule cannot judge a step more often than before.
-	// Unknown verdicts keep the outcome's credit: a loophole, where the policy
-	// can bring them about.
+	// AlarmUnknownRising: a step cannot be judged more often than before. Such
+	// a step keeps the outcome's credit: a loophole, if the policy can cause it.
 	AlarmUnknownRising AlarmKind = "unknown_rising"
 	// AlarmDisagreementRising: a step's verdicts agree with the outcome less than
-	// before (1 − StepCounts.Agreement rises). Either the rule is being gamed
-	// or the reward is.
+	// before (1 − StepCounts.Agreement rises). Either the rule or the reward
+	// is being gamed.
 	AlarmDisagreementRising AlarmKind = "disagreement_rising"
-	// AlarmWrongStepsRising: more right completions have a wrong step than before,
-	// while the reward rises too: answers are reached by other ways than the
-	// steps.
+	// AlarmWrongStepsRising: more right completions have a wrong step than
+	// before, and the reward rises too: answers are not reached by the steps.
 	AlarmWrongStepsRising AlarmKind = "wrong_steps_rising_with_reward"
-	// AlarmFullyMasked: typically more completions than Options.MaxMasked have no
-	// token left after step credit, and train nothing.
+	// AlarmFullyMasked: the share of completions without any token left after
+	// step credit, which train nothing, is typically above Options.MaxMasked.
 	AlarmFullyMasked AlarmKind = "fully_masked"
-	// AlarmDeadGroups: typically more groups than Options.MaxDead are dead. See
-	// package curriculum and rl.DynamicSampling.
+	// AlarmDeadGroups: the share of dead groups is typically above
+	// Options.MaxDead. See package curriculum and rl.DynamicSampling.
 	AlarmDeadGroups AlarmKind = "dead_groups"
 )
 
 // Alarm says that something in a run deserves a look.
 type Alarm struct {
 	Kind AlarmKind
-	// Step is the name of the reasoning step; "" if it concerns all.
+	// Step is the name of the reasoning step; "" if it is about all of them.
 	Step string
 	// At is the training step at which the test was made.
 	At int64
-	// Reference is the mean of the measure over the steps before the window,
-	// or the limit; Recent is its mean over the window.
+	// Reference is the limit, or the mean of the measure over the training
+	// steps before the window; Recent is its mean over the window.
 	Reference, Recent float64
-	// P is the test's p-value: how probable so large a difference would be if
-	// nothing had changed.
+	// P is the test's p-value: how probable a difference of that size would be
+	// if nothing had changed.
 	P float64
-	// Reason says it in a sentence, numbers included.
+	// Reason says it all in a sentence.
 	Reason string
 }
 
-// String returns the step and the reason.
-func (a Alarm) String() string { return fmt.Sprintf("step %d: %s", a.At, a.Reason) }
+// String returns the training step and the reason.
+func (a Alarm) String() string { return fmt.Sprintf("training step %d: %s", a.At, a.Reason) }
 
-// measure is a number that one training step's table gives; NaN if it does not.
+// measure computes a number from the table of a training step; NaN if it cannot.
 type measure func(t *Counts) float64
 
 func ofStep(name string, f func(s *StepCounts) float64) measure {

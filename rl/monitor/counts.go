@@ -13,31 +13,34 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Result is a column of a StepCounts: what became of the completion.
+// Result says how a completion ended: it is the column of a StepCounts.
 type Result uint8
 
-// The columns. ResultUnscorable is a completion without a usable first reward.
 const (
+	// ResultRight: the first reward is at least the PassAt of the run.
 	ResultRight Result = iota
+	// ResultWrong: it is less.
 	ResultWrong
+	// ResultUnscorable: there is no first reward, or it is NaN.
 	ResultUnscorable
 )
 
-var outcomeNames = [...]string{"right", "wrong", "unscored"}
+var resultNames = [...]string{"right", "wrong", "unscorable"}
 
-// String returns "right", "wrong" or "unscored".
-func (o Result) String() string {
-	if int(o) < len(outcomeNames) {
-		return outcomeNames[o]
+// String returns "right", "wrong" or "unscorable".
+func (r Result) String() string {
+	if int(r) < len(resultNames) {
+		return resultNames[r]
 	}
-	return fmt.Sprintf("outcome %d", uint8(o))
+	return fmt.Sprintf("Result(%d)", uint8(r))
 }
 
-// StepCounts counts the steps of one name by Verdict and Outcome:
-// StepCounts[rollout.VerdictIncorrect][ResultRight] are the wrong steps of right completions.
+// StepCounts counts the steps of one name by rollout.Verdict and Result: at
+// [rollout.VerdictIncorrect][ResultRight] it has the number of incorrect steps in
+// right completions.
 type StepCounts [4][3]int
 
-// judged are the verdicts of steps that could be judged.
+// judged are the verdicts but unknown.
 var judged = []rollout.Verdict{rollout.VerdictCorrect, rollout.VerdictIncorrect, rollout.VerdictBroken}
 
 // Of is the share of steps with verdict v; NaN without any step.
@@ -83,52 +86,53 @@ func (t *StepCounts) CorrectIfWrong() float64 {
 	return ratio(correct, correct+t[rollout.VerdictIncorrect][ResultWrong]+t[rollout.VerdictBroken][ResultWrong])
 }
 
-// fourfold returns the judged steps of scored completions: a correct and right,
-// b correct and wrong, c wrong and right, d wrong and wrong.
+// fourfold counts the judged steps of scorable completions by verdict and result:
+// a correct in right ones, b correct in wrong ones, c wrong in right ones, d wrong
+// in wrong ones.
 func (t *StepCounts) fourfold() (a, b, c, d int) {
 	return t[rollout.VerdictCorrect][ResultRight], t[rollout.VerdictCorrect][ResultWrong],
 		t[rollout.VerdictIncorrect][ResultRight] + t[rollout.VerdictBroken][ResultRight], t[rollout.VerdictIncorrect][ResultWrong] + t[rollout.VerdictBroken][ResultWrong]
 }
 
-// Agreement is the share of judged steps of scored completions that go with
-// the outcome: correct where it is right, incorrect or broken where it is wrong.
+// Agreement is the share of judged steps of scorable completions that agree with
+// the result: correct where it is right, incorrect or broken where it is wrong.
 func (t *StepCounts) Agreement() float64 {
 	a, b, c, d := t.fourfold()
 	return ratio(a+d, a+b+c+d)
 }
 
-// Phi is the correlation of verdict and outcome over the same steps: 1 if they
-// always agree, 0 if the verdict says nothing about the outcome, NaN if either
-// never varies. Agreement rises with the reward alone; Phi does not.
+// Phi is the correlation of verdict and result over the same steps: 1 if they
+// always agree, 0 if the verdict says nothing about the result, NaN if either
+// never varies. Agreement rises when the reward does; Phi does not.
 func (t *StepCounts) Phi() float64 {
 	a, b, c, d := t.fourfold()
 	f := func(n int) float64 { return float64(n) }
 	return (f(a)*f(d) - f(b)*f(c)) / math.Sqrt(f(a+b)*f(c+d)*f(a+c)*f(b+d))
 }
 
-// Counts is a table of some rollouts that shows reward hacking: what each step's rule
-// said against what became of the completion.
+// Counts is a table of some rollouts that shows reward hacking: the verdicts on
+// each step against the results of the completions.
 type Counts struct {
 	// Steps holds a table per step name.
 	Steps map[string]*StepCounts `json:"steps"`
-	// Completions counts completions by Outcome, and RightWithWrongStep the
+	// Completions counts completions by Result, and RightWithWrongStep the
 	// right ones with at least one incorrect or broken step.
 	Completions        [3]int `json:"completions"`
 	RightWithWrongStep int    `json:"right_with_wrong_step"`
-	// Reward is the sum of the first rewards of the scored completions.
+	// Reward is the sum of the first rewards of the scorable completions.
 	Reward float64 `json:"reward"`
 	// Credited counts the completions that have tokens and went through step
-	// credit, FullyMasked those of them without a kept token.
+	// credit, and FullyMasked those of them without a kept token.
 	Credited    int `json:"credited"`
 	FullyMasked int `json:"fully_masked"`
-	// Groups counts groups, Dead those without any advantage.
+	// Groups counts groups, and Dead the dead ones.
 	Groups int `json:"groups"`
 	Dead   int `json:"dead"`
 }
 
-// Count makes the table of all that was sampled (see rl.Rollouts.Sampled). A
+// Count makes the table of all groups that were sampled (rl.Rollouts.Sampled). A
 // completion is right if its first reward is at least passAt; est, the run's
-// estimator, says which groups are dead.
+// estimator, decides which groups are dead.
 func Count(r *rl.Rollouts, est advantage.Estimator, passAt float64) Counts {
 	t := Counts{Steps: make(map[string]*StepCounts)}
 	for _, g := range r.Sampled().Groups {
@@ -144,21 +148,21 @@ func Count(r *rl.Rollouts, est advantage.Estimator, passAt float64) Counts {
 }
 
 func (t *Counts) completion(c *rollout.Completion, passAt float64) {
-	outcome := ResultUnscorable
+	result := ResultUnscorable
 	if v := firstReward(c.Rewards); !math.IsNaN(v) {
 		t.Reward += v
-		outcome = ResultWrong
+		result = ResultWrong
 		if v >= passAt {
-			outcome = ResultRight
+			result = ResultRight
 		}
 	}
-	t.Completions[outcome]++
+	t.Completions[result]++
 	wrongStep := false
 	for _, s := range c.Steps {
 		wrongStep = wrongStep || s.Verdict.Wrong()
-		t.step(s.Name)[s.Verdict][outcome]++
+		t.step(s.Name)[s.Verdict][result]++
 	}
-	if outcome == ResultRight && wrongStep {
+	if result == ResultRight && wrongStep {
 		t.RightWithWrongStep++
 	}
 	if n := len(c.Tokens); n > 0 && len(c.Keep) == n {
@@ -205,7 +209,7 @@ func (t *Counts) Merge(o Counts) {
 // Names returns the names of the steps, sorted.
 func (t *Counts) Names() []string { return slices.Sorted(maps.Keys(t.Steps)) }
 
-// MeanReward is the mean first reward of the scored completions; NaN without any.
+// MeanReward is the mean first reward of the scorable completions; NaN without any.
 func (t *Counts) MeanReward() float64 {
 	return t.Reward / float64(t.Completions[ResultRight]+t.Completions[ResultWrong])
 }
@@ -221,13 +225,13 @@ func (t *Counts) MaskedShare() float64 { return ratio(t.FullyMasked, t.Credited)
 // DeadShare is the share of dead groups.
 func (t *Counts) DeadShare() float64 { return ratio(t.Dead, t.Groups) }
 
-// String lays the table out for reading: a line per step and verdict.
+// String formats the table: a line per step and verdict.
 func (t *Counts) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d completions right (%s with a wrong step), %d wrong, %d unscored; %s of %d groups dead\n",
+	fmt.Fprintf(&b, "%d completions right (%s with a wrong step), %d wrong, %d unscorable; %s of %d groups dead\n",
 		t.Completions[ResultRight], percent(t.WrongStepIfRight()), t.Completions[ResultWrong], t.Completions[ResultUnscorable], percent(t.DeadShare()), t.Groups)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "step\tagreement\tphi\tverdict\tright\twrong\tunscored")
+	fmt.Fprintln(w, "step\tagreement\tphi\tverdict\tright\twrong\tunscorable")
 	for _, name := range t.Names() {
 		s := t.Steps[name]
 		head := fmt.Sprintf("%s\t%s\t%.2f", name, percent(s.Agreement()), s.Phi())

@@ -63,8 +63,8 @@ func TestStepCounts(t *testing.T) {
 	require.Equal(t, 1.0, none.Agreement())
 	require.True(t, math.IsNaN(none.CorrectIfWrong()))
 	require.True(t, math.IsNaN((&monitor.StepCounts{}).Of(rollout.VerdictBroken)))
-	require.Equal(t, "broken/unscored", rollout.VerdictBroken.String()+"/"+monitor.ResultUnscorable.String())
-	require.Equal(t, "outcome 9", monitor.Result(9).String())
+	require.Equal(t, "broken/unscorable", rollout.VerdictBroken.String()+"/"+monitor.ResultUnscorable.String())
+	require.Equal(t, "Result(9)", monitor.Result(9).String())
 }
 
 func TestMergeAddsUp(t *testing.T) {

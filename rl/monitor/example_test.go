@@ -23,9 +23,9 @@ func Example() {
 		}
 	}
 	// Output:
-	// step 119: step "a" is missing or broken in 15.0% of completions, before in 4.9% (last 20 steps, p = 9e-12)
-	// step 139: step "a" is missing or broken in 34.6% of completions, before in 8.5% (last 20 steps, p = 3e-18)
-	// step 139: the verdicts on step "a" contradict the outcome in 40.8% of completions, before in 31.0% (last 20 steps, p = 3e-08)
+	// training step 119: step "a" is missing or broken in 15.0% of completions, before in 4.9% (last 20 training steps, p = 9e-12)
+	// training step 139: step "a" is missing or broken in 34.6% of completions, before in 8.5% (last 20 training steps, p = 3e-18)
+	// training step 139: the verdicts on step "a" contradict the outcome in 40.8% of completions, before in 31.0% (last 20 training steps, p = 3e-08)
 }
 
 // The table of a few steps: right completions with wrong steps are what
@@ -38,8 +38,8 @@ func ExampleCounts() {
 	}
 	fmt.Print(table.String())
 	// Output:
-	// 412 completions right (36.4% with a wrong step), 228 wrong, 0 unscored; 31.2% of 80 groups dead
-	// step  agreement  phi   verdict    right  wrong  unscored
+	// 412 completions right (36.4% with a wrong step), 228 wrong, 0 unscorable; 31.2% of 80 groups dead
+	// step  agreement  phi   verdict    right  wrong  unscorable
 	// a     68.5%      0.29  correct    315    111    0
 	//                        incorrect  57     95     0
 	//                        broken     25     10     0

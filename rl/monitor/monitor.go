@@ -1,32 +1,37 @@
 package monitor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Options are the thresholds. The zero value is meant for most runs.
+// Options are the settings of a Monitor. Only Estimator is required; the zero
+// values of the others suit most runs.
 type Options struct {
-	// Estimator is the run's; it says which groups are dead. Required.
+	// Estimator is the run's; it decides which groups are dead.
 	Estimator advantage.Estimator
-	// Window is how many training steps are judged at a time, at most 50; 0
-	// means 20. Every Window steps the last Window steps are tested once.
+	// Window is how many training steps are tested at a time, from 2 to 50; 0
+	// means 20. Each test is made once every Window training steps.
 	Window int
-	// History is how many steps before the window they are compared with, from
-	// Window to 200; 0 means 3·Window.
+	// History is how many training steps before the window it is compared
+	// with, from Window to 200; 0 means 3·Window.
 	History int
 	// Level bounds the probability of a false alarm of each test; 0 means
 	// 0.001. See the package comment for what that means for a run.
 	Level float64
-	// MinRise is the least rise of a share that is worth an alarm, however
-	// sure it is; 0 means 0.02, negative none.
+	// MinRise is the smallest rise of a share that is worth an alarm, however
+	// significant it is; 0 means 0.02, negative any.
 	MinRise float64
-	// MaxMasked and MaxDead are the limits of FullyMasked and DeadGroups; 0
-	// means 0.25 and 0.8. 1 never alarms.
+	// MaxMasked and MaxDead are the limits of AlarmFullyMasked and
+	// AlarmDeadGroups; 0 means 0.25 and 0.8. With 1 there is no alarm.
 	MaxMasked, MaxDead float64
 	// PassAt is the first reward from which a completion is right; 0 means 1.
 	PassAt float64
@@ -52,6 +57,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Validate returns an error that names every invalid setting.
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	var errs []error
@@ -81,13 +87,14 @@ func (o Options) Validate() error {
 // Monitor watches a run. It is used by one goroutine.
 type Monitor struct {
 	o Options
-	// tables holds the last History+Window steps', oldest first.
+	// tables holds those of the last History+Window training steps, oldest
+	// first.
 	tables []Counts
-	// fresh counts the steps since the last test.
+	// fresh counts the training steps since the last test.
 	fresh int
 }
 
-// New returns a monitor; the error names every option that cannot be.
+// New returns a monitor, or the error of Options.Validate.
 func New(o Options) (*Monitor, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -95,9 +102,9 @@ func New(o Options) (*Monitor, error) {
 	return &Monitor{o: o.withDefaults()}, nil
 }
 
-// Observe counts the rollouts of a training step, after credit was assigned,
-// and returns the alarms of the tests that are due. Step only goes into the
-// alarms. It fits a function for rl.Config.OnRollouts.
+// Observe counts the rollouts of a training step, after credit was assigned, and
+// returns the alarms of the tests that are due. step is the training step's
+// number and only goes into the alarms. Call it from rl.Config.OnRollouts.
 func (m *Monitor) Observe(step int64, r *rl.Rollouts) []Alarm {
 	if len(m.tables) == m.o.History+m.o.Window {
 		m.tables = append(m.tables[:0], m.tables[1:]...)
@@ -117,13 +124,14 @@ func (m *Monitor) windows() (before, recent []Counts) {
 	return m.tables[:i], m.tables[i:]
 }
 
-// Recent is the table of the last Window steps.
+// Recent is the table of the last Window training steps.
 func (m *Monitor) Recent() Counts {
 	_, recent := m.windows()
 	return merged(recent)
 }
 
-// Before is the table of the steps, up to History, before those of Recent.
+// Before is the table of the training steps before those of Recent, up to
+// History of them.
 func (m *Monitor) Before() Counts {
 	before, _ := m.windows()
 	return merged(before)
@@ -143,7 +151,7 @@ func (m *Monitor) test(step int64) []Alarm {
 	add := func(kind AlarmKind, name string, c comparison, format string, args ...any) {
 		alarms = append(alarms, Alarm{
 			Kind: kind, Step: name, At: step, Reference: c.reference, Recent: c.recent, P: c.p,
-			Reason: fmt.Sprintf(format, args...) + fmt.Sprintf(" (last %d steps, p = %.1g)", m.o.Window, c.p),
+			Reason: fmt.Sprintf(format, args...) + fmt.Sprintf(" (last %d training steps, p = %.1g)", m.o.Window, c.p),
 		})
 	}
 	recent := m.Recent()
@@ -169,11 +177,12 @@ func (m *Monitor) test(step int64) []Alarm {
 	return alarms
 }
 
-// comparison is the outcome of a test.
+// comparison is what a test compared, and its p-value.
 type comparison struct{ reference, recent, p float64 }
 
-// rises tests whether a measure is larger in the window than before. Steps
-// without the measure are left out; half a window must be left on either side.
+// rises tests whether a measure is larger in the window than before. Training
+// steps without the measure are left out; at least half a window must be left on
+// either side.
 func (m *Monitor) rises(f measure, least float64) (comparison, bool) {
 	b, r := m.windows()
 	before, recent := values(f, b), values(f, r)
@@ -202,7 +211,7 @@ func (m *Monitor) exceeds(f measure, limit float64) (comparison, bool) {
 	return c, c.p <= m.o.Level
 }
 
-// values are the measures of the tables that have it.
+// values are the values of a measure, of the tables that have it.
 func values(f measure, tables []Counts) []float64 {
 	vs := make([]float64, 0, len(tables))
 	for i := range tables {
@@ -219,4 +228,99 @@ func average(vs []float64) float64 {
 		sum += v
 	}
 	return sum / float64(len(vs))
+}
+
+// Drift is how one number moved from the training steps before the window to
+// those in it; NaN where there was nothing to measure.
+type Drift struct {
+	// Step is the name of the reasoning step; "" for the completions.
+	Step string
+	// Measure names the method of Counts or StepCounts that computes it.
+	Measure string
+	// Before and Recent are computed on the merged tables Before and Recent.
+	Before, Recent float64
+}
+
+// Drifts lists how every measure moved: first those of all completions, then
+// those of each reasoning step, in the order of the names.
+func (m *Monitor) Drifts() []Drift {
+	before, recent := m.Before(), m.Recent()
+	var out []Drift
+	add := func(step, name string, f measure) {
+		out = append(out, Drift{step, name, f(&before), f(&recent)})
+	}
+	add("", "MeanReward", (*Counts).MeanReward)
+	add("", "WrongStepIfRight", (*Counts).WrongStepIfRight)
+	add("", "MaskedShare", (*Counts).MaskedShare)
+	add("", "DeadShare", (*Counts).DeadShare)
+	all := merged([]Counts{before, recent})
+	for _, step := range all.Names() {
+		for _, d := range []struct {
+			name string
+			f    func(*StepCounts) float64
+		}{
+			{"Accuracy", (*StepCounts).Accuracy},
+			{"Of(VerdictBroken)", func(s *StepCounts) float64 { return s.Of(rollout.VerdictBroken) }},
+			{"Of(VerdictUnknown)", func(s *StepCounts) float64 { return s.Of(rollout.VerdictUnknown) }},
+			{"WrongIfRight", (*StepCounts).WrongIfRight},
+			{"CorrectIfWrong", (*StepCounts).CorrectIfWrong},
+			{"Agreement", (*StepCounts).Agreement},
+			{"Phi", (*StepCounts).Phi},
+		} {
+			add(step, d.name, ofStep(step, d.f))
+		}
+	}
+	return out
+}
+
+// FormatDrifts formats drifts as a table.
+func FormatDrifts(drifts []Drift) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "step\tmeasure\tbefore\trecent\tchange")
+	for _, d := range drifts {
+		fmt.Fprintf(w, "%s\t%s\t%.3f\t%.3f\t%+.3f\n", d.Step, d.Measure, d.Before, d.Recent, d.Recent-d.Before)
+	}
+	w.Flush()
+	return b.String()
+}
+
+const stateFormat = 2
+
+// state is what State returns as JSON.
+type state struct {
+	Format int      `json:"format"`
+	Fresh  int      `json:"fresh"`
+	Tables []Counts `json:"tables"`
+}
+
+// State returns what the monitor remembers as JSON. Keep it with the trainer's.
+func (m *Monitor) State() ([]byte, error) {
+	return json.Marshal(state{stateFormat, m.fresh, append([]Counts{}, m.tables...)})
+}
+
+// Restore goes back to a State of a monitor with the same options. An error
+// leaves the monitor as it was.
+func (m *Monitor) Restore(saved []byte) error {
+	var s state
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return fmt.Errorf("monitor: state: %w", err)
+	}
+	switch {
+	case s.Format != stateFormat:
+		return fmt.Errorf("monitor: state: format is %d, want %d", s.Format, stateFormat)
+	case s.Fresh < 0 || s.Fresh >= m.o.Window:
+		return fmt.Errorf("monitor: state: %d training steps since the last test, but the window is %d", s.Fresh, m.o.Window)
+	case len(s.Tables) > m.o.History+m.o.Window || len(s.Tables) < s.Fresh:
+		return fmt.Errorf("monitor: state: it holds %d training steps, want from %d to %d", len(s.Tables), s.Fresh, m.o.History+m.o.Window)
+	}
+	for i := range s.Tables {
+		for name, step := range s.Tables[i].Steps {
+			if step == nil {
+				return fmt.Errorf("monitor: state: table %d has no counts for step %q", i, name)
+			}
+		}
+	}
+	m.fresh, m.tables = s.Fresh, s.Tables
+	return nil
 }

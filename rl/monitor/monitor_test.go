@@ -53,7 +53,7 @@ func TestAlarmsFire(t *testing.T) {
 			require.Equal(t, c.step, alarms[0].Step)
 			require.Contains(t, alarms[0].String(), "step 99: ")
 			require.Contains(t, alarms[0].Reason, c.reason)
-			require.Contains(t, alarms[0].Reason, "(last 20 steps, p = ")
+			require.Contains(t, alarms[0].Reason, "(last 20 training steps, p = ")
 		})
 	}
 }
@@ -149,7 +149,7 @@ func TestTablesOfTheWindows(t *testing.T) {
 	require.Equal(t, before, m.Before())
 	found := 0
 	for _, d := range m.Drifts() {
-		if d.Step == "a" && d.Measure == "Of(Broken)" {
+		if d.Step == "a" && d.Measure == "Of(VerdictBroken)" {
 			require.Equal(t, before.Steps["a"].Of(rollout.VerdictBroken), d.Before)
 			require.Equal(t, recent.Steps["a"].Of(rollout.VerdictBroken), d.Recent)
 			found++
@@ -203,8 +203,8 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 	for state, want := range map[string]string{
 		`{`:                       "unexpected end",
 		`{}`:                      "format is 0",
-		`{"format":2,"fresh":20}`: "20 steps since the last test",
-		`{"format":2,"fresh":3,"tables":[{},{}]}`:         "it holds 2 steps, want from 3 to 80",
+		`{"format":2,"fresh":20}`: "20 training steps since the last test",
+		`{"format":2,"fresh":3,"tables":[{},{}]}`:         "it holds 2 training steps, want from 3 to 80",
 		`{"format":2,"tables":[{"steps":{"a":null}}]}`:    `table 0 has no counts for step "a"`,
 		`{"format":2,"tables":[{"steps":{"a":[["x"]]}}]}`: "steps",
 	} {

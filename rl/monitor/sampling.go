@@ -10,10 +10,10 @@ import (
 )
 
 // PassAtK returns, for each problem, the unbiased estimate of the probability
-// that at least one of k completions is right (eval.PassAtK): that its first
-// reward is at least passAt. Unscorable completions are left out; a problem
-// with fewer than k others has NaN. eval.Mean and eval.Bootstrap take it from
-// there.
+// that at least one of k completions is right (eval.PassAtK), which it is if its
+// first reward is at least passAt. Unscorable completions are left out; a problem
+// with fewer than k others has NaN. Pass the result to eval.Mean or
+// eval.Bootstrap.
 func PassAtK(r *rl.Rollouts, passAt float64, k int) []float64 {
 	out := make([]float64, len(r.Groups))
 	for g, group := range r.Groups {
@@ -31,12 +31,11 @@ func PassAtK(r *rl.Rollouts, passAt float64, k int) []float64 {
 	return out
 }
 
-// Answer reads the answer off a completion, with which it votes; false if it
-// has none.
+// Answer returns the answer that a completion votes for; false if it has none.
 type Answer func(c *rollout.Completion) (string, bool)
 
-// FinalAnswer is the answer of the completion's final step, by its trace; it
-// abstains where that step is broken or nothing was parsed.
+// FinalAnswer is the answer of the final step in the completion's trace. There is
+// none if that step is broken or nothing was parsed.
 func FinalAnswer(c *rollout.Completion) (string, bool) {
 	if c.Trace == nil {
 		return "", false
@@ -87,7 +86,7 @@ func MajorityAtK(r *rl.Rollouts, passAt float64, k int, answer Answer) []float64
 
 // SampleMetrics returns the means over the problems of PassAtK and, if answer
 // is not nil, MajorityAtK, as "pass@k" and "maj@k", for each k. A mean without
-// any problem is left out. It fits rl.Config.Eval beside rl.Summarize.
+// any problem is left out. Use it in rl.Config.Eval, beside rl.Summarize.
 func SampleMetrics(r *rl.Rollouts, passAt float64, answer Answer, ks ...int) map[string]float64 {
 	m := make(map[string]float64)
 	put := func(name string, k int, values []float64) {

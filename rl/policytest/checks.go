@@ -80,25 +80,25 @@ func (s *suite) sharedPrompts(t *testing.T) {
 	same(t, "log-probs with shared prompts", logProbs(t, p, shared), logProbs(t, q, separate), s.Tolerance)
 	forward(t, p, shared, linear{-1})
 	forward(t, q, separate, linear{-1})
-	np, nq := s.step(t, p).GradNorm, s.step(t, q).GradNorm
+	np, nq := s.optimStep(t, p).GradNorm, s.optimStep(t, q).GradNorm
 	if math.Abs(np-nq) > s.Tolerance*(1+nq) {
 		t.Fatalf("gradient norm %v with shared prompts, %v with separate ones", np, nq)
 	}
-	same(t, "log-probs after a step with shared prompts", logProbs(t, p, shared), logProbs(t, q, shared), 10*s.Tolerance)
+	same(t, "log-probs after an optimiser step with shared prompts", logProbs(t, p, shared), logProbs(t, q, shared), 10*s.Tolerance)
 }
 
 func (s *suite) lowers(t *testing.T) {
 	p, b := s.Open(t), s.batch(2, 2)
 	before := forward(t, p, b, linear{-1})
-	s.step(t, p)
+	s.optimStep(t, p)
 	if after := forward(t, p, b, linear{-1}); !(after < before) {
 		t.Fatalf("the loss went from %v to %v in a step on it", before, after)
 	}
 }
 
 // everyToken trains on one token of a sample at a time: its log-prob must rise,
-// wherever in the sample it stands. The step is small, for a token that is
-// likely already is easily overshot.
+// wherever it stands in the sample. The optimiser step is small, because it could
+// overshoot for a token that is already likely.
 func (s *suite) everyToken(t *testing.T) {
 	b := &rl.Batch{Prompts: [][]int32{s.tokens(3)}, Samples: []rl.Sample{{Tokens: s.tokens(4)}}}
 	sm := &b.Samples[0]
@@ -109,7 +109,7 @@ func (s *suite) everyToken(t *testing.T) {
 		before := logProbs(t, p, b)[0][k]
 		forward(t, p, b, linear{-1})
 		if _, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR / 100}); err != nil {
-			t.Fatalf("Step: %v", err)
+			t.Fatalf("OptimStep: %v", err)
 		}
 		if after := logProbs(t, p, b)[0][k]; !(after > before) {
 			t.Fatalf("a step on token %d alone took its log-prob from %v to %v", k, before, after)
@@ -127,16 +127,16 @@ func (s *suite) accumulates(t *testing.T) {
 	if math.Abs(whole-parts) > s.Tolerance*(1+math.Abs(whole)) {
 		t.Fatalf("the parts' losses sum to %v, the whole's is %v", parts, whole)
 	}
-	np, nq := s.step(t, p).GradNorm, s.step(t, q).GradNorm
+	np, nq := s.optimStep(t, p).GradNorm, s.optimStep(t, q).GradNorm
 	if math.Abs(np-nq) > s.Tolerance*(1+np) {
 		t.Fatalf("gradient norm %v of the whole, %v accumulated", np, nq)
 	}
 	same(t, "log-probs after an accumulated step", logProbs(t, q, b), logProbs(t, p, b), 10*s.Tolerance)
 }
 
-// gradient checks, without a look at the weights, that ForwardBackward adds
-// the gradient of the weighted log-probs: the squared norm of a gradient is
-// additive in what it should be. |g(a)+g(b)|² + |g(a)-g(b)|² = 2|g(a)|² + 2|g(b)|².
+// gradient checks, without looking at the weights, that gradients add up as those
+// of a sum of losses do, by the parallelogram law:
+// |g(a)+g(b)|² + |g(a)−g(b)|² = 2|g(a)|² + 2|g(b)|².
 func (s *suite) gradient(t *testing.T) {
 	p := s.Open(t)
 	ref, err := p.Save(t.Context(), "parallelogram")
@@ -150,15 +150,14 @@ func (s *suite) gradient(t *testing.T) {
 		}
 		forward(t, p, a, linear{ca})
 		forward(t, p, b, linear{cb})
-		n := s.step(t, p).GradNorm
+		n := s.optimStep(t, p).GradNorm
 		return n * n
 	}
 	left, right := norm2(1, 1)+norm2(1, -1), 2*norm2(1, 0)+2*norm2(0, 1)
 	if right == 0 || math.Abs(left-right) > 10*s.Tolerance*right {
 		t.Fatalf("|g(a)+g(b)|²+|g(a)-g(b)|² = %v, but 2|g(a)|²+2|g(b)|² = %v", left, right)
 	}
-	// To first order, a small step changes the loss by -(LR of the step)
-	// times something positive; twice the weights doubles the gradient.
+	// Twice the loss has twice the gradient.
 	one, two := norm2(1, 0), norm2(2, 0)
 	if math.Abs(two-4*one) > 10*s.Tolerance*two {
 		t.Fatalf("doubling the loss takes the squared norm from %v to %v, want four times", one, two)
@@ -170,7 +169,7 @@ func (s *suite) saveLoad(t *testing.T) {
 	run := func() [][]float64 {
 		for range 2 {
 			forward(t, p, b, linear{-1})
-			s.step(t, p)
+			s.optimStep(t, p)
 		}
 		return logProbs(t, p, b)
 	}
@@ -198,7 +197,7 @@ func (s *suite) loadClears(t *testing.T) {
 	if err := p.Load(t.Context(), ref); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.step(t, p).GradNorm; n != 0 {
+	if n := s.optimStep(t, p).GradNorm; n != 0 {
 		t.Fatalf("gradient norm %v after Load, want 0", n)
 	}
 }
@@ -210,7 +209,7 @@ func (s *suite) errorClears(t *testing.T) {
 	if _, _, err := p.ForwardBackward(t.Context(), b, failing{want}); !errors.Is(err, want) {
 		t.Fatalf("ForwardBackward returned %v, want the objective's error", err)
 	}
-	if n := s.step(t, p).GradNorm; n != 0 {
+	if n := s.optimStep(t, p).GradNorm; n != 0 {
 		t.Fatalf("gradient norm %v after an error, want 0", n)
 	}
 }
@@ -221,12 +220,12 @@ func (s *suite) skips(t *testing.T) {
 	if _, _, err := p.ForwardBackward(t.Context(), b, exploding{}); err != nil {
 		return // refusing at once is as good
 	}
-	if info := s.step(t, p); !info.Skipped {
+	if info := s.optimStep(t, p); !info.Skipped {
 		t.Fatalf("a step with an infinite gradient was taken: %+v", info)
 	}
 	same(t, "log-probs after a skipped step", logProbs(t, p, b), at, 0)
 	forward(t, p, b, linear{-1})
-	if n := s.step(t, p).GradNorm; math.IsInf(n, 0) || math.IsNaN(n) {
+	if n := s.optimStep(t, p).GradNorm; math.IsInf(n, 0) || math.IsNaN(n) {
 		t.Fatal("the non-finite gradient is still there after the skipped step")
 	}
 }
@@ -242,12 +241,12 @@ func (s *suite) entropy(t *testing.T) {
 	}
 	for range 3 {
 		forward(t, p, b, linear{-1})
-		s.step(t, p)
+		s.optimStep(t, p)
 	}
 	before := -forward(t, p, b, entropyBonus{})
 	after := before
 	for range 10 { // enough to overcome an optimiser's momentum
-		s.step(t, p)
+		s.optimStep(t, p)
 		after = -forward(t, p, b, entropyBonus{})
 	}
 	if !(after > before) {
@@ -282,7 +281,7 @@ func (s *suite) cancelled(t *testing.T) {
 	if err := p.LogProbs(ctx, b, dst); !errors.Is(err, context.Canceled) {
 		t.Fatalf("LogProbs returned %v, want context.Canceled", err)
 	}
-	if n := s.step(t, p).GradNorm; n != 0 {
+	if n := s.optimStep(t, p).GradNorm; n != 0 {
 		t.Fatalf("gradient norm %v after a cancelled call, want 0", n)
 	}
 }
@@ -296,9 +295,65 @@ func (s *suite) loadNothing(t *testing.T) {
 func (s *suite) versions(t *testing.T) {
 	p, b := s.Open(t), s.batch(1, 1)
 	forward(t, p, b, linear{-1})
-	first := s.step(t, p).Version
+	first := s.optimStep(t, p).Version
 	forward(t, p, b, linear{-1})
-	if second := s.step(t, p).Version; second != first+1 {
-		t.Fatalf("versions %d and %d of consecutive steps", first, second)
+	if second := s.optimStep(t, p).Version; second != first+1 {
+		t.Fatalf("versions %d and %d of consecutive optimiser steps", first, second)
 	}
 }
+
+// linear is the loss Σ c·w·logp with the constant c: what every policy knows.
+type linear struct{ c float64 }
+
+func (linear) Needs() objective.Inputs { return 0 }
+func (linear) Validate() error         { return nil }
+func (l linear) Eval(s *objective.Sequence, m objective.Metrics) (float64, error) {
+	loss := 0.0
+	for t, w := range s.Weight {
+		if w != 0 {
+			loss += l.c * w * s.LogP[t]
+			s.Grad[t] += l.c * w
+		}
+	}
+	m.Add("tokens", float64(len(s.Weight)), 1)
+	return loss, nil
+}
+
+type failing struct{ err error }
+
+func (failing) Needs() objective.Inputs { return 0 }
+func (failing) Validate() error         { return nil }
+func (f failing) Eval(s *objective.Sequence, _ objective.Metrics) (float64, error) {
+	for t := range s.Grad {
+		s.Grad[t] = 1
+	}
+	return 0, f.err
+}
+
+type exploding struct{}
+
+func (exploding) Needs() objective.Inputs { return 0 }
+func (exploding) Validate() error         { return nil }
+func (exploding) Eval(s *objective.Sequence, _ objective.Metrics) (float64, error) {
+	for t := range s.Grad {
+		s.Grad[t] = math.Inf(1)
+	}
+	return 0, nil
+}
+
+type entropyBonus struct{}
+
+func (entropyBonus) Needs() objective.Inputs { return objective.InputEntropy }
+func (entropyBonus) Validate() error         { return nil }
+func (entropyBonus) Eval(s *objective.Sequence, _ objective.Metrics) (float64, error) {
+	loss := 0.0
+	for t, w := range s.Weight {
+		loss -= w * s.Entropy[t]
+		s.EntropyGrad[t] -= w
+	}
+	return loss, nil
+}
+
+type wantsCandidates struct{ linear }
+
+func (wantsCandidates) Needs() objective.Inputs { return objective.InputCandidates }

@@ -1,7 +1,6 @@
 // Package policytest checks that a policy keeps the contract of rl.Policy.
 //
-// [Run] is the conformance suite, for the policies of this module and for
-// anybody else's:
+// [Run] is the conformance suite, for the policies of this module and for yours:
 //
 //	func TestMyPolicy(t *testing.T) {
 //		policytest.Run(t, policytest.Options{
@@ -10,6 +9,6 @@
 //		})
 //	}
 //
-// [TablePolicy] is a policy small enough to reason about, with an engine, held in
-// memory; tests of trainers and credit rules use it.
+// [TablePolicy] is a policy and an engine that is small enough to reason about. Use
+// it to test trainers and step credit.
 package policytest

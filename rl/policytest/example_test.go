@@ -11,7 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// The suite in the test of a policy; a table stands for one's own.
+// The suite in the test of a policy; here a TablePolicy takes the place of yours.
 func ExampleRun() {
 	_ = func(t *testing.T) { // func TestMyPolicy(t *testing.T) {
 		policytest.Run(t, policytest.Options{
@@ -22,7 +22,7 @@ func ExampleRun() {
 	}
 }
 
-// A table as a policy whose numbers are known in advance, and as an engine.
+// A policy whose numbers are known in advance, which is an engine too.
 func ExampleTablePolicy() {
 	ctx := context.Background()
 	p := policytest.NewTablePolicy(3, nil, -1)

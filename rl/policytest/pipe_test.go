@@ -8,6 +8,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/stepwise-rl/stepwise/rl"
@@ -25,7 +26,7 @@ type call struct {
 	Weights     [][]float64
 	Temperature float64
 	Name        string
-	Step        rl.OptimOptions
+	Optim       rl.OptimOptions
 }
 
 type reply struct {
@@ -81,7 +82,7 @@ func handle(p *policytest.TablePolicy, c *call) (r reply, err error) {
 	case "backward":
 		_, _, err = p.ForwardBackward(ctx, b, weighted{})
 	case "step":
-		r.Info, err = p.OptimStep(ctx, c.Step)
+		r.Info, err = p.OptimStep(ctx, c.Optim)
 	case "save":
 		r.Ref, err = p.Save(ctx, c.Name)
 	case "load":
@@ -162,7 +163,8 @@ func (p *pipe) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Obj
 		return err
 	})
 	if err != nil {
-		// A step of size 0 clears what earlier calls have accumulated there.
+		// An optimiser step with learning rate 0 clears what earlier calls have
+		// accumulated there.
 		if _, cerr := p.do(context.WithoutCancel(ctx), call{Verb: "step"}); cerr != nil {
 			return 0, nil, errors.Join(err, cerr)
 		}
@@ -171,7 +173,7 @@ func (p *pipe) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Obj
 }
 
 func (p *pipe) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
-	r, err := p.do(ctx, call{Verb: "step", Step: o})
+	r, err := p.do(ctx, call{Verb: "step", Optim: o})
 	return r.Info, err
 }
 
@@ -197,7 +199,7 @@ func TestPolicyBehindAPipe(t *testing.T) {
 	policytest.Run(t, policytest.Options{Open: openPipe, Vocab: 12, LR: 0.5, Tolerance: 1e-9})
 }
 
-func TestTable(t *testing.T) {
+func TestTablePolicy(t *testing.T) {
 	policytest.Run(t, policytest.Options{
 		Open: func(*testing.T) rl.Policy {
 			p := policytest.NewTablePolicy(12, nil, -1)
@@ -206,4 +208,15 @@ func TestTable(t *testing.T) {
 		},
 		Vocab: 12, LR: 0.5, Tolerance: 1e-9,
 	})
+}
+
+func TestInvalidOptions(t *testing.T) {
+	open := openPipe
+	for want, o := range map[string]policytest.Options{
+		"Options.Open":  {Vocab: 2},
+		"Options.Vocab": {Open: open, Vocab: 1},
+		"Options.LR":    {Open: open, Vocab: 2, LR: -1},
+	} {
+		require.ErrorContains(t, o.Validate(), want)
+	}
 }

@@ -1,6 +1,8 @@
 package policytest
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -11,18 +13,30 @@ import (
 
 // Options describe the policy under test.
 type Options struct {
-	// Open returns a fresh policy; all calls must return policies with the
-	// same weights.
+	// Open returns a new policy; all of them must have the same weights.
 	Open func(t *testing.T) rl.Policy
-	// Vocab is the number of tokens; ids are 0 to Vocab-1. At most a few
-	// hundred, because the suite sums over it.
+	// Vocab is the number of tokens, at least 2; ids are 0 to Vocab-1. It
+	// should be at most a few hundred, because the suite sums over it.
 	Vocab int
-	// LR is a learning rate at which one step on a small batch lowers its
-	// loss; 0 means 0.01.
+	// LR is a learning rate at which one optimiser step on a small batch lowers
+	// its loss; 0 means 0.01.
 	LR float64
-	// Tolerance is the absolute difference allowed between log-probs that
-	// are the same number computed in two ways; 0 means 1e-4.
+	// Tolerance is the absolute difference allowed between two computations of
+	// the same log-prob; 0 means 1e-4.
 	Tolerance float64
+}
+
+// Validate returns an error that names the first invalid option. Run calls it.
+func (o Options) Validate() error {
+	switch {
+	case o.Open == nil:
+		return errors.New("policytest: Options.Open is missing")
+	case o.Vocab < 2:
+		return fmt.Errorf("policytest: Options.Vocab is %d, want at least 2", o.Vocab)
+	case !(o.LR >= 0) || !(o.Tolerance >= 0):
+		return fmt.Errorf("policytest: Options.LR is %v and Options.Tolerance %v, want numbers of at least 0", o.LR, o.Tolerance)
+	}
+	return nil
 }
 
 type suite struct {
@@ -30,8 +44,11 @@ type suite struct {
 	rng *rand.Rand
 }
 
-// Run checks the contract of rl.Policy, each part as a subtest.
+// Run checks the contract of rl.Policy, each part in a subtest.
 func Run(t *testing.T, o Options) {
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
 	if o.LR == 0 {
 		o.LR = 0.01
 	}
@@ -46,7 +63,7 @@ func Run(t *testing.T, o Options) {
 		{"TemperatureDividesLogits", (*suite).temperature},
 		{"ForwardFillsLogP", (*suite).forwardFills},
 		{"SharedPromptsEqualSeparateOnes", (*suite).sharedPrompts},
-		{"StepLowersTheLoss", (*suite).lowers},
+		{"OptimStepLowersTheLoss", (*suite).lowers},
 		{"EveryTokenIsTrained", (*suite).everyToken},
 		{"AccumulationEqualsTheBigBatch", (*suite).accumulates},
 		{"GradientIsThatOfLogP", (*suite).gradient},
@@ -58,7 +75,7 @@ func Run(t *testing.T, o Options) {
 		{"CandidatesAreRefusedUnlessSupported", (*suite).candidates},
 		{"CancelledContext", (*suite).cancelled},
 		{"LoadOfNothing", (*suite).loadNothing},
-		{"VersionsCountSteps", (*suite).versions},
+		{"VersionsCountOptimSteps", (*suite).versions},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.test(&suite{o, rand.New(rand.NewPCG(1, 2))}, t)
@@ -111,11 +128,11 @@ func forward(t *testing.T, p rl.Policy, b *rl.Batch, o objective.Objective) floa
 	return loss
 }
 
-func (s *suite) step(t *testing.T, p rl.Policy) rl.OptimInfo {
+func (s *suite) optimStep(t *testing.T, p rl.Policy) rl.OptimInfo {
 	t.Helper()
 	info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR})
 	if err != nil {
-		t.Fatalf("Step: %v", err)
+		t.Fatalf("OptimStep: %v", err)
 	}
 	return info
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// TablePolicy is a bigram policy: a row of logits for every previous token. It is
-// its own engine, and updates by plain gradient descent.
+// TablePolicy is a bigram policy: it has a row of logits for every previous token.
+// It is its own engine, and learns by plain gradient descent.
 type TablePolicy struct {
 	vocab   int
 	text    func(id int32) string
@@ -29,9 +29,9 @@ type tableState struct {
 	version int64
 }
 
-// NewTablePolicy returns a table policy with uniform rows. text gives each token's
-// bytes (nil: a letter per token), and a completion ends with the token end
-// (-1 = only at its length limit).
+// NewTablePolicy returns a policy whose rows are uniform. text returns the text of
+// each token; nil makes them the letters from a on. A completion ends with the
+// token end, or, if that is -1, only at its length limit.
 func NewTablePolicy(vocab int, text func(id int32) string, end int32) *TablePolicy {
 	if text == nil {
 		text = func(id int32) string { return string(rune('a' + id)) }
@@ -43,7 +43,7 @@ func NewTablePolicy(vocab int, text func(id int32) string, end int32) *TablePoli
 	}
 }
 
-// Randomize sets the logits to normal noise of the given scale.
+// Randomize sets the logits to normal noise with that standard deviation.
 func (p *TablePolicy) Randomize(seed uint64, scale float64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for i := range p.w {
@@ -51,12 +51,14 @@ func (p *TablePolicy) Randomize(seed uint64, scale float64) {
 	}
 }
 
-// Logits returns the row of logits after token prev; changing it changes the policy.
+// Logits returns the row of logits after the token prev. Changing it changes the
+// policy.
 func (p *TablePolicy) Logits(prev int32) []float64 {
 	return p.w[int(prev)*p.vocab : (int(prev)+1)*p.vocab]
 }
 
-// logProbs writes the log-distribution after prev into dst and returns its entropy.
+// logProbs writes the log-probs of all tokens after prev into dst and returns
+// their entropy.
 func (p *TablePolicy) logProbs(dst []float64, prev int32, temperature float64) float64 {
 	row, top := p.Logits(prev), math.Inf(-1)
 	for v := range dst {
@@ -201,20 +203,20 @@ func (p *TablePolicy) Load(_ context.Context, ref string) error {
 	return nil
 }
 
-// Supports implements rl.Supporter: candidates are beyond a table.
+// Supports implements rl.Supporter: there are no candidates.
 func (p *TablePolicy) Supports(n objective.Inputs) error {
 	if n&objective.InputCandidates != 0 {
-		return errors.New("policytest: a table has no candidates")
+		return errors.New("policytest: a TablePolicy has no candidates")
 	}
 	return nil
 }
 
-// Generate implements rollout.Engine. It knows temperature and MaxTokens;
-// other sampling parameters are an error.
+// Generate implements rollout.Engine. Of the sampling parameters it knows
+// Temperature, which must be above 0, and MaxTokens; others are an error.
 func (p *TablePolicy) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
 	err := rollout.Validate(reqs, func(q *rollout.Request) error {
 		if s := q.Params; s.Temperature == 0 || s.TopK != 0 || s.TopP != 0 || len(s.Stop) > 0 {
-			return fmt.Errorf("a table samples at a temperature above 0 and knows no TopK, TopP or Stop, not %+v", s)
+			return fmt.Errorf("a TablePolicy samples at a temperature above 0 and knows no TopK, TopP or Stop, not %+v", s)
 		}
 		for i, id := range q.Prompt {
 			if int(id) >= p.vocab {

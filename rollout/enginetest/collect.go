@@ -11,8 +11,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// collect samples the requests and returns the completions by request and
-// index. It checks that each comes once, serially, and is sound.
+// collect samples the requests and returns the completions by request and index.
+// It checks that each is emitted once, serially, and is sound.
 func (s *suite) collect(ctx context.Context, reqs ...rollout.Request) ([][]rollout.Completion, error) {
 	got := make([][]rollout.Completion, len(reqs))
 	arrived := make([][]bool, len(reqs))
@@ -97,7 +97,7 @@ func (s *suite) sound(r *rollout.Request, c *rollout.Completion) error {
 	return nil
 }
 
-// same reports how two completions of the same sample differ.
+// same returns an error that says how two completions of the same sample differ.
 func same(a, b *rollout.Completion) error {
 	switch {
 	case !slices.Equal(a.Tokens, b.Tokens):

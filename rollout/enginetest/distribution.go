@@ -98,10 +98,9 @@ func truncate(p []float64, params rollout.Params) []float64 {
 	return out
 }
 
-// chiSquare tests counts against probabilities. Rare tokens are counted
-// together. It fails at five standard deviations of the cube-root normal
-// approximation (Wilson & Hilferty, 1931): for a sound engine, 3 times in 10
-// million.
+// chiSquare tests counts against probabilities, with rare tokens in one bin. It
+// fails at five standard deviations of the cube-root normal approximation (Wilson
+// & Hilferty, 1931): for a sound engine 3 times in 10 million.
 func chiSquare(counts []int, p []float64) error {
 	var n, statistic float64
 	for _, c := range counts {

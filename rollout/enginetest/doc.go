@@ -10,7 +10,7 @@
 //		})
 //	}
 //
-// What is known about the model, an exact distribution say, goes into the
-// [Config] and makes the suite sharper. [Fake] is a complete engine over any
-// function that gives logits.
+// What is known about the model goes into the [Config] and makes the suite sharper:
+// its exact distribution, for example. [Fake] is a complete engine over any function
+// that computes logits.
 package enginetest

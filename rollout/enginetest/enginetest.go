@@ -3,6 +3,8 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,40 +12,53 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout/sample"
 )
 
-// Config says what engine to test and what is known about its model.
+// Config says which engine to test and what is known about its model.
 type Config struct {
-	// New returns a new engine; each check asks for one. It may register
-	// cleanups with t.
+	// New returns a new engine for each check. It may register cleanups with t.
 	New func(t *testing.T) rollout.Engine
-	// Prompts are at least two different prompts that the engine accepts. At
-	// least one of them is followed, greedily, by two tokens with bytes.
+	// Prompts are at least two different prompts that the engine accepts.
+	// Greedy sampling must continue at least one of them with two tokens that
+	// have bytes.
 	Prompts [][]int32
-	// MaxTokens is the length of completions to test with; 0 means 8.
+	// MaxTokens is the length limit of most requests; 0 means 8.
 	MaxTokens int
 
-	// Vocab, if not nil, gives the bytes of each token: completions' texts
+	// Vocab, if not nil, gives the bytes of each token. The texts of completions
 	// are checked against it.
 	Vocab sample.Vocab
-	// First, if not nil, returns the exact probability of each token to be
-	// the first of a completion at temperature 1: samples and log-probs are
+	// First, if not nil, returns for each token the exact probability that it
+	// is the first of a completion at temperature 1. Samples and log-probs are
 	// checked against it.
 	First func(prompt []int32) []float64
-	// Weights, if not nil, returns weights to refresh the engine with, which
-	// must then be a rollout.Refresher.
+	// Weights, if not nil, returns weights for Refresh: the engine must be a
+	// rollout.Refresher.
 	Weights func(version int64) rollout.Weights
 	// BatchDependent is set for engines that cannot promise that a request
 	// gives the same samples whatever it is batched with.
 	BatchDependent bool
 }
 
-// Run tests an engine. What the engine or the configuration leaves out is
-// skipped with a message. Goroutines are counted by a label, so that other
-// tests may run meanwhile; connections that an engine keeps open from a call
-// on count as its goroutines.
+// Validate returns an error that names the first invalid field. Run calls it.
+func (c *Config) Validate() error {
+	switch {
+	case c.New == nil:
+		return errors.New("enginetest: Config.New is missing")
+	case len(c.Prompts) < 2 || slices.Equal(c.Prompts[0], c.Prompts[1]):
+		return errors.New("enginetest: Config.Prompts needs at least two different prompts")
+	case c.MaxTokens < 0:
+		return fmt.Errorf("enginetest: Config.MaxTokens is %d, must not be negative", c.MaxTokens)
+	}
+	return nil
+}
+
+// Run tests an engine. Checks that need a field that is not set are skipped with a
+// message. Goroutines are found by a label, so other tests may run at the same
+// time. The goroutines of connections that a call opens and leaves open count as
+// left behind.
 func Run(t *testing.T, c Config) {
 	t.Helper()
-	if c.New == nil || len(c.Prompts) < 2 {
-		t.Fatal("enginetest: Config needs New and at least two Prompts")
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
 	}
 	for _, check := range checks {
 		t.Run(check.name, func(t *testing.T) {
@@ -59,8 +74,7 @@ func Run(t *testing.T, c Config) {
 	}
 }
 
-// checks are functions that return an error, so that they can be tested on
-// engines that are wrong.
+// checks return errors, so that they can be tested on faulty engines.
 var checks = []struct {
 	name string
 	run  func(ctx context.Context, s *suite) error
@@ -102,7 +116,7 @@ func newSuite(c *Config, e rollout.Engine) *suite {
 	return s
 }
 
-// request asks for n completions of prompt i, with a stream of its own.
+// request asks for n completions of prompt i, in the random stream of i.
 func (s *suite) request(i, n int, p rollout.Params) rollout.Request {
 	if p.MaxTokens == 0 {
 		p.MaxTokens = s.MaxTokens

@@ -72,6 +72,18 @@ func TestFake(t *testing.T) {
 	Run(t, config())
 }
 
+func TestInvalidConfig(t *testing.T) {
+	for want, spoil := range map[string]func(*Config){
+		"Config.New":            func(c *Config) { c.New = nil },
+		"two different prompts": func(c *Config) { c.Prompts[1] = c.Prompts[0] },
+		"MaxTokens is -1":       func(c *Config) { c.MaxTokens = -1 },
+	} {
+		c := config()
+		spoil(&c)
+		require.ErrorContains(t, c.Validate(), want)
+	}
+}
+
 // An engine that fails samples, not calls.
 func TestFakeFailedSamples(t *testing.T) {
 	f := fake()
@@ -155,13 +167,13 @@ func TestFaults(t *testing.T) {
 			return concurrently(all, e)
 		}},
 		{"EachSampleOnce", "fails a sample", "sample 0 of request 0: broken", changed(func(c *rollout.Completion) { c.Err = errors.New("broken") })},
-		{"Fields", "a text of its own", "in the text, but its bytes are", changed(func(c *rollout.Completion) { c.Text = strings.ReplaceAll(c.Text, "a", "A") })},
+		{"Fields", "another text", "in the text, but its bytes are", changed(func(c *rollout.Completion) { c.Text = strings.ReplaceAll(c.Text, "a", "A") })},
 		{"Fields", "no offsets", "but 0 Ends and", changed(func(c *rollout.Completion) { c.Ends = nil })},
 		{"Fields", "unit log-probs of one token only", "but 1 LogPUnit", changed(func(c *rollout.Completion) { c.LogPUnit = []float64{-1} })},
 		{"Fields", "a log-prob above 0", "log-prob 0 is 0.5", changed(func(c *rollout.Completion) { c.LogP[0] = .5 })},
 		{"Fields", "a log-prob that is not a number", "log-prob 0 is NaN", changed(func(c *rollout.Completion) { c.LogP[0] = math.NaN() })},
 		{"Fields", "unit log-probs of another temperature", "want the same", changed(func(c *rollout.Completion) { c.LogPUnit[0] -= .1 })},
-		{"Fields", "a finish of its own", `Finish is "done", want "stop" or "length"`, changed(func(c *rollout.Completion) { c.Finish = "done" })},
+		{"Fields", "another finish", `Finish is "done", want "stop" or "length"`, changed(func(c *rollout.Completion) { c.Finish = "done" })},
 		{"MaxTokens", "one token too many", "tokens, want 1 to 1", asked(func(_ int, r *rollout.Request) { r.Params.MaxTokens++ })},
 		{"Greedy", "samples", "two greedy samples of one prompt have", asked(func(_ int, r *rollout.Request) { r.Params.Temperature = 2 })},
 		{"Stop", "ignores stop strings", "and with that as stop string", asked(func(_ int, r *rollout.Request) { r.Params.Stop = nil })},

@@ -13,8 +13,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// many is a number of samples that no engine finishes before it notices that
-// it should stop.
+// many is more samples than an engine can finish before it notices that it should
+// stop.
 const many = 5000
 
 func invalidRequests(ctx context.Context, s *suite) error {
@@ -115,8 +115,8 @@ func cancelledWithin(ctx context.Context, s *suite) error {
 	return nil
 }
 
-// goroutines checks that calls that end well, fail and are cancelled leave no
-// goroutine behind: those that a call starts inherit a label.
+// goroutines checks that calls that succeed, fail or are cancelled leave no
+// goroutine behind. It finds them by a label, which they inherit.
 func goroutines(ctx context.Context, s *suite) error {
 	const label = "enginetest"
 	mark := fmt.Sprintf("%p", s)
@@ -138,7 +138,7 @@ func goroutines(ctx context.Context, s *suite) error {
 			return err
 		}
 		if !strings.Contains(profile.String(), mark) {
-			return nil // one that has returned may take a moment to be gone
+			return nil // a goroutine that has returned may take a moment to be gone
 		}
 	}
 	return fmt.Errorf("goroutines outlive the call of Generate:\n%s", profile.String())

@@ -8,9 +8,9 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout/sample"
 )
 
-// Fake is an engine over a function that gives logits: a table, a rule, a
-// model of one's own. It samples one completion after the other, and does all
-// that an engine can do. One goroutine uses it at a time.
+// Fake is an engine over any function that computes logits. It samples one
+// completion after the other and supports all of rollout.Params and
+// rollout.Refresher. One goroutine uses it at a time.
 type Fake struct {
 	// VocabSize is the number of token ids.
 	VocabSize int
@@ -18,8 +18,9 @@ type Fake struct {
 	Vocab sample.Vocab
 	// EOS are the end-of-text tokens.
 	EOS []int32
-	// Logits writes into dst [VocabSize] the logits of the token that follows
-	// the prompt and the tokens sampled so far. An error fails the sample.
+	// Logits writes the logits of the token that follows the prompt and the
+	// tokens sampled so far into dst, which has VocabSize entries. An error
+	// fails the sample.
 	Logits func(prompt, tokens []int32, dst []float32) error
 
 	version int64
@@ -64,8 +65,8 @@ func (f *Fake) Generate(ctx context.Context, reqs []rollout.Request, emit func(r
 	return ctx.Err()
 }
 
-// Refresh implements rollout.Refresher: it takes the version and leaves Logits
-// alone.
+// Refresh implements rollout.Refresher: completions get the new version, Logits
+// stays.
 func (f *Fake) Refresh(ctx context.Context, w rollout.Weights) error {
 	if err := ctx.Err(); err != nil {
 		return err

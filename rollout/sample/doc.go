@@ -1,5 +1,5 @@
-// Package sample draws tokens from logits as [rollout.Params] say: the part
-// that all in-process engines share.
+// Package sample draws tokens from logits as [rollout.Params] say, which all
+// in-process engines have to do.
 //
 // An engine makes one [Sampler], and one [Sequence] for every completion. For
 // each token it computes the model's logits and hands them to [Sampler.Next],
@@ -12,7 +12,7 @@
 //	}
 //	emit(seq.Completion())
 //
-// Random numbers come from a stream of the sequence's own, made of the
-// request's Stream and the sample's index, one number per token. So a sample
-// depends on its logits alone, whatever it is batched with.
+// Each sequence has its own stream of random numbers, made of the request's Stream
+// and the sample's index, and takes one number per token. So a sample depends only
+// on its logits, not on what it is batched with.
 package sample

@@ -184,7 +184,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// Every sample has a stream of its own; the same stream gives the same sample.
+// Every sample has its own stream; the same stream gives the same sample.
 func TestStreams(t *testing.T) {
 	seen := map[string][]uint64{}
 	s := sample.NewSampler(letters{})

@@ -8,17 +8,18 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
-// Vocab gives the bytes that a token stands for: none for a special token.
-// *tokenizer.Tokenizer implements it. The bytes are not changed. Samplers that
-// share a vocabulary call it at the same time.
+// Vocab gives the bytes of tokens, as *tokenizer.Tokenizer does. It must be safe for
+// concurrent use if samplers share it.
 type Vocab interface {
+	// Bytes returns the bytes of a token, which are not changed; none for a
+	// special token.
 	Bytes(id int32) []byte
 }
 
-// Sampler draws tokens. It keeps scratch memory between calls, so a goroutine
-// needs one of its own.
+// Sampler draws tokens. It keeps scratch memory between calls, so each goroutine
+// needs its own.
 type Sampler struct {
-	// Version is that of the weights which the logits come from.
+	// Version is that of the weights from which the logits were computed.
 	Version int64
 
 	vocab   Vocab
@@ -28,16 +29,16 @@ type Sampler struct {
 	kept    []float64 // and the weights of those that it keeps
 }
 
-// NewSampler returns a sampler. A sequence ends with the first of the
-// end-of-text tokens eos.
+// NewSampler returns a sampler. A sequence ends with any of the end-of-text tokens
+// eos.
 func NewSampler(v Vocab, eos ...int32) *Sampler {
 	return &Sampler{vocab: v, eos: slices.Clone(eos)}
 }
 
-// Next draws the next token of a sequence that is not done, given the logits
-// of every token, at temperature 1. A logit may be -Inf: that token is never
-// drawn. With NaN or +Inf among the logits, or with none above -Inf, there is
-// an error and nothing is drawn.
+// Next draws the next token of a sequence, given the logits of all tokens at
+// temperature 1. A token whose logit is -Inf is never drawn. NaN or +Inf among the
+// logits, or none above -Inf, is an error, and nothing is drawn. It panics if the
+// sequence is done.
 func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	if q.done {
 		panic("sample: Next of a sequence that is done")
@@ -103,8 +104,8 @@ func (s *Sampler) draw(q *Sequence, total float64) int32 {
 	return ids[pick(s.kept, u*total)]
 }
 
-// pick returns the first index at which the sum of the weights exceeds u, by
-// blocks and then one by one. No index has a weight of 0.
+// pick returns the first index at which the cumulative weight exceeds u, by blocks
+// and then one by one. The weight at that index is never 0.
 func pick(weights []float64, u float64) int {
 	const block = 64
 	for from := 0; from < len(weights); from += block {

@@ -7,7 +7,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Sequence is a completion in the making.
+// Sequence is a completion that is still being sampled.
 type Sequence struct {
 	c      rollout.Completion
 	params rollout.Params
@@ -17,8 +17,8 @@ type Sequence struct {
 	done   bool
 }
 
-// NewSequence starts sample index of a valid request; request is the
-// request's place in the call.
+// NewSequence starts the sample with that index of a valid request r; request is
+// the index of r among the requests of the call.
 func NewSequence(request int, r *rollout.Request, index int) *Sequence {
 	q := &Sequence{
 		c:      rollout.Completion{Request: request, Index: index},
@@ -34,14 +34,14 @@ func NewSequence(request int, r *rollout.Request, index int) *Sequence {
 // Index is the sample's index in its request.
 func (q *Sequence) Index() int { return q.c.Index }
 
-// Tokens returns the tokens drawn so far. The slice is the sequence's own.
+// Tokens returns the tokens drawn so far. The caller must not change them.
 func (q *Sequence) Tokens() []int32 { return q.c.Tokens }
 
 // Done reports whether the completion has ended.
 func (q *Sequence) Done() bool { return q.done }
 
-// Completion returns the completion of a sequence that is done. It panics if
-// it is not.
+// Completion returns the finished completion. It panics if the sequence is not
+// done.
 func (q *Sequence) Completion() rollout.Completion {
 	if !q.done {
 		panic("sample: Completion of a sequence that is not done")
@@ -51,7 +51,7 @@ func (q *Sequence) Completion() rollout.Completion {
 	return c
 }
 
-// Fail ends the sequence without a completion.
+// Fail ends the sequence: its Completion has only the error.
 func (q *Sequence) Fail(err error) {
 	q.c = rollout.Completion{Request: q.c.Request, Index: q.c.Index, Err: err}
 	q.text, q.done = nil, true
@@ -74,8 +74,8 @@ func (q *Sequence) add(token int32, text []byte, logp, unit float64, eos bool) {
 	}
 }
 
-// stopsAfter reports whether the text contains a stop string that ends after
-// the given byte; text before it has been looked at.
+// stopsAfter reports whether the text contains a stop string that ends after its
+// first seen bytes, which have been searched before.
 func (q *Sequence) stopsAfter(seen int) bool {
 	for _, s := range q.stop {
 		if bytes.Contains(q.text[max(0, seen-len(s)+1):], s) {

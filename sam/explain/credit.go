@@ -12,13 +12,13 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// World is the small world of Credit. A completion has a right or wrong answer
-// (outcome reward 1 or 0) and some steps of one token each, right or wrong
-// independently of each other given the answer (step rewards 1 or 0).
+// World says how Credit's completions come about. Each has a right or wrong answer
+// (outcome reward 1 or 0) and some steps of one token each. Given the answer, the
+// steps are right or wrong (step reward 1 or 0) independently of each other.
 type World struct {
 	// GroupSize is the number of completions in a group.
 	GroupSize int
-	// Steps is the number of steps. No step is the final one.
+	// Steps is the number of steps, at most 8. None of them is the final step.
 	Steps int
 	// Success is the probability of a right answer.
 	Success float64
@@ -27,29 +27,29 @@ type World struct {
 	RightInRight, RightInWrong float64
 }
 
-// Typical is a prompt that is solved half of the time, in groups of four with
-// two steps, with the shares of right steps that arXiv:2605.17291 reports:
-// 18.2% of the steps of right answers are wrong and 49.9% of the steps of wrong
-// answers are right.
+// Typical is a prompt that is solved half of the time, with groups of four, two
+// steps, and the shares of right steps that arXiv:2605.17291 reports: 18.2% of the
+// steps of right answers are wrong, and 49.9% of the steps of wrong answers are
+// right.
 func Typical() World {
 	return World{GroupSize: 4, Steps: 2, Success: .5, RightInRight: .818, RightInWrong: .499}
 }
 
-// Value is what the credit makes of one combination of answer and step.
+// Value is what a credit makes of one combination of answer and step.
 type Value struct {
 	// Answer and Step say whether they are right.
 	Answer, Step bool
 	// Prob is the probability of the combination.
 	Prob float64
-	// Credit and Outcome are the implied value under the credit and without
-	// any, less those of a wrong step in a wrong answer.
+	// Credit and Outcome are the implied values under the credit and under
+	// sam.Outcome, each less that of a wrong step in a wrong answer.
 	Credit, Outcome float64
-	// Noise is the standard deviation of the advantage that the credit gives
-	// the step, given the combination.
+	// Noise is the standard deviation of the step's advantage under the credit,
+	// given the combination.
 	Noise float64
 }
 
-// Bias is what the credit pays beyond the outcome.
+// Bias is the value under the credit less that under sam.Outcome.
 func (v Value) Bias() float64 { return difference(v.Credit, v.Outcome) }
 
 // Report says what a credit optimises.
@@ -60,33 +60,33 @@ type Report struct {
 	Steps [][4]Value
 }
 
-// Credit lists all groups of the setting and returns the value that the credit
-// implies for each step: the mean advantage of the step given the answer and
-// the step, up to a constant. Its gradient through the step's tokens, with
-// these values held fixed, is the mean gradient that a training step takes.
-// Where the advantage depends on other steps too (Prefix, ReturnToGo), the
-// value is the mean over them.
-func Credit(est advantage.Estimator, credit sam.Credit, s World) (*Report, error) {
-	if err := s.Validate(); err != nil {
+// Credit lists all groups of the world and returns the value that the credit implies
+// for each step: the mean advantage of the step given the answer and the step, up to
+// a constant. The gradient of that value through the step's tokens, with the value
+// held fixed, is the mean gradient that a training step takes. Where the advantage
+// depends on other steps too (sam.Prefix, sam.ReturnToGo), the value is the mean
+// over them.
+func Credit(est advantage.Estimator, credit sam.Credit, w World) (*Report, error) {
+	if err := w.Validate(); err != nil {
 		return nil, err
 	}
-	types := s.types()
-	credited, err := tables(types, s, est, credit)
+	types := w.types()
+	credited, err := tables(types, w, est, credit)
 	if err != nil {
 		return nil, err
 	}
-	outcome, err := tables(types, s, est, sam.Outcome{})
+	outcome, err := tables(types, w, est, sam.Outcome{})
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{World: s, Steps: make([][4]Value, s.Steps)}
+	r := &Report{World: w, Steps: make([][4]Value, w.Steps)}
 	for k := range r.Steps {
 		for cell := range 4 {
 			answer, step := cell < 2, cell%2 == 0
 			c := &credited[k][cell]
 			r.Steps[k][cell] = Value{
 				Answer: answer, Step: step,
-				Prob:    c.weight / float64(s.GroupSize),
+				Prob:    c.weight / float64(w.GroupSize),
 				Credit:  difference(c.mean(), credited[k][3].mean()),
 				Outcome: difference(outcome[k][cell].mean(), outcome[k][3].mean()),
 				Noise:   c.std(),
@@ -96,7 +96,7 @@ func Credit(est advantage.Estimator, credit sam.Credit, s World) (*Report, error
 	return r, nil
 }
 
-// difference is a − b, and 0 where only rounding makes a difference.
+// difference is a − b, or 0 if it is only due to rounding.
 func difference(a, b float64) float64 {
 	if math.Abs(a-b) < 1e-12 {
 		return 0
@@ -107,9 +107,9 @@ func difference(a, b float64) float64 {
 // String formats the report as a table.
 func (r *Report) String() string {
 	var b strings.Builder
-	s := r.World
+	world := r.World
 	fmt.Fprintf(&b, "groups of %d, %.3g of the answers right, steps right: %.3g in right answers, %.3g in wrong ones\n",
-		s.GroupSize, s.Success, s.RightInRight, s.RightInWrong)
+		world.GroupSize, world.Success, world.RightInRight, world.RightInWrong)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "step\tanswer\tstep is\tshare\tvalue\toutcome alone\tbias\tnoise\t")
 	word := map[bool]string{true: "right", false: "wrong"}
@@ -125,17 +125,17 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// Validate returns an error that names what is wrong with the setting.
-func (s World) Validate() error {
-	if s.GroupSize < 1 || s.Steps < 1 {
-		return fmt.Errorf("explain: groups of %d with %d steps, want at least 1 of each", s.GroupSize, s.Steps)
+// Validate returns an error that names the first invalid field.
+func (w World) Validate() error {
+	if w.GroupSize < 1 || w.Steps < 1 {
+		return fmt.Errorf("explain: World.GroupSize is %d and World.Steps %d, want at least 1", w.GroupSize, w.Steps)
 	}
-	if s.Steps > 8 {
-		return fmt.Errorf("explain: %d steps, want at most 8", s.Steps)
+	if w.Steps > 8 {
+		return fmt.Errorf("explain: World.Steps is %d, want at most 8", w.Steps)
 	}
-	for _, p := range []float64{s.Success, s.RightInRight, s.RightInWrong} {
+	for _, p := range []float64{w.Success, w.RightInRight, w.RightInWrong} {
 		if !(p > 0 && p < 1) {
-			return errors.New("explain: Success, RightInRight and RightInWrong must lie between 0 and 1, so that every combination occurs")
+			return errors.New("explain: World.Success, RightInRight and RightInWrong must be above 0 and below 1, so that every combination occurs")
 		}
 	}
 	return nil
@@ -143,16 +143,16 @@ func (s World) Validate() error {
 
 // types lists all completions; the number of a type has the answer in its
 // lowest bit and step k in bit k+1.
-func (s World) types() []Type {
-	types := make([]Type, 2<<s.Steps)
+func (w World) types() []Type {
+	types := make([]Type, 2<<w.Steps)
 	for j := range types {
 		answer := j & 1
-		p, right := 1-s.Success, s.RightInWrong
+		p, right := 1-w.Success, w.RightInWrong
 		if answer == 1 {
-			p, right = s.Success, s.RightInRight
+			p, right = w.Success, w.RightInRight
 		}
-		c := rollout.Completion{Rewards: []float64{float64(answer)}, Tokens: make([]int32, s.Steps), Final: -1}
-		for k := range s.Steps {
+		c := rollout.Completion{Rewards: []float64{float64(answer)}, Tokens: make([]int32, w.Steps), Final: -1}
+		for k := range w.Steps {
 			st := rollout.Step{Name: fmt.Sprint(k + 1), Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 			if j>>(k+1)&1 == 1 {
 				st.Verdict, st.Reward = rollout.VerdictCorrect, 1
@@ -178,9 +178,9 @@ func (s sums) std() float64 {
 
 // tables sums up the advantages of each step by answer and verdict, in the
 // order of Report.Steps.
-func tables(types []Type, s World, est advantage.Estimator, credit sam.Credit) ([][4]sums, error) {
-	cells := make([][4]sums, s.Steps)
-	err := Groups(types, s.GroupSize, est, credit, func(prob float64, pick []int, g rollout.Group) {
+func tables(types []Type, w World, est advantage.Estimator, credit sam.Credit) ([][4]sums, error) {
+	cells := make([][4]sums, w.Steps)
+	err := Groups(types, w.GroupSize, est, credit, func(prob float64, pick []int, g rollout.Group) {
 		for i, j := range pick {
 			for k := range cells {
 				c := &cells[k][3-2*(j&1)-(j>>(k+1)&1)]

@@ -11,9 +11,9 @@ import (
 
 // What does Mask pay for, under a leave-one-out baseline?
 func ExampleCredit() {
-	setting := explain.Typical()
-	setting.Steps = 1
-	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, setting)
+	world := explain.Typical()
+	world.Steps = 1
+	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), sam.Mask{}, world)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -48,7 +48,7 @@ func (cautious) Assign(batch []rollout.Group) (sam.Stats, error) {
 	return sam.Stats{}, nil
 }
 
-// What does a rule of one's own pay for?
+// What does a custom credit pay for?
 func ExampleCredit_custom() {
 	report, err := explain.Credit(advantage.PerGroup(advantage.RLOO{}), cautious{}, explain.Typical())
 	if err != nil {

@@ -74,15 +74,17 @@ func TestErrors(t *testing.T) {
 	s := explain.Typical()
 	s.GroupSize = 0
 	_, err := explain.Credit(rloo, sam.Outcome{}, s)
-	require.EqualError(t, err, "explain: groups of 0 with 2 steps, want at least 1 of each")
+	require.EqualError(t, err, "explain: World.GroupSize is 0 and World.Steps 2, want at least 1")
 	s = explain.Typical()
 	s.Success = 1
 	_, err = explain.Credit(rloo, sam.Outcome{}, s)
-	require.ErrorContains(t, err, "must lie between 0 and 1")
+	require.ErrorContains(t, err, "must be above 0 and below 1")
 	s = explain.Typical()
 	s.GroupSize = 64
 	_, err = explain.Credit(rloo, sam.Outcome{}, s)
 	require.ErrorContains(t, err, "groups of 64 out of 8 types, want at most 5000000")
+	_, err = explain.Credit(rloo, sam.StepGroup{}, explain.Typical())
+	require.EqualError(t, err, "explain: sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO")
 	_, err = explain.Credit(rloo, failing{}, explain.Typical())
 	require.EqualError(t, err, "explain: no credit")
 }

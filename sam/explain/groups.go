@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
@@ -8,9 +9,10 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// Type is a kind of completion, and how probable it is.
+// Type is one possible completion and its probability.
 type Type struct {
-	// Completion is what an estimator reads: rewards, tokens, steps.
+	// Completion has what the estimator and the credit read: rewards, tokens,
+	// steps.
 	Completion rollout.Completion
 	Prob       float64
 }
@@ -19,16 +21,19 @@ type Type struct {
 const maxGroups = 5_000_000
 
 // Groups lists all groups of n independent completions of the given types, runs
-// estimator and credit on each, and calls visit with the group's probability, the
-// type of each completion, and the credited group, which visit must not keep.
-// Groups that differ only in the order of their completions are listed once,
-// so the credit must not depend on that order. Each group is a batch of its own.
+// estimator and credit on each as a batch of one group, and calls visit with the
+// group's probability, the type of each completion, and the credited group, which
+// visit must not keep. Groups that differ only in the order of their completions
+// are listed once, so the credit must not depend on that order.
 //
 // It returns the first error of estimator or credit, and an error if there are
 // more than five million groups.
 func Groups(types []Type, n int, est advantage.Estimator, credit sam.Credit, visit func(prob float64, pick []int, g rollout.Group)) error {
 	if n < 1 || len(types) == 0 {
-		return fmt.Errorf("explain: groups of %d out of %d types, want at least one of each", n, len(types))
+		return fmt.Errorf("explain: groups of %d out of %d types, want at least 1 of each", n, len(types))
+	}
+	if err := errors.Join(est.Validate(), credit.Validate()); err != nil {
+		return fmt.Errorf("explain: %w", err)
 	}
 	count := 1.0 // C(types+n-1, n)
 	for i := range n {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -40,7 +41,7 @@ func newStep() *step {
 	}
 	for i := range completions {
 		c := &s.groups[i/group][i%group]
-		c.Broadcast(0) // allocates
+		advantage.Broadcast(c, 0) // allocates
 		q := objective.Sequence{Adv: c.Adv, Keep: c.Keep}
 		for _, x := range []*[]float64{&q.LogP, &q.Old, &q.Ref, &q.Grad} {
 			*x = make([]float64, tokens)
@@ -60,7 +61,7 @@ func newStep() *step {
 // newCompletion has five steps, of which 70% are right, and a right or wrong
 // answer.
 func newCompletion(rng *rand.Rand) rollout.Completion {
-	c := rollout.Completion{Tokens: tokens, Rewards: []float64{float64(rng.IntN(2))}, Final: steps - 1}
+	c := rollout.Completion{Tokens: make([]int32, tokens), Rewards: []float64{float64(rng.IntN(2))}, Final: steps - 1}
 	for k := range steps {
 		v := rollout.VerdictCorrect
 		if rng.Float64() < .3 {
@@ -74,7 +75,7 @@ func newCompletion(rng *rand.Rand) rollout.Completion {
 // run takes a step from rewards and log-probs to the gradient, and returns the
 // loss. The aggregation is one that counts masked tokens, so that the weights
 // are known beforehand and all the rest is one pass over the groups.
-func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg objective.Aggregation, o objective.Objective) float64 {
+func (s *step) run(b *testing.B, est advantage.Estimator, credit sam.Credit, agg objective.Aggregation, o objective.Objective) float64 {
 	weight, kl, err := agg.Weigh(objective.Layout{Include: s.include})
 	if err != nil {
 		b.Fatal(err)
@@ -84,7 +85,7 @@ func (s *step) run(b *testing.B, est advantage.Estimator, rule sam.Rule, agg obj
 		if err := est.Estimate(one); err != nil {
 			b.Error(err)
 		}
-		if _, err := rule.Credit(one); err != nil {
+		if _, err := credit.Assign(one); err != nil {
 			b.Error(err)
 		}
 		clear(s.metrics[g])
@@ -128,9 +129,9 @@ func BenchmarkObjective(b *testing.B) {
 	kl := objective.Terms{ppo, objective.KL{Estimator: objective.K3, Beta: .04}}
 	s := newStep()
 	for _, c := range []struct {
-		name string
-		rule sam.Rule
-		o    objective.Objective
+		name   string
+		credit sam.Credit
+		o      objective.Objective
 	}{
 		{"ppo", sam.Mask{}, ppo},
 		{"ppo+kl", sam.Mask{}, kl},
@@ -141,7 +142,7 @@ func BenchmarkObjective(b *testing.B) {
 			est := advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
 			b.ReportAllocs()
 			for b.Loop() {
-				s.run(b, est, c.rule, objective.TokenMean{}, c.o)
+				s.run(b, est, c.credit, objective.TokenMean{}, c.o)
 			}
 			b.ReportMetric(completions*tokens*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mtokens/s")
 		})

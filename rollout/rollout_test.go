@@ -41,3 +41,17 @@ func TestValidate(t *testing.T) {
 	require.ErrorIs(t, err, long)
 	require.EqualError(t, err, `rollout: request 0 ("q7"): prompt too long`)
 }
+
+func TestVerdictsAreText(t *testing.T) {
+	for v, want := range []string{"unknown", "correct", "incorrect", "broken"} {
+		text, err := rollout.Verdict(v).MarshalText()
+		require.NoError(t, err)
+		require.Equal(t, want, string(text))
+		var back rollout.Verdict
+		require.NoError(t, back.UnmarshalText(text))
+		require.Equal(t, rollout.Verdict(v), back)
+	}
+	_, err := rollout.Verdict(4).MarshalText()
+	require.EqualError(t, err, "rollout: verdict is 4, want 0 to 3")
+	require.EqualError(t, new(rollout.Verdict).UnmarshalText([]byte("right")), `rollout: verdict "right", want unknown, correct, incorrect or broken`)
+}
