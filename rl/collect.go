@@ -83,7 +83,6 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		arrived[c.Request][c.Index] = true
 		slot := &r.Groups[c.Request][c.Index]
 		*slot = c
-		slot.Final = -1 // until the judge says otherwise
 		if c.Err != nil {
 			return nil
 		}

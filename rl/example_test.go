@@ -25,9 +25,8 @@ func (a alphabet) Request() rollout.Request {
 }
 
 func (a alphabet) Judge(_ context.Context, c *rollout.Completion) error {
-	c.Final = 1
 	for k, name := range []string{"next", "last"} {
-		step := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
+		step := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect, Final: k == 1}
 		if c.Tokens[k] == (a.letter+int32(k)+1)%letters {
 			step.Verdict, step.Reward = rollout.VerdictCorrect, 1
 		}

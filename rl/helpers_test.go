@@ -29,9 +29,8 @@ func (s successor) Request() rollout.Request {
 }
 
 func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
-	c.Final = 1
 	for k, tok := range c.Tokens {
-		st := rollout.Step{Name: [2]string{"first", "second"}[k], Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
+		st := rollout.Step{Name: [2]string{"first", "second"}[k], Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect, Final: k == 1}
 		if tok == (s.prompt+int32(k)+1)%s.vocab {
 			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
 		}

@@ -314,8 +314,8 @@ func TestAFoldedPenaltyKeepsAGroupAlive(t *testing.T) {
 	c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: rl.ShortTrain}
 	c.OnRollouts = func(_ int64, r *rl.Rollouts) error {
 		for _, g := range r.Groups {
-			require.Equal(t, g[0].Tokens[0] == g[1].Tokens[0], g.Dead())
-			require.Equal(t, g.Dead(), c.Estimator.Dead(g) != "")
+			require.Equal(t, g[0].Tokens[0] != g[1].Tokens[0], g.HasAdvantage())
+			require.Equal(t, g.HasAdvantage(), c.Estimator.Dead(g) == "")
 		}
 		return nil
 	}

@@ -44,9 +44,6 @@ type Completion struct {
 	Rewards []float64
 	// Steps holds the judged steps, in the order of the text.
 	Steps []Step
-	// Final is the index in Steps of the step that states the final answer;
-	// -1 if there is none. rl.Collect sets it to -1 before it calls the judge.
-	Final int
 	// Malformed marks a completion that deviates from its template.
 	Malformed bool
 
@@ -93,19 +90,21 @@ type Step struct {
 	Status prompt.Status
 	// Reward is the step's score; NaN = unscorable.
 	Reward float64
+	// Final marks the step that states the final answer, about which the
+	// outcome is.
+	Final bool
 }
 
 // Group holds the completions sampled from one prompt.
 type Group []Completion
 
-// Dead reports whether no completion of the group has an outcome advantage. It
-// is only meaningful after an estimator has run; before that, ask the estimator
-// (advantage.Estimator.Dead).
-func (g Group) Dead() bool {
+// HasAdvantage reports whether an estimator gave any completion of the group an
+// advantage. Before one has run, ask the estimator whether the group is dead.
+func (g Group) HasAdvantage() bool {
 	for i := range g {
 		if g[i].Scalar != 0 {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }

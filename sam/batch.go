@@ -13,8 +13,8 @@ type completion struct {
 	*rollout.Completion
 	// n is the number of its tokens.
 	n int
-	// dead is whether its group is (rollout.Group.Dead).
-	dead bool
+	// flat is whether no completion of its group has an outcome advantage.
+	flat bool
 	// segments cover all its tokens, in order.
 	segments []segment
 	// stats has an entry for each step, of its name.
@@ -46,11 +46,11 @@ func tryGroup(batch []rollout.Group, credit func(g []completion) error) (Stats, 
 		l     layout
 	)
 	for gi, g := range batch {
-		dead := g.Dead()
+		flat := !g.HasAdvantage()
 		view = slices.Grow(view[:0], len(g))
 		l.reset(g)
 		for i := range g {
-			c := completion{Completion: &g[i], n: len(g[i].Tokens), dead: dead}
+			c := completion{Completion: &g[i], n: len(g[i].Tokens), flat: flat}
 			if err := l.check(&c); err != nil {
 				return Stats{}, fmt.Errorf("sam: group %d, completion %d: %w", gi, i, err)
 			}
@@ -59,8 +59,8 @@ func tryGroup(batch []rollout.Group, credit func(g []completion) error) (Stats, 
 			view = append(view, c)
 		}
 		stats.Groups++
-		if dead {
-			stats.DeadGroups++
+		if flat {
+			stats.FlatGroups++
 		}
 		if err := credit(view); err != nil {
 			return Stats{}, fmt.Errorf("sam: group %d: %w", gi, err)
@@ -108,9 +108,6 @@ func (l *layout) check(c *completion) error {
 	}
 	if !finite(c.Scalar) {
 		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Scalar)
-	}
-	if n := len(c.Steps); c.Final < -1 || c.Final >= max(n, 1) {
-		return fmt.Errorf("final step %d, want -1 or an index into its %d steps", c.Final, n)
 	}
 	l.order = l.order[:0]
 	for k := range c.Steps {

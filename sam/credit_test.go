@@ -59,7 +59,9 @@ func drawGroup(t *rapid.T, known bool) rollout.Group {
 			c.Steps = append(c.Steps, s)
 		}
 		c.Tokens = make([]int32, tokens+rapid.IntRange(0, 2).Draw(t, "tail"))
-		c.Final = len(c.Steps) - 1
+		if n := len(c.Steps); n > 0 {
+			c.Steps[n-1].Final = true
+		}
 	}
 	return g
 }
@@ -167,7 +169,9 @@ func TestBrokenIsNoLoophole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g := drawGroup(t, true)
 		for i := range g {
-			g[i].Final = -1
+			if n := len(g[i].Steps); n > 0 {
+				g[i].Steps[n-1].Final = false
+			}
 		}
 		honest := clone(g)
 		for i := range honest {
@@ -197,9 +201,9 @@ func TestDuplicateIsNoLoophole(t *testing.T) {
 	for name, kind := range everyCredit {
 		for _, reward := range []float64{0, 1} {
 			g := rollout.Group{
-				{Rewards: []float64{reward}, Tokens: make([]int32, 4), Final: -1, Steps: []rollout.Step{step(0, 2, rollout.VerdictIncorrect)}},
-				{Rewards: []float64{.5}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{step(0, 2, rollout.VerdictIncorrect)}},
-				{Rewards: []float64{.5}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{step(0, 2, rollout.VerdictCorrect)}},
+				{Rewards: []float64{reward}, Tokens: make([]int32, 4), Steps: []rollout.Step{step(0, 2, rollout.VerdictIncorrect)}},
+				{Rewards: []float64{.5}, Tokens: make([]int32, 2), Steps: []rollout.Step{step(0, 2, rollout.VerdictIncorrect)}},
+				{Rewards: []float64{.5}, Tokens: make([]int32, 2), Steps: []rollout.Step{step(0, 2, rollout.VerdictCorrect)}},
 			}
 			alone := credit(t, kind, g)[0][0].Adv
 			g[0].Steps = append(g[0].Steps, step(2, 4, rollout.VerdictBroken))
@@ -276,7 +280,7 @@ func TestStatsMerge(t *testing.T) {
 			require.Equal(t, 2, parts.Groups)
 			require.Equal(t, len(a)+len(b), parts.Completions)
 			require.Equal(t, whole.FullyMasked, parts.FullyMasked)
-			require.Equal(t, whole.DeadGroups, parts.DeadGroups)
+			require.Equal(t, whole.FlatGroups, parts.FlatGroups)
 		}
 	})
 }
@@ -309,12 +313,12 @@ func benchmarkBatch(groups, size, tokens int) []rollout.Group {
 		batch[gi] = make(rollout.Group, size)
 		for i := range batch[gi] {
 			c := &batch[gi][i]
-			*c = rollout.Completion{Rewards: []float64{number(n%3 == 0)}, Tokens: make([]int32, tokens), Final: len(names) - 1}
+			*c = rollout.Completion{Rewards: []float64{number(n%3 == 0)}, Tokens: make([]int32, tokens)}
 			for k, name := range names {
 				right := (n+k)%2 == 0
 				c.Steps = append(c.Steps, rollout.Step{
 					Name: name, Start: tokens * k / len(names), End: tokens * (k + 1) / len(names),
-					Verdict: verdictOf(right), Reward: number(right),
+					Verdict: verdictOf(right), Reward: number(right), Final: k == len(names)-1,
 				})
 				n++
 			}

@@ -14,12 +14,12 @@ func twoCompletions() []rollout.Group {
 	steps := func(rules, grade rollout.Verdict) []rollout.Step {
 		return []rollout.Step{
 			{Name: "rules", Start: 0, End: 2, Verdict: rules, Reward: number(rules == rollout.VerdictCorrect)},
-			{Name: "grade", Start: 2, End: 4, Verdict: grade, Reward: number(grade == rollout.VerdictCorrect)},
+			{Name: "grade", Start: 2, End: 4, Verdict: grade, Reward: number(grade == rollout.VerdictCorrect), Final: true},
 		}
 	}
 	return []rollout.Group{{
-		{Rewards: []float64{1}, Tokens: make([]int32, 4), Final: 1, Steps: steps(rollout.VerdictIncorrect, rollout.VerdictCorrect)},
-		{Rewards: []float64{0}, Tokens: make([]int32, 4), Final: 1, Steps: steps(rollout.VerdictCorrect, rollout.VerdictIncorrect)},
+		{Rewards: []float64{1}, Tokens: make([]int32, 4), Steps: steps(rollout.VerdictIncorrect, rollout.VerdictCorrect)},
+		{Rewards: []float64{0}, Tokens: make([]int32, 4), Steps: steps(rollout.VerdictCorrect, rollout.VerdictIncorrect)},
 	}}
 }
 
@@ -136,12 +136,10 @@ func (doubleFinal) Assign(batch []rollout.Group) (sam.Stats, error) {
 	}
 	for _, g := range batch {
 		for _, c := range g {
-			if c.Final < 0 {
-				continue
-			}
-			answer := c.Steps[c.Final]
-			for t := answer.Start; t < answer.End; t++ {
-				c.Adv[t] *= 2
+			for _, s := range c.Steps {
+				for t := s.Start; s.Final && t < s.End; t++ {
+					c.Adv[t] *= 2
+				}
 			}
 		}
 	}

@@ -110,7 +110,7 @@ type Mask struct {
 	// its total |advantage|, by at most this factor (at least 1). A completion
 	// with nothing left stays so.
 	Rescale float64 `json:"rescale"`
-	// Fill, if not nil, gives the completions of dead groups, which have no
+	// Fill, if not nil, gives the completions of groups that have no
 	// outcome advantage to mask, the credit of StepGroup with this normaliser
 	// and a BrokenReward of 0.
 	Fill advantage.Normalizer `json:"fill"`
@@ -147,7 +147,7 @@ func (m Mask) credit(batch []rollout.Group, j judge) (Stats, error) {
 	w := masker{Mask: m, judge: j}
 	var fill stepGroup
 	return eachGroup(batch, func(g []completion) {
-		if m.Fill != nil && len(g) > 0 && g[0].dead {
+		if m.Fill != nil && len(g) > 0 && g[0].flat {
 			fill.credit(g, m.Fill, 0)
 			return
 		}
@@ -252,7 +252,7 @@ func (m *masker) factor(c completion, k int, v rollout.Verdict) float64 {
 
 // exempt reports whether step k is the final step and never masked.
 func (m *masker) exempt(c completion, k int) bool {
-	return k == c.Final && c.Steps[k].Verdict != rollout.VerdictBroken && !m.MaskFinal
+	return c.Steps[k].Final && c.Steps[k].Verdict != rollout.VerdictBroken && !m.MaskFinal
 }
 
 // blame finds the anchors of the missing steps that are to blame: the tokens at

@@ -17,10 +17,10 @@ import (
 //	token   0 | 1 2 | 3 | 4 5 | 6 7 | 8
 //	step      | a   |   | b   | c   |
 func example() rollout.Completion {
-	return rollout.Completion{Tokens: make([]int32, 9), Final: 2, Steps: []rollout.Step{
+	return rollout.Completion{Tokens: make([]int32, 9), Steps: []rollout.Step{
 		{Name: "a", Start: 1, End: 3, Verdict: rollout.VerdictCorrect},
 		{Name: "b", Start: 4, End: 6, Verdict: rollout.VerdictIncorrect},
-		{Name: "c", Start: 6, End: 8, Verdict: rollout.VerdictIncorrect},
+		{Name: "c", Start: 6, End: 8, Verdict: rollout.VerdictIncorrect, Final: true},
 	}}
 }
 
@@ -30,10 +30,10 @@ func TestMaskOptions(t *testing.T) {
 		// b should have begun with c, at token 6.
 		c.Steps[1] = rollout.Step{Name: "b", Start: 6, End: 6, Verdict: rollout.VerdictBroken}
 		c.Steps[2].Verdict = rollout.VerdictCorrect
-		c.Final = -1
+		c.Steps[2].Final = false
 	}
 	missingLast := func(c *rollout.Completion) {
-		c.Steps[2] = rollout.Step{Name: "c", Start: 9, End: 9, Verdict: rollout.VerdictBroken}
+		c.Steps[2] = rollout.Step{Name: "c", Start: 9, End: 9, Verdict: rollout.VerdictBroken, Final: true}
 	}
 	// The wrong final step is so short that no token begins in it.
 	shortFinal := func(c *rollout.Completion) { c.Steps[2].Start, c.Steps[2].End = 4, 4 }
@@ -118,11 +118,11 @@ func TestMaskRevivesNothing(t *testing.T) {
 }
 
 func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
-	c := rollout.Completion{Tokens: make([]int32, 8), Final: 3, Steps: []rollout.Step{
+	c := rollout.Completion{Tokens: make([]int32, 8), Steps: []rollout.Step{
 		{Name: "a", Start: 0, End: 2, Verdict: rollout.VerdictCorrect},
 		{Name: "b", Start: 2, End: 4, Verdict: rollout.VerdictIncorrect},
 		{Name: "c", Start: 4, End: 6, Verdict: rollout.VerdictCorrect},
-		{Name: "d", Start: 6, End: 8, Verdict: rollout.VerdictCorrect},
+		{Name: "d", Start: 6, End: 8, Verdict: rollout.VerdictCorrect, Final: true},
 	}}
 	for _, test := range []struct {
 		credit sam.Prefix
@@ -143,7 +143,7 @@ func TestPrefixMasksFromTheFirstErrorOn(t *testing.T) {
 // A missing step comes before the one that begins in its place, which is then
 // after an error.
 func TestPrefixFromAMissingStepOn(t *testing.T) {
-	c := rollout.Completion{Tokens: make([]int32, 6), Final: -1, Steps: []rollout.Step{
+	c := rollout.Completion{Tokens: make([]int32, 6), Steps: []rollout.Step{
 		{Name: "a", Start: 0, End: 2, Verdict: rollout.VerdictCorrect},
 		{Name: "b", Start: 2, End: 2, Verdict: rollout.VerdictBroken},
 		{Name: "c", Start: 2, End: 4, Verdict: rollout.VerdictCorrect},
@@ -177,7 +177,7 @@ func TestMaskStats(t *testing.T) {
 	advantage.Broadcast(&good, 2)
 	bad.Steps[0].Verdict = rollout.VerdictBroken
 	advantage.Broadcast(&bad, -1)
-	empty := rollout.Completion{Final: -1}
+	empty := rollout.Completion{}
 	advantage.Broadcast(&empty, 0)
 	stats, err := sam.Mask{}.Assign([]rollout.Group{{good, bad}, {empty}})
 	require.NoError(t, err)
@@ -189,7 +189,7 @@ func TestMaskStats(t *testing.T) {
 			"c": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [4][3]int{2: {1, 0, 1}}},
 		},
 		Outside:     sam.StepStats{Kept: 6, MassBefore: 9, MassAfter: 9},
-		Completions: 3, Groups: 2, DeadGroups: 1,
+		Completions: 3, Groups: 2, FlatGroups: 1,
 	}
 	require.Equal(t, want, stats)
 }
@@ -203,7 +203,6 @@ func TestErrorsNameTheStep(t *testing.T) {
 		{func(c *rollout.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): tokens [2, 6) overlap those of step 0 ("a"), [1, 3)`},
 		{func(c *rollout.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): Verdict(7), want unknown, correct, incorrect or broken`},
 		{func(c *rollout.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is +Inf, want a finite number or NaN (unscorable)`},
-		{func(c *rollout.Completion) { c.Final = 3 }, `sam: group 1, completion 0: final step 3, want -1 or an index into its 3 steps`},
 		{func(c *rollout.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
 		{func(c *rollout.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
 	}

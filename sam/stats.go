@@ -41,8 +41,8 @@ type Stats struct {
 	// Completions counts completions, and FullyMasked those of them that have
 	// tokens, but none that is kept.
 	Completions, FullyMasked int
-	// Groups counts groups, and DeadGroups those without any outcome advantage.
-	Groups, DeadGroups int
+	// Groups counts groups, and FlatGroups those without any outcome advantage.
+	Groups, FlatGroups int
 }
 
 // Merge adds what o counted: the stats of a batch are those of its parts,
@@ -52,7 +52,7 @@ func (s *Stats) Merge(o Stats) {
 	s.Completions += o.Completions
 	s.FullyMasked += o.FullyMasked
 	s.Groups += o.Groups
-	s.DeadGroups += o.DeadGroups
+	s.FlatGroups += o.FlatGroups
 	for name, st := range o.Steps {
 		s.step(name).Merge(*st)
 	}

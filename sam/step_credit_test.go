@@ -33,11 +33,11 @@ func brokenStep(name string, start, end int) rollout.Step {
 //	2: a . b         a cannot be judged, b right
 func unruly() []rollout.Group {
 	return []rollout.Group{{
-		{Rewards: []float64{1}, Tokens: make([]int32, 6), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 2, 1), stepOf("b", 3, 5, 0)}},
-		{Rewards: []float64{0}, Tokens: make([]int32, 4), Final: -1, Steps: []rollout.Step{
+		{Rewards: []float64{1}, Tokens: make([]int32, 6), Steps: []rollout.Step{stepOf("a", 0, 2, 1), stepOf("b", 3, 5, 0)}},
+		{Rewards: []float64{0}, Tokens: make([]int32, 4), Steps: []rollout.Step{
 			brokenStep("a", 0, 0), stepOf("b", 0, 2, 1), brokenStep("a", 2, 3), brokenStep("x", 3, 4),
 		}},
-		{Rewards: []float64{.5}, Tokens: make([]int32, 3), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, nan), stepOf("b", 2, 3, 1)}},
+		{Rewards: []float64{.5}, Tokens: make([]int32, 3), Steps: []rollout.Step{stepOf("a", 0, 1, nan), stepOf("b", 2, 3, 1)}},
 	}}
 }
 
@@ -78,8 +78,8 @@ func TestStepGroupOnUnrulyGroup(t *testing.T) {
 // with a bad outcome and not praised with a good one.
 func TestSurplusStepIsNeverPraised(t *testing.T) {
 	batch := []rollout.Group{{
-		{Rewards: []float64{1}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 1), brokenStep("x", 1, 2)}},
-		{Rewards: []float64{0}, Tokens: make([]int32, 2), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 0), brokenStep("y", 1, 2)}},
+		{Rewards: []float64{1}, Tokens: make([]int32, 2), Steps: []rollout.Step{stepOf("a", 0, 1, 1), brokenStep("x", 1, 2)}},
+		{Rewards: []float64{0}, Tokens: make([]int32, 2), Steps: []rollout.Step{stepOf("a", 0, 1, 0), brokenStep("y", 1, 2)}},
 	}}
 	require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))
 	_, err := sam.StepGroup{Norm: advantage.RLOO{}}.Assign(batch)
@@ -133,10 +133,10 @@ func TestOutcomePlusVerdictOnUnrulyGroup(t *testing.T) {
 	// A completion without a judged step learns nothing from the verdicts of
 	// the others, and an unscorable one nothing at all.
 	batch := []rollout.Group{{
-		{Rewards: []float64{1}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 1)}},
-		{Rewards: []float64{1}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 0)}},
-		{Rewards: []float64{1}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, nan)}},
-		{Rewards: []float64{nan}, Tokens: make([]int32, 1), Final: -1, Steps: []rollout.Step{stepOf("a", 0, 1, 1)}},
+		{Rewards: []float64{1}, Tokens: make([]int32, 1), Steps: []rollout.Step{stepOf("a", 0, 1, 1)}},
+		{Rewards: []float64{1}, Tokens: make([]int32, 1), Steps: []rollout.Step{stepOf("a", 0, 1, 0)}},
+		{Rewards: []float64{1}, Tokens: make([]int32, 1), Steps: []rollout.Step{stepOf("a", 0, 1, nan)}},
+		{Rewards: []float64{nan}, Tokens: make([]int32, 1), Steps: []rollout.Step{stepOf("a", 0, 1, 1)}},
 	}}
 	require.NoError(t, advantage.PerGroup(advantage.DrGRPO{}).Estimate(batch))
 	_, err := sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}}.Assign(batch)
@@ -154,7 +154,7 @@ func TestRoundingMasksNothing(t *testing.T) {
 	require.NoError(t, advantage.PerGroup(advantage.GRPO{}).Estimate(batch))
 	stats, err := sam.Mask{}.Assign(batch)
 	require.NoError(t, err)
-	require.Equal(t, 1, stats.DeadGroups)
+	require.Equal(t, 1, stats.FlatGroups)
 	for _, c := range batch[0] {
 		for tok := range c.Adv {
 			require.Zero(t, c.Adv[tok])

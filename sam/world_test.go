@@ -22,7 +22,7 @@ type world struct {
 
 type trace struct {
 	nodes, actions []int
-	completion     rollout.Completion // Rewards, Tokens, Steps, Final
+	completion     rollout.Completion // Rewards, Tokens, Steps
 }
 
 func softmax(z []float64) []float64 {
@@ -178,7 +178,6 @@ func chain() *world {
 				completion: rollout.Completion{
 					Rewards: []float64{r},
 					Tokens:  make([]int32, 2),
-					Final:   -1,
 					Steps: []rollout.Step{
 						{Name: "one", Start: 0, End: 1, Verdict: verdictOf(s1 == 1), Reward: number(s1 == 1)},
 						{Name: "two", Start: 1, End: 2, Verdict: verdictOf(s2 == 1), Reward: number(s2 == 1)},
@@ -206,7 +205,6 @@ func skipping() *world {
 				completion: rollout.Completion{
 					Rewards: []float64{number(s2 == 1)},
 					Tokens:  make([]int32, 2),
-					Final:   -1,
 					Steps: []rollout.Step{
 						{Name: "one", Start: 0, End: 1, Verdict: verdictOf(s1 == 1), Reward: number(s1 == 1)},
 						two(1, s2),
@@ -222,7 +220,6 @@ func skipping() *world {
 			completion: rollout.Completion{
 				Rewards: []float64{number(s2 == 1)},
 				Tokens:  make([]int32, 1),
-				Final:   -1,
 				Steps:   []rollout.Step{{Name: "one", Verdict: rollout.VerdictBroken, Reward: math.NaN()}, two(0, s2)},
 			},
 		})

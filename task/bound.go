@@ -44,7 +44,7 @@ func (b *Bound[E]) Request() rollout.Request {
 }
 
 // Judge parses a completion and asks every rule. It writes Trace, Malformed, Steps,
-// Final and Rewards. An error means that a rule failed, not that it cannot judge.
+// and Rewards. An error means that a rule failed, not that it cannot judge.
 func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	tr := b.task.parser.Parse(c.Text, c.Ends)
 	c.Trace, c.Malformed = &tr, tr.Malformed()
@@ -79,7 +79,7 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error 
 		spans = append(spans, &tr.Extra[i])
 	}
 	slices.SortStableFunc(spans, func(a, b *prompt.Span) int { return cmp.Compare(a.Bytes.Start, b.Bytes.Start) })
-	c.Steps, c.Final = make([]rollout.Step, 0, len(spans)), -1
+	c.Steps = make([]rollout.Step, 0, len(spans))
 	end := 0 // of the steps so far, in tokens
 	for _, span := range spans {
 		st := rollout.Step{Name: span.Name, Start: span.Tokens.Start, End: span.Tokens.End, Status: span.Status}
@@ -94,9 +94,7 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error 
 				return err
 			}
 		}
-		if span == &tr.Steps[tr.Final] {
-			c.Final = len(c.Steps)
-		}
+		st.Final = span == &tr.Steps[tr.Final]
 		end = max(end, st.End)
 		c.Steps = append(c.Steps, st)
 	}

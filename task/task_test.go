@@ -79,11 +79,10 @@ func TestJudge(t *testing.T) {
 	require.False(t, j.Malformed)
 	require.Equal(t, []float64{0}, j.Rewards)
 	require.False(t, j.Trace.Malformed())
-	require.Equal(t, 2, j.Final)
 	require.Equal(t, rollout.Step{Name: "topic", Start: 0, End: 1, Verdict: rollout.VerdictCorrect, Reward: 1}, j.Steps[0])
 	require.Equal(t, rollout.VerdictUnknown, j.Steps[1].Verdict, "no rule")
 	require.True(t, math.IsNaN(j.Steps[1].Reward))
-	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictIncorrect}, j.Steps[2])
+	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictIncorrect, Final: true}, j.Steps[2])
 }
 
 func TestWhatThePolicyBroke(t *testing.T) {
@@ -97,17 +96,16 @@ func TestWhatThePolicyBroke(t *testing.T) {
 	j = judge(t, p, completion(topicYes, evidence, topicYes, label1))
 	require.Len(t, j.Steps, 4)
 	require.Equal(t, rollout.Step{Name: "topic", Start: 2, End: 3, Verdict: rollout.VerdictBroken, Status: prompt.StatusDuplicate}, j.Steps[2], "a duplicate")
-	require.Equal(t, 3, j.Final)
 
 	j = judge(t, p, completion(topicYes, "\n", evidence, "\n", label1, "\n", "\n", label1, "\n", `<step name="mood">`, "?", "</step>", "\n", ""))
 	require.Len(t, j.Steps, 5)
-	require.Equal(t, rollout.Step{Name: "label", Start: 4, End: 5, Verdict: rollout.VerdictCorrect, Reward: 1}, j.Steps[2])
+	require.Equal(t, rollout.Step{Name: "label", Start: 4, End: 5, Verdict: rollout.VerdictCorrect, Reward: 1, Final: true}, j.Steps[2])
 	require.Equal(t, rollout.Step{Name: "label", Start: 5, End: 8, Verdict: rollout.VerdictBroken, Status: prompt.StatusDuplicate}, j.Steps[3], "with what leads to it")
 	require.Equal(t, rollout.Step{Name: "mood", Start: 8, End: 12, Verdict: rollout.VerdictBroken, Status: prompt.StatusSurplus}, j.Steps[4])
 
 	j = judge(t, p, completion(topicYes, evidence, `<step name="label">\boxed{9}</step>`))
 	require.Equal(t, []float64{0}, j.Rewards, "an answer that is not one is wrong, not unscorable")
-	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictBroken, Status: prompt.StatusBadAnswer}, j.Steps[2])
+	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictBroken, Status: prompt.StatusBadAnswer, Final: true}, j.Steps[2])
 }
 
 // Where rewards go below 0, a broken answer must not be better than a wrong one.

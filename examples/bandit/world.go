@@ -67,7 +67,7 @@ type draw struct {
 
 // completion is what a trainer sees of a draw: one token per step.
 func (w *world) completion(d draw) rollout.Completion {
-	c := rollout.Completion{Rewards: []float64{indicator(d.right)}, Tokens: make([]int32, steps), Final: -1}
+	c := rollout.Completion{Rewards: []float64{indicator(d.right)}, Tokens: make([]int32, steps)}
 	for k, a := range d.arm {
 		s := rollout.Step{Name: string(rune('a' + k)), Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 		if a == right || w.fooled && a == shortcut {

@@ -49,8 +49,8 @@ func TestDeadIsWhatEstimateDoes(t *testing.T) {
 				if err := est.Estimate([]rollout.Group{g}); err != nil {
 					t.Fatal(err)
 				}
-				if g.Dead() != (reason != "") {
-					t.Fatalf("dead beforehand: %q, afterwards: %v", reason, g.Dead())
+				if g.HasAdvantage() == (reason != "") {
+					t.Fatalf("dead beforehand: %q, with an advantage afterwards: %v", reason, g.HasAdvantage())
 				}
 			})
 		})

@@ -12,7 +12,7 @@ import (
 
 // completion has one token per length unit and the given rewards.
 func completion(tokens int, rewards ...float64) rollout.Completion {
-	return rollout.Completion{Tokens: make([]int32, tokens), Rewards: rewards, Final: -1}
+	return rollout.Completion{Tokens: make([]int32, tokens), Rewards: rewards}
 }
 
 func scalars(t *testing.T, e advantage.Estimator, batch ...rollout.Group) []float64 {

@@ -151,7 +151,7 @@ func (w World) types() []Type {
 		if answer == 1 {
 			p, right = w.Success, w.RightInRight
 		}
-		c := rollout.Completion{Rewards: []float64{float64(answer)}, Tokens: make([]int32, w.Steps), Final: -1}
+		c := rollout.Completion{Rewards: []float64{float64(answer)}, Tokens: make([]int32, w.Steps)}
 		for k := range w.Steps {
 			st := rollout.Step{Name: fmt.Sprint(k + 1), Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect}
 			if j>>(k+1)&1 == 1 {

@@ -55,9 +55,6 @@ func TestOtherValues(t *testing.T) {
 // The probabilities of the groups add up to one.
 func TestGroupsAreAll(t *testing.T) {
 	types := []explain.Type{{Prob: .5}, {Prob: .2}, {Prob: .3}}
-	for i := range types {
-		types[i].Completion.Final = -1
-	}
 	sum, groups := 0.0, 0
 	err := explain.Groups(types, 5, rloo, sam.Outcome{}, func(p float64, pick []int, g rollout.Group) {
 		sum += p

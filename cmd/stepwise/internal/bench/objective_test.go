@@ -61,13 +61,13 @@ func newStep() *step {
 // newCompletion has five steps, of which 70% are right, and a right or wrong
 // answer.
 func newCompletion(rng *rand.Rand) rollout.Completion {
-	c := rollout.Completion{Tokens: make([]int32, tokens), Rewards: []float64{float64(rng.IntN(2))}, Final: steps - 1}
+	c := rollout.Completion{Tokens: make([]int32, tokens), Rewards: []float64{float64(rng.IntN(2))}}
 	for k := range steps {
 		v := rollout.VerdictCorrect
 		if rng.Float64() < .3 {
 			v = rollout.VerdictIncorrect
 		}
-		c.Steps = append(c.Steps, rollout.Step{Name: fmt.Sprint(k), Start: k * 200, End: (k + 1) * 200, Verdict: v})
+		c.Steps = append(c.Steps, rollout.Step{Name: fmt.Sprint(k), Start: k * 200, End: (k + 1) * 200, Verdict: v, Final: k == steps-1})
 	}
 	return c
 }

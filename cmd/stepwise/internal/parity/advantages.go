@@ -60,7 +60,7 @@ func Advantages(r io.Reader, w io.Writer, p preset.Preset) error {
 		if err != nil {
 			return &LineError{Line: g.Line, Err: err}
 		}
-		stats, err := newGroupStats(g.Completions, credit, kl[i], p.Aggregation)
+		stats, err := newGroupStats(g.Completions, est.Dead(g.Completions) != "", credit, kl[i], p.Aggregation)
 		if err != nil && !errors.Is(err, objective.ErrNoTokens) {
 			return &LineError{Line: g.Line, Err: err}
 		}

@@ -145,7 +145,10 @@ func (r *groupReader) completion() {
 	if r.err != nil {
 		return
 	}
-	c.Final, c.Tokens = final, make([]int32, tokens)
+	if final >= 0 {
+		c.Steps[final].Final = true
+	}
+	c.Tokens = make([]int32, tokens)
 	r.group.Completions = append(r.group.Completions, c)
 	r.group.LogP = append(r.group.LogP, logp)
 	r.group.Ref = append(r.group.Ref, ref)

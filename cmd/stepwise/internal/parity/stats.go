@@ -16,7 +16,7 @@ type groupStats struct {
 	Tokens      int `json:"tokens"`
 	Kept        int `json:"kept"`
 	Denominator int `json:"denominator"`
-	// Dead: no completion has an outcome advantage.
+	// Dead: the estimator gives no completion an advantage.
 	Dead bool `json:"dead"`
 	// Unscorable counts completions without any usable reward, Malformed
 	// those marked so, FullyMasked those of whose tokens none is kept.
@@ -47,9 +47,9 @@ type stepStats struct {
 
 // newGroupStats collects the statistics of a group after step credit. The tokens
 // that the aggregation gives a weight are those in its denominators.
-func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, agg objective.Aggregation) (groupStats, error) {
+func newGroupStats(g rollout.Group, dead bool, s sam.Stats, kl objective.Sum, agg objective.Aggregation) (groupStats, error) {
 	out := groupStats{
-		Dead:        s.DeadGroups > 0,
+		Dead:        dead,
 		FullyMasked: s.FullyMasked,
 		KL:          number(kl.Sum / kl.Count), // NaN if it is 0/0
 		Steps:       map[string]stepStats{},
@@ -70,7 +70,7 @@ func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, agg objective
 		if c.Malformed {
 			out.Malformed++
 		}
-		if unscorable(c) {
+		if c.Unscorable {
 			out.Unscorable++
 		}
 	}
@@ -86,16 +86,6 @@ func newGroupStats(g rollout.Group, s sam.Stats, kl objective.Sum, agg objective
 		}
 	}
 	return out, err
-}
-
-// unscorable reports whether no reward could be judged.
-func unscorable(c *rollout.Completion) bool {
-	for _, r := range c.Rewards {
-		if !math.IsNaN(r) {
-			return false
-		}
-	}
-	return true
 }
 
 func newMassStats(s sam.StepStats) massStats {
