@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -30,6 +31,17 @@ const (
 	// ShortFail returns ErrTooFewLive (verl, SkyRL's "filter").
 	ShortFail
 )
+
+var shortNames = []string{ShortFill: "fill", ShortTrain: "train", ShortRepeat: "repeat", ShortFail: "fail"}
+
+// String returns "fill", "train", "repeat" or "fail".
+func (s Short) String() string { return settings.EnumString(shortNames, s) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (s Short) MarshalText() ([]byte, error) { return settings.EnumText(shortNames, s) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (s *Short) UnmarshalText(text []byte) error { return settings.ParseEnum(shortNames, text, s) }
 
 // ErrTooFewLive is returned by CollectLive, wrapped with the counts, if Short is
 // ShortFail and there were not enough live groups.
@@ -70,10 +82,10 @@ func (d *DynamicSampling) Validate() error {
 		return fmt.Errorf("rl: DynamicSampling.Rounds is %d, must not be negative", d.Rounds)
 	case d.Oversample != 0 && !(d.Oversample >= 1 && d.Oversample <= math.MaxInt32):
 		return fmt.Errorf("rl: DynamicSampling.Oversample is %v, want 0 or at least 1", d.Oversample)
-	case d.Short > ShortFail:
-		return fmt.Errorf("rl: DynamicSampling.Short is %d, want one of the named values", d.Short)
 	case d.Rounds == 0 && (d.Oversample != 0 || d.Filter != nil || d.Short != 0):
 		return errors.New("rl: DynamicSampling has settings, but Rounds is 0, which turns it off")
+	case settings.CheckEnum("", shortNames, d.Short) != nil:
+		return settings.CheckEnum("rl: DynamicSampling.Short", shortNames, d.Short)
 	case d.Filter != nil:
 		if err := d.Filter.Validate(); err != nil {
 			return fmt.Errorf("rl: DynamicSampling.Filter: %w", err)

@@ -133,7 +133,7 @@ func TestDynamicSamplingFails(t *testing.T) {
 	require.ErrorContains(t, err, "Rounds is 0, which turns it off")
 	c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: 9}
 	_, err = rl.NewTrainer(c)
-	require.ErrorContains(t, err, "Short is 9")
+	require.ErrorContains(t, err, "Short is rl.Short(9), want fill, train, repeat or fail")
 	c.Dynamic = rl.DynamicSampling{Rounds: 1, Filter: rl.DropConstant{Reward: -1}}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "rl: DynamicSampling.Filter: rl: DropConstant.Reward is -1")

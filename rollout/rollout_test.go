@@ -52,6 +52,6 @@ func TestVerdictsAreText(t *testing.T) {
 		require.Equal(t, rollout.Verdict(v), back)
 	}
 	_, err := rollout.Verdict(4).MarshalText()
-	require.EqualError(t, err, "rollout: verdict is 4, want 0 to 3")
-	require.EqualError(t, new(rollout.Verdict).UnmarshalText([]byte("right")), `rollout: verdict "right", want unknown, correct, incorrect or broken`)
+	require.EqualError(t, err, "want unknown, correct, incorrect or broken, got rollout.Verdict(4)")
+	require.EqualError(t, new(rollout.Verdict).UnmarshalText([]byte("right")), `want unknown, correct, incorrect or broken, got "right"`)
 }

@@ -1,6 +1,6 @@
 package rollout
 
-import "fmt"
+import "github.com/stepwise-rl/stepwise/internal/settings"
 
 // Verdict is the judgement of one step.
 type Verdict uint8
@@ -19,7 +19,7 @@ const (
 	VerdictBroken
 )
 
-var verdictNames = [...]string{"unknown", "correct", "incorrect", "broken"}
+var verdictNames = []string{"unknown", "correct", "incorrect", "broken"}
 
 // Wrong reports whether the step is incorrect or broken.
 func (v Verdict) Wrong() bool { return v == VerdictIncorrect || v == VerdictBroken }
@@ -28,28 +28,10 @@ func (v Verdict) Wrong() bool { return v == VerdictIncorrect || v == VerdictBrok
 func (v Verdict) Known() bool { return v != VerdictUnknown }
 
 // String returns "unknown", "correct", "incorrect" or "broken".
-func (v Verdict) String() string {
-	if int(v) < len(verdictNames) {
-		return verdictNames[v]
-	}
-	return fmt.Sprintf("Verdict(%d)", uint8(v))
-}
+func (v Verdict) String() string { return settings.EnumString(verdictNames, v) }
 
 // MarshalText returns the same; any other value is an error.
-func (v Verdict) MarshalText() ([]byte, error) {
-	if int(v) >= len(verdictNames) {
-		return nil, fmt.Errorf("rollout: verdict is %d, want 0 to 3", uint8(v))
-	}
-	return []byte(verdictNames[v]), nil
-}
+func (v Verdict) MarshalText() ([]byte, error) { return settings.EnumText(verdictNames, v) }
 
 // UnmarshalText reads what MarshalText writes.
-func (v *Verdict) UnmarshalText(text []byte) error {
-	for i, name := range verdictNames {
-		if string(text) == name {
-			*v = Verdict(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("rollout: verdict %q, want unknown, correct, incorrect or broken", text)
-}
+func (v *Verdict) UnmarshalText(text []byte) error { return settings.ParseEnum(verdictNames, text, v) }

@@ -1,9 +1,6 @@
 package sam
 
 import (
-	"encoding"
-	"fmt"
-
 	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
@@ -41,10 +38,3 @@ func Decode(b []byte, own ...Kinds) (Credit, error) {
 
 // Encode returns c as JSON that Decode reads: all fields, zeros too.
 func Encode(c Credit, own ...Kinds) ([]byte, error) { return settings.Encode(c, with(own)...) }
-
-func checkEnum(name string, e encoding.TextMarshaler) error {
-	if _, err := e.MarshalText(); err != nil {
-		return fmt.Errorf("sam: %s: %w", name, err)
-	}
-	return nil
-}

@@ -118,7 +118,7 @@ type Mask struct {
 
 // Validate implements Credit.
 func (m Mask) Validate() error {
-	if err := cmp.Or(checkEnum("Mask.Sign", m.Sign), checkEnum("Mask.Broken", m.Broken)); err != nil {
+	if err := cmp.Or(settings.CheckEnum("sam: Mask.Sign", signNames, m.Sign), settings.CheckEnum("sam: Mask.Broken", brokenNames, m.Broken)); err != nil {
 		return err
 	}
 	switch {

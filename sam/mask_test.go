@@ -201,7 +201,7 @@ func TestErrorsNameTheStep(t *testing.T) {
 	}{
 		{func(c *rollout.Completion) { c.Steps[1].End = 12 }, `sam: group 1, completion 0: step 1 ("b"): tokens [4, 12) outside the completion's [0, 9)`},
 		{func(c *rollout.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): tokens [2, 6) overlap those of step 0 ("a"), [1, 3)`},
-		{func(c *rollout.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): Verdict(7), want unknown, correct, incorrect or broken`},
+		{func(c *rollout.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): rollout.Verdict(7), want unknown, correct, incorrect or broken`},
 		{func(c *rollout.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is +Inf, want a finite number or NaN (unscorable)`},
 		{func(c *rollout.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
 		{func(c *rollout.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
@@ -219,8 +219,8 @@ func TestErrorsNameTheStep(t *testing.T) {
 func TestInvalidSettings(t *testing.T) {
 	for want, c := range map[string]sam.Credit{
 		"sam: Mask.Rescale is 0.5, want 0 or a bound of at least 1":                     sam.Mask{Rescale: .5},
-		"sam: Mask.Sign: want both or positive, got sam.Sign(2)":                        sam.Mask{Sign: 2},
-		"sam: Mask.Broken: want incorrect, keep or mask, got sam.Broken(3)":             sam.Mask{Broken: 3},
+		"sam: Mask.Sign is sam.Sign(2), want both or positive":                        sam.Mask{Sign: 2},
+		"sam: Mask.Broken is sam.Broken(3), want incorrect, keep or mask":             sam.Mask{Broken: 3},
 		"sam: Mask.LeakPositive and LeakNegative are NaN and 0, want finite numbers":    sam.Prefix{Mask: sam.Mask{LeakPositive: nan}},
 		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":             sam.Mask{Fill: advantage.GRPO{Epsilon: -1}},
 		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -51,7 +52,7 @@ func (e GDPO) Validate() error {
 	if e.Whitening != nil {
 		whitening = e.Whitening.Validate()
 	}
-	return errors.Join(norm, e.combine().Validate(), checkEnum("GDPO.Std", e.Std), checkNonNegative("GDPO.Epsilon", e.Epsilon), checkTolerance("GDPO", e.Tolerance), whitening)
+	return errors.Join(norm, e.combine().Validate(), settings.CheckEnum("advantage: GDPO.Std", stdNames, e.Std), checkNonNegative("GDPO.Epsilon", e.Epsilon), checkTolerance("GDPO", e.Tolerance), whitening)
 }
 
 // Dead implements Estimator. Where dead groups are shifted with the others (with

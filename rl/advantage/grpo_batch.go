@@ -3,6 +3,7 @@ package advantage
 import (
 	"errors"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -27,7 +28,7 @@ type GRPOBatchStd struct {
 
 // Validate implements Estimator.
 func (e GRPOBatchStd) Validate() error {
-	return errors.Join(e.Combine.Validate(), checkEnum("GRPOBatchStd.Std", e.Std), checkNonNegative("GRPOBatchStd.Epsilon", e.Epsilon), checkTolerance("GRPOBatchStd", e.Tolerance))
+	return errors.Join(e.Combine.Validate(), settings.CheckEnum("advantage: GRPOBatchStd.Std", stdNames, e.Std), checkNonNegative("GRPOBatchStd.Epsilon", e.Epsilon), checkTolerance("GRPOBatchStd", e.Tolerance))
 }
 
 // Dead implements Estimator.

@@ -1,7 +1,6 @@
 package advantage
 
 import (
-	"encoding"
 	"fmt"
 	"math"
 
@@ -53,13 +52,6 @@ func DecodeNormalizer(b []byte, own ...Kinds) (Normalizer, error) {
 // EncodeNormalizer returns n as JSON that DecodeNormalizer reads.
 func EncodeNormalizer(n Normalizer, own ...Kinds) ([]byte, error) {
 	return settings.Encode(n, with(own)...)
-}
-
-func checkEnum(name string, e encoding.TextMarshaler) error {
-	if _, err := e.MarshalText(); err != nil {
-		return fmt.Errorf("advantage: %s: %w", name, err)
-	}
-	return nil
 }
 
 func checkNonNegative(name string, x float64) error {

@@ -2,6 +2,8 @@ package advantage
 
 import (
 	"errors"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // GRPO is the group-relative advantage of Group Relative Policy Optimization
@@ -30,7 +32,7 @@ type GRPO struct {
 
 // Validate implements Normalizer.
 func (n GRPO) Validate() error {
-	return errors.Join(checkEnum("GRPO.Std", n.Std), checkNonNegative("GRPO.Epsilon", n.Epsilon), checkNonNegative("GRPO.MinStd", n.MinStd), checkEnum("GRPO.Singleton", n.Singleton), checkTolerance("GRPO", n.Tolerance))
+	return errors.Join(settings.CheckEnum("advantage: GRPO.Std", stdNames, n.Std), checkNonNegative("GRPO.Epsilon", n.Epsilon), checkNonNegative("GRPO.MinStd", n.MinStd), settings.CheckEnum("advantage: GRPO.Singleton", singletonNames, n.Singleton), checkTolerance("GRPO", n.Tolerance))
 }
 
 // Normalize implements Normalizer.
@@ -68,7 +70,7 @@ type DrGRPO struct {
 
 // Validate implements Normalizer.
 func (n DrGRPO) Validate() error {
-	return errors.Join(checkEnum("DrGRPO.Singleton", n.Singleton), checkTolerance("DrGRPO", n.Tolerance))
+	return errors.Join(settings.CheckEnum("advantage: DrGRPO.Singleton", singletonNames, n.Singleton), checkTolerance("DrGRPO", n.Tolerance))
 }
 
 // Normalize implements Normalizer.
@@ -93,7 +95,7 @@ type RLOO struct {
 
 // Validate implements Normalizer.
 func (n RLOO) Validate() error {
-	return errors.Join(checkEnum("RLOO.Singleton", n.Singleton), checkTolerance("RLOO", n.Tolerance))
+	return errors.Join(settings.CheckEnum("advantage: RLOO.Singleton", singletonNames, n.Singleton), checkTolerance("RLOO", n.Tolerance))
 }
 
 // Normalize implements Normalizer.
@@ -128,7 +130,7 @@ type MaxRL struct {
 
 // Validate implements Normalizer.
 func (n MaxRL) Validate() error {
-	return errors.Join(checkNonNegative("MaxRL.Epsilon", n.Epsilon), checkEnum("MaxRL.Singleton", n.Singleton), checkTolerance("MaxRL", n.Tolerance))
+	return errors.Join(checkNonNegative("MaxRL.Epsilon", n.Epsilon), settings.CheckEnum("advantage: MaxRL.Singleton", singletonNames, n.Singleton), checkTolerance("MaxRL", n.Tolerance))
 }
 
 // Normalize implements Normalizer.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -26,7 +27,7 @@ type OPO struct {
 
 // Validate implements Estimator.
 func (e OPO) Validate() error {
-	return errors.Join(e.Combine.Validate(), checkEnum("OPO.Singleton", e.Singleton), checkTolerance("OPO", e.Tolerance))
+	return errors.Join(e.Combine.Validate(), settings.CheckEnum("advantage: OPO.Singleton", singletonNames, e.Singleton), checkTolerance("OPO", e.Tolerance))
 }
 
 // Estimate implements Estimator.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // PassAtK is the advantage whose gradient is that of pass@k: of the expected
@@ -43,7 +45,7 @@ func (p PassAtK) Validate() error {
 	if p.K < 0 || p.K == 1 {
 		err = fmt.Errorf("advantage: PassAtK.K is %d, want 0 (the whole group) or at least 2", p.K)
 	}
-	return errors.Join(err, checkEnum("PassAtK.Std", p.Std), checkNonNegative("PassAtK.Epsilon", p.Epsilon), checkTolerance("PassAtK", p.Tolerance))
+	return errors.Join(err, settings.CheckEnum("advantage: PassAtK.Std", stdNames, p.Std), checkNonNegative("PassAtK.Epsilon", p.Epsilon), checkTolerance("PassAtK", p.Tolerance))
 }
 
 // Normalize implements Normalizer.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -91,7 +92,7 @@ type ReinforcePPBaseline struct {
 
 // Validate implements Estimator.
 func (e ReinforcePPBaseline) Validate() error {
-	return errors.Join(e.Combine.Validate(), checkGamma("ReinforcePPBaseline", e.Gamma), checkEnum("ReinforcePPBaseline.Singleton", e.Singleton), e.Whitening.Validate())
+	return errors.Join(e.Combine.Validate(), checkGamma("ReinforcePPBaseline", e.Gamma), settings.CheckEnum("advantage: ReinforcePPBaseline.Singleton", singletonNames, e.Singleton), e.Whitening.Validate())
 }
 
 // Dead implements Estimator: every group with a usable reward is live, because

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -29,7 +30,7 @@ type Whitening struct {
 
 // Validate returns an error that names the invalid settings.
 func (w Whitening) Validate() error {
-	return errors.Join(checkEnum("Whitening.Std", w.Std), checkNonNegative("Whitening.Epsilon", w.Epsilon),
+	return errors.Join(settings.CheckEnum("advantage: Whitening.Std", stdNames, w.Std), checkNonNegative("Whitening.Epsilon", w.Epsilon),
 		checkNonNegative("Whitening.MinVar", w.MinVar), checkTolerance("Whitening", w.Tolerance))
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
@@ -43,16 +44,16 @@ const (
 	MaskedLeaveLoss
 )
 
-var maskeds = enum{"Masked", []string{MaskedStay: "stay", MaskedLeave: "leave", MaskedLeaveLoss: "leave-loss"}}
+var maskedNames = []string{MaskedStay: "stay", MaskedLeave: "leave", MaskedLeaveLoss: "leave_loss"}
 
-// String returns "stay", "leave" or "leave-loss".
-func (m Masked) String() string { return maskeds.text(uint8(m)) }
+// String returns "stay", "leave" or "leave_loss".
+func (m Masked) String() string { return settings.EnumString(maskedNames, m) }
 
 // MarshalText returns the same; an invalid value is an error.
-func (m Masked) MarshalText() ([]byte, error) { return maskeds.marshal(uint8(m)) }
+func (m Masked) MarshalText() ([]byte, error) { return settings.EnumText(maskedNames, m) }
 
 // UnmarshalText is the inverse of MarshalText.
-func (m *Masked) UnmarshalText(text []byte) error { return maskeds.unmarshal(text, (*uint8)(m)) }
+func (m *Masked) UnmarshalText(text []byte) error { return settings.ParseEnum(maskedNames, text, m) }
 
 // Aggregation turns masks into the weight of each token's loss.
 type Aggregation interface {
@@ -156,7 +157,9 @@ type TokenMean struct {
 }
 
 // Validate returns an error if Masked is invalid.
-func (a TokenMean) Validate() error { return maskeds.check("TokenMean.Masked", uint8(a.Masked)) }
+func (a TokenMean) Validate() error {
+	return settings.CheckEnum("objective: TokenMean.Masked", maskedNames, a.Masked)
+}
 
 // Weigh implements Aggregation.
 func (a TokenMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
@@ -176,7 +179,9 @@ type TokenSum struct {
 }
 
 // Validate returns an error if Masked is invalid.
-func (a TokenSum) Validate() error { return maskeds.check("TokenSum.Masked", uint8(a.Masked)) }
+func (a TokenSum) Validate() error {
+	return settings.CheckEnum("objective: TokenSum.Masked", maskedNames, a.Masked)
+}
 
 // Weigh implements Aggregation.
 func (a TokenSum) Weigh(l Layout) (loss, kl [][]float64, err error) {
@@ -202,7 +207,7 @@ type SeqMeanTokenMean struct {
 // Validate returns an error that names the first invalid setting.
 func (a SeqMeanTokenMean) Validate() error {
 	return cmp.Or(
-		maskeds.check("SeqMeanTokenMean.Masked", uint8(a.Masked)),
+		settings.CheckEnum("objective: SeqMeanTokenMean.Masked", maskedNames, a.Masked),
 		checkNonNegative("SeqMeanTokenMean.Epsilon", a.Epsilon),
 	)
 }
@@ -226,7 +231,7 @@ type SeqMeanTokenSum struct {
 
 // Validate returns an error if Masked is invalid.
 func (a SeqMeanTokenSum) Validate() error {
-	return maskeds.check("SeqMeanTokenSum.Masked", uint8(a.Masked))
+	return settings.CheckEnum("objective: SeqMeanTokenSum.Masked", maskedNames, a.Masked)
 }
 
 // Weigh implements Aggregation.
@@ -260,7 +265,9 @@ type PromptMean struct {
 }
 
 // Validate returns an error if Masked is invalid.
-func (a PromptMean) Validate() error { return maskeds.check("PromptMean.Masked", uint8(a.Masked)) }
+func (a PromptMean) Validate() error {
+	return settings.CheckEnum("objective: PromptMean.Masked", maskedNames, a.Masked)
+}
 
 // Weigh implements Aggregation. Layout.Prompt must have an entry for every
 // sequence.
@@ -301,7 +308,7 @@ func (a Constant) Validate() error {
 	if !(a.Tokens > 0) || !finite(a.Tokens) {
 		return fmt.Errorf("objective: Constant.Tokens is %v, want a positive number of tokens", a.Tokens)
 	}
-	return maskeds.check("Constant.Masked", uint8(a.Masked))
+	return settings.CheckEnum("objective: Constant.Masked", maskedNames, a.Masked)
 }
 
 // Weigh implements Aggregation.

@@ -120,7 +120,7 @@ func TestAggregationsValidate(t *testing.T) {
 		require.NoError(t, agg.Validate(), "%#v", agg)
 	}
 	for _, agg := range aggregations(9) {
-		require.ErrorContains(t, agg.Validate(), "Masked is Masked(9), want stay, leave or leave-loss", "%T", agg)
+		require.ErrorContains(t, agg.Validate(), "Masked is objective.Masked(9), want stay, leave or leave_loss", "%T", agg)
 	}
 	inf, nan := math.Inf(1), math.NaN()
 	for want, agg := range map[string]objective.Aggregation{

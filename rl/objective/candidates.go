@@ -3,6 +3,8 @@ package objective
 import (
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // Normalize says which of the two distributions over the candidates of a
@@ -22,17 +24,17 @@ const (
 	NormalizeBoth
 )
 
-var normalizations = enum{"Normalize", []string{NormalizeNone: "none", NormalizeTeacher: "teacher", NormalizeBoth: "both"}}
+var normalizeNames = []string{NormalizeNone: "none", NormalizeTeacher: "teacher", NormalizeBoth: "both"}
 
 // String returns "none", "teacher" or "both".
-func (n Normalize) String() string { return normalizations.text(uint8(n)) }
+func (n Normalize) String() string { return settings.EnumString(normalizeNames, n) }
 
 // MarshalText returns the same; an invalid value is an error.
-func (n Normalize) MarshalText() ([]byte, error) { return normalizations.marshal(uint8(n)) }
+func (n Normalize) MarshalText() ([]byte, error) { return settings.EnumText(normalizeNames, n) }
 
 // UnmarshalText is the inverse of MarshalText.
 func (n *Normalize) UnmarshalText(text []byte) error {
-	return normalizations.unmarshal(text, (*uint8)(n))
+	return settings.ParseEnum(normalizeNames, text, n)
 }
 
 // divergence is a sum over the candidates of a position.
@@ -149,7 +151,7 @@ func (ForwardKL) Needs() Inputs { return InputCandidates }
 
 // Validate returns an error if Normalize is invalid.
 func (f ForwardKL) Validate() error {
-	return normalizations.check("ForwardKL.Normalize", uint8(f.Normalize))
+	return settings.CheckEnum("objective: ForwardKL.Normalize", normalizeNames, f.Normalize)
 }
 
 // Eval implements Objective.
@@ -184,7 +186,7 @@ func (ReverseKL) Needs() Inputs { return InputCandidates }
 
 // Validate returns an error if Normalize is invalid.
 func (r ReverseKL) Validate() error {
-	return normalizations.check("ReverseKL.Normalize", uint8(r.Normalize))
+	return settings.CheckEnum("objective: ReverseKL.Normalize", normalizeNames, r.Normalize)
 }
 
 // Eval implements Objective.
@@ -226,7 +228,7 @@ func (j JSD) Validate() error {
 	if !(j.Beta > 0 && j.Beta < 1) {
 		return fmt.Errorf("objective: JSD.Beta is %v, want a number between 0 (use ForwardKL) and 1 (use ReverseKL)", j.Beta)
 	}
-	return normalizations.check("JSD.Normalize", uint8(j.Normalize))
+	return settings.CheckEnum("objective: JSD.Normalize", normalizeNames, j.Normalize)
 }
 
 // Eval implements Objective.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // Level says over what an importance weight between the sampling engine and
@@ -22,16 +24,16 @@ const (
 	LevelGeometric
 )
 
-var levels = enum{"Level", []string{LevelToken: "token", LevelSequence: "sequence", LevelGeometric: "geometric"}}
+var levelNames = []string{LevelToken: "token", LevelSequence: "sequence", LevelGeometric: "geometric"}
 
 // String returns "token", "sequence" or "geometric".
-func (l Level) String() string { return levels.text(uint8(l)) }
+func (l Level) String() string { return settings.EnumString(levelNames, l) }
 
 // MarshalText returns the same; an invalid value is an error.
-func (l Level) MarshalText() ([]byte, error) { return levels.marshal(uint8(l)) }
+func (l Level) MarshalText() ([]byte, error) { return settings.EnumText(levelNames, l) }
 
 // UnmarshalText is the inverse of MarshalText.
-func (l *Level) UnmarshalText(text []byte) error { return levels.unmarshal(text, (*uint8)(l)) }
+func (l *Level) UnmarshalText(text []byte) error { return settings.ParseEnum(levelNames, text, l) }
 
 // Outside says what becomes of an importance weight outside its bounds.
 type Outside uint8
@@ -48,16 +50,16 @@ const (
 	OutsideGate
 )
 
-var outsides = enum{"Outside", []string{OutsideTruncate: "truncate", OutsideDrop: "drop", OutsideGate: "gate"}}
+var outsideNames = []string{OutsideTruncate: "truncate", OutsideDrop: "drop", OutsideGate: "gate"}
 
 // String returns "truncate", "drop" or "gate".
-func (o Outside) String() string { return outsides.text(uint8(o)) }
+func (o Outside) String() string { return settings.EnumString(outsideNames, o) }
 
 // MarshalText returns the same; an invalid value is an error.
-func (o Outside) MarshalText() ([]byte, error) { return outsides.marshal(uint8(o)) }
+func (o Outside) MarshalText() ([]byte, error) { return settings.EnumText(outsideNames, o) }
 
 // UnmarshalText is the inverse of MarshalText.
-func (o *Outside) UnmarshalText(text []byte) error { return outsides.unmarshal(text, (*uint8)(o)) }
+func (o *Outside) UnmarshalText(text []byte) error { return settings.ParseEnum(outsideNames, text, o) }
 
 // Corrected reweights a policy loss for the mismatch between the engine that
 // sampled and the trainer that computes log-probs, whether it comes from
@@ -100,8 +102,8 @@ func (c Corrected) Validate() error {
 		return errors.New("objective: Corrected.Objective contains FromRollout: the difference between rollout and old log-probs would be counted twice")
 	}
 	return cmp.Or(
-		levels.check("Corrected.Level", uint8(c.Level)),
-		outsides.check("Corrected.Outside", uint8(c.Outside)),
+		settings.CheckEnum("objective: Corrected.Level", levelNames, c.Level),
+		settings.CheckEnum("objective: Corrected.Outside", outsideNames, c.Outside),
 		checkNonNegative("Corrected.LogRatioClamp", c.LogRatioClamp),
 		checkWrapped("Corrected", c.Objective),
 	)

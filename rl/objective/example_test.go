@@ -63,7 +63,7 @@ func ExampleMasked() {
 	// Output:
 	// stay [0.25 0.25 0.25 0.25] [0.25 0.25 0.25 0.25]
 	// leave [0.5 0.5 0 0] [0.5 0.5 0 0]
-	// leave-loss [0.5 0.5 0 0] [0.25 0.25 0.25 0.25]
+	// leave_loss [0.5 0.5 0 0] [0.25 0.25 0.25 0.25]
 }
 
 // A shared sequence ratio and step credit do not go together.

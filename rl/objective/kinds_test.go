@@ -102,7 +102,7 @@ func TestInvalidJSON(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"kind":"ppo"}`: "settings: objective: PPO.ClipLow and ClipHigh are 0 and 0, want positive distances from 1 such as 0.2",
 		`[{"kind":"dro"},{"kind":"scaled","objective":{"kind":"dro","beta":-1}}]`: "settings: term 1: objective: DRO.Beta is -1, want a finite number of at least 0",
-		`{"kind":"kl","beta":0.1,"estimator":"k4"}`:                               `settings: estimator: objective: unknown KLEstimator "k4", want k1, k2, k3 or abs`,
+		`{"kind":"kl","beta":0.1,"estimator":"k4"}`:                               `settings: estimator: want k1, k2, k3 or abs, got "k4"`,
 	} {
 		_, err := objective.Decode([]byte(text))
 		require.EqualError(t, err, want)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
@@ -26,17 +27,17 @@ const (
 	KAbs
 )
 
-var klEstimators = enum{"KLEstimator", []string{K1: "k1", K2: "k2", K3: "k3", KAbs: "abs"}}
+var klEstimatorNames = []string{K1: "k1", K2: "k2", K3: "k3", KAbs: "abs"}
 
 // String returns "k1", "k2", "k3" or "abs".
-func (e KLEstimator) String() string { return klEstimators.text(uint8(e)) }
+func (e KLEstimator) String() string { return settings.EnumString(klEstimatorNames, e) }
 
 // MarshalText returns the same; an invalid value is an error.
-func (e KLEstimator) MarshalText() ([]byte, error) { return klEstimators.marshal(uint8(e)) }
+func (e KLEstimator) MarshalText() ([]byte, error) { return settings.EnumText(klEstimatorNames, e) }
 
 // UnmarshalText is the inverse of MarshalText.
 func (e *KLEstimator) UnmarshalText(text []byte) error {
-	return klEstimators.unmarshal(text, (*uint8)(e))
+	return settings.ParseEnum(klEstimatorNames, text, e)
 }
 
 // at returns the estimate k(d) and its derivative, given d and exp(-d).
@@ -111,7 +112,7 @@ func (k KL) Validate() error {
 		return errors.New("objective: KL.ImportanceMax is set, but not both of StraightThrough and Importance")
 	}
 	return cmp.Or(
-		klEstimators.check("KL.Estimator", uint8(k.Estimator)),
+		settings.CheckEnum("objective: KL.Estimator", klEstimatorNames, k.Estimator),
 		checkNonNegative("KL.Beta", k.Beta),
 		checkNonNegative("KL.ImportanceMax", k.ImportanceMax),
 		checkNonNegative("KL.LogRatioClamp", k.LogRatioClamp),

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // RewardKL is the KL penalty paid in the reward instead of the loss, as in
@@ -39,7 +41,7 @@ func (k RewardKL) Validate() error {
 		return fmt.Errorf("objective: RewardKL.Discount is %v, want 0 to 1", k.Discount)
 	}
 	return cmp.Or(
-		klEstimators.check("RewardKL.Estimator", uint8(k.Estimator)),
+		settings.CheckEnum("objective: RewardKL.Estimator", klEstimatorNames, k.Estimator),
 		checkNonNegative("RewardKL.Beta", k.Beta),
 		checkNonNegative("RewardKL.LogRatioClamp", k.LogRatioClamp),
 		checkNonNegative("RewardKL.ValueClamp", k.ValueClamp),

@@ -2,60 +2,7 @@ package objective
 
 import (
 	"fmt"
-	"strings"
 )
-
-// enum turns the values of a type of settings, 0 to len(names)-1, into texts and
-// back. A value whose name is empty is invalid.
-type enum struct {
-	typ   string
-	names []string
-}
-
-func (e enum) valid(v uint8) bool { return int(v) < len(e.names) && e.names[v] != "" }
-
-// text returns the name of v, or for an invalid v something like "Masked(9)".
-func (e enum) text(v uint8) string {
-	if !e.valid(v) {
-		return fmt.Sprintf("%s(%d)", e.typ, v)
-	}
-	return e.names[v]
-}
-
-func (e enum) marshal(v uint8) ([]byte, error) {
-	if !e.valid(v) {
-		return nil, fmt.Errorf("objective: %s is invalid, want %s", e.text(v), e.choices())
-	}
-	return []byte(e.names[v]), nil
-}
-
-func (e enum) unmarshal(text []byte, v *uint8) error {
-	for i, name := range e.names {
-		if name != "" && name == string(text) {
-			*v = uint8(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("objective: unknown %s %q, want %s", e.typ, text, e.choices())
-}
-
-// check returns an error unless the setting of this name has a valid value.
-func (e enum) check(setting string, v uint8) error {
-	if !e.valid(v) {
-		return fmt.Errorf("objective: %s is %s, want %s", setting, e.text(v), e.choices())
-	}
-	return nil
-}
-
-// choices lists the names of all valid values.
-func (e enum) choices() string {
-	names := e.names
-	for names[0] == "" {
-		names = names[1:]
-	}
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " or " + names[last]
-}
 
 // checkNonNegative checks a setting that is a finite number of at least 0.
 func checkNonNegative(name string, x float64) error {

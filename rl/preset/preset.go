@@ -44,8 +44,8 @@ type Preset struct {
 	// Temperature divides the logits, in sampling and in the log-probs that
 	// are trained on.
 	Temperature float64 `json:"temperature"`
-	// MaskTruncated leaves completions at the length limit out of the loss.
-	MaskTruncated bool `json:"mask_truncated"`
+	// ExcludeTruncated leaves completions at the length limit out of the loss.
+	ExcludeTruncated bool `json:"exclude_truncated"`
 }
 
 // Objective is the whole loss: Policy and, if its Beta is not 0, KL.

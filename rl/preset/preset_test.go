@@ -72,7 +72,7 @@ func TestValidate(t *testing.T) {
 		`{"estimator":null}`:                                "settings: preset: estimator is missing, want an object with a kind",
 		`{"estimator":{"norm":{"epsilon":-1}}}`:             "settings: preset: estimator: advantage: GRPO.Epsilon is -1, want a finite number of at least 0",
 		`{"kl":{"beta":-1}}`:                                "settings: preset: kl: objective: KL.Beta is -1, want a finite number of at least 0",
-		`{"reward_kl":{"beta":1}}`:                          "settings: preset: reward_kl: objective: RewardKL.Estimator is KLEstimator(0), want k1, k2, k3 or abs",
+		`{"reward_kl":{"beta":1}}`:                          "settings: preset: reward_kl: objective: RewardKL.Estimator is objective.KLEstimator(0), want k1, k2, k3 or abs",
 		`{"weights":{"a":"inf"}}`:                           "settings: preset: weights.a is +Inf, want a finite number",
 		`{"temperature":0}`:                                 "settings: preset: temperature is 0, want a positive number",
 		`{"estimator":{"kind":"gdpo","fold_shaping":true}}`: "settings: estimator.fold_shaping: unknown field, want norm, weights, skip_unscorable, std, epsilon, tolerance or whitening",
@@ -116,7 +116,7 @@ func TestDefaults(t *testing.T) {
 			return settings{
 				"beta": p.KL.Beta, "epsilon": ppo(p).ClipLow, "epsilon_high": same(ppo(p).ClipHigh, ppo(p).ClipLow),
 				"delta": none(ppo(p).DualClip), "temperature": p.Temperature,
-				"mask_truncated_completions": p.MaskTruncated, "use_bias_correction_kl": p.KL.Importance,
+				"exclude_truncated_completions": p.ExcludeTruncated, "use_bias_correction_kl": p.KL.Importance,
 				"loss_type": "dapo", "scale_rewards": "group", "importance_sampling_level": "token",
 				"multi_objective_aggregation": "sum_then_normalize", "entropy_coef": 0., "use_vllm": false,
 			}
@@ -133,7 +133,7 @@ func TestDefaults(t *testing.T) {
 			return settings{
 				"eps_clip_low": ppo(p).ClipLow, "eps_clip_high": ppo(p).ClipHigh, "kl_estimator_type": p.KL.Estimator.String(),
 				"use_kl_loss": p.KL.Beta != 0, "kl_loss_coef": p.KL.Beta, "use_kl_in_reward": p.RewardKL != nil,
-				"temperature": p.Temperature, "apply_overlong_filtering": p.MaskTruncated,
+				"temperature": p.Temperature, "apply_overlong_filtering": p.ExcludeTruncated,
 				"advantage_estimator": "grpo", "grpo_norm_by_std": true, "policy_loss_type": "regular",
 				"loss_reduction": "token_mean", "use_entropy_loss": false, "tis_ratio_type": nil, "sequence_mask_metric": nil,
 			}

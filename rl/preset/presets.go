@@ -38,7 +38,7 @@ func openRLHF() Preset {
 		// rollout.temperature=1.0.
 		Temperature: 1,
 		// There is no such setting: truncated completions are trained on.
-		MaskTruncated: false,
+		ExcludeTruncated: false,
 	}
 }
 
@@ -75,7 +75,7 @@ func skyRL() Preset {
 		// temperature=None: that of SamplingParams, 1.0.
 		Temperature: 1,
 		// apply_overlong_filtering=False (GeneratorConfig).
-		MaskTruncated: false,
+		ExcludeTruncated: false,
 	}
 }
 
@@ -105,7 +105,7 @@ func tinker() Preset {
 		// temperature=1.0.
 		Temperature: 1,
 		// There is no such setting: truncated completions are trained on.
-		MaskTruncated: false,
+		ExcludeTruncated: false,
 	}
 }
 
@@ -134,8 +134,8 @@ func trl() Preset {
 		Aggregation: objective.TokenMean{},
 		// temperature=1.0, which _get_per_token_logps_and_entropies divides by.
 		Temperature: 1,
-		// mask_truncated_completions=False.
-		MaskTruncated: false,
+		// exclude_truncated_completions=False.
+		ExcludeTruncated: false,
 	}
 }
 
@@ -170,6 +170,6 @@ func verl() Preset {
 		// temperature=1.0 (RolloutConfig, verl/workers/config/rollout.py).
 		Temperature: 1,
 		// There is no such setting: truncated completions are trained on.
-		MaskTruncated: false,
+		ExcludeTruncated: false,
 	}
 }

@@ -248,7 +248,7 @@ def losses():
         ("token_sum", {}, {}),
         ("prompt_mean", {}, {}),
     ]:
-        for masked in ("stay", "leave", "leave-loss"):
+        for masked in ("stay", "leave", "leave_loss"):
             loss_vector(
                 f"{aggregation}{''.join(f', {k} {v}' for k, v in options.items())} with masked tokens, {masked}",
                 {"policy": higher, "aggregation": kinded(aggregation, masked=masked) | options, "kl": k3},
