@@ -116,7 +116,7 @@ func TestDefaults(t *testing.T) {
 			return settings{
 				"beta": p.KL.Beta, "epsilon": ppo(p).ClipLow, "epsilon_high": same(ppo(p).ClipHigh, ppo(p).ClipLow),
 				"delta": none(ppo(p).DualClip), "temperature": p.Temperature,
-				"exclude_truncated_completions": p.ExcludeTruncated, "use_bias_correction_kl": p.KL.Importance,
+				"mask_truncated_completions": p.ExcludeTruncated, "use_bias_correction_kl": p.KL.Importance,
 				"loss_type": "dapo", "scale_rewards": "group", "importance_sampling_level": "token",
 				"multi_objective_aggregation": "sum_then_normalize", "entropy_coef": 0., "use_vllm": false,
 			}
