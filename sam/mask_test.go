@@ -219,8 +219,8 @@ func TestErrorsNameTheStep(t *testing.T) {
 func TestInvalidSettings(t *testing.T) {
 	for want, c := range map[string]sam.Credit{
 		"sam: Mask.Rescale is 0.5, want 0 or a bound of at least 1":                     sam.Mask{Rescale: .5},
-		"sam: Mask.Sign is sam.Sign(2), want both or positive":                        sam.Mask{Sign: 2},
-		"sam: Mask.Broken is sam.Broken(3), want incorrect, keep or mask":             sam.Mask{Broken: 3},
+		"sam: Mask.Sign is sam.Sign(2), want both or positive":                          sam.Mask{Sign: 2},
+		"sam: Mask.Broken is sam.Broken(3), want incorrect, keep or mask":               sam.Mask{Broken: 3},
 		"sam: Mask.LeakPositive and LeakNegative are NaN and 0, want finite numbers":    sam.Prefix{Mask: sam.Mask{LeakPositive: nan}},
 		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":             sam.Mask{Fill: advantage.GRPO{Epsilon: -1}},
 		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},

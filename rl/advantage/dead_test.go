@@ -101,8 +101,8 @@ func TestInvalidSettings(t *testing.T) {
 		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":         advantage.PerGroup(advantage.GRPO{Epsilon: -1}),
 		"advantage: GRPO.Epsilon is NaN, want a finite number of at least 0":        advantage.GRPO{Epsilon: nan},
 		"advantage: GRPO.MinStd is +Inf, want a finite number of at least 0":        advantage.GRPO{MinStd: math.Inf(1)},
-		"advantage: GRPO.Std is advantage.Std(2), want sample or population":      advantage.GRPO{Std: 2},
-		"advantage: DrGRPO.Singleton is advantage.Singleton(2), want zero or raw": advantage.DrGRPO{Singleton: 2},
+		"advantage: GRPO.Std is advantage.Std(2), want sample or population":        advantage.GRPO{Std: 2},
+		"advantage: DrGRPO.Singleton is advantage.Singleton(2), want zero or raw":   advantage.DrGRPO{Singleton: 2},
 		"advantage: RLOO.Tolerance is NaN, want a finite number":                    advantage.RLOO{Tolerance: nan},
 		"advantage: MaxRL.Epsilon is -1, want a finite number of at least 0":        advantage.MaxRL{Epsilon: -1},
 		"advantage: PassAtK.K is 1, want 0 (the whole group) or at least 2":         advantage.PassAtK{K: 1},
@@ -115,7 +115,7 @@ func TestInvalidSettings(t *testing.T) {
 		"advantage: GRPOBatchStd.Epsilon is -1, want a finite number of at least 0": advantage.GRPOBatchStd{Epsilon: -1},
 		"advantage: OPO.Tolerance is NaN, want a finite number":                     advantage.OPO{Tolerance: nan},
 		"advantage: GroupEstimator.Norm is nil, want a normaliser such as GRPO":     advantage.GroupEstimator{},
-		"advantage: GDPO.Std is advantage.Std(3), want sample or population":      advantage.GDPO{Std: 3},
+		"advantage: GDPO.Std is advantage.Std(3), want sample or population":        advantage.GDPO{Std: 3},
 	} {
 		require.EqualError(t, s.Validate(), want)
 	}
