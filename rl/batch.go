@@ -13,9 +13,12 @@ type Sample struct {
 	Prompt int
 	// Tokens are the completion's token ids.
 	Tokens []int32
-	// Excluded samples are not trained on at all: Weigh gives their tokens the
-	// weight 0.
+	// Excluded samples are not trained on, and no denominator knows of them:
+	// Weigh gives their tokens the weight 0.
 	Excluded bool
+	// Emptied samples are not trained on either, but an aggregation that counts
+	// sequences without tokens (CountEmpty, PerSequence) counts them.
+	Emptied bool
 	// Sequence holds the numbers per token, one for each of Tokens.
 	objective.Sequence
 }
@@ -107,24 +110,31 @@ func (b *Batch) Weigh(agg objective.Aggregation) error {
 	if err := agg.Validate(); err != nil {
 		return err
 	}
-	n := len(b.Samples)
-	l := objective.Layout{Include: make([][]bool, n), Keep: make([][]bool, n), Prompt: make([]int, n)}
+	var l objective.Layout
 	for i := range b.Samples {
 		s := &b.Samples[i]
-		l.Include[i] = make([]bool, len(s.Tokens))
-		if !s.Excluded {
-			for t := range l.Include[i] {
-				l.Include[i][t] = true
-			}
+		if s.Excluded {
+			continue
 		}
-		l.Keep[i], l.Prompt[i] = s.Keep, s.Prompt
+		include := make([]bool, len(s.Tokens))
+		for t := range include {
+			include[t] = !s.Emptied
+		}
+		l.Include, l.Keep, l.Prompt = append(l.Include, include), append(l.Keep, s.Keep), append(l.Prompt, s.Prompt)
 	}
 	loss, kl, err := agg.Weigh(l)
 	if err != nil {
 		return err
 	}
 	for i := range b.Samples {
-		b.Samples[i].Weight, b.Samples[i].KLWeight = loss[i], kl[i]
+		s := &b.Samples[i]
+		if s.Excluded {
+			s.Weight = make([]float64, len(s.Tokens))
+			s.KLWeight = s.Weight
+			continue
+		}
+		s.Weight, s.KLWeight = loss[0], kl[0]
+		loss, kl = loss[1:], kl[1:]
 	}
 	return nil
 }

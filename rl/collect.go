@@ -207,12 +207,10 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 		return objective.Sum{}, fmt.Errorf("rl: %w", err)
 	}
 	i := 0
-	for _, g := range r.Groups {
-		for c := range g {
-			g[c].Shaping, g[c].Old, g[c].Ref = dst[i], old[i], ref[i]
-			i++
-		}
-	}
+	r.each(b, func(_ *Sample, _ rollout.Group, c *rollout.Completion) {
+		c.Shaping, c.Old, c.Ref = dst[i], old[i], ref[i]
+		i++
+	})
 	return kl, nil
 }
 

@@ -3,12 +3,15 @@ package rl_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
 )
 
 // tampered passes an engine's completions through f.
@@ -181,4 +184,26 @@ func TestCollectRefusesAnImpossibleRequest(t *testing.T) {
 	_, p := setup()
 	_, err := rl.Collect(t.Context(), p, append(problems(8), successor{0, vocab, -1}), [2]uint64{})
 	require.EqualError(t, err, "rl: request 5 (): N is -1, want 1 or more")
+}
+
+// Names that the policy makes up become no names of metrics.
+func TestSurplusStepsAreCountedUnderOneName(t *testing.T) {
+	var g rollout.Group
+	for _, name := range []string{"mood", "Mood", "\xff\xfe", strings.Repeat("x", 10_000)} {
+		g = append(g, rollout.Completion{Tokens: make([]int32, 2), Rewards: []float64{float64(len(g) % 2)}, Steps: []rollout.Step{
+			{Name: "topic", Start: 0, End: 1, Verdict: rollout.VerdictCorrect, Reward: 1},
+			{Name: name, Start: 1, End: 2, Verdict: rollout.VerdictBroken, Status: prompt.StatusSurplus},
+		}})
+	}
+	r := &rl.Rollouts{Groups: []rollout.Group{g}}
+	stats, err := r.Assign(rloo, sam.Mask{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"surplus", "topic"}, stats.Names())
+	require.Equal(t, 4, stats.Steps["surplus"].Kept+stats.Steps["surplus"].Masked)
+	m := rl.Summarize(r)
+	require.Equal(t, 1.0, m["step/surplus/broken"])
+	for name := range m {
+		require.True(t, !strings.Contains(name, "/") || strings.HasPrefix(name, "step/topic/") || strings.HasPrefix(name, "step/surplus/") ||
+			strings.HasPrefix(name, "reward/") || name == "tokens/mean", name)
+	}
 }

@@ -69,6 +69,10 @@ type Config struct {
 	// ExcludeTruncated excludes completions that reached the length limit
 	// from the loss (overlong filtering, DAPO, arXiv:2503.14476).
 	ExcludeTruncated bool
+	// ExcludeDeadKL leaves the terms that regularise (KL, entropy) out for the
+	// completions of dead groups, which then move nothing unless step credit
+	// finds something. They stay in the denominators.
+	ExcludeDeadKL bool
 
 	// Eval, if not nil, is called after every EvalEvery-th training step; its
 	// metrics are recorded with the step's, under "eval/". See

@@ -64,7 +64,7 @@ func Summarize(r *Rollouts) map[string]float64 {
 			wrong := false
 			for _, s := range c.Steps {
 				wrong = wrong || s.Verdict.Wrong()
-				name := "step/" + s.Name
+				name := "step/" + s.Label()
 				if s.Verdict.Known() {
 					at(name + "/correct").addBool(s.Verdict == rollout.VerdictCorrect)
 				}

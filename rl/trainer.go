@@ -322,7 +322,9 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		sub := r.Subset(from, to)
 		b := sub.Batch()
 		if t.c.ExcludeTruncated {
-			sub.excludeTruncated(b)
+			sub.each(b, func(s *Sample, _ rollout.Group, c *rollout.Completion) {
+				s.Emptied = c.Finish == rollout.FinishLength
+			})
 		}
 		switch err := b.Weigh(t.c.Aggregation); {
 		case errors.Is(err, objective.ErrNoTokens):
@@ -330,6 +332,13 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("rl: %w", err)
+		}
+		if t.c.ExcludeDeadKL {
+			sub.each(b, func(s *Sample, g rollout.Group, _ *rollout.Completion) {
+				if t.c.Estimator.Dead(g) != "" {
+					s.KLWeight = make([]float64, len(s.Tokens))
+				}
+			})
 		}
 		if err := t.fill(ctx, b); err != nil {
 			return nil, err
@@ -339,13 +348,12 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 	return parts, nil
 }
 
-// excludeTruncated excludes the samples of b, the batch of r, that reached the
-// length limit.
-func (r *Rollouts) excludeTruncated(b *Batch) {
+// each calls f with every sample of b, the batch of r, and its completion.
+func (r *Rollouts) each(b *Batch, f func(s *Sample, g rollout.Group, c *rollout.Completion)) {
 	i := 0
 	for _, g := range r.Groups {
 		for k := range g {
-			b.Samples[i].Excluded = b.Samples[i].Excluded || g[k].Finish == rollout.FinishLength
+			f(&b.Samples[i], g, &g[k])
 			i++
 		}
 	}

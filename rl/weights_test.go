@@ -52,9 +52,54 @@ func TestUnscorableCompletionsAreExcluded(t *testing.T) {
 	_, err := only.Assign(advantage.PerGroup(advantage.GRPO{}), sam.Outcome{})
 	require.NoError(t, err)
 	b := only.Batch()
-	require.NoError(t, b.Weigh(objective.SeqMeanTokenMean{}))
-	for i, want := range []float64{1. / 2, 1. / 2, 0} {
-		require.Equal(t, want, b.Samples[i].Weight[0]+b.Samples[i].Weight[1], "sample %d", i)
+	for _, agg := range []objective.Aggregation{
+		objective.SeqMeanTokenMean{}, objective.SeqMeanTokenMean{CountEmpty: true}, objective.PromptMean{CountEmpty: true}, objective.TokenMean{},
+		objective.Constant{Tokens: 2, PerSequence: true},
+	} {
+		require.NoError(t, b.Weigh(agg))
+		for i, want := range []float64{1. / 2, 1. / 2, 0} {
+			require.Equal(t, want, b.Samples[i].Weight[0]+b.Samples[i].Weight[1], "sample %d, %T", i, agg)
+		}
+	}
+}
+
+// A completion that is left out for its length counts where TRL counts it.
+func TestEmptiedSamplesCountAsSequences(t *testing.T) {
+	sample := func(emptied bool) rl.Sample { return rl.Sample{Tokens: []int32{1, 2}, Emptied: emptied} }
+	b := &rl.Batch{Prompts: [][]int32{{0}}, Samples: []rl.Sample{sample(false), sample(true)}}
+	for _, c := range []struct {
+		count bool
+		want  float64
+	}{{false, 1. / 2}, {true, 1. / 4}} {
+		require.NoError(t, b.Weigh(objective.SeqMeanTokenMean{CountEmpty: c.count}))
+		require.Equal(t, []float64{c.want, c.want}, b.Samples[0].Weight)
+		require.Equal(t, []float64{0, 0}, b.Samples[1].Weight)
+	}
+}
+
+// spyKL notes how many samples have a weight in the KL term.
+type spyKL struct {
+	objective.Objective
+	weighed map[bool]int
+}
+
+func (s spyKL) Eval(q *objective.Sequence, m objective.Metrics) (float64, error) {
+	s.weighed[q.KLWeight[0] != 0]++
+	return s.Objective.Eval(q, m)
+}
+
+func TestDeadGroupsCanDoWithoutKL(t *testing.T) {
+	for exclude, want := range map[bool]map[bool]int{false: {true: 6}, true: {true: 2, false: 4}} {
+		c, p := setup()
+		c.Source, c.Batching = sourceOf(script("rlw")), rl.Batching{Prompts: 3}
+		c.Reference, c.ExcludeDeadKL = p, exclude
+		spy := spyKL{objective.Terms{c.Objective, objective.KL{Estimator: objective.K3, Beta: 1}}, map[bool]int{}}
+		c.Objective = spy
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		_, err = tr.Step(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, spy.weighed)
 	}
 }
 

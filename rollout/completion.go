@@ -95,6 +95,15 @@ type Step struct {
 	Final bool
 }
 
+// Label is the name under which metrics count the step: its own or, of a step
+// that the policy made up, "surplus", so that no policy invents names of metrics.
+func (s *Step) Label() string {
+	if s.Status == prompt.StatusSurplus {
+		return prompt.StatusSurplus.String()
+	}
+	return s.Name
+}
+
 // Group holds the completions sampled from one prompt.
 type Group []Completion
 

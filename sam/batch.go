@@ -95,7 +95,7 @@ func (l *layout) reset(g rollout.Group) {
 func (l *layout) find(s *Stats, steps []rollout.Step) []*StepStats {
 	first := len(l.stats)
 	for k := range steps {
-		l.stats = append(l.stats, s.step(steps[k].Name))
+		l.stats = append(l.stats, s.step(steps[k].Label()))
 	}
 	return l.stats[first:]
 }

@@ -160,7 +160,7 @@ func (t *Counts) completion(c *rollout.Completion, passAt float64) {
 	wrongStep := false
 	for _, s := range c.Steps {
 		wrongStep = wrongStep || s.Verdict.Wrong()
-		t.step(s.Name)[s.Verdict][result]++
+		t.step(s.Label())[s.Verdict][result]++
 	}
 	if result == ResultRight && wrongStep {
 		t.RightWithWrongStep++
