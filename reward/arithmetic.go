@@ -2,7 +2,6 @@ package reward
 
 import (
 	"context"
-	"math/big"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
@@ -60,37 +59,52 @@ func Arithmetic[E any]() Rule[E] {
 	})
 }
 
-// maxSide bounds the bytes of one side of an equation, and so the work that a
+// maxSide bounds the bytes on either side of an equals sign that are looked at,
+// and nearSigns the equals signs among them: together they bound the work that a
 // hostile completion can cause.
-const maxSide = 256
+const (
+	maxSide   = 256
+	nearSigns = 4
+)
 
 // checkEquations counts the equations in a text that can be judged, and those
 // that are right.
 func checkEquations(text string) (right, all int) {
 	text = fold(text)
+	var signs []prompt.Range // = and ==
 	for from := 0; ; {
 		i := strings.IndexByte(text[from:], '=')
 		if i < 0 {
-			return right, all
+			break
 		}
-		at := from + i
-		from = at + 1
-		if strings.HasPrefix(text[from:], "=") {
-			from++
+		sign := prompt.Range{Start: from + i, End: from + i + 1}
+		if strings.HasPrefix(text[sign.End:], "=") {
+			sign.End++
 		}
-		if ok, judged := checkEquation(text, at, from); judged {
+		signs = append(signs, sign)
+		from = sign.End
+	}
+	for i, sign := range signs {
+		from, to := max(0, sign.Start-maxSide), min(len(text), sign.End+maxSide)
+		if i >= nearSigns {
+			from = max(from, signs[i-nearSigns].Start)
+		}
+		if i+nearSigns < len(signs) {
+			to = min(to, signs[i+nearSigns].End)
+		}
+		e := equation{left: text[from:sign.Start], right: text[sign.End:to], cutLeft: from > 0, cutRight: to < len(text)}
+		if ok, judged := e.judge(); judged {
 			all++
 			if ok {
 				right++
 			}
 		}
 	}
+	return right, all
 }
 
-// checkEquation judges the equation around text[from:to], an equals sign.
-func checkEquation(text string, from, to int) (right, judged bool) {
-	e := equation{left: text[max(0, from-maxSide):from], right: text[to:min(len(text), to+maxSide)]}
-	e.cutLeft, e.cutRight = from > maxSide, len(text)-to > maxSide
+// judge says whether the equation is right, if that can be said.
+func (e *equation) judge() (right, judged bool) {
 	s, ok := e.read(usual)
 	if !ok {
 		return false, false
@@ -148,142 +162,6 @@ func (s *sides) equal() bool {
 // expressions returns the tokens of both expressions.
 func (s *sides) expressions() [2][]token {
 	return [2][]token{s.left[s.start:], s.right[:s.b.next]}
-}
-
-// mayBeRight reports whether there is a reading under which the equation, which
-// is not right as usual, could be.
-func (e *equation) mayBeRight(s sides) bool {
-	for _, side := range s.expressions() {
-		for _, t := range side {
-			if t.doubtful {
-				return true
-			}
-		}
-	}
-	if isDate(s.expressions()) || s.roundsMoney() || s.oppositeSign() || s.numbered() {
-		return true
-	}
-	for _, r := range unusual {
-		if t, ok := e.read(r); ok && t.equal() && (r == list || !t.splits()) {
-			return true
-		}
-	}
-	return false
-}
-
-// splits reports whether the reading leaves half of a number out of an
-// expression.
-func (s *sides) splits() bool {
-	half := func(tokens []token, i int) bool { // token i is the mark
-		return i > 0 && i+1 < len(tokens) && (tokens[i].text == "." || tokens[i].text == ",") &&
-			tokens[i-1].kind == number && tokens[i+1].kind == number &&
-			tokens[i-1].end == tokens[i].start && tokens[i].end == tokens[i+1].start
-	}
-	return half(s.left, s.start-1) || half(s.right, s.b.next)
-}
-
-// oppositeSign reports whether the equation is right if its first sign, which may
-// be the bullet of a list, is read the other way.
-func (s *sides) oppositeSign() bool {
-	left := s.left[s.start:]
-	switch {
-	case isSign(left, 0):
-		left = left[1:]
-	case s.start > 0 && s.left[s.start-1].kind == '-':
-		left = append([]token{{kind: '-', end: left[0].start}}, left...)
-	default:
-		return false
-	}
-	a, ok := evaluate(left, false)
-	t := sides{a: a, b: s.b}
-	return ok && t.equal()
-}
-
-// numbered reports whether the equation is right if it is an item of a list, with
-// its number right before it: 1.5+3=8.
-func (s *sides) numbered() bool {
-	first := s.left[s.start]
-	whole, fraction, ok := strings.Cut(first.text, ".")
-	if first.kind != number || !ok || whole == "" || s.start > 0 && s.left[s.start-1].kind != newline {
-		return false
-	}
-	first.text = fraction
-	a, ok := evaluate(append([]token{first}, s.left[s.start+1:]...), false)
-	t := sides{a: a, b: s.b}
-	return ok && t.equal()
-}
-
-// currencies returns the currency signs in the equation, each once.
-func (s *sides) currencies() string {
-	var signs string
-	for _, side := range s.expressions() {
-		for _, t := range side {
-			if t.currency != 0 && !strings.ContainsRune(signs, t.currency) {
-				signs += string(t.currency)
-			}
-		}
-	}
-	return signs
-}
-
-func (s *sides) mixesCurrencies() bool { return len([]rune(s.currencies())) > 1 }
-
-// roundsMoney reports whether the equation could be one of money that is rounded
-// ("$10/3=$3.33") or written in another unit ("50+50=$1").
-func (s *sides) roundsMoney() bool {
-	if s.currencies() == "" || s.a.value == nil || s.b.value == nil {
-		return false
-	}
-	e := s.expressions()
-	if rounds(e[0], s.a.value, s.b.value, false) || rounds(e[1], s.a.value, s.b.value, false) {
-		return true
-	}
-	for _, units := range []int64{10, 100, 1000} {
-		for _, x := range [][2]*big.Rat{{s.a.value, s.b.value}, {s.b.value, s.a.value}} {
-			if x[0].Cmp(new(big.Rat).Mul(x[1], big.NewRat(units, 1))) == 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// isDate reports whether a side begins with a date such as 2026-11-29 or
-// 11/29/26, or both sides are like 11/28 + 1 = 11/29.
-func isDate(expressions [2][]token) bool {
-	short, shifted := 0, false
-	for _, e := range expressions {
-		n := glued(e)
-		if n >= 5 && e[1].kind == e[3].kind && (e[1].kind == '-' || e[1].kind == '/') {
-			first, last := len(e[0].text), len(e[4].text)
-			if first == 4 || last == 4 || e[1].kind == '/' && last == 2 {
-				return true
-			}
-		}
-		if n >= 3 && e[1].kind == '/' && len(e[0].text) <= 2 && len(e[2].text) <= 2 {
-			switch {
-			case len(e) == 3:
-				short++
-			case len(e) == 5 && (e[3].kind == '+' || e[3].kind == '-') && e[4].kind == number:
-				short++
-				shifted = true
-			}
-		}
-	}
-	return short == 2 && shifted
-}
-
-// glued returns how many tokens at the start are whole numbers and the operators
-// between them, without blanks.
-func glued(tokens []token) int {
-	n := 0
-	for n < len(tokens) && (n == 0 || tokens[n].start == tokens[n-1].end) {
-		if n%2 == 0 && (tokens[n].kind != number || tokens[n].decimals > 0) || n%2 == 1 && !isOperator(tokens[n]) {
-			break
-		}
-		n++
-	}
-	return n
 }
 
 // endsIn and beginsWith compare single characters at an end of a token list.

@@ -54,12 +54,24 @@ func before(tokens []token, i int) beside {
 		if t.text == "—" && i > 1 && tokens[i-2].kind == word {
 			return odd
 		}
-		if lineStart && strings.Contains("#>•◦▪‣●○■□—→⇒∴✓✔☑►▶👉", t.text) && (blank || t.text != "#") {
+		if isHeading(tokens[:i]) && blank {
+			return plain
+		}
+		if lineStart && strings.Contains(">•◦▪‣●○■□—→⇒∴✓✔☑►▶👉", t.text) {
 			return plain
 		}
 		return beforeMark(tokens, i, blank, sign)
 	}
 	return spoilt
+}
+
+// isHeading reports whether the last line of the tokens is the mark of a heading.
+func isHeading(tokens []token) bool {
+	i := len(tokens)
+	for i > 0 && tokens[i-1].text == "#" {
+		i--
+	}
+	return i < len(tokens) && (i == 0 || tokens[i-1].kind == newline)
 }
 
 // enumerator says what tokens are that a closing parenthesis follows: the number
@@ -86,8 +98,10 @@ func beforeWord(tokens []token, i int, blank, sign bool) beside {
 		return spoilt
 	case !blank && !unspaced:
 		return spoilt // x2+3=5
-	case isLetter(t) && t.text != "a" && t.text != "i" && !unspaced:
+	case isLetter(t) && t.text != "a" && t.text != "i":
 		return spoilt // a variable
+	case isLetter(t):
+		return odd
 	case sign && !harmlessWords[t.text]:
 		return spoilt // 3 apples -2+1=2
 	case i > 1 && tokens[i-2].kind == number && !followsEquals(tokens[:i-1]):
@@ -129,8 +143,12 @@ func beforeMark(tokens []token, i int, blank, sign bool) beside {
 		switch {
 		case isOperator(last):
 			return spoilt // .8 + . 84
-		case tight && last.text == ".":
-			return odd // an ellipsis
+		case last.kind == word && changesBefore(last.text):
+			return spoilt
+		case tight && (last.text == "." || last.kind == word && len(last.text) <= 4):
+			return odd // an ellipsis or abbreviation
+		case last.kind == word && doubtfulWords[last.text]:
+			return odd
 		}
 		return plain
 	case "!", "?":
@@ -146,17 +164,19 @@ func beforeMark(tokens []token, i int, blank, sign bool) beside {
 		}
 		return plain
 	case "<":
-		if tight && last.text == "<" {
-			return plain
+		if tight && last.text == "<" && !blank {
+			return odd // perhaps GSM8K's annotation
 		}
-		return odd
 	case ">":
 		if tight && (last.kind == '=' || last.kind == '-' || last.text == `"` || i > 2 && last.kind == word && strings.Contains("</", tokens[i-3].text)) {
 			return plain // an arrow or a tag
 		}
 		return odd
 	case "|":
-		if blank {
+		switch {
+		case endsOperand(last):
+			return spoilt
+		case blank:
 			return plain // a table
 		}
 		return odd
@@ -201,7 +221,7 @@ func after(tokens []token, i int) beside {
 	case ')':
 		return max(odd, after(tokens, i+1))
 	case '-':
-		if !tight && blank || next.kind == word && !isLetter(next) && !changesAfter(next.text) {
+		if next.kind == word && !isLetter(next) && !changesAfter(next.text) || next.kind == newline || next == (token{}) {
 			return odd // a dash, or 8-hour
 		}
 	case '/', floor:
@@ -296,7 +316,7 @@ func afterMark(tokens []token, i int, tight, blank bool) beside {
 		return odd
 	case `"`, "'", "”", "’", "»", "“", "…":
 		return odd
-	case "—", "→", "⇒", "✓", "✔", "✅":
+	case "#", "—", "→", "⇒", "✓", "✔", "✅":
 		return odd
 	case `\`:
 		if next.kind == ')' || next.text == "]" || next.text == `\` {
@@ -306,7 +326,11 @@ func afterMark(tokens []token, i int, tight, blank bool) beside {
 	return spoilt
 }
 
-func isLetter(t token) bool { return t.kind == word && utf8.RuneCountInString(t.text) == 1 }
+// isLetter reports whether a token is a single letter, and so may be a variable
+// or a unit.
+func isLetter(t token) bool {
+	return t.kind == word && utf8.RuneCountInString(t.text) == 1 && !isUnspaced(t.text)
+}
 
 // isUnspaced reports whether a word is of a script that writes no blanks between
 // words, or none between words and numbers.

@@ -2,6 +2,7 @@ package reward
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -33,6 +34,7 @@ type reading struct {
 	joined              bool // an expression goes on in the next line
 	exact               bool // // is a plain division
 	grouped             bool // 1/2*3 is 1/(2*3)
+	clock               bool // 9.30 is half past nine, in minutes
 }
 
 var (
@@ -43,7 +45,7 @@ var (
 // unusual are the readings under which an equation that is wrong as usual may
 // turn out to be right: the numbers of other countries, lists without blanks
 // ("2+3=5,300+1=301"), sums that are broken over lines, // as a plain division,
-// a divisor without its parentheses ("25 / 1/3 = 75").
+// a divisor without its parentheses ("25 / 1/3 = 75"), times ("9.30+0.45=10.15").
 var unusual = []reading{
 	{thousands: ".", decimals: ","},
 	{decimals: ",."},
@@ -52,6 +54,7 @@ var unusual = []reading{
 	{thousands: ",", decimals: ".", joined: true},
 	{thousands: ",", decimals: ".", exact: true},
 	{thousands: ",", decimals: ".", grouped: true},
+	{thousands: ",", decimals: ".", clock: true},
 }
 
 // fold replaces characters by the ASCII ones that mean the same in an equation:
@@ -157,6 +160,11 @@ func (r reading) number(s string) token {
 			text += "." + s[i+1:i+1+n]
 			i += 1 + n
 			t.decimals = n
+		}
+	}
+	if hour, err := strconv.Atoi(strings.TrimSuffix(text[:len(text)-t.decimals], ".")); r.clock && err == nil && t.decimals == 2 {
+		if minute, _ := strconv.Atoi(text[len(text)-2:]); hour <= 24 && minute < 60 {
+			text = strconv.Itoa(60*hour + minute)
 		}
 	}
 	t.text, t.end = text, i

@@ -70,6 +70,7 @@ var doubtfulWords = wordSet(`
 	approx approximately about roughly around nearly almost round rounded rounding rounds estimate estimated estimates
 	mod modulo modulus modular modulos remainder remainders base binary octal decimal hex hexadecimal xor clock noon
 	midnight pm am o'clock oclock carry carries carried borrow digit digits
+	plus minus times divided multiplied half twice double triple squared cubed percent
 	nicht kein falsch fehler wenn falls etwa ungefähr rund uhr pas faux fausse erreur si environ heures
 	falso falsa incorrecto aproximadamente unos sbagliato errato circa errado не неверно ошибка если около примерно
 `)
