@@ -212,6 +212,70 @@ func TestCombine(t *testing.T) {
 	}
 }
 
+// A policy must not escape an optional part by breaking its answer.
+func TestCombineKeepsBrokenParts(t *testing.T) {
+	inner := reward.Combine(reward.Part[example]{Name: "exact", Rule: reward.ExactLabel(gold), Weight: 1, Optional: true})
+	for name, rule := range map[string]reward.Rule[example]{"grade": reward.GradedDistance(gold, 0, 3), "inner": inner} {
+		combined := reward.Combine(
+			reward.Part[example]{Name: "form", Rule: reward.FormatShare[example](), Weight: 1},
+			reward.Part[example]{Name: name, Rule: rule, Weight: 9, Optional: true},
+		)
+		assert.Equal(t, value(1), score(t, combined, example{gold: "2"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
+		assert.Equal(t, value(1), score(t, combined, example{}, `\boxed{a}\boxed{2}`, reward.WholeCompletion), "no gold label")
+		s := score(t, combined, example{gold: "2"}, `\boxed{a}\boxed{7}`, reward.WholeCompletion)
+		assert.False(t, s.Scorable())
+		assert.Contains(t, s.Reason, "broken step: unparsable answer")
+	}
+}
+
+// ranks scores completions by the length of their text, the longest 1.
+var ranks = reward.GroupRuleFunc[example](func(_ context.Context, _ example, traces []*prompt.Trace, _ int) ([]reward.Score, error) {
+	scores := make([]reward.Score, len(traces))
+	for i, a := range traces {
+		longest := 1.
+		for _, b := range traces {
+			if len(b.Text) > len(a.Text) {
+				longest = 0
+			}
+		}
+		scores[i] = value(longest)
+	}
+	return scores, nil
+})
+
+func TestScoreGroup(t *testing.T) {
+	group := []*prompt.Trace{parse(`\boxed{a}\boxed{2}`), parse(`so \boxed{a}\boxed{3}`), parse(`\boxed{a}`)}
+	ctx := context.Background()
+	scores, err := reward.ScoreGroup[example](ctx, ranks, example{}, group, reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, []reward.Score{value(0), value(1), value(0)}, scores)
+	alone, err := ranks.Score(ctx, example{}, group[2], reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, value(1), alone, "the longest of one")
+
+	scores, err = reward.ScoreGroup(ctx, reward.ExactLabel(gold), example{gold: "2"}, group, reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, []reward.Score{value(1), value(0), reward.Unscorable("broken step: missing")}, scores)
+
+	down := errors.New("service down")
+	for want, rule := range map[string]reward.Rule[example]{
+		"returned 1 scores for 3 completions": reward.GroupRuleFunc[example](func(context.Context, example, []*prompt.Trace, int) ([]reward.Score, error) {
+			return make([]reward.Score, 1), nil
+		}),
+		"completion 2 the score NaN": reward.GroupRuleFunc[example](func(context.Context, example, []*prompt.Trace, int) ([]reward.Score, error) {
+			return []reward.Score{{}, {}, value(math.NaN())}, nil
+		}),
+		"completion 0: service down": constant(reward.Score{}, down),
+		"service down": reward.GroupRuleFunc[example](func(context.Context, example, []*prompt.Trace, int) ([]reward.Score, error) {
+			return nil, down
+		}),
+	} {
+		_, err := reward.ScoreGroup(ctx, rule, example{}, group, reward.WholeCompletion)
+		assert.ErrorContains(t, err, want)
+	}
+	assert.Panics(t, func() { reward.Combine(reward.Part[example]{Name: "rank", Rule: ranks, Weight: 1}) })
+}
+
 func TestCombineErrors(t *testing.T) {
 	down := errors.New("service down")
 	combined := reward.Combine(reward.Part[example]{Name: "svc", Rule: constant(reward.Score{}, down), Weight: 1})
