@@ -14,7 +14,7 @@ import (
 // loose reads every form of a box.
 var loose = prompt.Box{Bare: true, Framed: true, Text: true}
 
-// answers returns what a text with one step answers, as Boxed and as Tagged read
+// answer returns what a text with one step answers, as Boxed and as Tagged read
 // it; they must agree.
 func answer(t *testing.T, o prompt.Box, box string) (string, prompt.Status) {
 	t.Helper()
@@ -100,18 +100,18 @@ func TestOtherBoxes(t *testing.T) {
 func TestIgnoreThinking(t *testing.T) {
 	real := "[a{1}][b{0}][c{5}]"
 	for name, text := range map[string]string{
-		"rehearsed":              "<think>[a{2}] or [b{7}] or {9}</think>" + real,
-		"opened by the prompt":   "[a{2}] so [c</think>" + real,
-		"twice":                  "<think>[a{2}]</think>\n<think>[z{2}]</think>" + real,
-		"between steps":          "[a{1}]<think>[a{2}]</think>[b{0}][c{5}]",
-		"after the steps":        real + "<think>[a{2}]</think> <think> [b{1}]",
-		"inside a step":          "[a<think>{2}[c</think>{1}][b{0}][c{5}]",
-		"inside a box":           "[a{<think>x</think>1}][b{0<think>}</think>}][c{5}]",
-		"tags within tags":       "<think><think>[a{2}]</think>" + real,
-		"without thinking":       real,
-		"empty thinking":         "<think></think>" + real,
-		"almost tags are text":   real + "<think ></ think><Think>",
-		"thinks \xff all at one": "<think>\xff[a{2}]</think>" + real,
+		"rehearsed":            "<think>[a{2}] or [b{7}] or {9}</think>" + real,
+		"opened by the prompt": "[a{2}] so [c</think>" + real,
+		"twice":                "<think>[a{2}]</think>\n<think>[z{2}]</think>" + real,
+		"between steps":        "[a{1}]<think>[a{2}]</think>[b{0}][c{5}]",
+		"after the steps":      real + "<think>[a{2}]</think> <think> [b{1}]",
+		"inside a step":        "[a<think>{2}[c</think>{1}][b{0}][c{5}]",
+		"inside a box":         "[a{<think>x</think>1}][b{0<think>}</think>}][c{5}]",
+		"tags within tags":     "<think><think>[a{2}]</think>" + real,
+		"without thinking":     real,
+		"empty thinking":       "<think></think>" + real,
+		"almost tags are text": real + "<think ></ think><Think>",
+		"invalid UTF-8":        "<think>\xff[a{2}]</think>" + real,
 	} {
 		trace := prompt.Tagged{IgnoreThinking: true}.Parser(specs).Parse(shorthand.Replace(text), nil)
 		assert.Empty(t, trace.Problems, name)

@@ -17,7 +17,7 @@ func wordSet(words string) map[string]bool {
 // never a true one as wrong.
 var changingWords = wordSet(`
 	of times plus minus by over cdot div pm multiplied divided added subtracted less than to power raised
-	and-a half halves third thirds quarter quarters fifth tenth twice thrice double doubled triple tripled quadruple halved
+	half halves third thirds quarter quarters fifth tenth twice thrice double doubled triple tripled quadruple halved
 	squared cubed square cube squares cubes root sqrt cbrt exp ln log lg log2 log10 sin cos tan cot sec csc sinh cosh tanh
 	arcsin arccos arctan asin acos atan abs floor ceil ceiling round rounded trunc sign sgn max min maximum minimum
 	mean median mode average avg sum product prod difference quotient ratio gcd lcm hcf det factorial choose
