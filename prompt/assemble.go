@@ -21,9 +21,9 @@ type found struct {
 }
 
 // readAnswer looks for boxes in text[inside.Start:inside.End].
-func (f *found) readAnswer(text string, inside Range) {
+func (f *found) readAnswer(o Box, text string, inside Range) {
 	for from := inside.Start; ; {
-		b, ok := nextBox(text, from, inside.End)
+		b, ok := o.next(text, from, inside.End)
 		if !ok {
 			return
 		}
@@ -32,7 +32,7 @@ func (f *found) readAnswer(text string, inside Range) {
 			f.boxOpen = true
 			return
 		}
-		f.answer, f.answered = trim(text, b.inner), true
+		f.answer, f.answered = o.answer(text, b.inner), true
 		from = b.bytes.End
 	}
 }

@@ -3,12 +3,6 @@ package prompt
 import (
 	"fmt"
 	"strings"
-	"unicode"
-)
-
-const (
-	boxOpen  = `\boxed{`
-	boxClose = `}`
 )
 
 // Boxed writes steps without tags: the k-th box of a completion states the answer
@@ -23,9 +17,18 @@ const (
 // step can be a duplicate or out of order.
 //
 // A box ends at the brace that balances its own, so an answer may hold balanced
-// braces and even boxes. A box that is never closed takes up the rest of the
-// text.
-type Boxed struct{}
+// braces and even boxes. As in LaTeX, \{ and \} are characters and no braces, and
+// \\ is a line break. A box that is never closed takes up the rest of the text.
+type Boxed struct {
+	// Box says which other forms of a box are read.
+	Box Box
+	// IgnoreThinking reads the text as if what stands between <think> and
+	// </think> were blank, so that steps rehearsed there do not count. A
+	// </think> alone ends thinking that the prompt has opened; thinking that
+	// is not closed goes on to the end. Thinking at the start of the text
+	// belongs to no step.
+	IgnoreThinking bool
+}
 
 // Explain lists the steps, each with the form of its answer.
 func (Boxed) Explain(steps []StepSpec) string {
@@ -47,71 +50,40 @@ func (s Boxed) Write(steps []StepSpec, i int, reasoning, answer string) (string,
 }
 
 // Parser returns the parser of boxed answers.
-func (Boxed) Parser(steps []StepSpec) Parser {
+func (s Boxed) Parser(steps []StepSpec) Parser {
 	mustBeValid(steps)
-	return boxedParser(steps)
+	return boxedParser{s, steps}
 }
 
-type boxedParser []StepSpec
+type boxedParser struct {
+	syntax Boxed
+	specs  []StepSpec
+}
 
-func (p boxedParser) Parse(text string, ends []int) Trace {
+func (p boxedParser) Parse(completion string, ends []int) Trace {
+	text, from := completion, 0
+	if p.syntax.IgnoreThinking {
+		text, from = withoutThinking(text)
+	}
 	var steps []found
 	add := func(bytes Range, closed bool) {
 		f := found{index: -1, bytes: bytes, closed: closed}
-		if k := len(steps); k < len(p) {
-			f.index, f.name = k, p[k].Name
+		if k := len(steps); k < len(p.specs) {
+			f.index, f.name = k, p.specs[k].Name
 		}
-		f.readAnswer(text, bytes)
+		f.readAnswer(p.syntax.Box, text, bytes)
 		steps = append(steps, f)
 	}
-	from := 0
 	for from < len(text) {
-		b, ok := nextBox(text, from, len(text))
+		b, ok := p.syntax.Box.next(text, from, len(text))
 		if !ok {
 			break
 		}
 		add(Range{from, b.bytes.End}, b.closed)
 		from = b.bytes.End
 	}
-	if len(steps) < len(p) && strings.TrimSpace(text[from:]) != "" {
+	if len(steps) < len(p.specs) && strings.TrimSpace(text[from:]) != "" {
 		add(Range{from, len(text)}, false)
 	}
-	return assemble(p, text, ends, steps, nil)
-}
-
-// box is one \boxed{…}. It ends at the brace that balances its own; without such
-// a brace, at the end of the range searched.
-type box struct {
-	bytes  Range // all of it, mark and braces included
-	inner  Range // what is between the braces
-	closed bool
-}
-
-// nextBox finds the first box that opens in text[from:to].
-func nextBox(text string, from, to int) (box, bool) {
-	i := strings.Index(text[from:to], boxOpen)
-	if i < 0 {
-		return box{}, false
-	}
-	start := from + i
-	inner := start + len(boxOpen)
-	depth := 1
-	for i := inner; i < to; i++ {
-		switch text[i] {
-		case '{':
-			depth++
-		case '}':
-			if depth--; depth == 0 {
-				return box{Range{start, i + 1}, Range{inner, i}, true}, true
-			}
-		}
-	}
-	return box{Range{start, to}, Range{inner, to}, false}, true
-}
-
-// trim returns r without the white space at its ends.
-func trim(text string, r Range) Range {
-	s := strings.TrimLeftFunc(text[r.Start:r.End], unicode.IsSpace)
-	start := r.End - len(s)
-	return Range{start, start + len(strings.TrimRightFunc(s, unicode.IsSpace))}
+	return assemble(p.specs, completion, ends, steps, nil)
 }

@@ -15,6 +15,9 @@
 //
 // [Boxed] has no tags: the k-th boxed answer is step k's.
 //
+// Both can read other forms of a box, and ignore what a model thinks between
+// <think> and </think>.
+//
 // # Traces
 //
 // A [Parser] never fails. Whatever the model wrote, its [Trace] has one [Span]

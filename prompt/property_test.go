@@ -1,6 +1,7 @@
 package prompt_test
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"unicode/utf8"
@@ -12,10 +13,14 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-var syntaxes = map[string]prompt.Syntax{"tagged": prompt.Tagged{}, "boxed": prompt.Boxed{}}
+var syntaxes = map[string]prompt.Syntax{
+	"tagged": prompt.Tagged{}, "boxed": prompt.Boxed{},
+	"loosely tagged": prompt.Tagged{Box: loose, IgnoreThinking: true}, "loosely boxed": prompt.Boxed{Box: loose, IgnoreThinking: true},
+}
 
 // fragments are what makes parsing hard; plain text stands between them.
-var fragments = []string{`<step name="`, `">`, `"`, `</step>`, `<`, `>`, `&`, `&quot;`, `\boxed{`, `\boxed`, `{`, `}`, `<step name="a">`, "\n", " ", "0", "1", "a", "é", "\xff"}
+var fragments = []string{`<step name="`, `">`, `"`, `</step>`, `<`, `>`, `&`, `&quot;`, `\boxed{`, `\boxed`, `{`, `}`, `<step name="a">`, "\n", " ", "0", "1", "a", "é", "\xff",
+	`\`, `\\`, `\{`, `\}`, `\boxed 1`, `\fbox{`, `\text{`, "<think>", "</think>", "\xe6\x97"}
 
 func hardText() *rapid.Generator[string] {
 	return rapid.Custom(func(t *rapid.T) string {
@@ -174,7 +179,7 @@ func TestParseOfAnything(t *testing.T) {
 	}
 }
 
-func fuzz(f *testing.F, syntax prompt.Syntax) {
+func fuzz(f *testing.F, syntaxes ...prompt.Syntax) {
 	for _, s := range append(fragments, shorthand.Replace("[a{1}][b{0}][c{2}]"), shorthand.Replace("[a{1}[b[c{2}]")) {
 		f.Add(s, []byte{3, 0, 7})
 	}
@@ -186,10 +191,22 @@ func fuzz(f *testing.F, syntax prompt.Syntax) {
 			ends = append(ends, end)
 		}
 		ends = append(ends, len(text))
-		checkTrace(t, specs, text, ends, syntax.Parser(specs).Parse(text, ends))
+		for _, syntax := range syntaxes {
+			trace := syntax.Parser(specs).Parse(text, ends)
+			checkTrace(t, specs, text, ends, trace)
+			data, err := json.Marshal(trace)
+			require.NoError(t, err)
+			var back prompt.Trace
+			require.NoError(t, json.Unmarshal(data, &back))
+			require.Equal(t, trace, back)
+		}
 	})
 }
 
-func FuzzTagged(f *testing.F) { fuzz(f, prompt.Tagged{}) }
+func FuzzTagged(f *testing.F) {
+	fuzz(f, prompt.Tagged{}, prompt.Tagged{Box: loose, IgnoreThinking: true})
+}
 
-func FuzzBoxed(f *testing.F) { fuzz(f, prompt.Boxed{}) }
+func FuzzBoxed(f *testing.F) {
+	fuzz(f, prompt.Boxed{}, prompt.Boxed{Box: loose, IgnoreThinking: true})
+}

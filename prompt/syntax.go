@@ -67,6 +67,9 @@ func readBack(syntax Syntax, spec StepSpec, text, answer string) (string, error)
 	if t.Malformed() {
 		return "", fmt.Errorf("prompt: step %q would be malformed: %s", spec.Name, t.Problems[0])
 	}
+	if from := t.Steps[0].Bytes.Start; from > 0 {
+		return "", fmt.Errorf("prompt: step %q: its first %d bytes would be read as thinking", spec.Name, from)
+	}
 	if got := t.Steps[0].Answer; got != answer {
 		return "", fmt.Errorf("prompt: step %q: the answer %q would be read back as %q", spec.Name, answer, got)
 	}

@@ -25,11 +25,20 @@ const (
 // included, is never judged.
 //
 // A step states its answer in exactly one box. A box ends at the brace that
-// balances its own, so an answer may hold balanced braces and even boxes; a box
-// that is never closed takes up the rest of its step. Tags come before boxes: a
+// balances its own, so an answer may hold balanced braces and even boxes; as in
+// LaTeX, \{ and \} are characters and no braces, and \\ is a line break. A box that
+// is never closed takes up the rest of its step. Tags come before boxes: a
 // tag inside a box ends the step and leaves the box unclosed. Tags are found byte
 // by byte, whether the text is valid UTF-8 or not.
-type Tagged struct{}
+type Tagged struct {
+	// Box says which other forms of a box are read.
+	Box Box
+	// IgnoreThinking reads the text as if what stands between <think> and
+	// </think> were blank, so that steps rehearsed there do not count. A
+	// </think> alone ends thinking that the prompt has opened; thinking that
+	// is not closed goes on to the end.
+	IgnoreThinking bool
+}
 
 // Explain shows the form of each step with its allowed answers.
 func (Tagged) Explain(steps []StepSpec) string {
@@ -59,9 +68,9 @@ func (t Tagged) Write(steps []StepSpec, i int, reasoning, answer string) (string
 }
 
 // Parser returns the parser of tagged steps.
-func (Tagged) Parser(steps []StepSpec) Parser {
+func (t Tagged) Parser(steps []StepSpec) Parser {
 	mustBeValid(steps)
-	p := &taggedParser{specs: steps, index: make(map[string]int, len(steps))}
+	p := &taggedParser{syntax: t, specs: steps, index: make(map[string]int, len(steps))}
 	for i, s := range steps {
 		p.index[escapeName.Replace(s.Name)] = i
 	}
@@ -69,11 +78,16 @@ func (Tagged) Parser(steps []StepSpec) Parser {
 }
 
 type taggedParser struct {
-	specs []StepSpec
-	index map[string]int // by the name as written
+	syntax Tagged
+	specs  []StepSpec
+	index  map[string]int // by the name as written
 }
 
-func (p *taggedParser) Parse(text string, ends []int) Trace {
+func (p *taggedParser) Parse(completion string, ends []int) Trace {
+	text := completion
+	if p.syntax.IgnoreThinking {
+		text, _ = withoutThinking(text)
+	}
 	var steps []found
 	var problems []problem
 	var open *found // the step being read
@@ -82,7 +96,7 @@ func (p *taggedParser) Parse(text string, ends []int) Trace {
 	// end ends the open step at byte end. Its answer is looked for before
 	// byte to.
 	end := func(to, end int) {
-		open.readAnswer(text, Range{inside, to})
+		open.readAnswer(p.syntax.Box, text, Range{inside, to})
 		open.bytes.End = end
 		open = nil
 	}
@@ -115,7 +129,7 @@ func (p *taggedParser) Parse(text string, ends []int) Trace {
 	if open != nil {
 		end(len(text), len(text))
 	}
-	return assemble(p.specs, text, ends, steps, problems)
+	return assemble(p.specs, completion, ends, steps, problems)
 }
 
 // tag is an opening or a closing tag.

@@ -18,6 +18,7 @@ of its problems: of them, only whether there are any.
 """
 
 import argparse
+import base64
 import bisect
 import collections
 import gzip
@@ -65,9 +66,12 @@ def boxes(text, start, end):
     while (at := text.find(BOX, start, end)) >= 0:
         inner = start = at + len(BOX)
         depth = 1
-        while depth and start < end:
-            depth += {b"{": 1, b"}": -1}.get(text[start : start + 1], 0)
-            start += 1
+        # A backslash and the byte behind it are one piece, never a brace.
+        for piece in re.compile(rb"\\.|.", re.S).finditer(text, inner, end):
+            depth += {b"{": 1, b"}": -1}.get(piece[0], 0)
+            start = piece.end()
+            if not depth:
+                break
         found.append((at, inner, None if depth else start - 1))
     return found
 
@@ -147,7 +151,10 @@ def span(text, tokens, name, index, step, status, allowed):
             status = "truncated"
         elif status == "ok" and (len(step.boxes) != 1 or not said or (allowed and said not in allowed)):
             status = "unparsable answer"
-    return {
+    exact = {} if said == shown(said).encode() else {"answer_base64": base64.b64encode(said).decode()}
+    if status == "surplus" and step.name != name.encode():
+        exact["name_base64"] = base64.b64encode(step.name).decode()
+    return exact | {
         "name": name,
         "index": index,
         "bytes": between((step.start, step.end)),

@@ -1,0 +1,159 @@
+package prompt
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	boxOpen  = `\boxed{`
+	boxClose = `}`
+)
+
+// Box says which forms of a box are read besides \boxed{…}. What is asked for and
+// written is always \boxed{…}.
+type Box struct {
+	// Bare reads \boxed 7 and \boxed {7}. Without braces, the answer goes on up
+	// to white space or one of $ { } \ <, but without punctuation at its end.
+	Bare bool
+	// Framed reads \fbox{7}.
+	Framed bool
+	// Text reads \boxed{\text{7}} as \boxed{7}.
+	Text bool
+}
+
+// box is one \boxed{…}. It ends at the brace that balances its own; without such
+// a brace, at the end of the range searched.
+type box struct {
+	bytes  Range // all of it, mark and braces included
+	inner  Range // what is between the braces
+	closed bool
+}
+
+// next finds the first box that opens in text[from:to].
+func (o Box) next(text string, from, to int) (box, bool) {
+	for {
+		i := strings.IndexByte(text[from:to], '\\')
+		if i < 0 {
+			return box{}, false
+		}
+		start := from + i
+		from = start + 1
+		switch s := text[start:to]; {
+		case strings.HasPrefix(s, boxOpen):
+			return braced(text, start, start+len(boxOpen), to), true
+		case o.Framed && strings.HasPrefix(s, `\fbox{`):
+			return braced(text, start, start+len(`\fbox{`), to), true
+		case o.Bare && strings.HasPrefix(s, `\boxed`):
+			if b, ok := bare(text, start, start+len(`\boxed`), to); ok {
+				return b, true
+			}
+		}
+	}
+}
+
+// braced returns the box at byte start whose content begins at byte inner.
+func braced(text string, start, inner, to int) box {
+	if end, ok := closingBrace(text, inner, to); ok {
+		return box{Range{start, end + 1}, Range{inner, end}, true}
+	}
+	return box{Range{start, to}, Range{inner, to}, false}
+}
+
+// bare returns the box at byte start whose mark ends at byte end, without a brace
+// right behind it.
+func bare(text string, start, end, to int) (box, bool) {
+	s := text[end:to]
+	content := strings.TrimLeft(s, " \t")
+	inner := to - len(content)
+	if strings.HasPrefix(content, "{") {
+		return braced(text, start, inner+1, to), true
+	}
+	if first, _ := utf8.DecodeRuneInString(content); inner == end && unicode.IsLetter(first) {
+		return box{}, false // another command, such as \boxedminipage
+	}
+	if i := strings.IndexFunc(content, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`${}\<`, r) }); i >= 0 {
+		content = content[:i]
+	}
+	content = strings.TrimRight(content, ".,;:!?)")
+	if content == "" {
+		return box{}, false
+	}
+	end = inner + len(content)
+	return box{Range{start, end}, Range{inner, end}, true}, true
+}
+
+// closingBrace returns the brace in text[from:to] that closes one before it.
+func closingBrace(text string, from, to int) (int, bool) {
+	depth := 1
+	for i := from; i < to; i++ {
+		switch text[i] {
+		case '\\':
+			i++ // what is escaped is no brace
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return i, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// answer returns the answer that a box with this content states.
+func (o Box) answer(text string, inner Range) Range {
+	const mark = `\text{`
+	for {
+		inner = trim(text, inner)
+		s := text[inner.Start:inner.End]
+		if !o.Text || !strings.HasPrefix(s, mark) {
+			return inner
+		}
+		end, ok := closingBrace(text, inner.Start+len(mark), inner.End)
+		if !ok || end+1 < inner.End {
+			return inner
+		}
+		inner = Range{inner.Start + len(mark), end}
+	}
+}
+
+// trim returns r without the white space at its ends.
+func trim(text string, r Range) Range {
+	s := strings.TrimLeftFunc(text[r.Start:r.End], unicode.IsSpace)
+	start := r.End - len(s)
+	return Range{start, start + len(strings.TrimRightFunc(s, unicode.IsSpace))}
+}
+
+// withoutThinking returns the text with blanks in place of what a model thinks
+// before it answers, tags included, and where such thinking at its start ends.
+func withoutThinking(text string) (string, int) {
+	const open, end = "<think>", "</think>"
+	start := strings.Index(text, open)
+	if i := strings.Index(text, end); i >= 0 && (start < 0 || i < start) {
+		start = 0 // the prompt has opened it
+	}
+	if start < 0 {
+		return text, 0
+	}
+	out, begin := []byte(text), 0
+	atStart := strings.TrimSpace(text[:start]) == ""
+	for {
+		stop := len(text)
+		if i := strings.Index(text[start:], end); i >= 0 {
+			stop = start + i + len(end)
+		}
+		for i := start; i < stop; i++ {
+			out[i] = ' '
+		}
+		if atStart {
+			begin, atStart = stop, false
+		}
+		i := strings.Index(text[stop:], open)
+		if i < 0 {
+			return string(out), begin
+		}
+		start = stop + i
+	}
+}
