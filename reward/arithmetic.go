@@ -3,28 +3,44 @@ package reward
 import (
 	"context"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // Arithmetic scores the share of a step's equations that are exactly right, 1 if
 // all are. For the whole completion it judges all of the text. A text without
-// an equation is unscorable, "no equation".
+// an equation that it can judge is unscorable, "no equation".
 //
-// An equation is two expressions with a = between them. An expression has
+// An equation is two expressions with = or == between them. An expression has
 // decimal numbers (optionally with a comma between thousands), + - * / (or
-// × ÷ − //), signs and parentheses; currency signs are skipped. At least one
-// side must have an operator, unless the equation is marked as GSM8K annotates
-// its solutions, <<12*3=36>> (arXiv:2110.14168). In a=b=c both are equations.
-// Numbers are exact rationals: 10/3=3.33 is wrong, and so is a division by zero.
+// × ÷ −), // for Python's floor division, signs and parentheses. Full-width
+// characters count as the usual ones, and mark-up for emphasis does not count.
+// At least one side must have an operator, unless the equation is marked as
+// GSM8K annotates its solutions, <<12*3=36>> (arXiv:2110.14168). In a=b=c both
+// are equations. Numbers are exact rationals: 10/3=3.33 is wrong, and so is a
+// division by zero.
 //
-// The text around an equation can change its sense ("10% of 50+5=10",
-// "x-5+3=2"). An equation beside a sign or word that may do so is not judged,
-// nor is one with a side longer than 256 bytes.
+// # What is not judged
 //
-// An equation can be right and useless: a step that says 1=1+0 scores 1.
-// Combine Arithmetic with a rule for the step's answer.
+// What stands beside an equation can change its sense: "half of 8+2=6",
+// "30+30=1 hour", "7+5=2 mod 10", "1.500+500=2.000". To call such an equation
+// wrong would be worse than to miss a mistake, so the rule asks for more before
+// it calls an equation wrong than before it calls it right:
+//
+//   - An equation beside something that does change its sense, such as another
+//     operator, a unit of scale, a function or a variable, is not judged.
+//   - An equation that is right counts, whatever else stands beside it:
+//     "Tom has 5+3=8 apples".
+//   - An equation that is not right counts as wrong only if nothing beside it
+//     could explain the difference: it stands on its own, between punctuation,
+//     or in a sentence of harmless words ("so the total is 5+3=9"), and no
+//     other reading of its numbers, dashes and line ends makes it right.
+//
+// Neither is an equation judged that has a side longer than 256 bytes.
+//
+// So a wrong equation can hide behind a word, and a right one can be useless: a
+// step that says 1=1+0 scores 1. Combine Arithmetic with a rule for the step's
+// answer.
 func Arithmetic[E any]() Rule[E] {
 	return RuleFunc[E](func(_ context.Context, _ E, trace *prompt.Trace, step int) (Score, error) {
 		text := trace.Text
@@ -43,178 +59,109 @@ func Arithmetic[E any]() Rule[E] {
 	})
 }
 
-// maxSide bounds the bytes of one side of an equation, and so the work that a
+// maxSide bounds the bytes on either side of an equals sign that are looked at,
+// and nearSigns the equals signs among them: together they bound the work that a
 // hostile completion can cause.
-const maxSide = 256
+const (
+	maxSide   = 256
+	nearSigns = 4
+)
 
-// checkEquations counts the equations in a text, and those that are right.
+// checkEquations counts the equations in a text that can be judged, and those
+// that are right.
 func checkEquations(text string) (right, all int) {
-	from := 0 // behind the last =
-	for {
+	text = fold(text)
+	var signs []prompt.Range // = and ==
+	for from := 0; ; {
 		i := strings.IndexByte(text[from:], '=')
 		if i < 0 {
-			return right, all
+			break
 		}
-		at := from + i
-		to := len(text) // before the next =
-		if j := strings.IndexByte(text[at+1:], '='); j >= 0 {
-			to = at + 1 + j
+		sign := prompt.Range{Start: from + i, End: from + i + 1}
+		if strings.HasPrefix(text[sign.End:], "=") {
+			sign.End++
 		}
-		if ok, judged := checkEquation(text, from, at, to); judged {
+		signs = append(signs, sign)
+		from = sign.End
+	}
+	for i, sign := range signs {
+		from, to := max(0, sign.Start-maxSide), min(len(text), sign.End+maxSide)
+		if i >= nearSigns {
+			from = max(from, signs[i-nearSigns].Start)
+		}
+		if i+nearSigns < len(signs) {
+			to = min(to, signs[i+nearSigns].End)
+		}
+		e := equation{left: text[from:sign.Start], right: text[sign.End:to], cutLeft: from > 0, cutRight: to < len(text)}
+		if ok, judged := e.judge(); judged {
 			all++
 			if ok {
 				right++
 			}
 		}
-		from = at + 1
 	}
+	return right, all
 }
 
-// checkEquation judges the equation around the = at byte at, whose sides lie in
-// text[from:at] and text[at+1:to].
-func checkEquation(text string, from, at, to int) (right, judged bool) {
-	cutLeft, cutRight := at-from > maxSide, to-(at+1) > maxSide
-	if cutLeft {
-		from = at - maxSide
+// judge says whether the equation is right, if that can be said.
+func (e *equation) judge() (right, judged bool) {
+	s, ok := e.read(usual)
+	if !ok {
+		return false, false
 	}
-	if cutRight {
-		to = at + 1 + maxSide
-	}
-	left, rest := lex(text[from:at]), lex(text[at+1:to])
-	start := lastExpression(left)
+	around := min(before(s.left, s.start), after(s.right, s.b.next))
 	// A side that reaches the cut may go on beyond it.
-	if start < 0 || cutLeft && start == 0 || !standsFree(left, start) {
+	if around == spoilt || e.cutLeft && s.start == 0 || e.cutRight && s.b.next == len(s.right) {
 		return false, false
 	}
-	a, ok := evaluate(left[start:])
-	if !ok || a.next != len(left)-start {
+	ahead, behind := s.left[:s.start], s.right[s.b.next:]
+	annotated := endsIn(ahead, "<<") && beginsWith(behind, ">>")
+	switch {
+	case !s.a.operated && !s.b.operated && !annotated, s.mixesCurrencies():
 		return false, false
+	case s.equal():
+		return true, true
+	case annotated:
+		return false, !e.mayBeRight(s)
 	}
-	b, ok := evaluate(rest)
-	if !ok || changesSense(rest, b.next, cutRight) {
-		return false, false
-	}
-	annotated := endsIn(left[:start], "<<") && beginsWith(rest[b.next:], ">>")
-	if !a.operated && !b.operated && !annotated {
-		return false, false
-	}
-	return a.value != nil && b.value != nil && a.value.Cmp(b.value) == 0, true
+	around = min(around, sentence(ahead, behind))
+	return false, around >= worded && !e.mayBeRight(s) && (around == plain || !s.explained())
 }
 
-// lastExpression returns the index at which the longest expression begins that
-// ends where the tokens end; -1 if there is none.
-func lastExpression(tokens []token) int {
-	i := len(tokens)
-	for {
-		// An operand ends before token i.
-		switch {
-		case i > 0 && tokens[i-1].kind == number:
-			i--
-		case i > 0 && tokens[i-1].kind == ')':
-			depth := 0
-			for i > 0 {
-				i--
-				if tokens[i].kind == ')' {
-					depth++
-				} else if tokens[i].kind == '(' {
-					if depth--; depth == 0 {
-						break
-					}
-				}
-			}
-			if depth > 0 {
-				return -1
-			}
-		default:
-			return -1
-		}
-		// Before it may stand a sign, and before that an operator.
-		if i > 0 && isSign(tokens, i-1) {
-			i--
-		}
-		if i < 2 || !isOperator(tokens[i-1]) || !endsOperand(tokens[i-2]) {
-			return i
-		}
-		i--
-	}
+// equation is the text on both sides of an equals sign.
+type equation struct {
+	left, right       string
+	cutLeft, cutRight bool // there is more text
 }
 
-// isSign reports whether token i is a plus or minus that belongs to the operand
-// right of it alone.
-func isSign(tokens []token, i int) bool {
-	return (tokens[i].kind == '+' || tokens[i].kind == '-') && i+1 < len(tokens) && tokens[i].end == tokens[i+1].start &&
-		(i == 0 || !endsOperand(tokens[i-1]))
+// sides are the two expressions of an equation, under some reading.
+type sides struct {
+	left, right []token // of all the text
+	start       int     // the first token of the expression on the left
+	a, b        result
 }
 
-func isOperator(t token) bool {
-	return t.kind == '+' || t.kind == '-' || t.kind == '*' || t.kind == '/'
+func (e *equation) read(r reading) (s sides, ok bool) {
+	s.left, s.right = r.lex(e.left), r.lex(e.right)
+	if s.start = lastExpression(s.left); s.start < 0 {
+		return s, false
+	}
+	if s.a, ok = evaluate(s.left[s.start:], r.grouped); !ok || s.a.next != len(s.left)-s.start {
+		return s, false
+	}
+	s.b, ok = evaluate(s.right, r.grouped)
+	return s, ok
 }
 
-func endsOperand(t token) bool { return t.kind == number || t.kind == ')' }
-
-// operatorWords beside an expression make it a part of a larger one.
-var operatorWords = map[string]bool{
-	"of": true, "times": true, "plus": true, "minus": true, "by": true, "over": true, "cdot": true, "div": true,
+// equal reports whether both sides have the same value. A division by zero has
+// none.
+func (s *sides) equal() bool {
+	return s.a.value != nil && s.b.value != nil && s.a.value.Cmp(s.b.value) == 0
 }
 
-func isLetter(t token) bool { return t.kind == word && utf8.RuneCountInString(t.text) == 1 }
-
-// isMixed reports whether the word at token i stands in a mixed number such as
-// 1 and 1/3.
-func isMixed(tokens []token, i int) bool {
-	return tokens[i].text == "and" && i > 0 && tokens[i-1].kind == number && i+3 < len(tokens) &&
-		tokens[i+1].kind == number && tokens[i+2].kind == '/' && tokens[i+3].kind == number &&
-		(i+4 == len(tokens) || !isOperator(tokens[i+4]))
-}
-
-// standsFree reports whether what stands before token i leaves the expression
-// that begins there as it is.
-func standsFree(tokens []token, i int) bool {
-	stars := i // two or more * before an expression are mark-up: **2+3=5**
-	for stars > 0 && tokens[stars-1].kind == '*' {
-		stars--
-	}
-	if i-stars >= 2 {
-		i = stars
-	}
-	if i == 0 {
-		return true
-	}
-	before := tokens[i-1]
-	switch before.kind {
-	case word:
-		variable := isLetter(before) && !strings.Contains("aAI", before.text)
-		return before.end < tokens[i].start && !operatorWords[before.text] && !variable && !isMixed(tokens, i-1)
-	case '(', newline:
-		return true
-	case other:
-		return strings.Contains(",;:.!?[{<>|`\"'", before.text)
-	}
-	return false
-}
-
-// changesSense reports whether what stands behind an expression, from token
-// i > 0 on, makes it another, or may do so where the text is cut.
-func changesSense(tokens []token, i int, cut bool) bool {
-	glued := func(i int) bool { return tokens[i].start == tokens[i-1].end }
-	operators := 0 // of operands that could not be read
-	for i < len(tokens) && isOperator(tokens[i]) {
-		operators++
-		i++
-	}
-	if i == len(tokens) {
-		return cut
-	}
-	next := tokens[i]
-	switch next.kind {
-	case number:
-		return true
-	case '(':
-		return operators > 0 || glued(i)
-	case word:
-		return operatorWords[next.text] || isLetter(next) && (operators > 0 || glued(i)) || isMixed(tokens, i)
-	}
-	return operators == 0 && next.kind == other && strings.Contains("%^", next.text)
+// expressions returns the tokens of both expressions.
+func (s *sides) expressions() [2][]token {
+	return [2][]token{s.left[s.start:], s.right[:s.b.next]}
 }
 
 // endsIn and beginsWith compare single characters at an end of a token list.

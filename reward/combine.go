@@ -16,7 +16,7 @@ type Part[E any] struct {
 	// Weight is positive and finite.
 	Weight float64
 	// Optional lets the combination leave this part out where it is
-	// unscorable.
+	// unscorable, unless the policy broke the step.
 	Optional bool
 }
 
@@ -27,12 +27,14 @@ type Part[E any] struct {
 // An optional part that is unscorable is left out of both sums: it counts
 // neither for nor against. If any other part is unscorable, so is the
 // combination, with that part's name and reason as its reason; if every part
-// was left out, the reason is "no part is scorable".
+// was left out, the reason is "no part is scorable". A part that finds the step
+// broken is never left out, or a policy could escape it by breaking the step.
 //
 // Parts are asked in order, up to the first that makes the combination
 // unscorable. A part that returns an error, or a value that is not finite, makes
 // the combination return an error that names it. Combine panics on an empty
-// list and on a part without a name, a rule or a valid weight.
+// list, on a part without a name, a rule or a valid weight, and on a [GroupRule],
+// which it could not show the group.
 func Combine[E any](parts ...Part[E]) Rule[E] {
 	if len(parts) == 0 {
 		panic("reward: Combine needs at least one part")
@@ -45,6 +47,9 @@ func Combine[E any](parts ...Part[E]) Rule[E] {
 		names[p.Name] = true
 		if p.Rule == nil {
 			panic(fmt.Sprintf("reward: part %q has no rule", p.Name))
+		}
+		if _, ok := p.Rule.(GroupRule[E]); ok {
+			panic(fmt.Sprintf("reward: part %q is a GroupRule, which Combine cannot show the group", p.Name))
 		}
 		if !(p.Weight > 0) || math.IsInf(p.Weight, 0) {
 			panic(fmt.Sprintf("reward: the weight %v of part %q is not positive and finite", p.Weight, p.Name))
@@ -60,7 +65,7 @@ func Combine[E any](parts ...Part[E]) Rule[E] {
 			switch {
 			case err != nil:
 				return Score{}, fmt.Errorf("reward: part %q: %w", p.Name, err)
-			case !s.Scorable() && p.Optional:
+			case !s.Scorable() && p.Optional && !findsBroken(s):
 				continue
 			case !s.Scorable():
 				return Unscorable(p.Name + ": " + s.Reason), nil

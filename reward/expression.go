@@ -3,95 +3,7 @@ package reward
 import (
 	"math/big"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
-
-// Kinds of token besides the characters + - * / ( ), which stand for
-// themselves.
-const (
-	number  = 'n'
-	word    = 'w'
-	newline = '\n'
-	other   = '?'
-)
-
-type token struct {
-	kind       rune
-	text       string // as written, but a number without separators
-	start, end int
-}
-
-// lex splits a text into tokens; blanks and currency signs vanish.
-func lex(text string) []token {
-	var tokens []token
-	for i := 0; i < len(text); {
-		r, size := utf8.DecodeRuneInString(text[i:])
-		start := i
-		i += size
-		t := token{kind: other, text: text[start:i]}
-		switch {
-		case r == '\n':
-			t.kind = newline
-		case unicode.IsSpace(r) || unicode.Is(unicode.Sc, r):
-			continue
-		case isDigit(r) || r == '.' && i < len(text) && isDigit(rune(text[i])):
-			i = start + numberLen(text[start:])
-			t.kind, t.text = number, strings.ReplaceAll(text[start:i], ",", "")
-		case unicode.IsLetter(r):
-			for i < len(text) {
-				r, size := utf8.DecodeRuneInString(text[i:])
-				if !unicode.IsLetter(r) {
-					break
-				}
-				i += size
-			}
-			t.kind, t.text = word, text[start:i]
-		case strings.HasPrefix(text[start:], "//"): // as in Python
-			t.kind, i = '/', start+2
-		case strings.ContainsRune("+-*/()", r):
-			t.kind = r
-		case r == '×':
-			t.kind = '*'
-		case r == '÷':
-			t.kind = '/'
-		case r == '−':
-			t.kind = '-'
-		}
-		t.start, t.end = start, i
-		tokens = append(tokens, t)
-	}
-	return tokens
-}
-
-func isDigit(r rune) bool { return '0' <= r && r <= '9' }
-
-// numberLen returns the length of the number at the start of s: digits, in
-// groups of three with commas between them if at all, and a fraction.
-func numberLen(s string) int {
-	i := digits(s)
-	if i >= 1 && i <= 3 {
-		for i+4 <= len(s) && s[i] == ',' && digits(s[i+1:]) == 3 {
-			i += 4
-		}
-	}
-	if i+1 < len(s) && s[i] == '.' {
-		if n := digits(s[i+1:]); n > 0 {
-			i += 1 + n
-		}
-	}
-	return i
-}
-
-// digits returns how many digits s begins with.
-func digits(s string) int {
-	for i := range len(s) {
-		if !isDigit(rune(s[i])) {
-			return i
-		}
-	}
-	return len(s)
-}
 
 // result is what an expression comes to.
 type result struct {
@@ -103,38 +15,45 @@ type result struct {
 // evaluate reads the longest expression that the tokens begin with:
 //
 //	sum     = product { ("+" | "-") product }
-//	product = operand { ("*" | "/") operand }
+//	product = operand { ("*" | "/" | "//") operand }
 //	operand = [ "+" | "-" ] ( number | "(" sum ")" )
-func evaluate(tokens []token) (result, bool) {
-	e := evaluator{tokens: tokens}
+//
+// If grouped, everything behind a division is its divisor, as in 6/ 1/2 = 12.
+func evaluate(tokens []token, grouped bool) (result, bool) {
+	e := evaluator{tokens: tokens, grouped: grouped}
 	value, ok := e.sum()
 	return result{value, e.operated, e.next}, ok
 }
 
 type evaluator struct {
 	tokens   []token
+	grouped  bool
 	next     int
 	operated bool
 }
 
-func (e *evaluator) sum() (*big.Rat, bool)     { return e.chain('+', '-', e.product) }
-func (e *evaluator) product() (*big.Rat, bool) { return e.chain('*', '/', e.operand) }
+func (e *evaluator) sum() (*big.Rat, bool)     { return e.chain("+-", e.product) }
+func (e *evaluator) product() (*big.Rat, bool) { return e.chain("*/f", e.operand) }
 
-// chain reads parts with one of two operators between them, from left to right.
-// An operator without a part behind it is left unread.
-func (e *evaluator) chain(op1, op2 rune, part func() (*big.Rat, bool)) (*big.Rat, bool) {
+// chain reads parts with one of these operators between them, from left to
+// right. An operator without a part behind it is left unread.
+func (e *evaluator) chain(operators string, part func() (*big.Rat, bool)) (*big.Rat, bool) {
 	value, ok := part()
 	if !ok {
 		return nil, false
 	}
 	for e.next < len(e.tokens) {
 		op := e.tokens[e.next].kind
-		if op != op1 && op != op2 {
+		if !strings.ContainsRune(operators, op) {
 			break
 		}
 		back := *e
 		e.next++
-		right, ok := part()
+		divisor := part
+		if e.grouped && op == '/' {
+			divisor = e.product
+		}
+		right, ok := divisor()
 		if !ok {
 			*e = back
 			break
@@ -192,5 +111,58 @@ func apply(op rune, a, b *big.Rat) *big.Rat {
 	if b.Sign() == 0 {
 		return nil
 	}
-	return a.Quo(a, b)
+	a.Quo(a, b)
+	if op == floor {
+		a.SetInt(new(big.Int).Div(a.Num(), a.Denom())) // a denominator is positive
+	}
+	return a
 }
+
+// lastExpression returns the index at which the longest expression begins that
+// ends where the tokens end; -1 if there is none.
+func lastExpression(tokens []token) int {
+	i := len(tokens)
+	for {
+		// An operand ends before token i.
+		switch {
+		case i > 0 && tokens[i-1].kind == number:
+			i--
+		case i > 0 && tokens[i-1].kind == ')':
+			depth := 0
+			for i > 0 {
+				i--
+				if tokens[i].kind == ')' {
+					depth++
+				} else if tokens[i].kind == '(' {
+					if depth--; depth == 0 {
+						break
+					}
+				}
+			}
+			if depth > 0 {
+				return -1
+			}
+		default:
+			return -1
+		}
+		// Before it may stand a sign, and before that an operator.
+		if i > 0 && isSign(tokens, i-1) {
+			i--
+		}
+		if i < 2 || !isOperator(tokens[i-1]) || !endsOperand(tokens[i-2]) {
+			return i
+		}
+		i--
+	}
+}
+
+// isSign reports whether token i is a plus or minus that belongs to the operand
+// right of it alone.
+func isSign(tokens []token, i int) bool {
+	return (tokens[i].kind == '+' || tokens[i].kind == '-') && i+1 < len(tokens) && tokens[i].end == tokens[i+1].start &&
+		(i == 0 || !endsOperand(tokens[i-1]))
+}
+
+func isOperator(t token) bool { return strings.ContainsRune("+-*/f", t.kind) }
+
+func endsOperand(t token) bool { return t.kind == number || t.kind == ')' }

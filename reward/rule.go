@@ -3,6 +3,7 @@ package reward
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 )
@@ -63,8 +64,14 @@ func asked(trace *prompt.Trace, step int) *prompt.Span {
 	return &trace.Steps[step]
 }
 
+const brokenStep = "broken step: "
+
 // broken says why a step that the policy broke has no score.
-func broken(s *prompt.Span) Score { return Unscorable("broken step: " + s.Status.String()) }
+func broken(s *prompt.Span) Score { return Unscorable(brokenStep + s.Status.String()) }
+
+// findsBroken reports whether a score comes from broken, perhaps through Combine,
+// which puts its parts' names before it.
+func findsBroken(s Score) bool { return strings.Contains(s.Reason, brokenStep) }
 
 func oneIf(b bool) Score {
 	if b {

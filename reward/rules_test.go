@@ -48,6 +48,11 @@ func TestExactLabel(t *testing.T) {
 	assert.Equal(t, value(1), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, value(0), score(t, rule, example{gold: "3"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, value(1), score(t, rule, example{gold: "a"}, `\boxed{a}\boxed{2}`, 0))
+	for _, label := range []string{"2\r", " 2", "2\r\n", "\n2\t", "\u00a02\u2028"} {
+		assert.Equal(t, value(1), score(t, rule, example{gold: label}, `\boxed{a}\boxed{ 2 }`, reward.WholeCompletion), "%q", label)
+	}
+	assert.Equal(t, value(0), score(t, rule, example{gold: "a b"}, `\boxed{ab}\boxed{2}`, 0), "white space inside counts")
+	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{gold: " \r\n"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{gold: "2"}, `\boxed{a}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("broken step: unparsable answer"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{7}`, 1))
@@ -61,13 +66,24 @@ func TestGradedDistance(t *testing.T) {
 	for answer, want := range map[string]float64{"2": 1, "3": .75, "0": .5, "-1": .25} {
 		assert.Equal(t, value(want), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{`+answer+`}`, reward.WholeCompletion), answer)
 	}
-	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{x}`, reward.WholeCompletion))
-	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{4}\boxed{1}`, 0))
-	assert.Equal(t, reward.Unscorable("answer is not a number on the scale"), score(t, rule, example{gold: "2"}, `\boxed{NaN}\boxed{1}`, 0))
-	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{1}`, reward.WholeCompletion))
+	for _, answer := range []string{"good", "x", "4", "-1.01", "NaN", "nan", "Inf", "-inf", "0x1p1", "0x2", "1_0", "1e0", "2e-1", "+-2", "--2", "2,0", "1 2", "2%", "2.0.0", ".", "+", "٢", "２", "1/2", "two", "2 stars", "\\text{2}", "9999999999999999999999"} {
+		assert.Equal(t, value(0), score(t, rule, example{gold: "2"}, `\boxed{`+answer+`}\boxed{1}`, 0), answer)
+	}
+	for _, answer := range []string{"2", "2.0", "+2", "02", " 2 ", "2.", "2.00"} {
+		assert.Equal(t, value(1), score(t, rule, example{gold: "2"}, `\boxed{`+answer+`}\boxed{1}`, 0), answer)
+	}
+	for _, label := range []string{" 2", "2\r", "2\r\n", "\t2.0\n", "\u00a02\u3000"} {
+		assert.Equal(t, value(1), score(t, rule, example{gold: label}, `\boxed{2}\boxed{1}`, 0), "%q", label)
+	}
+	for _, label := range []string{"", " ", "\r\n"} {
+		assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{gold: label}, `\boxed{a}\boxed{1}`, reward.WholeCompletion), "%q", label)
+	}
+	for _, label := range []string{"4", "good", "NaN", "1_0", "0x1"} {
+		for _, answer := range []string{"1", "good"} {
+			assert.Equal(t, reward.Unscorable("gold label is not on the scale"), score(t, rule, example{gold: label}, `\boxed{`+answer+`}\boxed{1}`, 0), label)
+		}
+	}
 	assert.Equal(t, reward.Unscorable("broken step: truncated"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{1`, reward.WholeCompletion))
-	_, err := rule.Score(context.Background(), example{gold: "4"}, parse(`\boxed{a}\boxed{1}`), reward.WholeCompletion)
-	assert.ErrorContains(t, err, `the gold label "4" is not a number from -1 to 3`)
 	assert.Panics(t, func() { reward.GradedDistance(gold, 1, 1) })
 	assert.Panics(t, func() { reward.GradedDistance(gold, 0, math.Inf(1)) })
 }
@@ -194,6 +210,70 @@ func TestCombine(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, score(t, reward.Combine(c.parts...), example{}, "", reward.WholeCompletion), name)
 	}
+}
+
+// A policy must not escape an optional part by breaking its answer.
+func TestCombineKeepsBrokenParts(t *testing.T) {
+	inner := reward.Combine(reward.Part[example]{Name: "exact", Rule: reward.ExactLabel(gold), Weight: 1, Optional: true})
+	for name, rule := range map[string]reward.Rule[example]{"grade": reward.GradedDistance(gold, 0, 3), "inner": inner} {
+		combined := reward.Combine(
+			reward.Part[example]{Name: "form", Rule: reward.FormatShare[example](), Weight: 1},
+			reward.Part[example]{Name: name, Rule: rule, Weight: 9, Optional: true},
+		)
+		assert.Equal(t, value(1), score(t, combined, example{gold: "2"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
+		assert.Equal(t, value(1), score(t, combined, example{}, `\boxed{a}\boxed{2}`, reward.WholeCompletion), "no gold label")
+		s := score(t, combined, example{gold: "2"}, `\boxed{a}\boxed{7}`, reward.WholeCompletion)
+		assert.False(t, s.Scorable())
+		assert.Contains(t, s.Reason, "broken step: unparsable answer")
+	}
+}
+
+// ranks scores completions by the length of their text, the longest 1.
+var ranks = reward.GroupRuleFunc[example](func(_ context.Context, _ example, traces []*prompt.Trace, _ int) ([]reward.Score, error) {
+	scores := make([]reward.Score, len(traces))
+	for i, a := range traces {
+		longest := 1.
+		for _, b := range traces {
+			if len(b.Text) > len(a.Text) {
+				longest = 0
+			}
+		}
+		scores[i] = value(longest)
+	}
+	return scores, nil
+})
+
+func TestScoreGroup(t *testing.T) {
+	group := []*prompt.Trace{parse(`\boxed{a}\boxed{2}`), parse(`so \boxed{a}\boxed{3}`), parse(`\boxed{a}`)}
+	ctx := context.Background()
+	scores, err := reward.ScoreGroup[example](ctx, ranks, example{}, group, reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, []reward.Score{value(0), value(1), value(0)}, scores)
+	alone, err := ranks.Score(ctx, example{}, group[2], reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, value(1), alone, "the longest of one")
+
+	scores, err = reward.ScoreGroup(ctx, reward.ExactLabel(gold), example{gold: "2"}, group, reward.WholeCompletion)
+	require.NoError(t, err)
+	assert.Equal(t, []reward.Score{value(1), value(0), reward.Unscorable("broken step: missing")}, scores)
+
+	down := errors.New("service down")
+	for want, rule := range map[string]reward.Rule[example]{
+		"returned 1 scores for 3 completions": reward.GroupRuleFunc[example](func(context.Context, example, []*prompt.Trace, int) ([]reward.Score, error) {
+			return make([]reward.Score, 1), nil
+		}),
+		"completion 2 the score NaN": reward.GroupRuleFunc[example](func(context.Context, example, []*prompt.Trace, int) ([]reward.Score, error) {
+			return []reward.Score{{}, {}, value(math.NaN())}, nil
+		}),
+		"completion 0: service down": constant(reward.Score{}, down),
+		"service down": reward.GroupRuleFunc[example](func(context.Context, example, []*prompt.Trace, int) ([]reward.Score, error) {
+			return nil, down
+		}),
+	} {
+		_, err := reward.ScoreGroup(ctx, rule, example{}, group, reward.WholeCompletion)
+		assert.ErrorContains(t, err, want)
+	}
+	assert.Panics(t, func() { reward.Combine(reward.Part[example]{Name: "rank", Rule: ranks, Weight: 1}) })
 }
 
 func TestCombineErrors(t *testing.T) {
