@@ -18,9 +18,21 @@ type Problem interface {
 	Request() rollout.Request
 	// Judge parses and scores one completion: it writes the judge's fields of
 	// c. It may be called concurrently for different completions. An error
-	// means that judging itself failed, and ends the collection; what cannot
-	// be scored is NaN instead, or VerdictUnknown.
+	// means that judging itself failed, and ends the collection, unless it is
+	// a reward.ErrDrop, which drops the completion; what cannot be scored is
+	// NaN instead, or VerdictUnknown.
 	Judge(ctx context.Context, c *rollout.Completion) error
+}
+
+// GroupJudge is a Problem that compares its completions with one another, for
+// example because its judge ranks them. Problems of package task are GroupJudges
+// for rules that are a reward.GroupRule.
+type GroupJudge interface {
+	// JudgeGroup completes what Judge wrote. It is called once, after Judge was
+	// for each completion; those that failed or could not be judged are
+	// not in the group. It may be called concurrently for different groups. Its errors are
+	// as Judge's, and reward.ErrDrop drops the whole group.
+	JudgeGroup(ctx context.Context, g rollout.Group) error
 }
 
 // Named is a Problem whose outcome rewards have names, which metrics then use.
