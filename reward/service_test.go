@@ -421,6 +421,39 @@ func TestServiceLimits(t *testing.T) {
 	})
 }
 
+// The timeout is the call's alone, and who waits for a retry holds nobody up.
+func TestServiceWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rule := reward.Through(service(t, reward.ServiceSettings{
+			Timeout: 2 * time.Second, Concurrency: 1, Retries: 1, Backoff: 1e3 * time.Hour, MaxBackoff: 1e3 * time.Hour,
+		}), reward.RuleFunc[example](func(ctx context.Context, _ example, _ *prompt.Trace, step int) (reward.Score, error) {
+			if step == 0 {
+				return reward.Score{}, errDown
+			}
+			time.Sleep(1900 * time.Millisecond)
+			return value(1), ctx.Err()
+		}), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var failing, answered sync.WaitGroup
+		failing.Go(func() {
+			_, err := rule.Score(ctx, example{}, parse(""), 0)
+			assert.Equal(t, context.Canceled, err)
+		})
+		synctest.Wait()
+		start := time.Now()
+		for range 3 {
+			answered.Go(func() {
+				_, err := rule.Score(t.Context(), example{}, parse(""), 1)
+				assert.NoError(t, err)
+			})
+		}
+		answered.Wait()
+		assert.Equal(t, 5700*time.Millisecond, time.Since(start))
+		cancel()
+		failing.Wait()
+	})
+}
+
 func TestServiceGroup(t *testing.T) {
 	calls, fail := 0, false
 	counted := reward.GroupRuleFunc[example](func(ctx context.Context, e example, traces []*prompt.Trace, step int) ([]reward.Score, error) {
