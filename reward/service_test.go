@@ -454,6 +454,21 @@ func TestServiceWaits(t *testing.T) {
 	})
 }
 
+func TestServiceGivesItsTurnBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rule := reward.Through(service(t, reward.ServiceSettings{RatePerSecond: 1. / 3600, Burst: 1}), constant(value(1), nil), nil)
+		start := time.Now()
+		for k, want := range []error{nil, context.DeadlineExceeded, nil} {
+			patience := []time.Duration{2 * time.Hour, time.Second, 2 * time.Hour}[k]
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			_, err := rule.Score(ctx, example{}, parse(""), 0)
+			cancel()
+			assert.Equal(t, want, err)
+		}
+		assert.Equal(t, time.Hour, time.Since(start).Round(time.Second))
+	})
+}
+
 func TestServiceGroup(t *testing.T) {
 	calls, fail := 0, false
 	counted := reward.GroupRuleFunc[example](func(ctx context.Context, e example, traces []*prompt.Trace, step int) ([]reward.Score, error) {
