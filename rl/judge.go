@@ -12,7 +12,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
+
+// GroupJudge is a Problem that compares its completions with one another, for
+// example because its judge ranks them. Problems of package task are GroupJudges
+// for rules that are a reward.GroupRule.
+type GroupJudge interface {
+	// JudgeGroup completes what Judge wrote. It is called once, after Judge was
+	// for each completion; those that failed or could not be judged are not in
+	// the group. It may be called concurrently for different groups. Its errors
+	// are as Judge's, and reward.ErrDrop drops the whole group.
+	JudgeGroup(ctx context.Context, g rollout.Group) error
+}
 
 // CollectOption changes how Collect, CollectLive and EvaluateProblems work.
 type CollectOption func(*collectOptions)
