@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -24,25 +23,33 @@ type Rollouts struct {
 	// no group. FirstFailure is the error of the first.
 	Failed       int
 	FirstFailure error
+	// Unjudged counts the samples that could not be judged, so that the judge
+	// asked to drop them (reward.ErrDrop); they are in no group. FirstUnjudged
+	// is the error of the first.
+	Unjudged      int
+	FirstUnjudged error
 	// Dynamic says how dynamic sampling chose these groups; nil without it.
 	Dynamic *DynamicInfo
 }
 
 // Collect samples the completions of every problem, and judges each while the
-// engine samples the others. stream is the run's seed and the training step;
-// together with the problem's index it is the request's random stream. A sample
-// that the engine could not deliver is counted and left out of its group; an
-// error of Judge ends the call. All requests must have the same temperature.
-func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64) (*Rollouts, error) {
-	return collect(ctx, e, problems, stream, 0)
+// engine samples the others; problems that are GroupJudges then judge their
+// groups. stream is the run's seed and the training step; together with the
+// problem's index it is the request's random stream.
+//
+// A sample that the engine could not deliver, or that the judge asks to drop
+// (reward.ErrDrop), is counted and left out of its group; any other error of a
+// judge ends the call. All requests must have the same temperature.
+func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
+	o, err := newCollectOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, e, problems, stream, 0, o)
 }
 
-// maxJudges is how many completions are judged at once: more than there are
-// cores, because a rule may wait for a service.
-const maxJudges = 64
-
 // collect is Collect with the problems numbered from first on.
-func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int) (*Rollouts, error) {
+func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int, o collectOptions) (*Rollouts, error) {
 	r := &Rollouts{
 		Problems: problems,
 		Requests: make([]rollout.Request, len(problems)),
@@ -66,8 +73,7 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		arrived[i] = make([]bool, r.Requests[i].N)
 	}
 
-	judges, jctx := errgroup.WithContext(ctx)
-	judges.SetLimit(maxJudges)
+	judges, jctx := o.limit(ctx)
 	err := e.Generate(jctx, r.Requests, func(c rollout.Completion) error {
 		if c.Request < 0 || c.Request >= len(problems) || c.Index < 0 || c.Index >= r.Requests[c.Request].N {
 			return fmt.Errorf("rl: the engine emitted sample %d of request %d, which nobody asked for", c.Index, c.Request)
@@ -87,7 +93,10 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 			return nil
 		}
 		judges.Go(func() error {
-			if err := problems[c.Request].Judge(jctx, slot); err != nil {
+			switch err := problems[c.Request].Judge(jctx, slot); {
+			case errors.Is(err, reward.ErrDrop):
+				slot.Err = err
+			case err != nil:
 				return fmt.Errorf("rl: judging sample %d of %s: %w", c.Index, r.name(c.Request), err)
 			}
 			return nil
@@ -109,6 +118,9 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		}
 	}
 	r.dropFailed()
+	if err := r.judgeGroups(ctx, o); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -145,18 +157,37 @@ func checkCompletion(c *rollout.Completion) error {
 	return nil
 }
 
+// dropFailed removes the completions with an error, the engine's or the judge's,
+// and counts them.
 func (r *Rollouts) dropFailed() {
 	for g := range r.Groups {
 		r.Groups[g] = slices.DeleteFunc(r.Groups[g], func(c rollout.Completion) bool {
-			if c.Err != nil && r.Failed == 0 {
-				r.FirstFailure = fmt.Errorf("rl: sample %d of %s: %w", c.Index, r.name(g), c.Err)
+			if c.Err == nil {
+				return false
 			}
-			if c.Err != nil {
-				r.Failed++
+			n, first := &r.Failed, &r.FirstFailure
+			if errors.Is(c.Err, reward.ErrDrop) {
+				n, first = &r.Unjudged, &r.FirstUnjudged
 			}
-			return c.Err != nil
+			if *n == 0 {
+				*first = fmt.Errorf("rl: sample %d of %s: %w", c.Index, r.name(g), c.Err)
+			}
+			*n++
+			return true
 		})
 	}
+}
+
+// countLost adds the failed and unjudged samples of o.
+func (r *Rollouts) countLost(o *Rollouts) {
+	if r.Failed == 0 {
+		r.FirstFailure = o.FirstFailure
+	}
+	if r.Unjudged == 0 {
+		r.FirstUnjudged = o.FirstUnjudged
+	}
+	r.Failed += o.Failed
+	r.Unjudged += o.Unjudged
 }
 
 // samples counts the judged completions.

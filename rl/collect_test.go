@@ -154,7 +154,7 @@ func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 		"step/a/correct": 0.5, "step/a/unknown": 0, "step/a/broken": 0,
 		"step/b/unknown": 1, "step/b/broken": 0,
 		"malformed": 0.5, "truncated": 0.5, "right_answer_wrong_step": 0.5,
-		"tokens": 8, "tokens/mean": 4, "failed": 0,
+		"tokens": 8, "tokens/mean": 4, "failed": 0, "unjudged": 0,
 	}, rl.Summarize(r))
 }
 

@@ -18,8 +18,9 @@ type Problem interface {
 	Request() rollout.Request
 	// Judge parses and scores one completion: it writes the judge's fields of
 	// c. It may be called concurrently for different completions. An error
-	// means that judging itself failed, and ends the collection; what cannot
-	// be scored is NaN instead, or VerdictUnknown.
+	// means that judging itself failed, and ends the collection, unless it is
+	// a reward.ErrDrop, which drops the completion; what cannot be scored is
+	// NaN instead, or VerdictUnknown.
 	Judge(ctx context.Context, c *rollout.Completion) error
 }
 
