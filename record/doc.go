@@ -72,7 +72,7 @@
 //	tensorboard --logdir run/tensorboard
 //
 // Several runs are compared by keeping them in folders side by side and giving
-// their parent as -logdir. TensorBoard 2.21 was checked to read the files, those
+// their parent as --logdir. TensorBoard 2.21 was checked to read the files, those
 // of resumed runs, NaN and Chinese names included (testdata/golden.py). Its fast
 // data server drops old points of a metric only when the resumed run records that
 // metric again.

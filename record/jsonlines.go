@@ -294,6 +294,11 @@ func (j *JSONLines) cut(step int64) error {
 	if err := j.f.Truncate(j.end); err != nil {
 		return err
 	}
+	if kept < len(j.found) || j.torn > 0 { // so that no power failure mixes old lines with new ones
+		if err := j.f.Sync(); err != nil {
+			return err
+		}
+	}
 	if dropped := len(j.found) - kept; dropped > 0 {
 		j.log.Warn("metrics recorded again from here on: earlier lines cut off", "file", j.f.Name(), "step", step, "lines", dropped)
 	}

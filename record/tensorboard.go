@@ -20,8 +20,8 @@ import (
 type TensorBoard struct {
 	f *os.File
 	guard
-	started bool
-	end     int64
+	started bool  // the start of the session is written
+	end     int64 // where the next event begins
 }
 
 const eventPrefix = "events.out.tfevents."

@@ -31,7 +31,7 @@ const (
 // above the bar. Its methods can be called from several goroutines.
 //
 // Showing progress never ends a run: once writing has failed, nothing more is
-// drawn, and Record still returns nil.
+// written, and no method returns an error.
 type Bar struct {
 	mu     sync.Mutex
 	w      io.Writer
@@ -46,6 +46,7 @@ type Bar struct {
 	drawn  time.Time // of the last drawing; zero = none yet
 	fresh  bool      // the last step has been drawn
 	onLine bool      // the bar stands on the terminal's current line
+	inText bool      // what Write wrote last did not end its line
 	broken bool      // writing failed
 }
 
@@ -89,23 +90,24 @@ func (b *Bar) Record(step int64, metrics map[string]float64) error {
 	return nil
 }
 
-// Write writes p above the bar.
+// Write writes p above the bar, which is drawn again once p ends its line. It
+// returns len(p) and nil.
 func (b *Bar) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(p) == 0 {
 		return 0, nil
 	}
-	_, ok := b.width()
-	if ok && b.onLine {
+	if b.onLine {
 		b.print("\r\x1b[K")
 		b.onLine = false
 	}
-	n, err := b.w.Write(p)
-	if ok && b.step > 0 && bytes.HasSuffix(p, []byte("\n")) {
+	b.print(string(p))
+	b.inText = !bytes.HasSuffix(p, []byte("\n"))
+	if _, ok := b.width(); ok && b.step > 0 && !b.inText {
 		b.draw(time.Now())
 	}
-	return n, err
+	return len(p), nil
 }
 
 // Close draws the last step, if that was not done yet, and ends the bar's line.
@@ -134,6 +136,10 @@ func (b *Bar) print(text string) {
 // draw draws the bar for the last step.
 func (b *Bar) draw(now time.Time) {
 	b.drawn, b.fresh = now, true
+	if b.inText {
+		b.print("\n")
+		b.inText = false
+	}
 	if columns, ok := b.width(); ok {
 		b.print("\r" + b.line(columns-1, now) + "\x1b[K") // the last column would wrap
 		b.onLine = true

@@ -124,6 +124,22 @@ func TestNarrowTerminal(t *testing.T) {
 	assert.Equal(t, 9, width("step/标签"), "a wide character takes two columns")
 }
 
+// Half a line above the bar is not drawn over.
+func TestWriteHalfALine(t *testing.T) {
+	var out strings.Builder
+	b := onTerminal(New(&out, 4), 80)
+	_, err := b.Write([]byte("before\n"))
+	require.NoError(t, err)
+	require.NoError(t, b.Record(1, nil))
+	_, err = b.Write([]byte("half"))
+	require.NoError(t, err)
+	require.NoError(t, b.Record(4, nil))
+	const drawn = "\rstep 1/4  [#####...............]  25%\x1b[K"
+	rest, ok := strings.CutPrefix(out.String(), "before\n"+drawn+"\r\x1b[Khalf\n\rstep 4/4  ")
+	assert.True(t, ok, "%q", out.String())
+	assert.NotContains(t, rest, "half")
+}
+
 func TestNotATerminal(t *testing.T) {
 	f, err := os.Create(t.TempDir() + "/log")
 	require.NoError(t, err)
@@ -149,6 +165,9 @@ func TestWriteErrorsAreNotTheRuns(t *testing.T) {
 	b := New(&f, 2)
 	require.NoError(t, b.Record(1, nil))
 	require.NoError(t, b.Record(2, nil))
+	n, err := b.Write([]byte("sample\n"))
+	require.NoError(t, err)
+	assert.Equal(t, 7, n)
 	require.NoError(t, b.Close())
 	assert.Equal(t, 1, f.calls)
 }

@@ -12,13 +12,12 @@ import (
 )
 
 // Samples shows some completions every few training steps: their rewards,
-// advantage, verdicts and text. Its zero value shows two at every step.
+// advantage, verdicts and text. Its zero value shows two at every training step.
 type Samples struct {
-	// Every shows some at every Every-th training step, of those that Text is
-	// called for; 0 = 1.
+	// Every shows samples at every Every-th training step only; 0 = 1.
 	Every int64
-	// Count is how many are shown; 0 = 2. They come from different groups as
-	// far as there are some: first the first of each group, then the second.
+	// Count is how many are shown at a training step; 0 = 2. First comes the
+	// first of each group, then the second of each.
 	Count int
 	// Where chooses the completions; nil = all.
 	Where func(c *rollout.Completion) bool
