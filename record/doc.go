@@ -79,9 +79,9 @@
 //
 // # Weights & Biases
 //
-// W&B takes the event files of a program that it starts. Once W&B knows the
+// W&B takes the event files of a program while it runs. Once W&B knows the
 // folder it uploads the files in it that were begun on the same machine after
-// its own start, so the program is to be run by a few lines of Python (checked
+// its own start, so a few lines of Python are to start the program (checked
 // with wandb 0.31.0):
 //
 //	import subprocess, wandb
