@@ -61,12 +61,12 @@ type Completion struct {
 	// Written by the estimator, then rewritten by step credit:
 
 	// Unscorable is set by the estimator if it cannot use the rewards. Then
-	// Scalar is 0, and the completion is left out of every baseline; unless
+	// Advantage is 0, and the completion is left out of every baseline; unless
 	// step credit or shaping gives it an advantage, training excludes it.
 	Unscorable bool
-	// Scalar is the outcome advantage of the whole completion. Step credit
+	// Advantage is the outcome advantage of the whole completion. Step credit
 	// leaves it alone.
-	Scalar float64
+	Advantage float64
 	// Adv is the advantage per token.
 	Adv []float64
 	// Keep is true for every token until step credit masks some. Masked is
@@ -111,7 +111,7 @@ type Group []Completion
 // advantage. Before one has run, ask the estimator whether the group is dead.
 func (g Group) HasAdvantage() bool {
 	for i := range g {
-		if g[i].Scalar != 0 {
+		if g[i].Advantage != 0 {
 			return true
 		}
 	}

@@ -106,8 +106,8 @@ func (l *layout) check(c *completion) error {
 	if len(c.Adv) != c.n || len(c.Keep) != c.n {
 		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.n, len(c.Adv), len(c.Keep))
 	}
-	if !finite(c.Scalar) {
-		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Scalar)
+	if !finite(c.Advantage) {
+		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Advantage)
 	}
 	l.order = l.order[:0]
 	for k := range c.Steps {

@@ -105,7 +105,7 @@ func (w *stepGroup) of(c completion, i, k int) (float64, bool) {
 	case w.criteria.counts[n] > 1:
 		return w.adv[n][i], !math.IsNaN(w.criteria.rewards[n][i])
 	case c.Steps[k].Verdict == rollout.VerdictBroken:
-		return min(c.Scalar, 0), true
+		return min(c.Advantage, 0), true
 	}
 	return 0, false
 }

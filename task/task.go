@@ -156,9 +156,9 @@ func (t *Task[E]) Template() *prompt.Template[E] { return t.template }
 // Parser returns the parser of the task's completions.
 func (t *Task[E]) Parser() prompt.Parser { return t.parser }
 
-// With returns the task with another group size and other sampling parameters, as
+// WithSampling returns the task with another group size and other sampling parameters, as
 // evaluation needs them. The error is that of Definition.Validate.
-func (t *Task[E]) With(groupSize int, p rollout.Params) (*Task[E], error) {
+func (t *Task[E]) WithSampling(groupSize int, p rollout.Params) (*Task[E], error) {
 	d := t.def
 	d.GroupSize, d.Params = groupSize, p
 	return New(d)

@@ -192,13 +192,13 @@ func TestRequest(t *testing.T) {
 	require.Equal(t, 4, r.N)
 	require.Equal(t, []int32{int32(len(tk.Template().Render(p)))}, r.Prompt)
 
-	alone, err := tk.With(1, rollout.Params{MaxTokens: 7})
+	alone, err := tk.WithSampling(1, rollout.Params{MaxTokens: 7})
 	require.NoError(t, err)
 	greedy := alone.Bind(p).Request()
 	require.Equal(t, 1, greedy.N)
 	require.Equal(t, rollout.Params{MaxTokens: 7}, greedy.Params)
 	require.Equal(t, 4, tk.Bind(p).Request().N, "With leaves the task alone")
-	_, err = tk.With(0, rollout.Params{MaxTokens: 7})
+	_, err = tk.WithSampling(0, rollout.Params{MaxTokens: 7})
 	require.ErrorContains(t, err, "GroupSize is 0")
 }
 

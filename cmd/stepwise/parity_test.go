@@ -94,7 +94,7 @@ func TestBadSettings(t *testing.T) {
 		{"loss", `{"policy":{"kind":"corrected","max":2,"objective":{"kind":"from_rollout","objective":{"kind":"dro"}}}}`, "would be counted twice"},
 		{"loss", `{"policy":{"kind":"forward_kl"}}`, "policy: it reads candidates, which the format does not have"},
 		{"loss", `{"aggregation":{"kind":"constant"}}`, "Constant.Tokens is 0"},
-		{"loss", `{"aggregation":{"kind":"padded_length","masked":"left"}}`, `aggregation.masked: want stay, leave or leave_loss, got "left"`},
+		{"loss", `{"aggregation":{"kind":"padded_length","masked":"left"}}`, `aggregation.masked: want stay, exclude or exclude_loss, got "left"`},
 		{"loss", `{"kl":{"beta":-1}}`, "KL.Beta is -1"},
 		{"loss", `{"kl":null}`, "kl: want an object, got null"},
 		{"loss", `{`, "want one JSON value"},

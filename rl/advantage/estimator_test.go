@@ -26,7 +26,7 @@ func scalars(t *testing.T, e advantage.Estimator, batch ...rollout.Group) []floa
 			for tok := range c.Adv {
 				require.True(t, c.Keep[tok])
 			}
-			out = append(out, c.Scalar)
+			out = append(out, c.Advantage)
 		}
 	}
 	return out

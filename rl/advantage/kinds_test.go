@@ -20,7 +20,7 @@ func ExampleDecode() {
 	if err := est.Estimate(batch); err != nil {
 		panic(err)
 	}
-	fmt.Printf("%.4f %.4f\n", batch[0][0].Scalar, batch[0][1].Scalar)
+	fmt.Printf("%.4f %.4f\n", batch[0][0].Advantage, batch[0][1].Advantage)
 	text, _ := advantage.Encode(est)
 	fmt.Printf("%s\n", text)
 	_, err = advantage.Decode([]byte(`{"kind":"group","norm":{"kind":"grpo","eps":1e-4}}`))

@@ -330,7 +330,7 @@ func TestATrainerResumesBitForBit(t *testing.T) {
 			Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.2},
 			Aggregation: objective.TokenMean{},
 			Batching:    rl.Batching{Prompts: 3},
-			Dynamic:     rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain},
+			Dynamic:     rl.DynamicSampling{Rounds: 3, OnShortage: rl.ShortageTrain},
 			LR:          rl.Constant{LR: 5},
 			Steps:       steps,
 		})

@@ -196,22 +196,22 @@ func TestTexts(t *testing.T) {
 		choice text
 		read   func(text []byte) (any, error)
 	}{
-		"stay":       {objective.MaskedStay, read[objective.Masked]},
-		"leave":      {objective.MaskedLeave, read[objective.Masked]},
-		"leave_loss": {objective.MaskedLeaveLoss, read[objective.Masked]},
-		"token":      {objective.LevelToken, read[objective.Level]},
-		"sequence":   {objective.LevelSequence, read[objective.Level]},
-		"geometric":  {objective.LevelGeometric, read[objective.Level]},
-		"truncate":   {objective.OutsideTruncate, read[objective.Outside]},
-		"drop":       {objective.OutsideDrop, read[objective.Outside]},
-		"gate":       {objective.OutsideGate, read[objective.Outside]},
-		"none":       {objective.NormalizeNone, read[objective.Normalize]},
-		"teacher":    {objective.NormalizeTeacher, read[objective.Normalize]},
-		"both":       {objective.NormalizeBoth, read[objective.Normalize]},
-		"k1":         {objective.K1, read[objective.KLEstimator]},
-		"k2":         {objective.K2, read[objective.KLEstimator]},
-		"k3":         {objective.K3, read[objective.KLEstimator]},
-		"abs":        {objective.KAbs, read[objective.KLEstimator]},
+		"stay":         {objective.MaskedStay, read[objective.Masked]},
+		"exclude":      {objective.MaskedExclude, read[objective.Masked]},
+		"exclude_loss": {objective.MaskedExcludeLoss, read[objective.Masked]},
+		"token":        {objective.LevelToken, read[objective.Level]},
+		"sequence":     {objective.LevelSequence, read[objective.Level]},
+		"geometric":    {objective.LevelGeometric, read[objective.Level]},
+		"truncate":     {objective.OutsideTruncate, read[objective.Outside]},
+		"drop":         {objective.OutsideDrop, read[objective.Outside]},
+		"gate":         {objective.OutsideGate, read[objective.Outside]},
+		"none":         {objective.NormalizeNone, read[objective.Normalize]},
+		"teacher":      {objective.NormalizeTeacher, read[objective.Normalize]},
+		"both":         {objective.NormalizeBoth, read[objective.Normalize]},
+		"k1":           {objective.K1, read[objective.KLEstimator]},
+		"k2":           {objective.K2, read[objective.KLEstimator]},
+		"k3":           {objective.K3, read[objective.KLEstimator]},
+		"abs":          {objective.KAbs, read[objective.KLEstimator]},
 	} {
 		assert.Equal(t, name, c.choice.String())
 		got, err := c.choice.MarshalText()
@@ -224,7 +224,7 @@ func TestTexts(t *testing.T) {
 		assert.ErrorContains(t, err, `got "k4"`)
 	}
 	_, err := read[objective.Masked]([]byte("drop"))
-	assert.EqualError(t, err, `want stay, leave or leave_loss, got "drop"`)
+	assert.EqualError(t, err, `want stay, exclude or exclude_loss, got "drop"`)
 	assert.Equal(t, "objective.Masked(9)", objective.Masked(9).String())
 	settings, err := json.Marshal(objective.Corrected{Objective: objective.CrossEntropy{}, Level: objective.LevelSequence, Max: 2})
 	require.NoError(t, err)

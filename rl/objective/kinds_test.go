@@ -62,12 +62,12 @@ func TestKinds(t *testing.T) {
 		objective.Terms{ppo, objective.Terms{mine{}}},
 	}
 	aggregations := []objective.Aggregation{
-		objective.TokenMean{Masked: objective.MaskedLeave},
-		objective.TokenSum{Masked: objective.MaskedLeaveLoss},
-		objective.SeqMeanTokenMean{Masked: objective.MaskedLeave, CountEmpty: true, Epsilon: 1e-8},
-		objective.SeqMeanTokenSum{Masked: objective.MaskedLeave, CountEmpty: true},
-		objective.Constant{Masked: objective.MaskedLeave, Tokens: 8, PerSequence: true},
-		objective.PromptMean{Masked: objective.MaskedLeave, CountEmpty: true},
+		objective.TokenMean{Masked: objective.MaskedExclude},
+		objective.TokenSum{Masked: objective.MaskedExcludeLoss},
+		objective.SeqMeanTokenMean{Masked: objective.MaskedExclude, CountEmpty: true, Epsilon: 1e-8},
+		objective.SeqMeanTokenSum{Masked: objective.MaskedExclude, CountEmpty: true},
+		objective.Constant{Masked: objective.MaskedExclude, Tokens: 8, PerSequence: true},
+		objective.PromptMean{Masked: objective.MaskedExclude, CountEmpty: true},
 		objective.Split{Loss: objective.TokenMean{}, Regularizer: mine{Factor: 3}},
 	}
 	seen := map[string]bool{}

@@ -197,7 +197,7 @@ func TestNoSignal(t *testing.T) {
 		}
 		require.NoError(t, get(name).Estimator.Estimate([]rollout.Group{g}))
 		for i := range g {
-			assert.Zero(t, g[i].Scalar, "%s: completion %d", name, i)
+			assert.Zero(t, g[i].Advantage, "%s: completion %d", name, i)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (cautious) Assign(batch []rollout.Group) (sam.Stats, error) {
 		for i := range g {
 			c := &g[i]
 			for _, s := range c.Steps {
-				if s.Verdict == rollout.VerdictIncorrect && c.Scalar > 0 {
+				if s.Verdict == rollout.VerdictIncorrect && c.Advantage > 0 {
 					clear(c.Adv)
 				}
 			}
