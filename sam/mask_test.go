@@ -224,7 +224,7 @@ func TestInvalidSettings(t *testing.T) {
 		"sam: Mask.LeakPositive and LeakNegative are NaN and 0, want finite numbers":    sam.Prefix{Mask: sam.Mask{LeakPositive: nan}},
 		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":             sam.Mask{Fill: advantage.GRPO{Epsilon: -1}},
 		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},
-		"sam: Blend.A or B is nil, want two kinds of credit":                            sam.Blend{A: sam.Outcome{}},
+		"sam: Blend.B is nil, want a kind of credit":                            sam.Blend{A: sam.Outcome{}},
 		"sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO":          sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{}},
 		"sam: ReturnToGo.BrokenReward is NaN, want a finite number":                     sam.ReturnToGo{Norm: advantage.RLOO{}, BrokenReward: nan},
 		"sam: OutcomePlusVerdict.Norm is nil, want a normaliser such as advantage.RLOO": sam.OutcomePlusVerdict{},

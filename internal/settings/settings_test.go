@@ -279,6 +279,42 @@ func TestErrors(t *testing.T) {
 	require.ErrorIs(t, err, errNegative)
 }
 
+type leaky struct {
+	Leak float64 `json:"leak"`
+	Next []loss  `json:"next"`
+}
+
+func (*leaky) loss() {}
+
+// Validate has a pointer receiver.
+func (l *leaky) Validate() error {
+	if l.Leak < 0 {
+		return fmt.Errorf("settings_test: leaky.Leak is %v, want 0 or more: %w", l.Leak, errNegative)
+	}
+	if len(l.Next) > 2 {
+		return errors.New("settings_test: too much follows")
+	}
+	return nil
+}
+
+// What Validate of a part refuses is named by its path.
+func TestDecodeValidatesParts(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"kind":"leaky","leak":-1}`:                                      "leak is -1, want 0 or more: beta is negative",
+		`{"kind":"leaky","leak":-1,"next":[null,{"kind":"p","leak":-2}]}`: "next[1].leak is -2, want 0 or more: beta is negative",
+		`{"kind":"p","next":[{"kind":"leaky","next":[null,null,null]}]}`:  "next[0]: too much follows",
+	} {
+		_, err := settings.Decode[loss]([]byte(text), nil, settings.Kinds{"leaky": &leaky{}, "p": &leaky{Leak: 1}})
+		require.EqualError(t, err, "settings: "+want)
+		require.Equal(t, strings.Contains(want, "negative"), errors.Is(err, errNegative))
+	}
+	type whole struct {
+		Named map[string]leaky `json:"named"`
+	}
+	_, err := settings.Decode([]byte(`{"named":{"b":{"leak":-1},"a":{"leak":-2}}}`), whole{})
+	require.EqualError(t, err, "settings: named.a.leak is -2, want 0 or more: beta is negative")
+}
+
 // A Go type that cannot be a setting is named, in both directions.
 func TestUnsupportedTypes(t *testing.T) {
 	check := func(want string, errs ...error) {

@@ -97,8 +97,8 @@ func TestKinds(t *testing.T) {
 // What Validate refuses is not decoded, and an unknown type not encoded.
 func TestKindsErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"kind":"group"}`: "settings: advantage: GroupEstimator.Norm is nil, want a normaliser such as GRPO",
-		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: advantage: GRPO.Epsilon is -1, want a finite number of at least 0",
+		`{"kind":"group"}`: "settings: norm is nil, want a normaliser such as GRPO",
+		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: norm.epsilon is -1, want a finite number of at least 0",
 		`{"kind":"group","norm":{"kind":"grpo","std":"variance"}}`: `settings: norm.std: want sample or population, got "variance"`,
 		`{"kind":"grpo"}`: `settings: kind: unknown kind "grpo", want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,
 	} {
@@ -106,7 +106,7 @@ func TestKindsErrors(t *testing.T) {
 		require.EqualError(t, err, want)
 	}
 	_, err := advantage.DecodeNormalizer([]byte(`{"kind":"pass_at_k","k":1}`))
-	require.EqualError(t, err, "settings: advantage: PassAtK.K is 1, want 0 (the whole group) or at least 2")
+	require.EqualError(t, err, "settings: k is 1, want 0 (the whole group) or at least 2")
 	_, err = advantage.Encode(mine{})
 	require.ErrorContains(t, err, "Go type advantage_test.mine has no kind")
 	_, err = advantage.EncodeNormalizer(advantage.GRPO{Epsilon: math.NaN()})

@@ -110,14 +110,14 @@ func TestValidate(t *testing.T) {
 		want string
 		o    objective.Objective
 	}{
-		{"PPO.ClipLow and ClipHigh are 0 and 0", objective.PPO{}},
+		{"PPO.ClipLow is 0", objective.PPO{}},
 		{"PPO.ClipLow", objective.PPO{ClipLow: nan, ClipHigh: .2}},
 		{"PPO.ClipLow", objective.PPO{ClipLow: inf, ClipHigh: .2}},
-		{"PPO.ClipLow", objective.PPO{ClipLow: .2, ClipHigh: -1}},
+		{"PPO.ClipHigh", objective.PPO{ClipLow: .2, ClipHigh: -1}},
 		{"PPO.DualClip is 1", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: 1}},
 		{"PPO.DualClip is +Inf", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: inf}},
 		{"PPO.LogRatioClamp is -1", objective.PPO{ClipLow: .2, ClipHigh: .2, LogRatioClamp: -1}},
-		{"PPO.ClipLow", objective.TwoSidedPPO(.2, .2, 1)},
+		{"PPO.ClipHigh", objective.TwoSidedPPO(.2, .2, 1)},
 		{"GSPO.ClipLow", objective.GSPO{}},
 		{"GSPOToken.LogRatioMax", objective.GSPOToken{ClipLow: .1, ClipHigh: .1, LogRatioMax: inf}},
 		{"CISPO.Low and High are 0 and 0", objective.CISPO{}},
