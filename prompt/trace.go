@@ -54,7 +54,7 @@ func (s Status) String() string {
 	return "status " + strconv.Itoa(int(s))
 }
 
-// MarshalText writes the status as String does; an unknown status is an error.
+// MarshalText returns the text of String; an invalid value is an error.
 func (s Status) MarshalText() ([]byte, error) {
 	if int(s) >= len(statusNames) {
 		return nil, fmt.Errorf("prompt: no such status: %d", uint8(s))
