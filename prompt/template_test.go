@@ -104,4 +104,6 @@ func TestValidate(t *testing.T) {
 		spoil(&spoilt)
 		assert.ErrorContains(t, spoilt.Validate(), want)
 	}
+	tm.Input, tm.Steps[1].Name, tm.Steps[0].Answers = nil, "", []string{"0", "0"}
+	assert.EqualError(t, tm.Validate(), "prompt: the template has no Input\nprompt: step 1 has no name\nprompt: step \"rules\" allows the answer \"0\" twice", "all of them")
 }

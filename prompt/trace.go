@@ -44,7 +44,7 @@ const (
 	StatusSurplus
 )
 
-var statusNames = [...]string{"ok", "missing", "duplicate", "out of order", "truncated", "unparsable answer", "surplus"}
+var statusNames = [...]string{"ok", "missing", "duplicate", "out of order", "truncated", "invalid answer", "surplus"}
 
 // String returns the status in words, as metrics and reports print it.
 func (s Status) String() string {
@@ -143,7 +143,7 @@ type Parser interface {
 	// Parse returns the trace of text. ends[i] is the byte offset in text at
 	// which token i ends. Ends never descend (two are equal where a special
 	// token has no bytes), and the last is len(text). With nil ends, all
-	// token ranges are {0, 0}. Parse panics if ends does not fit the text:
-	// that is a programmer's mistake, never a model's.
+	// token ranges are {0, 0}. Parse panics if ends do not fit the text (see
+	// CheckEnds): that is a programmer's mistake, never a model's.
 	Parse(text string, ends []int) Trace
 }

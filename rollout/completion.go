@@ -104,6 +104,14 @@ func (s *Step) Label() string {
 	return s.Name
 }
 
+// Blamed returns the token that answers for a step without tokens: the one at which
+// the step should have begun, or the last if the text ended there. It returns false
+// for a step that has tokens, and if the completion has none.
+func (c *Completion) Blamed(s *Step) (token int, ok bool) {
+	token = min(s.Start, len(c.Tokens)-1)
+	return token, s.Start == s.End && token >= 0
+}
+
 // Group holds the completions sampled from one prompt.
 type Group []Completion
 

@@ -24,10 +24,6 @@ type completion struct {
 // segment is a run of tokens of one step, or, if step is -1, of none.
 type segment struct{ step, start, end int }
 
-// anchor is the token that answers for a step without tokens: the one at which
-// the step should have begun, or the last; -1 if there is no token at all.
-func (c completion) anchor(s *rollout.Step) int { return min(s.Start, c.n-1) }
-
 // eachGroup is the frame of every kind of credit: it checks each group, counts it,
 // lets credit rewrite it, and counts again. The groups are handed over one at a
 // time in the same memory.

@@ -265,7 +265,7 @@ func (m *masker) blame(c completion) {
 		if c.Advantage > 0 && m.exempt(c, k) {
 			blamed = false // else it would free a token that its own step masks
 		}
-		if t := c.anchor(s); s.Start == s.End && blamed && t >= 0 {
+		if t, ok := c.Blamed(s); ok && blamed {
 			m.anchors = append(m.anchors, anchor{t, c.Adv[t], c.Keep[t], m.factors[k+1]})
 		}
 	}

@@ -87,11 +87,9 @@ func (w *stepGroup) credit(g []completion, norm advantage.Normalizer, broken flo
 			}
 		}
 		for k := range c.Steps {
-			s := &c.Steps[k]
-			if t := c.anchor(s); s.Start == s.End && t >= 0 {
-				if a, ok := w.of(c, i, k); ok {
-					c.Adv[t] += a
-				}
+			t, blamed := c.Blamed(&c.Steps[k])
+			if a, ok := w.of(c, i, k); ok && blamed {
+				c.Adv[t] += a
 			}
 		}
 	}
