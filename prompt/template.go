@@ -128,7 +128,7 @@ func (t *Template[E]) Marks() []string { return t.syntax().Marks(t.Specs()) }
 // whose reasoning would break the format.
 func (t *Template[E]) Write(steps []Written) (string, error) {
 	if len(steps) != len(t.Steps) {
-		return "", fmt.Errorf("prompt: %d steps written, but the template has %d", len(steps), len(t.Steps))
+		return "", fmt.Errorf("prompt: the number of steps written is %d, want the template's %d", len(steps), len(t.Steps))
 	}
 	specs, lines := t.Specs(), make([]string, len(steps))
 	for i, w := range steps {

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -146,6 +147,9 @@ type Demonstration struct{ Prompt, Tokens []int32 }
 // objective.CrossEntropy, in which every completion token counts. Equal prompts
 // are not merged.
 func DemonstrationBatch(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
+	if len(demos) == 0 {
+		return nil, errors.New("rl: no demonstrations")
+	}
 	b := &Batch{}
 	for i, d := range demos {
 		if len(d.Prompt) == 0 || len(d.Tokens) == 0 {

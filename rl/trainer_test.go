@@ -3,6 +3,7 @@ package rl_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"testing"
 
@@ -48,6 +49,7 @@ func TestResumeContinuesBitForBit(t *testing.T) {
 	record := func(c *rl.Config) *[]map[string]float64 {
 		var all []map[string]float64
 		c.Recorder = rl.RecorderFunc(func(_ int64, m map[string]float64) error {
+			m = maps.Clone(m)
 			delete(m, "time/collect_s")
 			delete(m, "time/update_s")
 			all = append(all, m)

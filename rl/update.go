@@ -103,10 +103,10 @@ func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Me
 	for i := from; i < to; i++ {
 		l, err := o.Eval(&b.Samples[i].Sequence, m)
 		if err != nil {
-			return 0, fmt.Errorf("rl: sample %d: %w", i, err)
+			return 0, fmt.Errorf("sample %d: %w", i, err)
 		}
 		if math.IsNaN(l) || math.IsInf(l, 0) {
-			return 0, fmt.Errorf("rl: sample %d: the loss is %v", i, l)
+			return 0, fmt.Errorf("sample %d: the loss is %v", i, l)
 		}
 		loss += l
 	}

@@ -100,7 +100,7 @@ func (l *layout) find(s *Stats, steps []rollout.Step) []*StepStats {
 // behind, and cuts it into segments.
 func (l *layout) check(c *completion) error {
 	if len(c.Adv) != c.n || len(c.Keep) != c.n {
-		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.n, len(c.Adv), len(c.Keep))
+		return fmt.Errorf("the lengths of Tokens, Adv and Keep are %d, %d and %d, want them equal: run an estimator first", c.n, len(c.Adv), len(c.Keep))
 	}
 	if !finite(c.Advantage) {
 		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Advantage)

@@ -20,22 +20,22 @@ func TestMissingAndMisshapenInputs(t *testing.T) {
 		o     objective.Objective
 		spoil func(s *objective.Sequence)
 	}{
-		"Adv is missing":                    {ppo, func(s *objective.Sequence) { s.Adv = nil }},
-		"Old has 3 entries":                 {ppo, func(s *objective.Sequence) { s.Old = s.Old[:3] }},
-		"Keep has 3 entries":                {ppo, func(s *objective.Sequence) { s.Keep = s.Keep[:3] }},
-		"Weight is missing":                 {ppo, func(s *objective.Sequence) { s.Weight = nil }},
-		"Grad has 2 entries":                {ppo, func(s *objective.Sequence) { s.Grad = s.Grad[:2] }},
-		"Adv has 1 entries":                 {gspoToken, func(s *objective.Sequence) { s.Adv = s.Adv[:1] }},
-		"Weight has 1 entries":              {objective.CrossEntropy{}, func(s *objective.Sequence) { s.Weight = s.Weight[:1] }},
-		"Ref is missing":                    {kl, func(s *objective.Sequence) { s.Ref = nil }},
-		"KLWeight is missing":               {kl, func(s *objective.Sequence) { s.KLWeight = nil }},
-		"Entropy is missing":                {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.Entropy = nil }},
-		"EntropyGrad is missing":            {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.EntropyGrad = nil }},
-		"Rollout is missing":                {objective.Corrected{Objective: ppo, Max: 2}, func(s *objective.Sequence) { s.Rollout = nil }},
-		"Ref has 2 entries":                 {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
-		"Adv has 2 entries":                 {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Adv = s.Adv[:2] }},
-		"want one for each of 4 tokens":     {objective.Terms{ppo, kl}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
-		"want one entry for each of 4 toke": {objective.Scaled{Objective: kl, Factor: 2}, func(s *objective.Sequence) { s.KLWeight = nil }},
+		"Adv is missing":                      {ppo, func(s *objective.Sequence) { s.Adv = nil }},
+		"the length of Old is 3":              {ppo, func(s *objective.Sequence) { s.Old = s.Old[:3] }},
+		"the length of Keep is 3":             {ppo, func(s *objective.Sequence) { s.Keep = s.Keep[:3] }},
+		"Weight is missing":                   {ppo, func(s *objective.Sequence) { s.Weight = nil }},
+		"the length of Grad is 2":             {ppo, func(s *objective.Sequence) { s.Grad = s.Grad[:2] }},
+		"the length of Adv is 1":              {gspoToken, func(s *objective.Sequence) { s.Adv = s.Adv[:1] }},
+		"the length of Weight is 1":           {objective.CrossEntropy{}, func(s *objective.Sequence) { s.Weight = s.Weight[:1] }},
+		"Ref is missing":                      {kl, func(s *objective.Sequence) { s.Ref = nil }},
+		"KLWeight is missing":                 {kl, func(s *objective.Sequence) { s.KLWeight = nil }},
+		"Entropy is missing":                  {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.Entropy = nil }},
+		"EntropyGrad is missing":              {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.EntropyGrad = nil }},
+		"Rollout is missing":                  {objective.Corrected{Objective: ppo, Max: 2}, func(s *objective.Sequence) { s.Rollout = nil }},
+		"the length of Ref is 2":              {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"the length of Adv is 2":              {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Adv = s.Adv[:2] }},
+		"want one entry per token (4)":        {objective.Terms{ppo, kl}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"KLWeight is missing, want one entry": {objective.Scaled{Objective: kl, Factor: 2}, func(s *objective.Sequence) { s.KLWeight = nil }},
 	} {
 		s := randomSequence(rand.New(rand.NewPCG(51, 52)), 4)
 		c.spoil(s)
