@@ -180,7 +180,7 @@ func (d *decoder) variant(p path, v reflect.Value, raw json.RawMessage) {
 		var name string
 		err := json.Unmarshal(o[i].value, &name)
 		if from = c.kinds[name]; err != nil || !from.IsValid() {
-			d.fail(p.key(kindKey), "unknown kind %.40s, want %s", o[i].value, c.names())
+			d.unknown(p.key(kindKey), name, o[i].value, v.Type(), c)
 		}
 		o = slices.Delete(o, i, i+1)
 	}
@@ -196,6 +196,19 @@ func (d *decoder) variant(p path, v reflect.Value, raw json.RawMessage) {
 	}
 	d.record(p, s, o)
 	v.Set(x)
+}
+
+// unknown is the failure at a kind that is none of c, the choice for the interface t.
+func (d *decoder) unknown(p path, name string, got json.RawMessage, t reflect.Type, c choice) {
+	for _, kinds := range d.kinds {
+		if x, ok := kinds[name]; ok && name != "" && reflect.TypeOf(x) != c.list {
+			d.fail(p, "kind %q stands for Go type %T, which is no %v, want %s", name, x, t, c.names())
+		}
+	}
+	if len(c.kinds) == 0 {
+		d.fail(p, "unknown kind %.40s: no kinds of %v were given, want those of package %s", got, t, gopath.Base(t.PkgPath()))
+	}
+	d.fail(p, "unknown kind %.40s, want %s", got, c.names())
 }
 
 // validate calls the Validate methods of v and of all its parts, inner ones first,

@@ -154,7 +154,7 @@ func TestOwnKinds(t *testing.T) {
 	require.Equal(t, preset{Loss: scaled{both{"own"}, 1}, Norm: both{"x"}}, p)
 
 	_, err = settings.Decode[loss]([]byte(`{"kind":"rank"}`), nil, losses(), norms())
-	require.EqualError(t, err, `settings: kind: unknown kind "rank", want clip, scaled or steered`)
+	require.EqualError(t, err, `settings: kind: kind "rank" stands for Go type settings_test.rank, which is no settings_test.loss, want clip, scaled or steered`)
 
 	_, err = settings.Decode[loss]([]byte(`{"kind":"clip"}`), nil, losses(), settings.Kinds{"clip": both{}})
 	require.EqualError(t, err, `settings: kind "clip" is of type settings_test.clip and settings_test.both, want one settings_test.loss of this name`)
@@ -308,10 +308,15 @@ func TestDecodeValidatesParts(t *testing.T) {
 		require.EqualError(t, err, "settings: "+want)
 		require.Equal(t, strings.Contains(want, "negative"), errors.Is(err, errNegative))
 	}
+	// Kinds that do not fit say why.
+	_, err := settings.Decode[loss]([]byte(`{"kind":"step"}`), nil, settings.Kinds{"step": 3, "clip": clip{}})
+	require.EqualError(t, err, `settings: kind: kind "step" stands for Go type int, which is no settings_test.loss, want clip`)
+	_, err = settings.Decode([]byte(`{"norm":{"kind":"rank"}}`), preset{}, losses())
+	require.EqualError(t, err, `settings: norm.kind: unknown kind "rank": no kinds of settings_test.norm were given, want those of package settings_test`)
 	type whole struct {
 		Named map[string]leaky `json:"named"`
 	}
-	_, err := settings.Decode([]byte(`{"named":{"b":{"leak":-1},"a":{"leak":-2}}}`), whole{})
+	_, err = settings.Decode([]byte(`{"named":{"b":{"leak":-1},"a":{"leak":-2}}}`), whole{})
 	require.EqualError(t, err, "settings: named.a.leak is -2, want 0 or more: beta is negative")
 }
 
@@ -389,12 +394,12 @@ func TestEncodeErrors(t *testing.T) {
 		`low: want a number, got NaN`:                               clip{Low: math.NaN()},
 		`level: want token or sequence, got settings_test.level(7)`: clip{Level: 7},
 		`slope: want up or down, got settings_test.slope(-1)`:       clip{Slope: -1},
-		`loss[1].loss: Go type settings_test.both has no kind, want the type of clip, cycle, scaled or steered`: scaled{terms{nil, scaled{both{}, 0}}, 1},
-		`Go type *settings_test.clip has no kind, want the type of clip, cycle, scaled or steered`:              &clip{},
-		`loss: want a value, got a nil *settings_test.steered`:                                                  scaled{(*steered)(nil), 1},
-		`want a value, got a nil settings_test.terms`:                                                           terms(nil),
-		`parts."\xff": want text in UTF-8, got "\xff"`:                                                          &steered{Parts: map[string]float64{"\xff": 1}},
-		`want at most 100 levels, got more`:                                                                     cycle,
+		`loss[1].loss: Go type settings_test.both has no kind, want the type of clip, cycle, scaled or steered, or kinds that include it`: scaled{terms{nil, scaled{both{}, 0}}, 1},
+		`Go type *settings_test.clip has no kind, want the type of clip, cycle, scaled or steered, or kinds that include it`:              &clip{},
+		`loss: want a value, got a nil *settings_test.steered`:                                                                            scaled{(*steered)(nil), 1},
+		`want a value, got a nil settings_test.terms`:                                                                                     terms(nil),
+		`parts."\xff": want text in UTF-8, got "\xff"`:                                                                                    &steered{Parts: map[string]float64{"\xff": 1}},
+		`want at most 100 levels, got more`:                                                                                               cycle,
 	} {
 		_, err := settings.Encode(l, losses(), settings.Kinds{"cycle": &scaledCycle{}})
 		require.EqualError(t, err, "settings: "+want)

@@ -100,7 +100,7 @@ func TestKindsErrors(t *testing.T) {
 		`{"kind":"group"}`: "settings: norm is nil, want a normaliser such as GRPO",
 		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: norm.epsilon is -1, want a finite number of at least 0",
 		`{"kind":"group","norm":{"kind":"grpo","std":"variance"}}`: `settings: norm.std: want sample or population, got "variance"`,
-		`{"kind":"grpo"}`: `settings: kind: unknown kind "grpo", want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,
+		`{"kind":"grpo"}`: `settings: kind: kind "grpo" stands for Go type advantage.GRPO, which is no advantage.Estimator, want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,
 	} {
 		_, err := advantage.Decode([]byte(text))
 		require.EqualError(t, err, want)
