@@ -60,7 +60,7 @@ func (p *pipeline) demonstrations(step int) (*rl.Batch, error) {
 			Tokens: append(p.tok.Encode(text), end),
 		})
 	}
-	return rl.NewDemonstrations(demos, objective.TokenMean{})
+	return rl.DemonstrationBatch(demos, objective.TokenMean{})
 }
 
 // warmup teaches format and habits by supervised learning.

@@ -53,10 +53,10 @@ func ExampleSamples() {
 	r := &rl.Rollouts{
 		Requests: []rollout.Request{{ID: "query 17"}},
 		Groups: []rollout.Group{{
-			{Text: "(no answer)", Rewards: []float64{0}, Scalar: -0.5},
+			{Text: "(no answer)", Rewards: []float64{0}, Advantage: -0.5},
 			{
 				Text:    "Topic: other.\nLabel: relevant.",
-				Rewards: []float64{1}, Scalar: 0.5,
+				Rewards: []float64{1}, Advantage: 0.5,
 				Steps: []rollout.Step{
 					{Name: "topic", Start: 0, End: 4, Verdict: rollout.VerdictIncorrect},
 					{Name: "label", Start: 4, End: 8, Verdict: rollout.VerdictCorrect, Final: true},

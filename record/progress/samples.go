@@ -91,7 +91,7 @@ func describe(b *strings.Builder, step int64, r *rl.Rollouts, g, k, bound int) {
 	if c.Unscorable {
 		b.WriteString(", unscorable")
 	} else {
-		fmt.Fprintf(b, ", advantage %.4g", c.Scalar)
+		fmt.Fprintf(b, ", advantage %.4g", c.Advantage)
 	}
 	if c.Finish == rollout.FinishLength {
 		b.WriteString(", truncated")

@@ -17,8 +17,8 @@ import (
 // place as its text.
 func threeGroups() *rl.Rollouts {
 	return &rl.Rollouts{Groups: []rollout.Group{
-		{{Text: "a1"}, {Text: "a2", Scalar: 1}},
-		{{Text: "b1"}, {Text: "b2", Scalar: 1}},
+		{{Text: "a1"}, {Text: "a2", Advantage: 1}},
+		{{Text: "b1"}, {Text: "b2", Advantage: 1}},
 		{{Text: "c1"}},
 	}}
 }
@@ -36,7 +36,7 @@ func TestSamplesAreTakenFromAllGroups(t *testing.T) {
 	r := threeGroups()
 	assert.Equal(t, []string{"a1", "b1"}, texts(progress.Samples{}.Text(1, r)))
 	assert.Equal(t, []string{"a1", "b1", "c1", "a2", "b2"}, texts(progress.Samples{Count: 9}.Text(1, r)))
-	chosen := progress.Samples{Where: func(c *rollout.Completion) bool { return c.Scalar > 0 }}
+	chosen := progress.Samples{Where: func(c *rollout.Completion) bool { return c.Advantage > 0 }}
 	assert.Equal(t, []string{"a2", "b2"}, texts(chosen.Text(1, r)))
 	assert.Empty(t, progress.Samples{}.Text(1, &rl.Rollouts{}))
 }
@@ -53,7 +53,7 @@ func TestSampleInFull(t *testing.T) {
 		Requests: []rollout.Request{{ID: "q\n1"}},
 		Groups: []rollout.Group{{{
 			Text:    "topic: 3.5mm\tC++ 你好😀\n\x1b[2J\xff \u202eevil\n",
-			Rewards: []float64{1, math.NaN()}, Scalar: -.25, Finish: rollout.FinishLength,
+			Rewards: []float64{1, math.NaN()}, Advantage: -.25, Finish: rollout.FinishLength,
 			Steps: []rollout.Step{
 				{Name: "topic", Start: 0, End: 3, Verdict: rollout.VerdictCorrect},
 				{Name: "place\n", Start: 3, End: 5, Verdict: rollout.VerdictBroken, Status: prompt.StatusBadAnswer},

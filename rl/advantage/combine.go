@@ -41,7 +41,7 @@ func (m Combine) Validate() error {
 // infinite or if their number differs from that of the weights.
 func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 	if m.Weights != nil && len(m.Weights) != len(c.Rewards) {
-		return 0, fmt.Errorf("%d rewards, want %d: one per weight", len(c.Rewards), len(m.Weights))
+		return 0, fmt.Errorf("the number of rewards is %d, want %d: one per weight", len(c.Rewards), len(m.Weights))
 	}
 	sum, judged := 0.0, false
 	for k, r := range c.Rewards {

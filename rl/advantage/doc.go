@@ -3,7 +3,7 @@
 //
 // A group is the completions sampled from one prompt. An [Estimator] reads
 // their outcome rewards and writes, for every completion, one advantage
-// (Scalar) and its copy on each token (Adv). Step credit, in package sam,
+// (Advantage) and its copy on each token (Adv). Step credit, in package sam,
 // then says which tokens deserve it.
 //
 // # Choosing an estimator

@@ -210,8 +210,8 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for want, o := range map[string]curriculum.Options{
 		"Explore is 1.5":    {Explore: 1.5},
-		"Keep is 2":         {Decay: 2},
-		"Keep is NaN":       {Decay: math.NaN()},
+		"Decay is 2":        {Decay: 2},
+		"Decay is NaN":      {Decay: math.NaN()},
 		"PriorRate is -1":   {PriorRate: -1, PriorWeight: 1},
 		"PriorWeight is 0":  {PriorRate: .5},
 		"PriorWeight is -2": {PriorWeight: -2},
@@ -330,7 +330,7 @@ func TestATrainerResumesBitForBit(t *testing.T) {
 			Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.2},
 			Aggregation: objective.TokenMean{},
 			Batching:    rl.Batching{Prompts: 3},
-			Dynamic:     rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain},
+			Dynamic:     rl.DynamicSampling{Rounds: 3, OnShortage: rl.ShortageTrain},
 			LR:          rl.Constant{LR: 5},
 			Steps:       steps,
 		})
