@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/rl"
@@ -83,6 +85,9 @@ type Checkpoint struct {
 	Ref string
 	// Metrics are those of its training step.
 	Metrics map[string]float64
+	// Files has the SHA-256 of each of the policy's files by its path from Ref
+	// ("." if Ref is the file). Equal ones hold the same policy.
+	Files map[string]string
 	// Damage, if not nil, says why its manifest cannot be read. Then only Name
 	// and Step are known.
 	Damage error
@@ -205,7 +210,10 @@ func (s *Store) latest(ctx context.Context) (*manifest, error) {
 func (s *Store) checkpoint(id id, m *manifest) Checkpoint {
 	c := Checkpoint{Name: m.Name, Step: id.step, Ref: m.ref, Metrics: m.Metrics}
 	if m.Entry != "" {
-		c.Ref = filepath.Join(s.Dir, m.Entry)
+		c.Ref, c.Files = filepath.Join(s.Dir, m.Entry), map[string]string{}
+		for _, f := range m.Files {
+			c.Files[cmp.Or(strings.TrimPrefix(strings.TrimPrefix(f.Path, m.Entry), "/"), ".")] = f.SHA256
+		}
 	}
 	return c
 }
@@ -243,6 +251,24 @@ func (s *Store) restore(ctx context.Context, t Training, m *manifest) (err error
 	}
 	if err != nil {
 		return fmt.Errorf("checkpoint: restoring %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// SetAside takes a damaged checkpoint out of the store: its manifest gets another
+// name, for people to look at, and the next Save removes the rest of it. A whole
+// checkpoint is an error.
+func (s *Store) SetAside(ctx context.Context, name string) error {
+	_, err := s.verify(ctx, name)
+	if !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("checkpoint: %s is not damaged: %w", name, cmp.Or(err, errors.New("all its files are as they were saved")))
+	}
+	path := s.manifestPath(name)
+	if err := durable.Rename(path, filepath.Join(s.Dir, "damaged-"+name+manifestEnd)); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := durable.Sync(s.Dir); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
 }

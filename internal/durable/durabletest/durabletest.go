@@ -26,24 +26,40 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
-// Journal is a record of changes.
+// Journal is a record of changes. Its paths are slash-separated, from the root.
 type Journal struct {
-	root  string
 	mu    sync.Mutex
 	calls []durable.Call
 }
 
 // Record notes all changes below root, which must be an empty directory, until
 // stop is called. Syncs are noted but not made.
-func Record(root string) (j *Journal, stop func()) {
-	j = &Journal{root: filepath.Clean(root)}
-	return j, durable.Watch(func(c durable.Call) error {
+func Record(root string) (j *Journal, stop func()) { return new(Journal).Continue(0, root) }
+
+// Continue notes what a second process does after one that was killed after its first
+// n calls, whose state (the first of States) has been written to root.
+func (j *Journal) Continue(n int, root string) (next *Journal, stop func()) {
+	next = &Journal{calls: slices.Clone(j.calls[:n])}
+	return next, durable.Watch(func(c durable.Call) error {
+		do := skipSync(c)
+		var inside bool
+		if c.Path, inside = below(root, c.Path); !inside {
+			return do
+		}
+		c.To, _ = below(root, c.To)
 		c.Data = bytes.Clone(c.Data)
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.calls = append(j.calls, c)
-		return skipSync(c)
+		next.mu.Lock()
+		defer next.mu.Unlock()
+		next.calls = append(next.calls, c)
+		return do
 	})
+}
+
+// below returns a path as one from the root, and whether it is the root or in it.
+func below(root, path string) (string, bool) {
+	rel, err := filepath.Rel(root, path)
+	rel = filepath.ToSlash(rel)
+	return rel, path != "" && err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
 func skipSync(c durable.Call) error {
@@ -79,7 +95,7 @@ func Fail(n int, err error, forever bool) (stop func()) {
 // Len is the number of calls.
 func (j *Journal) Len() int { return len(j.calls) }
 
-// Call returns call n, counted from 0.
+// Call returns call n, counted from 0, with paths from the root.
 func (j *Journal) Call(n int) durable.Call { return j.calls[n] }
 
 // node is a file or a directory, as it is and as it was when it was last synced.
@@ -95,34 +111,22 @@ func newDir() *node { return &node{dir: true, names: map[string]*node{}, kept: m
 func (j *Journal) at(n int) *node {
 	root := newDir()
 	for _, c := range j.calls[:n] {
-		root.apply(j.split(c.Path), j.split(c.To), c)
+		root.apply(c)
 	}
 	return root
 }
 
-// split returns the names that lead from the root to a path; nil if it is not
-// below the root.
-func (j *Journal) split(path string) []string {
-	rel, err := filepath.Rel(j.root, path)
-	if path == "" || err != nil || strings.HasPrefix(rel, "..") {
-		return nil
+// find returns the directory that a path is in, nil if it is not there.
+func (root *node) find(path string) (dir *node, name string) {
+	names := strings.Split(path, "/")
+	for dir = root; len(names) > 1 && dir != nil; names = names[1:] {
+		dir = dir.names[names[0]]
 	}
-	return strings.Split(filepath.ToSlash(rel), "/")
+	return dir, names[0]
 }
 
-// find returns the directory that a path is in.
-func (root *node) find(path []string) (dir *node, name string) {
-	for dir = root; len(path) > 1 && dir != nil; path = path[1:] {
-		dir = dir.names[path[0]]
-	}
-	return dir, path[0]
-}
-
-func (root *node) apply(path, to []string, c durable.Call) {
-	if path == nil {
-		return
-	}
-	in, name := root.find(path)
+func (root *node) apply(c durable.Call) {
+	in, name := root.find(c.Path)
 	if in == nil {
 		return // the call has failed
 	}
@@ -148,7 +152,7 @@ func (root *node) apply(path, to []string, c durable.Call) {
 			x.synced, x.kept = x.data, maps.Clone(x.names)
 		}
 	case durable.OpRename:
-		dst, as := root.find(to)
+		dst, as := root.find(c.To)
 		dst.names[as] = x
 		delete(in.names, name)
 	case durable.OpRemove:
@@ -185,7 +189,7 @@ func (j *Journal) States(n int) []State {
 		torn := j.at(n)
 		c := j.calls[n]
 		c.Data = c.Data[:len(c.Data)/2]
-		torn.apply(j.split(c.Path), nil, c)
+		torn.apply(c)
 		states = append(states, State{"killed within a write", torn, data, names})
 	}
 	for seed := range uint64(2) {
