@@ -230,9 +230,11 @@ func (c *Config) validateRequests() error {
 	problems := l.List()
 	largest := 0
 	for i, p := range problems[:min(len(problems), listed)] {
-		q := p.Request()
+		q, err := request(p)
 		largest = max(largest, q.N)
-		err := q.Validate()
+		if err == nil {
+			err = q.Validate()
+		}
 		if err == nil {
 			err = c.checkGroup(&q)
 		}

@@ -232,8 +232,11 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := p.Request()
-	if err := t.c.checkGroup(&q); err != nil {
+	q, err := request(p)
+	if err == nil {
+		err = t.c.checkGroup(&q)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("rl: problem %q: %w", q.ID, err)
 	}
 	return p, nil

@@ -63,7 +63,7 @@ func TestSampleInFull(t *testing.T) {
 	}
 	assert.Equal(t, `training step 7, problem "q\n1", completion 1 of 1, reward/0 1, reward/1 NaN, advantage -0.25, truncated
   topic    correct
-  place\n  broken (unparsable answer), 1 of 2 tokens masked
+  place\n  broken (invalid answer), 1 of 2 tokens masked
   | topic: 3.5mm`+"\t"+`C++ 你好😀
   | \x1b[2J\xff \u202eevil
 `, progress.Samples{}.Text(7, r))
