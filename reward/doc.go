@@ -21,16 +21,16 @@
 // value.
 //
 // For the same reason an answer off the scale of GradedDistance scores 0, and
-// Combine never leaves a part out because the step is broken. What remains
-// unscorable is not the policy's doing, but for Arithmetic: a policy can write no
-// equation, or hide one in words, so it belongs beside a rule that judges the
-// answer.
+// Combine never leaves a part out because the step is broken. Whatever remains
+// unscorable is not the policy's doing. The exception is Arithmetic: a policy can
+// write no equation, or hide one in words, so combine it with a rule that judges
+// the answer.
 //
 // # Custom rules
 //
 // Any function is a rule through [RuleFunc]; one that compares the completions of
-// a group is a [GroupRule], through [GroupRuleFunc]. A rule that asks a service should
-// pass the context on and return the service's failure as an error; "I cannot
-// tell" is an unscorable score. Keep reasons few and fixed: they are counted, so
-// numbers and quoted text do not belong in them.
+// a group is a [GroupRule], through [GroupRuleFunc]. A rule that asks a service
+// should pass the context on and return the service's failure as an error; "I
+// cannot tell" is an unscorable score. Keep reasons few and fixed: they are
+// counted, so numbers and quoted text do not belong in them.
 package reward

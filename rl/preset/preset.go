@@ -136,8 +136,8 @@ func all() []Preset {
 	return []Preset{openRLHF(), skyRL(), tinker(), trl(), verl()}
 }
 
-// Kinds maps the kinds of settings to prototypes, as in packages advantage, sam
-// and objective.
+// Kinds is a map[string]any from the name of a kind to its prototype, as in packages
+// advantage, sam and objective.
 type Kinds = settings.Kinds
 
 func with(own []Kinds) []Kinds {
@@ -150,8 +150,8 @@ func with(own []Kinds) []Kinds {
 //
 // An object without "kind" changes single settings, one with "kind" replaces
 // what was there. Base stays as it is. Kinds are those of packages advantage,
-// sam and objective and those of own. Unknown kinds and fields and what Validate
-// refuses are errors that give the path.
+// sam and objective and those of own. Unknown kinds and fields, and
+// invalid values, are errors that give the path.
 func Decode(b []byte, base Preset, own ...Kinds) (Preset, error) {
 	return settings.Decode(b, base, with(own)...)
 }
