@@ -24,14 +24,14 @@ type Rollouts struct {
 	// no group. FirstFailure is the error of the first.
 	Failed       int
 	FirstFailure error
-	// Dynamic says how dynamic sampling chose these groups; nil without it.
+	// Dynamic is the outcome of dynamic sampling; nil without it.
 	Dynamic *DynamicInfo
 }
 
 // Collect samples the completions of every problem, and judges each while the
 // engine samples the others. stream is the run's seed and the training step;
 // together with the problem's index it is the request's random stream. A sample
-// that the engine could not deliver is counted and left out of its group; an
+// that the engine could not deliver is counted and omitted from its group; an
 // error of Judge ends the call. All requests must have the same temperature.
 func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64) (*Rollouts, error) {
 	return collect(ctx, e, problems, stream, 0)

@@ -16,7 +16,7 @@ type Schedule interface {
 	At(step int64) float64
 }
 
-// ScheduleFunc makes a Schedule of a function. It has no JSON form.
+// ScheduleFunc makes a Schedule from a function. It has no JSON form.
 type ScheduleFunc func(step int64) float64
 
 // Validate returns an error if f is nil.
@@ -124,8 +124,8 @@ func checkRate(of string, lr float64) error {
 // Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode
-// if a kind of yours there has a field that is a Schedule.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's
+// Decode if a kind of yours there has a field that is a Schedule.
 func BuiltInKinds() Kinds {
 	return Kinds{"constant": Constant{}, "warmup_cosine": WarmupCosine{}, "warmup_linear": WarmupLinear{}}
 }

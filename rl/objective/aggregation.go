@@ -34,7 +34,7 @@ type Masked uint8
 const (
 	// MaskedStay: a masked token counts in the denominator and in KL and
 	// entropy terms, as in trainers that only zero its advantage (default).
-	// The more tokens are masked, the smaller the loss of the others.
+	// The more tokens are masked, the smaller the gradient.
 	MaskedStay Masked = iota
 	// MaskedExclude: it counts nowhere, in no denominator and no term.
 	MaskedExclude
