@@ -36,6 +36,14 @@
 // Add the adapters before the policy is made. To save a whole model in the end,
 // call LoRA.Merge and Decoder.Save before Policy.Free.
 //
+// # The trained model
+//
+// A checkpoint (Policy.Save) is for training to continue. For other programs, write
+// a Hugging Face folder before Policy.Free, with the tokenizer of the model that
+// training began with:
+//
+//	err := decoder.Export("model", model.ExportOptions{TokenizerFrom: pretrained})
+//
 // # A student
 //
 // A Student is an encoder with AdamW that classifies; it implements
