@@ -20,11 +20,11 @@ import (
 type Problem interface {
 	// Request returns the prompt and how many completions to sample.
 	Request() rollout.Request
-	// Judge parses and scores one completion: it writes the judge's fields of
-	// c. It may be called concurrently for different completions. An error
-	// means that judging itself failed, and ends the collection, unless it is
-	// a reward.ErrDrop, which drops the completion; what cannot be scored is
-	// NaN instead, or VerdictUnknown.
+	// Judge parses and scores one completion: it writes the judge's fields of c.
+	// It may be called concurrently for different completions. An error means
+	// that judging itself failed, and ends the collection, unless it is a
+	// reward.ErrDrop, which drops the completion. A reward that cannot be judged
+	// is NaN, and a step's verdict is then VerdictUnknown.
 	Judge(ctx context.Context, c *rollout.Completion) error
 }
 
@@ -75,8 +75,8 @@ func Digest(problems []Problem) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Named is a Problem whose outcome rewards have names, which metrics then use.
-// Problems of package task have them.
+// Named is a Problem whose outcome rewards have names, for metrics. Problems of
+// package task are Named.
 type Named interface {
 	// RewardNames returns one name per outcome reward.
 	RewardNames() []string
@@ -92,15 +92,15 @@ type Source interface {
 }
 
 // Lister is a Source that knows all its problems. NewTrainer checks the first
-// thousand, so that a request that cannot be sampled is found before the first
-// training step.
+// thousand, to find requests that cannot be sampled, and rewards that the
+// estimator's weights do not fit, before the first training step.
 type Lister interface {
 	// List returns the problems that the source may yield, in any order.
 	List() []Problem
 }
 
 // Observer is a Source that learns from results, such as a curriculum. The
-// trainer shows it every collection before it draws problems for the next.
+// trainer shows it every collection before drawing problems for the next.
 type Observer interface {
 	// Observe receives the problems of a collection, including those that
 	// dynamic sampling dropped, and the judged group of each. It must not
@@ -108,14 +108,14 @@ type Observer interface {
 	Observe(problems []Problem, groups []rollout.Group) error
 }
 
-// SliceSource yields a fixed list of problems in shuffled order, Epochs times,
-// each time in another order that depends on the seed alone.
+// SliceSource yields a fixed list of problems for Epochs epochs, each in another
+// shuffled order that depends on the seed alone.
 type SliceSource struct {
 	// Problems is the list; it must not change while the source is in use.
 	Problems []Problem
-	// Seed decides the orders.
+	// Seed determines the orders.
 	Seed uint64
-	// Epochs is how often to go through the list; 0 = without end.
+	// Epochs is the number of passes over the list; 0 repeats forever.
 	Epochs int
 
 	epoch, next int

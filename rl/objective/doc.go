@@ -1,5 +1,5 @@
 // Package objective holds training losses as functions of per-token log-probs,
-// and the aggregations that decide what each token weighs in them.
+// and the aggregations that weigh each token in them.
 //
 // # How a loss is computed
 //
@@ -9,14 +9,14 @@
 // Candidate.Grad). A policy needs no more: it multiplies Grad by the gradient
 // of its own log-probs. No tensor, no automatic differentiation.
 //
-// What a token weighs is settled before: an [Aggregation] looks at the masks of
+// The weight of a token is fixed before: an [Aggregation] looks at the masks of
 // the whole optimiser step and returns d(loss)/d(token loss), which goes into
 // Sequence.Weight and Sequence.KLWeight. The loss of an optimiser step is the
-// plain sum of Eval over its sequences, so it cannot depend on how they are
-// split into micro-batches.
+// plain sum of Eval over its sequences, so it cannot depend on how they are split
+// into micro-batches.
 //
 // Objectives and aggregations are settings: plain structs with JSON names, whose
-// Validate finds what is invalid before anything is trained.
+// Validate finds invalid values before training starts.
 //
 // # Objectives
 //
@@ -30,11 +30,12 @@
 // between sampling engine and trainer, [FromRollout] puts the engine's
 // log-probs in place of the old ones, [Distilled] adds a teacher's advantage.
 //
-// [RewardKL] is the KL penalty for those who pay it in the reward, and
-// [AdaptiveKL] steers its coefficient or that of [KL].
+// [RewardKL] is the KL penalty in the reward instead of the loss, and
+// [AdaptiveKL] adapts its coefficient or that of KL.
 //
 // Aggregations: [TokenMean], [TokenSum], [SeqMeanTokenMean], [SeqMeanTokenSum],
-// [PromptMean], [Constant], and [Split] for one of them per kind of term.
+// [PromptMean], [Constant], and [Split], which has one for policy losses and one
+// for regularisers.
 //
 // # Excluded, masked, zero
 //
@@ -44,9 +45,9 @@
 //     a completion without a reward). Its weights are 0 and its numbers are never
 //     read, so NaN or infinity may stand there.
 //   - masked: Keep is false, because step credit took the token out. It
-//     contributes nothing to any policy loss, whatever its advantage. Whether
-//     it still counts in denominators, and in KL and entropy terms, is the
-//     choice of [Masked] in the aggregation.
+//     contributes nothing to any policy loss, whatever its advantage. Masked in
+//     the aggregation decides whether it still counts in denominators, and in KL
+//     and entropy terms.
 //   - advantage 0: the token is trained on like any other. Terms that do not
 //     multiply the advantage (DRO, DPPO, KL, entropy) still move it.
 //
@@ -57,7 +58,7 @@
 //
 //	ratio            importance ratio, per kept token
 //	old_kl           k3 estimate of KL(π_old‖π), per kept token (token ratios only)
-//	clip_low         share of kept tokens held at the lower bound
+//	clip_low         share of kept tokens clipped at the lower bound
 //	clip_high        ... at the upper bound
 //	clip_dual        ... at PPO.DualClip
 //	kl               KL's estimate, per token with a KLWeight
@@ -98,7 +99,7 @@
 //		return loss, nil
 //	}
 //
-//	func (Mine) Needs() objective.Inputs { return 0 } // beside LogP and Adv
+//	func (Mine) Needs() objective.Inputs { return 0 } // besides LogP and Adv
 //
 //	func (Mine) Validate() error { return nil } // there is nothing to set
 //
