@@ -1,0 +1,160 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Descent is mirror descent (Nemirovski and Yudin 1983; in this form Beck and
+// Teboulle 2003), and with a penalty the Bregman proximal gradient method
+// (Bauschke, Bolte and Teboulle 2017):
+//
+//	z ← z − a·∇f(x),  x ← argmin a·ψ(x) + h(x) − ⟨z, x⟩
+type Descent struct {
+	// Step says how long the steps are; required.
+	Step Step
+}
+
+// Step is a rule for the size a of steps: Fixed, RelativeSmoothness or
+// Backtracking.
+type Step interface {
+	Validate() error
+	rule() Backtracking
+}
+
+// Fixed steps have one size.
+type Fixed struct {
+	// Size is a.
+	Size float64
+}
+
+// Validate returns an error if Size is not positive and finite.
+func (s Fixed) Validate() error    { return checkPositive("Fixed.Size", s.Size) }
+func (s Fixed) rule() Backtracking { return Backtracking{Initial: s.Size} }
+
+// RelativeSmoothness steps have size 1/L, where L·h − f is convex. Then f never
+// increases.
+type RelativeSmoothness struct {
+	// L is the constant, for example of problem.Fit.Smoothness.
+	L float64
+}
+
+// Validate returns an error if L is not positive and finite.
+func (s RelativeSmoothness) Validate() error    { return checkPositive("RelativeSmoothness.L", s.L) }
+func (s RelativeSmoothness) rule() Backtracking { return Backtracking{Initial: 1 / s.L} }
+
+// Backtracking shortens each step until x is in range and
+//
+//	f(x) ≤ f(xₖ) + ⟨∇f(xₖ), x−xₖ⟩ + D(x, xₖ)/a
+//
+// up to rounding, which holds at the latest when a ≤ 1/L. The next iteration
+// starts from a longer one.
+type Backtracking struct {
+	// Initial is the first size to try.
+	Initial float64
+	// Shrink is the factor between tries, below 1; 0 stands for 1/2.
+	Shrink float64
+	// Grow is the factor between iterations, at least 1; 0 stands for 1.2.
+	Grow float64
+}
+
+// Validate returns an error that names the first invalid setting.
+func (s Backtracking) Validate() error {
+	switch {
+	case !(s.Shrink >= 0 && s.Shrink < 1):
+		return fmt.Errorf("mirror: Backtracking.Shrink is %v, want a number between 0 and 1", s.Shrink)
+	case s.Grow != 0 && !(s.Grow >= 1) || math.IsInf(s.Grow, 0):
+		return fmt.Errorf("mirror: Backtracking.Grow is %v, want a finite number of at least 1", s.Grow)
+	}
+	return checkPositive("Backtracking.Initial", s.Initial)
+}
+
+func (s Backtracking) rule() Backtracking {
+	if s.Shrink == 0 {
+		s.Shrink = 0.5
+	}
+	if s.Grow == 0 {
+		s.Grow = 1.2
+	}
+	return s
+}
+
+// Validate returns an error that names the first invalid setting.
+func (m Descent) Validate() error {
+	if m.Step == nil {
+		return errors.New("mirror: Descent.Step is missing, want Fixed, RelativeSmoothness or Backtracking")
+	}
+	return m.Step.Validate()
+}
+
+// Start implements Method.
+func (m Descent) Start(p *Problem, at *Location) (func() error, error) {
+	if p.Grad == nil {
+		return nil, errors.New("mirror: Descent needs Problem.Grad, which is missing")
+	}
+	rule := m.Step.rule()
+	search := rule.Shrink > 0
+	if search && p.Func == nil {
+		return nil, errors.New("mirror: Backtracking needs Problem.Func, which is missing")
+	}
+	d := len(at.X)
+	g, x, z := make([]float64, d), make([]float64, d), make([]float64, d)
+	f := math.NaN() // f(at.X), without ψ
+	if search {
+		f = p.Func(at.X)
+	}
+	size := rule.Initial
+	return func() error {
+		p.Grad(g, at.X)
+		if err := checkGradient(g); err != nil {
+			return err
+		}
+		for try := 0; ; try++ {
+			for i := range z {
+				z[i] = at.Z[i] - size*g[i]
+			}
+			inside := p.Point(x, z, size)
+			if !search {
+				if !inside {
+					return leaves(p.Kernel, size)
+				}
+				break
+			}
+			if inside {
+				linear := 0.0
+				for i := range x {
+					linear += g[i] * (x[i] - at.X[i])
+				}
+				next := p.Func(x)
+				rounding := 1e-14 * (math.Abs(f) + math.Abs(next) + math.Abs(linear))
+				if next <= f+linear+p.Kernel.Divergence(x, at.X)/size+rounding {
+					f = next
+					break
+				}
+			}
+			if try == 400 {
+				return errors.New("no step is short enough: is Grad the gradient of Func?")
+			}
+			size *= rule.Shrink
+		}
+		copy(at.X, x)
+		copy(at.Z, z)
+		at.Step = size
+		if search {
+			at.F = f
+			if p.Penalty != nil {
+				at.F += p.Penalty.Value(x)
+			}
+			size *= rule.Grow
+		}
+		return nil
+	}, nil
+}
+
+func checkPositive(name string, v float64) error {
+	if !(v > 0) || math.IsInf(v, 0) {
+		return fmt.Errorf("mirror: %s is %v, want a finite positive number", name, v)
+	}
+	return nil
+}
