@@ -129,9 +129,14 @@ func Run(ctx context.Context, p Problem, x0 []float64, s Settings, net Network) 
 	r := runner{p: p, s: s, z0: make([]float64, len(x0)), x0: x0}
 	p.Kernel.Grad(r.z0, x0)
 	for i, grad := range p.Grads {
-		if grad != nil {
-			r.nodes = append(r.nodes, newWorker(&r, i))
+		if grad == nil {
+			continue
 		}
+		w := newWorker(&r, i)
+		if err := w.reset(); err != nil {
+			return nil, fmt.Errorf("distributed: node %d at the start: %w", i, err)
+		}
+		r.nodes = append(r.nodes, w)
 	}
 	for round := range s.Rounds {
 		if err := ctx.Err(); err != nil {
@@ -220,7 +225,9 @@ func (r *runner) round(ctx context.Context, round int, net Network) error {
 	weights := r.s.Weights.At(round)
 	for _, w := range r.nodes {
 		if down, anew := r.down(w.Index, round); anew && !down {
-			w.reset()
+			if err := w.reset(); err != nil {
+				return fmt.Errorf("node %d, anew: %w", w.Index, err)
+			}
 		}
 	}
 	r.trace(round)
@@ -306,19 +313,32 @@ func newWorker(r *runner, index int) *worker {
 	for j := range w.last {
 		w.last[j] = vector()
 	}
-	w.reset()
 	return w
 }
 
 // reset is the state at the start: all nodes are taken to be at x0.
-func (w *worker) reset() {
+func (w *worker) reset() error {
 	copy(w.X, w.r.x0)
 	copy(w.Z, w.r.z0)
 	for _, v := range w.last {
 		copy(v, w.mixable())
 	}
-	w.r.p.Grads[w.Index](w.Grad, w.X)
+	if err := w.gradient(); err != nil {
+		return err
+	}
 	copy(w.Track, w.Grad)
+	return nil
+}
+
+// gradient computes the gradient at the node's point.
+func (w *worker) gradient() error {
+	w.r.p.Grads[w.Index](w.Grad, w.X)
+	for i, v := range w.Grad {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("coordinate %d of the gradient is %v", i, v)
+		}
+	}
+	return nil
 }
 
 // mixable is what the node gives others to mix.
@@ -426,11 +446,5 @@ func (w *worker) step() error {
 	if !k.Inverse(w.X, w.Z) {
 		return fmt.Errorf("a step of size %v leaves the dual range of %v: use a shorter one", w.r.s.Step, k)
 	}
-	w.r.p.Grads[w.Index](w.Grad, w.X)
-	for i, v := range w.Grad {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("coordinate %d of the gradient is %v", i, v)
-		}
-	}
-	return nil
+	return w.gradient()
 }
