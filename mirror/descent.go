@@ -48,8 +48,8 @@ func (s RelativeSmoothness) rule() Backtracking { return Backtracking{Initial: 1
 //
 //	f(x) ≤ f(xₖ) + ⟨∇f(xₖ), x−xₖ⟩ + D(x, xₖ)/a
 //
-// up to rounding, which holds at the latest when a ≤ 1/L. The next iteration
-// starts from a longer one.
+// which holds at the latest when a ≤ 1/L. The next iteration starts from a
+// longer one.
 type Backtracking struct {
 	// Initial is the first size to try.
 	Initial float64
@@ -98,58 +98,106 @@ func (m Descent) Start(p *Problem, at *Location) (func() error, error) {
 	if search && p.Func == nil {
 		return nil, errors.New("mirror: Backtracking needs Problem.Func, which is missing")
 	}
+	if !search {
+		return m.fixed(p, at, rule.Initial), nil
+	}
+	return m.search(p, at, rule), nil
+}
+
+func (m Descent) fixed(p *Problem, at *Location, size float64) func() error {
+	at.Step = size
 	d := len(at.X)
 	g, x, z := make([]float64, d), make([]float64, d), make([]float64, d)
-	f := math.NaN() // f(at.X), without ψ
-	if search {
-		f = p.Func(at.X)
-	}
-	size := rule.Initial
 	return func() error {
 		p.Grad(g, at.X)
 		if err := checkGradient(g); err != nil {
 			return err
 		}
+		for i := range z {
+			z[i] = at.Z[i] - size*g[i]
+		}
+		if !p.Point(x, z, size) {
+			return leaves(p.Kernel, size)
+		}
+		copy(at.X, x)
+		copy(at.Z, z)
+		return nil
+	}
+}
+
+func (m Descent) search(p *Problem, at *Location, rule Backtracking) func() error {
+	d := len(at.X)
+	g, next, x, z := make([]float64, d), make([]float64, d), make([]float64, d), make([]float64, d)
+	size := rule.Initial
+	f := p.Func(at.X) // without ψ
+	ready := false    // whether g is the gradient at at.X
+	return func() error {
+		if !ready {
+			p.Grad(g, at.X)
+		}
+		if err := checkGradient(g); err != nil {
+			return err
+		}
+		var value float64
 		for try := 0; ; try++ {
 			for i := range z {
 				z[i] = at.Z[i] - size*g[i]
 			}
-			inside := p.Point(x, z, size)
-			if !search {
-				if !inside {
-					return leaves(p.Kernel, size)
-				}
-				break
-			}
-			if inside {
-				linear := 0.0
-				for i := range x {
-					linear += g[i] * (x[i] - at.X[i])
-				}
-				next := p.Func(x)
-				rounding := 1e-14 * (math.Abs(f) + math.Abs(next) + math.Abs(linear))
-				if next <= f+linear+p.Kernel.Divergence(x, at.X)/size+rounding {
-					f = next
+			if p.Point(x, z, size) {
+				value = p.Func(x)
+				var ok bool
+				if ok, ready = p.shortEnough(at, f, value, g, next, x, z, size); ok {
 					break
 				}
 			}
 			if try == 400 {
-				return errors.New("no step is short enough: is Grad the gradient of Func?")
+				return errors.New("no step is short enough: are Func and Grad finite there, and is Grad its gradient?")
 			}
 			size *= rule.Shrink
 		}
+		if ready {
+			g, next = next, g
+		}
 		copy(at.X, x)
 		copy(at.Z, z)
-		at.Step = size
-		if search {
-			at.F = f
-			if p.Penalty != nil {
-				at.F += p.Penalty.Value(x)
-			}
-			size *= rule.Grow
+		f = value
+		at.F, at.Step = f, size
+		if p.Penalty != nil {
+			at.F += p.Penalty.Value(x)
 		}
+		size *= rule.Grow
 		return nil
-	}, nil
+	}
+}
+
+// shortEnough reports whether a step of the size satisfies Backtracking's
+// condition: from at.X, with f and its gradient g, to x, with value and the dual
+// point z. Where both values agree in so many digits that rounding would decide,
+// it compares derivatives along the step in their place,
+//
+//	⟨∇f(x) − ∇f(xₖ), x−xₖ⟩ ≤ ⟨∇h(x) − ∇h(xₖ), x−xₖ⟩/a,
+//
+// twice the same up to terms of third order; next is then ∇f(x).
+func (p *Problem) shortEnough(at *Location, f, value float64, g, next, x, z []float64, size float64) (ok, gradient bool) {
+	bound := p.Kernel.Divergence(x, at.X) / size
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return false, false
+	}
+	if bound > 1e-9*(math.Abs(f)+math.Abs(value)) {
+		for i := range x {
+			bound += g[i] * (x[i] - at.X[i])
+		}
+		return value <= f+bound, false
+	}
+	p.Grad(next, x)
+	var left, right, rounding float64
+	for i := range x {
+		e := x[i] - at.X[i]
+		left += (next[i] - g[i]) * e
+		right += (z[i] - at.Z[i]) * e / size
+		rounding += 1e-14 * math.Abs(g[i]*e)
+	}
+	return left <= right+rounding, true
 }
 
 func checkPositive(name string, v float64) error {

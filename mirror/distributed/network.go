@@ -49,6 +49,7 @@ type Local struct {
 	MaxDelay int
 
 	late []lateMessage
+	in   []Message
 }
 
 type lateMessage struct {
@@ -74,6 +75,7 @@ func (l *Local) Exchange(ctx context.Context, round int, out []Message) (in, ret
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
+	in = l.in[:0]
 	rest := l.late[:0]
 	for _, m := range l.late {
 		if m.due <= round {
@@ -99,6 +101,7 @@ func (l *Local) Exchange(ctx context.Context, round int, out []Message) (in, ret
 		}
 		in = append(in, m)
 	}
+	l.in = in
 	return in, returned, nil
 }
 

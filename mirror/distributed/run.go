@@ -193,6 +193,7 @@ type runner struct {
 	s              Settings
 	x0, z0         []float64
 	nodes          []*worker
+	out            []Message
 	messages, bits int
 }
 
@@ -231,15 +232,15 @@ func (r *runner) round(ctx context.Context, round int, net Network) error {
 		}
 	}
 	r.trace(round)
-	var out []Message
+	r.out = r.out[:0]
 	for _, w := range r.nodes {
-		out = w.send(out, round, weights.columns[w.Index])
+		r.out = w.send(r.out, round, weights.columns[w.Index])
 	}
-	for _, m := range out {
+	for _, m := range r.out {
 		r.messages++
 		r.bits += 64 * (len(m.Mix) + len(m.Share))
 	}
-	in, returned, err := net.Exchange(ctx, round, out)
+	in, returned, err := net.Exchange(ctx, round, r.out)
 	if err != nil {
 		return err
 	}
