@@ -93,7 +93,11 @@ func (l *Local) Exchange(ctx context.Context, round int, out []Message) (in, ret
 		if l.Loss > 0 && l.draw(1, round, m.From, m.To) < l.Loss {
 			continue
 		}
-		if delay := int(l.draw(2, 0, m.From, m.To) * float64(l.MaxDelay+1)); delay > 0 {
+		delay := 0
+		if l.MaxDelay > 0 {
+			delay = int(l.draw(2, 0, m.From, m.To) * float64(l.MaxDelay+1))
+		}
+		if delay > 0 {
 			m.Mix = append([]float64(nil), m.Mix...)
 			m.Share = append([]float64(nil), m.Share...)
 			l.late = append(l.late, lateMessage{round + delay, m})

@@ -36,7 +36,7 @@ func TestFourProblems(t *testing.T) {
 				var errors []float64
 				s := distributed.Settings{
 					Weights: ring(t), Step: in.step, Tracking: tracking, Mix: mix, Rounds: in.rounds,
-					Trace: func(_ int, n []distributed.Node) { errors = append(errors, distance(n, opt)) },
+					Trace: func(_ int, n []distributed.Node) { errors = append(errors, distributed.Distance(n, opt)) },
 				}
 				r, err := distributed.Run(context.Background(), in.problem(), in.start, s, &distributed.Local{})
 				require.NoError(t, err, in.name)

@@ -105,11 +105,14 @@ func Mean(nodes []Node) []float64 {
 
 // Consensus returns the largest difference of a coordinate of a node's point
 // from that of the mean.
-func Consensus(nodes []Node) (worst float64) {
-	mean := Mean(nodes)
+func Consensus(nodes []Node) float64 { return Distance(nodes, Mean(nodes)) }
+
+// Distance returns the largest difference of a coordinate of a node's point from
+// that of x, for example of an optimum that is known.
+func Distance(nodes []Node, x []float64) (worst float64) {
 	for _, n := range nodes {
 		for i, v := range n.X {
-			worst = max(worst, math.Abs(v-mean[i]))
+			worst = max(worst, math.Abs(v-x[i]))
 		}
 	}
 	return worst

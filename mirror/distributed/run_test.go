@@ -105,7 +105,7 @@ func TestEveryGraphReachesTheOptimum(t *testing.T) {
 	for name, weights := range kinds(t, 1) {
 		s := distributed.Settings{Weights: weights, Step: .15, Tracking: true, Mix: distributed.MixDual, Rounds: 3000}
 		r := run(t, in, s, &distributed.Local{})
-		assert.LessOrEqual(t, distance(r.Nodes, opt), 1e-8, name)
+		assert.LessOrEqual(t, distributed.Distance(r.Nodes, opt), 1e-8, name)
 		assert.InDeltaSlice(t, opt, r.Mean(), 1e-8, name)
 	}
 }
@@ -116,8 +116,8 @@ func TestFailedLinks(t *testing.T) {
 	in := instances()[0]
 	s := distributed.Settings{Weights: ring(t), Step: in.step, Tracking: true, Mix: distributed.MixDual, Rounds: 3500}
 	r := run(t, in, s, &distributed.Local{Seed: 1, LinkFailure: .3})
-	t.Logf("distance %.1e", distance(r.Nodes, in.optimum(t)))
-	assert.LessOrEqual(t, distance(r.Nodes, in.optimum(t)), 1e-10)
+	t.Logf("distance %.1e", distributed.Distance(r.Nodes, in.optimum(t)))
+	assert.LessOrEqual(t, distributed.Distance(r.Nodes, in.optimum(t)), 1e-10)
 }
 
 // A message that is lost without notice takes its share of the tracker with it.
@@ -142,8 +142,8 @@ func TestOneSidedLossBiases(t *testing.T) {
 		moved = missing
 	}
 	r := run(t, in, s, lossy)
-	t.Logf("200 rounds with 2%% losses, then none: distance %.1e, consensus %.1e", distance(r.Nodes, opt), distributed.Consensus(r.Nodes))
-	assert.Greater(t, distance(r.Nodes, opt), 1e-4, "they end elsewhere,")
+	t.Logf("200 rounds with 2%% losses, then none: distance %.1e, consensus %.1e", distributed.Distance(r.Nodes, opt), distributed.Consensus(r.Nodes))
+	assert.Greater(t, distributed.Distance(r.Nodes, opt), 1e-4, "they end elsewhere,")
 	assert.LessOrEqual(t, distributed.Consensus(r.Nodes), 1e-9, "but all at one place,")
 	assert.InDeltaSlice(t, bias, moved, 1e-12, "as what is lost stays lost.")
 	g := make([]float64, len(opt))
@@ -172,8 +172,8 @@ func TestDelays(t *testing.T) {
 	in := instances()[0]
 	s := distributed.Settings{Weights: ring(t), Step: in.step / 4, Tracking: true, Mix: distributed.MixDual, Rounds: 12000}
 	r := run(t, in, s, &distributed.Local{Seed: 1, MaxDelay: 3})
-	t.Logf("delays up to 3 rounds: distance %.1e", distance(r.Nodes, in.optimum(t)))
-	assert.LessOrEqual(t, distance(r.Nodes, in.optimum(t)), 1e-8)
+	t.Logf("delays up to 3 rounds: distance %.1e", distributed.Distance(r.Nodes, in.optimum(t)))
+	assert.LessOrEqual(t, distributed.Distance(r.Nodes, in.optimum(t)), 1e-8)
 }
 
 // A node that was down and kept its state does no harm; one that begins anew
@@ -186,7 +186,7 @@ func TestRestarts(t *testing.T) {
 		Outages: []distributed.Outage{{Node: 5, Start: 50, Rounds: 100}, {Node: 6, Start: 120, Rounds: 10}},
 	}
 	r := run(t, in, s, &distributed.Local{})
-	assert.LessOrEqual(t, distance(r.Nodes, opt), 1e-10)
+	assert.LessOrEqual(t, distributed.Distance(r.Nodes, opt), 1e-10)
 
 	s.Outages[0].Lose = true
 	var lack []float64
@@ -199,8 +199,8 @@ func TestRestarts(t *testing.T) {
 		}
 	}
 	r = run(t, in, s, &distributed.Local{})
-	t.Logf("state lost: distance %.1e", distance(r.Nodes, opt))
-	assert.Greater(t, distance(r.Nodes, opt), 1e-5)
+	t.Logf("state lost: distance %.1e", distributed.Distance(r.Nodes, opt))
+	assert.Greater(t, distributed.Distance(r.Nodes, opt), 1e-5)
 	all, g := in.whole(), make([]float64, len(opt))
 	all.Grad(g, r.Mean())
 	for i := range g {

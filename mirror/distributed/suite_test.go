@@ -101,16 +101,6 @@ func (in instance) optimum(t testing.TB) []float64 {
 	return r.X
 }
 
-// distance is the largest of a coordinate of a node from x.
-func distance(list []distributed.Node, x []float64) (worst float64) {
-	for _, n := range list {
-		for i, v := range n.X {
-			worst = max(worst, math.Abs(v-x[i]))
-		}
-	}
-	return worst
-}
-
 func ring(t testing.TB) *distributed.Weights {
 	w, err := distributed.Metropolis(distributed.Ring(nodes))
 	require.NoError(t, err)

@@ -80,8 +80,9 @@ func (p Fit) Grad(dst, x []float64) {
 	}
 	for i, row := range p.A {
 		s := p.Loss.Slope(dot(row, x), p.B[i]) / float64(len(p.A))
+		to := dst[:len(row)]
 		for j, v := range row {
-			dst[j] += s * v
+			to[j] += s * v
 		}
 	}
 }

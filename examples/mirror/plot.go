@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// curve is a quantity by round.
+type curve struct {
+	name string
+	y    []float64
+}
+
+// plot draws curves as SVG, on a logarithmic scale from 1e-16 to 10.
+func plot(curves []curve) []byte {
+	var b strings.Builder
+	y := func(v float64) float64 { return 20 + 20*(1-math.Log10(min(max(v, 1e-16), 10))) }
+	fmt.Fprint(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 420" font-family="sans-serif" font-size="12">`+"\n"+`<rect width="640" height="420" fill="white"/>`+"\n")
+	for e := 0; e >= -16; e -= 4 {
+		at := y(math.Pow(10, float64(e)))
+		fmt.Fprintf(&b, `<path d="M60 %.0fH620" stroke="#ddd"/><text x="54" y="%.0f" text-anchor="end">1e%d</text>`+"\n", at, at+4, e)
+	}
+	for i, c := range curves {
+		color := []string{"#c33", "#06c", "#084", "#a6a"}[i%4]
+		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.5" points="`, color)
+		for k := 0; k < len(c.y); k += 10 {
+			fmt.Fprintf(&b, "%.1f,%.1f ", 60+560*float64(k)/float64(len(c.y)-1), y(c.y[k]))
+		}
+		fmt.Fprintf(&b, `"/>`+"\n"+`<text x="400" y="%d" fill="%s">%s</text>`+"\n", 150+16*i, color, c.name)
+	}
+	fmt.Fprintf(&b, `<text x="60" y="394">0</text><text x="620" y="394" text-anchor="end">%d rounds</text>`+"\n", len(curves[0].y)-1)
+	fmt.Fprint(&b, `<text x="340" y="412" text-anchor="middle">largest distance of a node from the optimum of all data</text></svg>`+"\n")
+	return []byte(b.String())
+}
