@@ -70,7 +70,7 @@ func (m Accelerated) Start(p *Problem, at *Location) (func() error, error) {
 		for i := range v {
 			at.X[i] = (1-theta)*at.X[i] + theta*v[i]
 		}
-		at.Step = size
+		at.StepSize = size
 		theta = nextTheta(theta, m.Exponent)
 		return nil
 	}, nil

@@ -12,13 +12,13 @@ import (
 //
 //	z ← z − a·∇f(x),  x ← argmin a·ψ(x) + h(x) − ⟨z, x⟩
 type Descent struct {
-	// Step says how long the steps are; required.
-	Step Step
+	// StepSize says how long the steps are; required.
+	StepSize StepSize
 }
 
-// Step is a rule for the size a of steps: Fixed, RelativeSmoothness or
+// StepSize is a rule for the size a of steps: Fixed, RelativeSmoothness or
 // Backtracking.
-type Step interface {
+type StepSize interface {
 	Validate() error
 	rule() Backtracking
 }
@@ -82,10 +82,10 @@ func (s Backtracking) rule() Backtracking {
 
 // Validate returns an error that names the first invalid setting.
 func (m Descent) Validate() error {
-	if m.Step == nil {
-		return errors.New("mirror: Descent.Step is missing, want Fixed, RelativeSmoothness or Backtracking")
+	if m.StepSize == nil {
+		return errors.New("mirror: Descent.StepSize is missing, want Fixed, RelativeSmoothness or Backtracking")
 	}
-	return m.Step.Validate()
+	return m.StepSize.Validate()
 }
 
 // Start implements Method.
@@ -93,7 +93,7 @@ func (m Descent) Start(p *Problem, at *Location) (func() error, error) {
 	if p.Grad == nil {
 		return nil, errors.New("mirror: Descent needs Problem.Grad, which is missing")
 	}
-	rule := m.Step.rule()
+	rule := m.StepSize.rule()
 	search := rule.Shrink > 0
 	if search && p.Func == nil {
 		return nil, errors.New("mirror: Backtracking needs Problem.Func, which is missing")
@@ -105,7 +105,7 @@ func (m Descent) Start(p *Problem, at *Location) (func() error, error) {
 }
 
 func (m Descent) fixed(p *Problem, at *Location, size float64) func() error {
-	at.Step = size
+	at.StepSize = size
 	d := len(at.X)
 	g, x, z := make([]float64, d), make([]float64, d), make([]float64, d)
 	return func() error {
@@ -161,7 +161,7 @@ func (m Descent) search(p *Problem, at *Location, rule Backtracking) func() erro
 		copy(at.X, x)
 		copy(at.Z, z)
 		f = value
-		at.F, at.Step = f, size
+		at.F, at.StepSize = f, size
 		if p.Penalty != nil {
 			at.F += p.Penalty.Value(x)
 		}

@@ -8,8 +8,8 @@
 //	fit := problem.Fit{A: a, B: b, Loss: problem.Square{}}
 //	result, err := mirror.Minimize(ctx, mirror.Problem{
 //		Func: fit.Func, Grad: fit.Grad, Kernel: kernel.Simplex{},
-//	}, start, mirror.Settings{Iterations: 1000, StepTol: 1e-12},
-//		mirror.Descent{Step: mirror.Backtracking{Initial: 1}})
+//	}, start, mirror.Settings{Iterations: 1000, PointTol: 1e-12},
+//		mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}})
 //
 // # Methods
 //

@@ -20,14 +20,14 @@ func Example() {
 	start := []float64{1. / 3, 1. / 3, 1. / 3}
 
 	r, err := mirror.Minimize(context.Background(), p, start,
-		mirror.Settings{Iterations: 1000, StepTol: 1e-10},
-		mirror.Descent{Step: mirror.Backtracking{Initial: 1}})
+		mirror.Settings{Iterations: 1000, PointTol: 1e-10},
+		mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}})
 	if err != nil {
 		panic(err)
 	}
 	fmt.Printf("%.4f, f = %.6f, stopped by %v\n", r.X, r.F, r.Status)
 	// Output:
-	// [0.1200 0.2800 0.6000], f = 0.003000, stopped by step
+	// [0.1200 0.2800 0.6000], f = 0.003000, stopped by point
 }
 
 // The same with another kernel, and the simplex as a penalty.
@@ -43,8 +43,8 @@ func Example_proximal() {
 	p := mirror.Problem{Func: fit.Func, Grad: fit.Grad, Kernel: k, Penalty: mirror.Total{Sum: 1}}
 
 	r, err := mirror.Minimize(context.Background(), p, []float64{1, 1, 1},
-		mirror.Settings{Iterations: 1000, StepTol: 1e-10},
-		mirror.Descent{Step: mirror.Backtracking{Initial: 1}})
+		mirror.Settings{Iterations: 1000, PointTol: 1e-10},
+		mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}})
 	if err != nil {
 		panic(err)
 	}

@@ -50,7 +50,7 @@ func central(loss problem.Loss, k kernel.Kernel, start, size func(d int) float64
 	return func(t testing.TB, m, d int) func(int) []float64 {
 		s := &stream{1}
 		fit := problem.Fit{Loss: loss, A: s.matrix(m, d), B: s.vector(m)}
-		step := mirror.Step(mirror.Fixed{Size: size(d)})
+		step := mirror.StepSize(mirror.Fixed{Size: size(d)})
 		if (loss == problem.Poisson{}) {
 			for i := range fit.B {
 				fit.B[i]++
@@ -60,7 +60,7 @@ func central(loss problem.Loss, k kernel.Kernel, start, size func(d int) float64
 			step = mirror.RelativeSmoothness{L: l}
 		}
 		return func(rounds int) []float64 {
-			r, err := mirror.Minimize(ctx, mirror.Problem{Grad: fit.Grad, Kernel: k}, full(d, start(d)), mirror.Settings{Iterations: rounds}, mirror.Descent{Step: step})
+			r, err := mirror.Minimize(ctx, mirror.Problem{Grad: fit.Grad, Kernel: k}, full(d, start(d)), mirror.Settings{Iterations: rounds}, mirror.Descent{StepSize: step})
 			require.NoError(t, err)
 			return r.X
 		}
@@ -83,7 +83,7 @@ func tracking(t testing.TB, m, d int) func(int) []float64 {
 	require.NoError(t, err)
 	return func(rounds int) (x []float64) {
 		r, err := distributed.Run(ctx, p, full(d, .5), distributed.Settings{
-			Weights: w, Step: .1, Tracking: true, Mix: distributed.MixDual, Rounds: rounds,
+			Mixing: w, StepSize: .1, Tracking: true, Space: distributed.SpaceDual, Rounds: rounds,
 		}, &distributed.Local{})
 		require.NoError(t, err)
 		for _, node := range r.Nodes {

@@ -12,7 +12,7 @@ import (
 
 // Problem is to minimise f(x) + ψ(x) over the domain of a kernel.
 type Problem struct {
-	// Func returns f(x). Backtracking, Settings.FuncTol and Settings.Trace
+	// Func returns f(x). Backtracking, Settings.FuncTol and Settings.OnIteration
 	// need it.
 	Func func(x []float64) float64
 	// Grad writes ∇f(x) to dst. All methods but Stochastic need it.
@@ -31,16 +31,16 @@ type Problem struct {
 type Settings struct {
 	// Iterations is how many to make at most, at least 1.
 	Iterations int
-	// StepTol stops when no coordinate of x changes by more in an iteration;
+	// PointTol stops when no coordinate of x changes by more in an iteration;
 	// 0 = never.
-	StepTol float64
+	PointTol float64
 	// FuncTol stops when f + ψ changes by at most FuncTol·max(1, |f + ψ|) in an
 	// iteration; 0 = never.
 	FuncTol float64
-	// Trace, if not nil, sees the start, with Iteration 0, and the location
+	// OnIteration, if not nil, sees the start, with Iteration 0, and the location
 	// after every iteration. It must not change or keep the slices. If it
 	// returns true, the run stops.
-	Trace func(at Location) (stop bool)
+	OnIteration func(at Location) (stop bool)
 }
 
 // Validate returns an error that names the first invalid setting.
@@ -48,8 +48,8 @@ func (s Settings) Validate() error {
 	switch {
 	case s.Iterations < 1:
 		return fmt.Errorf("mirror: Settings.Iterations is %d, want at least 1", s.Iterations)
-	case !(s.StepTol >= 0):
-		return fmt.Errorf("mirror: Settings.StepTol is %v, want at least 0", s.StepTol)
+	case !(s.PointTol >= 0):
+		return fmt.Errorf("mirror: Settings.PointTol is %v, want at least 0", s.PointTol)
 	case !(s.FuncTol >= 0):
 		return fmt.Errorf("mirror: Settings.FuncTol is %v, want at least 0", s.FuncTol)
 	}
@@ -64,8 +64,8 @@ type Location struct {
 	X, Z []float64
 	// F is f(X) + ψ(X); NaN if nothing needed it.
 	F float64
-	// Step is the size of the last step.
-	Step float64
+	// StepSize is that of the last step.
+	StepSize float64
 }
 
 // Status says why a run stopped.
@@ -74,19 +74,19 @@ type Status uint8
 const (
 	// StatusIterations: Settings.Iterations were made.
 	StatusIterations Status = iota + 1
-	// StatusStep: Settings.StepTol was reached.
-	StatusStep
+	// StatusPoint: Settings.PointTol was reached.
+	StatusPoint
 	// StatusFunc: Settings.FuncTol was reached.
 	StatusFunc
-	// StatusTrace: Settings.Trace returned true.
-	StatusTrace
+	// StatusStopped: Settings.OnIteration returned true.
+	StatusStopped
 )
 
 var statusNames = []string{
-	StatusIterations: "iterations", StatusStep: "step", StatusFunc: "function", StatusTrace: "trace",
+	StatusIterations: "iterations", StatusPoint: "point", StatusFunc: "function", StatusStopped: "stopped",
 }
 
-// String returns "iterations", "step", "function" or "trace".
+// String returns "iterations", "point", "function" or "stopped".
 func (s Status) String() string { return settings.EnumString(statusNames, s) }
 
 // Result is where a run ended.
@@ -103,7 +103,7 @@ type Method interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
 	// Start prepares a run and returns the function that makes one iteration:
-	// it moves at.X and at.Z, and sets at.Step, and at.F if it knows it (it is
+	// it moves at.X and at.Z, and sets at.StepSize, and at.F if it knows it (it is
 	// NaN before). The problem is complete but for what the method must ask
 	// for: it returns an error if it needs a function that is nil.
 	Start(p *Problem, at *Location) (iterate func() error, err error)
@@ -126,7 +126,7 @@ func Minimize(ctx context.Context, p Problem, x0 []float64, s Settings, m Method
 	if err != nil {
 		return nil, err
 	}
-	needF := s.FuncTol > 0 || s.Trace != nil
+	needF := s.FuncTol > 0 || s.OnIteration != nil
 	value := func() {
 		if math.IsNaN(r.F) && p.Func != nil {
 			r.F = p.value(r.X)
@@ -135,8 +135,8 @@ func Minimize(ctx context.Context, p Problem, x0 []float64, s Settings, m Method
 	if needF {
 		value()
 	}
-	if s.Trace != nil && s.Trace(r.Location) {
-		r.Status = StatusTrace
+	if s.OnIteration != nil && s.OnIteration(r.Location) {
+		r.Status = StatusStopped
 		return r, nil
 	}
 	old := make([]float64, len(x0))
@@ -159,10 +159,10 @@ func Minimize(ctx context.Context, p Problem, x0 []float64, s Settings, m Method
 			change = max(change, math.Abs(v-old[i]))
 		}
 		switch {
-		case s.Trace != nil && s.Trace(r.Location):
-			r.Status = StatusTrace
-		case s.StepTol > 0 && change <= s.StepTol:
-			r.Status = StatusStep
+		case s.OnIteration != nil && s.OnIteration(r.Location):
+			r.Status = StatusStopped
+		case s.PointTol > 0 && change <= s.PointTol:
+			r.Status = StatusPoint
 		case s.FuncTol > 0 && math.Abs(r.F-oldF) <= s.FuncTol*max(1, math.Abs(r.F)):
 			r.Status = StatusFunc
 		case r.Iteration == s.Iterations:
@@ -180,8 +180,8 @@ func check(p Problem, x0 []float64, s Settings, m Method) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if p.Func == nil && (s.FuncTol > 0 || s.Trace != nil) {
-		return errors.New("mirror: Settings.FuncTol and Settings.Trace need Problem.Func, which is missing")
+	if p.Func == nil && (s.FuncTol > 0 || s.OnIteration != nil) {
+		return errors.New("mirror: Settings.FuncTol and Settings.OnIteration need Problem.Func, which is missing")
 	}
 	if m == nil {
 		return errors.New("mirror: there is no method")

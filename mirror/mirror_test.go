@@ -78,8 +78,8 @@ func instances() []instance {
 
 // optimum is found by short backtracking steps for very long.
 func (in instance) optimum(t testing.TB) []float64 {
-	r, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 400000, StepTol: 1e-15},
-		mirror.Descent{Step: mirror.RelativeSmoothness{L: in.smoothness(t)}})
+	r, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 400000, PointTol: 1e-15},
+		mirror.Descent{StepSize: mirror.RelativeSmoothness{L: in.smoothness(t)}})
 	require.NoError(t, err)
 	return r.X
 }
@@ -91,14 +91,14 @@ func TestRelativeSmoothness(t *testing.T) {
 		l, opt := in.smoothness(t), in.optimum(t)
 		best, d := in.fit.Func(opt), in.k.Divergence(opt, in.start)
 		last := math.Inf(1)
-		_, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 2000, Trace: func(at mirror.Location) bool {
+		_, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 2000, OnIteration: func(at mirror.Location) bool {
 			assert.LessOrEqual(t, at.F, last+1e-13*(1+math.Abs(at.F)), "%s, iteration %d", in.name, at.Iteration)
 			last = at.F
 			if in.convex && at.Iteration > 0 {
 				assert.LessOrEqual(t, at.F-best, l*d/float64(at.Iteration)+1e-12, "%s, iteration %d", in.name, at.Iteration)
 			}
 			return false
-		}}, mirror.Descent{Step: mirror.RelativeSmoothness{L: l}})
+		}}, mirror.Descent{StepSize: mirror.RelativeSmoothness{L: l}})
 		require.NoError(t, err, in.name)
 	}
 }
@@ -107,9 +107,9 @@ func TestBacktrackingReachesTheSamePointSooner(t *testing.T) {
 	for _, in := range instances() {
 		opt := in.optimum(t)
 		s := mirror.Settings{Iterations: 100000, FuncTol: 1e-13}
-		fixed, err := mirror.Minimize(ctx, in.problem(), in.start, s, mirror.Descent{Step: mirror.RelativeSmoothness{L: in.smoothness(t)}})
+		fixed, err := mirror.Minimize(ctx, in.problem(), in.start, s, mirror.Descent{StepSize: mirror.RelativeSmoothness{L: in.smoothness(t)}})
 		require.NoError(t, err, in.name)
-		r, err := mirror.Minimize(ctx, in.problem(), in.start, s, mirror.Descent{Step: mirror.Backtracking{Initial: 100}})
+		r, err := mirror.Minimize(ctx, in.problem(), in.start, s, mirror.Descent{StepSize: mirror.Backtracking{Initial: 100}})
 		require.NoError(t, err, in.name)
 		assert.Equal(t, mirror.StatusFunc, r.Status, in.name)
 		assert.InDelta(t, in.fit.Func(opt), r.F, 1e-9, in.name)
@@ -131,7 +131,7 @@ func TestAcceleratedBound(t *testing.T) {
 		}
 		l, opt := in.smoothness(t), in.optimum(t)
 		best, d := in.fit.Func(opt), in.k.Divergence(opt, in.start)
-		_, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 500, Trace: func(at mirror.Location) bool {
+		_, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 500, OnIteration: func(at mirror.Location) bool {
 			if k := float64(at.Iteration); k > 0 {
 				assert.LessOrEqual(t, at.F-best, math.Pow(gamma/(k-1+gamma), gamma)*l*d+1e-12, "%s, iteration %v", in.name, k)
 			}
@@ -150,7 +150,7 @@ func TestAccelerationAccelerates(t *testing.T) {
 		require.NoError(t, err)
 		return r.F
 	}
-	plain, fast := gap(mirror.Descent{Step: mirror.RelativeSmoothness{L: .5}}), gap(mirror.Accelerated{L: .5, Exponent: 2})
+	plain, fast := gap(mirror.Descent{StepSize: mirror.RelativeSmoothness{L: .5}}), gap(mirror.Accelerated{L: .5, Exponent: 2})
 	t.Logf("f after 300 iterations: %.2e, accelerated %.2e", plain, fast)
 	assert.Less(t, fast, plain/10)
 }
@@ -160,7 +160,7 @@ func TestAccelerationAccelerates(t *testing.T) {
 func TestComesBackFromUnderflow(t *testing.T) {
 	sign := 1.0
 	p := mirror.Problem{Grad: func(dst, _ []float64) { dst[0], dst[1] = sign, 0 }, Kernel: kernel.Simplex{}}
-	step := mirror.Descent{Step: mirror.Fixed{Size: 1000}}
+	step := mirror.Descent{StepSize: mirror.Fixed{Size: 1000}}
 	method := func(at mirror.Location) mirror.Method { return resumed{step, at.Z} }
 	r, err := mirror.Minimize(ctx, p, []float64{.5, .5}, mirror.Settings{Iterations: 1}, step)
 	require.NoError(t, err)
@@ -242,7 +242,7 @@ func norm(x []float64) (s float64) {
 
 func TestStopping(t *testing.T) {
 	in := instances()[0]
-	step := mirror.Descent{Step: mirror.Fixed{Size: .1}}
+	step := mirror.Descent{StepSize: mirror.Fixed{Size: .1}}
 	status := func(s mirror.Settings) (mirror.Status, int) {
 		r, err := mirror.Minimize(ctx, in.problem(), in.start, s, step)
 		require.NoError(t, err)
@@ -252,19 +252,19 @@ func TestStopping(t *testing.T) {
 	got, n := status(mirror.Settings{Iterations: 3})
 	assert.Equal(t, mirror.StatusIterations, got)
 	assert.Equal(t, 3, n)
-	got, _ = status(mirror.Settings{Iterations: 10000, StepTol: 1e-6})
-	assert.Equal(t, "step", got.String())
+	got, _ = status(mirror.Settings{Iterations: 10000, PointTol: 1e-6})
+	assert.Equal(t, "point", got.String())
 	got, _ = status(mirror.Settings{Iterations: 10000, FuncTol: 1e-6})
 	assert.Equal(t, mirror.StatusFunc, got)
-	got, n = status(mirror.Settings{Iterations: 10000, Trace: func(at mirror.Location) bool { return at.Iteration == 7 }})
-	assert.Equal(t, mirror.StatusTrace, got)
+	got, n = status(mirror.Settings{Iterations: 10000, OnIteration: func(at mirror.Location) bool { return at.Iteration == 7 }})
+	assert.Equal(t, mirror.StatusStopped, got)
 	assert.Equal(t, 7, n)
-	got, n = status(mirror.Settings{Iterations: 10000, Trace: func(mirror.Location) bool { return true }})
-	assert.Equal(t, mirror.StatusTrace, got)
+	got, n = status(mirror.Settings{Iterations: 10000, OnIteration: func(mirror.Location) bool { return true }})
+	assert.Equal(t, mirror.StatusStopped, got)
 	assert.Equal(t, 0, n)
 
 	stopped, cancel := context.WithCancel(ctx)
-	r, err := mirror.Minimize(stopped, in.problem(), in.start, mirror.Settings{Iterations: 10, Trace: func(at mirror.Location) bool {
+	r, err := mirror.Minimize(stopped, in.problem(), in.start, mirror.Settings{Iterations: 10, OnIteration: func(at mirror.Location) bool {
 		if at.Iteration == 4 {
 			cancel()
 		}
@@ -277,7 +277,7 @@ func TestStopping(t *testing.T) {
 func TestErrors(t *testing.T) {
 	in := instances()[4]
 	once := mirror.Settings{Iterations: 1}
-	fixed := mirror.Descent{Step: mirror.Fixed{Size: 1}}
+	fixed := mirror.Descent{StepSize: mirror.Fixed{Size: 1}}
 	without := func(change func(*mirror.Problem)) mirror.Problem {
 		p := in.problem()
 		change(&p)
@@ -293,24 +293,24 @@ func TestErrors(t *testing.T) {
 		{"the start: kernel: coordinate 1 is -1, outside the domain (0, +Inf) of Burg", in.problem(), []float64{1, -1, 1}, once, fixed},
 		{"the start: kernel: there is no kernel", without(func(p *mirror.Problem) { p.Kernel = nil }), in.start, once, fixed},
 		{"Settings.Iterations is 0", in.problem(), in.start, mirror.Settings{}, fixed},
-		{"Settings.StepTol is -1", in.problem(), in.start, mirror.Settings{Iterations: 1, StepTol: -1}, fixed},
+		{"Settings.PointTol is -1", in.problem(), in.start, mirror.Settings{Iterations: 1, PointTol: -1}, fixed},
 		{"Settings.FuncTol is NaN", in.problem(), in.start, mirror.Settings{Iterations: 1, FuncTol: math.NaN()}, fixed},
 		{"need Problem.Func", without(func(p *mirror.Problem) { p.Func = nil }), in.start, mirror.Settings{Iterations: 1, FuncTol: 1}, fixed},
 		{"there is no method", in.problem(), in.start, once, nil},
-		{"Descent.Step is missing", in.problem(), in.start, once, mirror.Descent{}},
-		{"Fixed.Size is 0", in.problem(), in.start, once, mirror.Descent{Step: mirror.Fixed{}}},
-		{"RelativeSmoothness.L is +Inf", in.problem(), in.start, once, mirror.Descent{Step: mirror.RelativeSmoothness{L: math.Inf(1)}}},
-		{"Backtracking.Shrink is 1", in.problem(), in.start, once, mirror.Descent{Step: mirror.Backtracking{Initial: 1, Shrink: 1}}},
-		{"Backtracking.Grow is 0.5", in.problem(), in.start, once, mirror.Descent{Step: mirror.Backtracking{Initial: 1, Grow: .5}}},
-		{"Backtracking.Initial is -1", in.problem(), in.start, once, mirror.Descent{Step: mirror.Backtracking{Initial: -1}}},
+		{"Descent.StepSize is missing", in.problem(), in.start, once, mirror.Descent{}},
+		{"Fixed.Size is 0", in.problem(), in.start, once, mirror.Descent{StepSize: mirror.Fixed{}}},
+		{"RelativeSmoothness.L is +Inf", in.problem(), in.start, once, mirror.Descent{StepSize: mirror.RelativeSmoothness{L: math.Inf(1)}}},
+		{"Backtracking.Shrink is 1", in.problem(), in.start, once, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1, Shrink: 1}}},
+		{"Backtracking.Grow is 0.5", in.problem(), in.start, once, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1, Grow: .5}}},
+		{"Backtracking.Initial is -1", in.problem(), in.start, once, mirror.Descent{StepSize: mirror.Backtracking{Initial: -1}}},
 		{"Descent needs Problem.Grad", without(func(p *mirror.Problem) { p.Grad = nil }), in.start, once, fixed},
-		{"Backtracking needs Problem.Func", without(func(p *mirror.Problem) { p.Func = nil }), in.start, once, mirror.Descent{Step: mirror.Backtracking{Initial: 1}}},
+		{"Backtracking needs Problem.Func", without(func(p *mirror.Problem) { p.Func = nil }), in.start, once, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}}},
 		{"Accelerated.Exponent is 3", in.problem(), in.start, once, mirror.Accelerated{L: 1, Exponent: 3}},
 		{"Accelerated.L is 0", in.problem(), in.start, once, mirror.Accelerated{Exponent: 1}},
 		{"Accelerated needs Problem.Grad", without(func(p *mirror.Problem) { p.Grad = nil }), in.start, once, mirror.Accelerated{L: 1, Exponent: 1}},
 		{"Stochastic.Decay is 2", in.problem(), in.start, once, mirror.Stochastic{Size: 1, Decay: 2}},
 		{"Stochastic needs Problem.Term", without(func(p *mirror.Problem) { p.Term = nil }), in.start, once, mirror.Stochastic{Size: 1}},
-		{"iteration 1: a step of size 1000 leaves the dual range of Burg: use a shorter one, or Backtracking", in.problem(), []float64{.1, .1, .1}, once, mirror.Descent{Step: mirror.Fixed{Size: 1000}}},
+		{"iteration 1: a step of size 1000 leaves the dual range of Burg: use a shorter one, or Backtracking", in.problem(), []float64{.1, .1, .1}, once, mirror.Descent{StepSize: mirror.Fixed{Size: 1000}}},
 		{"iteration 1: a step of size 1000 leaves the dual range of Burg", in.problem(), []float64{.1, .1, .1}, once, mirror.Accelerated{L: .001, Exponent: 1}},
 		{"a step of size 1000 leaves the dual range of Burg", in.problem(), []float64{.1, .1, .1}, once, mirror.Stochastic{Size: 1000}},
 		{"iteration 1: coordinate 2 of the gradient is NaN", without(func(p *mirror.Problem) {
@@ -318,7 +318,7 @@ func TestErrors(t *testing.T) {
 		}), in.start, once, fixed},
 		{"no step is short enough: are Func and Grad finite", without(func(p *mirror.Problem) {
 			p.Func = func([]float64) float64 { return math.NaN() }
-		}), in.start, once, mirror.Descent{Step: mirror.Backtracking{Initial: 1}}},
+		}), in.start, once, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}}},
 	} {
 		_, err := mirror.Minimize(ctx, c.p, c.start, c.s, c.m)
 		assert.ErrorContains(t, err, c.want)

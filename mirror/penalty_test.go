@@ -61,7 +61,7 @@ func TestProximalStepsAreMinima(t *testing.T) {
 				}
 				other := make([]float64, 3)
 				for i := range other { // near x, in the domain and within the constraint
-					step := rapid.Float64Range(-.5, .5).Draw(t, "step")
+					step := rapid.Float64Range(-.5, .5).Draw(t, "point")
 					other[i] = x[i] + step*step*step*8
 					if s.name == "box" {
 						require.LessOrEqual(t, x[i], box.Upper[i]+1e-12)
@@ -137,11 +137,11 @@ func TestPenalisedProblems(t *testing.T) {
 	}
 	solve := func(p mirror.Problem, k kernel.Kernel, psi mirror.Penalty, m mirror.Method, x0 ...float64) []float64 {
 		p.Kernel, p.Penalty = k, psi
-		r, err := mirror.Minimize(ctx, p, x0, mirror.Settings{Iterations: 20000, StepTol: 1e-14}, m)
+		r, err := mirror.Minimize(ctx, p, x0, mirror.Settings{Iterations: 20000, PointTol: 1e-14}, m)
 		require.NoError(t, err)
 		return r.X
 	}
-	search := mirror.Descent{Step: mirror.Backtracking{Initial: 1}}
+	search := mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}}
 	for _, k := range []kernel.Kernel{euclidean, kernel.Polynomial{Quadratic: 1, Quartic: 1}, kernel.Each(kernel.Cosh{})} {
 		x := solve(quadratic(3, -.5), k, mirror.L1{Weight: 1}, search, 1, 1)
 		assert.InDeltaSlice(t, []float64{2, 0}, x, 1e-10, k.String())
@@ -177,6 +177,6 @@ func TestPenaltyErrors(t *testing.T) {
 	in := instances()[1]
 	p := in.problem()
 	p.Penalty = mirror.Box{}
-	_, err = mirror.Minimize(ctx, p, in.start, mirror.Settings{Iterations: 1}, mirror.Descent{Step: mirror.Fixed{Size: 1}})
+	_, err = mirror.Minimize(ctx, p, in.start, mirror.Settings{Iterations: 1}, mirror.Descent{StepSize: mirror.Fixed{Size: 1}})
 	assert.ErrorContains(t, err, "Box with simplex entropy")
 }

@@ -40,7 +40,7 @@ func (m Stochastic) Start(p *Problem, at *Location) (func() error, error) {
 	rng := rand.New(rand.NewPCG(m.Seed, 0))
 	g, x, z := make([]float64, len(at.X)), make([]float64, len(at.X)), make([]float64, len(at.X))
 	return func() error {
-		at.Step = m.Size / math.Pow(float64(at.Iteration+1), m.Decay)
+		at.StepSize = m.Size / math.Pow(float64(at.Iteration+1), m.Decay)
 		copy(x, at.X)
 		copy(z, at.Z)
 		for _, i := range rng.Perm(p.Terms) {
@@ -49,10 +49,10 @@ func (m Stochastic) Start(p *Problem, at *Location) (func() error, error) {
 				return fmt.Errorf("term %d: %w", i, err)
 			}
 			for j := range z {
-				z[j] -= at.Step * g[j]
+				z[j] -= at.StepSize * g[j]
 			}
-			if !p.Point(x, z, at.Step) {
-				return fmt.Errorf("term %d: %w", i, leaves(p.Kernel, at.Step))
+			if !p.Point(x, z, at.StepSize) {
+				return fmt.Errorf("term %d: %w", i, leaves(p.Kernel, at.StepSize))
 			}
 		}
 		copy(at.X, x)

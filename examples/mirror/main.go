@@ -50,7 +50,7 @@ func run(ctx context.Context, out io.Writer) ([]curve, error) {
 	parts, all := data()
 	start := make([]float64, dimensions)
 	central, err := mirror.Minimize(ctx, mirror.Problem{Func: all.Func, Grad: all.Grad, Kernel: box}, start,
-		mirror.Settings{Iterations: 10000, StepTol: 1e-15}, mirror.Descent{Step: mirror.Backtracking{Initial: 1}})
+		mirror.Settings{Iterations: 10000, PointTol: 1e-15}, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}})
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +73,11 @@ func run(ctx context.Context, out io.Writer) ([]curve, error) {
 		{"decentralised descent", distributed.Local{}, distributed.Settings{}},
 		{"gradient tracking", distributed.Local{}, distributed.Settings{Tracking: true}},
 		{"tracking, 3 links in 10 down", distributed.Local{Seed: 1, LinkFailure: 0.3}, distributed.Settings{Tracking: true}},
-		{"tracking, 1 message in 1000 lost", distributed.Local{Seed: 1, Loss: 0.001}, distributed.Settings{Tracking: true}},
+		{"tracking, 1 message in 1000 lost", distributed.Local{Seed: 1, Drop: 0.001}, distributed.Settings{Tracking: true}},
 	} {
 		c := curve{name: m.name}
-		m.Weights, m.Step, m.Mix, m.Rounds = weights, step, distributed.MixDual, rounds
-		m.Trace = func(_ int, list []distributed.Node) { c.y = append(c.y, distributed.Distance(list, central.X)) }
+		m.Mixing, m.StepSize, m.Space, m.Rounds = weights, step, distributed.SpaceDual, rounds
+		m.OnRound = func(_ int, list []distributed.Node) { c.y = append(c.y, distributed.Distance(list, central.X)) }
 		r, err := distributed.Run(ctx, p, start, m.Settings, &m.net)
 		if err != nil {
 			return nil, err

@@ -18,16 +18,16 @@
 //
 // Gradient tracking is due to Xu et al. (CDC 2015), Di Lorenzo and Scutari
 // (2016), Nedić, Olshevsky and Shi (2017) and Qu and Li (2018), in Euclidean
-// space. The form above mixes in the dual space; [MixPrimal] is the other
+// space. The form above mixes in the dual space; [SpacePrimal] is the other
 // natural one, zᵢ ← ∇h(Σⱼ wᵢⱼ·xⱼ) − a·yᵢ. No theorem about either is claimed for
 // kernels in general: the tests check the invariants and that runs converge.
 //
 // # Graphs and weights
 //
 // [Ring], [Torus], [Star], [Complete], [ErdosRenyi] and [NewGraph] make graphs;
-// [Metropolis] and [Weights.Lazy] give the links their weights; [Exponential]
+// [Metropolis] and [Matrix.Lazy] give the links their weights; [Exponential]
 // is a directed graph with circulant weights, and [OnePeer] and [Cycle] change
-// from round to round. [Weights.Lambda] is the norm on which the speed of
+// from round to round. [Matrix.Lambda] is the norm on which the speed of
 // averaging depends.
 //
 // # Networks

@@ -11,8 +11,8 @@ import (
 // Message is what one node sends another in one round.
 type Message struct {
 	Round, From, To int
-	// Mix is what the sender has to mix: its dual or primal point.
-	Mix []float64
+	// Point is what the sender has to mix: its dual or primal point.
+	Point []float64
 	// Share is the receiver's share of the sender's tracker; empty without
 	// tracking.
 	Share []float64
@@ -42,8 +42,8 @@ type Local struct {
 	// directions. Both nodes notice, keep its weight for themselves, and nothing
 	// is lost.
 	LinkFailure float64
-	// Loss is the probability that a message is lost, and nobody notices.
-	Loss float64
+	// Drop is the probability that a message is lost, and nobody notices.
+	Drop float64
 	// MaxDelay is the largest delay in rounds. Each direction of a link has one
 	// of its own, drawn from 0 to MaxDelay, for the whole run.
 	MaxDelay int
@@ -62,8 +62,8 @@ func (l *Local) Validate() error {
 	switch {
 	case !(l.LinkFailure >= 0 && l.LinkFailure < 1):
 		return fmt.Errorf("distributed: Local.LinkFailure is %v, want a probability below 1", l.LinkFailure)
-	case !(l.Loss >= 0 && l.Loss < 1):
-		return fmt.Errorf("distributed: Local.Loss is %v, want a probability below 1", l.Loss)
+	case !(l.Drop >= 0 && l.Drop < 1):
+		return fmt.Errorf("distributed: Local.Drop is %v, want a probability below 1", l.Drop)
 	case l.MaxDelay < 0:
 		return fmt.Errorf("distributed: Local.MaxDelay is %d, want at least 0", l.MaxDelay)
 	}
@@ -90,7 +90,7 @@ func (l *Local) Exchange(ctx context.Context, round int, out []Message) (in, ret
 			returned = append(returned, m)
 			continue
 		}
-		if l.Loss > 0 && l.draw(1, round, m.From, m.To) < l.Loss {
+		if l.Drop > 0 && l.draw(1, round, m.From, m.To) < l.Drop {
 			continue
 		}
 		delay := 0
@@ -98,7 +98,7 @@ func (l *Local) Exchange(ctx context.Context, round int, out []Message) (in, ret
 			delay = int(l.draw(2, 0, m.From, m.To) * float64(l.MaxDelay+1))
 		}
 		if delay > 0 {
-			m.Mix = append([]float64(nil), m.Mix...)
+			m.Point = append([]float64(nil), m.Point...)
 			m.Share = append([]float64(nil), m.Share...)
 			l.late = append(l.late, lateMessage{round + delay, m})
 			continue
@@ -119,16 +119,16 @@ func (l *Local) draw(what, round, from, to int) float64 {
 const headerSize = 20
 
 // AppendBinary appends the message's encoding to b: round, sender, receiver, and
-// the lengths of Mix and Share as 32-bit numbers, then Mix and Share as 64-bit
+// the lengths of Point and Share as 32-bit numbers, then Point and Share as 64-bit
 // floats, all little-endian.
 func (m Message) AppendBinary(b []byte) ([]byte, error) {
-	for _, v := range []int{m.Round, m.From, m.To, len(m.Mix), len(m.Share)} {
+	for _, v := range []int{m.Round, m.From, m.To, len(m.Point), len(m.Share)} {
 		if v < 0 || v > math.MaxInt32 {
 			return nil, fmt.Errorf("distributed: a message with the number %d, want one of 31 bits", v)
 		}
 		b = binary.LittleEndian.AppendUint32(b, uint32(v))
 	}
-	for _, list := range [2][]float64{m.Mix, m.Share} {
+	for _, list := range [2][]float64{m.Point, m.Share} {
 		for _, v := range list {
 			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
 		}
@@ -157,6 +157,6 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 	for i := range all {
 		all[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[headerSize+8*i:]))
 	}
-	*m = Message{Round: head[0], From: head[1], To: head[2], Mix: all[:head[3]:head[3]], Share: all[head[3]:]}
+	*m = Message{Round: head[0], From: head[1], To: head[2], Point: all[:head[3]:head[3]], Share: all[head[3]:]}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMessageRoundTrip(t *testing.T) {
-	m := distributed.Message{Round: 7, From: 1, To: 2, Mix: []float64{1, math.Inf(-1), -0.0}, Share: []float64{math.SmallestNonzeroFloat64}}
+	m := distributed.Message{Round: 7, From: 1, To: 2, Point: []float64{1, math.Inf(-1), -0.0}, Share: []float64{math.SmallestNonzeroFloat64}}
 	b, err := m.AppendBinary([]byte("x"))
 	require.NoError(t, err)
 	assert.Len(t, b, 1+20+8*4)
@@ -25,7 +25,7 @@ func TestMessageRoundTrip(t *testing.T) {
 }
 
 func FuzzMessage(f *testing.F) {
-	b, _ := distributed.Message{Round: 1, From: 2, To: 3, Mix: []float64{1}, Share: []float64{2, 3}}.AppendBinary(nil)
+	b, _ := distributed.Message{Round: 1, From: 2, To: 3, Point: []float64{1}, Share: []float64{2, 3}}.AppendBinary(nil)
 	f.Add(b)
 	f.Add(b[:20])
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 19: 0x7f})

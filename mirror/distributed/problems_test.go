@@ -31,12 +31,12 @@ func rate(e []float64) float64 {
 func TestFourProblems(t *testing.T) {
 	for _, in := range instances() {
 		opt := in.optimum(t)
-		for _, mix := range []distributed.Mix{distributed.MixDual, distributed.MixPrimal} {
+		for _, mix := range []distributed.Space{distributed.SpaceDual, distributed.SpacePrimal} {
 			for _, tracking := range []bool{true, false} {
 				var errors []float64
 				s := distributed.Settings{
-					Weights: ring(t), Step: in.step, Tracking: tracking, Mix: mix, Rounds: in.rounds,
-					Trace: func(_ int, n []distributed.Node) { errors = append(errors, distributed.Distance(n, opt)) },
+					Mixing: ring(t), StepSize: in.step, Tracking: tracking, Space: mix, Rounds: in.rounds,
+					OnRound: func(_ int, n []distributed.Node) { errors = append(errors, distributed.Distance(n, opt)) },
 				}
 				r, err := distributed.Run(context.Background(), in.problem(), in.start, s, &distributed.Local{})
 				require.NoError(t, err, in.name)

@@ -22,40 +22,40 @@ type Problem struct {
 	Kernel kernel.Kernel
 }
 
-// Mix says where nodes mix.
-type Mix uint8
+// Space says where nodes mix.
+type Space uint8
 
 const (
-	// MixDual mixes dual points: z ← Σ wᵢⱼ·zⱼ − a·y. On the simplex the mean of
+	// SpaceDual mixes dual points: z ← Σ wᵢⱼ·zⱼ − a·y. On the simplex the mean of
 	// dual points is the normalised geometric mean.
-	MixDual Mix = iota + 1
-	// MixPrimal mixes points: z ← ∇h(Σ wᵢⱼ·xⱼ) − a·y.
-	MixPrimal
+	SpaceDual Space = iota + 1
+	// SpacePrimal mixes points: z ← ∇h(Σ wᵢⱼ·xⱼ) − a·y.
+	SpacePrimal
 )
 
-var mixNames = []string{MixDual: "dual", MixPrimal: "primal"}
+var spaceNames = []string{SpaceDual: "dual", SpacePrimal: "primal"}
 
 // String returns "dual" or "primal".
-func (m Mix) String() string { return settings.EnumString(mixNames, m) }
+func (m Space) String() string { return settings.EnumString(spaceNames, m) }
 
 // Settings are the method's. All processes of a run must have the same.
 type Settings struct {
-	// Weights are those of the links.
-	Weights Schedule
-	// Step is the size a.
-	Step float64
+	// Mixing has the weights of the links.
+	Mixing Schedule
+	// StepSize is a.
+	StepSize float64
 	// Tracking is gradient tracking; without it the method is plain
 	// decentralised mirror descent.
 	Tracking bool
-	// Mix is required.
-	Mix Mix
+	// Space is required.
+	Space Space
 	// Rounds is how many to make, at least 1.
 	Rounds int
 	// Outages are times at which nodes are down.
 	Outages []Outage
-	// Trace, if not nil, sees the nodes of this process before every round and
+	// OnRound, if not nil, sees the nodes of this process before every round and
 	// after the last. It must not change or keep their slices.
-	Trace func(round int, nodes []Node)
+	OnRound func(round int, nodes []Node)
 }
 
 // Outage is a time in which a node is down: it neither computes nor sends. The
@@ -149,28 +149,28 @@ func Run(ctx context.Context, p Problem, x0 []float64, s Settings, net Network) 
 			return nil, fmt.Errorf("distributed: round %d: %w", round, err)
 		}
 	}
-	r.trace(s.Rounds)
+	r.observe(s.Rounds)
 	return &Result{r.states(), r.messages, r.bits}, nil
 }
 
 func check(p Problem, x0 []float64, s Settings, net Network) error {
 	switch {
-	case s.Weights == nil:
-		return errors.New("distributed: Settings.Weights are missing")
+	case s.Mixing == nil:
+		return errors.New("distributed: Settings.Mixing is missing")
 	case net == nil:
 		return errors.New("distributed: there is no network")
 	case s.Rounds < 1:
 		return fmt.Errorf("distributed: Settings.Rounds is %d, want at least 1", s.Rounds)
-	case !(s.Step > 0) || math.IsInf(s.Step, 0):
-		return fmt.Errorf("distributed: Settings.Step is %v, want a finite positive number", s.Step)
+	case !(s.StepSize > 0) || math.IsInf(s.StepSize, 0):
+		return fmt.Errorf("distributed: Settings.StepSize is %v, want a finite positive number", s.StepSize)
 	}
-	if err := settings.CheckEnum("distributed: Settings.Mix", mixNames, s.Mix); err != nil {
+	if err := settings.CheckEnum("distributed: Settings.Space", spaceNames, s.Space); err != nil {
 		return err
 	}
-	if err := s.Weights.Validate(); err != nil {
+	if err := s.Mixing.Validate(); err != nil {
 		return err
 	}
-	if n := s.Weights.Nodes(); n != len(p.Grads) {
+	if n := s.Mixing.Nodes(); n != len(p.Grads) {
 		return fmt.Errorf("distributed: weights for %d nodes and %d gradients, want as many of each", n, len(p.Grads))
 	}
 	if !slices.ContainsFunc(p.Grads, func(g func(dst, x []float64)) bool { return g != nil }) {
@@ -208,9 +208,9 @@ func (r *runner) states() []Node {
 	return list
 }
 
-func (r *runner) trace(round int) {
-	if r.s.Trace != nil {
-		r.s.Trace(round, r.states())
+func (r *runner) observe(round int) {
+	if r.s.OnRound != nil {
+		r.s.OnRound(round, r.states())
 	}
 }
 
@@ -226,7 +226,7 @@ func (r *runner) down(node, round int) (down, anew bool) {
 }
 
 func (r *runner) round(ctx context.Context, round int, net Network) error {
-	weights := r.s.Weights.At(round)
+	weights := r.s.Mixing.At(round)
 	for _, w := range r.nodes {
 		if down, anew := r.down(w.Index, round); anew && !down {
 			if err := w.reset(); err != nil {
@@ -234,14 +234,14 @@ func (r *runner) round(ctx context.Context, round int, net Network) error {
 			}
 		}
 	}
-	r.trace(round)
+	r.observe(round)
 	r.out = r.out[:0]
 	for _, w := range r.nodes {
 		r.out = w.send(r.out, round, weights.columns[w.Index])
 	}
 	for _, m := range r.out {
 		r.messages++
-		r.bits += 64 * (len(m.Mix) + len(m.Share))
+		r.bits += 64 * (len(m.Point) + len(m.Share))
 	}
 	in, returned, err := net.Exchange(ctx, round, r.out)
 	if err != nil {
@@ -276,8 +276,8 @@ func (r *runner) deliver(in, returned []Message) error {
 		if err != nil {
 			return err
 		}
-		if m.From < 0 || m.From >= len(r.p.Grads) || len(m.Mix) != len(r.x0) || r.s.Tracking && len(m.Share) != len(r.x0) {
-			return fmt.Errorf("a message from node %d to %d has %d and %d numbers, want %d", m.From, m.To, len(m.Mix), len(m.Share), len(r.x0))
+		if m.From < 0 || m.From >= len(r.p.Grads) || len(m.Point) != len(r.x0) || r.s.Tracking && len(m.Share) != len(r.x0) {
+			return fmt.Errorf("a message from node %d to %d has %d and %d numbers, want %d", m.From, m.To, len(m.Point), len(m.Share), len(r.x0))
 		}
 		w.in = append(w.in, m)
 	}
@@ -347,7 +347,7 @@ func (w *worker) gradient() error {
 
 // mixable is what the node gives others to mix.
 func (w *worker) mixable() []float64 {
-	if w.r.s.Mix == MixPrimal {
+	if w.r.s.Space == SpacePrimal {
 		return w.X
 	}
 	return w.Z
@@ -367,7 +367,7 @@ func (w *worker) send(out []Message, round int, column []entry) []Message {
 		if e.node == w.Index || e.value == 0 {
 			continue
 		}
-		m := Message{Round: round, From: w.Index, To: e.node, Mix: w.sent}
+		m := Message{Round: round, From: w.Index, To: e.node, Point: w.sent}
 		if w.r.s.Tracking {
 			if w.shares[e.node] == nil {
 				w.shares[e.node] = make([]float64, len(w.X))
@@ -397,7 +397,7 @@ func (w *worker) failed(to int) {
 // receive mixes what has arrived and makes the step.
 func (w *worker) receive(round int, row []entry) error {
 	for _, m := range w.in {
-		copy(w.last[m.From], m.Mix)
+		copy(w.last[m.From], m.Point)
 	}
 	clear(w.mixed)
 	track := 0.0 // the node's own weight
@@ -441,14 +441,14 @@ func (w *worker) receive(round int, row []entry) error {
 // step moves the point from what was mixed, along the tracker.
 func (w *worker) step() error {
 	k := w.r.p.Kernel
-	if w.r.s.Mix == MixPrimal {
+	if w.r.s.Space == SpacePrimal {
 		k.Grad(w.mixed, w.mixed)
 	}
 	for i, v := range w.mixed {
-		w.Z[i] = v - w.r.s.Step*w.Track[i]
+		w.Z[i] = v - w.r.s.StepSize*w.Track[i]
 	}
 	if !k.Inverse(w.X, w.Z) {
-		return fmt.Errorf("a step of size %v leaves the dual range of %v: use a shorter one", w.r.s.Step, k)
+		return fmt.Errorf("a step of size %v leaves the dual range of %v: use a shorter one", w.r.s.StepSize, k)
 	}
 	return w.gradient()
 }

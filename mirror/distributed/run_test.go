@@ -65,12 +65,12 @@ func TestInvariants(t *testing.T) {
 	all := instances()
 	rapid.Check(t, func(t *rapid.T) {
 		in := rapid.SampledFrom(all).Draw(t, "problem")
-		mix := rapid.SampledFrom([]distributed.Mix{distributed.MixDual, distributed.MixPrimal}).Draw(t, "mix")
+		mix := rapid.SampledFrom([]distributed.Space{distributed.SpaceDual, distributed.SpacePrimal}).Draw(t, "mix")
 		weights := drawWeights(t)
 		net := &distributed.Local{Seed: rapid.Uint64().Draw(t, "net seed")}
-		_, symmetric := weights.(*distributed.Weights)
+		_, symmetric := weights.(*distributed.Matrix)
 		if symmetric {
-			m := weights.At(0).Matrix()
+			m := weights.At(0).Dense()
 			for i := range m {
 				for j := range m {
 					symmetric = symmetric && m[i][j] == m[j][i]
@@ -81,16 +81,16 @@ func TestInvariants(t *testing.T) {
 			net.LinkFailure = .3
 		}
 		var dual, track []float64
-		s := distributed.Settings{Weights: weights, Step: in.step / 4, Tracking: true, Mix: mix, Rounds: 40}
+		s := distributed.Settings{Mixing: weights, StepSize: in.step / 4, Tracking: true, Space: mix, Rounds: 40}
 		if symmetric && rapid.Bool().Draw(t, "outage") {
 			s.Outages = []distributed.Outage{{Node: 3, Start: 5, Rounds: 10}}
 		}
-		s.Trace = func(round int, n []distributed.Node) {
+		s.OnRound = func(round int, n []distributed.Node) {
 			g, y, z := mean(n, grads), mean(n, tracks), mean(n, duals)
 			for i := range g {
 				require.InDelta(t, g[i], y[i], 1e-12*(1+math.Abs(g[i])), "round %d", round)
-				if round > 0 && mix == distributed.MixDual && s.Outages == nil {
-					require.InDelta(t, dual[i]-s.Step*track[i], z[i], 1e-12*(1+math.Abs(z[i])), "round %d", round)
+				if round > 0 && mix == distributed.SpaceDual && s.Outages == nil {
+					require.InDelta(t, dual[i]-s.StepSize*track[i], z[i], 1e-12*(1+math.Abs(z[i])), "round %d", round)
 				}
 			}
 			dual, track = z, y
@@ -103,7 +103,7 @@ func TestEveryGraphReachesTheOptimum(t *testing.T) {
 	in := instances()[0]
 	opt := in.optimum(t)
 	for name, weights := range kinds(t, 1) {
-		s := distributed.Settings{Weights: weights, Step: .15, Tracking: true, Mix: distributed.MixDual, Rounds: 3000}
+		s := distributed.Settings{Mixing: weights, StepSize: .15, Tracking: true, Space: distributed.SpaceDual, Rounds: 3000}
 		r := run(t, in, s, &distributed.Local{})
 		assert.LessOrEqual(t, distributed.Distance(r.Nodes, opt), 1e-8, name)
 		assert.InDeltaSlice(t, opt, r.Mean(), 1e-8, name)
@@ -114,7 +114,7 @@ func TestEveryGraphReachesTheOptimum(t *testing.T) {
 // in ten down in every round, the nodes still end at the optimum.
 func TestFailedLinks(t *testing.T) {
 	in := instances()[0]
-	s := distributed.Settings{Weights: ring(t), Step: in.step, Tracking: true, Mix: distributed.MixDual, Rounds: 3500}
+	s := distributed.Settings{Mixing: ring(t), StepSize: in.step, Tracking: true, Space: distributed.SpaceDual, Rounds: 3500}
 	r := run(t, in, s, &distributed.Local{Seed: 1, LinkFailure: .3})
 	t.Logf("distance %.1e", distributed.Distance(r.Nodes, in.optimum(t)))
 	assert.LessOrEqual(t, distributed.Distance(r.Nodes, in.optimum(t)), 1e-10)
@@ -128,9 +128,9 @@ func TestOneSidedLossBiases(t *testing.T) {
 	opt := in.optimum(t)
 	all := in.whole()
 	var bias, moved []float64
-	lossy := &stoppable{net: &distributed.Local{Seed: 1, Loss: .02}, after: 200}
-	s := distributed.Settings{Weights: ring(t), Step: in.step / 3, Tracking: true, Mix: distributed.MixDual, Rounds: 6000}
-	s.Trace = func(round int, n []distributed.Node) {
+	lossy := &stoppable{net: &distributed.Local{Seed: 1, Drop: .02}, after: 200}
+	s := distributed.Settings{Mixing: ring(t), StepSize: in.step / 3, Tracking: true, Space: distributed.SpaceDual, Rounds: 6000}
+	s.OnRound = func(round int, n []distributed.Node) {
 		y, g := mean(n, tracks), mean(n, grads)
 		missing := make([]float64, len(y))
 		for i := range y {
@@ -161,7 +161,7 @@ type stoppable struct {
 
 func (s *stoppable) Exchange(ctx context.Context, round int, out []distributed.Message) (in, returned []distributed.Message, err error) {
 	if round == s.after {
-		s.net.Loss = 0
+		s.net.Drop = 0
 	}
 	return s.net.Exchange(ctx, round, out)
 }
@@ -170,7 +170,7 @@ func (s *stoppable) Exchange(ctx context.Context, round int, out []distributed.M
 // right.
 func TestDelays(t *testing.T) {
 	in := instances()[0]
-	s := distributed.Settings{Weights: ring(t), Step: in.step / 4, Tracking: true, Mix: distributed.MixDual, Rounds: 12000}
+	s := distributed.Settings{Mixing: ring(t), StepSize: in.step / 4, Tracking: true, Space: distributed.SpaceDual, Rounds: 12000}
 	r := run(t, in, s, &distributed.Local{Seed: 1, MaxDelay: 3})
 	t.Logf("delays up to 3 rounds: distance %.1e", distributed.Distance(r.Nodes, in.optimum(t)))
 	assert.LessOrEqual(t, distributed.Distance(r.Nodes, in.optimum(t)), 1e-8)
@@ -182,7 +182,7 @@ func TestRestarts(t *testing.T) {
 	in := instances()[0]
 	opt := in.optimum(t)
 	s := distributed.Settings{
-		Weights: ring(t), Step: in.step, Tracking: true, Mix: distributed.MixDual, Rounds: 2500,
+		Mixing: ring(t), StepSize: in.step, Tracking: true, Space: distributed.SpaceDual, Rounds: 2500,
 		Outages: []distributed.Outage{{Node: 5, Start: 50, Rounds: 100}, {Node: 6, Start: 120, Rounds: 10}},
 	}
 	r := run(t, in, s, &distributed.Local{})
@@ -190,7 +190,7 @@ func TestRestarts(t *testing.T) {
 
 	s.Outages[0].Lose = true
 	var lack []float64
-	s.Trace = func(round int, n []distributed.Node) {
+	s.OnRound = func(round int, n []distributed.Node) {
 		if round == 150 {
 			y, g := mean(n, tracks), mean(n, grads)
 			for i := range y {
@@ -214,11 +214,11 @@ func TestSimulationIsExact(t *testing.T) {
 	in := instances()[3]
 	w := ring(t)
 	const delay, rounds = 2, 30
-	s := distributed.Settings{Weights: w, Step: in.step, Tracking: true, Mix: distributed.MixDual, Rounds: rounds}
+	s := distributed.Settings{Mixing: w, StepSize: in.step, Tracking: true, Space: distributed.SpaceDual, Rounds: rounds}
 	r := run(t, in, s, late{delay: delay, queue: map[int][]distributed.Message{}})
 
 	d := len(in.start)
-	m := w.Matrix()
+	m := w.Dense()
 	grad := func(i int, z []float64) []float64 {
 		x, g := make([]float64, d), make([]float64, d)
 		in.k.Inverse(x, z)
@@ -269,7 +269,7 @@ func TestSimulationIsExact(t *testing.T) {
 
 	s.Outages = []distributed.Outage{{Node: 2, Start: 3, Rounds: 5, Lose: true}}
 	faulty := func(seed uint64) []distributed.Node {
-		return run(t, in, s, &distributed.Local{Seed: seed, LinkFailure: .2, Loss: .1, MaxDelay: 4}).Nodes
+		return run(t, in, s, &distributed.Local{Seed: seed, LinkFailure: .2, Drop: .1, MaxDelay: 4}).Nodes
 	}
 	assert.Equal(t, faulty(1), faulty(1))
 	assert.NotEqual(t, faulty(1), faulty(2))
@@ -283,7 +283,7 @@ type late struct {
 
 func (l late) Exchange(_ context.Context, round int, out []distributed.Message) (in, returned []distributed.Message, err error) {
 	for _, m := range out {
-		m.Mix, m.Share = slices.Clone(m.Mix), slices.Clone(m.Share)
+		m.Point, m.Share = slices.Clone(m.Point), slices.Clone(m.Share)
 		l.queue[round+l.delay] = append(l.queue[round+l.delay], m)
 	}
 	return l.queue[round], nil, nil
@@ -293,10 +293,10 @@ func (l late) Exchange(_ context.Context, round int, out []distributed.Message) 
 func TestOneNode(t *testing.T) {
 	in := instances()[1]
 	all := in.whole()
-	w, err := distributed.NewWeights([][]float64{{1}})
+	w, err := distributed.NewMatrix([][]float64{{1}})
 	require.NoError(t, err)
 	p := distributed.Problem{Grads: []func(dst, x []float64){all.Grad}, Kernel: in.k}
-	s := distributed.Settings{Weights: w, Step: in.step, Tracking: true, Mix: distributed.MixDual, Rounds: 20000}
+	s := distributed.Settings{Mixing: w, StepSize: in.step, Tracking: true, Space: distributed.SpaceDual, Rounds: 20000}
 	r, err := distributed.Run(context.Background(), p, in.start, s, &distributed.Local{})
 	require.NoError(t, err)
 	assert.InDeltaSlice(t, in.optimum(t), r.Nodes[0].X, 1e-12)
@@ -305,7 +305,7 @@ func TestOneNode(t *testing.T) {
 
 func TestBits(t *testing.T) {
 	in := instances()[0]
-	s := distributed.Settings{Weights: ring(t), Step: .1, Mix: distributed.MixDual, Rounds: 10}
+	s := distributed.Settings{Mixing: ring(t), StepSize: .1, Space: distributed.SpaceDual, Rounds: 10}
 	assert.Equal(t, 16*2*10*5*64, run(t, in, s, &distributed.Local{}).Bits)
 	s.Tracking = true
 	r := run(t, in, s, &distributed.Local{})
@@ -315,8 +315,8 @@ func TestBits(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	in := instances()[0]
-	good := distributed.Settings{Weights: ring(t), Step: .1, Mix: distributed.MixDual, Rounds: 10}
-	split, err := distributed.NewWeights([][]float64{{.5, .5, 0}, {.5, .5, 0}, {0, 0, 1}})
+	good := distributed.Settings{Mixing: ring(t), StepSize: .1, Space: distributed.SpaceDual, Rounds: 10}
+	split, err := distributed.NewMatrix([][]float64{{.5, .5, 0}, {.5, .5, 0}, {0, 0, 1}})
 	require.NoError(t, err)
 	elsewhere := in.problem()
 	elsewhere.Grads[3] = nil
@@ -325,25 +325,27 @@ func TestErrors(t *testing.T) {
 		want   string
 		change func(p *distributed.Problem, x0 *[]float64, s *distributed.Settings, net *distributed.Local)
 	}{
-		{"Settings.Weights are missing", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Weights = nil
+		{"Settings.Mixing is missing", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
+			s.Mixing = nil
 		}},
-		{"Settings.Step is -1", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) { s.Step = -1 }},
-		{"Settings.Mix", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) { s.Mix = 0 }},
+		{"Settings.StepSize is -1", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
+			s.StepSize = -1
+		}},
+		{"Settings.Space", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) { s.Space = 0 }},
 		{"Settings.Rounds is 0", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
 			s.Rounds = 0
 		}},
 		{"not connected: node 0 never hears of node 2", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Weights = split
+			s.Mixing = split
 		}},
 		{"a Cycle of no weights", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Weights = distributed.Cycle{}
+			s.Mixing = distributed.Cycle{}
 		}},
 		{"weights 1 of a Cycle are of 4 nodes, want 16", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Weights = distributed.Cycle{ring(t), distributed.Exponential(4)}
+			s.Mixing = distributed.Cycle{ring(t), distributed.Exponential(4)}
 		}},
 		{"weights for 4 nodes and 16 gradients", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Weights = distributed.Exponential(4)
+			s.Mixing = distributed.Exponential(4)
 		}},
 		{"the start: kernel: the point is outside", func(_ *distributed.Problem, x0 *[]float64, _ *distributed.Settings, _ *distributed.Local) {
 			*x0 = []float64{1, 1, 1, 1, 1}
@@ -351,7 +353,7 @@ func TestErrors(t *testing.T) {
 		{"Outages[0] is of node 16", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
 			s.Outages = []distributed.Outage{{Node: 16, Rounds: 1}}
 		}},
-		{"Local.Loss is 1", func(_ *distributed.Problem, _ *[]float64, _ *distributed.Settings, l *distributed.Local) { l.Loss = 1 }},
+		{"Local.Drop is 1", func(_ *distributed.Problem, _ *[]float64, _ *distributed.Settings, l *distributed.Local) { l.Drop = 1 }},
 		{"Local.MaxDelay is -1", func(_ *distributed.Problem, _ *[]float64, _ *distributed.Settings, l *distributed.Local) {
 			l.MaxDelay = -1
 		}},
@@ -365,7 +367,7 @@ func TestErrors(t *testing.T) {
 			p.Grads = make([]func(dst, x []float64), nodes)
 		}},
 		{"round 0: node 0: a step of size 1000 leaves the dual range of Burg", func(p *distributed.Problem, x0 *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			*p, *x0, s.Step = burg.problem(), []float64{.1, .1, .1, .1, .1}, 1000
+			*p, *x0, s.StepSize = burg.problem(), []float64{.1, .1, .1, .1, .1}, 1000
 		}},
 		{"node 2 at the start: coordinate 1 of the gradient is NaN", func(p *distributed.Problem, _ *[]float64, _ *distributed.Settings, _ *distributed.Local) {
 			p.Grads[2] = func(dst, _ []float64) { dst[1] = math.NaN() }

@@ -95,13 +95,13 @@ func (in instance) optimum(t testing.TB) []float64 {
 	all := in.whole()
 	require.NoError(t, all.Validate())
 	r, err := mirror.Minimize(context.Background(), mirror.Problem{Func: all.Func, Grad: all.Grad, Kernel: in.k}, in.start,
-		mirror.Settings{Iterations: 100000, StepTol: 1e-16}, mirror.Descent{Step: mirror.Fixed{Size: in.step}})
+		mirror.Settings{Iterations: 100000, PointTol: 1e-16}, mirror.Descent{StepSize: mirror.Fixed{Size: in.step}})
 	require.NoError(t, err)
-	require.Equal(t, mirror.StatusStep, r.Status, "%s: %v iterations", in.name, r.Iteration)
+	require.Equal(t, mirror.StatusPoint, r.Status, "%s: %v iterations", in.name, r.Iteration)
 	return r.X
 }
 
-func ring(t testing.TB) *distributed.Weights {
+func ring(t testing.TB) *distributed.Matrix {
 	w, err := distributed.Metropolis(distributed.Ring(nodes))
 	require.NoError(t, err)
 	return w

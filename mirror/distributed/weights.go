@@ -6,9 +6,9 @@ import (
 	"math/rand/v2"
 )
 
-// Weights is a doubly stochastic matrix W: node i gives what node j sends the
+// Matrix is a doubly stochastic matrix W: node i gives what node j sends the
 // weight w(i,j) ≥ 0, and rows and columns sum to 1.
-type Weights struct {
+type Matrix struct {
 	rows, columns [][]entry // ascending, the diagonal always among them
 }
 
@@ -17,7 +17,7 @@ type entry struct {
 	value float64
 }
 
-// Schedule gives the weights of every round: one and the same *Weights, or a
+// Schedule gives the weights of every round: one and the same *Matrix, or a
 // Cycle of them.
 type Schedule interface {
 	// Validate returns an error if the weights are invalid or leave nodes
@@ -26,12 +26,12 @@ type Schedule interface {
 	// Nodes is the number of nodes.
 	Nodes() int
 	// At returns the weights of a round, counted from 0.
-	At(round int) *Weights
+	At(round int) *Matrix
 }
 
-// NewWeights makes weights of a matrix in rows. It is an error, which names the
+// NewMatrix makes weights of a matrix in rows. It is an error, which names the
 // row or column, if a weight is negative or the sums are not 1 to 1e-12.
-func NewWeights(matrix [][]float64) (*Weights, error) {
+func NewMatrix(matrix [][]float64) (*Matrix, error) {
 	n := len(matrix)
 	if n == 0 {
 		return nil, fmt.Errorf("distributed: weights of no nodes")
@@ -58,7 +58,7 @@ func NewWeights(matrix [][]float64) (*Weights, error) {
 			return nil, fmt.Errorf("distributed: column %d of the weights sums to %v, want 1", j, sum)
 		}
 	}
-	w := &Weights{make([][]entry, n), make([][]entry, n)}
+	w := &Matrix{make([][]entry, n), make([][]entry, n)}
 	for i, row := range matrix {
 		for j, v := range row {
 			if v > 0 || i == j {
@@ -72,7 +72,7 @@ func NewWeights(matrix [][]float64) (*Weights, error) {
 
 // Metropolis gives the link of i and j the weight 1/(1 + max(degree i, degree j))
 // and each node the rest. It is an error if the graph is not connected.
-func Metropolis(g Graph) (*Weights, error) {
+func Metropolis(g Graph) (*Matrix, error) {
 	if g.Nodes() == 0 {
 		return nil, fmt.Errorf("distributed: a graph of no nodes")
 	}
@@ -88,25 +88,25 @@ func Metropolis(g Graph) (*Weights, error) {
 		}
 		m[i][i] = max(m[i][i], 0)
 	}
-	return NewWeights(m)
+	return NewMatrix(m)
 }
 
 // Lazy returns (W + I)/2, whose eigenvalues are nowhere near −1.
-func (w *Weights) Lazy() *Weights {
-	m := w.Matrix()
+func (w *Matrix) Lazy() *Matrix {
+	m := w.Dense()
 	for i, row := range m {
 		for j := range row {
 			row[j] /= 2
 		}
 		row[i] += 0.5
 	}
-	return mustWeights(m)
+	return mustMatrix(m)
 }
 
 // Exponential is the directed graph in which node i hears from the nodes
 // i + 1, i + 2, i + 4, … (modulo n), all and itself with the same weight
 // (Assran et al., ICML 2019). Circulant weights are doubly stochastic.
-func Exponential(n int) *Weights {
+func Exponential(n int) *Matrix {
 	hops := powers(n)
 	m := square(n)
 	for i := range m {
@@ -115,7 +115,7 @@ func Exponential(n int) *Weights {
 			m[i][(i+h)%n] = m[i][i]
 		}
 	}
-	return mustWeights(m)
+	return mustMatrix(m)
 }
 
 // OnePeer is the exponential graph one hop at a time: in round k node i hears
@@ -128,7 +128,7 @@ func OnePeer(n int) Cycle {
 		for i := range m {
 			m[i][i], m[i][(i+h)%n] = 0.5, 0.5
 		}
-		c = append(c, mustWeights(m))
+		c = append(c, mustMatrix(m))
 	}
 	return c
 }
@@ -152,8 +152,8 @@ func square(n int) [][]float64 {
 	return m
 }
 
-func mustWeights(m [][]float64) *Weights {
-	w, err := NewWeights(m)
+func mustMatrix(m [][]float64) *Matrix {
+	w, err := NewMatrix(m)
 	if err != nil {
 		panic(err.Error())
 	}
@@ -161,17 +161,17 @@ func mustWeights(m [][]float64) *Weights {
 }
 
 // Nodes is the number of nodes.
-func (w *Weights) Nodes() int { return len(w.rows) }
+func (w *Matrix) Nodes() int { return len(w.rows) }
 
 // At returns w, in every round.
-func (w *Weights) At(int) *Weights { return w }
+func (w *Matrix) At(int) *Matrix { return w }
 
 // Validate returns an error if some node never hears of another, not even
 // through others.
-func (w *Weights) Validate() error { return Cycle{w}.Validate() }
+func (w *Matrix) Validate() error { return Cycle{w}.Validate() }
 
-// Matrix returns W in rows.
-func (w *Weights) Matrix() [][]float64 {
+// Dense returns W in rows.
+func (w *Matrix) Dense() [][]float64 {
 	m := square(len(w.rows))
 	for i, row := range w.rows {
 		for _, e := range row {
@@ -183,10 +183,10 @@ func (w *Weights) Matrix() [][]float64 {
 
 // Lambda returns ‖W − 11ᵀ/n‖₂, the factor by which a round of mixing shrinks
 // the distance from agreement at least; 1 − Lambda is the spectral gap.
-func (w *Weights) Lambda() float64 { return Cycle{w}.Lambda() }
+func (w *Matrix) Lambda() float64 { return Cycle{w}.Lambda() }
 
 // Cycle uses its weights in turn, one in every round.
-type Cycle []*Weights
+type Cycle []*Matrix
 
 // Nodes is the number of nodes.
 func (c Cycle) Nodes() int {
@@ -197,7 +197,7 @@ func (c Cycle) Nodes() int {
 }
 
 // At returns the weights of a round.
-func (c Cycle) At(round int) *Weights { return c[round%len(c)] }
+func (c Cycle) At(round int) *Matrix { return c[round%len(c)] }
 
 // Validate returns an error if there are no weights, if they are of different
 // numbers of nodes, or if not all together connect all nodes.
@@ -230,7 +230,7 @@ func (c Cycle) Validate() error {
 	return nil
 }
 
-// Lambda returns the norm as Weights.Lambda, of the product of one cycle. It is
+// Lambda returns the norm as Matrix.Lambda, of the product of one cycle. It is
 // found by power iteration, to about 1e-8 relative, or absolute where it is 0.
 func (c Cycle) Lambda() float64 {
 	n := c.Nodes()

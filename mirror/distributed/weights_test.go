@@ -12,7 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/mirror/distributed"
 )
 
-func metropolis(t require.TestingT, g distributed.Graph) *distributed.Weights {
+func metropolis(t require.TestingT, g distributed.Graph) *distributed.Matrix {
 	w, err := distributed.Metropolis(g)
 	require.NoError(t, err)
 	return w
@@ -22,7 +22,7 @@ func TestLambda(t *testing.T) {
 	cos := func(k, n float64) float64 { return math.Cos(2 * math.Pi * k / n) }
 	for _, c := range []struct {
 		name string
-		w    *distributed.Weights
+		w    *distributed.Matrix
 		want float64
 	}{
 		{"ring of 8", metropolis(t, distributed.Ring(8)), (1 + 2*cos(1, 8)) / 3}, // .805
@@ -46,9 +46,9 @@ func TestLambdaOfRandomGraphs(t *testing.T) {
 		n := rapid.IntRange(2, 20).Draw(t, "n")
 		g, err := distributed.ErdosRenyi(n, .5, rapid.Uint64().Draw(t, "seed"))
 		require.NoError(t, err)
-		for _, w := range []*distributed.Weights{metropolis(t, g), metropolis(t, g).Lazy(), distributed.Exponential(n)} {
+		for _, w := range []*distributed.Matrix{metropolis(t, g), metropolis(t, g).Lazy(), distributed.Exponential(n)} {
 			m := mat.NewDense(n, n, nil)
-			for i, row := range w.Matrix() {
+			for i, row := range w.Dense() {
 				for j, v := range row {
 					m.Set(i, j, v-1/float64(n))
 				}
@@ -65,7 +65,7 @@ func TestWeightsAreDoublyStochastic(t *testing.T) {
 		w := drawWeights(t)
 		require.NoError(t, w.Validate())
 		for round := range 5 {
-			m := w.At(round).Matrix()
+			m := w.At(round).Dense()
 			for i := range m {
 				row, column := 0.0, 0.0
 				for j := range m {
@@ -115,12 +115,12 @@ func TestBadGraphsAndWeightsAreNamed(t *testing.T) {
 		"an edge from 1 to 1":                       second(distributed.NewGraph(3, [][2]int{{1, 1}})),
 		"with probability 0":                        second(distributed.ErdosRenyi(3, 0, 1)),
 		"1000 graphs of 50 nodes":                   second(distributed.ErdosRenyi(50, .01, 1)),
-		"row 0 of the weights sums to 0.9, want 1":  second(distributed.NewWeights([][]float64{{.5, .4}, {.5, .5}})),
-		"column 0 of the weights sums to 1.5":       second(distributed.NewWeights([][]float64{{1, 0}, {.5, .5}})),
-		"the weight of node 0 for node 1 is -1":     second(distributed.NewWeights([][]float64{{2, -1}, {-1, 2}})),
-		"row 1 has 1 weights, want 2":               second(distributed.NewWeights([][]float64{{1, 0}, {1}})),
-		"weights of no nodes":                       second(distributed.NewWeights(nil)),
-		"the weight of node 1 for node 0 is NaN, w": second(distributed.NewWeights([][]float64{{1, 0}, {math.NaN(), 1}})),
+		"row 0 of the weights sums to 0.9, want 1":  second(distributed.NewMatrix([][]float64{{.5, .4}, {.5, .5}})),
+		"column 0 of the weights sums to 1.5":       second(distributed.NewMatrix([][]float64{{1, 0}, {.5, .5}})),
+		"the weight of node 0 for node 1 is -1":     second(distributed.NewMatrix([][]float64{{2, -1}, {-1, 2}})),
+		"row 1 has 1 weights, want 2":               second(distributed.NewMatrix([][]float64{{1, 0}, {1}})),
+		"weights of no nodes":                       second(distributed.NewMatrix(nil)),
+		"the weight of node 1 for node 0 is NaN, w": second(distributed.NewMatrix([][]float64{{1, 0}, {math.NaN(), 1}})),
 	} {
 		assert.ErrorContains(t, err, want)
 	}

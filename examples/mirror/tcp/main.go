@@ -64,7 +64,7 @@ func solve(ctx context.Context, only int, network distributed.Network) (points [
 	if err != nil {
 		return nil, err
 	}
-	s := distributed.Settings{Weights: weights, Step: 0.1, Tracking: true, Mix: distributed.MixDual, Rounds: 1000}
+	s := distributed.Settings{Mixing: weights, StepSize: 0.1, Tracking: true, Space: distributed.SpaceDual, Rounds: 1000}
 	r, err := distributed.Run(ctx, p, []float64{0.25, 0.25, 0.25, 0.25}, s, network)
 	if err != nil {
 		return nil, err
