@@ -12,6 +12,20 @@ type curve struct {
 	y    []float64
 }
 
+// rate fits y = c·ρᵏ by least squares to log y, where y is from 1e-9 to 1e-2.
+func (c curve) rate() string {
+	var n, sk, sy, skk, sky float64
+	for i, v := range c.y {
+		if k, y := float64(i), math.Log(v); v > 1e-9 && v < 1e-2 {
+			n, sk, sy, skk, sky = n+1, sk+k, sy+y, skk+k*k, sky+k*y
+		}
+	}
+	if n == 0 {
+		return "stalls"
+	}
+	return fmt.Sprintf("factor %.4f a round", math.Exp((n*sky-sk*sy)/(n*skk-sk*sk)))
+}
+
 // plot draws curves as SVG, on a logarithmic scale from 1e-16 to 10.
 func plot(curves []curve) []byte {
 	var b strings.Builder
@@ -23,13 +37,12 @@ func plot(curves []curve) []byte {
 	}
 	for i, c := range curves {
 		color := []string{"#c33", "#06c", "#084", "#a6a"}[i%4]
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="1.5" points="`, color)
+		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="2" stroke-dasharray="%d 4" points="`, color, 40/(1+i*i))
 		for k := 0; k < len(c.y); k += 10 {
 			fmt.Fprintf(&b, "%.1f,%.1f ", 60+560*float64(k)/float64(len(c.y)-1), y(c.y[k]))
 		}
-		fmt.Fprintf(&b, `"/>`+"\n"+`<text x="400" y="%d" fill="%s">%s</text>`+"\n", 150+16*i, color, c.name)
+		fmt.Fprintf(&b, `"/>`+"\n"+`<text x="80" y="%d" fill="%s">%s: %s</text>`+"\n", 260+16*i, color, c.name, c.rate())
 	}
-	fmt.Fprintf(&b, `<text x="60" y="394">0</text><text x="620" y="394" text-anchor="end">%d rounds</text>`+"\n", len(curves[0].y)-1)
-	fmt.Fprint(&b, `<text x="340" y="412" text-anchor="middle">largest distance of a node from the optimum of all data</text></svg>`+"\n")
+	fmt.Fprintf(&b, `<text x="340" y="394" text-anchor="middle">largest distance of a node from the optimum of all data, over %d rounds</text></svg>`+"\n", len(curves[0].y)-1)
 	return []byte(b.String())
 }

@@ -3,12 +3,15 @@ package distributed_test
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/mirror/distributed"
+	"github.com/stepwise-rl/stepwise/mirror/kernel"
+	"github.com/stepwise-rl/stepwise/mirror/problem"
 )
 
 // rate fits log e = c + k·log ρ by least squares, to the rounds where e is
@@ -57,6 +60,53 @@ func TestFourProblems(t *testing.T) {
 					assert.Less(t, last, 5e-2, in.name)
 				}
 			}
+		}
+	}
+}
+
+// Eight nodes with least squares whose minimum is in the interior, on a ring and
+// on the complete graph, for the three entropies: tracking agrees with the
+// centralised minimum to rounding, and without it the nodes stay apart.
+func TestEntropiesReachRounding(t *testing.T) {
+	for _, c := range []struct {
+		k        kernel.Kernel
+		truth    []float64
+		start    float64
+		stepSize float64
+		spread   float64
+	}{
+		{kernel.Each(kernel.Entropy{}), []float64{.8, 1.2, .5, 2, 1}, 1, .05, .3},
+		{kernel.Each(kernel.FermiDirac{Upper: 1}), []float64{.3, .7, .5, .2, .9}, .5, .3, .1},
+		{kernel.Simplex{}, []float64{.1, .3, .2, .25, .15}, .2, .3, .1},
+	} {
+		rng := rand.New(rand.NewPCG(1, 0))
+		in := instance{name: c.k.String(), k: c.k, step: c.stepSize}
+		for range c.truth {
+			in.start = append(in.start, c.start)
+		}
+		for range 8 {
+			p := problem.Fit{Loss: problem.Square{}}
+			for range 6 {
+				row, u := []float64{}, c.spread*rng.NormFloat64()
+				for _, x := range c.truth {
+					v := rng.NormFloat64()
+					row, u = append(row, v), u+v*x
+				}
+				p.A, p.B = append(p.A, row), append(p.B, u)
+			}
+			in.parts = append(in.parts, p)
+		}
+		opt := in.optimum(t)
+		for _, g := range []distributed.Graph{distributed.Ring(8), distributed.Complete(8)} {
+			s := distributed.Settings{Mixing: metropolis(t, g), StepSize: c.stepSize, Space: distributed.SpaceDual, Rounds: 8000}
+			plain := run(t, in, s, &distributed.Local{})
+			s.Tracking = true
+			r := run(t, in, s, &distributed.Local{})
+			t.Logf("%-18s %d neighbours: distance %.1e, consensus %.1e; without tracking consensus %.1e", in.name, len(g.Neighbors(0)),
+				distributed.Distance(r.Nodes, opt), distributed.Consensus(r.Nodes), distributed.Consensus(plain.Nodes))
+			assert.LessOrEqual(t, distributed.Distance(r.Nodes, opt), 1e-13, in.name)
+			assert.LessOrEqual(t, distributed.Consensus(r.Nodes), 1e-14, in.name)
+			assert.Greater(t, distributed.Consensus(plain.Nodes), 4e-3, in.name)
 		}
 	}
 }
