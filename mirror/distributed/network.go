@@ -32,9 +32,7 @@ type Network interface {
 
 // Local is the network within one process, in which all nodes run. Its zero
 // value delivers everything at once. The other fields simulate faults, the same
-// with the same seed.
-//
-// One Local serves one run.
+// with the same seed. It serves one run at a time.
 type Local struct {
 	// Seed fixes what is drawn.
 	Seed uint64
@@ -74,6 +72,9 @@ func (l *Local) Validate() error {
 func (l *Local) Exchange(ctx context.Context, round int, out []Message) (in, returned []Message, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
+	}
+	if round == 0 {
+		l.late = nil // of an earlier run
 	}
 	in = l.in[:0]
 	rest := l.late[:0]

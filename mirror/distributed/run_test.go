@@ -106,7 +106,7 @@ func TestEveryGraphReachesTheOptimum(t *testing.T) {
 		s := distributed.Settings{Mixing: weights, StepSize: .15, Tracking: true, Space: distributed.SpaceDual, Rounds: 3000}
 		r := run(t, in, s, &distributed.Local{})
 		assert.LessOrEqual(t, distributed.Distance(r.Nodes, opt), 1e-8, name)
-		assert.InDeltaSlice(t, opt, r.Mean(), 1e-8, name)
+		assert.InDeltaSlice(t, opt, distributed.Mean(r.Nodes), 1e-8, name)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestOneSidedLossBiases(t *testing.T) {
 	assert.LessOrEqual(t, distributed.Consensus(r.Nodes), 1e-9, "but all at one place,")
 	assert.InDeltaSlice(t, bias, moved, 1e-12, "as what is lost stays lost.")
 	g := make([]float64, len(opt))
-	all.Grad(g, r.Mean())
+	all.Grad(g, distributed.Mean(r.Nodes))
 	for i := range g { // on the simplex up to a constant
 		assert.InDelta(t, g[0]-bias[0], g[i]-bias[i], 1e-8)
 	}
@@ -202,7 +202,7 @@ func TestRestarts(t *testing.T) {
 	t.Logf("state lost: distance %.1e", distributed.Distance(r.Nodes, opt))
 	assert.Greater(t, distributed.Distance(r.Nodes, opt), 1e-5)
 	all, g := in.whole(), make([]float64, len(opt))
-	all.Grad(g, r.Mean())
+	all.Grad(g, distributed.Mean(r.Nodes))
 	for i := range g {
 		assert.InDelta(t, g[0]-lack[0], g[i]-lack[i], 1e-8)
 	}
@@ -314,70 +314,46 @@ func TestBits(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	in := instances()[0]
-	good := distributed.Settings{Mixing: ring(t), StepSize: .1, Space: distributed.SpaceDual, Rounds: 10}
+	in, burg := instances()[0], instances()[1]
 	split, err := distributed.NewMatrix([][]float64{{.5, .5, 0}, {.5, .5, 0}, {0, 0, 1}})
 	require.NoError(t, err)
-	elsewhere := in.problem()
-	elsewhere.Grads[3] = nil
-	burg := instances()[1]
-	for _, c := range []struct {
-		want   string
-		change func(p *distributed.Problem, x0 *[]float64, s *distributed.Settings, net *distributed.Local)
-	}{
-		{"Settings.Mixing is missing", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Mixing = nil
-		}},
-		{"Settings.StepSize is -1", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.StepSize = -1
-		}},
-		{"Settings.Space", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) { s.Space = 0 }},
-		{"Settings.Rounds is 0", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Rounds = 0
-		}},
-		{"not connected: node 0 never hears of node 2", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Mixing = split
-		}},
-		{"a Cycle of no weights", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Mixing = distributed.Cycle{}
-		}},
-		{"weights 1 of a Cycle are of 4 nodes, want 16", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Mixing = distributed.Cycle{ring(t), distributed.Exponential(4)}
-		}},
-		{"weights for 4 nodes and 16 gradients", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Mixing = distributed.Exponential(4)
-		}},
-		{"the start: kernel: the point is outside", func(_ *distributed.Problem, x0 *[]float64, _ *distributed.Settings, _ *distributed.Local) {
-			*x0 = []float64{1, 1, 1, 1, 1}
-		}},
-		{"Outages[0] is of node 16", func(_ *distributed.Problem, _ *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			s.Outages = []distributed.Outage{{Node: 16, Rounds: 1}}
-		}},
-		{"Local.Drop is 1", func(_ *distributed.Problem, _ *[]float64, _ *distributed.Settings, l *distributed.Local) { l.Drop = 1 }},
-		{"Local.MaxDelay is -1", func(_ *distributed.Problem, _ *[]float64, _ *distributed.Settings, l *distributed.Local) {
-			l.MaxDelay = -1
-		}},
-		{"Local.LinkFailure is NaN", func(_ *distributed.Problem, _ *[]float64, _ *distributed.Settings, l *distributed.Local) {
-			l.LinkFailure = math.NaN()
-		}},
-		{"a message for node 3, which does not run here", func(p *distributed.Problem, _ *[]float64, _ *distributed.Settings, _ *distributed.Local) {
-			*p = elsewhere
-		}},
-		{"no node runs here", func(p *distributed.Problem, _ *[]float64, _ *distributed.Settings, _ *distributed.Local) {
-			p.Grads = make([]func(dst, x []float64), nodes)
-		}},
-		{"round 0: node 0: a step of size 1000 leaves the dual range of Burg", func(p *distributed.Problem, x0 *[]float64, s *distributed.Settings, _ *distributed.Local) {
-			*p, *x0, s.StepSize = burg.problem(), []float64{.1, .1, .1, .1, .1}, 1000
-		}},
-		{"node 2 at the start: coordinate 1 of the gradient is NaN", func(p *distributed.Problem, _ *[]float64, _ *distributed.Settings, _ *distributed.Local) {
-			p.Grads[2] = func(dst, _ []float64) { dst[1] = math.NaN() }
-		}},
-	} {
-		p, x0, s, net := in.problem(), in.start, good, &distributed.Local{}
-		c.change(&p, &x0, &s, net)
-		_, err := distributed.Run(context.Background(), p, x0, s, net)
-		assert.ErrorContains(t, err, c.want)
+	type call struct {
+		distributed.Problem
+		distributed.Settings
+		distributed.Local
+		start []float64
 	}
+	for want, change := range map[string]func(*call){
+		"Settings.Mixing is missing":                        func(c *call) { c.Mixing = nil },
+		"Settings.StepSize is -1":                           func(c *call) { c.StepSize = -1 },
+		"Settings.Space":                                    func(c *call) { c.Space = 0 },
+		"Settings.Rounds is 0":                              func(c *call) { c.Rounds = 0 },
+		"not connected: node 0 never hears of node 2":       func(c *call) { c.Mixing = split },
+		"a Cycle of no weights":                             func(c *call) { c.Mixing = distributed.Cycle{} },
+		"weights 1 of a Cycle are of 4 nodes, want 16":      func(c *call) { c.Mixing = distributed.Cycle{ring(t), distributed.Exponential(4)} },
+		"weights for 4 nodes and 16 gradients":              func(c *call) { c.Mixing = distributed.Exponential(4) },
+		"the start: kernel: the point is outside":           func(c *call) { c.start = []float64{1, 1, 1, 1, 1} },
+		"Outages[0] is of node 16":                          func(c *call) { c.Outages = []distributed.Outage{{Node: 16, Rounds: 1}} },
+		"Local.Drop is 1":                                   func(c *call) { c.Drop = 1 },
+		"Local.MaxDelay is -1":                              func(c *call) { c.MaxDelay = -1 },
+		"Local.LinkFailure is NaN":                          func(c *call) { c.LinkFailure = math.NaN() },
+		"a message for node 3, which does not run here":     func(c *call) { c.Grads[3] = nil },
+		"no node runs here":                                 func(c *call) { clear(c.Grads) },
+		"node 2 at the start: coordinate 1 of the gradient": func(c *call) { c.Grads[2] = func(dst, _ []float64) { dst[1] = math.NaN() } },
+		"round 0: node 0: a step of size 1000 leaves the dual range of Burg": func(c *call) {
+			c.Problem, c.start, c.StepSize = burg.problem(), []float64{.1, .1, .1, .1, .1}, 1000
+		},
+	} {
+		c := call{
+			Problem:  in.problem(),
+			Settings: distributed.Settings{Mixing: ring(t), StepSize: .1, Space: distributed.SpaceDual, Rounds: 10},
+			start:    in.start,
+		}
+		change(&c)
+		_, err := distributed.Run(context.Background(), c.Problem, c.start, c.Settings, &c.Local)
+		assert.ErrorContains(t, err, want)
+	}
+	good := distributed.Settings{Mixing: ring(t), StepSize: .1, Space: distributed.SpaceDual, Rounds: 10}
 	_, err = distributed.Run(context.Background(), in.problem(), in.start, good, nil)
 	assert.ErrorContains(t, err, "there is no network")
 	ctx, cancel := context.WithCancel(context.Background())

@@ -13,25 +13,26 @@
 //
 // Of one variable, made a [Kernel] of many by [Each] or [PerCoordinate]:
 //
-//	type         h(x)                          domain   ∇h(x)           ∇h*(z)
-//	Euclidean    x²/2                          ℝ        x               z
-//	Entropy      x·log x − x                   x > 0    log x           exp z
-//	FermiDirac   entropies of x−l and u−x      (l, u)   log (x−l)/(u−x) l + (u−l)·sigmoid z
-//	Burg         −log x                        x > 0    −1/x            −1/z, z < 0
-//	Tsallis      (x^q − x)/(q−1), 0 < q < 1    x > 0    (q·x^(q−1)−1)/(q−1)  (1−q)·z < 1
-//	Hellinger    −√(1−x²)                      (−1, 1)  x/√(1−x²)       z/√(1+z²)
-//	Exponential  exp x                         ℝ        exp x           log z, z > 0
-//	Cosh         cosh x                        ℝ        sinh x          asinh z
-//	LogCosh      log cosh x                    ℝ        tanh x          atanh z, |z| < 1
+//	type         h(x)                        domain   ∇h(x)                    ∇h*(z)
+//	Euclidean    x²/2                        ℝ        x                        z
+//	Entropy      x·log x − x                 x > 0    log x                    exp z
+//	FermiDirac   entropies of x−l and u−x    (l, u)   log((x−l)/(u−x))         l + (u−l)/(1+exp(−z))
+//	Burg         −log x                      x > 0    −1/x                     −1/z, z < 0
+//	Tsallis      (x^q − x)/(q−1), 0 < q < 1  x > 0    (q·x^(q−1) − 1)/(q−1)    ((1+(q−1)z)/q)^(1/(q−1)), (1−q)·z < 1
+//	Hellinger    −√(1−x²)                    (−1, 1)  x/√(1−x²)                z/√(1+z²)
+//	Exponential  exp x                       ℝ        exp x                    log z, z > 0
+//	Cosh         cosh x                      ℝ        sinh x                   asinh z
+//	LogCosh      log cosh x                  ℝ        tanh x                   atanh z, |z| < 1
 //
 // Of many variables:
 //
-//	Simplex      Σ xᵢ·log xᵢ on Σ xᵢ = 1       log x    softmax z
-//	Polynomial   a·|x|²/2 + b·|x|⁴/4           (a + b·|x|²)·x
-//	PNorm        |x|ₚ²/2                       the same with 1/p + 1/q = 1 maps back
+//	Simplex      Σ xᵢ·log xᵢ on Σ xᵢ = 1     log x                    softmax z
+//	Polynomial   a·|x|²/2 + b·|x|⁴/4         (a + b·|x|²)·x           z·r/|z|, a·r + b·r³ = |z|
+//	PNorm        |x|ₚ²/2                     sign(xᵢ)|xᵢ|^(p−1)/|x|^(p−2)  the same with q, 1/p + 1/q = 1
 //
 // Burg, Tsallis, Exponential and LogCosh have a restricted dual range: not every
-// z is a gradient. [Kernel.Inverse] reports that, and methods shorten the step.
+// z is a gradient. [Kernel.Inverse] reports that, and mirror.Backtracking then
+// tries a shorter step.
 //
 // # Combinations
 //

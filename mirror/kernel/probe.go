@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // Metric says how [Probe] measures the distance of a point from a centre x.
@@ -19,13 +21,10 @@ const (
 	MetricLocal
 )
 
+var metricNames = []string{MetricPrimal: "primal", MetricDual: "dual", MetricLocal: "local"}
+
 // String returns "primal", "dual" or "local".
-func (m Metric) String() string {
-	if m < MetricPrimal || m > MetricLocal {
-		return fmt.Sprintf("Metric(%d)", uint8(m))
-	}
-	return [...]string{"primal", "dual", "local"}[m-1]
-}
+func (m Metric) String() string { return settings.EnumString(metricNames, m) }
 
 // Probe measures numerically how much a kernel's Hessian changes, relative to
 // itself, within a ball: the modulus
@@ -69,9 +68,10 @@ type Modulus struct {
 
 // Validate returns an error that names the first invalid setting.
 func (p Probe) Validate() error {
+	if err := settings.CheckEnum("kernel: Probe.Metric", metricNames, p.Metric); err != nil {
+		return err
+	}
 	switch {
-	case p.Metric < MetricPrimal || p.Metric > MetricLocal:
-		return fmt.Errorf("kernel: Probe.Metric is %v, want MetricPrimal, MetricDual or MetricLocal", p.Metric)
 	case !(p.Radius > 0) || !finite(p.Radius):
 		return fmt.Errorf("kernel: Probe.Radius is %v, want a finite positive number", p.Radius)
 	case p.Directions < 0:

@@ -179,7 +179,7 @@ func TestProbeCountsWhatLeavesTheDomain(t *testing.T) {
 func TestProbeErrors(t *testing.T) {
 	burg := kernel.Each(kernel.Burg{})
 	for want, p := range map[string]kernel.Probe{
-		"Probe.Metric is Metric(0)":    {Radius: 1},
+		"Probe.Metric":                 {Radius: 1},
 		"Probe.Radius is 0":            {Metric: kernel.MetricDual},
 		"Probe.Directions is -1":       {Metric: kernel.MetricDual, Radius: 1, Directions: -1},
 		"coordinate 0 is -1, outside ": {Metric: kernel.MetricDual, Radius: 1},

@@ -11,6 +11,10 @@ import (
 // Dual points that differ by a constant stand for the same x, and Inverse is the
 // softmax. Grad gives log x. Hess is that of the orthant and is meant for
 // directions that sum to 0.
+//
+// Where all derivatives are equal but not 0, as at a minimum, each step adds a
+// constant to z. Nothing takes it away, so after very many steps x loses as many
+// digits as z has before the point.
 type Simplex struct{}
 
 func (Simplex) Validate() error { return nil }
