@@ -96,7 +96,7 @@ func tracking(t testing.TB, m, d int) func(int) []float64 {
 var loops = []struct {
 	name string
 	make func(t testing.TB, m, d int) func(rounds int) []float64
-	m, d int // of the benchmark
+	m, d int // of the larger benchmark
 }{
 	{"simplex", central(problem.Square{}, kernel.Simplex{}, func(d int) float64 { return 1 / float64(d) }, constant(.5)), 200, 500},
 	{"burg", central(problem.Poisson{}, kernel.Each(kernel.Burg{}), constant(1), constant(1)), 200, 500},
@@ -119,11 +119,13 @@ func TestGolden(t *testing.T) {
 // One operation is a round, as in "python testdata/loops.py bench".
 func BenchmarkLoops(b *testing.B) {
 	for _, l := range loops {
-		b.Run(fmt.Sprintf("%s/m=%d,d=%d", l.name, l.m, l.d), func(b *testing.B) {
-			loop := l.make(b, l.m, l.d)
-			b.ReportAllocs()
-			b.ResetTimer()
-			loop(b.N)
-		})
+		for _, size := range [][2]int{{8, 5}, {l.m, l.d}} {
+			b.Run(fmt.Sprintf("%s/m=%d,d=%d", l.name, size[0], size[1]), func(b *testing.B) {
+				loop := l.make(b, size[0], size[1])
+				b.ReportAllocs()
+				b.ResetTimer()
+				loop(b.N)
+			})
+		}
 	}
 }
