@@ -37,7 +37,7 @@ func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	return collect(ctx, e, problems, stream, 0)
 }
 
-// maxJudges is how many completions are judged at once: more than there are
+// maxJudges is the number of completions judged at once: more than there are
 // cores, because a rule may wait for a service.
 const maxJudges = 64
 

@@ -131,7 +131,7 @@ func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *r
 	return nil
 }
 
-// score asks a rule, counts what it says, and turns unscorable into NaN.
+// score asks a rule, counts its answer, and turns unscorable into NaN.
 func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (float64, error) {
 	s, err := rule.Score(ctx, b.example, tr, step)
 	if b.task.def.Counter != nil {

@@ -123,7 +123,7 @@ func (m moments) rounding(tolerance float64) float64 {
 	return m.noise(tolerance) / 2
 }
 
-// centred is what the group-relative normalisers share. It writes
+// centred is the common part of the group-relative normalisers. It writes
 // (x-mean)*scale(m) with an exact zero where x is the mean, zeros for a dead
 // group, and zeros for NaN. A singleton gets zero or x*raw.
 func centred(dst, xs []float64, s Singleton, tolerance, raw float64, scale func(moments) float64) {
