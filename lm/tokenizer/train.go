@@ -31,7 +31,7 @@ type TrainOptions struct {
 
 // Validate returns an error that names what is invalid: a VocabSize that is too
 // small, a negative MinCount, or a special or added token that is empty, invalid
-// UTF-8, there twice, or how a vocabulary file spells a byte.
+// UTF-8, repeated, or a single character that stands for a byte.
 func (o TrainOptions) Validate() error {
 	_, err := o.untrained()
 	return err

@@ -10,7 +10,7 @@ import (
 // largest absolute reward, the rewards of a dead group may lie.
 const DefaultTolerance = 1e-9
 
-// Singleton is the advantage in a group with a single usable reward.
+// Singleton is the advantage given in a group with a single usable reward.
 type Singleton uint8
 
 const (
