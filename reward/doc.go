@@ -29,8 +29,25 @@
 // # Custom rules
 //
 // Any function is a rule through [RuleFunc]; one that compares the completions of
-// a group is a [GroupRule], through [GroupRuleFunc]. A rule that asks a service
-// should pass the context on and return the service's failure as an error; "I
-// cannot tell" is an unscorable score. Keep reasons few and fixed: they are
-// counted, so numbers and quoted text do not belong in them.
+// a group is a [GroupRule], through [GroupRuleFunc]. "I cannot tell" is an
+// unscorable score, and only a failure of the rule itself an error. Keep reasons
+// few and fixed: they are counted, so numbers and quoted text, a service's words
+// above all, do not belong in them.
+//
+// # Rules that ask a service
+//
+// A rule whose judge answers over a network is written as if the network were
+// perfect: it passes the context on, makes one call, and returns what goes wrong as
+// an error, a [Permanent] one if it is no use to try again. [Through] makes it a
+// rule of a [Service], whose [ServiceSettings] say the rest: timeout, retries and
+// their backoff, how many calls at once and per second, a cache. Rules that ask the
+// same service share its limits.
+//
+// A judgement that fails after all retries ends the run, drops the completion, or
+// leaves it unscorable ([OnFailure]); a [FailureBudget] ends the run all the same
+// when too many fail. Dropping and leaving unscorable suit failures that hit
+// completions at random. A policy that finds a text on which the judge fails has
+// found a loophole: give such a text a score. Trainers count what was dropped and
+// warn when the unscorable share grows (rl.Config.WarnUnscorable). How many
+// completions are judged at once is rl.Config.Judges.
 package reward

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -24,33 +24,45 @@ type Rollouts struct {
 	// no group. FirstFailure is the error of the first.
 	Failed       int
 	FirstFailure error
+	// Unjudged counts the samples that could not be judged, so that the judge
+	// asked to drop them (reward.ErrDrop); they are in no group. FirstUnjudged
+	// is the error of the first.
+	Unjudged      int
+	FirstUnjudged error
 	// Dynamic is the outcome of dynamic sampling; nil without it.
 	Dynamic *DynamicInfo
 }
 
 // Collect samples the completions of every problem, and judges each while the
-// engine samples the others. stream is the run's seed and the training step;
-// together with the problem's index it is the request's random stream. A sample
-// that the engine could not deliver is counted and omitted from its group; an
-// error of Judge ends the call. All requests must have the same temperature.
-func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64) (*Rollouts, error) {
-	return collect(ctx, e, problems, stream, 0)
+// engine samples the others; problems that are GroupJudges then judge their
+// groups. stream is the run's seed and the training step; together with the
+// problem's index it is the request's random stream.
+//
+// A sample that the engine could not deliver, or that the judge asks to drop
+// (reward.ErrDrop), is counted and omitted from its group; any other error of a
+// judge, or a panic, ends the call with an error that names the sample. All
+// requests must have the same temperature.
+func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
+	o, err := newCollectOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, e, problems, stream, 0, o)
 }
 
-// maxJudges is the number of completions judged at once: more than there are
-// cores, because a rule may wait for a service.
-const maxJudges = 64
-
 // collect is Collect with the problems numbered from first on.
-func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int) (*Rollouts, error) {
+func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, first int, o collectOptions) (*Rollouts, error) {
 	r := &Rollouts{
 		Problems: problems,
 		Requests: make([]rollout.Request, len(problems)),
 		Groups:   make([]rollout.Group, len(problems)),
 	}
 	for i, p := range problems {
-		q := p.Request()
-		if err := q.Validate(); err != nil {
+		q, err := request(p)
+		if err == nil {
+			err = q.Validate()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("rl: request %d (%s): %w", i, q.ID, err)
 		}
 		q.Stream = [3]uint64{stream[0], stream[1], uint64(first + i)}
@@ -66,8 +78,7 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		arrived[i] = make([]bool, r.Requests[i].N)
 	}
 
-	judges, jctx := errgroup.WithContext(ctx)
-	judges.SetLimit(maxJudges)
+	judges, jctx := o.limit(ctx)
 	err := e.Generate(jctx, r.Requests, func(c rollout.Completion) error {
 		if c.Request < 0 || c.Request >= len(problems) || c.Index < 0 || c.Index >= r.Requests[c.Request].N {
 			return fmt.Errorf("rl: the engine emitted sample %d of request %d, which nobody asked for", c.Index, c.Request)
@@ -87,7 +98,14 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 			return nil
 		}
 		judges.Go(func() error {
-			if err := problems[c.Request].Judge(jctx, slot); err != nil {
+			err := judge(jctx, problems[c.Request], slot)
+			if err == nil {
+				err = checkJudged(slot)
+			}
+			switch {
+			case errors.Is(err, reward.ErrDrop):
+				slot.Err = err
+			case err != nil:
 				return fmt.Errorf("rl: judging sample %d of %s: %w", c.Index, r.name(c.Request), err)
 			}
 			return nil
@@ -109,6 +127,9 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		}
 	}
 	r.dropFailed()
+	if err := r.judgeGroups(ctx, o); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -120,8 +141,11 @@ func (r *Rollouts) name(i int) string {
 	return fmt.Sprintf("request %d", i)
 }
 
-// checkCompletion returns an error unless the completion's parts fit together:
-// parsers and batches rely on it.
+// roundingLogP is how far above 0 a log-prob may be by rounding alone.
+const roundingLogP = 1e-4
+
+// checkCompletion returns an error unless the completion's parts fit together, and
+// the log-probs can be some: parsers, batches and metrics rely on it.
 func checkCompletion(c *rollout.Completion) error {
 	n := len(c.Tokens)
 	for _, f := range []struct {
@@ -130,6 +154,11 @@ func checkCompletion(c *rollout.Completion) error {
 	}{{"Ends", len(c.Ends)}, {"LogP", len(c.LogP)}} {
 		if f.have != n {
 			return fmt.Errorf("has %d tokens but %d %s", n, f.have, f.name)
+		}
+	}
+	for t, p := range c.LogP {
+		if math.IsNaN(p) || math.IsInf(p, 0) || p > roundingLogP {
+			return fmt.Errorf("has the log-prob %v at token %d, want a finite number of at most 0", p, t)
 		}
 	}
 	last := 0
@@ -145,18 +174,52 @@ func checkCompletion(c *rollout.Completion) error {
 	return nil
 }
 
+// checkJudged returns an error if a reward is too large to compute with.
+func checkJudged(c *rollout.Completion) error {
+	for k, v := range c.Rewards {
+		if err := advantage.CheckReward(v); err != nil {
+			return fmt.Errorf("reward %d is %w", k, err)
+		}
+	}
+	for i := range c.Steps {
+		if err := advantage.CheckReward(c.Steps[i].Reward); err != nil {
+			return fmt.Errorf("the reward of step %d (%s) is %w", i, c.Steps[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// dropFailed removes the completions with an error, the engine's or the judge's,
+// and counts them.
 func (r *Rollouts) dropFailed() {
 	for g := range r.Groups {
 		r.Groups[g] = slices.DeleteFunc(r.Groups[g], func(c rollout.Completion) bool {
-			if c.Err != nil && r.Failed == 0 {
-				r.FirstFailure = fmt.Errorf("rl: sample %d of %s: %w", c.Index, r.name(g), c.Err)
+			if c.Err == nil {
+				return false
 			}
-			if c.Err != nil {
-				r.Failed++
+			n, first := &r.Failed, &r.FirstFailure
+			if errors.Is(c.Err, reward.ErrDrop) {
+				n, first = &r.Unjudged, &r.FirstUnjudged
 			}
-			return c.Err != nil
+			if *n == 0 {
+				*first = fmt.Errorf("rl: sample %d of %s: %w", c.Index, r.name(g), c.Err)
+			}
+			*n++
+			return true
 		})
 	}
+}
+
+// countLost adds the failed and unjudged samples of o.
+func (r *Rollouts) countLost(o *Rollouts) {
+	if r.Failed == 0 {
+		r.FirstFailure = o.FirstFailure
+	}
+	if r.Unjudged == 0 {
+		r.FirstUnjudged = o.FirstUnjudged
+	}
+	r.Failed += o.Failed
+	r.Unjudged += o.Unjudged
 }
 
 // samples counts the judged completions.

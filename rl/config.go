@@ -74,6 +74,15 @@ type Config struct {
 	// advantage. They stay in the denominators.
 	ExcludeDeadKL bool
 
+	// Judges is how many completions of a collection are judged at once; 0 means
+	// the default of WithJudges. An Eval sets its own.
+	Judges int
+	// WarnUnscorable is the share, of a step's occurrences or of an outcome
+	// reward's, that no rule could judge before Logger gets a warning; it gets
+	// another whenever the share has grown by as much again. 0 means 0.1; 1
+	// turns the warnings off. A step without a rule is warned about once.
+	WarnUnscorable float64
+
 	// Eval, if not nil, is called after every EvalEvery-th training step; its
 	// metrics are recorded with the step's, under "eval/". See
 	// EvaluateProblems.
@@ -142,10 +151,13 @@ func (c *Config) Validate() error {
 	for _, f := range []struct {
 		name string
 		v    int64
-	}{{"Steps", c.Steps}, {"EvalEvery", c.EvalEvery}, {"CheckpointEvery", c.CheckpointEvery}} {
+	}{{"Steps", c.Steps}, {"Judges", int64(c.Judges)}, {"EvalEvery", c.EvalEvery}, {"CheckpointEvery", c.CheckpointEvery}} {
 		if f.v < 0 {
 			errs = append(errs, fmt.Errorf("rl: Config.%s is %d, must not be negative", f.name, f.v))
 		}
+	}
+	if !(c.WarnUnscorable >= 0 && c.WarnUnscorable <= 1) {
+		errs = append(errs, fmt.Errorf("rl: Config.WarnUnscorable is %v, want 0 to 1", c.WarnUnscorable))
 	}
 	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.validateKL())
 	if (c.Eval != nil) != (c.EvalEvery > 0) {
@@ -219,9 +231,11 @@ func (c *Config) validateRequests() error {
 	problems := l.List()
 	largest := 0
 	for i, p := range problems[:min(len(problems), listed)] {
-		q := p.Request()
+		q, err := request(p)
 		largest = max(largest, q.N)
-		err := q.Validate()
+		if err == nil {
+			err = q.Validate()
+		}
 		if err == nil {
 			err = c.checkGroup(&q)
 		}

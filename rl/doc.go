@@ -45,7 +45,8 @@
 //   - A [Policy] that cannot compute every objective is a [Supporter], so that
 //     NewTrainer can refuse an objective before the run.
 //   - An engine that cannot sample every request is a rollout.Checker.
-//   - A [Problem] whose rewards have names for the metrics is [Named].
+//   - A [Problem] whose rewards have names for the metrics is [Named], and one
+//     that compares the completions of a group is a [GroupJudge].
 //   - A [Source] that knows its problems beforehand is a [Lister], so that their
 //     requests and rewards are checked before the first training step.
 //   - A [Source] that learns from the results is an [Observer].

@@ -130,7 +130,8 @@ func (r *Rollouts) Sampled() *Rollouts {
 	if r.Dynamic == nil {
 		return r
 	}
-	all := &Rollouts{Failed: r.Failed, FirstFailure: r.FirstFailure}
+	all := &Rollouts{}
+	all.countLost(r)
 	for g := range len(r.Groups) - r.Dynamic.Repeated {
 		all.add(r, g)
 	}
@@ -149,8 +150,9 @@ func (r *Rollouts) Sampled() *Rollouts {
 //
 // It returns io.EOF, without sampling, if there are fewer than want problems.
 // If the problems run out later, d.OnShortage applies.
-func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
-	if err := errors.Join(est.Validate(), d.Validate()); err != nil {
+func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
+	o, err := newCollectOptions(opts)
+	if err := errors.Join(err, est.Validate(), d.Validate()); err != nil {
 		return nil, err
 	}
 	if d.Rounds < 1 || want < 1 {
@@ -163,14 +165,14 @@ func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Contex
 	if len(first) < want {
 		return nil, io.EOF
 	}
-	return collectLive(ctx, e, first, next, want, est, nil, d, stream)
+	return collectLive(ctx, e, first, next, want, est, nil, d, stream, o)
 }
 
 // collectLive is CollectLive after the problems of the first round were drawn.
 // shape, if not nil, computes the shaping rewards of each round, for an estimator
 // that includes them in its own.
 func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next func(context.Context) (Problem, error), want int,
-	est advantage.Estimator, shape func(*Rollouts) error, d DynamicSampling, stream [2]uint64) (*Rollouts, error) {
+	est advantage.Estimator, shape func(*Rollouts) error, d DynamicSampling, stream [2]uint64, o collectOptions) (*Rollouts, error) {
 	var (
 		all     Rollouts
 		reasons []string // for each group of all; "" = keep it
@@ -178,7 +180,7 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 		rounds  int
 	)
 	for len(problems) > 0 && live < want && rounds < d.Rounds {
-		r, err := collect(ctx, e, problems, stream, len(all.Groups))
+		r, err := collect(ctx, e, problems, stream, len(all.Groups), o)
 		if err != nil {
 			return nil, err
 		}
@@ -188,10 +190,7 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 				return nil, err
 			}
 		}
-		if all.Failed == 0 {
-			all.FirstFailure = r.FirstFailure
-		}
-		all.Failed += r.Failed
+		all.countLost(r)
 		for g := range r.Groups {
 			reason := est.Dead(r.Groups[g])
 			if reason == "" && d.Filter != nil {
@@ -243,7 +242,8 @@ func fill(reasons []string, groups []rollout.Group, n int) {
 // part divides r into the groups without a reason and those to be dropped.
 func (r *Rollouts) part(reasons []string) *Rollouts {
 	d := &DynamicInfo{Dropped: &Rollouts{}}
-	kept := &Rollouts{Failed: r.Failed, FirstFailure: r.FirstFailure, Dynamic: d}
+	kept := &Rollouts{Dynamic: d}
+	kept.countLost(r)
 	for g, reason := range reasons {
 		if reason == "" {
 			kept.add(r, g)

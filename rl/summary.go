@@ -38,6 +38,7 @@ func (m *mean) addBool(v bool) {
 //	tokens                 completion tokens; tokens/mean per completion
 //	truncated              share of completions that reached the length limit
 //	failed                 samples that the engine could not deliver
+//	unjudged               samples that the judge dropped (reward.ErrDrop)
 func Summarize(r *Rollouts) map[string]float64 {
 	means := map[string]*mean{}
 	at := func(name string) *mean {
@@ -76,7 +77,7 @@ func Summarize(r *Rollouts) map[string]float64 {
 			}
 		}
 	}
-	m := map[string]float64{"tokens": float64(tokens), "failed": float64(r.Failed)}
+	m := map[string]float64{"tokens": float64(tokens), "failed": float64(r.Failed), "unjudged": float64(r.Unjudged)}
 	for name, v := range means {
 		if v.n > 0 {
 			m[name] = v.sum / v.n
@@ -146,8 +147,8 @@ func (u *UpdateInfo) metrics(m map[string]float64) {
 //		_, m, err := rl.EvaluateProblems(ctx, engine, test, seed)
 //		return m, err
 //	},
-func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem, seed uint64) (*Rollouts, map[string]float64, error) {
-	r, err := Collect(ctx, e, problems, [2]uint64{seed, math.MaxUint64})
+func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem, seed uint64, opts ...CollectOption) (*Rollouts, map[string]float64, error) {
+	r, err := Collect(ctx, e, problems, [2]uint64{seed, math.MaxUint64}, opts...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,6 +22,7 @@ type Trainer struct {
 	opt    int64 // optimiser steps done
 	midway bool  // a training step has begun and not ended
 	last   map[string]float64
+	warned map[string]float64 // of a metric, the share last warned about
 	log    *slog.Logger
 }
 
@@ -31,7 +32,7 @@ func NewTrainer(c Config) (*Trainer, error) {
 		return nil, err
 	}
 	c.Batching = c.Batching.withDefaults()
-	t := &Trainer{c: c, log: c.Logger}
+	t := &Trainer{c: c, log: c.Logger, warned: map[string]float64{}}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -133,11 +134,14 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 			return nil, fmt.Errorf("rl: the source observing training step %d: %w", t.step+1, err)
 		}
 	}
-	if r.Failed > 0 && sampled.samples() == 0 {
-		return nil, fmt.Errorf("rl: all %d samples of training step %d failed; the first: %w", r.Failed, t.step+1, r.FirstFailure)
+	if lost := r.Failed + r.Unjudged; lost > 0 && sampled.samples() == 0 {
+		return nil, fmt.Errorf("rl: all %d samples of training step %d failed or could not be judged; the first: %w", lost, t.step+1, errors.Join(r.FirstFailure, r.FirstUnjudged))
 	}
 	if r.Failed > 0 {
 		t.log.Warn("samples failed", "step", t.step+1, "failed", r.Failed, "first", r.FirstFailure)
+	}
+	if r.Unjudged > 0 {
+		t.log.Warn("samples dropped: they could not be judged", "step", t.step+1, "unjudged", r.Unjudged, "first", r.FirstUnjudged)
 	}
 	collected := time.Now()
 	kl, err := t.shape(ctx, r)
@@ -162,6 +166,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	}
 	t.step++
 	m := Summarize(sampled)
+	t.warnUnscorable(m)
 	if len(sampled.Groups) > 0 {
 		m["group/live"] = sampled.LiveShare(t.c.Estimator)
 	}
@@ -227,8 +232,11 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := p.Request()
-	if err := t.c.checkGroup(&q); err != nil {
+	q, err := request(p)
+	if err == nil {
+		err = t.c.checkGroup(&q)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("rl: problem %q: %w", q.ID, err)
 	}
 	return p, nil
@@ -237,8 +245,9 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 // collect samples the problems, and with dynamic sampling further ones.
 func (t *Trainer) collect(ctx context.Context, problems []Problem) (*Rollouts, error) {
 	stream := [2]uint64{t.c.Seed, uint64(t.step)}
+	o := collectOptions{judges: t.c.Judges}
 	if t.c.Dynamic.Rounds == 0 {
-		return Collect(ctx, t.c.Engine, problems, stream)
+		return collect(ctx, t.c.Engine, problems, stream, 0, o)
 	}
 	var shape func(*Rollouts) error
 	if f, ok := t.c.Estimator.(advantage.ShapingFolder); ok && f.FoldsShaping() {
@@ -247,7 +256,7 @@ func (t *Trainer) collect(ctx context.Context, problems []Problem) (*Rollouts, e
 			return err
 		}
 	}
-	return collectLive(ctx, t.c.Engine, problems, t.next, t.c.Batching.Prompts, t.c.Estimator, shape, t.c.Dynamic, stream)
+	return collectLive(ctx, t.c.Engine, problems, t.next, t.c.Batching.Prompts, t.c.Estimator, shape, t.c.Dynamic, stream, o)
 }
 
 // publish hands the policy's weights to the engine, if both can.

@@ -43,9 +43,11 @@ func (b *Bound[E]) Request() rollout.Request {
 	return r
 }
 
-// Judge parses a completion and asks every rule. It writes Trace, Malformed, Steps
-// and Rewards. An error names the example and means that a rule failed, not that it
-// cannot judge, or that the completion's Ends do not fit its Text.
+// Judge parses a completion and asks every rule but those that need the whole group
+// (reward.GroupRule), whose steps are unknown and whose rewards are NaN until
+// JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error
+// names the example and means that a rule failed, not that it cannot judge, or that
+// the completion's Ends do not fit its Text.
 func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	if err := prompt.CheckEnds(c.Text, c.Ends); err != nil {
 		return fmt.Errorf("task: %s%w", b.about(), err)
@@ -55,17 +57,74 @@ func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	if err := b.judgeSteps(ctx, c); err != nil {
 		return err
 	}
-	_, finalOK := tr.FinalAnswer()
 	c.Rewards = make([]float64, 0, len(b.task.def.Outcomes))
 	for _, o := range b.task.def.Outcomes {
+		if _, ok := o.Rule.(reward.GroupRule[E]); ok {
+			c.Rewards = append(c.Rewards, math.NaN())
+			continue
+		}
 		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, &tr, reward.WholeCompletion)
 		if err != nil {
 			return err
 		}
-		if math.IsNaN(s) && !finalOK {
-			s = o.BrokenReward
+		c.Rewards = append(c.Rewards, o.reward(s, &tr))
+	}
+	return nil
+}
+
+// reward is an outcome's reward of a completion with that score.
+func (o *Outcome[E]) reward(score float64, tr *prompt.Trace) float64 {
+	if _, ok := tr.FinalAnswer(); math.IsNaN(score) && !ok {
+		return o.BrokenReward
+	}
+	return score
+}
+
+// JudgeGroup asks the rules that need the whole group (reward.GroupRule) and
+// completes what Judge has written into each completion of g; it makes Bound an
+// rl.GroupJudge. A step's rule is asked about the completions in which the step is
+// well-formed, an outcome's about all. Errors are as Judge's.
+func (b *Bound[E]) JudgeGroup(ctx context.Context, g rollout.Group) error {
+	for k := range b.task.def.Steps {
+		def := &b.task.def.Steps[k]
+		rule, ok := def.Rule.(reward.GroupRule[E])
+		if !ok {
+			continue
 		}
-		c.Rewards = append(c.Rewards, s)
+		var traces []*prompt.Trace
+		var steps []*rollout.Step
+		for i := range g {
+			for s := range g[i].Steps {
+				if st := &g[i].Steps[s]; st.Name == def.Name && st.Status == prompt.StatusOK {
+					traces, steps = append(traces, g[i].Trace), append(steps, st)
+				}
+			}
+		}
+		scores, err := b.scoreGroup(ctx, def.Name, rule, traces, k)
+		if err != nil {
+			return err
+		}
+		for i, st := range steps {
+			def.grade(st, scores[i])
+		}
+	}
+	traces := make([]*prompt.Trace, len(g))
+	for i := range g {
+		traces[i] = g[i].Trace
+	}
+	for k := range b.task.def.Outcomes {
+		o := &b.task.def.Outcomes[k]
+		rule, ok := o.Rule.(reward.GroupRule[E])
+		if !ok {
+			continue
+		}
+		scores, err := b.scoreGroup(ctx, "outcome "+o.Name, rule, traces, reward.WholeCompletion)
+		if err != nil {
+			return err
+		}
+		for i := range g {
+			g[i].Rewards[k] = o.reward(scores[i], traces[i])
+		}
 	}
 	return nil
 }
@@ -117,23 +176,58 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error 
 func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *rollout.Step) error {
 	def := &b.task.def.Steps[k]
 	st.Reward = math.NaN()
-	if def.Rule == nil {
+	if _, ok := def.Rule.(reward.GroupRule[E]); ok || def.Rule == nil {
 		return nil
 	}
 	v, err := b.score(ctx, def.Name, def.Rule, tr, k)
-	if err != nil || math.IsNaN(v) {
+	if err != nil {
 		return err
 	}
-	st.Reward, st.Verdict = v, rollout.VerdictIncorrect
-	if v >= cmp.Or(def.PassAt, 1) {
-		st.Verdict = rollout.VerdictCorrect
-	}
+	def.grade(st, v)
 	return nil
+}
+
+// grade writes the score of a well-formed step, NaN if it has none, and its verdict.
+func (s *Step[E]) grade(st *rollout.Step, score float64) {
+	st.Reward = score
+	switch {
+	case math.IsNaN(score):
+		st.Verdict = rollout.VerdictUnknown
+	case score >= cmp.Or(s.PassAt, 1):
+		st.Verdict = rollout.VerdictCorrect
+	default:
+		st.Verdict = rollout.VerdictIncorrect
+	}
 }
 
 // score asks a rule, counts its answer, and turns unscorable into NaN.
 func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (float64, error) {
 	s, err := rule.Score(ctx, b.example, tr, step)
+	return b.count(name, s, err)
+}
+
+// scoreGroup is score for a rule that sees all the traces; it is not asked about
+// none.
+func (b *Bound[E]) scoreGroup(ctx context.Context, name string, rule reward.GroupRule[E], traces []*prompt.Trace, step int) ([]float64, error) {
+	if len(traces) == 0 {
+		return nil, nil
+	}
+	scores, err := reward.ScoreGroup(ctx, rule, b.example, traces, step)
+	if err != nil {
+		_, err = b.count(name, reward.Score{}, err)
+		return nil, err
+	}
+	values := make([]float64, len(scores))
+	for i, s := range scores {
+		if values[i], err = b.count(name, s, nil); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// count counts the answer of a rule, and turns unscorable into NaN.
+func (b *Bound[E]) count(name string, s reward.Score, err error) (float64, error) {
 	if b.task.def.Counter != nil {
 		b.task.def.Counter.Add(name, s, err)
 	}

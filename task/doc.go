@@ -23,4 +23,11 @@
 //
 // A completion with a broken final answer gets Outcome.BrokenReward, 0 by default,
 // from every outcome rule that cannot score it.
+//
+// # Rules that compare completions
+//
+// A rule that is a reward.GroupRule, such as a judge that ranks the completions of a
+// prompt, stands in Step.Rule or Outcome.Rule like any other. [Bound.Judge] leaves
+// its steps unknown and its rewards NaN; [Bound.JudgeGroup], which rl.Collect calls
+// when the whole group has been judged one by one, asks it and fills them in.
 package task

@@ -15,7 +15,10 @@ import (
 	"github.com/stepwise-rl/stepwise/task"
 )
 
-var _ rl.Problem = (*task.Bound[pair])(nil)
+var (
+	_ rl.Problem    = (*task.Bound[pair])(nil)
+	_ rl.GroupJudge = (*task.Bound[pair])(nil)
+)
 
 // pair is a query and a note with the true grade of their topic, "" if nobody
 // knows it, and their label.
@@ -176,6 +179,66 @@ func TestARulesOwnFailureIsAnError(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, `task: "tent": rule "evidence"`)
 	}
+}
+
+// A rule that compares completions is asked once for the group, with those that it
+// can be asked about.
+func TestJudgeGroup(t *testing.T) {
+	var fail error
+	asked := map[int][][]string{} // step -> the texts of each call
+	longest := reward.GroupRuleFunc[pair](func(_ context.Context, _ pair, traces []*prompt.Trace, step int) ([]reward.Score, error) {
+		var texts []string
+		scores := make([]reward.Score, len(traces))
+		best := 0
+		for i, tr := range traces {
+			texts = append(texts, tr.Text)
+			if _, ok := tr.FinalAnswer(); !ok {
+				scores[i] = reward.Unscorable("broken step")
+			} else if len(tr.Text) > len(traces[best].Text) {
+				best = i
+			}
+		}
+		scores[best].Value = 1
+		asked[step] = append(asked[step], texts)
+		return scores, fail
+	})
+	d := definition()
+	d.Steps[1].Rule = longest
+	d.Outcomes = append(d.Outcomes, task.Outcome[pair]{Name: "longest", Rule: longest, BrokenReward: -1})
+	tk, err := task.New(d)
+	require.NoError(t, err)
+	b := tk.Bind(pair{"tent", "a tent", "yes", "1"})
+	g := rollout.Group{
+		*completion(topicYes, evidence, "  ", label1),
+		*completion(topicYes, evidence, label0),
+		*completion(topicYes, label1),
+		*completion(topicYes, evidence, evidence),
+	}
+	for i := range g {
+		require.NoError(t, b.Judge(t.Context(), &g[i]))
+		require.True(t, math.IsNaN(g[i].Rewards[1]))
+	}
+	require.Equal(t, rollout.VerdictUnknown, g[0].Steps[1].Verdict)
+	require.Empty(t, asked)
+	require.NoError(t, b.JudgeGroup(t.Context(), g))
+
+	require.Equal(t, map[int][][]string{
+		1:                      {{g[0].Text, g[1].Text, g[3].Text}}, // the step is missing in the third
+		reward.WholeCompletion: {{g[0].Text, g[1].Text, g[2].Text, g[3].Text}},
+	}, asked)
+	require.Equal(t, rollout.VerdictCorrect, g[0].Steps[1].Verdict)
+	require.Equal(t, rollout.VerdictIncorrect, g[1].Steps[1].Verdict)
+	require.Equal(t, rollout.VerdictBroken, g[2].Steps[1].Verdict)
+	require.Equal(t, []rollout.Verdict{rollout.VerdictUnknown, rollout.VerdictBroken}, []rollout.Verdict{g[3].Steps[1].Verdict, g[3].Steps[2].Verdict}, "the duplicate is not graded")
+	require.Equal(t, [][]float64{{1, 1}, {0, 0}, {1, 0}, {0, -1}}, [][]float64{g[0].Rewards, g[1].Rewards, g[2].Rewards, g[3].Rewards})
+	require.Equal(t, reward.Tally{Scored: 3, Unscorable: map[string]int{"broken step": 1}}, d.Counter.Tallies()["outcome longest"])
+
+	fail = reward.ErrDrop
+	err = b.JudgeGroup(t.Context(), g)
+	require.ErrorIs(t, err, reward.ErrDrop)
+	require.ErrorContains(t, err, `task: "tent": rule "evidence": `)
+	require.Equal(t, 1, d.Counter.Tallies()["evidence"].Failed)
+	require.NoError(t, b.JudgeGroup(t.Context(), g[2:3:3][:0]), "nothing to compare")
 }
 
 // Ends come from the engine, which may be a server.

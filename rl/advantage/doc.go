@@ -46,7 +46,7 @@
 //     and GDPO.)
 //   - A group with a single usable reward has nothing to compare with and gets 0,
 //     unless [SingletonRaw] is set, as in some trainers.
-//   - An infinite reward is an error that names group and completion.
+//   - A reward beyond [MaxReward] is an error that names group and completion.
 //
 // Everything is computed in float64; nothing is allocated per token once Adv
 // and Keep have their length.

@@ -222,8 +222,10 @@ func TestErrorsNameTheCompletion(t *testing.T) {
 		err  error
 		want string
 	}{
-		{estimate(plain, completion(1, math.Inf(1))), "advantage: group 1, completion 1: reward 0 is +Inf, want a finite number or NaN (unscorable)"},
-		{estimate(advantage.OPO{}, completion(1, math.Inf(-1))), "advantage: group 1, completion 1: reward 0 is -Inf, want a finite number or NaN (unscorable)"},
+		{estimate(plain, completion(1, math.Inf(1))), "advantage: group 1, completion 1: reward 0 is +Inf, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(advantage.OPO{}, completion(1, math.Inf(-1))), "advantage: group 1, completion 1: reward 0 is -Inf, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(plain, completion(1, 1.7e308)), "advantage: group 1, completion 1: reward 0 is 1.7e+308, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(advantage.PerGroup(advantage.RLOO{}, -2), completion(1, 1e100)), "advantage: group 1, completion 1: the sum of the rewards is -2e+100, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
 		{estimate(advantage.PerGroup(advantage.RLOO{}, 1), completion(1, 1, 2)), "advantage: group 1, completion 1: the number of rewards is 2, want 1: one per weight"},
 		{estimate(plain, shaped(1)), "advantage: group 1, completion 1: 1 shaping rewards, want one per token: 2"},
 		{estimate(advantage.ReinforcePP{}, shaped(1, 2, 3)), "advantage: group 1, completion 1: 3 shaping rewards, want one per token: 2"},

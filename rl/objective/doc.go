@@ -37,6 +37,30 @@
 // [PromptMean], [Constant], and [Split], which has one for policy losses and one
 // for regularisers.
 //
+// # Policy mirror descent
+//
+// A step of mirror descent with the entropy as its kernel, from π_old with the
+// advantage as the direction, is the policy that maximises
+// E_π[A] − KL(π‖π_old)/η: π_old·exp(ηA)/Z, with a Z for every state (MDPO, Tomar
+// et al., arXiv:2005.09814). It needs no objective of its own. Reweighted to
+// samples of π_old, with r = π/π_old, its loss L = -A·r + r·log r/η is
+//
+//	objective.Terms{
+//		objective.ImportanceSampling{},
+//		objective.KL{Estimator: objective.K3, Beta: 1 / eta, Importance: true},
+//	}
+//
+// if the reference is π_old: make the policy itself the trainer's Reference,
+// whose log-probs are taken before the first update, and give the KL term the
+// weights of the loss (MaskedStay). K1 is the formula to the letter. K3 adds
+// (1-r)/η, which is 0 in expectation with its gradient, and spares a loss that
+// starts at r = 1 the noise: there K3's gradient is 0, K1's is 1/η.
+//
+// [DRO] is another method. Its quadratic tie does not weigh samples by r: it
+// fits η⁻¹·log r to A by least squares under whatever policy sampled, without a
+// Z. Where E_old[exp(ηA)] = 1 both have the same minimum; elsewhere a constant
+// added to all advantages of a state moves DRO's and not this one's.
+//
 // # Excluded, masked, zero
 //
 // Three things that are often confused are kept apart here:

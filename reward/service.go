@@ -1,0 +1,372 @@
+package reward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
+	"github.com/stepwise-rl/stepwise/prompt"
+)
+
+// ErrDrop, wrapped in the error of a rule, asks the caller to drop the completion
+// instead of ending the run: it is counted and then left out of its group.
+//
+// To drop completions is to select them. What makes a rule fail must not depend on
+// what the policy wrote, or the policy learns to write what makes it fail. A text
+// that the service refuses, because it is too long for example, deserves a score.
+var ErrDrop = errors.New("reward: dropped, the judgement failed")
+
+// Permanent marks an error as one that another call would meet again, such as a
+// refused key or a malformed question. A [Service] does not retry it.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// OnFailure says what becomes of a judgement that failed.
+type OnFailure uint8
+
+const (
+	// OnFailureEnd returns the error, which ends the run.
+	OnFailureEnd OnFailure = iota
+	// OnFailureDrop returns ErrDrop with the error in it. See there for what it
+	// asks of a rule.
+	OnFailureDrop
+	// OnFailureUnscorable returns an unscorable score, whose reason is the
+	// service's name and " failed". A step is then unknown, and an outcome
+	// reward NaN. What ErrDrop says about selection holds here too.
+	OnFailureUnscorable
+)
+
+var onFailureNames = []string{OnFailureEnd: "end", OnFailureDrop: "drop", OnFailureUnscorable: "unscorable"}
+
+// String returns "end", "drop" or "unscorable".
+func (o OnFailure) String() string { return settings.EnumString(onFailureNames, o) }
+
+// MarshalText returns the same; an invalid value is an error.
+func (o OnFailure) MarshalText() ([]byte, error) { return settings.EnumText(onFailureNames, o) }
+
+// UnmarshalText is the inverse of MarshalText.
+func (o *OnFailure) UnmarshalText(text []byte) error {
+	return settings.ParseEnum(onFailureNames, text, o)
+}
+
+// FailureBudget says how many judgements may fail before the run ends in spite of
+// OnFailure, so that a run does not go on without its judge.
+type FailureBudget struct {
+	// Failures is how many of the last Window judgements may fail; the next
+	// failure ends the run. 0 allows none.
+	Failures int
+	// Window is greater than Failures; 0 turns the budget off.
+	Window int
+}
+
+// ServiceSettings say how the rules of a [Service] are asked, and what becomes of a
+// judgement that fails. In the zero value, but for the name, a judgement is one
+// call, and a failure ends the run.
+type ServiceSettings struct {
+	// Name stands in errors and in the reason of unscorable scores. It is
+	// required, and at most 64 bytes long.
+	Name string
+	// Timeout bounds each call; 0 = no bound.
+	Timeout time.Duration
+	// Retries is how often a failed call is repeated. Errors marked as
+	// Permanent are not retried, nor is anything once the context is done.
+	Retries int
+	// Backoff and MaxBackoff bound the wait before retry number k = 0, 1, …: it
+	// is random, between 0 and min(MaxBackoff, Backoff·2^k) ("full jitter",
+	// Brooker, Exponential Backoff And Jitter, AWS 2015). Retries need both.
+	Backoff, MaxBackoff time.Duration
+	// Concurrency is how many calls may run at once; 0 = no limit. The
+	// trainer's setting rl.Config.Judges limits it as well.
+	Concurrency int
+	// RatePerSecond is how many calls may begin per second, after the Burst
+	// that may begin at once; 0 = no limit.
+	RatePerSecond float64
+	// Burst is at least 1 if there is a rate.
+	Burst int
+	// CacheSize is how many answers are kept for rules with a key (see
+	// Through); the least recently used leaves first. 0 keeps none. Failures
+	// are never kept.
+	CacheSize int
+	// OnFailure says what becomes of a judgement that failed.
+	OnFailure OnFailure
+	// Budget limits the failures that OnFailure lets pass.
+	Budget FailureBudget
+}
+
+// maxServiceName bounds what a service adds to the reasons that are counted.
+const maxServiceName = 64
+
+// Validate returns an error that names every invalid setting.
+func (s *ServiceSettings) Validate() error {
+	var errs []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("reward: ServiceSettings."+format, args...))
+		}
+	}
+	require(s.Name != "" && len(s.Name) <= maxServiceName, "Name is %.80q, want 1 to %d bytes", s.Name, maxServiceName)
+	require(s.Timeout >= 0, "Timeout is %v, must not be negative", s.Timeout)
+	require(s.Retries >= 0, "Retries is %d, must not be negative", s.Retries)
+	require(s.Backoff >= 0, "Backoff is %v, must not be negative", s.Backoff)
+	require(s.Retries <= 0 || s.Backoff != 0, "Backoff is 0, but Retries is %d: retries need a wait", s.Retries)
+	require(s.MaxBackoff >= s.Backoff, "MaxBackoff is %v, want at least Backoff, %v", s.MaxBackoff, s.Backoff)
+	require(s.Concurrency >= 0, "Concurrency is %d, must not be negative", s.Concurrency)
+	require(s.RatePerSecond >= 0 && !math.IsInf(s.RatePerSecond, 1), "RatePerSecond is %v, want 0 or more", s.RatePerSecond)
+	require(s.Burst >= 0 && (s.Burst > 0) == (s.RatePerSecond > 0), "Burst is %d at a RatePerSecond of %v, want 1 or more if there is a rate, else 0", s.Burst, s.RatePerSecond)
+	require(s.CacheSize >= 0, "CacheSize is %d, must not be negative", s.CacheSize)
+	if err := settings.CheckEnum("reward: ServiceSettings.OnFailure", onFailureNames, s.OnFailure); err != nil {
+		errs = append(errs, err)
+	}
+	b := s.Budget
+	require(b.Failures >= 0 && (b.Window > b.Failures || b == FailureBudget{}), "Budget is %d of %d, want a Window greater than Failures, or 0 and 0", b.Failures, b.Window)
+	require(s.OnFailure != OnFailureEnd || b == FailureBudget{}, "Budget is set, but with OnFailure %v the first failure ends the run", s.OnFailure)
+	return errors.Join(errs...)
+}
+
+// Service is a judge that answers slowly, sometimes not at all, and not to
+// everybody at once: usually a program at the other end of a network. The rules
+// that [Through] makes share its limits, cache and budget. It is safe for
+// concurrent use, starts no goroutine, and every wait ends with the context.
+type Service struct {
+	set     ServiceSettings
+	slots   *semaphore.Weighted // nil = no limit
+	rate    *rate.Limiter       // nil = no limit
+	answers answers
+	rules   atomic.Int64 // how many Through has made
+
+	mu         sync.Mutex
+	judgements int   // how many have ended
+	failed     []int // the numbers of those that failed within the budget's window
+}
+
+// NewService returns a service, or the error of ServiceSettings.Validate.
+func NewService(s ServiceSettings) (*Service, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	v := &Service{set: s, answers: newAnswers(s.CacheSize)}
+	if s.Concurrency > 0 {
+		v.slots = semaphore.NewWeighted(int64(s.Concurrency))
+	}
+	if s.RatePerSecond > 0 {
+		v.rate = rate.NewLimiter(rate.Limit(s.RatePerSecond), s.Burst)
+	}
+	return v, nil
+}
+
+// Through returns the rule as one that asks service s: its Score makes one call.
+// It must end when its context does, for the timeout is in that context. If the
+// rule is a [GroupRule], so is the result; what becomes of a failed judgement then
+// becomes of the whole group.
+//
+// key, if not nil, returns all that the rule's answer depends on apart from the
+// step's number, often the very text that it sends. Questions of one rule with
+// equal keys get one answer: they are not asked while the answer is in the cache
+// (ServiceSettings.CacheSize), and those asked at the same time share one call.
+//
+// Through panics if s or rule is nil.
+func Through[E any](s *Service, rule Rule[E], key func(example E, trace *prompt.Trace, step int) string) Rule[E] {
+	if s == nil || rule == nil {
+		panic("reward: Through needs a service and a rule")
+	}
+	r := served[E]{service: s, rule: rule, key: key, id: s.rules.Add(1)}
+	if g, ok := rule.(GroupRule[E]); ok {
+		return &servedGroup[E]{r, g}
+	}
+	return &r
+}
+
+type served[E any] struct {
+	service *Service
+	rule    Rule[E]
+	key     func(E, *prompt.Trace, int) string
+	id      int64 // keeps the keys of rules apart
+}
+
+func (r *served[E]) Score(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error) {
+	scores, err := r.judge(ctx, example, []*prompt.Trace{trace}, step, func(ctx context.Context) ([]Score, error) {
+		s, err := r.rule.Score(ctx, example, trace, step)
+		return []Score{s}, err
+	})
+	if err != nil {
+		return Score{}, err
+	}
+	return scores[0], nil
+}
+
+type servedGroup[E any] struct {
+	served[E]
+	group GroupRule[E]
+}
+
+func (r *servedGroup[E]) ScoreGroup(ctx context.Context, example E, traces []*prompt.Trace, step int) ([]Score, error) {
+	scores, err := r.judge(ctx, example, traces, step, func(ctx context.Context) ([]Score, error) {
+		return ScoreGroup(ctx, r.group, example, traces, step)
+	})
+	return slices.Clone(scores), err // the cache keeps its own
+}
+
+// judge asks for one score per trace, unless that is known, and applies OnFailure.
+func (r *served[E]) judge(ctx context.Context, example E, traces []*prompt.Trace, step int, call func(context.Context) ([]Score, error)) ([]Score, error) {
+	ask := func() ([]Score, error) { return r.service.ask(ctx, call) }
+	var scores []Score
+	var err error
+	if r.key == nil {
+		scores, err = ask()
+	} else {
+		keys := make([]string, len(traces))
+		for i, trace := range traces {
+			keys[i] = r.key(example, trace, step)
+		}
+		scores, err = r.service.answers.get(ctx, newQuestion(r.id, step, keys), ask)
+	}
+	_, exhausted := errors.AsType[*budgetError](err)
+	switch {
+	case err == nil:
+		return scores, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case exhausted || r.service.set.OnFailure == OnFailureEnd:
+		return nil, err
+	case r.service.set.OnFailure == OnFailureDrop:
+		return nil, fmt.Errorf("%w: %w", ErrDrop, err)
+	}
+	return slices.Repeat([]Score{Unscorable(r.service.set.Name + " failed")}, len(traces)), nil
+}
+
+// ask is one judgement: calls until one succeeds, or none is left.
+func (s *Service) ask(ctx context.Context, call func(context.Context) ([]Score, error)) ([]Score, error) {
+	for k := 0; ; k++ {
+		scores, err := s.call(ctx, call)
+		if err == nil {
+			s.count(false)
+			return scores, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if _, permanent := errors.AsType[*permanentError](err); permanent || k == s.set.Retries {
+			err = fmt.Errorf("reward: service %q failed after %d calls: %w", s.set.Name, k+1, err)
+			if failed := s.count(true); s.set.Budget.Window > 0 && failed > s.set.Budget.Failures {
+				err = &budgetError{s.set.Budget, failed, err}
+			}
+			return nil, err
+		}
+		if err := sleep(ctx, s.set.backoff(k)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// call makes one call as soon as the limits allow it.
+func (s *Service) call(ctx context.Context, call func(context.Context) ([]Score, error)) ([]Score, error) {
+	if s.slots != nil {
+		if err := s.slots.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		defer s.slots.Release(1)
+	}
+	if s.rate != nil {
+		turn := s.rate.Reserve()
+		if err := sleep(ctx, turn.Delay()); err != nil {
+			turn.Cancel()
+			return nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	bounded := ctx
+	if s.set.Timeout > 0 {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, s.set.Timeout)
+		defer cancel()
+	}
+	scores, err := call(bounded)
+	if err != nil && bounded.Err() != nil {
+		return nil, fmt.Errorf("no answer within %v: %w", s.set.Timeout, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, score := range scores {
+		if score.Scorable() && (math.IsNaN(score.Value) || math.IsInf(score.Value, 0)) {
+			return nil, fmt.Errorf("the score %v is not finite", score.Value)
+		}
+	}
+	return scores, nil
+}
+
+// count notes how a judgement ended and returns how many of the last
+// Budget.Window failed.
+func (s *Service) count(failed bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judgements++
+	if failed {
+		s.failed = append(s.failed, s.judgements)
+	}
+	for len(s.failed) > 0 && s.failed[0] <= s.judgements-s.set.Budget.Window {
+		s.failed = s.failed[1:]
+	}
+	return len(s.failed)
+}
+
+// budgetError is a failure beyond the budget.
+type budgetError struct {
+	budget FailureBudget
+	failed int
+	err    error
+}
+
+func (e *budgetError) Error() string {
+	return fmt.Sprintf("%v; that makes %d of the last %d judgements, the budget is %d", e.err, e.failed, e.budget.Window, e.budget.Failures)
+}
+
+func (e *budgetError) Unwrap() error { return e.err }
+
+// backoff draws the wait before retry k.
+func (s *ServiceSettings) backoff(k int) time.Duration {
+	limit := s.Backoff
+	for range k {
+		if limit > s.MaxBackoff/2 {
+			limit = s.MaxBackoff
+			break
+		}
+		limit *= 2
+	}
+	return rand.N(limit)
+}
+
+// sleep waits, unless ctx is done before.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
