@@ -43,11 +43,11 @@ func (b *Bound[E]) Request() rollout.Request {
 	return r
 }
 
-// Judge parses a completion and asks every rule but those that need the whole group
-// (reward.GroupRule), whose steps are unknown and whose rewards are NaN until
-// JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error
-// names the example and means that a rule failed, not that it cannot judge, or that
-// the completion's Ends do not fit its Text.
+// Judge parses a completion and asks every rule but those that need the whole
+// group (reward.GroupRule), whose steps are unknown and whose rewards are NaN
+// until JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error
+// names the example; it means that a rule failed (not that it cannot judge), or
+// that the completion's Ends do not fit its Text.
 func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	if err := prompt.CheckEnds(c.Text, c.Ends); err != nil {
 		return fmt.Errorf("task: %s%w", b.about(), err)
