@@ -95,7 +95,11 @@ func TestTrainErrors(t *testing.T) {
 		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{""}}, "added_tokens[0]: the content is empty"},
 		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{"<a>"}, Added: []string{"<a>"}}, `added_tokens[1]: "<a>" occurs twice`},
 		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"\xff<"}}, `added_tokens[0]: "\xff<" is not valid UTF-8`},
-		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"é"}}, `token "é" is how a vocabulary file spells a byte`},
+		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"é"}}, `token "é" is too short: this single character stands for a byte, use "<é>" for example`},
+		{tokenizer.TrainOptions{VocabSize: 10, MinCount: -1, Special: []string{"x", "y"}}, "MinCount is -1, want 0 or more\n" +
+			`token "x" is too short: this single character stands for a byte, use "<x>" for example` + "\n" +
+			`token "y" is too short: this single character stands for a byte, use "<y>" for example` + "\n" +
+			"VocabSize is 10, want at least 258: 256 bytes and 2 special and added tokens"},
 	} {
 		_, err := tokenizer.Train(slices.Values([]string{"text"}), c.o)
 		require.EqualError(t, err, "tokenizer: train: "+c.want)
