@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// Config is what a Hugging Face folder says about conversations: the special
-// tokens that templates write, and the templates.
+// Config is what a Hugging Face model folder says about conversations: the special
+// tokens that templates use, and the templates.
 type Config struct {
-	// Tokens are the contents of special tokens under the names that
-	// templates know them by: bos_token, eos_token, pad_token and the like.
-	// One that the model lacks is absent.
+	// Tokens holds the text of special tokens by the names that templates use:
+	// bos_token, eos_token, unk_token, sep_token, pad_token, cls_token and
+	// mask_token. Tokens that the model lacks are absent.
 	Tokens map[string]string
-	// Templates are the sources of Jinja templates by name. A model with one
-	// template has it as "default".
+	// Templates holds the sources of Jinja templates by name. A model's only
+	// template is called "default".
 	Templates map[string]string
 }
 
-// The files that ReadConfig reads, all of which may be absent.
+// The files that ReadConfig reads; each may be absent.
 const (
 	configFile    = "tokenizer_config.json"
 	templateFile  = "chat_template.jinja"
@@ -32,10 +32,10 @@ const (
 // tokenNames are the keys of tokenizer_config.json that hold a special token.
 var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
 
-// ReadConfig reads tokenizer_config.json in a model's folder, and the files
-// chat_template.jinja and additional_chat_templates/*.jinja, which come before
-// its chat_template. A folder without any of them gives an empty Config.
-// Errors name the file and the field.
+// ReadConfig reads tokenizer_config.json in a model's folder, and the templates in
+// chat_template.jinja and additional_chat_templates/*.jinja, which take precedence
+// over its field chat_template. A folder with none of these files gives an empty
+// Config. Errors name the file and the field.
 func ReadConfig(dir string) (*Config, error) {
 	c := &Config{Tokens: map[string]string{}, Templates: map[string]string{}}
 	path := filepath.Join(dir, configFile)
@@ -55,7 +55,7 @@ func ReadConfig(dir string) (*Config, error) {
 	return c, nil
 }
 
-// parse takes in a tokenizer_config.json.
+// parse reads the contents of tokenizer_config.json.
 func (c *Config) parse(text []byte) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {
@@ -73,8 +73,8 @@ func (c *Config) parse(text []byte) error {
 	return c.parseTemplates(fields["chat_template"])
 }
 
-// parseToken reads a special token: its content, or an object that holds it.
-// Null and an absent field are none.
+// parseToken reads a special token: its text, or an object with the text as
+// content. Null or no field means that there is none.
 func parseToken(raw json.RawMessage) (string, error) {
 	var content string
 	if unmarshal(raw, &content) == nil {
@@ -116,7 +116,7 @@ func (c *Config) parseTemplates(raw json.RawMessage) error {
 	return nil
 }
 
-// readTemplates takes in the template files of a folder.
+// readTemplates reads the template files of a folder.
 func (c *Config) readTemplates(dir string) error {
 	files := map[string]string{"default": filepath.Join(dir, templateFile)}
 	more, err := fs.Glob(os.DirFS(dir), templatesPath+"/*.jinja")

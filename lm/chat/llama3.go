@@ -3,34 +3,32 @@ package chat
 import (
 	"context"
 	"strings"
-
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// Llama3 is the format of the Llama 3 models (not 3.1 and later): a header
-// with the role, an empty line, the content without white space at its ends,
-// and <|eot_id|>, after one <|begin_of_text|>.
+// Llama3 is the format of Llama 3 (not of 3.1 and later). <|begin_of_text|> comes
+// first; a message is a header with the role, an empty line, the content without
+// white space at its ends, and <|eot_id|>.
 type Llama3 struct{}
 
 // Render implements Template.
-func (Llama3) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (Llama3) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	return beginOfText + llama3(messages, o), nil
 }
 
-// Llama31 is the format of Llama 3.1, 3.2 and 3.3: that of Llama 3, with a
-// system message that always comes and always tells dates.
+// Llama31 is the format of Llama 3.1, 3.2 and 3.3: that of Llama 3, always with a
+// system message, which begins with two dates.
 type Llama31 struct {
-	// Date is what the model is told is today, as "02 Jan 2006" writes it;
-	// empty means 26 Jul 2024, the default of Llama 3.1.
+	// Date is the date that the model takes for today's, written like
+	// "02 Jan 2006"; empty means 26 Jul 2024, the default of Llama 3.1.
 	Date string
 }
 
 // Render implements Template.
-func (c Llama31) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (c Llama31) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	date := c.Date
@@ -47,7 +45,7 @@ func (c Llama31) Render(_ context.Context, messages []prompt.Message, o Options)
 
 const beginOfText = "<|begin_of_text|>"
 
-func llama3(messages []prompt.Message, o Options) string {
+func llama3(messages []Message, o Options) string {
 	var b strings.Builder
 	for _, m := range messages {
 		b.WriteString(llama3Message(m.Role, Trim(m.Content)))

@@ -3,23 +3,21 @@ package chat
 import (
 	"context"
 	"strings"
-
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// Qwen3 is ChatML as the hybrid Qwen 3 models read it. An assistant's message
-// may begin with its thoughts, <think>…</think>: those of earlier turns, which
-// a user's message follows, are left out, and those of the current turn are
-// written again in a fixed form, if need be as none.
+// Qwen3 is ChatML for the hybrid Qwen 3 models. An assistant's message may begin
+// with its thoughts, <think>…</think>. Those of earlier turns, which a user's
+// message follows, are left out. Those of the current turn are written in a fixed
+// form; the last message gets empty ones if it has none.
 type Qwen3 struct {
-	// NoThinking lets a generated message begin with empty thoughts, so that
-	// the model answers at once: enable_thinking=False in transformers.
+	// NoThinking begins a generated message with empty thoughts, so that the
+	// model answers at once. It is enable_thinking=False in transformers.
 	NoThinking bool
 }
 
 // Render implements Template.
-func (c Qwen3) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (c Qwen3) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	query := lastQuery(messages)
@@ -40,10 +38,9 @@ func (c Qwen3) Render(_ context.Context, messages []prompt.Message, o Options) (
 	return b.String(), nil
 }
 
-// lastQuery returns the index of the last message in which the user asks
-// something, other than to hand in a tool's response; without any, that of the
-// last message.
-func lastQuery(messages []prompt.Message) int {
+// lastQuery returns the index of the last user's message that is not a tool's
+// response, or of the last message if there is none.
+func lastQuery(messages []Message) int {
 	for i := len(messages) - 1; i >= 0; i-- {
 		m := messages[i]
 		response := strings.HasPrefix(m.Content, "<tool_response>") && strings.HasSuffix(m.Content, "</tool_response>")
@@ -67,8 +64,8 @@ func thoughts(content string, current, last bool) string {
 	return "<think>\n" + strings.Trim(reasoning, "\n") + "\n</think>\n\n" + strings.TrimLeft(content, "\n")
 }
 
-// afterLast returns what follows the last mark in a text, all of it if there
-// is none.
+// afterLast returns what follows the last mark in text, or all of it if it has no
+// mark.
 func afterLast(text, mark string) string {
 	if i := strings.LastIndex(text, mark); i >= 0 {
 		return text[i+len(mark):]

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // A template as a model's folder brings it; what it raises is an error.
@@ -27,7 +26,7 @@ func Example() {
 		return
 	}
 	for _, first := range []string{"user", "system"} {
-		text, err := template.Render(context.Background(), []prompt.Message{
+		text, err := template.Render(context.Background(), []chat.Message{
 			{Role: first, Content: "Hello"},
 			{Role: "assistant", Content: "Hi!"},
 		}, chat.Options{})

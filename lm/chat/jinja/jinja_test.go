@@ -13,12 +13,11 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var hello = []prompt.Message{{Role: "user", Content: "Hello"}, {Role: "assistant", Content: "Hi"}}
+var hello = []chat.Message{{Role: "user", Content: "Hello"}, {Role: "assistant", Content: "Hi"}}
 
 func render(t testing.TB, source string, vars map[string]any) (string, error) {
 	template, err := jinja.Parse("test", source, jinja.Options{Vars: vars})
@@ -150,7 +149,7 @@ func TestConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 8 {
 		wg.Go(func() {
-			messages := make([]prompt.Message, n+1)
+			messages := make([]chat.Message, n+1)
 			for range 50 {
 				got, err := template.Render(context.Background(), messages, chat.Options{})
 				if err != nil || got != string(rune('1'+n)) {
@@ -175,7 +174,7 @@ func FuzzTemplate(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, err = template.Render(ctx, []prompt.Message{{Role: "user", Content: content}}, chat.Options{Generate: true})
+		_, err = template.Render(ctx, []chat.Message{{Role: "user", Content: content}}, chat.Options{Generate: true})
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
