@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"math"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -25,14 +26,12 @@ func (r *run) binary(op string, a, b value) (value, error) {
 	case "+":
 		return r.add(a, b)
 	case "*":
-		if n, ok := small(b); ok {
-			if v, err := r.repeat(a, n); v != nil || err != nil {
-				return v, err
-			}
-		}
-		if n, ok := small(a); ok {
-			if v, err := r.repeat(b, n); v != nil || err != nil {
-				return v, err
+		for _, p := range [][2]value{{a, b}, {b, a}} {
+			if n, ok := small(p[1]); ok && isSequence(p[0]) {
+				if _, huge := p[1].(*big.Int); huge {
+					return nil, raise("OverflowError", "cannot fit 'int' into an index-sized integer")
+				}
+				return r.repeat(p[0], n)
 			}
 		}
 	}
@@ -100,7 +99,15 @@ func (r *run) concat(a, b []value) ([]value, error) {
 	return append(append(make([]value, 0, len(a)+len(b)), a...), b...), nil
 }
 
-// repeat is v * n, or nil if v is no sequence.
+func isSequence(v value) bool {
+	switch v.(type) {
+	case string, markup, *list, *tuple:
+		return true
+	}
+	return false
+}
+
+// repeat is v * n of a sequence.
 func (r *run) repeat(v value, n int) (value, error) {
 	n = max(n, 0)
 	switch v := v.(type) {
@@ -121,7 +128,10 @@ func (r *run) repeat(v value, n int) (value, error) {
 }
 
 func (r *run) repeatItems(items []value, n int) ([]value, error) {
-	if len(items) > 0 && n > maxItems/len(items) {
+	if len(items) == 0 {
+		return nil, nil
+	}
+	if n > maxItems/len(items) {
 		return nil, limitError("a list of more than %d items", maxItems)
 	}
 	if err := r.room(len(items) * n); err != nil {

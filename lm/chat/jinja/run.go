@@ -88,7 +88,7 @@ func (r *run) grow(n int) error {
 	if r.memory += n; r.memory > maxMemory {
 		return limitError("its values take more than %d bytes", maxMemory)
 	}
-	return r.work(n)
+	return r.charge(1 + n/64)
 }
 
 // room counts a new list of n items.
@@ -124,14 +124,13 @@ func (r *run) capture(f func() error) (string, error) {
 	out := r.out
 	r.out = &strings.Builder{}
 	defer func() { r.out = out }()
-	err := f()
-	if err == nil {
-		err = r.grow(r.out.Len())
+	if err := f(); err != nil {
+		return "", err
 	}
 	if r.out.Len() > maxString {
 		return "", limitError("a string of more than %d bytes", maxString)
 	}
-	return r.out.String(), err
+	return r.out.String(), r.grow(r.out.Len())
 }
 
 // enter begins a block: its variables are looked up.

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"math/big"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -74,6 +75,9 @@ func intArg(v value, otherwise int) (int, error) {
 	i, ok := small(v)
 	if !ok {
 		return 0, typeError("%s object cannot be interpreted as an integer", quote(typeName(v)))
+	}
+	if _, huge := v.(*big.Int); huge {
+		return 0, raise("OverflowError", "Python int too large to convert to C ssize_t")
 	}
 	return i, nil
 }

@@ -24,8 +24,8 @@ type syntax struct {
 	}
 }
 
-func readSyntax(t testing.TB) (s syntax) {
-	text, err := os.ReadFile("testdata/syntax.json")
+func readSyntax(t testing.TB, path string) (s syntax) {
+	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &s))
 	return s
@@ -40,15 +40,25 @@ func (s *syntax) options() jinja.Options {
 }
 
 // Every small template gives the text that jinja2 gives, or an error of the
-// class that it raises, at the same line.
+// class that it raises, at the same line. The variable JINJA_SYNTAX names a
+// file with more of them.
 func TestSyntax(t *testing.T) {
-	s := readSyntax(t)
+	testSyntax(t, "testdata/syntax.json")
+	if more := os.Getenv("JINJA_SYNTAX"); more != "" {
+		testSyntax(t, more)
+	}
+}
+
+func testSyntax(t *testing.T, path string) {
+	s := readSyntax(t, path)
 	for _, c := range s.Cases {
+		watch := time.AfterFunc(2*time.Second, func() { panic(c.Source) })
 		got, err := "", error(nil)
 		template, err := jinja.Parse("syntax", c.Source, s.options())
 		if err == nil {
 			got, err = template.Render(t.Context(), s.Messages, chat.Options{})
 		}
+		watch.Stop()
 		if c.Text != nil {
 			if err != nil {
 				t.Errorf("%q\n%v\nwant %q", c.Source, err, *c.Text)
