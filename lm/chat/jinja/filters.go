@@ -232,7 +232,7 @@ func init() {
 		if err != nil {
 			return nil, err
 		}
-		reverse, err := r.truthArg(v[1])
+		reverse, err := intArg(v[1], 0)
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +246,7 @@ func init() {
 				key.items = append(key.items, k)
 			}
 			return key, nil
-		}, reverse)
+		}, reverse != 0)
 		return &list{items}, err
 	})
 	filter("dictsort", 1, "value case_sensitive by reverse", func(r *run, v []value) (value, error) {
@@ -268,11 +268,11 @@ func init() {
 		if err != nil {
 			return nil, err
 		}
-		reverse, err := r.truthArg(v[3])
+		reverse, err := intArg(v[3], 0)
 		if err != nil {
 			return nil, err
 		}
-		items, err := r.sorted((&view{d, "items"}).items(), get, reverse)
+		items, err := r.sorted((&view{d, "items"}).items(), get, reverse != 0)
 		return &list{items}, err
 	})
 	filter("unique", 1, "value case_sensitive attribute", func(r *run, v []value) (value, error) {
@@ -405,18 +405,22 @@ func init() {
 				if err != nil {
 					return nil, err
 				}
-				n, err := intArg(v[1], 0)
-				if err != nil {
-					return nil, err
-				}
 				fill := v[2]
 				if fill == missing {
 					fill = nil
 				}
+				n, err := operand(v[1], 0)
+				limited := err == nil
+				if name == "batch" && fill == nil && err != nil {
+					n, err = 0, nil // compared with lengths only
+				}
+				if err != nil {
+					return nil, err
+				}
 				if name == "slice" {
 					return r.columns(items, n, fill)
 				}
-				return r.rows(items, n, fill), nil
+				return r.rows(items, n, limited, fill), nil
 			}), nil
 		})
 	}
@@ -472,11 +476,16 @@ func (r *run) reversible(v value) ([]value, error) {
 	return items, err
 }
 
-// rows are lists of n items each.
-func (r *run) rows(items []value, n int, fill value) iterator {
+// rows are lists of n items each; as in Jinja, none comes first if n is 0.
+func (r *run) rows(items []value, n int, limited bool, fill value) iterator {
+	first := true
 	return func() (value, bool, error) {
 		if len(items) == 0 {
 			return nil, false, nil
+		}
+		if first && n == 0 && limited {
+			first = false
+			return &list{}, true, nil
 		}
 		k := len(items)
 		if n > 0 {
@@ -644,6 +653,9 @@ func (r *run) mapper(a *args) (func(value) (value, error), error) {
 	if len(a.pos) == 0 {
 		return nil, raise("FilterArgumentError", "map requires a filter argument")
 	}
+	if _, err := r.hash(a.pos[0]); err != nil {
+		return nil, err
+	}
 	name, err := r.text(a.pos[0])
 	return func(v value) (value, error) {
 		return r.filter(name, &args{append([]value{v}, a.pos[1:]...), a.names, a.named})
@@ -662,6 +674,9 @@ func (r *run) selector(a *args, attribute, reject bool) (func(value) (value, boo
 	}
 	name := ""
 	if len(rest) > 0 {
+		if _, err := r.hash(rest[0]); err != nil {
+			return nil, err
+		}
 		var err error
 		if name, err = r.text(rest[0]); err != nil {
 			return nil, err

@@ -33,6 +33,9 @@ func needText(v value) (string, error) {
 	if u, ok := v.(*undefined); ok {
 		return "", u.err()
 	}
+	if _, ok := v.(*list); ok {
+		return "", raise("AttributeError", "'list' object has no attribute 'splitlines'")
+	}
 	s, ok := str(v)
 	if !ok {
 		return "", typeError("unsupported operand type(s) for +=: %s and 'str'", quote(typeName(v)))
@@ -183,15 +186,11 @@ func given(v []value) []value {
 }
 
 func indent(r *run, v []value) (value, error) {
-	s, err := needText(v[0])
-	if err != nil {
-		return nil, err
-	}
 	by := strings.Repeat(" ", 4)
 	if w, ok := str(v[1]); ok {
 		by = w
 	} else if v[1] != missing {
-		n, err := intArg(v[1], 4)
+		n, err := operand(v[1], 4)
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +199,10 @@ func indent(r *run, v []value) (value, error) {
 			return nil, err
 		}
 		by = spaces.(string)
+	}
+	s, err := needText(v[0])
+	if err != nil {
+		return nil, err
 	}
 	first, err := r.truthArg(v[2])
 	if err != nil {
@@ -230,7 +233,7 @@ func indent(r *run, v []value) (value, error) {
 
 func truncateText(r *run, v []value) (value, error) {
 	s, isText := str(v[0])
-	length, err := intArg(v[1], 255)
+	length, err := operand(v[1], 255)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +243,7 @@ func truncateText(r *run, v []value) (value, error) {
 	}
 	leeway := 5
 	if v[4] != missing && v[4] != nil {
-		if leeway, err = intArg(v[4], 5); err != nil {
+		if leeway, err = operand(v[4], 5); err != nil {
 			return nil, err
 		}
 	}
@@ -274,10 +277,6 @@ func truncateText(r *run, v []value) (value, error) {
 }
 
 func toInt(r *run, v []value) (value, error) {
-	base, err := intArg(v[2], 10)
-	if err != nil {
-		return nil, err
-	}
 	otherwise := v[1]
 	if otherwise == missing {
 		otherwise = 0
@@ -287,7 +286,13 @@ func toInt(r *run, v []value) (value, error) {
 		return nil, x.err()
 	case string, markup:
 		s, _ := str(x)
-		i, err := parseInt(s, base)
+		base, err := intArg(v[2], 10)
+		i := value(nil)
+		if err != nil {
+			err = valueError("no base")
+		} else {
+			i, err = parseInt(s, base)
+		}
 		if e, ok := err.(*Error); !ok || e.Class != "ValueError" {
 			return i, err
 		}
@@ -317,6 +322,13 @@ func roundFilter(_ *run, v []value) (value, error) {
 	}
 	if how != "common" && how != "ceil" && how != "floor" {
 		return nil, raise("FilterArgumentError", "method must be common, ceil or floor")
+	}
+	if how == "common" && v[1] == nil { // round(v), an int
+		rounded, err := round(v[0], 0)
+		if f, ok := rounded.(float64); ok && err == nil {
+			return truncate(f)
+		}
+		return rounded, err
 	}
 	digits, err := intArg(v[1], 0)
 	if err != nil {

@@ -102,6 +102,8 @@ func (r *run) formatValue(v value, text string) (string, error) {
 			return "", unknown
 		case sp.sign != 0:
 			return "", valueError("Sign not allowed in string format specifier")
+		case sp.group != "":
+			return "", valueError("Cannot specify '%s' with 's'.", sp.group)
 		case sp.align == "=":
 			if sp.fill != "0" {
 				return "", valueError("'=' alignment not allowed in string format specifier")
@@ -145,7 +147,13 @@ func (r *run) formatNumber(n value, sp spec) (string, error) {
 		return "", valueError("Precision not allowed in integer format specifier")
 	}
 	if sp.kind == 'c' {
-		return r.pad(sp, "", string(rune(i.Int64())), "<")
+		if sp.sign != 0 {
+			return "", valueError("Sign not allowed with integer format specifier 'c'")
+		}
+		if !i.IsInt64() || i.Sign() < 0 || i.Int64() > utf8.MaxRune {
+			return "", raise("OverflowError", "%%c arg not in range(0x110000)")
+		}
+		return r.pad(sp, "", string(rune(i.Int64())), ">")
 	}
 	base := map[byte]int{0: 10, 'd': 10, 'n': 10, 'x': 16, 'X': 16, 'o': 8, 'b': 2}[sp.kind]
 	if base == 0 {
@@ -317,7 +325,7 @@ func (r *run) pad(sp spec, sign, s, align string) (string, error) {
 		return strings.Repeat(fill, pad/2) + sign + s + strings.Repeat(fill, pad-pad/2), nil
 	case "=":
 		if fill == "0" && sp.group != "" {
-			return sign + zeroGrouped(s, sp), nil
+			return sign + zeroGrouped(s, sp, sp.width-runeCount(sign)), nil
 		}
 		return sign + strings.Repeat(fill, pad) + s, nil
 	}
@@ -325,14 +333,14 @@ func (r *run) pad(sp spec, sign, s, align string) (string, error) {
 }
 
 // zeroGrouped fills grouped digits with zeros that are grouped too.
-func zeroGrouped(s string, sp spec) string {
+func zeroGrouped(s string, sp spec, width int) string {
 	every := 3
 	if strings.IndexByte("xXob", sp.kind) >= 0 && sp.kind != 0 {
 		every = 4
 	}
 	plain := strings.ReplaceAll(s, sp.group, "")
 	for {
-		if g := grouped(plain, sp.group, every); runeCount(g) >= sp.width {
+		if g := grouped(plain, sp.group, every); runeCount(g) >= width {
 			return g
 		}
 		plain = "0" + plain

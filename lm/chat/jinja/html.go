@@ -134,7 +134,7 @@ func urlize(r *run, v []value) (value, error) {
 	limit := -1
 	if v[1] != missing && v[1] != nil {
 		if limit, err = intArg(v[1], -1); err != nil {
-			return nil, err
+			limit = -1 // compared with the lengths of links only
 		}
 	}
 	rels := []string{"noopener"}
@@ -285,7 +285,7 @@ func wordWrap(r *run, v []value) (value, error) {
 	} else if !ok {
 		return nil, raise("AttributeError", "%s object has no attribute 'splitlines'", quote(typeName(v[0])))
 	}
-	width, err := intArg(v[1], wrapDefault)
+	width, err := operand(v[1], wrapDefault)
 	if err != nil {
 		return nil, err
 	}
@@ -298,8 +298,11 @@ func wordWrap(r *run, v []value) (value, error) {
 		}
 	}
 	sep, ok := str(v[3])
-	if !ok {
+	switch {
+	case v[3] == missing || v[3] == nil:
 		sep = "\n"
+	case !ok:
+		return nil, raise("AttributeError", "%s object has no attribute 'join'", quote(typeName(v[3])))
 	}
 	w := &writer{r: r}
 	for i, line := range splitLines(s, false) {

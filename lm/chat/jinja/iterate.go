@@ -18,7 +18,7 @@ func (r *run) iterate(v value) (iterator, error) {
 			_, n := utf8.DecodeRuneInString(s)
 			c := s[:n]
 			s = s[n:]
-			return like(v, c), true, r.step()
+			return c, true, r.step() // plain, of markup too
 		}, nil
 	case *list:
 		items = v.items

@@ -122,7 +122,7 @@ func TestBounds(t *testing.T) {
 
 	for source, want := range map[string]string{
 		"{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}{{ ns == ns.a }}{{ ns ~ '' }}": "<Namespace {'a': <Namespace {...}>}>True<Namespace {'a': <Namespace {...}>}>",
-		"{% set ns = namespace() %}{% set ns.a = [ns] %}{{ [ns] }}":                           "[<Namespace {'a': [<Namespace {...}>]}>]",
+		"{% set ns = namespace() %}{% set ns.a = [ns] %}{{ [ns] }}":                          "[<Namespace {'a': [<Namespace {...}>]}>]",
 	} {
 		got, err := render(t, source, nil)
 		require.NoError(t, err)

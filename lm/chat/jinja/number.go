@@ -129,6 +129,9 @@ func intArithmetic(op string, a, b *big.Int) (value, error) {
 			return nil, raise("ZeroDivisionError", "division by zero")
 		}
 		f, _ := new(big.Rat).SetFrac(a, b).Float64()
+		if a.Sign() == 0 && b.Sign() < 0 {
+			f = math.Copysign(0, -1)
+		}
 		if math.IsInf(f, 0) {
 			return nil, raise("OverflowError", "integer division result too large for a float")
 		}
@@ -220,10 +223,31 @@ func power(x, y float64) (value, error) {
 		return nil, limitError("complex numbers are not supported")
 	}
 	z := math.Pow(x, y)
+	if n := math.Abs(2 * y); n <= 64 && n == math.Trunc(n) && x > 0 && z > 0 && !math.IsInf(z, 0) {
+		z = halfPower(x, int(n), y < 0)
+	}
 	if math.IsInf(z, 0) && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
 		return nil, raise("OverflowError", "(34, 'Numerical result out of range')")
 	}
 	return z, nil
+}
+
+// halfPower is x ** (n / 2), or its inverse, rounded once, as C libraries do for
+// such powers and package math does not.
+func halfPower(x float64, n int, inverse bool) float64 {
+	z := new(big.Float).SetPrec(300).SetInt64(1)
+	root := new(big.Float).SetPrec(300).SetFloat64(x)
+	if n%2 == 1 {
+		z.Sqrt(root)
+	}
+	for range n / 2 {
+		z.Mul(z, root)
+	}
+	if inverse {
+		z.Quo(big.NewFloat(1), z)
+	}
+	f, _ := z.Float64()
+	return f
 }
 
 // compareNumbers is -1, 0 or 1, exactly; ok is false if one is not a number.

@@ -35,11 +35,15 @@ func (r *run) percent(format value, text string, v value) (value, error) {
 		}
 		text = text[at+1:]
 		p := percentSpec{text: text, arg: arg, mapping: mapping, isMap: isMap}
+		p.undefined, _ = v.(*undefined)
 		if err := p.parse(); err != nil {
 			return nil, err
 		}
 		text = p.text
 		s := "%"
+		if p.kind == '%' && p.flagged {
+			return nil, valueError("unsupported format character '%%'")
+		}
 		if p.kind != '%' {
 			v, err := p.arg()
 			if err != nil {
@@ -60,9 +64,9 @@ func (r *run) percent(format value, text string, v value) (value, error) {
 		return nil, err
 	}
 	_, isList := v.(*list)
-	_, isView := v.(*view)
+	_, isUndefined := v.(*undefined)
 	_, isSpan := v.(*span)
-	if used < len(vals) && !isMap && !isList && !isView && !isSpan {
+	if used < len(vals) && !isMap && !isList && !isUndefined && !isSpan {
 		return nil, typeError("not all arguments converted during string formatting")
 	}
 	return like(format, w.String()), nil
@@ -72,17 +76,23 @@ func (r *run) percent(format value, text string, v value) (value, error) {
 type percentSpec struct {
 	spec
 	left, zero bool
+	flagged    bool // has more than its kind
 	text       string
 	arg        func() (value, error)
 	mapping    *dict
 	isMap      bool
+	undefined  *undefined
 }
 
 // parse reads what follows a percent sign.
 func (p *percentSpec) parse() error {
 	incomplete := valueError("incomplete format")
+	begin := len(p.text)
 	p.precision = -1
 	if strings.HasPrefix(p.text, "(") {
+		if p.undefined != nil {
+			return p.undefined.err()
+		}
 		if !p.isMap {
 			return typeError("format requires a mapping")
 		}
@@ -146,6 +156,7 @@ func (p *percentSpec) parse() error {
 		return incomplete
 	}
 	c, n := utf8.DecodeRuneInString(p.text)
+	p.flagged = len(p.text) < begin
 	p.text = p.text[n:]
 	if n > 1 || strings.IndexByte("%sracdiuxXofFeEgG", byte(c)) < 0 {
 		return valueError("unsupported format character '%c' (0x%x)", c, c)

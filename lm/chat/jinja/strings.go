@@ -63,14 +63,19 @@ func textArg(method string, v value) (string, error) {
 	return s, nil
 }
 
+// operand is an argument of a filter that Jinja calculates with.
+func operand(v value, otherwise int) (int, error) {
+	if u, ok := v.(*undefined); ok {
+		return 0, u.err()
+	}
+	return intArg(v, otherwise)
+}
+
 // intArg is an argument that must be an int; otherwise is what it is if it is
 // not given.
 func intArg(v value, otherwise int) (int, error) {
 	if v == missing {
 		return otherwise, nil
-	}
-	if u, ok := v.(*undefined); ok {
-		return 0, typeError("%s object cannot be interpreted as an integer", quote(typeName(u)))
 	}
 	i, ok := small(v)
 	if !ok {
@@ -205,11 +210,11 @@ func init() {
 		strMethod(name, 0, "sep maxsplit", func(r *run, s string, v []value) (value, error) { return r.split(s, v, name == "rsplit") })
 	}
 	strMethod("splitlines", 0, "keepends", func(r *run, s string, v []value) (value, error) {
-		keep, err := r.truthArg(v[0])
+		keep, err := intArg(v[0], 0)
 		if err != nil {
 			return nil, err
 		}
-		return r.texts(splitLines(s, keep))
+		return r.texts(splitLines(s, keep != 0))
 	})
 	for _, name := range []string{"partition", "rpartition"} {
 		strMethod(name, 1, "sep", func(_ *run, s string, v []value) (value, error) {
@@ -295,6 +300,13 @@ func init() {
 		return r.joinItems(self, items)
 	})
 	strMethod("translate", 1, "table", func(r *run, s string, v []value) (value, error) {
+		switch table := v[0].(type) {
+		case *undefined:
+			return nil, table.err()
+		case string, markup, *list, *tuple, *dict, *span:
+		default:
+			return nil, typeError("%s object is not subscriptable", quote(typeName(table)))
+		}
 		w := &writer{r: r}
 		for _, c := range s {
 			to, ok, err := r.element(v[0], int(c))
@@ -319,14 +331,12 @@ func init() {
 	})
 	stringMethods["format"] = func(r *run, self value, a *args) (value, error) { return r.format(self, a) }
 	methodSet(stringMethods, "format_map", 1, "mapping", func(r *run, self value, v []value) (value, error) {
-		d, ok := v[0].(*dict)
-		if !ok {
-			return nil, typeError("%s object is not a mapping", quote(typeName(v[0])))
-		}
 		a := &args{}
-		for _, e := range d.entries {
-			if name, ok := str(e.key); ok {
-				a.names, a.named = append(a.names, name), append(a.named, e.val)
+		if d, ok := v[0].(*dict); ok {
+			for _, e := range d.entries {
+				if name, ok := str(e.key); ok {
+					a.names, a.named = append(a.names, name), append(a.named, e.val)
+				}
 			}
 		}
 		return r.format(self, a)
