@@ -138,7 +138,7 @@ func fromGo(v any) (value, error) {
 func fromJSON(text []byte) (value, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	v, err := decode(d)
+	v, err := decode(d, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,10 @@ func fromJSON(text []byte) (value, error) {
 	return v, nil
 }
 
-func decode(d *json.Decoder) (value, error) {
+func decode(d *json.Decoder, depth int) (value, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("the JSON nests deeper than %d", maxDepth)
+	}
 	t, err := d.Token()
 	if err != nil {
 		return nil, err
@@ -163,7 +166,7 @@ func decode(d *json.Decoder) (value, error) {
 		if t == '[' {
 			l := &list{}
 			for d.More() {
-				v, err := decode(d)
+				v, err := decode(d, depth+1)
 				if err != nil {
 					return nil, err
 				}
@@ -178,7 +181,7 @@ func decode(d *json.Decoder) (value, error) {
 			if err != nil {
 				return nil, err
 			}
-			v, err := decode(d)
+			v, err := decode(d, depth+1)
 			if err != nil {
 				return nil, err
 			}

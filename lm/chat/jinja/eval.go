@@ -238,6 +238,9 @@ func (r *run) arguments(a *arguments, f *frame, first ...value) (*args, error) {
 			return nil, typeError("argument after ** must be a mapping, not %s", typeName(v))
 		}
 		for _, e := range d.entries {
+			if err := r.charge(1 + len(out.names)/8); err != nil {
+				return nil, err
+			}
 			name, ok := str(e.key)
 			if !ok {
 				return nil, typeError("keywords must be strings")

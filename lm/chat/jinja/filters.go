@@ -27,6 +27,9 @@ func filter(names string, required int, params string, f func(r *run, v []value)
 	}
 }
 
+// maxPath is the longest path of attributes, in bytes.
+const maxPath = 4096
+
 // getter returns what finds an attribute of items: a path with dots, whose
 // numbers are indices. None is the item itself. A fallback, if there is one,
 // is in the place of what is undefined.
@@ -35,7 +38,7 @@ func (r *run) getter(attribute, fallback value) func(value) (value, error) {
 		return func(v value) (value, error) { return v, nil }
 	}
 	path := []value{attribute}
-	if s, ok := str(attribute); ok {
+	if s, ok := str(attribute); ok && len(s) <= maxPath {
 		path = nil
 		for _, part := range strings.Split(s, ".") {
 			if i, err := parseInt(part, 10); err == nil && allChars(part, isDigit) {
@@ -47,7 +50,10 @@ func (r *run) getter(attribute, fallback value) func(value) (value, error) {
 	}
 	return func(v value) (value, error) {
 		for _, key := range path {
-			var err error
+			err := r.step()
+			if err != nil {
+				return nil, err
+			}
 			if v, err = r.item(v, key); err != nil {
 				return nil, err
 			}
@@ -149,7 +155,7 @@ func init() {
 		return &list{items}, err
 	})
 	filter("items", 1, "value", func(r *run, v []value) (value, error) {
-		return generate("do_items", func() (iterator, error) {
+		return r.generate("do_items", func() (iterator, error) {
 			switch d := v[0].(type) {
 			case *undefined:
 				return nil, nil
@@ -214,7 +220,7 @@ func init() {
 	})
 	filter("sort", 1, "value reverse case_sensitive attribute", func(r *run, v []value) (value, error) {
 		attrs := []value{v[3]}
-		if s, ok := str(v[3]); ok {
+		if s, ok := str(v[3]); ok && len(s) <= maxPath {
 			attrs = nil
 			for _, a := range strings.Split(s, ",") {
 				attrs = append(attrs, a)
@@ -276,7 +282,7 @@ func init() {
 		return &list{items}, err
 	})
 	filter("unique", 1, "value case_sensitive attribute", func(r *run, v []value) (value, error) {
-		return generate("sync_do_unique", func() (iterator, error) {
+		return r.generate("sync_do_unique", func() (iterator, error) {
 			get, err := r.folding(r.getter(v[2], nil), v[1])
 			if err != nil {
 				return nil, err
@@ -400,7 +406,7 @@ func init() {
 	})
 	for _, name := range []string{"batch", "slice"} {
 		filter(name, 2, "value count fill_with", func(r *run, v []value) (value, error) {
-			return generate("sync_do_"+name, func() (iterator, error) {
+			return r.generate("sync_do_"+name, func() (iterator, error) {
 				items, err := r.collect(v[0])
 				if err != nil {
 					return nil, err
@@ -613,7 +619,7 @@ func init() {
 // lazily is a generator over what f makes of the items of v and lets through.
 // f is made only if there is something.
 func (r *run) lazily(name string, v value, start func() (func(value) (value, bool, error), error)) *generator {
-	return generate(name, func() (iterator, error) {
+	return r.generate(name, func() (iterator, error) {
 		if some, err := r.truth(v); !some || err != nil {
 			return nil, err
 		}

@@ -339,10 +339,13 @@ func zeroGrouped(s string, sp spec, width int) string {
 		every = 4
 	}
 	plain := strings.ReplaceAll(s, sp.group, "")
-	for {
-		if g := grouped(plain, sp.group, every); runeCount(g) >= width {
-			return g
-		}
-		plain = "0" + plain
+	whole := len(plain)
+	if i := strings.IndexAny(plain, ".eE%"); i >= 0 && every == 3 {
+		whole = i
 	}
+	zeros := 0
+	for n := whole; len(plain)-whole+n+(n-1)/every < width; n++ {
+		zeros++
+	}
+	return grouped(strings.Repeat("0", zeros)+plain, sp.group, every)
 }

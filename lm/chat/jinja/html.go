@@ -187,8 +187,12 @@ func urlize(r *run, v []value) (value, error) {
 	return r.safe(w.String()), nil
 }
 
-// link makes a link of a word if it is a URL, an address, or of a scheme.
+// link makes a link of a word if it is a URL, an address, or of a scheme, and not
+// longer than any of those.
 func link(word, attrs string, limit int, schemes []string) string {
+	if len(word) > 1<<16 {
+		return word
+	}
 	head := linkHead.FindString(word)
 	middle, tail := word[len(head):], ""
 	if at := linkTail.FindStringIndex(middle); at != nil {
@@ -346,8 +350,9 @@ func (r *run) wrap(pieces []string, width int, long, hyphens bool) (lines []stri
 				rs := []rune(pieces[0])
 				end := width - n
 				if hyphens && len(rs) > end {
-					for i := end - 1; i > 0; i-- {
-						if rs[i] == '-' && strings.Trim(string(rs[:i]), "-") != "" {
+					first := slices.IndexFunc(rs, func(c rune) bool { return c != '-' })
+					for i := end - 1; first >= 0 && i > first; i-- {
+						if rs[i] == '-' {
 							end = i + 1
 							break
 						}
@@ -357,7 +362,7 @@ func (r *run) wrap(pieces []string, width int, long, hyphens bool) (lines []stri
 					return nil, err
 				}
 				line = append(line, string(rs[:end]))
-				pieces = append([]string{string(rs[end:])}, pieces[1:]...)
+				pieces[0] = string(rs[end:])
 			} else if len(line) == 0 {
 				line, pieces = append(line, pieces[0]), pieces[1:]
 			}

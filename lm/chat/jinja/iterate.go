@@ -90,13 +90,17 @@ func (r *run) drain(it iterator) (items []value, err error) {
 
 // generate makes a generator. Nothing happens before its first value is asked
 // for; start then gives the source.
-func generate(name string, start func() (iterator, error)) *generator {
+func (r *run) generate(name string, start func() (iterator, error)) *generator {
 	var it iterator
 	done := false
 	return &generator{name, func() (value, bool, error) {
 		if done {
 			return nil, false, nil
 		}
+		if err := r.deeper(); err != nil {
+			return nil, false, err
+		}
+		defer r.shallower()
 		var err error
 		if it == nil {
 			it, err = start()

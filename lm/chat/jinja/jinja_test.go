@@ -94,6 +94,18 @@ func TestBounds(t *testing.T) {
 		{"{{ [1, 2] | batch(10**9, 'x') | list }}", "a list of more than 1048576 items"},
 		{"{{ [1, 2] | slice(10**12) | list }}", "a list of more than 1048576 items"},
 		{"{{ messages | tojson(indent=1000000000) }}", "an indent of more than 1000"},
+		{"{{ [] * 10**18 }}{{ '' * 10**18 }}{{ () * 2**62 }}", ""},
+		{"{{ [] * 2**70 }}", "OverflowError"},
+		{"{{ '{:016000000,d}'.format(1) | length }}", ""},
+		{"{{ ('-' * 1000000) | wordwrap(500000) | length }}", ""},
+		{"{{ ('a ' * 500000) | wordwrap(1) | length }}", ""},
+		{"{{ ('a' * 5000000) | wordwrap(1) | length }}", "it takes more than 20000000 steps"},
+		{"{{ ('ab ' * 1000000) | wordwrap(1) | length }}", ""},
+		{"{{ ('a.' * 8000000) | urlize | length }}", ""},
+		{"{{ [{}] | map(attribute='a.' * 1000000) | list }}", ""},
+		{"{% macro f() %}{{ kwargs | length }}{% endmacro %}{{ f(**dict.fromkeys(range(100000) | map('string'))) }}", "it takes more than 20000000 steps"},
+		{"{{ range(-2**63, 2**63 - 1) }}", "Range too big"},
+		{"{{ (1, 2)[::2**63 - 1] }}{{ 'abc'[-2**70:2**70:2**70] }}{{ 5 | round(-2**63) }}{{ 5.5 | round(-2**63) }}", ""},
 		{"{{ lipsum(10**9) }}", "a string of more than 16777216 bytes"},
 		{double + "{{ ns.s }}", "a string of more than 16777216 bytes"},
 		{double + "{{ ns.s | tojson }}", "a string of more than 16777216 bytes"},
@@ -218,6 +230,9 @@ func TestConcurrency(t *testing.T) {
 func FuzzTemplate(f *testing.F) {
 	for _, source := range readGolden(f).Templates {
 		f.Add(source, "Hello")
+	}
+	for _, c := range readSyntax(f, "testdata/syntax.json").Cases {
+		f.Add(c.Source, "x")
 	}
 	f.Add("{{ messages[0].content.split('a')[-1] | trim }}", "ab")
 	f.Fuzz(func(t *testing.T, source, content string) {

@@ -319,7 +319,13 @@ func (r *run) hash(v value) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			s := fmt.Sprintf("%T %v", h, h)
+			s := ""
+			switch h.(type) {
+			case nil, string, int, float64, bigKey, tupleKey, undefinedKey, span:
+				s = fmt.Sprintf("%T %v", h, h)
+			default:
+				s = fmt.Sprintf("%p", h)
+			}
 			if err := r.grow(len(s)); err != nil {
 				return nil, err
 			}
