@@ -241,7 +241,7 @@ func (s *setStmt) exec(r *run, f *frame) (signal, error) {
 	return next, r.assign(&s.target, f, v)
 }
 
-// text makes a value of text that was written.
+// safe makes a value of text that was written.
 func (r *run) safe(text string) value {
 	if r.autoescape {
 		return markup(text)

@@ -42,12 +42,12 @@ func init() {
 		}
 		return s, nil
 	})
-	global("dict", func(r *run, a *args) (value, error) { return r.dictCall("dict", a) })
+	global("dict", func(r *run, a *args) (value, error) { return r.dictCall(a) })
 	globalFunctions["dict"].attrs = map[string]*function{
 		"fromkeys": {name: "fromkeys", call: func(r *run, a *args) (value, error) { return dictMethods["fromkeys"](r, nil, a) }},
 	}
 	global("namespace", func(r *run, a *args) (value, error) {
-		d, err := r.dictCall("namespace", a)
+		d, err := r.dictCall(a)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func init() {
 }
 
 // dictCall is dict(…): of a dict or of pairs, and of named arguments.
-func (r *run) dictCall(name string, a *args) (*dict, error) {
+func (r *run) dictCall(a *args) (*dict, error) {
 	d := newDict()
 	switch len(a.pos) {
 	case 0:
@@ -136,7 +136,7 @@ func (r *run) dictCall(name string, a *args) (*dict, error) {
 			return nil, u.err()
 		}
 		var err error
-		if d, err = r.dictOf(a.pos[0], name); err != nil {
+		if d, err = r.dictOf(a.pos[0]); err != nil {
 			return nil, err
 		}
 	default:

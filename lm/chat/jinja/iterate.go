@@ -117,18 +117,17 @@ func (r *run) generate(name string, start func() (iterator, error)) *generator {
 
 // loop is the variable loop, and what runs a loop.
 type loop struct {
-	it       iterator
-	size     int // -1 before it is known
-	index0   int
-	depth0   int
-	before   value
-	current  value
-	peeked   *value // the next one, if it was looked at
-	ended    bool
-	changed  []value
-	r        *run
-	recurse  func(over value, depth int) (value, error)
-	fallback func() // for sources of unknown size
+	it      iterator
+	size    int // -1 before it is known
+	index0  int
+	depth0  int
+	before  value
+	current value
+	peeked  *value // the next one, if it was looked at
+	ended   bool
+	changed []value
+	r       *run
+	recurse func(over value, depth int) (value, error)
 }
 
 // newLoop begins a loop over v.

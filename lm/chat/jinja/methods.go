@@ -92,7 +92,7 @@ func init() {
 		return got, err
 	})
 	methodSet(dictMethods, "copy", 0, "", func(r *run, self value, _ []value) (value, error) {
-		return r.dictOf(self, "dict")
+		return r.dictOf(self)
 	})
 	methodSet(dictMethods, "fromkeys", 1, "iterable value", fromKeys)
 	methodSet(viewMethods, "isdisjoint", 1, "other", func(r *run, self value, v []value) (value, error) {
@@ -170,7 +170,7 @@ func fromKeys(r *run, _ value, v []value) (value, error) {
 }
 
 // dictOf is dict(v): of a dict, or of pairs.
-func (r *run) dictOf(v value, name string) (*dict, error) {
+func (r *run) dictOf(v value) (*dict, error) {
 	d := newDict()
 	if from, ok := v.(*dict); ok {
 		for _, e := range from.entries {

@@ -193,8 +193,8 @@ func casefold(s string) string {
 	return b.String()
 }
 
-// isLower tells whether a text has cased characters and none that only for
-// refuses.
+// isCased tells whether a text has characters with a case, and none of those
+// refused.
 func isCased(s string, refused ...*unicode.RangeTable) bool {
 	any := false
 	for _, c := range s {

@@ -107,7 +107,6 @@ func like(v value, text string) value {
 	return text
 }
 
-func newList(items ...value) *list   { return &list{items} }
 func newTuple(items ...value) *tuple { return &tuple{items: items} }
 
 // typeName is what Python calls the type of a value.
