@@ -61,11 +61,14 @@ func (s *forStmt) exec(r *run, f *frame) (signal, error) {
 		return next, err
 	}
 	if !s.recursive {
-		return next, s.loop1(r, f, v, nil, 0)
+		return s.loop1(r, f, v, nil, 0)
 	}
 	var recurse func(over value, depth int) (value, error)
 	recurse = func(over value, depth int) (value, error) {
-		return r.nested(func() error { return s.loop1(r, f, over, recurse, depth) })
+		return r.nested(func() error {
+			_, err := s.loop1(r, f, over, recurse, depth)
+			return err
+		})
 	}
 	if v, err = recurse(v, 0); err != nil {
 		return next, err
@@ -73,12 +76,13 @@ func (s *forStmt) exec(r *run, f *frame) (signal, error) {
 	return next, r.print(v)
 }
 
-// loop1 runs the loop over a value once.
-func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (value, error), depth int) error {
+// loop1 runs the loop over a value once. A signal is from the else part, for the
+// loop around.
+func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (value, error), depth int) (signal, error) {
 	r.line = s.at()
 	it, err := s.items(r, f, v)
 	if err != nil {
-		return err
+		return next, err
 	}
 	var l *loop
 	if s.test != nil {
@@ -89,7 +93,7 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 	l.recurse = recurse
 	inner := &frame{up: f, scope: s.scope, vars: make([]value, len(s.scope.vars))}
 	if err := r.grow(valueBytes * len(inner.vars)); err != nil {
-		return err
+		return next, err
 	}
 	defer inner.leave()
 	inner.vars[s.loop] = l
@@ -100,7 +104,7 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 		r.line = s.at()
 		v, ok, err := l.next()
 		if err != nil {
-			return err
+			return next, err
 		}
 		if !ok {
 			break
@@ -108,11 +112,11 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 		r.begin(inner)
 		inner.vars[s.loop] = l
 		if err := r.assign(&s.target, inner, v); err != nil {
-			return err
+			return next, err
 		}
 		sig, err := r.exec(s.body, inner)
 		if err != nil {
-			return err
+			return next, err
 		}
 		if sig == breakLoop {
 			break
@@ -120,12 +124,11 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 		ended = ended || sig == next
 	}
 	if ended || s.other == nil {
-		return nil
+		return next, nil
 	}
 	other := r.enter(s.otherScope, f)
 	defer other.leave()
-	_, err = r.exec(s.other, other)
-	return err
+	return r.exec(s.other, other)
 }
 
 // items iterates over what the loop's test lets through.
@@ -249,38 +252,35 @@ func (r *run) safe(text string) value {
 	return text
 }
 
-// filtered runs a body in a scope of its own and filters what it writes.
-func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, line int) (value, error) {
+// filtered runs a body in a scope of its own and hands what it writes, filtered,
+// to use, unless the body ends a turn of a loop.
+func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, line int, use func(value) error) (signal, error) {
 	inner := r.enter(sc, f)
 	defer inner.leave()
-	text, err := r.capture(func() error {
-		_, err := r.exec(body, inner)
+	var sig signal
+	text, err := r.capture(func() (err error) {
+		sig, err = r.exec(body, inner)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if sig != next || err != nil {
+		return sig, err
 	}
 	r.line = line
-	if filter == nil {
-		return r.safe(text), nil
+	v := r.safe(text)
+	if filter != nil {
+		if v, err = filter.apply(r, inner, v); err != nil {
+			return next, err
+		}
 	}
-	return filter.apply(r, inner, r.safe(text))
+	return next, use(v)
 }
 
 func (s *setBlockStmt) exec(r *run, f *frame) (signal, error) {
-	v, err := r.filtered(s.body, s.scope, f, s.filter, s.at())
-	if err != nil {
-		return next, err
-	}
-	return next, r.assign(&s.target, f, v)
+	return r.filtered(s.body, s.scope, f, s.filter, s.at(), func(v value) error { return r.assign(&s.target, f, v) })
 }
 
 func (s *filterStmt) exec(r *run, f *frame) (signal, error) {
-	v, err := r.filtered(s.body, s.scope, f, s.filter, s.at())
-	if err != nil {
-		return next, err
-	}
-	return next, r.print(v)
+	return r.filtered(s.body, s.scope, f, s.filter, s.at(), r.print)
 }
 
 func (s *withStmt) exec(r *run, f *frame) (signal, error) {

@@ -46,7 +46,6 @@ func needText(v value) (string, error) {
 var (
 	wordStart = regexp.MustCompile(`[-\s\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}({\[<]+`)
 	words     = regexp.MustCompile(`[\pL\pN_]+`)
-	tags      = regexp.MustCompile(`(?s)<!--.*?-->|<.*?>`)
 )
 
 func init() {
@@ -170,11 +169,32 @@ func init() {
 		if err != nil {
 			return nil, err
 		}
-		return unescapeHTML(strings.Join(splitSpace(tags.ReplaceAllString(s, ""), -1, false), " ")), r.grow(len(s))
+		return unescapeHTML(strings.Join(splitSpace(stripTags(s), -1, false), " ")), r.grow(len(s))
 	})
 	filter("xmlattr", 1, "d autospace", xmlAttr)
 	filter("urlencode", 1, "value", urlEncode)
 	filter("urlize", 1, "value trim_url_limit nofollow target rel extra_schemes", urlize)
+}
+
+// stripTags removes tags and comments, up to one that does not end.
+func stripTags(s string) string {
+	var b strings.Builder
+	for {
+		start := strings.IndexByte(s, '<')
+		if start < 0 {
+			return b.String() + s
+		}
+		open, end := "<", ">"
+		if strings.HasPrefix(s[start:], "<!--") {
+			open, end = "<!--", "-->"
+		}
+		n := strings.Index(s[start+len(open):], end)
+		if n < 0 {
+			return b.String() + s
+		}
+		b.WriteString(s[:start])
+		s = s[start+len(open)+n+len(end):]
+	}
 }
 
 // given are the arguments up to the first that is missing.

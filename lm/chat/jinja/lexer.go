@@ -61,7 +61,11 @@ func tokenize(source string) []token {
 		err.Class, err.Line = ClassSyntax, l.line
 		l.tokens = append(l.tokens, token{kind: kindError, line: l.line, err: err})
 	}
-	return append(l.tokens, token{kind: kindEOF, line: l.line})
+	last := 1
+	if n := len(l.tokens); n > 0 {
+		last = l.tokens[n-1].line
+	}
+	return append(l.tokens, token{kind: kindEOF, line: last})
 }
 
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")

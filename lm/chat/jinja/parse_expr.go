@@ -337,7 +337,7 @@ func (p *parser) arguments() (a arguments) {
 			ensure(a.restDict == nil)
 			for _, name := range a.names {
 				if name == p.tok.text {
-					p.failClass("SyntaxError", l, "keyword argument repeated: %s", name)
+					p.failLate(l, "keyword argument repeated: %s", name)
 				}
 			}
 			a.names = append(a.names, p.tok.text)

@@ -14,11 +14,14 @@ type parser struct {
 	ends   [][]string // the tags that open blocks wait for
 	depth  int
 	blocks map[string]*blockStmt
+	// late is what Python finds wrong with the program that Jinja makes of a
+	// template, after all that Jinja finds itself.
+	late *Error
 }
 
 // parse makes a tree of a template.
-func parse(source string) (body []stmt, blocks map[string]*blockStmt, err *Error) {
-	p := &parser{tokens: tokenize(source), blocks: map[string]*blockStmt{}}
+func parse(source string) (body []stmt, p *parser, err *Error) {
+	p = &parser{tokens: tokenize(source), blocks: map[string]*blockStmt{}}
 	defer func() {
 		switch e := recover().(type) {
 		case nil:
@@ -29,7 +32,7 @@ func parse(source string) (body []stmt, blocks map[string]*blockStmt, err *Error
 		}
 	}()
 	p.next()
-	return p.statements(nil), p.blocks, nil
+	return p.statements(nil), p, nil
 }
 
 func (p *parser) fail(line int, format string, args ...any) {
@@ -40,6 +43,13 @@ func (p *parser) failClass(class string, line int, format string, args ...any) {
 	err := raise(class, format, args...)
 	err.Line = line
 	panic(err)
+}
+
+func (p *parser) failLate(line int, format string, args ...any) {
+	if p.late == nil {
+		p.late = raise("SyntaxError", format, args...)
+		p.late.Line = line
+	}
 }
 
 // nest counts how deep brackets and blocks nest and bounds it; what it returns
@@ -277,7 +287,7 @@ func (p *parser) signature(d *macroDef) {
 		}
 		t := p.name()
 		if slices.Contains(d.params, t.text) {
-			p.failClass("SyntaxError", t.line, "duplicate argument %s", quote(t.text))
+			p.failLate(t.line, "duplicate argument %s", quote(t.text))
 		}
 		switch {
 		case p.skip("="):

@@ -110,13 +110,11 @@ func (p *percentSpec) parse() error {
 		}
 		key := p.text[1 : end-1]
 		p.text = p.text[end:]
-		p.arg = func() (value, error) {
-			v, ok := p.mapping.get(key)
-			if !ok {
-				return nil, raise("KeyError", "%s", quote(key))
-			}
-			return v, nil
+		v, ok := p.mapping.get(key)
+		if !ok {
+			return raise("KeyError", "%s", quote(key))
 		}
+		p.arg = func() (value, error) { return v, nil }
 	}
 	for p.text != "" && strings.IndexByte("#0- +", p.text[0]) >= 0 {
 		switch p.text[0] {

@@ -1,18 +1,21 @@
 package jinja
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // resolver finds the variable of every name, and what Jinja finds before a
 // template runs: filters and tests that do not exist, and assignments to loop.
 type resolver struct {
-	depth int
-	loops int // around the statement
-	inFor int // loops around, in macros too
-	last  int // the line that Jinja names for code without a line
+	parser *parser
+	loops  int // around the statement
+	inFor  int // loops around, in macros too
+	last   int // the line that Jinja names for code without a line
 }
 
 // resolve prepares a template to run. It returns the scope of its top level.
-func resolve(body []stmt, blocks map[string]*blockStmt) (s *scope, err *Error) {
+func resolve(body []stmt, p *parser) (s *scope, err *Error) {
 	defer func() {
 		switch e := recover().(type) {
 		case nil:
@@ -22,28 +25,20 @@ func resolve(body []stmt, blocks map[string]*blockStmt) (s *scope, err *Error) {
 			panic(e)
 		}
 	}()
-	v := &resolver{last: 1}
+	v := &resolver{parser: p, last: 1}
 	s = (*scope)(nil).inner()
 	measure(body, 0)
 	s.declare(body, false)
 	v.body(body, s, true, false)
-	for _, name := range sortedKeys(blocks) {
-		if b := blocks[name]; b.scope == nil {
+	for _, name := range slices.Sorted(maps.Keys(p.blocks)) {
+		if b := p.blocks[name]; b.scope == nil {
 			b.scope = (*scope)(nil).inner()
 			b.scope.declare(b.body, false)
-			v.loops = 0
+			v.last = b.at()
 			v.body(b.body, b.scope, false, false)
 		}
 	}
-	return s, nil
-}
-
-func sortedKeys(m map[string]*blockStmt) (names []string) {
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return s, p.late
 }
 
 // measure bounds the depth of the tree. The parser bounds its own recursion,
@@ -211,7 +206,10 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		if b.scoped {
 			b.scope = s.inner()
 			b.scope.declare(b.body, false)
+			loops := v.loops
+			v.loops = 0
 			v.body(b.body, b.scope, false, false)
+			v.loops = loops
 		}
 	case *loaderStmt:
 		v.last = b.at()
@@ -222,7 +220,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 	case *controlStmt:
 		v.last = b.at()
 		if v.loops == 0 {
-			v.fail("SyntaxError", b.at(), "%s outside loop", quote(map[signal]string{breakLoop: "break", continueLoop: "continue"}[b.signal]))
+			v.parser.failLate(b.at(), "%s outside loop", quote(map[signal]string{breakLoop: "break", continueLoop: "continue"}[b.signal]))
 		}
 	}
 }
@@ -257,7 +255,12 @@ func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
 	if b.other != nil {
 		b.otherScope = s.inner()
 		b.otherScope.declare(b.other, false)
+		loops := v.loops
+		if b.recursive { // a function of its own
+			v.loops = 0
+		}
 		v.body(b.other, b.otherScope, false, false)
+		v.loops = loops
 	}
 	if b.recursive {
 		v.last = b.at()

@@ -144,7 +144,7 @@ func (f *formatter) lookup(name string) (value, error) {
 		end = len(name)
 	}
 	first, rest := name[:end], name[end:]
-	v, err := f.argument(first)
+	v, err := f.argument(first, rest != "")
 	for rest != "" && err == nil {
 		if rest[0] == '.' {
 			end = strings.IndexAny(rest[1:], ".[") + 1
@@ -177,16 +177,21 @@ func (f *formatter) lookup(name string) (value, error) {
 	return v, err
 }
 
-func (f *formatter) argument(name string) (value, error) {
+// argument finds an argument. Fields are counted unless they are numbered; those
+// that go on with attributes or elements may mix both.
+func (f *formatter) argument(name string, more bool) (value, error) {
 	i, err := strconv.Atoi(name)
 	switch {
-	case name == "":
+	case name == "" && !more:
 		if f.auto < 0 {
 			return nil, valueError("cannot switch from manual field specification to automatic field numbering")
 		}
 		i = f.auto
 		f.auto++
 	case err == nil && decimal(name[0]):
+		if more {
+			break
+		}
 		if f.auto > 0 {
 			return nil, valueError("cannot switch from manual field specification to automatic field numbering")
 		}

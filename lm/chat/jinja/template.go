@@ -52,10 +52,10 @@ func Parse(name, source string, o Options) (*Template, error) {
 	if t.vars, err = variables(o.Vars); err != nil {
 		return nil, t.fail(err, 0)
 	}
-	body, blocks, bad := parse(strings.ToValidUTF8(source, "\uFFFD"))
+	body, p, bad := parse(strings.ToValidUTF8(source, "\uFFFD"))
 	if bad == nil {
-		t.body, t.blocks = body, blocks
-		t.scope, bad = resolve(body, blocks)
+		t.body, t.blocks = body, p.blocks
+		t.scope, bad = resolve(body, p)
 	}
 	if bad != nil {
 		return nil, t.fail(bad, 0)
