@@ -5,12 +5,11 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // What a ChatML model is to continue.
 func Example() {
-	text, err := chat.ChatML{}.Render(context.Background(), []prompt.Message{
+	text, err := chat.ChatML{}.Render(context.Background(), []chat.Message{
 		{Role: "system", Content: "Judge the relevance."},
 		{Role: "user", Content: "query: red shoes\nitem: blue boots"},
 	}, chat.Options{Generate: true})
