@@ -126,7 +126,7 @@ func countWeights(dir string) (*census, error) {
 		}
 		w.parts[partOf(t.Name)] += t.Len()
 		w.stored[string(t.DType)] += t.Len()
-		w.bytes += int64(t.Len() * t.DType.Size())
+		w.bytes += t.Bytes()
 		if t.Name == "lm_head.weight" {
 			w.output = t.Len()
 		}

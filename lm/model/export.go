@@ -126,7 +126,7 @@ func writeWeights(dir string, b tensor.Backend, params []*tensor.Param, o Export
 func divide(params []*tensor.Param, o ExportOptions) (shards [][]*tensor.Param) {
 	from, size := 0, int64(0)
 	for i, p := range params {
-		n := int64(p.Len()) * int64(o.DType.Size())
+		n := bytesOf(p, o.DType)
 		if o.ShardBytes > 0 && i > from && size+n > o.ShardBytes {
 			shards = append(shards, params[from:i])
 			from, size = i, 0
@@ -134,6 +134,12 @@ func divide(params []*tensor.Param, o ExportOptions) (shards [][]*tensor.Param) 
 		size += n
 	}
 	return append(shards, params[from:])
+}
+
+// bytesOf returns the size of a parameter in a file.
+func bytesOf(p *tensor.Param, dtype safetensors.DType) int64 {
+	t := safetensors.Tensor{DType: dtype, Shape: p.Shape}
+	return t.Bytes()
 }
 
 func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype safetensors.DType) error {
@@ -151,7 +157,7 @@ func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype s
 		}
 		for _, p := range params {
 			index.Files[p.Name] = name
-			index.Metadata.Size += int64(p.Len()) * int64(dtype.Size())
+			index.Metadata.Size += bytesOf(p, dtype)
 		}
 	}
 	return writeJSON(filepath.Join(dir, IndexFile), index)

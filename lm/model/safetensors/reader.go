@@ -8,6 +8,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/exp/mmap"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Reader reads tensors from a file, from the files of an index, or from any
@@ -59,7 +61,7 @@ func NewReader(src io.ReaderAt, size int64) (*Reader, error) {
 }
 
 func openFile(path string) (*file, []entry, error) {
-	src, err := mmap.Open(path)
+	src, err := openRegular(path)
 	if err != nil {
 		if named := (*fs.PathError)(nil); errors.As(err, &named) {
 			err = named.Err
@@ -73,6 +75,16 @@ func openFile(path string) (*file, []entry, error) {
 		return nil, nil, err
 	}
 	return f, entries, nil
+}
+
+// openRegular maps a regular file. To open a pipe would wait for its other end.
+func openRegular(path string) (*mmap.ReaderAt, error) {
+	f, _, err := infile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	return mmap.Open(path)
 }
 
 // parse reads and checks the header of a source of size bytes. It allocates no
@@ -105,11 +117,17 @@ func (f *file) parse(size int64) ([]entry, error) {
 	return entries, nil
 }
 
+// add adds a file. Its tensors take the places of others of the same name.
 func (r *Reader) add(f *file, entries []entry) {
 	r.files = append(r.files, f)
 	for _, e := range entries {
+		p := place{entry: e, file: f}
+		if i, ok := r.byName[e.Name]; ok {
+			r.entries[i] = p
+			continue
+		}
 		r.byName[e.Name] = len(r.entries)
-		r.entries = append(r.entries, place{entry: e, file: f})
+		r.entries = append(r.entries, p)
 	}
 }
 
@@ -166,7 +184,7 @@ func (r *Reader) Read(dst []float32, name string, from int) error {
 	if from < 0 || from > e.Len() || len(dst) > e.Len()-from {
 		return fmt.Errorf("safetensors: %s: tensor %q has %d elements, want %d from %d on", e.file.name, name, e.Len(), len(dst), from)
 	}
-	size := e.DType.Size()
+	size := e.DType.bytes()
 	buf := make([]byte, min(len(dst), ioBlock)*size)
 	for len(dst) > 0 {
 		n := min(len(dst), ioBlock)
