@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -211,7 +212,7 @@ var tokenizerFiles = []string{
 func copyTokenizer(dir, from string) error {
 	found := false
 	for _, name := range tokenizerFiles {
-		src, err := os.Open(filepath.Join(from, name))
+		src, _, err := infile.Open(filepath.Join(from, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -159,9 +159,10 @@ func TestGenerationOptionsThatAreNotKnown(t *testing.T) {
 	_, err := model.ReadGeneration(dir)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for text, want := range map[string]string{
-		`{"num_beams": 4}`:        `unknown field "num_beams"`,
-		`{"eos_token_id": "end"}`: "cannot unmarshal string",
-		`{"eos_token_id": 1} x`:   "goes on after its closing brace",
+		`{"num_beams": 4}`:                    "num_beams is 4, want 1",
+		`{"eos_token_id": "end"}`:             `eos_token_id is "end", want a`,
+		`{"eos_token_id": 1} x`:               "after top-level value",
+		`{"frobnicate": 1, "typical_p": 0.5}`: "frobnicate is 1, which is not known here; typical_p is 0.5, want 1",
 		`{"transformers_version": "5.23.0", "_from_model_config": true, "output_attentions": false, "output_hidden_states": false, "use_cache": true}`: "",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(text), 0o666))

@@ -25,7 +25,11 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"model_type":"llama","rope_scaling":{"type":"linear","factor":2}}`))
 	f.Add([]byte(`{"model_type":"bert","type_vocab_size":1}`))
 	read := func(text []byte) (EncoderConfig, Config, error) {
-		h, err := parseHeader(text, "config.json")
+		fields, err := parseFields(text)
+		if err != nil {
+			return EncoderConfig{}, Config{}, err
+		}
+		h, err := parseHeader(fields, "config.json")
 		if err != nil {
 			return EncoderConfig{}, Config{}, err
 		}
@@ -34,10 +38,10 @@ func FuzzConfig(f *testing.F) {
 			labels = *h.Encoder
 		}
 		if h.ModelType == "bert" || h.Encoder != nil {
-			e, err := parseEncoder(text, "config.json", h, labels)
+			e, err := parseEncoder(fields, "config.json", h, labels)
 			return e, Config{}, err
 		}
-		c, err := parseDecoder(text, "config.json", h)
+		c, err := parseDecoder(fields, "config.json", h)
 		return EncoderConfig{}, c, err
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

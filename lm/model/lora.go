@@ -67,7 +67,7 @@ func (d *Decoder) LoadLoRA(dir string, options ...LoadOption) (*LoRA, error) {
 		return nil, err
 	}
 	defer from.close()
-	err = from.check(d.cfg.Layers, func(m *maker) []*tensor.Param {
+	_, err = from.check(d.cfg.Layers, func(m *maker) []*tensor.Param {
 		d.adapters(c, m)
 		return m.params
 	})
