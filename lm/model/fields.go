@@ -40,7 +40,12 @@ func readFile(path string) ([]byte, error) {
 // parseFields returns the fields of a JSON object.
 func parseFields(text []byte) (map[string]json.RawMessage, error) {
 	var fields map[string]json.RawMessage
-	if err := infile.JSON(text, &fields); err != nil {
+	err := infile.JSON(text, &fields)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return nil, fmt.Errorf("%s, want an object", wrong.Value)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if fields == nil {

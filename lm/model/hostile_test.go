@@ -91,7 +91,7 @@ func TestWhatIsNoJSONIsNamed(t *testing.T) {
 		`{"rope_theta": Infinity,` + json:          "line 1: Infinity is not JSON",
 		`{"initializer_range":[-Infinity],` + json: "line 1: -Infinity is not JSON",
 		"null": "null, want an object",
-		"[]":   "cannot unmarshal array",
+		"[]":   "array, want an object",
 		"":     "unexpected end of JSON input",
 	} {
 		dir := t.TempDir()

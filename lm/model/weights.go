@@ -57,15 +57,22 @@ func newLoader(options []LoadOption) *loader {
 	return l
 }
 
-// open opens the weights of a directory, or a file or index.
-func (l *loader) open(path string) (err error) {
-	if info, err := os.Stat(path); err != nil {
+// open opens the weights of a directory, or a file.
+func (l *loader) open(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
 		return fmt.Errorf("model: %w", err)
-	} else if info.IsDir() {
+	}
+	if info.IsDir() {
 		if path, err = weightsOf(path); err != nil {
 			return err
 		}
 	}
+	return l.openFile(path)
+}
+
+// openFile opens a file of weights, or an index of several.
+func (l *loader) openFile(path string) (err error) {
 	l.path = path
 	if strings.HasSuffix(path, ".json") {
 		l.r, err = safetensors.OpenIndex(path)
