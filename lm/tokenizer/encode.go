@@ -66,6 +66,9 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	if t.normalizer != nil {
 		n = t.normalizer.normalize(text)
 	}
+	if t.lacking != "" {
+		n = n.without(t.lacking)
+	}
 	late.split(n.text, func(start, end int, id int32) {
 		if id >= 0 {
 			s := n.origin(start, end)
@@ -75,6 +78,10 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 		if t.metaspace != nil {
 			m := t.metaspace.mark(n.text[start:end], at+start == 0)
 			t.splitter.split(m.text, func(from, to int) { v.word(&m, at+start, from, to) })
+			return
+		}
+		if t.spaced != nil {
+			t.spaced.split(&n, start, end, t.splitter, func(m *normalized, from, to int) { v.word(m, at, from, to) })
 			return
 		}
 		t.splitter.split(n.text[start:end], func(from, to int) { v.word(&n, at, start+from, start+to) })
@@ -103,8 +110,17 @@ func (e *encoder) word(n *normalized, at, start, end int) {
 func (e *encoder) token(id int32, at Range) {
 	e.ids = append(e.ids, id)
 	if e.wantRanges {
-		e.ranges = append(e.ranges, at)
+		e.addRange(at)
 	}
+}
+
+// addRange appends a range that begins and ends no earlier than the one before
+// it: tokens in white space that an added token took lie in its range.
+func (e *encoder) addRange(r Range) {
+	if n := len(e.ranges); n > 0 {
+		r.Start, r.End = max(r.Start, e.ranges[n-1].Start), max(r.End, e.ranges[n-1].End)
+	}
+	e.ranges = append(e.ranges, r)
 }
 
 // emit appends a token that stands for bytes start to end of the normalised
@@ -113,7 +129,7 @@ func (e *encoder) emit(id int32, start, end int) {
 	e.ids = append(e.ids, id)
 	if e.wantRanges {
 		s := e.n.origin(start, end)
-		e.ranges = append(e.ranges, Range{e.at + s.Start, e.at + s.End})
+		e.addRange(Range{e.at + s.Start, e.at + s.End})
 	}
 }
 
@@ -154,8 +170,11 @@ func (t *Tokenizer) decodeWords(out *strings.Builder, w *wordPiece, ids []int32)
 			continue
 		}
 		word := string(t.text[id])
-		if started && !w.goesOn[id] {
+		switch {
+		case started && !w.goesOn[id]:
 			word = " " + word
+		case !started && w.goesOn[id]:
+			word = t.def.wordPiece.ContinuingSubwordPrefix + word
 		}
 		started = true
 		if w.cleanup {
