@@ -13,19 +13,29 @@ import (
 	"os"
 )
 
-// Open opens a regular file, or a link to one, and returns its size. A
-// directory, pipe, socket or device is an error; it is not opened, because
-// opening a pipe waits for its other end.
-func Open(path string) (*os.File, int64, error) {
+// Regular returns an error unless path is a regular file or a link to one. A
+// directory, pipe, socket or device is not even opened, because opening a pipe
+// waits for its other end.
+func Regular(path string) error {
 	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%s, want a regular file", kind(info.Mode()))}
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%s, want a regular file", kind(info.Mode()))}
+	return err
+}
+
+// Open opens a regular file, or a link to one, and returns its size.
+func Open(path string) (*os.File, int64, error) {
+	if err := Regular(path); err != nil {
+		return nil, 0, err
 	}
 	f, err := os.Open(path)
 	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
 		return nil, 0, err
 	}
 	return f, info.Size(), nil

@@ -57,12 +57,12 @@ func TestOnlyRegularFilesAreOpened(t *testing.T) {
 
 func TestWhatPythonWritesIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"\xEF\xBB\xBF{}":         "begins with a byte order mark, want JSON in UTF-8 without one",
-		`{"a": NaN}`:             "line 1: NaN is not JSON, want a finite number or null",
+		"\xEF\xBB\xBF{}":          "begins with a byte order mark, want JSON in UTF-8 without one",
+		`{"a": NaN}`:              "line 1: NaN is not JSON, want a finite number or null",
 		"{\n\"a\": [Infinity]\n}": "line 2: Infinity is not JSON, want a finite number or null",
-		`{"a":-Infinity}`:        "line 1: -Infinity is not JSON, want a finite number or null",
-		`{"a":None}`:             "invalid character 'N' looking for beginning of value",
-		`{"a":`:                  "unexpected end of JSON input",
+		`{"a":-Infinity}`:         "line 1: -Infinity is not JSON, want a finite number or null",
+		`{"a":None}`:              "invalid character 'N' looking for beginning of value",
+		`{"a":`:                   "unexpected end of JSON input",
 	} {
 		var v any
 		require.EqualError(t, infile.JSON([]byte(text), &v), want)

@@ -237,3 +237,33 @@ func TestVariantsThatAreRefused(t *testing.T) {
 		require.NotEmpty(t, in.Tensors)
 	}
 }
+
+// Cases from the field, where they are.
+func TestSharedFolders(t *testing.T) {
+	const dir = "../../../shared/cases/files/"
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("no shared cases: ", err)
+	}
+	ids := []int32{1, 17, 5, 9, 33, 2, 60, 41, 7, 7, 12, 25}
+	for name, logits := range map[string]bool{"no-model-prefix": true, "tied-other-head": true, "rope-linear-original": false} {
+		d, err := model.LoadDecoder(reference.New(), dir+name)
+		require.NoError(t, err, name)
+		if !logits {
+			continue
+		}
+		text, err := os.ReadFile(dir + name + "/logits.json")
+		require.NoError(t, err)
+		var want [][]float32
+		require.NoError(t, json.Unmarshal(text, &want), "%.80s", text)
+		require.InDeltaSlice(t, slices.Concat(want...), logitsOf(t, d, ids), 1e-4, name)
+	}
+	for _, name := range []string{"st-f8-e8m0", "st-lead-space"} {
+		r, err := safetensors.Open(dir + name + "/model.safetensors")
+		require.NoError(t, err, name)
+		require.Len(t, r.Tensors(), 1)
+		require.NoError(t, r.Close())
+	}
+	e, err := model.PretrainedEncoder(reference.New(), dir+"bert-info", 2, 1)
+	require.NoError(t, err)
+	e.Free()
+}

@@ -61,7 +61,11 @@ func NewReader(src io.ReaderAt, size int64) (*Reader, error) {
 }
 
 func openFile(path string) (*file, []entry, error) {
-	src, err := openRegular(path)
+	err := infile.Regular(path)
+	var src *mmap.ReaderAt
+	if err == nil {
+		src, err = mmap.Open(path)
+	}
 	if err != nil {
 		if named := (*fs.PathError)(nil); errors.As(err, &named) {
 			err = named.Err
@@ -75,16 +79,6 @@ func openFile(path string) (*file, []entry, error) {
 		return nil, nil, err
 	}
 	return f, entries, nil
-}
-
-// openRegular maps a regular file. To open a pipe would wait for its other end.
-func openRegular(path string) (*mmap.ReaderAt, error) {
-	f, _, err := infile.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	f.Close()
-	return mmap.Open(path)
 }
 
 // parse reads and checks the header of a source of size bytes. It allocates no
