@@ -9,15 +9,21 @@ For each: base, config (adapter_config.json as PEFT saved it), tensors (names an
 shapes of adapter_model.safetensors), the logits of ids with the value
 0.3·sin(0.7·i + length of the name) for element i of each tensor, and grads: the
 length of the gradient of the mean negative log-prob of ids for each tensor.
+
+    python lora_variants.py check DIR
+
+loads what `go test ./lm/model -run TestAdaptersSelectAsPEFTDoes -export DIR` saved
+of each into a folder of its number, and compares the logits.
 """
 
 import json
 import math
 import os
+import sys
 import tempfile
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -64,6 +70,18 @@ variants = [
 def saved_name(name):
     return name.replace(".modules_to_save.default.", ".").replace(".default.", ".")
 
+
+if sys.argv[1:2] == ["check"]:
+    golden = json.load(open(os.path.join(here, "lora_variants.json")))
+    for i, v in enumerate(golden["variants"]):
+        base = AutoModelForCausalLM.from_pretrained(os.path.join(here, v["base"]), dtype=torch.float32)
+        model = PeftModel.from_pretrained(base, os.path.join(sys.argv[2], str(i))).double().eval()
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0].flatten()
+        worst = (logits - torch.tensor(v["logits"])).abs().max().item()
+        print(f"{v['name']}: largest difference {worst:.1e}")
+        assert worst < 1e-4, v["name"]
+    sys.exit()
 
 out = []
 for name, base, options in variants:
