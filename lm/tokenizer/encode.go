@@ -29,7 +29,8 @@ func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 // bytes has a range of two bytes. A stretch that it did change, such as an "é" of
 // two characters that NFC composes, belongs as a whole to every token that has a
 // part of it. Text that the normaliser removes is in no range, nor is white space
-// in BERT's; a space that the normaliser adds has an empty range.
+// in BERT's; a space that the normaliser or add_prefix_space adds has an empty
+// range, or is not counted in that of the token that begins with it.
 func (t *Tokenizer) EncodeRanges(text string) ([]int32, []Range) {
 	e := encoder{t: t, wantRanges: true}
 	t.walk(text, true, &e)
@@ -137,11 +138,16 @@ func (e *encoder) emit(id int32, start, end int) {
 // the vocabulary stand for none.
 //
 // In byte-level BPE the text is the tokens' bytes end to end. It need not be valid
-// UTF-8, because a character can be spread over several tokens. In the Llama 2 kind
-// it is the same without the space that is put before a text. In WordPiece, words
-// are separated by spaces; if the file asks for it, the spaces that English does
-// not write are removed, as the library does it. The original capitals, accents
-// and spaces are lost.
+// UTF-8, because a character can be spread over several tokens. A space that
+// add_prefix_space put before a text stays. In the Llama 2 kind it is the same
+// without the space that is put before a text. In WordPiece, words are separated
+// by spaces; if the file asks for it, the spaces that English does not write are
+// removed, as the library does it, and a first token that continues a word keeps
+// its mark "##". The original capitals, accents and spaces are lost.
+//
+// As in the library, an added token stands for what its content spells, marks of
+// spaces included, and for the normalised content if it is found in normalised
+// text.
 func (t *Tokenizer) Decode(ids []int32) string {
 	var s strings.Builder
 	if w, ok := t.model.(*wordPiece); ok {

@@ -19,14 +19,19 @@ func Load(path string) (*Tokenizer, error) {
 // Parse reads the contents of a tokenizer.json. An error names the field that is
 // wrong or not supported. Supported are
 //
-//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): the model BPE over all 256
-//     bytes, the normaliser NFC, the pre-tokenisers ByteLevel, Split by a regular
-//     expression and Digits, and Sequences of them;
+//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): the model BPE over all bytes
+//     that UTF-8 has, the normaliser NFC, the pre-tokenisers ByteLevel, with
+//     add_prefix_space or without, Split by a regular expression and Digits, and
+//     Sequences of them;
 //   - BPE with byte fallback, as in the files of Llama 2, where the normalisers
 //     Prepend and Replace or the pre-tokeniser Metaspace mark spaces;
 //   - WordPiece with BertNormalizer and BertPreTokenizer;
 //   - added tokens of every kind, gaps between ids, and the post-processor
 //     TemplateProcessing.
+//
+// As in the library, a Sequence of nothing does nothing, a token that is added
+// again takes the new flags, and one that is in the vocabulary has its id there.
+// A null decoder decodes like the one that belongs to the model.
 //
 // Truncation and padding are read and saved again but not applied: a text is
 // always encoded whole.
