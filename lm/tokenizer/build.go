@@ -343,8 +343,10 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 			m.first[text] = int32(id)
 		}
 		m.longest = max(m.longest, len(text))
-		t.text[id] = []byte(text)
-		t.ids[s] = int32(id)
+		if roles[id] == roleOrdinary || m.goesOn[id] {
+			t.text[id] = []byte(text)
+			t.ids[s] = int32(id)
+		}
 	}
 	if unknown < 0 {
 		return fmt.Errorf("model: unk_token: %q is not in the vocabulary", w.UnkToken)
