@@ -133,7 +133,7 @@ func TestReadConfigErrors(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "tokenizer_config.json"), 0o777))
 	_, err := chat.ReadConfig(dir)
-	require.ErrorContains(t, err, "tokenizer_config.json is not a regular file")
+	require.ErrorContains(t, err, "tokenizer_config.json: a directory, want a regular file")
 	dir = t.TempDir()
 	link := filepath.Join(dir, "chat_template.jinja")
 	require.NoError(t, os.Symlink(link, link))

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Config is what a Hugging Face model folder says about conversations: the special
@@ -87,31 +89,17 @@ func ReadConfig(dir string) (*Config, error) {
 // file.
 func readObject(dir, name string) (fields map[string]json.RawMessage, err error) {
 	path := filepath.Join(dir, name)
-	text, err := readFile(path)
+	text, err := infile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("chat: %w", err)
 	}
-	if err := json.Unmarshal(text, &fields); err != nil {
+	if err := infile.JSON(text, &fields); err != nil {
 		return nil, fmt.Errorf("chat: %s: %w", path, err)
 	}
 	return fields, nil
-}
-
-// readFile reads a regular file of bounded size.
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s has %d bytes, want at most %d", path, info.Size(), maxFile)
-	}
-	return os.ReadFile(path)
 }
 
 // parse reads the fields of tokenizer_config.json.
@@ -205,7 +193,7 @@ func (c *Config) readTemplates(dir string) error {
 		files[strings.TrimSuffix(filepath.Base(path), ".jinja")] = filepath.Join(dir, path)
 	}
 	for name, path := range files {
-		text, err := readFile(path)
+		text, err := infile.Read(path, maxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
