@@ -56,8 +56,11 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		Groups:   make([]rollout.Group, len(problems)),
 	}
 	for i, p := range problems {
-		q := p.Request()
-		if err := q.Validate(); err != nil {
+		q, err := p.Request()
+		if err == nil {
+			err = q.Validate()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("rl: request %d (%s): %w", i, q.ID, err)
 		}
 		q.Stream = [3]uint64{stream[0], stream[1], uint64(first + i)}

@@ -164,10 +164,10 @@ type tempered struct {
 	temperature float64
 }
 
-func (p tempered) Request() rollout.Request {
-	q := p.successor.Request()
+func (p tempered) Request() (rollout.Request, error) {
+	q, err := p.successor.Request()
 	q.Params.Temperature = p.temperature
-	return q
+	return q, err
 }
 
 func TestACollectionHasOneTemperature(t *testing.T) {

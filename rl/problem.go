@@ -14,8 +14,10 @@ import (
 // the completions. Package task makes problems from examples; you can also write
 // your own.
 type Problem interface {
-	// Request returns the prompt and how many completions to sample.
-	Request() rollout.Request
+	// Request returns the prompt and how many completions to sample, or an
+	// error that says why this example has no prompt. The error ends the
+	// collection; if the source is a Lister, NewTrainer finds it.
+	Request() (rollout.Request, error)
 	// Judge parses and scores one completion: it writes the judge's fields of
 	// c. It may be called concurrently for different completions. An error
 	// means that judging itself failed, and ends the collection, unless it is
@@ -40,9 +42,8 @@ type Source interface {
 	Restore(state []byte) error
 }
 
-// Lister is a Source that knows all its problems. NewTrainer checks the first
-// thousand, so that a request that cannot be sampled is found before the first
-// training step.
+// Lister is a Source that knows all its problems. NewTrainer checks the request of
+// each, so that one that cannot be sampled is found before the first training step.
 type Lister interface {
 	// List returns the problems that the source may yield, in any order.
 	List() []Problem

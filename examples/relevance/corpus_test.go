@@ -81,7 +81,8 @@ func TestWriteCorpus(t *testing.T) {
 		pol, engine := warmedUp(t, p, m.warmup)
 		var reqs []rollout.Request
 		for k := range corpusShare {
-			r := p.task.Bind(p.src.Train(p.firstProbe() + k)).Request()
+			r, err := p.task.Bind(p.src.Train(p.firstProbe() + k)).Request()
+			require.NoError(t, err)
 			r.N, r.Stream = 1, [3]uint64{p.o.Seed, probeStream, uint64(k)}
 			r.Params = rollout.Params{Temperature: 1.5, MaxTokens: m.maxTokens}
 			reqs = append(reqs, r)

@@ -54,9 +54,13 @@ func (p *pipeline) demonstrations(step int) (*rl.Batch, error) {
 	var demos []rl.Demonstration
 	for i := step * p.s.WarmupBatch; i < (step+1)*p.s.WarmupBatch; i++ {
 		e := p.src.Train(i)
+		q, err := p.task.Bind(e).Request()
+		if err != nil {
+			return nil, err
+		}
 		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
 		demos = append(demos, rl.Demonstration{
-			Prompt: p.task.Bind(e).Request().Prompt,
+			Prompt: q.Prompt,
 			Tokens: append(p.tok.Encode(text), end),
 		})
 	}

@@ -21,7 +21,7 @@ import (
 // problem is known by its number.
 type problem struct{ id int }
 
-func (*problem) Request() rollout.Request                         { return rollout.Request{N: 1} }
+func (*problem) Request() (rollout.Request, error)                { return rollout.Request{N: 1}, nil }
 func (*problem) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func list(n int) (ps []rl.Problem) {
@@ -255,7 +255,7 @@ func TestErrors(t *testing.T) {
 
 type uncomparable map[string]int
 
-func (uncomparable) Request() rollout.Request                         { return rollout.Request{} }
+func (uncomparable) Request() (rollout.Request, error)                { return rollout.Request{}, nil }
 func (uncomparable) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func TestRestoreRefusesForeignState(t *testing.T) {
