@@ -20,6 +20,9 @@
 // fields. All stages are exported: your own loop is these calls in a row (see the
 // example "Stages").
 //
+// A policy must first write the task's format, at least sometimes: [Imitation]
+// teaches it from completions that are given (a warm-up, or SFT).
+//
 // # Your own policy
 //
 // Every objective is a function of per-token log-probs (and sometimes entropies)

@@ -11,7 +11,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -48,23 +47,12 @@ func trace(t *prompt.Template[rows.Example], e rows.Example, rng *rand.Rand) str
 	return text
 }
 
-// demonstrations returns the warm-up's batch number step.
-func (p *pipeline) demonstrations(step int) (*rl.Batch, error) {
-	end, _ := p.tok.ID(endOfText)
-	var demos []rl.Demonstration
-	for i := step * p.s.WarmupBatch; i < (step+1)*p.s.WarmupBatch; i++ {
-		e := p.src.Train(i)
-		q, err := p.task.Bind(e).Request()
-		if err != nil {
-			return nil, err
-		}
-		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
-		demos = append(demos, rl.Demonstration{
-			Prompt: q.Prompt,
-			Tokens: append(p.tok.Encode(text), end),
-		})
-	}
-	return rl.NewDemonstrations(demos, objective.TokenMean{})
+// demonstration returns what the warm-up imitates for training example i.
+func (p *pipeline) demonstration(i int) (rl.Demonstration, error) {
+	e := p.src.Train(i)
+	q, err := p.task.Bind(e).Request()
+	text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
+	return rl.Demonstration{Prompt: q.Prompt, Tokens: p.tok.Encode(text)}, err
 }
 
 // warmup teaches format and habits by supervised learning.
@@ -81,23 +69,21 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	total := p.s.WarmupSteps
-	lr := rl.WarmupCosine{LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR}
+	end, _ := p.tok.ID(endOfText)
+	imitation := rl.Imitation{
+		Policy: pol, Demonstrations: p.demonstration, End: []int32{end}, Batch: p.s.WarmupBatch, Steps: total,
+		LR:      rl.WarmupCosine{LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR},
+		MaxNorm: 1,
+	}
 	bar := newProgress(p.w, name, l.Step, total, p.s.ReportEvery*5)
 	err = l.run(ctx, total, p.s.CheckpointEvery*4, func(ctx context.Context) (int, error) {
-		b, err := p.demonstrations(l.Step)
+		m, err := imitation.Step(ctx, l.Step)
 		if err != nil {
 			return 0, err
 		}
-		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.OptimOptions{LR: lr.At(int64(l.Step)), MaxNorm: 1})
-		if err != nil {
-			return 0, err
-		}
-		tokens := b.Tokens()
-		for _, q := range b.Prompts {
-			tokens += len(q)
-		}
-		bar.step(l.Step+1, float64(tokens), "loss %.3f", info.Loss)
-		return tokens, p.record(name, l.Step+1, map[string]float64{"loss": info.Loss, "grad_norm": info.GradNorm, "tokens": float64(tokens)})
+		tokens := int(m["prompt_tokens"] + m["tokens"])
+		bar.step(l.Step+1, float64(tokens), "loss %.3f", m["loss"])
+		return tokens, p.record(name, l.Step+1, m)
 	})
 	if err != nil {
 		return nil, err
