@@ -55,6 +55,15 @@ func (p *pipeline) demonstration(i int) (rl.Demonstration, error) {
 	return rl.Demonstration{Prompt: q.Prompt, Tokens: p.tok.Encode(text)}, err
 }
 
+// imitation returns the warm-up's training in so many steps.
+func (p *pipeline) imitation(pol rl.Policy, steps int, lr rl.Schedule) *rl.Imitation {
+	end, _ := p.tok.ID(endOfText)
+	return &rl.Imitation{
+		Policy: pol, Demonstrations: p.demonstration, End: []int32{end},
+		Batch: p.s.WarmupBatch, Steps: steps, LR: lr, MaxNorm: 1,
+	}
+}
+
 // warmup teaches format and habits by supervised learning.
 func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 	const name = "warmup"
@@ -69,12 +78,9 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	total := p.s.WarmupSteps
-	end, _ := p.tok.ID(endOfText)
-	imitation := rl.Imitation{
-		Policy: pol, Demonstrations: p.demonstration, End: []int32{end}, Batch: p.s.WarmupBatch, Steps: total,
-		LR:      rl.WarmupCosine{LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR},
-		MaxNorm: 1,
-	}
+	imitation := p.imitation(pol, total, rl.WarmupCosine{
+		LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR,
+	})
 	bar := newProgress(p.w, name, l.Step, total, p.s.ReportEvery*5)
 	err = l.run(ctx, total, p.s.CheckpointEvery*4, func(ctx context.Context) (int, error) {
 		m, err := imitation.Step(ctx, l.Step)
