@@ -32,6 +32,14 @@
 // UTF-8 or not, and decoding returns it, as far as the normaliser kept it. To the
 // patterns, a byte of invalid UTF-8 is neither letter, digit nor space.
 //
+// # Text from outside
+//
+// Text from outside must not become tokens that end a prompt or fake parts of it:
+// [Tokenizer.EncodeOrdinary] finds no added tokens in it. In a text that is partly
+// from outside, such as a chat template with a user's message in it,
+// [Tokenizer.Markup] and [Tokenizer.EncodeExcept] find those of the template only
+// (chat.Encode does that). [Tokenizer.Clip] cuts a text that is too long.
+//
 // # Tokens, bytes and ranges
 //
 // [Tokenizer.Bytes] gives the bytes that a token stands for; special tokens have
