@@ -46,7 +46,9 @@ type problem struct {
 // assemble makes the trace of the steps found, which are in the order of the
 // text.
 func assemble(specs []StepSpec, text string, ends []int, steps []found, problems []problem) Trace {
-	checkEnds(text, ends)
+	if err := CheckEnds(text, ends); err != nil {
+		panic(err.Error())
+	}
 	tokens := tokenEnds(ends)
 	t := Trace{Text: text, Tokens: len(ends), Steps: make([]Span, len(specs)), Final: len(specs) - 1}
 	report := func(offset int, format string, args ...any) {
@@ -144,21 +146,23 @@ func badAnswer(f *found, allowed []string, text string) (offset int, fault strin
 	return 0, ""
 }
 
-// checkEnds panics if tokens with these ends do not make up the text.
-func checkEnds(text string, ends []int) {
+// CheckEnds returns an error unless tokens with these ends make up the text, as
+// Parser.Parse wants it. Use it where the ends come from outside the program.
+func CheckEnds(text string, ends []int) error {
 	if ends == nil {
-		return
+		return nil
 	}
 	last := 0
 	for i, end := range ends {
 		if end < last {
-			panic(fmt.Sprintf("prompt: token %d ends at byte %d, before its start at byte %d", i, end, last))
+			return fmt.Errorf("prompt: token %d ends at byte %d, before its start at byte %d", i, end, last)
 		}
 		last = end
 	}
 	if last != len(text) {
-		panic(fmt.Sprintf("prompt: the tokens end at byte %d, the text at byte %d", last, len(text)))
+		return fmt.Errorf("prompt: the tokens end at byte %d, the text at byte %d", last, len(text))
 	}
+	return nil
 }
 
 // tokenEnds maps bytes to tokens. Token i ends at byte tokenEnds[i].

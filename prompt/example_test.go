@@ -40,7 +40,7 @@ func Example() {
 	// Note: Ten bowls of ramen in Osaka
 	//
 	// topic {0 54} yes ok
-	// grade {55 96} 3 unparsable answer
+	// grade {55 96} 3 invalid answer
 	// [byte 87: step "grade" answers "3", which is not one of 0, 1, 2]
 }
 

@@ -63,13 +63,13 @@ func TestTaggedParser(t *testing.T) {
 			[]string{"a | ok | [a{1}] | 1", "b | ok | [b{0}] | 0", "c | ok | [c{5}] | 5", "z | surplus | [z{3}] | 3"},
 			[]string{`surplus step "z"`}},
 		"no answer, not an allowed answer, two answers": {"[a][b{7}][c{4}{5}]",
-			[]string{"a | unparsable answer | [a] | ", "b | unparsable answer | [b{7}] | 7", "c | unparsable answer | [c{4}{5}] | 5"},
+			[]string{"a | invalid answer | [a] | ", "b | invalid answer | [b{7}] | 7", "c | invalid answer | [c{4}{5}] | 5"},
 			[]string{`step "a" states no answer`, `step "b" answers "7", which is not one of 0, 1`, `step "c" states 2 answers`}},
 		"open box, empty box": {"[a{1][b{ }][c{5}]",
-			[]string{"a | unparsable answer | [a{1] | ", "b | unparsable answer | [b{ }] | ", "c | ok | [c{5}] | 5"},
+			[]string{"a | invalid answer | [a{1] | ", "b | invalid answer | [b{ }] | ", "c | ok | [c{5}] | 5"},
 			[]string{`step "a" does not close its answer`, `step "b" states an empty answer`}},
 		"tag inside a box ends the step": {"[a{1]}[b{0}][c{5}]",
-			[]string{"a | unparsable answer | [a{1] | ", "b | ok | [b{0}] | 0", "c | ok | [c{5}] | 5"},
+			[]string{"a | invalid answer | [a{1] | ", "b | ok | [b{0}] | 0", "c | ok | [c{5}] | 5"},
 			[]string{`step "a" does not close its answer`}},
 		"nested boxes and space": {"[a{{2}}][b{ 0\n}][c{5}]",
 			[]string{"a | ok | [a{{2}}] | {2}", "b | ok | [b{ 0\n}] | 0", "c | ok | [c{5}] | 5"}, nil},
@@ -116,7 +116,7 @@ func TestBoxedParser(t *testing.T) {
 		"too many": {"{1}{0}{5} w {6} v",
 			[]string{"a | ok | {1} | 1", "b | ok | {0} | 0", "c | ok | {5} | 5", " | surplus |  w {6} | 6"}},
 		"bad answers": {"{}{3}{{2}}",
-			[]string{"a | unparsable answer | {} | ", "b | unparsable answer | {3} | 3", "c | ok | {{2}} | {2}"}},
+			[]string{"a | invalid answer | {} | ", "b | invalid answer | {3} | 3", "c | ok | {{2}} | {2}"}},
 		"nothing": {"", []string{"a | missing |  | ", "b | missing |  | ", "c | missing |  | "}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestTraceAsJSON(t *testing.T) {
 	trace := prompt.Tagged{}.Parser(specs[:2]).Parse(text, ends)
 	data, err := json.Marshal(trace)
 	require.NoError(t, err)
-	assert.Contains(t, string(data), `"answer":"7","answer_bytes":{"start":53,"end":54},"answer_tokens":{"start":4,"end":5},"status":"unparsable answer"}`)
+	assert.Contains(t, string(data), `"answer":"7","answer_bytes":{"start":53,"end":54},"answer_tokens":{"start":4,"end":5},"status":"invalid answer"}`)
 	var back prompt.Trace
 	require.NoError(t, json.Unmarshal(data, &back))
 	assert.Equal(t, trace, back)

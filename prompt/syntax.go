@@ -37,20 +37,22 @@ func checkSpecs(steps []StepSpec) error {
 	if len(steps) == 0 {
 		return errors.New("prompt: a template needs at least one step")
 	}
+	var errs []error
 	first := make(map[string]int, len(steps))
 	for i, s := range steps {
-		if s.Name == "" {
-			return fmt.Errorf("prompt: step %d has no name", i)
+		j, taken := first[s.Name]
+		switch {
+		case s.Name == "":
+			errs = append(errs, fmt.Errorf("prompt: step %d has no name", i))
+		case !utf8.ValidString(s.Name):
+			errs = append(errs, fmt.Errorf("prompt: step %d: the name %q is not valid UTF-8", i, s.Name))
+		case taken:
+			errs = append(errs, fmt.Errorf("prompt: steps %d and %d are both named %q", j, i, s.Name))
+		default:
+			first[s.Name] = i
 		}
-		if !utf8.ValidString(s.Name) {
-			return fmt.Errorf("prompt: step %d: the name %q is not valid UTF-8", i, s.Name)
-		}
-		if j, ok := first[s.Name]; ok {
-			return fmt.Errorf("prompt: steps %d and %d are both named %q", j, i, s.Name)
-		}
-		first[s.Name] = i
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func mustBeValid(steps []StepSpec) {

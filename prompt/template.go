@@ -128,7 +128,7 @@ func (t *Template[E]) Marks() []string { return t.syntax().Marks(t.Specs()) }
 // whose reasoning would break the format.
 func (t *Template[E]) Write(steps []Written) (string, error) {
 	if len(steps) != len(t.Steps) {
-		return "", fmt.Errorf("prompt: %d steps written, but the template has %d", len(steps), len(t.Steps))
+		return "", fmt.Errorf("prompt: the number of steps written is %d, want the template's %d", len(steps), len(t.Steps))
 	}
 	specs, lines := t.Specs(), make([]string, len(steps))
 	for i, w := range steps {
@@ -140,36 +140,37 @@ func (t *Template[E]) Write(steps []Written) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// Validate returns an error that names the invalid step or field. A template
-// needs Input and at least one step. Names of steps must be unique and not
-// empty, and so must those of criteria within their step. Every allowed answer
-// must be one that the syntax can write.
+// Validate returns an error that names every invalid step and field. A template
+// needs Input and at least one step. Names of steps must be unique and not empty,
+// and so must those of criteria within their step. Every allowed answer must be one
+// that the syntax can write.
 func (t *Template[E]) Validate() error {
-	specs := t.Specs()
-	if err := checkSpecs(specs); err != nil {
-		return err
-	}
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("prompt: "+format, args...)) }
 	if t.Input == nil {
-		return errors.New("prompt: the template has no Input")
+		add("the template has no Input")
 	}
+	specs := t.Specs()
+	named := checkSpecs(specs)
+	errs = append(errs, named)
 	for i, s := range t.Steps {
-		named := make(map[string]bool, len(s.Criteria))
+		seen := make(map[string]bool, len(s.Criteria))
 		for j, c := range s.Criteria {
-			if c.Name == "" || named[c.Name] {
-				return fmt.Errorf("prompt: step %q: the name %q of criterion %d is empty or not unique", s.Name, c.Name, j)
+			if c.Name == "" || seen[c.Name] {
+				add("step %q: the name %q of criterion %d is empty or not unique", s.Name, c.Name, j)
 			}
-			named[c.Name] = true
+			seen[c.Name] = true
 		}
 		for j, a := range s.Answers {
 			if slices.Contains(s.Answers[:j], a) {
-				return fmt.Errorf("prompt: step %q allows the answer %q twice", s.Name, a)
-			}
-			if _, err := t.syntax().Write(specs, i, "", a); err != nil {
-				return err
+				add("step %q allows the answer %q twice", s.Name, a)
+			} else if named == nil { // or there is no parser to write for
+				_, err := t.syntax().Write(specs, i, "", a)
+				errs = append(errs, err)
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (t *Template[E]) syntax() Syntax {

@@ -70,14 +70,14 @@ func TestWrite(t *testing.T) {
 	assert.Equal(t, `<step name="rules">It fits. \boxed{1}</step>`+"\n"+`<step name="&quot;grade&quot; &amp; more">\boxed{good}</step>`, text)
 
 	for want, steps := range map[string][]prompt.Written{
-		`1 steps written, but the template has 2`: {{"", "1"}},
-		`step "rules" answers "7"`:                {{"", "7"}, {"", "x"}},
-		`states no answer`:                        {{"</step>", "1"}, {"", "x"}},
-		`states 2 answers`:                        {{`\boxed{1}`, "1"}, {"", "x"}},
-		`step "rules" occurs again`:               {{`\boxed{1}</step><step name="rules">`, "1"}, {"", "x"}},
-		`would be read back as "x"`:               {{"", "1"}, {"", " x "}},
-		`does not close its answer`:               {{"", "1"}, {"", "{"}},
-		`states an empty answer`:                  {{"", "1"}, {"", ""}},
+		`the number of steps written is 1, want the template's 2`: {{"", "1"}},
+		`step "rules" answers "7"`:                                {{"", "7"}, {"", "x"}},
+		`states no answer`:                                        {{"</step>", "1"}, {"", "x"}},
+		`states 2 answers`:                                        {{`\boxed{1}`, "1"}, {"", "x"}},
+		`step "rules" occurs again`:                               {{`\boxed{1}</step><step name="rules">`, "1"}, {"", "x"}},
+		`would be read back as "x"`:                               {{"", "1"}, {"", " x "}},
+		`does not close its answer`:                               {{"", "1"}, {"", "{"}},
+		`states an empty answer`:                                  {{"", "1"}, {"", ""}},
 	} {
 		_, err := tm.Write(steps)
 		assert.ErrorContains(t, err, want)
@@ -104,4 +104,6 @@ func TestValidate(t *testing.T) {
 		spoil(&spoilt)
 		assert.ErrorContains(t, spoilt.Validate(), want)
 	}
+	tm.Input, tm.Steps[1].Name, tm.Steps[0].Answers = nil, "", []string{"0", "0"}
+	assert.EqualError(t, tm.Validate(), "prompt: the template has no Input\nprompt: step 1 has no name\nprompt: step \"rules\" allows the answer \"0\" twice", "all of them")
 }

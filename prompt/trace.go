@@ -44,7 +44,7 @@ const (
 	StatusSurplus
 )
 
-var statusNames = [...]string{"ok", "missing", "duplicate", "out of order", "truncated", "unparsable answer", "surplus"}
+var statusNames = [...]string{"ok", "missing", "duplicate", "out of order", "truncated", "invalid answer", "surplus"}
 
 // String returns the status in words, as metrics and reports print it.
 func (s Status) String() string {
@@ -54,7 +54,7 @@ func (s Status) String() string {
 	return "status " + strconv.Itoa(int(s))
 }
 
-// MarshalText writes the status as String does; an unknown status is an error.
+// MarshalText returns the text of String; an invalid value is an error.
 func (s Status) MarshalText() ([]byte, error) {
 	if int(s) >= len(statusNames) {
 		return nil, fmt.Errorf("prompt: no such status: %d", uint8(s))
@@ -143,7 +143,7 @@ type Parser interface {
 	// Parse returns the trace of text. ends[i] is the byte offset in text at
 	// which token i ends. Ends never descend (two are equal where a special
 	// token has no bytes), and the last is len(text). With nil ends, all
-	// token ranges are {0, 0}. Parse panics if ends does not fit the text:
-	// that is a programmer's mistake, never a model's.
+	// token ranges are {0, 0}. Parse panics if ends do not fit the text (see
+	// CheckEnds): that is a programmer's mistake, never a model's.
 	Parse(text string, ends []int) Trace
 }

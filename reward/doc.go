@@ -12,7 +12,7 @@
 //
 // # Broken steps
 //
-// A step that the policy itself broke (missing, truncated, with an unparsable
+// A step that the policy itself broke (missing, truncated, with an invalid
 // answer, …) must count as incorrect, because a policy learns to hide in
 // whatever escapes judgement. The caller decides that from the span's status
 // before it asks a rule, as package task does. Rules that need the step's answer

@@ -55,7 +55,7 @@ func TestExactLabel(t *testing.T) {
 	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{gold: " \r\n"}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("no gold label"), score(t, rule, example{}, `\boxed{a}\boxed{2}`, reward.WholeCompletion))
 	assert.Equal(t, reward.Unscorable("broken step: missing"), score(t, rule, example{gold: "2"}, `\boxed{a}`, reward.WholeCompletion))
-	assert.Equal(t, reward.Unscorable("broken step: unparsable answer"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{7}`, 1))
+	assert.Equal(t, reward.Unscorable("broken step: invalid answer"), score(t, rule, example{gold: "2"}, `\boxed{a}\boxed{7}`, 1))
 	for _, step := range []int{-2, 2} {
 		assert.Panics(t, func() { score(t, rule, example{}, "", step) })
 	}
@@ -224,7 +224,7 @@ func TestCombineKeepsBrokenParts(t *testing.T) {
 		assert.Equal(t, value(1), score(t, combined, example{}, `\boxed{a}\boxed{2}`, reward.WholeCompletion), "no gold label")
 		s := score(t, combined, example{gold: "2"}, `\boxed{a}\boxed{7}`, reward.WholeCompletion)
 		assert.False(t, s.Scorable())
-		assert.Contains(t, s.Reason, "broken step: unparsable answer")
+		assert.Contains(t, s.Reason, "broken step: invalid answer")
 	}
 }
 

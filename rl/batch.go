@@ -2,6 +2,7 @@ package rl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -142,10 +143,13 @@ func (b *Batch) Weigh(agg objective.Aggregation) error {
 // Demonstration is a completion to imitate.
 type Demonstration struct{ Prompt, Tokens []int32 }
 
-// NewDemonstrations makes a batch for supervised learning with
+// DemonstrationBatch makes a batch for supervised learning with
 // objective.CrossEntropy, in which every completion token counts. Equal prompts
 // are not merged.
-func NewDemonstrations(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
+func DemonstrationBatch(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
+	if len(demos) == 0 {
+		return nil, errors.New("rl: no demonstrations")
+	}
 	b := &Batch{}
 	for i, d := range demos {
 		if len(d.Prompt) == 0 || len(d.Tokens) == 0 {

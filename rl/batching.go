@@ -60,12 +60,20 @@ func (b Batching) OptimSteps() int {
 // start.
 func (b Batching) String() string {
 	b = b.withDefaults()
-	group := "the problems' number of"
-	per := ""
+	group, per := "the problems' number of samples", ""
 	if b.GroupSize > 0 {
-		group = fmt.Sprint(b.GroupSize)
-		per = fmt.Sprintf(" = %d completions", b.Prompts*b.GroupSize)
+		group = count(b.GroupSize, "sample", "samples")
+		per = " = " + count(b.Prompts*b.GroupSize, "completion", "completions")
 	}
-	return fmt.Sprintf("%d prompts × %s samples%s per collection; %d optimiser steps (%d epochs × %d mini-batches of %d prompts), each in %d passes",
-		b.Prompts, group, per, b.OptimSteps(), b.Epochs, b.MiniBatches, b.Prompts/b.MiniBatches, b.Accumulate)
+	return fmt.Sprintf("%s × %s%s per collection; %s (%s × %s of %s), each in %s",
+		count(b.Prompts, "prompt", "prompts"), group, per, count(b.OptimSteps(), "optimiser step", "optimiser steps"), count(b.Epochs, "epoch", "epochs"),
+		count(b.MiniBatches, "mini-batch", "mini-batches"), count(b.Prompts/b.MiniBatches, "prompt", "prompts"), count(b.Accumulate, "pass", "passes"))
+}
+
+// count returns a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

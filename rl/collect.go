@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/reward"
@@ -39,7 +40,7 @@ type Rollouts struct {
 //
 // A sample that the engine could not deliver, or that the judge asks to drop
 // (reward.ErrDrop), is counted and left out of its group; any other error of a
-// judge ends the call. All requests must have the same temperature.
+// judge, or a panic, ends the call with an error that names the sample. All requests must have the same temperature.
 func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
 	o, err := newCollectOptions(opts)
 	if err != nil {
@@ -56,7 +57,7 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 		Groups:   make([]rollout.Group, len(problems)),
 	}
 	for i, p := range problems {
-		q, err := p.Request()
+		q, err := request(p)
 		if err == nil {
 			err = q.Validate()
 		}
@@ -96,7 +97,11 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 			return nil
 		}
 		judges.Go(func() error {
-			switch err := problems[c.Request].Judge(jctx, slot); {
+			err := judge(jctx, problems[c.Request], slot)
+			if err == nil {
+				err = checkJudged(slot)
+			}
+			switch {
 			case errors.Is(err, reward.ErrDrop):
 				slot.Err = err
 			case err != nil:
@@ -135,8 +140,11 @@ func (r *Rollouts) name(i int) string {
 	return fmt.Sprintf("request %d", i)
 }
 
-// checkCompletion returns an error unless the completion's parts fit together:
-// parsers and batches rely on it.
+// roundingLogP is how far above 0 a log-prob may be by rounding alone.
+const roundingLogP = 1e-4
+
+// checkCompletion returns an error unless the completion's parts fit together, and
+// the log-probs can be some: parsers, batches and metrics rely on it.
 func checkCompletion(c *rollout.Completion) error {
 	n := len(c.Tokens)
 	for _, f := range []struct {
@@ -145,6 +153,11 @@ func checkCompletion(c *rollout.Completion) error {
 	}{{"Ends", len(c.Ends)}, {"LogP", len(c.LogP)}} {
 		if f.have != n {
 			return fmt.Errorf("has %d tokens but %d %s", n, f.have, f.name)
+		}
+	}
+	for t, p := range c.LogP {
+		if math.IsNaN(p) || math.IsInf(p, 0) || p > roundingLogP {
+			return fmt.Errorf("has the log-prob %v at token %d, want a finite number of at most 0", p, t)
 		}
 	}
 	last := 0
@@ -156,6 +169,21 @@ func checkCompletion(c *rollout.Completion) error {
 	}
 	if last != len(c.Text) {
 		return fmt.Errorf("has tokens that end at byte %d of a text of %d", last, len(c.Text))
+	}
+	return nil
+}
+
+// checkJudged returns an error if a reward is too large to compute with.
+func checkJudged(c *rollout.Completion) error {
+	for k, v := range c.Rewards {
+		if err := advantage.CheckReward(v); err != nil {
+			return fmt.Errorf("reward %d is %w", k, err)
+		}
+	}
+	for i := range c.Steps {
+		if err := advantage.CheckReward(c.Steps[i].Reward); err != nil {
+			return fmt.Errorf("the reward of step %d (%s) is %w", i, c.Steps[i].Name, err)
+		}
 	}
 	return nil
 }

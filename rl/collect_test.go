@@ -3,6 +3,9 @@ package rl_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -55,12 +58,32 @@ func TestCollectChecksTheEngine(t *testing.T) {
 			c.Text += "!"
 			return emit(c)
 		}, "has tokens that end at byte 2 of a text of 3"},
+		"no log-prob":        {logProb(2, math.NaN()), "rl: sample 1 of request 2 has the log-prob NaN at token 1, want a finite number of at most 0"},
+		"probability over 1": {logProb(3, 0.5), "rl: sample 1 of request 3 has the log-prob 0.5 at token 1"},
+		"probability 0":      {logProb(0, math.Inf(-1)), "rl: sample 1 of request 0 has the log-prob -Inf at token 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := rl.Collect(t.Context(), tampered{p, c.f}, problems(8), [2]uint64{})
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// logProb replaces the second log-prob of sample 1 of a request.
+func logProb(request int, p float64) func(rollout.Completion, func(rollout.Completion) error) error {
+	return func(c rollout.Completion, emit func(rollout.Completion) error) error {
+		if c.Request == request && c.Index == 1 {
+			c.LogP[1] = p
+		}
+		return emit(c)
+	}
+}
+
+// A log-prob may be above 0 by a rounding error.
+func TestCollectAllowsForRounding(t *testing.T) {
+	_, p := setup()
+	_, err := rl.Collect(t.Context(), tampered{p, logProb(0, 1e-6)}, problems(8), [2]uint64{})
+	require.NoError(t, err)
 }
 
 func TestAFailedSampleLeavesItsGroupOnly(t *testing.T) {
@@ -98,6 +121,81 @@ func TestJudgeErrorsEndTheCall(t *testing.T) {
 	ps := append(problems(8), badJudge{successor{0, vocab, 8}, service})
 	_, err := rl.Collect(t.Context(), p, ps, [2]uint64{})
 	require.ErrorIs(t, err, service)
+}
+
+// custom is a problem whose methods are given.
+type custom struct {
+	successor
+	request func() rollout.Request
+	judge   func(c *rollout.Completion) error
+}
+
+func (c custom) Request() (rollout.Request, error) {
+	if c.request != nil {
+		return c.request(), nil
+	}
+	q, err := c.successor.Request()
+	q.ID = "custom"
+	return q, err
+}
+
+func (c custom) Judge(_ context.Context, x *rollout.Completion) error { return c.judge(x) }
+
+// TestAPanicNamesTheProblem: what panics in a rule, in a goroutine that the user does
+// not see, is an error with the panic's text and its stack.
+func TestAPanicNamesTheProblem(t *testing.T) {
+	_, p := setup()
+	in := func(bad rl.Problem) error {
+		_, err := rl.Collect(t.Context(), p, append(problems(8), bad), [2]uint64{})
+		return err
+	}
+	ok := successor{0, vocab, 8}
+	err := in(custom{successor: ok, judge: func(*rollout.Completion) error { panic("no such label") }})
+	require.ErrorContains(t, err, "of request 5 (custom): panic in Judge: no such label")
+	require.ErrorContains(t, err, "collect_test.go")
+
+	err = in(custom{successor: ok, judge: func(c *rollout.Completion) error { _ = c.Trace.Final; return nil }})
+	var cause runtime.Error
+	require.ErrorAs(t, err, &cause)
+	require.ErrorContains(t, err, "nil pointer dereference")
+
+	require.ErrorContains(t, in(custom{request: func() rollout.Request { panic("no tokenizer") }}), "rl: request 5 (): panic in Request: no tokenizer")
+	require.ErrorContains(t, in(nil), "rl: request 5 (): the problem is nil")
+	var typed *successor
+	require.ErrorContains(t, in(typed), "rl: request 5 (): panic in Request: ")
+
+	c, _ := setup()
+	c.Source = &rl.SliceSource{Problems: append(problems(8), nil)}
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, `Config.Source: problem 5 (""): the problem is nil`)
+	c.Source = nothing{c.Source}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorContains(t, tr.Run(t.Context()), "the problem is nil")
+}
+
+// nothing is a source that yields nil.
+type nothing struct{ rl.Source }
+
+func (nothing) Next(context.Context) (rl.Problem, error) { return nil, nil }
+
+// The spread of such rewards overflows, and every difference is lost in it.
+func TestRewardsThatOverflowNameTheSample(t *testing.T) {
+	_, p := setup()
+	for _, v := range []float64{1.7e308, -1.7e308, math.Inf(1)} {
+		bad := custom{successor: successor{0, vocab, 8}, judge: func(c *rollout.Completion) error {
+			c.Rewards = []float64{v}
+			return nil
+		}}
+		_, err := rl.Collect(t.Context(), p, append(problems(8), bad), [2]uint64{})
+		require.ErrorContains(t, err, fmt.Sprintf("of request 5 (custom): reward 0 is %v, want a number from -1e+100 to 1e+100", v))
+		bad.judge = func(c *rollout.Completion) error {
+			c.Rewards, c.Steps = []float64{math.NaN()}, []rollout.Step{{Name: "topic", Reward: v}}
+			return nil
+		}
+		_, err = rl.Collect(t.Context(), p, append(problems(8), bad), [2]uint64{})
+		require.ErrorContains(t, err, fmt.Sprintf("the reward of step 0 (topic) is %v", v))
+	}
 }
 
 func TestCollectCanBeCancelled(t *testing.T) {
@@ -139,6 +237,27 @@ func TestSliceSource(t *testing.T) {
 	for skip := range 10 {
 		require.Equal(t, whole[skip:], order(4, skip))
 	}
+}
+
+// TestASliceSourceIsRestoredToItsOwnState: another seed, other problems and another
+// order would go on with problems that were not those to come.
+func TestASliceSourceIsRestoredToItsOwnState(t *testing.T) {
+	s := &rl.SliceSource{Problems: problems(8), Seed: 1}
+	saved, err := s.State()
+	require.NoError(t, err)
+	swapped := problems(8)
+	swapped[0], swapped[1] = swapped[1], swapped[0]
+	for want, other := range map[string]*rl.SliceSource{
+		"is for seed 1, SliceSource.Seed is 2":   {Problems: problems(8), Seed: 2},
+		"for other problems, or another order":   {Problems: problems(4), Seed: 1},
+		"or another order of them: their digest": {Problems: swapped, Seed: 1},
+		"for 5 problems, the source has 4":       {Problems: problems(8)[1:], Seed: 1},
+	} {
+		require.ErrorContains(t, other.Restore(saved), want)
+	}
+	require.NoError(t, (&rl.SliceSource{Problems: problems(8), Seed: 1}).Restore(saved))
+	_, err = (&rl.SliceSource{Problems: []rl.Problem{nil}}).State()
+	require.ErrorContains(t, err, "rl: problem 0")
 }
 
 func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {

@@ -258,7 +258,7 @@ func (c *Config) validateRequests() error {
 	bad, largest := 0, 0
 	problems := l.List()
 	for i, p := range problems {
-		q, err := p.Request()
+		q, err := request(p)
 		largest = max(largest, q.N)
 		if err == nil {
 			err = q.Validate()
@@ -268,6 +268,9 @@ func (c *Config) validateRequests() error {
 		}
 		if k, ok := c.Engine.(rollout.Checker); err == nil && ok {
 			err = k.Check(&q)
+		}
+		if err == nil {
+			err = c.checkRewards(p)
 		}
 		if err == nil {
 			continue
@@ -284,6 +287,21 @@ func (c *Config) validateRequests() error {
 	}
 	if c.AdaptiveKL != nil {
 		return c.checkHorizon(largest)
+	}
+	return nil
+}
+
+// checkRewards returns an error if the problem names its rewards and an estimator
+// that weighs rewards has no use for so many.
+func (c *Config) checkRewards(p Problem) error {
+	n, named := p.(Named)
+	if _, ok := c.Estimator.(advantage.Weighter); !named || !ok {
+		return nil
+	}
+	names := n.RewardNames()
+	sample := rollout.Completion{Tokens: []int32{0}, Rewards: make([]float64, len(names))}
+	if err := c.Estimator.Estimate([]rollout.Group{{sample}}); err != nil {
+		return fmt.Errorf("its rewards are %q: Config.Estimator: %w", names, err)
 	}
 	return nil
 }

@@ -58,6 +58,13 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 
+	// So are weights that do not fit the rewards' names.
+	c, _ = setup()
+	c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}, 1, 2)
+	c.Source = &rl.SliceSource{Problems: []rl.Problem{named{successor{0, vocab, 8}}}}
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, `Config.Source: problem 0 (""): its rewards are ["second"]: Config.Estimator: advantage: group 0, completion 0: the number of rewards is 1, want 2`)
+
 	// A source that cannot list its problems is found out while it is drawn from.
 	c, _ = setup()
 	c.Batching.GroupSize = 7
@@ -184,6 +191,10 @@ type needing struct {
 
 func (n needing) Needs() objective.Inputs { return n.n }
 
+type named struct{ successor }
+
+func (named) RewardNames() []string { return []string{"second"} }
+
 func TestBatchArithmeticIsLogged(t *testing.T) {
 	var buf bytes.Buffer
 	c, _ := setup()
@@ -192,6 +203,7 @@ func TestBatchArithmeticIsLogged(t *testing.T) {
 	_, err := rl.NewTrainer(c)
 	require.NoError(t, err)
 	require.Contains(t, buf.String(), "12 prompts × 8 samples = 96 completions per collection; 6 optimiser steps (2 epochs × 3 mini-batches of 4 prompts), each in 4 passes")
+	require.Equal(t, "1 prompt × the problems' number of samples per collection; 1 optimiser step (1 epoch × 1 mini-batch of 1 prompt), each in 1 pass", rl.Batching{Prompts: 1}.String())
 
 	for _, bad := range []rl.Batching{{}, {Prompts: 5, MiniBatches: 2}, {Prompts: 4, MiniBatches: 2, Accumulate: 3}, {Prompts: 4, Epochs: -1}} {
 		require.Error(t, bad.Validate(), "%+v", bad)

@@ -13,38 +13,40 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Short says what to train on if dynamic sampling has not found enough live
+// Shortage says what to train on if dynamic sampling has not found enough live
 // groups.
-type Short uint8
+type Shortage uint8
 
 const (
-	// ShortFill adds dropped groups, the first sampled first, so that every
+	// ShortageFill adds dropped groups, the first sampled first, so that every
 	// collection has the same size. They count in the denominators as they do
 	// without dynamic sampling, and step credit that works in dead groups
 	// (sam.Mask.Fill, sam.StepGroup) learns from them.
-	ShortFill Short = iota
-	// ShortTrain trains on the live groups alone, even if there are none.
-	ShortTrain
-	// ShortRepeat repeats the live groups in turn (POLARIS; SkyRL's
+	ShortageFill Shortage = iota
+	// ShortageTrain trains on the live groups alone, even if there are none.
+	ShortageTrain
+	// ShortageRepeat repeats the live groups in turn (POLARIS; SkyRL's
 	// "replace"). If there are none, there is nothing to train on.
-	ShortRepeat
-	// ShortFail returns ErrTooFewLive (verl, SkyRL's "filter").
-	ShortFail
+	ShortageRepeat
+	// ShortageFail returns ErrTooFewLive (verl, SkyRL's "filter").
+	ShortageFail
 )
 
-var shortNames = []string{ShortFill: "fill", ShortTrain: "train", ShortRepeat: "repeat", ShortFail: "fail"}
+var shortageNames = []string{ShortageFill: "fill", ShortageTrain: "train", ShortageRepeat: "repeat", ShortageFail: "fail"}
 
 // String returns "fill", "train", "repeat" or "fail".
-func (s Short) String() string { return settings.EnumString(shortNames, s) }
+func (s Shortage) String() string { return settings.EnumString(shortageNames, s) }
 
 // MarshalText returns the same; an invalid value is an error.
-func (s Short) MarshalText() ([]byte, error) { return settings.EnumText(shortNames, s) }
+func (s Shortage) MarshalText() ([]byte, error) { return settings.EnumText(shortageNames, s) }
 
 // UnmarshalText is the inverse of MarshalText.
-func (s *Short) UnmarshalText(text []byte) error { return settings.ParseEnum(shortNames, text, s) }
+func (s *Shortage) UnmarshalText(text []byte) error {
+	return settings.ParseEnum(shortageNames, text, s)
+}
 
-// ErrTooFewLive is returned by CollectLive, wrapped with the counts, if Short is
-// ShortFail and there were not enough live groups.
+// ErrTooFewLive is returned by CollectLive, wrapped with the counts, if OnShortage is
+// ShortageFail and there were not enough live groups.
 var ErrTooFewLive = errors.New("rl: too few live groups")
 
 // DynamicSampling replaces groups from which nothing would be learned (DAPO,
@@ -60,7 +62,7 @@ var ErrTooFewLive = errors.New("rl: too few live groups")
 //	dynamic/dropped/<reason>  groups left out
 type DynamicSampling struct {
 	// Rounds is the largest number of rounds per collection; 0 turns dynamic
-	// sampling off. With 1 nothing is replaced, and Short decides alone what
+	// sampling off. With 1 nothing is replaced, and OnShortage decides alone what
 	// becomes of dead groups.
 	Rounds int
 	// Oversample is how many problems a round draws for each live group that
@@ -71,8 +73,8 @@ type DynamicSampling struct {
 	// Filter, if not nil, drops live groups too. Dead groups, as the estimator
 	// defines them (advantage.Estimator.Dead), are always dropped.
 	Filter GroupFilter
-	// Short says what to do if the rounds or the problems run out.
-	Short Short
+	// OnShortage says what to do if the rounds or the problems run out.
+	OnShortage Shortage
 }
 
 // Validate returns an error that names the first invalid setting.
@@ -82,10 +84,10 @@ func (d *DynamicSampling) Validate() error {
 		return fmt.Errorf("rl: DynamicSampling.Rounds is %d, must not be negative", d.Rounds)
 	case d.Oversample != 0 && !(d.Oversample >= 1 && d.Oversample <= math.MaxInt32):
 		return fmt.Errorf("rl: DynamicSampling.Oversample is %v, want 0 or at least 1", d.Oversample)
-	case d.Rounds == 0 && (d.Oversample != 0 || d.Filter != nil || d.Short != 0):
+	case d.Rounds == 0 && (d.Oversample != 0 || d.Filter != nil || d.OnShortage != 0):
 		return errors.New("rl: DynamicSampling has settings, but Rounds is 0, which turns it off")
-	case settings.CheckEnum("", shortNames, d.Short) != nil:
-		return settings.CheckEnum("rl: DynamicSampling.Short", shortNames, d.Short)
+	case settings.CheckEnum("", shortageNames, d.OnShortage) != nil:
+		return settings.CheckEnum("rl: DynamicSampling.OnShortage", shortageNames, d.OnShortage)
 	case d.Filter != nil:
 		if err := d.Filter.Validate(); err != nil {
 			return fmt.Errorf("rl: DynamicSampling.Filter: %w", err)
@@ -150,7 +152,7 @@ func (r *Rollouts) Sampled() *Rollouts {
 // so one that is drawn twice gets other samples.
 //
 // It returns io.EOF, without sampling, if there are fewer than want problems.
-// If the problems run out later, it does what d.Short says.
+// If the problems run out later, it does what d.OnShortage says.
 func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
 	o, err := newCollectOptions(opts)
 	if err := errors.Join(err, est.Validate(), d.Validate()); err != nil {
@@ -212,15 +214,15 @@ func collectLive(ctx context.Context, e rollout.Engine, problems []Problem, next
 			}
 		}
 	}
-	if live < want && d.Short == ShortFail {
+	if live < want && d.OnShortage == ShortageFail {
 		return nil, fmt.Errorf("%w: %d of %d after %d rounds with %d groups", ErrTooFewLive, live, want, rounds, len(reasons))
 	}
-	if d.Short == ShortFill {
+	if d.OnShortage == ShortageFill {
 		fill(reasons, all.Groups, want-live)
 	}
 	r := all.part(reasons)
 	r.Dynamic.Rounds, r.Dynamic.Missing = rounds, want-live
-	if d.Short == ShortRepeat && live > 0 {
+	if d.OnShortage == ShortageRepeat && live > 0 {
 		for g := range want - live {
 			r.repeat(g % live)
 		}

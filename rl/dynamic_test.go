@@ -82,15 +82,15 @@ func TestDynamicSampling(t *testing.T) {
 			list{"l1", "l2", "l3"}, list{"r0", "l4", "l5"}, list{"constant_1", "surplus", "surplus"}, 1, 0, 0},
 		"filled up": {"rlwrwwl", rl.DynamicSampling{Rounds: 2},
 			list{"r0", "l1", "w2"}, list{"r3", "w4"}, list{"constant_1", "constant_0"}, 2, 2, 0},
-		"trained short": {"rlwrwwl", rl.DynamicSampling{Rounds: 2, Short: rl.ShortTrain},
+		"trained short": {"rlwrwwl", rl.DynamicSampling{Rounds: 2, OnShortage: rl.ShortageTrain},
 			list{"l1"}, list{"r0", "w2", "r3", "w4"}, list{"constant_1", "constant_0", "constant_1", "constant_0"}, 2, 2, 0},
-		"repeated": {"rlwrwwl", rl.DynamicSampling{Rounds: 2, Short: rl.ShortRepeat},
+		"repeated": {"rlwrwwl", rl.DynamicSampling{Rounds: 2, OnShortage: rl.ShortageRepeat},
 			list{"l1", "l1", "l1"}, list{"r0", "w2", "r3", "w4"}, list{"constant_1", "constant_0", "constant_1", "constant_0"}, 2, 2, 2},
-		"nothing to repeat": {"rww", rl.DynamicSampling{Rounds: 1, Short: rl.ShortRepeat},
+		"nothing to repeat": {"rww", rl.DynamicSampling{Rounds: 1, OnShortage: rl.ShortageRepeat},
 			nil, list{"r0", "w1", "w2"}, list{"constant_1", "constant_0", "constant_0"}, 1, 3, 0},
-		"the source ends": {"rlwl", rl.DynamicSampling{Rounds: 9, Short: rl.ShortTrain},
+		"the source ends": {"rlwl", rl.DynamicSampling{Rounds: 9, OnShortage: rl.ShortageTrain},
 			list{"l1", "l3"}, list{"r0", "w2"}, list{"constant_1", "constant_0"}, 2, 1, 0},
-		"a filter too": {"rlwl", rl.DynamicSampling{Rounds: 1, Oversample: 4. / 3, Filter: rl.DropMeanOutside{Low: 0.6, High: 2}, Short: rl.ShortTrain},
+		"a filter too": {"rlwl", rl.DynamicSampling{Rounds: 1, Oversample: 4. / 3, Filter: rl.DropMeanOutside{Low: 0.6, High: 2}, OnShortage: rl.ShortageTrain},
 			nil, list{"r0", "l1", "w2", "l3"}, list{"constant_1", "too_hard", "constant_0", "too_hard"}, 1, 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestDynamicSamplingFails(t *testing.T) {
 		_, err := rl.CollectLive(t.Context(), e, script(problems), 3, rloo, d, [2]uint64{})
 		return err
 	}
-	err := call("rlwrw", rl.DynamicSampling{Rounds: 2, Short: rl.ShortFail})
+	err := call("rlwrw", rl.DynamicSampling{Rounds: 2, OnShortage: rl.ShortageFail})
 	require.ErrorIs(t, err, rl.ErrTooFewLive)
 	require.ErrorContains(t, err, "1 of 3 after 2 rounds with 5 groups")
 	require.Equal(t, io.EOF, call("ll", rl.DynamicSampling{Rounds: 1}))
@@ -128,12 +128,12 @@ func TestDynamicSamplingFails(t *testing.T) {
 	c.Dynamic.Rounds = -1
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "Rounds is -1")
-	c.Dynamic = rl.DynamicSampling{Short: rl.ShortTrain}
+	c.Dynamic = rl.DynamicSampling{OnShortage: rl.ShortageTrain}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "Rounds is 0, which turns it off")
-	c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: 9}
+	c.Dynamic = rl.DynamicSampling{Rounds: 1, OnShortage: 9}
 	_, err = rl.NewTrainer(c)
-	require.ErrorContains(t, err, "Short is rl.Short(9), want fill, train, repeat or fail")
+	require.ErrorContains(t, err, "OnShortage is rl.Shortage(9), want fill, train, repeat or fail")
 	c.Dynamic = rl.DynamicSampling{Rounds: 1, Filter: rl.DropConstant{Reward: -1}}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, "rl: DynamicSampling.Filter: rl: DropConstant.Reward is -1")
@@ -143,7 +143,7 @@ func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
 	e := policytest.NewTablePolicy(200, func(int32) string { return "x" }, -1)
 	again := func(context.Context) (rl.Problem, error) { return &scripted{}, nil }
 	sample := func() []int32 {
-		r, err := rl.CollectLive(t.Context(), e, again, 2, rloo, rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain}, [2]uint64{1, 2})
+		r, err := rl.CollectLive(t.Context(), e, again, 2, rloo, rl.DynamicSampling{Rounds: 3, OnShortage: rl.ShortageTrain}, [2]uint64{1, 2})
 		require.NoError(t, err)
 		var tokens []int32
 		for _, g := range r.Sampled().Groups {
@@ -163,7 +163,7 @@ func TestAProblemDrawnAgainGetsOtherSamples(t *testing.T) {
 
 func TestRepeatedGroupsAreCreditedApart(t *testing.T) {
 	e := policytest.NewTablePolicy(3, nil, -1)
-	r, err := rl.CollectLive(t.Context(), e, script("lr"), 2, rloo, rl.DynamicSampling{Rounds: 1, Short: rl.ShortRepeat}, [2]uint64{})
+	r, err := rl.CollectLive(t.Context(), e, script("lr"), 2, rloo, rl.DynamicSampling{Rounds: 1, OnShortage: rl.ShortageRepeat}, [2]uint64{})
 	require.NoError(t, err)
 	for range 2 { // a second pass overwrites advantages in place
 		_, err = r.Assign(advantage.PerGroup(advantage.RLOO{}), sam.Outcome{})
@@ -210,7 +210,7 @@ func TestATrainerTakesFewerLiveGroupsThanMiniBatches(t *testing.T) {
 		c, _ := setup()
 		c.Source = sourceOf(script(problems))
 		c.Batching = rl.Batching{Prompts: 4, MiniBatches: 2}
-		c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: rl.ShortTrain}
+		c.Dynamic = rl.DynamicSampling{Rounds: 1, OnShortage: rl.ShortageTrain}
 		tr, err := rl.NewTrainer(c)
 		require.NoError(t, err)
 		m, err := tr.Step(t.Context())

@@ -151,5 +151,5 @@ func (m *Imitation) batch(i int) (*Batch, error) {
 		d.Tokens = append(d.Tokens[:len(d.Tokens):len(d.Tokens)], m.End...)
 		demos[k] = d
 	}
-	return NewDemonstrations(demos, objective.TokenMean{})
+	return DemonstrationBatch(demos, objective.TokenMean{})
 }

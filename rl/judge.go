@@ -64,7 +64,7 @@ func (r *Rollouts) judgeGroups(ctx context.Context, o collectOptions) error {
 			continue
 		}
 		judges.Go(func() error {
-			err := j.JudgeGroup(ctx, r.Groups[i])
+			err := judgeGroup(ctx, j, r.Groups[i])
 			if !errors.Is(err, reward.ErrDrop) {
 				if err != nil {
 					err = fmt.Errorf("rl: judging the group of %s: %w", r.name(i), err)
@@ -81,6 +81,20 @@ func (r *Rollouts) judgeGroups(ctx context.Context, o collectOptions) error {
 		return err
 	}
 	r.dropFailed()
+	return nil
+}
+
+// judgeGroup is j.JudgeGroup, whose panic is an error, with its rewards checked.
+func judgeGroup(ctx context.Context, j GroupJudge, g rollout.Group) (err error) {
+	defer recoverTo(&err, "JudgeGroup")
+	if err := j.JudgeGroup(ctx, g); err != nil {
+		return err
+	}
+	for i := range g {
+		if err := checkJudged(&g[i]); err != nil {
+			return fmt.Errorf("completion %d: %w", i, err)
+		}
+	}
 	return nil
 }
 

@@ -62,7 +62,7 @@ type Policy interface {
 	// LogP and Grad filled in.
 	//
 	// An objective whose inputs the policy cannot provide is an error, whether
-	// or not Supports was asked before. An error of the objective is returned
+	// or not the policy is a Supporter. An error of the objective is returned
 	// wrapped, with the sample's index. After an error the accumulated gradient
 	// is cleared.
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)

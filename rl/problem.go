@@ -2,10 +2,14 @@ package rl
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime/debug"
 
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -24,6 +28,53 @@ type Problem interface {
 	// a reward.ErrDrop, which drops the completion; what cannot be scored is
 	// NaN instead, or VerdictUnknown.
 	Judge(ctx context.Context, c *rollout.Completion) error
+}
+
+// request returns the problem's request. A problem that is nil or panics is an error.
+func request(p Problem) (q rollout.Request, err error) {
+	if p == nil {
+		return q, errors.New("the problem is nil")
+	}
+	defer recoverTo(&err, "Request")
+	return p.Request()
+}
+
+// judge lets the problem judge c. A panic is an error: it is in a goroutine of this
+// package, where the caller could not recover it.
+func judge(ctx context.Context, p Problem, c *rollout.Completion) (err error) {
+	defer recoverTo(&err, "Judge")
+	return p.Judge(ctx, c)
+}
+
+// recoverTo is deferred; it makes a panic an error with its text and its stack.
+func recoverTo(err *error, method string) {
+	switch v := recover().(type) {
+	case nil:
+	case error:
+		*err = fmt.Errorf("panic in %s: %w\n\n%s", method, v, debug.Stack())
+	default:
+		*err = fmt.Errorf("panic in %s: %v\n\n%s", method, v, debug.Stack())
+	}
+}
+
+// Digest returns the SHA-256, in hexadecimal, of what the problems ask for, in their
+// order: IDs, prompts, numbers of completions, sampling parameters. Sources keep it
+// in their states, so that a run does not go on with other problems. It says
+// nothing about how the problems judge.
+func Digest(problems []Problem) (string, error) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	for i, p := range problems {
+		q, err := request(p)
+		if err == nil {
+			q.Stream = [3]uint64{}
+			err = enc.Encode(q)
+		}
+		if err != nil {
+			return "", fmt.Errorf("rl: problem %d (%q): %w", i, q.ID, err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Named is a Problem whose outcome rewards have names, which metrics then use.
@@ -70,6 +121,7 @@ type SliceSource struct {
 
 	epoch, next int
 	order       []int
+	digest      string // of Problems, once it is needed
 }
 
 // Validate returns an error if Epochs is negative. NewTrainer calls it.
@@ -102,21 +154,53 @@ func (s *SliceSource) Next(ctx context.Context) (Problem, error) {
 // List returns the problems; it makes the source a Lister.
 func (s *SliceSource) List() []Problem { return s.Problems }
 
-type sliceState struct{ Epoch, Next, Problems int }
-
-// State returns epoch and position as JSON.
-func (s *SliceSource) State() ([]byte, error) {
-	return json.Marshal(sliceState{s.epoch, s.next, len(s.Problems)})
+type sliceState struct {
+	Epoch    int    `json:"epoch"`
+	Next     int    `json:"next"`
+	Seed     uint64 `json:"seed"`
+	Problems int    `json:"problems"`
+	Digest   string `json:"digest"`
 }
 
-// Restore goes back to a State of a source with the same problems and seed.
+// State returns epoch and position as JSON, with the seed and the Digest of the
+// problems.
+func (s *SliceSource) State() ([]byte, error) {
+	st, err := s.state()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(st)
+}
+
+func (s *SliceSource) state() (st sliceState, err error) {
+	if s.digest == "" {
+		if s.digest, err = Digest(s.Problems); err != nil {
+			return st, err
+		}
+	}
+	return sliceState{s.epoch, s.next, s.Seed, len(s.Problems), s.digest}, nil
+}
+
+// Restore goes back to a State of a source with the same problems, in the same
+// order, and the same seed; anything else is an error that names the difference.
 func (s *SliceSource) Restore(b []byte) error {
 	var st sliceState
 	if err := json.Unmarshal(b, &st); err != nil {
 		return fmt.Errorf("rl: slice source state: %w", err)
 	}
-	if st.Problems != len(s.Problems) || st.Epoch < 0 || st.Next < 0 || st.Next > st.Problems {
-		return fmt.Errorf("rl: slice source state is for %d problems at position %d of epoch %d; the source has %d problems", st.Problems, st.Next, st.Epoch, len(s.Problems))
+	own, err := s.state()
+	if err != nil {
+		return err
+	}
+	switch {
+	case st.Problems != own.Problems:
+		return fmt.Errorf("rl: slice source state is for %d problems, the source has %d", st.Problems, own.Problems)
+	case st.Seed != own.Seed:
+		return fmt.Errorf("rl: slice source state is for seed %d, SliceSource.Seed is %d", st.Seed, own.Seed)
+	case st.Digest != own.Digest:
+		return fmt.Errorf("rl: slice source state is for other problems, or another order of them: their digest is %.12s…, the source's is %.12s…", st.Digest, own.Digest)
+	case st.Epoch < 0 || st.Next < 0 || st.Next > st.Problems:
+		return fmt.Errorf("rl: slice source state is at position %d of epoch %d, want 0 to %d of one from 0", st.Next, st.Epoch, st.Problems)
 	}
 	s.epoch, s.next, s.order = st.Epoch, st.Next, nil
 	return nil

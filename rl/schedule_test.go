@@ -105,5 +105,5 @@ func TestScheduleKinds(t *testing.T) {
 	_, err = rl.EncodeSchedule(rl.ScheduleFunc(s.At))
 	assert.ErrorContains(t, err, "Go type rl.ScheduleFunc has no kind")
 	_, err = rl.DecodeSchedule([]byte(`{"kind":"warmup_cosine","lr":1,"warmup":3,"total":2}`))
-	assert.EqualError(t, err, "settings: rl: WarmupCosine has a warm-up of 3 steps of 2, want 0 ≤ Warmup ≤ Total")
+	assert.EqualError(t, err, "settings: WarmupCosine has a warm-up of 3 steps of 2, want 0 ≤ Warmup ≤ Total")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // state is what Save returns as JSON.
@@ -12,13 +13,14 @@ type state struct {
 	Format int    `json:"format"`
 	Step   int64  `json:"step"`
 	Opt    int64  `json:"optimiser_step"`
+	Seed   uint64 `json:"seed"`
 	Policy string `json:"policy"`
 	Source []byte `json:"source"`
 	// Beta is AdaptiveKL's, if there is one.
-	Beta float64 `json:"adaptive_kl_beta,omitempty"`
+	Beta *float64 `json:"adaptive_kl_beta,omitempty"`
 }
 
-const stateFormat = 1
+const stateFormat = 2
 
 // ErrMidway is returned by Trainer.Save after a Step that failed midway.
 var ErrMidway = errors.New("rl: the last training step ended midway; a state saved now would lose its problems")
@@ -40,31 +42,54 @@ func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rl: the source's state: %w", err)
 	}
-	s := state{Format: stateFormat, Step: t.step, Opt: t.opt, Policy: ref, Source: src}
+	s := state{Format: stateFormat, Step: t.step, Opt: t.opt, Seed: t.c.Seed, Policy: ref, Source: src}
 	if t.c.AdaptiveKL != nil {
-		s.Beta = t.c.AdaptiveKL.Beta
+		s.Beta = &t.c.AdaptiveKL.Beta
 	}
 	return json.Marshal(s)
 }
 
-// Restore goes back to a state that Save returned.
+// Restore goes back to a state that Save returned. It is an error if the trainer has
+// another seed or problems than the one that was saved, or only one of the two has
+// AdaptiveKL: it would not be the same run.
+//
+// After an error of the source or the policy Save refuses, because one of them may
+// have been restored and the other not.
 func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	var s state
 	if err := json.Unmarshal(saved, &s); err != nil {
 		return fmt.Errorf("rl: trainer state: %w", err)
 	}
-	if s.Format != stateFormat || s.Step < 0 || s.Opt < 0 {
-		return fmt.Errorf("rl: trainer state has format %d, step %d, optimiser step %d; want format %d and no negative steps", s.Format, s.Step, s.Opt, stateFormat)
+	if err := t.checkState(&s); err != nil {
+		return fmt.Errorf("rl: trainer state: %w", err)
+	}
+	t.midway = true
+	if err := t.c.Source.Restore(s.Source); err != nil {
+		return fmt.Errorf("rl: restoring the source: %w", err)
 	}
 	if err := t.c.Policy.Load(ctx, s.Policy); err != nil {
 		return fmt.Errorf("rl: loading the policy: %w", err)
 	}
-	if err := t.c.Source.Restore(s.Source); err != nil {
-		return fmt.Errorf("rl: restoring the source: %w", err)
-	}
 	t.step, t.opt, t.last, t.midway = s.Step, s.Opt, nil, false
 	if t.c.AdaptiveKL != nil {
-		t.c.AdaptiveKL.Beta = s.Beta
+		t.c.AdaptiveKL.Beta = *s.Beta
+	}
+	return nil
+}
+
+// checkState returns an error unless the state is one of this trainer's.
+func (t *Trainer) checkState(s *state) error {
+	switch {
+	case s.Format != stateFormat || s.Step < 0 || s.Opt < 0:
+		return fmt.Errorf("it has format %d, step %d, optimiser step %d; want format %d and no negative steps", s.Format, s.Step, s.Opt, stateFormat)
+	case s.Seed != t.c.Seed:
+		return fmt.Errorf("it is of a run with seed %d, Config.Seed is %d", s.Seed, t.c.Seed)
+	case s.Beta == nil && t.c.AdaptiveKL != nil:
+		return errors.New("it has no adaptive_kl_beta, but Config.AdaptiveKL is set")
+	case s.Beta != nil && t.c.AdaptiveKL == nil:
+		return fmt.Errorf("it has adaptive_kl_beta %v, but Config.AdaptiveKL is not set", *s.Beta)
+	case s.Beta != nil && !(*s.Beta > 0 && *s.Beta <= math.MaxFloat64):
+		return fmt.Errorf("adaptive_kl_beta is %v, want a positive number", *s.Beta)
 	}
 	return nil
 }

@@ -43,6 +43,10 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if d := c.Dynamic; d.Rounds > 0 {
 		t.log.Info("dynamic sampling", "rounds_at_most", d.Rounds, "first_round_prompts", d.draws(c.Batching.Prompts))
 	}
+	_, publishes := c.Policy.(Publisher)
+	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
+		t.log.Warn("the policy is a Publisher, but the engine is no rollout.Refresher: it gets no new weights from the trainer")
+	}
 	return t, nil
 }
 
@@ -231,7 +235,7 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := p.Request()
+	q, err := request(p)
 	if err == nil {
 		err = t.c.checkGroup(&q)
 	}

@@ -3,6 +3,7 @@ package rl_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"testing"
 
@@ -48,6 +49,7 @@ func TestResumeContinuesBitForBit(t *testing.T) {
 	record := func(c *rl.Config) *[]map[string]float64 {
 		var all []map[string]float64
 		c.Recorder = rl.RecorderFunc(func(_ int64, m map[string]float64) error {
+			m = maps.Clone(m)
 			delete(m, "time/collect_s")
 			delete(m, "time/update_s")
 			all = append(all, m)
@@ -311,7 +313,7 @@ func TestAFoldedPenaltyKeepsAGroupAlive(t *testing.T) {
 	c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1, Beta: 0.1}
 	c.Estimator = advantage.GroupEstimator{Norm: advantage.RLOO{}, Combine: advantage.Combine{FoldShaping: true}}
 	c.Source, c.Batching = sourceOf(script("rrr")), rl.Batching{Prompts: 2}
-	c.Dynamic = rl.DynamicSampling{Rounds: 1, Short: rl.ShortTrain}
+	c.Dynamic = rl.DynamicSampling{Rounds: 1, OnShortage: rl.ShortageTrain}
 	c.OnRollouts = func(_ int64, r *rl.Rollouts) error {
 		for _, g := range r.Groups {
 			require.Equal(t, g[0].Tokens[0] != g[1].Tokens[0], g.HasAdvantage())

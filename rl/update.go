@@ -72,7 +72,8 @@ func (u *UpdateInfo) merge(v UpdateInfo) {
 // log-probs, such as a remote training server: it asks p for the log-probs,
 // evaluates o here, and then calls linear, which must add the gradient of
 // Σ Grad[t]·logp[t] to the policy's. An objective that needs entropies or
-// candidates is an error: a linear loss cannot carry them.
+// candidates is an error, because a linear loss cannot carry them; a policy that
+// is a Supporter too refuses such an objective before the run starts.
 func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, linear func(context.Context, *Batch) error) (float64, objective.Metrics, error) {
 	if n := o.Needs() & (objective.InputEntropy | objective.InputCandidates); n != 0 {
 		return 0, nil, fmt.Errorf("rl: the objective needs %v, which a linear loss on log-probs cannot carry", n)
@@ -102,10 +103,10 @@ func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Me
 	for i := from; i < to; i++ {
 		l, err := o.Eval(&b.Samples[i].Sequence, m)
 		if err != nil {
-			return 0, fmt.Errorf("rl: sample %d: %w", i, err)
+			return 0, fmt.Errorf("sample %d: %w", i, err)
 		}
 		if math.IsNaN(l) || math.IsInf(l, 0) {
-			return 0, fmt.Errorf("rl: sample %d: the loss is %v", i, l)
+			return 0, fmt.Errorf("sample %d: the loss is %v", i, l)
 		}
 		loss += l
 	}

@@ -1,7 +1,9 @@
 package rl_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"math"
 	"testing"
 
@@ -156,4 +158,10 @@ func TestWeightsArePublishedBeforeSamplingAndBeforeEval(t *testing.T) {
 	run(t, c)
 	require.Equal(t, []int{1, 2, -3, 4, 5, -6}, seen)
 	require.Equal(t, []int64{1, 2, 3, 4, 5, 6}, both.refreshed)
+
+	var log bytes.Buffer
+	c.Engine, c.Logger = p, slog.New(slog.NewTextHandler(&log, nil))
+	_, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "the policy is a Publisher, but the engine is no rollout.Refresher")
 }

@@ -61,12 +61,12 @@ type Completion struct {
 	// Written by the estimator, then rewritten by step credit:
 
 	// Unscorable is set by the estimator if it cannot use the rewards. Then
-	// Scalar is 0, and the completion is left out of every baseline; unless
+	// Advantage is 0, and the completion is left out of every baseline; unless
 	// step credit or shaping gives it an advantage, training excludes it.
 	Unscorable bool
-	// Scalar is the outcome advantage of the whole completion. Step credit
+	// Advantage is the outcome advantage of the whole completion. Step credit
 	// leaves it alone.
-	Scalar float64
+	Advantage float64
 	// Adv is the advantage per token.
 	Adv []float64
 	// Keep is true for every token until step credit masks some. Masked is
@@ -104,6 +104,14 @@ func (s *Step) Label() string {
 	return s.Name
 }
 
+// Blamed returns the token that answers for a step without tokens: the one at which
+// the step should have begun, or the last if the text ended there. It returns false
+// for a step that has tokens, and if the completion has none.
+func (c *Completion) Blamed(s *Step) (token int, ok bool) {
+	token = min(s.Start, len(c.Tokens)-1)
+	return token, s.Start == s.End && token >= 0
+}
+
 // Group holds the completions sampled from one prompt.
 type Group []Completion
 
@@ -111,7 +119,7 @@ type Group []Completion
 // advantage. Before one has run, ask the estimator whether the group is dead.
 func (g Group) HasAdvantage() bool {
 	for i := range g {
-		if g[i].Scalar != 0 {
+		if g[i].Advantage != 0 {
 			return true
 		}
 	}

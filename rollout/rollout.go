@@ -76,14 +76,14 @@ func (r *Request) Validate() error {
 	return r.Params.Validate()
 }
 
-// Validate checks all requests; more, if not nil, is the engine's own check of
+// Validate checks all requests; check, if not nil, is the engine's own check of
 // each. The error names the request by index and ID. Engines call it before they
 // sample anything.
-func Validate(reqs []Request, more func(*Request) error) error {
+func Validate(reqs []Request, check func(*Request) error) error {
 	for i := range reqs {
 		err := reqs[i].Validate()
-		if err == nil && more != nil {
-			err = more(&reqs[i])
+		if err == nil && check != nil {
+			err = check(&reqs[i])
 		}
 		if err != nil {
 			return fmt.Errorf("rollout: request %d (%q): %w", i, reqs[i].ID, err)

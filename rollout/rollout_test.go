@@ -55,3 +55,19 @@ func TestVerdictsAreText(t *testing.T) {
 	require.EqualError(t, err, "want unknown, correct, incorrect or broken, got rollout.Verdict(4)")
 	require.EqualError(t, new(rollout.Verdict).UnmarshalText([]byte("right")), `want unknown, correct, incorrect or broken, got "right"`)
 }
+
+// A step without tokens is answered for by the token where it should have begun, or
+// by the last.
+func TestBlamed(t *testing.T) {
+	c := rollout.Completion{Tokens: []int32{7, 8, 9}}
+	for _, x := range []struct {
+		start, end, token int
+		ok                bool
+	}{{0, 0, 0, true}, {2, 2, 2, true}, {3, 3, 2, true}, {1, 3, 1, false}} {
+		token, ok := c.Blamed(&rollout.Step{Start: x.start, End: x.end})
+		require.Equal(t, x.ok, ok)
+		require.Equal(t, x.token, token)
+	}
+	_, ok := new(rollout.Completion).Blamed(&rollout.Step{})
+	require.False(t, ok)
+}

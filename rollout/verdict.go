@@ -14,8 +14,9 @@ const (
 	// VerdictIncorrect: the step is well-formed and wrong.
 	VerdictIncorrect
 	// VerdictBroken: the policy broke the step (missing, duplicate, out of
-	// order, truncated, unparsable, surplus). It counts as wrong unless an
-	// option says otherwise, because training would exploit anything else.
+	// order, truncated, surplus, or with an invalid answer). It counts as wrong
+	// unless an option says otherwise, because training would exploit anything
+	// else.
 	VerdictBroken
 )
 

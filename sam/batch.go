@@ -24,10 +24,6 @@ type completion struct {
 // segment is a run of tokens of one step, or, if step is -1, of none.
 type segment struct{ step, start, end int }
 
-// anchor is the token that answers for a step without tokens: the one at which
-// the step should have begun, or the last; -1 if there is no token at all.
-func (c completion) anchor(s *rollout.Step) int { return min(s.Start, c.n-1) }
-
 // eachGroup is the frame of every kind of credit: it checks each group, counts it,
 // lets credit rewrite it, and counts again. The groups are handed over one at a
 // time in the same memory.
@@ -104,10 +100,10 @@ func (l *layout) find(s *Stats, steps []rollout.Step) []*StepStats {
 // behind, and cuts it into segments.
 func (l *layout) check(c *completion) error {
 	if len(c.Adv) != c.n || len(c.Keep) != c.n {
-		return fmt.Errorf("%d tokens, but %d advantages and %d keep flags: run an estimator first", c.n, len(c.Adv), len(c.Keep))
+		return fmt.Errorf("the lengths of Tokens, Adv and Keep are %d, %d and %d, want them equal: run an estimator first", c.n, len(c.Adv), len(c.Keep))
 	}
-	if !finite(c.Scalar) {
-		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Scalar)
+	if !finite(c.Advantage) {
+		return fmt.Errorf("outcome advantage is %v, want a finite number (0 for an unscorable completion)", c.Advantage)
 	}
 	l.order = l.order[:0]
 	for k := range c.Steps {

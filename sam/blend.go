@@ -22,8 +22,11 @@ type Blend struct {
 
 // Validate implements Credit.
 func (r Blend) Validate() error {
-	if r.A == nil || r.B == nil {
-		return errors.New("sam: Blend.A or B is nil, want two kinds of credit")
+	if r.A == nil {
+		return errors.New("sam: Blend.A is nil, want a kind of credit")
+	}
+	if r.B == nil {
+		return errors.New("sam: Blend.B is nil, want a kind of credit")
 	}
 	if !(r.Lambda >= 0 && r.Lambda <= 1) {
 		return fmt.Errorf("sam: Blend.Lambda is %v, want a number in [0, 1]", r.Lambda)

@@ -56,7 +56,7 @@ func Measure(batch []rollout.Group, credit func(g rollout.Group) error) (Stats, 
 // custom credit left behind makes no sense.
 func (c completion) settle() error {
 	if len(c.Adv) != c.n || len(c.Keep) != c.n || len(c.Tokens) != c.n {
-		return fmt.Errorf("the credit left %d advantages and %d keep flags for %d tokens", len(c.Adv), len(c.Keep), c.n)
+		return fmt.Errorf("the credit left Tokens, Adv and Keep with lengths %d, %d and %d, want them equal", c.n, len(c.Adv), len(c.Keep))
 	}
 	for t, a := range c.Adv {
 		if !c.Keep[t] {

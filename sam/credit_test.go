@@ -127,7 +127,7 @@ func TestAllCorrectEqualsOutcome(t *testing.T) {
 			}
 		}
 		want := credit(t, sam.Outcome{}, g)[0]
-		require.GreaterOrEqual(t, want[0].Scalar, 0.)
+		require.GreaterOrEqual(t, want[0].Advantage, 0.)
 		for _, name := range []string{"mask", "mask, leaks", "mask, negative leak", "mask, positive only", "mask, final", "mask, rescaled", "prefix"} {
 			got := credit(t, everyCredit[name], g)[0]
 			requireSameCredit(t, &want[0], &got[0], name)
@@ -150,11 +150,11 @@ func TestSignsAreNotFlipped(t *testing.T) {
 		for name, kind := range kinds {
 			for _, c := range credit(t, kind, g)[0] {
 				for tok, a := range c.Adv {
-					require.GreaterOrEqual(t, a*c.Scalar, 0., "%s: token %d", name, tok)
+					require.GreaterOrEqual(t, a*c.Advantage, 0., "%s: token %d", name, tok)
 					if !c.Keep[tok] {
 						require.Zero(t, a, "%s: token %d", name, tok)
 					}
-					if c.Scalar == 0 {
+					if c.Advantage == 0 {
 						require.True(t, c.Keep[tok], "%s: token %d", name, tok)
 					}
 				}
@@ -266,7 +266,7 @@ func TestStatsMerge(t *testing.T) {
 				p := parts.Steps[step]
 				require.InDelta(t, s.MassAfter, p.MassAfter, 1e-9)
 				require.InDelta(t, s.MassBefore, p.MassBefore, 1e-9)
-				require.Equal(t, s.Outcome, p.Outcome)
+				require.Equal(t, s.ByVerdict, p.ByVerdict)
 				require.Equal(t, s.Kept, p.Kept)
 				tokens += s.Kept + s.Masked
 			}
@@ -397,8 +397,8 @@ func TestMeasureErrors(t *testing.T) {
 	require.Equal(t, 1, calls)
 
 	for want, spoil := range map[string]func(c *rollout.Completion){
-		"sam: group 0: completion 1: the credit left 4 advantages and 3 keep flags for 4 tokens":      func(c *rollout.Completion) { c.Keep = c.Keep[:3] },
-		"sam: group 0: completion 1: the credit gave token 2 the advantage NaN, want a finite number": func(c *rollout.Completion) { c.Adv[2] = math.NaN() },
+		"sam: group 0: completion 1: the credit left Tokens, Adv and Keep with lengths 4, 4 and 3, want them equal": func(c *rollout.Completion) { c.Keep = c.Keep[:3] },
+		"sam: group 0: completion 1: the credit gave token 2 the advantage NaN, want a finite number":               func(c *rollout.Completion) { c.Adv[2] = math.NaN() },
 	} {
 		batch := twoCompletions()
 		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))

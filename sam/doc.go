@@ -48,7 +48,7 @@
 // A step that no rule can judge (rollout.VerdictUnknown, or a NaN reward) keeps
 // what the outcome gives it. A step that the policy broke
 // (rollout.VerdictBroken: missing, duplicate, out of order, truncated,
-// unparsable) counts as wrong unless an option says otherwise, because training
+// with an invalid answer) counts as wrong unless an option says otherwise, because training
 // finds every loophole. A step that is missing has no token: its blame goes to
 // the token where it should have begun, Step.Start, or to the last token if the
 // text ended there.

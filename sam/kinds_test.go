@@ -69,10 +69,10 @@ func TestKinds(t *testing.T) {
 // What Validate refuses is not decoded.
 func TestInvalidJSON(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"kind":"step_group"}`:                                          "settings: sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO",
-		`{"kind":"mask","rescale":0.5}`:                                  "settings: sam: Mask.Rescale is 0.5, want 0 or a bound of at least 1",
-		`{"kind":"blend","a":{"kind":"mask"}}`:                           "settings: sam: Blend.A or B is nil, want two kinds of credit",
-		`{"kind":"prefix","mask":{"fill":{"kind":"grpo","epsilon":-1}}}`: "settings: advantage: GRPO.Epsilon is -1, want a finite number of at least 0",
+		`{"kind":"step_group"}`:                                          "settings: norm is nil, want a normaliser such as advantage.RLOO",
+		`{"kind":"mask","rescale":0.5}`:                                  "settings: rescale is 0.5, want 0 or a bound of at least 1",
+		`{"kind":"blend","a":{"kind":"mask"}}`:                           "settings: b is nil, want a kind of credit",
+		`{"kind":"prefix","mask":{"fill":{"kind":"grpo","epsilon":-1}}}`: "settings: mask.fill.epsilon is -1, want a finite number of at least 0",
 	} {
 		_, err := sam.Decode([]byte(text))
 		require.EqualError(t, err, want)

@@ -152,7 +152,7 @@ func (m Mask) credit(batch []rollout.Group, j judge) (Stats, error) {
 			return
 		}
 		for _, c := range g {
-			if c.Scalar != 0 {
+			if c.Advantage != 0 {
 				w.mask(c)
 			}
 		}
@@ -176,7 +176,7 @@ type anchor struct {
 	factor float64
 }
 
-// mask rewrites one completion, whose Scalar is not zero.
+// mask rewrites one completion, whose advantage is not zero.
 func (m *masker) mask(c completion) {
 	m.weigh(c)
 	before := 0.0
@@ -242,9 +242,9 @@ func (m *masker) factor(c completion, k int, v rollout.Verdict) float64 {
 		return 0
 	case m.exempt(c, k):
 		return 1
-	case v.Wrong() && c.Scalar > 0:
+	case v.Wrong() && c.Advantage > 0:
 		return m.LeakPositive
-	case v == rollout.VerdictCorrect && c.Scalar < 0 && m.Sign == SignBoth:
+	case v == rollout.VerdictCorrect && c.Advantage < 0 && m.Sign == SignBoth:
 		return m.LeakNegative
 	}
 	return 1
@@ -262,10 +262,10 @@ func (m *masker) blame(c completion) {
 	for k := range c.Steps {
 		s := &c.Steps[k]
 		blamed := m.verdicts[k].Wrong() && !(s.Verdict == rollout.VerdictBroken && m.Broken == BrokenMask)
-		if c.Scalar > 0 && m.exempt(c, k) {
+		if c.Advantage > 0 && m.exempt(c, k) {
 			blamed = false // else it would free a token that its own step masks
 		}
-		if t := c.anchor(s); s.Start == s.End && blamed && t >= 0 {
+		if t, ok := c.Blamed(s); ok && blamed {
 			m.anchors = append(m.anchors, anchor{t, c.Adv[t], c.Keep[t], m.factors[k+1]})
 		}
 	}

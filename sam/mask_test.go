@@ -184,9 +184,9 @@ func TestMaskStats(t *testing.T) {
 	want := sam.Stats{
 		Steps: map[string]*sam.StepStats{
 			// [unknown, correct, incorrect, broken] × [negative, zero, positive]
-			"a": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [4][3]int{1: {0, 0, 1}, 3: {1, 0, 0}}},
-			"b": {Kept: 2, Masked: 2, MassBefore: 6, MassAfter: 2, Outcome: [4][3]int{2: {1, 0, 1}}},
-			"c": {Kept: 4, MassBefore: 6, MassAfter: 6, Outcome: [4][3]int{2: {1, 0, 1}}},
+			"a": {Kept: 4, MassBefore: 6, MassAfter: 6, ByVerdict: [4][3]int{1: {0, 0, 1}, 3: {1, 0, 0}}},
+			"b": {Kept: 2, Masked: 2, MassBefore: 6, MassAfter: 2, ByVerdict: [4][3]int{2: {1, 0, 1}}},
+			"c": {Kept: 4, MassBefore: 6, MassAfter: 6, ByVerdict: [4][3]int{2: {1, 0, 1}}},
 		},
 		Outside:     sam.StepStats{Kept: 6, MassBefore: 9, MassAfter: 9},
 		Completions: 3, Groups: 2, FlatGroups: 1,
@@ -203,8 +203,8 @@ func TestErrorsNameTheStep(t *testing.T) {
 		{func(c *rollout.Completion) { c.Steps[1].Start = 2 }, `sam: group 1, completion 0: step 1 ("b"): tokens [2, 6) overlap those of step 0 ("a"), [1, 3)`},
 		{func(c *rollout.Completion) { c.Steps[0].Verdict = 7 }, `sam: group 1, completion 0: step 0 ("a"): rollout.Verdict(7), want unknown, correct, incorrect or broken`},
 		{func(c *rollout.Completion) { c.Steps[0].Reward = math.Inf(1) }, `sam: group 1, completion 0: step 0 ("a"): reward is +Inf, want a finite number or NaN (unscorable)`},
-		{func(c *rollout.Completion) { c.Adv = nil }, `sam: group 1, completion 0: 9 tokens, but 0 advantages and 9 keep flags: run an estimator first`},
-		{func(c *rollout.Completion) { c.Scalar = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
+		{func(c *rollout.Completion) { c.Adv = nil }, `sam: group 1, completion 0: the lengths of Tokens, Adv and Keep are 9, 0 and 9, want them equal: run an estimator first`},
+		{func(c *rollout.Completion) { c.Advantage = math.NaN() }, `sam: group 1, completion 0: outcome advantage is NaN, want a finite number (0 for an unscorable completion)`},
 	}
 	for _, test := range tests {
 		sound, c := example(), example()
@@ -224,7 +224,7 @@ func TestInvalidSettings(t *testing.T) {
 		"sam: Mask.LeakPositive and LeakNegative are NaN and 0, want finite numbers":    sam.Prefix{Mask: sam.Mask{LeakPositive: nan}},
 		"advantage: GRPO.Epsilon is -1, want a finite number of at least 0":             sam.Mask{Fill: advantage.GRPO{Epsilon: -1}},
 		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},
-		"sam: Blend.A or B is nil, want two kinds of credit":                            sam.Blend{A: sam.Outcome{}},
+		"sam: Blend.B is nil, want a kind of credit":                                    sam.Blend{A: sam.Outcome{}},
 		"sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO":          sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{}},
 		"sam: ReturnToGo.BrokenReward is NaN, want a finite number":                     sam.ReturnToGo{Norm: advantage.RLOO{}, BrokenReward: nan},
 		"sam: OutcomePlusVerdict.Norm is nil, want a normaliser such as advantage.RLOO": sam.OutcomePlusVerdict{},

@@ -74,7 +74,7 @@ func (w *returnToGo) completion(g []completion, i int, c completion) {
 		s, n := &c.Steps[k], w.criteria.of[i][k]
 		t := s.End - 1
 		if s.Start == s.End {
-			t = c.anchor(s)
+			t, _ = c.Blamed(s) // -1 if there is no token
 		}
 		w.last[n] = max(w.last[n], t)
 	}

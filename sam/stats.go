@@ -14,9 +14,9 @@ type StepStats struct {
 	// MassBefore and MassAfter are Σ|Adv| over the step's tokens before and
 	// after step credit.
 	MassBefore, MassAfter float64
-	// Outcome counts steps by their verdict and the sign of the outcome
-	// advantage: Outcome[verdict][0] negative, [1] zero, [2] positive.
-	Outcome [4][3]int
+	// ByVerdict counts steps by their verdict and the sign of the outcome
+	// advantage: ByVerdict[verdict][0] negative, [1] zero, [2] positive.
+	ByVerdict [4][3]int
 }
 
 // Merge adds what o counted.
@@ -25,9 +25,9 @@ func (s *StepStats) Merge(o StepStats) {
 	s.Masked += o.Masked
 	s.MassBefore += o.MassBefore
 	s.MassAfter += o.MassAfter
-	for v := range s.Outcome {
-		for sign := range s.Outcome[v] {
-			s.Outcome[v][sign] += o.Outcome[v][sign]
+	for v := range s.ByVerdict {
+		for sign := range s.ByVerdict[v] {
+			s.ByVerdict[v][sign] += o.ByVerdict[v][sign]
 		}
 	}
 }
@@ -85,7 +85,7 @@ func (s *Stats) of(c completion, g segment) *StepStats {
 func (s *Stats) before(c completion) {
 	s.Completions++
 	for k := range c.Steps {
-		c.stats[k].Outcome[c.Steps[k].Verdict][1+sign(c.Scalar)]++
+		c.stats[k].ByVerdict[c.Steps[k].Verdict][1+sign(c.Advantage)]++
 	}
 	for _, g := range c.segments {
 		s.of(c, g).MassBefore += vecmath.SumAbs(c.Adv[g.start:g.end])

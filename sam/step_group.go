@@ -87,11 +87,9 @@ func (w *stepGroup) credit(g []completion, norm advantage.Normalizer, broken flo
 			}
 		}
 		for k := range c.Steps {
-			s := &c.Steps[k]
-			if t := c.anchor(s); s.Start == s.End && t >= 0 {
-				if a, ok := w.of(c, i, k); ok {
-					c.Adv[t] += a
-				}
+			t, blamed := c.Blamed(&c.Steps[k])
+			if a, ok := w.of(c, i, k); ok && blamed {
+				c.Adv[t] += a
 			}
 		}
 	}
@@ -105,7 +103,7 @@ func (w *stepGroup) of(c completion, i, k int) (float64, bool) {
 	case w.criteria.counts[n] > 1:
 		return w.adv[n][i], !math.IsNaN(w.criteria.rewards[n][i])
 	case c.Steps[k].Verdict == rollout.VerdictBroken:
-		return min(c.Scalar, 0), true
+		return min(c.Advantage, 0), true
 	}
 	return 0, false
 }

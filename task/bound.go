@@ -50,9 +50,13 @@ func (b *Bound[E]) Request() (rollout.Request, error) {
 
 // Judge parses a completion and asks every rule but those that need the whole group
 // (reward.GroupRule), whose steps are unknown and whose rewards are NaN until
-// JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error means that a
-// rule failed, not that it cannot judge.
+// JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error
+// names the example and means that a rule failed, not that it cannot judge, or that
+// the completion's Ends do not fit its Text.
 func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
+	if err := prompt.CheckEnds(c.Text, c.Ends); err != nil {
+		return fmt.Errorf("task: %s%w", b.about(), err)
+	}
 	tr := b.task.parser.Parse(c.Text, c.Ends)
 	c.Trace, c.Malformed = &tr, tr.Malformed()
 	if err := b.judgeSteps(ctx, c); err != nil {
@@ -128,6 +132,14 @@ func (b *Bound[E]) JudgeGroup(ctx context.Context, g rollout.Group) error {
 		}
 	}
 	return nil
+}
+
+// about names the example in errors.
+func (b *Bound[E]) about() string {
+	if b.task.def.ID == nil {
+		return ""
+	}
+	return fmt.Sprintf("%q: ", b.task.def.ID(b.example))
 }
 
 // judgeSteps writes the steps of c, broken ones too, in the order of the text. A
@@ -225,13 +237,13 @@ func (b *Bound[E]) count(name string, s reward.Score, err error) (float64, error
 		b.task.def.Counter.Add(name, s, err)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("task: rule %q: %w", name, err)
+		return 0, fmt.Errorf("task: %srule %q: %w", b.about(), name, err)
 	}
 	if !s.Scorable() {
 		return math.NaN(), nil
 	}
 	if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
-		return 0, fmt.Errorf("task: rule %q gave the score %v; a rule that cannot judge returns reward.Unscorable", name, s.Value)
+		return 0, fmt.Errorf("task: %srule %q gave the score %v; a rule that cannot judge returns reward.Unscorable", b.about(), name, s.Value)
 	}
 	return s.Value, nil
 }

@@ -13,7 +13,7 @@
 // their verdicts, and the outcome rewards into it:
 //
 //   - A step that the policy broke (missing, duplicate, out of order, truncated,
-//     unparsable, surplus) is broken, with reward 0, and its rule is not asked.
+//     surplus, or with an invalid answer) is broken, with reward 0, and its rule is not asked.
 //     Step credit counts it as wrong: anything else is a loophole that training
 //     finds and exploits.
 //   - A well-formed step that its rule cannot judge, or that has no rule, is

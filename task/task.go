@@ -111,10 +111,13 @@ func (d *Definition[E]) Validate() error {
 	}
 	seen := map[string]bool{}
 	for i, o := range d.Outcomes {
-		if o.Name == "" || o.Rule == nil {
-			add("Definition.Outcomes[%d] needs a name and a rule", i)
+		if o.Name == "" {
+			add("Definition.Outcomes[%d].Name is empty", i)
 		}
-		if seen[o.Name] {
+		if o.Rule == nil {
+			add("Definition.Outcomes[%d].Rule is nil", i)
+		}
+		if o.Name != "" && seen[o.Name] {
 			add("two of Definition.Outcomes are named %q", o.Name)
 		}
 		if math.IsNaN(o.BrokenReward) || math.IsInf(o.BrokenReward, 0) {
@@ -136,10 +139,7 @@ func (d *Definition[E]) Validate() error {
 			add("Definition.Steps[%d].PassAt is %v, must not be negative", i, s.PassAt)
 		}
 	}
-	if err := d.Template().Validate(); err != nil {
-		add("%w", err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.Template().Validate())...)
 }
 
 // New returns the task of a definition, or the error of Definition.Validate.
@@ -158,9 +158,9 @@ func (t *Task[E]) Template() *prompt.Template[E] { return t.template }
 // Parser returns the parser of the task's completions.
 func (t *Task[E]) Parser() prompt.Parser { return t.parser }
 
-// With returns the task with another group size and other sampling parameters, as
-// evaluation needs them. The error is that of Definition.Validate.
-func (t *Task[E]) With(groupSize int, p rollout.Params) (*Task[E], error) {
+// WithSampling returns the task with another group size and other sampling
+// parameters, for evaluation for example. The error is that of Definition.Validate.
+func (t *Task[E]) WithSampling(groupSize int, p rollout.Params) (*Task[E], error) {
 	d := t.def
 	d.GroupSize, d.Params = groupSize, p
 	return New(d)

@@ -175,9 +175,9 @@ func TestARulesOwnFailureIsAnError(t *testing.T) {
 		d.Steps[1].Rule = rule
 		tk, err := task.New(d)
 		require.NoError(t, err)
-		err = tk.Bind(pair{}).Judge(t.Context(), completion(topicYes, evidence, label1))
+		err = tk.Bind(pair{query: "tent"}).Judge(t.Context(), completion(topicYes, evidence, label1))
 		require.ErrorContains(t, err, want)
-		require.ErrorContains(t, err, `"evidence"`)
+		require.ErrorContains(t, err, `task: "tent": rule "evidence"`)
 	}
 }
 
@@ -236,9 +236,18 @@ func TestJudgeGroup(t *testing.T) {
 	fail = reward.ErrDrop
 	err = b.JudgeGroup(t.Context(), g)
 	require.ErrorIs(t, err, reward.ErrDrop)
-	require.ErrorContains(t, err, `task: rule "evidence": `)
+	require.ErrorContains(t, err, `task: "tent": rule "evidence": `)
 	require.Equal(t, 1, d.Counter.Tallies()["evidence"].Failed)
 	require.NoError(t, b.JudgeGroup(t.Context(), g[2:3:3][:0]), "nothing to compare")
+}
+
+// Ends come from the engine, which may be a server.
+func TestEndsThatDoNotFitAreAnError(t *testing.T) {
+	tk, err := task.New(definition())
+	require.NoError(t, err)
+	j := completion(topicYes, evidence, label1)
+	j.Text += " "
+	require.ErrorContains(t, tk.Bind(pair{query: "tent"}).Judge(t.Context(), j), `task: "tent": prompt: the tokens end at byte`)
 }
 
 func TestRequest(t *testing.T) {
@@ -256,7 +265,7 @@ func TestRequest(t *testing.T) {
 	require.Equal(t, 4, r.N)
 	require.Equal(t, []int32{int32(len(tk.Template().Render(p)))}, r.Prompt)
 
-	alone, err := tk.With(1, rollout.Params{MaxTokens: 7})
+	alone, err := tk.WithSampling(1, rollout.Params{MaxTokens: 7})
 	require.NoError(t, err)
 	greedy, err := alone.Bind(p).Request()
 	require.NoError(t, err)
@@ -264,8 +273,8 @@ func TestRequest(t *testing.T) {
 	require.Equal(t, rollout.Params{MaxTokens: 7}, greedy.Params)
 	r, err = tk.Bind(p).Request()
 	require.NoError(t, err)
-	require.Equal(t, 4, r.N, "With leaves the task alone")
-	_, err = tk.With(0, rollout.Params{MaxTokens: 7})
+	require.Equal(t, 4, r.N, "the task is left alone")
+	_, err = tk.WithSampling(0, rollout.Params{MaxTokens: 7})
 	require.ErrorContains(t, err, "GroupSize is 0")
 
 	d.Encode = func(*prompt.Template[pair], pair) ([]int32, error) { return nil, errors.New("the note is empty") }
@@ -282,8 +291,10 @@ func TestNewListsAllThatIsWrong(t *testing.T) {
 	d.Params.MaxTokens = 0
 	d.Steps[0].PassAt = math.NaN()
 	d.Steps[1].Name = "topic"
+	d.Steps[2].Answers = []string{"0", "0"}
+	d.Input = nil
 	_, err := task.New(d)
-	for _, want := range []string{"Outcomes", "Encode", "GroupSize", "Params", "PassAt", "topic"} {
+	for _, want := range []string{"Outcomes", "Encode", "GroupSize", "Params", "PassAt", `both named "topic"`, `answer "0" twice`, "no Input"} {
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -295,4 +306,7 @@ func TestOutcomesHaveDifferentNames(t *testing.T) {
 	_, err := task.New(d)
 	require.ErrorContains(t, err, "Outcomes[0].BrokenReward is -Inf")
 	require.ErrorContains(t, err, `two of Definition.Outcomes are named "label"`)
+	d.Outcomes = []task.Outcome[pair]{{Rule: d.Outcomes[0].Rule}, {Name: "label"}}
+	_, err = task.New(d)
+	require.EqualError(t, err, "task: Definition.Outcomes[0].Name is empty\ntask: Definition.Outcomes[1].Rule is nil")
 }

@@ -1,11 +1,9 @@
-// Command custompolicy trains a policy of one's own, here a table of logits
-// without any tensor code, on a task of three steps: does the note's topic
-// match the query's, does its place, and so is it relevant? It does so with
-// outcome-only credit and with Stepwise Advantage Masking.
+// Command custompolicy trains a custom policy, a table of logits, on a task of three
+// steps: do the topics of note and query match, do their places, and so is the note
+// relevant? It uses outcome-only credit, then Stepwise Advantage Masking.
 //
-// The label of this table does not depend on what it wrote in the steps before,
-// so the outcome says nothing about them: only step credit teaches them, and
-// only step credit that fills dead groups goes on once every label is right.
+// The table's label does not depend on its other steps, so the outcome reward teaches
+// them nothing. The mask does, but once every label is right only if it fills groups.
 package main
 
 import (
@@ -48,7 +46,9 @@ func (p *table) probs(prompt int32, step int) [vocab]float64 {
 	return [vocab]float64{no / (no + yes), yes / (no + yes)}
 }
 
-// LogProbs, ForwardBackward, Step, Save and Load make the table an rl.Policy.
+// LogProbs, ForwardBackward, OptimStep, Save and Load make the table an rl.Policy.
+// It keeps no checkpoints or versions and ignores clipping and temperature;
+// policytest.TablePolicy keeps the whole contract.
 func (p *table) LogProbs(_ context.Context, b *rl.Batch, dst [][]float64) error {
 	for i, s := range b.Samples {
 		for t, token := range s.Tokens {

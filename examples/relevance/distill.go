@@ -139,7 +139,7 @@ func meanCoverage(all []taught) float64 {
 // askTeacher samples completions of n examples and asks for the probability of
 // every label where each states its final answer.
 func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine rollout.Engine, from, n int) ([]taught, int, error) {
-	sampled, err := p.task.With(p.s.DistillSamples, rollout.Params{Temperature: 1, MaxTokens: p.s.MaxTokens})
+	sampled, err := p.task.WithSampling(p.s.DistillSamples, rollout.Params{Temperature: 1, MaxTokens: p.s.MaxTokens})
 	if err != nil {
 		return nil, 0, err
 	}

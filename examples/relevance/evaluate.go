@@ -47,7 +47,7 @@ type outcome struct {
 
 // judgeSet lets the policy answer a test set greedily.
 func judgeSet(ctx context.Context, src *rows.Source, t *task.Task[rows.Example], e rollout.Engine, maxTokens int, set rows.TestSet) (*scores, error) {
-	greedy, err := t.With(1, rollout.Params{MaxTokens: maxTokens})
+	greedy, err := t.WithSampling(1, rollout.Params{MaxTokens: maxTokens})
 	if err != nil {
 		return nil, err
 	}

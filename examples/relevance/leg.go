@@ -133,7 +133,7 @@ func (l *leg) run(ctx context.Context, total, every int, step func(context.Conte
 
 // result is the stage's, once the last step is saved.
 func (l *leg) result() (*stageResult, error) {
-	last, err := l.store.Latest()
+	last, err := l.store.Latest(context.Background())
 	if err != nil {
 		return nil, err
 	}

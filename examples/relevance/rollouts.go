@@ -56,7 +56,7 @@ func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion) rolloutLin
 	l := rolloutLine{
 		ID: e.ID, Sample: c.Index, Prompt: p.task.Template().Render(e),
 		Truth:  map[string]string{},
-		Reward: c.Rewards[0], Advantage: c.Scalar, Malformed: c.Malformed,
+		Reward: c.Rewards[0], Advantage: c.Advantage, Malformed: c.Malformed,
 	}
 	for k, s := range p.src.Steps {
 		l.Truth[s.Name] = e.Truth[k]
@@ -66,7 +66,7 @@ func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion) rolloutLin
 	}
 	from := 0
 	for t, end := range c.Ends {
-		l.Tokens = append(l.Tokens, tokenLine{c.Text[from:end], c.Scalar, c.Adv[t], c.Keep[t]})
+		l.Tokens = append(l.Tokens, tokenLine{c.Text[from:end], c.Advantage, c.Adv[t], c.Keep[t]})
 		from = end
 	}
 	return l

@@ -8,16 +8,89 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 )
 
+// File is a file open for writing at its end.
+type File struct{ f *os.File }
+
+// Create makes a new file. It is an error if something has its name, even a
+// symbolic link.
+func Create(path string) (*File, error) {
+	if _, err := announce(Call{Op: OpCreate, Path: path}); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &File{f}, nil
+}
+
+// Append opens a file to write at its end, and makes it if there is none. What
+// is no regular file, such as a symbolic link, is an error.
+func Append(path string) (*File, error) {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return Create(path)
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, notRegular("open", path)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &File{f}, nil
+}
+
+// Write appends p in one call.
+func (f *File) Write(p []byte) (int, error) {
+	_, err := announce(Call{Op: OpWrite, Path: f.f.Name(), Data: p})
+	if torn, ok := errors.AsType[*Torn](err); ok {
+		_, werr := f.f.Write(p[:torn.Bytes])
+		return torn.Bytes, errors.Join(werr, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return f.f.Write(p)
+}
+
+// Sync makes what was written survive a power failure.
+func (f *File) Sync() error {
+	if do, err := announce(Call{Op: OpSync, Path: f.f.Name()}); err != nil || !do {
+		return err
+	}
+	return f.f.Sync()
+}
+
+// Close closes the file without syncing it.
+func (f *File) Close() error { return f.f.Close() }
+
+// Truncate cuts a file to its first size bytes, for good.
+func Truncate(path string, size int64) error {
+	if _, err := announce(Call{Op: OpTruncate, Path: path, Size: size}); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	w := &File{f}
+	return errors.Join(f.Truncate(size), w.Sync(), w.Close())
+}
+
 // Sync makes the content of a file, or the names in a directory, survive a
 // power failure. Windows has no such call for what is open for reading.
 func Sync(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
+	if do, err := announce(Call{Op: OpSync, Path: path}); err != nil || !do || runtime.GOOS == "windows" {
+		return err
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -26,10 +99,99 @@ func Sync(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Write makes a file of what write writes and syncs it. It is not atomic: it
+// Rename gives a file or directory another name. The caller syncs the directories.
+func Rename(from, to string) error {
+	if _, err := announce(Call{Op: OpRename, Path: from, To: to}); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// Remove deletes a file or an empty directory. The caller syncs its directory.
+func Remove(path string) error {
+	if _, err := announce(Call{Op: OpRemove, Path: path}); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// RemoveAll deletes what has the name, with all that is in it. It is no error if
+// nothing has it.
+func RemoveAll(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := RemoveAll(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return Remove(path)
+}
+
+// MkdirAll makes a directory and those above it that are missing, and syncs the
+// directory above each, so that it is still there after a power failure.
+func MkdirAll(path string) error {
+	switch info, err := os.Stat(path); {
+	case err == nil && !info.IsDir():
+		return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("there is a file of that name")}
+	case err == nil:
+		// Perhaps made by a process that was killed before it synced. Who may
+		// not look into the directory above has not made it.
+		if err := Sync(filepath.Dir(path)); !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	above := filepath.Dir(path)
+	if above == path {
+		return &fs.PathError{Op: "mkdir", Path: path, Err: fs.ErrNotExist}
+	}
+	if err := MkdirAll(above); err != nil {
+		return err
+	}
+	if err := mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return Sync(above)
+}
+
+func mkdir(path string) error {
+	if _, err := announce(Call{Op: OpMkdir, Path: path}); err != nil {
+		return err
+	}
+	return os.Mkdir(path, 0o777)
+}
+
+// TempDir makes a directory beside path, to be filled and then renamed to it. Its
+// name is that of path between a dot and a random ending.
+func TempDir(path string) (string, error) {
+	tmp := temporary(path)
+	return tmp, mkdir(tmp)
+}
+
+// temporary returns a new name beside path.
+func temporary(path string) string {
+	dir, name := filepath.Split(path)
+	return filepath.Join(dir, fmt.Sprintf(".%s.%016x.tmp", name, rand.Uint64()))
+}
+
+// Write makes a new file of what write writes and syncs it. It is not atomic: it
 // is for files of a directory that has no name yet.
 func Write(path string, write func(w io.Writer) error) (err error) {
-	f, err := os.Create(path)
+	f, err := Create(path)
 	if err != nil {
 		return err
 	}
@@ -49,7 +211,7 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 }
 
 // ReplaceFile gives path the content data, in place of what it has. It writes
-// .NAME.tmp beside it first, which a crash can leave behind.
+// .NAME.RANDOM.tmp beside it first, which a crash can leave behind.
 func ReplaceFile(path string, data []byte) error {
 	return Replace(path, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -59,11 +221,10 @@ func ReplaceFile(path string, data []byte) error {
 
 // Replace is ReplaceFile with what write writes.
 func Replace(path string, write func(w io.Writer) error) error {
-	dir, name := filepath.Split(path)
-	tmp := filepath.Join(dir, "."+name+".tmp")
+	tmp := temporary(path)
 	err := Write(tmp, write)
 	if err == nil {
-		err = os.Rename(tmp, path)
+		err = Rename(tmp, path)
 	}
 	if err != nil {
 		return errors.Join(err, removeIfThere(tmp))
@@ -72,7 +233,7 @@ func Replace(path string, write func(w io.Writer) error) error {
 }
 
 func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+	if err := Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -83,26 +244,54 @@ func removeIfThere(path string) error {
 // whole under tmp's name with ".old" added.
 func ReplaceDir(dir, tmp string) error {
 	old := tmp + ".old"
-	err := os.Rename(dir, old)
+	_, err := os.Lstat(dir)
 	replaced := err == nil
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if replaced {
+		if err := Rename(dir, old); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(tmp, dir); err != nil {
+	if err := Rename(tmp, dir); err != nil {
 		if replaced {
-			err = errors.Join(err, os.Rename(old, dir))
+			err = errors.Join(err, Rename(old, dir))
 		}
 		return err
 	}
 	if err := Sync(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	return os.RemoveAll(old)
+	return RemoveAll(old)
 }
 
-// Checksum returns the SHA-256 of a file in hexadecimal, and its size in
+// ReadFile reads a regular file. Anything else, such as a pipe or a device, is an
+// error: reading it might never end.
+func ReadFile(path string) ([]byte, error) {
+	if err := checkRegular(path); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+func checkRegular(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = notRegular("read", path)
+	}
+	return err
+}
+
+func notRegular(op, path string) error {
+	return &fs.PathError{Op: op, Path: path, Err: errors.New("it is no regular file")}
+}
+
+// Checksum returns the SHA-256 of a regular file in hexadecimal, and its size in
 // bytes. The context is looked at between blocks.
 func Checksum(ctx context.Context, path string) (sum string, size int64, err error) {
+	if err := checkRegular(path); err != nil {
+		return "", 0, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", 0, err

@@ -3,9 +3,12 @@ package durable_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,7 +29,6 @@ func names(t *testing.T, dir string) (all []string) {
 func TestReplaceFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, ".a.tmp"), []byte("left by a crash"), 0o666))
 	for _, want := range []string{"one", "", "three"} {
 		require.NoError(t, durable.ReplaceFile(path, []byte(want)))
 		got, err := os.ReadFile(path)
@@ -81,4 +83,105 @@ func TestChecksum(t *testing.T) {
 	require.ErrorContains(t, err, path)
 	_, _, err = durable.Checksum(t.Context(), path+"b")
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// Modes are those of the umask, and no symbolic link is followed.
+func TestNewFilesAreExclusive(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "other")
+	require.NoError(t, os.WriteFile(other, []byte("keep"), 0o600))
+	link := filepath.Join(dir, "link")
+	require.NoError(t, os.Symlink(other, link))
+	_, err := durable.Create(link)
+	require.ErrorIs(t, err, os.ErrExist)
+	_, err = durable.Append(link)
+	require.ErrorContains(t, err, link+": it is no regular file")
+	_, err = durable.TryLock(link)
+	require.ErrorContains(t, err, "no regular file")
+	require.NoError(t, durable.ReplaceFile(link, []byte("new"))) // the link itself
+	got, err := os.ReadFile(other)
+	require.NoError(t, err)
+	require.Equal(t, "keep", string(got))
+}
+
+func TestAppendAndTruncate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	for range 2 { // the first makes the file
+		f, err := durable.Append(path)
+		require.NoError(t, err)
+		_, err = f.Write([]byte("abc"))
+		require.NoError(t, errors.Join(err, f.Sync(), f.Close()))
+	}
+	require.NoError(t, durable.Truncate(path, 4))
+	got, err := durable.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "abca", string(got))
+}
+
+func TestMkdirAllAndRemoveAll(t *testing.T) {
+	dir := t.TempDir()
+	deep := filepath.Join(dir, "a", "b", "c")
+	require.NoError(t, durable.MkdirAll(deep))
+	require.NoError(t, durable.MkdirAll(deep))
+	require.NoError(t, os.WriteFile(filepath.Join(deep, "f"), nil, 0o666))
+	require.ErrorContains(t, durable.MkdirAll(filepath.Join(deep, "f")), "a file of that name")
+	require.NoError(t, durable.RemoveAll(filepath.Join(dir, "a")))
+	require.NoError(t, durable.RemoveAll(filepath.Join(dir, "a")))
+	require.Empty(t, names(t, dir))
+}
+
+func TestOnlyRegularFilesAreRead(t *testing.T) {
+	for _, path := range []string{t.TempDir(), os.DevNull} {
+		_, err := durable.ReadFile(path)
+		require.ErrorContains(t, err, "no regular file")
+		_, _, err = durable.Checksum(t.Context(), path)
+		require.ErrorContains(t, err, "no regular file")
+	}
+}
+
+func TestSeal(t *testing.T) {
+	type content struct {
+		N    int
+		Text string
+	}
+	text, err := durable.Seal(content{30, "<&>"})
+	require.NoError(t, err)
+	var got content
+	require.NoError(t, durable.Unseal(text, &got))
+	require.Equal(t, content{30, "<&>"}, got)
+	for old, altered := range map[string]string{"30": "31", "<": "(", "u003c": "u003d", "content": "kontent"} {
+		damaged := strings.Replace(string(text), old, altered, 1)
+		if damaged != string(text) {
+			require.Error(t, durable.Unseal([]byte(damaged), &got), "%s for %s", altered, old)
+		}
+	}
+	require.Error(t, durable.Unseal(nil, &got))
+	_, err = durable.Seal(math.NaN())
+	require.Error(t, err)
+}
+
+// Locks are of open files: a second one is refused in the same process too.
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	_, held, err := durable.LockHolder(path)
+	require.NoError(t, err)
+	require.False(t, held)
+	l, err := durable.TryLock(path)
+	require.NoError(t, err)
+	_, err = durable.TryLock(path)
+	var locked *durable.LockedError
+	require.ErrorAs(t, err, &locked)
+	require.Equal(t, os.Getpid(), locked.Holder.PID)
+	require.ErrorContains(t, err, fmt.Sprintf("%s is held by process %d on ", path, os.Getpid()))
+	h, held, err := durable.LockHolder(path)
+	require.NoError(t, err)
+	require.True(t, held)
+	require.Equal(t, locked.Holder, h)
+	require.NoError(t, l.Release())
+	_, held, err = durable.LockHolder(path)
+	require.NoError(t, err)
+	require.False(t, held)
+	l, err = durable.TryLock(path)
+	require.NoError(t, err)
+	require.NoError(t, l.Release())
 }

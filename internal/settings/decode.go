@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	gopath "path"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,30 +18,15 @@ import (
 // implementations among kinds.
 //
 // It is an error if b is not one JSON value in UTF-8, has an unknown field or
-// kind, a key twice or a value of the wrong type, or if the result has a method
-// Validate() error and that returns one. The error gives the path and what was
-// expected; the result is then the zero T.
+// kind, a key twice or a value of the wrong type, or if the result or a part of
+// it has a method Validate() error that returns one. The error gives the path and
+// what was expected; the result is then the zero T.
 func Decode[T any](b []byte, base T, kinds ...Kinds) (T, error) {
-	err := decode(b, reflect.ValueOf(&base).Elem(), kinds)
-	if err == nil {
-		err = validate(&base)
-	}
-	if err != nil {
+	if err := decode(b, reflect.ValueOf(&base).Elem(), kinds); err != nil {
 		var zero T
 		return zero, fmt.Errorf("settings: %w", err)
 	}
 	return base, nil
-}
-
-// validate calls Validate, a method of what v points to or of v itself.
-func validate[T any](v *T) error {
-	type validator interface{ Validate() error }
-	for _, x := range []any{*v, v} {
-		if x, ok := x.(validator); ok {
-			return x.Validate()
-		}
-	}
-	return nil
 }
 
 func decode(b []byte, v reflect.Value, kinds []Kinds) error {
@@ -60,6 +46,7 @@ func decode(b []byte, v reflect.Value, kinds []Kinds) error {
 	}
 	d := decoder{walk{kinds: kinds}}
 	d.value(nil, v, raw)
+	d.validate(nil, v)
 	return d.err
 }
 
@@ -193,7 +180,7 @@ func (d *decoder) variant(p path, v reflect.Value, raw json.RawMessage) {
 		var name string
 		err := json.Unmarshal(o[i].value, &name)
 		if from = c.kinds[name]; err != nil || !from.IsValid() {
-			d.fail(p.key(kindKey), "unknown kind %.40s, want %s", o[i].value, c.names())
+			d.unknown(p.key(kindKey), name, o[i].value, v.Type(), c)
 		}
 		o = slices.Delete(o, i, i+1)
 	}
@@ -210,3 +197,77 @@ func (d *decoder) variant(p path, v reflect.Value, raw json.RawMessage) {
 	d.record(p, s, o)
 	v.Set(x)
 }
+
+// unknown is the failure at a kind that is none of c, the choice for the interface t.
+func (d *decoder) unknown(p path, name string, got json.RawMessage, t reflect.Type, c choice) {
+	for _, kinds := range d.kinds {
+		if x, ok := kinds[name]; ok && name != "" && reflect.TypeOf(x) != c.list {
+			d.fail(p, "kind %q stands for Go type %T, which is no %v, want %s", name, x, t, c.names())
+		}
+	}
+	if len(c.kinds) == 0 {
+		d.fail(p, "unknown kind %.40s: no kinds of %v were given, want those of package %s", got, t, gopath.Base(t.PkgPath()))
+	}
+	d.fail(p, "unknown kind %.40s, want %s", got, c.names())
+}
+
+// validate calls the Validate methods of v and of all its parts, inner ones first,
+// so that an error has the longest path.
+func (d *decoder) validate(p path, v reflect.Value) {
+	if d.stop(p) {
+		return
+	}
+	switch f, _ := formOf(v.Type()); f {
+	case pointer, variant:
+		if !v.IsNil() {
+			d.validate(p, v.Elem())
+		}
+		return
+	case list:
+		for i := range v.Len() {
+			d.validate(p.item(i), v.Index(i))
+		}
+	case table:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			d.validate(p.key(key.String()), v.MapIndex(key))
+		}
+	case record:
+		names, index := d.fields(p, v.Type())
+		for i, name := range names {
+			d.validate(p.key(name), v.Field(index[i]))
+		}
+	}
+	x := reflect.New(v.Type()) // a pointer has the methods of both receivers
+	x.Elem().Set(v)
+	if x, ok := x.Interface().(interface{ Validate() error }); ok && d.err == nil {
+		if err := x.Validate(); err != nil {
+			d.invalid(p, v.Type(), err)
+		}
+	}
+}
+
+// invalid is the failure of Validate of a t at p. Where its error begins with the
+// Go name of a field, as "advantage: GRPO.Epsilon is -1" does, the path takes the
+// place of that name: "norm.epsilon is -1".
+func (d *decoder) invalid(p path, t reflect.Type, err error) {
+	text := strings.TrimPrefix(err.Error(), gopath.Base(t.PkgPath())+": ")
+	names, index := d.fields(p, t)
+	for i, name := range names {
+		if rest, ok := strings.CutPrefix(text, t.Name()+"."+t.Field(index[i]).Name+" is "); ok {
+			text, p = p.key(name).String()+" is "+rest, nil
+			break
+		}
+	}
+	d.fail(p, "%w", invalid{text, err})
+}
+
+// invalid is an error of Validate in other words.
+type invalid struct {
+	text string
+	err  error
+}
+
+func (e invalid) Error() string { return e.text }
+func (e invalid) Unwrap() error { return e.err }

@@ -82,6 +82,8 @@
 //	settings: objective.clip: unknown field, want clip_low or clip_high
 //	settings: objective.kind: unknown kind "pop", want kl, ppo or scaled
 //
-// No input makes Decode panic. Decode calls Validate on the result if it has
-// it, not on the parts: a type that wraps settings validates them.
+//	settings: objective[1].clip_low is 0, want a positive distance from 1, such as 0.2
+//
+// The last is of Validate, which Decode calls on the result and on all its parts
+// that have it, inner ones first. No input makes Decode panic.
 package settings

@@ -158,5 +158,5 @@ func (e *encoder) variant(p path, v reflect.Value) {
 			return
 		}
 	}
-	e.fail(p, "Go type %v has no kind, want the type of %s", t, c.names())
+	e.fail(p, "Go type %v has no kind, want the type of %s, or kinds that include it", t, c.names())
 }

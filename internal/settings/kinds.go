@@ -32,6 +32,8 @@ func (p path) key(name string) path {
 	return append(p, "."+name)
 }
 
+func (p path) String() string { return strings.TrimPrefix(strings.Join(p, ""), ".") }
+
 // walk is what decoder and encoder have in common. Its first error stays.
 type walk struct {
 	kinds []Kinds
@@ -44,7 +46,7 @@ func (w *walk) fail(p path, format string, args ...any) {
 	}
 	w.err = fmt.Errorf(format, args...)
 	if len(p) > 0 {
-		w.err = fmt.Errorf("%s: %w", strings.TrimPrefix(strings.Join(p, ""), "."), w.err)
+		w.err = fmt.Errorf("%v: %w", p, w.err)
 	}
 }
 

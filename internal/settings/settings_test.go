@@ -154,7 +154,7 @@ func TestOwnKinds(t *testing.T) {
 	require.Equal(t, preset{Loss: scaled{both{"own"}, 1}, Norm: both{"x"}}, p)
 
 	_, err = settings.Decode[loss]([]byte(`{"kind":"rank"}`), nil, losses(), norms())
-	require.EqualError(t, err, `settings: kind: unknown kind "rank", want clip, scaled or steered`)
+	require.EqualError(t, err, `settings: kind: kind "rank" stands for Go type settings_test.rank, which is no settings_test.loss, want clip, scaled or steered`)
 
 	_, err = settings.Decode[loss]([]byte(`{"kind":"clip"}`), nil, losses(), settings.Kinds{"clip": both{}})
 	require.EqualError(t, err, `settings: kind "clip" is of type settings_test.clip and settings_test.both, want one settings_test.loss of this name`)
@@ -279,6 +279,47 @@ func TestErrors(t *testing.T) {
 	require.ErrorIs(t, err, errNegative)
 }
 
+type leaky struct {
+	Leak float64 `json:"leak"`
+	Next []loss  `json:"next"`
+}
+
+func (*leaky) loss() {}
+
+// Validate has a pointer receiver.
+func (l *leaky) Validate() error {
+	if l.Leak < 0 {
+		return fmt.Errorf("settings_test: leaky.Leak is %v, want 0 or more: %w", l.Leak, errNegative)
+	}
+	if len(l.Next) > 2 {
+		return errors.New("settings_test: too much follows")
+	}
+	return nil
+}
+
+// What Validate of a part refuses is named by its path.
+func TestDecodeValidatesParts(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"kind":"leaky","leak":-1}`:                                      "leak is -1, want 0 or more: beta is negative",
+		`{"kind":"leaky","leak":-1,"next":[null,{"kind":"p","leak":-2}]}`: "next[1].leak is -2, want 0 or more: beta is negative",
+		`{"kind":"p","next":[{"kind":"leaky","next":[null,null,null]}]}`:  "next[0]: too much follows",
+	} {
+		_, err := settings.Decode[loss]([]byte(text), nil, settings.Kinds{"leaky": &leaky{}, "p": &leaky{Leak: 1}})
+		require.EqualError(t, err, "settings: "+want)
+		require.Equal(t, strings.Contains(want, "negative"), errors.Is(err, errNegative))
+	}
+	// Kinds that do not fit say why.
+	_, err := settings.Decode[loss]([]byte(`{"kind":"step"}`), nil, settings.Kinds{"step": 3, "clip": clip{}})
+	require.EqualError(t, err, `settings: kind: kind "step" stands for Go type int, which is no settings_test.loss, want clip`)
+	_, err = settings.Decode([]byte(`{"norm":{"kind":"rank"}}`), preset{}, losses())
+	require.EqualError(t, err, `settings: norm.kind: unknown kind "rank": no kinds of settings_test.norm were given, want those of package settings_test`)
+	type whole struct {
+		Named map[string]leaky `json:"named"`
+	}
+	_, err = settings.Decode([]byte(`{"named":{"b":{"leak":-1},"a":{"leak":-2}}}`), whole{})
+	require.EqualError(t, err, "settings: named.a.leak is -2, want 0 or more: beta is negative")
+}
+
 // A Go type that cannot be a setting is named, in both directions.
 func TestUnsupportedTypes(t *testing.T) {
 	check := func(want string, errs ...error) {
@@ -353,12 +394,12 @@ func TestEncodeErrors(t *testing.T) {
 		`low: want a number, got NaN`:                               clip{Low: math.NaN()},
 		`level: want token or sequence, got settings_test.level(7)`: clip{Level: 7},
 		`slope: want up or down, got settings_test.slope(-1)`:       clip{Slope: -1},
-		`loss[1].loss: Go type settings_test.both has no kind, want the type of clip, cycle, scaled or steered`: scaled{terms{nil, scaled{both{}, 0}}, 1},
-		`Go type *settings_test.clip has no kind, want the type of clip, cycle, scaled or steered`:              &clip{},
-		`loss: want a value, got a nil *settings_test.steered`:                                                  scaled{(*steered)(nil), 1},
-		`want a value, got a nil settings_test.terms`:                                                           terms(nil),
-		`parts."\xff": want text in UTF-8, got "\xff"`:                                                          &steered{Parts: map[string]float64{"\xff": 1}},
-		`want at most 100 levels, got more`:                                                                     cycle,
+		`loss[1].loss: Go type settings_test.both has no kind, want the type of clip, cycle, scaled or steered, or kinds that include it`: scaled{terms{nil, scaled{both{}, 0}}, 1},
+		`Go type *settings_test.clip has no kind, want the type of clip, cycle, scaled or steered, or kinds that include it`:              &clip{},
+		`loss: want a value, got a nil *settings_test.steered`:                                                                            scaled{(*steered)(nil), 1},
+		`want a value, got a nil settings_test.terms`:                                                                                     terms(nil),
+		`parts."\xff": want text in UTF-8, got "\xff"`:                                                                                    &steered{Parts: map[string]float64{"\xff": 1}},
+		`want at most 100 levels, got more`:                                                                                               cycle,
 	} {
 		_, err := settings.Encode(l, losses(), settings.Kinds{"cycle": &scaledCycle{}})
 		require.EqualError(t, err, "settings: "+want)

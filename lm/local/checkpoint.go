@@ -2,10 +2,8 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -18,9 +16,9 @@ import (
 const stateFile = "state.json"
 
 // stateFormat numbers the layout of checkpoints.
-const stateFormat = 1
+const stateFormat = 2
 
-// state is the content of stateFile.
+// state is the sealed content of stateFile.
 type state struct {
 	Format  int   `json:"format"`
 	Version int64 `json:"version"`
@@ -40,24 +38,27 @@ func writeState(ctx context.Context, dir string, s state, files ...string) error
 		}
 		s.SHA256[name] = sum
 	}
+	text, err := durable.Seal(s)
+	if err != nil {
+		return err
+	}
 	return durable.Write(filepath.Join(dir, stateFile), func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+		_, err := w.Write(text)
+		return err
 	})
 }
 
-// readState reads stateFile from dir and checks the checksums of momentsFile and
-// of the given files there.
+// readState reads stateFile from dir and checks its checksum and those of momentsFile
+// and of the given files there.
 func readState(ctx context.Context, dir string, files ...string) (state, error) {
 	path := filepath.Join(dir, stateFile)
-	text, err := os.ReadFile(path)
+	text, err := durable.ReadFile(path)
 	if err != nil {
 		return state{}, err
 	}
 	var s state
-	if err := json.Unmarshal(text, &s); err != nil {
-		return state{}, fmt.Errorf("%s: %w", path, err)
+	if err := durable.Unseal(text, &s); err != nil {
+		return state{}, fmt.Errorf("%s is damaged: %w", path, err)
 	}
 	if s.Format != stateFormat {
 		return state{}, fmt.Errorf("%s: format is %d, want %d", path, s.Format, stateFormat)

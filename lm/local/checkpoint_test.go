@@ -1,8 +1,8 @@
 package local
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/optim"
@@ -186,7 +187,7 @@ func TestDamagedCheckpoints(t *testing.T) {
 
 func TestCheckpointStateErrors(t *testing.T) {
 	for want, change := range map[string]func(s map[string]any){
-		"format is 2, want 1":    func(s map[string]any) { s["format"] = 2 },
+		"format is 1, want 2":    func(s map[string]any) { s["format"] = 1 },
 		"version is -1":          func(s map[string]any) { s["version"] = -1 },
 		"optimizer_steps is -2":  func(s map[string]any) { s["optimizer_steps"] = -2 },
 		"config.json is damaged": func(s map[string]any) { delete(s, "sha256") },
@@ -196,13 +197,25 @@ func TestCheckpointStateErrors(t *testing.T) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		var s map[string]any
-		require.NoError(t, json.Unmarshal(text, &s))
+		require.NoError(t, durable.Unseal(text, &s))
 		change(s)
-		text, err = json.Marshal(s)
+		text, err = durable.Seal(s)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(file, text, 0o666))
 		require.ErrorContains(t, tr.Load(t.Context(), path), want)
 	}
+}
+
+// A changed count of optimiser steps would give another bias correction.
+func TestAnAlteredStateIsRefused(t *testing.T) {
+	path, tr := saved(t)
+	file := filepath.Join(path, "state.json")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	altered := bytes.Replace(text, []byte(`"optimizer_steps": 2`), []byte(`"optimizer_steps": 3`), 1)
+	require.NotEqual(t, text, altered)
+	require.NoError(t, os.WriteFile(file, altered, 0o666))
+	require.ErrorContains(t, tr.Load(t.Context(), path), file+" is damaged")
 }
 
 func TestAModelOfAnotherConfigurationIsRefused(t *testing.T) {

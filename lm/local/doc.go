@@ -109,17 +109,17 @@
 //	model.safetensors      its weights
 //	optimizer.safetensors  AdamW's moments: exp_avg.NAME and exp_avg_sq.NAME of
 //	                       every trained parameter
-//	state.json             layout number, version, optimiser steps, and the
-//	                       SHA-256 of the other files
+//	state.json             layout number, version, optimiser steps, the SHA-256
+//	                       of the other files, and its own
 //
 // With adapters the first two are adapter_config.json and
 // adapter_model.safetensors. Package model and Hugging Face's libraries read
 // the model without the rest.
 //
-// A checkpoint is written into a directory .NAME.* beside its place, synced to
+// A checkpoint is written into a directory .NAME.*.tmp beside its place, synced to
 // disk and renamed, so it appears whole or not at all. Replacing one of the same
 // name takes two renames; a crash between them leaves the earlier one whole in
-// .NAME.*.old. What a crash leaves behind does no harm and may be deleted.
+// .NAME.*.tmp.old. What a crash leaves behind does no harm and may be deleted.
 //
 // Load checks everything before it changes anything: checksums first, then the
 // configuration, then the tensors.

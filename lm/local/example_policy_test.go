@@ -35,7 +35,7 @@ func ExamplePolicy() {
 	if err != nil {
 		panic(err)
 	}
-	batch, err := rl.NewDemonstrations([]rl.Demonstration{
+	batch, err := rl.DemonstrationBatch([]rl.Demonstration{
 		{Prompt: []int32{1, 2, 3}, Tokens: []int32{4, 5}},
 		{Prompt: []int32{1, 2, 3}, Tokens: []int32{6, 0}},
 	}, objective.TokenMean{})
@@ -97,7 +97,7 @@ func ExamplePolicy_adapters() {
 	}
 	defer policy.Free()
 	before := local.NewLogProber(lora.Base(), 0)
-	batch, err := rl.NewDemonstrations([]rl.Demonstration{{Prompt: []int32{1, 2, 3}, Tokens: []int32{4, 5}}}, objective.TokenMean{})
+	batch, err := rl.DemonstrationBatch([]rl.Demonstration{{Prompt: []int32{1, 2, 3}, Tokens: []int32{4, 5}}}, objective.TokenMean{})
 	if err != nil {
 		panic(err)
 	}

@@ -38,8 +38,8 @@ func (c StudentConfig) Validate() error {
 // Student is an encoder in this process with its optimiser. It implements
 // distill.Student. One goroutine uses a student, and its encoder, at a time.
 //
-// After an error of Logits, Backward or Step there is no accumulated gradient
-// and nothing to call Backward for.
+// After an error of Logits, Backward or OptimStep the accumulated gradient is
+// cleared, and Backward must not be called before another training Logits.
 type Student struct {
 	training
 	encoder *model.Encoder
@@ -127,7 +127,7 @@ func (s *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64,
 // Backward implements distill.Student: dlogits[i][c] is the gradient of a loss
 // with respect to the last training call's dst[i][c]. The context is looked
 // at between micro-batches. It panics if dlogits does not fit, and if no
-// training Logits came before it since the last Backward, Step, Load or error.
+// training Logits came before it since the last Backward, OptimStep, Load or error.
 func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error) {
 	if !s.trained {
 		panic("local: Backward without a training Logits before it")
@@ -155,8 +155,8 @@ func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error)
 	})
 }
 
-// OptimStep implements distill.Student, as rl.Policy's Step does. It ends what a
-// Backward could follow.
+// OptimStep implements distill.Student. Call Logits with train again before the
+// next Backward.
 func (s *Student) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	s.trained, s.kept = false, false
 	return s.training.OptimStep(ctx, o)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
@@ -128,19 +127,14 @@ func (t *training) Save(ctx context.Context, name string) (ref string, err error
 
 // save writes the files of a checkpoint aside and renames them to path.
 func (t *training) save(ctx context.Context, path string) error {
-	dir, name := filepath.Dir(path), filepath.Base(path)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(dir, "."+name+".*")
+	tmp, err := durable.TempDir(path)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp) // of no effect once it is renamed
-	// Others may serve the model, but MkdirTemp lets only its user in.
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
+	defer durable.RemoveAll(tmp) // of no effect once it is renamed
 	if err := t.write(ctx, tmp); err != nil {
 		return err
 	}

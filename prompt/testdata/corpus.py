@@ -150,7 +150,7 @@ def span(text, tokens, name, index, step, status, allowed):
         if not step.closed:
             status = "truncated"
         elif status == "ok" and (len(step.boxes) != 1 or not said or (allowed and said not in allowed)):
-            status = "unparsable answer"
+            status = "invalid answer"
     exact = {} if said == shown(said).encode() else {"answer_base64": base64.b64encode(said).decode()}
     if status == "surplus" and step.name != name.encode():
         exact["name_base64"] = base64.b64encode(step.name).decode()

@@ -36,12 +36,25 @@ func (m Combine) Validate() error {
 	return nil
 }
 
+// MaxReward is the largest absolute value of a reward: the squares of larger ones
+// could overflow, and a spread that overflows hides every difference.
+const MaxReward = 1e100
+
+// CheckReward returns an error unless r is NaN or at most MaxReward in absolute
+// value.
+func CheckReward(r float64) error {
+	if math.Abs(r) > MaxReward {
+		return fmt.Errorf("%v, want a number from %v to %v, or NaN (unscorable)", r, -MaxReward, MaxReward)
+	}
+	return nil
+}
+
 // Reward returns the completion's combined reward, NaN if it is unscorable. A
-// completion without rewards is unscorable. It is an error if a reward is
-// infinite or if their number differs from that of the weights.
+// completion without rewards is unscorable. It is an error if a reward, or the sum,
+// is beyond MaxReward, or if their number differs from that of the weights.
 func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 	if m.Weights != nil && len(m.Weights) != len(c.Rewards) {
-		return 0, fmt.Errorf("%d rewards, want %d: one per weight", len(c.Rewards), len(m.Weights))
+		return 0, fmt.Errorf("the number of rewards is %d, want %d: one per weight", len(c.Rewards), len(m.Weights))
 	}
 	sum, judged := 0.0, false
 	for k, r := range c.Rewards {
@@ -49,10 +62,13 @@ func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 		if m.Weights != nil {
 			w = m.Weights[k]
 		}
+		if w == 0 {
+			continue
+		}
+		if err := CheckReward(r); err != nil {
+			return 0, fmt.Errorf("reward %d is %w", k, err)
+		}
 		switch {
-		case w == 0:
-		case math.IsInf(r, 0):
-			return 0, fmt.Errorf("reward %d is %v, want a finite number or NaN (unscorable)", k, r)
 		case !math.IsNaN(r):
 			sum += w * r
 			judged = true
@@ -70,6 +86,9 @@ func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 		for _, x := range c.Shaping {
 			sum += x
 		}
+	}
+	if err := CheckReward(sum); err != nil {
+		return 0, fmt.Errorf("the sum of the rewards is %w", err)
 	}
 	return sum, nil
 }

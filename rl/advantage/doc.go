@@ -3,7 +3,7 @@
 //
 // A group is the completions sampled from one prompt. An [Estimator] reads
 // their outcome rewards and writes, for every completion, one advantage
-// (Scalar) and its copy on each token (Adv). Step credit, in package sam,
+// (Advantage) and its copy on each token (Adv). Step credit, in package sam,
 // then says which tokens deserve it.
 //
 // # Choosing an estimator
@@ -46,7 +46,7 @@
 //     two estimators that whiten say so.)
 //   - A group with a single usable reward has nothing to compare with and
 //     gets 0, unless [SingletonRaw] asks for what some trainers do.
-//   - An infinite reward is an error that names group and completion.
+//   - A reward beyond [MaxReward] is an error that names group and completion.
 //
 // Everything is computed in float64; nothing is allocated per token once Adv
 // and Keep have their length.

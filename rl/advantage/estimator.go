@@ -13,7 +13,7 @@ import (
 type Estimator interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
-	// Estimate writes Unscorable, Scalar, Adv and Keep of every completion. It
+	// Estimate writes Unscorable, Advantage, Adv and Keep of every completion. It
 	// sees the whole batch, because statistics over the batch need more than a
 	// group. An error names group and completion.
 	Estimate(batch []rollout.Group) error
@@ -46,12 +46,12 @@ type Normalizer interface {
 	Normalize(dst, rewards []float64)
 }
 
-// Broadcast is how estimators write: it sets Scalar and the advantage of every
+// Broadcast is how estimators write: it sets Advantage and the advantage of every
 // token to a, and keeps every token. It allocates Adv and Keep if they do not
 // fit.
 func Broadcast(c *rollout.Completion, a float64) {
 	allocate(c)
-	c.Scalar = a
+	c.Advantage = a
 	vecmath.Fill(c.Adv, a)
 }
 

@@ -26,7 +26,7 @@ func scalars(t *testing.T, e advantage.Estimator, batch ...rollout.Group) []floa
 			for tok := range c.Adv {
 				require.True(t, c.Keep[tok])
 			}
-			out = append(out, c.Scalar)
+			out = append(out, c.Advantage)
 		}
 	}
 	return out
@@ -99,9 +99,9 @@ func TestGDPO(t *testing.T) {
 	require.InDeltaSlice(t, []float64{1 / s, -1 / s, 2 / s, -2 / s, 0, 0, 1 / s, -1 / s}, scalars(t, e, batch...), 1e-12)
 
 	err := e.Estimate([]rollout.Group{{completion(1, 1, 1), completion(1, 1)}})
-	require.EqualError(t, err, "advantage: group 0, completion 1: 1 rewards, want 2: one per weight")
+	require.EqualError(t, err, "advantage: group 0, completion 1: the number of rewards is 1, want 2: one per weight")
 	err = advantage.GDPO{}.Estimate([]rollout.Group{{completion(1, 1, 1), completion(1, 1)}})
-	require.EqualError(t, err, "advantage: group 0, completion 1: 1 rewards, but completion 0 has 2")
+	require.EqualError(t, err, "advantage: group 0, completion 1: the number of rewards is 1, but completion 0 has 2")
 }
 
 // The dead group keeps exact zeros where the batch mean of the others is not 0
@@ -222,9 +222,11 @@ func TestErrorsNameTheCompletion(t *testing.T) {
 		err  error
 		want string
 	}{
-		{estimate(plain, completion(1, math.Inf(1))), "advantage: group 1, completion 1: reward 0 is +Inf, want a finite number or NaN (unscorable)"},
-		{estimate(advantage.OPO{}, completion(1, math.Inf(-1))), "advantage: group 1, completion 1: reward 0 is -Inf, want a finite number or NaN (unscorable)"},
-		{estimate(advantage.PerGroup(advantage.RLOO{}, 1), completion(1, 1, 2)), "advantage: group 1, completion 1: 2 rewards, want 1: one per weight"},
+		{estimate(plain, completion(1, math.Inf(1))), "advantage: group 1, completion 1: reward 0 is +Inf, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(advantage.OPO{}, completion(1, math.Inf(-1))), "advantage: group 1, completion 1: reward 0 is -Inf, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(plain, completion(1, 1.7e308)), "advantage: group 1, completion 1: reward 0 is 1.7e+308, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(advantage.PerGroup(advantage.RLOO{}, -2), completion(1, 1e100)), "advantage: group 1, completion 1: the sum of the rewards is -2e+100, want a number from -1e+100 to 1e+100, or NaN (unscorable)"},
+		{estimate(advantage.PerGroup(advantage.RLOO{}, 1), completion(1, 1, 2)), "advantage: group 1, completion 1: the number of rewards is 2, want 1: one per weight"},
 		{estimate(plain, shaped(1)), "advantage: group 1, completion 1: 1 shaping rewards, want one per token: 2"},
 		{estimate(advantage.ReinforcePP{}, shaped(1, 2, 3)), "advantage: group 1, completion 1: 3 shaping rewards, want one per token: 2"},
 		{estimate(plain, shaped(1, nan)), "advantage: group 1, completion 1: shaping reward of token 1 is NaN, want a finite number"},

@@ -22,7 +22,7 @@ func ExamplePerGroup() {
 		return
 	}
 	for _, c := range batch[0] {
-		fmt.Println(c.Scalar, c.Adv)
+		fmt.Println(c.Advantage, c.Adv)
 	}
 	// Output:
 	// 1 [1 1]
@@ -43,7 +43,7 @@ func ExamplePerGroup_weights() {
 		return
 	}
 	for _, c := range batch[0] {
-		fmt.Println(c.Scalar)
+		fmt.Println(c.Advantage)
 	}
 	// Output:
 	// 0
@@ -74,7 +74,7 @@ func ExampleNormalizer() {
 		return
 	}
 	for _, c := range batch[0] {
-		fmt.Println(c.Scalar)
+		fmt.Println(c.Advantage)
 	}
 	// Output:
 	// -1

@@ -140,7 +140,7 @@ func (e GDPO) group(scratch *[]float64, x []float64, gi int, g rollout.Group) er
 	}
 	for i := range x {
 		if len(g[i].Rewards) != len(g[0].Rewards) {
-			return at(gi, i, fmt.Errorf("%d rewards, but completion 0 has %d", len(g[i].Rewards), len(g[0].Rewards)))
+			return at(gi, i, fmt.Errorf("the number of rewards is %d, but completion 0 has %d", len(g[i].Rewards), len(g[0].Rewards)))
 		}
 		if !math.IsNaN(x[i]) {
 			x[i] = 0

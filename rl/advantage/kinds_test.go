@@ -20,7 +20,7 @@ func ExampleDecode() {
 	if err := est.Estimate(batch); err != nil {
 		panic(err)
 	}
-	fmt.Printf("%.4f %.4f\n", batch[0][0].Scalar, batch[0][1].Scalar)
+	fmt.Printf("%.4f %.4f\n", batch[0][0].Advantage, batch[0][1].Advantage)
 	text, _ := advantage.Encode(est)
 	fmt.Printf("%s\n", text)
 	_, err = advantage.Decode([]byte(`{"kind":"group","norm":{"kind":"grpo","eps":1e-4}}`))
@@ -97,16 +97,16 @@ func TestKinds(t *testing.T) {
 // What Validate refuses is not decoded, and an unknown type not encoded.
 func TestKindsErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"kind":"group"}`: "settings: advantage: GroupEstimator.Norm is nil, want a normaliser such as GRPO",
-		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: advantage: GRPO.Epsilon is -1, want a finite number of at least 0",
+		`{"kind":"group"}`: "settings: norm is nil, want a normaliser such as GRPO",
+		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: norm.epsilon is -1, want a finite number of at least 0",
 		`{"kind":"group","norm":{"kind":"grpo","std":"variance"}}`: `settings: norm.std: want sample or population, got "variance"`,
-		`{"kind":"grpo"}`: `settings: kind: unknown kind "grpo", want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,
+		`{"kind":"grpo"}`: `settings: kind: kind "grpo" stands for Go type advantage.GRPO, which is no advantage.Estimator, want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,
 	} {
 		_, err := advantage.Decode([]byte(text))
 		require.EqualError(t, err, want)
 	}
 	_, err := advantage.DecodeNormalizer([]byte(`{"kind":"pass_at_k","k":1}`))
-	require.EqualError(t, err, "settings: advantage: PassAtK.K is 1, want 0 (the whole group) or at least 2")
+	require.EqualError(t, err, "settings: k is 1, want 0 (the whole group) or at least 2")
 	_, err = advantage.Encode(mine{})
 	require.ErrorContains(t, err, "Go type advantage_test.mine has no kind")
 	_, err = advantage.EncodeNormalizer(advantage.GRPO{Epsilon: math.NaN()})

@@ -14,7 +14,7 @@ import (
 //	R_t = s_t + γ·R_{t+1}    with the outcome reward r added to the last s_t
 //	A_t = (R_t − mean_batch(R)) / std_batch(R)
 //
-// The shaping rewards s (a KL penalty) are part of the return. Scalar, whose
+// The shaping rewards s (a KL penalty) are part of the return. Advantage, whose
 // sign step credit goes by, is the outcome reward alone, shifted and scaled
 // like the returns.
 //
@@ -77,7 +77,7 @@ func discount(gamma float64) float64 {
 //
 // A dead group, and a singleton by default, has a centred reward of exactly 0,
 // but whitening moves it with the mean of the batch. The unscorable stay out
-// of both means and get 0. For Scalar see ReinforcePP.
+// of both means and get 0. For Advantage see ReinforcePP.
 type ReinforcePPBaseline struct {
 	Combine Combine `json:"combine"`
 	// Gamma is the discount γ per token; 0 means 1.

@@ -32,7 +32,7 @@ func AddShaping(est Estimator, batch []rollout.Group) error {
 				return at(gi, i, err)
 			}
 			if len(c.Adv) != len(c.Tokens) {
-				return at(gi, i, fmt.Errorf("%d tokens, but %d advantages: run an estimator first", len(c.Tokens), len(c.Adv)))
+				return at(gi, i, fmt.Errorf("the lengths of Tokens and Adv are %d and %d, want them equal: run an estimator first", len(c.Tokens), len(c.Adv)))
 			}
 			for t, x := range c.Shaping {
 				c.Adv[t] += x

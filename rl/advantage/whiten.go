@@ -35,7 +35,7 @@ func (w Whitening) Validate() error {
 }
 
 // batch whitens the Adv of all completions whose reward is not NaN, and maps
-// their rewards in the same way to Scalar; the others get zeros. Rewards stand
+// their rewards in the same way to Advantage; the others get zeros. Rewards stand
 // end to end.
 func (w Whitening) batch(batch []rollout.Group, rewards []float64) {
 	m := moments{min: math.Inf(1), max: math.Inf(-1)}
@@ -82,7 +82,7 @@ func (w Whitening) batch(batch []rollout.Group, rewards []float64) {
 			}
 			affine(c.Adv, c.Adv, m.mean, scale, noise)
 			affine(r, r, m.mean, scale, noise)
-			c.Scalar = r[0]
+			c.Advantage = r[0]
 		}
 	}
 }

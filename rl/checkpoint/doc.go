@@ -33,6 +33,9 @@
 // The last checkpoint is the last in the order of saving, not the one with the
 // highest step: a run that went back to an earlier one continues from there.
 //
+// A run has more than checkpoints. Package rl/run keeps them in one folder with the
+// configuration, logs and results, and takes the logs back to the checkpoint.
+//
 // # Who owns the directory
 //
 // The policy writes its own files, in its own format. A policy whose references
@@ -42,13 +45,15 @@
 // are not paths, such as those of a policy on a server, are kept as they are and
 // removed by [Store.Remove].
 //
-// One process uses a directory at a time. Files whose names do not begin like a
-// checkpoint's are not touched.
+// One process at a time trains in a directory; rl/run makes sure of it. Here only
+// Save takes a lock (the file .lock), so that no process removes what another is
+// just writing. Files whose names do not begin like a checkpoint's are not touched.
 //
 // # Damage
 //
-// A file that is missing, torn or altered is an error that names it: a manifest
-// when checkpoints are listed, a file of the policy before anything of the trainer
-// is changed. Nothing is skipped silently; [Store.Restore] takes an earlier
-// checkpoint by name.
+// A manifest holds its own checksum. A file that is missing, torn or altered is found
+// before anything of the trainer is changed, and named ([ErrDamaged]). Resume then
+// takes the checkpoint before it, which is whole, and says so in the log: training
+// from there gives the same bits again. A damaged checkpoint does not count as one of
+// those that Keep selects, and is removed after all others.
 package checkpoint

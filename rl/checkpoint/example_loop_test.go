@@ -49,7 +49,7 @@ func (l *imitation) Restore(ctx context.Context, saved []byte) error {
 
 // take takes the next training step.
 func (l *imitation) take(ctx context.Context) error {
-	batch, err := rl.NewDemonstrations([]rl.Demonstration{
+	batch, err := rl.DemonstrationBatch([]rl.Demonstration{
 		{Prompt: []int32{1}, Tokens: []int32{2, int32(3 + l.step%2)}},
 	}, objective.TokenMean{})
 	if err != nil {

@@ -45,7 +45,7 @@ func Example() {
 			panic(err)
 		}
 	}
-	c, err := store.Latest()
+	c, err := store.Latest(ctx)
 	if err != nil {
 		panic(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -73,7 +72,9 @@ func (k Keep) choose(all []Checkpoint) []bool {
 	return stay
 }
 
-// prune removes the checkpoints that are not kept.
+// prune removes the checkpoints that are not kept: first the whole ones, then the
+// damaged ones, which nobody can go back to, before as many whole ones as Last says
+// (at least one).
 func (s *Store) prune(ctx context.Context) error {
 	if s.Keep == (Keep{}) {
 		return nil
@@ -82,11 +83,29 @@ func (s *Store) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, stays := range s.Keep.choose(all) {
+	var whole, damaged []Checkpoint
+	for _, c := range all {
+		if c.Damage == nil {
+			whole = append(whole, c)
+		}
+	}
+	enough := len(whole) - max(s.Keep.Last, 1)
+	for _, c := range all {
+		if c.Damage != nil && enough >= 0 && c.serial() < whole[enough].serial() {
+			damaged = append(damaged, c)
+		}
+	}
+	for i, stays := range s.Keep.choose(whole) {
 		if stays {
 			continue
 		}
-		if err := s.remove(ctx, all[i].Name); err != nil {
+		if err := s.remove(ctx, whole[i]); err != nil {
+			return err
+		}
+	}
+	for _, c := range damaged {
+		s.log().Warn("removing a damaged checkpoint", "checkpoint", c.Name, "damage", c.Damage)
+		if err := s.remove(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -94,26 +113,33 @@ func (s *Store) prune(ctx context.Context) error {
 }
 
 // remove deletes a checkpoint: first its manifest, for good, then everything else
-// of it.
-func (s *Store) remove(ctx context.Context, name string) error {
+// of it. What the policy saved of a damaged one elsewhere stays there, because its
+// reference is unknown.
+func (s *Store) remove(ctx context.Context, c Checkpoint) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m, err := s.readManifest(name)
-	if err != nil {
-		return err
+	var m *manifest
+	if c.Damage == nil {
+		var err error
+		if m, err = s.readManifest(c.Name); err != nil {
+			return err
+		}
 	}
-	if err := os.Remove(s.manifestPath(name)); err != nil {
+	if err := durable.Remove(s.manifestPath(c.Name)); err != nil {
 		return err
 	}
 	if err := durable.Sync(s.Dir); err != nil {
 		return err
 	}
-	if m.Entry != "" {
-		return os.RemoveAll(filepath.Join(s.Dir, m.Entry))
-	}
-	if s.Remove != nil {
-		return s.Remove(ctx, m.ref)
+	switch {
+	case m == nil:
+		_, err := s.tidy()
+		return err
+	case m.Entry != "":
+		return durable.RemoveAll(filepath.Join(s.Dir, m.Entry))
+	case s.Remove != nil:
+		return s.Remove(ctx, c.Ref)
 	}
 	return nil
 }

@@ -1,12 +1,8 @@
 package checkpoint
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -19,9 +15,9 @@ import (
 )
 
 // manifestFormat counts the changes of the layout.
-const manifestFormat = 1
+const manifestFormat = 2
 
-// manifest is what a manifest file holds.
+// manifest is what a manifest file holds, sealed.
 type manifest struct {
 	Format int    `json:"format"`
 	Name   string `json:"name"`
@@ -42,13 +38,6 @@ type savedFile struct {
 	SHA256 string `json:"sha256"`
 }
 
-// sealed is the file's outermost object: a manifest and the sum of its compact
-// text.
-type sealed struct {
-	SHA256   string          `json:"sha256"`
-	Manifest json.RawMessage `json:"checkpoint"`
-}
-
 // describe makes the manifest of what was just saved, and syncs its files.
 func (s *Store) describe(ctx context.Context, name string, state []byte) (*manifest, error) {
 	ref, err := rl.PolicyRef(state)
@@ -60,6 +49,9 @@ func (s *Store) describe(ctx context.Context, name string, state []byte) (*manif
 		return m, nil // not a path
 	}
 	if m.Entry, err = s.entry(name, ref); err != nil {
+		return nil, err
+	}
+	if m.State, err = rl.WithPolicyRef(state, m.Entry); err != nil { // so that the directory can be moved
 		return nil, err
 	}
 	err = filepath.WalkDir(filepath.Join(s.Dir, m.Entry), func(path string, d fs.DirEntry, err error) error {
@@ -120,63 +112,44 @@ func finite(metrics map[string]float64) map[string]float64 {
 
 // writeManifest gives the manifest its name, which makes the checkpoint.
 func (s *Store) writeManifest(m *manifest) error {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(sealed{sum(body), body}, "", "  ")
+	text, err := durable.Seal(m)
 	if err != nil {
 		return err
 	}
 	if err := durable.Sync(s.Dir); err != nil { // the policy's entry
 		return err
 	}
-	return durable.ReplaceFile(s.manifestPath(m.Name), append(text, '\n'))
-}
-
-func sum(text []byte) string {
-	s := sha256.Sum256(text)
-	return hex.EncodeToString(s[:])
+	return durable.ReplaceFile(s.manifestPath(m.Name), text)
 }
 
 // readManifest reads a manifest and checks it.
 func (s *Store) readManifest(name string) (*manifest, error) {
 	path := s.manifestPath(name)
-	text, err := os.ReadFile(path)
+	text, err := durable.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	m, err := parseManifest(text)
-	if err == nil && m.Name != name {
+	switch {
+	case err == nil && m.Format != manifestFormat:
+		return nil, fmt.Errorf("%s has format %d, want %d", path, m.Format, manifestFormat)
+	case err == nil && m.Name != name:
 		err = fmt.Errorf("it is of checkpoint %q", m.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", path, err)
+		return nil, fmt.Errorf("%s %w: %w", path, ErrDamaged, err)
 	}
 	return m, nil
 }
 
+// parseManifest reads the text of a manifest. Of another format only Format is set.
 func parseManifest(text []byte) (*manifest, error) {
-	var outer sealed
-	if err := json.Unmarshal(text, &outer); err != nil {
-		return nil, err
-	}
-	var body bytes.Buffer
-	if len(outer.Manifest) == 0 {
-		return nil, errors.New("it has no field checkpoint")
-	}
-	if err := json.Compact(&body, outer.Manifest); err != nil {
-		return nil, err
-	}
-	if sum(body.Bytes()) != outer.SHA256 {
-		return nil, errors.New("its SHA-256 is not the one in it")
-	}
 	m := &manifest{}
-	if err := json.Unmarshal(body.Bytes(), m); err != nil {
+	if err := durable.Unseal(text, m); err != nil {
 		return nil, err
 	}
 	if m.Format != manifestFormat {
-		return nil, fmt.Errorf("its format is %d, want %d", m.Format, manifestFormat)
+		return &manifest{Format: m.Format}, nil
 	}
 	if m.Entry != "" && !owned(m.Entry, m.Name) {
 		return nil, fmt.Errorf("its entry %q is no file of %s", m.Entry, m.Name)

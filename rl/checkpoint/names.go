@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
 // id is a checkpoint's name in numbers.
@@ -22,6 +24,9 @@ func (i id) String() string { return fmt.Sprintf("%06d-step-%d", i.serial, i.ste
 
 // manifestEnd is what the name of a manifest adds to the checkpoint's.
 const manifestEnd = ".manifest.json"
+
+// lockName is the file that is locked during Save.
+const lockName = ".lock"
 
 func (s *Store) manifestPath(name string) string { return filepath.Join(s.Dir, name+manifestEnd) }
 
@@ -86,7 +91,7 @@ func (s *Store) tidy() ([]id, error) {
 		if match == nil || whole[match[1]] && e.Name()[0] != '.' {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(s.Dir, e.Name())); err != nil {
+		if err := durable.RemoveAll(filepath.Join(s.Dir, e.Name())); err != nil {
 			return nil, err
 		}
 	}

@@ -1,18 +1,28 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
+	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
-// ErrNone is returned, wrapped, by Store.Latest of a store without checkpoints.
-var ErrNone = errors.New("no checkpoint")
+var (
+	// ErrNone is returned, wrapped, by Store.Latest of a store without
+	// checkpoints.
+	ErrNone = errors.New("no checkpoint")
+	// ErrDamaged is in every error about a file that is missing, torn or
+	// altered.
+	ErrDamaged = errors.New("is damaged")
+)
 
 // Training is what a store saves and restores: an *rl.Trainer, or your own loop.
 type Training interface {
@@ -44,6 +54,8 @@ type Store struct {
 	// longer kept, if its reference is not a path. After a crash before that
 	// call the part stays where it is.
 	Remove func(ctx context.Context, ref string) error
+	// Logger receives warnings about damaged checkpoints; nil = nobody does.
+	Logger *slog.Logger
 }
 
 // Validate returns an error that names the first invalid setting. All methods
@@ -53,6 +65,13 @@ func (s *Store) Validate() error {
 		return errors.New("Store.Dir is empty")
 	}
 	return s.Keep.Validate()
+}
+
+func (s *Store) log() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
 }
 
 // Checkpoint describes a checkpoint in a store.
@@ -66,12 +85,29 @@ type Checkpoint struct {
 	Ref string
 	// Metrics are those of its training step.
 	Metrics map[string]float64
+	// Files has the SHA-256 of each of the policy's files by its path from Ref
+	// ("." if Ref is the file). Equal ones hold the same policy.
+	Files map[string]string
+	// Damage, if not nil, says why its manifest cannot be read. Then only Name
+	// and Step are known.
+	Damage error
+}
+
+// serial is its place in the order of saving.
+func (c *Checkpoint) serial() int64 {
+	i, _ := parseID(c.Name)
+	return i.serial
 }
 
 // Save makes a checkpoint, the store's last, and then removes those that Keep does
 // not select. It is an error if the policy saves anywhere in the file system but
-// under the given name in Dir.
-func (s *Store) Save(ctx context.Context, t Training) error {
+// under the given name in Dir, and if another process is saving.
+func (s *Store) Save(ctx context.Context, t Training) (err error) {
+	lock, err := s.lock()
+	if err != nil {
+		return fmt.Errorf("checkpoint: saving step %d: %w", t.Steps(), err)
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	if err := s.save(ctx, t); err != nil {
 		return fmt.Errorf("checkpoint: saving step %d: %w", t.Steps(), err)
 	}
@@ -81,13 +117,18 @@ func (s *Store) Save(ctx context.Context, t Training) error {
 	return nil
 }
 
-func (s *Store) save(ctx context.Context, t Training) error {
+// lock makes the directory and keeps other processes from saving in it.
+func (s *Store) lock() (*durable.Lock, error) {
 	if err := s.Validate(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.MkdirAll(s.Dir, 0o777); err != nil {
-		return err
+	if err := durable.MkdirAll(s.Dir); err != nil {
+		return nil, err
 	}
+	return durable.TryLock(filepath.Join(s.Dir, lockName))
+}
+
+func (s *Store) save(ctx context.Context, t Training) error {
 	ids, err := s.tidy()
 	if err != nil {
 		return err
@@ -108,8 +149,8 @@ func (s *Store) save(ctx context.Context, t Training) error {
 	return s.writeManifest(m)
 }
 
-// List returns the checkpoints in the order of saving. A directory that does not
-// exist has none.
+// List returns the checkpoints in the order of saving, damaged ones included. A
+// directory that does not exist has none.
 func (s *Store) List() ([]Checkpoint, error) {
 	ids, err := s.ids()
 	if err != nil {
@@ -118,50 +159,76 @@ func (s *Store) List() ([]Checkpoint, error) {
 	var all []Checkpoint
 	for _, id := range ids {
 		m, err := s.readManifest(id.String())
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrDamaged):
+			all = append(all, Checkpoint{Name: id.String(), Step: id.step, Damage: err})
+		case err != nil:
 			return nil, fmt.Errorf("checkpoint: %w", err)
+		default:
+			all = append(all, s.checkpoint(id, m))
 		}
-		all = append(all, s.checkpoint(id, m))
 	}
 	return all, nil
 }
 
-// Latest returns the last checkpoint; the error is ErrNone, wrapped, if there is
-// none.
-func (s *Store) Latest() (Checkpoint, error) {
+// Latest returns the last checkpoint of which all files are as they were saved,
+// having read them. The damaged ones after it are named in the log. The error is
+// ErrNone, wrapped, if there are no checkpoints, and names them all if all are
+// damaged.
+func (s *Store) Latest(ctx context.Context) (Checkpoint, error) {
+	m, err := s.latest(ctx)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	id, _ := parseID(m.Name)
+	return s.checkpoint(id, m), nil
+}
+
+func (s *Store) latest(ctx context.Context) (*manifest, error) {
 	ids, err := s.ids()
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("checkpoint: %w", err)
+		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	if len(ids) == 0 {
-		return Checkpoint{}, fmt.Errorf("checkpoint: %s: %w", s.Dir, ErrNone)
+		return nil, fmt.Errorf("checkpoint: %s: %w", s.Dir, ErrNone)
 	}
-	last := ids[len(ids)-1]
-	m, err := s.readManifest(last.String())
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("checkpoint: %w", err)
+	var damage []error
+	for _, id := range slices.Backward(ids) {
+		m, err := s.verify(ctx, id.String())
+		if err == nil {
+			return m, nil
+		}
+		damage = append(damage, fmt.Errorf("checkpoint: %w", err))
+		if !errors.Is(err, ErrDamaged) {
+			break
+		}
+		s.log().Warn("skipping a damaged checkpoint", "checkpoint", id.String(), "damage", err)
 	}
-	return s.checkpoint(last, m), nil
+	return nil, errors.Join(damage...)
 }
 
 func (s *Store) checkpoint(id id, m *manifest) Checkpoint {
 	c := Checkpoint{Name: m.Name, Step: id.step, Ref: m.ref, Metrics: m.Metrics}
 	if m.Entry != "" {
-		c.Ref = filepath.Join(s.Dir, m.Entry)
+		c.Ref, c.Files = filepath.Join(s.Dir, m.Entry), map[string]string{}
+		for _, f := range m.Files {
+			c.Files[cmp.Or(strings.TrimPrefix(strings.TrimPrefix(f.Path, m.Entry), "/"), ".")] = f.SHA256
+		}
 	}
 	return c
 }
 
-// Resume restores the last checkpoint, and reports whether there is one.
+// Resume restores the last whole checkpoint, as Latest finds it, and reports whether
+// there is one.
 func (s *Store) Resume(ctx context.Context, t Training) (found bool, err error) {
-	c, err := s.Latest()
+	m, err := s.latest(ctx)
 	switch {
 	case errors.Is(err, ErrNone):
 		return false, nil
 	case err != nil:
 		return false, err
 	}
-	return true, s.Restore(ctx, t, c.Name)
+	return true, s.restore(ctx, t, m)
 }
 
 // Restore goes back to a checkpoint. All its files are checked before anything is
@@ -171,14 +238,37 @@ func (s *Store) Restore(ctx context.Context, t Training, name string) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: restoring %s: %w", name, err)
 	}
+	return s.restore(ctx, t, m)
+}
+
+func (s *Store) restore(ctx context.Context, t Training, m *manifest) (err error) {
 	state := []byte(m.State)
 	if m.Entry != "" {
-		if state, err = rl.WithPolicyRef(state, filepath.Join(s.Dir, m.Entry)); err != nil {
-			return fmt.Errorf("checkpoint: restoring %s: %w", name, err)
-		}
+		state, err = rl.WithPolicyRef(state, filepath.Join(s.Dir, m.Entry))
 	}
-	if err := t.Restore(ctx, state); err != nil {
-		return fmt.Errorf("checkpoint: restoring %s: %w", name, err)
+	if err == nil {
+		err = t.Restore(ctx, state)
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: restoring %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// SetAside takes a damaged checkpoint out of the store: its manifest gets another
+// name, for people to look at, and the next Save removes the rest of it. A whole
+// checkpoint is an error.
+func (s *Store) SetAside(ctx context.Context, name string) error {
+	_, err := s.verify(ctx, name)
+	if !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("checkpoint: %s is not damaged: %w", name, cmp.Or(err, errors.New("all its files are as they were saved")))
+	}
+	path := s.manifestPath(name)
+	if err := durable.Rename(path, filepath.Join(s.Dir, "damaged-"+name+manifestEnd)); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := durable.Sync(s.Dir); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
 }
@@ -207,12 +297,14 @@ func (s *Store) verify(ctx context.Context, name string) (*manifest, error) {
 		path := filepath.Join(s.Dir, filepath.FromSlash(f.Path))
 		sum, size, err := durable.Checksum(ctx, path)
 		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("%s %w: %w", path, ErrDamaged, err)
 		case err != nil:
 			return nil, err
 		case size != f.Size:
-			return nil, fmt.Errorf("%s is damaged: it has %d bytes, but was saved with %d", path, size, f.Size)
+			return nil, fmt.Errorf("%s %w: it has %d bytes, but was saved with %d", path, ErrDamaged, size, f.Size)
 		case sum != f.SHA256:
-			return nil, fmt.Errorf("%s is damaged: its SHA-256 is not the one it was saved with", path)
+			return nil, fmt.Errorf("%s %w: its SHA-256 is not the one it was saved with", path, ErrDamaged)
 		}
 	}
 	return m, nil

@@ -1,10 +1,12 @@
 package checkpoint_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
@@ -34,6 +37,7 @@ type fake struct {
 	metrics map[string]float64
 	kind    string // "dir", "file", "server"
 	fail    error
+	during  func() // called within Save
 }
 
 func (f *fake) Steps() int64                { return f.step }
@@ -58,6 +62,9 @@ func (f *fake) Save(_ context.Context, name string) ([]byte, error) {
 	}
 	if err = errors.Join(err, f.fail); err != nil {
 		return nil, err
+	}
+	if f.during != nil {
+		f.during()
 	}
 	return json.Marshal(map[string]any{"policy": ref, "step": f.step, "text": "<&>"})
 }
@@ -91,7 +98,9 @@ func names(t *testing.T, dir string) (all []string) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	for _, e := range entries {
-		all = append(all, e.Name())
+		if e.Name() != ".lock" {
+			all = append(all, e.Name())
+		}
 	}
 	return all
 }
@@ -111,7 +120,7 @@ func TestSaveAndResume(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			s, f := open(t, checkpoint.Keep{})
 			f.kind = kind
-			_, err := s.Latest()
+			_, err := s.Latest(t.Context())
 			require.ErrorIs(t, err, checkpoint.ErrNone)
 			found, err := s.Resume(t.Context(), f)
 			require.NoError(t, err)
@@ -121,7 +130,7 @@ func TestSaveAndResume(t *testing.T) {
 				f.metrics = map[string]float64{"loss": 1 / float64(f.step), "bad": math.NaN(), "worse": math.Inf(-1)}
 				require.NoError(t, s.Save(t.Context(), f))
 			}
-			c, err := s.Latest()
+			c, err := s.Latest(t.Context())
 			require.NoError(t, err)
 			want := checkpoint.Checkpoint{Name: "000002-step-20", Step: 20, Ref: filepath.Join(s.Dir, entry), Metrics: map[string]float64{"loss": 0.05}}
 			if kind == "server" {
@@ -140,7 +149,7 @@ func TestSaveAndResume(t *testing.T) {
 			f.step = 15
 			require.NoError(t, s.Save(t.Context(), f))
 			require.Equal(t, []int64{10, 20, 15}, steps(t, s))
-			c, err = s.Latest()
+			c, err = s.Latest(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, "000003-step-15", c.Name)
 		})
@@ -283,7 +292,7 @@ func TestDamage(t *testing.T) {
 			altered[n] ^= 0x20 // the case of a letter, for one
 			require.NoError(t, os.WriteFile(path, altered, 0o666))
 			// JSON does not mind the case of the two outermost names.
-			inName := strings.HasSuffix(path, ".json") && n < len(`{"sha256": "0123`)+64+len(`",  "checkpoint"`)
+			inName := strings.HasSuffix(path, ".json") && n < len(`{"sha256": "0123`)+64+len(`",  "content"`)
 			check(fmt.Sprintf("byte %d of %q", n, whole), !inName)
 		}
 		require.NoError(t, os.WriteFile(path, whole, 0o666))
@@ -292,9 +301,74 @@ func TestDamage(t *testing.T) {
 	// A manifest under another checkpoint's name is noticed too.
 	other := filepath.Join(s.Dir, "000002-step-2.manifest.json")
 	require.NoError(t, os.Rename(filepath.Join(s.Dir, name+".manifest.json"), other))
-	_, err := s.Latest()
+	_, err := s.Latest(t.Context())
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
 	require.ErrorContains(t, err, other)
 	require.ErrorContains(t, err, `of checkpoint "000001-step-1"`)
+}
+
+// TestADamagedCheckpointIsSkipped: one checkpoint's damage, in its manifest or in
+// another of its files, keeps nobody from the others, and from saving more. It is
+// named, and goes when as many whole ones were saved after it as are to be kept.
+func TestADamagedCheckpointIsSkipped(t *testing.T) {
+	for _, file := range []string{".manifest.json", "/weights..bin"} {
+		s, f := open(t, checkpoint.Keep{Last: 2})
+		var log bytes.Buffer
+		s.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		for _, f.step = range []int64{1, 2} {
+			require.NoError(t, s.Save(t.Context(), f))
+		}
+		damaged := filepath.Join(s.Dir, "000002-step-2"+file)
+		require.NoError(t, os.WriteFile(damaged, []byte("{"), 0o666))
+		f.step = 9
+		found, err := s.Resume(t.Context(), f)
+		require.NoError(t, err)
+		require.True(t, found)
+		require.EqualValues(t, 1, f.step)
+		require.Contains(t, log.String(), damaged+" is damaged")
+
+		list, err := s.List()
+		require.NoError(t, err)
+		require.Len(t, list, 2)
+		require.Equal(t, file == ".manifest.json", errors.Is(list[1].Damage, checkpoint.ErrDamaged))
+		require.EqualValues(t, 2, list[1].Step)
+		f.step = 2
+		require.NoError(t, s.Save(t.Context(), f))
+		if file == ".manifest.json" { // known without reading all files
+			require.Equal(t, []int64{1, 2, 2}, steps(t, s), "the damaged one is not one of the last two")
+		}
+		for _, f.step = range []int64{3, 4} {
+			require.NoError(t, s.Save(t.Context(), f))
+		}
+		require.Equal(t, []string{"000004-step-3", "000004-step-3.manifest.json", "000005-step-4", "000005-step-4.manifest.json"}, names(t, s.Dir))
+	}
+}
+
+func TestAStoreOfAnotherFormatIsLeftAlone(t *testing.T) {
+	s, f := open(t, checkpoint.Keep{Last: 1})
+	require.NoError(t, s.Save(t.Context(), f))
+	path := filepath.Join(s.Dir, "000001-step-0.manifest.json")
+	text, err := durable.Seal(map[string]any{"format": 99, "name": "000001-step-0"})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o666))
+	want := path + " has format 99, want 2"
+	_, err = s.Resume(t.Context(), f)
+	require.ErrorContains(t, err, want)
+	require.ErrorContains(t, s.Save(t.Context(), f), want)
+}
+
+// TestTwoSaversAtOnce: the second says who the first is, and touches nothing.
+func TestTwoSaversAtOnce(t *testing.T) {
+	s, f := open(t, checkpoint.Keep{})
+	f.during = func() {
+		g := &fake{dir: f.dir, step: 7}
+		err := s.Save(t.Context(), g)
+		require.ErrorContains(t, err, fmt.Sprintf("is held by process %d", os.Getpid()))
+	}
+	f.step = 3
+	require.NoError(t, s.Save(t.Context(), f))
+	require.Equal(t, []int64{3}, steps(t, s))
+	require.NoError(t, s.Verify(t.Context(), "000001-step-3"))
 }
 
 func TestRefusals(t *testing.T) {

@@ -63,7 +63,7 @@ func (o Options) Validate() error {
 		want string
 	}{
 		{"Explore", !(o.Explore <= 1), o.Explore, "at most 1"},
-		{"Keep", !(o.Decay > 0 && o.Decay <= 1), o.Decay, "above 0 and at most 1"},
+		{"Decay", !(o.Decay > 0 && o.Decay <= 1), o.Decay, "above 0 and at most 1"},
 		{"PriorRate", !(o.PriorRate >= 0 && o.PriorRate <= 1), o.PriorRate, "from 0 to 1"},
 		{"PriorWeight", !(o.PriorWeight > 0 && !math.IsInf(o.PriorWeight, 0)), o.PriorWeight, "positive and finite"},
 	} {

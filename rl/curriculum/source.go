@@ -30,6 +30,8 @@ type Source struct {
 	drawn   []int // awaited, in the order of the draws
 	awaited []bool
 
+	digest string // of the problems, once it is needed
+
 	weights tree // of the problems that are not awaited
 	even    tree // 1 for each of them
 }
@@ -208,25 +210,45 @@ func (s *Source) Summary() Summary {
 	return m
 }
 
-const stateFormat = 1
+const stateFormat = 2
 
 // state is what State returns as JSON. Go writes float64 with as many digits as
 // it takes to read the same bits again.
 type state struct {
-	Format    int       `json:"format"`
-	Random    []byte    `json:"random"`
-	Successes []float64 `json:"successes"`
-	Trials    []float64 `json:"trials"`
-	Drawn     []int     `json:"drawn"`
+	Format    int        `json:"format"`
+	Seed      uint64     `json:"seed"`
+	Digest    string     `json:"digest"`
+	Explore   float64    `json:"explore"`
+	Decay     float64    `json:"decay"`
+	Prior     [2]float64 `json:"prior"`
+	Random    []byte     `json:"random"`
+	Successes []float64  `json:"successes"`
+	Trials    []float64  `json:"trials"`
+	Drawn     []int      `json:"drawn"`
 }
 
-// State returns the random generator, the counts and the awaited draws as JSON.
+// identity returns a state with what does not change: options and problems.
+func (s *Source) identity() (st state, err error) {
+	if s.digest == "" {
+		if s.digest, err = rl.Digest(s.problems); err != nil {
+			return st, fmt.Errorf("curriculum: %w", err)
+		}
+	}
+	o := s.o
+	return state{Format: stateFormat, Seed: o.Seed, Digest: s.digest, Explore: o.Explore, Decay: o.Decay, Prior: [2]float64{o.PriorRate, o.PriorWeight}}, nil
+}
+
+// State returns the random generator, the counts and the awaited draws as JSON, with
+// the options that are numbers and the rl.Digest of the problems.
 func (s *Source) State() ([]byte, error) {
-	random, err := s.pcg.MarshalBinary()
+	st, err := s.identity()
 	if err != nil {
+		return nil, err
+	}
+	if st.Random, err = s.pcg.MarshalBinary(); err != nil {
 		return nil, fmt.Errorf("curriculum: %w", err)
 	}
-	st := state{Format: stateFormat, Random: random, Drawn: append([]int{}, s.drawn...)}
+	st.Drawn = append([]int{}, s.drawn...)
 	for _, c := range s.counts {
 		st.Successes = append(st.Successes, c.successes)
 		st.Trials = append(st.Trials, c.trials)
@@ -234,8 +256,9 @@ func (s *Source) State() ([]byte, error) {
 	return json.Marshal(st)
 }
 
-// Restore goes back to a State of a source with the same problems and options. An
-// error leaves the source as it was.
+// Restore goes back to a State of a source with the same problems, in the same order,
+// and the same options; other problems and other numbers are an error that names
+// them. An error leaves the source as it was.
 func (s *Source) Restore(saved []byte) error {
 	var st state
 	if err := json.Unmarshal(saved, &st); err != nil {
@@ -261,11 +284,22 @@ func (s *Source) Restore(saved []byte) error {
 
 func (s *Source) check(st *state) error {
 	n := len(s.problems)
+	own, err := s.identity()
+	if err != nil {
+		return err
+	}
 	switch {
 	case st.Format != stateFormat:
 		return fmt.Errorf("format is %d, want %d", st.Format, stateFormat)
 	case len(st.Successes) != n || len(st.Trials) != n:
 		return fmt.Errorf("it is of %d and %d problems, the source has %d", len(st.Successes), len(st.Trials), n)
+	case st.Seed != own.Seed:
+		return fmt.Errorf("it is of seed %d, Options.Seed is %d", st.Seed, own.Seed)
+	case st.Explore != own.Explore || st.Decay != own.Decay || st.Prior != own.Prior:
+		return fmt.Errorf("it is of Explore %v, Decay %v, PriorRate and PriorWeight %v; the source has %v, %v and %v",
+			st.Explore, st.Decay, st.Prior, own.Explore, own.Decay, own.Prior)
+	case st.Digest != own.Digest:
+		return fmt.Errorf("it is of other problems, or another order of them: their digest is %.12s…, the source's is %.12s…", st.Digest, own.Digest)
 	case len(st.Random) == 0:
 		return errors.New("random is missing")
 	}

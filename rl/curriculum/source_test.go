@@ -2,7 +2,10 @@ package curriculum_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"testing"
 
@@ -21,7 +24,9 @@ import (
 // problem is known by its number.
 type problem struct{ id int }
 
-func (*problem) Request() (rollout.Request, error)                { return rollout.Request{N: 1}, nil }
+func (p *problem) Request() (rollout.Request, error) {
+	return rollout.Request{ID: fmt.Sprint(p.id), N: 1}, nil
+}
 func (*problem) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func list(n int) (ps []rl.Problem) {
@@ -210,8 +215,8 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for want, o := range map[string]curriculum.Options{
 		"Explore is 1.5":    {Explore: 1.5},
-		"Keep is 2":         {Decay: 2},
-		"Keep is NaN":       {Decay: math.NaN()},
+		"Decay is 2":        {Decay: 2},
+		"Decay is NaN":      {Decay: math.NaN()},
 		"PriorRate is -1":   {PriorRate: -1, PriorWeight: 1},
 		"PriorWeight is 0":  {PriorRate: .5},
 		"PriorWeight is -2": {PriorWeight: -2},
@@ -262,24 +267,47 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 	s, _ := source(t, 2, curriculum.Options{})
 	want, err := s.State()
 	require.NoError(t, err)
-	for state, message := range map[string]string{
-		`{`:            "unexpected end",
-		`{}`:           "format is 0",
-		`{"format":1}`: "of 0 and 0 problems, the source has 2",
-		`{"format":1,"successes":[0,0],"trials":[0,0]}`:                                    "random is missing",
-		`{"format":1,"successes":[0,2],"trials":[0,1],"random":"eA=="}`:                    "problem 1 has 2 successes in 1 trials",
-		`{"format":1,"successes":[0,-1],"trials":[0,1],"random":"eA=="}`:                   "problem 1 has -1 successes",
-		`{"format":1,"successes":[0,0],"trials":[0,0],"random":"eA==","drawn":[2]}`:        "drawn problem 2",
-		`{"format":1,"successes":[0,0],"trials":[0,0],"random":"eA==","drawn":[1,1]}`:      "drawn problem 1",
-		`{"format":1,"successes":[0,0],"trials":[0,0],"random":"eA==","drawn":[]}`:         "random: ",
-		`{"format":1,"successes":[0,0],"trials":[0,0],"random":"eA==","drawn":["first"]}`:  "drawn",
-		`{"format":1,"successes":[0,0],"trials":[0,1e999],"random":"eA==","drawn":[1, 0]}`: "1e999",
+	for _, bad := range []string{"{", "[]"} {
+		require.ErrorContains(t, s.Restore([]byte(bad)), "curriculum: state")
+	}
+	for change, message := range map[string]string{
+		`{"format":1}`:                   "format is 1, want 2",
+		`{"successes":[0],"trials":[]}`:  "of 1 and 0 problems, the source has 2",
+		`{"random":""}`:                  "random is missing",
+		`{"random":"eA=="}`:              "random: ",
+		`{"successes":[0,2]}`:            "problem 1 has 2 successes in 0 trials",
+		`{"successes":[0,-1]}`:           "problem 1 has -1 successes",
+		`{"trials":[0,1e999]}`:           "1e999",
+		`{"drawn":[2]}`:                  "drawn problem 2",
+		`{"drawn":[1,1]}`:                "drawn problem 1",
+		`{"drawn":["first"]}`:            "drawn",
+		`{"seed":7}`:                     "it is of seed 7, Options.Seed is 0",
+		`{"decay":0.25}`:                 "it is of Explore 0.1, Decay 0.25",
+		`{"prior":[0.1,2]}`:              "PriorRate and PriorWeight [0.1 2]; the source has 0.1, 0.5 and [0.5 2]",
+		`{"digest":"0123456789abcdef0"}`: "it is of other problems, or another order of them: their digest is 0123456789ab…",
 	} {
-		require.ErrorContains(t, s.Restore([]byte(state)), message)
+		var state, changes map[string]json.RawMessage
+		require.NoError(t, errors.Join(json.Unmarshal(want, &state), json.Unmarshal([]byte(change), &changes)))
+		maps.Copy(state, changes)
+		text, err := json.Marshal(state)
+		require.NoError(t, err)
+		require.ErrorContains(t, s.Restore(text), message)
 	}
 	got, err := s.State()
 	require.NoError(t, err)
 	require.Equal(t, want, got, "the source is as it was")
+}
+
+// Counts belong to problems by their place in the list.
+func TestRestoreRefusesAnotherOrder(t *testing.T) {
+	ps := []rl.Problem{&problem{0}, &problem{1}}
+	s, err := curriculum.New(ps, curriculum.Options{})
+	require.NoError(t, err)
+	saved, err := s.State()
+	require.NoError(t, err)
+	other, err := curriculum.New([]rl.Problem{ps[1], ps[0]}, curriculum.Options{})
+	require.NoError(t, err)
+	require.ErrorContains(t, other.Restore(saved), "another order of them")
 }
 
 func FuzzRestore(f *testing.F) {
@@ -289,7 +317,7 @@ func FuzzRestore(f *testing.F) {
 	saved, err := s.State()
 	require.NoError(f, err)
 	f.Add(saved)
-	f.Add([]byte(`{"format":1,"drawn":[0,2]}`))
+	f.Add([]byte(`{"format":2,"drawn":[0,2]}`))
 	f.Fuzz(func(t *testing.T, state []byte) {
 		s, _ := source(t, 3, curriculum.Options{})
 		if s.Restore(state) != nil {
@@ -330,7 +358,7 @@ func TestATrainerResumesBitForBit(t *testing.T) {
 			Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.2},
 			Aggregation: objective.TokenMean{},
 			Batching:    rl.Batching{Prompts: 3},
-			Dynamic:     rl.DynamicSampling{Rounds: 3, Short: rl.ShortTrain},
+			Dynamic:     rl.DynamicSampling{Rounds: 3, OnShortage: rl.ShortageTrain},
 			LR:          rl.Constant{LR: 5},
 			Steps:       steps,
 		})

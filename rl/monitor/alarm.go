@@ -12,7 +12,7 @@ type AlarmKind string
 // The kinds of alarm. Those that end in Rising compare the last Options.Window
 // training steps with those before; the others compare them with a limit.
 const (
-	// AlarmBrokenRising: a step is broken (missing, unparsable, …) more often
+	// AlarmBrokenRising: a step is broken (missing, truncated, …) more often
 	// than before. A policy that hides from its rules shows here first.
 	AlarmBrokenRising AlarmKind = "broken_rising"
 	// AlarmUnknownRising: a step cannot be judged more often than before. Such

@@ -35,9 +35,10 @@ func (r Result) String() string {
 	return fmt.Sprintf("Result(%d)", uint8(r))
 }
 
-// StepCounts counts the steps of one name by rollout.Verdict and Result: at
-// [rollout.VerdictIncorrect][ResultRight] it has the number of incorrect steps in
-// right completions.
+// StepCounts counts the steps of one name, indexed [verdict][result]. The number of
+// incorrect steps in right completions is
+//
+//	counts[rollout.VerdictIncorrect][monitor.ResultRight]
 type StepCounts [4][3]int
 
 // judged are the verdicts but unknown.

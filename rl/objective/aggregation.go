@@ -37,16 +37,16 @@ const (
 	// entropy terms, as in trainers that only zero its advantage (default).
 	// The more is masked, the smaller the step of what is left.
 	MaskedStay Masked = iota
-	// MaskedLeave: it leaves the denominator and every term.
-	MaskedLeave
-	// MaskedLeaveLoss: it leaves the loss and its denominator, but stays in KL
+	// MaskedExclude: it leaves the denominator and every term.
+	MaskedExclude
+	// MaskedExcludeLoss: it leaves the loss and its denominator, but stays in KL
 	// and entropy terms and theirs.
-	MaskedLeaveLoss
+	MaskedExcludeLoss
 )
 
-var maskedNames = []string{MaskedStay: "stay", MaskedLeave: "leave", MaskedLeaveLoss: "leave_loss"}
+var maskedNames = []string{MaskedStay: "stay", MaskedExclude: "exclude", MaskedExcludeLoss: "exclude_loss"}
 
-// String returns "stay", "leave" or "leave_loss".
+// String returns "stay", "exclude" or "exclude_loss".
 func (m Masked) String() string { return settings.EnumString(maskedNames, m) }
 
 // MarshalText returns the same; an invalid value is an error.
@@ -77,7 +77,7 @@ func weigh(l Layout, m Masked, of func(n []int) func(i int) float64) (loss, kl [
 	}
 	loss, some := l.weights(m == MaskedStay, of)
 	kl = loss
-	if m == MaskedLeaveLoss {
+	if m == MaskedExcludeLoss {
 		var someKL bool
 		kl, someKL = l.weights(true, of)
 		some = some || someKL

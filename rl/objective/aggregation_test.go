@@ -23,7 +23,7 @@ func TestWeights(t *testing.T) {
 	type rows = [][]float64
 	every := func(a, b, c float64) rows { return rows{{a, a, a, a}, {b, b, 0}, {0, c}, {0}} }
 	kept := func(a, c float64) rows { return rows{{a, 0, a, a}, {0, 0, 0}, {0, c}, {0}} }
-	const s, l = objective.MaskedStay, objective.MaskedLeave
+	const s, l = objective.MaskedStay, objective.MaskedExclude
 	for _, c := range []struct {
 		name string
 		agg  func(objective.Masked) objective.Aggregation
@@ -59,7 +59,7 @@ func TestWeights(t *testing.T) {
 			for _, v := range []struct {
 				masked   objective.Masked
 				loss, kl rows
-			}{{s, c.stay, c.stay}, {l, c.kept, c.kept}, {objective.MaskedLeaveLoss, c.kept, c.stay}} {
+			}{{s, c.stay, c.stay}, {l, c.kept, c.kept}, {objective.MaskedExcludeLoss, c.kept, c.stay}} {
 				loss, kl, err := c.agg(v.masked).Weigh(layout)
 				require.NoError(t, err)
 				for i := range loss {
@@ -91,11 +91,11 @@ func TestNoTokens(t *testing.T) {
 		_, _, err = agg.Weigh(masked)
 		require.NoError(t, err, "%T", agg)
 	}
-	for _, agg := range aggregations(objective.MaskedLeave) {
+	for _, agg := range aggregations(objective.MaskedExclude) {
 		_, _, err := agg.Weigh(masked)
 		require.ErrorIs(t, err, objective.ErrNoTokens, "%T", agg)
 	}
-	for _, agg := range aggregations(objective.MaskedLeaveLoss) {
+	for _, agg := range aggregations(objective.MaskedExcludeLoss) {
 		loss, kl, err := agg.Weigh(masked)
 		require.NoError(t, err, "%T: KL is left to train on", agg)
 		require.Equal(t, [][]float64{{0, 0}}, loss, "%T", agg)
@@ -116,11 +116,11 @@ func TestLayoutErrors(t *testing.T) {
 }
 
 func TestAggregationsValidate(t *testing.T) {
-	for _, agg := range append(aggregations(objective.MaskedLeaveLoss), objective.Split{Loss: objective.TokenSum{}, Regularizer: objective.TokenMean{}}) {
+	for _, agg := range append(aggregations(objective.MaskedExcludeLoss), objective.Split{Loss: objective.TokenSum{}, Regularizer: objective.TokenMean{}}) {
 		require.NoError(t, agg.Validate(), "%#v", agg)
 	}
 	for _, agg := range aggregations(9) {
-		require.ErrorContains(t, agg.Validate(), "Masked is objective.Masked(9), want stay, leave or leave_loss", "%T", agg)
+		require.ErrorContains(t, agg.Validate(), "Masked is objective.Masked(9), want stay, exclude or exclude_loss", "%T", agg)
 	}
 	inf, nan := math.Inf(1), math.NaN()
 	for want, agg := range map[string]objective.Aggregation{
@@ -170,7 +170,7 @@ func TestMeansSumToOne(t *testing.T) {
 
 func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
 	a := objective.Split{
-		Loss:        objective.TokenMean{Masked: objective.MaskedLeave},
+		Loss:        objective.TokenMean{Masked: objective.MaskedExclude},
 		Regularizer: objective.SeqMeanTokenMean{CountEmpty: true},
 	}
 	loss, kl, err := a.Weigh(layout)
@@ -184,7 +184,7 @@ func TestSplitTakesEachWeightFromItsOwnAggregation(t *testing.T) {
 }
 
 func TestSplitWithoutTokens(t *testing.T) {
-	a := objective.Split{Loss: objective.TokenMean{Masked: objective.MaskedLeave}, Regularizer: objective.TokenMean{}}
+	a := objective.Split{Loss: objective.TokenMean{Masked: objective.MaskedExclude}, Regularizer: objective.TokenMean{}}
 	masked := objective.Layout{Include: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}}
 	loss, kl, err := a.Weigh(masked)
 	require.NoError(t, err, "the regulariser still counts")

@@ -92,7 +92,7 @@ func sumCandidates[D divergence](d D, norm Normalize, name string, s *Sequence, 
 func (s *Sequence) checkCandidates() error {
 	c := s.Cand
 	if c == nil {
-		return fmt.Errorf("objective: Cand is missing, want candidates for each of %d tokens", len(s.LogP))
+		return fmt.Errorf("objective: Cand is missing, want candidates for every token (%d)", len(s.LogP))
 	}
 	if c.K < 1 {
 		return fmt.Errorf("objective: Cand.K is %d, want at least 1", c.K)

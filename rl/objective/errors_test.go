@@ -20,22 +20,22 @@ func TestMissingAndMisshapenInputs(t *testing.T) {
 		o     objective.Objective
 		spoil func(s *objective.Sequence)
 	}{
-		"Adv is missing":                    {ppo, func(s *objective.Sequence) { s.Adv = nil }},
-		"Old has 3 entries":                 {ppo, func(s *objective.Sequence) { s.Old = s.Old[:3] }},
-		"Keep has 3 entries":                {ppo, func(s *objective.Sequence) { s.Keep = s.Keep[:3] }},
-		"Weight is missing":                 {ppo, func(s *objective.Sequence) { s.Weight = nil }},
-		"Grad has 2 entries":                {ppo, func(s *objective.Sequence) { s.Grad = s.Grad[:2] }},
-		"Adv has 1 entries":                 {gspoToken, func(s *objective.Sequence) { s.Adv = s.Adv[:1] }},
-		"Weight has 1 entries":              {objective.CrossEntropy{}, func(s *objective.Sequence) { s.Weight = s.Weight[:1] }},
-		"Ref is missing":                    {kl, func(s *objective.Sequence) { s.Ref = nil }},
-		"KLWeight is missing":               {kl, func(s *objective.Sequence) { s.KLWeight = nil }},
-		"Entropy is missing":                {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.Entropy = nil }},
-		"EntropyGrad is missing":            {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.EntropyGrad = nil }},
-		"Rollout is missing":                {objective.Corrected{Objective: ppo, Max: 2}, func(s *objective.Sequence) { s.Rollout = nil }},
-		"Ref has 2 entries":                 {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
-		"Adv has 2 entries":                 {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Adv = s.Adv[:2] }},
-		"want one for each of 4 tokens":     {objective.Terms{ppo, kl}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
-		"want one entry for each of 4 toke": {objective.Scaled{Objective: kl, Factor: 2}, func(s *objective.Sequence) { s.KLWeight = nil }},
+		"Adv is missing":                      {ppo, func(s *objective.Sequence) { s.Adv = nil }},
+		"the length of Old is 3":              {ppo, func(s *objective.Sequence) { s.Old = s.Old[:3] }},
+		"the length of Keep is 3":             {ppo, func(s *objective.Sequence) { s.Keep = s.Keep[:3] }},
+		"Weight is missing":                   {ppo, func(s *objective.Sequence) { s.Weight = nil }},
+		"the length of Grad is 2":             {ppo, func(s *objective.Sequence) { s.Grad = s.Grad[:2] }},
+		"the length of Adv is 1":              {gspoToken, func(s *objective.Sequence) { s.Adv = s.Adv[:1] }},
+		"the length of Weight is 1":           {objective.CrossEntropy{}, func(s *objective.Sequence) { s.Weight = s.Weight[:1] }},
+		"Ref is missing":                      {kl, func(s *objective.Sequence) { s.Ref = nil }},
+		"KLWeight is missing":                 {kl, func(s *objective.Sequence) { s.KLWeight = nil }},
+		"Entropy is missing":                  {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.Entropy = nil }},
+		"EntropyGrad is missing":              {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.EntropyGrad = nil }},
+		"Rollout is missing":                  {objective.Corrected{Objective: ppo, Max: 2}, func(s *objective.Sequence) { s.Rollout = nil }},
+		"the length of Ref is 2":              {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"the length of Adv is 2":              {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Adv = s.Adv[:2] }},
+		"want one entry per token (4)":        {objective.Terms{ppo, kl}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"KLWeight is missing, want one entry": {objective.Scaled{Objective: kl, Factor: 2}, func(s *objective.Sequence) { s.KLWeight = nil }},
 	} {
 		s := randomSequence(rand.New(rand.NewPCG(51, 52)), 4)
 		c.spoil(s)
@@ -110,14 +110,14 @@ func TestValidate(t *testing.T) {
 		want string
 		o    objective.Objective
 	}{
-		{"PPO.ClipLow and ClipHigh are 0 and 0", objective.PPO{}},
+		{"PPO.ClipLow is 0", objective.PPO{}},
 		{"PPO.ClipLow", objective.PPO{ClipLow: nan, ClipHigh: .2}},
 		{"PPO.ClipLow", objective.PPO{ClipLow: inf, ClipHigh: .2}},
-		{"PPO.ClipLow", objective.PPO{ClipLow: .2, ClipHigh: -1}},
+		{"PPO.ClipHigh", objective.PPO{ClipLow: .2, ClipHigh: -1}},
 		{"PPO.DualClip is 1", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: 1}},
 		{"PPO.DualClip is +Inf", objective.PPO{ClipLow: .2, ClipHigh: .2, DualClip: inf}},
 		{"PPO.LogRatioClamp is -1", objective.PPO{ClipLow: .2, ClipHigh: .2, LogRatioClamp: -1}},
-		{"PPO.ClipLow", objective.TwoSidedPPO(.2, .2, 1)},
+		{"PPO.ClipHigh", objective.TwoSidedPPO(.2, .2, 1)},
 		{"GSPO.ClipLow", objective.GSPO{}},
 		{"GSPOToken.LogRatioMax", objective.GSPOToken{ClipLow: .1, ClipHigh: .1, LogRatioMax: inf}},
 		{"CISPO.Low and High are 0 and 0", objective.CISPO{}},
@@ -196,22 +196,22 @@ func TestTexts(t *testing.T) {
 		choice text
 		read   func(text []byte) (any, error)
 	}{
-		"stay":       {objective.MaskedStay, read[objective.Masked]},
-		"leave":      {objective.MaskedLeave, read[objective.Masked]},
-		"leave_loss": {objective.MaskedLeaveLoss, read[objective.Masked]},
-		"token":      {objective.LevelToken, read[objective.Level]},
-		"sequence":   {objective.LevelSequence, read[objective.Level]},
-		"geometric":  {objective.LevelGeometric, read[objective.Level]},
-		"truncate":   {objective.OutsideTruncate, read[objective.Outside]},
-		"drop":       {objective.OutsideDrop, read[objective.Outside]},
-		"gate":       {objective.OutsideGate, read[objective.Outside]},
-		"none":       {objective.NormalizeNone, read[objective.Normalize]},
-		"teacher":    {objective.NormalizeTeacher, read[objective.Normalize]},
-		"both":       {objective.NormalizeBoth, read[objective.Normalize]},
-		"k1":         {objective.K1, read[objective.KLEstimator]},
-		"k2":         {objective.K2, read[objective.KLEstimator]},
-		"k3":         {objective.K3, read[objective.KLEstimator]},
-		"abs":        {objective.KAbs, read[objective.KLEstimator]},
+		"stay":         {objective.MaskedStay, read[objective.Masked]},
+		"exclude":      {objective.MaskedExclude, read[objective.Masked]},
+		"exclude_loss": {objective.MaskedExcludeLoss, read[objective.Masked]},
+		"token":        {objective.LevelToken, read[objective.Level]},
+		"sequence":     {objective.LevelSequence, read[objective.Level]},
+		"geometric":    {objective.LevelGeometric, read[objective.Level]},
+		"truncate":     {objective.OutsideTruncate, read[objective.Outside]},
+		"drop":         {objective.OutsideDrop, read[objective.Outside]},
+		"gate":         {objective.OutsideGate, read[objective.Outside]},
+		"none":         {objective.NormalizeNone, read[objective.Normalize]},
+		"teacher":      {objective.NormalizeTeacher, read[objective.Normalize]},
+		"both":         {objective.NormalizeBoth, read[objective.Normalize]},
+		"k1":           {objective.K1, read[objective.KLEstimator]},
+		"k2":           {objective.K2, read[objective.KLEstimator]},
+		"k3":           {objective.K3, read[objective.KLEstimator]},
+		"abs":          {objective.KAbs, read[objective.KLEstimator]},
 	} {
 		assert.Equal(t, name, c.choice.String())
 		got, err := c.choice.MarshalText()
@@ -224,7 +224,7 @@ func TestTexts(t *testing.T) {
 		assert.ErrorContains(t, err, `got "k4"`)
 	}
 	_, err := read[objective.Masked]([]byte("drop"))
-	assert.EqualError(t, err, `want stay, leave or leave_loss, got "drop"`)
+	assert.EqualError(t, err, `want stay, exclude or exclude_loss, got "drop"`)
 	assert.Equal(t, "objective.Masked(9)", objective.Masked(9).String())
 	settings, err := json.Marshal(objective.Corrected{Objective: objective.CrossEntropy{}, Level: objective.LevelSequence, Max: 2})
 	require.NoError(t, err)

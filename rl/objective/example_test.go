@@ -52,7 +52,7 @@ func ExampleMasked() {
 		Include: [][]bool{{true, true, true, true}},
 		Keep:    [][]bool{{true, true, false, false}},
 	}
-	for _, m := range []objective.Masked{objective.MaskedStay, objective.MaskedLeave, objective.MaskedLeaveLoss} {
+	for _, m := range []objective.Masked{objective.MaskedStay, objective.MaskedExclude, objective.MaskedExcludeLoss} {
 		loss, kl, err := objective.TokenMean{Masked: m}.Weigh(l)
 		if err != nil {
 			fmt.Println(err)
@@ -62,8 +62,8 @@ func ExampleMasked() {
 	}
 	// Output:
 	// stay [0.25 0.25 0.25 0.25] [0.25 0.25 0.25 0.25]
-	// leave [0.5 0.5 0 0] [0.5 0.5 0 0]
-	// leave_loss [0.5 0.5 0 0] [0.25 0.25 0.25 0.25]
+	// exclude [0.5 0.5 0 0] [0.5 0.5 0 0]
+	// exclude_loss [0.5 0.5 0 0] [0.25 0.25 0.25 0.25]
 }
 
 // A shared sequence ratio and step credit do not go together.

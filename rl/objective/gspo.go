@@ -26,7 +26,7 @@ var ErrSharedRatio = errors.New("objective: GSPO shares one ratio among all toke
 //
 // A token counts if its Weight is not 0. So with MaskedStay a completion that
 // step credit masked in part is that error, and one masked as a whole contributes
-// nothing; with MaskedLeave and MaskedLeaveLoss masked tokens are no part of s,
+// nothing; with MaskedExclude and MaskedExcludeLoss masked tokens are no part of s,
 // and contribute nothing.
 type GSPO struct {
 	// ClipLow and ClipHigh are the distances of the bounds from 1, both

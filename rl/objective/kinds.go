@@ -44,7 +44,7 @@ func Encode(o Objective, own ...Kinds) ([]byte, error) { return settings.Encode(
 
 // DecodeAggregation is Decode for an Aggregation:
 //
-//	{"kind":"seq_mean_token_mean","masked":"leave","count_empty":true}
+//	{"kind":"seq_mean_token_mean","masked":"exclude","count_empty":true}
 //	{"kind":"split","loss":{"kind":"token_mean"},"regularizer":{"kind":"token_sum"}}
 //
 // The kinds are "token_mean", "token_sum", "seq_mean_token_mean",

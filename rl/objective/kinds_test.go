@@ -62,12 +62,12 @@ func TestKinds(t *testing.T) {
 		objective.Terms{ppo, objective.Terms{mine{}}},
 	}
 	aggregations := []objective.Aggregation{
-		objective.TokenMean{Masked: objective.MaskedLeave},
-		objective.TokenSum{Masked: objective.MaskedLeaveLoss},
-		objective.SeqMeanTokenMean{Masked: objective.MaskedLeave, CountEmpty: true, Epsilon: 1e-8},
-		objective.SeqMeanTokenSum{Masked: objective.MaskedLeave, CountEmpty: true},
-		objective.Constant{Masked: objective.MaskedLeave, Tokens: 8, PerSequence: true},
-		objective.PromptMean{Masked: objective.MaskedLeave, CountEmpty: true},
+		objective.TokenMean{Masked: objective.MaskedExclude},
+		objective.TokenSum{Masked: objective.MaskedExcludeLoss},
+		objective.SeqMeanTokenMean{Masked: objective.MaskedExclude, CountEmpty: true, Epsilon: 1e-8},
+		objective.SeqMeanTokenSum{Masked: objective.MaskedExclude, CountEmpty: true},
+		objective.Constant{Masked: objective.MaskedExclude, Tokens: 8, PerSequence: true},
+		objective.PromptMean{Masked: objective.MaskedExclude, CountEmpty: true},
 		objective.Split{Loss: objective.TokenMean{}, Regularizer: mine{Factor: 3}},
 	}
 	seen := map[string]bool{}
@@ -100,13 +100,14 @@ func TestKinds(t *testing.T) {
 // What Validate refuses is not decoded.
 func TestInvalidJSON(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"kind":"ppo"}`: "settings: objective: PPO.ClipLow and ClipHigh are 0 and 0, want positive distances from 1 such as 0.2",
-		`[{"kind":"dro"},{"kind":"scaled","objective":{"kind":"dro","beta":-1}}]`: "settings: term 1: objective: DRO.Beta is -1, want a finite number of at least 0",
+		`{"kind":"ppo"}`: "settings: clip_low is 0, want a positive distance from 1, such as 0.2",
+		`[{"kind":"dro"},{"kind":"scaled","objective":{"kind":"dro","beta":-1}}]`: "settings: [1].objective.beta is -1, want a finite number of at least 0",
+		`{"kind":"corrected","max":2,"objective":{"kind":"ppo","clip_low":1}}`:    "settings: objective.clip_high is 0, want a positive distance from 1, such as 0.2",
 		`{"kind":"kl","beta":0.1,"estimator":"k4"}`:                               `settings: estimator: want k1, k2, k3 or abs, got "k4"`,
 	} {
 		_, err := objective.Decode([]byte(text))
 		require.EqualError(t, err, want)
 	}
 	_, err := objective.DecodeAggregation([]byte(`{"kind":"constant"}`))
-	require.EqualError(t, err, "settings: objective: Constant.Tokens is 0, want a positive number of tokens")
+	require.EqualError(t, err, "settings: tokens is 0, want a positive number of tokens")
 }

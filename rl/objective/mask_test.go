@@ -161,7 +161,7 @@ func TestMaskedTokensInRegularisers(t *testing.T) {
 	for _, c := range []struct {
 		masked objective.Masked
 		counts bool
-	}{{objective.MaskedStay, true}, {objective.MaskedLeave, false}, {objective.MaskedLeaveLoss, true}} {
+	}{{objective.MaskedStay, true}, {objective.MaskedExclude, false}, {objective.MaskedExcludeLoss, true}} {
 		s := randomSequence(rand.New(rand.NewPCG(27, 28)), 3)
 		for i := range 3 {
 			s.LogP[i], s.Ref[i], s.Entropy[i], s.Weight[i] = -1, -2, 1, 1

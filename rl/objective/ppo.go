@@ -57,8 +57,14 @@ func (p PPO) Validate() error {
 
 // checkClip checks the bounds of objectives that clip a ratio around 1.
 func checkClip(name string, low, high float64) error {
-	if !(low > 0) || !finite(low) || !(high > 0) {
-		return fmt.Errorf("objective: %s.ClipLow and ClipHigh are %v and %v, want positive distances from 1 such as 0.2", name, low, high)
+	for _, f := range []struct {
+		name string
+		x    float64
+		ok   bool
+	}{{"ClipLow", low, low > 0 && finite(low)}, {"ClipHigh", high, high > 0}} {
+		if !f.ok {
+			return fmt.Errorf("objective: %s.%s is %v, want a positive distance from 1, such as 0.2", name, f.name, f.x)
+		}
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func sign(x float64) float64 {
 //	L = Beta·k(d),  ∂L/∂logπ = Beta·k'(d),  d = logπ - logref
 //
 // weighted by KLWeight, with the estimator k. A masked token counts if its
-// KLWeight is not 0, that is with MaskedStay and MaskedLeaveLoss.
+// KLWeight is not 0, that is with MaskedStay and MaskedExcludeLoss.
 type KL struct {
 	// Estimator is k; GRPO (DeepSeekMath, arXiv:2402.03300) has K3.
 	Estimator KLEstimator `json:"estimator"`
@@ -208,7 +208,7 @@ func (k *KL) adjusted(d, expNeg, r float64) (v, value, slope float64) {
 //
 // weighted by KLWeight (Williams and Peng 1991; Mnih et al.,
 // arXiv:1602.01783). A masked token counts if its KLWeight is not 0, that is
-// with MaskedStay and MaskedLeaveLoss.
+// with MaskedStay and MaskedExcludeLoss.
 type EntropyBonus struct {
 	// Coef is usually between 0.001 and 0.01; negative to penalise entropy.
 	Coef float64 `json:"coef"`

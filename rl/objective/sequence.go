@@ -95,9 +95,9 @@ func (s *Sequence) checkRegularizer(needs Inputs) error {
 
 func lengthError(name string, got, want int) error {
 	if got == 0 {
-		return fmt.Errorf("objective: %s is missing, want one entry for each of %d tokens", name, want)
+		return fmt.Errorf("objective: %s is missing, want one entry per token (%d)", name, want)
 	}
-	return fmt.Errorf("objective: %s has %d entries, want one for each of %d tokens", name, got, want)
+	return fmt.Errorf("objective: the length of %s is %d, want one entry per token (%d)", name, got, want)
 }
 
 // blame returns an error that says which number at position t is not finite.

@@ -212,7 +212,7 @@ func TestGSPORefusesStepCredit(t *testing.T) {
 	require.ErrorIs(t, err, objective.ErrSharedRatio)
 
 	// One that has left is none, and no part of the ratio.
-	weigh(t, objective.TokenSum{Masked: objective.MaskedLeave}, []*objective.Sequence{s})
+	weigh(t, objective.TokenSum{Masked: objective.MaskedExclude}, []*objective.Sequence{s})
 	s.Old = []float64{-1.1, -9, excluded}
 	loss, m := eval(t, gspo, s)
 	assert.InDelta(t, -math.Exp(.1), loss, 1e-15)
@@ -270,7 +270,7 @@ func TestMaskedTokenThatStaysIsPartOfTheSequenceRatio(t *testing.T) {
 	s.Keep = []bool{true, false}
 	_, m := eval(t, gspoToken, s)
 	assert.InDelta(t, math.Exp(.1), m["ratio"].Sum, 1e-15)
-	weigh(t, objective.TokenSum{Masked: objective.MaskedLeave}, []*objective.Sequence{s})
+	weigh(t, objective.TokenSum{Masked: objective.MaskedExclude}, []*objective.Sequence{s})
 	_, m = eval(t, gspoToken, s)
 	assert.Equal(t, 1., m["ratio"].Sum)
 }

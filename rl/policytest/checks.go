@@ -239,6 +239,14 @@ func (s *suite) entropy(t *testing.T) {
 		}
 		return
 	}
+	if _, _, err := p.ForwardBackward(t.Context(), b, entropyBonus{}); err != nil {
+		if ok {
+			t.Fatalf("Supports accepts entropy, ForwardBackward refuses it: %v", err)
+		}
+		t.Logf("ForwardBackward refuses entropy: %v; as an rl.Supporter the policy could refuse it before a run starts", err)
+		return
+	}
+	s.optimStep(t, p)
 	for range 3 {
 		forward(t, p, b, linear{-1})
 		s.optimStep(t, p)

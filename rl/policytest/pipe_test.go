@@ -199,6 +199,14 @@ func TestPolicyBehindAPipe(t *testing.T) {
 	policytest.Run(t, policytest.Options{Open: openPipe, Vocab: 12, LR: 0.5, Tolerance: 1e-9})
 }
 
+// A policy need not be an rl.Supporter to refuse entropies.
+func TestRefusalWithoutSupporter(t *testing.T) {
+	policytest.Run(t, policytest.Options{
+		Open:  func(t *testing.T) rl.Policy { return struct{ rl.Policy }{openPipe(t)} },
+		Vocab: 12, LR: 0.5, Tolerance: 1e-9,
+	})
+}
+
 func TestTablePolicy(t *testing.T) {
 	policytest.Run(t, policytest.Options{
 		Open: func(*testing.T) rl.Policy {

@@ -157,7 +157,7 @@ func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o object
 	return loss, m, nil
 }
 
-// Step implements rl.Policy by gradient descent.
+// OptimStep implements rl.Policy by gradient descent.
 func (p *TablePolicy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	if err := ctx.Err(); err != nil {
 		return rl.OptimInfo{}, err

@@ -23,7 +23,7 @@ func Example() {
 		if err := p.Estimator.Estimate(batch); err != nil {
 			panic(err)
 		}
-		fmt.Printf("%s: %.5f %.5f %.5f\n", p.Name, batch[0][0].Scalar, batch[0][1].Scalar, batch[1][0].Scalar)
+		fmt.Printf("%s: %.5f %.5f %.5f\n", p.Name, batch[0][0].Advantage, batch[0][1].Advantage, batch[1][0].Advantage)
 	}
 	// Output:
 	// trl-1.16: 0.70701 -0.70701 0.00000

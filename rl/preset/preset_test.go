@@ -69,12 +69,12 @@ func TestJSON(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"estimator":null}`:                                "settings: preset: estimator is missing, want an object with a kind",
-		`{"estimator":{"norm":{"epsilon":-1}}}`:             "settings: preset: estimator: advantage: GRPO.Epsilon is -1, want a finite number of at least 0",
-		`{"kl":{"beta":-1}}`:                                "settings: preset: kl: objective: KL.Beta is -1, want a finite number of at least 0",
-		`{"reward_kl":{"beta":1}}`:                          "settings: preset: reward_kl: objective: RewardKL.Estimator is objective.KLEstimator(0), want k1, k2, k3 or abs",
-		`{"weights":{"a":"inf"}}`:                           "settings: preset: weights.a is +Inf, want a finite number",
-		`{"temperature":0}`:                                 "settings: preset: temperature is 0, want a positive number",
+		`{"estimator":null}`:                                "settings: estimator is missing, want an object with a kind",
+		`{"estimator":{"norm":{"epsilon":-1}}}`:             "settings: estimator.norm.epsilon is -1, want a finite number of at least 0",
+		`{"kl":{"beta":-1}}`:                                "settings: kl.beta is -1, want a finite number of at least 0",
+		`{"reward_kl":{"beta":1}}`:                          "settings: reward_kl.estimator is objective.KLEstimator(0), want k1, k2, k3 or abs",
+		`{"weights":{"a":"inf"}}`:                           "settings: weights.a is +Inf, want a finite number",
+		`{"temperature":0}`:                                 "settings: temperature is 0, want a positive number",
 		`{"estimator":{"kind":"gdpo","fold_shaping":true}}`: "settings: estimator.fold_shaping: unknown field, want norm, weights, skip_unscorable, std, epsilon, tolerance or whitening",
 	} {
 		_, err := preset.Decode([]byte(text), get("trl-1.16"))
@@ -197,7 +197,7 @@ func TestNoSignal(t *testing.T) {
 		}
 		require.NoError(t, get(name).Estimator.Estimate([]rollout.Group{g}))
 		for i := range g {
-			assert.Zero(t, g[i].Scalar, "%s: completion %d", name, i)
+			assert.Zero(t, g[i].Advantage, "%s: completion %d", name, i)
 		}
 	}
 }

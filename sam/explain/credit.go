@@ -115,7 +115,7 @@ func (r *Report) String() string {
 	word := map[bool]string{true: "right", false: "wrong"}
 	for k, step := range r.Steps {
 		for _, v := range step {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%.3f\t%.4f\t%.4f\t%+.4f\t%.4f\t\n",
+			fmt.Fprintf(w, "%d\t%s\t%s\t%.4f\t%.4f\t%.4f\t%+.4f\t%.4f\t\n",
 				k+1, word[v.Answer], word[v.Step], v.Prob, v.Credit, v.Outcome, v.Bias(), v.Noise)
 		}
 	}

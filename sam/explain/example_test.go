@@ -21,11 +21,11 @@ func ExampleCredit() {
 	fmt.Print(report)
 	// Output:
 	// groups of 4, 0.5 of the answers right, steps right: 0.818 in right answers, 0.499 in wrong ones
-	//   step  answer  step is  share   value  outcome alone     bias   noise
-	//      1   right    right  0.409  1.0000         1.0000  +0.0000  0.2887
-	//      1   right    wrong  0.091  0.5000         1.0000  -0.5000  0.0000
-	//      1   wrong    right  0.249  0.5000         0.0000  +0.5000  0.0000
-	//      1   wrong    wrong  0.251  0.0000         0.0000  +0.0000  0.2887
+	//   step  answer  step is   share   value  outcome alone     bias   noise
+	//      1   right    right  0.4090  1.0000         1.0000  +0.0000  0.2887
+	//      1   right    wrong  0.0910  0.5000         1.0000  -0.5000  0.0000
+	//      1   wrong    right  0.2495  0.5000         0.0000  +0.5000  0.0000
+	//      1   wrong    wrong  0.2505  0.0000         0.0000  +0.0000  0.2887
 }
 
 // cautious is a custom credit: no praise for any step of an answer that has
@@ -39,7 +39,7 @@ func (cautious) Assign(batch []rollout.Group) (sam.Stats, error) {
 		for i := range g {
 			c := &g[i]
 			for _, s := range c.Steps {
-				if s.Verdict == rollout.VerdictIncorrect && c.Scalar > 0 {
+				if s.Verdict == rollout.VerdictIncorrect && c.Advantage > 0 {
 					clear(c.Adv)
 				}
 			}

@@ -186,7 +186,7 @@ def loss_vector(name, config, line, policy, aggregation="token_mean", masked="st
     b = Batch(line)
     everyone = [torch.ones_like(k) for k in b.keep]
     counts = everyone if masked == "stay" else b.keep
-    kl_counts = b.keep if masked == "leave" else everyone
+    kl_counts = b.keep if masked == "exclude" else everyone
     kl_agg, kl_options = kl_aggregation or (aggregation, agg)
     w, kw = weights(b, aggregation, counts, **agg), weights(b, kl_agg, kl_counts, **kl_options)
     total = torch.zeros(())
@@ -248,16 +248,16 @@ def losses():
         ("token_sum", {}, {}),
         ("prompt_mean", {}, {}),
     ]:
-        for masked in ("stay", "leave", "leave_loss"):
+        for masked in ("stay", "exclude", "exclude_loss"):
             loss_vector(
                 f"{aggregation}{''.join(f', {k} {v}' for k, v in options.items())} with masked tokens, {masked}",
                 {"policy": higher, "aggregation": kinded(aggregation, masked=masked) | options, "kl": k3},
                 step(keep=KEEP, ref=REF, prompt=PROMPT), clip, masked=masked, terms=[kl("k3", 0.1)], **({"aggregation": aggregation} | options | same),
             )
     half = step(keep=KEEP[:2] + [[0] * 4, [0]], prompt=PROMPT)  # nothing is left of prompt 3
-    empty = {"policy": higher, "aggregation": kinded("prompt_mean", masked="leave", count_empty=True)}
-    loss_vector("prompt_mean, count_empty", empty, half, clip, "prompt_mean", "leave", count_empty=True)
-    for masked in ("stay", "leave"):
+    empty = {"policy": higher, "aggregation": kinded("prompt_mean", masked="exclude", count_empty=True)}
+    loss_vector("prompt_mean, count_empty", empty, half, clip, "prompt_mean", "exclude", count_empty=True)
+    for masked in ("stay", "exclude"):
         loss_vector(
             f"gspo_token with masked tokens, {masked}", {"policy": token, "aggregation": {"masked": masked}},
             step(keep=KEEP), gspo(0.2, 0.28, True), masked=masked, ratio_counts=True,
@@ -274,10 +274,10 @@ def losses():
         "kl k3, clamped", {"policy": higher, "kl": k3 | {"log_ratio_clamp": 0.9, "value_clamp": 0.4}}, step(ref=REF), clip,
         terms=[kl("k3", 0.1, clamp=0.9, value_clamp=0.4)],
     )
-    split = kinded("split", loss=kinded("token_mean", masked="leave"), regularizer=kinded("seq_mean_token_mean", count_empty=True, masked="leave"))
+    split = kinded("split", loss=kinded("token_mean", masked="exclude"), regularizer=kinded("seq_mean_token_mean", count_empty=True, masked="exclude"))
     loss_vector(
         "kl with a separate aggregation", {"policy": higher, "kl": k3, "aggregation": split},
-        step(ref=REF, keep=KEEP), clip, masked="leave", terms=[kl("k3", 0.1)], kl_aggregation=("seq_mean_token_mean", {"count_empty": True}),
+        step(ref=REF, keep=KEEP), clip, masked="exclude", terms=[kl("k3", 0.1)], kl_aggregation=("seq_mean_token_mean", {"count_empty": True}),
     )
     weighted = lambda b, i: b.ratio(i).clamp(max=1.2).detach() * kl("k3", 0.1, "straight_through")(b, i)
     value = lambda b, i: (kl("k3", 0.1)(b, i) - weighted(b, i)).detach() + weighted(b, i)

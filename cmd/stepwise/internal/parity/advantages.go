@@ -126,7 +126,7 @@ func checkFinite(groups []*Group) error {
 	for _, g := range groups {
 		for i := range g.Completions {
 			c := &g.Completions[i]
-			bad := !finite(c.Scalar)
+			bad := !finite(c.Advantage)
 			for _, a := range c.Adv {
 				bad = bad || !finite(a)
 			}
@@ -143,7 +143,7 @@ func (r *groupResult) take(g rollout.Group) {
 	r.Scalar = make([]float64, len(g))
 	r.Advantages, r.Keep = make([][]float64, len(g)), make([][]bool, len(g))
 	for i := range g {
-		r.Scalar[i] = g[i].Scalar
+		r.Scalar[i] = g[i].Advantage
 		r.Advantages[i], r.Keep[i] = orEmpty(g[i].Adv), orEmpty(g[i].Keep)
 	}
 }

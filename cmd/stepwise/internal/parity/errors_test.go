@@ -108,6 +108,20 @@ func requireLineError(t *testing.T, err error, line int, field, want, in string)
 	require.NotContains(t, err.Error(), "\n", in)
 }
 
+// TestTokensAreBounded: what a short line states must not take gigabytes, nor what
+// many short lines state together.
+func TestTokensAreBounded(t *testing.T) {
+	half := `{"reward":1,"tokens":8388608}`
+	_, err := parity.ReadGroup([]byte(`{"completions":[`+half+`,`+half+`]}`), 3)
+	require.NoError(t, err)
+	_, err = parity.ReadGroup([]byte(`{"completions":[`+half+`,`+half+`,{"reward":0,"tokens":1}]}`), 3)
+	requireLineError(t, err, 3, "completions[2].tokens", "1 make 16777217 in this input, want at most 16777216: divide the batch", "")
+	line := `{"completions":[` + half + "]}\n"
+	out, err := advantages(line+line+line, nil)
+	requireLineError(t, err, 3, "completions[0].tokens", "want at most 16777216", "")
+	require.Empty(t, out)
+}
+
 func TestBatchErrors(t *testing.T) {
 	k1 := &objective.RewardKL{Estimator: objective.K1, Beta: 1}
 	center := &objective.RewardKL{Estimator: objective.K1, Beta: 1, Center: true}
@@ -118,7 +132,9 @@ func TestBatchErrors(t *testing.T) {
 		{`{"completions":[{"reward":{"a":1},"tokens":1}]}`, "completions", `named ["a"]`, nil},
 		{goodGroup, "completions[0].logp", "missing, but a KL penalty", k1},
 		{group(`"logp":[1,2,3,4,5,6]`), "completions[0].ref", "missing, but a KL penalty", k1},
-		{`{"completions":[{"reward":1.5e308,"tokens":1},{"reward":1.6e308,"tokens":1}]}`, "completions[0].reward", "overflows", nil},
+		{`{"completions":[{"reward":1.5e308,"tokens":1},{"reward":1.6e308,"tokens":1}]}`, "completions[0].reward", "1.5e+308, want a number from -1e+100 to 1e+100", nil},
+		{`{"completions":[{"reward":{"a":-1.7e308},"tokens":1}]}`, "completions[0].reward.a", "-1.7e+308, want", nil},
+		{group(`"steps":[{"name":"a","start":0,"end":1,"verdict":"correct","reward":1e101}]`), "completions[0].steps[0].reward", "1e+101, want", nil},
 		{`{"completions":[{"reward":1,"tokens":1,"logp":[1e308],"ref":[-1e308]}]}`, "completions", "want finite numbers", center},
 	} {
 		first := strings.NewReplacer(`"tokens":2`, `"tokens":2,"logp":[1,2],"ref":[1,2]`, `"tokens":1`, `"tokens":1,"logp":[1],"ref":[2]`).Replace(goodGroup)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -25,7 +26,8 @@ type Group struct {
 	Line int
 }
 
-// maxTokens bounds the tokens of a completion, which a line merely states.
+// maxTokens bounds the tokens of all completions of an input together: lines merely
+// state them, and each takes about fifty bytes.
 const maxTokens = 1 << 24
 
 // plainReward is the name of a reward that is given as a number.
@@ -41,12 +43,16 @@ var (
 // readGroups reads all lines and makes them agree on the names of rewards.
 func readGroups(r io.Reader) (groups []*Group, err error) {
 	var names []string
+	tokens := 0
 	err = eachLine(r, func(line []byte, number int) error {
-		g, err := ReadGroup(line, number)
+		g, err := readGroup(line, number, tokens)
 		if err != nil {
 			return err
 		}
 		groups = append(groups, g)
+		for i := range g.Completions {
+			tokens += len(g.Completions[i].Tokens)
+		}
 		if names == nil {
 			names = g.Rewards
 		} else if g.Rewards != nil && !slices.Equal(g.Rewards, names) {
@@ -69,8 +75,11 @@ func readGroups(r io.Reader) (groups []*Group, err error) {
 }
 
 // ReadGroup reads the line with the given number. An error is a *LineError.
-func ReadGroup(line []byte, number int) (*Group, error) {
-	r, found := groupReader{newScanner(line), &Group{Line: number}}, false
+func ReadGroup(line []byte, number int) (*Group, error) { return readGroup(line, number, 0) }
+
+// readGroup is ReadGroup after lines with so many tokens.
+func readGroup(line []byte, number, tokens int) (*Group, error) {
+	r, found := groupReader{newScanner(line), &Group{Line: number}, tokens}, false
 	r.object("an object", groupFields, func(name string) {
 		switch name {
 		case "version":
@@ -94,7 +103,8 @@ func ReadGroup(line []byte, number int) (*Group, error) {
 
 type groupReader struct {
 	scanner
-	group *Group
+	group  *Group
+	tokens int // of all completions so far, those of the lines before included
 }
 
 // version reads the version of the format.
@@ -142,6 +152,9 @@ func (r *groupReader) completion() {
 	r.checkRow("logp", logp, tokens)
 	r.checkRow("ref", ref, tokens)
 	r.name(&c, rewards)
+	if r.tokens += max(tokens, 0); r.tokens > maxTokens {
+		r.failAt("tokens", "%d make %d in this input, want at most %d: divide the batch", tokens, r.tokens, maxTokens)
+	}
 	if r.err != nil {
 		return
 	}
@@ -162,19 +175,28 @@ func (r *groupReader) rewards() map[string]float64 {
 		return nil
 	case json.Delim('{'):
 	default:
-		return map[string]float64{plainReward: r.number(t, "a number, null or an object of named rewards")}
+		return map[string]float64{plainReward: r.reward(t, "a number, null or an object of named rewards")}
 	}
 	all := map[string]float64{}
 	r.members(nil, func(name string) {
 		if name == "" {
 			r.fail("a reward without a name")
 		}
-		all[name] = r.number(r.token(), "a number or null")
+		all[name] = r.reward(r.token(), "a number or null")
 	})
 	if len(all) == 0 {
 		r.fail("no rewards, want at least one")
 	}
 	return all
+}
+
+// reward is number within the range of rewards.
+func (r *groupReader) reward(t json.Token, what string) float64 {
+	x := r.number(t, what)
+	if err := advantage.CheckReward(x); err != nil {
+		r.fail("%w", err)
+	}
+	return x
 }
 
 // name sets the completion's rewards and holds their names against those of
@@ -214,7 +236,7 @@ func (r *groupReader) step() rollout.Step {
 		case "broken":
 			broken = r.flag()
 		case "reward":
-			st.Reward = r.number(r.token(), "a number or null")
+			st.Reward = r.reward(r.token(), "a number or null")
 		}
 	})
 	switch {

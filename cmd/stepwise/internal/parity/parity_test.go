@@ -84,10 +84,10 @@ func TestStats(t *testing.T) {
 func TestDenominator(t *testing.T) {
 	in := `{"completions":[{"reward":1,"tokens":3,"final":-1,"steps":[{"name":"a","start":0,"end":2,"verdict":"incorrect"}]},{"reward":0,"tokens":2}]}`
 	for text, want := range map[string]string{
-		`{}`:                                 `"denominator":5`,
-		`{"aggregation":{"masked":"leave"}}`: `"denominator":3`,
-		`{"aggregation":{"kind":"padded_length"}}`:                `"denominator":5`,
-		`{"aggregation":{"kind":"prompt_mean","masked":"leave"}}`: `"denominator":3`,
+		`{}`:                                   `"denominator":5`,
+		`{"aggregation":{"masked":"exclude"}}`: `"denominator":3`,
+		`{"aggregation":{"kind":"padded_length"}}`:                  `"denominator":5`,
+		`{"aggregation":{"kind":"prompt_mean","masked":"exclude"}}`: `"denominator":3`,
 	} {
 		p, err := parity.Decode([]byte(text), parity.Defaults())
 		require.NoError(t, err)

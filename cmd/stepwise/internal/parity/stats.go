@@ -94,10 +94,10 @@ func newMassStats(s sam.StepStats) massStats {
 
 func newStepStats(s sam.StepStats) stepStats {
 	out := stepStats{massStats: newMassStats(s), Verdict: map[string]map[string]int{}}
-	for v, signs := range s.Outcome {
+	for v, signs := range s.ByVerdict {
 		out.Verdict[rollout.Verdict(v).String()] = map[string]int{"negative": signs[0], "zero": signs[1], "positive": signs[2]}
 	}
-	for _, n := range s.Outcome[rollout.VerdictBroken] {
+	for _, n := range s.ByVerdict[rollout.VerdictBroken] {
 		out.Broken += n
 	}
 	return out

@@ -1,0 +1,71 @@
+package durable
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// Op is a kind of change of the file system.
+type Op string
+
+// All changes that this package makes.
+const (
+	OpMkdir    Op = "mkdir"
+	OpCreate   Op = "create"
+	OpWrite    Op = "write"
+	OpTruncate Op = "truncate"
+	OpSync     Op = "sync" // of a file or a directory
+	OpRename   Op = "rename"
+	OpRemove   Op = "remove"
+)
+
+// Call is a change that is about to be made.
+type Call struct {
+	Op   Op
+	Path string
+	To   string // the new name, of OpRename
+	Data []byte // what OpWrite appends; valid until the watcher returns
+	Size int64  // what OpTruncate leaves
+}
+
+// ErrSkip, returned by a watcher, leaves the call out and reports success. It is
+// for syncs, which nobody needs in a test whose power stays on.
+var ErrSkip = errors.New("skip")
+
+// Torn, returned by a watcher, lets a write fail after its first bytes.
+type Torn struct {
+	Bytes int
+	Err   error
+}
+
+// Error returns the text of Err.
+func (t *Torn) Error() string { return t.Err.Error() }
+
+// Unwrap returns Err.
+func (t *Torn) Unwrap() error { return t.Err }
+
+var watcher atomic.Pointer[func(Call) error]
+
+// Watch is for tests: until stop is called, f sees every change that this package
+// is about to make, in any goroutine, and if it returns an error the call fails
+// with that. It panics if there is a watcher already.
+func Watch(f func(Call) error) (stop func()) {
+	if !watcher.CompareAndSwap(nil, &f) {
+		panic("durable: a second watcher")
+	}
+	return func() { watcher.Store(nil) }
+}
+
+// announce asks the watcher about a call, and reports whether to make it.
+func announce(c Call) (do bool, err error) {
+	f := watcher.Load()
+	if f == nil {
+		return true, nil
+	}
+	if err := (*f)(c); errors.Is(err, ErrSkip) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return true, nil
+}

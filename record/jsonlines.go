@@ -1,0 +1,322 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+)
+
+// Line is one line of a JSON lines file: the metrics of one training step. See
+// the package comment for the format.
+type Line struct {
+	Step    int64              // the training step, counted from 1
+	Time    time.Time          // when it was recorded
+	Metrics map[string]float64 // by escaped name (EscapeName)
+}
+
+// jsonLine is the format of a Line. encoding/json sorts the metrics by name.
+type jsonLine struct {
+	Step    int64             `json:"step"`
+	Time    time.Time         `json:"time"`
+	Metrics map[string]number `json:"metrics"`
+}
+
+// number is a float64 of which JSON can say that it is no number. The three
+// strings are those of Protocol Buffers' JSON mapping.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	switch v := float64(n); {
+	case math.IsNaN(v):
+		return []byte(`"NaN"`), nil
+	case math.IsInf(v, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return json.Marshal(v)
+	}
+}
+
+func (n *number) UnmarshalJSON(text []byte) error {
+	switch string(text) {
+	case `"NaN"`:
+		*n = number(math.NaN())
+	case `"Infinity"`:
+		*n = number(math.Inf(1))
+	case `"-Infinity"`:
+		*n = number(math.Inf(-1))
+	default:
+		v, err := strconv.ParseFloat(string(text), 64)
+		if err != nil {
+			return fmt.Errorf(`is %.40s, want a number, "NaN", "Infinity" or "-Infinity"`, text)
+		}
+		*n = number(v)
+	}
+	return nil
+}
+
+// MarshalJSON writes the line without its newline.
+func (l Line) MarshalJSON() ([]byte, error) {
+	j := jsonLine{l.Step, l.Time, make(map[string]number, len(l.Metrics))}
+	for name, v := range l.Metrics {
+		j.Metrics[name] = number(v)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(j)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. Fields that it does not know are
+// left out; a step below 1, a missing time or metrics, and a metric that is no
+// number are errors.
+func (l *Line) UnmarshalJSON(text []byte) error {
+	var j struct {
+		Step    *int64                     `json:"step"`
+		Time    *time.Time                 `json:"time"`
+		Metrics map[string]json.RawMessage `json:"metrics"`
+	}
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	switch {
+	case j.Step == nil || *j.Step < 1:
+		return errors.New(`field "step": want a number from 1`)
+	case j.Time == nil:
+		return errors.New(`field "time" is missing`)
+	case j.Metrics == nil:
+		return errors.New(`field "metrics" is missing`)
+	}
+	*l = Line{*j.Step, *j.Time, make(map[string]float64, len(j.Metrics))}
+	for name, value := range j.Metrics {
+		var n number
+		if err := n.UnmarshalJSON(value); err != nil {
+			return fmt.Errorf("metric %.40q %w", name, err)
+		}
+		l.Metrics[name] = float64(n)
+	}
+	return nil
+}
+
+// maxLine bounds the bytes of a line that is read back: twice what the bounds on
+// names can give.
+const maxLine = 4 << 20
+
+// Lines reads a JSON lines file, also while a run writes it. What follows the
+// last newline is a line still being written, or torn by a crash, and is left
+// out. The first line that is not as it should be ends the sequence with an
+// error, which gives its number.
+func Lines(r io.Reader) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		_, err := scan(r, func(l Line, _ int64) error {
+			if !yield(l, nil) {
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Line{}, err)
+		}
+	}
+}
+
+var errStop = errors.New("enough lines")
+
+// scan calls fn with every line and the offset at which it begins. It returns
+// how many bytes follow the last line: a torn tail.
+func scan(r io.Reader, fn func(l Line, at int64) error) (torn int64, err error) {
+	in := bufio.NewReaderSize(r, 1<<16)
+	at, last := int64(0), int64(0)
+	for n := 1; ; n++ {
+		text, whole, err := readLine(in)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("record: line %d: %w", n, err)
+		case !whole && n == 1 && !begun(text):
+			return 0, errors.New("record: line 1 is not the beginning of a line of metrics")
+		case !whole:
+			return int64(len(text)), nil
+		}
+		var l Line
+		if err := json.Unmarshal(text, &l); err != nil {
+			return 0, fmt.Errorf("record: line %d: %w", n, err)
+		}
+		if l.Step <= last {
+			return 0, fmt.Errorf("record: line %d: training step %d after %d: want ascending steps", n, l.Step, last)
+		}
+		if err := fn(l, at); err != nil {
+			return 0, err
+		}
+		last = l.Step
+		at += int64(len(text))
+	}
+}
+
+// readLine returns the next line with its newline; whole is false if the input
+// ends before one.
+func readLine(in *bufio.Reader) (text []byte, whole bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		text = append(text, part...)
+		switch {
+		case len(text) > maxLine:
+			return nil, false, fmt.Errorf("longer than %d bytes", maxLine)
+		case err == nil:
+			return text, true, nil
+		case errors.Is(err, io.EOF):
+			return text, false, nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, false, err
+		}
+	}
+}
+
+// begun reports whether a torn first line can be ours, so that a file that was
+// named by mistake is not cut off. A power failure can leave zeros.
+func begun(text []byte) bool {
+	const start = `{"step":`
+	text = bytes.TrimRight(text, "\x00")
+	return strings.HasPrefix(string(text), start) || strings.HasPrefix(start, string(text))
+}
+
+// JSONLines is an rl.Recorder that appends a line per training step to a file.
+// One goroutine of one process writes a file at a time.
+type JSONLines struct {
+	f   *os.File
+	log *slog.Logger
+	guard
+	end   int64       // where the next line begins
+	found []foundLine // what was there when the file was opened; nil after the first step
+	torn  int64       // bytes of a torn tail
+}
+
+type foundLine struct{ step, at int64 }
+
+// OpenJSONLines opens the file for appending, or creates it. It reads what is
+// there and changes nothing yet: the first step that is recorded cuts off a torn
+// tail, and the lines of that step and of all later ones. A run that is resumed,
+// or begun anew, so has every step once. The logger, which can be nil, is told
+// what was cut off.
+//
+// A file that is not a regular one, or has a line that is not one of metrics, is
+// an error that gives the line, and is left as it is.
+func OpenJSONLines(path string, log *slog.Logger) (*JSONLines, error) {
+	_, err := os.Lstat(path)
+	created := errors.Is(err, os.ErrNotExist)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	j := &JSONLines{f: f, log: log}
+	if err := j.read(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	if created {
+		if err := durable.Sync(filepath.Dir(path)); err != nil {
+			return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
+		}
+	}
+	return j, nil
+}
+
+func (j *JSONLines) read() error {
+	info, err := j.f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("record: is no regular file but %s", info.Mode())
+	}
+	j.torn, err = scan(j.f, func(l Line, at int64) error {
+		j.found = append(j.found, foundLine{l.Step, at})
+		return nil
+	})
+	j.end = info.Size() - j.torn
+	return err
+}
+
+// Record appends the line of a training step. When it returns, the system has
+// the line, so that killing the process loses nothing; Sync makes it survive a
+// power failure. If writing fails, what was written of the line is removed
+// again, as far as that is possible.
+func (j *JSONLines) Record(step int64, metrics map[string]float64) error {
+	list, err := j.check(step, metrics)
+	if err != nil {
+		return err
+	}
+	l := Line{step, time.Now().UTC().Truncate(time.Millisecond), make(map[string]float64, len(list))}
+	for _, m := range list {
+		l.Metrics[m.name] = m.value
+	}
+	text, err := l.MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("record: training step %d: %w", step, err)
+	}
+	if j.last == 0 {
+		if err := j.cut(step); err != nil {
+			return fmt.Errorf("record: cutting off the lines from training step %d on: %w", step, err)
+		}
+	}
+	text = append(text, '\n')
+	if _, err := j.f.WriteAt(text, j.end); err != nil {
+		return errors.Join(fmt.Errorf("record: training step %d: %w", step, err), j.f.Truncate(j.end))
+	}
+	j.end += int64(len(text))
+	j.last = step
+	return nil
+}
+
+// cut removes what was found from the step on.
+func (j *JSONLines) cut(step int64) error {
+	kept := len(j.found)
+	for kept > 0 && j.found[kept-1].step >= step {
+		kept--
+		j.end = j.found[kept].at
+	}
+	if err := j.f.Truncate(j.end); err != nil {
+		return err
+	}
+	if kept < len(j.found) || j.torn > 0 { // so that no power failure mixes old lines with new ones
+		if err := j.f.Sync(); err != nil {
+			return err
+		}
+	}
+	if dropped := len(j.found) - kept; dropped > 0 {
+		j.log.Warn("metrics recorded again from here on: earlier lines cut off", "file", j.f.Name(), "step", step, "lines", dropped)
+	}
+	if j.torn > 0 {
+		j.log.Warn("a torn line at the end of the metrics cut off", "file", j.f.Name(), "bytes", j.torn)
+	}
+	j.found, j.torn = nil, 0
+	return nil
+}
+
+// Sync makes what was recorded survive a power failure. Call it before saving a
+// checkpoint: metrics up to the checkpoint are not recorded again.
+func (j *JSONLines) Sync() error {
+	if err := j.f.Sync(); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+// Close syncs and closes the file.
+func (j *JSONLines) Close() error { return errors.Join(j.Sync(), j.f.Close()) }

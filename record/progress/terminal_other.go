@@ -1,0 +1,7 @@
+//go:build !unix && !windows
+
+package progress
+
+import "os"
+
+func columns(*os.File) (int, bool) { return 0, false }

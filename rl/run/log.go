@@ -1,0 +1,217 @@
+package run
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"os"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+)
+
+// maxLine bounds the length of a line of a log.
+const maxLine = 64 << 20
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// formatLine returns a line with its checksum, which is of all that comes before
+// `,"crc"`, and the line break.
+func formatLine(step int64, v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	line := fmt.Appendf(nil, `{"step":%d,"data":%s`, step, data)
+	line = fmt.Appendf(line, `,"crc":"%08x"}`+"\n", crc32.Checksum(line, castagnoli))
+	if len(line) > maxLine {
+		return nil, fmt.Errorf("a line of %d bytes, want at most %d", len(line), maxLine)
+	}
+	return line, nil
+}
+
+// parseLine is the inverse of formatLine.
+func parseLine(line []byte) (l Line, err error) {
+	whole, ok := bytes.CutSuffix(line, []byte("\n"))
+	at := len(whole) - len(`,"crc":"00000000"}`)
+	switch {
+	case !ok:
+		return l, errors.New("the line is torn")
+	case at < 0 || string(whole[at:]) != fmt.Sprintf(`,"crc":"%08x"}`, crc32.Checksum(whole[:at], castagnoli)):
+		return l, errors.New("its checksum is not the one in it")
+	}
+	if err := json.Unmarshal(whole, &l); err != nil {
+		return l, err
+	}
+	l.Data = bytes.Clone(l.Data)
+	return l, nil
+}
+
+// scan calls f for every line of a file, with its number from 1, its text, line break
+// included if it has one, and the offset of its start. The text is valid until f
+// returns. A file that is not there has no lines.
+func scan(path string, f func(n int, text []byte, offset int64) error) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	defer r.Close()
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine+1)
+	lines.Split(func(data []byte, end bool) (int, []byte, error) {
+		n := bytes.IndexByte(data, '\n') + 1
+		if n == 0 && end {
+			n = len(data)
+		}
+		if n == 0 {
+			return 0, nil, nil
+		}
+		return n, data[:n], nil
+	})
+	offset := int64(0)
+	for n := 1; lines.Scan(); n++ {
+		if err := f(n, lines.Bytes(), offset); err != nil {
+			return err
+		}
+		offset += int64(len(lines.Bytes()))
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("run: %s, after %d bytes: %w", path, offset, err)
+	}
+	return nil
+}
+
+// extent is what a log has up to a training step.
+type extent struct {
+	size  int64 // of the lines up to the step
+	lines int
+	last  int64 // the step of the last of them
+	// beyond counts the whole lines after them, torn the others.
+	beyond, torn int
+}
+
+// measure finds what a log has up to a training step. Damage among those lines is an
+// error; what a crash may have torn lies behind them.
+func measure(path string, step int64) (e extent, err error) {
+	var bad error // the first damage
+	err = scan(path, func(n int, text []byte, offset int64) error {
+		l, err := parseLine(text)
+		switch {
+		case err != nil:
+			e.torn++
+			if bad == nil {
+				bad = fmt.Errorf("run: %s:%d %w: %w; \"stepwise run check -repair\" takes it out", path, n, ErrDamaged, err)
+			}
+			return nil
+		case l.Step > step:
+			e.beyond++
+			return nil
+		case bad != nil:
+			return bad
+		case e.beyond > 0 || l.Step < e.last:
+			return fmt.Errorf("run: %s:%d %w: step %d comes after a later one", path, n, ErrDamaged, l.Step)
+		}
+		e.size, e.lines, e.last = offset+int64(len(text)), e.lines+1, l.Step
+		return nil
+	})
+	return e, err
+}
+
+// logFile is a log open for writing.
+type logFile struct {
+	path   string
+	f      *durable.File
+	extent extent
+	synced bool
+	failed error // of a write that could not be undone
+}
+
+// openLog opens a log whose content is known.
+func openLog(path string, e extent) (*logFile, error) {
+	f, err := durable.Append(path)
+	if err != nil {
+		return nil, err
+	}
+	return &logFile{path: path, f: f, extent: e}, nil
+}
+
+// append writes a line. After an error the log is as it was.
+func (l *logFile) append(step int64, v any) error {
+	if l.failed != nil {
+		return l.failed
+	}
+	if step < max(l.extent.last, 1) {
+		return fmt.Errorf("%s: step %d after step %d: steps count from 1 and do not go back", l.path, step, l.extent.last)
+	}
+	line, err := formatLine(step, v)
+	if err != nil {
+		return fmt.Errorf("%s: step %d: %w", l.path, step, err)
+	}
+	if _, err := l.f.Write(line); err != nil {
+		// Half a line must not get another behind it.
+		if terr := durable.Truncate(l.path, l.extent.size); terr != nil {
+			l.failed = errors.Join(err, terr)
+		}
+		return err
+	}
+	l.extent.size += int64(len(line))
+	l.extent.lines++
+	l.extent.last, l.synced = step, false
+	return nil
+}
+
+// sync makes the lines survive a power failure; the directory is synced by the caller.
+func (l *logFile) sync() error {
+	if l.failed != nil || l.synced {
+		return l.failed
+	}
+	if err := l.f.Sync(); err != nil {
+		l.failed = err // the lines may be lost, whatever a second sync says
+		return err
+	}
+	l.synced = true
+	return nil
+}
+
+// jsonMetrics are metrics as JSON holds them: null for what is not finite.
+func jsonMetrics(metrics map[string]float64) map[string]*float64 {
+	out := make(map[string]*float64, len(metrics))
+	for k, v := range metrics {
+		out[k] = nil
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			out[k] = &v
+		}
+	}
+	return out
+}
+
+// ParseMetrics is for lines of the log Metrics: it returns what Stage.Record was
+// given, with NaN for what was not finite.
+func ParseMetrics(l Line) (map[string]float64, error) {
+	var in map[string]*float64
+	if err := json.Unmarshal(l.Data, &in); err != nil {
+		return nil, fmt.Errorf("run: metrics of step %d: %w", l.Step, err)
+	}
+	out := make(map[string]float64, len(in))
+	for k, v := range in {
+		out[k] = math.NaN()
+		if v != nil {
+			out[k] = *v
+		}
+	}
+	return out, nil
+}

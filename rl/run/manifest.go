@@ -1,0 +1,248 @@
+package run
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+)
+
+// Config says what a run is, and how its folder is kept.
+type Config struct {
+	// Dir is the folder. It is made if it does not exist.
+	Dir string
+
+	// Settings is the configuration: anything that encodes as JSON.
+	Settings any
+	// Data holds the digest of each data set under a name of your choice; see
+	// DigestPath and rl.Digest.
+	Data map[string]string
+	// Seed is the run's seed.
+	Seed uint64
+
+	// Info is recorded and not compared when the run is resumed.
+	Info map[string]string
+	// Keep says which checkpoints of each stage stay; the zero value keeps all.
+	Keep checkpoint.Keep
+	// Remove is checkpoint.Store's.
+	Remove func(ctx context.Context, ref string) error
+	// Logger receives what was cut, skipped or lost; nil = nobody does.
+	Logger *slog.Logger
+}
+
+// Validate returns an error that names the first invalid setting.
+func (c *Config) Validate() error {
+	if c.Dir == "" {
+		return errors.New("run: Config.Dir is empty")
+	}
+	if err := c.Keep.Validate(); err != nil {
+		return fmt.Errorf("run: Config.%w", err)
+	}
+	_, err := c.manifest()
+	return err
+}
+
+// manifestFormat counts the changes of the folder's layout.
+const manifestFormat = 1
+
+// Manifest is the content of run.json.
+type Manifest struct {
+	Format int `json:"format"`
+	// Version is that of the module which wrote it, if the program knows it.
+	Version string    `json:"version"`
+	Created time.Time `json:"created"`
+	// Seed, Settings, Data and Info are those of the Config.
+	Seed     uint64            `json:"seed"`
+	Settings json.RawMessage   `json:"settings"`
+	Data     map[string]string `json:"data"`
+	Info     map[string]string `json:"info,omitempty"`
+}
+
+func (c *Config) manifest() (Manifest, error) {
+	settings, err := json.Marshal(c.Settings)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("run: Config.Settings: %w", err)
+	}
+	m := Manifest{Format: manifestFormat, Version: version(), Created: time.Now().UTC().Truncate(time.Second), Seed: c.Seed, Settings: settings, Data: c.Data, Info: c.Info}
+	return m, nil
+}
+
+// version is that of this module in the program.
+func version() string {
+	const module = "github.com/stepwise-rl/stepwise"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == module {
+			return m.Version
+		}
+	}
+	return ""
+}
+
+// readManifest reads run.json. The error is ErrNoRun, wrapped, if there is none.
+func readManifest(dir string) (m Manifest, err error) {
+	path := filepath.Join(dir, manifestName)
+	text, err := durable.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("run: %s: %w: %s is missing", dir, ErrNoRun, manifestName)
+	}
+	if err != nil {
+		return m, fmt.Errorf("run: %w", err)
+	}
+	if err := durable.Unseal(text, &m); err != nil {
+		return m, fmt.Errorf("run: %s %w: %w", path, ErrDamaged, err)
+	}
+	if m.Format != manifestFormat {
+		return m, fmt.Errorf("run: %s has format %d, want %d", path, m.Format, manifestFormat)
+	}
+	return m, nil
+}
+
+// identity is what must not change in a run.
+type identity struct {
+	Seed     uint64            `json:"seed"`
+	Settings json.RawMessage   `json:"settings"`
+	Data     map[string]string `json:"data"`
+}
+
+func (m *Manifest) identity() []byte {
+	text, err := json.Marshal(identity{m.Seed, m.Settings, m.Data})
+	if err != nil {
+		panic("run: a manifest that was valid JSON is not: " + err.Error())
+	}
+	return text
+}
+
+// Digest is the SHA-256, in hexadecimal, of seed, settings and data. Checkpoints carry
+// it.
+func (m *Manifest) Digest() string {
+	sum := sha256.Sum256(m.identity())
+	return hex.EncodeToString(sum[:])
+}
+
+// Difference is a setting, a digest or a seed that two runs do not share.
+type Difference struct {
+	// Path leads to it: "settings.rl_lr".
+	Path string
+	// A and B are the two values as JSON; "" where there is none.
+	A, B string
+}
+
+// String returns "settings.rl_lr: 0.001 and 0.002".
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: %s and %s", d.Path, cmp.Or(d.A, "none"), cmp.Or(d.B, "none"))
+}
+
+// Differences lists what m and o do not share of settings, data and seed.
+func (m *Manifest) Differences(o *Manifest) []Difference {
+	return differences("", decode(m.identity()), decode(o.identity()))
+}
+
+func decode(text []byte) (v any) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		panic("run: a manifest that was valid JSON is not: " + err.Error())
+	}
+	return v
+}
+
+// differences walks two JSON values. Objects are compared member by member, all else
+// as a whole.
+func differences(path string, a, b any) (all []Difference) {
+	x, ok1 := a.(map[string]any)
+	y, ok2 := b.(map[string]any)
+	if !ok1 || !ok2 {
+		if s, t := encode(a), encode(b); s != t {
+			all = append(all, Difference{path, s, t})
+		}
+		return all
+	}
+	names := maps.Clone(x)
+	maps.Copy(names, y)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		all = append(all, differences(strings.TrimPrefix(path+"."+name, "."), x[name], y[name])...)
+	}
+	return all
+}
+
+func encode(v any) string {
+	if v == nil {
+		return ""
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("run: a value that was decoded from JSON does not encode: " + err.Error())
+	}
+	return string(text)
+}
+
+// DifferenceError is returned by Resume if the run was started with something else.
+type DifferenceError struct {
+	Dir string
+	// Differences have the run's value as A, the Config's as B.
+	Differences []Difference
+}
+
+// Error names all differences.
+func (e *DifferenceError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "run: %s was started with something else:", e.Dir)
+	for _, d := range e.Differences {
+		fmt.Fprintf(&b, "\n  %s is now %s, the run has %s", d.Path, cmp.Or(d.B, "missing"), cmp.Or(d.A, "none"))
+	}
+	return b.String()
+}
+
+// DigestPath returns the SHA-256, in hexadecimal, of a file, or of a directory: of the
+// names and digests of the regular files in it, at any depth. What is neither is an
+// error.
+func DigestPath(ctx context.Context, path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("run: %w", err)
+	}
+	if !info.IsDir() {
+		sum, _, err := durable.Checksum(ctx, path)
+		if err != nil {
+			return "", fmt.Errorf("run: %w", err)
+		}
+		return sum, nil
+	}
+	h := sha256.New()
+	err = filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(path, file)
+		if err != nil {
+			return err
+		}
+		sum, _, err := durable.Checksum(ctx, file)
+		fmt.Fprintf(h, "%q %s\n", filepath.ToSlash(rel), sum)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("run: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,242 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+)
+
+// Stage is a part of a run that is trained by itself: it has logs and checkpoints of
+// its own, which go back together. It is an rl.Recorder.
+type Stage struct {
+	w    *Writer
+	name string
+	// extents are the logs as Resume left them; nil before Resume.
+	extents map[string]extent
+	logs    map[string]*logFile
+}
+
+var _ rl.Recorder = (*Stage)(nil)
+
+// Name returns the stage's name.
+func (s *Stage) Name() string { return s.name }
+
+// Checkpoints returns the store of the stage's checkpoints. Its Dir is where the policy
+// must save. Save and Resume of the store itself would leave the logs alone: call
+// those of the stage.
+func (s *Stage) Checkpoints() *checkpoint.Store {
+	store := s.w.Folder.Checkpoints(s.name)
+	store.Keep, store.Remove, store.Logger = s.w.config.Keep, s.w.config.Remove, s.w.config.Logger
+	return store
+}
+
+// Resume restores the last whole checkpoint, reports whether there is one, and cuts
+// the logs to its training step; without a checkpoint they are emptied. Call it before
+// all else, in a new run too.
+func (s *Stage) Resume(ctx context.Context, t checkpoint.Training) (found bool, err error) {
+	if err := s.close(); err != nil {
+		return false, err
+	}
+	tr := &tracked{Training: t, stage: s}
+	if found, err = s.Checkpoints().Resume(ctx, tr); err != nil {
+		return found, fmt.Errorf("run: stage %s: %w", s.name, err)
+	}
+	step := int64(0)
+	if found {
+		step = t.Steps()
+	}
+	if err := s.cut(step, tr.state.Lines); err != nil {
+		return found, err
+	}
+	return found, nil
+}
+
+// cut takes the logs back to a training step. lines is how many lines each had when
+// that step was saved.
+func (s *Stage) cut(step int64, lines map[string]int) error {
+	logs, err := s.w.Logs(s.name)
+	if err != nil {
+		return err
+	}
+	extents := map[string]extent{}
+	for _, log := range logs {
+		path := s.w.logPath(s.name, log)
+		e, err := measure(path, step)
+		if err != nil {
+			return err
+		}
+		if e.beyond+e.torn > 0 {
+			s.w.log.Info("cutting a log to the last checkpoint", "log", path, "step", step, "lines_cut", e.beyond, "torn_lines_cut", e.torn)
+			if err := durable.Truncate(path, e.size); err != nil {
+				return fmt.Errorf("run: %w", err)
+			}
+		}
+		e.beyond, e.torn = 0, 0
+		extents[log] = e
+	}
+	for log, want := range lines {
+		if have := extents[log].lines; have < want {
+			s.w.log.Warn("a log has lost lines", "log", s.w.logPath(s.name, log), "lines", have, "saved_with", want)
+		}
+	}
+	s.extents = extents
+	return nil
+}
+
+// errOrder is returned if Resume was not called.
+var errOrder = errors.New("Resume comes first, in a new run too: it cuts what an earlier process wrote after its last checkpoint")
+
+// Append adds a line about a training step, counted from 1, to the log of that name.
+// v is anything that encodes as JSON. Steps must not go back; there may be several
+// lines about one. After an error the log is as it was before.
+func (s *Stage) Append(log string, step int64, v any) error {
+	l, err := s.open(log)
+	if err == nil {
+		err = l.append(step, v)
+	}
+	if err != nil {
+		return fmt.Errorf("run: stage %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// Record adds the metrics of a training step to the log Metrics; what is not finite is
+// null. A step that is there already is an error.
+func (s *Stage) Record(step int64, metrics map[string]float64) error {
+	if l := s.logs[Metrics]; l != nil && step <= l.extent.last {
+		return fmt.Errorf("run: stage %s: metrics of step %d after those of step %d", s.name, step, l.extent.last)
+	}
+	return s.Append(Metrics, step, jsonMetrics(metrics))
+}
+
+// open opens a log, and makes it if need be.
+func (s *Stage) open(log string) (*logFile, error) {
+	if l := s.logs[log]; l != nil {
+		return l, nil
+	}
+	switch {
+	case s.extents == nil:
+		return nil, errOrder
+	case !validName(log):
+		return nil, fmt.Errorf("%q is no name for a log", log)
+	}
+	if err := durable.MkdirAll(s.w.path(stagesName, s.name)); err != nil {
+		return nil, err
+	}
+	l, err := openLog(s.w.logPath(s.name, log), s.extents[log])
+	if err != nil {
+		return nil, err
+	}
+	if s.logs == nil {
+		s.logs = map[string]*logFile{}
+	}
+	s.logs[log] = l
+	return l, nil
+}
+
+// Save makes a checkpoint of t, after everything in the logs is on the disk, and then
+// removes those that Config.Keep does not select.
+func (s *Stage) Save(ctx context.Context, t checkpoint.Training) error {
+	if s.extents == nil {
+		return fmt.Errorf("run: stage %s: %w", s.name, errOrder)
+	}
+	if err := s.Checkpoints().Save(ctx, &tracked{Training: t, stage: s}); err != nil {
+		return fmt.Errorf("run: stage %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// sync makes the logs survive a power failure.
+func (s *Stage) sync() error {
+	some := false
+	for _, l := range s.logs {
+		some = some || !l.synced
+		if err := l.sync(); err != nil {
+			return err
+		}
+	}
+	if !some {
+		return nil
+	}
+	return durable.Sync(s.w.path(stagesName, s.name)) // their names
+}
+
+// close syncs and closes the logs. Resume must come before anything else then.
+func (s *Stage) close() error {
+	err := s.sync()
+	for _, l := range s.logs {
+		err = errors.Join(err, l.f.Close())
+	}
+	s.logs, s.extents = nil, nil
+	if err != nil {
+		return fmt.Errorf("run: stage %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// lines is how many lines each log has.
+func (s *Stage) lines() map[string]int {
+	n := map[string]int{}
+	for log, e := range s.extents {
+		n[log] = e.lines
+	}
+	for log, l := range s.logs {
+		n[log] = l.extent.lines
+	}
+	return n
+}
+
+// tracked is a training whose checkpoints know the run and its logs.
+type tracked struct {
+	checkpoint.Training
+	stage *Stage
+	state trackedState // that was restored
+}
+
+type trackedState struct {
+	Policy string `json:"policy"`
+	// Run is the digest of the manifest.
+	Run string `json:"run"`
+	// Lines is how many lines each log had.
+	Lines map[string]int `json:"lines"`
+	// Training is the state of the training itself, without its reference to the
+	// policy.
+	Training json.RawMessage `json:"training"`
+}
+
+func (t *tracked) Save(ctx context.Context, name string) ([]byte, error) {
+	if err := t.stage.sync(); err != nil {
+		return nil, err
+	}
+	state, err := t.Training.Save(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s := trackedState{Run: t.stage.w.manifest.Digest(), Lines: t.stage.lines()}
+	if s.Policy, err = rl.PolicyRef(state); err != nil {
+		return nil, err
+	}
+	if s.Training, err = rl.WithPolicyRef(state, ""); err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
+}
+
+func (t *tracked) Restore(ctx context.Context, saved []byte) error {
+	if err := json.Unmarshal(saved, &t.state); err != nil {
+		return fmt.Errorf("run: checkpoint: %w", err)
+	}
+	if have, want := t.state.Run, t.stage.w.manifest.Digest(); have != want {
+		return fmt.Errorf("run: the checkpoint is of another run: it has the digest %.12s…, %s has %.12s…", have, manifestName, want)
+	}
+	state, err := rl.WithPolicyRef(t.state.Training, t.state.Policy)
+	if err != nil {
+		return err
+	}
+	return t.Training.Restore(ctx, state)
+}

@@ -1,0 +1,249 @@
+package run_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rl/run"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+const vocab = 5
+
+// successor is a problem: after token p write p+1, then p+2, modulo the vocabulary.
+// Each token is a step; the reward is the last's.
+type successor int32
+
+func (s successor) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
+}
+
+func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
+	for k, name := range []string{"first", "second"} {
+		st := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect, Final: k == 1}
+		if c.Tokens[k] == (int32(s)+int32(k)+1)%vocab {
+			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
+		}
+		c.Steps = append(c.Steps, st)
+	}
+	c.Rewards = []float64{c.Steps[1].Reward}
+	return nil
+}
+
+// table is policytest's, which is its own engine, but saves to disk as lm/local's
+// policy does: a directory that is written aside, synced and renamed.
+type table struct {
+	*policytest.TablePolicy
+	dir     string
+	version int64
+}
+
+func newTable(dir string) *table {
+	p := &table{TablePolicy: policytest.NewTablePolicy(vocab, nil, -1), dir: dir}
+	p.Randomize(1, 0.5)
+	return p
+}
+
+type tableState struct {
+	Version int64
+	Rows    [vocab][]float64
+}
+
+func (p *table) state() tableState {
+	s := tableState{Version: p.version}
+	for id := range s.Rows {
+		s.Rows[id] = p.Logits(int32(id))
+	}
+	return s
+}
+
+func (p *table) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	info, err := p.TablePolicy.OptimStep(ctx, o)
+	p.version = info.Version
+	return info, err
+}
+
+func (p *table) Save(_ context.Context, name string) (string, error) {
+	ref := filepath.Join(p.dir, name)
+	if err := durable.MkdirAll(p.dir); err != nil {
+		return "", err
+	}
+	tmp, err := durable.TempDir(ref)
+	if err != nil {
+		return "", err
+	}
+	defer durable.RemoveAll(tmp)
+	err = durable.Write(filepath.Join(tmp, "state"), func(w io.Writer) error { return json.NewEncoder(w).Encode(p.state()) })
+	if err == nil {
+		err = durable.Sync(tmp)
+	}
+	if err == nil {
+		err = durable.ReplaceDir(ref, tmp)
+	}
+	return ref, err
+}
+
+func (p *table) Load(ctx context.Context, ref string) error {
+	var s tableState
+	text, err := os.ReadFile(filepath.Join(ref, "state"))
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return err
+	}
+	*p = *newTable(p.dir)
+	for p.version < s.Version { // without a gradient a step only counts
+		if _, err := p.OptimStep(ctx, rl.OptimOptions{}); err != nil {
+			return err
+		}
+	}
+	for id, row := range s.Rows {
+		copy(p.Logits(int32(id)), row)
+	}
+	return nil
+}
+
+// settings of the test program.
+type settings struct {
+	LR    float64 `json:"lr"`
+	Steps int64   `json:"steps"`
+}
+
+func config(dir string, steps int64) run.Config {
+	return run.Config{
+		Dir: dir, Settings: settings{1, steps}, Seed: 3, Data: map[string]string{"problems": "d1"},
+		Keep: checkpoint.Keep{Last: 1},
+	}
+}
+
+// trainer returns a training whose metrics, rollouts and checkpoints go to the stage,
+// and the number of training steps between two checkpoints.
+func trainer(stage *run.Stage, p *table, steps, every int64) (*rl.Trainer, error) {
+	source := &rl.SliceSource{Seed: 2}
+	for i := range int32(vocab) {
+		source.Problems = append(source.Problems, successor(i))
+	}
+	return rl.NewTrainer(rl.Config{
+		Policy: p, Engine: p, Source: source,
+		Estimator:   advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
+		Credit:      sam.Mask{},
+		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+		Aggregation: objective.TokenMean{},
+		Batching:    rl.Batching{Prompts: 3, GroupSize: 4},
+		LR:          rl.Constant{LR: 1},
+		Seed:        3, Steps: steps,
+		Recorder: stage,
+		OnRollouts: func(step int64, r *rl.Rollouts) error {
+			for g := range r.Groups {
+				if err := stage.Append(run.Rollouts, step, r.Groups[g][0].Tokens); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		CheckpointEvery: every,
+		Checkpoint:      func(ctx context.Context, t *rl.Trainer) error { return stage.Save(ctx, t) },
+	})
+}
+
+// program is a whole training program: it starts a run or goes on with one, makes an
+// artefact, trains, and leaves a result.
+func program(ctx context.Context, c run.Config, steps, every int64) (err error) {
+	w, err := run.Resume(c)
+	if errors.Is(err, run.ErrNoRun) {
+		w, err = run.Start(c)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	switch _, err := w.Artefact("data/vocabulary"); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := w.WriteArtefact("data/vocabulary", []byte("0 1 2 3 4")); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	stage, err := w.Stage("train")
+	if err != nil {
+		return err
+	}
+	p := newTable(stage.Checkpoints().Dir)
+	t, err := trainer(stage, p, steps, every)
+	if err != nil {
+		return err
+	}
+	if _, err := stage.Resume(ctx, t); err != nil {
+		return err
+	}
+	if err := t.Run(ctx); err != nil {
+		return err
+	}
+	return w.WriteArtefact("stages/train/result", fmt.Append(nil, p.state()))
+}
+
+// outcome is what must not depend on what happened meanwhile.
+type outcome struct {
+	Policy    string            // the last checkpoint's file
+	Logs      map[string]string // lines without times
+	Artefacts map[string]string
+}
+
+func read(ctx context.Context, dir string) (out outcome, err error) {
+	f, err := run.Open(dir)
+	if err != nil {
+		return out, err
+	}
+	out.Logs, out.Artefacts = map[string]string{}, map[string]string{}
+	for _, log := range []string{run.Metrics, run.Rollouts} {
+		for l, err := range f.Lines("train", log) {
+			if err != nil {
+				return out, err
+			}
+			data := string(l.Data)
+			if log == run.Metrics {
+				m, err := run.ParseMetrics(l)
+				if err != nil {
+					return out, err
+				}
+				delete(m, "time/collect_s")
+				delete(m, "time/update_s")
+				data = fmt.Sprint(m)
+			}
+			out.Logs[log] += fmt.Sprintln(l.Step, data)
+		}
+	}
+	names, err := f.Artefacts()
+	if err != nil {
+		return out, err
+	}
+	for _, name := range names {
+		data, err := f.Artefact(name)
+		if err != nil {
+			return out, err
+		}
+		out.Artefacts[name] = string(data)
+	}
+	last, err := f.Checkpoints("train").Latest(ctx)
+	if err != nil {
+		return out, err
+	}
+	text, err := os.ReadFile(filepath.Join(last.Ref, "state"))
+	out.Policy = string(text)
+	return out, err
+}
