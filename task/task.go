@@ -88,8 +88,8 @@ func (d *Definition[E]) Template() *prompt.Template[E] {
 //
 // If examples hold other people's text, encode must not turn text that looks like
 // a special token or a step's tag into one: pass it an encoder of ordinary text
-// (tokenizer.Tokenizer.EncodeOrdinary), or write your own Encode, which renders the
-// prompt in parts and encodes special tokens in its own parts only.
+// (tokenizer.Tokenizer.EncodeOrdinary), or use chat.Encode of package lm/chat, whose
+// special tokens come from the chat template alone.
 func Plain[E any](encode func(text string) []int32) func(*prompt.Template[E], E) ([]int32, error) {
 	return func(t *prompt.Template[E], e E) ([]int32, error) { return encode(t.Render(e)), nil }
 }
