@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -258,6 +259,31 @@ func TestASliceSourceIsRestoredToItsOwnState(t *testing.T) {
 	require.NoError(t, (&rl.SliceSource{Problems: problems(8), Seed: 1}).Restore(saved))
 	_, err = (&rl.SliceSource{Problems: []rl.Problem{nil}}).State()
 	require.ErrorContains(t, err, "rl: problem 0")
+}
+
+func TestPairs(t *testing.T) {
+	said := func(index int, answer string, status prompt.Status) rollout.Completion {
+		return rollout.Completion{Index: index, Trace: &prompt.Trace{Steps: []prompt.Span{{Answer: answer, Status: status}}}}
+	}
+	r := &rl.Rollouts{
+		Problems: []rl.Problem{successor{prompt: 0}, successor{prompt: 1}},
+		Requests: []rollout.Request{{}, {ID: "second"}},
+		Groups: []rollout.Group{
+			{said(0, "low", prompt.StatusOK), said(1, "high", prompt.StatusOK)},
+			{said(0, "other", prompt.StatusOK), said(1, "high", prompt.StatusTruncated)},
+		},
+	}
+	gold := func(p rl.Problem) string { return []string{"low", "high"}[p.(successor).prompt] }
+	pairs, err := r.Pairs([]string{"low", "high"}, gold)
+	require.NoError(t, err)
+	require.Equal(t, []eval.Pair{{Gold: 0, Pred: 0}, {Gold: 0, Pred: 1}, {Gold: 1, Pred: -1}, {Gold: 1, Pred: -1}}, pairs)
+	require.Equal(t, 0.25, eval.Accuracy(pairs))
+
+	_, err = r.Pairs([]string{"low"}, gold)
+	require.EqualError(t, err, `rl: the true label of request 1 (second) is "high", want one of ["low"]`)
+	r.Groups[1][1].Trace = nil
+	_, err = r.Pairs([]string{"low", "high"}, gold)
+	require.ErrorContains(t, err, "rl: sample 1 of request 1 (second) has no trace")
 }
 
 func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
