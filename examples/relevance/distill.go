@@ -181,7 +181,7 @@ func (p *pipeline) input(e rows.Example) []int32 { return p.studentTokens(p.src.
 
 // studentTokens encodes a text for the student.
 func (p *pipeline) studentTokens(text string) []int32 {
-	ids := p.tok.Encode(text)
+	ids := p.tok.EncodeOrdinary(text)
 	return ids[:min(len(ids), p.s.Student.MaxSeq)]
 }
 
