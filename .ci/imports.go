@@ -33,7 +33,7 @@ type row struct {
 	packages []string // each may import those before it
 	rooms    []string // whose packages all of them may import
 	single   []string // packages of other rooms that they may import
-	tests    []string // packages of other rooms that their tests may import
+	tests    []string // packages of other rooms, and modules, that their tests may import
 	modules  []string // third-party modules that they may import
 }
 
@@ -113,8 +113,8 @@ func check() ([]string, error) {
 				} else if fault := r.forbids(rows, f, from, to, name, used); fault != "" {
 					report("%s%s", where, fault)
 				}
-			case !strings.Contains(strings.Split(i.path, "/")[0], "."): // the standard library's
-			case r.allowsModule(i.path, used), f.test && everyTest.allowsModule(i.path, used):
+			case !isModule(i.path): // the standard library's
+			case r.allows(r.modules, i.path, used), f.test && r.allows(r.tests, i.path, used), f.test && everyTest.allows(everyTest.modules, i.path, used):
 			default:
 				report("%sthe row %q does not allow that module", where, r.room)
 			}
@@ -159,9 +159,13 @@ func (r row) forbids(rows []row, f file, from, to place, name string, used map[s
 	return fmt.Sprintf("the row %q does not allow that room, %q", r.room, rows[to.row].room)
 }
 
-func (r row) allowsModule(imported string, used map[string]bool) bool {
-	for _, m := range r.modules {
-		if covers(m+"/...", imported) {
+// isModule reports whether a name is of a module, and not of a package of ours or
+// the standard library's.
+func isModule(name string) bool { return strings.Contains(strings.Split(name, "/")[0], ".") }
+
+func (r row) allows(modules []string, imported string, used map[string]bool) bool {
+	for _, m := range modules {
+		if isModule(m) && covers(m+"/...", imported) {
 			used[r.room+" "+m] = true
 			return true
 		}
@@ -226,7 +230,7 @@ func readTable(text string) (rows []row, err error) {
 			}
 		}
 		for _, name := range slices.Concat(r.single, r.tests) {
-			if _, ok := find(rows, name); !ok {
+			if _, ok := find(rows, name); !ok && !isModule(name) {
 				return nil, fmt.Errorf("the row %q allows %s, which is not above it", r.room, name)
 			}
 		}

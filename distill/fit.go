@@ -13,8 +13,8 @@ import (
 // After an error of any method the accumulated gradient is cleared.
 type Student interface {
 	// Logits classifies inputs, each a list of token ids, and writes the logits
-	// into dst[input][class]. If train is set it keeps what Backward needs;
-	// other calls may come before that.
+	// into dst[input][class]. If train is set it keeps the state for Backward;
+	// calls without train may come in between.
 	Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) error
 	// Backward adds the gradient of the last Logits call with train set, given
 	// d(loss)/d(logits), to the accumulated gradient.
@@ -27,7 +27,7 @@ type Student interface {
 	Load(ctx context.Context, ref string) error
 }
 
-// Example is what a student learns from.
+// Example is one training example of a student.
 type Example struct {
 	// Input holds the token ids to classify.
 	Input []int32
@@ -37,10 +37,10 @@ type Example struct {
 	Label int
 }
 
-// Fit trains a student on a fixed list of examples, Epochs times, each time in
-// another order. Training step i depends on the fields and i alone, so a loop that
-// saved the student after step i continues with step i+1. The fields must not
-// change between steps.
+// Fit trains a student on a fixed list of examples for Epochs epochs, each in
+// another order. Training step i depends on the fields and i alone, so a loop
+// that saved the student after step i can continue with step i+1. The fields must
+// not change between steps.
 type Fit struct {
 	Student  Student
 	Examples []Example
@@ -50,7 +50,7 @@ type Fit struct {
 	// Batch is the number of examples per training step; the last one of an
 	// epoch may have fewer.
 	Batch, Epochs int
-	// Seed decides the orders.
+	// Seed determines the orders.
 	Seed uint64
 	// LR is the learning rate of each training step, counted from 0.
 	LR rl.Schedule

@@ -21,9 +21,9 @@ type Rationale struct {
 
 // Cut returns the tokens of a judged completion before its final answer, for
 // Rationale.Tokens. It returns false if nothing was parsed, if the final step is
-// broken, or if no token begins where its answer does (one token holds the opening
-// mark and the first byte of the answer, for example): after a cut there, the
-// teacher would not write the answer as the labels have it.
+// broken, or if no token begins where its answer does (one token holds the
+// opening mark and the first byte of the answer, for example): after a cut there,
+// the teacher would not write the answer in the tokens of Labels.
 func Cut(c *rollout.Completion) (tokens []int32, ok bool) {
 	if c.Trace == nil {
 		return nil, false
@@ -39,14 +39,13 @@ func Cut(c *rollout.Completion) (tokens []int32, ok bool) {
 	return c.Tokens[:first], true
 }
 
-// Labeler finds out what a teacher believes about the label after its own
-// reasoning.
+// Labeler computes a teacher's belief about the label after its own reasoning.
 type Labeler struct {
 	// Teacher gives the log-probs of the labels, at temperature 1.
 	Teacher rl.LogProber
 	// Labels holds the tokens of each label as the teacher would write it,
-	// together with what follows it (the closing mark), so that no label is the
-	// beginning of another.
+	// including the closing mark after it, so that no label is a prefix of
+	// another.
 	Labels [][]int32
 }
 
@@ -58,7 +57,7 @@ type Belief struct {
 	// Coverage is the probability that the teacher writes one of the labels at
 	// all, before P was normalised, averaged over the rationales.
 	Coverage float64
-	// Rationales is how many of them P is the mean of.
+	// Rationales is the number of rationales that P is the mean over.
 	Rationales int
 }
 

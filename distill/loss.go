@@ -12,7 +12,7 @@ import (
 //	q_T ∝ q^(1/T),  p_T = softmax(z/T)
 //	loss = Soft·T²·KL(q_T ‖ p_T) + (1−Soft)·(−log softmax(z)_y)
 //
-// The factor T² keeps the soft part's gradient at the same scale whatever T is.
+// The factor T² keeps the scale of the soft part's gradient independent of T.
 type Loss struct {
 	// Temperature softens both distributions; 0 means 1.
 	Temperature float64
@@ -31,13 +31,12 @@ func (l Loss) Validate() error {
 	return nil
 }
 
-// Eval returns the loss of one example and writes d(loss)/d(logits) into
-// grad. teacher holds the teacher's probabilities; if it is nil, the loss is the
-// hard part alone, with factor 1. label is the index of the true label; if it is
-// -1 (unknown), the loss is the soft part alone, with factor T². An example with
-// neither is an error, and so are logits that are not finite and probabilities
-// that are none. The settings must be valid. It panics if lengths differ or label
-// is too large.
+// Eval returns the loss of one example and writes d(loss)/d(logits) into grad.
+// teacher holds the teacher's probabilities; if it is nil, the loss is the hard
+// part alone, with factor 1. label is the index of the true label; if it is -1
+// (unknown), the loss is the soft part alone, with factor T². An example with
+// neither is an error, and so are non-finite logits and invalid probabilities.
+// The settings must be valid. It panics if lengths differ or label is too large.
 func (l Loss) Eval(logits, teacher []float64, label int, grad []float64) (float64, error) {
 	n := len(logits)
 	if len(grad) != n || teacher != nil && len(teacher) != n {

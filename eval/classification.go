@@ -39,7 +39,7 @@ func share(pairs []Pair, right func(Pair) bool) float64 {
 //
 //	2·TP / (2·TP + FP + FN)
 //
-// It is NaN if no example has the label, as gold or as prediction.
+// It is NaN if the label is neither a gold label nor a prediction of any example.
 func F1(pairs []Pair, label int) float64 {
 	var both, either int // TP; 2·TP + FP + FN
 	for _, p := range pairs {
@@ -59,8 +59,8 @@ func F1(pairs []Pair, label int) float64 {
 	return 2 * float64(both) / float64(either)
 }
 
-// MacroF1 returns the unweighted mean of F1 over those of the labels for which
-// it is defined; NaN if there is none. nil stands for all labels that occur.
+// MacroF1 returns the unweighted mean of F1 over the labels for which it is
+// defined; NaN if there is none. With nil labels it takes all that occur.
 func MacroF1(pairs []Pair, labels []int) float64 {
 	if labels == nil {
 		labels = NewConfusion(pairs).Labels

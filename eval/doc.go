@@ -1,7 +1,7 @@
 // Package eval measures how good a relevance model is: classification
 // ([Accuracy], [BinaryAccuracy], [MacroF1], [NewConfusion]), agreement on an
-// ordered scale ([QuadraticKappa]), ranking ([NDCG], [AUC]), sampling
-// ([PassAtK], [MajorityVote], [MajorityAtK]), and how certain any of these is
+// ordered scale ([QuadraticKappa]), ranking ([NDCG], [AUC]), sampling ([PassAtK],
+// [MajorityVote], [MajorityAtK]), and the confidence intervals of all of these
 // ([Bootstrap], [BootstrapDifference], [Wilson]).
 //
 // A metric is a function of a list of examples, so it can be handed to the
@@ -12,14 +12,14 @@
 // # Undefined is NaN
 //
 // A metric that its examples do not determine is NaN, never 0: any metric of no
-// examples, AUC with only one class, nDCG of a query without a relevant
-// document, kappa if all labels are the same, pass@k of fewer than k samples.
-// [Mean] leaves NaN out and says how many values remain. A NaN among the scores
-// to rank by gives NaN. Arguments that cannot be data, such as a negative gain
-// or lists of different lengths, are a programmer's mistake and panic.
+// examples, AUC with only one class, nDCG of a query without a relevant document,
+// kappa if all labels are the same, pass@k of fewer than k samples. [Mean] leaves
+// NaN out and says how many values remain. A NaN among the scores to rank by
+// gives NaN. Arguments that are a programmer's mistake, such as a negative gain
+// or lists of different lengths, panic.
 //
-// An answer that could not be parsed still is an example. Give it a label that
-// is no gold label: it then counts as wrong in Accuracy, and in MacroF1 if that
-// is given the gold labels. Kappa has no place for it, so leave it out there
-// and report the share.
+// An answer that could not be parsed is still an example. Give it a label that is
+// no gold label: it then counts as wrong in Accuracy, and in MacroF1 if that is
+// given the gold labels. Kappa cannot use it, so leave it out there and report
+// the share of such answers.
 package eval

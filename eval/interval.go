@@ -15,12 +15,12 @@ type Interval struct {
 	// compute them from.
 	Low, High float64
 	// Undefined counts the bootstrap replicates on which the metric was NaN.
-	// They are left out of the interval: if they are many, do not trust it.
+	// They are left out of the interval; do not trust it if there are many.
 	Undefined int
 }
 
-// BootstrapOptions says how to resample. The zero value gives a 95% interval
-// from 2,000 replicates.
+// BootstrapOptions are the settings of a bootstrap. The zero value gives a 95%
+// interval from 2,000 replicates.
 type BootstrapOptions struct {
 	// Replicates is the number of resamples; 0 means 2000.
 	Replicates int
@@ -45,11 +45,11 @@ func (o BootstrapOptions) Validate() error {
 }
 
 // Bootstrap returns the percentile bootstrap interval of a metric (Efron and
-// Tibshirani 1993, chapter 13). It computes the metric on resamples of the
-// items, drawn with replacement; the interval runs from the quantile
-// (1-Level)/2 of the values to the quantile (1+Level)/2. The metric must not
-// keep or change its argument. Bootstrap panics on options that Validate
-// refuses, and unless there is a cluster name for each item or for none.
+// Tibshirani 1993, chapter 13). It computes the metric on resamples of the items,
+// drawn with replacement; the interval runs from the quantile (1-Level)/2 of the
+// values to the quantile (1+Level)/2. The metric must not keep or change its
+// argument. Bootstrap panics on options that Validate rejects, and unless
+// Clusters is nil or has a name per item.
 func Bootstrap[T any](items []T, metric func([]T) float64, o BootstrapOptions) Interval {
 	var resampled []T
 	return bootstrap(len(items), o, func(sample []int) float64 {
@@ -59,8 +59,8 @@ func Bootstrap[T any](items []T, metric func([]T) float64, o BootstrapOptions) I
 }
 
 // BootstrapDifference returns the interval of metric(a) - metric(b), where a[i]
-// and b[i] are what two systems made of the same example. A resample has the
-// same examples for both, so examples that are hard for both do not widen the
+// and b[i] are two systems' results on the same example. A resample has the same
+// examples for both, so examples that are hard for both do not widen the
 // interval. An interval without 0 in it says that the systems differ.
 // BootstrapDifference panics if a and b differ in length, and as Bootstrap does.
 func BootstrapDifference[T any](a, b []T, metric func([]T) float64, o BootstrapOptions) Interval {
@@ -161,15 +161,15 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
 
-// Wilson returns the score interval of the proportion successes/n, which should
-// cover the true proportion with probability level; 0 means 0.95 (Wilson 1927,
+// Wilson returns the score interval of the proportion successes/n at that
+// confidence level; 0 means 0.95 (Wilson 1927,
 // doi:10.1080/01621459.1927.10502953):
 //
 //	(p̂ + z²/2n ± z·√(p̂(1−p̂)/n + z²/4n²)) / (1 + z²/n)
 //
-// It serves where a bootstrap does not: with few trials, and where all or none
-// succeed. The trials must be independent. Without trials everything is NaN.
-// Wilson panics unless 0 <= successes <= n and 0 <= level < 1.
+// Use it where a bootstrap fails: with few trials, or where all or none succeed.
+// The trials must be independent. Without trials everything is NaN. Wilson panics
+// unless 0 <= successes <= n and 0 <= level < 1.
 func Wilson(successes, n int, level float64) Interval {
 	if successes < 0 || successes > n || !(0 <= level && level < 1) {
 		panic(fmt.Sprintf("eval: Wilson needs 0 <= successes <= n and a level below 1, not %d of %d and %v", successes, n, level))

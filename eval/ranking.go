@@ -9,10 +9,10 @@ import (
 
 // Ranked is one document of a query.
 type Ranked struct {
-	// Score is what the model ranks by, highest first.
+	// Score is the model's score; the highest ranks first.
 	Score float64
-	// Gain is what the document is worth, at least 0: the grade itself, or
-	// 2^grade - 1 to emphasise the best.
+	// Gain is the document's gain, at least 0: its grade, or 2^grade - 1 to
+	// emphasise the best.
 	Gain float64
 }
 

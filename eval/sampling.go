@@ -30,9 +30,9 @@ func PassAtK(n, c, k int) float64 {
 	return 1 - miss
 }
 
-// MajorityVote returns the answer that occurs most often, the first of several.
-// It returns false if there are no votes. Samples without an answer should not
-// vote.
+// MajorityVote returns the answer that occurs most often; of several, the one
+// that occurs first. It returns false if there are no votes. Leave samples
+// without an answer out of votes.
 func MajorityVote[A comparable](votes []A) (winner A, ok bool) {
 	counts := make(map[A]int)
 	for _, v := range votes {

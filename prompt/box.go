@@ -11,11 +11,11 @@ const (
 	boxClose = `}`
 )
 
-// Box says which forms of a box are read besides \boxed{…}. What is asked for and
-// written is always \boxed{…}.
+// Box selects which forms of a box are read besides \boxed{…}. Prompts and Write
+// always use \boxed{…}.
 type Box struct {
-	// Bare reads \boxed 7 and \boxed {7}. Without braces, the answer goes on up
-	// to white space or one of $ { } \ <, but without punctuation at its end.
+	// Bare reads \boxed 7 and \boxed {7}. Without braces, the answer ends before
+	// white space or one of $ { } \ <, and punctuation at its end is cut off.
 	Bare bool
 	// Framed reads \fbox{7}.
 	Framed bool

@@ -17,10 +17,10 @@ import (
 // step can be a duplicate or out of order.
 //
 // A box ends at the brace that balances its own, so an answer may hold balanced
-// braces and even boxes. As in LaTeX, \{ and \} are characters and no braces, and
+// braces and even boxes. As in LaTeX, \{ and \} are characters, not braces, and
 // \\ is a line break. A box that is never closed takes up the rest of the text.
 type Boxed struct {
-	// Box says which other forms of a box are read.
+	// Box selects which other forms of a box are read.
 	Box Box
 	// IgnoreThinking reads the text as if what stands between <think> and
 	// </think> were blank, so that steps rehearsed there do not count. A

@@ -4,12 +4,11 @@
 // A [Template] lists the steps in which a model must reason: what each one
 // decides, by which relevance criteria, and which answers it allows. That one
 // definition gives the prompt ([Template.Messages], [Template.Render]),
-// well-formed completions to teach by ([Template.Write]) and the parser
-// ([Template.Parser]), so what is asked for, taught and parsed cannot drift
-// apart.
+// well-formed completions to teach with ([Template.Write]) and the parser
+// ([Template.Parser]), so prompt, demonstrations and parser cannot drift apart.
 //
-// A [Syntax] says how steps are written down. [Tagged], the default, puts each
-// step between tags that carry its name:
+// A [Syntax] is the format in which steps are written. [Tagged], the default,
+// puts each step between tags that carry its name:
 //
 //	<step name="rules">The note names the place. \boxed{1}</step>
 //
@@ -22,7 +21,7 @@
 //
 // A [Parser] never fails. Whatever the model wrote, its [Trace] has one [Span]
 // for each step of the template, with the bytes and tokens of the step and of
-// its answer, and a [Status] that says how the model broke the step, if it did.
+// its answer, and a [Status] that tells whether, and how, the model broke the step.
 //
 // Credit assignment needs tokens, so the parser is told the byte offset at which
 // each sampled token ends. It never encodes the text again: the model may have

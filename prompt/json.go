@@ -28,10 +28,10 @@ type spanJSON struct {
 	AnswerBase64 []byte `json:"answer_base64,omitempty"`
 }
 
-// MarshalJSON writes the fields under the names of their tags. JSON holds no
+// MarshalJSON writes the fields under the names of their tags. JSON cannot hold
 // text that is not valid UTF-8, such as that of a step that ends inside a
-// character: name or answer then has U+FFFD for each invalid byte, for readers,
-// and name_base64 or answer_base64 has the exact bytes.
+// character. The name or answer then has U+FFFD for each invalid byte, and
+// name_base64 or answer_base64 has the exact bytes.
 func (s Span) MarshalJSON() ([]byte, error) {
 	return json.Marshal(spanJSON{plainSpan(s), exact(s.Name), exact(s.Answer)})
 }
@@ -55,8 +55,8 @@ type traceJSON struct {
 	TextBase64 []byte `json:"text_base64,omitempty"`
 }
 
-// MarshalJSON writes the fields under the names of their tags. As with a Span, a
-// text that is not valid UTF-8 is in text_base64 too, exactly.
+// MarshalJSON writes the fields under the names of their tags. As with a Span,
+// the exact bytes of a text that is not valid UTF-8 are in text_base64.
 func (t Trace) MarshalJSON() ([]byte, error) {
 	return json.Marshal(traceJSON{plainTrace(t), exact(t.Text)})
 }

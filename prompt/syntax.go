@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// StepSpec is what the written form of a step depends on.
+// StepSpec is the part of a Step that its written form depends on.
 type StepSpec struct {
 	Name string `json:"name"`
 	// Answers lists the allowed answers; empty allows any non-empty answer.
 	Answers []string `json:"answers,omitempty"`
 }
 
-// Syntax is how steps are written down. One value explains the format to the
-// model, writes well-formed steps (for teachers and tests) and makes the parser,
-// so what is asked for is what is parsed.
+// Syntax is the format in which steps are written. One value explains the format
+// to the model, writes well-formed steps (for teachers and tests) and makes the
+// parser, so the prompt and the parser always agree.
 type Syntax interface {
 	// Explain returns the part of the prompt that tells the model how to
 	// write the steps.

@@ -15,8 +15,8 @@ const (
 //
 // In names, the characters &, ", < and > are written &amp;, &quot;, &lt; and
 // &gt;, and all others as they are, so a name has exactly one written form. A tag
-// with any other name, even an empty one, opens a surplus step. With a bare ", <
-// or > in its name it is not a tag.
+// with any other name, even an empty one, opens a surplus step. A tag with a bare
+// ", < or > in its name is plain text.
 //
 // Steps do not nest. A step ends with its closing tag. Without one it is
 // truncated and ends at the next opening tag or at the end of the text. A closing
@@ -26,12 +26,12 @@ const (
 //
 // A step states its answer in exactly one box. A box ends at the brace that
 // balances its own, so an answer may hold balanced braces and even boxes; as in
-// LaTeX, \{ and \} are characters and no braces, and \\ is a line break. A box that
-// is never closed takes up the rest of its step. Tags come before boxes: a
-// tag inside a box ends the step and leaves the box unclosed. Tags are found byte
-// by byte, whether the text is valid UTF-8 or not.
+// LaTeX, \{ and \} are characters, not braces, and \\ is a line break. A box that
+// is never closed takes up the rest of its step. Tags come before boxes: a tag
+// inside a box ends the step and leaves the box unclosed. Tags are found byte by
+// byte, whether the text is valid UTF-8 or not.
 type Tagged struct {
-	// Box says which other forms of a box are read.
+	// Box selects which other forms of a box are read.
 	Box Box
 	// IgnoreThinking reads the text as if what stands between <think> and
 	// </think> were blank, so that steps rehearsed there do not count. A

@@ -18,8 +18,8 @@ type Criterion[E any] struct {
 	When       func(E) bool
 }
 
-// Step is one reasoning step of a template: what the model must decide there
-// and how it states the answer.
+// Step is one reasoning step of a template: the model's task in it, and its
+// allowed answers.
 type Step[E any] struct {
 	// Name identifies the step in tags, metrics and reports: any valid UTF-8
 	// text that is not empty and unique in the template. Tags escape it.
@@ -43,7 +43,7 @@ type Template[E any] struct {
 	Steps []Step[E]
 	// Input writes the example: query and document.
 	Input func(E) string
-	// Syntax is how steps are written; nil means Tagged{}.
+	// Syntax is the format of the steps; nil means Tagged{}.
 	Syntax Syntax
 	// Compact leaves the steps (instructions, criteria and the form of the
 	// answers) out of the prompt, for small models that learn them from
@@ -51,10 +51,10 @@ type Template[E any] struct {
 	Compact bool
 }
 
-// Written is what a teacher writes for one step.
+// Written is a teacher's text for one step.
 type Written struct{ Reasoning, Answer string }
 
-// Specs returns of each step what its written form depends on.
+// Specs returns the part of each step that its written form depends on.
 func (t *Template[E]) Specs() []StepSpec {
 	specs := make([]StepSpec, len(t.Steps))
 	for i, s := range t.Steps {

@@ -17,7 +17,7 @@ func (r Range) Len() int { return r.End - r.Start }
 // Empty reports whether the range holds nothing.
 func (r Range) Empty() bool { return r.Start >= r.End }
 
-// Status says whether a step was written as the template asked and, if not, how
+// Status tells whether a step was written as the template asked and, if not, how
 // the model broke it.
 type Status uint8
 
@@ -73,7 +73,7 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("prompt: no such status: %q", text)
 }
 
-// Span is where one reasoning step stands in a completion, and what it answers.
+// Span is the place of one reasoning step in a completion, and its answer.
 //
 // Byte ranges index the completion's text, token ranges its sampled tokens. A
 // token belongs to the step that holds its first byte. A token without bytes
@@ -118,8 +118,8 @@ type Trace struct {
 	// Final is the index in Steps of the step whose answer is the
 	// completion's final answer: the template's last.
 	Final int `json:"final"`
-	// Problems describes everything that is wrong, each with its byte offset,
-	// in the order of the text. It is empty for a well-formed completion.
+	// Problems describes every deviation, each with its byte offset, in the order
+	// of the text. It is empty for a well-formed completion.
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -141,9 +141,9 @@ func (t *Trace) FinalAnswer() (string, bool) {
 // concurrent use.
 type Parser interface {
 	// Parse returns the trace of text. ends[i] is the byte offset in text at
-	// which token i ends. Ends never descend (two are equal where a special
-	// token has no bytes), and the last is len(text). With nil ends, all
-	// token ranges are {0, 0}. Parse panics if ends do not fit the text (see
+	// which token i ends. Ends never decrease (two are equal where a special
+	// token has no bytes), and the last is len(text). With nil ends, all token
+	// ranges are {0, 0}. Parse panics if ends do not fit the text (see
 	// CheckEnds): that is a programmer's mistake, never a model's.
 	Parse(text string, ends []int) Trace
 }

@@ -13,7 +13,7 @@ import (
 // ExactLabel scores 1 if the answer equals the example's gold label, else 0.
 // White space and line ends around either of them do not count. For the whole
 // completion it judges the final answer, for a step that step's. A blank gold
-// label means that there is none: the score is unscorable, "no gold label".
+// label counts as missing: the score is unscorable, "no gold label".
 func ExactLabel[E any](gold func(E) string) Rule[E] {
 	return RuleFunc[E](func(_ context.Context, example E, trace *prompt.Trace, step int) (Score, error) {
 		s := asked(trace, step)
@@ -34,14 +34,14 @@ func ExactLabel[E any](gold func(E) string) Rule[E] {
 //	1 - |answer - gold| / (high - low)
 //
 // For the whole completion it judges the final answer, for a step that step's.
-// Both are plain decimal numbers, such as 2, -1 or 0.5, with white space around
-// them or none.
+// Both are plain decimal numbers, such as 2, -1 or 0.5; white space around them
+// does not count.
 //
 // An answer that is not a number on the scale is worse than any that is: it
-// scores 0. The policy wrote it, so it must not take the step out of the loss. A
-// gold label that is missing or not on the scale is not the policy's doing: the
-// score is unscorable, "no gold label" or "gold label is not on the scale".
-// GradedDistance panics unless low and high are finite and low < high.
+// scores 0. The policy wrote it, so it must not become unscorable and drop out of
+// the loss. A gold label that is missing or not on the scale is not the policy's
+// doing: the score is unscorable, "no gold label" or "gold label is not on the
+// scale". GradedDistance panics unless low and high are finite and low < high.
 func GradedDistance[E any](gold func(E) string, low, high float64) Rule[E] {
 	if width := high - low; !(width > 0) || math.IsInf(width, 0) {
 		panic(fmt.Sprintf("reward: GradedDistance needs a finite scale with low < high, not from %v to %v", low, high))

@@ -22,21 +22,21 @@ import (
 //
 // # What is not judged
 //
-// What stands beside an equation can change its sense: "half of 8+2=6",
-// "30+30=1 hour", "7+5=2 mod 10", "1.500+500=2.000". To call such an equation
-// wrong would be worse than to miss a mistake, so the rule asks for more before
-// it calls an equation wrong than before it calls it right:
+// The text beside an equation can change its meaning: "half of 8+2=6", "30+30=1
+// hour", "7+5=2 mod 10", "1.500+500=2.000". Calling such an equation wrong would
+// be worse than missing a mistake, so the rule is stricter about calling an
+// equation wrong than about calling it right:
 //
-//   - An equation beside something that does change its sense, such as another
+//   - An equation beside something that does change its meaning, such as another
 //     operator, a unit of scale, a function or a variable, is not judged.
-//   - An equation that is right counts, whatever else stands beside it:
+//   - Otherwise an equation that is right counts, whatever stands beside it:
 //     "Tom has 5+3=8 apples".
 //   - An equation that is not right counts as wrong only if nothing beside it
 //     could explain the difference: it stands on its own, between punctuation,
 //     or in a sentence of harmless words ("so the total is 5+3=9"), and no
 //     other reading of its numbers, dashes and line ends makes it right.
 //
-// Neither is an equation judged that has a side longer than 256 bytes.
+// An equation with a side longer than 256 bytes is not judged either.
 //
 // So a wrong equation can hide behind a word, and a right one can be useless: a
 // step that says 1=1+0 scores 1. Combine Arithmetic with a rule for the step's

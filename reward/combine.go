@@ -24,11 +24,11 @@ type Part[E any] struct {
 //
 //	Σ weight · value / Σ weight
 //
-// An optional part that is unscorable is left out of both sums: it counts
-// neither for nor against. If any other part is unscorable, so is the
-// combination, with that part's name and reason as its reason; if every part
-// was left out, the reason is "no part is scorable". A part that finds the step
-// broken is never left out, or a policy could escape it by breaking the step.
+// An optional part that is unscorable is left out of both sums: it counts neither
+// for nor against. If any other part is unscorable, so is the combination, and
+// its reason is that part's name and reason; if every part was left out, the
+// reason is "no part is scorable". A part that finds the step broken is never
+// left out, or a policy could escape its judgement by breaking the step.
 //
 // Parts are asked in order, up to the first that makes the combination
 // unscorable. A part that returns an error, or a value that is not finite, makes

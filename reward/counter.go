@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Tally says how often a rule was asked and what it answered.
+// Tally counts the scores and errors of one rule.
 type Tally struct {
 	// Scored counts the scores with a value, Failed the errors.
 	Scored, Failed int
@@ -13,9 +13,9 @@ type Tally struct {
 	Unscorable map[string]int
 }
 
-// Counter tallies what rules answer, by the rules' names. The zero Counter is
-// ready to use. It is safe for concurrent use and must not be copied after the
-// first.
+// Counter counts the scores and errors of rules, by the rules' names. The zero
+// Counter is ready to use. It is safe for concurrent use and must not be copied
+// after first use.
 type Counter struct {
 	mu      sync.Mutex
 	tallies map[string]Tally
@@ -43,8 +43,7 @@ func (c *Counter) Add(name string, s Score, err error) {
 	c.tallies[name] = t
 }
 
-// Tallies returns what was counted so far, by the rules' names. The map is the
-// caller's.
+// Tallies returns the counts so far, by the rules' names. The map is the caller's.
 func (c *Counter) Tallies() map[string]Tally {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,10 +21,10 @@
 // value.
 //
 // For the same reason an answer off the scale of GradedDistance scores 0, and
-// Combine never leaves a part out because the step is broken. What remains
-// unscorable is not the policy's doing, but for Arithmetic: a policy can write no
-// equation, or hide one in words, so it belongs beside a rule that judges the
-// answer.
+// Combine never leaves a part out because the step is broken. Whatever remains
+// unscorable is not the policy's doing. The exception is Arithmetic: a policy can
+// write no equation, or hide one in words, so combine it with a rule that judges
+// the answer.
 //
 // # Custom rules
 //

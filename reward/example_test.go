@@ -51,6 +51,32 @@ func ExamplePredicate() {
 	// {0 criterion does not apply} <nil>
 }
 
+// Any function is a rule: here the step may have at most three words before its
+// answer. A step that the policy broke has no text to judge.
+func ExampleRuleFunc() {
+	rule := reward.RuleFunc[note](func(_ context.Context, _ note, trace *prompt.Trace, step int) (reward.Score, error) {
+		span := &trace.Steps[step]
+		if span.Status != prompt.StatusOK {
+			return reward.Unscorable("broken step: " + span.Status.String()), nil
+		}
+		before := trace.Text[span.Bytes.Start:span.AnswerBytes.Start]
+		if len(strings.Fields(strings.TrimSuffix(before, `\boxed{`))) > 3 {
+			return reward.Score{Value: 0}, nil
+		}
+		return reward.Score{Value: 1}, nil
+	})
+	parser := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "place"}})
+	for _, text := range []string{`It names Osaka. \boxed{yes}`, `The note says it is in Osaka. \boxed{yes}`, `It names`} {
+		trace := parser.Parse(text, nil)
+		score, err := rule.Score(context.Background(), note{}, &trace, 0)
+		fmt.Println(score, err)
+	}
+	// Output:
+	// {1 } <nil>
+	// {0 } <nil>
+	// {0 broken step: truncated} <nil>
+}
+
 // Arithmetic needs no gold answer at all.
 func ExampleArithmetic() {
 	rule := reward.Arithmetic[note]()

@@ -65,16 +65,16 @@ func Length[E any](full, zero int) Rule[E] {
 	})
 }
 
-// Overlong says which completions are too long and what that costs.
+// Overlong sets the length at which a completion is too long, and the penalty.
 type Overlong struct {
-	// Max is the length in tokens at which the penalty is full: L_max. It is
-	// at least 1.
+	// Max is the length in tokens from which the full penalty applies, the
+	// paper's L_max; at least 1.
 	Max int
 	// Buffer is the number of tokens before Max over which the penalty grows:
 	// L_cache, or the overlong buffer, from 0 to Max. With 0 there is no
 	// penalty up to Max and the full one beyond.
 	Buffer int
-	// Factor is the full penalty, finite and not negative; 0 means 1.
+	// Factor is the size of the full penalty, finite and not negative; 0 means 1.
 	Factor float64
 	// Uncapped lets the penalty grow on beyond Max at the same rate, as in
 	// verl and AReaL; it needs a Buffer. By default the penalty stays at
@@ -107,7 +107,7 @@ func (o Overlong) Validate() error {
 // to the task's reward as a weighted outcome beside it; Combine would take a
 // mean. Asked about one step, it counts that step's tokens. A trace that was
 // parsed without token offsets is unscorable, "no token offsets". SoftOverlong
-// panics on what Validate refuses.
+// panics on settings that Validate rejects.
 func SoftOverlong[E any](o Overlong) Rule[E] {
 	if err := o.Validate(); err != nil {
 		panic(err.Error())

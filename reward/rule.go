@@ -12,14 +12,14 @@ import (
 // completion as a whole instead of one step's.
 const WholeCompletion = -1
 
-// Score is what a rule says about a step or a completion: a value or, if Reason
-// is set, why there is none. A score without a value is never read as zero.
+// Score is a rule's judgement of a step or a completion: a value or, if Reason is
+// set, the reason why it has none. A missing value is never read as zero.
 type Score struct {
 	// Value is the score, by convention in [0, 1]. It means nothing if Reason
 	// is set.
 	Value float64
-	// Reason, if not empty, says in a few fixed words why there is no value,
-	// such as "no gold label". Reasons are counted.
+	// Reason, if not empty, is why there is no value, in a few fixed words such
+	// as "no gold label". Reasons are counted.
 	Reason string
 }
 
@@ -34,12 +34,14 @@ func Unscorable(reason string) Score {
 // Scorable reports whether the score has a value.
 func (s Score) Scorable() bool { return s.Reason == "" }
 
-// Rule judges one step of a completion, or all of it if step is
-// WholeCompletion. Score may be called concurrently.
+// Rule judges one step of a completion, or all of it if step is WholeCompletion.
+// step indexes trace.Steps, which has one entry per step of the template;
+// rollout.Completion.Steps is another list, with duplicate and surplus steps in
+// it. Score may be called concurrently.
 //
 // An error means that the rule itself failed, for example because a service did
-// not answer; the caller then ends the run or drops the sample. Something that
-// the rule cannot judge is not an error but an unscorable score.
+// not answer; the caller then ends the run or drops the sample. If the rule
+// merely cannot judge the step, it returns an unscorable score and no error.
 type Rule[E any] interface {
 	Score(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error)
 }

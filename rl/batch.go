@@ -14,8 +14,8 @@ type Sample struct {
 	Prompt int
 	// Tokens are the completion's token ids.
 	Tokens []int32
-	// Excluded samples are not trained on, and no denominator knows of them:
-	// Weigh gives their tokens the weight 0.
+	// Excluded samples are not trained on and are in no denominator: Weigh gives
+	// their tokens the weight 0.
 	Excluded bool
 	// Emptied samples are not trained on either, but an aggregation that counts
 	// sequences without tokens (CountEmpty, PerSequence) counts them.
@@ -24,7 +24,7 @@ type Sample struct {
 	objective.Sequence
 }
 
-// Batch is what a policy computes on. Samples share prompts, so that a policy can
+// Batch is the input of a policy. Samples share prompts, so that a policy can
 // compute each prompt once.
 type Batch struct {
 	Prompts [][]int32
@@ -140,12 +140,20 @@ func (b *Batch) Weigh(agg objective.Aggregation) error {
 	return nil
 }
 
-// Demonstration is a completion to imitate.
+// Demonstration is a completion to imitate. Tokens ends with the end-of-text token if
+// the policy is to learn to stop.
 type Demonstration struct{ Prompt, Tokens []int32 }
 
-// DemonstrationBatch makes a batch for supervised learning with
-// objective.CrossEntropy, in which every completion token counts. Equal prompts
-// are not merged.
+// DemonstrationBatch makes a batch for supervised learning, in which every completion
+// token counts. Equal prompts are not merged. A supervised loop is:
+//
+//	for step, demos := range slices.Collect(slices.Chunk(demonstrations, 32)) {
+//		batch, err := rl.DemonstrationBatch(demos, objective.TokenMean{})
+//		if err != nil { … }
+//		opt := rl.OptimOptions{LR: schedule.At(int64(step)), MaxNorm: 1}
+//		info, err := rl.Update(ctx, policy, batch, objective.CrossEntropy{}, 1, opt)
+//		if err != nil { … }
+//	}
 func DemonstrationBatch(demos []Demonstration, agg objective.Aggregation) (*Batch, error) {
 	if len(demos) == 0 {
 		return nil, errors.New("rl: no demonstrations")

@@ -2,19 +2,20 @@ package rl
 
 import "fmt"
 
-// Batching is the arithmetic of one training step. A collection of Prompts ×
+// Batching sets the sizes of one training step. A collection of Prompts ×
 // GroupSize completions is divided, by prompts, into MiniBatches optimiser steps,
-// and gone through Epochs times. Each optimiser step is computed in Accumulate
-// passes, which changes how much memory it takes but not the result.
+// and there are Epochs passes over it. Each optimiser step is computed in
+// Accumulate forward-backward passes, which changes its memory but not the
+// result.
 type Batching struct {
-	// Prompts is how many problems are sampled per collection.
+	// Prompts is the number of problems sampled per collection.
 	Prompts int
 	// GroupSize is the number of completions that each problem must ask for;
 	// 0 leaves that to the problems.
 	GroupSize int
 	// MiniBatches is the number of optimiser steps per epoch; 0 means 1.
 	MiniBatches int
-	// Epochs is how often a collection is gone through; 0 means 1.
+	// Epochs is the number of passes over each collection; 0 means 1.
 	Epochs int
 	// Accumulate is the number of forward-backward calls per optimiser step;
 	// 0 means 1.

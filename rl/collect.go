@@ -29,7 +29,7 @@ type Rollouts struct {
 	// is the error of the first.
 	Unjudged      int
 	FirstUnjudged error
-	// Dynamic says how dynamic sampling chose these groups; nil without it.
+	// Dynamic is the outcome of dynamic sampling; nil without it.
 	Dynamic *DynamicInfo
 }
 
@@ -39,8 +39,9 @@ type Rollouts struct {
 // problem's index it is the request's random stream.
 //
 // A sample that the engine could not deliver, or that the judge asks to drop
-// (reward.ErrDrop), is counted and left out of its group; any other error of a
-// judge, or a panic, ends the call with an error that names the sample. All requests must have the same temperature.
+// (reward.ErrDrop), is counted and omitted from its group; any other error of a
+// judge, or a panic, ends the call with an error that names the sample. All
+// requests must have the same temperature.
 func Collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
 	o, err := newCollectOptions(opts)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 
 // Recorder receives a trainer's metrics: one flat map per training step.
 type Recorder interface {
-	// Record receives the metrics of a training step, counted from 1. An error
-	// ends the run.
+	// Record receives the metrics of a training step, counted from 1. It must not
+	// keep or change the map. An error ends the run.
 	Record(step int64, metrics map[string]float64) error
 }
 
@@ -25,9 +25,10 @@ type RecorderFunc func(step int64, metrics map[string]float64) error
 // Record calls f.
 func (f RecorderFunc) Record(step int64, metrics map[string]float64) error { return f(step, metrics) }
 
-// Config is all that a Trainer needs. Policy, Engine, Source, Batching and LR are
-// required. Estimator, Credit, Objective and Aggregation are GRPO as TRL does it
-// (preset "trl-1.16") where they are nil; NewTrainer logs what it took.
+// Config holds the parts and settings of a Trainer. Policy, Engine, Source, Batching
+// and LR are required. Estimator, Credit, Objective and Aggregation, where they are
+// nil, are those of GRPO as TRL has it (preset "trl-1.16"); NewTrainer logs what it
+// took.
 type Config struct {
 	Policy Policy
 	Engine rollout.Engine
@@ -50,8 +51,8 @@ type Config struct {
 	// into the reward (Rollouts.ShapeKL). A KL term of the loss belongs to
 	// Objective.
 	RewardKL *objective.RewardKL
-	// AdaptiveKL, if not nil, replaces RewardKL.Beta by its own, and every
-	// training step moves it.
+	// AdaptiveKL, if not nil, replaces RewardKL.Beta by its own, which it adapts
+	// after every training step.
 	AdaptiveKL *objective.AdaptiveKL
 
 	Batching Batching
@@ -61,11 +62,11 @@ type Config struct {
 	LR Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
 	MaxNorm float64
-	// Steps is the number of training steps after which Run ends; 0 = when
-	// the source does.
+	// Steps is the number of training steps after which Run ends; 0 runs until
+	// the source is exhausted.
 	Steps int64
-	// Seed is the run's seed. Together with training step, prompt and sample it
-	// is the random stream of a completion.
+	// Seed is the run's seed. Seed, training step, prompt and sample together
+	// determine the random stream of a completion.
 	Seed uint64
 	// TrustRollout uses the engine's log-probs as Old instead of computing
 	// them before the first of several updates. It saves a pass and turns a
@@ -74,9 +75,9 @@ type Config struct {
 	// ExcludeTruncated excludes completions that reached the length limit
 	// from the loss (overlong filtering, DAPO, arXiv:2503.14476).
 	ExcludeTruncated bool
-	// ExcludeDeadKL leaves the terms that regularise (KL, entropy) out for the
-	// completions of dead groups, which then move nothing unless step credit
-	// finds something. They stay in the denominators.
+	// ExcludeDeadKL omits the regularisers (KL, entropy) for the completions of
+	// dead groups, which then have no gradient unless step credit gives them an
+	// advantage. They stay in the denominators.
 	ExcludeDeadKL bool
 
 	// Judges is how many completions of a collection are judged at once; 0 means
@@ -103,9 +104,9 @@ type Config struct {
 	// returns all.
 	OnRollouts func(step int64, r *Rollouts) error
 
-	// Recorder receives the metrics of each training step; nil = nobody does.
+	// Recorder receives the metrics of each training step; nil discards them.
 	Recorder Recorder
-	// Logger receives start-up facts and warnings; nil = nobody does.
+	// Logger receives start-up facts and warnings; nil discards them.
 	Logger *slog.Logger
 }
 
@@ -136,8 +137,8 @@ func (c Config) withDefaults() (Config, []string) {
 
 // Validate returns an error that names every field that is missing or invalid.
 // Nothing is sampled. If the source is a [Lister], the requests of all its problems
-// must fit Batching, AdaptiveKL and the engine; the error names the first few that
-// do not.
+// must fit Batching, AdaptiveKL and the engine, and their rewards the estimator's
+// weights; the error names the first few that do not.
 func (c *Config) Validate() error {
 	full, _ := c.withDefaults()
 	return full.validate()

@@ -3,7 +3,7 @@
 //
 // # A training step
 //
-// [Trainer] does what the algorithm box of GRPO says, with one line more:
+// A [Trainer] follows GRPO's algorithm, with one extra stage, step credit:
 //
 //  1. [Collect] samples a group of completions for each [Problem] from a
 //     rollout.Engine, and judges them: outcome rewards, and a verdict per step.
@@ -12,13 +12,18 @@
 //     advantage; a sam.Credit then decides which of its tokens deserve it.
 //  3. [Rollouts.Batch] and [Batch.Weigh] make the training batch, in which an
 //     objective.Aggregation has fixed every token's weight.
-//  4. [Update]: the [Policy] evaluates an objective.Objective, takes its gradient
-//     with respect to each token's log-prob back to its weights, and takes an
-//     optimiser step.
+//  4. [Update]: the [Policy] evaluates an objective.Objective, backpropagates its gradient with respect to each token's log-prob, and takes an optimiser step.
 //
 // One rollout.Completion passes through all of it, and each stage writes its own
-// fields. All stages are exported: your own loop is these calls in a row (see the
-// example "Stages").
+// fields. All stages are exported, so a loop of your own is these calls in a row:
+//
+//	r, err := rl.Collect(ctx, engine, problems, [2]uint64{seed, step})
+//	stats, err := r.Assign(estimator, credit)
+//	batch := r.Batch()
+//	err = batch.Weigh(aggregation)
+//	info, err := rl.Update(ctx, policy, batch, loss, 1, rl.OptimOptions{LR: 1e-6})
+//
+// A whole program of this kind is in example_stages_test.go.
 //
 // A policy must first write the task's format, at least sometimes: [Imitation]
 // teaches it from completions that are given (a warm-up, or SFT).
@@ -27,25 +32,26 @@
 //
 // Every objective is a function of per-token log-probs (and sometimes entropies)
 // and returns its gradient with respect to them. So a [Policy] has log-probs,
-// forward-backward, optimiser step, save and load, and knows no objective. One
-// that runs on a server which can only compute a linear loss on log-probs uses
-// [TwoPass]. Package rl/policytest checks that a policy keeps the contract;
-// lm/local is the policy over this module's decoders.
+// forward-backward, optimiser step, save and load, and does not depend on any
+// objective. A policy on a server that can only compute a linear loss on
+// log-probs uses [TwoPass]. Package rl/policytest checks that a policy keeps the
+// contract; lm/local is the policy over this module's decoders.
 //
 // # Optional interfaces
 //
-// What you pass to the trainer may implement more than is required. The trainer
-// finds it by type assertion:
+// The parts of a [Config] may implement optional interfaces, which the trainer
+// finds by type assertion:
 //
 //   - A [Policy] that hands its weights to a separate engine is a [Publisher],
-//     and the engine a rollout.Refresher. If only one of them is, nothing is
-//     handed over.
-//   - A [Policy] that cannot compute every objective is a [Supporter].
+//     and the engine a rollout.Refresher. If only one of them is, no weights are
+//     handed over; the trainer warns if it is the policy.
+//   - A [Policy] that cannot compute every objective is a [Supporter], so that
+//     NewTrainer can refuse an objective before the run.
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].
 //   - A [Source] that knows its problems beforehand is a [Lister], so that their
-//     requests are checked before the first training step.
+//     requests and rewards are checked before the first training step.
 //   - A [Source] that learns from the results is an [Observer].
 //   - A [Source] with settings has a method Validate() error, which NewTrainer
 //     calls.
@@ -54,12 +60,12 @@
 //
 // # What the numbers mean
 //
-// The loss does not say how well training goes: with group-relative advantages,
+// The loss does not show how well training goes: with group-relative advantages,
 // fresh samples and no masking it is near 0 throughout, because advantages sum to
 // 0 and the ratios are 1. Watch the reward, the accuracy of each step, and the
 // share of right answers with a wrong step ([Trainer.Step] and [Summarize] list
-// all metrics). "objective/engine_mismatch" says how far the engine's log-probs
-// are from the policy's; where it is not tiny, wrap the objective in
+// all metrics). "objective/engine_mismatch" is the distance between the engine's
+// log-probs and the policy's; where it is not tiny, wrap the objective in
 // objective.Corrected.
 //
 // A reward that could not be judged is NaN, never 0. A completion without a usable
@@ -71,7 +77,7 @@
 //
 // The random stream of a completion is made of the run's seed, the training step,
 // the prompt and the sample, so a run gives the same samples whatever they are
-// batched with, as far as the engine keeps its promise. [Trainer.Save] returns the
+// batched with, as far as the engine can promise that. [Trainer.Save] returns the
 // whole state; a trainer that restores it continues bit for bit, if policy and
 // engine do.
 package rl

@@ -13,15 +13,14 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Shortage says what to train on if dynamic sampling has not found enough live
-// groups.
+// Shortage is the fallback if dynamic sampling has not found enough live groups.
 type Shortage uint8
 
 const (
 	// ShortageFill adds dropped groups, the first sampled first, so that every
-	// collection has the same size. They count in the denominators as they do
-	// without dynamic sampling, and step credit that works in dead groups
-	// (sam.Mask.Fill, sam.StepGroup) learns from them.
+	// collection has the same size. They count in the denominators as without
+	// dynamic sampling, and step credit that works in dead groups (sam.Mask.Fill,
+	// sam.StepGroup) learns from them.
 	ShortageFill Shortage = iota
 	// ShortageTrain trains on the live groups alone, even if there are none.
 	ShortageTrain
@@ -45,16 +44,15 @@ func (s *Shortage) UnmarshalText(text []byte) error {
 	return settings.ParseEnum(shortageNames, text, s)
 }
 
-// ErrTooFewLive is returned by CollectLive, wrapped with the counts, if OnShortage is
-// ShortageFail and there were not enough live groups.
+// ErrTooFewLive is returned by CollectLive, wrapped with the counts, if
+// OnShortage is ShortageFail and there were too few live groups.
 var ErrTooFewLive = errors.New("rl: too few live groups")
 
-// DynamicSampling replaces groups from which nothing would be learned (DAPO,
+// DynamicSampling replaces groups that would teach nothing (DAPO,
 // arXiv:2503.14476, section 3.2): problems are drawn and sampled in rounds until
 // a collection has enough live groups. The zero value is off.
 //
-// The trainer's other metrics then describe all groups that were sampled, and
-// there are also
+// The trainer's other metrics then describe all groups that were sampled. It adds
 //
 //	dynamic/rounds            rounds of sampling
 //	dynamic/sampled           groups sampled in them
@@ -62,18 +60,17 @@ var ErrTooFewLive = errors.New("rl: too few live groups")
 //	dynamic/dropped/<reason>  groups left out
 type DynamicSampling struct {
 	// Rounds is the largest number of rounds per collection; 0 turns dynamic
-	// sampling off. With 1 nothing is replaced, and OnShortage decides alone what
-	// becomes of dead groups.
+	// sampling off. With 1, dead groups are not replaced; OnShortage alone
+	// decides what happens to them.
 	Rounds int
-	// Oversample is how many problems a round draws for each live group that
-	// is missing; 0 means 1. More saves rounds. Live groups beyond those
-	// needed are dropped as "surplus": kept for later, they would be
-	// off-policy.
+	// Oversample is the number of problems that a round draws for each missing
+	// live group; 0 means 1. More saves rounds. Live groups beyond those needed
+	// are dropped as "surplus": kept for later, they would be off-policy.
 	Oversample float64
 	// Filter, if not nil, drops live groups too. Dead groups, as the estimator
 	// defines them (advantage.Estimator.Dead), are always dropped.
 	Filter GroupFilter
-	// OnShortage says what to do if the rounds or the problems run out.
+	// OnShortage is the fallback if the rounds or the problems run out.
 	OnShortage Shortage
 }
 
@@ -101,7 +98,7 @@ func (d *DynamicSampling) draws(missing int) int {
 	return int(math.Ceil(max(d.Oversample, 1) * float64(missing)))
 }
 
-// DynamicInfo says what dynamic sampling did for a collection.
+// DynamicInfo is the outcome of dynamic sampling for a collection.
 type DynamicInfo struct {
 	// Rounds is the number of rounds taken.
 	Rounds int
@@ -109,10 +106,10 @@ type DynamicInfo struct {
 	// problems were drawn, and Reasons the reason for each.
 	Dropped *Rollouts
 	Reasons []string
-	// Missing is how many live groups were missing at the end.
+	// Missing is the number of live groups missing at the end.
 	Missing int
-	// Repeated is how many groups, the collection's last, are repetitions of
-	// its first ones.
+	// Repeated is the number of groups, the collection's last, that repeat its
+	// first ones.
 	Repeated int
 }
 
@@ -147,12 +144,12 @@ func (r *Rollouts) Sampled() *Rollouts {
 // CollectLive is Collect with dynamic sampling: it draws problems from next,
 // usually a Source's method, and samples them until want groups are live by est
 // and pass d.Filter, or the rounds run out. Groups keep the order in which their
-// problems were drawn; repetitions come last. Rollouts.Dynamic says what was
-// done. The random stream of a problem depends on how many were drawn before it,
-// so one that is drawn twice gets other samples.
+// problems were drawn; repetitions come last. Rollouts.Dynamic has the details.
+// The random stream of a problem depends on how many were drawn before it, so one
+// that is drawn twice gets other samples.
 //
 // It returns io.EOF, without sampling, if there are fewer than want problems.
-// If the problems run out later, it does what d.OnShortage says.
+// If the problems run out later, d.OnShortage applies.
 func CollectLive(ctx context.Context, e rollout.Engine, next func(context.Context) (Problem, error), want int, est advantage.Estimator, d DynamicSampling, stream [2]uint64, opts ...CollectOption) (*Rollouts, error) {
 	o, err := newCollectOptions(opts)
 	if err := errors.Join(err, est.Validate(), d.Validate()); err != nil {

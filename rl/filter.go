@@ -13,15 +13,14 @@ type GroupFilter interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
 	// Drop returns "" to keep a judged group, or the reason to drop it. Reasons
-	// are counted and become names of metrics: there should be few of them, and
-	// short ones.
+	// are counted and become names of metrics, so keep them few and short.
 	Drop(g rollout.Group) (reason string)
 }
 
 // DropConstant drops the groups in which one outcome reward is the same for all
-// completions. The estimator finds dead groups without it; it is for tasks where
-// a second reward, such as a length penalty, should not keep a group alive. The
-// reasons are those of advantage.SameReward.
+// completions. Dead groups are dropped without it; it is for tasks where a second
+// reward, such as a length penalty, should not keep a group alive. The reasons
+// are those of advantage.SameReward.
 type DropConstant struct {
 	// Reward is the index of the reward, usually 0: the task's own.
 	Reward int
@@ -39,10 +38,10 @@ func (d DropConstant) Drop(g rollout.Group) string {
 	return advantage.SameReward(rewards)
 }
 
-// DropMeanOutside keeps the groups whose mean of one outcome reward is between
-// Low and High, and neither of them: with 0/1 rewards, 0 and 1, those with both
-// right and wrong completions. The reasons are "unscorable", "too_hard" and
-// "too_easy".
+// DropMeanOutside drops the groups whose mean of one outcome reward is not
+// strictly between Low and High. With 0/1 rewards and the bounds 0 and 1 it
+// leaves the groups with both right and wrong completions. The reasons are
+// "unscorable", "too_hard" and "too_easy".
 type DropMeanOutside struct {
 	// Reward is the index of the reward, usually 0: the task's own.
 	Reward    int

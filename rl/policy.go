@@ -42,9 +42,9 @@ func checkMaxNorm(n float64) error {
 	return nil
 }
 
-// OptimInfo is what an optimiser step did.
+// OptimInfo is the result of an optimiser step.
 type OptimInfo struct {
-	// Version counts the policy's optimiser steps; it names the weights.
+	// Version counts the policy's optimiser steps; it identifies the weights.
 	Version int64
 	// GradNorm is the global norm before clipping.
 	GradNorm float64
@@ -68,8 +68,9 @@ type Policy interface {
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)
 	// OptimStep applies the accumulated gradient and clears it.
 	OptimStep(ctx context.Context, o OptimOptions) (OptimInfo, error)
-	// Save stores weights, optimiser state and version under a name and
-	// returns a reference for Load. Training continues from it bit for bit.
+	// Save stores weights, optimiser state and version under a name, in memory,
+	// on a server, or as a file or folder of that name, and returns a reference
+	// for Load. Training continues from it bit for bit.
 	Save(ctx context.Context, name string) (ref string, err error)
 	// Load restores what Save stored and clears the accumulated gradient.
 	Load(ctx context.Context, ref string) error
@@ -83,9 +84,9 @@ type Publisher interface {
 }
 
 // Supporter is a Policy that cannot compute every objective. NewTrainer asks it,
-// so that such a run does not start.
+// so that a run that cannot work does not start.
 type Supporter interface {
-	// Supports returns an error that names the inputs it cannot provide.
-	// ForwardBackward refuses such an objective too.
+	// Supports returns an error that names the inputs that the policy cannot
+	// provide. ForwardBackward returns an error for such an objective too.
 	Supports(n objective.Inputs) error
 }

@@ -22,11 +22,11 @@ type Problem interface {
 	// error that says why this example has no prompt. The error ends the
 	// collection; if the source is a Lister, NewTrainer finds it.
 	Request() (rollout.Request, error)
-	// Judge parses and scores one completion: it writes the judge's fields of
-	// c. It may be called concurrently for different completions. An error
-	// means that judging itself failed, and ends the collection, unless it is
-	// a reward.ErrDrop, which drops the completion; what cannot be scored is
-	// NaN instead, or VerdictUnknown.
+	// Judge parses and scores one completion: it writes the judge's fields of c.
+	// It may be called concurrently for different completions. An error means
+	// that judging itself failed, and ends the collection, unless it is a
+	// reward.ErrDrop, which drops the completion. A reward that cannot be judged
+	// is NaN, and a step's verdict is then VerdictUnknown.
 	Judge(ctx context.Context, c *rollout.Completion) error
 }
 
@@ -77,8 +77,8 @@ func Digest(problems []Problem) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Named is a Problem whose outcome rewards have names, which metrics then use.
-// Problems of package task have them.
+// Named is a Problem whose outcome rewards have names, for metrics. Problems of
+// package task are Named.
 type Named interface {
 	// RewardNames returns one name per outcome reward.
 	RewardNames() []string
@@ -93,15 +93,16 @@ type Source interface {
 	Restore(state []byte) error
 }
 
-// Lister is a Source that knows all its problems. NewTrainer checks the request of
-// each, so that one that cannot be sampled is found before the first training step.
+// Lister is a Source that knows all its problems. NewTrainer checks each of them, to
+// find requests that cannot be sampled, and rewards that the estimator's weights do
+// not fit, before the first training step.
 type Lister interface {
 	// List returns the problems that the source may yield, in any order.
 	List() []Problem
 }
 
 // Observer is a Source that learns from results, such as a curriculum. The
-// trainer shows it every collection before it draws problems for the next.
+// trainer shows it every collection before drawing problems for the next.
 type Observer interface {
 	// Observe receives the problems of a collection, including those that
 	// dynamic sampling dropped, and the judged group of each. It must not
@@ -109,14 +110,14 @@ type Observer interface {
 	Observe(problems []Problem, groups []rollout.Group) error
 }
 
-// SliceSource yields a fixed list of problems in shuffled order, Epochs times,
-// each time in another order that depends on the seed alone.
+// SliceSource yields a fixed list of problems for Epochs epochs, each in another
+// shuffled order that depends on the seed alone.
 type SliceSource struct {
 	// Problems is the list; it must not change while the source is in use.
 	Problems []Problem
-	// Seed decides the orders.
+	// Seed determines the orders.
 	Seed uint64
-	// Epochs is how often to go through the list; 0 = without end.
+	// Epochs is the number of passes over the list; 0 repeats forever.
 	Epochs int
 
 	epoch, next int

@@ -16,7 +16,7 @@ type Schedule interface {
 	At(step int64) float64
 }
 
-// ScheduleFunc makes a Schedule of a function. It has no JSON form.
+// ScheduleFunc makes a Schedule from a function. It has no JSON form.
 type ScheduleFunc func(step int64) float64
 
 // Validate returns an error if f is nil.
@@ -115,13 +115,17 @@ func checkRate(of string, lr float64) error {
 	return nil
 }
 
-// Kinds maps the kinds of settings to prototypes, structs whose fields are the
-// defaults. Pass your own schedules in this form to DecodeSchedule and
-// EncodeSchedule; every field needs a json tag.
+// Kinds is a map[string]any from the name of a kind to its prototype: a struct, or a
+// pointer to one, whose fields are the defaults. Pass your own schedules in this
+// form to DecodeSchedule and EncodeSchedule:
+//
+//	mine := rl.Kinds{"steady": Steady{Rate: 1e-6}}
+//
+// Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package, for decoding settings that
-// contain a Schedule.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's
+// Decode if a kind of yours there has a field that is a Schedule.
 func BuiltInKinds() Kinds {
 	return Kinds{"constant": Constant{}, "warmup_cosine": WarmupCosine{}, "warmup_linear": WarmupLinear{}}
 }
@@ -133,8 +137,8 @@ func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) 
 //	{"kind":"warmup_cosine","lr":1e-3,"warmup":10,"total":500,"final":1e-4}
 //
 // The kinds are "constant", "warmup_cosine", "warmup_linear" and those of own.
-// What the JSON leaves out is zero. Unknown kinds and fields and what Validate
-// refuses are errors that give the path.
+// What the JSON leaves out is zero. Unknown kinds and fields, and invalid
+// values, are errors that give the path.
 func DecodeSchedule(b []byte, own ...Kinds) (Schedule, error) {
 	return settings.Decode[Schedule](b, nil, with(own)...)
 }

@@ -26,7 +26,7 @@ func (m *mean) addBool(v bool) {
 }
 
 // Summarize describes judged rollouts as metrics. A metric without any
-// observation is left out: it is never 0 instead.
+// observation is omitted, not reported as 0.
 //
 //	reward/<k>             mean of outcome reward k over the completions that have
 //	                       it; k is its name if the problems are Named
@@ -144,7 +144,7 @@ func (u *UpdateInfo) metrics(m map[string]float64) {
 
 // EvaluateProblems samples and judges problems without training, and returns
 // them with their Summarize. The same seed gives the same random streams each
-// time. It can be all that Config.Eval does:
+// time. It is often all that Config.Eval needs:
 //
 //	Eval: func(ctx context.Context, _ int64) (map[string]float64, error) {
 //		_, m, err := rl.EvaluateProblems(ctx, engine, test, seed)

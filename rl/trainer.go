@@ -58,11 +58,11 @@ func (t *Trainer) Steps() int64 { return t.step }
 // caller must not change it.
 func (t *Trainer) Metrics() map[string]float64 { return t.last }
 
-// Run takes training steps until there were Config.Steps, the source ends, or ctx
-// is done. A source that ends before is only a warning in the log, unless it has
-// too few problems for a single collection: that is an error. A step that ctx
-// interrupts is lost. To end a run on a signal with a checkpoint, call Step
-// yourself.
+// Run takes training steps until Config.Steps steps have been taken, the source
+// is exhausted, or ctx is done. A source that runs out early is only logged as a
+// warning, unless it has too few problems for a single collection, which is an
+// error. A step that ctx interrupts is lost. To end a run on a signal with a
+// checkpoint, call Step yourself.
 func (t *Trainer) Run(ctx context.Context) error {
 	for t.c.Steps == 0 || t.step < t.c.Steps {
 		_, err := t.Step(ctx)
@@ -84,8 +84,8 @@ func (t *Trainer) Run(ctx context.Context) error {
 // Step takes one training step: one collection and the updates on it. It returns
 // the step's metrics, or io.EOF, having done nothing, if the source has fewer
 // problems left than a collection takes. Training steps are counted from 1
-// wherever their number is passed on or reported. The first one publishes the
-// policy's weights to the engine before it samples, as all others do.
+// wherever their number is passed on or reported. Every step, the first included,
+// publishes the policy's weights to the engine before it samples.
 //
 // The metrics are those of Summarize, and
 //

@@ -9,16 +9,17 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-// UpdateInfo is what an Update did, summed over its optimiser steps.
+// UpdateInfo is the result of an Update or of several, summed over their
+// optimiser steps.
 type UpdateInfo struct {
-	// Loss is the mean loss per optimiser step. It does not say how well
+	// Loss is the mean loss per optimiser step. It does not show how well
 	// training goes; see the package comment.
 	Loss float64
 	// GradNorm is the mean norm before clipping, over the optimiser steps that
 	// were not skipped.
 	GradNorm float64
-	// OptimSteps counts optimiser steps; Skipped counts those among them that
-	// were not taken because the gradient was not finite.
+	// OptimSteps counts optimiser steps, and Skipped those of them that were not
+	// taken because the gradient was not finite.
 	OptimSteps, Skipped int
 	// Version is the policy's version after the last optimiser step.
 	Version int64
@@ -95,8 +96,8 @@ func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, 
 }
 
 // EvalObjective evaluates o on the samples [from, to) of b, in order, and returns
-// the summed loss. LogP must be filled in and Grad clear; m, to which the metrics
-// are added, must not be nil. Policies call it between their forward and backward
+// the summed loss. LogP must be filled in and Grad cleared; metrics are added to
+// m, which must not be nil. Policies call it between their forward and backward
 // passes. An error names the sample.
 func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
 	loss := 0.0

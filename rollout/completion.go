@@ -2,7 +2,7 @@ package rollout
 
 import "github.com/stepwise-rl/stepwise/prompt"
 
-// Completion is one sample and everything that is noted about it later. The same
+// Completion is one sample and all later annotations on it. The same
 // value passes through a whole training step: the engine fills in what it
 // sampled, the judge the steps and rewards, the trainer log-probs, the estimator
 // and then step credit the advantages.
@@ -11,7 +11,8 @@ import "github.com/stepwise-rl/stepwise/prompt"
 type Completion struct {
 	// Written by the engine:
 
-	// Request and Index say which sample of which request this is.
+	// Request and Index identify the sample: the index of its request in the
+	// call, and its own index in the request.
 	Request, Index int
 	// Tokens are the sampled ids, an end-of-text token included.
 	Tokens []int32
@@ -31,8 +32,8 @@ type Completion struct {
 	// FirstVersion and LastVersion are the weight versions that the first
 	// and the last token were sampled with.
 	FirstVersion, LastVersion int64
-	// Err, if not nil, says why there is no sample; all but Request and
-	// Index is then empty.
+	// Err, if not nil, is why there is no sample; every other field but Request
+	// and Index is then empty.
 	Err error
 
 	// Written by the judge (rl.Problem.Judge):
@@ -50,7 +51,7 @@ type Completion struct {
 	// Written by the trainer:
 
 	// Old and Ref are, per token, the log-probs under the policy before the
-	// update and under the reference policy; nil if nobody has needed them yet.
+	// update and under the reference policy; nil until they are needed.
 	Old, Ref []float64
 	// Shaping is an optional reward per token (a KL penalty); nil = none.
 	// Estimators of token returns (REINFORCE++) include it in the returns; for
@@ -69,18 +70,18 @@ type Completion struct {
 	Advantage float64
 	// Adv is the advantage per token.
 	Adv []float64
-	// Keep is true for every token until step credit masks some. Masked is
-	// not the same as Adv == 0: objectives and denominators treat the two
-	// differently.
+	// Keep is true for every token until step credit masks some. A masked token
+	// differs from one with Adv 0 in objectives and denominators.
 	Keep []bool
 }
 
 // Step is one judged step of a completion.
 //
-// A step that the policy left out has Start == End, the index of the token at
-// which it should have begun; so has a step so short that no token begins in
-// it. Steps of one name in one completion (a duplicate and its original) are
-// one step to everything that compares steps across a group.
+// Steps never overlap. A step that the policy left out has Start == End, the
+// index of the token at which it should have begun, or len(Tokens) if the text
+// ended there; see Completion.Blamed. Start == End also if no token begins in the
+// step. Step credit that compares steps across a group takes steps of one name in
+// one completion (a duplicate and its original) as one.
 type Step struct {
 	Name       string
 	Start, End int // token range, end exclusive
@@ -90,8 +91,8 @@ type Step struct {
 	Status prompt.Status
 	// Reward is the step's score; NaN = unscorable.
 	Reward float64
-	// Final marks the step that states the final answer, about which the
-	// outcome is.
+	// Final marks the step that states the final answer, which the outcome reward
+	// judges.
 	Final bool
 }
 
@@ -116,7 +117,7 @@ func (c *Completion) Blamed(s *Step) (token int, ok bool) {
 type Group []Completion
 
 // HasAdvantage reports whether an estimator gave any completion of the group an
-// advantage. Before one has run, ask the estimator whether the group is dead.
+// advantage. Before an estimator has run, ask Estimator.Dead.
 func (g Group) HasAdvantage() bool {
 	for i := range g {
 		if g[i].Advantage != 0 {

@@ -1,5 +1,4 @@
-// Package rollout defines how completions are sampled and what is known about
-// each of them.
+// Package rollout defines how completions are sampled, and the record of each one.
 //
 // # Engines
 //
@@ -9,12 +8,12 @@
 // model runs, is the engine's business.
 //
 //   - lm/local samples from a decoder in the same process.
-//   - rollout/sample draws tokens from logits as [Params] say. Build your own
-//     engine with it.
+//   - rollout/sample draws tokens from logits by [Params]. Build your own engine
+//     with it.
 //   - rollout/enginetest has the conformance suite for engines, and a fake one
 //     for tests.
 //
-// An engine may implement more, which callers find by type assertion:
+// An engine may implement optional interfaces, which callers find by type assertion:
 //
 //   - [Checker] if there are requests that it cannot sample: they are then
 //     found before the run starts.

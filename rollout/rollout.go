@@ -11,10 +11,10 @@ import (
 type Params struct {
 	// Temperature scales the logits by its inverse; 0 means greedy.
 	Temperature float64
-	// TopP keeps the smallest set of most likely tokens whose probability
+	// TopP keeps the smallest set of most likely tokens whose total probability
 	// reaches it; 0 or 1 keeps all. It applies after TopK.
 	TopP float64
-	// TopK keeps that many most likely tokens; 0 keeps all.
+	// TopK keeps that many of the most likely tokens; 0 keeps all.
 	TopK int
 	// MaxTokens bounds the completion's length; at least 1.
 	MaxTokens int
@@ -92,7 +92,7 @@ func Validate(reqs []Request, check func(*Request) error) error {
 	return nil
 }
 
-// Finish says why a completion ended.
+// Finish is the reason why a completion ended.
 type Finish string
 
 const (
@@ -104,11 +104,12 @@ const (
 
 // Engine samples completions.
 type Engine interface {
-	// Generate samples every request and calls emit exactly once per
-	// (request, index), serially, in any order, failures of single samples
-	// included. An error of emit ends the call and is returned. When ctx is
-	// done, Generate returns its error promptly. It leaves no goroutine
-	// behind. Invalid requests are an error before anything is emitted.
+	// Generate samples every request and calls emit exactly once per (request,
+	// index), serially, in any order, failures of single samples included. An
+	// error of emit ends the call and is returned. When ctx is done, Generate
+	// returns ctx.Err() promptly. It leaves no goroutine behind. Invalid requests
+	// are an error before anything is emitted; a prompt token outside the
+	// vocabulary makes a request invalid.
 	Generate(ctx context.Context, reqs []Request, emit func(Completion) error) error
 }
 
@@ -125,8 +126,8 @@ type Weights struct {
 	Version int64
 	// Ref is a path or URI from which a server can load the weights.
 	Ref string
-	// Local is the handle of a policy driver that lives in the same process
-	// as the engine; nil elsewhere.
+	// Local is a handle to the weights if the policy is in the same process as
+	// the engine; nil elsewhere.
 	Local any
 }
 

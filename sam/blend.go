@@ -7,12 +7,12 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Blend mixes two kinds of credit, each applied to the outcome's advantages:
+// Blend mixes two kinds of credit, each applied to the outcome advantages:
 //
 //	Â = λ·A(Adv) + (1−λ)·B(Adv)
 //
-// A token is kept if one with weight above 0 keeps it. The gradient, and so
-// what it optimises, is mixed likewise.
+// A token is kept if a kind with weight above 0 keeps it. The gradient, and so
+// the optimised value, is the same mixture.
 type Blend struct {
 	A Credit `json:"a"`
 	B Credit `json:"b"`

@@ -6,21 +6,21 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Credit says which tokens deserve the advantage: it rewrites Adv and Keep of a
-// batch after an advantage.Estimator has filled them from the outcome rewards.
+// Credit decides which tokens deserve the advantage: it rewrites Adv and Keep of
+// a batch after an advantage.Estimator has filled them from the outcome rewards.
 // It sees whole groups, because some kinds compare the same step across a group.
 type Credit interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
-	// Assign rewrites the batch and says what it did. A token whose Keep it
-	// clears gets an Adv of 0, for a user may look at either. An error names
-	// group, completion and step. A custom credit is best written with
-	// [Measure], which sees to all that.
+	// Assign rewrites the batch and returns statistics. A token whose Keep it
+	// clears must have Adv 0, since callers may read either. An error names
+	// group, completion and step. Write a custom credit with [Measure], which
+	// takes care of all this.
 	Assign(batch []rollout.Group) (Stats, error)
 }
 
-// Outcome is no step credit: every token keeps its completion's advantage. It
-// is the control for everything else, and still counts the statistics.
+// Outcome is no step credit: every token keeps its completion's advantage. It is
+// the control for all other kinds, and counts the same statistics.
 type Outcome struct{}
 
 // Validate implements Credit.
@@ -31,11 +31,11 @@ func (Outcome) Assign(batch []rollout.Group) (Stats, error) {
 	return eachGroup(batch, func([]completion) {})
 }
 
-// Measure is what a custom credit needs besides its idea: it checks every group
-// as this package does, calls credit to rewrite the group's Adv and Keep, sets
-// Adv to 0 where Keep is cleared, and returns the Stats of what was done. Credit must leave the number of tokens, the steps and their
-// verdicts as they are. Its error, and that of advantages that are not finite
-// afterwards, ends it and names the group.
+// Measure does the bookkeeping of a custom credit: it checks every group as this
+// package does, calls credit to rewrite the group's Adv and Keep, sets Adv to 0
+// where Keep is cleared, and returns the Stats. Credit must leave the number of
+// tokens, the steps and their verdicts alone. If credit fails or leaves a
+// non-finite advantage, Measure stops with an error that names the group.
 func Measure(batch []rollout.Group, credit func(g rollout.Group) error) (Stats, error) {
 	group := 0
 	return tryGroup(batch, func(view []completion) error {

@@ -13,23 +13,24 @@
 //
 // # The kinds of credit
 //
-//   - [Outcome]: no step credit, the control.
+//   - Outcome: no step credit (outcome credit in the literature), the control. It
+//     is not to be confused with task.Outcome, a reward.
 //   - [Mask]: a good outcome reinforces only the steps that were right, a bad
 //     one punishes only those that were wrong.
-//   - [Prefix]: the same, with every step from the first wrong one on as wrong.
+//   - Prefix: the same, but every step from the first wrong one on counts as wrong.
 //   - [StepGroup]: each step's reward, compared with the same step of the other
 //     completions; with advantage.RLOO as its normaliser it is unbiased.
 //   - [ReturnToGo]: each token gets the rewards of its step and all later ones.
 //   - [Blend]: a weighted mean of two others.
-//   - [OutcomePlusVerdict]: the verdicts' information without placement, the
-//     second control.
+//   - OutcomePlusVerdict: the verdicts' mean added to the reward, without
+//     placement; the second control.
 //
 // [Measure] helps to write your own, with the same checks and statistics. [Decode]
 // reads a Credit from JSON, [Encode] writes it.
 //
-// Only Outcome, Mask with leaks that are not negative, and Prefix likewise
-// promise never to flip the sign of an advantage. Mask and Prefix have nothing
-// to say about a group without outcome advantage, unless Mask.Fill is set.
+// Only [Outcome], and [Mask] and [Prefix] with non-negative leaks, guarantee that
+// no advantage changes its sign. Mask and Prefix leave a group without outcome
+// advantage alone, unless Mask.Fill is set.
 //
 // The idea of Mask, Stepwise Advantage Masking, is that of "Optimizing
 // Generative Ranking Relevance via Reinforcement Learning in Xiaohongshu
@@ -40,21 +41,21 @@
 // # Masked is not zero
 //
 // A masked token has Keep == false. Objectives with terms that do not multiply
-// the advantage (KL, entropy) and all denominators may treat it otherwise than
-// a token whose advantage is zero; see package objective.
+// the advantage (KL, entropy), and all denominators, may treat it differently
+// from a token whose advantage is zero; see package objective.
 //
 // # Unknown and broken steps
 //
 // A step that no rule can judge (rollout.VerdictUnknown, or a NaN reward) keeps
-// what the outcome gives it. A step that the policy broke
-// (rollout.VerdictBroken: missing, duplicate, out of order, truncated,
-// with an invalid answer) counts as wrong unless an option says otherwise, because training
-// finds every loophole. A step that is missing has no token: its blame goes to
-// the token where it should have begun, Step.Start, or to the last token if the
-// text ended there.
+// the outcome advantage. A step that the policy broke (rollout.VerdictBroken:
+// missing, duplicate, out of order, truncated, with an invalid answer) counts as
+// wrong unless an option says otherwise, because training finds every loophole. A
+// step that is missing has no token: its blame goes to the token where it should
+// have begun, or to the last token if the text ended there
+// (rollout.Completion.Blamed).
 //
-// Text outside every step keeps the outcome's advantage. That is a loophole too,
-// where such text leads to a step that should not exist: let a duplicate or
-// surplus step begin where the one before it ends, as package task does. Else
-// right answers that go on after their end teach the policy to go on.
+// Text outside every step keeps the outcome advantage. That is a loophole too if
+// such text leads to a step that should not exist, so let a duplicate or surplus
+// step begin where the one before it ends, as package task does. Otherwise right
+// answers that continue after their end teach the policy to continue.
 package sam

@@ -5,13 +5,18 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 )
 
-// Kinds maps the kinds of settings to prototypes, structs whose fields are the
-// defaults. Pass your own credit in this form to Decode and Encode; every field
-// needs a json tag.
+// Kinds is a map[string]any from the name of a kind to its prototype: a struct, or a
+// pointer to one, whose fields are the defaults. Pass your own credit in this
+// form to Decode and Encode:
+//
+//	mine := sam.Kinds{"half": Half{Factor: 0.5}}
+//
+// Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package, for decoding settings that
-// contain a Credit. Those of package advantage are needed with them.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode,
+// together with those of package advantage, if a kind of yours there has a field that
+// is a Credit.
 func BuiltInKinds() Kinds {
 	return Kinds{
 		"outcome": Outcome{}, "mask": Mask{}, "prefix": Prefix{}, "step_group": StepGroup{},
@@ -30,8 +35,8 @@ func with(own []Kinds) []Kinds {
 //
 // The kinds are "outcome", "mask", "prefix", "step_group", "return_to_go",
 // "blend", "outcome_plus_verdict" and those of own; normalisers are those of
-// package advantage. What the JSON leaves out is zero. Unknown kinds and fields
-// and what Validate refuses are errors that give the path.
+// package advantage. What the JSON leaves out is zero. Unknown kinds and fields,
+// and invalid values, are errors that give the path.
 func Decode(b []byte, own ...Kinds) (Credit, error) {
 	return settings.Decode[Credit](b, nil, with(own)...)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Sign says for which outcomes Mask masks.
+// Sign selects the outcomes whose steps Mask masks.
 type Sign uint8
 
 const (
@@ -33,14 +33,14 @@ func (s Sign) MarshalText() ([]byte, error) { return settings.EnumText(signNames
 // UnmarshalText is the inverse of MarshalText.
 func (s *Sign) UnmarshalText(text []byte) error { return settings.ParseEnum(signNames, text, s) }
 
-// Broken says what Mask makes of a step that the policy broke.
+// Broken is how Mask treats a step that the policy broke.
 type Broken uint8
 
 const (
 	// BrokenIncorrect: it counts as incorrect. The other two are loopholes,
 	// which training finds and widens.
 	BrokenIncorrect Broken = iota
-	// BrokenKeep: it keeps the outcome's advantage, as if unknown.
+	// BrokenKeep: it keeps the outcome advantage, as an unknown step does.
 	BrokenKeep
 	// BrokenMask: it is masked, whatever the sign, Sign and the leaks.
 	BrokenMask
@@ -77,42 +77,40 @@ func (b *Broken) UnmarshalText(text []byte) error { return settings.ParseEnum(br
 //
 //	E[a₊·(r∧c) + a₋·(r∨c)],  a₊ = 1−p, a₋ = p held fixed
 //
-// an AND on hard prompts and an OR on easy ones: on purpose not the gradient of
-// E[r]. With leaks the values of (r, c) are
+// an AND on hard prompts and an OR on easy ones. It differs from the gradient of
+// E[r] on purpose. With leaks the values of (r, c) are
 //
 //	(1,1): a₊ + a₋    (1,0): a₋ + ℓ₊·a₊    (0,1): a₋·(1−ℓ₋)    (0,0): 0
 //
 // Judge a step (Step.Verdict) by its own truth, not by the final answer, unless
-// the answer is all that the step says.
+// the step states nothing but the answer.
 //
 // With leaks ≥ 0 Mask never flips the sign of an advantage.
 type Mask struct {
-	// Sign is which outcomes are masked at all.
+	// Sign selects the outcomes whose steps are masked.
 	Sign Sign `json:"sign"`
 	// LeakPositive (ℓ₊) is the factor of incorrect steps of good outcomes,
 	// LeakNegative (ℓ₋) that of correct steps of bad ones. A leak of 0 clears
 	// Keep, any other leaves it set; a negative one flips the sign.
 	LeakPositive float64 `json:"leak_positive"`
 	LeakNegative float64 `json:"leak_negative"`
-	// Broken is what becomes of a step that the policy broke.
+	// Broken is how a step that the policy broke is treated.
 	Broken Broken `json:"broken"`
-	// MaskFinal also masks in the final step. By default the step that states
-	// the answer keeps the outcome's advantage, which is about that answer:
-	// with graded outcomes a near miss may have A > 0 and be "incorrect". A
-	// final step that the policy broke is never exempt.
+	// MaskFinal also masks the final step. By default the step that states the
+	// answer keeps the outcome advantage, which judges that answer: with graded
+	// outcomes a near miss may have A > 0 and be "incorrect". A final step that
+	// the policy broke is never exempt.
 	MaskFinal bool `json:"mask_final"`
-	// MaskOutside masks the tokens outside every step (text between steps,
-	// the end of the text); by default they keep the outcome's advantage. Of a
-	// completion without steps nothing is left then but the token that is
-	// blamed for those that are missing.
+	// MaskOutside masks the tokens outside every step (text between steps, the
+	// end of the text); by default they keep the outcome advantage. A completion
+	// without steps then keeps only the token blamed for the missing ones.
 	MaskOutside bool `json:"mask_outside"`
-	// Rescale, if not 0, multiplies what is left so that each completion keeps
-	// its total |advantage|, by at most this factor (at least 1). A completion
-	// with nothing left stays so.
+	// Rescale, if not 0, multiplies the remaining advantages so that each
+	// completion keeps its total |advantage|, by at most this factor (at least
+	// 1). A completion with nothing left stays so.
 	Rescale float64 `json:"rescale"`
-	// Fill, if not nil, gives the completions of groups that have no
-	// outcome advantage to mask, the credit of StepGroup with this normaliser
-	// and a BrokenReward of 0.
+	// Fill, if not nil, gives completions in groups without outcome advantage the
+	// credit of StepGroup, with this normaliser and a BrokenReward of 0.
 	Fill advantage.Normalizer `json:"fill"`
 }
 
@@ -277,16 +275,15 @@ func (m *masker) blame(c completion) {
 //
 //	Â_{i,t} = A_{i,t} · m(sign A_i, v_1 ∧ … ∧ v_k)   for t in step k
 //
-// (idea: VPPO, arXiv:2601.18984, which uses verdicts only to find the first
-// error of wrong answers). It suits chains in which a step that follows from a
-// wrong one is worth nothing even if its own verdict is right. What it
-// optimises is what Mask does, with the verdict of the whole prefix in place of
-// the step's own.
+// (idea: VPPO, arXiv:2601.18984, which uses verdicts only to find the first error
+// of wrong answers). It suits chains in which a step that follows from a wrong
+// one is worth nothing even if its own verdict is right. It optimises the same
+// value as Mask, with the verdict of the whole prefix in place of the step's own.
 //
-// First is meant in the order of the text. A missing step stands where it
-// should have begun, before the step that does begin there.
+// The first wrong step is the first in the text. A missing step counts as
+// standing where it should have begun, before the step that does begin there.
 type Prefix struct {
-	// Mask holds the options; they mean what they mean there.
+	// Mask holds the options, with their meaning there.
 	Mask Mask `json:"mask"`
 }
 

@@ -16,13 +16,13 @@ import (
 //
 //	Â_i = normalise({r_j + mean_k v_{j,k} : j in the group})_i
 //
-// A step that no rule can judge stays out of the mean. A completion
-// without any judged step gets the mean of the others' means, which tells it
-// nothing. An unscorable completion keeps advantage 0.
+// A step that no rule can judge stays out of the mean. A completion without any
+// judged step gets the mean of the others' means, which is neutral. An unscorable
+// completion keeps advantage 0.
 type OutcomePlusVerdict struct {
-	// Norm compares the sums across the group; use the estimator's own.
+	// Norm compares the sums across the group; use the estimator's.
 	Norm advantage.Normalizer `json:"norm"`
-	// Combine says how the outcome rewards become r, as in the estimator.
+	// Combine turns the outcome rewards into r; use the estimator's.
 	Combine advantage.Combine `json:"combine"`
 }
 

@@ -15,16 +15,16 @@ import (
 //	r̃ = normalise({r_{j,k} : all steps of all completions of the group})
 //	Â_{i,t} = Σ_{k : end(k) ≥ t} r̃_{i,k}
 //
-// so that a step answers for what follows from it, and the text between steps
-// for the next ones. A token after which no judged step ends keeps the
-// outcome's advantage, and so does a completion without any.
+// so that a step answers for everything after it, and the text between steps for
+// the steps after it. A token after which no judged step ends keeps the outcome
+// advantage, and so does a completion without judged steps.
 //
-// The sum grows with the number of steps to come, so early tokens weigh more;
-// and it is biased where the policy controls that number, for every further
-// step with a reward above the group's mean pays. Therefore a completion has
-// one reward per step name: duplicates count once, with the worst reward, at
-// the place of the last; a missing step counts at the token where it should
-// have begun. A step that is not listed in Completion.Steps was not asked for.
+// The sum grows with the number of steps to come, so early tokens weigh more; and
+// it is biased where the policy controls that number, because every extra step
+// above the group's mean adds advantage. Therefore a completion has one reward
+// per step name: duplicates count once, with the worst reward, at the place of
+// the last; a missing step counts at the token where it should have begun. A step
+// that is not listed in Completion.Steps was not asked for.
 type ReturnToGo struct {
 	// Norm normalises the step rewards of a group.
 	Norm advantage.Normalizer `json:"norm"`

@@ -7,7 +7,7 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
-// StepStats counts what step credit did to the tokens of one step, over a batch.
+// StepStats counts the effect of step credit on the tokens of one step, over a batch.
 type StepStats struct {
 	// Kept and Masked count tokens by their Keep flag afterwards.
 	Kept, Masked int
@@ -32,7 +32,7 @@ func (s *StepStats) Merge(o StepStats) {
 	}
 }
 
-// Stats is what step credit did to a batch.
+// Stats counts the effect of step credit on a batch.
 type Stats struct {
 	// Steps holds one entry per step name.
 	Steps map[string]*StepStats

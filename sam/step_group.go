@@ -10,31 +10,29 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// StepGroup gives each step its own reward, compared with the same step (by
-// name) of the other completions of the group; the outcome plays no part in
-// it:
+// StepGroup gives each step its own reward, compared with the same step (by name)
+// of the other completions of the group. The outcome does not enter:
 //
 //	Â_{i,t} = normalise({r_{j,k} : j in the group})_i   for t in step k
 //
-// The tokens that no judged step owns (text outside, steps that no rule
-// can judge) keep the outcome's advantage.
+// Tokens of no judged step (text outside every step, steps that no rule can
+// judge) keep the outcome advantage.
 //
 // With Norm: advantage.RLOO{}, leave-one-out per criterion, the gradient through
 // a step's tokens is exactly that of E[Σ_k r_k], for every group size, as far as
-// a step's tokens determine its own reward; what a step does to later ones gets
-// no credit (see ReturnToGo).
+// a step's tokens determine its own reward; a step's effect on later ones gets no
+// credit (see ReturnToGo).
 //
-// Biased where the policy controls the number of steps and a step that was
-// left out would cost nothing: the baseline would then depend on the action.
-// So a missing step takes part with the reward BrokenReward, and its
-// advantage is added to that of the token where it should have begun.
-// A step that is not even listed in Completion.Steps was not asked for and
-// stays out.
+// If a step that was left out cost nothing, this would be biased wherever the
+// policy controls the number of steps: the baseline would depend on the action.
+// So a missing step takes part with the reward BrokenReward, and its advantage is
+// added to that of the token where it should have begun. A step that is not
+// listed in Completion.Steps at all was not asked for and stays out.
 //
 // Steps of one name in one completion are one step with the worst of their
-// rewards. A step that no other completion has a reward for keeps the outcome's
-// advantage too, but if it is broken (the policy made up its name) only its
-// blame, never its praise.
+// rewards. A step for which no other completion has a reward keeps the outcome
+// advantage too, but if it is broken (an invented name), only when that advantage
+// is negative.
 type StepGroup struct {
 	// Norm compares the rewards of one step across the group.
 	Norm advantage.Normalizer `json:"norm"`

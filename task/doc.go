@@ -1,11 +1,11 @@
 // Package task holds the one definition of a task: its steps with their
 // instructions, criteria and rules, its answer format and its outcome rewards.
 //
-// Everything else follows from a [Definition]: the prompt that the model reads, the
-// parser of its completions, the rules that judge each step, and the names of the
-// metrics. [New] checks the definition; [Task.Bind] joins it with an example into a
-// [Bound], which is an rl.Problem. Only this package is generic: nothing after Bind
-// has a type parameter.
+// Everything else follows from a [Definition]: the prompt that the model reads,
+// the parser of its completions, the rules that judge each step, and the names of
+// the metrics. [New] checks the definition; [Task.Bind] joins it with an example
+// into a [Bound], which is an rl.Problem. Type parameters end at Bind: packages
+// rl, sam and the others have none.
 //
 // # Verdicts and rewards
 //
@@ -13,9 +13,9 @@
 // their verdicts, and the outcome rewards into it:
 //
 //   - A step that the policy broke (missing, duplicate, out of order, truncated,
-//     surplus, or with an invalid answer) is broken, with reward 0, and its rule is not asked.
-//     Step credit counts it as wrong: anything else is a loophole that training
-//     finds and exploits.
+//     surplus, or with an invalid answer) is broken, with reward 0, and its rule
+//     is not asked. Step credit counts it as wrong: anything else is a loophole
+//     that training finds and exploits.
 //   - A well-formed step that its rule cannot judge, or that has no rule, is
 //     unknown, with reward NaN.
 //   - Every other step is correct if its score is at least Step.PassAt, and

@@ -10,8 +10,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Step is a reasoning step: what the prompt says about it (as prompt.Step does),
-// and the rule that judges it.
+// Step is a reasoning step: the fields of prompt.Step, and the rule that judges
+// the step.
 type Step[E any] struct {
 	// Name identifies the step; it is unique in the task.
 	Name string
@@ -23,7 +23,7 @@ type Step[E any] struct {
 	Answers []string
 	// Rule scores the step; without one its verdict is unknown.
 	Rule reward.Rule[E]
-	// PassAt is the lowest score with which the step is correct; 0 means 1.
+	// PassAt is the lowest score at which the step is correct; 0 means 1.
 	PassAt float64
 }
 
@@ -37,7 +37,8 @@ type Outcome[E any] struct {
 	BrokenReward float64
 }
 
-// Definition is the one place in which a task is written down.
+// Definition defines a task: prompt, parser, rules, rewards and metric names all
+// follow from it.
 type Definition[E any] struct {
 	// System opens the prompt: who the model is and what it judges.
 	System string
@@ -46,14 +47,14 @@ type Definition[E any] struct {
 	Steps []Step[E]
 	// Input writes the example into the prompt.
 	Input func(E) string
-	// Syntax is how steps are written; nil means prompt.Tagged{}.
+	// Syntax is the format of the steps; nil means prompt.Tagged{}.
 	Syntax prompt.Syntax
 	// Compact leaves instructions and criteria out of the prompt.
 	Compact bool
 
 	// Outcomes are the rewards of the whole completion: at least one, with
 	// different names. The first is the task's own, which metrics such as
-	// right_answer_wrong_step look at. The estimator weighs them:
+	// right_answer_wrong_step use. The estimator weighs them:
 	// advantage.PerGroup(normalizer, weights...).
 	Outcomes []Outcome[E]
 
@@ -68,10 +69,10 @@ type Definition[E any] struct {
 	GroupSize int
 	// Params are the sampling parameters.
 	Params rollout.Params
-	// Counter, if not nil, counts what every rule says: a step's rule under the
-	// name of the step, an outcome's under "outcome " and its name. A completion
-	// with a broken final answer is counted as unscorable, although it gets
-	// BrokenReward.
+	// Counter, if not nil, counts the scores of every rule: a step's rule under
+	// the name of the step, an outcome's under "outcome " and its name. A
+	// completion with a broken final answer is counted as unscorable, although it
+	// gets BrokenReward.
 	Counter *reward.Counter
 }
 

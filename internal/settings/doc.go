@@ -70,7 +70,7 @@
 //
 // # Writing
 //
-// Encode writes every field, zeros too, and nil as null. A printed preset so
+// Encode writes every field, zeros too, and nil as null. So a printed preset
 // shows all that can be set, stays the same if defaults change, and decodes to
 // an equal value over any base. The output is compact; json.Indent spreads it.
 //

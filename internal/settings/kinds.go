@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Kinds maps names of kinds to prototypes, whose fields are the defaults. See
-// the package's documentation.
+// Kinds maps the name of each kind to its prototype, whose fields are the defaults;
+// see the package comment.
 type Kinds = map[string]any
 
 // kindKey is the key in JSON that names the kind.

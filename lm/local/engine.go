@@ -18,15 +18,15 @@ import (
 type EngineConfig struct {
 	// EOS are the end-of-text tokens: a completion ends with the first.
 	EOS []int32
-	// Sequences is how many completions run at once; 0 means 128. The engine
-	// holds as many rows of logits.
+	// Sequences is the number of completions that run at once; 0 means 128. The
+	// engine holds as many rows of logits.
 	Sequences int
-	// PassRows is how many tokens, those of prompts included, go through the
-	// model in one pass; 0 means 512, or Sequences if that is more. It is at
-	// least Sequences. The context is looked at after every pass.
+	// PassRows is the number of tokens, those of prompts included, that go
+	// through the model in one pass; 0 means 512, or Sequences if that is more.
+	// It is at least Sequences. The context is checked after every pass.
 	PassRows int
-	// CacheRows is the most tokens whose keys and values are held; 0 means
-	// 65536. The engine allocates no more than its requests can use.
+	// CacheRows is the largest number of tokens whose keys and values are held; 0
+	// means 65536. The engine allocates no more than its requests can use.
 	CacheRows int
 	// Static promises that the decoder's weights change only before a Refresh.
 	// The layout made for sampling (model.Decoder.Pack) is then kept between
@@ -35,9 +35,9 @@ type EngineConfig struct {
 	// the decoder's Forward panics, and so does another engine's Generate.
 	Static bool
 	// Weights is the format of the weights laid out for sampling:
-	// tensor.FormatFloat32 (the default), or tensor.FormatBFloat16, which reads half as
-	// much memory for every token. Samples and their log-probs are then those
-	// of a model with rounded weights, not of the one that is trained. A
+	// tensor.FormatFloat32 (the default), or tensor.FormatBFloat16, which reads
+	// half as much memory for every token. Samples and their log-probs are then
+	// those of a model with rounded weights, not of the one that is trained. A
 	// backend that is no tensor.Packer has Float32 only.
 	Weights tensor.Format
 	// OnToken, if not nil, is called with every token as soon as it is drawn,
@@ -87,8 +87,8 @@ func (c EngineConfig) Validate() error {
 	return nil
 }
 
-// Engine samples from a decoder. It implements rollout.Engine,
-// rollout.Refresher and rollout.Checker. Calls from several goroutines wait for each other, so emit
+// Engine samples from a decoder. It implements rollout.Engine, rollout.Refresher
+// and rollout.Checker. Calls from several goroutines wait for each other, so emit
 // must not call the engine.
 type Engine struct {
 	config EngineConfig // with defaults filled in
@@ -116,10 +116,10 @@ var (
 )
 
 // NewEngine returns an engine at weights version 0 that samples from d, which
-// stays the caller's to free and, between the engine's calls, to use. v gives
-// the bytes of d's tokens, to several goroutines at a time; a
-// *tokenizer.Tokenizer does. For a policy's decoder use [Policy.NewEngine]. An
-// error names the setting that is invalid.
+// stays the caller's to free and, between the engine's calls, to use. v gives the
+// bytes of d's tokens and must be safe for concurrent use; a *tokenizer.Tokenizer
+// is. For a policy's decoder use [Policy.NewEngine]. An error names the setting
+// that is invalid.
 func NewEngine(d *model.Decoder, v sample.Vocab, c EngineConfig) (*Engine, error) {
 	if d == nil || v == nil {
 		return nil, errors.New("local: an engine needs a decoder and a vocabulary")
@@ -141,9 +141,9 @@ func NewEngine(d *model.Decoder, v sample.Vocab, c EngineConfig) (*Engine, error
 	return &Engine{config: c, vocab: v, turn: make(chan struct{}, 1), shape: d.Config(), decoder: d}, nil
 }
 
-// Generate implements rollout.Engine. Besides what rollout.Validate refuses, a
-// request is invalid if a token id is outside the decoder's vocabulary, or if
-// the prompt and MaxTokens together exceed the decoder's MaxSeq or CacheRows. A
+// Generate implements rollout.Engine. Besides the checks of rollout.Validate, a
+// request is invalid if a token id is outside the decoder's vocabulary, or if the
+// prompt and MaxTokens together exceed the decoder's MaxSeq or CacheRows. A
 // sample whose logits are not finite fails alone.
 func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
 	if err := e.acquire(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/local"
@@ -129,4 +130,57 @@ func ExamplePolicy_adapters() {
 	// probability above 0.5: false
 	// probability above 0.5: true
 	// rank 4 of q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj
+}
+
+// The trained model is saved for other programs: a Hugging Face folder with the
+// tokenizer of the model that training began with. A checkpoint (Policy.Save) is for
+// training to continue.
+func ExamplePolicy_export() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	decoder, err := model.LoadDecoder(reference.New(), "../model/testdata/qwen3")
+	if err != nil {
+		panic(err)
+	}
+	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: filepath.Join(dir, "checkpoints")})
+	if err != nil {
+		panic(err)
+	}
+	defer policy.Free()
+	// … train …
+	if _, err := policy.Save(context.Background(), "last"); err != nil {
+		panic(err)
+	}
+	pretrained := filepath.Join(dir, "pretrained") // where tokenizer.json is
+	if err := os.Mkdir(pretrained, 0o755); err != nil {
+		panic(err)
+	}
+	if err := os.WriteFile(filepath.Join(pretrained, "tokenizer.json"), []byte("{}"), 0o644); err != nil {
+		panic(err)
+	}
+	err = decoder.Export(filepath.Join(dir, "model"), model.ExportOptions{TokenizerFrom: pretrained}) // before policy.Free
+	if err != nil {
+		panic(err)
+	}
+	for _, pattern := range []string{"checkpoints/last/*", "model/*"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			panic(err)
+		}
+		for _, f := range files {
+			name, _ := filepath.Rel(dir, f)
+			fmt.Println(filepath.ToSlash(name))
+		}
+	}
+	// Output:
+	// checkpoints/last/config.json
+	// checkpoints/last/model.safetensors
+	// checkpoints/last/optimizer.safetensors
+	// checkpoints/last/state.json
+	// model/config.json
+	// model/model.safetensors
+	// model/tokenizer.json
 }

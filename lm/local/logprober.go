@@ -38,7 +38,7 @@ func (l *LogProber) Decoder() *model.Decoder { return l.decoder }
 
 // LogProbs writes the log-prob of every completion token into dst[i][t]. A
 // missing or empty prompt, a token id out of range, and a sequence longer than
-// the model's MaxSeq are errors that name the sample. The context is looked at
+// the model's MaxSeq are errors that name the sample. The context is checked
 // between micro-batches. It panics if dst does not fit.
 func (l *LogProber) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
 	if len(dst) != len(b.Samples) {

@@ -74,8 +74,8 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 }
 
 // NewEngine returns an engine that samples from the policy's decoder, at the
-// policy's version. Policy.Free frees it. Arguments and errors are those of
-// [NewEngine]; besides, EngineConfig.Static is an error, because the decoder is
+// policy's version. Policy.Free frees it. Arguments and errors are those of the
+// function NewEngine. EngineConfig.Static is an error too, because the decoder is
 // trained between calls.
 func (p *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
 	if c.Static {
@@ -91,8 +91,8 @@ func (p *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
 }
 
 // Free releases the memory of the policy's engines, optimiser and decoder, none
-// of which may be used afterwards. It panics while an engine is in use. Free
-// what shares the decoder's weights, such as LoRA.Base, before.
+// of which may be used afterwards. It panics while an engine is in use. Before
+// that, free everything that shares the decoder's weights, such as LoRA.Base.
 func (p *Policy) Free() {
 	for _, e := range p.engines {
 		e.Free()
@@ -117,7 +117,7 @@ func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
 }
 
 // ForwardBackward implements rl.Policy. Besides the objective's errors it
-// returns those of LogProbs. The context is looked at between micro-batches.
+// returns those of LogProbs. The context is checked between micro-batches.
 func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
 	defer func() {
 		if err != nil {

@@ -88,9 +88,9 @@ func (s *Student) Free() {
 
 // Logits implements distill.Student. An input that is empty, longer than the
 // model's MaxSeq, or has a token id out of range is an error that names it. The
-// context is looked at between micro-batches. After a call with train, leave
-// the inputs as they are until Backward; calls without train may come between.
-// It panics if dst does not fit.
+// context is checked between micro-batches. After a call with train, leave the
+// inputs as they are until Backward; calls without train may come between. It
+// panics if dst does not fit.
 func (s *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) (err error) {
 	s.fits("logits", inputs, dst)
 	defer func() {
@@ -151,9 +151,9 @@ func (s *Student) Probs(ctx context.Context, encode func(text string) []int32, t
 }
 
 // Backward implements distill.Student: dlogits[i][c] is the gradient of a loss
-// with respect to the last training call's dst[i][c]. The context is looked
-// at between micro-batches. It panics if dlogits does not fit, and if no
-// training Logits came before it since the last Backward, OptimStep, Load or error.
+// with respect to the last training call's dst[i][c]. The context is checked
+// between micro-batches. It panics if dlogits does not fit, and if no training
+// Logits came before it since the last Backward, OptimStep, Load or error.
 func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error) {
 	if !s.trained {
 		panic("local: Backward without a training Logits before it")

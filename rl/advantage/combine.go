@@ -7,22 +7,22 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Combine says how the rewards of a completion become one number: their
-// weighted sum. The zero value adds them up and calls a completion unscorable
-// if any of them is.
+// Combine turns the rewards of a completion into one number, their weighted sum.
+// With the zero value the weights are 1, and a completion is unscorable if any of
+// its rewards is.
 type Combine struct {
-	// Weights holds one factor per reward; nil = all 1. A reward of weight 0
-	// is not looked at, not even for whether it is unscorable.
+	// Weights holds one factor per reward; nil = all 1. A reward of weight 0 is
+	// ignored, even if unscorable.
 	Weights []float64 `json:"weights"`
 	// SkipUnscorable leaves unscorable rewards out of the sum, so that only a
 	// completion whose rewards are all unscorable is unscorable (TRL). By
 	// default one unscorable reward makes the completion unscorable: a sum
 	// with a missing part is not comparable with a full one.
 	SkipUnscorable bool `json:"skip_unscorable"`
-	// FoldShaping adds the sum of the completion's Shaping to its reward, as
-	// trainers do that put a KL penalty into the reward before they compare
-	// completions (verl, TRL's RLOO). The penalty then helps to decide the
-	// sign of the advantage; by default it does not (see AddShaping).
+	// FoldShaping adds the sum of the completion's Shaping to its reward, as do
+	// trainers that put a KL penalty into the reward before they compare
+	// completions (verl, TRL's RLOO). The penalty then helps to decide the sign
+	// of the advantage; by default it does not (see AddShaping).
 	FoldShaping bool `json:"fold_shaping"`
 }
 

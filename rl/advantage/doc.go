@@ -1,10 +1,10 @@
-// Package advantage says how good each completion of a group was, compared
+// Package advantage computes how good each completion of a group was, compared
 // with the others.
 //
-// A group is the completions sampled from one prompt. An [Estimator] reads
-// their outcome rewards and writes, for every completion, one advantage
-// (Advantage) and its copy on each token (Adv). Step credit, in package sam,
-// then says which tokens deserve it.
+// A group is the completions sampled from one prompt. An [Estimator] reads their
+// outcome rewards and writes, for every completion, one advantage (Advantage) and
+// its copy on each token (Adv). Step credit, in package sam, then decides which
+// tokens deserve it.
 //
 // # Choosing an estimator
 //
@@ -31,21 +31,21 @@
 //   - [ReinforcePP] and [ReinforcePPBaseline] whiten discounted token returns
 //     over the batch.
 //
-// Each states its paper, its formula and what it does at the edges. [Decode] reads
+// Each documents its paper, formula and edge cases. [Decode] reads
 // them from JSON, [Encode] writes them.
 //
-// # What every estimator does at the edges
+// # Edge cases
 //
 //   - A reward that could not be judged is NaN, never zero. A completion
 //     without a usable reward (see [Combine]) stays out of every statistic
 //     and gets advantage 0.
-//   - A dead group, one whose rewards are all equal up to rounding, gets
-//     exact zeros, and so does a single reward that equals the mean: float
-//     noise divided by a small ε is not a signal, and step credit must not
-//     take its sign. The tolerance is an option. (Whitening moves zeros; the
-//     two estimators that whiten say so.)
-//   - A group with a single usable reward has nothing to compare with and
-//     gets 0, unless [SingletonRaw] asks for what some trainers do.
+//   - A dead group, one whose rewards are all equal up to rounding, gets exact
+//     zeros, and so does a single reward that equals the mean: float noise
+//     divided by a small ε is not a signal, and step credit must not take its
+//     sign. The tolerance is an option. (Whitening moves zeros; see ReinforcePP
+//     and GDPO.)
+//   - A group with a single usable reward has nothing to compare with and gets 0,
+//     unless [SingletonRaw] is set, as in some trainers.
 //   - A reward beyond [MaxReward] is an error that names group and completion.
 //
 // Everything is computed in float64; nothing is allocated per token once Adv

@@ -17,13 +17,13 @@ type Estimator interface {
 	// sees the whole batch, because statistics over the batch need more than a
 	// group. An error names group and completion.
 	Estimate(batch []rollout.Group) error
-	// Dead says why the rewards of g would give none of its completions an
-	// advantage; "" if g is live. Reasons are few and short, for they become
-	// names of metrics: "unscorable" (no usable reward), "single" (nothing to
-	// compare with), "constant_1" (the common reward, rounded to tenths),
-	// "no_difference". Estimate gives a dead group exact zeros, and at least one
-	// completion of a live group something else (but see the estimators that
-	// also shift or scale by the batch).
+	// Dead returns the reason why the rewards of g would give none of its
+	// completions an advantage; "" if g is live. Reasons are few and short,
+	// because they become names of metrics: "unscorable" (no usable reward),
+	// "single" (nothing to compare with), "constant_1" (the common reward,
+	// rounded to tenths), "no_difference". Estimate gives a dead group exact
+	// zeros, and at least one completion of a live group another value (except
+	// for the estimators that also shift or scale by the batch).
 	Dead(g rollout.Group) (reason string)
 }
 
@@ -35,8 +35,8 @@ type Weighter interface {
 	WithWeights(weights []float64) Estimator
 }
 
-// Normalizer is the part of a group-relative estimator that step credit uses
-// too: it turns the rewards of one group into advantages.
+// Normalizer turns the rewards of one group into advantages. Group-relative
+// estimators and step credit both use it.
 type Normalizer interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
@@ -46,9 +46,9 @@ type Normalizer interface {
 	Normalize(dst, rewards []float64)
 }
 
-// Broadcast is how estimators write: it sets Advantage and the advantage of every
-// token to a, and keeps every token. It allocates Adv and Keep if they do not
-// fit.
+// Broadcast sets Advantage and the advantage of every token to a, and keeps every
+// token. Estimators write their results with it. It allocates Adv and Keep if
+// they do not fit.
 func Broadcast(c *rollout.Completion, a float64) {
 	allocate(c)
 	c.Advantage = a
@@ -81,10 +81,10 @@ func dead(m Combine, g rollout.Group, normalize func(rewards []float64)) string 
 	return cmp.Or(reason, "no_difference")
 }
 
-// SameReward says why there is nothing to compare in the rewards of a group, NaN
-// being unusable: "unscorable" if none is usable, "single" if one is, and
-// "constant_0", "constant_1", … if all are equal up to DefaultTolerance, with the
-// smallest of them rounded to tenths; "" if they differ.
+// SameReward returns the reason why there is nothing to compare in the rewards of
+// a group, where NaN is unusable: "unscorable" if none is usable, "single" if one
+// is, and "constant_0", "constant_1", … if all are equal up to DefaultTolerance,
+// with the smallest of them rounded to tenths; "" if they differ.
 func SameReward(rewards []float64) string {
 	m := momentsOf(rewards)
 	switch {

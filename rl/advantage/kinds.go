@@ -7,13 +7,19 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// Kinds maps the kinds of settings to prototypes, structs whose fields are the
-// defaults. Pass your own estimators and normalisers in this form to Decode and
-// Encode; every field needs a json tag.
+// Kinds is a map[string]any from the name of a kind to its prototype: a struct, or a
+// pointer to one, whose fields are the defaults. Pass your own estimators and normalisers in this
+// form to Decode and Encode:
+//
+//	mine := advantage.Kinds{"shifted": Shifted{By: 0.5}}
+//
+// Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package, for decoding settings that
-// contain an Estimator or a Normalizer.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode
+// if a kind of yours there has a field that is an Estimator or a Normalizer:
+//
+//	objective.Decode(b, mine, advantage.BuiltInKinds())
 func BuiltInKinds() Kinds {
 	return Kinds{
 		"group": GroupEstimator{}, "grpo_batch_std": GRPOBatchStd{}, "opo": OPO{}, "gdpo": GDPO{},
@@ -31,8 +37,7 @@ func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) 
 //
 // The kinds are "group", "grpo_batch_std", "opo", "gdpo", "reinforce_pp",
 // "reinforce_pp_baseline" and those of own. What the JSON leaves out is zero.
-// Unknown kinds and fields and what Validate refuses are errors that give the
-// path.
+// Unknown kinds and fields, and invalid values, are errors that give the path.
 func Decode(b []byte, own ...Kinds) (Estimator, error) {
 	return settings.Decode[Estimator](b, nil, with(own)...)
 }

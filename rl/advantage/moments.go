@@ -10,7 +10,7 @@ import (
 // largest absolute reward, the rewards of a dead group may lie.
 const DefaultTolerance = 1e-9
 
-// Singleton says what a group gets that has a single usable reward.
+// Singleton is the advantage in a group with a single usable reward.
 type Singleton uint8
 
 const (
@@ -34,7 +34,7 @@ func (s *Singleton) UnmarshalText(text []byte) error {
 	return settings.ParseEnum(singletonNames, text, s)
 }
 
-// Std says how a standard deviation is estimated.
+// Std is the estimator of a standard deviation.
 type Std uint8
 
 const (

@@ -12,7 +12,7 @@ import (
 //	A_i = (r_i − mean(r)) / (std(r) + ε)
 //
 // Unscorable rewards stay out of mean and std and get 0. A dead group gets
-// exact zeros, a singleton what Singleton says. Trainers differ in std and ε:
+// exact zeros, a singleton as Singleton sets. Trainers differ in std and ε:
 // TRL has the sample std with 1e-4, verl and SkyRL with 1e-6, others the
 // population std. For a std of the whole batch see GRPOBatchStd.
 type GRPO struct {
@@ -22,8 +22,8 @@ type GRPO struct {
 	Epsilon float64 `json:"epsilon"`
 	// MinStd is a floor under the standard deviation, before Epsilon is added.
 	MinStd float64 `json:"min_std"`
-	// Singleton is what a single usable reward gets. SingletonRaw divides
-	// it by max(1, MinStd) + Epsilon.
+	// Singleton is the advantage in a group with a single usable reward.
+	// SingletonRaw divides it by max(1, MinStd) + Epsilon.
 	Singleton Singleton `json:"singleton"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none, so
 	// that only a group whose std is exactly 0 gets zeros.
@@ -59,10 +59,10 @@ func inverse(x float64) float64 {
 //
 // The mean includes the completion itself, so its expectation is the policy
 // gradient times 1−1/n. Unscorable rewards stay out and get 0, a dead group
-// gets exact zeros, a singleton what Singleton says. (Its loss denominator, a
+// gets exact zeros, a singleton as Singleton sets. (Its loss denominator, a
 // constant, is an aggregation of package objective.)
 type DrGRPO struct {
-	// Singleton is what a single usable reward gets.
+	// Singleton is the advantage in a group with a single usable reward.
 	Singleton Singleton `json:"singleton"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
 	Tolerance float64 `json:"tolerance"`
@@ -83,11 +83,11 @@ func (n DrGRPO) Normalize(dst, rewards []float64) {
 //	A_i = r_i − mean of the other r_j = n/(n−1) · (r_i − mean(r))
 //
 // The baseline does not depend on the completion, so its expectation is the
-// policy gradient itself. Unscorable rewards stay out (n counts the usable
-// ones) and get 0, a dead group gets exact zeros, a singleton what Singleton
-// says: TRL and SkyRL give 0, verl's rloo and rLLM the raw reward.
+// policy gradient itself. Unscorable rewards stay out (n counts the usable ones)
+// and get 0, a dead group gets exact zeros, a singleton as Singleton sets: TRL
+// and SkyRL give 0, verl's rloo and rLLM the raw reward.
 type RLOO struct {
-	// Singleton is what a single usable reward gets.
+	// Singleton is the advantage in a group with a single usable reward.
 	Singleton Singleton `json:"singleton"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
 	Tolerance float64 `json:"tolerance"`
@@ -115,13 +115,13 @@ func (n RLOO) Normalize(dst, rewards []float64) {
 //
 // Unscorable rewards stay out and get 0. A dead group gets exact zeros, and so
 // does one whose mean is not above zero, because dividing by a negative mean
-// flips every sign. A singleton gets what Singleton says.
+// flips every sign. A singleton gets the advantage that Singleton sets.
 type MaxRL struct {
 	// Epsilon is added to the mean; SkyRL has 1e-6, prime-rl none.
 	Epsilon float64 `json:"epsilon"`
 	// NegativeMean divides by means below zero as well (SkyRL).
 	NegativeMean bool `json:"negative_mean"`
-	// Singleton is what a single usable reward gets.
+	// Singleton is the advantage in a group with a single usable reward.
 	Singleton Singleton `json:"singleton"`
 	// Tolerance of dead groups and zero means: 0 means DefaultTolerance,
 	// negative none.

@@ -15,11 +15,11 @@ import (
 //	A_i = r_i − Σ_j l_j·r_j / Σ_j l_j
 //
 // where l is Completion.Tokens. Unscorable completions stay out of the sums
-// and get 0, a dead group gets exact zeros, a singleton what Singleton says.
+// and get 0, a dead group gets exact zeros, a singleton as Singleton sets.
 type OPO struct {
 	Combine Combine `json:"combine"`
-	// Singleton is what a single usable reward gets; verl takes the raw
-	// reward.
+	// Singleton is the advantage in a group with a single usable reward; verl
+	// takes the raw reward.
 	Singleton Singleton `json:"singleton"`
 	// Tolerance of dead groups: 0 means DefaultTolerance, negative none.
 	Tolerance float64 `json:"tolerance"`

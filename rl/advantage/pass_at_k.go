@@ -10,9 +10,9 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// PassAtK is the advantage whose gradient is that of pass@k: of the expected
-// best reward among k completions. It is what a completion adds to a set of k
-// that it belongs to, on average over the sets of its group:
+// PassAtK is the advantage whose gradient is that of pass@k: of the expected best
+// reward among k completions. A completion's advantage is what it adds to a set
+// of k, on average over the sets of its group that it belongs to:
 //
 //	A_i = mean over S ∋ i, |S| = k of max(S) − max(S∖{i})
 //

@@ -14,19 +14,18 @@ import (
 //	R_t = s_t + γ·R_{t+1}    with the outcome reward r added to the last s_t
 //	A_t = (R_t − mean_batch(R)) / std_batch(R)
 //
-// The shaping rewards s (a KL penalty) are part of the return. Advantage, whose
-// sign step credit goes by, is the outcome reward alone, shifted and scaled
-// like the returns.
+// The shaping rewards s (a KL penalty) are part of the return. The completion's
+// Advantage, whose sign step credit reads, is the outcome reward alone, shifted
+// and scaled like the returns.
 //
-// Groups mean nothing here: a singleton is like any other, and a dead group
-// gets the advantage that its reward has in the batch. An unscorable
-// completion stays out of the statistics and gets 0. A batch of equal returns
-// gets exact zeros.
+// Groups play no part here: a singleton is like any other, and a dead group gets
+// the advantage that its reward has in the batch. An unscorable completion stays
+// out of the statistics and gets 0. A batch of equal returns gets exact zeros.
 type ReinforcePP struct {
 	Combine Combine `json:"combine"`
 	// Gamma is the discount γ per token; 0 means 1.
 	Gamma float64 `json:"gamma"`
-	// Whitening says how mean and spread are taken.
+	// Whitening holds the settings of the whitening.
 	Whitening Whitening `json:"whitening"`
 }
 
@@ -76,17 +75,17 @@ func discount(gamma float64) float64 {
 //	A_t = (R_t − mean_batch(R)) / std_batch(R)
 //
 // A dead group, and a singleton by default, has a centred reward of exactly 0,
-// but whitening moves it with the mean of the batch. The unscorable stay out
-// of both means and get 0. For Advantage see ReinforcePP.
+// but whitening moves it with the mean of the batch. Unscorable completions stay
+// out of both means and get 0. For the completion's Advantage see ReinforcePP.
 type ReinforcePPBaseline struct {
 	Combine Combine `json:"combine"`
 	// Gamma is the discount γ per token; 0 means 1.
 	Gamma float64 `json:"gamma"`
-	// Singleton is what a single usable reward gets in a group; verl
-	// takes the raw reward.
+	// Singleton is the advantage in a group with a single usable reward, before
+	// whitening; verl takes the raw reward.
 	Singleton Singleton `json:"singleton"`
-	// Whitening says how mean and spread are taken. Its tolerance is that of
-	// dead groups, too.
+	// Whitening holds the settings of the whitening. Its tolerance also applies
+	// to dead groups.
 	Whitening Whitening `json:"whitening"`
 }
 

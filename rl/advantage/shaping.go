@@ -7,8 +7,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// ShapingFolder is an Estimator that may take the Shaping rewards into account
-// itself.
+// ShapingFolder is an Estimator that may include the Shaping rewards in its
+// statistics.
 type ShapingFolder interface {
 	FoldsShaping() bool
 }

@@ -12,9 +12,9 @@ import (
 //
 //	x ← (x − mean) / sqrt(max(var, MinVar) + Epsilon)
 //
-// It moves the zeros of dead groups, which is how the estimators that use it
-// are defined; completions that are unscorable stay out. A batch whose values
-// are all equal gets exact zeros.
+// It moves the zeros of dead groups, as the estimators that use it are defined;
+// unscorable completions stay out. A batch whose values are all equal gets exact
+// zeros.
 type Whitening struct {
 	// Std is the kind of variance: verl and SkyRL take the sample's,
 	// OpenRLHF the population's.

@@ -1,11 +1,11 @@
 // Package audit measures the rules themselves: how often the verdict of a step
-// rule is that of a careful reader.
+// rule agrees with that of a careful reader.
 //
 // Step credit is only as good as its verdicts. In simulations, verdicts that are
 // wrong at random do little harm; a rule that is systematically wrong in a tenth
 // of the cases undoes the gain of step credit, and in four tenths it does damage.
 // So before you trust a rule with a long run, and again when training has changed
-// what completions look like, label a few hundred steps by hand:
+// the completions, label a few hundred steps by hand:
 //
 //  1. [Sample] draws judged steps from rollouts, and [Write] writes them as JSON
 //     lines with an empty "truth".
@@ -18,10 +18,10 @@
 //
 // A false "correct" lets a wrong step be reinforced; a false "incorrect" lets a
 // right one be masked or punished. [RuleStats.Precision] and [RuleStats.Recall]
-// say which kind of mistake a rule makes. Intervals are Wilson's, for independent
-// rows: that is why Sample draws at most one step of a name from each prompt. With
-// 5 errors in 100 rows the rate of errors lies between 2% and 11%; to know that it
-// is below 2% takes 400 rows with no more than 2 errors.
+// show which kind of mistake a rule makes. Intervals are Wilson's, for
+// independent rows: that is why Sample draws at most one step of a name from each
+// prompt. With 5 errors in 100 rows the rate of errors lies between 2% and 11%;
+// to know that it is below 2% takes 400 rows with no more than 2 errors.
 //
 // Steps that the policy broke are not sampled: no rule was asked about them.
 package audit

@@ -11,10 +11,15 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Row is one judged step and what a reader says of it. As JSON it is one
-// object on one line; fields that are not listed here are ignored.
+// Row is one judged step and a reader's judgement of it. As JSON it is one object
+// on one line, with the keys
+//
+//	rule, id, prompt, completion, step, verdict, truth
+//
+// all of them strings. truth is "" until a reader has labelled the row. Other
+// keys are ignored.
 type Row struct {
-	// Rule is the name of the rule, which is that of its step.
+	// Rule is the name of the rule, the same as its step's.
 	Rule string
 	// ID identifies the completion. Unless it is empty, there must be no other
 	// row with the same Rule and ID.

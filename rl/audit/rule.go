@@ -15,8 +15,8 @@ import (
 // RuleStats compares the verdicts of one rule with those of the reader.
 type RuleStats struct {
 	Name string
-	// Counts[verdict][truth] counts rows by the rule's verdict and by the
-	// reader's, as indices from rollout.Verdict.
+	// Counts counts rows, indexed [verdict][truth]: by the rule's verdict and the
+	// reader's, both as rollout.Verdict.
 	Counts [3][3]int
 }
 
@@ -83,7 +83,7 @@ func (r *RuleStats) ErrorRate(level float64) eval.Interval {
 	return eval.Wilson(wrong, wrong+r.Counts[correct][correct]+r.Counts[incorrect][incorrect], level)
 }
 
-// Coverage is the share of rows that the rule judges at all.
+// Coverage is the share of rows that the rule can judge.
 func (r *RuleStats) Coverage(level float64) eval.Interval {
 	judged, all := 0, 0
 	for _, v := range verdicts {

@@ -15,7 +15,7 @@ import (
 type SampleOptions struct {
 	// PerRule is the number of rows for each step name; at least 1.
 	PerRule int
-	// Seed decides which.
+	// Seed determines the drawn steps.
 	Seed uint64
 	// Prompt, if not nil, writes a problem out for the reader.
 	Prompt func(p rl.Problem) string

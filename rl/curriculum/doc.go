@@ -1,5 +1,4 @@
-// Package curriculum draws training problems by how much there is to learn
-// from them.
+// Package curriculum draws training problems by how much can be learned from them.
 //
 // A problem that is always solved, or never, gives a dead group: all its
 // completions have the same reward, and nothing is learned. A [Source] keeps an
@@ -22,10 +21,10 @@
 //
 //	p̂ = (successes + PriorRate·PriorWeight) / (trials + PriorWeight)
 //
-// A problem that was never seen has the prior's rate, 0.5 by default, at which a
-// problem is worth most: a run starts by looking at everything.
+// A problem that was never seen has the prior's rate, by default 0.5, where the
+// weight is largest, so a run starts by sampling everything.
 //
-// # What keeps it honest
+// # Exploration and bias
 //
 // A share of the draws (Options.Explore) goes to all problems alike, so that one
 // that was hopeless when it was last seen is seen again. Drawing by difficulty

@@ -11,9 +11,9 @@ import (
 // Options are the settings of a Source. The zero value draws in proportion to
 // p(1−p), and a tenth of the problems uniformly.
 type Options struct {
-	// Seed decides the draws.
+	// Seed determines the draws.
 	Seed uint64
-	// Weight is how much a problem with that estimated success rate is worth, a
+	// Weight is the weight of a problem with that estimated success rate, a
 	// finite number of at least 0; nil means Variance. It must be a pure
 	// function.
 	Weight func(rate float64) float64
@@ -23,12 +23,12 @@ type Options struct {
 	// Decay is the factor by which a new observation multiplies the older
 	// counts, in (0, 1]; 0 means 0.5. With 1 nothing is forgotten.
 	Decay float64
-	// PriorRate is the success rate that a problem is assumed to have before it
-	// is seen, and PriorWeight how many completions that assumption counts as.
-	// If both are 0 they are 0.5 and 2, the uniform distribution.
+	// PriorRate is the assumed success rate of a problem before it is seen, and
+	// PriorWeight the number of completions that this assumption counts as. If
+	// both are 0 they are 0.5 and 2, the uniform distribution.
 	PriorRate, PriorWeight float64
-	// Success says how far a completion succeeded, from 0 to 1; NaN if that is
-	// not known. nil means FirstReward.
+	// Success is the success of a completion, from 0 to 1; NaN if it is unknown.
+	// nil means FirstReward.
 	Success func(c *rollout.Completion) float64
 }
 
@@ -78,10 +78,10 @@ func (o Options) Validate() error {
 func Variance(rate float64) float64 { return rate * (1 - rate) }
 
 // LiveProbability is the probability that a group of n completions with 0/1
-// rewards is live, which it is if there are right and wrong ones among them:
-// 1 − pⁿ − (1−p)ⁿ. It is flatter than Variance: for large groups all but the
-// extremes are worth the same. It panics if n is less than 2: like Band, it makes
-// a function from numbers in the program, not from a file.
+// rewards is live, that is, has both right and wrong ones: 1 − pⁿ − (1−p)ⁿ. It is
+// flatter than Variance: for large groups all problems but the extremes weigh
+// nearly the same. It panics if n is less than 2. Like Band, it panics because
+// its arguments come from code.
 func LiveProbability(n int) func(rate float64) float64 {
 	if n < 2 {
 		panic(fmt.Sprintf("curriculum: a group of %d is never live", n))
@@ -91,9 +91,8 @@ func LiveProbability(n int) func(rate float64) float64 {
 	}
 }
 
-// Band is 1 from low to high and 0 elsewhere: a pool of problems of middling
-// difficulty. The others are drawn by exploration alone. It panics unless low is
-// at most high.
+// Band is 1 from low to high and 0 elsewhere: only problems of medium difficulty
+// are drawn, and the others by exploration. It panics unless low is at most high.
 func Band(low, high float64) func(rate float64) float64 {
 	if !(low <= high) {
 		panic(fmt.Sprintf("curriculum: a band from %v to %v", low, high))

@@ -16,9 +16,9 @@ import (
 // Source draws from a fixed list of problems without end. It is an rl.Source
 // and an rl.Observer, used by one goroutine.
 //
-// A problem whose results are still awaited is not drawn again, unless all of them
-// are: so no collection has a problem twice, and without any observations the
-// source goes through the list again and again.
+// A problem whose results are still awaited is not drawn again until all problems
+// are awaited. So no collection has a problem twice, and without any observations
+// the source goes through the list again and again.
 type Source struct {
 	o        Options
 	problems []rl.Problem
@@ -178,7 +178,7 @@ func (s *Source) offer(i int) {
 	s.even.set(i, 1)
 }
 
-// Summary describes what is known about the problems.
+// Summary describes the estimates of all problems.
 type Summary struct {
 	// Problems is their number, Seen how many of them have been judged.
 	Problems, Seen int

@@ -6,7 +6,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// AlarmKind says what an alarm is about.
+// AlarmKind is the cause of an alarm.
 type AlarmKind string
 
 // The kinds of alarm. Those that end in Rising compare the last Options.Window
@@ -33,20 +33,20 @@ const (
 	AlarmDeadGroups AlarmKind = "dead_groups"
 )
 
-// Alarm says that something in a run deserves a look.
+// Alarm reports a number of a run that should be looked at.
 type Alarm struct {
 	Kind AlarmKind
-	// Step is the name of the reasoning step; "" if it is about all of them.
+	// Step is the name of the reasoning step; "" if the alarm is about all of them.
 	Step string
 	// At is the training step at which the test was made.
 	At int64
 	// Reference is the limit, or the mean of the measure over the training
 	// steps before the window; Recent is its mean over the window.
 	Reference, Recent float64
-	// P is the test's p-value: how probable a difference of that size would be
-	// if nothing had changed.
+	// P is the test's p-value: the probability of such a difference if nothing
+	// had changed.
 	P float64
-	// Reason says it all in a sentence.
+	// Reason describes the alarm in a sentence.
 	Reason string
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Result says how a completion ended: it is the column of a StepCounts.
+// Result is whether a completion is right: the column of a StepCounts.
 type Result uint8
 
 const (
@@ -111,8 +111,8 @@ func (t *StepCounts) Phi() float64 {
 	return (f(a)*f(d) - f(b)*f(c)) / math.Sqrt(f(a+b)*f(c+d)*f(a+c)*f(b+d))
 }
 
-// Counts is a table of some rollouts that shows reward hacking: the verdicts on
-// each step against the results of the completions.
+// Counts is the table of verdicts on each step against the results of the
+// completions, over some rollouts. It shows reward hacking.
 type Counts struct {
 	// Steps holds a table per step name.
 	Steps map[string]*StepCounts `json:"steps"`

@@ -1,11 +1,12 @@
-// Package monitor shows whether a run learns what it should. It has the table of
-// step verdicts against results that reveals reward hacking, its drift, alarms
-// with a known rate of false ones, and pass@k and majority votes over rollouts.
+// Package monitor shows whether a run learns what it should. It counts step
+// verdicts against results, a table that reveals reward hacking, follows the
+// table's drift, raises alarms with a known false-alarm rate, and computes pass@k
+// and majority votes over rollouts.
 //
 // # The table
 //
-// A reward that climbs says that answers are judged right more often. It does
-// not say how they were reached. [Counts] counts every step by the verdict on it
+// A rising reward means that answers are judged right more often. It does not
+// show how they were reached. [Counts] counts every step by the verdict on it
 // (rollout.Verdict) and by the [Result] of its completion:
 //
 //   - wrong steps in right completions ([StepCounts.WrongIfRight]) are what
@@ -48,14 +49,14 @@
 //     limit than below, an alarm is false with probability at most Options.Level.
 //     With the default window of 20 it takes 18 training steps above the limit.
 //
-// A run of T training steps with K reasoning steps makes at most
-// (3K+3)·T/Window tests, and by default expects at most .27 false alarms in 300
-// training steps with five reasoning steps. An alarm is a reason to look at samples, not
-// a verdict: a policy that improves changes too, and a rule that finds more
-// mistakes may be right.
+// A run of T training steps with K reasoning steps makes at most (3K+3)·T/Window
+// tests. By default the expected number of false alarms in 300 training steps
+// with five reasoning steps is at most 0.27. An alarm is a reason to look at
+// samples, not a verdict: a policy that improves changes too, and a rule that
+// finds more mistakes may be right.
 //
 // # Audit the rules too
 //
-// All of this takes the rules' verdicts for granted. Package audit measures
+// All of this trusts the rules' verdicts. Package audit measures
 // them against labels made by hand.
 package monitor

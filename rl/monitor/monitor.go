@@ -18,14 +18,14 @@ import (
 type Options struct {
 	// Estimator is the run's; it decides which groups are dead.
 	Estimator advantage.Estimator
-	// Window is how many training steps are tested at a time, from 2 to 50; 0
+	// Window is the number of training steps tested at a time, from 2 to 50; 0
 	// means 20. Each test is made once every Window training steps.
 	Window int
-	// History is how many training steps before the window it is compared
-	// with, from Window to 200; 0 means 3·Window.
+	// History is the number of training steps before the window that it is
+	// compared with, from Window to 200; 0 means 3·Window.
 	History int
 	// Level bounds the probability of a false alarm of each test; 0 means
-	// 0.001. See the package comment for what that means for a run.
+	// 0.001. The package comment derives the number of false alarms in a run from it.
 	Level float64
 	// MinRise is the smallest rise of a share that is worth an alarm, however
 	// significant it is; 0 means 0.02, negative any.
@@ -230,7 +230,7 @@ func average(vs []float64) float64 {
 	return sum / float64(len(vs))
 }
 
-// Drift is how one number moved from the training steps before the window to
+// Drift is the change of one number from the training steps before the window to
 // those in it; NaN where there was nothing to measure.
 type Drift struct {
 	// Step is the name of the reasoning step; "" for the completions.
@@ -241,7 +241,7 @@ type Drift struct {
 	Before, Recent float64
 }
 
-// Drifts lists how every measure moved: first those of all completions, then
+// Drifts lists the change of every measure: first those of all completions, then
 // those of each reasoning step, in the order of the names.
 func (m *Monitor) Drifts() []Drift {
 	before, recent := m.Before(), m.Recent()
@@ -294,7 +294,7 @@ type state struct {
 	Tables []Counts `json:"tables"`
 }
 
-// State returns what the monitor remembers as JSON. Keep it with the trainer's.
+// State returns the monitor's memory as JSON. Keep it with the trainer's.
 func (m *Monitor) State() ([]byte, error) {
 	return json.Marshal(state{stateFormat, m.fresh, append([]Counts{}, m.tables...)})
 }

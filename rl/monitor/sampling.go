@@ -10,10 +10,10 @@ import (
 )
 
 // PassAtK returns, for each problem, the unbiased estimate of the probability
-// that at least one of k completions is right (eval.PassAtK), which it is if its
-// first reward is at least passAt. Unscorable completions are left out; a problem
-// with fewer than k others has NaN. Pass the result to eval.Mean or
-// eval.Bootstrap.
+// that at least one of k completions is right (eval.PassAtK). A completion is
+// right if its first reward is at least passAt. Unscorable completions are left
+// out; a problem with fewer than k others has NaN. Pass the result to eval.Mean
+// or eval.Bootstrap.
 func PassAtK(r *rl.Rollouts, passAt float64, k int) []float64 {
 	out := make([]float64, len(r.Groups))
 	for g, group := range r.Groups {
@@ -34,8 +34,8 @@ func PassAtK(r *rl.Rollouts, passAt float64, k int) []float64 {
 // Answer returns the answer that a completion votes for; false if it has none.
 type Answer func(c *rollout.Completion) (string, bool)
 
-// FinalAnswer is the answer of the final step in the completion's trace. There is
-// none if that step is broken or nothing was parsed.
+// FinalAnswer is prompt.Trace.FinalAnswer as an Answer; false also if nothing was
+// parsed.
 func FinalAnswer(c *rollout.Completion) (string, bool) {
 	if c.Trace == nil {
 		return "", false
@@ -43,11 +43,11 @@ func FinalAnswer(c *rollout.Completion) (string, bool) {
 	return c.Trace.FinalAnswer()
 }
 
-// MajorityAtK returns, for each problem, the unbiased estimate of the
-// probability that a majority vote among k completions is right
-// (eval.MajorityAtK). An answer is as right as the completions that give it
-// are on average. Completions without an answer abstain; unscorable ones are
-// left out, and a problem with fewer than k others has NaN.
+// MajorityAtK returns, for each problem, the unbiased estimate of the probability
+// that a majority vote among k completions is right (eval.MajorityAtK). An
+// answer's value is the share of right completions among those that give it.
+// Completions without an answer abstain; unscorable ones are left out, and a
+// problem with fewer than k others has NaN.
 func MajorityAtK(r *rl.Rollouts, passAt float64, k int, answer Answer) []float64 {
 	out := make([]float64, len(r.Groups))
 	for g, group := range r.Groups {

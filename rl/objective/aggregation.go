@@ -13,9 +13,8 @@ import (
 // anything, so that there is nothing to divide by.
 var ErrNoTokens = errors.New("objective: no token to train on in the step")
 
-// Layout is what an aggregation must know of one optimiser step: the masks of
-// all its sequences, so that splitting the step into micro-batches cannot
-// change the loss.
+// Layout holds the masks of all sequences of one optimiser step, so that
+// splitting the step into micro-batches cannot change the loss.
 type Layout struct {
 	// Include is true for the tokens that are trained on at all, per
 	// sequence. All others are excluded.
@@ -28,19 +27,19 @@ type Layout struct {
 	Prompt []int
 }
 
-// Masked says what becomes of an included token that step credit masked. It
-// never contributes to a policy loss; the choice is whether it is counted.
+// Masked is the treatment of an included token that step credit masked. Such a
+// token never contributes to a policy loss; Masked decides where it is counted.
 type Masked uint8
 
 const (
 	// MaskedStay: a masked token counts in the denominator and in KL and
 	// entropy terms, as in trainers that only zero its advantage (default).
-	// The more is masked, the smaller the step of what is left.
+	// The more tokens are masked, the smaller the gradient.
 	MaskedStay Masked = iota
-	// MaskedExclude: it leaves the denominator and every term.
+	// MaskedExclude: it counts nowhere, in no denominator and no term.
 	MaskedExclude
-	// MaskedExcludeLoss: it leaves the loss and its denominator, but stays in KL
-	// and entropy terms and theirs.
+	// MaskedExcludeLoss: it does not count in the loss and its denominator, but
+	// does in KL and entropy terms and theirs.
 	MaskedExcludeLoss
 )
 
@@ -55,7 +54,8 @@ func (m Masked) MarshalText() ([]byte, error) { return settings.EnumText(maskedN
 // UnmarshalText is the inverse of MarshalText.
 func (m *Masked) UnmarshalText(text []byte) error { return settings.ParseEnum(maskedNames, text, m) }
 
-// Aggregation turns masks into the weight of each token's loss.
+// Aggregation turns the masks of an optimiser step into the weight of each
+// token's loss.
 type Aggregation interface {
 	// Validate returns an error that names the first invalid setting. Whoever
 	// accepts an aggregation calls it once; Weigh does not repeat it.
@@ -196,9 +196,9 @@ func (a TokenSum) Weigh(l Layout) (loss, kl [][]float64, err error) {
 // "seq-mean-token-mean", SkyRL's "sequence_mean".
 type SeqMeanTokenMean struct {
 	Masked Masked `json:"masked"`
-	// CountEmpty makes sequences in which no token counts part of B, as in
-	// TRL and SkyRL, and as verl and OpenRLHF do when they train; without it
-	// they are left out, as those two do where no global batch size is given.
+	// CountEmpty includes sequences without a counted token in B, as TRL and
+	// SkyRL do, and verl and OpenRLHF when they train. Without it they are left
+	// out, as in those two where no global batch size is given.
 	CountEmpty bool `json:"count_empty"`
 	// Epsilon is added to n_i: 1e-8 in verl.
 	Epsilon float64 `json:"epsilon"`
@@ -225,7 +225,7 @@ func (a SeqMeanTokenMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
 // "seq-mean-token-sum" and, on a shared sequence ratio, TRL's "luspo".
 type SeqMeanTokenSum struct {
 	Masked Masked `json:"masked"`
-	// CountEmpty makes sequences in which no token counts part of B.
+	// CountEmpty includes sequences without a counted token in B.
 	CountEmpty bool `json:"count_empty"`
 }
 
@@ -259,8 +259,7 @@ func sequences(n []int, all bool) float64 {
 // "prompt_mean").
 type PromptMean struct {
 	Masked Masked `json:"masked"`
-	// CountEmpty makes prompts without a token that counts part of P, as in
-	// SkyRL.
+	// CountEmpty includes prompts without a counted token in P, as in SkyRL.
 	CountEmpty bool `json:"count_empty"`
 }
 
@@ -286,10 +285,10 @@ func (a PromptMean) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	})
 }
 
-// Constant divides the sum over all tokens that count by a number that does
-// not depend on how long the completions turned out, so that length has no
-// influence on a token's weight: Dr. GRPO, "Understanding R1-Zero-Like
-// Training" (arXiv:2503.20783).
+// Constant divides the sum over all tokens that count by a number that does not
+// depend on how long the completions turned out, so that a token's weight does
+// not depend on length: Dr. GRPO, "Understanding R1-Zero-Like Training"
+// (arXiv:2503.20783).
 type Constant struct {
 	Masked Masked `json:"masked"`
 	// Tokens is the constant, usually the longest completion that sampling
@@ -320,19 +319,19 @@ func (a Constant) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	return weigh(l, a.Masked, func([]int) func(int) float64 { return same(1 / d) })
 }
 
-// Split weighs policy losses by one aggregation and regularisers (KL, entropy)
-// by another, as trainers do whose KL is a mean of its own: SkyRL's is a mean
-// over sequences whatever the reduction of the loss, and TRL's entropy bonus a
-// mean over tokens.
+// Split weighs policy losses by one aggregation and regularisers (KL, entropy) by
+// another, as do trainers whose KL is a separate mean: SkyRL's is a mean over
+// sequences whatever the reduction of the loss, and TRL's entropy bonus a mean
+// over tokens.
 //
-// Each part decides for itself what becomes of masked tokens. Only the weights
+// Each part has its own setting for masked tokens. Only the weights
 // of policy losses are taken from Loss, and only the others from Regularizer.
 type Split struct {
 	Loss        Aggregation `json:"loss"`
 	Regularizer Aggregation `json:"regularizer"`
 }
 
-// Validate returns an error if a part is missing, or its own.
+// Validate returns an error if a part is missing or invalid.
 func (a Split) Validate() error {
 	if a.Loss == nil || a.Regularizer == nil {
 		return fmt.Errorf("objective: Split has Loss %v and Regularizer %v, want two aggregations", a.Loss, a.Regularizer)

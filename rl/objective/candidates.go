@@ -7,8 +7,8 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// Normalize says which of the two distributions over the candidates of a
-// position is divided by its sum before they are compared. It matters for
+// Normalize selects which of the two distributions over the candidates of a
+// position are divided by their sum before they are compared. It matters for
 // top-K candidates only: over the full vocabulary both sum to 1 already.
 type Normalize uint8
 
@@ -133,9 +133,8 @@ func logSumExp(x []float64) float64 {
 	return top + math.Log(sum)
 }
 
-// ForwardKL is distillation that covers all that the teacher says (Hinton et
-// al., arXiv:1503.02531): with q the teacher's and p the policy's probability
-// of candidate k
+// ForwardKL is mode-covering distillation (Hinton et al., arXiv:1503.02531): with
+// q the teacher's and p the policy's probability of candidate k
 //
 //	L = Σ_k q_k·(log q_k - log p_k),  ∂L/∂log p_k = -q_k
 //
@@ -167,14 +166,13 @@ func (ForwardKL) candidate(teacher, policy float64) (v, dv float64) {
 	return q * (teacher - policy), -q
 }
 
-// ReverseKL is distillation that seeks a mode of the teacher (MiniLLM,
-// arXiv:2306.08543): with q the teacher's and p the policy's probability of
-// candidate k
+// ReverseKL is mode-seeking distillation (MiniLLM, arXiv:2306.08543): with q the
+// teacher's and p the policy's probability of candidate k
 //
 //	L = Σ_k p_k·(log p_k - log q_k),  ∂L/∂log p_k = p_k·(log p_k - log q_k + 1)
 //
-// A candidate that the teacher rules out (-Inf) while the policy does not makes
-// it infinite: an error. A masked token contributes nothing.
+// It is infinite, and an error, if the teacher gives a candidate probability 0
+// (-Inf) and the policy does not. A masked token contributes nothing.
 //
 // Distilled has the same aim from the sampled token alone.
 type ReverseKL struct {
@@ -210,9 +208,9 @@ func (ReverseKL) candidate(teacher, policy float64) (v, dv float64) {
 //	L = Beta·KL(q‖M) + (1-Beta)·KL(p‖M)
 //	∂L/∂log p_k = (1-Beta)·p_k·log(p_k/M_k)
 //
-// (the terms from the normalisation of M cancel). It is bounded, and finite
-// where either rules a candidate out. TRL's beta of 0 and 1 mean ForwardKL and
-// ReverseKL; the limits of this formula are 0. A masked token contributes
+// (the terms from the normalisation of M cancel). It is bounded, also where
+// either gives a candidate probability 0. TRL's beta of 0 and 1 mean ForwardKL
+// and ReverseKL; the limits of this formula are 0. A masked token contributes
 // nothing.
 type JSD struct {
 	// Beta is strictly between 0 and 1; 0.5 is usual.

@@ -3,23 +3,23 @@ package objective
 import "fmt"
 
 // CISPO clips the importance weight instead of the surrogate (MiniMax-M1,
-// arXiv:2506.13585), so that a clipped token keeps a bounded gradient where
-// PPO drops it. With r = π/π_old and sg stopping the gradient
+// arXiv:2506.13585), so that a clipped token keeps a bounded gradient, where PPO
+// drops it. With r = π/π_old and sg stopping the gradient
 //
 //	L = -sg(clip(r, Low, High))·A·logπ,  ∂L/∂logπ = -clip(r, Low, High)·A
 //
 // A masked token contributes nothing.
 type CISPO struct {
-	// Low and High are bounds of the ratio itself, as TRL and Tinker set
-	// them: TRL has no lower bound (0) and an upper one such as 5. See
-	// RelativeCISPO for distances from 1. High = +Inf is no upper bound.
+	// Low and High bound the ratio itself, as in TRL and Tinker: TRL has no lower
+	// bound (0) and an upper one such as 5. See RelativeCISPO for distances from
+	// 1. High = +Inf means no upper bound.
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
 	// Drop makes the weight 0 outside the bounds instead of moving it to the
 	// bound. Inside FromRollout that is SkyRL's "rollout_is" (GLM-5,
 	// arXiv:2602.15763).
 	Drop bool `json:"drop"`
-	// LogRatioClamp limits log r to ± itself before exp (verl, SkyRL: 20);
+	// LogRatioClamp limits log r to ±LogRatioClamp before exp (verl, SkyRL: 20);
 	// 0 = none.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }

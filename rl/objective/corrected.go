@@ -10,8 +10,8 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// Level says over what an importance weight between the sampling engine and
-// the trainer is taken. With d = logπ_old - logπ_rollout of a token:
+// Level is the unit that shares one importance weight between the sampling engine
+// and the trainer. With d = logπ_old - logπ_rollout of a token:
 type Level uint8
 
 const (
@@ -35,7 +35,7 @@ func (l Level) MarshalText() ([]byte, error) { return settings.EnumText(levelNam
 // UnmarshalText is the inverse of MarshalText.
 func (l *Level) UnmarshalText(text []byte) error { return settings.ParseEnum(levelNames, text, l) }
 
-// Outside says what becomes of an importance weight outside its bounds.
+// Outside is the treatment of an importance weight outside its bounds.
 type Outside uint8
 
 const (
@@ -46,7 +46,7 @@ const (
 	// OutsideDrop makes it 0 (IcePop, arXiv:2510.18855; TRL's "mask" modes).
 	OutsideDrop
 	// OutsideGate makes it 0, and every weight inside the bounds 1: it selects
-	// but does not reweight.
+	// without reweighting.
 	OutsideGate
 )
 
@@ -67,11 +67,11 @@ func (o *Outside) UnmarshalText(text []byte) error { return settings.ParseEnum(o
 //
 //	L_t = w_t·L_t of the objective,  w from exp(logπ_old - logπ_rollout)
 //
-// w is a constant to the gradient. Only Weight is scaled: KL and entropy terms
-// stay as they are, so it does not matter whether they stand inside or outside.
-// A token with w = 0 is out of the objective, and out of the sequence ratio of
-// GSPO, but aggregations have counted it. A masked token contributes what it
-// does to the objective; with MaskedStay it is part of the sequence's weight.
+// The gradient treats w as a constant. Only Weight is scaled: KL and entropy
+// terms are unchanged, so they may stand inside or outside. A token with w = 0 is
+// out of the objective, and out of the sequence ratio of GSPO, but aggregations
+// have counted it. A masked token is treated as in the wrapped objective; with
+// MaskedStay it is part of the sequence's weight.
 //
 // Corrections nest: one that selects sequences around one that reweights
 // tokens, for instance. Metrics are taken before w is bounded.
@@ -84,7 +84,7 @@ type Corrected struct {
 	// [0.5, 5].
 	Min float64 `json:"min"`
 	Max float64 `json:"max"`
-	// LogRatioClamp limits the logarithm of w to ± itself before exp (verl:
+	// LogRatioClamp limits the logarithm of w to ±LogRatioClamp before exp (verl:
 	// 20); 0 = none.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
@@ -92,8 +92,8 @@ type Corrected struct {
 // Needs returns what the objective needs, InputOld and InputRollout.
 func (c Corrected) Needs() Inputs { return c.Objective.Needs() | InputOld | InputRollout }
 
-// Validate returns an error that names the first invalid setting. A FromRollout
-// inside is one: its ratio already covers the mismatch.
+// Validate returns an error that names the first invalid setting. Wrapping
+// FromRollout is an error, because its ratio already covers the mismatch.
 func (c Corrected) Validate() error {
 	switch {
 	case !(c.Min >= 0) || !(c.Max > c.Min):
@@ -221,12 +221,12 @@ func (y *correction) flush(m Metrics) {
 }
 
 // FromRollout evaluates an objective with the sampling engine's log-probs in
-// place of Old, so that its ratio covers at once how far the policy has moved
-// and how far engine and trainer differ. So do Tinker and prime-rl, verl's
-// bypass mode, and SkyRL's DPPO and CISPO with anchor "rollout". Corrected
-// refuses to wrap it, since the difference would be counted twice.
+// place of Old, so that its ratio covers both the policy's change and the
+// mismatch between engine and trainer. Tinker and prime-rl do the same, as do
+// verl's bypass mode, and SkyRL's DPPO and CISPO with anchor "rollout". Corrected
+// cannot wrap it, because the difference would be counted twice.
 //
-// A masked token contributes what it does to the objective.
+// A masked token is treated as in the wrapped objective.
 type FromRollout struct {
 	Objective Objective `json:"objective"`
 }
@@ -234,7 +234,7 @@ type FromRollout struct {
 // Needs returns InputRollout and what the objective needs except InputOld.
 func (f FromRollout) Needs() Inputs { return f.Objective.Needs()&^InputOld | InputRollout }
 
-// Validate returns the objective's error, or one if there is none.
+// Validate returns an error if the objective is missing or invalid.
 func (f FromRollout) Validate() error { return checkWrapped("FromRollout", f.Objective) }
 
 // Eval implements Objective.

@@ -1,5 +1,5 @@
 // Package objective holds training losses as functions of per-token log-probs,
-// and the aggregations that decide what each token weighs in them.
+// and the aggregations that weigh each token in them.
 //
 // # How a loss is computed
 //
@@ -9,14 +9,14 @@
 // Candidate.Grad). A policy needs no more: it multiplies Grad by the gradient
 // of its own log-probs. No tensor, no automatic differentiation.
 //
-// What a token weighs is settled before: an [Aggregation] looks at the masks of
+// The weight of a token is fixed before: an [Aggregation] looks at the masks of
 // the whole optimiser step and returns d(loss)/d(token loss), which goes into
 // Sequence.Weight and Sequence.KLWeight. The loss of an optimiser step is the
-// plain sum of Eval over its sequences, so it cannot depend on how they are
-// split into micro-batches.
+// plain sum of Eval over its sequences, so it cannot depend on how they are split
+// into micro-batches.
 //
 // Objectives and aggregations are settings: plain structs with JSON names, whose
-// Validate finds what is invalid before anything is trained.
+// Validate finds invalid values before training starts.
 //
 // # Objectives
 //
@@ -30,11 +30,36 @@
 // between sampling engine and trainer, [FromRollout] puts the engine's
 // log-probs in place of the old ones, [Distilled] adds a teacher's advantage.
 //
-// [RewardKL] is the KL penalty for those who pay it in the reward, and
-// [AdaptiveKL] steers its coefficient or that of [KL].
+// [RewardKL] is the KL penalty in the reward instead of the loss, and
+// [AdaptiveKL] adapts its coefficient or that of KL.
 //
 // Aggregations: [TokenMean], [TokenSum], [SeqMeanTokenMean], [SeqMeanTokenSum],
-// [PromptMean], [Constant], and [Split] for one of them per kind of term.
+// [PromptMean], [Constant], and [Split], which has one for policy losses and one
+// for regularisers.
+//
+// # Policy mirror descent
+//
+// A step of mirror descent with the entropy as its kernel, from π_old with the
+// advantage as the direction, is the policy that maximises
+// E_π[A] − KL(π‖π_old)/η: π_old·exp(ηA)/Z, with a Z for every state (MDPO, Tomar
+// et al., arXiv:2005.09814). It needs no objective of its own. Reweighted to
+// samples of π_old, with r = π/π_old, its loss L = -A·r + r·log r/η is
+//
+//	objective.Terms{
+//		objective.ImportanceSampling{},
+//		objective.KL{Estimator: objective.K3, Beta: 1 / eta, Importance: true},
+//	}
+//
+// if the reference is π_old: make the policy itself the trainer's Reference,
+// whose log-probs are taken before the first update, and give the KL term the
+// weights of the loss (MaskedStay). K1 is the formula to the letter. K3 adds
+// (1-r)/η, which is 0 in expectation with its gradient, and spares a loss that
+// starts at r = 1 the noise: there K3's gradient is 0, K1's is 1/η.
+//
+// [DRO] is another method. Its quadratic tie does not weigh samples by r: it
+// fits η⁻¹·log r to A by least squares under whatever policy sampled, without a
+// Z. Where E_old[exp(ηA)] = 1 both have the same minimum; elsewhere a constant
+// added to all advantages of a state moves DRO's and not this one's.
 //
 // # Excluded, masked, zero
 //
@@ -44,9 +69,9 @@
 //     a completion without a reward). Its weights are 0 and its numbers are never
 //     read, so NaN or infinity may stand there.
 //   - masked: Keep is false, because step credit took the token out. It
-//     contributes nothing to any policy loss, whatever its advantage. Whether
-//     it still counts in denominators, and in KL and entropy terms, is the
-//     choice of [Masked] in the aggregation.
+//     contributes nothing to any policy loss, whatever its advantage. Masked in
+//     the aggregation decides whether it still counts in denominators, and in KL
+//     and entropy terms.
 //   - advantage 0: the token is trained on like any other. Terms that do not
 //     multiply the advantage (DRO, DPPO, KL, entropy) still move it.
 //
@@ -57,7 +82,7 @@
 //
 //	ratio            importance ratio, per kept token
 //	old_kl           k3 estimate of KL(π_old‖π), per kept token (token ratios only)
-//	clip_low         share of kept tokens held at the lower bound
+//	clip_low         share of kept tokens clipped at the lower bound
 //	clip_high        ... at the upper bound
 //	clip_dual        ... at PPO.DualClip
 //	kl               KL's estimate, per token with a KLWeight
@@ -98,7 +123,7 @@
 //		return loss, nil
 //	}
 //
-//	func (Mine) Needs() objective.Inputs { return 0 } // beside LogP and Adv
+//	func (Mine) Needs() objective.Inputs { return 0 } // besides LogP and Adv
 //
 //	func (Mine) Validate() error { return nil } // there is nothing to set
 //

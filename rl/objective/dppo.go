@@ -7,9 +7,9 @@ import (
 )
 
 // DPPO drops a token once its probability itself, not the ratio, has moved too
-// far in the direction of its advantage (Divergence Proximal Policy
-// Optimization, arXiv:2602.04879), so that rare tokens, whose ratios swing
-// widely, are not the first to be clipped. With p = π, q = π_old, r = p/q
+// far in the direction of its advantage (Divergence Proximal Policy Optimization,
+// arXiv:2602.04879), so that rare tokens, whose ratios vary widely, are not
+// clipped first. With p = π, q = π_old, r = p/q
 //
 //	L = -keep·A·r + Quadratic·(log r)²
 //	∂L/∂logπ = -keep·A·r + 2·Quadratic·log r
@@ -25,8 +25,8 @@ import (
 //	L = -keep·A·sg(min(r, MaxWeight))·logπ + Quadratic·(log r)²
 //
 // The quadratic term is part of the policy loss and does not multiply the
-// advantage: a kept token whose advantage is 0 is still trained. A masked
-// token contributes nothing, neither to the one part nor to the other.
+// advantage: a kept token whose advantage is 0 is still trained. A masked token
+// contributes nothing to either part.
 type DPPO struct {
 	// Low and High are the bounds of D, positive; 0.2 in prime-rl.
 	Low  float64 `json:"low"`
@@ -36,10 +36,11 @@ type DPPO struct {
 	// Quadratic is the coefficient of the squared log-ratio; 0.001 in
 	// prime-rl, 0 in the paper and in SkyRL.
 	Quadratic float64 `json:"quadratic"`
-	// MaxWeight is greater than 1, or 0 for none, as in prime-rl and SkyRL;
-	// verl takes its clip_ratio_c, by default 3 (the paper has 20).
+	// MaxWeight bounds the ratio; it is greater than 1, or 0 for no bound, as in
+	// prime-rl and SkyRL; verl takes its clip_ratio_c, by default 3 (the paper
+	// has 20).
 	MaxWeight float64 `json:"max_weight"`
-	// LogRatioClamp limits log r to ± itself in r alone and stops the
+	// LogRatioClamp limits log r to ±LogRatioClamp in r alone and stops the
 	// gradient beyond (SkyRL: 20); 0 = none.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }

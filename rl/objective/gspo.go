@@ -24,10 +24,10 @@ var ErrSharedRatio = errors.New("objective: GSPO shares one ratio among all toke
 // advantage, masked ones counting as 0, is an error that wraps ErrSharedRatio:
 // step credit needs GSPOToken.
 //
-// A token counts if its Weight is not 0. So with MaskedStay a completion that
-// step credit masked in part is that error, and one masked as a whole contributes
-// nothing; with MaskedExclude and MaskedExcludeLoss masked tokens are no part of s,
-// and contribute nothing.
+// A token counts if its Weight is not 0. So with MaskedStay a partly masked
+// completion is that error, and a fully masked one contributes nothing; with
+// MaskedExclude and MaskedExcludeLoss masked tokens are no part of s and
+// contribute nothing.
 type GSPO struct {
 	// ClipLow and ClipHigh are the distances of the bounds from 1, both
 	// positive; the paper has 3e-4 and 4e-4.
@@ -164,9 +164,9 @@ func (s *Sequence) sequenceRatio(logRatioMax float64) (q sequenceRatio, err erro
 //	L_t = max(-A_t·s_t, -A_t·clip(s_t, 1-ClipLow, 1+ClipHigh))
 //	∂L_t/∂logπ_t = -A_t·s where not clipped, else 0
 //
-// The bound is decided token by token, since the sign of A_t may change inside
-// a sequence. It is what verl and SkyRL call "gspo". With one advantage for
-// all tokens its gradient is GSPO's, under every aggregation of this package.
+// Each token is clipped by the sign of its own A_t, which may change inside a
+// sequence. verl and SkyRL call this "gspo". With one advantage for all tokens
+// its gradient is GSPO's, under every aggregation of this package.
 //
 // A masked token contributes nothing; with MaskedStay it is still part of s.
 type GSPOToken struct {

@@ -2,13 +2,17 @@ package objective
 
 import "github.com/stepwise-rl/stepwise/internal/settings"
 
-// Kinds maps the kinds of settings to prototypes, structs whose fields are the
-// defaults. Pass your own objectives and aggregations in this form to Decode and
-// Encode; every field needs a json tag.
+// Kinds is a map[string]any from the name of a kind to its prototype: a struct, or a
+// pointer to one, whose fields are the defaults. Pass your own objectives and aggregations in this
+// form to Decode and Encode:
+//
+//	mine := objective.Kinds{"tanh": Tanh{K: 2}}
+//
+// Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package, for decoding settings that
-// contain an Objective or an Aggregation.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode
+// if a kind of yours there has a field that is an Objective or an Aggregation.
 func BuiltInKinds() Kinds {
 	return Kinds{
 		"ppo": PPO{}, "gspo": GSPO{}, "gspo_token": GSPOToken{}, "cispo": CISPO{}, "sapo": SAPO{}, "dro": DRO{},
@@ -34,7 +38,7 @@ func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) 
 // "importance_sampling", "cross_entropy", "kl", "entropy_bonus", "forward_kl",
 // "reverse_kl", "jsd", "corrected", "from_rollout", "distilled", "scaled" and
 // those of own. What the JSON leaves out is zero; infinity is "inf". Unknown
-// kinds and fields and what Validate refuses are errors that give the path.
+// kinds and fields, and invalid values, are errors that give the path.
 func Decode(b []byte, own ...Kinds) (Objective, error) {
 	return settings.Decode[Objective](b, nil, with(own)...)
 }

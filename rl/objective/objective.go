@@ -5,7 +5,7 @@ import "strings"
 // Objective is a loss as a function of per-token log-probs (and entropies, and
 // candidates' log-probs).
 type Objective interface {
-	// Needs lists the inputs that Eval reads beside LogP and Adv. Without
+	// Needs lists the inputs that Eval reads besides LogP and Adv. Without
 	// one of them Eval returns an error; only Old may be absent (see
 	// Sequence).
 	Needs() Inputs
@@ -22,8 +22,8 @@ type Objective interface {
 	Eval(s *Sequence, m Metrics) (loss float64, err error)
 }
 
-// Inputs is a set of what an objective reads beside current log-probs and
-// advantages.
+// Inputs is the set of inputs that an objective reads besides current log-probs
+// and advantages.
 type Inputs uint8
 
 const (
@@ -57,8 +57,8 @@ func (n Inputs) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Sum is a metric that survives splitting a batch: a sum, and the count by
-// which to divide it.
+// Sum is a metric that can be added over the parts of a batch: a sum, and the
+// count to divide it by.
 type Sum struct{ Sum, Count float64 }
 
 // Mean is Sum/Count, and 0 for an empty one.

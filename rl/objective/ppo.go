@@ -13,22 +13,22 @@ import (
 //	L = max(-A·r, -A·clip(r, 1-ClipLow, 1+ClipHigh))
 //	∂L/∂logπ = -A·r where the first is the larger or both are equal, else 0
 //
-// so that a ratio is held only on the side to which the advantage pushes it:
-// above for A > 0, below for A < 0. On the other side a negative advantage has
-// no bound; DualClip sets one.
+// so that a ratio is clipped only on the side to which the advantage pushes it:
+// above for A > 0, below for A < 0. On the other side a negative advantage has no
+// bound; DualClip sets one.
 //
 // A masked token contributes nothing.
 type PPO struct {
-	// ClipLow and ClipHigh are the distances of the bounds from 1, both
-	// positive. Usual: 0.2 and 0.2, or 0.28 above. ClipLow of 1 or more and
-	// ClipHigh = +Inf switch a side off.
+	// ClipLow and ClipHigh are the distances of the bounds from 1, both positive.
+	// Usual: 0.2 and 0.2, or 0.28 above. ClipLow of 1 or more, or ClipHigh =
+	// +Inf, switches that side off.
 	ClipLow  float64 `json:"clip_low"`
 	ClipHigh float64 `json:"clip_high"`
 	// DualClip bounds the loss of tokens with A < 0 at -A·DualClip (Ye et
 	// al., arXiv:1912.09729); greater than 1, 0 = off. verl always has 3,
 	// OpenRLHF and SkyRL have it on request.
 	DualClip float64 `json:"dual_clip"`
-	// LogRatioClamp limits log r to ± itself before exp and stops the
+	// LogRatioClamp limits log r to ±LogRatioClamp before exp and stops the
 	// gradient beyond (verl, SkyRL and OpenRLHF: 20); 0 = none, as in TRL.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }

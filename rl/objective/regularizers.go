@@ -9,10 +9,10 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
-// KLEstimator estimates the divergence KL(π‖ref) from one sampled token with
-// d = logπ - logref (Schulman, "Approximating KL divergence", 2020). What an
-// estimator estimates well and what its gradient does are different things;
-// gradients here are taken at fixed samples of π. The zero value is invalid.
+// KLEstimator estimates the divergence KL(π‖ref) from one sampled token with d =
+// logπ - logref (Schulman, "Approximating KL divergence", 2020). A good estimate
+// of the value need not have a good gradient; gradients here are taken at fixed
+// samples of π. The zero value is invalid.
 type KLEstimator uint8
 
 const (
@@ -64,7 +64,7 @@ func sign(x float64) float64 {
 	return 0
 }
 
-// KL is a term that holds the policy near the reference:
+// KL is a term that keeps the policy near the reference:
 //
 //	L = Beta·k(d),  ∂L/∂logπ = Beta·k'(d),  d = logπ - logref
 //
@@ -73,7 +73,7 @@ func sign(x float64) float64 {
 type KL struct {
 	// Estimator is k; GRPO (DeepSeekMath, arXiv:2402.03300) has K3.
 	Estimator KLEstimator `json:"estimator"`
-	// Beta is the coefficient. 0 only measures.
+	// Beta is the coefficient. With 0 the divergence is only measured.
 	Beta float64 `json:"beta"`
 	// StraightThrough keeps the value of Estimator and takes the gradient of
 	// K2, that of KL(π‖ref): verl's "k1+" and "k3+".
@@ -90,10 +90,10 @@ type KL struct {
 	// ImportanceMax bounds the ratio of Importance with StraightThrough
 	// (OpenRLHF: 10); 0 = no bound.
 	ImportanceMax float64 `json:"importance_max"`
-	// LogRatioClamp limits d to ± itself (verl, SkyRL: 20), and ValueClamp
-	// the estimate (verl, SkyRL, OpenRLHF: 10). Beyond either the gradient is
-	// 0, also through the ratio of Importance; only StraightThrough's gradient
-	// knows no clamp. 0 = none, as in TRL.
+	// LogRatioClamp limits d to ±LogRatioClamp (verl, SkyRL: 20), and ValueClamp
+	// the estimate (verl, SkyRL, OpenRLHF: 10). Beyond either the gradient is 0,
+	// also through the ratio of Importance; StraightThrough's gradient is never
+	// clamped. 0 = no clamp, as in TRL.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 	ValueClamp    float64 `json:"value_clamp"`
 }
@@ -201,7 +201,7 @@ func (k *KL) adjusted(d, expNeg, r float64) (v, value, slope float64) {
 	return v, v, slope
 }
 
-// EntropyBonus is a term that rewards spread: with H the entropy of a token's
+// EntropyBonus is a term that rewards entropy: with H the entropy of a token's
 // distribution
 //
 //	L = -Coef·H,  ∂L/∂H = -Coef
@@ -210,7 +210,7 @@ func (k *KL) adjusted(d, expNeg, r float64) (v, value, slope float64) {
 // arXiv:1602.01783). A masked token counts if its KLWeight is not 0, that is
 // with MaskedStay and MaskedExcludeLoss.
 type EntropyBonus struct {
-	// Coef is usually between 0.001 and 0.01; negative to penalise entropy.
+	// Coef is usually between 0.001 and 0.01; a negative one penalises entropy.
 	Coef float64 `json:"coef"`
 }
 

@@ -8,25 +8,25 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// RewardKL is the KL penalty paid in the reward instead of the loss, as in
+// RewardKL is the KL penalty in the reward instead of the loss, as in
 // Ziegler et al. (arXiv:1909.08593) and verl's use_kl_in_reward: with
 // d = logπ - logref at the time of sampling every token is given
 //
 //	-Beta·k(d)
 //
-// which no gradient flows through. Put the result into a completion's Shaping:
-// it joins the advantages after step credit, so that it never decides a sign.
+// through which no gradient flows. Put the result into a completion's Shaping: it
+// is added to the advantages after step credit, so that it never decides a sign.
 type RewardKL struct {
-	// Estimator is k, usually K1: in the reward its expected gradient is that
-	// of KL(π‖ref).
+	// Estimator is k, usually K1: in the reward its expected gradient is the
+	// gradient of KL(π‖ref).
 	Estimator KLEstimator `json:"estimator"`
 	// Beta is the coefficient, not negative.
 	Beta float64 `json:"beta"`
-	// LogRatioClamp limits d to ± itself, and ValueClamp the estimate, as in
+	// LogRatioClamp limits d to ±LogRatioClamp, and ValueClamp the estimate, as in
 	// KL; 0 = none.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 	ValueClamp    float64 `json:"value_clamp"`
-	// Center takes the mean over all included tokens of the batch from every
+	// Center subtracts the mean over all included tokens of the batch from every
 	// penalty, so that only differences count (tinker-cookbook).
 	Center bool `json:"center"`
 	// Discount γ > 0 gives a token the discounted sum of its own and all
@@ -101,16 +101,16 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, include [][]bool) (Sum, erro
 	return kl, nil
 }
 
-// AdaptiveKL steers the coefficient of a KL penalty towards a target value of
-// the divergence (Ziegler et al., arXiv:1909.08593, section 2.2):
+// AdaptiveKL adapts the coefficient of a KL penalty towards a target divergence
+// (Ziegler et al., arXiv:1909.08593, section 2.2):
 //
 //	Beta := Beta·(1 + clip(kl/Target - 1, -0.2, 0.2)·n/Horizon)
 //
-// Its fields are its whole state: a checkpoint stores them.
+// Its fields are its whole state; a checkpoint stores them.
 type AdaptiveKL struct {
-	// Beta is the coefficient now.
+	// Beta is the current coefficient.
 	Beta float64 `json:"beta"`
-	// Target is the wanted divergence per token, in nats.
+	// Target is the target divergence per token, in nats.
 	Target float64 `json:"target"`
 	// Horizon is the number of samples in which Beta changes by at most about
 	// a factor of e^0.2; 10000 is usual.

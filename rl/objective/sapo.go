@@ -12,14 +12,15 @@ import (
 //	L = -A·σ(τ(r-1))·4/τ
 //	∂L/∂logπ = -A·4σ(1-σ)·r
 //
-// At r = 1 value 2/τ times -A and gradient -A; far from it the gradient fades
-// out on both sides. A masked token contributes nothing.
+// At r = 1 the loss is -2A/τ and the gradient -A; far from it the gradient
+// vanishes on both sides. A masked token contributes nothing.
 type SAPO struct {
-	// TauPos and TauNeg are the gate's temperatures, positive; the paper has
-	// 1 and 1.05, so that unlikely tokens of bad completions fade sooner.
+	// TauPos and TauNeg are the gate's temperatures, positive; the paper has 1
+	// and 1.05, so that the gradient of unlikely tokens of bad completions
+	// vanishes sooner.
 	TauPos float64 `json:"tau_pos"`
 	TauNeg float64 `json:"tau_neg"`
-	// LogRatioClamp limits log r to ± itself and stops the gradient beyond
+	// LogRatioClamp limits log r to ±LogRatioClamp and stops the gradient beyond
 	// (verl, SkyRL: 20); 0 = none.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }

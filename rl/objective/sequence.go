@@ -2,7 +2,7 @@ package objective
 
 import "fmt"
 
-// Sequence is one whole completion as an objective sees it. All slices that
+// Sequence is one whole completion, as numbers per token. All slices that
 // are present have one entry per completion token.
 type Sequence struct {
 	// LogP and Entropy are those of the policy now. The policy fills them in
@@ -16,7 +16,7 @@ type Sequence struct {
 	// Adv is the advantage of each token.
 	Adv []float64
 	// Keep is false for tokens that step credit masked; nil = none. Each
-	// objective says what a masked token still contributes.
+	// objective documents what a masked token still contributes.
 	Keep []bool
 	// Weight and KLWeight are d(loss)/d(token loss), fixed by an Aggregation
 	// before the first forward pass. 0 = the token does not count, and its

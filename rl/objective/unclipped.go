@@ -1,14 +1,14 @@
 package objective
 
-// ImportanceSampling is the policy gradient reweighted to the policy that
-// sampled, without any bound: with r = π/π_old
+// ImportanceSampling is the policy gradient with importance weights and no bound:
+// with r = π/π_old
 //
 //	L = -A·r,  ∂L/∂logπ = -A·r
 //
 // (Tinker's "importance_sampling"). One update on fresh samples is REINFORCE.
 // A masked token contributes nothing.
 type ImportanceSampling struct {
-	// LogRatioClamp limits log r to ± itself and stops the gradient beyond;
+	// LogRatioClamp limits log r to ±LogRatioClamp and stops the gradient beyond;
 	// 0 = none.
 	LogRatioClamp float64 `json:"log_ratio_clamp"`
 }
@@ -38,17 +38,18 @@ func (p ImportanceSampling) Eval(s *Sequence, m Metrics) (loss float64, err erro
 	return loss, nil
 }
 
-// DRO is Direct Reward Optimisation with the advantage in place of reward
-// minus value (Richemond et al., arXiv:2405.19107; Tinker's "dro"): no ratio
-// but a quadratic tie to the policy that sampled. With lr = logπ - logπ_old
+// DRO is Direct Reward Optimisation with the advantage in place of reward minus
+// value (Richemond et al., arXiv:2405.19107; Tinker's "dro"): it has no ratio,
+// but a quadratic penalty on moving away from the policy that sampled. With lr =
+// logπ - logπ_old
 //
 //	L = -A·logπ + Beta/2·lr²,  ∂L/∂logπ = -A + Beta·lr
 //
-// The tie is part of the policy loss and does not multiply the advantage: a
+// The penalty is part of the policy loss and does not multiply the advantage: a
 // kept token whose advantage is 0 is still trained. A masked token contributes
-// nothing, neither to the one part nor to the other.
+// nothing to either part.
 type DRO struct {
-	// Beta is the weight of the tie; Tinker's example has 0.05.
+	// Beta is the weight of the quadratic penalty; Tinker's example has 0.05.
 	Beta float64 `json:"beta"`
 }
 

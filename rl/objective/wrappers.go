@@ -14,7 +14,7 @@ import (
 //		objective.KL{Estimator: objective.K3, Beta: 0.04},
 //	}
 //
-// A masked token contributes to each term what that term says.
+// Each term treats masked tokens as its own documentation says.
 type Terms []Objective
 
 // Needs returns what any term needs.
@@ -54,9 +54,9 @@ func (o Terms) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 	return loss, nil
 }
 
-// Scaled multiplies an objective, value and gradient, by a factor: the
-// coefficient of a term in Terms. A masked token contributes what it does to
-// the objective.
+// Scaled multiplies the loss and gradient of an objective by a factor: the
+// coefficient of a term in Terms. A masked token is treated as in the wrapped
+// objective.
 type Scaled struct {
 	Objective Objective `json:"objective"`
 	// Factor is finite; 0 switches the objective off.
@@ -92,19 +92,19 @@ func scaled(x []float64, f float64) []float64 {
 	return y
 }
 
-// Distilled adds the advantage of on-policy distillation to a policy loss
-// (Lu, "On-Policy Distillation", Thinking Machines Lab, 2025; Agarwal et al.,
-// arXiv:2306.13649): each sampled token is worth how much likelier the teacher
-// finds it than the policy that sampled it,
+// Distilled adds the advantage of on-policy distillation to a policy loss (Lu,
+// "On-Policy Distillation", Thinking Machines Lab, 2025; Agarwal et al.,
+// arXiv:2306.13649): each sampled token gets the difference between its log-probs
+// under the teacher and under the policy that sampled it,
 //
 //	A_t := A_t + Coef·(logπ_teacher - logπ_old)
 //
 // so that the expected gradient is that of the reverse KL, -Coef·∇KL(π‖teacher).
-// The teacher's log-probs stand in Ref; an absent Adv is 0 everywhere, which
-// leaves pure distillation. Usually around ImportanceSampling.
+// The teacher's log-probs are in Ref. An absent Adv counts as 0, which leaves
+// pure distillation. The wrapped objective is usually ImportanceSampling.
 //
-// A masked token contributes what it does to the objective: to a policy loss
-// nothing, whatever the teacher says.
+// A masked token is treated as in the wrapped objective: it contributes nothing
+// to a policy loss, whatever the teacher's log-prob.
 type Distilled struct {
 	Objective Objective `json:"objective"`
 	// Coef is the weight of the teacher's advantage, not negative.

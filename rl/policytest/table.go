@@ -30,7 +30,7 @@ type tableState struct {
 }
 
 // NewTablePolicy returns a policy whose rows are uniform. text returns the text of
-// each token; nil makes them the letters from a on. A completion ends with the
+// each token; nil stands for the letters from a on. A completion ends with the
 // token end, or, if that is -1, only at its length limit.
 func NewTablePolicy(vocab int, text func(id int32) string, end int32) *TablePolicy {
 	if text == nil {
@@ -203,7 +203,7 @@ func (p *TablePolicy) Load(_ context.Context, ref string) error {
 	return nil
 }
 
-// Supports implements rl.Supporter: there are no candidates.
+// Supports implements rl.Supporter: candidates are an error.
 func (p *TablePolicy) Supports(n objective.Inputs) error {
 	if n&objective.InputCandidates != 0 {
 		return errors.New("policytest: a TablePolicy has no candidates")
@@ -211,7 +211,7 @@ func (p *TablePolicy) Supports(n objective.Inputs) error {
 	return nil
 }
 
-// Generate implements rollout.Engine. Of the sampling parameters it knows
+// Generate implements rollout.Engine. It supports the sampling parameters
 // Temperature, which must be above 0, and MaxTokens; others are an error.
 func (p *TablePolicy) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
 	err := rollout.Validate(reqs, func(q *rollout.Request) error {

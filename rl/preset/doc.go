@@ -1,22 +1,25 @@
-// Package preset holds the numbers of known trainers: what a release of theirs
-// does for group-relative training if nobody changes a setting, as values of
-// packages advantage and objective.
+// Package preset holds the settings of known trainers: a release's defaults for
+// group-relative training, as values of packages advantage and objective.
 //
 //	p, err := preset.Get("trl-1.16")
 //	if err != nil { … }
+//	estimator, err := p.Weighted([]string{"label", "format"}) // the task's outcomes
+//	if err != nil { … }
+//	definition.Params.Temperature = p.Temperature // of the task
 //	cfg := rl.Config{
-//		Estimator:   p.Estimator,
-//		Credit:      sam.Mask{}, // none of them has step credit
-//		Objective:   p.Objective(),
-//		Aggregation: p.Aggregation,
-//		RewardKL:    p.RewardKL,
+//		Estimator:        estimator,
+//		Credit:           sam.Mask{}, // none of them has step credit
+//		Objective:        p.Objective(),
+//		Aggregation:      p.Aggregation,
+//		RewardKL:         p.RewardKL,
+//		ExcludeTruncated: p.ExcludeTruncated,
 //		…
 //	}
 //
 // The presets: "trl-1.16" (TRL's GRPOTrainer), "verl-0.9.1", "skyrl-0.4.0",
 // "openrlhf-0.11.2", and "tinker" (tinker-cookbook 0.6.1 and an open server of
-// its protocol). Comments in presets.go say where in the release every value
-// comes from.
+// its protocol). Comments in presets.go give the place in the release that every
+// value comes from.
 //
 // # How far the numbers agree
 //
@@ -32,8 +35,8 @@
 //
 // # Changing a preset
 //
-// A Preset is a plain value; change what you like before you use it, in Go or
-// with JSON:
+// A [Preset] is a plain value; change any of it before you use it, in Go or with
+// JSON:
 //
 //	p.KL.Beta = 0.04                                // TRL's beta
 //	p.Policy = objective.TwoSidedPPO(0.2, 0.2, 3)   // TRL's delta

@@ -13,31 +13,31 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// Preset is what one release of a trainer fixes. It is plain data: change what
-// you like, in Go or with Decode.
+// Preset holds the settings that one release of a trainer fixes. It is plain
+// data: change any of it, in Go or with Decode.
 type Preset struct {
 	// Name is the system and its version, as Get knows it.
 	Name string `json:"name"`
-	// Estimator turns rewards into advantages: the release's GRPO, or what it
-	// has in that place. It fixes mean and spread, ε, what a group of one gets,
-	// how several rewards become one, and whether a KL penalty in the reward
-	// is folded in before completions are compared.
+	// Estimator turns rewards into advantages: the release's GRPO, or its closest
+	// equivalent. It fixes mean and spread, ε, the advantage in a group of one,
+	// the combination of several rewards, and whether a KL penalty in the reward
+	// is added before completions are compared.
 	Estimator advantage.Estimator `json:"estimator"`
-	// Weights holds factors of rewards by name, for programs that know the
-	// names; see Weighted. Nil = those of Estimator.
+	// Weights holds factors of rewards by name; see Weighted. Nil leaves those of
+	// Estimator.
 	Weights map[string]float64 `json:"weights"`
-	// Credit says which steps deserve the advantage. No release has step
-	// credit, so it is sam.Outcome in all presets.
+	// Credit is the step credit. No release has any, so it is sam.Outcome in all
+	// presets.
 	Credit sam.Credit `json:"credit"`
 	// Policy is the policy loss, with clip bounds, dual clip and clamps.
 	Policy objective.Objective `json:"policy"`
-	// KL is the divergence term of the loss: estimator, clamps and
-	// coefficient. Beta is 0 where the release has none by default, and the
-	// other fields are what it would use.
+	// KL is the divergence term of the loss: estimator, clamps and coefficient.
+	// Beta is 0 where the release has no such term by default; the other fields
+	// are its defaults.
 	KL objective.KL `json:"kl"`
-	// Aggregation is what a token weighs: the denominators of loss and KL. All
-	// of the releases keep tokens of advantage zero in the denominator, which
-	// for masked ones is objective.MaskedStay.
+	// Aggregation sets each token's weight: the denominators of loss and KL. All
+	// the releases keep tokens of advantage zero in the denominator; for masked
+	// tokens that is objective.MaskedStay.
 	Aggregation objective.Aggregation `json:"aggregation"`
 	// RewardKL is the divergence penalty in the reward; nil = none.
 	RewardKL *objective.RewardKL `json:"reward_kl"`
@@ -136,8 +136,8 @@ func all() []Preset {
 	return []Preset{openRLHF(), skyRL(), tinker(), trl(), verl()}
 }
 
-// Kinds maps the kinds of settings to prototypes, as in packages advantage, sam
-// and objective.
+// Kinds is a map[string]any from the name of a kind to its prototype, as in packages
+// advantage, sam and objective.
 type Kinds = settings.Kinds
 
 func with(own []Kinds) []Kinds {
@@ -148,10 +148,10 @@ func with(own []Kinds) []Kinds {
 //
 //	{"credit":{"kind":"mask"}, "policy":{"clip_high":0.28}, "kl":{"beta":0.001}}
 //
-// An object without "kind" changes single settings, one with "kind" replaces
-// what was there. Base stays as it is. Kinds are those of packages advantage,
-// sam and objective and those of own. Unknown kinds and fields and what Validate
-// refuses are errors that give the path.
+// An object without "kind" changes single settings, one with "kind" replaces the
+// old value. The base is not changed. Kinds are those of packages advantage, sam
+// and objective and those of own. Unknown kinds and fields, and invalid values,
+// are errors that give the path.
 func Decode(b []byte, base Preset, own ...Kinds) (Preset, error) {
 	return settings.Decode(b, base, with(own)...)
 }

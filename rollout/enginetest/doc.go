@@ -1,5 +1,5 @@
-// Package enginetest is the conformance suite for [rollout.Engine]s, and has a
-// fake one for the tests of those who use engines.
+// Package enginetest is the conformance suite for implementations of
+// [rollout.Engine]; it also provides a fake engine for tests.
 //
 // The author of an engine calls [Run] from a test:
 //
@@ -10,7 +10,7 @@
 //		})
 //	}
 //
-// What is known about the model goes into the [Config] and makes the suite sharper:
-// its exact distribution, for example. [Fake] is a complete engine over any function
-// that computes logits.
+// Facts about the model, such as its exact distribution, go into the [Config] and
+// make the suite stricter. [Fake] is a complete engine over any function that
+// computes logits.
 package enginetest

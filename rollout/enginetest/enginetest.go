@@ -12,7 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout/sample"
 )
 
-// Config says which engine to test and what is known about its model.
+// Config is the engine to test, and known facts about its model.
 type Config struct {
 	// New returns a new engine for each check. It may register cleanups with t.
 	New func(t *testing.T) rollout.Engine
@@ -51,7 +51,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Run tests an engine. Checks that need a field that is not set are skipped with a
+// Run tests an engine. Checks that need an unset field are skipped with a
 // message. Goroutines are found by a label, so other tests may run at the same
 // time. The goroutines of connections that a call opens and leaves open count as
 // left behind.

@@ -1,5 +1,5 @@
-// Package sample draws tokens from logits as [rollout.Params] say, which all
-// in-process engines have to do.
+// Package sample draws tokens from logits by [rollout.Params], for engines that
+// compute logits themselves.
 //
 // An engine makes one [Sampler], and one [Sequence] for every completion. For
 // each token it computes the model's logits and hands them to [Sampler.Next],

@@ -8,18 +8,18 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
-// Vocab gives the bytes of tokens, as *tokenizer.Tokenizer does. It must be safe for
-// concurrent use if samplers share it.
+// Vocab gives the bytes of tokens; a *tokenizer.Tokenizer is one. It must be safe
+// for concurrent use if samplers share it.
 type Vocab interface {
-	// Bytes returns the bytes of a token, which are not changed; none for a
-	// special token.
+	// Bytes returns the bytes of a token, which the caller does not change; none
+	// for a special token.
 	Bytes(id int32) []byte
 }
 
 // Sampler draws tokens. It keeps scratch memory between calls, so each goroutine
 // needs its own.
 type Sampler struct {
-	// Version is that of the weights from which the logits were computed.
+	// Version is the version of the weights that computed the logits.
 	Version int64
 
 	vocab   Vocab

@@ -12,7 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// World says how Credit's completions come about. Each has a right or wrong answer
+// World is the distribution of Credit's completions. Each has a right or wrong answer
 // (outcome reward 1 or 0) and some steps of one token each. Given the answer, the
 // steps are right or wrong (step reward 1 or 0) independently of each other.
 type World struct {
@@ -35,7 +35,7 @@ func Typical() World {
 	return World{GroupSize: 4, Steps: 2, Success: .5, RightInRight: .818, RightInWrong: .499}
 }
 
-// Value is what a credit makes of one combination of answer and step.
+// Value is the value that a credit implies for one combination of answer and step.
 type Value struct {
 	// Answer and Step say whether they are right.
 	Answer, Step bool
@@ -52,7 +52,7 @@ type Value struct {
 // Bias is the value under the credit less that under sam.Outcome.
 func (v Value) Bias() float64 { return difference(v.Credit, v.Outcome) }
 
-// Report says what a credit optimises.
+// Report is the value that a credit optimises.
 type Report struct {
 	World World
 	// Steps holds the reward table that the credit implies for each step: the

@@ -11,8 +11,8 @@ import (
 
 // Type is one possible completion and its probability.
 type Type struct {
-	// Completion has what the estimator and the credit read: rewards, tokens,
-	// steps.
+	// Completion has the fields that the estimator and the credit read: rewards,
+	// tokens, steps.
 	Completion rollout.Completion
 	Prob       float64
 }
