@@ -261,6 +261,24 @@ func TestASliceSourceIsRestoredToItsOwnState(t *testing.T) {
 	require.ErrorContains(t, err, "rl: problem 0")
 }
 
+func TestNewProblem(t *testing.T) {
+	q := rollout.Request{ID: "a", Prompt: []int32{1}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
+	fail := errors.New("no reward")
+	p := rl.NewProblem(q, func(_ context.Context, c *rollout.Completion) (float64, error) {
+		if c.Text == "" {
+			return 0, fail
+		}
+		return float64(len(c.Text)), nil
+	})
+	got, err := p.Request()
+	require.NoError(t, err)
+	require.Equal(t, q, got)
+	c := rollout.Completion{Text: "ab"}
+	require.NoError(t, p.Judge(t.Context(), &c))
+	require.Equal(t, []float64{2}, c.Rewards)
+	require.ErrorIs(t, p.Judge(t.Context(), &rollout.Completion{}), fail)
+}
+
 func TestPairs(t *testing.T) {
 	said := func(index int, answer string, status prompt.Status) rollout.Completion {
 		return rollout.Completion{Index: index, Trace: &prompt.Trace{Steps: []prompt.Span{{Answer: answer, Status: status}}}}

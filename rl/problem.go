@@ -15,8 +15,8 @@ import (
 )
 
 // Problem is one example joined with its task: what to sample, and how to judge
-// the completions. Package task makes problems from examples; you can also write
-// your own.
+// the completions. Package task makes problems from examples, NewProblem makes one
+// without steps, and you can write your own.
 type Problem interface {
 	// Request returns the prompt and how many completions to sample, or an
 	// error that says why this example has no prompt. The error ends the
@@ -28,6 +28,26 @@ type Problem interface {
 	// reward.ErrDrop, which drops the completion. A reward that cannot be judged
 	// is NaN, and a step's verdict is then VerdictUnknown.
 	Judge(ctx context.Context, c *rollout.Completion) error
+}
+
+// NewProblem returns a problem without steps: a request, and a function that gives
+// each completion its reward. reward may be called concurrently; its error is Judge's.
+// A reward of NaN could not be judged.
+func NewProblem(q rollout.Request, reward func(ctx context.Context, c *rollout.Completion) (float64, error)) Problem {
+	return scored{q, reward}
+}
+
+type scored struct {
+	request rollout.Request
+	reward  func(ctx context.Context, c *rollout.Completion) (float64, error)
+}
+
+func (s scored) Request() (rollout.Request, error) { return s.request, nil }
+
+func (s scored) Judge(ctx context.Context, c *rollout.Completion) error {
+	r, err := s.reward(ctx, c)
+	c.Rewards = []float64{r}
+	return err
 }
 
 // request returns the problem's request. A problem that is nil or panics is an error.
