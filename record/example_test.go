@@ -19,8 +19,8 @@ import (
 // token is a problem: write the token 1.
 type token struct{}
 
-func (token) Request() rollout.Request {
-	return rollout.Request{Prompt: []int32{0}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
+func (token) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{0}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}, nil
 }
 
 func (token) Judge(_ context.Context, c *rollout.Completion) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -130,13 +131,13 @@ type custom struct {
 	judge   func(c *rollout.Completion) error
 }
 
-func (c custom) Request() rollout.Request {
+func (c custom) Request() (rollout.Request, error) {
 	if c.request != nil {
-		return c.request()
+		return c.request(), nil
 	}
-	q := c.successor.Request()
+	q, err := c.successor.Request()
 	q.ID = "custom"
-	return q
+	return q, err
 }
 
 func (c custom) Judge(_ context.Context, x *rollout.Completion) error { return c.judge(x) }
@@ -260,6 +261,49 @@ func TestASliceSourceIsRestoredToItsOwnState(t *testing.T) {
 	require.ErrorContains(t, err, "rl: problem 0")
 }
 
+func TestNewProblem(t *testing.T) {
+	q := rollout.Request{ID: "a", Prompt: []int32{1}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
+	fail := errors.New("no reward")
+	p := rl.NewProblem(q, func(_ context.Context, c *rollout.Completion) (float64, error) {
+		if c.Text == "" {
+			return 0, fail
+		}
+		return float64(len(c.Text)), nil
+	})
+	got, err := p.Request()
+	require.NoError(t, err)
+	require.Equal(t, q, got)
+	c := rollout.Completion{Text: "ab"}
+	require.NoError(t, p.Judge(t.Context(), &c))
+	require.Equal(t, []float64{2}, c.Rewards)
+	require.ErrorIs(t, p.Judge(t.Context(), &rollout.Completion{}), fail)
+}
+
+func TestPairs(t *testing.T) {
+	said := func(index int, answer string, status prompt.Status) rollout.Completion {
+		return rollout.Completion{Index: index, Trace: &prompt.Trace{Steps: []prompt.Span{{Answer: answer, Status: status}}}}
+	}
+	r := &rl.Rollouts{
+		Problems: []rl.Problem{successor{prompt: 0}, successor{prompt: 1}},
+		Requests: []rollout.Request{{}, {ID: "second"}},
+		Groups: []rollout.Group{
+			{said(0, "low", prompt.StatusOK), said(1, "high", prompt.StatusOK)},
+			{said(0, "other", prompt.StatusOK), said(1, "high", prompt.StatusTruncated)},
+		},
+	}
+	gold := func(p rl.Problem) string { return []string{"low", "high"}[p.(successor).prompt] }
+	pairs, err := r.Pairs([]string{"low", "high"}, gold)
+	require.NoError(t, err)
+	require.Equal(t, []eval.Pair{{Gold: 0, Pred: 0}, {Gold: 0, Pred: 1}, {Gold: 1, Pred: -1}, {Gold: 1, Pred: -1}}, pairs)
+	require.Equal(t, 0.25, eval.Accuracy(pairs))
+
+	_, err = r.Pairs([]string{"low"}, gold)
+	require.EqualError(t, err, `rl: the true label of request 1 (second) is "high", want one of ["low"]`)
+	r.Groups[1][1].Trace = nil
+	_, err = r.Pairs([]string{"low", "high"}, gold)
+	require.ErrorContains(t, err, "rl: sample 1 of request 1 (second) has no trace")
+}
+
 func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 	nan := func() float64 { var z float64; return z / z }
 	r := &rl.Rollouts{
@@ -283,10 +327,10 @@ type tempered struct {
 	temperature float64
 }
 
-func (p tempered) Request() rollout.Request {
-	q := p.successor.Request()
+func (p tempered) Request() (rollout.Request, error) {
+	q, err := p.successor.Request()
 	q.Params.Temperature = p.temperature
-	return q
+	return q, err
 }
 
 func TestACollectionHasOneTemperature(t *testing.T) {

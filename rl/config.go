@@ -25,8 +25,10 @@ type RecorderFunc func(step int64, metrics map[string]float64) error
 // Record calls f.
 func (f RecorderFunc) Record(step int64, metrics map[string]float64) error { return f(step, metrics) }
 
-// Config holds the parts and settings of a Trainer. Policy, Engine, Source,
-// Estimator, Credit, Objective, Aggregation, Batching and LR are required.
+// Config holds the parts and settings of a Trainer. Policy, Engine, Source, Batching
+// and LR are required. Estimator, Credit, Objective and Aggregation, where they are
+// nil, are those of GRPO as TRL has it (preset "trl-1.16"); NewTrainer logs what it
+// took.
 type Config struct {
 	Policy Policy
 	Engine rollout.Engine
@@ -35,10 +37,14 @@ type Config struct {
 	// RewardKL is set or the objective needs objective.InputRef.
 	Reference LogProber
 
+	// Estimator makes advantages of rewards; nil means
+	// advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}).
 	Estimator advantage.Estimator
-	// Credit is the step credit; sam.Outcome{} for none.
-	Credit      sam.Credit
-	Objective   objective.Objective
+	// Credit is the step credit; nil means sam.Outcome{}, none.
+	Credit sam.Credit
+	// Objective is the loss; nil means objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}.
+	Objective objective.Objective
+	// Aggregation weighs the tokens; nil means objective.TokenMean{}.
 	Aggregation objective.Aggregation
 
 	// RewardKL, if not nil, puts a penalty on the divergence from Reference
@@ -104,11 +110,42 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// withDefaults returns c without nil fields that have a default, and a line for
+// each that says what it took.
+func (c Config) withDefaults() (Config, []string) {
+	var took []string
+	note := func(field string, v any) { took = append(took, fmt.Sprintf("%s: %#v", field, v)) }
+	if c.Estimator == nil {
+		c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
+		note("Estimator", c.Estimator)
+	}
+	if c.Credit == nil {
+		c.Credit = sam.Outcome{}
+		note("Credit", c.Credit)
+	}
+	if c.Objective == nil {
+		c.Objective = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}
+		note("Objective", c.Objective)
+	}
+	if c.Aggregation == nil {
+		c.Aggregation = objective.TokenMean{}
+		note("Aggregation", c.Aggregation)
+	}
+	c.Batching = c.Batching.withDefaults()
+	return c, took
+}
+
 // Validate returns an error that names every field that is missing or invalid.
-// Nothing is sampled. If the source is a [Lister], the requests of its first
-// thousand problems must fit Batching, AdaptiveKL and the engine, and their
-// rewards the estimator's weights.
+// Nothing is sampled. If the source is a [Lister], the requests of all its problems
+// must fit Batching, AdaptiveKL and the engine, and their rewards the estimator's
+// weights; the error names the first few that do not.
 func (c *Config) Validate() error {
+	full, _ := c.withDefaults()
+	return full.validate()
+}
+
+// validate is Validate of a configuration with its defaults.
+func (c *Config) validate() error {
 	var errs []error
 	add := func(field string, err error) {
 		if err != nil {
@@ -119,9 +156,7 @@ func (c *Config) Validate() error {
 		name    string
 		missing bool
 	}{
-		{"Policy", c.Policy == nil}, {"Engine", c.Engine == nil}, {"Source", c.Source == nil},
-		{"Estimator", c.Estimator == nil}, {"Credit", c.Credit == nil}, {"Objective", c.Objective == nil},
-		{"Aggregation", c.Aggregation == nil}, {"LR", c.LR == nil},
+		{"Policy", c.Policy == nil}, {"Engine", c.Engine == nil}, {"Source", c.Source == nil}, {"LR", c.LR == nil},
 	} {
 		if f.missing {
 			errs = append(errs, fmt.Errorf("rl: Config.%s is missing", f.name))
@@ -130,18 +165,10 @@ func (c *Config) Validate() error {
 	if s, ok := c.Source.(interface{ Validate() error }); ok {
 		add("Source", s.Validate())
 	}
-	if c.Estimator != nil {
-		add("Estimator", c.Estimator.Validate())
-	}
-	if c.Credit != nil {
-		add("Credit", c.Credit.Validate())
-	}
-	if c.Objective != nil {
-		add("Objective", c.Objective.Validate())
-	}
-	if c.Aggregation != nil {
-		add("Aggregation", c.Aggregation.Validate())
-	}
+	add("Estimator", c.Estimator.Validate())
+	add("Credit", c.Credit.Validate())
+	add("Objective", c.Objective.Validate())
+	add("Aggregation", c.Aggregation.Validate())
 	if c.LR != nil {
 		add("LR", c.LR.Validate())
 	}
@@ -219,8 +246,8 @@ func (c *Config) validateNeeds() error {
 	return nil
 }
 
-// listed is how many of a Lister's problems are checked.
-const listed = 1000
+// named is how many of the problems that cannot be sampled an error names.
+const named = 3
 
 // validateRequests checks the requests of a Lister's problems.
 func (c *Config) validateRequests() error {
@@ -228,9 +255,10 @@ func (c *Config) validateRequests() error {
 	if !ok {
 		return nil
 	}
+	var errs []error
+	bad, largest := 0, 0
 	problems := l.List()
-	largest := 0
-	for i, p := range problems[:min(len(problems), listed)] {
+	for i, p := range problems {
 		q, err := request(p)
 		largest = max(largest, q.N)
 		if err == nil {
@@ -245,9 +273,18 @@ func (c *Config) validateRequests() error {
 		if err == nil {
 			err = c.checkRewards(p)
 		}
-		if err != nil {
-			return fmt.Errorf("rl: Config.Source: problem %d (%q): %w", i, q.ID, err)
+		if err == nil {
+			continue
 		}
+		if bad++; bad <= named {
+			errs = append(errs, fmt.Errorf("rl: Config.Source: problem %d (%q): %w", i, q.ID, err))
+		}
+	}
+	if bad > named {
+		errs = append(errs, fmt.Errorf("rl: Config.Source: %d of %d problems cannot be sampled", bad, len(problems)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	if c.AdaptiveKL != nil {
 		return c.checkHorizon(largest)

@@ -2,6 +2,8 @@ package rl_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -13,14 +15,18 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
+	"github.com/stepwise-rl/stepwise/rl/preset"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
 func TestConfigErrorsNameTheField(t *testing.T) {
 	_, err := rl.NewTrainer(rl.Config{MaxNorm: -1})
-	for _, field := range []string{"Policy", "Engine", "Source", "Estimator", "Credit", "Objective", "Aggregation", "LR", "Batching.Prompts", "MaxNorm"} {
+	for _, field := range []string{"Policy", "Engine", "Source", "LR", "Batching.Prompts", "MaxNorm"} {
 		require.ErrorContains(t, err, field)
+	}
+	for _, field := range []string{"Estimator", "Credit", "Objective", "Aggregation"} {
+		require.NotContains(t, err.Error(), field)
 	}
 	c, _ := setup()
 	c.Objective = needing{c.Objective, objective.InputRef}
@@ -66,6 +72,65 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
 	require.ErrorContains(t, tr.Run(t.Context()), "asks for 8 completions, Batching.GroupSize is 7")
+}
+
+// Without estimator, credit, objective and aggregation a run is GRPO as TRL does it,
+// and the log says so.
+func TestDefaultsAreGRPO(t *testing.T) {
+	trl, err := preset.Get("trl-1.16")
+	require.NoError(t, err)
+	train := func(change func(*rl.Config)) ([]float64, string) {
+		c, p := setup()
+		var log bytes.Buffer
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		change(&c)
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		require.NoError(t, tr.Run(t.Context()))
+		return logits(p), log.String()
+	}
+	got, log := train(func(c *rl.Config) { c.Estimator, c.Credit, c.Objective, c.Aggregation = nil, nil, nil, nil })
+	for _, want := range []string{"Credit: sam.Outcome{}", "Objective: objective.PPO{ClipLow:0.2, ClipHigh:0.2,", "Aggregation: objective.TokenMean{", "advantage.GRPO{Std:0x0, Epsilon:0.0001"} {
+		require.Contains(t, log, want)
+	}
+	want, log := train(func(c *rl.Config) {
+		c.Estimator, c.Credit, c.Objective, c.Aggregation = trl.Estimator, trl.Credit, trl.Objective(), trl.Aggregation
+	})
+	require.NotContains(t, log, "defaults")
+	require.Equal(t, want, got)
+}
+
+// unencodable is a problem that has no prompt.
+type unencodable struct{ successor }
+
+func (unencodable) Request() (rollout.Request, error) {
+	return rollout.Request{ID: "row 17"}, errors.New("field \"title\" is empty")
+}
+
+// Every problem of a list is checked before anything is sampled, and the error names
+// the first few that cannot be.
+func TestEveryListedProblemIsChecked(t *testing.T) {
+	c, p := setup()
+	var ps []rl.Problem
+	for range 1500 {
+		ps = append(ps, successor{0, vocab, 8})
+	}
+	ps[1200] = unencodable{}
+	ps = append(ps, successor{0, vocab, 7}, successor{0, vocab, 7}, successor{0, vocab, 7})
+	c.Source = &rl.SliceSource{Problems: ps}
+	_, err := rl.NewTrainer(c)
+	require.ErrorContains(t, err, `problem 1200 ("row 17"): field "title" is empty`)
+	require.ErrorContains(t, err, `problem 1501 (""): it asks for 7 completions, Batching.GroupSize is 8`)
+	require.ErrorContains(t, err, "4 of 1503 problems cannot be sampled")
+	require.NotContains(t, err.Error(), "problem 1502")
+
+	// A source without a list finds out when the problem is drawn.
+	c.Source = sourceOf(func(context.Context) (rl.Problem, error) { return unencodable{}, nil })
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.EqualError(t, tr.Run(t.Context()), `rl: problem "row 17": field "title" is empty`)
+	_, err = rl.Collect(t.Context(), p, []rl.Problem{unencodable{}}, [2]uint64{})
+	require.EqualError(t, err, `rl: request 0 (row 17): field "title" is empty`)
 }
 
 // short is an engine that cannot sample more than so many tokens.

@@ -25,6 +25,9 @@
 //
 // A whole program of this kind is in example_stages_test.go.
 //
+// A policy must first write the task's format, at least sometimes: [Imitation]
+// teaches it from completions that are given (a warm-up, or SFT).
+//
 // # Your own policy
 //
 // Every objective is a function of per-token log-probs (and sometimes entropies)

@@ -24,8 +24,8 @@ type scripted struct {
 	rewards [2]float64
 }
 
-func (s *scripted) Request() rollout.Request {
-	return rollout.Request{ID: s.name, Prompt: []int32{0}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
+func (s *scripted) Request() (rollout.Request, error) {
+	return rollout.Request{ID: s.name, Prompt: []int32{0}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}, nil
 }
 
 func (s *scripted) Judge(_ context.Context, c *rollout.Completion) error {
@@ -258,7 +258,11 @@ func (w *watching) Observe(problems []rl.Problem, groups []rollout.Group) error 
 
 func requests(problems []rl.Problem) (out []rollout.Request) {
 	for _, p := range problems {
-		out = append(out, p.Request())
+		q, err := p.Request()
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, q)
 	}
 	return out
 }

@@ -15,8 +15,8 @@ import (
 // say is a problem without steps: the reward of a letter is its own.
 type say map[string]float64
 
-func (say) Request() rollout.Request {
-	return rollout.Request{Prompt: []int32{0}, N: 16, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
+func (say) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{0}, N: 16, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}, nil
 }
 
 func (s say) Judge(_ context.Context, c *rollout.Completion) error {

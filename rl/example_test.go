@@ -20,8 +20,8 @@ const letters = 5
 // e. Either is a step; the reward looks at the last.
 type alphabet struct{ letter int32 }
 
-func (a alphabet) Request() rollout.Request {
-	return rollout.Request{Prompt: []int32{a.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+func (a alphabet) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{a.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
 }
 
 func (a alphabet) Judge(_ context.Context, c *rollout.Completion) error {

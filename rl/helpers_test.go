@@ -24,8 +24,8 @@ type successor struct {
 	group  int
 }
 
-func (s successor) Request() rollout.Request {
-	return rollout.Request{Prompt: []int32{s.prompt}, N: s.group, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+func (s successor) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{s.prompt}, N: s.group, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
 }
 
 func (s successor) Judge(_ context.Context, c *rollout.Completion) error {

@@ -15,11 +15,13 @@ import (
 )
 
 // Problem is one example joined with its task: what to sample, and how to judge
-// the completions. Package task makes problems from examples; you can also write
-// your own.
+// the completions. Package task makes problems from examples, NewProblem makes one
+// without steps, and you can write your own.
 type Problem interface {
-	// Request returns the prompt and how many completions to sample.
-	Request() rollout.Request
+	// Request returns the prompt and how many completions to sample, or an
+	// error that says why this example has no prompt. The error ends the
+	// collection; if the source is a Lister, NewTrainer finds it.
+	Request() (rollout.Request, error)
 	// Judge parses and scores one completion: it writes the judge's fields of c.
 	// It may be called concurrently for different completions. An error means
 	// that judging itself failed, and ends the collection, unless it is a
@@ -28,13 +30,33 @@ type Problem interface {
 	Judge(ctx context.Context, c *rollout.Completion) error
 }
 
+// NewProblem returns a problem without steps: a request, and a function that gives
+// each completion its reward. reward may be called concurrently; its error is Judge's.
+// A reward of NaN could not be judged.
+func NewProblem(q rollout.Request, reward func(ctx context.Context, c *rollout.Completion) (float64, error)) Problem {
+	return scored{q, reward}
+}
+
+type scored struct {
+	request rollout.Request
+	reward  func(ctx context.Context, c *rollout.Completion) (float64, error)
+}
+
+func (s scored) Request() (rollout.Request, error) { return s.request, nil }
+
+func (s scored) Judge(ctx context.Context, c *rollout.Completion) error {
+	r, err := s.reward(ctx, c)
+	c.Rewards = []float64{r}
+	return err
+}
+
 // request returns the problem's request. A problem that is nil or panics is an error.
 func request(p Problem) (q rollout.Request, err error) {
 	if p == nil {
 		return q, errors.New("the problem is nil")
 	}
 	defer recoverTo(&err, "Request")
-	return p.Request(), nil
+	return p.Request()
 }
 
 // judge lets the problem judge c. A panic is an error: it is in a goroutine of this
@@ -91,9 +113,9 @@ type Source interface {
 	Restore(state []byte) error
 }
 
-// Lister is a Source that knows all its problems. NewTrainer checks the first
-// thousand, to find requests that cannot be sampled, and rewards that the
-// estimator's weights do not fit, before the first training step.
+// Lister is a Source that knows all its problems. NewTrainer checks each of them, to
+// find requests that cannot be sampled, and rewards that the estimator's weights do
+// not fit, before the first training step.
 type Lister interface {
 	// List returns the problems that the source may yield, in any order.
 	List() []Problem

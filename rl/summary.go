@@ -2,9 +2,12 @@ package rl
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
@@ -153,4 +156,37 @@ func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem,
 		return nil, nil, err
 	}
 	return r, Summarize(r), nil
+}
+
+// Pairs returns the labels of the rollouts as package eval takes them: one pair per
+// completion, in the order of the groups. labels are all labels in ascending order,
+// and a pair holds indices of them. A final answer that is broken or no label is -1,
+// which counts as wrong in eval.Accuracy. gold returns a problem's true label, for a
+// problem of package task from its example:
+//
+//	gold := func(p rl.Problem) string { return p.(*task.Bound[pair]).Example().Label }
+//
+// A true label that is not in the list, and a completion that was never parsed, are
+// errors that name the request.
+func (r *Rollouts) Pairs(labels []string, gold func(Problem) string) ([]eval.Pair, error) {
+	var pairs []eval.Pair
+	for g, p := range r.Problems {
+		label := gold(p)
+		pair := eval.Pair{Gold: slices.Index(labels, label)}
+		if pair.Gold < 0 {
+			return nil, fmt.Errorf("rl: the true label of %s is %q, want one of %q", r.name(g), label, labels)
+		}
+		for i := range r.Groups[g] {
+			c := &r.Groups[g][i]
+			if c.Trace == nil {
+				return nil, fmt.Errorf("rl: sample %d of %s has no trace: its problem does not parse completions", c.Index, r.name(g))
+			}
+			pair.Pred = -1
+			if answer, ok := c.Trace.FinalAnswer(); ok {
+				pair.Pred = slices.Index(labels, answer)
+			}
+			pairs = append(pairs, pair)
+		}
+	}
+	return pairs, nil
 }

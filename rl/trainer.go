@@ -28,13 +28,16 @@ type Trainer struct {
 
 // NewTrainer returns a trainer, or the error of Config.Validate.
 func NewTrainer(c Config) (*Trainer, error) {
-	if err := c.Validate(); err != nil {
+	c, took := c.withDefaults()
+	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	c.Batching = c.Batching.withDefaults()
 	t := &Trainer{c: c, log: c.Logger, warned: map[string]float64{}}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
+	}
+	if len(took) > 0 {
+		t.log.Info("defaults", "took", took)
 	}
 	t.log.Info("batch arithmetic", "counts", c.Batching.String())
 	if d := c.Dynamic; d.Rounds > 0 {

@@ -33,14 +33,19 @@ func (b *Bound[E]) RewardNames() []string {
 	return names
 }
 
-// Request returns the prompt and how to sample it.
-func (b *Bound[E]) Request() rollout.Request {
+// Request returns the prompt and how to sample it. An error is that of
+// Definition.Encode; the request then has an ID, but no prompt.
+func (b *Bound[E]) Request() (rollout.Request, error) {
 	d := &b.task.def
-	r := rollout.Request{Prompt: d.Encode(b.task.template, b.example), N: d.GroupSize, Params: d.Params}
+	r := rollout.Request{N: d.GroupSize, Params: d.Params}
 	if d.ID != nil {
 		r.ID = d.ID(b.example)
 	}
-	return r
+	var err error
+	if r.Prompt, err = d.Encode(b.task.template, b.example); err != nil {
+		return r, fmt.Errorf("task: encoding the prompt: %w", err)
+	}
+	return r, nil
 }
 
 // Judge parses a completion and asks every rule but those that need the whole

@@ -52,7 +52,10 @@ func Example() {
 
 	example := order{A: 5, B: 8, Label: "yes"}
 	problem := t.Bind(example) // an rl.Problem
-	r := problem.Request()
+	r, err := problem.Request()
+	if err != nil {
+		panic(err)
+	}
 	fmt.Println(r.N, "completions; the prompt is the rendered template:", len(r.Prompt) == len(t.Template().Render(example)))
 
 	// A right label after a wrong step.

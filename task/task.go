@@ -59,8 +59,10 @@ type Definition[E any] struct {
 	Outcomes []Outcome[E]
 
 	// Encode turns an example into prompt tokens, usually by rendering the
-	// template and encoding the text (see Plain).
-	Encode func(t *prompt.Template[E], example E) []int32
+	// template and encoding the text: Plain does so, and for a chat model
+	// chat.Encode of package lm/chat. Its error says what is wrong with the
+	// example; the request's ID names it.
+	Encode func(t *prompt.Template[E], example E) ([]int32, error)
 	// ID names an example in errors and logs; nil leaves requests unnamed.
 	ID func(E) string
 	// GroupSize is the number of completions per example.
@@ -87,10 +89,10 @@ func (d *Definition[E]) Template() *prompt.Template[E] {
 //
 // If examples hold other people's text, encode must not turn text that looks like
 // a special token or a step's tag into one: pass it an encoder of ordinary text
-// (tokenizer.Tokenizer.EncodeOrdinary), or write your own Encode, which renders the
-// prompt in parts and encodes special tokens in its own parts only.
-func Plain[E any](encode func(text string) []int32) func(*prompt.Template[E], E) []int32 {
-	return func(t *prompt.Template[E], e E) []int32 { return encode(t.Render(e)) }
+// (tokenizer.Tokenizer.EncodeOrdinary), or use chat.Encode of package lm/chat, whose
+// special tokens come from the chat template alone.
+func Plain[E any](encode func(text string) []int32) func(*prompt.Template[E], E) ([]int32, error) {
+	return func(t *prompt.Template[E], e E) ([]int32, error) { return encode(t.Render(e)), nil }
 }
 
 // Task is a valid definition. It is safe for concurrent use if the functions and

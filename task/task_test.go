@@ -259,19 +259,30 @@ func TestRequest(t *testing.T) {
 	b := tk.Bind(p)
 	require.Equal(t, p, b.Example())
 	require.Equal(t, []string{"label"}, b.RewardNames())
-	r := b.Request()
+	r, err := b.Request()
+	require.NoError(t, err)
 	require.Equal(t, "tent", r.ID)
 	require.Equal(t, 4, r.N)
 	require.Equal(t, []int32{int32(len(tk.Template().Render(p)))}, r.Prompt)
 
 	alone, err := tk.WithSampling(1, rollout.Params{MaxTokens: 7})
 	require.NoError(t, err)
-	greedy := alone.Bind(p).Request()
+	greedy, err := alone.Bind(p).Request()
+	require.NoError(t, err)
 	require.Equal(t, 1, greedy.N)
 	require.Equal(t, rollout.Params{MaxTokens: 7}, greedy.Params)
-	require.Equal(t, 4, tk.Bind(p).Request().N, "the task is left alone")
+	r, err = tk.Bind(p).Request()
+	require.NoError(t, err)
+	require.Equal(t, 4, r.N, "the task is left alone")
 	_, err = tk.WithSampling(0, rollout.Params{MaxTokens: 7})
 	require.ErrorContains(t, err, "GroupSize is 0")
+
+	d.Encode = func(*prompt.Template[pair], pair) ([]int32, error) { return nil, errors.New("the note is empty") }
+	tk, err = task.New(d)
+	require.NoError(t, err)
+	r, err = tk.Bind(p).Request()
+	require.EqualError(t, err, "task: encoding the prompt: the note is empty")
+	require.Equal(t, "tent", r.ID, "so that whoever reports the error can name it")
 }
 
 func TestNewListsAllThatIsWrong(t *testing.T) {

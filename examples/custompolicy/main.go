@@ -111,7 +111,7 @@ func main() {
 	d := task.Definition[example]{
 		Input:     func(e example) string { return fmt.Sprint(e) },
 		Syntax:    prompt.Boxed{},
-		Encode:    func(_ *prompt.Template[example], e example) []int32 { return []int32{int32(e)} },
+		Encode:    func(_ *prompt.Template[example], e example) ([]int32, error) { return []int32{int32(e)}, nil },
 		GroupSize: 8,
 		Params:    rollout.Params{Temperature: 1, MaxTokens: steps},
 	}

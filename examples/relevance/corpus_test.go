@@ -2,7 +2,6 @@ package main
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"flag"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -81,7 +79,8 @@ func TestWriteCorpus(t *testing.T) {
 		pol, engine := warmedUp(t, p, m.warmup)
 		var reqs []rollout.Request
 		for k := range corpusShare {
-			r := p.task.Bind(p.src.Train(p.firstProbe() + k)).Request()
+			r, err := p.task.Bind(p.src.Train(p.firstProbe() + k)).Request()
+			require.NoError(t, err)
 			r.N, r.Stream = 1, [3]uint64{p.o.Seed, probeStream, uint64(k)}
 			r.Params = rollout.Params{Temperature: 1.5, MaxTokens: m.maxTokens}
 			reqs = append(reqs, r)
@@ -122,11 +121,6 @@ func spellMarks(t *testing.T, p *pipeline) {
 func warmedUp(t *testing.T, p *pipeline, steps int) (*local.Policy, *local.Engine) {
 	pol, engine, err := p.newPolicy("warmup")
 	require.NoError(t, err)
-	for step := range steps {
-		b, err := p.demonstrations(step)
-		require.NoError(t, err)
-		_, err = rl.Update(context.Background(), pol, b, objective.CrossEntropy{}, 1, rl.OptimOptions{LR: p.s.WarmupLR, MaxNorm: 1})
-		require.NoError(t, err)
-	}
+	require.NoError(t, p.imitation(pol, steps, rl.Constant{LR: p.s.WarmupLR}).Run(t.Context()))
 	return pol, engine
 }

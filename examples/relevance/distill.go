@@ -177,8 +177,11 @@ func (p *pipeline) askTeacher(ctx context.Context, teacher rl.LogProber, engine 
 }
 
 // input is what the student reads: the example without the instructions.
-func (p *pipeline) input(e rows.Example) []int32 {
-	ids := p.tok.Encode(p.src.Input(e))
+func (p *pipeline) input(e rows.Example) []int32 { return p.studentTokens(p.src.Input(e)) }
+
+// studentTokens encodes a text for the student.
+func (p *pipeline) studentTokens(text string) []int32 {
+	ids := p.tok.EncodeOrdinary(text)
 	return ids[:min(len(ids), p.s.Student.MaxSeq)]
 }
 

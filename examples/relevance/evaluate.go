@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
@@ -40,9 +41,9 @@ type scores struct {
 
 // outcome is what a model said about one example.
 type outcome struct {
-	gold, said int       // label indices; said is -1 if unparsable
-	steps      []float64 // per step 1, 0 or NaN (no truth)
-	query      string
+	eval.Pair           // of label indices; Pred is -1 if unparsable
+	steps     []float64 // per step 1, 0 or NaN (no truth)
+	query     string
 }
 
 // judgeSet lets the policy answer a test set greedily.
@@ -67,26 +68,26 @@ func judgeSet(ctx context.Context, src *rows.Source, t *task.Task[rows.Example],
 		if r.Failed > 0 {
 			return nil, r.FirstFailure
 		}
+		pairs, err := r.Pairs(src.Labels, func(p rl.Problem) string {
+			e := p.(*task.Bound[rows.Example]).Example()
+			return e.Label()
+		})
+		if err != nil {
+			return nil, err
+		}
 		for i := range examples {
 			c := &r.Groups[i][0]
 			tokens += len(c.Tokens)
-			all = append(all, outcomeOf(src, &examples[i], c))
+			o := outcome{Pair: pairs[i], query: examples[i].Query}
+			for _, step := range src.Steps {
+				o.steps = append(o.steps, stepVerdict(c, step.Name))
+			}
+			all = append(all, o)
 		}
 	}
 	s := score(src, all, true)
 	s.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 	return s, nil
-}
-
-func outcomeOf(src *rows.Source, ex *rows.Example, c *rollout.Completion) outcome {
-	o := outcome{gold: src.LabelIndex(ex.Label()), said: -1, query: ex.Query}
-	if answer, ok := c.Trace.FinalAnswer(); ok {
-		o.said = src.LabelIndex(answer)
-	}
-	for k := range src.Steps {
-		o.steps = append(o.steps, stepVerdict(c, src.Steps[k].Name))
-	}
-	return o
 }
 
 // stepVerdict is 1 for a right step, 0 for a wrong one or one that is broken
@@ -125,9 +126,9 @@ func score(src *rows.Source, all []outcome, steps bool) *scores {
 		return b.Estimate
 	}
 	cut := src.LabelIndex(src.Relevant)
-	s.Accuracy = measure("accuracy", share(func(o *outcome) bool { return o.said == o.gold }))
+	s.Accuracy = measure("accuracy", share(func(o *outcome) bool { return o.Pred == o.Gold }))
 	s.BinaryAccuracy = measure("binary_accuracy", share(func(o *outcome) bool {
-		return o.said >= 0 && (o.said >= cut) == (o.gold >= cut)
+		return o.Pred >= 0 && (o.Pred >= cut) == (o.Gold >= cut)
 	}))
 	labels := make([]int, len(src.Labels))
 	for i := range labels {
@@ -140,7 +141,7 @@ func score(src *rows.Source, all []outcome, steps bool) *scores {
 	if !steps {
 		return s
 	}
-	unparsable := share(func(o *outcome) bool { return o.said < 0 })(all)
+	unparsable := share(func(o *outcome) bool { return o.Pred < 0 })(all)
 	s.Unparsable = &unparsable
 	s.StepAccuracy = map[string]float64{}
 	for k, step := range src.Steps {
@@ -158,7 +159,7 @@ func score(src *rows.Source, all []outcome, steps bool) *scores {
 	})
 	s.MeanStepAccuracy = &mean
 	wrong := measure("right_answer_wrong_step", share(func(o *outcome) bool {
-		if o.said != o.gold {
+		if o.Pred != o.Gold {
 			return false
 		}
 		for _, v := range o.steps {
@@ -200,8 +201,8 @@ func stepMetric(k int) metric {
 func pairs(all []outcome, parsedOnly bool) []eval.Pair {
 	out := make([]eval.Pair, 0, len(all))
 	for i := range all {
-		if all[i].said >= 0 || !parsedOnly {
-			out = append(out, eval.Pair{Gold: all[i].gold, Pred: all[i].said})
+		if all[i].Pred >= 0 || !parsedOnly {
+			out = append(out, all[i].Pair)
 		}
 	}
 	return out
@@ -226,24 +227,24 @@ func (p *pipeline) evaluateStudent(ctx context.Context, s *local.Student, r *sta
 	r.Tests = map[string]*scores{}
 	for _, set := range p.src.Tests {
 		start, tokens := time.Now(), 0
-		inputs, logits := make([][]int32, len(set.Examples)), make([][]float64, len(set.Examples))
+		texts := make([]string, len(set.Examples))
 		for i, e := range set.Examples {
-			inputs[i], logits[i] = p.input(e), make([]float64, len(p.src.Labels))
-			tokens += len(inputs[i])
+			texts[i] = p.src.Input(e)
 		}
-		if err := s.Logits(ctx, inputs, logits, false); err != nil {
+		encode := func(text string) []int32 {
+			ids := p.studentTokens(text)
+			tokens += len(ids)
+			return ids
+		}
+		probs, err := s.Probs(ctx, encode, texts...)
+		if err != nil {
 			return err
 		}
 		seconds := time.Since(start).Seconds()
-		all := make([]outcome, len(inputs))
+		all := make([]outcome, len(texts))
 		for i, e := range set.Examples {
-			best := 0
-			for c, z := range logits[i] {
-				if z > logits[i][best] {
-					best = c
-				}
-			}
-			all[i] = outcome{gold: p.src.LabelIndex(e.Label()), said: best, query: e.Query}
+			said := slices.Index(probs[i], slices.Max(probs[i]))
+			all[i] = outcome{Pair: eval.Pair{Gold: p.src.LabelIndex(e.Label()), Pred: said}, query: e.Query}
 		}
 		sc := score(p.src, all, false)
 		sc.TokensPerSecond = float64(tokens) / seconds
@@ -268,7 +269,7 @@ func (p *pipeline) baseline(context.Context) (*stageResult, error) {
 	for _, set := range p.src.Tests {
 		all := make([]outcome, len(set.Examples))
 		for i, e := range set.Examples {
-			all[i] = outcome{gold: p.src.LabelIndex(e.Label()), said: p.src.LabelIndex(c.Predict(e)), query: e.Query}
+			all[i] = outcome{Pair: eval.Pair{Gold: p.src.LabelIndex(e.Label()), Pred: p.src.LabelIndex(c.Predict(e))}, query: e.Query}
 		}
 		r.Tests[set.Name] = score(p.src, all, false)
 	}

@@ -10,7 +10,7 @@
 // report.
 //
 //	go run ./examples/relevance                        # generated data
-//	go run ./examples/relevance -data FILE -labels 0,1,2,3
+//	go run ./examples/relevance -data FILE             # your own, as JSON lines
 //	go run ./examples/relevance -resume -out DIR       # after Ctrl-C
 package main
 
@@ -50,7 +50,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	f.SetOutput(errOut)
 	f.StringVar(&o.Out, "out", "", "run folder (default runs/relevance-TIME)")
 	f.StringVar(&o.Data, "data", "", "JSONL file of {\"query\",\"document\",\"label\"}, or a Chorus judgement folder; empty generates notes")
-	f.StringVar(&o.Labels, "labels", "", "with a JSONL file: the labels in ascending order, separated by commas")
+	f.StringVar(&o.Labels, "labels", "", "with a JSONL file: the labels in ascending order, separated by commas; empty takes those of the file if they are numbers")
 	f.IntVar(&o.Fold, "fold", 0, "the fold to test on: of the Chorus folder, or of a fifth-by-query split of a JSONL file")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	f.IntVar(&o.Steps, "steps", 0, "reinforcement learning steps of each run (0 = the default for the data)")

@@ -161,6 +161,9 @@ func (p *pipeline) prepare() error {
 	if p.task, err = newTask(p.src, tok, p.s, p.rules); err != nil {
 		return err
 	}
+	if err := p.clipSource(); err != nil {
+		return err
+	}
 	return p.describe()
 }
 

@@ -25,6 +25,9 @@ type settings struct {
 	Group     int     `json:"group"`
 	RLLR      float64 `json:"rl_lr"`
 	MaxTokens int     `json:"max_tokens"`
+	// DocumentTokens is how many tokens of a document the model reads at most,
+	// where documents are not generated.
+	DocumentTokens int `json:"document_tokens"`
 	// ProbePrompts is on how many prompts live groups are counted after the
 	// warm-up.
 	ProbePrompts int `json:"probe_prompts"`
@@ -56,7 +59,7 @@ func defaultSettings() settings {
 			Dim: 64, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 320, QKNorm: true,
 		},
 		WarmupSteps: 1600, WarmupBatch: 16, WarmupLR: 3e-3,
-		RLSteps: 200, Prompts: 16, Group: 8, RLLR: 4e-4, MaxTokens: 96, ProbePrompts: 128,
+		RLSteps: 200, Prompts: 16, Group: 8, RLLR: 4e-4, MaxTokens: 96, DocumentTokens: 96, ProbePrompts: 128,
 		DistillExamples: 8000, DistillSamples: 2, DistillEpochs: 12, DistillBatch: 16, DistillLR: 2e-3, Temperature: 1, SoftShare: 0.5,
 		TestSize: 1000, BaselineSize: 5000, CheckpointEvery: 25, ReportEvery: 10, SampleEvery: 20, SamplePrompts: 2,
 	}

@@ -37,7 +37,7 @@ func definition(src *rows.Source) task.Definition[rows.Example] {
 
 func newTask(src *rows.Source, tok *tokenizer.Tokenizer, s settings, counter *reward.Counter) (*task.Task[rows.Example], error) {
 	d := definition(src)
-	d.Encode = task.Plain[rows.Example](tok.Encode)
+	d.Encode = task.Plain[rows.Example](tok.EncodeOrdinary) // other people's text
 	d.GroupSize, d.Params = s.Group, rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens}
 	d.Counter = counter
 	return task.New(d)

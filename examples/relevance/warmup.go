@@ -11,7 +11,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -48,19 +47,21 @@ func trace(t *prompt.Template[rows.Example], e rows.Example, rng *rand.Rand) str
 	return text
 }
 
-// demonstrations returns the warm-up's batch number step.
-func (p *pipeline) demonstrations(step int) (*rl.Batch, error) {
+// demonstration returns what the warm-up imitates for training example i.
+func (p *pipeline) demonstration(i int) (rl.Demonstration, error) {
+	e := p.src.Train(i)
+	q, err := p.task.Bind(e).Request()
+	text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
+	return rl.Demonstration{Prompt: q.Prompt, Tokens: p.tok.Encode(text)}, err
+}
+
+// imitation returns the warm-up's training in so many steps.
+func (p *pipeline) imitation(pol rl.Policy, steps int, lr rl.Schedule) *rl.Imitation {
 	end, _ := p.tok.ID(endOfText)
-	var demos []rl.Demonstration
-	for i := step * p.s.WarmupBatch; i < (step+1)*p.s.WarmupBatch; i++ {
-		e := p.src.Train(i)
-		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
-		demos = append(demos, rl.Demonstration{
-			Prompt: p.task.Bind(e).Request().Prompt,
-			Tokens: append(p.tok.Encode(text), end),
-		})
+	return &rl.Imitation{
+		Policy: pol, Demonstrations: p.demonstration, End: []int32{end},
+		Batch: p.s.WarmupBatch, Steps: steps, LR: lr, MaxNorm: 1,
 	}
-	return rl.DemonstrationBatch(demos, objective.TokenMean{})
 }
 
 // warmup teaches format and habits by supervised learning.
@@ -77,23 +78,18 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		return nil, err
 	}
 	total := p.s.WarmupSteps
-	lr := rl.WarmupCosine{LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR}
+	imitation := p.imitation(pol, total, rl.WarmupCosine{
+		LR: p.s.WarmupLR, Warmup: int64(total / 20), Total: int64(total), Final: 0.05 * p.s.WarmupLR,
+	})
 	bar := newProgress(p.w, name, l.Step, total, p.s.ReportEvery*5)
 	err = l.run(ctx, total, p.s.CheckpointEvery*4, func(ctx context.Context) (int, error) {
-		b, err := p.demonstrations(l.Step)
+		m, err := imitation.Step(ctx, l.Step)
 		if err != nil {
 			return 0, err
 		}
-		info, err := rl.Update(ctx, pol, b, objective.CrossEntropy{}, 1, rl.OptimOptions{LR: lr.At(int64(l.Step)), MaxNorm: 1})
-		if err != nil {
-			return 0, err
-		}
-		tokens := b.Tokens()
-		for _, q := range b.Prompts {
-			tokens += len(q)
-		}
-		bar.step(l.Step+1, float64(tokens), "loss %.3f", info.Loss)
-		return tokens, p.record(name, l.Step+1, map[string]float64{"loss": info.Loss, "grad_norm": info.GradNorm, "tokens": float64(tokens)})
+		tokens := int(m["prompt_tokens"] + m["tokens"])
+		bar.step(l.Step+1, float64(tokens), "loss %.3f", m["loss"])
+		return tokens, p.record(name, l.Step+1, m)
 	})
 	if err != nil {
 		return nil, err

@@ -1,8 +1,9 @@
 // Package chat writes a conversation as the text that a chat model was trained to
 // continue.
 //
-// A [Template] renders messages as text that contains the model's special tokens;
-// the model's tokenizer then encodes it. Three families are built in. Each writes
+// A [Template] renders messages as text that contains the model's special tokens,
+// and [EncodeMessages] makes tokens of it. [Encode] is both as a task.Definition's
+// Encode. Three families are built in. Each writes
 // exactly what the template writes that its models are published with:
 //
 //	chat.ChatML{}                        <|im_start|>user … <|im_end|>
@@ -27,7 +28,8 @@
 //
 // # Text that looks like a special token
 //
-// As in transformers, contents are written as they are. If a user's text contains
-// <|im_end|>, the tokenizer turns it into that token, and for the model the
-// message ends there. Clean texts that you cannot trust.
+// Templates write contents as they are. If a user's text contains <|im_end|>, and the
+// rendered text is encoded as a whole, as transformers does, it becomes that token,
+// and for the model the message ends there. EncodeMessages and Encode do not do that:
+// special tokens come from the template alone.
 package chat

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/model"
@@ -122,6 +124,30 @@ func (t *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64,
 		t.inputs, t.trained = inputs, true
 	}
 	return err
+}
+
+// Probs returns the probability of every class for each text, as encode makes tokens
+// of it; for a tokenizer that is t.Encode, or a function that clips the text or adds
+// special tokens first. Errors are those of Logits.
+func (s *Student) Probs(ctx context.Context, encode func(text string) []int32, texts ...string) ([][]float64, error) {
+	inputs, probs := make([][]int32, len(texts)), make([][]float64, len(texts))
+	for i, text := range texts {
+		inputs[i], probs[i] = encode(text), make([]float64, s.encoder.Config().Classes)
+	}
+	if err := s.Logits(ctx, inputs, probs, false); err != nil {
+		return nil, err
+	}
+	for _, p := range probs {
+		top, sum := slices.Max(p), 0.0
+		for c, z := range p {
+			p[c] = math.Exp(z - top)
+			sum += p[c]
+		}
+		for c := range p {
+			p[c] /= sum
+		}
+	}
+	return probs, nil
 }
 
 // Backward implements distill.Student: dlogits[i][c] is the gradient of a loss

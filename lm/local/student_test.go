@@ -36,6 +36,27 @@ func TestLogitsDoNotDependOnTheMicroBatch(t *testing.T) {
 	require.NoError(t, one.Backward(t.Context(), nil))
 }
 
+// The probabilities of texts are the softmax of the logits of their tokens.
+func TestProbs(t *testing.T) {
+	s := newStudent(t, reference.New(), 3, 0)
+	encode := func(text string) (ids []int32) {
+		for _, b := range []byte(text) {
+			ids = append(ids, int32(b-'a'))
+		}
+		return ids
+	}
+	probs, err := s.Probs(t.Context(), encode, "abc", "cb")
+	require.NoError(t, err)
+	for i, z := range logits(t, s, [][]int32{{0, 1, 2}, {2, 1}}, false) {
+		sum := math.Exp(z[0]) + math.Exp(z[1]) + math.Exp(z[2])
+		for c := range z {
+			require.InDelta(t, math.Exp(z[c])/sum, probs[i][c], 1e-12)
+		}
+	}
+	_, err = s.Probs(t.Context(), encode, "a", "")
+	require.ErrorContains(t, err, "input 1 is empty")
+}
+
 // TestStudentGradientMatchesCentralDifferences checks the gradient of
 // Σ slope·logit with respect to every parameter, with the encoder in float64.
 // The logits are read in float32, which bounds the precision.

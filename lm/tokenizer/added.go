@@ -51,6 +51,10 @@ func newMatcher(tokens []addedToken, f func(string) string) *matcher {
 	return m
 }
 
+// markup reports whether a token is more than a frequent piece of text: it is
+// special, or is found before the text is normalised, as tags are.
+func (a *addedToken) markup() bool { return a.special || !a.normalized }
+
 // find returns the first token from text[from] on, the longest where several
 // begin. If there is none, start is len(text).
 func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
@@ -71,15 +75,20 @@ func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
 }
 
 // split calls piece for each added token in a text and, with id -1, for what
-// lies between them. A token that takes the white space after it does not keep
+// lies between them. Markup that begins where ordinary says so is no token;
+// nil says so nowhere. A token that takes the white space after it does not keep
 // others from being found there, and these are pieces again, as in the library.
-func (m *matcher) split(text string, piece func(start, end int, id int32)) {
+func (m *matcher) split(text string, ordinary func(start, end int) bool, piece func(start, end int, id int32)) {
 	done, blankEnd := 0, -1
 	if m != nil {
 		for from := 0; ; {
 			start, end, a := m.find(text, from)
 			if start == len(text) {
 				break
+			}
+			if ordinary != nil && a.markup() && ordinary(start, end) {
+				from = start + 1
+				continue
 			}
 			from = end
 			if a.singleWord && (endsWithWord(text[:start]) || startsWithWord(text[end:])) {
@@ -107,6 +116,26 @@ func (m *matcher) split(text string, piece func(start, end int, id int32)) {
 	}
 	if done < len(text) {
 		piece(done, len(text), -1)
+	}
+}
+
+// each calls f for all markup in a text, overlapping tokens included.
+func (m *matcher) each(text string, f func(start, end int)) {
+	if m == nil {
+		return
+	}
+	for start := range len(text) {
+		if !m.first[text[start]] {
+			continue
+		}
+		for _, n := range m.lengths {
+			if n > len(text)-start {
+				continue
+			}
+			if a, ok := m.tokens[text[start:start+n]]; ok && a.markup() {
+				f(start, start+n)
+			}
+		}
 	}
 }
 

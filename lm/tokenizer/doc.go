@@ -34,6 +34,14 @@
 // published vocabularies lack bytes that no valid UTF-8 has (C0, C1, F5 to FF):
 // with these, such a byte is encoded as U+FFFD.
 //
+// # Text from outside
+//
+// Text from outside must not become tokens that end a prompt or fake parts of it:
+// [Tokenizer.EncodeOrdinary] finds no added tokens in it. In a text that is partly
+// from outside, such as a chat template with a user's message in it,
+// [Tokenizer.Markup] and [Tokenizer.EncodeExcept] find those of the template only
+// (chat.Encode does that). [Tokenizer.Clip] cuts a text that is too long.
+//
 // # Tokens, bytes and ranges
 //
 // [Tokenizer.Bytes] gives the bytes that a token stands for; special tokens have

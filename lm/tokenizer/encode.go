@@ -1,8 +1,10 @@
 package tokenizer
 
 import (
+	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 )
 
 // Encode returns the token ids of a text. Where the text contains an added token,
@@ -11,16 +13,71 @@ import (
 // expects around a text.
 func (t *Tokenizer) Encode(text string) []int32 {
 	e := encoder{t: t}
-	t.walk(text, true, &e)
+	t.walk(text, true, nil, &e)
 	return e.ids
+}
+
+// EncodeExcept is Encode, except that no markup begins at the given bytes of the
+// text, in ascending order: there it is ordinary text. It is for text that is partly
+// from outside; see [Tokenizer.Markup].
+func (t *Tokenizer) EncodeExcept(text string, ordinary []int) []int32 {
+	e := encoder{t: t}
+	t.walk(text, true, ordinary, &e)
+	return e.ids
+}
+
+// Markup returns at which bytes of a text markup begins: an added token that is
+// special, or that the file has searched for before the text is normalised, as chat
+// models have their tags. The other added tokens, such as runs of spaces, are
+// frequent pieces of text. Tokens that overlap are all in the list.
+func (t *Tokenizer) Markup(text string) []int {
+	var starts []int
+	t.raw.each(text, func(start, _ int) { starts = append(starts, start) })
+	if t.late != nil {
+		n := normalized{text: text}
+		if t.normalizer != nil {
+			n = t.normalizer.normalize(text)
+		}
+		t.late.each(n.text, func(start, end int) { starts = append(starts, n.origin(start, end).Start) })
+	}
+	slices.Sort(starts)
+	return slices.Compact(starts)
 }
 
 // EncodeOrdinary is Encode without looking for added tokens. It is for text from
 // outside, which must not be able to end a prompt or to fake parts of it.
 func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 	e := encoder{t: t}
-	t.walk(text, false, &e)
+	t.walk(text, false, nil, &e)
 	return e.ids
+}
+
+// Clip returns the beginning of a text from outside that has at most n tokens, counted
+// as [Tokenizer.EncodeOrdinary] gives them. It ends between two characters, where one
+// more would not fit. A limit in tokens treats all scripts alike, as one in words
+// does not: Chinese has no spaces.
+func (t *Tokenizer) Clip(text string, n int) string {
+	e := encoder{t: t, wantRanges: true}
+	t.walk(text, false, nil, &e)
+	if len(e.ids) <= n {
+		return text
+	}
+	if n <= 0 {
+		return ""
+	}
+	fits := func(end int) bool { return len(t.EncodeOrdinary(text[:end])) <= n }
+	end := e.ranges[n-1].End
+	for end > 0 && (end < len(text) && !utf8.RuneStart(text[end]) || !fits(end)) {
+		end-- // a token may be a part of a character, and an end may change the tokens before it
+	}
+	for end < len(text) {
+		_, size := utf8.DecodeRuneInString(text[end:])
+		if !fits(end + size) {
+			break
+		}
+		end += size
+	}
+	return text[:end]
 }
 
 // EncodeRanges is Encode, and also returns the range of the text that each token
@@ -33,7 +90,7 @@ func (t *Tokenizer) EncodeOrdinary(text string) []int32 {
 // range, or is not counted in that of the token that begins with it.
 func (t *Tokenizer) EncodeRanges(text string) ([]int32, []Range) {
 	e := encoder{t: t, wantRanges: true}
-	t.walk(text, true, &e)
+	t.walk(text, true, nil, &e)
 	return e.ids, e.ranges
 }
 
@@ -45,24 +102,37 @@ type visitor interface {
 	token(id int32, at Range)
 }
 
-// walk cuts a text into words and, if added is set, added tokens.
-func (t *Tokenizer) walk(text string, added bool, v visitor) {
+// walk cuts a text into words and, if added is set, added tokens, but no markup
+// that begins at one of the bytes of ordinary.
+func (t *Tokenizer) walk(text string, added bool, ordinary []int, v visitor) {
 	if !added {
-		t.walkRaw(text, 0, nil, v)
+		t.walkRaw(text, 0, nil, nil, v)
 		return
 	}
-	t.raw.split(text, func(start, end int, id int32) {
+	t.raw.split(text, exempt(ordinary, func(start, _ int) int { return start }), func(start, end int, id int32) {
 		if id >= 0 {
 			v.token(id, Range{start, end})
 		} else {
-			t.walkRaw(text[start:end], start, t.late, v)
+			t.walkRaw(text[start:end], start, t.late, ordinary, v)
 		}
 	})
 }
 
+// exempt returns what matcher.split asks, for a text of which origin says where in
+// the original a part begins.
+func exempt(ordinary []int, origin func(start, end int) int) func(start, end int) bool {
+	if len(ordinary) == 0 {
+		return nil
+	}
+	return func(start, end int) bool {
+		_, found := slices.BinarySearch(ordinary, origin(start, end))
+		return found
+	}
+}
+
 // walkRaw normalises a piece of the text that begins at byte at, looks for added
 // tokens in the result, and cuts the rest into words.
-func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
+func (t *Tokenizer) walkRaw(text string, at int, late *matcher, ordinary []int, v visitor) {
 	n := normalized{text: text}
 	if t.normalizer != nil {
 		n = t.normalizer.normalize(text)
@@ -70,7 +140,8 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, v visitor) {
 	if t.lacking != "" {
 		n = n.without(t.lacking)
 	}
-	late.split(n.text, func(start, end int, id int32) {
+	not := exempt(ordinary, func(start, end int) int { return at + n.origin(start, end).Start })
+	late.split(n.text, not, func(start, end int, id int32) {
 		if id >= 0 {
 			s := n.origin(start, end)
 			v.token(id, Range{at + s.Start, at + s.End})

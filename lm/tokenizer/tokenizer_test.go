@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -38,6 +39,83 @@ func TestAddedTokens(t *testing.T) {
 	// Text from outside cannot fake a special token.
 	require.NotContains(t, tok.EncodeOrdinary("<|end|>"), end)
 	require.Equal(t, "<|end|>", tok.Decode(tok.EncodeOrdinary("<|end|>")))
+}
+
+// Markup that is exempt is ordinary text, whatever the kind of tokenizer and however
+// tokens overlap; what is not exempt is found as ever.
+func TestEncodeExcept(t *testing.T) {
+	for _, name := range families {
+		tok := loadFamily(t, name)
+		pieces := []string{"a", " ", "\n", "<", "|", "é", "中", "e\u0301", "<|", "|>", "S>", "<S"}
+		for id := range int32(tok.VocabSize()) {
+			if tok.Special(id) {
+				pieces = append(pieces, tok.Content(id), tok.Content(id)[:1+len(tok.Content(id))/2])
+			}
+		}
+		pieces = append(pieces, "<think>", "</tool_call>")
+		count := func(ids []int32) (n int) {
+			for _, id := range ids {
+				if tok.Special(id) {
+					n++
+				}
+			}
+			return n
+		}
+		text := rapid.Custom(func(rt *rapid.T) string {
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 12).Draw(rt, "pieces"), "")
+		})
+		rapid.Check(t, func(rt *rapid.T) {
+			before, after := text.Draw(rt, "before"), text.Draw(rt, "after")
+			require.Equal(rt, tok.Encode(before), tok.EncodeExcept(before, nil), name)
+			ids := tok.EncodeExcept(after, tok.Markup(after))
+			require.Zero(rt, count(ids), "%s: %q", name, after)
+			require.Equal(rt, tok.Decode(tok.EncodeOrdinary(after)), tok.Decode(ids), "%s: %q", name, after)
+
+			// Only what is exempt is. (The letter keeps tokens from growing together.)
+			var exempt []int
+			for _, i := range tok.Markup(after) {
+				exempt = append(exempt, len(before)+1+i)
+			}
+			ids = tok.EncodeExcept(before+"a"+after, exempt)
+			require.Equal(rt, count(tok.Encode(before+"a")), count(ids), "%s: %q %q", name, before, after)
+		})
+	}
+	tok := trainOurs(t)
+	require.Equal(t, []int{0, 8, 15}, tok.Markup("<|end|> <|end|><step")) // a tag is markup, too
+	require.Empty(t, tok.Markup("an end"))
+}
+
+// A clipped text fits, ends between characters, and has no room for one more.
+func TestClip(t *testing.T) {
+	texts := readTexts(t)
+	for _, name := range families {
+		tok := loadFamily(t, name)
+		text := rapid.OneOf(rapid.SampledFrom(texts), rapid.String(), rapid.Custom(func(rt *rapid.T) string {
+			return rapid.SampledFrom(texts).Draw(rt, "a") + rapid.SampledFrom([]string{"", " ", "中", "🙂", "<|im_end|>"}).Draw(rt, "b") + rapid.SampledFrom(texts).Draw(rt, "c")
+		}))
+		rapid.Check(t, func(rt *rapid.T) {
+			text, n := text.Draw(rt, "text"), rapid.IntRange(0, 40).Draw(rt, "n")
+			got := tok.Clip(text, n)
+			rest, found := strings.CutPrefix(text, got)
+			require.True(rt, found)
+			require.LessOrEqual(rt, len(tok.EncodeOrdinary(got)), n)
+			if rest == "" || n == 0 {
+				return
+			}
+			require.Equal(rt, utf8.ValidString(text), utf8.ValidString(got) && utf8.ValidString(rest), "%q %q", got, rest)
+			_, size := utf8.DecodeRuneInString(rest)
+			require.Greater(rt, len(tok.EncodeOrdinary(got+rest[:size])), n, "%q, %q", got, rest)
+		})
+	}
+	tok := loadFamily(t, "qwen3")
+	for text, want := range map[string]string{
+		"":            "",
+		"C++ 3.5mm 🙂": "C++ 3.5",
+		"上海亲子乐园":      "上海亲",
+	} {
+		require.Equal(t, want, tok.Clip(text, 6), text)
+	}
+	require.Equal(t, "", tok.Clip("text", -1))
 }
 
 func TestOverlapping(t *testing.T) {

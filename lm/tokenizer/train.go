@@ -158,7 +158,7 @@ func newTrainer(base *Tokenizer, corpus iter.Seq[string]) *trainer {
 	}
 	counts := make(wordCounts)
 	for text := range corpus {
-		base.walk(text, true, counts)
+		base.walk(text, true, nil, counts)
 	}
 	byteID := &base.model.(*bpe).byteID
 	for word, n := range counts {

@@ -178,7 +178,7 @@ func judged(groups, size int) *rl.Rollouts {
 
 type numbered int
 
-func (numbered) Request() rollout.Request                         { return rollout.Request{} }
+func (numbered) Request() (rollout.Request, error)                { return rollout.Request{}, nil }
 func (numbered) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func TestSample(t *testing.T) {

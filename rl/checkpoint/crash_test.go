@@ -31,8 +31,8 @@ const vocab = 5
 // vocabulary. Each token is a step; the reward is the last's.
 type successor int32
 
-func (s successor) Request() rollout.Request {
-	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+func (s successor) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
 }
 
 func (s successor) Judge(_ context.Context, c *rollout.Completion) error {

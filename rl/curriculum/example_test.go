@@ -17,8 +17,8 @@ import (
 // guess is a problem: after the letter, write the wanted one.
 type guess struct{ letter, want int32 }
 
-func (g *guess) Request() rollout.Request {
-	return rollout.Request{Prompt: []int32{g.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}
+func (g *guess) Request() (rollout.Request, error) {
+	return rollout.Request{Prompt: []int32{g.letter}, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 1}}, nil
 }
 
 func (g *guess) Judge(_ context.Context, c *rollout.Completion) error {

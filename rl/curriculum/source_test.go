@@ -24,7 +24,9 @@ import (
 // problem is known by its number.
 type problem struct{ id int }
 
-func (p *problem) Request() rollout.Request                       { return rollout.Request{ID: fmt.Sprint(p.id), N: 1} }
+func (p *problem) Request() (rollout.Request, error) {
+	return rollout.Request{ID: fmt.Sprint(p.id), N: 1}, nil
+}
 func (*problem) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func list(n int) (ps []rl.Problem) {
@@ -258,7 +260,7 @@ func TestErrors(t *testing.T) {
 
 type uncomparable map[string]int
 
-func (uncomparable) Request() rollout.Request                         { return rollout.Request{} }
+func (uncomparable) Request() (rollout.Request, error)                { return rollout.Request{}, nil }
 func (uncomparable) Judge(context.Context, *rollout.Completion) error { return nil }
 
 func TestRestoreRefusesForeignState(t *testing.T) {

@@ -189,7 +189,7 @@ func readRatings(path string, folds map[string]int, products map[string]rows.Doc
 			return wrong("docid", "%q is rated before for %q, want one rating a pair", docid, query)
 		}
 		seen[id] = true
-		pairs = append(pairs, rows.Example{ID: id, Query: query, Document: document, Truth: []string{rating}})
+		pairs = append(pairs, rows.Example{ID: id, Query: query, Document: document, Truth: []string{rating}, File: path, Line: line})
 		return nil
 	})
 	return pairs, err

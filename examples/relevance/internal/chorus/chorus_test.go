@@ -43,11 +43,12 @@ func folder(t *testing.T, replace map[string]string) string {
 }
 
 func TestRead(t *testing.T) {
-	f, err := Read(folder(t, nil), 1)
+	dir := folder(t, nil)
+	f, err := Read(dir, 1)
 	require.NoError(t, err)
 	require.Len(t, f.Train, 2)
 	assert.Equal(t, rows.Example{
-		ID: "mouse/1", Query: "mouse", Truth: []string{"3"},
+		ID: "mouse/1", Query: "mouse", Truth: []string{"3"}, File: filepath.Join(dir, ratingsFile), Line: 2,
 		Document: rows.Document{
 			Title: "Logi Mouse", Body: "with wheel",
 			Fields: []rows.Field{{Name: "supplier", Value: "Logi"}, {Name: "type", Value: "Optical"}},

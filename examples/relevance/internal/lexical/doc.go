@@ -7,8 +7,10 @@
 //	supplier   the query names a supplier, and the product is theirs or another's
 //	grade      the label, as people judged it
 //
-// The rules compare stemmed words ([Words], [Stem]) of what the model reads:
-// documents are cut to a few words first ([Clip]), so that no step asks for
-// what the model cannot see. They are crude on purpose. Each moves the grade a
+// The rules compare stemmed words ([Words], [Stem]) of what the model reads: if its
+// room is short, the texts are clipped first (rows.Source.Clip), so that no step
+// asks for what the model cannot see. The model reads texts as they are, punctuation
+// and capitals included; only white space becomes single spaces, which keeps each
+// part on its line. The rules are crude on purpose. Each moves the grade a
 // long way on product search data, none decides it.
 package lexical

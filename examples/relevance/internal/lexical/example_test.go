@@ -26,8 +26,8 @@ func ExampleNew() {
 	}
 	// Output:
 	// query: laptop
-	// title: sleeve for 15 laptops
-	// facts: supplier acme
+	// title: Sleeve for 15" Laptops
+	// facts: brand Acme
 	// head = yes
 	// coverage = title
 	// accessory = yes

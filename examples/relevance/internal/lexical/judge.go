@@ -48,12 +48,14 @@ var accessories = newStemSet(`adapter bag battery belt bracket cable cap
 type judge struct {
 	// suppliers holds the stemmed names, word by word, longest first.
 	suppliers [][]string
+	// quote is a word as thoughts cite it.
+	quote func(word string) string
 }
 
 // newJudge collects the suppliers of the examples' documents.
 func newJudge(examples ...[]rows.Example) *judge {
 	seen := make(map[string]bool)
-	j := new(judge)
+	j := &judge{quote: func(word string) string { return word }}
 	for _, es := range examples {
 		for i := range es {
 			name := stems(supplierOf(&es[i].Document))
@@ -86,6 +88,17 @@ func supplierOf(d *rows.Document) string {
 	return ""
 }
 
+// otherFields returns the values of the fields that do not name the supplier.
+func otherFields(d *rows.Document) []string {
+	var values []string
+	for _, f := range d.Fields {
+		if !slices.Contains(supplierFields, f.Name) {
+			values = append(values, f.Value)
+		}
+	}
+	return values
+}
+
 // named returns the supplier that a query names, nil if none.
 func (j *judge) named(query []string) []string {
 	for _, name := range j.suppliers {
@@ -104,28 +117,28 @@ func (j *judge) inner(e *rows.Example) [numInner]rows.Thought {
 	var out [numInner]rows.Thought
 	query := stems(e.Query)
 	title := newStemSet(e.Document.Title)
-	text := newStemSet(e.Document.Title, e.Document.Body)
+	text := newStemSet(append([]string{e.Document.Title, e.Document.Body}, otherFields(&e.Document)...)...)
 
 	head := ""
 	if len(query) > 0 {
 		head = query[len(query)-1]
 	}
-	out[stepHead] = rows.Thought{Reasoning: head + ", title silent", Answer: No}
+	out[stepHead] = rows.Thought{Reasoning: j.quote(head) + ", title silent", Answer: No}
 	if title[head] {
-		out[stepHead] = rows.Thought{Reasoning: head + ", title " + head, Answer: Yes}
+		out[stepHead] = rows.Thought{Reasoning: j.quote(head) + ", title " + j.quote(head), Answer: Yes}
 	}
 
 	out[stepCoverage] = rows.Thought{Reasoning: "all in title", Answer: InTitle}
 	if missing := firstMissing(query, title); missing != "" {
 		out[stepCoverage] = rows.Thought{Reasoning: "all with text", Answer: InText}
 		if missing = firstMissing(query, text); missing != "" {
-			out[stepCoverage] = rows.Thought{Reasoning: "missing " + missing, Answer: InPieces}
+			out[stepCoverage] = rows.Thought{Reasoning: "missing " + j.quote(missing), Answer: InPieces}
 		}
 	}
 
 	out[stepAccessory] = rows.Thought{Reasoning: "nothing extra", Answer: No}
 	if extra := accessoryIn(e.Document.Title, query); extra != "" {
-		out[stepAccessory] = rows.Thought{Reasoning: "extra " + extra, Answer: Yes}
+		out[stepAccessory] = rows.Thought{Reasoning: "extra " + j.quote(extra), Answer: Yes}
 	}
 
 	out[stepSupplier] = rows.Thought{Reasoning: "nothing named", Answer: None}
@@ -135,11 +148,11 @@ func (j *judge) inner(e *rows.Example) [numInner]rows.Thought {
 		if slices.Equal(name, supplier) {
 			answer = Match
 		}
-		by := strings.Join(supplier, " ")
+		by := j.quote(strings.Join(supplier, " "))
 		if by == "" {
 			by = "silent"
 		}
-		out[stepSupplier] = rows.Thought{Reasoning: strings.Join(name, " ") + ", by " + by, Answer: answer}
+		out[stepSupplier] = rows.Thought{Reasoning: j.quote(strings.Join(name, " ")) + ", by " + by, Answer: answer}
 	}
 	return out
 }

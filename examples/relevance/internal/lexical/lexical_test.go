@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 )
@@ -70,34 +69,31 @@ func TestInnerSteps(t *testing.T) {
 	}
 }
 
+// Clipping changes what the steps are about: their truth is told anew.
 func TestClip(t *testing.T) {
-	d := Clip(rows.Document{
-		Title:  "A B c d e f g h i j k l m n o p",
-		Body:   "A, new WORD; o 1 2 3 4 5 6 7",
-		Fields: []rows.Field{{Name: "supplier", Value: "Fuji Xerox"}, {Name: "type", Value: "late"}},
-	})
-	assert.Equal(t, rows.Document{
-		Title:  "a b c d e f g h i j k l m n",
-		Body:   "new word o 1 2 3 4 5",
-		Fields: []rows.Field{{Name: "supplier", Value: "fuji xerox"}},
-	}, d)
-	assert.Equal(t, "late", Clip(rows.Document{Title: "a", Fields: []rows.Field{{Name: "type", Value: "Late A"}}}).Body)
+	task := Task{Labels: []string{"0", "1"}, Relevant: "1"}
+	s, err := New(task, []rows.Example{pair("red mouse", "A red,  optical\nMouse", "", "")}, []rows.Example{pair("lamp", "Lamp", "", "")})
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Size)
+	require.Equal(t, "A red, optical Mouse", s.Train(0).Document.Title, "only white space changes")
+	require.Equal(t, []string{Yes, InTitle, No, None, "1"}, s.Train(0).Truth)
+	require.NoError(t, s.Clip(clipper{}))
+	require.Equal(t, "A re", s.Train(7).Document.Title)
+	require.Equal(t, []string{No, InPieces, No, None, "1"}, s.Train(7).Truth)
+	require.Equal(t, "Lamp", s.Tests[0].Examples[0].Document.Title)
+	require.Equal(t, "mou, title silent", s.Train(7).Teach(rand.New(rand.NewPCG(1, 1)))[stepHead].Reasoning)
+	require.ErrorIs(t, s.Clip(clipper{os.ErrInvalid}), os.ErrInvalid)
 }
 
-// What the model reads is enough to find every step's answer: clipping again
-// changes nothing.
-func TestClipIsIdempotent(t *testing.T) {
-	word := rapid.StringMatching(`[A-Za-z0-9é,. -]{0,9}`)
-	text := rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(word, 0, 30).Draw(t, "words"), " ") })
-	rapid.Check(t, func(t *rapid.T) {
-		d := Clip(rows.Document{
-			Title:  text.Draw(t, "title"),
-			Body:   text.Draw(t, "body"),
-			Fields: []rows.Field{{Name: "type", Value: text.Draw(t, "type")}, {Name: "brand", Value: text.Draw(t, "brand")}},
-		})
-		assert.Equal(t, d, Clip(d))
-	})
+// clipper cuts titles to four bytes, and words to three.
+type clipper struct{ err error }
+
+func (c clipper) Clip(e rows.Example) (rows.Example, error) {
+	e.Document.Title = e.Document.Title[:4]
+	return e, c.err
 }
+
+func (clipper) Quote(word string) string { return word[:3] }
 
 func TestNew(t *testing.T) {
 	train := []rows.Example{pair("red mouse", "red mouse", "", ""), pair("red mice", "mouse", "", "")}
@@ -114,7 +110,7 @@ func TestNew(t *testing.T) {
 	assert.Equal(t, "lamp", s.Tests[1].Examples[0].Query)
 
 	e := s.Tests[0].Examples[0]
-	assert.Equal(t, "mouse pads", e.Query)
+	assert.Equal(t, "MOUSE pads!", e.Query)
 	assert.Equal(t, []string{Yes, InPieces, No, None, "1"}, e.Truth)
 	assert.Nil(t, e.Teach, "test labels are not taught")
 	for k, step := range s.Steps {
@@ -166,27 +162,28 @@ func TestOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pairs.jsonl")
 	require.NoError(t, os.WriteFile(path, []byte(file.String()), 0o600))
 	labels := []string{"0", "1", "2"}
-	total := 0
+	tested := map[string]bool{}
 	for fold := range Folds {
 		s, err := Open(Config{File: path, Labels: labels, Fold: fold})
-		if err != nil { // ten queries need not reach every fold
-			assert.ErrorContains(t, err, "no test pairs")
-			continue
-		}
+		require.NoError(t, err)
 		assert.Equal(t, "1", s.Relevant)
-		total += len(s.Tests[0].Examples)
+		assert.Len(t, s.Tests[0].Examples, 2, "ten queries in five folds")
+		for _, e := range s.Tests[0].Examples {
+			tested[e.Query] = true
+		}
 		assert.Equal(t, len(s.Tests[0].Examples), len(s.Tests[1].Examples), "no query shares a word with another")
 	}
-	assert.Equal(t, 10, total, "each pair is tested in exactly one fold")
+	assert.Len(t, tested, 10, "each pair is tested in exactly one fold")
 
 	_, err := Open(Config{File: path, Labels: labels, Fold: Folds})
 	assert.ErrorContains(t, err, "fold 5, want 0 to 4")
 	_, err = Open(Config{File: path, Fold: 0})
-	assert.ErrorContains(t, err, "0 labels are given")
+	assert.ErrorContains(t, err, `the only label is ["2"], want at least two`)
 	_, err = Open(Config{File: path, Labels: []string{"0", "1"}})
 	assert.ErrorContains(t, err, `pairs.jsonl:1: field "label": is 2, want one of 0, 1`)
 }
 
 func TestFoldIgnoresSpelling(t *testing.T) {
-	assert.Equal(t, foldOf("Bluetooth speakers"), foldOf("bluetooth-speaker"))
+	assert.Equal(t, foldKey("Bluetooth speakers"), foldKey("bluetooth-speaker"))
+	assert.NotEqual(t, foldKey("🙂"), foldKey("🙃"))
 }

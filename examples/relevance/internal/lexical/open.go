@@ -1,9 +1,13 @@
 package lexical
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 )
@@ -16,10 +20,12 @@ type Config struct {
 	// File is the path; see [rows.ReadFile] for the form.
 	File string
 	// Labels are the allowed labels in ascending order of relevance, two at
-	// least. Those of the upper half count as relevant.
+	// least. Those of the upper half count as relevant. Without a list they are
+	// those of the file, which must then be numbers.
 	Labels []string
 	// Fold is the fold to test on, from 0 to Folds-1; all others are trained
-	// on. A query's fold is fixed by its words.
+	// on. The distinct queries are dealt out in an order that looks random, so
+	// that folds differ by one query at most.
 	Fold int
 	// Seed fixes the order of the training examples.
 	Seed uint64
@@ -27,19 +33,29 @@ type Config struct {
 
 // Open reads a JSONL file of judged pairs as a source.
 func Open(cfg Config) (*rows.Source, error) {
-	if len(cfg.Labels) < 2 {
-		return nil, fmt.Errorf("%s: %d labels are given, want the list of all allowed ones in ascending order", cfg.File, len(cfg.Labels))
-	}
 	if cfg.Fold < 0 || cfg.Fold >= Folds {
 		return nil, fmt.Errorf("%s: fold %d, want 0 to %d", cfg.File, cfg.Fold, Folds-1)
 	}
 	all, err := rows.ReadFile(cfg.File, cfg.Labels)
+	if err == nil && cfg.Labels == nil {
+		cfg.Labels, err = rows.Labels(all)
+	}
 	if err != nil {
 		return nil, err
 	}
+	if len(cfg.Labels) < 2 {
+		return nil, fmt.Errorf("%s: the only label is %q, want at least two", cfg.File, cfg.Labels)
+	}
+	folds := foldsOf(all)
+	switch n := len(folds); {
+	case n == 1:
+		return nil, fmt.Errorf("%s: all rows have the same query, want at least two: one to train on, one to test on", cfg.File)
+	case cfg.Fold >= n:
+		return nil, fmt.Errorf("%s: no query is left for fold %d, as there are only %d, want fold 0 to %d", cfg.File, cfg.Fold, n, n-1)
+	}
 	var train, test []rows.Example
 	for _, e := range all {
-		if foldOf(e.Query) == cfg.Fold {
+		if folds[foldKey(e.Query)] == cfg.Fold {
 			test = append(test, e)
 		} else {
 			train = append(train, e)
@@ -59,13 +75,24 @@ func Open(cfg Config) (*rows.Source, error) {
 	return s, nil
 }
 
-// foldOf returns the fold of a query: the same for all spellings that differ
-// in case, punctuation or plural alone.
-func foldOf(query string) int {
-	h := fnv.New32a()
-	for _, s := range stems(query) {
-		h.Write([]byte(s))
-		h.Write([]byte{' '})
+// foldsOf returns the fold of each query, by its foldKey.
+func foldsOf(examples []rows.Example) map[string]int {
+	hash := make(map[string]uint32)
+	for _, e := range examples {
+		h := fnv.New32a()
+		h.Write([]byte(foldKey(e.Query)))
+		hash[foldKey(e.Query)] = h.Sum32()
 	}
-	return int(h.Sum32() % Folds)
+	keys := slices.SortedFunc(maps.Keys(hash), func(a, b string) int {
+		return cmp.Or(cmp.Compare(hash[a], hash[b]), cmp.Compare(a, b))
+	})
+	folds := make(map[string]int, len(keys))
+	for i, k := range keys {
+		folds[k] = i % Folds
+	}
+	return folds
 }
+
+// foldKey is the same for all spellings of a query that differ in case, punctuation
+// or plural alone. A query without words, such as one of emoji, is its own key.
+func foldKey(query string) string { return cmp.Or(strings.Join(stems(query), " "), query) }

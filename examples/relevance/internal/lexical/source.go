@@ -43,9 +43,8 @@ const (
 	LongTail = "LONGTAIL"
 )
 
-// New returns a source of the given pairs. Of each only ID, Query, Document
-// and the last entry of Truth, the label, are read; documents are clipped (see
-// [Clip]). The test sets are
+// New returns a source of the given pairs. The last entry of a pair's Truth is its
+// label; the others are not read. The test sets are
 //
 //   - RANDOM: all of test;
 //   - LONGTAIL: those of its pairs whose query shares no stemmed word with
@@ -67,9 +66,8 @@ func New(task Task, train, test []rows.Example) (*rows.Source, error) {
 		}
 		return out
 	}
-	trained := prepare(train, true)
-	random := prepare(test, false)
-	at := rows.Shuffled(len(trained), task.Seed)
+	var trained []rows.Example
+	at := rows.Shuffled(len(train), task.Seed)
 	s := &rows.Source{
 		Name:     task.Name,
 		Steps:    task.steps(),
@@ -77,19 +75,59 @@ func New(task Task, train, test []rows.Example) (*rows.Source, error) {
 		Relevant: task.Relevant,
 		Input:    rows.Render,
 		Train:    func(i int) rows.Example { return trained[at(i)] },
-		Tests:    []rows.TestSet{{Name: Random, Examples: random}},
+		Size:     len(train),
 	}
-	if tail := longTail(trained, random); len(tail) > 0 {
-		s.Tests = append(s.Tests, rows.TestSet{Name: LongTail, Examples: tail})
+	fill := func(train, test []rows.Example) {
+		trained = prepare(train, true)
+		random := prepare(test, false)
+		s.Tests = []rows.TestSet{{Name: Random, Examples: random}}
+		if tail := longTail(trained, random); len(tail) > 0 {
+			s.Tests = append(s.Tests, rows.TestSet{Name: LongTail, Examples: tail})
+		}
+	}
+	fill(train, test)
+	s.Clip = func(c rows.Clipper) error {
+		shortTrain, err := clipAll(train, c)
+		if err != nil {
+			return err
+		}
+		shortTest, err := clipAll(test, c)
+		if err != nil {
+			return err
+		}
+		j.quote = c.Quote
+		fill(shortTrain, shortTest)
+		return nil
 	}
 	return s, nil
 }
 
-// example completes a pair: clipped document, truth of every step, teacher.
+func clipAll(es []rows.Example, c rows.Clipper) ([]rows.Example, error) {
+	out := make([]rows.Example, len(es))
+	for i, e := range es {
+		var err error
+		if out[i], err = c.Clip(oneLine(e)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// oneLine makes single spaces of the white space in the texts of an example.
+func oneLine(e rows.Example) rows.Example {
+	line := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	e.Query, e.Document.Title, e.Document.Body = line(e.Query), line(e.Document.Title), line(e.Document.Body)
+	e.Document.Fields = slices.Clone(e.Document.Fields)
+	for i, f := range e.Document.Fields {
+		e.Document.Fields[i] = rows.Field{Name: line(f.Name), Value: line(f.Value)}
+	}
+	return e
+}
+
+// example completes a pair: truth of every step, teacher.
 func (j *judge) example(task *Task, e rows.Example, teach bool) rows.Example {
 	label := e.Label()
-	e.Query = strings.Join(Words(e.Query), " ")
-	e.Document = Clip(e.Document)
+	e = oneLine(e)
 	inner := j.inner(&e)
 	e.Truth = nil
 	for _, th := range inner {
@@ -143,44 +181,6 @@ func longTail(train, test []rows.Example) []rows.Example {
 		}
 	}
 	return tail
-}
-
-// How many words of a document the model reads.
-const (
-	titleWords = 14
-	bodyWords  = 8
-)
-
-// Clip cuts a document down to what the model reads: the first 14 words of
-// the title, the supplier or brand, and the first 8 words of the body and then
-// of the other fields that the title does not hold; all in lower case without
-// punctuation. With the query these are about 60 tokens of a small byte-pair
-// encoding.
-func Clip(d rows.Document) rows.Document {
-	title := Words(d.Title)
-	title = title[:min(len(title), titleWords)]
-	shown := newStemSet(strings.Join(title, " "))
-	rest := Words(d.Body)
-	for _, f := range d.Fields {
-		if !slices.Contains(supplierFields, f.Name) {
-			rest = append(rest, Words(f.Value)...)
-		}
-	}
-	var body []string
-	for _, w := range rest {
-		if len(body) == bodyWords {
-			break
-		}
-		if s := Stem(w); !shown[s] {
-			shown[s] = true
-			body = append(body, w)
-		}
-	}
-	c := rows.Document{Title: strings.Join(title, " "), Body: strings.Join(body, " ")}
-	if by := strings.Join(Words(supplierOf(&d)), " "); by != "" {
-		c.Fields = []rows.Field{{Name: "supplier", Value: by}}
-	}
-	return c
 }
 
 func (task *Task) steps() []prompt.Step[rows.Example] {

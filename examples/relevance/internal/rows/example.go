@@ -43,6 +43,10 @@ type Example struct {
 	// Teach writes one trace as the source's fallible warm-up teacher would,
 	// one thought per step. It is nil where the source has no teacher.
 	Teach func(*rand.Rand) []Thought `json:"-"`
+	// File and Line say where the pair was read, for errors; a generated one has
+	// neither.
+	File string `json:"-"`
+	Line int    `json:"-"`
 }
 
 // Label returns the true final answer.
@@ -74,13 +78,28 @@ type Source struct {
 	// Relevant is the smallest label that counts as relevant where a metric
 	// needs a cut (binary accuracy).
 	Relevant string
-	// Input writes an example as the model reads it: compact, lower case.
+	// Input writes an example as the model reads it.
 	Input func(Example) string
 	// Train returns training example i ≥ 0, the same one every time. The
 	// stream does not end: a finite source starts over in a new order.
 	Train func(i int) Example
+	// Size is the number of training examples before the stream starts over; 0 if
+	// it never does.
+	Size int
 	// Tests are the held-out sets.
 	Tests []TestSet
+	// Clip cuts the texts of every example to what the model can read: it replaces
+	// each by the clipper's, and tells the true answers anew. The first error of
+	// the clipper is returned. It is nil where every example is short.
+	Clip func(Clipper) error
+}
+
+// Clipper knows how much a model can read.
+type Clipper interface {
+	// Clip returns an example that fits.
+	Clip(Example) (Example, error)
+	// Quote returns as much of a word as a thought should cite.
+	Quote(word string) string
 }
 
 // LabelIndex returns the position of a label in s.Labels, or -1.

@@ -3,11 +3,14 @@ package rows
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -60,10 +63,10 @@ func ReadFile(path string, labels []string) ([]Example, error) {
 //
 //	{"id": "7", "query": "wireless mouse", "document": {"title": "...", "body": "...", "brand": "..."}, "label": 3}
 //
-// query is a text. document is an object of texts, numbers and truth values:
+// A byte order mark before the first line is skipped. query is a text. document is an object of texts, numbers and truth values:
 // "title" and "body" become the document's own, all others become fields in
 // the order of the line; null counts as absent. label is a text or a number
-// and must be one of labels. id is a text or a number and may be left out: the
+// and must be one of labels, unless labels is nil. id is a text or a number and may be left out: the
 // line number stands in. Other members are ignored, and so are blank lines.
 //
 // A row that deviates is reported as a *[RowError] with the given file name,
@@ -83,6 +86,7 @@ func Read(r io.Reader, file string, labels []string) ([]Example, error) {
 			return &RowError{file, line, "id", fmt.Sprintf("%q is also the id of line %d, want unique ids", e.ID, first)}
 		}
 		seen[e.ID] = line
+		e.File, e.Line = file, line
 		out = append(out, e)
 		return nil
 	})
@@ -95,6 +99,25 @@ func Read(r io.Reader, file string, labels []string) ([]Example, error) {
 	return out, nil
 }
 
+// Labels returns the labels of examples that are read without a list of them, in
+// ascending order: they must be numbers. An error is a *[RowError].
+func Labels(examples []Example) ([]string, error) {
+	values := make(map[string]float64)
+	for _, e := range examples {
+		if _, ok := values[e.Label()]; ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(e.Label(), 64)
+		if err != nil || math.IsNaN(v) {
+			return nil, &RowError{e.File, e.Line, "label", fmt.Sprintf("is %q, and the order of labels that are not numbers is not known, want the list of them (-labels)", e.Label())}
+		}
+		values[e.Label()] = v
+	}
+	return slices.SortedFunc(maps.Keys(values), func(a, b string) int {
+		return cmp.Or(cmp.Compare(values[a], values[b]), cmp.Compare(a, b))
+	}), nil
+}
+
 // Lines calls do with each line that is not blank, its number from 1 and its
 // text without the line end, valid UTF-8. It stops at the first error, from do
 // or from r; a line that is too long or not UTF-8 is a *[RowError]. The text
@@ -105,7 +128,11 @@ func Lines(r io.Reader, file string, do func(line int, text []byte) error) error
 	line := 0
 	for s.Scan() {
 		line++
-		text := bytes.TrimSpace(s.Bytes())
+		text := s.Bytes()
+		if line == 1 {
+			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
+		text = bytes.TrimSpace(text)
 		if len(text) == 0 {
 			continue
 		}
@@ -152,7 +179,10 @@ func decodeRow(text []byte, labels []string) (e Example, field, problem string) 
 		return e, field, problem
 	}
 	label, ok := scalar(row.Label)
-	if !ok || !slices.Contains(labels, label) {
+	switch {
+	case labels == nil && (!ok || label == ""):
+		return e, "label", found(row.Label) + ", want a text or a number"
+	case labels != nil && (!ok || !slices.Contains(labels, label)):
 		return e, "label", found(row.Label) + ", want one of " + strings.Join(labels, ", ")
 	}
 	e.Truth = []string{label}

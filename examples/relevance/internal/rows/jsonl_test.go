@@ -24,11 +24,11 @@ func TestRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []Example{
 		{
-			ID: "1", Query: "mouse", Truth: []string{"1"},
+			ID: "1", Query: "mouse", Truth: []string{"1"}, File: "f", Line: 1,
 			Document: Document{Title: "Logi M185", Body: "a mouse", Fields: []Field{{"brand", "Logi"}, {"price", "9.50"}, {"wireless", "true"}}},
 		},
-		{ID: "b", Query: "  mouse pad", Document: Document{Body: "soft"}, Truth: []string{"-1"}},
-		{ID: "12", Query: "mouse", Document: Document{Title: "Logi M185"}, Truth: []string{"0"}},
+		{ID: "b", Query: "  mouse pad", Document: Document{Body: "soft"}, Truth: []string{"-1"}, File: "f", Line: 3},
+		{ID: "12", Query: "mouse", Document: Document{Title: "Logi M185"}, Truth: []string{"0"}, File: "f", Line: 4},
 	}, got)
 	assert.Equal(t, "-1", got[1].Label())
 }
@@ -64,6 +64,26 @@ func TestReadNamesFileLineAndField(t *testing.T) {
 			assert.Equal(t, 2, re.Line)
 		}
 	}
+}
+
+// A file as Windows writes it begins with a byte order mark, and labels that are
+// numbers need no list.
+func TestLabels(t *testing.T) {
+	row := func(label string) string { return `{"query":"q","document":{"title":"t"},"label":` + label + "}\r\n" }
+	got, err := Read(strings.NewReader("\ufeff"+row("10")+row(`"-1"`)+row("2.5")+row("10")), "f", nil)
+	require.NoError(t, err)
+	labels, err := Labels(got)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"-1", "2.5", "10"}, labels)
+
+	got, err = Read(strings.NewReader(row("1")+row(`"good"`)), "f", nil)
+	require.NoError(t, err)
+	_, err = Labels(got)
+	assert.EqualError(t, err, `f:2: field "label": is "good", and the order of labels that are not numbers is not known, want the list of them (-labels)`)
+	_, err = Read(strings.NewReader(row("1")+row("[]")), "f", nil)
+	assert.EqualError(t, err, `f:2: field "label": is [], want a text or a number`)
+	_, err = Read(strings.NewReader(row("1")+"\ufeff"+row("1")), "f", nil)
+	assert.ErrorContains(t, err, "f:2: not a JSON object")
 }
 
 func TestReadOfNothing(t *testing.T) {

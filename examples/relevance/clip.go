@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+)
+
+// leastDocument is how many tokens of a document a prompt must have room for.
+const leastDocument = 16
+
+// clipSource cuts every document to the tokens that the model has room for, and
+// checks that prompts and answers fit. A row that cannot be made to fit is a
+// *rows.RowError.
+func (p *pipeline) clipSource() error {
+	if p.src.Clip == nil {
+		return nil
+	}
+	if err := p.src.Clip(clipper{p}); err != nil {
+		return err
+	}
+	for i := range p.src.Size {
+		e := p.src.Train(i)
+		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
+		if n := len(p.tok.Encode(text)) + 1; n > p.s.MaxTokens { // with the end of the text
+			return &rows.RowError{File: e.File, Line: e.Line, Field: "query",
+				Problem: fmt.Sprintf("is too long: steps that quote it take %d tokens, want at most %d; shorten it", n, p.s.MaxTokens)}
+		}
+	}
+	return nil
+}
+
+// clipper is the run as a rows.Clipper.
+type clipper struct{ *pipeline }
+
+// Quote cites up to eight tokens of a word: most words, or the beginning of a text
+// without spaces.
+func (p clipper) Quote(word string) string { return p.tok.Clip(word, 8) }
+
+// Clip cuts the document of an example so that its prompt fits.
+func (p clipper) Clip(e rows.Example) (rows.Example, error) {
+	document, most := e.Document, p.s.Teacher.MaxSeq-p.s.MaxTokens
+	with := func(d rows.Document) (tokens int) {
+		e.Document = d
+		return len(p.tok.EncodeOrdinary(p.task.Template().Render(e)))
+	}
+	bare := with(rows.Document{})
+	if bare+leastDocument > most {
+		return e, &rows.RowError{File: e.File, Line: e.Line, Field: "query",
+			Problem: fmt.Sprintf("is too long: without the document the prompt takes %d tokens, want at most %d, which leaves %d for the document; shorten it", bare, most-leastDocument, leastDocument)}
+	}
+	room := min(p.s.DocumentTokens, most-bare)
+	for budget := room; budget > 0; {
+		over := with(clipDocument(p.tok, document, budget)) - bare - room
+		if over <= 0 {
+			return e, nil
+		}
+		budget -= over // what stands between the texts takes tokens, too
+	}
+	return e, &rows.RowError{File: e.File, Line: e.Line, Field: "document", Problem: fmt.Sprintf("does not fit into %d tokens, however its texts are cut", room)}
+}
+
+// clipDocument cuts the texts of a document to so many tokens: up to half of them for
+// the title, up to a quarter for the fields in their order, the rest for the body.
+func clipDocument(tok *tokenizer.Tokenizer, d rows.Document, tokens int) rows.Document {
+	count := func(text string) int { return len(tok.EncodeOrdinary(text)) }
+	c := rows.Document{Title: tok.Clip(d.Title, tokens/2)}
+	left, forFields := tokens-count(c.Title), tokens/4
+	for _, f := range d.Fields {
+		value := tok.Clip(f.Value, min(forFields, left)-count(f.Name))
+		if value == "" {
+			continue
+		}
+		c.Fields = append(c.Fields, rows.Field{Name: f.Name, Value: value})
+		used := count(f.Name) + count(value)
+		left, forFields = left-used, forFields-used
+	}
+	c.Body = tok.Clip(d.Body, left)
+	return c
+}
