@@ -37,7 +37,7 @@ with what -repair does about it. The exit status is 1 if there are any.`
 func runCheck(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run check"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
-	repair := flags.Bool("repair", false, "take out what is damaged; it is kept beside its place with .damaged added to\nits name. Nobody may be writing the run.")
+	repair := flags.Bool("repair", false, "take out what is damaged; a file is kept beside its place, with .damaged after\nits name. Nobody may be writing the run.")
 	dirs, status, done := folders(flags, runCheckAbout, 1, args, out, errs)
 	if done {
 		return status
