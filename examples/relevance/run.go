@@ -119,7 +119,6 @@ func interruption(ctx context.Context, stage string, err error) error {
 // fixed is what must not change in a run: all options that matter for its results,
 // and the settings that follow from them.
 type fixed struct {
-	Source   string   `json:"source"`
 	Labels   string   `json:"labels"`
 	Fold     int      `json:"fold"`
 	Steps    int      `json:"steps"`
@@ -197,10 +196,10 @@ func open(ctx context.Context, o options, w io.Writer) (*pipeline, error) {
 	}
 	p.f, err = begin(run.Config{
 		Dir:      o.Out,
-		Settings: fixed{p.src.Name, o.Labels, o.Fold, o.Steps, o.Credit, o.Quick, o.Backend, p.s},
+		Settings: fixed{o.Labels, o.Fold, o.Steps, o.Credit, o.Quick, o.Backend, p.s},
 		Data:     map[string]string{"data": digest},
 		Seed:     o.Seed,
-		Info:     map[string]string{"data": o.Data, "command": strings.Join(os.Args[1:], " ")},
+		Info:     map[string]string{"data": o.Data, "source": p.src.Name, "command": strings.Join(os.Args[1:], " ")},
 		Keep:     checkpoint.Keep{Last: 2}, // one to fall back on
 		Logger:   slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
 	})
