@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
@@ -41,7 +42,7 @@ func Each(h Scalar) *Separable { return &Separable{[]Scalar{h}, true} }
 
 // PerCoordinate is the kernel Σ hᵢ(xᵢ), whose dimension is the number of
 // functions given.
-func PerCoordinate(h ...Scalar) *Separable { return &Separable{h, false} }
+func PerCoordinate(h ...Scalar) *Separable { return &Separable{slices.Clone(h), false} }
 
 // At returns the function of coordinate i.
 func (k *Separable) At(i int) Scalar {
@@ -80,12 +81,13 @@ func (k *Separable) String() string {
 	if k.each {
 		return k.scalars[0].String()
 	}
+	first := k.scalars[0].String()
 	for _, h := range k.scalars {
-		if h != k.scalars[0] {
-			return fmt.Sprintf("separable kernel (%v, …)", k.scalars[0])
+		if h.String() != first {
+			return fmt.Sprintf("separable kernel (%s, …)", first)
 		}
 	}
-	return k.scalars[0].String()
+	return first
 }
 
 // Contains implements Kernel.

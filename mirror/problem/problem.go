@@ -14,7 +14,9 @@ import (
 	"github.com/stepwise-rl/stepwise/mirror/kernel"
 )
 
-// Fit is the function f(x) = (1/m)·Σ φ(aᵢ·x, bᵢ) + Ridge/2·|x|² over m terms.
+// Fit is the function f(x) = (1/m)·Σ φ(aᵢ·x, bᵢ) + Ridge/2·|x|² over m terms. Its
+// other methods are for a Fit that is valid, see Validate, and for x of the rows'
+// dimension.
 type Fit struct {
 	// A has the vectors aᵢ as rows, all of one dimension, and B the targets.
 	A [][]float64
@@ -121,7 +123,15 @@ func (p Fit) Smoothness(h kernel.Kernel) (float64, error) {
 			column[j] += v * v / m
 		}
 	}
-	curvature, bounded := map[Loss]float64{Square{}: 1, Logistic{}: 0.25}[p.Loss]
+	curvature, bounded := 0.0, true // φ″ is at most that
+	switch p.Loss.(type) {
+	case Square:
+		curvature = 1
+	case Logistic:
+		curvature = 0.25
+	default:
+		bounded = false
+	}
 	switch k := h.(type) {
 	case kernel.Simplex:
 		if bounded {
