@@ -106,7 +106,7 @@ func (p Fit) Term(dst, x []float64, i int) {
 //	Burg, Poisson                  L = mean bᵢ (Bauschke, Bolte and Teboulle, Math.
 //	                               Oper. Res. 2017, lemma 7), without Ridge
 //	Polynomial(α, β), Magnitude    L = max((mean |bᵢ||aᵢ|² + Ridge)/α, 3·mean |aᵢ|⁴/β)
-//	                               (Bolte et al., SIAM J. Optim. 2018, lemma 5.1)
+//	                               (after Bolte et al., SIAM J. Optim. 2018, lemma 5.1)
 //
 // Any other pair is an error: use mirror.Backtracking.
 func (p Fit) Smoothness(h kernel.Kernel) (float64, error) {
