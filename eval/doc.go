@@ -14,9 +14,9 @@
 // A metric that its examples do not determine is NaN, never 0: any metric of no
 // examples, AUC with only one class, nDCG of a query without a relevant document,
 // kappa if all labels are the same, pass@k of fewer than k samples. [Mean] leaves
-// NaN out and says how many values remain. A NaN among the scores to rank by
-// gives NaN. Arguments that are a programmer's mistake, such as a negative gain
-// or lists of different lengths, panic.
+// NaN out and returns the number of remaining values. A NaN among the scores to
+// rank by gives NaN. Arguments that are a programmer's mistake, such as a
+// negative gain or lists of different lengths, panic.
 //
 // An answer that could not be parsed is still an example. Give it a label that is
 // no gold label: it then counts as wrong in Accuracy, and in MacroF1 if that is

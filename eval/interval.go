@@ -61,7 +61,7 @@ func Bootstrap[T any](items []T, metric func([]T) float64, o BootstrapOptions) I
 // BootstrapDifference returns the interval of metric(a) - metric(b), where a[i]
 // and b[i] are two systems' results on the same example. A resample has the same
 // examples for both, so examples that are hard for both do not widen the
-// interval. An interval without 0 in it says that the systems differ.
+// interval. An interval without 0 in it shows a difference between the systems.
 // BootstrapDifference panics if a and b differ in length, and as Bootstrap does.
 func BootstrapDifference[T any](a, b []T, metric func([]T) float64, o BootstrapOptions) Interval {
 	if len(a) != len(b) {

@@ -49,9 +49,10 @@ func MajorityVote[A comparable](votes []A) (winner A, ok bool) {
 
 // MajorityAtK returns the expected value of the answer that wins a vote among k
 // samples, drawn without replacement from those given: the unbiased estimate of
-// maj@k, as PassAtK is of pass@k. counts[i] says how often answer i occurs and
-// values[i] what it is worth, for example 1 if right and 0 if wrong. abstained
-// is the number of samples without an answer; they are drawn but do not vote.
+// maj@k, as PassAtK is of pass@k. counts[i] is the number of times that answer i
+// occurs and values[i] its value, for example 1 if right and 0 if wrong.
+// abstained is the number of samples without an answer; they are drawn but do not
+// vote.
 //
 // Answers tied for the most votes win with equal probability. A draw without a
 // vote is worth 0. The result is computed, not simulated: it is exact up to

@@ -127,8 +127,8 @@ func span(f *found, name string, status Status, text string, tokens tokenEnds) S
 	}
 }
 
-// badAnswer says where and why the template does not allow the answer of f. The
-// fault is "" if it does.
+// badAnswer returns where and why the answer of f is invalid. The fault is "" if
+// it is valid.
 func badAnswer(f *found, allowed []string, text string) (offset int, fault string) {
 	answer := text[f.answer.Start:f.answer.End]
 	switch {

@@ -126,7 +126,7 @@ func trim(text string, r Range) Range {
 	return Range{start, start + len(strings.TrimRightFunc(s, unicode.IsSpace))}
 }
 
-// withoutThinking returns the text with blanks in place of what a model thinks
+// withoutThinking returns the text with blanks in place of a model's thinking
 // before it answers, tags included, and where such thinking at its start ends.
 func withoutThinking(text string) (string, int) {
 	const open, end = "<think>", "</think>"

@@ -14,7 +14,7 @@
 //
 // [Boxed] has no tags: the k-th boxed answer is step k's.
 //
-// Both can read other forms of a box, and ignore what a model thinks between
+// Both can read other forms of a box, and ignore a model's thinking between
 // <think> and </think>.
 //
 // # Traces

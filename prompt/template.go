@@ -10,9 +10,9 @@ import (
 // Message is one chat message. Role is "system", "user" or "assistant".
 type Message struct{ Role, Content string }
 
-// Criterion is one relevance criterion that a step must apply. Text is what
-// the model reads. If When is not nil, the criterion applies only to examples
-// for which it returns true.
+// Criterion is one relevance criterion that a step must apply. Text is the
+// wording for the model. If When is not nil, the criterion applies only to
+// examples for which it returns true.
 type Criterion[E any] struct {
 	Name, Text string
 	When       func(E) bool
@@ -36,7 +36,7 @@ type Step[E any] struct {
 // (arXiv:2512.00968). The same value renders the prompt and makes the parser, so
 // the two cannot drift apart.
 type Template[E any] struct {
-	// System opens the prompt: who the model is and what it judges.
+	// System opens the prompt with the model's role and its job.
 	System string
 	// Steps are the reasoning steps in order; the last one's answer is the
 	// completion's final answer.

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// beside says what stands beside an expression.
+// beside is the kind of text beside an expression.
 type beside uint8
 
 const (
@@ -17,7 +17,7 @@ const (
 	plain                // nothing that changes it
 )
 
-// before says what stands before the expression that begins at token i.
+// before returns the kind of text before the expression that begins at token i.
 func before(tokens []token, i int) beside {
 	if i == 0 {
 		return plain
@@ -74,7 +74,7 @@ func isHeading(tokens []token) bool {
 	return i < len(tokens) && (i == 0 || tokens[i-1].kind == newline)
 }
 
-// enumerator says what tokens are that a closing parenthesis follows: the number
+// enumerator classifies the tokens before a closing parenthesis: the number
 // of a list's item, as in 1) and a), or not.
 func enumerator(tokens []token, blank bool) beside {
 	i := len(tokens) - 1
@@ -196,7 +196,7 @@ func followsEquals(tokens []token) bool {
 	return i > 0 && tokens[i-1].kind == '='
 }
 
-// after says what stands behind an expression, from token i > 0 on.
+// after returns the kind of text behind an expression, from token i > 0 on.
 func after(tokens []token, i int) beside {
 	if i == len(tokens) {
 		return plain
@@ -251,8 +251,8 @@ func beginsEquation(tokens []token) bool {
 	return ok && a.next < len(tokens) && tokens[a.next].kind == '='
 }
 
-// afterEquals says what stands behind an expression that the tokens follow, the
-// first of which is =.
+// afterEquals returns the kind of text behind an expression that the tokens
+// follow, the first of which is =.
 func afterEquals(tokens []token) beside {
 	for len(tokens) > 0 && tokens[0].kind == '=' {
 		tokens = tokens[1:]
@@ -358,7 +358,7 @@ func changesAfter(text string) bool {
 	return changingWords[text] || isUnspaced(text) && slices.ContainsFunc(changingRuns, func(s string) bool { return strings.HasPrefix(text, s) })
 }
 
-// sentence says what the words of the sentence say that an equation stands in,
+// sentence classifies the words of the sentence around an equation,
 // between the tokens on its left and on its right: odd if one of them casts
 // doubt, plain if all are harmless.
 func sentence(left, right []token) beside {

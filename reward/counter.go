@@ -21,7 +21,7 @@ type Counter struct {
 	tallies map[string]Tally
 }
 
-// Add counts what the rule with that name returned.
+// Add counts a result of the rule with that name.
 func (c *Counter) Add(name string, s Score, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

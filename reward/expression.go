@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// result is what an expression comes to.
+// result is the value of an expression.
 type result struct {
 	value    *big.Rat // nil after a division by zero
 	operated bool     // there is an operator in it

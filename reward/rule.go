@@ -68,7 +68,7 @@ func asked(trace *prompt.Trace, step int) *prompt.Span {
 
 const brokenStep = "broken step: "
 
-// broken says why a step that the policy broke has no score.
+// broken returns the reason why a step that the policy broke has no score.
 func broken(s *prompt.Span) Score { return Unscorable(brokenStep + s.Status.String()) }
 
 // findsBroken reports whether a score comes from broken, perhaps through Combine,

@@ -80,13 +80,13 @@ type Config struct {
 	// advantage. They stay in the denominators.
 	ExcludeDeadKL bool
 
-	// Judges is how many completions of a collection are judged at once; 0 means
-	// the default of WithJudges. An Eval sets its own.
+	// Judges is the number of completions that are judged at once; 0 means the
+	// default of WithJudges. An Eval sets its own.
 	Judges int
-	// WarnUnscorable is the share, of a step's occurrences or of an outcome
-	// reward's, that no rule could judge before Logger gets a warning; it gets
-	// another whenever the share has grown by as much again. 0 means 0.1; 1
-	// turns the warnings off. A step without a rule is warned about once.
+	// WarnUnscorable is the share of a step, or of an outcome reward, that no
+	// rule could judge at which Logger gets a warning, and another whenever the
+	// share has grown by as much again. 0 means 0.1; 1 turns the warnings off. A
+	// step without a rule is warned about once.
 	WarnUnscorable float64
 
 	// Eval, if not nil, is called after every EvalEvery-th training step; its
@@ -95,7 +95,7 @@ type Config struct {
 	Eval      func(ctx context.Context, step int64) (map[string]float64, error)
 	EvalEvery int64
 	// Checkpoint, if not nil, is called after every CheckpointEvery-th training
-	// step. It calls Trainer.Save, usually by way of package rl/checkpoint.
+	// step. It calls Trainer.Save, usually through package rl/checkpoint.
 	Checkpoint      func(ctx context.Context, t *Trainer) error
 	CheckpointEvery int64
 	// OnRollouts, if not nil, sees every collection after credit was assigned

@@ -19,10 +19,11 @@ import (
 // example because its judge ranks them. Problems of package task are GroupJudges
 // for rules that are a reward.GroupRule.
 type GroupJudge interface {
-	// JudgeGroup completes what Judge wrote. It is called once, after Judge was
-	// for each completion; those that failed or could not be judged are not in
-	// the group. It may be called concurrently for different groups. Its errors
-	// are as Judge's, and reward.ErrDrop drops the whole group.
+	// JudgeGroup completes what Judge wrote. It is called once, after Judge has
+	// been called for each completion; completions that failed or could not be
+	// judged are not in the group. It may be called concurrently for different
+	// groups. Its errors are as Judge's, and reward.ErrDrop drops the whole
+	// group.
 	JudgeGroup(ctx context.Context, g rollout.Group) error
 }
 
@@ -33,7 +34,7 @@ type collectOptions struct{ judges int }
 
 // WithJudges sets how many completions, and then groups, are judged at once. The
 // default, which 0 stands for, is 64: more than there are cores, because a rule may
-// wait for a service. A service that answers slowly and in parallel deserves more.
+// wait for a service. Set more for a service that answers slowly and in parallel.
 func WithJudges(n int) CollectOption { return func(o *collectOptions) { o.judges = n } }
 
 func newCollectOptions(opts []CollectOption) (collectOptions, error) {
@@ -47,7 +48,7 @@ func newCollectOptions(opts []CollectOption) (collectOptions, error) {
 	return o, nil
 }
 
-// limit returns a group of goroutines of which so many run at once as may judge.
+// limit returns a group that runs as many goroutines at once as may judge.
 func (o collectOptions) limit(ctx context.Context) (*errgroup.Group, context.Context) {
 	judges, ctx := errgroup.WithContext(ctx)
 	judges.SetLimit(cmp.Or(o.judges, 64))

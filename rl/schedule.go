@@ -83,7 +83,7 @@ func (w WarmupLinear) At(step int64) float64 {
 	return warmup(w).at(step, func(x float64) float64 { return 1 - x })
 }
 
-// warmup is what the two schedules share.
+// warmup is the common part of the two schedules.
 type warmup WarmupCosine
 
 func (w warmup) check(of string) error {

@@ -111,8 +111,8 @@ func (t *Trainer) Run(ctx context.Context) error {
 //
 // A training step that fails midway, because ctx is done for example, has drawn
 // problems and may have changed the policy. Save then refuses until the trainer
-// is restored or another step has been taken. To stop between steps, look at one
-// context before each and give Step another (context.WithoutCancel).
+// is restored or another step has been taken. To stop between steps, check one
+// context before each step and pass Step another (context.WithoutCancel).
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func (t *Trainer) shape(ctx context.Context, r *Rollouts) (objective.Sum, error)
 	return r.ShapeKL(ctx, t.c.Policy, t.c.Reference, k)
 }
 
-// adapt moves the coefficient of the penalty and notes what it was.
+// adapt changes the coefficient of the penalty and records its old value.
 func (t *Trainer) adapt(kl objective.Sum, r *Rollouts, m map[string]float64) error {
 	if t.c.AdaptiveKL == nil || kl.Count == 0 {
 		return nil

@@ -86,8 +86,8 @@ type Step struct {
 	Name       string
 	Start, End int // token range, end exclusive
 	Verdict    Verdict
-	// Status says why a step is broken. It is prompt.StatusOK for all others,
-	// and where the judge gives no reason.
+	// Status is the reason why a step is broken. It is prompt.StatusOK for all
+	// other steps, and if the judge gives no reason.
 	Status prompt.Status
 	// Reward is the step's score; NaN = unscorable.
 	Reward float64

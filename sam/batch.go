@@ -96,8 +96,8 @@ func (l *layout) find(s *Stats, steps []rollout.Step) []*StepStats {
 	return l.stats[first:]
 }
 
-// check returns an error unless the completion is what an estimator leaves
-// behind, and cuts it into segments.
+// check returns an error unless the completion is as an estimator leaves it, and
+// cuts it into segments.
 func (l *layout) check(c *completion) error {
 	if len(c.Adv) != c.n || len(c.Keep) != c.n {
 		return fmt.Errorf("the lengths of Tokens, Adv and Keep are %d, %d and %d, want them equal: run an estimator first", c.n, len(c.Adv), len(c.Keep))

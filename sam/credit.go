@@ -34,8 +34,9 @@ func (Outcome) Assign(batch []rollout.Group) (Stats, error) {
 // Measure does the bookkeeping of a custom credit: it checks every group as this
 // package does, calls credit to rewrite the group's Adv and Keep, sets Adv to 0
 // where Keep is cleared, and returns the Stats. Credit must leave the number of
-// tokens, the steps and their verdicts alone. If credit fails or leaves a
-// non-finite advantage, Measure stops with an error that names the group.
+// tokens, the steps and their verdicts alone. A step without tokens is blamed at
+// rollout.Completion.Blamed. If credit fails or leaves a non-finite advantage,
+// Measure stops with an error that names the group.
 func Measure(batch []rollout.Group, credit func(g rollout.Group) error) (Stats, error) {
 	group := 0
 	return tryGroup(batch, func(view []completion) error {

@@ -14,9 +14,9 @@ import (
 // Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode,
-// together with those of package advantage, if a kind of yours there has a field that
-// is a Credit.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's
+// Decode, together with those of package advantage, if a kind of yours there has
+// a field that is a Credit.
 func BuiltInKinds() Kinds {
 	return Kinds{
 		"outcome": Outcome{}, "mask": Mask{}, "prefix": Prefix{}, "step_group": StepGroup{},

@@ -138,7 +138,7 @@ func (m Mask) Assign(batch []rollout.Group) (Stats, error) {
 // judge rewrites the verdicts that stand in the steps of c.
 type judge func(c completion, verdicts []rollout.Verdict)
 
-// judgeEach takes each step for what it is.
+// judgeEach takes each step's own verdict.
 func judgeEach(completion, []rollout.Verdict) {}
 
 func (m Mask) credit(batch []rollout.Group, j judge) (Stats, error) {

@@ -81,7 +81,7 @@ func (s *Stats) of(c completion, g segment) *StepStats {
 	return c.stats[g.step]
 }
 
-// before counts what a completion holds before step credit.
+// before counts a completion's tokens, steps and advantages before step credit.
 func (s *Stats) before(c completion) {
 	s.Completions++
 	for k := range c.Steps {

@@ -48,11 +48,11 @@ func (b *Bound[E]) Request() (rollout.Request, error) {
 	return r, nil
 }
 
-// Judge parses a completion and asks every rule but those that need the whole group
-// (reward.GroupRule), whose steps are unknown and whose rewards are NaN until
-// JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error
-// names the example and means that a rule failed, not that it cannot judge, or that
-// the completion's Ends do not fit its Text.
+// Judge parses a completion and asks every rule but those that need the whole
+// group (reward.GroupRule), whose steps are unknown and whose rewards are NaN
+// until JudgeGroup. It writes Trace, Malformed, Steps, and Rewards. An error
+// names the example; it means that a rule failed (not that it cannot judge), or
+// that the completion's Ends do not fit its Text.
 func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	if err := prompt.CheckEnds(c.Text, c.Ends); err != nil {
 		return fmt.Errorf("task: %s%w", b.about(), err)
@@ -205,7 +205,7 @@ func (s *Step[E]) grade(st *rollout.Step, score float64) {
 	}
 }
 
-// score asks a rule, counts what it says, and turns unscorable into NaN.
+// score asks a rule, counts its answer, and turns unscorable into NaN.
 func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (float64, error) {
 	s, err := rule.Score(ctx, b.example, tr, step)
 	return b.count(name, s, err)
@@ -231,7 +231,7 @@ func (b *Bound[E]) scoreGroup(ctx context.Context, name string, rule reward.Grou
 	return values, nil
 }
 
-// count counts what a rule said, and turns unscorable into NaN.
+// count counts the answer of a rule, and turns unscorable into NaN.
 func (b *Bound[E]) count(name string, s reward.Score, err error) (float64, error) {
 	if b.task.def.Counter != nil {
 		b.task.def.Counter.Add(name, s, err)

@@ -40,7 +40,7 @@ type Outcome[E any] struct {
 // Definition defines a task: prompt, parser, rules, rewards and metric names all
 // follow from it.
 type Definition[E any] struct {
-	// System opens the prompt: who the model is and what it judges.
+	// System opens the prompt with the model's role and its job.
 	System string
 	// Steps are the reasoning steps in order; the last one states the final
 	// answer.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,21 +14,16 @@ import (
 
 const tokenizerFile = "tokenizer.json"
 
-// folder is a model's folder in Hugging Face's layout, without its weights.
+// folder is what a model's folder in Hugging Face's layout knows of text.
 type folder struct {
-	dir string
-	// header says what kind of model it is.
-	header struct {
-		Architectures []string `json:"architectures"`
-		ModelType     string   `json:"model_type"`
-	}
+	dir  string
 	chat *chat.Config
 	// tokens is nil if there is no tokenizer.json.
 	tokens *tokenizer.Tokenizer
 }
 
-// openFolder reads what is there beside the weights. Without a config.json a
-// directory is no model's.
+// openFolder reads what is there beside configuration and weights. Without a
+// config.json a directory is no model's.
 func openFolder(dir string) (*folder, error) {
 	f := &folder{dir: dir}
 	switch info, err := os.Stat(dir); {
@@ -38,16 +32,12 @@ func openFolder(dir string) (*folder, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is a file, want a model's folder", dir)
 	}
-	path := filepath.Join(dir, model.ConfigFile)
-	text, err := os.ReadFile(path)
+	_, err := os.Stat(filepath.Join(dir, model.ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s has no %s: it is no model's folder in Hugging Face's layout", dir, model.ConfigFile)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if err := json.Unmarshal(text, &f.header); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if f.chat, err = chat.ReadConfig(dir); err != nil {
 		return nil, err

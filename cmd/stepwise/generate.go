@@ -19,7 +19,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -246,12 +245,11 @@ func (f *folder) encode(o *generateOptions) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	messages := []prompt.Message{{Role: "user", Content: o.prompt}}
+	messages := []chat.Message{{Role: "user", Content: o.prompt}}
 	if o.system != "" {
-		messages = append([]prompt.Message{{Role: "system", Content: o.system}}, messages...)
+		messages = append([]chat.Message{{Role: "system", Content: o.system}}, messages...)
 	}
-	text, err := template.Render(context.Background(), messages, chat.Options{Generate: true})
-	return f.tokens.Encode(text), err
+	return chat.EncodeMessages(context.Background(), template, f.tokens, messages, chat.Options{Generate: true})
 }
 
 // stream writes the text as it is generated, and a line end after it.

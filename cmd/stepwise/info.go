@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -21,8 +19,9 @@ const infoAbout = `Its argument is a model's folder, as in: stepwise info DIR
 
 Tells what is in the folder: architecture, parameters, the memory that
 this library takes to sample from the model and to train it, tokenizer and chat
-templates. Weights are not read, only their names and shapes. Memory is that of
-float32, in which everything is computed here.`
+templates. Of weights only names, types and shapes are read, and both ends of a
+model that is said to be tied. Memory is that of float32, in which everything is
+computed here.`
 
 func runInfo(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise info"
@@ -42,27 +41,32 @@ func info(dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w, err := countWeights(dir)
+	m, err := model.Inspect(dir)
 	if err != nil {
 		return err
 	}
 	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	t.row("architecture", "%s (%s)", strings.Join(f.header.Architectures, ", "), f.header.ModelType)
-	cfg, decoder := model.ReadConfig(dir)
-	if decoder == nil {
-		t.row("", "%s layers of width %s, %s heads of %s (%s of keys and values), MLP of %s", n(cfg.Layers), n(cfg.Dim), n(cfg.Heads), n(cfg.HeadDim), n(cfg.KVHeads), n(cfg.FF))
-		t.row("", "context of %s tokens, vocabulary of %s", n(cfg.MaxSeq), n(cfg.Vocab))
-		w.tie(cfg)
-	} else if enc, err := model.ReadEncoderConfig(dir); err == nil {
-		t.row("", "an encoder: %s layers of width %s, %s heads of %s, MLP of %s, %s classes", n(enc.Layers), n(enc.Dim), n(enc.Heads), n(enc.HeadDim), n(enc.FF), n(enc.Classes))
-	} else {
-		t.row("", "cannot be loaded here: %v", decoder)
+	t.row("architecture", "%s (%s)", strings.Join(m.Architectures, ", "), m.ModelType)
+	if c := m.Decoder; c != nil {
+		t.row("", "%s layers of width %s, %s heads of %s (%s of keys and values), MLP of %s", n(c.Layers), n(c.Dim), n(c.Heads), n(c.HeadDim), n(c.KVHeads), n(c.FF))
+		t.row("", "context of %s tokens, vocabulary of %s", n(c.MaxSeq), n(c.Vocab))
 	}
-	w.write(t)
-	if w.total() > 0 {
-		memory(t, cfg, w.total(), decoder == nil)
+	if c := m.Encoder; c != nil {
+		what := fmt.Sprintf("%s classes", n(c.Classes))
+		if m.Body {
+			what = fmt.Sprintf("pooling %s, without a classifier", c.Pooling)
+		}
+		t.row("", "an encoder: %s layers of width %s, %s heads of %s, MLP of %s, %s", n(c.Layers), n(c.Dim), n(c.Heads), n(c.HeadDim), n(c.FF), what)
+		t.row("", "context of %s tokens, vocabulary of %s", n(c.MaxSeq), n(c.Vocab))
 	}
-	f.writeTokenizer(t, cfg, decoder == nil)
+	if m.Problem != nil && !errors.Is(m.Problem, fs.ErrNotExist) {
+		t.row("", "cannot be loaded here: %v", m.Problem)
+	}
+	countWeights(m).write(t)
+	if m.Loaded > 0 {
+		memory(t, m)
+	}
+	f.writeTokenizer(t, m)
 	return t.Flush()
 }
 
@@ -75,10 +79,9 @@ func (t *table) row(name, format string, args ...any) {
 
 // census counts the parameters in a folder.
 type census struct {
-	parts  map[string]int // parameters by part of the model
-	stored map[string]int // and by type
-	output int            // those of an output projection
-	tied   bool           // the output projection is the embedding
+	parts  map[string]int  // parameters by part of the model
+	stored map[string]bool // their types
+	tied   bool            // the output projection is the embedding
 	bytes  int64
 }
 
@@ -107,39 +110,24 @@ func partOf(tensor string) string {
 
 // countWeights counts what the headers of the weights' files list. A folder
 // without weights has none.
-func countWeights(dir string) (*census, error) {
-	w := &census{parts: map[string]int{}, stored: map[string]int{}}
-	r, err := safetensors.Open(filepath.Join(dir, model.WeightsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		r, err = safetensors.OpenIndex(filepath.Join(dir, model.IndexFile))
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return w, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	for _, t := range r.Tensors() {
-		if !t.DType.Float() || strings.HasSuffix(t.Name, ".inv_freq") {
-			continue // tables of positions and the like, which nobody trains
+func countWeights(m *model.Inspection) *census {
+	w := &census{parts: map[string]int{}, stored: map[string]bool{}}
+	w.tied = m.Decoder != nil && m.Decoder.TieEmbeddings
+	embedded := slices.ContainsFunc(m.Tensors, func(t safetensors.Tensor) bool { return partOf(t.Name) == "embedding" })
+	for _, t := range m.Tensors {
+		if strings.HasSuffix(t.Name, ".inv_freq") || strings.HasSuffix(t.Name, ".position_ids") {
+			continue // tables of positions, which nobody trains
 		}
-		w.parts[partOf(t.Name)] += t.Len()
-		w.stored[string(t.DType)] += t.Len()
-		w.bytes += int64(t.Len() * t.DType.Size())
-		if t.Name == "lm_head.weight" {
-			w.output = t.Len()
+		w.stored[string(t.DType)] = true
+		w.bytes += t.Bytes()
+		switch {
+		case !w.tied || t.Name != "lm_head.weight":
+			w.parts[partOf(t.Name)] += t.Len()
+		case !embedded:
+			w.parts["embedding"] += t.Len()
 		}
 	}
-	return w, nil
-}
-
-// tie takes out an output projection that the file holds although it is the
-// embedding.
-func (w *census) tie(c model.Config) {
-	if w.tied = c.TieEmbeddings; w.tied {
-		w.parts["output"] -= w.output
-	}
+	return w
 }
 
 func (w *census) total() (sum int) {
@@ -167,23 +155,23 @@ func (w *census) write(t *table) {
 }
 
 // memory writes what sampling and training take.
-func memory(t *table, c model.Config, parameters int, decoder bool) {
-	b := int64(4 * parameters)
+func memory(t *table, m *model.Inspection) {
+	b := int64(4 * m.Loaded)
 	t.row("to sample", "")
 	t.row("  weights", "%s, and about as much again laid out for decoding", size(b))
-	if decoder {
-		token := int64(4 * cacheFloats(c))
+	if c := m.Decoder; c != nil {
+		token := int64(4 * cacheFloats(*c))
 		t.row("  KV cache", "%s for a context of %s tokens, %s a token", size(token*int64(c.MaxSeq)), n(c.MaxSeq), size(token))
 	}
 	t.row("to train", "")
 	t.row("  parameters", "%s: weights, gradients and AdamW's two moments", size(4*b))
-	if decoder {
-		t.row("  activations", "%s for each 1,024 tokens of a step, about", size(int64(4*activationFloats(c, 1024))))
+	if c := m.Decoder; c != nil {
+		t.row("  activations", "%s for each 1,024 tokens of a step, about", size(int64(4*activationFloats(*c, 1024))))
 	}
 }
 
 // writeTokenizer tells what the folder knows of text.
-func (f *folder) writeTokenizer(t *table, c model.Config, decoder bool) {
+func (f *folder) writeTokenizer(t *table, m *model.Inspection) {
 	if f.tokens == nil {
 		t.row("tokenizer", "none: the folder has no %s", tokenizerFile)
 	} else {
@@ -194,7 +182,11 @@ func (f *folder) writeTokenizer(t *table, c model.Config, decoder bool) {
 			}
 		}
 		t.row("tokenizer", "%s tokens, %s of them special", n(f.tokens.VocabSize()), n(special))
-		if decoder {
+		c := m.Decoder
+		if m.Encoder != nil {
+			c = &m.Encoder.Config
+		}
+		if c != nil {
 			if err := c.CheckTokenizer(f.tokens.VocabSize()); err != nil {
 				t.row("", "does not fit: %v", err)
 			}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/binary"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
@@ -85,6 +88,78 @@ func TestInfoEncoder(t *testing.T) {
 	require.Zero(t, status, errs)
 	require.Contains(t, out, "an encoder: 2 layers of width 16, 4 heads of 4, MLP of 24, 3 classes")
 	require.NotContains(t, out, "KV cache")
+}
+
+// A published encoder is for PretrainedEncoder.
+func TestInfoOfABody(t *testing.T) {
+	status, out, errs := stepwise("", "info", "../../lm/model/testdata/bert-mlm")
+	require.Zero(t, status, errs)
+	require.Equal(t, "BertForMaskedLM (bert)", field(t, out, "architecture"))
+	require.Contains(t, out, "an encoder: 2 layers of width 16, 4 heads of 4, MLP of 24, pooling first, without a classifier")
+	require.NotContains(t, out, "cannot be loaded")
+	require.Contains(t, out, "weights, gradients and AdamW's two moments")
+	require.Equal(t, "F16, 10.4 KiB", field(t, out, "stored as"))
+}
+
+// restored returns the folder of tinyModel with all tensors, of zeros, in
+// another type of n bytes.
+func restored(t *testing.T, dtype string, n int) string {
+	dir := modelFolder(t, tinyModel, nil)
+	path := filepath.Join(dir, model.WeightsFile)
+	r, err := safetensors.Open(path)
+	require.NoError(t, err)
+	defer r.Close()
+	header, at := map[string]any{}, 0
+	for _, info := range r.Tensors() {
+		header[info.Name] = map[string]any{"dtype": dtype, "shape": info.Shape, "data_offsets": []int{at, at + n*info.Len()}}
+		at += n * info.Len()
+	}
+	text, err := json.Marshal(header)
+	require.NoError(t, err)
+	data := append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
+	require.NoError(t, os.WriteFile(path, append(data, make([]byte, at)...), 0o666))
+	return dir
+}
+
+// What info says of a folder is what the loader does with it.
+func TestInfoAgreesWithTheLoader(t *testing.T) {
+	for dtype, want := range map[string]struct {
+		bytes  int
+		stored string
+	}{"F8_E4M3": {1, "F8_E4M3, 7.9 KiB"}, "F8_E8M0": {1, "F8_E8M0, 7.9 KiB"}, "F64": {8, "F64, 63.1 KiB"}, "I32": {4, "I32, 31.6 KiB"}} {
+		dir := restored(t, dtype, want.bytes)
+		status, out, errs := stepwise("", "info", dir)
+		require.Zero(t, status, errs)
+		require.Contains(t, out, "parameters     8,080")
+		require.Equal(t, want.stored, field(t, out, "stored as"))
+		_, err := model.LoadDecoder(reference.New(), dir)
+		require.ErrorContains(t, err, "is "+dtype+", want F32, F16 or BF16")
+		require.Contains(t, out, "cannot be loaded here: "+err.Error())
+		require.NotContains(t, out, "to train")
+	}
+	dir := modelFolder(t, tinyModel, map[string]string{"config.json": `{"model_type": "llama", "vocab_size": NaN}`})
+	_, _, errs := stepwise("", "info", dir)
+	require.Contains(t, errs, "config.json: line 1: NaN is not JSON, want a finite number or null")
+}
+
+// Cases from the field, where they are.
+func TestInfoOfSharedCases(t *testing.T) {
+	const dir = "../../../shared/cases/files/"
+	if _, err := os.Stat(dir); err != nil {
+		t.Skip("no shared cases: ", err)
+	}
+	for name, want := range map[string]string{
+		"bert-info":            "without a classifier",
+		"f8-info":              "F8_E4M3, 19.2 KiB",
+		"no-model-prefix":      "the embedding's",
+		"tied-other-head":      "output       2,048",
+		"rope-linear-original": "to train",
+	} {
+		status, out, errs := stepwise("", "info", dir+name)
+		require.Zero(t, status, errs)
+		require.Contains(t, out, want, name)
+		require.Equal(t, name == "f8-info", strings.Contains(out, "cannot be loaded"), name)
+	}
 }
 
 func TestInfoErrors(t *testing.T) {

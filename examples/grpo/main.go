@@ -16,7 +16,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/record/progress"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -31,7 +30,7 @@ func main() {
 	for lines := json.NewDecoder(must(os.Open(data))); lines.More(); {
 		var row struct{ Prompt, Answer string }
 		must(0, lines.Decode(&row))
-		ids := must(chat.EncodeMessages(ctx, template, tok, []prompt.Message{{Role: "user", Content: row.Prompt}}, chat.Options{Generate: true}))
+		ids := must(chat.EncodeMessages(ctx, template, tok, []chat.Message{{Role: "user", Content: row.Prompt}}, chat.Options{Generate: true}))
 		request := rollout.Request{ID: row.Prompt, Prompt: ids, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 32}}
 		problems = append(problems, rl.NewProblem(request, func(_ context.Context, c *rollout.Completion) (float64, error) {
 			return float64(min(strings.Count(c.Text, row.Answer), 1)), nil // 1 if the answer is there

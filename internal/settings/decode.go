@@ -54,7 +54,7 @@ func decode(b []byte, v reflect.Value, kinds []Kinds) error {
 // shares with others: pointers, slices and maps are made anew.
 type decoder struct{ walk }
 
-// mismatch is the failure at JSON that is not what is wanted.
+// mismatch is the failure at JSON of another form than wanted.
 func (d *decoder) mismatch(p path, want string, got json.RawMessage) {
 	line := strings.Join(strings.Fields(string(got)), " ")
 	d.fail(p, "want %s, got %.40s", want, line)

@@ -50,23 +50,23 @@
 // # Kinds
 //
 // Kinds maps a name to a prototype: a struct, a pointer to one, or a slice. A
-// prototype is a candidate for every interface that it implements, so one map
-// may serve several interfaces. What is decoded has the prototype's type, and
-// the prototype's values where the JSON has none: usually zeros. Only one
-// candidate for an interface may be a slice, whose name then plays no part. Two
-// candidates with one name are an error, so nobody redefines a built-in kind.
+// prototype is a candidate for every interface that it implements, so one map may
+// serve several interfaces. What is decoded has the prototype's type, and the
+// prototype's values where the JSON has none: usually zeros. Only one candidate
+// for an interface may be a slice, whose name then plays no part. Two candidates
+// with one name are an error, so that a built-in kind cannot be redefined.
 //
 // # Overlay
 //
 // Decode starts from a base, such as a preset, and changes what the JSON names:
 //
-//   - An object without "kind" changes fields of what is there.
-//   - An object with "kind" replaces what is there, even if the kind is the same.
+//   - An object without "kind" changes fields of the old value.
+//   - An object with "kind" replaces the old value, even if the kind is the same.
 //   - A slice or map is replaced as a whole. Null clears.
 //   - Where an interface is nil, "kind" is required.
 //
-// The base, and all that it points to, stays as it was. A result may share with
-// base and prototypes what the JSON does not mention.
+// The base, and all that it points to, stays as it was. A result may share memory
+// with base and prototypes where the JSON has no value.
 //
 // # Writing
 //

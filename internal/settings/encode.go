@@ -139,7 +139,7 @@ func (e *encoder) member(p path, n int, key string, v reflect.Value) {
 	e.value(p, v)
 }
 
-// variant writes what an interface holds.
+// variant writes the value in an interface.
 func (e *encoder) variant(p path, v reflect.Value) {
 	c := e.choice(p, v.Type())
 	x := v.Elem()

@@ -20,7 +20,7 @@ const kindKey = "kind"
 // maxDepth is how deep settings may nest, so that a cycle is an error.
 const maxDepth = 100
 
-// path says where in the settings something stands.
+// path is a place in the settings.
 type path []string
 
 func (p path) item(i int) path { return append(p, fmt.Sprintf("[%d]", i)) }
@@ -34,7 +34,7 @@ func (p path) key(name string) path {
 
 func (p path) String() string { return strings.TrimPrefix(strings.Join(p, ""), ".") }
 
-// walk is what decoder and encoder have in common. Its first error stays.
+// walk is the common part of decoder and encoder. It keeps its first error.
 type walk struct {
 	kinds []Kinds
 	err   error
@@ -63,7 +63,7 @@ func (w *walk) unsupported(p path, t reflect.Type) {
 	w.fail(p, "Go type %v cannot be a setting (an enum needs MarshalText and UnmarshalText)", t)
 }
 
-// choice is what an interface may hold.
+// choice lists the types that an interface may hold.
 type choice struct {
 	kinds map[string]reflect.Value // structs and pointers to structs
 	list  reflect.Type             // the slice type, which needs no name in JSON; nil = none

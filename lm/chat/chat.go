@@ -2,43 +2,31 @@ package chat
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"encoding/json"
 	"strings"
 	"unicode"
-
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // Template writes a conversation as text.
 type Template interface {
-	// Render returns the text of messages, of which there must be at least one,
-	// with the roles "system", "user" and "assistant". An error names the
-	// message at fault or, in a Jinja template, the line. A Jinja template is a
-	// program from outside: it stops when ctx is done.
-	Render(ctx context.Context, messages []prompt.Message, o Options) (string, error)
+	// Render returns the text of messages, of which there must be at least one.
+	// The built-in templates know the roles "system", "user" and "assistant". An
+	// error names the message at fault or, in a Jinja template, the line. A Jinja
+	// template is a program from outside: it stops when ctx is done.
+	Render(ctx context.Context, messages []Message, o Options) (string, error)
 }
 
-// Options says how a conversation ends.
+// Options says what a conversation is written with and how it ends.
 type Options struct {
 	// Generate ends the text with the opening of an assistant's message, for the
 	// model to continue. transformers calls it add_generation_prompt.
 	Generate bool
-}
-
-// check returns an error unless there are messages, all of known roles.
-func check(messages []prompt.Message) error {
-	if len(messages) == 0 {
-		return errors.New("chat: a conversation needs at least one message")
-	}
-	for i, m := range messages {
-		switch m.Role {
-		case "system", "user", "assistant":
-		default:
-			return fmt.Errorf(`chat: message %d has the role %q, want "system", "user" or "assistant"`, i, m.Role)
-		}
-	}
-	return nil
+	// Tools are the functions that the model may call, as JSON schemas, and
+	// Documents what it may cite, as JSON objects with title and text. Vars are
+	// variables such as enable_thinking, with values as jinja.Options takes them.
+	// Only Jinja templates know them.
+	Tools, Documents []json.RawMessage
+	Vars             map[string]any
 }
 
 // Trim removes white space from both ends as Python's str.strip and Jinja's trim
@@ -59,8 +47,8 @@ type ChatML struct {
 }
 
 // Render implements Template.
-func (c ChatML) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (c ChatML) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	var b strings.Builder

@@ -17,8 +17,33 @@ func TestMessages(t *testing.T) {
 	for _, template := range []chat.Template{chat.ChatML{}, chat.Qwen3{}, chat.Llama3{}, chat.Llama31{}} {
 		_, err := template.Render(t.Context(), nil, chat.Options{})
 		require.EqualError(t, err, "chat: a conversation needs at least one message")
-		_, err = template.Render(t.Context(), []prompt.Message{{Role: "user"}, {Role: "tool"}}, chat.Options{})
+		_, err = template.Render(t.Context(), []chat.Message{{Role: "user"}, {Role: "tool"}}, chat.Options{})
 		require.EqualError(t, err, `chat: message 1 has the role "tool", want "system", "user" or "assistant"`)
+	}
+}
+
+// Messages that are more than a role and a text keep their JSON; the built-in
+// templates refuse them, and what else they do not know.
+func TestMessageJSON(t *testing.T) {
+	const text = `[{"role":"user","content":"q"},{"content":null,"role":"assistant","tool_calls":[1]},{"role":"tool","content":[{"type":"text"}]},{"role":"user","content":"x","name":"me"}]`
+	var messages []chat.Message
+	require.NoError(t, json.Unmarshal([]byte(text), &messages))
+	require.Equal(t, chat.Message{Role: "user", Content: "q"}, messages[0])
+	require.Equal(t, chat.Message{Role: "assistant", JSON: json.RawMessage(`{"content":null,"role":"assistant","tool_calls":[1]}`)}, messages[1])
+	require.Equal(t, "x", messages[3].Content)
+	require.NotNil(t, messages[3].JSON)
+	back, err := json.Marshal(messages)
+	require.NoError(t, err)
+	require.Equal(t, text, string(back))
+	require.Error(t, json.Unmarshal([]byte(`[{"content": "x"}]`), &messages))
+	require.Error(t, json.Unmarshal([]byte(`["x"]`), &messages))
+	require.Equal(t, []chat.Message{{Role: "user", Content: "q"}}, chat.FromPrompt([]prompt.Message{{Role: "user", Content: "q"}}))
+
+	_, err = chat.ChatML{}.Render(t.Context(), []chat.Message{{Role: "user"}, {Role: "user", JSON: json.RawMessage("{}")}}, chat.Options{})
+	require.ErrorContains(t, err, "message 1 is more than a role and a text")
+	for _, o := range []chat.Options{{Tools: []json.RawMessage{nil}}, {Documents: []json.RawMessage{nil}}, {Vars: map[string]any{"x": 1}}} {
+		_, err = chat.Qwen3{}.Render(t.Context(), []chat.Message{{Role: "user"}}, o)
+		require.ErrorContains(t, err, "know no tools, documents and variables")
 	}
 }
 
@@ -56,6 +81,23 @@ func TestReadConfig(t *testing.T) {
 			"additional_chat_templates/tool_use.jinja": "U",
 			"additional_chat_templates/notes.txt":      "no template",
 		}, chat.Config{Templates: map[string]string{"default": "F\n", "rag": "R", "tool_use": "U"}}},
+		{"a map of special tokens", map[string]string{
+			"tokenizer_config.json":   `{"bos_token": "<a>", "eos_token": "</a>", "image_token": "<img>", "add_bos_token": true}`,
+			"special_tokens_map.json": `{"bos_token": {"content": "<b>"}, "pad_token": "<p>", "extra_special_tokens": {"audio_token": "<au>"}, "additional_special_tokens": ["x"]}`,
+		}, chat.Config{Tokens: map[string]string{"bos_token": "<b>", "eos_token": "</a>", "pad_token": "<p>", "image_token": "<img>", "audio_token": "<au>"}}},
+		{"a map that is a remnant", map[string]string{
+			"tokenizer_config.json":   `{"bos_token": "<a>", "added_tokens_decoder": {}}`,
+			"special_tokens_map.json": `{"bos_token": "<b>"}`,
+		}, chat.Config{Tokens: map[string]string{"bos_token": "<a>"}}},
+		{"only a map", map[string]string{"special_tokens_map.json": `{"bos_token": "<b>"}`}, chat.Config{Tokens: map[string]string{"bos_token": "<b>"}}},
+		{"a processor's template", map[string]string{
+			"tokenizer_config.json": `{"chat_template": "T"}`,
+			"chat_template.json":    `{"chat_template": "P"}`,
+		}, chat.Config{Templates: map[string]string{"default": "P"}}},
+		{"a processor's template and a newer one", map[string]string{
+			"chat_template.json":  `{"chat_template": "P"}`,
+			"chat_template.jinja": "F",
+		}, chat.Config{Templates: map[string]string{"default": "F"}}},
 		{"a null template", map[string]string{"tokenizer_config.json": `{"chat_template": null}`}, chat.Config{}},
 	} {
 		got, err := chat.ReadConfig(folder(t, c.files))
@@ -84,10 +126,18 @@ func TestReadConfigErrors(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, filepath.Join(dir, "tokenizer_config.json"))
 	}
+	for _, name := range []string{"special_tokens_map.json", "chat_template.json"} {
+		_, err := chat.ReadConfig(folder(t, map[string]string{name: `{"bos_token": 3, "chat_template": 3}`}))
+		require.ErrorContains(t, err, name)
+	}
 	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "tokenizer_config.json"), 0o777))
+	_, err := chat.ReadConfig(dir)
+	require.ErrorContains(t, err, "tokenizer_config.json: a directory, want a regular file")
+	dir = t.TempDir()
 	link := filepath.Join(dir, "chat_template.jinja")
 	require.NoError(t, os.Symlink(link, link))
-	_, err := chat.ReadConfig(dir)
+	_, err = chat.ReadConfig(dir)
 	require.ErrorContains(t, err, link)
 }
 
@@ -101,7 +151,7 @@ func FuzzReadConfig(f *testing.F) {
 
 // golden is what testdata/golden.py wrote.
 type golden struct {
-	Conversations map[string][]prompt.Message
+	Conversations map[string][]chat.Message
 	Cases         []struct {
 		Template, Conversation string
 		Variables              map[string]any

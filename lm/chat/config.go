@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Config is what a Hugging Face model folder says about conversations: the special
@@ -15,7 +18,8 @@ import (
 type Config struct {
 	// Tokens holds the text of special tokens by the names that templates use:
 	// bos_token, eos_token, unk_token, sep_token, pad_token, cls_token and
-	// mask_token. Tokens that the model lacks are absent.
+	// mask_token, and names of the model's own that end in _token. Tokens that the
+	// model lacks are absent.
 	Tokens map[string]string
 	// Templates holds the sources of Jinja templates by name. A model's only
 	// template is called "default".
@@ -25,29 +29,55 @@ type Config struct {
 // The files that ReadConfig reads; each may be absent.
 const (
 	configFile    = "tokenizer_config.json"
+	tokensFile    = "special_tokens_map.json"
+	legacyFile    = "chat_template.json"
 	templateFile  = "chat_template.jinja"
 	templatesPath = "additional_chat_templates"
 )
 
+// maxFile is the largest file that is read, in bytes.
+const maxFile = 64 << 20
+
 // tokenNames are the keys of tokenizer_config.json that hold a special token.
 var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
 
-// ReadConfig reads tokenizer_config.json in a model's folder, and the templates in
-// chat_template.jinja and additional_chat_templates/*.jinja, which take precedence
-// over its field chat_template. A folder with none of these files gives an empty
-// Config. Errors name the file and the field.
+// ReadConfig reads what a model's folder says about conversations, as
+// transformers does:
+//
+//   - tokenizer_config.json has the special tokens and, as chat_template, the
+//     templates;
+//   - special_tokens_map.json has special tokens that take precedence, unless
+//     tokenizer_config.json describes the added tokens too, for then the other
+//     file is a remnant;
+//   - chat_template.json, chat_template.jinja and additional_chat_templates/*.jinja
+//     have templates, each taking precedence over those before it.
+//
+// A folder with none of these files gives an empty Config. Errors name the file
+// and the field.
 func ReadConfig(dir string) (*Config, error) {
 	c := &Config{Tokens: map[string]string{}, Templates: map[string]string{}}
-	path := filepath.Join(dir, configFile)
-	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, fmt.Errorf("chat: %w", err)
-	default:
-		if err := c.parse(text); err != nil {
-			return nil, fmt.Errorf("chat: %s: %w", path, err)
+	config, err := readObject(dir, configFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.parse(config); err != nil {
+		return nil, fmt.Errorf("chat: %s: %w", filepath.Join(dir, configFile), err)
+	}
+	if config["added_tokens_decoder"] == nil {
+		tokens, err := readObject(dir, tokensFile)
+		if err != nil {
+			return nil, err
 		}
+		if err := c.parseTokens(tokens); err != nil {
+			return nil, fmt.Errorf("chat: %s: %w", filepath.Join(dir, tokensFile), err)
+		}
+	}
+	legacy, err := readObject(dir, legacyFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.parseTemplates(legacy["chat_template"]); err != nil {
+		return nil, fmt.Errorf("chat: %s: %w", filepath.Join(dir, legacyFile), err)
 	}
 	if err := c.readTemplates(dir); err != nil {
 		return nil, fmt.Errorf("chat: %w", err)
@@ -55,12 +85,34 @@ func ReadConfig(dir string) (*Config, error) {
 	return c, nil
 }
 
-// parse reads the contents of tokenizer_config.json.
-func (c *Config) parse(text []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(text, &fields); err != nil {
+// readObject reads a file with a JSON object, which has no fields if there is no
+// file.
+func readObject(dir, name string) (fields map[string]json.RawMessage, err error) {
+	path := filepath.Join(dir, name)
+	text, err := infile.Read(path, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("chat: %w", err)
+	}
+	if err := infile.JSON(text, &fields); err != nil {
+		return nil, fmt.Errorf("chat: %s: %w", path, err)
+	}
+	return fields, nil
+}
+
+// parse reads the fields of tokenizer_config.json.
+func (c *Config) parse(fields map[string]json.RawMessage) error {
+	if err := c.parseTokens(fields); err != nil {
 		return err
 	}
+	return c.parseTemplates(fields["chat_template"])
+}
+
+// parseTokens reads the special tokens among fields: those with known names, and
+// those that a model has of its own, such as image_token.
+func (c *Config) parseTokens(fields map[string]json.RawMessage) error {
 	for _, name := range tokenNames {
 		token, err := parseToken(fields[name])
 		if err != nil {
@@ -70,7 +122,19 @@ func (c *Config) parse(text []byte) error {
 			c.Tokens[name] = token
 		}
 	}
-	return c.parseTemplates(fields["chat_template"])
+	var extra map[string]json.RawMessage
+	if json.Unmarshal(fields["extra_special_tokens"], &extra) != nil {
+		extra = nil // a list, whose tokens have no names
+	}
+	for _, more := range []map[string]json.RawMessage{fields, extra} {
+		for name, raw := range more {
+			named := strings.HasSuffix(name, "_token") && !slices.Contains(tokenNames, name)
+			if token, err := parseToken(raw); named && err == nil && token != "" {
+				c.Tokens[name] = token
+			}
+		}
+	}
+	return nil
 }
 
 // parseToken reads a special token: its text, or an object with the text as
@@ -104,13 +168,15 @@ func (c *Config) parseTemplates(raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &named); err != nil {
 		return fmt.Errorf("chat_template is %.40s, want a string or a list of objects with name and template", raw)
 	}
+	seen := map[string]bool{}
 	for i, t := range named {
 		if t.Name == nil || t.Template == nil {
 			return fmt.Errorf("chat_template[%d] lacks name or template", i)
 		}
-		if _, twice := c.Templates[*t.Name]; twice {
+		if seen[*t.Name] {
 			return fmt.Errorf("chat_template[%d] is a second one named %q", i, *t.Name)
 		}
+		seen[*t.Name] = true
 		c.Templates[*t.Name] = *t.Template
 	}
 	return nil
@@ -127,7 +193,7 @@ func (c *Config) readTemplates(dir string) error {
 		files[strings.TrimSuffix(filepath.Base(path), ".jinja")] = filepath.Join(dir, path)
 	}
 	for name, path := range files {
-		text, err := os.ReadFile(path)
+		text, err := infile.Read(path, maxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

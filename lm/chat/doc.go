@@ -12,8 +12,19 @@
 //	chat.Llama3{}, chat.Llama31{}        Llama 3, and 3.1 to 3.3
 //
 // The template of any other model is a Jinja program in its folder. [ReadConfig]
-// reads it, and package chat/jinja, the only one that needs a Jinja engine, runs
-// it.
+// reads it, and package chat/jinja, an interpreter, runs it.
+//
+// # Tools
+//
+// Jinja templates also write tools, documents and variables ([Options]) and
+// messages that are more than a role and a text ([Message]). They are JSON, as
+// transformers and OpenAI have it, so that the order of keys stays:
+//
+//	var messages []chat.Message
+//	err := json.Unmarshal(text, &messages)
+//	text, err := template.Render(ctx, messages, chat.Options{Tools: tools})
+//
+// The built-in templates refuse what they do not know.
 //
 // # Text that looks like a special token
 //

@@ -1,8 +1,11 @@
 package chat
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -17,71 +20,124 @@ import (
 func Encode[E any](t Template, tok *tokenizer.Tokenizer, o Options) func(*prompt.Template[E], E) ([]int32, error) {
 	o.Generate = true
 	return func(p *prompt.Template[E], example E) ([]int32, error) {
-		return EncodeMessages(context.Background(), t, tok, p.Messages(example), o)
+		return EncodeMessages(context.Background(), t, tok, FromPrompt(p.Messages(example)), o)
 	}
 }
 
 // EncodeMessages returns the tokens of a conversation. They are those of the rendered
 // text as a whole, so that nothing changes where the template's own text and a
-// content meet, with one exception: markup that a content spells, such as
-// <|im_end|>, is ordinary text (tokenizer.Tokenizer.Markup). No content can end its
-// message or fake another.
+// content meet, with one exception: markup that a message or document spells, such
+// as <|im_end|>, is ordinary text (tokenizer.Tokenizer.Markup). Nobody who writes a
+// content can end its message or fake another. Roles, Options.Tools and Options.Vars
+// are the program's own.
 //
-// The template does not see such a content as it is: in it, each markup is broken by
-// a character of private use that no content has, which is taken out of the rendered
-// text. So a template that looks for markup in contents finds none.
-func EncodeMessages(ctx context.Context, t Template, tok *tokenizer.Tokenizer, messages []prompt.Message, o Options) ([]int32, error) {
-	breaker, err := unused(messages)
+// The template does not see such a text as it is: in it, each markup is broken by a
+// character of private use that no text has, which is taken out of the rendered text.
+// So a template that looks for markup in contents finds none.
+func EncodeMessages(ctx context.Context, t Template, tok *tokenizer.Tokenizer, messages []Message, o Options) ([]int32, error) {
+	b, err := newBreaker(tok, messages, o.Documents)
 	if err != nil {
 		return nil, err
 	}
-	broken := slices.Clone(messages)
-	for i := range broken {
-		broken[i].Content = breakMarkup(tok, broken[i].Content, breaker)
+	messages, o.Documents = slices.Clone(messages), slices.Clone(o.Documents)
+	for i := range messages {
+		messages[i].Content, messages[i].JSON = b.text(messages[i].Content), b.json(messages[i].JSON)
 	}
-	text, err := t.Render(ctx, broken, o)
+	for i := range o.Documents {
+		o.Documents[i] = b.json(o.Documents[i])
+	}
+	text, err := t.Render(ctx, messages, o)
 	if err != nil {
 		return nil, err
 	}
-	text, ordinary := mend(text, breaker)
+	text, ordinary := b.mend(text)
 	return tok.EncodeExcept(text, ordinary), nil
 }
 
-// unused returns a character of private use that is in no message.
-func unused(messages []prompt.Message) (string, error) {
-	for r := '\ue000'; r <= '\uf8ff'; r++ {
-		if !slices.ContainsFunc(messages, func(m prompt.Message) bool { return strings.ContainsRune(m.Content, r) }) {
-			return string(r), nil
-		}
-	}
-	return "", errors.New("chat: the messages have all characters of private use, U+E000 to U+F8FF, want one that is free")
+// breaker breaks markup by a character that the texts do not have.
+type breaker struct {
+	tok  *tokenizer.Tokenizer
+	mark string
 }
 
-// breakMarkup puts the breaker after the first character of each markup.
-func breakMarkup(tok *tokenizer.Tokenizer, content, breaker string) string {
-	var b strings.Builder
+// newBreaker returns a breaker for these texts.
+func newBreaker(tok *tokenizer.Tokenizer, messages []Message, documents []json.RawMessage) (breaker, error) {
+	var all strings.Builder
+	write := func(text string) string {
+		all.WriteString(text)
+		return text
+	}
+	for _, m := range messages {
+		write(m.Content)
+		eachString(m.JSON, write)
+	}
+	for _, d := range documents {
+		eachString(d, write)
+	}
+	for r := '\ue000'; r <= '\uf8ff'; r++ {
+		if !strings.ContainsRune(all.String(), r) {
+			return breaker{tok, string(r)}, nil
+		}
+	}
+	return breaker{}, errors.New("chat: the messages have all characters of private use, U+E000 to U+F8FF, want one that is free")
+}
+
+// text breaks each markup in a text after its first character.
+func (b breaker) text(text string) string {
+	var out strings.Builder
 	done := 0
-	for _, start := range tok.Markup(content) {
-		_, size := utf8.DecodeRuneInString(content[start:])
-		b.WriteString(content[done:start+size] + breaker)
+	for _, start := range b.tok.Markup(text) {
+		_, size := utf8.DecodeRuneInString(text[start:])
+		out.WriteString(text[done:start+size] + b.mark)
 		done = start + size
 	}
-	return b.String() + content[done:]
+	return out.String() + text[done:]
 }
 
-// mend takes the breakers out of a text and returns the bytes at which the markup
-// begins that they broke.
-func mend(text, breaker string) (string, []int) {
-	var b strings.Builder
+// json breaks the markup in the strings of a JSON text.
+func (b breaker) json(raw json.RawMessage) json.RawMessage { return eachString(raw, b.text) }
+
+// jsonString is a string of a JSON text.
+var jsonString = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// eachString replaces each string of a JSON text by what f returns. What is no string
+// is left for the template to refuse.
+func eachString(raw json.RawMessage, f func(string) string) json.RawMessage {
+	if raw == nil {
+		return nil
+	}
+	return jsonString.ReplaceAllFunc(raw, func(literal []byte) []byte {
+		var s string
+		if json.Unmarshal(literal, &s) != nil {
+			return literal
+		}
+		changed := f(s)
+		if changed == s {
+			return literal
+		}
+		var out bytes.Buffer
+		enc := json.NewEncoder(&out)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(changed); err != nil {
+			panic("chat: " + err.Error()) // a string
+		}
+		return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	})
+}
+
+// mend takes the marks out of a text and returns the bytes at which the markup begins
+// that they broke.
+func (b breaker) mend(text string) (string, []int) {
+	var out strings.Builder
 	var starts []int
 	for {
-		before, after, found := strings.Cut(text, breaker)
-		b.WriteString(before)
+		before, after, found := strings.Cut(text, b.mark)
+		out.WriteString(before)
 		if !found {
-			return b.String(), starts
+			return out.String(), starts
 		}
-		_, size := utf8.DecodeLastRuneInString(b.String())
-		starts = append(starts, b.Len()-size)
+		_, size := utf8.DecodeLastRuneInString(out.String())
+		starts = append(starts, out.Len()-size)
 		text = after
 	}
 }

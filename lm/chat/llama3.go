@@ -3,8 +3,6 @@ package chat
 import (
 	"context"
 	"strings"
-
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // Llama3 is the format of Llama 3 (not of 3.1 and later). <|begin_of_text|> comes
@@ -13,8 +11,8 @@ import (
 type Llama3 struct{}
 
 // Render implements Template.
-func (Llama3) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (Llama3) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	return beginOfText + llama3(messages, o), nil
@@ -29,8 +27,8 @@ type Llama31 struct {
 }
 
 // Render implements Template.
-func (c Llama31) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (c Llama31) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	date := c.Date
@@ -47,7 +45,7 @@ func (c Llama31) Render(_ context.Context, messages []prompt.Message, o Options)
 
 const beginOfText = "<|begin_of_text|>"
 
-func llama3(messages []prompt.Message, o Options) string {
+func llama3(messages []Message, o Options) string {
 	var b strings.Builder
 	for _, m := range messages {
 		b.WriteString(llama3Message(m.Role, Trim(m.Content)))

@@ -3,8 +3,6 @@ package chat
 import (
 	"context"
 	"strings"
-
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // Qwen3 is ChatML for the hybrid Qwen 3 models. An assistant's message may begin
@@ -18,8 +16,8 @@ type Qwen3 struct {
 }
 
 // Render implements Template.
-func (c Qwen3) Render(_ context.Context, messages []prompt.Message, o Options) (string, error) {
-	if err := check(messages); err != nil {
+func (c Qwen3) Render(_ context.Context, messages []Message, o Options) (string, error) {
+	if err := check(messages, o); err != nil {
 		return "", err
 	}
 	query := lastQuery(messages)
@@ -42,7 +40,7 @@ func (c Qwen3) Render(_ context.Context, messages []prompt.Message, o Options) (
 
 // lastQuery returns the index of the last user's message that is not a tool's
 // response, or of the last message if there is none.
-func lastQuery(messages []prompt.Message) int {
+func lastQuery(messages []Message) int {
 	for i := len(messages) - 1; i >= 0; i-- {
 		m := messages[i]
 		response := strings.HasPrefix(m.Content, "<tool_response>") && strings.HasSuffix(m.Content, "</tool_response>")

@@ -86,10 +86,9 @@
 //
 // # How an engine samples
 //
-// Each pass through the model computes the next token of every running
-// completion and, with the rows that are left, the prompts that come next. A
-// completion that ends leaves at once and a waiting one takes its place, so
-// a long one holds up nobody.
+// Each pass through the model computes the next token of every running completion
+// and, with the rows that are left, the prompts that come next. When a completion
+// ends, a waiting one takes its place at once, so a long one delays no other.
 //
 // A prompt is computed once for its whole group: its keys and values stay in
 // the cache until the last of its completions has ended, and each completion

@@ -77,32 +77,32 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 // policy's version. Policy.Free frees it. Arguments and errors are those of the
 // function NewEngine. EngineConfig.Static is an error too, because the decoder is
 // trained between calls.
-func (p *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
+func (t *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
 	if c.Static {
 		return nil, errors.New("local: EngineConfig.Static is set, but the policy trains the decoder")
 	}
-	e, err := NewEngine(p.decoder, v, c)
+	e, err := NewEngine(t.decoder, v, c)
 	if err != nil {
 		return nil, err
 	}
-	e.version = p.version
-	p.engines = append(p.engines, e)
+	e.version = t.version
+	t.engines = append(t.engines, e)
 	return e, nil
 }
 
 // Free releases the memory of the policy's engines, optimiser and decoder, none
 // of which may be used afterwards. It panics while an engine is in use. Before
 // that, free everything that shares the decoder's weights, such as LoRA.Base.
-func (p *Policy) Free() {
-	for _, e := range p.engines {
+func (t *Policy) Free() {
+	for _, e := range t.engines {
 		e.Free()
 	}
-	p.opt.Free()
-	p.decoder.Free()
+	t.opt.Free()
+	t.decoder.Free()
 }
 
 // Supports returns an error for candidates, which this policy does not compute.
-func (p *Policy) Supports(n objective.Inputs) error {
+func (t *Policy) Supports(n objective.Inputs) error {
 	if n&objective.InputCandidates != 0 {
 		return errors.New("local: this policy does not compute the log-probs of candidates")
 	}
@@ -112,27 +112,27 @@ func (p *Policy) Supports(n objective.Inputs) error {
 // Publish returns weights whose Local is the *model.Decoder itself, for an
 // engine in this process, and whose version is the current one. The engine sees
 // every later optimiser step at once.
-func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
-	return rollout.Weights{Version: p.version, Local: p.decoder}, ctx.Err()
+func (t *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
+	return rollout.Weights{Version: t.version, Local: t.decoder}, ctx.Err()
 }
 
 // ForwardBackward implements rl.Policy. Besides the objective's errors it
 // returns those of LogProbs. The context is checked between micro-batches.
-func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
+func (t *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
 	defer func() {
 		if err != nil {
 			loss, m = 0, nil
-			p.dropGradient()
+			t.dropGradient()
 		}
 	}()
 	needs := o.Needs()
-	if err := p.Supports(needs); err != nil {
+	if err := t.Supports(needs); err != nil {
 		return 0, nil, err
 	}
 	b.Prepare(needs)
 	m = objective.Metrics{}
-	err = p.each(ctx, b, func(from, to int) error {
-		l, err := p.microBatch(b, from, to, o, m)
+	err = t.each(ctx, b, func(from, to int) error {
+		l, err := t.microBatch(b, from, to, o, m)
 		loss += l
 		return err
 	})
@@ -141,35 +141,35 @@ func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 
 // microBatch computes log-probs, objective and gradients of samples [from, to)
 // of b, which are packed.
-func (p *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m objective.Metrics) (loss float64, err error) {
-	n := len(p.logp)
+func (t *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m objective.Metrics) (loss float64, err error) {
+	n := len(t.logp)
 	var entropy, dentropy []float32
 	if o.Needs()&objective.InputEntropy != 0 {
-		p.entropy, p.dentropy = sized(p.entropy, n), sized(p.dentropy, n)
-		entropy, dentropy = p.entropy, p.dentropy
+		t.entropy, t.dentropy = sized(t.entropy, n), sized(t.dentropy, n)
+		entropy, dentropy = t.entropy, t.dentropy
 	}
 	if n > 0 {
-		if err := p.decoder.Forward(&p.pack, &p.targets, p.logp, entropy); err != nil {
+		if err := t.decoder.Forward(&t.pack, &t.targets, t.logp, entropy); err != nil {
 			return 0, err
 		}
 	}
 	samples := b.Samples[from:to]
-	spread(p.logp, samples, func(s *rl.Sample) []float64 { return s.LogP })
+	spread(t.logp, samples, func(s *rl.Sample) []float64 { return s.LogP })
 	if entropy != nil {
 		spread(entropy, samples, func(s *rl.Sample) []float64 { return s.Entropy })
 	}
 	if loss, err = rl.EvalObjective(b, from, to, o, m); err != nil {
 		return 0, err
 	}
-	p.dlogp = sized(p.dlogp, n)
-	some := collect(p.dlogp, samples, func(s *rl.Sample) []float64 { return s.Grad })
+	t.dlogp = sized(t.dlogp, n)
+	some := collect(t.dlogp, samples, func(s *rl.Sample) []float64 { return s.Grad })
 	if dentropy != nil {
 		some = collect(dentropy, samples, func(s *rl.Sample) []float64 { return s.EntropyGrad }) || some
 	}
 	if !some { // as in groups whose advantages are all zero
 		return loss, nil
 	}
-	return loss, p.decoder.Backward(p.dlogp, dentropy)
+	return loss, t.decoder.Backward(t.dlogp, dentropy)
 }
 
 // spread copies values, end to end, into the samples' slices.

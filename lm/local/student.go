@@ -77,13 +77,13 @@ func NewStudent(c StudentConfig) (*Student, error) {
 }
 
 // Encoder returns the encoder that the student trains.
-func (s *Student) Encoder() *model.Encoder { return s.encoder }
+func (t *Student) Encoder() *model.Encoder { return t.encoder }
 
 // Free releases the memory of the student's optimiser and encoder, neither of
 // which may be used afterwards.
-func (s *Student) Free() {
-	s.opt.Free()
-	s.encoder.Free()
+func (t *Student) Free() {
+	t.opt.Free()
+	t.encoder.Free()
 }
 
 // Logits implements distill.Student. An input that is empty, longer than the
@@ -91,37 +91,37 @@ func (s *Student) Free() {
 // context is checked between micro-batches. After a call with train, leave the
 // inputs as they are until Backward; calls without train may come between. It
 // panics if dst does not fit.
-func (s *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) (err error) {
-	s.fits("logits", inputs, dst)
+func (t *Student) Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) (err error) {
+	t.fits("logits", inputs, dst)
 	defer func() {
 		if err != nil {
-			s.drop()
+			t.drop()
 		}
 	}()
-	s.kept = false
+	t.kept = false
 	if train {
-		s.trained = false
+		t.trained = false
 	}
-	if err := s.check(inputs); err != nil {
+	if err := t.check(inputs); err != nil {
 		return err
 	}
-	err = s.each(ctx, inputs, func(from, to int) error {
-		compute := s.encoder.Predict
+	err = t.each(ctx, inputs, func(from, to int) error {
+		compute := t.encoder.Predict
 		if train && to-from == len(inputs) {
-			compute, s.kept = s.encoder.Forward, true
+			compute, t.kept = t.encoder.Forward, true
 		}
-		if err := compute(&s.pack, s.values); err != nil {
+		if err := compute(&t.pack, t.values); err != nil {
 			return err
 		}
 		for i, row := range dst[from:to] {
 			for c := range row {
-				row[c] = float64(s.values[i*len(row)+c])
+				row[c] = float64(t.values[i*len(row)+c])
 			}
 		}
 		return nil
 	})
 	if err == nil && train {
-		s.inputs, s.trained = inputs, true
+		t.inputs, t.trained = inputs, true
 	}
 	return err
 }
@@ -154,38 +154,38 @@ func (s *Student) Probs(ctx context.Context, encode func(text string) []int32, t
 // with respect to the last training call's dst[i][c]. The context is checked
 // between micro-batches. It panics if dlogits does not fit, and if no training
 // Logits came before it since the last Backward, OptimStep, Load or error.
-func (s *Student) Backward(ctx context.Context, dlogits [][]float64) (err error) {
-	if !s.trained {
+func (t *Student) Backward(ctx context.Context, dlogits [][]float64) (err error) {
+	if !t.trained {
 		panic("local: Backward without a training Logits before it")
 	}
-	s.fits("gradients", s.inputs, dlogits)
+	t.fits("gradients", t.inputs, dlogits)
 	defer func() {
 		if err != nil {
-			s.drop()
+			t.drop()
 		}
 	}()
-	s.trained = false
-	return s.each(ctx, s.inputs, func(from, to int) error {
-		if !s.kept {
-			if err := s.encoder.Forward(&s.pack, s.values); err != nil {
+	t.trained = false
+	return t.each(ctx, t.inputs, func(from, to int) error {
+		if !t.kept {
+			if err := t.encoder.Forward(&t.pack, t.values); err != nil {
 				return err
 			}
 		}
-		s.kept = false
+		t.kept = false
 		for i, row := range dlogits[from:to] {
 			for c, d := range row {
-				s.values[i*len(row)+c] = float32(d)
+				t.values[i*len(row)+c] = float32(d)
 			}
 		}
-		return s.encoder.Backward(s.values)
+		return t.encoder.Backward(t.values)
 	})
 }
 
 // OptimStep implements distill.Student. Call Logits with train again before the
 // next Backward.
-func (s *Student) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
-	s.trained, s.kept = false, false
-	return s.training.OptimStep(ctx, o)
+func (t *Student) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	t.trained, t.kept = false, false
+	return t.training.OptimStep(ctx, o)
 }
 
 // Load restores the checkpoint at the path that Save returned, of an encoder of
@@ -193,37 +193,37 @@ func (s *Student) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInf
 // damaged file, and a field or tensor that does not fit, are errors that name
 // it, and then nothing has changed. After an error of the backend the encoder
 // may be half loaded.
-func (s *Student) Load(ctx context.Context, ref string) error {
-	if err := s.training.Load(ctx, ref); err != nil {
+func (t *Student) Load(ctx context.Context, ref string) error {
+	if err := t.training.Load(ctx, ref); err != nil {
 		return err
 	}
-	s.trained, s.kept = false, false
+	t.trained, t.kept = false, false
 	return nil
 }
 
 // drop forgets the accumulated gradient and the last training Logits.
-func (s *Student) drop() {
-	s.trained, s.kept = false, false
-	s.dropGradient()
+func (t *Student) drop() {
+	t.trained, t.kept = false, false
+	t.dropGradient()
 }
 
 // each calls compute for every micro-batch, inputs [from, to), with the pack
 // and room for its logits made ready. The same inputs make the same packs, so a
 // pack whose activations the encoder kept is still what it was.
-func (s *Student) each(ctx context.Context, inputs [][]int32, compute func(from, to int) error) error {
+func (t *Student) each(ctx context.Context, inputs [][]int32, compute func(from, to int) error) error {
 	return microBatches(ctx, len(inputs), func(from int) (to int) {
-		s.pack.Reset()
-		for to = from; to < len(inputs) && (to == from || s.pack.Rows()+len(inputs[to]) <= s.maxRows); to++ {
-			s.pack.Add(inputs[to], -1)
+		t.pack.Reset()
+		for to = from; to < len(inputs) && (to == from || t.pack.Rows()+len(inputs[to]) <= t.maxRows); to++ {
+			t.pack.Add(inputs[to], -1)
 		}
-		s.values = sized(s.values, (to-from)*s.encoder.Config().Classes)
+		t.values = sized(t.values, (to-from)*t.encoder.Config().Classes)
 		return to
 	}, compute)
 }
 
 // check returns an error that names the first input that cannot be computed.
-func (s *Student) check(inputs [][]int32) error {
-	c := s.encoder.Config()
+func (t *Student) check(inputs [][]int32) error {
+	c := t.encoder.Config()
 	for i, ids := range inputs {
 		switch {
 		case len(ids) == 0:
@@ -239,12 +239,12 @@ func (s *Student) check(inputs [][]int32) error {
 }
 
 // fits panics unless there is a row of Classes values for every input.
-func (s *Student) fits(what string, inputs [][]int32, rows [][]float64) {
+func (t *Student) fits(what string, inputs [][]int32, rows [][]float64) {
 	if len(rows) != len(inputs) {
 		panic(fmt.Sprintf("local: %d inputs, but %s of %d", len(inputs), what, len(rows)))
 	}
 	for i, row := range rows {
-		if classes := s.encoder.Config().Classes; len(row) != classes {
+		if classes := t.encoder.Config().Classes; len(row) != classes {
 			panic(fmt.Sprintf("local: %d classes, but %d %s of input %d", classes, len(row), what, i))
 		}
 	}

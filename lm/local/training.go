@@ -22,7 +22,7 @@ type trainable interface {
 	Save(dir string) error
 }
 
-// training is what a policy and a student have in common: a model, its
+// training is the common part of a policy and a student: a model, its
 // optimiser, and its checkpoints.
 type training struct {
 	model trainable

@@ -29,6 +29,10 @@ type Config struct {
 	TieEmbeddings bool
 }
 
+// maxHeadDim bounds the table of rotary frequencies, which is made before a
+// checkpoint's tensors are compared with its configuration.
+const maxHeadDim = 1 << 20
+
 // Validate returns an error that names the first invalid field, its value, and
 // what was expected.
 func (c Config) Validate() error {
@@ -55,13 +59,16 @@ func (c Config) Validate() error {
 		return fmt.Errorf("model: Config.KVHeads is %d, want a divisor of Heads (%d)", c.KVHeads, c.Heads)
 	}
 	switch {
-	case c.HeadDim < 0 || c.HeadDim > math.MaxInt32:
-		return fmt.Errorf("model: Config.HeadDim is %d, want 0 (for Dim/Heads) or more", c.HeadDim)
+	case c.HeadDim < 0 || c.HeadDim > maxHeadDim:
+		return fmt.Errorf("model: Config.HeadDim is %d, want 0 (for Dim/Heads) to %d", c.HeadDim, maxHeadDim)
 	case c.HeadDim == 0 && c.Dim%c.Heads != 0:
 		return fmt.Errorf("model: Config.HeadDim is 0, but Dim (%d) is no multiple of Heads (%d)", c.Dim, c.Heads)
 	}
-	if hd := c.withDefaults().HeadDim; hd%2 != 0 {
+	switch hd := c.withDefaults().HeadDim; {
+	case hd%2 != 0:
 		return fmt.Errorf("model: Config.HeadDim is %d, want an even number (rotary embedding turns pairs)", hd)
+	case hd > maxHeadDim:
+		return fmt.Errorf("model: Config.Dim/Heads is %d, want at most %d", hd, maxHeadDim)
 	}
 	if !(c.RopeTheta >= 0) || math.IsInf(c.RopeTheta, 0) {
 		return fmt.Errorf("model: Config.RopeTheta is %g, want 0 (for 10000) or a positive number", c.RopeTheta)

@@ -42,7 +42,8 @@
 // which are then all that is trained. Of P weights with A more in adapters, the
 // parameters with their gradients and moments take P + 4·A values instead of
 // 4·P. The decoder is used as before. [LoRA.Save] and [Decoder.LoadLoRA] use
-// PEFT's format, [LoRA.Merge] makes the adapters part of the weights, and
+// PEFT's format, in which single layers may have ranks and scales of their own
+// and whole parameters may be trained too ([LoRAConfig]), [LoRA.Merge] makes the adapters part of the weights, and
 // [LoRA.Base] is the frozen model, for a KL term, without taking memory.
 //
 // # Encoders
@@ -60,14 +61,17 @@
 // transformers can serve a model trained here, and their models can be trained
 // here. Package gguf writes models for llama.cpp. The families are
 //
-//	llama   Llama 2 and 3 (RoPE scaling linear, dynamic, llama3), SmolLM
-//	qwen2   Qwen2, Qwen2.5
-//	qwen3   Qwen3, the dense models
-//	bert    BERT, MiniLM, BGE, as encoders
+//	llama    Llama 2 and 3 (RoPE scaling linear, dynamic, llama3), SmolLM
+//	mistral  Mistral without a sliding window; exported as llama
+//	qwen2    Qwen2, Qwen2.5
+//	qwen3    Qwen3, the dense models
+//	bert     BERT, MiniLM, BGE, as encoders
 //
 // Weights are float32 in memory. F32, F16 and BF16 are read exactly and written
 // rounded to nearest. If a checkpoint asks for something that this package does
-// not do, that is an error that names the option or tensor. Two settings are
-// accepted and not applied: dropout, and the growth of dynamic RoPE beyond
-// MaxSeq, which no position reaches.
+// not do, that is an error that names the option or tensor; what changes nothing
+// is accepted, as transformers accepts it. [Inspect] says what a folder holds and
+// whether it can be loaded. Files must be regular ones. Two settings are accepted
+// and not applied: dropout, and the growth of dynamic RoPE beyond MaxSeq, which no
+// position reaches. docs/models.md has the whole list, with the tests.
 package model

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -126,7 +127,7 @@ func writeWeights(dir string, b tensor.Backend, params []*tensor.Param, o Export
 func divide(params []*tensor.Param, o ExportOptions) (shards [][]*tensor.Param) {
 	from, size := 0, int64(0)
 	for i, p := range params {
-		n := int64(p.Len()) * int64(o.DType.Size())
+		n := bytesOf(p, o.DType)
 		if o.ShardBytes > 0 && i > from && size+n > o.ShardBytes {
 			shards = append(shards, params[from:i])
 			from, size = i, 0
@@ -134,6 +135,12 @@ func divide(params []*tensor.Param, o ExportOptions) (shards [][]*tensor.Param) 
 		size += n
 	}
 	return append(shards, params[from:])
+}
+
+// bytesOf returns the size of a parameter in a file.
+func bytesOf(p *tensor.Param, dtype safetensors.DType) int64 {
+	t := safetensors.Tensor{DType: dtype, Shape: p.Shape}
+	return t.Bytes()
 }
 
 func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype safetensors.DType) error {
@@ -151,7 +158,7 @@ func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype s
 		}
 		for _, p := range params {
 			index.Files[p.Name] = name
-			index.Metadata.Size += int64(p.Len()) * int64(dtype.Size())
+			index.Metadata.Size += bytesOf(p, dtype)
 		}
 	}
 	return writeJSON(filepath.Join(dir, IndexFile), index)
@@ -205,7 +212,7 @@ var tokenizerFiles = []string{
 func copyTokenizer(dir, from string) error {
 	found := false
 	for _, name := range tokenizerFiles {
-		src, err := os.Open(filepath.Join(from, name))
+		src, _, err := infile.Open(filepath.Join(from, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -34,7 +34,7 @@ func TestExport(t *testing.T) {
 		out = t.TempDir()
 	}
 	b := reference.New()
-	for _, name := range []string{"llama", "llama-linear", "llama-dynamic", "llama3", "smollm", "qwen2", "qwen3"} {
+	for _, name := range []string{"llama", "llama-linear", "llama-dynamic", "llama3", "smollm", "mistral", "qwen2", "qwen3"} {
 		for kind, o := range exported {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				d, err := model.LoadDecoder(b, filepath.Join("testdata", name))
@@ -154,14 +154,41 @@ func TestGenerationSurvivesExport(t *testing.T) {
 	}
 }
 
+// All options that transformers 4 wrote with their defaults, and others that
+// change nothing.
+func TestGenerationOptionsThatChangeNothing(t *testing.T) {
+	dir := t.TempDir()
+	text := `{"max_length": 20, "max_new_tokens": null, "min_length": 0, "min_new_tokens": null, "early_stopping": false, "max_time": null,
+		"stop_strings": null, "do_sample": true, "num_beams": 1, "num_beam_groups": 1, "penalty_alpha": null, "dola_layers": null, "use_cache": true,
+		"cache_implementation": null, "cache_config": null, "return_legacy_cache": null, "prefill_chunk_size": null, "temperature": 0.6, "top_k": 50,
+		"top_p": 1.0, "min_p": null, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "diversity_penalty": 0.0, "repetition_penalty": 1.0,
+		"encoder_repetition_penalty": 1.0, "length_penalty": 1.0, "no_repeat_ngram_size": 0, "bad_words_ids": null, "force_words_ids": null,
+		"renormalize_logits": false, "constraints": null, "forced_bos_token_id": null, "forced_eos_token_id": null, "remove_invalid_values": false,
+		"exponential_decay_length_penalty": null, "suppress_tokens": [], "begin_suppress_tokens": null, "sequence_bias": null, "token_healing": false,
+		"guidance_scale": 1, "low_memory": null, "watermarking_config": null, "num_return_sequences": 1, "output_attentions": false,
+		"output_hidden_states": false, "output_scores": false, "output_logits": null, "return_dict_in_generate": false, "pad_token_id": null,
+		"bos_token_id": 1, "eos_token_id": [2, 3], "encoder_no_repeat_ngram_size": 0, "decoder_start_token_id": null, "is_assistant": false,
+		"num_assistant_tokens": 20, "num_assistant_tokens_schedule": "constant", "assistant_confidence_threshold": 0.4, "prompt_lookup_num_tokens": null,
+		"max_matching_ngram_size": null, "assistant_early_exit": null, "assistant_lookbehind": 10, "target_lookbehind": 10, "disable_compile": false,
+		"trust_remote_code": true, "_from_model_config": true, "transformers_version": "4.57.0", "something_new": null}`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(text), 0o666))
+	got, err := model.ReadGeneration(dir)
+	require.NoError(t, err)
+	require.Equal(t, model.Generation{
+		BOS: ptr[int32](1), EOS: model.TokenIDs{2, 3}, Sample: ptr(true), Temperature: ptr(0.6), TopK: ptr(50), TopP: ptr(1.0),
+		RepetitionPenalty: ptr(1.0), MaxLength: ptr(20),
+	}, got)
+}
+
 func TestGenerationOptionsThatAreNotKnown(t *testing.T) {
 	dir := t.TempDir()
 	_, err := model.ReadGeneration(dir)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for text, want := range map[string]string{
-		`{"num_beams": 4}`:        `unknown field "num_beams"`,
-		`{"eos_token_id": "end"}`: "cannot unmarshal string",
-		`{"eos_token_id": 1} x`:   "goes on after its closing brace",
+		`{"num_beams": 4}`:                    "num_beams is 4, want 1",
+		`{"eos_token_id": "end"}`:             `eos_token_id is "end", want a`,
+		`{"eos_token_id": 1} x`:               "after top-level value",
+		`{"frobnicate": 1, "typical_p": 0.5}`: "frobnicate is 1, which is not known here; typical_p is 0.5, want 1",
 		`{"transformers_version": "5.23.0", "_from_model_config": true, "output_attentions": false, "output_hidden_states": false, "use_cache": true}`: "",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(text), 0o666))

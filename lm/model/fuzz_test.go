@@ -6,11 +6,21 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/dlclark/regexp2"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests stops the clock of regexp2's timeouts, which runs a second longer than
+// the last match.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer regexp2.StopTimeoutClock()
+	return t.M.Run()
+}
 
 // FuzzConfig: whatever is accepted survives being written.
 func FuzzConfig(f *testing.F) {
@@ -25,7 +35,11 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"model_type":"llama","rope_scaling":{"type":"linear","factor":2}}`))
 	f.Add([]byte(`{"model_type":"bert","type_vocab_size":1}`))
 	read := func(text []byte) (EncoderConfig, Config, error) {
-		h, err := parseHeader(text, "config.json")
+		fields, err := parseFields(text)
+		if err != nil {
+			return EncoderConfig{}, Config{}, err
+		}
+		h, err := parseHeader(fields, "config.json")
 		if err != nil {
 			return EncoderConfig{}, Config{}, err
 		}
@@ -34,10 +48,10 @@ func FuzzConfig(f *testing.F) {
 			labels = *h.Encoder
 		}
 		if h.ModelType == "bert" || h.Encoder != nil {
-			e, err := parseEncoder(text, "config.json", h, labels)
+			e, err := parseEncoder(fields, "config.json", h, labels)
 			return e, Config{}, err
 		}
-		c, err := parseDecoder(text, "config.json", h)
+		c, err := parseDecoder(fields, "config.json", h)
 		return EncoderConfig{}, c, err
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -58,13 +72,21 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// FuzzLoRAConfig: no text panics, and what is accepted is valid.
+// FuzzLoRAConfig: no text panics, and what is accepted is valid and survives being
+// written.
 func FuzzLoRAConfig(f *testing.F) {
 	f.Add([]byte(`{"peft_type":"LORA","r":8,"lora_alpha":16,"target_modules":["q_proj"]}`))
+	f.Add([]byte(`{"peft_type":"LORA","target_modules":"(?!a).*_proj","exclude_modules":["x.y"],"layers_pattern":["l","m"],"layers_to_transform":0,
+		"rank_pattern":{"a|b":2},"alpha_pattern":{"^c$":0.5},"modules_to_save":["lm_head"],"use_rslora":true}`))
 	f.Add([]byte(`{"peft_type":"LORA","r":1e9,"lora_alpha":null,"target_modules":"all-linear","bias":"all"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if c, err := parseLoRAConfig(text); err == nil {
 			require.NoError(t, c.Validate())
+			written, err := json.Marshal(c.peft())
+			require.NoError(t, err)
+			again, err := parseLoRAConfig(written)
+			require.NoError(t, err)
+			require.Equal(t, c, again)
 		}
 	})
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 )
 
 // GenerationFile is the name of the file with a checkpoint's generation
@@ -58,49 +56,89 @@ func (t TokenIDs) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]int32(t))
 }
 
-// ReadGeneration reads a checkpoint's generation_config.json. If there is none,
-// it returns just the special tokens of its config.json. An option that this
-// package does not know is an error that names it.
-func ReadGeneration(dir string) (Generation, error) {
-	path := filepath.Join(dir, GenerationFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return specialTokens(dir)
-	}
-	if err != nil {
-		return Generation{}, fmt.Errorf("model: %w", err)
-	}
-	var g struct {
-		Generation
-		// These have no effect on what is generated.
-		Version            any `json:"transformers_version"`
-		FromModel          any `json:"_from_model_config"`
-		UseCache           any `json:"use_cache"`
-		OutputAttentions   any `json:"output_attentions"`
-		OutputHiddenStates any `json:"output_hidden_states"`
-		OutputScores       any `json:"output_scores"`
-		OutputLogits       any `json:"output_logits"`
-		ReturnDict         any `json:"return_dict_in_generate"`
-	}
-	err = strict(text, path, &g)
-	return g.Generation, err
+// generationVocabulary is what a generation_config.json holds besides what is
+// read.
+var generationVocabulary = vocabulary{
+	harmless: map[string][]string{
+		"where the file comes from": {"_commit_hash", "_from_model_config", "transformers_version", "trust_remote_code"},
+		"how, not what, is computed": {
+			"assistant_confidence_threshold", "assistant_early_exit", "assistant_lookbehind", "cache_config", "compile_config",
+			"continuous_batching_config", "disable_compile", "is_assistant", "low_memory", "max_cache_len", "max_matching_ngram_size",
+			"num_assistant_tokens", "num_assistant_tokens_schedule", "prefill_chunk_size", "prompt_lookup_num_tokens",
+			"return_legacy_cache", "speculation_type", "target_lookbehind", "use_cache", "use_mtp",
+		},
+		"what a call returns besides tokens": {
+			"num_return_sequences", "output_attentions", "output_hidden_states", "output_logits", "output_scores", "return_dict_in_generate",
+		},
+		"for beam search only, which num_beams rules out":                    {"early_stopping", "length_penalty"},
+		"for models with an encoder only":                                    {"decoder_start_token_id", "encoder_no_repeat_ngram_size"},
+		"divides all probabilities by their sum, which sampling does anyway": {"renormalize_logits"},
+	},
+	neutral: map[string][]any{
+		"assistant_ensemble_weight":        {nil},
+		"bad_words_ids":                    {[]any{}},
+		"begin_suppress_tokens":            {[]any{}},
+		"cache_implementation":             {"dynamic", "static", "offloaded", "offloaded_static", "dynamic_full"},
+		"constraints":                      {[]any{}},
+		"diversity_penalty":                {0.0},
+		"dola_layers":                      {nil},
+		"encoder_repetition_penalty":       {1.0},
+		"epsilon_cutoff":                   {0.0},
+		"eta_cutoff":                       {0.0},
+		"exponential_decay_length_penalty": {nil},
+		"force_words_ids":                  {[]any{}},
+		"forced_bos_token_id":              {nil},
+		"forced_eos_token_id":              {nil},
+		"guidance_scale":                   {1.0},
+		"max_time":                         {nil},
+		"min_length":                       {0.0},
+		"min_new_tokens":                   {0.0},
+		"no_repeat_ngram_size":             {0.0},
+		"num_beam_groups":                  {1.0},
+		"num_beams":                        {1.0},
+		"penalty_alpha":                    {0.0},
+		"remove_invalid_values":            {false},
+		"sequence_bias":                    {map[string]any{}, []any{}},
+		"stop_strings":                     {[]any{}},
+		"suppress_tokens":                  {[]any{}},
+		"token_healing":                    {false},
+		"top_h":                            {1.0},
+		"typical_p":                        {1.0},
+		"watermarking_config":              {nil},
+	},
 }
 
-// specialTokens reads the special tokens from dir's config.json.
-func specialTokens(dir string) (Generation, error) {
-	path, text, _, err := readConfig(dir)
-	if err != nil {
+// ReadGeneration reads a checkpoint's generation_config.json. If there is none,
+// it returns just the special tokens of its config.json. An option that this
+// package does not know is an error that names it, unless it changes nothing
+// that is generated.
+func ReadGeneration(dir string) (Generation, error) {
+	var g Generation
+	path, fields, err := readFields(dir, GenerationFile)
+	if err == nil {
+		err = generationVocabulary.decode(fields, &g)
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return Generation{}, err
+	} else if path, fields, err = readFields(dir, ConfigFile); err != nil {
+		return Generation{}, err
+	} else {
+		err = generationVocabulary.decode(specialTokens(fields), &g)
 	}
-	var g struct {
-		BOS *int32   `json:"bos_token_id"`
-		EOS TokenIDs `json:"eos_token_id"`
-		Pad *int32   `json:"pad_token_id"`
-	}
-	if err := json.Unmarshal(text, &g); err != nil {
+	if err != nil {
 		return Generation{}, fmt.Errorf("model: %s: %w", path, err)
 	}
-	return Generation{BOS: g.BOS, EOS: g.EOS, Pad: g.Pad}, nil
+	return g, nil
+}
+
+// specialTokens returns the special tokens among the fields of a config.json.
+func specialTokens(fields map[string]json.RawMessage) map[string]json.RawMessage {
+	some := map[string]json.RawMessage{}
+	for _, name := range []string{"bos_token_id", "eos_token_id", "pad_token_id"} {
+		if value, ok := fields[name]; ok {
+			some[name] = value
+		}
+	}
+	return some
 }
 
 // tokens returns the special tokens in the form of config.json.

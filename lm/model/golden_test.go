@@ -162,7 +162,7 @@ func (g *golden) checkTraining(t *testing.T, b tensor.Backend, params []*tensor.
 func isKeyBias(p *tensor.Param) bool { return strings.HasSuffix(p.Name, "self.key.bias") }
 
 func TestDecodersAgreeWithTransformers(t *testing.T) {
-	for _, name := range []string{"llama", "llama-linear", "llama-dynamic", "llama3", "smollm", "qwen2", "qwen3"} {
+	for _, name := range []string{"llama", "llama-linear", "llama-dynamic", "llama3", "smollm", "mistral", "qwen2", "qwen3"} {
 		for backend, c := range backends {
 			t.Run(name+"/"+backend, func(t *testing.T) {
 				checkDecoder(t, filepath.Join("testdata", name), c.open(), c.tol)

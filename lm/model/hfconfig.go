@@ -1,13 +1,8 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 )
 
@@ -44,42 +39,24 @@ type hfShape struct {
 	Pad json.RawMessage `json:"pad_token_id,omitempty"`
 }
 
-// hfInert lists options that do not change what a model computes, apart from
-// dropout in training.
-type hfInert struct {
-	NameOrPath         any `json:"_name_or_path,omitempty"`
-	AttnImplementation any `json:"_attn_implementation_autoset,omitempty"`
-	Version            any `json:"transformers_version,omitempty"`
-	NewDType           any `json:"dtype,omitempty"`
-	InitializerRange   any `json:"initializer_range,omitempty"`
-	UseCache           any `json:"use_cache,omitempty"`
-	AttentionDropout   any `json:"attention_dropout,omitempty"`
-	PretrainingTP      any `json:"pretraining_tp,omitempty"` // how products are split
-	WindowLayers       any `json:"max_window_layers,omitempty"`
-	Window             any `json:"sliding_window,omitempty"` // see use_sliding_window
-	IsLlamaConfig      any `json:"is_llama_config,omitempty"`
-	JSConfig           any `json:"transformers.js_config,omitempty"`
-	HiddenDropout      any `json:"hidden_dropout_prob,omitempty"`
-	ProbsDropout       any `json:"attention_probs_dropout_prob,omitempty"`
-	ClassifierDropout  any `json:"classifier_dropout,omitempty"`
-	Checkpointing      any `json:"gradient_checkpointing,omitempty"`
-	IDToLabel          any `json:"id2label,omitempty"`
-	LabelToID          any `json:"label2id,omitempty"`
-}
-
 // readConfig reads dir's config.json and its header. The path is for errors.
-func readConfig(dir string) (path string, text []byte, h *hfHeader, err error) {
-	path = filepath.Join(dir, ConfigFile)
-	if text, err = os.ReadFile(path); err != nil {
-		return path, nil, nil, fmt.Errorf("model: %w", err)
+func readConfig(dir string) (path string, fields map[string]json.RawMessage, h *hfHeader, err error) {
+	if path, fields, err = readFields(dir, ConfigFile); err != nil {
+		return path, nil, nil, err
 	}
-	h, err = parseHeader(text, path)
-	return path, text, h, err
+	h, err = parseHeader(fields, path)
+	return path, fields, h, err
 }
 
-func parseHeader(text []byte, path string) (*hfHeader, error) {
+func parseHeader(fields map[string]json.RawMessage, path string) (*hfHeader, error) {
 	var h hfHeader
-	if err := json.Unmarshal(text, &h); err != nil {
+	known := map[string]json.RawMessage{}
+	for _, name := range []string{"architectures", "model_type", "stepwise_encoder"} {
+		if value, ok := fields[name]; ok {
+			known[name] = value
+		}
+	}
+	if err := configVocabulary.decode(known, &h); err != nil {
 		return nil, fmt.Errorf("model: %s: %w", path, err)
 	}
 	return &h, nil
@@ -92,20 +69,6 @@ func (h *hfHeader) checkArchitecture(path string, known ...string) error {
 		if !slices.Contains(known, a) {
 			return optionError(path, "architectures", fmt.Sprintf("%q", a), fmt.Sprintf("%q", known))
 		}
-	}
-	return nil
-}
-
-// strict decodes all of text into v. A field that v does not have is an error
-// that names it.
-func strict(text []byte, path string, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return fmt.Errorf("model: %s: %w", path, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("model: %s goes on after its closing brace", path)
 	}
 	return nil
 }

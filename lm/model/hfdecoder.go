@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,7 +12,6 @@ import (
 type hfDecoder struct {
 	hfHeader
 	hfShape
-	hfInert
 
 	KVHeads   *int            `json:"num_key_value_heads"`
 	HeadDim   *int            `json:"head_dim,omitempty"`
@@ -20,14 +20,18 @@ type hfDecoder struct {
 	RopeTheta *float64        `json:"rope_theta,omitempty"`
 	Scaling   json.RawMessage `json:"rope_scaling,omitempty"`    // transformers 4
 	Rope      json.RawMessage `json:"rope_parameters,omitempty"` // transformers 5
-	Kinds     []string        `json:"layer_types,omitempty"`
+	Partial   *float64        `json:"partial_rotary_factor,omitempty"`
+	Original  *int            `json:"original_max_position_embeddings,omitempty"`
 
-	// Options that must be off.
-	AttnBias    bool `json:"attention_bias,omitempty"`
-	MLPBias     bool `json:"mlp_bias,omitempty"`
-	Sliding     bool `json:"use_sliding_window,omitempty"`
-	MRope       bool `json:"use_mrope,omitempty"`
-	Interleaved bool `json:"rope_interleaved,omitempty"`
+	// Which layers see only the last tokens: none may.
+	Kinds        []string `json:"layer_types,omitempty"`
+	UseWindow    bool     `json:"use_sliding_window,omitempty"`
+	Window       *int     `json:"sliding_window,omitempty"`
+	WindowLayers *int     `json:"max_window_layers,omitempty"`
+
+	// Decoder is whether the model is one part of another: true changes
+	// nothing in these families.
+	Decoder *bool `json:"is_decoder,omitempty"`
 
 	// Ours, for what the model type does not imply.
 	QKNorm  *bool `json:"qk_norm,omitempty"`
@@ -36,21 +40,48 @@ type hfDecoder struct {
 
 // hfFamily is what a decoder's model type implies.
 type hfFamily struct {
-	architecture    string
+	architectures   []string // of the decoder, and of its body alone
 	qkNorm, qkvBias bool
-	kvHeads         int // if num_key_value_heads is absent; 0 = num_attention_heads
-	headDim         int // if head_dim is absent; 0 = hidden_size/num_attention_heads
+	window          windowRule
+	// What transformers takes for fields that are absent or null. 0 KVHeads
+	// and HeadDim stand for num_attention_heads and
+	// hidden_size/num_attention_heads.
+	shape            hfShape
+	kvHeads, headDim int
 }
 
+// windowRule is how a family says which layers see only the last tokens.
+type windowRule int
+
+const (
+	windowNone  windowRule = iota // none do, whatever the file says
+	windowAll                     // all, if sliding_window is set
+	windowUpper                   // those from max_window_layers on, if use_sliding_window is set too
+)
+
 var hfFamilies = map[string]hfFamily{
-	"llama": {architecture: "LlamaForCausalLM"},
-	"qwen2": {architecture: "Qwen2ForCausalLM", qkvBias: true, kvHeads: 32},
-	"qwen3": {architecture: "Qwen3ForCausalLM", qkNorm: true, kvHeads: 32, headDim: 128},
+	"llama": {
+		architectures: []string{"LlamaForCausalLM", "LlamaModel"},
+		shape:         hfShape{Vocab: 32000, Dim: 4096, Layers: 32, Heads: 32, FF: 11008, MaxSeq: 2048},
+	},
+	"mistral": {
+		architectures: []string{"MistralForCausalLM", "MistralModel"}, window: windowAll,
+		shape: hfShape{Vocab: 32000, Dim: 4096, Layers: 32, Heads: 32, FF: 14336, MaxSeq: 131072}, kvHeads: 8,
+	},
+	"qwen2": {
+		architectures: []string{"Qwen2ForCausalLM", "Qwen2Model"}, qkvBias: true, window: windowUpper,
+		shape: hfShape{Vocab: 151936, Dim: 4096, Layers: 32, Heads: 32, FF: 22016, MaxSeq: 32768}, kvHeads: 32,
+	},
+	"qwen3": {
+		architectures: []string{"Qwen3ForCausalLM", "Qwen3Model"}, qkNorm: true, window: windowUpper,
+		shape: hfShape{Vocab: 151936, Dim: 4096, Layers: 32, Heads: 32, FF: 22016, MaxSeq: 32768}, kvHeads: 32, headDim: 128,
+	},
 }
 
 // Family returns the model type that Save writes for a decoder of this
-// configuration: "qwen3" with QKNorm, else "qwen2" with QKVBias, else "llama".
-// Hugging Face has no family with both.
+// configuration: "qwen3" with QKNorm, else "qwen2" with QKVBias, else "llama",
+// which a model of type mistral is too once it is read. Hugging Face has no
+// family with both.
 func (c Config) Family() string {
 	switch {
 	case c.QKNorm:
@@ -65,7 +96,7 @@ func (c Config) Family() string {
 func decoderConfig(c Config) *hfDecoder {
 	family := hfFamilies[c.Family()]
 	h := &hfDecoder{
-		hfHeader: hfHeader{ModelType: c.Family(), Architectures: []string{family.architecture}},
+		hfHeader: hfHeader{ModelType: c.Family(), Architectures: family.architectures[:1]},
 		hfShape: hfShape{
 			Vocab:  c.Vocab,
 			Dim:    c.Dim,
@@ -91,35 +122,47 @@ func decoderConfig(c Config) *hfDecoder {
 
 // ReadConfig reads a decoder's configuration, with defaults filled in, from a
 // directory that Save wrote or from a Hugging Face checkpoint of model type
-// llama, qwen2 or qwen3. An option that this package does not know is an error
-// that names it. Dropout is accepted but not applied.
+// llama, mistral, qwen2 or qwen3. Fields that are null or absent have the
+// defaults of transformers. An option that this package does not know is an
+// error that names it, unless it changes nothing here. Dropout is accepted but
+// not applied.
+//
+// With TieEmbeddings, a checkpoint may still have an output projection of its
+// own; see [LoadDecoder].
 func ReadConfig(dir string) (Config, error) {
-	path, text, h, err := readConfig(dir)
+	path, fields, h, err := readConfig(dir)
 	if err != nil {
 		return Config{}, err
 	}
 	if h.Encoder != nil {
 		return Config{}, fmt.Errorf("model: %s is of an encoder, want a decoder's", path)
 	}
-	return parseDecoder(text, path, h)
+	return parseDecoder(fields, path, h)
 }
 
 // parseDecoder translates a config.json. What a Config cannot express is an
 // error.
-func parseDecoder(text []byte, path string, header *hfHeader) (Config, error) {
+func parseDecoder(fields map[string]json.RawMessage, path string, header *hfHeader) (Config, error) {
 	family, ok := hfFamilies[header.ModelType]
 	if !ok {
 		known := fmt.Sprintf("one of %q", slices.Sorted(maps.Keys(hfFamilies)))
 		return Config{}, optionError(path, "model_type", fmt.Sprintf("%q", header.ModelType), known)
 	}
-	if err := header.checkArchitecture(path, family.architecture); err != nil {
+	if err := header.checkArchitecture(path, family.architectures...); err != nil {
 		return Config{}, err
 	}
-	var h hfDecoder
-	if err := strict(text, path, &h); err != nil {
-		return Config{}, err
+	h := hfDecoder{hfShape: family.shape}
+	if err := configVocabulary.decode(fields, &h); err != nil {
+		return Config{}, fmt.Errorf("model: %s: %w", path, err)
 	}
 	if err := h.check(path); err != nil {
+		return Config{}, err
+	}
+	if _, ok := fields["sliding_window"]; !ok {
+		h.Window = new(int)
+		*h.Window = 4096 // what transformers takes then
+	}
+	if err := h.checkWindow(path, family.window); err != nil {
 		return Config{}, err
 	}
 	c := Config{
@@ -127,24 +170,19 @@ func parseDecoder(text []byte, path string, header *hfHeader) (Config, error) {
 		Dim:           h.Dim,
 		Layers:        h.Layers,
 		Heads:         h.Heads,
-		KVHeads:       family.kvHeads,
+		KVHeads:       or(h.KVHeads, family.kvHeads),
 		HeadDim:       or(h.HeadDim, family.headDim),
 		FF:            h.FF,
 		MaxSeq:        h.MaxSeq,
-		RopeTheta:     or(h.RopeTheta, 10000),
 		NormEps:       or(h.NormEps, 1e-6), // the default of transformers
 		QKNorm:        or(h.QKNorm, family.qkNorm),
 		QKVBias:       or(h.QKVBias, family.qkvBias),
 		TieEmbeddings: or(h.TieEmbed, false),
 	}
-	if c.KVHeads == 0 {
+	if family.kvHeads == 0 && h.KVHeads == nil || isNull(fields["num_key_value_heads"]) {
 		c.KVHeads = h.Heads
 	}
-	c.KVHeads = or(h.KVHeads, c.KVHeads)
-	if err := c.setRope(h.Rope, path, "rope_parameters"); err != nil {
-		return Config{}, err
-	}
-	if err := c.setRope(h.Scaling, path, "rope_scaling"); err != nil {
+	if err := c.setRope(&h, path); err != nil {
 		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
@@ -153,29 +191,31 @@ func parseDecoder(text []byte, path string, header *hfHeader) (Config, error) {
 	return c.withDefaults(), nil
 }
 
-// check returns an error that names the first option that must be off.
+// check returns an error that names the first option that must have another
+// value.
 func (h *hfDecoder) check(path string) error {
-	if h.Act != "" && h.Act != "silu" {
+	if h.Act != "" && h.Act != "silu" && h.Act != "swish" { // two names of one function
 		return optionError(path, "hidden_act", fmt.Sprintf("%q", h.Act), `"silu"`)
-	}
-	for _, o := range []struct {
-		field string
-		on    bool
-	}{
-		{"attention_bias", h.AttnBias}, // it biases the output projection too
-		{"mlp_bias", h.MLPBias},
-		{"use_sliding_window", h.Sliding},
-		{"use_mrope", h.MRope},
-		{"rope_interleaved", h.Interleaved},
-	} {
-		if o.on {
-			return optionError(path, o.field, true, "false")
-		}
 	}
 	for i, kind := range h.Kinds {
 		if kind != "full_attention" {
 			return optionError(path, fmt.Sprintf("layer_types[%d]", i), fmt.Sprintf("%q", kind), `"full_attention"`)
 		}
+	}
+	if h.Kinds != nil && len(h.Kinds) != h.Layers {
+		return optionError(path, "layer_types", fmt.Sprintf("of %d layers", len(h.Kinds)), fmt.Sprintf("num_hidden_layers (%d)", h.Layers))
+	}
+	return nil
+}
+
+// checkWindow returns an error if a layer would see only the last tokens.
+func (h *hfDecoder) checkWindow(path string, rule windowRule) error {
+	switch {
+	case h.Window == nil:
+	case rule == windowAll:
+		return optionError(path, "sliding_window", *h.Window, "null (the whole context): a window is not done here")
+	case rule == windowUpper && h.UseWindow && h.Kinds == nil && or(h.WindowLayers, 28) < h.Layers:
+		return optionError(path, "use_sliding_window", true, "false: a window is not done here")
 	}
 	return nil
 }
@@ -192,50 +232,69 @@ type hfRope struct {
 	Original int      `json:"original_max_position_embeddings,omitempty"`
 }
 
-// setRope sets RopeTheta and RopeScaling from text, the value of field in a
-// configuration. An absent field and null change nothing.
-func (c *Config) setRope(text json.RawMessage, path, field string) error {
-	if len(text) == 0 || string(text) == "null" {
-		return nil
+// ropeVocabulary is what is of no use to the types of RopeScaling.
+var ropeVocabulary = vocabulary{harmless: map[string][]string{
+	"for types that are not known here": {
+		"attention_factor", "beta_fast", "beta_slow", "finetuned", "long_factor", "mscale", "mscale_all_dim", "short_factor", "truncate",
+	},
+}}
+
+// setRope sets RopeTheta and RopeScaling as transformers does: rope_scaling, if
+// there is one, stands for rope_parameters, and what either says counts before
+// the fields of the same names beside it.
+func (c *Config) setRope(h *hfDecoder, path string) error {
+	field := "rope_scaling"
+	fields, err := parseRope(h.Scaling)
+	if err == nil && len(fields) == 0 {
+		field = "rope_parameters"
+		fields, err = parseRope(h.Rope)
 	}
-	var kind struct {
-		Type    string `json:"rope_type"`
-		OldType string `json:"type"`
-	}
-	if err := json.Unmarshal(text, &kind); err != nil {
+	if err != nil {
 		return fmt.Errorf("model: %s: %s: %w", path, field, err)
 	}
 	// Check the type first: an unknown one has unknown options.
-	name := kind.OldType
-	if kind.Type != "" {
-		name = kind.Type
+	var r hfRope
+	kind := map[string]json.RawMessage{"rope_type": fields["rope_type"], "type": fields["type"]}
+	maps.DeleteFunc(kind, func(_ string, v json.RawMessage) bool { return v == nil })
+	if err := ropeVocabulary.decode(kind, &r); err != nil {
+		return fmt.Errorf("model: %s: %s: %w", path, field, err)
 	}
-	switch t := RopeType(name); t {
+	s := RopeScaling{Type: RopeType(cmp.Or(r.Type, r.OldType))}
+	switch s.Type {
 	case RopeDefault, "default":
-		name = string(RopeDefault)
+		s.Type = RopeDefault
 	case RopeLinear, RopeDynamic, RopeLlama3:
 	default:
-		return optionError(path, field+".rope_type", fmt.Sprintf("%q", name), `"default", "linear", "dynamic" or "llama3"`)
+		return optionError(path, field+".rope_type", fmt.Sprintf("%q", s.Type), `"default", "linear", "dynamic" or "llama3"`)
 	}
-	var h hfRope
-	if err := strict(text, path+": "+field, &h); err != nil {
-		return err
+	if err := ropeVocabulary.decode(fields, &r); err != nil {
+		return fmt.Errorf("model: %s: %s: %w", path, field, err)
 	}
-	if partial := or(h.Partial, 1); partial != 1 {
-		return optionError(path, field+".partial_rotary_factor", partial, "1")
+	if r.Partial == nil {
+		r.Partial = h.Partial
 	}
-	c.RopeTheta = or(h.Theta, c.RopeTheta)
-	s := RopeScaling{
-		Type:           RopeType(name),
-		Factor:         h.Factor,
-		LowFreqFactor:  h.LowFreq,
-		HighFreqFactor: h.HighFreq,
-		OriginalMaxSeq: h.Original,
+	if partial := or(r.Partial, 1); partial != 1 {
+		return optionError(path, "partial_rotary_factor", partial, "1")
 	}
-	if s != (RopeScaling{}) {
-		c.RopeScaling = s
+	c.RopeTheta = or(r.Theta, or(h.RopeTheta, 10000))
+	switch s.Type {
+	case RopeLinear, RopeDynamic:
+		s.Factor = r.Factor
+	case RopeLlama3:
+		s.Factor, s.LowFreqFactor, s.HighFreqFactor = r.Factor, r.LowFreq, r.HighFreq
+		s.OriginalMaxSeq = or(h.Original, cmp.Or(r.Original, c.MaxSeq))
 	}
+	c.RopeScaling = s
 	return nil
+}
+
+// parseRope returns the fields of a rope_parameters or rope_scaling, none if it
+// is absent.
+func parseRope(text json.RawMessage) (map[string]json.RawMessage, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	return parseFields(text)
 }
 
 // options is the inverse of setRope, without the base; nil if there is no

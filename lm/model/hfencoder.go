@@ -1,29 +1,23 @@
 package model
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // hfBERT is the config.json of an encoder with BERT's blocks.
 type hfBERT struct {
 	hfHeader
 	hfShape
-	hfInert
 
 	TokenTypes *int     `json:"type_vocab_size"`
 	NormEps    *float64 `json:"layer_norm_eps"`
 
 	// Options that must have their usual values.
-	Positions      string `json:"position_embedding_type,omitempty"`
-	Decoder        bool   `json:"is_decoder,omitempty"`
-	CrossAttention bool   `json:"add_cross_attention,omitempty"`
+	Positions string `json:"position_embedding_type,omitempty"`
+	Decoder   bool   `json:"is_decoder,omitempty"`
 
-	// These are for heads that are not read.
-	TieEmbed      any `json:"tie_word_embeddings,omitempty"`
-	Directions    any `json:"directionality,omitempty"`
-	PoolerSize    any `json:"pooler_fc_size,omitempty"`
-	PoolerHeads   any `json:"pooler_num_attention_heads,omitempty"`
-	PoolerLayers  any `json:"pooler_num_fc_layers,omitempty"`
-	PoolerPerHead any `json:"pooler_size_per_head,omitempty"`
-	PoolerType    any `json:"pooler_type,omitempty"`
+	TieEmbed any `json:"tie_word_embeddings,omitempty"` // of a head that is not read
 }
 
 // bertArchitectures are the architectures whose tensors include an encoder's.
@@ -59,22 +53,22 @@ func encoderConfig(c EncoderConfig) any {
 // ReadEncoderConfig reads an encoder's configuration, with defaults filled in,
 // from a directory that Save wrote. Errors name the invalid field.
 func ReadEncoderConfig(dir string) (EncoderConfig, error) {
-	path, text, h, err := readConfig(dir)
+	path, fields, h, err := readConfig(dir)
 	if err != nil {
 		return EncoderConfig{}, err
 	}
 	if h.Encoder == nil {
 		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's: it has no field stepwise_encoder", path)
 	}
-	return parseEncoder(text, path, h, *h.Encoder)
+	return parseEncoder(fields, path, h, *h.Encoder)
 }
 
 // parseEncoder translates a config.json, with labels for the classifier.
-func parseEncoder(text []byte, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
+func parseEncoder(fields map[string]json.RawMessage, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
 	if h.ModelType == "bert" {
-		c, err = parseBERT(text, path, h)
+		c, err = parseBERT(fields, path, h)
 	} else {
-		c.Config, err = parseDecoder(text, path, h)
+		c.Config, err = parseDecoder(fields, path, h)
 	}
 	if err != nil {
 		return EncoderConfig{}, err
@@ -86,23 +80,22 @@ func parseEncoder(text []byte, path string, h *hfHeader, labels hfLabels) (c Enc
 	return c.withDefaults(), nil
 }
 
-func parseBERT(text []byte, path string, header *hfHeader) (EncoderConfig, error) {
+func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader) (EncoderConfig, error) {
 	if err := header.checkArchitecture(path, bertArchitectures...); err != nil {
 		return EncoderConfig{}, err
 	}
-	var h hfBERT
-	if err := strict(text, path, &h); err != nil {
-		return EncoderConfig{}, err
+	// What transformers takes for fields that are absent or null.
+	h := hfBERT{hfShape: hfShape{Vocab: 30522, Dim: 768, Layers: 12, Heads: 12, FF: 3072, MaxSeq: 512}}
+	if err := configVocabulary.decode(fields, &h); err != nil {
+		return EncoderConfig{}, fmt.Errorf("model: %s: %w", path, err)
 	}
 	switch {
-	case h.Act != "" && h.Act != "gelu":
+	case h.Act != "" && h.Act != "gelu" && h.Act != "gelu_python": // two names of one function
 		return EncoderConfig{}, optionError(path, "hidden_act", fmt.Sprintf("%q", h.Act), `"gelu"`)
 	case h.Positions != "" && h.Positions != "absolute":
 		return EncoderConfig{}, optionError(path, "position_embedding_type", fmt.Sprintf("%q", h.Positions), `"absolute"`)
 	case h.Decoder:
 		return EncoderConfig{}, optionError(path, "is_decoder", true, "false")
-	case h.CrossAttention:
-		return EncoderConfig{}, optionError(path, "add_cross_attention", true, "false")
 	}
 	return EncoderConfig{
 		Config: Config{

@@ -264,7 +264,7 @@ func TestADecoderWithAdaptersIsNotTakenForAPlainOne(t *testing.T) {
 	for want, change := range map[string]func(c *model.LoRAConfig){
 		"Rank is 0":       func(c *model.LoRAConfig) { c.Rank = 0 },
 		"Alpha is 0":      func(c *model.LoRAConfig) { c.Alpha = 0 },
-		"Targets is 0x0":  func(c *model.LoRAConfig) { c.Targets = 0 },
+		"Targets is 0":    func(c *model.LoRAConfig) { c.Targets = 0 },
 		"Targets is 0x80": func(c *model.LoRAConfig) { c.Targets = 128 },
 	} {
 		c := adapters
@@ -280,21 +280,31 @@ func TestLoadLoRARefuses(t *testing.T) {
 		`peft_type is "IA3"`:                      {"peft_type": "IA3"},
 		`task_type is "SEQ_CLS"`:                  {"task_type": "SEQ_CLS"},
 		`bias is "lora_only"`:                     {"bias": "lora_only"},
-		"r: json: cannot unmarshal":               {"r": "8"},
+		`r is "8", want an integer`:               {"r": "8"},
 		"LoRAConfig.Rank is 0":                    {"r": 0},
-		"use_rslora is true":                      {"use_rslora": true},
 		"use_dora is true":                        {"use_dora": true},
 		"fan_in_fan_out is true":                  {"fan_in_fan_out": true},
-		`modules_to_save is ["lm_head"]`:          {"modules_to_save": []string{"lm_head"}},
-		`rank_pattern is {"q_proj":4}`:            {"rank_pattern": map[string]int{"q_proj": 4}},
-		"layers_to_transform is [1]":              {"layers_to_transform": []int{1}},
+		`no tensor "base_model.model.lm_head`:     {"modules_to_save": []string{"lm_head"}},
+		`lora_A.weight" has shape [4 16], want [`: {"rank_pattern": map[string]int{"q_proj": 3}},
+		`lora_A.weight" is none of the model's`:   {"layers_to_transform": []int{1}},
+		"rank_pattern: 1.5, want integers":        {"rank_pattern": map[string]float64{"q_proj": 1.5}},
+		"rank_pattern: [1], want an object":       {"rank_pattern": []int{1}},
+		"alpha_pattern: -1, want positive":        {"alpha_pattern": map[string]float64{"q_proj": -1}},
+		`alpha_pattern: "(": error parsing`:       {"alpha_pattern": map[string]int{"(": 1}},
+		"ensure_weight_tying is true, want false": {"ensure_weight_tying": true, "modules_to_save": []string{"lm_head"}},
+		"layers_to_transform: want none where":    {"layers_to_transform": []int{1}, "target_modules": ".*_proj"},
+		"target_modules select no layer":          {"target_modules": []string{"c_attn"}},
+		`select "model.embed_tokens", want only`:  {"target_modules": []string{"q_proj", "embed_tokens"}},
+		`both select "model.layers.0.self_attn.q`: {"modules_to_save": []string{"roj"}},
+		"target_modules: 3, want a list":          {"target_modules": 3},
+		"no peft_type":                            {"peft_type": nil},
 		"something_new is 3":                      {"something_new": 3},
 		`init_lora_weights is "pissa"`:            {"init_lora_weights": "pissa"},
-		`"lm_head" is none of q_proj|k_proj`:      {"target_modules": []string{"q_proj", "lm_head"}},
-		"want a list of modules":                  {"target_modules": ".*_proj"},
+		`target_modules select "lm_head", want o`: {"target_modules": []string{"q_proj", "lm_head"}},
+		"target_modules: \"(\": error parsing":    {"target_modules": "("},
 		"lora_A.weight\" has shape [4 16], want":  {"r": 3},
 		"no tensor \"base_model.model.model.laye": {"target_modules": []string{"q_proj", "v_proj", "o_proj"}},
-		"lora_A.weight\" is none of the model's":  {"target_modules": []string{"q_proj"}},
+		"is none of the model's":                  {"target_modules": []string{"q_proj"}},
 	} {
 		g := readLoRAGolden(t, "qwen3")
 		dir := t.TempDir()
@@ -313,7 +323,7 @@ func TestLoadLoRARefuses(t *testing.T) {
 		d, err := model.LoadDecoder(reference.New(), "testdata/qwen3")
 		require.NoError(t, err)
 		_, err = d.LoadLoRA(dir)
-		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, want, "%v", change)
 		require.ErrorContains(t, err, dir)
 		require.Nil(t, d.LoRA())
 		require.NotNil(t, d.Params()[0].Grad, "the decoder is as it was")

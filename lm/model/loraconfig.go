@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -72,10 +71,19 @@ type LoRAConfig struct {
 	Rank int
 	// Alpha > 0 scales what adapters add by Alpha/Rank.
 	Alpha float64
-	// Targets are the projections that get an adapter in every block, at least
-	// one. The paper has QProj|VProj; AllProjections learns more for the same
-	// memory.
+	// RSLoRA scales by Alpha/√Rank instead (Kalajdzievski, arXiv:2312.03732).
+	RSLoRA bool
+	// Targets are the projections that get an adapter in every block. The
+	// paper has QProj|VProj; AllProjections learns more for the same memory.
+	// There must be at least one, unless Select has target_modules.
 	Targets Projections
+	// Select, if not empty, says more about which modules are trained and how:
+	// a JSON object with settings of PEFT, which have PEFT's meaning:
+	// target_modules (a list of names and paths, or a regular expression, in
+	// place of Targets), exclude_modules, layers_to_transform, layers_pattern,
+	// rank_pattern, alpha_pattern, and modules_to_save, of which the weights
+	// themselves are trained.
+	Select string
 	// Base is the name or path of the model that the adapters belong to, for
 	// programs that read saved adapters; may be empty.
 	Base string
@@ -88,37 +96,66 @@ func (c LoRAConfig) Validate() error {
 		return fmt.Errorf("model: LoRAConfig.Rank is %d, want at least 1", c.Rank)
 	case !(c.Alpha > 0) || math.IsInf(c.Alpha, 0):
 		return fmt.Errorf("model: LoRAConfig.Alpha is %g, want a positive number", c.Alpha)
-	case c.Targets == 0 || c.Targets&^AllProjections != 0:
+	case c.Targets&^AllProjections != 0:
 		return fmt.Errorf("model: LoRAConfig.Targets is %#x, want some of AllProjections", uint8(c.Targets))
+	}
+	s, err := c.selection()
+	switch {
+	case err != nil:
+		return fmt.Errorf("model: LoRAConfig.Select: %w", err)
+	case c.Targets == 0 && !s.targets.given():
+		return errors.New("model: LoRAConfig.Targets is 0, want some of AllProjections")
+	case c.Targets != 0 && s.targets.given():
+		return fmt.Errorf("model: LoRAConfig.Targets is %s, want 0 with target_modules in Select", c.Targets)
 	}
 	return nil
 }
 
 // peftConfig is what Save writes: all that PEFT, vLLM and this package need.
 type peftConfig struct {
-	PEFTType  string   `json:"peft_type"`
-	TaskType  string   `json:"task_type"`
-	Base      *string  `json:"base_model_name_or_path"`
-	Rank      int      `json:"r"`
-	Alpha     float64  `json:"lora_alpha"`
-	Dropout   float64  `json:"lora_dropout"`
-	Targets   []string `json:"target_modules"`
-	Bias      string   `json:"bias"`
-	Inference bool     `json:"inference_mode"`
-	Init      bool     `json:"init_lora_weights"`
-	FanInOut  bool     `json:"fan_in_fan_out"`
-	DoRA      bool     `json:"use_dora"`
-	RSLoRA    bool     `json:"use_rslora"`
-	Modules   []string `json:"modules_to_save"`
+	PEFTType  string  `json:"peft_type"`
+	TaskType  string  `json:"task_type"`
+	Base      *string `json:"base_model_name_or_path"`
+	Rank      int     `json:"r"`
+	Alpha     float64 `json:"lora_alpha"`
+	Dropout   float64 `json:"lora_dropout"`
+	Bias      string  `json:"bias"`
+	Inference bool    `json:"inference_mode"`
+	Init      bool    `json:"init_lora_weights"`
+	FanInOut  bool    `json:"fan_in_fan_out"`
+	DoRA      bool    `json:"use_dora"`
+	RSLoRA    bool    `json:"use_rslora"`
+	peftSelect
 }
 
+// peftSelect are the settings of LoRAConfig.Select, in PEFT's own form.
+type peftSelect struct {
+	Targets       json.RawMessage `json:"target_modules,omitempty"`
+	Exclude       json.RawMessage `json:"exclude_modules,omitempty"`
+	Layers        json.RawMessage `json:"layers_to_transform,omitempty"`
+	LayersPattern json.RawMessage `json:"layers_pattern,omitempty"`
+	Ranks         json.RawMessage `json:"rank_pattern,omitempty"`
+	Alphas        json.RawMessage `json:"alpha_pattern,omitempty"`
+	Modules       json.RawMessage `json:"modules_to_save,omitempty"`
+}
+
+// peft returns the form of c that PEFT reads. c is valid.
 func (c LoRAConfig) peft() *peftConfig {
 	p := &peftConfig{
 		PEFTType: "LORA", TaskType: "CAUSAL_LM", Rank: c.Rank, Alpha: c.Alpha,
-		Targets: c.Targets.names(), Bias: "none", Inference: true, Init: true,
+		Bias: "none", Inference: true, Init: true, RSLoRA: c.RSLoRA,
 	}
 	if c.Base != "" {
 		p.Base = &c.Base
+	}
+	if c.Select != "" {
+		_ = json.Unmarshal([]byte(c.Select), &p.peftSelect) // it is valid
+	}
+	if c.Targets != 0 {
+		p.Targets, _ = json.Marshal(c.Targets.names())
+	}
+	if p.Modules == nil {
+		p.Modules = null
 	}
 	return p
 }
@@ -129,7 +166,7 @@ func (c LoRAConfig) peft() *peftConfig {
 // in training only, and training here has no dropout.
 func ReadLoRAConfig(dir string) (LoRAConfig, error) {
 	path := filepath.Join(dir, LoRAConfigFile)
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return LoRAConfig{}, err
 	}
@@ -140,81 +177,77 @@ func ReadLoRAConfig(dir string) (LoRAConfig, error) {
 	return c, nil
 }
 
-// loraIgnored are settings of PEFT that change nothing here: facts about the
-// file, dropout, and parameters of methods that must be off anyway.
-var loraIgnored = []string{
-	"auto_mapping", "inference_mode", "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "revision",
+// peftVocabulary is what an adapter_config.json holds besides what is read: facts
+// about the file, dropout, and parameters of methods that must be off anyway.
+var peftVocabulary = vocabulary{
+	harmless: map[string][]string{
+		"where the file comes from":    {"auto_mapping", "peft_version", "revision"},
+		"training only":                {"inference_mode", "lora_dropout"},
+		"for methods that must be off": {"megatron_core", "qalora_group_size"},
+	},
+	// Other initialisations change the base model's weights.
+	neutral: map[string][]any{
+		"init_lora_weights": {true, false, "gaussian", "orthogonal", "eva"},
+		"bias":              {"none"},
+		"peft_type":         {"LORA"},
+		"task_type":         {"CAUSAL_LM"},
+	},
 }
 
 func parseLoRAConfig(text []byte) (LoRAConfig, error) {
-	fields := map[string]json.RawMessage{}
-	if err := json.Unmarshal(text, &fields); err != nil {
+	fields, err := parseFields(text)
+	if err != nil {
 		return LoRAConfig{}, err
 	}
-	var c LoRAConfig
-	var kind, task, bias string
-	var targets json.RawMessage
-	for _, f := range []struct {
-		name string
-		into any
-	}{
-		{"peft_type", &kind}, {"task_type", &task}, {"bias", &bias}, {"base_model_name_or_path", &c.Base},
-		{"r", &c.Rank}, {"lora_alpha", &c.Alpha}, {"target_modules", &targets},
-	} {
-		value, ok := fields[f.name]
-		if !ok {
-			continue
-		}
-		if err := json.Unmarshal(value, f.into); err != nil {
-			return LoRAConfig{}, fmt.Errorf("%s: %w", f.name, err)
-		}
-		delete(fields, f.name)
+	if kind := fields["peft_type"]; kind == nil || isNull(kind) {
+		return LoRAConfig{}, errors.New(`no peft_type, want "LORA"`)
 	}
-	switch {
-	case kind != "LORA":
-		return LoRAConfig{}, fmt.Errorf("peft_type is %q, want %q", kind, "LORA")
-	case task != "" && task != "CAUSAL_LM":
-		return LoRAConfig{}, fmt.Errorf("task_type is %q, want %q", task, "CAUSAL_LM")
-	case bias != "" && bias != "none":
-		return LoRAConfig{}, fmt.Errorf("bias is %q, want %q", bias, "none")
+	maps.DeleteFunc(fields, func(name string, value json.RawMessage) bool {
+		number := name == "r" || name == "lora_alpha" || name == "layers_to_transform" // of which 0 is one
+		return !number && off(value)
+	})
+	h := struct {
+		Rank   int     `json:"r"`
+		Alpha  float64 `json:"lora_alpha"`
+		Base   string  `json:"base_model_name_or_path"`
+		RSLoRA bool    `json:"use_rslora"`
+		Tied   bool    `json:"ensure_weight_tying"`
+		peftSelect
+	}{Rank: 8, Alpha: 8} // the defaults of PEFT
+	if err := peftVocabulary.decode(fields, &h); err != nil {
+		return LoRAConfig{}, err
 	}
-	var err error
-	if c.Targets, err = parseTargets(targets); err != nil {
-		return LoRAConfig{}, fmt.Errorf("target_modules: %w", err)
+	c := LoRAConfig{Rank: h.Rank, Alpha: h.Alpha, RSLoRA: h.RSLoRA, Base: h.Base}
+	if h.Tied && h.Modules != nil {
+		return LoRAConfig{}, errors.New("ensure_weight_tying is true, want false with modules_to_save")
 	}
-	// Other initialisations change the base model's weights.
-	switch init := string(fields["init_lora_weights"]); init {
-	case "", "true", "false", `"gaussian"`, `"orthogonal"`, `"eva"`:
-		delete(fields, "init_lora_weights")
-	default:
-		return LoRAConfig{}, fmt.Errorf("init_lora_weights is %s, which is not known", init)
+	if c.Targets = parseTargets(h.Targets); c.Targets != 0 {
+		h.Targets = nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if !slices.Contains(loraIgnored, name) && !off(fields[name]) {
-			return LoRAConfig{}, fmt.Errorf("%s is %s, which is not known", name, fields[name])
-		}
+	if c.Select, err = h.peftSelect.text(); err != nil {
+		return LoRAConfig{}, err
 	}
 	return c, c.Validate()
 }
 
-// parseTargets reads a list of modules, or "all-linear".
-func parseTargets(text json.RawMessage) (Projections, error) {
+// parseTargets returns the projections that target_modules lists by name; 0 if it
+// says anything else.
+func parseTargets(text json.RawMessage) (p Projections) {
 	if string(text) == `"all-linear"` {
-		return AllProjections, nil
+		return AllProjections
 	}
 	var names []string
 	if json.Unmarshal(text, &names) != nil {
-		return 0, errors.New(`want a list of modules, or "all-linear"`)
+		return 0
 	}
-	var p Projections
 	for _, name := range names {
 		i := slices.Index(AllProjections.names(), name)
 		if i < 0 {
-			return 0, fmt.Errorf("%q is none of %s", name, AllProjections)
+			return 0
 		}
 		p |= 1 << i
 	}
-	return p, nil
+	return p
 }
 
 // off reports whether a setting's value means that it is not in use: null,

@@ -1,11 +1,9 @@
 package model
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,11 +13,7 @@ import (
 // LoadEncoder reads an encoder from a directory that Save wrote. Errors name the
 // invalid field or tensor.
 func LoadEncoder(b tensor.Backend, dir string, options ...LoadOption) (*Encoder, error) {
-	cfg, err := ReadEncoderConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	return loadEncoder(dir, cfg, newLoader(options), &maker{b: b})
+	return loadEncoder(newLoader(options), dir, nil, &maker{b: b})
 }
 
 // WithPooling sets the pooling of PretrainedEncoder, whatever the checkpoint
@@ -34,56 +28,69 @@ func WithPooling(p Pooling) LoadOption { return func(o *loader) { o.pooling = p 
 // the mean. The checkpoint's pooler and heads are not read. Errors name the
 // invalid field or tensor.
 func PretrainedEncoder(b tensor.Backend, dir string, classes int, seed uint64, options ...LoadOption) (*Encoder, error) {
-	path, text, h, err := readConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	if h.ModelType != "bert" {
-		return nil, optionError(path, "model_type", fmt.Sprintf("%q", h.ModelType), `"bert"`)
-	}
-	l := newLoader(options)
-	l.name = bertNames
-	if l.pooling == "" {
-		if l.pooling, err = readPooling(dir); err != nil {
-			return nil, err
-		}
-	}
-	cfg, err := parseEncoder(text, path, h, hfLabels{Classes: classes, Pooling: l.pooling})
-	if err != nil {
-		return nil, err
-	}
-	return loadEncoder(dir, cfg, l, &maker{b: b, seed: seed, randomHead: true})
+	return loadEncoder(newLoader(options), dir, &classes, &maker{b: b, seed: seed})
 }
 
-// loadEncoder reads all parameters except those that m draws at random.
-func loadEncoder(dir string, cfg EncoderConfig, l *loader, m *maker) (*Encoder, error) {
-	m.frozen = l.frozen
-	if err := l.open(dir); err != nil {
-		return nil, err
-	}
+// loadEncoder reads an encoder, or with classes the body of one.
+func loadEncoder(l *loader, dir string, classes *int, m *maker) (*Encoder, error) {
 	defer l.close()
-	loaded := func(params []*tensor.Param) []*tensor.Param {
-		if m.randomHead {
-			return params[:len(params)-2] // score.weight and score.bias
-		}
-		return params
-	}
-	err := l.check(cfg.Layers, func(m *maker) []*tensor.Param {
-		_, _ = newEncoder(cfg, m) // the configuration is valid
-		return loaded(m.params)
-	})
+	cfg, loaded, err := l.openEncoder(dir, classes)
 	if err != nil {
 		return nil, err
 	}
+	m.frozen, m.randomHead = l.frozen, classes != nil
 	e, err := newEncoder(cfg, m)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.read(m.b, loaded(e.params)); err != nil {
+	if err := l.read(m.b, e.params[:len(loaded)]); err != nil {
 		e.Free()
 		return nil, err
 	}
 	return e, nil
+}
+
+// openEncoder opens a directory and checks that it holds an encoder, or with
+// classes the body of one. It returns the encoder's configuration, and the
+// parameters to load, without values: the first ones of the encoder.
+func (l *loader) openEncoder(dir string, classes *int) (cfg EncoderConfig, loaded []*tensor.Param, err error) {
+	if classes == nil {
+		cfg, err = ReadEncoderConfig(dir)
+	} else {
+		cfg, err = l.readPretrained(dir, *classes)
+	}
+	if err != nil {
+		return cfg, nil, err
+	}
+	if err := l.open(dir); err != nil {
+		return cfg, nil, err
+	}
+	loaded, err = l.check(cfg.Layers, func(m *maker) []*tensor.Param {
+		_, _ = newEncoder(cfg, m) // the configuration is valid
+		if classes != nil {
+			return m.params[:len(m.params)-2] // without score.weight and score.bias
+		}
+		return m.params
+	})
+	return cfg, loaded, err
+}
+
+// readPretrained reads the configuration of a pretrained encoder.
+func (l *loader) readPretrained(dir string, classes int) (EncoderConfig, error) {
+	path, fields, h, err := readConfig(dir)
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	if h.ModelType != "bert" {
+		return EncoderConfig{}, optionError(path, "model_type", fmt.Sprintf("%q", h.ModelType), `"bert"`)
+	}
+	l.name = bertNames
+	if l.pooling == "" {
+		if l.pooling, err = readPooling(dir); err != nil {
+			return EncoderConfig{}, err
+		}
+	}
+	return parseEncoder(fields, path, h, hfLabels{Classes: classes, Pooling: l.pooling})
 }
 
 // bertNames translates the names of BERT's tensors, which may have the prefix of
@@ -108,22 +115,17 @@ func bertNames(name string) (string, bool) {
 // readPooling reads the pooling of a sentence-transformers checkpoint; empty if
 // it does not say.
 func readPooling(dir string) (Pooling, error) {
-	path := filepath.Join(dir, "1_Pooling", ConfigFile)
-	text, err := os.ReadFile(path)
+	path, modes, err := readFields(filepath.Join(dir, "1_Pooling"), ConfigFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("model: %w", err)
-	}
-	var modes map[string]any
-	if err := json.Unmarshal(text, &modes); err != nil {
-		return "", fmt.Errorf("model: %s: %w", path, err)
+		return "", err
 	}
 	known := map[string]Pooling{"pooling_mode_mean_tokens": MeanPooling, "pooling_mode_cls_token": FirstPooling}
 	var pooling Pooling
 	for field, v := range modes {
-		if on, _ := v.(bool); !on || !strings.HasPrefix(field, "pooling_mode_") {
+		if string(v) != "true" || !strings.HasPrefix(field, "pooling_mode_") {
 			continue
 		}
 		mode, ok := known[field]

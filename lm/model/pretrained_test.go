@@ -125,9 +125,9 @@ func TestBERTOptionsThatCannotBeExpressedAreRefused(t *testing.T) {
 		`hidden_act is "gelu_new", want "gelu"`:             {"hidden_act": "gelu_new"},
 		`position_embedding_type is "relative_key", want "`: {"position_embedding_type": "relative_key"},
 		"is_decoder is true":                                {"is_decoder": true},
-		"add_cross_attention is true":                       {"add_cross_attention": true},
+		"add_cross_attention is true, want false":           {"add_cross_attention": true},
 		`architectures is "BertForQuestionAnswering"`:       {"architectures": []string{"BertForQuestionAnswering"}},
-		`unknown field "rope_theta"`:                        {"rope_theta": 1e4},
+		`rope_theta is 10000, which is not known here`:      {"rope_theta": 1e4},
 		`model_type is "roberta", want "bert"`:              {"model_type": "roberta"},
 		"Dim (16) is no multiple of Heads (5)":              {"num_attention_heads": 5},
 	} {

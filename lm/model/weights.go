@@ -26,8 +26,9 @@ const (
 // A LoadOption changes how a model is loaded.
 type LoadOption func(*loader)
 
-// WithLogger logs a warning for every tensor with values that are not finite.
-// Without it they are loaded silently.
+// WithLogger logs a warning for every tensor with values that are not finite,
+// and for an output projection that is said to be tied and is not. Without it
+// they are loaded silently.
 func WithLogger(l *slog.Logger) LoadOption { return func(o *loader) { o.log = l } }
 
 // Frozen loads a model without gradients, in half the memory. It is for models
@@ -44,6 +45,8 @@ type loader struct {
 	// name translates the name of a tensor in the file to that of a parameter.
 	// It is not wanted if it is known but not needed.
 	name func(tensor string) (param string, wanted bool)
+	// prefix is what names in the file may lack.
+	prefix string
 }
 
 func newLoader(options []LoadOption) *loader {
@@ -54,15 +57,22 @@ func newLoader(options []LoadOption) *loader {
 	return l
 }
 
-// open opens the weights of a directory, or a file or index.
-func (l *loader) open(path string) (err error) {
-	if info, err := os.Stat(path); err != nil {
+// open opens the weights of a directory, or a file.
+func (l *loader) open(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
 		return fmt.Errorf("model: %w", err)
-	} else if info.IsDir() {
+	}
+	if info.IsDir() {
 		if path, err = weightsOf(path); err != nil {
 			return err
 		}
 	}
+	return l.openFile(path)
+}
+
+// openFile opens a file of weights, or an index of several.
+func (l *loader) openFile(path string) (err error) {
 	l.path = path
 	if strings.HasSuffix(path, ".json") {
 		l.r, err = safetensors.OpenIndex(path)
@@ -87,14 +97,16 @@ func weightsOf(dir string) (string, error) {
 }
 
 // check returns an error unless the opened tensors are those of a model, given
-// its number of layers and a function that makes it. It allocates nothing, so
-// that a configuration which claims too much memory does not take it.
-func (l *loader) check(layers int, build func(m *maker) []*tensor.Param) error {
+// its number of layers and a function that makes it, and the model's parameters
+// without values. It takes no memory for values, so that a configuration cannot
+// claim more than the weights have.
+func (l *loader) check(layers int, build func(m *maker) []*tensor.Param) ([]*tensor.Param, error) {
 	if n := len(l.r.Tensors()); n < layers {
-		return fmt.Errorf("model: %s: %d tensors for %d layers", l.path, n, layers)
+		return nil, fmt.Errorf("model: %s: %d tensors for %d layers", l.path, n, layers)
 	}
-	_, err := l.match(build(&maker{}))
-	return err
+	params := build(&maker{})
+	_, err := l.match(params)
+	return params, err
 }
 
 // match returns the name of every parameter's tensor in the file.
@@ -114,6 +126,9 @@ func (l *loader) match(params []*tensor.Param) (names []string, err error) {
 			continue
 		}
 		i, ok := index[name]
+		if !ok && l.prefix != "" {
+			i, ok = index[l.prefix+name]
+		}
 		if !ok {
 			if unknown == "" {
 				unknown = t.Name
@@ -122,7 +137,7 @@ func (l *loader) match(params []*tensor.Param) (names []string, err error) {
 		}
 		switch p := params[i]; {
 		case names[i] != "":
-			return fail("tensors %q and %q are both %q", names[i], t.Name, name)
+			return fail("tensors %q and %q are both %q", names[i], t.Name, params[i].Name)
 		case !slices.Equal(t.Shape, p.Shape):
 			return fail("tensor %q has shape %v, want %v", t.Name, t.Shape, p.Shape)
 		case !t.DType.Float():
@@ -175,28 +190,26 @@ func notFinite(values []float32) (n int) {
 	return n
 }
 
-func (l *loader) close() { l.r.Close() }
+func (l *loader) close() {
+	if l.r != nil {
+		l.r.Close()
+	}
+}
 
 // LoadDecoder reads a decoder from a directory that Save wrote, or from a
-// Hugging Face checkpoint of model type llama, qwen2 or qwen3: config.json, and
-// weights in F32, F16 or BF16 in one file or with an index. Options that this
-// package does not know, and missing, unknown or misshapen tensors, are errors
-// that name them.
+// Hugging Face checkpoint of model type llama, mistral, qwen2 or qwen3:
+// config.json, and weights in F32, F16 or BF16 in one file or with an index.
+// Options that this package does not know, and missing, unknown or misshapen
+// tensors, are errors that name them.
+//
+// As in transformers, names may lack "model.", as those of a body that was saved
+// alone do. If config.json ties the output projection to the embedding, but the
+// weights have both and they differ, they are not tied; Config then says so, and
+// WithLogger warns.
 func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder, error) {
-	cfg, err := ReadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
 	l := newLoader(options)
-	l.name = decoderNames(cfg)
-	if err := l.open(dir); err != nil {
-		return nil, err
-	}
 	defer l.close()
-	err = l.check(cfg.Layers, func(m *maker) []*tensor.Param {
-		_, _ = newDecoder(cfg, m) // the configuration is valid
-		return m.params
-	})
+	cfg, _, err := l.openDecoder(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -211,14 +224,77 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 	return d, nil
 }
 
-// decoderNames returns a loader.name that leaves out the tensors which a
-// decoder's checkpoint may hold besides its parameters.
-func decoderNames(c Config) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		constant := strings.HasSuffix(name, ".rotary_emb.inv_freq") // in old checkpoints
-		tied := c.TieEmbeddings && name == "lm_head.weight"
-		return name, !constant && !tied
+// openDecoder opens a directory and checks that it holds a decoder. It returns
+// the decoder's configuration, and its parameters without values.
+func (l *loader) openDecoder(dir string) (Config, []*tensor.Param, error) {
+	cfg, err := ReadConfig(dir)
+	if err != nil {
+		return cfg, nil, err
 	}
+	if err := l.open(dir); err != nil {
+		return cfg, nil, err
+	}
+	l.prefix = "model."
+	if cfg.TieEmbeddings {
+		if cfg.TieEmbeddings, err = l.tied(); err != nil {
+			return cfg, nil, err
+		}
+	}
+	_, head := l.r.Lookup(headName)
+	embed := l.embedding()
+	l.name = func(name string) (string, bool) {
+		constant := strings.HasSuffix(name, "rotary_emb.inv_freq") // in old checkpoints
+		if cfg.TieEmbeddings && head && name == headName {
+			return embedName, embed == "" // one of the two is enough
+		}
+		return name, !constant
+	}
+	params, err := l.check(cfg.Layers, func(m *maker) []*tensor.Param {
+		_, _ = newDecoder(cfg, m) // the configuration is valid
+		return m.params
+	})
+	return cfg, params, err
+}
+
+const (
+	embedName = "model.embed_tokens.weight"
+	headName  = "lm_head.weight"
+)
+
+// embedding returns the name that the embedding has in the file; empty if it is
+// not there.
+func (l *loader) embedding() string {
+	for _, name := range []string{embedName, strings.TrimPrefix(embedName, "model.")} {
+		if _, ok := l.r.Lookup(name); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// tied reports whether the output projection of a file is the embedding: if it
+// has only one of them, or both with the same values. If they differ it warns.
+func (l *loader) tied() (bool, error) {
+	name := l.embedding()
+	embed, _ := l.r.Lookup(name)
+	head, ok := l.r.Lookup(headName)
+	if !ok || name == "" {
+		return true, nil
+	}
+	same := slices.Equal(embed.Shape, head.Shape)
+	var a, b [1 << 12]float32
+	for from := 0; same && from < head.Len(); from += len(a) {
+		n := min(len(a), head.Len()-from)
+		if err := errors.Join(l.r.Read(a[:n], name, from), l.r.Read(b[:n], headName, from)); err != nil {
+			return false, err
+		}
+		same = slices.Equal(a[:n], b[:n])
+	}
+	if !same && l.log != nil {
+		l.log.Warn("tie_word_embeddings is true, but the output projection is not the embedding: they are not tied",
+			"file", l.path, "tensor", headName, "embedding", name)
+	}
+	return same, nil
 }
 
 // ReadParams sets the values of params to the tensors of the same names in a

@@ -75,8 +75,9 @@ func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
 }
 
 // split calls piece for each added token in a text and, with id -1, for what
-// lies between them. Markup that begins where ordinary says so is no token;
-// nil says so nowhere.
+// lies between them. A token that takes the white space after it does not keep
+// others from being found there, and these are pieces again, as in the library.
+// Markup for which ordinary is true is no token; nil is false throughout.
 func (m *matcher) split(text string, ordinary func(start, end int) bool, piece func(start, end int, id int32)) {
 	done, blankEnd := 0, -1
 	if m != nil {
@@ -93,7 +94,8 @@ func (m *matcher) split(text string, ordinary func(start, end int) bool, piece f
 			if a.singleWord && (endsWithWord(text[:start]) || startsWithWord(text[end:])) {
 				continue
 			}
-			if a.lstrip && start > done {
+			if a.lstrip {
+				start = max(start, done)
 				start = done + len(strings.TrimRightFunc(text[done:start], unicode.IsSpace))
 			}
 			if a.rstrip {
@@ -101,6 +103,9 @@ func (m *matcher) split(text string, ordinary func(start, end int) bool, piece f
 					blankEnd = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
 				}
 				end = blankEnd
+			}
+			if start >= end {
+				continue // it is white space that the one before it took
 			}
 			if done < start {
 				piece(done, start, -1)

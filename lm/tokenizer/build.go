@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ type definition struct {
 
 	normalizer normalizer
 	metaspace  *metaspace // nil if there is none
+	spaced     *spaced    // nil if it puts no spaces before words
 	splitter   splitter
 	template   template
 
@@ -52,6 +54,7 @@ func build(d definition) (*Tokenizer, error) {
 		ids:        make(map[string]int32, len(d.spelling)),
 		normalizer: d.normalizer,
 		metaspace:  d.metaspace,
+		spaced:     d.spaced,
 		splitter:   d.splitter,
 	}
 	roles, err := t.buildAdded()
@@ -137,7 +140,7 @@ func (t *Tokenizer) buildAdded() (roles []role, err error) {
 			roles[a.id] = roleAddedText
 		}
 		t.ids[a.content] = a.id
-		t.text[a.id], t.special[a.id] = []byte(a.content), a.special
+		t.text[a.id], t.special[a.id] = t.def.addedText(a), a.special
 		if a.normalized {
 			late = append(late, a)
 		} else {
@@ -152,6 +155,28 @@ func (t *Tokenizer) buildAdded() (roles []role, err error) {
 		return t.normalizer.normalize(s).text
 	})
 	return roles, nil
+}
+
+// addedText returns the bytes that an added token stands for: as in the library
+// those that its content spells, normalised if the token is. A content that
+// spells no UTF-8 is what it says, unless it is one of the model's tokens. The
+// content of a special token is only for display.
+func (d *definition) addedText(a addedToken) []byte {
+	if a.special {
+		return []byte(a.content)
+	}
+	content := a.content
+	if a.normalized && d.normalizer != nil {
+		content = d.normalizer.normalize(content).text
+	}
+	if d.wordPiece != nil {
+		return []byte(content)
+	}
+	text, ok := d.unspell(content)
+	if !ok || !utf8.Valid(text) && (!a.inVocab || slices.ContainsFunc(text, impossible)) {
+		return []byte(content)
+	}
+	return text
 }
 
 // checkTemplate checks that the ids that AddSpecial adds are tokens.
@@ -195,6 +220,10 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 	}
 	for b := range 256 {
 		id, err := lookup(t.def.spellByte(byte(b)))
+		if err != nil && impossible(byte(b)) {
+			t.lacking += string([]byte{byte(b)})
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("model.vocab: the token of byte 0x%02X: %w", b, err)
 		}
@@ -223,6 +252,11 @@ func (t *Tokenizer) buildBPE(roles []role) error {
 	}
 	return nil
 }
+
+// impossible reports whether no valid UTF-8 has a byte. Vocabularies that were
+// learnt from text often lack tokens for these bytes, or have them as added
+// tokens, which stand for the characters that spell them.
+func impossible(b byte) bool { return b == 0xC0 || b == 0xC1 || b >= 0xF5 }
 
 // enter enters merge i of the file.
 func (m *bpe) enter(i int, rank int32, parts [2]string, lookup func(string) (int32, error)) error {
@@ -301,7 +335,7 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 		if roles[id] == roleNotInModel {
 			continue
 		}
-		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok && roles[id] == roleOrdinary {
+		if after, ok := strings.CutPrefix(s, w.ContinuingSubwordPrefix); ok {
 			text = after
 			m.rest[text] = int32(id)
 			m.goesOn[id] = true
@@ -309,7 +343,7 @@ func (t *Tokenizer) buildWordPiece(roles []role) error {
 			m.first[text] = int32(id)
 		}
 		m.longest = max(m.longest, len(text))
-		if roles[id] == roleOrdinary {
+		if roles[id] == roleOrdinary || m.goesOn[id] {
 			t.text[id] = []byte(text)
 			t.ids[s] = int32(id)
 		}

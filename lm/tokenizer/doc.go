@@ -28,9 +28,11 @@
 // [Tokenizer.AddSpecial] adds the tokens that the model expects around a text, such
 // as Llama 3's <|begin_of_text|>. A chat template usually writes them itself.
 //
-// Except in WordPiece every byte has a token. So every text can be encoded, valid
-// UTF-8 or not, and decoding returns it, as far as the normaliser kept it. To the
-// patterns, a byte of invalid UTF-8 is neither letter, digit nor space.
+// Except in WordPiece every byte has a token, so that every text can be encoded,
+// valid UTF-8 or not, and decoding returns it, as far as the normaliser kept it. To
+// the patterns, a byte of invalid UTF-8 is neither letter, digit nor space. Some
+// published vocabularies lack bytes that no valid UTF-8 has (C0, C1, F5 to FF):
+// with these, such a byte is encoded as U+FFFD.
 //
 // # Text from outside
 //

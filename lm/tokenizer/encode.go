@@ -38,6 +38,9 @@ func (t *Tokenizer) Markup(text string) []int {
 		if t.normalizer != nil {
 			n = t.normalizer.normalize(text)
 		}
+		if t.lacking != "" {
+			n = n.without(t.lacking)
+		}
 		t.late.each(n.text, func(start, end int) { starts = append(starts, n.origin(start, end).Start) })
 	}
 	slices.Sort(starts)
@@ -86,7 +89,8 @@ func (t *Tokenizer) Clip(text string, n int) string {
 // bytes has a range of two bytes. A stretch that it did change, such as an "é" of
 // two characters that NFC composes, belongs as a whole to every token that has a
 // part of it. Text that the normaliser removes is in no range, nor is white space
-// in BERT's; a space that the normaliser adds has an empty range.
+// in BERT's; a space that the normaliser or add_prefix_space adds has an empty
+// range, or is not counted in that of the token that begins with it.
 func (t *Tokenizer) EncodeRanges(text string) ([]int32, []Range) {
 	e := encoder{t: t, wantRanges: true}
 	t.walk(text, true, nil, &e)
@@ -136,6 +140,9 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, ordinary []int, 
 	if t.normalizer != nil {
 		n = t.normalizer.normalize(text)
 	}
+	if t.lacking != "" {
+		n = n.without(t.lacking)
+	}
 	not := exempt(ordinary, func(start, end int) int { return at + n.origin(start, end).Start })
 	late.split(n.text, not, func(start, end int, id int32) {
 		if id >= 0 {
@@ -146,6 +153,10 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, ordinary []int, 
 		if t.metaspace != nil {
 			m := t.metaspace.mark(n.text[start:end], at+start == 0)
 			t.splitter.split(m.text, func(from, to int) { v.word(&m, at+start, from, to) })
+			return
+		}
+		if t.spaced != nil {
+			t.spaced.split(&n, start, end, t.splitter, func(m *normalized, from, to int) { v.word(m, at, from, to) })
 			return
 		}
 		t.splitter.split(n.text[start:end], func(from, to int) { v.word(&n, at, start+from, start+to) })
@@ -174,8 +185,17 @@ func (e *encoder) word(n *normalized, at, start, end int) {
 func (e *encoder) token(id int32, at Range) {
 	e.ids = append(e.ids, id)
 	if e.wantRanges {
-		e.ranges = append(e.ranges, at)
+		e.addRange(at)
 	}
+}
+
+// addRange appends a range that begins and ends no earlier than the one before
+// it: tokens in white space that an added token took lie in its range.
+func (e *encoder) addRange(r Range) {
+	if n := len(e.ranges); n > 0 {
+		r.Start, r.End = max(r.Start, e.ranges[n-1].Start), max(r.End, e.ranges[n-1].End)
+	}
+	e.ranges = append(e.ranges, r)
 }
 
 // emit appends a token that stands for bytes start to end of the normalised
@@ -184,7 +204,7 @@ func (e *encoder) emit(id int32, start, end int) {
 	e.ids = append(e.ids, id)
 	if e.wantRanges {
 		s := e.n.origin(start, end)
-		e.ranges = append(e.ranges, Range{e.at + s.Start, e.at + s.End})
+		e.addRange(Range{e.at + s.Start, e.at + s.End})
 	}
 }
 
@@ -192,11 +212,16 @@ func (e *encoder) emit(id int32, start, end int) {
 // the vocabulary stand for none.
 //
 // In byte-level BPE the text is the tokens' bytes end to end. It need not be valid
-// UTF-8, because a character can be spread over several tokens. In the Llama 2 kind
-// it is the same without the space that is put before a text. In WordPiece, words
-// are separated by spaces; if the file asks for it, the spaces that English does
-// not write are removed, as the library does it. The original capitals, accents
-// and spaces are lost.
+// UTF-8, because a character can be spread over several tokens. A space that
+// add_prefix_space put before a text stays. In the Llama 2 kind it is the same
+// without the space that is put before a text. In WordPiece, words are separated
+// by spaces; if the file asks for it, the spaces that English does not write are
+// removed, as the library does it, and a first token that continues a word keeps
+// its mark "##". The original capitals, accents and spaces are lost.
+//
+// As in the library, an added token stands for what its content spells, marks of
+// spaces included, and for the normalised content if it is found in normalised
+// text.
 func (t *Tokenizer) Decode(ids []int32) string {
 	var s strings.Builder
 	if w, ok := t.model.(*wordPiece); ok {
@@ -225,8 +250,11 @@ func (t *Tokenizer) decodeWords(out *strings.Builder, w *wordPiece, ids []int32)
 			continue
 		}
 		word := string(t.text[id])
-		if started && !w.goesOn[id] {
+		switch {
+		case started && !w.goesOn[id]:
 			word = " " + word
+		case !started && w.goesOn[id]:
+			word = t.def.wordPiece.ContinuingSubwordPrefix + word
 		}
 		started = true
 		if w.cleanup {

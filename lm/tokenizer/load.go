@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Load reads the tokenizer.json at path. See [Parse].
@@ -18,14 +19,19 @@ func Load(path string) (*Tokenizer, error) {
 // Parse reads the contents of a tokenizer.json. An error names the field that is
 // wrong or not supported. Supported are
 //
-//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): the model BPE over all 256
-//     bytes, the normaliser NFC, the pre-tokenisers ByteLevel, Split by a regular
-//     expression and Digits, and Sequences of them;
+//   - byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM): the model BPE over all bytes
+//     that UTF-8 has, the normaliser NFC, the pre-tokenisers ByteLevel, with
+//     add_prefix_space or without, Split by a regular expression and Digits, and
+//     Sequences of them;
 //   - BPE with byte fallback, as in the files of Llama 2, where the normalisers
 //     Prepend and Replace or the pre-tokeniser Metaspace mark spaces;
 //   - WordPiece with BertNormalizer and BertPreTokenizer;
 //   - added tokens of every kind, gaps between ids, and the post-processor
 //     TemplateProcessing.
+//
+// As in the library, a Sequence of nothing does nothing, a token that is added
+// again takes the new flags, and one that is in the vocabulary has its id there.
+// A null decoder decodes like the one that belongs to the model.
 //
 // Truncation and padding are read and saved again but not applied: a text is
 // always encoded whole.
@@ -37,8 +43,11 @@ func Parse(data []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
+// maxFile bounds the size of a file. The largest published ones have 40 MB.
+const maxFile = 256 << 20
+
 func load(path string, parse func([]byte) (definition, error)) (*Tokenizer, error) {
-	data, err := os.ReadFile(path)
+	data, err := infile.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
@@ -147,10 +156,16 @@ func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
 // parseMarked reads the other parts of a tokenizer of the Llama 2 kind.
 func (d *definition) parseMarked(f file) error {
 	d.splitter = chain{}
-	if d.metaspace == nil && f.PreTokenizer != nil {
+	if pre, err := flatten(f.PreTokenizer, "pretokenizers"); err != nil {
+		return fmt.Errorf("pre_tokenizer: %w", err)
+	} else if d.metaspace == nil && len(pre) > 0 {
 		return fmt.Errorf("pre_tokenizer: %s is not supported where the normalizer marks spaces, only null", f.PreTokenizer)
 	}
-	if want := unmarkerJSON(d.addsSpace()); f.Decoder != nil && !same(f.Decoder, want) {
+	decoders, err := flatten(f.Decoder, "decoders")
+	if err != nil {
+		return fmt.Errorf("decoder: %w", err)
+	}
+	if want := unmarkerJSON(d.addsSpace()); len(decoders) > 0 && !same(sequence(decoders, "decoders"), want) {
 		return fmt.Errorf("decoder: %s is not supported, only %s", f.Decoder, want)
 	}
 	return nil
@@ -158,7 +173,7 @@ func (d *definition) parseMarked(f file) error {
 
 // parseByteLevel reads the other parts of a byte-level tokenizer.
 func (d *definition) parseByteLevel(f file) (err error) {
-	if d.splitter, err = parseByteLevel(f.PreTokenizer); err != nil {
+	if d.spaced, d.splitter, err = parseByteLevel(f.PreTokenizer); err != nil {
 		return fmt.Errorf("pre_tokenizer: %w", err)
 	}
 	if err := parseByteLevelDecoder(f.Decoder); err != nil {
@@ -222,10 +237,38 @@ func (d *definition) setVocab(vocab fileVocab, added []fileAdded) error {
 			return fmt.Errorf("model.vocab: %w", err)
 		}
 	}
+	if err := d.setAdded(vocab, added, spelling, set); err != nil {
+		return err
+	}
+	d.spelling = make([]string, largest+1)
+	for id, s := range spelling {
+		d.spelling[id] = s
+	}
+	return nil
+}
+
+// setAdded enters the added tokens. As in the library an empty one is none, one
+// that is in the vocabulary has its id there, and of one that is added again the
+// new flags count. set enters a spelling and its id.
+func (d *definition) setAdded(vocab fileVocab, added []fileAdded, spelling map[int32]string, set func(s string, id int32) error) error {
+	at := map[string]int{} // in d.added
+	moved := ""            // a token that has another id when it is added again
 	for i, a := range added {
+		if a.Content == "" {
+			continue
+		}
 		id, inVocab := vocab[a.Content]
-		if inVocab && id != a.ID {
-			return fmt.Errorf("added_tokens[%d] (%q): id %d, but %d in model.vocab", i, a.Content, a.ID, id)
+		k, again := at[a.Content]
+		switch {
+		case inVocab:
+			a.ID = id
+		case again:
+			if a.ID != d.added[k].id {
+				moved = a.Content
+			}
+			a.ID = d.added[k].id
+		case moved != "":
+			return fmt.Errorf("added_tokens[%d] (%q): id %d is in doubt, because %q was added before with two ids", i, a.Content, a.ID, moved)
 		}
 		if s, ok := spelling[a.ID]; ok && s != a.Content {
 			return fmt.Errorf("added_tokens[%d] (%q): id %d is that of %q", i, a.Content, a.ID, s)
@@ -233,14 +276,17 @@ func (d *definition) setVocab(vocab fileVocab, added []fileAdded) error {
 		if err := set(a.Content, a.ID); err != nil {
 			return fmt.Errorf("added_tokens[%d]: %w", i, err)
 		}
-		d.added = append(d.added, addedToken{
+		token := addedToken{
 			content: a.Content, id: a.ID, special: a.Special, normalized: a.Normalized,
 			singleWord: a.SingleWord, lstrip: a.LStrip, rstrip: a.RStrip, inVocab: inVocab,
-		})
-	}
-	d.spelling = make([]string, largest+1)
-	for id, s := range spelling {
-		d.spelling[id] = s
+		}
+		if again {
+			token.special = token.special || d.added[k].special
+			d.added[k] = token
+			continue
+		}
+		at[a.Content] = len(d.added)
+		d.added = append(d.added, token)
 	}
 	return nil
 }
@@ -250,7 +296,7 @@ func decodeStrict(data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return errors.New(strings.TrimPrefix(infile.Explain(data, err).Error(), "json: "))
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return errors.New("something follows the JSON value")

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"slices"
 	"sort"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -78,6 +79,58 @@ func (w *rewriter) keep(text string, start int) {
 func (w *rewriter) replace(text string, origin Range) {
 	w.out = append(w.out, text...)
 	w.stretches = append(w.stretches, stretch{len(w.out), origin, false})
+}
+
+// copy appends bytes start to end of a normalised text, start < end.
+func (w *rewriter) copy(n *normalized, start, end int) {
+	if n.stretches == nil {
+		w.keep(n.text[start:end], start)
+		return
+	}
+	for start < end {
+		s, from := n.at(start)
+		to := min(end, s.end)
+		text := n.text[start:to]
+		if s.exact {
+			w.keep(text, s.origin.Start+start-from)
+		} else {
+			w.replace(text, s.origin)
+		}
+		start = to
+	}
+}
+
+// without returns the text with U+FFFD in place of each of some bytes.
+func (n *normalized) without(bytes string) normalized {
+	if !hasByte(n.text, bytes) {
+		return *n
+	}
+	var w rewriter
+	done := 0
+	for i := range len(n.text) {
+		if strings.IndexByte(bytes, n.text[i]) < 0 {
+			continue
+		}
+		if done < i {
+			w.copy(n, done, i)
+		}
+		w.replace("\uFFFD", n.origin(i, i+1))
+		done = i + 1
+	}
+	if done < len(n.text) {
+		w.copy(n, done, len(n.text))
+	}
+	return w.done()
+}
+
+// hasByte reports whether a text has one of some bytes.
+func hasByte(text, bytes string) bool {
+	for i := range len(bytes) {
+		if strings.IndexByte(text, bytes[i]) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *rewriter) done() normalized {

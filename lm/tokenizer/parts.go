@@ -5,15 +5,88 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 )
+
+// flatten returns the parts that a part of the file consists of: those of a
+// Sequence, whose field list has them, and of Sequences in it; none for null.
+func flatten(p filePart, list string) (parts []filePart, err error) {
+	return appendParts(nil, p, list, 0)
+}
+
+// maxDepth bounds how deep Sequences may be in one another.
+const maxDepth = 32
+
+func appendParts(parts []filePart, p filePart, list string, depth int) ([]filePart, error) {
+	if p == nil {
+		return parts, nil
+	}
+	kind, err := p.kind()
+	if err != nil {
+		return nil, err
+	}
+	if kind != "Sequence" {
+		return append(parts, p), nil
+	}
+	if depth == maxDepth {
+		return nil, fmt.Errorf("more than %d Sequences in one another are not supported", maxDepth)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(p, &fields); err != nil {
+		return nil, err
+	}
+	for name := range fields {
+		if name != "type" && name != list {
+			return nil, fmt.Errorf("unknown field %q", name)
+		}
+	}
+	var inner []filePart
+	if err := json.Unmarshal(fields[list], &inner); err != nil {
+		return nil, fmt.Errorf("%s: want a list", list)
+	}
+	for i, q := range inner {
+		if q == nil {
+			return nil, fmt.Errorf("%s[%d]: null, want a part", list, i)
+		}
+		if parts, err = appendParts(parts, q, list, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+// one returns what parts are together: the only one, or a Sequence; nil if there
+// are none.
+func one(parts []filePart, list string) filePart {
+	switch len(parts) {
+	case 0:
+		return nil
+	case 1:
+		return parts[0]
+	}
+	return sequence(parts, list)
+}
+
+// sequence returns a Sequence.
+func sequence(parts []filePart, list string) filePart {
+	texts := make([]string, len(parts))
+	for i, p := range parts {
+		texts[i] = string(p)
+	}
+	return filePart(fmt.Sprintf(`{"type":"Sequence",%q:[%s]}`, list, strings.Join(texts, ",")))
+}
 
 // parseNormalizer reads the part of the file of that name.
 func parseNormalizer(p filePart) (normalizer, error) {
-	if p == nil {
+	parts, err := flatten(p, "normalizers")
+	if err != nil {
+		return nil, err
+	}
+	if p = one(parts, "normalizers"); p == nil {
 		return nil, nil
 	}
 	for _, m := range []spaceMarker{{}, {prefix: true}, {trim: true}, {prefix: true, trim: true}} {
-		if same(p, m.json()) {
+		if same(sequence(parts, "normalizers"), m.json()) {
 			return m, nil
 		}
 	}
@@ -38,17 +111,6 @@ func parseNormalizer(p filePart) (normalizer, error) {
 			strip = *b.StripAccents
 		}
 		return bertNormalizer{clean: b.CleanText, chinese: b.HandleChineseChars, strip: strip, lower: b.Lowercase}, err
-	case "Sequence":
-		var s struct {
-			Type        string
-			Normalizers []filePart
-		}
-		if err := decodeStrict(p, &s); err != nil {
-			return nil, err
-		}
-		if len(s.Normalizers) == 1 {
-			return parseNormalizer(s.Normalizers[0])
-		}
 	}
 	return nil, fmt.Errorf("%s is not supported, only \"NFC\", \"BertNormalizer\" and what marks spaces as Llama 2 does", p)
 }
@@ -64,34 +126,26 @@ func same(p filePart, want string) bool {
 }
 
 // parseByteLevel reads the pre-tokeniser of a byte-level BPE: ByteLevel alone,
-// or last in a Sequence.
-func parseByteLevel(p filePart) (splitter, error) {
-	parts := []filePart{p}
-	switch kind, err := p.kind(); {
-	case p == nil:
-		return nil, errors.New("null is not supported without byte_fallback")
-	case err != nil:
-		return nil, err
-	case kind == "Sequence":
-		var s struct {
-			Type          string
-			Pretokenizers []filePart
-		}
-		if err := decodeStrict(p, &s); err != nil {
-			return nil, err
-		}
-		parts = s.Pretokenizers
+// or last in a Sequence. The first result is not nil if it puts spaces before
+// words.
+func parseByteLevel(p filePart) (*spaced, splitter, error) {
+	parts, err := flatten(p, "pretokenizers")
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(parts) == 0 {
+		return nil, nil, errors.New("null is not supported without byte_fallback")
 	}
 	var c chain
 	for i, part := range parts {
 		kind, err := part.kind()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		var s splitter
 		switch last := i == len(parts)-1; {
 		case kind == "ByteLevel" && last:
-			s, err = parseByteLevelSplitter(part)
+			return parseLast(c, part)
 		case kind == "ByteLevel":
 			err = errors.New("ByteLevel is supported only as the last of a Sequence")
 		case last:
@@ -109,21 +163,11 @@ func parseByteLevel(p filePart) (splitter, error) {
 			err = fmt.Errorf("type: %q is not supported, only \"Split\", \"Digits\" and \"ByteLevel\"", kind)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if s != nil {
-			c = append(c, s)
-		}
+		c = append(c, s)
 	}
-	switch len(parts) {
-	case 0:
-		return nil, errors.New("an empty Sequence is not supported")
-	case 1:
-		if len(c) == 1 {
-			return c[0], nil
-		}
-	}
-	return c, nil
+	panic("tokenizer: the last of a Sequence returns")
 }
 
 type fileByteLevel struct {
@@ -133,18 +177,24 @@ type fileByteLevel struct {
 	UseRegex       *bool `json:"use_regex"` // absent in older files: true
 }
 
-// parseByteLevelSplitter returns nil if ByteLevel splits nothing.
-func parseByteLevelSplitter(p filePart) (splitter, error) {
+// parseLast reads a ByteLevel that follows other splitters.
+func parseLast(before chain, p filePart) (*spaced, splitter, error) {
 	var b fileByteLevel
-	switch err := decodeStrict(p, &b); {
-	case err != nil:
-		return nil, err
-	case b.AddPrefixSpace:
-		return nil, errors.New("add_prefix_space: true is not supported")
-	case b.UseRegex != nil && !*b.UseRegex:
-		return nil, nil
+	if err := decodeStrict(p, &b); err != nil {
+		return nil, nil, err
 	}
-	return scannerGPT2, nil
+	last := chain{}
+	if b.UseRegex == nil || *b.UseRegex {
+		last = chain{scannerGPT2}
+	}
+	if b.AddPrefixSpace {
+		return &spaced{before}, last, nil
+	}
+	if all := append(before, last...); len(all) != 1 {
+		return nil, all, nil
+	} else {
+		return nil, all[0], nil
+	}
 }
 
 func parseSplit(p filePart) (splitter, error) {
@@ -172,11 +222,12 @@ func parseSplit(p filePart) (splitter, error) {
 
 // parseMetaspace returns nil if the pre-tokeniser is another one.
 func parseMetaspace(p filePart) (*metaspace, error) {
-	if p == nil {
-		return nil, nil
+	parts, err := flatten(p, "pretokenizers")
+	if err != nil || len(parts) != 1 {
+		return nil, err
 	}
-	kind, err := p.kind()
-	if err != nil || kind != "Metaspace" {
+	p = parts[0]
+	if kind, err := p.kind(); err != nil || kind != "Metaspace" {
 		return nil, err
 	}
 	var m struct {
@@ -204,13 +255,15 @@ func parseMetaspace(p filePart) (*metaspace, error) {
 }
 
 func parseBertPreTokenizer(p filePart) (splitter, error) {
-	switch kind, err := p.kind(); {
-	case p == nil:
-		return nil, errors.New("null is not supported with WordPiece, only \"BertPreTokenizer\"")
-	case err != nil:
+	parts, err := flatten(p, "pretokenizers")
+	if err != nil {
 		return nil, err
-	case kind != "BertPreTokenizer":
-		return nil, fmt.Errorf("type: %q is not supported with WordPiece, only \"BertPreTokenizer\"", kind)
+	}
+	if p = one(parts, "pretokenizers"); p == nil {
+		return nil, errors.New("null is not supported with WordPiece, only \"BertPreTokenizer\"")
+	}
+	if kind, err := p.kind(); err != nil || kind != "BertPreTokenizer" {
+		return nil, errors.Join(err, fmt.Errorf("type: %q is not supported with WordPiece, only \"BertPreTokenizer\"", kind))
 	}
 	return bertSplitter{}, decodeStrict(p, &struct{ Type string }{})
 }
@@ -218,21 +271,25 @@ func parseBertPreTokenizer(p filePart) (splitter, error) {
 // parseByteLevelDecoder accepts any ByteLevel: its options change offsets and
 // text in the library, never ids.
 func parseByteLevelDecoder(p filePart) error {
-	if p == nil {
-		return nil
-	}
-	kind, err := p.kind()
-	if err == nil && kind != "ByteLevel" {
-		err = fmt.Errorf("type: %q is not supported, only \"ByteLevel\"", kind)
-	}
+	parts, err := flatten(p, "decoders")
 	if err != nil {
 		return err
+	}
+	if p = one(parts, "decoders"); p == nil {
+		return nil
+	}
+	if kind, err := p.kind(); err != nil || kind != "ByteLevel" {
+		return errors.Join(err, fmt.Errorf("type: %q is not supported, only \"ByteLevel\"", kind))
 	}
 	return decodeStrict(p, &fileByteLevel{})
 }
 
 func parseWordPieceDecoder(p filePart, prefix string) (cleanup bool, err error) {
-	if p == nil {
+	parts, err := flatten(p, "decoders")
+	if err != nil {
+		return false, err
+	}
+	if p = one(parts, "decoders"); p == nil {
 		return false, nil
 	}
 	var w struct {

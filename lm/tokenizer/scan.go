@@ -1,13 +1,9 @@
 package tokenizer
 
 import (
-	"fmt"
 	"slices"
-	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2"
 )
 
 // A splitter cuts text into words and calls word for each, in order. Together the
@@ -241,6 +237,26 @@ func (c chain) split(text string, word func(start, end int)) {
 	}
 }
 
+// spaced is the option add_prefix_space of the pre-tokeniser ByteLevel: each
+// piece that what is before it in a Sequence leaves gets a space, unless it begins
+// with one.
+type spaced struct{ before chain }
+
+// split cuts bytes start to end of a text into pieces, and with last into words
+// of them.
+func (s *spaced) split(n *normalized, start, end int, last splitter, word func(m *normalized, from, to int)) {
+	s.before.split(n.text[start:end], func(from, to int) {
+		var w rewriter
+		if n.text[start+from] != ' ' {
+			at := n.origin(start+from, start+from+1).Start
+			w.replace(" ", Range{at, at})
+		}
+		w.copy(n, start+from, start+to)
+		m := w.done()
+		last.split(m.text, func(from, to int) { word(&m, from, to) })
+	})
+}
+
 // charSet is a set of characters: first and last of each run, in order.
 type charSet [][2]rune
 
@@ -317,49 +333,4 @@ func runEnd(text string, i int, c class) int {
 		i += n
 	}
 	return i
-}
-
-// matchTimeout is how long an unknown pattern may look for the end of one
-// word.
-const matchTimeout = time.Second
-
-// regexpSplitter is a pattern that no scanner is written for. Each match is a
-// word, and so is what lies between two matches. Where the pattern runs out of
-// time, the rest of the text is one word: its tokens stand for the same text,
-// but are not those that the model was trained on.
-type regexpSplitter struct{ re *regexp2.Regexp }
-
-func newRegexpSplitter(pattern string) (splitter, error) {
-	re, err := regexp2.Compile(pattern, regexp2.None)
-	if err != nil {
-		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
-	}
-	re.MatchTimeout = matchTimeout
-	return regexpSplitter{re}, nil
-}
-
-func (s regexpSplitter) split(text string, word func(start, end int)) {
-	// The pattern sees characters: where does each start?
-	runes := make([]rune, 0, len(text))
-	starts := make([]int, 0, len(text)+1)
-	for i := 0; i < len(text); {
-		r, n := utf8.DecodeRuneInString(text[i:])
-		runes, starts = append(runes, r), append(starts, i)
-		i += n
-	}
-	starts = append(starts, len(text))
-
-	done := 0
-	cut := func(end int) {
-		if done < end {
-			word(done, end)
-			done = end
-		}
-	}
-	m, err := s.re.FindRunesMatch(runes)
-	for ; m != nil && err == nil; m, err = s.re.FindNextMatch(m) {
-		cut(starts[m.Index])
-		cut(starts[m.Index+m.Length])
-	}
-	cut(len(text))
 }

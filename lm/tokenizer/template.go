@@ -56,36 +56,13 @@ var plainTemplate = template{
 	pair:   []templatePart{{}, {second: true, kind: 1}},
 }
 
-// parsePostProcessor reads the part of the file of that name. ByteLevel
-// changes offsets in the library, never ids.
+// parsePostProcessor reads the part of the file of that name, of which one may
+// be a template. ByteLevel changes offsets in the library, never ids.
 func parsePostProcessor(p filePart) (template, error) {
-	if p == nil {
-		return plainTemplate, nil
-	}
-	kind, err := p.kind()
+	parts, err := flatten(p, "processors")
 	if err != nil {
 		return template{}, err
 	}
-	switch kind {
-	case "ByteLevel":
-		return plainTemplate, decodeStrict(p, &fileByteLevel{})
-	case "TemplateProcessing":
-		return parseTemplate(p)
-	case "Sequence":
-		var s struct {
-			Type       string
-			Processors []filePart
-		}
-		if err := decodeStrict(p, &s); err != nil {
-			return template{}, err
-		}
-		return parsePostProcessors(s.Processors)
-	}
-	return template{}, fmt.Errorf("type: %q is not supported, only \"ByteLevel\" and \"TemplateProcessing\"", kind)
-}
-
-// parsePostProcessors reads a Sequence, of which one part may be a template.
-func parsePostProcessors(parts []filePart) (template, error) {
 	out, found := plainTemplate, false
 	for _, p := range parts {
 		kind, err := p.kind()
@@ -95,7 +72,7 @@ func parsePostProcessors(parts []filePart) (template, error) {
 		case kind == "ByteLevel":
 			err = decodeStrict(p, &fileByteLevel{})
 		case kind != "TemplateProcessing":
-			err = fmt.Errorf("type: %q in a Sequence is not supported, only \"ByteLevel\" and \"TemplateProcessing\"", kind)
+			err = fmt.Errorf("type: %q is not supported, only \"ByteLevel\" and \"TemplateProcessing\"", kind)
 		case found:
 			err = errors.New("two templates in a Sequence are not supported")
 		default:

@@ -13,8 +13,11 @@ type Tokenizer struct {
 	raw, late  *matcher
 	normalizer normalizer // nil if there is none
 	metaspace  *metaspace // nil if there is none; not together with a normaliser
+	spaced     *spaced    // nil if it puts no spaces before words
 	splitter   splitter
 	model      model
+	// lacking are the bytes without a token. No valid UTF-8 has them.
+	lacking string
 }
 
 // VocabSize is one more than the largest id, that of special and added tokens

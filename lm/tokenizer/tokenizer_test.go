@@ -173,7 +173,11 @@ func TestTrainErrors(t *testing.T) {
 		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{""}}, "added_tokens[0]: the content is empty"},
 		{tokenizer.TrainOptions{VocabSize: 300, Special: []string{"<a>"}, Added: []string{"<a>"}}, `added_tokens[1]: "<a>" occurs twice`},
 		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"\xff<"}}, `added_tokens[0]: "\xff<" is not valid UTF-8`},
-		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"é"}}, `token "é" is how a vocabulary file spells a byte`},
+		{tokenizer.TrainOptions{VocabSize: 300, Added: []string{"é"}}, `token "é" is too short: this single character stands for a byte, use "<é>" for example`},
+		{tokenizer.TrainOptions{VocabSize: 10, MinCount: -1, Special: []string{"x", "y"}}, "MinCount is -1, want 0 or more\n" +
+			`token "x" is too short: this single character stands for a byte, use "<x>" for example` + "\n" +
+			`token "y" is too short: this single character stands for a byte, use "<y>" for example` + "\n" +
+			"VocabSize is 10, want at least 258: 256 bytes and 2 special and added tokens"},
 	} {
 		_, err := tokenizer.Train(slices.Values([]string{"text"}), c.o)
 		require.EqualError(t, err, "tokenizer: train: "+c.want)
@@ -200,12 +204,13 @@ func TestLoadErrors(t *testing.T) {
 		{`"normalizer":null`, `"normalizer":{"type":"NFKC"}`,
 			`normalizer: {"type":"NFKC"} is not supported, only "NFC", "BertNormalizer" and what marks spaces as Llama 2 does`},
 		{`"normalizer":null`, `"normalizer":{"type":"NFC","x":1}`, `normalizer: unknown field "x"`},
-		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[]}`,
-			`normalizer: {"type":"Sequence","normalizers":[]} is not supported, only "NFC", "BertNormalizer" and what marks spaces as Llama 2 does`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[null]}`, `normalizer: normalizers[0]: null, want a part`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence"}`, `normalizer: normalizers: want a list`},
+		{`"normalizer":null`, `"normalizer":{"type":"Sequence","pretokenizers":[]}`, `normalizer: unknown field "pretokenizers"`},
+		{`"normalizer":null`, `"normalizer":` + strings.Repeat(`{"type":"Sequence","normalizers":[`, 40) + strings.Repeat("]}", 40),
+			`normalizer: more than 32 Sequences in one another are not supported`},
 		{`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"content":"▁","pattern":{"String":" "},"type":"Replace"}]}`,
 			`model: byte_fallback: false is not supported where spaces are marked`},
-		{`"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false`, `"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true`,
-			"pre_tokenizer: add_prefix_space: true is not supported"},
 		{`"pre_tokenizer":{"type":"ByteLevel"`, `"pre_tokenizer":{"type":"Whitespace"`,
 			`pre_tokenizer: type: "Whitespace" is not supported, only "ByteLevel" alone or after others`},
 		{pre, `"pre_tokenizer":{"type":"Metaspace","replacement":"_"}`, `pre_tokenizer: replacement: "_" is not supported, only "▁"`},
@@ -220,7 +225,7 @@ func TestLoadErrors(t *testing.T) {
 		{pre, split(`"pattern":{"Regex":"("},"behavior":"Isolated"`), "pre_tokenizer: pattern \"(\": error parsing regexp: missing closing ) in `(`"},
 		{pre, sequence(`{"type":"Whitespace"},` + byteLevel), `pre_tokenizer: type: "Whitespace" is not supported, only "Split", "Digits" and "ByteLevel"`},
 		{pre, sequence(byteLevel + "," + byteLevel), `pre_tokenizer: ByteLevel is supported only as the last of a Sequence`},
-		{pre, sequence(""), `pre_tokenizer: an empty Sequence is not supported`},
+		{pre, sequence(""), `pre_tokenizer: null is not supported without byte_fallback`},
 		{`"post_processor":null`, `"post_processor":{"type":"RobertaProcessing"}`,
 			`post_processor: type: "RobertaProcessing" is not supported, only "ByteLevel" and "TemplateProcessing"`},
 		{`"post_processor":null`, template(`{"SpecialToken":{"id":"<s>","type_id":0}}`, `"<s>":{"id":"<s>","ids":[480],"tokens":["<s>"]}`),
@@ -230,7 +235,7 @@ func TestLoadErrors(t *testing.T) {
 		{`"post_processor":null`, template(`{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"<s>","type_id":0}}`, `"<s>":{"id":"<s>","ids":[480],"tokens":["<s>"]}`),
 			`post_processor: id 480 is not in the vocabulary`},
 		{`"post_processor":null`, `"post_processor":{"type":"Sequence","processors":[` + byteLevel + `,{"type":"BertProcessing"}]}`,
-			`post_processor: type: "BertProcessing" in a Sequence is not supported, only "ByteLevel" and "TemplateProcessing"`},
+			`post_processor: type: "BertProcessing" is not supported, only "ByteLevel" and "TemplateProcessing"`},
 		{`"post_processor":null`, template(`{"Sequence":{"id":"B","type_id":0}}`, ``),
 			`post_processor: single[0]: the text "B" is not supported here: want each once and in order`},
 		{`"post_processor":null`, template(`{}`, ``), `post_processor: single[0]: want a SpecialToken or a Sequence`},
@@ -239,7 +244,7 @@ func TestLoadErrors(t *testing.T) {
 		{`"dropout":null`, `"dropout":0.1`, "model: dropout: only null is supported"},
 		{`"byte_fallback":false`, `"byte_fallback":true`, "model: byte_fallback: true is supported only where spaces are marked"},
 		{`"end_of_word_suffix":null`, `"end_of_word_suffix":"</w>"`, `model: end_of_word_suffix: "</w>" is not supported, only null`},
-		{`{"id":0,`, `{"id":3,`, `added_tokens[0] ("<|end|>"): id 3, but 0 in model.vocab`},
+		{`"id":2,"content":"<step"`, `"id":2,"content":"<|pad|> "`, `added_tokens[2] ("<|pad|> "): id 2 is that of "<step"`},
 		{`"!":5,`, ``, `model.vocab: the token of byte 0x21: "!" is not in the vocabulary`},
 		{`"!":5,`, `"!":-5,`, `model.vocab: id -5 of "!" is not supported, only 0 to 2097151`},
 		{`"!":5,`, `"!":2097152,`, `model.vocab: id 2097152 of "!" is not supported, only 0 to 2097151`},
@@ -255,6 +260,16 @@ func TestLoadErrors(t *testing.T) {
 		_, err := tokenizer.Parse([]byte(strings.Replace(string(data), c.old, c.new, 1)))
 		require.EqualError(t, err, "tokenizer: "+c.want)
 	}
+	for text, want := range map[string]string{
+		"\ufeff{}":           "begins with a byte order mark, want JSON in UTF-8 without one",
+		`{"version": NaN}`:   "line 1: NaN is not JSON, want a finite number or null",
+		`{"added_tokens":[]`: "unexpected EOF",
+	} {
+		_, err := tokenizer.Parse([]byte(text))
+		require.EqualError(t, err, "tokenizer: "+want)
+	}
+	_, err = tokenizer.Load(t.TempDir())
+	require.ErrorContains(t, err, "a directory, want a regular file")
 	_, err = tokenizer.Load("testdata/corpus.txt")
 	require.ErrorContains(t, err, "tokenizer: testdata/corpus.txt: invalid character")
 }

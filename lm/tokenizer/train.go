@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"container/heap"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -30,7 +31,7 @@ type TrainOptions struct {
 
 // Validate returns an error that names what is invalid: a VocabSize that is too
 // small, a negative MinCount, or a special or added token that is empty, invalid
-// UTF-8, there twice, or how a vocabulary file spells a byte.
+// UTF-8, repeated, or a single character that stands for a byte.
 func (o TrainOptions) Validate() error {
 	_, err := o.untrained()
 	return err
@@ -77,8 +78,9 @@ func (o TrainOptions) untrained() (*Tokenizer, error) {
 
 // definition returns the vocabulary before any merge.
 func (o TrainOptions) definition() (definition, error) {
+	var errs []error
 	if o.MinCount < 0 {
-		return definition{}, fmt.Errorf("MinCount is %d, want 0 or more", o.MinCount)
+		errs = append(errs, fmt.Errorf("MinCount is %d, want 0 or more", o.MinCount))
 	}
 	d := definition{
 		parts:    file{Version: "1.0", PreTokenizer: filePart(byteLevel), Decoder: filePart(byteLevel)},
@@ -100,7 +102,7 @@ func (o TrainOptions) definition() (definition, error) {
 	slices.Sort(alphabet)
 	for _, r := range alphabet {
 		if slices.Contains(d.spelling, string(r)) {
-			return definition{}, fmt.Errorf("token %q is how a vocabulary file spells a byte", string(r))
+			errs = append(errs, fmt.Errorf("token %q is too short: this single character stands for a byte, use \"<%c>\" for example", string(r), r))
 		}
 		d.spelling = append(d.spelling, string(r))
 	}
@@ -108,10 +110,10 @@ func (o TrainOptions) definition() (definition, error) {
 		d.added = append(d.added, addedToken{content: content, id: int32(slices.Index(d.spelling, content)), inVocab: true})
 	}
 	if o.VocabSize < len(d.spelling) {
-		return definition{}, fmt.Errorf("VocabSize is %d, want at least %d: 256 bytes and %d special and added tokens",
-			o.VocabSize, len(d.spelling), len(d.added))
+		errs = append(errs, fmt.Errorf("VocabSize is %d, want at least %d: 256 bytes and %d special and added tokens",
+			o.VocabSize, len(d.spelling), len(d.added)))
 	}
-	return d, nil
+	return d, errors.Join(errs...)
 }
 
 // trainer holds the words of a corpus and the pairs in them.

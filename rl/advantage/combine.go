@@ -136,7 +136,7 @@ func (m Combine) batch(batch []rollout.Group) ([]float64, error) {
 	return rewards, nil
 }
 
-// at says where in a batch an error is.
+// at adds the place in a batch to an error.
 func at(group, completion int, err error) error {
 	return fmt.Errorf("advantage: group %d, completion %d: %w", group, completion, err)
 }

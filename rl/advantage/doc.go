@@ -20,7 +20,7 @@
 //   - [DrGRPO] only centres them.
 //   - [RLOO] compares each completion with the mean of the others: unbiased.
 //   - [MaxRL] divides by the mean, so that hard prompts weigh like 1/p.
-//   - [PassAtK] credits what a completion adds to the best of k.
+//   - [PassAtK] credits a completion's contribution to the best of k.
 //
 // Others need the whole batch, token counts or separate rewards, and are
 // not normalisers but estimators:

@@ -7,17 +7,18 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// Kinds is a map[string]any from the name of a kind to its prototype: a struct, or a
-// pointer to one, whose fields are the defaults. Pass your own estimators and normalisers in this
-// form to Decode and Encode:
+// Kinds is a map[string]any from the name of a kind to its prototype: a struct,
+// or a pointer to one, whose fields are the defaults. Pass your own estimators
+// and normalisers in this form to Decode and Encode:
 //
 //	mine := advantage.Kinds{"shifted": Shifted{By: 0.5}}
 //
 // Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode
-// if a kind of yours there has a field that is an Estimator or a Normalizer:
+// BuiltInKinds returns the kinds of this package. Pass them to another package's
+// Decode if a kind of yours there has a field that is an Estimator or a
+// Normalizer:
 //
 //	objective.Decode(b, mine, advantage.BuiltInKinds())
 func BuiltInKinds() Kinds {

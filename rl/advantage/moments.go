@@ -10,7 +10,7 @@ import (
 // largest absolute reward, the rewards of a dead group may lie.
 const DefaultTolerance = 1e-9
 
-// Singleton is the advantage in a group with a single usable reward.
+// Singleton is the advantage given in a group with a single usable reward.
 type Singleton uint8
 
 const (
@@ -123,7 +123,7 @@ func (m moments) rounding(tolerance float64) float64 {
 	return m.noise(tolerance) / 2
 }
 
-// centred is what the group-relative normalisers share. It writes
+// centred is the common part of the group-relative normalisers. It writes
 // (x-mean)*scale(m) with an exact zero where x is the mean, zeros for a dead
 // group, and zeros for NaN. A singleton gets zero or x*raw.
 func centred(dst, xs []float64, s Singleton, tolerance, raw float64, scale func(moments) float64) {

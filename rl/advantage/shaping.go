@@ -14,10 +14,10 @@ type ShapingFolder interface {
 }
 
 // AddShaping adds each completion's Shaping to its Adv, unless est has already
-// folded it into its advantages. It comes after step credit, so that a KL
-// penalty never decides which steps are masked; masked tokens get it too,
-// because it does not depend on the task's verdict (what a masked token
-// contributes to the loss is the objective's choice).
+// folded it into its advantages. It comes after step credit, so that a KL penalty
+// never decides which steps are masked; masked tokens get it too, because it does
+// not depend on the task's verdict (the objective decides what a masked token
+// contributes to the loss).
 //
 // It is an error, naming group and completion, if Shaping is not one finite
 // number per token.

@@ -66,8 +66,8 @@ func Write(w io.Writer, rows []Row) error {
 }
 
 // Read reads labelled rows. name is the name of the file for errors, which also
-// say line, field and what was expected there. A row without a truth is an error,
-// and so are two rows with the same rule and id. Empty lines are skipped.
+// name the line, the field and the expected value. A row without a truth is an
+// error, and so are two rows with the same rule and id. Empty lines are skipped.
 func Read(name string, r io.Reader) ([]Row, error) {
 	type key struct{ rule, id string }
 	first := make(map[key]int)

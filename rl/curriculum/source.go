@@ -36,7 +36,7 @@ type Source struct {
 	even    tree // 1 for each of them
 }
 
-// count is what was seen of a problem.
+// count holds the observations of a problem.
 type count struct{ successes, trials float64 }
 
 // New returns a source over problems, which must not change. Observe tells
@@ -212,7 +212,7 @@ func (s *Source) Summary() Summary {
 
 const stateFormat = 2
 
-// state is what State returns as JSON. Go writes float64 with as many digits as
+// state is the JSON of State. Go writes float64 with as many digits as
 // it takes to read the same bits again.
 type state struct {
 	Format    int        `json:"format"`

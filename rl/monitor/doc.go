@@ -15,7 +15,7 @@
 //   - broken and unknown steps are where a policy hides from its rules;
 //   - a step whose verdicts cease to agree with the result
 //     ([StepCounts.Agreement], [StepCounts.Phi]) has a rule, or a reward, that no
-//     longer measures what it did.
+//     longer measures the same thing.
 //
 // # A monitor in a run
 //

@@ -177,7 +177,7 @@ func (m *Monitor) test(step int64) []Alarm {
 	return alarms
 }
 
-// comparison is what a test compared, and its p-value.
+// comparison holds the numbers that a test compared, and its p-value.
 type comparison struct{ reference, recent, p float64 }
 
 // rises tests whether a measure is larger in the window than before. Training
@@ -287,7 +287,7 @@ func FormatDrifts(drifts []Drift) string {
 
 const stateFormat = 2
 
-// state is what State returns as JSON.
+// state is the JSON of State.
 type state struct {
 	Format int      `json:"format"`
 	Fresh  int      `json:"fresh"`

@@ -9,8 +9,8 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
 
-// ErrNoTokens is what an Aggregation returns if no token of the step counts for
-// anything, so that there is nothing to divide by.
+// ErrNoTokens is the error of an Aggregation if no token of the step counts, so
+// that there is nothing to divide by.
 var ErrNoTokens = errors.New("objective: no token to train on in the step")
 
 // Layout holds the masks of all sequences of one optimiser step, so that

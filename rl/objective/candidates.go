@@ -103,7 +103,7 @@ func (s *Sequence) checkCandidates() error {
 	return s.check(0)
 }
 
-// blameCandidate says why the divergence at position t is not finite.
+// blameCandidate returns the reason why the divergence at position t is not finite.
 func (s *Sequence) blameCandidate(t int) error {
 	c := s.Cand
 	for k := range c.K {

@@ -26,9 +26,9 @@
 // [ReverseKL], [JSD]. Regularisers: [KL], [EntropyBonus].
 //
 // [Terms] adds them up, [Scaled] gives one a coefficient, and three wrappers
-// change what a policy loss sees: [Corrected] reweights for the mismatch
-// between sampling engine and trainer, [FromRollout] puts the engine's
-// log-probs in place of the old ones, [Distilled] adds a teacher's advantage.
+// change the inputs of a policy loss: [Corrected] reweights for the mismatch
+// between sampling engine and trainer, [FromRollout] puts the engine's log-probs
+// in place of the old ones, [Distilled] adds a teacher's advantage.
 //
 // [RewardKL] is the KL penalty in the reward instead of the loss, and
 // [AdaptiveKL] adapts its coefficient or that of KL.

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// ErrSharedRatio is what GSPO returns for a sequence whose tokens differ in
+// ErrSharedRatio is the error of GSPO for a sequence whose tokens differ in
 // advantage.
 var ErrSharedRatio = errors.New("objective: GSPO shares one ratio among all tokens, which would average step credit away; use GSPOToken")
 

@@ -2,17 +2,18 @@ package objective
 
 import "github.com/stepwise-rl/stepwise/internal/settings"
 
-// Kinds is a map[string]any from the name of a kind to its prototype: a struct, or a
-// pointer to one, whose fields are the defaults. Pass your own objectives and aggregations in this
-// form to Decode and Encode:
+// Kinds is a map[string]any from the name of a kind to its prototype: a struct,
+// or a pointer to one, whose fields are the defaults. Pass your own objectives
+// and aggregations in this form to Decode and Encode:
 //
 //	mine := objective.Kinds{"tanh": Tanh{K: 2}}
 //
 // Every exported field of a prototype needs a json tag.
 type Kinds = settings.Kinds
 
-// BuiltInKinds returns the kinds of this package. Pass them to another package's Decode
-// if a kind of yours there has a field that is an Objective or an Aggregation.
+// BuiltInKinds returns the kinds of this package. Pass them to another package's
+// Decode if a kind of yours there has a field that is an Objective or an
+// Aggregation.
 func BuiltInKinds() Kinds {
 	return Kinds{
 		"ppo": PPO{}, "gspo": GSPO{}, "gspo_token": GSPOToken{}, "cispo": CISPO{}, "sapo": SAPO{}, "dro": DRO{},

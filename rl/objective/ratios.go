@@ -103,7 +103,7 @@ func borrow(n int) []float64 {
 	return (*x)[:n]
 }
 
-// giveBack takes a slice that nobody uses any more.
+// giveBack takes a slice that is no longer used.
 func giveBack(x []float64) {
 	if x != nil {
 		scratch.Put(&x)

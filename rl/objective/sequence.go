@@ -100,7 +100,7 @@ func lengthError(name string, got, want int) error {
 	return fmt.Errorf("objective: the length of %s is %d, want one entry per token (%d)", name, got, want)
 }
 
-// blame returns an error that says which number at position t is not finite.
+// blame returns an error that names the number at position t that is not finite.
 func (s *Sequence) blame(t int, in Inputs) error {
 	for _, f := range [...]struct {
 		name string

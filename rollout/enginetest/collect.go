@@ -54,7 +54,7 @@ func (s *suite) collect(ctx context.Context, reqs ...rollout.Request) ([][]rollo
 	return got, nil
 }
 
-// sound checks what is true of every completion.
+// sound checks the properties of every completion.
 func (s *suite) sound(r *rollout.Request, c *rollout.Completion) error {
 	wrong := func(format string, a ...any) error {
 		return fmt.Errorf("sample %d of request %d: "+format, append([]any{c.Index, c.Request}, a...)...)
@@ -97,7 +97,8 @@ func (s *suite) sound(r *rollout.Request, c *rollout.Completion) error {
 	return nil
 }
 
-// same returns an error that says how two completions of the same sample differ.
+// same returns an error that names the difference between two completions of the
+// same sample.
 func same(a, b *rollout.Completion) error {
 	switch {
 	case !slices.Equal(a.Tokens, b.Tokens):

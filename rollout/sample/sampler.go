@@ -72,7 +72,7 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	return nil
 }
 
-// notFinite returns what is wrong with logits whose weights have no sum.
+// notFinite returns the error of logits whose weights have no finite sum.
 func notFinite(logits []float32) error {
 	for i, l := range logits {
 		if l != l || l > math.MaxFloat32 {

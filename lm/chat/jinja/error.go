@@ -1,94 +1,54 @@
 package jinja
 
-import (
-	"errors"
-	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
+import "fmt"
 
-	"github.com/nikolalohinski/gonja/v2/exec"
-	"github.com/nikolalohinski/gonja/v2/parser"
-)
-
-// Error is what is wrong with a template, or what it raised.
+// Error is what is wrong with a template, or what went wrong while it ran.
 type Error struct {
 	// Template is its name.
 	Template string
-	// Line counts from 1; 0 means unknown.
+	// Line counts from 1; 0 means that no line is to blame.
 	Line int
-	// Err is the cause: for raise_exception, its message.
-	Err error
+	// Class is the class of the exception that Jinja or Python raises in this
+	// case: TemplateSyntaxError for a template that cannot be read,
+	// TemplateAssertionError for one that names a filter or test that does not
+	// exist, UndefinedError for use of an undefined value, TemplateError for
+	// raise_exception, or TypeError, ValueError and the like. A bound of this
+	// package that has no counterpart there is a LimitError.
+	Class string
+	// Message says what is wrong.
+	Message string
 }
+
+// The classes that callers may want to tell from the rest.
+const (
+	// ClassSyntax is of a template that cannot be read.
+	ClassSyntax = "TemplateSyntaxError"
+	// ClassRaised is of what a template raises itself with raise_exception.
+	ClassRaised = "TemplateError"
+	// ClassUndefined is of an undefined value that is used.
+	ClassUndefined = "UndefinedError"
+	// ClassLimit is of a template that is too large or takes too much.
+	ClassLimit = "LimitError"
+)
 
 // Error implements error.
 func (e *Error) Error() string {
+	what := e.Message
+	if e.Class != ClassRaised {
+		what = e.Class + ": " + what
+	}
 	if e.Line == 0 {
-		return fmt.Sprintf("jinja: template %q: %v", e.Template, e.Err)
+		return fmt.Sprintf("jinja: template %q: %s", e.Template, what)
 	}
-	return fmt.Sprintf("jinja: template %q: line %d: %v", e.Template, e.Line, e.Err)
+	return fmt.Sprintf("jinja: template %q: line %d: %s", e.Template, e.Line, what)
 }
 
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// The engine wraps errors in descriptions of what it was doing, and now and
-// then keeps of an error its text alone. So what we want back, causes and
-// lines, is marked in the text by a byte that no message holds.
-const mark = "\x00"
-
-// fault is an error of ours.
-func fault(format string, args ...any) error {
-	return errors.New(mark + strings.ReplaceAll(fmt.Sprintf(format, args...), mark, ""))
+// raise makes an error of a class; the run that it ends adds name and line.
+func raise(class, format string, args ...any) *Error {
+	return &Error{Class: class, Message: fmt.Sprintf(format, args...)}
 }
 
-// lineError is an error in the statement of a line.
-type lineError struct {
-	line int
-	error
-}
+func typeError(format string, args ...any) *Error  { return raise("TypeError", format, args...) }
+func valueError(format string, args ...any) *Error { return raise("ValueError", format, args...) }
 
-func (e lineError) Error() string {
-	return fmt.Sprintf("%sat line %d: %s%s", mark, e.line, mark, e.error.Error())
-}
-
-func (e lineError) Unwrap() error { return e.error }
-
-// lineIn matches the lines that the engine and lineError name.
-var lineIn = regexp.MustCompile(`(?:Unable to render expression |` + mark + `)at line (\d+): `)
-
-// fail makes an Error of an error of the engine: the cause, and the last line
-// that is named, which is the innermost.
-func (t *Template) fail(err error) error {
-	var syntax *parser.SyntaxError
-	if errors.As(err, &syntax) {
-		return &Error{t.name, syntax.Line, errors.New(syntax.Message)}
-	}
-	line := 0
-	if all := lineIn.FindAllStringSubmatch(err.Error(), -1); all != nil {
-		line, _ = strconv.Atoi(all[len(all)-1][1])
-	}
-	cause := root(err).Error()
-	return &Error{t.name, line, errors.New(cause[strings.LastIndex(cause, mark)+1:])}
-}
-
-// root returns the innermost error; the engine wraps some in values.
-func root(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if v, ok := err.(*exec.Value); ok {
-			inner, _ = v.Interface().(error)
-		}
-		if inner == nil {
-			return err
-		}
-		err = inner
-	}
-}
-
-// rescue turns a panic of the engine into an error.
-func (t *Template) rescue(err *error) {
-	if p := recover(); p != nil {
-		*err = t.fail(fault("the engine failed: %v", p))
-	}
-}
+func limitError(format string, args ...any) *Error { return raise(ClassLimit, format, args...) }

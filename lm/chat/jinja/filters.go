@@ -1,93 +1,127 @@
 package jinja
 
 import (
-	"github.com/nikolalohinski/gonja/v2/builtins"
-	"github.com/nikolalohinski/gonja/v2/exec"
+	"slices"
+	"strings"
 )
 
-// maxNumber bounds the numbers that filters take, widths for instance.
-const maxNumber = 1 << 16
+// builtin is a filter or a test; the first argument is what it is applied to.
+type builtin func(r *run, a *args) (value, error)
 
-// engineFilters are the engine's filters that do what Jinja's do.
-var engineFilters = []string{
-	"abs", "capitalize", "d", "default", "dictsort", "e", "escape", "first", "float", "groupby", "indent", "int",
-	"join", "last", "length", "count", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round",
-	"safe", "select", "selectattr", "sort", "string", "sum", "title", "unique", "upper", "wordcount",
-}
+// filters are the filters by name.
+var filters = map[string]builtin{}
 
-// filterSet holds the engine's filters, with bounds, and those of our own.
-func filterSet() *exec.FilterSet {
-	set := map[string]exec.FilterFunction{
-		"tojson": own(toJSON),
-		"trim": own(func(v *exec.Value, a *arguments) (any, error) {
-			return strip(v.String(), a, true, true), nil
-		}),
-		"list": own(func(v *exec.Value, _ *arguments) (any, error) { return elements(v), nil }),
-		"items": own(func(v *exec.Value, a *arguments) (any, error) {
-			if v.IsNil() {
-				return list{}, nil
+// filter adds a filter of bound arguments, missing where they are not given.
+// The parameters are names with spaces between them; so are the names.
+func filter(names string, required int, params string, f func(r *run, v []value) (value, error)) {
+	for _, name := range strings.Fields(names) {
+		fields := strings.Fields(params)
+		filters[name] = func(r *run, a *args) (value, error) {
+			v, err := a.bind(name, required, fields...)
+			if err != nil {
+				return nil, err
 			}
-			if !v.IsDict() {
-				return nil, fault("items of what is no mapping")
-			}
-			return dictMethods["items"](pairs(v), a), nil
-		}),
-	}
-	for _, name := range engineFilters {
-		filter, ok := builtins.Filters.Get(name)
-		if !ok {
-			panic("jinja: the engine has no filter " + name)
-		}
-		set[name] = func(e *exec.Evaluator, v *exec.Value, va *exec.VarArgs) *exec.Value {
-			for _, arg := range va.Args {
-				if err := small(arg); err != nil {
-					return exec.AsValue(err)
-				}
-			}
-			for _, arg := range va.KwArgs {
-				if err := small(arg); err != nil {
-					return exec.AsValue(err)
-				}
-			}
-			return listed(filter(e, v, va))
+			return f(r, v)
 		}
 	}
-	return exec.NewFilterSet(set)
 }
 
-func small(v *exec.Value) error {
-	if v.IsNumber() && (v.Float() > maxNumber || v.Float() < -maxNumber) {
-		return fault("a filter's argument is %s, want at most %d", v.String(), maxNumber)
-	}
-	return nil
-}
+// maxPath is the longest path of attributes, in bytes.
+const maxPath = 4096
 
-// elements returns what a list, a string or a dict consists of.
-func elements(v *exec.Value) list {
-	if !v.IsString() {
-		return items(v)
+// getter returns what finds an attribute of items: a path with dots, whose
+// numbers are indices. None is the item itself. A fallback, if there is one,
+// is in the place of what is undefined.
+func (r *run) getter(attribute, fallback value) func(value) (value, error) {
+	if attribute == nil || attribute == missing {
+		return func(v value) (value, error) { return v, nil }
 	}
-	l := list{}
-	for _, r := range v.String() {
-		l = append(l, string(r))
-	}
-	return l
-}
-
-// own makes a filter of a function.
-func own(f func(v *exec.Value, a *arguments) (any, error)) exec.FilterFunction {
-	return func(_ *exec.Evaluator, v *exec.Value, va *exec.VarArgs) *exec.Value {
-		if v.IsError() {
-			return v
+	path := []value{attribute}
+	if s, ok := str(attribute); ok && len(s) <= maxPath {
+		path = nil
+		for _, part := range strings.Split(s, ".") {
+			if i, err := parseInt(part, 10); err == nil && allChars(part, isDigit) {
+				path = append(path, i)
+			} else {
+				path = append(path, part)
+			}
 		}
-		a := arguments{VarArgs: va}
-		out, err := f(v, &a)
-		if err == nil {
-			err = a.end()
+	}
+	return func(v value) (value, error) {
+		for _, key := range path {
+			err := r.step()
+			if err != nil {
+				return nil, err
+			}
+			if v, err = r.item(v, key); err != nil {
+				return nil, err
+			}
+			if _, gone := v.(*undefined); gone && fallback != nil && fallback != missing {
+				v = fallback
+			}
 		}
+		return v, nil
+	}
+}
+
+// folding makes a getter that lets the case of texts alone unless they are to
+// be told apart by it.
+func (r *run) folding(get func(value) (value, error), caseSensitive value) (func(value) (value, error), error) {
+	sensitive, err := r.truthArg(caseSensitive)
+	if err != nil || sensitive {
+		return get, err
+	}
+	return func(v value) (value, error) {
+		v, err := get(v)
+		if s, ok := str(v); ok {
+			return lower(s), r.grow(len(s))
+		}
+		return v, err
+	}, nil
+}
+
+// sorted returns items in the order of their keys. Equal ones keep theirs,
+// also in reverse.
+func (r *run) sorted(items []value, key func(value) (value, error), reverse bool) ([]value, error) {
+	if err := r.room(3 * len(items)); err != nil {
+		return nil, err
+	}
+	type keyed struct{ key, item value }
+	ks := make([]keyed, len(items))
+	for i, item := range items {
+		k, err := key(item)
 		if err != nil {
-			return exec.AsValue(err)
+			return nil, err
 		}
-		return exec.AsValue(out)
+		ks[i] = keyed{k, item}
 	}
+	if reverse {
+		slices.Reverse(ks)
+	}
+	var failed error
+	slices.SortStableFunc(ks, func(a, b keyed) int {
+		if failed != nil {
+			return 0
+		}
+		less, err := r.order("<", a.key, b.key)
+		if err == nil && !less {
+			var more bool
+			if more, err = r.order("<", b.key, a.key); more {
+				return 1
+			}
+		}
+		failed = err
+		if less {
+			return -1
+		}
+		return 0
+	})
+	if reverse {
+		slices.Reverse(ks)
+	}
+	out := make([]value, len(ks))
+	for i, k := range ks {
+		out[i] = k.item
+	}
+	return out, failed
 }

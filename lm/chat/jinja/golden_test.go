@@ -11,13 +11,12 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 // golden is what chat/testdata/golden.py wrote.
 type golden struct {
 	Templates     map[string]string
-	Conversations map[string][]prompt.Message
+	Conversations map[string][]chat.Message
 	Cases         []struct {
 		Template, Conversation string
 		Variables              map[string]any

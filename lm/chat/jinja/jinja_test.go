@@ -13,12 +13,11 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
-	"github.com/stepwise-rl/stepwise/prompt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var hello = []prompt.Message{{Role: "user", Content: "Hello"}, {Role: "assistant", Content: "Hi"}}
+var hello = []chat.Message{{Role: "user", Content: "Hello"}, {Role: "assistant", Content: "Hi"}}
 
 func render(t testing.TB, source string, vars map[string]any) (string, error) {
 	template, err := jinja.Parse("test", source, jinja.Options{Vars: vars})
@@ -30,36 +29,19 @@ func render(t testing.TB, source string, vars map[string]any) (string, error) {
 
 // Errors name the template, the line and what is wrong there.
 func TestErrors(t *testing.T) {
-	for _, c := range []struct{ source, want string }{
-		{"a\n\n{{ messages", `line 3: `},
-		{"{% if x %}\nno end", `Unexpected EOF, expected tag elif or else or endif`},
-		{"\n{% include 'a' %}", `line 2: ControlStructure 'include' not found`},
-		{"{% import 'a' as b %}", `ControlStructure 'import' not found`},
-		{"{% extends 'a' %}", `ControlStructure 'extends' not found`},
-		{"{% block a %}{{ self.a() }}{% endblock %}", `ControlStructure 'block' not found`},
-		{"{% for m in messages recursive %}{{ loop(messages) }}{% endfor %}", "line 1: recursive loops are not supported"},
-		{"\n\n{{ raise_exception('no!') }}", "line 3: no!"},
-		{"{% for m in messages %}\n{% if loop.last %}\n{{ raise_exception('last') }}\n{% endif %}{% endfor %}", "line 3: last"},
-		{"{% macro f() %}\n{{ raise_exception('deep') }}{% endmacro %}\n\n{{ f() }}", "line 2: deep"},
-		{"\n{% set x = raise_exception('set') %}", "line 2: set"},
-		{"{{ messages | nothing }}", "line 1: filter 'nothing' not found"},
-		{"{{ 'a'.nothing() }}", "unknown method 'nothing'"},
-		{"{{ messages.append(1) }}", "unknown method 'append'"},
-		{"{{ messages[0].update({'role': 'x'}) }}", "unknown method 'update'"},
-		{"{{ messages[0].role.x.y }}", "line 1: "},
-		{"{% set messages[0].role = 'x' %}", "messages is no namespace, to which alone attributes can be assigned"},
-		{"{% set messages[0].Pairs = messages[1].Pairs %}", "messages is no namespace"},
-		{"{{ 1 % 0 }}", "the engine failed"},
-		{"{{ 'a'.split('') }}", "the separator is empty"},
-		{"{{ 'a'.split(1, 2, 3) }}", "3 arguments, want at most 2"},
-		{"{{ 'a'.replace('b') }}", "argument new is missing"},
-		{"{{ 'a'.strip(what='b') }}", "unknown argument what"},
-		{"{{ range(0, 5, 0) }}", "the step of a range is 0"},
-		{"{{ namespace(_x=1) }}", "begins with an underscore"},
-		{"{{ strftime_now('%Q') }}", "%Q is not supported"},
-		{"{{ messages | tojson(indent=1000000000) }}", "indent is 1000000000, want at most 64"},
-		{"{{ range | tojson }}", "tojson: func cannot be written"},
-		{strings.Repeat("x", 128<<10+1), "131073 bytes, want at most 131072"},
+	for _, c := range []struct{ source, class, want string }{
+		{"a\n\n{{ messages", jinja.ClassSyntax, `line 3: TemplateSyntaxError: unexpected end of template, expected 'end of print statement'.`},
+		{"{% if x %}\nno end", jinja.ClassSyntax, `line 2: TemplateSyntaxError: Unexpected end of template. Jinja was looking for the following tags: 'elif' or 'else' or 'endif'. The innermost block that needs to be closed is 'if'.`},
+		{"\n{% include 'a' %}", "TypeError", "line 2: TypeError: no loader for this environment specified"},
+		{"\n\n{{ raise_exception('no!') }}", jinja.ClassRaised, "line 3: no!"},
+		{"{{ messages | nothing }}", "TemplateAssertionError", "line 1: TemplateAssertionError: No filter named 'nothing'."},
+		{"{{ bos_token + 'x' }}", jinja.ClassUndefined, "line 1: UndefinedError: 'bos_token' is undefined"},
+		{"{{ 'a'.nothing() }}", jinja.ClassUndefined, "'str object' has no attribute 'nothing'"},
+		{"{{ messages.append(1) }}", "SecurityError", "access to attribute 'append' of 'list' object is unsafe."},
+		{"{{ 1 % 0 }}", "ZeroDivisionError", "integer division or modulo by zero"},
+		{"{{ namespace(_x=1) }}", "SecurityError", "cannot store underscore-prefixed attributes"},
+		{"{{ range | tojson }}", "TypeError", "Object of type function is not JSON serializable"},
+		{strings.Repeat("x", 128<<10+1), jinja.ClassLimit, "131073 bytes, want at most 131072"},
 	} {
 		_, err := render(t, c.source, nil)
 		require.ErrorContains(t, err, c.want, "%.80s", c.source)
@@ -67,6 +49,7 @@ func TestErrors(t *testing.T) {
 		var as *jinja.Error
 		require.ErrorAs(t, err, &as)
 		require.Equal(t, "test", as.Template)
+		require.Equal(t, c.class, as.Class)
 	}
 	_, err := jinja.Parse("test", "", jinja.Options{Vars: map[string]any{"x": struct{}{}}})
 	require.ErrorContains(t, err, "variable x: struct {} is none of")
@@ -76,34 +59,113 @@ func TestErrors(t *testing.T) {
 	require.ErrorContains(t, err, "at least one message")
 }
 
-// What would run or grow without end stops with an error.
+// What would run or grow without end stops with an error, soon.
 func TestBounds(t *testing.T) {
+	const double = "{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}"
+	const deep = "{% set ns = namespace(s=[]) %}{% for i in range(99999) %}{% set ns.s = [ns.s] %}{% endfor %}"
 	nested := "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
 	for _, c := range []struct{ source, want string }{
-		{nested, "more than 250000 statements run"},
-		{"{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}", "more than 250000 statements run"},
-		{"{{ range(100001) }}", "a range of more than 100000 numbers"},
-		{"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "macro calls go deeper than 100"},
-		{"{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}", "macro calls go deeper than 100"},
-		{"{% set ns = namespace(s='xxxxxxxxxx') %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "a string of more than 16777216 bytes in ns"},
+		{nested, "it takes more than 20000000 steps"},
+		{"{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}", "it takes more than 20000000 steps"},
+		{"{{ range(100001) }}", "Range too big"},
+		{"{{ range(10**12) }}", "Range too big"},
+		{"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls go deeper than 150"},
+		{"{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}", "calls go deeper than 150"},
+		{"{% macro f() %}{{ caller() }}{% endmacro %}{% macro g() %}{% call f() %}{{ g() }}{% endcall %}{% endmacro %}{{ g() }}", "calls go deeper than 150"},
+		{"{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}", "calls go deeper than 150"},
+		{"{% block a %}{{ self.a() }}{% endblock %}", "calls go deeper than 150"},
+		{"{% set ns = namespace(s='xxxxxxxxxx') %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "a string of more than 16777216 bytes"},
+		{"{% set ns = namespace(s=[1]) %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "a list of more than 1048576 items"},
+		{"{% set s = 'x' * 10000000 %}{% set l = [s + 'a', s + 'b', s + 'c'] %}{% for a in range(99) %}{% set x = s ~ a %}{% endfor %}", "its values take more than 536870912 bytes"},
 		{"{% set s = 'x' * 10000000 %}{% for a in range(99) %}{{ s }}{% endfor %}", "more than 67108864 bytes written"},
 		{"{% set s = 'x' * 10000000 %}{% macro f() %}{% for a in range(99) %}{{ s }}{% endfor %}{% endmacro %}{{ f() }}", "more than 67108864 bytes written"},
-		{"{{ 'a\nb' | indent(1000000000) }}", "a filter's argument is 1000000000, want at most 65536"},
+		{"{{ 'x' * 10**9 }}", "a string of more than 16777216 bytes"},
+		{"{{ [1] * 10**9 }}", "a list of more than 1048576 items"},
+		{"{{ 10**(10**10) }}", "an int of more than 65536 bits"},
+		{"{{ 2**(4000**2) }}", "an int of more than 65536 bits"},
+		{"{{ 10**4300 }}", "Exceeds the limit (4300 digits)"},
+		{"{{ 'a\nb' | indent(1000000000) }}", "a string of more than 16777216 bytes"},
+		{"{{ 'a' | center(10**12) }}", "a string of more than 16777216 bytes"},
+		{"{{ '%1000000000d' % 1 }}", "a width of more than 16777216"},
+		{"{{ '%*d' % (10**12, 1) }}", "a width of more than 16777216"},
+		{"{{ '{:1000000000}'.format(1) }}", "a width of more than 16777216"},
+		{"{{ '{:.1000000000f}'.format(1) }}", "a width of more than 16777216"},
+		{"{{ ('x' * 1000000).replace('', 'y' * 1000) }}", "a string of more than 16777216 bytes"},
+		{"{{ [1, 2] | batch(10**9, 'x') | list }}", "a list of more than 1048576 items"},
+		{"{{ [1, 2] | slice(10**12) | list }}", "a list of more than 1048576 items"},
+		{"{{ messages | tojson(indent=1000000000) }}", "an indent of more than 1000"},
+		{"{{ [] * 10**18 }}{{ '' * 10**18 }}{{ () * 2**62 }}", ""},
+		{"{{ [] * 2**70 }}", "OverflowError"},
+		{"{{ '{:016000000,d}'.format(1) | length }}", ""},
+		{"{{ ('-' * 1000000) | wordwrap(500000) | length }}", ""},
+		{"{{ ('a ' * 500000) | wordwrap(1) | length }}", ""},
+		{"{{ ('a' * 5000000) | wordwrap(1) | length }}", "it takes more than 20000000 steps"},
+		{"{{ ('ab ' * 1000000) | wordwrap(1) | length }}", ""},
+		{"{{ ('a.' * 8000000) | urlize | length }}", ""},
+		{"{{ [{}] | map(attribute='a.' * 1000000) | list }}", ""},
+		{"{% macro f() %}{{ kwargs | length }}{% endmacro %}{{ f(**dict.fromkeys(range(100000) | map('string'))) }}", "it takes more than 20000000 steps"},
+		{"{{ range(-2**63, 2**63 - 1) }}", "Range too big"},
+		{"{{ (1, 2)[::2**63 - 1] }}{{ 'abc'[-2**70:2**70:2**70] }}{{ 5 | round(-2**63) }}{{ 5.5 | round(-2**63) }}", ""},
+		{"{{ lipsum(10**9) }}", "a string of more than 16777216 bytes"},
+		{double + "{{ ns.s }}", "a string of more than 16777216 bytes"},
+		{double + "{{ ns.s | tojson }}", "a string of more than 16777216 bytes"},
+		{double + "{{ ns.s | pprint }}", "it takes more than 20000000 steps"},
+		{double + "{{ ns.s == [ns.s[0], ns.s[1]] }}", ""},
+		{double + "{% set a = ns.s %}" + double + "{{ ns.s == a }}", "it takes more than 20000000 steps"},
+		{double + "{% set a = ns.s %}" + double + "{{ ns.s < a }}", "it takes more than 20000000 steps"},
+		{strings.ReplaceAll(double, "[ns.s, ns.s]", "(ns.s, ns.s)") + "{{ {(ns.s, 1): 1} }}", "unhashable type"},
+		{strings.ReplaceAll(strings.ReplaceAll(double, "[ns.s, ns.s]", "(ns.s, ns.s)"), "[1]", "1") + "{{ {ns.s: 1} }}", "a key of more than 16777216 bytes"},
+		{deep + "{{ ns.s }}", "RecursionError: values nest deeper than 500"},
+		{deep + "{{ ns.s | tojson }}", "RecursionError: values nest deeper than 500"},
+		{deep + "{{ ns.s | pprint }}", "RecursionError: values nest deeper than 500"},
+		{deep + "{% set a = ns.s %}" + deep + "{{ ns.s == a }}", "RecursionError: values nest deeper than 500"},
+		{strings.ReplaceAll(deep, "[ns.s]", "(ns.s,)") + "{{ {ns.s: 1} }}", "RecursionError: values nest deeper than 500"},
+		{"{% set ns = namespace(g=[1]) %}{% for i in range(99999) %}{% set ns.g = ns.g | map('string') %}{% endfor %}{{ ns.g | list }}", "RecursionError: "},
 	} {
+		begin := time.Now()
 		_, err := render(t, c.source, nil)
-		require.ErrorContains(t, err, c.want, c.source)
+		if c.want == "" {
+			require.NoError(t, err, c.source)
+		} else {
+			require.ErrorContains(t, err, c.want, c.source)
+		}
+		require.Less(t, time.Since(begin), time.Minute, c.source)
 	}
 
-	template, err := jinja.Parse("test", nested, jinja.Options{})
-	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	_, err = template.Render(ctx, hello, chat.Options{})
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	ctx, cancel = context.WithCancel(t.Context())
-	cancel()
-	_, err = template.Render(ctx, hello, chat.Options{})
-	require.ErrorIs(t, err, context.Canceled)
+	for source, want := range map[string]string{
+		"{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}{{ ns == ns.a }}{{ ns ~ '' }}": "<Namespace {'a': <Namespace {...}>}>True<Namespace {'a': <Namespace {...}>}>",
+		"{% set ns = namespace() %}{% set ns.a = [ns] %}{{ [ns] }}":                          "[<Namespace {'a': [<Namespace {...}>]}>]",
+	} {
+		got, err := render(t, source, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+// A rendering ends with its context, whatever it does.
+func TestCancel(t *testing.T) {
+	for _, source := range []string{
+		"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
+		"{% set s = 'ab' * 8000000 %}{% for a in range(100000) %}{{ s.count('b' ~ a) }}{% endfor %}",
+		"{% set l = range(100000) | list %}{% for a in range(100000) %}{{ -1 in l }}{% endfor %}",
+		"{% set l = range(100000) | list %}{% for a in range(100000) %}{% set x = l | sort(reverse=true) %}{% endfor %}",
+		"{% set s = ' '.join(['aaa'] * 1000000) %}{% for a in range(100000) %}{% set x = s | wordwrap(7) %}{% endfor %}",
+		"{% set n = 2 ** 60000 %}{% for a in range(100000) %}{% set x = n % (n - 1) %}{% endfor %}",
+		"{% set s = 'x' * 10000000 %}{% for a in range(100000) %}{% set x = s | urlize %}{% endfor %}",
+		"{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
+	} {
+		template, err := jinja.Parse("test", source, jinja.Options{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		begin := time.Now()
+		_, err = template.Render(ctx, hello, chat.Options{})
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded, source)
+		require.Less(t, time.Since(begin), 5*time.Second, source)
+		t.Log(time.Since(begin), source)
+		_, err = template.Render(ctx, hello, chat.Options{})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
 }
 
 // Source that nests as deep as it may is an error or renders; it does not
@@ -111,6 +173,8 @@ func TestBounds(t *testing.T) {
 func TestDeepSource(t *testing.T) {
 	const n = 128 << 10
 	for _, part := range [][3]string{
+		{"{{ 1", "|map", " }}"}, {"{{ a", "~a", " }}"}, {"{{ a", " if a else b", " }}"}, {"{{ a", "==a", " }}"}, {"{{ a", " is b", " }}"}, {"{{ a", "**a", " }}"}, {"{{ a", " or a", " }}"},
+		{"{%if a%}", "{%elif a%}", "{%endif%}"}, {"{{ '", "a' '", "' }}"}, {"{%set ", "(", "%}"}, {"{%set ", "a,", "%}"}, {"{%macro f(", "a,", ")%}"}, {"{%filter ", "a|", "b%}"},
 		{"{{ ", "(", " }}"}, {"{{ ", "[", " }}"}, {"{{ ", "{", " }}"}, {"{{ ", "-", "1 }}"}, {"{{ ", "not ", "1 }}"},
 		{"{{ 1", "+1", " }}"}, {"{{ 1", "|int", " }}"}, {"{{ a", "[a", " }}"}, {"{{ a", ".a", " }}"}, {"{{ a", "()", " }}"}, {"{{ ", "a(", " }}"},
 		{"", "{%if 1%}", ""}, {"", "{%for a in b%}", ""}, {"", "{%", ""}, {"", "{#", ""}, {"", "{{", ""}, {"{{ '", "\\", "' }}"},
@@ -150,7 +214,7 @@ func TestConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 8 {
 		wg.Go(func() {
-			messages := make([]prompt.Message, n+1)
+			messages := make([]chat.Message, n+1)
 			for range 50 {
 				got, err := template.Render(context.Background(), messages, chat.Options{})
 				if err != nil || got != string(rune('1'+n)) {
@@ -167,6 +231,9 @@ func FuzzTemplate(f *testing.F) {
 	for _, source := range readGolden(f).Templates {
 		f.Add(source, "Hello")
 	}
+	for _, c := range readSyntax(f, "testdata/syntax.json").Cases {
+		f.Add(c.Source, "x")
+	}
 	f.Add("{{ messages[0].content.split('a')[-1] | trim }}", "ab")
 	f.Fuzz(func(t *testing.T, source, content string) {
 		template, err := jinja.Parse("fuzz", source, jinja.Options{})
@@ -175,7 +242,7 @@ func FuzzTemplate(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, err = template.Render(ctx, []prompt.Message{{Role: "user", Content: content}}, chat.Options{Generate: true})
+		_, err = template.Render(ctx, []chat.Message{{Role: "user", Content: content}}, chat.Options{Generate: true})
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 	})
 }

@@ -1,223 +1,200 @@
 package jinja
 
 import (
+	"math"
+	"math/big"
+	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/nikolalohinski/gonja/v2/exec"
-
-	"github.com/stepwise-rl/stepwise/lm/chat"
 )
 
-// methodSet holds the methods of strings and dicts that change nothing.
-func methodSet() exec.Methods {
-	str := map[string]exec.Method[string]{}
-	for name, f := range stringMethods {
-		str[name] = func(s string, _ *exec.Value, va *exec.VarArgs) (any, error) {
-			a := arguments{VarArgs: va}
-			v := f(s, &a)
-			return v, a.end()
+// keywords are the methods whose arguments have names.
+var keywords = []string{"split", "rsplit", "splitlines", "expandtabs", "conjugate"}
+
+// fixed makes a method of a function of bound arguments, missing where they are
+// not given. The parameters are names with spaces between them.
+func fixed(name string, required int, params string, f func(r *run, self value, v []value) (value, error)) method {
+	names := strings.Fields(params)
+	return func(r *run, self value, a *args) (value, error) {
+		if len(a.names) > 0 && !slices.Contains(keywords, name) {
+			return nil, typeError("%s() takes no keyword arguments", name)
 		}
-	}
-	dict := map[string]exec.Method[map[string]any]{}
-	for name, f := range dictMethods {
-		dict[name] = func(_ map[string]any, self *exec.Value, va *exec.VarArgs) (any, error) {
-			a := arguments{VarArgs: va}
-			v := f(pairs(self), &a)
-			return v, a.end()
+		v, err := a.bind(name, required, names...)
+		if err != nil {
+			return nil, err
 		}
-	}
-	return exec.Methods{
-		Str:   exec.NewMethodSet(str),
-		Dict:  exec.NewMethodSet(dict),
-		Bool:  exec.NewMethodSet(map[string]exec.Method[bool]{}),
-		Int:   exec.NewMethodSet(map[string]exec.Method[int]{}),
-		Float: exec.NewMethodSet(map[string]exec.Method[float64]{}),
-		List:  exec.NewMethodSet(map[string]exec.Method[[]any]{}),
+		return f(r, self, v)
 	}
 }
 
-// dictMethods are Python's, in the order in which a dict was made.
-var dictMethods = map[string]func(self []*exec.Pair, a *arguments) any{
-	"get": func(self []*exec.Pair, a *arguments) any {
-		key, missing := a.text("key"), a.next("default")
-		for _, p := range self {
-			if p.Key.String() == key {
-				return p.Value.Interface()
+func methodSet(set map[string]method, name string, required int, params string, f func(r *run, self value, v []value) (value, error)) {
+	set[name] = fixed(name, required, params, f)
+}
+
+var (
+	stringMethods = map[string]method{}
+	listMethods   = map[string]method{} // of tuples too
+	dictMethods   = map[string]method{}
+	viewMethods   = map[string]method{}
+	spanMethods   = map[string]method{}
+	intMethods    = map[string]method{}
+	floatMethods  = map[string]method{}
+	cyclerMethods = map[string]method{}
+)
+
+func init() {
+	methodSet(listMethods, "copy", 0, "", func(_ *run, self value, _ []value) (value, error) { return self, nil })
+	methodSet(listMethods, "index", 1, "value start stop", func(r *run, self value, v []value) (value, error) {
+		items, err := r.collect(self)
+		if err != nil {
+			return nil, err
+		}
+		bounds := [3]value{}
+		for i, b := range v[1:] {
+			if b != missing {
+				bounds[i] = b
 			}
 		}
-		if missing == nil {
-			return nil
+		start, stop, _, err := sliceBounds(bounds, len(items))
+		if err != nil {
+			return nil, err
 		}
-		return missing.Interface()
-	},
-	"items": func(self []*exec.Pair, _ *arguments) any {
-		return each(self, func(p *exec.Pair) any { return list{p.Key.Interface(), p.Value.Interface()} })
-	},
-	"keys": func(self []*exec.Pair, _ *arguments) any {
-		return each(self, func(p *exec.Pair) any { return p.Key.Interface() })
-	},
-	"values": func(self []*exec.Pair, _ *arguments) any {
-		return each(self, func(p *exec.Pair) any { return p.Value.Interface() })
-	},
+		for i := start; i < stop; i++ {
+			if eq, err := r.equal(items[i], v[0]); eq || err != nil {
+				return i, err
+			}
+		}
+		return nil, valueError("%s is not in %s", shortRepr(v[0]), typeName(self))
+	})
+	methodSet(listMethods, "count", 1, "value", func(r *run, self value, v []value) (value, error) {
+		items, err := r.collect(self)
+		n := 0
+		for _, item := range items {
+			eq, err := r.equal(item, v[0])
+			if err != nil {
+				return nil, err
+			}
+			n += truthInt(eq)
+		}
+		return n, err
+	})
+	spanMethods["index"], spanMethods["count"] = listMethods["index"], listMethods["count"]
+
+	for _, kind := range []string{"keys", "values", "items"} {
+		methodSet(dictMethods, kind, 0, "", func(_ *run, self value, _ []value) (value, error) {
+			return &view{self.(*dict), kind}, nil
+		})
+	}
+	methodSet(dictMethods, "get", 1, "key default", func(r *run, self value, v []value) (value, error) {
+		got, ok, err := r.load(self.(*dict), v[0])
+		if !ok && v[1] != missing {
+			got = v[1]
+		}
+		return got, err
+	})
+	methodSet(dictMethods, "copy", 0, "", func(r *run, self value, _ []value) (value, error) {
+		return r.dictOf(self)
+	})
+	methodSet(dictMethods, "fromkeys", 1, "iterable value", fromKeys)
+	methodSet(viewMethods, "isdisjoint", 1, "other", func(r *run, self value, v []value) (value, error) {
+		items, err := r.collect(v[0])
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			if in, err := r.contains(self, item); in || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+
+	methodSet(intMethods, "bit_length", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		i, _ := integer(self)
+		return i.BitLen(), nil
+	})
+	methodSet(intMethods, "bit_count", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		i, _ := integer(self)
+		return strings.Count(new(big.Int).Abs(i).Text(2), "1"), nil
+	})
+	methodSet(intMethods, "as_integer_ratio", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		n, _ := number(self)
+		return newTuple(n, 1), nil
+	})
+	for _, set := range []map[string]method{intMethods, floatMethods} {
+		methodSet(set, "conjugate", 0, "", func(_ *run, self value, _ []value) (value, error) {
+			n, _ := number(self)
+			return n, nil
+		})
+	}
+	methodSet(floatMethods, "is_integer", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		f := self.(float64)
+		return f == math.Trunc(f) && !math.IsInf(f, 0), nil
+	})
+	methodSet(floatMethods, "as_integer_ratio", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		x, _ := exact(self)
+		if x == nil {
+			return nil, raise("OverflowError", "cannot convert Infinity or NaN to integer ratio")
+		}
+		return newTuple(normal(x.Num()), normal(x.Denom())), nil
+	})
+
+	methodSet(cyclerMethods, "next", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		c := self.(*cycler)
+		v := c.items[c.at]
+		c.at = (c.at + 1) % len(c.items)
+		return v, nil
+	})
+	methodSet(cyclerMethods, "reset", 0, "", func(_ *run, self value, _ []value) (value, error) {
+		self.(*cycler).at = 0
+		return nil, nil
+	})
 }
 
-func each(pairs []*exec.Pair, f func(p *exec.Pair) any) list {
-	l := make(list, len(pairs))
+// fromKeys is dict.fromkeys.
+func fromKeys(r *run, _ value, v []value) (value, error) {
+	keys, err := r.collect(v[0])
+	if err != nil {
+		return nil, err
+	}
+	val := v[1]
+	if val == missing {
+		val = nil
+	}
+	d := newDict()
+	for _, k := range keys {
+		if err := r.store(d, k, val); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// dictOf is dict(v): of a dict, or of pairs.
+func (r *run) dictOf(v value) (*dict, error) {
+	d := newDict()
+	if from, ok := v.(*dict); ok {
+		for _, e := range from.entries {
+			if err := r.store(d, e.key, e.val); err != nil {
+				return nil, err
+			}
+		}
+		return d, nil
+	}
+	pairs, err := r.collect(v)
+	if err != nil {
+		return nil, err
+	}
 	for i, p := range pairs {
-		l[i] = f(p)
-	}
-	return l
-}
-
-// stringMethods are Python's. Indices count characters.
-var stringMethods = map[string]func(s string, a *arguments) any{
-	"strip":  func(s string, a *arguments) any { return strip(s, a, true, true) },
-	"lstrip": func(s string, a *arguments) any { return strip(s, a, true, false) },
-	"rstrip": func(s string, a *arguments) any { return strip(s, a, false, true) },
-	"split":  func(s string, a *arguments) any { return split(s, a, false) },
-	"rsplit": func(s string, a *arguments) any { return split(s, a, true) },
-	"splitlines": func(s string, a *arguments) any {
-		return splitLines(s, a.flag("keepends", false))
-	},
-	"startswith": func(s string, a *arguments) any { return affix(s, a, strings.HasPrefix) },
-	"endswith":   func(s string, a *arguments) any { return affix(s, a, strings.HasSuffix) },
-	"replace": func(s string, a *arguments) any {
-		before, after := a.text("old"), a.text("new")
-		return strings.Replace(s, before, after, a.count("count", -1))
-	},
-	"removeprefix": func(s string, a *arguments) any { return strings.TrimPrefix(s, a.text("prefix")) },
-	"removesuffix": func(s string, a *arguments) any { return strings.TrimSuffix(s, a.text("suffix")) },
-	"count":        func(s string, a *arguments) any { return strings.Count(s, a.text("sub")) },
-	"find":         func(s string, a *arguments) any { return character(s, strings.Index(s, a.text("sub"))) },
-	"rfind":        func(s string, a *arguments) any { return character(s, strings.LastIndex(s, a.text("sub"))) },
-	"join": func(s string, a *arguments) any {
-		var parts []string
-		if v := a.next("iterable"); v != nil {
-			for _, item := range items(v) {
-				parts = append(parts, exec.ToValue(item).String())
-			}
+		pair, err := r.collect(p)
+		if err != nil {
+			return nil, typeError("cannot convert dictionary update sequence element #%d to a sequence", i)
 		}
-		return strings.Join(parts, s)
-	},
-	"lower":      func(s string, _ *arguments) any { return strings.ToLower(s) },
-	"upper":      func(s string, _ *arguments) any { return strings.ToUpper(s) },
-	"title":      func(s string, _ *arguments) any { return title(s, false) },
-	"capitalize": func(s string, _ *arguments) any { return title(s, true) },
-	"isspace":    func(s string, _ *arguments) any { return s != "" && chat.Trim(s) == "" },
-	"isdigit":    func(s string, _ *arguments) any { return all(s, unicode.IsDigit) },
-	"isalpha":    func(s string, _ *arguments) any { return all(s, unicode.IsLetter) },
-	"isalnum": func(s string, _ *arguments) any {
-		return all(s, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) })
-	},
-}
-
-func all(s string, is func(r rune) bool) bool {
-	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !is(r) }) < 0
-}
-
-// character returns which character begins at a byte.
-func character(s string, at int) int {
-	if at < 0 {
-		return at
-	}
-	return utf8.RuneCountInString(s[:at])
-}
-
-// strip removes white space, or the characters that are given, from ends.
-func strip(s string, a *arguments, left, right bool) string {
-	is := func(r rune) bool { return chat.Trim(string(r)) == "" }
-	if v := a.next("chars"); v != nil {
-		chars := v.String()
-		is = func(r rune) bool { return strings.ContainsRune(chars, r) }
-	}
-	if left {
-		s = strings.TrimLeftFunc(s, is)
-	}
-	if right {
-		s = strings.TrimRightFunc(s, is)
-	}
-	return s
-}
-
-// affix tests for a prefix or suffix, or for any of several.
-func affix(s string, a *arguments, has func(s, affix string) bool) bool {
-	v := a.next("affix")
-	switch {
-	case v == nil:
-		a.text("affix") // an error
-	case v.IsList():
-		for _, item := range items(v) {
-			if has(s, exec.ToValue(item).String()) {
-				return true
-			}
+		if len(pair) != 2 {
+			return nil, valueError("dictionary update sequence element #%d has length %d; 2 is required", i, len(pair))
 		}
-		return false
-	}
-	return v != nil && has(s, v.String())
-}
-
-// split cuts at a separator, or at runs of white space without one, from the
-// left or from the right, at most a number of times.
-func split(s string, a *arguments, fromRight bool) list {
-	sep, most := a.next("sep"), a.count("maxsplit", -1)
-	var parts []string
-	switch {
-	case sep == nil && most < 0:
-		parts = strings.FieldsFunc(s, func(r rune) bool { return chat.Trim(string(r)) == "" })
-	case sep == nil:
-		a.err = fault("maxsplit without a separator is not supported")
-	case sep.String() == "":
-		a.err = fault("the separator is empty")
-	case most < 0:
-		parts = strings.Split(s, sep.String())
-	case fromRight:
-		all := strings.Split(s, sep.String())
-		first := max(len(all)-most, 1)
-		parts = append([]string{strings.Join(all[:first], sep.String())}, all[first:]...)
-	default:
-		parts = strings.SplitN(s, sep.String(), most+1)
-	}
-	l := make(list, len(parts))
-	for i := range parts {
-		l[i] = parts[i]
-	}
-	return l
-}
-
-// splitLines cuts after what Python takes for the end of a line.
-func splitLines(s string, keep bool) list {
-	l := list{}
-	for s != "" {
-		at := strings.IndexAny(s, "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029")
-		if at < 0 {
-			return append(l, s)
+		if err := r.store(d, pair[0], pair[1]); err != nil {
+			return nil, err
 		}
-		_, size := utf8.DecodeRuneInString(s[at:])
-		if strings.HasPrefix(s[at:], "\r\n") {
-			size = 2
-		}
-		if keep {
-			l = append(l, s[:at+size])
-		} else {
-			l = append(l, s[:at])
-		}
-		s = s[at+size:]
 	}
-	return l
-}
-
-// title writes the first letter of every word, or of the text, in upper case
-// and the others in lower case.
-func title(s string, firstOnly bool) string {
-	inside := false
-	return strings.Map(func(r rune) rune {
-		up := !inside
-		inside = firstOnly || unicode.IsLetter(r)
-		if up {
-			return unicode.ToTitle(r)
-		}
-		return unicode.ToLower(r)
-	}, s)
+	return d, nil
 }

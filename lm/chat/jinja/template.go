@@ -2,39 +2,37 @@ package jinja
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/nikolalohinski/gonja/v2/config"
-	"github.com/nikolalohinski/gonja/v2/exec"
-	"github.com/nikolalohinski/gonja/v2/loaders"
-
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/prompt"
 )
 
-// maxSource is the longest template in bytes; the longest published ones have
-// a sixth of it.
-const maxSource = 128 << 10
-
 // Template is a compiled chat template. Several goroutines may use it at once.
 type Template struct {
-	name string
-	vars map[string]any
-	exec *exec.Template
+	name   string
+	vars   map[string]value
+	now    func() time.Time
+	body   []stmt
+	blocks map[string]*blockStmt
+	scope  *scope
 }
 
 var _ chat.Template = (*Template)(nil)
 
-// Options say what a template sees besides the messages.
+// Options say what a template sees besides the conversation.
 type Options struct {
 	// Vars are variables: special tokens such as bos_token, and what the
-	// template asks for, such as enable_thinking. Their values are strings,
-	// numbers, booleans, and slices []any and maps map[string]any of those.
+	// template asks for, such as enable_thinking. Their values are nil,
+	// strings, numbers, booleans, slices []any and maps map[string]any of
+	// those, and json.RawMessage, which alone keeps the order of keys. What a
+	// template reads and is not given is undefined: it prints as nothing, and
+	// most other uses of it are errors.
 	Vars map[string]any
 	// Now is the clock of strftime_now; nil means time.Now.
 	Now func() time.Time
@@ -42,34 +40,33 @@ type Options struct {
 
 // Parse compiles a template; name is what errors call it. An error is an
 // *Error.
-func Parse(name, source string, o Options) (t *Template, err error) {
-	t = &Template{name: name, vars: map[string]any{}}
-	defer t.rescue(&err)
+func Parse(name, source string, o Options) (*Template, error) {
+	t := &Template{name: name, now: o.Now}
+	if t.now == nil {
+		t.now = time.Now
+	}
 	if len(source) > maxSource {
-		return nil, t.fail(fault("%d bytes, want at most %d", len(source), maxSource))
+		return nil, t.fail(limitError("%d bytes, want at most %d", len(source), maxSource), 0)
 	}
-	for k, v := range o.Vars {
-		if t.vars[k], err = value(v); err != nil {
-			return nil, t.fail(fault("variable %s: %v", k, err))
-		}
+	var err error
+	if t.vars, err = variables(o.Vars); err != nil {
+		return nil, t.fail(err, 0)
 	}
-	now := o.Now
-	if now == nil {
-		now = time.Now
+	body, p, bad := parse(strings.ToValidUTF8(source, "\uFFFD"))
+	if bad == nil {
+		t.body, t.blocks = body, p.blocks
+		t.scope, bad = resolve(body, p)
 	}
-	if source, err = prepare(source); err != nil {
-		return nil, t.fail(err)
-	}
-	settings := config.New()
-	settings.TrimBlocks, settings.LeftStripBlocks = true, true
-	if t.exec, err = exec.NewTemplate(name, settings, only(source), environment(now)); err != nil {
-		return nil, t.fail(err)
+	if bad != nil {
+		return nil, t.fail(bad, 0)
 	}
 	return t, nil
 }
 
 // FromConfig compiles the template of that name in a model's configuration;
 // the configuration's special tokens join o.Vars, which come first.
+// transformers takes the template "tool_use", if there is one, for a
+// conversation with tools, and else "default".
 func FromConfig(c *chat.Config, name string, o Options) (*Template, error) {
 	source, ok := c.Templates[name]
 	if !ok {
@@ -84,41 +81,50 @@ func FromConfig(c *chat.Config, name string, o Options) (*Template, error) {
 	return Parse(name, source, o)
 }
 
-// Render implements chat.Template: the variables messages and
-// add_generation_prompt are set, tools and documents are none. Roles are what
-// the template makes of them. An error is an *Error, or ctx's.
-func (t *Template) Render(ctx context.Context, messages []prompt.Message, o chat.Options) (text string, err error) {
-	defer t.rescue(&err)
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	if len(messages) == 0 {
-		return "", t.fail(fault("a conversation needs at least one message"))
-	}
-	items := make(list, len(messages))
-	for i, m := range messages {
-		items[i] = &exec.Dict{Pairs: []*exec.Pair{
-			{Key: exec.AsValue("role"), Value: exec.AsValue(m.Role)},
-			{Key: exec.AsValue("content"), Value: exec.AsValue(m.Content)},
-		}}
-	}
-	r := &run{ctx: ctx}
-	vars := maps.Clone(t.vars)
-	vars["messages"], vars["add_generation_prompt"], vars["tools"], vars["documents"] = items, o.Generate, nil, nil
-	vars[runKey] = r
-	var out strings.Builder
-	if err := t.exec.Execute(r.limit(&out), exec.NewContext(vars)); err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
-		return "", t.fail(err)
-	}
-	return out.String(), nil
+// Render implements chat.Template. The template sees messages, tools and
+// documents, which are none if there are none, add_generation_prompt, and the
+// variables of o and of its own Options, in this order where names are the
+// same. Roles are what the template makes of them. An error is an *Error, or
+// ctx's.
+func (t *Template) Render(ctx context.Context, messages []chat.Message, o chat.Options) (string, error) {
+	text, _, err := t.RenderRanges(ctx, messages, o)
+	return text, err
 }
 
-// only is a loader that holds the template itself and nothing else.
-type only string
+// RenderRanges is Render that also returns the ranges of bytes that the
+// template encloses in {% generation %}: what an assistant is to say, on which
+// training may be concentrated. As in transformers, ranges are right for what
+// is written at the top level of a template, loops included, and not for what
+// a macro writes or a variable holds.
+func (t *Template) RenderRanges(ctx context.Context, messages []chat.Message, o chat.Options) (string, []prompt.Range, error) {
+	if err := ctx.Err(); err != nil {
+		return "", nil, err
+	}
+	if len(messages) == 0 {
+		return "", nil, t.fail(valueError("a conversation needs at least one message"), 0)
+	}
+	globals, err := t.globals(messages, o)
+	if err != nil {
+		return "", nil, t.fail(err, 0)
+	}
+	var out strings.Builder
+	r := &run{ctx: ctx, template: t, globals: globals, exports: map[string]value{}, line: 1, out: &out, root: &out}
+	if _, err := r.exec(t.body, r.enter(t.scope, nil)); err != nil {
+		return "", nil, t.fail(err, r.line)
+	}
+	return out.String(), r.spans, nil
+}
 
-func (s only) Read(string) (io.Reader, error)         { return strings.NewReader(string(s)), nil }
-func (s only) Resolve(name string) (string, error)    { return name, nil }
-func (s only) Inherit(string) (loaders.Loader, error) { return s, nil }
+// fail completes an error.
+func (t *Template) fail(err error, line int) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	full := *e
+	full.Template = t.name
+	if full.Line == 0 {
+		full.Line = line
+	}
+	return &full
+}

@@ -3,137 +3,190 @@ package jinja
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
+	"math/big"
 	"strings"
-
-	"github.com/nikolalohinski/gonja/v2/exec"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
-// toJSON writes what Python's json.dumps writes with transformers' settings:
-// text as it is instead of escaped, a blank after commas and colons.
-func toJSON(v *exec.Value, a *arguments) (any, error) {
-	w := jsonWriter{ascii: a.flag("ensure_ascii", false), indent: -1, comma: ", ", colon: ": "}
-	switch in := a.next("indent"); {
-	case in == nil:
-	case in.IsInteger():
-		w.indent = in.Integer()
-		w.comma = ","
-		if w.indent > 64 {
-			return nil, fault("tojson: indent is %d, want at most 64", w.indent)
-		}
-	default:
-		return nil, fault("tojson: indent is no integer")
+// toJSON is json.dumps with transformers' defaults.
+func toJSON(r *run, v []value) (value, error) {
+	j := &jsonWriter{writer: writer{r: r}, item: ", ", colon: ": "}
+	var err error
+	if j.ascii, err = r.truthArg(v[1]); err != nil {
+		return nil, err
 	}
-	if seps := a.next("separators"); seps != nil {
-		l := items(seps)
-		if len(l) != 2 {
-			return nil, fault("tojson: separators are %d, want 2", len(l))
+	if v[2] != missing && v[2] != nil {
+		j.item = ","
+		if s, ok := str(v[2]); ok {
+			j.indent, j.lines = s, true
+		} else {
+			n, err := intArg(v[2], 0)
+			if err != nil {
+				return nil, err
+			}
+			if n > 1000 {
+				return nil, limitError("an indent of more than 1000")
+			}
+			j.indent, j.lines = strings.Repeat(" ", max(n, 0)), true
 		}
-		w.comma, w.colon = fmt.Sprint(l[0]), fmt.Sprint(l[1])
 	}
-	w.sorted = a.flag("sort_keys", false)
-	err := w.value(v, 0)
-	return w.String(), err
+	if v[3] != missing && v[3] != nil {
+		pair, err := r.unpack(v[3], 2)
+		if err != nil {
+			return nil, err
+		}
+		if j.item, err = textArg("separators", pair[0]); err != nil {
+			return nil, err
+		}
+		if j.colon, err = textArg("separators", pair[1]); err != nil {
+			return nil, err
+		}
+	}
+	if j.sort, err = r.truthArg(v[4]); err != nil {
+		return nil, err
+	}
+	if err := j.value(v[0], 1); err != nil {
+		return nil, err
+	}
+	return j.String(), nil
 }
 
 type jsonWriter struct {
-	strings.Builder
-	ascii, sorted bool
-	indent        int // -1 = all on one line
-	comma, colon  string
+	writer
+	ascii, sort, lines  bool
+	indent, item, colon string
 }
 
-func (w *jsonWriter) value(v *exec.Value, depth int) error {
-	switch {
-	case depth > maxDepth:
-		return fault("tojson: values nest deeper than %d", maxDepth)
-	case v.IsNil():
-		w.WriteString("null")
-	case v.IsError():
-		return v
-	case v.IsBool():
-		w.WriteString(strconv.FormatBool(v.Bool()))
-	case v.IsInteger():
-		w.WriteString(strconv.Itoa(v.Integer()))
-	case v.IsFloat():
-		w.float(v)
-	case v.IsString():
-		w.text(v.String())
-	case v.IsDict():
-		all := pairs(v)
-		if w.sorted {
-			all = sortedPairs(all)
+func (j *jsonWriter) value(v value, depth int) error {
+	switch v := v.(type) {
+	case nil:
+		return j.put("null")
+	case bool:
+		return j.put(map[bool]string{true: "true", false: "false"}[v])
+	case int, *big.Int:
+		return j.repr(v)
+	case float64:
+		return j.put(jsonFloat(v))
+	case string:
+		return j.put(j.quote(v))
+	case markup:
+		return j.put(j.quote(string(v)))
+	case *list:
+		return j.items("[", "]", len(v.items), depth, func(i int) error { return j.value(v.items[i], depth+1) })
+	case *tuple:
+		return j.items("[", "]", len(v.items), depth, func(i int) error { return j.value(v.items[i], depth+1) })
+	case *dict:
+		entries := v.entries
+		if j.sort {
+			pairs, err := j.r.sorted((&view{v, "items"}).items(), func(v value) (value, error) { return v, nil }, false)
+			if err != nil {
+				return err
+			}
+			entries = nil
+			for _, p := range pairs {
+				entries = append(entries, entry{p.(*tuple).items[0], p.(*tuple).items[1]})
+			}
 		}
-		return w.group("{", "}", len(all), depth, func(i int) error {
-			w.text(all[i].Key.String())
-			w.WriteString(w.colon)
-			return w.value(all[i].Value, depth+1)
+		return j.items("{", "}", len(entries), depth, func(i int) error {
+			key, err := j.key(entries[i].key)
+			if err == nil {
+				err = j.put(key + j.colon)
+			}
+			if err != nil {
+				return err
+			}
+			return j.value(entries[i].val, depth+1)
 		})
-	case v.IsList():
-		all := items(v)
-		return w.group("[", "]", len(all), depth, func(i int) error { return w.value(exec.ToValue(all[i]), depth+1) })
-	default:
-		return fault("tojson: %s cannot be written", v.Val.Kind())
 	}
-	return nil
+	return typeError("Object of type %s is not JSON serializable", typeName(v))
 }
 
-// group writes n elements between brackets.
-func (w *jsonWriter) group(open, end string, n, depth int, element func(i int) error) error {
-	line := func(depth int) {
-		if w.indent >= 0 && n > 0 {
-			w.WriteString("\n" + strings.Repeat(" ", w.indent*depth))
-		}
+func (j *jsonWriter) items(begin, end string, n, depth int, item func(int) error) error {
+	if n == 0 {
+		return j.put(begin + end)
 	}
-	w.WriteString(open)
-	for i := range n {
-		if i > 0 {
-			w.WriteString(w.comma)
+	if err := j.r.deeper(); err != nil {
+		return err
+	}
+	defer j.r.shallower()
+	line := ""
+	if j.lines {
+		if len(j.indent)*depth > maxString {
+			return limitError("a string of more than %d bytes", maxString)
 		}
-		line(depth + 1)
-		if err := element(i); err != nil {
+		line = "\n" + strings.Repeat(j.indent, depth)
+	}
+	if err := j.put(begin); err != nil {
+		return err
+	}
+	for i := range n {
+		sep := line
+		if i > 0 {
+			sep = j.item + line
+		}
+		if err := j.put(sep); err != nil {
+			return err
+		}
+		if err := item(i); err != nil {
 			return err
 		}
 	}
-	line(depth)
-	w.WriteString(end)
-	return nil
-}
-
-// float writes a number as Python does.
-func (w *jsonWriter) float(v *exec.Value) {
-	switch f := v.Float(); {
-	case math.IsNaN(f):
-		w.WriteString("NaN")
-	case math.IsInf(f, 0):
-		w.WriteString(map[bool]string{false: "Infinity", true: "-Infinity"}[f < 0])
-	default:
-		w.WriteString(v.String())
+	if j.lines {
+		end = "\n" + strings.Repeat(j.indent, depth-1) + end
 	}
+	return j.put(end)
 }
 
-func (w *jsonWriter) text(s string) {
-	w.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			w.WriteByte('\\')
-			w.WriteRune(r)
-		case strings.ContainsRune("\b\f\n\r\t", r):
-			w.WriteByte('\\')
-			w.WriteByte("btn_fr"[r-'\b'])
-		case r < ' ' || w.ascii && r > '~' && r <= 0xffff:
-			fmt.Fprintf(w, `\u%04x`, r)
-		case w.ascii && r > 0xffff: // a surrogate pair
-			fmt.Fprintf(w, `\u%04x\u%04x`, 0xd800+(r-0x10000)>>10, 0xdc00+(r-0x10000)&0x3ff)
+// key writes a key of a dict: a string, or what has a text in JSON.
+func (j *jsonWriter) key(k value) (string, error) {
+	switch k := k.(type) {
+	case string:
+		return j.quote(k), nil
+	case markup:
+		return j.quote(string(k)), nil
+	case nil:
+		return `"null"`, nil
+	case bool:
+		return fmt.Sprintf(`"%v"`, k), nil
+	case float64:
+		return `"` + jsonFloat(k) + `"`, nil
+	case int, *big.Int:
+		s, err := j.r.repr(k)
+		return `"` + s + `"`, err
+	}
+	return "", typeError("keys must be str, int, float, bool or None, not %s", typeName(k))
+}
+
+func jsonFloat(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	return floatRepr(f)
+}
+
+func (j *jsonWriter) quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range s {
+		switch i := strings.IndexRune("\"\\\n\r\t\b\f", c); {
+		case i >= 0:
+			b.WriteByte('\\')
+			b.WriteByte(`"\nrtbf`[i])
+		case c < ' ' || j.ascii && c >= utf8.RuneSelf && c < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, c)
+		case j.ascii && c >= utf8.RuneSelf:
+			hi, lo := utf16.EncodeRune(c)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
 		default:
-			w.WriteRune(r)
+			b.WriteRune(c)
 		}
 	}
-	w.WriteByte('"')
-}
-
-func sortedPairs(pairs []*exec.Pair) []*exec.Pair {
-	return slices.SortedFunc(slices.Values(pairs), func(a, b *exec.Pair) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+	b.WriteByte('"')
+	return b.String()
 }

@@ -1,163 +1,348 @@
 package jinja
 
 import (
-	"maps"
-	"slices"
-
-	"github.com/nikolalohinski/gonja/v2/exec"
+	"fmt"
+	"math"
+	"math/big"
+	"strings"
 )
 
-// list is a list as templates see it. The engine's own lists count negative
-// indices wrongly.
-type list []any
+// value is a value of Python: nil for None, bool, int, *big.Int beyond int,
+// float64, string (of code points), or one of the types below.
+type value = any
 
-// GetItem implements exec.ItemGetter.
-func (l list) GetItem(key any) (*exec.Value, bool) {
-	i, ok := key.(int)
-	if ok && i < 0 {
-		i += len(l)
+type (
+	// markup is a string that needs no escaping for HTML; what is joined to it
+	// is escaped.
+	markup string
+	list   struct{ items []value }
+	// tuple may have names for its items, as groupby's have.
+	tuple struct {
+		items []value
+		names []string
 	}
-	if !ok || i < 0 || i >= len(l) {
-		return exec.AsValue(nil), false
+	// span is range(start, stop, step).
+	span struct{ start, stop, step int }
+	// view is dict.keys(), dict.values() or dict.items().
+	view struct {
+		of   *dict
+		kind string
 	}
-	return exec.ToValue(l[i]), true
+	// generator gives values once.
+	generator struct {
+		name string
+		next func() (value, bool, error)
+	}
+	namespace struct{ attrs *dict }
+	// function is a function or a method that is built in.
+	function struct {
+		name string
+		call func(r *run, a *args) (value, error)
+		// attrs are functions that the function has as attributes.
+		attrs map[string]*function
+	}
+	macro struct {
+		def   *macroDef
+		frame *frame
+	}
+	// undefined is what is not there. Use of it is an error of a class.
+	undefined struct{ message, class string }
+	cycler    struct {
+		items []value
+		at    int
+	}
+	joiner struct {
+		sep  value
+		used bool
+	}
+	// blocks is self, with the template's blocks as attributes; block is one.
+	blocks struct{}
+	block  struct{ stmt *blockStmt }
+)
+
+// missing is in the place of a variable that has no value.
+var missing value = &struct{ byte }{}
+
+func undefinedName(name string) *undefined {
+	return &undefined{quote(name) + " is undefined", ClassUndefined}
 }
 
-// value converts what a caller sets to what the engine works on.
-func value(v any) (any, error) {
+// undefinedIn is what obj does not have: an attribute, or an element of a key
+// that is no string.
+func undefinedIn(obj, key value) *undefined {
+	owner := "None"
+	if obj != nil {
+		owner = modules[typeName(obj)] + typeName(obj) + " object"
+	}
+	if name, ok := str(key); ok {
+		return &undefined{quote(owner) + " has no attribute " + quote(name), ClassUndefined}
+	}
+	return &undefined{owner + " has no element " + shortRepr(key), ClassUndefined}
+}
+
+// modules tells where types are from that are not Python's own.
+var modules = map[string]string{
+	"LoopContext": "jinja2.runtime.", "Macro": "jinja2.runtime.", "Cycler": "jinja2.utils.", "Joiner": "jinja2.utils.", "Markup": "markupsafe.",
+}
+
+// err is the error of using u.
+func (u *undefined) err() error { return raise(u.class, "%s", u.message) }
+
+// str returns the text of a string or markup.
+func str(v value) (string, bool) {
 	switch v := v.(type) {
-	case nil, string, bool, int, float64:
+	case string:
+		return v, true
+	case markup:
+		return string(v), true
+	}
+	return "", false
+}
+
+// like makes a string of the kind of v: markup if v is.
+func like(v value, text string) value {
+	if _, ok := v.(markup); ok {
+		return markup(text)
+	}
+	return text
+}
+
+func newTuple(items ...value) *tuple { return &tuple{items: items} }
+
+// typeName is what Python calls the type of a value.
+func typeName(v value) string {
+	switch v := v.(type) {
+	case nil:
+		return "NoneType"
+	case bool:
+		return "bool"
+	case int, *big.Int:
+		return "int"
+	case float64:
+		return "float"
+	case string:
+		return "str"
+	case markup:
+		return "Markup"
+	case *list:
+		return "list"
+	case *tuple:
+		return "tuple"
+	case *dict:
+		return "dict"
+	case *span:
+		return "range"
+	case *view:
+		return "dict_" + v.kind
+	case *generator:
+		return "generator"
+	case *namespace:
+		return "TemplateNamespace"
+	case *function:
+		return "function"
+	case *macro:
+		return "Macro"
+	case *undefined:
+		return "Undefined"
+	case *loop:
+		return "LoopContext"
+	case *cycler:
+		return "Cycler"
+	case *joiner:
+		return "Joiner"
+	case *blocks:
+		return "TemplateReference"
+	case *block:
+		return "BlockReference"
+	}
+	return fmt.Sprintf("%T", v)
+}
+
+// truth is bool(v).
+func (r *run) truth(v value) (bool, error) {
+	switch v := v.(type) {
+	case nil, *undefined:
+		return false, nil
+	case bool:
 		return v, nil
-	case []any:
-		items := make(list, len(v))
-		for i := range v {
-			item, err := value(v[i])
-			if err != nil {
-				return nil, err
-			}
-			items[i] = item
+	case float64:
+		return v != 0, nil
+	case *big.Int:
+		return true, nil
+	case int:
+		return v != 0, nil
+	case string:
+		return v != "", nil
+	case markup:
+		return v != "", nil
+	}
+	n, err := r.length(v)
+	if err != nil {
+		if e, ok := err.(*Error); ok && e.Class == "TypeError" {
+			return true, nil
 		}
-		return items, nil
-	case map[string]any:
-		d := exec.NewDict()
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			item, err := value(v[key])
-			if err != nil {
-				return nil, err
-			}
-			d.Pairs = append(d.Pairs, &exec.Pair{Key: exec.AsValue(key), Value: exec.AsValue(item)})
-		}
-		return d, nil
+		return false, err
 	}
-	return nil, fault("%T is none of nil, string, bool, int, float64, []any and map[string]any", v)
+	return n > 0, nil
 }
 
-// listed turns the engine's lists into ours.
-func listed(v *exec.Value) *exec.Value {
-	if !v.IsList() || v.IsError() {
-		return v
+// length is len(v).
+func (r *run) length(v value) (int, error) {
+	switch v := v.(type) {
+	case string:
+		return runeCount(v), r.work(len(v))
+	case markup:
+		return runeCount(string(v)), r.work(len(v))
+	case *list:
+		return len(v.items), nil
+	case *tuple:
+		return len(v.items), nil
+	case *dict:
+		return len(v.entries), nil
+	case *span:
+		return v.len(), nil
+	case *view:
+		return len(v.of.entries), nil
+	case *undefined:
+		return 0, nil
+	case *loop:
+		return v.len()
 	}
-	if _, ok := v.Interface().(list); ok {
-		return v
-	}
-	return exec.AsValue(items(v))
+	return 0, typeError("object of type %s has no len()", quote(typeName(v)))
 }
 
-// items returns the elements of a list, or the keys of a dict.
-func items(v *exec.Value) list {
-	l := list{}
-	v.Iterate(func(_, _ int, item, _ *exec.Value) bool {
-		l = append(l, listed(item).Interface())
-		return true
-	}, func() {})
-	return l
-}
-
-// pairs returns what a dict holds, in order.
-func pairs(v *exec.Value) []*exec.Pair {
-	if d, ok := v.Interface().(*exec.Dict); ok {
-		return d.Pairs
-	}
-	var out []*exec.Pair
-	v.Iterate(func(_, _ int, key, item *exec.Value) bool {
-		out = append(out, &exec.Pair{Key: key, Value: item})
-		return true
-	}, func() {})
-	return out
-}
-
-// arguments are those of a call.
-type arguments struct {
-	*exec.VarArgs
-	used int
-	err  error
-}
-
-// next returns the next argument, given by place or by name; nil if it is not
-// given, or none.
-func (a *arguments) next(name string) *exec.Value {
-	i := a.used
-	a.used++
-	named, byName := a.KwArgs[name]
+func (s *span) len() int {
 	switch {
-	case i < len(a.Args) && byName:
-		a.err = fault("argument %s is given twice", name)
-		return nil
-	case i < len(a.Args):
-		named = a.Args[i]
-	case byName:
-		delete(a.KwArgs, name)
+	case s.step > 0 && s.start < s.stop:
+		return int((uint(s.stop)-uint(s.start)-1)/uint(s.step)) + 1
+	case s.step < 0 && s.start > s.stop:
+		return int((uint(s.start)-uint(s.stop)-1)/uint(-s.step)) + 1
 	}
-	if named == nil || named.IsNil() {
-		return nil
-	}
-	return named
+	return 0
 }
 
-// text returns the next argument, which has to be a string.
-func (a *arguments) text(name string) string {
-	v := a.next(name)
-	if v == nil || !v.IsString() {
-		if a.err == nil {
-			a.err = fault("argument %s is missing or no string", name)
-		}
-		return ""
-	}
-	return v.String()
+// dict is a dict in the order of insertion.
+type dict struct {
+	entries []entry
+	index   map[any]int
 }
 
-// count returns the next argument, an integer that may be missing.
-func (a *arguments) count(name string, missing int) int {
-	v := a.next(name)
-	switch {
-	case v == nil:
-		return missing
-	case !v.IsInteger():
-		a.err = fault("argument %s is no integer", name)
+type entry struct{ key, val value }
+
+func newDict() *dict { return &dict{index: map[any]int{}} }
+
+// set adds a key that is a string, or replaces its value.
+func (d *dict) set(key string, val value) { d.put(key, key, val) }
+
+func (d *dict) put(hash any, key, val value) {
+	if i, ok := d.index[hash]; ok {
+		d.entries[i].val = val
+		return
 	}
-	return v.Integer()
+	d.index[hash] = len(d.entries)
+	d.entries = append(d.entries, entry{key, val})
 }
 
-// flag returns the next argument as a condition.
-func (a *arguments) flag(name string, missing bool) bool {
-	v := a.next(name)
-	if v == nil {
-		return missing
+// get returns the value of a key that is a string.
+func (d *dict) get(key string) (value, bool) {
+	if i, ok := d.index[key]; ok {
+		return d.entries[i].val, true
 	}
-	return v.IsTrue()
+	return nil, false
 }
 
-// end returns the first error, or one if there are more arguments than were
-// asked for.
-func (a *arguments) end() error {
-	if a.err != nil {
-		return a.err
+// store is d[key] = val.
+func (r *run) store(d *dict, key, val value) error {
+	h, err := r.hash(key)
+	if err != nil {
+		return err
 	}
-	if len(a.Args) > a.used {
-		return fault("%d arguments, want at most %d", len(a.Args), a.used)
+	if err := r.grow(entryBytes); err != nil {
+		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.KwArgs)) {
-		return fault("unknown argument %s", name)
-	}
+	d.put(h, key, val)
 	return nil
+}
+
+// load is d[key], if it is there.
+func (r *run) load(d *dict, key value) (value, bool, error) {
+	h, err := r.hash(key)
+	if err != nil {
+		return nil, false, err
+	}
+	i, ok := d.index[h]
+	if !ok {
+		return nil, false, nil
+	}
+	return d.entries[i].val, true, nil
+}
+
+// Keys of the index of a dict, other than strings, ints and floats.
+type (
+	bigKey       string
+	tupleKey     string
+	undefinedKey struct{}
+)
+
+// hash returns a comparable value that is the same for equal keys: 1, 1.0 and
+// True are one key.
+func (r *run) hash(v value) (any, error) {
+	switch v := v.(type) {
+	case bool:
+		return truthInt(v), nil
+	case *big.Int:
+		return bigKey(v.Text(16)), nil
+	case float64:
+		if math.IsNaN(v) {
+			return new(byte), nil
+		}
+		if v != math.Trunc(v) || math.IsInf(v, 0) {
+			return v, nil
+		}
+		i, _ := new(big.Float).SetFloat64(v).Int(nil)
+		return r.hash(normal(i))
+	case markup:
+		return string(v), nil
+	case *undefined:
+		return undefinedKey{}, nil
+	case *span:
+		return *v, nil
+	case *tuple:
+		if err := r.deeper(); err != nil {
+			return nil, err
+		}
+		defer r.shallower()
+		var b strings.Builder
+		for _, item := range v.items {
+			h, err := r.hash(item)
+			if err != nil {
+				return nil, err
+			}
+			s := ""
+			switch h.(type) {
+			case nil, string, int, float64, bigKey, tupleKey, undefinedKey, span:
+				s = fmt.Sprintf("%T %v", h, h)
+			default:
+				s = fmt.Sprintf("%p", h)
+			}
+			if err := r.grow(len(s)); err != nil {
+				return nil, err
+			}
+			if b.Len()+len(s) > maxString {
+				return nil, limitError("a key of more than %d bytes", maxString)
+			}
+			fmt.Fprintf(&b, "%d %s", len(s), s)
+		}
+		return tupleKey(b.String()), nil
+	case *list, *dict, *view:
+		return nil, typeError("unhashable type: %s", quote(typeName(v)))
+	}
+	return v, nil // None, int, string, and what is the same only as itself
+}
+
+func truthInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

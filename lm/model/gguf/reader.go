@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/exp/mmap"
 
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 )
 
@@ -32,7 +33,11 @@ type place struct {
 // Open maps a file into memory and checks its header. The caller closes the
 // reader. The file must not be truncated while the reader is open.
 func Open(path string) (*Reader, error) {
-	src, err := mmap.Open(path)
+	err := infile.Regular(path)
+	var src *mmap.ReaderAt
+	if err == nil {
+		src, err = mmap.Open(path)
+	}
 	if err != nil {
 		if named := (*fs.PathError)(nil); errors.As(err, &named) {
 			err = named.Err

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
+
+// maxFile bounds the size of a tokenizer's files.
+const maxFile = 256 << 20
 
 // hfTokenizer is the part of a tokenizer.json that llama.cpp needs.
 type hfTokenizer struct {
@@ -86,7 +90,7 @@ const (
 // fills up with padding tokens if the tokenizer has fewer.
 func readTokenizer(dir string, vocab int) ([]KV, error) {
 	path := filepath.Join(dir, "tokenizer.json")
-	text, err := os.ReadFile(path)
+	text, err := infile.Read(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
 	}
@@ -106,12 +110,12 @@ func readTokenizer(dir string, vocab int) ([]KV, error) {
 
 // readTemplate reads the chat template; empty if there is none.
 func readTemplate(dir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
+	text, err := infile.Read(filepath.Join(dir, "chat_template.jinja"), maxFile)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return string(text), err
 	}
 	path := filepath.Join(dir, "tokenizer_config.json")
-	text, err = os.ReadFile(path)
+	text, err = infile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -8,9 +8,11 @@
 // in files; tensors of other types are listed but cannot be read. [OpenIndex]
 // reads a checkpoint that is spread over several files.
 //
-// The reader is strict. Duplicate, missing or unknown keys in a header, and
-// offsets that overlap, leave holes, or do not fit type, shape and file, are
-// errors that name the tensor. What a header claims is checked before anything
-// is allocated for it. Files are mapped into memory, and neither reader nor
-// writer ever holds more than a small part of one.
+// The reader takes what the reference implementation (safetensors 0.8) takes:
+// white space around the header, metadata that is null, keys that it does not
+// know, and of tensors of the same name the last. Offsets that overlap, leave
+// holes, or do not fit type, shape and file are errors that name the tensor. What
+// a header claims is checked before anything is allocated for it. Files must be
+// regular ones; they are mapped into memory, and neither reader nor writer ever
+// holds more than a small part of one.
 package safetensors

@@ -26,16 +26,18 @@ const (
 // Float reports whether t is one of the types that can be read and written.
 func (t DType) Float() bool { return t == F32 || t == F16 || t == BF16 }
 
-// Size returns the size of an element in bytes; 0 for a type that the format
-// does not have.
-func (t DType) Size() int { return int(dtypeBytes[t]) }
+// bytes returns the size of an element of a type that can be read and written.
+func (t DType) bytes() int { return dtypeBits[t] / 8 }
 
-// dtypeBytes holds the element size of every type of the format.
-var dtypeBytes = map[DType]int64{
-	"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
-	"I16": 2, "U16": 2, F16: 2, BF16: 2,
-	"I32": 4, "U32": 4, F32: 4,
-	"I64": 8, "U64": 8, "F64": 8,
+// dtypeBits holds the size in bits of an element of every type that safetensors
+// 0.8 knows.
+var dtypeBits = map[DType]int{
+	"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+	"BOOL": 8, "U8": 8, "I8": 8,
+	"F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+	"I16": 16, "U16": 16, F16: 16, BF16: 16,
+	"I32": 32, "U32": 32, F32: 32,
+	"I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }
 
 // Decode sets dst to the elements in raw, which are of type F32, F16 or BF16.

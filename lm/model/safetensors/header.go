@@ -2,14 +2,17 @@ package safetensors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/bits"
-	"sort"
-	"strings"
+	"slices"
 	"unicode/utf8"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // maxHeader bounds the header's length, as the reference implementation does.
@@ -34,6 +37,9 @@ func (t *Tensor) Len() int {
 	return n
 }
 
+// Bytes returns the size of the elements in a file.
+func (t *Tensor) Bytes() int64 { return int64(t.Len()) * int64(dtypeBits[t.DType]) / 8 }
+
 // entry is a tensor and its place in the data.
 type entry struct {
 	Tensor
@@ -46,39 +52,36 @@ func parseHeader(header []byte, dataSize int64) ([]entry, map[string]string, err
 	if !utf8.Valid(header) {
 		return nil, nil, errors.New("the header is not valid UTF-8")
 	}
-	if len(header) == 0 || header[0] != '{' {
-		return nil, nil, errors.New("the header does not begin with '{'")
-	}
 	dec := json.NewDecoder(bytes.NewReader(header))
-	var entries []entry
+	tensors := map[string]entry{} // of a name that occurs twice the last counts
 	var metadata map[string]string
-	seen := map[string]bool{}
+	described := false
 	err := object(dec, func(name string) error {
-		if seen[name] {
-			return fmt.Errorf("the header has %q twice", name)
-		}
-		seen[name] = true
 		if name == metadataKey {
-			m, err := stringMap(dec, metadataKey)
-			metadata = m
+			if described {
+				return fmt.Errorf("the header has %q twice", name)
+			}
+			described = true
+			var err error
+			metadata, err = parseMetadata(dec)
 			return err
 		}
 		e, err := parseEntry(dec, name)
 		if err != nil {
 			return fmt.Errorf("tensor %q: %w", name, err)
 		}
-		entries = append(entries, e)
+		tensors[name] = e
 		return nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, infile.Explain(header, err)
 	}
-	if rest := header[dec.InputOffset():]; strings.Trim(string(rest), " ") != "" {
-		return nil, nil, errors.New("the header goes on after its closing brace with something other than spaces")
+	if rest := bytes.Trim(header[dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return nil, nil, errors.New("the header goes on after its closing brace with something other than white space")
 	}
-	sort.SliceStable(entries, func(i, j int) bool {
-		a, b := entries[i], entries[j]
-		return a.from < b.from || a.from == b.from && a.to < b.to
+	entries := slices.Collect(maps.Values(tensors))
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to), cmp.Compare(a.Name, b.Name))
 	})
 	return entries, metadata, checkPlaces(entries, dataSize)
 }
@@ -113,56 +116,75 @@ func jsonError(err error) error {
 	return err
 }
 
-// stringMap reads an object of strings, which errors call what.
-func stringMap(dec *json.Decoder, what string) (map[string]string, error) {
-	m := map[string]string{}
-	err := object(dec, func(key string) error {
-		if _, ok := m[key]; ok {
-			return fmt.Errorf("%s has %q twice", what, key)
+// parseMetadata reads an object of strings, or null.
+func parseMetadata(dec *json.Decoder) (map[string]string, error) {
+	var values map[string]*string
+	if err := decode(dec, metadataKey, &values); err != nil || values == nil {
+		return nil, err
+	}
+	metadata := make(map[string]string, len(values))
+	for key, v := range values {
+		if v == nil {
+			return nil, fmt.Errorf("%s: %q is null, want a string", metadataKey, key)
 		}
-		tok, err := dec.Token()
-		if err != nil {
-			return jsonError(err)
-		}
-		s, ok := tok.(string)
-		if !ok {
-			return fmt.Errorf("%s: %q is %v, want a string", what, key, tok)
-		}
-		m[key] = s
-		return nil
-	})
-	return m, err
+		metadata[key] = *v
+	}
+	return metadata, nil
 }
+
+// integers reads a list of integers.
+func integers(dec *json.Decoder, key string, v *[]int64) error {
+	var values []*int64
+	if err := decode(dec, key, &values); err != nil {
+		return err
+	}
+	if values == nil {
+		return fmt.Errorf("%s is null, want a list", key)
+	}
+	for _, n := range values {
+		if n == nil {
+			return fmt.Errorf("%s has null, want integers", key)
+		}
+		*v = append(*v, *n)
+	}
+	return nil
+}
+
+// decode reads the value of a key into v.
+func decode(dec *json.Decoder, key string, v any) error {
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", key, jsonError(err))
+	}
+	return nil
+}
+
+// entryKeys are what the description of a tensor must have.
+var entryKeys = []string{"dtype", "shape", "data_offsets"}
 
 func parseEntry(dec *json.Decoder, name string) (entry, error) {
 	e := entry{Tensor: Tensor{Name: name}}
 	var shape, offsets []int64
 	seen := map[string]bool{}
 	err := object(dec, func(key string) error {
-		if seen[key] {
+		if seen[key] && slices.Contains(entryKeys, key) {
 			return fmt.Errorf("%q appears twice", key)
 		}
 		seen[key] = true
-		var err error
 		switch key {
 		case "dtype":
-			err = dec.Decode(&e.DType)
+			return decode(dec, key, &e.DType)
 		case "shape":
-			err = dec.Decode(&shape)
+			return integers(dec, key, &shape)
 		case "data_offsets":
-			err = dec.Decode(&offsets)
-		default:
-			return fmt.Errorf("unknown key %q", key)
+			return integers(dec, key, &offsets)
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, jsonError(err))
-		}
-		return nil
+		var ignored json.RawMessage // as the reference does
+		return decode(dec, key, &ignored)
 	})
 	if err != nil {
 		return entry{}, err
 	}
-	for _, key := range []string{"dtype", "shape", "data_offsets"} {
+	for _, key := range entryKeys {
 		if !seen[key] {
 			return entry{}, fmt.Errorf("no %q", key)
 		}
@@ -170,15 +192,12 @@ func parseEntry(dec *json.Decoder, name string) (entry, error) {
 	if len(offsets) != 2 || offsets[0] < 0 || offsets[1] < offsets[0] {
 		return entry{}, fmt.Errorf("data_offsets are %v, want [begin, end]", offsets)
 	}
-	if shape == nil {
-		return entry{}, errors.New("shape is null, want a list")
-	}
 	e.from, e.to = offsets[0], offsets[1]
-	size, ok := dtypeBytes[e.DType]
+	size, ok := dtypeBits[e.DType]
 	if !ok {
 		return entry{}, fmt.Errorf("unknown dtype %q", e.DType)
 	}
-	want := uint64(size)
+	want := uint64(size) // bits
 	for _, d := range shape {
 		if d < 0 {
 			return entry{}, fmt.Errorf("shape is %v, want no negative dimension", shape)
@@ -190,8 +209,11 @@ func parseEntry(dec *json.Decoder, name string) (entry, error) {
 		want = lo
 		e.Shape = append(e.Shape, int(d))
 	}
-	if got := uint64(e.to - e.from); got != want {
-		return entry{}, fmt.Errorf("data_offsets %v hold %d bytes, but dtype %s and shape %v need %d", offsets, got, e.DType, shape, want)
+	if want%8 != 0 {
+		return entry{}, fmt.Errorf("dtype %s and shape %v need %d bits, want whole bytes", e.DType, shape, want)
+	}
+	if got := uint64(e.to - e.from); got != want/8 {
+		return entry{}, fmt.Errorf("data_offsets %v hold %d bytes, but dtype %s and shape %v need %d", offsets, got, e.DType, shape, want/8)
 	}
 	return e, nil
 }

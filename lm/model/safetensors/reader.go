@@ -8,6 +8,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/exp/mmap"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Reader reads tensors from a file, from the files of an index, or from any
@@ -59,7 +61,11 @@ func NewReader(src io.ReaderAt, size int64) (*Reader, error) {
 }
 
 func openFile(path string) (*file, []entry, error) {
-	src, err := mmap.Open(path)
+	err := infile.Regular(path)
+	var src *mmap.ReaderAt
+	if err == nil {
+		src, err = mmap.Open(path)
+	}
 	if err != nil {
 		if named := (*fs.PathError)(nil); errors.As(err, &named) {
 			err = named.Err
@@ -105,11 +111,17 @@ func (f *file) parse(size int64) ([]entry, error) {
 	return entries, nil
 }
 
+// add adds a file. Its tensors take the places of others of the same name.
 func (r *Reader) add(f *file, entries []entry) {
 	r.files = append(r.files, f)
 	for _, e := range entries {
+		p := place{entry: e, file: f}
+		if i, ok := r.byName[e.Name]; ok {
+			r.entries[i] = p
+			continue
+		}
 		r.byName[e.Name] = len(r.entries)
-		r.entries = append(r.entries, place{entry: e, file: f})
+		r.entries = append(r.entries, p)
 	}
 }
 
@@ -166,7 +178,7 @@ func (r *Reader) Read(dst []float32, name string, from int) error {
 	if from < 0 || from > e.Len() || len(dst) > e.Len()-from {
 		return fmt.Errorf("safetensors: %s: tensor %q has %d elements, want %d from %d on", e.file.name, name, e.Len(), len(dst), from)
 	}
-	size := e.DType.Size()
+	size := e.DType.bytes()
 	buf := make([]byte, min(len(dst), ioBlock)*size)
 	for len(dst) > 0 {
 		n := min(len(dst), ioBlock)

@@ -44,7 +44,7 @@ func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writ
 			}
 		}
 		from := end
-		end += int64(t.Len()) * dtypeBytes[t.DType]
+		end += t.Bytes()
 		header[t.Name] = place{t.DType, append([]int{}, t.Shape...), [2]int64{from, end}}
 	}
 	text, err := json.Marshal(header)

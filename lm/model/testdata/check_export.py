@@ -2,7 +2,7 @@
 pooled states of an encoder, for every family in F32, BF16 and F16.
 
     pip install torch==2.9.0 transformers==5.23.0
-    python model/testdata/check_export.py
+    python lm/model/testdata/check_export.py
 
 Run it in the module's root; it runs go test to write the checkpoints.
 """
@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, BertModel, GenerationConfig
 
 with tempfile.TemporaryDirectory() as out:
-    subprocess.run(["go", "test", "./model", "-count=1", "-run", "TestExport$", "-export", out], check=True)
+    subprocess.run(["go", "test", "./lm/model", "-count=1", "-run", "TestExport$", "-export", out], check=True)
     for path in sorted(glob.glob(os.path.join(out, "*"))):
         name = os.path.basename(path)
         with open(os.path.join(path, "expected.json")) as f:

@@ -31,6 +31,8 @@ from transformers import (
     BertModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -78,6 +80,12 @@ decoders = {
         {"dtype": torch.bfloat16, "max_shard_size": "4KB"},
     ),
     "smollm": (llama(tie_word_embeddings=True, num_key_value_heads=1), {"dtype": torch.float16}),
+    "mistral": (
+        MistralForCausalLM(
+            MistralConfig(**shape, num_key_value_heads=2, head_dim=6, rope_theta=1e6, sliding_window=None)
+        ),
+        {},
+    ),
     "qwen2": (Qwen2ForCausalLM(Qwen2Config(**shape, num_key_value_heads=4, tie_word_embeddings=True)), {}),
     "qwen3": (
         Qwen3ForCausalLM(

@@ -1,0 +1,297 @@
+package jinja
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// globalFunctions are there for every template.
+var globalFunctions = map[string]*function{}
+
+func global(name string, f func(r *run, a *args) (value, error)) {
+	globalFunctions[name] = &function{name: name, call: f}
+}
+
+func init() {
+	global("range", func(_ *run, a *args) (value, error) {
+		if len(a.names) > 0 {
+			return nil, typeError("range() takes no keyword arguments")
+		}
+		if len(a.pos) == 0 || len(a.pos) > 3 {
+			return nil, typeError("range expected 1 to 3 arguments, got %d", len(a.pos))
+		}
+		n := []int{0, 0, 1}
+		for i, v := range a.pos {
+			k, err := intArg(v, 0)
+			if err != nil {
+				return nil, err
+			}
+			n[i] = k
+		}
+		if len(a.pos) == 1 {
+			n[0], n[1] = 0, n[0]
+		}
+		if n[2] == 0 {
+			return nil, valueError("range() arg 3 must not be zero")
+		}
+		s := &span{n[0], n[1], n[2]}
+		if l := s.len(); l > maxRange || l < 0 {
+			return nil, raise("OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
+		}
+		return s, nil
+	})
+	global("dict", func(r *run, a *args) (value, error) { return r.dictCall(a) })
+	globalFunctions["dict"].attrs = map[string]*function{
+		"fromkeys": {name: "fromkeys", call: func(r *run, a *args) (value, error) { return dictMethods["fromkeys"](r, nil, a) }},
+	}
+	global("namespace", func(r *run, a *args) (value, error) {
+		d, err := r.dictCall(a)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range d.entries {
+			if name, ok := str(e.key); ok {
+				if err := r.setAttr(&namespace{newDict()}, name, nil); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return &namespace{d}, nil
+	})
+	global("cycler", func(_ *run, a *args) (value, error) {
+		if len(a.pos) == 0 && len(a.names) == 0 {
+			return nil, raise("RuntimeError", "at least one item has to be provided")
+		}
+		if len(a.names) > 0 {
+			return nil, typeError("Cycler.__init__() got an unexpected keyword argument %s", quote(a.names[0]))
+		}
+		return &cycler{items: a.pos}, nil
+	})
+	global("joiner", func(_ *run, a *args) (value, error) {
+		v, err := a.bind("Joiner.__init__", 0, "sep")
+		if err != nil {
+			return nil, err
+		}
+		if v[0] == missing {
+			v[0] = ", "
+		}
+		return &joiner{sep: v[0]}, nil
+	})
+	global("lipsum", func(r *run, a *args) (value, error) {
+		v, err := a.bind("lipsum", 0, "n", "html", "min", "max")
+		if err != nil {
+			return nil, err
+		}
+		n := [4]int{5, 1, 20, 100}
+		for i := range n {
+			if v[i] == missing {
+				continue
+			}
+			if b, ok := v[i].(bool); ok {
+				v[i] = truthInt(b)
+			}
+			if n[i], err = intArg(v[i], n[i]); err != nil {
+				return nil, err
+			}
+		}
+		return r.loremIpsum(n[0], n[1] != 0, n[2], n[3])
+	})
+	global("raise_exception", func(r *run, a *args) (value, error) {
+		v, err := a.bind("raise_exception", 1, "message")
+		if err != nil {
+			return nil, err
+		}
+		text, err := r.text(v[0])
+		if err != nil {
+			return nil, err
+		}
+		return nil, raise(ClassRaised, "%s", text)
+	})
+	global("strftime_now", func(r *run, a *args) (value, error) {
+		v, err := a.bind("strftime_now", 1, "format")
+		if err != nil {
+			return nil, err
+		}
+		if u, ok := v[0].(*undefined); ok {
+			return nil, typeError("strftime() argument 1 must be str, not %s", typeName(u))
+		}
+		format, ok := str(v[0])
+		if !ok {
+			return nil, typeError("strftime() argument 1 must be str, not %s", typeName(v[0]))
+		}
+		text := strftime(r.template.now(), format)
+		return text, r.grow(len(text))
+	})
+}
+
+// dictCall is dict(…): of a dict or of pairs, and of named arguments.
+func (r *run) dictCall(a *args) (*dict, error) {
+	d := newDict()
+	switch len(a.pos) {
+	case 0:
+	case 1:
+		if u, ok := a.pos[0].(*undefined); ok {
+			return nil, u.err()
+		}
+		var err error
+		if d, err = r.dictOf(a.pos[0]); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, typeError("dict expected at most 1 argument, got %d", len(a.pos))
+	}
+	for i, name := range a.names {
+		if err := r.store(d, name, a.named[i]); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// latin are words for text without a meaning.
+var latin = strings.Fields(`a ac accumsan ad aenean aliquam amet ante arcu at auctor augue bibendum commodo condimentum congue consectetuer
+	consequat cras cursus dapibus diam dictum dignissim dolor donec duis egestas eget elit enim erat eros est et etiam eu facilisis fames
+	faucibus felis fermentum gravida habitant hendrerit hymenaeos iaculis id imperdiet in integer ipsum justo lacinia lacus laoreet lectus
+	leo libero ligula lorem luctus magna malesuada massa mattis mauris metus mi mollis montes morbi nam nec neque nibh nisi non nostra nulla
+	nunc odio orci ornare parturient pede pharetra placerat porta praesent primis proin pulvinar purus quam quis rhoncus risus rutrum sagittis
+	sapien sed sem senectus sit sociis sodales suscipit tellus tempor tincidunt tortor tristique turpis urna ut varius vel velit vestibulum
+	vitae vivamus viverra volutpat vulputate`)
+
+// loremIpsum writes n paragraphs of random words.
+func (r *run) loremIpsum(n int, html bool, low, high int) (value, error) {
+	if high <= low {
+		return nil, valueError("empty range for randrange() (%d, %d, %d)", low, high, high-low)
+	}
+	if n > maxItems || high > maxItems || n*high > maxString/16 {
+		return nil, limitError("a string of more than %d bytes", maxString)
+	}
+	var paragraphs []string
+	for range max(n, 0) {
+		var b strings.Builder
+		capital := true
+		count := low + rand.IntN(high-low)
+		for i := range count {
+			word := latin[rand.IntN(len(latin))]
+			if capital {
+				word = capitalize(word)
+			}
+			capital = i == count-1 || rand.IntN(12) == 0
+			b.WriteString(word)
+			switch {
+			case capital:
+				b.WriteByte('.')
+			case rand.IntN(8) == 0:
+				b.WriteByte(',')
+			}
+			if i < count-1 {
+				b.WriteByte(' ')
+			}
+		}
+		text := b.String()
+		if html {
+			text = "<p>" + text + "</p>"
+		}
+		if err := r.grow(len(text)); err != nil {
+			return nil, err
+		}
+		paragraphs = append(paragraphs, text)
+	}
+	if html {
+		return markup(strings.Join(paragraphs, "\n")), nil
+	}
+	return strings.Join(paragraphs, "\n\n"), nil
+}
+
+// directives gives Go's layout for strftime's letters.
+var directives = map[byte]string{
+	'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'h': "Jan", 'd': "02", 'e': "_2", 'm': "01", 'y': "06", 'Y': "2006",
+	'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'P': "pm", 'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'r': "03:04:05 PM",
+	'D': "01/02/06", 'x': "01/02/06", 'X': "15:04:05", 'c': "Mon Jan _2 15:04:05 2006",
+}
+
+// strftime writes a time as C does in its own locale: the time has no zone, and
+// what is not known is written as it is. A minus after the percent sign takes
+// zeros off.
+func strftime(t time.Time, format string) string {
+	var b strings.Builder
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' || i+1 == len(format) {
+			b.WriteByte(format[i])
+			continue
+		}
+		start := i
+		i++
+		flag := byte(0)
+		if strings.IndexByte("-_0^#", format[i]) >= 0 && i+1 < len(format) {
+			flag = format[i]
+			i++
+		}
+		s, ok := directive(t, format[i])
+		if !ok {
+			b.WriteString(format[start : i+1])
+			continue
+		}
+		switch flag {
+		case '-':
+			if s = strings.TrimLeft(s, "0 "); s == "" {
+				s = "0"
+			}
+		case '_':
+			if n := len(s) - len(strings.TrimLeft(s[:max(len(s)-1, 0)], "0")); n > 0 && decimal(s[0]) {
+				trimmed := strings.TrimLeft(s[:len(s)-1], "0") + s[len(s)-1:]
+				s = strings.Repeat(" ", len(s)-len(trimmed)) + trimmed
+			}
+		case '^':
+			s = strings.ToUpper(s)
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
+func directive(t time.Time, c byte) (string, bool) {
+	if layout, ok := directives[c]; ok {
+		return t.Format(layout), true
+	}
+	year, week := t.ISOWeek()
+	days, weekday := t.YearDay()-1, int(t.Weekday())
+	switch c {
+	case 'j':
+		return fmt.Sprintf("%03d", days+1), true
+	case 'w':
+		return fmt.Sprint(weekday), true
+	case 'u':
+		return fmt.Sprint((weekday+6)%7 + 1), true
+	case 'U':
+		return fmt.Sprintf("%02d", (days+7-weekday)/7), true
+	case 'W':
+		return fmt.Sprintf("%02d", (days+7-(weekday+6)%7)/7), true
+	case 'V':
+		return fmt.Sprintf("%02d", week), true
+	case 'G':
+		return fmt.Sprint(year), true
+	case 'g':
+		return fmt.Sprintf("%02d", year%100), true
+	case 'C':
+		return fmt.Sprintf("%02d", t.Year()/100), true
+	case 'k':
+		return fmt.Sprintf("%2d", t.Hour()), true
+	case 'l':
+		return fmt.Sprintf("%2d", (t.Hour()+11)%12+1), true
+	case 's':
+		return fmt.Sprint(t.Unix()), true
+	case 'f':
+		return fmt.Sprintf("%06d", t.Nanosecond()/1000), true
+	case 'Z', 'z':
+		return "", true
+	case 'n':
+		return "\n", true
+	case 't':
+		return "\t", true
+	case '%':
+		return "%", true
+	}
+	return "", false
+}

@@ -1,0 +1,233 @@
+package jinja
+
+import (
+	"fmt"
+	"html"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func unescapeHTML(s string) string { return html.UnescapeString(s) }
+
+func xmlAttr(r *run, v []value) (value, error) {
+	if u, ok := v[0].(*undefined); ok {
+		return nil, u.err()
+	}
+	d, ok := v[0].(*dict)
+	if !ok {
+		return nil, raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0])))
+	}
+	var parts []string
+	for _, e := range d.entries {
+		if _, gone := e.val.(*undefined); gone || e.val == nil {
+			continue
+		}
+		key, ok := str(e.key)
+		if !ok {
+			return nil, typeError("expected string or bytes-like object, got %s", quote(typeName(e.key)))
+		}
+		if strings.ContainsAny(key, " \t\n\r\f\v/>=") {
+			return nil, valueError("Invalid character in attribute name: %s", shortRepr(key))
+		}
+		val, err := r.text(e.val)
+		if err != nil {
+			return nil, err
+		}
+		if _, safe := e.val.(markup); !safe {
+			val = escapeHTML(val)
+		}
+		if err := r.grow(len(key) + len(val)); err != nil {
+			return nil, err
+		}
+		parts = append(parts, escapeHTML(key)+`="`+val+`"`)
+	}
+	out := strings.Join(parts, " ")
+	space := v[1] == missing
+	if !space {
+		var err error
+		if space, err = r.truth(v[1]); err != nil {
+			return nil, err
+		}
+	}
+	if space && out != "" {
+		out = " " + out
+	}
+	return r.safe(out), nil
+}
+
+// urlQuote escapes bytes for a path, or for a query, where a space is a plus.
+func urlQuote(s string, query bool) string {
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case decimal(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte("_.-~", c) >= 0 || c == '/' && !query:
+			b.WriteByte(c)
+		case c == ' ' && query:
+			b.WriteByte('+')
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+func urlEncode(r *run, v []value) (value, error) {
+	quoted := func(v value, query bool) (string, error) {
+		s, err := r.text(v)
+		if err == nil {
+			s = urlQuote(s, query)
+			err = r.grow(len(s))
+		}
+		return s, err
+	}
+	pairs := v[0]
+	if d, ok := pairs.(*dict); ok {
+		pairs = &view{d, "items"}
+	}
+	it, err := r.iterate(pairs)
+	if _, ok := str(pairs); ok || err != nil {
+		return quoted(pairs, false)
+	}
+	var parts []string
+	for {
+		pair, ok, err := it()
+		if !ok || err != nil {
+			return strings.Join(parts, "&"), err
+		}
+		kv, err := r.unpack(pair, 2)
+		if err != nil {
+			return nil, err
+		}
+		key, err := quoted(kv[0], true)
+		if err != nil {
+			return nil, err
+		}
+		val, err := quoted(kv[1], true)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, key+"="+val)
+	}
+}
+
+var (
+	isURL = regexp.MustCompile(`(?i)^((https?://|www\.)(([\pL\pN_%-]+\.)+)?([a-z]{2,63}|xn--[\pL\pN_%]{2,59})` +
+		`|([\pL\pN_%-]{2,63}\.)+(com|net|int|edu|gov|org|info|mil)` +
+		`|(https?://)((([\d]{1,3})(\.[\d]{1,3}){3})|(\[([\da-f]{0,4}:){2}([\da-f]{0,4}:?){1,6}\])))(?::[\d]{1,5})?(?:[/?#]\S*)?\n?$`)
+	isEmail   = regexp.MustCompile(`^\S+@[\pL\pN_][\pL\pN_.-]*\.[\pL\pN_]+\n?$`)
+	linkHead  = regexp.MustCompile(`^([(<]|&lt;)+`)
+	linkTail  = regexp.MustCompile(`([)>.,\n]|&gt;)+$`)
+	urlScheme = regexp.MustCompile(`^([\pL\pN_.+-]{2,}:(/){0,2})$`)
+)
+
+// urlize makes links of the URLs in a text.
+func urlize(r *run, v []value) (value, error) {
+	s, err := r.text(v[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, safe := v[0].(markup); !safe {
+		s = escapeHTML(s)
+	}
+	limit := -1
+	if v[1] != missing && v[1] != nil {
+		if limit, err = intArg(v[1], -1); err != nil {
+			limit = -1 // compared with the lengths of links only
+		}
+	}
+	rels := []string{"noopener"}
+	if rel, ok := str(v[4]); ok {
+		rels = append(rels, splitSpace(rel, -1, false)...)
+	}
+	if no, err := r.truthArg(v[2]); err != nil {
+		return nil, err
+	} else if no {
+		rels = append(rels, "nofollow")
+	}
+	slices.Sort(rels)
+	attrs := ` rel="` + escapeHTML(strings.Join(slices.Compact(rels), " ")) + `"`
+	if target, ok := str(v[3]); ok && target != "" {
+		attrs += ` target="` + escapeHTML(target) + `"`
+	}
+	var schemes []string
+	if v[5] != missing && v[5] != nil {
+		items, err := r.collect(v[5])
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			scheme, _ := str(item)
+			if !urlScheme.MatchString(scheme) {
+				return nil, raise("FilterArgumentError", "%s is not a valid URI scheme prefix.", shortRepr(item))
+			}
+			schemes = append(schemes, scheme)
+		}
+	}
+	w := &writer{r: r}
+	for s != "" {
+		at := strings.IndexFunc(s, isSpace)
+		if at == 0 {
+			at = len(s) - len(strings.TrimLeftFunc(s, isSpace))
+			err = w.put(s[:at])
+		} else {
+			if at < 0 {
+				at = len(s)
+			}
+			if err = r.charge(at); err == nil {
+				err = w.put(link(s[:at], attrs, limit, schemes))
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		s = s[at:]
+	}
+	return r.safe(w.String()), nil
+}
+
+// link makes a link of a word if it is a URL, an address, or of a scheme, and not
+// longer than any of those.
+func link(word, attrs string, limit int, schemes []string) string {
+	if len(word) > 1<<16 {
+		return word
+	}
+	head := linkHead.FindString(word)
+	middle, tail := word[len(head):], ""
+	if at := linkTail.FindStringIndex(middle); at != nil {
+		middle, tail = middle[:at[0]], middle[at[0]:]
+	}
+	for _, pair := range [][2]string{{"(", ")"}, {"<", ">"}, {"&lt;", "&gt;"}} {
+		open := strings.Count(middle, pair[0])
+		if open <= strings.Count(middle, pair[1]) {
+			continue
+		}
+		for range min(open, strings.Count(tail, pair[1])) {
+			end := strings.Index(tail, pair[1]) + len(pair[1])
+			middle, tail = middle+tail[:end], tail[end:]
+		}
+	}
+	shown := middle
+	if limit >= 0 && runeCount(middle) > limit {
+		shown = string([]rune(middle)[:limit]) + "..."
+	}
+	switch {
+	case isURL.MatchString(middle):
+		url := middle
+		if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
+			url = "https://" + url
+		}
+		middle = `<a href="` + url + `"` + attrs + `>` + shown + `</a>`
+	case strings.HasPrefix(middle, "mailto:") && isEmail.MatchString(middle[7:]):
+		middle = `<a href="` + middle + `">` + middle[7:] + `</a>`
+	case strings.Contains(middle, "@") && !strings.HasPrefix(middle, "www.") && middle[0] != '@' && !strings.Contains(middle, ":") && isEmail.MatchString(middle):
+		middle = `<a href="mailto:` + middle + `">` + middle + `</a>`
+	default:
+		for _, scheme := range schemes {
+			if middle != scheme && strings.HasPrefix(middle, scheme) {
+				middle = `<a href="` + middle + `"` + attrs + `>` + middle + `</a>`
+			}
+		}
+	}
+	return head + middle + tail
+}

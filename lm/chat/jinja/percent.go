@@ -1,0 +1,305 @@
+package jinja
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// percent is format % v.
+func (r *run) percent(format value, text string, v value) (value, error) {
+	vals := []value{v}
+	if t, ok := v.(*tuple); ok {
+		vals = t.items
+	}
+	mapping, isMap := v.(*dict)
+	used := 0
+	arg := func() (value, error) {
+		if used == len(vals) {
+			return nil, typeError("not enough arguments for format string")
+		}
+		used++
+		return vals[used-1], nil
+	}
+	_, safe := format.(markup)
+	w := &writer{r: r}
+	for {
+		at := strings.IndexByte(text, '%')
+		if at < 0 {
+			break
+		}
+		if err := w.put(text[:at]); err != nil {
+			return nil, err
+		}
+		text = text[at+1:]
+		p := percentSpec{text: text, arg: arg, mapping: mapping, isMap: isMap}
+		p.undefined, _ = v.(*undefined)
+		if err := p.parse(); err != nil {
+			return nil, err
+		}
+		text = p.text
+		s := "%"
+		if p.kind == '%' && p.flagged {
+			return nil, valueError("unsupported format character '%%'")
+		}
+		if p.kind != '%' {
+			v, err := p.arg()
+			if err != nil {
+				return nil, err
+			}
+			if s, err = r.percentValue(&p, v); err != nil {
+				return nil, err
+			}
+			if _, plain := v.(markup); safe && !plain {
+				s = escapeHTML(s)
+			}
+		}
+		if err := w.put(s); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.put(text); err != nil {
+		return nil, err
+	}
+	_, isList := v.(*list)
+	_, isUndefined := v.(*undefined)
+	_, isSpan := v.(*span)
+	if used < len(vals) && !isMap && !isList && !isUndefined && !isSpan {
+		return nil, typeError("not all arguments converted during string formatting")
+	}
+	return like(format, w.String()), nil
+}
+
+// percentSpec is one conversion of %.
+type percentSpec struct {
+	spec
+	left, zero bool
+	flagged    bool // has more than its kind
+	text       string
+	arg        func() (value, error)
+	mapping    *dict
+	isMap      bool
+	undefined  *undefined
+}
+
+// parse reads what follows a percent sign.
+func (p *percentSpec) parse() error {
+	incomplete := valueError("incomplete format")
+	begin := len(p.text)
+	p.precision = -1
+	if strings.HasPrefix(p.text, "(") {
+		if p.undefined != nil {
+			return p.undefined.err()
+		}
+		if !p.isMap {
+			return typeError("format requires a mapping")
+		}
+		depth, end := 1, 1
+		for ; end < len(p.text) && depth > 0; end++ {
+			switch p.text[end] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+		}
+		if depth > 0 {
+			return valueError("incomplete format key")
+		}
+		key := p.text[1 : end-1]
+		p.text = p.text[end:]
+		v, ok := p.mapping.get(key)
+		if !ok {
+			return raise("KeyError", "%s", quote(key))
+		}
+		p.arg = func() (value, error) { return v, nil }
+	}
+	for p.text != "" && strings.IndexByte("#0- +", p.text[0]) >= 0 {
+		switch p.text[0] {
+		case '#':
+			p.alt = true
+		case '0':
+			p.zero = true
+		case '-':
+			p.left = true
+		case ' ':
+			if p.sign == 0 {
+				p.sign = ' '
+			}
+		case '+':
+			p.sign = '+'
+		}
+		p.text = p.text[1:]
+	}
+	var err error
+	if p.width, err = p.number(); err != nil {
+		return err
+	}
+	if p.width < 0 {
+		p.left, p.width = true, -p.width
+	}
+	if strings.HasPrefix(p.text, ".") {
+		p.text = p.text[1:]
+		if p.precision, err = p.number(); err != nil {
+			return err
+		}
+		p.precision = max(p.precision, 0)
+	}
+	if p.text != "" && strings.IndexByte("hlL", p.text[0]) >= 0 {
+		p.text = p.text[1:]
+	}
+	if p.text == "" {
+		return incomplete
+	}
+	c, n := utf8.DecodeRuneInString(p.text)
+	p.flagged = len(p.text) < begin
+	p.text = p.text[n:]
+	if n > 1 || strings.IndexByte("%sracdiuxXofFeEgG", byte(c)) < 0 {
+		return valueError("unsupported format character '%c' (0x%x)", c, c)
+	}
+	p.kind = byte(c)
+	return nil
+}
+
+// number reads a width or a precision, which may be a star.
+func (p *percentSpec) number() (int, error) {
+	if strings.HasPrefix(p.text, "*") {
+		p.text = p.text[1:]
+		v, err := p.arg()
+		if err != nil {
+			return 0, err
+		}
+		i, ok := small(v)
+		if !ok {
+			return 0, typeError("* wants int")
+		}
+		if i > maxString || i < -maxString {
+			return 0, limitError("a width of more than %d", maxString)
+		}
+		return i, nil
+	}
+	n := 0
+	for n < len(p.text) && decimal(p.text[n]) {
+		n++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	i, err := strconv.Atoi(p.text[:n])
+	if p.text = p.text[n:]; err != nil || i > maxString {
+		return 0, limitError("a width of more than %d", maxString)
+	}
+	return i, nil
+}
+
+// percentValue writes a value as a conversion of % says.
+func (r *run) percentValue(p *percentSpec, v value) (string, error) {
+	sp := spec{width: p.width, precision: -1, align: ">", kind: p.kind, sign: p.sign, alt: p.alt}
+	if p.left {
+		sp.align = "<"
+	}
+	switch p.kind {
+	case 's', 'r', 'a':
+		s, err := r.text(v)
+		if p.kind != 's' {
+			s, err = r.repr(v)
+		}
+		if err != nil {
+			return "", err
+		}
+		if p.kind == 'a' {
+			s = asciiRepr(s)
+		}
+		if p.precision >= 0 {
+			if s, err = r.cut(s, p.precision); err != nil {
+				return "", err
+			}
+		}
+		return r.pad(sp, "", s, ">")
+	case 'c':
+		s, ok := str(v)
+		if i, isInt := small(v); isInt && !ok {
+			if i < 0 || i > utf8.MaxRune {
+				return "", raise("OverflowError", "%%c arg not in range(0x110000)")
+			}
+			s, ok = string(rune(i)), true
+		}
+		if !ok || runeCount(s) != 1 {
+			return "", typeError("%%c requires int or char")
+		}
+		return r.pad(sp, "", s, ">")
+	}
+	n, ok := number(v)
+	whole := strings.IndexByte("diuxXo", p.kind) >= 0
+	if f, isFloat := n.(float64); isFloat && whole && strings.IndexByte("diu", p.kind) >= 0 {
+		var err error
+		if n, err = truncate(f); err != nil {
+			return "", err
+		}
+	} else if isFloat && whole {
+		return "", typeError("%%%c format: an integer is required, not float", p.kind)
+	}
+	if !ok {
+		if u, ok := v.(*undefined); ok && p.kind != 'x' && p.kind != 'X' && p.kind != 'o' {
+			return "", u.err()
+		}
+		if whole {
+			return "", typeError("%%%c format: a real number is required, not %s", p.kind, typeName(v))
+		}
+		return "", typeError("must be real number, not %s", typeName(v))
+	}
+	if p.zero && !p.left {
+		sp.align, sp.fill = "=", "0"
+	}
+	if whole {
+		if p.kind == 'i' || p.kind == 'u' {
+			sp.kind = 'd'
+		}
+		if p.precision >= 0 {
+			i, _ := integer(n)
+			digits, err := r.formatValue(normal(new(big.Int).Abs(i)), string(sp.kind))
+			if err != nil {
+				return "", err
+			}
+			if more := p.precision - len(digits); more > 0 {
+				digits = strings.Repeat("0", more) + digits
+			}
+			return r.pad(sp, signOf(i.Sign() < 0, sp.sign), digits, ">")
+		}
+	} else {
+		sp.precision = p.precision
+		f, err := float(n)
+		if err != nil {
+			return "", err
+		}
+		n = f
+	}
+	return r.formatNumber(n, sp)
+}
+
+// asciiRepr escapes what is not ASCII in a repr.
+func asciiRepr(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		if c < utf8.RuneSelf {
+			b.WriteRune(c)
+		} else {
+			b.WriteString(asciiEscape(c))
+		}
+	}
+	return b.String()
+}
+
+// truncate is int(f).
+func truncate(f float64) (value, error) {
+	if math.IsNaN(f) {
+		return nil, valueError("cannot convert float NaN to integer")
+	}
+	if math.IsInf(f, 0) {
+		return nil, raise("OverflowError", "cannot convert float infinity to integer")
+	}
+	i, _ := new(big.Float).SetFloat64(f).Int(nil)
+	return normal(i), nil
+}

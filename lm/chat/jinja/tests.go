@@ -1,0 +1,108 @@
+package jinja
+
+import (
+	"strings"
+)
+
+// tests are the tests by name.
+var tests = map[string]builtin{}
+
+// test adds a test of bound arguments. The names have spaces between them.
+func test(names string, params string, f func(r *run, v []value) (bool, error)) {
+	fields := strings.Fields("value " + params)
+	for _, name := range strings.Fields(names) {
+		tests[name] = func(r *run, a *args) (value, error) {
+			v, err := a.bind(name, len(fields), fields...)
+			if err != nil {
+				return nil, err
+			}
+			return f(r, v)
+		}
+	}
+}
+
+func init() {
+	kind := func(names string, f func(v value) bool) {
+		test(names, "", func(_ *run, v []value) (bool, error) { return f(v[0]), nil })
+	}
+	isUndefined := func(v value) bool { _, ok := v.(*undefined); return ok }
+	kind("defined", func(v value) bool { return !isUndefined(v) })
+	kind("undefined", isUndefined)
+	kind("none", func(v value) bool { return v == nil })
+	kind("boolean", func(v value) bool { _, ok := v.(bool); return ok })
+	kind("true", func(v value) bool { return v == true })
+	kind("false", func(v value) bool { return v == false })
+	kind("integer", func(v value) bool {
+		_, isBool := v.(bool)
+		_, ok := integer(v)
+		return ok && !isBool
+	})
+	kind("float", func(v value) bool { _, ok := v.(float64); return ok })
+	kind("number", func(v value) bool { _, ok := number(v); return ok })
+	kind("string", func(v value) bool { _, ok := str(v); return ok })
+	kind("mapping", func(v value) bool { _, ok := v.(*dict); return ok })
+	kind("escaped", func(v value) bool { _, ok := v.(markup); return ok })
+	kind("sequence", func(v value) bool {
+		switch v.(type) {
+		case string, markup, *list, *tuple, *dict, *span, *undefined:
+			return true
+		}
+		return false
+	})
+	kind("iterable", func(v value) bool {
+		if _, ok := v.(*loop); ok {
+			return true
+		}
+		_, err := (&run{}).iterate(v)
+		return err == nil
+	})
+	kind("callable", func(v value) bool {
+		switch v.(type) {
+		case *function, *macro, *loop, *joiner, *block, *undefined:
+			return true
+		}
+		return false
+	})
+
+	for name, m := range map[string]string{"lower": "islower", "upper": "isupper"} {
+		test(name, "", func(r *run, v []value) (bool, error) {
+			s, err := r.text(v[0])
+			if err != nil {
+				return false, err
+			}
+			got, err := stringMethods[m](r, s, &args{})
+			return got == true, err
+		})
+	}
+	remainder := func(r *run, v, by value, want int) (bool, error) {
+		m, err := r.binary("%", v, by)
+		if err != nil {
+			return false, err
+		}
+		return r.equal(m, want)
+	}
+	test("odd", "", func(r *run, v []value) (bool, error) { return remainder(r, v[0], 2, 1) })
+	test("even", "", func(r *run, v []value) (bool, error) { return remainder(r, v[0], 2, 0) })
+	test("divisibleby", "num", func(r *run, v []value) (bool, error) { return remainder(r, v[0], v[1], 0) })
+	test("sameas", "other", func(_ *run, v []value) (bool, error) {
+		if _, ok := v[0].(*undefined); ok && v[0] != v[1] {
+			return false, nil
+		}
+		return same(v[0], v[1]), nil
+	})
+	test("in", "seq", func(r *run, v []value) (bool, error) { return r.contains(v[1], v[0]) })
+	for op, names := range map[string]string{
+		"==": "== eq equalto", "!=": "!= ne", ">": "> gt greaterthan", ">=": ">= ge", "<": "< lt lessthan", "<=": "<= le",
+	} {
+		test(names, "other", func(r *run, v []value) (bool, error) { return r.compare(op, v[0], v[1]) })
+	}
+	for name, has := range map[string]map[string]builtin{"filter": filters, "test": tests} {
+		test(name, "", func(r *run, v []value) (bool, error) {
+			if _, err := r.hash(v[0]); err != nil {
+				return false, err
+			}
+			s, ok := str(v[0])
+			return ok && has[s] != nil, nil
+		})
+	}
+}

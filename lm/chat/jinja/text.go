@@ -1,0 +1,203 @@
+package jinja
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// truthArg is the truth of an argument, false if it is not given.
+func (r *run) truthArg(v value) (bool, error) {
+	if v == missing {
+		return false, nil
+	}
+	return r.truth(v)
+}
+
+// texts makes a list of texts.
+func (r *run) texts(texts []string) (value, error) {
+	if err := r.room(len(texts)); err != nil {
+		return nil, err
+	}
+	items := make([]value, len(texts))
+	for i, t := range texts {
+		items[i] = t
+	}
+	return &list{items}, nil
+}
+
+// within returns the part of a text between two indices, and how many
+// characters are before it; found is false if it begins after the end.
+func within(s string, start, end value) (part string, before int, found bool, err error) {
+	if (start == missing || start == nil) && (end == missing || end == nil) {
+		return s, 0, true, nil
+	}
+	n := runeCount(s)
+	edge := func(v value, otherwise int) (int, error) {
+		if v == missing || v == nil {
+			return otherwise, nil
+		}
+		i, err := intArg(v, otherwise)
+		if i < 0 {
+			i = max(i+n, 0)
+		}
+		return i, err
+	}
+	from, err := edge(start, 0)
+	if err != nil {
+		return "", 0, false, err
+	}
+	to, err := edge(end, n)
+	if err != nil {
+		return "", 0, false, err
+	}
+	to = min(to, n)
+	if from > to {
+		return "", 0, false, nil
+	}
+	if isASCII(s) {
+		return s[from:to], from, true, nil
+	}
+	return string([]rune(s)[from:to]), from, true, nil
+}
+
+// replace is s.replace(old, with, n), of the kind of self; n below 0 means all.
+func (r *run) replace(self value, s, old, with string, n int) (value, error) {
+	count := strings.Count(s, old)
+	if n >= 0 {
+		count = min(count, n)
+	}
+	size := len(s)
+	if more := len(with) - len(old); more > 0 && count > 0 && (maxString-size)/more < count {
+		return nil, limitError("a string of more than %d bytes", maxString)
+	} else {
+		size += more * count
+	}
+	if err := r.grow(max(size, len(s))); err != nil {
+		return nil, err
+	}
+	return like(self, strings.Replace(s, old, with, count)), nil
+}
+
+// split is s.split(sep, maxsplit), or rsplit.
+func (r *run) split(s string, v []value, fromRight bool) (value, error) {
+	limit, err := intArg(v[1], -1)
+	if err != nil {
+		return nil, err
+	}
+	if v[0] == missing || v[0] == nil {
+		return r.texts(splitSpace(s, limit, fromRight))
+	}
+	sep, ok := str(v[0])
+	if !ok {
+		return nil, typeError("must be str or None, not %s", typeName(v[0]))
+	}
+	if sep == "" {
+		return nil, valueError("empty separator")
+	}
+	if n := strings.Count(s, sep); n >= maxItems {
+		return nil, limitError("a list of more than %d items", maxItems)
+	} else if limit < 0 || limit > n {
+		limit = n
+	}
+	if !fromRight {
+		return r.texts(strings.SplitN(s, sep, limit+1))
+	}
+	parts := make([]string, limit+1)
+	for i := limit; i > 0; i-- {
+		at := strings.LastIndex(s, sep)
+		parts[i], s = s[at+len(sep):], s[:at]
+	}
+	parts[0] = s
+	return r.texts(parts)
+}
+
+// splitSpace cuts a text at its white space.
+func splitSpace(s string, limit int, fromRight bool) (parts []string) {
+	if fromRight {
+		s = strings.TrimRightFunc(s, isSpace)
+		for s != "" {
+			at := strings.LastIndexFunc(s, isSpace)
+			if limit >= 0 && len(parts) == limit || at < 0 {
+				parts = append(parts, s)
+				break
+			}
+			_, n := utf8.DecodeRuneInString(s[at:])
+			parts = append(parts, s[at+n:])
+			s = strings.TrimRightFunc(s[:at], isSpace)
+		}
+		for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+			parts[i], parts[j] = parts[j], parts[i]
+		}
+		return parts
+	}
+	s = strings.TrimLeftFunc(s, isSpace)
+	for s != "" {
+		at := strings.IndexFunc(s, isSpace)
+		if limit >= 0 && len(parts) == limit || at < 0 {
+			return append(parts, s)
+		}
+		parts = append(parts, s[:at])
+		s = strings.TrimLeftFunc(s[at:], isSpace)
+	}
+	return parts
+}
+
+// justify fills a text up to a width.
+func (r *run) justify(s, how, fill string, width int) (value, error) {
+	pad := width - runeCount(s)
+	if pad <= 0 {
+		return s, nil
+	}
+	if pad > maxString/len(fill) {
+		return nil, limitError("a string of more than %d bytes", maxString)
+	}
+	if err := r.grow(len(s) + pad*len(fill)); err != nil {
+		return nil, err
+	}
+	left := 0
+	switch how {
+	case "rjust":
+		left = pad
+	case "center":
+		left = pad/2 + pad&width&1
+	case "zfill":
+		sign := ""
+		if s != "" && (s[0] == '-' || s[0] == '+') {
+			sign, s = s[:1], s[1:]
+		}
+		return sign + strings.Repeat("0", pad) + s, nil
+	}
+	return strings.Repeat(fill, left) + s + strings.Repeat(fill, pad-left), nil
+}
+
+// joinItems is sep.join(items).
+func (r *run) joinItems(sep value, items []value) (value, error) {
+	between, _ := str(sep)
+	var vals []value
+	var texts []string
+	for i, item := range items {
+		s, ok := str(item)
+		if _, marked := sep.(markup); !ok && !marked {
+			return nil, typeError("sequence item %d: expected str instance, %s found", i, typeName(item))
+		} else if !ok {
+			var err error
+			if s, err = r.text(item); err != nil {
+				return nil, err
+			}
+		}
+		if i > 0 {
+			vals, texts = append(vals, sep), append(texts, between)
+		}
+		if _, marked := sep.(markup); !marked {
+			item = nil
+		}
+		vals, texts = append(vals, item), append(texts, s)
+	}
+	if len(items) == 0 {
+		return like(sep, ""), nil
+	}
+	if _, marked := sep.(markup); marked && len(items) == 1 {
+		vals, texts = append(vals, sep), append(texts, "")
+	}
+	return r.join(vals, texts...)
+}
