@@ -80,4 +80,8 @@
 // batched with, as far as the engine can promise that. [Trainer.Save] returns the
 // whole state; a trainer that restores it continues bit for bit, if policy and
 // engine do.
+//
+// Examples are in example_parts_test.go, example_schedule_test.go,
+// example_stages_test.go, example_test.go, imitation_test.go and schedule_test.go.
+// Programs that use it: examples/grpo, examples/owntask and examples/custompolicy.
 package rl
