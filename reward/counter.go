@@ -54,3 +54,15 @@ func (c *Counter) Tallies() map[string]Tally {
 	}
 	return out
 }
+
+// Restore replaces what was counted by earlier Tallies, when a run goes on in another
+// process.
+func (c *Counter) Restore(tallies map[string]Tally) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tallies = make(map[string]Tally, len(tallies))
+	for name, t := range tallies {
+		t.Unscorable = maps.Clone(t.Unscorable)
+		c.tallies[name] = t
+	}
+}

@@ -301,6 +301,19 @@ func TestCombineErrors(t *testing.T) {
 	}
 }
 
+// A run that goes on in another process goes on counting.
+func TestCounterIsRestored(t *testing.T) {
+	var first, second reward.Counter
+	first.Add("topic", reward.Unscorable("no truth"), nil)
+	first.Add("topic", reward.Score{Value: 1}, nil)
+	saved := first.Tallies()
+	second.Add("place", reward.Score{}, errors.New("lost"))
+	second.Restore(saved)
+	second.Add("topic", reward.Unscorable("no truth"), nil)
+	require.Equal(t, map[string]reward.Tally{"topic": {Scored: 1, Unscorable: map[string]int{"no truth": 2}}}, second.Tallies())
+	require.Equal(t, 1, saved["topic"].Unscorable["no truth"], "the caller's map stays as it is")
+}
+
 func TestCounter(t *testing.T) {
 	var c reward.Counter
 	assert.Empty(t, c.Tallies())

@@ -156,9 +156,11 @@ func checkCompletion(c *rollout.Completion) error {
 			return fmt.Errorf("has %d tokens but %d %s", n, f.have, f.name)
 		}
 	}
-	for t, p := range c.LogP {
-		if math.IsNaN(p) || math.IsInf(p, 0) || p > roundingLogP {
-			return fmt.Errorf("has the log-prob %v at token %d, want a finite number of at most 0", p, t)
+	for _, logp := range [][]float64{c.LogP, c.LogPUnit} {
+		for t, p := range logp {
+			if math.IsNaN(p) || math.IsInf(p, 0) || p > roundingLogP {
+				return fmt.Errorf("has the log-prob %v at token %d, want a finite number of at most 0", p, t)
+			}
 		}
 	}
 	last := 0

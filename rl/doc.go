@@ -79,7 +79,14 @@
 // the prompt and the sample, so a run gives the same samples whatever they are
 // batched with, as far as the engine can promise that. [Trainer.Save] returns the
 // whole state; a trainer that restores it continues bit for bit, if policy and
-// engine do.
+// engine do. A state of another seed or of other problems is an error. Package
+// rl/checkpoint keeps states in files, rl/run a whole run in a folder.
+//
+// # What goes wrong in your code
+//
+// A problem that panics, is nil, or gives a reward that cannot be computed with, and
+// an engine whose log-probs are not log-probs, end the step with an error that names
+// the problem and the sample.
 //
 // Examples are in example_parts_test.go, example_schedule_test.go,
 // example_stages_test.go, example_test.go, imitation_test.go and schedule_test.go.

@@ -79,8 +79,8 @@ func recoverTo(err *error, method string) {
 
 // Digest returns the SHA-256, in hexadecimal, of what the problems ask for, in their
 // order: IDs, prompts, numbers of completions, sampling parameters. Sources keep it
-// in their states, so that a run does not go on with other problems. It says
-// nothing about how the problems judge.
+// in their states, so that a run does not go on with other problems; they compute it
+// once. It says nothing about how the problems judge.
 func Digest(problems []Problem) (string, error) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)

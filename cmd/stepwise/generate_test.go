@@ -51,11 +51,11 @@ func modelFolder(t *testing.T, cfg model.Config, files map[string]string) string
 }
 
 // checkHelp compares a command's help with testdata/<command>.help.
-func checkHelp(t *testing.T, command string) {
-	status, help, errs := stepwise("", command, "-h")
+func checkHelp(t *testing.T, command ...string) {
+	status, help, errs := stepwise("", append(command, "-h")...)
 	require.Zero(t, status)
 	require.Empty(t, errs)
-	golden := filepath.Join("testdata", command+".help")
+	golden := filepath.Join("testdata", strings.Join(command, "-")+".help")
 	if os.Getenv("UPDATE") != "" {
 		require.NoError(t, os.WriteFile(golden, []byte(help), 0o644))
 	}

@@ -5,6 +5,9 @@
 //	stepwise info                 what such a model is and how much memory it takes
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
+//	stepwise run check            is everything in a run's folder whole?
+//	stepwise run diff             what two runs do not share
+//	stepwise run show             how far a run has come
 //
 // The parity programs read JSON lines on standard input and write JSON lines
 // on standard output; docs/parity-format.md describes them. Every command
@@ -36,6 +39,7 @@ var commands = []command{
 	{"generate", "text from a model's folder", runGenerate},
 	{"info", "a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
+	{"run", "check, compare and show the folders of runs", runRun},
 }
 
 func main() {

@@ -40,7 +40,7 @@ func opened(t *testing.T, prefix string, all ...row) (*pipeline, error) {
 	if p.src, err = lexical.Open(lexical.Config{File: path}); err != nil {
 		return nil, err
 	}
-	p.tok, err = trainTokenizer(p.src, p.s)
+	p.tok, err = trainTokenizer(t.Context(), p.src, p.s)
 	require.NoError(t, err)
 	p.task, err = newTask(p.src, p.tok, p.s, &reward.Counter{})
 	require.NoError(t, err)

@@ -67,12 +67,12 @@ func TestWriteCorpus(t *testing.T) {
 	zip := gzip.NewWriter(file)
 	out := json.NewEncoder(zip)
 	for i, m := range corpusModels {
-		p, err := open(&options{Out: t.TempDir(), Seed: 1, Quick: true, Backend: "cpu"}, io.Discard)
+		p, err := open(t.Context(), options{Out: t.TempDir(), Seed: 1, Quick: true, Backend: "cpu"}, io.Discard)
 		require.NoError(t, err)
 		if m.spells {
 			spellMarks(t, p)
 		}
-		require.NoError(t, p.prepare())
+		require.NoError(t, p.prepare(t.Context()))
 		if i == 0 {
 			require.NoError(t, out.Encode(map[string]any{"syntax": "tagged", "steps": p.task.Template().Specs()}))
 		}
@@ -91,6 +91,7 @@ func TestWriteCorpus(t *testing.T) {
 			return c.Err
 		}))
 		pol.Free()
+		require.NoError(t, p.f.Close())
 		for _, l := range lines {
 			require.NoError(t, out.Encode(l))
 		}
@@ -114,12 +115,12 @@ func spellMarks(t *testing.T, p *pipeline) {
 	require.NoError(t, err)
 	data, err := tok.MarshalJSON()
 	require.NoError(t, err)
-	require.NoError(t, p.f.write(data, "tokenizer.json")) // where prepare looks
+	require.NoError(t, p.f.WriteArtefact("tokenizer.json", data)) // where prepare looks
 }
 
 // warmedUp returns a policy after so many steps of the warm-up, and its engine.
 func warmedUp(t *testing.T, p *pipeline, steps int) (*local.Policy, *local.Engine) {
-	pol, engine, err := p.newPolicy("warmup")
+	pol, engine, err := p.newPolicy("")
 	require.NoError(t, err)
 	require.NoError(t, p.imitation(pol, steps, rl.Constant{LR: p.s.WarmupLR}).Run(t.Context()))
 	return pol, engine

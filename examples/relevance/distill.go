@@ -25,12 +25,16 @@ func (p *pipeline) distill(ctx context.Context) (*stageResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := p.newStudent()
+	stage, err := p.f.Stage(name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.newStudent(stage.Checkpoints().Dir)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Free()
-	l := p.newLeg(name)
+	l := p.newLeg(stage)
 	l.weights, l.Tokens, l.Seconds = s, learnt.Tokens, learnt.Seconds
 	if _, err := l.resume(ctx); err != nil {
 		return nil, err
@@ -38,10 +42,7 @@ func (p *pipeline) distill(ctx context.Context) (*stageResult, error) {
 	if err := p.fit(ctx, s, p.examples(learnt), l); err != nil {
 		return nil, err
 	}
-	r, err := l.result()
-	if err != nil {
-		return nil, err
-	}
+	r := l.result()
 	r.Note = "teacher: " + teacher
 	return r, p.evaluateStudent(ctx, s, r)
 }
@@ -51,7 +52,7 @@ func (p *pipeline) betterTeacher() (string, error) {
 	best, reward := "", 0.0
 	for _, stage := range []string{"rl-outcome", "rl-" + p.o.Credit} {
 		var r stageResult
-		if _, err := p.f.readJSON(&r, "stages", stage+".json"); err != nil {
+		if _, err := readJSON(p.f.Folder, resultFile(stage), &r); err != nil {
 			return "", err
 		}
 		if v := r.Numbers["last_reward"]; best == "" || v > reward {
@@ -66,6 +67,8 @@ type beliefs struct {
 	Tokens  int      `json:"tokens"`
 	Seconds float64  `json:"seconds"`
 	Taught  []taught `json:"taught"`
+	// Rules are the tallies of the run so far.
+	Rules map[string]ruleTally `json:"rules"`
 }
 
 type taught struct {
@@ -77,16 +80,19 @@ type taught struct {
 // beliefs samples the teacher on fresh training examples and reads off what it
 // believes. An interrupted run goes on with the next chunk.
 func (p *pipeline) beliefs(ctx context.Context, teacher string) (*beliefs, error) {
-	const name, file, chunk = "distill", "beliefs.json", 128
+	const name, file, chunk = "distill", "stages/distill/beliefs.json", 128
 	var all beliefs
-	if _, err := p.f.readJSON(&all, name, file); err != nil {
+	switch found, err := readJSON(p.f.Folder, file, &all); {
+	case err != nil:
 		return nil, err
+	case found:
+		p.restoreTallies(all.Rules)
 	}
 	total := p.s.DistillExamples
 	if len(all.Taught) == total {
 		return &all, nil
 	}
-	pol, engine, err := p.newPolicy(teacher)
+	pol, engine, err := p.newPolicy("") // it is only read
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +114,8 @@ func (p *pipeline) beliefs(ctx context.Context, teacher string) (*beliefs, error
 		all.Taught = append(all.Taught, more...)
 		all.Tokens += tokens
 		all.Seconds += time.Since(start).Seconds()
-		if err := p.f.writeJSON(all, name, file); err != nil {
+		all.Rules = p.tallies()
+		if err := p.writeJSON(file, all); err != nil {
 			return nil, err
 		}
 		bar.step(len(all.Taught), float64(tokens), "coverage of the labels %.3f", meanCoverage(more))
@@ -185,12 +192,12 @@ func (p *pipeline) studentTokens(text string) []int32 {
 	return ids[:min(len(ids), p.s.Student.MaxSeq)]
 }
 
-func (p *pipeline) newStudent() (*local.Student, error) {
+func (p *pipeline) newStudent(dir string) (*local.Student, error) {
 	e, err := model.NewEncoder(p.backend, model.EncoderConfig{Config: p.s.Student, Classes: len(p.src.Labels)}, streamOf(studentStream, p.o.Seed, 0).Uint64())
 	if err != nil {
 		return nil, err
 	}
-	return local.NewStudent(local.StudentConfig{Encoder: e, Dir: p.f.path("checkpoints", "distill")})
+	return local.NewStudent(local.StudentConfig{Encoder: e, Dir: dir})
 }
 
 // fit trains the student.
@@ -206,13 +213,13 @@ func (p *pipeline) fit(ctx context.Context, s *local.Student, examples []distill
 	for _, e := range examples {
 		perStep += float64(len(e.Input)*p.s.DistillBatch) / float64(len(examples))
 	}
-	bar := newProgress(p.w, l.stage, l.Step, total, max(total/6, 1))
+	bar := newProgress(p.w, l.stage.Name(), l.Step, total, max(total/6, 1))
 	return l.run(ctx, total, max(total/4, 1), func(ctx context.Context) (int, error) {
 		loss, err := f.Step(ctx, l.Step)
 		if err != nil {
 			return 0, err
 		}
 		bar.step(l.Step+1, perStep, "loss %.3f", loss)
-		return int(perStep), p.record(l.stage, l.Step+1, map[string]float64{"loss": loss})
+		return int(perStep), l.stage.Record(int64(l.Step+1), map[string]float64{"loss": loss})
 	})
 }

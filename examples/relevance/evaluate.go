@@ -213,7 +213,7 @@ func pairs(all []outcome, parsedOnly bool) []eval.Pair {
 func (p *pipeline) evaluatePolicy(ctx context.Context, engine rollout.Engine, r *stageResult) error {
 	r.Tests = map[string]*scores{}
 	for _, set := range p.src.Tests {
-		s, err := judgeSet(context.WithoutCancel(ctx), p.src, p.task, engine, p.s.MaxTokens, set)
+		s, err := judgeSet(ctx, p.src, p.task, engine, p.s.MaxTokens, set)
 		if err != nil {
 			return err
 		}
@@ -255,7 +255,7 @@ func (p *pipeline) evaluateStudent(ctx context.Context, s *local.Student, r *sta
 
 // baseline fits logistic regression on bags of words: what the label's
 // surface gives away.
-func (p *pipeline) baseline(context.Context) (*stageResult, error) {
+func (p *pipeline) baseline(ctx context.Context) (*stageResult, error) {
 	start := time.Now()
 	train := make([]rows.Example, p.s.BaselineSize)
 	for i := range train {
@@ -267,6 +267,9 @@ func (p *pipeline) baseline(context.Context) (*stageResult, error) {
 	}
 	r := &stageResult{Tests: map[string]*scores{}}
 	for _, set := range p.src.Tests {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		all := make([]outcome, len(set.Examples))
 		for i, e := range set.Examples {
 			all[i] = outcome{Pair: eval.Pair{Gold: p.src.LabelIndex(e.Label()), Pred: p.src.LabelIndex(c.Predict(e))}, query: e.Query}

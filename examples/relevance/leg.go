@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/run"
 )
 
 // leg is how far a stage has come: its weights and counters. It is a
-// checkpoint.Training, kept in the run folder's checkpoints/STAGE.
+// checkpoint.Training, kept in the run's folder with the stage's logs.
 type leg struct {
 	p     *pipeline
-	stage string
-	store checkpoint.Store
+	stage *run.Stage
 	// weights are the stage's; trainer, if not nil, saves and restores them.
 	weights interface {
 		Save(ctx context.Context, name string) (ref string, err error)
@@ -27,24 +26,21 @@ type leg struct {
 
 // legState is what a leg's checkpoint holds beside the weights.
 type legState struct {
-	Policy  string          `json:"policy"` // reference of the weights
-	Step    int             `json:"step"`
-	Tokens  int             `json:"tokens"`
-	Seconds float64         `json:"seconds"`
-	Rewards []float64       `json:"rewards,omitempty"` // per step
-	Trainer json.RawMessage `json:"trainer,omitempty"`
+	Policy  string               `json:"policy"` // reference of the weights
+	Step    int                  `json:"step"`
+	Tokens  int                  `json:"tokens"`
+	Seconds float64              `json:"seconds"`
+	Rewards []float64            `json:"rewards,omitempty"` // per step
+	Rules   map[string]ruleTally `json:"rules"`             // of the run so far
+	Trainer json.RawMessage      `json:"trainer,omitempty"`
 }
 
-func (p *pipeline) newLeg(stage string) *leg {
-	return &leg{p: p, stage: stage, store: checkpoint.Store{
-		Dir: p.f.path("checkpoints", stage), Keep: checkpoint.Keep{Last: 1},
-	}}
-}
+func (p *pipeline) newLeg(stage *run.Stage) *leg { return &leg{p: p, stage: stage} }
 
 // Steps is the number of steps done.
 func (l *leg) Steps() int64 { return int64(l.Step) }
 
-// Metrics are none: they are in metrics.jsonl.
+// Metrics are none: they are in the log.
 func (l *leg) Metrics() map[string]float64 { return nil }
 
 // Save saves the weights under name and returns the leg's state.
@@ -57,6 +53,7 @@ func (l *leg) Save(ctx context.Context, name string) (state []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	l.Rules = l.p.tallies()
 	return json.Marshal(l.legState)
 }
 
@@ -80,27 +77,22 @@ func (l *leg) Restore(ctx context.Context, saved []byte) error {
 		}
 	}
 	l.legState = s
+	l.p.restoreTallies(s.Rules)
 	return nil
 }
 
-// resume goes on where an earlier process was interrupted, if one was, and
-// takes the logs back to there.
+// resume goes on where an earlier process was interrupted, if one was, with the logs
+// as they were there.
 func (l *leg) resume(ctx context.Context) (found bool, err error) {
-	if found, err = l.store.Resume(ctx, l); err != nil || !found {
-		return found, err
+	if found, err = l.stage.Resume(ctx, l); err == nil && found {
+		fmt.Fprintf(l.p.w, "going on after step %d\n", l.Step)
 	}
-	for _, log := range []string{"metrics.jsonl", "rollouts.jsonl"} {
-		if err := l.p.f.dropLines(l.stage, int64(l.Step), log); err != nil {
-			return true, err
-		}
-	}
-	fmt.Fprintf(l.p.w, "going on after step %d\n", l.Step)
-	return true, nil
+	return found, err
 }
 
 // save makes here the point to resume from.
 func (l *leg) save(ctx context.Context) error {
-	return l.store.Save(context.WithoutCancel(ctx), l)
+	return l.stage.Save(context.WithoutCancel(ctx), l)
 }
 
 // run takes the steps that are left, saves after every so many of them and at
@@ -112,7 +104,7 @@ func (l *leg) run(ctx context.Context, total, every int, step func(context.Conte
 			if err := l.save(ctx); err != nil {
 				return err
 			}
-			return &interruptedError{l.stage, fmt.Sprintf("step %d of %d", l.Step, total)}
+			return &interruptedError{l.stage.Name(), fmt.Sprintf("step %d of %d", l.Step, total)}
 		}
 		start := time.Now()
 		tokens, err := step(context.WithoutCancel(ctx))
@@ -132,10 +124,4 @@ func (l *leg) run(ctx context.Context, total, every int, step func(context.Conte
 }
 
 // result is the stage's, once the last step is saved.
-func (l *leg) result() (*stageResult, error) {
-	last, err := l.store.Latest(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	return &stageResult{Seconds: l.Seconds, Tokens: l.Tokens, Checkpoint: last.Ref}, nil
-}
+func (l *leg) result() *stageResult { return &stageResult{Seconds: l.Seconds, Tokens: l.Tokens} }

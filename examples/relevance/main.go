@@ -28,6 +28,7 @@ import (
 
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/rl/run"
 )
 
 // options are the command line.
@@ -42,6 +43,8 @@ type options struct {
 	Resume  bool
 	Quick   bool
 	Backend string
+
+	given map[string]bool // the flags that were given
 }
 
 func parseOptions(args []string, errOut io.Writer) (options, error) {
@@ -55,12 +58,14 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
 	f.IntVar(&o.Steps, "steps", 0, "reinforcement learning steps of each run (0 = the default for the data)")
 	f.StringVar(&o.Credit, "credit", "mask", "step credit compared with outcome-only: "+strings.Join(creditNames(), ", "))
-	f.BoolVar(&o.Resume, "resume", false, "go on in the run folder -out where an earlier run stopped")
+	f.BoolVar(&o.Resume, "resume", false, "go on in the run folder -out where an earlier run stopped; other flags may be left out")
 	f.BoolVar(&o.Quick, "quick", false, "smoke run: a few seconds, checks itself, learns little")
 	f.StringVar(&o.Backend, "backend", "cpu", "tensor backend")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
+	o.given = map[string]bool{}
+	f.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
@@ -91,14 +96,21 @@ func main() {
 	// second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	err = run(ctx, o, os.Stdout)
-	var interrupted *interruptedError
-	switch {
-	case errors.As(err, &interrupted):
-		fmt.Printf("\n%v\nresume with: go run ./examples/relevance -resume -out %s\n", err, o.Out)
+	err = execute(ctx, o, os.Stdout)
+	if interrupted, ok := errors.AsType[*interruptedError](err); ok {
+		fmt.Printf("\n%v\n%s\n", interrupted, wayOn(o))
 		os.Exit(130)
-	case err != nil:
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "relevance:", err)
 		os.Exit(1)
 	}
+}
+
+// wayOn says how to go on with a run that was interrupted.
+func wayOn(o options) string {
+	if _, err := run.Open(o.Out); err != nil {
+		return "it had not begun: the same command starts it again"
+	}
+	return "resume with: go run ./examples/relevance -resume -out " + o.Out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/task"
 )
 
@@ -31,16 +32,20 @@ func (s *stream) Restore(state []byte) error { return json.Unmarshal(state, &s.n
 // step credit. All such stages see the same examples and random streams.
 func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageResult, error) {
 	return func(ctx context.Context) (*stageResult, error) {
-		pol, engine, err := p.newPolicy(name)
+		stage, err := p.f.Stage(name)
+		if err != nil {
+			return nil, err
+		}
+		pol, engine, err := p.newPolicy(stage.Checkpoints().Dir)
 		if err != nil {
 			return nil, err
 		}
 		defer pol.Free()
-		t, err := p.newTrainer(name, credit, pol, engine)
+		t, err := p.newTrainer(stage, credit, pol, engine)
 		if err != nil {
 			return nil, err
 		}
-		l := p.newLeg(name)
+		l := p.newLeg(stage)
 		l.trainer = t
 		found, err := l.resume(ctx)
 		if err == nil && !found {
@@ -52,10 +57,7 @@ func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageR
 		if err := p.train(ctx, l); err != nil {
 			return nil, err
 		}
-		r, err := l.result()
-		if err != nil {
-			return nil, err
-		}
+		r := l.result()
 		r.Numbers = map[string]float64{"last_reward": lastMean(l.Rewards)}
 		return r, p.evaluatePolicy(ctx, engine, r)
 	}
@@ -63,18 +65,14 @@ func (p *pipeline) reinforce(name, credit string) func(context.Context) (*stageR
 
 // startFrom loads the weights that a stage ended with.
 func (p *pipeline) startFrom(ctx context.Context, pol *local.Policy, stage string) error {
-	var r stageResult
-	found, err := p.f.readJSON(&r, "stages", stage+".json")
+	last, err := p.f.Checkpoints(stage).Latest(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("the weights of stage %s: %w", stage, err)
 	}
-	if !found {
-		return fmt.Errorf("stage %s has left no result", stage)
-	}
-	return pol.Load(ctx, r.Checkpoint)
+	return pol.Load(ctx, last.Ref)
 }
 
-func (p *pipeline) newTrainer(name, credit string, pol *local.Policy, engine *local.Engine) (*rl.Trainer, error) {
+func (p *pipeline) newTrainer(stage *run.Stage, credit string, pol *local.Policy, engine *local.Engine) (*rl.Trainer, error) {
 	assign, err := creditOf(credit)
 	if err != nil {
 		return nil, err
@@ -95,14 +93,14 @@ func (p *pipeline) newTrainer(name, credit string, pol *local.Policy, engine *lo
 			if step%int64(p.s.SampleEvery) != 0 {
 				return nil
 			}
-			return p.writeRollouts(name, step, r.Subset(0, p.s.SamplePrompts))
+			return p.writeRollouts(stage, step, r.Subset(0, p.s.SamplePrompts))
 		},
 	})
 }
 
 // train takes the steps that are left.
 func (p *pipeline) train(ctx context.Context, l *leg) error {
-	bar := newProgress(p.w, l.stage, l.Step, p.s.RLSteps, p.s.ReportEvery)
+	bar := newProgress(p.w, l.stage.Name(), l.Step, p.s.RLSteps, p.s.ReportEvery)
 	return l.run(ctx, p.s.RLSteps, p.s.CheckpointEvery, func(ctx context.Context) (int, error) {
 		m, err := l.trainer.Step(ctx)
 		if err != nil {
@@ -112,7 +110,7 @@ func (p *pipeline) train(ctx context.Context, l *leg) error {
 		l.Rewards = append(l.Rewards, m["reward/label"])
 		bar.step(l.Step+1, float64(tokens), "reward %.2f  steps %.2f  live %.2f  right with a wrong step %.2f",
 			m["reward/label"], p.meanStep(m), m["group/live"], m["right_answer_wrong_step"])
-		return tokens, p.record(l.stage, l.Step+1, m)
+		return tokens, l.stage.Record(int64(l.Step+1), m)
 	})
 }
 

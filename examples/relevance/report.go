@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/stepwise-rl/stepwise/reward"
 )
 
 // report is what report.json holds and report.html shows.
@@ -45,6 +48,24 @@ type ruleTally struct {
 	Unscorable map[string]int `json:"unscorable,omitempty"`
 }
 
+// tallies are what the run's rules have answered so far, in all its processes.
+func (p *pipeline) tallies() map[string]ruleTally {
+	all := map[string]ruleTally{}
+	for name, t := range p.rules.Tallies() {
+		all[name] = ruleTally{t.Scored, t.Unscorable}
+	}
+	return all
+}
+
+// restoreTallies goes on counting from what an earlier process had.
+func (p *pipeline) restoreTallies(all map[string]ruleTally) {
+	tallies := map[string]reward.Tally{}
+	for name, t := range all {
+		tallies[name] = reward.Tally{Scored: t.Scored, Unscorable: t.Unscorable}
+	}
+	p.rules.Restore(tallies)
+}
+
 // report writes report.json and report.html and prints the table.
 func (p *pipeline) report(stages []*stageResult, elapsed time.Duration) error {
 	var mem runtime.MemStats
@@ -57,35 +78,36 @@ func (p *pipeline) report(stages []*stageResult, elapsed time.Duration) error {
 			runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), runtime.Version(), p.backend.Name(), peakRSS(), mem.Sys,
 		},
 		Settings: p.s, Labels: p.src.Labels, Stages: stages,
-		Rules: map[string]ruleTally{},
+		Rules: p.tallies(),
 	}
 	for _, s := range p.src.Steps {
 		r.Steps = append(r.Steps, s.Name)
 	}
-	for name, t := range p.rules.Tallies() {
-		r.Rules[name] = ruleTally{t.Scored, t.Unscorable}
-	}
-	if err := p.f.writeJSON(r, "report.json"); err != nil {
+	if err := p.writeJSON("report.json", r); err != nil {
 		return err
 	}
-	var metrics []metricsLine
-	if err := readLines(p.f, "metrics.jsonl", func(l metricsLine) { metrics = append(metrics, l) }); err != nil {
+	var names []string
+	for _, s := range stages {
+		names = append(names, s.Name)
+	}
+	metrics, err := readMetrics(p.f.Folder, names)
+	if err != nil {
 		return err
 	}
-	var rollouts []rolloutLine
-	if err := readLines(p.f, "rollouts.jsonl", func(l rolloutLine) { rollouts = append(rollouts, l) }); err != nil {
+	rollouts, err := readRollouts(p.f.Folder, names)
+	if err != nil {
 		return err
 	}
 	var page bytes.Buffer
 	if err := writeHTML(&page, r, metrics, rollouts); err != nil {
 		return err
 	}
-	if err := p.f.write(page.Bytes(), "report.html"); err != nil {
+	if err := p.f.WriteArtefact("report.html", page.Bytes()); err != nil {
 		return err
 	}
 	heading(p.w, "Results")
 	p.printTable(stages)
-	fmt.Fprintf(p.w, "\n%s in this process, peak memory %s\nreport: %s\n", elapsed.Round(time.Second), megabytes(r.Machine.PeakRSS), p.f.path("report.html"))
+	fmt.Fprintf(p.w, "\n%s in this process, peak memory %s\nreport: %s\n", elapsed.Round(time.Second), megabytes(r.Machine.PeakRSS), filepath.Join(p.o.Out, "report.html"))
 	return nil
 }
 

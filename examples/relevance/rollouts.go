@@ -3,16 +3,17 @@ package main
 import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
 )
 
-// rolloutLine is a line of rollouts.jsonl: one sampled answer.
+// rolloutLine is what a line of the log of rollouts holds: one sampled answer.
 type rolloutLine struct {
-	logLine
-	ID     string `json:"id"`
-	Sample int    `json:"sample"`
-	Prompt string `json:"prompt"`
+	logLine `json:"-"`
+	ID      string `json:"id"`
+	Sample  int    `json:"sample"`
+	Prompt  string `json:"prompt"`
 	// Truth holds the true answer per step name.
 	Truth     map[string]string `json:"truth"`
 	Reward    float64           `json:"reward"`
@@ -38,13 +39,11 @@ type tokenLine struct {
 	Keep   bool    `json:"keep"`
 }
 
-func (p *pipeline) writeRollouts(stage string, step int64, r *rl.Rollouts) error {
+func (p *pipeline) writeRollouts(stage *run.Stage, step int64, r *rl.Rollouts) error {
 	for g := range r.Groups {
 		e := r.Problems[g].(*task.Bound[rows.Example]).Example()
 		for i := range r.Groups[g] {
-			line := p.rolloutLine(e, &r.Groups[g][i])
-			line.logLine = logLine{stage, step}
-			if err := p.f.appendLine(line, "rollouts.jsonl"); err != nil {
+			if err := stage.Append(run.Rollouts, step, p.rolloutLine(e, &r.Groups[g][i])); err != nil {
 				return err
 			}
 		}

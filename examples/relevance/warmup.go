@@ -14,9 +14,9 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// newPolicy makes a policy with fresh weights for a stage's checkpoints, and the
-// engine that samples from it. The policy's Free frees both.
-func (p *pipeline) newPolicy(stage string) (*local.Policy, *local.Engine, error) {
+// newPolicy makes a policy with fresh weights, whose checkpoints are in a directory,
+// and the engine that samples from it. The policy's Free frees both.
+func (p *pipeline) newPolicy(dir string) (*local.Policy, *local.Engine, error) {
 	d, err := model.NewDecoder(p.backend, p.s.Teacher, streamOf(initStream, p.o.Seed, 0).Uint64())
 	if err != nil {
 		return nil, nil, err
@@ -24,7 +24,7 @@ func (p *pipeline) newPolicy(stage string) (*local.Policy, *local.Engine, error)
 	pol, err := local.NewPolicy(local.PolicyConfig{
 		Decoder:   d,
 		Optimizer: optim.Config{Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, WeightDecay: 0.01},
-		Dir:       p.f.path("checkpoints", stage),
+		Dir:       dir,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -67,12 +67,16 @@ func (p *pipeline) imitation(pol rl.Policy, steps int, lr rl.Schedule) *rl.Imita
 // warmup teaches format and habits by supervised learning.
 func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 	const name = "warmup"
-	pol, engine, err := p.newPolicy(name)
+	stage, err := p.f.Stage(name)
+	if err != nil {
+		return nil, err
+	}
+	pol, engine, err := p.newPolicy(stage.Checkpoints().Dir)
 	if err != nil {
 		return nil, err
 	}
 	defer pol.Free()
-	l := p.newLeg(name)
+	l := p.newLeg(stage)
 	l.weights = pol
 	if _, err := l.resume(ctx); err != nil {
 		return nil, err
@@ -89,15 +93,12 @@ func (p *pipeline) warmup(ctx context.Context) (*stageResult, error) {
 		}
 		tokens := int(m["prompt_tokens"] + m["tokens"])
 		bar.step(l.Step+1, float64(tokens), "loss %.3f", m["loss"])
-		return tokens, p.record(name, l.Step+1, m)
+		return tokens, stage.Record(int64(l.Step+1), m)
 	})
 	if err != nil {
 		return nil, err
 	}
-	r, err := l.result()
-	if err != nil {
-		return nil, err
-	}
+	r := l.result()
 	if err := p.probe(ctx, engine, r); err != nil {
 		return nil, err
 	}
@@ -125,14 +126,4 @@ func (p *pipeline) probe(ctx context.Context, engine rollout.Engine, r *stageRes
 	fmt.Fprintf(p.w, "sampled at temperature 1 in groups of %d: live groups %.2f, right %.2f, right with a wrong step %.2f, malformed %.2f\n",
 		p.s.Group, live, m["reward/label"], m["right_answer_wrong_step"], m["malformed"])
 	return nil
-}
-
-// metricsLine is a line of metrics.jsonl.
-type metricsLine struct {
-	logLine
-	Metrics map[string]float64 `json:"metrics"`
-}
-
-func (p *pipeline) record(stage string, step int, m map[string]float64) error {
-	return p.f.appendLine(metricsLine{logLine{stage, int64(step)}, m}, "metrics.jsonl")
 }

@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,118 +25,106 @@ func Encode[E any](t Template, tok *tokenizer.Tokenizer, o Options) func(*prompt
 
 // EncodeMessages returns the tokens of a conversation. They are those of the rendered
 // text as a whole, so that nothing changes where the template's own text and a
-// content meet, with one exception: markup that a message or document spells, such
-// as <|im_end|>, is ordinary text (tokenizer.Tokenizer.Markup). Nobody who writes a
-// content can end its message or fake another. Roles, Options.Tools and Options.Vars
-// are the program's own.
+// content meet, with one exception: markup that a content spells, such as
+// <|im_end|>, is ordinary text (tokenizer.Tokenizer.Markup). No content can end its
+// message or fake another. What holds for contents holds for all strings of a
+// message's JSON and of documents; roles and tools are the program's own.
 //
-// The template does not see such a text as it is: in it, each markup is broken by a
-// character of private use that no text has, which is taken out of the rendered text.
-// So a template that looks for markup in contents finds none.
+// The template does not see such a content as it is: in it, each markup is broken by
+// a character of private use that no content has, which is taken out of the rendered
+// text. So a template that looks for markup in contents finds none.
 func EncodeMessages(ctx context.Context, t Template, tok *tokenizer.Tokenizer, messages []Message, o Options) ([]int32, error) {
-	b, err := newBreaker(tok, messages, o.Documents)
+	breaker, err := unused(messages, o.Documents)
 	if err != nil {
 		return nil, err
 	}
-	messages, o.Documents = slices.Clone(messages), slices.Clone(o.Documents)
-	for i := range messages {
-		messages[i].Content, messages[i].JSON = b.text(messages[i].Content), b.json(messages[i].JSON)
-	}
-	for i := range o.Documents {
-		o.Documents[i] = b.json(o.Documents[i])
-	}
-	text, err := t.Render(ctx, messages, o)
+	broken := slices.Clone(messages)
+	o.Documents = slices.Clone(o.Documents)
+	eachText(broken, o.Documents, func(text string) string { return breakMarkup(tok, text, breaker) })
+	text, err := t.Render(ctx, broken, o)
 	if err != nil {
 		return nil, err
 	}
-	text, ordinary := b.mend(text)
+	text, ordinary := mend(text, breaker)
 	return tok.EncodeExcept(text, ordinary), nil
 }
 
-// breaker breaks markup by a character that the texts do not have.
-type breaker struct {
-	tok  *tokenizer.Tokenizer
-	mark string
-}
-
-// newBreaker returns a breaker for these texts.
-func newBreaker(tok *tokenizer.Tokenizer, messages []Message, documents []json.RawMessage) (breaker, error) {
-	var all strings.Builder
-	write := func(text string) string {
-		all.WriteString(text)
+// unused returns a character of private use that is in no text.
+func unused(messages []Message, documents []json.RawMessage) (string, error) {
+	used := map[rune]bool{}
+	eachText(slices.Clone(messages), slices.Clone(documents), func(text string) string {
+		for _, r := range text {
+			used[r] = true
+		}
 		return text
-	}
-	for _, m := range messages {
-		write(m.Content)
-		eachString(m.JSON, write)
-	}
-	for _, d := range documents {
-		eachString(d, write)
-	}
+	})
 	for r := '\ue000'; r <= '\uf8ff'; r++ {
-		if !strings.ContainsRune(all.String(), r) {
-			return breaker{tok, string(r)}, nil
+		if !used[r] {
+			return string(r), nil
 		}
 	}
-	return breaker{}, errors.New("chat: the messages have all characters of private use, U+E000 to U+F8FF, want one that is free")
+	return "", errors.New("chat: the messages have all characters of private use, U+E000 to U+F8FF, want one that is free")
 }
 
-// text breaks each markup in a text after its first character.
-func (b breaker) text(text string) string {
-	var out strings.Builder
-	done := 0
-	for _, start := range b.tok.Markup(text) {
-		_, size := utf8.DecodeRuneInString(text[start:])
-		out.WriteString(text[done:start+size] + b.mark)
-		done = start + size
+// eachText replaces every text of messages and documents by f of it.
+func eachText(messages []Message, documents []json.RawMessage, f func(string) string) {
+	for i := range messages {
+		messages[i].Content = f(messages[i].Content)
+		messages[i].JSON = eachString(messages[i].JSON, f)
 	}
-	return out.String() + text[done:]
+	for i := range documents {
+		documents[i] = eachString(documents[i], f)
+	}
 }
 
-// json breaks the markup in the strings of a JSON text.
-func (b breaker) json(raw json.RawMessage) json.RawMessage { return eachString(raw, b.text) }
-
-// jsonString is a string of a JSON text.
+// jsonString matches a string of a JSON text.
 var jsonString = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
-// eachString replaces each string of a JSON text by what f returns. What is no string
-// is left for the template to refuse.
-func eachString(raw json.RawMessage, f func(string) string) json.RawMessage {
-	if raw == nil {
-		return nil
-	}
-	return jsonString.ReplaceAllFunc(raw, func(literal []byte) []byte {
+// eachString replaces every string of a JSON text by f of it. What is no JSON is left
+// for the template to refuse.
+func eachString(text json.RawMessage, f func(string) string) json.RawMessage {
+	return jsonString.ReplaceAllFunc(text, func(literal []byte) []byte {
 		var s string
 		if json.Unmarshal(literal, &s) != nil {
 			return literal
 		}
-		changed := f(s)
-		if changed == s {
+		to := f(s)
+		if to == s {
 			return literal
 		}
-		var out bytes.Buffer
-		enc := json.NewEncoder(&out)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(changed); err != nil {
-			panic("chat: " + err.Error()) // a string
+		out, err := json.Marshal(to)
+		if err != nil {
+			panic(err) // a string always has a JSON form
 		}
-		return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+		return out
 	})
 }
 
-// mend takes the marks out of a text and returns the bytes at which the markup begins
-// that they broke.
-func (b breaker) mend(text string) (string, []int) {
-	var out strings.Builder
+// breakMarkup puts the breaker after the first character of each markup.
+func breakMarkup(tok *tokenizer.Tokenizer, content, breaker string) string {
+	var b strings.Builder
+	done := 0
+	for _, start := range tok.Markup(content) {
+		_, size := utf8.DecodeRuneInString(content[start:])
+		b.WriteString(content[done:start+size] + breaker)
+		done = start + size
+	}
+	return b.String() + content[done:]
+}
+
+// mend takes the breakers out of a text and returns the bytes at which the markup
+// begins that they broke.
+func mend(text, breaker string) (string, []int) {
+	var b strings.Builder
 	var starts []int
 	for {
-		before, after, found := strings.Cut(text, b.mark)
-		out.WriteString(before)
+		before, after, found := strings.Cut(text, breaker)
+		b.WriteString(before)
 		if !found {
-			return out.String(), starts
+			return b.String(), starts
 		}
-		_, size := utf8.DecodeLastRuneInString(out.String())
-		starts = append(starts, out.Len()-size)
+		_, size := utf8.DecodeLastRuneInString(b.String())
+		starts = append(starts, b.Len()-size)
 		text = after
 	}
 }

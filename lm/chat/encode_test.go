@@ -94,6 +94,26 @@ func TestContentsAreOrdinaryText(t *testing.T) {
 	}
 }
 
+// A tool's answer and a document, which are JSON, cannot end a message either.
+func TestEncodeJSON(t *testing.T) {
+	tok := family(t, "qwen3")
+	template, err := jinja.Parse("t", `{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content if m.content is string else m.content[0].text }}{{ m.n }}<|im_end|>
+{% endfor %}{{ documents[0].text }}{{ documents[1].n }}`, jinja.Options{})
+	require.NoError(t, err)
+	var messages []chat.Message
+	require.NoError(t, json.Unmarshal([]byte(`[{"role":"user","content":"q"},
+		{"role":"tool","n":1,"content":[{"text":"a\"\u003c|im_end|>b"}]},{"role":"tool","n":2,"content":"<|im_end|>\\"}]`), &messages))
+	before := string(messages[1].JSON)
+	documents := []json.RawMessage{json.RawMessage(`{"text":"d<|im_start|>"}`), json.RawMessage(`{"n": 7}`)}
+	ids, err := chat.EncodeMessages(t.Context(), template, tok, messages, chat.Options{Documents: documents})
+	require.NoError(t, err)
+	require.Equal(t, "user\nq\ntool\na\"<|im_end|>b1\ntool\n<|im_end|>\\2\nd<|im_start|>7", tok.Decode(ids))
+	require.Len(t, special(tok, ids), 6)
+	require.Equal(t, before, string(messages[1].JSON))
+	require.Equal(t, `{"text":"d<|im_start|>"}`, string(documents[0]))
+}
+
 func TestEncodeErrors(t *testing.T) {
 	tok := family(t, "qwen3")
 	_, err := chat.EncodeMessages(t.Context(), chat.ChatML{}, tok, nil, chat.Options{})

@@ -3,6 +3,7 @@ package checkpoint_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,7 +134,13 @@ func TestSaveAndResume(t *testing.T) {
 			c, err := s.Latest(t.Context())
 			require.NoError(t, err)
 			want := checkpoint.Checkpoint{Name: "000002-step-20", Step: 20, Ref: filepath.Join(s.Dir, entry), Metrics: map[string]float64{"loss": 0.05}}
-			if kind == "server" {
+			weights := fmt.Sprintf("%x", sha256.Sum256([]byte("weights after 20")))
+			switch kind {
+			case "dir":
+				want.Files = map[string]string{"weights..bin": weights, "deep/moments": fmt.Sprintf("%x", sha256.Sum256(nil))}
+			case "file":
+				want.Files = map[string]string{".": weights}
+			default:
 				want.Ref = "tinker://run/000002-step-20"
 			}
 			require.Equal(t, want, c)
@@ -342,6 +349,21 @@ func TestADamagedCheckpointIsSkipped(t *testing.T) {
 		}
 		require.Equal(t, []string{"000004-step-3", "000004-step-3.manifest.json", "000005-step-4", "000005-step-4.manifest.json"}, names(t, s.Dir))
 	}
+}
+
+func TestSetAside(t *testing.T) {
+	s, f := open(t, checkpoint.Keep{})
+	for _, f.step = range []int64{1, 2} {
+		require.NoError(t, s.Save(t.Context(), f))
+	}
+	const name = "000002-step-2"
+	require.ErrorContains(t, s.SetAside(t.Context(), name), name+" is not damaged")
+	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, name, "weights..bin"), nil, 0o666))
+	require.NoError(t, s.SetAside(t.Context(), name))
+	require.Equal(t, []int64{1}, steps(t, s))
+	require.NoError(t, s.Save(t.Context(), f))
+	require.Equal(t, []string{"000001-step-1", "000001-step-1.manifest.json", name, name + ".manifest.json", "damaged-" + name + ".manifest.json"}, names(t, s.Dir))
+	require.NoError(t, s.Verify(t.Context(), name))
 }
 
 func TestAStoreOfAnotherFormatIsLeftAlone(t *testing.T) {

@@ -118,6 +118,11 @@ func (w *Writer) WriteArtefact(name string, data []byte) error {
 	if err := durable.MkdirAll(filepath.Dir(target)); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
+	// What the file has now must be what it has after a power failure, even if a
+	// process was killed before it synced that.
+	if err := durable.Sync(filepath.Dir(target)); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
 	if err := w.writeIndex(x); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,8 +62,9 @@ func check(ctx context.Context, f *Folder, written bool) ([]Fault, error) {
 }
 
 // Repair checks a run that nobody is writing, does what the faults have as their
-// Remedy, and returns the faults that it found. What it takes out is kept beside its
-// place, with ".damaged" added to the name.
+// Remedy, and returns the faults that it found. A file that it takes out is kept beside
+// its place, with ".damaged" after its name; of a checkpoint that is its manifest, with
+// "damaged-" before it.
 func Repair(ctx context.Context, dir string) (faults []Fault, err error) {
 	if _, err := readManifest(dir); err != nil {
 		return nil, err
@@ -196,24 +196,16 @@ func (c *checker) twice(stage, log string) error {
 	return nil
 }
 
-// salvage replaces a log by its good lines up to a step, in their order.
+// salvage replaces a log by its good lines up to a training step.
 func (c *checker) salvage(path string, step int64) error {
-	var good bytes.Buffer
-	last := int64(0)
-	err := scan(path, func(_ int, text []byte, _ int64) error {
-		if l, err := parseLine(text); err == nil && l.Step >= last && l.Step <= step {
-			good.Write(text)
-			last = l.Step
-		}
-		return nil
-	})
-	if err != nil {
+	s := salvaging{step: step}
+	if err := scan(path, s.line); err != nil {
 		return err
 	}
 	if err := setAside(path); err != nil {
 		return err
 	}
-	return durable.ReplaceFile(path, good.Bytes())
+	return durable.ReplaceFile(path, s.good.Bytes())
 }
 
 // savedState is what the last whole checkpoint of a stage says; the zero value if there

@@ -159,6 +159,7 @@ func TestCompare(t *testing.T) {
 		"settings.steps: 2 and 4",
 		"stage train: metrics end after 2 steps, and go on only in " + longer,
 		"stage train: the last checkpoint is of step 2 in " + a + ", of step 4 in " + longer,
+		"artefact stages/train/progress: differs",
 		"artefact stages/train/result: differs",
 	}, compare(a, longer))
 	cut := interrupted(t)

@@ -67,5 +67,5 @@
 // is skipped and named in the log. [Check] reads everything and lists what is wrong,
 // [Repair] moves it out of the way. The tool is "stepwise run".
 //
-// A program that uses it: examples/owntask.
+// Examples are in example_test.go. A program that uses it: examples/owntask.
 package run

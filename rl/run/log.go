@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -70,6 +71,11 @@ func scan(path string, f func(n int, text []byte, offset int64) error) error {
 		return fmt.Errorf("run: %w", err)
 	}
 	defer r.Close()
+	return scanReader(r, path, f)
+}
+
+// scanReader is scan of what r reads from a file.
+func scanReader(r io.Reader, path string, f func(n int, text []byte, offset int64) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine+1)
 	lines.Split(func(data []byte, end bool) (int, []byte, error) {
@@ -106,29 +112,55 @@ type extent struct {
 
 // measure finds what a log has up to a training step. Damage among those lines is an
 // error; what a crash may have torn lies behind them.
-func measure(path string, step int64) (e extent, err error) {
-	var bad error // the first damage
-	err = scan(path, func(n int, text []byte, offset int64) error {
-		l, err := parseLine(text)
-		switch {
-		case err != nil:
-			e.torn++
-			if bad == nil {
-				bad = fmt.Errorf("run: %s:%d %w: %w; \"stepwise run check -repair\" takes it out", path, n, ErrDamaged, err)
-			}
-			return nil
-		case l.Step > step:
-			e.beyond++
-			return nil
-		case bad != nil:
-			return bad
-		case e.beyond > 0 || l.Step < e.last:
-			return fmt.Errorf("run: %s:%d %w: step %d comes after a later one", path, n, ErrDamaged, l.Step)
+func measure(path string, step int64) (extent, error) {
+	m := measuring{path: path, step: step}
+	err := scan(path, m.line)
+	return m.extent, err
+}
+
+type measuring struct {
+	extent
+	path string
+	step int64
+	bad  error // the first damage
+}
+
+// line takes the next line; see scan.
+func (m *measuring) line(n int, text []byte, offset int64) error {
+	l, err := parseLine(text)
+	switch {
+	case err != nil:
+		m.torn++
+		if m.bad == nil {
+			m.bad = fmt.Errorf("run: %s:%d %w: %w; \"stepwise run check -repair\" takes it out", m.path, n, ErrDamaged, err)
 		}
-		e.size, e.lines, e.last = offset+int64(len(text)), e.lines+1, l.Step
 		return nil
-	})
-	return e, err
+	case l.Step > m.step:
+		m.beyond++
+		return nil
+	case m.bad != nil:
+		return m.bad
+	case m.beyond > 0 || l.Step < m.last:
+		return fmt.Errorf("run: %s:%d %w: step %d comes after a later one", m.path, n, ErrDamaged, l.Step)
+	}
+	m.size, m.lines, m.last = offset+int64(len(text)), m.lines+1, l.Step
+	return nil
+}
+
+// salvaging collects the good lines up to a training step, in their order.
+type salvaging struct {
+	good bytes.Buffer
+	step int64
+	last int64
+}
+
+// line takes the next line; see scan.
+func (s *salvaging) line(_ int, text []byte, _ int64) error {
+	if l, err := parseLine(text); err == nil && l.Step >= s.last && l.Step <= s.step {
+		s.good.Write(text)
+		s.last = l.Step
+	}
+	return nil
 }
 
 // logFile is a log open for writing.

@@ -13,11 +13,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/stepwise-rl/stepwise/internal/durable/durabletest"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
@@ -66,7 +68,7 @@ func interrupted(t *testing.T) string {
 	stage, err := w.Stage("train")
 	require.NoError(t, err)
 	require.Equal(t, "train", stage.Name())
-	tr, err := trainer(stage, newTable(stage.Checkpoints().Dir), 6, 2)
+	tr, err := trainer(stage, newTable(stage.Checkpoints().Dir), 6, 2, nil)
 	require.NoError(t, err)
 	found, err := stage.Resume(t.Context(), tr)
 	require.NoError(t, err)
@@ -223,24 +225,10 @@ func TestAMistakeInTheFirstCommandBlocksNothing(t *testing.T) {
 	require.Equal(t, mustRead(t, whole(t, 2, 1)), mustRead(t, dir))
 }
 
-// TestTwoProcesses: the second learns who the first is and changes nothing; readers
-// are let in; when the first is killed, the lock is free.
-func TestTwoProcesses(t *testing.T) {
+// TestASecondWriter learns who the first is and changes nothing; readers are let in.
+func TestASecondWriter(t *testing.T) {
 	dir := interrupted(t)
 	want := mustRead(t, dir)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	defer in.Close()
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	require.Contains(t, line, "was started with something else", "the child has 2 steps in its settings")
-	require.Error(t, cmd.Wait())
-
 	w, err := run.Resume(config(dir, 6))
 	require.NoError(t, err)
 	_, err = run.Resume(config(dir, 6))
@@ -262,7 +250,8 @@ func TestTwoProcesses(t *testing.T) {
 	require.Empty(t, who)
 }
 
-func TestAnotherProcessHoldsTheLockUntilItIsKilled(t *testing.T) {
+// TestTwoProcesses: the lock is another process's until that is killed.
+func TestTwoProcesses(t *testing.T) {
 	dir := whole(t, 2, 1)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
@@ -339,6 +328,35 @@ func TestMisuse(t *testing.T) {
 	require.ErrorContains(t, err, "run: Config.Dir is empty")
 	_, err = run.Start(run.Config{Dir: t.TempDir(), Settings: math.NaN()})
 	require.ErrorContains(t, err, "run: Config.Settings: json")
+}
+
+// TestAfterAFailedWriteTheLogIsWhole: half a line gets no other behind it.
+func TestAfterAFailedWriteTheLogIsWhole(t *testing.T) {
+	w, err := run.Start(config(t.TempDir(), 2))
+	require.NoError(t, err)
+	defer w.Close()
+	stage, err := w.Stage("train")
+	require.NoError(t, err)
+	_, err = stage.Resume(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, stage.Record(1, map[string]float64{"loss": 1}))
+	stop := durabletest.Fail(0, syscall.ENOSPC, false)
+	err = stage.Record(2, map[string]float64{"loss": 2})
+	stop()
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, stage.Record(2, map[string]float64{"loss": 3}))
+	var got []string
+	for l, err := range w.Lines("train", run.Metrics) {
+		require.NoError(t, err)
+		got = append(got, string(l.Data))
+	}
+	require.Equal(t, []string{`{"loss":1}`, `{"loss":3}`}, got)
+
+	stop = durabletest.Fail(0, syscall.EIO, true) // it cannot be cut either
+	err = stage.Record(3, nil)
+	stop()
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorIs(t, stage.Record(3, nil), syscall.EIO)
 }
 
 func TestDigestPath(t *testing.T) {

@@ -43,8 +43,8 @@ func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
 	return nil
 }
 
-// table is policytest's, which is its own engine, but saves to disk as lm/local's
-// policy does: a directory that is written aside, synced and renamed.
+// table is policytest's, which is its own engine, but saves to disk: a directory that
+// is written aside and renamed. It leaves the syncs of directories to the store.
 type table struct {
 	*policytest.TablePolicy
 	dir     string
@@ -88,10 +88,7 @@ func (p *table) Save(_ context.Context, name string) (string, error) {
 	defer durable.RemoveAll(tmp)
 	err = durable.Write(filepath.Join(tmp, "state"), func(w io.Writer) error { return json.NewEncoder(w).Encode(p.state()) })
 	if err == nil {
-		err = durable.Sync(tmp)
-	}
-	if err == nil {
-		err = durable.ReplaceDir(ref, tmp)
+		err = durable.Rename(tmp, ref)
 	}
 	return ref, err
 }
@@ -131,8 +128,9 @@ func config(dir string, steps int64) run.Config {
 }
 
 // trainer returns a training whose metrics, rollouts and checkpoints go to the stage,
-// and the number of training steps between two checkpoints.
-func trainer(stage *run.Stage, p *table, steps, every int64) (*rl.Trainer, error) {
+// with so many training steps between two checkpoints. saved, if not nil, is called
+// after each.
+func trainer(stage *run.Stage, p *table, steps, every int64, saved func(step int64) error) (*rl.Trainer, error) {
 	source := &rl.SliceSource{Seed: 2}
 	for i := range int32(vocab) {
 		source.Problems = append(source.Problems, successor(i))
@@ -156,7 +154,13 @@ func trainer(stage *run.Stage, p *table, steps, every int64) (*rl.Trainer, error
 			return nil
 		},
 		CheckpointEvery: every,
-		Checkpoint:      func(ctx context.Context, t *rl.Trainer) error { return stage.Save(ctx, t) },
+		Checkpoint: func(ctx context.Context, t *rl.Trainer) error {
+			err := stage.Save(ctx, t)
+			if err == nil && saved != nil {
+				err = saved(t.Steps())
+			}
+			return err
+		},
 	})
 }
 
@@ -179,12 +183,16 @@ func program(ctx context.Context, c run.Config, steps, every int64) (err error) 
 	case err != nil:
 		return err
 	}
+	if _, err := w.Artefact("stages/train/progress"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	stage, err := w.Stage("train")
 	if err != nil {
 		return err
 	}
 	p := newTable(stage.Checkpoints().Dir)
-	t, err := trainer(stage, p, steps, every)
+	progress := func(step int64) error { return w.WriteArtefact("stages/train/progress", fmt.Append(nil, step)) }
+	t, err := trainer(stage, p, steps, every, progress)
 	if err != nil {
 		return err
 	}
@@ -192,6 +200,9 @@ func program(ctx context.Context, c run.Config, steps, every int64) (err error) 
 		return err
 	}
 	if err := t.Run(ctx); err != nil {
+		return err
+	}
+	if err := progress(t.Steps()); err != nil { // a crash may have come before it
 		return err
 	}
 	return w.WriteArtefact("stages/train/result", fmt.Append(nil, p.state()))

@@ -196,12 +196,7 @@ func (j *Journal) States(n int) []State {
 		rng := rand.New(rand.NewPCG(uint64(n), seed))
 		states = append(states, State{"power failed, some is there", root,
 			func(x *node) []byte { return some(rng, x) },
-			func(x *node) map[string]*node {
-				if rng.IntN(2) == 0 {
-					return x.kept
-				}
-				return x.names
-			}})
+			func(x *node) map[string]*node { return someNames(rng, x) }})
 	}
 	return states
 }
@@ -221,6 +216,21 @@ func some(rng *rand.Rand, x *node) []byte {
 		return append(bytes.Clone(x.synced), make([]byte, len(x.data)-from)...)
 	}
 	return x.data
+}
+
+// someNames returns the names that may be left of a directory: each change since the
+// last sync may be there or not.
+func someNames(rng *rand.Rand, x *node) map[string]*node {
+	all := maps.Clone(x.names)
+	maps.Copy(all, x.kept)
+	left := map[string]*node{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		from := []map[string]*node{x.names, x.kept}[rng.IntN(2)]
+		if c, ok := from[name]; ok {
+			left[name] = c
+		}
+	}
+	return left
 }
 
 // Write writes the state into a directory.

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/rl/run"
+)
+
+var runCommands = []command{
+	{"check", "is everything in a run's folder as it was written?", runCheck},
+	{"diff", "what two runs do not share", runDiff},
+	{"show", "settings, stages, last metrics, checkpoints", runShow},
+}
+
+func runRun(args []string, in io.Reader, out, errs io.Writer) int {
+	return dispatch("stepwise run", runCommands, args, in, out, errs)
+}
+
+const runCheckAbout = `Its argument is a run's folder, as in: stepwise run check FOLDER
+
+Reads all files and names those that are missing, torn or altered, a line each,
+with what -repair does about it. The exit status is 1 if there are any.`
+
+func runCheck(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise run check"
+	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
+	repair := flags.Bool("repair", false, "take out what is damaged; a file is kept beside its place, with .damaged after\nits name. Nobody may be writing the run.")
+	dirs, status, done := folders(flags, runCheckAbout, 1, args, out, errs)
+	if done {
+		return status
+	}
+	return interruptible(prog, errs, func(ctx context.Context) error { return checkRun(ctx, dirs[0], *repair, out) })
+}
+
+// errFaults says that there is something to see in the output.
+var errFaults = errors.New("not all is as it was written")
+
+func checkRun(ctx context.Context, dir string, repair bool, out io.Writer) error {
+	check := run.Check
+	if repair {
+		check = run.Repair
+	}
+	faults, err := check(ctx, dir)
+	left := 0
+	for _, f := range faults {
+		fmt.Fprintln(out, f)
+		switch {
+		case f.Remedy == "":
+			left++
+			fmt.Fprintln(out, "  cannot be repaired")
+		case repair && err == nil:
+			fmt.Fprintln(out, "  done:", f.Remedy)
+		default:
+			left++
+			fmt.Fprintln(out, "  -repair would", f.Remedy)
+		}
+	}
+	if err == nil && left > 0 {
+		err = errFaults
+	}
+	if err == nil && len(faults) == 0 {
+		fmt.Fprintln(out, "all is as it was written")
+	}
+	return err
+}
+
+const runDiffAbout = `Its arguments are two runs' folders, as in: stepwise run diff A B
+
+Tells what they do not share: settings, data and seed, then for each stage the
+first training step with other metrics (times aside) and whether the last
+checkpoints hold the same policy, then artefacts. The exit status is 1 if there
+is anything.`
+
+func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise run diff"
+	dirs, status, done := folders(flag.NewFlagSet(prog, flag.ContinueOnError), runDiffAbout, 2, args, out, errs)
+	if done {
+		return status
+	}
+	return interruptible(prog, errs, func(ctx context.Context) error {
+		a, err := run.Open(dirs[0])
+		if err != nil {
+			return err
+		}
+		b, err := run.Open(dirs[1])
+		if err != nil {
+			return err
+		}
+		lines, err := run.Compare(ctx, a, b)
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			fmt.Fprintln(out, line)
+		}
+		if len(lines) > 0 {
+			return errors.New("the runs differ")
+		}
+		return nil
+	})
+}
+
+const runShowAbout = `Its argument is a run's folder, as in: stepwise run show FOLDER
+
+Tells what the run was started with and how far it has come. It may be running.`
+
+func runShow(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise run show"
+	dirs, status, done := folders(flag.NewFlagSet(prog, flag.ContinueOnError), runShowAbout, 1, args, out, errs)
+	if done {
+		return status
+	}
+	f, err := run.Open(dirs[0])
+	if err == nil {
+		err = showRun(f, out)
+	}
+	return finish(prog, err, errs, exitInput)
+}
+
+func showRun(f *run.Folder, out io.Writer) error {
+	writer, err := f.Writer()
+	if err != nil {
+		return err
+	}
+	if writer == "" {
+		writer = "nobody"
+	}
+	m := f.Manifest()
+	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	t.row("created", "%s", m.Created.Format(time.DateTime))
+	t.row("version", "%s", m.Version)
+	t.row("writing", "%s", writer)
+	t.row("seed", "%d", m.Seed)
+	for _, name := range slices.Sorted(maps.Keys(m.Data)) {
+		t.row("data", "%s %.12s…", name, m.Data[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Info)) {
+		t.row(name, "%s", m.Info[name])
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var settings bytes.Buffer
+	if err := json.Indent(&settings, m.Settings, "", "  "); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nsettings %s\n", &settings)
+	stages, err := f.Stages()
+	if err != nil {
+		return err
+	}
+	for _, s := range stages {
+		if err := showStage(f, s, out); err != nil {
+			return err
+		}
+	}
+	return showArtefacts(f, out)
+}
+
+// showStage writes how far a stage has come, and its last metrics.
+func showStage(f *run.Folder, stage string, out io.Writer) error {
+	fmt.Fprintf(out, "\nstage %s\n", stage)
+	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	logs, err := f.Logs(stage)
+	if err != nil {
+		return err
+	}
+	var last run.Line
+	for _, log := range logs {
+		lines, step := 0, int64(0)
+		for l, err := range f.Lines(stage, log) {
+			if err != nil {
+				return err
+			}
+			if lines, step = lines+1, l.Step; log == run.Metrics {
+				last = l
+			}
+		}
+		t.row(log, "%s lines, the last of step %s", n(lines), n(int(step)))
+	}
+	checkpoints, err := f.Checkpoints(stage).List()
+	if err != nil {
+		return err
+	}
+	for _, c := range checkpoints {
+		if c.Damage != nil {
+			t.row("checkpoint", "%s: %v", c.Name, c.Damage)
+			continue
+		}
+		t.row("checkpoint", "%s", c.Name)
+	}
+	if last.Data != nil {
+		metrics, err := run.ParseMetrics(last)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(metrics)) {
+			t.row(name, "%.4g", metrics[name])
+		}
+	}
+	return t.Flush()
+}
+
+func showArtefacts(f *run.Folder, out io.Writer) error {
+	names, err := f.Artefacts()
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	fmt.Fprintln(out, "\nartefacts")
+	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	for _, name := range names {
+		data, err := f.Artefact(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, run.ErrDamaged):
+			t.row(name, "damaged")
+		case err != nil:
+			return err
+		default:
+			t.row(name, "%s bytes", n(len(data)))
+		}
+	}
+	return t.Flush()
+}
+
+// folders parses flags, before and after the arguments, of which there must be so many.
+func folders(flags *flag.FlagSet, about string, want int, args []string, out, errs io.Writer) (dirs []string, status int, done bool) {
+	for {
+		if status, done = parseFlags(flags, about, args, out, errs); done {
+			return nil, status, true
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		dirs, args = append(dirs, flags.Arg(0)), flags.Args()[1:]
+	}
+	if len(dirs) != want {
+		err := fmt.Errorf("%d arguments, want %s", len(dirs), [...]string{1: "a run's folder", 2: "two runs' folders"}[want])
+		return nil, finish(flags.Name(), err, errs, exitUsage), true
+	}
+	return dirs, exitOK, false
+}
+
+// interruptible runs f with a context that Ctrl-C ends.
+func interruptible(prog string, errs io.Writer, f func(context.Context) error) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := f(ctx)
+	if errors.Is(err, context.Canceled) {
+		return finish(prog, err, errs, exitInterrupted)
+	}
+	return finish(prog, err, errs, exitInput)
+}
