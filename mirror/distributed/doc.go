@@ -44,4 +44,6 @@
 // survive delays and failed links: what a node could not send it keeps. A
 // message that is lost without notice takes its share away, for good, and the
 // nodes then converge to a wrong point.
+//
+// Examples are in example_test.go.
 package distributed
