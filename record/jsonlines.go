@@ -1,22 +1,22 @@
 package record
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Line is one line of a JSON lines file: the metrics of one training step. See
@@ -140,16 +140,16 @@ var errStop = errors.New("enough lines")
 // scan calls fn with every line and the offset at which it begins. It returns
 // how many bytes follow the last line: a torn tail.
 func scan(r io.Reader, fn func(l Line, at int64) error) (torn int64, err error) {
-	in := bufio.NewReaderSize(r, 1<<16)
-	at, last := int64(0), int64(0)
-	for n := 1; ; n++ {
-		text, whole, err := readLine(in)
-		switch {
-		case err != nil:
-			return 0, fmt.Errorf("record: line %d: %w", n, err)
-		case !whole && n == 1 && !begun(text):
-			return 0, errors.New("record: line 1 is not the beginning of a line of metrics")
-		case !whole:
+	last := int64(0)
+	for line, err := range infile.Lines(r, maxLine) {
+		if err != nil {
+			return 0, fmt.Errorf("record: %w", err)
+		}
+		n, text := line.Number, line.Text
+		if !bytes.HasSuffix(text, []byte("\n")) {
+			if n == 1 && !begun(text) {
+				return 0, errors.New("record: line 1 is not the beginning of a line of metrics")
+			}
 			return int64(len(text)), nil
 		}
 		var l Line
@@ -159,31 +159,12 @@ func scan(r io.Reader, fn func(l Line, at int64) error) (torn int64, err error) 
 		if l.Step <= last {
 			return 0, fmt.Errorf("record: line %d: training step %d after %d: want ascending steps", n, l.Step, last)
 		}
-		if err := fn(l, at); err != nil {
+		if err := fn(l, line.Offset); err != nil {
 			return 0, err
 		}
 		last = l.Step
-		at += int64(len(text))
 	}
-}
-
-// readLine returns the next line with its newline; whole is false if the input
-// ends before one.
-func readLine(in *bufio.Reader) (text []byte, whole bool, err error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		text = append(text, part...)
-		switch {
-		case len(text) > maxLine:
-			return nil, false, fmt.Errorf("longer than %d bytes", maxLine)
-		case err == nil:
-			return text, true, nil
-		case errors.Is(err, io.EOF):
-			return text, false, nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, false, err
-		}
-	}
+	return 0, nil
 }
 
 // begun reports whether a torn first line can be ours, so that a file that was
@@ -197,8 +178,9 @@ func begun(text []byte) bool {
 // JSONLines is an rl.Recorder that appends a line per training step to a file.
 // One goroutine of one process writes a file at a time.
 type JSONLines struct {
-	f   *os.File
-	log *slog.Logger
+	f    *durable.File
+	path string
+	log  *slog.Logger
 	guard
 	end   int64       // where the next line begins
 	found []foundLine // what was there when the file was opened; nil after the first step
@@ -216,41 +198,47 @@ type foundLine struct{ step, at int64 }
 // A file that is not a regular one, or has a line that is not one of metrics, is
 // an error that gives the line, and is left as it is.
 func OpenJSONLines(path string, log *slog.Logger) (*JSONLines, error) {
-	_, err := os.Lstat(path)
-	created := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("record: %w", err)
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // package durable follows no links
 	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	j := &JSONLines{f: f, log: log}
-	if err := j.read(); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	j := &JSONLines{path: path, log: log}
+	created, err := j.read()
+	if err != nil {
+		return nil, err
+	}
+	if j.f, err = durable.Append(path); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
 	}
 	if created {
 		if err := durable.Sync(filepath.Dir(path)); err != nil {
-			return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
+			return nil, errors.Join(fmt.Errorf("record: %w", err), j.f.Close())
 		}
 	}
 	return j, nil
 }
 
-func (j *JSONLines) read() error {
-	info, err := j.f.Stat()
+// read finds the lines that are there and reports whether there is no file yet.
+func (j *JSONLines) read() (created bool, err error) {
+	f, size, err := infile.Open(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
 	if err != nil {
-		return err
+		return false, fmt.Errorf("record: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("record: is no regular file but %s", info.Mode())
-	}
-	j.torn, err = scan(j.f, func(l Line, at int64) error {
+	defer f.Close()
+	j.torn, err = scan(f, func(l Line, at int64) error {
 		j.found = append(j.found, foundLine{l.Step, at})
 		return nil
 	})
-	j.end = info.Size() - j.torn
-	return err
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", j.path, err)
+	}
+	j.end = size - j.torn
+	return false, nil
 }
 
 // Record appends the line of a training step. When it returns, the system has
@@ -276,8 +264,8 @@ func (j *JSONLines) Record(step int64, metrics map[string]float64) error {
 		}
 	}
 	text = append(text, '\n')
-	if _, err := j.f.WriteAt(text, j.end); err != nil {
-		return errors.Join(fmt.Errorf("record: training step %d: %w", step, err), j.f.Truncate(j.end))
+	if _, err := j.f.Write(text); err != nil {
+		return errors.Join(fmt.Errorf("record: training step %d: %w", step, err), durable.Truncate(j.path, j.end))
 	}
 	j.end += int64(len(text))
 	j.last = step
@@ -291,19 +279,17 @@ func (j *JSONLines) cut(step int64) error {
 		kept--
 		j.end = j.found[kept].at
 	}
-	if err := j.f.Truncate(j.end); err != nil {
-		return err
-	}
-	if kept < len(j.found) || j.torn > 0 { // so that no power failure mixes old lines with new ones
-		if err := j.f.Sync(); err != nil {
+	if kept < len(j.found) || j.torn > 0 {
+		// Truncate also syncs, so that no power failure mixes old lines with new ones.
+		if err := durable.Truncate(j.path, j.end); err != nil {
 			return err
 		}
 	}
 	if dropped := len(j.found) - kept; dropped > 0 {
-		j.log.Warn("metrics recorded again from here on: earlier lines cut off", "file", j.f.Name(), "step", step, "lines", dropped)
+		j.log.Warn("metrics recorded again from here on: earlier lines cut off", "file", j.path, "step", step, "lines", dropped)
 	}
 	if j.torn > 0 {
-		j.log.Warn("a torn line at the end of the metrics cut off", "file", j.f.Name(), "bytes", j.torn)
+		j.log.Warn("a torn line at the end of the metrics cut off", "file", j.path, "bytes", j.torn)
 	}
 	j.found, j.torn = nil, 0
 	return nil

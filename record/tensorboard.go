@@ -18,7 +18,8 @@ import (
 //
 // One goroutine of one process writes in a folder at a time.
 type TensorBoard struct {
-	f *os.File
+	f    *durable.File
+	path string
 	guard
 	started bool  // the start of the session is written
 	end     int64 // where the next event begins
@@ -35,24 +36,25 @@ const eventPrefix = "events.out.tfevents."
 // then drops that step and all later ones of earlier files, so a run that is
 // resumed, or begun anew, shows every step once.
 func OpenTensorBoard(dir string) (*TensorBoard, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	name, err := eventFile(dir, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	path := filepath.Join(dir, name)
+	f, err := durable.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	t := &TensorBoard{f: f}
+	t := &TensorBoard{f: f, path: path}
 	err = t.event(0, func(m *message) {
 		m.string(eventFileVersion, "brain.Event:2")
 		m.sub(eventSource, func(m *message) { m.string(sourceWriter, "github.com/stepwise-rl/stepwise/record") })
 	})
 	if err == nil {
-		err = errors.Join(durable.Sync(dir), durable.Sync(filepath.Dir(dir)))
+		err = durable.Sync(dir)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
@@ -164,8 +166,8 @@ func (t *TensorBoard) event(step int64, fill func(*message)) error {
 	m.varint(eventStep, uint64(step))
 	fill(&m)
 	r := tfRecord(m)
-	if _, err := t.f.WriteAt(r, t.end); err != nil {
-		return errors.Join(err, t.f.Truncate(t.end))
+	if _, err := t.f.Write(r); err != nil {
+		return errors.Join(err, durable.Truncate(t.path, t.end))
 	}
 	t.end += int64(len(r))
 	return nil

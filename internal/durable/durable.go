@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // File is a file open for writing at its end.
@@ -34,13 +36,15 @@ func Create(path string) (*File, error) {
 // Append opens a file to write at its end, and makes it if there is none. What
 // is no regular file, such as a symbolic link, is an error.
 func Append(path string) (*File, error) {
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Create(path)
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, notRegular("open", path)
+	}
+	if err := infile.CheckMode(path, info.Mode()); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
@@ -265,34 +269,10 @@ func ReplaceDir(dir, tmp string) error {
 	return RemoveAll(old)
 }
 
-// ReadFile reads a regular file. Anything else, such as a pipe or a device, is an
-// error: reading it might never end.
-func ReadFile(path string) ([]byte, error) {
-	if err := checkRegular(path); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
-func checkRegular(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = notRegular("read", path)
-	}
-	return err
-}
-
-func notRegular(op, path string) error {
-	return &fs.PathError{Op: op, Path: path, Err: errors.New("it is no regular file")}
-}
-
 // Checksum returns the SHA-256 of a regular file in hexadecimal, and its size in
 // bytes. The context is looked at between blocks.
 func Checksum(ctx context.Context, path string) (sum string, size int64, err error) {
-	if err := checkRegular(path); err != nil {
-		return "", 0, err
-	}
-	f, err := os.Open(path)
+	f, _, err := infile.Open(path)
 	if err != nil {
 		return "", 0, err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Holder says who holds a lock.
@@ -80,8 +82,8 @@ func openLock(path string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular("open", path)
+	if err := infile.CheckMode(path, info.Mode()); err != nil {
+		return nil, err
 	}
 	return os.OpenFile(path, flag, 0)
 }
@@ -101,7 +103,7 @@ func sign(f *os.File) error {
 }
 
 func holder(path string) (h Holder) {
-	text, err := ReadFile(path)
+	text, err := infile.Read(path, 1<<16)
 	if err != nil || json.Unmarshal(text, &h) != nil {
 		return Holder{} // it is just being written
 	}

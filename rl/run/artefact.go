@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // index is the sealed content of artefacts.json.
@@ -30,7 +31,7 @@ type artefact struct {
 
 func (f *Folder) readIndex() (x index, err error) {
 	path := f.path(artefactsName)
-	text, err := durable.ReadFile(path)
+	text, err := infile.Read(path, infile.NoLimit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil
@@ -83,7 +84,7 @@ func (f *Folder) readArtefact(name string, a artefact) ([]byte, error) {
 	if a.SHA256 == "" {
 		return nil, missing
 	}
-	data, err := durable.ReadFile(path)
+	data, err := infile.Read(path, infile.NoLimit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && a.Before == "":
 		return nil, missing // a crash came between index and file
@@ -111,7 +112,7 @@ func (w *Writer) WriteArtefact(name string, data []byte) error {
 	}
 	target := w.path(filepath.FromSlash(name))
 	next := artefact{SHA256: checksum(data), Before: x.Artefacts[name].SHA256}
-	if old, err := durable.ReadFile(target); err == nil && checksum(old) == x.Artefacts[name].Before {
+	if old, err := infile.Read(target, infile.NoLimit); err == nil && checksum(old) == x.Artefacts[name].Before {
 		next.Before = x.Artefacts[name].Before // the last replacement never came
 	}
 	x.Artefacts[name] = next

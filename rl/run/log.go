@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -10,9 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // maxLine bounds the length of a line of a log.
@@ -56,17 +55,10 @@ func parseLine(line []byte) (l Line, err error) {
 // included if it has one, and the offset of its start. The text is valid until f
 // returns. A file that is not there has no lines.
 func scan(path string, f func(n int, text []byte, offset int64) error) error {
-	info, err := os.Stat(path)
+	r, _, err := infile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", path)
-	}
-	if err != nil {
-		return fmt.Errorf("run: %w", err)
-	}
-	r, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -76,27 +68,13 @@ func scan(path string, f func(n int, text []byte, offset int64) error) error {
 
 // scanReader is scan of what r reads from a file.
 func scanReader(r io.Reader, path string, f func(n int, text []byte, offset int64) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLine+1)
-	lines.Split(func(data []byte, end bool) (int, []byte, error) {
-		n := bytes.IndexByte(data, '\n') + 1
-		if n == 0 && end {
-			n = len(data)
+	for l, err := range infile.Lines(r, maxLine) {
+		if err != nil {
+			return fmt.Errorf("run: %s: %w", path, err)
 		}
-		if n == 0 {
-			return 0, nil, nil
-		}
-		return n, data[:n], nil
-	})
-	offset := int64(0)
-	for n := 1; lines.Scan(); n++ {
-		if err := f(n, lines.Bytes(), offset); err != nil {
+		if err := f(l.Number, l.Text, l.Offset); err != nil {
 			return err
 		}
-		offset += int64(len(lines.Bytes()))
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("run: %s, after %d bytes: %w", path, offset, err)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
@@ -101,7 +102,7 @@ func version() string {
 // readManifest reads run.json. The error is ErrNoRun, wrapped, if there is none.
 func readManifest(dir string) (m Manifest, err error) {
 	path := filepath.Join(dir, manifestName)
-	text, err := durable.ReadFile(path)
+	text, err := infile.Read(path, infile.NoLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, fmt.Errorf("run: %s: %w: %s is missing", dir, ErrNoRun, manifestName)
 	}
