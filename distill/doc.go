@@ -10,4 +10,7 @@
 //
 // Losses and loops do not depend on a model: a [Student] is an encoder of this
 // module (package lm/local) or any model of yours.
+//
+// Examples are in example_fit_test.go and example_test.go. A program that uses it:
+// examples/relevance.
 package distill

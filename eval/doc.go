@@ -9,6 +9,8 @@
 //
 //	eval.Bootstrap(pairs, eval.Accuracy, eval.BootstrapOptions{Seed: 1})
 //
+// For the completions of a task, rl.Rollouts.Pairs makes the pairs.
+//
 // # Undefined is NaN
 //
 // A metric that its examples do not determine is NaN, never 0: any metric of no
@@ -22,4 +24,6 @@
 // no gold label: it then counts as wrong in Accuracy, and in MacroF1 if that is
 // given the gold labels. Kappa cannot use it, so leave it out there and report
 // the share of such answers.
+//
+// Examples are in example_test.go. A program that uses it: examples/owntask.
 package eval

@@ -41,4 +41,6 @@
 //
 // Package mirror/distributed solves such problems on many nodes, each with a
 // part of the data.
+//
+// Examples are in example_test.go. A program that uses it: examples/mirror.
 package mirror

@@ -222,8 +222,8 @@ func (p *Problem) value(x []float64) float64 {
 // z are undefined, if z is outside the dual range. Methods take their steps with
 // it.
 func (p *Problem) Point(x, z []float64, a float64) bool {
-	if p.Penalty != nil && !p.Penalty.Prox(p.Kernel, z, a) {
-		return false
+	if p.Penalty != nil {
+		return p.Penalty.Prox(p.Kernel, x, z, a)
 	}
 	return p.Kernel.Inverse(x, z)
 }

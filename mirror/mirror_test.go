@@ -118,6 +118,26 @@ func TestBacktrackingReachesTheSamePointSooner(t *testing.T) {
 	}
 }
 
+// From a step that would leave the dual range backtracking finds one that does
+// not, and goes on to the minimum.
+func TestBacktrackingStaysInTheDualRange(t *testing.T) {
+	c := []float64{.7, 3}
+	for _, h := range []kernel.Scalar{kernel.Burg{}, kernel.Tsallis{Q: .5}, kernel.Exponential{}, kernel.LogCosh{}} {
+		p := mirror.Problem{
+			Func:   func(x []float64) float64 { return ((x[0]-c[0])*(x[0]-c[0]) + (x[1]-c[1])*(x[1]-c[1])) / 2 },
+			Grad:   func(dst, x []float64) { dst[0], dst[1] = x[0]-c[0], x[1]-c[1] },
+			Kernel: kernel.Each(h),
+		}
+		s := mirror.Settings{Iterations: 5000, PointTol: 1e-15}
+		start := []float64{2, .5}
+		_, err := mirror.Minimize(ctx, p, start, s, mirror.Descent{StepSize: mirror.Fixed{Size: 1e4}})
+		require.ErrorContains(t, err, "leaves the dual range of "+h.String())
+		r, err := mirror.Minimize(ctx, p, start, s, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1e4}})
+		require.NoError(t, err, h.String())
+		assert.InDeltaSlice(t, c, r.X, 1e-10, "%v after %d iterations", h, r.Iteration)
+	}
+}
+
 // (γ/(k−1+γ))^γ·L·D(u, x₀) bounds the accelerated method for γ = 2 with Euclidean
 // and for γ = 1 with jointly convex divergences.
 func TestAcceleratedBound(t *testing.T) {

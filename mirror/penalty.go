@@ -15,9 +15,10 @@ type Penalty interface {
 	Check(k kernel.Kernel, d int) error
 	// Value returns ψ(x). A constraint is 0, also where x violates it.
 	Value(x []float64) float64
-	// Prox changes z to the dual point ∇h(x) of x = argmin a·ψ(x) + h(x) − ⟨z, x⟩.
-	// It returns false if there is none.
-	Prox(k kernel.Kernel, z []float64, a float64) bool
+	// Prox writes argmin a·ψ(x) + h(x) − ⟨z, x⟩ to x and changes z to its dual
+	// point. It returns false, and both are undefined, if there is none.
+	// Coordinates at a kink or a bound are there exactly.
+	Prox(k kernel.Kernel, x, z []float64, a float64) bool
 }
 
 // L1 is ψ(x) = Weight·|x|₁. It works with kernels that are separable, with
@@ -48,12 +49,13 @@ func (p L1) Value(x []float64) (sum float64) {
 }
 
 // Prox implements Penalty.
-func (p L1) Prox(k kernel.Kernel, z []float64, a float64) bool {
+func (p L1) Prox(k kernel.Kernel, x, z []float64, a float64) bool {
 	if _, ok := k.(kernel.Simplex); ok {
-		return true // ψ is constant there
+		return k.Inverse(x, z) // ψ is constant there
 	}
 	s, separable := k.(*kernel.Separable)
 	t := a * p.Weight
+	var zeros []int
 	for i, v := range z {
 		zero := 0.0 // the dual point of 0: ∇h is odd for the others
 		if separable {
@@ -74,9 +76,14 @@ func (p L1) Prox(k kernel.Kernel, z []float64, a float64) bool {
 			z[i] = v + t
 		default:
 			z[i] = zero
+			zeros = append(zeros, i)
 		}
 	}
-	return true
+	ok := k.Inverse(x, z)
+	for _, i := range zeros {
+		x[i] = 0
+	}
+	return ok
 }
 
 // Box is the constraint Lower ≤ x ≤ Upper. It works with separable kernels,
@@ -122,7 +129,7 @@ func (p Box) bounds(i int) (lo, hi float64) {
 func (p Box) Value([]float64) float64 { return 0 }
 
 // Prox implements Penalty.
-func (p Box) Prox(k kernel.Kernel, z []float64, _ float64) bool {
+func (p Box) Prox(k kernel.Kernel, x, z []float64, _ float64) bool {
 	s := k.(*kernel.Separable)
 	for i := range z {
 		lo, hi := p.bounds(i)
@@ -133,6 +140,17 @@ func (p Box) Prox(k kernel.Kernel, z []float64, _ float64) bool {
 		if hi < u {
 			z[i] = min(z[i], s.At(i).Deriv(hi))
 		}
+		v, ok := s.At(i).Inverse(z[i])
+		if !ok {
+			return false
+		}
+		switch {
+		case lo > l && z[i] == s.At(i).Deriv(lo):
+			v = lo
+		case hi < u && z[i] == s.At(i).Deriv(hi):
+			v = hi
+		}
+		x[i] = v
 	}
 	return true
 }
@@ -168,7 +186,7 @@ func (p Total) Check(k kernel.Kernel, d int) error {
 func (p Total) Value([]float64) float64 { return 0 }
 
 // Prox implements Penalty.
-func (p Total) Prox(k kernel.Kernel, z []float64, _ float64) bool {
+func (p Total) Prox(k kernel.Kernel, x, z []float64, _ float64) bool {
 	s := k.(*kernel.Separable)
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for i, v := range z { // at lo all coordinates are at least the mean, at hi at most
@@ -205,6 +223,7 @@ func (p Total) Prox(k kernel.Kernel, z []float64, _ float64) bool {
 		return false
 	}
 	for i := range z {
+		x[i] = at(i, shift)
 		z[i] = max(z[i]-shift, s.At(i).Deriv(0))
 	}
 	return true

@@ -30,4 +30,6 @@
 // Steps begin and end at bytes, and tokens can straddle these boundaries. A
 // token belongs to the step that holds its first byte, and so to one step at
 // most.
+//
+// Examples are in example_test.go. A program that uses it: examples/owntask.
 package prompt

@@ -130,4 +130,6 @@
 //	}
 //
 //	r, err := recorder(otel.Meter("github.com/stepwise-rl/stepwise"))
+//
+// Examples are in example_test.go.
 package record

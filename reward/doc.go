@@ -50,4 +50,7 @@
 // found a loophole: give such a text a score. Trainers count what was dropped and
 // warn when the unscorable share grows (rl.Config.WarnUnscorable). How many
 // completions are judged at once is rl.Config.Judges.
+//
+// Examples are in example_service_test.go and example_test.go. A program that uses
+// it: examples/owntask.
 package reward

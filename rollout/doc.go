@@ -37,4 +37,6 @@
 // LogP is the log-prob of each token under the distribution it was drawn from,
 // before top-k and top-p cut it. Importance ratios between the engine and the
 // trainer compare it with the trainer's log-prob at the same temperature.
+//
+// Examples are in example_test.go. A program that uses it: examples/custompolicy.
 package rollout

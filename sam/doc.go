@@ -58,4 +58,7 @@
 // such text leads to a step that should not exist, so let a duplicate or surplus
 // step begin where the one before it ends, as package task does. Otherwise right
 // answers that continue after their end teach the policy to continue.
+//
+// Examples are in example_test.go and kinds_test.go. Programs that use it:
+// examples/custompolicy and examples/bandit.
 package sam

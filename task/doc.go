@@ -30,4 +30,6 @@
 // prompt, stands in Step.Rule or Outcome.Rule like any other. [Bound.Judge] leaves
 // its steps unknown and its rewards NaN; [Bound.JudgeGroup], which rl.Collect calls
 // when the whole group has been judged one by one, asks it and fills them in.
+//
+// Examples are in example_test.go. A program that uses it: examples/owntask.
 package task

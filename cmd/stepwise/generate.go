@@ -249,8 +249,7 @@ func (f *folder) encode(o *generateOptions) ([]int32, error) {
 	if o.system != "" {
 		messages = append([]chat.Message{{Role: "system", Content: o.system}}, messages...)
 	}
-	text, err := template.Render(context.Background(), messages, chat.Options{Generate: true})
-	return f.tokens.Encode(text), err
+	return chat.EncodeMessages(context.Background(), template, f.tokens, messages, chat.Options{Generate: true})
 }
 
 // stream writes the text as it is generated, and a line end after it.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
@@ -10,17 +12,22 @@ import (
 // leastDocument is how many tokens of a document a prompt must have room for.
 const leastDocument = 16
 
-// clipSource cuts every document to the tokens that the model has room for, and
-// checks that prompts and answers fit. A row that cannot be made to fit is a
-// *rows.RowError.
-func (p *pipeline) clipSource() error {
+// clipSource cuts every document to the tokens that the model has room for, says how
+// many it cut, and checks that prompts and answers fit. A row that cannot be made to
+// fit is a *rows.RowError.
+func (p *pipeline) clipSource(ctx context.Context) error {
 	if p.src.Clip == nil {
 		return nil
 	}
-	if err := p.src.Clip(clipper{p}); err != nil {
+	c := &clipper{pipeline: p, ctx: ctx}
+	if err := p.src.Clip(c); err != nil {
 		return err
 	}
+	fmt.Fprintf(p.w, "documents   %d of %d cut to fit into %d tokens\n", c.cut, c.all, p.s.DocumentTokens)
 	for i := range p.src.Size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		e := p.src.Train(i)
 		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
 		if n := len(p.tok.Encode(text)) + 1; n > p.s.MaxTokens { // with the end of the text
@@ -32,14 +39,22 @@ func (p *pipeline) clipSource() error {
 }
 
 // clipper is the run as a rows.Clipper.
-type clipper struct{ *pipeline }
+type clipper struct {
+	*pipeline
+	ctx      context.Context
+	cut, all int // documents
+}
 
 // Quote cites up to eight tokens of a word: most words, or the beginning of a text
 // without spaces.
-func (p clipper) Quote(word string) string { return p.tok.Clip(word, 8) }
+func (p *clipper) Quote(word string) string { return p.tok.Clip(word, 8) }
 
 // Clip cuts the document of an example so that its prompt fits.
-func (p clipper) Clip(e rows.Example) (rows.Example, error) {
+func (p *clipper) Clip(e rows.Example) (rows.Example, error) {
+	if err := p.ctx.Err(); err != nil {
+		return e, err
+	}
+	p.all++
 	document, most := e.Document, p.s.Teacher.MaxSeq-p.s.MaxTokens
 	with := func(d rows.Document) (tokens int) {
 		e.Document = d
@@ -54,6 +69,9 @@ func (p clipper) Clip(e rows.Example) (rows.Example, error) {
 	for budget := room; budget > 0; {
 		over := with(clipDocument(p.tok, document, budget)) - bare - room
 		if over <= 0 {
+			if !reflect.DeepEqual(e.Document, document) {
+				p.cut++
+			}
 			return e, nil
 		}
 		budget -= over // what stands between the texts takes tokens, too

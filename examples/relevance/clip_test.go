@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func opened(t *testing.T, prefix string, all ...row) (*pipeline, error) {
 		require.NoError(t, out.Encode(r))
 	}
 	require.NoError(t, file.Close())
-	p := &pipeline{o: options{Seed: 1}, s: quickSettings()}
+	p := &pipeline{o: options{Seed: 1}, s: quickSettings(), w: io.Discard}
 	if p.src, err = lexical.Open(lexical.Config{File: path}); err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func opened(t *testing.T, prefix string, all ...row) (*pipeline, error) {
 	require.NoError(t, err)
 	p.task, err = newTask(p.src, p.tok, p.s, &reward.Counter{})
 	require.NoError(t, err)
-	return p, p.clipSource()
+	return p, p.clipSource(t.Context())
 }
 
 // all returns every example of a source.
@@ -120,7 +121,7 @@ func TestLongTextsAreClipped(t *testing.T) {
 			Title: "T" + text.Draw(rt, "title"), Body: text.Draw(rt, "body"),
 			Fields: []rows.Field{{Name: "brand", Value: text.Draw(rt, "brand")}, {Name: text.Draw(rt, "name"), Value: text.Draw(rt, "value")}},
 		}}
-		e, err := clipper{p}.Clip(long)
+		e, err := (&clipper{pipeline: p, ctx: t.Context()}).Clip(long)
 		require.NoError(rt, err)
 		q, err := p.task.Bind(e).Request()
 		require.NoError(rt, err)
@@ -133,7 +134,7 @@ func TestLongTextsAreClipped(t *testing.T) {
 		}
 		require.NotEmpty(rt, e.Document.Title)
 		short := rows.Example{Query: "long", Document: rows.Document{Title: "short", Fields: []rows.Field{{Name: "brand", Value: "a"}}}}
-		e, err = clipper{p}.Clip(short)
+		e, err = (&clipper{pipeline: p, ctx: t.Context()}).Clip(short)
 		require.NoError(rt, err)
 		require.Equal(rt, short, e)
 	})

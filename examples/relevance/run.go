@@ -227,7 +227,7 @@ func (p *pipeline) prepare(ctx context.Context) error {
 	if p.task, err = newTask(p.src, tok, p.s, p.rules); err != nil {
 		return err
 	}
-	if err := p.clipSource(); err != nil {
+	if err := p.clipSource(ctx); err != nil {
 		return err
 	}
 	return p.describe()

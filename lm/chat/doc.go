@@ -32,4 +32,6 @@
 // rendered text is encoded as a whole, as transformers does, it becomes that token,
 // and for the model the message ends there. EncodeMessages and Encode do not do that:
 // special tokens come from the template alone.
+//
+// Examples are in example_test.go. A program that uses it: examples/grpo.
 package chat

@@ -53,6 +53,7 @@
 //	student, err := local.NewStudent(local.StudentConfig{Encoder: encoder, Dir: "run/student"})
 //	defer student.Free() // the encoder, too
 //	fit := distill.Fit{Student: student, ...}
+//	probs, err := student.Probs(ctx, tokenizer.Encode, texts...) // once it has learnt
 //
 // A student that begins with a pretrained model learns from far fewer examples.
 // BERT-type encoders work, for instance MiniLM, whose weights are in a
@@ -130,4 +131,8 @@
 //
 // Load checks everything before it changes anything: checksums first, then the
 // configuration, then the tensors.
+//
+// Examples are in example_engine_test.go, example_policy_test.go and
+// example_student_test.go. Programs that use it: examples/grpo and
+// examples/owntask.
 package local

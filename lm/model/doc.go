@@ -74,4 +74,6 @@
 // whether it can be loaded. Files must be regular ones. Two settings are accepted
 // and not applied: dropout, and the growth of dynamic RoPE beyond MaxSeq, which no
 // position reaches. docs/models.md has the whole list, with the tests.
+//
+// Examples are in example_test.go. A program that uses it: examples/grpo.
 package model

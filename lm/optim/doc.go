@@ -15,4 +15,6 @@
 // The model decides which parameters decay: it sets tensor.Param.NoDecay on norms
 // and biases. A caller may set it on others, such as embeddings, before the first
 // optimiser step.
+//
+// Examples are in example_test.go.
 package optim

@@ -31,4 +31,6 @@
 //
 //   - [Packer], to multiply faster by matrices that do not change;
 //   - io.Closer, if it holds resources other than its buffers.
+//
+// Examples are in example_test.go.
 package tensor

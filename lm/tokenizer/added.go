@@ -75,9 +75,9 @@ func (m *matcher) find(text string, from int) (start, end int, a addedToken) {
 }
 
 // split calls piece for each added token in a text and, with id -1, for what
-// lies between them. Markup that begins where ordinary says so is no token;
-// nil says so nowhere. A token that takes the white space after it does not keep
+// lies between them. A token that takes the white space after it does not keep
 // others from being found there, and these are pieces again, as in the library.
+// Markup for which ordinary is true is no token; nil is false throughout.
 func (m *matcher) split(text string, ordinary func(start, end int) bool, piece func(start, end int, id int32)) {
 	done, blankEnd := 0, -1
 	if m != nil {

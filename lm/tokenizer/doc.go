@@ -63,4 +63,6 @@
 // GPT-2, bert-base-uncased and Llama 2 (testdata/families.py).
 //
 // A Tokenizer does not change, so any number of goroutines may use it at once.
+//
+// Examples are in example_test.go. A program that uses it: examples/owntask.
 package tokenizer

@@ -38,6 +38,9 @@ func (t *Tokenizer) Markup(text string) []int {
 		if t.normalizer != nil {
 			n = t.normalizer.normalize(text)
 		}
+		if t.lacking != "" {
+			n = n.without(t.lacking)
+		}
 		t.late.each(n.text, func(start, end int) { starts = append(starts, n.origin(start, end).Start) })
 	}
 	slices.Sort(starts)

@@ -21,6 +21,8 @@
 // space. The form above mixes in the dual space; [SpacePrimal] is the other
 // natural one, zᵢ ← ∇h(Σⱼ wᵢⱼ·xⱼ) − a·yᵢ. No theorem about either is claimed for
 // kernels in general: the tests check the invariants and that runs converge.
+// There is newer theory, for example arXiv:2603.12838; its text was not at hand,
+// and nothing here is its method, its condition on kernels or its results.
 //
 // # Graphs and weights
 //
@@ -42,4 +44,6 @@
 // survive delays and failed links: what a node could not send it keeps. A
 // message that is lost without notice takes its share away, for good, and the
 // nodes then converge to a wrong point.
+//
+// Examples are in example_test.go.
 package distributed

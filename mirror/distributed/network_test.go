@@ -1,6 +1,7 @@
 package distributed_test
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -38,4 +39,51 @@ func FuzzMessage(f *testing.F) {
 		require.NoError(t, err)
 		assert.Equal(t, b, again, "the encoding is one to one")
 	})
+}
+
+// Faults are as frequent as asked for, independent from round to round and from
+// link to link, and delays are of all lengths.
+func TestFaultsAreDrawnFairly(t *testing.T) {
+	net := &distributed.Local{Seed: 3, LinkFailure: .3}
+	var down [2000][50]float64
+	for round := range down {
+		var out []distributed.Message
+		for link := range 50 {
+			out = append(out, distributed.Message{Round: round, From: link, To: link + 1})
+		}
+		_, returned, err := net.Exchange(context.Background(), round, out)
+		require.NoError(t, err)
+		for _, m := range returned {
+			down[round][m.From] = 1
+		}
+	}
+	var share, rounds, links float64
+	for round := range len(down) - 1 {
+		for link := range 49 {
+			d := down[round][link]
+			share += d
+			rounds += d * down[round+1][link]
+			links += d * down[round][link+1]
+		}
+	}
+	n := float64(len(down)-1) * 49
+	assert.InDelta(t, .3, share/n, .006, "four standard errors")
+	assert.InDelta(t, .09, rounds/n, .006)
+	assert.InDelta(t, .09, links/n, .006)
+
+	net = &distributed.Local{Seed: 3, MaxDelay: 2}
+	var arrived [4]int
+	for round := range 4 {
+		var out []distributed.Message
+		for link := 0; round == 0 && link < 3000; link++ {
+			out = append(out, distributed.Message{From: link, To: link + 1})
+		}
+		in, _, err := net.Exchange(context.Background(), round, out)
+		require.NoError(t, err)
+		arrived[round] = len(in)
+	}
+	assert.Zero(t, arrived[3])
+	for _, n := range arrived[:3] {
+		assert.InDelta(t, 1000, n, 110)
+	}
 }

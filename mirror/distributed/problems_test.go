@@ -110,3 +110,27 @@ func TestEntropiesReachRounding(t *testing.T) {
 		}
 	}
 }
+
+// Combinations of kernels serve as well: a sum inverted by Newton's method,
+// blocks, and an affine map end at the same optimum.
+func TestCombinedKernels(t *testing.T) {
+	in := instances()[1]
+	opt := in.optimum(t)
+	burg, entropy := kernel.Each(kernel.Burg{}), kernel.Each(kernel.Entropy{})
+	sum, err := kernel.Sum(burg, entropy)
+	require.NoError(t, err)
+	blocks, err := kernel.Concat(kernel.Block{Kernel: burg, Dim: 2}, kernel.Block{Kernel: kernel.Polynomial{Quadratic: .4, Quartic: .4}, Dim: 3})
+	require.NoError(t, err)
+	lower := [][]float64{{1, 0, 0, 0, 0}, {-.1, 1, 0, 0, 0}, {0, -.1, 1, 0, 0}, {0, 0, -.1, 1, 0}, {0, 0, 0, -.1, 1}}
+	affine, err := kernel.Affine(entropy, lower, make([]float64, 5))
+	require.NoError(t, err)
+	for _, c := range []struct {
+		k        kernel.Kernel
+		stepSize float64
+	}{{sum, .3}, {blocks, .1}, {affine, .2}} {
+		in.k = c.k
+		s := distributed.Settings{Mixing: ring(t), StepSize: c.stepSize, Tracking: true, Space: distributed.SpaceDual, Rounds: 8000}
+		r := run(t, in, s, &distributed.Local{})
+		assert.LessOrEqual(t, distributed.Distance(r.Nodes, opt), 1e-8, c.k.String())
+	}
+}

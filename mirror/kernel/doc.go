@@ -45,4 +45,6 @@
 //
 // [Probe] measures how much the Hessian changes, relative to itself, over a ball
 // in a metric of your choice.
+//
+// Examples are in example_test.go.
 package kernel

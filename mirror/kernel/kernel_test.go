@@ -261,6 +261,19 @@ func TestInvert(t *testing.T) {
 	})
 }
 
+// A sum of entropy and Burg takes a dozen evaluations, wherever the point is.
+func TestInvertIsFast(t *testing.T) {
+	for _, x := range []float64{1e-6, .01, .9, 1.1, 50, 1e6} {
+		calls := 0
+		deriv := func(x float64) float64 { calls++; return math.Log(x) - 1/x }
+		second := func(x float64) float64 { return 1/x + 1/(x*x) }
+		got, ok := kernel.Invert(deriv, second, 0, math.Inf(1), math.Log(x)-1/x)
+		assert.True(t, ok)
+		assert.InEpsilon(t, x, got, 1e-14)
+		assert.LessOrEqual(t, calls, 10+int(math.Abs(math.Log2(x))), "%v: the bracket, and 8", x)
+	}
+}
+
 func TestCombinationsFold(t *testing.T) {
 	e := kernel.Each(kernel.Euclidean{})
 	k := must(kernel.Sum(kernel.Polynomial{Quadratic: 1, Quartic: 3}, must(kernel.Scale(2, must(kernel.Scale(2, e))))))

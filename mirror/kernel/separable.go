@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
 )
@@ -41,7 +42,7 @@ func Each(h Scalar) *Separable { return &Separable{[]Scalar{h}, true} }
 
 // PerCoordinate is the kernel Σ hᵢ(xᵢ), whose dimension is the number of
 // functions given.
-func PerCoordinate(h ...Scalar) *Separable { return &Separable{h, false} }
+func PerCoordinate(h ...Scalar) *Separable { return &Separable{slices.Clone(h), false} }
 
 // At returns the function of coordinate i.
 func (k *Separable) At(i int) Scalar {
@@ -80,12 +81,13 @@ func (k *Separable) String() string {
 	if k.each {
 		return k.scalars[0].String()
 	}
+	first := k.scalars[0].String()
 	for _, h := range k.scalars {
-		if h != k.scalars[0] {
-			return fmt.Sprintf("separable kernel (%v, …)", k.scalars[0])
+		if h.String() != first {
+			return fmt.Sprintf("separable kernel (%s, …)", first)
 		}
 	}
-	return k.scalars[0].String()
+	return first
 }
 
 // Contains implements Kernel.
@@ -146,7 +148,7 @@ func (k *Separable) Divergence(x, y []float64) (sum float64) {
 
 // Invert solves deriv(x) = z for an increasing deriv on the open interval
 // (lo, hi), whose own derivative is second: Newton's method within a bracket,
-// halved wherever Newton leaves it or is slow. It returns false if no float64 in
+// which is halved where Newton would leave it or does not halve its steps. It returns false if no float64 in
 // the interval solves it to its last bits, that is if z is out of range.
 func Invert(deriv, second func(float64) float64, lo, hi, z float64) (x float64, ok bool) {
 	if !finite(z) || !(lo < hi) {
@@ -157,9 +159,9 @@ func Invert(deriv, second func(float64) float64, lo, hi, z float64) (x float64, 
 		return 0, false
 	}
 	x = a + (b-a)/2
-	width := b - a
+	step, before := b-a, b-a // the last step and the one before it
 	for range 200 {
-		r := deriv(x) - z
+		r, slope := deriv(x)-z, second(x)
 		switch {
 		case r == 0:
 			return x, true
@@ -168,12 +170,12 @@ func Invert(deriv, second func(float64) float64, lo, hi, z float64) (x float64, 
 		default:
 			b = x
 		}
-		next := x - r/second(x)
-		if !(a < next && next < b) || b-a > width/2 {
-			width = b - a
-			next = a + width/2
+		next := x - r/slope
+		if !(a < next && next < b) || !(2*math.Abs(r) <= math.Abs(before*slope)) {
+			next = a + (b-a)/2
 		}
-		if next == x || next == a || next == b || math.Abs(next-x) <= 1e-16*math.Abs(x) {
+		before, step = step, next-x
+		if next == a || next == b || math.Abs(step) <= 1e-16*math.Abs(x) {
 			return next, true
 		}
 		x = next

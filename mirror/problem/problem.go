@@ -14,7 +14,9 @@ import (
 	"github.com/stepwise-rl/stepwise/mirror/kernel"
 )
 
-// Fit is the function f(x) = (1/m)·Σ φ(aᵢ·x, bᵢ) + Ridge/2·|x|² over m terms.
+// Fit is the function f(x) = (1/m)·Σ φ(aᵢ·x, bᵢ) + Ridge/2·|x|² over m terms. Its
+// other methods are for a Fit that is valid, see Validate, and for x of the rows'
+// dimension.
 type Fit struct {
 	// A has the vectors aᵢ as rows, all of one dimension, and B the targets.
 	A [][]float64
@@ -104,7 +106,7 @@ func (p Fit) Term(dst, x []float64, i int) {
 //	Burg, Poisson                  L = mean bᵢ (Bauschke, Bolte and Teboulle, Math.
 //	                               Oper. Res. 2017, lemma 7), without Ridge
 //	Polynomial(α, β), Magnitude    L = max((mean |bᵢ||aᵢ|² + Ridge)/α, 3·mean |aᵢ|⁴/β)
-//	                               (Bolte et al., SIAM J. Optim. 2018, lemma 5.1)
+//	                               (after Bolte et al., SIAM J. Optim. 2018, lemma 5.1)
 //
 // Any other pair is an error: use mirror.Backtracking.
 func (p Fit) Smoothness(h kernel.Kernel) (float64, error) {
@@ -121,7 +123,15 @@ func (p Fit) Smoothness(h kernel.Kernel) (float64, error) {
 			column[j] += v * v / m
 		}
 	}
-	curvature, bounded := map[Loss]float64{Square{}: 1, Logistic{}: 0.25}[p.Loss]
+	curvature, bounded := 0.0, true // φ″ is at most that
+	switch p.Loss.(type) {
+	case Square:
+		curvature = 1
+	case Logistic:
+		curvature = 0.25
+	default:
+		bounded = false
+	}
 	switch k := h.(type) {
 	case kernel.Simplex:
 		if bounded {

@@ -27,4 +27,6 @@
 // outliers cut down; what a resumed run did before it was stopped does not count.
 //
 // The metrics themselves are kept by the recorders of package record.
+//
+// Examples are in example_test.go.
 package progress

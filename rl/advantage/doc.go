@@ -50,4 +50,7 @@
 //
 // Everything is computed in float64; nothing is allocated per token once Adv
 // and Keep have their length.
+//
+// Examples are in example_test.go and kinds_test.go. A program that uses it:
+// examples/bandit.
 package advantage

@@ -24,4 +24,6 @@
 // to know that it is below 2% takes 400 rows with no more than 2 errors.
 //
 // Steps that the policy broke are not sampled: no rule was asked about them.
+//
+// Examples are in example_test.go.
 package audit

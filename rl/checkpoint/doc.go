@@ -56,4 +56,6 @@
 // takes the checkpoint before it, which is whole, and says so in the log: training
 // from there gives the same bits again. A damaged checkpoint does not count as one of
 // those that Keep selects, and is removed after all others.
+//
+// Examples are in example_loop_test.go and example_test.go.
 package checkpoint

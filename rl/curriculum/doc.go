@@ -41,4 +41,6 @@
 // [Source.State] holds the random generator, the counts and the draws whose
 // results are still awaited. After [Source.Restore] the same draws follow, bit
 // for bit.
+//
+// Examples are in example_test.go.
 package curriculum

@@ -59,4 +59,6 @@
 //
 // All of this trusts the rules' verdicts. Package audit measures
 // them against labels made by hand.
+//
+// Examples are in example_test.go.
 package monitor

@@ -128,4 +128,6 @@
 //	func (Mine) Validate() error { return nil } // there is nothing to set
 //
 // Metrics are never nil.
+//
+// Examples are in example_test.go, kinds_test.go and mirrordescent_test.go.
 package objective

@@ -11,4 +11,6 @@
 //
 // [TablePolicy] is a policy and an engine that is small enough to reason about. Use
 // it to test trainers and step credit.
+//
+// Examples are in example_test.go.
 package policytest

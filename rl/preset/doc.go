@@ -44,4 +44,6 @@
 //
 // The command "stepwise parity" computes with a preset that is changed in this
 // way, for programs in other languages.
+//
+// Examples are in example_test.go.
 package preset

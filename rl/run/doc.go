@@ -66,4 +66,6 @@
 // All that is read back has a checksum; an error names the file. A damaged checkpoint
 // is skipped and named in the log. [Check] reads everything and lists what is wrong,
 // [Repair] moves it out of the way. The tool is "stepwise run".
+//
+// Examples are in example_test.go. A program that uses it: examples/owntask.
 package run

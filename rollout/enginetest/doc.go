@@ -13,4 +13,6 @@
 // Facts about the model, such as its exact distribution, go into the [Config] and
 // make the suite stricter. [Fake] is a complete engine over any function that
 // computes logits.
+//
+// Examples are in example_test.go.
 package enginetest

@@ -15,4 +15,6 @@
 // Each sequence has its own stream of random numbers, made of the request's Stream
 // and the sample's index, and takes one number per token. So a sample depends only
 // on its logits, not on what it is batched with.
+//
+// Examples are in example_test.go.
 package sample

@@ -11,4 +11,6 @@
 //	fmt.Print(report)
 //
 // Groups is the enumeration itself, for custom worlds.
+//
+// Examples are in example_test.go.
 package explain

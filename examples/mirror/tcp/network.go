@@ -49,8 +49,8 @@ func (n network) Exchange(_ context.Context, round int, out []distributed.Messag
 // node is one process: it connects and solves.
 func node(ctx context.Context, index string, stdin io.Reader, stdout io.Writer) error {
 	self, err := strconv.Atoi(index)
-	if err != nil {
-		return err
+	if err != nil || self < 0 || self >= nodes {
+		return fmt.Errorf("%s is %q, want a number below %d", variable, index, nodes)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

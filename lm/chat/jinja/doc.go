@@ -55,4 +55,6 @@
 // jinja2 3.1.6 and transformers 5.23.0. The second one also compares templates
 // that are not here: with the 142 that llama.cpp and TRL 1.16 carry, all of 45,440
 // renderings are the same, errors with their classes and lines included.
+//
+// Examples are in example_test.go.
 package jinja

@@ -23,4 +23,6 @@
 //
 // [Reader] is strict: it accepts only what [Writer] can write, and checks what a
 // header claims before it allocates anything for it.
+//
+// Examples are in example_test.go.
 package gguf

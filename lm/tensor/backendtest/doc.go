@@ -17,4 +17,6 @@
 // [Async] runs any backend behind a queue, with buffers that are mere handles.
 // Code whose tests pass on Async assumes neither that a buffer is a Go slice nor
 // that an operation is complete when its call returns.
+//
+// Examples are in example_test.go.
 package backendtest

@@ -44,6 +44,8 @@
 // The goroutines of an operation wait some tens of microseconds for the next
 // one, which is faster than waking them, and end if none comes. A backend needs
 // no Close.
+//
+// Examples are in cpu_test.go.
 package cpu
 
 //go:generate go -C ../asmgen run . ../cpu

@@ -13,4 +13,6 @@
 // It is strict. Like every backend it panics on wrong shapes and on buffers of
 // another backend; it also panics on a freed buffer, on a dst that overlaps an
 // input, and on a cache row that StoreCache would write twice.
+//
+// Examples are in example_test.go.
 package reference
