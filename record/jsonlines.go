@@ -182,7 +182,7 @@ type JSONLines struct {
 	path string
 	log  *slog.Logger
 	guard
-	end   int64       // where the next line begins
+	end   int64       // where the lines that were found end
 	found []foundLine // what was there when the file was opened; nil after the first step
 	torn  int64       // bytes of a torn tail
 }
@@ -264,10 +264,9 @@ func (j *JSONLines) Record(step int64, metrics map[string]float64) error {
 		}
 	}
 	text = append(text, '\n')
-	if _, err := j.f.Write(text); err != nil {
-		return errors.Join(fmt.Errorf("record: training step %d: %w", step, err), durable.Truncate(j.path, j.end))
+	if err := j.f.Add(text); err != nil {
+		return fmt.Errorf("record: training step %d: %w", step, err)
 	}
-	j.end += int64(len(text))
 	j.last = step
 	return nil
 }
@@ -281,7 +280,7 @@ func (j *JSONLines) cut(step int64) error {
 	}
 	if kept < len(j.found) || j.torn > 0 {
 		// Truncate also syncs, so that no power failure mixes old lines with new ones.
-		if err := durable.Truncate(j.path, j.end); err != nil {
+		if err := j.f.Truncate(j.end); err != nil {
 			return err
 		}
 	}

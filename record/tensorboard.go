@@ -18,11 +18,9 @@ import (
 //
 // One goroutine of one process writes in a folder at a time.
 type TensorBoard struct {
-	f    *durable.File
-	path string
+	f *durable.File
 	guard
-	started bool  // the start of the session is written
-	end     int64 // where the next event begins
+	started bool // the start of the session is written
 }
 
 const eventPrefix = "events.out.tfevents."
@@ -43,12 +41,11 @@ func OpenTensorBoard(dir string) (*TensorBoard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	path := filepath.Join(dir, name)
-	f, err := durable.Create(path)
+	f, err := durable.Create(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	t := &TensorBoard{f: f, path: path}
+	t := &TensorBoard{f: f}
 	err = t.event(0, func(m *message) {
 		m.string(eventFileVersion, "brain.Event:2")
 		m.sub(eventSource, func(m *message) { m.string(sourceWriter, "github.com/stepwise-rl/stepwise/record") })
@@ -165,12 +162,7 @@ func (t *TensorBoard) event(step int64, fill func(*message)) error {
 	m.double(eventWallTime, float64(time.Now().UnixMilli())/1e3)
 	m.varint(eventStep, uint64(step))
 	fill(&m)
-	r := tfRecord(m)
-	if _, err := t.f.Write(r); err != nil {
-		return errors.Join(err, durable.Truncate(t.path, t.end))
-	}
-	t.end += int64(len(r))
-	return nil
+	return t.f.Add(tfRecord(m))
 }
 
 // Sync makes what was recorded survive a power failure. Call it before saving a

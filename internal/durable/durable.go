@@ -18,7 +18,11 @@ import (
 )
 
 // File is a file open for writing at its end.
-type File struct{ f *os.File }
+type File struct {
+	f      *os.File
+	size   int64
+	failed error // of an Add that could not be undone
+}
 
 // Create makes a new file. It is an error if something has its name, even a
 // symbolic link.
@@ -30,7 +34,7 @@ func Create(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{f}, nil
+	return &File{f: f}, nil
 }
 
 // Append opens a file to write at its end, and makes it if there is none. What
@@ -50,7 +54,7 @@ func Append(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{f}, nil
+	return &File{f: f, size: info.Size()}, nil
 }
 
 // Write appends p in one call.
@@ -58,12 +62,44 @@ func (f *File) Write(p []byte) (int, error) {
 	_, err := announce(Call{Op: OpWrite, Path: f.f.Name(), Data: p})
 	if torn, ok := errors.AsType[*Torn](err); ok {
 		_, werr := f.f.Write(p[:torn.Bytes])
+		f.size += int64(torn.Bytes)
 		return torn.Bytes, errors.Join(werr, err)
 	}
 	if err != nil {
 		return 0, err
 	}
-	return f.f.Write(p)
+	n, err := f.f.Write(p)
+	f.size += int64(n)
+	return n, err
+}
+
+// Add appends p as a whole or not at all: after an error the file is as it was. If
+// what was written cannot be cut off again, all later calls of Add fail, so that
+// nothing is written behind half a record.
+func (f *File) Add(p []byte) error {
+	if f.failed != nil {
+		return f.failed
+	}
+	size := f.size
+	_, err := f.Write(p)
+	if err == nil {
+		return nil
+	}
+	if terr := f.Truncate(size); terr != nil {
+		f.failed = errors.Join(err, terr)
+		return f.failed
+	}
+	return err
+}
+
+// Truncate is the function [Truncate] for an open file.
+func (f *File) Truncate(size int64) error {
+	// By name, because Windows cuts no file through a handle that only appends.
+	if err := Truncate(f.f.Name(), size); err != nil {
+		return err
+	}
+	f.size = size
+	return nil
 }
 
 // Sync makes what was written survive a power failure.
@@ -86,7 +122,7 @@ func Truncate(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	w := &File{f}
+	w := &File{f: f}
 	return errors.Join(f.Truncate(size), w.Sync(), w.Close())
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -116,6 +117,26 @@ func TestAppendAndTruncate(t *testing.T) {
 	got, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "abca", string(got))
+}
+
+func TestAddIsWholeOrNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := durable.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, f.Add([]byte("one\n")))
+	full := errors.New("disk full")
+	failing := map[durable.Op]error{durable.OpWrite: &durable.Torn{Bytes: 2, Err: full}}
+	defer durable.Watch(func(c durable.Call) error { return failing[c.Op] })()
+	require.ErrorIs(t, f.Add([]byte("two\n")), full)
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one\n", string(got), "the half line is cut off again")
+
+	failing[durable.OpTruncate] = fs.ErrPermission
+	require.ErrorIs(t, f.Add([]byte("two\n")), fs.ErrPermission)
+	clear(failing)
+	require.ErrorIs(t, f.Add([]byte("three\n")), full, "it would stand behind half a line")
+	require.NoError(t, f.Close())
 }
 
 func TestMkdirAllAndRemoveAll(t *testing.T) {

@@ -147,7 +147,7 @@ type logFile struct {
 	f      *durable.File
 	extent extent
 	synced bool
-	failed error // of a write that could not be undone
+	failed error // of a sync
 }
 
 // openLog opens a log whose content is known.
@@ -171,11 +171,7 @@ func (l *logFile) append(step int64, v any) error {
 	if err != nil {
 		return fmt.Errorf("%s: step %d: %w", l.path, step, err)
 	}
-	if _, err := l.f.Write(line); err != nil {
-		// Half a line must not get another behind it.
-		if terr := durable.Truncate(l.path, l.extent.size); terr != nil {
-			l.failed = errors.Join(err, terr)
-		}
+	if err := l.f.Add(line); err != nil {
 		return err
 	}
 	l.extent.size += int64(len(line))
