@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -281,5 +282,21 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
 	default:
 		return fmt.Sprintf("%dd %dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+}
+
+// terminal returns a function that gives the width of a terminal, as it is now;
+// ok is false if w is none.
+func terminal(w io.Writer) func() (columns int, ok bool) {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return func() (int, bool) { return 0, false }
+	}
+	return func() (int, bool) {
+		n, ok := columns(f)
+		if ok && n < 2 {
+			n = 80 // a terminal that does not know its size
+		}
+		return n, ok
 	}
 }
