@@ -62,8 +62,9 @@ func (f *Folder) Artefacts() ([]string, error) {
 	return slices.Sorted(maps.Keys(x.Artefacts)), err
 }
 
-// Artefact returns the content of an artefact, whose checksum it has checked. The
-// error is fs.ErrNotExist, wrapped, if there is none of that name.
+// Artefact returns the content of an artefact after checking it against its checksum.
+// The error wraps fs.ErrNotExist if there is no such artefact, and ErrDamaged if the
+// content is not what was written.
 func (f *Folder) Artefact(name string) ([]byte, error) {
 	for again := true; ; again = false {
 		x, err := f.readIndex()
@@ -99,9 +100,9 @@ func (f *Folder) readArtefact(name string, a artefact) ([]byte, error) {
 	return data, nil
 }
 
-// WriteArtefact gives an artefact, whose name is a slash-separated path in the folder,
-// the content data, in place of what it has. It is there whole or not at all. Names
-// that the folder needs itself are an error.
+// WriteArtefact writes an artefact, or replaces it. The name is a slash-separated path
+// in the folder. After a crash the artefact has either its old content or all of data.
+// A name that the folder uses itself, such as run.json, is an error.
 func (w *Writer) WriteArtefact(name string, data []byte) error {
 	if !artefactName(name) {
 		return fmt.Errorf("run: %q is no name for an artefact", name)

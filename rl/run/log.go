@@ -205,8 +205,8 @@ func jsonMetrics(metrics map[string]float64) map[string]*float64 {
 	return out
 }
 
-// ParseMetrics is for lines of the log Metrics: it returns what Stage.Record was
-// given, with NaN for what was not finite.
+// ParseMetrics decodes a line of the log Metrics. It returns what Stage.Record was given,
+// with NaN for values that were not finite.
 func ParseMetrics(l Line) (map[string]float64, error) {
 	var in map[string]*float64
 	if err := json.Unmarshal(l.Data, &in); err != nil {

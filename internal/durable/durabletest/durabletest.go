@@ -1,16 +1,3 @@
-// Package durabletest replays what crashes leave of the changes that a program
-// makes through package durable.
-//
-//	journal, stop := durabletest.Record(root)
-//	... the program writes below root ...
-//	stop()
-//	for n := range journal.Len() + 1 {
-//		for _, s := range journal.States(n) {
-//			... s.Write(dir), and the program goes on in dir ...
-//		}
-//	}
-//
-// and [Fail] lets a call fail.
 package durabletest
 
 import (
