@@ -69,7 +69,7 @@ func (n *number) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the line without its newline.
+// MarshalJSON returns the line without its newline.
 func (l Line) MarshalJSON() ([]byte, error) {
 	j := jsonLine{l.Step, l.Time, make(map[string]number, len(l.Metrics))}
 	for name, v := range l.Metrics {
@@ -82,9 +82,8 @@ func (l Line) MarshalJSON() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. Fields that it does not know are
-// left out; a step below 1, a missing time or metrics, and a metric that is no
-// number are errors.
+// UnmarshalJSON is the inverse of MarshalJSON. It ignores unknown fields. A step
+// below 1, a missing time or metrics, and a metric that is not a number are errors.
 func (l *Line) UnmarshalJSON(text []byte) error {
 	var j struct {
 		Step    *int64                     `json:"step"`
@@ -117,10 +116,10 @@ func (l *Line) UnmarshalJSON(text []byte) error {
 // names can give.
 const maxLine = 4 << 20
 
-// Lines reads a JSON lines file, also while a run writes it. What follows the
-// last newline is a line still being written, or torn by a crash, and is left
-// out. The first line that is not as it should be ends the sequence with an
-// error, which gives its number.
+// Lines yields the lines of a JSON lines file, also while a run is writing it. Text
+// after the last newline is a line that is still being written or was torn by a
+// crash; it is left out. The first invalid line ends the sequence with an error
+// that gives its number.
 func Lines(r io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		_, err := scan(r, func(l Line, _ int64) error {
@@ -189,14 +188,14 @@ type JSONLines struct {
 
 type foundLine struct{ step, at int64 }
 
-// OpenJSONLines opens the file for appending, or creates it. It reads what is
-// there and changes nothing yet: the first step that is recorded cuts off a torn
-// tail, and the lines of that step and of all later ones. A run that is resumed,
-// or begun anew, so has every step once. The logger, which can be nil, is told
-// what was cut off.
+// OpenJSONLines opens the file for appending, or creates it. It reads the file but
+// does not change it yet: the first step that is recorded cuts off a torn last
+// line, and the lines of that step and all later ones. So a run that is resumed, or
+// started again, has every step once. The logger, which can be nil, is told what
+// was cut off.
 //
-// A file that is not a regular one, or has a line that is not one of metrics, is
-// an error that gives the line, and is left as it is.
+// It is an error if the file is not a regular file or a link to one, or has an
+// invalid line, whose number the error gives. The file is then left as it is.
 func OpenJSONLines(path string, log *slog.Logger) (*JSONLines, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // package durable follows no links
@@ -241,10 +240,10 @@ func (j *JSONLines) read() (created bool, err error) {
 	return false, nil
 }
 
-// Record appends the line of a training step. When it returns, the system has
-// the line, so that killing the process loses nothing; Sync makes it survive a
-// power failure. If writing fails, what was written of the line is removed
-// again, as far as that is possible.
+// Record appends the line of a training step. When it returns, the operating system
+// has the line, so that killing the process loses nothing; Sync makes it survive a
+// power failure. If writing fails, what was written of the line is cut off again;
+// if that fails too, so does every later call.
 func (j *JSONLines) Record(step int64, metrics map[string]float64) error {
 	list, err := j.check(step, metrics)
 	if err != nil {

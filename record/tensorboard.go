@@ -12,9 +12,9 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
-// TensorBoard is an rl.Recorder that writes an event file which TensorBoard
-// shows: a scalar per metric. Scalars are float32, as TensorBoard's own are; a
-// count above 2^24 is rounded.
+// TensorBoard is an rl.Recorder that writes event files for TensorBoard, one scalar
+// per metric. Scalars are float32, as TensorBoard's own are; a count above 2^24 is
+// rounded.
 //
 // One goroutine of one process writes in a folder at a time.
 type TensorBoard struct {
@@ -25,14 +25,14 @@ type TensorBoard struct {
 
 const eventPrefix = "events.out.tfevents."
 
-// OpenTensorBoard makes a new event file in the folder, and the folder if it
-// does not exist. A folder is one run for TensorBoard, so it should hold no event
-// files of others. When a run is resumed it has several files; TensorBoard reads
-// them in the order of their names, which is that of their making.
+// OpenTensorBoard creates an event file in the folder, and the folder if it does
+// not exist. TensorBoard takes a folder for one run, so it should hold no event
+// files of other runs. A run that is resumed has several files; TensorBoard reads
+// them in the order of their names, which is the order in which they were created.
 //
-// The first step that is recorded becomes the start of a session: TensorBoard
-// then drops that step and all later ones of earlier files, so a run that is
-// resumed, or begun anew, shows every step once.
+// The first step that is recorded starts a session: TensorBoard then drops that
+// step and all later ones of earlier files, so a run that is resumed, or started
+// again, shows every step once.
 func OpenTensorBoard(dir string) (*TensorBoard, error) {
 	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -84,8 +84,8 @@ func eventFile(dir string, now time.Time) (string, error) {
 }
 
 // Record writes the metrics of a training step as scalars. When it returns, the
-// system has them, so that killing the process loses nothing; Sync makes them
-// survive a power failure.
+// operating system has them, so that killing the process loses nothing; Sync makes
+// them survive a power failure.
 func (t *TensorBoard) Record(step int64, metrics map[string]float64) error {
 	list, err := t.check(step, metrics)
 	if err != nil {
@@ -106,10 +106,10 @@ func (t *TensorBoard) Record(step int64, metrics map[string]float64) error {
 	return nil
 }
 
-// Text writes a text, for example samples (progress.Samples), which TensorBoard
-// shows as it stands, not as Markdown. It belongs to a training step that was
-// not recorded before: Config.OnRollouts is called before the step is recorded.
-// An empty text writes nothing. The name must be none of a metric.
+// Text writes a text, such as samples (progress.Samples), which TensorBoard shows
+// verbatim, not as Markdown. Call it before the training step is recorded, for
+// example in rl.Config.OnRollouts. An empty text writes nothing. The name must not
+// be that of a metric.
 func (t *TensorBoard) Text(step int64, name, text string) error {
 	if text == "" {
 		return nil

@@ -7,10 +7,10 @@ import (
 	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )

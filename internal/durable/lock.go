@@ -12,10 +12,11 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
-// Holder says who holds a lock.
+// Holder is the process that holds a lock. It is zero if it is not known.
 type Holder struct {
-	PID   int       `json:"pid"`
-	Host  string    `json:"host"`
+	PID  int    `json:"pid"`
+	Host string `json:"host"`
+	// Since is when it took the lock, to the second.
 	Since time.Time `json:"since"`
 }
 
