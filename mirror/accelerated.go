@@ -20,14 +20,15 @@ import (
 //
 //	D((1−θ)x+θu, (1−θ)x+θv) ≤ θ^γ·D(u, v) for all x, u, v and 0 ≤ θ ≤ 1,
 //
-// then f(xₖ) − f(u) ≤ (γ/(k−1+γ))^γ·L·D(u, x₀). γ = 2 holds for Euclidean, where
-// this is Nesterov's rate, and γ = 1 for every kernel whose divergence is
-// jointly convex, as that of Entropy, Simplex and FermiDirac, where it is no
-// better than Descent's. No better one is known for those in general. γ = 2
-// often works for them all the same, as theirs tends to 2 for close points, but
-// nothing is proven; watch the function's value.
+// then f(xₖ) − f(u) ≤ (γ/(k−1+γ))^γ·L·D(u, x₀). For Euclidean γ = 2 holds, which
+// gives Nesterov's rate. For every kernel whose divergence is jointly convex, such
+// as Entropy, Simplex and FermiDirac, γ = 1 holds, which is no better than Descent;
+// no larger γ is known for these in general. Their exponent tends to 2 for close
+// points, so γ = 2 often works for them too, but without proof: watch the
+// function's value.
 //
-// Its X is an average of points, not the inverse of Z, the dual point of v.
+// Location.X is an average of points; Location.Z is the dual point of v, so X is
+// not ∇h*(Z).
 type Accelerated struct {
 	// L is the constant of relative smoothness.
 	L float64

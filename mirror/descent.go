@@ -16,16 +16,16 @@ type Descent struct {
 	StepSize StepSize
 }
 
-// StepSize is a rule for the size a of steps: Fixed, RelativeSmoothness or
-// Backtracking.
+// StepSize determines the size a of each step: [Fixed], [RelativeSmoothness] or
+// [Backtracking].
 type StepSize interface {
 	Validate() error
 	rule() Backtracking
 }
 
-// Fixed steps have one size.
+// Fixed gives all steps the same size.
 type Fixed struct {
-	// Size is a.
+	// Size is a, positive and finite.
 	Size float64
 }
 
@@ -33,10 +33,11 @@ type Fixed struct {
 func (s Fixed) Validate() error    { return checkPositive("Fixed.Size", s.Size) }
 func (s Fixed) rule() Backtracking { return Backtracking{Initial: s.Size} }
 
-// RelativeSmoothness steps have size 1/L, where L·h − f is convex. Then f never
-// increases.
+// RelativeSmoothness gives all steps the size 1/L, where L·h − f is convex. Then f
+// never increases.
 type RelativeSmoothness struct {
-	// L is the constant, for example of problem.Fit.Smoothness.
+	// L is the constant, positive and finite, for example from
+	// problem.Fit.Smoothness.
 	L float64
 }
 
@@ -44,12 +45,12 @@ type RelativeSmoothness struct {
 func (s RelativeSmoothness) Validate() error    { return checkPositive("RelativeSmoothness.L", s.L) }
 func (s RelativeSmoothness) rule() Backtracking { return Backtracking{Initial: 1 / s.L} }
 
-// Backtracking shortens each step until x is in range and
+// Backtracking shortens each step until the dual point is in range and
 //
 //	f(x) ≤ f(xₖ) + ⟨∇f(xₖ), x−xₖ⟩ + D(x, xₖ)/a
 //
-// which holds at the latest when a ≤ 1/L. The next iteration starts from a
-// longer one.
+// which holds at the latest when a ≤ 1/L. The next iteration first tries a longer
+// step.
 type Backtracking struct {
 	// Initial is the first size to try.
 	Initial float64

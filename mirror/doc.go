@@ -1,9 +1,9 @@
-// Package mirror minimises functions by mirror descent, with Bregman divergences
-// in the place of squared distances.
+// Package mirror minimises functions by mirror descent, which measures distances by
+// Bregman divergences instead of squared norms.
 //
 // A [Problem] is a function with its gradient, the kernel that shapes the steps
-// (package mirror/kernel), and perhaps a [Penalty]. [Minimize] runs a [Method]
-// on it from a start, under [Settings] that say when to stop:
+// (package mirror/kernel), and optionally a [Penalty]. [Minimize] runs a [Method]
+// on it from a starting point; [Settings] say when to stop:
 //
 //	fit := problem.Fit{A: a, B: b, Loss: problem.Square{}}
 //	result, err := mirror.Minimize(ctx, mirror.Problem{
@@ -18,26 +18,26 @@
 //
 //	x ← argmin ⟨∇f(xₖ), x⟩ + ψ(x) + D(x, xₖ)/a
 //
-// Steps are [Fixed], 1/L by [RelativeSmoothness], or found by [Backtracking].
-// [Accelerated] is its accelerated form, which is faster for kernels with a
-// triangle-scaling exponent above 1. [Stochastic] steps along one term of a sum
-// at a time, in a random order.
+// Step sizes are [Fixed], 1/L by [RelativeSmoothness], or found by [Backtracking].
+// [Accelerated] is the accelerated form, which is faster for kernels with a
+// triangle-scaling exponent above 1. [Stochastic] takes a step along one term of a
+// sum at a time, in random order.
 //
-// A method of your own implements two functions; see [Method].
+// To add a method, implement the two functions of [Method].
 //
 // # Iterates stay in the dual
 //
-// Methods keep z = ∇h(x) and never compute it from x again. A probability of
-// 1e-400 is 0 as a float64, but its logarithm is still a number, and so the
-// iterate can come back from there.
+// Methods keep z = ∇h(x) and never recompute it from x. A probability of 1e-400 is
+// 0 as a float64, but its logarithm is an ordinary number, so an iterate can come
+// back from there.
 //
 // # What is known about convergence
 //
-// If L·h − f is convex and f is convex, steps of 1/L give
-// f(xₖ) − f(u) ≤ L·D(u, x₀)/k for every u of the domain (Bauschke, Bolte and
-// Teboulle 2017; Lu, Freund and Nesterov 2018), and f never increases, also if
-// it is not convex. This package's tests check these bounds. Without relative
-// smoothness nothing is promised.
+// If L·h − f is convex and f is convex, steps of 1/L give f(xₖ) − f(u) ≤ L·D(u,
+// x₀)/k for every u of the domain (Bauschke, Bolte and Teboulle 2017; Lu, Freund
+// and Nesterov 2018), and f never increases, even if it is not convex. The tests of
+// this package check these bounds. Without relative smoothness nothing is
+// guaranteed.
 //
 // Package mirror/distributed solves such problems on many nodes, each with a
 // part of the data.

@@ -10,36 +10,36 @@ import (
 	"github.com/stepwise-rl/stepwise/mirror/kernel"
 )
 
-// Problem is to minimise f(x) + ψ(x) over the domain of a kernel.
+// Problem is the problem to minimise f(x) + ψ(x) over the domain of a kernel.
 type Problem struct {
 	// Func returns f(x). Backtracking, Settings.FuncTol and Settings.OnIteration
 	// need it.
 	Func func(x []float64) float64
 	// Grad writes ∇f(x) to dst. All methods but Stochastic need it.
 	Grad func(dst, x []float64)
-	// Terms and Term are for Stochastic: f is the mean of that many terms, and
-	// Term writes the gradient of term i to dst.
+	// Terms and Term are for Stochastic: f is the mean of Terms terms, and Term
+	// writes the gradient of term i, counted from 0, to dst.
 	Terms int
 	Term  func(dst, x []float64, i int)
-	// Kernel is h. Its domain is a constraint.
+	// Kernel is h. Its domain constrains x.
 	Kernel kernel.Kernel
 	// Penalty is ψ; nil = none.
 	Penalty Penalty
 }
 
-// Settings say when to stop. At least one iteration is made.
+// Settings say when to stop. A run makes at least one iteration.
 type Settings struct {
-	// Iterations is how many to make at most, at least 1.
+	// Iterations is the largest number of iterations, at least 1.
 	Iterations int
-	// PointTol stops when no coordinate of x changes by more in an iteration;
-	// 0 = never.
+	// PointTol stops the run when no coordinate of x changes by more than this in
+	// an iteration; 0 = never.
 	PointTol float64
-	// FuncTol stops when f + ψ changes by at most FuncTol·max(1, |f + ψ|) in an
-	// iteration; 0 = never.
+	// FuncTol stops the run when f + ψ changes by at most FuncTol·max(1, |f + ψ|)
+	// in an iteration; 0 = never.
 	FuncTol float64
-	// OnIteration, if not nil, sees the start, with Iteration 0, and the location
-	// after every iteration. It must not change or keep the slices. If it
-	// returns true, the run stops.
+	// OnIteration, if not nil, is called with the start, as Iteration 0, and with
+	// the location after every iteration. It must not change or keep the slices. If
+	// it returns true, the run stops.
 	OnIteration func(at Location) (stop bool)
 }
 
@@ -56,15 +56,15 @@ func (s Settings) Validate() error {
 	return nil
 }
 
-// Location is where a run is.
+// Location is where a run stands.
 type Location struct {
 	Iteration int
-	// X is the point, and Z the dual point that the method steps in:
-	// X = ∇h*(Z), but for Accelerated.
+	// X is the point, and Z the dual point in which the method takes its steps: X =
+	// ∇h*(Z), except for Accelerated.
 	X, Z []float64
-	// F is f(X) + ψ(X); NaN if nothing needed it.
+	// F is f(X) + ψ(X); NaN if it was not needed.
 	F float64
-	// StepSize is that of the last step.
+	// StepSize is the size of the last step.
 	StepSize float64
 }
 
@@ -102,18 +102,18 @@ type Result struct {
 type Method interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
-	// Start prepares a run and returns the function that makes one iteration:
-	// it moves at.X and at.Z, and sets at.StepSize, and at.F if it knows it (it is
-	// NaN before). The problem is complete but for what the method must ask
-	// for: it returns an error if it needs a function that is nil.
+	// Start prepares a run and returns the function that makes one iteration. That
+	// function moves at.X and at.Z, sets at.StepSize, and sets at.F if it knows the
+	// value (at.F is NaN before). Start returns an error if the method needs a
+	// function of the problem that is nil; all else in the problem was checked.
 	Start(p *Problem, at *Location) (iterate func() error, err error)
 }
 
-// Minimize runs the method on the problem from x0, which must be in the domain
-// of the kernel; with a penalty that is a constraint, x0 itself may violate it.
+// Minimize runs the method on the problem from x0, which must be in the domain of
+// the kernel. If the penalty is a constraint, x0 may violate it.
 //
-// On an error the result, if it is not nil, is where the run was: an iteration
-// that fails, and a context that ends, leave the last point. It is an error if a
+// If an iteration fails or the context ends, Minimize returns the error together
+// with the last point reached; other errors have a nil result. It is an error if a
 // gradient is not finite or a step of fixed size leaves the dual range.
 func Minimize(ctx context.Context, p Problem, x0 []float64, s Settings, m Method) (*Result, error) {
 	if err := check(p, x0, s, m); err != nil {
@@ -217,9 +217,9 @@ func (p *Problem) value(x []float64) float64 {
 	return f
 }
 
-// Point writes to x the minimiser of a·ψ(x) + h(x) − ⟨z, x⟩, which without a
-// penalty is ∇h*(z), and changes z to its dual point. It returns false, and x and
-// z are undefined, if z is outside the dual range. Methods take their steps with
+// Point writes to x the minimiser of a·ψ(x) + h(x) − ⟨z, x⟩, which is ∇h*(z)
+// without a penalty, and changes z to its dual point. It returns false, and leaves
+// x and z undefined, if z is outside the dual range. Methods take their steps with
 // it.
 func (p *Problem) Point(x, z []float64, a float64) bool {
 	if p.Penalty != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/stepwise-rl/stepwise/mirror/kernel"
 )
 
-// Penalty is a convex function ψ, perhaps the indicator of a constraint, whose
-// Bregman proximal step can be computed with some kernels.
+// Penalty is a convex function ψ, which may be the indicator function of a
+// constraint, whose Bregman proximal step can be computed for some kernels.
 type Penalty interface {
 	// Check returns an error if a setting is invalid, or if the step cannot be
 	// computed with the kernel in dimension d.
 	Check(k kernel.Kernel, d int) error
-	// Value returns ψ(x). A constraint is 0, also where x violates it.
+	// Value returns ψ(x). For a constraint that is 0, even where x violates it.
 	Value(x []float64) float64
 	// Prox writes argmin a·ψ(x) + h(x) − ⟨z, x⟩ to x and changes z to its dual
 	// point. It returns false, and both are undefined, if there is none.
@@ -21,8 +21,8 @@ type Penalty interface {
 	Prox(k kernel.Kernel, x, z []float64, a float64) bool
 }
 
-// L1 is ψ(x) = Weight·|x|₁. It works with kernels that are separable, with
-// Polynomial, PNorm and Simplex: for these the step is soft thresholding of z.
+// L1 is ψ(x) = Weight·|x|₁. It works with separable kernels and with Polynomial,
+// PNorm and Simplex, where the step is soft thresholding of z.
 type L1 struct {
 	// Weight is at least 0.
 	Weight float64
@@ -86,8 +86,8 @@ func (p L1) Prox(k kernel.Kernel, x, z []float64, a float64) bool {
 	return ok
 }
 
-// Box is the constraint Lower ≤ x ≤ Upper. It works with separable kernels,
-// where the step clamps z; bounds outside of the kernel's domain do nothing.
+// Box is the constraint Lower ≤ x ≤ Upper. It works with separable kernels, where
+// the step clamps z. Bounds outside the kernel's domain have no effect.
 type Box struct {
 	// Lower and Upper have one number for each coordinate; nil = no bounds.
 	Lower, Upper []float64

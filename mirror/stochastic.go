@@ -7,20 +7,20 @@ import (
 	"math/rand/v2"
 )
 
-// Stochastic is stochastic mirror descent with random reshuffling: an iteration
-// is an epoch, which takes every term of f once, in a fresh random order, and
-// makes a step along the gradient of each:
+// Stochastic is stochastic mirror descent with random reshuffling: an iteration is
+// an epoch, which visits every term of f once, in a new random order, and takes a
+// step along the gradient of each:
 //
 //	z ← z − a·∇fᵢ(x),  x ← argmin a·ψ(x) + h(x) − ⟨z, x⟩
 //
-// The size is a = Size/epoch^Decay. Steps of one size end in a neighbourhood of
-// the minimum that is smaller the smaller they are.
+// The size is a = Size/epoch^Decay. With steps of one size the run ends in a
+// neighbourhood of the minimum, which is the smaller the smaller the steps are.
 type Stochastic struct {
-	// Size is that of the steps of the first epoch.
+	// Size is the size of the steps in the first epoch.
 	Size float64
-	// Decay is between 0, steps of one size, and 1.
+	// Decay is between 0, for steps of one size, and 1.
 	Decay float64
-	// Seed fixes the orders.
+	// Seed determines the random orders.
 	Seed uint64
 }
 

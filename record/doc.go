@@ -1,4 +1,4 @@
-// Package record keeps the metrics of a training run: as JSON lines, as
+// Package record writes the metrics of a training run: as JSON lines, as
 // TensorBoard event files, or as several things at once. Each is an rl.Recorder,
 // which a trainer calls once per training step (rl.Config.Recorder).
 //
@@ -22,18 +22,18 @@
 // # Every step once
 //
 // A run that is resumed from its last checkpoint repeats the training steps after
-// it. So does one that begins anew, because it was stopped before its first
-// checkpoint. Both recorders go by the first step that they are given after they
-// were opened: what an earlier process recorded of it and of later steps no
-// longer counts. JSONLines cuts these lines off; TensorBoard begins a new file
-// that says so. From then on steps must ascend.
+// it. So does one that starts again because it was stopped before its first
+// checkpoint. Both recorders therefore look at the first step recorded after they
+// were opened: whatever an earlier process recorded for that step and later ones is
+// dropped. JSONLines cuts those lines off; TensorBoard starts a new file that says
+// so. After that, steps must ascend.
 //
-// This is also the danger: whoever records step 1 to the metrics of a finished
-// run has lost them. Give every run a folder of its own.
+// Take care: recording step 1 to the file of a finished run deletes that run's
+// metrics. Give every run its own folder.
 //
-// What was recorded is in the system's hands when Record returns, so it survives
-// a kill of the process. It survives a power failure once Sync was called, and
-// Sync belongs before the checkpoint, as above.
+// When Record returns, the operating system has the metrics, so they survive a kill
+// of the process. They survive a power failure once Sync was called; call it before
+// saving a checkpoint, as above.
 //
 // # JSON lines
 //
@@ -45,44 +45,42 @@
 //	time     when it was recorded: RFC 3339, UTC, to the millisecond
 //	metrics  an object with a number per metric, in the order of the names' bytes
 //
-// A number is a float64 in the fewest digits that give it back exactly. JSON has
-// no sign for what is no number; the strings "NaN", "Infinity" and "-Infinity"
-// stand for it, as in the JSON mapping of Protocol Buffers. A metric that a step
-// does not have is left out. Later versions may add fields, which readers skip.
+// A number is a float64 in the fewest digits that give it back exactly. JSON has no
+// such numbers as NaN; the strings "NaN", "Infinity" and "-Infinity" stand for
+// them, as in the JSON mapping of Protocol Buffers. A step has only the metrics
+// that it recorded. Later versions may add fields, which readers must ignore.
 //
-// A line counts once its "\n" is there. What follows the last "\n" is being
+// A line is complete with its "\n". Text after the last "\n" is still being
 // written, or was torn by a crash: [Lines] leaves it out, and a recorder that
-// reopens the file cuts it off. Any other line that is not in this form is an
-// error that gives its number.
+// reopens the file cuts it off. Any other line that is not in this form is an error
+// that gives its number.
 //
 // # Names
 //
 // The names of metrics are the trainer's (see rl.Trainer.Step), those of
-// rl.Config.Eval and your own; "/" groups them in TensorBoard. All recorders
-// write a name the same way: printable characters as they are, whatever the
-// script, all others escaped ([EscapeName]). A name must not be empty or longer
-// than [MaxNameBytes], and a recorder takes at most [MaxNames]; a step that
-// breaks this is an error that names the metric, and nothing of it is recorded.
-// Never make a name of what a policy wrote, such as its answer or a step that it
-// invented: count those under names fixed beforehand.
+// rl.Config.Eval and your own; "/" groups them in TensorBoard. All recorders write
+// a name the same way: printable characters as they are, whatever the script, all
+// others escaped ([EscapeName]). A name must not be empty or longer than
+// [MaxNameBytes], and a recorder takes at most [MaxNames] names; otherwise Record
+// returns an error that names the metric, and records nothing of that step. Never
+// put what a policy wrote, such as its answer or a step that it invented, into a
+// name: count such things under fixed names.
 //
 // # TensorBoard
 //
 //	pip install tensorboard
 //	tensorboard --logdir run/tensorboard
 //
-// Several runs are compared by keeping them in folders side by side and giving
-// their parent as --logdir. TensorBoard 2.21 was checked to read the files, those
-// of resumed runs, NaN and Chinese names included (testdata/golden.py). Its fast
-// data server drops old points of a metric only when the resumed run records that
-// metric again.
+// To compare runs, keep their folders side by side and pass the parent as --logdir.
+// The files were checked with TensorBoard 2.21, including those of resumed runs,
+// NaN and Chinese names (testdata/golden.py). Its fast data server drops old points
+// of a metric only when the resumed run records that metric again.
 //
 // # Weights & Biases
 //
-// W&B takes the event files of a program while it runs. Once W&B knows the
-// folder it uploads the files in it that were begun on the same machine after
-// its own start, so a few lines of Python are to start the program (checked
-// with wandb 0.31.0):
+// W&B uploads the event files of a program while it runs. It must know the folder,
+// and it takes only files that were started on the same machine after itself, so
+// start the program from a few lines of Python (checked with wandb 0.31.0):
 //
 //	import subprocess, wandb
 //	from tensorboard.summary.writer import event_file_writer
@@ -91,8 +89,8 @@
 //	    event_file_writer.EventFileWriter("run/tensorboard")  # tells W&B the folder
 //	    subprocess.run(["./train"], check=True)
 //
-// The command "wandb sync --sync-tensorboard FOLDER", for a run that is over, is
-// no longer in wandb versions after 0.29.0. JSON lines need no command:
+// For a finished run, the command "wandb sync --sync-tensorboard FOLDER" is gone
+// from wandb after version 0.29.0. Upload the JSON lines instead:
 //
 //	import json, wandb
 //
@@ -103,10 +101,10 @@
 //
 // # OpenTelemetry
 //
-// A recorder is a function, so metrics of a run reach any other system in about
-// twenty lines. This one is for OpenTelemetry (go.opentelemetry.io/otel v1.47.0).
-// It has one instrument with the name as an attribute, because the names of
-// instruments are restricted and the names of metrics are bounded:
+// A recorder can be a plain function, so about twenty lines send metrics to any
+// other system. This one is for OpenTelemetry (go.opentelemetry.io/otel v1.47.0).
+// It uses one instrument, with the metric's name as an attribute, because the names
+// of instruments are restricted and those of metrics are bounded:
 //
 //	func recorder(meter metric.Meter) (rl.Recorder, error) {
 //		gauge, err := meter.Float64Gauge("stepwise.training", metric.WithDescription("metrics of the last training step"))

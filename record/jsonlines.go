@@ -1,22 +1,22 @@
 package record
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // Line is one line of a JSON lines file: the metrics of one training step. See
@@ -69,7 +69,7 @@ func (n *number) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the line without its newline.
+// MarshalJSON returns the line without its newline.
 func (l Line) MarshalJSON() ([]byte, error) {
 	j := jsonLine{l.Step, l.Time, make(map[string]number, len(l.Metrics))}
 	for name, v := range l.Metrics {
@@ -82,9 +82,8 @@ func (l Line) MarshalJSON() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// UnmarshalJSON reads what MarshalJSON writes. Fields that it does not know are
-// left out; a step below 1, a missing time or metrics, and a metric that is no
-// number are errors.
+// UnmarshalJSON is the inverse of MarshalJSON. It ignores unknown fields. A step
+// below 1, a missing time or metrics, and a metric that is not a number are errors.
 func (l *Line) UnmarshalJSON(text []byte) error {
 	var j struct {
 		Step    *int64                     `json:"step"`
@@ -117,10 +116,10 @@ func (l *Line) UnmarshalJSON(text []byte) error {
 // names can give.
 const maxLine = 4 << 20
 
-// Lines reads a JSON lines file, also while a run writes it. What follows the
-// last newline is a line still being written, or torn by a crash, and is left
-// out. The first line that is not as it should be ends the sequence with an
-// error, which gives its number.
+// Lines yields the lines of a JSON lines file, also while a run is writing it. Text
+// after the last newline is a line that is still being written or was torn by a
+// crash; it is left out. The first invalid line ends the sequence with an error
+// that gives its number.
 func Lines(r io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		_, err := scan(r, func(l Line, _ int64) error {
@@ -140,16 +139,16 @@ var errStop = errors.New("enough lines")
 // scan calls fn with every line and the offset at which it begins. It returns
 // how many bytes follow the last line: a torn tail.
 func scan(r io.Reader, fn func(l Line, at int64) error) (torn int64, err error) {
-	in := bufio.NewReaderSize(r, 1<<16)
-	at, last := int64(0), int64(0)
-	for n := 1; ; n++ {
-		text, whole, err := readLine(in)
-		switch {
-		case err != nil:
-			return 0, fmt.Errorf("record: line %d: %w", n, err)
-		case !whole && n == 1 && !begun(text):
-			return 0, errors.New("record: line 1 is not the beginning of a line of metrics")
-		case !whole:
+	last := int64(0)
+	for line, err := range infile.Lines(r, maxLine) {
+		if err != nil {
+			return 0, fmt.Errorf("record: %w", err)
+		}
+		n, text := line.Number, line.Text
+		if !bytes.HasSuffix(text, []byte("\n")) {
+			if n == 1 && !begun(text) {
+				return 0, errors.New("record: line 1 is not the beginning of a line of metrics")
+			}
 			return int64(len(text)), nil
 		}
 		var l Line
@@ -159,31 +158,12 @@ func scan(r io.Reader, fn func(l Line, at int64) error) (torn int64, err error) 
 		if l.Step <= last {
 			return 0, fmt.Errorf("record: line %d: training step %d after %d: want ascending steps", n, l.Step, last)
 		}
-		if err := fn(l, at); err != nil {
+		if err := fn(l, line.Offset); err != nil {
 			return 0, err
 		}
 		last = l.Step
-		at += int64(len(text))
 	}
-}
-
-// readLine returns the next line with its newline; whole is false if the input
-// ends before one.
-func readLine(in *bufio.Reader) (text []byte, whole bool, err error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		text = append(text, part...)
-		switch {
-		case len(text) > maxLine:
-			return nil, false, fmt.Errorf("longer than %d bytes", maxLine)
-		case err == nil:
-			return text, true, nil
-		case errors.Is(err, io.EOF):
-			return text, false, nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, false, err
-		}
-	}
+	return 0, nil
 }
 
 // begun reports whether a torn first line can be ours, so that a file that was
@@ -197,66 +177,73 @@ func begun(text []byte) bool {
 // JSONLines is an rl.Recorder that appends a line per training step to a file.
 // One goroutine of one process writes a file at a time.
 type JSONLines struct {
-	f   *os.File
-	log *slog.Logger
+	f    *durable.File
+	path string
+	log  *slog.Logger
 	guard
-	end   int64       // where the next line begins
+	end   int64       // where the lines that were found end
 	found []foundLine // what was there when the file was opened; nil after the first step
 	torn  int64       // bytes of a torn tail
 }
 
 type foundLine struct{ step, at int64 }
 
-// OpenJSONLines opens the file for appending, or creates it. It reads what is
-// there and changes nothing yet: the first step that is recorded cuts off a torn
-// tail, and the lines of that step and of all later ones. A run that is resumed,
-// or begun anew, so has every step once. The logger, which can be nil, is told
-// what was cut off.
+// OpenJSONLines opens the file for appending, or creates it. It reads the file but
+// does not change it yet: the first step that is recorded cuts off a torn last
+// line, and the lines of that step and all later ones. So a run that is resumed, or
+// started again, has every step once. The logger, which can be nil, is told what
+// was cut off.
 //
-// A file that is not a regular one, or has a line that is not one of metrics, is
-// an error that gives the line, and is left as it is.
+// It is an error if the file is not a regular file or a link to one, or has an
+// invalid line, whose number the error gives. The file is then left as it is.
 func OpenJSONLines(path string, log *slog.Logger) (*JSONLines, error) {
-	_, err := os.Lstat(path)
-	created := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("record: %w", err)
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // package durable follows no links
 	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	j := &JSONLines{f: f, log: log}
-	if err := j.read(); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	j := &JSONLines{path: path, log: log}
+	created, err := j.read()
+	if err != nil {
+		return nil, err
+	}
+	if j.f, err = durable.Append(path); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
 	}
 	if created {
 		if err := durable.Sync(filepath.Dir(path)); err != nil {
-			return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
+			return nil, errors.Join(fmt.Errorf("record: %w", err), j.f.Close())
 		}
 	}
 	return j, nil
 }
 
-func (j *JSONLines) read() error {
-	info, err := j.f.Stat()
+// read finds the lines that are there and reports whether there is no file yet.
+func (j *JSONLines) read() (created bool, err error) {
+	f, size, err := infile.Open(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
 	if err != nil {
-		return err
+		return false, fmt.Errorf("record: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("record: is no regular file but %s", info.Mode())
-	}
-	j.torn, err = scan(j.f, func(l Line, at int64) error {
+	defer f.Close()
+	j.torn, err = scan(f, func(l Line, at int64) error {
 		j.found = append(j.found, foundLine{l.Step, at})
 		return nil
 	})
-	j.end = info.Size() - j.torn
-	return err
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", j.path, err)
+	}
+	j.end = size - j.torn
+	return false, nil
 }
 
-// Record appends the line of a training step. When it returns, the system has
-// the line, so that killing the process loses nothing; Sync makes it survive a
-// power failure. If writing fails, what was written of the line is removed
-// again, as far as that is possible.
+// Record appends the line of a training step. When it returns, the operating system
+// has the line, so that killing the process loses nothing; Sync makes it survive a
+// power failure. If writing fails, what was written of the line is cut off again;
+// if that fails too, so does every later call.
 func (j *JSONLines) Record(step int64, metrics map[string]float64) error {
 	list, err := j.check(step, metrics)
 	if err != nil {
@@ -276,10 +263,9 @@ func (j *JSONLines) Record(step int64, metrics map[string]float64) error {
 		}
 	}
 	text = append(text, '\n')
-	if _, err := j.f.WriteAt(text, j.end); err != nil {
-		return errors.Join(fmt.Errorf("record: training step %d: %w", step, err), j.f.Truncate(j.end))
+	if err := j.f.Add(text); err != nil {
+		return fmt.Errorf("record: training step %d: %w", step, err)
 	}
-	j.end += int64(len(text))
 	j.last = step
 	return nil
 }
@@ -291,19 +277,17 @@ func (j *JSONLines) cut(step int64) error {
 		kept--
 		j.end = j.found[kept].at
 	}
-	if err := j.f.Truncate(j.end); err != nil {
-		return err
-	}
-	if kept < len(j.found) || j.torn > 0 { // so that no power failure mixes old lines with new ones
-		if err := j.f.Sync(); err != nil {
+	if kept < len(j.found) || j.torn > 0 {
+		// Truncate also syncs, so that no power failure mixes old lines with new ones.
+		if err := j.f.Truncate(j.end); err != nil {
 			return err
 		}
 	}
 	if dropped := len(j.found) - kept; dropped > 0 {
-		j.log.Warn("metrics recorded again from here on: earlier lines cut off", "file", j.f.Name(), "step", step, "lines", dropped)
+		j.log.Warn("metrics recorded again from here on: earlier lines cut off", "file", j.path, "step", step, "lines", dropped)
 	}
 	if j.torn > 0 {
-		j.log.Warn("a torn line at the end of the metrics cut off", "file", j.f.Name(), "bytes", j.torn)
+		j.log.Warn("a torn line at the end of the metrics cut off", "file", j.path, "bytes", j.torn)
 	}
 	j.found, j.torn = nil, 0
 	return nil

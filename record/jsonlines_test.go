@@ -155,7 +155,7 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 
 func TestOnlyRegularFiles(t *testing.T) {
 	_, err := record.OpenJSONLines(os.DevNull, nil)
-	assert.ErrorContains(t, err, "is no regular file")
+	assert.ErrorContains(t, err, "want a regular file")
 	_, err = record.OpenJSONLines(t.TempDir(), nil)
 	assert.Error(t, err)
 	_, err = record.OpenJSONLines(filepath.Join(t.TempDir(), "missing", "metrics.jsonl"), nil)

@@ -12,37 +12,36 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
-// TensorBoard is an rl.Recorder that writes an event file which TensorBoard
-// shows: a scalar per metric. Scalars are float32, as TensorBoard's own are; a
-// count above 2^24 is rounded.
+// TensorBoard is an rl.Recorder that writes event files for TensorBoard, one scalar
+// per metric. Scalars are float32, as TensorBoard's own are; a count above 2^24 is
+// rounded.
 //
 // One goroutine of one process writes in a folder at a time.
 type TensorBoard struct {
-	f *os.File
+	f *durable.File
 	guard
-	started bool  // the start of the session is written
-	end     int64 // where the next event begins
+	started bool // the start of the session is written
 }
 
 const eventPrefix = "events.out.tfevents."
 
-// OpenTensorBoard makes a new event file in the folder, and the folder if it
-// does not exist. A folder is one run for TensorBoard, so it should hold no event
-// files of others. When a run is resumed it has several files; TensorBoard reads
-// them in the order of their names, which is that of their making.
+// OpenTensorBoard creates an event file in the folder, and the folder if it does
+// not exist. TensorBoard takes a folder for one run, so it should hold no event
+// files of other runs. A run that is resumed has several files; TensorBoard reads
+// them in the order of their names, which is the order in which they were created.
 //
-// The first step that is recorded becomes the start of a session: TensorBoard
-// then drops that step and all later ones of earlier files, so a run that is
-// resumed, or begun anew, shows every step once.
+// The first step that is recorded starts a session: TensorBoard then drops that
+// step and all later ones of earlier files, so a run that is resumed, or started
+// again, shows every step once.
 func OpenTensorBoard(dir string) (*TensorBoard, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	name, err := eventFile(dir, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := durable.Create(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
@@ -52,7 +51,7 @@ func OpenTensorBoard(dir string) (*TensorBoard, error) {
 		m.sub(eventSource, func(m *message) { m.string(sourceWriter, "github.com/stepwise-rl/stepwise/record") })
 	})
 	if err == nil {
-		err = errors.Join(durable.Sync(dir), durable.Sync(filepath.Dir(dir)))
+		err = durable.Sync(dir)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
@@ -85,8 +84,8 @@ func eventFile(dir string, now time.Time) (string, error) {
 }
 
 // Record writes the metrics of a training step as scalars. When it returns, the
-// system has them, so that killing the process loses nothing; Sync makes them
-// survive a power failure.
+// operating system has them, so that killing the process loses nothing; Sync makes
+// them survive a power failure.
 func (t *TensorBoard) Record(step int64, metrics map[string]float64) error {
 	list, err := t.check(step, metrics)
 	if err != nil {
@@ -107,10 +106,10 @@ func (t *TensorBoard) Record(step int64, metrics map[string]float64) error {
 	return nil
 }
 
-// Text writes a text, for example samples (progress.Samples), which TensorBoard
-// shows as it stands, not as Markdown. It belongs to a training step that was
-// not recorded before: Config.OnRollouts is called before the step is recorded.
-// An empty text writes nothing. The name must be none of a metric.
+// Text writes a text, such as samples (progress.Samples), which TensorBoard shows
+// verbatim, not as Markdown. Call it before the training step is recorded, for
+// example in rl.Config.OnRollouts. An empty text writes nothing. The name must not
+// be that of a metric.
 func (t *TensorBoard) Text(step int64, name, text string) error {
 	if text == "" {
 		return nil
@@ -163,12 +162,7 @@ func (t *TensorBoard) event(step int64, fill func(*message)) error {
 	m.double(eventWallTime, float64(time.Now().UnixMilli())/1e3)
 	m.varint(eventStep, uint64(step))
 	fill(&m)
-	r := tfRecord(m)
-	if _, err := t.f.WriteAt(r, t.end); err != nil {
-		return errors.Join(err, t.f.Truncate(t.end))
-	}
-	t.end += int64(len(r))
-	return nil
+	return t.f.Add(tfRecord(m))
 }
 
 // Sync makes what was recorded survive a power failure. Call it before saving a

@@ -37,19 +37,19 @@
 // # Rules that ask a service
 //
 // A rule whose judge answers over a network is written as if the network were
-// perfect: it passes the context on, makes one call, and returns what goes wrong as
-// an error, a [Permanent] one if it is no use to try again. [Through] makes it a
-// rule of a [Service], whose [ServiceSettings] say the rest: timeout, retries and
-// their backoff, how many calls at once and per second, a cache. Rules that ask the
-// same service share its limits.
+// perfect: it passes the context on, makes one call, and returns an error if
+// anything goes wrong, marked as [Permanent] if a retry would be useless. [Through]
+// makes it a rule of a [Service], whose [ServiceSettings] add the rest: timeout,
+// retries with backoff, limits on calls at once and per second, a cache. Rules that
+// ask the same service share its limits.
 //
-// A judgement that fails after all retries ends the run, drops the completion, or
-// leaves it unscorable ([OnFailure]); a [FailureBudget] ends the run all the same
-// when too many fail. Dropping and leaving unscorable suit failures that hit
-// completions at random. A policy that finds a text on which the judge fails has
-// found a loophole: give such a text a score. Trainers count what was dropped and
-// warn when the unscorable share grows (rl.Config.WarnUnscorable). How many
-// completions are judged at once is rl.Config.Judges.
+// A judgement that still fails after all retries ends the run, drops the
+// completion, or leaves it unscorable ([OnFailure]). A [FailureBudget] ends the run
+// in any case when too many fail. Drop completions, or leave them unscorable, only
+// if failures hit them at random. A policy that finds a text on which the judge
+// fails has found a loophole: give such a text a score. Trainers count dropped
+// completions and warn when the unscorable share grows (rl.Config.WarnUnscorable).
+// rl.Config.Judges sets how many completions are judged at once.
 //
 // Examples are in example_service_test.go and example_test.go. A program that uses
 // it: examples/owntask.

@@ -13,14 +13,14 @@ import (
 // [ScoreGroup], which finds it.
 type GroupRule[E any] interface {
 	Rule[E]
-	// ScoreGroup judges the same step of every trace, or all of each if step
-	// is WholeCompletion, and returns a score for each, in their order. What
-	// holds for Rule.Score holds here too: a completion whose step is broken
-	// gets an unscorable score of its own and must not change the others'.
+	// ScoreGroup judges the same step of every trace, or each trace as a whole if
+	// step is WholeCompletion, and returns one score per trace, in the same order.
+	// The rules of Rule.Score apply. A trace whose step is broken gets an
+	// unscorable score and must not change the scores of the others.
 	ScoreGroup(ctx context.Context, example E, traces []*prompt.Trace, step int) ([]Score, error)
 }
 
-// GroupRuleFunc is a function as a GroupRule.
+// GroupRuleFunc makes a GroupRule of a function.
 type GroupRuleFunc[E any] func(ctx context.Context, example E, traces []*prompt.Trace, step int) ([]Score, error)
 
 // ScoreGroup calls f.
@@ -37,9 +37,9 @@ func (f GroupRuleFunc[E]) Score(ctx context.Context, example E, trace *prompt.Tr
 	return scores[0], nil
 }
 
-// ScoreGroup returns a rule's score for the same step of every trace: at once if
-// it is a GroupRule, else one by one. It is an error if a GroupRule returns
-// another number of scores or one that is not finite.
+// ScoreGroup returns a rule's score of the same step for every trace: in one call
+// if the rule is a [GroupRule], else one by one. It is an error if a GroupRule
+// returns another number of scores, or a score that is not finite.
 func ScoreGroup[E any](ctx context.Context, rule Rule[E], example E, traces []*prompt.Trace, step int) ([]Score, error) {
 	if g, ok := rule.(GroupRule[E]); ok {
 		scores, err := g.ScoreGroup(ctx, example, traces, step)

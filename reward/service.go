@@ -19,15 +19,18 @@ import (
 )
 
 // ErrDrop, wrapped in the error of a rule, asks the caller to drop the completion
-// instead of ending the run: it is counted and then left out of its group.
+// instead of ending the run. The completion is counted and then left out of its
+// group.
 //
-// To drop completions is to select them. What makes a rule fail must not depend on
-// what the policy wrote, or the policy learns to write what makes it fail. A text
-// that the service refuses, because it is too long for example, deserves a score.
+// Dropping completions selects which ones are trained on. So whether a rule fails
+// must not depend on what the policy wrote, or the policy learns to write texts on
+// which it fails. A text that the service refuses, for example because it is too
+// long, should get a score.
 var ErrDrop = errors.New("reward: dropped, the judgement failed")
 
-// Permanent marks an error as one that another call would meet again, such as a
-// refused key or a malformed question. A [Service] does not retry it.
+// Permanent marks an error that another call would meet again, such as a refused
+// key or a malformed question. A [Service] does not retry after it. Permanent(nil)
+// is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -45,11 +48,11 @@ type OnFailure uint8
 const (
 	// OnFailureEnd returns the error, which ends the run.
 	OnFailureEnd OnFailure = iota
-	// OnFailureDrop returns ErrDrop with the error in it. See there for what it
-	// asks of a rule.
+	// OnFailureDrop returns an error that wraps ErrDrop and the failure. See
+	// ErrDrop for what this demands of a rule.
 	OnFailureDrop
-	// OnFailureUnscorable returns an unscorable score, whose reason is the
-	// service's name and " failed". A step is then unknown, and an outcome
+	// OnFailureUnscorable returns an unscorable score with the reason "NAME
+	// failed", where NAME is the service's. A step is then unknown, and an outcome
 	// reward NaN. What ErrDrop says about selection holds here too.
 	OnFailureUnscorable
 )
@@ -59,55 +62,57 @@ var onFailureNames = []string{OnFailureEnd: "end", OnFailureDrop: "drop", OnFail
 // String returns "end", "drop" or "unscorable".
 func (o OnFailure) String() string { return settings.EnumString(onFailureNames, o) }
 
-// MarshalText returns the same; an invalid value is an error.
+// MarshalText returns the name that String returns. An invalid value is an error.
 func (o OnFailure) MarshalText() ([]byte, error) { return settings.EnumText(onFailureNames, o) }
 
-// UnmarshalText is the inverse of MarshalText.
+// UnmarshalText is the inverse of MarshalText. An unknown name is an error.
 func (o *OnFailure) UnmarshalText(text []byte) error {
 	return settings.ParseEnum(onFailureNames, text, o)
 }
 
-// FailureBudget says how many judgements may fail before the run ends in spite of
-// OnFailure, so that a run does not go on without its judge.
+// FailureBudget says how many judgements may fail before the run ends whatever
+// OnFailure says, so that a run does not continue without its judge.
 type FailureBudget struct {
 	// Failures is how many of the last Window judgements may fail; the next
 	// failure ends the run. 0 allows none.
 	Failures int
-	// Window is greater than Failures; 0 turns the budget off.
+	// Window is how many judgements are looked back on. It must be greater than
+	// Failures; 0 turns the budget off.
 	Window int
 }
 
-// ServiceSettings say how the rules of a [Service] are asked, and what becomes of a
-// judgement that fails. In the zero value, but for the name, a judgement is one
-// call, and a failure ends the run.
+// ServiceSettings say how a [Service] is asked and what becomes of a judgement that
+// fails. Only Name is required: with zeros elsewhere, a judgement is one call, and
+// a failure ends the run.
 type ServiceSettings struct {
-	// Name stands in errors and in the reason of unscorable scores. It is
-	// required, and at most 64 bytes long.
+	// Name appears in errors and in the reasons of unscorable scores. It is
+	// required and has at most 64 bytes.
 	Name string
 	// Timeout bounds each call; 0 = no bound.
 	Timeout time.Duration
-	// Retries is how often a failed call is repeated. Errors marked as
-	// Permanent are not retried, nor is anything once the context is done.
+	// Retries is how often a failed call is repeated. There is no retry after an
+	// error marked as Permanent or once the context is done.
 	Retries int
-	// Backoff and MaxBackoff bound the wait before retry number k = 0, 1, …: it
-	// is random, between 0 and min(MaxBackoff, Backoff·2^k) ("full jitter",
-	// Brooker, Exponential Backoff And Jitter, AWS 2015). Retries need both.
+	// Backoff and MaxBackoff bound the wait before retry k = 0, 1, …: a random time
+	// between 0 and min(MaxBackoff, Backoff·2^k) ("full jitter", Brooker,
+	// Exponential Backoff And Jitter, AWS 2015). Retries need both.
 	Backoff, MaxBackoff time.Duration
 	// Concurrency is how many calls may run at once; 0 = no limit. The
 	// trainer's setting rl.Config.Judges limits it as well.
 	Concurrency int
-	// RatePerSecond is how many calls may begin per second, after the Burst
-	// that may begin at once; 0 = no limit.
+	// RatePerSecond is how many calls may start per second on average; 0 = no
+	// limit.
 	RatePerSecond float64
-	// Burst is at least 1 if there is a rate.
+	// Burst is how many calls may start at once, after a pause. It must be at least
+	// 1 if there is a rate, else 0.
 	Burst int
-	// CacheSize is how many answers are kept for rules with a key (see
-	// Through); the least recently used leaves first. 0 keeps none. Failures
-	// are never kept.
+	// CacheSize is how many answers are kept for rules with a key (see Through);
+	// the least recently used is dropped first. 0 keeps none. Failures are never
+	// kept.
 	CacheSize int
 	// OnFailure says what becomes of a judgement that failed.
 	OnFailure OnFailure
-	// Budget limits the failures that OnFailure lets pass.
+	// Budget limits how many failures OnFailure may let pass.
 	Budget FailureBudget
 }
 
@@ -141,10 +146,10 @@ func (s *ServiceSettings) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Service is a judge that answers slowly, sometimes not at all, and not to
-// everybody at once: usually a program at the other end of a network. The rules
-// that [Through] makes share its limits, cache and budget. It is safe for
-// concurrent use, starts no goroutine, and every wait ends with the context.
+// Service is a judge that is slow, sometimes fails, and limits how much it is
+// asked: usually a program at the other end of a network. Rules made by [Through]
+// share its limits, cache and budget. It is safe for concurrent use and starts no
+// goroutine, and every wait ends when the context does.
 type Service struct {
 	set     ServiceSettings
 	slots   *semaphore.Weighted // nil = no limit
@@ -172,15 +177,16 @@ func NewService(s ServiceSettings) (*Service, error) {
 	return v, nil
 }
 
-// Through returns the rule as one that asks service s: its Score makes one call.
-// It must end when its context does, for the timeout is in that context. If the
-// rule is a [GroupRule], so is the result; what becomes of a failed judgement then
-// becomes of the whole group.
+// Through returns a rule that asks service s by way of the given rule, whose Score
+// makes one call. That call must end when its context does, because the context
+// carries the timeout. If the rule is a [GroupRule], so is the result; a judgement
+// is then of the whole group, and so is a failure.
 //
-// key, if not nil, returns all that the rule's answer depends on apart from the
-// step's number, often the very text that it sends. Questions of one rule with
-// equal keys get one answer: they are not asked while the answer is in the cache
-// (ServiceSettings.CacheSize), and those asked at the same time share one call.
+// key, if not nil, returns everything that the rule's answer depends on apart from
+// the step's number; often this is the text that the rule sends. Questions of one
+// rule with equal keys share an answer: no call is made while the answer is in the
+// cache (ServiceSettings.CacheSize), and questions asked at the same time share one
+// call.
 //
 // Through panics if s or rule is nil.
 func Through[E any](s *Service, rule Rule[E], key func(example E, trace *prompt.Trace, step int) string) Rule[E] {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -163,15 +164,11 @@ func checkCompletion(c *rollout.Completion) error {
 			}
 		}
 	}
-	last := 0
-	for t, end := range c.Ends {
-		if end < last {
-			return fmt.Errorf("has a token %d that ends at byte %d, before its start at byte %d", t, end, last)
-		}
-		last = end
+	if n == 0 && c.Text != "" {
+		return fmt.Errorf("has a text of %d bytes but no tokens", len(c.Text))
 	}
-	if last != len(c.Text) {
-		return fmt.Errorf("has tokens that end at byte %d of a text of %d", last, len(c.Text))
+	if err := prompt.CheckEnds(c.Text, c.Ends); err != nil {
+		return fmt.Errorf("has Ends that do not fit its Text: %w", err)
 	}
 	return nil
 }

@@ -54,11 +54,15 @@ func TestCollectChecksTheEngine(t *testing.T) {
 		"backwards": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
 			c.Ends = []int{2, 1}
 			return emit(c)
-		}, "has a token 1 that ends at byte 1, before its start at byte 2"},
+		}, "has Ends that do not fit its Text: prompt: token 1 ends at byte 1, before its start at byte 2"},
 		"another text": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
 			c.Text += "!"
 			return emit(c)
-		}, "has tokens that end at byte 2 of a text of 3"},
+		}, "the tokens end at byte 2, the text at byte 3"},
+		"no tokens": {func(c rollout.Completion, emit func(rollout.Completion) error) error {
+			c.Tokens, c.Ends, c.LogP, c.LogPUnit = nil, nil, nil, nil
+			return emit(c)
+		}, "has a text of 2 bytes but no tokens"},
 		"no log-prob":        {logProb(2, math.NaN()), "rl: sample 1 of request 2 has the log-prob NaN at token 1, want a finite number of at most 0"},
 		"probability over 1": {logProb(3, 0.5), "rl: sample 1 of request 3 has the log-prob 0.5 at token 1"},
 		"probability 0":      {logProb(0, math.Inf(-1)), "rl: sample 1 of request 0 has the log-prob -Inf at token 1"},

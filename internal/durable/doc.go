@@ -1,16 +1,16 @@
-// Package durable changes files and directories so that they survive a crash of
-// the program and of the machine: what is there under its name is whole, and
-// stays.
+// Package durable writes files and directories so that they survive a crash of the
+// program or the machine: a file either has its complete content or is not there, and
+// what was written stays.
 //
-// Writing takes three steps: write beside the place, sync to disk, rename; and
-// then the directory is synced, because a new name is lost without it. A new
-// directory is lost too, with all that is in it, unless its parent is synced:
-// [MkdirAll] does that. New files are created exclusively, under names that
-// nobody can guess, and with the modes that the umask allows.
+// [ReplaceFile] writes a temporary file beside the place, syncs it to disk, renames it,
+// and syncs the directory, without which the new name could be lost. A new directory,
+// with everything in it, could be lost too unless its parent is synced: [MkdirAll] does
+// that. Temporary files are created exclusively, under names that nobody can guess, and
+// with the modes that the umask allows. [File.Add] appends to a log.
 //
-// What is read back has a checksum: [Seal] puts one around JSON, [Checksum]
+// Checksums find damage when files are read back: [Seal] adds one to JSON, [Checksum]
 // computes that of a file. [TryLock] keeps a second writer out.
 //
-// [Watch] lets tests see all changes and make them fail;
+// [Watch] lets tests see every change and make it fail;
 // internal/durable/durabletest replays what a crash leaves of them.
 package durable

@@ -13,12 +13,18 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // File is a file open for writing at its end.
-type File struct{ f *os.File }
+type File struct {
+	f      *os.File
+	size   int64
+	failed error // of an Add that could not be undone
+}
 
-// Create makes a new file. It is an error if something has its name, even a
+// Create creates a file. It is an error if anything has that name already, even a
 // symbolic link.
 func Create(path string) (*File, error) {
 	if _, err := announce(Call{Op: OpCreate, Path: path}); err != nil {
@@ -28,38 +34,72 @@ func Create(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{f}, nil
+	return &File{f: f}, nil
 }
 
-// Append opens a file to write at its end, and makes it if there is none. What
-// is no regular file, such as a symbolic link, is an error.
+// Append opens a file to write at its end, and creates it if it does not exist. It is an
+// error if path is not a regular file; symbolic links are not followed.
 func Append(path string) (*File, error) {
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Create(path)
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, notRegular("open", path)
+	}
+	if err := infile.CheckMode(path, info.Mode()); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &File{f}, nil
+	return &File{f: f, size: info.Size()}, nil
 }
 
-// Write appends p in one call.
+// Write appends p in one call to the system.
 func (f *File) Write(p []byte) (int, error) {
 	_, err := announce(Call{Op: OpWrite, Path: f.f.Name(), Data: p})
 	if torn, ok := errors.AsType[*Torn](err); ok {
 		_, werr := f.f.Write(p[:torn.Bytes])
+		f.size += int64(torn.Bytes)
 		return torn.Bytes, errors.Join(werr, err)
 	}
 	if err != nil {
 		return 0, err
 	}
-	return f.f.Write(p)
+	n, err := f.f.Write(p)
+	f.size += int64(n)
+	return n, err
+}
+
+// Add appends p as a whole or not at all: after an error the file is as it was. If
+// what was written cannot be cut off again, all later calls of Add fail, so that
+// nothing is written behind half a record.
+func (f *File) Add(p []byte) error {
+	if f.failed != nil {
+		return f.failed
+	}
+	size := f.size
+	_, err := f.Write(p)
+	if err == nil {
+		return nil
+	}
+	if terr := f.Truncate(size); terr != nil {
+		f.failed = errors.Join(err, terr)
+		return f.failed
+	}
+	return err
+}
+
+// Truncate is the function [Truncate] for an open file.
+func (f *File) Truncate(size int64) error {
+	// By name, because Windows cuts no file through a handle that only appends.
+	if err := Truncate(f.f.Name(), size); err != nil {
+		return err
+	}
+	f.size = size
+	return nil
 }
 
 // Sync makes what was written survive a power failure.
@@ -73,7 +113,7 @@ func (f *File) Sync() error {
 // Close closes the file without syncing it.
 func (f *File) Close() error { return f.f.Close() }
 
-// Truncate cuts a file to its first size bytes, for good.
+// Truncate cuts a file to its first size bytes and syncs it.
 func Truncate(path string, size int64) error {
 	if _, err := announce(Call{Op: OpTruncate, Path: path, Size: size}); err != nil {
 		return err
@@ -82,12 +122,12 @@ func Truncate(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	w := &File{f}
+	w := &File{f: f}
 	return errors.Join(f.Truncate(size), w.Sync(), w.Close())
 }
 
-// Sync makes the content of a file, or the names in a directory, survive a
-// power failure. Windows has no such call for what is open for reading.
+// Sync makes the content of a file, or the names in a directory, survive a power
+// failure. On Windows it does nothing: there only files open for writing can be synced.
 func Sync(path string) error {
 	if do, err := announce(Call{Op: OpSync, Path: path}); err != nil || !do || runtime.GOOS == "windows" {
 		return err
@@ -115,8 +155,8 @@ func Remove(path string) error {
 	return os.Remove(path)
 }
 
-// RemoveAll deletes what has the name, with all that is in it. It is no error if
-// nothing has it.
+// RemoveAll deletes a file, or a directory with everything in it. It is no error if
+// there is none.
 func RemoveAll(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -139,8 +179,8 @@ func RemoveAll(path string) error {
 	return Remove(path)
 }
 
-// MkdirAll makes a directory and those above it that are missing, and syncs the
-// directory above each, so that it is still there after a power failure.
+// MkdirAll creates a directory and all missing ones above it, and syncs the parent of
+// each, so that they are still there after a power failure.
 func MkdirAll(path string) error {
 	switch info, err := os.Stat(path); {
 	case err == nil && !info.IsDir():
@@ -175,8 +215,8 @@ func mkdir(path string) error {
 	return os.Mkdir(path, 0o777)
 }
 
-// TempDir makes a directory beside path, to be filled and then renamed to it. Its
-// name is that of path between a dot and a random ending.
+// TempDir creates a directory beside path, to be filled and then renamed to path. It is
+// called .NAME.RANDOM.tmp.
 func TempDir(path string) (string, error) {
 	tmp := temporary(path)
 	return tmp, mkdir(tmp)
@@ -188,8 +228,8 @@ func temporary(path string) string {
 	return filepath.Join(dir, fmt.Sprintf(".%s.%016x.tmp", name, rand.Uint64()))
 }
 
-// Write makes a new file of what write writes and syncs it. It is not atomic: it
-// is for files of a directory that has no name yet.
+// Write creates a file with what write writes, and syncs it. It is not atomic: use it for
+// files in a directory of TempDir.
 func Write(path string, write func(w io.Writer) error) (err error) {
 	f, err := Create(path)
 	if err != nil {
@@ -210,8 +250,8 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 	return f.Sync()
 }
 
-// ReplaceFile gives path the content data, in place of what it has. It writes
-// .NAME.RANDOM.tmp beside it first, which a crash can leave behind.
+// ReplaceFile creates or replaces the file at path, atomically. It first writes
+// .NAME.RANDOM.tmp beside it, which a crash can leave behind.
 func ReplaceFile(path string, data []byte) error {
 	return Replace(path, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -219,7 +259,7 @@ func ReplaceFile(path string, data []byte) error {
 	})
 }
 
-// Replace is ReplaceFile with what write writes.
+// Replace is ReplaceFile for content that a function writes.
 func Replace(path string, write func(w io.Writer) error) error {
 	tmp := temporary(path)
 	err := Write(tmp, write)
@@ -239,9 +279,9 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// ReplaceDir gives the directory tmp the name dir, in place of one that has
-// it. That takes two renames; a crash between them leaves the earlier one
-// whole under tmp's name with ".old" added.
+// ReplaceDir renames the directory tmp to dir and removes the directory that was there
+// before. That takes two renames; a crash between them leaves the earlier directory,
+// complete, as tmp with ".old" added.
 func ReplaceDir(dir, tmp string) error {
 	old := tmp + ".old"
 	_, err := os.Lstat(dir)
@@ -265,34 +305,10 @@ func ReplaceDir(dir, tmp string) error {
 	return RemoveAll(old)
 }
 
-// ReadFile reads a regular file. Anything else, such as a pipe or a device, is an
-// error: reading it might never end.
-func ReadFile(path string) ([]byte, error) {
-	if err := checkRegular(path); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
-func checkRegular(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = notRegular("read", path)
-	}
-	return err
-}
-
-func notRegular(op, path string) error {
-	return &fs.PathError{Op: op, Path: path, Err: errors.New("it is no regular file")}
-}
-
-// Checksum returns the SHA-256 of a regular file in hexadecimal, and its size in
-// bytes. The context is looked at between blocks.
+// Checksum returns the SHA-256 of a regular file in hexadecimal, and its size in bytes.
+// It stops early if the context ends.
 func Checksum(ctx context.Context, path string) (sum string, size int64, err error) {
-	if err := checkRegular(path); err != nil {
-		return "", 0, err
-	}
-	f, err := os.Open(path)
+	f, _, err := infile.Open(path)
 	if err != nil {
 		return "", 0, err
 	}

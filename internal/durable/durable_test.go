@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -95,9 +96,9 @@ func TestNewFilesAreExclusive(t *testing.T) {
 	_, err := durable.Create(link)
 	require.ErrorIs(t, err, os.ErrExist)
 	_, err = durable.Append(link)
-	require.ErrorContains(t, err, link+": it is no regular file")
+	require.ErrorContains(t, err, link+": a symbolic link, want a regular file")
 	_, err = durable.TryLock(link)
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "want a regular file")
 	require.NoError(t, durable.ReplaceFile(link, []byte("new"))) // the link itself
 	got, err := os.ReadFile(other)
 	require.NoError(t, err)
@@ -113,9 +114,29 @@ func TestAppendAndTruncate(t *testing.T) {
 		require.NoError(t, errors.Join(err, f.Sync(), f.Close()))
 	}
 	require.NoError(t, durable.Truncate(path, 4))
-	got, err := durable.ReadFile(path)
+	got, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "abca", string(got))
+}
+
+func TestAddIsWholeOrNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := durable.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, f.Add([]byte("one\n")))
+	full := errors.New("disk full")
+	failing := map[durable.Op]error{durable.OpWrite: &durable.Torn{Bytes: 2, Err: full}}
+	defer durable.Watch(func(c durable.Call) error { return failing[c.Op] })()
+	require.ErrorIs(t, f.Add([]byte("two\n")), full)
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one\n", string(got), "the half line is cut off again")
+
+	failing[durable.OpTruncate] = fs.ErrPermission
+	require.ErrorIs(t, f.Add([]byte("two\n")), fs.ErrPermission)
+	clear(failing)
+	require.ErrorIs(t, f.Add([]byte("three\n")), full, "it would stand behind half a line")
+	require.NoError(t, f.Close())
 }
 
 func TestMkdirAllAndRemoveAll(t *testing.T) {
@@ -130,12 +151,10 @@ func TestMkdirAllAndRemoveAll(t *testing.T) {
 	require.Empty(t, names(t, dir))
 }
 
-func TestOnlyRegularFilesAreRead(t *testing.T) {
+func TestOnlyRegularFilesHaveAChecksum(t *testing.T) {
 	for _, path := range []string{t.TempDir(), os.DevNull} {
-		_, err := durable.ReadFile(path)
-		require.ErrorContains(t, err, "no regular file")
-		_, _, err = durable.Checksum(t.Context(), path)
-		require.ErrorContains(t, err, "no regular file")
+		_, _, err := durable.Checksum(t.Context(), path)
+		require.ErrorContains(t, err, "want a regular file")
 	}
 }
 

@@ -8,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
-// Holder says who holds a lock.
+// Holder is the process that holds a lock. It is zero if it is not known.
 type Holder struct {
-	PID   int       `json:"pid"`
-	Host  string    `json:"host"`
+	PID  int    `json:"pid"`
+	Host string `json:"host"`
+	// Since is when it took the lock, to the second.
 	Since time.Time `json:"since"`
 }
 
@@ -25,7 +28,7 @@ func (h Holder) String() string {
 	return fmt.Sprintf("process %d on %s, since %s", h.PID, h.Host, h.Since.Format(time.DateTime))
 }
 
-// LockedError is returned by TryLock if somebody else holds the lock.
+// LockedError is returned by TryLock if the lock is held already.
 type LockedError struct {
 	Path   string
 	Holder Holder
@@ -43,10 +46,10 @@ var errHeld = errors.New("held")
 // patience is for how long TryLock tries: somebody may just be looking.
 const patience = 100 * time.Millisecond
 
-// TryLock takes the lock of a file, which it makes if need be and writes the
-// holder into, or returns a *LockedError. The system releases the lock when the
-// process ends, however it ends; the file stays. On systems without such locks it
-// only writes the file.
+// TryLock locks a file, or returns a *[LockedError] if it is locked. It creates the file
+// if it does not exist and writes the holder into it. The system releases the lock when
+// the process ends, however it ends; the file stays. On systems without such locks
+// TryLock only writes the file.
 func TryLock(path string) (*Lock, error) {
 	f, err := openLock(path, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,8 +83,8 @@ func openLock(path string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular("open", path)
+	if err := infile.CheckMode(path, info.Mode()); err != nil {
+		return nil, err
 	}
 	return os.OpenFile(path, flag, 0)
 }
@@ -101,17 +104,18 @@ func sign(f *os.File) error {
 }
 
 func holder(path string) (h Holder) {
-	text, err := ReadFile(path)
+	text, err := infile.Read(path, 1<<16)
 	if err != nil || json.Unmarshal(text, &h) != nil {
 		return Holder{} // it is just being written
 	}
 	return h
 }
 
-// Release gives the lock back.
+// Release releases the lock. The file stays.
 func (l *Lock) Release() error { return l.f.Close() }
 
-// LockHolder reports whether somebody holds the lock of a file, and who.
+// LockHolder reports whether a file is locked, and by whom. A file that does not exist is
+// not locked.
 func LockHolder(path string) (h Holder, held bool, err error) {
 	f, err := openLock(filepath.Clean(path), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {

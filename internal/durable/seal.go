@@ -15,8 +15,8 @@ type sealed struct {
 	Content json.RawMessage `json:"content"`
 }
 
-// Seal encodes v as JSON together with its checksum. People can read the text, and
-// reformat it, but not change it unnoticed.
+// Seal encodes v as JSON together with its checksum. The text may be reformatted; any
+// change of the content is noticed by Unseal.
 func Seal(v any) ([]byte, error) {
 	content, err := json.Marshal(v)
 	if err != nil {

@@ -22,17 +22,17 @@ const (
 // Call is a change that is about to be made.
 type Call struct {
 	Op   Op
-	Path string
+	Path string // what is changed
 	To   string // the new name, of OpRename
 	Data []byte // what OpWrite appends; valid until the watcher returns
 	Size int64  // what OpTruncate leaves
 }
 
-// ErrSkip, returned by a watcher, leaves the call out and reports success. It is
-// for syncs, which nobody needs in a test whose power stays on.
+// ErrSkip, returned by a watcher, skips the call and reports success. It is meant for
+// syncs, which are slow and which a test without a power failure does not need.
 var ErrSkip = errors.New("skip")
 
-// Torn, returned by a watcher, lets a write fail after its first bytes.
+// Torn, returned by a watcher, makes a write fail with Err after its first Bytes bytes.
 type Torn struct {
 	Bytes int
 	Err   error
@@ -46,9 +46,9 @@ func (t *Torn) Unwrap() error { return t.Err }
 
 var watcher atomic.Pointer[func(Call) error]
 
-// Watch is for tests: until stop is called, f sees every change that this package
-// is about to make, in any goroutine, and if it returns an error the call fails
-// with that. It panics if there is a watcher already.
+// Watch is for tests. Until stop is called, f is called before every change that this
+// package makes, in any goroutine; if it returns an error, the change is not made and
+// fails with that error. Watch panics if there is a watcher already.
 func Watch(f func(Call) error) (stop func()) {
 	if !watcher.CompareAndSwap(nil, &f) {
 		panic("durable: a second watcher")

@@ -1,15 +1,15 @@
-// Package infile reads files that others wrote. It never waits for a pipe or
-// reads a device without end, takes no memory before it knows how much, and says
-// clearly what Python writes as JSON although it is none.
 package infile
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
+	"math"
 	"os"
 )
 
@@ -18,10 +18,19 @@ import (
 // waits for its other end.
 func Regular(path string) error {
 	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%s, want a regular file", kind(info.Mode()))}
+	if err != nil {
+		return err
 	}
-	return err
+	return CheckMode(path, info.Mode())
+}
+
+// CheckMode returns an error, which says what path is, unless its mode is that of a
+// regular file.
+func CheckMode(path string, m fs.FileMode) error {
+	if m.IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%s, want a regular file", kind(m))}
 }
 
 // Open opens a regular file, or a link to one, and returns its size.
@@ -46,6 +55,8 @@ func kind(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
 		return "a directory"
+	case m&fs.ModeSymlink != 0:
+		return "a symbolic link"
 	case m&fs.ModeNamedPipe != 0:
 		return "a pipe"
 	case m&fs.ModeSocket != 0:
@@ -54,8 +65,11 @@ func kind(m fs.FileMode) string {
 	return "a device"
 }
 
+// NoLimit is the limit of [Read] for files that the program itself wrote.
+const NoLimit = math.MaxInt64 - 1
+
 // Read returns the contents of a regular file of at most limit bytes. A longer
-// one is an error.
+// file is an error, found before memory is allocated for it.
 func Read(path string, limit int64) ([]byte, error) {
 	f, size, err := Open(path)
 	if err != nil {
@@ -77,6 +91,44 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, long(int64(data.Len()))
 	}
 	return data.Bytes(), nil
+}
+
+// Line is a line of a text file.
+type Line struct {
+	// Number counts lines from 1.
+	Number int
+	// Text is the line with its line break "\n", which only the last line of a
+	// file may lack. It is valid until the next line is read.
+	Text []byte
+	// Offset is the byte at which the line begins.
+	Offset int64
+}
+
+// Lines yields the lines of r. A line of more than limit bytes, line break
+// included, and a failed read end the sequence with an error that gives the
+// line's number.
+func Lines(r io.Reader, limit int) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		in := bufio.NewReaderSize(r, 1<<16)
+		line := Line{Number: 1}
+		for {
+			part, err := in.ReadSlice('\n')
+			line.Text = append(line.Text, part...)
+			switch {
+			case len(line.Text) > limit:
+				yield(Line{}, fmt.Errorf("line %d: longer than %d bytes", line.Number, limit))
+				return
+			case errors.Is(err, bufio.ErrBufferFull):
+				continue
+			case err != nil && !errors.Is(err, io.EOF):
+				yield(Line{}, fmt.Errorf("line %d: %w", line.Number, err))
+				return
+			case len(line.Text) > 0 && !yield(line, nil) || err != nil:
+				return
+			}
+			line = Line{line.Number + 1, line.Text[:0], line.Offset + int64(len(line.Text))}
+		}
+	}
 }
 
 // JSON decodes text, one JSON value, into v, as json.Unmarshal does. Its errors

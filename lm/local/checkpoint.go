@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -52,7 +53,7 @@ func writeState(ctx context.Context, dir string, s state, files ...string) error
 // and of the given files there.
 func readState(ctx context.Context, dir string, files ...string) (state, error) {
 	path := filepath.Join(dir, stateFile)
-	text, err := durable.ReadFile(path)
+	text, err := infile.Read(path, infile.NoLimit)
 	if err != nil {
 		return state{}, err
 	}

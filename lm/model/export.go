@@ -81,7 +81,7 @@ func export(dir string, b tensor.Backend, params []*tensor.Param, config any, sh
 	if o.ShardBytes < 0 {
 		return fmt.Errorf("model: ExportOptions.ShardBytes is %d, want 0 (for one file) or more", o.ShardBytes)
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
 	if err := writeWeights(dir, b, params, o); err != nil {

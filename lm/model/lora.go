@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -237,7 +237,7 @@ func (l *LoRA) Params() []*tensor.Param { return l.params }
 // Save writes the adapters in float32 and their configuration into a directory,
 // which it makes if need be, in PEFT's format.
 func (l *LoRA) Save(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return err
 	}
 	if err := writeParams(l.d.b, l.params, filepath.Join(dir, LoRAWeightsFile), safetensors.F32); err != nil {

@@ -5,9 +5,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
 // The tokenizer.json of Hugging Face's tokenizers library. Other fields are
@@ -195,7 +196,7 @@ func (t *Tokenizer) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, append(data, '\n'), 0o666); err != nil {
+	if err := durable.ReplaceFile(path, append(data, '\n')); err != nil {
 		return fmt.Errorf("tokenizer: %w", err)
 	}
 	return nil

@@ -17,9 +17,14 @@ import (
 // digits as z has before the point.
 type Simplex struct{}
 
+// Validate implements [Kernel].
 func (Simplex) Validate() error { return nil }
-func (Simplex) Dim() int        { return 0 }
-func (Simplex) String() string  { return "simplex entropy" }
+
+// Dim implements [Kernel].
+func (Simplex) Dim() int { return 0 }
+
+// String implements [Kernel].
+func (Simplex) String() string { return "simplex entropy" }
 
 // Contains allows for a sum that rounding made different from 1, up to 1e-9.
 func (Simplex) Contains(x []float64) bool {
@@ -32,6 +37,8 @@ func (Simplex) Contains(x []float64) bool {
 	}
 	return math.Abs(sum-1) <= 1e-9
 }
+
+// Value implements [Kernel].
 func (Simplex) Value(x []float64) (sum float64) {
 	for _, v := range x {
 		if v != 0 {
@@ -40,11 +47,15 @@ func (Simplex) Value(x []float64) (sum float64) {
 	}
 	return sum
 }
+
+// Grad implements [Kernel].
 func (Simplex) Grad(dst, x []float64) {
 	for i, v := range x {
 		dst[i] = math.Log(v)
 	}
 }
+
+// Inverse implements [Kernel].
 func (Simplex) Inverse(dst, z []float64) bool {
 	top := math.Inf(-1)
 	for _, v := range z {
@@ -66,6 +77,8 @@ func (Simplex) Inverse(dst, z []float64) bool {
 	}
 	return true
 }
+
+// Hess implements [Kernel].
 func (Simplex) Hess(dst, x, v []float64) {
 	for i := range x {
 		dst[i] = v[i] / x[i]
@@ -92,13 +105,23 @@ func (k Polynomial) Validate() error {
 	}
 	return nil
 }
-func (Polynomial) Dim() int                  { return 0 }
-func (k Polynomial) String() string          { return fmt.Sprintf("polynomial(%v, %v)", k.Quadratic, k.Quartic) }
+
+// Dim implements [Kernel].
+func (Polynomial) Dim() int { return 0 }
+
+// String implements [Kernel].
+func (k Polynomial) String() string { return fmt.Sprintf("polynomial(%v, %v)", k.Quadratic, k.Quartic) }
+
+// Contains implements [Kernel].
 func (Polynomial) Contains(x []float64) bool { return allFinite(x) }
+
+// Value implements [Kernel].
 func (k Polynomial) Value(x []float64) float64 {
 	s := dot(x, x)
 	return k.Quadratic*s/2 + k.Quartic*s*s/4
 }
+
+// Grad implements [Kernel].
 func (k Polynomial) Grad(dst, x []float64) {
 	c := k.Quadratic + k.Quartic*dot(x, x)
 	for i, v := range x {
@@ -127,6 +150,8 @@ func (k Polynomial) Inverse(dst, z []float64) bool {
 	}
 	return true
 }
+
+// Hess implements [Kernel].
 func (k Polynomial) Hess(dst, x, v []float64) {
 	c, xv := k.Quadratic+k.Quartic*dot(x, x), dot(x, v)
 	for i := range x {
@@ -161,14 +186,26 @@ func (k PNorm) Validate() error {
 	}
 	return nil
 }
-func (PNorm) Dim() int                  { return 0 }
-func (k PNorm) String() string          { return fmt.Sprintf("p-norm(%v)", k.P) }
+
+// Dim implements [Kernel].
+func (PNorm) Dim() int { return 0 }
+
+// String implements [Kernel].
+func (k PNorm) String() string { return fmt.Sprintf("p-norm(%v)", k.P) }
+
+// Contains implements [Kernel].
 func (PNorm) Contains(x []float64) bool { return allFinite(x) }
+
+// Value implements [Kernel].
 func (k PNorm) Value(x []float64) float64 {
 	n := norm(x, k.P)
 	return n * n / 2
 }
+
+// Grad implements [Kernel].
 func (k PNorm) Grad(dst, x []float64) { dualMap(dst, x, k.P) }
+
+// Inverse implements [Kernel].
 func (k PNorm) Inverse(dst, z []float64) bool {
 	dualMap(dst, z, k.P/(k.P-1))
 	return allFinite(dst)
@@ -184,6 +221,8 @@ func (k PNorm) Hess(dst, x, v []float64) {
 		dst[i] = (k.P-1)*math.Pow(math.Abs(x[i])/n, k.P-2)*v[i] + (2-k.P)/(n*n)*gv*g[i]
 	}
 }
+
+// Divergence implements [Kernel].
 func (k PNorm) Divergence(x, y []float64) float64 { return divergence(k, x, y) }
 
 // dualMap is the gradient of |x|ₚ²/2: sign(xᵢ)·|x|·(|xᵢ|/|x|)ᵖ⁻¹.

@@ -1,10 +1,3 @@
-// Package problem holds functions to minimise by mirror descent, with what is
-// known of their smoothness relative to a kernel.
-//
-// Each is a mean of losses of linear functions, see [Fit]. With [Square] it is
-// least squares, with [Poisson] a linear inverse problem with Poisson noise,
-// with [Magnitude] a quadratic inverse problem (phase retrieval without signs),
-// with [Logistic] logistic regression.
 package problem
 
 import (

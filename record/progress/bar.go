@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,17 +22,16 @@ const (
 	lineEvery   = 10 * time.Second
 )
 
-// Bar is an rl.Recorder that shows how far a run is. On a terminal it is one
-// line that is drawn again and again; elsewhere (a file, a pipe, TERM=dumb) it
-// is a plain line for the first training step, then one every 10 seconds at
-// most, and one for the last step. It starts no goroutine: it is drawn while a
-// step is recorded.
+// Bar is an rl.Recorder that shows how far a run is. On a terminal it is one line
+// that is redrawn; elsewhere (a file, a pipe, TERM=dumb) it is a plain line for the
+// first training step, then one at most every 10 seconds, and one for the last
+// step. It starts no goroutine: it is drawn when a step is recorded.
 //
-// It is also an io.Writer, for the log and for samples: what is written appears
-// above the bar. Its methods can be called from several goroutines.
+// It is also an io.Writer for logs and samples, which appear above the bar. Its
+// methods are safe for concurrent use.
 //
-// Showing progress never ends a run: once writing has failed, nothing more is
-// written, and no method returns an error.
+// A bar never ends a run: once writing has failed, it writes nothing more, and no
+// method returns an error.
 type Bar struct {
 	mu     sync.Mutex
 	w      io.Writer
@@ -51,11 +51,11 @@ type Bar struct {
 }
 
 // New returns a bar that draws on w, usually os.Stderr. steps is the number of
-// training steps of the whole run (rl.Config.Steps); 0 if it is not known, and
-// then there is no bar and no time left. The metrics are shown in this order, by
-// the names they are recorded with; a metric that is not in every step, such as
-// one of an evaluation, keeps its last value. Without any, the outcome rewards
-// are shown: "reward/label", but not "reward/label/unscorable".
+// training steps of the whole run (rl.Config.Steps); 0 if it is not known, and then
+// neither bar nor time left is shown. The metrics are shown in the given order, by
+// the names under which they are recorded; a metric that not every step has, such
+// as one of an evaluation, keeps its last value. Without any names, the outcome
+// rewards are shown: "reward/label", but not "reward/label/unscorable".
 func New(w io.Writer, steps int64, metrics ...string) *Bar {
 	return &Bar{
 		w: w, width: terminal(w), steps: steps, names: slices.Clone(metrics),
@@ -90,7 +90,7 @@ func (b *Bar) Record(step int64, metrics map[string]float64) error {
 	return nil
 }
 
-// Write writes p above the bar, which is drawn again once p ends its line. It
+// Write writes p above the bar, which is redrawn once p has ended its line. It
 // returns len(p) and nil.
 func (b *Bar) Write(p []byte) (int, error) {
 	b.mu.Lock()
@@ -110,8 +110,8 @@ func (b *Bar) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close draws the last step, if that was not done yet, and ends the bar's line.
-// It does not close the writer.
+// Close draws the last step, unless that is done, and ends the bar's line. It does
+// not close the writer.
 func (b *Bar) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -281,5 +281,21 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
 	default:
 		return fmt.Sprintf("%dd %dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+}
+
+// terminal returns a function that gives the width of a terminal, as it is now;
+// ok is false if w is none.
+func terminal(w io.Writer) func() (columns int, ok bool) {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("TERM") == "dumb" {
+		return func() (int, bool) { return 0, false }
+	}
+	return func() (int, bool) {
+		n, ok := columns(f)
+		if ok && n < 2 {
+			n = 80 // a terminal that does not know its size
+		}
+		return n, ok
 	}
 }

@@ -1,5 +1,5 @@
-// Package progress shows a person how a run is going: a [Bar] with the time
-// that is left, and [Samples] of what the policy writes.
+// Package progress shows people how a run is going: a [Bar] with the time left, and
+// [Samples] of what the policy writes.
 //
 //	bar := progress.New(os.Stderr, 500, "reward/label", "eval/reward/label")
 //	defer bar.Close()
@@ -15,16 +15,16 @@
 //		// ...
 //	})
 //
-// On a terminal that is one line, drawn again after each training step:
+// On a terminal the bar is one line, redrawn after each training step:
 //
 //	step 120/500  [####................]  24%  reward/label 0.412  3.2s/step  20m 16s left
 //
-// In a file or a pipe it is a line every 10 seconds:
+// In a file or a pipe it is a new line every 10 seconds:
 //
 //	step 120/500  24%  reward/label 0.412  3.2s/step  20m 16s left
 //
-// The time left is that of the steps left at the mean pace of the last 64,
-// outliers cut down; what a resumed run did before it was stopped does not count.
+// The time left is estimated from the mean duration of the last 64 steps, with
+// outliers limited. Steps from before a run was resumed do not count.
 //
 // The metrics themselves are kept by the recorders of package record.
 //

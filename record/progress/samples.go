@@ -14,21 +14,22 @@ import (
 // Samples shows some completions every few training steps: their rewards,
 // advantage, verdicts and text. Its zero value shows two at every training step.
 type Samples struct {
-	// Every shows samples at every Every-th training step only; 0 = 1.
+	// Every is how many training steps apart samples are shown; 0 = 1, at every
+	// step.
 	Every int64
-	// Count is how many are shown at a training step; 0 = 2. First comes the
-	// first of each group, then the second of each.
+	// Count is how many completions are shown at a training step; 0 = 2. They are
+	// the first of each group, then the second of each, and so on.
 	Count int
 	// Where chooses the completions; nil = all.
 	Where func(c *rollout.Completion) bool
-	// MaxRunes bounds the characters shown of a text; 0 = 2000. Of a longer one
-	// its middle is left out.
+	// MaxRunes is how many characters of a text are shown; 0 = 2000. The middle of
+	// a longer text is left out.
 	MaxRunes int
 }
 
-// Text describes the samples of a training step; it is "" if the step is none
-// to show some at, or if there are none. It is for Config.OnRollouts, for a
-// [Bar], a file or record.TensorBoard.Text:
+// Text describes the samples of a training step; it returns "" if none are due or
+// there are none. Call it in rl.Config.OnRollouts and write the text to a [Bar], a
+// file or record.TensorBoard.Text:
 //
 //	OnRollouts: func(step int64, r *rl.Rollouts) error {
 //		_, err := io.WriteString(bar, samples.Text(step, r))

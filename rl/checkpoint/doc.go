@@ -1,6 +1,6 @@
-// Package checkpoint keeps the checkpoints of a training run in a directory,
-// so that a run which was stopped anywhere, or whose machine was, goes on from
-// the last one bit for bit.
+// Package checkpoint keeps the checkpoints of a training run in a directory. A run can
+// be stopped at any point, by a kill or a power failure too, and continues from its
+// last checkpoint with the same bits.
 //
 //	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: "run/checkpoints"})
 //	store := checkpoint.Store{Dir: "run/checkpoints", Keep: checkpoint.Keep{Last: 2}}
@@ -25,16 +25,17 @@
 //	                               the data), the step's metrics, and size and
 //	                               SHA-256 of every file of the policy
 //
-// The manifest makes the checkpoint: it gets its name last, in one rename, after
-// everything else is on the disk. Earlier checkpoints are removed only afterwards,
-// each manifest first. So there is a complete checkpoint at any moment. What a
-// crash leaves without a manifest is removed by the next Save.
+// A checkpoint exists once its manifest does, and the manifest gets its name last, in
+// one rename, after everything else is on the disk. Earlier checkpoints are removed
+// only after that, each manifest first. So from the first Save on there is a complete
+// checkpoint at any moment. Files that a crash leaves without a manifest are removed
+// by the next Save.
 //
 // The last checkpoint is the last in the order of saving, not the one with the
 // highest step: a run that went back to an earlier one continues from there.
 //
-// A run has more than checkpoints. Package rl/run keeps them in one folder with the
-// configuration, logs and results, and takes the logs back to the checkpoint.
+// A run is more than its checkpoints. Package rl/run keeps them in one folder with the
+// configuration, the logs and the results, and cuts the logs back to the checkpoint.
 //
 // # Who owns the directory
 //
@@ -45,17 +46,18 @@
 // are not paths, such as those of a policy on a server, are kept as they are and
 // removed by [Store.Remove].
 //
-// One process at a time trains in a directory; rl/run makes sure of it. Here only
-// Save takes a lock (the file .lock), so that no process removes what another is
-// just writing. Files whose names do not begin like a checkpoint's are not touched.
+// One process at a time trains in a directory; rl/run makes sure of it. This
+// package only locks during Save (the file .lock), so that no process removes what
+// another is writing. Files whose names do not begin like a checkpoint's are not touched.
 //
 // # Damage
 //
-// A manifest holds its own checksum. A file that is missing, torn or altered is found
-// before anything of the trainer is changed, and named ([ErrDamaged]). Resume then
-// takes the checkpoint before it, which is whole, and says so in the log: training
-// from there gives the same bits again. A damaged checkpoint does not count as one of
-// those that Keep selects, and is removed after all others.
+// Before anything in the trainer changes, all files of a checkpoint are checked against
+// the manifest, which has a checksum of its own. An error ([ErrDamaged]) names the file
+// that is missing, torn or altered. Resume then falls back to the last checkpoint that
+// is whole, and says so to Store.Logger; training from there gives the same bits again.
+// Damaged checkpoints do not count towards those that Keep selects, and are removed
+// last.
 //
 // Examples are in example_loop_test.go and example_test.go.
 package checkpoint

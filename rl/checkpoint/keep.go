@@ -13,18 +13,18 @@ import (
 // Keep says which checkpoints stay: those that Last, Every or Best selects, and
 // always the last one. The zero value keeps all.
 type Keep struct {
-	// Last keeps that many of the last checkpoints.
+	// Last is how many of the last checkpoints stay; 0 = 1.
 	Last int
-	// Every keeps those whose training step is a multiple of it; 0 = none.
+	// Every keeps the checkpoints whose training step is a multiple of it; 0 = none.
 	Every int64
-	// Best keeps that many with the highest value of Metric, or with the lowest
-	// if Lower is set. Among equal ones the earlier is better. Checkpoints
-	// without that metric are not counted.
+	// Best is how many checkpoints with the best values of Metric stay. Of equal
+	// values the earlier is better. Checkpoints without the metric do not count.
 	Best int
 	// Metric is the name of one of the training step's metrics: "reward/0", or
 	// "eval/accuracy" if checkpoints and evaluations fall on the same steps.
 	Metric string
-	Lower  bool
+	// Lower says that lower values of Metric are better.
+	Lower bool
 }
 
 // Validate returns an error that names the first invalid setting.

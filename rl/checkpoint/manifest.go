@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
@@ -125,7 +126,7 @@ func (s *Store) writeManifest(m *manifest) error {
 // readManifest reads a manifest and checks it.
 func (s *Store) readManifest(name string) (*manifest, error) {
 	path := s.manifestPath(name)
-	text, err := durable.ReadFile(path)
+	text, err := infile.Read(path, infile.NoLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -16,10 +16,9 @@ import (
 )
 
 var (
-	// ErrNone is returned, wrapped, by Store.Latest of a store without
-	// checkpoints.
+	// ErrNone is wrapped in the error of Store.Latest if there are no checkpoints.
 	ErrNone = errors.New("no checkpoint")
-	// ErrDamaged is in every error about a file that is missing, torn or
+	// ErrDamaged is wrapped in every error about a file that is missing, torn or
 	// altered.
 	ErrDamaged = errors.New("is damaged")
 )
@@ -42,19 +41,19 @@ type Training interface {
 
 var _ Training = (*rl.Trainer)(nil)
 
-// Store is a directory of checkpoints. It has no state but the directory. Only Dir
-// is required.
+// Store is a directory of checkpoints. All its state is in the directory. Only Dir is
+// required.
 type Store struct {
-	// Dir is the directory. It is made if it does not exist. A policy whose
+	// Dir is the directory; Save creates it if it does not exist. A policy whose
 	// references are paths must save in it too.
 	Dir string
 	// Keep says which checkpoints stay; the zero value keeps all.
 	Keep Keep
 	// Remove, if not nil, deletes the policy's part of a checkpoint that is no
-	// longer kept, if its reference is not a path. After a crash before that
-	// call the part stays where it is.
+	// longer kept, if its reference is not a path. If a crash comes before the
+	// call, that part is left behind.
 	Remove func(ctx context.Context, ref string) error
-	// Logger receives warnings about damaged checkpoints; nil = nobody does.
+	// Logger receives warnings about damaged checkpoints; nil = no log.
 	Logger *slog.Logger
 }
 
@@ -76,20 +75,22 @@ func (s *Store) log() *slog.Logger {
 
 // Checkpoint describes a checkpoint in a store.
 type Checkpoint struct {
-	// Name is its name in the store, under which the policy saved.
+	// Name is its name in the store, such as "000007-step-140". The policy saved
+	// under this name.
 	Name string
 	// Step is the number of training steps done.
 	Step int64
-	// Ref is the policy's reference, for Policy.Load. If it is a path, it is
-	// the one where the files are now.
+	// Ref is the policy's reference, for rl.Policy.Load. If it is a path, it says
+	// where the files are now, even if the directory was moved.
 	Ref string
-	// Metrics are those of its training step.
+	// Metrics are the finite metrics of its training step.
 	Metrics map[string]float64
-	// Files has the SHA-256 of each of the policy's files by its path from Ref
-	// ("." if Ref is the file). Equal ones hold the same policy.
+	// Files maps each file of the policy, by its path from Ref ("." if Ref is
+	// itself the file), to its SHA-256. Checkpoints with equal Files hold the same
+	// policy.
 	Files map[string]string
-	// Damage, if not nil, says why its manifest cannot be read. Then only Name
-	// and Step are known.
+	// Damage, if not nil, says why the manifest cannot be read. Then only Name and
+	// Step are set.
 	Damage error
 }
 
@@ -99,9 +100,9 @@ func (c *Checkpoint) serial() int64 {
 	return i.serial
 }
 
-// Save makes a checkpoint, the store's last, and then removes those that Keep does
-// not select. It is an error if the policy saves anywhere in the file system but
-// under the given name in Dir, and if another process is saving.
+// Save adds a checkpoint of t as the last one, and then removes those that Keep does not
+// select. It is an error if the policy's reference is a path other than the given name
+// in Dir, or if another process is saving.
 func (s *Store) Save(ctx context.Context, t Training) (err error) {
 	lock, err := s.lock()
 	if err != nil {
@@ -171,10 +172,9 @@ func (s *Store) List() ([]Checkpoint, error) {
 	return all, nil
 }
 
-// Latest returns the last checkpoint of which all files are as they were saved,
-// having read them. The damaged ones after it are named in the log. The error is
-// ErrNone, wrapped, if there are no checkpoints, and names them all if all are
-// damaged.
+// Latest returns the last checkpoint that is whole; it reads all its files to find out.
+// Damaged checkpoints after it are named in the log. The error wraps ErrNone if there
+// are no checkpoints; if all are damaged, it names them all.
 func (s *Store) Latest(ctx context.Context) (Checkpoint, error) {
 	m, err := s.latest(ctx)
 	if err != nil {
@@ -231,8 +231,8 @@ func (s *Store) Resume(ctx context.Context, t Training) (found bool, err error) 
 	return true, s.restore(ctx, t, m)
 }
 
-// Restore goes back to a checkpoint. All its files are checked before anything is
-// changed; the error names the first that is missing or damaged.
+// Restore takes t back to a checkpoint. All files are checked before t is changed; the
+// error names the first that is missing or damaged.
 func (s *Store) Restore(ctx context.Context, t Training, name string) error {
 	m, err := s.verify(ctx, name)
 	if err != nil {
@@ -255,9 +255,9 @@ func (s *Store) restore(ctx context.Context, t Training, m *manifest) (err error
 	return nil
 }
 
-// SetAside takes a damaged checkpoint out of the store: its manifest gets another
-// name, for people to look at, and the next Save removes the rest of it. A whole
-// checkpoint is an error.
+// SetAside takes a damaged checkpoint out of the store. Its manifest is renamed, so that
+// people can still look at it, and the next Save removes its other files. It is an error
+// if the checkpoint is whole.
 func (s *Store) SetAside(ctx context.Context, name string) error {
 	_, err := s.verify(ctx, name)
 	if !errors.Is(err, ErrDamaged) {
@@ -273,7 +273,7 @@ func (s *Store) SetAside(ctx context.Context, name string) error {
 	return nil
 }
 
-// Verify reads all files of a checkpoint; the error names the first that is
+// Verify reads and checks all files of a checkpoint; the error names the first that is
 // missing or damaged.
 func (s *Store) Verify(ctx context.Context, name string) error {
 	if _, err := s.verify(ctx, name); err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // index is the sealed content of artefacts.json.
@@ -30,7 +31,7 @@ type artefact struct {
 
 func (f *Folder) readIndex() (x index, err error) {
 	path := f.path(artefactsName)
-	text, err := durable.ReadFile(path)
+	text, err := infile.Read(path, infile.NoLimit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil
@@ -61,8 +62,9 @@ func (f *Folder) Artefacts() ([]string, error) {
 	return slices.Sorted(maps.Keys(x.Artefacts)), err
 }
 
-// Artefact returns the content of an artefact, whose checksum it has checked. The
-// error is fs.ErrNotExist, wrapped, if there is none of that name.
+// Artefact returns the content of an artefact after checking it against its checksum.
+// The error wraps fs.ErrNotExist if there is no such artefact, and ErrDamaged if the
+// content is not what was written.
 func (f *Folder) Artefact(name string) ([]byte, error) {
 	for again := true; ; again = false {
 		x, err := f.readIndex()
@@ -83,7 +85,7 @@ func (f *Folder) readArtefact(name string, a artefact) ([]byte, error) {
 	if a.SHA256 == "" {
 		return nil, missing
 	}
-	data, err := durable.ReadFile(path)
+	data, err := infile.Read(path, infile.NoLimit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && a.Before == "":
 		return nil, missing // a crash came between index and file
@@ -98,9 +100,9 @@ func (f *Folder) readArtefact(name string, a artefact) ([]byte, error) {
 	return data, nil
 }
 
-// WriteArtefact gives an artefact, whose name is a slash-separated path in the folder,
-// the content data, in place of what it has. It is there whole or not at all. Names
-// that the folder needs itself are an error.
+// WriteArtefact writes an artefact, or replaces it. The name is a slash-separated path
+// in the folder. After a crash the artefact has either its old content or all of data.
+// A name that the folder uses itself, such as run.json, is an error.
 func (w *Writer) WriteArtefact(name string, data []byte) error {
 	if !artefactName(name) {
 		return fmt.Errorf("run: %q is no name for an artefact", name)
@@ -111,7 +113,7 @@ func (w *Writer) WriteArtefact(name string, data []byte) error {
 	}
 	target := w.path(filepath.FromSlash(name))
 	next := artefact{SHA256: checksum(data), Before: x.Artefacts[name].SHA256}
-	if old, err := durable.ReadFile(target); err == nil && checksum(old) == x.Artefacts[name].Before {
+	if old, err := infile.Read(target, infile.NoLimit); err == nil && checksum(old) == x.Artefacts[name].Before {
 		next.Before = x.Artefacts[name].Before // the last replacement never came
 	}
 	x.Artefacts[name] = next

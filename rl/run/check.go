@@ -13,13 +13,13 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
-// Fault is something wrong with a run's folder.
+// Fault is something that is wrong in a run's folder.
 type Fault struct {
-	// Path is the file, in the folder.
+	// Path is the file, relative to the folder and slash-separated.
 	Path string
 	// Err says what is wrong with it.
 	Err error
-	// Remedy says what Repair does about it; "" = nothing.
+	// Remedy says what Repair does about it; "" = nothing can be done.
 	Remedy string
 
 	repair func() error
@@ -28,9 +28,10 @@ type Fault struct {
 // String returns "path: error".
 func (f Fault) String() string { return fmt.Sprintf("%s: %v", f.Path, f.Err) }
 
-// Check reads everything in the folder and lists what is damaged. Lines behind the last
-// checkpoint, which Resume cuts, count only if they are torn and nobody is writing. An
-// error, such as one of the disk or ErrNoRun, says why the check itself failed.
+// Check reads everything in the folder and lists what is damaged. Lines after the last
+// checkpoint are not faults, because Resume cuts them off; only torn ones are listed,
+// and only if nobody is writing the run. An error means that the check itself failed:
+// the disk cannot be read, or the folder holds no run (ErrNoRun).
 func Check(ctx context.Context, dir string) ([]Fault, error) {
 	f := &Folder{dir: dir}
 	writer, err := f.Writer()
@@ -61,10 +62,10 @@ func check(ctx context.Context, f *Folder, written bool) ([]Fault, error) {
 	return c.faults, nil
 }
 
-// Repair checks a run that nobody is writing, does what the faults have as their
-// Remedy, and returns the faults that it found. A file that it takes out is kept beside
-// its place, with ".damaged" after its name; of a checkpoint that is its manifest, with
-// "damaged-" before it.
+// Repair checks a run, applies the Remedy of each fault, and returns the faults that it
+// found. Nobody may be writing the run (ErrInUse). A file that it takes out stays beside
+// its place as NAME.damaged, the manifest of a checkpoint as damaged-NAME; only torn
+// lines at the end of a log are cut off for good.
 func Repair(ctx context.Context, dir string) (faults []Fault, err error) {
 	if _, err := readManifest(dir); err != nil {
 		return nil, err

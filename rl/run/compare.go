@@ -13,9 +13,10 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
-// Compare lists what two runs do not share, a line each: settings, data and seed;
-// stages; the first training step whose metrics differ, times aside; the last
-// checkpoints' files; artefacts.
+// Compare describes how two runs differ, one difference a line: settings, data and
+// seed; per stage the first training step with different metrics (those under "time/"
+// are ignored) and whether the last checkpoints hold the same policy; artefacts. Equal
+// runs have no lines.
 func Compare(ctx context.Context, a, b *Folder) (lines []string, err error) {
 	for _, d := range a.manifest.Differences(&b.manifest) {
 		lines = append(lines, d.String())

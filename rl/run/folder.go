@@ -16,14 +16,13 @@ import (
 )
 
 var (
-	// ErrNoRun is returned, wrapped, if a folder holds no run.
+	// ErrNoRun is wrapped in the error if a folder holds no run.
 	ErrNoRun = errors.New("it holds no run")
-	// ErrBegun is returned, wrapped, by Start if the folder holds a run that has
-	// begun.
+	// ErrBegun is wrapped in the error of Start if the run in the folder has begun.
 	ErrBegun = errors.New("it holds a run already")
-	// ErrInUse is returned, wrapped, if another process writes the run.
+	// ErrInUse is wrapped in the error if another process is writing the run.
 	ErrInUse = errors.New("another process writes this run")
-	// ErrDamaged is in every error about a file that is missing, torn or
+	// ErrDamaged is wrapped in every error about a file that is missing, torn or
 	// altered.
 	ErrDamaged = checkpoint.ErrDamaged
 )
@@ -38,19 +37,19 @@ const (
 	logEnd        = ".jsonl"
 )
 
-// Logs that most stages have.
+// Names of the logs that most stages have.
 const (
 	Metrics  = "metrics"  // written by Stage.Record
 	Rollouts = "rollouts" // sampled completions
 )
 
-// Folder is a run as a reader sees it, perhaps while it is being written.
+// Folder reads a run, also while another process is writing it.
 type Folder struct {
 	dir      string
 	manifest Manifest
 }
 
-// Open opens a folder to read it. The error is ErrNoRun, wrapped, if it holds no run.
+// Open opens a folder to read the run in it. The error wraps ErrNoRun if there is none.
 func Open(dir string) (*Folder, error) {
 	m, err := readManifest(dir)
 	if err != nil {
@@ -65,7 +64,8 @@ func (f *Folder) Dir() string { return f.dir }
 // Manifest returns what the run was started with.
 func (f *Folder) Manifest() Manifest { return f.manifest }
 
-// Writer reports which process writes the run at the moment; "" if none does.
+// Writer describes the process that is writing the run, such as "process 12 on host,
+// since …"; "" if none is.
 func (f *Folder) Writer() (string, error) {
 	h, held, err := durable.LockHolder(f.path(lockName))
 	if err != nil || !held {
@@ -80,7 +80,7 @@ func (f *Folder) path(parts ...string) string {
 
 func (f *Folder) logPath(stage, log string) string { return f.path(stagesName, stage, log+logEnd) }
 
-// Stages returns the names of the stages that have left something, sorted.
+// Stages returns the names of the stages that have written anything, sorted.
 func (f *Folder) Stages() ([]string, error) {
 	var names []string
 	entries, err := readDir(f.path(stagesName))
@@ -116,9 +116,9 @@ func readDir(path string) ([]os.DirEntry, error) {
 	return entries, nil
 }
 
-// Lines yields the lines of a stage's log, in order. A last line that is being
-// written, or was torn, is left out. After an error, which names file and line, there
-// are no more. A log that is not there has no lines.
+// Lines yields the lines of a stage's log, in order. A last line that is still being
+// written, or was torn by a crash, is left out. An error names file and line and ends
+// the sequence. A log that does not exist has no lines.
 func (f *Folder) Lines(stage, log string) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		path := f.logPath(stage, log)
@@ -144,7 +144,7 @@ func (f *Folder) Lines(stage, log string) iter.Seq2[Line, error] {
 	}
 }
 
-// Checkpoints returns the store of a stage's checkpoints, to read it.
+// Checkpoints returns the store of a stage's checkpoints, for reading.
 func (f *Folder) Checkpoints(stage string) *checkpoint.Store {
 	return &checkpoint.Store{Dir: f.path(stagesName, stage, storeName)}
 }
@@ -188,10 +188,10 @@ func validName(name string) bool {
 		!slices.ContainsFunc([]rune(name), func(r rune) bool { return r < ' ' })
 }
 
-// Line is a line of a log.
+// Line is one line of a log.
 type Line struct {
-	// Step is the training step that it is about.
+	// Step is the training step that it is about, counted from 1.
 	Step int64 `json:"step"`
-	// Data is what was logged.
+	// Data is what was logged, as JSON.
 	Data json.RawMessage `json:"data"`
 }

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -10,9 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 )
 
 // maxLine bounds the length of a line of a log.
@@ -56,17 +55,10 @@ func parseLine(line []byte) (l Line, err error) {
 // included if it has one, and the offset of its start. The text is valid until f
 // returns. A file that is not there has no lines.
 func scan(path string, f func(n int, text []byte, offset int64) error) error {
-	info, err := os.Stat(path)
+	r, _, err := infile.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", path)
-	}
-	if err != nil {
-		return fmt.Errorf("run: %w", err)
-	}
-	r, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -76,27 +68,13 @@ func scan(path string, f func(n int, text []byte, offset int64) error) error {
 
 // scanReader is scan of what r reads from a file.
 func scanReader(r io.Reader, path string, f func(n int, text []byte, offset int64) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLine+1)
-	lines.Split(func(data []byte, end bool) (int, []byte, error) {
-		n := bytes.IndexByte(data, '\n') + 1
-		if n == 0 && end {
-			n = len(data)
+	for l, err := range infile.Lines(r, maxLine) {
+		if err != nil {
+			return fmt.Errorf("run: %s: %w", path, err)
 		}
-		if n == 0 {
-			return 0, nil, nil
-		}
-		return n, data[:n], nil
-	})
-	offset := int64(0)
-	for n := 1; lines.Scan(); n++ {
-		if err := f(n, lines.Bytes(), offset); err != nil {
+		if err := f(l.Number, l.Text, l.Offset); err != nil {
 			return err
 		}
-		offset += int64(len(lines.Bytes()))
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("run: %s, after %d bytes: %w", path, offset, err)
 	}
 	return nil
 }
@@ -169,7 +147,7 @@ type logFile struct {
 	f      *durable.File
 	extent extent
 	synced bool
-	failed error // of a write that could not be undone
+	failed error // of a sync
 }
 
 // openLog opens a log whose content is known.
@@ -193,11 +171,7 @@ func (l *logFile) append(step int64, v any) error {
 	if err != nil {
 		return fmt.Errorf("%s: step %d: %w", l.path, step, err)
 	}
-	if _, err := l.f.Write(line); err != nil {
-		// Half a line must not get another behind it.
-		if terr := durable.Truncate(l.path, l.extent.size); terr != nil {
-			l.failed = errors.Join(err, terr)
-		}
+	if err := l.f.Add(line); err != nil {
 		return err
 	}
 	l.extent.size += int64(len(line))
@@ -231,8 +205,8 @@ func jsonMetrics(metrics map[string]float64) map[string]*float64 {
 	return out
 }
 
-// ParseMetrics is for lines of the log Metrics: it returns what Stage.Record was
-// given, with NaN for what was not finite.
+// ParseMetrics decodes a line of the log Metrics. It returns what Stage.Record was given,
+// with NaN for values that were not finite.
 func ParseMetrics(l Line) (map[string]float64, error) {
 	var in map[string]*float64
 	if err := json.Unmarshal(l.Data, &in); err != nil {

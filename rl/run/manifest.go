@@ -20,15 +20,16 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
-// Config says what a run is, and how its folder is kept.
+// Config says what a run is and how its folder is kept.
 type Config struct {
-	// Dir is the folder. It is made if it does not exist.
+	// Dir is the folder; Start creates it if it does not exist. Required.
 	Dir string
 
-	// Settings is the configuration: anything that encodes as JSON.
+	// Settings is the configuration of the run: anything that encodes as JSON.
 	Settings any
 	// Data holds the digest of each data set under a name of your choice; see
 	// DigestPath and rl.Digest.
@@ -36,13 +37,14 @@ type Config struct {
 	// Seed is the run's seed.
 	Seed uint64
 
-	// Info is recorded and not compared when the run is resumed.
+	// Info is recorded, but not compared when the run is resumed: paths, versions.
 	Info map[string]string
 	// Keep says which checkpoints of each stage stay; the zero value keeps all.
 	Keep checkpoint.Keep
-	// Remove is checkpoint.Store's.
+	// Remove is that of checkpoint.Store: it deletes the policy's part of a
+	// checkpoint that is not kept, if its reference is not a path.
 	Remove func(ctx context.Context, ref string) error
-	// Logger receives what was cut, skipped or lost; nil = nobody does.
+	// Logger is told what was cut off, skipped or lost; nil = no log.
 	Logger *slog.Logger
 }
 
@@ -63,9 +65,12 @@ const manifestFormat = 1
 
 // Manifest is the content of run.json.
 type Manifest struct {
+	// Format is the version of the folder's layout.
 	Format int `json:"format"`
-	// Version is that of the module which wrote it, if the program knows it.
-	Version string    `json:"version"`
+	// Version is the version of this module in the program that started the run; ""
+	// if the program does not know it.
+	Version string `json:"version"`
+	// Created is when the run was started, in UTC and whole seconds.
 	Created time.Time `json:"created"`
 	// Seed, Settings, Data and Info are those of the Config.
 	Seed     uint64            `json:"seed"`
@@ -101,7 +106,7 @@ func version() string {
 // readManifest reads run.json. The error is ErrNoRun, wrapped, if there is none.
 func readManifest(dir string) (m Manifest, err error) {
 	path := filepath.Join(dir, manifestName)
-	text, err := durable.ReadFile(path)
+	text, err := infile.Read(path, infile.NoLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, fmt.Errorf("run: %s: %w: %s is missing", dir, ErrNoRun, manifestName)
 	}
@@ -132,18 +137,18 @@ func (m *Manifest) identity() []byte {
 	return text
 }
 
-// Digest is the SHA-256, in hexadecimal, of seed, settings and data. Checkpoints carry
-// it.
+// Digest returns the SHA-256, in hexadecimal, of seed, settings and data. Every checkpoint
+// records it.
 func (m *Manifest) Digest() string {
 	sum := sha256.Sum256(m.identity())
 	return hex.EncodeToString(sum[:])
 }
 
-// Difference is a setting, a digest or a seed that two runs do not share.
+// Difference is a setting, a data digest or a seed in which two runs differ.
 type Difference struct {
-	// Path leads to it: "settings.rl_lr".
+	// Path says where it is: "settings.rl_lr".
 	Path string
-	// A and B are the two values as JSON; "" where there is none.
+	// A and B are the values in the two runs, as JSON; "" in a run that has none.
 	A, B string
 }
 
@@ -152,7 +157,7 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: %s and %s", d.Path, cmp.Or(d.A, "none"), cmp.Or(d.B, "none"))
 }
 
-// Differences lists what m and o do not share of settings, data and seed.
+// Differences lists the settings, data digests and seeds in which m and o differ.
 func (m *Manifest) Differences(o *Manifest) []Difference {
 	return differences("", decode(m.identity()), decode(o.identity()))
 }
@@ -196,10 +201,12 @@ func encode(v any) string {
 	return string(text)
 }
 
-// DifferenceError is returned by Resume if the run was started with something else.
+// DifferenceError is returned by Resume if the run was started with other settings, data
+// or seed.
 type DifferenceError struct {
+	// Dir is the run's folder.
 	Dir string
-	// Differences have the run's value as A, the Config's as B.
+	// Differences have the run's value as A and that of the Config as B.
 	Differences []Difference
 }
 
@@ -213,9 +220,9 @@ func (e *DifferenceError) Error() string {
 	return b.String()
 }
 
-// DigestPath returns the SHA-256, in hexadecimal, of a file, or of a directory: of the
-// names and digests of the regular files in it, at any depth. What is neither is an
-// error.
+// DigestPath returns the SHA-256, in hexadecimal, of a regular file, or of a directory.
+// That of a directory covers the names and contents of all files in it, at any depth.
+// Anything else, such as a pipe, is an error.
 func DigestPath(ctx context.Context, path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {

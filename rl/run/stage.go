@@ -11,8 +11,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 )
 
-// Stage is a part of a run that is trained by itself: it has logs and checkpoints of
-// its own, which go back together. It is an rl.Recorder.
+// Stage is a part of a run with its own logs and checkpoints, such as a warm-up. When it
+// is resumed, both go back to the same training step. It is an rl.Recorder.
 type Stage struct {
 	w    *Writer
 	name string
@@ -26,18 +26,18 @@ var _ rl.Recorder = (*Stage)(nil)
 // Name returns the stage's name.
 func (s *Stage) Name() string { return s.name }
 
-// Checkpoints returns the store of the stage's checkpoints. Its Dir is where the policy
-// must save. Save and Resume of the store itself would leave the logs alone: call
-// those of the stage.
+// Checkpoints returns the store of the stage's checkpoints. The policy must save in the
+// store's Dir. Call Save and Resume of the stage, not of the store: the store's know
+// nothing of the logs.
 func (s *Stage) Checkpoints() *checkpoint.Store {
 	store := s.w.Folder.Checkpoints(s.name)
 	store.Keep, store.Remove, store.Logger = s.w.config.Keep, s.w.config.Remove, s.w.config.Logger
 	return store
 }
 
-// Resume restores the last whole checkpoint, reports whether there is one, and cuts
-// the logs to its training step; without a checkpoint they are emptied. Call it before
-// all else, in a new run too.
+// Resume restores the last whole checkpoint, reports whether there is one, and cuts the
+// logs back to its training step. Without a checkpoint it empties the logs. Call it
+// first, in a new run too: Append, Record and Save are errors before it.
 func (s *Stage) Resume(ctx context.Context, t checkpoint.Training) (found bool, err error) {
 	if err := s.close(); err != nil {
 		return false, err
@@ -92,8 +92,8 @@ func (s *Stage) cut(step int64, lines map[string]int) error {
 var errOrder = errors.New("Resume comes first, in a new run too: it cuts what an earlier process wrote after its last checkpoint")
 
 // Append adds a line about a training step, counted from 1, to the log of that name.
-// v is anything that encodes as JSON. Steps must not go back; there may be several
-// lines about one. After an error the log is as it was before.
+// v is anything that encodes as JSON. A log may have several lines about one step, but
+// steps must not descend. After an error the log is unchanged.
 func (s *Stage) Append(log string, step int64, v any) error {
 	l, err := s.open(log)
 	if err == nil {
@@ -105,8 +105,8 @@ func (s *Stage) Append(log string, step int64, v any) error {
 	return nil
 }
 
-// Record adds the metrics of a training step to the log Metrics; what is not finite is
-// null. A step that is there already is an error.
+// Record adds the metrics of a training step to the log Metrics; values that are not
+// finite are written as null. A step that was recorded before is an error.
 func (s *Stage) Record(step int64, metrics map[string]float64) error {
 	if l := s.logs[Metrics]; l != nil && step <= l.extent.last {
 		return fmt.Errorf("run: stage %s: metrics of step %d after those of step %d", s.name, step, l.extent.last)
@@ -139,8 +139,8 @@ func (s *Stage) open(log string) (*logFile, error) {
 	return l, nil
 }
 
-// Save makes a checkpoint of t, after everything in the logs is on the disk, and then
-// removes those that Config.Keep does not select.
+// Save syncs the logs to disk, saves a checkpoint of t, and then removes the checkpoints
+// that Config.Keep does not select.
 func (s *Stage) Save(ctx context.Context, t checkpoint.Training) error {
 	if s.extents == nil {
 		return fmt.Errorf("run: stage %s: %w", s.name, errOrder)

@@ -11,8 +11,8 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
-// Writer is the one process that writes a run. One goroutine uses it and its stages
-// at a time.
+// Writer writes a run. A run has at most one, in one process, and only one goroutine at
+// a time may use it and its stages.
 type Writer struct {
 	*Folder
 	config Config
@@ -21,9 +21,10 @@ type Writer struct {
 	stages map[string]*Stage
 }
 
-// Start begins a run. The error is ErrBegun, wrapped, if the folder holds one that has
-// begun, and ErrInUse if another process writes it. An invalid Config is an error
-// before anything is made. Close the writer in the end.
+// Start starts a run in a folder that is new or holds a run that has not begun. The error
+// wraps ErrBegun if the run there has begun, and ErrInUse if another process is writing
+// it. An invalid Config is an error before anything is written. The caller must close
+// the writer.
 func Start(c Config) (*Writer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -31,9 +32,10 @@ func Start(c Config) (*Writer, error) {
 	return open(c, false)
 }
 
-// Resume goes on with the run in the folder. The error is ErrNoRun, wrapped, if there
-// is none, ErrInUse if another process writes it, and a *DifferenceError if it was
-// started with other settings, data or seed. Close the writer in the end.
+// Resume opens the run in the folder to continue it. The error wraps ErrNoRun if there is
+// none and ErrInUse if another process is writing it, and it is a *[DifferenceError] if
+// the run was started with other settings, data or seed. The caller must close the
+// writer.
 func Resume(c Config) (*Writer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -157,8 +159,8 @@ func (w *Writer) tidy() error {
 	return nil
 }
 
-// Stage returns the stage of that name; its directory is made when it is first written
-// to. The name must be a plain file name that does not begin with a dot.
+// Stage returns the stage of that name. Its directory is created when something is first
+// written to it. The name must be a plain file name that does not begin with a dot.
 func (w *Writer) Stage(name string) (*Stage, error) {
 	if !validName(name) {
 		return nil, fmt.Errorf("run: %q is no name for a stage", name)
@@ -171,7 +173,7 @@ func (w *Writer) Stage(name string) (*Stage, error) {
 	return s, nil
 }
 
-// Close syncs and closes the logs, and lets other processes write.
+// Close syncs and closes the logs and releases the lock.
 func (w *Writer) Close() error {
 	var errs []error
 	for _, s := range w.stages {

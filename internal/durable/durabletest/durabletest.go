@@ -1,16 +1,3 @@
-// Package durabletest replays what crashes leave of the changes that a program
-// makes through package durable.
-//
-//	journal, stop := durabletest.Record(root)
-//	... the program writes below root ...
-//	stop()
-//	for n := range journal.Len() + 1 {
-//		for _, s := range journal.States(n) {
-//			... s.Write(dir), and the program goes on in dir ...
-//		}
-//	}
-//
-// and [Fail] lets a call fail.
 package durabletest
 
 import (
@@ -26,14 +13,14 @@ import (
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
-// Journal is a record of changes. Its paths are slash-separated, from the root.
+// Journal is a record of changes. Its paths are slash-separated and relative to the root.
 type Journal struct {
 	mu    sync.Mutex
 	calls []durable.Call
 }
 
-// Record notes all changes below root, which must be an empty directory, until
-// stop is called. Syncs are noted but not made.
+// Record records all changes below root, which must be an empty directory, until stop
+// is called. Syncs are recorded but not made.
 func Record(root string) (j *Journal, stop func()) { return new(Journal).Continue(0, root) }
 
 // Continue notes what a second process does after one that was killed after its first
@@ -69,12 +56,12 @@ func skipSync(c durable.Call) error {
 	return nil
 }
 
-// SkipSyncs is for what goes on from a state: it makes no syncs until stop is
-// called.
+// SkipSyncs skips all syncs until stop is called. It makes recovering from many states
+// faster.
 func SkipSyncs() (stop func()) { return durable.Watch(skipSync) }
 
-// Fail lets the call after the first n fail with err, and the later ones too if
-// forever is set. A write that fails writes its first half. No syncs are made.
+// Fail makes the call after the first n fail with err, and all later calls too if
+// forever is set. A write that fails has written its first half. No syncs are made.
 func Fail(n int, err error, forever bool) (stop func()) {
 	var mu sync.Mutex
 	return durable.Watch(func(c durable.Call) error {
@@ -92,10 +79,10 @@ func Fail(n int, err error, forever bool) (stop func()) {
 	})
 }
 
-// Len is the number of calls.
+// Len returns the number of calls.
 func (j *Journal) Len() int { return len(j.calls) }
 
-// Call returns call n, counted from 0, with paths from the root.
+// Call returns call n, counted from 0, with paths relative to the root.
 func (j *Journal) Call(n int) durable.Call { return j.calls[n] }
 
 // node is a file or a directory, as it is and as it was when it was last synced.
@@ -162,7 +149,7 @@ func (root *node) apply(c durable.Call) {
 
 // State is what may be on the disk after a crash.
 type State struct {
-	// Name says what happened.
+	// Name says what happened, for test failures.
 	Name string
 	root *node
 	// content and entries choose what is left of a file and of a directory.
@@ -170,10 +157,9 @@ type State struct {
 	entries func(*node) map[string]*node
 }
 
-// States returns what may be on the disk if the program is killed after its first
-// n calls, or in the middle of the next one, and if the power fails there: all
-// that was not synced may be lost, in any order, and instead of unsynced content
-// there may be zeros.
+// States returns what may be on the disk if the program is killed, or the power fails,
+// after the first n calls or in the middle of the next. After a power failure any part
+// of what was not synced may be lost, and content that was not synced may be zeros.
 func (j *Journal) States(n int) []State {
 	root := j.at(n)
 	data := func(x *node) []byte { return x.data }
@@ -233,7 +219,7 @@ func someNames(rng *rand.Rand, x *node) map[string]*node {
 	return left
 }
 
-// Write writes the state into a directory.
+// Write creates the state in a directory.
 func (s State) Write(dir string) error { return s.write(dir, s.root) }
 
 func (s State) write(path string, x *node) error {

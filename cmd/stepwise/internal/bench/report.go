@@ -1,9 +1,15 @@
 package bench
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
+	"strings"
 	"text/tabwriter"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 )
 
 // Report is what [Run] measures. Speeds are those of the fastest of several
@@ -136,3 +142,23 @@ func (r *Report) Print(w io.Writer) error {
 func percent(x float64) string { return fmt.Sprintf("%.0f%%", 100*x) }
 
 func mib(bytes int) float64 { return float64(bytes) / (1 << 20) }
+
+// machine describes what the figures were measured on.
+func machine(b *cpu.Backend) string {
+	return fmt.Sprintf("%s, %v kernels, GOMAXPROCS %d, %s %s/%s", processor(), b.ISA(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// processor is the name that Linux gives the processor.
+func processor() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}

@@ -1,6 +1,8 @@
 package vecmath
 
-import "math"
+import (
+	"math"
+)
 
 // SumAbs returns the sum of the absolute values of x: that of eight sums, number
 // i being part of sum i%8.
@@ -44,4 +46,26 @@ func Fill[T any](s []T, x T) {
 	for n := 1; n < len(s); n *= 2 {
 		copy(s[n:], s[:n]) // memory is copied faster than it is set one by one
 	}
+}
+
+// Max returns the largest of x, which has at least one element. If one is NaN,
+// the result is unspecified.
+func Max(x []float32) float32 {
+	top := x[0]
+	if whole := isa.Whole(len(x)); whole > 0 {
+		tops := [Width]float32{top, top, top, top, top, top, top, top}
+		maxima(&x[0], whole, &tops)
+		for _, t := range tops {
+			if t > top {
+				top = t
+			}
+		}
+		x = x[whole:]
+	}
+	for _, v := range x {
+		if v > top {
+			top = v
+		}
+	}
+	return top
 }
