@@ -7,18 +7,18 @@ import (
 )
 
 // method is a method of a type; self is the object.
-type method func(r *run, self value, a *args) (value, error)
+type method func(r *run, self value, a *args) value
 
 // attribute is getattr(v, name) as the sandbox allows it; ok is false if there
 // is none. What the sandbox forbids is an undefined value whose use is a
 // SecurityError.
-func (r *run) attribute(v value, name string) (got value, ok bool, err error) {
+func (r *run) attribute(v value, name string) (got value, ok bool) {
 	if ns, ok := v.(*namespace); ok {
 		got, ok := ns.attrs.get(name)
-		return got, ok, nil
+		return got, ok
 	}
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") && slices.Contains(dunders, name) {
-		return unsafe(v, name), true, nil
+		return unsafe(v, name), true
 	}
 	var methods map[string]method
 	switch v := v.(type) {
@@ -27,96 +27,96 @@ func (r *run) attribute(v value, name string) (got value, ok bool, err error) {
 	case *list:
 		methods = listMethods
 		if slices.Contains([]string{"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"}, name) {
-			return unsafe(v, name), true, nil
+			return unsafe(v, name), true
 		}
 	case *tuple:
 		methods = listMethods
 		if name == "copy" {
-			return nil, false, nil
+			return nil, false
 		}
 		if i := slices.Index(v.names, name); i >= 0 {
-			return v.items[i], true, nil
+			return v.items[i], true
 		}
 	case *dict:
 		methods = dictMethods
 		if slices.Contains([]string{"clear", "pop", "popitem", "setdefault", "update"}, name) {
-			return unsafe(v, name), true, nil
+			return unsafe(v, name), true
 		}
 	case *view:
 		if name == "mapping" {
-			return v.of, true, nil
+			return v.of, true
 		}
 		methods = viewMethods
 	case bool, int, *big.Int:
 		switch name {
 		case "real", "numerator":
 			n, _ := number(v)
-			return n, true, nil
+			return n, true
 		case "imag":
-			return 0, true, nil
+			return 0, true
 		case "denominator":
-			return 1, true, nil
+			return 1, true
 		}
 		methods = intMethods
 	case float64:
 		switch name {
 		case "real":
-			return v, true, nil
+			return v, true
 		case "imag":
-			return 0.0, true, nil
+			return 0.0, true
 		}
 		methods = floatMethods
 	case *span:
 		switch name {
 		case "start":
-			return v.start, true, nil
+			return v.start, true
 		case "stop":
-			return v.stop, true, nil
+			return v.stop, true
 		case "step":
-			return v.step, true, nil
+			return v.step, true
 		}
 		methods = spanMethods
 	case *function:
 		if f := v.attrs[name]; f != nil {
-			return f, true, nil
+			return f, true
 		}
-		return nil, false, nil
+		return nil, false
 	case *macro:
 		got, ok := macroAttribute(v, name)
-		return got, ok, nil
+		return got, ok
 	case *loop:
 		return v.attribute(name)
 	case *cycler:
 		switch name {
 		case "current":
-			return v.items[v.at], true, nil
+			return v.items[v.at], true
 		case "items":
-			return &tuple{items: v.items}, true, nil
+			return &tuple{items: v.items}, true
 		case "pos":
-			return v.at, true, nil
+			return v.at, true
 		}
 		methods = cyclerMethods
 	case *joiner:
 		switch name {
 		case "sep":
-			return v.sep, true, nil
+			return v.sep, true
 		case "used":
-			return v.used, true, nil
+			return v.used, true
 		}
 	case *block:
 		if name == "name" {
-			return v.stmt.name, true, nil
+			return v.stmt.name, true
 		}
 	case *generator:
 		if strings.HasPrefix(name, "gi_") || name == "send" || name == "throw" || name == "close" {
-			return unsafe(v, name), true, nil
+			return unsafe(v, name), true
 		}
 	}
 	m := methods[name]
 	if m == nil {
-		return nil, false, nil
+		return nil, false
 	}
-	return &function{name: name, call: func(r *run, a *args) (value, error) { return m(r, v, a) }}, true, nil
+	return &function{name: name, call: func(r *run, a *args) value { return m(r, v, a) }}, true
 }
 
 // dunders are attributes that every object has.
@@ -157,22 +157,22 @@ func macroAttribute(m *macro, name string) (value, bool) {
 }
 
 // attribute is an attribute of the variable loop.
-func (l *loop) attribute(name string) (value, bool, error) {
-	length := func(sub int) (value, bool, error) {
-		n, err := l.len()
-		return n - sub, true, err
+func (l *loop) attribute(name string) (value, bool) {
+	length := func(sub int) (value, bool) {
+		n := l.len()
+		return n - sub, true
 	}
 	switch name {
 	case "index":
-		return l.index0 + 1, true, nil
+		return l.index0 + 1, true
 	case "index0":
-		return l.index0, true, nil
+		return l.index0, true
 	case "depth":
-		return l.depth0 + 1, true, nil
+		return l.depth0 + 1, true
 	case "depth0":
-		return l.depth0, true, nil
+		return l.depth0, true
 	case "first":
-		return l.index0 == 0, true, nil
+		return l.index0 == 0, true
 	case "length":
 		return length(0)
 	case "revindex":
@@ -181,38 +181,36 @@ func (l *loop) attribute(name string) (value, bool, error) {
 		return length(l.index0 + 1)
 	case "previtem":
 		if l.index0 == 0 {
-			return &undefined{"there is no previous item", ClassUndefined}, true, nil
+			return &undefined{"there is no previous item", ClassUndefined}, true
 		}
-		return l.before, true, nil
+		return l.before, true
 	case "last", "nextitem":
-		v, ok, err := l.peek()
+		v, ok := l.peek()
 		switch {
-		case err != nil:
-			return nil, false, err
 		case name == "last":
-			return !ok, true, nil
+			return !ok, true
 		case !ok:
-			return &undefined{"there is no next item", ClassUndefined}, true, nil
+			return &undefined{"there is no next item", ClassUndefined}, true
 		}
-		return v, true, nil
+		return v, true
 	case "cycle":
-		return &function{name: name, call: func(_ *run, a *args) (value, error) {
+		return &function{name: name, call: func(_ *run, a *args) value {
 			if len(a.pos) == 0 {
-				return nil, typeError("no items for cycling given")
+				panic(typeError("no items for cycling given"))
 			}
-			return a.pos[l.index0%len(a.pos)], nil
-		}}, true, nil
+			return a.pos[l.index0%len(a.pos)]
+		}}, true
 	case "changed":
-		return &function{name: name, call: func(r *run, a *args) (value, error) {
+		return &function{name: name, call: func(r *run, a *args) value {
 			now := append([]value{}, a.pos...)
 			if l.changed != nil {
-				if same, err := r.equalItems(l.changed, now); same || err != nil {
-					return false, err
+				if same := r.equalItems(l.changed, now); same {
+					return false
 				}
 			}
 			l.changed = now
-			return true, nil
-		}}, true, nil
+			return true
+		}}, true
 	}
-	return nil, false, nil
+	return nil, false
 }

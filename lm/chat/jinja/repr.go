@@ -10,25 +10,23 @@ import (
 )
 
 // text is str(v).
-func (r *run) text(v value) (string, error) {
+func (r *run) text(v value) string {
 	switch v := v.(type) {
 	case string:
-		return v, nil
+		return v
 	case markup:
-		return string(v), nil
+		return string(v)
 	case *undefined:
-		return "", nil
+		return ""
 	}
 	return r.repr(v)
 }
 
 // repr is repr(v).
-func (r *run) repr(v value) (string, error) {
+func (r *run) repr(v value) string {
 	w := &writer{r: r}
-	if err := w.repr(v); err != nil {
-		return "", err
-	}
-	return w.String(), nil
+	w.repr(v)
+	return w.String()
 }
 
 // writer collects a text within the bounds of a run.
@@ -40,122 +38,122 @@ type writer struct {
 	within []any
 }
 
-func (w *writer) put(s string) error {
+func (w *writer) put(s string) {
 	if w.Len()+len(s) > maxString {
-		return limitError("a string of more than %d bytes", maxString)
+		panic(limitError("a string of more than %d bytes", maxString))
 	}
 	w.WriteString(s)
-	return w.r.grow(len(s))
+	w.r.grow(len(s))
 }
 
-func (w *writer) repr(v value) error {
+func (w *writer) repr(v value) {
 	switch v := v.(type) {
 	case nil:
-		return w.put("None")
+		w.put("None")
+		return
 	case bool:
 		if v {
-			return w.put("True")
+			w.put("True")
+			return
 		}
-		return w.put("False")
+		w.put("False")
+		return
 	case int:
-		return w.put(strconv.Itoa(v))
+		w.put(strconv.Itoa(v))
+		return
 	case *big.Int:
-		s, err := intText(v)
-		if err != nil {
-			return err
-		}
-		return w.put(s)
+		s := intText(v)
+		w.put(s)
+		return
 	case float64:
-		return w.put(floatRepr(v))
+		w.put(floatRepr(v))
+		return
 	case string:
-		return w.put(quote(v))
+		w.put(quote(v))
+		return
 	case markup:
-		return w.put("Markup(" + quote(string(v)) + ")")
+		w.put("Markup(" + quote(string(v)) + ")")
+		return
 	case *list:
-		return w.items(v, "[", "]", len(v.items), func(i int) error { return w.repr(v.items[i]) })
+		w.items(v, "[", "]", len(v.items), func(i int) { w.repr(v.items[i]) })
+		return
 	case *tuple:
 		end := ")"
 		if len(v.items) == 1 {
 			end = ",)"
 		}
-		return w.items(v, "(", end, len(v.items), func(i int) error { return w.repr(v.items[i]) })
+		w.items(v, "(", end, len(v.items), func(i int) { w.repr(v.items[i]) })
+		return
 	case *dict:
-		return w.items(v, "{", "}", len(v.entries), func(i int) error {
-			if err := w.repr(v.entries[i].key); err != nil {
-				return err
-			}
-			if err := w.put(": "); err != nil {
-				return err
-			}
-			return w.repr(v.entries[i].val)
+		w.items(v, "{", "}", len(v.entries), func(i int) {
+			w.repr(v.entries[i].key)
+			w.put(": ")
+			w.repr(v.entries[i].val)
 		})
+		return
 	case *view:
 		items := v.items()
-		return w.items(v, "dict_"+v.kind+"([", "])", len(items), func(i int) error { return w.repr(items[i]) })
+		w.items(v, "dict_"+v.kind+"([", "])", len(items), func(i int) { w.repr(items[i]) })
+		return
 	case *span:
 		if v.step == 1 {
-			return w.put(fmt.Sprintf("range(%d, %d)", v.start, v.stop))
+			w.put(fmt.Sprintf("range(%d, %d)", v.start, v.stop))
+			return
 		}
-		return w.put(fmt.Sprintf("range(%d, %d, %d)", v.start, v.stop, v.step))
+		w.put(fmt.Sprintf("range(%d, %d, %d)", v.start, v.stop, v.step))
+		return
 	case *namespace:
-		if err := w.put("<Namespace "); err != nil {
-			return err
-		}
-		if err := w.repr(v.attrs); err != nil {
-			return err
-		}
-		return w.put(">")
+		w.put("<Namespace ")
+		w.repr(v.attrs)
+		w.put(">")
+		return
 	case *undefined:
-		return w.put("Undefined")
+		w.put("Undefined")
+		return
 	case *macro:
 		if v.def.anonymous {
-			return w.put("<Macro anonymous>")
+			w.put("<Macro anonymous>")
+			return
 		}
-		return w.put("<Macro " + quote(v.def.name) + ">")
+		w.put("<Macro " + quote(v.def.name) + ">")
+		return
 	case *loop:
-		n, err := v.len()
-		if err != nil {
-			return err
-		}
-		return w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, n))
+		n := v.len()
+		w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, n))
+		return
 	case *function:
-		return w.put("<function " + v.name + ">")
+		w.put("<function " + v.name + ">")
+		return
 	case *generator:
-		return w.put("<generator object " + v.name + ">")
+		w.put("<generator object " + v.name + ">")
+		return
 	}
-	return w.put("<" + typeName(v) + " object>")
+	w.put("<" + typeName(v) + " object>")
 }
 
 // items writes a container. One that is being written already is written as
 // dots, as in Python.
-func (w *writer) items(of any, begin, end string, n int, item func(int) error) error {
+func (w *writer) items(of any, begin, end string, n int, item func(int)) {
 	for _, c := range w.within {
 		if c == of {
-			return w.put(begin[len(begin)-1:] + "..." + end[:1])
+			w.put(begin[len(begin)-1:] + "..." + end[:1])
+			return
 		}
 	}
-	if err := w.r.deeper(); err != nil {
-		return err
-	}
+	w.r.deeper()
 	w.within = append(w.within, of)
 	defer func() {
 		w.r.shallower()
 		w.within = w.within[:len(w.within)-1]
 	}()
-	if err := w.put(begin); err != nil {
-		return err
-	}
+	w.put(begin)
 	for i := range n {
 		if i > 0 {
-			if err := w.put(", "); err != nil {
-				return err
-			}
+			w.put(", ")
 		}
-		if err := item(i); err != nil {
-			return err
-		}
+		item(i)
 	}
-	return w.put(end)
+	w.put(end)
 }
 
 func (v *view) items() []value {
@@ -227,7 +225,7 @@ func shortRepr(v value) string {
 		return quote(v)
 	case int, bool, float64, nil:
 		w := &writer{r: &run{}}
-		_ = w.repr(v)
+		w.repr(v)
 		return w.String()
 	}
 	return "<" + typeName(v) + ">"
@@ -253,13 +251,13 @@ func floatRepr(f float64) string {
 }
 
 // intText writes an int in decimal. Python refuses more digits than that.
-func intText(i *big.Int) (string, error) {
+func intText(i *big.Int) string {
 	if i.BitLen() > maxDigits*4 {
-		return "", valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits)
+		panic(valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits))
 	}
 	s := i.String()
 	if len(strings.TrimPrefix(s, "-")) > maxDigits {
-		return "", valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits)
+		panic(valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits))
 	}
-	return s, nil
+	return s
 }

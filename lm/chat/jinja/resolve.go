@@ -15,18 +15,9 @@ type resolver struct {
 }
 
 // resolve prepares a template to run. It returns the scope of its top level.
-func resolve(body []stmt, p *parser) (s *scope, err *Error) {
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case *Error:
-			err = e
-		default:
-			panic(e)
-		}
-	}()
+func resolve(body []stmt, p *parser) *scope {
 	v := &resolver{parser: p, last: 1}
-	s = (*scope)(nil).inner()
+	s := (*scope)(nil).inner()
 	measure(body, 0)
 	s.declare(body, false)
 	v.body(body, s, true, false)
@@ -38,7 +29,10 @@ func resolve(body []stmt, p *parser) (s *scope, err *Error) {
 			v.body(b.body, b.scope, false, false)
 		}
 	}
-	return s, p.late
+	if p.late != nil {
+		panic(failure{p.late})
+	}
+	return s
 }
 
 // measure bounds the depth of the tree. The parser bounds its own recursion,
@@ -47,9 +41,7 @@ func measure(body []stmt, depth int) {
 	var expression func(e expr, depth int)
 	expression = func(e expr, depth int) {
 		if depth > maxNesting {
-			err := limitError("the template nests deeper than %d", maxNesting)
-			err.Line = e.at()
-			panic(err)
+			panic(raiseAt(e.at(), ClassLimit, "the template nests deeper than %d", maxNesting))
 		}
 		for _, c := range children(e) {
 			expression(c, depth+1)
@@ -226,9 +218,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 }
 
 func (v *resolver) fail(class string, line int, format string, args ...any) {
-	err := raise(class, format, args...)
-	err.Line = line
-	panic(err)
+	panic(raiseAt(line, class, format, args...))
 }
 
 func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
