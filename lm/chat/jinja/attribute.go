@@ -159,8 +159,7 @@ func macroAttribute(m *macro, name string) (value, bool) {
 // attribute is an attribute of the variable loop.
 func (l *loop) attribute(name string) (value, bool) {
 	length := func(sub int) (value, bool) {
-		n := l.len()
-		return n - sub, true
+		return l.len() - sub, true
 	}
 	switch name {
 	case "index":
@@ -204,7 +203,7 @@ func (l *loop) attribute(name string) (value, bool) {
 		return &function{name: name, call: func(r *run, a *args) value {
 			now := append([]value{}, a.pos...)
 			if l.changed != nil {
-				if same := r.equalItems(l.changed, now); same {
+				if r.equalItems(l.changed, now) {
 					return false
 				}
 			}

@@ -66,7 +66,7 @@ func (r *run) equalItems(a, b []value) bool {
 		if same(a[i], b[i]) {
 			continue
 		}
-		if eq := r.equal(a[i], b[i]); !eq {
+		if !r.equal(a[i], b[i]) {
 			return false
 		}
 	}
@@ -90,7 +90,7 @@ func (r *run) equalDicts(a, b *dict) bool {
 		if same(a.entries[i].val, b.entries[j].val) {
 			continue
 		}
-		if eq := r.equal(a.entries[i].val, b.entries[j].val); !eq {
+		if !r.equal(a.entries[i].val, b.entries[j].val) {
 			return false
 		}
 	}
@@ -160,8 +160,7 @@ func (r *run) orderItems(op string, a, b []value) bool {
 		if same(a[i], b[i]) {
 			continue
 		}
-		eq := r.equal(a[i], b[i])
-		if !eq {
+		if !r.equal(a[i], b[i]) {
 			return r.order(op, a[i], b[i])
 		}
 	}
@@ -198,8 +197,8 @@ func (r *run) contains(in, v value) bool {
 		if same(item, v) {
 			return true
 		}
-		if eq := r.equal(item, v); eq {
-			return eq
+		if r.equal(item, v) {
+			return true
 		}
 	}
 }
@@ -210,13 +209,11 @@ func (r *run) compare(op string, a, b value) bool {
 	case "==":
 		return r.equal(a, b)
 	case "!=":
-		eq := r.equal(a, b)
-		return !eq
+		return !r.equal(a, b)
 	case "in":
 		return r.contains(b, a)
 	case "not in":
-		in := r.contains(b, a)
-		return !in
+		return !r.contains(b, a)
 	}
 	return r.order(op, a, b)
 }

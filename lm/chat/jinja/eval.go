@@ -23,29 +23,24 @@ func (r *run) all(es []expr, f *frame) []value {
 }
 
 func (e *listExpr) eval(r *run, f *frame) value {
-	items := r.all(e.items, f)
-	return &list{items}
+	return &list{r.all(e.items, f)}
 }
 
 func (e *tupleExpr) eval(r *run, f *frame) value {
-	items := r.all(e.items, f)
-	return &tuple{items: items}
+	return &tuple{items: r.all(e.items, f)}
 }
 
 func (e *dictExpr) eval(r *run, f *frame) value {
 	d := newDict()
 	for i := range e.keys {
-		k := e.keys[i].eval(r, f)
-		v := e.vals[i].eval(r, f)
-		r.store(d, k, v)
+		r.store(d, e.keys[i].eval(r, f), e.vals[i].eval(r, f))
 	}
 	return d
 }
 
 // test evaluates a condition.
 func (r *run) test(e expr, f *frame) bool {
-	v := e.eval(r, f)
-	return r.truth(v)
+	return r.truth(e.eval(r, f))
 }
 
 func (e *condExpr) eval(r *run, f *frame) value {
@@ -60,21 +55,18 @@ func (e *condExpr) eval(r *run, f *frame) value {
 
 func (e *logicExpr) eval(r *run, f *frame) value {
 	v := e.left.eval(r, f)
-	ok := r.truth(v)
-	if ok == e.or {
+	if r.truth(v) == e.or {
 		return v
 	}
 	return e.right.eval(r, f)
 }
 
 func (e *notExpr) eval(r *run, f *frame) value {
-	ok := r.test(e.arg, f)
-	return !ok
+	return !r.test(e.arg, f)
 }
 
 func (e *unaryExpr) eval(r *run, f *frame) value {
-	v := e.arg.eval(r, f)
-	return r.unary(e.op, v)
+	return r.unary(e.op, e.arg.eval(r, f))
 }
 
 func (e *binaryExpr) eval(r *run, f *frame) value {
@@ -100,7 +92,7 @@ func (e *compareExpr) eval(r *run, f *frame) value {
 	a := e.operands[0].eval(r, f)
 	for i, op := range e.ops {
 		b := e.operands[i+1].eval(r, f)
-		if ok := r.compare(op, a, b); !ok {
+		if !r.compare(op, a, b) {
 			return false
 		}
 		a = b
@@ -126,8 +118,7 @@ func (e *itemExpr) eval(r *run, f *frame) value {
 		}
 		return r.slice(v, bounds)
 	}
-	index := e.index.eval(r, f)
-	return r.item(v, index)
+	return r.item(v, e.index.eval(r, f))
 }
 
 func (e *sliceExpr) eval(*run, *frame) value {
@@ -148,8 +139,7 @@ func (r *run) arguments(a *arguments, f *frame, first ...value) *args {
 	out := &args{append(first, pos...), append([]string(nil), a.names...), named}
 	if a.rest != nil {
 		v := a.rest.eval(r, f)
-		more := r.collectOr(v, typeError("Value after * must be an iterable, not %s", typeName(v)))
-		out.pos = r.concat(out.pos, more)
+		out.pos = r.concat(out.pos, r.collectOr(v, typeError("Value after * must be an iterable, not %s", typeName(v))))
 	}
 	if a.restDict != nil {
 		v := a.restDict.eval(r, f)
@@ -277,8 +267,7 @@ func (r *run) call(fn value, a *args) value {
 }
 
 func (e *filterExpr) eval(r *run, f *frame) value {
-	v := e.arg.eval(r, f)
-	return e.apply(r, f, v)
+	return e.apply(r, f, e.arg.eval(r, f))
 }
 
 // apply filters a value.
@@ -286,8 +275,7 @@ func (e *filterExpr) apply(r *run, f *frame, v value) value {
 	if inner, ok := e.arg.(*filterExpr); ok && e.inBlock() {
 		v = inner.apply(r, f, v)
 	}
-	a := r.arguments(&e.args, f, v)
-	return r.filter(e.name, a)
+	return r.filter(e.name, r.arguments(&e.args, f, v))
 }
 
 // inBlock tells whether the first of a chain of filters has nothing to filter
@@ -307,9 +295,7 @@ func (r *run) filter(name string, a *args) value {
 }
 
 func (e *testExpr) eval(r *run, f *frame) value {
-	v := e.arg.eval(r, f)
-	a := r.arguments(&e.args, f, v)
-	return r.is(e.name, a)
+	return r.is(e.name, r.arguments(&e.args, f, e.arg.eval(r, f)))
 }
 
 // is applies a test.

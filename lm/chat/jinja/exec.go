@@ -24,8 +24,7 @@ func (s *textStmt) exec(r *run, _ *frame) signal {
 
 func (s *outputStmt) exec(r *run, f *frame) signal {
 	r.line = s.arg.at()
-	v := s.arg.eval(r, f)
-	r.print(v)
+	r.print(s.arg.eval(r, f))
 	return next
 }
 
@@ -40,8 +39,7 @@ func (r *run) print(v value) {
 
 func (s *ifStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	ok := r.test(s.cond, f)
-	if ok {
+	if r.test(s.cond, f) {
 		return r.exec(s.body, f)
 	}
 	return r.exec(s.other, f)
@@ -124,8 +122,8 @@ func (s *forStmt) items(r *run, f *frame, v value) iterator {
 				return nil, false
 			}
 			r.assign(&s.target, inner, v)
-			if ok := r.test(s.test, inner); ok {
-				return v, ok
+			if r.test(s.test, inner) {
+				return v, true
 			}
 		}
 	}
@@ -196,8 +194,7 @@ func (s *setStmt) exec(r *run, f *frame) signal {
 		}
 	})
 	r.line = s.at()
-	v := s.arg.eval(r, f)
-	r.assign(&s.target, f, v)
+	r.assign(&s.target, f, s.arg.eval(r, f))
 	return next
 }
 
@@ -243,8 +240,7 @@ func (s *withStmt) exec(r *run, f *frame) signal {
 	inner := r.enter(s.scope, f)
 	defer inner.leave()
 	for i := range s.targets {
-		v := s.vals[i].eval(r, f)
-		r.assign(&s.targets[i], inner, v)
+		r.assign(&s.targets[i], inner, s.vals[i].eval(r, f))
 	}
 	return r.exec(s.body, inner)
 }
@@ -256,8 +252,7 @@ func (s *macroStmt) exec(r *run, f *frame) signal {
 
 func (s *callStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	v := r.callWith(s.call, f, &macro{s.def, f})
-	r.print(v)
+	r.print(r.callWith(s.call, f, &macro{s.def, f}))
 	return next
 }
 

@@ -17,8 +17,7 @@ func filter(names string, required int, params string, f func(r *run, v []value)
 	for _, name := range strings.Fields(names) {
 		fields := strings.Fields(params)
 		filters[name] = func(r *run, a *args) value {
-			v := a.bind(name, required, fields...)
-			return f(r, v)
+			return f(r, a.bind(name, required, fields...))
 		}
 	}
 }
@@ -59,8 +58,7 @@ func (r *run) getter(attribute, fallback value) func(value) value {
 // folding makes a getter that lets the case of texts alone unless they are to
 // be told apart by it.
 func (r *run) folding(get func(value) value, caseSensitive value) func(value) value {
-	sensitive := r.truthArg(caseSensitive)
-	if sensitive {
+	if r.truthArg(caseSensitive) {
 		return get
 	}
 	return func(v value) value {
@@ -80,8 +78,7 @@ func (r *run) sorted(items []value, key func(value) value, reverse bool) []value
 	type keyed struct{ key, item value }
 	ks := make([]keyed, len(items))
 	for i, item := range items {
-		k := key(item)
-		ks[i] = keyed{k, item}
+		ks[i] = keyed{key(item), item}
 	}
 	if reverse {
 		slices.Reverse(ks)

@@ -40,7 +40,7 @@ func init() {
 // f is made only if there is something.
 func (r *run) lazily(name string, v value, start func() func(value) (value, bool)) *generator {
 	return r.generate(name, func() iterator {
-		if some := r.truth(v); !some {
+		if !r.truth(v) {
 			return nil
 		}
 		f := start()
@@ -100,7 +100,6 @@ func (r *run) selector(a *args, attribute, reject bool) func(value) (value, bool
 		if len(rest) > 0 {
 			got = r.is(name, &args{append([]value{got}, rest[1:]...), a.names, a.named})
 		}
-		ok := r.truth(got)
-		return v, ok != reject
+		return v, r.truth(got) != reject
 	}
 }

@@ -19,8 +19,7 @@ func init() {
 	})
 	filter("length count", 1, "value", func(r *run, v []value) value { return r.length(v[0]) })
 	filter("list", 1, "value", func(r *run, v []value) value {
-		items := r.collect(v[0])
-		return &list{items}
+		return &list{r.collect(v[0])}
 	})
 	filter("items", 1, "value", func(r *run, v []value) value {
 		return r.generate("do_items", func() iterator {
@@ -80,16 +79,14 @@ func init() {
 		}
 		var gets []func(value) value
 		for _, a := range attrs {
-			get := r.folding(r.getter(a, nil), v[2])
-			gets = append(gets, get)
+			gets = append(gets, r.folding(r.getter(a, nil), v[2]))
 		}
 		items := r.collect(v[0])
 		reverse := intArg(v[1], 0)
 		items = r.sorted(items, func(item value) value {
 			key := &list{}
 			for _, get := range gets {
-				k := get(item)
-				key.items = append(key.items, k)
+				key.items = append(key.items, get(item))
 			}
 			return key
 		}, reverse != 0)
@@ -112,8 +109,7 @@ func init() {
 		}
 		get := r.folding(func(v value) value { return v.(*tuple).items[at] }, v[1])
 		reverse := intArg(v[3], 0)
-		items := r.sorted((&view{d, "items"}).items(), get, reverse != 0)
-		return &list{items}
+		return &list{r.sorted((&view{d, "items"}).items(), get, reverse != 0)}
 	})
 	filter("unique", 1, "value case_sensitive attribute", func(r *run, v []value) value {
 		return r.generate("sync_do_unique", func() iterator {
@@ -319,8 +315,7 @@ func (r *run) columns(items []value, n int, fill value) iterator {
 func groupBy(r *run, v []value) value {
 	real := r.getter(v[1], v[2])
 	get := r.folding(real, v[3])
-	items := r.collect(v[0])
-	items = r.sorted(items, get, false)
+	items := r.sorted(r.collect(v[0]), get, false)
 	groups := &list{}
 	var last value
 	for i, item := range items {
@@ -330,8 +325,7 @@ func groupBy(r *run, v []value) value {
 			same = r.equal(key, last)
 		}
 		if !same {
-			shown := real(item)
-			groups.items = append(groups.items, &tuple{[]value{shown, &list{}}, []string{"grouper", "list"}})
+			groups.items = append(groups.items, &tuple{[]value{real(item), &list{}}, []string{"grouper", "list"}})
 			r.grow(8 * valueBytes)
 		}
 		group := groups.items[len(groups.items)-1].(*tuple).items[1].(*list)

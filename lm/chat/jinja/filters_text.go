@@ -74,8 +74,7 @@ func init() {
 		return stringMethods["strip"](r, s, &args{pos: given(v)})
 	})
 	textFilter("center", "width", func(r *run, s string, v []value) value {
-		width := intArg(v[0], 80)
-		return r.justify(s, "center", " ", width)
+		return r.justify(s, "center", " ", intArg(v[0], 80))
 	})
 	textFilter("wordcount", "", func(_ *run, s string, _ []value) value { return len(words.FindAllStringIndex(s, -1)) })
 	filter("replace", 3, "s old new count", func(r *run, v []value) value {
@@ -128,21 +127,18 @@ func init() {
 	filter("pprint", 1, "value", func(r *run, v []value) value { return r.pretty(v[0]) })
 
 	filter("safe", 1, "value", func(r *run, v []value) value {
-		s := r.text(v[0])
-		return markup(s)
+		return markup(r.text(v[0]))
 	})
 	filter("escape e", 1, "s", func(r *run, v []value) value {
 		if m, ok := v[0].(markup); ok {
 			return m
 		}
-		s := r.text(v[0])
-		s = escapeHTML(s)
+		s := escapeHTML(r.text(v[0]))
 		r.grow(len(s))
 		return markup(s)
 	})
 	filter("forceescape", 1, "value", func(r *run, v []value) value {
-		s := r.text(v[0])
-		s = escapeHTML(s)
+		s := escapeHTML(r.text(v[0]))
 		r.grow(len(s))
 		return markup(s)
 	})
@@ -190,9 +186,7 @@ func indent(r *run, v []value) value {
 	if w, ok := str(v[1]); ok {
 		by = w
 	} else if v[1] != missing {
-		n := operand(v[1], 4)
-		spaces := r.repeat(" ", n)
-		by = spaces.(string)
+		by = r.repeat(" ", operand(v[1], 4)).(string)
 	}
 	s := needText(v[0])
 	first := r.truthArg(v[2])
@@ -324,17 +318,14 @@ func fileSize(r *run, v []value) value {
 		size = float(v[0])
 	}
 	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}
-	binary := r.truthArg(v[1])
-	if binary {
+	if r.truthArg(v[1]) {
 		base, units = 1024, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}
 	}
 	switch {
 	case size == 1:
 		return "1 Byte"
 	case size < base:
-		i := truncate(size)
-		s := r.text(i)
-		return s + " Bytes"
+		return r.text(truncate(size)) + " Bytes"
 	}
 	unit := base
 	for _, name := range units {

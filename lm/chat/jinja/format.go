@@ -226,7 +226,7 @@ func floatDigits(f float64, sp spec) string {
 			s = floatRepr(a)
 		} else {
 			s = general(a, max(p, 1), sp.alt)
-			if exp := strings.IndexByte(s, 'e'); exp < 0 && !strings.Contains(s, ".") {
+			if strings.IndexByte(s, 'e') < 0 && !strings.Contains(s, ".") {
 				if len(s) < max(p, 1) {
 					s += ".0"
 				} else {

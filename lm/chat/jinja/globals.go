@@ -24,8 +24,7 @@ func init() {
 		}
 		n := []int{0, 0, 1}
 		for i, v := range a.pos {
-			k := intArg(v, 0)
-			n[i] = k
+			n[i] = intArg(v, 0)
 		}
 		if len(a.pos) == 1 {
 			n[0], n[1] = 0, n[0]
@@ -83,9 +82,7 @@ func init() {
 		return r.loremIpsum(n[0], n[1] != 0, n[2], n[3])
 	})
 	global("raise_exception", func(r *run, a *args) value {
-		v := a.bind("raise_exception", 1, "message")
-		text := r.text(v[0])
-		panic(raise(ClassRaised, "%s", text))
+		panic(raise(ClassRaised, "%s", r.text(a.bind("raise_exception", 1, "message")[0])))
 	})
 	global("strftime_now", func(r *run, a *args) value {
 		v := a.bind("strftime_now", 1, "format")

@@ -66,8 +66,7 @@ func urlQuote(s string, query bool) string {
 
 func urlEncode(r *run, v []value) value {
 	quoted := func(v value, query bool) string {
-		s := r.text(v)
-		s = urlQuote(s, query)
+		s := urlQuote(r.text(v), query)
 		r.grow(len(s))
 		return s
 	}
@@ -89,9 +88,7 @@ func urlEncode(r *run, v []value) value {
 			return strings.Join(parts, "&")
 		}
 		kv := r.unpack(pair, 2)
-		key := quoted(kv[0], true)
-		val := quoted(kv[1], true)
-		parts = append(parts, key+"="+val)
+		parts = append(parts, quoted(kv[0], true)+"="+quoted(kv[1], true))
 	}
 }
 

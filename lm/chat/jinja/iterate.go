@@ -70,8 +70,7 @@ func (r *run) collect(v value) []value {
 		r.work(len(v.items))
 		return v.items
 	}
-	it := r.iterate(v)
-	return r.drain(it)
+	return r.drain(r.iterate(v))
 }
 
 // collectOr is collect that fails in a way of its own where that raises a

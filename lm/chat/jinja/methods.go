@@ -18,8 +18,7 @@ func fixed(name string, required int, params string, f func(r *run, self value, 
 		if len(a.names) > 0 && !slices.Contains(keywords, name) {
 			panic(typeError("%s() takes no keyword arguments", name))
 		}
-		v := a.bind(name, required, names...)
-		return f(r, self, v)
+		return f(r, self, a.bind(name, required, names...))
 	}
 }
 
@@ -50,7 +49,7 @@ func init() {
 		}
 		start, stop, _ := sliceBounds(bounds, len(items))
 		for i := start; i < stop; i++ {
-			if eq := r.equal(items[i], v[0]); eq {
+			if r.equal(items[i], v[0]) {
 				return i
 			}
 		}
@@ -60,8 +59,7 @@ func init() {
 		items := r.collect(self)
 		n := 0
 		for _, item := range items {
-			eq := r.equal(item, v[0])
-			n += truthInt(eq)
+			n += truthInt(r.equal(item, v[0]))
 		}
 		return n
 	})
@@ -86,7 +84,7 @@ func init() {
 	methodSet(viewMethods, "isdisjoint", 1, "other", func(r *run, self value, v []value) value {
 		items := r.collect(v[0])
 		for _, item := range items {
-			if in := r.contains(self, item); in {
+			if r.contains(self, item) {
 				return false
 			}
 		}

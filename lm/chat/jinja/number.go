@@ -79,9 +79,7 @@ func arithmetic(op string, a, b value) value {
 	_, fa := a.(float64)
 	_, fb := b.(float64)
 	if fa || fb {
-		x := float(a)
-		y := float(b)
-		return floatArithmetic(op, x, y)
+		return floatArithmetic(op, float(a), float(b))
 	}
 	x, xok := a.(int)
 	y, yok := b.(int)
@@ -145,9 +143,7 @@ func intArithmetic(op string, a, b *big.Int) value {
 		}
 	case "**":
 		if b.Sign() < 0 {
-			x := float(normal(a))
-			y := float(normal(b))
-			return floatArithmetic(op, x, y)
+			return floatArithmetic(op, float(normal(a)), float(normal(b)))
 		}
 		if a.CmpAbs(big.NewInt(1)) > 0 && (!b.IsInt64() || b.Int64() > maxBits || int64(a.BitLen()-1)*b.Int64() > maxBits) {
 			panic(limitError("an int of more than %d bits", maxBits))
@@ -348,9 +344,7 @@ func round(v value, digits int) value {
 		if digits < -330 {
 			return math.Copysign(0, f)
 		}
-		i := roundRat(new(big.Rat).SetFloat64(f), -digits)
-		z := float(i)
-		return math.Copysign(z, f)
+		return math.Copysign(float(roundRat(new(big.Rat).SetFloat64(f), -digits)), f)
 	}
 	i, ok := integer(v)
 	if !ok {

@@ -55,15 +55,13 @@ func (r *run) add(a, b value) value {
 		if !ok {
 			panic(typeError("can only concatenate list (not %q) to list", typeName(b)))
 		}
-		items := r.concat(x.items, y.items)
-		return &list{items}
+		return &list{r.concat(x.items, y.items)}
 	case *tuple:
 		y, ok := b.(*tuple)
 		if !ok {
 			panic(typeError("can only concatenate tuple (not %q) to tuple", typeName(b)))
 		}
-		items := r.concat(x.items, y.items)
-		return &tuple{items: items}
+		return &tuple{items: r.concat(x.items, y.items)}
 	}
 	panic(typeError("unsupported operand type(s) for +: %s and %s", quote(typeName(a)), quote(typeName(b))))
 }
@@ -115,11 +113,9 @@ func (r *run) repeat(v value, n int) value {
 		r.grow(len(s) * n)
 		return like(v, strings.Repeat(s, n))
 	case *list:
-		items := r.repeatItems(v.items, n)
-		return &list{items}
+		return &list{r.repeatItems(v.items, n)}
 	case *tuple:
-		items := r.repeatItems(v.items, n)
-		return &tuple{items: items}
+		return &tuple{items: r.repeatItems(v.items, n)}
 	}
 	return nil
 }

@@ -236,8 +236,7 @@ func (r *run) percentValue(p *percentSpec, v value) string {
 		}
 	} else {
 		sp.precision = p.precision
-		f := float(n)
-		n = f
+		n = float(n)
 	}
 	return r.formatNumber(n, sp)
 }

@@ -141,19 +141,16 @@ func (r *run) keySorted(v value) value {
 	}
 	switch v := v.(type) {
 	case *list:
-		items := each(v.items)
-		return &list{items}
+		return &list{each(v.items)}
 	case *tuple:
-		items := each(v.items)
-		return &tuple{items: items}
+		return &tuple{items: each(v.items)}
 	case *dict:
 		items := (&view{v, "items"}).items()
 		catch("TypeError", func() { items = r.sorted(items, func(v value) value { return v.(*tuple).items[0] }, false) })
 		d := newDict()
 		for _, item := range items {
 			pair := item.(*tuple).items
-			val := r.keySorted(pair[1])
-			r.store(d, pair[0], val)
+			r.store(d, pair[0], r.keySorted(pair[1]))
 		}
 		return d
 	}

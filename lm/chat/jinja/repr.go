@@ -62,8 +62,7 @@ func (w *writer) repr(v value) {
 		w.put(strconv.Itoa(v))
 		return
 	case *big.Int:
-		s := intText(v)
-		w.put(s)
+		w.put(intText(v))
 		return
 	case float64:
 		w.put(floatRepr(v))
@@ -118,8 +117,7 @@ func (w *writer) repr(v value) {
 		w.put("<Macro " + quote(v.def.name) + ">")
 		return
 	case *loop:
-		n := v.len()
-		w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, n))
+		w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, v.len()))
 		return
 	case *function:
 		w.put("<function " + v.name + ">")

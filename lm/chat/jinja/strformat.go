@@ -18,8 +18,7 @@ func (r *run) format(self value, a *args) value {
 	s, _ := str(self)
 	_, safe := self.(markup)
 	f := &formatter{r: r, args: a, safe: safe}
-	out := f.write(s, 2)
-	return like(self, out)
+	return like(self, f.write(s, 2))
 }
 
 // write replaces the fields of a text; fields nest to a depth.
@@ -60,8 +59,7 @@ func (f *formatter) write(s string, depth int) string {
 			}
 			panic(valueError("expected '}' before end of string"))
 		}
-		out := f.field(s[1:end-1], depth)
-		w.put(out)
+		w.put(f.field(s[1:end-1], depth))
 		s = s[end:]
 	}
 	return w.String()

@@ -145,8 +145,7 @@ func init() {
 	}
 	for name, cut := range map[string]func(s, part string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix} {
 		strMethod(name, 1, "affix", func(_ *run, s string, v []value) value {
-			part := textArg(name, v[0])
-			return cut(s, part)
+			return cut(s, textArg(name, v[0]))
 		})
 	}
 	for _, name := range []string{"find", "rfind", "index", "rindex"} {
@@ -191,8 +190,7 @@ func init() {
 		strMethod(name, 0, "sep maxsplit", func(r *run, s string, v []value) value { return r.split(s, v, name == "rsplit") })
 	}
 	strMethod("splitlines", 0, "keepends", func(r *run, s string, v []value) value {
-		keep := intArg(v[0], 0)
-		return r.texts(splitLines(s, keep != 0))
+		return r.texts(splitLines(s, intArg(v[0], 0) != 0))
 	})
 	for _, name := range []string{"partition", "rpartition"} {
 		strMethod(name, 1, "sep", func(_ *run, s string, v []value) value {

@@ -12,8 +12,7 @@ func test(names string, params string, f func(r *run, v []value) bool) {
 	fields := strings.Fields("value " + params)
 	for _, name := range strings.Fields(names) {
 		tests[name] = func(r *run, a *args) value {
-			v := a.bind(name, len(fields), fields...)
-			return f(r, v)
+			return f(r, a.bind(name, len(fields), fields...))
 		}
 	}
 }
@@ -62,14 +61,11 @@ func init() {
 
 	for name, m := range map[string]string{"lower": "islower", "upper": "isupper"} {
 		test(name, "", func(r *run, v []value) bool {
-			s := r.text(v[0])
-			got := stringMethods[m](r, s, &args{})
-			return got == true
+			return stringMethods[m](r, r.text(v[0]), &args{}) == true
 		})
 	}
 	remainder := func(r *run, v, by value, want int) bool {
-		m := r.binary("%", v, by)
-		return r.equal(m, want)
+		return r.equal(r.binary("%", v, by), want)
 	}
 	test("odd", "", func(r *run, v []value) bool { return remainder(r, v[0], 2, 1) })
 	test("even", "", func(r *run, v []value) bool { return remainder(r, v[0], 2, 0) })

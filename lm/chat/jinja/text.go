@@ -41,8 +41,7 @@ func within(s string, start, end value) (part string, before int, found bool) {
 		return i
 	}
 	from := edge(start, 0)
-	to := edge(end, n)
-	to = min(to, n)
+	to := min(edge(end, n), n)
 	if from > to {
 		return "", 0, false
 	}

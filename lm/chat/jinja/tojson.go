@@ -77,8 +77,7 @@ func (j *jsonWriter) value(v value, depth int) {
 			}
 		}
 		j.items("{", "}", len(entries), depth, func(i int) {
-			key := j.key(entries[i].key)
-			j.put(key + j.colon)
+			j.put(j.key(entries[i].key) + j.colon)
 			j.value(entries[i].val, depth+1)
 		})
 		return
@@ -129,8 +128,7 @@ func (j *jsonWriter) key(k value) string {
 	case float64:
 		return `"` + jsonFloat(k) + `"`
 	case int, *big.Int:
-		s := j.r.repr(k)
-		return `"` + s + `"`
+		return `"` + j.r.repr(k) + `"`
 	}
 	panic(typeError("keys must be str, int, float, bool or None, not %s", typeName(k)))
 }
