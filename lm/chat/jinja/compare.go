@@ -23,14 +23,10 @@ func (r *run) equal(a, b value) bool {
 	case *undefined:
 		_, ok := b.(*undefined)
 		return ok
-	case *list:
-		if b, ok := b.(*list); ok {
-			return r.equalItems(a.items, b.items)
-		}
-	case *tuple:
-		if b, ok := b.(*tuple); ok {
-			return r.equalItems(a.items, b.items)
-		}
+	case *list, *tuple:
+		x, _ := itemsOf(a)
+		y, _ := itemsOf(b)
+		return typeName(a) == typeName(b) && r.equalItems(x, y)
 	case *dict:
 		if b, ok := b.(*dict); ok {
 			return r.equalDicts(a, b)
@@ -111,9 +107,7 @@ func same(a, b value) bool {
 func (r *run) order(op string, a, b value) bool {
 	r.step()
 	for _, v := range []value{a, b} {
-		if u, ok := v.(*undefined); ok {
-			panic(u.err())
-		}
+		use(v)
 	}
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
@@ -127,15 +121,9 @@ func (r *run) order(op string, a, b value) bool {
 			return ordered(op, strings.Compare(s, t))
 		}
 	}
-	switch x := a.(type) {
-	case *list:
-		if y, ok := b.(*list); ok {
-			return r.orderItems(op, x.items, y.items)
-		}
-	case *tuple:
-		if y, ok := b.(*tuple); ok {
-			return r.orderItems(op, x.items, y.items)
-		}
+	if x, ok := itemsOf(a); ok && typeName(a) == typeName(b) {
+		y, _ := itemsOf(b)
+		return r.orderItems(op, x, y)
 	}
 	panic(typeError("'%s' not supported between instances of %s and %s", op, quote(typeName(a)), quote(typeName(b))))
 }

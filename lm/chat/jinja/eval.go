@@ -143,9 +143,7 @@ func (r *run) arguments(a *arguments, f *frame, first ...value) *args {
 	}
 	if a.restDict != nil {
 		v := a.restDict.eval(r, f)
-		if u, ok := v.(*undefined); ok {
-			panic(u.err())
-		}
+		use(v)
 		d, ok := v.(*dict)
 		if !ok {
 			panic(typeError("argument after ** must be a mapping, not %s", typeName(v)))

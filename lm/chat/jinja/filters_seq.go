@@ -100,9 +100,7 @@ func init() {
 		case by != "key" && v[2] != missing:
 			panic(raise("FilterArgumentError", `You can only sort by either "key" or "value"`))
 		}
-		if u, ok := v[0].(*undefined); ok {
-			panic(u.err())
-		}
+		use(v[0])
 		d, ok := v[0].(*dict)
 		if !ok {
 			panic(raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0]))))
@@ -222,9 +220,7 @@ func init() {
 		if !ok {
 			panic(typeError("attribute name must be string, not %s", quote(typeName(v[1]))))
 		}
-		if u, ok := v[0].(*undefined); ok {
-			panic(u.err())
-		}
+		use(v[0])
 		got, ok := r.attribute(v[0], name)
 		if !ok {
 			got = undefinedIn(v[0], name)

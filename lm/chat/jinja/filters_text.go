@@ -25,9 +25,7 @@ func textFilter(name string, params string, f func(r *run, s string, v []value) 
 
 // needText is the value of a filter that takes nothing but a string.
 func needText(v value) string {
-	if u, ok := v.(*undefined); ok {
-		panic(u.err())
-	}
+	use(v)
 	if _, ok := v.(*list); ok {
 		panic(raise("AttributeError", "'list' object has no attribute 'splitlines'"))
 	}
@@ -107,9 +105,7 @@ func init() {
 		if v[1] == missing {
 			v[1] = 0.0
 		}
-		if u, ok := v[0].(*undefined); ok {
-			panic(u.err())
-		}
+		use(v[0])
 		if s, ok := str(v[0]); ok {
 			if f, ok := parseFloat(s); ok {
 				return f

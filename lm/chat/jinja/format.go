@@ -297,9 +297,7 @@ func (r *run) pad(sp spec, sign, s, align string) string {
 	if pad <= 0 {
 		return sign + s
 	}
-	if pad > maxString/len(fill) {
-		panic(limitError("a string of more than %d bytes", maxString))
-	}
+	fits(pad, len(fill))
 	switch align {
 	case "<":
 		return sign + s + strings.Repeat(fill, pad)

@@ -105,9 +105,7 @@ func (r *run) dictCall(a *args) *dict {
 	switch len(a.pos) {
 	case 0:
 	case 1:
-		if u, ok := a.pos[0].(*undefined); ok {
-			panic(u.err())
-		}
+		use(a.pos[0])
 		d = r.dictOf(a.pos[0])
 	default:
 		panic(typeError("dict expected at most 1 argument, got %d", len(a.pos)))

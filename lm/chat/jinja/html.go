@@ -11,9 +11,7 @@ import (
 func unescapeHTML(s string) string { return html.UnescapeString(s) }
 
 func xmlAttr(r *run, v []value) value {
-	if u, ok := v[0].(*undefined); ok {
-		panic(u.err())
-	}
+	use(v[0])
 	d, ok := v[0].(*dict)
 	if !ok {
 		panic(raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0]))))

@@ -21,10 +21,8 @@ func (r *run) iterate(v value) iterator {
 			r.step()
 			return c, true // plain, of markup too
 		}
-	case *list:
-		items = v.items
-	case *tuple:
-		items = v.items
+	case *list, *tuple:
+		items, _ = itemsOf(v)
 	case *dict:
 		items = (&view{v, "keys"}).items()
 	case *view:
@@ -62,13 +60,9 @@ func (r *run) over(items []value) iterator {
 
 // collect is list(v). The items may be those of v, not to be changed.
 func (r *run) collect(v value) []value {
-	switch v := v.(type) {
-	case *list:
-		r.work(len(v.items))
-		return v.items
-	case *tuple:
-		r.work(len(v.items))
-		return v.items
+	if items, ok := itemsOf(v); ok {
+		r.work(len(items))
+		return items
 	}
 	return r.drain(r.iterate(v))
 }

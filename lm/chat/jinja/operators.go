@@ -13,9 +13,7 @@ func (r *run) binary(op string, a, b value) value {
 		return r.percent(a, format, b)
 	}
 	for _, v := range []value{a, b} {
-		if u, ok := v.(*undefined); ok {
-			panic(u.err())
-		}
+		use(v)
 	}
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
@@ -24,7 +22,20 @@ func (r *run) binary(op string, a, b value) value {
 	}
 	switch op {
 	case "+":
-		return r.add(a, b)
+		name := typeName(a)
+		s, isText := str(a)
+		items, isList := itemsOf(a)
+		if isText {
+			name = "str"
+			if t, ok := str(b); ok {
+				return r.join([]value{a, b}, s, t)
+			}
+		} else if more, ok := itemsOf(b); ok && typeName(b) == name {
+			return withItems(a, r.concat(items, more))
+		}
+		if isText || isList {
+			panic(typeError("can only concatenate %s (not %q) to %s", name, typeName(b), name))
+		}
 	case "*":
 		for _, p := range [][2]value{{a, b}, {b, a}} {
 			if n, ok := small(p[1]); ok && isSequence(p[0]) {
@@ -39,31 +50,6 @@ func (r *run) binary(op string, a, b value) value {
 		op = "** or pow()"
 	}
 	panic(typeError("unsupported operand type(s) for %s: %s and %s", op, quote(typeName(a)), quote(typeName(b))))
-}
-
-func (r *run) add(a, b value) value {
-	switch x := a.(type) {
-	case string, markup:
-		s, _ := str(a)
-		t, ok := str(b)
-		if !ok {
-			panic(typeError("can only concatenate str (not %q) to str", typeName(b)))
-		}
-		return r.join([]value{a, b}, s, t)
-	case *list:
-		y, ok := b.(*list)
-		if !ok {
-			panic(typeError("can only concatenate list (not %q) to list", typeName(b)))
-		}
-		return &list{r.concat(x.items, y.items)}
-	case *tuple:
-		y, ok := b.(*tuple)
-		if !ok {
-			panic(typeError("can only concatenate tuple (not %q) to tuple", typeName(b)))
-		}
-		return &tuple{items: r.concat(x.items, y.items)}
-	}
-	panic(typeError("unsupported operand type(s) for +: %s and %s", quote(typeName(a)), quote(typeName(b))))
 }
 
 // join is the sum of strings. If one is markup, so is the sum, and the others
@@ -94,52 +80,33 @@ func (r *run) concat(a, b []value) []value {
 }
 
 func isSequence(v value) bool {
-	switch v.(type) {
-	case string, markup, *list, *tuple:
-		return true
-	}
-	return false
+	_, isText := str(v)
+	_, ok := itemsOf(v)
+	return isText || ok
 }
 
 // repeat is v * n of a sequence.
 func (r *run) repeat(v value, n int) value {
 	n = max(n, 0)
-	switch v := v.(type) {
-	case string, markup:
-		s, _ := str(v)
-		if len(s) > 0 && n > maxString/len(s) {
-			panic(limitError("a string of more than %d bytes", maxString))
-		}
+	if s, ok := str(v); ok {
+		fits(n, len(s))
 		r.grow(len(s) * n)
 		return like(v, strings.Repeat(s, n))
-	case *list:
-		return &list{r.repeatItems(v.items, n)}
-	case *tuple:
-		return &tuple{items: r.repeatItems(v.items, n)}
 	}
-	return nil
-}
-
-func (r *run) repeatItems(items []value, n int) []value {
-	if len(items) == 0 {
-		return nil
-	}
-	if n > maxItems/len(items) {
+	items, _ := itemsOf(v)
+	if len(items) > 0 && n > maxItems/len(items) {
 		panic(limitError("a list of more than %d items", maxItems))
 	}
-	r.room(len(items) * n)
-	out := make([]value, 0, len(items)*n)
-	for range n {
-		out = append(out, items...)
+	if len(items) == 0 {
+		return withItems(v, nil)
 	}
-	return out
+	r.room(len(items) * n)
+	return withItems(v, slices.Repeat(items, n))
 }
 
 // unary applies a sign.
 func (r *run) unary(op string, v value) value {
-	if u, ok := v.(*undefined); ok {
-		panic(u.err())
-	}
+	use(v)
 	n, ok := number(v)
 	if !ok {
 		panic(typeError("bad operand type for unary %s: %s", op, quote(typeName(v))))
@@ -156,9 +123,7 @@ func (r *run) unary(op string, v value) value {
 // item is v[index] as Jinja reads it: an element, or else an attribute, or
 // else undefined.
 func (r *run) item(v, index value) value {
-	if u, ok := v.(*undefined); ok {
-		panic(u.err())
-	}
+	use(v)
 	if got, ok := r.element(v, index); ok {
 		return got
 	}
@@ -212,21 +177,13 @@ func (r *run) element(v, index value) (got value, ok bool) {
 		c, ok := charAt(s, i)
 		r.work(len(s))
 		return like(v, c), ok
-	case *list:
-		i, ok := clamp(i, len(v.items))
-		if ok {
-			return v.items[i], true
-		}
-	case *tuple:
-		i, ok := clamp(i, len(v.items))
-		if ok {
-			return v.items[i], true
-		}
 	case *span:
 		i, ok := clamp(i, v.len())
-		if ok {
-			return v.start + i*v.step, true
-		}
+		return v.start + i*v.step, ok
+	}
+	items, _ := itemsOf(v)
+	if i, ok := clamp(i, len(items)); ok {
+		return items[i], true
 	}
 	return nil, false
 }
@@ -263,11 +220,10 @@ func charAt(s string, i int) (string, bool) {
 
 // slice is v[start:stop:step]; nil stands for what is left out.
 func (r *run) slice(v value, bounds [3]value) value {
-	if u, ok := v.(*undefined); ok {
-		panic(u.err())
-	}
+	use(v)
 	var runes []rune
-	n := 0
+	items, _ := itemsOf(v)
+	n := len(items)
 	s, isText := str(v)
 	ascii := isASCII(s)
 	switch v := v.(type) {
@@ -277,10 +233,7 @@ func (r *run) slice(v value, bounds [3]value) value {
 			n = len(runes)
 		}
 		r.grow(len(s))
-	case *list:
-		n = len(v.items)
-	case *tuple:
-		n = len(v.items)
+	case *list, *tuple:
 	case *span:
 		n = v.len()
 	case *dict:
@@ -314,20 +267,11 @@ func (r *run) slice(v value, bounds [3]value) value {
 		return like(v, string(out))
 	}
 	r.room(count)
-	var items []value
-	if l, ok := v.(*list); ok {
-		items = l.items
-	} else {
-		items = v.(*tuple).items
-	}
 	out := make([]value, 0, count)
 	for i := range count {
 		out = append(out, items[start+i*step])
 	}
-	if _, ok := v.(*list); ok {
-		return &list{out}
-	}
-	return &tuple{items: out}
+	return withItems(v, out)
 }
 
 // sliceBounds is slice(...).indices(n).

@@ -34,30 +34,20 @@ func (p *printer) format(v value, indent, allowance int) {
 	switch v := v.(type) {
 	case string:
 		p.long(v, indent, allowance)
-		return
-	case *list:
-		p.lines("[", "]", len(v.items), indent, allowance, func(i, allowance int) {
-			p.format(v.items[i], indent+1, allowance)
+	case *list, *tuple:
+		items, begin, end := brackets(v)
+		p.lines(begin, end, len(items), indent, allowance, func(i, allowance int) {
+			p.format(items[i], indent+1, allowance)
 		})
-		return
-	case *tuple:
-		end := ")"
-		if len(v.items) == 1 {
-			end = ",)"
-		}
-		p.lines("(", end, len(v.items), indent, allowance, func(i, allowance int) {
-			p.format(v.items[i], indent+1, allowance)
-		})
-		return
 	case *dict:
 		p.lines("{", "}", len(v.entries), indent, allowance, func(i, allowance int) {
 			key := p.r.repr(v.entries[i].key)
 			p.put(key + ": ")
 			p.format(v.entries[i].val, indent+runeCount(key)+3, allowance)
 		})
-		return
+	default:
+		p.put(text)
 	}
-	p.put(text)
 }
 
 // lines writes items on lines of their own.
@@ -131,19 +121,15 @@ func (p *printer) long(s string, indent, allowance int) {
 func (r *run) keySorted(v value) value {
 	r.deeper()
 	defer r.shallower()
-	each := func(items []value) []value {
+	switch v := v.(type) {
+	case *list, *tuple:
+		items, _ := itemsOf(v)
 		r.room(len(items))
 		out := make([]value, len(items))
 		for i, item := range items {
 			out[i] = r.keySorted(item)
 		}
-		return out
-	}
-	switch v := v.(type) {
-	case *list:
-		return &list{each(v.items)}
-	case *tuple:
-		return &tuple{items: each(v.items)}
+		return withItems(v, out)
 	case *dict:
 		items := (&view{v, "items"}).items()
 		catch("TypeError", func() { items = r.sorted(items, func(v value) value { return v.(*tuple).items[0] }, false) })

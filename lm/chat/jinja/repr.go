@@ -39,9 +39,7 @@ type writer struct {
 }
 
 func (w *writer) put(s string) {
-	if w.Len()+len(s) > maxString {
-		panic(limitError("a string of more than %d bytes", maxString))
-	}
+	fits(w.Len()+len(s), 1)
 	w.WriteString(s)
 	w.r.grow(len(s))
 }
@@ -50,83 +48,70 @@ func (w *writer) repr(v value) {
 	switch v := v.(type) {
 	case nil:
 		w.put("None")
-		return
 	case bool:
-		if v {
-			w.put("True")
-			return
-		}
-		w.put("False")
-		return
+		w.put(map[bool]string{true: "True", false: "False"}[v])
 	case int:
 		w.put(strconv.Itoa(v))
-		return
 	case *big.Int:
 		w.put(intText(v))
-		return
 	case float64:
 		w.put(floatRepr(v))
-		return
 	case string:
 		w.put(quote(v))
-		return
 	case markup:
 		w.put("Markup(" + quote(string(v)) + ")")
-		return
-	case *list:
-		w.items(v, "[", "]", len(v.items), func(i int) { w.repr(v.items[i]) })
-		return
-	case *tuple:
-		end := ")"
-		if len(v.items) == 1 {
-			end = ",)"
-		}
-		w.items(v, "(", end, len(v.items), func(i int) { w.repr(v.items[i]) })
-		return
+	case *list, *tuple:
+		items, begin, end := brackets(v)
+		w.items(v, begin, end, len(items), func(i int) { w.repr(items[i]) })
 	case *dict:
 		w.items(v, "{", "}", len(v.entries), func(i int) {
 			w.repr(v.entries[i].key)
 			w.put(": ")
 			w.repr(v.entries[i].val)
 		})
-		return
 	case *view:
 		items := v.items()
 		w.items(v, "dict_"+v.kind+"([", "])", len(items), func(i int) { w.repr(items[i]) })
-		return
 	case *span:
 		if v.step == 1 {
 			w.put(fmt.Sprintf("range(%d, %d)", v.start, v.stop))
-			return
+		} else {
+			w.put(fmt.Sprintf("range(%d, %d, %d)", v.start, v.stop, v.step))
 		}
-		w.put(fmt.Sprintf("range(%d, %d, %d)", v.start, v.stop, v.step))
-		return
 	case *namespace:
 		w.put("<Namespace ")
 		w.repr(v.attrs)
 		w.put(">")
-		return
 	case *undefined:
 		w.put("Undefined")
-		return
 	case *macro:
 		if v.def.anonymous {
 			w.put("<Macro anonymous>")
-			return
+		} else {
+			w.put("<Macro " + quote(v.def.name) + ">")
 		}
-		w.put("<Macro " + quote(v.def.name) + ">")
-		return
 	case *loop:
 		w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, v.len()))
-		return
 	case *function:
 		w.put("<function " + v.name + ">")
-		return
 	case *generator:
 		w.put("<generator object " + v.name + ">")
-		return
+	default:
+		w.put("<" + typeName(v) + " object>")
 	}
-	w.put("<" + typeName(v) + " object>")
+}
+
+// brackets returns the items of a list or a tuple and the brackets around them.
+func brackets(v value) (items []value, begin, end string) {
+	items, _ = itemsOf(v)
+	_, isList := v.(*list)
+	switch {
+	case isList:
+		return items, "[", "]"
+	case len(items) == 1:
+		return items, "(", ",)"
+	}
+	return items, "(", ")"
 }
 
 // items writes a container. One that is being written already is written as

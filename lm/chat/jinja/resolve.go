@@ -17,14 +17,12 @@ type resolver struct {
 // resolve prepares a template to run. It returns the scope of its top level.
 func resolve(body []stmt, p *parser) *scope {
 	v := &resolver{parser: p, last: 1}
-	s := (*scope)(nil).inner()
 	measure(body, 0)
-	s.declare(body, false)
+	s := (*scope)(nil).block(body)
 	v.body(body, s, true, false)
 	for _, name := range slices.Sorted(maps.Keys(p.blocks)) {
 		if b := p.blocks[name]; b.scope == nil {
-			b.scope = (*scope)(nil).inner()
-			b.scope.declare(b.body, false)
+			b.scope = (*scope)(nil).block(b.body)
 			v.last = b.at()
 			v.body(b.body, b.scope, false, false)
 		}
@@ -146,16 +144,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		v.target(&b.target, s, top)
 		v.expr(b.arg, s, soft)
 	case *setBlockStmt:
-		b.scope = s.inner()
-		b.scope.declare(b.body, false)
-		if b.filter != nil {
-			b.scope.loads(b.filter)
-		}
-		v.body(b.body, b.scope, false, false)
-		v.last = b.at()
-		if b.filter != nil {
-			v.expr(b.filter, b.scope, false)
-		}
+		b.scope = v.filtered(b.body, b.filter, b.at(), s)
 		v.target(&b.target, s, top)
 	case *withStmt:
 		b.line = line(v.last)
@@ -180,12 +169,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		v.macro(b.def, s)
 		v.last = b.at()
 	case *filterStmt:
-		b.scope = s.inner()
-		b.scope.declare(b.body, false)
-		b.scope.loads(b.filter)
-		v.body(b.body, b.scope, false, false)
-		v.last = b.at()
-		v.expr(b.filter, b.scope, false)
+		b.scope = v.filtered(b.body, b.filter, b.at(), s)
 	case *autoescapeStmt:
 		b.line = line(v.last)
 		b.scope = s.inner()
@@ -196,8 +180,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 	case *blockStmt:
 		v.last = b.at()
 		if b.scoped {
-			b.scope = s.inner()
-			b.scope.declare(b.body, false)
+			b.scope = s.block(b.body)
 			loops := v.loops
 			v.loops = 0
 			v.body(b.body, b.scope, false, false)
@@ -219,6 +202,20 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 
 func (v *resolver) fail(class string, line int, format string, args ...any) {
 	panic(raiseAt(line, class, format, args...))
+}
+
+// filtered resolves a body whose text is filtered, if there is a filter.
+func (v *resolver) filtered(body []stmt, filter *filterExpr, line int, s *scope) *scope {
+	inner := s.block(body)
+	if filter != nil {
+		inner.loads(filter)
+	}
+	v.body(body, inner, false, false)
+	v.last = line
+	if filter != nil {
+		v.expr(filter, inner, false)
+	}
+	return inner
 }
 
 func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
@@ -243,8 +240,7 @@ func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
 	v.body(b.body, b.scope, false, false)
 	v.loops--
 	if b.other != nil {
-		b.otherScope = s.inner()
-		b.otherScope.declare(b.other, false)
+		b.otherScope = s.block(b.other)
 		loops := v.loops
 		if b.recursive { // a function of its own
 			v.loops = 0

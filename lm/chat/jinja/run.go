@@ -100,6 +100,13 @@ func (r *run) room(n int) {
 	r.grow(n * valueBytes)
 }
 
+// fits fails if n times a size is more bytes than a string may have.
+func fits(n, size int) {
+	if size > 0 && n > maxString/size {
+		panic(limitError("a string of more than %d bytes", maxString))
+	}
+}
+
 // deeper notes that a value within a value is looked at; shallower ends it.
 func (r *run) deeper() {
 	if r.depth++; r.depth > maxDepth {
@@ -125,9 +132,7 @@ func (r *run) capture(f func()) string {
 	r.out = &strings.Builder{}
 	defer func() { r.out = out }()
 	f()
-	if r.out.Len() > maxString {
-		panic(limitError("a string of more than %d bytes", maxString))
-	}
+	fits(r.out.Len(), 1)
 	r.grow(r.out.Len())
 	return r.out.String()
 }

@@ -35,22 +35,18 @@ func strMethod(name string, required int, params string, f func(r *run, s string
 
 // marked makes markup of the strings in a result.
 func marked(v value) value {
-	switch v := v.(type) {
-	case string:
-		return markup(v)
-	case *list:
-		return &list{markedItems(v.items)}
-	case *tuple:
-		return &tuple{items: markedItems(v.items)}
+	if s, ok := v.(string); ok {
+		return markup(s)
 	}
-	return v
-}
-
-func markedItems(items []value) (out []value) {
-	for _, v := range items {
-		out = append(out, marked(v))
+	items, ok := itemsOf(v)
+	if !ok {
+		return v
 	}
-	return out
+	var out []value
+	for _, item := range items {
+		out = append(out, marked(item))
+	}
+	return withItems(v, out)
 }
 
 // textArg is an argument that must be a string.
@@ -64,9 +60,7 @@ func textArg(method string, v value) string {
 
 // operand is an argument of a filter that Jinja calculates with.
 func operand(v value, otherwise int) int {
-	if u, ok := v.(*undefined); ok {
-		panic(u.err())
-	}
+	use(v)
 	return intArg(v, otherwise)
 }
 
@@ -237,9 +231,7 @@ func init() {
 				out = ""
 				if size > 0 {
 					n := size - column%size
-					if n > maxString {
-						panic(limitError("a string of more than %d bytes", maxString))
-					}
+					fits(n, 1)
 					out = strings.Repeat(" ", n)
 				}
 				column += len(out)

@@ -134,9 +134,7 @@ func (r *run) justify(s, how, fill string, width int) value {
 	if pad <= 0 {
 		return s
 	}
-	if pad > maxString/len(fill) {
-		panic(limitError("a string of more than %d bytes", maxString))
-	}
+	fits(pad, len(fill))
 	r.grow(len(s) + pad*len(fill))
 	left := 0
 	switch how {

@@ -45,28 +45,19 @@ func (j *jsonWriter) value(v value, depth int) {
 	switch v := v.(type) {
 	case nil:
 		j.put("null")
-		return
 	case bool:
 		j.put(map[bool]string{true: "true", false: "false"}[v])
-		return
 	case int, *big.Int:
 		j.repr(v)
-		return
 	case float64:
 		j.put(jsonFloat(v))
-		return
 	case string:
 		j.put(j.quote(v))
-		return
 	case markup:
 		j.put(j.quote(string(v)))
-		return
-	case *list:
-		j.items("[", "]", len(v.items), depth, func(i int) { j.value(v.items[i], depth+1) })
-		return
-	case *tuple:
-		j.items("[", "]", len(v.items), depth, func(i int) { j.value(v.items[i], depth+1) })
-		return
+	case *list, *tuple:
+		items, _ := itemsOf(v)
+		j.items("[", "]", len(items), depth, func(i int) { j.value(items[i], depth+1) })
 	case *dict:
 		entries := v.entries
 		if j.sort {
@@ -80,9 +71,9 @@ func (j *jsonWriter) value(v value, depth int) {
 			j.put(j.key(entries[i].key) + j.colon)
 			j.value(entries[i].val, depth+1)
 		})
-		return
+	default:
+		panic(typeError("Object of type %s is not JSON serializable", typeName(v)))
 	}
-	panic(typeError("Object of type %s is not JSON serializable", typeName(v)))
 }
 
 func (j *jsonWriter) items(begin, end string, n, depth int, item func(int)) {
@@ -94,9 +85,7 @@ func (j *jsonWriter) items(begin, end string, n, depth int, item func(int)) {
 	defer j.r.shallower()
 	line := ""
 	if j.lines {
-		if len(j.indent)*depth > maxString {
-			panic(limitError("a string of more than %d bytes", maxString))
-		}
+		fits(depth, len(j.indent))
 		line = "\n" + strings.Repeat(j.indent, depth)
 	}
 	j.put(begin)

@@ -88,6 +88,13 @@ var modules = map[string]string{
 // err is the failure of using u.
 func (u *undefined) err() failure { return raise(u.class, "%s", u.message) }
 
+// use fails if v is undefined.
+func use(v value) {
+	if u, ok := v.(*undefined); ok {
+		panic(u.err())
+	}
+}
+
 // str returns the text of a string or markup.
 func str(v value) (string, bool) {
 	switch v := v.(type) {
@@ -105,6 +112,33 @@ func like(v value, text string) value {
 		return markup(text)
 	}
 	return text
+}
+
+// itemsOf returns the items of a list or a tuple.
+func itemsOf(v value) ([]value, bool) {
+	switch v := v.(type) {
+	case *list:
+		return v.items, true
+	case *tuple:
+		return v.items, true
+	}
+	return nil, false
+}
+
+// withItems is a list, or a tuple if v is one.
+func withItems(v value, items []value) value {
+	if _, ok := v.(*tuple); ok {
+		return &tuple{items: items}
+	}
+	return &list{items}
+}
+
+// orElse is v, or a value if v is missing.
+func orElse(v, otherwise value) value {
+	if v == missing {
+		return otherwise
+	}
+	return v
 }
 
 func newTuple(items ...value) *tuple { return &tuple{items: items} }
@@ -190,10 +224,9 @@ func (r *run) length(v value) int {
 	case markup:
 		r.work(len(v))
 		return runeCount(string(v))
-	case *list:
-		return len(v.items)
-	case *tuple:
-		return len(v.items)
+	case *list, *tuple:
+		items, _ := itemsOf(v)
+		return len(items)
 	case *dict:
 		return len(v.entries)
 	case *span:
