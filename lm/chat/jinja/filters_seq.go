@@ -9,13 +9,10 @@ import (
 func init() {
 	filter("default d", 1, "value default_value boolean", func(r *run, v []value) value {
 		_, use := v[0].(*undefined)
-		switch {
-		case !use && !(r.truthArg(v[2]) && !r.truth(v[0])):
-			return v[0]
-		case v[1] == missing:
-			return ""
+		if use || r.truthArg(v[2]) && !r.truth(v[0]) {
+			return orElse(v[1], "")
 		}
-		return v[1]
+		return v[0]
 	})
 	filter("length count", 1, "value", func(r *run, v []value) value { return r.length(v[0]) })
 	filter("list", 1, "value", func(r *run, v []value) value {
@@ -152,10 +149,7 @@ func init() {
 	}
 	filter("sum", 1, "iterable attribute start", func(r *run, v []value) value {
 		it := r.iterate(v[0])
-		total := v[2]
-		if total == missing {
-			total = 0
-		}
+		total := orElse(v[2], 0)
 		if _, ok := str(total); ok {
 			panic(typeError("sum() can't sum strings [use ''.join(seq) instead]"))
 		}
@@ -165,17 +159,12 @@ func init() {
 			if !ok {
 				return total
 			}
-			item = get(item)
-			total = r.binary("+", total, item)
+			total = r.binary("+", total, get(item))
 		}
 	})
 	filter("join", 1, "value d attribute", func(r *run, v []value) value {
 		it := r.iterate(v[0])
-		sep := value("")
-		if v[1] != missing {
-			sep = v[1]
-		}
-		between := r.text(sep)
+		between := r.text(orElse(v[1], ""))
 		get := r.getter(v[2], nil)
 		w := &writer{r: r}
 		for first := true; ; first = false {
@@ -183,8 +172,7 @@ func init() {
 			if !ok {
 				return r.safeIf(w.String(), v[1])
 			}
-			item = get(item)
-			s := r.text(item)
+			s := r.text(get(item))
 			if !first {
 				w.put(between)
 			}
@@ -195,10 +183,7 @@ func init() {
 		filter(name, 2, "value count fill_with", func(r *run, v []value) value {
 			return r.generate("sync_do_"+name, func() iterator {
 				items := r.collect(v[0])
-				fill := v[2]
-				if fill == missing {
-					fill = nil
-				}
+				fill := orElse(v[2], nil)
 				n, limited := 0, true
 				if name == "batch" && fill == nil { // compared with lengths only
 					limited = catch("", func() { n = operand(v[1], 0) }) == nil

@@ -102,18 +102,16 @@ func init() {
 	})
 	filter("int", 1, "value default base", toInt)
 	filter("float", 1, "value default", func(_ *run, v []value) value {
-		if v[1] == missing {
-			v[1] = 0.0
-		}
 		use(v[0])
+		otherwise := orElse(v[1], 0.0)
 		if s, ok := str(v[0]); ok {
 			if f, ok := parseFloat(s); ok {
 				return f
 			}
-			return v[1]
+			return otherwise
 		}
 		if _, ok := number(v[0]); !ok {
-			return v[1]
+			return otherwise
 		}
 		return float(v[0])
 	})
@@ -234,13 +232,9 @@ func truncateText(r *run, v []value) value {
 }
 
 func toInt(r *run, v []value) value {
-	otherwise := v[1]
-	if otherwise == missing {
-		otherwise = 0
-	}
+	use(v[0])
+	otherwise := orElse(v[1], 0)
 	switch x := v[0].(type) {
-	case *undefined:
-		panic(x.err())
 	case string, markup:
 		s, _ := str(x)
 		base := 1 // not one

@@ -46,20 +46,7 @@ func parseSpec(s string) (sp spec) {
 		}
 		s = s[1:]
 	}
-	number := func() int {
-		n := 0
-		for n < len(s) && decimal(s[n]) {
-			n++
-		}
-		i, err := strconv.Atoi(s[:n])
-		if s = s[n:]; err != nil || i > maxString {
-			panic(limitError("a width of more than %d", maxString))
-		}
-		return i
-	}
-	if s != "" && decimal(s[0]) {
-		sp.width = number()
-	}
+	sp.width, s = width(s)
 	if s != "" && (s[0] == ',' || s[0] == '_') {
 		sp.group, s = s[:1], s[1:]
 	}
@@ -67,7 +54,7 @@ func parseSpec(s string) (sp spec) {
 		if s = s[1:]; s == "" || !decimal(s[0]) {
 			panic(valueError("Format specifier missing precision"))
 		}
-		sp.precision = number()
+		sp.precision, s = width(s)
 	}
 	if len(s) > 1 {
 		panic(valueError("Invalid format specifier"))

@@ -61,11 +61,7 @@ func init() {
 		return &cycler{items: a.pos}
 	})
 	global("joiner", func(_ *run, a *args) value {
-		v := a.bind("Joiner.__init__", 0, "sep")
-		if v[0] == missing {
-			v[0] = ", "
-		}
-		return &joiner{sep: v[0]}
+		return &joiner{sep: orElse(a.bind("Joiner.__init__", 0, "sep")[0], ", ")}
 	})
 	global("lipsum", func(r *run, a *args) value {
 		v := a.bind("lipsum", 0, "n", "html", "min", "max")

@@ -136,13 +136,9 @@ func init() {
 // fromKeys is dict.fromkeys.
 func fromKeys(r *run, _ value, v []value) value {
 	keys := r.collect(v[0])
-	val := v[1]
-	if val == missing {
-		val = nil
-	}
 	d := newDict()
 	for _, k := range keys {
-		r.store(d, k, val)
+		r.store(d, k, orElse(v[1], nil))
 	}
 	return d
 }

@@ -158,17 +158,21 @@ func (p *percentSpec) number() int {
 		return i
 	}
 	n := 0
-	for n < len(p.text) && decimal(p.text[n]) {
-		n++
+	n, p.text = width(p.text)
+	return n
+}
+
+// width reads the digits of a width or a precision; none are 0.
+func width(text string) (n int, rest string) {
+	rest = strings.TrimLeft(text, "0123456789")
+	if len(rest) == len(text) {
+		return 0, text
 	}
-	if n == 0 {
-		return 0
-	}
-	i, err := strconv.Atoi(p.text[:n])
-	if p.text = p.text[n:]; err != nil || i > maxString {
+	n, err := strconv.Atoi(text[:len(text)-len(rest)])
+	if err != nil || n > maxString {
 		panic(limitError("a width of more than %d", maxString))
 	}
-	return i
+	return n, rest
 }
 
 // percentValue writes a value as a conversion of % says.

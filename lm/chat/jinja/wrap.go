@@ -53,10 +53,9 @@ func chunks(line string, hyphens bool) (out []string) {
 func isLetter(c rune) bool { return isAlnum(c) && !isDigit(c) }
 
 func wordWrap(r *run, v []value) value {
+	use(v[0])
 	s, ok := str(v[0])
-	if u, gone := v[0].(*undefined); gone {
-		panic(u.err())
-	} else if !ok {
+	if !ok {
 		panic(raise("AttributeError", "%s object has no attribute 'splitlines'", quote(typeName(v[0]))))
 	}
 	width := operand(v[1], 79)
