@@ -2,32 +2,37 @@ package kernel_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/stepwise-rl/stepwise/mirror/kernel"
+	"github.com/stepwise-rl/stepwise/mirror/kernel/kerneltest"
 )
 
 // subject is a kernel with a way to draw points of its domain.
 type subject struct {
 	name string
 	k    kernel.Kernel
-	draw func(t *rapid.T, label string) []float64
+	draw func(r *rand.Rand) []float64
 }
 
 // coordinates draws d numbers from [lo, hi].
-func coordinates(d int, lo, hi float64) func(*rapid.T, string) []float64 {
-	return func(t *rapid.T, label string) []float64 {
-		return rapid.SliceOfN(rapid.Float64Range(lo, hi), d, d).Draw(t, label)
+func coordinates(d int, lo, hi float64) func(*rand.Rand) []float64 {
+	return func(r *rand.Rand) []float64 {
+		x := make([]float64, d)
+		for i := range x {
+			x[i] = lo + (hi-lo)*r.Float64()
+		}
+		return x
 	}
 }
 
-func simplexPoint(d int) func(*rapid.T, string) []float64 {
-	return func(t *rapid.T, label string) []float64 {
-		x := coordinates(d, 0.01, 1)(t, label)
+func simplexPoint(d int) func(*rand.Rand) []float64 {
+	return func(r *rand.Rand) []float64 {
+		x := coordinates(d, 0.01, 1)(r)
 		sum := 0.0
 		for _, v := range x {
 			sum += v
@@ -83,103 +88,10 @@ func subjects() []subject {
 	return append(list, subject{"sum of blocks", must(kernel.Sum(blocks, blocks)), positive})
 }
 
-func each(t *testing.T, check func(t *rapid.T, s subject)) {
+func TestKernels(t *testing.T) {
 	for _, s := range subjects() {
-		t.Run(s.name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { check(t, s) })
-		})
+		t.Run(s.name, func(t *testing.T) { kerneltest.Run(t, s.k, s.draw) })
 	}
-}
-
-func grad(k kernel.Kernel, x []float64) []float64 {
-	g := make([]float64, len(x))
-	k.Grad(g, x)
-	return g
-}
-
-func dot(x, y []float64) (s float64) {
-	for i := range x {
-		s += x[i] * y[i]
-	}
-	return s
-}
-
-func minus(x, y []float64) []float64 {
-	d := make([]float64, len(x))
-	for i := range d {
-		d[i] = x[i] - y[i]
-	}
-	return d
-}
-
-func maxAbs(x []float64) (m float64) {
-	for _, v := range x {
-		m = max(m, math.Abs(v))
-	}
-	return m
-}
-
-func TestInverse(t *testing.T) {
-	each(t, func(t *rapid.T, s subject) {
-		x := s.draw(t, "x")
-		require.NoError(t, kernel.Check(s.k, x))
-		z := grad(s.k, x)
-		back := make([]float64, len(x))
-		require.True(t, s.k.Inverse(back, z))
-		assert.InDeltaSlice(t, x, back, 1e-10*(1+maxAbs(x)))
-		require.True(t, s.k.Inverse(z, z), "in place")
-		assert.Equal(t, back, z)
-	})
-}
-
-// ∇h*(z) attains the supremum in h*(z) = sup ⟨x, z⟩ − h(x), so no other point
-// does better.
-func TestInverseIsTheGradientOfTheConjugate(t *testing.T) {
-	each(t, func(t *rapid.T, s subject) {
-		z, other := grad(s.k, s.draw(t, "x")), s.draw(t, "other")
-		x := make([]float64, len(z))
-		require.True(t, s.k.Inverse(x, z))
-		best := dot(x, z) - s.k.Value(x)
-		assert.GreaterOrEqual(t, best, dot(other, z)-s.k.Value(other)-1e-9*(1+math.Abs(best)))
-	})
-}
-
-func TestConvexity(t *testing.T) {
-	each(t, func(t *rapid.T, s subject) {
-		x, y := s.draw(t, "x"), s.draw(t, "y")
-		w := rapid.Float64Range(0, 1).Draw(t, "w")
-		mid := make([]float64, len(x))
-		for i := range mid {
-			mid[i] = w*x[i] + (1-w)*y[i]
-		}
-		hx, hy := s.k.Value(x), s.k.Value(y)
-		assert.LessOrEqual(t, s.k.Value(mid), w*hx+(1-w)*hy+1e-12*(1+math.Abs(hx)+math.Abs(hy)))
-		d := s.k.Divergence(x, y)
-		assert.GreaterOrEqual(t, d, 0.0)
-		assert.Zero(t, s.k.Divergence(x, x))
-		// Monotone gradients: D(x,y) + D(y,x) = ⟨∇h(x) − ∇h(y), x − y⟩.
-		inner := dot(minus(grad(s.k, x), grad(s.k, y)), minus(x, y))
-		assert.InDelta(t, inner, d+s.k.Divergence(y, x), 1e-10*(1+math.Abs(hx)+math.Abs(hy)+inner))
-	})
-}
-
-// D(x,z) = D(x,y) + D(y,z) + ⟨∇h(y) − ∇h(z), x − y⟩ (Chen and Teboulle 1993).
-func TestThreePointIdentity(t *testing.T) {
-	each(t, func(t *rapid.T, s subject) {
-		x, y, z := s.draw(t, "x"), s.draw(t, "y"), s.draw(t, "z")
-		left := s.k.Divergence(x, z)
-		right := s.k.Divergence(x, y) + s.k.Divergence(y, z) + dot(minus(grad(s.k, y), grad(s.k, z)), minus(x, y))
-		scale := 1 + math.Abs(left) + s.k.Divergence(x, y) + s.k.Divergence(y, z)
-		assert.InDelta(t, left, right, 1e-10*scale)
-	})
-}
-
-func TestDivergenceIsItsDefinition(t *testing.T) {
-	each(t, func(t *rapid.T, s subject) {
-		x, y := s.draw(t, "x"), s.draw(t, "y")
-		want := s.k.Value(x) - s.k.Value(y) - dot(grad(s.k, y), minus(x, y))
-		assert.InDelta(t, want, s.k.Divergence(x, y), 1e-10*(1+math.Abs(s.k.Value(x))+math.Abs(s.k.Value(y))+math.Abs(want)))
-	})
 }
 
 // The divergence of close points is half the Hessian's quadratic form, to all
@@ -191,29 +103,6 @@ func TestDivergenceOfClosePoints(t *testing.T) {
 		want := h.Second(x) / 2 * (y - x) * (y - x)
 		assert.InEpsilon(t, want, h.Divergence(y, x), 1e-7, h.String())
 	}
-}
-
-func TestFiniteDifferences(t *testing.T) {
-	each(t, func(t *rapid.T, s subject) {
-		x := s.draw(t, "x")
-		v := rapid.SliceOfN(rapid.Float64Range(-1, 1), len(x), len(x)).Draw(t, "v")
-		if s.name == "Simplex" { // its directions sum to 0
-			v[0] = -v[1] - v[2]
-		}
-		const e = 1e-5
-		plus, less := make([]float64, len(x)), make([]float64, len(x))
-		for i := range x {
-			plus[i], less[i] = x[i]+e*v[i], x[i]-e*v[i]
-		}
-		g, hv := grad(s.k, x), make([]float64, len(x))
-		s.k.Hess(hv, x, v)
-		assert.InDelta(t, (s.k.Value(plus)-s.k.Value(less))/(2*e), dot(g, v), 1e-5*(1+maxAbs(g)))
-		gp, gm := grad(s.k, plus), grad(s.k, less)
-		for i := range hv {
-			assert.InDelta(t, (gp[i]-gm[i])/(2*e), hv[i], 1e-4*(1+maxAbs(hv)))
-		}
-		assert.GreaterOrEqual(t, dot(v, hv), 0.0)
-	})
 }
 
 func TestRestrictedDualRanges(t *testing.T) {
