@@ -55,8 +55,9 @@ func (c *Counter) Tallies() map[string]Tally {
 	return out
 }
 
-// Restore replaces what was counted by earlier Tallies, when a run goes on in another
-// process.
+// Restore replaces what was counted by earlier Tallies, when a run continues in
+// another process. They belong where the run's checkpoint cuts them, such as a log of
+// the run's stage (run.Stage.Append before Save, run.Folder.Lines after Resume).
 func (c *Counter) Restore(tallies map[string]Tally) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

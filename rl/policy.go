@@ -53,6 +53,7 @@ type OptimInfo struct {
 }
 
 // Policy is a model that can be trained. One goroutine uses a policy at a time.
+// LogProbs and ForwardBackward return the context's error if it is done.
 type Policy interface {
 	LogProber
 	// ForwardBackward computes LogP of every sample (and Entropy or candidates,

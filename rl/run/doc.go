@@ -42,6 +42,16 @@
 // writer gets [ErrInUse], and the error names the process that holds the lock. Readers
 // need no lock.
 //
+// # Other recorders
+//
+// A [Stage] is the rl.Recorder of its metrics; package record's JSONLines is not
+// needed beside it, and reads another format. TensorBoard's files get a folder of
+// their own, not one in the run's:
+//
+//	board, err := record.OpenTensorBoard("tensorboard/a")
+//	... Recorder: record.Tee(stage, board, progress.New(os.Stderr, steps)),
+//	... Checkpoint: board.Sync() first, then stage.Save
+//
 // # Logs and checkpoints agree
 //
 // A line of a log names its training step and ends with a checksum:
