@@ -178,25 +178,52 @@ func (m Descent) search(p *Problem, at *Location, rule Backtracking) func() erro
 //
 //	⟨∇f(x) − ∇f(xₖ), x−xₖ⟩ ≤ ⟨∇h(x) − ∇h(xₖ), x−xₖ⟩/a,
 //
-// twice the same up to terms of third order; next is then ∇f(x).
+// twice the same up to terms of third order; next is then ∇f(x). If the step keeps
+// the sum of the coordinates, as on the simplex, a constant in both gradients means
+// nothing, and its rounding would decide: then it is subtracted.
 func (p *Problem) shortEnough(at *Location, f, value float64, g, next, x, z []float64, size float64) (ok, gradient bool) {
 	bound := p.Kernel.Divergence(x, at.X) / size
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return false, false
 	}
-	if bound > 1e-9*(math.Abs(f)+math.Abs(value)) {
+	scale := math.Abs(f) + math.Abs(value)
+	for i := range x {
+		scale += math.Abs(g[i] * x[i])
+	}
+	if bound > 1e-9*scale {
 		for i := range x {
 			bound += g[i] * (x[i] - at.X[i])
 		}
 		return value <= f+bound, false
 	}
 	p.Grad(next, x)
+	// dz is ∇h(x) − ∇h(xₖ), and slack what rounding may add to it. Without a penalty
+	// it is known without the rounding of z, whose constant part may grow.
+	dz := func(i int) (d, slack float64) {
+		if p.Penalty == nil {
+			return -size * g[i], 0
+		}
+		return z[i] - at.Z[i], 4e-16 * (math.Abs(z[i]) + math.Abs(at.Z[i]))
+	}
+	var change, mass, primal, dual float64
+	for i := range x {
+		change += x[i] - at.X[i]
+		mass += math.Abs(x[i])
+		primal += next[i] - g[i]
+		d, _ := dz(i)
+		dual += d
+	}
+	if math.Abs(change) > 1e-15*mass {
+		primal, dual = 0, 0
+	}
+	n := float64(len(x))
 	var left, right, rounding float64
 	for i := range x {
 		e := x[i] - at.X[i]
-		left += (next[i] - g[i]) * e
-		right += (z[i] - at.Z[i]) * e / size
-		rounding += 1e-14 * math.Abs(g[i]*e)
+		left += (next[i] - g[i] - primal/n) * e
+		d, slack := dz(i)
+		right += (d - dual/n) * e / size
+		rounding += math.Abs(e) * (1e-15*math.Abs(g[i]) + slack/size)
 	}
 	return left <= right+rounding, true
 }

@@ -358,3 +358,29 @@ type failing struct {
 func (f failing) Start(*mirror.Problem, *mirror.Location) (func() error, error) {
 	return func() error { return f.err }, nil
 }
+
+// A constant in the gradient means nothing on the simplex; its rounding must not
+// decide how long a step may be.
+func TestBacktrackingOnTheSimplexSeesNoConstant(t *testing.T) {
+	c := []float64{.5, .3, .2}
+	for _, shift := range []float64{0, .01, 1, 100} {
+		p := mirror.Problem{
+			Kernel: kernel.Simplex{},
+			Func: func(x []float64) (f float64) {
+				for i := range x {
+					f += float64(i+1)*(x[i]-c[i])*(x[i]-c[i])/2 + shift*x[i]
+				}
+				return f
+			},
+			Grad: func(dst, x []float64) {
+				for i := range x {
+					dst[i] = float64(i+1)*(x[i]-c[i]) + shift
+				}
+			},
+		}
+		r, err := mirror.Minimize(t.Context(), p, []float64{.2, .2, .6}, mirror.Settings{Iterations: 100, PointTol: 1e-15}, mirror.Descent{StepSize: mirror.Backtracking{Initial: 1}})
+		require.NoError(t, err)
+		require.InDeltaSlice(t, c, r.X, 1e-15*(1+100*shift), "shift %v", shift)
+		require.Greater(t, r.StepSize, .3, "shift %v", shift)
+	}
+}

@@ -95,7 +95,8 @@ type Config struct {
 	Eval      func(ctx context.Context, step int64) (map[string]float64, error)
 	EvalEvery int64
 	// Checkpoint, if not nil, is called after every CheckpointEvery-th training
-	// step. It calls Trainer.Save, usually through package rl/checkpoint.
+	// step, and by Run after the last. It calls Trainer.Save, usually through
+	// package rl/checkpoint.
 	Checkpoint      func(ctx context.Context, t *Trainer) error
 	CheckpointEvery int64
 	// OnRollouts, if not nil, sees every collection after credit was assigned

@@ -70,7 +70,7 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	if err := t.c.Policy.Load(ctx, s.Policy); err != nil {
 		return fmt.Errorf("rl: loading the policy: %w", err)
 	}
-	t.step, t.opt, t.last, t.midway = s.Step, s.Opt, nil, false
+	t.step, t.opt, t.last, t.midway, t.saved = s.Step, s.Opt, nil, false, true
 	if t.c.AdaptiveKL != nil {
 		t.c.AdaptiveKL.Beta = *s.Beta
 	}

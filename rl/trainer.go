@@ -22,6 +22,7 @@ type Trainer struct {
 	opt    int64 // optimiser steps done
 	midway bool  // a training step has begun and not ended
 	last   map[string]float64
+	saved  bool               // Config.Checkpoint was called after the last step, or there was none
 	warned map[string]float64 // of a metric, the share last warned about
 	log    *slog.Logger
 }
@@ -32,7 +33,7 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	t := &Trainer{c: c, log: c.Logger, warned: map[string]float64{}}
+	t := &Trainer{c: c, log: c.Logger, saved: true, warned: map[string]float64{}}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -61,8 +62,9 @@ func (t *Trainer) Metrics() map[string]float64 { return t.last }
 // Run takes training steps until Config.Steps steps have been taken, the source
 // is exhausted, or ctx is done. A source that runs out early is only logged as a
 // warning, unless it has too few problems for a single collection, which is an
-// error. A step that ctx interrupts is lost. To end a run on a signal with a
-// checkpoint, call Step yourself.
+// error. Config.Checkpoint is called after the last step, whatever its number. A
+// step that ctx interrupts is lost. To end a run on a signal with a checkpoint,
+// call Step yourself.
 func (t *Trainer) Run(ctx context.Context) error {
 	for t.c.Steps == 0 || t.step < t.c.Steps {
 		_, err := t.Step(ctx)
@@ -73,11 +75,23 @@ func (t *Trainer) Run(ctx context.Context) error {
 			if t.c.Steps > 0 {
 				t.log.Warn("the source ended before the last training step", "steps", t.step, "of", t.c.Steps)
 			}
-			return nil
+			return t.checkpoint(ctx)
 		case err != nil:
 			return err
 		}
 	}
+	return t.checkpoint(ctx)
+}
+
+// checkpoint calls Config.Checkpoint, unless it was called after the last step.
+func (t *Trainer) checkpoint(ctx context.Context) error {
+	if t.saved || t.c.Checkpoint == nil {
+		return nil
+	}
+	if err := t.c.Checkpoint(ctx, t); err != nil {
+		return fmt.Errorf("rl: checkpoint after training step %d: %w", t.step, err)
+	}
+	t.saved = true
 	return nil
 }
 
@@ -420,10 +434,9 @@ func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 			return fmt.Errorf("rl: recording training step %d: %w", t.step, err)
 		}
 	}
+	t.saved = false
 	if n := t.c.CheckpointEvery; n > 0 && t.step%n == 0 {
-		if err := t.c.Checkpoint(ctx, t); err != nil {
-			return fmt.Errorf("rl: checkpoint after training step %d: %w", t.step, err)
-		}
+		return t.checkpoint(ctx)
 	}
 	return nil
 }

@@ -83,6 +83,28 @@ func TestResumeContinuesBitForBit(t *testing.T) {
 	require.Equal(t, (*whole)[3:], *rest)
 }
 
+// The last training step is saved too, once; running a finished run saves nothing.
+func TestRunSavesItsLastStep(t *testing.T) {
+	for _, test := range []struct {
+		steps int64
+		want  []int64
+	}{{3, []int64{3}}, {5, []int64{3, 5}}, {6, []int64{3, 6}}} {
+		c, _ := setup()
+		var saved []int64
+		c.Steps, c.CheckpointEvery = test.steps, 3
+		c.Checkpoint = func(_ context.Context, t *rl.Trainer) error {
+			saved = append(saved, t.Steps())
+			return nil
+		}
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		require.NoError(t, tr.Run(t.Context()))
+		require.Equal(t, test.want, saved)
+		require.NoError(t, tr.Run(t.Context()))
+		require.Equal(t, test.want, saved)
+	}
+}
+
 func TestAccumulationChangesNoNumber(t *testing.T) {
 	var got [][]float64
 	for _, n := range []int{1, 2, 4} {

@@ -28,7 +28,9 @@ func Encode[E any](t Template, tok *tokenizer.Tokenizer, o Options) func(*prompt
 // content meet, with one exception: markup that a content spells, such as
 // <|im_end|>, is ordinary text (tokenizer.Tokenizer.Markup). No content can end its
 // message or fake another. What holds for contents holds for all strings of a
-// message's JSON and of documents; roles and tools are the program's own.
+// message's JSON and of documents; roles and tools are the program's own. In the
+// assistant's messages only special tokens are ordinary text: other tags there are
+// the model's, such as <think>, and the template must see them.
 //
 // The template does not see such a content as it is: in it, each markup is broken by
 // a character of private use that no content has, which is taken out of the rendered
@@ -40,7 +42,9 @@ func EncodeMessages(ctx context.Context, t Template, tok *tokenizer.Tokenizer, m
 	}
 	broken := slices.Clone(messages)
 	o.Documents = slices.Clone(o.Documents)
-	eachText(broken, o.Documents, func(text string) string { return breakMarkup(tok, text, breaker) })
+	eachText(broken, o.Documents, func(text string, assistant bool) string {
+		return breakAt(text, tok.Markup(text, assistant), breaker)
+	})
 	text, err := t.Render(ctx, broken, o)
 	if err != nil {
 		return nil, err
@@ -52,7 +56,7 @@ func EncodeMessages(ctx context.Context, t Template, tok *tokenizer.Tokenizer, m
 // unused returns a character of private use that is in no text.
 func unused(messages []Message, documents []json.RawMessage) (string, error) {
 	used := map[rune]bool{}
-	eachText(slices.Clone(messages), slices.Clone(documents), func(text string) string {
+	eachText(slices.Clone(messages), slices.Clone(documents), func(text string, _ bool) string {
 		for _, r := range text {
 			used[r] = true
 		}
@@ -66,14 +70,15 @@ func unused(messages []Message, documents []json.RawMessage) (string, error) {
 	return "", errors.New("chat: the messages have all characters of private use, U+E000 to U+F8FF, want one that is free")
 }
 
-// eachText replaces every text of messages and documents by f of it.
-func eachText(messages []Message, documents []json.RawMessage, f func(string) string) {
-	for i := range messages {
-		messages[i].Content = f(messages[i].Content)
-		messages[i].JSON = eachString(messages[i].JSON, f)
+// eachText replaces every text of messages and documents by f of it, which is told
+// whether it is an assistant's.
+func eachText(messages []Message, documents []json.RawMessage, f func(text string, assistant bool) string) {
+	for i, m := range messages {
+		of := func(text string) string { return f(text, m.Role == "assistant") }
+		messages[i].Content, messages[i].JSON = of(m.Content), eachString(m.JSON, of)
 	}
-	for i := range documents {
-		documents[i] = eachString(documents[i], f)
+	for i, d := range documents {
+		documents[i] = eachString(d, func(text string) string { return f(text, false) })
 	}
 }
 
@@ -100,11 +105,11 @@ func eachString(text json.RawMessage, f func(string) string) json.RawMessage {
 	})
 }
 
-// breakMarkup puts the breaker after the first character of each markup.
-func breakMarkup(tok *tokenizer.Tokenizer, content, breaker string) string {
+// breakAt puts the breaker after each character that begins at one of starts.
+func breakAt(content string, starts []int, breaker string) string {
 	var b strings.Builder
 	done := 0
-	for _, start := range tok.Markup(content) {
+	for _, start := range starts {
 		_, size := utf8.DecodeRuneInString(content[start:])
 		b.WriteString(content[done:start+size] + breaker)
 		done = start + size

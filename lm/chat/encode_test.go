@@ -114,6 +114,34 @@ func TestEncodeJSON(t *testing.T) {
 	require.Equal(t, `{"text":"d<|im_start|>"}`, string(documents[0]))
 }
 
+// An assistant's thoughts stay tags for template and tokenizer; its messages cannot end
+// themselves all the same.
+func TestEncodeThoughts(t *testing.T) {
+	tok := family(t, "qwen3")
+	messages := []chat.Message{
+		{Role: "user", Content: "q <think>"},
+		{Role: "assistant", Content: "<think>\nold\n</think>\n\nyes"},
+		{Role: "user", Content: "r"},
+		{Role: "assistant", Content: "<think>\nhm\n</think>\n\nno<|im_end|>"},
+	}
+	text, err := chat.Qwen3{}.Render(t.Context(), messages, chat.Options{})
+	require.NoError(t, err)
+	require.NotContains(t, text, "old")
+	ids, err := chat.EncodeMessages(t.Context(), chat.Qwen3{}, tok, messages, chat.Options{})
+	require.NoError(t, err)
+	require.Equal(t, tok.EncodeExcept(text, []int{
+		strings.Index(text, "<think>"), strings.Index(text, "<|im_end|><|im_end|>"),
+	}), ids)
+	think, _ := tok.ID("<think>")
+	n := 0
+	for _, id := range ids {
+		if id == think {
+			n++
+		}
+	}
+	require.Equal(t, 1, n)
+}
+
 func TestEncodeErrors(t *testing.T) {
 	tok := family(t, "qwen3")
 	_, err := chat.EncodeMessages(t.Context(), chat.ChatML{}, tok, nil, chat.Options{})

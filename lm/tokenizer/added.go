@@ -119,8 +119,9 @@ func (m *matcher) split(text string, ordinary func(start, end int) bool, piece f
 	}
 }
 
-// each calls f for all markup in a text, overlapping tokens included.
-func (m *matcher) each(text string, f func(start, end int)) {
+// each calls f for all markup in a text, or only for special tokens, overlapping ones
+// included.
+func (m *matcher) each(text string, specialOnly bool, f func(start, end int)) {
 	if m == nil {
 		return
 	}
@@ -132,7 +133,7 @@ func (m *matcher) each(text string, f func(start, end int)) {
 			if n > len(text)-start {
 				continue
 			}
-			if a, ok := m.tokens[text[start:start+n]]; ok && a.markup() {
+			if a, ok := m.tokens[text[start:start+n]]; ok && a.markup() && (a.special || !specialOnly) {
 				f(start, start+n)
 			}
 		}

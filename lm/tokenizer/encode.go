@@ -29,10 +29,11 @@ func (t *Tokenizer) EncodeExcept(text string, ordinary []int) []int32 {
 // Markup returns at which bytes of a text markup begins: an added token that is
 // special, or that the file has searched for before the text is normalised, as chat
 // models have their tags. The other added tokens, such as runs of spaces, are
-// frequent pieces of text. Tokens that overlap are all in the list.
-func (t *Tokenizer) Markup(text string) []int {
+// frequent pieces of text. Tokens that overlap are all in the list. With
+// specialOnly, tags that are not special, such as <think> in many models, are not.
+func (t *Tokenizer) Markup(text string, specialOnly bool) []int {
 	var starts []int
-	t.raw.each(text, func(start, _ int) { starts = append(starts, start) })
+	t.raw.each(text, specialOnly, func(start, _ int) { starts = append(starts, start) })
 	if t.late != nil {
 		n := normalized{text: text}
 		if t.normalizer != nil {
@@ -41,7 +42,7 @@ func (t *Tokenizer) Markup(text string) []int {
 		if t.lacking != "" {
 			n = n.without(t.lacking)
 		}
-		t.late.each(n.text, func(start, end int) { starts = append(starts, n.origin(start, end).Start) })
+		t.late.each(n.text, specialOnly, func(start, end int) { starts = append(starts, n.origin(start, end).Start) })
 	}
 	slices.Sort(starts)
 	return slices.Compact(starts)

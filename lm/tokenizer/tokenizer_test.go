@@ -67,13 +67,13 @@ func TestEncodeExcept(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) {
 			before, after := text.Draw(rt, "before"), text.Draw(rt, "after")
 			require.Equal(rt, tok.Encode(before), tok.EncodeExcept(before, nil), name)
-			ids := tok.EncodeExcept(after, tok.Markup(after))
+			ids := tok.EncodeExcept(after, tok.Markup(after, false))
 			require.Zero(rt, count(ids), "%s: %q", name, after)
 			require.Equal(rt, tok.Decode(tok.EncodeOrdinary(after)), tok.Decode(ids), "%s: %q", name, after)
 
 			// Only what is exempt is. (The letter keeps tokens from growing together.)
 			var exempt []int
-			for _, i := range tok.Markup(after) {
+			for _, i := range tok.Markup(after, false) {
 				exempt = append(exempt, len(before)+1+i)
 			}
 			ids = tok.EncodeExcept(before+"a"+after, exempt)
@@ -81,8 +81,8 @@ func TestEncodeExcept(t *testing.T) {
 		})
 	}
 	tok := trainOurs(t)
-	require.Equal(t, []int{0, 8, 15}, tok.Markup("<|end|> <|end|><step")) // a tag is markup, too
-	require.Empty(t, tok.Markup("an end"))
+	require.Equal(t, []int{0, 8, 15}, tok.Markup("<|end|> <|end|><step", false)) // a tag is markup, too
+	require.Empty(t, tok.Markup("an end", false))
 }
 
 // A clipped text fits, ends between characters, and has no room for one more.

@@ -61,8 +61,8 @@ func train(ctx context.Context, begin func(run.Config) (*run.Writer, error), dir
 	return trainer.Run(ctx)
 }
 
-// A run is stopped after its fifth training step and goes on from the fourth, the last
-// that was saved. Nobody goes on with other settings. Then somebody reads it.
+// A run of five training steps goes on to eight. Nobody goes on with other settings.
+// Then somebody reads it.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")
@@ -100,6 +100,6 @@ func Example() {
 	fmt.Println(len(faults), "faults", err)
 	// Output:
 	// [settings.lr: 1 and 2]
-	// 1 2 3 4 5 6 7 8 and 000004-step-8
+	// 1 2 3 4 5 6 7 8 and 000005-step-8
 	// 0 faults <nil>
 }

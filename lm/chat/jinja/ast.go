@@ -4,7 +4,7 @@ package jinja
 type expr interface {
 	// at returns the line that errors name, where Jinja sees the node.
 	at() int
-	eval(r *run, f *frame) (value, error)
+	eval(r *run, f *frame) value
 }
 
 // line is embedded in every node.
@@ -126,7 +126,7 @@ const (
 
 // stmt is a node that does something.
 type stmt interface {
-	exec(r *run, f *frame) (signal, error)
+	exec(r *run, f *frame) signal
 }
 
 type (

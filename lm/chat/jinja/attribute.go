@@ -7,117 +7,87 @@ import (
 )
 
 // method is a method of a type; self is the object.
-type method func(r *run, self value, a *args) (value, error)
+type method func(r *run, self value, a *args) value
 
 // attribute is getattr(v, name) as the sandbox allows it; ok is false if there
 // is none. What the sandbox forbids is an undefined value whose use is a
 // SecurityError.
-func (r *run) attribute(v value, name string) (got value, ok bool, err error) {
+func (r *run) attribute(v value, name string) (got value, ok bool) {
 	if ns, ok := v.(*namespace); ok {
 		got, ok := ns.attrs.get(name)
-		return got, ok, nil
+		return got, ok
 	}
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") && slices.Contains(dunders, name) {
-		return unsafe(v, name), true, nil
+		return unsafe(v, name), true
 	}
 	var methods map[string]method
+	var fields map[string]value
+	var refused []string
 	switch v := v.(type) {
 	case string, markup:
 		methods = stringMethods
 	case *list:
-		methods = listMethods
-		if slices.Contains([]string{"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"}, name) {
-			return unsafe(v, name), true, nil
-		}
+		methods, refused = listMethods, listChanges
 	case *tuple:
-		methods = listMethods
-		if name == "copy" {
-			return nil, false, nil
-		}
 		if i := slices.Index(v.names, name); i >= 0 {
-			return v.items[i], true, nil
+			return v.items[i], true
+		}
+		if name != "copy" {
+			methods = listMethods
 		}
 	case *dict:
-		methods = dictMethods
-		if slices.Contains([]string{"clear", "pop", "popitem", "setdefault", "update"}, name) {
-			return unsafe(v, name), true, nil
-		}
+		methods, refused = dictMethods, dictChanges
 	case *view:
-		if name == "mapping" {
-			return v.of, true, nil
-		}
 		methods = viewMethods
+		fields = map[string]value{"mapping": v.of}
 	case bool, int, *big.Int:
-		switch name {
-		case "real", "numerator":
-			n, _ := number(v)
-			return n, true, nil
-		case "imag":
-			return 0, true, nil
-		case "denominator":
-			return 1, true, nil
-		}
+		n, _ := number(v)
 		methods = intMethods
+		fields = map[string]value{"real": n, "numerator": n, "imag": 0, "denominator": 1}
 	case float64:
-		switch name {
-		case "real":
-			return v, true, nil
-		case "imag":
-			return 0.0, true, nil
-		}
 		methods = floatMethods
+		fields = map[string]value{"real": v, "imag": 0.0}
 	case *span:
-		switch name {
-		case "start":
-			return v.start, true, nil
-		case "stop":
-			return v.stop, true, nil
-		case "step":
-			return v.step, true, nil
-		}
 		methods = spanMethods
+		fields = map[string]value{"start": v.start, "stop": v.stop, "step": v.step}
 	case *function:
 		if f := v.attrs[name]; f != nil {
-			return f, true, nil
+			return f, true
 		}
-		return nil, false, nil
 	case *macro:
-		got, ok := macroAttribute(v, name)
-		return got, ok, nil
+		fields = v.fields()
 	case *loop:
-		return v.attribute(name)
+		if get := loopFields[name]; get != nil {
+			return get(v), true
+		}
 	case *cycler:
-		switch name {
-		case "current":
-			return v.items[v.at], true, nil
-		case "items":
-			return &tuple{items: v.items}, true, nil
-		case "pos":
-			return v.at, true, nil
-		}
 		methods = cyclerMethods
+		fields = map[string]value{"current": v.items[v.at], "items": newTuple(v.items...), "pos": v.at}
 	case *joiner:
-		switch name {
-		case "sep":
-			return v.sep, true, nil
-		case "used":
-			return v.used, true, nil
-		}
+		fields = map[string]value{"sep": v.sep, "used": v.used}
 	case *block:
-		if name == "name" {
-			return v.stmt.name, true, nil
-		}
+		fields = map[string]value{"name": v.stmt.name}
 	case *generator:
-		if strings.HasPrefix(name, "gi_") || name == "send" || name == "throw" || name == "close" {
-			return unsafe(v, name), true, nil
+		if refused = generatorFields; strings.HasPrefix(name, "gi_") {
+			return unsafe(v, name), true
 		}
 	}
-	m := methods[name]
-	if m == nil {
-		return nil, false, nil
+	if slices.Contains(refused, name) {
+		return unsafe(v, name), true
 	}
-	return &function{name: name, call: func(r *run, a *args) (value, error) { return m(r, v, a) }}, true, nil
+	if m := methods[name]; m != nil {
+		return &function{name: name, call: func(r *run, a *args) value { return m(r, v, a) }}, true
+	}
+	got, ok = fields[name]
+	return got, ok
 }
+
+// Attributes that the sandbox refuses.
+var (
+	listChanges     = []string{"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"}
+	dictChanges     = []string{"clear", "pop", "popitem", "setdefault", "update"}
+	generatorFields = []string{"send", "throw", "close"}
+)
 
 // dunders are attributes that every object has.
 var dunders = []string{
@@ -131,88 +101,63 @@ func unsafe(v value, name string) *undefined {
 	return &undefined{"access to attribute " + quote(name) + " of " + quote(typeName(v)) + " object is unsafe.", "SecurityError"}
 }
 
-func macroAttribute(m *macro, name string) (value, bool) {
-	switch d := m.def; name {
-	case "name":
-		if d.anonymous {
-			return nil, true
-		}
-		return d.name, true
-	case "arguments":
-		t := &tuple{}
-		for _, p := range d.params {
-			t.items = append(t.items, p)
-		}
-		return t, true
-	case "catch_kwargs":
-		return d.kwargs >= 0, true
-	case "catch_varargs":
-		return d.varargs >= 0, true
-	case "caller":
-		return d.caller >= 0, true
-	case "explicit_caller":
-		return d.explicitCaller, true
+func (m *macro) fields() map[string]value {
+	d := m.def
+	var name value
+	if !d.anonymous {
+		name = d.name
 	}
-	return nil, false
+	params := &tuple{}
+	for _, p := range d.params {
+		params.items = append(params.items, p)
+	}
+	return map[string]value{
+		"name": name, "arguments": params, "catch_kwargs": d.kwargs >= 0, "catch_varargs": d.varargs >= 0,
+		"caller": d.caller >= 0, "explicit_caller": d.explicitCaller,
+	}
 }
 
-// attribute is an attribute of the variable loop.
-func (l *loop) attribute(name string) (value, bool, error) {
-	length := func(sub int) (value, bool, error) {
-		n, err := l.len()
-		return n - sub, true, err
-	}
-	switch name {
-	case "index":
-		return l.index0 + 1, true, nil
-	case "index0":
-		return l.index0, true, nil
-	case "depth":
-		return l.depth0 + 1, true, nil
-	case "depth0":
-		return l.depth0, true, nil
-	case "first":
-		return l.index0 == 0, true, nil
-	case "length":
-		return length(0)
-	case "revindex":
-		return length(l.index0)
-	case "revindex0":
-		return length(l.index0 + 1)
-	case "previtem":
+// loopFields are the attributes of the variable loop.
+var loopFields = map[string]func(l *loop) value{
+	"index":     func(l *loop) value { return l.index0 + 1 },
+	"index0":    func(l *loop) value { return l.index0 },
+	"depth":     func(l *loop) value { return l.depth0 + 1 },
+	"depth0":    func(l *loop) value { return l.depth0 },
+	"first":     func(l *loop) value { return l.index0 == 0 },
+	"length":    func(l *loop) value { return l.len() },
+	"revindex":  func(l *loop) value { return l.len() - l.index0 },
+	"revindex0": func(l *loop) value { return l.len() - l.index0 - 1 },
+	"previtem": func(l *loop) value {
 		if l.index0 == 0 {
-			return &undefined{"there is no previous item", ClassUndefined}, true, nil
+			return &undefined{"there is no previous item", ClassUndefined}
 		}
-		return l.before, true, nil
-	case "last", "nextitem":
-		v, ok, err := l.peek()
-		switch {
-		case err != nil:
-			return nil, false, err
-		case name == "last":
-			return !ok, true, nil
-		case !ok:
-			return &undefined{"there is no next item", ClassUndefined}, true, nil
+		return l.before
+	},
+	"last": func(l *loop) value {
+		_, ok := l.peek()
+		return !ok
+	},
+	"nextitem": func(l *loop) value {
+		if v, ok := l.peek(); ok {
+			return v
 		}
-		return v, true, nil
-	case "cycle":
-		return &function{name: name, call: func(_ *run, a *args) (value, error) {
+		return &undefined{"there is no next item", ClassUndefined}
+	},
+	"cycle": func(l *loop) value {
+		return &function{name: "cycle", call: func(_ *run, a *args) value {
 			if len(a.pos) == 0 {
-				return nil, typeError("no items for cycling given")
+				panic(typeError("no items for cycling given"))
 			}
-			return a.pos[l.index0%len(a.pos)], nil
-		}}, true, nil
-	case "changed":
-		return &function{name: name, call: func(r *run, a *args) (value, error) {
-			now := append([]value{}, a.pos...)
-			if l.changed != nil {
-				if same, err := r.equalItems(l.changed, now); same || err != nil {
-					return false, err
-				}
+			return a.pos[l.index0%len(a.pos)]
+		}}
+	},
+	"changed": func(l *loop) value {
+		return &function{name: "changed", call: func(r *run, a *args) value {
+			if l.changed != nil && r.equalItems(l.changed, a.pos) {
+				return false
 			}
-			l.changed = now
-			return true, nil
-		}}, true, nil
-	}
-	return nil, false, nil
+			l.changed = append([]value{}, a.pos...)
+			return true
+		}}
+	},
 }

@@ -3,36 +3,30 @@ package jinja
 import "strings"
 
 // equal is a == b.
-func (r *run) equal(a, b value) (bool, error) {
-	if err := r.step(); err != nil {
-		return false, err
-	}
+func (r *run) equal(a, b value) bool {
+	r.step()
 	if x, ok := number(a); ok {
 		y, ok := number(b)
 		if !ok {
-			return false, nil
+			return false
 		}
 		c, ok := compareNumbers(x, y)
-		return ok && c == 0, nil
+		return ok && c == 0
 	}
 	if s, ok := str(a); ok {
 		t, ok := str(b)
-		return ok && s == t, nil
+		return ok && s == t
 	}
 	switch a := a.(type) {
 	case nil:
-		return b == nil, nil
+		return b == nil
 	case *undefined:
 		_, ok := b.(*undefined)
-		return ok, nil
-	case *list:
-		if b, ok := b.(*list); ok {
-			return r.equalItems(a.items, b.items)
-		}
-	case *tuple:
-		if b, ok := b.(*tuple); ok {
-			return r.equalItems(a.items, b.items)
-		}
+		return ok
+	case *list, *tuple:
+		x, _ := itemsOf(a)
+		y, _ := itemsOf(b)
+		return typeName(a) == typeName(b) && r.equalItems(x, y)
 	case *dict:
 		if b, ok := b.(*dict); ok {
 			return r.equalDicts(a, b)
@@ -40,7 +34,7 @@ func (r *run) equal(a, b value) (bool, error) {
 	case *span:
 		if b, ok := b.(*span); ok {
 			n := a.len()
-			return n == b.len() && (n == 0 || a.start == b.start && (n == 1 || a.step == b.step)), nil
+			return n == b.len() && (n == 0 || a.start == b.start && (n == 1 || a.step == b.step))
 		}
 	case *view:
 		if b, ok := b.(*view); ok && a.kind == b.kind && a.kind != "values" && len(a.of.entries) == len(b.of.entries) {
@@ -49,58 +43,54 @@ func (r *run) equal(a, b value) (bool, error) {
 			}
 			for key := range a.of.index {
 				if _, ok := b.of.index[key]; !ok {
-					return false, nil
+					return false
 				}
 			}
-			return true, nil
+			return true
 		}
 	}
-	return a == b, nil
+	return a == b
 }
 
-func (r *run) equalItems(a, b []value) (bool, error) {
+func (r *run) equalItems(a, b []value) bool {
 	if len(a) != len(b) {
-		return false, nil
+		return false
 	}
-	if err := r.deeper(); err != nil {
-		return false, err
-	}
+	r.deeper()
 	defer r.shallower()
 	for i := range a {
 		if same(a[i], b[i]) {
 			continue
 		}
-		if eq, err := r.equal(a[i], b[i]); !eq || err != nil {
-			return false, err
+		if !r.equal(a[i], b[i]) {
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
-func (r *run) equalDicts(a, b *dict) (bool, error) {
+func (r *run) equalDicts(a, b *dict) bool {
 	if a == b {
-		return true, nil
+		return true
 	}
 	if len(a.entries) != len(b.entries) {
-		return false, nil
+		return false
 	}
-	if err := r.deeper(); err != nil {
-		return false, err
-	}
+	r.deeper()
 	defer r.shallower()
 	for key, i := range a.index {
 		j, ok := b.index[key]
 		if !ok {
-			return false, nil
+			return false
 		}
 		if same(a.entries[i].val, b.entries[j].val) {
 			continue
 		}
-		if eq, err := r.equal(a.entries[i].val, b.entries[j].val); !eq || err != nil {
-			return false, err
+		if !r.equal(a.entries[i].val, b.entries[j].val) {
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 // same is "a is b". Numbers and strings that are equal count as one object,
@@ -114,37 +104,28 @@ func same(a, b value) bool {
 }
 
 // order is a < b, a <= b, a > b or a >= b.
-func (r *run) order(op string, a, b value) (bool, error) {
-	if err := r.step(); err != nil {
-		return false, err
-	}
+func (r *run) order(op string, a, b value) bool {
+	r.step()
 	for _, v := range []value{a, b} {
-		if u, ok := v.(*undefined); ok {
-			return false, u.err()
-		}
+		use(v)
 	}
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
 			c, ok := compareNumbers(x, y)
-			return ok && ordered(op, c), nil
+			return ok && ordered(op, c)
 		}
 	}
 	if s, ok := str(a); ok {
 		if t, ok := str(b); ok {
-			return ordered(op, strings.Compare(s, t)), r.work(min(len(s), len(t)))
+			r.work(min(len(s), len(t)))
+			return ordered(op, strings.Compare(s, t))
 		}
 	}
-	switch x := a.(type) {
-	case *list:
-		if y, ok := b.(*list); ok {
-			return r.orderItems(op, x.items, y.items)
-		}
-	case *tuple:
-		if y, ok := b.(*tuple); ok {
-			return r.orderItems(op, x.items, y.items)
-		}
+	if x, ok := itemsOf(a); ok && typeName(a) == typeName(b) {
+		y, _ := itemsOf(b)
+		return r.orderItems(op, x, y)
 	}
-	return false, typeError("'%s' not supported between instances of %s and %s", op, quote(typeName(a)), quote(typeName(b)))
+	panic(typeError("'%s' not supported between instances of %s and %s", op, quote(typeName(a)), quote(typeName(b))))
 }
 
 func ordered(op string, c int) bool {
@@ -160,74 +141,67 @@ func ordered(op string, c int) bool {
 }
 
 // orderItems compares the first items that differ, or else the lengths.
-func (r *run) orderItems(op string, a, b []value) (bool, error) {
-	if err := r.deeper(); err != nil {
-		return false, err
-	}
+func (r *run) orderItems(op string, a, b []value) bool {
+	r.deeper()
 	defer r.shallower()
 	for i := range min(len(a), len(b)) {
 		if same(a[i], b[i]) {
 			continue
 		}
-		eq, err := r.equal(a[i], b[i])
-		if err != nil {
-			return false, err
-		}
-		if !eq {
+		if !r.equal(a[i], b[i]) {
 			return r.order(op, a[i], b[i])
 		}
 	}
-	return ordered(op, len(a)-len(b)), nil
+	return ordered(op, len(a)-len(b))
 }
 
 // contains is "v in in".
-func (r *run) contains(in, v value) (bool, error) {
+func (r *run) contains(in, v value) bool {
 	if s, ok := str(in); ok {
 		part, ok := str(v)
 		if !ok {
-			return false, typeError("'in <string>' requires string as left operand, not %s", typeName(v))
+			panic(typeError("'in <string>' requires string as left operand, not %s", typeName(v)))
 		}
-		return strings.Contains(s, part), r.work(len(s))
+		r.work(len(s))
+		return strings.Contains(s, part)
 	}
 	d, _ := in.(*dict)
 	if w, ok := in.(*view); ok && w.kind == "keys" {
 		d = w.of
 	}
 	if d != nil {
-		_, ok, err := r.load(d, v)
-		return ok, err
+		_, ok := r.load(d, v)
+		return ok
 	}
-	it, err := r.iterate(in)
-	if err != nil {
-		return false, typeError("argument of type %s is not iterable", quote(typeName(in)))
+	var it iterator
+	if catch("", func() { it = r.iterate(in) }) != nil {
+		panic(typeError("argument of type %s is not iterable", quote(typeName(in))))
 	}
 	for {
-		item, ok, err := it()
-		if !ok || err != nil {
-			return false, err
+		item, ok := it()
+		if !ok {
+			return false
 		}
 		if same(item, v) {
-			return true, nil
+			return true
 		}
-		if eq, err := r.equal(item, v); eq || err != nil {
-			return eq, err
+		if r.equal(item, v) {
+			return true
 		}
 	}
 }
 
 // compare applies a comparison operator.
-func (r *run) compare(op string, a, b value) (bool, error) {
+func (r *run) compare(op string, a, b value) bool {
 	switch op {
 	case "==":
 		return r.equal(a, b)
 	case "!=":
-		eq, err := r.equal(a, b)
-		return !eq, err
+		return !r.equal(a, b)
 	case "in":
 		return r.contains(b, a)
 	case "not in":
-		in, err := r.contains(b, a)
-		return !in, err
+		return !r.contains(b, a)
 	}
 	return r.order(op, a, b)
 }

@@ -14,11 +14,8 @@ import (
 )
 
 // globals are the variables of a rendering.
-func (t *Template) globals(messages []chat.Message, o chat.Options) (map[string]value, error) {
-	vars, err := variables(o.Vars)
-	if err != nil {
-		return nil, err
-	}
+func (t *Template) globals(messages []chat.Message, o chat.Options) map[string]value {
+	vars := variables(o.Vars)
 	for name, v := range t.vars {
 		if _, ok := vars[name]; !ok {
 			vars[name] = v
@@ -28,7 +25,7 @@ func (t *Template) globals(messages []chat.Message, o chat.Options) (map[string]
 	for i, m := range messages {
 		v, err := message(m)
 		if err != nil {
-			return nil, valueError("message %d: %v", i, err)
+			panic(valueError("message %d: %v", i, err))
 		}
 		conversation.items = append(conversation.items, v)
 	}
@@ -44,13 +41,13 @@ func (t *Template) globals(messages []chat.Message, o chat.Options) (map[string]
 				err = fmt.Errorf("want a JSON object")
 			}
 			if err != nil {
-				return nil, valueError("%s[%d]: %v", name, i, err)
+				panic(valueError("%s[%d]: %v", name, i, err))
 			}
 			l.items = append(l.items, v)
 		}
 		vars[name] = l
 	}
-	return vars, nil
+	return vars
 }
 
 // message makes a dict of a message. What an assistant thought is known by
@@ -84,15 +81,15 @@ func message(m chat.Message) (*dict, error) {
 	return d, nil
 }
 
-func variables(from map[string]any) (map[string]value, error) {
+func variables(from map[string]any) map[string]value {
 	vars := map[string]value{}
 	for name, v := range from {
 		var err error
 		if vars[name], err = fromGo(v); err != nil {
-			return nil, valueError("variable %s: %v", name, err)
+			panic(valueError("variable %s: %v", name, err))
 		}
 	}
-	return vars, nil
+	return vars
 }
 
 // fromGo makes a value of a Go value.

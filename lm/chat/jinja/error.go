@@ -43,12 +43,53 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("jinja: template %q: line %d: %s", e.Template, e.Line, what)
 }
 
-// raise makes an error of a class; the run that it ends adds name and line.
-func raise(class, format string, args ...any) *Error {
-	return &Error{Class: class, Message: fmt.Sprintf(format, args...)}
+// failure is what code panics with to fail: an *Error, or the error of a
+// context. It ends in rescue or in catch.
+type failure struct{ err error }
+
+// raise makes a failure of a class; the run that it ends adds name and line.
+func raise(class, format string, args ...any) failure { return raiseAt(0, class, format, args...) }
+
+// raiseAt is raise at a line.
+func raiseAt(line int, class, format string, args ...any) failure {
+	return failure{&Error{Line: line, Class: class, Message: fmt.Sprintf(format, args...)}}
 }
 
-func typeError(format string, args ...any) *Error  { return raise("TypeError", format, args...) }
-func valueError(format string, args ...any) *Error { return raise("ValueError", format, args...) }
+func typeError(format string, args ...any) failure  { return raise("TypeError", format, args...) }
+func valueError(format string, args ...any) failure { return raise("ValueError", format, args...) }
 
-func limitError(format string, args ...any) *Error { return raise(ClassLimit, format, args...) }
+func limitError(format string, args ...any) failure { return raise(ClassLimit, format, args...) }
+
+// rescue is deferred by what returns the failure of its body as an error: with
+// the template's name, and the line that runs if it has none of its own.
+func (t *Template) rescue(err *error, line *int) {
+	switch p := recover().(type) {
+	case nil:
+	case failure:
+		*err = p.err
+		if e, ok := p.err.(*Error); ok {
+			e.Template = t.name
+			if e.Line == 0 {
+				e.Line = *line
+			}
+		}
+	default:
+		panic(p)
+	}
+}
+
+// catch runs f and returns the Error with which it failed if that is of a
+// class, or any Error if class is "". Other failures go on.
+func catch(class string, f func()) (caught *Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f, _ := p.(failure)
+			var ok bool
+			if caught, ok = f.err.(*Error); !ok || class != "" && caught.Class != class {
+				panic(p)
+			}
+		}
+	}()
+	f()
+	return nil
+}

@@ -7,83 +7,66 @@ import (
 )
 
 // exec runs statements until one ends a turn of a loop.
-func (r *run) exec(body []stmt, f *frame) (signal, error) {
+func (r *run) exec(body []stmt, f *frame) signal {
 	for _, s := range body {
-		if err := r.step(); err != nil {
-			return next, err
-		}
-		if sig, err := s.exec(r, f); sig != next || err != nil {
-			return sig, err
+		r.step()
+		if sig := s.exec(r, f); sig != next {
+			return sig
 		}
 	}
-	return next, nil
+	return next
 }
 
-func (s *textStmt) exec(r *run, _ *frame) (signal, error) { return next, r.write(s.text) }
+func (s *textStmt) exec(r *run, _ *frame) signal {
+	r.write(s.text)
+	return next
+}
 
-func (s *outputStmt) exec(r *run, f *frame) (signal, error) {
+func (s *outputStmt) exec(r *run, f *frame) signal {
 	r.line = s.arg.at()
-	v, err := s.arg.eval(r, f)
-	if err != nil {
-		return next, err
-	}
-	return next, r.print(v)
+	r.print(s.arg.eval(r, f))
+	return next
 }
 
 // print writes a value.
-func (r *run) print(v value) error {
-	text, err := r.text(v)
-	if err != nil {
-		return err
-	}
+func (r *run) print(v value) {
+	text := r.text(v)
 	if _, safe := v.(markup); r.autoescape && !safe {
 		text = escapeHTML(text)
 	}
-	return r.write(text)
+	r.write(text)
 }
 
-func (s *ifStmt) exec(r *run, f *frame) (signal, error) {
+func (s *ifStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	ok, err := r.test(s.cond, f)
-	if err != nil {
-		return next, err
-	}
-	if ok {
+	if r.test(s.cond, f) {
 		return r.exec(s.body, f)
 	}
 	return r.exec(s.other, f)
 }
 
-func (s *forStmt) exec(r *run, f *frame) (signal, error) {
+func (s *forStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	v, err := s.iter.eval(r, f)
-	if err != nil {
-		return next, err
-	}
+	v := s.iter.eval(r, f)
 	if !s.recursive {
 		return s.loop1(r, f, v, nil, 0)
 	}
-	var recurse func(over value, depth int) (value, error)
-	recurse = func(over value, depth int) (value, error) {
-		return r.nested(func() error {
-			_, err := s.loop1(r, f, over, recurse, depth)
-			return err
+	var recurse func(over value, depth int) value
+	recurse = func(over value, depth int) value {
+		return r.nested(func() {
+			s.loop1(r, f, over, recurse, depth)
 		})
 	}
-	if v, err = recurse(v, 0); err != nil {
-		return next, err
-	}
-	return next, r.print(v)
+	v = recurse(v, 0)
+	r.print(v)
+	return next
 }
 
 // loop1 runs the loop over a value once. A signal is from the else part, for the
 // loop around.
-func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (value, error), depth int) (signal, error) {
+func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) value, depth int) signal {
 	r.line = s.at()
-	it, err := s.items(r, f, v)
-	if err != nil {
-		return next, err
-	}
+	it := s.items(r, f, v)
 	var l *loop
 	if s.test != nil {
 		l = r.newLoop(&generator{}, it, depth)
@@ -92,9 +75,7 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 	}
 	l.recurse = recurse
 	inner := &frame{up: f, scope: s.scope, vars: make([]value, len(s.scope.vars))}
-	if err := r.grow(valueBytes * len(inner.vars)); err != nil {
-		return next, err
-	}
+	r.grow(valueBytes * len(inner.vars))
 	defer inner.leave()
 	inner.vars[s.loop] = l
 	// The else part runs unless a turn comes to its end, also if all of them
@@ -102,29 +83,21 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 	ended := false
 	for {
 		r.line = s.at()
-		v, ok, err := l.next()
-		if err != nil {
-			return next, err
-		}
+		v, ok := l.next()
 		if !ok {
 			break
 		}
 		r.begin(inner)
 		inner.vars[s.loop] = l
-		if err := r.assign(&s.target, inner, v); err != nil {
-			return next, err
-		}
-		sig, err := r.exec(s.body, inner)
-		if err != nil {
-			return next, err
-		}
+		r.assign(&s.target, inner, v)
+		sig := r.exec(s.body, inner)
 		if sig == breakLoop {
 			break
 		}
 		ended = ended || sig == next
 	}
 	if ended || s.other == nil {
-		return next, nil
+		return next
 	}
 	other := r.enter(s.otherScope, f)
 	defer other.leave()
@@ -132,116 +105,97 @@ func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) (val
 }
 
 // items iterates over what the loop's test lets through.
-func (s *forStmt) items(r *run, f *frame, v value) (iterator, error) {
+func (s *forStmt) items(r *run, f *frame, v value) iterator {
 	if s.test == nil {
 		return r.iterate(v)
 	}
 	inner := r.enter(s.testScope, f)
 	var it iterator
-	return func() (value, bool, error) {
+	return func() (value, bool) {
 		r.line = s.test.at()
 		if it == nil {
-			var err error
-			if it, err = r.iterate(v); err != nil {
-				return nil, false, err
-			}
+			it = r.iterate(v)
 		}
 		for {
-			v, ok, err := it()
-			if !ok || err != nil {
-				return nil, false, err
+			v, ok := it()
+			if !ok {
+				return nil, false
 			}
-			if err := r.assign(&s.target, inner, v); err != nil {
-				return nil, false, err
-			}
-			if ok, err := r.test(s.test, inner); ok || err != nil {
-				return v, ok, err
+			r.assign(&s.target, inner, v)
+			if r.test(s.test, inner) {
+				return v, true
 			}
 		}
-	}, nil
+	}
 }
 
 // assign gives a value to a target.
-func (r *run) assign(to *target, f *frame, v value) error {
+func (r *run) assign(to *target, f *frame, v value) {
 	switch {
 	case to.tuple:
-		items, err := r.unpack(v, len(to.items))
-		if err != nil {
-			return err
-		}
+		items := r.unpack(v, len(to.items))
 		for i := range to.items {
-			if err := r.assign(&to.items[i], f, items[i]); err != nil {
-				return err
-			}
+			r.assign(&to.items[i], f, items[i])
 		}
-		return nil
+		return
 	case to.attr != "":
 		ns, ok := (*f.at(to.where)).(*namespace)
 		if !ok {
-			return raise("TemplateRuntimeError", "cannot assign attribute on non-namespace object")
+			panic(raise("TemplateRuntimeError", "cannot assign attribute on non-namespace object"))
 		}
-		return r.setAttr(ns, to.attr, v)
+		r.setAttr(ns, to.attr, v)
+		return
 	}
 	*f.at(to.where) = v
 	if to.where.export {
 		r.exports[to.name] = v
 	}
-	return nil
 }
 
 // setAttr sets an attribute of a namespace. As in transformers, none begins
 // with an underscore.
-func (r *run) setAttr(ns *namespace, name string, v value) error {
+func (r *run) setAttr(ns *namespace, name string, v value) {
 	if strings.HasPrefix(name, "_") {
-		return raise("SecurityError", "Chat templates cannot store underscore-prefixed attributes on a namespace, but got %s. Please rename the attribute.", quote(name))
+		panic(raise("SecurityError", "Chat templates cannot store underscore-prefixed attributes on a namespace, but got %s. Please rename the attribute.", quote(name)))
 	}
 	ns.attrs.set(name, v)
-	return r.grow(valueBytes)
+	r.grow(valueBytes)
 }
 
 // unpack returns the n items of a value.
-func (r *run) unpack(v value, n int) ([]value, error) {
-	it, err := r.iterate(v)
-	if err != nil {
-		return nil, typeError("cannot unpack non-iterable %s object", typeName(v))
+func (r *run) unpack(v value, n int) []value {
+	var it iterator
+	if catch("", func() { it = r.iterate(v) }) != nil {
+		panic(typeError("cannot unpack non-iterable %s object", typeName(v)))
 	}
 	items := make([]value, 0, n)
 	for {
-		item, ok, err := it()
+		item, ok := it()
 		switch {
-		case err != nil:
-			return nil, err
 		case !ok && len(items) < n:
-			return nil, valueError("not enough values to unpack (expected %d, got %d)", n, len(items))
+			panic(valueError("not enough values to unpack (expected %d, got %d)", n, len(items)))
 		case !ok:
-			return items, nil
+			return items
 		case len(items) == n:
-			return nil, valueError("too many values to unpack (expected %d)", n)
+			panic(valueError("too many values to unpack (expected %d)", n))
 		}
 		items = append(items, item)
 	}
 }
 
-func (s *setStmt) exec(r *run, f *frame) (signal, error) {
+func (s *setStmt) exec(r *run, f *frame) signal {
 	r.line = s.before
-	var err error
 	s.target.each(func(t *target) {
-		if t.attr == "" || err != nil {
+		if t.attr == "" {
 			return
 		}
 		if _, ok := (*f.at(t.where)).(*namespace); !ok {
-			err = raise("TemplateRuntimeError", "cannot assign attribute on non-namespace object")
+			panic(raise("TemplateRuntimeError", "cannot assign attribute on non-namespace object"))
 		}
 	})
-	if err != nil {
-		return next, err
-	}
 	r.line = s.at()
-	v, err := s.arg.eval(r, f)
-	if err != nil {
-		return next, err
-	}
-	return next, r.assign(&s.target, f, v)
+	r.assign(&s.target, f, s.arg.eval(r, f))
+	return next
 }
 
 // safe makes a value of text that was written.
@@ -254,140 +208,120 @@ func (r *run) safe(text string) value {
 
 // filtered runs a body in a scope of its own and hands what it writes, filtered,
 // to use, unless the body ends a turn of a loop.
-func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, line int, use func(value) error) (signal, error) {
+func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, line int, use func(value)) signal {
 	inner := r.enter(sc, f)
 	defer inner.leave()
 	var sig signal
-	text, err := r.capture(func() (err error) {
-		sig, err = r.exec(body, inner)
-		return err
+	text := r.capture(func() {
+		sig = r.exec(body, inner)
 	})
-	if sig != next || err != nil {
-		return sig, err
+	if sig != next {
+		return sig
 	}
 	r.line = line
 	v := r.safe(text)
 	if filter != nil {
-		if v, err = filter.apply(r, inner, v); err != nil {
-			return next, err
-		}
+		v = filter.apply(r, inner, v)
 	}
-	return next, use(v)
+	use(v)
+	return next
 }
 
-func (s *setBlockStmt) exec(r *run, f *frame) (signal, error) {
-	return r.filtered(s.body, s.scope, f, s.filter, s.at(), func(v value) error { return r.assign(&s.target, f, v) })
+func (s *setBlockStmt) exec(r *run, f *frame) signal {
+	return r.filtered(s.body, s.scope, f, s.filter, s.at(), func(v value) { r.assign(&s.target, f, v) })
 }
 
-func (s *filterStmt) exec(r *run, f *frame) (signal, error) {
+func (s *filterStmt) exec(r *run, f *frame) signal {
 	return r.filtered(s.body, s.scope, f, s.filter, s.at(), r.print)
 }
 
-func (s *withStmt) exec(r *run, f *frame) (signal, error) {
+func (s *withStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
 	inner := r.enter(s.scope, f)
 	defer inner.leave()
 	for i := range s.targets {
-		v, err := s.vals[i].eval(r, f)
-		if err != nil {
-			return next, err
-		}
-		if err := r.assign(&s.targets[i], inner, v); err != nil {
-			return next, err
-		}
+		r.assign(&s.targets[i], inner, s.vals[i].eval(r, f))
 	}
 	return r.exec(s.body, inner)
 }
 
-func (s *macroStmt) exec(r *run, f *frame) (signal, error) {
-	return next, r.assign(&s.where, f, &macro{s.def, f})
+func (s *macroStmt) exec(r *run, f *frame) signal {
+	r.assign(&s.where, f, &macro{s.def, f})
+	return next
 }
 
-func (s *callStmt) exec(r *run, f *frame) (signal, error) {
+func (s *callStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	v, err := r.callWith(s.call, f, &macro{s.def, f})
-	if err != nil {
-		return next, err
-	}
-	return next, r.print(v)
+	r.print(r.callWith(s.call, f, &macro{s.def, f}))
+	return next
 }
 
 // exec notes the range of what is written. As in transformers, it begins where
 // the text of the template's top level has come to, also if it is written
 // within a macro or for a variable.
-func (s *generationStmt) exec(r *run, f *frame) (signal, error) {
-	v, err := r.callMacro(&macro{s.def, f}, &args{})
-	if err != nil {
-		return next, err
-	}
+func (s *generationStmt) exec(r *run, f *frame) signal {
+	v := r.callMacro(&macro{s.def, f}, &args{})
 	text, _ := str(v)
 	start := r.root.Len()
 	r.spans = append(r.spans, prompt.Range{Start: start, End: start + len(text)})
-	return next, r.print(v)
+	r.print(v)
+	return next
 }
 
-func (s *autoescapeStmt) exec(r *run, f *frame) (signal, error) {
+func (s *autoescapeStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
 	inner := r.enter(s.scope, f)
 	defer inner.leave()
-	on, err := r.test(s.arg, inner)
-	if err != nil {
-		return next, err
-	}
+	on := r.test(s.arg, inner)
 	before := r.autoescape
 	r.autoescape = on
-	sig, err := r.exec(s.body, inner)
+	sig := r.exec(s.body, inner)
 	r.autoescape = before
-	return sig, err
+	return sig
 }
 
-func (s *blockStmt) exec(r *run, f *frame) (signal, error) {
+func (s *blockStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	return next, s.render(r, f)
+	s.render(r, f)
+	return next
 }
 
 // render writes a block, which sees the variables of the template's top level,
 // and those around it only if it is scoped.
-func (s *blockStmt) render(r *run, f *frame) error {
+func (s *blockStmt) render(r *run, f *frame) {
 	if s.scoped && f == nil {
-		return raise("TemplateRuntimeError", "a scoped block cannot be called")
+		panic(raise("TemplateRuntimeError", "a scoped block cannot be called"))
 	}
 	if !s.scoped {
 		f = nil
 	}
 	inner := r.enter(s.scope, f)
 	defer inner.leave()
-	_, err := r.exec(s.body, inner)
-	return err
+	r.exec(s.body, inner)
 }
 
-func (s *loaderStmt) exec(r *run, f *frame) (signal, error) {
+func (s *loaderStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
-	if _, err := s.arg.eval(r, f); err != nil {
-		return next, err
-	}
-	return next, typeError("no loader for this environment specified")
+	s.arg.eval(r, f)
+	panic(typeError("no loader for this environment specified"))
 }
 
-func (s *controlStmt) exec(*run, *frame) (signal, error) { return s.signal, nil }
+func (s *controlStmt) exec(*run, *frame) signal { return s.signal }
 
 // nested runs what may run itself again, and returns the text that it writes.
-func (r *run) nested(f func() error) (value, error) {
+func (r *run) nested(f func()) value {
 	if r.calls++; r.calls > maxCalls {
-		return nil, raise("RecursionError", "calls go deeper than %d", maxCalls)
+		panic(raise("RecursionError", "calls go deeper than %d", maxCalls))
 	}
 	line := r.line
-	text, err := r.capture(f)
-	if err != nil {
-		return nil, err
-	}
+	text := r.capture(f)
 	r.calls--
 	r.line = line
-	return r.safe(text), nil
+	return r.safe(text)
 }
 
 // callMacro runs a macro and returns the text that it writes.
-func (r *run) callMacro(m *macro, a *args) (value, error) {
+func (r *run) callMacro(m *macro, a *args) value {
 	d := m.def
 	a = &args{a.pos, a.names, a.named}
 	vals := make([]value, len(d.params))
@@ -420,19 +354,17 @@ func (r *run) callMacro(m *macro, a *args) (value, error) {
 		f.vars[d.kwargs] = kw
 	} else if len(a.names) > 0 {
 		if _, ok := a.get("caller"); ok {
-			return nil, typeError("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", shortName(d))
+			panic(typeError("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", shortName(d)))
 		}
-		return nil, typeError("macro %s takes no keyword argument %s", shortName(d), quote(a.names[0]))
+		panic(typeError("macro %s takes no keyword argument %s", shortName(d), quote(a.names[0])))
 	}
 	if d.varargs >= 0 {
 		f.vars[d.varargs] = newTuple(a.pos[min(len(a.pos), len(d.params)):]...)
 	} else if len(a.pos) > len(d.params) {
-		return nil, typeError("macro %s takes not more than %d argument(s)", shortName(d), len(d.params))
+		panic(typeError("macro %s takes not more than %d argument(s)", shortName(d), len(d.params)))
 	}
-	if err := r.grow(valueBytes * len(f.vars)); err != nil {
-		return nil, err
-	}
-	return r.nested(func() error {
+	r.grow(valueBytes * len(f.vars))
+	return r.nested(func() {
 		r.line = d.at()
 		r.begin(f)
 		for i, v := range vals {
@@ -440,16 +372,12 @@ func (r *run) callMacro(m *macro, a *args) (value, error) {
 				if at := i - len(d.params) + len(d.defaults); at < 0 {
 					v = &undefined{"parameter " + quote(d.params[i]) + " was not provided", ClassUndefined}
 				} else {
-					var err error
-					if v, err = d.defaults[at].eval(r, f); err != nil {
-						return err
-					}
+					v = d.defaults[at].eval(r, f)
 				}
 			}
 			f.vars[d.slots[i]] = v
 		}
-		_, err := r.exec(d.body, f)
-		return err
+		r.exec(d.body, f)
 	})
 }
 

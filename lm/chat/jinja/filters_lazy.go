@@ -1,32 +1,28 @@
 package jinja
 
 func init() {
-	filters["map"] = func(r *run, a *args) (value, error) {
+	filters["map"] = func(r *run, a *args) value {
 		if len(a.pos) == 0 {
-			return nil, typeError("map() missing required argument: 'value'")
+			panic(typeError("map() missing required argument: 'value'"))
 		}
-		return r.lazily("sync_do_map", a.pos[0], func() (func(value) (value, bool, error), error) {
-			f, err := r.mapper(&args{a.pos[1:], a.names, a.named})
-			return func(v value) (value, bool, error) {
-				v, err := f(v)
-				return v, true, err
-			}, err
-		}), nil
+		return r.lazily("sync_do_map", a.pos[0], func() func(value) (value, bool) {
+			f := r.mapper(&args{a.pos[1:], a.names, a.named})
+			return func(v value) (value, bool) {
+				return f(v), true
+			}
+		})
 	}
 	for name, how := range map[string][2]bool{"select": {false, false}, "reject": {false, true}, "selectattr": {true, false}, "rejectattr": {true, true}} {
-		filters[name] = func(r *run, a *args) (value, error) {
-			return r.lazily("sync_do_"+name, a.pos[0], func() (func(value) (value, bool, error), error) {
+		filters[name] = func(r *run, a *args) value {
+			return r.lazily("sync_do_"+name, a.pos[0], func() func(value) (value, bool) {
 				return r.selector(&args{a.pos[1:], a.names, a.named}, how[0], how[1])
-			}), nil
+			})
 		}
 	}
-	filters["format"] = func(r *run, a *args) (value, error) {
-		s, err := r.text(a.pos[0])
-		if err != nil {
-			return nil, err
-		}
+	filters["format"] = func(r *run, a *args) value {
+		s := r.text(a.pos[0])
 		if len(a.pos) > 1 && len(a.names) > 0 {
-			return nil, raise("FilterArgumentError", "can't handle positional and keyword arguments at the same time")
+			panic(raise("FilterArgumentError", "can't handle positional and keyword arguments at the same time"))
 		}
 		var v value = newTuple(a.pos[1:]...)
 		if len(a.names) > 0 {
@@ -42,85 +38,68 @@ func init() {
 
 // lazily is a generator over what f makes of the items of v and lets through.
 // f is made only if there is something.
-func (r *run) lazily(name string, v value, start func() (func(value) (value, bool, error), error)) *generator {
-	return r.generate(name, func() (iterator, error) {
-		if some, err := r.truth(v); !some || err != nil {
-			return nil, err
+func (r *run) lazily(name string, v value, start func() func(value) (value, bool)) *generator {
+	return r.generate(name, func() iterator {
+		if !r.truth(v) {
+			return nil
 		}
-		f, err := start()
-		if err != nil {
-			return nil, err
-		}
-		it, err := r.iterate(v)
-		if err != nil {
-			return nil, err
-		}
-		return func() (value, bool, error) {
+		f := start()
+		it := r.iterate(v)
+		return func() (value, bool) {
 			for {
-				v, ok, err := it()
-				if !ok || err != nil {
-					return nil, false, err
+				v, ok := it()
+				if !ok {
+					return nil, false
 				}
-				if v, ok, err = f(v); ok || err != nil {
-					return v, ok, err
+				if v, ok = f(v); ok {
+					return v, ok
 				}
 			}
-		}, nil
+		}
 	})
 }
 
 // mapper is what map applies: a filter, or an attribute.
-func (r *run) mapper(a *args) (func(value) (value, error), error) {
+func (r *run) mapper(a *args) func(value) value {
 	if attribute, ok := a.get("attribute"); ok && len(a.pos) == 0 {
 		fallback, _ := a.get("default")
 		for _, name := range a.names {
 			if name != "attribute" && name != "default" {
-				return nil, raise("FilterArgumentError", "Unexpected keyword argument %s", quote(name))
+				panic(raise("FilterArgumentError", "Unexpected keyword argument %s", quote(name)))
 			}
 		}
-		return r.getter(attribute, fallback), nil
+		return r.getter(attribute, fallback)
 	}
 	if len(a.pos) == 0 {
-		return nil, raise("FilterArgumentError", "map requires a filter argument")
+		panic(raise("FilterArgumentError", "map requires a filter argument"))
 	}
-	if _, err := r.hash(a.pos[0]); err != nil {
-		return nil, err
-	}
-	name, err := r.text(a.pos[0])
-	return func(v value) (value, error) {
+	r.hash(a.pos[0])
+	name := r.text(a.pos[0])
+	return func(v value) value {
 		return r.filter(name, &args{append([]value{v}, a.pos[1:]...), a.names, a.named})
-	}, err
+	}
 }
 
 // selector is what select and the like apply: a test, perhaps of an attribute.
-func (r *run) selector(a *args, attribute, reject bool) (func(value) (value, bool, error), error) {
+func (r *run) selector(a *args, attribute, reject bool) func(value) (value, bool) {
 	get := r.getter(nil, nil)
 	rest := a.pos
 	if attribute {
 		if len(rest) == 0 {
-			return nil, raise("FilterArgumentError", "Missing parameter for attribute name")
+			panic(raise("FilterArgumentError", "Missing parameter for attribute name"))
 		}
 		get, rest = r.getter(rest[0], nil), rest[1:]
 	}
 	name := ""
 	if len(rest) > 0 {
-		if _, err := r.hash(rest[0]); err != nil {
-			return nil, err
-		}
-		var err error
-		if name, err = r.text(rest[0]); err != nil {
-			return nil, err
-		}
+		r.hash(rest[0])
+		name = r.text(rest[0])
 	}
-	return func(v value) (value, bool, error) {
-		got, err := get(v)
-		if err == nil && len(rest) > 0 {
-			got, err = r.is(name, &args{append([]value{got}, rest[1:]...), a.names, a.named})
+	return func(v value) (value, bool) {
+		got := get(v)
+		if len(rest) > 0 {
+			got = r.is(name, &args{append([]value{got}, rest[1:]...), a.names, a.named})
 		}
-		if err != nil {
-			return nil, false, err
-		}
-		ok, err := r.truth(got)
-		return v, ok != reject, err
-	}, nil
+		return v, r.truth(got) != reject
+	}
 }

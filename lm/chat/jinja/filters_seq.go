@@ -7,97 +7,66 @@ import (
 )
 
 func init() {
-	filter("default d", 1, "value default_value boolean", func(r *run, v []value) (value, error) {
-		use := false
-		if _, ok := v[0].(*undefined); ok {
-			use = true
-		} else if boolean, err := r.truthArg(v[2]); err != nil {
-			return nil, err
-		} else if boolean {
-			ok, err := r.truth(v[0])
-			if err != nil {
-				return nil, err
-			}
-			use = !ok
+	filter("default d", 1, "value default_value boolean", func(r *run, v []value) value {
+		_, use := v[0].(*undefined)
+		if use || r.truthArg(v[2]) && !r.truth(v[0]) {
+			return orElse(v[1], "")
 		}
-		switch {
-		case !use:
-			return v[0], nil
-		case v[1] == missing:
-			return "", nil
-		}
-		return v[1], nil
+		return v[0]
 	})
-	filter("length count", 1, "value", func(r *run, v []value) (value, error) { return r.length(v[0]) })
-	filter("list", 1, "value", func(r *run, v []value) (value, error) {
-		items, err := r.collect(v[0])
-		return &list{items}, err
+	filter("length count", 1, "value", func(r *run, v []value) value { return r.length(v[0]) })
+	filter("list", 1, "value", func(r *run, v []value) value {
+		return &list{r.collect(v[0])}
 	})
-	filter("items", 1, "value", func(r *run, v []value) (value, error) {
-		return r.generate("do_items", func() (iterator, error) {
+	filter("items", 1, "value", func(r *run, v []value) value {
+		return r.generate("do_items", func() iterator {
 			switch d := v[0].(type) {
 			case *undefined:
-				return nil, nil
+				return nil
 			case *dict:
-				return r.over((&view{d, "items"}).items()), nil
+				return r.over((&view{d, "items"}).items())
 			}
-			return nil, typeError("Can only get item pairs from a mapping.")
-		}), nil
+			panic(typeError("Can only get item pairs from a mapping."))
+		})
 	})
-	filter("first", 1, "seq", func(r *run, v []value) (value, error) {
-		it, err := r.iterate(v[0])
-		if err != nil {
-			return nil, err
-		}
-		item, ok, err := it()
+	filter("first", 1, "seq", func(r *run, v []value) value {
+		it := r.iterate(v[0])
+		item, ok := it()
 		if !ok {
 			item = &undefined{"No first item, sequence was empty.", ClassUndefined}
 		}
-		return item, err
+		return item
 	})
-	filter("last", 1, "seq", func(r *run, v []value) (value, error) {
-		items, err := r.reversible(v[0])
-		if err != nil {
-			return nil, err
-		}
+	filter("last", 1, "seq", func(r *run, v []value) value {
+		items := r.reversible(v[0])
 		if len(items) == 0 {
-			return &undefined{"No last item, sequence was empty.", ClassUndefined}, nil
+			return &undefined{"No last item, sequence was empty.", ClassUndefined}
 		}
-		return items[len(items)-1], nil
+		return items[len(items)-1]
 	})
-	filter("random", 1, "seq", func(r *run, v []value) (value, error) {
-		n, err := r.length(v[0])
-		if err != nil {
-			return nil, err
-		}
+	filter("random", 1, "seq", func(r *run, v []value) value {
+		n := r.length(v[0])
 		if n == 0 {
-			return &undefined{"No random item, sequence was empty.", ClassUndefined}, nil
+			return &undefined{"No random item, sequence was empty.", ClassUndefined}
 		}
-		got, ok, err := r.element(v[0], rand.IntN(n))
-		if !ok && err == nil {
-			err = raise("KeyError", "%s is no sequence", quote(typeName(v[0])))
+		got, ok := r.element(v[0], rand.IntN(n))
+		if !ok {
+			panic(raise("KeyError", "%s is no sequence", quote(typeName(v[0]))))
 		}
-		return got, err
+		return got
 	})
-	filter("reverse", 1, "value", func(r *run, v []value) (value, error) {
+	filter("reverse", 1, "value", func(r *run, v []value) value {
 		if s, ok := str(v[0]); ok {
 			return r.slice(like(v[0], s), [3]value{nil, nil, -1})
 		}
-		items, err := r.collect(v[0])
-		if err != nil {
-			if e, ok := err.(*Error); ok && e.Class == "TypeError" {
-				err = raise("FilterArgumentError", "argument must be iterable")
-			}
-			return nil, err
-		}
-		items = slices.Clone(items)
+		items := slices.Clone(r.collectOr(v[0], raise("FilterArgumentError", "argument must be iterable")))
 		slices.Reverse(items)
 		if _, lazy := v[0].(*generator); lazy {
-			return &list{items}, nil
+			return &list{items}
 		}
-		return &generator{"reversed", r.over(items)}, nil
+		return &generator{"reversed", r.over(items)}
 	})
-	filter("sort", 1, "value reverse case_sensitive attribute", func(r *run, v []value) (value, error) {
+	filter("sort", 1, "value reverse case_sensitive attribute", func(r *run, v []value) value {
 		attrs := []value{v[3]}
 		if s, ok := str(v[3]); ok && len(s) <= maxPath {
 			attrs = nil
@@ -105,226 +74,143 @@ func init() {
 				attrs = append(attrs, a)
 			}
 		}
-		var gets []func(value) (value, error)
+		var gets []func(value) value
 		for _, a := range attrs {
-			get, err := r.folding(r.getter(a, nil), v[2])
-			if err != nil {
-				return nil, err
-			}
-			gets = append(gets, get)
+			gets = append(gets, r.folding(r.getter(a, nil), v[2]))
 		}
-		items, err := r.collect(v[0])
-		if err != nil {
-			return nil, err
-		}
-		reverse, err := intArg(v[1], 0)
-		if err != nil {
-			return nil, err
-		}
-		items, err = r.sorted(items, func(item value) (value, error) {
+		items := r.collect(v[0])
+		reverse := intArg(v[1], 0)
+		items = r.sorted(items, func(item value) value {
 			key := &list{}
 			for _, get := range gets {
-				k, err := get(item)
-				if err != nil {
-					return nil, err
-				}
-				key.items = append(key.items, k)
+				key.items = append(key.items, get(item))
 			}
-			return key, nil
+			return key
 		}, reverse != 0)
-		return &list{items}, err
+		return &list{items}
 	})
-	filter("dictsort", 1, "value case_sensitive by reverse", func(r *run, v []value) (value, error) {
+	filter("dictsort", 1, "value case_sensitive by reverse", func(r *run, v []value) value {
 		at := 0
 		switch by, _ := str(v[2]); {
 		case by == "value":
 			at = 1
 		case by != "key" && v[2] != missing:
-			return nil, raise("FilterArgumentError", `You can only sort by either "key" or "value"`)
+			panic(raise("FilterArgumentError", `You can only sort by either "key" or "value"`))
 		}
-		if u, ok := v[0].(*undefined); ok {
-			return nil, u.err()
-		}
+		use(v[0])
 		d, ok := v[0].(*dict)
 		if !ok {
-			return nil, raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0])))
+			panic(raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0]))))
 		}
-		get, err := r.folding(func(v value) (value, error) { return v.(*tuple).items[at], nil }, v[1])
-		if err != nil {
-			return nil, err
-		}
-		reverse, err := intArg(v[3], 0)
-		if err != nil {
-			return nil, err
-		}
-		items, err := r.sorted((&view{d, "items"}).items(), get, reverse != 0)
-		return &list{items}, err
+		get := r.folding(func(v value) value { return v.(*tuple).items[at] }, v[1])
+		reverse := intArg(v[3], 0)
+		return &list{r.sorted((&view{d, "items"}).items(), get, reverse != 0)}
 	})
-	filter("unique", 1, "value case_sensitive attribute", func(r *run, v []value) (value, error) {
-		return r.generate("sync_do_unique", func() (iterator, error) {
-			get, err := r.folding(r.getter(v[2], nil), v[1])
-			if err != nil {
-				return nil, err
-			}
-			it, err := r.iterate(v[0])
-			if err != nil {
-				return nil, err
-			}
+	filter("unique", 1, "value case_sensitive attribute", func(r *run, v []value) value {
+		return r.generate("sync_do_unique", func() iterator {
+			get := r.folding(r.getter(v[2], nil), v[1])
+			it := r.iterate(v[0])
 			seen := newDict()
-			return func() (value, bool, error) {
+			return func() (value, bool) {
 				for {
-					item, ok, err := it()
-					if !ok || err != nil {
-						return nil, false, err
+					item, ok := it()
+					if !ok {
+						return nil, false
 					}
-					key, err := get(item)
-					if err != nil {
-						return nil, false, err
-					}
-					if _, twice, err := r.load(seen, key); err != nil {
-						return nil, false, err
-					} else if !twice {
-						return item, true, r.store(seen, key, nil)
+					key := get(item)
+					if _, twice := r.load(seen, key); !twice {
+						r.store(seen, key, nil)
+						return item, true
 					}
 				}
-			}, nil
-		}), nil
+			}
+		})
 	})
 	for name, op := range map[string]string{"min": "<", "max": ">"} {
-		filter(name, 1, "value case_sensitive attribute", func(r *run, v []value) (value, error) {
-			items, err := r.collect(v[0])
-			if err != nil {
-				return nil, err
-			}
+		filter(name, 1, "value case_sensitive attribute", func(r *run, v []value) value {
+			items := r.collect(v[0])
 			if len(items) == 0 {
-				return &undefined{"No aggregated item, sequence was empty.", ClassUndefined}, nil
+				return &undefined{"No aggregated item, sequence was empty.", ClassUndefined}
 			}
-			get, err := r.folding(r.getter(v[2], nil), v[1])
-			if err != nil {
-				return nil, err
-			}
+			get := r.folding(r.getter(v[2], nil), v[1])
 			var best, bestKey value
 			for i, item := range items {
-				key, err := get(item)
-				if err != nil {
-					return nil, err
-				}
+				key := get(item)
 				better := i == 0
 				if !better {
-					if better, err = r.order(op, key, bestKey); err != nil {
-						return nil, err
-					}
+					better = r.order(op, key, bestKey)
 				}
 				if better {
 					best, bestKey = item, key
 				}
 			}
-			return best, nil
+			return best
 		})
 	}
-	filter("sum", 1, "iterable attribute start", func(r *run, v []value) (value, error) {
-		it, err := r.iterate(v[0])
-		if err != nil {
-			return nil, err
-		}
-		total := v[2]
-		if total == missing {
-			total = 0
-		}
+	filter("sum", 1, "iterable attribute start", func(r *run, v []value) value {
+		it := r.iterate(v[0])
+		total := orElse(v[2], 0)
 		if _, ok := str(total); ok {
-			return nil, typeError("sum() can't sum strings [use ''.join(seq) instead]")
+			panic(typeError("sum() can't sum strings [use ''.join(seq) instead]"))
 		}
 		get := r.getter(v[1], nil)
 		for {
-			item, ok, err := it()
-			if !ok || err != nil {
-				return total, err
+			item, ok := it()
+			if !ok {
+				return total
 			}
-			if item, err = get(item); err != nil {
-				return nil, err
-			}
-			if total, err = r.binary("+", total, item); err != nil {
-				return nil, err
-			}
+			total = r.binary("+", total, get(item))
 		}
 	})
-	filter("join", 1, "value d attribute", func(r *run, v []value) (value, error) {
-		it, err := r.iterate(v[0])
-		if err != nil {
-			return nil, err
-		}
-		sep := value("")
-		if v[1] != missing {
-			sep = v[1]
-		}
-		between, err := r.text(sep)
-		if err != nil {
-			return nil, err
-		}
+	filter("join", 1, "value d attribute", func(r *run, v []value) value {
+		it := r.iterate(v[0])
+		between := r.text(orElse(v[1], ""))
 		get := r.getter(v[2], nil)
 		w := &writer{r: r}
 		for first := true; ; first = false {
-			item, ok, err := it()
-			if !ok || err != nil {
-				return r.safeIf(w.String(), v[1]), err
+			item, ok := it()
+			if !ok {
+				return r.safeIf(w.String(), v[1])
 			}
-			if item, err = get(item); err != nil {
-				return nil, err
+			s := r.text(get(item))
+			if !first {
+				w.put(between)
 			}
-			s, err := r.text(item)
-			if err == nil && !first {
-				err = w.put(between)
-			}
-			if err == nil {
-				err = w.put(s)
-			}
-			if err != nil {
-				return nil, err
-			}
+			w.put(s)
 		}
 	})
 	for _, name := range []string{"batch", "slice"} {
-		filter(name, 2, "value count fill_with", func(r *run, v []value) (value, error) {
-			return r.generate("sync_do_"+name, func() (iterator, error) {
-				items, err := r.collect(v[0])
-				if err != nil {
-					return nil, err
-				}
-				fill := v[2]
-				if fill == missing {
-					fill = nil
-				}
-				n, err := operand(v[1], 0)
-				limited := err == nil
-				if name == "batch" && fill == nil && err != nil {
-					n, err = 0, nil // compared with lengths only
-				}
-				if err != nil {
-					return nil, err
+		filter(name, 2, "value count fill_with", func(r *run, v []value) value {
+			return r.generate("sync_do_"+name, func() iterator {
+				items := r.collect(v[0])
+				fill := orElse(v[2], nil)
+				n, limited := 0, true
+				if name == "batch" && fill == nil { // compared with lengths only
+					limited = catch("", func() { n = operand(v[1], 0) }) == nil
+				} else {
+					n = operand(v[1], 0)
 				}
 				if name == "slice" {
 					return r.columns(items, n, fill)
 				}
-				return r.rows(items, n, limited, fill), nil
-			}), nil
+				return r.rows(items, n, limited, fill)
+			})
 		})
 	}
 	filters["batch"] = renamed(filters["batch"], "linecount", "count")
 	filters["slice"] = renamed(filters["slice"], "slices", "count")
 	filter("groupby", 2, "value attribute default case_sensitive", groupBy)
-	filter("attr", 2, "obj name", func(r *run, v []value) (value, error) {
+	filter("attr", 2, "obj name", func(r *run, v []value) value {
 		name, ok := str(v[1])
 		if !ok {
-			return nil, typeError("attribute name must be string, not %s", quote(typeName(v[1])))
+			panic(typeError("attribute name must be string, not %s", quote(typeName(v[1]))))
 		}
-		if u, ok := v[0].(*undefined); ok {
-			return nil, u.err()
-		}
-		got, ok, err := r.attribute(v[0], name)
-		if !ok && err == nil {
+		use(v[0])
+		got, ok := r.attribute(v[0], name)
+		if !ok {
 			got = undefinedIn(v[0], name)
 		}
-		return got, err
+		return got
 	})
 }
 
@@ -338,7 +224,7 @@ func (r *run) safeIf(text string, v value) value {
 
 // renamed lets a parameter have another name.
 func renamed(f builtin, from, to string) builtin {
-	return func(r *run, a *args) (value, error) {
+	return func(r *run, a *args) value {
 		b := &args{a.pos, slices.Clone(a.names), a.named}
 		for i, name := range b.names {
 			if name == from {
@@ -350,27 +236,23 @@ func renamed(f builtin, from, to string) builtin {
 }
 
 // reversible returns the items of what reversed() takes.
-func (r *run) reversible(v value) ([]value, error) {
+func (r *run) reversible(v value) []value {
 	if _, lazy := v.(*generator); lazy {
-		return nil, typeError("'generator' object is not reversible")
+		panic(typeError("'generator' object is not reversible"))
 	}
-	items, err := r.collect(v)
-	if e, ok := err.(*Error); ok && e.Class == "TypeError" {
-		err = typeError("%s object is not reversible", quote(typeName(v)))
-	}
-	return items, err
+	return r.collectOr(v, typeError("%s object is not reversible", quote(typeName(v))))
 }
 
 // rows are lists of n items each; as in Jinja, none comes first if n is 0.
 func (r *run) rows(items []value, n int, limited bool, fill value) iterator {
 	first := true
-	return func() (value, bool, error) {
+	return func() (value, bool) {
 		if len(items) == 0 {
-			return nil, false, nil
+			return nil, false
 		}
 		if first && n == 0 && limited {
 			first = false
-			return &list{}, true, nil
+			return &list{}, true
 		}
 		k := len(items)
 		if n > 0 {
@@ -378,25 +260,23 @@ func (r *run) rows(items []value, n int, limited bool, fill value) iterator {
 		}
 		row := slices.Clone(items[:k])
 		items = items[k:]
-		if err := r.room(max(n, k)); err != nil {
-			return nil, false, err
-		}
+		r.room(max(n, k))
 		for fill != nil && len(row) < n {
 			row = append(row, fill)
 		}
-		return &list{row}, true, nil
+		return &list{row}, true
 	}
 }
 
 // columns are n lists of nearly the same length.
-func (r *run) columns(items []value, n int, fill value) (iterator, error) {
+func (r *run) columns(items []value, n int, fill value) iterator {
 	if n == 0 {
-		return nil, raise("ZeroDivisionError", "integer division or modulo by zero")
+		panic(raise("ZeroDivisionError", "integer division or modulo by zero"))
 	}
 	per, extra, i := len(items)/n, len(items)%n, 0
-	return func() (value, bool, error) {
+	return func() (value, bool) {
 		if i >= n {
-			return nil, false, nil
+			return nil, false
 		}
 		size := per
 		if i < extra {
@@ -408,49 +288,30 @@ func (r *run) columns(items []value, n int, fill value) (iterator, error) {
 		}
 		items = items[size:]
 		i++
-		return &list{column}, true, r.room(len(column) + 1)
-	}, nil
+		r.room(len(column) + 1)
+		return &list{column}, true
+	}
 }
 
-func groupBy(r *run, v []value) (value, error) {
+func groupBy(r *run, v []value) value {
 	real := r.getter(v[1], v[2])
-	get, err := r.folding(real, v[3])
-	if err != nil {
-		return nil, err
-	}
-	items, err := r.collect(v[0])
-	if err != nil {
-		return nil, err
-	}
-	if items, err = r.sorted(items, get, false); err != nil {
-		return nil, err
-	}
+	get := r.folding(real, v[3])
+	items := r.sorted(r.collect(v[0]), get, false)
 	groups := &list{}
 	var last value
 	for i, item := range items {
-		key, err := get(item)
-		if err != nil {
-			return nil, err
-		}
+		key := get(item)
 		same := false
 		if i > 0 {
-			if same, err = r.equal(key, last); err != nil {
-				return nil, err
-			}
+			same = r.equal(key, last)
 		}
 		if !same {
-			shown, err := real(item)
-			if err != nil {
-				return nil, err
-			}
-			groups.items = append(groups.items, &tuple{[]value{shown, &list{}}, []string{"grouper", "list"}})
-			if err := r.grow(8 * valueBytes); err != nil {
-				return nil, err
-			}
+			groups.items = append(groups.items, &tuple{[]value{real(item), &list{}}, []string{"grouper", "list"}})
+			r.grow(8 * valueBytes)
 		}
 		group := groups.items[len(groups.items)-1].(*tuple).items[1].(*list)
 		group.items = append(group.items, item)
 		last = key
 	}
-	return groups, nil
+	return groups
 }

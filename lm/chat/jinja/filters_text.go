@@ -11,36 +11,29 @@ import (
 
 // textFilter adds a filter whose value is made a text first, by str unless it
 // is markup, which stays so.
-func textFilter(name string, params string, f func(r *run, s string, v []value) (value, error)) {
-	filter(name, 1, "value "+params, func(r *run, v []value) (value, error) {
-		s, err := r.text(v[0])
-		if err != nil {
-			return nil, err
-		}
-		if err := r.grow(len(s)); err != nil {
-			return nil, err
-		}
-		out, err := f(r, s, v[1:])
-		if t, ok := out.(string); ok && err == nil {
+func textFilter(name string, params string, f func(r *run, s string, v []value) value) {
+	filter(name, 1, "value "+params, func(r *run, v []value) value {
+		s := r.text(v[0])
+		r.grow(len(s))
+		out := f(r, s, v[1:])
+		if t, ok := out.(string); ok {
 			out = like(v[0], t)
 		}
-		return out, err
+		return out
 	})
 }
 
 // needText is the value of a filter that takes nothing but a string.
-func needText(v value) (string, error) {
-	if u, ok := v.(*undefined); ok {
-		return "", u.err()
-	}
+func needText(v value) string {
+	use(v)
 	if _, ok := v.(*list); ok {
-		return "", raise("AttributeError", "'list' object has no attribute 'splitlines'")
+		panic(raise("AttributeError", "'list' object has no attribute 'splitlines'"))
 	}
 	s, ok := str(v)
 	if !ok {
-		return "", typeError("unsupported operand type(s) for +=: %s and 'str'", quote(typeName(v)))
+		panic(typeError("unsupported operand type(s) for +=: %s and 'str'", quote(typeName(v))))
 	}
-	return s, nil
+	return s
 }
 
 var (
@@ -49,11 +42,11 @@ var (
 )
 
 func init() {
-	textFilter("string", "", func(_ *run, s string, _ []value) (value, error) { return s, nil })
-	textFilter("upper", "", func(_ *run, s string, _ []value) (value, error) { return upper(s), nil })
-	textFilter("lower", "", func(_ *run, s string, _ []value) (value, error) { return lower(s), nil })
-	textFilter("capitalize", "", func(_ *run, s string, _ []value) (value, error) { return capitalize(s), nil })
-	textFilter("title", "", func(_ *run, s string, _ []value) (value, error) {
+	textFilter("string", "", func(_ *run, s string, _ []value) value { return s })
+	textFilter("upper", "", func(_ *run, s string, _ []value) value { return upper(s) })
+	textFilter("lower", "", func(_ *run, s string, _ []value) value { return lower(s) })
+	textFilter("capitalize", "", func(_ *run, s string, _ []value) value { return capitalize(s) })
+	textFilter("title", "", func(_ *run, s string, _ []value) value {
 		var b strings.Builder
 		word := func(w string) {
 			for i, c := range w {
@@ -73,103 +66,80 @@ func init() {
 			last = at[1]
 		}
 		word(s[last:])
-		return b.String(), nil
+		return b.String()
 	})
-	textFilter("trim", "chars", func(r *run, s string, v []value) (value, error) {
+	textFilter("trim", "chars", func(r *run, s string, v []value) value {
 		return stringMethods["strip"](r, s, &args{pos: given(v)})
 	})
-	textFilter("center", "width", func(r *run, s string, v []value) (value, error) {
-		width, err := intArg(v[0], 80)
-		if err != nil {
-			return nil, err
-		}
-		return r.justify(s, "center", " ", width)
+	textFilter("center", "width", func(r *run, s string, v []value) value {
+		return r.justify(s, "center", " ", intArg(v[0], 80))
 	})
-	textFilter("wordcount", "", func(_ *run, s string, _ []value) (value, error) { return len(words.FindAllStringIndex(s, -1)), nil })
-	filter("replace", 3, "s old new count", func(r *run, v []value) (value, error) {
+	textFilter("wordcount", "", func(_ *run, s string, _ []value) value { return len(words.FindAllStringIndex(s, -1)) })
+	filter("replace", 3, "s old new count", func(r *run, v []value) value {
 		var texts [3]string
 		for i := range texts {
-			var err error
-			if texts[i], err = r.text(v[i]); err != nil {
-				return nil, err
-			}
+			texts[i] = r.text(v[i])
 		}
 		n := -1
 		if v[3] != missing && v[3] != nil {
-			var err error
-			if n, err = intArg(v[3], -1); err != nil {
-				return nil, err
-			}
+			n = intArg(v[3], -1)
 		}
 		return r.replace("", texts[0], texts[1], texts[2], n)
 	})
 	filter("indent", 1, "s width first blank", indent)
 	filter("truncate", 1, "s length killwords end leeway", truncateText)
 	filter("wordwrap", 1, "s width break_long_words wrapstring break_on_hyphens", wordWrap)
-	filter("abs", 1, "x", func(r *run, v []value) (value, error) {
+	filter("abs", 1, "x", func(r *run, v []value) value {
 		n, ok := number(v[0])
 		if !ok {
-			return nil, typeError("bad operand type for abs(): %s", quote(typeName(v[0])))
+			panic(typeError("bad operand type for abs(): %s", quote(typeName(v[0]))))
 		}
 		if f, ok := n.(float64); ok {
-			return math.Abs(f), nil
+			return math.Abs(f)
 		}
 		i, _ := integer(n)
-		return normal(new(big.Int).Abs(i)), nil
+		return normal(new(big.Int).Abs(i))
 	})
 	filter("int", 1, "value default base", toInt)
-	filter("float", 1, "value default", func(_ *run, v []value) (value, error) {
-		if v[1] == missing {
-			v[1] = 0.0
-		}
-		if u, ok := v[0].(*undefined); ok {
-			return nil, u.err()
-		}
+	filter("float", 1, "value default", func(_ *run, v []value) value {
+		use(v[0])
+		otherwise := orElse(v[1], 0.0)
 		if s, ok := str(v[0]); ok {
 			if f, ok := parseFloat(s); ok {
-				return f, nil
+				return f
 			}
-			return v[1], nil
+			return otherwise
 		}
 		if _, ok := number(v[0]); !ok {
-			return v[1], nil
+			return otherwise
 		}
 		return float(v[0])
 	})
 	filter("round", 1, "value precision method", roundFilter)
 	filter("filesizeformat", 1, "value binary", fileSize)
 	filter("tojson", 1, "x ensure_ascii indent separators sort_keys", toJSON)
-	filter("pprint", 1, "value", func(r *run, v []value) (value, error) { return r.pretty(v[0]) })
+	filter("pprint", 1, "value", func(r *run, v []value) value { return r.pretty(v[0]) })
 
-	filter("safe", 1, "value", func(r *run, v []value) (value, error) {
-		s, err := r.text(v[0])
-		return markup(s), err
+	filter("safe", 1, "value", func(r *run, v []value) value {
+		return markup(r.text(v[0]))
 	})
-	filter("escape e", 1, "s", func(r *run, v []value) (value, error) {
+	filter("escape e", 1, "s", func(r *run, v []value) value {
 		if m, ok := v[0].(markup); ok {
-			return m, nil
+			return m
 		}
-		s, err := r.text(v[0])
-		if err == nil {
-			s = escapeHTML(s)
-			err = r.grow(len(s))
-		}
-		return markup(s), err
+		s := escapeHTML(r.text(v[0]))
+		r.grow(len(s))
+		return markup(s)
 	})
-	filter("forceescape", 1, "value", func(r *run, v []value) (value, error) {
-		s, err := r.text(v[0])
-		if err == nil {
-			s = escapeHTML(s)
-			err = r.grow(len(s))
-		}
-		return markup(s), err
+	filter("forceescape", 1, "value", func(r *run, v []value) value {
+		s := escapeHTML(r.text(v[0]))
+		r.grow(len(s))
+		return markup(s)
 	})
-	filter("striptags", 1, "value", func(r *run, v []value) (value, error) {
-		s, err := r.text(v[0])
-		if err != nil {
-			return nil, err
-		}
-		return unescapeHTML(strings.Join(splitSpace(stripTags(s), -1, false), " ")), r.grow(len(s))
+	filter("striptags", 1, "value", func(r *run, v []value) value {
+		s := r.text(v[0])
+		r.grow(len(s))
+		return unescapeHTML(strings.Join(splitSpace(stripTags(s), -1, false), " "))
 	})
 	filter("xmlattr", 1, "d autospace", xmlAttr)
 	filter("urlencode", 1, "value", urlEncode)
@@ -205,224 +175,154 @@ func given(v []value) []value {
 	return v
 }
 
-func indent(r *run, v []value) (value, error) {
+func indent(r *run, v []value) value {
 	by := strings.Repeat(" ", 4)
 	if w, ok := str(v[1]); ok {
 		by = w
 	} else if v[1] != missing {
-		n, err := operand(v[1], 4)
-		if err != nil {
-			return nil, err
-		}
-		spaces, err := r.repeat(" ", n)
-		if err != nil {
-			return nil, err
-		}
-		by = spaces.(string)
+		by = r.repeat(" ", operand(v[1], 4)).(string)
 	}
-	s, err := needText(v[0])
-	if err != nil {
-		return nil, err
-	}
-	first, err := r.truthArg(v[2])
-	if err != nil {
-		return nil, err
-	}
-	blank, err := r.truthArg(v[3])
-	if err != nil {
-		return nil, err
-	}
+	s := needText(v[0])
+	first := r.truthArg(v[2])
+	blank := r.truthArg(v[3])
 	w := &writer{r: r}
 	for i, line := range splitLines(s+"\n", false) {
 		if i > 0 {
-			if err := w.put("\n"); err != nil {
-				return nil, err
-			}
+			w.put("\n")
 		}
 		if i == 0 && first || i > 0 && (blank || line != "") {
-			if err := w.put(by); err != nil {
-				return nil, err
-			}
+			w.put(by)
 		}
-		if err := w.put(line); err != nil {
-			return nil, err
-		}
+		w.put(line)
 	}
-	return like(v[0], w.String()), nil
+	return like(v[0], w.String())
 }
 
-func truncateText(r *run, v []value) (value, error) {
+func truncateText(r *run, v []value) value {
 	s, isText := str(v[0])
-	length, err := operand(v[1], 255)
-	if err != nil {
-		return nil, err
-	}
+	length := operand(v[1], 255)
 	end, ok := str(v[3])
 	if !ok {
 		end = "..."
 	}
 	leeway := 5
 	if v[4] != missing && v[4] != nil {
-		if leeway, err = operand(v[4], 5); err != nil {
-			return nil, err
-		}
+		leeway = operand(v[4], 5)
 	}
 	if length < runeCount(end) {
-		return nil, raise("AssertionError", "expected length >= %d, got %d", runeCount(end), length)
+		panic(raise("AssertionError", "expected length >= %d, got %d", runeCount(end), length))
 	}
 	if leeway < 0 {
-		return nil, raise("AssertionError", "expected leeway >= 0, got %d", leeway)
+		panic(raise("AssertionError", "expected leeway >= 0, got %d", leeway))
 	}
-	n, err := r.length(v[0])
-	if err != nil {
-		return nil, err
-	}
+	n := r.length(v[0])
 	if n <= length || n-length <= leeway {
-		return v[0], nil
+		return v[0]
 	}
 	if !isText {
-		return nil, typeError("%s object cannot be truncated", quote(typeName(v[0])))
+		panic(typeError("%s object cannot be truncated", quote(typeName(v[0]))))
 	}
-	if s, err = r.cut(s, length-runeCount(end)); err != nil {
-		return nil, err
-	}
-	kill, err := r.truthArg(v[2])
-	if err != nil {
-		return nil, err
-	}
+	s = r.cut(s, length-runeCount(end))
+	kill := r.truthArg(v[2])
 	if i := strings.LastIndexByte(s, ' '); i >= 0 && !kill {
 		s = s[:i]
 	}
-	return like(v[0], s+end), r.grow(len(s))
+	r.grow(len(s))
+	return like(v[0], s+end)
 }
 
-func toInt(r *run, v []value) (value, error) {
-	otherwise := v[1]
-	if otherwise == missing {
-		otherwise = 0
-	}
+func toInt(r *run, v []value) value {
+	use(v[0])
+	otherwise := orElse(v[1], 0)
 	switch x := v[0].(type) {
-	case *undefined:
-		return nil, x.err()
 	case string, markup:
 		s, _ := str(x)
-		base, err := intArg(v[2], 10)
-		i := value(nil)
-		if err != nil {
-			err = valueError("no base")
-		} else {
-			i, err = parseInt(s, base)
-		}
-		if e, ok := err.(*Error); !ok || e.Class != "ValueError" {
-			return i, err
-		}
-		if f, ok := parseFloat(s); ok {
-			if i, err := truncate(f); err == nil {
-				return i, nil
+		base := 1 // not one
+		catch("", func() { base = intArg(v[2], 10) })
+		i := otherwise
+		if catch("ValueError", func() { i = parseInt(s, base) }) != nil {
+			if f, ok := parseFloat(s); ok {
+				catch("", func() { i = truncate(f) })
 			}
 		}
-		return otherwise, nil
+		return i
 	case float64:
-		i, err := truncate(x)
-		if e, ok := err.(*Error); ok && e.Class == "ValueError" {
-			return otherwise, nil
-		}
-		return i, err
+		i := otherwise
+		catch("ValueError", func() { i = truncate(x) })
+		return i
 	}
 	if n, ok := number(v[0]); ok {
-		return n, nil
+		return n
 	}
-	return otherwise, nil
+	return otherwise
 }
 
-func roundFilter(_ *run, v []value) (value, error) {
+func roundFilter(_ *run, v []value) value {
 	how := "common"
 	if v[2] != missing {
 		how, _ = str(v[2])
 	}
 	if how != "common" && how != "ceil" && how != "floor" {
-		return nil, raise("FilterArgumentError", "method must be common, ceil or floor")
+		panic(raise("FilterArgumentError", "method must be common, ceil or floor"))
 	}
 	if how == "common" && v[1] == nil { // round(v), an int
-		rounded, err := round(v[0], 0)
-		if f, ok := rounded.(float64); ok && err == nil {
+		rounded := round(v[0], 0)
+		if f, ok := rounded.(float64); ok {
 			return truncate(f)
 		}
-		return rounded, err
+		return rounded
 	}
-	digits, err := intArg(v[1], 0)
-	if err != nil {
-		return nil, err
-	}
+	digits := intArg(v[1], 0)
 	if how == "common" {
 		return round(v[0], digits)
 	}
 	if digits > 400 || digits < -400 {
-		return nil, limitError("more than 400 digits")
+		panic(limitError("more than 400 digits"))
 	}
 	n, ok := number(v[0])
 	if !ok {
-		return nil, typeError("unsupported operand type(s) for *: %s and 'int'", quote(typeName(v[0])))
+		panic(typeError("unsupported operand type(s) for *: %s and 'int'", quote(typeName(v[0]))))
 	}
-	unit, err := arithmetic("**", 10, digits)
-	if err != nil {
-		return nil, err
-	}
-	if n, err = arithmetic("*", n, unit); err != nil {
-		return nil, err
-	}
+	unit := arithmetic("**", 10, digits)
+	n = arithmetic("*", n, unit)
 	if f, ok := n.(float64); ok {
 		if how == "ceil" {
 			f = math.Ceil(f)
 		} else {
 			f = math.Floor(f)
 		}
-		if n, err = truncate(f); err != nil {
-			return nil, err
-		}
+		n = truncate(f)
 	}
 	return arithmetic("/", n, unit)
 }
 
-func fileSize(r *run, v []value) (value, error) {
+func fileSize(r *run, v []value) value {
 	var size float64
 	if s, ok := str(v[0]); ok {
 		if size, ok = parseFloat(s); !ok {
-			return nil, valueError("could not convert string to float: %s", shortRepr(s))
+			panic(valueError("could not convert string to float: %s", shortRepr(s)))
 		}
 	} else if u, ok := v[0].(*undefined); ok {
-		return nil, u.err()
+		panic(u.err())
 	} else {
-		var err error
-		if size, err = float(v[0]); err != nil {
-			return nil, err
-		}
+		size = float(v[0])
 	}
 	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}
-	binary, err := r.truthArg(v[1])
-	if err != nil {
-		return nil, err
-	}
-	if binary {
+	if r.truthArg(v[1]) {
 		base, units = 1024, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}
 	}
 	switch {
 	case size == 1:
-		return "1 Byte", nil
+		return "1 Byte"
 	case size < base:
-		i, err := truncate(size)
-		if err != nil {
-			return nil, err
-		}
-		s, err := r.text(i)
-		return s + " Bytes", err
+		return r.text(truncate(size)) + " Bytes"
 	}
 	unit := base
 	for _, name := range units {
 		unit *= base
 		if size < unit || name[0] == 'Y' {
-			return fmt.Sprintf("%.1f %s", base*size/unit, name), nil
+			return fmt.Sprintf("%.1f %s", base*size/unit, name)
 		}
 	}
-	return nil, nil
+	return nil
 }

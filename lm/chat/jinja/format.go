@@ -20,8 +20,7 @@ type spec struct {
 }
 
 // parseSpec reads a specification such as *>+10,.2f.
-func parseSpec(s string) (sp spec, err error) {
-	bad := valueError("Invalid format specifier")
+func parseSpec(s string) (sp spec) {
 	sp.precision = -1
 	c, n := utf8.DecodeRuneInString(s)
 	if n > 0 && len(s) > n && strings.IndexByte("<>=^", s[n]) >= 0 {
@@ -47,122 +46,94 @@ func parseSpec(s string) (sp spec, err error) {
 		}
 		s = s[1:]
 	}
-	number := func() (int, error) {
-		n := 0
-		for n < len(s) && decimal(s[n]) {
-			n++
-		}
-		i, err := strconv.Atoi(s[:n])
-		if s = s[n:]; err != nil || i > maxString {
-			return 0, limitError("a width of more than %d", maxString)
-		}
-		return i, nil
-	}
-	if s != "" && decimal(s[0]) {
-		if sp.width, err = number(); err != nil {
-			return sp, err
-		}
-	}
+	sp.width, s = width(s)
 	if s != "" && (s[0] == ',' || s[0] == '_') {
 		sp.group, s = s[:1], s[1:]
 	}
 	if strings.HasPrefix(s, ".") {
 		if s = s[1:]; s == "" || !decimal(s[0]) {
-			return sp, valueError("Format specifier missing precision")
+			panic(valueError("Format specifier missing precision"))
 		}
-		if sp.precision, err = number(); err != nil {
-			return sp, err
-		}
+		sp.precision, s = width(s)
 	}
 	if len(s) > 1 {
-		return sp, bad
+		panic(valueError("Invalid format specifier"))
 	}
 	if s != "" {
 		sp.kind = s[0]
 	}
-	return sp, nil
+	return sp
 }
 
 // formatValue is format(v, text).
-func (r *run) formatValue(v value, text string) (string, error) {
+func (r *run) formatValue(v value, text string) string {
 	if text == "" {
 		return r.text(v)
 	}
 	if u, ok := v.(*undefined); ok {
-		return "", typeError("unsupported format string passed to %s.__format__", typeName(u))
+		panic(typeError("unsupported format string passed to %s.__format__", typeName(u)))
 	}
-	sp, err := parseSpec(text)
-	if err != nil {
-		return "", err
-	}
+	sp := parseSpec(text)
 	unknown := valueError("Unknown format code '%c' for object of type %s", sp.kind, quote(typeName(v)))
 	if s, ok := str(v); ok {
 		switch {
 		case sp.kind != 0 && sp.kind != 's':
-			return "", unknown
+			panic(unknown)
 		case sp.sign != 0:
-			return "", valueError("Sign not allowed in string format specifier")
+			panic(valueError("Sign not allowed in string format specifier"))
 		case sp.group != "":
-			return "", valueError("Cannot specify '%s' with 's'.", sp.group)
+			panic(valueError("Cannot specify '%s' with 's'.", sp.group))
 		case sp.align == "=":
 			if sp.fill != "0" {
-				return "", valueError("'=' alignment not allowed in string format specifier")
+				panic(valueError("'=' alignment not allowed in string format specifier"))
 			}
 			sp.align = "<"
 		}
 		if sp.precision >= 0 {
-			if s, err = r.cut(s, sp.precision); err != nil {
-				return "", err
-			}
+			s = r.cut(s, sp.precision)
 		}
 		return r.pad(sp, "", s, "<")
 	}
 	n, ok := number(v)
 	if !ok {
-		return "", typeError("unsupported format string passed to %s.__format__", typeName(v))
+		panic(typeError("unsupported format string passed to %s.__format__", typeName(v)))
 	}
 	return r.formatNumber(n, sp)
 }
 
 // formatNumber writes a number.
-func (r *run) formatNumber(n value, sp spec) (string, error) {
+func (r *run) formatNumber(n value, sp spec) string {
 	unknown := valueError("Unknown format code '%c' for object of type %s", sp.kind, quote(typeName(n)))
-	var err error
 	f, isFloat := n.(float64)
 	if !isFloat && strings.IndexByte("eEfFgG%", sp.kind) >= 0 && sp.kind != 0 {
-		if f, err = float(n); err != nil {
-			return "", err
-		}
+		f = float(n)
 		isFloat = true
 	}
 	if isFloat {
-		digits, err := floatDigits(f, sp)
-		if err != nil {
-			return "", unknown
-		}
+		digits := floatDigits(f, sp)
 		return r.pad(sp, signOf(math.Signbit(f) && !math.IsNaN(f) && !(sp.zeroNeg && strings.Trim(digits, "0.") == ""), sp.sign), digits, ">")
 	}
 	i, _ := integer(n)
 	if sp.precision >= 0 {
-		return "", valueError("Precision not allowed in integer format specifier")
+		panic(valueError("Precision not allowed in integer format specifier"))
 	}
 	if sp.kind == 'c' {
 		if sp.sign != 0 {
-			return "", valueError("Sign not allowed with integer format specifier 'c'")
+			panic(valueError("Sign not allowed with integer format specifier 'c'"))
 		}
 		if !i.IsInt64() || i.Sign() < 0 || i.Int64() > utf8.MaxRune {
-			return "", raise("OverflowError", "%%c arg not in range(0x110000)")
+			panic(raise("OverflowError", "%%c arg not in range(0x110000)"))
 		}
 		return r.pad(sp, "", string(rune(i.Int64())), ">")
 	}
 	base := map[byte]int{0: 10, 'd': 10, 'n': 10, 'x': 16, 'X': 16, 'o': 8, 'b': 2}[sp.kind]
 	if base == 0 {
-		return "", unknown
+		panic(unknown)
 	}
 	digits := new(big.Int).Abs(i).Text(base)
 	if base == 10 && len(digits) > maxDigits {
-		_, err := intText(i)
-		return "", err
+		intText(i)
+		return ""
 	}
 	prefix := ""
 	if sp.alt && base != 10 {
@@ -207,9 +178,8 @@ func grouped(digits, sep string, every int) string {
 	return b.String() + digits[whole:]
 }
 
-// floatDigits writes the digits of |f|. An error means that the kind is not
-// known.
-func floatDigits(f float64, sp spec) (string, error) {
+// floatDigits writes the digits of |f|.
+func floatDigits(f float64, sp spec) string {
 	a := math.Abs(f)
 	p, kind := sp.precision, sp.kind
 	if p > 5000 {
@@ -223,7 +193,7 @@ func floatDigits(f float64, sp spec) (string, error) {
 		if kind == '%' {
 			s += "%"
 		}
-		return s, nil
+		return s
 	}
 	if p < 0 && kind != 0 {
 		p = 6
@@ -243,7 +213,7 @@ func floatDigits(f float64, sp spec) (string, error) {
 			s = floatRepr(a)
 		} else {
 			s = general(a, max(p, 1), sp.alt)
-			if exp := strings.IndexByte(s, 'e'); exp < 0 && !strings.Contains(s, ".") {
+			if strings.IndexByte(s, 'e') < 0 && !strings.Contains(s, ".") {
 				if len(s) < max(p, 1) {
 					s += ".0"
 				} else {
@@ -252,7 +222,7 @@ func floatDigits(f float64, sp spec) (string, error) {
 			}
 		}
 	default:
-		return "", valueError("")
+		panic(valueError("Unknown format code '%c' for object of type 'float'", kind))
 	}
 	if sp.alt && p == 0 && !strings.Contains(s, ".") {
 		if i := strings.IndexByte(s, 'e'); i >= 0 {
@@ -268,7 +238,7 @@ func floatDigits(f float64, sp spec) (string, error) {
 	if kind == '%' {
 		s += "%"
 	}
-	return s, nil
+	return s
 }
 
 // general writes p digits, as %g does in C.
@@ -288,19 +258,20 @@ func general(a float64, p int, keep bool) string {
 }
 
 // cut returns the first n characters of a text.
-func (r *run) cut(s string, n int) (string, error) {
+func (r *run) cut(s string, n int) string {
 	for i := range s {
 		if n == 0 {
-			return s[:i], r.work(i)
+			r.work(i)
+			return s[:i]
 		}
 		n--
 	}
-	return s, nil
+	return s
 }
 
 // pad fills a text up to the width; the filling stands after the sign if so
 // aligned.
-func (r *run) pad(sp spec, sign, s, align string) (string, error) {
+func (r *run) pad(sp spec, sign, s, align string) string {
 	if sp.align != "" {
 		align = sp.align
 	}
@@ -309,27 +280,23 @@ func (r *run) pad(sp spec, sign, s, align string) (string, error) {
 		fill = " "
 	}
 	pad := sp.width - runeCount(sign) - runeCount(s)
-	if err := r.grow(len(s) + max(pad, 0)*len(fill)); err != nil {
-		return "", err
-	}
+	r.grow(len(s) + max(pad, 0)*len(fill))
 	if pad <= 0 {
-		return sign + s, nil
+		return sign + s
 	}
-	if pad > maxString/len(fill) {
-		return "", limitError("a string of more than %d bytes", maxString)
-	}
+	fits(pad, len(fill))
 	switch align {
 	case "<":
-		return sign + s + strings.Repeat(fill, pad), nil
+		return sign + s + strings.Repeat(fill, pad)
 	case "^":
-		return strings.Repeat(fill, pad/2) + sign + s + strings.Repeat(fill, pad-pad/2), nil
+		return strings.Repeat(fill, pad/2) + sign + s + strings.Repeat(fill, pad-pad/2)
 	case "=":
 		if fill == "0" && sp.group != "" {
-			return sign + zeroGrouped(s, sp, sp.width-runeCount(sign)), nil
+			return sign + zeroGrouped(s, sp, sp.width-runeCount(sign))
 		}
-		return sign + strings.Repeat(fill, pad) + s, nil
+		return sign + strings.Repeat(fill, pad) + s
 	}
-	return strings.Repeat(fill, pad) + sign + s, nil
+	return strings.Repeat(fill, pad) + sign + s
 }
 
 // zeroGrouped fills grouped digits with zeros that are grouped too.

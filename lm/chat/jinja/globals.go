@@ -10,80 +10,61 @@ import (
 // globalFunctions are there for every template.
 var globalFunctions = map[string]*function{}
 
-func global(name string, f func(r *run, a *args) (value, error)) {
+func global(name string, f func(r *run, a *args) value) {
 	globalFunctions[name] = &function{name: name, call: f}
 }
 
 func init() {
-	global("range", func(_ *run, a *args) (value, error) {
+	global("range", func(_ *run, a *args) value {
 		if len(a.names) > 0 {
-			return nil, typeError("range() takes no keyword arguments")
+			panic(typeError("range() takes no keyword arguments"))
 		}
 		if len(a.pos) == 0 || len(a.pos) > 3 {
-			return nil, typeError("range expected 1 to 3 arguments, got %d", len(a.pos))
+			panic(typeError("range expected 1 to 3 arguments, got %d", len(a.pos)))
 		}
 		n := []int{0, 0, 1}
 		for i, v := range a.pos {
-			k, err := intArg(v, 0)
-			if err != nil {
-				return nil, err
-			}
-			n[i] = k
+			n[i] = intArg(v, 0)
 		}
 		if len(a.pos) == 1 {
 			n[0], n[1] = 0, n[0]
 		}
 		if n[2] == 0 {
-			return nil, valueError("range() arg 3 must not be zero")
+			panic(valueError("range() arg 3 must not be zero"))
 		}
 		s := &span{n[0], n[1], n[2]}
 		if l := s.len(); l > maxRange || l < 0 {
-			return nil, raise("OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
+			panic(raise("OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange))
 		}
-		return s, nil
+		return s
 	})
-	global("dict", func(r *run, a *args) (value, error) { return r.dictCall(a) })
+	global("dict", func(r *run, a *args) value { return r.dictCall(a) })
 	globalFunctions["dict"].attrs = map[string]*function{
-		"fromkeys": {name: "fromkeys", call: func(r *run, a *args) (value, error) { return dictMethods["fromkeys"](r, nil, a) }},
+		"fromkeys": {name: "fromkeys", call: func(r *run, a *args) value { return dictMethods["fromkeys"](r, nil, a) }},
 	}
-	global("namespace", func(r *run, a *args) (value, error) {
-		d, err := r.dictCall(a)
-		if err != nil {
-			return nil, err
-		}
+	global("namespace", func(r *run, a *args) value {
+		d := r.dictCall(a)
 		for _, e := range d.entries {
 			if name, ok := str(e.key); ok {
-				if err := r.setAttr(&namespace{newDict()}, name, nil); err != nil {
-					return nil, err
-				}
+				r.setAttr(&namespace{newDict()}, name, nil)
 			}
 		}
-		return &namespace{d}, nil
+		return &namespace{d}
 	})
-	global("cycler", func(_ *run, a *args) (value, error) {
+	global("cycler", func(_ *run, a *args) value {
 		if len(a.pos) == 0 && len(a.names) == 0 {
-			return nil, raise("RuntimeError", "at least one item has to be provided")
+			panic(raise("RuntimeError", "at least one item has to be provided"))
 		}
 		if len(a.names) > 0 {
-			return nil, typeError("Cycler.__init__() got an unexpected keyword argument %s", quote(a.names[0]))
+			panic(typeError("Cycler.__init__() got an unexpected keyword argument %s", quote(a.names[0])))
 		}
-		return &cycler{items: a.pos}, nil
+		return &cycler{items: a.pos}
 	})
-	global("joiner", func(_ *run, a *args) (value, error) {
-		v, err := a.bind("Joiner.__init__", 0, "sep")
-		if err != nil {
-			return nil, err
-		}
-		if v[0] == missing {
-			v[0] = ", "
-		}
-		return &joiner{sep: v[0]}, nil
+	global("joiner", func(_ *run, a *args) value {
+		return &joiner{sep: orElse(a.bind("Joiner.__init__", 0, "sep")[0], ", ")}
 	})
-	global("lipsum", func(r *run, a *args) (value, error) {
-		v, err := a.bind("lipsum", 0, "n", "html", "min", "max")
-		if err != nil {
-			return nil, err
-		}
+	global("lipsum", func(r *run, a *args) value {
+		v := a.bind("lipsum", 0, "n", "html", "min", "max")
 		n := [4]int{5, 1, 20, 100}
 		for i := range n {
 			if v[i] == missing {
@@ -92,62 +73,43 @@ func init() {
 			if b, ok := v[i].(bool); ok {
 				v[i] = truthInt(b)
 			}
-			if n[i], err = intArg(v[i], n[i]); err != nil {
-				return nil, err
-			}
+			n[i] = intArg(v[i], n[i])
 		}
 		return r.loremIpsum(n[0], n[1] != 0, n[2], n[3])
 	})
-	global("raise_exception", func(r *run, a *args) (value, error) {
-		v, err := a.bind("raise_exception", 1, "message")
-		if err != nil {
-			return nil, err
-		}
-		text, err := r.text(v[0])
-		if err != nil {
-			return nil, err
-		}
-		return nil, raise(ClassRaised, "%s", text)
+	global("raise_exception", func(r *run, a *args) value {
+		panic(raise(ClassRaised, "%s", r.text(a.bind("raise_exception", 1, "message")[0])))
 	})
-	global("strftime_now", func(r *run, a *args) (value, error) {
-		v, err := a.bind("strftime_now", 1, "format")
-		if err != nil {
-			return nil, err
-		}
+	global("strftime_now", func(r *run, a *args) value {
+		v := a.bind("strftime_now", 1, "format")
 		if u, ok := v[0].(*undefined); ok {
-			return nil, typeError("strftime() argument 1 must be str, not %s", typeName(u))
+			panic(typeError("strftime() argument 1 must be str, not %s", typeName(u)))
 		}
 		format, ok := str(v[0])
 		if !ok {
-			return nil, typeError("strftime() argument 1 must be str, not %s", typeName(v[0]))
+			panic(typeError("strftime() argument 1 must be str, not %s", typeName(v[0])))
 		}
 		text := strftime(r.template.now(), format)
-		return text, r.grow(len(text))
+		r.grow(len(text))
+		return text
 	})
 }
 
 // dictCall is dict(…): of a dict or of pairs, and of named arguments.
-func (r *run) dictCall(a *args) (*dict, error) {
+func (r *run) dictCall(a *args) *dict {
 	d := newDict()
 	switch len(a.pos) {
 	case 0:
 	case 1:
-		if u, ok := a.pos[0].(*undefined); ok {
-			return nil, u.err()
-		}
-		var err error
-		if d, err = r.dictOf(a.pos[0]); err != nil {
-			return nil, err
-		}
+		use(a.pos[0])
+		d = r.dictOf(a.pos[0])
 	default:
-		return nil, typeError("dict expected at most 1 argument, got %d", len(a.pos))
+		panic(typeError("dict expected at most 1 argument, got %d", len(a.pos)))
 	}
 	for i, name := range a.names {
-		if err := r.store(d, name, a.named[i]); err != nil {
-			return nil, err
-		}
+		r.store(d, name, a.named[i])
 	}
-	return d, nil
+	return d
 }
 
 // latin are words for text without a meaning.
@@ -160,12 +122,12 @@ var latin = strings.Fields(`a ac accumsan ad aenean aliquam amet ante arcu at au
 	vitae vivamus viverra volutpat vulputate`)
 
 // loremIpsum writes n paragraphs of random words.
-func (r *run) loremIpsum(n int, html bool, low, high int) (value, error) {
+func (r *run) loremIpsum(n int, html bool, low, high int) value {
 	if high <= low {
-		return nil, valueError("empty range for randrange() (%d, %d, %d)", low, high, high-low)
+		panic(valueError("empty range for randrange() (%d, %d, %d)", low, high, high-low))
 	}
 	if n > maxItems || high > maxItems || n*high > maxString/16 {
-		return nil, limitError("a string of more than %d bytes", maxString)
+		panic(limitError("a string of more than %d bytes", maxString))
 	}
 	var paragraphs []string
 	for range max(n, 0) {
@@ -193,15 +155,13 @@ func (r *run) loremIpsum(n int, html bool, low, high int) (value, error) {
 		if html {
 			text = "<p>" + text + "</p>"
 		}
-		if err := r.grow(len(text)); err != nil {
-			return nil, err
-		}
+		r.grow(len(text))
 		paragraphs = append(paragraphs, text)
 	}
 	if html {
-		return markup(strings.Join(paragraphs, "\n")), nil
+		return markup(strings.Join(paragraphs, "\n"))
 	}
-	return strings.Join(paragraphs, "\n\n"), nil
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // directives gives Go's layout for strftime's letters.

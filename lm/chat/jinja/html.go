@@ -10,13 +10,11 @@ import (
 
 func unescapeHTML(s string) string { return html.UnescapeString(s) }
 
-func xmlAttr(r *run, v []value) (value, error) {
-	if u, ok := v[0].(*undefined); ok {
-		return nil, u.err()
-	}
+func xmlAttr(r *run, v []value) value {
+	use(v[0])
 	d, ok := v[0].(*dict)
 	if !ok {
-		return nil, raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0])))
+		panic(raise("AttributeError", "%s object has no attribute 'items'", quote(typeName(v[0]))))
 	}
 	var parts []string
 	for _, e := range d.entries {
@@ -25,35 +23,27 @@ func xmlAttr(r *run, v []value) (value, error) {
 		}
 		key, ok := str(e.key)
 		if !ok {
-			return nil, typeError("expected string or bytes-like object, got %s", quote(typeName(e.key)))
+			panic(typeError("expected string or bytes-like object, got %s", quote(typeName(e.key))))
 		}
 		if strings.ContainsAny(key, " \t\n\r\f\v/>=") {
-			return nil, valueError("Invalid character in attribute name: %s", shortRepr(key))
+			panic(valueError("Invalid character in attribute name: %s", shortRepr(key)))
 		}
-		val, err := r.text(e.val)
-		if err != nil {
-			return nil, err
-		}
+		val := r.text(e.val)
 		if _, safe := e.val.(markup); !safe {
 			val = escapeHTML(val)
 		}
-		if err := r.grow(len(key) + len(val)); err != nil {
-			return nil, err
-		}
+		r.grow(len(key) + len(val))
 		parts = append(parts, escapeHTML(key)+`="`+val+`"`)
 	}
 	out := strings.Join(parts, " ")
 	space := v[1] == missing
 	if !space {
-		var err error
-		if space, err = r.truth(v[1]); err != nil {
-			return nil, err
-		}
+		space = r.truth(v[1])
 	}
 	if space && out != "" {
 		out = " " + out
 	}
-	return r.safe(out), nil
+	return r.safe(out)
 }
 
 // urlQuote escapes bytes for a path, or for a query, where a space is a plus.
@@ -72,42 +62,31 @@ func urlQuote(s string, query bool) string {
 	return b.String()
 }
 
-func urlEncode(r *run, v []value) (value, error) {
-	quoted := func(v value, query bool) (string, error) {
-		s, err := r.text(v)
-		if err == nil {
-			s = urlQuote(s, query)
-			err = r.grow(len(s))
-		}
-		return s, err
+func urlEncode(r *run, v []value) value {
+	quoted := func(v value, query bool) string {
+		s := urlQuote(r.text(v), query)
+		r.grow(len(s))
+		return s
 	}
 	pairs := v[0]
 	if d, ok := pairs.(*dict); ok {
 		pairs = &view{d, "items"}
 	}
-	it, err := r.iterate(pairs)
-	if _, ok := str(pairs); ok || err != nil {
+	if _, ok := str(pairs); ok {
+		return quoted(pairs, false)
+	}
+	var it iterator
+	if catch("TypeError", func() { it = r.iterate(pairs) }) != nil {
 		return quoted(pairs, false)
 	}
 	var parts []string
 	for {
-		pair, ok, err := it()
-		if !ok || err != nil {
-			return strings.Join(parts, "&"), err
+		pair, ok := it()
+		if !ok {
+			return strings.Join(parts, "&")
 		}
-		kv, err := r.unpack(pair, 2)
-		if err != nil {
-			return nil, err
-		}
-		key, err := quoted(kv[0], true)
-		if err != nil {
-			return nil, err
-		}
-		val, err := quoted(kv[1], true)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, key+"="+val)
+		kv := r.unpack(pair, 2)
+		parts = append(parts, quoted(kv[0], true)+"="+quoted(kv[1], true))
 	}
 }
 
@@ -122,27 +101,20 @@ var (
 )
 
 // urlize makes links of the URLs in a text.
-func urlize(r *run, v []value) (value, error) {
-	s, err := r.text(v[0])
-	if err != nil {
-		return nil, err
-	}
+func urlize(r *run, v []value) value {
+	s := r.text(v[0])
 	if _, safe := v[0].(markup); !safe {
 		s = escapeHTML(s)
 	}
 	limit := -1
 	if v[1] != missing && v[1] != nil {
-		if limit, err = intArg(v[1], -1); err != nil {
-			limit = -1 // compared with the lengths of links only
-		}
+		catch("", func() { limit = intArg(v[1], -1) }) // compared with the lengths of links only
 	}
 	rels := []string{"noopener"}
 	if rel, ok := str(v[4]); ok {
 		rels = append(rels, splitSpace(rel, -1, false)...)
 	}
-	if no, err := r.truthArg(v[2]); err != nil {
-		return nil, err
-	} else if no {
+	if r.truthArg(v[2]) {
 		rels = append(rels, "nofollow")
 	}
 	slices.Sort(rels)
@@ -152,14 +124,11 @@ func urlize(r *run, v []value) (value, error) {
 	}
 	var schemes []string
 	if v[5] != missing && v[5] != nil {
-		items, err := r.collect(v[5])
-		if err != nil {
-			return nil, err
-		}
+		items := r.collect(v[5])
 		for _, item := range items {
 			scheme, _ := str(item)
 			if !urlScheme.MatchString(scheme) {
-				return nil, raise("FilterArgumentError", "%s is not a valid URI scheme prefix.", shortRepr(item))
+				panic(raise("FilterArgumentError", "%s is not a valid URI scheme prefix.", shortRepr(item)))
 			}
 			schemes = append(schemes, scheme)
 		}
@@ -169,21 +138,17 @@ func urlize(r *run, v []value) (value, error) {
 		at := strings.IndexFunc(s, isSpace)
 		if at == 0 {
 			at = len(s) - len(strings.TrimLeftFunc(s, isSpace))
-			err = w.put(s[:at])
+			w.put(s[:at])
 		} else {
 			if at < 0 {
 				at = len(s)
 			}
-			if err = r.charge(at); err == nil {
-				err = w.put(link(s[:at], attrs, limit, schemes))
-			}
-		}
-		if err != nil {
-			return nil, err
+			r.charge(at)
+			w.put(link(s[:at], attrs, limit, schemes))
 		}
 		s = s[at:]
 	}
-	return r.safe(w.String()), nil
+	return r.safe(w.String())
 }
 
 // link makes a link of a word if it is a URL, an address, or of a scheme, and not

@@ -3,115 +3,114 @@ package jinja
 import "unicode/utf8"
 
 // iterator gives values until ok is false.
-type iterator func() (v value, ok bool, err error)
+type iterator func() (v value, ok bool)
 
 // iterate is iter(v).
-func (r *run) iterate(v value) (iterator, error) {
+func (r *run) iterate(v value) iterator {
 	var items []value
 	switch v := v.(type) {
 	case string, markup:
 		s, _ := str(v)
-		return func() (value, bool, error) {
+		return func() (value, bool) {
 			if s == "" {
-				return nil, false, nil
+				return nil, false
 			}
 			_, n := utf8.DecodeRuneInString(s)
 			c := s[:n]
 			s = s[n:]
-			return c, true, r.step() // plain, of markup too
-		}, nil
-	case *list:
-		items = v.items
-	case *tuple:
-		items = v.items
+			r.step()
+			return c, true // plain, of markup too
+		}
+	case *list, *tuple:
+		items, _ = itemsOf(v)
 	case *dict:
 		items = (&view{v, "keys"}).items()
 	case *view:
 		items = v.items()
 	case *span:
 		i, n := 0, v.len()
-		return func() (value, bool, error) {
+		return func() (value, bool) {
 			if i == n {
-				return nil, false, nil
+				return nil, false
 			}
 			i++
-			return v.start + (i-1)*v.step, true, r.step()
-		}, nil
+			r.step()
+			return v.start + (i-1)*v.step, true
+		}
 	case *generator:
-		return v.next, nil
+		return v.next
 	case *undefined:
 	default:
-		return nil, typeError("%s object is not iterable", quote(typeName(v)))
+		panic(typeError("%s object is not iterable", quote(typeName(v))))
 	}
-	return r.over(items), nil
+	return r.over(items)
 }
 
 func (r *run) over(items []value) iterator {
-	return func() (value, bool, error) {
+	return func() (value, bool) {
 		if len(items) == 0 {
-			return nil, false, nil
+			return nil, false
 		}
 		v := items[0]
 		items = items[1:]
-		return v, true, r.step()
+		r.step()
+		return v, true
 	}
 }
 
 // collect is list(v). The items may be those of v, not to be changed.
-func (r *run) collect(v value) ([]value, error) {
-	switch v := v.(type) {
-	case *list:
-		return v.items, r.work(len(v.items))
-	case *tuple:
-		return v.items, r.work(len(v.items))
+func (r *run) collect(v value) []value {
+	if items, ok := itemsOf(v); ok {
+		r.work(len(items))
+		return items
 	}
-	it, err := r.iterate(v)
-	if err != nil {
-		return nil, err
-	}
-	return r.drain(it)
+	return r.drain(r.iterate(v))
 }
 
-func (r *run) drain(it iterator) (items []value, err error) {
+// collectOr is collect that fails in a way of its own where that raises a
+// TypeError.
+func (r *run) collectOr(v value, otherwise failure) (items []value) {
+	if catch("TypeError", func() { items = r.collect(v) }) != nil {
+		panic(otherwise)
+	}
+	return items
+}
+
+func (r *run) drain(it iterator) (items []value) {
 	for {
-		v, ok, err := it()
-		if !ok || err != nil {
-			return items, err
+		v, ok := it()
+		if !ok {
+			return items
 		}
 		if len(items) == maxItems {
-			return nil, limitError("a list of more than %d items", maxItems)
+			panic(limitError("a list of more than %d items", maxItems))
 		}
-		if err := r.grow(valueBytes); err != nil {
-			return nil, err
-		}
+		r.grow(valueBytes)
 		items = append(items, v)
 	}
 }
 
 // generate makes a generator. Nothing happens before its first value is asked
 // for; start then gives the source.
-func (r *run) generate(name string, start func() (iterator, error)) *generator {
+func (r *run) generate(name string, start func() iterator) *generator {
 	var it iterator
 	done := false
-	return &generator{name, func() (value, bool, error) {
+	return &generator{name, func() (value, bool) {
 		if done {
-			return nil, false, nil
+			return nil, false
 		}
-		if err := r.deeper(); err != nil {
-			return nil, false, err
-		}
+		r.deeper()
 		defer r.shallower()
-		var err error
 		if it == nil {
-			it, err = start()
+			it = start()
 		}
 		var v value
 		ok := false
-		if err == nil && it != nil {
-			v, ok, err = it()
+		if it != nil {
+			v, ok = it()
 		}
-		done = !ok || err != nil
-		return v, ok && err == nil, err
+		done = !ok
+		return v, ok
 	}}
 }
 
@@ -127,58 +126,53 @@ type loop struct {
 	ended   bool
 	changed []value
 	r       *run
-	recurse func(over value, depth int) (value, error)
+	recurse func(over value, depth int) value
 }
 
 // newLoop begins a loop over v.
 func (r *run) newLoop(v value, it iterator, depth int) *loop {
 	l := &loop{it: it, size: -1, index0: -1, depth0: depth, r: r, before: missing, current: missing}
 	if _, lazy := v.(*generator); !lazy {
-		if n, err := r.length(v); err == nil {
-			l.size = n
-		}
+		catch("", func() { l.size = r.length(v) })
 	}
 	return l
 }
 
 // next goes on to the next value.
-func (l *loop) next() (v value, ok bool, err error) {
+func (l *loop) next() (v value, ok bool) {
 	if l.peeked != nil {
 		v, ok = *l.peeked, true
 		l.peeked = nil
-	} else if v, ok, err = l.it(); err != nil || !ok {
-		return nil, false, err
+	} else if v, ok = l.it(); !ok {
+		return nil, false
 	}
 	l.index0++
 	l.before, l.current = l.current, v
-	return v, ok, nil
+	return v, ok
 }
 
 // peek looks at the next value.
-func (l *loop) peek() (v value, ok bool, err error) {
+func (l *loop) peek() (v value, ok bool) {
 	if l.peeked == nil {
-		v, ok, err := l.it()
-		if !ok || err != nil {
-			return nil, false, err
+		v, ok := l.it()
+		if !ok {
+			return nil, false
 		}
 		l.peeked = &v
 	}
-	return *l.peeked, true, nil
+	return *l.peeked, true
 }
 
 // len returns the number of values, for which a source that does not tell is
 // read to its end.
-func (l *loop) len() (int, error) {
+func (l *loop) len() int {
 	if l.size < 0 {
-		items, err := l.r.drain(l.it)
-		if err != nil {
-			return 0, err
-		}
+		items := l.r.drain(l.it)
 		l.it = l.r.over(items)
 		l.size = len(items) + l.index0 + 1
 		if l.peeked != nil {
 			l.size++
 		}
 	}
-	return l.size, nil
+	return l.size
 }

@@ -57,7 +57,7 @@ type lexer struct {
 func tokenize(source string) []token {
 	source = strings.TrimSuffix(lineEnds.Replace(source), "\n")
 	l := &lexer{src: source, line: 1, fresh: true}
-	if err := l.template(); err != nil {
+	if err := catch("", l.template); err != nil {
 		err.Class, err.Line = ClassSyntax, l.line
 		l.tokens = append(l.tokens, token{kind: kindError, line: l.line, err: err})
 	}
@@ -85,13 +85,13 @@ func (l *lexer) skip(n int) {
 func (l *lexer) rest() string { return l.src[l.pos:] }
 
 // template reads text and the tags in it.
-func (l *lexer) template() *Error {
+func (l *lexer) template() {
 	for l.pos < len(l.src) {
 		n, tag := nextTag(l.rest())
 		if tag == 0 {
 			l.add(kindData, l.rest())
 			l.skip(n)
-			return nil
+			return
 		}
 		text := l.rest()[:n]
 		after := l.rest()[n+2:]
@@ -106,27 +106,22 @@ func (l *lexer) template() *Error {
 		l.skip(n)
 		l.skip(len(l.src) - len(after) - start)
 		l.fresh = false
-		var err *Error
 		switch tag {
 		case '#':
-			err = l.comment()
+			l.comment()
 		case '{':
 			l.add(kindOutputBegin, "")
-			err = l.code(kindOutputEnd, "}}")
+			l.code(kindOutputEnd, "}}")
 		case '%':
 			if size := rawBegin(after); size > 0 {
 				l.skip(size)
-				err = l.raw()
+				l.raw()
 				break
 			}
 			l.add(kindBlockBegin, "")
-			err = l.code(kindBlockEnd, "%}")
-		}
-		if err != nil {
-			return err
+			l.code(kindBlockEnd, "%}")
 		}
 	}
-	return nil
 }
 
 // nextTag finds the first tag of a text and its second byte, or the text's end
@@ -184,20 +179,20 @@ func closing(text, end string) int {
 	return 0
 }
 
-func (l *lexer) comment() *Error {
+func (l *lexer) comment() {
 	for i := l.pos; i < len(l.src); i++ {
 		if c := l.src[i]; c != '#' && c != '-' && c != '+' {
 			continue
 		}
 		if n := closing(l.src[i:], "#}"); n > 0 {
 			l.skip(i - l.pos + n)
-			return nil
+			return
 		}
 	}
 	if l.pos == len(l.src) {
-		return nil
+		return
 	}
-	return raise("", "Missing end of comment tag")
+	panic(raise("", "Missing end of comment tag"))
 }
 
 // rawBegin returns the length of what follows {% in a raw tag, or 0.
@@ -219,7 +214,7 @@ func rawBegin(text string) int {
 }
 
 // raw reads the text of a raw block and its end.
-func (l *lexer) raw() *Error {
+func (l *lexer) raw() {
 	for i := l.pos; i < len(l.src); i++ {
 		if !strings.HasPrefix(l.src[i:], "{%") {
 			continue
@@ -241,12 +236,12 @@ func (l *lexer) raw() *Error {
 			l.add(kindData, text)
 		}
 		l.skip(len(l.src) - len(after) + n - l.pos)
-		return nil
+		return
 	}
 	if l.pos == len(l.src) {
-		return nil
+		return
 	}
-	return raise("", "Missing end of raw directive")
+	panic(raise("", "Missing end of raw directive"))
 }
 
 // operators, longer ones first.
@@ -256,34 +251,28 @@ var operators = []string{
 }
 
 // code reads the inside of a tag and its end.
-func (l *lexer) code(kind, end string) *Error {
+func (l *lexer) code(kind, end string) {
 	for l.pos < len(l.src) {
 		text := l.rest()
 		if n := closing(text, end); n > 0 && len(l.open) == 0 {
 			l.add(kind, "")
 			l.skip(n)
-			return nil
+			return
 		}
 		if n := len(text) - len(strings.TrimLeftFunc(text, isSpace)); n > 0 {
 			l.skip(n)
 			continue
 		}
-		size, err := l.word(text)
-		if err != nil {
-			return err
-		}
+		size := l.word(text)
 		if size == 0 {
-			if size, err = l.operator(text); err != nil {
-				return err
-			}
+			size = l.operator(text)
 		}
 		l.skip(size)
 	}
-	return nil
 }
 
 // operator adds an operator and minds the brackets.
-func (l *lexer) operator(text string) (int, *Error) {
+func (l *lexer) operator(text string) int {
 	for _, op := range operators {
 		if !strings.HasPrefix(text, op) {
 			continue
@@ -297,28 +286,28 @@ func (l *lexer) operator(text string) (int, *Error) {
 			l.open = append(l.open, '}')
 		case ")", "]", "}":
 			if len(l.open) == 0 {
-				return 0, raise("", "unexpected '%s'", op)
+				panic(raise("", "unexpected '%s'", op))
 			}
 			want := l.open[len(l.open)-1]
 			l.open = l.open[:len(l.open)-1]
 			if op[0] != want {
-				return 0, raise("", "unexpected '%s', expected '%c'", op, want)
+				panic(raise("", "unexpected '%s', expected '%c'", op, want))
 			}
 		}
 		l.add(op, "")
-		return len(op), nil
+		return len(op)
 	}
 	r, _ := utf8.DecodeRuneInString(text)
-	return 0, raise("", "unexpected char %s at %d", quote(string(r)), utf8.RuneCountInString(l.src[:l.pos]))
+	panic(raise("", "unexpected char %s at %d", quote(string(r)), utf8.RuneCountInString(l.src[:l.pos])))
 }
 
 // word adds a number, a name or a string and returns its length, or 0 if text
 // begins with none.
-func (l *lexer) word(text string) (int, *Error) {
+func (l *lexer) word(text string) int {
 	if n := floatLen(text); n > 0 && (l.pos == 0 || l.src[l.pos-1] != '.') {
 		f, _ := strconv.ParseFloat(strings.ReplaceAll(text[:n], "_", ""), 64)
 		l.tokens = append(l.tokens, token{kind: kindFloat, line: l.line, val: f})
-		return n, nil
+		return n
 	}
 	if n := integerLen(text); n > 0 {
 		i, ok := new(big.Int).SetString(text[:n], 0)
@@ -326,32 +315,29 @@ func (l *lexer) word(text string) (int, *Error) {
 			i, _ = new(big.Int).SetString(strings.ReplaceAll(text[:n], "_", ""), 10) // 00
 		}
 		l.tokens = append(l.tokens, token{kind: kindInteger, line: l.line, val: normal(i)})
-		return n, nil
+		return n
 	}
 	if n := len(text) - len(strings.TrimLeftFunc(text, inName)); n > 0 {
 		if !isIdentifier(text[:n]) {
-			return 0, raise("", "Invalid character in identifier")
+			panic(raise("", "Invalid character in identifier"))
 		}
 		l.add(kindName, text[:n])
-		return n, nil
+		return n
 	}
 	if text[0] != '\'' && text[0] != '"' {
-		return 0, nil
+		return 0
 	}
 	for i := 1; i < len(text); i++ {
 		switch text[i] {
 		case '\\':
 			i++
 		case text[0]:
-			s, err := unescape(text[1:i])
-			if err != nil {
-				return 0, err
-			}
+			s := unescape(text[1:i])
 			l.add(kindString, s)
-			return i + 1, nil
+			return i + 1
 		}
 	}
-	return 0, nil
+	return 0
 }
 
 func inName(r rune) bool {
@@ -425,9 +411,9 @@ var escapes = map[byte]string{
 }
 
 // unescape reads the inside of a string as Python's unicode-escape does.
-func unescape(text string) (string, *Error) {
+func unescape(text string) string {
 	if !strings.Contains(text, `\`) {
-		return text, nil
+		return text
 	}
 	var b strings.Builder
 	for text != "" {
@@ -451,10 +437,10 @@ func unescape(text string) (string, *Error) {
 			}
 			code, err := strconv.ParseUint(text[1:n], 16, 32)
 			if n != hex+1 || err != nil {
-				return "", raise("", "truncated \\%c%s escape", c, strings.Repeat("X", hex))
+				panic(raise("", "truncated \\%c%s escape", c, strings.Repeat("X", hex)))
 			}
 			if code > unicode.MaxRune {
-				return "", raise("", "illegal Unicode character")
+				panic(raise("", "illegal Unicode character"))
 			}
 			b.WriteRune(rune(code))
 			text = text[n:]
@@ -467,7 +453,7 @@ func unescape(text string) (string, *Error) {
 			b.WriteRune(rune(code))
 			text = text[n:]
 		case c == 'N':
-			return "", raise("", "names of characters (\\N) are not supported")
+			panic(raise("", "names of characters (\\N) are not supported"))
 		case c < utf8.RuneSelf:
 			b.WriteByte('\\')
 		default:
@@ -478,5 +464,5 @@ func unescape(text string) (string, *Error) {
 			text = text[size:]
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }

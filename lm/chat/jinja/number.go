@@ -56,38 +56,30 @@ func small(v value) (int, bool) {
 }
 
 // float is float(v) of a number.
-func float(v value) (float64, error) {
+func float(v value) float64 {
 	switch v := v.(type) {
 	case bool:
-		return float64(truthInt(v)), nil
+		return float64(truthInt(v))
 	case int:
-		return float64(v), nil
+		return float64(v)
 	case float64:
-		return v, nil
+		return v
 	case *big.Int:
 		f, _ := new(big.Float).SetInt(v).Float64()
 		if math.IsInf(f, 0) {
-			return 0, raise("OverflowError", "int too large to convert to float")
+			panic(raise("OverflowError", "int too large to convert to float"))
 		}
-		return f, nil
+		return f
 	}
-	return 0, typeError("float() argument must be a string or a real number, not %s", quote(typeName(v)))
+	panic(typeError("float() argument must be a string or a real number, not %s", quote(typeName(v))))
 }
 
 // arithmetic applies an operator to two numbers.
-func arithmetic(op string, a, b value) (value, error) {
+func arithmetic(op string, a, b value) value {
 	_, fa := a.(float64)
 	_, fb := b.(float64)
 	if fa || fb {
-		x, err := float(a)
-		if err != nil {
-			return nil, err
-		}
-		y, err := float(b)
-		if err != nil {
-			return nil, err
-		}
-		return floatArithmetic(op, x, y)
+		return floatArithmetic(op, float(a), float(b))
 	}
 	x, xok := a.(int)
 	y, yok := b.(int)
@@ -95,15 +87,15 @@ func arithmetic(op string, a, b value) (value, error) {
 		switch op {
 		case "+":
 			if s := x + y; (x^s)&(y^s) >= 0 {
-				return s, nil
+				return s
 			}
 		case "-":
 			if s := x - y; (x^y)&(x^s) >= 0 {
-				return s, nil
+				return s
 			}
 		case "*":
 			if p := x * y; x == 0 || p/x == y && !(x == -1 && y == math.MinInt) {
-				return p, nil
+				return p
 			}
 		}
 	}
@@ -112,7 +104,7 @@ func arithmetic(op string, a, b value) (value, error) {
 	return intArithmetic(op, i, j)
 }
 
-func intArithmetic(op string, a, b *big.Int) (value, error) {
+func intArithmetic(op string, a, b *big.Int) value {
 	z := new(big.Int)
 	switch op {
 	case "+":
@@ -121,24 +113,24 @@ func intArithmetic(op string, a, b *big.Int) (value, error) {
 		z.Sub(a, b)
 	case "*":
 		if a.BitLen()+b.BitLen() > maxBits {
-			return nil, limitError("an int of more than %d bits", maxBits)
+			panic(limitError("an int of more than %d bits", maxBits))
 		}
 		z.Mul(a, b)
 	case "/":
 		if b.Sign() == 0 {
-			return nil, raise("ZeroDivisionError", "division by zero")
+			panic(raise("ZeroDivisionError", "division by zero"))
 		}
 		f, _ := new(big.Rat).SetFrac(a, b).Float64()
 		if a.Sign() == 0 && b.Sign() < 0 {
 			f = math.Copysign(0, -1)
 		}
 		if math.IsInf(f, 0) {
-			return nil, raise("OverflowError", "integer division result too large for a float")
+			panic(raise("OverflowError", "integer division result too large for a float"))
 		}
-		return f, nil
+		return f
 	case "//", "%":
 		if b.Sign() == 0 {
-			return nil, raise("ZeroDivisionError", "integer division or modulo by zero")
+			panic(raise("ZeroDivisionError", "integer division or modulo by zero"))
 		}
 		m := new(big.Int)
 		z.QuoRem(a, b, m)
@@ -151,18 +143,10 @@ func intArithmetic(op string, a, b *big.Int) (value, error) {
 		}
 	case "**":
 		if b.Sign() < 0 {
-			x, err := float(normal(a))
-			if err != nil {
-				return nil, err
-			}
-			y, err := float(normal(b))
-			if err != nil {
-				return nil, err
-			}
-			return floatArithmetic(op, x, y)
+			return floatArithmetic(op, float(normal(a)), float(normal(b)))
 		}
 		if a.CmpAbs(big.NewInt(1)) > 0 && (!b.IsInt64() || b.Int64() > maxBits || int64(a.BitLen()-1)*b.Int64() > maxBits) {
-			return nil, limitError("an int of more than %d bits", maxBits)
+			panic(limitError("an int of more than %d bits", maxBits))
 		}
 		if a.CmpAbs(big.NewInt(1)) <= 0 && b.Sign() > 0 { // whatever the size of b
 			b = big.NewInt(2 - int64(b.Bit(0)))
@@ -170,27 +154,27 @@ func intArithmetic(op string, a, b *big.Int) (value, error) {
 		z.Exp(a, b, nil)
 	}
 	if z.BitLen() > maxBits {
-		return nil, limitError("an int of more than %d bits", maxBits)
+		panic(limitError("an int of more than %d bits", maxBits))
 	}
-	return normal(z), nil
+	return normal(z)
 }
 
-func floatArithmetic(op string, x, y float64) (value, error) {
+func floatArithmetic(op string, x, y float64) value {
 	switch op {
 	case "+":
-		return x + y, nil
+		return x + y
 	case "-":
-		return x - y, nil
+		return x - y
 	case "*":
-		return x * y, nil
+		return x * y
 	case "**":
 		return power(x, y)
 	}
 	if y == 0 {
-		return nil, raise("ZeroDivisionError", "%s", map[string]string{"/": "float division by zero", "//": "float floor division by zero", "%": "float modulo"}[op])
+		panic(raise("ZeroDivisionError", "%s", map[string]string{"/": "float division by zero", "//": "float floor division by zero", "%": "float modulo"}[op]))
 	}
 	if op == "/" {
-		return x / y, nil
+		return x / y
 	}
 	// As CPython: the remainder takes the divisor's sign, and the quotient is
 	// made of it.
@@ -203,33 +187,33 @@ func floatArithmetic(op string, x, y float64) (value, error) {
 		q--
 	}
 	if op == "%" {
-		return m, nil
+		return m
 	}
 	if q == 0 {
-		return math.Copysign(0, x/y), nil
+		return math.Copysign(0, x/y)
 	}
 	f := math.Floor(q)
 	if q-f > 0.5 {
 		f++
 	}
-	return f, nil
+	return f
 }
 
-func power(x, y float64) (value, error) {
+func power(x, y float64) value {
 	if x == 0 && y < 0 {
-		return nil, raise("ZeroDivisionError", "0.0 cannot be raised to a negative power")
+		panic(raise("ZeroDivisionError", "0.0 cannot be raised to a negative power"))
 	}
 	if x < 0 && y != math.Trunc(y) && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
-		return nil, limitError("complex numbers are not supported")
+		panic(limitError("complex numbers are not supported"))
 	}
 	z := math.Pow(x, y)
 	if n := math.Abs(2 * y); n <= 64 && n == math.Trunc(n) && x > 0 && z > 0 && !math.IsInf(z, 0) {
 		z = halfPower(x, int(n), y < 0)
 	}
 	if math.IsInf(z, 0) && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
-		return nil, raise("OverflowError", "(34, 'Numerical result out of range')")
+		panic(raise("OverflowError", "(34, 'Numerical result out of range')"))
 	}
-	return z, nil
+	return z
 }
 
 // halfPower is x ** (n / 2), or its inverse, rounded once, as C libraries do for
@@ -312,10 +296,10 @@ func parseFloat(s string) (float64, bool) {
 }
 
 // parseInt is int(s, base).
-func parseInt(s string, base int) (value, error) {
+func parseInt(s string, base int) value {
 	bad := valueError("invalid literal for int() with base %d: %s", base, shortRepr(s))
 	if base != 0 && (base < 2 || base > 36) {
-		return nil, valueError("int() base must be >= 2 and <= 36, or 0")
+		panic(valueError("int() base must be >= 2 and <= 36, or 0"))
 	}
 	t := strip(s, "", true, true)
 	sign := ""
@@ -327,66 +311,61 @@ func parseInt(s string, base int) (value, error) {
 			base = b
 			t = strings.TrimPrefix(t[2:], "_")
 		} else if base == 0 && strings.Trim(t, "0_") != "" {
-			return nil, bad
+			panic(bad)
 		}
 	}
 	if base == 0 {
 		base = 10
 	}
 	if t == "" || t[0] == '_' || t[0] == '+' || t[0] == '-' || strings.HasSuffix(t, "_") || strings.Contains(t, "__") {
-		return nil, bad
+		panic(bad)
 	}
 	if digits := strings.ReplaceAll(t, "_", ""); len(digits) > maxDigits && base&(base-1) != 0 {
-		return nil, valueError("Exceeds the limit (%d digits) for integer string conversion: value has %d digits", maxDigits, len(digits))
+		panic(valueError("Exceeds the limit (%d digits) for integer string conversion: value has %d digits", maxDigits, len(digits)))
 	} else if len(digits) > maxBits/5 {
-		return nil, limitError("an int of more than %d digits", maxBits/5)
+		panic(limitError("an int of more than %d digits", maxBits/5))
 	} else if i, ok := new(big.Int).SetString(sign+digits, base); ok {
-		return normal(i), nil
+		return normal(i)
 	}
-	return nil, bad
+	panic(bad)
 }
 
 // round is round(v, digits): the nearest decimal number, to even from halfway,
 // as the binary number is, not as it is written.
-func round(v value, digits int) (value, error) {
+func round(v value, digits int) value {
 	if f, ok := v.(float64); ok {
 		if math.IsNaN(f) || math.IsInf(f, 0) || digits > 330 {
-			return f, nil
+			return f
 		}
 		if digits >= 0 {
 			f, _ = strconv.ParseFloat(strconv.FormatFloat(f, 'f', digits, 64), 64)
-			return f, nil
+			return f
 		}
 		if digits < -330 {
-			return math.Copysign(0, f), nil
+			return math.Copysign(0, f)
 		}
-		i, err := roundRat(new(big.Rat).SetFloat64(f), -digits)
-		if err != nil {
-			return nil, err
-		}
-		z, err := float(i)
-		return math.Copysign(z, f), err
+		return math.Copysign(float(roundRat(new(big.Rat).SetFloat64(f), -digits)), f)
 	}
 	i, ok := integer(v)
 	if !ok {
-		return nil, typeError("type %s doesn't define __round__ method", typeName(v))
+		panic(typeError("type %s doesn't define __round__ method", typeName(v)))
 	}
 	if digits >= 0 {
-		return normal(i), nil
+		return normal(i)
 	}
 	if -digits > len(i.Text(10)) {
-		return 0, nil
+		return 0
 	}
 	return roundRat(new(big.Rat).SetInt(i), -digits)
 }
 
 // roundRat rounds to a multiple of 10^zeros, to even from halfway.
-func roundRat(x *big.Rat, zeros int) (value, error) {
+func roundRat(x *big.Rat, zeros int) value {
 	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(zeros)), nil)
 	d := new(big.Int).Mul(x.Denom(), unit)
 	q, m := new(big.Int).DivMod(x.Num(), d, new(big.Int))
 	if c := m.Lsh(m, 1).Cmp(d); c > 0 || c == 0 && q.Bit(0) == 1 {
 		q.Add(q, big.NewInt(1))
 	}
-	return normal(q.Mul(q, unit)), nil
+	return normal(q.Mul(q, unit))
 }

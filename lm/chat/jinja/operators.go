@@ -8,14 +8,12 @@ import (
 )
 
 // binary applies an arithmetic operator.
-func (r *run) binary(op string, a, b value) (value, error) {
+func (r *run) binary(op string, a, b value) value {
 	if format, ok := str(a); ok && op == "%" {
 		return r.percent(a, format, b)
 	}
 	for _, v := range []value{a, b} {
-		if u, ok := v.(*undefined); ok {
-			return nil, u.err()
-		}
+		use(v)
 	}
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
@@ -24,12 +22,25 @@ func (r *run) binary(op string, a, b value) (value, error) {
 	}
 	switch op {
 	case "+":
-		return r.add(a, b)
+		name := typeName(a)
+		s, isText := str(a)
+		items, isList := itemsOf(a)
+		if isText {
+			name = "str"
+			if t, ok := str(b); ok {
+				return r.join([]value{a, b}, s, t)
+			}
+		} else if more, ok := itemsOf(b); ok && typeName(b) == name {
+			return withItems(a, r.concat(items, more))
+		}
+		if isText || isList {
+			panic(typeError("can only concatenate %s (not %q) to %s", name, typeName(b), name))
+		}
 	case "*":
 		for _, p := range [][2]value{{a, b}, {b, a}} {
 			if n, ok := small(p[1]); ok && isSequence(p[0]) {
 				if _, huge := p[1].(*big.Int); huge {
-					return nil, raise("OverflowError", "cannot fit 'int' into an index-sized integer")
+					panic(raise("OverflowError", "cannot fit 'int' into an index-sized integer"))
 				}
 				return r.repeat(p[0], n)
 			}
@@ -38,39 +49,12 @@ func (r *run) binary(op string, a, b value) (value, error) {
 	if op == "**" {
 		op = "** or pow()"
 	}
-	return nil, typeError("unsupported operand type(s) for %s: %s and %s", op, quote(typeName(a)), quote(typeName(b)))
-}
-
-func (r *run) add(a, b value) (value, error) {
-	switch x := a.(type) {
-	case string, markup:
-		s, _ := str(a)
-		t, ok := str(b)
-		if !ok {
-			return nil, typeError("can only concatenate str (not %q) to str", typeName(b))
-		}
-		return r.join([]value{a, b}, s, t)
-	case *list:
-		y, ok := b.(*list)
-		if !ok {
-			return nil, typeError("can only concatenate list (not %q) to list", typeName(b))
-		}
-		items, err := r.concat(x.items, y.items)
-		return &list{items}, err
-	case *tuple:
-		y, ok := b.(*tuple)
-		if !ok {
-			return nil, typeError("can only concatenate tuple (not %q) to tuple", typeName(b))
-		}
-		items, err := r.concat(x.items, y.items)
-		return &tuple{items: items}, err
-	}
-	return nil, typeError("unsupported operand type(s) for +: %s and %s", quote(typeName(a)), quote(typeName(b)))
+	panic(typeError("unsupported operand type(s) for %s: %s and %s", op, quote(typeName(a)), quote(typeName(b))))
 }
 
 // join is the sum of strings. If one is markup, so is the sum, and the others
 // are escaped.
-func (r *run) join(vals []value, texts ...string) (value, error) {
+func (r *run) join(vals []value, texts ...string) value {
 	safe := false
 	for _, v := range vals {
 		_, ok := v.(markup)
@@ -82,164 +66,126 @@ func (r *run) join(vals []value, texts ...string) (value, error) {
 		if _, ok := v.(markup); safe && !ok {
 			s = escapeHTML(s)
 		}
-		if err := w.put(s); err != nil {
-			return nil, err
-		}
+		w.put(s)
 	}
 	if safe {
-		return markup(w.String()), nil
+		return markup(w.String())
 	}
-	return w.String(), nil
+	return w.String()
 }
 
-func (r *run) concat(a, b []value) ([]value, error) {
-	if err := r.room(len(a) + len(b)); err != nil {
-		return nil, err
-	}
-	return append(append(make([]value, 0, len(a)+len(b)), a...), b...), nil
+func (r *run) concat(a, b []value) []value {
+	r.room(len(a) + len(b))
+	return append(append(make([]value, 0, len(a)+len(b)), a...), b...)
 }
 
 func isSequence(v value) bool {
-	switch v.(type) {
-	case string, markup, *list, *tuple:
-		return true
-	}
-	return false
+	_, isText := str(v)
+	_, ok := itemsOf(v)
+	return isText || ok
 }
 
 // repeat is v * n of a sequence.
-func (r *run) repeat(v value, n int) (value, error) {
+func (r *run) repeat(v value, n int) value {
 	n = max(n, 0)
-	switch v := v.(type) {
-	case string, markup:
-		s, _ := str(v)
-		if len(s) > 0 && n > maxString/len(s) {
-			return nil, limitError("a string of more than %d bytes", maxString)
-		}
-		return like(v, strings.Repeat(s, n)), r.grow(len(s) * n)
-	case *list:
-		items, err := r.repeatItems(v.items, n)
-		return &list{items}, err
-	case *tuple:
-		items, err := r.repeatItems(v.items, n)
-		return &tuple{items: items}, err
+	if s, ok := str(v); ok {
+		fits(n, len(s))
+		r.grow(len(s) * n)
+		return like(v, strings.Repeat(s, n))
 	}
-	return nil, nil
-}
-
-func (r *run) repeatItems(items []value, n int) ([]value, error) {
+	items, _ := itemsOf(v)
+	if len(items) > 0 && n > maxItems/len(items) {
+		panic(limitError("a list of more than %d items", maxItems))
+	}
 	if len(items) == 0 {
-		return nil, nil
+		return withItems(v, nil)
 	}
-	if n > maxItems/len(items) {
-		return nil, limitError("a list of more than %d items", maxItems)
-	}
-	if err := r.room(len(items) * n); err != nil {
-		return nil, err
-	}
-	out := make([]value, 0, len(items)*n)
-	for range n {
-		out = append(out, items...)
-	}
-	return out, nil
+	r.room(len(items) * n)
+	return withItems(v, slices.Repeat(items, n))
 }
 
 // unary applies a sign.
-func (r *run) unary(op string, v value) (value, error) {
-	if u, ok := v.(*undefined); ok {
-		return nil, u.err()
-	}
+func (r *run) unary(op string, v value) value {
+	use(v)
 	n, ok := number(v)
 	if !ok {
-		return nil, typeError("bad operand type for unary %s: %s", op, quote(typeName(v)))
+		panic(typeError("bad operand type for unary %s: %s", op, quote(typeName(v))))
 	}
 	if op == "+" {
-		return n, nil
+		return n
 	}
 	if f, ok := n.(float64); ok {
-		return -f, nil
+		return -f
 	}
 	return arithmetic("-", 0, n)
 }
 
 // item is v[index] as Jinja reads it: an element, or else an attribute, or
 // else undefined.
-func (r *run) item(v, index value) (value, error) {
-	if u, ok := v.(*undefined); ok {
-		return nil, u.err()
-	}
-	if got, ok, err := r.element(v, index); ok || err != nil {
-		return got, err
+func (r *run) item(v, index value) value {
+	use(v)
+	if got, ok := r.element(v, index); ok {
+		return got
 	}
 	if name, ok := str(index); ok {
-		if got, ok, err := r.attribute(v, name); ok || err != nil {
-			return got, err
+		if got, ok := r.attribute(v, name); ok {
+			return got
 		}
 	}
-	return undefinedIn(v, index), nil
+	return undefinedIn(v, index)
 }
 
 // attr is v.name as Jinja reads it: an attribute, or else an element, or else
 // undefined.
-func (r *run) attr(v value, name string) (value, error) {
+func (r *run) attr(v value, name string) value {
 	if u, ok := v.(*undefined); ok {
 		if slices.Contains(dunders, name) {
-			return unsafe(v, name), nil
+			return unsafe(v, name)
 		}
-		return nil, u.err()
+		panic(u.err())
 	}
-	if got, ok, err := r.attribute(v, name); ok || err != nil {
-		return got, err
+	if got, ok := r.attribute(v, name); ok {
+		return got
 	}
-	if got, ok, err := r.element(v, name); ok || err != nil {
-		return got, err
+	if got, ok := r.element(v, name); ok {
+		return got
 	}
-	return undefinedIn(v, name), nil
+	return undefinedIn(v, name)
 }
 
 // element is v[index] as Python reads it; ok is false where Python raises a
 // TypeError or a LookupError.
-func (r *run) element(v, index value) (got value, ok bool, err error) {
+func (r *run) element(v, index value) (got value, ok bool) {
 	switch v := v.(type) {
 	case *dict:
-		got, ok, err := r.load(v, index)
-		if e, is := err.(*Error); is && e.Class == "TypeError" {
-			return nil, false, nil // not hashable
-		}
-		return got, ok, err
+		catch("TypeError", func() { got, ok = r.load(v, index) }) // not hashable
+		return got, ok
 	case *blocks:
 		name, _ := str(index)
 		if b := r.template.blocks[name]; b != nil {
-			return &block{b}, true, nil
+			return &block{b}, true
 		}
-		return nil, false, nil
+		return nil, false
 	}
 	i, isInt := small(index)
 	if !isInt {
-		return nil, false, nil
+		return nil, false
 	}
 	switch v := v.(type) {
 	case string, markup:
 		s, _ := str(v)
 		c, ok := charAt(s, i)
-		return like(v, c), ok, r.work(len(s))
-	case *list:
-		i, ok := clamp(i, len(v.items))
-		if ok {
-			return v.items[i], true, nil
-		}
-	case *tuple:
-		i, ok := clamp(i, len(v.items))
-		if ok {
-			return v.items[i], true, nil
-		}
+		r.work(len(s))
+		return like(v, c), ok
 	case *span:
 		i, ok := clamp(i, v.len())
-		if ok {
-			return v.start + i*v.step, true, nil
-		}
+		return v.start + i*v.step, ok
 	}
-	return nil, false, nil
+	items, _ := itemsOf(v)
+	if i, ok := clamp(i, len(items)); ok {
+		return items[i], true
+	}
+	return nil, false
 }
 
 // clamp makes an index count from the beginning and tells whether it is there.
@@ -273,12 +219,11 @@ func charAt(s string, i int) (string, bool) {
 }
 
 // slice is v[start:stop:step]; nil stands for what is left out.
-func (r *run) slice(v value, bounds [3]value) (value, error) {
-	if u, ok := v.(*undefined); ok {
-		return nil, u.err()
-	}
+func (r *run) slice(v value, bounds [3]value) value {
+	use(v)
 	var runes []rune
-	n := 0
+	items, _ := itemsOf(v)
+	n := len(items)
 	s, isText := str(v)
 	ascii := isASCII(s)
 	switch v := v.(type) {
@@ -287,36 +232,28 @@ func (r *run) slice(v value, bounds [3]value) (value, error) {
 			runes = []rune(s)
 			n = len(runes)
 		}
-		if err := r.grow(len(s)); err != nil {
-			return nil, err
-		}
-	case *list:
-		n = len(v.items)
-	case *tuple:
-		n = len(v.items)
+		r.grow(len(s))
+	case *list, *tuple:
 	case *span:
 		n = v.len()
 	case *dict:
-		return nil, typeError("unhashable type: 'slice'")
+		panic(typeError("unhashable type: 'slice'"))
 	default:
-		return nil, typeError("%s object is not subscriptable", quote(typeName(v)))
+		panic(typeError("%s object is not subscriptable", quote(typeName(v))))
 	}
-	start, stop, step, err := sliceBounds(bounds, n)
-	if err != nil {
-		return nil, err
-	}
+	start, stop, step := sliceBounds(bounds, n)
 	if v, ok := v.(*span); ok {
-		return &span{v.start + start*v.step, v.start + stop*v.step, v.step * step}, nil
+		return &span{v.start + start*v.step, v.start + stop*v.step, v.step * step}
 	}
 	count := (&span{start, stop, step}).len()
 	if isText && step == 1 {
 		if count == 0 {
-			return like(v, ""), nil
+			return like(v, "")
 		}
 		if ascii {
-			return like(v, s[start:stop]), nil
+			return like(v, s[start:stop])
 		}
-		return like(v, string(runes[start:stop])), nil
+		return like(v, string(runes[start:stop]))
 	}
 	if isText {
 		out := make([]rune, 0, count)
@@ -327,29 +264,18 @@ func (r *run) slice(v value, bounds [3]value) (value, error) {
 				out = append(out, runes[start+i*step])
 			}
 		}
-		return like(v, string(out)), nil
+		return like(v, string(out))
 	}
-	if err := r.room(count); err != nil {
-		return nil, err
-	}
-	var items []value
-	if l, ok := v.(*list); ok {
-		items = l.items
-	} else {
-		items = v.(*tuple).items
-	}
+	r.room(count)
 	out := make([]value, 0, count)
 	for i := range count {
 		out = append(out, items[start+i*step])
 	}
-	if _, ok := v.(*list); ok {
-		return &list{out}, nil
-	}
-	return &tuple{items: out}, nil
+	return withItems(v, out)
 }
 
 // sliceBounds is slice(...).indices(n).
-func sliceBounds(bounds [3]value, n int) (start, stop, step int, err error) {
+func sliceBounds(bounds [3]value, n int) (start, stop, step int) {
 	var is [3]int
 	for i, b := range bounds {
 		if b == nil {
@@ -357,14 +283,14 @@ func sliceBounds(bounds [3]value, n int) (start, stop, step int, err error) {
 		}
 		k, ok := small(b)
 		if !ok {
-			return 0, 0, 0, typeError("slice indices must be integers or None or have an __index__ method")
+			panic(typeError("slice indices must be integers or None or have an __index__ method"))
 		}
 		is[i] = k
 	}
 	step = 1
 	if bounds[2] != nil {
 		if step = is[2]; step == 0 {
-			return 0, 0, 0, valueError("slice step cannot be zero")
+			panic(valueError("slice step cannot be zero"))
 		}
 	}
 	step = min(max(step, -math.MaxInt32), math.MaxInt32)
@@ -383,7 +309,7 @@ func sliceBounds(bounds [3]value, n int) (start, stop, step int, err error) {
 		return min(max(k, low), high)
 	}
 	if step > 0 {
-		return edge(0, 0), edge(1, n), step, nil
+		return edge(0, 0), edge(1, n), step
 	}
-	return edge(0, n-1), edge(1, -1), step, nil
+	return edge(0, n-1), edge(1, -1), step
 }

@@ -1,6 +1,9 @@
 package jinja
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // expression reads an expression, with "if … else" unless bare.
 func (p *parser) expression(bare bool) expr {
@@ -21,21 +24,14 @@ func (p *parser) expression(bare bool) expr {
 	return e
 }
 
-func (p *parser) or() expr {
-	l := p.line()
-	e := p.and()
-	for p.skipName("or") {
-		e = &logicExpr{l, true, e, p.and()}
-		l = p.line()
-	}
-	return e
-}
+func (p *parser) or() expr  { return p.logic("or", p.and) }
+func (p *parser) and() expr { return p.logic("and", p.not) }
 
-func (p *parser) and() expr {
+func (p *parser) logic(word string, operand func() expr) expr {
 	l := p.line()
-	e := p.not()
-	for p.skipName("and") {
-		e = &logicExpr{l, false, e, p.not()}
+	e := operand()
+	for p.skipName(word) {
+		e = &logicExpr{l, word == "or", e, operand()}
 		l = p.line()
 	}
 	return e
@@ -81,19 +77,12 @@ func (p *parser) compare() expr {
 func (p *parser) binary(operand func() expr, ops ...string) expr {
 	l := p.line()
 	e := operand()
-	for {
-		op := p.tok.kind
-		found := false
-		for _, o := range ops {
-			found = found || o == op
-		}
-		if !found {
-			return e
-		}
-		p.next()
+	for slices.Contains(ops, p.tok.kind) {
+		op := p.next().kind
 		e = &binaryExpr{l, op, e, operand()}
 		l = p.line()
 	}
+	return e
 }
 
 func (p *parser) sum() expr { return p.binary(p.concat, "+", "-") }

@@ -1,12 +1,12 @@
 package jinja
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
 
-// parser makes a tree of tokens. It fails by panicking with an *Error, which
-// parse turns into an error.
+// parser makes a tree of tokens. It panics with a failure.
 type parser struct {
 	tokens []token
 	tok    token // the current one
@@ -20,19 +20,10 @@ type parser struct {
 }
 
 // parse makes a tree of a template.
-func parse(source string) (body []stmt, p *parser, err *Error) {
-	p = &parser{tokens: tokenize(source), blocks: map[string]*blockStmt{}}
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case *Error:
-			err = e
-		default:
-			panic(e)
-		}
-	}()
+func parse(source string) ([]stmt, *parser) {
+	p := &parser{tokens: tokenize(source), blocks: map[string]*blockStmt{}}
 	p.next()
-	return p.statements(nil), p, nil
+	return p.statements(nil), p
 }
 
 func (p *parser) fail(line int, format string, args ...any) {
@@ -40,15 +31,12 @@ func (p *parser) fail(line int, format string, args ...any) {
 }
 
 func (p *parser) failClass(class string, line int, format string, args ...any) {
-	err := raise(class, format, args...)
-	err.Line = line
-	panic(err)
+	panic(raiseAt(line, class, format, args...))
 }
 
 func (p *parser) failLate(line int, format string, args ...any) {
 	if p.late == nil {
-		p.late = raise("SyntaxError", format, args...)
-		p.late.Line = line
+		p.late = &Error{Line: line, Class: "SyntaxError", Message: fmt.Sprintf(format, args...)}
 	}
 }
 
@@ -66,7 +54,7 @@ func (p *parser) next() token {
 	old := p.tok
 	p.tok = p.tokens[0]
 	if p.tok.kind == kindError {
-		panic(p.tok.err)
+		panic(failure{p.tok.err})
 	}
 	if p.tok.kind != kindEOF {
 		p.tokens = p.tokens[1:]
@@ -77,7 +65,7 @@ func (p *parser) next() token {
 // look returns the token after the current one.
 func (p *parser) look() token {
 	if p.tokens[0].kind == kindError {
-		panic(p.tokens[0].err)
+		panic(failure{p.tokens[0].err})
 	}
 	return p.tokens[0]
 }

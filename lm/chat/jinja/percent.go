@@ -9,19 +9,19 @@ import (
 )
 
 // percent is format % v.
-func (r *run) percent(format value, text string, v value) (value, error) {
+func (r *run) percent(format value, text string, v value) value {
 	vals := []value{v}
 	if t, ok := v.(*tuple); ok {
 		vals = t.items
 	}
 	mapping, isMap := v.(*dict)
 	used := 0
-	arg := func() (value, error) {
+	arg := func() value {
 		if used == len(vals) {
-			return nil, typeError("not enough arguments for format string")
+			panic(typeError("not enough arguments for format string"))
 		}
 		used++
-		return vals[used-1], nil
+		return vals[used-1]
 	}
 	_, safe := format.(markup)
 	w := &writer{r: r}
@@ -30,46 +30,33 @@ func (r *run) percent(format value, text string, v value) (value, error) {
 		if at < 0 {
 			break
 		}
-		if err := w.put(text[:at]); err != nil {
-			return nil, err
-		}
+		w.put(text[:at])
 		text = text[at+1:]
 		p := percentSpec{text: text, arg: arg, mapping: mapping, isMap: isMap}
 		p.undefined, _ = v.(*undefined)
-		if err := p.parse(); err != nil {
-			return nil, err
-		}
+		p.parse()
 		text = p.text
 		s := "%"
 		if p.kind == '%' && p.flagged {
-			return nil, valueError("unsupported format character '%%'")
+			panic(valueError("unsupported format character '%%'"))
 		}
 		if p.kind != '%' {
-			v, err := p.arg()
-			if err != nil {
-				return nil, err
-			}
-			if s, err = r.percentValue(&p, v); err != nil {
-				return nil, err
-			}
+			v := p.arg()
+			s = r.percentValue(&p, v)
 			if _, plain := v.(markup); safe && !plain {
 				s = escapeHTML(s)
 			}
 		}
-		if err := w.put(s); err != nil {
-			return nil, err
-		}
+		w.put(s)
 	}
-	if err := w.put(text); err != nil {
-		return nil, err
-	}
+	w.put(text)
 	_, isList := v.(*list)
 	_, isUndefined := v.(*undefined)
 	_, isSpan := v.(*span)
 	if used < len(vals) && !isMap && !isList && !isUndefined && !isSpan {
-		return nil, typeError("not all arguments converted during string formatting")
+		panic(typeError("not all arguments converted during string formatting"))
 	}
-	return like(format, w.String()), nil
+	return like(format, w.String())
 }
 
 // percentSpec is one conversion of %.
@@ -78,23 +65,22 @@ type percentSpec struct {
 	left, zero bool
 	flagged    bool // has more than its kind
 	text       string
-	arg        func() (value, error)
+	arg        func() value
 	mapping    *dict
 	isMap      bool
 	undefined  *undefined
 }
 
 // parse reads what follows a percent sign.
-func (p *percentSpec) parse() error {
-	incomplete := valueError("incomplete format")
+func (p *percentSpec) parse() {
 	begin := len(p.text)
 	p.precision = -1
 	if strings.HasPrefix(p.text, "(") {
 		if p.undefined != nil {
-			return p.undefined.err()
+			panic(p.undefined.err())
 		}
 		if !p.isMap {
-			return typeError("format requires a mapping")
+			panic(typeError("format requires a mapping"))
 		}
 		depth, end := 1, 1
 		for ; end < len(p.text) && depth > 0; end++ {
@@ -106,15 +92,15 @@ func (p *percentSpec) parse() error {
 			}
 		}
 		if depth > 0 {
-			return valueError("incomplete format key")
+			panic(valueError("incomplete format key"))
 		}
 		key := p.text[1 : end-1]
 		p.text = p.text[end:]
 		v, ok := p.mapping.get(key)
 		if !ok {
-			return raise("KeyError", "%s", quote(key))
+			panic(raise("KeyError", "%s", quote(key)))
 		}
-		p.arg = func() (value, error) { return v, nil }
+		p.arg = func() value { return v }
 	}
 	for p.text != "" && strings.IndexByte("#0- +", p.text[0]) >= 0 {
 		switch p.text[0] {
@@ -133,122 +119,109 @@ func (p *percentSpec) parse() error {
 		}
 		p.text = p.text[1:]
 	}
-	var err error
-	if p.width, err = p.number(); err != nil {
-		return err
-	}
+	p.width = p.number()
 	if p.width < 0 {
 		p.left, p.width = true, -p.width
 	}
 	if strings.HasPrefix(p.text, ".") {
 		p.text = p.text[1:]
-		if p.precision, err = p.number(); err != nil {
-			return err
-		}
+		p.precision = p.number()
 		p.precision = max(p.precision, 0)
 	}
 	if p.text != "" && strings.IndexByte("hlL", p.text[0]) >= 0 {
 		p.text = p.text[1:]
 	}
 	if p.text == "" {
-		return incomplete
+		panic(valueError("incomplete format"))
 	}
 	c, n := utf8.DecodeRuneInString(p.text)
 	p.flagged = len(p.text) < begin
 	p.text = p.text[n:]
 	if n > 1 || strings.IndexByte("%sracdiuxXofFeEgG", byte(c)) < 0 {
-		return valueError("unsupported format character '%c' (0x%x)", c, c)
+		panic(valueError("unsupported format character '%c' (0x%x)", c, c))
 	}
 	p.kind = byte(c)
-	return nil
 }
 
 // number reads a width or a precision, which may be a star.
-func (p *percentSpec) number() (int, error) {
+func (p *percentSpec) number() int {
 	if strings.HasPrefix(p.text, "*") {
 		p.text = p.text[1:]
-		v, err := p.arg()
-		if err != nil {
-			return 0, err
-		}
+		v := p.arg()
 		i, ok := small(v)
 		if !ok {
-			return 0, typeError("* wants int")
+			panic(typeError("* wants int"))
 		}
 		if i > maxString || i < -maxString {
-			return 0, limitError("a width of more than %d", maxString)
+			panic(limitError("a width of more than %d", maxString))
 		}
-		return i, nil
+		return i
 	}
 	n := 0
-	for n < len(p.text) && decimal(p.text[n]) {
-		n++
+	n, p.text = width(p.text)
+	return n
+}
+
+// width reads the digits of a width or a precision; none are 0.
+func width(text string) (n int, rest string) {
+	rest = strings.TrimLeft(text, "0123456789")
+	if len(rest) == len(text) {
+		return 0, text
 	}
-	if n == 0 {
-		return 0, nil
+	n, err := strconv.Atoi(text[:len(text)-len(rest)])
+	if err != nil || n > maxString {
+		panic(limitError("a width of more than %d", maxString))
 	}
-	i, err := strconv.Atoi(p.text[:n])
-	if p.text = p.text[n:]; err != nil || i > maxString {
-		return 0, limitError("a width of more than %d", maxString)
-	}
-	return i, nil
+	return n, rest
 }
 
 // percentValue writes a value as a conversion of % says.
-func (r *run) percentValue(p *percentSpec, v value) (string, error) {
+func (r *run) percentValue(p *percentSpec, v value) string {
 	sp := spec{width: p.width, precision: -1, align: ">", kind: p.kind, sign: p.sign, alt: p.alt}
 	if p.left {
 		sp.align = "<"
 	}
 	switch p.kind {
 	case 's', 'r', 'a':
-		s, err := r.text(v)
+		s := r.text(v)
 		if p.kind != 's' {
-			s, err = r.repr(v)
-		}
-		if err != nil {
-			return "", err
+			s = r.repr(v)
 		}
 		if p.kind == 'a' {
 			s = asciiRepr(s)
 		}
 		if p.precision >= 0 {
-			if s, err = r.cut(s, p.precision); err != nil {
-				return "", err
-			}
+			s = r.cut(s, p.precision)
 		}
 		return r.pad(sp, "", s, ">")
 	case 'c':
 		s, ok := str(v)
 		if i, isInt := small(v); isInt && !ok {
 			if i < 0 || i > utf8.MaxRune {
-				return "", raise("OverflowError", "%%c arg not in range(0x110000)")
+				panic(raise("OverflowError", "%%c arg not in range(0x110000)"))
 			}
 			s, ok = string(rune(i)), true
 		}
 		if !ok || runeCount(s) != 1 {
-			return "", typeError("%%c requires int or char")
+			panic(typeError("%%c requires int or char"))
 		}
 		return r.pad(sp, "", s, ">")
 	}
 	n, ok := number(v)
 	whole := strings.IndexByte("diuxXo", p.kind) >= 0
 	if f, isFloat := n.(float64); isFloat && whole && strings.IndexByte("diu", p.kind) >= 0 {
-		var err error
-		if n, err = truncate(f); err != nil {
-			return "", err
-		}
+		n = truncate(f)
 	} else if isFloat && whole {
-		return "", typeError("%%%c format: an integer is required, not float", p.kind)
+		panic(typeError("%%%c format: an integer is required, not float", p.kind))
 	}
 	if !ok {
 		if u, ok := v.(*undefined); ok && p.kind != 'x' && p.kind != 'X' && p.kind != 'o' {
-			return "", u.err()
+			panic(u.err())
 		}
 		if whole {
-			return "", typeError("%%%c format: a real number is required, not %s", p.kind, typeName(v))
+			panic(typeError("%%%c format: a real number is required, not %s", p.kind, typeName(v)))
 		}
-		return "", typeError("must be real number, not %s", typeName(v))
+		panic(typeError("must be real number, not %s", typeName(v)))
 	}
 	if p.zero && !p.left {
 		sp.align, sp.fill = "=", "0"
@@ -259,10 +232,7 @@ func (r *run) percentValue(p *percentSpec, v value) (string, error) {
 		}
 		if p.precision >= 0 {
 			i, _ := integer(n)
-			digits, err := r.formatValue(normal(new(big.Int).Abs(i)), string(sp.kind))
-			if err != nil {
-				return "", err
-			}
+			digits := r.formatValue(normal(new(big.Int).Abs(i)), string(sp.kind))
 			if more := p.precision - len(digits); more > 0 {
 				digits = strings.Repeat("0", more) + digits
 			}
@@ -270,11 +240,7 @@ func (r *run) percentValue(p *percentSpec, v value) (string, error) {
 		}
 	} else {
 		sp.precision = p.precision
-		f, err := float(n)
-		if err != nil {
-			return "", err
-		}
-		n = f
+		n = float(n)
 	}
 	return r.formatNumber(n, sp)
 }
@@ -293,13 +259,13 @@ func asciiRepr(s string) string {
 }
 
 // truncate is int(f).
-func truncate(f float64) (value, error) {
+func truncate(f float64) value {
 	if math.IsNaN(f) {
-		return nil, valueError("cannot convert float NaN to integer")
+		panic(valueError("cannot convert float NaN to integer"))
 	}
 	if math.IsInf(f, 0) {
-		return nil, raise("OverflowError", "cannot convert float infinity to integer")
+		panic(raise("OverflowError", "cannot convert float infinity to integer"))
 	}
 	i, _ := new(big.Float).SetFloat64(f).Int(nil)
-	return normal(i), nil
+	return normal(i)
 }

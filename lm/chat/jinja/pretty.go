@@ -11,89 +11,65 @@ const prettyWidth = 80
 
 // pretty is pprint.pformat(v): repr with the keys of dicts sorted, and a line
 // for each item of what does not fit into one.
-func (r *run) pretty(v value) (string, error) {
+func (r *run) pretty(v value) string {
 	p := &printer{writer{r: r}}
-	err := p.format(v, 0, 0)
-	return p.String(), err
+	p.format(v, 0, 0)
+	return p.String()
 }
 
 type printer struct{ writer }
 
 // format writes a value that begins at a column; allowance is what must follow
 // on its last line.
-func (p *printer) format(v value, indent, allowance int) error {
-	v, err := p.r.keySorted(v)
-	if err != nil {
-		return err
-	}
-	text, err := p.r.repr(v)
-	if err != nil {
-		return err
-	}
+func (p *printer) format(v value, indent, allowance int) {
+	v = p.r.keySorted(v)
+	text := p.r.repr(v)
 	width := prettyWidth - indent - allowance
 	if runeCount(text) <= width {
-		return p.put(text)
+		p.put(text)
+		return
 	}
-	if err := p.r.deeper(); err != nil {
-		return err
-	}
+	p.r.deeper()
 	defer p.r.shallower()
 	switch v := v.(type) {
 	case string:
-		return p.long(v, indent, allowance)
-	case *list:
-		return p.lines("[", "]", len(v.items), indent, allowance, func(i, allowance int) error {
-			return p.format(v.items[i], indent+1, allowance)
-		})
-	case *tuple:
-		end := ")"
-		if len(v.items) == 1 {
-			end = ",)"
-		}
-		return p.lines("(", end, len(v.items), indent, allowance, func(i, allowance int) error {
-			return p.format(v.items[i], indent+1, allowance)
+		p.long(v, indent, allowance)
+	case *list, *tuple:
+		items, begin, end := brackets(v)
+		p.lines(begin, end, len(items), indent, allowance, func(i, allowance int) {
+			p.format(items[i], indent+1, allowance)
 		})
 	case *dict:
-		return p.lines("{", "}", len(v.entries), indent, allowance, func(i, allowance int) error {
-			key, err := p.r.repr(v.entries[i].key)
-			if err == nil {
-				err = p.put(key + ": ")
-			}
-			if err != nil {
-				return err
-			}
-			return p.format(v.entries[i].val, indent+runeCount(key)+3, allowance)
+		p.lines("{", "}", len(v.entries), indent, allowance, func(i, allowance int) {
+			key := p.r.repr(v.entries[i].key)
+			p.put(key + ": ")
+			p.format(v.entries[i].val, indent+runeCount(key)+3, allowance)
 		})
+	default:
+		p.put(text)
 	}
-	return p.put(text)
 }
 
 // lines writes items on lines of their own.
-func (p *printer) lines(begin, end string, n, indent, allowance int, item func(i, allowance int) error) error {
-	if err := p.put(begin); err != nil {
-		return err
-	}
+func (p *printer) lines(begin, end string, n, indent, allowance int, item func(i, allowance int)) {
+	p.put(begin)
 	for i := range n {
 		more := 1
 		if i > 0 {
-			if err := p.put(",\n" + strings.Repeat(" ", indent+1)); err != nil {
-				return err
-			}
+			p.put(",\n" + strings.Repeat(" ", indent+1))
 		}
 		if i == n-1 {
 			more = allowance + len(end)
 		}
-		if err := item(i, more); err != nil {
-			return err
-		}
+		item(i, more)
 	}
-	return p.put(end)
+	p.put(end)
 }
 
 var wordAndSpace = regexp.MustCompile(`\S*\s*`)
 
 // long writes a long text as several strings, in brackets at the top level.
-func (p *printer) long(s string, indent, allowance int) error {
+func (p *printer) long(s string, indent, allowance int) {
 	lines := splitLines(s, true)
 	top := indent == 0
 	if top {
@@ -123,71 +99,46 @@ func (p *printer) long(s string, indent, allowance int) error {
 			} else {
 				current += part
 			}
-			if err := p.r.work(len(current)); err != nil {
-				return err
-			}
+			p.r.work(len(current))
 		}
 		if current != "" {
 			chunks = append(chunks, quote(current))
 		}
 	}
 	if len(chunks) == 1 {
-		return p.put(chunks[0])
+		p.put(chunks[0])
+		return
 	}
 	text := strings.Join(chunks, "\n"+strings.Repeat(" ", indent))
 	if top {
 		text = "(" + text + ")"
 	}
-	return p.put(text)
+	p.put(text)
 }
 
 // keySorted sorts the keys of a dict and of the dicts in it, by type where they
 // cannot be compared.
-func (r *run) keySorted(v value) (value, error) {
-	if err := r.deeper(); err != nil {
-		return nil, err
-	}
+func (r *run) keySorted(v value) value {
+	r.deeper()
 	defer r.shallower()
-	each := func(items []value) ([]value, error) {
-		if err := r.room(len(items)); err != nil {
-			return nil, err
-		}
+	switch v := v.(type) {
+	case *list, *tuple:
+		items, _ := itemsOf(v)
+		r.room(len(items))
 		out := make([]value, len(items))
 		for i, item := range items {
-			var err error
-			if out[i], err = r.keySorted(item); err != nil {
-				return nil, err
-			}
+			out[i] = r.keySorted(item)
 		}
-		return out, nil
-	}
-	switch v := v.(type) {
-	case *list:
-		items, err := each(v.items)
-		return &list{items}, err
-	case *tuple:
-		items, err := each(v.items)
-		return &tuple{items: items}, err
+		return withItems(v, out)
 	case *dict:
-		items, err := r.sorted((&view{v, "items"}).items(), func(v value) (value, error) { return v.(*tuple).items[0], nil }, false)
-		if err != nil {
-			if e, ok := err.(*Error); !ok || e.Class != "TypeError" {
-				return nil, err
-			}
-			items = (&view{v, "items"}).items()
-		}
+		items := (&view{v, "items"}).items()
+		catch("TypeError", func() { items = r.sorted(items, func(v value) value { return v.(*tuple).items[0] }, false) })
 		d := newDict()
 		for _, item := range items {
 			pair := item.(*tuple).items
-			val, err := r.keySorted(pair[1])
-			if err == nil {
-				err = r.store(d, pair[0], val)
-			}
-			if err != nil {
-				return nil, err
-			}
+			r.store(d, pair[0], r.keySorted(pair[1]))
 		}
-		return d, nil
+		return d
 	}
-	return v, nil
+	return v
 }

@@ -10,25 +10,23 @@ import (
 )
 
 // text is str(v).
-func (r *run) text(v value) (string, error) {
+func (r *run) text(v value) string {
 	switch v := v.(type) {
 	case string:
-		return v, nil
+		return v
 	case markup:
-		return string(v), nil
+		return string(v)
 	case *undefined:
-		return "", nil
+		return ""
 	}
 	return r.repr(v)
 }
 
 // repr is repr(v).
-func (r *run) repr(v value) (string, error) {
+func (r *run) repr(v value) string {
 	w := &writer{r: r}
-	if err := w.repr(v); err != nil {
-		return "", err
-	}
-	return w.String(), nil
+	w.repr(v)
+	return w.String()
 }
 
 // writer collects a text within the bounds of a run.
@@ -40,122 +38,105 @@ type writer struct {
 	within []any
 }
 
-func (w *writer) put(s string) error {
-	if w.Len()+len(s) > maxString {
-		return limitError("a string of more than %d bytes", maxString)
-	}
+func (w *writer) put(s string) {
+	fits(w.Len()+len(s), 1)
 	w.WriteString(s)
-	return w.r.grow(len(s))
+	w.r.grow(len(s))
 }
 
-func (w *writer) repr(v value) error {
+func (w *writer) repr(v value) {
 	switch v := v.(type) {
 	case nil:
-		return w.put("None")
+		w.put("None")
 	case bool:
-		if v {
-			return w.put("True")
-		}
-		return w.put("False")
+		w.put(map[bool]string{true: "True", false: "False"}[v])
 	case int:
-		return w.put(strconv.Itoa(v))
+		w.put(strconv.Itoa(v))
 	case *big.Int:
-		s, err := intText(v)
-		if err != nil {
-			return err
-		}
-		return w.put(s)
+		w.put(intText(v))
 	case float64:
-		return w.put(floatRepr(v))
+		w.put(floatRepr(v))
 	case string:
-		return w.put(quote(v))
+		w.put(quote(v))
 	case markup:
-		return w.put("Markup(" + quote(string(v)) + ")")
-	case *list:
-		return w.items(v, "[", "]", len(v.items), func(i int) error { return w.repr(v.items[i]) })
-	case *tuple:
-		end := ")"
-		if len(v.items) == 1 {
-			end = ",)"
-		}
-		return w.items(v, "(", end, len(v.items), func(i int) error { return w.repr(v.items[i]) })
+		w.put("Markup(" + quote(string(v)) + ")")
+	case *list, *tuple:
+		items, begin, end := brackets(v)
+		w.items(v, begin, end, len(items), func(i int) { w.repr(items[i]) })
 	case *dict:
-		return w.items(v, "{", "}", len(v.entries), func(i int) error {
-			if err := w.repr(v.entries[i].key); err != nil {
-				return err
-			}
-			if err := w.put(": "); err != nil {
-				return err
-			}
-			return w.repr(v.entries[i].val)
+		w.items(v, "{", "}", len(v.entries), func(i int) {
+			w.repr(v.entries[i].key)
+			w.put(": ")
+			w.repr(v.entries[i].val)
 		})
 	case *view:
 		items := v.items()
-		return w.items(v, "dict_"+v.kind+"([", "])", len(items), func(i int) error { return w.repr(items[i]) })
+		w.items(v, "dict_"+v.kind+"([", "])", len(items), func(i int) { w.repr(items[i]) })
 	case *span:
 		if v.step == 1 {
-			return w.put(fmt.Sprintf("range(%d, %d)", v.start, v.stop))
+			w.put(fmt.Sprintf("range(%d, %d)", v.start, v.stop))
+		} else {
+			w.put(fmt.Sprintf("range(%d, %d, %d)", v.start, v.stop, v.step))
 		}
-		return w.put(fmt.Sprintf("range(%d, %d, %d)", v.start, v.stop, v.step))
 	case *namespace:
-		if err := w.put("<Namespace "); err != nil {
-			return err
-		}
-		if err := w.repr(v.attrs); err != nil {
-			return err
-		}
-		return w.put(">")
+		w.put("<Namespace ")
+		w.repr(v.attrs)
+		w.put(">")
 	case *undefined:
-		return w.put("Undefined")
+		w.put("Undefined")
 	case *macro:
 		if v.def.anonymous {
-			return w.put("<Macro anonymous>")
+			w.put("<Macro anonymous>")
+		} else {
+			w.put("<Macro " + quote(v.def.name) + ">")
 		}
-		return w.put("<Macro " + quote(v.def.name) + ">")
 	case *loop:
-		n, err := v.len()
-		if err != nil {
-			return err
-		}
-		return w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, n))
+		w.put(fmt.Sprintf("<LoopContext %d/%d>", v.index0+1, v.len()))
 	case *function:
-		return w.put("<function " + v.name + ">")
+		w.put("<function " + v.name + ">")
 	case *generator:
-		return w.put("<generator object " + v.name + ">")
+		w.put("<generator object " + v.name + ">")
+	default:
+		w.put("<" + typeName(v) + " object>")
 	}
-	return w.put("<" + typeName(v) + " object>")
+}
+
+// brackets returns the items of a list or a tuple and the brackets around them.
+func brackets(v value) (items []value, begin, end string) {
+	items, _ = itemsOf(v)
+	_, isList := v.(*list)
+	switch {
+	case isList:
+		return items, "[", "]"
+	case len(items) == 1:
+		return items, "(", ",)"
+	}
+	return items, "(", ")"
 }
 
 // items writes a container. One that is being written already is written as
 // dots, as in Python.
-func (w *writer) items(of any, begin, end string, n int, item func(int) error) error {
+func (w *writer) items(of any, begin, end string, n int, item func(int)) {
 	for _, c := range w.within {
 		if c == of {
-			return w.put(begin[len(begin)-1:] + "..." + end[:1])
+			w.put(begin[len(begin)-1:] + "..." + end[:1])
+			return
 		}
 	}
-	if err := w.r.deeper(); err != nil {
-		return err
-	}
+	w.r.deeper()
 	w.within = append(w.within, of)
 	defer func() {
 		w.r.shallower()
 		w.within = w.within[:len(w.within)-1]
 	}()
-	if err := w.put(begin); err != nil {
-		return err
-	}
+	w.put(begin)
 	for i := range n {
 		if i > 0 {
-			if err := w.put(", "); err != nil {
-				return err
-			}
+			w.put(", ")
 		}
-		if err := item(i); err != nil {
-			return err
-		}
+		item(i)
 	}
-	return w.put(end)
+	w.put(end)
 }
 
 func (v *view) items() []value {
@@ -227,7 +208,7 @@ func shortRepr(v value) string {
 		return quote(v)
 	case int, bool, float64, nil:
 		w := &writer{r: &run{}}
-		_ = w.repr(v)
+		w.repr(v)
 		return w.String()
 	}
 	return "<" + typeName(v) + ">"
@@ -253,13 +234,13 @@ func floatRepr(f float64) string {
 }
 
 // intText writes an int in decimal. Python refuses more digits than that.
-func intText(i *big.Int) (string, error) {
+func intText(i *big.Int) string {
 	if i.BitLen() > maxDigits*4 {
-		return "", valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits)
+		panic(valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits))
 	}
 	s := i.String()
 	if len(strings.TrimPrefix(s, "-")) > maxDigits {
-		return "", valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits)
+		panic(valueError("Exceeds the limit (%d digits) for integer string conversion", maxDigits))
 	}
-	return s, nil
+	return s
 }

@@ -15,30 +15,22 @@ type resolver struct {
 }
 
 // resolve prepares a template to run. It returns the scope of its top level.
-func resolve(body []stmt, p *parser) (s *scope, err *Error) {
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case *Error:
-			err = e
-		default:
-			panic(e)
-		}
-	}()
+func resolve(body []stmt, p *parser) *scope {
 	v := &resolver{parser: p, last: 1}
-	s = (*scope)(nil).inner()
 	measure(body, 0)
-	s.declare(body, false)
+	s := (*scope)(nil).block(body)
 	v.body(body, s, true, false)
 	for _, name := range slices.Sorted(maps.Keys(p.blocks)) {
 		if b := p.blocks[name]; b.scope == nil {
-			b.scope = (*scope)(nil).inner()
-			b.scope.declare(b.body, false)
+			b.scope = (*scope)(nil).block(b.body)
 			v.last = b.at()
 			v.body(b.body, b.scope, false, false)
 		}
 	}
-	return s, p.late
+	if p.late != nil {
+		panic(failure{p.late})
+	}
+	return s
 }
 
 // measure bounds the depth of the tree. The parser bounds its own recursion,
@@ -47,9 +39,7 @@ func measure(body []stmt, depth int) {
 	var expression func(e expr, depth int)
 	expression = func(e expr, depth int) {
 		if depth > maxNesting {
-			err := limitError("the template nests deeper than %d", maxNesting)
-			err.Line = e.at()
-			panic(err)
+			panic(raiseAt(e.at(), ClassLimit, "the template nests deeper than %d", maxNesting))
 		}
 		for _, c := range children(e) {
 			expression(c, depth+1)
@@ -154,16 +144,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		v.target(&b.target, s, top)
 		v.expr(b.arg, s, soft)
 	case *setBlockStmt:
-		b.scope = s.inner()
-		b.scope.declare(b.body, false)
-		if b.filter != nil {
-			b.scope.loads(b.filter)
-		}
-		v.body(b.body, b.scope, false, false)
-		v.last = b.at()
-		if b.filter != nil {
-			v.expr(b.filter, b.scope, false)
-		}
+		b.scope = v.filtered(b.body, b.filter, b.at(), s)
 		v.target(&b.target, s, top)
 	case *withStmt:
 		b.line = line(v.last)
@@ -188,12 +169,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		v.macro(b.def, s)
 		v.last = b.at()
 	case *filterStmt:
-		b.scope = s.inner()
-		b.scope.declare(b.body, false)
-		b.scope.loads(b.filter)
-		v.body(b.body, b.scope, false, false)
-		v.last = b.at()
-		v.expr(b.filter, b.scope, false)
+		b.scope = v.filtered(b.body, b.filter, b.at(), s)
 	case *autoescapeStmt:
 		b.line = line(v.last)
 		b.scope = s.inner()
@@ -204,8 +180,7 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 	case *blockStmt:
 		v.last = b.at()
 		if b.scoped {
-			b.scope = s.inner()
-			b.scope.declare(b.body, false)
+			b.scope = s.block(b.body)
 			loops := v.loops
 			v.loops = 0
 			v.body(b.body, b.scope, false, false)
@@ -226,9 +201,21 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 }
 
 func (v *resolver) fail(class string, line int, format string, args ...any) {
-	err := raise(class, format, args...)
-	err.Line = line
-	panic(err)
+	panic(raiseAt(line, class, format, args...))
+}
+
+// filtered resolves a body whose text is filtered, if there is a filter.
+func (v *resolver) filtered(body []stmt, filter *filterExpr, line int, s *scope) *scope {
+	inner := s.block(body)
+	if filter != nil {
+		inner.loads(filter)
+	}
+	v.body(body, inner, false, false)
+	v.last = line
+	if filter != nil {
+		v.expr(filter, inner, false)
+	}
+	return inner
 }
 
 func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
@@ -253,8 +240,7 @@ func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
 	v.body(b.body, b.scope, false, false)
 	v.loops--
 	if b.other != nil {
-		b.otherScope = s.inner()
-		b.otherScope.declare(b.other, false)
+		b.otherScope = s.block(b.other)
 		loops := v.loops
 		if b.recursive { // a function of its own
 			v.loops = 0

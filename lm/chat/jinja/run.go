@@ -66,71 +66,75 @@ type frame struct {
 }
 
 // step counts a unit of work.
-func (r *run) step() error { return r.charge(1) }
+func (r *run) step() { r.charge(1) }
 
 // work counts the work on n bytes or items.
-func (r *run) work(n int) error { return r.charge(n / 64) }
+func (r *run) work(n int) { r.charge(n / 64) }
 
-func (r *run) charge(n int) error {
+func (r *run) charge(n int) {
 	r.steps += n
 	if r.steps > maxSteps {
-		return limitError("it takes more than %d steps", maxSteps)
+		panic(limitError("it takes more than %d steps", maxSteps))
 	}
 	if r.steps-r.checked > 1000 && r.ctx != nil {
 		r.checked = r.steps
-		return r.ctx.Err()
+		if err := r.ctx.Err(); err != nil {
+			panic(failure{err})
+		}
 	}
-	return nil
 }
 
 // grow counts n bytes of new values.
-func (r *run) grow(n int) error {
+func (r *run) grow(n int) {
 	if r.memory += n; r.memory > maxMemory {
-		return limitError("its values take more than %d bytes", maxMemory)
+		panic(limitError("its values take more than %d bytes", maxMemory))
 	}
-	return r.charge(1 + n/64)
+	r.charge(1 + n/64)
 }
 
 // room counts a new list of n items.
-func (r *run) room(n int) error {
+func (r *run) room(n int) {
 	if n > maxItems {
-		return limitError("a list of more than %d items", maxItems)
+		panic(limitError("a list of more than %d items", maxItems))
 	}
-	return r.grow(n * valueBytes)
+	r.grow(n * valueBytes)
+}
+
+// fits fails if n times a size is more bytes than a string may have.
+func fits(n, size int) {
+	if size > 0 && n > maxString/size {
+		panic(limitError("a string of more than %d bytes", maxString))
+	}
 }
 
 // deeper notes that a value within a value is looked at; shallower ends it.
-func (r *run) deeper() error {
+func (r *run) deeper() {
 	if r.depth++; r.depth > maxDepth {
 		r.depth--
-		return raise("RecursionError", "values nest deeper than %d", maxDepth)
+		panic(raise("RecursionError", "values nest deeper than %d", maxDepth))
 	}
-	return nil
 }
 
 func (r *run) shallower() { r.depth-- }
 
 // write writes text.
-func (r *run) write(s string) error {
+func (r *run) write(s string) {
 	if r.written += len(s); r.written > maxOutput {
-		return limitError("more than %d bytes written", maxOutput)
+		panic(limitError("more than %d bytes written", maxOutput))
 	}
 	r.out.WriteString(s)
-	return r.work(len(s))
+	r.work(len(s))
 }
 
 // capture returns the text that f writes.
-func (r *run) capture(f func() error) (string, error) {
+func (r *run) capture(f func()) string {
 	out := r.out
 	r.out = &strings.Builder{}
 	defer func() { r.out = out }()
-	if err := f(); err != nil {
-		return "", err
-	}
-	if r.out.Len() > maxString {
-		return "", limitError("a string of more than %d bytes", maxString)
-	}
-	return r.out.String(), r.grow(r.out.Len())
+	f()
+	fits(r.out.Len(), 1)
+	r.grow(r.out.Len())
+	return r.out.String()
 }
 
 // enter begins a block: its variables are looked up.

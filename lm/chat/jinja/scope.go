@@ -59,6 +59,13 @@ func (s *scope) define(name string, kind variableKind, from ref) int {
 	return len(s.vars) - 1
 }
 
+// block makes the scope of a body within.
+func (s *scope) block(body []stmt) *scope {
+	inner := s.inner()
+	inner.declare(body, false)
+	return inner
+}
+
 // load notes that a name is read.
 func (s *scope) load(name string) {
 	if _, ok := s.find(name); !ok {

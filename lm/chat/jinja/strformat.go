@@ -14,21 +14,17 @@ type formatter struct {
 }
 
 // format is self.format(…). Fields are looked up as the sandbox allows.
-func (r *run) format(self value, a *args) (value, error) {
+func (r *run) format(self value, a *args) value {
 	s, _ := str(self)
 	_, safe := self.(markup)
 	f := &formatter{r: r, args: a, safe: safe}
-	out, err := f.write(s, 2)
-	if err != nil {
-		return nil, err
-	}
-	return like(self, out), nil
+	return like(self, f.write(s, 2))
 }
 
 // write replaces the fields of a text; fields nest to a depth.
-func (f *formatter) write(s string, depth int) (string, error) {
+func (f *formatter) write(s string, depth int) string {
 	if depth < 0 {
-		return "", valueError("Max string recursion exceeded")
+		panic(valueError("Max string recursion exceeded"))
 	}
 	w := &writer{r: f.r}
 	for s != "" {
@@ -36,21 +32,17 @@ func (f *formatter) write(s string, depth int) (string, error) {
 		if at < 0 {
 			at = len(s)
 		}
-		if err := w.put(s[:at]); err != nil {
-			return "", err
-		}
+		w.put(s[:at])
 		if s = s[at:]; s == "" {
 			break
 		}
 		if len(s) > 1 && s[1] == s[0] {
-			if err := w.put(s[:1]); err != nil {
-				return "", err
-			}
+			w.put(s[:1])
 			s = s[2:]
 			continue
 		}
 		if s[0] == '}' {
-			return "", valueError("Single '}' encountered in format string")
+			panic(valueError("Single '}' encountered in format string"))
 		}
 		level, end := 1, 1
 		for ; end < len(s) && level > 0; end++ {
@@ -63,24 +55,18 @@ func (f *formatter) write(s string, depth int) (string, error) {
 		}
 		if level > 0 {
 			if len(s) == 1 {
-				return "", valueError("Single '{' encountered in format string")
+				panic(valueError("Single '{' encountered in format string"))
 			}
-			return "", valueError("expected '}' before end of string")
+			panic(valueError("expected '}' before end of string"))
 		}
-		out, err := f.field(s[1:end-1], depth)
-		if err != nil {
-			return "", err
-		}
-		if err := w.put(out); err != nil {
-			return "", err
-		}
+		w.put(f.field(s[1:end-1], depth))
 		s = s[end:]
 	}
-	return w.String(), nil
+	return w.String()
 }
 
 // field writes name!conversion:spec.
-func (f *formatter) field(s string, depth int) (string, error) {
+func (f *formatter) field(s string, depth int) string {
 	name, spec, conversion := s, "", ""
 	bracket := false
 	for i := range len(s) {
@@ -96,7 +82,7 @@ func (f *formatter) field(s string, depth int) (string, error) {
 			} else {
 				conversion, spec, _ = strings.Cut(s[i+1:], ":")
 				if len(conversion) != 1 {
-					return "", valueError("expected ':' after conversion specifier")
+					panic(valueError("expected ':' after conversion specifier"))
 				}
 			}
 		default:
@@ -106,85 +92,75 @@ func (f *formatter) field(s string, depth int) (string, error) {
 			break
 		}
 	}
-	v, err := f.lookup(name)
-	if err != nil {
-		return "", err
-	}
+	v := f.lookup(name)
 	switch conversion {
 	case "":
 	case "s":
-		v, err = f.r.text(v)
+		v = f.r.text(v)
 	case "r":
-		v, err = f.r.repr(v)
+		v = f.r.repr(v)
 	case "a":
-		var t string
-		t, err = f.r.repr(v)
-		v = asciiRepr(t)
+		v = asciiRepr(f.r.repr(v))
 	default:
-		err = valueError("Unknown conversion specifier %s", conversion)
+		panic(valueError("Unknown conversion specifier %s", conversion))
 	}
-	if err != nil {
-		return "", err
-	}
-	if spec, err = f.write(spec, depth-1); err != nil {
-		return "", err
-	}
-	out, err := f.r.formatValue(v, spec)
+	spec = f.write(spec, depth-1)
+	out := f.r.formatValue(v, spec)
 	if _, plain := v.(markup); f.safe && !plain {
 		out = escapeHTML(out)
 	}
-	return out, err
+	return out
 }
 
 // lookup finds what a field names: an argument and, after it, attributes and
 // elements.
-func (f *formatter) lookup(name string) (value, error) {
+func (f *formatter) lookup(name string) value {
 	end := strings.IndexAny(name, ".[")
 	if end < 0 {
 		end = len(name)
 	}
 	first, rest := name[:end], name[end:]
-	v, err := f.argument(first, rest != "")
-	for rest != "" && err == nil {
+	v := f.argument(first, rest != "")
+	for rest != "" {
 		if rest[0] == '.' {
 			end = strings.IndexAny(rest[1:], ".[") + 1
 			if end == 0 {
 				end = len(rest)
 			}
 			if end == 1 {
-				return nil, valueError("Empty attribute in format string")
+				panic(valueError("Empty attribute in format string"))
 			}
-			v, err = f.r.attr(v, rest[1:end])
+			v = f.r.attr(v, rest[1:end])
 			rest = rest[end:]
 			continue
 		}
 		end = strings.IndexByte(rest, ']')
 		switch {
 		case rest[0] != '[':
-			return nil, valueError("Only '.' or '[' may follow ']' in format field specifier")
+			panic(valueError("Only '.' or '[' may follow ']' in format field specifier"))
 		case end < 0:
-			return nil, valueError("Missing ']' in format string")
+			panic(valueError("Missing ']' in format string"))
 		case end == 1:
-			return nil, valueError("Empty attribute in format string")
+			panic(valueError("Empty attribute in format string"))
 		}
 		var key value = rest[1:end]
 		if i, err := strconv.Atoi(rest[1:end]); err == nil && decimal(rest[1]) {
 			key = i
 		}
-		v, err = f.r.item(v, key)
+		v = f.r.item(v, key)
 		rest = rest[end+1:]
 	}
-	return v, err
+	return v
 }
 
 // argument finds an argument. Fields are counted unless they are numbered; those
 // that go on with attributes or elements may mix both.
-func (f *formatter) argument(name string, more bool) (value, error) {
+func (f *formatter) argument(name string, more bool) value {
 	i, err := strconv.Atoi(name)
 	switch {
 	case name == "" && !more:
 		if f.auto < 0 {
-			return nil, valueError("cannot switch from manual field specification to automatic field numbering")
+			panic(valueError("cannot switch from manual field specification to automatic field numbering"))
 		}
 		i = f.auto
 		f.auto++
@@ -193,18 +169,18 @@ func (f *formatter) argument(name string, more bool) (value, error) {
 			break
 		}
 		if f.auto > 0 {
-			return nil, valueError("cannot switch from manual field specification to automatic field numbering")
+			panic(valueError("cannot switch from manual field specification to automatic field numbering"))
 		}
 		f.auto = -1
 	default:
 		v, ok := f.args.get(name)
 		if !ok {
-			return nil, raise("KeyError", "%s", quote(name))
+			panic(raise("KeyError", "%s", quote(name)))
 		}
-		return v, nil
+		return v
 	}
 	if i >= len(f.args.pos) {
-		return nil, raise("IndexError", "Replacement index %d out of range for positional args tuple", i)
+		panic(raise("IndexError", "Replacement index %d out of range for positional args tuple", i))
 	}
-	return f.args.pos[i], nil
+	return f.args.pos[i]
 }

@@ -8,82 +8,76 @@ import (
 
 // textMethod adds a method of strings that needs nothing but the text.
 func textMethod(name string, f func(string) value) {
-	methodSet(stringMethods, name, 0, "", func(r *run, self value, _ []value) (value, error) {
+	methodSet(stringMethods, name, 0, "", func(r *run, self value, _ []value) value {
 		s, _ := str(self)
 		v := f(s)
 		if t, ok := v.(string); ok {
-			return like(self, t), r.grow(len(t))
+			r.grow(len(t))
+			return like(self, t)
 		}
-		return v, r.work(len(s))
+		r.work(len(s))
+		return v
 	})
 }
 
 // strMethod adds a method of strings.
-func strMethod(name string, required int, params string, f func(r *run, s string, v []value) (value, error)) {
-	methodSet(stringMethods, name, required, params, func(r *run, self value, v []value) (value, error) {
+func strMethod(name string, required int, params string, f func(r *run, s string, v []value) value) {
+	methodSet(stringMethods, name, required, params, func(r *run, self value, v []value) value {
 		s, _ := str(self)
-		if err := r.work(len(s)); err != nil {
-			return nil, err
-		}
-		out, err := f(r, s, v)
-		if _, ok := self.(markup); ok && err == nil {
+		r.work(len(s))
+		out := f(r, s, v)
+		if _, ok := self.(markup); ok {
 			out = marked(out)
 		}
-		return out, err
+		return out
 	})
 }
 
 // marked makes markup of the strings in a result.
 func marked(v value) value {
-	switch v := v.(type) {
-	case string:
-		return markup(v)
-	case *list:
-		return &list{markedItems(v.items)}
-	case *tuple:
-		return &tuple{items: markedItems(v.items)}
+	if s, ok := v.(string); ok {
+		return markup(s)
 	}
-	return v
-}
-
-func markedItems(items []value) (out []value) {
-	for _, v := range items {
-		out = append(out, marked(v))
+	items, ok := itemsOf(v)
+	if !ok {
+		return v
 	}
-	return out
+	var out []value
+	for _, item := range items {
+		out = append(out, marked(item))
+	}
+	return withItems(v, out)
 }
 
 // textArg is an argument that must be a string.
-func textArg(method string, v value) (string, error) {
+func textArg(method string, v value) string {
 	s, ok := str(v)
 	if !ok {
-		return "", typeError("%s() argument must be str, not %s", method, typeName(v))
+		panic(typeError("%s() argument must be str, not %s", method, typeName(v)))
 	}
-	return s, nil
+	return s
 }
 
 // operand is an argument of a filter that Jinja calculates with.
-func operand(v value, otherwise int) (int, error) {
-	if u, ok := v.(*undefined); ok {
-		return 0, u.err()
-	}
+func operand(v value, otherwise int) int {
+	use(v)
 	return intArg(v, otherwise)
 }
 
 // intArg is an argument that must be an int; otherwise is what it is if it is
 // not given.
-func intArg(v value, otherwise int) (int, error) {
+func intArg(v value, otherwise int) int {
 	if v == missing {
-		return otherwise, nil
+		return otherwise
 	}
 	i, ok := small(v)
 	if !ok {
-		return 0, typeError("%s object cannot be interpreted as an integer", quote(typeName(v)))
+		panic(typeError("%s object cannot be interpreted as an integer", quote(typeName(v))))
 	}
 	if _, huge := v.(*big.Int); huge {
-		return 0, raise("OverflowError", "Python int too large to convert to C ssize_t")
+		panic(raise("OverflowError", "Python int too large to convert to C ssize_t"))
 	}
-	return i, nil
+	return i
 }
 
 func init() {
@@ -107,25 +101,25 @@ func init() {
 	textMethod("istitle", func(s string) value { return isTitle(s) })
 
 	for name, sides := range map[string][2]bool{"strip": {true, true}, "lstrip": {true, false}, "rstrip": {false, true}} {
-		strMethod(name, 0, "chars", func(_ *run, s string, v []value) (value, error) {
+		strMethod(name, 0, "chars", func(_ *run, s string, v []value) value {
 			if v[0] == missing || v[0] == nil {
-				return strip(s, "", sides[0], sides[1]), nil
+				return strip(s, "", sides[0], sides[1])
 			}
 			chars, ok := str(v[0])
 			if !ok {
-				return nil, typeError("%s arg must be None or str", name)
+				panic(typeError("%s arg must be None or str", name))
 			}
 			if chars == "" {
-				return s, nil
+				return s
 			}
-			return strip(s, chars, sides[0], sides[1]), nil
+			return strip(s, chars, sides[0], sides[1])
 		})
 	}
 	for name, has := range map[string]func(s, part string) bool{"startswith": strings.HasPrefix, "endswith": strings.HasSuffix} {
-		strMethod(name, 1, "prefix start end", func(r *run, s string, v []value) (value, error) {
-			part, _, found, err := within(s, v[1], v[2])
-			if err != nil || !found {
-				return false, err
+		strMethod(name, 1, "prefix start end", func(r *run, s string, v []value) value {
+			part, _, found := within(s, v[1], v[2])
+			if !found {
+				return false
 			}
 			options := []value{v[0]}
 			if t, ok := v[0].(*tuple); ok {
@@ -134,31 +128,24 @@ func init() {
 			for _, o := range options {
 				p, ok := str(o)
 				if !ok {
-					return nil, typeError("%s first arg must be str or a tuple of str, not %s", name, typeName(o))
+					panic(typeError("%s first arg must be str or a tuple of str, not %s", name, typeName(o)))
 				}
 				if has(part, p) {
-					return true, nil
+					return true
 				}
 			}
-			return false, nil
+			return false
 		})
 	}
 	for name, cut := range map[string]func(s, part string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix} {
-		strMethod(name, 1, "affix", func(_ *run, s string, v []value) (value, error) {
-			part, err := textArg(name, v[0])
-			return cut(s, part), err
+		strMethod(name, 1, "affix", func(_ *run, s string, v []value) value {
+			return cut(s, textArg(name, v[0]))
 		})
 	}
 	for _, name := range []string{"find", "rfind", "index", "rindex"} {
-		strMethod(name, 1, "sub start end", func(_ *run, s string, v []value) (value, error) {
-			part, before, found, err := within(s, v[1], v[2])
-			if err != nil {
-				return nil, err
-			}
-			sub, err := textArg(name, v[0])
-			if err != nil {
-				return nil, err
-			}
+		strMethod(name, 1, "sub start end", func(_ *run, s string, v []value) value {
+			part, before, found := within(s, v[1], v[2])
+			sub := textArg(name, v[0])
 			at := -1
 			if found && name[0] == 'r' {
 				at = strings.LastIndex(part, sub)
@@ -166,39 +153,27 @@ func init() {
 				at = strings.Index(part, sub)
 			}
 			if at >= 0 {
-				return before + runeCount(part[:at]), nil
+				return before + runeCount(part[:at])
 			}
 			if strings.HasSuffix(name, "index") {
-				return nil, valueError("substring not found")
+				panic(valueError("substring not found"))
 			}
-			return -1, nil
+			return -1
 		})
 	}
-	strMethod("count", 1, "sub start end", func(_ *run, s string, v []value) (value, error) {
-		part, _, found, err := within(s, v[1], v[2])
-		if err != nil {
-			return nil, err
+	strMethod("count", 1, "sub start end", func(_ *run, s string, v []value) value {
+		part, _, found := within(s, v[1], v[2])
+		sub := textArg("count", v[0])
+		if !found {
+			return 0
 		}
-		sub, err := textArg("count", v[0])
-		if err != nil || !found {
-			return 0, err
-		}
-		return strings.Count(part, sub), nil
+		return strings.Count(part, sub)
 	})
-	methodSet(stringMethods, "replace", 2, "old new count", func(r *run, self value, v []value) (value, error) {
+	methodSet(stringMethods, "replace", 2, "old new count", func(r *run, self value, v []value) value {
 		s, _ := str(self)
-		old, err := textArg("replace", v[0])
-		if err != nil {
-			return nil, err
-		}
-		with, err := textArg("replace", v[1])
-		if err != nil {
-			return nil, err
-		}
-		n, err := intArg(v[2], -1)
-		if err != nil {
-			return nil, err
-		}
+		old := textArg("replace", v[0])
+		with := textArg("replace", v[1])
+		n := intArg(v[2], -1)
 		_, safe := self.(markup)
 		if _, ok := v[1].(markup); safe && !ok {
 			with = escapeHTML(with)
@@ -206,34 +181,27 @@ func init() {
 		return r.replace(self, s, old, with, n)
 	})
 	for _, name := range []string{"split", "rsplit"} {
-		strMethod(name, 0, "sep maxsplit", func(r *run, s string, v []value) (value, error) { return r.split(s, v, name == "rsplit") })
+		strMethod(name, 0, "sep maxsplit", func(r *run, s string, v []value) value { return r.split(s, v, name == "rsplit") })
 	}
-	strMethod("splitlines", 0, "keepends", func(r *run, s string, v []value) (value, error) {
-		keep, err := intArg(v[0], 0)
-		if err != nil {
-			return nil, err
-		}
-		return r.texts(splitLines(s, keep != 0))
+	strMethod("splitlines", 0, "keepends", func(r *run, s string, v []value) value {
+		return r.texts(splitLines(s, intArg(v[0], 0) != 0))
 	})
 	for _, name := range []string{"partition", "rpartition"} {
-		strMethod(name, 1, "sep", func(_ *run, s string, v []value) (value, error) {
-			sep, err := textArg(name, v[0])
-			if err != nil {
-				return nil, err
-			}
+		strMethod(name, 1, "sep", func(_ *run, s string, v []value) value {
+			sep := textArg(name, v[0])
 			if sep == "" {
-				return nil, valueError("empty separator")
+				panic(valueError("empty separator"))
 			}
 			at := strings.Index(s, sep)
 			if name[0] == 'r' {
 				if at = strings.LastIndex(s, sep); at < 0 {
-					return newTuple("", "", s), nil
+					return newTuple("", "", s)
 				}
 			}
 			if at < 0 {
-				return newTuple(s, "", ""), nil
+				return newTuple(s, "", "")
 			}
-			return newTuple(s[:at], sep, s[at+len(sep):]), nil
+			return newTuple(s[:at], sep, s[at+len(sep):])
 		})
 	}
 	for _, name := range []string{"ljust", "rjust", "center", "zfill"} {
@@ -241,28 +209,20 @@ func init() {
 		if name == "zfill" {
 			params = "width"
 		}
-		strMethod(name, 1, params, func(r *run, s string, v []value) (value, error) {
-			width, err := intArg(v[0], 0)
-			if err != nil {
-				return nil, err
-			}
+		strMethod(name, 1, params, func(r *run, s string, v []value) value {
+			width := intArg(v[0], 0)
 			fill := " "
 			if len(v) > 1 && v[1] != missing {
-				if fill, err = textArg(name, v[1]); err != nil {
-					return nil, err
-				}
+				fill = textArg(name, v[1])
 				if runeCount(fill) != 1 {
-					return nil, typeError("The fill character must be exactly one character long")
+					panic(typeError("The fill character must be exactly one character long"))
 				}
 			}
 			return r.justify(s, name, fill, width)
 		})
 	}
-	strMethod("expandtabs", 0, "tabsize", func(r *run, s string, v []value) (value, error) {
-		size, err := intArg(v[0], 8)
-		if err != nil {
-			return nil, err
-		}
+	strMethod("expandtabs", 0, "tabsize", func(r *run, s string, v []value) value {
+		size := intArg(v[0], 8)
 		w, column := &writer{r: r}, 0
 		for _, c := range s {
 			out := string(c)
@@ -271,9 +231,7 @@ func init() {
 				out = ""
 				if size > 0 {
 					n := size - column%size
-					if n > maxString {
-						return nil, limitError("a string of more than %d bytes", maxString)
-					}
+					fits(n, 1)
 					out = strings.Repeat(" ", n)
 				}
 				column += len(out)
@@ -282,36 +240,24 @@ func init() {
 			default:
 				column++
 			}
-			if err := w.put(out); err != nil {
-				return nil, err
-			}
+			w.put(out)
 		}
-		return w.String(), nil
+		return w.String()
 	})
-	methodSet(stringMethods, "join", 1, "iterable", func(r *run, self value, v []value) (value, error) {
-		items, err := r.collect(v[0])
-		if err != nil {
-			if e, ok := err.(*Error); ok && e.Class == "TypeError" {
-				err = typeError("can only join an iterable")
-			}
-			return nil, err
-		}
-		return r.joinItems(self, items)
+	methodSet(stringMethods, "join", 1, "iterable", func(r *run, self value, v []value) value {
+		return r.joinItems(self, r.collectOr(v[0], typeError("can only join an iterable")))
 	})
-	strMethod("translate", 1, "table", func(r *run, s string, v []value) (value, error) {
+	strMethod("translate", 1, "table", func(r *run, s string, v []value) value {
 		switch table := v[0].(type) {
 		case *undefined:
-			return nil, table.err()
+			panic(table.err())
 		case string, markup, *list, *tuple, *dict, *span:
 		default:
-			return nil, typeError("%s object is not subscriptable", quote(typeName(table)))
+			panic(typeError("%s object is not subscriptable", quote(typeName(table))))
 		}
 		w := &writer{r: r}
 		for _, c := range s {
-			to, ok, err := r.element(v[0], int(c))
-			if err != nil {
-				return nil, err
-			}
+			to, ok := r.element(v[0], int(c))
 			out := string(c)
 			if ok {
 				if n, isInt := small(to); isInt {
@@ -319,17 +265,15 @@ func init() {
 				} else if to == nil {
 					out = ""
 				} else if out, ok = str(to); !ok {
-					return nil, typeError("character mapping must return integer, None or str")
+					panic(typeError("character mapping must return integer, None or str"))
 				}
 			}
-			if err := w.put(out); err != nil {
-				return nil, err
-			}
+			w.put(out)
 		}
-		return w.String(), nil
+		return w.String()
 	})
-	stringMethods["format"] = func(r *run, self value, a *args) (value, error) { return r.format(self, a) }
-	methodSet(stringMethods, "format_map", 1, "mapping", func(r *run, self value, v []value) (value, error) {
+	stringMethods["format"] = func(r *run, self value, a *args) value { return r.format(self, a) }
+	methodSet(stringMethods, "format_map", 1, "mapping", func(r *run, self value, v []value) value {
 		a := &args{}
 		if d, ok := v[0].(*dict); ok {
 			for _, e := range d.entries {
@@ -341,8 +285,8 @@ func init() {
 		return r.format(self, a)
 	})
 	for _, name := range []string{"encode", "maketrans"} {
-		methodSet(stringMethods, name, 0, "x y z", func(*run, value, []value) (value, error) {
-			return nil, limitError("str.%s is not supported", name)
+		methodSet(stringMethods, name, 0, "x y z", func(*run, value, []value) value {
+			panic(limitError("str.%s is not supported", name))
 		})
 	}
 }

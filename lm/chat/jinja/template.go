@@ -2,7 +2,6 @@ package jinja
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,26 +39,23 @@ type Options struct {
 
 // Parse compiles a template; name is what errors call it. An error is an
 // *Error.
-func Parse(name, source string, o Options) (*Template, error) {
-	t := &Template{name: name, now: o.Now}
+func Parse(name, source string, o Options) (t *Template, err error) {
+	t = &Template{name: name, now: o.Now}
+	defer func() {
+		if err != nil {
+			t = nil
+		}
+	}()
+	defer t.rescue(&err, new(int))
 	if t.now == nil {
 		t.now = time.Now
 	}
 	if len(source) > maxSource {
-		return nil, t.fail(limitError("%d bytes, want at most %d", len(source), maxSource), 0)
+		panic(limitError("%d bytes, want at most %d", len(source), maxSource))
 	}
-	var err error
-	if t.vars, err = variables(o.Vars); err != nil {
-		return nil, t.fail(err, 0)
-	}
-	body, p, bad := parse(strings.ToValidUTF8(source, "\uFFFD"))
-	if bad == nil {
-		t.body, t.blocks = body, p.blocks
-		t.scope, bad = resolve(body, p)
-	}
-	if bad != nil {
-		return nil, t.fail(bad, 0)
-	}
+	t.vars = variables(o.Vars)
+	body, p := parse(strings.ToValidUTF8(source, "\uFFFD"))
+	t.body, t.blocks, t.scope = body, p.blocks, resolve(body, p)
 	return t, nil
 }
 
@@ -96,35 +92,18 @@ func (t *Template) Render(ctx context.Context, messages []chat.Message, o chat.O
 // training may be concentrated. As in transformers, ranges are right for what
 // is written at the top level of a template, loops included, and not for what
 // a macro writes or a variable holds.
-func (t *Template) RenderRanges(ctx context.Context, messages []chat.Message, o chat.Options) (string, []prompt.Range, error) {
+func (t *Template) RenderRanges(ctx context.Context, messages []chat.Message, o chat.Options) (text string, ranges []prompt.Range, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", nil, err
 	}
-	if len(messages) == 0 {
-		return "", nil, t.fail(valueError("a conversation needs at least one message"), 0)
-	}
-	globals, err := t.globals(messages, o)
-	if err != nil {
-		return "", nil, t.fail(err, 0)
-	}
 	var out strings.Builder
-	r := &run{ctx: ctx, template: t, globals: globals, exports: map[string]value{}, line: 1, out: &out, root: &out}
-	if _, err := r.exec(t.body, r.enter(t.scope, nil)); err != nil {
-		return "", nil, t.fail(err, r.line)
+	r := &run{ctx: ctx, template: t, exports: map[string]value{}, out: &out, root: &out}
+	defer t.rescue(&err, &r.line)
+	if len(messages) == 0 {
+		panic(valueError("a conversation needs at least one message"))
 	}
+	r.globals = t.globals(messages, o)
+	r.line = 1
+	r.exec(t.body, r.enter(t.scope, nil))
 	return out.String(), r.spans, nil
-}
-
-// fail completes an error.
-func (t *Template) fail(err error, line int) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	full := *e
-	full.Template = t.name
-	if full.Line == 0 {
-		full.Line = line
-	}
-	return &full
 }

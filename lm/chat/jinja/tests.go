@@ -8,22 +8,18 @@ import (
 var tests = map[string]builtin{}
 
 // test adds a test of bound arguments. The names have spaces between them.
-func test(names string, params string, f func(r *run, v []value) (bool, error)) {
+func test(names string, params string, f func(r *run, v []value) bool) {
 	fields := strings.Fields("value " + params)
 	for _, name := range strings.Fields(names) {
-		tests[name] = func(r *run, a *args) (value, error) {
-			v, err := a.bind(name, len(fields), fields...)
-			if err != nil {
-				return nil, err
-			}
-			return f(r, v)
+		tests[name] = func(r *run, a *args) value {
+			return f(r, a.bind(name, len(fields), fields...))
 		}
 	}
 }
 
 func init() {
 	kind := func(names string, f func(v value) bool) {
-		test(names, "", func(_ *run, v []value) (bool, error) { return f(v[0]), nil })
+		test(names, "", func(_ *run, v []value) bool { return f(v[0]) })
 	}
 	isUndefined := func(v value) bool { _, ok := v.(*undefined); return ok }
 	kind("defined", func(v value) bool { return !isUndefined(v) })
@@ -53,8 +49,7 @@ func init() {
 		if _, ok := v.(*loop); ok {
 			return true
 		}
-		_, err := (&run{}).iterate(v)
-		return err == nil
+		return catch("", func() { (&run{}).iterate(v) }) == nil
 	})
 	kind("callable", func(v value) bool {
 		switch v.(type) {
@@ -65,44 +60,33 @@ func init() {
 	})
 
 	for name, m := range map[string]string{"lower": "islower", "upper": "isupper"} {
-		test(name, "", func(r *run, v []value) (bool, error) {
-			s, err := r.text(v[0])
-			if err != nil {
-				return false, err
-			}
-			got, err := stringMethods[m](r, s, &args{})
-			return got == true, err
+		test(name, "", func(r *run, v []value) bool {
+			return stringMethods[m](r, r.text(v[0]), &args{}) == true
 		})
 	}
-	remainder := func(r *run, v, by value, want int) (bool, error) {
-		m, err := r.binary("%", v, by)
-		if err != nil {
-			return false, err
-		}
-		return r.equal(m, want)
+	remainder := func(r *run, v, by value, want int) bool {
+		return r.equal(r.binary("%", v, by), want)
 	}
-	test("odd", "", func(r *run, v []value) (bool, error) { return remainder(r, v[0], 2, 1) })
-	test("even", "", func(r *run, v []value) (bool, error) { return remainder(r, v[0], 2, 0) })
-	test("divisibleby", "num", func(r *run, v []value) (bool, error) { return remainder(r, v[0], v[1], 0) })
-	test("sameas", "other", func(_ *run, v []value) (bool, error) {
+	test("odd", "", func(r *run, v []value) bool { return remainder(r, v[0], 2, 1) })
+	test("even", "", func(r *run, v []value) bool { return remainder(r, v[0], 2, 0) })
+	test("divisibleby", "num", func(r *run, v []value) bool { return remainder(r, v[0], v[1], 0) })
+	test("sameas", "other", func(_ *run, v []value) bool {
 		if _, ok := v[0].(*undefined); ok && v[0] != v[1] {
-			return false, nil
+			return false
 		}
-		return same(v[0], v[1]), nil
+		return same(v[0], v[1])
 	})
-	test("in", "seq", func(r *run, v []value) (bool, error) { return r.contains(v[1], v[0]) })
+	test("in", "seq", func(r *run, v []value) bool { return r.contains(v[1], v[0]) })
 	for op, names := range map[string]string{
 		"==": "== eq equalto", "!=": "!= ne", ">": "> gt greaterthan", ">=": ">= ge", "<": "< lt lessthan", "<=": "<= le",
 	} {
-		test(names, "other", func(r *run, v []value) (bool, error) { return r.compare(op, v[0], v[1]) })
+		test(names, "other", func(r *run, v []value) bool { return r.compare(op, v[0], v[1]) })
 	}
 	for name, has := range map[string]map[string]builtin{"filter": filters, "test": tests} {
-		test(name, "", func(r *run, v []value) (bool, error) {
-			if _, err := r.hash(v[0]); err != nil {
-				return false, err
-			}
+		test(name, "", func(r *run, v []value) bool {
+			r.hash(v[0])
 			s, ok := str(v[0])
-			return ok && has[s] != nil, nil
+			return ok && has[s] != nil
 		})
 	}
 }

@@ -6,96 +6,82 @@ import (
 )
 
 // truthArg is the truth of an argument, false if it is not given.
-func (r *run) truthArg(v value) (bool, error) {
+func (r *run) truthArg(v value) bool {
 	if v == missing {
-		return false, nil
+		return false
 	}
 	return r.truth(v)
 }
 
 // texts makes a list of texts.
-func (r *run) texts(texts []string) (value, error) {
-	if err := r.room(len(texts)); err != nil {
-		return nil, err
-	}
+func (r *run) texts(texts []string) value {
+	r.room(len(texts))
 	items := make([]value, len(texts))
 	for i, t := range texts {
 		items[i] = t
 	}
-	return &list{items}, nil
+	return &list{items}
 }
 
 // within returns the part of a text between two indices, and how many
 // characters are before it; found is false if it begins after the end.
-func within(s string, start, end value) (part string, before int, found bool, err error) {
+func within(s string, start, end value) (part string, before int, found bool) {
 	if (start == missing || start == nil) && (end == missing || end == nil) {
-		return s, 0, true, nil
+		return s, 0, true
 	}
 	n := runeCount(s)
-	edge := func(v value, otherwise int) (int, error) {
+	edge := func(v value, otherwise int) int {
 		if v == missing || v == nil {
-			return otherwise, nil
+			return otherwise
 		}
-		i, err := intArg(v, otherwise)
+		i := intArg(v, otherwise)
 		if i < 0 {
 			i = max(i+n, 0)
 		}
-		return i, err
+		return i
 	}
-	from, err := edge(start, 0)
-	if err != nil {
-		return "", 0, false, err
-	}
-	to, err := edge(end, n)
-	if err != nil {
-		return "", 0, false, err
-	}
-	to = min(to, n)
+	from := edge(start, 0)
+	to := min(edge(end, n), n)
 	if from > to {
-		return "", 0, false, nil
+		return "", 0, false
 	}
 	if isASCII(s) {
-		return s[from:to], from, true, nil
+		return s[from:to], from, true
 	}
-	return string([]rune(s)[from:to]), from, true, nil
+	return string([]rune(s)[from:to]), from, true
 }
 
 // replace is s.replace(old, with, n), of the kind of self; n below 0 means all.
-func (r *run) replace(self value, s, old, with string, n int) (value, error) {
+func (r *run) replace(self value, s, old, with string, n int) value {
 	count := strings.Count(s, old)
 	if n >= 0 {
 		count = min(count, n)
 	}
 	size := len(s)
 	if more := len(with) - len(old); more > 0 && count > 0 && (maxString-size)/more < count {
-		return nil, limitError("a string of more than %d bytes", maxString)
+		panic(limitError("a string of more than %d bytes", maxString))
 	} else {
 		size += more * count
 	}
-	if err := r.grow(max(size, len(s))); err != nil {
-		return nil, err
-	}
-	return like(self, strings.Replace(s, old, with, count)), nil
+	r.grow(max(size, len(s)))
+	return like(self, strings.Replace(s, old, with, count))
 }
 
 // split is s.split(sep, maxsplit), or rsplit.
-func (r *run) split(s string, v []value, fromRight bool) (value, error) {
-	limit, err := intArg(v[1], -1)
-	if err != nil {
-		return nil, err
-	}
+func (r *run) split(s string, v []value, fromRight bool) value {
+	limit := intArg(v[1], -1)
 	if v[0] == missing || v[0] == nil {
 		return r.texts(splitSpace(s, limit, fromRight))
 	}
 	sep, ok := str(v[0])
 	if !ok {
-		return nil, typeError("must be str or None, not %s", typeName(v[0]))
+		panic(typeError("must be str or None, not %s", typeName(v[0])))
 	}
 	if sep == "" {
-		return nil, valueError("empty separator")
+		panic(valueError("empty separator"))
 	}
 	if n := strings.Count(s, sep); n >= maxItems {
-		return nil, limitError("a list of more than %d items", maxItems)
+		panic(limitError("a list of more than %d items", maxItems))
 	} else if limit < 0 || limit > n {
 		limit = n
 	}
@@ -143,17 +129,13 @@ func splitSpace(s string, limit int, fromRight bool) (parts []string) {
 }
 
 // justify fills a text up to a width.
-func (r *run) justify(s, how, fill string, width int) (value, error) {
+func (r *run) justify(s, how, fill string, width int) value {
 	pad := width - runeCount(s)
 	if pad <= 0 {
-		return s, nil
+		return s
 	}
-	if pad > maxString/len(fill) {
-		return nil, limitError("a string of more than %d bytes", maxString)
-	}
-	if err := r.grow(len(s) + pad*len(fill)); err != nil {
-		return nil, err
-	}
+	fits(pad, len(fill))
+	r.grow(len(s) + pad*len(fill))
 	left := 0
 	switch how {
 	case "rjust":
@@ -165,25 +147,22 @@ func (r *run) justify(s, how, fill string, width int) (value, error) {
 		if s != "" && (s[0] == '-' || s[0] == '+') {
 			sign, s = s[:1], s[1:]
 		}
-		return sign + strings.Repeat("0", pad) + s, nil
+		return sign + strings.Repeat("0", pad) + s
 	}
-	return strings.Repeat(fill, left) + s + strings.Repeat(fill, pad-left), nil
+	return strings.Repeat(fill, left) + s + strings.Repeat(fill, pad-left)
 }
 
 // joinItems is sep.join(items).
-func (r *run) joinItems(sep value, items []value) (value, error) {
+func (r *run) joinItems(sep value, items []value) value {
 	between, _ := str(sep)
 	var vals []value
 	var texts []string
 	for i, item := range items {
 		s, ok := str(item)
 		if _, marked := sep.(markup); !ok && !marked {
-			return nil, typeError("sequence item %d: expected str instance, %s found", i, typeName(item))
+			panic(typeError("sequence item %d: expected str instance, %s found", i, typeName(item)))
 		} else if !ok {
-			var err error
-			if s, err = r.text(item); err != nil {
-				return nil, err
-			}
+			s = r.text(item)
 		}
 		if i > 0 {
 			vals, texts = append(vals, sep), append(texts, between)
@@ -194,7 +173,7 @@ func (r *run) joinItems(sep value, items []value) (value, error) {
 		vals, texts = append(vals, item), append(texts, s)
 	}
 	if len(items) == 0 {
-		return like(sep, ""), nil
+		return like(sep, "")
 	}
 	if _, marked := sep.(markup); marked && len(items) == 1 {
 		vals, texts = append(vals, sep), append(texts, "")

@@ -10,46 +10,29 @@ import (
 )
 
 // toJSON is json.dumps with transformers' defaults.
-func toJSON(r *run, v []value) (value, error) {
+func toJSON(r *run, v []value) value {
 	j := &jsonWriter{writer: writer{r: r}, item: ", ", colon: ": "}
-	var err error
-	if j.ascii, err = r.truthArg(v[1]); err != nil {
-		return nil, err
-	}
+	j.ascii = r.truthArg(v[1])
 	if v[2] != missing && v[2] != nil {
 		j.item = ","
 		if s, ok := str(v[2]); ok {
 			j.indent, j.lines = s, true
 		} else {
-			n, err := intArg(v[2], 0)
-			if err != nil {
-				return nil, err
-			}
+			n := intArg(v[2], 0)
 			if n > 1000 {
-				return nil, limitError("an indent of more than 1000")
+				panic(limitError("an indent of more than 1000"))
 			}
 			j.indent, j.lines = strings.Repeat(" ", max(n, 0)), true
 		}
 	}
 	if v[3] != missing && v[3] != nil {
-		pair, err := r.unpack(v[3], 2)
-		if err != nil {
-			return nil, err
-		}
-		if j.item, err = textArg("separators", pair[0]); err != nil {
-			return nil, err
-		}
-		if j.colon, err = textArg("separators", pair[1]); err != nil {
-			return nil, err
-		}
+		pair := r.unpack(v[3], 2)
+		j.item = textArg("separators", pair[0])
+		j.colon = textArg("separators", pair[1])
 	}
-	if j.sort, err = r.truthArg(v[4]); err != nil {
-		return nil, err
-	}
-	if err := j.value(v[0], 1); err != nil {
-		return nil, err
-	}
-	return j.String(), nil
+	j.sort = r.truthArg(v[4])
+	j.value(v[0], 1)
+	return j.String()
 }
 
 type jsonWriter struct {
@@ -58,104 +41,85 @@ type jsonWriter struct {
 	indent, item, colon string
 }
 
-func (j *jsonWriter) value(v value, depth int) error {
+func (j *jsonWriter) value(v value, depth int) {
 	switch v := v.(type) {
 	case nil:
-		return j.put("null")
+		j.put("null")
 	case bool:
-		return j.put(map[bool]string{true: "true", false: "false"}[v])
+		j.put(map[bool]string{true: "true", false: "false"}[v])
 	case int, *big.Int:
-		return j.repr(v)
+		j.repr(v)
 	case float64:
-		return j.put(jsonFloat(v))
+		j.put(jsonFloat(v))
 	case string:
-		return j.put(j.quote(v))
+		j.put(j.quote(v))
 	case markup:
-		return j.put(j.quote(string(v)))
-	case *list:
-		return j.items("[", "]", len(v.items), depth, func(i int) error { return j.value(v.items[i], depth+1) })
-	case *tuple:
-		return j.items("[", "]", len(v.items), depth, func(i int) error { return j.value(v.items[i], depth+1) })
+		j.put(j.quote(string(v)))
+	case *list, *tuple:
+		items, _ := itemsOf(v)
+		j.items("[", "]", len(items), depth, func(i int) { j.value(items[i], depth+1) })
 	case *dict:
 		entries := v.entries
 		if j.sort {
-			pairs, err := j.r.sorted((&view{v, "items"}).items(), func(v value) (value, error) { return v, nil }, false)
-			if err != nil {
-				return err
-			}
+			pairs := j.r.sorted((&view{v, "items"}).items(), func(v value) value { return v }, false)
 			entries = nil
 			for _, p := range pairs {
 				entries = append(entries, entry{p.(*tuple).items[0], p.(*tuple).items[1]})
 			}
 		}
-		return j.items("{", "}", len(entries), depth, func(i int) error {
-			key, err := j.key(entries[i].key)
-			if err == nil {
-				err = j.put(key + j.colon)
-			}
-			if err != nil {
-				return err
-			}
-			return j.value(entries[i].val, depth+1)
+		j.items("{", "}", len(entries), depth, func(i int) {
+			j.put(j.key(entries[i].key) + j.colon)
+			j.value(entries[i].val, depth+1)
 		})
+	default:
+		panic(typeError("Object of type %s is not JSON serializable", typeName(v)))
 	}
-	return typeError("Object of type %s is not JSON serializable", typeName(v))
 }
 
-func (j *jsonWriter) items(begin, end string, n, depth int, item func(int) error) error {
+func (j *jsonWriter) items(begin, end string, n, depth int, item func(int)) {
 	if n == 0 {
-		return j.put(begin + end)
+		j.put(begin + end)
+		return
 	}
-	if err := j.r.deeper(); err != nil {
-		return err
-	}
+	j.r.deeper()
 	defer j.r.shallower()
 	line := ""
 	if j.lines {
-		if len(j.indent)*depth > maxString {
-			return limitError("a string of more than %d bytes", maxString)
-		}
+		fits(depth, len(j.indent))
 		line = "\n" + strings.Repeat(j.indent, depth)
 	}
-	if err := j.put(begin); err != nil {
-		return err
-	}
+	j.put(begin)
 	for i := range n {
 		sep := line
 		if i > 0 {
 			sep = j.item + line
 		}
-		if err := j.put(sep); err != nil {
-			return err
-		}
-		if err := item(i); err != nil {
-			return err
-		}
+		j.put(sep)
+		item(i)
 	}
 	if j.lines {
 		end = "\n" + strings.Repeat(j.indent, depth-1) + end
 	}
-	return j.put(end)
+	j.put(end)
 }
 
 // key writes a key of a dict: a string, or what has a text in JSON.
-func (j *jsonWriter) key(k value) (string, error) {
+func (j *jsonWriter) key(k value) string {
 	switch k := k.(type) {
 	case string:
-		return j.quote(k), nil
+		return j.quote(k)
 	case markup:
-		return j.quote(string(k)), nil
+		return j.quote(string(k))
 	case nil:
-		return `"null"`, nil
+		return `"null"`
 	case bool:
-		return fmt.Sprintf(`"%v"`, k), nil
+		return fmt.Sprintf(`"%v"`, k)
 	case float64:
-		return `"` + jsonFloat(k) + `"`, nil
+		return `"` + jsonFloat(k) + `"`
 	case int, *big.Int:
-		s, err := j.r.repr(k)
-		return `"` + s + `"`, err
+		return `"` + j.r.repr(k) + `"`
 	}
-	return "", typeError("keys must be str, int, float, bool or None, not %s", typeName(k))
+	panic(typeError("keys must be str, int, float, bool or None, not %s", typeName(k)))
 }
 
 func jsonFloat(f float64) string {

@@ -31,13 +31,13 @@ type (
 	// generator gives values once.
 	generator struct {
 		name string
-		next func() (value, bool, error)
+		next func() (value, bool)
 	}
 	namespace struct{ attrs *dict }
 	// function is a function or a method that is built in.
 	function struct {
 		name string
-		call func(r *run, a *args) (value, error)
+		call func(r *run, a *args) value
 		// attrs are functions that the function has as attributes.
 		attrs map[string]*function
 	}
@@ -85,8 +85,15 @@ var modules = map[string]string{
 	"LoopContext": "jinja2.runtime.", "Macro": "jinja2.runtime.", "Cycler": "jinja2.utils.", "Joiner": "jinja2.utils.", "Markup": "markupsafe.",
 }
 
-// err is the error of using u.
-func (u *undefined) err() error { return raise(u.class, "%s", u.message) }
+// err is the failure of using u.
+func (u *undefined) err() failure { return raise(u.class, "%s", u.message) }
+
+// use fails if v is undefined.
+func use(v value) {
+	if u, ok := v.(*undefined); ok {
+		panic(u.err())
+	}
+}
 
 // str returns the text of a string or markup.
 func str(v value) (string, bool) {
@@ -105,6 +112,33 @@ func like(v value, text string) value {
 		return markup(text)
 	}
 	return text
+}
+
+// itemsOf returns the items of a list or a tuple.
+func itemsOf(v value) ([]value, bool) {
+	switch v := v.(type) {
+	case *list:
+		return v.items, true
+	case *tuple:
+		return v.items, true
+	}
+	return nil, false
+}
+
+// withItems is a list, or a tuple if v is one.
+func withItems(v value, items []value) value {
+	if _, ok := v.(*tuple); ok {
+		return &tuple{items: items}
+	}
+	return &list{items}
+}
+
+// orElse is v, or a value if v is missing.
+func orElse(v, otherwise value) value {
+	if v == missing {
+		return otherwise
+	}
+	return v
 }
 
 func newTuple(items ...value) *tuple { return &tuple{items: items} }
@@ -159,56 +193,52 @@ func typeName(v value) string {
 }
 
 // truth is bool(v).
-func (r *run) truth(v value) (bool, error) {
+func (r *run) truth(v value) bool {
 	switch v := v.(type) {
 	case nil, *undefined:
-		return false, nil
+		return false
 	case bool:
-		return v, nil
+		return v
 	case float64:
-		return v != 0, nil
+		return v != 0
 	case *big.Int:
-		return true, nil
+		return true
 	case int:
-		return v != 0, nil
+		return v != 0
 	case string:
-		return v != "", nil
+		return v != ""
 	case markup:
-		return v != "", nil
+		return v != ""
 	}
-	n, err := r.length(v)
-	if err != nil {
-		if e, ok := err.(*Error); ok && e.Class == "TypeError" {
-			return true, nil
-		}
-		return false, err
-	}
-	return n > 0, nil
+	n := 1 // what has no length is true
+	catch("TypeError", func() { n = r.length(v) })
+	return n > 0
 }
 
 // length is len(v).
-func (r *run) length(v value) (int, error) {
+func (r *run) length(v value) int {
 	switch v := v.(type) {
 	case string:
-		return runeCount(v), r.work(len(v))
+		r.work(len(v))
+		return runeCount(v)
 	case markup:
-		return runeCount(string(v)), r.work(len(v))
-	case *list:
-		return len(v.items), nil
-	case *tuple:
-		return len(v.items), nil
+		r.work(len(v))
+		return runeCount(string(v))
+	case *list, *tuple:
+		items, _ := itemsOf(v)
+		return len(items)
 	case *dict:
-		return len(v.entries), nil
+		return len(v.entries)
 	case *span:
-		return v.len(), nil
+		return v.len()
 	case *view:
-		return len(v.of.entries), nil
+		return len(v.of.entries)
 	case *undefined:
-		return 0, nil
+		return 0
 	case *loop:
 		return v.len()
 	}
-	return 0, typeError("object of type %s has no len()", quote(typeName(v)))
+	panic(typeError("object of type %s has no len()", quote(typeName(v))))
 }
 
 func (s *span) len() int {
@@ -252,29 +282,20 @@ func (d *dict) get(key string) (value, bool) {
 }
 
 // store is d[key] = val.
-func (r *run) store(d *dict, key, val value) error {
-	h, err := r.hash(key)
-	if err != nil {
-		return err
-	}
-	if err := r.grow(entryBytes); err != nil {
-		return err
-	}
+func (r *run) store(d *dict, key, val value) {
+	h := r.hash(key)
+	r.grow(entryBytes)
 	d.put(h, key, val)
-	return nil
 }
 
 // load is d[key], if it is there.
-func (r *run) load(d *dict, key value) (value, bool, error) {
-	h, err := r.hash(key)
-	if err != nil {
-		return nil, false, err
-	}
+func (r *run) load(d *dict, key value) (value, bool) {
+	h := r.hash(key)
 	i, ok := d.index[h]
 	if !ok {
-		return nil, false, nil
+		return nil, false
 	}
-	return d.entries[i].val, true, nil
+	return d.entries[i].val, true
 }
 
 // Keys of the index of a dict, other than strings, ints and floats.
@@ -286,38 +307,33 @@ type (
 
 // hash returns a comparable value that is the same for equal keys: 1, 1.0 and
 // True are one key.
-func (r *run) hash(v value) (any, error) {
+func (r *run) hash(v value) any {
 	switch v := v.(type) {
 	case bool:
-		return truthInt(v), nil
+		return truthInt(v)
 	case *big.Int:
-		return bigKey(v.Text(16)), nil
+		return bigKey(v.Text(16))
 	case float64:
 		if math.IsNaN(v) {
-			return new(byte), nil
+			return new(byte)
 		}
 		if v != math.Trunc(v) || math.IsInf(v, 0) {
-			return v, nil
+			return v
 		}
 		i, _ := new(big.Float).SetFloat64(v).Int(nil)
 		return r.hash(normal(i))
 	case markup:
-		return string(v), nil
+		return string(v)
 	case *undefined:
-		return undefinedKey{}, nil
+		return undefinedKey{}
 	case *span:
-		return *v, nil
+		return *v
 	case *tuple:
-		if err := r.deeper(); err != nil {
-			return nil, err
-		}
+		r.deeper()
 		defer r.shallower()
 		var b strings.Builder
 		for _, item := range v.items {
-			h, err := r.hash(item)
-			if err != nil {
-				return nil, err
-			}
+			h := r.hash(item)
 			s := ""
 			switch h.(type) {
 			case nil, string, int, float64, bigKey, tupleKey, undefinedKey, span:
@@ -325,19 +341,17 @@ func (r *run) hash(v value) (any, error) {
 			default:
 				s = fmt.Sprintf("%p", h)
 			}
-			if err := r.grow(len(s)); err != nil {
-				return nil, err
-			}
+			r.grow(len(s))
 			if b.Len()+len(s) > maxString {
-				return nil, limitError("a key of more than %d bytes", maxString)
+				panic(limitError("a key of more than %d bytes", maxString))
 			}
 			fmt.Fprintf(&b, "%d %s", len(s), s)
 		}
-		return tupleKey(b.String()), nil
+		return tupleKey(b.String())
 	case *list, *dict, *view:
-		return nil, typeError("unhashable type: %s", quote(typeName(v)))
+		panic(typeError("unhashable type: %s", quote(typeName(v))))
 	}
-	return v, nil // None, int, string, and what is the same only as itself
+	return v // None, int, string, and what is the same only as itself
 }
 
 func truthInt(b bool) int {

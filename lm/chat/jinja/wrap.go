@@ -52,23 +52,17 @@ func chunks(line string, hyphens bool) (out []string) {
 
 func isLetter(c rune) bool { return isAlnum(c) && !isDigit(c) }
 
-func wordWrap(r *run, v []value) (value, error) {
+func wordWrap(r *run, v []value) value {
+	use(v[0])
 	s, ok := str(v[0])
-	if u, gone := v[0].(*undefined); gone {
-		return nil, u.err()
-	} else if !ok {
-		return nil, raise("AttributeError", "%s object has no attribute 'splitlines'", quote(typeName(v[0])))
+	if !ok {
+		panic(raise("AttributeError", "%s object has no attribute 'splitlines'", quote(typeName(v[0]))))
 	}
-	width, err := operand(v[1], 79)
-	if err != nil {
-		return nil, err
-	}
+	width := operand(v[1], 79)
 	long, hyphens := true, true
 	for i, to := range map[int]*bool{2: &long, 4: &hyphens} {
 		if v[i] != missing {
-			if *to, err = r.truth(v[i]); err != nil {
-				return nil, err
-			}
+			*to = r.truth(v[i])
 		}
 	}
 	sep, ok := str(v[3])
@@ -76,34 +70,27 @@ func wordWrap(r *run, v []value) (value, error) {
 	case v[3] == missing || v[3] == nil:
 		sep = "\n"
 	case !ok:
-		return nil, raise("AttributeError", "%s object has no attribute 'join'", quote(typeName(v[3])))
+		panic(raise("AttributeError", "%s object has no attribute 'join'", quote(typeName(v[3]))))
 	}
 	w := &writer{r: r}
 	for i, line := range splitLines(s, false) {
-		wrapped, err := r.wrap(chunks(line, hyphens), width, long, hyphens)
-		if err == nil && i > 0 {
-			err = w.put(sep)
+		wrapped := r.wrap(chunks(line, hyphens), width, long, hyphens)
+		if i > 0 {
+			w.put(sep)
 		}
-		if err == nil {
-			err = w.put(strings.Join(wrapped, sep))
-		}
-		if err != nil {
-			return nil, err
-		}
+		w.put(strings.Join(wrapped, sep))
 	}
-	return w.String(), nil
+	return w.String()
 }
 
 // wrap fills lines of a width with chunks.
-func (r *run) wrap(pieces []string, width int, long, hyphens bool) (lines []string, err error) {
+func (r *run) wrap(pieces []string, width int, long, hyphens bool) (lines []string) {
 	if width <= 0 {
-		return nil, valueError("invalid width %s (must be > 0)", strconv.Itoa(width))
+		panic(valueError("invalid width %s (must be > 0)", strconv.Itoa(width)))
 	}
 	blank := func(s string) bool { return strings.TrimFunc(s, isSpace) == "" }
 	for len(pieces) > 0 {
-		if err := r.step(); err != nil {
-			return nil, err
-		}
+		r.step()
 		if len(lines) > 0 && blank(pieces[0]) {
 			if pieces = pieces[1:]; len(pieces) == 0 {
 				break
@@ -128,9 +115,7 @@ func (r *run) wrap(pieces []string, width int, long, hyphens bool) (lines []stri
 						}
 					}
 				}
-				if err := r.work(len(pieces[0])); err != nil {
-					return nil, err
-				}
+				r.work(len(pieces[0]))
 				line = append(line, string(rs[:end]))
 				pieces[0] = string(rs[end:])
 			} else if len(line) == 0 {
@@ -144,5 +129,5 @@ func (r *run) wrap(pieces []string, width int, long, hyphens bool) (lines []stri
 			lines = append(lines, strings.Join(line, ""))
 		}
 	}
-	return lines, nil
+	return lines
 }
