@@ -77,7 +77,8 @@ type FailureBudget struct {
 	// failure ends the run. 0 allows none.
 	Failures int
 	// Window is how many judgements are looked back on. It must be greater than
-	// Failures; 0 turns the budget off.
+	// Failures; 0 turns the budget off. An answer of the cache is no judgement,
+	// and questions that share a call share one.
 	Window int
 }
 
@@ -157,6 +158,8 @@ type Service struct {
 	answers answers
 	rules   atomic.Int64 // how many Through has made
 
+	questions, calls, failedCalls, failures atomic.Int64 // as ServiceStats counts them
+
 	mu         sync.Mutex
 	judgements int   // how many have ended
 	failed     []int // the numbers of those that failed within the budget's window
@@ -175,6 +178,22 @@ func NewService(s ServiceSettings) (*Service, error) {
 		v.rate = rate.NewLimiter(rate.Limit(s.RatePerSecond), s.Burst)
 	}
 	return v, nil
+}
+
+// ServiceStats counts what a service was asked since it was made.
+type ServiceStats struct {
+	// Questions were asked by rules. Those that neither the cache nor a question
+	// asked at the same time answered led to Calls, retries included, of which
+	// FailedCalls failed. Failures is the number of judgements that failed after
+	// all retries. What the end of a context cut short counts as a failed call,
+	// not as a failure.
+	Questions, Calls, FailedCalls, Failures int64
+}
+
+// Stats returns the counts so far. A recorder that adds them to the metrics of each
+// training step shows a judge that gets worse before a budget ends the run.
+func (s *Service) Stats() ServiceStats {
+	return ServiceStats{s.questions.Load(), s.calls.Load(), s.failedCalls.Load(), s.failures.Load()}
 }
 
 // Through returns a rule that asks service s by way of the given rule, whose Score
@@ -232,6 +251,7 @@ func (r *servedGroup[E]) ScoreGroup(ctx context.Context, example E, traces []*pr
 
 // judge asks for one score per trace, unless that is known, and applies OnFailure.
 func (r *served[E]) judge(ctx context.Context, example E, traces []*prompt.Trace, step int, call func(context.Context) ([]Score, error)) ([]Score, error) {
+	r.service.questions.Add(1)
 	ask := func() ([]Score, error) { return r.service.ask(ctx, call) }
 	var scores []Score
 	var err error
@@ -283,7 +303,7 @@ func (s *Service) ask(ctx context.Context, call func(context.Context) ([]Score, 
 }
 
 // call makes one call as soon as the limits allow it.
-func (s *Service) call(ctx context.Context, call func(context.Context) ([]Score, error)) ([]Score, error) {
+func (s *Service) call(ctx context.Context, call func(context.Context) ([]Score, error)) (scores []Score, err error) {
 	if s.slots != nil {
 		if err := s.slots.Acquire(ctx, 1); err != nil {
 			return nil, err
@@ -306,7 +326,13 @@ func (s *Service) call(ctx context.Context, call func(context.Context) ([]Score,
 		bounded, cancel = context.WithTimeout(ctx, s.set.Timeout)
 		defer cancel()
 	}
-	scores, err := call(bounded)
+	s.calls.Add(1)
+	defer func() {
+		if err != nil {
+			s.failedCalls.Add(1)
+		}
+	}()
+	scores, err = call(bounded)
 	if err != nil && bounded.Err() != nil {
 		return nil, fmt.Errorf("no answer within %v: %w", s.set.Timeout, err)
 	}
@@ -324,6 +350,9 @@ func (s *Service) call(ctx context.Context, call func(context.Context) ([]Score,
 // count notes how a judgement ended and returns how many of the last
 // Budget.Window failed.
 func (s *Service) count(failed bool) int {
+	if failed {
+		s.failures.Add(1)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.judgements++

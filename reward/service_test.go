@@ -101,11 +101,17 @@ func TestServiceRetries(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			rule, calls := after(c.fails, c.err)
-			rule = reward.Through(service(t, reward.ServiceSettings{Retries: 3, Backoff: time.Second, MaxBackoff: 3 * time.Second}), rule, nil)
+			judge := service(t, reward.ServiceSettings{Retries: 3, Backoff: time.Second, MaxBackoff: 3 * time.Second})
+			rule = reward.Through(judge, rule, nil)
 			start := time.Now()
 			got, err := rule.Score(t.Context(), example{}, parse(""), reward.WholeCompletion)
 			assert.Equal(t, c.calls, calls.Load())
 			assert.LessOrEqual(t, time.Since(start), (1+2+3)*time.Second)
+			stats := reward.ServiceStats{Questions: 1, Calls: c.calls, FailedCalls: min(c.calls, int64(c.fails))}
+			if c.want != "" {
+				stats.Failures = 1
+			}
+			assert.Equal(t, stats, judge.Stats())
 			if c.want == "" {
 				assert.NoError(t, err)
 				assert.Equal(t, value(1), got)
@@ -292,7 +298,8 @@ func TestServiceCache(t *testing.T) {
 		s := service(t, reward.ServiceSettings{CacheSize: size})
 		rules := []reward.Rule[example]{reward.Through(s, counts(0), byText), reward.Through(s, counts(1000), byText)}
 		var model []string
-		for range rapid.IntRange(0, 40).Draw(t, "questions") {
+		n := rapid.IntRange(0, 40).Draw(t, "questions")
+		for range n {
 			text := rapid.SampledFrom([]string{"", "a", "bb", "down"}).Draw(t, "text")
 			step, r := rapid.IntRange(0, 1).Draw(t, "step"), rapid.IntRange(0, 1).Draw(t, "rule")
 			key := fmt.Sprint(text, step, r)
@@ -315,6 +322,10 @@ func TestServiceCache(t *testing.T) {
 				model = model[1:]
 			}
 		}
+		stats := s.Stats()
+		require.EqualValues(t, n, stats.Questions)
+		require.EqualValues(t, calls, stats.Calls)
+		require.Equal(t, stats.FailedCalls, stats.Failures) // without retries
 	})
 }
 
