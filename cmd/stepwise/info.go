@@ -17,11 +17,11 @@ import (
 
 const infoAbout = `Its argument is a model's folder, as in: stepwise info DIR
 
-Tells what is in the folder: architecture, parameters, the memory that
-this library takes to sample from the model and to train it, tokenizer and chat
-templates. Of weights only names, types and shapes are read, and both ends of a
-model that is said to be tied. Memory is that of float32, in which everything is
-computed here.`
+Shows what is in the folder: architecture, parameters, the memory that this
+library needs to sample from the model and to train it, tokenizer and chat
+templates. Of the weights it reads only names, types and shapes, and the embedding
+and output projection of a model that claims to tie them. Memory is counted in
+float32, the type of all computation here.`
 
 func runInfo(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise info"
@@ -35,7 +35,7 @@ func runInfo(args []string, _ io.Reader, out, errs io.Writer) int {
 	return finish(prog, info(flags.Arg(0), out), errs, exitInput)
 }
 
-// info writes what is known of the model in a folder.
+// info describes the model in a folder.
 func info(dir string, out io.Writer) error {
 	f, err := openFolder(dir)
 	if err != nil {

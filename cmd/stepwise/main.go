@@ -1,12 +1,12 @@
-// Command stepwise is the library's tool for those who do not write Go.
+// Command stepwise uses the library from the command line, without writing Go.
 //
 //	stepwise bench                speed of the CPU engine on this machine
 //	stepwise generate             text from a model in Hugging Face's layout
-//	stepwise info                 what such a model is and how much memory it takes
+//	stepwise info                 what such a model is, and the memory it needs
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
-//	stepwise run check            is everything in a run's folder whole?
-//	stepwise run diff             what two runs do not share
+//	stepwise run check            look for damage in a run's folder
+//	stepwise run diff             how two runs differ
 //	stepwise run show             how far a run has come
 //
 // The parity programs read JSON lines on standard input and write JSON lines
@@ -35,9 +35,9 @@ const (
 )
 
 var commands = []command{
-	{"bench", "speed of the CPU engine on this machine", runBench},
-	{"generate", "text from a model's folder", runGenerate},
-	{"info", "a model's parameters, memory and tokenizer", runInfo},
+	{"bench", "measure the CPU engine on this machine", runBench},
+	{"generate", "generate text with a model's folder", runGenerate},
+	{"info", "show a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
 	{"run", "check, compare and show the folders of runs", runRun},
 }

@@ -20,9 +20,9 @@ import (
 )
 
 var runCommands = []command{
-	{"check", "is everything in a run's folder as it was written?", runCheck},
-	{"diff", "what two runs do not share", runDiff},
-	{"show", "settings, stages, last metrics, checkpoints", runShow},
+	{"check", "look for missing, torn and altered files in a run's folder", runCheck},
+	{"diff", "show how two runs differ", runDiff},
+	{"show", "show a run's settings, stages, last metrics and checkpoints", runShow},
 }
 
 func runRun(args []string, in io.Reader, out, errs io.Writer) int {
@@ -31,13 +31,13 @@ func runRun(args []string, in io.Reader, out, errs io.Writer) int {
 
 const runCheckAbout = `Its argument is a run's folder, as in: stepwise run check FOLDER
 
-Reads all files and names those that are missing, torn or altered, a line each,
-with what -repair does about it. The exit status is 1 if there are any.`
+Reads all files and lists those that are missing, torn or altered, with what
+-repair would do about each. The exit status is 1 if any remain.`
 
 func runCheck(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run check"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
-	repair := flags.Bool("repair", false, "take out what is damaged; a file is kept beside its place, with .damaged after\nits name. Nobody may be writing the run.")
+	repair := flags.Bool("repair", false, "move damaged files aside: a file stays beside its place as NAME.damaged.\nNobody may be writing the run.")
 	dirs, status, done := folders(flags, runCheckAbout, 1, args, out, errs)
 	if done {
 		return status
@@ -45,7 +45,7 @@ func runCheck(args []string, _ io.Reader, out, errs io.Writer) int {
 	return interruptible(prog, errs, func(ctx context.Context) error { return checkRun(ctx, dirs[0], *repair, out) })
 }
 
-// errFaults says that there is something to see in the output.
+// errFaults is returned if the output lists faults that remain.
 var errFaults = errors.New("not all is as it was written")
 
 func checkRun(ctx context.Context, dir string, repair bool, out io.Writer) error {
@@ -79,10 +79,9 @@ func checkRun(ctx context.Context, dir string, repair bool, out io.Writer) error
 
 const runDiffAbout = `Its arguments are two runs' folders, as in: stepwise run diff A B
 
-Tells what they do not share: settings, data and seed, then for each stage the
-first training step with other metrics (times aside) and whether the last
-checkpoints hold the same policy, then artefacts. The exit status is 1 if there
-is anything.`
+Lists how the runs differ: settings, data and seed; per stage the first training
+step with different metrics (times are ignored) and whether the last checkpoints
+hold the same policy; artefacts. The exit status is 1 if there is a difference.`
 
 func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run diff"
@@ -115,7 +114,8 @@ func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 
 const runShowAbout = `Its argument is a run's folder, as in: stepwise run show FOLDER
 
-Tells what the run was started with and how far it has come. It may be running.`
+Shows what the run was started with and how far it has come, also while it is
+running.`
 
 func runShow(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run show"
@@ -236,7 +236,8 @@ func showArtefacts(f *run.Folder, out io.Writer) error {
 	return t.Flush()
 }
 
-// folders parses flags, before and after the arguments, of which there must be so many.
+// folders parses flags, before and after the arguments, and returns the arguments,
+// of which there must be as many as wanted.
 func folders(flags *flag.FlagSet, about string, want int, args []string, out, errs io.Writer) (dirs []string, status int, done bool) {
 	for {
 		if status, done = parseFlags(flags, about, args, out, errs); done {

@@ -11,8 +11,8 @@ type Graph struct {
 	neighbors [][]int // of each node, ascending
 }
 
-// NewGraph makes a graph of the nodes 0 to n−1 and the edges given, in any order
-// and perhaps repeatedly.
+// NewGraph returns the graph with nodes 0 to n−1 and the given edges, in any order;
+// an edge may be given more than once.
 func NewGraph(n int, edges [][2]int) (Graph, error) {
 	if n < 1 {
 		return Graph{}, fmt.Errorf("distributed: a graph of %d nodes, want at least 1", n)
@@ -42,7 +42,8 @@ func mustGraph(n int, edges [][2]int) Graph {
 	return g
 }
 
-// Ring is a cycle of n nodes. It panics if n is not positive, as do the others.
+// Ring is a cycle of n nodes. Like the other graphs, it panics if n is not
+// positive.
 func Ring(n int) Graph { return Torus(1, n) }
 
 // Torus is a grid of rows × columns whose borders are joined.
@@ -63,7 +64,7 @@ func Torus(rows, columns int) Graph {
 	return mustGraph(rows*columns, edges)
 }
 
-// Star joins node 0 with all others.
+// Star joins node 0 to all others.
 func Star(n int) Graph {
 	var edges [][2]int
 	for i := 1; i < n; i++ {
@@ -83,8 +84,8 @@ func Complete(n int) Graph {
 	return mustGraph(n, edges)
 }
 
-// ErdosRenyi has each possible edge with probability p, drawn again until the
-// graph is connected. It is an error if 1,000 draws were not; p should be above
+// ErdosRenyi draws a graph that has each possible edge with probability p, until
+// the graph is connected. It is an error if 1,000 draws are not; p should be above
 // log(n)/n.
 func ErdosRenyi(n int, p float64, seed uint64) (Graph, error) {
 	if !(p > 0 && p <= 1) {
@@ -111,7 +112,8 @@ func ErdosRenyi(n int, p float64, seed uint64) (Graph, error) {
 // Nodes is the number of nodes.
 func (g Graph) Nodes() int { return len(g.neighbors) }
 
-// Neighbors returns those of a node, in ascending order; do not change it.
+// Neighbors returns the neighbours of a node in ascending order. The slice must not
+// be changed.
 func (g Graph) Neighbors(node int) []int { return g.neighbors[node] }
 
 // unreached returns a node that cannot be reached from node 0, -1 if all can.

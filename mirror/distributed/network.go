@@ -8,10 +8,10 @@ import (
 	"math/rand/v2"
 )
 
-// Message is what one node sends another in one round.
+// Message is what one node sends to another in one round.
 type Message struct {
 	Round, From, To int
-	// Point is what the sender has to mix: its dual or primal point.
+	// Point is what the receiver mixes: the sender's dual or primal point.
 	Point []float64
 	// Share is the receiver's share of the sender's tracker; empty without
 	// tracking.
@@ -20,30 +20,31 @@ type Message struct {
 
 // Network carries the messages of a round from process to process.
 type Network interface {
-	// Exchange sends the messages of the nodes that run in this process, and
-	// returns those that have arrived for them, of this round or earlier ones,
-	// in any order. A network that knows that it could not deliver a message
-	// returns it to its sender: the link is down for this round, and so must its
-	// other direction be, if there is one.
+	// Exchange sends the messages of the nodes of this process. in holds the
+	// messages that have arrived for these nodes, of this round or earlier ones, in
+	// any order. returned holds messages of out that the network knows it could not
+	// deliver: their link is down for this round, and its other direction, if there
+	// is one, must be down too.
 	//
-	// Slices of messages are valid until the next call only, both ways.
+	// The slices in messages, sent and received, are valid only until the next
+	// call.
 	Exchange(ctx context.Context, round int, out []Message) (in, returned []Message, err error)
 }
 
-// Local is the network within one process, in which all nodes run. Its zero
-// value delivers everything at once. The other fields simulate faults, the same
-// with the same seed. It serves one run at a time.
+// Local is the network for a run with all nodes in one process. Its zero value
+// delivers everything at once. The fields simulate faults, the same ones for the
+// same seed. It serves one run at a time.
 type Local struct {
-	// Seed fixes what is drawn.
+	// Seed determines the faults.
 	Seed uint64
 	// LinkFailure is the probability that a link is down for a round, in both
 	// directions. Both nodes notice, keep its weight for themselves, and nothing
 	// is lost.
 	LinkFailure float64
-	// Drop is the probability that a message is lost, and nobody notices.
+	// Drop is the probability that a message is lost without anybody noticing.
 	Drop float64
-	// MaxDelay is the largest delay in rounds. Each direction of a link has one
-	// of its own, drawn from 0 to MaxDelay, for the whole run.
+	// MaxDelay is the largest delay in rounds. Each direction of a link has its own
+	// delay for the whole run, drawn from 0 to MaxDelay.
 	MaxDelay int
 
 	late []lateMessage

@@ -12,8 +12,8 @@ import (
 	"github.com/stepwise-rl/stepwise/mirror/kernel"
 )
 
-// Problem is to minimise the mean of the nodes' functions over the domain of a
-// kernel.
+// Problem is the problem to minimise the mean of the nodes' functions over the
+// domain of a kernel.
 type Problem struct {
 	// Grads has one function for every node, which writes ∇fᵢ(x) to dst; nil
 	// if that node runs in another process.
@@ -22,7 +22,7 @@ type Problem struct {
 	Kernel kernel.Kernel
 }
 
-// Space says where nodes mix.
+// Space says whether nodes mix dual or primal points.
 type Space uint8
 
 const (
@@ -38,7 +38,8 @@ var spaceNames = []string{SpaceDual: "dual", SpacePrimal: "primal"}
 // String returns "dual" or "primal".
 func (m Space) String() string { return settings.EnumString(spaceNames, m) }
 
-// Settings are the method's. All processes of a run must have the same.
+// Settings are those of the method. They must be the same in all processes of a
+// run.
 type Settings struct {
 	// Mixing has the weights of the links.
 	Mixing Schedule
@@ -47,28 +48,28 @@ type Settings struct {
 	// Tracking is gradient tracking; without it the method is plain
 	// decentralised mirror descent.
 	Tracking bool
-	// Space is required.
+	// Space says what nodes mix; required.
 	Space Space
-	// Rounds is how many to make, at least 1.
+	// Rounds is the number of rounds, at least 1.
 	Rounds int
 	// Outages are times at which nodes are down.
 	Outages []Outage
-	// OnRound, if not nil, sees the nodes of this process before every round and
-	// after the last. It must not change or keep their slices.
+	// OnRound, if not nil, is called with the nodes of this process before every
+	// round and after the last one. It must not change or keep their slices.
 	OnRound func(round int, nodes []Node)
 }
 
 // Outage is a time in which a node is down: it neither computes nor sends. The
-// others know; they keep its links' weights for themselves.
+// other nodes know this and keep the weights of its links for themselves.
 type Outage struct {
 	Node int
-	// Start is the first round in which the node is down, and Rounds how many
-	// there are.
+	// Start is the first round in which the node is down, and Rounds the number of
+	// such rounds.
 	Start, Rounds int
-	// Lose says that the node forgets all and starts anew, as in round 0. The
-	// mean of the trackers is then no longer that of the gradients, and the
-	// nodes converge to a point where the mean gradient is minus the
-	// difference. A node that keeps its state on disk does no such damage.
+	// Lose says that the node loses its state and starts again as in round 0. The
+	// mean of the trackers then no longer equals that of the gradients, and the
+	// nodes converge to a point where the mean gradient is minus the difference. A
+	// node that keeps its state on disk avoids this.
 	Lose bool
 }
 
@@ -85,7 +86,7 @@ type Node struct {
 type Result struct {
 	// Nodes are those of this process, in order.
 	Nodes []Node
-	// Messages and Bits were sent by them; a number is 64 bits.
+	// Messages and Bits count what they sent; a number has 64 bits.
 	Messages, Bits int
 }
 
@@ -100,12 +101,12 @@ func Mean(nodes []Node) []float64 {
 	return mean
 }
 
-// Consensus returns the largest difference of a coordinate of a node's point
-// from that of the mean.
+// Consensus returns how far the nodes are from agreement: the largest difference
+// between a coordinate of a node's point and that of the mean.
 func Consensus(nodes []Node) float64 { return Distance(nodes, Mean(nodes)) }
 
-// Distance returns the largest difference of a coordinate of a node's point from
-// that of x, for example of an optimum that is known.
+// Distance returns the largest difference between a coordinate of a node's point
+// and that of x, such as a known optimum.
 func Distance(nodes []Node, x []float64) (worst float64) {
 	for _, n := range nodes {
 		for i, v := range n.X {
@@ -115,13 +116,13 @@ func Distance(nodes []Node, x []float64) (worst float64) {
 	return worst
 }
 
-// Run runs the nodes of this process from x0, the same for all.
+// Run runs the nodes of this process. All start from x0.
 //
 // It is an error if the weights do not connect the nodes, if x0 is outside the
-// kernel's domain, if a gradient is not finite, or if a step leaves the dual
-// range: there is no backtracking here, for nodes would have to agree on it. The
-// result is the same, bit for bit, whatever processes and network the nodes run
-// in, as long as it delivers all messages.
+// kernel's domain, if a gradient is not finite, or if a step leaves the dual range:
+// there is no backtracking here, because the nodes would have to agree on it.
+// However the nodes are spread over processes, and whatever the network, the result
+// has the same bits as long as all messages are delivered.
 func Run(ctx context.Context, p Problem, x0 []float64, s Settings, net Network) (*Result, error) {
 	if err := check(p, x0, s, net); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ type entry struct {
 	value float64
 }
 
-// Schedule gives the weights of every round: one and the same *Matrix, or a
-// Cycle of them.
+// Schedule gives the weights of every round: always the same *[Matrix], or a
+// [Cycle] of them.
 type Schedule interface {
 	// Validate returns an error if the weights are invalid or leave nodes
 	// without a connection.
@@ -29,8 +29,9 @@ type Schedule interface {
 	At(round int) *Matrix
 }
 
-// NewMatrix makes weights of a matrix in rows. It is an error, which names the
-// row or column, if a weight is negative or the sums are not 1 to 1e-12.
+// NewMatrix returns the Matrix with the given rows. It is an error, which names the
+// row or column, if a weight is negative or a sum differs from 1 by more than
+// 1e-12.
 func NewMatrix(matrix [][]float64) (*Matrix, error) {
 	n := len(matrix)
 	if n == 0 {
@@ -91,7 +92,7 @@ func Metropolis(g Graph) (*Matrix, error) {
 	return NewMatrix(m)
 }
 
-// Lazy returns (W + I)/2, whose eigenvalues are nowhere near −1.
+// Lazy returns (W + I)/2, whose eigenvalues stay away from −1.
 func (w *Matrix) Lazy() *Matrix {
 	m := w.Dense()
 	for i, row := range m {
@@ -166,8 +167,8 @@ func (w *Matrix) Nodes() int { return len(w.rows) }
 // At returns w, in every round.
 func (w *Matrix) At(int) *Matrix { return w }
 
-// Validate returns an error if some node never hears of another, not even
-// through others.
+// Validate returns an error if some node never hears from another, even through
+// others.
 func (w *Matrix) Validate() error { return Cycle{w}.Validate() }
 
 // Dense returns W in rows.
@@ -181,11 +182,11 @@ func (w *Matrix) Dense() [][]float64 {
 	return m
 }
 
-// Lambda returns ‖W − 11ᵀ/n‖₂, the factor by which a round of mixing shrinks
-// the distance from agreement at least; 1 − Lambda is the spectral gap.
+// Lambda returns ‖W − 11ᵀ/n‖₂. A round of mixing shrinks the distance from
+// agreement at least by this factor; 1 − Lambda is the spectral gap.
 func (w *Matrix) Lambda() float64 { return Cycle{w}.Lambda() }
 
-// Cycle uses its weights in turn, one in every round.
+// Cycle uses its matrices in turn, one per round.
 type Cycle []*Matrix
 
 // Nodes is the number of nodes.
@@ -199,8 +200,8 @@ func (c Cycle) Nodes() int {
 // At returns the weights of a round.
 func (c Cycle) At(round int) *Matrix { return c[round%len(c)] }
 
-// Validate returns an error if there are no weights, if they are of different
-// numbers of nodes, or if not all together connect all nodes.
+// Validate returns an error if there are no matrices, if they have different
+// numbers of nodes, or if all together do not connect all nodes.
 func (c Cycle) Validate() error {
 	if len(c) == 0 {
 		return fmt.Errorf("distributed: a Cycle of no weights")
@@ -230,8 +231,9 @@ func (c Cycle) Validate() error {
 	return nil
 }
 
-// Lambda returns the norm as Matrix.Lambda, of the product of one cycle. It is
-// found by power iteration, to about 1e-8 relative, or absolute where it is 0.
+// Lambda returns the norm of Matrix.Lambda for the product of one cycle. It is
+// computed by power iteration, to a relative error of about 1e-8, or an absolute
+// one where it is 0.
 func (c Cycle) Lambda() float64 {
 	n := c.Nodes()
 	rng := rand.New(rand.NewPCG(1, 0))

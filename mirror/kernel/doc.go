@@ -6,12 +6,13 @@
 //
 //	z ← z − a·∇f(x),  x ← ∇h*(z)
 //
-// so a kernel whose domain is the positive orthant, a box or the simplex keeps
-// its constraint without a projection.
+// so with a kernel whose domain is the positive orthant, a box or the simplex, the
+// constraint holds without a projection.
 //
 // # Kernels
 //
-// Of one variable, made a [Kernel] of many by [Each] or [PerCoordinate]:
+// Of one variable; [Each] and [PerCoordinate] make a [Kernel] of many variables of
+// them:
 //
 //	type         h(x)                        domain   ∇h(x)                    ∇h*(z)
 //	Euclidean    x²/2                        ℝ        x                        z
@@ -30,21 +31,21 @@
 //	Polynomial   a·|x|²/2 + b·|x|⁴/4         (a + b·|x|²)·x           z·r/|z|, a·r + b·r³ = |z|
 //	PNorm        |x|ₚ²/2                     sign(xᵢ)|xᵢ|^(p−1)/|x|^(p−2)  the same with q, 1/p + 1/q = 1
 //
-// Burg, Tsallis, Exponential and LogCosh have a restricted dual range: not every
-// z is a gradient. [Kernel.Inverse] reports that, and mirror.Backtracking then
-// tries a shorter step.
+// Burg, Tsallis, Exponential and LogCosh have a restricted dual range: not every z
+// is a gradient. Kernel.Inverse then returns false, and mirror.Backtracking tries a
+// shorter step.
 //
 // # Combinations
 //
-// [Sum], [Scale], [Concat] and [Affine] make kernels of kernels. A sum of
-// kernels that are separable has no closed inverse; a safeguarded Newton method
-// ([Invert]) finds it for each coordinate to the last bits. A sum whose inverse
-// cannot be computed in this way is an error that names its parts.
+// [Sum], [Scale], [Concat] and [Affine] combine kernels. The inverse of a sum of
+// separable kernels has no closed form; a safeguarded Newton method ([Invert])
+// computes it for each coordinate to the last bits. A sum whose inverse cannot be
+// computed is an error that names its parts.
 //
 // # How regular a kernel is
 //
-// [Probe] measures how much the Hessian changes, relative to itself, over a ball
-// in a metric of your choice.
+// [Probe] measures how much the Hessian changes, relative to itself, within a ball
+// of a chosen metric.
 //
 // Examples are in example_test.go.
 package kernel

@@ -5,19 +5,19 @@ import (
 	"math"
 )
 
-// Kernel is a distance-generating function h of a vector. Methods never change
-// their arguments but dst, never keep them, and are safe for concurrent use.
-// dst may be the argument itself.
+// Kernel is a distance-generating function h of a vector. Methods change none of
+// their arguments except dst, do not keep them, and are safe for concurrent use.
+// Except in Hess, dst may be the argument itself.
 type Kernel interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
-	// Dim is the only dimension that the kernel is defined in; 0 if it is
+	// Dim returns the only dimension in which the kernel is defined; 0 if it is
 	// defined in all.
 	Dim() int
 	// Contains reports whether x is in the interior of the domain (for the
 	// simplex: the relative interior), where h is differentiable.
 	Contains(x []float64) bool
-	// Value returns h(x), on the boundary of the domain by continuity.
+	// Value returns h(x), continued to the boundary of the domain.
 	Value(x []float64) float64
 	// Grad writes ∇h(x) to dst.
 	Grad(dst, x []float64)
@@ -27,11 +27,11 @@ type Kernel interface {
 	Inverse(dst, z []float64) bool
 	// Hess writes ∇²h(x)·v to dst, which must not be x.
 	Hess(dst, x, v []float64)
-	// Divergence returns the Bregman divergence
-	// D(x, y) = h(x) − h(y) − ⟨∇h(y), x−y⟩, for x also on the boundary. Kernels
-	// of one variable compute it without cancellation where a formula allows.
+	// Divergence returns the Bregman divergence D(x, y) = h(x) − h(y) − ⟨∇h(y),
+	// x−y⟩, for x also on the boundary. Kernels of one variable compute it without
+	// cancellation where there is a formula for that.
 	Divergence(x, y []float64) float64
-	// String is the name that errors use.
+	// String returns the kernel's name, for errors.
 	String() string
 }
 

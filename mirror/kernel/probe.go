@@ -40,9 +40,8 @@ func (m Metric) String() string { return settings.EnumString(metricNames, m) }
 //	local   |h‴|/(h″)^(3/2)      Burg (self-concordance), cosh
 //	dual    |h‴|/(h″)²           entropy, Fermi-Dirac, Hellinger, cosh
 //
-// This is a measuring instrument of this package's own. It is neither a proof
-// nor the condition of any paper: as a supremum over samples it errs on the
-// small side.
+// This measure is specific to this package. It is neither a proof nor the condition
+// of any paper: as a supremum over samples it is at most the true value.
 type Probe struct {
 	Metric Metric
 	// Radius of the ball, r > 0.
@@ -50,19 +49,19 @@ type Probe struct {
 	// Directions is how many random directions to try at each centre, each
 	// both ways, beside the coordinate directions.
 	Directions int
-	// Seed fixes them.
+	// Seed determines them.
 	Seed uint64
 }
 
 // Modulus is what Probe found.
 type Modulus struct {
-	// LogRatio is ω, 0 if no point could be evaluated, and PerRadius ω/r.
+	// LogRatio is ω (0 if no point could be evaluated), and PerRadius is ω/r.
 	LogRatio, PerRadius float64
-	// Center and Point are where it was found.
+	// Center and Point are the x and y at which it was found.
 	Center, Point []float64
-	// Evaluated counts the points, and Outside those more that were skipped,
-	// because they left the domain or the dual range or because the Hessian is
-	// not positive and finite there or at the centre.
+	// Evaluated counts the points that were evaluated. Outside counts those skipped
+	// because they are outside the domain or the dual range, or because the Hessian
+	// is not positive and finite there or at the centre.
 	Evaluated, Outside int
 }
 

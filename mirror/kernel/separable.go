@@ -9,15 +9,14 @@ import (
 )
 
 // Scalar is a strictly convex function of one variable, from which [Each] and
-// [PerCoordinate] make kernels. Implement it for a kernel of your own; [Invert]
-// computes an Inverse that has no formula. What the methods of this package's
-// own functions do is said here.
+// [PerCoordinate] make kernels. Implement it for a custom kernel; [Invert] computes
+// an Inverse that has no formula.
 type Scalar interface {
 	// Validate returns an error that names the first invalid setting.
 	Validate() error
-	// Domain is the open interval where h is differentiable.
+	// Domain returns the open interval where h is differentiable.
 	Domain() (lo, hi float64)
-	// Value returns h(x), at finite ends of the domain by continuity.
+	// Value returns h(x), continued to the finite ends of the domain.
 	Value(x float64) float64
 	// Deriv returns h'(x), at the ends of the domain its limit.
 	Deriv(x float64) float64
@@ -27,7 +26,7 @@ type Scalar interface {
 	Inverse(z float64) (x float64, ok bool)
 	// Divergence returns h(x) − h(y) − h'(y)·(x−y).
 	Divergence(x, y float64) float64
-	// String is the name that errors use.
+	// String returns the function's name, for errors.
 	String() string
 }
 
