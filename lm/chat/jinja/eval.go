@@ -22,13 +22,9 @@ func (r *run) all(es []expr, f *frame) []value {
 	return vals
 }
 
-func (e *listExpr) eval(r *run, f *frame) value {
-	return &list{r.all(e.items, f)}
-}
+func (e *listExpr) eval(r *run, f *frame) value { return &list{r.all(e.items, f)} }
 
-func (e *tupleExpr) eval(r *run, f *frame) value {
-	return &tuple{items: r.all(e.items, f)}
-}
+func (e *tupleExpr) eval(r *run, f *frame) value { return &tuple{items: r.all(e.items, f)} }
 
 func (e *dictExpr) eval(r *run, f *frame) value {
 	d := newDict()
@@ -39,9 +35,7 @@ func (e *dictExpr) eval(r *run, f *frame) value {
 }
 
 // test evaluates a condition.
-func (r *run) test(e expr, f *frame) bool {
-	return r.truth(e.eval(r, f))
-}
+func (r *run) test(e expr, f *frame) bool { return r.truth(e.eval(r, f)) }
 
 func (e *condExpr) eval(r *run, f *frame) value {
 	switch {
@@ -61,13 +55,9 @@ func (e *logicExpr) eval(r *run, f *frame) value {
 	return e.right.eval(r, f)
 }
 
-func (e *notExpr) eval(r *run, f *frame) value {
-	return !r.test(e.arg, f)
-}
+func (e *notExpr) eval(r *run, f *frame) value { return !r.test(e.arg, f) }
 
-func (e *unaryExpr) eval(r *run, f *frame) value {
-	return r.unary(e.op, e.arg.eval(r, f))
-}
+func (e *unaryExpr) eval(r *run, f *frame) value { return r.unary(e.op, e.arg.eval(r, f)) }
 
 func (e *binaryExpr) eval(r *run, f *frame) value {
 	a := e.left.eval(r, f)
@@ -218,9 +208,7 @@ named:
 	return vals
 }
 
-func (e *callExpr) eval(r *run, f *frame) value {
-	return r.callWith(e, f, nil)
-}
+func (e *callExpr) eval(r *run, f *frame) value { return r.callWith(e, f, nil) }
 
 // callWith evaluates a call; a call block gives itself as caller.
 func (r *run) callWith(e *callExpr, f *frame, caller value) value {
@@ -264,9 +252,7 @@ func (r *run) call(fn value, a *args) value {
 	panic(typeError("%s object is not callable", quote(typeName(fn))))
 }
 
-func (e *filterExpr) eval(r *run, f *frame) value {
-	return e.apply(r, f, e.arg.eval(r, f))
-}
+func (e *filterExpr) eval(r *run, f *frame) value { return e.apply(r, f, e.arg.eval(r, f)) }
 
 // apply filters a value.
 func (e *filterExpr) apply(r *run, f *frame, v value) value {

@@ -120,21 +120,18 @@ func init() {
 	filter("tojson", 1, "x ensure_ascii indent separators sort_keys", toJSON)
 	filter("pprint", 1, "value", func(r *run, v []value) value { return r.pretty(v[0]) })
 
-	filter("safe", 1, "value", func(r *run, v []value) value {
-		return markup(r.text(v[0]))
-	})
+	filter("safe", 1, "value", func(r *run, v []value) value { return markup(r.text(v[0])) })
+	escape := func(r *run, v []value) value {
+		s := escapeHTML(r.text(v[0]))
+		r.grow(len(s))
+		return markup(s)
+	}
+	filter("forceescape", 1, "value", escape)
 	filter("escape e", 1, "s", func(r *run, v []value) value {
-		if m, ok := v[0].(markup); ok {
-			return m
+		if _, ok := v[0].(markup); ok {
+			return v[0]
 		}
-		s := escapeHTML(r.text(v[0]))
-		r.grow(len(s))
-		return markup(s)
-	})
-	filter("forceescape", 1, "value", func(r *run, v []value) value {
-		s := escapeHTML(r.text(v[0]))
-		r.grow(len(s))
-		return markup(s)
+		return escape(r, v)
 	})
 	filter("striptags", 1, "value", func(r *run, v []value) value {
 		s := r.text(v[0])

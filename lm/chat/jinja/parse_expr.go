@@ -102,9 +102,7 @@ func (p *parser) concat() expr {
 func (p *parser) product() expr { return p.binary(p.power, "*", "/", "//", "%") }
 
 // power groups from the left, unlike Python.
-func (p *parser) power() expr {
-	return p.binary(func() expr { return p.unary(true) }, "**")
-}
+func (p *parser) power() expr { return p.binary(func() expr { return p.unary(true) }, "**") }
 
 // unary reads a sign or a primary and what follows it. Filters and tests apply
 // to the whole, the sign included.

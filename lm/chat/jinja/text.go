@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -111,9 +112,7 @@ func splitSpace(s string, limit int, fromRight bool) (parts []string) {
 			parts = append(parts, s[at+n:])
 			s = strings.TrimRightFunc(s[:at], isSpace)
 		}
-		for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-			parts[i], parts[j] = parts[j], parts[i]
-		}
+		slices.Reverse(parts)
 		return parts
 	}
 	s = strings.TrimLeftFunc(s, isSpace)
