@@ -173,8 +173,8 @@ func (r *run) contains(in, v value) bool {
 		_, ok := r.load(d, v)
 		return ok
 	}
-	var it iterator
-	if catch("", func() { it = r.iterate(in) }) != nil {
+	it, ok := r.iter(in)
+	if !ok {
 		panic(typeError("argument of type %s is not iterable", quote(typeName(in))))
 	}
 	for {

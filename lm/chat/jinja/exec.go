@@ -159,8 +159,8 @@ func (r *run) setAttr(ns *namespace, name string, v value) {
 
 // unpack returns the n items of a value.
 func (r *run) unpack(v value, n int) []value {
-	var it iterator
-	if catch("", func() { it = r.iterate(v) }) != nil {
+	it, ok := r.iter(v)
+	if !ok {
 		panic(typeError("cannot unpack non-iterable %s object", typeName(v)))
 	}
 	items := make([]value, 0, n)

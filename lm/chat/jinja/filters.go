@@ -36,7 +36,7 @@ func (r *run) getter(attribute, fallback value) func(value) value {
 		for _, part := range strings.Split(s, ".") {
 			var key value = part
 			if allChars(part, isDigit) {
-				catch("", func() { key = parseInt(part, 10) })
+				catch("ValueError", func() { key = parseInt(part, 10) })
 			}
 			path = append(path, key)
 		}

@@ -41,6 +41,8 @@ func TestErrors(t *testing.T) {
 		{"{{ 1 % 0 }}", "ZeroDivisionError", "integer division or modulo by zero"},
 		{"{{ namespace(_x=1) }}", "SecurityError", "cannot store underscore-prefixed attributes"},
 		{"{{ range | tojson }}", "TypeError", "Object of type function is not JSON serializable"},
+		{"{% for i in [1, 'a'] | map('abs') %}{% if loop %}{% endif %}{% endfor %}", "TypeError", "bad operand type for abs(): 'str'"},
+		{"{{ dict([[1, 2] | map('nothing')]) }}", "TemplateRuntimeError", "No filter named 'nothing' found."},
 		{strings.Repeat("x", 128<<10+1), jinja.ClassLimit, "131073 bytes, want at most 131072"},
 	} {
 		_, err := render(t, c.source, nil)

@@ -148,7 +148,7 @@ func (r *run) dictOf(v value) *dict {
 	pairs := r.collect(v)
 	for i, p := range pairs {
 		var pair []value
-		if catch("", func() { pair = r.collect(p) }) != nil {
+		if catch("TypeError", func() { pair = r.collect(p) }) != nil {
 			panic(typeError("cannot convert dictionary update sequence element #%d to a sequence", i))
 		}
 		if len(pair) != 2 {

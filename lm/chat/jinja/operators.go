@@ -158,6 +158,9 @@ func (r *run) attr(v value, name string) value {
 func (r *run) element(v, index value) (got value, ok bool) {
 	switch v := v.(type) {
 	case *dict:
+		if name, ok := str(index); ok {
+			return v.get(name)
+		}
 		catch("TypeError", func() { got, ok = r.load(v, index) }) // not hashable
 		return got, ok
 	case *blocks:

@@ -47,7 +47,8 @@ func init() {
 		if _, ok := v.(*loop); ok {
 			return true
 		}
-		return catch("", func() { (&run{}).iterate(v) }) == nil
+		_, ok := (&run{}).iter(v)
+		return ok
 	})
 	kind("callable", func(v value) bool {
 		switch v.(type) {
