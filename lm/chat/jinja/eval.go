@@ -1,6 +1,9 @@
 package jinja
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 func (e *constExpr) eval(*run, *frame) value { return e.val }
 
@@ -155,25 +158,22 @@ func (r *run) arguments(a *arguments, f *frame, first ...value) *args {
 
 // get returns a named argument.
 func (a *args) get(name string) (value, bool) {
-	for i, n := range a.names {
-		if n == name {
-			return a.named[i], true
-		}
+	if i := slices.Index(a.names, name); i >= 0 {
+		return a.named[i], true
 	}
 	return nil, false
 }
 
 // take returns a named argument and removes it.
 func (a *args) take(name string) (value, bool) {
-	for i, n := range a.names {
-		if n == name {
-			v := a.named[i]
-			a.names = append(append([]string(nil), a.names[:i]...), a.names[i+1:]...)
-			a.named = append(append([]value(nil), a.named[:i]...), a.named[i+1:]...)
-			return v, true
-		}
+	i := slices.Index(a.names, name)
+	if i < 0 {
+		return nil, false
 	}
-	return nil, false
+	v := a.named[i]
+	a.names = slices.Delete(slices.Clone(a.names), i, i+1)
+	a.named = slices.Delete(slices.Clone(a.named), i, i+1)
+	return v, true
 }
 
 // bind matches arguments with parameters, of which the first required ones
@@ -187,18 +187,15 @@ func (a *args) bind(function string, required int, params ...string) []value {
 		vals[i] = missing
 	}
 	copy(vals, a.pos)
-named:
 	for i, name := range a.names {
-		for j, p := range params {
-			if p == name {
-				if vals[j] != missing {
-					panic(typeError("%s() got multiple values for argument %s", function, quote(name)))
-				}
-				vals[j] = a.named[i]
-				continue named
-			}
+		at := slices.Index(params, name)
+		if at < 0 {
+			panic(typeError("%s() got an unexpected keyword argument %s", function, quote(name)))
 		}
-		panic(typeError("%s() got an unexpected keyword argument %s", function, quote(name)))
+		if vals[at] != missing {
+			panic(typeError("%s() got multiple values for argument %s", function, quote(name)))
+		}
+		vals[at] = a.named[i]
 	}
 	for i := range required {
 		if vals[i] == missing {

@@ -132,7 +132,6 @@ type loop struct {
 	before  value
 	current value
 	peeked  *value // the next one, if it was looked at
-	ended   bool
 	changed []value
 	r       *run
 	recurse func(over value, depth int) value

@@ -185,8 +185,7 @@ func (r *run) lookup(name string) value {
 	if f, ok := globalFunctions[name]; ok {
 		return f
 	}
-	switch name {
-	case "self":
+	if name == "self" {
 		return &blocks{}
 	}
 	return missing

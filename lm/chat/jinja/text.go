@@ -154,11 +154,12 @@ func (r *run) justify(s, how, fill string, width int) value {
 // joinItems is sep.join(items).
 func (r *run) joinItems(sep value, items []value) value {
 	between, _ := str(sep)
+	_, marked := sep.(markup)
 	var vals []value
 	var texts []string
 	for i, item := range items {
 		s, ok := str(item)
-		if _, marked := sep.(markup); !ok && !marked {
+		if !ok && !marked {
 			panic(typeError("sequence item %d: expected str instance, %s found", i, typeName(item)))
 		} else if !ok {
 			s = r.text(item)
@@ -166,7 +167,7 @@ func (r *run) joinItems(sep value, items []value) value {
 		if i > 0 {
 			vals, texts = append(vals, sep), append(texts, between)
 		}
-		if _, marked := sep.(markup); !marked {
+		if !marked {
 			item = nil
 		}
 		vals, texts = append(vals, item), append(texts, s)
@@ -174,7 +175,7 @@ func (r *run) joinItems(sep value, items []value) value {
 	if len(items) == 0 {
 		return like(sep, "")
 	}
-	if _, marked := sep.(markup); marked && len(items) == 1 {
+	if marked && len(items) == 1 {
 		vals, texts = append(vals, sep), append(texts, "")
 	}
 	return r.join(vals, texts...)
