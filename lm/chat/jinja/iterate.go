@@ -76,8 +76,7 @@ func (r *run) collect(v value) []value {
 	return r.drain(r.iterate(v))
 }
 
-// collectOr is collect that fails in a way of its own where that raises a
-// TypeError.
+// collectOr is collect with a custom failure instead of a TypeError.
 func (r *run) collectOr(v value, otherwise failure) (items []value) {
 	if catch("TypeError", func() { items = r.collect(v) }) != nil {
 		panic(otherwise)

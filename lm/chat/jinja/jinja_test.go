@@ -61,6 +61,16 @@ func TestErrors(t *testing.T) {
 	require.ErrorContains(t, err, "at least one message")
 }
 
+// A panic that is no failure of the template passes through Render, also where
+// errors are caught.
+func TestPanic(t *testing.T) {
+	for _, source := range []string{"{{ strftime_now('%Y') }}", "{{ dict([[1, '%Y'] | map('int'), ['%Y'] | map('first'), strftime_now('%Y')]) }}"} {
+		template, err := jinja.Parse("test", source, jinja.Options{Now: func() time.Time { panic("no clock") }})
+		require.NoError(t, err)
+		require.PanicsWithValue(t, "no clock", func() { _, _ = template.Render(t.Context(), hello, chat.Options{}) })
+	}
+}
+
 // What would run or grow without end stops with an error, soon.
 func TestBounds(t *testing.T) {
 	const double = "{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}"
