@@ -106,9 +106,8 @@ func same(a, b value) bool {
 // order is a < b, a <= b, a > b or a >= b.
 func (r *run) order(op string, a, b value) bool {
 	r.step()
-	for _, v := range []value{a, b} {
-		use(v)
-	}
+	use(a)
+	use(b)
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
 			c, ok := compareNumbers(x, y)
@@ -173,8 +172,8 @@ func (r *run) contains(in, v value) bool {
 		_, ok := r.load(d, v)
 		return ok
 	}
-	var it iterator
-	if catch("", func() { it = r.iterate(in) }) != nil {
+	it, ok := r.iter(in)
+	if !ok {
 		panic(typeError("argument of type %s is not iterable", quote(typeName(in))))
 	}
 	for {

@@ -43,8 +43,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("jinja: template %q: line %d: %s", e.Template, e.Line, what)
 }
 
-// failure is what code panics with to fail: an *Error, or the error of a
-// context. It ends in rescue or in catch.
+// failure is what parsing and running panic with: an *Error, or the error of a
+// context. A failure ends in rescue or in catch, which let other panics pass.
 type failure struct{ err error }
 
 // raise makes a failure of a class; the run that it ends adds name and line.
@@ -60,8 +60,8 @@ func valueError(format string, args ...any) failure { return raise("ValueError",
 
 func limitError(format string, args ...any) failure { return raise(ClassLimit, format, args...) }
 
-// rescue is deferred by what returns the failure of its body as an error: with
-// the template's name, and the line that runs if it has none of its own.
+// rescue is deferred by functions that return a failure as an error. It adds the
+// template's name, and the line if the failure has none.
 func (t *Template) rescue(err *error, line *int) {
 	switch p := recover().(type) {
 	case nil:
@@ -78,14 +78,14 @@ func (t *Template) rescue(err *error, line *int) {
 	}
 }
 
-// catch runs f and returns the Error with which it failed if that is of a
-// class, or any Error if class is "". Other failures go on.
+// catch runs f and returns its failure if that is an Error of a class; "" means
+// any class. Other failures pass.
 func catch(class string, f func()) (caught *Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			f, _ := p.(failure)
+			fail, _ := p.(failure)
 			var ok bool
-			if caught, ok = f.err.(*Error); !ok || class != "" && caught.Class != class {
+			if caught, ok = fail.err.(*Error); !ok || class != "" && caught.Class != class {
 				panic(p)
 			}
 		}

@@ -1,6 +1,9 @@
 package jinja
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 func (e *constExpr) eval(*run, *frame) value { return e.val }
 
@@ -22,13 +25,9 @@ func (r *run) all(es []expr, f *frame) []value {
 	return vals
 }
 
-func (e *listExpr) eval(r *run, f *frame) value {
-	return &list{r.all(e.items, f)}
-}
+func (e *listExpr) eval(r *run, f *frame) value { return &list{r.all(e.items, f)} }
 
-func (e *tupleExpr) eval(r *run, f *frame) value {
-	return &tuple{items: r.all(e.items, f)}
-}
+func (e *tupleExpr) eval(r *run, f *frame) value { return &tuple{items: r.all(e.items, f)} }
 
 func (e *dictExpr) eval(r *run, f *frame) value {
 	d := newDict()
@@ -39,9 +38,7 @@ func (e *dictExpr) eval(r *run, f *frame) value {
 }
 
 // test evaluates a condition.
-func (r *run) test(e expr, f *frame) bool {
-	return r.truth(e.eval(r, f))
-}
+func (r *run) test(e expr, f *frame) bool { return r.truth(e.eval(r, f)) }
 
 func (e *condExpr) eval(r *run, f *frame) value {
 	switch {
@@ -61,13 +58,9 @@ func (e *logicExpr) eval(r *run, f *frame) value {
 	return e.right.eval(r, f)
 }
 
-func (e *notExpr) eval(r *run, f *frame) value {
-	return !r.test(e.arg, f)
-}
+func (e *notExpr) eval(r *run, f *frame) value { return !r.test(e.arg, f) }
 
-func (e *unaryExpr) eval(r *run, f *frame) value {
-	return r.unary(e.op, e.arg.eval(r, f))
-}
+func (e *unaryExpr) eval(r *run, f *frame) value { return r.unary(e.op, e.arg.eval(r, f)) }
 
 func (e *binaryExpr) eval(r *run, f *frame) value {
 	a := e.left.eval(r, f)
@@ -165,25 +158,22 @@ func (r *run) arguments(a *arguments, f *frame, first ...value) *args {
 
 // get returns a named argument.
 func (a *args) get(name string) (value, bool) {
-	for i, n := range a.names {
-		if n == name {
-			return a.named[i], true
-		}
+	if i := slices.Index(a.names, name); i >= 0 {
+		return a.named[i], true
 	}
 	return nil, false
 }
 
 // take returns a named argument and removes it.
 func (a *args) take(name string) (value, bool) {
-	for i, n := range a.names {
-		if n == name {
-			v := a.named[i]
-			a.names = append(append([]string(nil), a.names[:i]...), a.names[i+1:]...)
-			a.named = append(append([]value(nil), a.named[:i]...), a.named[i+1:]...)
-			return v, true
-		}
+	i := slices.Index(a.names, name)
+	if i < 0 {
+		return nil, false
 	}
-	return nil, false
+	v := a.named[i]
+	a.names = slices.Delete(slices.Clone(a.names), i, i+1)
+	a.named = slices.Delete(slices.Clone(a.named), i, i+1)
+	return v, true
 }
 
 // bind matches arguments with parameters, of which the first required ones
@@ -197,18 +187,15 @@ func (a *args) bind(function string, required int, params ...string) []value {
 		vals[i] = missing
 	}
 	copy(vals, a.pos)
-named:
 	for i, name := range a.names {
-		for j, p := range params {
-			if p == name {
-				if vals[j] != missing {
-					panic(typeError("%s() got multiple values for argument %s", function, quote(name)))
-				}
-				vals[j] = a.named[i]
-				continue named
-			}
+		at := slices.Index(params, name)
+		if at < 0 {
+			panic(typeError("%s() got an unexpected keyword argument %s", function, quote(name)))
 		}
-		panic(typeError("%s() got an unexpected keyword argument %s", function, quote(name)))
+		if vals[at] != missing {
+			panic(typeError("%s() got multiple values for argument %s", function, quote(name)))
+		}
+		vals[at] = a.named[i]
 	}
 	for i := range required {
 		if vals[i] == missing {
@@ -218,9 +205,7 @@ named:
 	return vals
 }
 
-func (e *callExpr) eval(r *run, f *frame) value {
-	return r.callWith(e, f, nil)
-}
+func (e *callExpr) eval(r *run, f *frame) value { return r.callWith(e, f, nil) }
 
 // callWith evaluates a call; a call block gives itself as caller.
 func (r *run) callWith(e *callExpr, f *frame, caller value) value {
@@ -264,9 +249,7 @@ func (r *run) call(fn value, a *args) value {
 	panic(typeError("%s object is not callable", quote(typeName(fn))))
 }
 
-func (e *filterExpr) eval(r *run, f *frame) value {
-	return e.apply(r, f, e.arg.eval(r, f))
-}
+func (e *filterExpr) eval(r *run, f *frame) value { return e.apply(r, f, e.arg.eval(r, f)) }
 
 // apply filters a value.
 func (e *filterExpr) apply(r *run, f *frame, v value) value {

@@ -53,12 +53,9 @@ func (s *forStmt) exec(r *run, f *frame) signal {
 	}
 	var recurse func(over value, depth int) value
 	recurse = func(over value, depth int) value {
-		return r.nested(func() {
-			s.loop1(r, f, over, recurse, depth)
-		})
+		return r.nested(func() { s.loop1(r, f, over, recurse, depth) })
 	}
-	v = recurse(v, 0)
-	r.print(v)
+	r.print(recurse(v, 0))
 	return next
 }
 
@@ -67,14 +64,12 @@ func (s *forStmt) exec(r *run, f *frame) signal {
 func (s *forStmt) loop1(r *run, f *frame, v value, recurse func(value, int) value, depth int) signal {
 	r.line = s.at()
 	it := s.items(r, f, v)
-	var l *loop
 	if s.test != nil {
-		l = r.newLoop(&generator{}, it, depth)
-	} else {
-		l = r.newLoop(v, it, depth)
+		v = &generator{} // of unknown length
 	}
+	l := r.newLoop(v, it, depth)
 	l.recurse = recurse
-	inner := &frame{up: f, scope: s.scope, vars: make([]value, len(s.scope.vars))}
+	inner := newFrame(s.scope, f)
 	r.grow(valueBytes * len(inner.vars))
 	defer inner.leave()
 	inner.vars[s.loop] = l
@@ -164,8 +159,8 @@ func (r *run) setAttr(ns *namespace, name string, v value) {
 
 // unpack returns the n items of a value.
 func (r *run) unpack(v value, n int) []value {
-	var it iterator
-	if catch("", func() { it = r.iterate(v) }) != nil {
+	it, ok := r.iter(v)
+	if !ok {
 		panic(typeError("cannot unpack non-iterable %s object", typeName(v)))
 	}
 	items := make([]value, 0, n)
@@ -212,9 +207,7 @@ func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, lin
 	inner := r.enter(sc, f)
 	defer inner.leave()
 	var sig signal
-	text := r.capture(func() {
-		sig = r.exec(body, inner)
-	})
+	text := r.capture(func() { sig = r.exec(body, inner) })
 	if sig != next {
 		return sig
 	}
@@ -335,10 +328,7 @@ func (r *run) callMacro(m *macro, a *args) value {
 		vals[i] = v
 		foundCaller = foundCaller || d.params[i] == "caller"
 	}
-	f := &frame{up: m.frame, scope: d.scope, vars: make([]value, len(d.scope.vars))}
-	for i := range f.vars {
-		f.vars[i] = missing
-	}
+	f := newFrame(d.scope, m.frame)
 	if d.caller >= 0 && !foundCaller {
 		v, ok := a.take("caller")
 		if !ok || v == nil {

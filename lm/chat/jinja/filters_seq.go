@@ -15,9 +15,7 @@ func init() {
 		return v[0]
 	})
 	filter("length count", 1, "value", func(r *run, v []value) value { return r.length(v[0]) })
-	filter("list", 1, "value", func(r *run, v []value) value {
-		return &list{r.collect(v[0])}
-	})
+	filter("list", 1, "value", func(r *run, v []value) value { return &list{r.collect(v[0])} })
 	filter("items", 1, "value", func(r *run, v []value) value {
 		return r.generate("do_items", func() iterator {
 			switch d := v[0].(type) {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // textFilter adds a filter whose value is made a text first, by str unless it
@@ -49,15 +50,8 @@ func init() {
 	textFilter("title", "", func(_ *run, s string, _ []value) value {
 		var b strings.Builder
 		word := func(w string) {
-			for i, c := range w {
-				if i > 0 {
-					b.WriteString(lower(w[i:]))
-					return
-				}
-				if b.WriteString(upper(string(c))); len(w) == len(string(c)) {
-					return
-				}
-			}
+			_, n := utf8.DecodeRuneInString(w)
+			b.WriteString(upper(w[:n]) + lower(w[n:]))
 		}
 		last := 0
 		for _, at := range wordStart.FindAllStringIndex(s, -1) {
@@ -120,21 +114,18 @@ func init() {
 	filter("tojson", 1, "x ensure_ascii indent separators sort_keys", toJSON)
 	filter("pprint", 1, "value", func(r *run, v []value) value { return r.pretty(v[0]) })
 
-	filter("safe", 1, "value", func(r *run, v []value) value {
-		return markup(r.text(v[0]))
-	})
+	filter("safe", 1, "value", func(r *run, v []value) value { return markup(r.text(v[0])) })
+	escape := func(r *run, v []value) value {
+		s := escapeHTML(r.text(v[0]))
+		r.grow(len(s))
+		return markup(s)
+	}
+	filter("forceescape", 1, "value", escape)
 	filter("escape e", 1, "s", func(r *run, v []value) value {
-		if m, ok := v[0].(markup); ok {
-			return m
+		if _, ok := v[0].(markup); ok {
+			return v[0]
 		}
-		s := escapeHTML(r.text(v[0]))
-		r.grow(len(s))
-		return markup(s)
-	})
-	filter("forceescape", 1, "value", func(r *run, v []value) value {
-		s := escapeHTML(r.text(v[0]))
-		r.grow(len(s))
-		return markup(s)
+		return escape(r, v)
 	})
 	filter("striptags", 1, "value", func(r *run, v []value) value {
 		s := r.text(v[0])
@@ -302,9 +293,8 @@ func fileSize(r *run, v []value) value {
 		if size, ok = parseFloat(s); !ok {
 			panic(valueError("could not convert string to float: %s", shortRepr(s)))
 		}
-	} else if u, ok := v[0].(*undefined); ok {
-		panic(u.err())
 	} else {
+		use(v[0])
 		size = float(v[0])
 	}
 	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}

@@ -31,12 +31,8 @@ func parseSpec(s string) (sp spec) {
 	if s != "" && strings.IndexByte("+- ", s[0]) >= 0 {
 		sp.sign, s = s[0], s[1:]
 	}
-	if strings.HasPrefix(s, "z") {
-		sp.zeroNeg, s = true, s[1:]
-	}
-	if strings.HasPrefix(s, "#") {
-		sp.alt, s = true, s[1:]
-	}
+	s, sp.zeroNeg = strings.CutPrefix(s, "z")
+	s, sp.alt = strings.CutPrefix(s, "#")
 	if strings.HasPrefix(s, "0") {
 		if sp.fill == "" {
 			sp.fill = "0"

@@ -82,9 +82,6 @@ func init() {
 	})
 	global("strftime_now", func(r *run, a *args) value {
 		v := a.bind("strftime_now", 1, "format")
-		if u, ok := v[0].(*undefined); ok {
-			panic(typeError("strftime() argument 1 must be str, not %s", typeName(u)))
-		}
 		format, ok := str(v[0])
 		if !ok {
 			panic(typeError("strftime() argument 1 must be str, not %s", typeName(v[0])))
@@ -168,6 +165,7 @@ func (r *run) loremIpsum(n int, html bool, low, high int) value {
 var directives = map[byte]string{
 	'a': "Mon", 'A': "Monday", 'b': "Jan", 'B': "January", 'h': "Jan", 'd': "02", 'e': "_2", 'm': "01", 'y': "06", 'Y': "2006",
 	'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'P': "pm", 'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'r': "03:04:05 PM",
+	'Z': "", 'z': "", 'n': "\n", 't': "\t", '%': "%",
 	'D': "01/02/06", 'x': "01/02/06", 'X': "15:04:05", 'c': "Mon Jan _2 15:04:05 2006",
 }
 
@@ -215,43 +213,29 @@ func directive(t time.Time, c byte) (string, bool) {
 	if layout, ok := directives[c]; ok {
 		return t.Format(layout), true
 	}
-	year, week := t.ISOWeek()
-	days, weekday := t.YearDay()-1, int(t.Weekday())
-	switch c {
-	case 'j':
-		return fmt.Sprintf("%03d", days+1), true
-	case 'w':
-		return fmt.Sprint(weekday), true
-	case 'u':
-		return fmt.Sprint((weekday+6)%7 + 1), true
-	case 'U':
-		return fmt.Sprintf("%02d", (days+7-weekday)/7), true
-	case 'W':
-		return fmt.Sprintf("%02d", (days+7-(weekday+6)%7)/7), true
-	case 'V':
-		return fmt.Sprintf("%02d", week), true
-	case 'G':
-		return fmt.Sprint(year), true
-	case 'g':
-		return fmt.Sprintf("%02d", year%100), true
-	case 'C':
-		return fmt.Sprintf("%02d", t.Year()/100), true
-	case 'k':
-		return fmt.Sprintf("%2d", t.Hour()), true
-	case 'l':
-		return fmt.Sprintf("%2d", (t.Hour()+11)%12+1), true
-	case 's':
-		return fmt.Sprint(t.Unix()), true
-	case 'f':
-		return fmt.Sprintf("%06d", t.Nanosecond()/1000), true
-	case 'Z', 'z':
-		return "", true
-	case 'n':
-		return "\n", true
-	case 't':
-		return "\t", true
-	case '%':
-		return "%", true
+	if f, ok := computed[c]; ok {
+		return f(t), true
 	}
 	return "", false
 }
+
+// computed are the directives for which Go has no layout.
+var computed = map[byte]func(t time.Time) string{
+	'j': func(t time.Time) string { return fmt.Sprintf("%03d", t.YearDay()) },
+	'w': func(t time.Time) string { return fmt.Sprint(int(t.Weekday())) },
+	'u': func(t time.Time) string { return fmt.Sprint((int(t.Weekday())+6)%7 + 1) },
+	'U': func(t time.Time) string { return fmt.Sprintf("%02d", (t.YearDay()+6-int(t.Weekday()))/7) },
+	'W': func(t time.Time) string { return fmt.Sprintf("%02d", (t.YearDay()+6-int(t.Weekday()+6)%7)/7) },
+	'V': func(t time.Time) string { return fmt.Sprintf("%02d", isoWeek(t)) },
+	'G': func(t time.Time) string { return fmt.Sprint(isoYear(t)) },
+	'g': func(t time.Time) string { return fmt.Sprintf("%02d", isoYear(t)%100) },
+	'C': func(t time.Time) string { return fmt.Sprintf("%02d", t.Year()/100) },
+	'k': func(t time.Time) string { return fmt.Sprintf("%2d", t.Hour()) },
+	'l': func(t time.Time) string { return fmt.Sprintf("%2d", (t.Hour()+11)%12+1) },
+	's': func(t time.Time) string { return fmt.Sprint(t.Unix()) },
+	'f': func(t time.Time) string { return fmt.Sprintf("%06d", t.Nanosecond()/1000) },
+}
+
+func isoYear(t time.Time) int { year, _ := t.ISOWeek(); return year }
+
+func isoWeek(t time.Time) int { _, week := t.ISOWeek(); return week }

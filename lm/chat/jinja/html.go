@@ -72,11 +72,8 @@ func urlEncode(r *run, v []value) value {
 	if d, ok := pairs.(*dict); ok {
 		pairs = &view{d, "items"}
 	}
-	if _, ok := str(pairs); ok {
-		return quoted(pairs, false)
-	}
-	var it iterator
-	if catch("TypeError", func() { it = r.iterate(pairs) }) != nil {
+	it, ok := r.iter(pairs)
+	if _, isText := str(pairs); isText || !ok {
 		return quoted(pairs, false)
 	}
 	var parts []string

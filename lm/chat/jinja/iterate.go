@@ -7,6 +7,15 @@ type iterator func() (v value, ok bool)
 
 // iterate is iter(v).
 func (r *run) iterate(v value) iterator {
+	it, ok := r.iter(v)
+	if !ok {
+		panic(typeError("%s object is not iterable", quote(typeName(v))))
+	}
+	return it
+}
+
+// iter is iterate if v can be iterated over.
+func (r *run) iter(v value) (it iterator, ok bool) {
 	var items []value
 	switch v := v.(type) {
 	case string, markup:
@@ -20,7 +29,7 @@ func (r *run) iterate(v value) iterator {
 			s = s[n:]
 			r.step()
 			return c, true // plain, of markup too
-		}
+		}, true
 	case *list, *tuple:
 		items, _ = itemsOf(v)
 	case *dict:
@@ -36,14 +45,14 @@ func (r *run) iterate(v value) iterator {
 			i++
 			r.step()
 			return v.start + (i-1)*v.step, true
-		}
+		}, true
 	case *generator:
-		return v.next
+		return v.next, true
 	case *undefined:
 	default:
-		panic(typeError("%s object is not iterable", quote(typeName(v))))
+		return nil, false
 	}
-	return r.over(items)
+	return r.over(items), true
 }
 
 func (r *run) over(items []value) iterator {
@@ -67,8 +76,7 @@ func (r *run) collect(v value) []value {
 	return r.drain(r.iterate(v))
 }
 
-// collectOr is collect that fails in a way of its own where that raises a
-// TypeError.
+// collectOr is collect with a custom failure instead of a TypeError.
 func (r *run) collectOr(v value, otherwise failure) (items []value) {
 	if catch("TypeError", func() { items = r.collect(v) }) != nil {
 		panic(otherwise)
@@ -123,7 +131,6 @@ type loop struct {
 	before  value
 	current value
 	peeked  *value // the next one, if it was looked at
-	ended   bool
 	changed []value
 	r       *run
 	recurse func(over value, depth int) value
@@ -133,7 +140,7 @@ type loop struct {
 func (r *run) newLoop(v value, it iterator, depth int) *loop {
 	l := &loop{it: it, size: -1, index0: -1, depth0: depth, r: r, before: missing, current: missing}
 	if _, lazy := v.(*generator); !lazy {
-		catch("", func() { l.size = r.length(v) })
+		l.size = r.length(v)
 	}
 	return l
 }

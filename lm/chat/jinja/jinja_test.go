@@ -41,6 +41,8 @@ func TestErrors(t *testing.T) {
 		{"{{ 1 % 0 }}", "ZeroDivisionError", "integer division or modulo by zero"},
 		{"{{ namespace(_x=1) }}", "SecurityError", "cannot store underscore-prefixed attributes"},
 		{"{{ range | tojson }}", "TypeError", "Object of type function is not JSON serializable"},
+		{"{% for i in [1, 'a'] | map('abs') %}{% if loop %}{% endif %}{% endfor %}", "TypeError", "bad operand type for abs(): 'str'"},
+		{"{{ dict([[1, 2] | map('nothing')]) }}", "TemplateRuntimeError", "No filter named 'nothing' found."},
 		{strings.Repeat("x", 128<<10+1), jinja.ClassLimit, "131073 bytes, want at most 131072"},
 	} {
 		_, err := render(t, c.source, nil)
@@ -57,6 +59,16 @@ func TestErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = template.Render(t.Context(), nil, chat.Options{})
 	require.ErrorContains(t, err, "at least one message")
+}
+
+// A panic that is no failure of the template passes through Render, also where
+// errors are caught.
+func TestPanic(t *testing.T) {
+	for _, source := range []string{"{{ strftime_now('%Y') }}", "{{ dict([[1, '%Y'] | map('int'), ['%Y'] | map('first'), strftime_now('%Y')]) }}"} {
+		template, err := jinja.Parse("test", source, jinja.Options{Now: func() time.Time { panic("no clock") }})
+		require.NoError(t, err)
+		require.PanicsWithValue(t, "no clock", func() { _, _ = template.Render(t.Context(), hello, chat.Options{}) })
+	}
 }
 
 // What would run or grow without end stops with an error, soon.

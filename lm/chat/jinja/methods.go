@@ -10,20 +10,16 @@ import (
 // keywords are the methods whose arguments have names.
 var keywords = []string{"split", "rsplit", "splitlines", "expandtabs", "conjugate"}
 
-// fixed makes a method of a function of bound arguments, missing where they are
-// not given. The parameters are names with spaces between them.
-func fixed(name string, required int, params string, f func(r *run, self value, v []value) value) method {
+// methodSet adds a method of bound arguments, missing where they are not given.
+// The parameters are names with spaces between them.
+func methodSet(set map[string]method, name string, required int, params string, f func(r *run, self value, v []value) value) {
 	names := strings.Fields(params)
-	return func(r *run, self value, a *args) value {
+	set[name] = func(r *run, self value, a *args) value {
 		if len(a.names) > 0 && !slices.Contains(keywords, name) {
 			panic(typeError("%s() takes no keyword arguments", name))
 		}
 		return f(r, self, a.bind(name, required, names...))
 	}
-}
-
-func methodSet(set map[string]method, name string, required int, params string, f func(r *run, self value, v []value) value) {
-	set[name] = fixed(name, required, params, f)
 }
 
 var (
@@ -71,15 +67,12 @@ func init() {
 		})
 	}
 	methodSet(dictMethods, "get", 1, "key default", func(r *run, self value, v []value) value {
-		got, ok := r.load(self.(*dict), v[0])
-		if !ok && v[1] != missing {
-			got = v[1]
+		if got, ok := r.load(self.(*dict), v[0]); ok {
+			return got
 		}
-		return got
+		return orElse(v[1], nil)
 	})
-	methodSet(dictMethods, "copy", 0, "", func(r *run, self value, _ []value) value {
-		return r.dictOf(self)
-	})
+	methodSet(dictMethods, "copy", 0, "", func(r *run, self value, _ []value) value { return r.dictOf(self) })
 	methodSet(dictMethods, "fromkeys", 1, "iterable value", fromKeys)
 	methodSet(viewMethods, "isdisjoint", 1, "other", func(r *run, self value, v []value) value {
 		items := r.collect(v[0])
@@ -155,7 +148,7 @@ func (r *run) dictOf(v value) *dict {
 	pairs := r.collect(v)
 	for i, p := range pairs {
 		var pair []value
-		if catch("", func() { pair = r.collect(p) }) != nil {
+		if catch("TypeError", func() { pair = r.collect(p) }) != nil {
 			panic(typeError("cannot convert dictionary update sequence element #%d to a sequence", i))
 		}
 		if len(pair) != 2 {

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"strconv"
@@ -238,13 +239,7 @@ func halfPower(x float64, n int, inverse bool) float64 {
 func compareNumbers(a, b value) (c int, ok bool) {
 	if x, xok := a.(int); xok {
 		if y, yok := b.(int); yok {
-			switch {
-			case x < y:
-				return -1, true
-			case x > y:
-				return 1, true
-			}
-			return 0, true
+			return cmp.Compare(x, y), true
 		}
 	}
 	x, xinf := exact(a)
@@ -253,13 +248,7 @@ func compareNumbers(a, b value) (c int, ok bool) {
 		if math.IsNaN(xinf) || math.IsNaN(yinf) {
 			return 0, false
 		}
-		switch {
-		case xinf < yinf:
-			return -1, true
-		case xinf > yinf:
-			return 1, true
-		}
-		return 0, true
+		return cmp.Compare(xinf, yinf), true
 	}
 	return x.Cmp(y), true
 }

@@ -12,9 +12,8 @@ func (r *run) binary(op string, a, b value) value {
 	if format, ok := str(a); ok && op == "%" {
 		return r.percent(a, format, b)
 	}
-	for _, v := range []value{a, b} {
-		use(v)
-	}
+	use(a)
+	use(b)
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
 			return arithmetic(op, x, y)
@@ -158,6 +157,9 @@ func (r *run) attr(v value, name string) value {
 func (r *run) element(v, index value) (got value, ok bool) {
 	switch v := v.(type) {
 	case *dict:
+		if name, ok := str(index); ok {
+			return v.get(name)
+		}
 		catch("TypeError", func() { got, ok = r.load(v, index) }) // not hashable
 		return got, ok
 	case *blocks:
@@ -198,16 +200,13 @@ func clamp(i, n int) (int, bool) {
 
 // charAt returns a character of a text.
 func charAt(s string, i int) (string, bool) {
-	if isASCII(s) {
-		i, ok := clamp(i, len(s))
-		if !ok {
-			return "", false
-		}
-		return s[i : i+1], true
-	}
-	i, ok := clamp(i, runeCount(s))
+	n := runeCount(s)
+	i, ok := clamp(i, n)
 	if !ok {
 		return "", false
+	}
+	if n == len(s) {
+		return s[i : i+1], true
 	}
 	for _, c := range s {
 		if i == 0 {

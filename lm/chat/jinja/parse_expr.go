@@ -102,9 +102,7 @@ func (p *parser) concat() expr {
 func (p *parser) product() expr { return p.binary(p.power, "*", "/", "//", "%") }
 
 // power groups from the left, unlike Python.
-func (p *parser) power() expr {
-	return p.binary(func() expr { return p.unary(true) }, "**")
-}
+func (p *parser) power() expr { return p.binary(func() expr { return p.unary(true) }, "**") }
 
 // unary reads a sign or a primary and what follows it. Filters and tests apply
 // to the whole, the sign included.
@@ -203,23 +201,8 @@ func (p *parser) commas(end string, item func()) {
 // tuple reads an expression, or several with commas between them, perhaps one
 // more at the end of a tag or bracket.
 func (p *parser) tuple(bare, empty bool) expr {
-	l := p.line()
 	var items []expr
-	tuple := false
-	for {
-		if len(items) > 0 {
-			p.expect(",")
-		}
-		if p.tupleEnds() {
-			break
-		}
-		items = append(items, p.expression(bare))
-		if p.tok.kind != "," {
-			break
-		}
-		tuple = true
-		l = p.line()
-	}
+	l, tuple := p.several(func() { items = append(items, p.expression(bare)) })
 	if !tuple {
 		if len(items) > 0 {
 			return items[0]
@@ -229,6 +212,25 @@ func (p *parser) tuple(bare, empty bool) expr {
 		}
 	}
 	return &tupleExpr{l, items}
+}
+
+// several reads items with commas between them and tells whether there is a
+// comma, which makes a tuple, and its line.
+func (p *parser) several(item func()) (l line, tuple bool) {
+	l = p.line()
+	for first := true; ; first = false {
+		if !first {
+			p.expect(",")
+		}
+		if p.tupleEnds() {
+			return l, tuple
+		}
+		item()
+		if p.tok.kind != "," {
+			return l, tuple
+		}
+		l, tuple = p.line(), true
+	}
 }
 
 func (p *parser) tupleEnds() bool {

@@ -434,21 +434,8 @@ func isConstant(name string) bool {
 // namespaces if the tag allows them.
 func (p *parser) target(attributes bool) target {
 	defer p.nest()()
-	to := target{line: p.line()}
-	for {
-		if len(to.items) > 0 {
-			p.expect(",")
-		}
-		if p.tupleEnds() {
-			break
-		}
-		to.items = append(to.items, p.targetItem(attributes))
-		if p.tok.kind != "," {
-			break
-		}
-		to.tuple = true
-		to.line = p.line()
-	}
+	var to target
+	to.line, to.tuple = p.several(func() { to.items = append(to.items, p.targetItem(attributes)) })
 	if !to.tuple {
 		if len(to.items) == 0 {
 			p.fail(p.tok.line, "Expected an expression, got %s", quote(p.tok.String()))

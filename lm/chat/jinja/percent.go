@@ -14,7 +14,7 @@ func (r *run) percent(format value, text string, v value) value {
 	if t, ok := v.(*tuple); ok {
 		vals = t.items
 	}
-	mapping, isMap := v.(*dict)
+	mapping, _ := v.(*dict)
 	used := 0
 	arg := func() value {
 		if used == len(vals) {
@@ -32,7 +32,7 @@ func (r *run) percent(format value, text string, v value) value {
 		}
 		w.put(text[:at])
 		text = text[at+1:]
-		p := percentSpec{text: text, arg: arg, mapping: mapping, isMap: isMap}
+		p := percentSpec{text: text, arg: arg, mapping: mapping}
 		p.undefined, _ = v.(*undefined)
 		p.parse()
 		text = p.text
@@ -53,7 +53,7 @@ func (r *run) percent(format value, text string, v value) value {
 	_, isList := v.(*list)
 	_, isUndefined := v.(*undefined)
 	_, isSpan := v.(*span)
-	if used < len(vals) && !isMap && !isList && !isUndefined && !isSpan {
+	if used < len(vals) && mapping == nil && !isList && !isUndefined && !isSpan {
 		panic(typeError("not all arguments converted during string formatting"))
 	}
 	return like(format, w.String())
@@ -67,7 +67,6 @@ type percentSpec struct {
 	text       string
 	arg        func() value
 	mapping    *dict
-	isMap      bool
 	undefined  *undefined
 }
 
@@ -79,7 +78,7 @@ func (p *percentSpec) parse() {
 		if p.undefined != nil {
 			panic(p.undefined.err())
 		}
-		if !p.isMap {
+		if p.mapping == nil {
 			panic(typeError("format requires a mapping"))
 		}
 		depth, end := 1, 1

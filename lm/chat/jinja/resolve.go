@@ -200,10 +200,6 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 	}
 }
 
-func (v *resolver) fail(class string, line int, format string, args ...any) {
-	panic(raiseAt(line, class, format, args...))
-}
-
 // filtered resolves a body whose text is filtered, if there is a filter.
 func (v *resolver) filtered(body []stmt, filter *filterExpr, line int, s *scope) *scope {
 	inner := s.block(body)
@@ -268,7 +264,7 @@ func (v *resolver) macro(d *macroDef, s *scope) {
 		if i == 0 && at >= 0 {
 			d.explicitCaller = true
 			if mentions(d.body, name) && at < len(d.params)-len(d.defaults) {
-				v.fail("TemplateAssertionError", d.at(), `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`)
+				v.parser.failClass("TemplateAssertionError", d.at(), `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`)
 			}
 		}
 		if at < 0 && mentions(d.body, name) {
@@ -288,7 +284,7 @@ func (v *resolver) macro(d *macroDef, s *scope) {
 func (v *resolver) target(to *target, s *scope, top bool) {
 	to.each(func(t *target) {
 		if t.name == "loop" && t.attr == "" && v.inFor > 0 {
-			v.fail("TemplateAssertionError", t.at(), "Can't assign to special loop variable in for-loop target")
+			v.parser.failClass("TemplateAssertionError", t.at(), "Can't assign to special loop variable in for-loop target")
 		}
 		t.where, _ = s.find(t.name)
 		t.where.export = top && t.attr == ""
@@ -303,11 +299,11 @@ func (v *resolver) expr(e expr, s *scope, soft bool) {
 		soft = true
 	case *filterExpr:
 		if !soft && filters[e.name] == nil {
-			v.fail("TemplateAssertionError", e.at(), "No filter named %s.", quote(e.name))
+			v.parser.failClass("TemplateAssertionError", e.at(), "No filter named %s.", quote(e.name))
 		}
 	case *testExpr:
 		if !soft && tests[e.name] == nil {
-			v.fail("TemplateAssertionError", e.at(), "No test named %s.", quote(e.name))
+			v.parser.failClass("TemplateAssertionError", e.at(), "No test named %s.", quote(e.name))
 		}
 	}
 	for _, c := range children(e) {

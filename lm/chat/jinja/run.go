@@ -139,11 +139,14 @@ func (r *run) capture(f func()) string {
 
 // enter begins a block: its variables are looked up.
 func (r *run) enter(s *scope, up *frame) *frame {
-	f := &frame{up: up, scope: s, vars: make([]value, len(s.vars))}
-	for i := range f.vars {
-		f.vars[i] = missing
-	}
+	f := newFrame(s, up)
 	r.begin(f)
+	return f
+}
+
+func newFrame(s *scope, up *frame) *frame {
+	f := &frame{up: up, scope: s, vars: make([]value, len(s.vars))}
+	f.leave()
 	return f
 }
 
@@ -182,8 +185,7 @@ func (r *run) lookup(name string) value {
 	if f, ok := globalFunctions[name]; ok {
 		return f
 	}
-	switch name {
-	case "self":
+	if name == "self" {
 		return &blocks{}
 	}
 	return missing

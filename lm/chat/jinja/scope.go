@@ -132,9 +132,7 @@ func (s *scope) stores(to *target, sometimes bool) {
 }
 
 // params declares targets as given from outside.
-func (s *scope) params(to *target) {
-	to.each(func(t *target) { s.define(t.name, param, ref{}) })
-}
+func (s *scope) params(to *target) { to.each(func(t *target) { s.define(t.name, param, ref{}) }) }
 
 // outerExprs returns the expressions of a statement that belong to the scope
 // around it.

@@ -138,9 +138,7 @@ func init() {
 		})
 	}
 	for name, cut := range map[string]func(s, part string) string{"removeprefix": strings.TrimPrefix, "removesuffix": strings.TrimSuffix} {
-		strMethod(name, 1, "affix", func(_ *run, s string, v []value) value {
-			return cut(s, textArg(name, v[0]))
-		})
+		strMethod(name, 1, "affix", func(_ *run, s string, v []value) value { return cut(s, textArg(name, v[0])) })
 	}
 	for _, name := range []string{"find", "rfind", "index", "rindex"} {
 		strMethod(name, 1, "sub start end", func(_ *run, s string, v []value) value {

@@ -39,24 +39,26 @@ type Options struct {
 
 // Parse compiles a template; name is what errors call it. An error is an
 // *Error.
-func Parse(name, source string, o Options) (t *Template, err error) {
-	t = &Template{name: name, now: o.Now}
-	defer func() {
-		if err != nil {
-			t = nil
-		}
-	}()
-	defer t.rescue(&err, new(int))
+func Parse(name, source string, o Options) (*Template, error) {
+	t := &Template{name: name, now: o.Now}
 	if t.now == nil {
 		t.now = time.Now
 	}
+	if err := t.compile(source, o.Vars); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Template) compile(source string, vars map[string]any) (err error) {
+	defer t.rescue(&err, new(int))
 	if len(source) > maxSource {
 		panic(limitError("%d bytes, want at most %d", len(source), maxSource))
 	}
-	t.vars = variables(o.Vars)
+	t.vars = variables(vars)
 	body, p := parse(strings.ToValidUTF8(source, "\uFFFD"))
 	t.body, t.blocks, t.scope = body, p.blocks, resolve(body, p)
-	return t, nil
+	return nil
 }
 
 // FromConfig compiles the template of that name in a model's configuration;

@@ -11,9 +11,7 @@ var tests = map[string]builtin{}
 func test(names string, params string, f func(r *run, v []value) bool) {
 	fields := strings.Fields("value " + params)
 	for _, name := range strings.Fields(names) {
-		tests[name] = func(r *run, a *args) value {
-			return f(r, a.bind(name, len(fields), fields...))
-		}
+		tests[name] = func(r *run, a *args) value { return f(r, a.bind(name, len(fields), fields...)) }
 	}
 }
 
@@ -49,7 +47,8 @@ func init() {
 		if _, ok := v.(*loop); ok {
 			return true
 		}
-		return catch("", func() { (&run{}).iterate(v) }) == nil
+		_, ok := (&run{}).iter(v)
+		return ok
 	})
 	kind("callable", func(v value) bool {
 		switch v.(type) {
@@ -60,13 +59,9 @@ func init() {
 	})
 
 	for name, m := range map[string]string{"lower": "islower", "upper": "isupper"} {
-		test(name, "", func(r *run, v []value) bool {
-			return stringMethods[m](r, r.text(v[0]), &args{}) == true
-		})
+		test(name, "", func(r *run, v []value) bool { return stringMethods[m](r, r.text(v[0]), &args{}) == true })
 	}
-	remainder := func(r *run, v, by value, want int) bool {
-		return r.equal(r.binary("%", v, by), want)
-	}
+	remainder := func(r *run, v, by value, want int) bool { return r.equal(r.binary("%", v, by), want) }
 	test("odd", "", func(r *run, v []value) bool { return remainder(r, v[0], 2, 1) })
 	test("even", "", func(r *run, v []value) bool { return remainder(r, v[0], 2, 0) })
 	test("divisibleby", "num", func(r *run, v []value) bool { return remainder(r, v[0], v[1], 0) })

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -111,9 +112,7 @@ func splitSpace(s string, limit int, fromRight bool) (parts []string) {
 			parts = append(parts, s[at+n:])
 			s = strings.TrimRightFunc(s[:at], isSpace)
 		}
-		for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-			parts[i], parts[j] = parts[j], parts[i]
-		}
+		slices.Reverse(parts)
 		return parts
 	}
 	s = strings.TrimLeftFunc(s, isSpace)
@@ -155,11 +154,12 @@ func (r *run) justify(s, how, fill string, width int) value {
 // joinItems is sep.join(items).
 func (r *run) joinItems(sep value, items []value) value {
 	between, _ := str(sep)
+	_, marked := sep.(markup)
 	var vals []value
 	var texts []string
 	for i, item := range items {
 		s, ok := str(item)
-		if _, marked := sep.(markup); !ok && !marked {
+		if !ok && !marked {
 			panic(typeError("sequence item %d: expected str instance, %s found", i, typeName(item)))
 		} else if !ok {
 			s = r.text(item)
@@ -167,7 +167,7 @@ func (r *run) joinItems(sep value, items []value) value {
 		if i > 0 {
 			vals, texts = append(vals, sep), append(texts, between)
 		}
-		if _, marked := sep.(markup); !marked {
+		if !marked {
 			item = nil
 		}
 		vals, texts = append(vals, item), append(texts, s)
@@ -175,7 +175,7 @@ func (r *run) joinItems(sep value, items []value) value {
 	if len(items) == 0 {
 		return like(sep, "")
 	}
-	if _, marked := sep.(markup); marked && len(items) == 1 {
+	if marked && len(items) == 1 {
 		vals, texts = append(vals, sep), append(texts, "")
 	}
 	return r.join(vals, texts...)

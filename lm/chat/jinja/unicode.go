@@ -142,23 +142,16 @@ func title(s string) string {
 }
 
 func capitalize(s string) string {
-	for i, c := range s {
-		if i > 0 || s == string(c) {
-			break
-		}
-		n := utf8.RuneLen(c)
-		var b strings.Builder
-		b.WriteString(titleChar(c))
-		for j, d := range s[n:] {
-			b.WriteString(lowerAt(s, n+j, d))
-		}
-		return b.String()
-	}
-	if s == "" {
+	first, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
 		return s
 	}
-	c, _ := utf8.DecodeRuneInString(s)
-	return titleChar(c)
+	var b strings.Builder
+	b.WriteString(titleChar(first))
+	for i, c := range s[n:] {
+		b.WriteString(lowerAt(s, n+i, c))
+	}
+	return b.String()
 }
 
 func swapCase(s string) string {

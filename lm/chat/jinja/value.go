@@ -201,18 +201,16 @@ func (r *run) truth(v value) bool {
 		return v
 	case float64:
 		return v != 0
-	case *big.Int:
-		return true
 	case int:
 		return v != 0
 	case string:
 		return v != ""
 	case markup:
 		return v != ""
+	case *list, *tuple, *dict, *span, *view, *loop:
+		return r.length(v) > 0
 	}
-	n := 1 // what has no length is true
-	catch("TypeError", func() { n = r.length(v) })
-	return n > 0
+	return true
 }
 
 // length is len(v).
