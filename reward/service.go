@@ -290,7 +290,11 @@ func (s *Service) ask(ctx context.Context, call func(context.Context) ([]Score, 
 			return nil, ctx.Err()
 		}
 		if _, permanent := errors.AsType[*permanentError](err); permanent || k == s.set.Retries {
-			err = fmt.Errorf("reward: service %q failed after %d calls: %w", s.set.Name, k+1, err)
+			calls := "1 call"
+			if k > 0 {
+				calls = fmt.Sprintf("%d calls", k+1)
+			}
+			err = fmt.Errorf("reward: service %q failed after %s: %w", s.set.Name, calls, err)
 			if failed := s.count(true); s.set.Budget.Window > 0 && failed > s.set.Budget.Failures {
 				err = &budgetError{s.set.Budget, failed, err}
 			}
