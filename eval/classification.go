@@ -73,6 +73,19 @@ func MacroF1(pairs []Pair, labels []int) float64 {
 	return mean
 }
 
+// Answered returns the pairs whose prediction is a label, which means not negative:
+// rl.Rollouts.Pairs gives -1 for an answer that could not be parsed. It is for metrics
+// that take labels as numbers, such as QuadraticKappa.
+func Answered(pairs []Pair) []Pair {
+	var out []Pair
+	for _, p := range pairs {
+		if p.Pred >= 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // QuadraticKappa returns Cohen's kappa with quadratic weights (Cohen 1968,
 // doi:10.1037/h0026256),
 //
@@ -80,8 +93,9 @@ func MacroF1(pairs []Pair, labels []int) float64 {
 //
 // 1 is full agreement, 0 the agreement of chance with the same label counts.
 // Distances are those of the labels as integers, so a label of the scale that
-// does not occur keeps its place on it. It is NaN if all gold labels and
-// predictions are the same label.
+// does not occur keeps its place on it, and a prediction that stands for no label
+// would distort it; see Answered. It is NaN if all gold labels and predictions are
+// the same label.
 func QuadraticKappa(pairs []Pair) float64 {
 	if len(pairs) == 0 {
 		return math.NaN()

@@ -22,8 +22,8 @@
 //
 // An answer that could not be parsed is still an example. Give it a label that is
 // no gold label: it then counts as wrong in Accuracy, and in MacroF1 if that is
-// given the gold labels. Kappa cannot use it, so leave it out there and report
-// the share of such answers.
+// given the gold labels. Kappa cannot use it, so leave it out there ([Answered]) and
+// report the share of such answers.
 //
 // Examples are in example_test.go. A program that uses it: examples/owntask.
 package eval

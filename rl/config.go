@@ -115,22 +115,31 @@ type Config struct {
 // each that says what it took.
 func (c Config) withDefaults() (Config, []string) {
 	var took []string
-	note := func(field string, v any) { took = append(took, fmt.Sprintf("%s: %#v", field, v)) }
+	note := func(field string, text []byte, err error) {
+		if err != nil {
+			panic(err) // the defaults are of this module, and have kinds
+		}
+		took = append(took, field+": "+string(text))
+	}
 	if c.Estimator == nil {
 		c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
-		note("Estimator", c.Estimator)
+		text, err := advantage.Encode(c.Estimator)
+		note("Estimator", text, err)
 	}
 	if c.Credit == nil {
 		c.Credit = sam.Outcome{}
-		note("Credit", c.Credit)
+		text, err := sam.Encode(c.Credit)
+		note("Credit", text, err)
 	}
 	if c.Objective == nil {
 		c.Objective = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}
-		note("Objective", c.Objective)
+		text, err := objective.Encode(c.Objective)
+		note("Objective", text, err)
 	}
 	if c.Aggregation == nil {
 		c.Aggregation = objective.TokenMean{}
-		note("Aggregation", c.Aggregation)
+		text, err := objective.EncodeAggregation(c.Aggregation)
+		note("Aggregation", text, err)
 	}
 	c.Batching = c.Batching.withDefaults()
 	return c, took
@@ -291,6 +300,25 @@ func (c *Config) validateRequests() error {
 		return c.checkHorizon(largest)
 	}
 	return nil
+}
+
+// singles reports whether all groups are known to be of one completion, which has
+// nothing to compare with, and the estimator gives such a group no advantage.
+func (c *Config) singles() bool {
+	problems := 0
+	if l, ok := c.Source.(Lister); ok {
+		for _, p := range l.List() {
+			if q, err := request(p); err != nil || q.N != 1 {
+				return false
+			}
+			problems++
+		}
+	}
+	if problems == 0 && c.Batching.GroupSize != 1 {
+		return false
+	}
+	one := rollout.Completion{Tokens: []int32{0}, Rewards: []float64{1}}
+	return c.Estimator.Dead(rollout.Group{one}) == "single"
 }
 
 // checkRewards returns an error if the problem names its rewards and an estimator

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -90,14 +91,22 @@ func TestDefaultsAreGRPO(t *testing.T) {
 		return logits(p), log.String()
 	}
 	got, log := train(func(c *rl.Config) { c.Estimator, c.Credit, c.Objective, c.Aggregation = nil, nil, nil, nil })
-	for _, want := range []string{"Credit: sam.Outcome{}", "Objective: objective.PPO{ClipLow:0.2, ClipHigh:0.2,", "Aggregation: objective.TokenMean{", "advantage.GRPO{Std:0x0, Epsilon:0.0001"} {
-		require.Contains(t, log, want)
+	for _, want := range []string{`Credit: {"kind":"outcome"}`, `Objective: {"kind":"ppo","clip_low":0.2,"clip_high":0.2,`, `Aggregation: {"kind":"token_mean",`, `"epsilon":0.0001`} {
+		require.Contains(t, strings.ReplaceAll(log, "\\", ""), want)
 	}
+	require.NotContains(t, log, "single completion")
 	want, log := train(func(c *rl.Config) {
 		c.Estimator, c.Credit, c.Objective, c.Aggregation = trl.Estimator, trl.Credit, trl.Objective(), trl.Aggregation
 	})
 	require.NotContains(t, log, "defaults")
 	require.Equal(t, want, got)
+
+	_, log = train(func(c *rl.Config) {
+		one := rl.NewProblem(rollout.Request{ID: "a", Prompt: []int32{1}, N: 1, Params: rollout.Params{Temperature: 1, MaxTokens: 2}},
+			func(context.Context, *rollout.Completion) (float64, error) { return 1, nil })
+		c.Source, c.Batching, c.Steps = &rl.SliceSource{Problems: []rl.Problem{one}}, rl.Batching{Prompts: 1}, 1
+	})
+	require.Contains(t, log, "groups of a single completion get no advantage")
 }
 
 // unencodable is a problem that has no prompt.

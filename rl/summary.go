@@ -161,7 +161,8 @@ func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem,
 // Pairs returns the labels of the rollouts as package eval takes them: one pair per
 // completion, in the order of the groups. labels are all labels in ascending order,
 // and a pair holds indices of them. A final answer that is broken or no label is -1,
-// which counts as wrong in eval.Accuracy. gold returns a problem's true label, for a
+// which counts as wrong in eval.Accuracy; eval.Answered leaves such pairs out for
+// metrics that take labels as numbers. gold returns a problem's true label, for a
 // problem of package task from its example:
 //
 //	gold := func(p rl.Problem) string { return p.(*task.Bound[pair]).Example().Label }

@@ -44,6 +44,9 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if d := c.Dynamic; d.Rounds > 0 {
 		t.log.Info("dynamic sampling", "rounds_at_most", d.Rounds, "first_round_prompts", d.draws(c.Batching.Prompts))
 	}
+	if c.singles() {
+		t.log.Warn("groups of a single completion get no advantage from this estimator: nothing is learned from outcomes", "estimator", fmt.Sprintf("%T", c.Estimator))
+	}
 	_, publishes := c.Policy.(Publisher)
 	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
 		t.log.Warn("the policy is a Publisher, but the engine is no rollout.Refresher: it gets no new weights from the trainer")

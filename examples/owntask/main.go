@@ -145,7 +145,7 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 		r, m, err := rl.EvaluateProblems(ctx, engine, bind(greedy, test), seed)
 		pairs := must(must(r, err).Pairs(decisions, func(p rl.Problem) string { return p.(*task.Bound[parcel]).Example().Decision }))
 		fmt.Fprintf(w, "%s: decision %.2f (kappa %.2f)  in time %.2f  opened %.2f  right with a wrong step %.2f\n", when,
-			eval.Accuracy(pairs), eval.QuadraticKappa(pairs), m["step/in time/correct"], m["step/opened/correct"], m["right_answer_wrong_step"])
+			eval.Accuracy(pairs), eval.QuadraticKappa(eval.Answered(pairs)), m["step/in time/correct"], m["step/opened/correct"], m["right_answer_wrong_step"])
 	}
 
 	if !must(stage.Resume(ctx, trainer)) { // a new run: show it how to write

@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,6 +68,9 @@ func (t *Template) compile(source string, vars map[string]any) (err error) {
 // conversation with tools, and else "default".
 func FromConfig(c *chat.Config, name string, o Options) (*Template, error) {
 	source, ok := c.Templates[name]
+	if !ok && len(c.Templates) == 0 {
+		return nil, errors.New("jinja: the model's folder has no chat template; see chat.ReadConfig for where one may be")
+	}
 	if !ok {
 		return nil, fmt.Errorf("jinja: the model has no chat template %q, but %q", name, slices.Sorted(maps.Keys(c.Templates)))
 	}

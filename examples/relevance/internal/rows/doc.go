@@ -13,4 +13,6 @@
 // [ReadFile] reads a user's own data, one JSON object a line:
 //
 //	{"query": "wireless mouse", "document": {"title": "Logi M185", "body": "..."}, "label": 3}
+//
+// A document may also be a text.
 package rows

@@ -63,11 +63,12 @@ func ReadFile(path string, labels []string) ([]Example, error) {
 //
 //	{"id": "7", "query": "wireless mouse", "document": {"title": "...", "body": "...", "brand": "..."}, "label": 3}
 //
-// A byte order mark before the first line is skipped. query is a text. document is an object of texts, numbers and truth values:
-// "title" and "body" become the document's own, all others become fields in
-// the order of the line; null counts as absent. label is a text or a number
-// and must be one of labels, unless labels is nil. id is a text or a number and may be left out: the
-// line number stands in. Other members are ignored, and so are blank lines.
+// A byte order mark before the first line is skipped. query is a text. document is a
+// text, which is its title, or an object of texts, numbers and truth values: "title"
+// and "body" become the document's own, all others become fields in the order of the
+// line; null counts as absent. label is a text or a number and must be one of labels,
+// unless labels is nil. id is a text or a number and may be left out: the line number
+// stands in. Other members are ignored, and so are blank lines.
 //
 // A row that deviates is reported as a *[RowError] with the given file name,
 // and nothing is returned. So are a repeated id and a file without rows.
@@ -190,8 +191,14 @@ func decodeRow(text []byte, labels []string) (e Example, field, problem string) 
 }
 
 func decodeDocument(raw json.RawMessage) (d Document, field, problem string) {
+	if text, ok := scalar(raw); ok && raw[0] == '"' {
+		if strings.TrimSpace(text) == "" {
+			return d, "document", found(raw) + ", want a text that is not empty"
+		}
+		return Document{Title: text}, "", ""
+	}
 	if len(raw) == 0 || raw[0] != '{' {
-		return d, "document", found(raw) + `, want an object such as {"title": "...", "body": "..."}`
+		return d, "document", found(raw) + `, want a text or an object such as {"title": "...", "body": "..."}`
 	}
 	// The row has been decoded, so raw is known to be one valid object.
 	dec := json.NewDecoder(bytes.NewReader(raw))
