@@ -39,22 +39,13 @@ type (
 		line
 		then, cond, other expr
 	}
-	// logicExpr is "and" or "or".
-	logicExpr struct {
-		line
-		or          bool
-		left, right expr
-	}
-	notExpr struct {
-		line
-		arg expr
-	}
-	// unaryExpr is "+" or "-".
+	// unaryExpr is "+", "-" or "not".
 	unaryExpr struct {
 		line
 		op  string
 		arg expr
 	}
+	// binaryExpr is an operator of arithmetic, "and" or "or".
 	binaryExpr struct {
 		line
 		op          string

@@ -31,7 +31,7 @@ func (p *parser) logic(word string, operand func() expr) expr {
 	l := p.line()
 	e := operand()
 	for p.skipName(word) {
-		e = &logicExpr{l, word == "or", e, operand()}
+		e = &binaryExpr{l, word, e, operand()}
 		l = p.line()
 	}
 	return e
@@ -43,7 +43,7 @@ func (p *parser) not() expr {
 		return p.compare()
 	}
 	defer p.nest()()
-	return &notExpr{l, p.not()}
+	return &unaryExpr{l, "not", p.not()}
 }
 
 func (p *parser) compare() expr {
@@ -386,7 +386,7 @@ func (p *parser) test(e expr) expr {
 		t.args.pos = []expr{p.postfix(p.primary())}
 	}
 	if negated {
-		return &notExpr{l, t}
+		return &unaryExpr{l, "not", t}
 	}
 	return t
 }
