@@ -200,10 +200,8 @@ type (
 	// loaderStmt is include, import or extends, which need a loader.
 	loaderStmt struct {
 		line
-		tag    string
-		arg    expr
-		names  []target
-		ignore bool
+		arg   expr
+		names []target
 	}
 	controlStmt struct {
 		line

@@ -88,8 +88,7 @@ func (p *parser) binary(operand func() expr, ops ...string) expr {
 func (p *parser) sum() expr { return p.binary(p.concat, "+", "-") }
 
 func (p *parser) concat() expr {
-	l := p.line()
-	c := &concatExpr{line: l, items: []expr{p.product()}}
+	c := &concatExpr{line: p.line(), items: []expr{p.product()}}
 	for p.skip("~") {
 		c.items = append(c.items, p.product())
 	}
@@ -302,8 +301,7 @@ func (p *parser) subscripted() expr {
 
 func (p *parser) call(fn expr) expr {
 	defer p.nest()()
-	l := p.line()
-	return &callExpr{l, fn, p.arguments()}
+	return &callExpr{p.line(), fn, p.arguments()}
 }
 
 // arguments reads the arguments of a call and their brackets.
