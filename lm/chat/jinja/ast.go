@@ -39,22 +39,13 @@ type (
 		line
 		then, cond, other expr
 	}
-	// logicExpr is "and" or "or".
-	logicExpr struct {
-		line
-		or          bool
-		left, right expr
-	}
-	notExpr struct {
-		line
-		arg expr
-	}
-	// unaryExpr is "+" or "-".
+	// unaryExpr is "+", "-" or "not".
 	unaryExpr struct {
 		line
 		op  string
 		arg expr
 	}
+	// binaryExpr is an operator of arithmetic, "and" or "or".
 	binaryExpr struct {
 		line
 		op          string
@@ -209,10 +200,8 @@ type (
 	// loaderStmt is include, import or extends, which need a loader.
 	loaderStmt struct {
 		line
-		tag    string
-		arg    expr
-		names  []target
-		ignore bool
+		arg   expr
+		names []target
 	}
 	controlStmt struct {
 		line

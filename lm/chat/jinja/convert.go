@@ -23,50 +23,36 @@ func (t *Template) globals(messages []chat.Message, o chat.Options) map[string]v
 	}
 	conversation := &list{}
 	for i, m := range messages {
-		v, err := message(m)
-		if err != nil {
-			panic(valueError("message %d: %v", i, err))
-		}
-		conversation.items = append(conversation.items, v)
+		conversation.items = append(conversation.items, message(m, fmt.Sprintf("message %d: ", i)))
 	}
 	vars["messages"], vars["add_generation_prompt"] = conversation, o.Generate
-	for name, raws := range map[string][]json.RawMessage{"tools": o.Tools, "documents": o.Documents} {
-		if vars[name] = nil; raws == nil {
-			continue
-		}
-		l := &list{}
-		for i, raw := range raws {
-			v, err := fromJSON(raw)
-			if _, ok := v.(*dict); err == nil && !ok {
-				err = fmt.Errorf("want a JSON object")
-			}
-			if err != nil {
-				panic(valueError("%s[%d]: %v", name, i, err))
-			}
-			l.items = append(l.items, v)
-		}
-		vars[name] = l
-	}
+	vars["tools"], vars["documents"] = objects("tools", o.Tools), objects("documents", o.Documents)
 	return vars
+}
+
+// objects is a list of objects, or None.
+func objects(name string, texts []json.RawMessage) value {
+	if texts == nil {
+		return nil
+	}
+	l := &list{}
+	for i, text := range texts {
+		l.items = append(l.items, object(text, fmt.Sprintf("%s[%d]: ", name, i)))
+	}
+	return l
 }
 
 // message makes a dict of a message. What an assistant thought is known by
 // several names; as in transformers, a template finds it under two of them.
-func message(m chat.Message) (*dict, error) {
+// Errors begin with at, here and below.
+func message(m chat.Message, at string) *dict {
 	if m.JSON == nil {
 		d := newDict()
 		d.set("role", m.Role)
 		d.set("content", m.Content)
-		return d, nil
+		return d
 	}
-	v, err := fromJSON(m.JSON)
-	if err != nil {
-		return nil, err
-	}
-	d, ok := v.(*dict)
-	if !ok {
-		return nil, fmt.Errorf("want a JSON object")
-	}
+	d := object(m.JSON, at)
 	for _, name := range []string{"reasoning_content", "thinking", "reasoning"} {
 		if thoughts, ok := d.get(name); ok && thoughts != nil {
 			out := newDict()
@@ -75,117 +61,110 @@ func message(m chat.Message) (*dict, error) {
 				out.set(e.key.(string), e.val)
 			}
 			out.set("reasoning_content", thoughts)
-			return out, nil
+			return out
 		}
 	}
-	return d, nil
+	return d
 }
 
 func variables(from map[string]any) map[string]value {
 	vars := map[string]value{}
 	for name, v := range from {
-		var err error
-		if vars[name], err = fromGo(v); err != nil {
-			panic(valueError("variable %s: %v", name, err))
-		}
+		vars[name] = fromGo(v, "variable "+name+": ")
 	}
 	return vars
 }
 
 // fromGo makes a value of a Go value.
-func fromGo(v any) (value, error) {
+func fromGo(v any, at string) value {
 	switch v := v.(type) {
 	case nil, bool, int, float64:
-		return v, nil
+		return v
 	case string:
-		return strings.ToValidUTF8(v, "\uFFFD"), nil
+		return strings.ToValidUTF8(v, "\uFFFD")
 	case float32:
-		return float64(v), nil
+		return float64(v)
 	case int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
 		i, _ := new(big.Int).SetString(fmt.Sprint(v), 10)
-		return normal(i), nil
+		return normal(i)
 	case json.RawMessage:
-		return fromJSON(v)
+		return fromJSON(v, at)
 	case []any:
 		l := &list{}
 		for i, item := range v {
-			x, err := fromGo(item)
-			if err != nil {
-				return nil, fmt.Errorf("[%d]: %w", i, err)
-			}
-			l.items = append(l.items, x)
+			l.items = append(l.items, fromGo(item, fmt.Sprintf("%s[%d]: ", at, i)))
 		}
-		return l, nil
+		return l
 	case map[string]any:
 		d := newDict()
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			x, err := fromGo(v[key])
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
-			}
-			d.set(key, x)
+			d.set(key, fromGo(v[key], at+key+": "))
 		}
-		return d, nil
+		return d
 	}
-	return nil, fmt.Errorf("%T is none of nil, string, number, bool, []any, map[string]any and json.RawMessage", v)
+	panic(valueError("%s%T is none of nil, string, number, bool, []any, map[string]any and json.RawMessage", at, v))
+}
+
+// object is fromJSON of an object.
+func object(text []byte, at string) *dict {
+	d, ok := fromJSON(text, at).(*dict)
+	if !ok {
+		panic(valueError("%swant a JSON object", at))
+	}
+	return d
 }
 
 // fromJSON makes a value of JSON. Keys keep their order; of two that are the
 // same, the last one counts.
-func fromJSON(text []byte) (value, error) {
+func fromJSON(text []byte, at string) value {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	v, err := decode(d, 0)
-	if err != nil {
-		return nil, err
-	}
+	v := decode(d, at, 0)
 	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("more than one JSON value")
+		panic(valueError("%smore than one JSON value", at))
 	}
-	return v, nil
+	return v
 }
 
-func decode(d *json.Decoder, depth int) (value, error) {
+func decode(d *json.Decoder, at string, depth int) value {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("the JSON nests deeper than %d", maxDepth)
+		panic(valueError("%sthe JSON nests deeper than %d", at, maxDepth))
 	}
-	t, err := d.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t := t.(type) {
+	switch t := jsonToken(d, at).(type) {
 	case json.Number:
 		if i, ok := new(big.Int).SetString(string(t), 10); ok {
-			return normal(i), nil
+			return normal(i)
 		}
-		return t.Float64()
+		f, err := t.Float64()
+		if err != nil {
+			panic(valueError("%s%v", at, err))
+		}
+		return f
 	case json.Delim:
 		if t == '[' {
 			l := &list{}
 			for d.More() {
-				v, err := decode(d, depth+1)
-				if err != nil {
-					return nil, err
-				}
-				l.items = append(l.items, v)
+				l.items = append(l.items, decode(d, at, depth+1))
 			}
-			_, err := d.Token()
-			return l, err
+			jsonToken(d, at)
+			return l
 		}
 		o := newDict()
 		for d.More() {
-			key, err := d.Token()
-			if err != nil {
-				return nil, err
-			}
-			v, err := decode(d, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			o.set(key.(string), v)
+			key := jsonToken(d, at).(string)
+			o.set(key, decode(d, at, depth+1))
 		}
-		_, err := d.Token()
-		return o, err
+		jsonToken(d, at)
+		return o
+	default:
+		return t
 	}
-	return t, nil
+}
+
+func jsonToken(d *json.Decoder, at string) json.Token {
+	t, err := d.Token()
+	if err != nil {
+		panic(valueError("%s%v", at, err))
+	}
+	return t
 }

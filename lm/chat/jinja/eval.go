@@ -50,20 +50,21 @@ func (e *condExpr) eval(r *run, f *frame) value {
 	return &undefined{fmt.Sprintf("the inline if-expression on line %d evaluated to false and no else section was defined.", e.at()), ClassUndefined}
 }
 
-func (e *logicExpr) eval(r *run, f *frame) value {
-	v := e.left.eval(r, f)
-	if r.truth(v) == e.or {
-		return v
+func (e *unaryExpr) eval(r *run, f *frame) value {
+	if e.op == "not" {
+		return !r.test(e.arg, f)
 	}
-	return e.right.eval(r, f)
+	return r.unary(e.op, e.arg.eval(r, f))
 }
-
-func (e *notExpr) eval(r *run, f *frame) value { return !r.test(e.arg, f) }
-
-func (e *unaryExpr) eval(r *run, f *frame) value { return r.unary(e.op, e.arg.eval(r, f)) }
 
 func (e *binaryExpr) eval(r *run, f *frame) value {
 	a := e.left.eval(r, f)
+	if e.op == "and" || e.op == "or" {
+		if r.truth(a) == (e.op == "or") {
+			return a
+		}
+		return e.right.eval(r, f)
+	}
 	b := e.right.eval(r, f)
 	r.step()
 	return r.binary(e.op, a, b)

@@ -31,7 +31,7 @@ func (p *parser) logic(word string, operand func() expr) expr {
 	l := p.line()
 	e := operand()
 	for p.skipName(word) {
-		e = &logicExpr{l, word == "or", e, operand()}
+		e = &binaryExpr{l, word, e, operand()}
 		l = p.line()
 	}
 	return e
@@ -43,7 +43,7 @@ func (p *parser) not() expr {
 		return p.compare()
 	}
 	defer p.nest()()
-	return &notExpr{l, p.not()}
+	return &unaryExpr{l, "not", p.not()}
 }
 
 func (p *parser) compare() expr {
@@ -88,8 +88,7 @@ func (p *parser) binary(operand func() expr, ops ...string) expr {
 func (p *parser) sum() expr { return p.binary(p.concat, "+", "-") }
 
 func (p *parser) concat() expr {
-	l := p.line()
-	c := &concatExpr{line: l, items: []expr{p.product()}}
+	c := &concatExpr{line: p.line(), items: []expr{p.product()}}
 	for p.skip("~") {
 		c.items = append(c.items, p.product())
 	}
@@ -302,8 +301,7 @@ func (p *parser) subscripted() expr {
 
 func (p *parser) call(fn expr) expr {
 	defer p.nest()()
-	l := p.line()
-	return &callExpr{l, fn, p.arguments()}
+	return &callExpr{p.line(), fn, p.arguments()}
 }
 
 // arguments reads the arguments of a call and their brackets.
@@ -386,7 +384,7 @@ func (p *parser) test(e expr) expr {
 		t.args.pos = []expr{p.postfix(p.primary())}
 	}
 	if negated {
-		return &notExpr{l, t}
+		return &unaryExpr{l, "not", t}
 	}
 	return t
 }

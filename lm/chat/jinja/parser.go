@@ -352,13 +352,13 @@ func (p *parser) blockTag(l line) stmt {
 
 // include reads include and extends, which are alike but for the end.
 func (p *parser) include(l line) stmt {
-	s := &loaderStmt{line: l, tag: p.tags[len(p.tags)-1], arg: p.expression(false)}
-	if s.tag == "include" && p.tok.isName("ignore") && p.look().isName("missing") {
-		p.next()
-		p.next()
-		s.ignore = true
-	}
-	if s.tag == "include" {
+	tag := p.tags[len(p.tags)-1]
+	s := &loaderStmt{line: l, arg: p.expression(false)}
+	if tag == "include" {
+		if p.tok.isName("ignore") && p.look().isName("missing") {
+			p.next()
+			p.next()
+		}
 		p.context()
 	}
 	return s
@@ -375,7 +375,7 @@ func (p *parser) context() bool {
 }
 
 func (p *parser) importTag(l line) stmt {
-	s := &loaderStmt{line: l, tag: "import", arg: p.expression(false)}
+	s := &loaderStmt{line: l, arg: p.expression(false)}
 	p.expectName("as")
 	t := p.name()
 	s.names = []target{{line: line(t.line), name: t.text}}
@@ -384,7 +384,7 @@ func (p *parser) importTag(l line) stmt {
 }
 
 func (p *parser) from(l line) stmt {
-	s := &loaderStmt{line: l, tag: "from", arg: p.expression(false)}
+	s := &loaderStmt{line: l, arg: p.expression(false)}
 	p.expectName("import")
 	for {
 		if s.names != nil {

@@ -170,10 +170,6 @@ func children(e expr) (c []expr) {
 		c = append(slices.Clone(e.keys), e.vals...)
 	case *condExpr:
 		c = []expr{e.then, e.cond, e.other}
-	case *logicExpr:
-		c = []expr{e.left, e.right}
-	case *notExpr:
-		c = []expr{e.arg}
 	case *unaryExpr:
 		c = []expr{e.arg}
 	case *binaryExpr:
