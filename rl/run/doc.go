@@ -67,7 +67,9 @@
 //
 // Settings, data and seed determine the result. Resume compares them (the data by
 // digest) with run.json and returns a [DifferenceError] that names each difference.
-// Checkpoints carry a digest of all three as well. [Config].Info, for paths, command
+// Checkpoints carry a digest of all three as well. A model that is only adapted is not
+// in its checkpoints: give its folder in [Config].Data too ([DigestPath]), or other
+// weights of the same shape go unnoticed. [Config].Info, for paths, command
 // lines or versions, is recorded but not compared.
 //
 // As long as no stage has logged, saved or left an artefact, the run has not begun:
