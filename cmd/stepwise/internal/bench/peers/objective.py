@@ -30,7 +30,7 @@ import types
 import numpy
 import torch
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testdata" / "peers"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[5] / "testdata" / "peers"))
 import peer  # noqa: E402
 
 COMPLETIONS, TOKENS, GROUP, RUNS = 1024, 1024, 8, 30
