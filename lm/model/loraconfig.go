@@ -82,7 +82,9 @@ type LoRAConfig struct {
 	// target_modules (a list of names and paths, or a regular expression, in
 	// place of Targets), exclude_modules, layers_to_transform, layers_pattern,
 	// rank_pattern, alpha_pattern, and modules_to_save, of which the weights
-	// themselves are trained.
+	// themselves are trained. As with PEFT, a name there that no module has is
+	// ignored, and the trained copy of one half of a tied model is not tied to
+	// the other: of such a model name both embed_tokens and lm_head, or neither.
 	Select string
 	// Base is the name or path of the model that the adapters belong to, for
 	// programs that read saved adapters; may be empty.
