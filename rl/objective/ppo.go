@@ -76,13 +76,16 @@ func (p PPO) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		return 0, err
 	}
 	clip := p.clip()
-	for t, w := range s.Weight {
-		if w == 0 || s.masked(t) {
+	n := len(ratio)
+	weight, adv, grad, keep := s.Weight[:n], s.Adv[:n], s.Grad[:n], s.Keep // in local variables: faster
+	slope = slope[:n]
+	for t, w := range weight {
+		if w == 0 || keep != nil && !keep[t] {
 			continue
 		}
-		l, byRatio, met := clip.at(ratio[t], s.Adv[t])
+		l, byRatio, met := clip.at(ratio[t], adv[t])
 		loss += w * l
-		s.Grad[t] += w * byRatio * slope[t]
+		grad[t] += w * byRatio * slope[t]
 		y.hits[met]++
 	}
 	y.end(m)

@@ -10,8 +10,8 @@ import (
 // ratios returns the importance ratios π/π_old of a sequence, of which policy
 // losses are functions: exp of each log-ratio, which is held within ±clamp (0 =
 // no clamp). slope is d(ratio)/d(logπ): the ratio again, or 0 where the clamp
-// holds it. Tokens that are masked or do not count have neither. It checks all
-// numbers that a policy loss reads, adds the metrics of the ratios to m, and
+// holds it. Those of tokens that are masked or do not count mean nothing. It checks
+// all numbers that a policy loss reads, adds the metrics of the ratios to m, and
 // returns a tally for the others.
 func (s *Sequence) ratios(clamp float64, m Metrics) (ratio, slope []float64, y tally, err error) {
 	if err := s.checkPolicy(0); err != nil {
@@ -20,12 +20,10 @@ func (s *Sequence) ratios(clamp float64, m Metrics) (ratio, slope []float64, y t
 	size := len(s.LogP)
 	ratio = borrow(size)
 	weight, logp, old, adv := s.Weight[:size], s.LogP[:size], s.old()[:size], s.Adv[:size] // of one length: faster
+	ratio = ratio[:size]
 	for t, w := range weight {
-		if w == 0 || s.masked(t) {
-			continue
-		}
 		log := logp[t] - old[t]
-		if !finite(log + adv[t]) {
+		if !finite(log+adv[t]) && w != 0 && !s.masked(t) {
 			return nil, nil, y, s.blame(t, InputOld)
 		}
 		ratio[t] = limited(log, clamp)
@@ -37,9 +35,10 @@ func (s *Sequence) ratios(clamp float64, m Metrics) (ratio, slope []float64, y t
 		slope = borrow(size)
 		y.lent[1] = slope
 	}
+	keep := s.Keep
 	var n, sum, kl float64
 	for t, w := range weight {
-		if w == 0 || s.masked(t) {
+		if w == 0 || keep != nil && !keep[t] {
 			continue
 		}
 		if !finite(ratio[t]) {
