@@ -151,8 +151,8 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 	if !must(stage.Resume(ctx, trainer)) { // a new run: show it how to write
 		var demos []rl.Demonstration
 		for _, p := range train[:len(train)/3] {
-			q := must(sampled.Bind(p).Request())
-			demos = append(demos, rl.Demonstration{Prompt: q.Prompt, Tokens: tok.Encode(demonstration(template, p))})
+			q, text := must(sampled.Bind(p).Request()), demonstration(template, p) // which may quote: special tokens are text
+			demos = append(demos, rl.Demonstration{Prompt: q.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))})
 		}
 		warmup := rl.Imitation{
 			Policy: policy, Demonstrations: rl.Shuffled(demos, seed), End: []int32{endID},

@@ -30,7 +30,7 @@ func (p *pipeline) clipSource(ctx context.Context) error {
 		}
 		e := p.src.Train(i)
 		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
-		if n := len(p.tok.Encode(text)) + 1; n > p.s.MaxTokens { // with the end of the text
+		if n := len(p.encodeDemonstration(text)) + 1; n > p.s.MaxTokens { // with the end of the text
 			return &rows.RowError{File: e.File, Line: e.Line, Field: "query",
 				Problem: fmt.Sprintf("is too long: steps that quote it take %d tokens, want at most %d; shorten it", n, p.s.MaxTokens)}
 		}

@@ -52,7 +52,13 @@ func (p *pipeline) demonstration(i int) (rl.Demonstration, error) {
 	e := p.src.Train(i)
 	q, err := p.task.Bind(e).Request()
 	text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
-	return rl.Demonstration{Prompt: q.Prompt, Tokens: p.tok.Encode(text)}, err
+	return rl.Demonstration{Prompt: q.Prompt, Tokens: p.encodeDemonstration(text)}, err
+}
+
+// encodeDemonstration encodes a completion that the policy is to imitate. It may quote
+// a text from outside, so the marks of steps are tokens, but special tokens are text.
+func (p *pipeline) encodeDemonstration(text string) []int32 {
+	return p.tok.EncodeExcept(text, p.tok.Markup(text, true))
 }
 
 // imitation returns the warm-up's training in so many steps.

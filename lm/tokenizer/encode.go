@@ -30,7 +30,8 @@ func (t *Tokenizer) EncodeExcept(text string, ordinary []int) []int32 {
 // special, or that the file has searched for before the text is normalised, as chat
 // models have their tags. The other added tokens, such as runs of spaces, are
 // frequent pieces of text. Tokens that overlap are all in the list. With
-// specialOnly, tags that are not special, such as <think> in many models, are not.
+// specialOnly, tags that are not special, such as <think> in many models, are not: a
+// demonstration that quotes a user is EncodeExcept(text, Markup(text, true)).
 func (t *Tokenizer) Markup(text string, specialOnly bool) []int {
 	var starts []int
 	t.raw.each(text, specialOnly, func(start, _ int) { starts = append(starts, start) })

@@ -82,6 +82,7 @@ func TestEncodeExcept(t *testing.T) {
 	}
 	tok := trainOurs(t)
 	require.Equal(t, []int{0, 8, 15}, tok.Markup("<|end|> <|end|><step", false)) // a tag is markup, too
+	require.Equal(t, []int{0, 8}, tok.Markup("<|end|> <|end|><step", true))
 	require.Empty(t, tok.Markup("an end", false))
 }
 

@@ -112,9 +112,9 @@ func requireLineError(t *testing.T, err error, line int, field, want, in string)
 // many short lines state together.
 func TestTokensAreBounded(t *testing.T) {
 	half := `{"reward":1,"tokens":8388608}`
-	_, err := parity.ReadGroup([]byte(`{"completions":[`+half+`,`+half+`]}`), 3)
+	_, err := parity.ReadGroup([]byte(`{"completions":[`+half+`,`+half+`]}`), 3, 0)
 	require.NoError(t, err)
-	_, err = parity.ReadGroup([]byte(`{"completions":[`+half+`,`+half+`,{"reward":0,"tokens":1}]}`), 3)
+	_, err = parity.ReadGroup([]byte(`{"completions":[`+half+`,`+half+`,{"reward":0,"tokens":1}]}`), 3, 0)
 	requireLineError(t, err, 3, "completions[2].tokens", "1 make 16777217 in this input, want at most 16777216: divide the batch", "")
 	line := `{"completions":[` + half + "]}\n"
 	out, err := advantages(line+line+line, nil)

@@ -36,7 +36,7 @@ func seed(f *testing.F, command string) {
 func FuzzReadGroup(f *testing.F) {
 	seed(f, "advantages")
 	f.Fuzz(func(t *testing.T, line []byte) {
-		g, err := parity.ReadGroup(line, 7)
+		g, err := parity.ReadGroup(line, 7, 0)
 		if err != nil {
 			requireNumber(t, err)
 			return

@@ -45,7 +45,7 @@ func readGroups(r io.Reader) (groups []*Group, err error) {
 	var names []string
 	tokens := 0
 	err = eachLine(r, func(line []byte, number int) error {
-		g, err := readGroup(line, number, tokens)
+		g, err := ReadGroup(line, number, tokens)
 		if err != nil {
 			return err
 		}
@@ -74,11 +74,9 @@ func readGroups(r io.Reader) (groups []*Group, err error) {
 	return groups, err
 }
 
-// ReadGroup reads the line with the given number. An error is a *LineError.
-func ReadGroup(line []byte, number int) (*Group, error) { return readGroup(line, number, 0) }
-
-// readGroup is ReadGroup after lines with so many tokens.
-func readGroup(line []byte, number, tokens int) (*Group, error) {
+// ReadGroup reads the line with the given number, after lines with so many tokens. An
+// error is a *LineError.
+func ReadGroup(line []byte, number, tokens int) (*Group, error) {
 	r, found := groupReader{newScanner(line), &Group{Line: number}, tokens}, false
 	r.object("an object", groupFields, func(name string) {
 		switch name {
