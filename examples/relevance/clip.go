@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // leastDocument is how many tokens of a document a prompt must have room for.

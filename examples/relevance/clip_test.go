@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/lexical"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
 )
 

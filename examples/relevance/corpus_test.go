@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )

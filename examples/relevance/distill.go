@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/distill"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/baseline"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"

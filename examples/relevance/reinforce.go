@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/run"

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/run"

@@ -12,8 +12,8 @@ import (
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/chorus"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/lexical"
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
 

@@ -3,8 +3,8 @@ package main
 import (
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )

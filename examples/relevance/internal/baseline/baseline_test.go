@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // Without features, the fitted probabilities are the shares of the classes.

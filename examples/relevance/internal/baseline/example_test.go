@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/baseline"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 func ExampleTrain() {

@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/lexical"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // The files of the folder.

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // The inner steps, in order; the grade follows.

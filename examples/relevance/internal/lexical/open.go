@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // Folds is the number of folds into which [Open] splits a file's queries.

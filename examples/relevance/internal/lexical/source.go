@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // Task says how a source is made of judged pairs.

@@ -6,8 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
 	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // Config says what to generate.

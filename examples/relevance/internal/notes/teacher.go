@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/rows"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // Teacher writes reasoning traces by the rules, and errs on purpose. Each
