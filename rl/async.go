@@ -28,8 +28,10 @@ import (
 // what may be begun, but trains on what ends first.)
 //
 // Stale samples are off-policy. NewTrainer wants the objective to correct them by
-// importance weights (objective.Corrected, which can also drop what is too far off,
-// or objective.FromRollout), or TrustRollout with several optimiser steps.
+// importance weights (objective.Corrected, which can also drop what is too far off
+// and counts it, or objective.FromRollout), or TrustRollout with several optimiser
+// steps. A completion beyond the bound, which only an engine makes that samples with
+// weights that it should have replaced, is dropped and counted; it is in no group.
 //
 // The policy must be a [Publisher] and the engine a rollout.Concurrent: one that
 // samples from the policy's own memory would see weights that are half updated. Each
@@ -70,7 +72,7 @@ import (
 //	async/staleness      mean over the completions that are trained on
 //	async/staleness_max  the largest of them
 //	async/mixed          share of them that more than one version sampled
-//	async/dropped        completions dropped as too stale
+//	async/dropped        completions dropped as beyond the bound
 //	async/ready          queue length: collections that were complete, besides the
 //	                     one trained on, when training began
 //	async/collections    collections that were not, and
@@ -88,10 +90,6 @@ type Async struct {
 	// Partial refreshes the engine while it samples, which it must allow
 	// (rollout.Concurrent).
 	Partial bool `json:"partial"`
-	// DropAfter drops the completions whose staleness is larger; 0 means Staleness.
-	// Then only those are dropped that an engine sampled with weights that it should
-	// have replaced. Dropped completions are in no group.
-	DropAfter int `json:"drop_after"`
 }
 
 // Validate returns an error that names the first invalid setting.
@@ -103,18 +101,8 @@ func (a Async) Validate() error {
 		return errors.New("rl: Async has settings, but Staleness is 0, which turns it off")
 	case a.Staleness > 1 && !a.Partial:
 		return fmt.Errorf("rl: Async.Staleness is %d, but without Partial an engine never gets more than 1 ahead", a.Staleness)
-	case a.DropAfter < 0 || a.DropAfter > a.Staleness:
-		return fmt.Errorf("rl: Async.DropAfter is %d, want 0 (for Staleness) to Staleness, %d", a.DropAfter, a.Staleness)
 	}
 	return nil
-}
-
-// dropAfter is DropAfter with its default.
-func (a Async) dropAfter() int64 {
-	if a.DropAfter > 0 {
-		return int64(a.DropAfter)
-	}
-	return int64(a.Staleness)
 }
 
 // validateAsync checks that the parts allow sampling and training at once.
@@ -147,12 +135,14 @@ func (c *Config) validateAsync() error {
 // trained on.
 type pending struct {
 	problems []Problem
+	samples  int    // that they ask for
 	source   []byte // with Async, the source's state before they were drawn
 
-	// With Async, from the begin of the sampling on. All but began is written before
-	// done is closed.
+	// With Async, from the begin of the sampling on. r, err and took are written
+	// before done is closed.
 	done   chan struct{} // nil before
 	cancel context.CancelFunc
+	ended  atomic.Int64 // samples
 	r      *Rollouts
 	err    error
 	began  time.Time
@@ -174,8 +164,6 @@ type handover struct{ step, version int64 }
 
 // sampling is what the collections in flight share with the trainer.
 type sampling struct {
-	samples atomic.Int64 // that have not ended
-
 	mu      sync.Mutex
 	abort   context.CancelFunc // of the training step in progress
 	err     error              // of the first collection that failed
@@ -238,22 +226,15 @@ func (s *sampling) idled(now time.Time) time.Duration {
 	return idle
 }
 
-// counted is an engine that counts its samples in flight.
+// counted is an engine that counts the samples that have ended.
 type counted struct {
 	rollout.Engine
-	n *atomic.Int64
+	ended *atomic.Int64
 }
 
 func (e counted) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
-	left := int64(0)
-	for i := range reqs {
-		left += int64(reqs[i].N)
-	}
-	e.n.Add(left)
-	defer func() { e.n.Add(-left) }()
 	return e.Engine.Generate(ctx, reqs, func(c rollout.Completion) error {
-		left--
-		e.n.Add(-1)
+		e.ended.Add(1)
 		return emit(c)
 	})
 }
@@ -295,7 +276,7 @@ func (t *Trainer) Stop() {
 		if p.done != nil {
 			<-p.done
 		}
-		*p = pending{problems: p.problems, source: p.source}
+		p.done = nil
 	}
 }
 
@@ -310,7 +291,9 @@ func (t *Trainer) drawPending(ctx context.Context) error {
 				return fmt.Errorf("rl: the source's state: %w", err)
 			}
 		}
+		t.asked = 0
 		p.problems, err = t.draw(ctx)
+		p.samples = t.asked
 		switch {
 		case errors.Is(err, io.EOF) && len(t.pending) > 0:
 			return nil
@@ -341,11 +324,12 @@ func (t *Trainer) begin(ctx context.Context) {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		step := t.step + int64(i)
 		p.done, p.cancel, p.began = make(chan struct{}), cancel, time.Now()
+		p.ended.Store(0)
 		t.sampling.begin(p.began)
 		go func() {
 			defer close(p.done)
 			defer cancel()
-			r, err := t.collect(ctx, counted{t.c.Engine, &t.sampling.samples}, p.problems, step)
+			r, err := t.collect(ctx, counted{t.c.Engine, &p.ended}, p.problems, step)
 			p.r, p.err, p.took = r, err, time.Since(p.began)
 			if err != nil {
 				err = fmt.Errorf("rl: sampling for training step %d: %w", step+1, err)
@@ -394,8 +378,7 @@ func (t *Trainer) take(ctx context.Context) (*Rollouts, map[string]float64, erro
 	}
 	m := map[string]float64{
 		"async/collect_s": p.took.Seconds(), "async/drain_s": t.drained.Seconds(), "async/refresh_s": t.refreshed.Seconds(),
-		"async/samples": float64(t.sampling.samples.Load()), "async/idle_s": t.sampling.idled(time.Now()).Seconds(),
-		"async/ready": 0, "async/collections": 0,
+		"async/idle_s": t.sampling.idled(time.Now()).Seconds(), "async/ready": 0, "async/collections": 0, "async/samples": 0,
 	}
 	t.drained, t.refreshed = 0, 0
 	t.pending = t.pending[1:]
@@ -404,6 +387,7 @@ func (t *Trainer) take(ctx context.Context) (*Rollouts, map[string]float64, erro
 			m["async/ready"]++
 		} else {
 			m["async/collections"]++
+			m["async/samples"] += float64(q.samples) - float64(q.ended.Load())
 		}
 	}
 	return p.r, m, t.dropStale(p.r, m)
@@ -436,7 +420,7 @@ func (t *Trainer) dropStale(r *Rollouts, m map[string]float64) error {
 				failed = fmt.Errorf("rl: sample %d of %s %w", c.Index, r.name(g), err)
 				return false
 			}
-			if a > t.c.Async.dropAfter() {
+			if a > int64(t.c.Async.Staleness) {
 				dropped++
 				return true
 			}
@@ -453,7 +437,7 @@ func (t *Trainer) dropStale(r *Rollouts, m map[string]float64) error {
 	if age.n > 0 {
 		m["async/staleness"], m["async/staleness_max"], m["async/mixed"] = age.sum/age.n, float64(oldest), mixed.sum/mixed.n
 	} else if dropped > 0 {
-		return fmt.Errorf("rl: all %d completions of training step %d are more than %d training steps old: the engine does not take new weights", dropped, t.step+1, t.c.Async.dropAfter())
+		return fmt.Errorf("rl: all %d completions of training step %d are more than %d training steps old: the engine does not take new weights", dropped, t.step+1, t.c.Async.Staleness)
 	}
 	return nil
 }

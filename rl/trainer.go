@@ -30,6 +30,7 @@ type Trainer struct {
 	pending []*pending // collections that have been drawn, the next first
 
 	// With Async:
+	asked              int // samples, by the problems drawn last
 	sampling           sampling
 	handed             []handover // to the engine, the newest last
 	drained, refreshed time.Duration
@@ -56,7 +57,10 @@ func NewTrainer(c Config) (*Trainer, error) {
 		t.log.Warn("groups of a single completion get no advantage from this estimator: nothing is learned from outcomes", "estimator", fmt.Sprintf("%T", c.Estimator))
 	}
 	if a := c.Async; a.Staleness > 0 {
-		t.log.Info("sampling ahead of training", "staleness", a.Staleness, "partial", a.Partial, "drop_after", a.dropAfter())
+		t.log.Info("sampling ahead of training", "staleness", a.Staleness, "partial", a.Partial)
+		if n := c.CheckpointEvery; n > 0 && n <= int64(a.Staleness) {
+			t.log.Warn("nothing is sampled ahead of a checkpoint: with so many of them there is little overlap", "checkpoint_every", n, "staleness", a.Staleness)
+		}
 	}
 	_, publishes := c.Policy.(Publisher)
 	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
@@ -281,6 +285,7 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rl: problem %q: %w", q.ID, err)
 	}
+	t.asked += q.N
 	return p, nil
 }
 
