@@ -23,7 +23,7 @@ import (
 // that sampled its first token and those that are trained on it. The bound is kept by
 // waiting, on both sides: collection k is not begun before the engine has the weights
 // of training step k−Staleness, and training step k begins when the last sample of
-// collection k has ended. So collections keep their order and long completions are not
+// collection k has ended. So collections keep their order, and long completions are not
 // left out in favour of short ones. (AReaL, arXiv:2505.24298, has the same bound on
 // what may be begun, but trains on what ends first.)
 //
@@ -35,37 +35,37 @@ import (
 //
 // The policy must be a [Publisher] and the engine a rollout.Concurrent: one that
 // samples from the policy's own memory would see weights that are half updated. Each
-// collection in flight judges Config.Judges completions at once; estimator and
-// GroupFilter are asked about several collections at once. Dynamic sampling is
-// restricted to one round, with Oversample for reserves, because later rounds draw
-// problems depending on which collection is first. A [Observer] learns from a
-// collection when it is trained, after those behind it have been drawn.
+// collection in flight judges Config.Judges completions at once, and estimator and
+// GroupFilter are asked about several collections at once. Dynamic sampling is limited
+// to one round, with Oversample for reserves, because later rounds would draw problems
+// in an order that depends on time. An [Observer] learns from a collection when it is
+// trained on, after those behind it have been drawn.
 //
 // # How the engine gets new weights
 //
-// Without Partial the trainer waits for the samples in flight before it refreshes
-// the engine. Then each collection is sampled with a single version of the weights,
-// and while one is trained on, the next is sampled ("one step off"). It gains nothing
-// from a Staleness above 1, which is an error. Servers idle while the last samples of
-// each collection end. With Partial they do not: the engine takes the new weights
-// while it samples, and goes on with the completions in flight, whose FirstVersion
-// and LastVersion then differ. Their staleness is that of the first.
+// Without Partial, the trainer waits for the samples in flight before it refreshes the
+// engine. Then each collection is sampled with a single version of the weights, and
+// while one is trained on, the next is sampled ("one step off"). A Staleness above 1
+// would gain nothing and is an error. Servers idle while the last samples of each
+// collection end. With Partial they do not: the engine takes the new weights while it
+// samples, and goes on with the completions in flight, whose FirstVersion and
+// LastVersion then differ.
 //
 // # Checkpoints, and what is reproducible
 //
-// No collection is begun before a checkpoint that is due (CheckpointEvery) and trained
-// after it, so nothing is in flight then, and observers have seen all. A Trainer.Save
-// at another time saves the source as it was before the problems were drawn that have
-// not been trained on. In both cases a trainer that restores the state trains on
-// exactly the problems that had not been trained on, in the same order and with the
-// same random streams. Only what an [Observer] learned from the last Staleness
-// collections is missing in a state saved at another time.
+// A trainer that restores a state trains on exactly the problems that had not been
+// trained on, in the same order and with the same random streams: Trainer.Save takes
+// the source's state from before they were drawn, and what was in flight is sampled
+// again. If the source is an [Observer], that state lacks what it learned since then,
+// from the last Staleness collections at most, and further draws may differ.
 //
-// Without Partial, collection k is sampled with the weights of training step k−1, or
-// of the last checkpoint that was due if that is k, whatever takes how long. So if
-// policy and engine are deterministic, the run is, bit for bit, and so is a run that
-// continues from such a checkpoint with the same CheckpointEvery. With Partial, the
-// versions depend on how long things take, and the bits with them.
+// Without Partial, moreover, no collection is begun before a checkpoint that is due
+// (CheckpointEvery) and trained on after it. So nothing is in flight then, and observers
+// have seen everything. Collection k is sampled with the weights of training step k−1,
+// or of step k at the start of a run and after such a checkpoint, whatever takes how
+// long. If policy and engine are deterministic, the run is so bit for bit, and so is one
+// that continues from such a checkpoint. With Partial, versions depend on how long
+// things take, and the bits with them.
 //
 // # Metrics
 //
@@ -306,10 +306,11 @@ func (t *Trainer) drawPending(ctx context.Context) error {
 }
 
 // mayDraw reports whether the collection that is ahead by so many training steps may
-// be drawn: it is within the bound, within the run, and no checkpoint is due before it.
+// be drawn: it is within the bound, within the run, and, without Partial, no checkpoint
+// is due before it.
 func (t *Trainer) mayDraw(ahead int64) bool {
 	step := t.step + ahead
-	if n := t.c.CheckpointEvery; n > 0 && step >= (t.step/n+1)*n {
+	if n := t.c.CheckpointEvery; n > 0 && !t.c.Async.Partial && step >= (t.step/n+1)*n {
 		return false
 	}
 	return ahead <= int64(t.c.Async.Staleness) && (t.c.Steps == 0 || step < t.c.Steps)

@@ -58,8 +58,8 @@ func NewTrainer(c Config) (*Trainer, error) {
 	}
 	if a := c.Async; a.Staleness > 0 {
 		t.log.Info("sampling ahead of training", "staleness", a.Staleness, "partial", a.Partial)
-		if n := c.CheckpointEvery; n > 0 && n <= int64(a.Staleness) {
-			t.log.Warn("nothing is sampled ahead of a checkpoint: with so many of them there is little overlap", "checkpoint_every", n, "staleness", a.Staleness)
+		if c.CheckpointEvery == 1 && !a.Partial {
+			t.log.Warn("nothing is sampled ahead of a checkpoint: with one after every training step, sampling and training never overlap")
 		}
 	}
 	_, publishes := c.Policy.(Publisher)
