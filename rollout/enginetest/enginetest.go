@@ -93,6 +93,7 @@ var checks = []struct {
 	{"CancelledWithin", cancelledWithin},
 	{"Goroutines", goroutines},
 	{"Versions", versions},
+	{"Concurrent", concurrent},
 }
 
 // skip is the reason why a check does not apply.
