@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,11 @@ func (t *Table) readParquet(f *os.File, do func(row) bool) (err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	// A damaged footer may claim gigabytes, which the module would allocate.
+	var tail [8]byte
+	if _, err := f.ReadAt(tail[:], info.Size()-8); err != nil || string(tail[4:]) != "PAR1" || int64(binary.LittleEndian.Uint32(tail[:])) > info.Size()-8 {
+		return fmt.Errorf("%s: not a Parquet file: it does not end in its footer", t.File)
 	}
 	file, err := parquet.OpenFile(f, info.Size())
 	if err != nil {

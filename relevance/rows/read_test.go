@@ -109,7 +109,7 @@ func TestErrorsOfFlatFiles(t *testing.T) {
 		"l.jsonl":     {"\n" + strings.Repeat("x", MaxLine+1), `l.jsonl:2: longer than 16777216 bytes`},
 		"m.jsonl.gz":  {"{}", `m.jsonl.gz: not a gzip file: unexpected EOF`},
 		"n.jsonl.zst": {"{}{}{}", `n.jsonl.zst: after line 0: invalid input: magic number mismatch`},
-		"o.parquet":   {"PAR1PAR1", `o.parquet: not a Parquet file: reading footer of parquet file: readat o.parquet: negative offset`},
+		"o.parquet":   {"PAR1", `o.parquet: not a Parquet file: it does not end in its footer`},
 	} {
 		inFolder(t, map[string]string{file: c.text})
 		_, _, err := read(file)
