@@ -8,6 +8,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 // Config says what to generate.
@@ -49,9 +50,12 @@ func New(cfg Config) *rows.Source {
 	if cfg.TestSize < 0 {
 		panic(fmt.Sprintf("notes: Config.TestSize is %d, want at least 0", cfg.TestSize))
 	}
+	steps := Steps()
 	s := &rows.Source{
 		Name:     "generated notes",
-		Steps:    Steps(),
+		System:   rows.CriteriaText(steps),
+		Steps:    steps,
+		Compact:  true,
 		Labels:   answers[stepLabel],
 		Relevant: "2",
 		Input:    rows.Render,
@@ -119,12 +123,12 @@ func fingerprint(e *rows.Example) uint64 {
 
 // Steps returns the reasoning steps with the criteria by which notes are
 // labelled.
-func Steps() []prompt.Step[rows.Example] {
+func Steps() []task.Step[rows.Example] {
 	asked := func(step int) func(rows.Example) bool {
 		return func(e rows.Example) bool { return e.Truth[step] != None }
 	}
 	type criterion = prompt.Criterion[rows.Example]
-	return []prompt.Step[rows.Example]{
+	return []task.Step[rows.Example]{
 		{
 			Name:        "category",
 			Instruction: "Compare what the query looks for with what the note is about.",
@@ -134,6 +138,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "other", Text: "other: anything else. A thing mentioned in passing does not count."},
 			},
 			Answers: answers[stepCategory],
+			Rule:    rows.TruthRule(stepCategory),
 		},
 		{
 			Name:        "attribute",
@@ -143,6 +148,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "none asked", Text: "none: the query wants no feature."},
 			},
 			Answers: answers[stepAttribute],
+			Rule:    rows.TruthRule(stepAttribute),
 		},
 		{
 			Name:        "setting",
@@ -152,6 +158,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "none asked", Text: "none: the query names none."},
 			},
 			Answers: answers[stepSetting],
+			Rule:    rows.TruthRule(stepSetting),
 		},
 		{
 			Name:        "exclusion",
@@ -161,6 +168,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "none asked", Text: "none: the query rules nothing out."},
 			},
 			Answers: answers[stepExclusion],
+			Rule:    rows.TruthRule(stepExclusion),
 		},
 		{
 			Name:        "label",
@@ -173,6 +181,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "3", Text: "3: all met."},
 			},
 			Answers: answers[stepLabel],
+			Rule:    rows.TruthRule(stepLabel),
 		},
 	}
 }
