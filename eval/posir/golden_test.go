@@ -100,3 +100,36 @@ func TestAgainstTheBenchmarksProgram(t *testing.T) {
 	require.NoError(t, err)
 	checkGolden(t, results, read("synthetic_metrics.json"), read("synthetic_buckets_bins.json"))
 }
+
+func TestAgainstPandasAndScipy(t *testing.T) {
+	read := func(name string) []byte {
+		text, err := os.ReadFile("testdata/" + name)
+		require.NoError(t, err)
+		return text
+	}
+	checkGolden(t, read("results.json"), read("metrics.json"), read("curves.json"))
+}
+
+func TestEvaluateAgainstTRECEval(t *testing.T) {
+	text, err := os.ReadFile("testdata/trec.json")
+	require.NoError(t, err)
+	var cases []struct {
+		Run, Qrel map[string]float64
+		NDCG      float64
+	}
+	require.NoError(t, json.Unmarshal(text, &cases))
+	require.NotEmpty(t, cases)
+	for _, c := range cases {
+		b := &posir.Benchmark{Queries: []posir.Query{{ID: "q"}}}
+		for d, gain := range c.Qrel {
+			b.Judgements = append(b.Judgements, posir.Judgement{Query: "q", Document: d, Gain: gain})
+		}
+		run := posir.Run{}
+		for d, score := range c.Run {
+			run["q"] = append(run["q"], posir.Hit{Document: d, Score: score})
+		}
+		results, err := b.Evaluate(run)
+		require.NoError(t, err)
+		assert.InDelta(t, c.NDCG, results[0].NDCG, 1e-12)
+	}
+}

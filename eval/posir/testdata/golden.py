@@ -3,7 +3,7 @@ of results that are drawn here.
 
 Run in this folder, with Python 3.11 or later:
 
-    pip install numpy==NUMPY pandas==PANDAS scipy==SCIPY pytrec-eval-terrier==TREC
+    pip install numpy==2.4.6 pandas==3.1.1 scipy==1.17.1 pytrec-eval-terrier==0.5.11
     python golden.py
 
 results.json has two settings in the benchmark's form, with evidence at the ends of
