@@ -19,6 +19,33 @@ type Embedder interface {
 	EmbedDocuments(ctx context.Context, texts []string) ([][]float32, error)
 }
 
+// Prefixed makes an [Embedder] of what embeds texts of one kind, such as Embed of
+// lm/local.Embedder or remote/openai.Embedder.
+type Prefixed struct {
+	Embed func(ctx context.Context, texts []string) ([][]float32, error)
+	// Query and Document are put before every query and every document, as the model's
+	// card says: "query: " and "passage: " for E5.
+	Query, Document string
+}
+
+// EmbedQueries implements [Embedder].
+func (p Prefixed) EmbedQueries(ctx context.Context, texts []string) ([][]float32, error) {
+	return p.Embed(ctx, prefix(p.Query, texts))
+}
+
+// EmbedDocuments implements [Embedder].
+func (p Prefixed) EmbedDocuments(ctx context.Context, texts []string) ([][]float32, error) {
+	return p.Embed(ctx, prefix(p.Document, texts))
+}
+
+func prefix(with string, texts []string) []string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = with + t
+	}
+	return out
+}
+
 // Products computes dst [m×n] = a·bᵀ of a [m×k] and b [n×k], all by rows. A package
 // with faster products than this one's plain Go has its own (lm/local.Products).
 type Products func(dst, a, b []float32, m, n, k int) error
