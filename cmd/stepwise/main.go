@@ -5,6 +5,9 @@
 //	stepwise info                 what such a model is, and the memory it needs
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
+//	stepwise posir build          a position benchmark of your own documents
+//	stepwise posir eval           the position bias of a retriever
+//	stepwise posir metrics        PosIR's numbers from results
 //	stepwise run check            look for damage in a run's folder
 //	stepwise run diff             how two runs differ
 //	stepwise run show             how far a run has come
@@ -39,6 +42,7 @@ var commands = []command{
 	{"generate", "generate text with a model's folder", runGenerate},
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
+	{"posir", "measure whether a retriever is blind to where the answer stands", runPosir},
 	{"run", "check, compare and show the folders of runs", runRun},
 }
 

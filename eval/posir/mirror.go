@@ -177,6 +177,14 @@ type Saliency struct {
 	Mean, Std [SaliencyPoints]float64 // Std divides by the number of documents
 }
 
+// Deciles returns the mean over each tenth of the points.
+func (s *Saliency) Deciles() (d [10]float64) {
+	for i, v := range s.Mean {
+		d[i*len(d)/len(s.Mean)] += v / float64(len(s.Mean)/len(d))
+	}
+	return d
+}
+
 // SummarizeSaliency averages the norms of the gradients at each token of documents,
 // special tokens left out (lm/local.Embedder.Saliency gives them). The norms of a
 // document are clipped at their 99th percentile and divided by it, then resampled to

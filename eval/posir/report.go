@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Report is what is known of a retriever in one setting.
@@ -18,6 +19,8 @@ type Report struct {
 	ByLength [Buckets]*Bias
 	// Reversal is nil if mirrored documents were not searched.
 	Reversal *Reversal
+	// Saliency is nil unless gradients were computed.
+	Saliency *Saliency
 	// Faults are what is wrong with the benchmark.
 	Faults []error
 }
@@ -127,6 +130,18 @@ func (r *Report) Write(w io.Writer) error {
 	if m := r.Reversal; m != nil {
 		fmt.Fprintf(out, "\n## Mirrored documents\n\n| evidence | queries | nDCG@10 | mirrored |\n|---|---|---|---|\n| front | %d | %s | %s |\n| back | %d | %s | %s |\n\n", m.Front, number(m.FrontBefore, 4), number(m.FrontAfter, 4), m.Back, number(m.BackBefore, 4), number(m.BackAfter, 4))
 		fmt.Fprintf(out, "δ is %s (%s to %s): what the back gains by moving to the front less what the front gains by moving to the back. It is 0 without a bias.\n", number(m.Delta.Estimate, 4), number(m.Delta.Low, 4), number(m.Delta.High, 4))
+	}
+	if s := r.Saliency; s != nil {
+		fmt.Fprintf(out, "\n## Saliency\n\nThe gradient of the score at each token, by tenths of what the model reads, over %d documents with the evidence in the middle:\n\n|", s.Documents)
+		deciles := s.Deciles()
+		for i := range deciles {
+			fmt.Fprintf(out, " %d |", i+1)
+		}
+		fmt.Fprintf(out, "\n|%s\n|", strings.Repeat("---|", len(deciles)))
+		for _, v := range deciles {
+			fmt.Fprintf(out, " %s |", number(v, 3))
+		}
+		fmt.Fprintln(out)
 	}
 	r.writePublished(out)
 	if len(r.Faults) > 0 {
