@@ -31,8 +31,11 @@ type Bias struct {
 	// below.
 	Split float64
 	// Slope is the slope of the curve's trend: below 0 is primacy, above 0
-	// recency. Its interval is as PSI's.
-	Slope eval.Interval
+	// recency. Its interval is as PSI's, and SlopeP is the share of permutations with a
+	// slope at least as steep. Where a retriever prefers beginnings or ends, it shows
+	// with fewer queries than by PSI.
+	Slope  eval.Interval
+	SlopeP float64
 	// Sparsest is the smallest number of queries in a bin, of bins that are not
 	// empty, and Empty the number of empty ones.
 	Sparsest, Empty int
@@ -136,9 +139,9 @@ func (c *Curve) slope() float64 {
 	return eval.FitLine(x, y).Slope
 }
 
-// permute sets Null, NullHigh and P.
+// permute sets Null, NullHigh, P and SlopeP.
 func (b *Bias) permute(points []point, o BiasOptions) {
-	b.Null, b.NullHigh, b.P = math.NaN(), math.NaN(), math.NaN()
+	b.Null, b.NullHigh, b.P, b.SlopeP = math.NaN(), math.NaN(), math.NaN(), math.NaN()
 	if math.IsNaN(b.PSI.Estimate) {
 		return
 	}
@@ -146,7 +149,7 @@ func (b *Bias) permute(points []point, o BiasOptions) {
 	slices.SortStableFunc(points, func(a, c point) int { return cmp.Compare(a.bucket, c.bucket) })
 	random := rand.New(rand.NewPCG(o.Seed, 1))
 	values := make([]float64, 0, o.Replicates)
-	reached := 1
+	reached, steeper := 1, 1
 	for range o.Replicates {
 		for from := 0; from < len(points); {
 			to := from
@@ -157,9 +160,13 @@ func (b *Bias) permute(points []point, o BiasOptions) {
 			random.Shuffle(len(in), func(i, j int) { in[i].bin, in[j].bin = in[j].bin, in[i].bin })
 			from = to
 		}
-		psi := curveOf(points).PSI() // defined, as a gain above 0 remains
+		curve := curveOf(points)
+		psi := curve.PSI() // defined, as a gain above 0 remains
 		if psi >= b.PSI.Estimate {
 			reached++
+		}
+		if math.Abs(curve.slope()) >= math.Abs(b.Slope.Estimate) {
+			steeper++
 		}
 		values = append(values, psi)
 	}
@@ -167,6 +174,9 @@ func (b *Bias) permute(points []point, o BiasOptions) {
 	b.Null, _ = eval.Mean(values)
 	b.NullHigh = values[min(int(math.Ceil(o.Level*float64(len(values)))), len(values))-1]
 	b.P = float64(reached) / float64(o.Replicates+1)
+	if !math.IsNaN(b.Slope.Estimate) {
+		b.SlopeP = float64(steeper) / float64(o.Replicates+1)
+	}
 }
 
 // split sets Split.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -40,13 +41,18 @@ func NewReport(model, setting string, results []Result, o BiasOptions) (*Report,
 	return r, nil
 }
 
-// biased reports whether a bias is large enough to care about and more than noise.
-func (b *Bias) biased() bool { return b.P < .05 && b.Split > .1 }
+// biased reports whether a bias is large enough to care about and more than noise,
+// which is asked of five curves.
+func (b *Bias) biased() bool {
+	const noise, small = .01, .1
+	return b.P <= noise && b.Split > small || b.SlopeP <= noise && math.Abs(b.Slope.Estimate) > small
+}
 
 // Advice says in one line what to do about the retriever.
 //
-// A bias counts if permuted positions give its PSI in less than 5% of cases and if PSI
-// remains above 0.1 when its bins are chosen on other queries.
+// A bias counts if its PSI remains above 0.1 when the bins are chosen on other queries, or
+// if the slope is above 0.1 either way; and if no more than 1% of permuted positions give
+// that PSI or slope, which takes 100 replicates or more.
 func (r *Report) Advice() string {
 	short, long := r.ByLength[0].biased(), -1
 	for i := Buckets - 1; i > 0; i-- {
@@ -111,22 +117,22 @@ func (r *Report) Write(w io.Writer) error {
 		fmt.Fprintf(out, " (%d without a position, %d without a length)", a.NoPosition, a.NoLength)
 	}
 	fmt.Fprint(out, ". By length of the document, in tokens:\n\n")
-	fmt.Fprintln(out, "| length | queries | nDCG@10 | PSI | without bias | P | split-half PSI | slope | sparsest bin | empty bins |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(out, "| length | queries | nDCG@10 | PSI | without bias | P | split-half PSI | slope | P | sparsest bin | empty bins |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|")
 	row := func(name string, c *Curve, b *Bias) {
 		n := 0
 		for _, count := range c.Count {
 			n += count
 		}
-		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s | %s (%s to %s) | %d | %d |\n", name, n, number(c.NDCG(), 4), number(c.PSI(), 3),
-			number(b.Null, 3), number(b.P, 3), number(b.Split, 3), number(b.Slope.Estimate, 3), number(b.Slope.Low, 3), number(b.Slope.High, 3), b.Sparsest, b.Empty)
+		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s | %s (%s to %s) | %s | %d | %d |\n", name, n, number(c.NDCG(), 4), number(c.PSI(), 3),
+			number(b.Null, 3), number(b.P, 3), number(b.Split, 3), number(b.Slope.Estimate, 3), number(b.Slope.Low, 3), number(b.Slope.High, 3), number(b.SlopeP, 3), b.Sparsest, b.Empty)
 	}
 	lengths := [Buckets]string{"1–512", "513–1024", "1025–1536", "1537 or more"}
 	for i := range a.ByLength {
 		row(BucketNames[i]+" "+lengths[i], &a.ByLength[i], r.ByLength[i])
 	}
 	row("all", &a.All, r.All)
-	fmt.Fprint(out, "\nnDCG@10 of a row is the mean over its bins. \"Without bias\" is the PSI that permuted positions give on average, P the share of permutations that reach the PSI found. Split-half PSI has its bins chosen on other queries. The slope is the change of nDCG@10 from beginning to end, with a 95% interval: below 0 is primacy, above 0 recency.\n")
+	fmt.Fprint(out, "\nnDCG@10 of a row is the mean over its bins. \"Without bias\" is the PSI that permuted positions give on average, P the share of permutations that reach the PSI or the slope found. Split-half PSI has its bins chosen on other queries. The slope is the change of nDCG@10 from beginning to end, with a 95% interval: below 0 is primacy, above 0 recency.\n")
 	if m := r.Reversal; m != nil {
 		fmt.Fprintf(out, "\n## Mirrored documents\n\n| evidence | queries | nDCG@10 | mirrored |\n|---|---|---|---|\n| front | %d | %s | %s |\n| back | %d | %s | %s |\n\n", m.Front, number(m.FrontBefore, 4), number(m.FrontAfter, 4), m.Back, number(m.BackBefore, 4), number(m.BackAfter, 4))
 		fmt.Fprintf(out, "δ is %s (%s to %s): what the back gains by moving to the front less what the front gains by moving to the back. It is 0 without a bias.\n", number(m.Delta.Estimate, 4), number(m.Delta.Low, 4), number(m.Delta.High, 4))
