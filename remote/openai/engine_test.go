@@ -2,6 +2,7 @@ package openai
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -12,7 +13,13 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout/enginetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if address := os.Getenv(stubAddress); address != "" {
+		serveStub(address)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // config is an engine's over peers, with short waits.
 func config(peers ...*peer) Config {

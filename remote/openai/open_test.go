@@ -188,4 +188,3 @@ func TestMetrics(t *testing.T) {
 		require.True(t, strings.HasPrefix(name, "engine/"), name)
 	}
 }
-

@@ -184,38 +184,48 @@ func (s *scanner) text() string {
 func (s *scanner) digits() []byte {
 	s.peek()
 	start := s.i
-	some := func() {
-		if s.i >= len(s.b) || s.b[s.i] < '0' || s.b[s.i] > '9' {
-			s.fail("want a number")
-			return
-		}
-		for s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9' {
-			s.i++
-		}
-	}
-	is := func(c ...byte) bool { return s.err == nil && s.i < len(s.b) && bytes.IndexByte(c, s.b[s.i]) >= 0 }
-	if is('-') {
+	if s.at() == '-' {
 		s.i++
 	}
-	if is('0') {
+	if s.at() == '0' {
 		s.i++
 	} else {
-		some()
+		s.some()
 	}
-	if is('.') {
+	if s.at() == '.' {
 		s.i++
-		some()
+		s.some()
 	}
-	if is('e', 'E') {
-		if s.i++; is('+', '-') {
+	if c := s.at(); c == 'e' || c == 'E' {
+		s.i++
+		if c := s.at(); c == '+' || c == '-' {
 			s.i++
 		}
-		some()
+		s.some()
 	}
 	if s.err != nil {
 		return nil
 	}
 	return s.b[start:s.i]
+}
+
+// at returns the next byte; 0 at the end.
+func (s *scanner) at() byte {
+	if s.i < len(s.b) {
+		return s.b[s.i]
+	}
+	return 0
+}
+
+// some reads at least one digit.
+func (s *scanner) some() {
+	start := s.i
+	for s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9' {
+		s.i++
+	}
+	if s.i == start {
+		s.fail("want a number")
+	}
 }
 
 // float reads a number; null and what is beyond float64 are NaN. Servers also write
