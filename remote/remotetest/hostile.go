@@ -63,7 +63,7 @@ func Hostile() map[string]http.Handler {
 		"packed": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mime(w)
 			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
+			z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
 			large(z)
 			_ = z.Close()
 		}),
