@@ -111,7 +111,7 @@ func TestHostile(t *testing.T) {
 					}
 					good.ServeHTTP(w, r)
 				})),
-				Retry: twice, Heartbeat: 10 * time.Millisecond,
+				Retry: twice, Heartbeat: 200 * time.Millisecond,
 				Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			})
 			require.NoError(t, err)
