@@ -4,8 +4,8 @@
 //	go run ./examples/cluster -tiny /tmp/tiny                          # a small model to try it with
 //	go run ./examples/cluster -config examples/cluster/local-local.json
 //
-// The files in this folder are all pairs that go together; docs/scale.md says how the
-// weights travel between the two. The task is that of examples/owntask, shortened: what
+// The configurations in this folder are all pairs that go together; docs/scale.md says
+// how the weights travel between the two. Stop it with Ctrl-C and add -resume. The task is that of examples/owntask, shortened: what
 // becomes of a parcel that is sent back.
 package main
 
@@ -75,7 +75,7 @@ func demonstration(t *prompt.Template[parcel], p parcel) (string, error) {
 
 // learn trains with the policy and the engine of a configuration, in a run's folder, and
 // writes how good they are.
-func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir string, log *slog.Logger) error {
+func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir string, begin func(run.Config) (*run.Writer, error), log *slog.Logger) error {
 	tok, err := tokenizer.Load(c.Model + "/tokenizer.json")
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 		return err
 	}
 
-	folder, err := run.Start(run.Config{Dir: dir, Seed: c.Seed, Settings: c})
+	folder, err := begin(run.Config{Dir: dir, Seed: c.Seed, Settings: c})
 	if err != nil {
 		return err
 	}
@@ -121,12 +121,17 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 	trainer, err := rl.NewTrainer(rl.Config{
 		Policy: p.policy, Engine: p.engine, Source: &rl.SliceSource{Problems: bind(sampled, train), Seed: c.Seed},
 		Credit: sam.Mask{}, Batching: rl.Batching{Prompts: c.Prompts}, LR: rl.Constant{LR: c.Policy.LR}, MaxNorm: p.maxNorm,
-		Seed: c.Seed, Steps: c.Steps, Recorder: stage, Logger: log,
+		Seed: c.Seed, Steps: c.Steps, Recorder: stage, Logger: log, CheckpointEvery: 10,
+		Checkpoint: func(ctx context.Context, t *rl.Trainer) error { return stage.Save(ctx, t) },
 	})
 	if err != nil {
 		return err
 	}
-	if c.Warmup > 0 {
+	found, err := stage.Resume(ctx, trainer)
+	if err != nil {
+		return err
+	}
+	if !found && c.Warmup > 0 { // a new run: show the policy how to write
 		var demos []rl.Demonstration
 		for _, p := range train[:len(train)/3] {
 			request, err := sampled.Bind(p).Request()
@@ -191,8 +196,13 @@ func main() {
 	path := flag.String("config", "examples/cluster/local-local.json", "the configuration")
 	data := flag.String("data", "examples/owntask/parcels.jsonl", "the parcels")
 	out := flag.String("out", "runs/cluster", "the run's folder")
+	resume := flag.Bool("resume", false, "go on with the run in the folder")
 	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
 	flag.Parse()
+	begin := run.Start
+	if *resume {
+		begin = run.Resume
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	parcels, err := readParcels(*data)
@@ -201,7 +211,7 @@ func main() {
 	} else if err == nil {
 		var c config
 		if c, err = readConfig(*path); err == nil {
-			err = learn(ctx, os.Stdout, c, parcels, *out, slog.Default())
+			err = learn(ctx, os.Stdout, c, parcels, *out, begin, slog.Default())
 		}
 	}
 	if err != nil {

@@ -230,7 +230,7 @@ func (p *pair) openTinker(ctx context.Context, c config, form rollout.Form, log 
 		return nil, err
 	}
 	p.onClose(client.Close)
-	settings := tinker.PolicyConfig{Model: c.Policy.Model, LoRA: tinker.LoRA{Rank: c.Policy.Rank, Seed: int64(c.Seed)}}
+	settings := tinker.PolicyConfig{Model: c.Policy.Model, LoRA: tinker.LoRA{Rank: c.Policy.Rank, Seed: uint32(c.Seed)}}
 	if form != rollout.FormOwn {
 		settings.Adapters = c.Weights
 	}
