@@ -53,6 +53,7 @@ type identity struct {
 type call struct {
 	id     string // names the sample, the same in every attempt, and the attempt
 	model  string
+	label  string // of the weights that the server is to have; "" = any
 	prompt []int32
 	params rollout.Params // TopP 1 and TopK 0 keep all tokens
 	seed   int64

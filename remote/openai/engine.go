@@ -204,7 +204,7 @@ func (e *Engine) sample(ctx context.Context, name string, j job, r *rollout.Requ
 	c.seed = seed(r.Stream, j.index)
 	var out rollout.Completion
 	lost, err := e.deliver(ctx, fmt.Sprintf("%s-%s-%d-%d", e.run, name, j.request, j.index), func(ctx context.Context, l *lease, id string) error {
-		c.model, c.id, c.processed = l.model, id, l.logps.processed(&c.params)
+		c.model, c.label, c.id, c.processed = l.model, l.label, id, l.logps.processed(&c.params)
 		var err error
 		out, err = e.ask(ctx, l.server, c)
 		return err
@@ -327,6 +327,9 @@ func (e *Engine) ask(ctx context.Context, s *server, c *call) (out rollout.Compl
 		a, err := s.dialect.parse(body, c)
 		if err == nil {
 			err = a.check(c)
+		}
+		if err == nil && a.version != "" && c.label != "" && a.version != c.label && a.version != e.fleet.labelOf(s) {
+			err = fmt.Errorf("%w: sampled with weights labelled %.40q, want %q", errOtherWeights, a.version, c.label)
 		}
 		if err == nil {
 			out, err = e.complete(&a, c)

@@ -60,8 +60,15 @@ func (f *fleet) slots() (n int) {
 // lease is a place at a server for one request.
 type lease struct {
 	*server
-	model   string
-	version int64
+	model, label string
+	version      int64
+}
+
+// labelOf returns the label of the weights that a server has now.
+func (f *fleet) labelOf(s *server) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return s.label
 }
 
 // acquire waits for a place at the least loaded server, and at another than avoid if
@@ -79,7 +86,7 @@ func (f *fleet) acquire(ctx context.Context, avoid *server) (*lease, error) {
 			s.inFlight++
 			s.byModel[s.model]++
 			f.inFlight.add(now, 1)
-			l = &lease{s, s.model, s.version}
+			l = &lease{s, s.model, s.label, s.version}
 		}
 		changed := f.changed
 		f.mu.Unlock()
@@ -238,7 +245,11 @@ func (f *fleet) failed(l *lease, err error) {
 	l.lastErr = err
 	var closed *net.OpError
 	refused := errors.As(err, &closed) && closed.Op == "dial"
-	if l.state == stateUp && (l.failures >= failuresDown || refused) {
+	switch {
+	case l.state != stateUp:
+	case errors.Is(err, errOtherWeights):
+		l.state, l.notBefore = stateDown, time.Now() // trying it finds out the same
+	case l.failures >= failuresDown || refused:
 		l.state, l.notBefore = stateDown, time.Now().Add(l.waits.NextBackOff())
 	}
 	f.free(l)

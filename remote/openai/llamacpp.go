@@ -69,7 +69,8 @@ func (l llamaCPP) identify(ctx context.Context, s *server) (identity, error) {
 		} `json:"default_generation_settings"`
 	}
 	err := s.get(ctx, props, &p)
-	id.slots, id.context = p.Slots, p.Default.Context
+	// With the last place of its context the server says that it cut something.
+	id.slots, id.context = p.Slots, max(0, p.Default.Context-1)
 	return id, err
 }
 

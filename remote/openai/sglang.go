@@ -9,8 +9,9 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// sglang is the dialect of SGLang (0.5, from its sources; not run against one). Its
-// log-probs are at the temperature, before truncation.
+// sglang is the dialect of SGLang (measured with 0.5.23 on CPU). Its log-probs are at
+// the temperature, before truncation. It respects seeds only with
+// --enable-deterministic-inference. A token id outside the model's vocabulary kills it.
 type sglang struct{}
 
 func (sglang) samplePath() string { return "/generate" }
