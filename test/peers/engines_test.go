@@ -140,10 +140,15 @@ func testEngine(t *testing.T, w *world, p *peer) {
 		if shared == "" {
 			shared = t.TempDir()
 		}
-		w.train(t, p.name, map[string]any{"kind": "local", "lr": 4e-4, "rank": 0}, map[string]any{
-			"kind":    p.dialect.String(),
-			"servers": []any{map[string]any{"endpoint": map[string]any{"url": p.server.url}, "model": p.model}},
-		}, shared)
+		w.train(t, p.name, map[string]any{"kind": "local", "lr": 4e-4, "rank": 0}, engineSettings(p.dialect, p.server, p.model), shared)
+	}
+}
+
+// engineSettings are those of a server in a configuration of examples/cluster.
+func engineSettings(d openai.Dialect, s *server, model string) map[string]any {
+	return map[string]any{
+		"kind":    d.String(),
+		"servers": []any{map[string]any{"endpoint": map[string]any{"url": s.url}, "model": model}},
 	}
 }
 
