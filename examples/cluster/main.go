@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -192,16 +193,25 @@ func readParcels(path string) (all []parcel, err error) {
 	return all, nil
 }
 
+// goOn resumes a run or, if there is none, starts it: a job that is restarted wants both.
+func goOn(c run.Config) (*run.Writer, error) {
+	w, err := run.Resume(c)
+	if errors.Is(err, run.ErrNoRun) {
+		return run.Start(c)
+	}
+	return w, err
+}
+
 func main() {
 	path := flag.String("config", "examples/cluster/local-local.json", "the configuration")
 	data := flag.String("data", "examples/owntask/parcels.jsonl", "the parcels")
 	out := flag.String("out", "runs/cluster", "the run's folder")
-	resume := flag.Bool("resume", false, "go on with the run in the folder")
+	resume := flag.Bool("resume", false, "go on with the run in the folder, if there is one")
 	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
 	flag.Parse()
 	begin := run.Start
 	if *resume {
-		begin = run.Resume
+		begin = goOn
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
