@@ -278,7 +278,7 @@ func (j *Judge) ask(ctx context.Context, q question, vote int) ([]Opinion, error
 	if err != nil {
 		return nil, err
 	}
-	opinions, wrapped, err := q.parse(content)
+	opinions, wrapped, err := q.parse(j.client.Hide(content))
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func writeFile(name string, r io.Reader) error {
 
 // deleteSaved deletes what was saved under a name.
 func (c *Client) deleteSaved(ctx context.Context, model string, s saved, name string) error {
-	r := transport.Request{Method: http.MethodDelete, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + s.kind + "/" + url.PathEscape(name), Once: true}
+	r := transport.Request{Method: http.MethodDelete, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + s.kind + "/" + url.PathEscape(name), Once: true, Timeout: c.config.Timeout}
 	err := c.http.Do(ctx, r, nil)
 	if statusOf(err) == http.StatusNotFound {
 		return nil

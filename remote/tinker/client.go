@@ -26,6 +26,9 @@ type Config struct {
 	// Heartbeat is the time between two signs of life; 0 means 10 s. A server
 	// frees the models of a session that gives none (SkyRL after 300 s).
 	Heartbeat time.Duration `json:"heartbeat"`
+	// Timeout bounds each attempt at a request that servers answer at once, which
+	// are all but the wait for a result; 0 means 1 minute.
+	Timeout time.Duration `json:"timeout"`
 	// Poll bounds each wait for a result, after which the client asks again; 0
 	// means 45 s.
 	Poll time.Duration `json:"poll"`
@@ -40,6 +43,9 @@ func (c Config) withDefaults() Config {
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 10 * time.Second
 	}
+	if c.Timeout == 0 {
+		c.Timeout = time.Minute
+	}
 	if c.Poll == 0 {
 		c.Poll = 45 * time.Second
 	}
@@ -51,8 +57,8 @@ func (c Config) withDefaults() Config {
 
 // Validate returns an error that names an invalid setting.
 func (c Config) Validate() error {
-	if c.Heartbeat < 0 || c.Poll < 0 {
-		return fmt.Errorf("tinker: Config.Heartbeat is %v and Config.Poll %v, want 0 (for the default) or more", c.Heartbeat, c.Poll)
+	if c.Heartbeat < 0 || c.Timeout < 0 || c.Poll < 0 {
+		return fmt.Errorf("tinker: Config.Heartbeat is %v, Timeout %v and Poll %v, want 0 (for the default) or more", c.Heartbeat, c.Timeout, c.Poll)
 	}
 	return errors.Join(c.Endpoint.Validate(), c.Retry.Validate())
 }
@@ -77,7 +83,9 @@ func New(c Config) (*Client, error) {
 	}
 	c = c.withDefaults()
 	h, err := transport.New(c.Endpoint, transport.Options{
-		KeyHeader: "X-API-Key", IDHeader: "X-Idempotency-Key", Retry: c.Retry, Log: c.Log,
+		// No header of idempotency: servers do not look at it, and with it net/http
+		// would send even a create_model twice.
+		KeyHeader: "X-API-Key", Retry: c.Retry, Log: c.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -129,7 +137,7 @@ func (c *Client) heartbeat(ctx context.Context) {
 		c.mu.Unlock()
 		for _, id := range live {
 			r := c.request("/session_heartbeat", map[string]any{"session_id": id, "type": "session_heartbeat"})
-			r.Once, r.Timeout = true, c.config.Heartbeat
+			r.Once = true
 			err := c.http.Do(ctx, r, nil)
 			if statusOf(err) == http.StatusNotFound || statusOf(err) == http.StatusGone {
 				c.mu.Lock()
@@ -182,6 +190,7 @@ func (c *Client) request(path string, body any) transport.Request {
 	if err != nil {
 		panic(err)
 	}
+	r.Timeout = c.config.Timeout
 	return r
 }
 

@@ -129,7 +129,7 @@ func (m *model) discard(ctx context.Context) {
 type call struct {
 	what string
 	r    transport.Request
-	n    int // data
+	data []wire.Datum
 }
 
 // pass returns the request for a forward pass, or a forward and backward one. A
@@ -146,7 +146,8 @@ func (m *model) pass(data []wire.Datum, loss string, forwardOnly bool) call {
 	}
 	return call{what, transport.Request{
 		Method: http.MethodPost, Path: "/api/v1/forward_backward", Body: w.Marshal(), ContentType: protobuf, Accept: "application/json",
-	}, len(data)}
+		Timeout: m.c.config.Timeout,
+	}, data}
 }
 
 // optim returns the request for an optimiser step.
@@ -157,17 +158,21 @@ func (m *model) optim(lr float64, a Adam) call {
 		"adam_params": map[string]any{
 			"learning_rate": lr, "beta1": a.Beta1, "beta2": a.Beta2, "eps": a.Eps, "weight_decay": a.WeightDecay,
 		},
-	}), 0}
+	}), nil}
 }
 
-// outputs waits for the result of a pass over n data.
-func (m *model) outputs(ctx context.Context, id string, c call) (*wire.ForwardBackwardOutput, error) {
-	var out *wire.ForwardBackwardOutput
-	err := m.c.await(ctx, m.session, id, c.what, true, func(b []byte) (err error) {
-		out, err = wire.ParseForwardBackwardOutput(b, c.n)
-		return err
+// outputs waits for the result of a pass and returns the log-probs of its data.
+func (m *model) outputs(ctx context.Context, id string, c call) ([][]float32, error) {
+	var logp [][]float32
+	err := m.c.await(ctx, m.session, id, c.what, true, func(b []byte) error {
+		out, err := wire.ParseForwardBackwardOutput(b, len(c.data))
+		if err != nil {
+			return err
+		}
+		logp = out.Field("logprobs")
+		return checkLogProbs(c.data, logp)
 	})
-	return out, err
+	return logp, err
 }
 
 // gradNorm waits for an optimiser step and returns the gradient norm that the server
@@ -225,14 +230,11 @@ func (m *model) forward(ctx context.Context, data []wire.Datum) ([][]float32, er
 	}
 	var logp [][]float32
 	for i, c := range calls {
-		out, err := m.outputs(ctx, ids[i], c)
+		part, err := m.outputs(ctx, ids[i], c)
 		if err != nil {
 			return nil, err
 		}
-		logp = append(logp, out.Field("logprobs")...)
-	}
-	if err := checkLogProbs(data, logp); err != nil {
-		return nil, err
+		logp = append(logp, part...)
 	}
 	return logp, nil
 }
@@ -307,7 +309,7 @@ func (m *model) findSaved(ctx context.Context, s saved, name string) (string, er
 				Path string `json:"tinker_path"`
 			} `json:"checkpoints"`
 		}
-		r := transport.Request{Method: http.MethodGet, Path: "/api/v1/training_runs/" + url.PathEscape(m.id) + "/checkpoints", Accept: "application/json"}
+		r := transport.Request{Method: http.MethodGet, Path: "/api/v1/training_runs/" + url.PathEscape(m.id) + "/checkpoints", Accept: "application/json", Timeout: m.c.config.Timeout}
 		if err := m.c.http.Do(ctx, r, transport.JSON(&list)); err != nil {
 			return "", err
 		}

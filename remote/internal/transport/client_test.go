@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stepwise-rl/stepwise/remote"
+	"github.com/stepwise-rl/stepwise/remote/remotetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -425,5 +427,24 @@ func TestClean(t *testing.T) {
 		"\xe2\xe2\xe2\xe2xxxx": "����xxxx",
 	} {
 		require.Equal(t, want, Clean(text, 10), "%q", text)
+	}
+}
+
+// Hostile servers cost an error, not time or memory.
+func TestHostile(t *testing.T) {
+	for name, h := range remotetest.Hostile() {
+		o := bearer
+		o.MaxBody, o.Retry = 1<<20, thrice
+		c := start(t, o, h.ServeHTTP)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			err := c.Do(t.Context(), Request{Method: method, Path: "/", Body: []byte("{}"), Timeout: 5 * time.Second}, JSON(new(struct{ A int })))
+			require.NoError(t, remotetest.CheckError(err, canary), "%s: %v", name, err)
+			require.NotErrorIs(t, err, context.DeadlineExceeded)
+		}
+		runtime.ReadMemStats(&after)
+		t.Logf("%s: %.1f MB", name, float64(after.TotalAlloc-before.TotalAlloc)/1e6)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20), name) // of six attempts, the server's share included
 	}
 }
