@@ -140,7 +140,7 @@ func startSGLang(t *testing.T, folder string) *server {
 			"--max-running-requests", "8", "--max-total-tokens", "4096", "--disable-overlap-schedule",
 			"--disable-radix-cache", "--disable-cuda-graph"},
 		env:   []string{"SGLANG_USE_CPU_ENGINE=1", "HF_HUB_OFFLINE=1"},
-		ready: "/health_generate", within: 5 * time.Minute,
+		ready: "/health_generate", within: 10 * time.Minute,
 	})
 }
 
