@@ -29,6 +29,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
@@ -121,8 +122,9 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 	train, test := parcels[:len(parcels)*3/4], parcels[len(parcels)*3/4:]
 	trainer, err := rl.NewTrainer(rl.Config{
 		Policy: p.policy, Engine: p.engine, Source: &rl.SliceSource{Problems: bind(sampled, train), Seed: c.Seed},
-		Credit: sam.Mask{}, Batching: rl.Batching{Prompts: c.Prompts}, LR: rl.Constant{LR: c.Policy.LR}, MaxNorm: p.maxNorm,
-		Seed: c.Seed, Steps: c.Steps, Recorder: stage, Logger: log, CheckpointEvery: 10,
+		Credit: sam.Mask{}, Objective: objective.Corrected{Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, Max: 2},
+		Batching: rl.Batching{Prompts: c.Prompts}, LR: rl.Constant{LR: c.Policy.LR}, MaxNorm: p.maxNorm, Async: c.Async,
+		Seed: c.Seed, Steps: c.Steps, Recorder: p.recorder(stage), Logger: log, CheckpointEvery: 10,
 		Checkpoint: func(ctx context.Context, t *rl.Trainer) error { return stage.Save(ctx, t) },
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,6 +32,9 @@ type config struct {
 	// there: the policy's weights travel through it. With llama.cpp it is the router's
 	// --models-dir.
 	Weights string `json:"weights,omitempty"`
+
+	// Async samples ahead of the training; the engine must be on servers.
+	Async rl.Async `json:"async"`
 
 	Seed     uint64  `json:"seed"`
 	Prompts  int     `json:"prompts"` // per training step
@@ -108,8 +112,20 @@ func readConfig(path string) (c config, err error) {
 type pair struct {
 	policy  rl.Policy
 	engine  rollout.Engine
-	maxNorm float64  // of the gradient; 0 where it cannot be clipped
-	frees   []func() // what close calls, last first
+	maxNorm float64                     // of the gradient; 0 where it cannot be clipped
+	metrics []func() map[string]float64 // of clients
+	frees   []func()                    // what close calls, last first
+}
+
+// recorder adds the metrics of clients to a trainer's.
+func (p *pair) recorder(to rl.Recorder) rl.Recorder {
+	return rl.RecorderFunc(func(step int64, m map[string]float64) error {
+		m = maps.Clone(m)
+		for _, f := range p.metrics {
+			maps.Copy(m, f())
+		}
+		return to.Record(step, m)
+	})
 }
 
 func (p *pair) onClose(f func()) { p.frees = append(p.frees, f) }
@@ -196,7 +212,7 @@ func openPair(ctx context.Context, c config, tok *tokenizer.Tokenizer, eos []int
 			return nil, err
 		}
 		p.onClose(e.Close)
-		p.engine = e
+		p.engine, p.metrics = e, append(p.metrics, e.Metrics)
 	}
 	return p, err
 }
@@ -230,6 +246,7 @@ func (p *pair) openTinker(ctx context.Context, c config, form rollout.Form, log 
 		return nil, err
 	}
 	p.onClose(client.Close)
+	p.metrics = append(p.metrics, client.Metrics)
 	settings := tinker.PolicyConfig{Model: c.Policy.Model, LoRA: tinker.LoRA{Rank: c.Policy.Rank, Seed: uint32(c.Seed)}}
 	if form != rollout.FormOwn {
 		settings.Adapters = c.Weights
