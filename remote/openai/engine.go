@@ -15,6 +15,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -55,6 +56,7 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 		var err error
 		s.client, err = transport.New(s.config.Endpoint, transport.Options{
 			KeyHeader: "Authorization", KeyPrefix: "Bearer ", IDHeader: "X-Request-Id",
+			Retry: remote.Retry{Attempts: c.Attempts, Elapsed: c.PhaseTimeout, Backoff: c.Backoff, MaxBackoff: c.MaxBackoff},
 		})
 		if err != nil {
 			return nil, fmt.Errorf("openai: Config.Servers[%d]: %w", i, err)
@@ -236,9 +238,7 @@ func (e *Engine) deliver(ctx context.Context, identity string, ask func(ctx cont
 	defer unqueue()
 	limited, cancel := context.WithTimeout(ctx, e.config.SampleTimeout)
 	defer cancel()
-	wait := &backoff.ExponentialBackOff{
-		InitialInterval: e.config.Backoff, MaxInterval: e.config.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5,
-	}
+	wait := e.backoff()
 	var last error
 	var avoid *server
 	for faults, sent := 0, 0; faults < e.config.Attempts; sent++ {
@@ -340,6 +340,33 @@ func (e *Engine) ask(ctx context.Context, s *server, c *call) (out rollout.Compl
 		return err
 	})
 	return out, err
+}
+
+// askOften is ask, again if it fails by the server's fault or on the way.
+func (e *Engine) askOften(ctx context.Context, s *server, c *call) (out rollout.Completion, err error) {
+	err = e.often(ctx, func() (err error) { out, err = e.ask(ctx, s, c); return err })
+	return out, err
+}
+
+// often calls f up to Config.Attempts times.
+func (e *Engine) often(ctx context.Context, f func() error) error {
+	wait := e.backoff()
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || attempt == e.config.Attempts || reasonOf(err) == lostUTF8 || errors.Is(err, errEOS) || !transport.Retryable(err) {
+			return err
+		}
+		if sleep(ctx, wait.NextBackOff()) != nil {
+			return err
+		}
+	}
+}
+
+// backoff returns the waits between the attempts of a sample.
+func (e *Engine) backoff() backoff.BackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: e.config.Backoff, MaxInterval: e.config.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5,
+	}
 }
 
 // settled is what an attempt has come to.

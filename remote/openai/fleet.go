@@ -75,6 +75,9 @@ func (f *fleet) labelOf(s *server) string {
 // another is up.
 func (f *fleet) acquire(ctx context.Context, avoid *server) (*lease, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		f.mu.Lock()
 		now := time.Now()
 		s, trial, wait, err := f.choose(avoid, now)
@@ -106,9 +109,6 @@ func (f *fleet) acquire(ctx context.Context, avoid *server) (*lease, error) {
 		case <-timer.C:
 		}
 		timer.Stop()
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 	if err != nil {
 		return fmt.Errorf("a probe with a seed: %w", err)
 	}
-	again, err := e.ask(ctx, s, e.probeCall(s.model, at, rollout.Params{Temperature: 1, MaxTokens: len(first.Tokens)}))
+	again, err := e.askOften(ctx, s, e.probeCall(s.model, at, rollout.Params{Temperature: 1, MaxTokens: len(first.Tokens)}))
 	if err != nil {
 		return fmt.Errorf("a probe with a seed, once more: %w", err)
 	}
@@ -94,7 +94,7 @@ func (e *Engine) probePrompt(n, variant int) []int32 {
 func (e *Engine) probe(ctx context.Context, s *server, model string, temperature float64) (out rollout.Completion, prompt []int32, err error) {
 	for variant := range probePrompts {
 		prompt = e.probePrompt(4, variant)
-		out, err = e.ask(ctx, s, e.probeCall(model, prompt, rollout.Params{Temperature: temperature, MaxTokens: 2}))
+		out, err = e.askOften(ctx, s, e.probeCall(model, prompt, rollout.Params{Temperature: temperature, MaxTokens: 2}))
 		if err == nil || reasonOf(err) != lostUTF8 {
 			return out, prompt, err
 		}
@@ -108,7 +108,7 @@ func (e *Engine) probe(ctx context.Context, s *server, model string, temperature
 func (e *Engine) probeMeaning(ctx context.Context, s *server, prompt []int32, greedy rollout.Completion) error {
 	var kept [2][]float64
 	for i, temperature := range []float64{1, 2} {
-		c, err := e.ask(ctx, s, e.probeCall(s.model, prompt, rollout.Params{Temperature: temperature, TopK: 1, MaxTokens: len(greedy.Tokens)}))
+		c, err := e.askOften(ctx, s, e.probeCall(s.model, prompt, rollout.Params{Temperature: temperature, TopK: 1, MaxTokens: len(greedy.Tokens)}))
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (e *Engine) probeLong(ctx context.Context, s *server) (err error) {
 		return nil
 	}
 	for variant := range probePrompts {
-		_, err = e.ask(ctx, s, e.probeCall(s.model, e.probePrompt(n, variant), rollout.Params{MaxTokens: 1}))
+		_, err = e.askOften(ctx, s, e.probeCall(s.model, e.probePrompt(n, variant), rollout.Params{MaxTokens: 1}))
 		if err == nil || reasonOf(err) != lostUTF8 {
 			break
 		}
@@ -170,7 +170,8 @@ func (e *Engine) probeScores(ctx context.Context, s *server, prompt []int32, gre
 	if s.dialect.score(nil, c) == nil {
 		return false, nil
 	}
-	logp, err := e.score(ctx, s, c)
+	var logp []float64
+	err := e.often(ctx, func() (err error) { logp, err = e.score(ctx, s, c); return err })
 	if _, ok := errors.AsType[*transport.StatusError](err); ok {
 		return false, nil // not with this server's settings
 	}

@@ -60,14 +60,13 @@ func (s *server) String() string { return s.client.String() }
 
 func pathEscape(s string) string { return url.QueryEscape(s) }
 
-// get asks for JSON and decodes it into v.
+// get asks for JSON, several times if need be, and decodes it into v.
 func (s *server) get(ctx context.Context, path string, v any) error {
 	return s.decode(ctx, transport.Request{Method: http.MethodGet, Path: path, Accept: "application/json"}, v)
 }
 
 // decode sends a request and decodes the answer into v, unless that is nil.
 func (s *server) decode(ctx context.Context, r transport.Request, v any) error {
-	r.Once = true
 	var text []byte
 	if err := s.client.Do(ctx, r, transport.Bytes(&text)); err != nil || v == nil {
 		return err
@@ -88,6 +87,7 @@ func (s *server) post(ctx context.Context, path string, v, into any) error {
 			return err
 		}
 	}
+	r.Once = true
 	return s.decode(ctx, r, into)
 }
 

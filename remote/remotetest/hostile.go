@@ -68,8 +68,8 @@ func Hostile() map[string]http.Handler {
 			_ = z.Close()
 		}),
 		"headers": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			for i := range 10000 {
-				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("y", 100))
+			for i := range 1000 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("y", 1000))
 			}
 			w.WriteHeader(http.StatusOK)
 		}),

@@ -90,6 +90,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, f := range remotetest.Faults() {
 		t.Run(f.String(), func(t *testing.T) {
+			t.Parallel() // most of the time is waiting
 			s := newServer(t, o)
 			c, proxy := faulty(t, s, remotetest.Settings{Rate: 0.2, Faults: []remotetest.Fault{f}}, retry)
 			err := run(t, c)

@@ -289,8 +289,11 @@ func (m *model) save(ctx context.Context, s saved, name string) (string, error) 
 	if err := m.await(ctx, id, what, into(&result)); err != nil {
 		return "", err
 	}
-	if result.Path == "" {
+	switch {
+	case result.Path == "":
 		return m.ref(s, name), nil
+	case !strings.HasPrefix(result.Path, "tinker://"):
+		return "", fmt.Errorf("tinker: %s gave the path %q, want tinker://…", what, transport.Clean(result.Path, 128))
 	}
 	return result.Path, nil
 }

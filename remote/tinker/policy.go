@@ -333,9 +333,12 @@ func (p *Policy) Save(ctx context.Context, name string) (string, error) {
 // Load implements rl.Policy: a new model takes the place of the old one, which is
 // unloaded, so the server needs room for both.
 func (p *Policy) Load(ctx context.Context, ref string) error {
-	path, version, ok := strings.Cut(ref, "#")
+	path, version := ref, ""
+	if at := strings.LastIndexByte(ref, '#'); at >= 0 {
+		path, version = ref[:at], ref[at+1:]
+	}
 	v, err := strconv.ParseInt(version, 10, 64)
-	if !ok || err != nil || v < 0 || !strings.HasPrefix(path, "tinker://") {
+	if err != nil || v < 0 || !strings.HasPrefix(path, "tinker://") {
 		return fmt.Errorf("tinker: %q is no reference that Save returned, want tinker://model/weights/name#version", ref)
 	}
 	m, err := p.c.loadModel(ctx, p.config.Model, p.config.LoRA, path)

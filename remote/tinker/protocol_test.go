@@ -3,10 +3,16 @@ package tinker_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
+	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/remotetest"
 	"github.com/stepwise-rl/stepwise/remote/tinker"
@@ -551,4 +558,109 @@ func TestPolling(t *testing.T) {
 	}
 	_, _, err := p.ForwardBackward(t.Context(), batch(), objective.CrossEntropy{})
 	require.NoError(t, err)
+}
+
+// With Adapters the published weights are a folder that other servers can load. A
+// damaged download is repeated; old folders are deleted.
+func TestPublishAdapters(t *testing.T) {
+	s := newServer(t, tinkertest.Options{})
+	damaged := 0
+	b, url := newBetween(t, s)
+	b.change = func(r *http.Request, _ []byte, answer *httptest.ResponseRecorder) {
+		if strings.HasSuffix(r.URL.Path, "/download") && damaged < 3 {
+			damaged++
+			answer.Body.Truncate(answer.Body.Len() - 5)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "adapters")
+	p := newPolicy(t, newClient(t, url), func(c *tinker.PolicyConfig) { c.Adapters = dir })
+	for version := range int64(6) {
+		w, err := p.Publish(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, version, w.Version)
+		require.Equal(t, rollout.FormAdapter, w.Form)
+		require.Equal(t, dir, filepath.Dir(w.Ref))
+		config, err := os.ReadFile(filepath.Join(w.Ref, "adapter_config.json"))
+		require.NoError(t, err)
+		require.Contains(t, string(config), `"peft_type":"LORA"`)
+		weights, err := os.ReadFile(filepath.Join(w.Ref, "adapter_model.safetensors"))
+		require.NoError(t, err)
+		last := math.Float32frombits(binary.LittleEndian.Uint32(weights[len(weights)-4:]))
+		require.InDelta(t, s.Logits()[12*12-1], last, 1e-6)
+		train(t, p)
+	}
+	require.Equal(t, 3, damaged)
+	folders, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, folders, 4)
+
+	b.change = func(r *http.Request, _ []byte, answer *httptest.ResponseRecorder) {
+		if strings.HasSuffix(r.URL.Path, "/download") {
+			answer.Body = bytes.NewBufferString("nothing")
+		}
+	}
+	_, err = p.Publish(t.Context())
+	require.ErrorContains(t, err, "tinker: the archive of v6-")
+	folders, err = os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, folders, 4, "no half of a folder")
+}
+
+// The key goes to the server as X-API-Key and appears nowhere else.
+func TestKey(t *testing.T) {
+	t.Setenv("STEPWISE_TEST_KEY", "tml-very-secret")
+	s := newServer(t, tinkertest.Options{MaxModels: 1})
+	var seen []string
+	b, url := newBetween(t, s)
+	b.change = func(r *http.Request, _ []byte, answer *httptest.ResponseRecorder) {
+		seen = append(seen, r.Header.Get("X-API-Key"))
+		if strings.HasSuffix(r.URL.Path, "/save_weights") { // as some servers do
+			answer.Code, answer.Body = http.StatusForbidden, bytes.NewBufferString("key tml-very-secret may not save")
+		}
+	}
+	var log bytes.Buffer
+	c, err := tinker.New(tinker.Config{
+		Endpoint: remote.Endpoint{URL: url, Key: remote.Key{Env: "STEPWISE_TEST_KEY"}}, Retry: retry,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	p := newPolicy(t, c)
+	_, err = p.Save(t.Context(), "x")
+	require.ErrorContains(t, err, "403 Forbidden")
+	require.NotContains(t, err.Error()+log.String()+fmt.Sprintf("%+v", c), "very-secret")
+	require.NotEmpty(t, seen)
+	for _, k := range seen {
+		require.Equal(t, "tml-very-secret", k)
+	}
+}
+
+// Settings are read from JSON with durations and scalings as text; what is invalid is
+// named.
+func TestSettings(t *testing.T) {
+	config, err := settings.Decode([]byte(`{"endpoint":{"url":"https://x"},"poll":"45s"}`), tinker.Config{})
+	require.NoError(t, err)
+	require.Equal(t, tinker.Config{Endpoint: remote.Endpoint{URL: "https://x"}, Poll: 45 * time.Second}, config)
+	p, err := settings.Decode([]byte(`{"model":"m","lora":{"rank":8},"scaling":"mean"}`), tinker.PolicyConfig{})
+	require.NoError(t, err)
+	require.Equal(t, tinker.PolicyConfig{Model: "m", LoRA: tinker.LoRA{Rank: 8}, Scaling: tinker.ScalingMean}, p)
+	_, err = settings.Decode([]byte(`{"scaling":"median"}`), tinker.PolicyConfig{})
+	require.ErrorContains(t, err, "want detect, sum or mean")
+
+	for want, v := range map[string]interface{ Validate() error }{
+		"Endpoint.URL is no URL":                 tinker.Config{},
+		"Config.Heartbeat is -1ns":               tinker.Config{Endpoint: remote.Endpoint{URL: "http://x"}, Heartbeat: -1},
+		"Retry.Attempts is -1":                   tinker.Config{Endpoint: remote.Endpoint{URL: "http://x"}, Retry: remote.Retry{Attempts: -1}},
+		"PolicyConfig.Model is missing":          tinker.PolicyConfig{},
+		"PolicyConfig.LoRA.Rank is 0":            tinker.PolicyConfig{Model: "m"},
+		"PolicyConfig.Adam.Beta2 is 1":           tinker.PolicyConfig{Model: "m", LoRA: tinker.LoRA{Rank: 1}, Adam: tinker.Adam{Beta2: 1}},
+		"PolicyConfig.Scaling":                   tinker.PolicyConfig{Model: "m", LoRA: tinker.LoRA{Rank: 1}, Scaling: 9},
+		"EngineConfig.Model is missing":          tinker.EngineConfig{},
+		"EngineConfig.VocabSize is 0":            tinker.EngineConfig{Model: "m"},
+		"EngineConfig.EOS has id 5, want 0 to 4": tinker.EngineConfig{Model: "m", VocabSize: 5, EOS: []int32{5}},
+		"EngineConfig.MaxSeq is -1":              tinker.EngineConfig{Model: "m", VocabSize: 5, MaxSeq: -1},
+	} {
+		require.ErrorContains(t, v.Validate(), want)
+	}
+	require.NoError(t, tinker.Config{Endpoint: remote.Endpoint{URL: "http://x"}}.Validate())
 }
