@@ -28,22 +28,13 @@ type plain struct{ *policytest.TablePolicy }
 
 func (plain) Supports() rl.Capabilities { return 0 }
 
-// tempered asks for another temperature.
-type tempered struct{ successor }
-
-func (p tempered) Request() (rollout.Request, error) {
-	r, err := p.successor.Request()
-	r.Params.Temperature = 0.5
-	return r, err
-}
-
 // The problems of a source that streams are only seen when they are drawn, and that is
 // still before anything is sampled. A reference policy can be what lacks something.
 func TestTemperatureIsRefusedBeforeSampling(t *testing.T) {
 	c, p := setup()
 	var list []rl.Problem
 	for _, q := range problems(8) {
-		list = append(list, tempered{q.(successor)})
+		list = append(list, tempered{q.(successor), 0.5})
 	}
 	c.Source = struct{ rl.Source }{&rl.SliceSource{Problems: list}}
 	c.Reference = plain{p}

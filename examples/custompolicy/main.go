@@ -46,9 +46,8 @@ func (p *table) probs(prompt int32, step int) [vocab]float64 {
 	return [vocab]float64{no / (no + yes), yes / (no + yes)}
 }
 
-// LogProbs, ForwardBackward, OptimStep, Save and Load make the table an rl.Policy.
-// It keeps no checkpoints or versions, and supports neither clipping nor temperatures;
-// policytest.TablePolicy keeps the whole contract.
+// LogProbs, ForwardBackward, OptimStep, Save and Load make the table an rl.Policy. It
+// keeps no checkpoints and supports no clipping; policytest.TablePolicy does it all.
 func (p *table) LogProbs(_ context.Context, b *rl.Batch, dst [][]float64) error {
 	for i, s := range b.Samples {
 		for t, token := range s.Tokens {
