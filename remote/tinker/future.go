@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"net/http"
 	"strings"
@@ -53,13 +54,19 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		r.Accept = protobuf
 	}
 	var failing time.Time // since when; zero = the last poll was answered
-	failures := 0
+	failures, damaged := 0, false
+	check := func(b []byte) error {
+		err := read(b)
+		damaged = err != nil
+		return err
+	}
 	for {
 		if err := c.alive(session); err != nil {
 			return err
 		}
 		asked := time.Now()
-		again, err := c.poll(ctx, r, what, asProto, read)
+		damaged = false
+		again, err := c.poll(ctx, r, what, asProto, check)
 		switch status := statusOf(err); {
 		case err == nil && !again:
 			return nil
@@ -90,7 +97,11 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		if failures >= max(retry.Attempts, 1) || time.Since(failing) > retry.Elapsed {
 			return fmt.Errorf("tinker: %s: no result after %d polls: %w", what, failures, err)
 		}
-		wait := min(retry.Backoff<<min(failures-1, 20), retry.MaxBackoff)
+		wait := retry.Backoff
+		if !damaged { // else it is not the server that needs time
+			wait = min(wait<<min(failures-1, 20), retry.MaxBackoff)
+			wait = wait/2 + rand.N(wait+1)
+		}
 		if s, ok := errors.AsType[*transport.StatusError](err); ok {
 			wait += s.RetryAfter
 		}

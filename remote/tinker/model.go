@@ -251,7 +251,8 @@ func checkLogProbs(data []wire.Datum, logp [][]float32) error {
 		}
 		for t, l := range logp[i] {
 			if !(l <= 1e-4) || l < -1e30 {
-				return fmt.Errorf("tinker: the server gave the log-prob %v of token %d of sequence %d, want a finite number of at most 0", l, t+1, i)
+				// SkyRL gives NaN for a token that is outside of its vocabulary.
+				return fmt.Errorf("tinker: the server gave the log-prob %v of token %d (id %d) of sequence %d, want a finite number of at most 0; does the model have the token?", l, t+1, data[i].Inputs[0].Ints[t], i)
 			}
 		}
 	}
