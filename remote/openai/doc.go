@@ -25,8 +25,8 @@
 // # Log-probs
 //
 // rollout.Completion.LogP is at the temperature, before truncation. Servers mean
-// different things by a log-prob, which [New] finds out by sampling the same tokens in
-// three ways:
+// different things by a log-prob, which [New] finds out by sampling the same token in three
+// ways:
 //
 //	at temperature 1       vLLM, llama.cpp. Other temperatures are refused.
 //	at the temperature     SGLang. Nothing is refused, and LogPUnit is nil at

@@ -74,8 +74,8 @@ func TestConformance(t *testing.T) {
 					return rollout.Weights{Version: v, Form: c.form, Ref: fmt.Sprintf("/models/policy-v%d%s", v, map[bool]string{true: ".gguf"}[c.form == rollout.FormGGUF])}
 				},
 			}
-			if c.name != "a fleet" {
-				suite.First = first
+			if *long && c.name != "a fleet" {
+				suite.First = first // 40,000 requests
 			}
 			enginetest.Run(t, suite)
 		})

@@ -160,7 +160,10 @@ func TestWrongLogProbs(t *testing.T) {
 		}
 	}
 	// Where only some answers are wrong, the probes at start can meet the contradiction.
-	script := map[int]remotetest.Fault{2: remotetest.FaultLogProbs}
+	script := map[int]remotetest.Fault{} // none of the first two
+	for i := range 100 {
+		script[3+i] = remotetest.FaultLogProbs
+	}
 	c.Servers[0], _ = behind(t, newPeer(t, DialectVLLM), remotetest.Settings{Script: script})
 	_, err := New(t.Context(), c)
 	require.ErrorContains(t, err, "none of the meanings that are known")

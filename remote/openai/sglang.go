@@ -33,7 +33,8 @@ func (sglang) identify(ctx context.Context, s *server) (identity, error) {
 		return identity{}, oneModel(s, nil)
 	}
 	// /generate asks for no model: there is one, and its adapters.
-	return identity{model: models.Data[0].ID, context: models.Data[0].Max}, nil
+	// A prompt must be six tokens shorter than its context.
+	return identity{model: models.Data[0].ID, context: max(0, models.Data[0].Max-6)}, nil
 }
 
 func (sglang) sample(b []byte, c *call) []byte {
