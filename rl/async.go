@@ -77,7 +77,7 @@ import (
 //	                     one trained on, when training began
 //	async/collections    collections that were not, and
 //	async/samples        samples of them that had not ended
-//	async/collect_s      time from the begin of the collection to its end
+//	async/collect_s      time from the start of the collection to its end
 //	async/drain_s        time waited for samples in flight before the refresh
 //	async/refresh_s      time to publish and refresh, without that
 //	async/idle_s         time since the last training began in which no collection
@@ -138,7 +138,7 @@ type pending struct {
 	samples  int    // that they ask for
 	source   []byte // with Async, the source's state before they were drawn
 
-	// With Async, from the begin of the sampling on. r, err and took are written
+	// With Async, from the start of the sampling on. r, err and took are written
 	// before done is closed.
 	done   chan struct{} // nil before
 	cancel context.CancelFunc
@@ -252,7 +252,7 @@ func (t *Trainer) stepAsync(ctx context.Context) (map[string]float64, error) {
 	if err == nil {
 		m, err = t.train(ctx)
 	}
-	if err == nil || errors.Is(err, io.EOF) {
+	if err == nil || err == io.EOF { // not an engine's, which would be wrapped
 		return m, err
 	}
 	t.Stop()

@@ -64,9 +64,10 @@ func (p *author) Publish(context.Context) (rollout.Weights, error) {
 type fleet struct {
 	pace    func(stream [3]uint64, index int) time.Duration // of a token
 	fails   func(stream [3]uint64, index int) error
-	lags    int           // so many versions that it was given are not used yet
-	refresh time.Duration // that a refresh takes
-	rigid   bool          // takes no weights in flight
+	lags    func(index int) int     // so many versions that it was given are not used yet
+	breaks  func(step uint64) error // a call, of the training step counted from 0
+	refresh time.Duration           // that a refresh takes
+	rigid   bool                    // takes no weights in flight
 
 	mu      sync.Mutex
 	weights []rollout.Weights // all that it was given
@@ -91,11 +92,14 @@ func (e *fleet) Refresh(ctx context.Context, w rollout.Weights) error {
 	return nil
 }
 
-// now returns the weights in use.
-func (e *fleet) now() (int64, *policytest.TablePolicy) {
+// now returns the weights in use for samples of that index.
+func (e *fleet) now(index int) (int64, *policytest.TablePolicy) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := max(len(e.weights)-1-e.lags, 0)
+	i := len(e.weights) - 1
+	if e.lags != nil {
+		i = max(i-e.lags(index), 0)
+	}
 	return e.weights[i].Version, e.tables[i]
 }
 
@@ -104,6 +108,11 @@ func (e *fleet) Generate(ctx context.Context, reqs []rollout.Request, emit func(
 		e.mu.Lock()
 		e.began(reqs[0].Stream[1])
 		e.mu.Unlock()
+	}
+	if e.breaks != nil {
+		if err := e.breaks(reqs[0].Stream[1]); err != nil {
+			return err
+		}
 	}
 	var mu sync.Mutex
 	samples, ctx := errgroup.WithContext(ctx)
@@ -132,9 +141,7 @@ func (e *fleet) sample(ctx context.Context, q rollout.Request, request, index in
 	one := q
 	one.N, one.Params.MaxTokens = index+1, 1
 	for t := range q.Params.MaxTokens {
-		var version int64
-		var table *policytest.TablePolicy
-		version, table = e.now()
+		version, table := e.now(index)
 		if t == 0 {
 			c.FirstVersion = version
 		}

@@ -184,7 +184,23 @@ func TestBackPressure(t *testing.T) {
 func TestAnEngineThatKeepsOldWeights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, e := asyncSetup(0, oneAhead)
-		e.lags = 1
+		e.lags = func(index int) int { return index % 2 } // every other server
+		tr := train(t, c)
+		require.Equal(t, order(t, 8), tr.problems)
+		for k, m := range tr.metrics {
+			dropped := 0.
+			if k > 1 {
+				dropped = 6
+			}
+			require.Equal(t, dropped, m["async/dropped"])
+			require.Equal(t, 0., m["failed"])
+		}
+		require.Equal(t, []float64{0, 1, 1, 1, 1, 1, 1, 1}, tr.staleness)
+		require.Equal(t, 2*12+6*6, tr.trained)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c, _, e := asyncSetup(0, oneAhead)
+		e.lags = func(int) int { return 1 }
 		tr := follow(&c)
 		trainer, err := rl.NewTrainer(c)
 		require.NoError(t, err)
@@ -391,6 +407,28 @@ func TestAsyncEndsWithTheSource(t *testing.T) {
 		_, err = trainer.Step(t.Context())
 		require.Equal(t, io.EOF, err)
 	})
+}
+
+// TestAnEnginesEOFIsNoEndOfTheSource: a connection that breaks must not end a run as
+// if all problems had been trained on.
+func TestAnEnginesEOFIsNoEndOfTheSource(t *testing.T) {
+	for _, broken := range []error{io.EOF, fmt.Errorf("reading the answer: %w", io.EOF)} {
+		for _, a := range []rl.Async{{}, oneAhead} {
+			synctest.Test(t, func(t *testing.T) {
+				c, _, e := asyncSetup(0, a)
+				e.breaks = func(step uint64) error {
+					if step == 2 {
+						return broken
+					}
+					return nil
+				}
+				trainer, err := rl.NewTrainer(c)
+				require.NoError(t, err)
+				require.ErrorIs(t, trainer.Run(t.Context()), io.EOF)
+				require.Less(t, trainer.Steps(), int64(3))
+			})
+		}
+	}
 }
 
 // TestEvalSeesTheNewWeights while the next collections are sampled.

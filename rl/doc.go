@@ -44,7 +44,8 @@
 //
 //   - A [Policy] that hands its weights to a separate engine is a [Publisher],
 //     and the engine a rollout.Refresher. If only one of them is, no weights are
-//     handed over; the trainer warns if it is the policy.
+//     handed over; the trainer warns if it is the policy. [Async] needs both, and an
+//     engine that is a rollout.Concurrent.
 //   - A [Policy] that cannot do everything is a [Supporter], so that NewTrainer
 //     can refuse an objective, a temperature or clipping before the run.
 //   - An engine that cannot sample every request is a rollout.Checker.
@@ -57,6 +58,14 @@
 //     calls.
 //   - An estimator that includes shaping rewards in its own statistics is an
 //     advantage.ShapingFolder.
+//
+// # Sampling ahead of the training
+//
+// By default sampling and training alternate. With an engine on other machines,
+// [Async] lets them overlap, within a bound on how old the samples may be:
+//
+//	Objective: objective.Corrected{Objective: loss, Max: 2},
+//	Async:     rl.Async{Staleness: 1, Partial: true},
 //
 // # What the numbers mean
 //

@@ -87,10 +87,10 @@ func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Stop()
 	for t.c.Steps == 0 || t.step < t.c.Steps {
 		_, err := t.Step(ctx)
-		switch {
-		case errors.Is(err, io.EOF) && t.step == 0:
+		switch { // an engine's io.EOF is wrapped, and an error
+		case err == io.EOF && t.step == 0:
 			return fmt.Errorf("rl: the source has fewer problems than the %d of a single collection", t.c.Batching.Prompts)
-		case errors.Is(err, io.EOF):
+		case err == io.EOF:
 			if t.c.Steps > 0 {
 				t.log.Warn("the source ended before the last training step", "steps", t.step, "of", t.c.Steps)
 			}
@@ -162,7 +162,7 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	}
 	t.midway = true
 	if err := t.drawPending(ctx); err != nil {
-		t.midway = !errors.Is(err, io.EOF)
+		t.midway = err != io.EOF
 		return nil, err
 	}
 	if err := t.publish(ctx); err != nil {

@@ -99,12 +99,12 @@ var (
 	slots       = flag.Int("slots", 64, "samples that a server generates at once")
 	median      = flag.Float64("median", 256, "median of the log-normal lengths, in tokens")
 	sigma       = flag.Float64("sigma", 1, "standard deviation of their logarithm")
-	longest     = flag.Int("longest", 2048, "tokens at which samples are cut off")
+	longest     = flag.String("longest", "2048,32768", "tokens at which samples are cut off, one or several")
 	token       = flag.Duration("token", 10*time.Millisecond, "time per token of a sample")
 	fail        = flag.Float64("fail", 0.01, "share of samples that are lost")
 	refresh     = flag.Duration("refresh", 2*time.Second, "time in which all servers take new weights")
-	updates     = flag.String("updates", "10s,30s,50s", "times of an update")
-	stalenesses = flag.String("staleness", "0,1,2,3,4,8", "bounds on staleness")
+	updates     = flag.String("update", "30s,50s", "time of an update, one or several")
+	stalenesses = flag.String("staleness", "0,1,2,3,4,5,6", "bounds on staleness")
 	group       = flag.Int("group", 8, "samples per prompt")
 	prompts     = flag.Int("prompts", 0, "prompts per collection; 0 takes as many as last -period")
 	period      = flag.Duration("period", 58*time.Second, "time that a collection takes with all slots in use")
@@ -112,51 +112,61 @@ var (
 	steps       = flag.Int("steps", 30, "training steps that are measured")
 )
 
+// list parses the values of a flag.
+func list[T any](t *testing.T, values string, parse func(string) (T, error)) (out []T) {
+	for v := range strings.SplitSeq(values, ",") {
+		x, err := parse(v)
+		require.NoError(t, err)
+		out = append(out, x)
+	}
+	return out
+}
+
 // TestTable prints a table, with the flag -table.
 func TestTable(t *testing.T) {
 	if !*table {
 		t.Skip("needs -args -table")
 	}
 	s := simulate.Settings{
-		Servers: *servers, Slots: *slots, Lengths: simulate.Lengths{Median: *median, Sigma: *sigma, Max: *longest}, Token: *token,
-		Fail: *fail, Refresh: *refresh, Prompts: *prompts, Group: *group, CheckpointEvery: *checkpoint, Steps: *steps, Seed: 1,
+		Servers: *servers, Slots: *slots, Token: *token,
+		Fail: *fail, Refresh: *refresh, Group: *group, CheckpointEvery: *checkpoint, Steps: *steps, Seed: 1,
 	}
-	if s.Prompts == 0 {
-		s.Prompts = s.Period(*period)
-	}
-	fmt.Printf("%d servers × %d slots, %.0f tokens at %v on average and at most %.1f s, %d prompts × %d samples\n\n",
-		s.Servers, s.Slots, s.Lengths.Mean(), s.Token, float64(s.Lengths.Max)*s.Token.Seconds(), s.Prompts, s.Group)
-	fmt.Println("| update | staleness | refresh | slots busy | trainer busy | training step | tokens/s | mean staleness | mixed | collection | waited |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
 	var curves []curve
-	for u := range strings.SplitSeq(*updates, ",") {
-		d, err := time.ParseDuration(u)
-		require.NoError(t, err)
-		drained, partial := curve{name: "update " + u + ", drained", dashed: true}, curve{name: "update " + u}
-		for k := range strings.SplitSeq(*stalenesses, ",") {
-			n, err := strconv.Atoi(k)
-			require.NoError(t, err)
-			s.Update, s.Warm = d, 5+3*n
-			for _, a := range []rl.Async{{Staleness: n}, {Staleness: n, Partial: true}} {
-				if a.Validate() != nil {
-					continue
-				}
-				s.Async = a
-				r := run(t, s)
-				how, p := "drained", point{float64(n), r.Busy}
-				if a.Partial {
-					how = "in flight"
-				} else {
-					drained.points = append(drained.points, p)
-				}
-				if a.Partial || n == 0 {
-					partial.points = append(partial.points, p)
-				}
-				fmt.Printf("| %s | %d | %s | %.1f%% | %.1f%% | %.1f s | %.0f | %.2f | %.1f%% | %.1f s | %.1f s |\n",
-					u, n, how, 100*r.Busy, 100*r.Training, r.Step.Seconds(), r.Tokens, r.Staleness, 100*r.Mixed, r.Collect.Seconds(), r.Wait.Seconds())
-			}
+	for _, most := range list(t, *longest, strconv.Atoi) {
+		s.Lengths = simulate.Lengths{Median: *median, Sigma: *sigma, Max: most}
+		if s.Prompts = *prompts; s.Prompts == 0 {
+			s.Prompts = s.Period(*period)
 		}
-		curves = append(curves, partial, drained)
+		last := time.Duration(most) * s.Token
+		fmt.Printf("\n%d servers × %d slots, %.0f tokens at %v on average, at most %d = %v, %d prompts × %d samples\n\n",
+			s.Servers, s.Slots, s.Lengths.Mean(), s.Token, most, last, s.Prompts, s.Group)
+		fmt.Println("| update | staleness | refresh | slots busy | trainer busy | training step | tokens/s | mean staleness | mixed | collection | waited |")
+		fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
+		for _, s.Update = range list(t, *updates, time.ParseDuration) {
+			name := fmt.Sprintf("samples to %.0f s, update %v", last.Seconds(), s.Update)
+			drained, partial := curve{name: name + ", drained", dashed: true}, curve{name: name}
+			for _, n := range list(t, *stalenesses, strconv.Atoi) {
+				s.Warm = 5 + 3*n
+				for _, s.Async = range []rl.Async{{Staleness: n}, {Staleness: n, Partial: true}} {
+					if s.Async.Validate() != nil {
+						continue
+					}
+					r := run(t, s)
+					how, p := "drained", point{float64(n), r.Busy}
+					if s.Async.Partial {
+						how = "in flight"
+					} else {
+						drained.points = append(drained.points, p)
+					}
+					if s.Async.Partial || n == 0 {
+						partial.points = append(partial.points, p)
+					}
+					fmt.Printf("| %v | %d | %s | %.1f%% | %.1f%% | %.1f s | %.0f | %.2f | %.1f%% | %.1f s | %.1f s |\n",
+						s.Update, n, how, 100*r.Busy, 100*r.Training, r.Step.Seconds(), r.Tokens, r.Staleness, 100*r.Mixed, r.Collect.Seconds(), r.Wait.Seconds())
+				}
+			}
+			curves = append(curves, partial, drained)
+		}
 	}
 	if *chart != "" {
 		require.NoError(t, os.WriteFile(*chart, []byte(svg(curves)), 0o644))

@@ -16,7 +16,7 @@ type curve struct {
 
 // svg draws the curves.
 func svg(curves []curve) string {
-	const left, top, width, height, side = 60, 20, 480, 300, 190
+	const left, top, width, height, side = 60, 20, 480, 300, 290
 	most := 1.0
 	for _, c := range curves {
 		for _, p := range c.points {
