@@ -150,7 +150,7 @@ func startSkyRL(t *testing.T, folder string) *server {
 	state := t.TempDir()
 	return start(t, launch{
 		args: []string{filepath.Join(*dir, "skyrl/uv/uv"), "run", "-m", "skyrl.tinker.api", "--base-model", folder,
-			"--backend", "jax", "--backend-config", `{"max_lora_adapters":4,"max_lora_rank":8,"train_micro_batch_size":8,"sample_max_num_sequences":8}`,
+			"--backend", "jax", "--backend-config", `{"max_lora_adapters":32,"max_lora_rank":8,"train_micro_batch_size":8,"sample_max_num_sequences":8}`,
 			"--checkpoints-base", filepath.Join(state, "checkpoints"), "--database-url", "sqlite:///" + filepath.Join(state, "tinker.db")},
 		env:   []string{fmt.Sprintf("PATH=%s:%s", filepath.Join(*dir, "skyrl/uv"), os.Getenv("PATH")), "JAX_PLATFORMS=cpu", "HF_HUB_OFFLINE=1"},
 		ready: "/api/v1/healthz", within: 3 * time.Minute,
