@@ -376,7 +376,7 @@ const (
 	settledDone  settled = iota
 	settledLost          // the sample is lost
 	settledEnd           // the call ends
-	settledBusy          // the server asks to wait: no attempt
+	settledBusy          // the server asks to wait, or was not reached: no attempt
 	settledFault         // the server is at fault
 )
 
@@ -408,6 +408,9 @@ func (e *Engine) settle(ctx context.Context, l *lease, err error) settled {
 		return settledBusy
 	}
 	e.fleet.failed(l, err)
+	if unreached(err) {
+		return settledBusy
+	}
 	return settledFault
 }
 

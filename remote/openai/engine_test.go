@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // config is an engine's over peers, with short waits.
 func config(peers ...*peer) Config {
 	c := Config{
-		Vocab: words{}, EOS: []int32{endOfText}, Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond,
+		Vocab: words{}, EOS: []int32{endOfText}, Backoff: 2 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
 		SampleTimeout: 20 * time.Second, PhaseTimeout: 10 * time.Second, Patience: 5 * time.Second,
 	}
 	for _, p := range peers {

@@ -234,13 +234,13 @@ func TestCancelledWhileServersHang(t *testing.T) {
 	hung := make(chan struct{})
 	p := newPeer(t, DialectVLLM)
 	e := open(t, config(p))
-	p.hook = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if hanging.Add(1) == 8 {
 			close(hung)
 		}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var cancelled time.Time
 	go func() { <-hung; cancelled = time.Now(); cancel() }()
@@ -256,13 +256,13 @@ func TestDeadline(t *testing.T) {
 	c.SampleTimeout = 150 * time.Millisecond
 	e := open(t, c)
 	slow := seed(requests(1)[0].Stream, 2)
-	p.hook = func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
 		if !strings.Contains(string(body), fmt.Sprintf(`"sampling_seed":%d,`, slow)) {
 			return false
 		}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	e.Metrics()
 	got := sampleAll(t, e, requests(5))
 	for i := range got {
@@ -311,14 +311,14 @@ func TestNotUTF8(t *testing.T) {
 	e := open(t, config(p))
 	bad := seed(requests(1)[1].Stream, 0)
 	var asked atomic.Int64
-	p.hook = func(w http.ResponseWriter, _ *http.Request, body []byte) bool {
+	p.setHook(func(w http.ResponseWriter, _ *http.Request, body []byte) bool {
 		if !strings.Contains(string(body), fmt.Sprintf(`"seed":%d,`, bad)) {
 			return false
 		}
 		asked.Add(1)
 		p.fail(w, 500, "The model produced output that does not match the expected Content-only format")
 		return true
-	}
+	})
 	got := sampleAll(t, e, requests(3))
 	require.ErrorContains(t, got[1][0].Err, "does not match the expected")
 	require.EqualValues(t, 1, asked.Load())
@@ -360,12 +360,12 @@ func TestRetryAfter(t *testing.T) {
 	c.Attempts = 1
 	e := open(t, c)
 	var asked atomic.Int64
-	busy.hook = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+	busy.setHook(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 		asked.Add(1)
 		w.Header().Set("Retry-After", "3600")
 		busy.fail(w, 429, "too many")
 		return true
-	}
+	})
 	got := sampleAll(t, e, requests(30))
 	for i := range got {
 		for _, c := range got[i] {
@@ -383,14 +383,14 @@ func TestLimits(t *testing.T) {
 	for i, limit := range []int{2, 6} {
 		var now atomic.Int64
 		p := newPeer(t, DialectVLLM)
-		p.hook = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 			if n := now.Add(1); n > most[i].Load() {
 				most[i].Store(n)
 			}
 			defer now.Add(-1)
 			time.Sleep(time.Millisecond)
 			return false
-		}
+		})
 		s := p.config()
 		s.Concurrency = limit
 		c.Servers = append(c.Servers, s)
@@ -425,13 +425,13 @@ func TestEmitErrorWhileServersHang(t *testing.T) {
 	p := newPeer(t, DialectVLLM)
 	e := open(t, config(p))
 	var n atomic.Int64
-	p.hook = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if n.Add(1) == 1 {
 			return false
 		}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	full := errors.New("full")
 	require.ErrorIs(t, e.Generate(t.Context(), requests(10), func(rollout.Completion) error { return full }), full)
 }

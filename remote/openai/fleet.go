@@ -237,19 +237,23 @@ func (f *fleet) busy(l *lease, after time.Duration) {
 	f.free(l)
 }
 
+// unreached reports whether there was no connection, so that the server got nothing.
+func unreached(err error) bool {
+	dial, ok := errors.AsType[*net.OpError](err)
+	return ok && dial.Op == "dial"
+}
+
 // failed gives a place back after a request that failed by the server's fault.
 func (f *fleet) failed(l *lease, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.failures++
 	l.lastErr = err
-	var closed *net.OpError
-	refused := errors.As(err, &closed) && closed.Op == "dial"
 	switch {
 	case l.state != stateUp:
 	case errors.Is(err, errOtherWeights):
 		l.state, l.notBefore = stateDown, time.Now() // trying it finds out the same
-	case l.failures >= failuresDown || refused:
+	case l.failures >= failuresDown || unreached(err):
 		l.state, l.notBefore = stateDown, time.Now().Add(l.waits.NextBackOff())
 	}
 	f.free(l)
