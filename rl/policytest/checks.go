@@ -326,6 +326,7 @@ func (s *suite) declaration(t *testing.T) {
 // trainerRefuses checks that NewTrainer refuses each setting that needs what the
 // policy cannot do. No setting needs rl.CapSkip.
 func (s *suite) trainerRefuses(t *testing.T) {
+	policy := s.Open(t) // one for all: servers have room for a few
 	for c, change := range map[rl.Capabilities]func(*rl.Config, *problem){
 		rl.CapTemperature: func(_ *rl.Config, p *problem) { p.Params.Temperature = 0.5 },
 		rl.CapMaxNorm:     func(c *rl.Config, _ *problem) { c.MaxNorm = 1 },
@@ -334,7 +335,7 @@ func (s *suite) trainerRefuses(t *testing.T) {
 	} {
 		p := &problem{Prompt: s.tokens(2), N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 		config := rl.Config{
-			Policy: s.Open(t), Engine: noEngine{}, Source: &rl.SliceSource{Problems: []rl.Problem{p}},
+			Policy: policy, Engine: noEngine{}, Source: &rl.SliceSource{Problems: []rl.Problem{p}},
 			Objective: linear{-1}, Batching: rl.Batching{Prompts: 1}, LR: rl.Constant{LR: s.LR},
 		}
 		if _, err := rl.NewTrainer(config); err != nil {
