@@ -53,6 +53,7 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 	if asProto {
 		r.Accept = protobuf
 	}
+	begun := time.Now()
 	var failing time.Time // since when; zero = the last poll was answered
 	failures, damaged := 0, false
 	check := func(b []byte) error {
@@ -69,6 +70,8 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		again, err := c.poll(ctx, r, what, asProto, check)
 		switch status := statusOf(err); {
 		case err == nil && !again:
+			c.results.Add(1)
+			c.waited.Add(int64(time.Since(begun)))
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()

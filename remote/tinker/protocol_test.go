@@ -514,6 +514,28 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	s := newServer(t, tinkertest.Options{Pending: 1})
+	c := newClient(t, lose(t, s, "/optim_step", 2))
+	p := newPolicy(t, c, func(c *tinker.PolicyConfig) { c.Scaling = tinker.ScalingMean })
+	c.Metrics()
+	train(t, p)
+	train(t, p)
+	m := c.Metrics()
+	// Each step is three requests with a result, which is polled for twice.
+	require.Equal(t, 6., m["tinker/results"])
+	require.Equal(t, 18., m["tinker/requests"])
+	require.Equal(t, 1., m["tinker/retries"])
+	require.Equal(t, 7., m["tinker/failed"])
+	for _, name := range []string{"in_flight", "server_seconds", "result_seconds"} {
+		require.Positive(t, m["tinker/"+name])
+	}
+	require.Len(t, m, 7)
+	m = c.Metrics()
+	require.Zero(t, m["tinker/requests"])
+	require.Zero(t, m["tinker/result_seconds"])
+}
+
 // A result that is asked for again and again is waited for without limit, and a server
 // that only fails is not.
 func TestPolling(t *testing.T) {
