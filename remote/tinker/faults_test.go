@@ -53,6 +53,9 @@ func damage(f remotetest.Fault, mime string, body []byte) []byte {
 	return s.Marshal()
 }
 
+// patient goes on for long enough for a machine that is busy with other tests.
+var patient = remote.Retry{Attempts: 50, Elapsed: time.Minute, Backoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
+
 // faulty returns a client that reaches s through a proxy.
 func faulty(t *testing.T, s http.Handler, set remotetest.Settings, r remote.Retry) (*tinker.Client, *remotetest.Proxy) {
 	set.Damage, set.Down, set.Pause, set.Seed = damage, 5*time.Millisecond, 10*time.Microsecond, 4
@@ -92,7 +95,7 @@ func TestFaults(t *testing.T) {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel() // most of the time is waiting
 			s := newServer(t, o)
-			c, proxy := faulty(t, s, remotetest.Settings{Rate: 0.2, Faults: []remotetest.Fault{f}}, retry)
+			c, proxy := faulty(t, s, remotetest.Settings{Rate: 0.2, Faults: []remotetest.Fault{f}}, patient)
 			err := run(t, c)
 			require.Positive(t, proxy.Counts().Faults[f])
 			if want, ok := broken[f]; ok {
@@ -121,7 +124,7 @@ func TestManyRequests(t *testing.T) {
 			all = append(all, f)
 		}
 	}
-	c, proxy := faulty(t, s, remotetest.Settings{Rate: 0.1, Faults: all}, remote.Retry{Attempts: 20, Elapsed: time.Minute, Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond})
+	c, proxy := faulty(t, s, remotetest.Settings{Rate: 0.1, Faults: all}, patient)
 	e, err := tinker.NewEngine(c, letters{}, tinker.EngineConfig{Model: "table", VocabSize: 12, InFlight: 32})
 	require.NoError(t, err)
 	reqs := make([]rollout.Request, n)
