@@ -59,7 +59,7 @@
 //
 // By default the server is asked to keep to a JSON schema ([FormatSchema]). The answer
 // is parsed strictly: every item once, no other keys, no other values. One fallback is
-// allowed and counted (Stats.Wrapped): text around the JSON object, such as a model's
+// allowed and counted (metric judge/wrapped): text around the JSON object, such as a model's
 // thinking or Markdown fences. All else is a failed call.
 //
 // The judge's reasons go to Settings.Observe, cleaned and cut; they are never in the

@@ -81,8 +81,8 @@ func Example() {
 		s, err := rule.Score(context.Background(), n, &trace, 0)
 		fmt.Println(s.Value, err)
 	}
-	stats := j.Stats()
-	fmt.Println(stats.Calls, "calls,", stats.PromptTokens+stats.AnswerTokens, "tokens")
+	m := j.Metrics()
+	fmt.Println(m["judge/calls"], "calls,", m["judge/prompt_tokens"]+m["judge/answer_tokens"], "tokens")
 	// Output:
 	// place: correct (0.95) The note names Osaka.
 	// 1 <nil>

@@ -129,7 +129,7 @@ type Opinion struct {
 	Verdict rollout.Verdict
 	// Confidence is how sure the judge is, from 0 to 1.
 	Confidence float64
-	// Reason is in the judge's words: one line of printable characters, at most 400
+	// Reason is in the judge's words: one line of printable characters, cut at 400
 	// bytes. It is text from outside; show it to people, and do not act on it.
 	Reason string
 }
@@ -203,20 +203,22 @@ func New(s Settings) (*Judge, error) {
 // Close closes idle connections.
 func (j *Judge) Close() { j.client.Close() }
 
-// Stats counts what a judge did since it was made.
-type Stats struct {
-	// Calls were sent, retries included. PromptTokens and AnswerTokens are the
-	// server's counts of them.
-	Calls, PromptTokens, AnswerTokens int64
-	// Wrapped is how many answers had text around the JSON object.
-	Wrapped int64
-	// Service counts questions and failures.
-	Service reward.ServiceStats
-}
-
-// Stats returns the counts so far.
-func (j *Judge) Stats() Stats {
-	return Stats{j.calls.Load(), j.promptTokens.Load(), j.answerTokens.Load(), j.wrapped.Load(), j.service.Stats()}
+// Metrics returns counts since the judge was made, for a recorder. All names begin with
+// "judge/":
+//
+//	calls, failed_calls, in_flight    retries included
+//	busy_s                            seconds that all calls together took
+//	prompt_tokens, answer_tokens      as the server counts them
+//	wrapped                           answers with text around the JSON object
+//	questions, failures               as reward.ServiceStats counts them
+func (j *Judge) Metrics() map[string]float64 {
+	service, client := j.service.Stats(), j.client.Stats()
+	return map[string]float64{
+		"judge/calls": float64(j.calls.Load()), "judge/failed_calls": float64(service.FailedCalls),
+		"judge/in_flight": float64(client.InFlight), "judge/busy_s": client.Busy.Seconds(),
+		"judge/prompt_tokens": float64(j.promptTokens.Load()), "judge/answer_tokens": float64(j.answerTokens.Load()),
+		"judge/wrapped": float64(j.wrapped.Load()), "judge/questions": float64(service.Questions), "judge/failures": float64(service.Failures),
+	}
 }
 
 // chatRequest and chatAnswer are the parts of OpenAI's chat protocol that are used.

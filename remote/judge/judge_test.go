@@ -206,7 +206,12 @@ func TestVerdicts(t *testing.T) {
 	require.Equal(t, zero, score(t, rule, trace("right"+strings.Repeat("x", 200), "x"), 0))
 	require.Equal(t, one, score(t, rule, trace("right", "x"), 0))
 	require.Len(t, server.asked, 5)
-	require.Equal(t, judge.Stats{Calls: 5, PromptTokens: 500, AnswerTokens: 50, Service: reward.ServiceStats{Questions: 8, Calls: 7}}, j.Stats())
+	m := j.Metrics()
+	delete(m, "judge/busy_s")
+	require.Equal(t, map[string]float64{
+		"judge/calls": 5, "judge/failed_calls": 0, "judge/in_flight": 0, "judge/prompt_tokens": 500, "judge/answer_tokens": 50,
+		"judge/wrapped": 0, "judge/questions": 8, "judge/failures": 0,
+	}, m)
 
 	// What is sent.
 	_, err := rule.Score(t.Context(), pair{"tea near Kyoto", "a shop"}, trace("right", "wrong"), 0)
@@ -331,7 +336,7 @@ func TestAnswers(t *testing.T) {
 		case "", "wrapped":
 			require.NoError(t, err, content)
 			require.Equal(t, one, got, content)
-			require.Equal(t, want != "", j.Stats().Wrapped == 1, content)
+			require.Equal(t, want != "", j.Metrics()["judge/wrapped"] == 1, content)
 		default:
 			require.ErrorContains(t, err, want, content)
 			require.NotContains(t, err.Error(), "\x1b")
@@ -346,7 +351,7 @@ func TestFailures(t *testing.T) {
 		status int
 		body   string
 		want   string
-		calls  int64
+		calls  float64
 	}{
 		"refused key": {401, `{"error":"no"}`, "401 Unauthorized", 1},
 		"too long":    {400, `{"error":{"message":"exceed_context_size_error"}}`, "400 Bad Request", 1},
@@ -368,7 +373,7 @@ func TestFailures(t *testing.T) {
 		_, err := judge.Rule(j, template).Score(t.Context(), pair{}, trace("text", "x"), 0)
 		require.ErrorContains(t, err, c.want, name)
 		require.ErrorContains(t, err, `service "judge" failed`)
-		require.Equal(t, c.calls, j.Stats().Calls, name)
+		require.Equal(t, c.calls, j.Metrics()["judge/calls"], name)
 		require.NotContains(t, err.Error(), "\x1b")
 
 		s.Service.OnFailure = reward.OnFailureUnscorable
@@ -422,7 +427,7 @@ func TestBudget(t *testing.T) {
 			}
 			require.Equal(t, one, score(t, rule, trace("right", "x"), 0), "what is known stays known")
 			require.Len(t, server.asked, 2)
-			require.EqualValues(t, 2, j.Stats().Calls)
+			require.EqualValues(t, 2, j.Metrics()["judge/calls"])
 			require.Equal(t, 1, strings.Count(log.String(), "no budget left"))
 		}
 	}
@@ -491,15 +496,13 @@ func TestFaults(t *testing.T) {
 	t.Logf("%.1f MB after half of the questions, %.1f MB after all", float64(first)/1e6, float64(last)/1e6)
 	require.Less(t, last, first+4<<20)
 	require.Zero(t, wrong.Load())
-	counts, stats := p.Counts(), j.Stats()
-	n := int64(*questions)
-	require.Equal(t, n, stats.Service.Questions)
-	require.Zero(t, stats.Service.Failures)
-	require.Equal(t, stats.Calls, stats.Service.Calls)
-	require.Equal(t, n, stats.Calls-stats.Service.FailedCalls, "one good call a question")
+	counts, m, n := p.Counts(), j.Metrics(), float64(*questions)
+	require.Equal(t, n, m["judge/questions"])
+	require.Zero(t, m["judge/failures"])
+	require.Equal(t, n, m["judge/calls"]-m["judge/failed_calls"], "one good call a question")
 	require.Len(t, counts.Faults, 8, "every fault was met")
 	require.EqualValues(t, counts.Delivered, server.answered)
-	t.Logf("%d calls for %d questions, faults %v", stats.Calls, n, counts.Faults)
+	t.Logf("%v calls for %v questions, faults %v", m["judge/calls"], n, counts.Faults)
 }
 
 func TestSettings(t *testing.T) {

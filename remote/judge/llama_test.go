@@ -49,12 +49,12 @@ func TestLlama(t *testing.T) {
 		scores, err := reward.ScoreGroup(t.Context(), judge.Rule(j, template), pair{}, traces, 0)
 		require.NoError(t, err)
 		require.Len(t, scores, len(texts))
-		stats := j.Stats()
-		require.Zero(t, stats.Wrapped)
-		require.Zero(t, stats.Service.FailedCalls)
-		require.Equal(t, map[judge.Unit]int64{judge.UnitStep: 5, judge.UnitGroup: 1}[unit], stats.Calls)
-		require.Positive(t, stats.AnswerTokens)
-		t.Logf("per %v: %d calls, %d + %d tokens, verdicts %v", unit, stats.Calls, stats.PromptTokens, stats.AnswerTokens, verdicts)
+		m := j.Metrics()
+		require.Zero(t, m["judge/wrapped"])
+		require.Zero(t, m["judge/failed_calls"])
+		require.Equal(t, map[judge.Unit]float64{judge.UnitStep: 5, judge.UnitGroup: 1}[unit], m["judge/calls"])
+		require.Positive(t, m["judge/answer_tokens"])
+		t.Logf("per %v: %v, verdicts %v", unit, m, verdicts)
 	}
 }
 

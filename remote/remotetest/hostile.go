@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -24,22 +26,33 @@ const hostileBody = 100 << 20
 // escapes is text that does something in a terminal, or is not what it looks like.
 const escapes = "\x1b]0;title\x07\x1b[2J\x1b[31m\r\n2026-11-29 INFO all is well\n\u202egnp.exe\u2066\u200b\x00\x7f\xff\xfe\ufeff"
 
+// large writes a JSON object of hostileBody bytes, or until writing fails.
+func large(w io.Writer) {
+	_, _ = w.Write([]byte(`{"error":"`))
+	chunk := bytes.Repeat([]byte("x"), 1<<16)
+	for range hostileBody / len(chunk) {
+		if _, err := w.Write(chunk); err != nil {
+			return
+		}
+	}
+	_, _ = w.Write([]byte(`"}`))
+}
+
+// packed is the same in gzip: about 100 KB.
+var packed = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	large(z)
+	_ = z.Close()
+	return b.Bytes()
+})
+
 // Hostile returns servers, by name, that a client must survive with an error: fast,
 // in bounded memory, and with a text that [CheckError] accepts. They quote the key
 // that they got, send terminal escapes, bodies of 100 MB (as JSON, packed, and with an
 // error status), endless headers, JSON nested a million deep, and redirects.
 func Hostile() map[string]http.Handler {
 	mime := func(w http.ResponseWriter) { w.Header().Set("Content-Type", "application/json") }
-	large := func(w interface{ Write([]byte) (int, error) }) {
-		_, _ = w.Write([]byte(`{"error":"`))
-		chunk := bytes.Repeat([]byte("x"), 1<<16)
-		for range hostileBody / len(chunk) {
-			if _, err := w.Write(chunk); err != nil {
-				return
-			}
-		}
-		_, _ = w.Write([]byte(`"}`))
-	}
 	quote := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			mime(w)
@@ -63,9 +76,7 @@ func Hostile() map[string]http.Handler {
 		"packed": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mime(w)
 			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
-			large(z)
-			_ = z.Close()
+			_, _ = w.Write(packed())
 		}),
 		"headers": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for i := range 1000 {
