@@ -83,7 +83,8 @@ import (
 //	async/idle_s         time since the last training began in which no collection
 //	                     was being sampled
 //
-// time/collect_s is then the time that the trainer waited for the collection.
+// time/collect_s is then the time that the trainer waited for the collection, and
+// objective/engine_mismatch includes what the policy has learned since it was sampled.
 type Async struct {
 	// Staleness is the bound, in training steps; 0 turns Async off.
 	Staleness int `json:"staleness"`

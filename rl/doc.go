@@ -44,8 +44,7 @@
 //
 //   - A [Policy] that hands its weights to a separate engine is a [Publisher],
 //     and the engine a rollout.Refresher. If only one of them is, no weights are
-//     handed over; the trainer warns if it is the policy. [Async] needs both, and an
-//     engine that is a rollout.Concurrent.
+//     handed over; the trainer warns if it is the policy.
 //   - A [Policy] that cannot do everything is a [Supporter], so that NewTrainer
 //     can refuse an objective, a temperature or clipping before the run.
 //   - An engine that cannot sample every request is a rollout.Checker.
@@ -58,6 +57,8 @@
 //     calls.
 //   - An estimator that includes shaping rewards in its own statistics is an
 //     advantage.ShapingFolder.
+//   - An engine that can sample while the policy is trained, for [Async], is a
+//     rollout.Concurrent.
 //
 // # Sampling ahead of the training
 //

@@ -40,6 +40,7 @@ func (l Lengths) Mean() float64 {
 // with all samples then.
 type fleet struct {
 	slots   int
+	shuffle *rand.Rand // if not nil, in any order
 	lengths Lengths
 	token   time.Duration // per token of a sample
 	fail    float64       // share of samples that are lost, anywhere on their way
@@ -95,9 +96,13 @@ func (f *fleet) account() {
 	f.last = now
 }
 
-// start gives free slots to the jobs that have waited longest.
+// start gives free slots to the jobs that have waited longest, or to any.
 func (f *fleet) start() {
 	for !f.paused && f.running < f.slots && len(f.queue) > 0 {
+		if f.shuffle != nil {
+			i := f.shuffle.IntN(len(f.queue))
+			f.queue[0], f.queue[i] = f.queue[i], f.queue[0]
+		}
 		j := f.queue[0]
 		f.queue = f.queue[1:]
 		f.running++

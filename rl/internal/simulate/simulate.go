@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/rl"
@@ -14,6 +15,9 @@ import (
 type Settings struct {
 	// Servers with Slots each generate as many samples at once.
 	Servers, Slots int
+	// Shuffle gives free slots to any waiting samples, not to those that were asked
+	// for first, which a rollout.Concurrent should not do.
+	Shuffle bool
 	// Lengths are the tokens per sample.
 	Lengths Lengths
 	// Token is the time per token of a sample, with all slots in use.
@@ -63,6 +67,9 @@ type Result struct {
 func Run(ctx context.Context, s Settings) (Result, error) {
 	var res Result
 	f := &fleet{slots: s.Servers * s.Slots, lengths: s.Lengths, token: s.Token, fail: s.Fail, refresh: s.Refresh}
+	if s.Shuffle {
+		f.shuffle = rand.New(rand.NewPCG(s.Seed, 0))
+	}
 	c := rl.Config{
 		Policy: &policy{update: s.Update}, Engine: f, Source: endless{s.Group},
 		Objective: objective.Corrected{Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, Max: 2},

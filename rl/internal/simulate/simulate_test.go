@@ -97,6 +97,7 @@ var (
 	chart       = flag.String("svg", "", "file for a chart of it")
 	servers     = flag.Int("servers", 16, "inference servers")
 	slots       = flag.Int("slots", 64, "samples that a server generates at once")
+	shuffle     = flag.Bool("shuffle", false, "give free slots to any samples, not to those asked for first")
 	median      = flag.Float64("median", 256, "median of the log-normal lengths, in tokens")
 	sigma       = flag.Float64("sigma", 1, "standard deviation of their logarithm")
 	longest     = flag.String("longest", "2048,32768", "tokens at which samples are cut off, one or several")
@@ -128,7 +129,7 @@ func TestTable(t *testing.T) {
 		t.Skip("needs -args -table")
 	}
 	s := simulate.Settings{
-		Servers: *servers, Slots: *slots, Token: *token,
+		Servers: *servers, Slots: *slots, Shuffle: *shuffle, Token: *token,
 		Fail: *fail, Refresh: *refresh, Group: *group, CheckpointEvery: *checkpoint, Steps: *steps, Seed: 1,
 	}
 	var curves []curve
