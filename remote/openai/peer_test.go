@@ -126,6 +126,12 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for d, x := range dialects {
+		if d != p.dialect && r.URL.Path == x.samplePath() {
+			p.fail(w, 404, "another dialect")
+			return
+		}
+	}
 	if r.URL.Path == dialects[p.dialect].samplePath() {
 		p.ids[r.Header.Get("X-Request-Id")]++
 	} else {
