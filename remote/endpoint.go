@@ -41,8 +41,8 @@ func (e Endpoint) Validate() error {
 // String returns the URL without what may be secret in it: see [Redact].
 func (e Endpoint) String() string {
 	u, err := url.Parse(e.URL)
-	if err != nil {
-		return "(invalid URL)"
+	if err != nil || u.Host == "" {
+		return "(no URL)"
 	}
 	return Redact(u)
 }

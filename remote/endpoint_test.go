@@ -39,6 +39,7 @@ func TestEndpoint(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "secret")
 		require.NotContains(t, e.String(), "user:")
+		require.NotContains(t, e.String(), "key=")
 	}
 }
 

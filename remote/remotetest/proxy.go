@@ -108,7 +108,7 @@ func NewProxy(next http.Handler, s Settings) (*Proxy, error) {
 	if s.Pause == 0 {
 		s.Pause = 10 * time.Millisecond
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := anyPort()
 	if err != nil {
 		return nil, fmt.Errorf("remotetest: %w", err)
 	}
@@ -120,6 +120,17 @@ func NewProxy(next http.Handler, s Settings) (*Proxy, error) {
 	defer p.mu.Unlock()
 	p.serve(l)
 	return p, nil
+}
+
+// anyPort listens on a port below those that systems give to clients. While the port is
+// closed, a client's connection must not be given it.
+func anyPort() (l net.Listener, err error) {
+	for range 100 {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }
 
 // URL is the proxy's address, http://127.0.0.1:port.

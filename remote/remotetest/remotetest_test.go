@@ -286,3 +286,20 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, json.Unmarshal(b, &again))
 	require.Equal(t, remotetest.Faults(), again)
 }
+
+// A recording is read, or an error names its line.
+func FuzzReadRecording(f *testing.F) {
+	f.Add([]byte(`{"method":"GET","path":"/x","request":{"a":1},"status":200,"response_base64":"AA=="}` + "\n\n"))
+	f.Add([]byte(`{"method":"GET","path":"/x","request":"text","response":null}`))
+	f.Add([]byte("{\n\xff"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		all, err := remotetest.ReadRecording("r", bytes.NewReader(b))
+		if err != nil {
+			require.Contains(t, err.Error(), "remotetest: r")
+			require.Nil(t, all)
+		}
+		for i := range all {
+			require.True(t, remotetest.Same(&all[i], &all[i], "a"))
+		}
+	})
+}

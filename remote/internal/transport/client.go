@@ -176,6 +176,10 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // String returns the redacted base URL.
 func (c *Client) String() string { return remote.Redact(c.base) }
 
+// Hide returns a text from the server with the key in it replaced: some servers quote
+// the key that they got. Errors of Do are treated so already.
+func (c *Client) Hide(text string) string { return hide(text, c.secret()) }
+
 // Stats counts what a client did since it was made.
 type Stats struct {
 	// Requests were given to Do; they took Attempts, of which Failed failed.

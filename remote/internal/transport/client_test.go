@@ -13,17 +13,21 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/stepwise-rl/stepwise/remote"
+	"github.com/stepwise-rl/stepwise/remote/remotetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -156,7 +160,7 @@ func TestUnreadable(t *testing.T) {
 		case "/bomb":
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
-			for range 1000 {
+			for range 100 {
 				_, _ = z.Write(make([]byte, 1<<16))
 			}
 			_ = z.Close()
@@ -414,7 +418,7 @@ func TestClean(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                     "",
 		" a\r\n\tb ":           "a   b",
-		"\x1b[31mred\x00":      "�[31mred�",
+		"\x1b[1ma\x00":         "�[1ma�",
 		"\u202egnp\u200b":      "�gnp�",
 		"\xff\xfe":             "��",
 		"12345678901":          "1234567890…",
@@ -422,8 +426,44 @@ func TestClean(t *testing.T) {
 		"12345678é":            "12345678é",
 		"日本語日本語":               "日本語…",
 		"1234567890":           "1234567890",
-		"\xe2\xe2\xe2\xe2xxxx": "����xxxx",
+		"\xe2\xe2\xe2\xe2xxxx": "���…", // each is three bytes now
 	} {
 		require.Equal(t, want, Clean(text, 10), "%q", text)
 	}
+}
+
+// Hostile servers cost an error, not time or memory.
+func TestHostile(t *testing.T) {
+	for name, h := range remotetest.Hostile() {
+		o := bearer
+		o.MaxBody = 1 << 20
+		c := start(t, o, h.ServeHTTP)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			err := c.Do(t.Context(), Request{Method: method, Path: "/", Body: []byte("{}"), Timeout: 5 * time.Second}, JSON(new(struct{ A int })))
+			require.NoError(t, remotetest.CheckError(err, canary), "%s: %v", name, err)
+			require.NotErrorIs(t, err, context.DeadlineExceeded)
+		}
+		runtime.ReadMemStats(&after)
+		t.Logf("%s: %.1f MB", name, float64(after.TotalAlloc-before.TotalAlloc)/1e6)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20), name) // the server's share included
+	}
+}
+
+// What comes from a server's headers and bodies keeps its bounds.
+func FuzzServerText(f *testing.F) {
+	for _, s := range []string{"", "12", "Sun, 29 Nov 2026 12:00:30 GMT", "\x1b[31m\xff", "\u202e日本語", strings.Repeat("\xe2\x80", 300)} {
+		f.Add(s, 10)
+	}
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string, max int) {
+		wait := retryAfter(text, now)
+		require.True(t, 0 <= wait && wait <= 24*time.Hour)
+		max &= 1<<10 - 1
+		clean := Clean(text, max)
+		require.LessOrEqual(t, len(clean), max+len("…"))
+		require.True(t, utf8.ValidString(clean))
+		require.False(t, strings.ContainsFunc(clean, func(r rune) bool { return !unicode.IsPrint(r) }))
+	})
 }

@@ -106,20 +106,8 @@ func hide(text, key string) string {
 // characters (terminal escapes among them), marks of direction and invalid UTF-8
 // become U+FFFD.
 func Clean(text string, max int) string {
-	cut := len(text) > max
-	if cut {
-		text = text[:max]
-		// Not in the middle of a character.
-		for i := 1; i < utf8.UTFMax && i <= len(text); i++ {
-			if utf8.RuneStart(text[len(text)-i]) {
-				if !utf8.FullRuneInString(text[len(text)-i:]) {
-					text = text[:len(text)-i]
-				}
-				break
-			}
-		}
-	}
-	text = strings.Map(func(r rune) rune {
+	head := cut(text, max)
+	clean := strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
 			return ' '
@@ -127,10 +115,27 @@ func Clean(text string, max int) string {
 			return utf8.RuneError
 		}
 		return r
-	}, text)
-	text = strings.TrimSpace(text)
-	if cut {
-		text += "…"
+	}, head))
+	if short := cut(clean, max); len(short) < len(clean) || len(head) < len(text) {
+		return short + "…"
+	}
+	return clean
+}
+
+// cut returns the beginning of a text, at most max bytes, without half a character at
+// its end.
+func cut(text string, max int) string {
+	if len(text) <= max {
+		return text
+	}
+	text = text[:max]
+	for i := 1; i < utf8.UTFMax && i <= len(text); i++ {
+		if tail := text[len(text)-i:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRuneInString(tail) {
+				return text[:len(text)-i]
+			}
+			break
+		}
 	}
 	return text
 }
