@@ -258,6 +258,7 @@ func TestCreateModel(t *testing.T) {
 // A model whose answer was lost is left to its session, which ends without heartbeat;
 // the one that took its place lives on.
 func TestCreateModelWithoutAnswer(t *testing.T) {
+	t.Parallel() // most of the time is waiting
 	s := newServer(t, tinkertest.Options{SessionLife: time.Second})
 	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: lose(t, s, "/create_model", 1)}, Retry: retry, Heartbeat: 50 * time.Millisecond})
 	require.NoError(t, err)
@@ -275,6 +276,7 @@ func TestCreateModelWithoutAnswer(t *testing.T) {
 
 // A session that was dropped is an error that says so, and not a wait for ever.
 func TestSessionExpires(t *testing.T) {
+	t.Parallel() // most of the time is waiting
 	s := newServer(t, tinkertest.Options{SessionLife: 500 * time.Millisecond})
 	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: s.URL}, Retry: retry, Heartbeat: 600 * time.Millisecond})
 	require.NoError(t, err)
