@@ -204,7 +204,7 @@ func TestHostile(t *testing.T) {
 	t.Setenv("CANARY_KEY", canary)
 	for name, h := range remotetest.Hostile() {
 		s := serve(t, h)
-		s.Endpoint.Key = remote.Key{Env: "CANARY_KEY"}
+		s.Endpoint.Key, s.Service.Timeout = remote.Key{Env: "CANARY_KEY"}, time.Minute
 		_, err := judge.Rule(open(t, s), template).Score(t.Context(), pair{}, trace("right", "x"), 0)
 		require.NoError(t, remotetest.CheckError(err, canary), "%s: %v", name, err)
 		require.NotErrorIs(t, err, context.DeadlineExceeded, name)

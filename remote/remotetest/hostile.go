@@ -38,13 +38,19 @@ func large(w io.Writer) {
 	_, _ = w.Write([]byte(`"}`))
 }
 
-// packed is the same in gzip: about 100 KB.
+// packed is the same in gzip, about 100 KB: many members of the same content, which
+// read as one.
 var packed = sync.OnceValue(func() []byte {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	large(z)
-	_ = z.Close()
-	return b.Bytes()
+	member := func(content []byte) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(content)
+		_ = z.Close()
+		return b.Bytes()
+	}
+	const megabyte = 1 << 20
+	middle := bytes.Repeat(member(bytes.Repeat([]byte("x"), megabyte)), hostileBody/megabyte)
+	return slices.Concat(member([]byte(`{"error":"`)), middle, member([]byte(`"}`)))
 })
 
 // Hostile returns servers, by name, that a client must survive with an error: fast,
