@@ -122,5 +122,6 @@ func TestEarlierCallsGoFirst(t *testing.T) {
 	g.Go(func() error { return call(2, nil) })
 	require.NoError(t, g.Wait())
 	require.Len(t, order, 80)
-	require.Equal(t, slices.Repeat([]int32{1}, 40), order[:40])
+	// The last eight may be overtaken on their way.
+	require.Equal(t, slices.Repeat([]int32{1}, 32), order[:32])
 }
