@@ -126,7 +126,7 @@ func startVLLM(t *testing.T, folder string) *server {
 			"--served-model-name", "tiny", "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "8",
 			"--enforce-eager", "--logprobs-mode", "processed_logprobs", "--enable-lora", "--max-lora-rank", "8"},
 		env: []string{"VLLM_SERVER_DEV_MODE=1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True", "VLLM_CPU_KVCACHE_SPACE=1",
-			"HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1"},
+			"HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "OMP_NUM_THREADS=1"},
 		ready: "/health", within: 10 * time.Minute,
 	})
 }
@@ -139,7 +139,7 @@ func startSGLang(t *testing.T, folder string) *server {
 			"--sampling-backend", "pytorch", "--grammar-backend", "none", "--dtype", "float32", "--context-length", "512",
 			"--max-running-requests", "8", "--max-total-tokens", "4096", "--disable-overlap-schedule",
 			"--disable-radix-cache", "--disable-cuda-graph"},
-		env:   []string{"SGLANG_USE_CPU_ENGINE=1", "HF_HUB_OFFLINE=1"},
+		env:   []string{"SGLANG_USE_CPU_ENGINE=1", "HF_HUB_OFFLINE=1", "OMP_NUM_THREADS=1"},
 		ready: "/health_generate", within: 10 * time.Minute,
 	})
 }
