@@ -58,6 +58,8 @@ type Config struct {
 	Batching Batching
 	// Dynamic replaces dead groups by further sampling; the zero value is off.
 	Dynamic DynamicSampling
+	// Async samples ahead of the training; the zero value is off.
+	Async Async
 	// LR is the learning rate of each optimiser step, counted from 0.
 	LR Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
@@ -196,7 +198,7 @@ func (c *Config) validate() error {
 	if !(c.WarnUnscorable >= 0 && c.WarnUnscorable <= 1) {
 		errs = append(errs, fmt.Errorf("rl: Config.WarnUnscorable is %v, want 0 to 1", c.WarnUnscorable))
 	}
-	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.validateKL())
+	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.Async.Validate(), c.validateKL())
 	if (c.Eval != nil) != (c.EvalEvery > 0) {
 		errs = append(errs, errors.New("rl: Config.Eval and Config.EvalEvery need each other"))
 	}
@@ -206,7 +208,7 @@ func (c *Config) validate() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(c.validateNeeds(), c.validateRequests())
+	return errors.Join(c.validateNeeds(), c.validateAsync(), c.validateRequests())
 }
 
 // validateKL checks the KL penalty in the reward.

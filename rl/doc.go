@@ -57,6 +57,16 @@
 //     calls.
 //   - An estimator that includes shaping rewards in its own statistics is an
 //     advantage.ShapingFolder.
+//   - An engine that can sample while the policy is trained, for [Async], is a
+//     rollout.Concurrent.
+//
+// # Sampling ahead of the training
+//
+// By default sampling and training alternate. With an engine on other machines,
+// [Async] lets them overlap, within a bound on how old the samples may be:
+//
+//	Objective: objective.Corrected{Objective: loss, Max: 2},
+//	Async:     rl.Async{Staleness: 1, Partial: true},
 //
 // # What the numbers mean
 //

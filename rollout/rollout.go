@@ -115,6 +115,18 @@ type Engine interface {
 	Generate(ctx context.Context, reqs []Request, emit func(Completion) error) error
 }
 
+// Concurrent is a Refresher with weights of its own, which nobody else changes, so
+// that it can sample while the policy is trained (rl.Async). Several goroutines may
+// call Generate at once. Requests of earlier calls are begun first: the trainer waits
+// for them, while later calls are only there to keep the engine busy.
+type Concurrent interface {
+	Refresher
+	// RefreshInFlight reports whether Refresh may be called while Generate runs.
+	// Completions in flight then go on with the new weights or with those they
+	// began with; FirstVersion and LastVersion say which.
+	RefreshInFlight() bool
+}
+
 // Checker is an Engine that can tell beforehand which requests it cannot
 // sample, because the prompt is too long for the model, for example.
 type Checker interface {

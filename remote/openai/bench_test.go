@@ -1,3 +1,5 @@
+//go:build unix
+
 package openai
 
 import (
@@ -10,10 +12,9 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +24,13 @@ import (
 
 // stubAddress makes the test binary a stub of vLLM that listens there.
 const stubAddress = "STEPWISE_STUB_ADDRESS"
+
+func init() {
+	if address := os.Getenv(stubAddress); address != "" {
+		serveStub(address)
+		os.Exit(1)
+	}
+}
 
 // stubAnswer is what vLLM sends for 256 tokens, about 20 KB.
 func stubAnswer() []byte {
@@ -99,8 +107,8 @@ func BenchmarkClientCPU(b *testing.B) {
 }
 
 func processorTime(t testing.TB) time.Duration {
-	var u unix.Rusage
-	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 

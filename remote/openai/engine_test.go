@@ -1,25 +1,23 @@
 package openai
 
 import (
+	"encoding/json"
 	"fmt"
-	"os"
+	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/rollout/enginetest"
 )
 
-func TestMain(m *testing.M) {
-	if address := os.Getenv(stubAddress); address != "" {
-		serveStub(address)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // config is an engine's over peers, with short waits.
 func config(peers ...*peer) Config {
@@ -87,4 +85,43 @@ func TestConformance(t *testing.T) {
 			enginetest.Run(t, suite)
 		})
 	}
+}
+
+// Calls may overlap; the samples of earlier ones are begun first.
+func TestEarlierCallsGoFirst(t *testing.T) {
+	var mu sync.Mutex
+	var order []int32 // first tokens of prompts
+	p := newPeer(t, DialectVLLM, func(p *peer) {
+		p.hook = func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
+			var q struct{ Prompt []int32 }
+			if json.Unmarshal(body, &q) == nil && len(q.Prompt) == 3 {
+				mu.Lock()
+				order = append(order, q.Prompt[0])
+				mu.Unlock()
+				time.Sleep(time.Millisecond)
+			}
+			return false
+		}
+	})
+	e := open(t, Config{Servers: []Server{p.config()}, Vocab: words{}, EOS: []int32{endOfText}})
+	require.True(t, e.RefreshInFlight())
+	call := func(first int32, begun chan<- bool) error {
+		q := rollout.Request{Prompt: []int32{first, 1, 1}, N: 40, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+		return e.Generate(t.Context(), []rollout.Request{q}, func(c rollout.Completion) error {
+			if begun != nil {
+				close(begun)
+				begun = nil
+			}
+			return c.Err
+		})
+	}
+	var g errgroup.Group
+	begun := make(chan bool)
+	g.Go(func() error { return call(1, begun) })
+	<-begun
+	g.Go(func() error { return call(2, nil) })
+	require.NoError(t, g.Wait())
+	require.Len(t, order, 80)
+	// The last eight may be overtaken on their way.
+	require.Equal(t, slices.Repeat([]int32{1}, 32), order[:32])
 }

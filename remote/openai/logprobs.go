@@ -165,7 +165,7 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 		}
 		g.Go(func() error {
 			e.fleet.queue.add(time.Now(), 1)
-			lost, err := e.deliver(gctx, fmt.Sprintf("%s-%d", name, i), func(ctx context.Context, l *lease, id string) error {
+			lost, err := e.deliver(gctx, 0, fmt.Sprintf("%s-%d", name, i), func(ctx context.Context, l *lease, id string) error {
 				c.model, c.id = l.model, id
 				logp, err := e.score(ctx, l.server, c)
 				if err == nil {

@@ -258,8 +258,9 @@ func TestCreateModel(t *testing.T) {
 // A model whose answer was lost is left to its session, which ends without heartbeat;
 // the one that took its place lives on.
 func TestCreateModelWithoutAnswer(t *testing.T) {
-	s := newServer(t, tinkertest.Options{SessionLife: 200 * time.Millisecond})
-	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: lose(t, s, "/create_model", 1)}, Retry: retry, Heartbeat: 20 * time.Millisecond})
+	t.Parallel() // most of the time is waiting
+	s := newServer(t, tinkertest.Options{SessionLife: time.Second})
+	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: lose(t, s, "/create_model", 1)}, Retry: retry, Heartbeat: 50 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	p := newPolicy(t, c, func(c *tinker.PolicyConfig) { c.Scaling = tinker.ScalingSum })
@@ -269,14 +270,15 @@ func TestCreateModelWithoutAnswer(t *testing.T) {
 		train(t, p)
 		return s.Models() == 1
 	}, 5*time.Second, 20*time.Millisecond)
-	time.Sleep(250 * time.Millisecond)
+	time.Sleep(1100 * time.Millisecond)
 	train(t, p)
 }
 
 // A session that was dropped is an error that says so, and not a wait for ever.
 func TestSessionExpires(t *testing.T) {
-	s := newServer(t, tinkertest.Options{SessionLife: 50 * time.Millisecond})
-	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: s.URL}, Retry: retry, Heartbeat: 150 * time.Millisecond})
+	t.Parallel() // most of the time is waiting
+	s := newServer(t, tinkertest.Options{SessionLife: 500 * time.Millisecond})
+	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: s.URL}, Retry: retry, Heartbeat: 600 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	p, err := tinker.NewPolicy(t.Context(), c, tinker.PolicyConfig{Model: "table", LoRA: tinker.LoRA{Rank: 8}, Scaling: tinker.ScalingSum})
@@ -512,6 +514,28 @@ func TestCancel(t *testing.T) {
 		require.EqualValues(t, 3, train(t, p).Version, cut)
 		require.Equal(t, want.Logits(), s.Logits(), cut)
 	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := newServer(t, tinkertest.Options{Pending: 1})
+	c := newClient(t, lose(t, s, "/optim_step", 2))
+	p := newPolicy(t, c, func(c *tinker.PolicyConfig) { c.Scaling = tinker.ScalingMean })
+	c.Metrics()
+	train(t, p)
+	train(t, p)
+	m := c.Metrics()
+	// Each step is three requests with a result, which is polled for twice.
+	require.Equal(t, 6., m["tinker/results"])
+	require.Equal(t, 18., m["tinker/requests"])
+	require.Equal(t, 1., m["tinker/retries"])
+	require.Equal(t, 7., m["tinker/failed"])
+	for _, name := range []string{"in_flight", "server_seconds", "result_seconds"} {
+		require.Positive(t, m["tinker/"+name])
+	}
+	require.Len(t, m, 7)
+	m = c.Metrics()
+	require.Zero(t, m["tinker/requests"])
+	require.Zero(t, m["tinker/result_seconds"])
 }
 
 // A result that is asked for again and again is waited for without limit, and a server

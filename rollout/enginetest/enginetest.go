@@ -136,6 +136,7 @@ var checks = []struct {
 	{"CancelledWithin", cancelledWithin},
 	{"Goroutines", goroutines},
 	{"Versions", versions},
+	{"Concurrent", concurrent},
 }
 
 // skip is the reason why a check does not apply.

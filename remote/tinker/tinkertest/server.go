@@ -354,7 +354,7 @@ func encode(v any) []byte {
 }
 
 func (s *Server) future(f *future) int {
-	f.waits = s.options.Pending
+	f.waits += s.options.Pending
 	s.futures = append(s.futures, f)
 	return len(s.futures) - 1
 }
@@ -573,7 +573,7 @@ func (s *Server) forwardBackward(contentType string, body []byte) (any, error) {
 		f := &future{proto: true}
 		switch {
 		case len(q.Data) == 0:
-			f.waits = math.MaxInt // for ever
+			f.waits = math.MaxInt32 // for ever
 			return f
 		case m.table == nil:
 			f.failed = "Model " + m.id + " not loaded"
