@@ -38,6 +38,7 @@ var (
 	_ rollout.Checker    = (*Engine)(nil)
 	_ rollout.Concurrent = (*Engine)(nil)
 	_ rl.LogProber       = (*Engine)(nil)
+	_ rl.Supporter       = (*Engine)(nil)
 )
 
 // New opens the servers: it asks each who it is and probes with real generations what

@@ -43,7 +43,8 @@ func TestLogProbs(t *testing.T) {
 		require.NotEmpty(t, proxy.Counts().Faults)
 
 		b.Temperature = 0.5
-		require.ErrorContains(t, e.LogProbs(t.Context(), b, dst), "the batch has temperature 0.5, but servers give the log-probs of prompts at 1")
+		require.ErrorContains(t, e.LogProbs(t.Context(), b, dst), "the batch has temperature 0.5: the policy does not support log-probs at temperatures other than 1")
+		require.ErrorIs(t, e.LogProbs(t.Context(), b, dst), rl.ErrUnsupported)
 		b.Temperature = 1
 		b.Samples[3].Tokens[0] = 99
 		require.ErrorContains(t, e.LogProbs(t.Context(), b, dst), "sample 3: token 2 of prompt and completion is 99, want an id below 8")

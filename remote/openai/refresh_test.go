@@ -210,6 +210,30 @@ func TestDoomedServer(t *testing.T) {
 	}
 }
 
+// A server that was started anew between two refreshes is known by its label.
+func TestStartedAnewUnseen(t *testing.T) {
+	p, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
+	e := open(t, config(p, good))
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
+	p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path == "/collective_rpc" {
+			p.fail(w, 500, "Worker failed")
+			return true
+		}
+		return false
+	})
+	for v := range int64(2) {
+		require.NoError(t, e.Refresh(t.Context(), weightsAt(3+v, rollout.FormFolder)))
+		require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
+	}
+	p.setHook(nil)
+	p.mu.Lock()
+	p.version, p.paused, p.weights[model] = "default", false, 0
+	p.mu.Unlock()
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(5, rollout.FormFolder)))
+	require.EqualValues(t, 0, e.Metrics()["engine/servers_dead"])
+}
+
 // A server that was started anew between two calls has other weights: it must not be
 // sampled from, although it answers.
 func TestStartedAnewWithOtherWeights(t *testing.T) {

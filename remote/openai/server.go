@@ -37,6 +37,7 @@ type server struct {
 	loaded    rollout.Weights
 	label     string // of the weights as the server tells it; "" = none to compare
 	inFlight  int
+	tried     string         // the label of the last refresh
 	byModel   map[string]int // of inFlight
 	failures  int            // in a row
 	notBefore time.Time      // Retry-After, or when a server that is down is tried again
