@@ -208,7 +208,22 @@ func (f *fleet) none() error {
 			errs = append(errs, s.lastErr)
 		}
 	}
-	return fmt.Errorf("openai: %w: %w", ErrNoServer, errors.Join(errs...))
+	return fmt.Errorf("openai: %w", noServer(errs))
+}
+
+// noServer returns ErrNoServer with the first of the servers' errors, on one line.
+func noServer(errs []error) error {
+	err := ErrNoServer
+	const most = 3
+	for i, e := range errs {
+		switch {
+		case i < most:
+			err = fmt.Errorf("%w; %w", err, e)
+		case i == most:
+			err = fmt.Errorf("%w; and %d more", err, len(errs)-most)
+		}
+	}
+	return err
 }
 
 // ErrNoServer is in the error of a call that ends because no server is left: all are
