@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -227,6 +228,9 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	})
 	for range min(e.config.InFlight, len(pieces)) {
 		running.Go(func() {
+			// A connection that is opened in here stays open for the client: its
+			// goroutines should not carry the labels of this call.
+			pprof.SetGoroutineLabels(context.Background())
 			for q := range next {
 				select {
 				case results <- e.sample(ctx, p, q, &reqs[q.request]):
