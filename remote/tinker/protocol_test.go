@@ -355,20 +355,25 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// A request is sampled anew when it is repeated, and the same seed gives the same.
+// A request is sampled anew when it is repeated, and the same seed gives the same. A
+// large one is cut into calls, which its samples do not depend on.
 func TestSampleWithoutAnswer(t *testing.T) {
 	s := newServer(t, tinkertest.Options{})
-	r := []rollout.Request{{ID: "a", Prompt: []int32{1}, N: 3, Params: rollout.Params{Temperature: 1, MaxTokens: 8, Stop: []string{"ab"}}, Stream: [3]uint64{1, 2, 3}}}
-	sample := func(url string) (all []rollout.Completion) {
+	r := []rollout.Request{{ID: "a", Prompt: []int32{1}, N: 40, Params: rollout.Params{Temperature: 1, MaxTokens: 8, Stop: []string{"ab"}}, Stream: [3]uint64{1, 2, 3}}}
+	sample := func(url string) []rollout.Completion {
+		all := make([]rollout.Completion, r[0].N)
 		require.NoError(t, newEngine(t, newClient(t, url)).Generate(t.Context(), r, func(c rollout.Completion) error {
-			all = append(all, c)
-			return nil
+			all[c.Index] = c
+			return c.Err
 		}))
 		return all
 	}
 	want := sample(s.URL)
-	require.Equal(t, want, sample(lose(t, s, "/asample", 1)))
 	require.Equal(t, 3, s.Count("/asample"))
+	require.Equal(t, want, sample(lose(t, s, "/asample", 1)))
+	require.Equal(t, 7, s.Count("/asample"))
+	r[0].N = 20
+	require.Equal(t, want[:20], sample(s.URL))
 }
 
 // Samples that cannot be are errors of these samples, which say why.
