@@ -67,8 +67,15 @@
 // the weights that sampled it. After an error the server is out: vLLM's health looks
 // fine after a failed reload, and the next generation kills it.
 //
+// # Embeddings
+//
+// An [Embedder] asks such servers for the vectors of texts.
+//
+// # Safety
+//
 // The endpoints that load weights let anybody do so who reaches them. They belong into
-// a private network.
+// a private network. What a server says is bounded in size and cleaned before it gets
+// into an error, and never becomes the name of a metric or a path.
 //
 // Examples are in example_test.go.
 package openai

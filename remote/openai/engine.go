@@ -414,7 +414,7 @@ func (e *Engine) settle(ctx context.Context, l *lease, err error) settled {
 		return settledEnd
 	case status != nil && (status.Status == 429 || status.RetryAfter > 0):
 		e.fleet.count(func(c *counters) { c.busyWaits++ })
-		e.fleet.busy(l, status.RetryAfter)
+		e.fleet.busy(l, min(status.RetryAfter, e.config.SampleTimeout))
 		return settledBusy
 	}
 	e.fleet.failed(l, err)

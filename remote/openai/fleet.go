@@ -20,7 +20,7 @@ type fleet struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed, and made anew, when a server becomes free
 	unplaced map[int64]int // samples of each call that have had no place yet
-	lastUp   time.Time     // when a server was last up
+	lastUp   time.Time     // when a server was last up, or a call began
 	*counters
 }
 
@@ -72,11 +72,13 @@ func (f *fleet) labelOf(s *server) string {
 	return s.label
 }
 
-// begin tells that a call has samples that will need places. Calls are numbered from 1.
+// begin tells that a call has samples that will need places, 0 if it does not matter
+// how many. Calls are numbered from 1.
 func (f *fleet) begin(call int64, samples int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.unplaced[call] = samples
+	f.lastUp = time.Now()
 }
 
 // placed tells that one of them has had its first place.
@@ -208,7 +210,22 @@ func (f *fleet) none() error {
 			errs = append(errs, s.lastErr)
 		}
 	}
-	return fmt.Errorf("openai: %w: %w", ErrNoServer, errors.Join(errs...))
+	return fmt.Errorf("openai: %w", noServer(errs))
+}
+
+// noServer returns ErrNoServer with the first of the servers' errors, on one line.
+func noServer(errs []error) error {
+	err := ErrNoServer
+	const most = 3
+	for i, e := range errs {
+		switch {
+		case i < most:
+			err = fmt.Errorf("%w; %w", err, e)
+		case i == most:
+			err = fmt.Errorf("%w; and %d more", err, len(errs)-most)
+		}
+	}
+	return err
 }
 
 // ErrNoServer is in the error of a call that ends because no server is left: all are
@@ -292,6 +309,9 @@ func (f *fleet) failed(l *lease, err error) {
 	defer f.mu.Unlock()
 	l.failures++
 	l.lastErr = err
+	if l.state == stateUp {
+		f.lastUp = time.Now()
+	}
 	switch {
 	case l.state != stateUp:
 	case errors.Is(err, errOtherWeights):

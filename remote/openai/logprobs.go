@@ -157,7 +157,10 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 		return err
 	}
 	defer e.Close()
-	name := fmt.Sprintf("%s-%d", e.run, e.calls.Add(1))
+	call := e.calls.Add(1)
+	e.fleet.begin(call, 0)
+	defer e.fleet.end(call)
+	name := fmt.Sprintf("%s-%d", e.run, call)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(e.fleet.slots())
 	for i, c := range calls {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/remote"
+	"github.com/stepwise-rl/stepwise/remote/remotetest"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -153,6 +154,38 @@ func TestKey(t *testing.T) {
 	require.ErrorIs(t, e.Refresh(t.Context(), weightsAt(1, rollout.FormFolder)), ErrNoServer)
 	for _, text := range []string{err.Error(), log.String(), fmt.Sprintf("%v %+v %#v", e, e, e), fmt.Sprint(e.Metrics())} {
 		require.NotContains(t, text, secret)
+	}
+}
+
+// A server that turns hostile after it was opened gets no more out of the engine than
+// errors, which are fit for a log.
+func TestTurnsHostile(t *testing.T) {
+	const secret = "sk-canary-0123456789abcdef"
+	t.Setenv("OPENAI_TEST_KEY", secret)
+	for name, h := range remotetest.Hostile() {
+		if name == "large" || name == "packed" {
+			continue // bounded below the engine, and slow
+		}
+		for _, dialect := range []Dialect{DialectVLLM, DialectLlamaCPP, DialectSGLang} {
+			p := newPeer(t, dialect)
+			var log bytes.Buffer
+			c := config(p)
+			c.Servers[0].Endpoint.Key.Env = "OPENAI_TEST_KEY"
+			c.Attempts, c.Patience, c.Logger = 2, 50*time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+			e := open(t, c)
+			p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool { h.ServeHTTP(w, r); return true })
+			got, err := trySampleAll(t.Context(), e, requests(1))
+			if err == nil {
+				err = got[0][0].Err
+			}
+			require.NoError(t, remotetest.CheckError(err, secret), "%s %v: %v", name, dialect, err)
+			form := rollout.FormFolder
+			if dialect == DialectLlamaCPP {
+				form, e.fleet.servers[0].router = rollout.FormGGUF, true
+			}
+			require.NoError(t, remotetest.CheckError(e.Refresh(t.Context(), weightsAt(1, form)), secret), "%s %v", name, dialect)
+			require.NotContains(t, log.String(), secret)
+		}
 	}
 }
 

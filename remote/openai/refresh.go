@@ -100,7 +100,7 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 		return err
 	}
 	if left == 0 {
-		return fmt.Errorf("openai: refresh to version %d: %w: %w", w.Version, ErrNoServer, errors.Join(errs...))
+		return fmt.Errorf("openai: refresh to version %d: %w", w.Version, noServer(errs))
 	}
 	return nil
 }

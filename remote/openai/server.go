@@ -125,6 +125,12 @@ func (s *server) healthy(ctx context.Context, label string) error {
 
 var errOtherWeights = errors.New("the server was started anew")
 
+// An answer has at most tokenBody bytes for each token, and maxBody in all.
+const (
+	tokenBody = 4 << 10
+	maxBody   = 64 << 20
+)
+
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // send posts a request of the dialect and hands the body of the answer to read, which
@@ -137,6 +143,7 @@ func (s *server) send(ctx context.Context, c *call, timeout time.Duration, body 
 		Method: http.MethodPost, Path: s.dialect.samplePath(),
 		Body: body(nil, c), ContentType: "application/json", Accept: "application/json",
 		ID: c.id, Timeout: timeout, Once: true,
+		MaxBody: min(maxBody, 1<<20+tokenBody*int64(len(c.prompt)+c.params.MaxTokens)),
 	}, func(r *http.Response) error {
 		_, err := in.ReadFrom(r.Body)
 		return err
