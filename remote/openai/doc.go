@@ -29,7 +29,8 @@
 // ways:
 //
 //	at temperature 1       vLLM, llama.cpp. Other temperatures are refused.
-//	at the temperature     SGLang. Nothing is refused, and LogPUnit is nil at
+//	at the temperature     SGLang. TopP with TopK is refused, because SGLang takes
+//	                       TopP of the whole distribution, and LogPUnit is nil at
 //	                       temperatures other than 0 and 1.
 //	after truncation       vLLM with --logprobs-mode processed_logprobs. TopK and TopP
 //	                       are refused. llama.cpp is asked for these where that helps:

@@ -107,10 +107,13 @@ func (e *Engine) Check(r *rollout.Request) error {
 	if n := len(r.Prompt) + r.Params.MaxTokens; e.context > 0 && (n > e.context || n < 0) {
 		return fmt.Errorf("%d prompt tokens and MaxTokens %d exceed the servers' context, %d", len(r.Prompt), r.Params.MaxTokens, e.context)
 	}
-	if e.config.UnitLogProbs {
-		return nil
-	}
 	for _, s := range e.fleet.servers {
+		if p := &r.Params; s.config.Dialect == DialectSGLang && p.Temperature != 0 && p.TopK > 0 && p.TopP > 0 && p.TopP < 1 {
+			return fmt.Errorf("TopP %v with TopK %d: SGLang takes TopP of the whole distribution, not of the TopK tokens; use one of them (%s)", p.TopP, p.TopK, s)
+		}
+		if e.config.UnitLogProbs {
+			continue
+		}
 		if err := s.logps.refuse(&r.Params); err != nil {
 			return fmt.Errorf("%w (%s)", err, s)
 		}

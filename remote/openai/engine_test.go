@@ -57,10 +57,10 @@ func TestConformance(t *testing.T) {
 				p.weights["policy-v3"], p.weights["policy-v4"] = 3, 4
 			})}
 		}, enginetest.FeatureBoth, rollout.FormGGUF},
-		{"SGLang", func(t *testing.T) []*peer { return []*peer{newPeer(t, DialectSGLang)} }, 0, rollout.FormFolder},
+		{"SGLang", func(t *testing.T) []*peer { return []*peer{newPeer(t, DialectSGLang)} }, enginetest.FeatureTopKWithTopP, rollout.FormFolder},
 		{"a fleet", func(t *testing.T) []*peer {
 			return []*peer{newPeer(t, DialectVLLM), newPeer(t, DialectSGLang), newPeer(t, DialectVLLM)}
-		}, all &^ enginetest.FeatureTruncation, rollout.FormFolder},
+		}, all&^enginetest.FeatureTruncation | enginetest.FeatureTopKWithTopP, rollout.FormFolder},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -140,9 +140,8 @@ func (c *Client) poll(ctx context.Context, r transport.Request, what string, asP
 			return read(body)
 		}
 		var state struct {
-			Type   string  `json:"type"`
-			Status string  `json:"status"`
-			Error  *string `json:"error"`
+			Type  string  `json:"type"`
+			Error *string `json:"error"`
 		}
 		if err := json.Unmarshal(body, &state); err != nil {
 			return fmt.Errorf("the result of %s is neither protobuf nor JSON: %w", what, err)

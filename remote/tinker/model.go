@@ -67,6 +67,9 @@ func (c *Client) tryModel(ctx context.Context, base string, l LoRA) (m *model, l
 	if err := c.http.Do(ctx, r, transport.JSON(&created)); err != nil {
 		return nil, transport.Retryable(err), err
 	}
+	if created.ModelID == "" || created.RequestID == "" {
+		return nil, true, errors.New("tinker: the answer to create_model has no model_id or no request_id")
+	}
 	m = &model{c: c, id: created.ModelID, session: session}
 	var got struct {
 		BaseModel string `json:"base_model"`

@@ -203,6 +203,7 @@ func TestSGLang(t *testing.T) {
 	need(t, "sglang")
 	w := newWorld(t)
 	testEngine(t, w, &peer{
-		name: "SGLang 0.5.23", server: startSGLang(t, w.folders[0]), dialect: openai.DialectSGLang, weights: w.folder,
+		name: "SGLang 0.5.23", server: startSGLang(t, w.folders[0]), dialect: openai.DialectSGLang,
+		lacks: enginetest.FeatureTopKWithTopP, weights: w.folder,
 	})
 }
