@@ -25,7 +25,10 @@ var long = flag.Bool("long", false, "draw the distributions of all dialects, and
 // behind puts a peer behind a proxy that hits its generations.
 func behind(t testing.TB, p *peer, s remotetest.Settings) (Server, *remotetest.Proxy) {
 	path := dialects[p.dialect].samplePath()
-	s.Only = func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == path }
+	only := s.Only
+	s.Only = func(r *http.Request) bool {
+		return r.Method == http.MethodPost && r.URL.Path == path && (only == nil || only(r))
+	}
 	proxy, err := remotetest.NewProxy(p, s)
 	require.NoError(t, err)
 	t.Cleanup(proxy.Close)
@@ -89,21 +92,24 @@ func TestFaults(t *testing.T) {
 				c := config()
 				c.AttemptTimeout, c.Attempts = 100*time.Millisecond, 12
 				var proxies []*remotetest.Proxy
+				var opened atomic.Bool
 				for seed := range uint64(2) {
 					s := remotetest.Settings{Seed: seed, Faults: []remotetest.Fault{fault}, Rate: 0.3}
 					switch fault {
-					case remotetest.FaultTrickle, remotetest.FaultHang:
-						s.Rate = 0.05
+					case remotetest.FaultTrickle, remotetest.FaultHang: // each takes an attempt's timeout
+						s.Rate, s.Script = 0, map[int]remotetest.Fault{3: fault, 13: fault, 14: fault}
 					case remotetest.FaultDoom:
 						s.Rate = 0 // it would soon have both
 						if seed == 0 {
-							s.Script = map[int]remotetest.Fault{20: fault}
+							s.Script = map[int]remotetest.Fault{3: fault}
+							s.Only = func(*http.Request) bool { return opened.Load() }
 						}
 					}
 					server, proxy := behind(t, newPeer(t, dialect), s)
 					c.Servers, proxies = append(c.Servers, server), append(proxies, proxy)
 				}
 				e := open(t, c)
+				opened.Store(true)
 				e.Metrics()
 				got := sampleAll(t, e, requests(40))
 				lostSamples := 0
