@@ -141,7 +141,7 @@ func (s *server) send(ctx context.Context, c *call, timeout time.Duration, body 
 	in.Reset()
 	err := s.client.Do(ctx, transport.Request{
 		Method: http.MethodPost, Path: s.dialect.samplePath(),
-		Body: body(nil, c), ContentType: "application/json", Accept: "application/json",
+		Body: body(make([]byte, 0, 1024+8*len(c.prompt)), c), ContentType: "application/json", Accept: "application/json",
 		ID: c.id, Timeout: timeout, Once: true,
 		MaxBody: min(maxBody, 1<<20+tokenBody*int64(len(c.prompt)+c.params.MaxTokens)),
 	}, func(r *http.Response) error {
