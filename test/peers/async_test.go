@@ -25,10 +25,10 @@ import (
 // log-normal.
 const (
 	asyncServers, asyncSlots = 2, 4
-	asyncPrompts, asyncGroup = 32, 2
+	asyncPrompts, asyncGroup = 80, 2
 	asyncMedian, asyncSigma  = 180, 0.6
 	asyncLongest             = 400
-	asyncUpdate              = 1500 * time.Millisecond
+	asyncUpdate              = time.Second
 	asyncWarm, asyncSteps    = 2, 10
 )
 
