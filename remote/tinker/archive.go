@@ -61,9 +61,9 @@ func unpackAdapter(r io.Reader, dir string) error {
 	if err != nil {
 		return err
 	}
+	all := io.LimitReader(z, maxArchive) // what is longer is cut off
 	found := map[string]bool{}
-	left := int64(maxArchive)
-	for t := tar.NewReader(z); ; {
+	for t := tar.NewReader(all); ; {
 		h, err := t.Next()
 		if err == io.EOF {
 			break
@@ -78,9 +78,6 @@ func unpackAdapter(r io.Reader, dir string) error {
 			if found[name] {
 				return fmt.Errorf("it has %s twice", name)
 			}
-			if left -= h.Size; left < 0 {
-				return transport.Permanent(fmt.Errorf("%w, want at most %d bytes unpacked", transport.ErrTooLarge, int64(maxArchive)))
-			}
 			found[name] = true
 			if err := writeFile(filepath.Join(dir, name), t); err != nil {
 				return err
@@ -88,7 +85,7 @@ func unpackAdapter(r io.Reader, dir string) error {
 		}
 	}
 	// The checksum comes at the end of the stream.
-	if _, err := io.Copy(io.Discard, z); err != nil {
+	if _, err := io.Copy(io.Discard, all); err != nil {
 		return err
 	}
 	for _, name := range adapterFiles {

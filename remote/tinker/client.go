@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/remote"
@@ -72,8 +73,11 @@ type Client struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when the heartbeat has ended
 
+	results, waited atomic.Int64 // that arrived, and the nanoseconds that took
+
 	mu       sync.Mutex
 	sessions map[string]error // live ones, and why the server dropped them
+	counted  counts           // at the last call of Metrics
 }
 
 // New returns a client. It reads the key and sends nothing.
@@ -92,6 +96,7 @@ func New(c Config) (*Client, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	client := &Client{config: c, http: h, stop: stop, done: make(chan struct{}), sessions: map[string]error{}}
+	client.counted.at = time.Now()
 	go client.heartbeat(ctx)
 	return client, nil
 }
@@ -105,15 +110,40 @@ func (c *Client) Close() {
 	c.http.Close()
 }
 
-// Metrics returns counts since the client was made, for a recorder: requests,
-// attempts, those that failed, those under way, and the seconds that all attempts
-// together took.
+// Metrics returns what the client did since the last call of it, for a rl.Recorder:
+//
+//	tinker/requests         requests, and polls for their results
+//	tinker/retries          attempts after the first of a request
+//	tinker/failed           attempts without an answer, or with one that says to wait
+//	tinker/in_flight        requests and polls under way, as a mean over the time
+//	tinker/server_seconds   mean time of an attempt
+//	tinker/results          results that arrived
+//	tinker/result_seconds   mean time from the first poll to the result
 func (c *Client) Metrics() map[string]float64 {
-	s := c.http.Stats()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := counts{c.http.Stats(), c.results.Load(), time.Duration(c.waited.Load()), time.Now()}
+	was := c.counted
+	c.counted = now
+	attempts := float64(now.Attempts - was.Attempts)
+	busy, results := (now.Busy - was.Busy).Seconds(), float64(now.results-was.results)
 	return map[string]float64{
-		"tinker/requests": float64(s.Requests), "tinker/attempts": float64(s.Attempts), "tinker/failed": float64(s.Failed),
-		"tinker/in_flight": float64(s.InFlight), "tinker/busy_s": s.Busy.Seconds(),
+		"tinker/requests":       float64(now.Requests - was.Requests),
+		"tinker/retries":        attempts - float64(now.Requests-was.Requests),
+		"tinker/failed":         float64(now.Failed - was.Failed),
+		"tinker/in_flight":      busy / max(now.at.Sub(was.at).Seconds(), 1e-9),
+		"tinker/server_seconds": busy / max(attempts, 1),
+		"tinker/results":        results,
+		"tinker/result_seconds": (now.waited - was.waited).Seconds() / max(results, 1),
 	}
+}
+
+// counts is what Metrics takes the difference of.
+type counts struct {
+	transport.Stats
+	results int64
+	waited  time.Duration
+	at      time.Time
 }
 
 // heartbeat gives the signs of life of all sessions until ctx is done.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,8 @@ type EngineConfig struct {
 	EOS []int32 `json:"eos"`
 	// MaxSeq bounds the tokens of prompt and completion; 0 = only the server does.
 	MaxSeq int `json:"max_seq"`
-	// InFlight is the number of requests that wait for the server at once; 0
-	// means 64.
+	// InFlight is the number of calls, of up to 16 samples of a request each, that
+	// wait for the server at once; 0 means 64.
 	InFlight int `json:"in_flight"`
 }
 
@@ -179,14 +180,15 @@ func (e *Engine) current(ctx context.Context) (pin, error) {
 	return e.pinned, nil
 }
 
-// result is the answer to a request.
-type result struct {
-	request     int
-	completions []rollout.Completion
-}
+// maxAtOnce is how many samples of a request are asked for in one call. The first are
+// then there before the last of a large request, and a failure loses no more.
+const maxAtOnce = 16
 
-// Generate implements rollout.Engine. The samples of a request whose retries are used
-// up, or that the server refuses, have an Err. Top-k and top-p are the server's; stop
+// piece is the samples [from, to) of a request.
+type piece struct{ request, from, to int }
+
+// Generate implements rollout.Engine. Samples of a call whose retries are used up, or
+// that the server refuses, have an Err. Top-k and top-p are the server's; stop
 // strings are looked for here, so up to MaxTokens are sampled beyond one.
 func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
 	if err := ctx.Err(); err != nil {
@@ -206,33 +208,42 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	results := make(chan result)
-	next := make(chan int)
+	var pieces []piece
+	for i := range reqs {
+		for from := 0; from < reqs[i].N; from += maxAtOnce {
+			pieces = append(pieces, piece{i, from, min(from+maxAtOnce, reqs[i].N)})
+		}
+	}
+	results := make(chan []rollout.Completion)
+	next := make(chan piece)
 	running.Go(func() {
 		defer close(next)
-		for i := range reqs {
+		for _, q := range pieces {
 			select {
-			case next <- i:
+			case next <- q:
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
-	for range min(e.config.InFlight, len(reqs)) {
+	for range min(e.config.InFlight, len(pieces)) {
 		running.Go(func() {
-			for i := range next {
+			// A connection that is opened in here stays open for the client: its
+			// goroutines should not carry the labels of this call.
+			pprof.SetGoroutineLabels(context.Background())
+			for q := range next {
 				select {
-				case results <- result{i, e.sample(ctx, p, i, &reqs[i])}:
+				case results <- e.sample(ctx, p, q, &reqs[q.request]):
 				case <-ctx.Done():
 					return
 				}
 			}
 		})
 	}
-	for range reqs {
+	for range pieces {
 		select {
-		case r := <-results:
-			for _, c := range r.completions {
+		case completions := <-results:
+			for _, c := range completions {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
@@ -247,33 +258,33 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	return nil
 }
 
-// sample returns the completions of request i.
-func (e *Engine) sample(ctx context.Context, p pin, i int, r *rollout.Request) []rollout.Completion {
-	out := make([]rollout.Completion, r.N)
-	s, err := e.ask(ctx, p, i, r)
-	for n := range out {
-		if err == nil {
-			var e2 error
-			if out[n], e2 = e.completion(&s.Sequences[n], r); e2 != nil {
-				out[n] = rollout.Completion{Err: fmt.Errorf("tinker: sample %d of request %q: %w", n, r.ID, e2)}
-			}
-			out[n].FirstVersion, out[n].LastVersion = p.version, p.version
+// sample returns the completions of a piece of r.
+func (e *Engine) sample(ctx context.Context, p pin, q piece, r *rollout.Request) []rollout.Completion {
+	s, err := e.ask(ctx, p, q, r)
+	out := make([]rollout.Completion, q.to-q.from)
+	for k := range out {
+		c := &out[k]
+		if err != nil {
+			c.Err = err
+		} else if *c, c.Err = e.completion(&s.Sequences[k], r); c.Err != nil {
+			c.Err = fmt.Errorf("tinker: sample %d of request %q: %w", q.from+k, r.ID, c.Err)
+		}
+		if c.Err != nil {
+			*c = rollout.Completion{Err: c.Err}
 		} else {
-			out[n].Err = err
+			c.FirstVersion, c.LastVersion = p.version, p.version
 		}
-		if out[n].Err != nil {
-			out[n] = rollout.Completion{Err: out[n].Err}
-		}
-		out[n].Request, out[n].Index = i, n
+		c.Request, c.Index = q.request, q.from+k
 	}
 	return out
 }
 
-// ask samples a request. Sending it twice gives the same samples, because the seed is
-// the same.
-func (e *Engine) ask(ctx context.Context, p pin, i int, r *rollout.Request) (*wire.Sample, error) {
+// ask samples a piece of a request. The server gives sample k of a call the seed plus
+// k, so asking twice gives the same samples, however a request is cut into pieces.
+func (e *Engine) ask(ctx context.Context, p pin, q piece, r *rollout.Request) (*wire.Sample, error) {
+	n := q.to - q.from
 	params := map[string]any{
-		"max_tokens": r.Params.MaxTokens, "seed": seed(r.Stream), "temperature": r.Params.Temperature,
+		"max_tokens": r.Params.MaxTokens, "seed": seed(r.Stream) + int64(q.from), "temperature": r.Params.Temperature,
 		"top_k": -1, "top_p": 1.0, "stop": e.config.EOS,
 	}
 	if r.Params.TopK > 0 {
@@ -283,7 +294,7 @@ func (e *Engine) ask(ctx context.Context, p pin, i int, r *rollout.Request) (*wi
 		params["top_p"] = r.Params.TopP
 	}
 	id, err := e.c.submit(ctx, e.c.request("/asample", map[string]any{
-		"num_samples": r.N, "sampling_params": params, "sampling_session_id": p.session, "seq_id": i, "type": "sample",
+		"num_samples": n, "sampling_params": params, "sampling_session_id": p.session, "seq_id": q.request, "type": "sample",
 		"prompt":          map[string]any{"chunks": []any{map[string]any{"type": "encoded_text", "tokens": r.Prompt}}},
 		"prompt_logprobs": false, "topk_prompt_logprobs": 0,
 	}))
@@ -292,8 +303,8 @@ func (e *Engine) ask(ctx context.Context, p pin, i int, r *rollout.Request) (*wi
 	}
 	var s *wire.Sample
 	err = e.c.await(ctx, "", id, "sample", true, func(b []byte) (err error) {
-		if s, err = wire.ParseSample(b); err == nil && len(s.Sequences) != r.N {
-			err = fmt.Errorf("%d samples, want %d", len(s.Sequences), r.N)
+		if s, err = wire.ParseSample(b); err == nil && len(s.Sequences) != n {
+			err = fmt.Errorf("%d samples, want %d", len(s.Sequences), n)
 		}
 		return err
 	})

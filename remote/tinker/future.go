@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"net/http"
 	"strings"
@@ -52,16 +53,25 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 	if asProto {
 		r.Accept = protobuf
 	}
+	begun := time.Now()
 	var failing time.Time // since when; zero = the last poll was answered
-	failures := 0
+	failures, damaged := 0, false
+	check := func(b []byte) error {
+		err := read(b)
+		damaged = err != nil
+		return err
+	}
 	for {
 		if err := c.alive(session); err != nil {
 			return err
 		}
 		asked := time.Now()
-		again, err := c.poll(ctx, r, what, asProto, read)
+		damaged = false
+		again, err := c.poll(ctx, r, what, asProto, check)
 		switch status := statusOf(err); {
 		case err == nil && !again:
+			c.results.Add(1)
+			c.waited.Add(int64(time.Since(begun)))
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -86,18 +96,33 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		if failures++; failures == 1 {
 			failing = time.Now()
 		}
-		retry := c.config.Retry
-		if failures >= max(retry.Attempts, 1) || time.Since(failing) > retry.Elapsed {
+		if c.enough(failures, failing) {
 			return fmt.Errorf("tinker: %s: no result after %d polls: %w", what, failures, err)
 		}
-		wait := min(retry.Backoff<<min(failures-1, 20), retry.MaxBackoff)
-		if s, ok := errors.AsType[*transport.StatusError](err); ok {
-			wait += s.RetryAfter
+		wait := c.backoff(failures, err)
+		if damaged { // it is not the server that needs time
+			wait = c.config.Retry.Backoff
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// enough reports whether Config.Retry allows no further attempt after failures of
+// them since then.
+func (c *Client) enough(failures int, since time.Time) bool {
+	return failures >= max(c.config.Retry.Attempts, 1) || time.Since(since) > c.config.Retry.Elapsed
+}
+
+// backoff is the wait after a number of failures, the last of which was err.
+func (c *Client) backoff(failures int, err error) time.Duration {
+	wait := min(c.config.Retry.Backoff<<min(failures-1, 20), c.config.Retry.MaxBackoff)
+	wait = wait/2 + rand.N(wait+1) // not all clients at once
+	if s, ok := errors.AsType[*transport.StatusError](err); ok {
+		wait += s.RetryAfter
+	}
+	return wait
 }
 
 // poll asks for a result once. again is set if the server has none yet.
@@ -115,9 +140,8 @@ func (c *Client) poll(ctx context.Context, r transport.Request, what string, asP
 			return read(body)
 		}
 		var state struct {
-			Type   string  `json:"type"`
-			Status string  `json:"status"`
-			Error  *string `json:"error"`
+			Type  string  `json:"type"`
+			Error *string `json:"error"`
 		}
 		if err := json.Unmarshal(body, &state); err != nil {
 			return fmt.Errorf("the result of %s is neither protobuf nor JSON: %w", what, err)

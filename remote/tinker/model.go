@@ -22,9 +22,6 @@ type model struct {
 	seq     int32 // number of the last training request
 }
 
-// maxTries bounds how often a model is made anew because an answer was lost.
-const maxTries = 3
-
 // newModel makes a model. The server answers at once, and only the future says
 // whether it worked.
 //
@@ -32,13 +29,14 @@ const maxTries = 3
 // make a second model for it: the session is given up, so that the server frees the
 // first one when it expires, and a new one takes its place.
 func (c *Client) newModel(ctx context.Context, base string, l LoRA) (*model, error) {
+	start := time.Now()
 	for try := 1; ; try++ {
 		m, lost, err := c.tryModel(ctx, base, l)
-		if err == nil || !lost || try == maxTries || ctx.Err() != nil {
+		if err == nil || !lost || c.enough(try, start) || ctx.Err() != nil {
 			return m, err
 		}
 		c.config.Log.Warn("tinker: create_model without an answer, once more in a new session", "error", err.Error())
-		if err := sleep(ctx, c.config.Retry.Backoff); err != nil {
+		if err := sleep(ctx, c.backoff(try, err)); err != nil {
 			return nil, err
 		}
 	}
@@ -68,6 +66,9 @@ func (c *Client) tryModel(ctx context.Context, base string, l LoRA) (m *model, l
 	}
 	if err := c.http.Do(ctx, r, transport.JSON(&created)); err != nil {
 		return nil, transport.Retryable(err), err
+	}
+	if created.ModelID == "" || created.RequestID == "" {
+		return nil, true, errors.New("tinker: the answer to create_model has no model_id or no request_id")
 	}
 	m = &model{c: c, id: created.ModelID, session: session}
 	var got struct {
@@ -251,7 +252,8 @@ func checkLogProbs(data []wire.Datum, logp [][]float32) error {
 		}
 		for t, l := range logp[i] {
 			if !(l <= 1e-4) || l < -1e30 {
-				return fmt.Errorf("tinker: the server gave the log-prob %v of token %d of sequence %d, want a finite number of at most 0", l, t+1, i)
+				// SkyRL gives NaN for a token that is outside of its vocabulary.
+				return fmt.Errorf("tinker: the server gave the log-prob %v of token %d (id %d) of sequence %d, want a finite number of at most 0; does the model have the token?", l, t+1, data[i].Inputs[0].Ints[t], i)
 			}
 		}
 	}
@@ -333,6 +335,7 @@ func (m *model) findSaved(ctx context.Context, s saved, name string) (string, er
 // loadModel makes a model with the weights and the optimiser state of ref. It is the
 // only way: servers load into a model that has had no other request.
 func (c *Client) loadModel(ctx context.Context, base string, l LoRA, ref string) (*model, error) {
+	start := time.Now()
 	for try := 1; ; try++ {
 		m, err := c.newModel(ctx, base, l)
 		if err != nil {
@@ -350,7 +353,7 @@ func (c *Client) loadModel(ctx context.Context, base string, l LoRA, ref string)
 		m.discard(ctx)
 		// An earlier attempt whose answer was lost makes the model one that cannot
 		// be loaded into.
-		if s, ok := errors.AsType[*transport.StatusError](err); !ok || try == maxTries || s.Status != http.StatusBadRequest || !strings.Contains(s.Body, "not permitted") {
+		if s, ok := errors.AsType[*transport.StatusError](err); !ok || c.enough(try, start) || s.Status != http.StatusBadRequest || !strings.Contains(s.Body, "not permitted") {
 			return nil, err
 		}
 	}

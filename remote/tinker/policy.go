@@ -274,7 +274,10 @@ func (p *Policy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo
 	}
 	p.pending = p.model.step(gradient, p.config.Scaling, o.LR, p.config.Adam)
 	norm, err := p.finish(ctx)
-	return rl.OptimInfo{Version: p.version, GradNorm: norm}, err
+	if err != nil {
+		return rl.OptimInfo{}, err
+	}
+	return rl.OptimInfo{Version: p.version, GradNorm: norm}, nil
 }
 
 // finish brings the pending step to its end.
@@ -370,16 +373,18 @@ func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
 	if err != nil {
 		return rollout.Weights{}, err
 	}
-	w := rollout.Weights{Version: p.version, Ref: ref}
-	pub := publication{model: p.model.id, name: name}
+	w, pub := rollout.Weights{Version: p.version, Ref: ref}, publication{model: p.model.id, name: name}
 	if p.config.Adapters != "" {
 		pub.folder = filepath.Join(p.config.Adapters, name)
+		w.Form, w.Ref = rollout.FormAdapter, pub.folder
+	}
+	p.kept = append(p.kept, pub)
+	if pub.folder != "" {
 		if err := p.c.downloadAdapter(ctx, pub.model, name, pub.folder); err != nil {
 			return rollout.Weights{}, err
 		}
-		w.Form, w.Ref = rollout.FormAdapter, pub.folder
 	}
-	p.published, p.kept = w, append(p.kept, pub)
+	p.published = w
 	for len(p.kept) > keep {
 		p.drop(ctx, p.kept[0])
 		p.kept = p.kept[1:]

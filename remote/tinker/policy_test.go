@@ -46,8 +46,8 @@ func newPolicy(t *testing.T, c *tinker.Client, change ...func(*tinker.PolicyConf
 
 func TestPolicyContract(t *testing.T) {
 	for name, o := range map[string]tinkertest.Options{
-		"sum":  {MaxModels: 100},
-		"mean": {MaxModels: 100, Mean: true, Pending: 1},
+		"sum":  {},
+		"mean": {Mean: true, Pending: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, o)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,22 +107,25 @@ func (s *suite) lowers(t *testing.T) {
 
 // everyToken trains on one token of a sample at a time: its log-prob must rise,
 // wherever it stands in the sample. The optimiser step is small, because it could
-// overshoot for a token that is already likely.
+// overshoot for a token that is already likely. Each policy is freed before the next,
+// if Open registers that with its t: a server has room for a few.
 func (s *suite) everyToken(t *testing.T) {
 	b := &rl.Batch{Prompts: [][]int32{s.tokens(3)}, Samples: []rl.Sample{{Tokens: s.tokens(4)}}}
 	sm := &b.Samples[0]
 	for k := range sm.Tokens {
-		p := s.Open(t)
-		sm.Weight = make([]float64, len(sm.Tokens))
-		sm.Weight[k] = 1
-		before := logProbs(t, p, b)[0][k]
-		forward(t, p, b, linear{-1})
-		if _, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR / 100}); err != nil {
-			t.Fatalf("OptimStep: %v", err)
-		}
-		if after := logProbs(t, p, b)[0][k]; !(after > before) {
-			t.Fatalf("a step on token %d alone took its log-prob from %v to %v", k, before, after)
-		}
+		t.Run(strconv.Itoa(k), func(t *testing.T) {
+			p := s.Open(t)
+			sm.Weight = make([]float64, len(sm.Tokens))
+			sm.Weight[k] = 1
+			before := logProbs(t, p, b)[0][k]
+			forward(t, p, b, linear{-1})
+			if _, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR / 100}); err != nil {
+				t.Fatalf("OptimStep: %v", err)
+			}
+			if after := logProbs(t, p, b)[0][k]; !(after > before) {
+				t.Fatalf("a step on token %d alone took its log-prob from %v to %v", k, before, after)
+			}
+		})
 	}
 }
 
@@ -326,6 +330,7 @@ func (s *suite) declaration(t *testing.T) {
 // trainerRefuses checks that NewTrainer refuses each setting that needs what the
 // policy cannot do. No setting needs rl.CapSkip.
 func (s *suite) trainerRefuses(t *testing.T) {
+	policy := s.Open(t) // one for all: servers have room for a few
 	for c, change := range map[rl.Capabilities]func(*rl.Config, *problem){
 		rl.CapTemperature: func(_ *rl.Config, p *problem) { p.Params.Temperature = 0.5 },
 		rl.CapMaxNorm:     func(c *rl.Config, _ *problem) { c.MaxNorm = 1 },
@@ -334,7 +339,7 @@ func (s *suite) trainerRefuses(t *testing.T) {
 	} {
 		p := &problem{Prompt: s.tokens(2), N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 		config := rl.Config{
-			Policy: s.Open(t), Engine: noEngine{}, Source: &rl.SliceSource{Problems: []rl.Problem{p}},
+			Policy: policy, Engine: noEngine{}, Source: &rl.SliceSource{Problems: []rl.Problem{p}},
 			Objective: linear{-1}, Batching: rl.Batching{Prompts: 1}, LR: rl.Constant{LR: s.LR},
 		}
 		if _, err := rl.NewTrainer(config); err != nil {

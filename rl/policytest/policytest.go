@@ -13,7 +13,8 @@ import (
 
 // Options describe the policy under test.
 type Options struct {
-	// Open returns a new policy; all of them must have the same weights.
+	// Open returns a new policy; all of them must have the same weights. It may
+	// register cleanups with t. At most three are in use at once.
 	Open func(t *testing.T) rl.Policy
 	// Vocab is the number of tokens, at least 2; ids are 0 to Vocab-1. It
 	// should be at most a few hundred, because the suite sums over it.
