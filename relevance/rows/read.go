@@ -427,9 +427,11 @@ func (j *joined) example(r row) (Example, *RowError) {
 		}
 	}
 	for _, name := range c.Keep {
-		v, _ := r.values.get(name)
+		v, present := r.values.get(name)
 		s, ok := scalar(v)
 		switch {
+		case !present && r.flat:
+			return e, r.wrong(t, name, "", "is missing%s", r.others(false))
 		case !ok && v != nil:
 			return e, r.wrong(t, name, "", "%s, want a text, a number, true or false", found(v, true))
 		case !validText(s):
