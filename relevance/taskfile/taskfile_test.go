@@ -275,7 +275,7 @@ func TestWhole(t *testing.T) {
 		Encode:   task.Plain[rows.Example](func(string) []int32 { return []int32{1} }),
 	}
 	text := d.Template().Render(e)
-	for _, want := range []string{"Judge.\n", "1. topic: Compare.\n   - same: The same thing.\n   - red: Red things only.\n", "2. words\n   - coverage title: ", "   - 0: 0: useless\n"} {
+	for _, want := range []string{"Judge.\n", "1. topic: Compare.\n   - same: The same thing.\n   - red: Red things only.\n", "2. words\n   - coverage title: ", "   - 0: useless\n"} {
 		assert.Contains(t, text, want)
 	}
 	assert.NotContains(t, d.Template().Render(byTitle["Mug"]), "Red things")
