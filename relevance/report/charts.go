@@ -1,6 +1,7 @@
-package main
+package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -25,6 +26,7 @@ type chart struct {
 	XTicks, YTicks                 []tick
 	Lines                          []chartLine
 	LogScale                       bool
+	XLabel                         string
 	XLabelX, XLabelY, TickX, TickY float64
 }
 
@@ -53,14 +55,15 @@ type curve struct {
 // quantity says how a quantity is drawn.
 type quantity struct {
 	title, good string
-	share       bool // between 0 and 1
-	log         bool // logarithmic if the values span much
+	share       bool   // between 0 and 1
+	log         bool   // logarithmic if the values span much
+	x           string // what the points stand over; "" means training steps
 }
 
 // drawChart lays out a chart; ok is false if there is nothing to show.
 func drawChart(q quantity, curves []curve) (c chart, ok bool) {
 	c = chart{
-		Title: q.title, Good: q.good, Width: chartWidth, Height: chartHeight,
+		Title: q.title, Good: q.good, XLabel: cmp.Or(q.x, "step"), Width: chartWidth, Height: chartHeight,
 		Left: chartLeft, Right: chartRight, Top: chartTop, Bottom: chartBottom,
 		XLabelX: (chartLeft + chartRight) / 2, XLabelY: chartHeight - 3, TickX: chartLeft - 6, TickY: chartBottom + 16,
 	}
@@ -285,8 +288,8 @@ type forestRow struct {
 }
 
 // forests draws every test set's charts; a metric has the same axis in all.
-func forests(r *report) []forestSet {
-	sets := testSets(r)
+func forests(r *Run) []forestSet {
+	sets := TestSets(r.Stages)
 	out := make([]forestSet, len(sets))
 	for i, set := range sets {
 		out[i].Set = set
@@ -299,7 +302,7 @@ func forests(r *report) []forestSet {
 	return slices.DeleteFunc(out, func(f forestSet) bool { return len(f.Charts) == 0 })
 }
 
-func forestScale(r *report, c column) scale {
+func forestScale(r *Run, c column) scale {
 	e := newExtent()
 	for _, s := range r.Stages {
 		for _, sc := range s.Tests {
@@ -318,7 +321,7 @@ func forestScale(r *report, c column) scale {
 	return nice(e, true, forestLeft+6, forestRight-6)
 }
 
-func drawForest(r *report, set string, c column, x scale) (forest, bool) {
+func drawForest(r *Run, set string, c column, x scale) (forest, bool) {
 	good := "higher is better"
 	if c.better < 0 {
 		good = "lower is better"

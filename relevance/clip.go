@@ -1,4 +1,4 @@
-package main
+package relevance
 
 import (
 	"context"
@@ -23,16 +23,19 @@ func (p *pipeline) clipSource(ctx context.Context) error {
 	if err := p.src.Clip(c); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.w, "documents   %d of %d cut to fit into %d tokens\n", c.cut, c.all, p.s.DocumentTokens)
+	fmt.Fprintf(p.w, "documents   %d of %d cut to fit into %d tokens\n", c.cut, c.all, p.c.DocumentTokens)
 	for i := range p.src.Size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		e := p.src.Train(i)
-		text := trace(p.task.Template(), e, streamOf(warmupStream, p.o.Seed, uint64(i)))
-		if n := len(p.encodeDemonstration(text)) + 1; n > p.s.MaxTokens { // with the end of the text
+		if e.Teach == nil {
+			continue
+		}
+		text := trace(p.task.Template(), e, streamOf(warmupStream, p.c.Seed, uint64(i)))
+		if n := len(p.encodeDemonstration(text)) + 1; n > p.c.MaxTokens { // with the end of the text
 			return &rows.RowError{File: e.File, Line: e.Line, Field: "query",
-				Problem: fmt.Sprintf("is too long: steps that quote it take %d tokens, want at most %d; shorten it", n, p.s.MaxTokens)}
+				Problem: fmt.Sprintf("is too long: steps that quote it take %d tokens, want at most %d; shorten it", n, p.c.MaxTokens)}
 		}
 	}
 	return nil
@@ -55,7 +58,7 @@ func (p *clipper) Clip(e rows.Example) (rows.Example, error) {
 		return e, err
 	}
 	p.all++
-	document, most := e.Document, p.s.Teacher.MaxSeq-p.s.MaxTokens
+	document, most := e.Document, p.models.MaxSeq()-p.c.MaxTokens
 	with := func(d rows.Document) (tokens int) {
 		e.Document = d
 		return len(p.tok.EncodeOrdinary(p.task.Template().Render(e)))
@@ -65,7 +68,7 @@ func (p *clipper) Clip(e rows.Example) (rows.Example, error) {
 		return e, &rows.RowError{File: e.File, Line: e.Line, Field: "query",
 			Problem: fmt.Sprintf("is too long: without the document the prompt takes %d tokens, want at most %d, which leaves %d for the document; shorten it", bare, most-leastDocument, leastDocument)}
 	}
-	room := min(p.s.DocumentTokens, most-bare)
+	room := min(p.c.DocumentTokens, most-bare)
 	for budget := room; budget > 0; {
 		over := with(clipDocument(p.tok, document, budget)) - bare - room
 		if over <= 0 {

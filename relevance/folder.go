@@ -1,4 +1,4 @@
-package main
+package relevance
 
 import (
 	"encoding/json"
@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
 
 // A run's folder (package rl/run) has these artefacts beside logs and checkpoints:
 //
-//	tokenizer.json              the tokenizer, trained on the training data
+//	tokenizer.json              the tokenizer, if it was trained on the training data
 //	stages/NAME/result.json     the result of a finished stage
+//	audit/NAME.jsonl            judged steps, for people to check the rules by
 //	stages/distill/beliefs.json what the teacher believes about the labels
+//	model/ student/             the best policy and the student, as model folders
 //	report.json report.html     the report
 
 // resultFile is the name of the artefact with a stage's result.
@@ -42,48 +45,29 @@ func readJSON(f *run.Folder, name string, v any) (bool, error) {
 	return true, nil
 }
 
-// logLine says what a line of a log is about.
-type logLine struct {
-	Stage string
-	Step  int64
-}
-
-// metricsLine has the metrics of a step.
-type metricsLine struct {
-	logLine
-	Metrics map[string]float64
-}
-
-// readMetrics returns the metrics of stages.
-func readMetrics(f *run.Folder, stages []string) (all []metricsLine, err error) {
+// readLogs returns the metrics and sampled answers of the stages of a run.
+func readLogs(f *run.Folder, stages []string) (l report.Logs, err error) {
 	for _, stage := range stages {
-		for l, err := range f.Lines(stage, run.Metrics) {
+		for line, err := range f.Lines(stage, run.Metrics) {
 			if err != nil {
-				return nil, err
+				return l, err
 			}
-			m, err := run.ParseMetrics(l)
+			m, err := run.ParseMetrics(line)
 			if err != nil {
-				return nil, err
+				return l, err
 			}
-			all = append(all, metricsLine{logLine{stage, l.Step}, m})
+			l.Metrics = append(l.Metrics, report.Metrics{Stage: stage, Step: line.Step, Values: m})
+		}
+		for line, err := range f.Lines(stage, run.Rollouts) {
+			if err != nil {
+				return l, err
+			}
+			a := report.Answered{Stage: stage, Step: line.Step}
+			if err := json.Unmarshal(line.Data, &a); err != nil {
+				return l, fmt.Errorf("rollouts of stage %s, step %d: %w", stage, line.Step, err)
+			}
+			l.Answers = append(l.Answers, a)
 		}
 	}
-	return all, nil
-}
-
-// readRollouts returns the sampled answers of stages.
-func readRollouts(f *run.Folder, stages []string) (all []rolloutLine, err error) {
-	for _, stage := range stages {
-		for l, err := range f.Lines(stage, run.Rollouts) {
-			if err != nil {
-				return nil, err
-			}
-			line := rolloutLine{logLine: logLine{stage, l.Step}}
-			if err := json.Unmarshal(l.Data, &line); err != nil {
-				return nil, fmt.Errorf("rollouts of stage %s, step %d: %w", stage, l.Step, err)
-			}
-			all = append(all, line)
-		}
-	}
-	return all, nil
+	return l, nil
 }

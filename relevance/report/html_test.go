@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func render(t *testing.T, r *report, m []metricsLine, l []rolloutLine) string {
+func render(t *testing.T, r *Run, m []Metrics, l []Answered) string {
 	t.Helper()
 	var b bytes.Buffer
 	require.NoError(t, writeHTML(&b, r, m, l))
@@ -63,15 +63,15 @@ func TestPageHoldsEverything(t *testing.T) {
 }
 
 func TestPageToleratesWhatIsMissing(t *testing.T) {
-	only := func(names ...string) *report {
+	only := func(names ...string) *Run {
 		r := testReport()
-		r.Stages = slices.DeleteFunc(r.Stages, func(s *stageResult) bool { return !slices.Contains(names, s.Name) })
+		r.Stages = slices.DeleteFunc(r.Stages, func(s *Stage) bool { return !slices.Contains(names, s.Name) })
 		return r
 	}
-	render(t, &report{}, nil, nil)
+	render(t, &Run{}, nil, nil)
 	render(t, only("warmup"), nil, nil)
 	render(t, only("rl-outcome", "distill"), testMetrics(1), nil)
-	render(t, testReport(), nil, []rolloutLine{{}})
+	render(t, testReport(), nil, []Answered{{}})
 	untested := testReport()
 	for _, s := range untested.Stages {
 		s.Tests = nil
@@ -91,12 +91,12 @@ func TestPageEscapesWhatItShows(t *testing.T) {
 	r.Stages[3].Name, r.Stages[3].Title, r.Stages[3].Note = "rl-"+evil, evil, evil
 	r.Stages[3].Numbers = map[string]float64{evil: 1}
 	r.Stages[3].Tests[evil] = policyScores(.5, .5, .5)
-	r.Rules = map[string]ruleTally{evil: {Scored: 1, Unscorable: map[string]int{evil: 2}}}
-	m := []metricsLine{{logLine{"rl-" + evil, 1}, map[string]float64{"reward/label": 1, "credit/" + evil + "/masked": .5}}}
-	l := []rolloutLine{{
-		logLine: logLine{"rl-" + evil, 1}, ID: evil, Prompt: evil, Truth: map[string]string{evil: evil},
-		Steps:  []stepLine{{Name: evil, End: 1, Verdict: evil}},
-		Tokens: []tokenLine{{Text: evil, Keep: true}, {Text: evil}},
+	r.Rules = map[string]Tally{evil: {Scored: 1, Unscorable: map[string]int{evil: 2}}}
+	m := []Metrics{{"rl-" + evil, 1, map[string]float64{"reward/label": 1, "credit/" + evil + "/masked": .5}}}
+	l := []Answered{{
+		logLine: "rl-" + evil, 1, ID: evil, Prompt: evil, Truth: map[string]string{evil: evil},
+		Steps:  []AnsweredStep{{Name: evil, End: 1, Verdict: evil}},
+		Tokens: []AnsweredToken{{Text: evil, Keep: true}, {Text: evil}},
 	}}
 	page := render(t, r, m, l)
 	assert.GreaterOrEqual(t, strings.Count(page, "&lt;script&gt;"), 15)

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"cmp"
@@ -14,8 +14,8 @@ type curveSection struct {
 }
 
 // curves draws what metrics.jsonl holds.
-func curves(r *report, metrics []metricsLine) []curveSection {
-	logs := map[string][]metricsLine{}
+func curves(r *Run, metrics []Metrics) []curveSection {
+	logs := map[string][]Metrics{}
 	var stages []string
 	for _, l := range metrics {
 		if logs[l.Stage] == nil && strings.HasPrefix(l.Stage, "rl-") {
@@ -30,8 +30,11 @@ func curves(r *report, metrics []metricsLine) []curveSection {
 	for _, p := range rlPanels(r) {
 		rl.add(p.quantity, compared(stages, logs, p.value))
 	}
+	for _, s := range stages {
+		rl.add(heldOutPanel(s, logs[s]))
+	}
 	steps := curveSection{Title: "Reinforcement learning, step by step"}
-	for _, name := range r.Steps {
+	for _, name := range stepNames(r) {
 		q := quantity{title: "Step accuracy: " + name, good: "where a rule can tell; higher is better", share: true}
 		steps.add(q, compared(stages, logs, named("step/"+name+"/correct")))
 	}
@@ -49,7 +52,7 @@ func curves(r *report, metrics []metricsLine) []curveSection {
 }
 
 // compared is one line per stage.
-func compared(stages []string, logs map[string][]metricsLine, value reading) []curve {
+func compared(stages []string, logs map[string][]Metrics, value reading) []curve {
 	var lines []curve
 	for _, s := range stages {
 		lines = append(lines, curve{stageLabel(s), stageClass(s), values(logs[s], value)})
@@ -76,14 +79,31 @@ type panel struct {
 }
 
 // rlPanels are the charts in which the stages are compared.
-func rlPanels(r *report) []panel {
+func rlPanels(r *Run) []panel {
 	return []panel{
 		{quantity{title: "Reward", good: "share of sampled answers with the right label; higher is better", share: true}, named("reward/label")},
-		{quantity{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(r.Steps)},
+		{quantity{title: "Mean step accuracy", good: "over the steps before the label; higher is better", share: true}, meanInner(stepNames(r))},
 		{quantity{title: "Right answer with a wrong step", good: "share of sampled answers; lower is better", share: true}, named("right_answer_wrong_step")},
 		{quantity{title: "Live groups", good: "share of prompts whose answers differ in reward; only these teach by the outcome", share: true}, named("group/live")},
 		{quantity{title: "Malformed answers", good: "share that leaves the format; lower is better", share: true}, named("malformed")},
 		{quantity{title: "Gradient norm", good: "before clipping; steady is good", log: true}, named("grad_norm")},
+	}
+}
+
+// heldOutPanel shows training and validation rows beside each other.
+func heldOutPanel(stage string, log []Metrics) (quantity, []curve) {
+	q := quantity{
+		title: "Training and validation rows: " + stageLabel(stage),
+		good:  "share of right labels; where the two part, the model learns its rows by heart",
+		share: true,
+	}
+	held := values(log, named("eval/accuracy"))
+	if len(held) == 0 {
+		return q, nil
+	}
+	return q, []curve{
+		{"training rows, sampled", "s1", values(log, named("reward/label"))},
+		{"validation rows, greedy", "s0", held},
 	}
 }
 
@@ -102,7 +122,7 @@ func meanInner(steps []string) reading {
 
 // maskedPanel shows which steps' tokens a stage masked; a stage without step
 // credit has no such chart.
-func maskedPanel(r *report, stage string, log []metricsLine) (quantity, []curve) {
+func maskedPanel(r *Run, stage string, log []Metrics) (quantity, []curve) {
 	q := quantity{
 		title: "Masked tokens per step: " + stageLabel(stage),
 		good:  "share of a step's tokens that the outcome's advantage did not reach; neither good nor bad",
@@ -110,7 +130,7 @@ func maskedPanel(r *report, stage string, log []metricsLine) (quantity, []curve)
 	}
 	var lines []curve
 	masked := false
-	for i, name := range r.Steps {
+	for i, name := range stepNames(r) {
 		points := values(log, named("credit/"+name+"/masked"))
 		masked = masked || slices.ContainsFunc(points, func(p xy) bool { return p.y > 0 })
 		lines = append(lines, curve{name, fmt.Sprintf("s%d", i%6), points})
@@ -123,9 +143,9 @@ func maskedPanel(r *report, stage string, log []metricsLine) (quantity, []curve)
 
 // inOrder sorts a stage's lines by step. Of a step that was written twice, the
 // later line is the one that training went on from.
-func inOrder(lines []metricsLine) []metricsLine {
-	slices.SortStableFunc(lines, func(a, b metricsLine) int { return cmp.Compare(a.Step, b.Step) })
-	var out []metricsLine
+func inOrder(lines []Metrics) []Metrics {
+	slices.SortStableFunc(lines, func(a, b Metrics) int { return cmp.Compare(a.Step, b.Step) })
+	var out []Metrics
 	for _, l := range lines {
 		if n := len(out); n > 0 && out[n-1].Step == l.Step {
 			out[n-1] = l
@@ -137,10 +157,10 @@ func inOrder(lines []metricsLine) []metricsLine {
 }
 
 // values are a metric's finite values.
-func values(lines []metricsLine, value reading) []xy {
+func values(lines []Metrics, value reading) []xy {
 	var out []xy
 	for _, l := range lines {
-		if v, ok := value(l.Metrics); ok && finite(v) {
+		if v, ok := value(l.Values); ok && finite(v) {
 			out = append(out, xy{float64(l.Step), v})
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -12,56 +12,56 @@ func ptr(v float64) *float64 { return &v }
 var testSteps = []string{"category", "attribute", "setting", "label"}
 
 // policyScores are those of a policy that is right with that probability.
-func policyScores(accuracy, step, wrong float64) *scores {
-	s := &scores{
+func policyScores(accuracy, step, wrong float64) *Scores {
+	s := &Scores{
 		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .02, QWK: ptr(accuracy),
 		MeanStepAccuracy: ptr(step), RightAnswerWrongStep: ptr(wrong), Unparsable: ptr(.004), TokensPerSecond: 5210,
-		StepAccuracy: map[string]float64{}, Intervals: map[string]interval{},
+		StepAccuracy: map[string]float64{}, Intervals: map[string]Interval{},
 	}
 	for name, v := range map[string]float64{
 		"accuracy": accuracy, "binary_accuracy": accuracy + .1, "macro_f1": accuracy - .02, "qwk": accuracy,
 		"mean_step_accuracy": step, "right_answer_wrong_step": wrong,
 	} {
-		s.Intervals[name] = interval{v - .02, v + .02}
+		s.Intervals[name] = Interval{v - .02, v + .02}
 	}
 	for i, name := range testSteps {
 		v := step + .03*float64(i-1)
-		s.StepAccuracy[name], s.Intervals["step_accuracy/"+name] = v, interval{v - .02, v + .02}
+		s.StepAccuracy[name], s.Intervals["step_accuracy/"+name] = v, Interval{v - .02, v + .02}
 	}
 	return s
 }
 
-func classifierScores(accuracy float64) *scores {
-	return &scores{
+func classifierScores(accuracy float64) *Scores {
+	return &Scores{
 		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .05,
-		Intervals: map[string]interval{"accuracy": {accuracy - .02, accuracy + .02}},
+		Intervals: map[string]Interval{"accuracy": {accuracy - .02, accuracy + .02}},
 	}
 }
 
-func testReport() *report {
-	both := func(a, b *scores) map[string]*scores { return map[string]*scores{"LONGTAIL": b, "RANDOM": a} }
-	return &report{
+func testReport() *Run {
+	both := func(a, b *Scores) map[string]*Scores { return map[string]*Scores{"LONGTAIL": b, "RANDOM": a} }
+	return &Run{
 		Seed: 1, Data: "generated notes", Credit: "mask", Command: "go run ./examples/relevance -seed 1",
 		Finished: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 401,
-		Machine:  machine{OS: "linux", Arch: "amd64", Cores: 2, Go: "go1.26", Backend: "cpu", PeakRSS: 700 << 20},
+		Machine:  Machine{OS: "linux", Arch: "amd64", Cores: 2, Go: "go1.26", Backend: "cpu", PeakRSS: 700 << 20},
 		Settings: defaultSettings(), Labels: []string{"-1", "0", "1", "2", "3"}, Steps: testSteps,
-		Stages: []*stageResult{
+		Stages: []*Stage{
 			{Name: "baseline", Title: "Baseline: bag of words", Seconds: 2, Tests: both(classifierScores(.45), classifierScores(.40))},
 			{Name: "warmup", Title: "Warm-up", Seconds: 71, Tokens: 2345678, Tests: both(policyScores(.62, .70, .21), policyScores(.55, .66, .19)), Numbers: map[string]float64{"live_groups": .83}},
 			{Name: "rl-outcome", Title: "Outcome only", Seconds: 140, Tokens: 1345678, Tests: both(policyScores(.74, .69, .24), policyScores(.66, .64, .2))},
 			{Name: "rl-mask", Title: "Step credit", Seconds: 141, Tokens: 1345678, Tests: both(policyScores(.76, .83, .1), policyScores(.67, .78, .08))},
 			{Name: "distill", Title: "Student", Seconds: 45, Tokens: 345678, Note: "teacher: rl-mask", Tests: both(classifierScores(.71), classifierScores(.60))},
 		},
-		Rules: map[string]ruleTally{"label": {Scored: 25600, Unscorable: map[string]int{"missing": 12}}, "category": {Scored: 20000}},
+		Rules: map[string]Tally{"label": {Scored: 25600, Unscorable: map[string]int{"missing": 12}}, "category": {Scored: 20000}},
 	}
 }
 
 // testMetrics is a log as a run would write it.
-func testMetrics(steps int) []metricsLine {
+func testMetrics(steps int) []Metrics {
 	rng := rand.New(rand.NewPCG(1, 2))
-	var out []metricsLine
+	var out []Metrics
 	add := func(stage string, step int, m map[string]float64) {
-		out = append(out, metricsLine{logLine{stage, int64(step)}, m})
+		out = append(out, Metrics{stage, int64(step), m})
 	}
 	for i := range 5 * steps {
 		add("warmup", i+1, map[string]float64{"loss": .28 + 6*math.Exp(-float64(i)/30) + .02*rng.NormFloat64(), "grad_norm": 1})
@@ -88,9 +88,9 @@ func testMetrics(steps int) []metricsLine {
 }
 
 // testRollouts samples answers of four steps, the last token outside of them.
-func testRollouts(steps, prompts, answers int) []rolloutLine {
+func testRollouts(steps, prompts, answers int) []Answered {
 	rng := rand.New(rand.NewPCG(3, 4))
-	var out []rolloutLine
+	var out []Answered
 	for _, stage := range []string{"rl-outcome", "rl-mask"} {
 		for s := range steps {
 			for p := range prompts {
@@ -103,9 +103,9 @@ func testRollouts(steps, prompts, answers int) []rolloutLine {
 	return out
 }
 
-func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) rolloutLine {
-	l := rolloutLine{
-		logLine: logLine{stage, int64(step)}, ID: fmt.Sprintf("train-%d", 1000*step+prompt), Sample: n,
+func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) Answered {
+	l := Answered{
+		logLine: stage, int64(step), ID: fmt.Sprintf("train-%d", 1000*step+prompt), Sample: n,
 		Prompt: "query: quiet cabin with a fireplace in the Alps, no pets\ntitle: lovely lodge above the lake\nbody: a lodge with an open fire. dogs stay outside.\nfacts: place Tyrol, season winter",
 		Truth:  map[string]string{"category": "same", "attribute": "met", "setting": "met", "label": "3"},
 		Reward: float64(rng.IntN(2)),
@@ -117,7 +117,7 @@ func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) rolloutLine {
 		{"setting", ":", " Alps", ",", " note", " Tyrol", " {", "missed", "}", "\n"},
 		{"label", ":", " {", "3", "}"},
 	} {
-		s := stepLine{Name: testSteps[k], Start: len(l.Tokens), Verdict: []string{"correct", "correct", "incorrect", "unknown"}[rng.IntN(4)]}
+		s := AnsweredStep{Name: testSteps[k], Start: len(l.Tokens), Verdict: []string{"correct", "correct", "incorrect", "unknown"}[rng.IntN(4)]}
 		if n == 3 && k == 2 {
 			s.End, s.Verdict, l.Malformed = s.Start, "broken", true
 			l.Steps = append(l.Steps, s)
@@ -129,11 +129,11 @@ func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) rolloutLine {
 			if !keep {
 				after = 0
 			}
-			l.Tokens = append(l.Tokens, tokenLine{t, l.Advantage, after, keep})
+			l.Tokens = append(l.Tokens, AnsweredToken{t, l.Advantage, after, keep})
 		}
 		s.End = len(l.Tokens)
 		l.Steps = append(l.Steps, s)
 	}
-	l.Tokens = append(l.Tokens, tokenLine{"", l.Advantage, l.Advantage, true})
+	l.Tokens = append(l.Tokens, AnsweredToken{"", l.Advantage, l.Advantage, true})
 	return l
 }

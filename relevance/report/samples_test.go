@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"math/rand/v2"
@@ -11,15 +11,15 @@ import (
 )
 
 func TestMaskedIsNotZero(t *testing.T) {
-	r := &report{Steps: testSteps}
-	l := rolloutLine{
+	r := &Run{Steps: testSteps}
+	l := Answered{
 		Advantage: 1, Reward: 1,
-		Steps: []stepLine{{Name: "category", Start: 0, End: 4, Verdict: "incorrect"}},
-		Tokens: []tokenLine{
+		Steps: []AnsweredStep{{Name: "category", Start: 0, End: 4, Verdict: "incorrect"}},
+		Tokens: []AnsweredToken{
 			{"a", 1, 1, true}, {"b", 1, 0, true}, {"c", 1, 0, false}, {"d", -1, -.2, true},
 		},
 	}
-	v := samples(r, []rolloutLine{l})
+	v := samples(r, []Answered{l})
 	part := v.Stages[0].Steps[0].Problems[0].Answers[0].Parts[0]
 	var classes, titles []string
 	for _, t := range part.Tokens {
@@ -36,15 +36,15 @@ func TestMaskedIsNotZero(t *testing.T) {
 func TestVerdictsHaveMarks(t *testing.T) {
 	v := &samplesView{}
 	for _, c := range []struct {
-		step              stepLine
+		step              AnsweredStep
 		mark, word, class string
 	}{
-		{stepLine{Verdict: "correct"}, "✓", "correct", "right"},
-		{stepLine{Verdict: "incorrect"}, "✗", "incorrect", "wrong"},
-		{stepLine{Verdict: "unknown"}, "?", "unknown", "unknown"},
-		{stepLine{Verdict: "broken"}, "✗", "broken", "wrong broken"},
+		{AnsweredStep{Verdict: "correct"}, "✓", "correct", "right"},
+		{AnsweredStep{Verdict: "incorrect"}, "✗", "incorrect", "wrong"},
+		{AnsweredStep{Verdict: "unknown"}, "?", "unknown", "unknown"},
+		{AnsweredStep{Verdict: "broken"}, "✗", "broken", "wrong broken"},
 	} {
-		p := v.step(c.step, "", []tokenLine{{Text: "a"}})
+		p := v.step(c.step, "", []AnsweredToken{{Text: "a"}})
 		assert.Equal(t, []string{c.mark, c.word, c.class}, []string{p.Mark, p.Word, p.Class})
 		assert.Equal(t, c.word+", missing", v.step(c.step, "", nil).Word)
 	}
@@ -52,11 +52,11 @@ func TestVerdictsHaveMarks(t *testing.T) {
 
 func TestSpaceBetweenStepsStandsBehindTheStep(t *testing.T) {
 	v := &samplesView{}
-	l := rolloutLine{
-		Steps:  []stepLine{{Name: "category", Start: 1, End: 2}, {Name: "label", Start: 3, End: 4}},
-		Tokens: []tokenLine{{Text: "hm"}, {Text: "a"}, {Text: "\n"}, {Text: "b"}, {Text: ""}},
+	l := Answered{
+		Steps:  []AnsweredStep{{Name: "category", Start: 1, End: 2}, {Name: "label", Start: 3, End: 4}},
+		Tokens: []AnsweredToken{{Text: "hm"}, {Text: "a"}, {Text: "\n"}, {Text: "b"}, {Text: ""}},
 	}
-	a := v.answer(&report{}, &l)
+	a := v.answer(&Run{}, &l)
 	require.Len(t, a.Parts, 3)
 	assert.Equal(t, "outside", a.Parts[0].Class)
 	assert.Equal(t, []string{"a", "↵"}, []string{a.Parts[1].Tokens[0].Text, a.Parts[1].Tokens[1].Text})
@@ -67,15 +67,15 @@ func TestSpaceBetweenStepsStandsBehindTheStep(t *testing.T) {
 // However wrong the ranges of the steps are, each token is shown once.
 func TestEveryTokenIsShownOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := rolloutLine{}
+		l := Answered{}
 		for range rapid.IntRange(0, 20).Draw(t, "tokens") {
-			l.Tokens = append(l.Tokens, tokenLine{Text: string(rune('a' + len(l.Tokens)))})
+			l.Tokens = append(l.Tokens, AnsweredToken{Text: string(rune('a' + len(l.Tokens)))})
 		}
 		for range rapid.IntRange(0, 5).Draw(t, "steps") {
-			l.Steps = append(l.Steps, stepLine{Name: "s", Start: rapid.IntRange(-2, 25).Draw(t, "start"), End: rapid.IntRange(-2, 25).Draw(t, "end")})
+			l.Steps = append(l.Steps, AnsweredStep{Name: "s", Start: rapid.IntRange(-2, 25).Draw(t, "start"), End: rapid.IntRange(-2, 25).Draw(t, "end")})
 		}
 		var shown, want strings.Builder
-		a := (&samplesView{}).answer(&report{}, &l)
+		a := (&samplesView{}).answer(&Run{}, &l)
 		for _, p := range a.Parts {
 			for _, k := range p.Tokens {
 				shown.WriteString(k.Text)
@@ -99,7 +99,7 @@ func TestLongRunsStayReadable(t *testing.T) {
 
 	one := testAnswer(rand.New(rand.NewPCG(5, 6)), "rl-mask", 1, 0, 0)
 	one.Prompt = strings.Repeat("<&>", samplesBudget)
-	assert.Less(t, len(render(t, testReport(), nil, []rolloutLine{one})), 200_000, "too long to show at all")
+	assert.Less(t, len(render(t, testReport(), nil, []Answered{one})), 200_000, "too long to show at all")
 }
 
 func TestVisibleText(t *testing.T) {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	_ "embed"
@@ -20,9 +20,9 @@ var reportSource string
 // reportPage is the page of a run. It escapes all that it shows.
 var reportPage = template.Must(template.New("report").Parse(reportSource))
 
-// writeHTML writes the run's page: one file that needs nothing else, no
-// script, and no network.
-func writeHTML(w io.Writer, r *report, metrics []metricsLine, rollouts []rolloutLine) error {
+// Write writes the run's page: one file that needs nothing else, no script, and no
+// network.
+func Write(w io.Writer, r *Run, logs Logs) error {
 	settings, err := json.MarshalIndent(r.Settings, "", "  ")
 	if err != nil {
 		return err
@@ -32,36 +32,48 @@ func writeHTML(w io.Writer, r *report, metrics []metricsLine, rollouts []rollout
 		total += s.Seconds
 	}
 	return reportPage.Execute(w, &pageView{
-		report:      r,
+		Run:         r,
 		Date:        r.Finished.Format("2 January 2006, 15:04 MST"),
 		Total:       span(total),
 		Took:        span(r.Seconds),
 		Memory:      megabytes(r.Machine.PeakRSS),
 		SettingText: string(settings),
+		Headline:    headline(r),
+		Alarms:      alarms(r),
+		Parts:       parts(r),
+		StepRows:    stepRows(r),
 		Short:       comparisons(r),
 		Forests:     forests(r),
 		Tables:      resultTables(r),
 		StageRows:   stageRows(r),
-		Curves:      curves(r, metrics),
-		Samples:     samples(r, rollouts),
+		Details:     details(r),
+		Curves:      curves(r, logs.Metrics),
+		Samples:     samples(r, logs.Answers),
 		RuleRows:    ruleRows(r.Rules),
+		SetWords:    setWords(r),
 	})
 }
 
 // pageView is what the template sees: the report, and what has been made
 // readable of it.
 type pageView struct {
-	*report
+	*Run
 	Date, Memory string
 	Total, Took  string // of all stages, of this process
 	SettingText  string
+	Headline     []string
+	Alarms       []stageAlarms
+	Parts        []partRow
+	StepRows     []stepRow
 	Short        []comparison
 	Forests      []forestSet
 	Tables       []resultTable
 	StageRows    []stageRow
+	Details      []detail
 	Curves       []curveSection
 	Samples      samplesView
 	RuleRows     []ruleRow
+	SetWords     []namedText
 }
 
 // dash stands for a number that does not exist.
@@ -73,30 +85,31 @@ type column struct {
 	// better is +1 if the highest value is the best, -1 if the lowest is, 0 if
 	// the values of different stages are not alike.
 	better   int
-	interval string // key of scores.Intervals
-	value    func(*scores) float64
+	interval string // key of Scores.Intervals
+	value    func(*Scores) float64
 	text     func(float64) string
 }
 
 func columns(steps []string) []column {
 	c := []column{
-		{"accuracy", +1, "accuracy", func(s *scores) float64 { return s.Accuracy }, three},
-		{"binary accuracy", +1, "binary_accuracy", func(s *scores) float64 { return s.BinaryAccuracy }, three},
-		{"macro-F1", +1, "macro_f1", func(s *scores) float64 { return s.MacroF1 }, three},
-		{"QWK", +1, "qwk", func(s *scores) float64 { return orNaN(s.QWK) }, three},
-		{"right answer, wrong step", -1, "right_answer_wrong_step", func(s *scores) float64 { return orNaN(s.RightAnswerWrongStep) }, three},
-		{"unparsable", -1, "unparsable", func(s *scores) float64 { return orNaN(s.Unparsable) }, three},
-		{"mean step accuracy", +1, "mean_step_accuracy", func(s *scores) float64 { return orNaN(s.MeanStepAccuracy) }, three},
+		{"accuracy", +1, "accuracy", func(s *Scores) float64 { return s.Accuracy }, three},
+		{"binary accuracy", +1, "binary_accuracy", func(s *Scores) float64 { return s.BinaryAccuracy }, three},
+		{"macro-F1", +1, "macro_f1", func(s *Scores) float64 { return s.MacroF1 }, three},
+		{"QWK", +1, "qwk", func(s *Scores) float64 { return orNaN(s.QWK) }, three},
+		{"nDCG@10", +1, "", func(s *Scores) float64 { return orNaN(s.NDCG) }, three},
+		{"right answer, wrong step", -1, "right_answer_wrong_step", func(s *Scores) float64 { return orNaN(s.RightAnswerWrongStep) }, three},
+		{"unparsable", -1, "unparsable", func(s *Scores) float64 { return orNaN(s.Unparsable) }, three},
+		{"mean step accuracy", +1, "mean_step_accuracy", func(s *Scores) float64 { return orNaN(s.MeanStepAccuracy) }, three},
 	}
 	for _, name := range steps {
-		c = append(c, column{"step " + name, +1, "step_accuracy/" + name, func(s *scores) float64 {
+		c = append(c, column{"step " + name, +1, "step_accuracy/" + name, func(s *Scores) float64 {
 			if v, ok := s.StepAccuracy[name]; ok {
 				return v
 			}
 			return math.NaN()
 		}, three})
 	}
-	return append(c, column{"tokens/s", 0, "", func(s *scores) float64 {
+	return append(c, column{"tokens/s", 0, "", func(s *Scores) float64 {
 		if s.TokensPerSecond <= 0 {
 			return math.NaN()
 		}
@@ -130,10 +143,10 @@ type resultCell struct {
 	value            float64
 }
 
-func resultTables(r *report) []resultTable {
+func resultTables(r *Run) []resultTable {
 	var tables []resultTable
-	for _, set := range testSets(r) {
-		t := resultTable{Set: set, Columns: columns(r.Steps)}
+	for _, set := range TestSets(r.Stages) {
+		t := resultTable{Set: set, Columns: columns(stepNames(r))}
 		for _, s := range r.Stages {
 			if sc := s.Tests[set]; sc != nil {
 				t.Examples = grouped(sc.Examples)
@@ -148,7 +161,7 @@ func resultTables(r *report) []resultTable {
 	return tables
 }
 
-func cells(columns []column, s *scores) []resultCell {
+func cells(columns []column, s *Scores) []resultCell {
 	var out []resultCell
 	for _, c := range columns {
 		cell := resultCell{Value: dash, value: c.value(s)}
@@ -189,13 +202,13 @@ type comparisonLine struct {
 }
 
 // comparisons compares the stages with and without step credit.
-func comparisons(r *report) []comparison {
-	without, with := stageNamed(r, "rl-outcome"), stageNamed(r, "rl-"+r.Credit)
+func comparisons(r *Run) []comparison {
+	without, with := stageNamed(r, "rl-outcome"), credited(r)
 	if without == nil || with == nil || without == with {
 		return nil
 	}
 	var out []comparison
-	for _, set := range testSets(r) {
+	for _, set := range TestSets(r.Stages) {
 		a, b := without.Tests[set], with.Tests[set]
 		if a == nil || b == nil {
 			continue
@@ -214,7 +227,7 @@ func comparisons(r *report) []comparison {
 }
 
 // tellApart says whether the intervals overlap, and if not, which is better.
-func tellApart(c column, a, b *scores, va, vb float64) string {
+func tellApart(c column, a, b *Scores, va, vb float64) string {
 	ia, oka := a.Intervals[c.interval]
 	ib, okb := b.Intervals[c.interval]
 	switch {
@@ -236,7 +249,7 @@ type stageRow struct {
 
 type namedText struct{ Name, Text string }
 
-func stageRows(r *report) []stageRow {
+func stageRows(r *Run) []stageRow {
 	var rows []stageRow
 	for _, s := range r.Stages {
 		row := stageRow{stageLabel(s.Name), s.Title, stageClass(s.Name), span(s.Seconds), dash, s.Note, nil}
@@ -257,7 +270,7 @@ type ruleRow struct {
 	Reasons                         []namedText
 }
 
-func ruleRows(rules map[string]ruleTally) []ruleRow {
+func ruleRows(rules map[string]Tally) []ruleRow {
 	var rows []ruleRow
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
 		t := rules[name]
@@ -276,10 +289,10 @@ func ruleRows(rules map[string]ruleTally) []ruleRow {
 	return rows
 }
 
-// testSets names the test sets, RANDOM first: it is what training looks like.
-func testSets(r *report) []string {
+// TestSets names the test sets of stages, RANDOM first: it is what training looks like.
+func TestSets(stages []*Stage) []string {
 	names := map[string]bool{}
-	for _, s := range r.Stages {
+	for _, s := range stages {
 		for set := range s.Tests {
 			names[set] = true
 		}
@@ -291,9 +304,26 @@ func testSets(r *report) []string {
 	return sets
 }
 
-func stageNamed(r *report, name string) *stageResult {
+func stepNames(r *Run) (names []string) {
+	for _, s := range r.Task.Steps {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func stageNamed(r *Run, name string) *Stage {
 	for _, s := range r.Stages {
 		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// credited is the first stage of reinforcement learning with step credit.
+func credited(r *Run) *Stage {
+	for _, s := range r.Stages {
+		if s.Kind == KindReinforce && s.Name != "rl-outcome" {
 			return s
 		}
 	}
@@ -305,14 +335,12 @@ func stageLabel(name string) string {
 	switch credit, rl := strings.CutPrefix(name, "rl-"); {
 	case rl:
 		return "RL, " + credit
-	case name == "baseline":
-		return "bag of words"
 	case name == "warmup":
 		return "warm-up"
 	case name == "distill":
 		return "student"
 	}
-	return name
+	return strings.ReplaceAll(name, "-", " ")
 }
 
 // stageClass is a stage's style, the same one in every chart and table.
@@ -378,4 +406,11 @@ func span(seconds float64) string {
 		return d.Round(100 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()
+}
+
+func megabytes(n int64) string {
+	if n == 0 {
+		return "unknown"
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
 }

@@ -1,4 +1,4 @@
-package main
+package relevance
 
 import "math/rand/v2"
 
@@ -12,6 +12,8 @@ const (
 	probeStream
 	beliefStream
 	bootstrapStream
+	scoreStream
+	auditStream
 )
 
 // streamOf returns the stream of item i of one use.
@@ -21,7 +23,10 @@ func streamOf(use, seed, i uint64) *rand.Rand {
 
 // Training examples are taken from one indexed stream, in parts that do not
 // overlap: the warm-up's, then the reinforcement runs' (both see the same
-// ones), then the student's.
-func (p *pipeline) firstRL() int      { return p.s.WarmupSteps * p.s.WarmupBatch }
-func (p *pipeline) firstProbe() int   { return p.firstRL() + p.s.RLSteps*p.s.Prompts }
-func (p *pipeline) firstStudent() int { return p.firstProbe() + p.s.ProbePrompts }
+// ones), then the probe's, the student's, and those for validation.
+func (p *pipeline) firstRL() int    { return p.c.Warmup.Steps * p.c.Warmup.Batch }
+func (p *pipeline) firstProbe() int { return p.firstRL() + p.c.Reinforce.Steps*p.c.Reinforce.Prompts }
+func (p *pipeline) firstStudent() int {
+	return p.firstProbe() + p.c.Warmup.ProbePrompts
+}
+func (p *pipeline) firstValidation() int { return p.firstStudent() + p.c.Student.Examples }

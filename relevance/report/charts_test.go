@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"math"
@@ -113,10 +113,10 @@ func TestChartsStayInTheirFrame(t *testing.T) {
 }
 
 func TestCurvesReadTheLog(t *testing.T) {
-	line := func(step int64, v float64) metricsLine {
-		return metricsLine{logLine{"rl-mask", step}, map[string]float64{"reward/label": v}}
+	line := func(step int64, v float64) Metrics {
+		return Metrics{"rl-mask", step, map[string]float64{"reward/label": v}}
 	}
-	got := values(inOrder([]metricsLine{line(2, .2), line(1, .1), line(3, math.NaN()), line(2, .9)}), named("reward/label"))
+	got := values(inOrder([]Metrics{line(2, .2), line(1, .1), line(3, math.NaN()), line(2, .9)}), named("reward/label"))
 	assert.Equal(t, []xy{{1, .1}, {2, .9}}, got, "in order, the later of a repeated step, finite only")
 
 	mean, ok := meanInner([]string{"a", "b", "c", "label"})(map[string]float64{"step/a/correct": .5, "step/c/correct": 1, "step/label/correct": 0})

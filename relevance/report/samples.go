@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ type sampleStep struct {
 	Step     int64
 	Open     bool
 	Problems []*sampleProblem
-	lines    []*rolloutLine
+	lines    []*Answered
 }
 
 type sampleProblem struct {
@@ -59,7 +59,7 @@ type sampleToken struct{ Class, Title, Text string }
 
 // samples lays out the answers: the first and the last sampled step of every
 // stage come first, the others as far as they fit.
-func samples(r *report, lines []rolloutLine) samplesView {
+func samples(r *Run, lines []Answered) samplesView {
 	v := samplesView{All: len(lines)}
 	for i := range lines {
 		for _, t := range lines[i].Tokens {
@@ -112,7 +112,7 @@ func ends(n int) []int {
 }
 
 // fill lays out a step's answers while there is room, and returns what is left.
-func (v *samplesView) fill(r *report, s *sampleStep, left int) int {
+func (v *samplesView) fill(r *Run, s *sampleStep, left int) int {
 	for _, l := range s.lines {
 		k := slices.IndexFunc(s.Problems, func(p *sampleProblem) bool { return p.ID == l.ID })
 		a := v.answer(r, l)
@@ -134,9 +134,9 @@ func (v *samplesView) fill(r *report, s *sampleStep, left int) int {
 	return left
 }
 
-func truths(r *report, l *rolloutLine) []namedText {
+func truths(r *Run, l *Answered) []namedText {
 	var out []namedText
-	for _, name := range r.Steps {
+	for _, name := range stepNames(r) {
 		if t := l.Truth[name]; t != "" {
 			out = append(out, namedText{name, t})
 		}
@@ -158,13 +158,13 @@ func (a *sampleAnswer) size() int {
 
 func escapedLen(s string) int { return len(template.HTMLEscapeString(s)) }
 
-func (v *samplesView) answer(r *report, l *rolloutLine) sampleAnswer {
+func (v *samplesView) answer(r *Run, l *Answered) sampleAnswer {
 	a := sampleAnswer{
 		Number: l.Sample + 1, Reward: short(l.Reward), Advantage: signed(l.Advantage),
 		Right: l.Reward >= 1, Malformed: l.Malformed,
 	}
 	steps := slices.Clone(l.Steps)
-	slices.SortStableFunc(steps, func(a, b stepLine) int { return a.Start - b.Start })
+	slices.SortStableFunc(steps, func(a, b AnsweredStep) int { return a.Start - b.Start })
 	at := 0
 	for _, s := range steps {
 		start, end := clamp(s.Start, at, len(l.Tokens)), clamp(s.End, at, len(l.Tokens))
@@ -178,7 +178,7 @@ func (v *samplesView) answer(r *report, l *rolloutLine) sampleAnswer {
 
 func clamp(v, lo, hi int) int { return min(max(v, lo), hi) }
 
-func (v *samplesView) step(s stepLine, truth string, tokens []tokenLine) samplePart {
+func (v *samplesView) step(s AnsweredStep, truth string, tokens []AnsweredToken) samplePart {
 	p := v.part(tokens)
 	p.Name, p.Truth = s.Name, truth
 	switch {
@@ -199,13 +199,13 @@ func (v *samplesView) step(s stepLine, truth string, tokens []tokenLine) sampleP
 
 // outside adds tokens that belong to no step: as a part of their own, or, if
 // they are mere space or the end of the text, behind the step before.
-func (v *samplesView) outside(parts []samplePart, tokens []tokenLine) []samplePart {
+func (v *samplesView) outside(parts []samplePart, tokens []AnsweredToken) []samplePart {
 	if len(tokens) == 0 {
 		return parts
 	}
 	p := v.part(tokens)
 	p.Class, p.Word = "outside", outsideSteps
-	blank := !slices.ContainsFunc(tokens, func(t tokenLine) bool { return strings.TrimSpace(t.Text) != "" })
+	blank := !slices.ContainsFunc(tokens, func(t AnsweredToken) bool { return strings.TrimSpace(t.Text) != "" })
 	if n := len(parts); n > 0 && blank && len(parts[n-1].Tokens) > 0 {
 		for _, t := range p.Tokens {
 			t.Class += " glue"
@@ -221,8 +221,8 @@ func (v *samplesView) outside(parts []samplePart, tokens []tokenLine) []samplePa
 const outsideSteps = "outside the steps"
 
 // part lays out tokens, and sums up what credit did to them.
-func (v *samplesView) part(tokens []tokenLine) samplePart {
-	p := samplePart{Before: summary(tokens, func(t tokenLine) string { return signed(t.Before) }), After: summary(tokens, afterText)}
+func (v *samplesView) part(tokens []AnsweredToken) samplePart {
+	p := samplePart{Before: summary(tokens, func(t AnsweredToken) string { return signed(t.Before) }), After: summary(tokens, afterText)}
 	for i, t := range tokens {
 		p.Tokens = append(p.Tokens, sampleToken{
 			Class: "b" + v.shade(t.Before) + " a" + v.afterShade(t),
@@ -236,7 +236,7 @@ func (v *samplesView) part(tokens []tokenLine) samplePart {
 // masked is what the page says of a token with Keep false.
 const masked = "masked"
 
-func afterText(t tokenLine) string {
+func afterText(t AnsweredToken) string {
 	if !t.Keep {
 		return masked
 	}
@@ -244,7 +244,7 @@ func afterText(t tokenLine) string {
 }
 
 // summary is what all tokens have in common.
-func summary(tokens []tokenLine, text func(tokenLine) string) string {
+func summary(tokens []AnsweredToken, text func(AnsweredToken) string) string {
 	if len(tokens) == 0 {
 		return ""
 	}
@@ -270,7 +270,7 @@ func (v *samplesView) shade(a float64) string {
 	return fmt.Sprintf("%s%d", sign, clamp(int(math.Ceil(4*math.Abs(a)/v.Scale)), 1, 4))
 }
 
-func (v *samplesView) afterShade(t tokenLine) string {
+func (v *samplesView) afterShade(t AnsweredToken) string {
 	if !t.Keep {
 		return "m"
 	}
