@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
@@ -26,7 +27,7 @@ func DefaultRoles() Roles {
 	return Roles{
 		Brand:      []string{"brand", "supplier", "manufacturer", "maker", "vendor", "品牌"},
 		Type:       []string{"type", "product type", "category", "product category", "类别", "类目"},
-		Compatible: []string{"compatibility", "compatible with", "compatible products", "brand compatibility", "component for", "suitable for", "designed for", "fits", "适用"},
+		Compatible: []string{"compatibility", "device compatibility", "compatible with", "compatible products", "brand compatibility", "component for", "suitable for", "designed for", "fits", "适用"},
 	}
 }
 
@@ -41,7 +42,10 @@ type Collection struct {
 	frequency map[string]int     // stem -> number of documents that have it anywhere
 	brands    map[string]bool    // stemmed names, words joined by a space
 	longest   int                // words in the longest brand
-	mean      [numFields]float64 // mean length of each field in words
+
+	words  vocabulary
+	spaces [numSpaces]*space
+	bm25   [numFields]*eval.BM25
 
 	mu      sync.Mutex
 	queries map[string]*Query
@@ -53,6 +57,8 @@ type Document struct {
 	// Texts are the document's parts in words.
 	texts [numFields]Text
 	index int // in the collection, -1 if it is not of it
+	// vectors are its places in the spaces, nil where it has none.
+	vectors [numSpaces][]float64
 }
 
 // Field is a part of a document.
@@ -62,11 +68,11 @@ type Field string
 const (
 	FieldTitle      Field = "title"
 	FieldBody       Field = "body"
-	FieldFields     Field = "fields" // names and values of all structured fields
+	FieldFields     Field = "fields" // names and values of the structured fields
 	FieldBrand      Field = "brand"
 	FieldType       Field = "type"
 	FieldCompatible Field = "compatible"
-	FieldAny        Field = "any" // all of the above
+	FieldAny        Field = "any" // title, body and fields
 )
 
 const numFields = 7
@@ -96,20 +102,26 @@ func NewCollection(documents []rows.Document, roles Roles) *Collection {
 		doc := c.Document(d)
 		doc.index = i
 		c.documents = append(c.documents, doc)
-		for stem := range doc.Text(FieldTitle).count {
+		for stem := range distinct(doc.Text(FieldTitle).Stems) {
 			c.byTitle[stem] = append(c.byTitle[stem], int32(i))
 		}
-		for stem := range doc.Text(FieldAny).count {
+		for stem := range distinct(doc.Text(FieldAny).Stems) {
 			c.frequency[stem]++
 		}
 		if brand := doc.Text(FieldBrand).Stems; len(brand) > 0 {
 			c.brands[strings.Join(brand, " ")] = true
 			c.longest = max(c.longest, len(brand))
 		}
-		for f := range doc.texts {
-			c.mean[f] += float64(len(doc.texts[f].Words)) / float64(len(documents))
-		}
 	}
+	c.words = learnWords(c.documents)
+	for f := range c.bm25 {
+		texts := make([][]string, len(c.documents))
+		for i, d := range c.documents {
+			texts[i] = d.texts[f].Stems
+		}
+		c.bm25[f], _ = eval.NewBM25(texts, eval.DefaultBM25Options()) // the default is valid
+	}
+	c.learnSpaces()
 	return c
 }
 
@@ -137,8 +149,16 @@ func (c *Collection) Document(d rows.Document) *Document {
 		}
 	}
 	join := func(parts []string) string { return strings.Join(parts, " | ") }
-	for i, text := range [numFields]string{d.Title, d.Body, join(all), join(brand), join(kind), join(compatible), join(append([]string{d.Title, d.Body}, all...))} {
+	for i, text := range [numFields]string{d.Title, d.Body, join(all), join(brand), join(kind), join(compatible)} {
 		doc.texts[i] = NewText(text)
+	}
+	any := doc.Text(FieldAny)
+	for _, f := range []Field{FieldTitle, FieldBody, FieldFields} {
+		t := doc.Text(f)
+		// An empty word keeps phrases from running on.
+		any.Words = append(append(any.Words, t.Words...), "")
+		any.Stems = append(append(any.Stems, t.Stems...), "")
+		any.small = append(append(any.small, t.small...), false)
 	}
 	return doc
 }
@@ -160,6 +180,17 @@ type Query struct {
 	// stands; empty if it names none.
 	brand   []string
 	brandAt int
+	// candidates are the documents of the collection with all words in the title,
+	// strong those among them that are likely what is wanted.
+	candidates, strong []int32
+	// center is the mean of the strong documents in each space, nil if none.
+	center [numSpaces][]float64
+	// best is the highest BM25 score of the collection's documents in the title.
+	best  float64
+	grams map[string]float64
+
+	mu      sync.Mutex
+	medians map[string]float64
 }
 
 // Query prepares a query. Queries are kept, so a second call costs nothing.
@@ -169,8 +200,10 @@ func (c *Collection) Query(raw string) *Query {
 	if q := c.queries[raw]; q != nil {
 		return q
 	}
-	q := &Query{Text: NewText(raw), Raw: raw, Collection: c}
+	q := &Query{Text: NewText(raw), Raw: raw, Collection: c, medians: make(map[string]float64)}
 	q.findBrand()
+	q.findMatches()
+	q.grams = c.grams(&q.Text)
 	c.queries[raw] = q
 	return q
 }
@@ -188,17 +221,31 @@ func (q *Query) findBrand() {
 }
 
 // Head is the stem of the word that says what is wanted: the last of the query,
-// or the last before "for" or "with".
+// or the last before "for" or "with"; "" if the query has no words.
 func (q *Query) Head() string {
-	end := len(q.Stems)
+	if end := q.headEnd(); end > 0 {
+		return q.Stems[end-1]
+	}
+	return ""
+}
+
+// headEnd returns the place after the head.
+func (q *Query) headEnd() int {
 	for i, s := range q.Stems {
 		if i > 0 && (s == "for" || s == "with" || s == "without") {
-			end = i
-			break
+			return i
 		}
 	}
-	if end == 0 {
-		return ""
+	return len(q.Stems)
+}
+
+// distinct returns the words of a list once each.
+func distinct(words []string) map[string]bool {
+	set := make(map[string]bool, len(words))
+	for _, w := range words {
+		if w != "" {
+			set[w] = true
+		}
 	}
-	return q.Stems[end-1]
+	return set
 }

@@ -49,10 +49,24 @@ type validator interface{ Validate() error }
 
 // builtin makes a criterion with its default parameters.
 var builtin = map[string]func() Criterion{
-	"coverage": func() Criterion { return &Coverage{Field: FieldTitle} },
-	"phrase":   func() Criterion { return &Phrase{Field: FieldTitle} },
-	"position": func() Criterion { return &Position{} },
-	"brand":    func() Criterion { return &Brand{} },
+	"accessory":     func() Criterion { return &Accessory{} },
+	"after":         func() Criterion { return &After{} },
+	"alike":         func() Criterion { return &Alike{} },
+	"bm25":          func() Criterion { return &Rank{Field: FieldTitle} },
+	"brand":         func() Criterion { return &Brand{} },
+	"category":      func() Criterion { return &Category{} },
+	"common":        func() Criterion { return &Common{Of: "strong"} },
+	"companion":     func() Criterion { return &Companion{} },
+	"compatibility": func() Criterion { return &Compatible{} },
+	"coverage":      func() Criterion { return &Coverage{Field: FieldTitle} },
+	"head":          func() Criterion { return &Head{Field: FieldTitle} },
+	"n-grams":       func() Criterion { return &NGram{} },
+	"others":        func() Criterion { return &Others{} },
+	"phrase":        func() Criterion { return &Phrase{Field: FieldTitle} },
+	"position":      func() Criterion { return &Position{} },
+	"type":          func() Criterion { return &Type{} },
+	"typical":       func() Criterion { return &Typical{Of: "price"} },
+	"typo":          func() Criterion { return &Typo{} },
 }
 
 // Names lists the built-in criteria.

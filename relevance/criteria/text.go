@@ -13,8 +13,17 @@ import (
 // pairs of characters, or one character where it has no more, as search engines
 // index it.
 func Words(text string) []string {
+	words := cased(text)
+	for i, w := range words {
+		words[i] = strings.ToLower(w)
+	}
+	return words
+}
+
+// cased returns the words of a text in their own case.
+func cased(text string) []string {
 	var out []string
-	runes := []rune(strings.ToLower(norm.NFKC.String(text)))
+	runes := []rune(norm.NFKC.String(text))
 	for i := 0; i < len(runes); {
 		switch start := i; {
 		case unspaced(runes[i]):
@@ -42,7 +51,7 @@ func Words(text string) []string {
 func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
 
 func unspaced(r rune) bool {
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+	return r > 0xdff && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 }
 
 // decimalPoint reports whether rune i is a point between two digits.
@@ -74,40 +83,35 @@ func Stem(word string) string {
 // Text is a text in words. Words and Stems run in parallel.
 type Text struct {
 	Words, Stems []string
-	count        map[string]int // occurrences of each stem
-	pairs        map[string]int // place of the first word of each two adjacent stems, written together
+	small        []bool // whether each word is all small letters
 }
 
 // NewText splits a text.
 func NewText(text string) Text {
-	t := Text{Words: Words(text)}
-	t.Stems = make([]string, len(t.Words))
-	t.count = make(map[string]int, len(t.Words))
-	t.pairs = make(map[string]int, len(t.Words))
-	for i, w := range t.Words {
-		t.Stems[i] = Stem(w)
-		t.count[t.Stems[i]]++
-		if i > 0 {
-			// Compounds: "note book" has "notebook", and "500 gb" has "500gb".
-			if joined := t.Words[i-1] + t.Stems[i]; t.pairs[joined] == 0 {
-				t.pairs[joined] = i
-			}
-		}
-	}
-	for joined := range t.pairs {
-		t.pairs[joined]--
+	words := cased(text)
+	t := Text{Words: words, Stems: make([]string, len(words)), small: make([]bool, len(words))}
+	for i, w := range words {
+		t.small[i] = strings.IndexFunc(w, func(r rune) bool { return !unicode.IsLower(r) }) < 0
+		words[i] = strings.ToLower(w)
+		t.Stems[i] = Stem(words[i])
 	}
 	return t
 }
 
 // Has reports whether the text has a stem, as one word or as two that are written
-// together in the stem.
+// together in the stem: "note book" has "notebook", and "500 gb" has "500gb".
 func (t *Text) Has(stem string) bool {
-	if t.count[stem] > 0 {
-		return true
+	for i, s := range t.Stems {
+		if s == stem || i > 0 && joins(t.Words[i-1], s, stem) {
+			return true
+		}
 	}
-	_, ok := t.pairs[stem]
-	return ok
+	return false
+}
+
+// joins reports whether two words written together are a third.
+func joins(first, second, whole string) bool {
+	return len(first)+len(second) == len(whole) && strings.HasPrefix(whole, first) && strings.HasSuffix(whole, second)
 }
 
 // Find returns the place of the first word of the given stems where they stand
@@ -133,9 +137,9 @@ func (t *Text) matchAt(i int, stems []string) int {
 			return 0
 		case t.Stems[at] == stems[k]:
 			at, k = at+1, k+1
-		case at+1 < len(t.Stems) && t.Words[at]+t.Stems[at+1] == stems[k]:
+		case at+1 < len(t.Stems) && joins(t.Words[at], t.Stems[at+1], stems[k]):
 			at, k = at+2, k+1
-		case k+1 < len(stems) && t.Stems[at] == stems[k]+stems[k+1]:
+		case k+1 < len(stems) && joins(stems[k], stems[k+1], t.Stems[at]):
 			at, k = at+1, k+2
 		default:
 			return 0

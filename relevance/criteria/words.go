@@ -55,7 +55,7 @@ func (c *Coverage) Judge(q *Query, d *Document) Finding {
 	f := Finding{Answer: "some", Score: have / max(all, 1e-9), Fact: fmt.Sprintf("%d/%d", n, len(q.Stems))}
 	switch {
 	case len(lacking) == 0:
-		f.Answer, f.Reason = "all", c.Field.phrase()+" has all words"
+		f.Score, f.Answer, f.Reason = 1, "all", c.Field.phrase()+" has all words"
 	case n == 0:
 		f.Answer, f.Reason = "no", c.Field.phrase()+" has none of the words"
 	default:
@@ -72,7 +72,7 @@ func (q *Query) foundIn(t *Text) []bool {
 		if t.Has(stem) {
 			found[i] = true
 		}
-		if i > 0 && t.count[q.Words[i-1]+stem] > 0 {
+		if i > 0 && slices.ContainsFunc(t.Stems, func(s string) bool { return joins(q.Words[i-1], stem, s) }) {
 			found[i-1], found[i] = true, true
 		}
 	}
@@ -144,7 +144,7 @@ func (q *Query) place(t *Text) int {
 	if at, _ := t.Find([]string{q.Head()}); at >= 0 {
 		return at
 	}
-	return slices.IndexFunc(t.Stems, func(s string) bool { return q.count[s] > 0 })
+	return slices.IndexFunc(t.Stems, func(s string) bool { return slices.Contains(q.Stems, s) })
 }
 
 // phrase is a field in a sentence.
