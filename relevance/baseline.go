@@ -1,10 +1,16 @@
 package relevance
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
+	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
@@ -13,6 +19,8 @@ import (
 func (p *pipeline) baselines() []stage {
 	return []stage{
 		{"majority", "Baseline: always the most frequent label", report.KindBaseline, p.baseline(fitMajority)},
+		{"overlap", "Baseline: how much of the query stands in the document, in words and pairs of letters", report.KindBaseline, p.baseline(fitOverlap)},
+		{"bag-of-words", "Baseline: which words query and document have", report.KindBaseline, p.baseline(fitBag)},
 	}
 }
 
@@ -69,4 +77,110 @@ func fitMajority(_ []rows.Example, labels []int, classes int) (predictor, error)
 		p[k] += 1 / float64(len(labels))
 	}
 	return func(rows.Example) []float64 { return p }, nil
+}
+
+// fitFeatures fits logistic regression on features of a pair.
+func fitFeatures(train []rows.Example, labels []int, classes int, l2 float64, features func(rows.Example) []float64) (predictor, error) {
+	x, y := make([][]float64, len(train)), make([][]float64, len(train))
+	for i, e := range train {
+		x[i], y[i] = features(e), make([]float64, classes)
+		y[i][labels[i]] = 1
+	}
+	m, err := linear.Fit(x, y, l2)
+	if err != nil {
+		return nil, err
+	}
+	return func(e rows.Example) []float64 { return m.Probs(features(e)) }, nil
+}
+
+// fitOverlap sees how much of the query stands in title and text. If it does well, the
+// label hardly takes any reading.
+func fitOverlap(train []rows.Example, labels []int, classes int) (predictor, error) {
+	return fitFeatures(train, labels, classes, 1, overlap)
+}
+
+func overlap(e rows.Example) []float64 {
+	query, title, text := stemSet(e.Query), stemSet(e.Document.Title), stemSet(documentText(&e.Document, nil))
+	letters, inTitle, inText := pairsOf(e.Query), pairsOf(e.Document.Title), pairsOf(documentText(&e.Document, nil))
+	return []float64{
+		shareIn(query, title), shareIn(query, text), shareIn(letters, inTitle), shareIn(letters, inText),
+		math.Log1p(float64(len(query))), math.Log1p(float64(len(text))),
+	}
+}
+
+func stemSet(text string) map[string]bool {
+	set := map[string]bool{}
+	for _, w := range criteria.Words(text) {
+		set[criteria.Stem(w)] = true
+	}
+	return set
+}
+
+// pairsOf is the set of pairs of adjacent letters or digits.
+func pairsOf(text string) map[string]bool {
+	set := map[string]bool{}
+	for word := range strings.FieldsSeq(strings.ToLower(text)) {
+		r := []rune(word)
+		for i := range len(r) - 1 {
+			set[string(r[i:i+2])] = true
+		}
+	}
+	return set
+}
+
+// shareIn is the share of a that is in b; 1 of nothing.
+func shareIn(a, b map[string]bool) float64 {
+	n := 0
+	for k := range a {
+		if b[k] {
+			n++
+		}
+	}
+	if len(a) == 0 {
+		return 1
+	}
+	return float64(n) / float64(len(a))
+}
+
+// bagWords is how many of the most frequent words a bag of words knows, those of
+// queries and of documents apart.
+const bagWords = 400
+
+// fitBag sees which words occur: what the label's surface gives away.
+func fitBag(train []rows.Example, labels []int, classes int) (predictor, error) {
+	count := map[string]int{}
+	for _, e := range train {
+		for _, name := range bag(e) {
+			count[name]++
+		}
+	}
+	names := make([]string, 0, len(count))
+	for name := range count {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(count[b]-count[a], cmp.Compare(a, b)) })
+	names = names[:min(len(names), bagWords)]
+	index := map[string]int{}
+	for i, name := range names {
+		index[name] = i
+	}
+	return fitFeatures(train, labels, classes, 5, func(e rows.Example) []float64 {
+		x := make([]float64, len(names))
+		for _, name := range bag(e) {
+			if i, ok := index[name]; ok {
+				x[i] = 1
+			}
+		}
+		return x
+	})
+}
+
+func bag(e rows.Example) (names []string) {
+	for w := range stemSet(e.Query) {
+		names = append(names, "query "+w)
+	}
+	for w := range stemSet(documentText(&e.Document, nil)) {
+		names = append(names, "document "+w)
+	}
+	return names
 }

@@ -51,6 +51,7 @@ func Write(w io.Writer, r *Run, logs Logs) error {
 		Samples:     samples(r, logs.Answers),
 		RuleRows:    ruleRows(r.Rules),
 		SetWords:    setWords(r),
+		CreditLabel: creditLabel(r),
 	})
 }
 
@@ -74,6 +75,7 @@ type pageView struct {
 	Samples      samplesView
 	RuleRows     []ruleRow
 	SetWords     []namedText
+	CreditLabel  string
 }
 
 // dash stands for a number that does not exist.
@@ -328,6 +330,13 @@ func credited(r *Run) *Stage {
 		}
 	}
 	return nil
+}
+
+func creditLabel(r *Run) string {
+	if s := credited(r); s != nil {
+		return strings.TrimPrefix(s.Name, "rl-")
+	}
+	return "outcome"
 }
 
 // stageLabel is a stage's name in a chart.
