@@ -14,6 +14,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/split"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/audit"
@@ -194,36 +195,10 @@ func (p *pipeline) part(name string, es []rows.Example) report.Part {
 }
 
 // warnings says before training what cannot be learnt or measured.
-func (p *pipeline) warnings() (out []string) {
-	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	for _, s := range p.describeTask().Steps {
-		switch {
-		case len(s.Answers) == 1 && s.Known > 0:
-			warn("step %q has one truth, %q, in all %.0f%% of the training rows where a rule can tell: nothing can be learnt there", s.Name, s.Answers[0].Answer, 100*s.Known)
-		case s.Known == 0:
-			warn("step %q has no truth in any training row: its verdict is always unknown", s.Name)
-		}
-	}
-	for _, part := range p.count() {
-		present := 0
-		for _, n := range part.Labels {
-			if n > 0 {
-				present++
-			}
-		}
-		if present == 1 {
-			warn("%s has a single label: kappa and F1 mean nothing there", part.Name)
-		}
-	}
-	for i, a := range p.src.Tests {
-		for _, b := range p.src.Tests[:i] {
-			if slices.EqualFunc(a.Examples, b.Examples, func(x, y rows.Example) bool { return x.ID == y.ID }) {
-				warn("test set %s equals %s: the second number adds nothing", a.Name, b.Name)
-			}
-		}
-	}
+func (p *pipeline) warnings() []string {
+	out := split.Check(p.src)
 	if p.c.Validation.Rows > 0 && len(p.validation()) == 0 {
-		warn("there are no validation rows: the last checkpoint of each stage is used, however it came to be")
+		out = append(out, "there are no validation rows: the last checkpoint of each stage is used, however it came to be")
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -186,7 +187,7 @@ func (s *policyScorer) score(g rollout.Group, p []float64, o ScoreOptions) Score
 	}
 	s.fix.apply(&out, p, s.labels)
 	if o.Samples > 1 && p != nil {
-		out.Label = s.labels[argmax(p)]
+		out.Label = s.labels[linear.MostProbable(p)]
 	}
 	if o.Steps {
 		out.Steps = written(c.Trace)
@@ -298,7 +299,7 @@ func (s *studentScorer) scoreExamples(ctx context.Context, es []rows.Example, _ 
 	for i := range all {
 		p := softmax(logits[i])
 		s.fix.apply(&all[i], p, s.labels)
-		all[i].Label = s.labels[argmax(p)]
+		all[i].Label = s.labels[linear.MostProbable(p)]
 	}
 	return all, nil
 }
