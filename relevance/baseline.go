@@ -6,8 +6,8 @@ import (
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/relevance/baseline"
-	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
+	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 

@@ -48,7 +48,7 @@ func (p *pipeline) distill(ctx context.Context) (*report.Stage, error) {
 	}
 	r.Note = "teacher: " + teacher
 	scorer := s.scorer(p.src.Labels)
-	if err := p.evaluate(ctx, scorer, r); err != nil {
+	if err := p.evaluate(ctx, scorer, studentStage, r); err != nil {
 		return nil, err
 	}
 	return r, p.writeStudentFolder(ctx, s, scorer)

@@ -12,6 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -152,23 +153,74 @@ func (p *pipeline) policyScorer(m *Model) *policyScorer {
 }
 
 // evaluatePolicy judges validation rows and all test sets with a policy.
-func (p *pipeline) evaluatePolicy(ctx context.Context, m *Model, r *report.Stage) error {
-	return p.evaluate(ctx, p.policyScorer(m), r)
+func (p *pipeline) evaluatePolicy(ctx context.Context, m *Model, stage string, r *report.Stage) error {
+	return p.evaluate(ctx, p.policyScorer(m), stage, r)
 }
 
-func (p *pipeline) evaluate(ctx context.Context, s Scorer, r *report.Stage) (err error) {
+// evaluate fills in the scores of a stage, and stores what was said of each row.
+func (p *pipeline) evaluate(ctx context.Context, s Scorer, stage string, r *report.Stage) error {
+	said := Predictions{}
+	one := func(name string, es []rows.Example) (*report.Scores, error) {
+		outcomes, tokens, seconds, err := outcomesOf(ctx, s, p.src, es, false)
+		if err != nil {
+			return nil, err
+		}
+		_, reasons := s.(*policyScorer)
+		scores := report.Score(labelsOf(p.src, reasons), outcomes)
+		scores.TokensPerSecond = float64(tokens) / seconds
+		for i, o := range outcomes {
+			said[name] = append(said[name], Prediction{ID: es[i].ID, Query: o.Query, Gold: o.Gold, Said: o.Pred, P: o.P})
+		}
+		return scores, nil
+	}
+	var err error
 	if held := p.validation(); len(held) > 0 {
-		if r.Validation, err = Evaluate(ctx, s, p.src, held, false); err != nil {
+		if r.Validation, err = one(ValidationSet, held); err != nil {
 			return err
 		}
 	}
 	r.Tests = map[string]*report.Scores{}
 	for _, set := range p.src.Tests {
-		if r.Tests[set.Name], err = Evaluate(ctx, s, p.src, set.Examples, false); err != nil {
+		if r.Tests[set.Name], err = one(set.Name, set.Examples); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.writeJSON(predictionsFile(stage), said)
+}
+
+// ValidationSet is the name of the validation rows in Predictions.
+const ValidationSet = "validation"
+
+// Predictions is what a stage's model said of the rows of each test set, and of those
+// for validation.
+type Predictions map[string][]Prediction
+
+// Prediction is what a model said of one row.
+type Prediction struct {
+	ID    string `json:"id"`
+	Query string `json:"query"`
+	// Gold and Said are positions among the labels; Said is -1 if the answer was
+	// unreadable.
+	Gold int `json:"gold"`
+	Said int `json:"said"`
+	// P is the distribution over the labels; nil if it is not known.
+	P []float64 `json:"p"`
+}
+
+func predictionsFile(stage string) string { return "predictions/" + stage + ".json" }
+
+// ReadPredictions returns what a stage of the run in a folder said.
+func ReadPredictions(dir, stage string) (Predictions, error) {
+	f, err := run.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all Predictions
+	found, err := readJSON(f, predictionsFile(stage), &all)
+	if err == nil && !found {
+		err = fmt.Errorf("%s: stage %s has no predictions yet", dir, stage)
+	}
+	return all, err
 }
 
 // evalName is the name under which a metric of the validation is recorded.

@@ -14,6 +14,7 @@ import (
 //
 //	tokenizer.json              the tokenizer, if it was trained on the training data
 //	stages/NAME/result.json     the result of a finished stage
+//	predictions/NAME.json       what its model said of each row
 //	audit/NAME.jsonl            judged steps, for people to check the rules by
 //	stages/distill/beliefs.json what the teacher believes about the labels
 //	model/ student/             the best policy and the student, as model folders

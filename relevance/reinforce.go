@@ -104,7 +104,7 @@ func (p *pipeline) reinforce(credit NamedCredit) func(context.Context) (*report.
 		if err := p.auditSample(ctx, stage.Name(), m); err != nil {
 			return nil, err
 		}
-		return r, p.evaluatePolicy(ctx, m, r)
+		return r, p.evaluatePolicy(ctx, m, stage.Name(), r)
 	}
 }
 

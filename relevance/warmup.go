@@ -76,7 +76,7 @@ func (p *pipeline) warmup(ctx context.Context) (*report.Stage, error) {
 	if err := p.probe(ctx, m.Engine, r); err != nil {
 		return nil, err
 	}
-	return r, p.evaluatePolicy(ctx, m, r)
+	return r, p.evaluatePolicy(ctx, m, warmupStage, r)
 }
 
 // probe samples as reinforcement learning will, and notes what it would find.
