@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
@@ -19,7 +20,7 @@ func (p *pipeline) clipSource(ctx context.Context) error {
 	if p.src.Clip == nil {
 		return nil
 	}
-	c := &clipper{pipeline: p, ctx: ctx}
+	c := p.clipper(ctx)
 	if err := p.src.Clip(c); err != nil {
 		return err
 	}
@@ -41,39 +42,46 @@ func (p *pipeline) clipSource(ctx context.Context) error {
 	return nil
 }
 
-// clipper is the run as a rows.Clipper.
+func (p *pipeline) clipper(ctx context.Context) *clipper {
+	return &clipper{ctx: ctx, tok: p.tok, template: p.task.Template(), most: p.models.MaxSeq() - p.c.MaxTokens, document: p.c.DocumentTokens}
+}
+
+// clipper cuts examples to what a model can read. It is a rows.Clipper.
 type clipper struct {
-	*pipeline
 	ctx      context.Context
-	cut, all int // documents
+	tok      *tokenizer.Tokenizer
+	template *prompt.Template[rows.Example]
+	// most is what a prompt may have, and document what a document may, in tokens.
+	most, document int
+	cut, all       int // documents
 }
 
 // Quote cites up to eight tokens of a word: most words, or the beginning of a text
 // without spaces.
-func (p *clipper) Quote(word string) string { return p.tok.Clip(word, 8) }
+func (c *clipper) Quote(word string) string { return c.tok.Clip(word, 8) }
 
 // Clip cuts the document of an example so that its prompt fits.
-func (p *clipper) Clip(e rows.Example) (rows.Example, error) {
-	if err := p.ctx.Err(); err != nil {
+func (c *clipper) Clip(e rows.Example) (rows.Example, error) {
+	if err := c.ctx.Err(); err != nil {
 		return e, err
 	}
-	p.all++
-	document, most := e.Document, p.models.MaxSeq()-p.c.MaxTokens
+	c.all++
+	document := e.Document
 	with := func(d rows.Document) (tokens int) {
 		e.Document = d
-		return len(p.tok.EncodeOrdinary(p.task.Template().Render(e)))
+		return len(c.tok.EncodeOrdinary(c.template.Render(e)))
 	}
 	bare := with(rows.Document{})
-	if bare+leastDocument > most {
+	if bare+leastDocument > c.most {
 		return e, &rows.RowError{File: e.File, Line: e.Line, Field: "query",
-			Problem: fmt.Sprintf("is too long: without the document the prompt takes %d tokens, want at most %d, which leaves %d for the document; shorten it", bare, most-leastDocument, leastDocument)}
+			Problem: fmt.Sprintf("is too long: without the document the prompt takes %d tokens, want at most %d, which leaves %d for the document; shorten it", bare, c.most-leastDocument, leastDocument)}
 	}
-	room := min(p.c.DocumentTokens, most-bare)
+	room := min(c.document, c.most-bare)
 	for budget := room; budget > 0; {
-		over := with(clipDocument(p.tok, document, budget)) - bare - room
+		over := with(clipDocument(c.tok, document, budget)) - bare - room
 		if over <= 0 {
 			if !reflect.DeepEqual(e.Document, document) {
-				p.cut++
+				c.cut++
 			}
 			return e, nil
 		}

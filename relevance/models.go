@@ -133,17 +133,19 @@ func newPretrained(c Pretrained, seed uint64, b tensor.Backend) (*pretrained, er
 		return nil, fmt.Errorf("%s: neither generation_config.json nor config.json names an end-of-text token (eos_token_id)", c.Dir)
 	}
 	p := &pretrained{config: c, seed: seed, backend: b, tok: tok, end: g.EOS, maxSeq: config.MaxSeq}
-	cc, err := chat.ReadConfig(c.Dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return p, nil
-	case err != nil:
+	p.template, err = readChatTemplate(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil // the prompt is plain text
+	}
+	return p, err
+}
+
+func readChatTemplate(dir string) (chat.Template, error) {
+	c, err := chat.ReadConfig(dir)
+	if err != nil {
 		return nil, err
 	}
-	if p.template, err = jinja.FromConfig(cc, "default", jinja.Options{}); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return jinja.FromConfig(c, "default", jinja.Options{})
 }
 
 func (p *pretrained) Tokenizer() *tokenizer.Tokenizer { return p.tok }
@@ -181,7 +183,7 @@ func (p *pretrained) New(dir string) (*Model, error) {
 		if lora != nil {
 			lora.Merge()
 		}
-		return d.Export(dir, model.ExportOptions{})
+		return d.Export(dir, model.ExportOptions{TokenizerFrom: p.config.Dir})
 	}
 	return m, nil
 }

@@ -1,7 +1,6 @@
 package relevance
 
 import (
-	"context"
 	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/lm/local"
@@ -16,6 +15,8 @@ type student struct {
 	student *local.Student
 	tok     *tokenizer.Tokenizer
 	encode  func(rows.Example) []int32
+	form    InputForm
+	most    int // tokens
 }
 
 func (s *student) scorer(labels []string) *studentScorer {
@@ -41,12 +42,14 @@ func (p *pipeline) newStudent(dir string) (*student, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.encode = pairEncoder(s.tok, min(c.MaxTokens, e.Config().MaxSeq))
+		s.form, s.most = InputPair, min(c.MaxTokens, e.Config().MaxSeq)
+		s.encode = pairEncoder(s.tok, s.most)
 	case Scratch:
 		if e, err = model.NewEncoder(p.backend, k.Shape.encoder(p.tok.VocabSize(), classes), seed); err != nil {
 			return nil, err
 		}
-		s.encode = textEncoder(p.tok, p.src.Input, min(c.MaxTokens, k.Shape.MaxSeq))
+		s.form, s.most = InputText, min(c.MaxTokens, k.Shape.MaxSeq)
+		s.encode = textEncoder(p.tok, p.src.Input, s.most)
 	}
 	s.student, err = local.NewStudent(local.StudentConfig{Encoder: e, Dir: dir})
 	return s, err
@@ -80,5 +83,3 @@ func pairEncoder(tok *tokenizer.Tokenizer, most int) func(rows.Example) []int32 
 		return ids
 	}
 }
-
-func (p *pipeline) writeStudentFolder(context.Context, *student, *studentScorer) error { return nil }

@@ -41,13 +41,13 @@ func newTask(src *rows.Source, m Models, group, maxTokens int, counter *reward.C
 // generatedSample is how many examples of a stream without end its digest covers.
 const generatedSample = 500
 
-// sourceDigest returns the digest of a task and of its data. It reads all rows that
-// can be trained on, or the first of those that are generated.
-func sourceDigest(ctx context.Context, src *rows.Source) (taskDigest, dataDigest string, err error) {
+// taskDigest returns the digest of what is asked, without the data. A condition of a
+// criterion is a function, of which only the text counts.
+func taskDigest(src *rows.Source) (string, error) {
 	h, enc := newDigest()
-	for _, v := range []any{src.System, src.Compact, src.Labels, src.Meanings, src.Relevant} {
+	for _, v := range []any{src.System, src.Compact, src.Labels, src.Meanings, src.Relevant, src.Input(placeholder(src))} {
 		if err := enc.Encode(v); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
 	for _, s := range src.Steps {
@@ -56,15 +56,19 @@ func sourceDigest(ctx context.Context, src *rows.Source) (taskDigest, dataDigest
 			texts = append(texts, c.Name, c.Text)
 		}
 		if err := enc.Encode(append(texts, s.Answers...)); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
-	taskDigest = hex.EncodeToString(h.Sum(nil))
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
 
-	h, enc = newDigest()
+// dataDigest returns the digest of the rows. It reads all that can be trained on, or
+// the first of those that are generated.
+func dataDigest(ctx context.Context, src *rows.Source) (string, error) {
+	h, enc := newDigest()
 	for _, v := range []any{src.Tests, src.Validation} {
 		if err := enc.Encode(v); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
 	n := src.Size
@@ -73,13 +77,13 @@ func sourceDigest(ctx context.Context, src *rows.Source) (taskDigest, dataDigest
 	}
 	for i := range n {
 		if err := ctx.Err(); err != nil {
-			return "", "", err
+			return "", err
 		}
 		if err := enc.Encode(src.Train(i)); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
-	return taskDigest, hex.EncodeToString(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func newDigest() (hash.Hash, *json.Encoder) {

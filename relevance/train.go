@@ -118,6 +118,11 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 		}
 		results = append(results, r)
 	}
+	if len(p.policyStages()) > 0 {
+		if err := p.writePolicyFolder(ctx); err != nil {
+			return nil, interruption(ctx, "model", err)
+		}
+	}
 	if r, err = p.report(ctx, results, time.Since(start)); err != nil {
 		return nil, err
 	}
@@ -191,7 +196,10 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	if data == nil {
 		data = map[string]string{}
 	}
-	if data["task"], data["data"], err = sourceDigest(ctx, src); err != nil {
+	if data["task"], err = taskDigest(src); err != nil {
+		return nil, err
+	}
+	if data["data"], err = dataDigest(ctx, src); err != nil {
 		return nil, err
 	}
 	p.digest = data["task"]
