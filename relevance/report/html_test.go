@@ -3,8 +3,10 @@ package report
 import (
 	"bytes"
 	"encoding/xml"
+	"flag"
 	"io"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,9 +19,18 @@ import (
 func render(t *testing.T, r *Run, m []Metrics, l []Answered) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, writeHTML(&b, r, m, l))
+	require.NoError(t, Write(&b, r, Logs{m, l}))
 	checkPage(t, b.String())
 	return b.String()
+}
+
+var writePage = flag.String("write-page", "", "write a page with all there is to this file, to look at it")
+
+func TestWritePage(t *testing.T) {
+	if *writePage == "" {
+		t.Skip("without -write-page FILE there is nothing to write")
+	}
+	require.NoError(t, os.WriteFile(*writePage, []byte(render(t, testReport(), testMetrics(200), testRollouts(4, 2, 8))), 0o644))
 }
 
 // checkPage checks what holds for every page: it needs nothing else, its tags
@@ -59,7 +70,7 @@ func TestPageHoldsEverything(t *testing.T) {
 	assert.Less(t, strings.Index(page, "All numbers on RANDOM"), strings.Index(page, "All numbers on LONGTAIL"))
 	assert.Equal(t, 2*2, strings.Count(page, `class="step" open`), "the first and the last step of each stage")
 	assert.Equal(t, 2*4, strings.Count(page, `class="step"`))
-	assert.Equal(t, 128, strings.Count(page, `<article class="answer">`))
+	assert.Equal(t, 128+2*mostWorst, strings.Count(page, `<article class="answer">`))
 }
 
 func TestPageToleratesWhatIsMissing(t *testing.T) {
@@ -79,22 +90,26 @@ func TestPageToleratesWhatIsMissing(t *testing.T) {
 	render(t, untested, testMetrics(3), testRollouts(1, 1, 1))
 
 	outcome := only("warmup", "rl-outcome")
-	outcome.Credit = "outcome"
 	assert.NotContains(t, render(t, outcome, nil, nil), "What step credit", "nothing to compare")
 }
 
 func TestPageEscapesWhatItShows(t *testing.T) {
 	const evil = `</title></style></svg><script>alert("1")</script><img src=x onerror=alert(1)>'"&`
 	r := testReport()
-	r.Data, r.Command, r.Credit, r.Machine.Backend = evil, evil, evil, evil
-	r.Steps = []string{evil, "label"}
+	r.Name, r.Command, r.Machine.Backend, r.Best = evil, evil, evil, "rl-"+evil
+	r.Task.Labels, r.Task.Meanings, r.Task.Relevant, r.Task.Example, r.Warnings = []string{evil, evil, evil, evil, evil}, []string{evil, evil, evil, evil, evil}, evil, evil, []string{evil}
+	r.Data = []Part{{evil, 1, 1, []int{1, 0, 0, 0, 0}}}
+	r.Task.Steps = []Step{{Name: evil, Instruction: evil, Criteria: []string{evil}, Answers: []Answer{{Answer: evil}}}, {Name: "label"}}
 	r.Stages[3].Name, r.Stages[3].Title, r.Stages[3].Note = "rl-"+evil, evil, evil
 	r.Stages[3].Numbers = map[string]float64{evil: 1}
-	r.Stages[3].Tests[evil] = policyScores(.5, .5, .5)
+	r.Stages[3].Tests[evil] = detailed(policyScores(.5, .5, .5))
+	r.Stages[3].Tests[evil].Queries[0].Query = evil
+	r.Stages[3].Tests[evil].Worst = []Mistake{{ID: evil, Query: evil, Document: evil, Label: evil, Said: evil, Text: evil, Steps: []StepPair{{evil, evil, evil}}}}
+	r.Stages[3].Tests[evil].Disagree, r.Stages[3].Alarms = r.Stages[3].Tests[evil].Worst, []string{evil}
 	r.Rules = map[string]Tally{evil: {Scored: 1, Unscorable: map[string]int{evil: 2}}}
 	m := []Metrics{{"rl-" + evil, 1, map[string]float64{"reward/label": 1, "credit/" + evil + "/masked": .5}}}
 	l := []Answered{{
-		logLine: "rl-" + evil, 1, ID: evil, Prompt: evil, Truth: map[string]string{evil: evil},
+		Stage: "rl-" + evil, Step: 1, ID: evil, Prompt: evil, Truth: map[string]string{evil: evil},
 		Steps:  []AnsweredStep{{Name: evil, End: 1, Verdict: evil}},
 		Tokens: []AnsweredToken{{Text: evil, Keep: true}, {Text: evil}},
 	}}
