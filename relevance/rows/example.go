@@ -38,14 +38,17 @@ type Example struct {
 	ID       string   `json:"id"`
 	Query    string   `json:"query"`
 	Document Document `json:"document"`
+	// DocumentID is the document's id in a file of documents, "" if there is none.
+	DocumentID string `json:"document_id,omitempty"`
 	// Truth holds the true answer of every step of the source, in the order
 	// of [Source].Steps; the last is the label. "" where no rule can tell.
 	Truth []string `json:"truth"`
 	// Raters holds the labels that single raters gave, "" where one gave none; nil
 	// where nobody knows them. See [Source.Distribution].
 	Raters []string `json:"raters,omitempty"`
-	// Facts is what the criteria found on this pair, as the prompt states it: the
-	// criterion's name and its finding.
+	// Found is what the task's criteria found on this pair, in the task's order, and
+	// Facts what of it the prompt states: the criterion's name and its finding.
+	Found []Found `json:"-"`
 	Facts []Field `json:"facts,omitempty"`
 	// Columns holds the columns of the data that the task keeps beside the pair's
 	// own: for expressions, rules and reports.
@@ -65,6 +68,14 @@ func (e *Example) Label() string {
 		return ""
 	}
 	return e.Truth[len(e.Truth)-1]
+}
+
+// Found is what one criterion says of a pair: its answer, how well the document fits,
+// from 0 to 1, and the thought that leads to the answer.
+type Found struct {
+	Name, Answer string
+	Score        float64
+	Reason       string
 }
 
 // Thought is one step of a trace before it is written in the task's syntax.

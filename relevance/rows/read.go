@@ -59,7 +59,7 @@ func (d *Data) read(r *Report) ([]Example, error) {
 			if d.OnBadRow != BadRowSkip {
 				return nil, err
 			}
-			r.bad(err)
+			r.Skip(err)
 			continue
 		}
 		at[key], ids[e.ID] = len(out), e.Line
@@ -106,6 +106,7 @@ func pairKey(e *Example) [16]byte {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
 	add(e.Query)
+	add(e.DocumentID)
 	add(e.Document.Title)
 	add(e.Document.Body)
 	for _, f := range e.Document.Fields {
@@ -205,7 +206,7 @@ func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 				if t == &d.Pairs {
 					r.Rows++
 				}
-				r.bad(bad)
+				r.Skip(bad)
 				continue
 			}
 			if !yield(row, err) || err != nil {
@@ -233,7 +234,7 @@ func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 			e, bad := j.example(row)
 			if bad != nil {
 				if d.OnBadRow == BadRowSkip {
-					r.bad(bad)
+					r.Skip(bad)
 					continue
 				}
 				yield(Example{}, bad)
@@ -333,7 +334,7 @@ func (d *Data) lookup(t *Table, r *Report, do func(row row, id string) *RowError
 		switch {
 		case bad == nil:
 		case d.OnBadRow == BadRowSkip:
-			r.bad(bad)
+			r.Skip(bad)
 		default:
 			return bad
 		}
@@ -367,7 +368,7 @@ func (j *joined) readRatings(r *Report) error {
 			return bad
 		}
 		if bad != nil {
-			r.bad(bad)
+			r.Skip(bad)
 			continue
 		}
 		j.ratings[key] = append(j.ratings[key], raters...)
@@ -406,6 +407,7 @@ func (j *joined) example(r row) (Example, *RowError) {
 		if documentID, bad = r.text(t, c.DocumentID, "document_id"); bad != nil {
 			return e, bad
 		}
+		e.DocumentID = documentID
 	}
 	if d.Documents != nil {
 		var ok bool

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 	"github.com/stepwise-rl/stepwise/task"
 )
 
@@ -72,6 +73,31 @@ func New(cfg Config) *rows.Source {
 		s.Tests = append(s.Tests, set)
 	}
 	return s
+}
+
+// Generator returns the generated data for a task file that names them, with the true
+// answer of each inner step in a column of its name. The seed of cfg is not used: the
+// task's is.
+func Generator(cfg Config) taskfile.Generator {
+	return func(seed uint64) (taskfile.Generated, error) {
+		cfg.Seed = seed
+		s := New(cfg)
+		columns := func(e rows.Example) rows.Example {
+			e.Columns = make(map[string]string, len(s.Steps)-1)
+			for k, step := range s.Steps[:len(s.Steps)-1] {
+				e.Columns[step.Name] = e.Truth[k]
+			}
+			return e
+		}
+		g := taskfile.Generated{Train: func(i int) rows.Example { return columns(s.Train(i)) }}
+		for _, t := range s.Tests {
+			for i := range t.Examples {
+				t.Examples[i] = columns(t.Examples[i])
+			}
+			g.Tests = append(g.Tests, t)
+		}
+		return g, nil
+	}
 }
 
 // example draws pairs from the stream of (seed, split, i) until one belongs
