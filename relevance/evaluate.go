@@ -54,14 +54,37 @@ func outcomesOf(ctx context.Context, s Scorer, src *rows.Source, es []rows.Examp
 	return all, tokens, time.Since(start).Seconds(), nil
 }
 
+// ScoreExamples scores pairs from elsewhere, whichever their queries.
+func ScoreExamples(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
+	x, ok := s.(interface {
+		exampleScorer
+		ready(rows.Example) (rows.Example, error)
+	})
+	if !ok {
+		return scoreEach(ctx, s, es, o)
+	}
+	prepared := make([]rows.Example, len(es))
+	for i, e := range es {
+		var err error
+		if prepared[i], err = x.ready(e); err != nil {
+			return nil, fmt.Errorf("example %s: %w", e.ID, err)
+		}
+	}
+	return x.scoreExamples(ctx, prepared, o)
+}
+
 // scoreAll scores examples, query by query where the scorer is not one of this package.
 func scoreAll(ctx context.Context, s Scorer, es []rows.Example) ([]Score, error) {
 	if x, ok := s.(exampleScorer); ok {
 		return x.scoreExamples(ctx, es, ScoreOptions{Steps: true})
 	}
+	return scoreEach(ctx, s, es, ScoreOptions{Steps: true})
+}
+
+func scoreEach(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
 	all := make([]Score, len(es))
 	for i, e := range es {
-		one, err := s.Score(ctx, e.Query, []rows.Document{e.Document}, ScoreOptions{Steps: true})
+		one, err := s.Score(ctx, e.Query, []rows.Document{e.Document}, o)
 		if err == nil && len(one) != 1 {
 			err = fmt.Errorf("the scorer gave %d scores for a document", len(one))
 		}

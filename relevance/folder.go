@@ -20,6 +20,9 @@ import (
 //	model/ student/             the best policy and the student, as model folders
 //	report.json report.html     the report
 
+// reportFile is the name of the artefact with what the run found.
+const reportFile = "report.json"
+
 // resultFile is the name of the artefact with a stage's result.
 func resultFile(stage string) string { return "stages/" + stage + "/result.json" }
 

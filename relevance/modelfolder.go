@@ -51,13 +51,14 @@ type ModelInfo struct {
 	// Prompt is an example's prompt, or the text that a classifier reads, with the
 	// names of its parts in braces where they stand.
 	Prompt string `json:"prompt"`
-	// MaxLength is how many tokens a prompt may have; a classifier's input is cut there.
-	// Of a document a decoder reads DocumentTokens: up to half of them of the title, up
-	// to a quarter of the fields, the rest of the body.
-	MaxLength      int `json:"max_length"`
-	DocumentTokens int `json:"document_tokens,omitempty"`
-	// Truncation names the rule by which longer inputs are cut.
-	Truncation Truncation `json:"truncation"`
+	// MaxLength is how many tokens an input may have.
+	MaxLength int `json:"max_length"`
+	// Truncation names the rule by which longer inputs are cut. With TruncateDocument,
+	// the prompt has at most PromptTokens and the document DocumentTokens: up to half of
+	// them of the title, up to a quarter of the fields, the rest of the body.
+	Truncation     Truncation `json:"truncation"`
+	PromptTokens   int        `json:"prompt_tokens,omitempty"`
+	DocumentTokens int        `json:"document_tokens,omitempty"`
 	// Input says how a cross-encoder's input is made.
 	Input InputForm `json:"input"`
 	// AnswerTokens bounds what a decoder writes.
@@ -126,7 +127,7 @@ func (p *pipeline) info(kind ModelKind, fix Calibration) ModelInfo {
 	return ModelInfo{
 		Version: ModelVersion, Kind: kind, TaskDigest: p.digest, RunDigest: manifest.Digest(),
 		Labels: p.src.Labels, Meanings: p.src.Meanings, GradeScale: [2]float64{0, float64(len(p.src.Labels) - 1)},
-		Calibration: fix, Truncation: TruncateDocument,
+		Calibration: fix, Truncation: TruncateDocument, PromptTokens: p.models.MaxSeq() - p.c.MaxTokens, DocumentTokens: p.c.DocumentTokens,
 	}
 }
 
@@ -209,7 +210,7 @@ func (p *pipeline) writePolicyFolder(ctx context.Context) error {
 		return err
 	}
 	info := p.info(KindDecoder, fix)
-	info.MaxLength, info.DocumentTokens, info.AnswerTokens = p.models.MaxSeq()-p.c.MaxTokens, p.c.DocumentTokens, p.c.MaxTokens
+	info.MaxLength, info.AnswerTokens = info.PromptTokens, p.c.MaxTokens
 	info.Prompt, info.Input, info.End = p.task.Template().Render(placeholder(p.src)), InputPrompt, p.models.End()
 	if x, ok := p.models.(*pretrained); ok {
 		info.Chat = x.template != nil
@@ -231,7 +232,10 @@ func (p *pipeline) writeStudentFolder(ctx context.Context, s *student, scorer *s
 		return err
 	}
 	info := p.info(KindCrossEncoder, fix)
-	info.MaxLength, info.Input, info.Truncation = s.most, s.form, TruncateEnd
+	info.MaxLength, info.Input = s.most, s.form
+	if s.form == InputPair { // with a tokenizer of its own
+		info.Truncation, info.PromptTokens, info.DocumentTokens = TruncateEnd, 0, 0
+	}
 	info.Prompt = p.src.Input(placeholder(p.src))
 	return p.writeFolder(StudentFolder, info, s.tok, s.student.Encoder().Save)
 }
@@ -243,9 +247,9 @@ type Closer interface {
 	Close() error
 }
 
-// Open opens a model folder as a scorer. src is the task that the model was trained for
-// (its data are not used): it writes the prompt and finds what criteria say of a pair.
-// Another task than the one in the folder is an error.
+// Open opens a model folder as a scorer. src is the task that the model was trained for:
+// it writes the prompt and finds what criteria say of a pair. Another task than the one
+// in the folder is an error. The texts of src's examples are cut to what the model reads.
 func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Closer, error) {
 	info, err := ReadModelInfo(dir)
 	if err != nil {
@@ -266,32 +270,56 @@ func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Cl
 	if err != nil {
 		return nil, err
 	}
-	prepare := src.Prepare
-	if prepare == nil {
-		prepare = func(e rows.Example) rows.Example { return e }
+	prepare, err := preparer(ctx, src, tok, &info)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	if info.Kind == KindCrossEncoder {
-		e, err := model.LoadEncoder(b, dir)
-		if err != nil {
-			return nil, err
-		}
-		s, err := local.NewStudent(local.StudentConfig{Encoder: e})
-		if err != nil {
-			return nil, err
-		}
-		encode := textEncoder(tok, src.Input, info.MaxLength)
-		if info.Input == InputPair {
-			encode = pairEncoder(tok, info.MaxLength)
-		}
-		return &studentScorer{
-			student: s, encode: encode, labels: info.Labels, fix: info.Calibration, free: s.Free,
-			prepare: func(e rows.Example) (rows.Example, error) { return prepare(e), nil },
-		}, nil
+		return openStudent(dir, &info, src, b, tok, prepare)
 	}
-	return openPolicy(ctx, dir, info, src, b, tok, prepare)
+	return openPolicy(dir, &info, src, b, tok, prepare)
 }
 
-func openPolicy(ctx context.Context, dir string, info ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) rows.Example) (Closer, error) {
+// preparer returns what completes and cuts a pair from elsewhere, and cuts src's own.
+func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, info *ModelInfo) (func(rows.Example) (rows.Example, error), error) {
+	complete := src.Prepare
+	if complete == nil {
+		complete = func(e rows.Example) rows.Example { return e }
+	}
+	if info.Truncation == TruncateEnd {
+		return func(e rows.Example) (rows.Example, error) { return complete(e), nil }, nil
+	}
+	d := definition(src)
+	clip := &clipper{ctx: ctx, tok: tok, template: d.Template(), most: info.PromptTokens, document: info.DocumentTokens}
+	if src.Clip != nil {
+		if err := src.Clip(clip); err != nil {
+			return nil, err
+		}
+	}
+	return func(e rows.Example) (rows.Example, error) {
+		e.Truth = make([]string, len(src.Steps)) // nobody knows it
+		return clip.Clip(complete(e))
+	}, nil
+}
+
+func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
+	e, err := model.LoadEncoder(b, dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
+	if err != nil {
+		e.Free()
+		return nil, err
+	}
+	encode := textEncoder(tok, src.Input, info.MaxLength)
+	if info.Input == InputPair {
+		encode = pairEncoder(tok, info.MaxLength)
+	}
+	return &studentScorer{student: s, encode: encode, labels: info.Labels, fix: info.Calibration, free: s.Free, prepare: prepare}, nil
+}
+
+func openPolicy(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
 	x := &pretrained{config: Pretrained{Dir: dir}, backend: b, tok: tok, end: info.End}
 	if info.Chat {
 		var err error
@@ -312,12 +340,8 @@ func openPolicy(ctx context.Context, dir string, info ModelInfo, src *rows.Sourc
 		m.free()
 		return nil, err
 	}
-	clip := &clipper{ctx: ctx, tok: tok, template: t.Template(), most: info.MaxLength, document: info.DocumentTokens}
 	return &policyScorer{
-		task: t, engine: m.Engine, prober: m.Policy, tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens, fix: info.Calibration, free: m.Free,
-		prepare: func(e rows.Example) (rows.Example, error) {
-			e.Truth = make([]string, len(src.Steps)) // nobody knows it
-			return clip.Clip(prepare(e))
-		},
+		task: t, engine: m.Engine, prober: m.Policy, tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
+		fix: info.Calibration, free: m.Free, prepare: prepare,
 	}, nil
 }

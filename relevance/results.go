@@ -53,7 +53,7 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 		},
 		Settings: p.c, Best: p.bestStage(stages), Task: p.describeTask(), Data: p.count(), Warnings: p.before, Stages: stages, Rules: p.tallies(),
 	}
-	if err := p.writeJSON("report.json", r); err != nil {
+	if err := p.writeJSON(reportFile, r); err != nil {
 		return nil, err
 	}
 	var names []string

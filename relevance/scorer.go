@@ -120,15 +120,10 @@ func (s *policyScorer) Close() error {
 	return nil
 }
 
+func (s *policyScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
 func (s *policyScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
-	es := pairs(query, documents)
-	for i := range es {
-		var err error
-		if es[i], err = s.prepare(es[i]); err != nil {
-			return nil, fmt.Errorf("document %d: %w", i+1, err)
-		}
-	}
-	return s.scoreExamples(ctx, es, o)
+	return ScoreExamples(ctx, s, pairs(query, documents), o)
 }
 
 // scoreChunk is how many rows are sampled at once.
@@ -275,15 +270,10 @@ func (s *studentScorer) Close() error {
 	return nil
 }
 
+func (s *studentScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
 func (s *studentScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
-	es := pairs(query, documents)
-	for i := range es {
-		var err error
-		if es[i], err = s.prepare(es[i]); err != nil {
-			return nil, fmt.Errorf("document %d: %w", i+1, err)
-		}
-	}
-	return s.scoreExamples(ctx, es, o)
+	return ScoreExamples(ctx, s, pairs(query, documents), o)
 }
 
 func (s *studentScorer) scoreExamples(ctx context.Context, es []rows.Example, _ ScoreOptions) ([]Score, error) {

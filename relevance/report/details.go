@@ -282,6 +282,7 @@ func reliabilityChart(s *Scores) (chart, bool) {
 // setWords explains the test sets.
 func setWords(r *Run) (out []namedText) {
 	known := map[string]string{
+		"TEST":     "rows of queries that were never trained on, otherwise like the training rows",
 		"RANDOM":   "rows of queries that were never trained on, otherwise like the training rows",
 		"LONGTAIL": "the harder part: queries with words, or pairs of things, that are rare or absent in training",
 	}

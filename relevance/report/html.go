@@ -291,7 +291,7 @@ func ruleRows(rules map[string]Tally) []ruleRow {
 	return rows
 }
 
-// TestSets names the test sets of stages, RANDOM first: it is what training looks like.
+// TestSets names the test sets of stages, first the one that looks like training.
 func TestSets(stages []*Stage) []string {
 	names := map[string]bool{}
 	for _, s := range stages {
@@ -300,8 +300,9 @@ func TestSets(stages []*Stage) []string {
 		}
 	}
 	sets := slices.Sorted(maps.Keys(names))
-	if i := slices.Index(sets, "RANDOM"); i > 0 {
-		sets = slices.Insert(slices.Delete(sets, i, i+1), 0, "RANDOM")
+	if i := slices.IndexFunc(sets, func(s string) bool { return s == "RANDOM" || s == "TEST" }); i > 0 {
+		first := sets[i]
+		sets = slices.Insert(slices.Delete(sets, i, i+1), 0, first)
 	}
 	return sets
 }

@@ -51,7 +51,7 @@ func read(dir string) (*judgements, error) {
 		AllDocuments: true,
 	}
 	for i, l := range labels {
-		d.Labels = append(d.Labels, rows.Label{Name: l, Meaning: meanings[i], Relevant: l >= "2"})
+		d.Labels = append(d.Labels, rows.Label{Name: l, Meaning: meanings[i]})
 	}
 	pairs, found, err := d.Read()
 	if err != nil {
