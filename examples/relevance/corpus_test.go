@@ -12,10 +12,10 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 var writeCorpus = flag.String("write-corpus", "", "write completions of half-trained models to this file, for the tests of the parser")
@@ -103,7 +103,8 @@ func TestWriteCorpus(t *testing.T) {
 // spellMarks gives the run a tokenizer to which the format's marks are text
 // like any other.
 func spellMarks(t *testing.T, p *pipeline) {
-	template := &prompt.Template[rows.Example]{Steps: p.src.Steps, Input: p.src.Input, Compact: true}
+	d := task.Definition[rows.Example]{Steps: p.src.Steps, Input: p.src.Input, Compact: true}
+	template := d.Template()
 	tok, err := tokenizer.Train(func(yield func(string) bool) {
 		for i := range 3000 {
 			e := p.src.Train(i)

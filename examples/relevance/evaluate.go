@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/baseline"
 	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/relevance/baseline"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"

@@ -1,6 +1,7 @@
 package chorus
 
 import (
+	"bufio"
 	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
@@ -122,7 +123,7 @@ func readProducts(path string) (map[string]rows.Document, error) {
 		return nil, fmt.Errorf("%s: not a gzip file: %w", path, err)
 	}
 	products := make(map[string]rows.Document)
-	err = rows.Lines(z, path, func(line int, text []byte) error {
+	err = lines(z, path, func(line int, text []byte) error {
 		var p product
 		if err := json.Unmarshal(text, &p); err != nil {
 			var wrongType *json.UnmarshalTypeError
@@ -231,4 +232,22 @@ func readCSV(path string, header []string, do func(line int, row []string) error
 			return err
 		}
 	}
+}
+
+// lines calls do with each line.
+func lines(r io.Reader, path string, do func(line int, text []byte) error) error {
+	in := bufio.NewScanner(r)
+	in.Buffer(nil, rows.MaxLine)
+	for line := 1; in.Scan(); line++ {
+		if len(in.Bytes()) == 0 {
+			continue
+		}
+		if err := do(line, in.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ const Folds = 5
 
 // Config says which part of a JSONL file to open.
 type Config struct {
-	// File is the path; see [rows.ReadFile] for the form.
+	// File is the path; see [rows.Data] for the form.
 	File string
 	// Labels are the allowed labels in ascending order of relevance, two at
 	// least. Those of the upper half count as relevant. Without a list they are
@@ -36,12 +36,17 @@ func Open(cfg Config) (*rows.Source, error) {
 	if cfg.Fold < 0 || cfg.Fold >= Folds {
 		return nil, fmt.Errorf("%s: fold %d, want 0 to %d", cfg.File, cfg.Fold, Folds-1)
 	}
-	all, err := rows.ReadFile(cfg.File, cfg.Labels)
-	if err == nil && cfg.Labels == nil {
-		cfg.Labels, err = rows.Labels(all)
+	data := rows.Data{Pairs: rows.Table{File: cfg.File}}
+	for _, l := range cfg.Labels {
+		data.Labels = append(data.Labels, rows.Label{Name: l})
 	}
+	all, found, err := data.Read()
 	if err != nil {
 		return nil, err
+	}
+	cfg.Labels = nil
+	for _, l := range found.Labels {
+		cfg.Labels = append(cfg.Labels, l.Name)
 	}
 	if len(cfg.Labels) < 2 {
 		return nil, fmt.Errorf("%s: the only label is %q, want at least two", cfg.File, cfg.Labels)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 // Task says how a source is made of judged pairs.
@@ -51,7 +52,7 @@ const (
 //     any training query; left out where there is none.
 //
 // New returns an error if train or test is empty.
-func New(task Task, train, test []rows.Example) (*rows.Source, error) {
+func New(settings Task, train, test []rows.Example) (*rows.Source, error) {
 	switch {
 	case len(train) == 0:
 		return nil, errors.New("no training pairs are left after the split by query; want at least one query on each side")
@@ -62,17 +63,21 @@ func New(task Task, train, test []rows.Example) (*rows.Source, error) {
 	prepare := func(es []rows.Example, teach bool) []rows.Example {
 		out := make([]rows.Example, len(es))
 		for i, e := range es {
-			out[i] = j.example(&task, e, teach)
+			out[i] = j.example(&settings, e, teach)
 		}
 		return out
 	}
 	var trained []rows.Example
-	at := rows.Shuffled(len(train), task.Seed)
+	at := rows.Shuffled(len(train), settings.Seed)
+	steps := settings.steps()
 	s := &rows.Source{
-		Name:     task.Name,
-		Steps:    task.steps(),
-		Labels:   task.Labels,
-		Relevant: task.Relevant,
+		Name:     settings.Name,
+		System:   rows.CriteriaText(steps),
+		Steps:    steps,
+		Compact:  true,
+		Labels:   settings.Labels,
+		Meanings: settings.Meanings,
+		Relevant: settings.Relevant,
 		Input:    rows.Render,
 		Train:    func(i int) rows.Example { return trained[at(i)] },
 		Size:     len(train),
@@ -125,7 +130,7 @@ func oneLine(e rows.Example) rows.Example {
 }
 
 // example completes a pair: truth of every step, teacher.
-func (j *judge) example(task *Task, e rows.Example, teach bool) rows.Example {
+func (j *judge) example(settings *Task, e rows.Example, teach bool) rows.Example {
 	label := e.Label()
 	e = oneLine(e)
 	inner := j.inner(&e)
@@ -137,7 +142,7 @@ func (j *judge) example(task *Task, e rows.Example, teach bool) rows.Example {
 	e.Teach = nil
 	if teach {
 		e.Teach = func(rng *rand.Rand) []rows.Thought {
-			return task.Teacher.trace(rng, inner, label, task.Labels)
+			return settings.Teacher.trace(rng, inner, label, settings.Labels)
 		}
 	}
 	return e
@@ -183,34 +188,38 @@ func longTail(train, test []rows.Example) []rows.Example {
 	return tail
 }
 
-func (task *Task) steps() []prompt.Step[rows.Example] {
+func (settings *Task) steps() []task.Step[rows.Example] {
 	type criterion = prompt.Criterion[rows.Example]
-	grade := prompt.Step[rows.Example]{
+	grade := task.Step[rows.Example]{
 		Name:        "grade",
 		Instruction: "Give the relevance grade.",
-		Answers:     task.Labels,
+		Answers:     settings.Labels,
+		Rule:        rows.TruthRule(numInner),
 	}
-	for i, meaning := range task.Meanings {
-		grade.Criteria = append(grade.Criteria, criterion{Name: task.Labels[i], Text: task.Labels[i] + ": " + meaning})
+	for i, meaning := range settings.Meanings {
+		grade.Criteria = append(grade.Criteria, criterion{Name: settings.Labels[i], Text: settings.Labels[i] + ": " + meaning})
 	}
-	return []prompt.Step[rows.Example]{
+	return []task.Step[rows.Example]{
 		{
 			Name:        "head",
 			Instruction: "Look for the query's last word in the title.",
 			Criteria:    []criterion{{Name: "head noun", Text: "yes: the title has the word, in singular or plural; no: it does not."}},
 			Answers:     answers[stepHead],
+			Rule:        rows.TruthRule(stepHead),
 		},
 		{
 			Name:        "coverage",
 			Instruction: "Look for all words of the query.",
 			Criteria:    []criterion{{Name: "all words", Text: "title: all are in the title; text: all are in title or body; part: one is missing."}},
 			Answers:     answers[stepCoverage],
+			Rule:        rows.TruthRule(stepCoverage),
 		},
 		{
 			Name:        "accessory",
 			Instruction: "Check whether the product only goes with what is wanted.",
 			Criteria:    []criterion{{Name: "accessory", Text: "yes: the title names an accessory, such as a case or a cable, that the query does not; no: it names none."}},
 			Answers:     answers[stepAccessory],
+			Rule:        rows.TruthRule(stepAccessory),
 		},
 		{
 			Name:        "supplier",
@@ -223,6 +232,7 @@ func (task *Task) steps() []prompt.Step[rows.Example] {
 				{Name: "none named", Text: "none: the query names no supplier."},
 			},
 			Answers: answers[stepSupplier],
+			Rule:    rows.TruthRule(stepSupplier),
 		},
 		grade,
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 // Config says what to generate.
@@ -49,9 +51,12 @@ func New(cfg Config) *rows.Source {
 	if cfg.TestSize < 0 {
 		panic(fmt.Sprintf("notes: Config.TestSize is %d, want at least 0", cfg.TestSize))
 	}
+	steps := Steps()
 	s := &rows.Source{
 		Name:     "generated notes",
-		Steps:    Steps(),
+		System:   rows.CriteriaText(steps),
+		Steps:    steps,
+		Compact:  true,
 		Labels:   answers[stepLabel],
 		Relevant: "2",
 		Input:    rows.Render,
@@ -68,6 +73,31 @@ func New(cfg Config) *rows.Source {
 		s.Tests = append(s.Tests, set)
 	}
 	return s
+}
+
+// Generator returns the generated data for a task file that names them, with the true
+// answer of each inner step in a column of its name. The seed of cfg is not used: the
+// task's is.
+func Generator(cfg Config) taskfile.Generator {
+	return func(seed uint64) (taskfile.Generated, error) {
+		cfg.Seed = seed
+		s := New(cfg)
+		columns := func(e rows.Example) rows.Example {
+			e.Columns = make(map[string]string, len(s.Steps)-1)
+			for k, step := range s.Steps[:len(s.Steps)-1] {
+				e.Columns[step.Name] = e.Truth[k]
+			}
+			return e
+		}
+		g := taskfile.Generated{Train: func(i int) rows.Example { return columns(s.Train(i)) }}
+		for _, t := range s.Tests {
+			for i := range t.Examples {
+				t.Examples[i] = columns(t.Examples[i])
+			}
+			g.Tests = append(g.Tests, t)
+		}
+		return g, nil
+	}
 }
 
 // example draws pairs from the stream of (seed, split, i) until one belongs
@@ -119,12 +149,12 @@ func fingerprint(e *rows.Example) uint64 {
 
 // Steps returns the reasoning steps with the criteria by which notes are
 // labelled.
-func Steps() []prompt.Step[rows.Example] {
+func Steps() []task.Step[rows.Example] {
 	asked := func(step int) func(rows.Example) bool {
 		return func(e rows.Example) bool { return e.Truth[step] != None }
 	}
 	type criterion = prompt.Criterion[rows.Example]
-	return []prompt.Step[rows.Example]{
+	return []task.Step[rows.Example]{
 		{
 			Name:        "category",
 			Instruction: "Compare what the query looks for with what the note is about.",
@@ -134,6 +164,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "other", Text: "other: anything else. A thing mentioned in passing does not count."},
 			},
 			Answers: answers[stepCategory],
+			Rule:    rows.TruthRule(stepCategory),
 		},
 		{
 			Name:        "attribute",
@@ -143,6 +174,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "none asked", Text: "none: the query wants no feature."},
 			},
 			Answers: answers[stepAttribute],
+			Rule:    rows.TruthRule(stepAttribute),
 		},
 		{
 			Name:        "setting",
@@ -152,6 +184,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "none asked", Text: "none: the query names none."},
 			},
 			Answers: answers[stepSetting],
+			Rule:    rows.TruthRule(stepSetting),
 		},
 		{
 			Name:        "exclusion",
@@ -161,6 +194,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "none asked", Text: "none: the query rules nothing out."},
 			},
 			Answers: answers[stepExclusion],
+			Rule:    rows.TruthRule(stepExclusion),
 		},
 		{
 			Name:        "label",
@@ -173,6 +207,7 @@ func Steps() []prompt.Step[rows.Example] {
 				{Name: "3", Text: "3: all met."},
 			},
 			Answers: answers[stepLabel],
+			Rule:    rows.TruthRule(stepLabel),
 		},
 	}
 }

@@ -3,7 +3,7 @@ package baseline_test
 import (
 	"fmt"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/baseline"
+	"github.com/stepwise-rl/stepwise/relevance/baseline"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -102,5 +103,50 @@ func TestUnknownFeaturesAreIgnored(t *testing.T) {
 	c, err := Train(es, []string{"x", "y"}, BagOfWords, .01)
 	require.NoError(t, err)
 	assert.Equal(t, "x", c.Predict(rows.Example{Query: "a zebra"}))
-	assert.Panics(t, func() { Train([]rows.Example{{Truth: []string{"z"}}}, []string{"x", "y"}, BagOfWords, 1) })
+	odd := []rows.Example{{ID: "7", Truth: []string{"z"}}}
+	for _, b := range All() {
+		_, err = b.Fit(odd, []string{"x", "y"})
+		assert.EqualError(t, err, `baseline: example 7 has the label "z", which is not one of the list`)
+	}
+	_, err = Train(nil, []string{"x", "y"}, BagOfWords, 1)
+	assert.EqualError(t, err, "baseline: 0 examples of 2 labels, want at least one example and two labels")
+}
+
+// On texts without spaces, words say little and pairs of characters all.
+func TestCharacters(t *testing.T) {
+	assert.ElementsMatch(t, []string{"query ab", "document bc", "document ab", "title has 0", "document has 10"},
+		Characters(rows.Example{Query: "A,ab", Document: rows.Document{Title: "bc", Body: "ab!"}}))
+	cities, things := []string{"上海", "杭州", "西安", "青岛", "厦门", "重庆"}, []string{"民宿", "咖啡馆", "博物馆", "乐园"}
+	rng := rand.New(rand.NewPCG(1, 1))
+	draw := func(n int) (es []rows.Example) {
+		for range n {
+			c, d := cities[rng.IntN(6)], cities[rng.IntN(6)]
+			q, o := things[rng.IntN(4)], things[rng.IntN(4)]
+			label := 0
+			if q == o {
+				label = 1
+				if c == d {
+					label = 2
+				}
+			}
+			es = append(es, rows.Example{Query: c + q + "推荐", Document: rows.Document{Title: d + o + "攻略"}, Truth: []string{strconv.Itoa(label)}})
+		}
+		return es
+	}
+	train, test := draw(1000), draw(500)
+	labels := []string{"0", "1", "2"}
+	accuracy := map[string]float64{}
+	for _, b := range All() {
+		predict, err := b.Fit(train, labels)
+		require.NoError(t, err)
+		for _, e := range test {
+			p := predict(e)
+			if labels[slices.Index(p, slices.Max(p))] == e.Label() {
+				accuracy[b.Name] += 1. / float64(len(test))
+			}
+		}
+	}
+	assert.Greater(t, accuracy["characters"], .9)
+	assert.Less(t, accuracy["majority"], .85)
+	assert.Greater(t, accuracy["overlap"], accuracy["majority"])
 }
