@@ -31,6 +31,7 @@ type judgements struct {
 	findings  [][]criteria.Finding
 	features  [][]float64 // numbers of the findings
 	documents []*criteria.Document
+	query     []*criteria.Query
 	catalogue []rows.Document
 }
 
@@ -82,7 +83,7 @@ func read(dir string) (*judgements, error) {
 		for _, c := range j.criteria {
 			all = append(all, c.Judge(q, doc))
 		}
-		j.findings, j.documents = append(j.findings, all), append(j.documents, doc)
+		j.findings, j.documents, j.query = append(j.findings, all), append(j.documents, doc), append(j.query, q)
 		j.features = append(j.features, criteria.Row(nil, j.criteria, q, doc))
 	}
 	return j, nil

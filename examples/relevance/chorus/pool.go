@@ -27,13 +27,13 @@ type predictor struct {
 	took  time.Duration
 }
 
-// criteriaAlone is logistic regression on features, cross-fitted in the training folds.
-func (j *judgements) criteriaAlone(name string, x [][]float64) (*predictor, error) {
+// criteriaAlone is logistic regression, cross-fitted in the training folds.
+func (j *judgements) criteriaAlone(name string, more [][]float64) (*predictor, error) {
 	start := time.Now()
 	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
 	for f := range folds {
 		train, test := j.inFolds(without(f)...), j.inFolds(f)
-		b, err := j.believe(x, train, test)
+		b, err := j.believe(more, train, test)
 		if err != nil {
 			return nil, err
 		}
@@ -128,19 +128,28 @@ func (j *judgements) blend(name string, parts ...*predictor) *predictor {
 		w := j.weights(rows, f, parts)
 		p.inner[f] = make([][]float64, len(j.pairs))
 		for _, i := range rows {
-			p.inner[f][i] = mix(w, parts, func(q *predictor) []float64 { return q.inner[f][i] })
+			var beliefs [][]float64
+			for _, q := range parts {
+				beliefs = append(beliefs, q.inner[f][i])
+			}
+			p.inner[f][i] = mix(w, beliefs...)
 		}
 		for _, i := range j.inFolds(f) {
-			p.test[i] = mix(w, parts, func(q *predictor) []float64 { return q.test[i] })
+			var beliefs [][]float64
+			for _, q := range parts {
+				beliefs = append(beliefs, q.test[i])
+			}
+			p.test[i] = mix(w, beliefs...)
 		}
 	}
 	return p
 }
 
-func mix(w []float64, parts []*predictor, of func(*predictor) []float64) []float64 {
+// mix is the weighted sum of beliefs.
+func mix(w []float64, beliefs ...[]float64) []float64 {
 	out := make([]float64, len(labels))
-	for k, q := range parts {
-		for c, v := range of(q) {
+	for k, p := range beliefs {
+		for c, v := range p {
 			out[c] += w[k] * v
 		}
 	}

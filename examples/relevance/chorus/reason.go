@@ -6,10 +6,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl/run"
@@ -78,7 +80,7 @@ func (r reading) name() string {
 func (j *judgements) source(r reading) (*rows.Source, error) {
 	train := j.inFolds(without(r.out[:]...)...)
 	test := append(j.inFolds(r.out[0]), j.inFolds(r.out[1])...)
-	b, err := j.believe(j.features, train, test)
+	b, err := j.believe(nil, train, test)
 	if err != nil {
 		return nil, err
 	}
@@ -157,13 +159,22 @@ func draw(rng *rand.Rand, p []float64) int {
 	return linear.MostProbable(p)
 }
 
-// believe fits logistic regression on features.
-func (j *judgements) believe(x [][]float64, train, test []int) (*linear.Beliefs, error) {
+// believe fits logistic regression on the criteria, on what training labels teach about
+// words of titles, and on further numbers of each pair, if there are any.
+func (j *judgements) believe(more [][]float64, train, test []int) (*linear.Beliefs, error) {
 	return linear.CrossFit(linear.Data{
-		Features: func(_, rows []int) [][]float64 {
+		Features: func(train, rows []int) [][]float64 {
+			var pairs []criteria.Judged
+			for _, i := range train {
+				pairs = append(pairs, criteria.Judged{Query: j.query[i], Document: j.documents[i], Grade: linear.Expected(j.soft[i]) / 3})
+			}
+			lessons := criteria.Learn(pairs)
 			out := make([][]float64, len(rows))
-			for k, r := range rows {
-				out[k] = x[r]
+			for k, i := range rows {
+				out[k] = lessons.Row(slices.Clone(j.features[i]), j.query[i], j.documents[i])
+				if more != nil {
+					out[k] = append(out[k], more[i]...)
+				}
 			}
 			return out
 		},
