@@ -160,6 +160,11 @@ func (c *Collection) Document(d rows.Document) *Document {
 		any.Stems = append(append(any.Stems, t.Stems...), "")
 		any.small = append(append(any.small, t.small...), false)
 	}
+	for s, sp := range c.spaces {
+		if sp != nil {
+			doc.vectors[s] = sp.place(doc, s)
+		}
+	}
 	return doc
 }
 

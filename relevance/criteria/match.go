@@ -23,6 +23,7 @@ type match struct {
 	before    bool    // such a word stands before the match
 	forIt     bool    // "for" stands before the match
 	withIt    bool    // "with" stands before the match
+	specs     int     // quantities with a unit before the match
 }
 
 // matchTitle finds the query in a title, its phrase or its head; ok is false if
@@ -45,6 +46,9 @@ func (q *Query) matchTitle(t *Text) (m match, ok bool) {
 		}
 	}
 	for i := range m.at {
+		if _, unit := units[t.Words[i]]; unit && i > 0 && hasDigit(t.Words[i-1]) {
+			m.specs++
+		}
 		switch w := t.Words[i]; {
 		case w == "for" || w == "4" && i > 0:
 			m.forIt = m.forIt || w == "for"
@@ -62,17 +66,26 @@ func (q *Query) matchTitle(t *Text) (m match, ok bool) {
 func (q *Query) findMatches() {
 	c := q.Collection
 	q.candidates = c.withAll(q.Stems)
+	// The best are those where the title names the thing and nothing else; where
+	// there are none, weaker ones have to do.
+	var tiers [3][]int32
 	for _, i := range q.candidates {
-		t := c.documents[i].Text(FieldTitle)
-		if m, _ := q.matchTitle(t); m.phrase && !m.forIt && m.kind < suspicious {
-			q.strong = append(q.strong, i)
+		m, _ := q.matchTitle(c.documents[i].Text(FieldTitle))
+		switch {
+		case m.phrase && !m.forIt && !m.withIt && m.kind < suspicious && m.specs == 0:
+			tiers[0] = append(tiers[0], i)
+		case m.phrase && !m.forIt && m.kind < suspicious:
+			tiers[1] = append(tiers[1], i)
 		}
 	}
-	if joined := strings.Join(q.Words, ""); len(q.strong) == 0 && len(q.Words) > 1 {
-		q.strong = c.byTitle[Stem(joined)]
+	if joined := strings.Join(q.Words, ""); len(q.Words) > 1 {
+		tiers[2] = c.byTitle[Stem(joined)]
 	}
-	if len(q.strong) == 0 {
-		q.strong = q.candidates
+	for _, t := range append(tiers[:], q.candidates) {
+		if len(t) > 0 {
+			q.strong = t
+			break
+		}
 	}
 	for s, sp := range c.spaces {
 		q.center[s] = sp.mean(c.documents, q.strong, s)

@@ -14,9 +14,14 @@ func Products() []Criterion {
 		add(&Phrase{f}, &Rank{f})
 	}
 	add(&Head{Field: FieldTitle, Bigram: true}, &Head{Field: FieldBody, Bigram: true})
+	add(&Coverage{Field: FieldTitle, Rest: true}, &Coverage{Field: FieldAny, IDF: true, Rest: true}, &Specs{})
 	add(&Position{}, &Type{}, &Category{}, &Accessory{}, &After{}, &Others{}, &Others{Before: true}, &Companion{}, &Compatible{}, &Brand{})
 	add(&Typo{}, &NGram{}, &NGram{Share: true})
 	add(&Alike{}, &Alike{Names: true}, &Alike{Relative: true}, &Alike{Names: true, Relative: true})
 	add(&Common{"all words"}, &Common{"strong"}, &Common{"head"})
+	add(&Model{}, &Attribute{}, &Negation{})
+	for _, of := range [][]string{nil, {"coverage", "accessory"}, {"coverage", "alike"}, {"coverage", "position"}, {"coverage", "accessory", "position"}, {"coverage", "accessory", "specifications"}} {
+		add(&Fit{Of: of})
+	}
 	return cs
 }

@@ -85,7 +85,7 @@ func Fit(x, y [][]float64, l2 float64) (*Model, error) {
 			floats.Scale(1/float64(n), grad)
 		},
 	}
-	const accuracy = 1e-9
+	const accuracy = 1e-8
 	settings := &optimize.Settings{GradientThreshold: accuracy, MajorIterations: 2000, Converger: &optimize.FunctionConverge{Absolute: 1e-14, Iterations: 20}}
 	result, err := optimize.Minimize(problem, make([]float64, classes*width), settings, &optimize.LBFGS{Store: 20})
 	if result == nil {
