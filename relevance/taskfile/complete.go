@@ -112,22 +112,26 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 		names[k] = b.steps[k].Name
 		r := &b.f.Steps[k].Rule
 		var reason string
+		var err error
 		switch {
 		case k == last:
 			truth[k], reason = label, "so"
+			if r.Expr != "" { // to see that it does not fail
+				_, err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
+			}
 		case r.Criterion != "":
 			f := e.Found[slices.Index(b.f.criteriaNames(), r.Criterion)]
 			truth[k], reason = f.Answer, f.Reason
 		case r.Truth != "":
 			truth[k], reason = strings.TrimSpace(e.Columns[r.Truth]), e.Columns[r.Reason]
 		case r.Expr != "":
-			var err error
-			if truth[k], err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers); err != nil {
-				return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %v", e.File, e.Line, firstLine(err))
-			}
+			truth[k], err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
 			if truth[k] != "" {
 				reason = "so"
 			}
+		}
+		if err != nil {
+			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %s", e.File, e.Line, firstLine(err))
 		}
 		if a := b.steps[k].Answers; truth[k] != "" && len(a) > 0 && !slices.Contains(a, truth[k]) {
 			field := r.Truth
