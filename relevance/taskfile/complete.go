@@ -155,6 +155,40 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 	return e, nil
 }
 
+// noteContradictions says in the report where the last step's rule finds the label wrong
+// although the steps before are right.
+func (b *builder) noteContradictions(train []rows.Example) {
+	last := len(b.steps) - 1
+	x := b.exprs[last]
+	if x == nil {
+		return
+	}
+	n, wrong, first := 0, 0, ""
+	for i := range train {
+		e := &train[i]
+		env, answers, known := environment(e), make(map[string]any), e.Label() != ""
+		for k, s := range b.steps[:last] {
+			answers[s.Name] = e.Truth[k]
+			known = known && (e.Truth[k] != "" || !slices.Contains(x.answers, s.Name))
+		}
+		if !known {
+			continue
+		}
+		env["answers"] = answers
+		n++
+		if ok, _, err := x.right(env, e.Label()); err == nil && !ok {
+			if wrong++; wrong == 1 {
+				first = fmt.Sprintf("%s:%d", e.File, e.Line)
+			}
+		}
+	}
+	if wrong > 0 {
+		r := b.task.Reports[0]
+		r.Notes = append(r.Notes, b.f.at(fmt.Sprintf("steps[%d].rule.expr", last),
+			"finds the label of %d of %d training pairs wrong although the steps before are right, the first at %s", wrong, n, first).Error())
+	}
+}
+
 func firstLine(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return text

@@ -264,6 +264,7 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 	if err := fill(nil); err != nil {
 		return err
 	}
+	b.noteContradictions(trained)
 	s.Clip = fill
 	b.task.Source = s
 	return nil

@@ -301,6 +301,35 @@ func TestWhole(t *testing.T) {
 	assert.Equal(t, 0., r)
 	v, _ = verdicts("same", "all", "yes", "bad", "0")
 	assert.Equal(t, wrong, v[4])
+	assert.Equal(t, "10 rows\n", got.Reports[0].String())
+}
+
+// A rule that contradicts the labels is mentioned. Answers that it does not use need not
+// be known.
+func TestContradictions(t *testing.T) {
+	text := strings.Replace(minimal, "[{name: label}]", `
+- {name: topic, answers: [same, other], rule: {truth: topic}}
+- {name: free}
+- name: label
+  rule: {expr: 'answers.topic == "same" ? "1" : "0"'}
+split: {folds: 6, validation: 0}
+`, 1)
+	got, err := open(t, text, Options{})
+	require.NoError(t, err)
+	n := got.Source.Size
+	for _, e := range got.Source.Tests[0].Examples {
+		require.NotEqual(t, "green hat", e.Query)
+	}
+	assert.Regexp(t, fmt.Sprintf(`^task.yaml:9:16: steps\[2\].rule.expr: finds the label of [23] of %d training pairs wrong although the steps before are right, the first at pairs.csv:\d+\n10 rows\n$`, n-1),
+		strings.ReplaceAll(got.Reports[0].String(), filepath.Dir(got.Inputs[0])+string(filepath.Separator), ""))
+
+	for source, want := range map[string][]string{
+		`answers.b == "x"`: {"b"}, `(answers).a == "x"`: {"a"}, `answers[query] == "x"`: {"a", "b"}, `let said = answers; said.a == "x"`: {"a", "b"}, `query == "x"`: nil,
+	} {
+		x, err := (&File{}).compile("p", source, scope{earlier: []string{"a", "b"}, answer: true}, true)
+		require.NoError(t, err)
+		assert.Equal(t, want, x.answers, source)
+	}
 }
 
 // What the teacher writes where the truth is known, and where it is not.
