@@ -2,9 +2,7 @@ package relevance
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"math/rand/v2"
 	"path/filepath"
@@ -134,15 +132,13 @@ func newPretrained(c Pretrained, seed uint64, b tensor.Backend) (*pretrained, er
 	}
 	p := &pretrained{config: c, seed: seed, backend: b, tok: tok, end: g.EOS, maxSeq: config.MaxSeq}
 	p.template, err = readChatTemplate(c.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil // the prompt is plain text
-	}
 	return p, err
 }
 
+// readChatTemplate returns nil if the folder has none: the prompt is then plain text.
 func readChatTemplate(dir string) (chat.Template, error) {
 	c, err := chat.ReadConfig(dir)
-	if err != nil {
+	if err != nil || len(c.Templates) == 0 {
 		return nil, err
 	}
 	return jinja.FromConfig(c, "default", jinja.Options{})

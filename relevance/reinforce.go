@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/record"
@@ -246,12 +247,12 @@ const (
 
 // compare says in words what the validation shows: memorising, and a fall from the
 // best.
-func (l *leg) compare(step int64, v map[string]float64, bar *progress.Bar) error {
+func (l *leg) compare(step int64, v map[string]float64, w io.Writer) error {
 	metric := string(l.p.c.Validation.Metric)
 	say := func(key, format string, args ...any) error {
 		text := fmt.Sprintf(format, args...)
 		if !l.Said[key] {
-			fmt.Fprintln(bar, "warning:", text)
+			fmt.Fprintln(w, "warning:", text)
 		}
 		return l.alarm(step, key, text)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,7 +82,11 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	resume := f.Bool("resume", false, "go on in the folder -out where an earlier run stopped")
 	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
 	show := f.Bool("show", false, "print the run file with all settings, and train nothing")
-	names, status, done := arguments(f, relevanceTrainAbout, []string{"a task file"}, args, out, errs)
+	want := []string{"a task file"}
+	if slices.Contains(args, "-show") || slices.Contains(args, "--show") {
+		want = nil
+	}
+	names, status, done := arguments(f, relevanceTrainAbout, want, args, out, errs)
 	if done {
 		return status
 	}
@@ -305,10 +311,8 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	compare := f.Bool("compare", false, "compare two runs")
 	file := f.String("o", "", "the file to write (default: standard output)")
 	want := []string{"a run's folder"}
-	for _, a := range args {
-		if a == "-compare" || a == "--compare" {
-			want = []string{"a run's folder", "another run's folder"}
-		}
+	if slices.Contains(args, "-compare") || slices.Contains(args, "--compare") {
+		want = append(want, "another run's folder")
 	}
 	names, status, done := arguments(f, relevanceReportAbout, want, args, out, errs)
 	if done {
@@ -342,7 +346,7 @@ func arguments(f *flag.FlagSet, about string, want, args []string, out, errs io.
 		names, args = append(names, f.Arg(0)), f.Args()[1:]
 	}
 	if len(names) != len(want) {
-		err := fmt.Errorf("%d arguments, want %s", len(names), strings.Join(want, " and "))
+		err := fmt.Errorf("%d arguments, want %s", len(names), cmp.Or(strings.Join(want, " and "), "none"))
 		return nil, finish(f.Name(), err, errs, exitUsage), true
 	}
 	return names, exitOK, false

@@ -17,8 +17,9 @@ type Judged struct {
 // Lessons is what training labels teach about words of titles: that a document
 // whose title has all words of the query and "sleeve" beside them is rarely what
 // was wanted. Unlike a [Collection] it depends on labels, so make it of training
-// pairs alone. What it says of a pair comes from other queries than the pair's:
-// it can be asked about the very pairs it was made of.
+// pairs alone. What it says of a pair comes from other queries than the pair's (but
+// for one number, the mean grade of all), so it can be asked about the very pairs
+// that it was made of.
 //
 // The value of a word is the mean, over the queries, of how far the grades of
 // documents with the word lie above those of all documents whose titles have the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/study"
 )
 
 // labels are the ratings in ascending order.
@@ -27,11 +28,8 @@ type judgements struct {
 	gold  []int
 	soft  [][]float64 // half the gold label, half the mean of the raters
 
-	criteria  []criteria.Criterion
-	findings  [][]criteria.Finding
-	features  [][]float64 // numbers of the findings
-	documents []*criteria.Document
-	query     []*criteria.Query
+	study     *study.Study
+	findings  []map[string]criteria.Finding // of the criteria that the model reads of
 	catalogue []rows.Document
 }
 
@@ -68,8 +66,9 @@ func read(dir string) (*judgements, error) {
 	for i := range pairs {
 		describe(&pairs[i].Document)
 	}
-	j := &judgements{pairs: pairs, catalogue: found.Documents, criteria: append(criteria.Products(), &criteria.Typical{Of: "price"})}
+	j := &judgements{pairs: pairs, catalogue: found.Documents}
 	collection := criteria.NewCollection(found.Documents, criteria.DefaultRoles())
+	all := append(criteria.Products(), &criteria.Typical{Of: "price"}, &criteria.Typical{Of: "price", Above: true})
 	for i := range pairs {
 		e := &pairs[i]
 		f, ok := fold[e.Query]
@@ -78,16 +77,23 @@ func read(dir string) (*judgements, error) {
 		}
 		j.fold = append(j.fold, f)
 		j.label(e)
-		q, doc := collection.Query(e.Query), collection.Document(e.Document)
-		var all []criteria.Finding
-		for _, c := range j.criteria {
-			all = append(all, c.Judge(q, doc))
+		q, doc, of := collection.Query(e.Query), collection.Document(e.Document), map[string]criteria.Finding{}
+		for _, c := range all {
+			if slices.Contains(reasoned, c.Name()) || slices.Contains(stated, c.Name()) {
+				of[c.Name()] = c.Judge(q, doc)
+				known[c.Name()] = c
+			}
 		}
-		j.findings, j.documents, j.query = append(j.findings, all), append(j.documents, doc), append(j.query, q)
-		j.features = append(j.features, criteria.Row(nil, j.criteria, q, doc))
+		j.findings = append(j.findings, of)
 	}
-	return j, nil
+	j.study, err = study.New(study.Data{
+		Examples: pairs, Labels: labels, Relevant: 2, Fold: j.fold, Catalogue: found.Documents, Roles: criteria.DefaultRoles(), Criteria: all,
+	})
+	return j, err
 }
+
+// known are the criteria that the model reads of, by name.
+var known = map[string]criteria.Criterion{}
 
 // describe makes the description the body: not every product has one.
 func describe(d *rows.Document) {
@@ -131,27 +137,6 @@ func without(some ...int) (rest []int) {
 		}
 	}
 	return rest
-}
-
-// finding is what the criterion of that name says of a pair.
-func (j *judgements) finding(i int, name string) criteria.Finding {
-	k := slices.IndexFunc(j.criteria, func(c criteria.Criterion) bool { return c.Name() == name })
-	if k < 0 {
-		panic("no criterion " + name)
-	}
-	return j.findings[i][k]
-}
-
-// answers are those of the criterion of that name.
-func (j *judgements) answers(name string) []string {
-	k := slices.IndexFunc(j.criteria, func(c criteria.Criterion) bool { return c.Name() == name })
-	return j.criteria[k].Answers()
-}
-
-// sentence is the wording of the criterion of that name.
-func (j *judgements) sentence(name string) string {
-	k := slices.IndexFunc(j.criteria, func(c criteria.Criterion) bool { return c.Name() == name })
-	return j.criteria[k].Sentence()
 }
 
 func readFolds(path string) (map[string]int, error) {

@@ -38,13 +38,29 @@ func measure(ctx context.Context, data, minilm, out string, seeds int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d pairs, %d features, %d documents: %s\n", len(j.pairs), len(j.features[0]), len(j.catalogue), time.Since(start).Round(time.Second))
+	fmt.Printf("%d pairs, %d documents: %s\n", len(j.pairs), len(j.catalogue), time.Since(start).Round(time.Second))
 	alone, err := j.criteriaAlone("criteria alone", nil)
 	if err != nil {
 		return err
 	}
 	fmt.Println("criteria alone:", alone.took.Round(time.Second))
-	all := []*predictor{alone}
+	own, err := j.pairwise("criteria, as the reasoning reads them", func(pair [2]int) (map[int][]float64, error) {
+		test := j.inFolds(pair[:]...)
+		b, err := j.believe(nil, j.inFolds(without(pair[:]...)...), test)
+		if err != nil {
+			return nil, err
+		}
+		all := map[int][]float64{}
+		for k, i := range test {
+			all[i] = b.Test[k]
+		}
+		return all, nil
+	})
+	if err != nil {
+		return err
+	}
+	all := []*predictor{alone, own}
+	j.print(os.Stdout, all)
 	for seed := range seeds {
 		for f := range folds {
 			r := reading{[2]int{f, (f + 1) % folds}, uint64(seed + 1), true}

@@ -227,10 +227,10 @@ func (s student) name() string {
 }
 
 const (
-	studentEpochs = 3
+	studentEpochs = 2
 	studentBatch  = 16
 	studentLR     = 8e-5
-	studentTokens = 64
+	studentTokens = 48
 )
 
 // train fits the cross-encoder on three folds, or reads what it said before, and

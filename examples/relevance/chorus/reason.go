@@ -6,27 +6,30 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance"
-	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/study"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/sam"
 	"github.com/stepwise-rl/stepwise/task"
 )
 
 // reasoned are the criteria that are steps of the reasoning.
-var reasoned = []string{"coverage title", "accessory", "type", "brand", "compatibility", "alike"}
+var reasoned = []string{"coverage title", "accessory", "type", "brand"}
 
 // stated are further criteria whose findings stand in the prompt.
-var stated = []string{"coverage any", "head title", "phrase title", "position", "after", "companion", "category", "alike names", "bm25 title"}
+var stated = []string{"coverage any", "head title", "position", "after", "companion", "compatibility", "alike", "alike names"}
 
 // evidence are the answers of the step that sums up what the criteria say together.
 var evidence = []string{"against", "doubtful", "mixed", "likely", "strong"}
+
+// taught is on how many of its training rows a model teaches the student; for the
+// others it learns from the raters alone.
+const taught = 800
 
 // sumUp is the answer of that step for an expected grade.
 func sumUp(expected float64) string {
@@ -51,12 +54,14 @@ func short(answer string, score float64) string {
 func (j *judgements) facts(i int, belief []float64) []rows.Field {
 	var out []rows.Field
 	for _, name := range append(reasoned[:len(reasoned):len(reasoned)], stated...) {
-		f := j.finding(i, name)
+		f := j.findings[i][name]
 		out = append(out, rows.Field{Name: name, Value: short(f.Answer, f.Score)})
 	}
 	return append(out,
 		rows.Field{Name: "likely", Value: labels[linear.MostProbable(belief)]},
 		rows.Field{Name: "expected", Value: tenths(linear.Expected(belief))},
+		rows.Field{Name: "worst", Value: tenths(belief[0])},
+		rows.Field{Name: "best", Value: tenths(belief[len(belief)-1])},
 	)
 }
 
@@ -89,7 +94,7 @@ func (j *judgements) source(r reading) (*rows.Source, error) {
 		e.Facts = j.facts(i, belief)
 		var thoughts []rows.Thought
 		for _, name := range reasoned {
-			f := j.finding(i, name)
+			f := j.findings[i][name]
 			thoughts = append(thoughts, rows.Thought{Reasoning: tenths(f.Score), Answer: f.Answer})
 		}
 		expected := linear.Expected(belief)
@@ -132,8 +137,8 @@ func (j *judgements) source(r reading) (*rows.Source, error) {
 	}
 	for _, name := range reasoned {
 		s.Steps = append(s.Steps, task.Step[rows.Example]{
-			Name: name, Instruction: "Apply the criterion.", Answers: j.answers(name), Rule: rows.TruthRule(len(s.Steps)),
-			Criteria: []prompt.Criterion[rows.Example]{{Name: name, Text: j.sentence(name)}},
+			Name: name, Instruction: "Apply the criterion.", Answers: known[name].Answers(), Rule: rows.TruthRule(len(s.Steps)),
+			Criteria: []prompt.Criterion[rows.Example]{{Name: name, Text: known[name].Sentence()}},
 		})
 	}
 	s.Steps = append(s.Steps, task.Step[rows.Example]{
@@ -145,7 +150,7 @@ func (j *judgements) source(r reading) (*rows.Source, error) {
 	for _, f := range r.out {
 		s.Tests = append(s.Tests, rows.TestSet{Name: fmt.Sprintf("fold %d", f), Examples: tested[f]})
 	}
-	s.Tests = append(s.Tests, rows.TestSet{Name: "train", Examples: trained})
+	s.Tests = append(s.Tests, rows.TestSet{Name: "train", Examples: trained[:min(len(trained), taught)]})
 	return s, nil
 }
 
@@ -159,27 +164,21 @@ func draw(rng *rand.Rand, p []float64) int {
 	return linear.MostProbable(p)
 }
 
-// believe fits logistic regression on the criteria, on what training labels teach about
+// believe fits logistic regression on all criteria, on what training labels teach about
 // words of titles, and on further numbers of each pair, if there are any.
 func (j *judgements) believe(more [][]float64, train, test []int) (*linear.Beliefs, error) {
-	return linear.CrossFit(linear.Data{
-		Features: func(train, rows []int) [][]float64 {
-			var pairs []criteria.Judged
-			for _, i := range train {
-				pairs = append(pairs, criteria.Judged{Query: j.query[i], Document: j.documents[i], Grade: linear.Expected(j.soft[i]) / 3})
-			}
-			lessons := criteria.Learn(pairs)
-			out := make([][]float64, len(rows))
+	d := j.study.Data(study.Variant{})
+	if more != nil {
+		of := d.Features
+		d.Features = func(train, rows []int) [][]float64 {
+			out := of(train, rows)
 			for k, i := range rows {
-				out[k] = lessons.Row(slices.Clone(j.features[i]), j.query[i], j.documents[i])
-				if more != nil {
-					out[k] = append(out[k], more[i]...)
-				}
+				out[k] = append(out[k], more[i]...)
 			}
 			return out
-		},
-		Soft: j.soft, Labels: j.gold, Queries: j.queries(),
-	}, train, test, linear.DefaultSettings())
+		}
+	}
+	return linear.CrossFit(d, train, test, linear.DefaultSettings())
 }
 
 func (j *judgements) queries() []string {
@@ -195,7 +194,7 @@ func settings(seed uint64) relevance.Config {
 	c := relevance.Default()
 	c.Seed = seed
 	c.Policy = relevance.Scratch{Vocab: 600, Shape: relevance.Shape{Dim: 64, Layers: 3, Heads: 4, FF: 176, MaxSeq: 320}}
-	c.MaxTokens = 128
+	c.MaxTokens = 96
 	c.Warmup = relevance.Warmup{Steps: 350, Batch: 16, LR: 3e-3, ProbePrompts: 64}
 	c.Reinforce.Steps, c.Reinforce.Prompts, c.Reinforce.Group, c.Reinforce.LR = 40, 12, 8, 1e-4
 	c.Reinforce.Credits = []relevance.NamedCredit{{Name: "outcome", Credit: sam.Outcome{}}, {Name: "mask", Credit: sam.Mask{}}}
@@ -208,6 +207,9 @@ func settings(seed uint64) relevance.Config {
 // train trains a model, or goes on, and returns the run's folder.
 func (j *judgements) train(ctx context.Context, r reading, out string, w io.Writer) (string, error) {
 	dir := filepath.Join(out, r.name())
+	if _, err := relevance.ReadReport(dir); err == nil {
+		return dir, nil // done before
+	}
 	src, err := j.source(r)
 	if err != nil {
 		return dir, err
