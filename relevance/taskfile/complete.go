@@ -149,9 +149,6 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 		}
 		e.Teach = func(rng *rand.Rand) []rows.Thought { return b.trace(rng, thoughts) }
 	}
-	if !teach {
-		e.Teach = nil
-	}
 	return e, nil
 }
 
