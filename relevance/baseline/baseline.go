@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
@@ -63,18 +64,22 @@ type Classifier struct {
 	extract  Extractor
 	features map[string]int
 	labels   []string
-	model    *Model
+	model    *linear.Model
 }
 
 // Train fits a classifier of the examples' labels, which must all be among
-// labels, with the given weight of the L2 penalty (see [Fit]).
+// labels, with the given weight of the L2 penalty for each example: l2 times their
+// number is the penalty of package linear.
 func Train(examples []rows.Example, labels []string, extract Extractor, l2 float64) (*Classifier, error) {
 	c := &Classifier{extract: extract, features: make(map[string]int), labels: labels}
-	xs, ys := make([][]int, len(examples)), make([]int, len(examples))
+	xs, ys := make([][]int, len(examples)), make([][]float64, len(examples))
 	for i, e := range examples {
-		if ys[i] = slices.Index(labels, e.Label()); ys[i] < 0 {
+		label := slices.Index(labels, e.Label())
+		if label < 0 {
 			return nil, unknownLabel(&e)
 		}
+		ys[i] = make([]float64, len(labels))
+		ys[i][label] = 1
 		names := extract(e)
 		slices.Sort(names)
 		for _, name := range names {
@@ -90,7 +95,7 @@ func Train(examples []rows.Example, labels []string, extract Extractor, l2 float
 		return nil, fmt.Errorf("baseline: %d examples of %d labels, want at least one example and two labels", len(xs), len(labels))
 	}
 	var err error
-	c.model, err = Fit(xs, ys, len(c.features), len(labels), l2)
+	c.model, err = linear.FitCounts(xs, len(c.features), ys, l2*float64(len(xs)))
 	return c, err
 }
 
@@ -108,11 +113,11 @@ func (c *Classifier) known(e rows.Example) []int {
 }
 
 // Probs returns the probability of each label.
-func (c *Classifier) Probs(e rows.Example) []float64 { return c.model.Probs(c.known(e)) }
+func (c *Classifier) Probs(e rows.Example) []float64 { return c.model.ProbsOfCounts(c.known(e)) }
 
 // Predict returns the most probable label. Features never seen in training
 // are ignored.
-func (c *Classifier) Predict(e rows.Example) string { return c.labels[c.model.Predict(c.known(e))] }
+func (c *Classifier) Predict(e rows.Example) string { return c.labels[linear.MostProbable(c.Probs(e))] }
 
 // Accuracy returns the share of examples whose label is predicted, NaN of
 // none.

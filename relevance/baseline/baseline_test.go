@@ -1,7 +1,6 @@
 package baseline
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -12,46 +11,6 @@ import (
 
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
-
-// Without features, the fitted probabilities are the shares of the classes.
-func TestBiasIsTheClassShare(t *testing.T) {
-	m, err := Fit([][]int{nil, nil, nil, nil}, []int{0, 0, 0, 1}, 1, 3, 1)
-	require.NoError(t, err)
-	p := m.Probs(nil)
-	assert.InDelta(t, .75, p[0], 1e-3)
-	assert.InDelta(t, .25, p[1], 1e-3)
-	assert.InDelta(t, 0, p[2], 1e-3)
-	assert.Equal(t, 0, m.Predict(nil))
-}
-
-// Two classes, one feature that each example of class 1 has and none of class
-// 0: by symmetry the weights are ±w and the biases ∓b with b = w/2, and a
-// stationary point has σ(-w) = 2·l2·w, as the derivation in the test shows.
-func TestPenaltyInClosedForm(t *testing.T) {
-	const l2 = .05
-	m, err := Fit([][]int{{}, {0}}, []int{0, 1}, 1, 2, l2)
-	require.NoError(t, err)
-	// Class scores are ∓w x ± b. The logit of class 1 given x is 2wx - 2b; with
-	// b = w/2 it is -w at x=0 and +w at x=1. The objective's derivative by the
-	// weight of class 1 is -(1-σ(w))/2 + l2·w, zero where σ(-w) = 2·l2·w.
-	w := m.weights[1]
-	assert.InDelta(t, -w, m.weights[0], 1e-4)
-	assert.InDelta(t, 2*l2*w, 1/(1+math.Exp(w)), 1e-4)
-	assert.InDelta(t, 1/(1+math.Exp(-w)), m.Probs([]int{0})[1], 1e-4)
-	assert.InDelta(t, 1/(1+math.Exp(w)), m.Probs(nil)[1], 1e-4)
-}
-
-func TestFitPanicsOnMisuse(t *testing.T) {
-	for name, f := range map[string]func(){
-		"lengths":  func() { Fit([][]int{{}}, nil, 1, 2, 1) },
-		"classes":  func() { Fit([][]int{{}}, []int{0}, 1, 1, 1) },
-		"l2":       func() { Fit([][]int{{}}, []int{0}, 1, 2, 0) },
-		"class":    func() { Fit([][]int{{}}, []int{2}, 1, 2, 1) },
-		"features": func() { Fit([][]int{{1}}, []int{0}, 1, 2, 1) },
-	} {
-		assert.Panics(t, f, name)
-	}
-}
 
 func TestExtractors(t *testing.T) {
 	e := rows.Example{

@@ -3,8 +3,8 @@
 //
 // [All] lists them: the majority label, counts of shared words, bags of words, and
 // bags of character pairs, which need no word boundaries and so serve Chinese, too.
-// All but the first are multinomial logistic regression on sparse features ([Fit]);
-// package linear has its own for dense features and soft labels.
+// All but the first are multinomial logistic regression on counts
+// (linear.FitCounts).
 //
 // [BagOfWords] knows the words of the query and of the document, apart, so it can
 // learn which words go with which labels but not whether the two texts agree.

@@ -234,7 +234,7 @@ type Fit struct {
 }
 
 // Name implements [Criterion].
-func (c *Fit) Name() string { return strings.TrimSpace("fit " + strings.Join(c.Of, " ")) }
+func (c *Fit) Name() string { return "fit " + strings.Join(c.of(), " ") }
 
 // Sentence implements [Criterion].
 func (c *Fit) Sentence() string {

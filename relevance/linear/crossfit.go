@@ -34,9 +34,9 @@ type Settings struct {
 	Seed uint64
 }
 
-// DefaultSettings returns four folds and penalties from 10 to 1600.
+// DefaultSettings returns four folds and penalties from 50 to 1600.
 func DefaultSettings() Settings {
-	return Settings{L2: []float64{10, 50, 100, 200, 400, 800, 1600}, Folds: 4}
+	return Settings{L2: []float64{50, 200, 400, 800, 1600}, Folds: 4}
 }
 
 // Validate returns an error that names the first invalid setting.

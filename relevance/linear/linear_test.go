@@ -61,6 +61,26 @@ func TestPenaltyInClosedForm(t *testing.T) {
 	assert.InDelta(t, 1/(1+math.Exp(2*w)), m.Probs([]float64{0})[1], 1e-7)
 }
 
+// One feature that the row of class 1 has and that of class 0 has not: by symmetry
+// the weights are ∓w and the biases ±w/2, and a stationary point has
+// σ(-w) = l2·w, for the objective's derivative by the weight of class 1 is
+// -(1 - σ(w)) + l2·w.
+func TestCountsInClosedForm(t *testing.T) {
+	const l2 = .1
+	m, err := FitCounts([][]int{{}, {0}}, 1, [][]float64{{1, 0}, {0, 1}}, l2)
+	require.NoError(t, err)
+	w := m.Weights[1][0]
+	assert.InDelta(t, -w, m.Weights[0][0], 1e-6)
+	assert.InDelta(t, l2*w, 1/(1+math.Exp(w)), 1e-6)
+	assert.InDelta(t, 1/(1+math.Exp(-w)), m.ProbsOfCounts([]int{0})[1], 1e-6)
+	assert.InDelta(t, 1/(1+math.Exp(w)), m.ProbsOfCounts(nil)[1], 1e-6)
+
+	// A feature that stands twice in a list counts twice.
+	twice, err := FitCounts([][]int{{}, {0, 0}}, 1, [][]float64{{1, 0}, {0, 1}}, 4*l2)
+	require.NoError(t, err)
+	assert.InDelta(t, w, 2*twice.Weights[1][0], 1e-6)
+}
+
 func TestUnknownValueCountsAsTheMean(t *testing.T) {
 	nan := math.NaN()
 	x := [][]float64{{1}, {3}, {nan}, {2}}
@@ -80,6 +100,7 @@ func TestFitPanicsOnMisuse(t *testing.T) {
 		"lengths":  func() { Fit(one, nil, 1) },
 		"classes":  func() { Fit(one, one, 1) },
 		"l2":       func() { Fit(one, [][]float64{{1, 0}}, 0) },
+		"counted":  func() { FitCounts([][]int{{1}}, 1, [][]float64{{1, 0}}, 1) },
 		"features": func() { Fit([][]float64{{1}, {1, 2}}, [][]float64{{1, 0}, {1, 0}}, 1) },
 	} {
 		assert.Panics(t, f, name)

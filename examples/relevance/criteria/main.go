@@ -28,7 +28,7 @@ func main() {
 	log.SetFlags(0)
 	dir := flag.String("data", "", "folder with products.jsonl.gz, Broad_Query_Set_rated.csv, Broad_Query_Set_individual_ratings.csv and folds.csv")
 	validate := flag.Bool("validate", false, "report on training rows, by models that have not seen their query")
-	audit := flag.Bool("audit", false, "print how well each criterion agrees with the labels, and stop")
+	audit := flag.Bool("audit", false, "print how well each built-in criterion agrees with the labels, and stop")
 	brief := flag.Bool("brief", false, "only the criteria, without learning curve and ingredients")
 	replicates := flag.Int("replicates", 1000, "bootstrap resamples")
 	flag.Parse()
@@ -36,6 +36,9 @@ func main() {
 	data, err := read(*dir)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *audit {
+		data.Criteria = append(data.Criteria, others...)
 	}
 	s, err := study.New(*data)
 	if err != nil {
@@ -63,13 +66,20 @@ func main() {
 var ingredients = []study.Variant{
 	{Name: "soft labels", Gold: true},
 	{Name: "words learned from labels", Unlearned: true},
-	{Name: "words learned from the catalogue", Without: []string{"accessory", "after", "others", "companion", "category"}},
-	{Name: "both kinds of learned words", Unlearned: true, Without: []string{"accessory", "after", "others", "companion", "category"}},
+	{Name: "words learned from the catalogue", Without: []string{"accessory", "after", "category"}},
+	{Name: "both kinds of learned words", Unlearned: true, Without: []string{"accessory", "after", "category"}},
 	{Name: "weights by rarity", Without: []string{"idf", "bm25"}},
-	{Name: "likeness to strong matches", Without: []string{"alike", "typical"}},
+	{Name: "likeness to strong matches", Without: []string{"alike"}},
 	{Name: "statistics of the query", Without: []string{"common"}},
 	{Name: "overall fit", Without: []string{"fit"}},
 	{Name: "quantities, models, negation, brand", Without: []string{"attribute", "model", "negation", "brand"}},
+}
+
+// others are the criteria that criteria.Products leaves out.
+var others = []criteria.Criterion{
+	&criteria.Coverage{Field: criteria.FieldFields}, &criteria.Head{Field: criteria.FieldCompatible},
+	&criteria.Others{}, &criteria.Others{Before: true}, &criteria.Companion{}, &criteria.Compatible{}, &criteria.NGram{}, &criteria.NGram{Share: true},
+	&criteria.Range{Of: "price"}, &criteria.Typical{Of: "price"},
 }
 
 // read reads the folder. The criteria learn from the whole catalogue, without labels.
@@ -102,7 +112,7 @@ func read(dir string) (*study.Data, error) {
 	}
 	d := &study.Data{
 		Examples: examples, Labels: labels, Relevant: 2, Catalogue: found.Documents, Roles: criteria.DefaultRoles(),
-		Criteria: append(criteria.Products(), &criteria.Typical{Of: "price"}, &criteria.Typical{Of: "price", Above: true}),
+		Criteria: criteria.Products(),
 	}
 	for _, e := range examples {
 		f, ok := fold[e.Query]
