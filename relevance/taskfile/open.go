@@ -219,7 +219,8 @@ func (b *builder) readFiles() error {
 		if share != nil {
 			hold = *share
 		}
-		if err := p.Hold(hold); err != nil {
+		// With one training query there is no validation, unless it is asked for.
+		if err := p.Hold(hold); err != nil && share != nil {
 			return fmt.Errorf("%s: %w", b.path(d.Pairs.File), err)
 		}
 	}

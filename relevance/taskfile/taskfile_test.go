@@ -468,6 +468,15 @@ steps: [{name: label}]
 	assert.Len(t, got.Inputs, 3)
 }
 
+func TestValidationOfOneQuery(t *testing.T) {
+	const two = "query,title,label\na,t,0\na,u,1\nb,t,0\n"
+	got, err := open(t, with("", "split: {folds: 2}\n"), Options{}, "pairs.csv", two)
+	require.NoError(t, err)
+	assert.Empty(t, got.Source.Validation)
+	_, err = open(t, with("", "split: {folds: 2, validation: .1}\n"), Options{}, "pairs.csv", two)
+	assert.EqualError(t, err, "pairs.csv: split: the training data have only one query, want two: one to train on, one to validate on")
+}
+
 func TestGivenFolds(t *testing.T) {
 	given := func(columns, file string) (*Task, error) {
 		return open(t, with("", "split: {given: {file: f.csv"+columns+"}, test: 3, validation: 0}\n"), Options{}, "f.csv", file)
