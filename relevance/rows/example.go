@@ -198,8 +198,10 @@ func Render(e Example) string {
 	var b strings.Builder
 	b.WriteString("query: ")
 	b.WriteString(e.Query)
-	b.WriteString("\ntitle: ")
-	b.WriteString(e.Document.Title)
+	if e.Document.Title != "" {
+		b.WriteString("\ntitle: ")
+		b.WriteString(e.Document.Title)
+	}
 	if e.Document.Body != "" {
 		b.WriteString("\nbody: ")
 		b.WriteString(e.Document.Body)
