@@ -199,7 +199,10 @@ type Query struct {
 	medians map[string]float64
 }
 
-// Query prepares a query. Queries are kept, so a second call costs nothing.
+// maxQueries is how many queries a collection keeps, so that a server does not grow.
+const maxQueries = 10000
+
+// Query prepares a query. Queries are kept, so a second call costs little.
 func (c *Collection) Query(raw string) *Query {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,6 +214,9 @@ func (c *Collection) Query(raw string) *Query {
 	q.findBrand()
 	q.findMatches()
 	q.grams = c.grams(&q.Text)
+	if len(c.queries) >= maxQueries {
+		clear(c.queries)
+	}
 	c.queries[raw] = q
 	return q
 }
