@@ -177,13 +177,17 @@ func TruthRule(k int) reward.Rule[Example] {
 }
 
 // CriteriaText is what a compact prompt says of the criteria: those of the last step,
-// which say how the label follows from the steps. Those of the steps themselves a
-// small model learns by heart, because a prompt that spells them all out is most of
-// its cost.
+// which say how the label follows from the steps or what it means. Those of the steps
+// themselves a small model learns by heart, because a prompt that spells them all out
+// is most of its cost.
 func CriteriaText(steps []task.Step[Example]) string {
 	var texts []string
 	for _, c := range steps[len(steps)-1].Criteria {
-		texts = append(texts, c.Text)
+		text := c.Text
+		if !strings.HasPrefix(text, c.Name+":") {
+			text = c.Name + ": " + text
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, " ")
 }

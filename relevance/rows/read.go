@@ -253,7 +253,7 @@ type joined struct {
 	queries   map[string]string
 	documents map[string]Document
 	ratings   map[[2]string][]string // by query or query id, and document id
-	texts     map[string]string      // each query once
+	texts     map[string]string      // queries, names of fields and labels, each once
 }
 
 // join reads the files beside the pairs, as far as the pairs name what is in them.
@@ -398,11 +398,7 @@ func (j *joined) example(r row) (Example, *RowError) {
 		}
 		queryKey = e.Query
 	}
-	if once, ok := j.texts[e.Query]; ok {
-		e.Query = once
-	} else {
-		j.texts[e.Query] = e.Query
-	}
+	e.Query = j.once(e.Query)
 	if d.Documents != nil || d.Ratings != nil {
 		if documentID, bad = r.text(t, c.DocumentID, "document_id"); bad != nil {
 			return e, bad
@@ -414,8 +410,13 @@ func (j *joined) example(r row) (Example, *RowError) {
 		if e.Document, ok = j.documents[documentID]; !ok {
 			return e, r.wrong(t, c.DocumentID, "document_id", "%q is no id of %s", documentID, filepath.Base(d.Documents.File))
 		}
-	} else if e.Document, bad = r.document(t); bad != nil {
-		return e, bad
+	} else {
+		if e.Document, bad = r.document(t); bad != nil {
+			return e, bad
+		}
+		for i := range e.Document.Fields {
+			e.Document.Fields[i].Name = j.once(e.Document.Fields[i].Name)
+		}
 	}
 	e.ID = strconv.Itoa(r.line)
 	if documentID != "" {
@@ -427,9 +428,11 @@ func (j *joined) example(r row) (Example, *RowError) {
 		}
 	}
 	for _, name := range c.Keep {
-		v, _ := r.values.get(name)
+		v, present := r.values.get(name)
 		s, ok := scalar(v)
 		switch {
+		case !present && r.flat:
+			return e, r.wrong(t, name, "", "is missing%s", r.others(false))
 		case !ok && v != nil:
 			return e, r.wrong(t, name, "", "%s, want a text, a number, true or false", found(v, true))
 		case !validText(s):
@@ -443,6 +446,15 @@ func (j *joined) example(r row) (Example, *RowError) {
 	return e, j.labelOf(&r, &e, [2]string{queryKey, documentID})
 }
 
+// once returns the first text that equals a text, so that equal ones are held once.
+func (j *joined) once(text string) string {
+	if first, ok := j.texts[text]; ok {
+		return first
+	}
+	j.texts[text] = text
+	return text
+}
+
 // labelOf reads the labels of a pair.
 func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 	d, t := j.data, &j.data.Pairs
@@ -454,7 +466,7 @@ func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 	v, present := r.values.get(cmp.Or(t.Columns.Label, "label"))
 	s, ok := scalar(v)
 	if label, allowed := d.label(s); ok && allowed {
-		e.Truth = []string{label}
+		e.Truth = []string{j.once(label)}
 		return nil
 	}
 	if blank(v) && t.Columns.Label == "" {

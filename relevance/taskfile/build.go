@@ -154,7 +154,7 @@ func (b *builder) compileStep(i int, sc scope) error {
 		for _, l := range f.Labels {
 			out.Answers = append(out.Answers, l.Name)
 			if l.Meaning != "" && s.Criteria == nil {
-				out.Criteria = append(out.Criteria, prompt.Criterion[rows.Example]{Name: l.Name, Text: l.Name + ": " + l.Meaning})
+				out.Criteria = append(out.Criteria, prompt.Criterion[rows.Example]{Name: l.Name, Text: l.Meaning})
 			}
 		}
 	}

@@ -112,22 +112,26 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 		names[k] = b.steps[k].Name
 		r := &b.f.Steps[k].Rule
 		var reason string
+		var err error
 		switch {
 		case k == last:
 			truth[k], reason = label, "so"
+			if r.Expr != "" { // to see that it does not fail
+				_, err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
+			}
 		case r.Criterion != "":
 			f := e.Found[slices.Index(b.f.criteriaNames(), r.Criterion)]
 			truth[k], reason = f.Answer, f.Reason
 		case r.Truth != "":
 			truth[k], reason = strings.TrimSpace(e.Columns[r.Truth]), e.Columns[r.Reason]
 		case r.Expr != "":
-			var err error
-			if truth[k], err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers); err != nil {
-				return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %v", e.File, e.Line, firstLine(err))
-			}
+			truth[k], err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
 			if truth[k] != "" {
 				reason = "so"
 			}
+		}
+		if err != nil {
+			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %s", e.File, e.Line, firstLine(err))
 		}
 		if a := b.steps[k].Answers; truth[k] != "" && len(a) > 0 && !slices.Contains(a, truth[k]) {
 			field := r.Truth
@@ -145,10 +149,41 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 		}
 		e.Teach = func(rng *rand.Rand) []rows.Thought { return b.trace(rng, thoughts) }
 	}
-	if !teach {
-		e.Teach = nil
-	}
 	return e, nil
+}
+
+// noteContradictions says in the report where the last step's rule finds the label wrong
+// although the steps before are right.
+func (b *builder) noteContradictions(train []rows.Example) {
+	last := len(b.steps) - 1
+	x := b.exprs[last]
+	if x == nil {
+		return
+	}
+	n, wrong, first := 0, 0, ""
+	for i := range train {
+		e := &train[i]
+		env, answers, known := environment(e), make(map[string]any), e.Label() != ""
+		for k, s := range b.steps[:last] {
+			answers[s.Name] = e.Truth[k]
+			known = known && (e.Truth[k] != "" || !slices.Contains(x.answers, s.Name))
+		}
+		if !known {
+			continue
+		}
+		env["answers"] = answers
+		n++
+		if ok, _, err := x.right(env, e.Label()); err == nil && !ok {
+			if wrong++; wrong == 1 {
+				first = fmt.Sprintf("%s:%d", e.File, e.Line)
+			}
+		}
+	}
+	if wrong > 0 {
+		r := b.task.Reports[0]
+		r.Notes = append(r.Notes, b.f.at(fmt.Sprintf("steps[%d].rule.expr", last),
+			"finds the label of %d of %d training pairs wrong although the steps before are right, the first at %s", wrong, n, first).Error())
+	}
 }
 
 func firstLine(err error) string {

@@ -2,12 +2,15 @@ package taskfile
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
 
@@ -53,7 +56,7 @@ func Parse(text []byte, name string) (*File, error) {
 	if len(text) > MaxSize {
 		return nil, &Error{File: name, Problem: fmt.Sprintf("longer than %d bytes", MaxSize)}
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec := yaml.NewDecoder(bytes.NewReader(asYAML(text)))
 	var document, more yaml.Node
 	if err := dec.Decode(&document); err != nil || len(document.Content) == 0 {
 		return nil, syntaxError(name, err)
@@ -72,12 +75,37 @@ func Parse(text []byte, name string) (*File, error) {
 	return f, nil
 }
 
+// jsonEscape is what JSON escapes and YAML does not: a slash, and a character as two
+// surrogates.
+var jsonEscape = regexp.MustCompile(`\\(?:/|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)`)
+
+// asYAML makes YAML of JSON, which otherwise is a part of it.
+func asYAML(text []byte) []byte {
+	if !json.Valid(text) {
+		return text
+	}
+	return jsonEscape.ReplaceAllFunc(text, func(escape []byte) []byte {
+		switch {
+		case string(escape) == `\/`:
+			return []byte("/")
+		case len(escape) > 2:
+			high, _ := strconv.ParseUint(string(escape[2:6]), 16, 16)
+			low, _ := strconv.ParseUint(string(escape[8:]), 16, 16)
+			return fmt.Appendf(nil, `\U%08X`, utf16.DecodeRune(rune(high), rune(low)))
+		}
+		return escape
+	})
+}
+
 // syntaxError takes the line out of the words of package yaml.
 func syntaxError(name string, err error) error {
 	if err == nil || err.Error() == "EOF" {
 		return &Error{File: name, Problem: "is empty, want a task"}
 	}
 	problem := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.Contains(problem, "mapping values are not allowed") {
+		problem += ` (a text with ": " or " #" in it needs quotes, or | and a line of its own)`
+	}
 	line := 0
 	if rest, ok := strings.CutPrefix(problem, "line "); ok {
 		number, what, _ := strings.Cut(rest, ": ")
@@ -331,12 +359,13 @@ func (f *File) within(path string, line, column int, format string, args ...any)
 	case n == nil:
 		err.Problem = fmt.Sprintf("line %d, column %d: %s", line, column, err.Problem)
 	case n.Style&yaml.LiteralStyle != 0:
-		err.Line += line
-		err.Column = column
-		if lines := strings.Split(string(f.text), "\n"); err.Line <= len(lines) {
-			text := lines[err.Line-1]
-			err.Column += len(text) - len(strings.TrimLeft(text, " "))
+		for _, first := range strings.Split(string(f.text), "\n")[err.Line:] {
+			if text := strings.TrimLeft(first, " "); strings.TrimSpace(text) != "" {
+				err.Column = len(first) - len(text) + column
+				break
+			}
 		}
+		err.Line += line
 	case line == 1 && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
 		err.Column += column
 	case line == 1 && n.Style&yaml.FoldedStyle == 0:

@@ -33,15 +33,16 @@ type expression struct {
 	program *vm.Program
 	// boolean expressions say whether an answer is right; others are the right answer.
 	boolean bool
-	// answers tells whether earlier answers are used.
-	answers bool
+	// answers are the earlier steps whose answers it uses.
+	answers []string
 }
 
 // usage collects what an expression uses.
 type usage struct {
-	columns         []string
-	answers, answer bool
-	nested, deepest int
+	columns, answers []string // by name
+	others           int      // uses of answers otherwise than by name
+	answer           bool
+	deepest          int
 }
 
 // columnsOf returns the columns of the data that an expression names. An expression
@@ -61,13 +62,23 @@ func use(n ast.Node) *usage {
 	ast.Find(n, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.IdentifierNode:
-			u.answers = u.answers || n.Value == "answers"
 			u.answer = u.answer || n.Value == "answer"
+			if n.Value == "answers" {
+				u.others++
+			}
 		case *ast.MemberNode:
 			name, isName := n.Property.(*ast.StringNode)
 			of, isIdentifier := n.Node.(*ast.IdentifierNode)
-			if isName && isIdentifier && of.Value == "columns" && !slices.Contains(u.columns, name.Value) {
-				u.columns = append(u.columns, name.Value)
+			if !isName || !isIdentifier {
+				break
+			}
+			if of.Value == "answers" {
+				u.others--
+			}
+			for collection, names := range map[string]*[]string{"columns": &u.columns, "answers": &u.answers} {
+				if of.Value == collection && !slices.Contains(*names, name.Value) {
+					*names = append(*names, name.Value)
+				}
 			}
 		}
 		return false
@@ -182,6 +193,9 @@ func (f *File) compile(path, source string, s scope, text bool) (*expression, er
 		return nil, f.at(path, "loops stand in each other %d deep, want at most %d", u.deepest, maxNested)
 	}
 	e := &expression{program: program, answers: u.answers}
+	if u.others > 0 {
+		e.answers = s.earlier
+	}
 	switch kind := fmt.Sprint(program.Node().Type()); {
 	case kind == "bool":
 		e.boolean = true
@@ -258,7 +272,7 @@ func (x *expression) truth(e *rows.Example, names, before, allowed []string) (st
 	answers := make(map[string]any)
 	for i, name := range names {
 		answers[name] = before[i]
-		if x.answers && before[i] == "" {
+		if before[i] == "" && slices.Contains(x.answers, name) {
 			return "", nil
 		}
 	}

@@ -141,14 +141,16 @@ func (b *builder) generate() error {
 	if err != nil {
 		return b.f.at("data.generated", "%q: %v", name, err)
 	}
-	const looked = 1000
-	var documents []rows.Document
-	for i := range looked {
-		documents = append(documents, g.Train(i).Document)
+	if len(b.task.Criteria) > 0 {
+		const known = 5000 // documents, for the criteria
+		var documents []rows.Document
+		for i := range known {
+			documents = append(documents, g.Train(i).Document)
+		}
+		b.collect(documents)
 	}
-	b.collect(documents)
 	s := b.source()
-	for i := range looked {
+	for i := range 100 { // or its faults come to light in training
 		if _, err := b.complete(g.Train(i), true); err != nil {
 			return err
 		}
@@ -264,6 +266,7 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 	if err := fill(nil); err != nil {
 		return err
 	}
+	b.noteContradictions(trained)
 	s.Clip = fill
 	b.task.Source = s
 	return nil

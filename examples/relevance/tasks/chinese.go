@@ -82,7 +82,7 @@ func main() {
 			continue
 		}
 		seen[query] = true
-		for range 8 + r.IntN(5) {
+		for range 4 + r.IntN(3) {
 			if rows++; rows > 1000 {
 				break
 			}

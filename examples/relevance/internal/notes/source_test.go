@@ -11,11 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/baseline"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
-	"github.com/stepwise-rl/stepwise/relevance/taskfile"
-	"github.com/stepwise-rl/stepwise/task"
 )
 
 func newSource(size int) *rows.Source {
@@ -163,40 +160,6 @@ func TestLabelIsNotReadableFromSurface(t *testing.T) {
 			acc := model.Accuracy(set.Examples)
 			t.Logf("%s on %s: accuracy %.3f", name, set.Name, acc)
 			assert.Less(t, acc, c.most, "%s on %s", name, set.Name)
-		}
-	}
-}
-
-// The task file describes the same task, to the last prompt and trace.
-func TestTaskFile(t *testing.T) {
-	cfg := Config{Seed: 3, TestSize: 20, Teacher: DefaultTeacher()}
-	want := New(cfg)
-	opened, err := taskfile.Open("../../tasks/notes.yaml", taskfile.Options{Seed: 3, Generators: map[string]taskfile.Generator{"notes": Generator(cfg)}})
-	require.NoError(t, err)
-	got := opened.Source
-	assert.Equal(t, []any{want.Name, want.System, want.Compact, want.Labels, want.Relevant, want.Size}, []any{got.Name, got.System, got.Compact, got.Labels, got.Relevant, got.Size})
-	prompts := func(s *rows.Source) (*prompt.Template[rows.Example], *prompt.Template[rows.Example]) {
-		d := task.Definition[rows.Example]{System: s.System, Steps: s.Steps, Input: s.Input}
-		full := d.Template()
-		d.Compact = true
-		return full, d.Template()
-	}
-	wantFull, wantCompact := prompts(want)
-	gotFull, gotCompact := prompts(got)
-	same := func(w, g rows.Example) {
-		assert.Equal(t, wantFull.Render(w), gotFull.Render(g))
-		assert.Equal(t, wantCompact.Render(w), gotCompact.Render(g))
-		assert.Equal(t, []any{w.ID, w.Truth}, []any{g.ID, g.Truth})
-	}
-	for i := range 50 {
-		w, g := want.Train(i), got.Train(i)
-		same(w, g)
-		assert.Equal(t, w.Teach(rand.New(rand.NewPCG(1, 2))), g.Teach(rand.New(rand.NewPCG(1, 2))))
-	}
-	require.Len(t, got.Tests, 2)
-	for k, set := range want.Tests {
-		for i := range set.Examples {
-			same(set.Examples[i], got.Tests[k].Examples[i])
 		}
 	}
 }
