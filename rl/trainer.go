@@ -280,7 +280,7 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	}
 	q, err := request(p)
 	if err == nil {
-		err = t.c.checkGroup(&q)
+		err = t.c.checkRequest(&q)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("rl: problem %q: %w", q.ID, err)

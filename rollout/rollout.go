@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // Params are sampling parameters.
@@ -133,9 +135,37 @@ type Checker interface {
 	Check(r *Request) error
 }
 
+// Form says what [Weights] are handed over as.
+type Form uint8
+
+const (
+	// FormOwn: by Local or a Ref that only the policy's own engine understands.
+	FormOwn Form = iota
+	// FormFolder: Ref is the path of a Hugging Face folder with all weights.
+	FormFolder
+	// FormAdapter: Ref is the path of a folder with LoRA adapters in PEFT's
+	// format, for a server that has the model they belong to.
+	FormAdapter
+	// FormGGUF: Ref is the path of a GGUF file with all weights.
+	FormGGUF
+)
+
+var formNames = []string{"own", "folder", "adapter", "gguf"}
+
+// String returns "own", "folder", "adapter" or "gguf".
+func (f Form) String() string { return settings.EnumString(formNames, f) }
+
+// MarshalText returns the same; any other value is an error.
+func (f Form) MarshalText() ([]byte, error) { return settings.EnumText(formNames, f) }
+
+// UnmarshalText reads what MarshalText writes.
+func (f *Form) UnmarshalText(text []byte) error { return settings.ParseEnum(formNames, text, f) }
+
 // Weights identifies a version of a policy's weights.
 type Weights struct {
 	Version int64
+	// Form says what Ref is. An engine refuses forms that it cannot load.
+	Form Form
 	// Ref is a path or URI from which a server can load the weights.
 	Ref string
 	// Local is a handle to the weights if the policy is in the same process as
@@ -145,5 +175,7 @@ type Weights struct {
 
 // Refresher is an Engine whose weights can be replaced between calls.
 type Refresher interface {
+	// Refresh returns once every completion of later calls is sampled with w. A
+	// form of weights that the engine cannot load is an error that names it.
 	Refresh(ctx context.Context, w Weights) error
 }

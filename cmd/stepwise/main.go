@@ -8,6 +8,10 @@
 //	stepwise posir build          a position benchmark of your own documents
 //	stepwise posir eval           the position bias of a retriever
 //	stepwise posir metrics        PosIR's numbers from results
+//	stepwise relevance eval       score a model on the test sets of a task
+//	stepwise relevance report     the page of a run, or how two runs differ
+//	stepwise relevance score      label a file of queries and documents
+//	stepwise relevance train      train a model on a task file
 //	stepwise run check            look for damage in a run's folder
 //	stepwise run diff             how two runs differ
 //	stepwise run show             how far a run has come
@@ -43,6 +47,7 @@ var commands = []command{
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
 	{"posir", "measure whether a retriever is blind to where the answer stands", runPosir},
+	{"relevance", "train a model that judges relevance, and use it", runRelevance},
 	{"run", "check, compare and show the folders of runs", runRun},
 }
 

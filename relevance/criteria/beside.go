@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/gonum/floats"
 )
@@ -87,9 +88,6 @@ func (c *Alike) Judge(q *Query, d *Document) Finding {
 	}
 	const reason = "its likeness to the best matches is %s"
 	v := d.vectors[s]
-	if v == nil && q.Collection.spaces[s].basis != nil {
-		v = q.Collection.spaces[s].place(d, s)
-	}
 	if v == nil || q.center[s] == nil {
 		return graded(.5, reason)
 	}
@@ -224,4 +222,50 @@ func (q *Query) median(name string) float64 {
 	}
 	q.medians[name] = m
 	return m
+}
+
+// Fit multiplies the scores of the criteria that a document must all meet: that
+// the title has the words, names the thing itself, early and before its
+// specifications, and looks like other matches.
+type Fit struct {
+	// Of names the criteria, each with its default parameters; none means
+	// coverage, accessory and alike.
+	Of []string `json:"of"`
+}
+
+// Name implements [Criterion].
+func (c *Fit) Name() string { return "fit " + strings.Join(c.of(), " ") }
+
+// Sentence implements [Criterion].
+func (c *Fit) Sentence() string {
+	return "high: the product meets all of these well: " + strings.Join(c.of(), ", ") + "; middle: somewhat; low: it fails in at least one."
+}
+
+// Answers implements [Criterion].
+func (c *Fit) Answers() []string { return []string{"high", "middle", "low"} }
+
+// Validate returns an error if a name is unknown.
+func (c *Fit) Validate() error {
+	for _, name := range c.Of {
+		if _, ok := builtin[name]; !ok || name == "fit" {
+			return fmt.Errorf("of has %q, want names of other criteria", name)
+		}
+	}
+	return nil
+}
+
+// Judge implements [Criterion].
+func (c *Fit) Judge(q *Query, d *Document) Finding {
+	product := 1.
+	for _, name := range c.of() {
+		product *= builtin[name]().Judge(q, d).Score
+	}
+	return graded(product, "the product meets the criteria to a %s degree")
+}
+
+func (c *Fit) of() []string {
+	if len(c.Of) == 0 {
+		return []string{"coverage", "accessory", "alike"}
+	}
+	return c.Of
 }

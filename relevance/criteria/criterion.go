@@ -47,26 +47,37 @@ type Finding struct {
 // validator is a criterion that can have invalid parameters.
 type validator interface{ Validate() error }
 
-// builtin makes a criterion with its default parameters.
-var builtin = map[string]func() Criterion{
-	"accessory":     func() Criterion { return &Accessory{} },
-	"after":         func() Criterion { return &After{} },
-	"alike":         func() Criterion { return &Alike{} },
-	"bm25":          func() Criterion { return &Rank{Field: FieldTitle} },
-	"brand":         func() Criterion { return &Brand{} },
-	"category":      func() Criterion { return &Category{} },
-	"common":        func() Criterion { return &Common{Of: "strong"} },
-	"companion":     func() Criterion { return &Companion{} },
-	"compatibility": func() Criterion { return &Compatible{} },
-	"coverage":      func() Criterion { return &Coverage{Field: FieldTitle} },
-	"head":          func() Criterion { return &Head{Field: FieldTitle} },
-	"n-grams":       func() Criterion { return &NGram{} },
-	"others":        func() Criterion { return &Others{} },
-	"phrase":        func() Criterion { return &Phrase{Field: FieldTitle} },
-	"position":      func() Criterion { return &Position{} },
-	"type":          func() Criterion { return &Type{} },
-	"typical":       func() Criterion { return &Typical{Of: "price"} },
-	"typo":          func() Criterion { return &Typo{} },
+// builtin makes each criterion with its default parameters. It is filled by init
+// because fit is made of others.
+var builtin map[string]func() Criterion
+
+func init() {
+	builtin = map[string]func() Criterion{
+		"accessory":      func() Criterion { return &Accessory{} },
+		"after":          func() Criterion { return &After{} },
+		"alike":          func() Criterion { return &Alike{} },
+		"bm25":           func() Criterion { return &Rank{Field: FieldTitle} },
+		"brand":          func() Criterion { return &Brand{} },
+		"category":       func() Criterion { return &Category{} },
+		"common":         func() Criterion { return &Common{Of: "strong"} },
+		"companion":      func() Criterion { return &Companion{} },
+		"compatibility":  func() Criterion { return &Compatible{} },
+		"coverage":       func() Criterion { return &Coverage{Field: FieldTitle} },
+		"head":           func() Criterion { return &Head{Field: FieldTitle} },
+		"n-grams":        func() Criterion { return &NGram{} },
+		"others":         func() Criterion { return &Others{} },
+		"phrase":         func() Criterion { return &Phrase{Field: FieldTitle} },
+		"position":       func() Criterion { return &Position{} },
+		"specifications": func() Criterion { return &Specs{} },
+		"attribute":      func() Criterion { return &Attribute{} },
+		"range":          func() Criterion { return &Range{Of: "price"} },
+		"model":          func() Criterion { return &Model{} },
+		"negation":       func() Criterion { return &Negation{} },
+		"fit":            func() Criterion { return &Fit{} },
+		"type":           func() Criterion { return &Type{} },
+		"typical":        func() Criterion { return &Typical{Of: "price"} },
+		"typo":           func() Criterion { return &Typo{} },
+	}
 }
 
 // Names lists the built-in criteria.

@@ -35,7 +35,7 @@ func TestNewRefusesWhatItDoesNotKnow(t *testing.T) {
 	_, err := New("colour", nil)
 	assert.ErrorContains(t, err, `no criterion "colour", want one of`)
 	_, err = New("coverage", map[string]any{"fields": "title"})
-	assert.EqualError(t, err, `criteria: coverage: no parameter "fields", want one of: field, idf`)
+	assert.EqualError(t, err, `criteria: coverage: no parameter "fields", want one of: field, idf, rest`)
 	_, err = New("coverage", map[string]any{"field": "name"})
 	assert.ErrorContains(t, err, `criteria: coverage: no field "name"`)
 	_, err = New("coverage", map[string]any{"idf": 3})

@@ -46,7 +46,7 @@ func (c *Head) Validate() error { return c.Field.validate() }
 
 // Judge implements [Criterion].
 func (c *Head) Judge(q *Query, d *Document) Finding {
-	end := q.headEnd()
+	end := q.headEnd
 	start := end - 1
 	if c.Bigram {
 		start = end - 2
@@ -102,7 +102,7 @@ func (c *Type) Judge(q *Query, d *Document) Finding {
 	name := strings.Join(words[:min(len(words), 5)], " ")
 	reason := "the type is " + name
 	switch at := slices.Index(kind, head); {
-	case at >= 0 && (kind[len(kind)-1] == head || len(d.Text(FieldType).Stems) > 0 && kind[0] == head):
+	case at >= 0 && kind[len(kind)-1] == head:
 		return Finding{"same", 1, name, reason}
 	case at >= 0:
 		return Finding{"part", .5, name, reason}

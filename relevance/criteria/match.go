@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// following is a word that stands after a match and may change what is meant: of
-// "laptop bag", bag after laptop.
+// suspicious is from where on a word counts as the name of another thing when it
+// stands beside a match, as bag does in "laptop bag".
 const suspicious = .2
 
-// kinship is how sure the vocabulary is that a word names a kind of thing of its
-// own.
+// kind is how sure the vocabulary is that a word names a kind of thing.
 func (c *Collection) kind(stem string) float64 { return c.words.noun[stem] }
 
 // match is where a query stands in a title.
@@ -23,6 +22,7 @@ type match struct {
 	before    bool    // such a word stands before the match
 	forIt     bool    // "for" stands before the match
 	withIt    bool    // "with" stands before the match
+	specs     int     // quantities with a unit before the match
 }
 
 // matchTitle finds the query in a title, its phrase or its head; ok is false if
@@ -45,9 +45,12 @@ func (q *Query) matchTitle(t *Text) (m match, ok bool) {
 		}
 	}
 	for i := range m.at {
+		if _, unit := units[t.Words[i]]; unit && i > 0 && hasDigit(t.Words[i-1]) {
+			m.specs++
+		}
 		switch w := t.Words[i]; {
-		case w == "for" || w == "4" && i > 0:
-			m.forIt = m.forIt || w == "for"
+		case w == "for":
+			m.forIt = true
 		case w == "with" || w == "w" || w == "incl" || w == "including":
 			m.withIt = true
 		case q.Collection.kind(t.Stems[i]) >= suspicious && !slices.Contains(q.Stems, t.Stems[i]) && i > 0:
@@ -62,17 +65,26 @@ func (q *Query) matchTitle(t *Text) (m match, ok bool) {
 func (q *Query) findMatches() {
 	c := q.Collection
 	q.candidates = c.withAll(q.Stems)
+	// The best are those where the title names the thing and nothing else; where
+	// there are none, weaker ones have to do.
+	var tiers [3][]int32
 	for _, i := range q.candidates {
-		t := c.documents[i].Text(FieldTitle)
-		if m, _ := q.matchTitle(t); m.phrase && !m.forIt && m.kind < suspicious {
-			q.strong = append(q.strong, i)
+		m, _ := q.matchTitle(c.documents[i].Text(FieldTitle))
+		switch {
+		case m.phrase && !m.forIt && !m.withIt && m.kind < suspicious && m.specs == 0:
+			tiers[0] = append(tiers[0], i)
+		case m.phrase && !m.forIt && m.kind < suspicious:
+			tiers[1] = append(tiers[1], i)
 		}
 	}
-	if joined := strings.Join(q.Words, ""); len(q.strong) == 0 && len(q.Words) > 1 {
-		q.strong = c.byTitle[Stem(joined)]
+	if joined := strings.Join(q.Words, ""); len(q.Words) > 1 {
+		tiers[2] = c.byTitle[Stem(joined)]
 	}
-	if len(q.strong) == 0 {
-		q.strong = q.candidates
+	for _, t := range append(tiers[:], q.candidates) {
+		if len(t) > 0 {
+			q.strong = t
+			break
+		}
 	}
 	for s, sp := range c.spaces {
 		q.center[s] = sp.mean(c.documents, q.strong, s)

@@ -12,10 +12,14 @@ type Coverage struct {
 	Field Field `json:"field"`
 	// IDF weighs the query's words by how rare they are in the collection.
 	IDF bool `json:"idf"`
+	// Rest leaves out the brand that the query names.
+	Rest bool `json:"rest"`
 }
 
 // Name implements [Criterion].
-func (c *Coverage) Name() string { return "coverage " + string(c.Field) + suffix(c.IDF, " idf") }
+func (c *Coverage) Name() string {
+	return "coverage " + string(c.Field) + suffix(c.IDF, " idf") + suffix(c.Rest, " rest")
+}
 
 // Sentence implements [Criterion].
 func (c *Coverage) Sentence() string {
@@ -40,6 +44,9 @@ func (c *Coverage) Judge(q *Query, d *Document) Finding {
 	var lacking []string
 	n := 0
 	for i, stem := range q.Stems {
+		if c.Rest && i >= q.brandAt && i < q.brandAt+len(q.brand) {
+			continue
+		}
 		weight := 1.
 		if c.IDF {
 			weight = q.Collection.IDF(stem)
@@ -172,4 +179,31 @@ func suffix(b bool, s string) string {
 		return s
 	}
 	return ""
+}
+
+// Specs asks whether the match stands among the title's specifications, after a
+// quantity with a unit, as "SSD" does in "PC 16 GB RAM 512 GB SSD".
+type Specs struct{}
+
+// Name implements [Criterion].
+func (c *Specs) Name() string { return "specifications" }
+
+// Sentence implements [Criterion].
+func (c *Specs) Sentence() string {
+	return "before: the match stands before the title's specifications; among: a quantity such as 16 GB comes before it; absent: the title does not name it."
+}
+
+// Answers implements [Criterion].
+func (c *Specs) Answers() []string { return []string{"before", "among", "absent"} }
+
+// Judge implements [Criterion].
+func (c *Specs) Judge(q *Query, d *Document) Finding {
+	m, ok := q.matchTitle(d.Text(FieldTitle))
+	switch {
+	case !ok:
+		return Finding{"absent", 0, "absent", "the title does not name it"}
+	case m.specs > 0:
+		return Finding{"among", 1 / float64(1+m.specs), "among", "the match stands among specifications"}
+	}
+	return Finding{"before", 1, "before", "the match stands before all specifications"}
 }

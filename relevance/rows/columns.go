@@ -92,7 +92,7 @@ func (r *row) document(t *Table) (Document, *RowError) {
 	get := func(name, role string) string {
 		v, ok := r.values.get(cmp.Or(name, role))
 		s, isText := v.(string)
-		if bad == nil && v != nil && !isText || name != "" && !ok {
+		if bad == nil && (v != nil && !isText || name != "" && !ok && r.flat) {
 			bad = r.wrong(t, name, role, "%s, want a text%s", found(v, ok), r.others(ok))
 		} else if bad == nil && !validText(s) {
 			bad = r.wrong(t, name, role, "is not valid UTF-8")

@@ -47,8 +47,6 @@ type Label struct {
 	// Values lists how the data write the label, besides its name. Equal numbers are
 	// the same label, so 3 needs no 3.0 here.
 	Values []string `yaml:"values"`
-	// Relevant marks a label that counts as relevant where a metric needs a cut.
-	Relevant bool `yaml:"relevant"`
 }
 
 // OnBadRow says what to do about a malformed row.
@@ -214,7 +212,8 @@ func (r *Report) note(file, format string, args ...any) {
 	}
 }
 
-func (r *Report) bad(err *RowError) {
+// Skip counts a bad row, and lists it if it is among the first.
+func (r *Report) Skip(err *RowError) {
 	r.Bad++
 	if len(r.FirstBad) < mostListed {
 		r.FirstBad = append(r.FirstBad, err)

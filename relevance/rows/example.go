@@ -38,14 +38,17 @@ type Example struct {
 	ID       string   `json:"id"`
 	Query    string   `json:"query"`
 	Document Document `json:"document"`
+	// DocumentID is the document's id in a file of documents, "" if there is none.
+	DocumentID string `json:"document_id,omitempty"`
 	// Truth holds the true answer of every step of the source, in the order
 	// of [Source].Steps; the last is the label. "" where no rule can tell.
 	Truth []string `json:"truth"`
 	// Raters holds the labels that single raters gave, "" where one gave none; nil
 	// where nobody knows them. See [Source.Distribution].
 	Raters []string `json:"raters,omitempty"`
-	// Facts is what the criteria found on this pair, as the prompt states it: the
-	// criterion's name and its finding.
+	// Found is what the task's criteria found on this pair, in the task's order, and
+	// Facts what of it the prompt states: the criterion's name and its finding.
+	Found []Found `json:"-"`
 	Facts []Field `json:"facts,omitempty"`
 	// Columns holds the columns of the data that the task keeps beside the pair's
 	// own: for expressions, rules and reports.
@@ -65,6 +68,14 @@ func (e *Example) Label() string {
 		return ""
 	}
 	return e.Truth[len(e.Truth)-1]
+}
+
+// Found is what one criterion says of a pair: its answer, how well the document fits,
+// from 0 to 1, and the thought that leads to the answer.
+type Found struct {
+	Name, Answer string
+	Score        float64
+	Reason       string
 }
 
 // Thought is one step of a trace before it is written in the task's syntax.
@@ -107,6 +118,10 @@ type Source struct {
 	Validation []Example
 	// Tests are the held-out sets.
 	Tests []TestSet
+	// Prepare completes a pair from elsewhere, of which only query and document are
+	// known, as those of the source are: with what the criteria find on it. It is nil
+	// where there is nothing to complete.
+	Prepare func(Example) Example
 	// Clip cuts the texts of every example to what the model can read: it replaces
 	// each by the clipper's, and tells the true answers anew. The first error of
 	// the clipper is returned. It is nil where every example is short.
@@ -162,13 +177,17 @@ func TruthRule(k int) reward.Rule[Example] {
 }
 
 // CriteriaText is what a compact prompt says of the criteria: those of the last step,
-// which say how the label follows from the steps. Those of the steps themselves a
-// small model learns by heart, because a prompt that spells them all out is most of
-// its cost.
+// which say how the label follows from the steps or what it means. Those of the steps
+// themselves a small model learns by heart, because a prompt that spells them all out
+// is most of its cost.
 func CriteriaText(steps []task.Step[Example]) string {
 	var texts []string
 	for _, c := range steps[len(steps)-1].Criteria {
-		texts = append(texts, c.Text)
+		text := c.Text
+		if !strings.HasPrefix(text, c.Name+":") {
+			text = c.Name + ": " + text
+		}
+		texts = append(texts, text)
 	}
 	return strings.Join(texts, " ")
 }
@@ -179,8 +198,10 @@ func Render(e Example) string {
 	var b strings.Builder
 	b.WriteString("query: ")
 	b.WriteString(e.Query)
-	b.WriteString("\ntitle: ")
-	b.WriteString(e.Document.Title)
+	if e.Document.Title != "" {
+		b.WriteString("\ntitle: ")
+		b.WriteString(e.Document.Title)
+	}
 	if e.Document.Body != "" {
 		b.WriteString("\nbody: ")
 		b.WriteString(e.Document.Body)

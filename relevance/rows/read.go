@@ -59,7 +59,7 @@ func (d *Data) read(r *Report) ([]Example, error) {
 			if d.OnBadRow != BadRowSkip {
 				return nil, err
 			}
-			r.bad(err)
+			r.Skip(err)
 			continue
 		}
 		at[key], ids[e.ID] = len(out), e.Line
@@ -106,6 +106,7 @@ func pairKey(e *Example) [16]byte {
 		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
 	}
 	add(e.Query)
+	add(e.DocumentID)
 	add(e.Document.Title)
 	add(e.Document.Body)
 	for _, f := range e.Document.Fields {
@@ -205,7 +206,7 @@ func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 				if t == &d.Pairs {
 					r.Rows++
 				}
-				r.bad(bad)
+				r.Skip(bad)
 				continue
 			}
 			if !yield(row, err) || err != nil {
@@ -233,7 +234,7 @@ func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 			e, bad := j.example(row)
 			if bad != nil {
 				if d.OnBadRow == BadRowSkip {
-					r.bad(bad)
+					r.Skip(bad)
 					continue
 				}
 				yield(Example{}, bad)
@@ -252,7 +253,7 @@ type joined struct {
 	queries   map[string]string
 	documents map[string]Document
 	ratings   map[[2]string][]string // by query or query id, and document id
-	texts     map[string]string      // each query once
+	texts     map[string]string      // queries, names of fields and labels, each once
 }
 
 // join reads the files beside the pairs, as far as the pairs name what is in them.
@@ -333,7 +334,7 @@ func (d *Data) lookup(t *Table, r *Report, do func(row row, id string) *RowError
 		switch {
 		case bad == nil:
 		case d.OnBadRow == BadRowSkip:
-			r.bad(bad)
+			r.Skip(bad)
 		default:
 			return bad
 		}
@@ -367,7 +368,7 @@ func (j *joined) readRatings(r *Report) error {
 			return bad
 		}
 		if bad != nil {
-			r.bad(bad)
+			r.Skip(bad)
 			continue
 		}
 		j.ratings[key] = append(j.ratings[key], raters...)
@@ -397,23 +398,25 @@ func (j *joined) example(r row) (Example, *RowError) {
 		}
 		queryKey = e.Query
 	}
-	if once, ok := j.texts[e.Query]; ok {
-		e.Query = once
-	} else {
-		j.texts[e.Query] = e.Query
-	}
+	e.Query = j.once(e.Query)
 	if d.Documents != nil || d.Ratings != nil {
 		if documentID, bad = r.text(t, c.DocumentID, "document_id"); bad != nil {
 			return e, bad
 		}
+		e.DocumentID = documentID
 	}
 	if d.Documents != nil {
 		var ok bool
 		if e.Document, ok = j.documents[documentID]; !ok {
 			return e, r.wrong(t, c.DocumentID, "document_id", "%q is no id of %s", documentID, filepath.Base(d.Documents.File))
 		}
-	} else if e.Document, bad = r.document(t); bad != nil {
-		return e, bad
+	} else {
+		if e.Document, bad = r.document(t); bad != nil {
+			return e, bad
+		}
+		for i := range e.Document.Fields {
+			e.Document.Fields[i].Name = j.once(e.Document.Fields[i].Name)
+		}
 	}
 	e.ID = strconv.Itoa(r.line)
 	if documentID != "" {
@@ -425,9 +428,11 @@ func (j *joined) example(r row) (Example, *RowError) {
 		}
 	}
 	for _, name := range c.Keep {
-		v, _ := r.values.get(name)
+		v, present := r.values.get(name)
 		s, ok := scalar(v)
 		switch {
+		case !present && r.flat:
+			return e, r.wrong(t, name, "", "is missing%s", r.others(false))
 		case !ok && v != nil:
 			return e, r.wrong(t, name, "", "%s, want a text, a number, true or false", found(v, true))
 		case !validText(s):
@@ -441,6 +446,15 @@ func (j *joined) example(r row) (Example, *RowError) {
 	return e, j.labelOf(&r, &e, [2]string{queryKey, documentID})
 }
 
+// once returns the first text that equals a text, so that equal ones are held once.
+func (j *joined) once(text string) string {
+	if first, ok := j.texts[text]; ok {
+		return first
+	}
+	j.texts[text] = text
+	return text
+}
+
 // labelOf reads the labels of a pair.
 func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 	d, t := j.data, &j.data.Pairs
@@ -452,7 +466,7 @@ func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 	v, present := r.values.get(cmp.Or(t.Columns.Label, "label"))
 	s, ok := scalar(v)
 	if label, allowed := d.label(s); ok && allowed {
-		e.Truth = []string{label}
+		e.Truth = []string{j.once(label)}
 		return nil
 	}
 	if blank(v) && t.Columns.Label == "" {

@@ -226,9 +226,9 @@ func TestThreeFiles(t *testing.T) {
 	got, r, err := d.Read()
 	require.NoError(t, err)
 	assert.Equal(t, []Example{
-		{ID: "1/d2", Query: "first query", Document: Document{Title: "two"}, Truth: []string{"1"}, File: "qrels.txt", Line: 1},
-		{ID: "1/d1", Query: "first query", Document: Document{Title: "one"}, Truth: []string{"-1"}, Raters: []string{"0", "-1", "", "0"}, File: "qrels.txt", Line: 2},
-		{ID: "2/d1", Query: "second \"query", Document: Document{Title: "one"}, Truth: []string{"0"}, File: "qrels.txt", Line: 3},
+		{ID: "1/d2", DocumentID: "d2", Query: "first query", Document: Document{Title: "two"}, Truth: []string{"1"}, File: "qrels.txt", Line: 1},
+		{ID: "1/d1", DocumentID: "d1", Query: "first query", Document: Document{Title: "one"}, Truth: []string{"-1"}, Raters: []string{"0", "-1", "", "0"}, File: "qrels.txt", Line: 2},
+		{ID: "2/d1", DocumentID: "d1", Query: "second \"query", Document: Document{Title: "one"}, Truth: []string{"0"}, File: "qrels.txt", Line: 3},
 	}, got)
 	assert.Len(t, r.Documents, 3)
 	assert.Equal(t, 2, r.Unrated)

@@ -48,6 +48,7 @@ func TestDistribution(t *testing.T) {
 }
 
 func TestRenderFacts(t *testing.T) {
+	assert.Equal(t, "query: q\nbody: b", Render(Example{Query: "q", Document: Document{Body: "b"}}))
 	e := Example{Query: "q", Document: Document{Title: "t", Fields: []Field{{"brand", "b"}}}, Facts: []Field{{"head noun", "yes"}, {"brand", "none"}}}
 	assert.Equal(t, "query: q\ntitle: t\nfacts: brand b\ncriteria: head noun yes, brand none", Render(e))
 }

@@ -144,6 +144,40 @@ func (t *Table) rows(r *Report) iter.Seq2[row, error] {
 	}
 }
 
+// Cells are the values of some columns of one row.
+type Cells struct {
+	File   string
+	Line   int
+	Values []string
+}
+
+// Wrong makes the error about one column.
+func (c *Cells) Wrong(column, format string, args ...any) *RowError {
+	return &RowError{c.File, c.Line, column, fmt.Sprintf(format, args...)}
+}
+
+// Values yields the given columns of each row, none of which may be empty. The first
+// error ends them.
+func (t *Table) Values(columns ...string) iter.Seq2[Cells, error] {
+	return func(yield func(Cells, error) bool) {
+		for row, err := range t.rows(&Report{}) {
+			c := Cells{t.File, row.line, make([]string, len(columns))}
+			for i, name := range columns {
+				if err != nil {
+					break
+				}
+				var bad *RowError
+				if c.Values[i], bad = row.text(t, name, ""); bad != nil {
+					err = bad
+				}
+			}
+			if !yield(c, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // plainText decompresses a file, skips a byte order mark and notes what it found.
 func plainText(f io.Reader, name string, r *Report) (*bufio.Reader, func(), error) {
 	closer := func() {}
