@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
@@ -82,6 +85,35 @@ func TestPosirEvalEncoder(t *testing.T) {
 	require.Contains(t, report, "over 2 documents with the evidence in the middle")
 }
 
+// A server that embeds a text as its bytes' counts finds what shares letters.
+func TestPosirEvalServer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request struct {
+			Model string
+			Input []string
+		}
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
+		assert.Equal(t, "e5", request.Model)
+		type datum struct {
+			Index     int       `json:"index"`
+			Embedding []float32 `json:"embedding"`
+		}
+		var data []datum
+		for i, text := range request.Input {
+			v := make([]float32, 256)
+			for _, b := range []byte(text) {
+				v[b]++
+			}
+			data = append(data, datum{i, v})
+		}
+		assert.NoError(t, json.NewEncoder(w).Encode(map[string]any{"data": data}))
+	}))
+	defer server.Close()
+	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "20", ownBenchmark(t))
+	require.Zero(t, status, errs)
+	require.Contains(t, report, "# Position bias of e5 on eng-eng")
+}
+
 func TestPosirNamesWhatIsWrong(t *testing.T) {
 	data := ownBenchmark(t)
 	run := filepath.Join(t.TempDir(), "run.json")
@@ -94,6 +126,7 @@ func TestPosirNamesWhatIsWrong(t *testing.T) {
 		"-mirror needs a retriever":               {"eval", "-run", run, "-mirror", data},
 		"need -model":                             {"eval", "-bm25", "-chunk", data},
 		`the run has query "nobody"`:              {"eval", "-run", run, data},
+		"-server needs -model":                    {"eval", "-bm25", "-server", "http://localhost", data},
 		"has no queries.parquet":                  {"eval", "-bm25", t.TempDir()},
 		"two folders have the name ours":          {"eval", "-bm25", data, data},
 		`results.json: posir: results: "eng-eng"`: {"metrics", results},

@@ -16,6 +16,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/remote"
+	"github.com/stepwise-rl/stepwise/remote/openai"
 )
 
 const posirEvalAbout = `Its arguments are folders of a benchmark in PosIR's layout, one per domain, each with
@@ -24,23 +26,25 @@ stepwise posir eval -model DIR eng-Latn/sports eng-Latn/game
 
 Measures whether a retriever finds documents less well if the answer stands at
 another place, and prints a report with a line of advice. The retriever is a sentence
-encoder (BERT, MiniLM, BGE), BM25, or whatever wrote a run file. -out keeps report,
+encoder (BERT, MiniLM, BGE) here or at a server, BM25, or whatever wrote a run file. -out keeps report,
 heat map, results and runs. A fault of the benchmark is in the report.`
 
 // posirOptions are the flags of posir eval.
 type posirOptions struct {
-	model, run, name, setting, corpora, out, backend string
-	bm25, chunk, mirror                              bool
-	maxTokens, depth, saliency                       int
-	queryPrefix, documentPrefix                      string
-	bias                                             posir.BiasOptions
+	model, server, keyEnv, run, name, setting, corpora, out, backend string
+	bm25, chunk, mirror                                              bool
+	maxTokens, depth, saliency                                       int
+	queryPrefix, documentPrefix                                      string
+	bias                                                             posir.BiasOptions
 }
 
 func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise posir eval"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
 	var o posirOptions
-	flags.StringVar(&o.model, "model", "", "`DIR` of a sentence encoder")
+	flags.StringVar(&o.model, "model", "", "`DIR` of a sentence encoder, or with -server the name of the server's model")
+	flags.StringVar(&o.server, "server", "", "`URL` of a server with /v1/embeddings (vLLM, SGLang, llama.cpp), to embed texts there")
+	flags.StringVar(&o.keyEnv, "key-env", "", "environment variable `NAME` that has the server's key")
 	flags.BoolVar(&o.bm25, "bm25", false, "rank by BM25")
 	flags.StringVar(&o.run, "run", "", "`FILE` of a run: TREC's format, or JSON if it ends in .json")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")
@@ -73,6 +77,10 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, errors.New("no folder of a benchmark"), errs, exitUsage)
 	case o.run != "" && o.mirror:
 		return finish(prog, errors.New("-mirror needs a retriever that can search, not -run"), errs, exitUsage)
+	case (o.server != "") && (o.model == "" || o.chunk || o.saliency != 0 || o.maxTokens != 0):
+		return finish(prog, errors.New("-server needs -model, and does not go with -chunk, -saliency and -max-tokens"), errs, exitUsage)
+	case o.keyEnv != "" && o.server == "":
+		return finish(prog, errors.New("-key-env needs -server"), errs, exitUsage)
 	case o.model == "" && (o.chunk || o.saliency != 0 || o.maxTokens != 0 || o.queryPrefix+o.documentPrefix != ""):
 		return finish(prog, errors.New("-chunk, -saliency, -max-tokens and prefixes need -model"), errs, exitUsage)
 	case o.saliency < 0:
@@ -203,6 +211,15 @@ func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
 			err = checkQueries(run, domains)
 		}
 		return ready{run}, err
+	case o.server != "":
+		e, err := openai.NewEmbedder(openai.EmbedderConfig{
+			Endpoint: remote.Endpoint{URL: o.server, Key: remote.Key{Env: o.keyEnv}}, Model: o.model,
+		})
+		if err != nil {
+			return nil, err
+		}
+		b, err := tensor.Open(o.backend)
+		return served{o, e, b}, err
 	}
 	return o.openEncoder()
 }
@@ -221,7 +238,18 @@ func (l lexical) search(ctx context.Context, queries []posir.Query, corpus posir
 	return posir.SearchBM25(ctx, queries, corpus, posir.Words, l.depth, eval.DefaultBM25Options())
 }
 
-// encoder is a sentence encoder.
+// served is a sentence encoder at a server.
+type served struct {
+	o *posirOptions
+	*openai.Embedder
+	backend tensor.Backend
+}
+
+func (s served) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
+	return posir.Search(ctx, posir.Prefixed{Embed: s.Embed, Query: s.o.queryPrefix, Document: s.o.documentPrefix}, queries, corpus, posir.SearchOptions{Depth: s.o.depth, Products: local.Products(s.backend)})
+}
+
+// encoder is a sentence encoder in this process.
 type encoder struct {
 	o     *posirOptions
 	model *model.Encoder
