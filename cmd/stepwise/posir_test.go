@@ -42,7 +42,7 @@ func TestPosirEvalBM25(t *testing.T) {
 	data, out := ownBenchmark(t), filepath.Join(t.TempDir(), "out")
 	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "50", "-out", out, data)
 	require.Zero(t, status, errs)
-	require.Contains(t, report, "# Position bias of BM25 on eng-eng")
+	require.Contains(t, report, "# Position bias of BM25 on own")
 	require.Contains(t, report, "nDCG@10 is 1.0000 over 80 queries")
 	require.Contains(t, report, "δ is ")
 	svg, err := os.ReadFile(filepath.Join(out, "heatmap.svg"))
@@ -58,8 +58,8 @@ func TestPosirEvalBM25(t *testing.T) {
 	var metrics map[string]map[string]posir.Metrics
 	require.NoError(t, json.Unmarshal([]byte(text), &metrics))
 	require.Len(t, metrics, 11)
-	require.Equal(t, 1., metrics["out"]["eng-eng"].NDCG)
-	require.Zero(t, metrics["out"]["eng-eng"].PSI)
+	require.Equal(t, 1., metrics["out"]["own"].NDCG)
+	require.Zero(t, metrics["out"]["own"].PSI)
 }
 
 // bertFolder is a folder of a random BERT and a tokenizer of bytes.
@@ -111,7 +111,16 @@ func TestPosirEvalServer(t *testing.T) {
 	defer server.Close()
 	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "20", ownBenchmark(t))
 	require.Zero(t, status, errs)
-	require.Contains(t, report, "# Position bias of e5 on eng-eng")
+	require.Contains(t, report, "# Position bias of e5 on own")
+}
+
+func TestSettingOf(t *testing.T) {
+	for want, dirs := range map[string][2]string{
+		"eng-eng": {"data/eng-Latn/sports/", ""}, "fra-eng": {"fra-Latn/game", "x/eng-Latn"},
+		"own": {"ours", ""}, "own ": {"eng-Latn/game", "ours"},
+	} {
+		require.Equal(t, strings.TrimSpace(want), settingOf(dirs[0], dirs[1]))
+	}
 }
 
 func TestPosirNamesWhatIsWrong(t *testing.T) {

@@ -48,7 +48,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.BoolVar(&o.bm25, "bm25", false, "rank by BM25")
 	flags.StringVar(&o.run, "run", "", "`FILE` of a run: TREC's format, or JSON if it ends in .json")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")
-	flags.StringVar(&o.setting, "setting", "eng-eng", "`NAME` of the setting, to compare with what is published of it")
+	flags.StringVar(&o.setting, "setting", "", "`NAME` of the setting, to compare with what is published of it (default: by the folders,\nas in eng-Latn/sports, else own)")
 	flags.StringVar(&o.corpora, "corpus", "", "take the documents of each domain from the folder of its name in `DIR`: for queries in\nanother language")
 	flags.StringVar(&o.out, "out", "", "`DIR` for report.md, heatmap.svg, SETTING/DOMAIN.json and DOMAIN.trec")
 	flags.StringVar(&o.queryPrefix, "query-prefix", "", "`TEXT` before each query, with -model")
@@ -94,7 +94,31 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 			o.name, _, _ = strings.Cut(filepath.Base(filepath.Clean(path)), ".")
 		}
 	}
+	if o.setting == "" {
+		o.setting = settingOf(flags.Arg(0), o.corpora)
+	}
 	return interruptible(prog, errs, func(ctx context.Context) error { return o.eval(ctx, flags.Args(), out) })
+}
+
+// settingOf names the setting of a domain's folder and, unless it is "", the folder of
+// the corpora: fra-eng for fra-Latn/sports and eng-Latn.
+func settingOf(domain, corpora string) string {
+	language := func(dir string) string {
+		name := filepath.Base(filepath.Clean(dir))
+		if language, script, ok := strings.Cut(name, "-"); ok && len(language) == 3 && len(script) == 4 {
+			return language
+		}
+		return ""
+	}
+	queries := language(filepath.Dir(filepath.Clean(domain)))
+	documents := queries
+	if corpora != "" {
+		documents = language(corpora)
+	}
+	if queries == "" || documents == "" {
+		return "own"
+	}
+	return queries + "-" + documents
 }
 
 func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) error {
