@@ -129,15 +129,7 @@ func curveOf(points []point) *Curve {
 	return &c
 }
 
-func (c *Curve) slope() float64 {
-	var x, y []float64
-	for i, m := range c.Mean {
-		if c.Count[i] > 0 {
-			x, y = append(x, BinCenter(i)), append(y, m)
-		}
-	}
-	return eval.FitLine(x, y).Slope
-}
+func (c *Curve) slope() float64 { return eval.FitLine(c.points()).Slope }
 
 // permute sets Null, NullHigh, P and SlopeP.
 func (b *Bias) permute(points []point, o BiasOptions) {

@@ -10,12 +10,12 @@ import (
 
 // WriteHeatMap draws the mean nDCG@10 by length and position as SVG: a row per length
 // bucket and one for all lengths, a column per bin. Light is 0 and dark is 1; a bin
-// without queries is an empty frame. A viewer shows mean and number of queries of
+// without queries is a dashed frame. A viewer shows mean and number of queries of
 // each cell.
 func WriteHeatMap(w io.Writer, a *Analysis, title string) error {
 	const left, top, width, height = 62, 44, 30, 26
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12" fill="#222">`+"\n",
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12" fill="#222" style="background:#fff">`+"\n",
 		left+Bins*width+80, top+(Buckets+1)*height+48)
 	text := func(x, y float64, anchor, s string) {
 		fmt.Fprintf(&b, `<text x="%g" y="%g" text-anchor="%s">`, x, y, anchor)
@@ -34,12 +34,12 @@ func WriteHeatMap(w io.Writer, a *Analysis, title string) error {
 		text(left-8, float64(y)+17, "end", name)
 		text(left+Bins*width+10, float64(y)+17, "start", number(c.PSI(), 3))
 		for bin := range Bins {
-			fill, value := "none", "no queries"
+			paint, value := `fill="none" stroke-dasharray="2"`, "no queries"
 			if c.Count[bin] > 0 {
-				fill, value = shade(c.Mean[bin]), fmt.Sprintf("%.3f of %d queries", c.Mean[bin], c.Count[bin])
+				paint, value = fmt.Sprintf(`fill="%s"`, shade(c.Mean[bin])), fmt.Sprintf("%.3f of %d queries", c.Mean[bin], c.Count[bin])
 			}
-			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s" stroke="#ccc"><title>%s, %.2f to %.2f: %s</title></rect>`+"\n",
-				left+bin*width, y, width-1, height-1, fill, name, binEdges[bin], binEdges[bin+1], value)
+			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" %s stroke="#ccc"><title>%s, %.2f to %.2f: %s</title></rect>`+"\n",
+				left+bin*width, y, width-1, height-1, paint, name, binEdges[bin], binEdges[bin+1], value)
 		}
 	}
 	bottom := float64(top + (Buckets+1)*height)

@@ -79,13 +79,18 @@ type Trend struct {
 // weight, and the correlations of means and positions. What they do not determine
 // is NaN.
 func (c *Curve) Trend() Trend {
-	var x, y []float64
+	x, y := c.points()
+	return Trend{eval.FitLine(x, y), eval.Pearson(x, y), eval.Spearman(x, y), eval.Kendall(x, y), len(x)}
+}
+
+// points returns centre and mean of the bins that are not empty.
+func (c *Curve) points() (x, y []float64) {
 	for i, m := range c.Mean {
 		if c.Count[i] > 0 {
 			x, y = append(x, BinCenter(i)), append(y, m)
 		}
 	}
-	return Trend{eval.FitLine(x, y), eval.Pearson(x, y), eval.Spearman(x, y), eval.Kendall(x, y), len(x)}
+	return x, y
 }
 
 // Analysis is what the benchmark makes of the results of one setting, such as
@@ -104,14 +109,9 @@ type Analysis struct {
 
 // Analyze pools the results of a setting, of all its domains.
 func Analyze(results []Result) *Analysis {
-	return analyze(len(results), func(i int) *Result { return &results[i] })
-}
-
-func analyze(n int, result func(int) *Result) *Analysis {
-	a := &Analysis{Queries: n}
+	a := &Analysis{Queries: len(results)}
 	sum := 0.0
-	for i := range n {
-		r := result(i)
+	for _, r := range results {
 		sum += r.NDCG
 		p, ok := r.Position()
 		if !ok {
@@ -126,7 +126,7 @@ func analyze(n int, result func(int) *Result) *Analysis {
 			a.NoLength++
 		}
 	}
-	a.NDCG = sum / float64(n) // NaN without results
+	a.NDCG = sum / float64(len(results)) // NaN without results
 	a.All.finish()
 	for i := range a.ByLength {
 		a.ByLength[i].finish()
