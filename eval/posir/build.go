@@ -96,7 +96,7 @@ func (b *Built) Corpus() Corpus {
 // by template. The phrase stands at exactly one place of the corpus, which is the
 // evidence. That is checked by counting all phrases of the corpus, upper case being lower
 // case; a phrase to plant is made of words that no document has. Documents of a
-// length are used in turn. An error names an invalid option or a document that is there
+// length are used in turn. The counts take some 20 bytes per word of the documents. An error names an invalid option or a document that is there
 // twice, or says that no query could be made.
 func Build(documents []Document, o BuildOptions) (*Built, error) {
 	if err := o.Validate(); err != nil {
