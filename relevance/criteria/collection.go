@@ -185,6 +185,7 @@ type Query struct {
 	// stands; empty if it names none.
 	brand   []string
 	brandAt int
+	headEnd int // the place after the head
 	// candidates are the documents of the collection with all words in the title,
 	// strong those among them that are likely what is wanted.
 	candidates, strong []int32
@@ -198,7 +199,10 @@ type Query struct {
 	medians map[string]float64
 }
 
-// Query prepares a query. Queries are kept, so a second call costs nothing.
+// maxQueries is how many queries a collection keeps, so that a server does not grow.
+const maxQueries = 10000
+
+// Query prepares a query. Queries are kept, so a second call costs little.
 func (c *Collection) Query(raw string) *Query {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,9 +210,13 @@ func (c *Collection) Query(raw string) *Query {
 		return q
 	}
 	q := &Query{Text: NewText(raw), Raw: raw, Collection: c, medians: make(map[string]float64)}
+	q.headEnd = q.findHead()
 	q.findBrand()
 	q.findMatches()
 	q.grams = c.grams(&q.Text)
+	if len(c.queries) >= maxQueries {
+		clear(c.queries)
+	}
 	c.queries[raw] = q
 	return q
 }
@@ -225,23 +233,32 @@ func (q *Query) findBrand() {
 	}
 }
 
-// Head is the stem of the word that says what is wanted: the last of the query,
-// or the last before "for" or "with"; "" if the query has no words.
+// Head is the stem of the word that says what is wanted: the last of the query, or
+// the last before "for" or "with", quantities at the end apart; "" if the query has
+// no words.
 func (q *Query) Head() string {
-	if end := q.headEnd(); end > 0 {
-		return q.Stems[end-1]
+	if q.headEnd > 0 {
+		return q.Stems[q.headEnd-1]
 	}
 	return ""
 }
 
-// headEnd returns the place after the head.
-func (q *Query) headEnd() int {
+// findHead finds the place after the head.
+func (q *Query) findHead() int {
+	end := len(q.Stems)
 	for i, s := range q.Stems {
 		if i > 0 && (s == "for" || s == "with" || s == "without") {
-			return i
+			end = i
+			break
 		}
 	}
-	return len(q.Stems)
+	numbers := q.quantities()
+	for k := len(numbers) - 1; k >= 0; k-- {
+		if n := numbers[k]; n.dimension != "" && n.end == end && n.at > 0 {
+			end = n.at // "laptop 40 cm"
+		}
+	}
+	return end
 }
 
 // distinct returns the words of a list once each.

@@ -47,7 +47,8 @@ type Finding struct {
 // validator is a criterion that can have invalid parameters.
 type validator interface{ Validate() error }
 
-// builtin makes a criterion with its default parameters.
+// builtin makes each criterion with its default parameters. It is filled by init
+// because fit is made of others.
 var builtin map[string]func() Criterion
 
 func init() {

@@ -45,6 +45,7 @@ func TestAnswers(t *testing.T) {
 		{"type", nil, "mouse", 3, "other", "laptop case"},
 		{"head", nil, "acme mice or mouse", 1, "yes", "yes"},
 		{"head", nil, "mouse for laptop", 2, "no", "no"},
+		{"head", nil, "laptop 512 gb 16gb", 2, "yes", "yes"},
 		{"head", map[string]any{"bigram": true}, "black laptop case", 3, "yes", "yes"},
 		{"head", map[string]any{"bigram": true}, "case", 3, None, "one word"},
 		{"category", nil, "laptop", 2, "in", "in"},

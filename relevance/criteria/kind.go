@@ -46,7 +46,7 @@ func (c *Head) Validate() error { return c.Field.validate() }
 
 // Judge implements [Criterion].
 func (c *Head) Judge(q *Query, d *Document) Finding {
-	end := q.headEnd()
+	end := q.headEnd
 	start := end - 1
 	if c.Bigram {
 		start = end - 2

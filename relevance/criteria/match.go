@@ -6,12 +6,11 @@ import (
 	"strings"
 )
 
-// following is a word that stands after a match and may change what is meant: of
-// "laptop bag", bag after laptop.
+// suspicious is from where on a word counts as the name of another thing when it
+// stands beside a match, as bag does in "laptop bag".
 const suspicious = .2
 
-// kinship is how sure the vocabulary is that a word names a kind of thing of its
-// own.
+// kind is how sure the vocabulary is that a word names a kind of thing.
 func (c *Collection) kind(stem string) float64 { return c.words.noun[stem] }
 
 // match is where a query stands in a title.
@@ -50,8 +49,8 @@ func (q *Query) matchTitle(t *Text) (m match, ok bool) {
 			m.specs++
 		}
 		switch w := t.Words[i]; {
-		case w == "for" || w == "4" && i > 0:
-			m.forIt = m.forIt || w == "for"
+		case w == "for":
+			m.forIt = true
 		case w == "with" || w == "w" || w == "incl" || w == "including":
 			m.withIt = true
 		case q.Collection.kind(t.Stems[i]) >= suspicious && !slices.Contains(q.Stems, t.Stems[i]) && i > 0:

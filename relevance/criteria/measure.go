@@ -122,11 +122,12 @@ func (c *Attribute) Judge(q *Query, d *Document) Finding {
 	if _, _, _, isRange := q.limits(); isRange {
 		return f
 	}
+	asked := slices.DeleteFunc(q.quantities(), func(n quantity) bool { return n.dimension == "" })
+	if len(asked) == 0 {
+		return f
+	}
 	have := d.Text(FieldAny).quantities()
-	for _, want := range q.quantities() {
-		if want.dimension == "" {
-			continue
-		}
+	for _, want := range asked {
 		text := strings.Join(q.Words[want.at:want.end], " ")
 		answer := "unknown"
 		for _, h := range have {

@@ -30,7 +30,7 @@ type Settings struct {
 	L2 []float64
 	// Folds is the number of parts that the training queries are split into.
 	Folds int
-	// Seed draws the parts.
+	// Seed draws the parts, and the resamples for the cut points.
 	Seed uint64
 }
 
@@ -68,7 +68,7 @@ type Beliefs struct {
 	L2    float64
 	// Loss is the mean cross-entropy of Train with the soft labels.
 	Loss float64
-	// Cuts are tuned on Train.
+	// Cuts are tuned on Train, see BaggedCuts.
 	Cuts []float64
 }
 
@@ -122,7 +122,7 @@ func CrossFit(d Data, train, test []int, s Settings) (*Beliefs, error) {
 	for i, p := range b.Train {
 		expected[i] = Expected(p)
 	}
-	b.Cuts = Cuts(expected, pick(d.Labels, train), len(soft[0]))
+	b.Cuts = BaggedCuts(expected, pick(d.Labels, train), pick(d.Queries, train), len(soft[0]), s.Seed)
 	var err error
 	if b.Model, err = Fit(d.Features(train, train), soft, b.L2); err != nil {
 		return nil, err

@@ -116,6 +116,11 @@ func TestCuts(t *testing.T) {
 		assert.Equal(t, labels[i], Grade(s, cuts), "%v of %v", s, cuts)
 	}
 	assert.IsNonDecreasing(t, cuts)
+	bagged := BaggedCuts(expected, labels, []string{"a", "b", "a", "b", "a", "b"}, 4, 1)
+	assert.IsNonDecreasing(t, bagged)
+	// One query is the whole of every resample.
+	assert.InDeltaSlice(t, cuts, BaggedCuts(expected, labels, make([]string, 6), 4, 1), 1e-12)
+	assert.Equal(t, bagged, BaggedCuts(expected, labels, []string{"a", "b", "a", "b", "a", "b"}, 4, 1))
 	assert.Equal(t, []int{0, 2}, []int{MostProbable([]float64{.4, .4, .2}), MostProbable([]float64{.1, .2, .7})})
 	assert.InDelta(t, 1.6, Expected([]float64{.1, .2, .7}), 1e-15)
 }

@@ -211,7 +211,7 @@ func (s *Study) Report(w io.Writer, ingredients []Variant, o Options) error {
 		}
 		s.Line(t, p, nil, o)
 	}
-	fmt.Fprintln(t, "\nwithout an ingredient\t"+head+"\taccuracy with less without it\tQWK")
+	fmt.Fprintln(t, "\nwithout an ingredient\t"+head+"\tdifference in accuracy\tin QWK")
 	for _, v := range ingredients {
 		p, err := s.CrossValidate(v, 1, o)
 		if err != nil {

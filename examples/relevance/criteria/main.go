@@ -33,7 +33,7 @@ func main() {
 	replicates := flag.Int("replicates", 1000, "bootstrap resamples")
 	flag.Parse()
 	start := time.Now()
-	data, err := read(*dir)
+	data, err := read(*dir, *audit)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -82,15 +82,15 @@ var others = []criteria.Criterion{
 	&criteria.Range{Of: "price"}, &criteria.Typical{Of: "price"},
 }
 
-// read reads the folder. The criteria learn from the whole catalogue, without labels.
-func read(dir string) (*study.Data, error) {
+// read reads the folder, with the prices if asked to. The criteria learn from the whole catalogue, without labels.
+func read(dir string, price bool) (*study.Data, error) {
 	labels := []string{"0", "1", "2", "3"}
 	in := rows.Data{
 		Pairs: rows.Table{File: filepath.Join(dir, "Broad_Query_Set_rated.csv"), Columns: rows.Columns{DocumentID: "docid", Label: "rating"}},
 		Documents: &rows.Table{File: filepath.Join(dir, "products.jsonl.gz"), Columns: rows.Columns{
 			Title: "title", Body: "short_description",
 			Fields: []rows.FieldColumn{
-				{Name: "supplier", Column: "supplier"}, {Name: "price", Column: "price"},
+				{Name: "supplier", Column: "supplier"},
 				{Name: "*", Column: "attr_t_*"}, {Name: "*", Column: "attr_n_*"}, {Name: "*", Column: "attr_b_*"},
 			},
 		}},
@@ -98,6 +98,9 @@ func read(dir string) (*study.Data, error) {
 			DocumentID: "docid", Raters: []string{"agent_1_rating", "agent_2_rating", "agent_3_rating"},
 		}},
 		AllDocuments: true,
+	}
+	if price {
+		in.Documents.Columns.Fields = append(in.Documents.Columns.Fields, rows.FieldColumn{Name: "price", Column: "price"})
 	}
 	for _, l := range labels {
 		in.Labels = append(in.Labels, rows.Label{Name: l})
