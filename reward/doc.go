@@ -51,6 +51,8 @@
 // completions and warn when the unscorable share grows (rl.Config.WarnUnscorable).
 // rl.Config.Judges sets how many completions are judged at once.
 //
+// Package remote/judge has such a rule, which asks a judge model.
+//
 // Examples are in example_service_test.go and example_test.go. A program that uses
 // it: examples/owntask.
 package reward

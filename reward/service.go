@@ -75,11 +75,11 @@ func (o *OnFailure) UnmarshalText(text []byte) error {
 type FailureBudget struct {
 	// Failures is how many of the last Window judgements may fail; the next
 	// failure ends the run. 0 allows none.
-	Failures int
+	Failures int `json:"failures"`
 	// Window is how many judgements are looked back on. It must be greater than
 	// Failures; 0 turns the budget off. An answer of the cache is no judgement,
 	// and questions that share a call share one.
-	Window int
+	Window int `json:"window"`
 }
 
 // ServiceSettings say how a [Service] is asked and what becomes of a judgement that
@@ -88,33 +88,34 @@ type FailureBudget struct {
 type ServiceSettings struct {
 	// Name appears in errors and in the reasons of unscorable scores. It is
 	// required and has at most 64 bytes.
-	Name string
+	Name string `json:"name"`
 	// Timeout bounds each call; 0 = no bound.
-	Timeout time.Duration
+	Timeout time.Duration `json:"timeout"`
 	// Retries is how often a failed call is repeated. There is no retry after an
 	// error marked as Permanent or once the context is done.
-	Retries int
+	Retries int `json:"retries"`
 	// Backoff and MaxBackoff bound the wait before retry k = 0, 1, …: a random time
 	// between 0 and min(MaxBackoff, Backoff·2^k) ("full jitter", Brooker,
 	// Exponential Backoff And Jitter, AWS 2015). Retries need both.
-	Backoff, MaxBackoff time.Duration
+	Backoff    time.Duration `json:"backoff"`
+	MaxBackoff time.Duration `json:"max_backoff"`
 	// Concurrency is how many calls may run at once; 0 = no limit. The
 	// trainer's setting rl.Config.Judges limits it as well.
-	Concurrency int
+	Concurrency int `json:"concurrency"`
 	// RatePerSecond is how many calls may start per second on average; 0 = no
 	// limit.
-	RatePerSecond float64
+	RatePerSecond float64 `json:"rate_per_second"`
 	// Burst is how many calls may start at once, after a pause. It must be at least
 	// 1 if there is a rate, else 0.
-	Burst int
+	Burst int `json:"burst"`
 	// CacheSize is how many answers are kept for rules with a key (see Through);
 	// the least recently used is dropped first. 0 keeps none. Failures are never
 	// kept.
-	CacheSize int
+	CacheSize int `json:"cache_size"`
 	// OnFailure says what becomes of a judgement that failed.
-	OnFailure OnFailure
+	OnFailure OnFailure `json:"on_failure"`
 	// Budget limits how many failures OnFailure may let pass.
-	Budget FailureBudget
+	Budget FailureBudget `json:"budget"`
 }
 
 // maxServiceName bounds what a service adds to the reasons that are counted.

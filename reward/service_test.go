@@ -78,7 +78,7 @@ func TestServiceSettings(t *testing.T) {
 
 	text, err := json.Marshal(valid)
 	require.NoError(t, err)
-	assert.Contains(t, string(text), `"OnFailure":"drop"`)
+	assert.Contains(t, string(text), `"on_failure":"drop"`)
 	var back reward.ServiceSettings
 	require.NoError(t, json.Unmarshal(text, &back))
 	assert.Equal(t, valid, back)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -116,6 +117,9 @@ func collect(ctx context.Context, e rollout.Engine, problems []Problem, stream [
 	// A failed judge cancels the engine: its error is then the cause.
 	if jerr := judges.Wait(); jerr != nil && (err == nil || errors.Is(err, context.Canceled) && ctx.Err() == nil) {
 		err = jerr
+	}
+	if err == io.EOF { // which from a trainer means that the source has ended
+		err = fmt.Errorf("rl: the engine: %w", err)
 	}
 	if err != nil {
 		return nil, err

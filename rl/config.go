@@ -58,6 +58,8 @@ type Config struct {
 	Batching Batching
 	// Dynamic replaces dead groups by further sampling; the zero value is off.
 	Dynamic DynamicSampling
+	// Async samples ahead of the training; the zero value is off.
+	Async Async
 	// LR is the learning rate of each optimiser step, counted from 0.
 	LR Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
@@ -196,7 +198,7 @@ func (c *Config) validate() error {
 	if !(c.WarnUnscorable >= 0 && c.WarnUnscorable <= 1) {
 		errs = append(errs, fmt.Errorf("rl: Config.WarnUnscorable is %v, want 0 to 1", c.WarnUnscorable))
 	}
-	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.validateKL())
+	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.Async.Validate(), c.validateKL())
 	if (c.Eval != nil) != (c.EvalEvery > 0) {
 		errs = append(errs, errors.New("rl: Config.Eval and Config.EvalEvery need each other"))
 	}
@@ -206,7 +208,7 @@ func (c *Config) validate() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return errors.Join(c.validateNeeds(), c.validateRequests())
+	return errors.Join(c.validateNeeds(), c.validateAsync(), c.validateRequests())
 }
 
 // validateKL checks the KL penalty in the reward.
@@ -242,15 +244,19 @@ func (c *Config) checkHorizon(groupSize int) error {
 	return nil
 }
 
-// validateNeeds checks that the objective gets the inputs it needs.
+// validateNeeds checks that the objective gets the inputs it needs, and that the
+// policy can do what the settings ask of it.
 func (c *Config) validateNeeds() error {
 	needs := c.Objective.Needs()
 	if needs&objective.InputRef != 0 && c.Reference == nil {
 		return errors.New("rl: the objective needs reference log-probs, but Config.Reference is missing")
 	}
-	if s, ok := c.Policy.(Supporter); ok {
-		if err := s.Supports(needs); err != nil {
-			return fmt.Errorf("rl: the policy does not support the objective: %w", err)
+	if err := supports(c.Policy, Required(needs)); err != nil {
+		return fmt.Errorf("rl: Config.Objective: %w", err)
+	}
+	if c.MaxNorm > 0 {
+		if err := supports(c.Policy, CapMaxNorm); err != nil {
+			return fmt.Errorf("rl: Config.MaxNorm is %v: %w", c.MaxNorm, err)
 		}
 	}
 	return nil
@@ -275,7 +281,7 @@ func (c *Config) validateRequests() error {
 			err = q.Validate()
 		}
 		if err == nil {
-			err = c.checkGroup(&q)
+			err = c.checkRequest(&q)
 		}
 		if k, ok := c.Engine.(rollout.Checker); err == nil && ok {
 			err = k.Check(&q)
@@ -336,11 +342,17 @@ func (c *Config) checkRewards(p Problem) error {
 	return nil
 }
 
-// checkGroup returns an error unless a problem asks for Batching.GroupSize
-// completions, if that is set.
-func (c *Config) checkGroup(q *rollout.Request) error {
+// checkRequest returns an error unless a problem asks for Batching.GroupSize
+// completions, if that is set, at a temperature at which the policies can give
+// log-probs.
+func (c *Config) checkRequest(q *rollout.Request) error {
 	if n := c.Batching.GroupSize; n > 0 && q.N != n {
 		return fmt.Errorf("it asks for %d completions, Batching.GroupSize is %d", q.N, n)
+	}
+	if t := q.Params.Temperature; t != 0 && t != 1 {
+		if err := errors.Join(supports(c.Policy, CapTemperature), supports(c.Reference, CapTemperature)); err != nil {
+			return fmt.Errorf("it asks for temperature %v: %w", t, err)
+		}
 	}
 	return nil
 }

@@ -45,8 +45,8 @@
 //   - A [Policy] that hands its weights to a separate engine is a [Publisher],
 //     and the engine a rollout.Refresher. If only one of them is, no weights are
 //     handed over; the trainer warns if it is the policy.
-//   - A [Policy] that cannot compute every objective is a [Supporter], so that
-//     NewTrainer can refuse an objective before the run.
+//   - A [Policy] that cannot do everything is a [Supporter], so that NewTrainer
+//     can refuse an objective, a temperature or clipping before the run.
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].
@@ -57,6 +57,16 @@
 //     calls.
 //   - An estimator that includes shaping rewards in its own statistics is an
 //     advantage.ShapingFolder.
+//   - An engine that can sample while the policy is trained, for [Async], is a
+//     rollout.Concurrent.
+//
+// # Sampling ahead of the training
+//
+// By default sampling and training alternate. With an engine on other machines,
+// [Async] lets them overlap, within a bound on how old the samples may be:
+//
+//	Objective: objective.Corrected{Objective: loss, Max: 2},
+//	Async:     rl.Async{Staleness: 1, Partial: true},
 //
 // # What the numbers mean
 //

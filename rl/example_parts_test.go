@@ -48,11 +48,8 @@ func (r remote) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Ob
 }
 
 // Supports makes NewTrainer refuse what TwoPass would refuse at the first update.
-func (r remote) Supports(n objective.Inputs) error {
-	if n &= objective.InputEntropy | objective.InputCandidates; n != 0 {
-		return fmt.Errorf("the server has no %v", n)
-	}
-	return nil
+func (r remote) Supports() rl.Capabilities {
+	return rl.CapAll &^ (rl.CapEntropy | rl.CapCandidates)
 }
 
 // A policy on a server with a linear loss trains with any objective of log-probs.
@@ -83,7 +80,7 @@ func ExampleTwoPass() {
 	fmt.Println(err)
 	// Output:
 	// reward 1.0
-	// rl: the policy does not support the objective: the server has no entropies
+	// rl: Config.Objective: the policy does not support entropies
 }
 
 // Dynamic sampling in a trainer, with a recorder of the metrics: two of these four

@@ -76,6 +76,11 @@ func (m *Imitation) Validate() error {
 	if err := checkMaxNorm(m.MaxNorm); err != nil {
 		return fmt.Errorf("rl: Imitation.%w", err)
 	}
+	if m.MaxNorm > 0 {
+		if err := supports(m.Policy, CapMaxNorm); err != nil {
+			return fmt.Errorf("rl: Imitation.MaxNorm is %v: %w", m.MaxNorm, err)
+		}
+	}
 	if err := m.LR.Validate(); err != nil {
 		return fmt.Errorf("rl: Imitation.LR: %w", err)
 	}

@@ -62,10 +62,9 @@ type Policy interface {
 	// calls can share an optimiser step. It calls b.Prepare first and leaves
 	// LogP and Grad filled in.
 	//
-	// An objective whose inputs the policy cannot provide is an error, whether
-	// or not the policy is a Supporter. An error of the objective is returned
-	// wrapped, with the sample's index. After an error the accumulated gradient
-	// is cleared.
+	// What the policy does not support (Supporter) is an error that names it. An
+	// error of the objective is returned wrapped, with the sample's index. After
+	// an error the accumulated gradient is cleared.
 	ForwardBackward(ctx context.Context, b *Batch, o objective.Objective) (loss float64, m objective.Metrics, err error)
 	// OptimStep applies the accumulated gradient and clears it.
 	OptimStep(ctx context.Context, o OptimOptions) (OptimInfo, error)
@@ -82,12 +81,4 @@ type Policy interface {
 type Publisher interface {
 	// Publish returns the current weights.
 	Publish(ctx context.Context) (rollout.Weights, error)
-}
-
-// Supporter is a Policy that cannot compute every objective. NewTrainer asks it,
-// so that a run that cannot work does not start.
-type Supporter interface {
-	// Supports returns an error that names the inputs that the policy cannot
-	// provide. ForwardBackward returns an error for such an objective too.
-	Supports(n objective.Inputs) error
 }

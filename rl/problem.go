@@ -122,7 +122,8 @@ type Lister interface {
 }
 
 // Observer is a Source that learns from results, such as a curriculum. The
-// trainer shows it every collection before drawing problems for the next.
+// trainer shows it every collection before drawing problems for the next, or with
+// Config.Async for a later one.
 type Observer interface {
 	// Observe receives the problems of a collection, including those that
 	// dynamic sampling dropped, and the judged group of each. It must not

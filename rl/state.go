@@ -28,8 +28,9 @@ var ErrMidway = errors.New("rl: the last training step ended midway; a state sav
 // Save stores the policy under name and returns the state of the whole trainer, a
 // small JSON object, for the caller to keep; package rl/checkpoint keeps it in
 // files. A trainer with the same configuration that restores it continues bit for
-// bit, if policy, engine and source do. After a Step that failed midway it
-// returns ErrMidway.
+// bit, if policy, engine and source do (with Config.Async, see there). The source's
+// position is that after the last problem trained on. After a Step that failed midway
+// Save returns ErrMidway.
 func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
 	if t.midway {
 		return nil, ErrMidway
@@ -38,8 +39,10 @@ func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rl: saving the policy: %w", err)
 	}
-	src, err := t.c.Source.State()
-	if err != nil {
+	var src []byte
+	if len(t.pending) > 0 {
+		src = t.pending[0].source
+	} else if src, err = t.c.Source.State(); err != nil {
 		return nil, fmt.Errorf("rl: the source's state: %w", err)
 	}
 	s := state{Format: stateFormat, Step: t.step, Opt: t.opt, Seed: t.c.Seed, Policy: ref, Source: src}
@@ -64,6 +67,8 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 		return fmt.Errorf("rl: trainer state: %w", err)
 	}
 	t.midway = true
+	t.Stop()
+	t.pending, t.handed = nil, nil
 	if err := t.c.Source.Restore(s.Source); err != nil {
 		return fmt.Errorf("rl: restoring the source: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"time"
 
@@ -25,6 +26,14 @@ type Trainer struct {
 	saved  bool               // Config.Checkpoint was called after the last step, or there was none
 	warned map[string]float64 // of a metric, the share last warned about
 	log    *slog.Logger
+
+	pending []*pending // collections that have been drawn, the next first
+
+	// With Async:
+	asked              int // samples, by the problems drawn last
+	sampling           sampling
+	handed             []handover // to the engine, the newest last
+	drained, refreshed time.Duration
 }
 
 // NewTrainer returns a trainer, or the error of Config.Validate.
@@ -46,6 +55,12 @@ func NewTrainer(c Config) (*Trainer, error) {
 	}
 	if c.singles() {
 		t.log.Warn("groups of a single completion get no advantage from this estimator: nothing is learned from outcomes", "estimator", fmt.Sprintf("%T", c.Estimator))
+	}
+	if a := c.Async; a.Staleness > 0 {
+		t.log.Info("sampling ahead of training", "staleness", a.Staleness, "partial", a.Partial)
+		if c.CheckpointEvery == 1 && !a.Partial {
+			t.log.Warn("nothing is sampled ahead of a checkpoint: with one after every training step, sampling and training never overlap")
+		}
 	}
 	_, publishes := c.Policy.(Publisher)
 	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
@@ -69,12 +84,13 @@ func (t *Trainer) Metrics() map[string]float64 { return t.last }
 // step that ctx interrupts is lost. To end a run on a signal with a checkpoint,
 // call Step yourself.
 func (t *Trainer) Run(ctx context.Context) error {
+	defer t.Stop()
 	for t.c.Steps == 0 || t.step < t.c.Steps {
 		_, err := t.Step(ctx)
-		switch {
-		case errors.Is(err, io.EOF) && t.step == 0:
+		switch { // an engine's io.EOF is wrapped, and an error
+		case err == io.EOF && t.step == 0:
 			return fmt.Errorf("rl: the source has fewer problems than the %d of a single collection", t.c.Batching.Prompts)
-		case errors.Is(err, io.EOF):
+		case err == io.EOF:
 			if t.c.Steps > 0 {
 				t.log.Warn("the source ended before the last training step", "steps", t.step, "of", t.c.Steps)
 			}
@@ -122,6 +138,7 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 //	reward_kl                divergence per token, with Config.RewardKL
 //	reward_kl/beta           its coefficient, with Config.AdaptiveKL
 //	dynamic/…                what dynamic sampling did (see DynamicSampling)
+//	async/…                  how far sampling was ahead (see Async)
 //	lr                       of the last optimiser step
 //	time/collect_s, time/update_s
 //	eval/<name>              metrics of Config.Eval, every EvalEvery steps
@@ -129,22 +146,30 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 // A training step that fails midway, because ctx is done for example, has drawn
 // problems and may have changed the policy. Save then refuses until the trainer
 // is restored or another step has been taken. To stop between steps, check one
-// context before each step and pass Step another (context.WithoutCancel).
+// context before each step and pass Step another (context.WithoutCancel). With
+// Config.Async, collections are sampled on after Step has returned; see Stop.
 func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
+	if t.c.Async.Staleness > 0 {
+		return t.stepAsync(ctx)
+	}
+	return t.train(ctx)
+}
+
+// train takes one training step.
+func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	t.midway = true
-	problems, err := t.draw(ctx)
-	if err != nil {
-		t.midway = !errors.Is(err, io.EOF)
+	if err := t.drawPending(ctx); err != nil {
+		t.midway = err != io.EOF
 		return nil, err
 	}
 	if err := t.publish(ctx); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	r, err := t.collect(ctx, problems)
+	r, async, err := t.take(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +218,7 @@ func (t *Trainer) Step(ctx context.Context) (map[string]float64, error) {
 	if r.Dynamic != nil {
 		r.Dynamic.metrics(m, len(r.Groups))
 	}
+	maps.Copy(m, async)
 	creditMetrics(m, stats)
 	info.metrics(m)
 	if kl.Count > 0 {
@@ -254,20 +280,22 @@ func (t *Trainer) next(ctx context.Context) (Problem, error) {
 	}
 	q, err := request(p)
 	if err == nil {
-		err = t.c.checkGroup(&q)
+		err = t.c.checkRequest(&q)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("rl: problem %q: %w", q.ID, err)
 	}
+	t.asked += q.N
 	return p, nil
 }
 
-// collect samples the problems, and with dynamic sampling further ones.
-func (t *Trainer) collect(ctx context.Context, problems []Problem) (*Rollouts, error) {
-	stream := [2]uint64{t.c.Seed, uint64(t.step)}
+// collect samples the problems of a training step, counted from 0, and with dynamic
+// sampling further ones.
+func (t *Trainer) collect(ctx context.Context, e rollout.Engine, problems []Problem, step int64) (*Rollouts, error) {
+	stream := [2]uint64{t.c.Seed, uint64(step)}
 	o := collectOptions{judges: t.c.Judges}
 	if t.c.Dynamic.Rounds == 0 {
-		return collect(ctx, t.c.Engine, problems, stream, 0, o)
+		return collect(ctx, e, problems, stream, 0, o)
 	}
 	var shape func(*Rollouts) error
 	if f, ok := t.c.Estimator.(advantage.ShapingFolder); ok && f.FoldsShaping() {
@@ -276,22 +304,35 @@ func (t *Trainer) collect(ctx context.Context, problems []Problem) (*Rollouts, e
 			return err
 		}
 	}
-	return collectLive(ctx, t.c.Engine, problems, t.next, t.c.Batching.Prompts, t.c.Estimator, shape, t.c.Dynamic, stream, o)
+	return collectLive(ctx, e, problems, t.next, t.c.Batching.Prompts, t.c.Estimator, shape, t.c.Dynamic, stream, o)
 }
 
 // publish hands the policy's weights to the engine, if both can.
 func (t *Trainer) publish(ctx context.Context) error {
 	p, ok1 := t.c.Policy.(Publisher)
 	e, ok2 := t.c.Engine.(rollout.Refresher)
-	if !ok1 || !ok2 {
+	async := t.c.Async.Staleness > 0
+	if !ok1 || !ok2 || async && t.hasWeights() {
 		return nil
 	}
+	start := time.Now()
 	w, err := p.Publish(ctx)
 	if err != nil {
 		return fmt.Errorf("rl: publishing weights: %w", err)
 	}
+	published := time.Now()
+	if async && !t.c.Async.Partial {
+		if err := t.drain(ctx); err != nil {
+			return err
+		}
+	}
+	drained := time.Now()
 	if err := e.Refresh(ctx, w); err != nil {
 		return fmt.Errorf("rl: refreshing the engine's weights: %w", err)
+	}
+	if async {
+		t.handOver(w.Version)
+		t.drained, t.refreshed = drained.Sub(published), published.Sub(start)+time.Since(drained)
 	}
 	return nil
 }

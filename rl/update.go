@@ -73,11 +73,11 @@ func (u *UpdateInfo) merge(v UpdateInfo) {
 // log-probs, such as a remote training server: it asks p for the log-probs,
 // evaluates o here, and then calls linear, which must add the gradient of
 // Σ Grad[t]·logp[t] to the policy's. An objective that needs entropies or
-// candidates is an error, because a linear loss cannot carry them; a policy that
-// is a Supporter too refuses such an objective before the run starts.
+// candidates is an error, because a linear loss cannot carry them; as a Supporter
+// the policy declares that, so that the run does not start.
 func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, linear func(context.Context, *Batch) error) (float64, objective.Metrics, error) {
-	if n := o.Needs() & (objective.InputEntropy | objective.InputCandidates); n != 0 {
-		return 0, nil, fmt.Errorf("rl: the objective needs %v, which a linear loss on log-probs cannot carry", n)
+	if err := Capabilities(0).Check(Required(o.Needs())); err != nil {
+		return 0, nil, fmt.Errorf("rl: a linear loss on log-probs cannot carry the objective: %w", err)
 	}
 	b.Prepare(o.Needs())
 	dst := make([][]float64, len(b.Samples))

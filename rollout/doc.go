@@ -19,6 +19,7 @@
 //     found before the run starts.
 //   - [Refresher] if its weights can be replaced. Each completion carries the
 //     versions of the weights that sampled it.
+//   - [Concurrent] if it can also sample while the policy is trained.
 //
 // # The completion that travels
 //

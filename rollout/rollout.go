@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
 // Params are sampling parameters.
@@ -113,6 +115,18 @@ type Engine interface {
 	Generate(ctx context.Context, reqs []Request, emit func(Completion) error) error
 }
 
+// Concurrent is a Refresher with weights of its own, which nobody else changes, so
+// that it can sample while the policy is trained (rl.Async). Several goroutines may
+// call Generate at once. Requests of earlier calls are begun first: the trainer waits
+// for them, while later calls are only there to keep the engine busy.
+type Concurrent interface {
+	Refresher
+	// RefreshInFlight reports whether Refresh may be called while Generate runs.
+	// Completions in flight then go on with the new weights or with those they
+	// began with; FirstVersion and LastVersion say which.
+	RefreshInFlight() bool
+}
+
 // Checker is an Engine that can tell beforehand which requests it cannot
 // sample, because the prompt is too long for the model, for example.
 type Checker interface {
@@ -121,9 +135,37 @@ type Checker interface {
 	Check(r *Request) error
 }
 
+// Form says what [Weights] are handed over as.
+type Form uint8
+
+const (
+	// FormOwn: by Local or a Ref that only the policy's own engine understands.
+	FormOwn Form = iota
+	// FormFolder: Ref is the path of a Hugging Face folder with all weights.
+	FormFolder
+	// FormAdapter: Ref is the path of a folder with LoRA adapters in PEFT's
+	// format, for a server that has the model they belong to.
+	FormAdapter
+	// FormGGUF: Ref is the path of a GGUF file with all weights.
+	FormGGUF
+)
+
+var formNames = []string{"own", "folder", "adapter", "gguf"}
+
+// String returns "own", "folder", "adapter" or "gguf".
+func (f Form) String() string { return settings.EnumString(formNames, f) }
+
+// MarshalText returns the same; any other value is an error.
+func (f Form) MarshalText() ([]byte, error) { return settings.EnumText(formNames, f) }
+
+// UnmarshalText reads what MarshalText writes.
+func (f *Form) UnmarshalText(text []byte) error { return settings.ParseEnum(formNames, text, f) }
+
 // Weights identifies a version of a policy's weights.
 type Weights struct {
 	Version int64
+	// Form says what Ref is. An engine refuses forms that it cannot load.
+	Form Form
 	// Ref is a path or URI from which a server can load the weights.
 	Ref string
 	// Local is a handle to the weights if the policy is in the same process as
@@ -133,5 +175,7 @@ type Weights struct {
 
 // Refresher is an Engine whose weights can be replaced between calls.
 type Refresher interface {
+	// Refresh returns once every completion of later calls is sampled with w. A
+	// form of weights that the engine cannot load is an error that names it.
 	Refresh(ctx context.Context, w Weights) error
 }

@@ -46,9 +46,8 @@ func (p *table) probs(prompt int32, step int) [vocab]float64 {
 	return [vocab]float64{no / (no + yes), yes / (no + yes)}
 }
 
-// LogProbs, ForwardBackward, OptimStep, Save and Load make the table an rl.Policy.
-// It keeps no checkpoints or versions and ignores clipping and temperature;
-// policytest.TablePolicy keeps the whole contract.
+// LogProbs, ForwardBackward, OptimStep, Save and Load make the table an rl.Policy. It
+// keeps no checkpoints and supports no clipping; policytest.TablePolicy does it all.
 func (p *table) LogProbs(_ context.Context, b *rl.Batch, dst [][]float64) error {
 	for i, s := range b.Samples {
 		for t, token := range s.Tokens {
@@ -85,6 +84,7 @@ func (p *table) OptimStep(_ context.Context, o rl.OptimOptions) (rl.OptimInfo, e
 
 func (p *table) Save(context.Context, string) (string, error) { return "", nil }
 func (p *table) Load(context.Context, string) error           { return nil }
+func (p *table) Supports() rl.Capabilities                    { return 0 }
 
 // Generate makes it a rollout.Engine, too.
 func (p *table) Generate(_ context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -81,6 +82,14 @@ func (d *decoder) value(p path, v reflect.Value, raw json.RawMessage) {
 		d.table(p, v, d.object(p, raw, want))
 	case f == record:
 		d.record(p, v, d.object(p, raw, want))
+	case f == duration:
+		var text string
+		err := json.Unmarshal(raw, &text)
+		x, bad := time.ParseDuration(text)
+		if err != nil || bad != nil {
+			d.mismatch(p, want, raw)
+		}
+		v.SetInt(int64(x))
 	case f == float && string(raw) == inf:
 		v.SetFloat(math.Inf(1))
 	case f == float && string(raw) == minusInf:

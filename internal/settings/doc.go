@@ -30,6 +30,7 @@
 //	bool, string           true, "text"
 //	integers               12, but not 12.0 or 1e3
 //	floats                 0.2, "inf", "-inf"; NaN is an error
+//	time.Duration          "1m30s", as time.ParseDuration reads it
 //	enums                  text, by MarshalText and UnmarshalText
 //	slice                  null or an array
 //	map with string keys   null or an object

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -62,6 +63,8 @@ func (e *encoder) value(p path, v reflect.Value) {
 		e.table(p, v)
 	case f == record:
 		e.record(p, v, "")
+	case f == duration:
+		e.leaf(p, reflect.ValueOf(time.Duration(v.Int()).String()))
 	case f == float && math.IsNaN(v.Float()):
 		e.fail(p, "want a number, got NaN")
 	case f == float && math.IsInf(v.Float(), 1):

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kinds maps the name of each kind to its prototype, whose fields are the defaults;
@@ -112,6 +113,7 @@ const (
 	unsupported form = iota
 	leaf             // encoding/json does it
 	float
+	duration
 	record
 	list // from here on, null is the zero value
 	table
@@ -127,6 +129,8 @@ func formOf(t reflect.Type) (f form, want string) {
 		return leaf, "a string"
 	}
 	switch k := t.Kind(); {
+	case t == reflect.TypeFor[time.Duration]():
+		return duration, `a duration such as "1m30s"`
 	case k == reflect.Bool:
 		return leaf, "true or false"
 	case k == reflect.String:

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func diff(a, b preset) string {
 }
 
 func drawPreset(t *rapid.T) preset {
-	p := preset{Name: rapid.String().Draw(t, "name"), Clip: drawClip(t), Loss: drawLoss(t, 3), Norm: drawNorm(t, 3)}
+	p := preset{Name: rapid.String().Draw(t, "name"), Clip: drawClip(t), Loss: drawLoss(t, 3), Norm: drawNorm(t, 3), Wait: time.Duration(rapid.Int64().Draw(t, "wait"))}
 	if rapid.Bool().Draw(t, "steer") {
 		p.Steer = drawSteered(t)
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -102,6 +103,8 @@ type preset struct {
 	Norm  norm     `json:"norm"`
 	Steer *steered `json:"steer"`
 	Run   func()   `json:"-"`
+
+	Wait time.Duration `json:"wait"`
 }
 
 var errNegative = errors.New("beta is negative")
@@ -224,10 +227,10 @@ var wrong = map[string]string{
 	`null`:                           `want settings, got null`,
 	`3`:                              `want an object, got 3`,
 	"{\"name\":\"\xff\"}":            `want JSON in UTF-8, got other bytes`,
-	`{"kind":"x"}`:                   `kind: unknown field, want name, clip, loss, norm or steer`,
-	`{"Name":"x"}`:                   `Name: unknown field, want name, clip, loss, norm or steer`,
-	`{"run":1}`:                      `run: unknown field, want name, clip, loss, norm or steer`,
-	`{"a\nb":1}`:                     `"a\nb": unknown field, want name, clip, loss, norm or steer`,
+	`{"kind":"x"}`:                   `kind: unknown field, want name, clip, loss, norm, steer or wait`,
+	`{"Name":"x"}`:                   `Name: unknown field, want name, clip, loss, norm, steer or wait`,
+	`{"run":1}`:                      `run: unknown field, want name, clip, loss, norm, steer or wait`,
+	`{"a\nb":1}`:                     `"a\nb": unknown field, want name, clip, loss, norm, steer or wait`,
 	`{"clip":{"memo":1}}`:            `clip.memo: unknown field, want low, high, level, slope, tokens or dual`,
 	`{"clip":{"low":1,"low":1}}`:     `clip.low: want each key once, got it twice`,
 	`{"clip":null}`:                  `clip: want an object, got null`,
@@ -241,6 +244,9 @@ var wrong = map[string]string{
 	`{"clip":{"tokens":128}}`:        `clip.tokens: want an integer (int8), got 128`,
 	`{"clip":{"tokens":1.0}}`:        `clip.tokens: want an integer (int8), got 1.0`,
 	`{"clip":{"tokens":"1"}}`:        `clip.tokens: want an integer (int8), got "1"`,
+	`{"wait":1}`:                     `wait: want a duration such as "1m30s", got 1`,
+	`{"wait":"1"}`:                   `wait: want a duration such as "1m30s", got "1"`,
+	`{"wait":null}`:                  `wait: want a duration such as "1m30s", got null`,
 	`{"clip":{"level":"all"}}`:       `clip.level: want token or sequence, got "all"`,
 	`{"clip":{"level":""}}`:          `clip.level: want token or sequence, got ""`,
 	`{"clip":{"level":1}}`:           `clip.level: want a string, got 1`,
@@ -379,7 +385,7 @@ func TestEncode(t *testing.T) {
 		`"clip":{"low":"-inf","high":"inf","level":"token","slope":"","tokens":0,"dual":1},`+
 		`"loss":[{"kind":"scaled","loss":null,"factor":1e-7},[],{"kind":"steered","beta":0,"parts":{"a":1000000,"z":1}}],`+
 		`"norm":{"kind":"whiten","ones":[true],"weights":null,"inner":{"kind":"rank"},"named":{"a":{"kind":"rank"}}},`+
-		`"steer":{"beta":1,"parts":{"a":1}}}`, string(got))
+		`"steer":{"beta":1,"parts":{"a":1}},"wait":"0s"}`, string(got))
 
 	got, err = settings.Encode[loss](clip{High: 0.1}, losses())
 	require.NoError(t, err)

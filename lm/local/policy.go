@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
@@ -101,13 +102,8 @@ func (t *Policy) Free() {
 	t.decoder.Free()
 }
 
-// Supports returns an error for candidates, which this policy does not compute.
-func (t *Policy) Supports(n objective.Inputs) error {
-	if n&objective.InputCandidates != 0 {
-		return errors.New("local: this policy does not compute the log-probs of candidates")
-	}
-	return nil
-}
+// Supports implements rl.Supporter: all but candidates.
+func (t *Policy) Supports() rl.Capabilities { return rl.CapAll &^ rl.CapCandidates }
 
 // Publish returns weights whose Local is the *model.Decoder itself, for an
 // engine in this process, and whose version is the current one. The engine sees
@@ -126,8 +122,8 @@ func (t *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 		}
 	}()
 	needs := o.Needs()
-	if err := t.Supports(needs); err != nil {
-		return 0, nil, err
+	if err := t.Supports().Check(rl.Required(needs)); err != nil {
+		return 0, nil, fmt.Errorf("local: %w", err)
 	}
 	b.Prepare(needs)
 	m = objective.Metrics{}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 func (s *suite) distribution(t *testing.T) {
@@ -33,6 +36,12 @@ func (s *suite) temperature(t *testing.T) {
 	}
 	unit := logProbs(t, p, b)
 	b.Temperature = 0.5
+	if s.Lacks&rl.CapTemperature != 0 {
+		_, _, err := p.ForwardBackward(t.Context(), b, linear{-1})
+		refused(t, "ForwardBackward at temperature 0.5", err)
+		refused(t, "LogProbs at temperature 0.5", p.LogProbs(t.Context(), b, unit))
+		return
+	}
 	z := 0.0
 	for i := range unit {
 		z += math.Exp(unit[i][0] / 0.5)
@@ -98,22 +107,25 @@ func (s *suite) lowers(t *testing.T) {
 
 // everyToken trains on one token of a sample at a time: its log-prob must rise,
 // wherever it stands in the sample. The optimiser step is small, because it could
-// overshoot for a token that is already likely.
+// overshoot for a token that is already likely. Each policy is freed before the next,
+// if Open registers that with its t: a server has room for a few.
 func (s *suite) everyToken(t *testing.T) {
 	b := &rl.Batch{Prompts: [][]int32{s.tokens(3)}, Samples: []rl.Sample{{Tokens: s.tokens(4)}}}
 	sm := &b.Samples[0]
 	for k := range sm.Tokens {
-		p := s.Open(t)
-		sm.Weight = make([]float64, len(sm.Tokens))
-		sm.Weight[k] = 1
-		before := logProbs(t, p, b)[0][k]
-		forward(t, p, b, linear{-1})
-		if _, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR / 100}); err != nil {
-			t.Fatalf("OptimStep: %v", err)
-		}
-		if after := logProbs(t, p, b)[0][k]; !(after > before) {
-			t.Fatalf("a step on token %d alone took its log-prob from %v to %v", k, before, after)
-		}
+		t.Run(strconv.Itoa(k), func(t *testing.T) {
+			p := s.Open(t)
+			sm.Weight = make([]float64, len(sm.Tokens))
+			sm.Weight[k] = 1
+			before := logProbs(t, p, b)[0][k]
+			forward(t, p, b, linear{-1})
+			if _, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR / 100}); err != nil {
+				t.Fatalf("OptimStep: %v", err)
+			}
+			if after := logProbs(t, p, b)[0][k]; !(after > before) {
+				t.Fatalf("a step on token %d alone took its log-prob from %v to %v", k, before, after)
+			}
+		})
 	}
 }
 
@@ -217,8 +229,17 @@ func (s *suite) errorClears(t *testing.T) {
 func (s *suite) skips(t *testing.T) {
 	p, b := s.Open(t), s.batch(2, 2)
 	at := logProbs(t, p, b)
-	if _, _, err := p.ForwardBackward(t.Context(), b, exploding{}); err != nil {
-		return // refusing at once is as good
+	_, _, err := p.ForwardBackward(t.Context(), b, exploding{})
+	if s.Lacks&rl.CapSkip != 0 {
+		if err == nil {
+			_, err = p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR})
+		}
+		refused(t, "an infinite gradient", err)
+		same(t, "log-probs after the refusal", logProbs(t, p, b), at, 0)
+		return
+	}
+	if err != nil {
+		t.Fatalf("ForwardBackward: %v", err)
 	}
 	if info := s.optimStep(t, p); !info.Skipped {
 		t.Fatalf("a step with an infinite gradient was taken: %+v", info)
@@ -232,19 +253,13 @@ func (s *suite) skips(t *testing.T) {
 
 func (s *suite) entropy(t *testing.T) {
 	p, b := s.Open(t), s.batch(2, 2)
-	sup, ok := p.(rl.Supporter)
-	if ok && sup.Supports(objective.InputEntropy) != nil {
-		if _, _, err := p.ForwardBackward(t.Context(), b, entropyBonus{}); err == nil {
-			t.Fatal("Supports refuses entropy, ForwardBackward accepts it")
-		}
+	_, _, err := p.ForwardBackward(t.Context(), b, entropyBonus{})
+	if s.Lacks&rl.CapEntropy != 0 {
+		refused(t, "an objective of entropies", err)
 		return
 	}
-	if _, _, err := p.ForwardBackward(t.Context(), b, entropyBonus{}); err != nil {
-		if ok {
-			t.Fatalf("Supports accepts entropy, ForwardBackward refuses it: %v", err)
-		}
-		t.Logf("ForwardBackward refuses entropy: %v; as an rl.Supporter the policy could refuse it before a run starts", err)
-		return
+	if err != nil {
+		t.Fatalf("ForwardBackward: %v", err)
 	}
 	s.optimStep(t, p)
 	for range 3 {
@@ -266,13 +281,103 @@ func (s *suite) entropy(t *testing.T) {
 }
 
 func (s *suite) candidates(t *testing.T) {
-	p := s.Open(t)
-	if sup, ok := p.(rl.Supporter); !ok || sup.Supports(objective.InputCandidates) == nil {
+	if s.Lacks&rl.CapCandidates != 0 {
+		_, _, err := s.Open(t).ForwardBackward(t.Context(), s.batch(1, 1), wantsCandidates{})
+		refused(t, "an objective of candidates", err)
+	}
+}
+
+// clips takes a step on a thousand times a loss, clipped to the norm of its gradient,
+// which must equal a step on the loss, whatever the optimiser does with gradients.
+func (s *suite) clips(t *testing.T) {
+	p, q, b := s.Open(t), s.Open(t), s.batch(3, 2)
+	if s.Lacks&rl.CapMaxNorm != 0 {
+		at := logProbs(t, p, b)
+		forward(t, p, b, linear{-1})
+		_, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR, MaxNorm: 1})
+		refused(t, "OptimStep with a MaxNorm", err)
+		same(t, "log-probs after the refusal", logProbs(t, p, b), at, 0)
 		return
 	}
-	if _, _, err := p.ForwardBackward(t.Context(), s.batch(1, 1), wantsCandidates{}); err == nil {
-		t.Fatal("Supports refuses candidates, ForwardBackward accepts them")
+	for _, pol := range []rl.Policy{p, q} { // so that the optimiser's state is not zero
+		forward(t, pol, b, linear{-1})
+		s.optimStep(t, pol)
 	}
+	forward(t, p, b, linear{-1})
+	n := s.optimStep(t, p).GradNorm
+	forward(t, q, b, linear{-1000})
+	info, err := q.OptimStep(t.Context(), rl.OptimOptions{LR: s.LR, MaxNorm: n})
+	if err != nil {
+		t.Fatalf("OptimStep: %v", err)
+	}
+	if math.Abs(info.GradNorm-1000*n) > 10*s.Tolerance*1000*n {
+		t.Fatalf("gradient norm %v, want that before clipping, %v", info.GradNorm, 1000*n)
+	}
+	same(t, "log-probs after a clipped step", logProbs(t, q, b), logProbs(t, p, b), 10*s.Tolerance)
+}
+
+// declaration checks that the policy declares what Options say.
+func (s *suite) declaration(t *testing.T) {
+	sup, ok := s.Open(t).(rl.Supporter)
+	switch {
+	case ok && sup.Supports() != rl.CapAll&^s.Lacks:
+		t.Fatalf("Supports returns %v; Options.Lacks is %v", sup.Supports(), s.Lacks)
+	case !ok && s.Lacks != 0:
+		t.Fatalf("Options.Lacks is %v, but the policy is no rl.Supporter, so no trainer knows", s.Lacks)
+	}
+}
+
+// trainerRefuses checks that NewTrainer refuses each setting that needs what the
+// policy cannot do. No setting needs rl.CapSkip.
+func (s *suite) trainerRefuses(t *testing.T) {
+	policy := s.Open(t) // one for all: servers have room for a few
+	for c, change := range map[rl.Capabilities]func(*rl.Config, *problem){
+		rl.CapTemperature: func(_ *rl.Config, p *problem) { p.Params.Temperature = 0.5 },
+		rl.CapMaxNorm:     func(c *rl.Config, _ *problem) { c.MaxNorm = 1 },
+		rl.CapEntropy:     func(c *rl.Config, _ *problem) { c.Objective = entropyBonus{} },
+		rl.CapCandidates:  func(c *rl.Config, _ *problem) { c.Objective = wantsCandidates{} },
+	} {
+		p := &problem{Prompt: s.tokens(2), N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+		config := rl.Config{
+			Policy: policy, Engine: noEngine{}, Source: &rl.SliceSource{Problems: []rl.Problem{p}},
+			Objective: linear{-1}, Batching: rl.Batching{Prompts: 1}, LR: rl.Constant{LR: s.LR},
+		}
+		if _, err := rl.NewTrainer(config); err != nil {
+			t.Fatalf("NewTrainer: %v", err)
+		}
+		change(&config, p)
+		_, err := rl.NewTrainer(config)
+		if s.Lacks&c != 0 {
+			refused(t, "NewTrainer", err)
+			if !strings.Contains(err.Error(), c.String()) {
+				t.Fatalf("NewTrainer's error %q does not name %q", err, c)
+			}
+		} else if err != nil {
+			t.Fatalf("NewTrainer with %v, which Options.Lacks does not list: %v", c, err)
+		}
+	}
+}
+
+// refused fails the test unless err says that the policy does not support something.
+func refused(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, rl.ErrUnsupported) {
+		t.Fatalf("%s: the error is %v, want rl.ErrUnsupported", what, err)
+	}
+}
+
+// problem asks for what it is, and noEngine samples nothing.
+type problem rollout.Request
+
+func (p *problem) Request() (rollout.Request, error) { return rollout.Request(*p), nil }
+func (p *problem) Judge(context.Context, *rollout.Completion) error {
+	return errors.New("policytest: there is nothing to judge")
+}
+
+type noEngine struct{}
+
+func (noEngine) Generate(context.Context, []rollout.Request, func(rollout.Completion) error) error {
+	return errors.New("policytest: nothing should be sampled")
 }
 
 func (s *suite) cancelled(t *testing.T) {

@@ -9,6 +9,9 @@
 //		})
 //	}
 //
+// What the policy cannot do, and declares as an rl.Supporter, goes into
+// Options.Lacks: it must be refused by name, by the policy and by rl.NewTrainer.
+//
 // [TablePolicy] is a policy and an engine that is small enough to reason about. Use
 // it to test trainers and step credit.
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -159,6 +160,13 @@ func (p *pipe) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error
 
 func (p *pipe) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (float64, objective.Metrics, error) {
 	loss, m, err := rl.TwoPass(ctx, p, b, o, func(ctx context.Context, b *rl.Batch) error {
+		for i := range b.Samples {
+			for _, g := range b.Samples[i].Grad {
+				if math.IsInf(g, 0) || math.IsNaN(g) {
+					return p.Supports().Check(rl.CapSkip)
+				}
+			}
+		}
 		_, err := p.do(ctx, wire("backward", b, true))
 		return err
 	})
@@ -187,23 +195,64 @@ func (p *pipe) Load(ctx context.Context, ref string) error {
 	return err
 }
 
-func (p *pipe) Supports(n objective.Inputs) error {
-	if n&(objective.InputEntropy|objective.InputCandidates) != 0 {
-		return errors.New("the server knows only a linear loss on log-probs")
-	}
-	return nil
-}
+// JSON has no infinities, so the server never sees a gradient that it could skip.
+const pipeLacks = rl.CapSkip | rl.CapEntropy | rl.CapCandidates
+
+func (p *pipe) Supports() rl.Capabilities { return rl.CapAll &^ pipeLacks }
 
 func TestPolicyBehindAPipe(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	policytest.Run(t, policytest.Options{Open: openPipe, Vocab: 12, LR: 0.5, Tolerance: 1e-9})
+	policytest.Run(t, policytest.Options{Open: openPipe, Vocab: 12, LR: 0.5, Tolerance: 1e-9, Lacks: pipeLacks})
 }
 
-// A policy need not be an rl.Supporter to refuse entropies.
-func TestRefusalWithoutSupporter(t *testing.T) {
+// bare refuses all that a policy may refuse.
+type bare struct{ *policytest.TablePolicy }
+
+func (bare) Supports() rl.Capabilities { return 0 }
+
+func (p bare) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
+	if b.Temperature != 0 && b.Temperature != 1 {
+		return p.Supports().Check(rl.CapTemperature)
+	}
+	return p.TablePolicy.LogProbs(ctx, b, dst)
+}
+
+func (p bare) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (float64, objective.Metrics, error) {
+	loss, m, err := rl.TwoPass(ctx, p, b, o, func(ctx context.Context, b *rl.Batch) error {
+		sent := &rl.Batch{Prompts: b.Prompts}
+		for _, s := range b.Samples {
+			for _, g := range s.Grad {
+				if math.IsInf(g, 0) {
+					return p.Supports().Check(rl.CapSkip)
+				}
+			}
+			sent.Samples = append(sent.Samples, rl.Sample{Prompt: s.Prompt, Tokens: s.Tokens, Sequence: objective.Sequence{Weight: s.Grad}})
+		}
+		_, _, err := p.TablePolicy.ForwardBackward(ctx, sent, weighted{})
+		return err
+	})
+	if err != nil {
+		_, cerr := p.TablePolicy.OptimStep(context.WithoutCancel(ctx), rl.OptimOptions{})
+		err = errors.Join(err, cerr)
+	}
+	return loss, m, err
+}
+
+func (p bare) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	if o.MaxNorm > 0 {
+		return rl.OptimInfo{}, p.Supports().Check(rl.CapMaxNorm)
+	}
+	return p.TablePolicy.OptimStep(ctx, o)
+}
+
+func TestRefusals(t *testing.T) {
 	policytest.Run(t, policytest.Options{
-		Open:  func(t *testing.T) rl.Policy { return struct{ rl.Policy }{openPipe(t)} },
-		Vocab: 12, LR: 0.5, Tolerance: 1e-9,
+		Open: func(*testing.T) rl.Policy {
+			p := policytest.NewTablePolicy(12, nil, -1)
+			p.Randomize(7, 1)
+			return bare{p}
+		},
+		Vocab: 12, LR: 0.5, Tolerance: 1e-9, Lacks: rl.CapAll,
 	})
 }
 
@@ -214,7 +263,7 @@ func TestTablePolicy(t *testing.T) {
 			p.Randomize(7, 1)
 			return p
 		},
-		Vocab: 12, LR: 0.5, Tolerance: 1e-9,
+		Vocab: 12, LR: 0.5, Tolerance: 1e-9, Lacks: rl.CapCandidates,
 	})
 }
 
@@ -224,6 +273,7 @@ func TestInvalidOptions(t *testing.T) {
 		"Options.Open":  {Vocab: 2},
 		"Options.Vocab": {Open: open, Vocab: 1},
 		"Options.LR":    {Open: open, Vocab: 2, LR: -1},
+		"Options.Lacks": {Open: open, Vocab: 2, Lacks: 1 << 7},
 	} {
 		require.ErrorContains(t, o.Validate(), want)
 	}

@@ -13,7 +13,8 @@ import (
 
 // Options describe the policy under test.
 type Options struct {
-	// Open returns a new policy; all of them must have the same weights.
+	// Open returns a new policy; all of them must have the same weights. It may
+	// register cleanups with t. At most three are in use at once.
 	Open func(t *testing.T) rl.Policy
 	// Vocab is the number of tokens, at least 2; ids are 0 to Vocab-1. It
 	// should be at most a few hundred, because the suite sums over it.
@@ -24,6 +25,11 @@ type Options struct {
 	// Tolerance is the absolute difference allowed between two computations of
 	// the same log-prob; 0 means 1e-4.
 	Tolerance float64
+	// Lacks is what the policy declares that it cannot do, as an
+	// rl.Supporter. Each must be refused by name (rl.ErrUnsupported), by the
+	// policy itself and by rl.NewTrainer before anything is sampled. All else
+	// must work.
+	Lacks rl.Capabilities
 }
 
 // Validate returns an error that names the first invalid option. Run calls it.
@@ -33,6 +39,8 @@ func (o Options) Validate() error {
 		return errors.New("policytest: Options.Open is missing")
 	case o.Vocab < 2:
 		return fmt.Errorf("policytest: Options.Vocab is %d, want at least 2", o.Vocab)
+	case o.Lacks&^rl.CapAll != 0:
+		return fmt.Errorf("policytest: Options.Lacks is %#x, want a set of rl.Capabilities", uint8(o.Lacks))
 	case !(o.LR >= 0) || !(o.Tolerance >= 0):
 		return fmt.Errorf("policytest: Options.LR is %v and Options.Tolerance %v, want numbers of at least 0", o.LR, o.Tolerance)
 	}
@@ -60,7 +68,9 @@ func Run(t *testing.T, o Options) {
 		test func(*suite, *testing.T)
 	}{
 		{"LogProbsAreADistribution", (*suite).distribution},
-		{"TemperatureDividesLogits", (*suite).temperature},
+		{"Declaration", (*suite).declaration},
+		{"TrainerRefuses", (*suite).trainerRefuses},
+		{"TemperatureDividesLogitsOrIsRefused", (*suite).temperature},
 		{"ForwardFillsLogP", (*suite).forwardFills},
 		{"SharedPromptsEqualSeparateOnes", (*suite).sharedPrompts},
 		{"OptimStepLowersTheLoss", (*suite).lowers},
@@ -70,9 +80,10 @@ func Run(t *testing.T, o Options) {
 		{"SaveAndLoadContinueBitForBit", (*suite).saveLoad},
 		{"LoadClearsTheGradient", (*suite).loadClears},
 		{"ObjectiveErrorClearsTheGradient", (*suite).errorClears},
-		{"NonFiniteGradientIsSkipped", (*suite).skips},
+		{"MaxNormClipsOrIsRefused", (*suite).clips},
+		{"NonFiniteGradientIsSkippedOrRefused", (*suite).skips},
 		{"EntropyIsTrainedOrRefused", (*suite).entropy},
-		{"CandidatesAreRefusedUnlessSupported", (*suite).candidates},
+		{"CandidatesAreRefusedUnlessDeclared", (*suite).candidates},
 		{"CancelledContext", (*suite).cancelled},
 		{"LoadOfNothing", (*suite).loadNothing},
 		{"VersionsCountOptimSteps", (*suite).versions},

@@ -2,7 +2,6 @@ package policytest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -123,8 +122,8 @@ func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o object
 	if err := ctx.Err(); err != nil {
 		return 0, nil, err
 	}
-	if err := p.Supports(o.Needs()); err != nil {
-		return 0, nil, err
+	if err := p.Supports().Check(rl.Required(o.Needs())); err != nil {
+		return 0, nil, fmt.Errorf("policytest: %w", err)
 	}
 	b.Prepare(o.Needs())
 	T, row := temperature(b), make([]float64, p.vocab)
@@ -203,13 +202,8 @@ func (p *TablePolicy) Load(_ context.Context, ref string) error {
 	return nil
 }
 
-// Supports implements rl.Supporter: candidates are an error.
-func (p *TablePolicy) Supports(n objective.Inputs) error {
-	if n&objective.InputCandidates != 0 {
-		return errors.New("policytest: a TablePolicy has no candidates")
-	}
-	return nil
-}
+// Supports implements rl.Supporter: all but candidates.
+func (p *TablePolicy) Supports() rl.Capabilities { return rl.CapAll &^ rl.CapCandidates }
 
 // Generate implements rollout.Engine. It supports the sampling parameters
 // Temperature, which must be above 0, and MaxTokens; others are an error.

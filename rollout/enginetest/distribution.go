@@ -19,6 +19,9 @@ func distribution(ctx context.Context, s *suite) error {
 	for _, p := range []rollout.Params{
 		{Temperature: 1}, {Temperature: 0.7}, {Temperature: 1.5, TopK: 3}, {Temperature: 1, TopP: 0.6}, {Temperature: 1, TopK: 4, TopP: 0.7},
 	} {
+		if s.lacks(p) {
+			continue
+		}
 		p.MaxTokens = 1
 		for i, prompt := range s.Prompts {
 			unit := s.First(prompt)

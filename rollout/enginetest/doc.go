@@ -11,7 +11,8 @@
 //	}
 //
 // Facts about the model, such as its exact distribution, go into the [Config] and
-// make the suite stricter. [Fake] is a complete engine over any function that
+// make the suite stricter; what the engine cannot do goes into Config.Lacks, and
+// has to be refused by name. [Fake] is a complete engine over any function that
 // computes logits.
 //
 // Examples are in example_test.go.

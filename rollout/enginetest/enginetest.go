@@ -36,7 +36,49 @@ type Config struct {
 	// BatchDependent is set for engines that cannot promise that a request
 	// gives the same samples whatever it is batched with.
 	BatchDependent bool
+	// Lacks are the features that the engine does not have. Requests that need
+	// one are left out of all checks but Refused: the engine must be a
+	// rollout.Checker, and refuse them by the name of the parameter.
+	Lacks Feature
 }
+
+// Feature is a use of sampling parameters that not every engine can serve, with the
+// log-probs that rollout.Completion promises. Several are combined by |.
+type Feature uint8
+
+const (
+	// FeatureTemperature is a temperature other than 0 and 1, with all tokens kept.
+	FeatureTemperature Feature = 1 << iota
+	// FeatureTruncation is TopK or TopP at temperature 1.
+	FeatureTruncation
+	// FeatureBoth is TopK or TopP at a temperature other than 0 and 1.
+	FeatureBoth
+	// FeatureStop is a stop string.
+	FeatureStop
+)
+
+// Needs returns the features that parameters need. At temperature 0, TopK and TopP
+// change nothing and need nothing.
+func Needs(p *rollout.Params) Feature {
+	var f Feature
+	truncated := p.TopK > 0 || p.TopP > 0 && p.TopP < 1
+	switch tempered := p.Temperature != 1; {
+	case p.Temperature == 0:
+	case truncated && tempered:
+		f = FeatureBoth
+	case truncated:
+		f = FeatureTruncation
+	case tempered:
+		f = FeatureTemperature
+	}
+	if len(p.Stop) > 0 {
+		f |= FeatureStop
+	}
+	return f
+}
+
+// lacks reports whether the engine lacks what p needs.
+func (s *suite) lacks(p rollout.Params) bool { return s.Lacks&Needs(&p) != 0 }
 
 // Validate returns an error that names the first invalid field. Run calls it.
 func (c *Config) Validate() error {
@@ -88,11 +130,13 @@ var checks = []struct {
 	{"Batching", batching},
 	{"Distribution", distribution},
 	{"InvalidRequests", invalidRequests},
+	{"Refused", refused},
 	{"EmitError", emitError},
 	{"CancelledBefore", cancelledBefore},
 	{"CancelledWithin", cancelledWithin},
 	{"Goroutines", goroutines},
 	{"Versions", versions},
+	{"Concurrent", concurrent},
 }
 
 // skip is the reason why a check does not apply.

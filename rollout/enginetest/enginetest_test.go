@@ -72,6 +72,60 @@ func TestFake(t *testing.T) {
 	Run(t, config())
 }
 
+// refusing is a fake engine that lacks some features.
+type refusing struct {
+	*Fake
+	lacks Feature
+}
+
+func (r refusing) Check(q *rollout.Request) error {
+	if f := Needs(&q.Params); f&r.lacks != 0 {
+		return fmt.Errorf("Temperature %v with TopK %d, TopP %v and Stop %q: no", q.Params.Temperature, q.Params.TopK, q.Params.TopP, q.Params.Stop)
+	}
+	return nil
+}
+
+func (r refusing) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+	if err := rollout.Validate(reqs, r.Check); err != nil {
+		return err
+	}
+	return r.Fake.Generate(ctx, reqs, emit)
+}
+
+func TestFakeThatLacksFeatures(t *testing.T) {
+	for _, f := range []Feature{FeatureTemperature, FeatureTruncation | FeatureBoth, FeatureStop, FeatureTemperature | FeatureTruncation | FeatureBoth | FeatureStop} {
+		c := config()
+		c.New = func(*testing.T) rollout.Engine { return refusing{fake(), f} }
+		c.Lacks = f
+		Run(t, c)
+	}
+}
+
+// What Config.Lacks names must be refused, and nothing else.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		engine rollout.Engine
+		lacks  Feature
+		want   string
+	}{
+		{fake(), FeatureStop, "the engine is no rollout.Checker"},
+		{refusing{fake(), 0}, FeatureStop, "the engine lacks it, but Check does not refuse it"},
+		{refusing{fake(), FeatureTemperature | FeatureStop}, FeatureStop, "Config.Lacks does not say so"},
+		{onlyChecks{refusing{fake(), FeatureStop}}, FeatureStop, "Check refuses it, but Generate emits"},
+	} {
+		config := config()
+		config.Lacks = c.lacks
+		require.ErrorContains(t, refused(t.Context(), newSuite(&config, c.engine)), c.want)
+	}
+}
+
+// onlyChecks refuses in Check alone.
+type onlyChecks struct{ refusing }
+
+func (o onlyChecks) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+	return o.Fake.Generate(ctx, reqs, emit)
+}
+
 func TestInvalidConfig(t *testing.T) {
 	for want, spoil := range map[string]func(*Config){
 		"Config.New":            func(c *Config) { c.New = nil },

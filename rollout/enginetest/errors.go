@@ -57,6 +57,54 @@ func invalidRequests(ctx context.Context, s *suite) error {
 	return nil
 }
 
+// refused checks that what the engine lacks is refused by name, beforehand.
+func refused(ctx context.Context, s *suite) error {
+	if s.Lacks == 0 {
+		return skip("Config.Lacks is not set")
+	}
+	checker, ok := s.engine.(rollout.Checker)
+	if !ok {
+		return errors.New("Config.Lacks is set, but the engine is no rollout.Checker")
+	}
+	for _, c := range []struct {
+		name   string // a parameter that the error has to name
+		params rollout.Params
+	}{
+		{"Temperature", rollout.Params{Temperature: 0.7}},
+		{"TopK", rollout.Params{Temperature: 1, TopK: 3}},
+		{"TopP", rollout.Params{Temperature: 1, TopP: 0.6}},
+		{"TopK", rollout.Params{Temperature: 0.7, TopK: 3}},
+		{"TopP", rollout.Params{Temperature: 0.7, TopP: 0.6}},
+		{"Stop", rollout.Params{Temperature: 1, Stop: []string{"x"}}},
+	} {
+		wrong := s.request(1, 2, c.params)
+		wrong.ID = "the-refused-one"
+		err := checker.Check(&wrong)
+		switch lacks := s.lacks(c.params); {
+		case !lacks && err != nil:
+			return fmt.Errorf("%+v: Config.Lacks does not say so, but Check refuses it: %w", c.params, err)
+		case !lacks:
+			continue
+		case err == nil:
+			return fmt.Errorf("%+v: the engine lacks it, but Check does not refuse it", c.params)
+		case !strings.Contains(err.Error(), c.name):
+			return fmt.Errorf("%+v: the error of Check does not name %s: %w", c.params, c.name, err)
+		}
+		emitted := 0
+		err = s.engine.Generate(ctx, []rollout.Request{s.request(0, 2, rollout.Params{Temperature: 1}), wrong}, func(rollout.Completion) error {
+			emitted++
+			return nil
+		})
+		switch {
+		case err == nil || emitted > 0:
+			return fmt.Errorf("%+v: Check refuses it, but Generate emits %d completions and returns %v", c.params, emitted, err)
+		case !strings.Contains(err.Error(), wrong.ID) || !strings.Contains(err.Error(), c.name):
+			return fmt.Errorf("%+v: the error of Generate does not name %s and the request's ID: %w", c.params, c.name, err)
+		}
+	}
+	return nil
+}
+
 func emitError(ctx context.Context, s *suite) error {
 	for _, at := range []int{1, 2} {
 		full := errors.New("no room")

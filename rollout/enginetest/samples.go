@@ -27,6 +27,9 @@ func fields(ctx context.Context, s *suite) error {
 	for _, p := range []rollout.Params{
 		{Temperature: 1}, {Temperature: 0.6}, {Temperature: 2, TopK: 2}, {Temperature: 1, TopP: 0.5}, {},
 	} {
+		if s.lacks(p) {
+			continue
+		}
 		got, err := s.collect(ctx, s.request(0, 4, p), s.request(1, 4, p))
 		if err != nil {
 			return fmt.Errorf("%+v: %w", p, err)
@@ -60,6 +63,9 @@ func greedy(ctx context.Context, s *suite) error {
 	for _, p := range []rollout.Params{
 		{}, {}, {Temperature: 1, TopK: 1}, {Temperature: 1, TopP: 1e-9}, // the last two leave no choice either
 	} {
+		if s.lacks(p) {
+			continue
+		}
 		got, err := s.collect(ctx, s.request(0, 3, p))
 		if err != nil {
 			return fmt.Errorf("%+v: %w", p, err)
@@ -81,6 +87,9 @@ func greedy(ctx context.Context, s *suite) error {
 }
 
 func stop(ctx context.Context, s *suite) error {
+	if s.Lacks&FeatureStop != 0 {
+		return skip("the engine lacks stop strings")
+	}
 	for i := range s.Prompts {
 		got, err := s.collect(ctx, s.request(i, 1, rollout.Params{}))
 		if err != nil {

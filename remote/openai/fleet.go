@@ -1,0 +1,256 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// fleet chooses a server for each request.
+type fleet struct {
+	servers  []*server
+	patience time.Duration
+	health   time.Duration // bound on the question whether a server is up
+
+	mu      sync.Mutex
+	changed chan struct{} // closed, and made anew, when a server becomes free
+	lastUp  time.Time     // when a server was last up
+	*counters
+}
+
+// failuresDown is how many requests in a row must fail until a server is down. One
+// whose port is closed is down at once.
+const failuresDown = 3
+
+// maxDown is the longest that a server which is down is left alone.
+const maxDown = 15 * time.Second
+
+func newFleet(servers []*server, patience, health time.Duration) *fleet {
+	for _, s := range servers {
+		s.byModel = map[string]int{}
+		s.waits = &backoff.ExponentialBackOff{
+			InitialInterval: 200 * time.Millisecond, MaxInterval: maxDown, Multiplier: 2, RandomizationFactor: 0.5,
+		}
+	}
+	return &fleet{
+		servers: servers, patience: patience, health: health,
+		changed: make(chan struct{}), lastUp: time.Now(), counters: newCounters(),
+	}
+}
+
+// notify wakes those who wait for a server. f.mu is held.
+func (f *fleet) notify() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// slots is how many requests may be under way at once.
+func (f *fleet) slots() (n int) {
+	for _, s := range f.servers {
+		n += s.limit
+	}
+	return n
+}
+
+// lease is a place at a server for one request.
+type lease struct {
+	*server
+	model, label string
+	version      int64
+}
+
+// labelOf returns the label of the weights that a server has now.
+func (f *fleet) labelOf(s *server) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return s.label
+}
+
+// acquire waits for a place at the least loaded server, and at another than avoid if
+// another is up.
+func (f *fleet) acquire(ctx context.Context, avoid *server) (*lease, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		f.mu.Lock()
+		now := time.Now()
+		s, trial, wait, err := f.choose(avoid, now)
+		var l *lease
+		switch {
+		case trial:
+			s.state = stateTrial
+		case s != nil:
+			s.inFlight++
+			s.byModel[s.model]++
+			f.inFlight.add(now, 1)
+			l = &lease{s, s.model, s.label, s.version}
+		}
+		changed := f.changed
+		f.mu.Unlock()
+		switch {
+		case err != nil:
+			return nil, err
+		case trial:
+			f.try(ctx, s)
+			continue
+		case l != nil:
+			return l, nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// choose returns the server to use, or to try whether it is up again, or how long to
+// wait at most. f.mu is held.
+func (f *fleet) choose(avoid *server, now time.Time) (best *server, trial bool, wait time.Duration, err error) {
+	wait = time.Second
+	dead := 0
+	others := false // a server besides avoid is up
+	for _, s := range f.servers {
+		others = others || s.state == stateUp && s != avoid
+	}
+	for _, s := range f.servers {
+		switch s.state {
+		case stateDead:
+			dead++
+			continue
+		case stateDown:
+			if until := s.notBefore.Sub(now); until > 0 {
+				wait = min(wait, until)
+				continue
+			}
+			return s, true, 0, nil
+		case stateUp:
+			f.lastUp = now
+		case stateTrial, stateRefreshing:
+			if s.state == stateRefreshing {
+				f.lastUp = now // it has a deadline of its own
+			}
+			continue
+		}
+		if until := s.notBefore.Sub(now); until > 0 {
+			wait = min(wait, until)
+			continue
+		}
+		if s.inFlight >= s.limit || s == avoid && others {
+			continue
+		}
+		if best == nil || s.inFlight*best.limit < best.inFlight*s.limit {
+			best = s
+		}
+	}
+	if best == nil && (dead == len(f.servers) || now.Sub(f.lastUp) > f.patience) {
+		return nil, false, 0, f.none()
+	}
+	return best, false, wait, nil
+}
+
+// none is the error when no server is left. f.mu is held.
+func (f *fleet) none() error {
+	var errs []error
+	for _, s := range f.servers {
+		if s.lastErr != nil {
+			errs = append(errs, s.lastErr)
+		}
+	}
+	return fmt.Errorf("openai: %w: %w", ErrNoServer, errors.Join(errs...))
+}
+
+// ErrNoServer is in the error of a call that ends because no server is left: all are
+// out since a weight refresh, or none has answered for Config.Patience.
+var ErrNoServer = errors.New("no server is left")
+
+// try asks a server that is down whether it is up again.
+func (f *fleet) try(ctx context.Context, s *server) {
+	f.mu.Lock()
+	label := s.label
+	f.mu.Unlock()
+	asked, cancel := context.WithTimeout(ctx, f.health)
+	err := s.healthy(asked, label)
+	cancel()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.notify()
+	if s.state != stateTrial {
+		return // a refresh has taken it meanwhile
+	}
+	switch {
+	case err == nil:
+		s.state, s.failures, s.notBefore = stateUp, 0, time.Time{}
+		s.waits.Reset()
+	case errors.Is(err, errOtherWeights):
+		s.state, s.lastErr, s.gone = stateDead, err, true
+	default:
+		s.state = stateDown
+		if ctx.Err() == nil {
+			s.lastErr = err
+			s.notBefore = time.Now().Add(s.waits.NextBackOff())
+		}
+	}
+}
+
+// release gives a place back after a request that was answered.
+func (f *fleet) release(l *lease) (version int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.failures = 0
+	f.free(l)
+	return l.server.version
+}
+
+// free gives a place back. f.mu is held.
+func (f *fleet) free(l *lease) {
+	l.inFlight--
+	if l.byModel[l.model]--; l.byModel[l.model] == 0 {
+		delete(l.byModel, l.model)
+	}
+	f.inFlight.add(time.Now(), -1)
+	f.notify()
+}
+
+// abandon gives a place back after a request that the caller has ended.
+func (f *fleet) abandon(l *lease) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.free(l)
+}
+
+// busy gives a place back after an answer that asks to wait.
+func (f *fleet) busy(l *lease, after time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t := time.Now().Add(after); after > 0 && t.After(l.notBefore) && l.state == stateUp {
+		l.notBefore = t
+	}
+	f.free(l)
+}
+
+// failed gives a place back after a request that failed by the server's fault.
+func (f *fleet) failed(l *lease, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.failures++
+	l.lastErr = err
+	var closed *net.OpError
+	refused := errors.As(err, &closed) && closed.Op == "dial"
+	switch {
+	case l.state != stateUp:
+	case errors.Is(err, errOtherWeights):
+		l.state, l.notBefore = stateDown, time.Now() // trying it finds out the same
+	case l.failures >= failuresDown || refused:
+		l.state, l.notBefore = stateDown, time.Now().Add(l.waits.NextBackOff())
+	}
+	f.free(l)
+}

@@ -1,0 +1,188 @@
+package openai
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/stepwise-rl/stepwise/remote/internal/transport"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// maxLongProbe bounds the prompt of the probe with a long context.
+const maxLongProbe = 8192
+
+// probePrompts is how many prompts a probe tries: llama.cpp cannot answer if what
+// follows one is not UTF-8.
+const probePrompts = 40
+
+// tolerance is how far log-probs that should be the same may differ, because a server
+// has computed them in another batch or precision.
+const tolerance = 0.05
+
+// open finds out who the server is and what it can do.
+func (e *Engine) open(ctx context.Context, s *server) error {
+	asked, cancel := context.WithTimeout(ctx, e.config.PhaseTimeout)
+	defer cancel()
+	id, err := s.dialect.identify(asked, s)
+	if err != nil {
+		return err
+	}
+	s.identity, s.model = id, id.model
+	s.limit = cmp.Or(s.config.Concurrency, id.slots, 64)
+	s.logps.perRequest = id.perRequest
+	if want := e.config.Context; id.context > 0 && want > id.context {
+		return fmt.Errorf("Config.Context is %d, but the server's is %d", want, id.context)
+	}
+	greedy, prompt, err := e.probe(ctx, s, s.model, 0)
+	if err != nil {
+		return fmt.Errorf("a probe: %w", err)
+	}
+	if err := e.probeMeaning(ctx, s, prompt, greedy); err != nil {
+		return fmt.Errorf("a probe of log-probs: %w", err)
+	}
+	first, at, err := e.probe(ctx, s, s.model, 1)
+	if err != nil {
+		return fmt.Errorf("a probe with a seed: %w", err)
+	}
+	again, err := e.askOften(ctx, s, e.probeCall(s.model, at, rollout.Params{Temperature: 1, MaxTokens: len(first.Tokens)}))
+	if err != nil {
+		return fmt.Errorf("a probe with a seed, once more: %w", err)
+	}
+	s.seeded = slices.Equal(first.Tokens, again.Tokens) && slices.Equal(first.LogP, again.LogP)
+	if err := e.probeLong(ctx, s); err != nil {
+		return fmt.Errorf("a probe with a long prompt: %w", err)
+	}
+	scores, err := e.probeScores(ctx, s, prompt, &greedy)
+	if err != nil {
+		return fmt.Errorf("a probe of prompt log-probs: %w", err)
+	}
+	s.scores = scores
+	e.config.Logger.InfoContext(ctx, "openai: inference server", "url", s.String(), "dialect", s.config.Dialect,
+		"model", transport.Clean(s.model, 80), "context", id.context, "at_once", s.limit, "log_probs", s.logps.meaning.String(),
+		"processed_log_probs_by_request", id.perRequest, "prompt_log_probs", scores, "same_seed_same_sample", s.seeded)
+	return nil
+}
+
+// probeCall is a call that no request asked for.
+func (e *Engine) probeCall(model string, prompt []int32, p rollout.Params) *call {
+	c := e.newCall(&rollout.Request{Prompt: prompt, Params: p})
+	c.model, c.seed = model, 7
+	c.id = fmt.Sprintf("%s-probe-%d", e.run, e.calls.Add(1))
+	return c
+}
+
+// probePrompt makes a prompt of n ordinary tokens.
+func (e *Engine) probePrompt(n, variant int) []int32 {
+	prompt := make([]int32, n)
+	size := e.config.Vocab.VocabSize()
+	for i := range prompt {
+		id := int32((7 + 31*i + 13*variant) % size)
+		for slices.Contains(e.config.EOS, id) {
+			id = (id + 1) % int32(size)
+		}
+		prompt[i] = id
+	}
+	return prompt
+}
+
+// probe asks for two tokens, with one prompt after the other while llama.cpp cannot
+// answer. It returns the answer and its prompt.
+func (e *Engine) probe(ctx context.Context, s *server, model string, temperature float64) (out rollout.Completion, prompt []int32, err error) {
+	for variant := range probePrompts {
+		prompt = e.probePrompt(4, variant)
+		out, err = e.askOften(ctx, s, e.probeCall(model, prompt, rollout.Params{Temperature: temperature, MaxTokens: 2}))
+		if err == nil || reasonOf(err) != lostUTF8 {
+			return out, prompt, err
+		}
+	}
+	return out, prompt, err
+}
+
+// probeMeaning finds out what the log-probs are: of the tokens that greedy sampling
+// draws, it compares those at temperature 0 with those at 1 and 2 where one token is
+// kept.
+func (e *Engine) probeMeaning(ctx context.Context, s *server, prompt []int32, greedy rollout.Completion) error {
+	var kept [2][]float64
+	for i, temperature := range []float64{1, 2} {
+		c, err := e.askOften(ctx, s, e.probeCall(s.model, prompt, rollout.Params{Temperature: temperature, TopK: 1, MaxTokens: len(greedy.Tokens)}))
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(c.Tokens, greedy.Tokens) {
+			return fmt.Errorf("at temperature %v with TopK 1 the tokens are %v, and at temperature 0 they are %v: parameters are not respected", temperature, c.Tokens, greedy.Tokens)
+		}
+		kept[i] = c.LogP
+	}
+	zero := func(p []float64) bool {
+		return !slices.ContainsFunc(p, func(v float64) bool { return v != 0 })
+	}
+	same := func(p []float64) bool {
+		for i := range p {
+			if math.Abs(p[i]-greedy.LogP[i]) > tolerance {
+				return false
+			}
+		}
+		return true
+	}
+	certain := true // no log-prob is far enough from 0 for a difference
+	for _, v := range greedy.LogP {
+		certain = certain && v > -4*tolerance
+	}
+	switch one, two := kept[0], kept[1]; {
+	case certain:
+		s.logps.meaning = meaningUnclear
+	case zero(one) && zero(two):
+		s.logps.meaning = meaningProcessed
+	case same(one) && same(two):
+		s.logps.meaning = meaningUnit
+	case same(one):
+		s.logps.meaning = meaningTempered
+	default:
+		return fmt.Errorf("of the same tokens they are %v at temperature 0, %v at temperature 1 with TopK 1, and %v at 2: none of the meanings that are known", greedy.LogP, one, two)
+	}
+	return nil
+}
+
+// probeLong asks for a token after a prompt that fills the context, as far as its size
+// is known.
+func (e *Engine) probeLong(ctx context.Context, s *server) (err error) {
+	n := min(cmp.Or(e.config.Context, s.identity.context), maxLongProbe) - 1
+	if n < 1 {
+		return nil
+	}
+	for variant := range probePrompts {
+		_, err = e.askOften(ctx, s, e.probeCall(s.model, e.probePrompt(n, variant), rollout.Params{MaxTokens: 1}))
+		if err == nil || reasonOf(err) != lostUTF8 {
+			break
+		}
+	}
+	return err
+}
+
+// probeScores finds out whether the server gives the log-probs of prompts: they must
+// be those that it gave when it sampled the same tokens.
+func (e *Engine) probeScores(ctx context.Context, s *server, prompt []int32, greedy *rollout.Completion) (bool, error) {
+	c := e.probeCall(s.model, slices.Concat(prompt, greedy.Tokens), rollout.Params{})
+	if s.dialect.score(nil, c) == nil {
+		return false, nil
+	}
+	var logp []float64
+	err := e.often(ctx, func() (err error) { logp, err = e.score(ctx, s, c); return err })
+	if _, ok := errors.AsType[*transport.StatusError](err); ok {
+		return false, nil // not with this server's settings
+	}
+	if err != nil {
+		return false, err
+	}
+	logp = logp[len(logp)-len(greedy.Tokens):]
+	for i := range logp {
+		if math.Abs(logp[i]-greedy.LogP[i]) > tolerance {
+			return false, fmt.Errorf("%v of tokens that were sampled with %v", logp, greedy.LogP)
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,225 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// refresh is a weight refresh, as a dialect sees it.
+type refresh struct {
+	weights rollout.Weights
+	run     string        // names the engine
+	keep    bool          // requests are in flight, and shall go on
+	timeout time.Duration // of a phase
+}
+
+// label is what the server is told about the weights' version.
+func (r *refresh) label() string { return strconv.FormatInt(r.weights.Version, 10) }
+
+// phase runs a part of the refresh within its deadline.
+func (r *refresh) phase(ctx context.Context, name string, f func(ctx context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	err := f(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: not done within Config.PhaseTimeout, %v: %w", name, r.timeout, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// named reports whether weights of the form get a name of their own, so that requests
+// choose between the old ones and the new.
+func named(f rollout.Form) bool { return f == rollout.FormAdapter || f == rollout.FormGGUF }
+
+// Refresh implements rollout.Refresher: it loads w.Ref, a path as the servers see it,
+// into every server, all at once, and checks each with a generation.
+//
+//	folder    vLLM and SGLang stop, load it in place, and clear their caches
+//	adapter   vLLM loads it beside its model
+//	gguf      llama.cpp as a router loads it; its folder must be the --models-dir
+//
+// A form that one of the servers cannot load is an error, and nothing has changed. A
+// server that fails is out: whatever it has then is not to be sampled from. Where it
+// has been seen not to answer and then answers again, it was started anew, and the
+// next Refresh takes it in. An error is returned if no server is left, or if ctx is
+// done.
+func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
+	for _, s := range e.fleet.servers {
+		if forms := s.dialect.forms(); !slices.Contains(forms, w.Form) {
+			var names []string
+			for _, f := range forms {
+				names = append(names, f.String())
+			}
+			return fmt.Errorf("openai: %s (%v) cannot load weights of the form %v, want %s", s, s.config.Dialect, w.Form, strings.Join(names, " or "))
+		}
+	}
+	if w.Ref == "" {
+		return errors.New("openai: Weights.Ref is empty, want the path of the weights")
+	}
+	e.refresh.Lock()
+	defer e.refresh.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	defer e.Close()
+	start := time.Now()
+	defer func() {
+		seconds := time.Since(start).Seconds()
+		e.fleet.count(func(c *counters) { c.refreshSeconds += seconds })
+	}()
+	var all sync.WaitGroup
+	errs := make([]error, len(e.fleet.servers))
+	for i, s := range e.fleet.servers {
+		all.Go(func() {
+			if err := e.refreshServer(ctx, s, w); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", s, err)
+			}
+		})
+	}
+	all.Wait()
+	left := 0
+	for _, err := range errs {
+		if err == nil {
+			left++
+			continue
+		}
+		e.config.Logger.WarnContext(ctx, "openai: a server is out after a weight refresh", "version", w.Version, "error", err.Error())
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if left == 0 {
+		return fmt.Errorf("openai: refresh to version %d: %w: %w", w.Version, ErrNoServer, errors.Join(errs...))
+	}
+	return nil
+}
+
+// refreshServer gives one server new weights. After an error it is out.
+func (e *Engine) refreshServer(ctx context.Context, s *server, w rollout.Weights) (err error) {
+	f := e.fleet
+	r := &refresh{weights: w, run: e.run, keep: e.config.KeepInFlight, timeout: e.config.PhaseTimeout}
+	if err := e.startedAnew(ctx, s); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	if s.state == stateUp && s.loaded == loaded(w) {
+		f.mu.Unlock()
+		return nil
+	}
+	old := s.model
+	if !named(w.Form) || s.state != stateUp {
+		s.state = stateRefreshing
+	}
+	f.mu.Unlock()
+	defer func() {
+		if err == nil {
+			return
+		}
+		// A router still has the old weights whole, and may be given others.
+		gone := s.router || s.healthyWithin(ctx, f.health) != nil
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		s.state, s.lastErr, s.gone = stateDead, err, gone
+		f.notify()
+	}()
+	if !named(w.Form) && !r.keep {
+		err := r.phase(ctx, "wait for the samples in flight", func(ctx context.Context) error {
+			return f.drained(ctx, func() bool { return s.inFlight == 0 })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	model, err := s.dialect.refresh(ctx, s, r)
+	if err != nil {
+		return err
+	}
+	if err := r.phase(ctx, "probe", func(ctx context.Context) error {
+		_, _, err := e.probe(ctx, s, model, 0)
+		return err
+	}); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	s.model, s.version, s.state, s.failures, s.gone = model, w.Version, stateUp, 0, false
+	s.loaded = loaded(w)
+	s.label = ""
+	if !named(w.Form) {
+		s.label = r.label()
+	}
+	f.notify()
+	f.mu.Unlock()
+	if old == model || old == s.identity.model && w.Form == rollout.FormAdapter {
+		return nil
+	}
+	// The old weights are in the way only: failing to drop them is no error yet.
+	if err := r.phase(ctx, "drop the old weights", func(ctx context.Context) error {
+		if err := f.drained(ctx, func() bool { return s.byModel[old] == 0 }); err != nil {
+			return err
+		}
+		return s.dialect.drop(ctx, s, old)
+	}); err != nil {
+		e.config.Logger.WarnContext(ctx, "openai: weight refresh", "url", s.String(), "error", err.Error())
+	}
+	return nil
+}
+
+// loaded returns the part of weights that a server knows.
+func loaded(w rollout.Weights) rollout.Weights {
+	w.Local = nil
+	return w
+}
+
+// startedAnew returns an error for a server that is out, unless it answers and has
+// been seen not to answer since.
+func (e *Engine) startedAnew(ctx context.Context, s *server) error {
+	f := e.fleet
+	f.mu.Lock()
+	dead, gone, cause := s.state == stateDead, s.gone, s.lastErr
+	f.mu.Unlock()
+	if !dead {
+		return nil
+	}
+	answers := s.healthyWithin(ctx, f.health) == nil
+	if answers && gone {
+		return nil
+	}
+	f.mu.Lock()
+	s.gone = s.gone || !answers
+	f.mu.Unlock()
+	return fmt.Errorf("out since it failed, and not started anew: %w", cause)
+}
+
+func (s *server) healthyWithin(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return s.healthy(ctx, "")
+}
+
+// drained waits until done, which is called with f.mu held.
+func (f *fleet) drained(ctx context.Context, done func() bool) error {
+	for {
+		f.mu.Lock()
+		ok, changed := done(), f.changed
+		f.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}

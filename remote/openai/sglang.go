@@ -1,0 +1,212 @@
+package openai
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// sglang is the dialect of SGLang (measured with 0.5.23 on CPU). Its log-probs are at
+// the temperature, before truncation. It respects seeds only with
+// --enable-deterministic-inference. A token id outside the model's vocabulary kills it.
+type sglang struct{}
+
+func (sglang) samplePath() string { return "/generate" }
+func (sglang) healthPath() string { return "/health" }
+
+func (sglang) forms() []rollout.Form { return []rollout.Form{rollout.FormFolder} }
+
+func (sglang) identify(ctx context.Context, s *server) (identity, error) {
+	var models struct {
+		Data []struct {
+			ID  string `json:"id"`
+			Max int    `json:"max_model_len"`
+		} `json:"data"`
+	}
+	if err := s.get(ctx, "/v1/models", &models); err != nil {
+		return identity{}, err
+	}
+	if len(models.Data) == 0 {
+		return identity{}, oneModel(s, nil)
+	}
+	// /generate asks for no model: there is one, and its adapters.
+	return identity{model: models.Data[0].ID, context: models.Data[0].Max}, nil
+}
+
+func (sglang) sample(b []byte, c *call) []byte {
+	b = appendIDs(append(b, `{"input_ids":`...), c.prompt)
+	b = appendText(field(b, "rid"), c.id)
+	b = append(field(b, "sampling_params"), `{"max_new_tokens":`...)
+	b = strconv.AppendInt(b, int64(c.params.MaxTokens), 10)
+	b = appendFloat(field(b, "temperature"), c.params.Temperature)
+	b = appendFloat(field(b, "top_p"), c.params.TopP)
+	topK := c.params.TopK
+	if topK == 0 {
+		topK = -1
+	}
+	b = strconv.AppendInt(field(b, "top_k"), int64(topK), 10)
+	b = strconv.AppendInt(field(b, "sampling_seed"), c.seed, 10)
+	b = appendIDs(field(b, "stop_token_ids"), c.eos)
+	return append(b, `,"n":1,"min_p":0,"repetition_penalty":1,"presence_penalty":0,"frequency_penalty":0,`+
+		`"min_new_tokens":0,"ignore_eos":true,"no_stop_trim":true,"skip_special_tokens":false},`+
+		`"return_logprob":true,"logprob_start_len":-1,"stream":false}`...)
+}
+
+func (g sglang) parse(body []byte, c *call) (answer, error) {
+	var a answer
+	var ids []int32 // of the log-probs
+	prompt := -1
+	aborted := false
+	err := scan(body, func(s *scanner) {
+		s.object(func(key string) {
+			switch key {
+			case "output_ids":
+				a.tokens = s.ids()
+			case "meta_info":
+				s.object(func(key string) {
+					switch key {
+					case "finish_reason":
+						if s.null() {
+							return
+						}
+						s.object(func(key string) {
+							if key != "type" {
+								s.skip()
+								return
+							}
+							reason := s.text()
+							a.stopped, aborted = reason == "stop", reason == "abort"
+						})
+					case "prompt_tokens":
+						prompt = int(s.id())
+					case "weight_version":
+						if !s.null() {
+							a.version = s.text()
+						}
+					case "output_token_logprobs":
+						a.logp, ids = g.pairs(s)
+					default:
+						s.skip()
+					}
+				})
+			default:
+				s.skip()
+			}
+		})
+	})
+	switch {
+	case err != nil:
+		return a, err
+	case aborted:
+		return a, fmt.Errorf("the server gave the request up")
+	case prompt != len(c.prompt):
+		return a, fmt.Errorf("the prompt was taken as %d tokens, want %d", prompt, len(c.prompt))
+	}
+	return a, sameIDs(a.tokens, ids)
+}
+
+// pairs reads a list of [log-prob, id, text or null]; null is no log-prob.
+func (sglang) pairs(s *scanner) (logp []float64, ids []int32) {
+	if s.null() {
+		return nil, nil
+	}
+	s.array(func() {
+		n := 0
+		s.array(func() {
+			switch n {
+			case 0:
+				logp = append(logp, s.float())
+			case 1:
+				ids = append(ids, s.id())
+			default:
+				s.skip()
+			}
+			n++
+		})
+		if n < 2 {
+			s.fail("a log-prob without its token")
+		}
+	})
+	return logp, ids
+}
+
+// sameIDs is an error unless the log-probs' ids are those of the tokens. Their numbers
+// are compared elsewhere.
+func sameIDs(tokens, ids []int32) error {
+	for i := range min(len(tokens), len(ids)) {
+		if tokens[i] != ids[i] {
+			return fmt.Errorf("token %d is %d, but its log-prob is that of %d", i, tokens[i], ids[i])
+		}
+	}
+	return nil
+}
+
+func (sglang) score(b []byte, c *call) []byte {
+	b = appendIDs(append(b, `{"input_ids":`...), c.prompt)
+	b = appendText(field(b, "rid"), c.id)
+	return append(b, `,"sampling_params":{"max_new_tokens":1,"temperature":0},"return_logprob":true,"logprob_start_len":0,"stream":false}`...)
+}
+
+func (g sglang) parseScore(body []byte, c *call) ([]float64, error) {
+	var logp []float64
+	var ids []int32
+	err := scan(body, func(s *scanner) {
+		s.object(func(key string) {
+			if key != "meta_info" {
+				s.skip()
+				return
+			}
+			s.object(func(key string) {
+				if key == "input_token_logprobs" {
+					logp, ids = g.pairs(s)
+				} else {
+					s.skip()
+				}
+			})
+		})
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(ids) != len(c.prompt):
+		return nil, fmt.Errorf("log-probs of %d prompt tokens, want %d", len(ids), len(c.prompt))
+	case !math.IsNaN(logp[0]):
+		return nil, fmt.Errorf("the first prompt token has the log-prob %v, want none", logp[0])
+	}
+	return logp[1:], sameIDs(c.prompt, ids)
+}
+
+func (sglang) version(ctx context.Context, s *server) (string, error) {
+	var info struct {
+		Version string `json:"weight_version"`
+	}
+	err := s.get(ctx, "/get_weight_version", &info)
+	return info.Version, err
+}
+
+func (sglang) refresh(ctx context.Context, s *server, r *refresh) (model string, err error) {
+	mode := "abort" // nothing is in flight
+	if r.keep {
+		mode = "retract" // computes keys and values again, with the new weights
+	}
+	if err := r.phase(ctx, "pause", func(ctx context.Context) error {
+		return s.post(ctx, "/pause_generation", map[string]any{"mode": mode}, nil)
+	}); err != nil {
+		return "", err
+	}
+	if err := r.phase(ctx, "load the weights", func(ctx context.Context) error {
+		return s.postSuccess(ctx, "/update_weights_from_disk", map[string]any{
+			"model_path": r.weights.Ref, "weight_version": r.label(), "flush_cache": true,
+		})
+	}); err != nil {
+		return "", err
+	}
+	return s.model, r.phase(ctx, "resume", func(ctx context.Context) error {
+		return s.post(ctx, "/continue_generation", map[string]any{}, nil)
+	})
+}
+
+func (sglang) drop(context.Context, *server, string) error { return nil }

@@ -1,0 +1,243 @@
+package openai
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// vllm is the dialect of vLLM (measured with 0.32.0). Its log-probs are at temperature
+// 1, or after temperature and truncation if it was started with --logprobs-mode
+// processed_logprobs. Weights are reloaded in place, through endpoints that it has
+// with VLLM_SERVER_DEV_MODE=1, or come as adapters (--enable-lora,
+// VLLM_ALLOW_RUNTIME_LORA_UPDATING=1).
+type vllm struct{}
+
+func (vllm) samplePath() string { return "/v1/completions" }
+func (vllm) healthPath() string { return "/health" }
+
+func (vllm) forms() []rollout.Form { return []rollout.Form{rollout.FormFolder, rollout.FormAdapter} }
+
+func (vllm) identify(ctx context.Context, s *server) (identity, error) {
+	var models struct {
+		Data []struct {
+			ID     string `json:"id"`
+			Parent string `json:"parent"`
+			Max    int    `json:"max_model_len"`
+		} `json:"data"`
+	}
+	if err := s.get(ctx, "/v1/models", &models); err != nil {
+		return identity{}, err
+	}
+	var names []string
+	var id identity
+	for _, m := range models.Data {
+		if s.config.Model == "" && m.Parent == "" || s.config.Model == m.ID {
+			id.model, id.context = m.ID, m.Max
+			names = append(names, m.ID)
+		}
+	}
+	return id, oneModel(s, names)
+}
+
+// oneModel is an error unless there is one name.
+func oneModel(s *server, names []string) error {
+	switch {
+	case len(names) == 1:
+		return nil
+	case s.config.Model != "":
+		return fmt.Errorf("the server has no model %q, want the name of one of its models in Server.Model", s.config.Model)
+	}
+	return fmt.Errorf("the server has %d models, want the name of one in Server.Model", len(names))
+}
+
+func (vllm) sample(b []byte, c *call) []byte {
+	b = append(b, `{"model":`...)
+	b = appendText(b, c.model)
+	b = appendIDs(field(b, "prompt"), c.prompt)
+	b = strconv.AppendInt(field(b, "max_tokens"), int64(c.params.MaxTokens), 10)
+	b = appendFloat(field(b, "temperature"), c.params.Temperature)
+	b = appendFloat(field(b, "top_p"), c.params.TopP)
+	b = strconv.AppendInt(field(b, "top_k"), int64(c.params.TopK), 10)
+	b = strconv.AppendInt(field(b, "seed"), c.seed, 10)
+	b = appendIDs(field(b, "stop_token_ids"), c.eos)
+	return append(b, `,"n":1,"min_p":0,"repetition_penalty":1,"presence_penalty":0,"frequency_penalty":0,`+
+		`"ignore_eos":true,"logprobs":0,"return_token_ids":true,"include_stop_str_in_output":true,`+
+		`"skip_special_tokens":false,"stream":false}`...)
+}
+
+func (vllm) parse(body []byte, c *call) (answer, error) {
+	var a answer
+	choices := 0
+	var model string
+	var prompt []int32
+	err := scan(body, func(s *scanner) {
+		s.object(func(key string) {
+			switch key {
+			case "model":
+				model = s.text()
+			case "choices":
+				s.array(func() {
+					choices++
+					prompt = vllmChoice(s, &a)
+				})
+			default:
+				s.skip()
+			}
+		})
+	})
+	switch {
+	case err != nil:
+		return a, err
+	case choices != 1:
+		return a, fmt.Errorf("%d choices, want 1", choices)
+	case model != c.model:
+		return a, fmt.Errorf("answered by the model %.80q, want %q", model, c.model)
+	case prompt != nil && !slices.Equal(prompt, c.prompt):
+		return a, fmt.Errorf("the prompt was taken as %d other tokens, want the %d that were sent", len(prompt), len(c.prompt))
+	}
+	return a, nil
+}
+
+// vllmChoice reads a choice and returns its prompt's ids, if they are there.
+func vllmChoice(s *scanner, a *answer) (prompt []int32) {
+	s.object(func(key string) {
+		switch key {
+		case "token_ids":
+			a.tokens = s.ids()
+		case "prompt_token_ids":
+			prompt = s.ids()
+		case "finish_reason":
+			if !s.null() {
+				a.stopped = s.text() == "stop"
+			}
+		case "logprobs":
+			if s.null() {
+				return
+			}
+			s.object(func(key string) {
+				if key != "token_logprobs" {
+					s.skip()
+					return
+				}
+				s.array(func() { a.logp = append(a.logp, s.float()) })
+			})
+		default:
+			s.skip()
+		}
+	})
+	return prompt
+}
+
+func (vllm) score(b []byte, c *call) []byte {
+	b = append(b, `{"model":`...)
+	b = appendText(b, c.model)
+	b = appendIDs(field(b, "prompt"), c.prompt)
+	return append(b, `,"max_tokens":1,"temperature":0,"n":1,"prompt_logprobs":0,"return_token_ids":true,"stream":false}`...)
+}
+
+func (v vllm) parseScore(body []byte, c *call) (logp []float64, err error) {
+	entries := 0
+	err = scan(body, func(s *scanner) {
+		s.object(func(key string) {
+			if key != "choices" {
+				s.skip()
+				return
+			}
+			s.array(func() {
+				s.object(func(key string) {
+					if key != "prompt_logprobs" || s.null() {
+						if key != "prompt_logprobs" {
+							s.skip()
+						}
+						return
+					}
+					s.array(func() {
+						if p, ok := v.promptLogProb(s, c, entries); ok {
+							logp = append(logp, p)
+						}
+						entries++
+					})
+				})
+			})
+		})
+	})
+	if err == nil && entries != len(c.prompt) {
+		err = fmt.Errorf("log-probs of %d prompt tokens, want %d", entries, len(c.prompt))
+	}
+	return logp, err
+}
+
+// promptLogProb reads the entry of prompt token i: null for the first, then an object
+// by id, in which the prompt's token is one of several.
+func (vllm) promptLogProb(s *scanner, c *call, i int) (p float64, ok bool) {
+	if s.null() {
+		if i > 0 {
+			s.fail("no log-prob of prompt token %d", i)
+		}
+		return 0, false
+	}
+	p = math.NaN()
+	s.object(func(key string) {
+		if i >= len(c.prompt) || key != strconv.Itoa(int(c.prompt[i])) {
+			s.skip()
+			return
+		}
+		s.object(func(key string) {
+			if key == "logprob" {
+				p = s.float()
+			} else {
+				s.skip()
+			}
+		})
+	})
+	return p, i > 0
+}
+
+func (vllm) version(ctx context.Context, s *server) (string, error) {
+	var info struct {
+		Version string `json:"weight_version"`
+	}
+	err := s.get(ctx, "/weight_info", &info)
+	return info.Version, err
+}
+
+func (v vllm) refresh(ctx context.Context, s *server, r *refresh) (model string, err error) {
+	if r.weights.Form == rollout.FormAdapter {
+		name := "policy-" + r.run + "-v" + r.label() // no other engine's
+		err := r.phase(ctx, "load the adapter", func(ctx context.Context) error {
+			return s.post(ctx, "/v1/load_lora_adapter", map[string]any{"lora_name": name, "lora_path": r.weights.Ref}, nil)
+		})
+		return name, err
+	}
+	// Keep: what is in flight, if anything is, goes on after it.
+	if err := r.phase(ctx, "pause", func(ctx context.Context) error { return s.post(ctx, "/pause?mode=keep", nil, nil) }); err != nil {
+		return "", err
+	}
+	if err := r.phase(ctx, "load the weights", func(ctx context.Context) error {
+		return s.post(ctx, "/collective_rpc", map[string]any{
+			"method": "reload_weights", "kwargs": map[string]any{"weights_path": r.weights.Ref},
+		}, nil)
+	}); err != nil {
+		return "", err
+	}
+	if err := r.phase(ctx, "clear the prefix cache", func(ctx context.Context) error {
+		return s.postSuccess(ctx, "/reset_prefix_cache", nil)
+	}); err != nil {
+		return "", err
+	}
+	if err := r.phase(ctx, "label the weights", func(ctx context.Context) error {
+		return s.postSuccess(ctx, "/update_weight_version", map[string]any{"new_version": r.label()})
+	}); err != nil {
+		return "", err
+	}
+	return s.model, r.phase(ctx, "resume", func(ctx context.Context) error { return s.post(ctx, "/resume", nil, nil) })
+}
+
+func (vllm) drop(ctx context.Context, s *server, model string) error {
+	return s.post(ctx, "/v1/unload_lora_adapter", map[string]any{"lora_name": model}, nil)
+}

@@ -1,0 +1,118 @@
+package tinker
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/internal/durable"
+	"github.com/stepwise-rl/stepwise/remote/internal/transport"
+)
+
+// adapterFiles are the files of PEFT's format. Nothing else of an archive is written,
+// and nothing under another name.
+var adapterFiles = []string{"adapter_config.json", "adapter_model.safetensors"}
+
+// maxArchive bounds an archive, packed and unpacked.
+const maxArchive = 32 << 30
+
+// downloadAdapter writes the adapters that were saved under a name into a folder in
+// PEFT's format, which appears whole or not at all.
+func (c *Client) downloadAdapter(ctx context.Context, model, name, folder string) error {
+	if err := durable.MkdirAll(filepath.Dir(folder)); err != nil {
+		return err
+	}
+	r := transport.Request{
+		Method: http.MethodGet, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + url.PathEscape(name) + "/archive",
+		MaxBody: maxArchive,
+	}
+	var tmp string
+	err := c.http.Do(ctx, r, func(h *http.Response) (err error) {
+		if tmp != "" { // of an attempt that failed
+			if err := durable.RemoveAll(tmp); err != nil {
+				return transport.Permanent(err)
+			}
+		}
+		if tmp, err = durable.TempDir(folder); err != nil {
+			return transport.Permanent(err)
+		}
+		return unpackAdapter(h.Body, tmp)
+	})
+	if err == nil {
+		return durable.ReplaceDir(folder, tmp)
+	}
+	if tmp != "" {
+		err = errors.Join(err, durable.RemoveAll(tmp))
+	}
+	return fmt.Errorf("tinker: the archive of %s: %w", transport.Clean(name, 64), err)
+}
+
+// unpackAdapter writes the adapter's files of a gzipped tar archive into dir.
+func unpackAdapter(r io.Reader, dir string) error {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return err
+	}
+	all := io.LimitReader(z, maxArchive) // what is longer is cut off
+	found := map[string]bool{}
+	for t := tar.NewReader(all); ; {
+		h, err := t.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range adapterFiles {
+			if path.Clean(h.Name) != name || h.Typeflag != tar.TypeReg {
+				continue
+			}
+			if found[name] {
+				return fmt.Errorf("it has %s twice", name)
+			}
+			found[name] = true
+			if err := writeFile(filepath.Join(dir, name), t); err != nil {
+				return err
+			}
+		}
+	}
+	// The checksum comes at the end of the stream.
+	if _, err := io.Copy(io.Discard, all); err != nil {
+		return err
+	}
+	for _, name := range adapterFiles {
+		if !found[name] {
+			return fmt.Errorf("it has no %s", name)
+		}
+	}
+	return durable.Sync(dir)
+}
+
+func writeFile(name string, r io.Reader) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return transport.Permanent(err)
+	}
+	if _, err := io.Copy(f, r); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// deleteSaved deletes what was saved under a name.
+func (c *Client) deleteSaved(ctx context.Context, model string, s saved, name string) error {
+	r := transport.Request{Method: http.MethodDelete, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + s.kind + "/" + url.PathEscape(name), Once: true, Timeout: c.config.Timeout}
+	err := c.http.Do(ctx, r, nil)
+	if statusOf(err) == http.StatusNotFound {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,56 @@
+package tinker_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/remote/tinker"
+	"github.com/stepwise-rl/stepwise/remote/tinker/tinkertest"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/rollout/enginetest"
+)
+
+// letters is the table's vocabulary; the last token ends a text.
+type letters struct{}
+
+func (letters) Bytes(id int32) []byte {
+	if id >= 11 {
+		return nil
+	}
+	return []byte{'a' + byte(id)}
+}
+
+func newEngine(t *testing.T, c *tinker.Client) *tinker.Engine {
+	e, err := tinker.NewEngine(c, letters{}, tinker.EngineConfig{Model: "table", VocabSize: 12, EOS: []int32{11}})
+	require.NoError(t, err)
+	return e
+}
+
+func TestEngineContract(t *testing.T) {
+	s := newServer(t, tinkertest.Options{Pending: 1})
+	c := newClient(t, s.URL)
+	p := newPolicy(t, c)
+	w, err := p.Publish(t.Context())
+	require.NoError(t, err)
+	enginetest.Run(t, enginetest.Config{
+		New:     func(t *testing.T) rollout.Engine { return newEngine(t, c) },
+		Prompts: [][]int32{{1, 2, 3}, {4}, {5, 6}},
+		Vocab:   letters{},
+		Weights: func(version int64) rollout.Weights { w.Version = version; return w },
+		First: func(prompt []int32) []float64 {
+			var sum float64
+			out := make([]float64, 12)
+			for v, l := range s.Base().Logits(prompt[len(prompt)-1]) {
+				out[v] = math.Exp(l)
+				sum += out[v]
+			}
+			for v := range out {
+				out[v] /= sum
+			}
+			return out
+		},
+		Lacks: enginetest.FeatureTemperature | enginetest.FeatureBoth,
+	})
+}
