@@ -31,11 +31,10 @@ type judgements struct {
 
 // read reads the folder, and judges every pair by the criteria that the model reads of.
 func read(dir string) (*judgements, error) {
-	data, err := chorus.Read(dir, true)
+	data, err := chorus.Read(dir, false)
 	if err != nil {
 		return nil, err
 	}
-	data.Criteria = append(data.Criteria, &criteria.Typical{Of: "price"})
 	j := &judgements{pairs: data.Examples, fold: data.Fold, catalogue: data.Catalogue}
 	collection := criteria.NewCollection(data.Catalogue, data.Roles)
 	for i := range j.pairs {
