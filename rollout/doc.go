@@ -8,6 +8,7 @@
 // model runs, is the engine's business.
 //
 //   - lm/local samples from a decoder in the same process.
+//   - remote/openai samples from inference servers: vLLM, SGLang, llama.cpp.
 //   - rollout/sample draws tokens from logits by [Params]. Build your own engine
 //     with it.
 //   - rollout/enginetest has the conformance suite for engines, and a fake one

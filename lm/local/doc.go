@@ -36,6 +36,18 @@
 // Add the adapters before the policy is made. To save a whole model in the end,
 // call LoRA.Merge and Decoder.Save before Policy.Free.
 //
+// # Engines elsewhere
+//
+// An Exporter around a policy publishes its weights as files on a shared disk, for
+// inference servers: a whole model as a Hugging Face folder or a GGUF file, or adapters
+// alone. Adapters of a policy on a training server are merged here into whole models
+// where an engine wants those; an Engine of this package loads them as they are.
+//
+//	exporter, err := local.NewExporter(policy, local.ExporterConfig{
+//		Form: rollout.FormFolder, Dir: "/shared/weights", Model: pretrained,
+//	})
+//	trainer, err := rl.NewTrainer(rl.Config{Policy: exporter, Engine: servers, ...})
+//
 // # The trained model
 //
 // A checkpoint (Policy.Save) is for training to continue. For other programs, write

@@ -171,12 +171,18 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 // Refresh implements rollout.Refresher: later samples carry w.Version. w.Local
 // is the *model.Decoder to sample from, as Policy.Publish returns it: the
 // engine's own, whose weights have changed in place, or another one of the same
-// configuration. Anything else is an error and changes nothing.
+// configuration. Or w is a folder of adapters (rollout.FormAdapter), from a policy on a
+// training server: the engine's decoder gets them in place of those that it had. After
+// an error of reading adapters it has none; anything else is an error that changes
+// nothing.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	if err := e.acquire(ctx); err != nil {
 		return err
 	}
 	defer e.release()
+	if w.Form == rollout.FormAdapter {
+		return e.adapt(w)
+	}
 	d, ok := w.Local.(*model.Decoder)
 	switch {
 	case !ok || d == nil:
@@ -188,6 +194,19 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	if d != e.decoder {
 		e.free() // the cache belongs to the decoder's backend
 		e.decoder = d
+	}
+	e.version = w.Version
+	return nil
+}
+
+// adapt replaces the decoder's adapters.
+func (e *Engine) adapt(w rollout.Weights) error {
+	e.unpack()
+	if old := e.decoder.LoRA(); old != nil {
+		old.Free()
+	}
+	if _, err := e.decoder.LoadLoRA(w.Ref); err != nil {
+		return fmt.Errorf("local: adapters of version %d: %w", w.Version, err)
 	}
 	e.version = w.Version
 	return nil

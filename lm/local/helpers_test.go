@@ -168,7 +168,7 @@ func batch() *rl.Batch {
 }
 
 // train takes two optimiser steps and returns the loss before the second.
-func train(t *testing.T, p *local.Policy) float64 {
+func train(t *testing.T, p rl.Policy) float64 {
 	var loss float64
 	for range 2 {
 		var err error

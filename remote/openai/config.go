@@ -66,7 +66,7 @@ type Config struct {
 	// smallest bound that a server names. Servers must not have less.
 	Context int `json:"context"`
 	// Attempts is how often a sample is asked for at most; 0 means 5. Waiting for a
-	// server is no attempt.
+	// server is no attempt, nor is one that was not reached or asks to wait.
 	Attempts int `json:"attempts"`
 	// Backoff and MaxBackoff bound the wait between attempts: Backoff before the
 	// second, twice that before the third, and so on up to MaxBackoff, each time

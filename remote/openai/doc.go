@@ -25,11 +25,12 @@
 // # Log-probs
 //
 // rollout.Completion.LogP is at the temperature, before truncation. Servers mean
-// different things by a log-prob, which [New] finds out by sampling the same tokens in
-// three ways:
+// different things by a log-prob, which [New] finds out by sampling the same token in three
+// ways:
 //
 //	at temperature 1       vLLM, llama.cpp. Other temperatures are refused.
-//	at the temperature     SGLang. Nothing is refused, and LogPUnit is nil at
+//	at the temperature     SGLang. TopP with TopK is refused, because SGLang takes
+//	                       TopP of the whole distribution, and LogPUnit is nil at
 //	                       temperatures other than 0 and 1.
 //	after truncation       vLLM with --logprobs-mode processed_logprobs. TopK and TopP
 //	                       are refused. llama.cpp is asked for these where that helps:
@@ -67,8 +68,15 @@
 // the weights that sampled it. After an error the server is out: vLLM's health looks
 // fine after a failed reload, and the next generation kills it.
 //
+// # Embeddings
+//
+// An [Embedder] asks such servers for the vectors of texts.
+//
+// # Safety
+//
 // The endpoints that load weights let anybody do so who reaches them. They belong into
-// a private network.
+// a private network. What a server says is bounded in size and cleaned before it gets
+// into an error, and never becomes the name of a metric or a path.
 //
 // Examples are in example_test.go.
 package openai

@@ -34,10 +34,11 @@ type Engine struct {
 }
 
 var (
-	_ rollout.Engine    = (*Engine)(nil)
-	_ rollout.Checker   = (*Engine)(nil)
-	_ rollout.Refresher = (*Engine)(nil)
-	_ rl.LogProber      = (*Engine)(nil)
+	_ rollout.Engine     = (*Engine)(nil)
+	_ rollout.Checker    = (*Engine)(nil)
+	_ rollout.Concurrent = (*Engine)(nil)
+	_ rl.LogProber       = (*Engine)(nil)
+	_ rl.Supporter       = (*Engine)(nil)
 )
 
 // New opens the servers: it asks each who it is and probes with real generations what
@@ -106,16 +107,23 @@ func (e *Engine) Check(r *rollout.Request) error {
 	if n := len(r.Prompt) + r.Params.MaxTokens; e.context > 0 && (n > e.context || n < 0) {
 		return fmt.Errorf("%d prompt tokens and MaxTokens %d exceed the servers' context, %d", len(r.Prompt), r.Params.MaxTokens, e.context)
 	}
-	if e.config.UnitLogProbs {
-		return nil
-	}
 	for _, s := range e.fleet.servers {
+		if p := &r.Params; s.config.Dialect == DialectSGLang && p.Temperature != 0 && p.TopK > 0 && p.TopP > 0 && p.TopP < 1 {
+			return fmt.Errorf("TopP %v with TopK %d: SGLang takes TopP of the whole distribution, not of the TopK tokens; use one of them (%s)", p.TopP, p.TopK, s)
+		}
+		if e.config.UnitLogProbs {
+			continue
+		}
 		if err := s.logps.refuse(&r.Params); err != nil {
 			return fmt.Errorf("%w (%s)", err, s)
 		}
 	}
 	return nil
 }
+
+// RefreshInFlight implements rollout.Concurrent: samples in flight either end before a
+// server takes new weights, or go on with them (Config.KeepInFlight).
+func (e *Engine) RefreshInFlight() bool { return true }
 
 // job is one sample to be had.
 type job struct{ request, index int }
@@ -141,8 +149,10 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	for i := range reqs {
 		total += reqs[i].N
 	}
-	call := strconv.FormatInt(e.calls.Add(1), 36)
+	call := e.calls.Add(1)
 	e.fleet.queue.add(time.Now(), total)
+	e.fleet.begin(call, total)
+	defer e.fleet.end(call)
 	jobs := make(chan job)
 	done := make(chan rollout.Completion)
 	g, gctx := errgroup.WithContext(ctx)
@@ -201,11 +211,12 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 }
 
 // sample gets one sample. An error ends the call.
-func (e *Engine) sample(ctx context.Context, name string, j job, r *rollout.Request) (rollout.Completion, error) {
+func (e *Engine) sample(ctx context.Context, call int64, j job, r *rollout.Request) (rollout.Completion, error) {
 	c := e.newCall(r)
 	c.seed = seed(r.Stream, j.index)
 	var out rollout.Completion
-	lost, err := e.deliver(ctx, fmt.Sprintf("%s-%s-%d-%d", e.run, name, j.request, j.index), func(ctx context.Context, l *lease, id string) error {
+	identity := fmt.Sprintf("%s-%s-%d-%d", e.run, strconv.FormatInt(call, 36), j.request, j.index)
+	lost, err := e.deliver(ctx, call, identity, func(ctx context.Context, l *lease, id string) error {
 		c.model, c.label, c.id, c.processed = l.model, l.label, id, l.logps.processed(&c.params)
 		var err error
 		out, err = e.ask(ctx, l.server, c)
@@ -227,7 +238,7 @@ func (e *Engine) sample(ctx context.Context, name string, j job, r *rollout.Requ
 // deliver asks servers, one after the other, until one has answered. ask gets an id
 // that names the attempt; done gets the versions of the server's weights before and
 // after it. lost is why there is no answer; err ends the whole call.
-func (e *Engine) deliver(ctx context.Context, identity string, ask func(ctx context.Context, l *lease, id string) error, done func(first, last int64)) (lost, err error) {
+func (e *Engine) deliver(ctx context.Context, call int64, identity string, ask func(ctx context.Context, l *lease, id string) error, done func(first, last int64)) (lost, err error) {
 	queued := true
 	unqueue := func() {
 		if queued {
@@ -236,29 +247,33 @@ func (e *Engine) deliver(ctx context.Context, identity string, ask func(ctx cont
 		}
 	}
 	defer unqueue()
+	l, err := e.fleet.acquire(ctx, call, nil)
+	if err != nil {
+		return nil, err // ctx is done, or no server is left
+	}
+	e.fleet.placed(call)
+	unqueue()
 	limited, cancel := context.WithTimeout(ctx, e.config.SampleTimeout)
 	defer cancel()
 	wait := e.backoff()
 	var last error
-	var avoid *server
 	for faults, sent := 0, 0; faults < e.config.Attempts; sent++ {
 		if sent > 0 {
 			e.fleet.count(func(c *counters) { c.retries++ })
 			if sleep(limited, wait.NextBackOff()) != nil {
 				break
 			}
-		}
-		l, err := e.fleet.acquire(limited, avoid)
-		if limited.Err() != nil {
-			if err == nil {
-				e.fleet.abandon(l)
+			l, err = e.fleet.acquire(limited, call, l.server)
+			if limited.Err() != nil {
+				if err == nil {
+					e.fleet.abandon(l)
+				}
+				break
 			}
-			break
+			if err != nil {
+				return nil, err // no server is left
+			}
 		}
-		if err != nil {
-			return nil, err // no server is left
-		}
-		unqueue()
 		start := time.Now()
 		err = ask(limited, l, identity+"-"+strconv.Itoa(sent))
 		switch e.settle(limited, l, err) {
@@ -278,13 +293,11 @@ func (e *Engine) deliver(ctx context.Context, identity string, ask func(ctx cont
 		case settledFault:
 			faults++
 		}
-		last, avoid = err, l.server
+		last = err
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case limited.Err() != nil && last == nil:
-		return lose(lostDeadline, fmt.Errorf("openai: no server was free within Config.SampleTimeout, %v", e.config.SampleTimeout)), nil
 	case limited.Err() != nil:
 		return lose(lostDeadline, fmt.Errorf("openai: no answer within Config.SampleTimeout, %v; the last failure: %w", e.config.SampleTimeout, last)), nil
 	}
@@ -376,7 +389,7 @@ const (
 	settledDone  settled = iota
 	settledLost          // the sample is lost
 	settledEnd           // the call ends
-	settledBusy          // the server asks to wait: no attempt
+	settledBusy          // the server asks to wait, or was not reached: no attempt
 	settledFault         // the server is at fault
 )
 
@@ -404,10 +417,13 @@ func (e *Engine) settle(ctx context.Context, l *lease, err error) settled {
 		return settledEnd
 	case status != nil && (status.Status == 429 || status.RetryAfter > 0):
 		e.fleet.count(func(c *counters) { c.busyWaits++ })
-		e.fleet.busy(l, status.RetryAfter)
+		e.fleet.busy(l, min(status.RetryAfter, e.config.SampleTimeout))
 		return settledBusy
 	}
 	e.fleet.failed(l, err)
+	if unreached(err) {
+		return settledBusy
+	}
 	return settledFault
 }
 

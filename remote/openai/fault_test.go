@@ -25,7 +25,10 @@ var long = flag.Bool("long", false, "draw the distributions of all dialects, and
 // behind puts a peer behind a proxy that hits its generations.
 func behind(t testing.TB, p *peer, s remotetest.Settings) (Server, *remotetest.Proxy) {
 	path := dialects[p.dialect].samplePath()
-	s.Only = func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == path }
+	only := s.Only
+	s.Only = func(r *http.Request) bool {
+		return r.Method == http.MethodPost && r.URL.Path == path && (only == nil || only(r))
+	}
 	proxy, err := remotetest.NewProxy(p, s)
 	require.NoError(t, err)
 	t.Cleanup(proxy.Close)
@@ -89,21 +92,24 @@ func TestFaults(t *testing.T) {
 				c := config()
 				c.AttemptTimeout, c.Attempts = 100*time.Millisecond, 12
 				var proxies []*remotetest.Proxy
+				var opened atomic.Bool
 				for seed := range uint64(2) {
 					s := remotetest.Settings{Seed: seed, Faults: []remotetest.Fault{fault}, Rate: 0.3}
 					switch fault {
-					case remotetest.FaultTrickle, remotetest.FaultHang:
-						s.Rate = 0.05
+					case remotetest.FaultTrickle, remotetest.FaultHang: // each takes an attempt's timeout
+						s.Rate, s.Script = 0, map[int]remotetest.Fault{3: fault, 13: fault, 14: fault}
 					case remotetest.FaultDoom:
 						s.Rate = 0 // it would soon have both
 						if seed == 0 {
-							s.Script = map[int]remotetest.Fault{20: fault}
+							s.Script = map[int]remotetest.Fault{3: fault}
+							s.Only = func(*http.Request) bool { return opened.Load() }
 						}
 					}
 					server, proxy := behind(t, newPeer(t, dialect), s)
 					c.Servers, proxies = append(c.Servers, server), append(proxies, proxy)
 				}
 				e := open(t, c)
+				opened.Store(true)
 				e.Metrics()
 				got := sampleAll(t, e, requests(40))
 				lostSamples := 0
@@ -160,7 +166,10 @@ func TestWrongLogProbs(t *testing.T) {
 		}
 	}
 	// Where only some answers are wrong, the probes at start can meet the contradiction.
-	script := map[int]remotetest.Fault{2: remotetest.FaultLogProbs}
+	script := map[int]remotetest.Fault{} // none of the first two
+	for i := range 100 {
+		script[3+i] = remotetest.FaultLogProbs
+	}
 	c.Servers[0], _ = behind(t, newPeer(t, DialectVLLM), remotetest.Settings{Script: script})
 	_, err := New(t.Context(), c)
 	require.ErrorContains(t, err, "none of the meanings that are known")
@@ -231,13 +240,13 @@ func TestCancelledWhileServersHang(t *testing.T) {
 	hung := make(chan struct{})
 	p := newPeer(t, DialectVLLM)
 	e := open(t, config(p))
-	p.hook = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if hanging.Add(1) == 8 {
 			close(hung)
 		}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var cancelled time.Time
 	go func() { <-hung; cancelled = time.Now(); cancel() }()
@@ -253,13 +262,13 @@ func TestDeadline(t *testing.T) {
 	c.SampleTimeout = 150 * time.Millisecond
 	e := open(t, c)
 	slow := seed(requests(1)[0].Stream, 2)
-	p.hook = func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
 		if !strings.Contains(string(body), fmt.Sprintf(`"sampling_seed":%d,`, slow)) {
 			return false
 		}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	e.Metrics()
 	got := sampleAll(t, e, requests(5))
 	for i := range got {
@@ -308,14 +317,14 @@ func TestNotUTF8(t *testing.T) {
 	e := open(t, config(p))
 	bad := seed(requests(1)[1].Stream, 0)
 	var asked atomic.Int64
-	p.hook = func(w http.ResponseWriter, _ *http.Request, body []byte) bool {
+	p.setHook(func(w http.ResponseWriter, _ *http.Request, body []byte) bool {
 		if !strings.Contains(string(body), fmt.Sprintf(`"seed":%d,`, bad)) {
 			return false
 		}
 		asked.Add(1)
 		p.fail(w, 500, "The model produced output that does not match the expected Content-only format")
 		return true
-	}
+	})
 	got := sampleAll(t, e, requests(3))
 	require.ErrorContains(t, got[1][0].Err, "does not match the expected")
 	require.EqualValues(t, 1, asked.Load())
@@ -345,7 +354,7 @@ func TestNoServer(t *testing.T) {
 	for i := range e.fleet.servers {
 		e.fleet.servers[i].notBefore = time.Time{}
 	}
-	e.fleet.lastUp = time.Now()
+	e.fleet.lastUp = time.Now().Add(-time.Hour) // as after a long training step
 	sampleAll(t, e, requests(5))
 }
 
@@ -357,12 +366,12 @@ func TestRetryAfter(t *testing.T) {
 	c.Attempts = 1
 	e := open(t, c)
 	var asked atomic.Int64
-	busy.hook = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+	busy.setHook(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 		asked.Add(1)
 		w.Header().Set("Retry-After", "3600")
 		busy.fail(w, 429, "too many")
 		return true
-	}
+	})
 	got := sampleAll(t, e, requests(30))
 	for i := range got {
 		for _, c := range got[i] {
@@ -380,14 +389,14 @@ func TestLimits(t *testing.T) {
 	for i, limit := range []int{2, 6} {
 		var now atomic.Int64
 		p := newPeer(t, DialectVLLM)
-		p.hook = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 			if n := now.Add(1); n > most[i].Load() {
 				most[i].Store(n)
 			}
 			defer now.Add(-1)
 			time.Sleep(time.Millisecond)
 			return false
-		}
+		})
 		s := p.config()
 		s.Concurrency = limit
 		c.Servers = append(c.Servers, s)
@@ -422,13 +431,13 @@ func TestEmitErrorWhileServersHang(t *testing.T) {
 	p := newPeer(t, DialectVLLM)
 	e := open(t, config(p))
 	var n atomic.Int64
-	p.hook = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if n.Add(1) == 1 {
 			return false
 		}
 		<-r.Context().Done()
 		return true
-	}
+	})
 	full := errors.New("full")
 	require.ErrorIs(t, e.Generate(t.Context(), requests(10), func(rollout.Completion) error { return full }), full)
 }

@@ -17,9 +17,10 @@ type fleet struct {
 	patience time.Duration
 	health   time.Duration // bound on the question whether a server is up
 
-	mu      sync.Mutex
-	changed chan struct{} // closed, and made anew, when a server becomes free
-	lastUp  time.Time     // when a server was last up
+	mu       sync.Mutex
+	changed  chan struct{} // closed, and made anew, when a server becomes free
+	unplaced map[int64]int // samples of each call that have had no place yet
+	lastUp   time.Time     // when a server was last up, or a call began
 	*counters
 }
 
@@ -39,7 +40,7 @@ func newFleet(servers []*server, patience, health time.Duration) *fleet {
 	}
 	return &fleet{
 		servers: servers, patience: patience, health: health,
-		changed: make(chan struct{}), lastUp: time.Now(), counters: newCounters(),
+		changed: make(chan struct{}), unplaced: map[int64]int{}, lastUp: time.Now(), counters: newCounters(),
 	}
 }
 
@@ -71,16 +72,60 @@ func (f *fleet) labelOf(s *server) string {
 	return s.label
 }
 
+// begin tells that a call has samples that will need places, 0 if it does not matter
+// how many. Calls are numbered from 1.
+func (f *fleet) begin(call int64, samples int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unplaced[call] = samples
+	f.lastUp = time.Now()
+}
+
+// placed tells that one of them has had its first place.
+func (f *fleet) placed(call int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n, ok := f.unplaced[call]; ok {
+		if f.unplaced[call] = n - 1; n == 1 {
+			f.notify() // later calls
+		}
+	}
+}
+
+// end tells that a call needs no further places.
+func (f *fleet) end(call int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.unplaced, call)
+	f.notify()
+}
+
+// behind reports whether samples of an earlier call have to go first. f.mu is held.
+func (f *fleet) behind(call int64) bool {
+	for c, n := range f.unplaced {
+		if c < call && n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // acquire waits for a place at the least loaded server, and at another than avoid if
-// another is up.
-func (f *fleet) acquire(ctx context.Context, avoid *server) (*lease, error) {
+// another is up. Samples of earlier calls go first; call 0 is before all.
+func (f *fleet) acquire(ctx context.Context, call int64, avoid *server) (*lease, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		f.mu.Lock()
 		now := time.Now()
-		s, trial, wait, err := f.choose(avoid, now)
+		var s *server
+		var trial bool
+		var err error
+		wait := time.Second
+		if !f.behind(call) {
+			s, trial, wait, err = f.choose(avoid, now)
+		}
 		var l *lease
 		switch {
 		case trial:
@@ -165,7 +210,22 @@ func (f *fleet) none() error {
 			errs = append(errs, s.lastErr)
 		}
 	}
-	return fmt.Errorf("openai: %w: %w", ErrNoServer, errors.Join(errs...))
+	return fmt.Errorf("openai: %w", noServer(errs))
+}
+
+// noServer returns ErrNoServer with the first of the servers' errors, on one line.
+func noServer(errs []error) error {
+	err := ErrNoServer
+	const most = 3
+	for i, e := range errs {
+		switch {
+		case i < most:
+			err = fmt.Errorf("%w; %w", err, e)
+		case i == most:
+			err = fmt.Errorf("%w; and %d more", err, len(errs)-most)
+		}
+	}
+	return err
 }
 
 // ErrNoServer is in the error of a call that ends because no server is left: all are
@@ -237,19 +297,26 @@ func (f *fleet) busy(l *lease, after time.Duration) {
 	f.free(l)
 }
 
+// unreached reports whether there was no connection, so that the server got nothing.
+func unreached(err error) bool {
+	dial, ok := errors.AsType[*net.OpError](err)
+	return ok && dial.Op == "dial"
+}
+
 // failed gives a place back after a request that failed by the server's fault.
 func (f *fleet) failed(l *lease, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.failures++
 	l.lastErr = err
-	var closed *net.OpError
-	refused := errors.As(err, &closed) && closed.Op == "dial"
+	if l.state == stateUp {
+		f.lastUp = time.Now()
+	}
 	switch {
 	case l.state != stateUp:
 	case errors.Is(err, errOtherWeights):
 		l.state, l.notBefore = stateDown, time.Now() // trying it finds out the same
-	case l.failures >= failuresDown || refused:
+	case l.failures >= failuresDown || unreached(err):
 		l.state, l.notBefore = stateDown, time.Now().Add(l.waits.NextBackOff())
 	}
 	f.free(l)

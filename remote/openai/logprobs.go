@@ -110,6 +110,10 @@ func (l logProbs) assign(c *rollout.Completion, logp []float64, p *rollout.Param
 	}
 }
 
+// Supports implements rl.Supporter, for the engine as a log-prober: the log-probs of
+// prompts are at temperature 1.
+func (e *Engine) Supports() rl.Capabilities { return rl.CapAll &^ rl.CapTemperature }
+
 // LogProbs writes the log-prob of every completion token into dst[i][t], as
 // rl.LogProber says: with an Engine over servers that have other weights than the
 // policy's, that is a reference policy or a teacher. It is an error if a server gives
@@ -121,7 +125,7 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 		panic(fmt.Sprintf("openai: %d samples, but room for the log-probs of %d", len(b.Samples), len(dst)))
 	}
 	if b.Temperature != 0 && b.Temperature != 1 {
-		return fmt.Errorf("openai: the batch has temperature %v, but servers give the log-probs of prompts at 1", b.Temperature)
+		return fmt.Errorf("openai: the batch has temperature %v: %w", b.Temperature, e.Supports().Check(rl.CapTemperature))
 	}
 	for _, s := range e.fleet.servers {
 		if !s.scores {
@@ -153,7 +157,10 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 		return err
 	}
 	defer e.Close()
-	name := fmt.Sprintf("%s-%d", e.run, e.calls.Add(1))
+	call := e.calls.Add(1)
+	e.fleet.begin(call, 0)
+	defer e.fleet.end(call)
+	name := fmt.Sprintf("%s-%d", e.run, call)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(e.fleet.slots())
 	for i, c := range calls {
@@ -165,7 +172,7 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 		}
 		g.Go(func() error {
 			e.fleet.queue.add(time.Now(), 1)
-			lost, err := e.deliver(gctx, fmt.Sprintf("%s-%d", name, i), func(ctx context.Context, l *lease, id string) error {
+			lost, err := e.deliver(gctx, 0, fmt.Sprintf("%s-%d", name, i), func(ctx context.Context, l *lease, id string) error {
 				c.model, c.id = l.model, id
 				logp, err := e.score(ctx, l.server, c)
 				if err == nil {

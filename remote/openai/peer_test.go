@@ -71,10 +71,10 @@ type peer struct {
 	processed bool // vLLM with --logprobs-mode processed_logprobs
 	router    bool // llama.cpp
 	context   int
-	// hook, if not nil, is called with every request and may answer it.
-	hook func(w http.ResponseWriter, r *http.Request, body []byte) (done bool)
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// hook, if not nil, is called with every request and may answer it.
+	hook     func(w http.ResponseWriter, r *http.Request, body []byte) (done bool)
 	weights  map[string]int64 // by name of the model
 	loaded   map[string]bool
 	paused   bool
@@ -99,17 +99,39 @@ func newPeer(t testing.TB, d Dialect, set ...func(*peer)) *peer {
 	return p
 }
 
+func (p *peer) setHook(hook func(w http.ResponseWriter, r *http.Request, body []byte) (done bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hook = hook
+}
+
+// draws is how many completions it has sampled.
+func (p *peer) draws() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.drawn
+}
+
 func (p *peer) config() Server {
 	return Server{Endpoint: remote.Endpoint{URL: p.URL}, Dialect: p.dialect, Concurrency: 8}
 }
 
 func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	if p.hook != nil && p.hook(w, r, body) {
+	p.mu.Lock()
+	hook := p.hook
+	p.mu.Unlock()
+	if hook != nil && hook(w, r, body) {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for d, x := range dialects {
+		if d != p.dialect && r.URL.Path == x.samplePath() {
+			p.fail(w, 404, "another dialect")
+			return
+		}
+	}
 	if r.URL.Path == dialects[p.dialect].samplePath() {
 		p.ids[r.Header.Get("X-Request-Id")]++
 	} else {

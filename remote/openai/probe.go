@@ -41,7 +41,7 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 	if err != nil {
 		return fmt.Errorf("a probe: %w", err)
 	}
-	if err := e.probeMeaning(ctx, s, prompt, greedy); err != nil {
+	if err := e.probeMeaning(ctx, s); err != nil {
 		return fmt.Errorf("a probe of log-probs: %w", err)
 	}
 	first, at, err := e.probe(ctx, s, s.model, 1)
@@ -102,49 +102,63 @@ func (e *Engine) probe(ctx context.Context, s *server, model string, temperature
 	return out, prompt, err
 }
 
-// probeMeaning finds out what the log-probs are: of the tokens that greedy sampling
-// draws, it compares those at temperature 0 with those at 1 and 2 where one token is
-// kept.
-func (e *Engine) probeMeaning(ctx context.Context, s *server, prompt []int32, greedy rollout.Completion) error {
-	var kept [2][]float64
-	for i, temperature := range []float64{1, 2} {
-		c, err := e.askOften(ctx, s, e.probeCall(s.model, prompt, rollout.Params{Temperature: temperature, TopK: 1, MaxTokens: len(greedy.Tokens)}))
-		if err != nil {
-			return err
-		}
-		if !slices.Equal(c.Tokens, greedy.Tokens) {
-			return fmt.Errorf("at temperature %v with TopK 1 the tokens are %v, and at temperature 0 they are %v: parameters are not respected", temperature, c.Tokens, greedy.Tokens)
-		}
-		kept[i] = c.LogP
+// probeMeaning finds out what the log-probs are. Of a token that greedy sampling draws
+// it compares three: at temperature 0, and at temperatures 1 and 8 where the two most
+// likely tokens are kept. (Keeping one is greedy sampling to some servers, whatever the
+// temperature.)
+func (e *Engine) probeMeaning(ctx context.Context, s *server) error {
+	prompt, token, greedy, err := e.uncertain(ctx, s)
+	if err != nil || prompt == nil {
+		return err
 	}
-	zero := func(p []float64) bool {
-		return !slices.ContainsFunc(p, func(v float64) bool { return v != 0 })
-	}
-	same := func(p []float64) bool {
-		for i := range p {
-			if math.Abs(p[i]-greedy.LogP[i]) > tolerance {
-				return false
+	var kept [2]float64
+	for i, temperature := range []float64{1, 8} {
+		p := rollout.Params{Temperature: temperature, TopK: 2, MaxTokens: 1}
+		drawn := false
+		for try := int64(0); try < probePrompts && !drawn; try++ {
+			c := e.probeCall(s.model, prompt, p)
+			c.seed += try
+			out, err := e.askOften(ctx, s, c)
+			if err != nil && reasonOf(err) != lostUTF8 { // the other token may be no UTF-8
+				return err
+			}
+			if drawn = err == nil && out.Tokens[0] == token; drawn {
+				kept[i] = out.LogP[0]
 			}
 		}
-		return true
+		if !drawn {
+			return fmt.Errorf("at temperature %v with TopK 2 the most likely token, %d, is not among %d samples: parameters are not respected", temperature, token, probePrompts)
+		}
 	}
-	certain := true // no log-prob is far enough from 0 for a difference
-	for _, v := range greedy.LogP {
-		certain = certain && v > -4*tolerance
-	}
-	switch one, two := kept[0], kept[1]; {
-	case certain:
-		s.logps.meaning = meaningUnclear
-	case zero(one) && zero(two):
-		s.logps.meaning = meaningProcessed
-	case same(one) && same(two):
+	same := func(p float64) bool { return math.Abs(p-greedy) <= tolerance }
+	switch one, eight := kept[0], kept[1]; {
+	case same(one) && same(eight):
 		s.logps.meaning = meaningUnit
 	case same(one):
 		s.logps.meaning = meaningTempered
+	case one > greedy && eight > greedy:
+		s.logps.meaning = meaningProcessed
 	default:
-		return fmt.Errorf("of the same tokens they are %v at temperature 0, %v at temperature 1 with TopK 1, and %v at 2: none of the meanings that are known", greedy.LogP, one, two)
+		return fmt.Errorf("of the same token they are %v at temperature 0 and, with TopK 2, %v at 1 and %v at 8: none of the meanings that are known", greedy, one, eight)
 	}
 	return nil
+}
+
+// uncertain looks for a prompt after which the most likely token has a probability
+// below 0.45, so that the meanings of its log-prob differ by more than the tolerance. It
+// returns no prompt if there is none.
+func (e *Engine) uncertain(ctx context.Context, s *server) (prompt []int32, token int32, logp float64, err error) {
+	for variant := range probePrompts {
+		prompt = e.probePrompt(4, variant)
+		out, err := e.askOften(ctx, s, e.probeCall(s.model, prompt, rollout.Params{MaxTokens: 1}))
+		switch {
+		case err == nil && math.Exp(out.LogP[0]) < 0.45:
+			return prompt, out.Tokens[0], out.LogP[0], nil
+		case err != nil && reasonOf(err) != lostUTF8:
+			return nil, 0, 0, err
+		}
+	}
+	return nil, 0, 0, nil
 }
 
 // probeLong asks for a token after a prompt that fills the context, as far as its size

@@ -50,9 +50,9 @@ func named(f rollout.Form) bool { return f == rollout.FormAdapter || f == rollou
 //	gguf      llama.cpp as a router loads it; its folder must be the --models-dir
 //
 // A form that one of the servers cannot load is an error, and nothing has changed. A
-// server that fails is out: whatever it has then is not to be sampled from. Where it
-// has been seen not to answer and then answers again, it was started anew, and the
-// next Refresh takes it in. An error is returned if no server is left, or if ctx is
+// server that fails is out: whatever it has then is not to be sampled from. Once it was
+// started anew (it did not answer at a Refresh and does so again, or it labels its
+// weights as a new process does), the next Refresh takes it in. An error is returned if no server is left, or if ctx is
 // done.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	for _, s := range e.fleet.servers {
@@ -100,7 +100,7 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 		return err
 	}
 	if left == 0 {
-		return fmt.Errorf("openai: refresh to version %d: %w: %w", w.Version, ErrNoServer, errors.Join(errs...))
+		return fmt.Errorf("openai: refresh to version %d: %w", w.Version, noServer(errs))
 	}
 	return nil
 }
@@ -118,6 +118,7 @@ func (e *Engine) refreshServer(ctx context.Context, s *server, w rollout.Weights
 		return nil
 	}
 	old := s.model
+	s.tried = r.label()
 	if !named(w.Form) || s.state != stateUp {
 		s.state = stateRefreshing
 	}
@@ -192,13 +193,28 @@ func (e *Engine) startedAnew(ctx context.Context, s *server) error {
 		return nil
 	}
 	answers := s.healthyWithin(ctx, f.health) == nil
-	if answers && gone {
+	if answers && (gone || e.hasOthers(ctx, s)) {
 		return nil
 	}
 	f.mu.Lock()
 	s.gone = s.gone || !answers
 	f.mu.Unlock()
 	return fmt.Errorf("out since it failed, and not started anew: %w", cause)
+}
+
+// hasOthers reports whether a server that is out labels its weights otherwise than
+// before the refresh that failed, and than that would have done: a new process.
+func (e *Engine) hasOthers(ctx context.Context, s *server) bool {
+	e.fleet.mu.Lock()
+	before, tried := s.label, s.tried
+	e.fleet.mu.Unlock()
+	if before == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.fleet.health)
+	defer cancel()
+	label, err := s.dialect.version(ctx, s)
+	return err == nil && label != "" && label != before && label != tried
 }
 
 func (s *server) healthyWithin(ctx context.Context, d time.Duration) error {

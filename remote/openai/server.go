@@ -37,6 +37,7 @@ type server struct {
 	loaded    rollout.Weights
 	label     string // of the weights as the server tells it; "" = none to compare
 	inFlight  int
+	tried     string         // the label of the last refresh
 	byModel   map[string]int // of inFlight
 	failures  int            // in a row
 	notBefore time.Time      // Retry-After, or when a server that is down is tried again
@@ -124,6 +125,12 @@ func (s *server) healthy(ctx context.Context, label string) error {
 
 var errOtherWeights = errors.New("the server was started anew")
 
+// An answer has at most tokenBody bytes for each token, and maxBody in all.
+const (
+	tokenBody = 4 << 10
+	maxBody   = 64 << 20
+)
+
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // send posts a request of the dialect and hands the body of the answer to read, which
@@ -134,8 +141,9 @@ func (s *server) send(ctx context.Context, c *call, timeout time.Duration, body 
 	in.Reset()
 	err := s.client.Do(ctx, transport.Request{
 		Method: http.MethodPost, Path: s.dialect.samplePath(),
-		Body: body(nil, c), ContentType: "application/json", Accept: "application/json",
+		Body: body(make([]byte, 0, 1024+8*len(c.prompt)), c), ContentType: "application/json", Accept: "application/json",
 		ID: c.id, Timeout: timeout, Once: true,
+		MaxBody: min(maxBody, 1<<20+tokenBody*int64(len(c.prompt)+c.params.MaxTokens)),
 	}, func(r *http.Response) error {
 		_, err := in.ReadFrom(r.Body)
 		return err

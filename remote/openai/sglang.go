@@ -33,7 +33,8 @@ func (sglang) identify(ctx context.Context, s *server) (identity, error) {
 		return identity{}, oneModel(s, nil)
 	}
 	// /generate asks for no model: there is one, and its adapters.
-	return identity{model: models.Data[0].ID, context: models.Data[0].Max}, nil
+	// A prompt must be six tokens shorter than its context.
+	return identity{model: models.Data[0].ID, context: max(0, models.Data[0].Max-6)}, nil
 }
 
 func (sglang) sample(b []byte, c *call) []byte {
@@ -56,7 +57,7 @@ func (sglang) sample(b []byte, c *call) []byte {
 }
 
 func (g sglang) parse(body []byte, c *call) (answer, error) {
-	var a answer
+	a := newAnswer(c)
 	var ids []int32 // of the log-probs
 	prompt := -1
 	aborted := false
@@ -64,7 +65,7 @@ func (g sglang) parse(body []byte, c *call) (answer, error) {
 		s.object(func(key string) {
 			switch key {
 			case "output_ids":
-				a.tokens = s.ids()
+				a.tokens = s.ids(a.tokens[:0])
 			case "meta_info":
 				s.object(func(key string) {
 					switch key {

@@ -4,14 +4,19 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/remote/internal/transport"
@@ -46,6 +51,9 @@ func (c *Client) downloadAdapter(ctx context.Context, model, name, folder string
 		}
 		return unpackAdapter(h.Body, tmp)
 	})
+	if err == nil {
+		err = nameTargets(tmp)
+	}
 	if err == nil {
 		return durable.ReplaceDir(folder, tmp)
 	}
@@ -94,6 +102,67 @@ func unpackAdapter(r io.Reader, dir string) error {
 		}
 	}
 	return durable.Sync(dir)
+}
+
+// nameTargets completes an adapter's configuration that does not say which modules have
+// adapters, as SkyRL's does not, from the names of the tensors. PEFT would take that for
+// its default, and miss most of them.
+func nameTargets(dir string) error {
+	path := filepath.Join(dir, "adapter_config.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var config map[string]json.RawMessage
+	if err := json.Unmarshal(text, &config); err != nil {
+		return fmt.Errorf("adapter_config.json: %w", err)
+	}
+	if targets := config["target_modules"]; targets != nil && string(targets) != "null" {
+		return nil
+	}
+	names, err := tensorNames(filepath.Join(dir, "adapter_model.safetensors"))
+	if err != nil {
+		return fmt.Errorf("adapter_model.safetensors: %w", err)
+	}
+	var modules []string
+	for _, name := range names {
+		if module, ok := strings.CutSuffix(name, ".lora_A.weight"); ok {
+			modules = append(modules, module[strings.LastIndexByte(module, '.')+1:])
+		}
+	}
+	if modules == nil {
+		return nil
+	}
+	slices.Sort(modules)
+	if config["target_modules"], err = json.Marshal(slices.Compact(modules)); err != nil {
+		return err
+	}
+	if text, err = json.MarshalIndent(config, "", "  "); err != nil {
+		return err
+	}
+	return durable.ReplaceFile(path, text)
+}
+
+// tensorNames reads the names in the header of a safetensors file: its length as 8 bytes
+// and JSON.
+func tensorNames(path string) (names []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var n uint64
+	if err := binary.Read(f, binary.LittleEndian, &n); err != nil {
+		return nil, err
+	}
+	if n > 100<<20 {
+		return nil, fmt.Errorf("a header of %d bytes, want at most 100 MiB", n)
+	}
+	var header map[string]json.RawMessage
+	if err := json.NewDecoder(io.LimitReader(f, int64(n))).Decode(&header); err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Keys(header)), nil
 }
 
 func writeFile(name string, r io.Reader) error {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -87,4 +88,29 @@ func FuzzUnpackAdapter(f *testing.F) {
 			require.Len(t, files, 2)
 		}
 	})
+}
+
+// SkyRL's adapters do not say where they sit; their tensors' names do.
+func TestTargetsAreNamed(t *testing.T) {
+	header := `{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight":{},"base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight":{},` +
+		`"base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight":{},"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight":{}}`
+	tensors := string(binary.LittleEndian.AppendUint64(nil, uint64(len(header)))) + header + "data"
+	for config, want := range map[string]string{
+		`{"r":8,"target_modules":null}`:    `{"r":8,"target_modules":["q_proj","up_proj"]}`,
+		`{"r":8}`:                          `{"r":8,"target_modules":["q_proj","up_proj"]}`,
+		`{"target_modules":["down_proj"]}`: `{"target_modules":["down_proj"]}`,
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "adapter_config.json")
+		require.NoError(t, os.WriteFile(path, []byte(config), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), []byte(tensors), 0o600))
+		require.NoError(t, nameTargets(dir))
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(got))
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_config.json"), []byte("{}"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), []byte("\xff\xff\xff\xff\xff\xff\xff\xff"), 0o600))
+	require.ErrorContains(t, nameTargets(dir), "a header of")
 }

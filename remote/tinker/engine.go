@@ -51,7 +51,7 @@ func (c EngineConfig) Validate() error {
 }
 
 // Engine samples on the server, from the base model or from weights that a Policy has
-// published. It implements rollout.Engine, rollout.Refresher and rollout.Checker, and
+// published. It implements rollout.Engine, rollout.Concurrent and rollout.Checker, and
 // is safe for concurrent use: a call samples from the weights of its beginning.
 type Engine struct {
 	c      *Client
@@ -71,9 +71,9 @@ type pin struct {
 }
 
 var (
-	_ rollout.Engine    = (*Engine)(nil)
-	_ rollout.Refresher = (*Engine)(nil)
-	_ rollout.Checker   = (*Engine)(nil)
+	_ rollout.Engine     = (*Engine)(nil)
+	_ rollout.Concurrent = (*Engine)(nil)
+	_ rollout.Checker    = (*Engine)(nil)
 )
 
 // NewEngine returns an engine at version 0. v gives the bytes of the model's tokens
@@ -130,6 +130,10 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	e.pinned = pin{p, w.Version}
 	return nil
 }
+
+// RefreshInFlight implements rollout.Concurrent: calls under way go on with the weights
+// of their beginning.
+func (e *Engine) RefreshInFlight() bool { return true }
 
 // pin starts a sampling session.
 func (e *Engine) pin(ctx context.Context, body map[string]any) (string, error) {

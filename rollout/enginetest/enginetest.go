@@ -55,6 +55,8 @@ const (
 	FeatureBoth
 	// FeatureStop is a stop string.
 	FeatureStop
+	// FeatureTopKWithTopP is both of them in one request.
+	FeatureTopKWithTopP
 )
 
 // Needs returns the features that parameters need. At temperature 0, TopK and TopP
@@ -70,6 +72,9 @@ func Needs(p *rollout.Params) Feature {
 		f = FeatureTruncation
 	case tempered:
 		f = FeatureTemperature
+	}
+	if p.Temperature != 0 && p.TopK > 0 && p.TopP > 0 && p.TopP < 1 {
+		f |= FeatureTopKWithTopP
 	}
 	if len(p.Stop) > 0 {
 		f |= FeatureStop

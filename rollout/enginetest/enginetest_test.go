@@ -93,7 +93,7 @@ func (r refusing) Generate(ctx context.Context, reqs []rollout.Request, emit fun
 }
 
 func TestFakeThatLacksFeatures(t *testing.T) {
-	for _, f := range []Feature{FeatureTemperature, FeatureTruncation | FeatureBoth, FeatureStop, FeatureTemperature | FeatureTruncation | FeatureBoth | FeatureStop} {
+	for _, f := range []Feature{FeatureTemperature, FeatureTruncation | FeatureBoth, FeatureStop, FeatureTopKWithTopP, FeatureTemperature | FeatureTruncation | FeatureBoth | FeatureStop} {
 		c := config()
 		c.New = func(*testing.T) rollout.Engine { return refusing{fake(), f} }
 		c.Lacks = f

@@ -75,6 +75,7 @@ func refused(ctx context.Context, s *suite) error {
 		{"TopP", rollout.Params{Temperature: 1, TopP: 0.6}},
 		{"TopK", rollout.Params{Temperature: 0.7, TopK: 3}},
 		{"TopP", rollout.Params{Temperature: 0.7, TopP: 0.6}},
+		{"TopP", rollout.Params{Temperature: 1, TopK: 3, TopP: 0.6}},
 		{"Stop", rollout.Params{Temperature: 1, Stop: []string{"x"}}},
 	} {
 		wrong := s.request(1, 2, c.params)

@@ -1,0 +1,232 @@
+// Command cluster trains on one machine or on many: a configuration file chooses the
+// policy that is trained and the engine that samples, and nothing else changes.
+//
+//	go run ./examples/cluster -tiny /tmp/tiny                          # a small model to try it with
+//	go run ./examples/cluster -config examples/cluster/local-local.json
+//
+// The configurations in this folder are all pairs that go together; docs/scale.md says
+// how the weights travel between the two. Stop it with Ctrl-C and add -resume. The task is that of examples/owntask, shortened: what
+// becomes of a parcel that is sent back.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/run"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/sam"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// parcel is a line of the data.
+type parcel struct {
+	Note     string `json:"note"` // what the model reads
+	Days     int    `json:"days"` // what the rules know
+	Opened   bool   `json:"opened"`
+	Decision string `json:"decision"`
+}
+
+// truth is the right answer of each step.
+func (p parcel) truth() []string {
+	return []string{map[bool]string{true: "yes", false: "no"}[p.Days <= 20], p.Decision}
+}
+
+func definition() task.Definition[parcel] {
+	truth := func(step int) reward.Rule[parcel] {
+		return reward.ExactLabel(func(p parcel) string { return p.truth()[step] })
+	}
+	return task.Definition[parcel]{
+		System: "Decide what becomes of a parcel that is sent back.",
+		Steps: []task.Step[parcel]{
+			{Name: "in time", Instruction: "Was it kept for up to 20 days?", Answers: []string{"yes", "no"}, Rule: truth(0)},
+			{Name: "decision", Instruction: "Late: nothing. Opened: voucher. Else: money.", Answers: []string{"nothing", "voucher", "money"}, Rule: truth(1)},
+		},
+		Input:     func(p parcel) string { return p.Note },
+		Outcomes:  []task.Outcome[parcel]{{Name: "decision", Rule: truth(1)}},
+		GroupSize: 8,
+		Params:    rollout.Params{Temperature: 1, MaxTokens: 48},
+	}
+}
+
+// demonstration is how we would decide.
+func demonstration(t *prompt.Template[parcel], p parcel) (string, error) {
+	var steps []prompt.Written
+	for _, answer := range p.truth() {
+		steps = append(steps, prompt.Written{Answer: answer})
+	}
+	return t.Write(steps)
+}
+
+// learn trains with the policy and the engine of a configuration, in a run's folder, and
+// writes how good they are.
+func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir string, begin func(run.Config) (*run.Writer, error), log *slog.Logger) error {
+	tok, err := tokenizer.Load(c.Model + "/tokenizer.json")
+	if err != nil {
+		return err
+	}
+	chatConfig, err := chat.ReadConfig(c.Model)
+	if err != nil {
+		return err
+	}
+	template, err := jinja.FromConfig(chatConfig, "default", jinja.Options{})
+	if err != nil {
+		return err
+	}
+	generation, err := model.ReadGeneration(c.Model)
+	if err != nil {
+		return err
+	}
+	d := definition()
+	d.Encode = chat.Encode[parcel](template, tok, chat.Options{Generate: true})
+	sampled, err := task.New(d)
+	if err != nil {
+		return err
+	}
+	greedy, err := sampled.WithSampling(1, rollout.Params{MaxTokens: d.Params.MaxTokens})
+	if err != nil {
+		return err
+	}
+
+	folder, err := begin(run.Config{Dir: dir, Seed: c.Seed, Settings: c})
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	stage, err := folder.Stage("train")
+	if err != nil {
+		return err
+	}
+	p, err := openPair(ctx, c, tok, generation.EOS, stage.Checkpoints().Dir, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	train, test := parcels[:len(parcels)*3/4], parcels[len(parcels)*3/4:]
+	trainer, err := rl.NewTrainer(rl.Config{
+		Policy: p.policy, Engine: p.engine, Source: &rl.SliceSource{Problems: bind(sampled, train), Seed: c.Seed},
+		Credit: sam.Mask{}, Objective: objective.Corrected{Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, Max: 2},
+		Batching: rl.Batching{Prompts: c.Prompts}, LR: rl.Constant{LR: c.Policy.LR}, MaxNorm: p.maxNorm, Async: c.Async,
+		Seed: c.Seed, Steps: c.Steps, Recorder: p.recorder(stage), Logger: log, CheckpointEvery: 10,
+		Checkpoint: func(ctx context.Context, t *rl.Trainer) error { return stage.Save(ctx, t) },
+	})
+	if err != nil {
+		return err
+	}
+	found, err := stage.Resume(ctx, trainer)
+	if err != nil {
+		return err
+	}
+	if !found && c.Warmup > 0 { // a new run: show the policy how to write
+		var demos []rl.Demonstration
+		for _, p := range train[:len(train)/3] {
+			request, err := sampled.Bind(p).Request()
+			if err != nil {
+				return err
+			}
+			text, err := demonstration(d.Template(), p)
+			if err != nil {
+				return err
+			}
+			demos = append(demos, rl.Demonstration{Prompt: request.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))})
+		}
+		warmup := rl.Imitation{
+			Policy: p.policy, Demonstrations: rl.Shuffled(demos, c.Seed), End: generation.EOS[:1], Batch: 16,
+			Steps: c.Warmup, LR: rl.Constant{LR: c.WarmupLR}, MaxNorm: p.maxNorm,
+		}
+		if err := warmup.Run(ctx); err != nil {
+			return err
+		}
+	}
+	evaluate := func(when string) error {
+		if err := p.refresh(ctx); err != nil {
+			return err
+		}
+		_, m, err := rl.EvaluateProblems(ctx, p.engine, bind(greedy, test), c.Seed)
+		fmt.Fprintf(w, "%s: decision %.2f  in time %.2f  right with a wrong step %.2f\n", when,
+			m["reward/decision"], m["step/in time/correct"], m["right_answer_wrong_step"])
+		return err
+	}
+	if err := evaluate("before"); err != nil {
+		return err
+	}
+	if err := trainer.Run(ctx); err != nil {
+		return err
+	}
+	return evaluate(fmt.Sprintf("after %d training steps", trainer.Steps()))
+}
+
+func bind(t *task.Task[parcel], parcels []parcel) (problems []rl.Problem) {
+	for _, p := range parcels {
+		problems = append(problems, t.Bind(p))
+	}
+	return problems
+}
+
+func readParcels(path string) (all []parcel, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for lines := json.NewDecoder(strings.NewReader(string(text))); lines.More(); {
+		var p parcel
+		if err := lines.Decode(&p); err != nil {
+			return nil, fmt.Errorf("%s: parcel %d: %w", path, len(all)+1, err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// goOn resumes a run or, if there is none, starts it: a job that is restarted wants both.
+func goOn(c run.Config) (*run.Writer, error) {
+	w, err := run.Resume(c)
+	if errors.Is(err, run.ErrNoRun) {
+		return run.Start(c)
+	}
+	return w, err
+}
+
+func main() {
+	path := flag.String("config", "examples/cluster/local-local.json", "the configuration")
+	data := flag.String("data", "examples/owntask/parcels.jsonl", "the parcels")
+	out := flag.String("out", "runs/cluster", "the run's folder")
+	resume := flag.Bool("resume", false, "go on with the run in the folder, if there is one")
+	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
+	flag.Parse()
+	begin := run.Start
+	if *resume {
+		begin = goOn
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	parcels, err := readParcels(*data)
+	if err == nil && *tiny != "" {
+		err = writeTiny(*tiny, parcels)
+	} else if err == nil {
+		var c config
+		if c, err = readConfig(*path); err == nil {
+			err = learn(ctx, os.Stdout, c, parcels, *out, begin, slog.Default())
+		}
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}

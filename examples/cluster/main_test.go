@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// There is a configuration for each pair that goes together, by its name.
+func TestConfigurations(t *testing.T) {
+	files, err := filepath.Glob("*.json")
+	require.NoError(t, err)
+	var names []string
+	for _, f := range files {
+		c, err := readConfig(f)
+		require.NoError(t, err)
+		name := c.Policy.Kind + "-" + strings.ReplaceAll(c.Engine.Kind, ".", "")
+		require.Equal(t, f, name+".json")
+		names = append(names, name)
+	}
+	require.Equal(t, known(), names)
+	require.Len(t, names, 9)
+}
+
+// What does not go together is refused by name, before anything is opened.
+func TestConfigurationsThatAreRefused(t *testing.T) {
+	for change, want := range map[string]string{
+		`{"engine": {"kind": "tinker"}}`:                        "a local policy with a Tinker engine",
+		`{"engine": {"kind": "trt"}}`:                           `engine.kind is "trt"`,
+		`{"policy": {"kind": "deepspeed"}}`:                     `policy.kind is "deepspeed"`,
+		`{"engine": {"kind": "vllm"}}`:                          "weights is missing",
+		`{"engine": {"kind": "vllm"}, "weights": "w"}`:          "engine.servers is empty",
+		`{"policy": {"kind": "tinker"}, "weights": "w"}`:        "policy.server or policy.rank is missing",
+		`{"policy": {"kind": "local", "learning_rate": 0.001}}`: "unknown field",
+	} {
+		var config map[string]any
+		text, err := os.ReadFile("local-local.json")
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &config))
+		require.NoError(t, json.Unmarshal([]byte(change), &config))
+		text, err = json.Marshal(config)
+		require.NoError(t, err)
+		path := filepath.Join(t.TempDir(), "config.json")
+		require.NoError(t, os.WriteFile(path, text, 0o666))
+		_, err = readConfig(path)
+		require.ErrorContains(t, err, want, change)
+		require.ErrorContains(t, err, path)
+	}
+}
+
+// learnt runs a configuration and returns what it writes.
+func learnt(t *testing.T, c config, dir string) string {
+	t.Helper()
+	parcels, err := readParcels("../owntask/parcels.jsonl")
+	require.NoError(t, err)
+	var out strings.Builder
+	require.NoError(t, learn(t.Context(), &out, c, parcels[:40], dir, goOn, slog.New(slog.DiscardHandler)))
+	return out.String()
+}
+
+// The whole program runs; the same seed gives the same numbers.
+func TestLearn(t *testing.T) {
+	c, err := readConfig("local-local.json")
+	require.NoError(t, err)
+	c.Model = tiny(t)
+	c.Warmup, c.Steps, c.Prompts = 20, 2, 4
+	out := learnt(t, c, t.TempDir())
+	require.Contains(t, out, "after 2 training steps: decision ")
+	require.Equal(t, out, learnt(t, c, t.TempDir()))
+}
+
+func tiny(t *testing.T) string {
+	t.Helper()
+	parcels, err := readParcels("../owntask/parcels.jsonl")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, writeTiny(dir, parcels))
+	return dir
+}

@@ -1,0 +1,185 @@
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/model/gguf"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// ExporterConfig says how a policy's weights reach engines outside of this process.
+type ExporterConfig struct {
+	// Form is what the engines load: a whole model as a Hugging Face folder
+	// (vLLM, SGLang) or a GGUF file (llama.cpp), or LoRA adapters (vLLM).
+	Form rollout.Form
+	// Dir is where they find it, on a disk that they share with this process, at the
+	// same path; for llama.cpp its --models-dir.
+	Dir string
+	// Model is the Hugging Face folder that training began with. Its tokenizer and
+	// generation settings are part of what is exported, and adapters are merged into
+	// its weights if a whole model is wanted.
+	Model string
+	// Backend is needed to merge adapters.
+	Backend tensor.Backend
+}
+
+// Validate returns an error that names the first invalid setting. It reads no files.
+func (c ExporterConfig) Validate() error {
+	switch {
+	case c.Form != rollout.FormFolder && c.Form != rollout.FormGGUF && c.Form != rollout.FormAdapter:
+		return fmt.Errorf("local: ExporterConfig.Form is %v, want folder, gguf or adapter", c.Form)
+	case c.Dir == "":
+		return errors.New("local: ExporterConfig.Dir is missing")
+	case c.Model == "" && c.Form != rollout.FormAdapter:
+		return errors.New("local: ExporterConfig.Model is missing")
+	}
+	return nil
+}
+
+// Exporter is a policy whose Publish writes the weights to a shared disk. It
+// implements rl.Policy, rl.Publisher and rl.Supporter. A version is written once, when
+// it is first asked for; the one before stays until the next, because servers may still
+// be reading it, and older ones are deleted.
+type Exporter struct {
+	rl.Policy
+	c       ExporterConfig
+	id      string          // of this process; no later run may take its files for its own
+	n       int             // exports so far
+	last    rollout.Weights // what was published last
+	written []string        // paths that are still there, oldest first
+}
+
+var (
+	_ rl.Publisher = (*Exporter)(nil)
+	_ rl.Supporter = (*Exporter)(nil)
+)
+
+// NewExporter returns an exporter of a *Policy, or of any policy that publishes adapters
+// (rollout.FormAdapter), such as one on a training server. Adapters alone can be
+// exported only of a policy that has them.
+func NewExporter(p rl.Policy, c ExporterConfig) (*Exporter, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	ours, ok := p.(*Policy)
+	adapters := !ok || ours.decoder.LoRA() != nil
+	switch _, publishes := p.(rl.Publisher); {
+	case !publishes:
+		return nil, fmt.Errorf("local: a %T publishes no weights", p)
+	case !adapters && c.Form == rollout.FormAdapter:
+		return nil, errors.New("local: ExporterConfig.Form is adapter, but the policy trains the whole model")
+	case adapters && c.Form != rollout.FormAdapter && c.Backend == nil:
+		return nil, errors.New("local: ExporterConfig.Backend is nil, but adapters have to be merged")
+	}
+	return &Exporter{Policy: p, c: c, id: rand.Text()[:8]}, nil
+}
+
+// Supports implements rl.Supporter: what the policy supports.
+func (e *Exporter) Supports() rl.Capabilities {
+	if s, ok := e.Policy.(rl.Supporter); ok {
+		return s.Supports()
+	}
+	return rl.CapAll
+}
+
+// Load implements rl.Policy. What was published before is not published again.
+func (e *Exporter) Load(ctx context.Context, ref string) error {
+	e.last = rollout.Weights{}
+	return e.Policy.Load(ctx, ref)
+}
+
+// Publish implements rl.Publisher: it writes the current weights, unless that was done.
+func (e *Exporter) Publish(ctx context.Context) (rollout.Weights, error) {
+	w, err := e.Policy.(rl.Publisher).Publish(ctx)
+	if err != nil || e.last.Ref != "" && e.last.Version == w.Version {
+		return e.last, err
+	}
+	e.n++
+	path := filepath.Join(e.c.Dir, fmt.Sprintf("%s-%d-v%d", e.id, e.n, w.Version))
+	if e.c.Form == rollout.FormGGUF {
+		path += ".gguf"
+	}
+	e.written = append(e.written, path)
+	if err := e.write(path, w); err != nil {
+		return rollout.Weights{}, fmt.Errorf("local: export of version %d: %w", w.Version, err)
+	}
+	for ; len(e.written) > 2; e.written = e.written[1:] {
+		if err := os.RemoveAll(e.written[0]); err != nil {
+			return rollout.Weights{}, fmt.Errorf("local: export: an old version stays: %w", err)
+		}
+	}
+	e.last = rollout.Weights{Version: w.Version, Form: e.c.Form, Ref: path}
+	return e.last, nil
+}
+
+// Close deletes what was written. The engines must have been closed, or given other
+// weights.
+func (e *Exporter) Close() error {
+	var errs []error
+	for _, path := range e.written {
+		errs = append(errs, os.RemoveAll(path))
+	}
+	e.written, e.last = nil, rollout.Weights{}
+	return errors.Join(errs...)
+}
+
+func (e *Exporter) write(path string, w rollout.Weights) error {
+	ours, ok := e.Policy.(*Policy)
+	if ok && ours.decoder.LoRA() == nil {
+		return e.c.whole(path, ours.decoder)
+	}
+	adapter := w.Ref
+	if ok {
+		adapter = path
+		if e.c.Form != rollout.FormAdapter {
+			temp, err := os.MkdirTemp("", "adapter")
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(temp)
+			adapter = temp
+		}
+		if err := ours.decoder.LoRA().Save(adapter); err != nil {
+			return err
+		}
+	} else if w.Form != rollout.FormAdapter {
+		return fmt.Errorf("the policy published weights as %v, want adapter", w.Form)
+	}
+	if e.c.Form == rollout.FormAdapter {
+		if ok {
+			return nil
+		}
+		return os.CopyFS(path, os.DirFS(adapter))
+	}
+	d, err := model.LoadDecoder(e.c.Backend, e.c.Model, model.Frozen())
+	if err != nil {
+		return err
+	}
+	defer d.Free()
+	l, err := d.LoadLoRA(adapter)
+	if err != nil {
+		return err
+	}
+	l.Merge()
+	return e.c.whole(path, d)
+}
+
+// whole writes a decoder without adapters.
+func (c ExporterConfig) whole(path string, d *model.Decoder) error {
+	generation, err := model.ReadGeneration(c.Model)
+	if err != nil {
+		return err
+	}
+	if c.Form == rollout.FormGGUF {
+		return gguf.Export(path, d, gguf.Options{TokenizerFrom: c.Model, Generation: &generation})
+	}
+	return d.Export(path, model.ExportOptions{TokenizerFrom: c.Model, Generation: &generation})
+}

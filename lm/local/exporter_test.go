@@ -1,0 +1,153 @@
+package local_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// pretrained writes the model that newPolicy and newLoRAPolicy begin with.
+func pretrained(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	d := newDecoder(t, reference.New(), 5)
+	require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{end}}}))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte("{}"), 0o666))
+	return dir
+}
+
+func publish(t *testing.T, p rl.Policy) rollout.Weights {
+	t.Helper()
+	w, err := p.(rl.Publisher).Publish(t.Context())
+	require.NoError(t, err)
+	return w
+}
+
+// What is exported computes what the policy computes, whichever way it travels.
+func TestExporter(t *testing.T) {
+	base := pretrained(t)
+	b := reference.New()
+	// remote stands for a policy on a training server: it publishes adapters.
+	remote := func(t *testing.T) rl.Policy {
+		p, _ := newLoRAPolicy(t, reference.New(), 0)
+		e, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormAdapter, Dir: t.TempDir()})
+		require.NoError(t, err)
+		return e
+	}
+	adapters := func(t *testing.T) rl.Policy { p, _ := newLoRAPolicy(t, reference.New(), 0); return p }
+	whole := func(t *testing.T) rl.Policy { return newPolicy(t, reference.New(), 0) }
+	for name, c := range map[string]struct {
+		open func(t *testing.T) rl.Policy
+		form rollout.Form
+	}{
+		"folder":                {whole, rollout.FormFolder},
+		"folder, merged":        {adapters, rollout.FormFolder},
+		"folder, remote policy": {remote, rollout.FormFolder},
+		"adapter":               {adapters, rollout.FormAdapter},
+		"adapter, remote":       {remote, rollout.FormAdapter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner := c.open(t)
+			p, err := local.NewExporter(inner, local.ExporterConfig{Form: c.form, Dir: t.TempDir(), Model: base, Backend: b})
+			require.NoError(t, err)
+			require.Equal(t, rl.CapAll&^rl.CapCandidates, p.Supports(), "the policy's own")
+			first := publish(t, p)
+			require.Equal(t, first, publish(t, p), "once per version")
+
+			train(t, p)
+			w := publish(t, p)
+			require.NotEqual(t, first.Ref, w.Ref)
+			require.EqualValues(t, 2, w.Version)
+			require.Equal(t, c.form, w.Form)
+			want := logProbs(t, p, batch())
+			var got *model.Decoder
+			if c.form == rollout.FormFolder {
+				got, err = model.LoadDecoder(b, w.Ref)
+			} else {
+				got, err = model.LoadDecoder(b, base)
+				require.NoError(t, err)
+				_, err = got.LoadLoRA(w.Ref)
+			}
+			require.NoError(t, err)
+			for i, row := range logProbs(t, local.NewLogProber(got, 0), batch()) {
+				require.InDeltaSlice(t, want[i], row, 1e-5)
+			}
+
+			require.DirExists(t, first.Ref, "servers may still be reading it")
+			train(t, p)
+			publish(t, p)
+			require.NoDirExists(t, first.Ref)
+
+			ref, err := p.Save(t.Context(), "again")
+			require.NoError(t, err)
+			before := publish(t, p)
+			require.NoError(t, p.Load(t.Context(), ref))
+			require.NotEqual(t, before.Ref, publish(t, p).Ref, "a version may have other weights after Load")
+
+			require.NoError(t, p.Close())
+			left, err := os.ReadDir(filepath.Dir(w.Ref))
+			require.NoError(t, err)
+			require.Empty(t, left)
+		})
+	}
+}
+
+// An engine samples with the adapters that a remote policy publishes.
+func TestRefreshWithAdapters(t *testing.T) {
+	p, _ := newLoRAPolicy(t, reference.New(), 0)
+	remote, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormAdapter, Dir: t.TempDir()})
+	require.NoError(t, err)
+	e := newEngine(t, newDecoder(t, reference.New(), 5), local.EngineConfig{})
+	for range 2 {
+		train(t, remote)
+		w := publish(t, remote)
+		require.NoError(t, e.Refresh(t.Context(), w))
+		c := sampleOne(t, e)
+		require.Equal(t, w.Version, c.FirstVersion)
+		own := newEngine(t, p.Decoder(), local.EngineConfig{})
+		require.InDeltaSlice(t, sampleOne(t, own).LogP, c.LogP, 1e-5)
+	}
+	require.ErrorContains(t, e.Refresh(t.Context(), rollout.Weights{Version: 7, Form: rollout.FormAdapter, Ref: "nowhere"}), "version 7")
+}
+
+func sampleOne(t *testing.T, e *local.Engine) (c rollout.Completion) {
+	t.Helper()
+	r := rollout.Request{ID: "one", Prompt: []int32{1, 2}, N: 1, Params: rollout.Params{Temperature: 1, MaxTokens: 8}}
+	require.NoError(t, e.Generate(t.Context(), []rollout.Request{r}, func(got rollout.Completion) error { c = got; return got.Err }))
+	return c
+}
+
+type unpublished struct{ rl.Policy }
+
+func TestExporterRefuses(t *testing.T) {
+	whole := newPolicy(t, reference.New(), 0)
+	adapters, _ := newLoRAPolicy(t, reference.New(), 0)
+	for want, c := range map[string]struct {
+		policy rl.Policy
+		config local.ExporterConfig
+	}{
+		"Form is own":       {whole, local.ExporterConfig{Dir: "d", Model: "m"}},
+		"Dir is missing":    {whole, local.ExporterConfig{Form: rollout.FormFolder, Model: "m"}},
+		"Model is missing":  {whole, local.ExporterConfig{Form: rollout.FormGGUF, Dir: "d"}},
+		"trains the whole":  {whole, local.ExporterConfig{Form: rollout.FormAdapter, Dir: "d"}},
+		"Backend is nil":    {adapters, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
+		"publishes no weig": {unpublished{whole}, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
+	} {
+		_, err := local.NewExporter(c.policy, c.config)
+		require.ErrorContains(t, err, want)
+	}
+	e, err := local.NewExporter(whole, local.ExporterConfig{Form: rollout.FormFolder, Dir: t.TempDir(), Model: "nowhere"})
+	require.NoError(t, err)
+	_, err = e.Publish(context.Background())
+	require.ErrorContains(t, err, "nowhere")
+	require.NoError(t, e.Close())
+}
