@@ -11,6 +11,6 @@
 // Losses and loops do not depend on a model: a [Student] is an encoder of this
 // module (package lm/local) or any model of yours.
 //
-// Examples are in example_fit_test.go and example_test.go. A program that uses it:
-// examples/relevance.
+// Examples are in example_fit_test.go and example_test.go. A library that uses it:
+// package relevance.
 package distill

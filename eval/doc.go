@@ -1,8 +1,9 @@
 // Package eval measures how good a relevance model is: classification
 // ([Accuracy], [BinaryAccuracy], [MacroF1], [NewConfusion]), agreement on an
-// ordered scale ([QuadraticKappa]), ranking ([NDCG], [AUC]), sampling ([PassAtK],
-// [MajorityVote], [MajorityAtK]), and the confidence intervals of all of these
-// ([Bootstrap], [BootstrapDifference], [Wilson]).
+// ordered scale ([QuadraticKappa]), ranking ([NDCG], [AUC]; [BM25] is a ranker to
+// compare with), sampling ([PassAtK], [MajorityVote], [MajorityAtK]), and the
+// confidence intervals of all of these ([Bootstrap], [BootstrapDifference],
+// [Wilson]).
 //
 // A metric is a function of a list of examples, so it can be handed to the
 // bootstrap as it is:

@@ -5,6 +5,10 @@
 //	stepwise info                 what such a model is, and the memory it needs
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
+//	stepwise relevance eval       score a model on the test sets of a task
+//	stepwise relevance report     the page of a run, or how two runs differ
+//	stepwise relevance score      label a file of queries and documents
+//	stepwise relevance train      train a model on a task file
 //	stepwise run check            look for damage in a run's folder
 //	stepwise run diff             how two runs differ
 //	stepwise run show             how far a run has come
@@ -39,6 +43,7 @@ var commands = []command{
 	{"generate", "generate text with a model's folder", runGenerate},
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
+	{"relevance", "train a model that judges relevance, and use it", runRelevance},
 	{"run", "check, compare and show the folders of runs", runRun},
 }
 

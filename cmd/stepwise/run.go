@@ -236,23 +236,10 @@ func showArtefacts(f *run.Folder, out io.Writer) error {
 	return t.Flush()
 }
 
-// folders parses flags, before and after the arguments, and returns the arguments,
-// of which there must be as many as wanted.
+// folders are the arguments of commands about runs' folders, of which there must be as
+// many as wanted.
 func folders(flags *flag.FlagSet, about string, want int, args []string, out, errs io.Writer) (dirs []string, status int, done bool) {
-	for {
-		if status, done = parseFlags(flags, about, args, out, errs); done {
-			return nil, status, true
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		dirs, args = append(dirs, flags.Arg(0)), flags.Args()[1:]
-	}
-	if len(dirs) != want {
-		err := fmt.Errorf("%d arguments, want %s", len(dirs), [...]string{1: "a run's folder", 2: "two runs' folders"}[want])
-		return nil, finish(flags.Name(), err, errs, exitUsage), true
-	}
-	return dirs, exitOK, false
+	return arguments(flags, about, [][]string{1: {"a run's folder"}, 2: {"a run's folder", "another's"}}[want], args, out, errs)
 }
 
 // interruptible runs f with a context that Ctrl-C ends.

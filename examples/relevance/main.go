@@ -1,17 +1,17 @@
 // Command relevance trains a small language model to judge the relevance of a
 // document to a query in steps, from nothing to a distilled student, and shows
-// what step credit changes.
+// what step credit changes. It is package relevance on generated notes.
 //
-// It learns the task's format and a fallible teacher's habits by supervised
-// warm-up, then goes on twice from the same checkpoint with the same budget
-// and seeds: with outcome-only credit (plain GRPO) and with Stepwise Advantage
-// Masking. The better policy teaches a light encoder. All of them are
-// evaluated on test sets with 95% intervals, and the run's folder gets a
-// report.
+// The model learns the task's format and a fallible teacher's habits by supervised
+// warm-up, then goes on twice from the same checkpoint with the same budget and
+// seeds: with outcome-only credit (plain GRPO) and with Stepwise Advantage Masking.
+// The better policy teaches a light encoder. All of them are evaluated on test sets
+// with 95% intervals, and the run's folder gets a report.
 //
-//	go run ./examples/relevance                        # generated data
-//	go run ./examples/relevance -data FILE             # your own, as JSON lines
+//	go run ./examples/relevance
 //	go run ./examples/relevance -resume -out DIR       # after Ctrl-C
+//
+// For data of your own, write a task file: docs/relevance.md.
 package main
 
 import (
@@ -22,65 +22,88 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/rl/run"
+	"github.com/stepwise-rl/stepwise/sam"
 )
 
 // options are the command line.
 type options struct {
-	Out     string
-	Data    string
-	Labels  string
-	Fold    int
-	Seed    uint64
-	Steps   int
-	Credit  string
-	Resume  bool
-	Quick   bool
-	Backend string
-
-	given map[string]bool // the flags that were given
+	config relevance.Config
+	out    string
+	resume bool
 }
 
 func parseOptions(args []string, errOut io.Writer) (options, error) {
-	var o options
+	var names []string
+	for _, c := range relevance.Credits() {
+		names = append(names, c.Name)
+	}
 	f := flag.NewFlagSet("relevance", flag.ContinueOnError)
 	f.SetOutput(errOut)
-	f.StringVar(&o.Out, "out", "", "run folder (default runs/relevance-TIME)")
-	f.StringVar(&o.Data, "data", "", "JSONL file of {\"query\",\"document\",\"label\"}, or a Chorus judgement folder; empty generates notes")
-	f.StringVar(&o.Labels, "labels", "", "with a JSONL file: the labels in ascending order, separated by commas; empty takes those of the file if they are numbers")
-	f.IntVar(&o.Fold, "fold", 0, "the fold to test on: of the Chorus folder, or of a fifth-by-query split of a JSONL file")
-	f.Uint64Var(&o.Seed, "seed", 1, "seed of everything random")
-	f.IntVar(&o.Steps, "steps", 0, "reinforcement learning steps of each run (0 = the default for the data)")
-	f.StringVar(&o.Credit, "credit", "mask", "step credit compared with outcome-only: "+strings.Join(creditNames(), ", "))
-	f.BoolVar(&o.Resume, "resume", false, "go on in the run folder -out where an earlier run stopped; other flags may be left out")
-	f.BoolVar(&o.Quick, "quick", false, "smoke run: a few seconds, checks itself, learns little")
-	f.StringVar(&o.Backend, "backend", "cpu", "tensor backend")
+	out := f.String("out", "", "run folder (default runs/relevance-TIME)")
+	seed := f.Uint64("seed", 1, "seed of everything random")
+	steps := f.Int("steps", 0, "training steps of each reinforcement run (0 = the default)")
+	credit := f.String("credit", "mask", "step credit compared with outcome-only: "+strings.Join(names, ", "))
+	resume := f.Bool("resume", false, "go on in the run folder -out where an earlier run stopped; other flags are left out")
+	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
+	backend := f.String("backend", "cpu", "tensor backend")
 	if err := f.Parse(args); err != nil {
-		return o, err
+		return options{}, err
 	}
-	o.given = map[string]bool{}
-	f.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
+	i := slices.Index(names, *credit)
 	switch {
 	case f.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	case o.Steps < 0:
-		return o, fmt.Errorf("-steps is %d, must not be negative", o.Steps)
-	case o.Resume && o.Out == "":
-		return o, errors.New("-resume needs -out, the folder of the run to resume")
+		return options{}, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case *steps < 0:
+		return options{}, fmt.Errorf("-steps is %d, must not be negative", *steps)
+	case i < 0:
+		return options{}, fmt.Errorf("-credit is %q, want one of %s", *credit, strings.Join(names, ", "))
+	case *resume && *out == "":
+		return options{}, errors.New("-resume needs -out, the folder of the run to resume")
+	case *resume && f.NFlag() > 2:
+		return options{}, errors.New("-resume takes the settings of the run in -out; leave the other flags out")
+	case *resume:
+		c, _, err := relevance.RunConfig(*out)
+		return options{c, *out, true}, err
 	}
-	if _, err := creditOf(o.Credit); err != nil {
-		return o, err
+	c := relevance.Default()
+	if *quick {
+		c = relevance.Quick()
 	}
-	if o.Out == "" {
-		o.Out = "runs/relevance-" + time.Now().Format("20060102-150405")
+	c.Seed, c.Backend = *seed, *backend
+	if *steps > 0 {
+		c.Reinforce.Steps = *steps
 	}
-	return o, nil
+	c.Reinforce.Credits = []relevance.NamedCredit{{Name: "outcome", Credit: sam.Outcome{}}}
+	if *credit != "outcome" {
+		c.Reinforce.Credits = append(c.Reinforce.Credits, relevance.Credits()[i])
+	}
+	if *out == "" {
+		*out = "runs/relevance-" + time.Now().Format("20060102-150405")
+	}
+	return options{c, *out, false}, nil
+}
+
+// train does the run that the options ask for.
+func train(ctx context.Context, o options, w io.Writer) error {
+	test := 1000
+	if o.config.Smoke {
+		test = 100
+	}
+	src := notes.New(notes.Config{Seed: o.config.Seed, TestSize: test, Teacher: notes.DefaultTeacher()})
+	_, err := relevance.Train(ctx, src, o.config, o.out, relevance.Options{
+		Resume: o.resume, Out: w, Info: map[string]string{"command": "go run ./examples/relevance " + strings.Join(os.Args[1:], " ")},
+	})
+	return err
 }
 
 func main() {
@@ -96,9 +119,9 @@ func main() {
 	// second one kills it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	err = execute(ctx, o, os.Stdout)
-	if interrupted, ok := errors.AsType[*interruptedError](err); ok {
-		fmt.Printf("\n%v\n%s\n", interrupted, wayOn(o))
+	err = train(ctx, o, os.Stdout)
+	if interrupted, ok := errors.AsType[*relevance.Interrupted](err); ok {
+		fmt.Printf("\n%v\n%s\n", interrupted, wayOn(o.out))
 		os.Exit(130)
 	}
 	if err != nil {
@@ -108,9 +131,9 @@ func main() {
 }
 
 // wayOn says how to go on with a run that was interrupted.
-func wayOn(o options) string {
-	if _, err := run.Open(o.Out); err != nil {
+func wayOn(dir string) string {
+	if _, err := run.Open(dir); err != nil {
 		return "it had not begun: the same command starts it again"
 	}
-	return "resume with: go run ./examples/relevance -resume -out " + o.Out
+	return "resume with: go run ./examples/relevance -resume -out " + dir
 }

@@ -4,7 +4,8 @@ import (
 	"math/rand/v2"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 // Field is one structured attribute of a document.
@@ -37,9 +38,21 @@ type Example struct {
 	ID       string   `json:"id"`
 	Query    string   `json:"query"`
 	Document Document `json:"document"`
+	// DocumentID is the document's id in a file of documents, "" if there is none.
+	DocumentID string `json:"document_id,omitempty"`
 	// Truth holds the true answer of every step of the source, in the order
 	// of [Source].Steps; the last is the label. "" where no rule can tell.
 	Truth []string `json:"truth"`
+	// Raters holds the labels that single raters gave, "" where one gave none; nil
+	// where nobody knows them. See [Source.Distribution].
+	Raters []string `json:"raters,omitempty"`
+	// Found is what the task's criteria found on this pair, in the task's order, and
+	// Facts what of it the prompt states: the criterion's name and its finding.
+	Found []Found `json:"-"`
+	Facts []Field `json:"facts,omitempty"`
+	// Columns holds the columns of the data that the task keeps beside the pair's
+	// own: for expressions, rules and reports.
+	Columns map[string]string `json:"columns,omitempty"`
 	// Teach writes one trace as the source's fallible warm-up teacher would,
 	// one thought per step. It is nil where the source has no teacher.
 	Teach func(*rand.Rand) []Thought `json:"-"`
@@ -57,6 +70,14 @@ func (e *Example) Label() string {
 	return e.Truth[len(e.Truth)-1]
 }
 
+// Found is what one criterion says of a pair: its answer, how well the document fits,
+// from 0 to 1, and the thought that leads to the answer.
+type Found struct {
+	Name, Answer string
+	Score        float64
+	Reason       string
+}
+
 // Thought is one step of a trace before it is written in the task's syntax.
 type Thought struct{ Reasoning, Answer string }
 
@@ -70,11 +91,17 @@ type TestSet struct {
 type Source struct {
 	// Name says in a few words what the data is, for reports.
 	Name string
-	// Steps are the reasoning steps with their criteria; the last one's
-	// answers are Labels.
-	Steps []prompt.Step[Example]
-	// Labels lists the labels in ascending order of relevance.
-	Labels []string
+	// System opens the prompt.
+	System string
+	// Steps are the reasoning steps with their criteria and the rules that judge
+	// them, such as [TruthRule]; the last one's answers are Labels.
+	Steps []task.Step[Example]
+	// Compact leaves the instructions and criteria of the steps out of the prompt,
+	// for a small model that learns them by heart.
+	Compact bool
+	// Labels lists the labels in ascending order of relevance, and Meanings, if not
+	// nil, says what each stands for.
+	Labels, Meanings []string
 	// Relevant is the smallest label that counts as relevant where a metric
 	// needs a cut (binary accuracy).
 	Relevant string
@@ -86,8 +113,15 @@ type Source struct {
 	// Size is the number of training examples before the stream starts over; 0 if
 	// it never does.
 	Size int
+	// Validation is held out from Train, too, to choose settings and checkpoints by;
+	// nil where there is none.
+	Validation []Example
 	// Tests are the held-out sets.
 	Tests []TestSet
+	// Prepare completes a pair from elsewhere, of which only query and document are
+	// known, as those of the source are: with what the criteria find on it. It is nil
+	// where there is nothing to complete.
+	Prepare func(Example) Example
 	// Clip cuts the texts of every example to what the model can read: it replaces
 	// each by the clipper's, and tells the true answers anew. The first error of
 	// the clipper is returned. It is nil where every example is short.
@@ -112,29 +146,76 @@ func (s *Source) LabelIndex(label string) int {
 	return -1
 }
 
-// Render writes query, title, body and fields of an example, one a line,
-// fields as "name value" separated by commas. Empty parts are left out.
+// Distribution returns the share of the raters that chose each label, in the order of
+// s.Labels; of an example without raters, all of it is on its label. It is nil if
+// neither is known.
+func (s *Source) Distribution(e *Example) []float64 {
+	p, n := make([]float64, len(s.Labels)), 0.0
+	for _, r := range e.Raters {
+		if i := s.LabelIndex(r); i >= 0 {
+			p[i]++
+			n++
+		}
+	}
+	if n == 0 {
+		i := s.LabelIndex(e.Label())
+		if i < 0 {
+			return nil
+		}
+		p[i], n = 1, 1
+	}
+	for i := range p {
+		p[i] /= n
+	}
+	return p
+}
+
+// TruthRule is right where the answer of step k is the example's true one. It cannot
+// judge a step whose truth is not known.
+func TruthRule(k int) reward.Rule[Example] {
+	return reward.ExactLabel(func(e Example) string { return e.Truth[k] })
+}
+
+// CriteriaText is what a compact prompt says of the criteria: those of the last step,
+// which say how the label follows from the steps or what it means. Those of the steps
+// themselves a small model learns by heart, because a prompt that spells them all out
+// is most of its cost.
+func CriteriaText(steps []task.Step[Example]) string {
+	var texts []string
+	for _, c := range steps[len(steps)-1].Criteria {
+		text := c.Text
+		if !strings.HasPrefix(text, c.Name+":") {
+			text = c.Name + ": " + text
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, " ")
+}
+
+// Render writes query, title, body, fields and facts of an example, one a line,
+// fields and facts as "name value" separated by commas. Empty parts are left out.
 func Render(e Example) string {
 	var b strings.Builder
 	b.WriteString("query: ")
 	b.WriteString(e.Query)
-	b.WriteString("\ntitle: ")
-	b.WriteString(e.Document.Title)
+	if e.Document.Title != "" {
+		b.WriteString("\ntitle: ")
+		b.WriteString(e.Document.Title)
+	}
 	if e.Document.Body != "" {
 		b.WriteString("\nbody: ")
 		b.WriteString(e.Document.Body)
 	}
-	for i, f := range e.Document.Fields {
-		if i == 0 {
-			b.WriteString("\nfacts: ")
-		} else {
-			b.WriteString(", ")
-		}
-		b.WriteString(f.Name)
-		b.WriteByte(' ')
-		b.WriteString(f.Value)
-	}
+	writeFields(&b, "\nfacts: ", e.Document.Fields)
+	writeFields(&b, "\ncriteria: ", e.Facts)
 	return b.String()
+}
+
+func writeFields(b *strings.Builder, before string, fields []Field) {
+	for _, f := range fields {
+		b.WriteString(before + f.Name + " " + f.Value)
+		before = ", "
+	}
 }
 
 // Shuffled returns an endless indexed stream over n items: every run of n

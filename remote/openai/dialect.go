@@ -74,6 +74,12 @@ type answer struct {
 	version string
 }
 
+// newAnswer returns an answer with room for the tokens that are expected.
+func newAnswer(c *call) answer {
+	n := min(c.params.MaxTokens, 1024)
+	return answer{tokens: make([]int32, 0, n), logp: make([]float64, 0, n)}
+}
+
 // appendIDs appends a JSON array of ids.
 func appendIDs(b []byte, ids []int32) []byte {
 	b = append(b, '[')

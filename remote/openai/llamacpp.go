@@ -90,7 +90,7 @@ func (llamaCPP) sample(b []byte, c *call) []byte {
 }
 
 func (llamaCPP) parse(body []byte, c *call) (answer, error) {
-	var a answer
+	a := newAnswer(c)
 	var ids []int32 // of the log-probs
 	prompt, truncated := -1, false
 	var model string
@@ -98,7 +98,7 @@ func (llamaCPP) parse(body []byte, c *call) (answer, error) {
 		s.object(func(key string) {
 			switch key {
 			case "tokens":
-				a.tokens = s.ids()
+				a.tokens = s.ids(a.tokens[:0])
 			case "tokens_evaluated":
 				prompt = int(s.id())
 			case "truncated":

@@ -247,11 +247,50 @@ func (s *scanner) float() float64 {
 			return math.NaN()
 		}
 	}
-	v, err := strconv.ParseFloat(string(s.digits()), 64)
+	text := s.digits()
+	if v, ok := short(text); ok {
+		return v
+	}
+	v, err := strconv.ParseFloat(string(text), 64)
 	if err != nil {
 		return math.NaN()
 	}
 	return v
+}
+
+// powers are those of ten that float64 holds exactly, as far as needed.
+var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
+
+// short computes a decimal number whose digits and power of ten are both exact, so that
+// their quotient is rounded correctly (Clinger, How to Read Floating Point Numbers
+// Accurately, PLDI 1990). Most log-probs are such numbers.
+func short(text []byte) (v float64, ok bool) {
+	var digits uint64
+	point, negative := -1, false
+	for i, c := range text {
+		switch {
+		case c == '-' && i == 0:
+			negative = true
+		case c == '.':
+			point = i
+		case c == 'e' || c == 'E' || digits > 1<<53/10-1:
+			return 0, false
+		default:
+			digits = 10*digits + uint64(c-'0')
+		}
+	}
+	v = float64(digits)
+	if point >= 0 {
+		places := len(text) - 1 - point
+		if places >= len(powers) {
+			return 0, false
+		}
+		v /= powers[places]
+	}
+	if negative {
+		v = -v
+	}
+	return v, len(text) > 0
 }
 
 // id reads a token id; -1 for what can be none.
@@ -263,12 +302,12 @@ func (s *scanner) id() int32 {
 	return int32(v)
 }
 
-// ids reads an array of token ids; none if it is null.
-func (s *scanner) ids() (ids []int32) {
+// ids appends an array of token ids to dst; none if it is null.
+func (s *scanner) ids(dst []int32) []int32 {
 	if !s.null() {
-		s.array(func() { ids = append(ids, s.id()) })
+		s.array(func() { dst = append(dst, s.id()) })
 	}
-	return ids
+	return dst
 }
 
 // skip reads any value.

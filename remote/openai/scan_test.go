@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,6 +59,19 @@ func TestScanner(t *testing.T) {
 		strings.Repeat("[", 2000): "nested deeper than 100",
 	} {
 		require.ErrorContains(t, scan([]byte(text), (*scanner).skip), want)
+	}
+}
+
+// Numbers are those that strconv reads, bit for bit.
+func TestFloats(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 20000 {
+		text := strconv.FormatFloat(-random.ExpFloat64()*math.Pow(10, float64(i%12-6)), 'f', i%20-1, 64)
+		want, err := strconv.ParseFloat(text, 64)
+		require.NoError(t, err)
+		var got float64
+		require.NoError(t, scan([]byte(text), func(s *scanner) { got = s.float() }))
+		require.Equal(t, math.Float64bits(want), math.Float64bits(got), text)
 	}
 }
 

@@ -57,7 +57,7 @@ func (sglang) sample(b []byte, c *call) []byte {
 }
 
 func (g sglang) parse(body []byte, c *call) (answer, error) {
-	var a answer
+	a := newAnswer(c)
 	var ids []int32 // of the log-probs
 	prompt := -1
 	aborted := false
@@ -65,7 +65,7 @@ func (g sglang) parse(body []byte, c *call) (answer, error) {
 		s.object(func(key string) {
 			switch key {
 			case "output_ids":
-				a.tokens = s.ids()
+				a.tokens = s.ids(a.tokens[:0])
 			case "meta_info":
 				s.object(func(key string) {
 					switch key {

@@ -71,7 +71,7 @@ func (vllm) sample(b []byte, c *call) []byte {
 }
 
 func (vllm) parse(body []byte, c *call) (answer, error) {
-	var a answer
+	a := newAnswer(c)
 	choices := 0
 	var model string
 	var prompt []int32
@@ -108,9 +108,9 @@ func vllmChoice(s *scanner, a *answer) (prompt []int32) {
 	s.object(func(key string) {
 		switch key {
 		case "token_ids":
-			a.tokens = s.ids()
+			a.tokens = s.ids(a.tokens[:0])
 		case "prompt_token_ids":
-			prompt = s.ids()
+			prompt = s.ids(nil)
 		case "finish_reason":
 			if !s.null() {
 				a.stopped = s.text() == "stop"
@@ -124,6 +124,7 @@ func vllmChoice(s *scanner, a *answer) (prompt []int32) {
 					s.skip()
 					return
 				}
+				a.logp = a.logp[:0]
 				s.array(func() { a.logp = append(a.logp, s.float()) })
 			})
 		default:

@@ -6,8 +6,9 @@ import (
 	"io"
 	"math/rand/v2"
 
-	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/examples/relevance/tasks"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 )
 
 // Config says what to generate.
@@ -36,9 +37,9 @@ const (
 	splits
 )
 
-// New returns the generated data as a source. Its training stream goes on
-// for ever with new examples, and example i depends on the seed and on i
-// alone. The test sets are
+// New returns the task of ../../tasks/notes.yaml on generated data. Its training
+// stream goes on for ever with new examples, and example i depends on the seed and on
+// i alone. The test sets are
 //
 //   - RANDOM: the same distribution as training, none of its examples there;
 //   - LONGTAIL: every query holds a pair of [HeldOut] and a word (synonym or
@@ -49,14 +50,20 @@ func New(cfg Config) *rows.Source {
 	if cfg.TestSize < 0 {
 		panic(fmt.Sprintf("notes: Config.TestSize is %d, want at least 0", cfg.TestSize))
 	}
-	s := &rows.Source{
-		Name:     "generated notes",
-		Steps:    Steps(),
-		Labels:   answers[stepLabel],
-		Relevant: "2",
-		Input:    rows.Render,
-		Train:    func(i int) rows.Example { return cfg.example(train, i) },
+	file, err := taskfile.Parse(tasks.Notes, "notes.yaml")
+	if err != nil {
+		panic(err)
 	}
+	opened, err := file.Open(taskfile.Options{Seed: cfg.Seed, Generators: map[string]taskfile.Generator{"notes": cfg.generate}})
+	if err != nil {
+		panic(err)
+	}
+	return opened.Source
+}
+
+// generate is the generator that the task file names. cfg.Seed is the seed.
+func (cfg Config) generate(uint64) (taskfile.Generated, error) {
+	g := taskfile.Generated{Train: func(i int) rows.Example { return cfg.example(train, i) }}
 	for _, t := range []struct {
 		name  string
 		split split
@@ -65,9 +72,9 @@ func New(cfg Config) *rows.Source {
 		for i := range set.Examples {
 			set.Examples[i] = cfg.example(t.split, i)
 		}
-		s.Tests = append(s.Tests, set)
+		g.Tests = append(g.Tests, set)
 	}
-	return s
+	return g, nil
 }
 
 // example draws pairs from the stream of (seed, split, i) until one belongs
@@ -90,7 +97,10 @@ func (cfg Config) example(s split, i int) rows.Example {
 			continue
 		}
 		truth := judge(in, f)
-		e.Truth = truth[:]
+		e.Truth = truth[stepLabel:]
+		e.Columns = map[string]string{
+			"category": truth[stepCategory], "attribute": truth[stepAttribute], "setting": truth[stepSetting], "exclusion": truth[stepExclusion],
+		}
 		e.Teach = func(rng *rand.Rand) []rows.Thought { return cfg.Teacher.trace(rng, in, f) }
 		return e
 	}
@@ -115,64 +125,4 @@ func fingerprint(e *rows.Example) uint64 {
 	h := fnv.New64a()
 	io.WriteString(h, rows.Render(*e))
 	return h.Sum64() >> 32
-}
-
-// Steps returns the reasoning steps with the criteria by which notes are
-// labelled.
-func Steps() []prompt.Step[rows.Example] {
-	asked := func(step int) func(rows.Example) bool {
-		return func(e rows.Example) bool { return e.Truth[step] != None }
-	}
-	type criterion = prompt.Criterion[rows.Example]
-	return []prompt.Step[rows.Example]{
-		{
-			Name:        "category",
-			Instruction: "Compare what the query looks for with what the note is about.",
-			Criteria: []criterion{
-				{Name: "same", Text: "same: the note is about that very thing, whatever word it uses."},
-				{Name: "related", Text: "related: another thing of the same family, such as a hotel for a cabin."},
-				{Name: "other", Text: "other: anything else. A thing mentioned in passing does not count."},
-			},
-			Answers: answers[stepCategory],
-		},
-		{
-			Name:        "attribute",
-			Instruction: "Check the feature that the query wants.",
-			Criteria: []criterion{
-				{Name: "stated", Text: "met: the note says that it has the feature; unmet: it denies it or is silent.", When: asked(stepAttribute)},
-				{Name: "none asked", Text: "none: the query wants no feature."},
-			},
-			Answers: answers[stepAttribute],
-		},
-		{
-			Name:        "setting",
-			Instruction: "Check the place, time, brand or price that the query names.",
-			Criteria: []criterion{
-				{Name: "fits", Text: "met: the note states one that lies within it, as oslo in norway; unmet: it states another or none.", When: asked(stepSetting)},
-				{Name: "none asked", Text: "none: the query names none."},
-			},
-			Answers: answers[stepSetting],
-		},
-		{
-			Name:        "exclusion",
-			Instruction: "Check what the query does not want.",
-			Criteria: []criterion{
-				{Name: "ruled out", Text: "violated: the note says that it has it; clear: it denies it or is silent.", When: asked(stepExclusion)},
-				{Name: "none asked", Text: "none: the query rules nothing out."},
-			},
-			Answers: answers[stepExclusion],
-		},
-		{
-			Name:        "label",
-			Instruction: "Give the relevance label; the first line that applies decides.",
-			Criteria: []criterion{
-				{Name: "0", Text: "0: other category."},
-				{Name: "-1", Text: "-1: exclusion violated.", When: asked(stepExclusion)},
-				{Name: "1", Text: "1: related category."},
-				{Name: "2", Text: "2: attribute or setting unmet."},
-				{Name: "3", Text: "3: all met."},
-			},
-			Answers: answers[stepLabel],
-		},
-	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/baseline"
+	"github.com/stepwise-rl/stepwise/relevance/baseline"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/report"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
+	"github.com/stepwise-rl/stepwise/rl/run"
+)
+
+var relevanceCommands = []command{
+	{"eval", "score a model on the test sets of a task", runRelevanceEval},
+	{"report", "write the page of a run, or compare two runs", runRelevanceReport},
+	{"score", "label a file of queries and documents", runRelevanceScore},
+	{"train", "train a model on a task file", runRelevanceTrain},
+}
+
+func runRelevance(args []string, in io.Reader, out, errs io.Writer) int {
+	return dispatch("stepwise relevance", relevanceCommands, args, in, out, errs)
+}
+
+// taskFlags are the flags that say how a task file is opened.
+type taskFlags struct {
+	dir, onBadRow *string
+	fold          *int
+}
+
+func newTaskFlags(f *flag.FlagSet) taskFlags {
+	return taskFlags{
+		dir:      f.String("data-dir", "", "the folder that the task's data files are in (default: the task file's)"),
+		onBadRow: f.String("on-bad-row", "", "fail or skip: what to do about a malformed row (default: as the task says)"),
+		fold:     f.Int("fold", -1, "the fold to test on (default: the task's)"),
+	}
+}
+
+// open reads the task and its data, and says what was found there.
+func (t taskFlags) open(path string, seed uint64, errs io.Writer) (*taskfile.Task, error) {
+	o := taskfile.Options{Dir: *t.dir, Seed: seed, OnBadRow: rows.OnBadRow(*t.onBadRow)}
+	if *t.fold >= 0 {
+		o.Fold = t.fold
+	}
+	task, err := taskfile.Open(path, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range task.Reports {
+		fmt.Fprint(errs, r)
+	}
+	return task, nil
+}
+
+const relevanceTrainAbout = `Its argument is a task file, as in: stepwise relevance train tasks/chorus.yaml
+
+Trains a model on the task: baselines, a warm-up, reinforcement learning with
+outcome-only credit and with step credit, and a light student. The run's folder
+gets report.html, and model folders named model and student. docs/relevance.md
+explains task files and run files.`
+
+func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise relevance train"
+	f := flag.NewFlagSet(prog, flag.ContinueOnError)
+	open := newTaskFlags(f)
+	file := f.String("run", "", "run file: how to train, YAML or JSON; what it does not name stays as -show prints it")
+	dir := f.String("out", "", "the run's folder (default runs/NAME-TIME)")
+	seed := f.Uint64("seed", 0, "seed of everything random (default: the run file's, else 1)")
+	resume := f.Bool("resume", false, "go on in the folder -out where an earlier run stopped")
+	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
+	show := f.Bool("show", false, "print the run file with all settings, and train nothing")
+	want := []string{"a task file"}
+	if slices.Contains(args, "-show") || slices.Contains(args, "--show") {
+		want = nil
+	}
+	names, status, done := arguments(f, relevanceTrainAbout, want, args, out, errs)
+	if done {
+		return status
+	}
+	return stopping(prog, dir, out, errs, func(ctx context.Context) error {
+		var c relevance.Config
+		var err error
+		if *resume {
+			if *dir == "" {
+				return errors.New("-resume needs -out, the folder of the run to resume")
+			}
+			var info map[string]string
+			if c, info, err = relevance.RunConfig(*dir); err != nil {
+				return err
+			}
+			if *open.fold < 0 && info["fold"] != "" {
+				if *open.fold, err = strconv.Atoi(info["fold"]); err != nil {
+					return fmt.Errorf("%s: fold: %w", *dir, err)
+				}
+			}
+		} else if c, err = runFile(*file, *quick, *seed); err != nil {
+			return err
+		}
+		if *show {
+			text, err := json.MarshalIndent(c, "", "  ")
+			fmt.Fprintf(out, "%s\n", text)
+			return err
+		}
+		task, err := open.open(names[0], c.Seed, errs)
+		if err != nil {
+			return err
+		}
+		if *dir == "" {
+			name := strings.TrimSuffix(filepath.Base(names[0]), filepath.Ext(names[0]))
+			*dir = filepath.Join("runs", name+"-"+time.Now().Format("20060102-150405"))
+		}
+		o := relevance.Options{
+			Resume: *resume, Out: out, Data: map[string]string{"task file": task.File.Digest()},
+			Info: map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
+		}
+		if *open.fold >= 0 {
+			o.Info["fold"] = strconv.Itoa(*open.fold)
+		}
+		for _, path := range task.Inputs {
+			if o.Data[path], err = run.DigestPath(ctx, path); err != nil {
+				return err
+			}
+		}
+		_, err = relevance.Train(ctx, task.Source, c, *dir, o)
+		return err
+	})
+}
+
+// runFile returns the settings of a run.
+func runFile(path string, quick bool, seed uint64) (relevance.Config, error) {
+	c := relevance.Default()
+	if quick {
+		c = relevance.Quick()
+	}
+	c.OpenVocabulary()
+	if path != "" {
+		var err error
+		if c, err = relevance.ReadConfig(path, c); err != nil {
+			return c, err
+		}
+	}
+	if seed != 0 {
+		c.Seed = seed
+	}
+	return c, nil
+}
+
+const relevanceEvalAbout = `Its argument is a task file, as in:
+stepwise relevance eval -model RUN/student tasks/chorus.yaml
+
+Scores a model folder on the test sets of the task it was trained for, and prints
+the numbers with 95% intervals.`
+
+func runRelevanceEval(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise relevance eval"
+	f := flag.NewFlagSet(prog, flag.ContinueOnError)
+	open := newTaskFlags(f)
+	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
+	byGrade := f.Bool("by-grade", false, "take the label by the cut points on the expected grade")
+	names, status, done := arguments(f, relevanceEvalAbout, []string{"a task file"}, args, out, errs)
+	if done {
+		return status
+	}
+	return interruptible(prog, errs, func(ctx context.Context) error {
+		task, err := open.open(names[0], 1, errs)
+		if err != nil {
+			return err
+		}
+		s, err := relevance.Open(ctx, *dir, task.Source, "cpu")
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		stage := &report.Stage{Name: filepath.Base(*dir), Tests: map[string]*report.Scores{}}
+		for _, set := range task.Source.Tests {
+			if stage.Tests[set.Name], err = relevance.Evaluate(ctx, s, task.Source, set.Examples, *byGrade); err != nil {
+				return err
+			}
+		}
+		relevance.PrintTable(out, []*report.Stage{stage})
+		return nil
+	})
+}
+
+const relevanceScoreAbout = `Its arguments are a task file and a file of pairs, as in:
+stepwise relevance score -model RUN/model -steps tasks/chorus.yaml pairs.jsonl
+
+Labels each pair of a file with the task's columns, which needs no labels. It
+writes a JSON object a line: id, query, title, label, the distribution over the
+labels (p), the expected grade counted from 0, the label by the cut points on it,
+and with -steps the reasoning.`
+
+// scored is a line that score writes.
+type scored struct {
+	ID    string `json:"id"`
+	Query string `json:"query"`
+	Title string `json:"title"`
+	relevance.Score
+}
+
+// MarshalJSON writes the pair's members, then the score's.
+func (s scored) MarshalJSON() ([]byte, error) {
+	pair, err := json.Marshal(struct {
+		ID    string `json:"id"`
+		Query string `json:"query"`
+		Title string `json:"title"`
+	}{s.ID, s.Query, s.Title})
+	if err != nil {
+		return nil, err
+	}
+	score, err := json.Marshal(s.Score)
+	return append(append(pair[:len(pair)-1], ','), score[1:]...), err
+}
+
+func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise relevance score"
+	f := flag.NewFlagSet(prog, flag.ContinueOnError)
+	open := newTaskFlags(f)
+	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
+	steps := f.Bool("steps", false, "write the reasoning, too")
+	samples := f.Int("samples", 0, "reasonings to sample for each pair and to average over; 0 = one, the most probable")
+	names, status, done := arguments(f, relevanceScoreAbout, []string{"a task file", "a file of pairs"}, args, out, errs)
+	if done {
+		return status
+	}
+	return interruptible(prog, errs, func(ctx context.Context) error {
+		task, err := open.open(names[0], 1, errs)
+		if err != nil {
+			return err
+		}
+		s, err := relevance.Open(ctx, *dir, task.Source, "cpu")
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		w := bufio.NewWriter(out)
+		lines := json.NewEncoder(w)
+		lines.SetEscapeHTML(false)
+		base := *open.dir
+		if base == "" {
+			base = filepath.Dir(names[0])
+		}
+		var part []rows.Example
+		flush := func() error {
+			all, err := relevance.ScoreExamples(ctx, s, part, relevance.ScoreOptions{Steps: *steps, Samples: *samples})
+			if err != nil {
+				return err
+			}
+			for i, e := range part {
+				if err := lines.Encode(scored{e.ID, e.Query, e.Document.Title, all[i]}); err != nil {
+					return err
+				}
+			}
+			part = part[:0]
+			return w.Flush()
+		}
+		d := unlabelled(task.File, names[1], base)
+		for e, err := range d.Each(&rows.Report{}) {
+			if err != nil {
+				return err
+			}
+			if part = append(part, e); len(part) == 256 {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return flush()
+	})
+}
+
+// unlabelled are the data of a file of pairs with the task's columns.
+func unlabelled(f *taskfile.File, pairs, base string) *rows.Data {
+	d := &rows.Data{Pairs: f.Data.Pairs, OnBadRow: f.Data.OnBadRow, Unlabelled: true}
+	d.Pairs.File, d.Pairs.Format, d.Pairs.Columns.Label, d.Pairs.Columns.Raters = pairs, "", "", nil
+	at := func(t *rows.Table) *rows.Table {
+		if t == nil || filepath.IsAbs(t.File) {
+			return t
+		}
+		there := *t
+		there.File = filepath.Join(base, t.File)
+		return &there
+	}
+	d.Queries, d.Documents = at(f.Data.Queries), at(f.Data.Documents)
+	return d
+}
+
+const relevanceReportAbout = `Its argument is the folder of a finished run, as in:
+stepwise relevance report -o page.html RUN
+stepwise relevance report -compare A B
+
+Writes the run's page once more, or prints how the best models of two runs differ
+on the test rows that both have.`
+
+func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise relevance report"
+	f := flag.NewFlagSet(prog, flag.ContinueOnError)
+	compare := f.Bool("compare", false, "compare two runs")
+	file := f.String("o", "", "the file to write (default: standard output)")
+	want := []string{"a run's folder"}
+	if slices.Contains(args, "-compare") || slices.Contains(args, "--compare") {
+		want = append(want, "another run's folder")
+	}
+	names, status, done := arguments(f, relevanceReportAbout, want, args, out, errs)
+	if done {
+		return status
+	}
+	var err error
+	switch {
+	case *compare:
+		err = relevance.Compare(out, names[0], names[1])
+	case *file == "":
+		err = relevance.WriteReport(out, names[0])
+	default:
+		var w *os.File
+		if w, err = os.Create(*file); err == nil {
+			err = errors.Join(relevance.WriteReport(w, names[0]), w.Close())
+		}
+	}
+	return finish(prog, err, errs, exitInput)
+}
+
+// arguments parses flags, before and after the arguments, of which there must be those
+// that are wanted.
+func arguments(f *flag.FlagSet, about string, want, args []string, out, errs io.Writer) (names []string, status int, done bool) {
+	for {
+		if status, done = parseFlags(f, about, args, out, errs); done {
+			return nil, status, true
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		names, args = append(names, f.Arg(0)), f.Args()[1:]
+	}
+	if len(names) != len(want) {
+		err := fmt.Errorf("%d arguments, want %s", len(names), cmp.Or(strings.Join(want, " and "), "none"))
+		return nil, finish(f.Name(), err, errs, exitUsage), true
+	}
+	return names, exitOK, false
+}
+
+// stopping runs f, which saves when Ctrl-C ends its context, and says how to go on.
+func stopping(prog string, dir *string, out, errs io.Writer, f func(context.Context) error) int {
+	status := exitOK
+	interrupted := interruptible(prog, errs, func(ctx context.Context) error {
+		err := f(ctx)
+		if i, ok := errors.AsType[*relevance.Interrupted](err); ok {
+			fmt.Fprintf(out, "\n%v\nthe same command with -resume -out %s goes on\n", i, *dir)
+			status = exitInterrupted
+			return nil
+		}
+		return err
+	})
+	return max(status, interrupted)
+}

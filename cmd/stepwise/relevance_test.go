@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const relevanceTask = `
+version: 1
+name: lamps
+labels: [{label: 0, meaning: no}, {label: 1, meaning: yes}]
+data: {pairs: {file: pairs.jsonl}}
+criteria: [{name: words, kind: coverage, params: {field: title}}]
+prompt: {compact: true}
+steps:
+  - {name: words, instruction: Look for the words., rule: {criterion: words}}
+  - {name: label, instruction: Give the label.}
+`
+
+const relevanceRun = `{
+  "policy": {"kind": "scratch", "vocab": 400, "shape": {"dim": 32, "layers": 1, "heads": 2, "ff": 64, "max_seq": 192}},
+  "max_tokens": 64,
+  "warmup": {"steps": 30, "batch": 8, "lr": 0.01, "probe_prompts": 4},
+  "reinforce": {"steps": 2, "prompts": 4, "group": 4, "credits": [{"name": "mask", "credit": {"kind": "mask"}}]},
+  "student": {"encoder": {"kind": "scratch", "vocab": 400, "shape": {"dim": 32, "layers": 1, "heads": 2, "ff": 64, "max_seq": 64}}, "examples": 16, "epochs": 1, "max_tokens": 64},
+  "validation": {"rows": 10}, "checkpoint_every": 1, "sample_every": 1, "baseline_rows": 50
+}`
+
+// A task from its file to labels: train, resume, evaluate, score, report and compare.
+func TestRelevance(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	var pairs strings.Builder
+	colours := []string{"red", "blue", "green", "grey", "pink"}
+	for i := range 60 {
+		asked, is := colours[i%5], colours[i/5%5]
+		label := 0
+		if asked == is {
+			label = 1
+		}
+		fmt.Fprintf(&pairs, `{"query": "%s lamp %d", "document": {"title": "%s lamp"}, "label": %d}`+"\n", asked, i/3, is, label)
+	}
+	write("pairs.jsonl", pairs.String())
+	task, runFile := write("task.yaml", relevanceTask), write("how.json", relevanceRun)
+	fresh := write("new.jsonl", `{"query": "red lamp", "document": {"title": "red lamp <b>"}}`+"\n"+`{"id": "x", "query": "blue lamp", "document": "green lamp"}`+"\n")
+	runDir := filepath.Join(dir, "run")
+
+	stepwise := func(status int, args ...string) (out, errs string) {
+		t.Helper()
+		var o, e bytes.Buffer
+		require.Equal(t, status, runRelevance(args, nil, &o, &e), "%s\n%s", o.String(), e.String())
+		return o.String(), e.String()
+	}
+	out, errs := stepwise(0, "train", task, "-run", runFile, "-out", runDir)
+	require.Contains(t, errs, "60 rows")
+	require.Contains(t, out, "report: "+filepath.Join(runDir, "report.html"))
+	out, _ = stepwise(0, "train", "-resume", "-out", runDir, task)
+	require.Contains(t, out, "done before")
+	_, errs = stepwise(1, "train", "-run", runFile, "-out", runDir, task)
+	require.Contains(t, errs, "it holds a run already")
+
+	out, _ = stepwise(0, "eval", "-model", filepath.Join(runDir, "student"), task)
+	require.Contains(t, out, "TEST")
+	out, _ = stepwise(0, "score", "-model", filepath.Join(runDir, "model"), "-steps", task, fresh)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	require.Len(t, lines, 2)
+	var line struct {
+		ID, Query, Title, Label string
+		P                       []float64
+		Steps                   []struct{ Name, Answer string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(lines[0]), &line))
+	require.Equal(t, []string{"1", "red lamp", "red lamp <b>"}, []string{line.ID, line.Query, line.Title})
+	require.NoError(t, json.Unmarshal([]byte(lines[1]), &line))
+	require.Equal(t, []string{"x", "green lamp"}, []string{line.ID, line.Title})
+
+	out, _ = stepwise(0, "report", runDir)
+	require.Contains(t, out, "What was asked")
+	out, _ = stepwise(0, "report", "-compare", runDir, runDir)
+	require.Contains(t, out, "+0.000 [+0.000 +0.000]")
+	out, _ = stepwise(0, "train", "-show", "-quick", "-seed", "9")
+	require.Contains(t, out, `"seed": 9`)
+
+	other := write("other.yaml", strings.Replace(relevanceTask, "Give the label.", "Decide.", 1))
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"trained for another task", []string{"score", "-model", filepath.Join(runDir, "student"), other, fresh}},
+		{"is no model folder", []string{"eval", "-model", dir, task}},
+		{"it holds no run", []string{"report", dir}},
+		{"-resume needs -out", []string{"train", "-resume", task}},
+		{"unknown field", []string{"train", "-run", write("bad.yaml", "warm_up: {}"), task}},
+	} {
+		_, errs := stepwise(1, c.args...)
+		require.Contains(t, errs, c.want)
+	}
+	_, errs = stepwise(2, "score", task)
+	require.Contains(t, errs, "1 arguments, want a task file and a file of pairs")
+}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/linear"
+)
+
+// predictor is what a model believes of every pair, without having seen its query.
+type predictor struct {
+	name string
+	// test has the beliefs about the pairs of each fold, of models that have not seen
+	// it: the pooled predictions.
+	test [][]float64
+	// inner has, for each fold that is tested, beliefs of models that have seen neither
+	// that fold nor the pair's query; nil for pairs of other folds. Cut points and
+	// weights are found on them.
+	inner [folds][][]float64
+	took  time.Duration
+}
+
+// criteriaAlone is logistic regression, cross-fitted in the training folds.
+func (j *judgements) criteriaAlone(name string, more [][]float64) (*predictor, error) {
+	start := time.Now()
+	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
+	for f := range folds {
+		train, test := j.inFolds(without(f)...), j.inFolds(f)
+		b, err := j.believe(more, train, test)
+		if err != nil {
+			return nil, err
+		}
+		p.inner[f] = make([][]float64, len(j.pairs))
+		for k, i := range train {
+			p.inner[f][i] = b.Train[k]
+		}
+		for k, i := range test {
+			p.test[i] = b.Test[k]
+		}
+	}
+	p.took = time.Since(start)
+	return p, nil
+}
+
+// pairwise pools models that have each left out two neighbouring folds: a fold is
+// tested with the mean of the two that have not seen it, and each of these has been
+// asked about one more fold, which serves to tune.
+func (j *judgements) pairwise(name string, beliefs func(out [2]int) (map[int][]float64, error)) (*predictor, error) {
+	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
+	for f := range folds {
+		p.inner[f] = make([][]float64, len(j.pairs))
+	}
+	for f := range folds {
+		out := [2]int{f, (f + 1) % folds}
+		all, err := beliefs(out)
+		if err != nil {
+			return nil, err
+		}
+		for i, b := range all {
+			other := out[0]
+			if j.fold[i] == other {
+				other = out[1]
+			}
+			p.inner[other][i] = b // asked about the pair's fold, tested on the other
+			if p.test[i] == nil {
+				p.test[i] = make([]float64, len(labels))
+			}
+			for k, v := range b {
+				p.test[i][k] += v / 2
+			}
+		}
+	}
+	return p, nil
+}
+
+// reading pools the models that reason, over seeds, after one of their stages.
+func (j *judgements) reading(name, out, stage string, seeds int, soft bool) (*predictor, error) {
+	at := map[string]int{}
+	for i, e := range j.pairs {
+		at[e.ID] = i
+	}
+	return j.pairwise(name, func(pair [2]int) (map[int][]float64, error) {
+		all := map[int][]float64{}
+		for seed := range seeds {
+			r := reading{pair, uint64(seed + 1), soft}
+			said, err := relevance.ReadPredictions(out+"/"+r.name(), stage)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range pair {
+				for _, s := range said[fmt.Sprintf("fold %d", f)] {
+					i := at[s.ID]
+					if all[i] == nil {
+						all[i] = make([]float64, len(labels))
+					}
+					b := s.P
+					if b == nil { // unreadable: what is most frequent
+						b = []float64{.5, .07, .03, .4}
+					}
+					for k, v := range b {
+						all[i][k] += v / float64(seeds)
+					}
+				}
+			}
+		}
+		return all, nil
+	})
+}
+
+// blend mixes predictors with weights that are found for each fold on the inner
+// beliefs that all of them have, by the log-loss on the soft labels.
+func (j *judgements) blend(name string, parts ...*predictor) *predictor {
+	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
+	for f := range folds {
+		var rows []int
+		for i := range j.pairs {
+			if !slices.ContainsFunc(parts, func(q *predictor) bool { return q.inner[f][i] == nil }) {
+				rows = append(rows, i)
+			}
+		}
+		w := j.weights(rows, f, parts)
+		p.inner[f] = make([][]float64, len(j.pairs))
+		for _, i := range rows {
+			var beliefs [][]float64
+			for _, q := range parts {
+				beliefs = append(beliefs, q.inner[f][i])
+			}
+			p.inner[f][i] = mix(w, beliefs...)
+		}
+		for _, i := range j.inFolds(f) {
+			var beliefs [][]float64
+			for _, q := range parts {
+				beliefs = append(beliefs, q.test[i])
+			}
+			p.test[i] = mix(w, beliefs...)
+		}
+	}
+	return p
+}
+
+// mix is the weighted sum of beliefs.
+func mix(w []float64, beliefs ...[]float64) []float64 {
+	out := make([]float64, len(labels))
+	for k, p := range beliefs {
+		for c, v := range p {
+			out[c] += w[k] * v
+		}
+	}
+	return out
+}
+
+// weights are those of the mixture with the highest likelihood, by expectation
+// maximisation.
+func (j *judgements) weights(rows []int, f int, parts []*predictor) []float64 {
+	w := make([]float64, len(parts))
+	for k := range w {
+		w[k] = 1 / float64(len(w))
+	}
+	for range 200 {
+		next := make([]float64, len(parts))
+		for _, i := range rows {
+			for c, y := range j.soft[i] {
+				if y == 0 {
+					continue
+				}
+				sum := 1e-12
+				for k, q := range parts {
+					sum += w[k] * q.inner[f][i][c]
+				}
+				for k, q := range parts {
+					next[k] += y * w[k] * q.inner[f][i][c] / sum / float64(len(rows))
+				}
+			}
+		}
+		w = next
+	}
+	return w
+}
+
+// rule turns a belief into a grade.
+type rule int
+
+const (
+	mostProbable rule = iota
+	byCuts            // on the expected grade, tuned on the inner beliefs
+)
+
+// said are the grades of all pairs.
+func (j *judgements) said(p *predictor, r rule) []int {
+	out := make([]int, len(j.pairs))
+	for f := range folds {
+		var cuts []float64
+		if r == byCuts {
+			var expected []float64
+			var gold []int
+			for i, b := range p.inner[f] {
+				if b != nil {
+					expected, gold = append(expected, linear.Expected(b)), append(gold, j.gold[i])
+				}
+			}
+			cuts = linear.Cuts(expected, gold, len(labels))
+		}
+		for _, i := range j.inFolds(f) {
+			if r == byCuts {
+				out[i] = linear.Grade(linear.Expected(p.test[i]), cuts)
+			} else {
+				out[i] = linear.MostProbable(p.test[i])
+			}
+		}
+	}
+	return out
+}
+
+// answer is a grade beside another model's, for paired differences.
+type answer struct{ gold, said, other int }
+
+const replicates = 1000
+
+func (j *judgements) qwk(said, other []int) (value, difference eval.Interval) {
+	all := make([]answer, len(said))
+	for i := range all {
+		all[i] = answer{gold: j.gold[i], said: said[i]}
+		if other != nil {
+			all[i].other = other[i]
+		}
+	}
+	kappa := func(of func(answer) int) func([]answer) float64 {
+		return func(all []answer) float64 {
+			pairs := make([]eval.Pair, len(all))
+			for i, a := range all {
+				pairs[i] = eval.Pair{Gold: a.gold, Pred: of(a)}
+			}
+			return eval.QuadraticKappa(pairs)
+		}
+	}
+	mine, others := kappa(func(a answer) int { return a.said }), kappa(func(a answer) int { return a.other })
+	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
+	value = eval.Bootstrap(all, mine, o)
+	if other != nil {
+		difference = eval.Bootstrap(all, func(a []answer) float64 { return mine(a) - others(a) }, o)
+	}
+	return value, difference
+}
+
+// print prints the table: each predictor by the most probable label, then by cut
+// points; differences in QWK are to the first, by cut points.
+func (j *judgements) print(w io.Writer, all []*predictor) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\tminus the first [95%]\tnDCG@10")
+	first := j.said(all[0], byCuts)
+	for _, p := range all {
+		one, two := j.said(p, mostProbable), j.said(p, byCuts)
+		pairs := func(said []int) []eval.Pair {
+			out := make([]eval.Pair, len(said))
+			for i := range said {
+				out[i] = eval.Pair{Gold: j.gold[i], Pred: said[i]}
+			}
+			return out
+		}
+		grades := []int{0, 1, 2, 3}
+		k, d := j.qwk(two, first)
+		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\n", p.name,
+			eval.Accuracy(pairs(one)), eval.Accuracy(pairs(two)), eval.MacroF1(pairs(one), grades), eval.MacroF1(pairs(two), grades),
+			eval.QuadraticKappa(pairs(one)), k.Estimate, k.Low, k.High, d.Estimate, d.Low, d.High, j.ndcg(p))
+	}
+	t.Flush()
+}
+
+// ndcg is the mean over the queries with documents of different grades.
+func (j *judgements) ndcg(p *predictor) float64 {
+	byQuery := map[string][]eval.Ranked{}
+	for i, e := range j.pairs {
+		byQuery[e.Query] = append(byQuery[e.Query], eval.Ranked{Score: linear.Expected(p.test[i]), Gain: float64(j.gold[i])})
+	}
+	var all []float64
+	for _, docs := range byQuery {
+		if slices.ContainsFunc(docs, func(r eval.Ranked) bool { return r.Gain != docs[0].Gain }) {
+			all = append(all, eval.NDCG(docs, 10))
+		}
+	}
+	slices.Sort(all) // the sum must not depend on the order of a map
+	mean, _ := eval.Mean(all)
+	return mean
+}
+
+// worst lists the pairs whose expected grade is farthest from the label.
+func (j *judgements) worst(w io.Writer, p *predictor, n int) {
+	at := make([]int, len(j.pairs))
+	for i := range at {
+		at[i] = i
+	}
+	off := func(i int) float64 { return math.Abs(linear.Expected(p.test[i]) - float64(j.gold[i])) }
+	slices.SortFunc(at, func(a, b int) int {
+		switch {
+		case off(a) > off(b):
+			return -1
+		case off(a) < off(b):
+			return 1
+		}
+		return a - b
+	})
+	for _, i := range at[:n] {
+		title := []rune(j.pairs[i].Document.Title)
+		fmt.Fprintf(w, "%d, expected %.1f: %s | %s\n", j.gold[i], linear.Expected(p.test[i]), j.pairs[i].Query, strings.TrimSpace(string(title[:min(len(title), 90)])))
+	}
+}

@@ -1,0 +1,148 @@
+// Command criteria measures what relevance criteria alone predict on the Chorus
+// product search judgements (github.com/o19s/chorus), fold by fold:
+//
+//	go run ./examples/relevance/criteria -data DIR
+//
+// It takes about ten minutes on two cores. With -validate it looks only at the
+// beliefs of training rows, so that one can change criteria without looking at the
+// test folds.
+package main
+
+import (
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
+	"github.com/stepwise-rl/stepwise/relevance/linear"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/study"
+)
+
+func main() {
+	log.SetFlags(0)
+	dir := flag.String("data", "", "folder with products.jsonl.gz, Broad_Query_Set_rated.csv, Broad_Query_Set_individual_ratings.csv and folds.csv")
+	validate := flag.Bool("validate", false, "report on training rows, by models that have not seen their query")
+	audit := flag.Bool("audit", false, "print how well each built-in criterion agrees with the labels, and stop")
+	brief := flag.Bool("brief", false, "only the criteria, without learning curve and ingredients")
+	replicates := flag.Int("replicates", 1000, "bootstrap resamples")
+	flag.Parse()
+	start := time.Now()
+	data, err := read(*dir, *audit)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if *audit {
+		data.Criteria = append(data.Criteria, others...)
+	}
+	s, err := study.New(*data)
+	if err != nil {
+		log.Fatal(err)
+	}
+	o := study.Options{Settings: linear.DefaultSettings(), Replicates: *replicates, Seed: 1, Validate: *validate}
+	switch {
+	case *audit:
+		err = s.Audit(os.Stdout)
+	case *brief:
+		var p *study.Pooled
+		if p, err = s.CrossValidate(study.Variant{Name: "criteria"}, 1, o); err == nil {
+			s.Line(os.Stdout, p, nil, o)
+		}
+	default:
+		err = s.Report(os.Stdout, ingredients, o)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprintln(os.Stderr, "took", time.Since(start).Round(time.Second))
+}
+
+// ingredients are what the report leaves out, one at a time.
+var ingredients = []study.Variant{
+	{Name: "soft labels", Gold: true},
+	{Name: "words learned from labels", Unlearned: true},
+	{Name: "words learned from the catalogue", Without: []string{"accessory", "after", "category"}},
+	{Name: "both kinds of learned words", Unlearned: true, Without: []string{"accessory", "after", "category"}},
+	{Name: "weights by rarity", Without: []string{"idf", "bm25"}},
+	{Name: "likeness to strong matches", Without: []string{"alike"}},
+	{Name: "statistics of the query", Without: []string{"common"}},
+	{Name: "overall fit", Without: []string{"fit"}},
+	{Name: "quantities, models, negation, brand", Without: []string{"attribute", "model", "negation", "brand"}},
+}
+
+// others are the criteria that criteria.Products leaves out.
+var others = []criteria.Criterion{
+	&criteria.Coverage{Field: criteria.FieldFields}, &criteria.Head{Field: criteria.FieldCompatible},
+	&criteria.Others{}, &criteria.Others{Before: true}, &criteria.Companion{}, &criteria.Compatible{}, &criteria.NGram{}, &criteria.NGram{Share: true},
+	&criteria.Range{Of: "price"}, &criteria.Typical{Of: "price"},
+}
+
+// read reads the folder, with the prices if asked to. The criteria learn from the whole catalogue, without labels.
+func read(dir string, price bool) (*study.Data, error) {
+	labels := []string{"0", "1", "2", "3"}
+	in := rows.Data{
+		Pairs: rows.Table{File: filepath.Join(dir, "Broad_Query_Set_rated.csv"), Columns: rows.Columns{DocumentID: "docid", Label: "rating"}},
+		Documents: &rows.Table{File: filepath.Join(dir, "products.jsonl.gz"), Columns: rows.Columns{
+			Title: "title", Body: "short_description",
+			Fields: []rows.FieldColumn{
+				{Name: "supplier", Column: "supplier"},
+				{Name: "*", Column: "attr_t_*"}, {Name: "*", Column: "attr_n_*"}, {Name: "*", Column: "attr_b_*"},
+			},
+		}},
+		Ratings: &rows.Table{File: filepath.Join(dir, "Broad_Query_Set_individual_ratings.csv"), Columns: rows.Columns{
+			DocumentID: "docid", Raters: []string{"agent_1_rating", "agent_2_rating", "agent_3_rating"},
+		}},
+		AllDocuments: true,
+	}
+	if price {
+		in.Documents.Columns.Fields = append(in.Documents.Columns.Fields, rows.FieldColumn{Name: "price", Column: "price"})
+	}
+	for _, l := range labels {
+		in.Labels = append(in.Labels, rows.Label{Name: l})
+	}
+	examples, found, err := in.Read()
+	if err != nil {
+		return nil, err
+	}
+	fold, err := readFolds(filepath.Join(dir, "folds.csv"))
+	if err != nil {
+		return nil, err
+	}
+	d := &study.Data{
+		Examples: examples, Labels: labels, Relevant: 2, Catalogue: found.Documents, Roles: criteria.DefaultRoles(),
+		Criteria: criteria.Products(),
+	}
+	for _, e := range examples {
+		f, ok := fold[e.Query]
+		if !ok {
+			return nil, fmt.Errorf("folds.csv: has no fold for the query %q", e.Query)
+		}
+		d.Fold = append(d.Fold, f)
+	}
+	return d, nil
+}
+
+// readFolds returns the fold of each query.
+func readFolds(path string) (map[string]int, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	folds := make(map[string]int)
+	for _, line := range lines[1:] {
+		if folds[line[0]], err = strconv.Atoi(line[1]); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return folds, nil
+}

@@ -1,0 +1,57 @@
+package relevance
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/sam"
+)
+
+func TestRunFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+seed: 7
+policy: {kind: pretrained, dir: models/tiny, lora: {rank: 8, alpha: 16}}
+warmup: {steps: 100}
+reinforce:
+  credits:
+    - {name: step, credit: {kind: step_group, norm: {kind: rloo}}}
+student: {encoder: null}
+`), 0o600))
+	c, err := ReadConfig(path, Default())
+	require.NoError(t, err)
+	assert.Equal(t, uint64(7), c.Seed)
+	assert.Equal(t, Pretrained{Dir: "models/tiny", LoRA: &LoRA{8, 16}}, c.Policy)
+	assert.Equal(t, 100, c.Warmup.Steps)
+	assert.Equal(t, 16, c.Warmup.Batch, "what the file does not name stays")
+	assert.Equal(t, []NamedCredit{{"step", sam.StepGroup{Norm: advantage.RLOO{}}}}, c.Reinforce.Credits)
+	assert.Nil(t, c.Student.Encoder)
+	text, err := json.Marshal(c)
+	require.NoError(t, err)
+	var again Config
+	require.NoError(t, json.Unmarshal(text, &again))
+	assert.Equal(t, c, again)
+}
+
+func TestRunFileErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"sede: 1":                                           "sede: unknown field",
+		"policy: {kind: remote}":                            "policy.kind: unknown kind \"remote\", want pretrained or scratch",
+		"policy: {kind: scratch}":                           "vocab is 0, want at least 300",
+		"seed: [":                                           "yaml: line 1",
+		"reinforce: {credits: []}":                          "Reinforce.Credits is empty",
+		"validation: {metric: ndcg}":                        `Validation.Metric is "ndcg", want accuracy or qwk`,
+		"reinforce: {prompts: 1}":                           "sample_prompts is 2, want at most the 1 of a training step",
+		"student: {encoder: {kind: pretrained}}":            "dir is empty",
+		"reinforce: {objective: {kind: ppo, clip_low: -1}}": "clip_low",
+	} {
+		_, err := DecodeConfig([]byte(text), Default())
+		assert.ErrorContains(t, err, want, text)
+	}
+}

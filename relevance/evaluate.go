@@ -1,0 +1,310 @@
+package relevance
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/relevance/report"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/run"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// Evaluate scores examples of a source and compares what is said with their labels.
+// byGrade takes the label by the cut points on the expected grade where the scorer has
+// them.
+func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example, byGrade bool) (*report.Scores, error) {
+	outcomes, tokens, seconds, err := outcomesOf(ctx, s, src, es, byGrade)
+	if err != nil {
+		return nil, err
+	}
+	_, reasons := s.(*policyScorer)
+	scores := report.Score(labelsOf(src, reasons), outcomes)
+	scores.TokensPerSecond = float64(tokens) / seconds
+	return scores, nil
+}
+
+func labelsOf(src *rows.Source, steps bool) report.Labels {
+	l := report.Labels{Names: src.Labels, Cut: src.LabelIndex(src.Relevant), Seed: bootstrapStream}
+	if steps {
+		for _, s := range src.Steps {
+			l.Steps = append(l.Steps, s.Name)
+		}
+	}
+	return l
+}
+
+// outcomesOf is what a scorer says of examples.
+func outcomesOf(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example, byGrade bool) (all []report.Outcome, tokens int, seconds float64, err error) {
+	start := time.Now()
+	scores, err := scoreAll(ctx, s, es)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	for i := range es {
+		tokens += scores[i].tokens
+		all = append(all, outcome(src, &es[i], &scores[i], byGrade))
+	}
+	return all, tokens, time.Since(start).Seconds(), nil
+}
+
+// ScoreExamples scores pairs from elsewhere, whichever their queries.
+func ScoreExamples(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
+	x, ok := s.(interface {
+		exampleScorer
+		ready(rows.Example) (rows.Example, error)
+	})
+	if !ok {
+		return scoreEach(ctx, s, es, o)
+	}
+	prepared := make([]rows.Example, len(es))
+	for i, e := range es {
+		var err error
+		if prepared[i], err = x.ready(e); err != nil {
+			return nil, fmt.Errorf("example %s: %w", e.ID, err)
+		}
+	}
+	return x.scoreExamples(ctx, prepared, o)
+}
+
+// scoreAll scores examples, query by query where the scorer is not one of this package.
+func scoreAll(ctx context.Context, s Scorer, es []rows.Example) ([]Score, error) {
+	if x, ok := s.(exampleScorer); ok {
+		return x.scoreExamples(ctx, es, ScoreOptions{Steps: true})
+	}
+	return scoreEach(ctx, s, es, ScoreOptions{Steps: true})
+}
+
+func scoreEach(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
+	all := make([]Score, len(es))
+	for i, e := range es {
+		one, err := s.Score(ctx, e.Query, []rows.Document{e.Document}, o)
+		if err == nil && len(one) != 1 {
+			err = fmt.Errorf("the scorer gave %d scores for a document", len(one))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("example %s: %w", e.ID, err)
+		}
+		all[i] = one[0]
+	}
+	return all, nil
+}
+
+// outcome compares a score with the example's label.
+func outcome(src *rows.Source, e *rows.Example, s *Score, byGrade bool) report.Outcome {
+	said := s.Label
+	if byGrade && s.ByGrade != "" {
+		said = s.ByGrade
+	}
+	o := report.Outcome{
+		Pair:  eval.Pair{Gold: src.LabelIndex(e.Label()), Pred: src.LabelIndex(said)},
+		Query: e.Query, P: s.P,
+	}
+	if s.judged != nil {
+		for _, step := range src.Steps {
+			o.Steps = append(o.Steps, stepVerdict(s.judged, step.Name))
+		}
+	}
+	o.Mistake = func() report.Mistake { return mistake(src, e, s, said) }
+	return o
+}
+
+// mistake describes a row for people.
+func mistake(src *rows.Source, e *rows.Example, s *Score, said string) report.Mistake {
+	m := report.Mistake{ID: e.ID, Query: e.Query, Document: documentText(&e.Document, e.Facts), Label: e.Label(), Said: said, Text: s.text}
+	for k, step := range src.Steps {
+		pair := report.StepPair{Name: step.Name}
+		if k < len(e.Truth) {
+			pair.Truth = e.Truth[k]
+		}
+		for _, w := range s.Steps {
+			if w.Name == step.Name {
+				pair.Said = w.Answer
+			}
+		}
+		if s.judged != nil {
+			m.Steps = append(m.Steps, pair)
+		}
+	}
+	return m
+}
+
+// documentText writes a document for people.
+func documentText(d *rows.Document, facts []rows.Field) string {
+	var parts []string
+	for _, text := range []string{d.Title, d.Body} {
+		if text != "" {
+			parts = append(parts, text)
+		}
+	}
+	for _, f := range slices.Concat(d.Fields, facts) {
+		parts = append(parts, f.Name+": "+f.Value)
+	}
+	return strings.Join(parts, "\n")
+}
+
+// stepVerdict is 1 for a right step, 0 for a wrong one or one that is broken
+// anywhere, NaN for one that nobody can judge.
+func stepVerdict(steps []rollout.Step, name string) float64 {
+	v := math.NaN()
+	for _, s := range steps {
+		if s.Name != name {
+			continue
+		}
+		switch s.Verdict {
+		case rollout.VerdictIncorrect, rollout.VerdictBroken:
+			return 0
+		case rollout.VerdictCorrect:
+			v = 1
+		}
+	}
+	return v
+}
+
+// policyScorer is the policy of a stage as a scorer of the source's examples.
+func (p *pipeline) policyScorer(m *Model) *policyScorer {
+	return &policyScorer{
+		task: p.task, engine: m.Engine, prober: m.Policy, tok: p.tok, labels: p.src.Labels, maxTokens: p.c.MaxTokens, seed: p.c.Seed,
+		prepare: func(e rows.Example) (rows.Example, error) { return e, nil },
+	}
+}
+
+// evaluatePolicy judges validation rows and all test sets with a policy.
+func (p *pipeline) evaluatePolicy(ctx context.Context, m *Model, stage string, r *report.Stage) error {
+	return p.evaluate(ctx, p.policyScorer(m), stage, r)
+}
+
+// evaluate fills in the scores of a stage, and stores what was said of each row.
+func (p *pipeline) evaluate(ctx context.Context, s Scorer, stage string, r *report.Stage) error {
+	said := Predictions{}
+	one := func(name string, es []rows.Example) (*report.Scores, error) {
+		outcomes, tokens, seconds, err := outcomesOf(ctx, s, p.src, es, false)
+		if err != nil {
+			return nil, err
+		}
+		_, reasons := s.(*policyScorer)
+		scores := report.Score(labelsOf(p.src, reasons), outcomes)
+		scores.TokensPerSecond = float64(tokens) / seconds
+		for i, o := range outcomes {
+			said[name] = append(said[name], Prediction{ID: es[i].ID, Query: o.Query, Gold: o.Gold, Said: o.Pred, P: o.P})
+		}
+		return scores, nil
+	}
+	var err error
+	if held := p.validation(); len(held) > 0 {
+		if r.Validation, err = one(ValidationSet, held); err != nil {
+			return err
+		}
+	}
+	r.Tests = map[string]*report.Scores{}
+	for _, set := range p.src.Tests {
+		if r.Tests[set.Name], err = one(set.Name, set.Examples); err != nil {
+			return err
+		}
+	}
+	return p.writeJSON(predictionsFile(stage), said)
+}
+
+// ValidationSet is the name of the validation rows in Predictions.
+const ValidationSet = "validation"
+
+// Predictions is what a stage's model said of the rows of each test set, and of those
+// for validation.
+type Predictions map[string][]Prediction
+
+// Prediction is what a model said of one row.
+type Prediction struct {
+	ID    string `json:"id"`
+	Query string `json:"query"`
+	// Gold and Said are positions among the labels; Said is -1 if the answer was
+	// unreadable.
+	Gold int `json:"gold"`
+	Said int `json:"said"`
+	// P is the distribution over the labels; nil if it is not known.
+	P []float64 `json:"p"`
+}
+
+func predictionsFile(stage string) string { return "predictions/" + stage + ".json" }
+
+// ReadPredictions returns what a stage of the run in a folder said.
+func ReadPredictions(dir, stage string) (Predictions, error) {
+	f, err := run.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all Predictions
+	found, err := readJSON(f, predictionsFile(stage), &all)
+	if err == nil && !found {
+		err = fmt.Errorf("%s: stage %s has no predictions yet", dir, stage)
+	}
+	return all, err
+}
+
+// evalName is the name under which a metric of the validation is recorded.
+func evalName(m Metric) string { return "eval/" + string(m) }
+
+// validation are the rows that checkpoints are chosen by: the source's own or, where
+// examples are generated without end, some that nothing else uses.
+func (p *pipeline) validation() []rows.Example {
+	n := p.c.Validation.Rows
+	if n == 0 || p.held != nil {
+		return p.held
+	}
+	switch {
+	case len(p.src.Validation) > 0:
+		p.held = p.src.Validation[:min(n, len(p.src.Validation))]
+	case p.src.Size == 0:
+		for i := range n {
+			p.held = append(p.held, p.src.Train(p.firstValidation()+i))
+		}
+	}
+	return p.held
+}
+
+// validate answers the validation rows greedily.
+func (p *pipeline) validate(ctx context.Context, m *Model) (map[string]float64, error) {
+	greedy, err := p.task.WithSampling(1, rollout.Params{MaxTokens: p.c.MaxTokens})
+	if err != nil {
+		return nil, err
+	}
+	held := p.validation()
+	problems := make([]rl.Problem, len(held))
+	for i, e := range held {
+		problems[i] = greedy.Bind(e)
+	}
+	r, metrics, err := rl.EvaluateProblems(ctx, m.Engine, problems, 0)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]report.Outcome, 0, len(held))
+	for i := range held {
+		for k := range r.Groups[i] {
+			o := report.Outcome{Pair: eval.Pair{Gold: p.src.LabelIndex(held[i].Label()), Pred: -1}, Query: held[i].Query}
+			if answer, ok := r.Groups[i][k].Trace.FinalAnswer(); ok {
+				o.Pred = p.src.LabelIndex(answer)
+			}
+			all = append(all, o)
+		}
+	}
+	out := map[string]float64{
+		string(MetricAccuracy): report.Accuracy(all), string(MetricQWK): report.QWK(all),
+		"right_answer_wrong_step": metrics["right_answer_wrong_step"],
+	}
+	for _, s := range p.src.Steps {
+		if v, ok := metrics["step/"+s.Name+"/correct"]; ok {
+			out["step/"+s.Name+"/correct"] = v
+		}
+	}
+	for k, v := range out {
+		if math.IsNaN(v) {
+			out[k] = 0 // no kappa where only one label is said: the worst
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,347 @@
+package relevance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/reward"
+)
+
+// ModelFile is the file that makes a Hugging Face folder a model folder.
+const ModelFile = "stepwise.json"
+
+// ModelVersion is the version of [ModelFile] that this package writes and reads.
+const ModelVersion = 1
+
+// ModelKind says what a model folder holds.
+type ModelKind string
+
+// The kinds of models.
+const (
+	// KindDecoder reasons in steps.
+	KindDecoder ModelKind = "decoder"
+	// KindCrossEncoder classifies query and document together.
+	KindCrossEncoder ModelKind = "cross-encoder"
+)
+
+// ModelInfo is what [ModelFile] says of the model beside it.
+type ModelInfo struct {
+	Version int       `json:"version"`
+	Kind    ModelKind `json:"kind"`
+	// TaskDigest is that of the task which the model was trained for, and RunDigest
+	// that of the run's manifest.
+	TaskDigest string `json:"task_digest"`
+	RunDigest  string `json:"run_digest"`
+	// Labels are in ascending order of relevance; Meanings, if there are any, say
+	// what each stands for.
+	Labels   []string `json:"labels"`
+	Meanings []string `json:"meanings,omitempty"`
+	// GradeScale are the expected grades of the first and the last label.
+	GradeScale [2]float64 `json:"grade_scale"`
+	// Prompt is an example's prompt, or the text that a classifier reads, with the
+	// names of its parts in braces where they stand.
+	Prompt string `json:"prompt"`
+	// MaxLength is how many tokens an input may have.
+	MaxLength int `json:"max_length"`
+	// Truncation names the rule by which longer inputs are cut. With TruncateDocument,
+	// the prompt has at most PromptTokens and the document DocumentTokens: up to half of
+	// them of the title, up to a quarter of the fields, the rest of the body.
+	Truncation     Truncation `json:"truncation"`
+	PromptTokens   int        `json:"prompt_tokens,omitempty"`
+	DocumentTokens int        `json:"document_tokens,omitempty"`
+	// Input says how a cross-encoder's input is made.
+	Input InputForm `json:"input"`
+	// AnswerTokens bounds what a decoder writes.
+	AnswerTokens int `json:"answer_tokens,omitempty"`
+	// Chat says that the prompt goes through the folder's chat template.
+	Chat bool `json:"chat,omitempty"`
+	// End are the tokens that end an answer.
+	End         []int32     `json:"end,omitempty"`
+	Calibration Calibration `json:"calibration"`
+}
+
+// Truncation is a rule by which inputs are cut.
+type Truncation string
+
+// The rules of truncation.
+const (
+	// TruncateDocument cuts the texts of the document, never the query.
+	TruncateDocument Truncation = "document"
+	// TruncateEnd cuts the end of the input.
+	TruncateEnd Truncation = "end"
+)
+
+// InputForm says how a pair becomes tokens.
+type InputForm string
+
+// The forms of inputs.
+const (
+	// InputPrompt: the task's prompt, rendered.
+	InputPrompt InputForm = "prompt"
+	// InputText: the example alone, as the prompt shows it.
+	InputText InputForm = "text"
+	// InputPair: query and document as the two texts of a BERT-type encoder.
+	InputPair InputForm = "pair"
+)
+
+// ReadModelInfo reads the file of a model folder.
+func ReadModelInfo(dir string) (ModelInfo, error) {
+	path := filepath.Join(dir, ModelFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ModelInfo{}, fmt.Errorf("%s is no model folder: it has no %s; training writes one into the folder of the run, as model and student: %w", dir, ModelFile, err)
+	}
+	if err != nil {
+		return ModelInfo{}, err
+	}
+	var m ModelInfo
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case m.Version != ModelVersion:
+		return m, fmt.Errorf("%s: version is %d, want %d", path, m.Version, ModelVersion)
+	case m.Kind != KindDecoder && m.Kind != KindCrossEncoder:
+		return m, fmt.Errorf("%s: kind is %q, want decoder or cross-encoder", path, m.Kind)
+	case len(m.Labels) < 2:
+		return m, fmt.Errorf("%s: labels are %q, want at least two", path, m.Labels)
+	case m.Calibration.Cuts != nil && len(m.Calibration.Cuts) != len(m.Labels)-1:
+		return m, fmt.Errorf("%s: calibration has %d cut points for %d labels, want one fewer than labels", path, len(m.Calibration.Cuts), len(m.Labels))
+	}
+	return m, nil
+}
+
+// info is what the model folders of a run have in common.
+func (p *pipeline) info(kind ModelKind, fix Calibration) ModelInfo {
+	manifest := p.f.Manifest()
+	return ModelInfo{
+		Version: ModelVersion, Kind: kind, TaskDigest: p.digest, RunDigest: manifest.Digest(),
+		Labels: p.src.Labels, Meanings: p.src.Meanings, GradeScale: [2]float64{0, float64(len(p.src.Labels) - 1)},
+		Calibration: fix, Truncation: TruncateDocument, PromptTokens: p.models.MaxSeq() - p.c.MaxTokens, DocumentTokens: p.c.DocumentTokens,
+	}
+}
+
+// writeFolder writes a model folder as artefacts of the run: what export writes, the
+// tokenizer, and last the file that says what it is.
+func (p *pipeline) writeFolder(name string, m ModelInfo, tok *tokenizer.Tokenizer, export func(dir string) error) error {
+	dir, err := os.MkdirTemp("", "stepwise-model-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := export(dir); err != nil {
+		return err
+	}
+	if err := tok.Save(filepath.Join(dir, "tokenizer.json")); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		if err := p.f.WriteArtefact(name+"/"+e.Name(), data); err != nil {
+			return err
+		}
+	}
+	return p.writeJSON(name+"/"+ModelFile, m)
+}
+
+// calibration is found on what a scorer says of the validation rows.
+func (p *pipeline) calibration(ctx context.Context, s Scorer) (Calibration, error) {
+	held := p.validation()
+	if len(held) == 0 {
+		return Calibration{}, nil
+	}
+	said, err := scoreAll(ctx, s, held)
+	if err != nil {
+		return Calibration{}, err
+	}
+	ps, gold := make([][]float64, len(held)), make([]int, len(held))
+	for i := range held {
+		ps[i], gold[i] = said[i].P, p.src.LabelIndex(held[i].Label())
+	}
+	return calibrate(ps, gold), nil
+}
+
+// The names of the model folders in a run's folder.
+const (
+	PolicyFolder  = "model"
+	StudentFolder = "student"
+)
+
+// writePolicyFolder writes the better of the run's policies.
+func (p *pipeline) writePolicyFolder(ctx context.Context) error {
+	var done ModelInfo
+	if found, err := readJSON(p.f.Folder, PolicyFolder+"/"+ModelFile, &done); found || err != nil {
+		return err
+	}
+	best, _, err := p.betterTeacher(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := p.models.New("")
+	if err != nil {
+		return err
+	}
+	defer m.free()
+	if m.Export == nil {
+		return nil // it is elsewhere
+	}
+	if err := p.startFrom(ctx, m, best); err != nil {
+		return err
+	}
+	fix, err := p.calibration(ctx, p.policyScorer(m))
+	if err != nil {
+		return err
+	}
+	info := p.info(KindDecoder, fix)
+	info.MaxLength, info.AnswerTokens = info.PromptTokens, p.c.MaxTokens
+	info.Prompt, info.Input, info.End = p.task.Template().Render(placeholder(p.src)), InputPrompt, p.models.End()
+	if x, ok := p.models.(*pretrained); ok {
+		info.Chat = x.template != nil
+	}
+	return p.writeFolder(PolicyFolder, info, p.tok, m.Export)
+}
+
+// placeholder is an example whose texts are the names of its parts.
+func placeholder(src *rows.Source) rows.Example {
+	e := rows.Example{Query: "{query}", Document: rows.Document{Title: "{title}", Body: "{body}", Fields: []rows.Field{{Name: "{name}", Value: "{value}"}}}}
+	e.Truth = make([]string, len(src.Steps))
+	return e
+}
+
+// writeStudentFolder writes the student.
+func (p *pipeline) writeStudentFolder(ctx context.Context, s *student, scorer *studentScorer) error {
+	fix, err := p.calibration(ctx, scorer)
+	if err != nil {
+		return err
+	}
+	info := p.info(KindCrossEncoder, fix)
+	info.MaxLength, info.Input = s.most, s.form
+	if s.form == InputPair { // with a tokenizer of its own
+		info.Truncation, info.PromptTokens, info.DocumentTokens = TruncateEnd, 0, 0
+	}
+	info.Prompt = p.src.Input(placeholder(p.src))
+	return p.writeFolder(StudentFolder, info, s.tok, s.student.Encoder().Save)
+}
+
+// Closer is a scorer that holds a model.
+type Closer interface {
+	Scorer
+	// Close releases the model.
+	Close() error
+}
+
+// Open opens a model folder as a scorer. src is the task that the model was trained for:
+// it writes the prompt and finds what criteria say of a pair. Another task than the one
+// in the folder is an error. The texts of src's examples are cut to what the model reads.
+func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Closer, error) {
+	info, err := ReadModelInfo(dir)
+	if err != nil {
+		return nil, err
+	}
+	have, err := taskDigest(src)
+	if err != nil {
+		return nil, err
+	}
+	if have != info.TaskDigest {
+		return nil, fmt.Errorf("%s: the model was trained for another task: it has the digest %.12s…, this one has %.12s…", dir, info.TaskDigest, have)
+	}
+	b, err := tensor.Open(backend)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	prepare, err := preparer(ctx, src, tok, &info)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if info.Kind == KindCrossEncoder {
+		return openStudent(dir, &info, src, b, tok, prepare)
+	}
+	return openPolicy(dir, &info, src, b, tok, prepare)
+}
+
+// preparer returns what completes and cuts a pair from elsewhere, and cuts src's own.
+func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, info *ModelInfo) (func(rows.Example) (rows.Example, error), error) {
+	complete := src.Prepare
+	if complete == nil {
+		complete = func(e rows.Example) rows.Example { return e }
+	}
+	if info.Truncation == TruncateEnd {
+		return func(e rows.Example) (rows.Example, error) { return complete(e), nil }, nil
+	}
+	d := definition(src)
+	clip := &clipper{ctx: ctx, tok: tok, template: d.Template(), most: info.PromptTokens, document: info.DocumentTokens}
+	if src.Clip != nil {
+		if err := src.Clip(clip); err != nil {
+			return nil, err
+		}
+	}
+	return func(e rows.Example) (rows.Example, error) {
+		e.Truth = make([]string, len(src.Steps)) // nobody knows it
+		return clip.Clip(complete(e))
+	}, nil
+}
+
+func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
+	e, err := model.LoadEncoder(b, dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
+	if err != nil {
+		e.Free()
+		return nil, err
+	}
+	encode := textEncoder(tok, src.Input, info.MaxLength)
+	if info.Input == InputPair {
+		encode = pairEncoder(tok, info.MaxLength)
+	}
+	return &studentScorer{student: s, encode: encode, labels: info.Labels, fix: info.Calibration, free: s.Free, prepare: prepare}, nil
+}
+
+func openPolicy(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
+	x := &pretrained{config: Pretrained{Dir: dir}, backend: b, tok: tok, end: info.End}
+	if info.Chat {
+		var err error
+		if x.template, err = readChatTemplate(dir); err != nil {
+			return nil, err
+		}
+	}
+	d, err := model.LoadDecoder(b, dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := localModel(d, tok, info.End, "")
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTask(src, x, 1, info.AnswerTokens, &reward.Counter{})
+	if err != nil {
+		m.free()
+		return nil, err
+	}
+	return &policyScorer{
+		task: t, engine: m.Engine, prober: m.Policy, tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
+		fix: info.Calibration, free: m.Free, prepare: prepare,
+	}, nil
+}

@@ -1,0 +1,308 @@
+package relevance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/distill"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/linear"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// Scorer judges how relevant documents are to a query. It may be used by one
+// goroutine at a time.
+type Scorer interface {
+	// Labels are the labels in ascending order of relevance.
+	Labels() []string
+	// Score returns one score per document, in their order.
+	Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error)
+}
+
+// ScoreOptions say what is asked of a scorer beside the label.
+type ScoreOptions struct {
+	// Samples is the number of reasonings that are sampled per document, whose
+	// distributions are averaged; 0 means one that takes the most probable token
+	// every time. A classifier does not reason.
+	Samples int
+	// Steps asks for the reasoning.
+	Steps bool
+	// Stream determines what is sampled.
+	Stream uint64
+}
+
+// Score is what a scorer says of one document.
+type Score struct {
+	// Label is the label that was stated, or the most probable one; "" if the answer
+	// is unreadable.
+	Label string `json:"label"`
+	// P is the distribution over the labels; nil if it is not known.
+	P []float64 `json:"p,omitempty"`
+	// Grade is the expected label, as a position among the labels: from 0 to one
+	// less than there are. NaN if nothing is known.
+	Grade float64 `json:"grade"`
+	// ByGrade is the label by the cut points on Grade that were found best on
+	// validation rows; "" without cut points.
+	ByGrade string `json:"label_by_grade,omitempty"`
+	// Steps is the reasoning, if it was asked for.
+	Steps []StepScore `json:"steps,omitempty"`
+
+	text   string
+	judged []rollout.Step
+	tokens int
+}
+
+// MarshalJSON writes an unknown grade as null.
+func (s Score) MarshalJSON() ([]byte, error) {
+	type plain Score
+	line := struct {
+		plain
+		Grade *float64 `json:"grade"`
+	}{plain: plain(s)}
+	if !math.IsNaN(s.Grade) {
+		line.Grade = &s.Grade
+	}
+	return json.Marshal(line)
+}
+
+// StepScore is a reasoning step as it was written.
+type StepScore struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason,omitempty"`
+	Answer string `json:"answer"`
+}
+
+// exampleScorer scores pairs that are prepared already.
+type exampleScorer interface {
+	scoreExamples(ctx context.Context, es []rows.Example, o ScoreOptions) ([]Score, error)
+}
+
+// pairs makes examples of a query and documents.
+func pairs(query string, documents []rows.Document) []rows.Example {
+	es := make([]rows.Example, len(documents))
+	for i, d := range documents {
+		es[i] = rows.Example{ID: fmt.Sprint(i + 1), Query: query, Document: d}
+	}
+	return es
+}
+
+// policyScorer lets a policy reason.
+type policyScorer struct {
+	task      *task.Task[rows.Example]
+	engine    rollout.Engine
+	prober    rl.LogProber // nil: no distribution
+	tok       *tokenizer.Tokenizer
+	labels    []string
+	maxTokens int
+	seed      uint64
+	// prepare completes a pair that comes from outside: it cuts texts and adds facts.
+	prepare func(rows.Example) (rows.Example, error)
+	fix     Calibration
+	free    func()
+}
+
+func (s *policyScorer) Labels() []string { return s.labels }
+
+// Close releases the model.
+func (s *policyScorer) Close() error {
+	if s.free != nil {
+		s.free()
+	}
+	return nil
+}
+
+func (s *policyScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
+func (s *policyScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs(query, documents), o)
+}
+
+// scoreChunk is how many rows are sampled at once.
+const scoreChunk = 256
+
+func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o ScoreOptions) ([]Score, error) {
+	n, params := 1, rollout.Params{MaxTokens: s.maxTokens}
+	if o.Samples > 0 {
+		n, params.Temperature = o.Samples, 1
+	}
+	t, err := s.task.WithSampling(n, params)
+	if err != nil {
+		return nil, err
+	}
+	var all []Score
+	for from := 0; from < len(es); from += scoreChunk {
+		part := es[from:min(from+scoreChunk, len(es))]
+		problems := make([]rl.Problem, len(part))
+		for i, e := range part {
+			problems[i] = t.Bind(e)
+		}
+		seed := uint64(0)
+		if o.Samples > 0 {
+			seed = s.seed<<8 | o.Stream<<20 | scoreStream
+		}
+		r, _, err := rl.EvaluateProblems(ctx, s.engine, problems, seed+uint64(from))
+		if err != nil {
+			return nil, err
+		}
+		if r.Failed > 0 {
+			return nil, r.FirstFailure
+		}
+		beliefs, err := believe(ctx, s.prober, s.tok, s.labels, r)
+		if err != nil {
+			return nil, err
+		}
+		for i := range part {
+			all = append(all, s.score(r.Groups[i], beliefs[i].P, o))
+		}
+	}
+	return all, nil
+}
+
+// score sums up a group of answers.
+func (s *policyScorer) score(g rollout.Group, p []float64, o ScoreOptions) Score {
+	c := &g[0]
+	out := Score{text: c.Text, judged: c.Steps}
+	for i := range g {
+		out.tokens += len(g[i].Tokens)
+	}
+	if p == nil && o.Samples > 1 {
+		p = votes(g, s.labels)
+	}
+	if answer, ok := c.Trace.FinalAnswer(); ok && o.Samples <= 1 {
+		out.Label = answer
+	}
+	s.fix.apply(&out, p, s.labels)
+	if o.Samples > 1 && p != nil {
+		out.Label = s.labels[linear.MostProbable(p)]
+	}
+	if o.Steps {
+		out.Steps = written(c.Trace)
+	}
+	return out
+}
+
+// votes is the share of the answers that state each label; nil if none does.
+func votes(g rollout.Group, labels []string) []float64 {
+	p, n := make([]float64, len(labels)), 0.0
+	for i := range g {
+		if answer, ok := g[i].Trace.FinalAnswer(); ok {
+			if k := slices.Index(labels, answer); k >= 0 {
+				p[k]++
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	for k := range p {
+		p[k] /= n
+	}
+	return p
+}
+
+// believe asks for the probability of every label where each completion states its
+// final answer. Beliefs are unknown without a prober.
+func believe(ctx context.Context, prober rl.LogProber, tok *tokenizer.Tokenizer, labels []string, r *rl.Rollouts) ([]distill.Belief, error) {
+	if prober == nil {
+		return make([]distill.Belief, len(r.Groups)), nil
+	}
+	rationales := make([][]distill.Rationale, len(r.Groups))
+	for i := range rationales {
+		for k := range r.Groups[i] {
+			if before, ok := distill.Cut(&r.Groups[i][k]); ok {
+				rationales[i] = append(rationales[i], distill.Rationale{Prompt: r.Requests[i].Prompt, Tokens: before})
+			}
+		}
+	}
+	l := distill.Labeler{Teacher: prober}
+	for _, label := range labels {
+		l.Labels = append(l.Labels, tok.Encode(label+"}"))
+	}
+	return l.Beliefs(ctx, rationales)
+}
+
+// written is the reasoning of a trace.
+func written(t *prompt.Trace) (out []StepScore) {
+	for _, s := range t.Steps {
+		if s.Status == prompt.StatusMissing {
+			continue
+		}
+		text := t.Text[s.Bytes.Start:s.Bytes.End]
+		if s.Answer != "" {
+			text = t.Text[s.Bytes.Start:s.AnswerBytes.Start]
+		}
+		if _, after, ok := strings.Cut(text, ">"); ok && strings.HasPrefix(text, "<") {
+			text = after
+		}
+		text, _, _ = strings.Cut(text, `\boxed`)
+		out = append(out, StepScore{s.Name, strings.TrimSpace(text), s.Answer})
+	}
+	return out
+}
+
+// studentScorer classifies.
+type studentScorer struct {
+	student *local.Student
+	encode  func(rows.Example) []int32
+	labels  []string
+	prepare func(rows.Example) (rows.Example, error)
+	fix     Calibration
+	free    func()
+}
+
+func (s *studentScorer) Labels() []string { return s.labels }
+
+// Close releases the model.
+func (s *studentScorer) Close() error {
+	if s.free != nil {
+		s.free()
+	}
+	return nil
+}
+
+func (s *studentScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
+func (s *studentScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs(query, documents), o)
+}
+
+func (s *studentScorer) scoreExamples(ctx context.Context, es []rows.Example, _ ScoreOptions) ([]Score, error) {
+	all := make([]Score, len(es))
+	inputs, logits := make([][]int32, len(es)), make([][]float64, len(es))
+	for i, e := range es {
+		inputs[i], logits[i] = s.encode(e), make([]float64, len(s.labels))
+		all[i].tokens = len(inputs[i])
+	}
+	if err := s.student.Logits(ctx, inputs, logits, false); err != nil {
+		return nil, err
+	}
+	for i := range all {
+		p := softmax(logits[i])
+		s.fix.apply(&all[i], p, s.labels)
+		all[i].Label = s.labels[linear.MostProbable(p)]
+	}
+	return all, nil
+}
+
+// softmax replaces logits by probabilities.
+func softmax(z []float64) []float64 {
+	most, sum := slices.Max(z), 0.0
+	for i, v := range z {
+		z[i] = math.Exp(v - most)
+		sum += z[i]
+	}
+	for i := range z {
+		z[i] /= sum
+	}
+	return z
+}

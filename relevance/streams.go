@@ -1,0 +1,32 @@
+package relevance
+
+import "math/rand/v2"
+
+// The run's random streams. Every use has its own, so that a change to one
+// stage leaves the others' numbers alone.
+const (
+	tokenizerStream = iota + 1
+	warmupStream
+	initStream
+	studentStream
+	probeStream
+	beliefStream
+	bootstrapStream
+	scoreStream
+	auditStream
+)
+
+// streamOf returns the stream of item i of one use.
+func streamOf(use, seed, i uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed<<8|use, i))
+}
+
+// Training examples are taken from one indexed stream, in parts that do not
+// overlap: the warm-up's, then the reinforcement runs' (both see the same
+// ones), then the probe's, the student's, and those for validation.
+func (p *pipeline) firstRL() int    { return p.c.Warmup.Steps * p.c.Warmup.Batch }
+func (p *pipeline) firstProbe() int { return p.firstRL() + p.c.Reinforce.Steps*p.c.Reinforce.Prompts }
+func (p *pipeline) firstStudent() int {
+	return p.firstProbe() + p.c.Warmup.ProbePrompts
+}
+func (p *pipeline) firstValidation() int { return p.firstStudent() + p.c.Student.Examples }

@@ -1,0 +1,92 @@
+package relevance
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"hash"
+
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// definition is the task of a source: its steps with their rules, and the outcome
+// reward, which is 1 for the right label. It lacks what needs a tokenizer and
+// settings; see newTask.
+func definition(src *rows.Source) task.Definition[rows.Example] {
+	return task.Definition[rows.Example]{
+		System:  src.System,
+		Steps:   src.Steps,
+		Input:   src.Input,
+		Compact: src.Compact,
+		Outcomes: []task.Outcome[rows.Example]{
+			{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })},
+		},
+		ID: func(e rows.Example) string { return e.ID },
+	}
+}
+
+// newTask completes the definition.
+func newTask(src *rows.Source, m Models, group, maxTokens int, counter *reward.Counter) (*task.Task[rows.Example], error) {
+	d := definition(src)
+	d.Encode = m.EncodePrompt
+	d.GroupSize, d.Params = group, rollout.Params{Temperature: 1, MaxTokens: maxTokens}
+	d.Counter = counter
+	return task.New(d)
+}
+
+// generatedSample is how many examples of a stream without end its digest covers.
+const generatedSample = 500
+
+// taskDigest returns the digest of what is asked, without the data. A condition of a
+// criterion is a function, of which only the text counts.
+func taskDigest(src *rows.Source) (string, error) {
+	h, enc := newDigest()
+	for _, v := range []any{src.System, src.Compact, src.Labels, src.Meanings, src.Relevant, src.Input(placeholder(src))} {
+		if err := enc.Encode(v); err != nil {
+			return "", err
+		}
+	}
+	for _, s := range src.Steps {
+		texts := []string{s.Name, s.Instruction}
+		for _, c := range s.Criteria {
+			texts = append(texts, c.Name, c.Text)
+		}
+		if err := enc.Encode(append(texts, s.Answers...)); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// dataDigest returns the digest of the rows. It reads all that can be trained on, or
+// the first of those that are generated.
+func dataDigest(ctx context.Context, src *rows.Source) (string, error) {
+	h, enc := newDigest()
+	for _, v := range []any{src.Tests, src.Validation} {
+		if err := enc.Encode(v); err != nil {
+			return "", err
+		}
+	}
+	n := src.Size
+	if n == 0 {
+		n = generatedSample
+	}
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		if err := enc.Encode(src.Train(i)); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func newDigest() (hash.Hash, *json.Encoder) {
+	h := sha256.New()
+	return h, json.NewEncoder(h)
+}

@@ -1,0 +1,270 @@
+package taskfile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"unicode"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// builder makes the source of a task file.
+type builder struct {
+	f         *File
+	o         Options
+	task      *Task
+	steps     []task.Step[rows.Example]
+	exprs     []*expression // of each step's rule; nil where it has none
+	template  *template.Template
+	documents []rows.Document     // all there are, for the collection
+	quote     func(string) string // a word as a trace cites it; nil where all is short
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// conditions lists every expression of the file by its path.
+func (f *File) conditions() map[string]string {
+	all := make(map[string]string)
+	for i, s := range f.Steps {
+		if s.Rule.Expr != "" {
+			all[fmt.Sprintf("steps[%d].rule.expr", i)] = s.Rule.Expr
+		}
+		for j, c := range s.Criteria {
+			if c.When != "" {
+				all[fmt.Sprintf("steps[%d].criteria[%d].when", i, j)] = c.When
+			}
+		}
+	}
+	return all
+}
+
+// keep lists the columns that the task needs, besides those given.
+func (b *builder) keep(given []string) []string {
+	out := slices.Clone(given)
+	add := func(names ...string) {
+		for _, n := range names {
+			if n != "" && !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	for _, s := range b.f.Steps {
+		add(s.Rule.Truth, s.Rule.Reason)
+	}
+	all := b.f.conditions()
+	for _, path := range sortedKeys(all) {
+		add(columnsOf(all[path])...)
+	}
+	add(b.f.Split.Column)
+	return out
+}
+
+// compile makes steps, rules and the template, all that needs no data.
+func (b *builder) compile() error {
+	f := b.f
+	for _, c := range f.Criteria {
+		made, err := criteria.New(c.Kind, c.Params)
+		if err != nil {
+			return err // Validate has made it
+		}
+		b.task.Criteria = append(b.task.Criteria, made)
+	}
+	var errs []error
+	sc := scope{criteria: f.criteriaNames(), columns: b.keep(f.Data.Pairs.Columns.Keep)}
+	for i := range f.Steps {
+		errs = append(errs, b.compileStep(i, sc))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	d := task.Definition[rows.Example]{Steps: b.steps, Input: rows.Render}
+	if err := d.Template().Validate(); err != nil {
+		return f.at("steps", "%s", strings.ReplaceAll(err.Error(), "prompt: ", ""))
+	}
+	return b.parseInput()
+}
+
+func (b *builder) compileStep(i int, sc scope) error {
+	f := b.f
+	s := &f.Steps[i]
+	path := fmt.Sprintf("steps[%d]", i)
+	out := task.Step[rows.Example]{Name: s.Name, Instruction: s.Instruction, Answers: s.Answers}
+	var errs []error
+	for j, c := range s.Criteria {
+		pc := prompt.Criterion[rows.Example]{Name: c.Name, Text: c.Text}
+		if c.When != "" {
+			x, err := f.compile(fmt.Sprintf("%s.criteria[%d].when", path, j), c.When, sc, false)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			pc.When = x.holds
+		}
+		out.Criteria = append(out.Criteria, pc)
+	}
+	b.exprs = append(b.exprs, nil)
+	earlier := make([]string, 0, i)
+	for _, before := range f.Steps[:i] {
+		earlier = append(earlier, before.Name)
+	}
+	switch r := &s.Rule; {
+	case r.Criterion != "":
+		made := b.task.Criteria[slices.Index(sc.criteria, r.Criterion)]
+		if out.Answers == nil {
+			out.Answers = made.Answers()
+		}
+		for _, a := range made.Answers() {
+			if !slices.Contains(out.Answers, a) {
+				errs = append(errs, f.at(path+".answers", "lack %q, which the criterion %q can give", a, r.Criterion))
+			}
+		}
+		if out.Criteria == nil {
+			out.Criteria = []prompt.Criterion[rows.Example]{{Name: made.Name(), Text: made.Sentence()}}
+		}
+		out.Rule = rows.TruthRule(i)
+	case r.Truth != "":
+		out.Rule = rows.TruthRule(i)
+	case r.Expr != "":
+		sc.earlier, sc.answer = earlier, true
+		x, err := f.compile(path+".rule.expr", r.Expr, sc, true)
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
+		b.exprs[i], out.Rule = x, x.rule(earlier)
+	case r.Judge != "":
+		judge, ok := b.o.Judges[r.Judge]
+		if !ok {
+			errs = append(errs, f.at(path+".rule.judge", "no judge %q was given, only: %s", r.Judge, strings.Join(sortedKeys(b.o.Judges), ", ")))
+		}
+		out.Rule = judge
+	case i == len(f.Steps)-1:
+		out.Rule = rows.TruthRule(i)
+	}
+	if i == len(f.Steps)-1 {
+		for _, l := range f.Labels {
+			out.Answers = append(out.Answers, l.Name)
+			if l.Meaning != "" && s.Criteria == nil {
+				out.Criteria = append(out.Criteria, prompt.Criterion[rows.Example]{Name: l.Name, Text: l.Meaning})
+			}
+		}
+	}
+	b.steps = append(b.steps, out)
+	return errors.Join(errs...)
+}
+
+// View is what the template of the input sees of a pair. Every value is one line.
+type View struct {
+	// Query, Title and Body are the texts.
+	Query, Title, Body string
+	// Fields are the document's fields and Facts the criteria's findings, each with
+	// .Name and .Value.
+	Fields, Facts []rows.Field
+
+	example *rows.Example
+}
+
+// Field returns the value of a field of the document, "" if there is none.
+func (v View) Field(name string) string {
+	value, _ := v.example.Document.Field(name)
+	return value
+}
+
+// Fact returns what the criterion of a name has found, "" if it is no fact.
+func (v View) Fact(name string) string {
+	for _, f := range v.Facts {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// Column returns a column of the data that is kept.
+func (v View) Column(name string) string { return line(v.example.Columns[name]) }
+
+func view(e *rows.Example) View {
+	return View{e.Query, e.Document.Title, e.Document.Body, e.Document.Fields, e.Facts, e}
+}
+
+var templateError = regexp.MustCompile(`(?s)^template: input:(\d+)(?::(\d+))?: (.*)$`)
+
+// parseInput parses the template and tries it on an empty pair.
+func (b *builder) parseInput() error {
+	if b.f.Prompt.Input == "" {
+		return nil
+	}
+	t, err := template.New("input").Option("missingkey=error").Parse(b.f.Prompt.Input)
+	if err == nil {
+		err = t.Execute(&strings.Builder{}, view(&rows.Example{}))
+	}
+	if err != nil {
+		return b.templateError(err)
+	}
+	b.template = t
+	return nil
+}
+
+func (b *builder) templateError(err error) error {
+	m := templateError.FindStringSubmatch(err.Error())
+	if m == nil {
+		return b.f.at("prompt.input", "%v", err)
+	}
+	line, _ := strconv.Atoi(m[1])
+	column, _ := strconv.Atoi(m[2])
+	return b.f.within("prompt.input", line, column+1, "%s", m[3])
+}
+
+// input writes a pair as the model reads it. A pair from elsewhere on which the
+// template fails is written as without a template; those of the data have been tried.
+func (b *builder) input(e rows.Example) string {
+	if b.template == nil {
+		return rows.Render(e)
+	}
+	var out strings.Builder
+	if err := b.template.Execute(&out, view(&e)); err != nil {
+		return rows.Render(e)
+	}
+	return strings.TrimRight(out.String(), "\n")
+}
+
+// line makes one line of a text: white space of any kind becomes single spaces, and
+// other control characters go. So no text begins a line of the prompt.
+func line(s string) string {
+	clean := true
+	for i, r := range s {
+		if unicode.IsControl(r) || unicode.IsSpace(r) && (r != ' ' || i == 0 || i == len(s)-1 || s[i+1] == ' ') {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// oneLine makes each text of a pair one line.
+func oneLine(e rows.Example) rows.Example {
+	e.Query, e.Document.Title, e.Document.Body = line(e.Query), line(e.Document.Title), line(e.Document.Body)
+	e.Document.Fields = slices.Clone(e.Document.Fields)
+	for i, f := range e.Document.Fields {
+		e.Document.Fields[i] = rows.Field{Name: line(f.Name), Value: line(f.Value)}
+	}
+	return e
+}

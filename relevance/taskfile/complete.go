@@ -1,0 +1,258 @@
+package taskfile
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+// collect prepares the collection of all documents for the criteria.
+func (b *builder) collect(documents []rows.Document) {
+	if len(b.task.Criteria) == 0 {
+		return
+	}
+	roles := criteria.DefaultRoles()
+	if r := b.f.Roles; r != nil {
+		for _, c := range []struct {
+			given []string
+			role  *[]string
+		}{{r.Brand, &roles.Brand}, {r.Type, &roles.Type}, {r.Compatible, &roles.Compatible}} {
+			if c.given != nil {
+				*c.role = c.given
+			}
+		}
+	}
+	seen := make(map[string]bool)
+	var different []rows.Document
+	for _, d := range documents {
+		if key := rows.Render(rows.Example{Document: d}); !seen[key] {
+			seen[key] = true
+			different = append(different, d)
+		}
+	}
+	b.task.Collection = criteria.NewCollection(different, roles)
+}
+
+// find notes what the criteria find on a pair. A finding that is a fact stays as it was
+// on the whole document.
+func (b *builder) find(e rows.Example) rows.Example {
+	if len(b.task.Criteria) == 0 {
+		return e
+	}
+	q, d := b.task.Collection.Query(e.Query), b.task.Collection.Document(e.Document)
+	before, facts := e.Found, e.Facts
+	e.Found, e.Facts = make([]rows.Found, len(b.task.Criteria)), nil
+	for i, c := range b.task.Criteria {
+		if b.f.Criteria[i].Fact && before != nil {
+			e.Found[i] = before[i]
+			continue
+		}
+		f := c.Judge(q, d)
+		e.Found[i] = rows.Found{Name: b.f.Criteria[i].name(), Answer: f.Answer, Score: f.Score, Reason: f.Reason}
+		if b.f.Criteria[i].Fact {
+			e.Facts = append(e.Facts, rows.Field{Name: b.f.Criteria[i].name(), Value: f.Fact})
+		}
+	}
+	if before != nil {
+		e.Facts = facts
+	}
+	return e
+}
+
+// completeAll completes pairs; with a clipper, on what the model can read.
+func (b *builder) completeAll(es []rows.Example, teach bool, c rows.Clipper) ([]rows.Example, error) {
+	out := make([]rows.Example, len(es))
+	errs := make([]error, len(es))
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(es); i += workers {
+				out[i], errs[i] = b.complete(es[i], teach)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range es {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if c == nil {
+			continue
+		}
+		clipped, err := c.Clip(out[i])
+		if err == nil {
+			b := *b
+			b.quote = c.Quote
+			out[i], err = b.complete(clipped, teach)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// complete adds to a pair what the task knows of it: the criteria's findings, the truth
+// of every step, and how a teacher would reason. An error is about the row.
+func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
+	label := e.Label()
+	e = b.find(oneLine(e))
+	thoughts := make([]rows.Thought, len(b.steps))
+	truth, names := make([]string, len(b.steps)), make([]string, len(b.steps))
+	last := len(b.steps) - 1
+	for k := range b.steps {
+		names[k] = b.steps[k].Name
+		r := &b.f.Steps[k].Rule
+		var reason string
+		var err error
+		switch {
+		case k == last:
+			truth[k], reason = label, "so"
+			if r.Expr != "" { // to see that it does not fail
+				_, err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
+			}
+		case r.Criterion != "":
+			f := e.Found[slices.Index(b.f.criteriaNames(), r.Criterion)]
+			truth[k], reason = f.Answer, f.Reason
+		case r.Truth != "":
+			truth[k], reason = strings.TrimSpace(e.Columns[r.Truth]), e.Columns[r.Reason]
+		case r.Expr != "":
+			truth[k], err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
+			if truth[k] != "" {
+				reason = "so"
+			}
+		}
+		if err != nil {
+			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %s", e.File, e.Line, firstLine(err))
+		}
+		if a := b.steps[k].Answers; truth[k] != "" && len(a) > 0 && !slices.Contains(a, truth[k]) {
+			field := r.Truth
+			if field == "" {
+				field = "step " + names[k]
+			}
+			return e, &rows.RowError{File: e.File, Line: e.Line, Field: field, Problem: fmt.Sprintf("is %q, want one of %s", truth[k], strings.Join(a, ", "))}
+		}
+		thoughts[k] = rows.Thought{Reasoning: b.cite(reason), Answer: truth[k]}
+	}
+	e.Truth = truth
+	if teach && (e.Teach == nil || b.quote != nil) {
+		if err := b.writable(&e, thoughts); err != nil {
+			return e, err
+		}
+		e.Teach = func(rng *rand.Rand) []rows.Thought { return b.trace(rng, thoughts) }
+	}
+	return e, nil
+}
+
+// noteContradictions says in the report where the last step's rule finds the label wrong
+// although the steps before are right.
+func (b *builder) noteContradictions(train []rows.Example) {
+	last := len(b.steps) - 1
+	x := b.exprs[last]
+	if x == nil {
+		return
+	}
+	n, wrong, first := 0, 0, ""
+	for i := range train {
+		e := &train[i]
+		env, answers, known := environment(e), make(map[string]any), e.Label() != ""
+		for k, s := range b.steps[:last] {
+			answers[s.Name] = e.Truth[k]
+			known = known && (e.Truth[k] != "" || !slices.Contains(x.answers, s.Name))
+		}
+		if !known {
+			continue
+		}
+		env["answers"] = answers
+		n++
+		if ok, _, err := x.right(env, e.Label()); err == nil && !ok {
+			if wrong++; wrong == 1 {
+				first = fmt.Sprintf("%s:%d", e.File, e.Line)
+			}
+		}
+	}
+	if wrong > 0 {
+		r := b.task.Reports[0]
+		r.Notes = append(r.Notes, b.f.at(fmt.Sprintf("steps[%d].rule.expr", last),
+			"finds the label of %d of %d training pairs wrong although the steps before are right, the first at %s", wrong, n, first).Error())
+	}
+}
+
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}
+
+// mostCited is how many words of a reason a trace has.
+const mostCited = 12
+
+// cite cuts a reason to what a trace should have of it.
+func (b *builder) cite(reason string) string {
+	words := strings.Fields(line(reason))
+	words = words[:min(len(words), mostCited)]
+	if b.quote != nil {
+		for i, w := range words {
+			words[i] = b.quote(w)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// writable makes sure that a trace with these thoughts can be written: a reason that
+// quotes what the format does not allow is left out.
+func (b *builder) writable(e *rows.Example, thoughts []rows.Thought) error {
+	specs := make([]prompt.StepSpec, len(b.steps))
+	for k := range b.steps {
+		specs[k] = prompt.StepSpec{Name: b.steps[k].Name, Answers: b.steps[k].Answers}
+	}
+	for k := range thoughts {
+		answer := thoughts[k].Answer
+		if answer == "" {
+			continue
+		}
+		var syntax prompt.Tagged
+		if _, err := syntax.Write(specs, k, thoughts[k].Reasoning, answer); err == nil {
+			continue
+		}
+		thoughts[k].Reasoning = ""
+		if _, err := syntax.Write(specs, k, "", answer); err != nil {
+			return &rows.RowError{File: e.File, Line: e.Line, Field: b.f.Steps[k].Rule.Truth, Problem: fmt.Sprintf("is %q, which no trace can state: %v", answer, err)}
+		}
+	}
+	return nil
+}
+
+// unknownAnswer is what a teacher answers in a step without a list of answers whose
+// truth nobody knows.
+const unknownAnswer = "unknown"
+
+// trace writes one trace. Where the truth of a step is not known, it states one of the
+// allowed answers at random and no thought: so the model learns how the step is written
+// and nothing about what to answer.
+func (b *builder) trace(rng *rand.Rand, thoughts []rows.Thought) []rows.Thought {
+	out := slices.Clone(thoughts)
+	for k := range out {
+		noise := b.f.Teacher.Noise
+		if k == len(out)-1 {
+			noise = b.f.Teacher.LabelNoise
+		}
+		answers := b.steps[k].Answers
+		switch {
+		case out[k].Answer == "" && len(answers) == 0:
+			out[k].Answer = unknownAnswer
+		case out[k].Answer == "":
+			out[k].Answer = answers[rng.IntN(len(answers))]
+		case len(answers) > 1 && noise > 0 && rng.Float64() < noise:
+			out[k].Answer = answers[(slices.Index(answers, out[k].Answer)+1+rng.IntN(len(answers)-1))%len(answers)]
+		}
+	}
+	return out
+}

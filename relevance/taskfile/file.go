@@ -1,0 +1,312 @@
+package taskfile
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+// Version is the version of task files that this package reads.
+const Version = 1
+
+// File is a task: what is asked about which data. How a model is trained on it stands
+// elsewhere. docs/taskfile.md explains the form, field by field; the names there are
+// the tags here. A File can also be made in Go.
+type File struct {
+	Version int    `yaml:"version"`
+	Name    string `yaml:"name"`
+	// Labels in ascending order of relevance. Those from Relevant upwards count as
+	// relevant where a metric needs a cut; by default, the upper half.
+	Labels   []rows.Label `yaml:"labels"`
+	Relevant string       `yaml:"relevant"`
+	Data     Data         `yaml:"data"`
+	Split    Split        `yaml:"split"`
+	// Criteria are those that code judges; steps, expressions and the prompt use them
+	// by name. Roles says which fields hold what the criteria look for.
+	Criteria []Criterion `yaml:"criteria"`
+	Roles    *Roles      `yaml:"roles"`
+	Prompt   Prompt      `yaml:"prompt"`
+	Steps    []Step      `yaml:"steps"`
+	Teacher  Teacher     `yaml:"teacher"`
+
+	name  string
+	text  []byte
+	where map[string]*yaml.Node // by path
+}
+
+// Data says where the pairs come from: files, or a generator in Go.
+type Data struct {
+	// Generated names one of [Options].Generators, in place of all else here.
+	Generated string `yaml:"generated"`
+
+	Pairs     rows.Table    `yaml:"pairs"`
+	Queries   *rows.Table   `yaml:"queries"`
+	Documents *rows.Table   `yaml:"documents"`
+	Ratings   *rows.Table   `yaml:"ratings"`
+	OnBadRow  rows.OnBadRow `yaml:"on_bad_row"`
+	// Tests and Validation are sets with files of their own. With a test set, no
+	// fold is held out.
+	Tests      []TestSet   `yaml:"tests"`
+	Validation *rows.Table `yaml:"validation"`
+}
+
+// TestSet is a test set with a file of its own.
+type TestSet struct {
+	Name  string     `yaml:"name"`
+	Pairs rows.Table `yaml:"pairs"`
+}
+
+// Split says how pairs are divided by query.
+type Split struct {
+	// Folds is the number of folds, 5 by default, and Test the one that is tested on,
+	// from 0.
+	Folds int `yaml:"folds"`
+	Test  int `yaml:"test"`
+	// Column is a column of the pairs that holds their fold, and Given a file with the
+	// fold of each query. Without either, the hash of the query decides.
+	Column string `yaml:"column"`
+	Given  *Given `yaml:"given"`
+	// Validation is the share of the training queries to validate on; 0.1 by default.
+	Validation *float64 `yaml:"validation"`
+}
+
+// Given is a file that holds the fold of each query.
+type Given struct {
+	File   string `yaml:"file"`
+	Format string `yaml:"format"`
+	// Query and Fold name the columns; by default query and fold.
+	Query string `yaml:"query"`
+	Fold  string `yaml:"fold"`
+}
+
+// Roles are criteria.Roles; nil fields keep their defaults.
+type Roles struct {
+	Brand      []string `yaml:"brand"`
+	Type       []string `yaml:"type"`
+	Compatible []string `yaml:"compatible"`
+}
+
+// Criterion is a criterion of package criteria with its parameters.
+type Criterion struct {
+	// Name is what the rest of the file calls it; by default, Kind.
+	Name string `yaml:"name"`
+	// Kind and Params are the arguments of criteria.New.
+	Kind   string         `yaml:"kind"`
+	Params map[string]any `yaml:"params"`
+	// Fact writes the finding into the prompt. It is then judged on the whole
+	// document, else on what the model reads of it.
+	Fact bool `yaml:"fact"`
+}
+
+// Prompt says what the model reads.
+type Prompt struct {
+	// System opens the prompt. If it is empty and Compact is set, it is the texts of
+	// the last step's criteria.
+	System string `yaml:"system"`
+	// Compact leaves the steps out of the prompt, for a small model that learns them
+	// from demonstrations.
+	Compact bool `yaml:"compact"`
+	// Input is a text/template that writes the pair; see [View]. Without one, it is
+	// query, title, body, fields and facts, each on a line that begins with its name.
+	Input string `yaml:"input"`
+}
+
+// Step is a reasoning step.
+type Step struct {
+	Name        string          `yaml:"name"`
+	Instruction string          `yaml:"instruction"`
+	Criteria    []StepCriterion `yaml:"criteria"`
+	// Answers are the allowed answers. By default they are those of the rule's
+	// criterion, or any; those of the last step are the labels.
+	Answers []string `yaml:"answers"`
+	Rule    Rule     `yaml:"rule"`
+}
+
+// StepCriterion is a criterion as the prompt words it for the model.
+type StepCriterion struct {
+	Name string `yaml:"name"`
+	Text string `yaml:"text"`
+	// When is an expression: the criterion is written where it is true.
+	When string `yaml:"when"`
+}
+
+// Rule says who judges a step: one of these. A step without a rule is not judged, but
+// for the last, which is right if it states the label.
+type Rule struct {
+	// Truth is a column of the pairs that holds the right answer; where it is empty,
+	// nobody knows. Reason, beside it, is a column with the thought that leads there.
+	Truth  string `yaml:"truth"`
+	Reason string `yaml:"reason"`
+	// Criterion is the name of one of the file's criteria: its answer is right.
+	Criterion string `yaml:"criterion"`
+	// Expr is an expression: a text is the right answer, and a truth value says
+	// whether the step's, called answer, is right.
+	Expr string `yaml:"expr"`
+	// Judge names one of [Options].Judges.
+	Judge string `yaml:"judge"`
+}
+
+// Teacher writes the traces of the warm-up. Noise is the probability that a step before
+// the last states another of its answers, LabelNoise that the last one does.
+type Teacher struct {
+	Noise      float64 `yaml:"noise"`
+	LabelNoise float64 `yaml:"label_noise"`
+}
+
+// Validate returns an error that names every invalid setting. What needs the data,
+// expressions for example, Open checks.
+func (f *File) Validate() error {
+	var errs []error
+	add := func(path, format string, args ...any) { errs = append(errs, f.at(path, format, args...)) }
+	if f.Version != Version {
+		add("version", "is %d, want %d", f.Version, Version)
+	}
+	if f.Name == "" {
+		add("name", "is missing or empty, want a few words for reports")
+	}
+	if len(f.Labels) < 2 {
+		add("labels", "%d given, want at least two, in ascending order of relevance", len(f.Labels))
+	}
+	if f.Relevant != "" && f.labelIndex(f.Relevant) < 0 {
+		add("relevant", "%q is not a label", f.Relevant)
+	}
+	f.validateData(add)
+	f.validateSplit(add)
+	seen := make(map[string]bool)
+	for i, c := range f.Criteria {
+		path := fmt.Sprintf("criteria[%d]", i)
+		if _, err := criteria.New(c.Kind, c.Params); err != nil {
+			add(join(path, "kind"), "%v", strings.TrimPrefix(err.Error(), "criteria: "))
+		}
+		if seen[c.name()] {
+			add(path, "a second criterion is called %q, want another name", c.name())
+		}
+		seen[c.name()] = true
+	}
+	if len(f.Steps) == 0 {
+		add("steps", "are missing, want at least the one that states the label")
+	}
+	names := make(map[string]bool)
+	for i := range f.Steps {
+		f.validateStep(i, seen, names, add)
+	}
+	for name, p := range map[string]float64{"noise": f.Teacher.Noise, "label_noise": f.Teacher.LabelNoise} {
+		if !(p >= 0 && p <= 1) {
+			add("teacher."+name, "is %v, want a probability", p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *File) labelIndex(label string) int {
+	return slices.IndexFunc(f.Labels, func(l rows.Label) bool { return l.Name == label })
+}
+
+func (c *Criterion) name() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return c.Kind
+}
+
+type addError func(path, format string, args ...any)
+
+func (f *File) validateData(add addError) {
+	d := &f.Data
+	if d.Generated != "" {
+		if d.Pairs.File != "" || d.Queries != nil || d.Documents != nil || d.Ratings != nil || d.Tests != nil || d.Validation != nil {
+			add("data", "is generated and has files, want one of the two")
+		}
+		return
+	}
+	if d.Pairs.File == "" {
+		add("data.pairs.file", "is missing, want a file of pairs (or data.generated)")
+		return
+	}
+	all := d.files(d.Pairs)
+	all.Labels = f.Labels
+	if err := all.Validate(); err != nil {
+		add("data", "%v", err)
+	}
+	names := make(map[string]bool)
+	for i, t := range d.Tests {
+		if t.Name == "" || names[t.Name] || t.Pairs.File == "" {
+			add(fmt.Sprintf("data.tests[%d]", i), "want a name of its own, and pairs with a file")
+		}
+		names[t.Name] = true
+	}
+}
+
+// files are the data with one file of pairs.
+func (d *Data) files(pairs rows.Table) rows.Data {
+	return rows.Data{Pairs: pairs, Queries: d.Queries, Documents: d.Documents, Ratings: d.Ratings, OnBadRow: d.OnBadRow}
+}
+
+func (f *File) validateSplit(add addError) {
+	s := &f.Split
+	if s.Folds < 0 || s.Folds == 1 {
+		add("split.folds", "is %d, want at least 2", s.Folds)
+	}
+	if s.Test < 0 {
+		add("split.test", "is %d, want a fold from 0", s.Test)
+	}
+	if s.Column != "" && s.Given != nil {
+		add("split", "has a column and a file, want one of the two")
+	}
+	if s.Given != nil && s.Given.File == "" {
+		add("split.given.file", "is missing")
+	}
+	if s.Validation != nil && !(*s.Validation >= 0 && *s.Validation < 1) {
+		add("split.validation", "is %v, want a share of the queries, from 0 to below 1", *s.Validation)
+	}
+}
+
+func (f *File) validateStep(i int, known, names map[string]bool, add addError) {
+	s := &f.Steps[i]
+	path := fmt.Sprintf("steps[%d]", i)
+	last := i == len(f.Steps)-1
+	if s.Name == "" || names[s.Name] {
+		add(join(path, "name"), "%q is empty or the name of another step", s.Name)
+	}
+	names[s.Name] = true
+	r := &s.Rule
+	given := 0
+	for _, v := range []string{r.Truth, r.Criterion, r.Expr, r.Judge} {
+		if v != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		add(join(path, "rule"), "more than one of truth, criterion, expr and judge is given, want one")
+	case r.Reason != "" && r.Truth == "":
+		add(join(path, "rule.reason"), "stands without truth")
+	case last && (r.Truth != "" || r.Criterion != ""):
+		add(join(path, "rule"), "the last step states the label, so its truth is the label; want expr, judge or no rule")
+	}
+	if r.Criterion != "" && !known[r.Criterion] {
+		add(join(path, "rule.criterion"), "no criterion is called %q; the file's are: %s", r.Criterion, strings.Join(f.criteriaNames(), ", "))
+	}
+	if last && s.Answers != nil {
+		add(join(path, "answers"), "the last step's answers are the labels, want none here")
+	}
+	for j, c := range s.Criteria {
+		if c.Name == "" || c.Text == "" {
+			add(fmt.Sprintf("%s.criteria[%d]", path, j), "has no name or no text, want both")
+		}
+	}
+}
+
+func (f *File) criteriaNames() []string {
+	names := make([]string, len(f.Criteria))
+	for i := range f.Criteria {
+		names[i] = f.Criteria[i].name()
+	}
+	return names
+}

@@ -1,0 +1,564 @@
+package taskfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/reward"
+	"github.com/stepwise-rl/stepwise/rollout"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// minimal is the shortest task.
+const minimal = `version: 1
+name: shop
+labels: [0, 1]
+data: {pairs: {file: pairs.csv}}
+steps: [{name: label}]
+`
+
+const pairs = `query,title,label,topic,why
+red tent,Red tent,1,same,red
+red tent,Tent peg,0,other,peg
+blue mug,Mug,0,same,
+blue mug,Blue mug,1,same,
+green hat,Green hat,1,,
+green hat,Hat box,0,other,
+old lamp,Lamp,0,same,
+old lamp,Old lamp,1,same,
+new sofa,New sofa,1,same,
+big door,Door,0,same,
+`
+
+// open opens a task whose folder holds the pairs and other files.
+func open(t *testing.T, text string, o Options, files ...string) (*Task, error) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	write("pairs.csv", pairs)
+	write("task.yaml", text)
+	for i := 0; i < len(files); i += 2 {
+		write(files[i], files[i+1])
+	}
+	got, err := Open(filepath.Join(dir, "task.yaml"), o)
+	if err != nil {
+		// The folder is another one each time.
+		err = errors.New(strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), ""))
+	}
+	return got, err
+}
+
+func TestMinimal(t *testing.T) {
+	got, err := open(t, minimal, Options{Seed: 1})
+	require.NoError(t, err)
+	s := got.Source
+	assert.Equal(t, "shop, fold 0", s.Name)
+	assert.Equal(t, []string{"0", "1"}, s.Labels)
+	assert.Equal(t, "1", s.Relevant)
+	assert.Nil(t, s.Meanings)
+	n := s.Size + len(s.Validation)
+	for _, set := range s.Tests[:1] {
+		n += len(set.Examples)
+	}
+	assert.Equal(t, 10, n)
+	e := s.Train(0)
+	assert.Equal(t, "query: "+e.Query+"\ntitle: "+e.Document.Title, s.Input(e))
+	assert.Equal(t, []string{e.Label()}, e.Truth)
+	assert.Equal(t, []rows.Thought{{Reasoning: "so", Answer: e.Label()}}, e.Teach(rand.New(rand.NewPCG(1, 1))))
+	assert.Len(t, got.File.Digest(), 64)
+	require.Len(t, got.Inputs, 1)
+}
+
+// JSON is a part of YAML.
+func TestJSON(t *testing.T) {
+	got, err := open(t, "{\n\t\"version\": 1, \"name\": \"a \\u00e9 \\/ \\ud83d\\ude00 \\\\/ \\\"b\\\"\",\n\t\"labels\": [\"0\", {\"label\": 1, \"meaning\": \"good\"}],\n\t\"data\": {\"pairs\": {\"file\": \"pairs.csv\"}},\n\t\"steps\": [{\"name\": \"label\"}]\n}\n", Options{})
+	require.NoError(t, err)
+	assert.Equal(t, `a é / 😀 \/ "b", fold 0`, got.Source.Name)
+	assert.Equal(t, []string{"", "good"}, got.Source.Meanings)
+}
+
+// with replaces or appends a part of the minimal task.
+func with(old, text string) string {
+	if old == "" {
+		return minimal + text
+	}
+	return strings.Replace(minimal, old, text, 1)
+}
+
+func TestErrorsNameTheirPlace(t *testing.T) {
+	const steps = "steps: [{name: label}]\n"
+	for text, want := range map[string]string{
+		"":                                                       `task.yaml: is empty, want a task`,
+		"# nothing\n":                                            `task.yaml: is empty, want a task`,
+		"version: 1\n a: [":                                      `task.yaml:2:1: neither YAML nor JSON: mapping values are not allowed in this context (a text with ": " or " #" in it needs quotes, or | and a line of its own)`,
+		"[1]":                                                    `task.yaml:1:1: is a list, want settings with names`,
+		minimal + "---\na: 1\n":                                  `task.yaml:6:1: a second document begins, want one`,
+		with("name: shop", "nam: shop"):                          `task.yaml:2:1: no setting "nam", want one of version, name, labels, relevant, data, split, criteria, roles, prompt, steps, teacher`,
+		with("version: 1", "version: 2"):                         `task.yaml:1:10: version: is 2, want 1`,
+		with("version: 1", "version: one"):                       `task.yaml:1:10: version: is "one", want a whole number`,
+		with("name: shop", "name:"):                              `task.yaml:2:6: name: is empty, want a text`,
+		with("name: shop", "name: a\nname: b"):                   `task.yaml:3:1: "name" is set twice`,
+		with("[0, 1]", "[0]"):                                    `task.yaml:3:9: labels: 1 given, want at least two, in ascending order of relevance`,
+		with("[0, 1]", "0"):                                      `task.yaml:3:9: labels: is "0", want a list`,
+		with("[0, 1]", "[0, {label: 1, mean: x}]"):               `task.yaml:3:24: labels[1]: no setting "mean", want one of label, meaning, values`,
+		with("[0, 1]", "[0, 0]"):                                 `task.yaml:4:7: data: rows: the label "0" is empty or occurs twice`,
+		with("", "relevant: 7\n"):                                `task.yaml:6:11: relevant: "7" is not a label`,
+		with("{pairs: {file: pairs.csv}}", "{}"):                 `task.yaml:4:7: data.pairs.file: is missing, want a file of pairs (or data.generated)`,
+		with("pairs.csv", "pairs.xls"):                           `task.yaml:4:7: data: pairs.xls: the name does not tell the format, want a format, one of jsonl, csv, tsv, qrels, parquet`,
+		with("pairs.csv", "pairs.csv, columns: {titel: t}"):      `task.yaml:4:43: data.pairs.columns: no setting "titel", want one of id, query, query_id, document, document_id, title, body, fields, label, raters, keep`,
+		with("pairs.csv", "pairs.csv, columns: {fields: [a]}"):   `task.yaml:4:51: data.pairs.columns.fields: is a list, want the column of each field, as {brand: supplier}`,
+		with("pairs.csv", "pairs.csv, columns: {title: name}"):   `pairs.csv:2: field "name": is missing, want a text; the columns are query, title, label, topic, why`,
+		with("{pairs: {file: pairs.csv}}", "{generated: notes}"): `task.yaml:4:19: data.generated: no generator "notes", want one of: `,
+		with("{pairs: {file: pairs.csv}}", "{generated: notes, pairs: {file: a.csv}}"):              `task.yaml:4:7: data: is generated and has files, want one of the two`,
+		with("", "split: {folds: 1, test: -1, validation: 1}\n"):                                    "task.yaml:6:16: split.folds: is 1, want at least 2\ntask.yaml:6:25: split.test: is -1, want a fold from 0\ntask.yaml:6:41: split.validation: is 1, want a share of the queries, from 0 to below 1",
+		with("", "split: {folds: 7}\n"):                                                             `pairs.csv: split: 7 folds of 6 different queries, want at least 2 folds and a query for each`,
+		with("", "split: {test: 5}\n"):                                                              `pairs.csv: split: no query is in fold 5, so nothing is left to test on`,
+		with("", "split: {column: topic}\n"):                                                        `pairs.csv:2: field "topic": is "same", want the number of a fold`,
+		with("", "criteria:\n  - {kind: coverag}\n"):                                                `task.yaml:7:12: criteria[0].kind: no criterion "coverag", want one of `,
+		with("", "criteria:\n  - {kind: coverage, params: {feld: title}}\n"):                        `task.yaml:7:12: criteria[0].kind: coverage: no parameter "feld", want one of: `,
+		with("", "criteria: [{kind: brand}, {kind: brand}]\n"):                                      `task.yaml:6:27: criteria[1]: a second criterion is called "brand", want another name`,
+		with("", "teacher: {noise: 1.5}\n"):                                                         `task.yaml:6:18: teacher.noise: is 1.5, want a probability`,
+		with(steps, "steps: []\n"):                                                                  `task.yaml:5:8: steps: are missing, want at least the one that states the label`,
+		with(steps, "steps: [{name: a}, {name: a}]\n"):                                              `task.yaml:5:27: steps[1].name: "a" is empty or the name of another step`,
+		with(steps, "steps: [{name: a, answers: [0, 1]}]\n"):                                        `task.yaml:5:28: steps[0].answers: the last step's answers are the labels, want none here`,
+		with(steps, "steps: [{name: a, rule: {truth: topic}}]\n"):                                   `task.yaml:5:25: steps[0].rule: the last step states the label, so its truth is the label; want expr, judge or no rule`,
+		with(steps, "steps:\n- name: a\n  rule: {truth: topic, judge: j}\n- name: b\n"):             `task.yaml:7:9: steps[0].rule: more than one of truth, criterion, expr and judge is given, want one`,
+		with(steps, "steps:\n- name: a\n  rule: {reason: why}\n- name: b\n"):                        `task.yaml:7:18: steps[0].rule.reason: stands without truth`,
+		with(steps, "steps:\n- name: a\n  rule: {criterion: brand}\n- name: b\n"):                   `task.yaml:7:21: steps[0].rule.criterion: no criterion is called "brand"; the file's are: `,
+		with(steps, "steps:\n- name: a\n  rule: {judge: model}\n- name: b\n"):                       `task.yaml:7:17: steps[0].rule.judge: no judge "model" was given, only: `,
+		with(steps, "steps:\n- name: a\n  criteria: [{text: x}]\n- name: b\n"):                      `task.yaml:7:14: steps[0].criteria[0]: has no name or no text, want both`,
+		with(steps, "steps:\n- name: a\n  answers: [yes, no]\n  rule: {truth: topic}\n- name: b\n"): `pairs.csv:4: field "topic": is "same", want one of yes, no`,
+		with(steps, "steps:\n- name: a\n  rule: {truth: topik}\n- name: b\n"):                       `pairs.csv:2: field "topik": is missing; the columns are query, title, label, topic, why`,
+		with("", "prompt: {input: '{{.Titel}}'}\n"):                                                 `task.yaml:6:20: prompt.input: executing "input" at <.Titel>: can't evaluate field Titel in type taskfile.View`,
+		with("", "prompt:\n  input: |\n    a\n    {{if}}\n"):                                        `task.yaml:9:5: prompt.input: missing value for if`,
+		with(steps, "steps:\n- name: a\n  answers: ['']\n- name: b\n"):                              `task.yaml:6:1: steps: step "a" would be malformed: `,
+	} {
+		_, err := open(t, text, Options{})
+		if strings.HasSuffix(want, " ") { // a list follows
+			assert.ErrorContains(t, err, want)
+		} else {
+			assert.EqualError(t, err, want, text)
+		}
+	}
+}
+
+func TestErrorsOfExpressions(t *testing.T) {
+	step := func(rule string) string {
+		return with("steps: [{name: label}]\n", "steps:\n- name: topic\n  answers: [same, other]\n  rule: {truth: topic}\n- name: label\n  rule:\n    expr: "+rule)
+	}
+	for rule, want := range map[string]string{
+		`answers.topik == "same"`:          `task.yaml:11:19: steps[1].rule.expr: unknown field topik`,
+		`answers.label == "same"`:          `task.yaml:11:19: steps[1].rule.expr: unknown field label`,
+		`"query == titel"`:                 `task.yaml:11:21: steps[1].rule.expr: unknown name titel`,
+		`'query == titel'`:                 `task.yaml:11:21: steps[1].rule.expr: unknown name titel`,
+		"|\n      query ==\n        titel": `task.yaml:13:9: steps[1].rule.expr: unknown name titel`,
+		`query + 1`:                        `task.yaml:11:17: steps[1].rule.expr: invalid operation: + (mismatched types string and int)`,
+		`len(query)`:                       `task.yaml:11:11: steps[1].rule.expr: gives a value of type int, want a text (the right answer) or a truth value`,
+		`'answer == "1" ? answer : "0"'`:   `task.yaml:11:11: steps[1].rule.expr: gives the right answer and asks for the step's own answer, want one of the two`,
+		`query matches "["`:                `task.yaml:11:17: steps[1].rule.expr: error parsing regexp: missing closing ]: ` + "`[`",
+		`found.brand.answer`:               `task.yaml:11:17: steps[1].rule.expr: unknown field brand`,
+		`now() == now()`:                   `task.yaml:11:11: steps[1].rule.expr: unknown name now`,
+		`'any(words(query), any(words(title), # == "a"))'`:                   ``,
+		`'any(words(query), any(words(title), any(words(body), # == "a")))'`: `task.yaml:11:11: steps[1].rule.expr: loops stand in each other 3 deep, want at most 2`,
+		`columns.nothing == "a"`:                                             `pairs.csv:2: field "nothing": is missing; the columns are query, title, label, topic, why`,
+		`words(query)[1] == "x"`:                                             ``,
+		`words(query)[9] == "x"`:                                             `task.yaml:11:11: steps[1].rule.expr: on pairs.csv:`,
+		`1..2000000 == []`:                                                   `task.yaml:11:11: steps[1].rule.expr: on pairs.csv:`,
+	} {
+		_, err := open(t, step(rule)+"\n", Options{})
+		switch {
+		case want == "":
+			assert.NoError(t, err, rule)
+		case strings.HasSuffix(want, ":"):
+			assert.ErrorContains(t, err, want)
+		default:
+			assert.EqualError(t, err, want, rule)
+		}
+	}
+	_, err := open(t, step(strings.Repeat("1 + ", 300)+"1 == 2")+"\n", Options{})
+	assert.ErrorContains(t, err, "exceeds maximum allowed nodes")
+	// A condition sees no answers.
+	_, err = open(t, with("{name: label}", "{name: label, criteria: [{name: a, text: b, when: 'answers.x == query'}]}"), Options{})
+	assert.EqualError(t, err, `task.yaml:5:60: steps[0].criteria[0].when: unknown name answers`)
+}
+
+const whole = `version: 1
+name: shop
+labels:
+  - {label: 0, meaning: useless}
+  - {label: 1, meaning: fits, values: [good]}
+data: {pairs: {file: pairs.csv}}
+split: {folds: 2, validation: 0}
+criteria:
+  - {name: coverage, kind: coverage, params: {field: title}, fact: true}
+  - {name: head, kind: head}
+prompt:
+  system: Judge.
+  input: |
+    Q {{.Query}}
+    T {{.Title}} ({{.Fact "coverage"}}) {{.Column "why"}}
+steps:
+  - name: topic
+    instruction: Compare.
+    criteria:
+      - {name: same, text: The same thing.}
+      - {name: red, text: Red things only., when: 'has(query, "reds")'}
+    answers: [same, other]
+    rule: {truth: topic, reason: why}
+  - name: words
+    rule: {criterion: coverage}
+  - name: head
+    rule: {expr: found.head.answer}
+    answers: [yes, no, none]
+  - name: style
+    answers: [good, bad]
+    rule: {judge: style}
+  - name: label
+    rule:
+      expr: |
+        answer == (answers.topic == "same" && answers.words == "all" ? "1" : "0")
+`
+
+// completion writes the steps' answers as a model would.
+func completion(t *testing.T, d *task.Definition[rows.Example], answers ...string) *rollout.Completion {
+	c := &rollout.Completion{}
+	written := make([]prompt.Written, len(answers))
+	for i, a := range answers {
+		written[i].Answer = a
+	}
+	text, err := d.Template().Write(written)
+	require.NoError(t, err)
+	c.Text, c.Ends, c.Tokens = text, []int{len(text)}, []int32{1}
+	return c
+}
+
+func TestWhole(t *testing.T) {
+	style := reward.RuleFunc[rows.Example](func(_ context.Context, e rows.Example, tr *prompt.Trace, step int) (reward.Score, error) {
+		return reward.Score{Value: 1}, nil
+	})
+	got, err := open(t, whole, Options{Judges: map[string]reward.Rule[rows.Example]{"style": style}})
+	require.NoError(t, err)
+	s := got.Source
+	byTitle := make(map[string]rows.Example)
+	for _, set := range s.Tests[:1] {
+		for _, e := range set.Examples {
+			byTitle[e.Document.Title] = e
+		}
+	}
+	for i := range s.Size {
+		e := s.Train(i)
+		byTitle[e.Document.Title] = e
+		require.NotNil(t, e.Teach)
+	}
+	require.Len(t, byTitle, 10)
+	e := byTitle["Tent peg"]
+	assert.Equal(t, []string{"other", "some", "yes", "", "0"}, e.Truth)
+	assert.Equal(t, "Q red tent\nT Tent peg (1/2) peg", s.Input(e))
+	assert.Equal(t, []rows.Field{{Name: "coverage", Value: "1/2"}}, e.Facts)
+	assert.Equal(t, []string{"", "all", "yes", "", "1"}, byTitle["Green hat"].Truth, "an empty column is not known")
+
+	d := task.Definition[rows.Example]{
+		System: s.System, Steps: s.Steps, Input: s.Input, Compact: s.Compact, GroupSize: 1, Params: rollout.Params{MaxTokens: 1},
+		Outcomes: []task.Outcome[rows.Example]{{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })}},
+		Encode:   task.Plain[rows.Example](func(string) []int32 { return []int32{1} }),
+	}
+	text := d.Template().Render(e)
+	for _, want := range []string{"Judge.\n", "1. topic: Compare.\n   - same: The same thing.\n   - red: Red things only.\n", "2. words\n   - coverage title: ", "   - 0: useless\n"} {
+		assert.Contains(t, text, want)
+	}
+	assert.NotContains(t, d.Template().Render(byTitle["Mug"]), "Red things")
+
+	made, err := task.New(d)
+	require.NoError(t, err)
+	verdicts := func(answers ...string) (v []rollout.Verdict, reward float64) {
+		c := completion(t, &d, answers...)
+		require.NoError(t, made.Bind(e).Judge(t.Context(), c))
+		for _, st := range c.Steps {
+			v = append(v, st.Verdict)
+		}
+		return v, c.Rewards[0]
+	}
+	const right, wrong = rollout.VerdictCorrect, rollout.VerdictIncorrect
+	v, r := verdicts("other", "some", "yes", "good", "0")
+	assert.Equal(t, []rollout.Verdict{right, right, right, right, right}, v)
+	assert.Equal(t, 1., r)
+	// The last rule asks whether the label follows from the answers, not whether it
+	// is right.
+	v, r = verdicts("same", "all", "no", "bad", "1")
+	assert.Equal(t, []rollout.Verdict{wrong, wrong, wrong, right, right}, v)
+	assert.Equal(t, 0., r)
+	v, _ = verdicts("same", "all", "yes", "bad", "0")
+	assert.Equal(t, wrong, v[4])
+	assert.Equal(t, "10 rows\n", got.Reports[0].String())
+}
+
+// A rule that contradicts the labels is mentioned. Answers that it does not use need not
+// be known.
+func TestContradictions(t *testing.T) {
+	text := strings.Replace(minimal, "[{name: label}]", `
+- {name: topic, answers: [same, other], rule: {truth: topic}}
+- {name: free}
+- name: label
+  rule: {expr: 'answers.topic == "same" ? "1" : "0"'}
+split: {folds: 6, validation: 0}
+`, 1)
+	got, err := open(t, text, Options{})
+	require.NoError(t, err)
+	n := got.Source.Size
+	for _, e := range got.Source.Tests[0].Examples {
+		require.NotEqual(t, "green hat", e.Query)
+	}
+	assert.Regexp(t, fmt.Sprintf(`^task.yaml:9:16: steps\[2\].rule.expr: finds the label of [23] of %d training pairs wrong although the steps before are right, the first at pairs.csv:\d+\n10 rows\n$`, n-1),
+		strings.ReplaceAll(got.Reports[0].String(), filepath.Dir(got.Inputs[0])+string(filepath.Separator), ""))
+
+	for source, want := range map[string][]string{
+		`answers.b == "x"`: {"b"}, `(answers).a == "x"`: {"a"}, `answers[query] == "x"`: {"a", "b"}, `let said = answers; said.a == "x"`: {"a", "b"}, `query == "x"`: nil,
+	} {
+		x, err := (&File{}).compile("p", source, scope{earlier: []string{"a", "b"}, answer: true}, true)
+		require.NoError(t, err)
+		assert.Equal(t, want, x.answers, source)
+	}
+}
+
+// What the teacher writes where the truth is known, and where it is not.
+func TestTeacher(t *testing.T) {
+	const text = `
+teacher: {noise: .5, label_noise: .25}
+`
+	style := reward.RuleFunc[rows.Example](func(context.Context, rows.Example, *prompt.Trace, int) (reward.Score, error) {
+		return reward.Score{}, nil
+	})
+	judges := Options{Judges: map[string]reward.Rule[rows.Example]{"style": style}}
+	got, err := open(t, whole, judges)
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(1, 1))
+	find := func(s *rows.Source, title string) rows.Example {
+		for i := range s.Size {
+			if e := s.Train(i); e.Document.Title == title {
+				return e
+			}
+		}
+		t.Fatal("not in training")
+		return rows.Example{}
+	}
+	title := got.Source.Train(0).Document.Title
+	seen := make(map[string]int)
+	for range 1000 {
+		th := find(got.Source, title).Teach(rng)
+		require.Len(t, th, 5)
+		require.Empty(t, th[3].Reasoning)
+		seen[th[3].Answer]++
+	}
+	assert.InDelta(t, 500, seen["good"], 60, "at random")
+	assert.Equal(t, 1000, seen["good"]+seen["bad"])
+
+	got, err = open(t, whole+text, judges)
+	require.NoError(t, err)
+	wrong, wrongLabel := 0, 0
+	e := find(got.Source, title)
+	for range 2000 {
+		th := e.Teach(rng)
+		if th[1].Answer != e.Truth[1] {
+			wrong++
+		}
+		if th[4].Answer != e.Label() {
+			wrongLabel++
+		}
+	}
+	assert.InDelta(t, 1000, wrong, 90)
+	assert.InDelta(t, 500, wrongLabel, 80)
+}
+
+// Reasons quote other people's texts, which must not break the format.
+func TestReasonsAreMadeWritable(t *testing.T) {
+	b := &builder{f: &File{Steps: make([]Step, 2)}, steps: []task.Step[rows.Example]{{Name: "a", Answers: []string{"x"}}, {Name: "b"}}}
+	th := []rows.Thought{{Reasoning: `has </step> and \boxed{y}`, Answer: "x"}, {Reasoning: "fine", Answer: "y"}}
+	require.NoError(t, b.writable(&rows.Example{}, th))
+	assert.Equal(t, []rows.Thought{{Answer: "x"}, {Reasoning: "fine", Answer: "y"}}, th)
+	th[1].Answer = "</step>"
+	assert.ErrorContains(t, b.writable(&rows.Example{File: "f", Line: 3}, th), "f:3: ")
+	assert.Equal(t, "one two", b.cite("one\n\x00 two"))
+	assert.Len(t, strings.Fields(b.cite(strings.Repeat("w ", 99))), mostCited)
+}
+
+func TestOneLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b": "a b", " a": "a", "a  b": "a b", "a\nquery: b": "a query: b", "a\u2028b\u3000c\u00a0d": "a b c d", "a\x00\x1b[1mb": "a[1mb", "a ": "a", "": "",
+	} {
+		assert.Equal(t, want, line(text), "%q", text)
+	}
+}
+
+type half struct{}
+
+func (half) Clip(e rows.Example) (rows.Example, error) {
+	title, _, _ := strings.Cut(e.Document.Title, " ")
+	e.Document.Title = title
+	return e, nil
+}
+
+func (half) Quote(word string) string { return word[:1] }
+
+// A fact is about the whole document; what a step must find itself, about what the model
+// reads.
+func TestClip(t *testing.T) {
+	text := strings.Replace(whole, "    rule: {judge: style}\n", "", 1)
+	text = strings.Replace(text, "{expr: found.head.answer}", "{criterion: head}", 1)
+	text = strings.Replace(text, "    answers: [yes, no, none]\n", "", 1)
+	got, err := open(t, text, Options{})
+	require.NoError(t, err)
+	require.NoError(t, got.Source.Clip(half{}))
+	all := got.Source.Tests[0].Examples
+	for i := range got.Source.Size {
+		all = append(all, got.Source.Train(i))
+	}
+	n := 0
+	for _, e := range all {
+		if e.ID != "2" && e.ID != "9" { // Red tent, Old lamp
+			continue
+		}
+		n++
+		assert.Equal(t, []string{"all", "no"}, e.Truth[1:3], e.Document.Title)
+		assert.Equal(t, "2/2", e.Facts[0].Value)
+		if e.Teach != nil {
+			for _, w := range strings.Fields(e.Teach(rand.New(rand.NewPCG(1, 1)))[2].Reasoning) {
+				assert.Len(t, w, 1, "each word is quoted")
+			}
+		}
+	}
+	assert.Equal(t, 2, n)
+}
+
+func TestPrepareCompletesPairsFromElsewhere(t *testing.T) {
+	got, err := open(t, strings.Replace(whole, "    rule: {judge: style}\n", "", 1), Options{})
+	require.NoError(t, err)
+	e := got.Source.Prepare(rows.Example{Query: "red\nmug", Document: rows.Document{Title: "Mug"}})
+	assert.Equal(t, "Q red mug\nT Mug (1/2) ", got.Source.Input(e))
+}
+
+func TestFilesOfTheirOwn(t *testing.T) {
+	text := `version: 1
+name: shop
+labels: [0, 1]
+data:
+  pairs: {file: pairs.csv}
+  validation: {file: v.jsonl}
+  tests:
+    - {name: NEW, pairs: {file: t.tsv}}
+    - {name: OLD, pairs: {file: pairs.csv}}
+steps: [{name: label}]
+`
+	got, err := open(t, text, Options{}, "v.jsonl", `{"query":"a","document":"b","label":1}`, "t.tsv", "query\ttitle\tlabel\na\tb\t0\n")
+	require.NoError(t, err)
+	s := got.Source
+	assert.Equal(t, []int{10, 1, 1, 10}, []int{s.Size, len(s.Validation), len(s.Tests[0].Examples), len(s.Tests[1].Examples)})
+	assert.Equal(t, "NEW", s.Tests[0].Name)
+	assert.Len(t, got.Inputs, 3)
+}
+
+func TestValidationOfOneQuery(t *testing.T) {
+	const two = "query,title,label\na,t,0\na,u,1\nb,t,0\n"
+	got, err := open(t, with("", "split: {folds: 2}\n"), Options{}, "pairs.csv", two)
+	require.NoError(t, err)
+	assert.Empty(t, got.Source.Validation)
+	_, err = open(t, with("", "split: {folds: 2, validation: .1}\n"), Options{}, "pairs.csv", two)
+	assert.EqualError(t, err, "pairs.csv: split: the training data have only one query, want two: one to train on, one to validate on")
+}
+
+func TestGivenFolds(t *testing.T) {
+	given := func(columns, file string) (*Task, error) {
+		return open(t, with("", "split: {given: {file: f.csv"+columns+"}, test: 3, validation: 0}\n"), Options{}, "f.csv", file)
+	}
+	const rest = "red tent,0\nblue mug,3\ngreen hat,1\nold lamp,2\nnew sofa,4\n"
+	got, err := given(", query: q, fold: n", "q,n\nbig door,3\n"+rest)
+	require.NoError(t, err)
+	assert.Equal(t, []int{7, 3}, []int{got.Source.Size, len(got.Source.Tests[0].Examples)})
+	_, err = given("", "query,fold\n"+rest)
+	assert.EqualError(t, err, `pairs.csv:11: field "query": "big door" has no fold in f.csv`)
+	_, err = given("", "query,fold\nbig door,-1\n"+rest)
+	assert.EqualError(t, err, `f.csv:2: field "fold": is "-1", want a whole number from 0`)
+	_, err = given("", "query,fold\nred tent,1\n"+rest)
+	assert.EqualError(t, err, `f.csv:3: field "query": "red tent" occurs before, want one fold for each query`)
+}
+
+func TestGenerated(t *testing.T) {
+	make := func(uint64) (Generated, error) {
+		return Generated{
+			Train: func(i int) rows.Example {
+				return rows.Example{ID: fmt.Sprint(i), Query: "q", Document: rows.Document{Title: fmt.Sprint(i)}, Truth: []string{"1"}, Columns: map[string]string{"topic": "yes"}}
+			},
+			Tests: []rows.TestSet{{Name: "T", Examples: []rows.Example{{Query: "q", Document: rows.Document{Title: "t"}, Truth: []string{"0"}, Columns: map[string]string{"topic": "maybe"}}}}},
+		}, nil
+	}
+	text := with("{pairs: {file: pairs.csv}}", "{generated: g}")
+	text = strings.Replace(text, "[{name: label}]", "[{name: topic, rule: {truth: topic}}, {name: label}]", 1)
+	o := Options{Generators: map[string]Generator{"g": make}}
+	got, err := open(t, text, o)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"yes", "1"}, got.Source.Train(7).Truth)
+	assert.Equal(t, []string{"maybe", "0"}, got.Source.Tests[0].Examples[0].Truth)
+	_, err = open(t, strings.Replace(text, "{name: topic,", "{name: topic, answers: [yes, no],", 1), o)
+	assert.EqualError(t, err, `:0: field "topic": is "maybe", want one of yes, no`)
+}
+
+// A task may also be written in Go.
+func TestInGo(t *testing.T) {
+	f := &File{Version: 1, Name: "x", Labels: []rows.Label{{Name: "0"}, {Name: "1"}}, Steps: []Step{{Name: "a", Rule: Rule{Expr: "qury"}}, {Name: "label"}}}
+	f.Data.Pairs.File = "pairs.csv"
+	_, err := f.Open(Options{})
+	assert.EqualError(t, err, "taskfile: steps[0].rule.expr: line 1, column 1: unknown name qury")
+	assert.Empty(t, f.Digest())
+}
+
+// Whatever the file, Parse returns a valid task or errors with places.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte(whole))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("{\"version\": 1, \"labels\": [0, {\"label\": 1}], \"criteria\": [{\"kind\": \"brand\", \"params\": {\"a\": [1, null]}}]}"))
+	f.Add([]byte("x: &a [1,2]\ny: &b [*a,*a]\nlabels: [*b,*b]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		file, err := Parse(text, "f.yaml")
+		if err != nil {
+			if file != nil || !strings.HasPrefix(err.Error(), "f.yaml:") {
+				t.Fatalf("%q", err)
+			}
+			return
+		}
+		if err := file.Validate(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Whatever the expression, it compiles or the error names the setting; compiled, it ends
+// soon.
+func FuzzExpression(f *testing.F) {
+	for _, s := range []string{`query == title`, `answers.a == "x" ? "1" : "0"`, `any(words(query), # in words(title))`, `has(title, answer)`, `found.c.score > .5 && fields["brand"] matches "a+"`, `reduce(1..100, #acc + #) == 1`, `repeat("ab", 9) == query`} {
+		f.Add(s)
+	}
+	file := &File{}
+	e := rows.Example{Query: "red tent", Document: rows.Document{Title: "Red tents", Fields: []rows.Field{{Name: "brand", Value: "a"}}}, Found: []rows.Found{{Name: "c", Score: 1}}}
+	f.Fuzz(func(t *testing.T, text string) {
+		x, err := file.compile("p", text, scope{criteria: []string{"c"}, columns: columnsOf(text), earlier: []string{"a"}, answer: true}, true)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "taskfile: p: ") {
+				t.Fatal(err)
+			}
+			return
+		}
+		x.truth(&e, []string{"a"}, []string{"x"}, []string{"x", "y"})
+	})
+}
