@@ -184,9 +184,10 @@ func (p *pretrained) New(dir string) (*Model, error) {
 	return m, nil
 }
 
-// trainTokenizer learns the vocabulary from prompts and traces of training
-// examples; the marks of the task's syntax are tokens of their own.
-func trainTokenizer(ctx context.Context, src *rows.Source, vocab int) (*tokenizer.Tokenizer, error) {
+// trainTokenizer learns the vocabulary from prompts and traces of training examples,
+// of long documents from their beginning, which is what a model reads; the marks of the
+// task's syntax are tokens of their own.
+func trainTokenizer(ctx context.Context, src *rows.Source, vocab, documentTokens int) (*tokenizer.Tokenizer, error) {
 	d := definition(src)
 	t := d.Template()
 	corpus := func(yield func(string) bool) {
@@ -195,6 +196,7 @@ func trainTokenizer(ctx context.Context, src *rows.Source, vocab int) (*tokenize
 				return
 			}
 			e := src.Train(i)
+			e.Document.Body = beginning(e.Document.Body, 4*documentTokens)
 			if !yield(t.Render(e)) {
 				return
 			}
@@ -209,6 +211,16 @@ func trainTokenizer(ctx context.Context, src *rows.Source, vocab int) (*tokenize
 		return nil, ctx.Err() // it has not seen all
 	}
 	return tok, err
+}
+
+// beginning is the first characters of a text.
+func beginning(text string, characters int) string {
+	for i := range text {
+		if characters--; characters < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // trace writes one trace of an example's teacher as a completion's text.

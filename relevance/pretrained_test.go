@@ -16,7 +16,7 @@ import (
 // folder.
 func tinyFolder(t *testing.T, template string) string {
 	dir := t.TempDir()
-	tok, err := trainTokenizer(t.Context(), toy(100), 400)
+	tok, err := trainTokenizer(t.Context(), toy(100), 400, 96)
 	require.NoError(t, err)
 	b, err := tensor.Open("cpu")
 	require.NoError(t, err)

@@ -281,7 +281,7 @@ func (p *pipeline) tokenizer(ctx context.Context, vocab int) (*tokenizer.Tokeniz
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	tok, err := trainTokenizer(ctx, p.src, vocab)
+	tok, err := trainTokenizer(ctx, p.src, vocab, p.c.DocumentTokens)
 	if err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ func TestModelsOfYourOwn(t *testing.T) {
 	c := toySettings()
 	c.Student.Encoder = nil
 	src := toy(100)
-	tok, err := trainTokenizer(t.Context(), src, 400)
+	tok, err := trainTokenizer(t.Context(), src, 400, 96)
 	require.NoError(t, err)
 	p, err := prepared(t, toy(100), c)
 	require.NoError(t, err)

@@ -65,6 +65,9 @@ func (t taskFlags) open(path string, seed uint64, errs io.Writer) (*taskfile.Tas
 	return task, nil
 }
 
+// base is the folder that the task's paths are relative to.
+func (t taskFlags) base(path string) string { return cmp.Or(*t.dir, filepath.Dir(path)) }
+
 const relevanceTrainAbout = `Its argument is a task file, as in: stepwise relevance train tasks/chorus.yaml
 
 Trains a model on the task: baselines, a warm-up, reinforcement learning with
@@ -130,7 +133,11 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			o.Info["fold"] = strconv.Itoa(*open.fold)
 		}
 		for _, path := range task.Inputs {
-			if o.Data[path], err = run.DigestPath(ctx, path); err != nil {
+			name := path // by what the task calls it, so that the folder may move
+			if r, err := filepath.Rel(open.base(names[0]), path); err == nil {
+				name = filepath.ToSlash(r)
+			}
+			if o.Data[name], err = run.DigestPath(ctx, path); err != nil {
 				return err
 			}
 		}
@@ -249,10 +256,6 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 		w := bufio.NewWriter(out)
 		lines := json.NewEncoder(w)
 		lines.SetEscapeHTML(false)
-		base := *open.dir
-		if base == "" {
-			base = filepath.Dir(names[0])
-		}
 		var part []rows.Example
 		flush := func() error {
 			all, err := relevance.ScoreExamples(ctx, s, part, relevance.ScoreOptions{Steps: *steps, Samples: *samples})
@@ -267,7 +270,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 			part = part[:0]
 			return w.Flush()
 		}
-		d := unlabelled(task.File, names[1], base)
+		d := unlabelled(task.File, names[1], open.base(names[0]))
 		for e, err := range d.Each(&rows.Report{}) {
 			if err != nil {
 				return err

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"encoding/csv"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/chorus"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/study"
@@ -33,76 +29,25 @@ type judgements struct {
 	catalogue []rows.Document
 }
 
-// read reads the folder and judges every pair by the criteria for products.
+// read reads the folder, and judges every pair by the criteria that the model reads of.
 func read(dir string) (*judgements, error) {
-	d := rows.Data{
-		Pairs: rows.Table{File: filepath.Join(dir, "Broad_Query_Set_rated.csv"), Columns: rows.Columns{DocumentID: "docid", Label: "rating"}},
-		Documents: &rows.Table{File: filepath.Join(dir, "products.jsonl.gz"), Columns: rows.Columns{
-			Title: "title",
-			Fields: []rows.FieldColumn{
-				{Name: "supplier", Column: "supplier"}, {Name: "price", Column: "price"}, {Name: "*", Column: "short_*"},
-				{Name: "*", Column: "attr_t_*"}, {Name: "*", Column: "attr_n_*"}, {Name: "*", Column: "attr_b_*"},
-			},
-		}},
-		Ratings: &rows.Table{File: filepath.Join(dir, "Broad_Query_Set_individual_ratings.csv"), Columns: rows.Columns{
-			DocumentID: "docid", Raters: []string{"agent_1_rating", "agent_2_rating", "agent_3_rating"},
-		}},
-		AllDocuments: true,
-	}
-	for i, l := range labels {
-		d.Labels = append(d.Labels, rows.Label{Name: l, Meaning: meanings[i]})
-	}
-	pairs, found, err := d.Read()
+	data, err := chorus.Read(dir, false)
 	if err != nil {
 		return nil, err
 	}
-	fold, err := readFolds(filepath.Join(dir, "folds.csv"))
-	if err != nil {
-		return nil, err
-	}
-	for i := range found.Documents {
-		describe(&found.Documents[i])
-	}
-	for i := range pairs {
-		describe(&pairs[i].Document)
-	}
-	j := &judgements{pairs: pairs, catalogue: found.Documents}
-	collection := criteria.NewCollection(found.Documents, criteria.DefaultRoles())
-	all := append(criteria.Products(), &criteria.Typical{Of: "price"}, &criteria.Typical{Of: "price", Above: true})
-	for i := range pairs {
-		e := &pairs[i]
-		f, ok := fold[e.Query]
-		if !ok {
-			return nil, fmt.Errorf("folds.csv: has no fold for the query %q", e.Query)
-		}
-		j.fold = append(j.fold, f)
+	j := &judgements{pairs: data.Examples, fold: data.Fold, catalogue: data.Catalogue}
+	collection := criteria.NewCollection(data.Catalogue, data.Roles)
+	for i := range j.pairs {
+		e := &j.pairs[i]
 		j.label(e)
 		q, doc, of := collection.Query(e.Query), collection.Document(e.Document), map[string]criteria.Finding{}
-		for _, c := range all {
-			if slices.Contains(reasoned, c.Name()) || slices.Contains(stated, c.Name()) {
-				of[c.Name()] = c.Judge(q, doc)
-				known[c.Name()] = c
-			}
+		for _, c := range slices.Concat(reasoned, stated) {
+			of[c.Name()] = c.Judge(q, doc)
 		}
 		j.findings = append(j.findings, of)
 	}
-	j.study, err = study.New(study.Data{
-		Examples: pairs, Labels: labels, Relevant: 2, Fold: j.fold, Catalogue: found.Documents, Roles: criteria.DefaultRoles(), Criteria: all,
-	})
+	j.study, err = study.New(*data)
 	return j, err
-}
-
-// known are the criteria that the model reads of, by name.
-var known = map[string]criteria.Criterion{}
-
-// describe makes the description the body: not every product has one.
-func describe(d *rows.Document) {
-	d.Fields = slices.DeleteFunc(slices.Clone(d.Fields), func(f rows.Field) bool {
-		if f.Name == "description" {
-			d.Body = f.Value
-		}
-		return f.Name == "description"
-	})
 }
 
 func (j *judgements) label(e *rows.Example) {
@@ -137,23 +82,4 @@ func without(some ...int) (rest []int) {
 		}
 	}
 	return rest
-}
-
-func readFolds(path string) (map[string]int, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	all, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	fold := map[string]int{}
-	for _, row := range all[1:] {
-		if fold[row[0]], err = strconv.Atoi(row[1]); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return fold, nil
 }

@@ -6,10 +6,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/study"
@@ -19,10 +21,13 @@ import (
 )
 
 // reasoned are the criteria that are steps of the reasoning.
-var reasoned = []string{"coverage title", "accessory", "type", "brand"}
+var reasoned = []criteria.Criterion{&criteria.Coverage{Field: criteria.FieldTitle}, &criteria.Accessory{}, &criteria.Type{}, &criteria.Brand{}}
 
 // stated are further criteria whose findings stand in the prompt.
-var stated = []string{"coverage any", "head title", "position", "after", "companion", "compatibility", "alike", "alike names"}
+var stated = []criteria.Criterion{
+	&criteria.Coverage{Field: criteria.FieldAny}, &criteria.Head{Field: criteria.FieldTitle}, &criteria.Position{}, &criteria.After{},
+	&criteria.Companion{}, &criteria.Compatible{}, &criteria.Alike{}, &criteria.Alike{Names: true},
+}
 
 // evidence are the answers of the step that sums up what the criteria say together.
 var evidence = []string{"against", "doubtful", "mixed", "likely", "strong"}
@@ -53,9 +58,9 @@ func short(answer string, score float64) string {
 // believes that has not seen its query.
 func (j *judgements) facts(i int, belief []float64) []rows.Field {
 	var out []rows.Field
-	for _, name := range append(reasoned[:len(reasoned):len(reasoned)], stated...) {
-		f := j.findings[i][name]
-		out = append(out, rows.Field{Name: name, Value: short(f.Answer, f.Score)})
+	for _, c := range slices.Concat(reasoned, stated) {
+		f := j.findings[i][c.Name()]
+		out = append(out, rows.Field{Name: c.Name(), Value: short(f.Answer, f.Score)})
 	}
 	return append(out,
 		rows.Field{Name: "likely", Value: labels[linear.MostProbable(belief)]},
@@ -93,8 +98,8 @@ func (j *judgements) source(r reading) (*rows.Source, error) {
 		e := rows.Example{ID: j.pairs[i].ID, Query: j.pairs[i].Query, Document: rows.Document{Title: j.pairs[i].Document.Title}}
 		e.Facts = j.facts(i, belief)
 		var thoughts []rows.Thought
-		for _, name := range reasoned {
-			f := j.findings[i][name]
+		for _, c := range reasoned {
+			f := j.findings[i][c.Name()]
 			thoughts = append(thoughts, rows.Thought{Reasoning: tenths(f.Score), Answer: f.Answer})
 		}
 		expected := linear.Expected(belief)
@@ -135,10 +140,10 @@ func (j *judgements) source(r reading) (*rows.Source, error) {
 		},
 		Train: func(i int) rows.Example { return trained[at(i)] }, Size: len(trained),
 	}
-	for _, name := range reasoned {
+	for _, c := range reasoned {
 		s.Steps = append(s.Steps, task.Step[rows.Example]{
-			Name: name, Instruction: "Apply the criterion.", Answers: known[name].Answers(), Rule: rows.TruthRule(len(s.Steps)),
-			Criteria: []prompt.Criterion[rows.Example]{{Name: name, Text: known[name].Sentence()}},
+			Name: c.Name(), Instruction: "Apply the criterion.", Answers: c.Answers(), Rule: rows.TruthRule(len(s.Steps)),
+			Criteria: []prompt.Criterion[rows.Example]{{Name: c.Name(), Text: c.Sentence()}},
 		})
 	}
 	s.Steps = append(s.Steps, task.Step[rows.Example]{

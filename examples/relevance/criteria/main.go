@@ -9,18 +9,15 @@
 package main
 
 import (
-	"encoding/csv"
 	"flag"
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
+	"github.com/stepwise-rl/stepwise/examples/relevance/internal/chorus"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
-	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/study"
 )
 
@@ -33,7 +30,7 @@ func main() {
 	replicates := flag.Int("replicates", 1000, "bootstrap resamples")
 	flag.Parse()
 	start := time.Now()
-	data, err := read(*dir, *audit)
+	data, err := chorus.Read(*dir, *audit)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -80,69 +77,4 @@ var others = []criteria.Criterion{
 	&criteria.Coverage{Field: criteria.FieldFields}, &criteria.Head{Field: criteria.FieldCompatible},
 	&criteria.Others{}, &criteria.Others{Before: true}, &criteria.Companion{}, &criteria.Compatible{}, &criteria.NGram{}, &criteria.NGram{Share: true},
 	&criteria.Range{Of: "price"}, &criteria.Typical{Of: "price"},
-}
-
-// read reads the folder, with the prices if asked to. The criteria learn from the whole catalogue, without labels.
-func read(dir string, price bool) (*study.Data, error) {
-	labels := []string{"0", "1", "2", "3"}
-	in := rows.Data{
-		Pairs: rows.Table{File: filepath.Join(dir, "Broad_Query_Set_rated.csv"), Columns: rows.Columns{DocumentID: "docid", Label: "rating"}},
-		Documents: &rows.Table{File: filepath.Join(dir, "products.jsonl.gz"), Columns: rows.Columns{
-			Title: "title", Body: "short_description",
-			Fields: []rows.FieldColumn{
-				{Name: "supplier", Column: "supplier"},
-				{Name: "*", Column: "attr_t_*"}, {Name: "*", Column: "attr_n_*"}, {Name: "*", Column: "attr_b_*"},
-			},
-		}},
-		Ratings: &rows.Table{File: filepath.Join(dir, "Broad_Query_Set_individual_ratings.csv"), Columns: rows.Columns{
-			DocumentID: "docid", Raters: []string{"agent_1_rating", "agent_2_rating", "agent_3_rating"},
-		}},
-		AllDocuments: true,
-	}
-	if price {
-		in.Documents.Columns.Fields = append(in.Documents.Columns.Fields, rows.FieldColumn{Name: "price", Column: "price"})
-	}
-	for _, l := range labels {
-		in.Labels = append(in.Labels, rows.Label{Name: l})
-	}
-	examples, found, err := in.Read()
-	if err != nil {
-		return nil, err
-	}
-	fold, err := readFolds(filepath.Join(dir, "folds.csv"))
-	if err != nil {
-		return nil, err
-	}
-	d := &study.Data{
-		Examples: examples, Labels: labels, Relevant: 2, Catalogue: found.Documents, Roles: criteria.DefaultRoles(),
-		Criteria: criteria.Products(),
-	}
-	for _, e := range examples {
-		f, ok := fold[e.Query]
-		if !ok {
-			return nil, fmt.Errorf("folds.csv: has no fold for the query %q", e.Query)
-		}
-		d.Fold = append(d.Fold, f)
-	}
-	return d, nil
-}
-
-// readFolds returns the fold of each query.
-func readFolds(path string) (map[string]int, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	lines, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	folds := make(map[string]int)
-	for _, line := range lines[1:] {
-		if folds[line[0]], err = strconv.Atoi(line[1]); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return folds, nil
 }
