@@ -17,7 +17,7 @@ import (
 type BM25 struct {
 	k1, b     float64
 	documents int
-	mean      float64
+	terms     int // of all documents
 	frequency map[string]int
 }
 
@@ -49,20 +49,24 @@ func NewBM25(documents [][]string, o BM25Options) (*BM25, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	m := &BM25{k1: o.K1, b: o.B, documents: len(documents), frequency: make(map[string]int)}
-	terms := 0
-	seen := make(map[string]int) // term -> the last document that had it, from 1
-	for i, d := range documents {
-		terms += len(d)
-		for _, t := range d {
-			if seen[t] != i+1 {
-				seen[t] = i + 1
-				m.frequency[t]++
-			}
+	m := &BM25{k1: o.K1, b: o.B, frequency: make(map[string]int)}
+	for _, d := range documents {
+		m.Add(d)
+	}
+	return m, nil
+}
+
+// Add counts the terms of one more document of the collection.
+func (m *BM25) Add(document []string) {
+	m.documents++
+	m.terms += len(document)
+	seen := make(map[string]bool, len(document))
+	for _, t := range document {
+		if !seen[t] {
+			seen[t] = true
+			m.frequency[t]++
 		}
 	}
-	m.mean = float64(terms) / float64(max(len(documents), 1))
-	return m, nil
 }
 
 // IDF returns the inverse document frequency of a term.
@@ -75,20 +79,27 @@ func (m *BM25) IDF(term string) float64 {
 // the collection.
 func (m *BM25) Score(query, document []string) float64 {
 	var sum float64
-	norm := m.k1 * (1 - m.b)
-	if m.mean > 0 {
-		norm += m.k1 * m.b * float64(len(document)) / m.mean
-	}
 	for _, q := range query {
-		f := 0.
+		f := 0
 		for _, t := range document {
 			if t == q {
 				f++
 			}
 		}
 		if f > 0 {
-			sum += m.IDF(q) * f / (f + norm)
+			sum += m.Weight(q, f, len(document))
 		}
 	}
 	return sum
+}
+
+// Weight returns what a term of the query adds to the score of a document that has
+// it f times and is length terms long.
+func (m *BM25) Weight(term string, f, length int) float64 {
+	norm := m.k1 * (1 - m.b)
+	if m.terms > 0 {
+		mean := float64(m.terms) / float64(m.documents)
+		norm += m.k1 * m.b * float64(length) / mean
+	}
+	return m.IDF(term) * float64(f) / (float64(f) + norm)
 }

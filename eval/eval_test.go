@@ -28,8 +28,8 @@ func TestUndefinedIsNaN(t *testing.T) {
 		"AUC of negatives":           eval.AUC([]eval.Scored{{1, false}, {2, false}}),
 		"AUC with a NaN":             eval.AUC([]eval.Scored{{1, false}, {nan, true}, {2, true}}),
 		"nDCG of nothing":            eval.NDCG(nil, 10),
-		"nDCG without gain":          eval.NDCG([]eval.Ranked{{1, 0}, {2, 0}}, 10),
-		"nDCG with a NaN":            eval.NDCG([]eval.Ranked{{1, 1}, {nan, 0}}, 10),
+		"nDCG without gain":          eval.NDCG([]eval.Ranked{{Score: 1, Gain: 0}, {Score: 2, Gain: 0}}, 10),
+		"nDCG with a NaN":            eval.NDCG([]eval.Ranked{{Score: 1, Gain: 1}, {Score: nan, Gain: 0}}, 10),
 		"pass@k of too few":          eval.PassAtK(3, 1, 4),
 	} {
 		assert.True(t, math.IsNaN(got), "%s: %v", name, got)
@@ -46,9 +46,9 @@ func TestMistakesPanic(t *testing.T) {
 	one := []float64{1}
 	mean := func(x []float64) float64 { return x[0] }
 	for name, f := range map[string]func(){
-		"negative gain":     func() { eval.NDCG([]eval.Ranked{{1, -1}}, 10) },
-		"NaN gain":          func() { eval.NDCG([]eval.Ranked{{1, nan}}, 10) },
-		"infinite gain":     func() { eval.NDCG([]eval.Ranked{{1, math.Inf(1)}}, 10) },
+		"negative gain":     func() { eval.NDCG([]eval.Ranked{{Score: 1, Gain: -1}}, 10) },
+		"NaN gain":          func() { eval.NDCG([]eval.Ranked{{Score: 1, Gain: nan}}, 10) },
+		"infinite gain":     func() { eval.NDCG([]eval.Ranked{{Score: 1, Gain: math.Inf(1)}}, 10) },
 		"more right than n": func() { eval.PassAtK(3, 4, 1) },
 		"k 0":               func() { eval.PassAtK(3, 1, 0) },
 		"level":             func() { eval.Bootstrap(one, mean, eval.BootstrapOptions{Level: 95}) },
@@ -108,10 +108,10 @@ func TestKappaIsItsDoubleSum(t *testing.T) {
 
 func TestNDCGOfTiesIsTheMeanOverTheirOrders(t *testing.T) {
 	// Gains 3 and 0 tie: the mean of nDCG over both orders.
-	a := eval.NDCG([]eval.Ranked{{2, 3}, {1, 0}, {0, 1}}, 2)
-	b := eval.NDCG([]eval.Ranked{{1, 3}, {2, 0}, {0, 1}}, 2)
-	assert.InDelta(t, (a+b)/2, eval.NDCG([]eval.Ranked{{1, 3}, {1, 0}, {0, 1}}, 2), 1e-12)
-	assert.Equal(t, 1., eval.NDCG([]eval.Ranked{{9, 3}, {8, 1}, {7, 0}}, 0))
+	a := eval.NDCG([]eval.Ranked{{Score: 2, Gain: 3}, {Score: 1, Gain: 0}, {Score: 0, Gain: 1}}, 2)
+	b := eval.NDCG([]eval.Ranked{{Score: 1, Gain: 3}, {Score: 2, Gain: 0}, {Score: 0, Gain: 1}}, 2)
+	assert.InDelta(t, (a+b)/2, eval.NDCG([]eval.Ranked{{Score: 1, Gain: 3}, {Score: 1, Gain: 0}, {Score: 0, Gain: 1}}, 2), 1e-12)
+	assert.Equal(t, 1., eval.NDCG([]eval.Ranked{{Score: 9, Gain: 3}, {Score: 8, Gain: 1}, {Score: 7, Gain: 0}}, 0))
 }
 
 func sum(x []float64) float64 {

@@ -14,20 +14,37 @@ type Ranked struct {
 	// Gain is the document's gain, at least 0: its grade, or 2^grade - 1 to
 	// emphasise the best.
 	Gain float64
+	// ID is the document's name, which orders equal scores with TiesTREC.
+	ID string
 }
 
-// NDCG returns the normalised discounted cumulative gain of one query's
+// Ties says how documents with equal scores rank.
+type Ties int
+
+const (
+	// TiesShared: they share their ranks. Each counts with the mean of their gains
+	// (McSherry and Najork 2008, doi:10.1007/978-3-540-78646-7_38), so the order of
+	// the input does not matter.
+	TiesShared Ties = iota
+	// TiesTREC: as in trec_eval. Scores are rounded to float32, and equal ones rank
+	// by descending ID. A document whose score is -Inf was not retrieved: it has no
+	// rank, and counts in the best possible order only.
+	TiesTREC
+)
+
+// NDCG is [NDCGTies] with TiesShared.
+func NDCG(docs []Ranked, k int) float64 { return NDCGTies(docs, k, TiesShared) }
+
+// NDCGTies returns the normalised discounted cumulative gain of one query's
 // documents at rank k; k <= 0 takes all (Järvelin and Kekäläinen 2002,
 // doi:10.1145/582415.582418):
 //
 //	DCG@k = Σ_{rank=1..k} gain(rank) / log2(1 + rank)
 //
-// divided by that of the best possible order. Documents with equal scores share
-// their ranks: each counts with the mean of their gains (McSherry and Najork
-// 2008, doi:10.1007/978-3-540-78646-7_38), so the order of the input does not
-// matter. It is NaN if no gain is positive or any score is NaN. NDCG panics on a
-// gain that is negative, infinite or NaN.
-func NDCG(docs []Ranked, k int) float64 {
+// divided by that of the best possible order. It is NaN if no gain is positive or
+// any score is NaN. It panics on a gain that is negative, infinite or NaN, and on
+// unknown ties.
+func NDCGTies(docs []Ranked, k int, ties Ties) float64 {
 	for i, d := range docs {
 		if !(d.Gain >= 0) || math.IsInf(d.Gain, 0) {
 			panic(fmt.Sprintf("eval: the gain of document %d is %v; gains must be finite and not negative", i, d.Gain))
@@ -37,12 +54,29 @@ func NDCG(docs []Ranked, k int) float64 {
 		}
 	}
 	ranked := slices.Clone(docs)
-	slices.SortFunc(ranked, func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) })
-	got := dcg(ranked, k)
+	byScore := func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) }
+	var got float64
+	switch ties {
+	case TiesShared:
+		slices.SortFunc(ranked, byScore)
+		got = dcg(ranked, k)
+	case TiesTREC:
+		ranked = slices.DeleteFunc(ranked, func(d Ranked) bool { return math.IsInf(d.Score, -1) })
+		slices.SortFunc(ranked, func(a, b Ranked) int {
+			return cmp.Or(cmp.Compare(float32(b.Score), float32(a.Score)), cmp.Compare(b.ID, a.ID))
+		})
+		for i := range ranked {
+			ranked[i].Score = -float64(i) // no ties are left
+		}
+		got = dcg(ranked, k)
+		ranked = slices.Clone(docs)
+	default:
+		panic(fmt.Sprintf("eval: unknown Ties %d", ties))
+	}
 	for i := range ranked {
 		ranked[i].Score = ranked[i].Gain
 	}
-	slices.SortFunc(ranked, func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) })
+	slices.SortFunc(ranked, byScore)
 	// Without a positive gain this is 0/0, which is NaN.
 	return got / dcg(ranked, k)
 }

@@ -32,7 +32,7 @@ func (p *pipeline) encodeDemonstration(text string) []int32 {
 func (p *pipeline) imitation(pol rl.Policy, steps int, lr rl.Schedule) *rl.Imitation {
 	return &rl.Imitation{
 		Policy: pol, Demonstrations: p.demonstration, End: p.models.End(),
-		Batch: p.c.Warmup.Batch, Steps: steps, LR: lr, MaxNorm: 1,
+		Batch: p.c.Warmup.Batch, Steps: steps, LR: lr, MaxNorm: p.c.Reinforce.MaxNorm,
 	}
 }
 

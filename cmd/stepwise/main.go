@@ -5,6 +5,9 @@
 //	stepwise info                 what such a model is, and the memory it needs
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
+//	stepwise posir build          a position benchmark of your own documents
+//	stepwise posir eval           the position bias of a retriever
+//	stepwise posir metrics        PosIR's numbers from results
 //	stepwise relevance eval       score a model on the test sets of a task
 //	stepwise relevance report     the page of a run, or how two runs differ
 //	stepwise relevance score      label a file of queries and documents
@@ -43,6 +46,7 @@ var commands = []command{
 	{"generate", "generate text with a model's folder", runGenerate},
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
+	{"posir", "measure whether a retriever is blind to where the answer stands", runPosir},
 	{"relevance", "train a model that judges relevance, and use it", runRelevance},
 	{"run", "check, compare and show the folders of runs", runRun},
 }

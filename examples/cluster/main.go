@@ -6,7 +6,7 @@
 //
 // The configurations in this folder are all pairs that go together; docs/scale.md says
 // how the weights travel between the two. Stop it with Ctrl-C and add -resume. The task is that of examples/owntask, shortened: what
-// becomes of a parcel that is sent back.
+// becomes of a parcel that is sent back. With -task, the job is package relevance's.
 package main
 
 import (
@@ -23,9 +23,6 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
-	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
-	"github.com/stepwise-rl/stepwise/lm/model"
-	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
@@ -78,24 +75,12 @@ func demonstration(t *prompt.Template[parcel], p parcel) (string, error) {
 // learn trains with the policy and the engine of a configuration, in a run's folder, and
 // writes how good they are.
 func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir string, begin func(run.Config) (*run.Writer, error), log *slog.Logger) error {
-	tok, err := tokenizer.Load(c.Model + "/tokenizer.json")
-	if err != nil {
-		return err
-	}
-	chatConfig, err := chat.ReadConfig(c.Model)
-	if err != nil {
-		return err
-	}
-	template, err := jinja.FromConfig(chatConfig, "default", jinja.Options{})
-	if err != nil {
-		return err
-	}
-	generation, err := model.ReadGeneration(c.Model)
+	m, err := readModel(c.Model)
 	if err != nil {
 		return err
 	}
 	d := definition()
-	d.Encode = chat.Encode[parcel](template, tok, chat.Options{Generate: true})
+	d.Encode = chat.Encode[parcel](m.template, m.tok, chat.Options{Generate: true})
 	sampled, err := task.New(d)
 	if err != nil {
 		return err
@@ -114,7 +99,7 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 	if err != nil {
 		return err
 	}
-	p, err := openPair(ctx, c, tok, generation.EOS, stage.Checkpoints().Dir, log)
+	p, err := openPair(ctx, c, m.tok, m.eos, stage.Checkpoints().Dir, log)
 	if err != nil {
 		return err
 	}
@@ -145,10 +130,10 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 			if err != nil {
 				return err
 			}
-			demos = append(demos, rl.Demonstration{Prompt: request.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))})
+			demos = append(demos, rl.Demonstration{Prompt: request.Prompt, Tokens: m.tok.EncodeExcept(text, m.tok.Markup(text, true))})
 		}
 		warmup := rl.Imitation{
-			Policy: p.policy, Demonstrations: rl.Shuffled(demos, c.Seed), End: generation.EOS[:1], Batch: 16,
+			Policy: p.policy, Demonstrations: rl.Shuffled(demos, c.Seed), End: m.eos[:1], Batch: 16,
 			Steps: c.Warmup, LR: rl.Constant{LR: c.WarmupLR}, MaxNorm: p.maxNorm,
 		}
 		if err := warmup.Run(ctx); err != nil {
@@ -207,6 +192,7 @@ func goOn(c run.Config) (*run.Writer, error) {
 func main() {
 	path := flag.String("config", "examples/cluster/local-local.json", "the configuration")
 	data := flag.String("data", "examples/owntask/parcels.jsonl", "the parcels")
+	job := flag.String("task", "", "a task file of package relevance, to do its main job in place of the parcels")
 	out := flag.String("out", "runs/cluster", "the run's folder")
 	resume := flag.Bool("resume", false, "go on with the run in the folder, if there is one")
 	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
@@ -219,10 +205,12 @@ func main() {
 	defer stop()
 	parcels, err := readParcels(*data)
 	if err == nil && *tiny != "" {
-		err = writeTiny(*tiny, parcels)
+		err = writeTiny(*tiny, parcels, *job)
 	} else if err == nil {
 		var c config
-		if c, err = readConfig(*path); err == nil {
+		if c, err = readConfig(*path); err == nil && *job != "" {
+			err = mainJob(ctx, os.Stdout, c, *job, *out, *resume, slog.Default())
+		} else if err == nil {
 			err = learn(ctx, os.Stdout, c, parcels, *out, begin, slog.Default())
 		}
 	}

@@ -79,6 +79,6 @@ func tiny(t *testing.T) string {
 	parcels, err := readParcels("../owntask/parcels.jsonl")
 	require.NoError(t, err)
 	dir := t.TempDir()
-	require.NoError(t, writeTiny(dir, parcels))
+	require.NoError(t, writeTiny(dir, parcels, ""))
 	return dir
 }

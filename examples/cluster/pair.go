@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
@@ -106,6 +109,35 @@ func readConfig(path string) (c config, err error) {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return c, err
+}
+
+// pretrained is what a model's folder holds beside its weights.
+type pretrained struct {
+	tok      *tokenizer.Tokenizer
+	template chat.Template
+	eos      []int32
+	maxSeq   int
+}
+
+func readModel(dir string) (*pretrained, error) {
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	settings, err := chat.ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	template, err := jinja.FromConfig(settings, "default", jinja.Options{})
+	if err != nil {
+		return nil, err
+	}
+	generation, err := model.ReadGeneration(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := model.ReadConfig(dir)
+	return &pretrained{tok, template, generation.EOS, c.MaxSeq}, err
 }
 
 // pair is a policy and an engine that go together.

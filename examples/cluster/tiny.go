@@ -10,13 +10,13 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 )
 
-// writeTiny writes a small model for this task as a Hugging Face folder, for those who
+// writeTiny writes a small model for the task as a Hugging Face folder, for those who
 // have no other: random weights, and a tokenizer made of the task's texts. Its heads
 // have 64 elements because vLLM's attention on CPU refuses fewer.
-func writeTiny(dir string, parcels []parcel) error {
+func writeTiny(dir string, parcels []parcel, job string) error {
 	d := definition()
 	template := d.Template()
-	var texts []string
+	texts, marks := []string{}, template.Marks()
 	for _, p := range parcels {
 		text, err := demonstration(template, p)
 		if err != nil {
@@ -24,8 +24,14 @@ func writeTiny(dir string, parcels []parcel) error {
 		}
 		texts = append(texts, template.Render(p), text)
 	}
+	if job != "" {
+		var err error
+		if texts, marks, err = relevanceTexts(job); err != nil {
+			return err
+		}
+	}
 	tok, err := tokenizer.Train(slices.Values(texts), tokenizer.TrainOptions{
-		VocabSize: 420, Special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, Added: template.Marks(),
+		VocabSize: 420, Special: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, Added: marks,
 	})
 	if err != nil {
 		return err

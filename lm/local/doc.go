@@ -1,7 +1,7 @@
 // Package local joins the learning core with the language models of package
 // model, in this process: a [Policy] that is trained, an [Engine] that samples,
-// a [LogProber] for frozen references and teachers, and a [Student] to distill
-// into. They run on any tensor backend.
+// a [LogProber] for frozen references and teachers, a [Student] to distill
+// into, and an [Embedder]. They run on any tensor backend.
 //
 // # A policy and its engine
 //
@@ -47,6 +47,12 @@
 //		Form: rollout.FormFolder, Dir: "/shared/weights", Model: pretrained,
 //	})
 //	trainer, err := rl.NewTrainer(rl.Config{Policy: exporter, Engine: servers, ...})
+//
+// # Sentence embeddings
+//
+// An [Embedder] makes vectors of texts with an encoder such as MiniLM, cuts long
+// documents into chunks that it reads whole, and says which tokens move a score
+// ([Embedder.Saliency]). Package eval/posir searches with it.
 //
 // # The trained model
 //

@@ -40,14 +40,16 @@ func (l *bert) Forward(p *pass, pack *Pack) tensor.Buffer {
 }
 
 // Backward takes d [rows×dim], the gradient with respect to the hidden state,
-// adds to the parameters' gradients and overwrites d.
-func (l *bert) Backward(p *pass, d tensor.Buffer) {
+// adds to the parameters' gradients and overwrites d. It returns the gradient with
+// respect to the sum of the embeddings, which is that with respect to each of them.
+func (l *bert) Backward(p *pass, d tensor.Buffer) tensor.Buffer {
 	l.chain.backward(p, l.Blocks, d)
 	sum := p.Arena.Zeros(d.Len())
 	l.Norm.Backward(p, sum, d, p.Rows)
 	l.Word.Backward(p, sum)
 	l.Position.Backward(p, sum)
 	l.Type.Backward(p, sum)
+	return sum
 }
 
 // ffn is the feed-forward layer down(gelu(up(x))).

@@ -51,7 +51,8 @@
 // An [Encoder] classifies: the decoder's blocks without a causal mask, or the
 // layers of BERT ([BERTStyle]), then pooling and a linear layer.
 // [PretrainedEncoder] begins with a real model (BERT, MiniLM, BGE), whose
-// sentence embeddings [Encoder.Embed] gives.
+// sentence embeddings [Encoder.Embed] gives. [Encoder.InputGradient] says how much
+// each token moves them.
 //
 // # Checkpoints
 //

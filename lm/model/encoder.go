@@ -13,8 +13,9 @@ type body interface {
 	// last norm. It keeps the pack until Backward.
 	Forward(p *pass, pack *Pack) tensor.Buffer
 	// Backward takes d [rows×dim], the gradient with respect to the hidden
-	// state, adds to the parameters' gradients and overwrites d.
-	Backward(p *pass, d tensor.Buffer)
+	// state, adds to the parameters' gradients and overwrites d. It returns the
+	// gradient with respect to the tokens' embeddings [rows×dim].
+	Backward(p *pass, d tensor.Buffer) tensor.Buffer
 }
 
 // Encoder classifies sequences: a body, pooling, and a linear layer. One
@@ -95,6 +96,33 @@ func (e *Encoder) Embed(p *Pack, states []float32) error {
 	return e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, false) })
 }
 
+// InputGradient computes gradients with respect to the embeddings of the tokens that
+// the encoder reads, such as the saliency of each token. It writes what Embed does into
+// states, calls gradient to write the gradient of some value with respect to states
+// into dstates, both [len(p.Segments)×Dim], and writes the gradient with respect to
+// every row's token embedding into dinputs [p.Rows()×Dim]. The parameters' gradients stay as
+// they are. Errors are those of Embed. It panics if states or dinputs does not fit.
+func (e *Encoder) InputGradient(p *Pack, states, dinputs []float32, gradient func(states, dstates []float32)) error {
+	if len(dinputs) != p.Rows()*e.cfg.Dim {
+		panic(fmt.Sprintf("model: %d rows, each of %d values, but room for %d", p.Rows(), e.cfg.Dim, len(dinputs)))
+	}
+	if err := e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, true) }); err != nil {
+		return err
+	}
+	dstates := make([]float32, len(states))
+	gradient(states, dstates)
+	grads := make([]tensor.Buffer, len(e.params))
+	for i, param := range e.params {
+		grads[i], param.Grad = param.Grad, nil // the layers then skip it
+	}
+	defer func() {
+		for i, param := range e.params {
+			param.Grad = grads[i]
+		}
+	}()
+	return e.b.Read(dinputs, e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) }))
+}
+
 // read checks p, runs compute and reads its result [len(p.Segments)×cols] into
 // dst.
 func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func() tensor.Buffer) error {
@@ -162,16 +190,26 @@ func (e *Encoder) Backward(dlogits []float32) error {
 		panic(fmt.Sprintf("model: %d sequences of %d classes, but gradients of %d logits", n, e.cfg.Classes, len(dlogits)))
 	}
 	e.ready = false
+	e.backwardPooled(func(dpooled tensor.Buffer) {
+		dout := p.Arena.Take(len(dlogits))
+		e.b.Write(dout, dlogits)
+		e.score.Backward(p, dpooled, dout, n, 0)
+	})
+	return e.b.Sync()
+}
+
+// backwardPooled goes back from the gradient with respect to the pooled states
+// [sequences×dim], which write computes, and returns that with respect to the tokens'
+// embeddings [rows×dim].
+func (e *Encoder) backwardPooled(write func(dpooled tensor.Buffer)) tensor.Buffer {
+	p := &e.pass
 	d := p.Arena.Zeros(p.Rows * e.cfg.Dim)
 	before := p.Arena.Mark()
-	dout := p.Arena.Take(len(dlogits))
-	e.b.Write(dout, dlogits)
-	dpooled := p.Arena.Take(n * e.cfg.Dim)
-	e.score.Backward(p, dpooled, dout, n, 0)
+	dpooled := p.Arena.Take(len(p.Segments) * e.cfg.Dim)
+	write(dpooled)
 	e.poolGrad(d, dpooled)
 	p.Arena.Release(before)
-	e.body.Backward(p, d)
-	return e.b.Sync()
+	return e.body.Backward(p, d)
 }
 
 // pool computes pooled [sequences×dim] from y [rows×dim].

@@ -168,6 +168,68 @@ func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 	}
 }
 
+// An embedding that only one row has gets the gradient of its row.
+func TestInputGradientMatchesCentralDifferences(t *testing.T) {
+	bert := EncoderConfig{
+		Config:  Config{Vocab: 9, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
+		Classes: 3, Style: BERTStyle,
+	}
+	first := bert
+	first.Pooling = FirstPooling
+	llama := EncoderConfig{Config: shapes["all"], Classes: 3}
+	llama.Vocab = 9
+	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "llama": llama} {
+		for _, recompute := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, recompute), func(t *testing.T) {
+				b := reference.New64()
+				e, err := NewEncoder(b, cfg, 7)
+				require.NoError(t, err)
+				e.Recompute = recompute
+				randomise(b, e.Params())
+				var p Pack
+				p.Add([]int32{1, 4, 2}, -1)
+				p.Add([]int32{3, 7, 0, 8}, -1)
+				weights := []float64{1, -.5} // of the two squared states
+				loss := func() (sum float64) {
+					for i, v := range values64(t, b, e.pooled(&p, false)) {
+						sum += weights[i/8] * v * v
+					}
+					return sum
+				}
+				states, dinputs := make([]float32, 16), make([]float32, 7*8)
+				require.NoError(t, e.InputGradient(&p, states, dinputs, func(states, dstates []float32) {
+					for i, v := range states {
+						dstates[i] = float32(2 * weights[i/8] * float64(v))
+					}
+				}))
+				const h = 1e-5
+				table := e.Params()[0]
+				value := values64(t, b, table.Value)
+				for row, id := range p.Tokens {
+					for c := range 8 {
+						at := int(id)*8 + c
+						old := value[at]
+						value[at] = old + h
+						b.Write64(table.Value, value)
+						up := loss()
+						value[at] = old - h
+						b.Write64(table.Value, value)
+						want := (up - loss()) / (2 * h)
+						value[at] = old
+						require.InDelta(t, want, dinputs[row*8+c], 1e-5*math.Max(1, math.Abs(want)), "row %d", row)
+					}
+				}
+				for _, param := range e.Params() {
+					require.NotNil(t, param.Grad)
+					for _, g := range values64(t, b, param.Grad) {
+						require.Zero(t, g, param.Name)
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestLoRAGradientMatchesCentralDifferences(t *testing.T) {
 	for name, cfg := range shapes {
 		for _, targets := range []Projections{AllProjections, QProj | VProj, DownProj} {

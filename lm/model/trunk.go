@@ -31,8 +31,9 @@ func (t *trunk) Forward(p *pass, tokens []int32) tensor.Buffer {
 }
 
 // Backward takes d, the gradient with respect to Forward's result, adds to the
-// parameters' gradients and overwrites d.
-func (t *trunk) Backward(p *pass, d tensor.Buffer) {
+// parameters' gradients and overwrites d. It returns the gradient with respect to the
+// tokens' embeddings [rows×dim].
+func (t *trunk) Backward(p *pass, d tensor.Buffer) tensor.Buffer {
 	blocks := t.Blocks
 	if p.Wanted != nil {
 		last := len(blocks) - 1
@@ -40,6 +41,7 @@ func (t *trunk) Backward(p *pass, d tensor.Buffer) {
 	}
 	t.chain.backward(p, blocks, d)
 	t.Embed.Backward(p, d)
+	return d
 }
 
 // chained is a block of a trunk or of a bert.
@@ -94,10 +96,10 @@ func (t normed) Forward(p *pass, pack *Pack) tensor.Buffer {
 	return y
 }
 
-func (t normed) Backward(p *pass, d tensor.Buffer) {
+func (t normed) Backward(p *pass, d tensor.Buffer) tensor.Buffer {
 	dx := p.Arena.Zeros(d.Len())
 	t.Norm.Backward(p, dx, d, p.Rows)
-	t.trunk.Backward(p, dx)
+	return t.trunk.Backward(p, dx)
 }
 
 // newTrunk builds the trunk that c describes (defaults filled in).

@@ -103,16 +103,16 @@ func (e *Engine) probe(ctx context.Context, s *server, model string, temperature
 }
 
 // probeMeaning finds out what the log-probs are. Of a token that greedy sampling draws
-// it compares three: at temperature 0, and at temperatures 1 and 8 where the two most
+// it compares three: at temperature 0, and at temperatures 1 and 2 where the two most
 // likely tokens are kept. (Keeping one is greedy sampling to some servers, whatever the
-// temperature.)
+// temperature, and vLLM refuses temperatures above 2.)
 func (e *Engine) probeMeaning(ctx context.Context, s *server) error {
 	prompt, token, greedy, err := e.uncertain(ctx, s)
 	if err != nil || prompt == nil {
 		return err
 	}
 	var kept [2]float64
-	for i, temperature := range []float64{1, 8} {
+	for i, temperature := range []float64{1, 2} {
 		p := rollout.Params{Temperature: temperature, TopK: 2, MaxTokens: 1}
 		drawn := false
 		for try := int64(0); try < probePrompts && !drawn; try++ {
@@ -131,15 +131,15 @@ func (e *Engine) probeMeaning(ctx context.Context, s *server) error {
 		}
 	}
 	same := func(p float64) bool { return math.Abs(p-greedy) <= tolerance }
-	switch one, eight := kept[0], kept[1]; {
-	case same(one) && same(eight):
+	switch one, two := kept[0], kept[1]; {
+	case same(one) && same(two):
 		s.logps.meaning = meaningUnit
 	case same(one):
 		s.logps.meaning = meaningTempered
-	case one > greedy && eight > greedy:
+	case one > greedy && two > greedy:
 		s.logps.meaning = meaningProcessed
 	default:
-		return fmt.Errorf("of the same token they are %v at temperature 0 and, with TopK 2, %v at 1 and %v at 8: none of the meanings that are known", greedy, one, eight)
+		return fmt.Errorf("of the same token they are %v at temperature 0 and, with TopK 2, %v at 1 and %v at 2: none of the meanings that are known", greedy, one, two)
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func TestAsync(t *testing.T) {
 		step, busy, rate, refresh := measure(a)
 		t.Logf("staleness %d: %.2f s per training step of %.0f tokens, slots %.0f%% busy, %.0f tokens/s, a refresh takes %.2f s; a token took %v",
 			a.Staleness, step.Seconds(), perStep, 100*busy, rate, refresh, token)
-		out := run(t, "go", "test", "./rl/internal/simulate", "-run", "Table", "-v", "-args", "-table",
+		out := command(t, "go", "test", "./rl/internal/simulate", "-run", "Table", "-v", "-args", "-table",
 			"-servers", fmt.Sprint(asyncServers), "-slots", fmt.Sprint(asyncSlots), "-median", fmt.Sprint(asyncMedian), "-sigma", fmt.Sprint(asyncSigma),
 			"-longest", fmt.Sprint(asyncLongest), "-token", token.String(), "-fail", "0", "-refresh", fmt.Sprintf("%.3fs", refresh),
 			"-update", asyncUpdate.String(), "-staleness", fmt.Sprint(a.Staleness), "-group", fmt.Sprint(asyncGroup), "-prompts", fmt.Sprint(asyncPrompts))

@@ -3,9 +3,11 @@
 package peers
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/model/gguf"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/openai"
 	"github.com/stepwise-rl/stepwise/rl"
@@ -181,6 +185,63 @@ func TestLlamaCPPRouter(t *testing.T) {
 			return rollout.Weights{Version: version, Form: rollout.FormGGUF, Ref: path}
 		},
 	})
+}
+
+// shop writes a small task for package relevance and returns its file.
+func shop(t *testing.T) string {
+	dir := t.TempDir()
+	file, err := os.ReadFile("testdata/shop.yaml")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shop.yaml"), file, 0o666))
+	r := rand.New(rand.NewPCG(1, 1))
+	colours, things := []string{"red", "blue", "green", "black"}, []string{"kettle", "lamp", "chair", "shirt", "clock", "tent"}
+	rows := "query,title,label,thing\n"
+	for q := range 60 {
+		colour, thing := colours[r.IntN(4)], things[r.IntN(6)]
+		for range 10 {
+			c, d := colours[r.IntN(4)], things[r.IntN(6)]
+			if r.IntN(2) == 0 {
+				d = thing
+			}
+			label, same := "0", "no"
+			if d == thing {
+				label, same = map[bool]string{true: "2", false: "1"}[c == colour], "yes"
+			}
+			rows += fmt.Sprintf("%s %s for room %d,%s %s no. %d,%s,%s\n", colour, thing, q, c, d, r.IntN(1000), label, same)
+		}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shop.csv"), []byte(rows), 0o666))
+	return filepath.Join(dir, "shop.yaml")
+}
+
+// Package relevance's main job, with samples from llama.cpp: its quick mode, all stages.
+func TestMainJob(t *testing.T) {
+	need(t, "llama.cpp")
+	task := shop(t)
+	w := newWorld(t)
+	dir, models := filepath.Join(t.TempDir(), "model"), t.TempDir()
+	command(t, w.cluster, "-tiny", dir, "-task", task)
+	d, err := model.LoadDecoder(w.backend, dir)
+	require.NoError(t, err)
+	defer d.Free()
+	generation, err := model.ReadGeneration(dir)
+	require.NoError(t, err)
+	require.NoError(t, gguf.Export(filepath.Join(models, "start.gguf"), d, gguf.Options{TokenizerFrom: dir, Generation: &generation}))
+	s := startLlamaCPP(t, "--models-dir", models, "--models-max", "2")
+	config, err := json.Marshal(map[string]any{
+		"model": dir, "policy": map[string]any{"kind": "local", "lr": 4e-4, "rank": 0},
+		"engine": engineSettings(openai.DialectLlamaCPP, s, "start"), "weights": models, "seed": 1, "warmup_lr": 2e-3,
+	})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "config.json")
+	require.NoError(t, os.WriteFile(path, config, 0o666))
+	begun := time.Now()
+	out := command(t, w.cluster, "-config", path, "-task", task, "-out", filepath.Join(t.TempDir(), "run"))
+	_, results, ok := strings.Cut(out, "\nResults\n")
+	require.True(t, ok, out)
+	t.Log(results)
+	require.Contains(t, results, "rl-mask")
+	fact(t, "as a router", "relevance's main job, quick, a local policy", "all stages, in %.0f s", time.Since(begun).Seconds())
 }
 
 // folder returns a set of weights as vLLM and SGLang load it.

@@ -24,6 +24,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -105,8 +106,8 @@ func newWorld(t *testing.T) *world {
 	root := t.TempDir()
 	w := &world{backend: b, cluster: filepath.Join(root, "cluster")}
 	tiny := filepath.Join(root, "tiny")
-	run(t, "go", "build", "-o", w.cluster, "./examples/cluster")
-	run(t, w.cluster, "-tiny", tiny)
+	command(t, "go", "build", "-o", w.cluster, "./examples/cluster")
+	command(t, w.cluster, "-tiny", tiny)
 	w.tok, err = tokenizer.Load(filepath.Join(tiny, "tokenizer.json"))
 	require.NoError(t, err)
 	generation, err := model.ReadGeneration(tiny)
@@ -126,8 +127,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// run runs a program in the repository's root and returns what it printed.
-func run(t *testing.T, args ...string) string {
+// command runs a program in the repository's root and returns what it printed.
+func command(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Dir = "../.."
@@ -147,7 +148,7 @@ func (w *world) gguf(t *testing.T, path string, set int) {
 }
 
 // train runs examples/cluster with a configuration: the policy and the engine given, on
-// the first set of weights.
+// the first set of weights, with a quarter of the data.
 func (w *world) train(t *testing.T, name string, policy, engine map[string]any, weights string) {
 	t.Helper()
 	t.Run("Cluster", func(t *testing.T) {
@@ -155,21 +156,42 @@ func (w *world) train(t *testing.T, name string, policy, engine map[string]any, 
 			"model": w.folders[0], "policy": policy, "engine": engine, "weights": weights,
 			"seed": 1, "prompts": 8, "steps": 10, "warmup": 150, "warmup_lr": 2e-3,
 		}
+		if policy["kind"] == "tinker" { // adapters alone, and every step takes a second
+			config["warmup"], config["warmup_lr"] = 20, 1e-2
+		}
+		parcels, err := os.ReadFile("../../examples/owntask/parcels.jsonl")
+		require.NoError(t, err)
+		lines := slices.Collect(strings.Lines(string(parcels)))
+		data := filepath.Join(t.TempDir(), "parcels.jsonl")
+		require.NoError(t, os.WriteFile(data, []byte(strings.Join(lines[:len(lines)/4], "")), 0o666))
 		text, err := json.Marshal(config)
 		require.NoError(t, err)
 		path := filepath.Join(t.TempDir(), "config.json")
 		require.NoError(t, os.WriteFile(path, text, 0o666))
 		begun := time.Now()
-		out := strings.TrimSpace(run(t, w.cluster, "-config", path, "-out", filepath.Join(t.TempDir(), "run")))
+		folder := filepath.Join(t.TempDir(), "run")
+		out := strings.TrimSpace(command(t, w.cluster, "-config", path, "-data", data, "-out", folder))
 		t.Log(out)
 		var before, after float64
-		lines := strings.Split(out, "\n")
+		lines = strings.Split(out, "\n")
 		require.Len(t, lines, 2)
 		_, err = fmt.Sscanf(lines[0], "before: decision %f", &before)
 		require.NoError(t, err)
 		_, err = fmt.Sscanf(lines[1], "after 10 training steps: decision %f", &after)
 		require.NoError(t, err)
 		fact(t, name, fmt.Sprintf("examples/cluster, policy %s: right decisions before and after 10 training steps", policy["kind"]), "%.2f and %.2f, in %.0f s", before, after, time.Since(begun).Seconds())
+		f, err := run.Open(folder)
+		require.NoError(t, err)
+		mismatch := 0.0
+		for line, err := range f.Lines("train", run.Metrics) {
+			require.NoError(t, err)
+			var m map[string]float64
+			require.NoError(t, json.Unmarshal(line.Data, &m))
+			require.Contains(t, m, "objective/engine_mismatch")
+			mismatch = max(mismatch, abs(m["objective/engine_mismatch"]))
+		}
+		fact(t, name, fmt.Sprintf("… policy %s: largest mismatch of a training step, policy and engine", policy["kind"]), "%.0e", mismatch)
+		require.Less(t, mismatch, tolerance)
 	})
 }
 

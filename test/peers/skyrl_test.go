@@ -209,8 +209,27 @@ func TestSkyRL(t *testing.T) {
 		}
 		fact(t, s.name, "128 samples of up to 64 tokens", "%.0f tokens/s", float64(tokens)/time.Since(begun).Seconds())
 	})
-	s.train(t, s.name, map[string]any{"kind": "tinker"}, "")
-	s.train(t, "SkyRL, local engine", map[string]any{"kind": "local"}, t.TempDir())
+	t.Run("WithItself", func(t *testing.T) { s.train(t, s.name, map[string]any{"kind": "tinker"}, "") })
+	// With other engines, those that are wanted: downloaded adapters go to the local engine
+	// and to vLLM, and merged into the model to SGLang and llama.cpp.
+	t.Run("WithLocal", func(t *testing.T) {
+		s.train(t, "a local engine", map[string]any{"kind": "local"}, t.TempDir())
+	})
+	t.Run("WithLlamaCPP", func(t *testing.T) {
+		need(t, "llama.cpp")
+		models := t.TempDir()
+		w.gguf(t, filepath.Join(models, "start.gguf"), 0)
+		l := startLlamaCPP(t, "--models-dir", models, "--models-max", "2")
+		s.train(t, "as a router", engineSettings(openai.DialectLlamaCPP, l, "start"), models)
+	})
+	t.Run("WithVLLM", func(t *testing.T) {
+		need(t, "vllm")
+		s.train(t, "vLLM 0.32.0", engineSettings(openai.DialectVLLM, startVLLM(t, w.folders[0]), ""), t.TempDir())
+	})
+	t.Run("WithSGLang", func(t *testing.T) {
+		need(t, "sglang")
+		s.train(t, "SGLang 0.5.23", engineSettings(openai.DialectSGLang, startSGLang(t, w.folders[0]), ""), t.TempDir())
+	})
 }
 
 // train runs examples/cluster with a policy on the server.
@@ -219,35 +238,4 @@ func (s *trainer) train(t *testing.T, name string, engine map[string]any, weight
 	s.w.train(t, name, map[string]any{
 		"kind": "tinker", "lr": 1e-3, "rank": 8, "model": s.w.folders[0], "server": map[string]any{"endpoint": map[string]any{"url": s.server.url}},
 	}, engine, weights)
-}
-
-// A policy on SkyRL with samples from llama.cpp: adapters are downloaded, merged, and
-// loaded by the router.
-func TestSkyRLWithLlamaCPP(t *testing.T) {
-	need(t, "skyrl")
-	need(t, "llama.cpp")
-	w := newWorld(t)
-	s := newTrainer(t, w)
-	models := t.TempDir()
-	w.gguf(t, filepath.Join(models, "start.gguf"), 0)
-	l := startLlamaCPP(t, "--models-dir", models, "--models-max", "2")
-	s.train(t, "as a router", engineSettings(openai.DialectLlamaCPP, l, "start"), models)
-}
-
-// A policy on SkyRL with samples from vLLM, which loads the adapters.
-func TestSkyRLWithVLLM(t *testing.T) {
-	need(t, "skyrl")
-	need(t, "vllm")
-	w := newWorld(t)
-	v := startVLLM(t, w.folders[0])
-	newTrainer(t, w).train(t, "vLLM 0.32.0", engineSettings(openai.DialectVLLM, v, ""), t.TempDir())
-}
-
-// A policy on SkyRL with samples from SGLang: adapters are merged.
-func TestSkyRLWithSGLang(t *testing.T) {
-	need(t, "skyrl")
-	need(t, "sglang")
-	w := newWorld(t)
-	v := startSGLang(t, w.folders[0])
-	newTrainer(t, w).train(t, "SGLang 0.5.23", engineSettings(openai.DialectSGLang, v, ""), t.TempDir())
 }

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/eval/posir/dataset"
+	"github.com/stepwise-rl/stepwise/internal/infile"
+)
+
+var posirCommands = []command{
+	{"build", "make a benchmark of your own documents", runPosirBuild},
+	{"eval", "measure a retriever: report, heat map, results", runPosirEval},
+	{"metrics", "compute the published numbers from results", runPosirMetrics},
+}
+
+func runPosir(args []string, in io.Reader, out, errs io.Writer) int {
+	return dispatch("stepwise posir", posirCommands, args, in, out, errs)
+}
+
+const posirMetricsAbout = `Its argument is a file of results as the benchmark's program merges them, by
+setting and domain, or the folder that it merges, with SETTING/DOMAIN.json; as in:
+stepwise posir metrics RESULTS.json
+
+Prints the ten numbers that PosIR (arXiv:2601.08363) publishes of each setting, in
+the published form. What is undefined is null. A file may end in .gz.`
+
+func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise posir metrics"
+	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
+	name := flags.String("name", "", "`NAME` of the model (default: that of the file or folder)")
+	beside := flags.Bool("published", false, "also print the published numbers of ten models in the same settings")
+	if status, done := parseFlags(flags, posirMetricsAbout, args, out, errs); done {
+		return status
+	}
+	if flags.NArg() != 1 {
+		return finish(prog, fmt.Errorf("%d arguments, want a file of results", flags.NArg()), errs, exitUsage)
+	}
+	path := flags.Arg(0)
+	if *name == "" {
+		*name, _, _ = strings.Cut(filepath.Base(path), ".")
+	}
+	return finish(prog, posirMetrics(path, *name, *beside, out), errs, exitInput)
+}
+
+func posirMetrics(path, name string, beside bool, out io.Writer) error {
+	settings, err := readPosirResults(path)
+	if err != nil {
+		return err
+	}
+	all := map[string]map[string]posir.Metrics{name: {}}
+	for setting, domains := range settings {
+		all[name][setting] = posir.Analyze(domains.Pool()).Metrics()
+	}
+	if beside {
+		for model, published := range posir.Published() {
+			if model == name {
+				model += " (published)"
+			}
+			all[model] = map[string]posir.Metrics{}
+			for setting := range settings {
+				if m, ok := published[setting]; ok {
+					all[model][setting] = m
+				}
+			}
+		}
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "    ")
+	return e.Encode(all)
+}
+
+// readPosirResults reads a file of all settings, or a folder of them.
+func readPosirResults(path string) (settings map[string]posir.Domains, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		err = readFile(path, func(r io.Reader) (err error) {
+			settings, err = posir.ReadResults(r)
+			return err
+		})
+		return settings, err
+	}
+	settings = map[string]posir.Domains{}
+	files, err := filepath.Glob(filepath.Join(path, "*", "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s has no SETTING/DOMAIN.json", path)
+	}
+	for _, file := range files {
+		setting, domain := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".json")
+		if settings[setting] == nil {
+			settings[setting] = posir.Domains{}
+		}
+		err := readFile(file, func(r io.Reader) (err error) {
+			settings[setting][domain], err = posir.ReadDomainResults(r)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return settings, nil
+}
+
+// readFile opens a file, which may be compressed, and names it in errors.
+func readFile(path string, read func(io.Reader) error) error {
+	f, _, err := infile.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var in io.Reader = f
+	if strings.HasSuffix(path, ".gz") {
+		if in, err = gzip.NewReader(f); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := read(in); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+const posirBuildAbout = `Its arguments are a file of documents, as JSON lines with "_id" and "text" or as
+Parquet, and a folder to write; as in: stepwise posir build DOCUMENTS.jsonl FOLDER
+
+Makes a benchmark in PosIR's layout: for each length and position, queries about a
+phrase that stands at one place of the documents only. With -plant it puts sentences
+into the documents to ask about.`
+
+func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise posir build"
+	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
+	var o posir.BuildOptions
+	flags.IntVar(&o.PerCell, "per-cell", 1, "queries per length (4) and position (20)")
+	flags.BoolVar(&o.Plant, "plant", false, "put a sentence into a document for each query")
+	flags.IntVar(&o.Words, "words", 4, "words of a phrase, without -plant")
+	flags.Uint64Var(&o.Seed, "seed", 0, "seed of what is drawn")
+	query := flags.String("query", "", "`TEXT` of a query, in which %s stands for the phrase (default: an English question)")
+	sentence := flags.String("sentence", "", "`TEXT` to plant, in which %s stands for the phrase (default: an English sentence)")
+	if status, done := parseFlags(flags, posirBuildAbout, args, out, errs); done {
+		return status
+	}
+	if flags.NArg() != 2 {
+		return finish(prog, fmt.Errorf("%d arguments, want a file of documents and a folder to write", flags.NArg()), errs, exitUsage)
+	}
+	for _, t := range []struct {
+		flag, text string
+		use        *func(string) string
+	}{{"query", *query, &o.Query}, {"sentence", *sentence, &o.Sentence}} {
+		if t.text == "" {
+			continue
+		}
+		if strings.Count(t.text, "%s") != 1 {
+			return finish(prog, fmt.Errorf("-%s is %q, want %%s in it once", t.flag, t.text), errs, exitUsage)
+		}
+		*t.use = func(phrase string) string { return strings.Replace(t.text, "%s", phrase, 1) }
+	}
+	return finish(prog, posirBuild(flags.Arg(0), flags.Arg(1), o, out), errs, exitInput)
+}
+
+func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {
+	var documents []posir.Document
+	for d, err := range (dataset.Files{Corpus: path}).Documents() {
+		if err != nil {
+			return err
+		}
+		documents = append(documents, d)
+	}
+	b, err := posir.Build(documents, o)
+	if err != nil {
+		return err
+	}
+	if err := dataset.Write(dir, &b.Benchmark, b.Corpus()); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s queries on %s documents\n", n(len(b.Queries)), n(len(b.Documents)))
+	for i, bins := range b.Missing {
+		missing := 0
+		for _, count := range bins {
+			missing += count
+		}
+		if missing > 0 {
+			fmt.Fprintf(out, "%s: %s queries could not be made\n", posir.BucketNames[i], n(missing))
+		}
+	}
+	return nil
+}
+
+// domain is one folder of a benchmark.
+type domain struct {
+	name  string
+	files dataset.Files
+	*posir.Benchmark
+}
+
+// openDomain reads a domain but for its corpus. With corpora, the corpus is that of the
+// domain's name in there.
+func openDomain(dir, corpora string) (*domain, error) {
+	files, err := dataset.Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &domain{name: filepath.Base(filepath.Clean(dir)), files: files}
+	if corpora != "" {
+		other, err := dataset.Find(filepath.Join(corpora, d.name))
+		if err != nil {
+			return nil, err
+		}
+		d.files.Corpus = other.Corpus
+	}
+	if d.Benchmark, err = d.files.Benchmark(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// faults reads the corpus's IDs and checks the benchmark. The faults name the domain.
+func (d *domain) faults() ([]error, error) {
+	ids := map[string]bool{}
+	for doc, err := range d.files.Documents() {
+		if err != nil {
+			return nil, err
+		}
+		ids[doc.ID] = true
+	}
+	var named []error
+	for _, err := range d.Check(ids) {
+		named = append(named, fmt.Errorf("%s: %w", d.name, err))
+	}
+	return named, nil
+}
+
+// part returns what a run has of the domain's queries.
+func (d *domain) part(run posir.Run) posir.Run {
+	ours := posir.Run{}
+	for _, q := range d.Queries {
+		if hits, ok := run[q.ID]; ok {
+			ours[q.ID] = hits
+		}
+	}
+	return ours
+}
+
+// readRun reads a run file: JSON if its name says so, else TREC's.
+func readRun(path string) (run posir.Run, err error) {
+	read := posir.ReadTREC
+	if strings.HasSuffix(strings.TrimSuffix(path, ".gz"), ".json") {
+		read = posir.ReadRunJSON
+	}
+	err = readFile(path, func(r io.Reader) (err error) {
+		run, err = read(r)
+		return err
+	})
+	return run, err
+}
+
+// checkQueries returns an error that names a query of the run that no domain has.
+func checkQueries(run posir.Run, domains []*domain) error {
+	known := map[string]bool{}
+	for _, d := range domains {
+		for _, q := range d.Queries {
+			known[q.ID] = true
+		}
+	}
+	for _, query := range slices.Sorted(maps.Keys(run)) {
+		if !known[query] {
+			return fmt.Errorf("the run has query %q, which the benchmark has not", query)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/eval/posir/dataset"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+)
+
+func TestPosirHelp(t *testing.T) {
+	checkHelp(t, "posir", "build")
+	checkHelp(t, "posir", "eval")
+	checkHelp(t, "posir", "metrics")
+}
+
+// ownBenchmark is a benchmark that posir build made of generated documents.
+func ownBenchmark(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	plain := &posir.Built{Documents: posir.Generate(120, 1)}
+	require.NoError(t, dataset.Write(dir, &plain.Benchmark, plain.Corpus()))
+	out := filepath.Join(dir, "ours")
+	status, text, errs := stepwise("", "posir", "build", "-plant", filepath.Join(dir, "corpus.jsonl"), out)
+	require.Zero(t, status, errs)
+	require.Equal(t, "80 queries on 120 documents\n", text)
+	return out
+}
+
+func TestPosirEvalBM25(t *testing.T) {
+	data, out := ownBenchmark(t), filepath.Join(t.TempDir(), "out")
+	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "50", "-out", out, data)
+	require.Zero(t, status, errs)
+	require.Contains(t, report, "# Position bias of BM25 on own")
+	require.Contains(t, report, "nDCG@10 is 1.0000 over 80 queries")
+	require.Contains(t, report, "δ is ")
+	svg, err := os.ReadFile(filepath.Join(out, "heatmap.svg"))
+	require.NoError(t, err)
+	require.Contains(t, string(svg), "<svg")
+
+	// Its files give the same again.
+	status, again, errs := stepwise("", "posir", "eval", "-run", filepath.Join(out, "ours.trec"), "-name", "BM25", "-replicates", "50", data)
+	require.Zero(t, status, errs)
+	require.Contains(t, report, strings.TrimSpace(strings.Split(again, "## Beside")[0]))
+	status, text, errs := stepwise("", "posir", "metrics", "-published", out)
+	require.Zero(t, status, errs)
+	var metrics map[string]map[string]posir.Metrics
+	require.NoError(t, json.Unmarshal([]byte(text), &metrics))
+	require.Len(t, metrics, 11)
+	require.Equal(t, 1., metrics["out"]["own"].NDCG)
+	require.Zero(t, metrics["out"]["own"].PSI)
+}
+
+// bertFolder is a folder of a random BERT and a tokenizer of bytes.
+func bertFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	tokens, err := tokenizer.Train(func(func(string) bool) {}, tokenizer.TrainOptions{VocabSize: 256})
+	require.NoError(t, err)
+	e, err := model.NewEncoder(reference.New(), model.EncoderConfig{
+		Config: model.Config{Vocab: 256, Dim: 8, Layers: 1, Heads: 2, KVHeads: 2, FF: 8, MaxSeq: 32}, Style: model.BERTStyle, Classes: 2,
+	}, 1)
+	require.NoError(t, err)
+	defer e.Free()
+	require.NoError(t, e.Save(dir))
+	require.NoError(t, tokens.Save(filepath.Join(dir, tokenizerFile)))
+	return dir
+}
+
+func TestPosirEvalEncoder(t *testing.T) {
+	data, dir := ownBenchmark(t), bertFolder(t)
+	status, report, errs := stepwise("", "posir", "eval", "-model", dir, "-saliency", "2", "-replicates", "20", data)
+	require.Zero(t, status, errs)
+	require.Contains(t, report, "over 2 documents with the evidence in the middle")
+}
+
+// A server that embeds a text as its bytes' counts finds what shares letters.
+func TestPosirEvalServer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request struct {
+			Model string
+			Input []string
+		}
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&request))
+		assert.Equal(t, "e5", request.Model)
+		type datum struct {
+			Index     int       `json:"index"`
+			Embedding []float32 `json:"embedding"`
+		}
+		var data []datum
+		for i, text := range request.Input {
+			v := make([]float32, 256)
+			for _, b := range []byte(text) {
+				v[b]++
+			}
+			data = append(data, datum{i, v})
+		}
+		assert.NoError(t, json.NewEncoder(w).Encode(map[string]any{"data": data}))
+	}))
+	defer server.Close()
+	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "20", ownBenchmark(t))
+	require.Zero(t, status, errs)
+	require.Contains(t, report, "# Position bias of e5 on own")
+}
+
+func TestSettingOf(t *testing.T) {
+	for want, dirs := range map[string][2]string{
+		"eng-eng": {"data/eng-Latn/sports/", ""}, "fra-eng": {"fra-Latn/game", "x/eng-Latn"},
+		"own": {"ours", ""}, "own ": {"eng-Latn/game", "ours"},
+	} {
+		require.Equal(t, strings.TrimSpace(want), settingOf(dirs[0], dirs[1]))
+	}
+}
+
+func TestPosirNamesWhatIsWrong(t *testing.T) {
+	data := ownBenchmark(t)
+	run := filepath.Join(t.TempDir(), "run.json")
+	require.NoError(t, os.WriteFile(run, []byte(`{"nobody":{"d":1}}`), 0o666))
+	results := filepath.Join(t.TempDir(), "results.json")
+	require.NoError(t, os.WriteFile(results, []byte(`{"eng-eng":{"sports":{"evaluation_results":{"q":{}}}}}`), 0o666))
+	for want, args := range map[string][]string{
+		"want one of -model, -bm25 and -run":      {"eval", data},
+		"no folder of a benchmark":                {"eval", "-bm25"},
+		"-mirror needs a retriever":               {"eval", "-run", run, "-mirror", data},
+		"need -model":                             {"eval", "-bm25", "-chunk", data},
+		`the run has query "nobody"`:              {"eval", "-run", run, data},
+		"-server needs -model":                    {"eval", "-bm25", "-server", "http://localhost", data},
+		"has no queries.parquet":                  {"eval", "-bm25", t.TempDir()},
+		"two folders have the name ours":          {"eval", "-bm25", data, data},
+		`results.json: posir: results: "eng-eng"`: {"metrics", results},
+		"has no SETTING/DOMAIN.json":              {"metrics", t.TempDir()},
+		"want a file of results":                  {"metrics"},
+		"want a file of documents":                {"build", data},
+		"want %s in it once":                      {"build", "-query", "x", data, data},
+	} {
+		status, _, errs := stepwise("", append([]string{"posir"}, args...)...)
+		require.NotZero(t, status, want)
+		require.Contains(t, errs, want)
+	}
+}

@@ -1,0 +1,360 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/remote"
+	"github.com/stepwise-rl/stepwise/remote/openai"
+)
+
+const posirEvalAbout = `Its arguments are folders of a benchmark in PosIR's layout, one per domain, each with
+queries, corpus and qrels/test as .parquet or .jsonl; as in:
+stepwise posir eval -model DIR eng-Latn/sports eng-Latn/game
+
+Measures whether a retriever finds documents less well if the answer stands at
+another place, and prints a report with a line of advice. The retriever is a sentence
+encoder (BERT, MiniLM, BGE) here or at a server, BM25, or whatever wrote a run file. -out keeps report,
+heat map, results and runs. A fault of the benchmark is in the report.`
+
+// posirOptions are the flags of posir eval.
+type posirOptions struct {
+	model, server, keyEnv, run, name, setting, corpora, out, backend string
+	bm25, chunk, mirror                                              bool
+	maxTokens, depth, saliency                                       int
+	queryPrefix, documentPrefix                                      string
+	bias                                                             posir.BiasOptions
+}
+
+func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise posir eval"
+	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
+	var o posirOptions
+	flags.StringVar(&o.model, "model", "", "`DIR` of a sentence encoder, or with -server the name of the server's model")
+	flags.StringVar(&o.server, "server", "", "`URL` of a server with /v1/embeddings (vLLM, SGLang, llama.cpp), to embed texts there")
+	flags.StringVar(&o.keyEnv, "key-env", "", "environment variable `NAME` that has the server's key")
+	flags.BoolVar(&o.bm25, "bm25", false, "rank by BM25")
+	flags.StringVar(&o.run, "run", "", "`FILE` of a run: TREC's format, or JSON if it ends in .json")
+	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")
+	flags.StringVar(&o.setting, "setting", "", "`NAME` of the setting, to compare with what is published of it (default: by the folders,\nas in eng-Latn/sports, else own)")
+	flags.StringVar(&o.corpora, "corpus", "", "take the documents of each domain from the folder of its name in `DIR`: for queries in\nanother language")
+	flags.StringVar(&o.out, "out", "", "`DIR` for report.md, heatmap.svg, SETTING/DOMAIN.json and DOMAIN.trec")
+	flags.StringVar(&o.queryPrefix, "query-prefix", "", "`TEXT` before each query, with -model")
+	flags.StringVar(&o.documentPrefix, "document-prefix", "", "`TEXT` before each document, with -model")
+	flags.IntVar(&o.maxTokens, "max-tokens", 0, "tokens that the encoder reads of a text (default: as many as it can)")
+	flags.BoolVar(&o.chunk, "chunk", false, "cut documents into chunks that the encoder reads whole; the best one counts")
+	flags.IntVar(&o.depth, "depth", 1000, "documents to find per query")
+	flags.BoolVar(&o.mirror, "mirror", false, "search again in documents whose five segments are in reverse order")
+	flags.IntVar(&o.saliency, "saliency", 0, "compute gradients for `N` queries with the evidence in the middle, with -model")
+	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples")
+	flags.Uint64Var(&o.bias.Seed, "seed", 0, "seed of what is drawn")
+	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
+	if status, done := parseFlags(flags, posirEvalAbout, args, out, errs); done {
+		return status
+	}
+	given := 0
+	for _, is := range []bool{o.model != "", o.bm25, o.run != ""} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return finish(prog, errors.New("want one of -model, -bm25 and -run"), errs, exitUsage)
+	case flags.NArg() == 0:
+		return finish(prog, errors.New("no folder of a benchmark"), errs, exitUsage)
+	case o.run != "" && o.mirror:
+		return finish(prog, errors.New("-mirror needs a retriever that can search, not -run"), errs, exitUsage)
+	case (o.server != "") && (o.model == "" || o.chunk || o.saliency != 0 || o.maxTokens != 0):
+		return finish(prog, errors.New("-server needs -model, and does not go with -chunk, -saliency and -max-tokens"), errs, exitUsage)
+	case o.keyEnv != "" && o.server == "":
+		return finish(prog, errors.New("-key-env needs -server"), errs, exitUsage)
+	case o.model == "" && (o.chunk || o.saliency != 0 || o.maxTokens != 0 || o.queryPrefix+o.documentPrefix != ""):
+		return finish(prog, errors.New("-chunk, -saliency, -max-tokens and prefixes need -model"), errs, exitUsage)
+	case o.saliency < 0:
+		return finish(prog, fmt.Errorf("-saliency is %d, want at least 0", o.saliency), errs, exitUsage)
+	case o.chunk && o.documentPrefix != "":
+		return finish(prog, errors.New("-chunk leaves no room for -document-prefix"), errs, exitUsage)
+	}
+	if o.name == "" {
+		o.name = "BM25"
+		if path := o.model + o.run; path != "" {
+			o.name, _, _ = strings.Cut(filepath.Base(filepath.Clean(path)), ".")
+		}
+	}
+	if o.setting == "" {
+		o.setting = settingOf(flags.Arg(0), o.corpora)
+	}
+	return interruptible(prog, errs, func(ctx context.Context) error { return o.eval(ctx, flags.Args(), out) })
+}
+
+// settingOf names the setting of a domain's folder and, unless it is "", the folder of
+// the corpora: fra-eng for fra-Latn/sports and eng-Latn.
+func settingOf(domain, corpora string) string {
+	language := func(dir string) string {
+		name := filepath.Base(filepath.Clean(dir))
+		if language, script, ok := strings.Cut(name, "-"); ok && len(language) == 3 && len(script) == 4 {
+			return language
+		}
+		return ""
+	}
+	queries := language(filepath.Dir(filepath.Clean(domain)))
+	documents := queries
+	if corpora != "" {
+		documents = language(corpora)
+	}
+	if queries == "" || documents == "" {
+		return "own"
+	}
+	return queries + "-" + documents
+}
+
+func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) error {
+	var domains []*domain
+	for _, dir := range dirs {
+		d, err := openDomain(dir, o.corpora)
+		if err != nil {
+			return err
+		}
+		domains = append(domains, d)
+	}
+	r, err := o.retriever(domains)
+	if err != nil {
+		return err
+	}
+	if e, ok := r.(*encoder); ok {
+		defer e.model.Free()
+	}
+	byDomain, mirrored := posir.Domains{}, posir.Domains{}
+	runs := map[string]posir.Run{}
+	var faults []error
+	for _, d := range domains {
+		if byDomain[d.name] != nil {
+			return fmt.Errorf("two folders have the name %s", d.name)
+		}
+		more, err := d.faults()
+		if err != nil {
+			return err
+		}
+		faults = append(faults, more...)
+		if runs[d.name], err = r.search(ctx, d.Queries, d.files.Documents()); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		if byDomain[d.name], err = d.Evaluate(d.part(runs[d.name])); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		if o.mirror {
+			run, err := r.search(ctx, d.Queries, posir.MirrorCorpus(d.files.Documents()))
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+			if mirrored[d.name], err = d.Evaluate(run); err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+		}
+	}
+	report, err := posir.NewReport(o.name, o.setting, byDomain.Pool(), o.bias)
+	if err != nil {
+		return err
+	}
+	report.Faults = faults
+	if o.mirror {
+		report.Reversal, err = posir.CompareMirrored(byDomain.Pool(), mirrored.Pool(), eval.BootstrapOptions{Replicates: o.bias.Replicates, Seed: o.bias.Seed})
+		if err != nil {
+			return err
+		}
+	}
+	if e, ok := r.(*encoder); ok && o.saliency > 0 {
+		if report.Saliency, err = e.saliency(ctx, domains, o.saliency); err != nil {
+			return err
+		}
+	}
+	if err := report.Write(out); err != nil {
+		return err
+	}
+	if o.out == "" {
+		return nil
+	}
+	return o.save(report, byDomain, runs)
+}
+
+// save writes report, heat map, results and runs.
+func (o *posirOptions) save(report *posir.Report, byDomain posir.Domains, runs map[string]posir.Run) error {
+	write := func(name string, write func(io.Writer) error) error {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			return err
+		}
+		path := filepath.Join(o.out, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return err
+		}
+		return os.WriteFile(path, b.Bytes(), 0o666)
+	}
+	if err := write("report.md", report.Write); err != nil {
+		return err
+	}
+	err := write("heatmap.svg", func(w io.Writer) error {
+		return posir.WriteHeatMap(w, report.Analysis, o.name+" on "+o.setting)
+	})
+	for name, results := range byDomain {
+		if err == nil {
+			err = write(filepath.Join(o.setting, name+".json"), func(w io.Writer) error { return posir.WriteResults(w, name, o.name, results) })
+		}
+		if err == nil && o.run == "" {
+			err = write(name+".trec", func(w io.Writer) error { return posir.WriteTREC(w, runs[name], strings.ReplaceAll(o.name, " ", "-")) })
+		}
+	}
+	return err
+}
+
+// retriever makes runs of queries on a corpus.
+type retriever interface {
+	search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error)
+}
+
+func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
+	switch {
+	case o.bm25:
+		return lexical{o.depth}, nil
+	case o.run != "":
+		run, err := readRun(o.run)
+		if err == nil {
+			err = checkQueries(run, domains)
+		}
+		return ready{run}, err
+	case o.server != "":
+		e, err := openai.NewEmbedder(openai.EmbedderConfig{
+			Endpoint: remote.Endpoint{URL: o.server, Key: remote.Key{Env: o.keyEnv}}, Model: o.model,
+		})
+		if err != nil {
+			return nil, err
+		}
+		b, err := tensor.Open(o.backend)
+		return served{o, e, b}, err
+	}
+	return o.openEncoder()
+}
+
+// ready is a run that was read from a file.
+type ready struct{ run posir.Run }
+
+func (r ready) search(context.Context, []posir.Query, posir.Corpus) (posir.Run, error) {
+	return r.run, nil
+}
+
+// lexical is BM25 to a depth.
+type lexical struct{ depth int }
+
+func (l lexical) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
+	return posir.SearchBM25(ctx, queries, corpus, posir.Words, l.depth, eval.DefaultBM25Options())
+}
+
+// served is a sentence encoder at a server.
+type served struct {
+	o *posirOptions
+	*openai.Embedder
+	backend tensor.Backend
+}
+
+func (s served) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
+	return posir.Search(ctx, posir.Prefixed{Embed: s.Embed, Query: s.o.queryPrefix, Document: s.o.documentPrefix}, queries, corpus, posir.SearchOptions{Depth: s.o.depth, Products: local.Products(s.backend)})
+}
+
+// encoder is a sentence encoder in this process.
+type encoder struct {
+	o     *posirOptions
+	model *model.Encoder
+	*local.Embedder
+}
+
+func (o *posirOptions) openEncoder() (*encoder, error) {
+	f, err := openFolder(o.model)
+	if err != nil {
+		return nil, err
+	}
+	if f.tokens == nil {
+		return nil, fmt.Errorf("%s has no %s", o.model, tokenizerFile)
+	}
+	b, err := tensor.Open(o.backend)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := model.Inspect(o.model)
+	if err != nil {
+		return nil, err
+	}
+	var m *model.Encoder
+	if folder.Encoder != nil && !folder.Body {
+		m, err = model.LoadEncoder(b, o.model) // a classifier, of which the body is used
+	} else {
+		m, err = model.PretrainedEncoder(b, o.model, 2, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e, err := local.NewEmbedder(local.EmbedderConfig{Encoder: m, Tokenizer: f.tokens, MaxTokens: o.maxTokens})
+	if err != nil {
+		m.Free()
+		return nil, err
+	}
+	return &encoder{o, m, e}, nil
+}
+
+func (e *encoder) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
+	o := posir.SearchOptions{Depth: e.o.depth, Products: local.Products(e.model.Backend())}
+	if e.o.chunk {
+		o.Chunk = e.Chunks
+	}
+	return posir.Search(ctx, posir.Prefixed{Embed: e.Embed, Query: e.o.queryPrefix, Document: e.o.documentPrefix}, queries, corpus, o)
+}
+
+// saliency averages over the first n queries with the evidence in the middle of a
+// document, so that a preference for ends is the model's.
+func (e *encoder) saliency(ctx context.Context, domains []*domain, n int) (*posir.Saliency, error) {
+	var all [][]float64
+	for _, d := range domains {
+		asking := map[string]string{} // a query by its document
+		queries := map[string]string{}
+		for _, q := range d.Queries {
+			if p, ok := q.Position(); ok && p >= .4 && p <= .6 {
+				queries[q.ID] = q.Text
+			}
+		}
+		for _, j := range d.Judgements {
+			if text, ok := queries[j.Query]; ok && j.Gain > 0 && asking[j.Document] == "" {
+				asking[j.Document] = text
+			}
+		}
+		for doc, err := range d.files.Documents() {
+			if err != nil {
+				return nil, err
+			}
+			if len(all) == n {
+				break
+			}
+			query, ok := asking[doc.ID]
+			if !ok {
+				continue
+			}
+			norms, err := e.Saliency(ctx, e.o.queryPrefix+query, e.o.documentPrefix+doc.Text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: document %q: %w", d.name, doc.ID, err)
+			}
+			all = append(all, norms)
+		}
+	}
+	return posir.SummarizeSaliency(all), nil
+}

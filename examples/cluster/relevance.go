@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+
+	"github.com/stepwise-rl/stepwise/lm/chat"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/prompt"
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
+	"github.com/stepwise-rl/stepwise/task"
+)
+
+// mainJob is package relevance's whole training on a task file, with the policy and the
+// engine of a configuration: warm-up, reinforcement learning with both credits from
+// there, and the student.
+func mainJob(ctx context.Context, w io.Writer, c config, path, dir string, resume bool, log *slog.Logger) error {
+	t, err := taskfile.Open(path, taskfile.Options{Seed: c.Seed})
+	if err != nil {
+		return err
+	}
+	m, err := readModel(c.Model)
+	if err != nil {
+		return err
+	}
+	settings := relevance.Quick()
+	settings.Seed = c.Seed
+	settings.Warmup.LR, settings.Reinforce.LR = c.WarmupLR, c.Policy.LR
+	if c.Policy.Kind == "tinker" {
+		settings.Reinforce.MaxNorm = 0
+	}
+	_, err = relevance.Train(ctx, t.Source, settings, dir, relevance.Options{Resume: resume, Out: w, Models: &models{ctx, c, m, log}})
+	return err
+}
+
+// models makes the policies of a run.
+type models struct {
+	ctx context.Context
+	c   config
+	*pretrained
+	log *slog.Logger
+}
+
+func (m *models) Tokenizer() *tokenizer.Tokenizer { return m.tok }
+func (m *models) End() []int32                    { return m.eos }
+func (m *models) MaxSeq() int                     { return m.maxSeq }
+
+func (m *models) EncodePrompt(t *prompt.Template[rows.Example], e rows.Example) ([]int32, error) {
+	return chat.Encode[rows.Example](m.template, m.tok, chat.Options{Generate: true})(t, e)
+}
+
+func (m *models) New(dir string) (*relevance.Model, error) {
+	p, err := openPair(m.ctx, m.c, m.tok, m.eos, dir, m.log)
+	if err != nil {
+		return nil, err
+	}
+	return &relevance.Model{Policy: p.policy, Engine: p.engine, Free: p.close}, nil
+}
+
+// relevanceTexts are a task file's prompts and completions, for a tokenizer.
+func relevanceTexts(path string) (texts, marks []string, err error) {
+	t, err := taskfile.Open(path, taskfile.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	d := task.Definition[rows.Example]{System: t.Source.System, Steps: t.Source.Steps, Input: t.Source.Input, Compact: t.Source.Compact}
+	template := d.Template()
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range 400 {
+		e := t.Source.Train(i)
+		var steps []prompt.Written
+		for _, th := range e.Teach(r) {
+			steps = append(steps, prompt.Written(th))
+		}
+		text, err := template.Write(steps)
+		if err != nil {
+			return nil, nil, err
+		}
+		texts = append(texts, template.Render(e), text)
+	}
+	return texts, template.Marks(), nil
+}
