@@ -158,6 +158,8 @@ func (l *leg) newTrainer(credit NamedCredit, m *Model, bar *progress.Bar) (err e
 		CheckpointEvery: int64(p.c.CheckpointEvery),
 		Checkpoint:      func(ctx context.Context, _ *rl.Trainer) error { return l.save(ctx) },
 		Logger:          log,
+		// The monitor tells what the policy breaks from what the data leave open.
+		WarnUnscorable: 1,
 	}
 	if len(p.validation()) > 0 {
 		c.EvalEvery = c.CheckpointEvery

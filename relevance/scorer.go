@@ -248,6 +248,9 @@ func believe(ctx context.Context, prober rl.LogProber, tok *tokenizer.Tokenizer,
 	return l.Beliefs(ctx, rationales)
 }
 
+// noReason is what teachers write where a step has an answer and no reason.
+const noReason = "so"
+
 // written is the reasoning of a trace, with what it wrote beyond the task's steps last.
 func written(t *prompt.Trace) (out []StepScore) {
 	for _, s := range slices.Concat(t.Steps, t.Extra) {
@@ -263,6 +266,9 @@ func written(t *prompt.Trace) (out []StepScore) {
 		}
 		text, _, _ = strings.Cut(text, `\boxed`)
 		step := StepScore{Name: s.Name, Reason: strings.TrimSpace(text), Answer: s.Answer}
+		if step.Reason == noReason {
+			step.Reason = ""
+		}
 		if s.Status != prompt.StatusOK {
 			step.Problem = s.Status.String()
 		}
