@@ -97,6 +97,9 @@ func (p *pipeline) reinforce(credit NamedCredit) func(context.Context) (*report.
 		if v, ok := best.Metrics[evalName(string(p.c.Validation.Metric))]; ok {
 			r.Numbers["validation"] = v
 			r.Note = fmt.Sprintf("the checkpoint of step %d of %d is used: the best on validation rows (%s %.3f)", best.Step, l.Step, p.c.Validation.Metric, v)
+			if m := best.Metrics[evalName("malformed")]; m > mostMalformed {
+				r.Note += fmt.Sprintf("; %.0f%% of its answers there are malformed, as in all others", 100*m)
+			}
 		}
 		if err := p.startFrom(ctx, m, stage.Name()); err != nil {
 			return nil, err
