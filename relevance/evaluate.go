@@ -187,30 +187,28 @@ type calibrated interface {
 	calibrate(Calibration)
 }
 
-// evaluate calibrates a stage's scorer on validation rows, as it is when it is used
-// later. It fills in the scores, and stores what was said of each row.
+// evaluate fills in the scores of a stage, and stores what was said of each row. It
+// calibrates the scorer on validation rows; the scores are those of the calibrated one,
+// as it is used later.
 func (p *pipeline) evaluate(ctx context.Context, s calibrated, stage string, r *report.Stage) error {
-	said := Predictions{}
+	said, fix := Predictions{}, Calibration{}
 	one := func(name string, es []rows.Example) (*report.Scores, error) {
 		outcomes, tokens, seconds, err := outcomesOf(ctx, s, p.src, es, false)
 		if err != nil {
 			return nil, err
 		}
 		if name == ValidationSet {
-			fix := calibrate(outcomes)
-			s.calibrate(fix)
-			for i, o := range outcomes {
-				if o.P != nil {
-					outcomes[i].P = fix.soften(o.P)
-				}
+			fix = calibrate(outcomes)
+		}
+		for i, o := range outcomes {
+			said[name] = append(said[name], Prediction{ID: es[i].ID, Query: o.Query, Gold: o.Gold, Said: o.Pred, P: o.P})
+			if o.P != nil {
+				outcomes[i].P = fix.soften(o.P)
 			}
 		}
 		_, reasons := s.(*policyScorer)
 		scores := report.Score(labelsOf(p.src, reasons), outcomes)
 		scores.TokensPerSecond = float64(tokens) / seconds
-		for i, o := range outcomes {
-			said[name] = append(said[name], Prediction{ID: es[i].ID, Query: o.Query, Gold: o.Gold, Said: o.Pred, P: o.P})
-		}
 		return scores, nil
 	}
 	var err error
@@ -225,6 +223,7 @@ func (p *pipeline) evaluate(ctx context.Context, s calibrated, stage string, r *
 			return err
 		}
 	}
+	s.calibrate(fix)
 	return p.writeJSON(predictionsFile(stage), said)
 }
 
@@ -243,7 +242,7 @@ type Prediction struct {
 	// unreadable.
 	Gold int `json:"gold"`
 	Said int `json:"said"`
-	// P is the distribution over the labels; nil if it is not known.
+	// P is the distribution over the labels before calibration; nil if it is not known.
 	P []float64 `json:"p"`
 }
 
