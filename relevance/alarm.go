@@ -37,7 +37,7 @@ const (
 var remedies = map[string]string{
 	string(monitor.AlarmDeadGroups):         "The outcome teaches only where the answers to a prompt differ: lower warmup.steps, add noise to the teacher (teacher.noise in the task file), or set reinforce.curriculum or reinforce.dynamic_rounds",
 	alarmFewLive:                            "Lower warmup.steps or warmup.passes, or add noise to the teacher (teacher.noise in the task file)",
-	string(monitor.AlarmBrokenRising):       "A best checkpoint has few of these; look at the sampled answers, and lower reinforce.lr or reinforce.steps",
+	string(monitor.AlarmBrokenRising):       "A checkpoint with many malformed answers is not chosen; look at the sampled answers, and lower reinforce.lr or reinforce.steps",
 	string(monitor.AlarmUnknownRising):      "Such a step keeps the outcome's credit, a loophole: let its rule know the truth of more answers",
 	string(monitor.AlarmDisagreementRising): "Either the rule of the step or the label is being gamed: check the rule on the steps in the folder audit",
 	string(monitor.AlarmWrongStepsRising):   "Labels are found without the steps: use step credit, and trust the steps less than the label",

@@ -19,7 +19,7 @@ func (p *pipeline) distill(ctx context.Context) (*report.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(p.w, "teacher: %s, %s (no test set is asked)\n", teacher, why)
+	fmt.Fprintf(p.w, "teacher: %s, %s; no test set is asked\n", teacher, why)
 	learnt, err := p.beliefs(ctx, teacher)
 	if err != nil {
 		return nil, err
