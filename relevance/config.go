@@ -94,7 +94,8 @@ type Warmup struct {
 	// Steps is the number of training steps; 0 leaves the warm-up out.
 	Steps int `json:"steps"`
 	// Passes bounds the steps by the passes over the training rows of a source with an
-	// end, so that a small model does not learn few rows by heart; 0 means no bound.
+	// end, so that a small model does not learn few rows by heart. 300 steps are always
+	// allowed, for the form of the answers; 0 means no bound.
 	Passes float64 `json:"passes"`
 	Batch  int     `json:"batch"`
 	LR     float64 `json:"lr"`
