@@ -4,7 +4,9 @@ import (
 	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
+	"github.com/stepwise-rl/stepwise/relevance/report"
 )
 
 // Calibration makes the probabilities of a model mean what they say. It is found on
@@ -13,7 +15,7 @@ type Calibration struct {
 	// Temperature softens the distribution: P^(1/Temperature), normalised. 0 means 1.
 	Temperature float64 `json:"temperature"`
 	// Cuts are the expected grades from which the second, third, … label is said,
-	// chosen for quadratic kappa; nil without.
+	// chosen for quadratic kappa; nil where they do not help on other queries.
 	Cuts []float64 `json:"cuts,omitempty"`
 }
 
@@ -42,16 +44,14 @@ func (c *Calibration) soften(p []float64) []float64 {
 	return softmax(z)
 }
 
-// calibrate finds the temperature of the smallest log-loss, and the cut points of the
-// largest quadratic kappa, on rows with known labels. Rows without a distribution are
-// left out; with fewer than ten the result is the zero value.
-func calibrate(ps [][]float64, gold []int, queries []string) Calibration {
-	var known [][]float64
-	var labels []int
-	var of []string
-	for i, p := range ps {
-		if p != nil && gold[i] >= 0 {
-			known, labels, of = append(known, p), append(labels, gold[i]), append(of, queries[i])
+// calibrate finds the temperature of the smallest log-loss on rows with known labels,
+// and the cut points of the largest quadratic kappa if they help on other queries. Rows
+// without a distribution are left out; with fewer than ten the result is the zero value.
+func calibrate(all []report.Outcome) Calibration {
+	var known []report.Outcome
+	for _, o := range all {
+		if o.P != nil && o.Gold >= 0 {
+			known = append(known, o)
 		}
 	}
 	if len(known) < 10 {
@@ -61,17 +61,64 @@ func calibrate(ps [][]float64, gold []int, queries []string) Calibration {
 	loss := math.Inf(1)
 	for t := .5; t <= 5; t *= 1.1 {
 		c, sum := Calibration{Temperature: t}, 0.0
-		for i, p := range known {
-			sum -= math.Log(max(c.soften(p)[labels[i]], 1e-9))
+		for _, o := range known {
+			sum -= math.Log(max(c.soften(o.P)[o.Gold], 1e-9))
 		}
 		if sum < loss {
 			loss, best.Temperature = sum, t
 		}
 	}
-	grades := make([]float64, len(known))
-	for i, p := range known {
-		grades[i] = linear.Expected(best.soften(p))
+	for i := range known {
+		known[i].P = best.soften(known[i].P)
 	}
-	best.Cuts = linear.BaggedCuts(grades, labels, of, len(known[0]), 1)
+	if cutsHelp(known) {
+		best.Cuts = cutsOf(known)
+	}
 	return best
+}
+
+func cutsOf(all []report.Outcome) []float64 {
+	grades, labels, queries := make([]float64, len(all)), make([]int, len(all)), make([]string, len(all))
+	for i, o := range all {
+		grades[i], labels[i], queries[i] = linear.Expected(o.P), o.Gold, o.Query
+	}
+	return linear.BaggedCuts(grades, labels, queries, len(all[0].P), 1)
+}
+
+// cutsHelp reports whether cut points gain more kappa on queries that they were not
+// chosen on than they lose accuracy, beside the most probable label. It is false with
+// fewer queries than folds.
+func cutsHelp(all []report.Outcome) bool {
+	const folds = 5
+	fold := map[string]int{}
+	for _, o := range all {
+		if _, ok := fold[o.Query]; !ok {
+			fold[o.Query] = len(fold) % folds
+		}
+	}
+	if len(fold) < folds {
+		return false
+	}
+	var plain, cut []eval.Pair
+	for f := range folds {
+		var held, rest []report.Outcome
+		for _, o := range all {
+			if fold[o.Query] == f {
+				held = append(held, o)
+			} else {
+				rest = append(rest, o)
+			}
+		}
+		cuts := cutsOf(rest)
+		for _, o := range held {
+			plain = append(plain, eval.Pair{Gold: o.Gold, Pred: linear.MostProbable(o.P)})
+			cut = append(cut, eval.Pair{Gold: o.Gold, Pred: linear.Grade(linear.Expected(o.P), cuts)})
+		}
+	}
+	before := eval.QuadraticKappa(plain)
+	if math.IsNaN(before) {
+		before = 0 // one label for all
+	}
+	gain, loss := eval.QuadraticKappa(cut)-before, eval.Accuracy(plain)-eval.Accuracy(cut)
+	return gain > max(loss, 0)
 }

@@ -92,9 +92,13 @@ type Shape struct {
 // learning.
 type Warmup struct {
 	// Steps is the number of training steps; 0 leaves the warm-up out.
-	Steps int     `json:"steps"`
-	Batch int     `json:"batch"`
-	LR    float64 `json:"lr"`
+	Steps int `json:"steps"`
+	// Passes bounds the steps by the passes over the training rows of a source with an
+	// end, so that a small model does not learn few rows by heart. 300 steps are always
+	// allowed, for the form of the answers; 0 means no bound.
+	Passes float64 `json:"passes"`
+	Batch  int     `json:"batch"`
+	LR     float64 `json:"lr"`
 	// ProbePrompts is on how many prompts live groups are counted afterwards.
 	ProbePrompts int `json:"probe_prompts"`
 }
@@ -225,7 +229,7 @@ func Default() Config {
 		Seed: 1, Backend: "cpu",
 		Policy:    Scratch{Vocab: 1000, Shape: Shape{Dim: 64, Layers: 3, Heads: 4, FF: 176, MaxSeq: 320}},
 		MaxTokens: 96, DocumentTokens: 96,
-		Warmup: Warmup{Steps: 1600, Batch: 16, LR: 3e-3, ProbePrompts: 128},
+		Warmup: Warmup{Steps: 1600, Passes: 6, Batch: 16, LR: 3e-3, ProbePrompts: 128},
 		Reinforce: Reinforce{
 			Steps: 200, Prompts: 16, Group: 8, MiniBatches: 1, LR: 4e-4, MaxNorm: 1,
 			Estimator: advantage.PerGroup(StepNorm),
@@ -349,6 +353,9 @@ func (c Config) Validate() error {
 	if r.Steps > 0 && c.SamplePrompts > r.Prompts {
 		add("SamplePrompts is %d, want at most the %d of a training step", c.SamplePrompts, r.Prompts)
 	}
+	if !(w.Passes >= 0) {
+		add("Warmup.Passes is %v, want at least 0", w.Passes)
+	}
 	if c.Validation.Rows > 0 && c.Validation.Metric != MetricAccuracy && c.Validation.Metric != MetricQWK {
 		add("Validation.Metric is %q, want accuracy or qwk", c.Validation.Metric)
 	}
@@ -380,6 +387,19 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// formSteps is how many steps of warm-up it takes to learn the form of the answers,
+// however few the rows are.
+const formSteps = 300
+
+// bounded is the number of steps over a source of so many training rows, 0 if it has no
+// end.
+func (w *Warmup) bounded(size int) int {
+	if size == 0 || w.Passes == 0 {
+		return w.Steps
+	}
+	return min(w.Steps, max(int(w.Passes*float64(size))/max(w.Batch, 1), formSteps))
 }
 
 // schedule is the learning rate of the reinforcement stages.

@@ -3,7 +3,6 @@ package relevance
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/distill"
@@ -14,13 +13,13 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// distill teaches the student the better policy's belief about the labels.
+// distill teaches the student the best policy's belief about the labels.
 func (p *pipeline) distill(ctx context.Context) (*report.Stage, error) {
-	teacher, why, err := p.betterTeacher(ctx)
+	teacher, why, err := p.bestPolicy()
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(p.w, "teacher: %s, %s (no test set is asked)\n", teacher, why)
+	fmt.Fprintf(p.w, "teacher: %s, %s; no test set is asked\n", teacher, why)
 	learnt, err := p.beliefs(ctx, teacher)
 	if err != nil {
 		return nil, err
@@ -51,28 +50,7 @@ func (p *pipeline) distill(ctx context.Context) (*report.Stage, error) {
 	if err := p.evaluate(ctx, scorer, studentStage, r); err != nil {
 		return nil, err
 	}
-	return r, p.writeStudentFolder(ctx, s, scorer)
-}
-
-// betterTeacher is the stage whose policy is better on validation rows or, without
-// any, has the higher reward at its end; and in words, why.
-func (p *pipeline) betterTeacher(ctx context.Context) (best, why string, err error) {
-	value := math.Inf(-1)
-	for _, stage := range p.policyStages() {
-		var r report.Stage
-		if _, err := readJSON(p.f.Folder, resultFile(stage), &r); err != nil {
-			return "", "", err
-		}
-		v, ok := r.Numbers["validation"]
-		why = "the best on validation rows"
-		if !ok {
-			v, why = r.Numbers["last_reward"], "whose sampled answers were right more often at the end of its training"
-		}
-		if v > value || best == "" {
-			best, value = stage, v
-		}
-	}
-	return best, why, nil
+	return r, p.writeStudentFolder(s, scorer)
 }
 
 // beliefs is what is known of the teacher's belief so far, as it is stored.

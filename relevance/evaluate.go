@@ -104,7 +104,7 @@ func outcome(src *rows.Source, e *rows.Example, s *Score, byGrade bool) report.O
 	}
 	o := report.Outcome{
 		Pair:  eval.Pair{Gold: src.LabelIndex(e.Label()), Pred: src.LabelIndex(said)},
-		Query: e.Query, P: s.P,
+		Query: e.Query, P: s.P, Malformed: s.Malformed,
 	}
 	if s.judged != nil {
 		for _, step := range src.Steps {
@@ -180,20 +180,35 @@ func (p *pipeline) evaluatePolicy(ctx context.Context, m *Model, stage string, r
 	return p.evaluate(ctx, p.policyScorer(m), stage, r)
 }
 
-// evaluate fills in the scores of a stage, and stores what was said of each row.
-func (p *pipeline) evaluate(ctx context.Context, s Scorer, stage string, r *report.Stage) error {
-	said := Predictions{}
+// calibrated is a scorer whose probabilities can be calibrated.
+type calibrated interface {
+	exampleScorer
+	Scorer
+	calibrate(Calibration)
+}
+
+// evaluate fills in the scores of a stage, and stores what was said of each row. It
+// calibrates the scorer on validation rows; the scores are those of the calibrated one,
+// as it is used later.
+func (p *pipeline) evaluate(ctx context.Context, s calibrated, stage string, r *report.Stage) error {
+	said, fix := Predictions{}, Calibration{}
 	one := func(name string, es []rows.Example) (*report.Scores, error) {
 		outcomes, tokens, seconds, err := outcomesOf(ctx, s, p.src, es, false)
 		if err != nil {
 			return nil, err
 		}
+		if name == ValidationSet {
+			fix = calibrate(outcomes)
+		}
+		for i, o := range outcomes {
+			said[name] = append(said[name], Prediction{ID: es[i].ID, Query: o.Query, Gold: o.Gold, Said: o.Pred, P: o.P})
+			if o.P != nil {
+				outcomes[i].P = fix.soften(o.P)
+			}
+		}
 		_, reasons := s.(*policyScorer)
 		scores := report.Score(labelsOf(p.src, reasons), outcomes)
 		scores.TokensPerSecond = float64(tokens) / seconds
-		for i, o := range outcomes {
-			said[name] = append(said[name], Prediction{ID: es[i].ID, Query: o.Query, Gold: o.Gold, Said: o.Pred, P: o.P})
-		}
 		return scores, nil
 	}
 	var err error
@@ -208,6 +223,7 @@ func (p *pipeline) evaluate(ctx context.Context, s Scorer, stage string, r *repo
 			return err
 		}
 	}
+	s.calibrate(fix)
 	return p.writeJSON(predictionsFile(stage), said)
 }
 
@@ -226,7 +242,7 @@ type Prediction struct {
 	// unreadable.
 	Gold int `json:"gold"`
 	Said int `json:"said"`
-	// P is the distribution over the labels; nil if it is not known.
+	// P is the distribution over the labels before calibration; nil if it is not known.
 	P []float64 `json:"p"`
 }
 
@@ -247,7 +263,7 @@ func ReadPredictions(dir, stage string) (Predictions, error) {
 }
 
 // evalName is the name under which a metric of the validation is recorded.
-func evalName(m Metric) string { return "eval/" + string(m) }
+func evalName(m string) string { return "eval/" + m }
 
 // validation are the rows that checkpoints are chosen by: the source's own or, where
 // examples are generated without end, some that nothing else uses.
@@ -294,7 +310,7 @@ func (p *pipeline) validate(ctx context.Context, m *Model) (map[string]float64, 
 	}
 	out := map[string]float64{
 		string(MetricAccuracy): report.Accuracy(all), string(MetricQWK): report.QWK(all),
-		"right_answer_wrong_step": metrics["right_answer_wrong_step"],
+		"right_answer_wrong_step": metrics["right_answer_wrong_step"], "malformed": metrics["malformed"],
 	}
 	for _, s := range p.src.Steps {
 		if v, ok := metrics["step/"+s.Name+"/correct"]; ok {
@@ -306,5 +322,6 @@ func (p *pipeline) validate(ctx context.Context, m *Model) (map[string]float64, 
 			out[k] = 0 // no kappa where only one label is said: the worst
 		}
 	}
+	out[qualityName] = quality(out[string(p.c.Validation.Metric)], out["malformed"])
 	return out, nil
 }

@@ -21,5 +21,5 @@ reinforce:
 	fmt.Println(err)
 	// Output:
 	// 3 400 16 mask <nil>
-	// settings: warmup.step: unknown field, want steps, batch, lr or probe_prompts
+	// settings: warmup.step: unknown field, want steps, passes, batch, lr or probe_prompts
 }

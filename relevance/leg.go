@@ -164,32 +164,8 @@ func (l *leg) run(ctx context.Context, total, every int, bar *progress.Bar, step
 	return l.save(ctx)
 }
 
-// alarmsLog is the log of a stage with what was said during it.
-const alarmsLog = "alarms"
-
-// alarm says something about the last training step, once if it has a key.
-func (l *leg) alarm(step int64, key, text string) error {
-	if key != "" && l.Said[key] {
-		return nil
-	}
-	if key != "" {
-		l.Said[key] = true
-	}
-	return l.stage.Append(alarmsLog, step, text)
-}
-
 // result is the stage's, once the last step is saved.
 func (l *leg) result() (*report.Stage, error) {
-	r := &report.Stage{Seconds: l.Seconds, Tokens: l.Tokens}
-	for line, err := range l.p.f.Lines(l.stage.Name(), alarmsLog) {
-		if err != nil {
-			return nil, err
-		}
-		var text string
-		if err := json.Unmarshal(line.Data, &text); err != nil {
-			return nil, fmt.Errorf("alarms of stage %s, step %d: %w", l.stage.Name(), line.Step, err)
-		}
-		r.Alarms = append(r.Alarms, fmt.Sprintf("step %d: %s", line.Step, text))
-	}
-	return r, nil
+	alarms, err := l.alarms()
+	return &report.Stage{Seconds: l.Seconds, Tokens: l.Tokens, Alarms: alarms}, err
 }

@@ -42,6 +42,11 @@ type ModelInfo struct {
 	// that of the run's manifest.
 	TaskDigest string `json:"task_digest"`
 	RunDigest  string `json:"run_digest"`
+	// DocumentsDigest is that of the documents that the task's criteria knew; "" if the
+	// task has none. With others they find other things in the same pair.
+	DocumentsDigest string `json:"documents_digest,omitempty"`
+	// Stage is the stage of the run whose model it is.
+	Stage string `json:"stage"`
 	// Labels are in ascending order of relevance; Meanings, if there are any, say
 	// what each stands for.
 	Labels   []string `json:"labels"`
@@ -96,6 +101,9 @@ const (
 
 // ReadModelInfo reads the file of a model folder.
 func ReadModelInfo(dir string) (ModelInfo, error) {
+	if dir == "" {
+		return ModelInfo{}, errors.New("no model folder is named, want the folder model or student of a run")
+	}
 	path := filepath.Join(dir, ModelFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -125,7 +133,7 @@ func ReadModelInfo(dir string) (ModelInfo, error) {
 func (p *pipeline) info(kind ModelKind, fix Calibration) ModelInfo {
 	manifest := p.f.Manifest()
 	return ModelInfo{
-		Version: ModelVersion, Kind: kind, TaskDigest: p.digest, RunDigest: manifest.Digest(),
+		Version: ModelVersion, Kind: kind, TaskDigest: p.digest, RunDigest: manifest.Digest(), DocumentsDigest: p.documents,
 		Labels: p.src.Labels, Meanings: p.src.Meanings, GradeScale: [2]float64{0, float64(len(p.src.Labels) - 1)},
 		Calibration: fix, Truncation: TruncateDocument, PromptTokens: p.models.MaxSeq() - p.c.MaxTokens, DocumentTokens: p.c.DocumentTokens,
 	}
@@ -162,20 +170,9 @@ func (p *pipeline) writeFolder(name string, m ModelInfo, tok *tokenizer.Tokenize
 }
 
 // calibration is found on what a scorer says of the validation rows.
-func (p *pipeline) calibration(ctx context.Context, s Scorer) (Calibration, error) {
-	held := p.validation()
-	if len(held) == 0 {
-		return Calibration{}, nil
-	}
-	said, err := scoreAll(ctx, s, held)
-	if err != nil {
-		return Calibration{}, err
-	}
-	ps, gold, queries := make([][]float64, len(held)), make([]int, len(held)), make([]string, len(held))
-	for i := range held {
-		ps[i], gold[i], queries[i] = said[i].P, p.src.LabelIndex(held[i].Label()), held[i].Query
-	}
-	return calibrate(ps, gold, queries), nil
+func (p *pipeline) calibration(ctx context.Context, s calibrated) (Calibration, error) {
+	outcomes, _, _, err := outcomesOf(ctx, s, p.src, p.validation(), false)
+	return calibrate(outcomes), err
 }
 
 // The names of the model folders in a run's folder.
@@ -184,13 +181,13 @@ const (
 	StudentFolder = "student"
 )
 
-// writePolicyFolder writes the better of the run's policies.
+// writePolicyFolder writes the best of the run's policies.
 func (p *pipeline) writePolicyFolder(ctx context.Context) error {
 	var done ModelInfo
 	if found, err := readJSON(p.f.Folder, PolicyFolder+"/"+ModelFile, &done); found || err != nil {
 		return err
 	}
-	best, _, err := p.betterTeacher(ctx)
+	best, _, err := p.bestPolicy()
 	if err != nil {
 		return err
 	}
@@ -210,6 +207,7 @@ func (p *pipeline) writePolicyFolder(ctx context.Context) error {
 		return err
 	}
 	info := p.info(KindDecoder, fix)
+	info.Stage = best
 	info.MaxLength, info.AnswerTokens = info.PromptTokens, p.c.MaxTokens
 	info.Prompt, info.Input, info.End = p.task.Template().Render(placeholder(p.src)), InputPrompt, p.models.End()
 	if x, ok := p.models.(*pretrained); ok {
@@ -225,13 +223,10 @@ func placeholder(src *rows.Source) rows.Example {
 	return e
 }
 
-// writeStudentFolder writes the student.
-func (p *pipeline) writeStudentFolder(ctx context.Context, s *student, scorer *studentScorer) error {
-	fix, err := p.calibration(ctx, scorer)
-	if err != nil {
-		return err
-	}
-	info := p.info(KindCrossEncoder, fix)
+// writeStudentFolder writes the student, calibrated.
+func (p *pipeline) writeStudentFolder(s *student, scorer *studentScorer) error {
+	info := p.info(KindCrossEncoder, scorer.fix)
+	info.Stage = studentStage
 	info.MaxLength, info.Input = s.most, s.form
 	if s.form == InputPair { // with a tokenizer of its own
 		info.Truncation, info.PromptTokens, info.DocumentTokens = TruncateEnd, 0, 0

@@ -13,7 +13,6 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
-	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/curriculum"
 	"github.com/stepwise-rl/stepwise/rl/monitor"
 	"github.com/stepwise-rl/stepwise/task"
@@ -70,7 +69,7 @@ func (p *pipeline) reinforce(credit NamedCredit) func(context.Context) (*report.
 		}
 		defer m.free()
 		l := p.newLeg(stage)
-		bar := progress.New(p.w, int64(p.c.Reinforce.Steps), "reward/label", "group/live", "right_answer_wrong_step", evalName(p.c.Validation.Metric))
+		bar := progress.New(p.w, int64(p.c.Reinforce.Steps), "reward/label", "group/live", "right_answer_wrong_step", evalName(string(p.c.Validation.Metric)))
 		defer bar.Close()
 		if err := l.newTrainer(credit, m, bar); err != nil {
 			return nil, err
@@ -95,9 +94,12 @@ func (p *pipeline) reinforce(credit NamedCredit) func(context.Context) (*report.
 			return nil, err
 		}
 		r.Numbers = map[string]float64{"last_reward": lastMean(l.Rewards), "last_live_groups": l.metrics["group/live"], "step": float64(best.Step)}
-		if v, ok := best.Metrics[evalName(p.c.Validation.Metric)]; ok {
+		if v, ok := best.Metrics[evalName(string(p.c.Validation.Metric))]; ok {
 			r.Numbers["validation"] = v
 			r.Note = fmt.Sprintf("the checkpoint of step %d of %d is used: the best on validation rows (%s %.3f)", best.Step, l.Step, p.c.Validation.Metric, v)
+			if m := best.Metrics[evalName("malformed")]; m > mostMalformed {
+				r.Note += fmt.Sprintf("; %.0f%% of its answers there are malformed, as in all others", 100*m)
+			}
 		}
 		if err := p.startFrom(ctx, m, stage.Name()); err != nil {
 			return nil, err
@@ -119,32 +121,6 @@ func (p *pipeline) startFrom(ctx context.Context, m *Model, stage string) error 
 		return err
 	}
 	return publish(ctx, m)
-}
-
-// bestCheckpoint is the stage's checkpoint with the best validation, the earliest of
-// equals; the last one if none was validated.
-func (p *pipeline) bestCheckpoint(ctx context.Context, stage string) (checkpoint.Checkpoint, error) {
-	store := p.f.Checkpoints(stage)
-	best, err := store.Latest(ctx)
-	if err != nil {
-		return best, fmt.Errorf("the weights of stage %s: %w", stage, err)
-	}
-	all, err := store.List()
-	if err != nil {
-		return best, err
-	}
-	value := func(c checkpoint.Checkpoint) float64 {
-		if v, ok := c.Metrics[evalName(p.c.Validation.Metric)]; ok {
-			return v
-		}
-		return math.Inf(-1)
-	}
-	for _, c := range all {
-		if c.Damage == nil && (value(c) > value(best) || value(c) == value(best) && c.Step < best.Step && !math.IsInf(value(c), -1)) {
-			best = c
-		}
-	}
-	return best, nil
 }
 
 // newTrainer makes the leg's trainer.
@@ -172,11 +148,8 @@ func (l *leg) newTrainer(credit NamedCredit, m *Model, bar *progress.Bar) (err e
 		MaxNorm:     r.MaxNorm,
 		Seed:        p.c.Seed,
 		OnRollouts: func(step int64, r *rl.Rollouts) error {
-			for _, a := range l.monitor.Observe(step, r) {
-				log.Warn(a.Reason, "kind", a.Kind, "step", step)
-				if err := l.alarm(step, "", a.Reason); err != nil {
-					return err
-				}
+			if err := l.observe(step, r, bar); err != nil {
+				return err
 			}
 			if step%int64(p.c.SampleEvery) != 0 {
 				return nil
@@ -188,6 +161,8 @@ func (l *leg) newTrainer(credit NamedCredit, m *Model, bar *progress.Bar) (err e
 		CheckpointEvery: int64(p.c.CheckpointEvery),
 		Checkpoint:      func(ctx context.Context, _ *rl.Trainer) error { return l.save(ctx) },
 		Logger:          log,
+		// The monitor tells what the policy breaks from what the data leave open.
+		WarnUnscorable: 1,
 	}
 	if len(p.validation()) > 0 {
 		c.EvalEvery = c.CheckpointEvery
@@ -241,28 +216,29 @@ func (l *leg) train(ctx context.Context, m *Model) error {
 
 // How far training and validation may be apart before it is said.
 const (
-	wideGap  = .25
+	wideGap  = .15
 	deepFall = .05
 )
+
+// memorised says so if sampled answers to training rows are right much more often than
+// greedy ones to validation rows.
+func (l *leg) memorised(at int64, trained, held float64, w io.Writer) error {
+	if !(trained-held >= wideGap) {
+		return nil
+	}
+	return l.alarm(at, alarm{Kind: alarmMemorised, Text: fmt.Sprintf("overfitting: sampled answers are right for %.2f of the training rows, but greedy ones for only %.2f of the validation rows", trained, held)}, w)
+}
 
 // compare says in words what the validation shows: memorising, and a fall from the
 // best.
 func (l *leg) compare(step int64, v map[string]float64, w io.Writer) error {
 	metric := string(l.p.c.Validation.Metric)
-	say := func(key, format string, args ...any) error {
-		text := fmt.Sprintf(format, args...)
-		if !l.Said[key] {
-			fmt.Fprintln(w, "warning:", text)
-		}
-		return l.alarm(step, key, text)
-	}
-	if trained := lastMean(l.Rewards); len(l.Rewards) > 0 && trained-v["accuracy"] >= wideGap {
-		if err := say("memorised", "overfitting: sampled answers are right for %.2f of the training rows, but greedy ones for only %.2f of the validation rows. What the model learns now it does not carry over to other queries: stop earlier, or train on more queries", trained, v["accuracy"]); err != nil {
-			return err
-		}
+	if err := l.memorised(step, lastMean(l.Rewards), v["accuracy"], w); err != nil {
+		return err
 	}
 	if l.Best-v[metric] >= deepFall {
-		if err := say("fell", "%s on validation rows fell to %.3f from %.3f at best; the best checkpoint is kept", metric, v[metric], l.Best); err != nil {
+		a := alarm{Kind: alarmFell, Text: fmt.Sprintf("%s on validation rows fell to %.3f from %.3f at best", metric, v[metric], l.Best)}
+		if err := l.alarm(step, a, w); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,13 @@ func (p *pipeline) restoreTallies(all map[string]report.Tally) {
 
 // report writes report.json and report.html and prints the table.
 func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed time.Duration) (*report.Run, error) {
+	best, why, err := p.bestPolicy()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.f.Artefact(PolicyFolder + "/" + ModelFile); err == nil {
+		why += fmt.Sprintf("; it is in the folder %s", PolicyFolder)
+	}
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	r := &report.Run{
@@ -51,7 +58,8 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 			OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(),
 			Backend: p.backend.Name(), PeakRSS: peakRSS(), HeapPeak: mem.Sys,
 		},
-		Settings: p.c, Best: p.bestStage(stages), Task: p.describeTask(), Data: p.count(), Warnings: p.before, Stages: stages, Rules: p.tallies(),
+		Settings: p.c, Best: best, Chosen: why, Task: p.describeTask(), Data: p.count(), Notes: p.o.Notes, Raters: p.agreement(),
+		Warnings: p.before, Stages: stages, Rules: p.tallies(),
 	}
 	if err := p.writeJSON(reportFile, r); err != nil {
 		return nil, err
@@ -73,30 +81,14 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 	}
 	heading(p.w, "Results")
 	PrintTable(p.w, stages)
+	if best != "" {
+		fmt.Fprintf(p.w, "\nbest model: %s, %s\n", best, why)
+	}
+	if better := report.BetterBaselines(r); len(better) > 0 {
+		fmt.Fprintf(p.w, "warning: a baseline is better than the best model: %s\n", strings.Join(better, ", "))
+	}
 	fmt.Fprintf(p.w, "\n%s in this process, peak memory %s\nreport: %s\n", elapsed.Round(time.Second), megabytes(r.Machine.PeakRSS), filepath.Join(p.dir, "report.html"))
 	return r, ctx.Err()
-}
-
-// bestStage is the stage with the best model: on validation rows, or without any the
-// last policy's.
-func (p *pipeline) bestStage(stages []*report.Stage) (best string) {
-	value := -1.0
-	for _, s := range stages {
-		if s.Kind == report.KindBaseline {
-			continue
-		}
-		v := 0.0
-		if s.Validation != nil {
-			v = s.Validation.Accuracy
-			if p.c.Validation.Metric == MetricQWK && s.Validation.QWK != nil {
-				v = *s.Validation.QWK
-			}
-		}
-		if v > value || s.Validation == nil && s.Kind != report.KindStudent {
-			best, value = s.Name, v
-		}
-	}
-	return best
 }
 
 // training returns the training rows, or the first of those that have no end.
@@ -163,6 +155,50 @@ func (p *pipeline) describeTask() report.Task {
 		t.Steps = append(t.Steps, step)
 	}
 	return t
+}
+
+// agreement is how far the raters of all rows agree; nil without several raters.
+func (p *pipeline) agreement() *report.Raters {
+	all := slices.Concat(p.validation(), p.training())
+	for _, t := range p.src.Tests {
+		all = append(all, t.Examples...)
+	}
+	seen := map[string]bool{} // LONGTAIL is a part of TEST
+	var r report.Raters
+	pairs, same, said, asLabel := 0., 0., 0., 0.
+	for _, e := range all {
+		if seen[e.ID] {
+			continue
+		}
+		seen[e.ID] = true
+		var known []string
+		for _, label := range e.Raters {
+			if p.src.LabelIndex(label) >= 0 {
+				known = append(known, label)
+			}
+		}
+		if len(known) < 2 {
+			continue
+		}
+		r.Rows++
+		for i, a := range known {
+			said++
+			if a == e.Label() {
+				asLabel++
+			}
+			for _, b := range known[:i] {
+				pairs++
+				if a == b {
+					same++
+				}
+			}
+		}
+	}
+	if r.Rows == 0 {
+		return nil
+	}
+	r.Agree, r.AsLabel = same/pairs, asLabel/said
+	return &r
 }
 
 // count counts the parts of the data.

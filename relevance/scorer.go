@@ -53,6 +53,9 @@ type Score struct {
 	// ByGrade is the label by the cut points on Grade that were found best on
 	// validation rows; "" without cut points.
 	ByGrade string `json:"label_by_grade,omitempty"`
+	// Malformed marks a reasoning that deviates from the task's format: a step that is
+	// missing or written twice, or an answer that is not allowed. Problem says where.
+	Malformed bool `json:"malformed,omitempty"`
 	// Steps is the reasoning, if it was asked for.
 	Steps []StepScore `json:"steps,omitempty"`
 
@@ -79,6 +82,18 @@ type StepScore struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason,omitempty"`
 	Answer string `json:"answer"`
+	// Found is what the step's criterion finds itself, if it has one. Training rewards
+	// the answer alone, so a model may invent its reason.
+	Found *Finding `json:"found,omitempty"`
+	// Problem says what is wrong with the form of the step, such as "invalid answer"
+	// for one that the task does not allow; "" if nothing is.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Finding is the answer of a criterion, and why.
+type Finding struct {
+	Answer string `json:"answer"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // exampleScorer scores pairs that are prepared already.
@@ -119,6 +134,8 @@ func (s *policyScorer) Close() error {
 	}
 	return nil
 }
+
+func (s *policyScorer) calibrate(fix Calibration) { s.fix = fix }
 
 func (s *policyScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
 
@@ -170,7 +187,7 @@ func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o S
 // score sums up a group of answers.
 func (s *policyScorer) score(g rollout.Group, p []float64, o ScoreOptions) Score {
 	c := &g[0]
-	out := Score{text: c.Text, judged: c.Steps}
+	out := Score{text: c.Text, judged: c.Steps, Malformed: c.Malformed}
 	for i := range g {
 		out.tokens += len(g[i].Tokens)
 	}
@@ -231,9 +248,12 @@ func believe(ctx context.Context, prober rl.LogProber, tok *tokenizer.Tokenizer,
 	return l.Beliefs(ctx, rationales)
 }
 
-// written is the reasoning of a trace.
+// noReason is what teachers write where a step has an answer and no reason.
+const noReason = "so"
+
+// written is the reasoning of a trace, with what it wrote beyond the task's steps last.
 func written(t *prompt.Trace) (out []StepScore) {
-	for _, s := range t.Steps {
+	for _, s := range slices.Concat(t.Steps, t.Extra) {
 		if s.Status == prompt.StatusMissing {
 			continue
 		}
@@ -245,7 +265,14 @@ func written(t *prompt.Trace) (out []StepScore) {
 			text = after
 		}
 		text, _, _ = strings.Cut(text, `\boxed`)
-		out = append(out, StepScore{s.Name, strings.TrimSpace(text), s.Answer})
+		step := StepScore{Name: s.Name, Reason: strings.TrimSpace(text), Answer: s.Answer}
+		if step.Reason == noReason {
+			step.Reason = ""
+		}
+		if s.Status != prompt.StatusOK {
+			step.Problem = s.Status.String()
+		}
+		out = append(out, step)
 	}
 	return out
 }
@@ -269,6 +296,8 @@ func (s *studentScorer) Close() error {
 	}
 	return nil
 }
+
+func (s *studentScorer) calibrate(fix Calibration) { s.fix = fix }
 
 func (s *studentScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
 

@@ -1,11 +1,14 @@
 package relevance
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"hash"
+	"maps"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
@@ -84,6 +87,36 @@ func dataDigest(ctx context.Context, src *rows.Source) (string, error) {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// DocumentsDigest returns the digest of the different documents of a source whose
+// criteria compare a pair with all of them, in any order; "" of one without criteria or
+// without an end. It reads documents as they are in the data, so a source whose texts
+// were cut by [Open] or [Train] has another.
+func DocumentsDigest(src *rows.Source) string {
+	if src.Prepare == nil || src.Size == 0 {
+		return ""
+	}
+	seen := map[[sha256.Size]byte]bool{}
+	add := func(e rows.Example) {
+		seen[sha256.Sum256([]byte(rows.Render(rows.Example{Document: e.Document})))] = true
+	}
+	for i := range src.Size {
+		add(src.Train(i))
+	}
+	for _, e := range src.Validation {
+		add(e)
+	}
+	for _, t := range src.Tests {
+		for _, e := range t.Examples {
+			add(e)
+		}
+	}
+	h := sha256.New()
+	for _, sum := range slices.SortedFunc(maps.Keys(seen), func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) }) {
+		h.Write(sum[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func newDigest() (hash.Hash, *json.Encoder) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
@@ -36,26 +37,35 @@ type Options struct {
 	// Data holds digests, by a name of your choice, of what the source was made of,
 	// beside that of its rows, such as "task file".
 	Data map[string]string
+	// Notes says what was found in the data, a sentence each, for the report.
+	Notes []string
+	// Roles says which fields of a document hold what, for the baseline of criteria; nil
+	// means criteria.DefaultRoles.
+	Roles *criteria.Roles
 	// Info is recorded in the run's folder, but not compared: paths, the command.
 	Info map[string]string
 }
 
 // pipeline is a run: what its stages share.
 type pipeline struct {
-	c       Config
-	o       Options
-	dir     string
-	f       *run.Writer
-	w       io.Writer
-	src     *rows.Source
-	digest  string // of the task
-	models  Models
-	tok     *tokenizer.Tokenizer
-	task    *task.Task[rows.Example]
-	rules   *reward.Counter
-	backend tensor.Backend
-	before  []string       // warnings before training
-	held    []rows.Example // validation
+	c      Config
+	o      Options
+	dir    string
+	f      *run.Writer
+	w      io.Writer
+	src    *rows.Source
+	digest string // of the task
+	// documents is the digest of the documents that criteria know.
+	documents string
+	models    Models
+	tok       *tokenizer.Tokenizer
+	task      *task.Task[rows.Example]
+	rules     *reward.Counter
+	backend   tensor.Backend
+	asked     int            // steps of warm-up, before they were bounded
+	before    []string       // warnings before training
+	held      []rows.Example // validation
+	whole     *wholeRows     // before their texts are cut; nil without criteria
 }
 
 // stage is a part of the run that is done once, and resumed if it was
@@ -95,7 +105,7 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 	}
 	stages := p.baselines()
 	if p.c.Warmup.Steps > 0 {
-		stages = append(stages, stage{warmupStage, "Warm-up: supervised on a fallible teacher's traces", report.KindWarmup, p.warmup})
+		stages = append(stages, stage{warmupStage, "Warm-up: supervised on the teacher's traces", report.KindWarmup, p.warmup})
 	}
 	if p.c.Reinforce.Steps > 0 {
 		for _, credit := range p.c.Reinforce.Credits {
@@ -140,19 +150,6 @@ const (
 )
 
 func creditStage(c NamedCredit) string { return rlPrefix + c.Name }
-
-// policyStages are the stages that leave a policy that can teach: those of
-// reinforcement learning, or else the warm-up.
-func (p *pipeline) policyStages() (names []string) {
-	if p.c.Reinforce.Steps > 0 {
-		for _, c := range p.c.Reinforce.Credits {
-			names = append(names, creditStage(c))
-		}
-	} else if p.c.Warmup.Steps > 0 {
-		names = append(names, warmupStage)
-	}
-	return names
-}
 
 // interruption makes an error an Interrupted if it only says that ctx is done.
 func interruption(ctx context.Context, stage string, err error) error {
@@ -202,7 +199,7 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	if data["data"], err = dataDigest(ctx, src); err != nil {
 		return nil, err
 	}
-	p.digest = data["task"]
+	p.digest, p.documents = data["task"], DocumentsDigest(src)
 	info := maps.Clone(o.Info)
 	if info == nil {
 		info = map[string]string{}
@@ -214,11 +211,12 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	}
 	keep := checkpoint.Keep{Last: 2} // one to fall back on
 	if c.Validation.Rows > 0 {
-		keep.Best, keep.Metric = 1, evalName(c.Validation.Metric)
+		keep.Best, keep.Metric = 1, evalName(qualityName)
 	}
 	p.f, err = begin(run.Config{
 		Dir: dir, Settings: c, Data: data, Seed: c.Seed, Info: info, Keep: keep, Logger: p.logger(p.w),
 	})
+	p.asked, p.c.Warmup.Steps = c.Warmup.Steps, c.Warmup.bounded(src.Size)
 	return p, err
 }
 
@@ -246,8 +244,16 @@ func (p *pipeline) prepare(ctx context.Context) error {
 	if p.task, err = newTask(p.src, p.models, p.c.Reinforce.Group, p.c.MaxTokens, p.rules); err != nil {
 		return err
 	}
+	p.keepWhole()
 	if err := p.clipSource(ctx); err != nil {
 		return err
+	}
+	for _, part := range p.count() {
+		fmt.Fprintf(p.w, "%-11s %d rows of %d queries\n", part.Name, part.Rows, part.Queries)
+	}
+	if w := p.c.Warmup; w.Steps < p.asked {
+		fmt.Fprintf(p.w, "warm-up     %d steps, not the %d asked for, which are %.0f passes over the training rows (warmup.passes is %v)\n",
+			w.Steps, p.asked, float64(p.asked*w.Batch)/float64(p.src.Size), w.Passes)
 	}
 	for _, w := range p.warnings() {
 		p.before = append(p.before, w)

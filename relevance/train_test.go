@@ -125,16 +125,23 @@ func TestInterruptions(t *testing.T) {
 
 // testFolders: the model folders of a run say what its models said.
 func testFolders(t *testing.T, dir string, r *report.Run) {
-	for folder, stage := range map[string]string{PolicyFolder: "rl-outcome", StudentFolder: "distill"} {
+	for folder, stage := range map[string]string{PolicyFolder: r.Best, StudentFolder: "distill"} {
+		info, err := ReadModelInfo(filepath.Join(dir, folder))
+		require.NoError(t, err)
+		require.Equal(t, stage, info.Stage)
 		src := toy(200)
 		s, err := Open(t.Context(), filepath.Join(dir, folder), src, "cpu")
 		require.NoError(t, err)
 		scores, err := Evaluate(t.Context(), s, src, src.Tests[0].Examples, false)
 		require.NoError(t, err)
 		for _, have := range r.Stages {
-			if have.Name == stage || stage == "rl-outcome" && have.Name == "rl-mask" && r.Best == have.Name {
-				stage = have.Name
+			if have.Name == stage {
+				require.Equal(t, have.Tests["TEST"].NDCG, scores.NDCG, stage)
+				require.Equal(t, have.Tests["TEST"].Reliability, scores.Reliability, stage)
 				require.Equal(t, have.Tests["TEST"].Accuracy, scores.Accuracy, stage)
+			}
+			if have.Name == "distill" {
+				require.Equal(t, "teacher: "+r.Best, have.Note)
 			}
 		}
 		said, err := s.Score(t.Context(), "red mouse", []rows.Document{{Title: "mouse", Body: "it is red"}, {Title: "desk"}}, ScoreOptions{Steps: true})
@@ -244,7 +251,7 @@ func TestOverfittingIsSaid(t *testing.T) {
 	r, err := l.result()
 	require.NoError(t, err)
 	require.Len(t, r.Alarms, 2)
-	require.Contains(t, r.Alarms[0], "step 20: overfitting: sampled answers are right for 0.99 of the training rows, but greedy ones for only 0.34")
+	require.Contains(t, r.Alarms[0], "steps 10 to 30, 3 times: overfitting: sampled answers are right for 0.99 of the training rows, but greedy ones for only 0.34")
 	require.Contains(t, r.Alarms[1], "accuracy on validation rows fell to 0.340 from 0.800 at best")
 }
 

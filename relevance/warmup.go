@@ -66,17 +66,46 @@ func (p *pipeline) warmup(ctx context.Context) (*report.Stage, error) {
 		return nil, err
 	}
 	bar.Close()
-	r, err := l.result()
-	if err != nil {
-		return nil, err
-	}
 	if err := publish(ctx, m); err != nil {
 		return nil, err
 	}
+	r := &report.Stage{}
 	if err := p.probe(ctx, m.Engine, r); err != nil {
 		return nil, err
 	}
-	return r, p.evaluatePolicy(ctx, m, warmupStage, r)
+	if err := p.evaluatePolicy(ctx, m, warmupStage, r); err != nil {
+		return nil, err
+	}
+	if err := l.judgeWarmup(r); err != nil {
+		return nil, err
+	}
+	done, err := l.result()
+	if err != nil {
+		return nil, err
+	}
+	r.Seconds, r.Tokens, r.Alarms = done.Seconds, done.Tokens, done.Alarms
+	return r, nil
+}
+
+// fewLive is the share of live groups below which reinforcement learning teaches little.
+const fewLive = .15
+
+// judgeWarmup says in words whether the warm-up went too far.
+func (l *leg) judgeWarmup(r *report.Stage) error {
+	w := l.p.w
+	live, probed := r.Numbers["live_groups"]
+	if !probed {
+		return nil
+	}
+	if r.Validation != nil {
+		if err := l.memorised(l.Steps(), r.Numbers["sampled_accuracy"], r.Validation.Accuracy, w); err != nil {
+			return err
+		}
+	}
+	if live >= fewLive || l.p.c.Reinforce.Steps == 0 {
+		return nil
+	}
+	return l.alarm(l.Steps(), alarm{Kind: alarmFewLive, Text: fmt.Sprintf("only %.0f%% of the prompts have answers that differ in reward, so reinforcement learning will teach little", 100*live)}, w)
 }
 
 // probe samples as reinforcement learning will, and notes what it would find.

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,20 +50,34 @@ func newTaskFlags(f *flag.FlagSet) taskFlags {
 	}
 }
 
-// open reads the task and its data, and says what was found there.
-func (t taskFlags) open(path string, seed uint64, errs io.Writer) (*taskfile.Task, error) {
+// open reads the task and its data.
+func (t taskFlags) open(path string, seed uint64) (*taskfile.Task, error) {
 	o := taskfile.Options{Dir: *t.dir, Seed: seed, OnBadRow: rows.OnBadRow(*t.onBadRow)}
 	if *t.fold >= 0 {
 		o.Fold = t.fold
 	}
-	task, err := taskfile.Open(path, o)
+	return taskfile.Open(path, o)
+}
+
+// openModel opens a model folder with its task. Of the data it says what changes the
+// answers; training has said the rest.
+func (t taskFlags) openModel(ctx context.Context, dir, path string, errs io.Writer) (relevance.Closer, *taskfile.Task, error) {
+	info, err := relevance.ReadModelInfo(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, r := range task.Reports {
-		fmt.Fprint(errs, r)
+	task, err := t.open(path, 1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w (a model is used with the data of its task: the criteria know the documents from there; -data-dir names another folder)", err)
 	}
-	return task, nil
+	if err != nil {
+		return nil, nil, err
+	}
+	if have := relevance.DocumentsDigest(task.Source); info.DocumentsDigest != "" && have != info.DocumentsDigest {
+		fmt.Fprintf(errs, "warning: the documents of %s are not those that %s was trained with: the criteria compare a pair with all documents, so some answers may be others\n", path, dir)
+	}
+	s, err := relevance.Open(ctx, dir, task.Source, "cpu")
+	return s, task, err
 }
 
 // base is the folder that the task's paths are relative to.
@@ -117,7 +132,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			fmt.Fprintf(out, "%s\n", text)
 			return err
 		}
-		task, err := open.open(names[0], c.Seed, errs)
+		task, err := open.open(names[0], c.Seed)
 		if err != nil {
 			return err
 		}
@@ -128,6 +143,16 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 		o := relevance.Options{
 			Resume: *resume, Out: out, Data: map[string]string{"task file": task.File.Digest()},
 			Info: map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
+		}
+		if task.Collection != nil {
+			roles := task.Collection.Roles()
+			o.Roles = &roles
+		}
+		for _, r := range task.Reports {
+			fmt.Fprint(errs, r)
+			for line := range strings.Lines(r.String()) {
+				o.Notes = append(o.Notes, strings.TrimSpace(line))
+			}
 		}
 		if *open.fold >= 0 {
 			o.Info["fold"] = strconv.Itoa(*open.fold)
@@ -182,15 +207,18 @@ func runRelevanceEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return status
 	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
-		task, err := open.open(names[0], 1, errs)
-		if err != nil {
-			return err
-		}
-		s, err := relevance.Open(ctx, *dir, task.Source, "cpu")
+		s, task, err := open.openModel(ctx, *dir, names[0], errs)
 		if err != nil {
 			return err
 		}
 		defer s.Close()
+		info, err := relevance.ReadModelInfo(*dir)
+		if err == nil && *byGrade && info.Calibration.Cuts == nil {
+			err = fmt.Errorf("%s has no cut points on the expected grade: they did not help on validation rows", *dir)
+		}
+		if err != nil {
+			return err
+		}
 		stage := &report.Stage{Name: filepath.Base(*dir), Tests: map[string]*report.Scores{}}
 		for _, set := range task.Source.Tests {
 			if stage.Tests[set.Name], err = relevance.Evaluate(ctx, s, task.Source, set.Examples, *byGrade); err != nil {
@@ -207,8 +235,9 @@ stepwise relevance score -model RUN/model -steps tasks/chorus.yaml pairs.jsonl
 
 Labels each pair of a file with the task's columns, which needs no labels. It
 writes a JSON object a line: id, query, title, label, the distribution over the
-labels (p), the expected grade counted from 0, the label by the cut points on it,
-and with -steps the reasoning.`
+labels (p), the expected grade counted from 0, the label by the cut points on it
+if the model has any, and with -steps the reasoning, beside what the task's
+criteria find themselves.`
 
 // scored is a line that score writes.
 type scored struct {
@@ -244,11 +273,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 		return status
 	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
-		task, err := open.open(names[0], 1, errs)
-		if err != nil {
-			return err
-		}
-		s, err := relevance.Open(ctx, *dir, task.Source, "cpu")
+		s, task, err := open.openModel(ctx, *dir, names[0], errs)
 		if err != nil {
 			return err
 		}
@@ -257,12 +282,18 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 		lines := json.NewEncoder(w)
 		lines.SetEscapeHTML(false)
 		var part []rows.Example
+		done, malformed := 0, 0
 		flush := func() error {
 			all, err := relevance.ScoreExamples(ctx, s, part, relevance.ScoreOptions{Steps: *steps, Samples: *samples})
 			if err != nil {
 				return err
 			}
 			for i, e := range part {
+				beside(&all[i], task, e)
+				done++
+				if all[i].Malformed {
+					malformed++
+				}
 				if err := lines.Encode(scored{e.ID, e.Query, e.Document.Title, all[i]}); err != nil {
 					return err
 				}
@@ -271,7 +302,9 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 			return w.Flush()
 		}
 		d := unlabelled(task.File, names[1], open.base(names[0]))
-		for e, err := range d.Each(&rows.Report{}) {
+		d.OnBadRow = cmp.Or(rows.OnBadRow(*open.onBadRow), d.OnBadRow)
+		var found rows.Report
+		for e, err := range d.Each(&found) {
 			if err != nil {
 				return err
 			}
@@ -281,8 +314,37 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 				}
 			}
 		}
-		return flush()
+		if err := flush(); err != nil {
+			return err
+		}
+		if found.Bad > 0 {
+			fmt.Fprint(errs, &found)
+		}
+		if malformed > 0 {
+			fmt.Fprintf(errs, "warning: %d of %d answers deviate from the task's format and are marked as malformed\n", malformed, done)
+		}
+		if done == 0 {
+			return fmt.Errorf("%s: no pairs, want at least one row", names[1])
+		}
+		return nil
 	})
+}
+
+// beside puts what the task's criteria find beside the model's steps.
+func beside(s *relevance.Score, task *taskfile.Task, e rows.Example) {
+	if len(s.Steps) == 0 || task.Source.Prepare == nil {
+		return
+	}
+	found := task.Source.Prepare(e).Found
+	for i := range s.Steps {
+		for _, step := range task.File.Steps {
+			for _, f := range found {
+				if step.Name == s.Steps[i].Name && step.Rule.Criterion == f.Name {
+					s.Steps[i].Found = &relevance.Finding{Answer: f.Answer, Reason: f.Reason}
+				}
+			}
+		}
+	}
 }
 
 // unlabelled are the data of a file of pairs with the task's columns.

@@ -64,6 +64,9 @@ func TestRelevance(t *testing.T) {
 	}
 	out, errs := stepwise(0, "train", task, "-run", runFile, "-out", runDir)
 	require.Contains(t, errs, "60 rows")
+	require.Regexp(t, `training +\d+ rows of \d+ queries\n.*validation +\d+ rows`, out)
+	require.Contains(t, out, "Baseline: logistic regression on what criteria find")
+	require.Contains(t, out, "best model: ")
 	require.Contains(t, out, "report: "+filepath.Join(runDir, "report.html"))
 	out, _ = stepwise(0, "train", "-resume", "-out", runDir, task)
 	require.Contains(t, out, "done before")
@@ -78,10 +81,15 @@ func TestRelevance(t *testing.T) {
 	var line struct {
 		ID, Query, Title, Label string
 		P                       []float64
-		Steps                   []struct{ Name, Answer string }
+		Steps                   []struct {
+			Name, Answer string
+			Found        struct{ Answer, Reason string }
+		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(lines[0]), &line))
 	require.Equal(t, []string{"1", "red lamp", "red lamp <b>"}, []string{line.ID, line.Query, line.Title})
+	require.NotEmpty(t, line.Steps[0].Found.Reason, "what the criterion finds itself")
+	require.Equal(t, "all", line.Steps[0].Found.Answer)
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &line))
 	require.Equal(t, []string{"x", "green lamp"}, []string{line.ID, line.Title})
 
@@ -89,9 +97,23 @@ func TestRelevance(t *testing.T) {
 	require.Zero(t, runPosir([]string{"eval", "-bm25", "-rerank", filepath.Join(runDir, "student"), "-task", task, "-rerank-depth", "3", "-replicates", "20", ownBenchmark(t)},
 		nil, &position, &positionErrs), positionErrs.String())
 	require.Contains(t, position.String(), "over 80 queries")
+	student := filepath.Join(runDir, "student")
+	mixed := write("mixed.jsonl", `{"query": "red lamp", "document": {"title": "red lamp"}}`+"\n{}\n")
+	stepwise(1, "score", "-model", student, task, mixed)
+	out, errs = stepwise(0, "score", "-model", student, "-on-bad-row", "skip", task, mixed)
+	require.Len(t, strings.Split(strings.TrimSpace(out), "\n"), 1)
+	require.Contains(t, errs, "1 malformed, skipped")
+	require.NotContains(t, errs, "conflict", "training has said what is in the data")
+	require.NotContains(t, errs, "are not those that")
+	fewer := t.TempDir()
+	few := strings.Join(strings.SplitAfter(pairs.String(), "\n")[:40], "")
+	require.NoError(t, os.WriteFile(filepath.Join(fewer, "pairs.jsonl"), []byte(few+`{"query": "red lamp 7", "document": {"title": "a red desk"}, "label": 0}`+"\n"), 0o600))
+	_, errs = stepwise(0, "score", "-model", student, "-data-dir", fewer, task, fresh)
+	require.Contains(t, errs, "are not those that "+student+" was trained with")
 
 	out, _ = stepwise(0, "report", runDir)
 	require.Contains(t, out, "What was asked")
+	require.Contains(t, out, "<li class=\"any\">60 rows</li>")
 	out, _ = stepwise(0, "report", "-compare", runDir, runDir)
 	require.Contains(t, out, "+0.000 [+0.000 +0.000]")
 	out, _ = stepwise(0, "train", "-show", "-quick", "-seed", "9")
@@ -104,6 +126,10 @@ func TestRelevance(t *testing.T) {
 	}{
 		{"trained for another task", []string{"score", "-model", filepath.Join(runDir, "student"), other, fresh}},
 		{"is no model folder", []string{"eval", "-model", dir, task}},
+		{"no model folder is named", []string{"eval", task}},
+		{"no model folder is named", []string{"score", task, fresh}},
+		{"empty.jsonl: no pairs", []string{"score", "-model", student, task, write("empty.jsonl", "")}},
+		{"a model is used with the data of its task", []string{"score", "-model", student, "-data-dir", t.TempDir(), task, fresh}},
 		{"it holds no run", []string{"report", dir}},
 		{"-resume needs -out", []string{"train", "-resume", task}},
 		{"unknown field", []string{"train", "-run", write("bad.yaml", "warm_up: {}"), task}},

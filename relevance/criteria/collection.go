@@ -51,6 +51,9 @@ type Collection struct {
 	queries map[string]*Query
 }
 
+// Roles returns what the collection was made with.
+func (c *Collection) Roles() Roles { return c.roles }
+
 // Document is a document prepared for the criteria.
 type Document struct {
 	rows.Document

@@ -6,28 +6,88 @@ import (
 	"strings"
 )
 
+// fewQueries is how many queries a test set needs before its numbers say much.
+const fewQueries = 10
+
 // headline says the main result in sentences.
 func headline(r *Run) (out []string) {
 	best := stageNamed(r, r.Best)
 	if best == nil {
 		return nil
 	}
+	if r.Chosen != "" {
+		out = append(out, fmt.Sprintf("The best model of %s is %s: %s.", r.Name, stageLabel(best.Name), r.Chosen))
+	}
 	for _, set := range TestSets(r.Stages) {
 		s := best.Tests[set]
 		if s == nil {
 			continue
 		}
-		text := fmt.Sprintf("On %s, the best model (%s) gives the label that people gave for %s of %s rows", set, stageLabel(best.Name), percent(s.Accuracy), grouped(s.Examples))
-		var beside *Stage
-		for _, b := range r.Stages {
-			if t := b.Tests[set]; b.Kind == KindBaseline && t != nil && (beside == nil || t.Accuracy > beside.Tests[set].Accuracy) {
-				beside = b
-			}
+		queries := queriesOf(r, set)
+		if queries > 0 && queries < fewQueries {
+			out = append(out, fmt.Sprintf("%s has only %s of %s: too few to tell anything.", set, count(s.Examples, "row"), count(queries, "query")))
+			continue
 		}
-		if beside != nil {
+		text := fmt.Sprintf("On %s (%s", set, count(s.Examples, "row"))
+		if queries > 0 {
+			text += " of " + count(queries, "query")
+		}
+		text += fmt.Sprintf("), the best model (%s) gives the label that people gave for %s", stageLabel(best.Name), percent(s.Accuracy))
+		if beside := bestBaseline(r, set); beside != nil {
 			text += fmt.Sprintf("; the best baseline (%s) does so for %s", stageLabel(beside.Name), percent(beside.Tests[set].Accuracy))
 		}
+		if student := stageNamed(r, "distill"); student != nil && student.Tests[set] != nil {
+			text += fmt.Sprintf(", the student for %s", percent(student.Tests[set].Accuracy))
+		}
 		out = append(out, text+".")
+	}
+	if better := BetterBaselines(r); len(better) > 0 {
+		out = append(out, fmt.Sprintf("A baseline is better than the best model: %s. Use that, or let the model have as a fact what the baseline knows.", strings.Join(better, ", ")))
+	}
+	return out
+}
+
+// count writes a number of rows or queries.
+func count(n int, of string) string {
+	if n != 1 {
+		of = map[string]string{"row": "rows", "query": "queries"}[of]
+	}
+	return grouped(n) + " " + of
+}
+
+// queriesOf is the number of queries of a test set, 0 if it is not known.
+func queriesOf(r *Run, set string) int {
+	for _, p := range r.Data {
+		if p.Name == set {
+			return p.Queries
+		}
+	}
+	return 0
+}
+
+// bestBaseline is the one of the highest accuracy on a test set; nil without any.
+func bestBaseline(r *Run, set string) (best *Stage) {
+	for _, b := range r.Stages {
+		if t := b.Tests[set]; b.Kind == KindBaseline && t != nil && (best == nil || t.Accuracy > best.Tests[set].Accuracy) {
+			best = b
+		}
+	}
+	return best
+}
+
+// BetterBaselines says on which test sets a baseline has a higher accuracy than the
+// best model, and which; sets of few queries are left out.
+func BetterBaselines(r *Run) (out []string) {
+	best := stageNamed(r, r.Best)
+	if best == nil {
+		return nil
+	}
+	for _, set := range TestSets(r.Stages) {
+		b, s := bestBaseline(r, set), best.Tests[set]
+		if n := queriesOf(r, set); b == nil || s == nil || n > 0 && n < fewQueries || b.Tests[set].Accuracy <= s.Accuracy {
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s on %s (%.3f against %.3f)", stageLabel(b.Name), set, b.Tests[set].Accuracy, s.Accuracy))
 	}
 	return out
 }
@@ -273,7 +333,7 @@ func reliabilityChart(s *Scores) (chart, bool) {
 		ideal = append(ideal, xy{100 * b.Confidence, b.Confidence})
 	}
 	c, ok := drawChart(quantity{
-		title: "Reliability", share: true, x: "probability of the label that is said, in percent",
+		title: "Reliability, calibrated", share: true, x: "probability of the label that is said, in percent",
 		good: "how often the model is right where it is this sure; on the dashed line it means what it says",
 	}, []curve{{"the model", "s0", points}, {"as sure as right", "s5", ideal}})
 	return c, ok
@@ -281,10 +341,14 @@ func reliabilityChart(s *Scores) (chart, bool) {
 
 // setWords explains the test sets.
 func setWords(r *Run) (out []namedText) {
+	tail := "the harder part: queries with words, or pairs of things, that are rare or absent in training"
+	if slices.Contains(TestSets(r.Stages), "TEST") {
+		tail = "the rows of TEST whose queries share no word with any training query"
+	}
 	known := map[string]string{
 		"TEST":     "rows of queries that were never trained on, otherwise like the training rows",
 		"RANDOM":   "rows of queries that were never trained on, otherwise like the training rows",
-		"LONGTAIL": "the harder part: queries with words, or pairs of things, that are rare or absent in training",
+		"LONGTAIL": tail,
 	}
 	for _, set := range TestSets(r.Stages) {
 		text, ok := known[set]

@@ -39,6 +39,7 @@ func Write(w io.Writer, r *Run, logs Logs) error {
 		Memory:      megabytes(r.Machine.PeakRSS),
 		SettingText: string(settings),
 		Headline:    headline(r),
+		Agreement:   agreement(r.Raters),
 		Alarms:      alarms(r),
 		Parts:       parts(r),
 		StepRows:    stepRows(r),
@@ -63,6 +64,7 @@ type pageView struct {
 	Total, Took  string // of all stages, of this process
 	SettingText  string
 	Headline     []string
+	Agreement    string
 	Alarms       []stageAlarms
 	Parts        []partRow
 	StepRows     []stepRow
@@ -76,6 +78,15 @@ type pageView struct {
 	RuleRows     []ruleRow
 	SetWords     []namedText
 	CreditLabel  string
+}
+
+// agreement says how far people agree; "" if nobody knows.
+func agreement(a *Raters) string {
+	if a == nil {
+		return ""
+	}
+	return fmt.Sprintf("Two raters of a row give the same label in %s of cases, and a single rater gives the row's label in %s (%s with several raters). A model that is right more often than a single rater has learnt as much as the labels can teach.",
+		percent(a.Agree), percent(a.AsLabel), count(a.Rows, "row"))
 }
 
 // dash stands for a number that does not exist.

@@ -162,3 +162,32 @@ func TestNumbersAsTheyAreShown(t *testing.T) {
 	assert.Equal(t, dash, short(math.Inf(1)))
 	assert.Equal(t, "−0.123", three(-.1234))
 }
+
+// The page begins with the one best model, and says where a number rests on little and
+// where a baseline is better.
+func TestHeadline(t *testing.T) {
+	r := testReport()
+	r.Chosen = "the best on validation rows (accuracy); it is in the folder model"
+	r.Data = append(r.Data, Part{"LONGTAIL", 7, 2, []int{1, 1, 1, 2, 2}})
+	r.Notes = []string{`conflict of "a" and "b": line 1: 0, line 2: 3; taken as 0`}
+	r.Raters = &Raters{Rows: 900, Agree: .75, AsLabel: .875}
+	assert.Equal(t, []string{
+		"The best model of generated notes is RL, mask: the best on validation rows (accuracy); it is in the folder model.",
+		"On RANDOM (1\u202f000 rows of 700 queries), the best model (RL, mask) gives the label that people gave for 76.0%; the best baseline (words) does so for 45.0%, the student for 71.0%.",
+		"LONGTAIL has only 1\u202f000 rows of 2 queries: too few to tell anything.",
+	}, headline(r))
+	assert.Empty(t, BetterBaselines(r))
+	page := render(t, r, nil, nil)
+	assert.Contains(t, page, "<title>generated notes: relevance in steps")
+	assert.Contains(t, page, "Two raters of a row give the same label in 75.0% of cases")
+	assert.Contains(t, page, "line 2: 3; taken as 0")
+
+	r.Stages[0].Tests["RANDOM"].Accuracy = .9
+	assert.Equal(t, []string{"words on RANDOM (0.900 against 0.760)"}, BetterBaselines(r))
+	assert.Contains(t, headline(r)[3], "A baseline is better than the best model: words on RANDOM")
+	assert.Contains(t, setWords(r)[1].Text, "the harder part")
+	for _, s := range r.Stages {
+		s.Tests["TEST"] = s.Tests["RANDOM"]
+	}
+	assert.Contains(t, render(t, r, nil, nil), "the rows of TEST whose queries share no word with any training query")
+}

@@ -15,8 +15,10 @@ type Run struct {
 	Name  string `json:"data"`
 	Seed  uint64 `json:"seed"`
 	Quick bool   `json:"quick,omitempty"` // a smoke run, whose numbers mean nothing
-	// Best is the name of the stage whose model is the best on validation rows.
+	// Best is the name of the stage whose policy is the run's model and the student's
+	// teacher, and Chosen says why and where it is.
 	Best     string    `json:"best,omitempty"`
+	Chosen   string    `json:"chosen,omitempty"`
 	Command  string    `json:"command,omitempty"`
 	Finished time.Time `json:"finished"`
 	Seconds  float64   `json:"seconds"` // of this process; a resumed run's earlier ones are in the stages
@@ -27,6 +29,10 @@ type Run struct {
 	Task Task `json:"task"`
 	// Data counts rows, queries and labels.
 	Data []Part `json:"parts"`
+	// Notes says what was found in the data files, a sentence each.
+	Notes []string `json:"notes,omitempty"`
+	// Raters says how far people agree; nil if no row has several raters.
+	Raters *Raters `json:"raters,omitempty"`
 	// Warnings are what was said of data and task before training.
 	Warnings []string `json:"warnings,omitempty"`
 	// Stages are the parts of the run in order, baselines first.
@@ -75,6 +81,15 @@ type Part struct {
 	Queries int    `json:"queries"`
 	// Labels counts the rows of each label, in the order of Task.Labels.
 	Labels []int `json:"labels"`
+}
+
+// Raters is how far the raters of the rows agree, exactly.
+type Raters struct {
+	Rows int `json:"rows"` // with at least two raters
+	// Agree is the share of pairs of raters of a row with the same label, and AsLabel
+	// the share of raters with the row's label.
+	Agree   float64 `json:"agree"`
+	AsLabel float64 `json:"as_label"`
 }
 
 // Machine is where a run ran.

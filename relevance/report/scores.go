@@ -28,6 +28,9 @@ type Scores struct {
 	// Unparsable is the share of completions without a readable label. They
 	// are wrong in the accuracies, missed in F1, and left out of QWK.
 	Unparsable *float64 `json:"unparsable,omitempty"`
+	// Malformed is the share of completions that deviate from the format anywhere: a
+	// missing step, an answer that is not allowed, a step written twice.
+	Malformed *float64 `json:"malformed,omitempty"`
 	// Intervals holds 95% percentile bootstrap intervals, resampled by query.
 	Intervals map[string]Interval `json:"intervals"`
 	// TokensPerSecond counts sampled tokens, or for a classifier input tokens.
@@ -67,6 +70,7 @@ type Outcome struct {
 	eval.Pair           // of label indices; Pred is -1 if unreadable
 	Steps     []float64 // per step 1, 0 or NaN (no truth); nil for a classifier
 	Query     string
+	Malformed bool // the completion deviates from the format
 	// P is the distribution over the labels, nil if the model gives none.
 	P []float64
 	// Mistake describes the row; it is kept where the row is among the worst.
@@ -132,6 +136,7 @@ func Score(l Labels, all []Outcome) *Scores {
 		return s
 	}
 	s.Unparsable = known(share(func(o *Outcome) bool { return o.Pred < 0 })(all))
+	s.Malformed = known(share(func(o *Outcome) bool { return o.Malformed })(all))
 	s.StepAccuracy = map[string]float64{}
 	for k, name := range l.Steps {
 		if v := measure("step_accuracy/"+name, stepMetric(k)); !math.IsNaN(v) {

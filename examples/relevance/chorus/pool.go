@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -289,26 +287,4 @@ func (j *judgements) ndcg(p *predictor) float64 {
 	slices.Sort(all) // the sum must not depend on the order of a map
 	mean, _ := eval.Mean(all)
 	return mean
-}
-
-// worst lists the pairs whose expected grade is farthest from the label.
-func (j *judgements) worst(w io.Writer, p *predictor, n int) {
-	at := make([]int, len(j.pairs))
-	for i := range at {
-		at[i] = i
-	}
-	off := func(i int) float64 { return math.Abs(linear.Expected(p.test[i]) - float64(j.gold[i])) }
-	slices.SortFunc(at, func(a, b int) int {
-		switch {
-		case off(a) > off(b):
-			return -1
-		case off(a) < off(b):
-			return 1
-		}
-		return a - b
-	})
-	for _, i := range at[:n] {
-		title := []rune(j.pairs[i].Document.Title)
-		fmt.Fprintf(w, "%d, expected %.1f: %s | %s\n", j.gold[i], linear.Expected(p.test[i]), j.pairs[i].Query, strings.TrimSpace(string(title[:min(len(title), 90)])))
-	}
 }
