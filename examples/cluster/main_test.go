@@ -37,12 +37,17 @@ func TestManifests(t *testing.T) {
 	require.NoError(t, err)
 	vllm, err := os.ReadFile("k8s/vllm.yaml")
 	require.NoError(t, err)
+	download, err := os.ReadFile("k8s/model.yaml")
+	require.NoError(t, err)
 	for _, name := range known() {
 		c, err := readConfig(name + ".json")
 		require.NoError(t, err)
 		if c.Policy.Kind == "tinker" {
 			require.Contains(t, string(skyrl), "- --base-model="+c.Policy.Model+"\n", name)
 			require.Contains(t, string(skyrl), fmt.Sprintf(`"max_lora_rank":%d,`, c.Policy.Rank), name)
+		}
+		if name != "local-local" {
+			require.Contains(t, string(download), "--local-dir="+c.Model+"]", name)
 		}
 		if c.Engine.Kind == "vllm" {
 			require.Contains(t, string(vllm), "- --model="+c.Model+"\n", name)
