@@ -264,7 +264,7 @@ func openPair(ctx context.Context, c config, tok *tokenizer.Tokenizer, eos []int
 	case "tinker":
 		p.engine, err = tinker.NewEngine(client, tok, tinker.EngineConfig{Model: c.Policy.Model, VocabSize: tok.VocabSize(), EOS: eos})
 	default:
-		e, err := openai.New(ctx, openai.Config{Servers: c.Engine.Servers, Vocab: tok, EOS: eos, Logger: log})
+		e, err := openai.New(ctx, openai.Config{Servers: c.Engine.Servers, Vocab: tok, EOS: eos, KeepInFlight: c.Async.Partial, Logger: log})
 		if err != nil {
 			return nil, err
 		}

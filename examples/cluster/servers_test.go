@@ -25,6 +25,7 @@ import (
 	"github.com/stepwise-rl/stepwise/remote/openai"
 	"github.com/stepwise-rl/stepwise/remote/tinker"
 	"github.com/stepwise-rl/stepwise/remote/tinker/tinkertest"
+	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -264,7 +265,7 @@ func TestResumeElsewhere(t *testing.T) {
 		s := httptest.NewServer(newHost(t, c.Model, c.Weights))
 		defer s.Close()
 		c.Engine = engineConfig{Kind: "vllm", Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: openai.DialectVLLM}}}
-		c.Steps, c.Async.Staleness = int64(i+1), i
+		c.Steps, c.Async = int64(i+1), rl.Async{Staleness: i, Partial: i > 0}
 		var out strings.Builder
 		require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, goOn, slog.New(slog.DiscardHandler)))
 		require.Contains(t, out.String(), fmt.Sprintf("after %d training steps", i+1))
