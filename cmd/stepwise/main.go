@@ -1,8 +1,9 @@
 // Command stepwise uses the library from the command line, without writing Go.
 //
 //	stepwise bench                speed of the CPU engine on this machine
-//	stepwise generate             text from a model in Hugging Face's layout
-//	stepwise info                 what such a model is, and the memory it needs
+//	stepwise export-gguf          a model in Hugging Face's layout as a file for llama.cpp
+//	stepwise generate             text from such a model
+//	stepwise info                 what it is, and the memory it needs
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
 //	stepwise posir build          a position benchmark of your own documents
@@ -43,6 +44,7 @@ const (
 
 var commands = []command{
 	{"bench", "measure the CPU engine on this machine", runBench},
+	{"export-gguf", "write a model's folder as a file for llama.cpp", runExportGGUF},
 	{"generate", "generate text with a model's folder", runGenerate},
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},

@@ -5,8 +5,9 @@
 //	go run ./examples/cluster -config examples/cluster/local-local.json
 //
 // The configurations in this folder are all pairs that go together; docs/scale.md says
-// how the weights travel between the two. Stop it with Ctrl-C and add -resume. The task is that of examples/owntask, shortened: what
-// becomes of a parcel that is sent back. With -task, the job is package relevance's.
+// how the weights travel between the two. Stop it with Ctrl-C and add -resume; addresses,
+// steps and async may change before that. The task is that of examples/owntask, shortened:
+// what becomes of a parcel that is sent back. With -task, the job is package relevance's.
 package main
 
 import (
@@ -90,7 +91,11 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 		return err
 	}
 
-	folder, err := begin(run.Config{Dir: dir, Seed: c.Seed, Settings: c})
+	settings, err := c.run(dir)
+	if err != nil {
+		return err
+	}
+	folder, err := begin(settings)
 	if err != nil {
 		return err
 	}
@@ -120,6 +125,10 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 		return err
 	}
 	if !found && c.Warmup > 0 { // a new run: show the policy how to write
+		// Whatever is wrong with the way of the weights is to be found before that.
+		if err := p.refresh(ctx); err != nil {
+			return err
+		}
 		var demos []rl.Demonstration
 		for _, p := range train[:len(train)/3] {
 			request, err := sampled.Bind(p).Request()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,22 +22,51 @@ func TestConfigurations(t *testing.T) {
 		require.NoError(t, err)
 		name := c.Policy.Kind + "-" + strings.ReplaceAll(c.Engine.Kind, ".", "")
 		require.Equal(t, f, name+".json")
+		for _, s := range c.Engine.Servers {
+			require.Equal(t, c.Engine.Kind, s.Dialect.String())
+		}
 		names = append(names, name)
 	}
 	require.Equal(t, known(), names)
 	require.Len(t, names, 9)
 }
 
+// The manifests serve the model of the configurations, by the name that those ask for.
+func TestManifests(t *testing.T) {
+	skyrl, err := os.ReadFile("k8s/skyrl.yaml")
+	require.NoError(t, err)
+	vllm, err := os.ReadFile("k8s/vllm.yaml")
+	require.NoError(t, err)
+	download, err := os.ReadFile("k8s/model.yaml")
+	require.NoError(t, err)
+	for _, name := range known() {
+		c, err := readConfig(name + ".json")
+		require.NoError(t, err)
+		if c.Policy.Kind == "tinker" {
+			require.Contains(t, string(skyrl), "- --base-model="+c.Policy.Model+"\n", name)
+			require.Contains(t, string(skyrl), fmt.Sprintf(`"max_lora_rank":%d,`, c.Policy.Rank), name)
+		}
+		if name != "local-local" {
+			require.Contains(t, string(download), "--local-dir="+c.Model+"]", name)
+		}
+		if c.Engine.Kind == "vllm" {
+			require.Contains(t, string(vllm), "- --model="+c.Model+"\n", name)
+		}
+	}
+}
+
 // What does not go together is refused by name, before anything is opened.
 func TestConfigurationsThatAreRefused(t *testing.T) {
 	for change, want := range map[string]string{
-		`{"engine": {"kind": "tinker"}}`:                        "a local policy with a Tinker engine",
-		`{"engine": {"kind": "trt"}}`:                           `engine.kind is "trt"`,
-		`{"policy": {"kind": "deepspeed"}}`:                     `policy.kind is "deepspeed"`,
-		`{"engine": {"kind": "vllm"}}`:                          "weights is missing",
-		`{"engine": {"kind": "vllm"}, "weights": "w"}`:          "engine.servers is empty",
-		`{"policy": {"kind": "tinker"}, "weights": "w"}`:        "policy.server or policy.rank is missing",
-		`{"policy": {"kind": "local", "learning_rate": 0.001}}`: "unknown field",
+		`{"engine": {"kind": "tinker"}}`:                                                "a local policy with a Tinker engine",
+		`{"engine": {"kind": "trt"}}`:                                                   `engine.kind is "trt"`,
+		`{"policy": {"kind": "deepspeed"}}`:                                             `policy.kind is "deepspeed"`,
+		`{"engine": {"kind": "vllm"}}`:                                                  "weights is missing",
+		`{"engine": {"kind": "vllm"}, "weights": "w"}`:                                  "engine.servers is empty",
+		`{"policy": {"kind": "tinker"}, "weights": "w"}`:                                "policy.server or policy.rank is missing",
+		`{"policy": {"kind": "local", "learning_rate": 0.001}}`:                         "unknown field",
+		`{"engine": {"kind": "local", "servers": [{"endpoint": {"url": "http://x"}}]}}`: `got "local"`,
+		`{"policy": {"kind": "tinker", "rank": 1, "server": {"endpoint": {"url": "http://x"}, "heartbeat": 30}}}`: "policy.server: settings: heartbeat: want a duration",
 	} {
 		var config map[string]any
 		text, err := os.ReadFile("local-local.json")

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/lm/chat/jinja"
 	"github.com/stepwise-rl/stepwise/lm/local"
@@ -21,6 +22,7 @@ import (
 	"github.com/stepwise-rl/stepwise/remote/openai"
 	"github.com/stepwise-rl/stepwise/remote/tinker"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -34,30 +36,43 @@ type config struct {
 	// Weights is a folder on a disk shared with the engine's servers, at the same path
 	// there: the policy's weights travel through it. With llama.cpp it is the router's
 	// --models-dir.
-	Weights string `json:"weights,omitempty"`
+	Weights string `json:"weights,omitzero"`
 
 	// Async samples ahead of the training; the engine must be on servers.
-	Async rl.Async `json:"async"`
+	Async rl.Async `json:"async,omitzero"`
 
 	Seed     uint64  `json:"seed"`
-	Prompts  int     `json:"prompts"` // per training step
-	Steps    int64   `json:"steps"`   // training steps
-	Warmup   int     `json:"warmup"`  // optimiser steps on demonstrations before that
+	Prompts  int     `json:"prompts"`        // per training step
+	Steps    int64   `json:"steps,omitzero"` // training steps
+	Warmup   int     `json:"warmup"`         // optimiser steps on demonstrations before that
 	WarmupLR float64 `json:"warmup_lr"`
 }
 
 type policyConfig struct {
-	Kind   string         `json:"kind"` // "local" or "tinker"
-	LR     float64        `json:"lr"`
-	Rank   int            `json:"rank"`             // of LoRA adapters; 0 trains all weights
-	Server *tinker.Config `json:"server,omitempty"` // of the kind tinker
+	Kind   string        `json:"kind"` // "local" or "tinker"
+	LR     float64       `json:"lr"`
+	Rank   int           `json:"rank"`            // of LoRA adapters; 0 trains all weights
+	Server *tinkerConfig `json:"server,omitzero"` // of the kind tinker
 	// Model is the base model's name on the server.
-	Model string `json:"model,omitempty"`
+	Model string `json:"model,omitzero"`
+}
+
+// tinkerConfig is a tinker.Config whose durations are texts, as in "30s".
+type tinkerConfig struct{ tinker.Config }
+
+func (c tinkerConfig) MarshalJSON() ([]byte, error) { return settings.Encode(c.Config) }
+
+func (c *tinkerConfig) UnmarshalJSON(text []byte) (err error) {
+	if c.Config, err = settings.Decode(text, tinker.Config{}); err != nil {
+		return fmt.Errorf("policy.server: %w", err)
+	}
+	return nil
 }
 
 type engineConfig struct {
-	Kind    string          `json:"kind"` // "local", "tinker", "vllm", "sglang" or "llama.cpp"
-	Servers []openai.Server `json:"servers,omitempty"`
+	Kind string `json:"kind"` // "local", "tinker", "vllm", "sglang" or "llama.cpp"
+	// Servers are of that kind; their dialect need not be given.
+	Servers []openai.Server `json:"servers,omitzero"`
 }
 
 // pairs says for each kind of policy with each kind of engine as what the weights
@@ -73,7 +88,7 @@ var pairs = map[string]map[string]rollout.Form{
 }
 
 // form returns as what the weights travel, or an error that says why they cannot.
-func (c *config) form() (rollout.Form, error) {
+func (c config) form() (rollout.Form, error) {
 	engines, ok := pairs[c.Policy.Kind]
 	if !ok {
 		return 0, fmt.Errorf("policy.kind is %q, want local or tinker", c.Policy.Kind)
@@ -94,21 +109,37 @@ func (c *config) form() (rollout.Form, error) {
 	return form, nil
 }
 
-func readConfig(path string) (c config, err error) {
+func readConfig(path string) (config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return c, err
+		return config{}, err
 	}
 	defer f.Close()
 	d := json.NewDecoder(f)
 	d.DisallowUnknownFields()
+	var c config
 	if err = d.Decode(&c); err == nil {
 		_, err = c.form()
 	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", path, err)
+	for i := range c.Engine.Servers {
+		err = errors.Join(err, c.Engine.Servers[i].Dialect.UnmarshalText([]byte(c.Engine.Kind)))
 	}
-	return c, err
+	if err != nil {
+		return config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// run returns the settings of a run in a folder. Whoever resumes it may have changed how
+// far it goes, how far it samples ahead, and where servers and weights are: these are
+// recorded as they were when it was started.
+func (c config) run(dir string) (run.Config, error) {
+	whole, err := json.Marshal(c)
+	if err != nil {
+		return run.Config{}, err
+	}
+	c.Steps, c.Async, c.Weights, c.Policy.Server, c.Engine.Servers = 0, rl.Async{}, "", nil, nil
+	return run.Config{Dir: dir, Seed: c.Seed, Settings: c, Info: map[string]string{"config": string(whole)}}, nil
 }
 
 // pretrained is what a model's folder holds beside its weights.
@@ -233,13 +264,7 @@ func openPair(ctx context.Context, c config, tok *tokenizer.Tokenizer, eos []int
 	case "tinker":
 		p.engine, err = tinker.NewEngine(client, tok, tinker.EngineConfig{Model: c.Policy.Model, VocabSize: tok.VocabSize(), EOS: eos})
 	default:
-		servers := slices.Clone(c.Engine.Servers)
-		for i := range servers {
-			if err := servers[i].Dialect.UnmarshalText([]byte(c.Engine.Kind)); err != nil {
-				return nil, err
-			}
-		}
-		e, err := openai.New(ctx, openai.Config{Servers: servers, Vocab: tok, EOS: eos, Logger: log})
+		e, err := openai.New(ctx, openai.Config{Servers: c.Engine.Servers, Vocab: tok, EOS: eos, KeepInFlight: c.Async.Partial, Logger: log})
 		if err != nil {
 			return nil, err
 		}
@@ -271,7 +296,7 @@ func (p *pair) openLocal(c config, checkpoints string, backend *cpu.Backend) err
 }
 
 func (p *pair) openTinker(ctx context.Context, c config, form rollout.Form, log *slog.Logger) (*tinker.Client, error) {
-	server := *c.Policy.Server
+	server := c.Policy.Server.Config
 	server.Log = log
 	client, err := tinker.New(server)
 	if err != nil {

@@ -58,6 +58,10 @@ func (m *models) New(dir string) (*relevance.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.refresh(m.ctx); err != nil { // before hours of warm-up
+		p.close()
+		return nil, err
+	}
 	return &relevance.Model{Policy: p.policy, Engine: p.engine, Free: p.close}, nil
 }
 

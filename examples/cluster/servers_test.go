@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 	"github.com/stepwise-rl/stepwise/remote/openai"
 	"github.com/stepwise-rl/stepwise/remote/tinker"
 	"github.com/stepwise-rl/stepwise/remote/tinker/tinkertest"
+	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -225,7 +227,7 @@ func (h *host) answer(w http.ResponseWriter, ok bool, v any) {
 func TestLocalPolicyWithServers(t *testing.T) {
 	parcels, err := readParcels("../owntask/parcels.jsonl")
 	require.NoError(t, err)
-	for _, kind := range []string{"vllm", "sglang", "llama.cpp"} {
+	for kind, dialect := range map[string]openai.Dialect{"vllm": openai.DialectVLLM, "sglang": openai.DialectSGLang, "llama.cpp": openai.DialectLlamaCPP} {
 		for rank := range 2 { // of all weights, and of adapters, which are merged
 			t.Run(fmt.Sprintf("%s, rank %d", kind, rank), func(t *testing.T) {
 				c, err := readConfig("local-local.json")
@@ -236,11 +238,11 @@ func TestLocalPolicyWithServers(t *testing.T) {
 				s := httptest.NewServer(h)
 				defer s.Close()
 				c.Policy.Rank = 4 * rank
-				c.Engine = engineConfig{Kind: kind, Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Model: "start"}}}
+				c.Engine = engineConfig{Kind: kind, Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: dialect, Model: "start"}}}
 				var out strings.Builder
 				dir := t.TempDir()
 				require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, run.Start, slog.New(slog.DiscardHandler)))
-				require.Equal(t, 4, h.loads, "the start, before, and after each training step")
+				require.Equal(t, 5, h.loads, "the start, before and after the warm-up, and after each training step")
 				left, err := os.ReadDir(c.Weights)
 				require.NoError(t, err)
 				require.Empty(t, left)
@@ -248,6 +250,46 @@ func TestLocalPolicyWithServers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A run goes on with other servers, more steps, and sampling ahead.
+func TestResumeElsewhere(t *testing.T) {
+	parcels, err := readParcels("../owntask/parcels.jsonl")
+	require.NoError(t, err)
+	c, err := readConfig("local-local.json")
+	require.NoError(t, err)
+	c.Model, c.Warmup, c.Prompts = tiny(t), 10, 2
+	dir := t.TempDir()
+	for i := range 2 {
+		c.Weights = t.TempDir()
+		s := httptest.NewServer(newHost(t, c.Model, c.Weights))
+		defer s.Close()
+		c.Engine = engineConfig{Kind: "vllm", Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: openai.DialectVLLM}}}
+		c.Steps, c.Async = int64(i+1), rl.Async{Staleness: i, Partial: i > 0}
+		var out strings.Builder
+		require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, goOn, slog.New(slog.DiscardHandler)))
+		require.Contains(t, out.String(), fmt.Sprintf("after %d training steps", i+1))
+	}
+	checkMismatch(t, dir)
+	text, err := os.ReadFile(filepath.Join(dir, "run.json"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), `\"dialect\":\"vllm\"`)
+	c.Policy.LR *= 2
+	require.ErrorContains(t, learn(t.Context(), io.Discard, c, parcels[:8], dir, goOn, slog.New(slog.DiscardHandler)), "settings.policy.lr is now")
+}
+
+// A folder that servers do not share is found before the warm-up.
+func TestWrongFolder(t *testing.T) {
+	parcels, err := readParcels("../owntask/parcels.jsonl")
+	require.NoError(t, err)
+	c, err := readConfig("local-local.json")
+	require.NoError(t, err)
+	c.Model, c.Weights, c.Warmup = tiny(t), t.TempDir(), 1e9
+	s := httptest.NewServer(newHost(t, c.Model, t.TempDir()))
+	defer s.Close()
+	c.Engine = engineConfig{Kind: "llama.cpp", Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: openai.DialectLlamaCPP, Model: "start"}}}
+	err = learn(t.Context(), io.Discard, c, parcels[:8], t.TempDir(), run.Start, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "refresh to version 0")
 }
 
 // checkMismatch reads a run's metrics.
@@ -278,7 +320,7 @@ func TestTinkerPolicyWithItsEngine(t *testing.T) {
 	require.NoError(t, err)
 	s := tinkertest.NewServer(tinkertest.Options{Vocab: tok.VocabSize(), Mean: true})
 	defer s.Close()
-	c.Policy.Server = &tinker.Config{Endpoint: remote.Endpoint{URL: s.URL}}
+	c.Policy.Server = &tinkerConfig{tinker.Config{Endpoint: remote.Endpoint{URL: s.URL}}}
 	c.Policy.Rank, c.Warmup, c.WarmupLR, c.Steps, c.Prompts = 8, 5, 1, 2, 2
 	var out strings.Builder
 	dir := t.TempDir()

@@ -5,6 +5,7 @@ package peers
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -49,6 +50,8 @@ func start(t *testing.T, l launch) *server {
 	begun := time.Now()
 	require.NoError(t, cmd.Start())
 	s.group = cmd.Process.Pid
+	kill, err := guard(s.group)
+	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
@@ -57,7 +60,7 @@ func start(t *testing.T, l launch) *server {
 		case <-ended:
 		case <-time.After(10 * time.Second):
 		}
-		s.signal(syscall.SIGKILL) // whoever is left
+		kill() // whoever is left
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
 			t.Logf("the end of what %s wrote:\n%s", l.args[0], text[max(0, len(text)-4000):])
@@ -79,6 +82,54 @@ func start(t *testing.T, l launch) *server {
 			t.Fatalf("%v does not answer after %v", l.args, l.within)
 		}
 	}
+}
+
+// guard kills a process group when the function that it returns is called, or when this
+// process ends, whatever ends it: kill -9 runs no Cleanup. A shell in a group of its own
+// waits for the end of its standard input, which is when nobody can write to it any more.
+func guard(group int) (kill func(), err error) {
+	cmd := exec.Command("sh", "-c", `read -r line; kill -s KILL -- "-$1"`, "sh", strconv.Itoa(group))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	life, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		syscall.Kill(-group, syscall.SIGKILL)
+		return nil, err
+	}
+	return func() { life.Close(); cmd.Wait() }, nil
+}
+
+// A server and what it has started end with the process that tests it, even if that is
+// killed.
+func TestGuard(t *testing.T) {
+	const role = "STEPWISE_TEST_GUARD"
+	if os.Getenv(role) != "" { // the process that is killed
+		cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000")
+		cmd.Stdout = os.Stdout
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		require.NoError(t, cmd.Start())
+		_, err := guard(cmd.Process.Pid)
+		require.NoError(t, err)
+		fmt.Println("started")
+		time.Sleep(time.Hour)
+	}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	require.NoError(t, r.SetReadDeadline(time.Now().Add(time.Minute)))
+	cmd := exec.Command(os.Args[0], "-test.run=^TestGuard$")
+	cmd.Env = append(os.Environ(), role+"=1")
+	cmd.Stdout = w
+	require.NoError(t, cmd.Start())
+	w.Close()
+	_, err = io.ReadFull(r, make([]byte, len("started\n")))
+	require.NoError(t, err)
+	require.NoError(t, cmd.Process.Kill())
+	cmd.Wait()
+	_, err = io.ReadAll(r) // to its end, which is when nobody is left who could write
+	require.NoError(t, err)
 }
 
 func (s *server) signal(sig syscall.Signal) { syscall.Kill(-s.group, sig) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -23,8 +24,9 @@ type Options struct {
 	// if there is one. If empty, the file has no vocabulary, for programs that
 	// work with token ids.
 	TokenizerFrom string
-	// Generation, if not nil, gives the special tokens. At most three of them
-	// may end a text (EOS).
+	// Generation gives the special tokens. At most three of them may end a text
+	// (EOS). If it is nil, they are those of the generation settings in the folder
+	// TokenizerFrom.
 	Generation *model.Generation
 }
 
@@ -96,6 +98,14 @@ func describe(c model.Config, o Options) ([]KV, error) {
 			return nil, err
 		}
 		metadata = append(metadata, tokenizer...)
+	}
+	if o.Generation == nil && o.TokenizerFrom != "" {
+		switch g, err := model.ReadGeneration(o.TokenizerFrom); {
+		case err == nil:
+			o.Generation = &g
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
 	}
 	metadata, err := specialTokens(metadata, o.Generation, c.Vocab)
 	if err != nil {
