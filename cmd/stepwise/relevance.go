@@ -25,6 +25,7 @@ import (
 )
 
 var relevanceCommands = []command{
+	{"criteria", "list the kinds of criteria, or check those of a task", runRelevanceCriteria},
 	{"eval", "score a model on the test sets of a task", runRelevanceEval},
 	{"report", "write the page of a run, or compare two runs", runRelevanceReport},
 	{"score", "label a file of queries and documents", runRelevanceScore},

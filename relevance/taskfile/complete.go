@@ -40,6 +40,16 @@ func (b *builder) collect(documents []rows.Document) {
 	b.task.Collection = criteria.NewCollection(different, roles)
 }
 
+// noteLacks says in the report what the criteria need that no document has.
+func (b *builder) noteLacks() {
+	r := b.task.Reports[0]
+	for i, c := range b.task.Criteria {
+		for _, lack := range b.task.Collection.Lacks(c) {
+			r.Notes = append(r.Notes, b.f.at(fmt.Sprintf("criteria[%d]", i), "%q tells little: %s", b.f.Criteria[i].name(), lack).Error())
+		}
+	}
+}
+
 // find notes what the criteria find on a pair. A finding that is a fact stays as it was
 // on the whole document.
 func (b *builder) find(e rows.Example) rows.Example {

@@ -238,6 +238,7 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 	}
 	b.collect(b.documents)
 	b.documents = nil
+	b.noteLacks()
 	s := b.source()
 	s.Name = name
 	var trained []rows.Example

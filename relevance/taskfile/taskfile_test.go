@@ -562,3 +562,11 @@ func FuzzExpression(f *testing.F) {
 		x.truth(&e, []string{"a"}, []string{"x"}, []string{"x", "y"})
 	})
 }
+
+// What the criteria need and no document has is said when the task is opened.
+func TestCriteriaThatLackSomething(t *testing.T) {
+	got, err := open(t, with("", "criteria:\n  - {kind: coverage}\n  - {name: maker, kind: brand}\n"), Options{})
+	require.NoError(t, err)
+	require.Len(t, got.Reports[0].Notes, 1)
+	assert.Contains(t, got.Reports[0].Notes[0], `task.yaml:8:5: criteria[1]: "maker" tells little: no document has a brand field (one of: brand, `)
+}
