@@ -40,6 +40,14 @@ func (b *builder) collect(documents []rows.Document) {
 	b.task.Collection = criteria.NewCollection(different, roles)
 }
 
+// noteOrder says in the report how labels that are numbers and descend are taken.
+func (b *builder) noteOrder() {
+	if up, _ := b.f.order(); !up {
+		r, all := b.task.Reports[0], b.f.Labels
+		r.Notes = append(r.Notes, b.f.at("labels", "%s descend: %s is taken as the least relevant, %s as the most", b.f.labelNames(), all[0].Name, all[len(all)-1].Name).Error())
+	}
+}
+
 // noteLacks says in the report what the criteria need that no document has.
 func (b *builder) noteLacks() {
 	r := b.task.Reports[0]
@@ -144,11 +152,14 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %s", e.File, e.Line, firstLine(err))
 		}
 		if a := b.steps[k].Answers; truth[k] != "" && len(a) > 0 && !slices.Contains(a, truth[k]) {
-			field := r.Truth
-			if field == "" {
-				field = "step " + names[k]
+			wrong := fmt.Sprintf("%q, want one of %s", truth[k], strings.Join(a, ", "))
+			switch {
+			case r.Expr != "":
+				return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: gives %s", e.File, e.Line, wrong)
+			case r.Truth == "": // a generator's label
+				return e, &rows.RowError{File: e.File, Line: e.Line, Field: "step " + names[k], Problem: "is " + wrong}
 			}
-			return e, &rows.RowError{File: e.File, Line: e.Line, Field: field, Problem: fmt.Sprintf("is %q, want one of %s", truth[k], strings.Join(a, ", "))}
+			return e, &rows.RowError{File: e.File, Line: e.Line, Field: r.Truth, Problem: "is " + wrong}
 		}
 		thoughts[k] = rows.Thought{Reasoning: b.cite(reason), Answer: truth[k]}
 	}
