@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 // collect prepares the collection of all documents for the criteria.
@@ -106,7 +108,9 @@ func (b *builder) completeAll(es []rows.Example, teach bool, c rows.Clipper) ([]
 			continue
 		}
 		clipped, err := c.Clip(out[i])
-		if err == nil {
+		if err != nil {
+			err = b.tooLong(err)
+		} else {
 			b := *b
 			b.quote = c.Quote
 			out[i], err = b.complete(clipped, teach)
@@ -116,6 +120,24 @@ func (b *builder) completeAll(es []rows.Example, teach bool, c rows.Clipper) ([]
 		}
 	}
 	return out, nil
+}
+
+// tooLong makes an error about a pair that does not fit into a prompt one about the
+// prompt, where the steps take most of the prompts of all pairs.
+func (b *builder) tooLong(err error) error {
+	var row *rows.RowError
+	if b.f.Prompt.Compact || !errors.As(err, &row) {
+		return err
+	}
+	d := task.Definition[rows.Example]{System: b.f.Prompt.System, Steps: b.steps, Input: b.input}
+	with := len(d.Template().Render(rows.Example{}))
+	d.Compact = true
+	if steps := with - len(d.Template().Render(rows.Example{})); 2*steps > with {
+		at := b.f.at("prompt", "the instructions and criteria of the steps take %d of the %d characters of a prompt without its pair: set compact: true, which leaves them out, shorten them, or train a model that reads more; %v", steps, with, err).(*Error)
+		at.cause = err
+		return at
+	}
+	return err
 }
 
 // complete adds to a pair what the task knows of it: the criteria's findings, the truth

@@ -416,6 +416,30 @@ func (half) Clip(e rows.Example) (rows.Example, error) {
 
 func (half) Quote(word string) string { return word[:1] }
 
+// full is a clipper for whose model every prompt is too long.
+type full struct{ half }
+
+func (full) Clip(e rows.Example) (rows.Example, error) {
+	return e, &rows.RowError{File: e.File, Line: e.Line, Field: "query", Problem: "is too long"}
+}
+
+// Where the steps fill the prompt, the error is about them and not about a query.
+func TestTheStepsFillThePrompt(t *testing.T) {
+	steps := "steps:\n- {name: a, instruction: Compare what is asked for with what is offered., answers: [yes, no], rule: {truth: topic}}\n- {name: label, instruction: Give the label.}\n"
+	steps = strings.Replace(steps, "[yes, no]", "[same, other]", 1)
+	got, err := open(t, with("steps: [{name: label}]\n", steps), Options{})
+	require.NoError(t, err)
+	err = got.Source.Clip(full{})
+	assert.ErrorContains(t, err, "task.yaml:1:1: prompt: the instructions and criteria of the steps take ")
+	assert.ErrorContains(t, err, "set compact: true")
+	var row *rows.RowError
+	require.ErrorAs(t, err, &row)
+	got, err = open(t, with("steps: [{name: label}]\n", steps+"prompt: {compact: true}\n"), Options{})
+	require.NoError(t, err)
+	assert.Equal(t, row.Problem, "is too long")
+	assert.NotContains(t, got.Source.Clip(full{}).Error(), "compact")
+}
+
 // A fact is about the whole document; what a step must find itself, about what the model
 // reads.
 func TestClip(t *testing.T) {
