@@ -127,7 +127,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			*dir = filepath.Join("runs", name+"-"+time.Now().Format("20060102-150405"))
 		}
 		o := relevance.Options{
-			Resume: *resume, Out: out, Data: map[string]string{"task file": task.File.Digest()},
+			Resume: *resume, Out: out, Data: map[string]string{taskDigest: task.File.Digest()},
 			Info: map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
 		}
 		if *open.fold >= 0 {
@@ -143,7 +143,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			}
 		}
 		_, err = relevance.Train(ctx, task.Source, c, *dir, o)
-		return err
+		return anotherTask(err, *dir, names[0])
 	})
 }
 

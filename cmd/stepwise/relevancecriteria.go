@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/study"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 )
 
 const relevanceCriteriaAbout = `Its argument, if any, is a task file, as in:
@@ -40,9 +42,16 @@ func runRelevanceCriteria(args []string, _ io.Reader, out, errs io.Writer) int {
 		return exitOK
 	}
 	return interruptible(prog, errs, func(context.Context) error {
-		task, err := open.open(names[0], 1, errs)
+		o := taskfile.Options{Dir: *open.dir, OnBadRow: rows.OnBadRow(*open.onBadRow)}
+		if *open.fold >= 0 {
+			o.Fold = open.fold
+		}
+		task, err := taskfile.Open(names[0], o)
 		if err != nil {
 			return err
+		}
+		for _, r := range task.Reports {
+			fmt.Fprint(errs, r)
 		}
 		data, err := study.FromTask(task)
 		if err != nil {
