@@ -42,7 +42,7 @@ func Open(name string) (Backend, error) {
 	open := registry[name]
 	registryMu.RUnlock()
 	if open == nil {
-		return nil, fmt.Errorf("tensor: no backend %q is registered, only [%s]; a program imports the package of each backend that it uses, as in: import _ %q",
+		return nil, fmt.Errorf("tensor: unknown backend %q; registered: [%s]. A program imports the package of each backend that it uses, as in: import _ %q",
 			name, strings.Join(Names(), " "), cpuPackage)
 	}
 	b, err := open()
