@@ -9,6 +9,7 @@
 //	stepwise posir build          a position benchmark of your own documents
 //	stepwise posir eval           the position bias of a retriever
 //	stepwise posir metrics        PosIR's numbers from results
+//	stepwise relevance criteria   kinds of criteria, or how well a task's agree
 //	stepwise relevance eval       score a model on the test sets of a task
 //	stepwise relevance report     the page of a run, or how two runs differ
 //	stepwise relevance score      label a file of queries and documents

@@ -26,6 +26,7 @@ import (
 )
 
 var relevanceCommands = []command{
+	{"criteria", "list the kinds of criteria, or check those of a task", runRelevanceCriteria},
 	{"eval", "score a model on the test sets of a task", runRelevanceEval},
 	{"report", "write the page of a run, or compare two runs", runRelevanceReport},
 	{"score", "label a file of queries and documents", runRelevanceScore},
@@ -141,7 +142,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			*dir = filepath.Join("runs", name+"-"+time.Now().Format("20060102-150405"))
 		}
 		o := relevance.Options{
-			Resume: *resume, Out: out, Data: map[string]string{"task file": task.File.Digest()},
+			Resume: *resume, Out: out, Data: map[string]string{taskDigest: task.File.Digest()},
 			Info: map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
 		}
 		if task.Collection != nil {
@@ -167,7 +168,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			}
 		}
 		_, err = relevance.Train(ctx, task.Source, c, *dir, o)
-		return err
+		return anotherTask(err, *dir, names[0])
 	})
 }
 

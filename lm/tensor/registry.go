@@ -31,16 +31,19 @@ func Register(name string, open func() (Backend, error)) {
 	registry[name] = open
 }
 
+// cpuPackage registers the backend "cpu".
+const cpuPackage = "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+
 // Open returns a new instance of the backend registered as name. If the name is
-// unknown, the error lists the known ones; any other error is the backend's, for
-// instance that its device is absent.
+// unknown, the error lists the known ones and shows the import that registers one; any
+// other error is the backend's, for instance that its device is absent.
 func Open(name string) (Backend, error) {
 	registryMu.RLock()
 	open := registry[name]
 	registryMu.RUnlock()
 	if open == nil {
-		return nil, fmt.Errorf("tensor: unknown backend %q (forgotten import?); registered: [%s]",
-			name, strings.Join(Names(), " "))
+		return nil, fmt.Errorf("tensor: unknown backend %q; registered: [%s]. A program imports the package of each backend that it uses, as in: import _ %q",
+			name, strings.Join(Names(), " "), cpuPackage)
 	}
 	b, err := open()
 	if err != nil {

@@ -27,6 +27,7 @@ func TestRegistry(t *testing.T) {
 	_, err = tensor.Open("abacus")
 	require.ErrorContains(t, err, `"abacus"`)
 	assert.ErrorContains(t, err, "registry-test-a registry-test-b")
+	assert.ErrorContains(t, err, `import _ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"`)
 }
 
 func TestRegisterMisuse(t *testing.T) {

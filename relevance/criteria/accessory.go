@@ -9,7 +9,9 @@ import (
 // Accessory asks whether the document is an accessory of what is wanted, a spare
 // part, or a thing that has it, instead of the thing. It reads the title around the
 // match. Which words name things of their own is learned from the collection: they
-// end titles' runs of small letters, stand before "for" or in type fields.
+// end the part of titles that names the thing (the words in small letters where names
+// have capitals, the words with capitals where adjectives are small), stand before
+// "for" or in type fields.
 type Accessory struct {
 	// Words are further words that name accessories, in singular.
 	Words []string `json:"words"`

@@ -128,6 +128,9 @@ func NewCollection(documents []rows.Document, roles Roles) *Collection {
 	return c
 }
 
+// Documents returns the documents that the collection is made of, which stay its own.
+func (c *Collection) Documents() []*Document { return c.documents }
+
 // Document prepares a document of the collection or any other.
 func (c *Collection) Document(d rows.Document) *Document {
 	doc := &Document{Document: d, index: -1}

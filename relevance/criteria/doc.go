@@ -11,5 +11,6 @@
 //	coverage, err := criteria.New("coverage", map[string]any{"field": "title"})
 //	finding := coverage.Judge(c.Query("wireless mouse"), c.Document(d))
 //
-// [Row] makes numbers of the findings, for package linear.
+// [Row] makes numbers of the findings, for package linear. [Kinds] describes all kinds,
+// and [Collection.Lacks] says what a criterion needs that the documents do not have.
 package criteria

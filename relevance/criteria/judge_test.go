@@ -194,3 +194,27 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// In titles with capitals throughout, the small words are adjectives and name no thing.
+func TestAccessoryOfCapitalisedTitles(t *testing.T) {
+	var docs []rows.Document
+	for _, thing := range []string{"Circular Saw", "Circular Saw Blade", "Ceiling Fan", "Ceiling Fan Blade", "Leaf Blower", "Leaf Blower Bag", "Ladder"} {
+		for _, how := range []string{"Ryvex stainless steel ", "Bolton cordless ", "Osten 2 gal. ", "Hartman LED ", "Milford "} {
+			docs = append(docs, rows.Document{Title: how + thing}, rows.Document{Title: how + thing + " in heavy duty"})
+		}
+	}
+	c := NewCollection(docs, DefaultRoles())
+	for title, want := range map[string]string{
+		"Ryvex stainless steel Circular Saw":       "product",
+		"Osten 2 gal. Circular Saw in heavy duty":  "product",
+		"Bolton cordless Circular Saw Blade":       "after",
+		"Milford Circular Saw Blade, heavy duty":   "after",
+		"Hartman Blade for Circular Saw, cordless": "for",
+		"Hartman LED Ladder with Circular Saw":     "with",
+		"Milford cordless Ceiling Fan":             "absent",
+		"Milford Ladder, Circular Saw":             "before",
+	} {
+		assert.Equal(t, want, (&Accessory{}).Judge(c.Query("circular saw"), c.Document(rows.Document{Title: title})).Answer, title)
+	}
+	assert.Equal(t, "unknown", (&Type{}).Judge(c.Query("circular saw"), c.Document(docs[0])).Answer, "steel is no type")
+}

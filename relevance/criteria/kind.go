@@ -90,7 +90,7 @@ func (c *Type) Judge(q *Query, d *Document) Finding {
 	head := q.Head()
 	kind, words := d.Text(FieldType).Stems, d.Text(FieldType).Words
 	title := d.Text(FieldTitle)
-	if len(kind) == 0 || !slices.Contains(kind, head) {
+	if q.Collection.words.small && (len(kind) == 0 || !slices.Contains(kind, head)) {
 		start, end := title.typeRun()
 		if start < end {
 			kind, words = title.Stems[start:end], title.Words[start:end]

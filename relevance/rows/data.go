@@ -55,7 +55,8 @@ type OnBadRow string
 const (
 	// BadRowFail, the default: the first one is an error.
 	BadRowFail OnBadRow = "fail"
-	// BadRowSkip: they are left out, counted, and the first ones listed.
+	// BadRowSkip: they are left out, counted, and the first ones listed. More than 5%
+	// of a file's rows (and more than are listed) are an error.
 	BadRowSkip OnBadRow = "skip"
 )
 
@@ -168,6 +169,17 @@ func (c *Columns) named() []string {
 	return names
 }
 
+// columns lists the columns that are named, without patterns.
+func (c *Columns) columns() []string {
+	all := slices.Concat([]string{c.ID, c.Query, c.QueryID, c.Document, c.DocumentID, c.Title, c.Body, c.Label}, c.Raters, c.Keep)
+	for _, f := range c.Fields {
+		if !strings.Contains(f.Column, "*") {
+			all = append(all, f.Column)
+		}
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
+}
+
 // Report says what was found in the data beside the pairs.
 type Report struct {
 	// Notes says how files are written, such as "begins with a byte order mark".
@@ -192,6 +204,30 @@ type Report struct {
 	// Documents are all documents, if Data.AllDocuments asks for them and they have a
 	// file of their own.
 	Documents []Document
+
+	files map[string]tally
+}
+
+// tally counts the rows of a file and the bad ones among them.
+type tally struct{ rows, bad int }
+
+func (r *Report) count(file string, rows, bad int) {
+	if r.files == nil {
+		r.files = make(map[string]tally)
+	}
+	n := r.files[file]
+	r.files[file] = tally{n.rows + rows, n.bad + bad}
+}
+
+// firstBad lists up to three of the errors of a file, or of all, that are among the first.
+func (r *Report) firstBad(file string) string {
+	var first []string
+	for _, e := range r.FirstBad {
+		if (file == "" || e.File == file) && len(first) < 3 {
+			first = append(first, e.Error())
+		}
+	}
+	return "the first:" + strings.Join(append([]string{""}, first...), "\n  ")
 }
 
 // Conflict is a pair that several rows label differently.
@@ -215,6 +251,7 @@ func (r *Report) note(file, format string, args ...any) {
 // Skip counts a bad row, and lists it if it is among the first.
 func (r *Report) Skip(err *RowError) {
 	r.Bad++
+	r.count(err.File, 0, 1)
 	if len(r.FirstBad) < mostListed {
 		r.FirstBad = append(r.FirstBad, err)
 	}

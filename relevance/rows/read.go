@@ -24,7 +24,32 @@ import (
 func (d *Data) Read() ([]Example, *Report, error) {
 	r, known := &Report{Labels: d.Labels}, *d
 	examples, err := known.read(r)
-	return examples, r, err
+	if err == nil {
+		err = d.tooMany(r)
+	}
+	if err != nil {
+		return nil, r, err
+	}
+	return examples, r, nil
+}
+
+// mostSkipped is the share of a file's rows up to which bad ones are skipped: with more,
+// something is wrong with the task rather than with single rows. As many as a report
+// lists are always skipped, for these are seen.
+const mostSkipped = .05
+
+// tooMany returns an error if a file has more bad rows than are skipped.
+func (d *Data) tooMany(r *Report) error {
+	for _, t := range []*Table{&d.Pairs, d.Queries, d.Documents, d.Ratings} {
+		if t == nil {
+			continue
+		}
+		n := r.files[t.File]
+		if n.bad > mostListed && float64(n.bad) > mostSkipped*float64(n.rows) {
+			return fmt.Errorf("%s: %d of %d rows are malformed, too many to skip: want at most %.0f%%; %s", t.File, n.bad, n.rows, 100*mostSkipped, r.firstBad(t.File))
+		}
+	}
+	return nil
 }
 
 // read reads all pairs into a new list; it sets d.Labels and those of r if they are
@@ -64,6 +89,9 @@ func (d *Data) read(r *Report) ([]Example, error) {
 		}
 		at[key], ids[e.ID] = len(out), e.Line
 		out = append(out, e)
+	}
+	if len(out) == 0 && r.Bad > 0 {
+		return nil, fmt.Errorf("%s: no pairs, for all %d rows are malformed; %s", d.Pairs.File, r.Rows, r.firstBad(""))
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%s: no pairs, want at least one row", d.Pairs.File)
@@ -198,9 +226,26 @@ func (d *Data) allowed() string {
 }
 
 // each yields the rows of a table: a bad one is skipped and counted, or ends the rows.
+// The last error says which column is named and in none of the rows, though pairs
+// without labels, a few from elsewhere, may lack some.
 func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
+		missing := t.Columns.columns()
+		var have []string
+		read := 0
 		for row, err := range t.rows(r) {
+			r.count(t.File, 1, 0)
+			if err == nil {
+				read++
+				missing = slices.DeleteFunc(missing, func(name string) bool { _, ok := row.values.get(name); return ok })
+			}
+			if err == nil && len(missing) > 0 && len(have) < mostListed {
+				for _, m := range row.values {
+					if !slices.Contains(have, m.name) {
+						have = append(have, m.name)
+					}
+				}
+			}
 			var bad *RowError
 			if errors.As(err, &bad) && d.OnBadRow == BadRowSkip {
 				if t == &d.Pairs {
@@ -212,6 +257,9 @@ func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 			if !yield(row, err) || err != nil {
 				return
 			}
+		}
+		if read > 0 && len(missing) > 0 && !d.Unlabelled {
+			yield(row{}, &ColumnError{t.File, missing[0], have})
 		}
 	}
 }
@@ -482,5 +530,21 @@ func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 	if d.Unlabelled && (blank(v) || isBool) {
 		return nil
 	}
-	return r.wrong(t, t.Columns.Label, "label", "%s, want %s%s", found(v, present), d.allowed(), r.others(present))
+	return r.wrong(t, t.Columns.Label, "label", "%s, want %s%s%s", found(v, present), d.allowed(), d.between(s), r.others(present))
+}
+
+// between is what to do about a number that is no label but lies between two, "" if it
+// does not.
+func (d *Data) between(v string) string {
+	x, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, l := range d.Labels {
+		n, bad := strconv.ParseFloat(l.Name, 64)
+		err = errors.Join(err, bad)
+		low, high = min(low, n), max(high, n)
+	}
+	if err != nil || !(low < x && x < high) {
+		return ""
+	}
+	return "; if it is a mean of raters, round it, list it under a label's values, or give the raters' own labels as raters"
 }

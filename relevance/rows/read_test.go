@@ -255,18 +255,70 @@ func TestBadRowsAreSkippedAndListed(t *testing.T) {
 	for i := range 12 {
 		fmt.Fprintf(&b, "q,t%d,9\n", i)
 	}
+	for i := range 300 {
+		fmt.Fprintf(&b, "q,g%d,1\n", i)
+	}
 	b.WriteString("q,t,1\nq\nq,t,1\nq,\"t,1\n")
 	inFolder(t, map[string]string{"f.csv": b.String()})
 	d := Data{Pairs: Table{File: "f.csv"}, Labels: grades, OnBadRow: BadRowSkip}
 	got, r, err := d.Read()
 	require.NoError(t, err)
-	assert.Len(t, got, 1)
-	assert.Equal(t, 16, r.Rows)
+	assert.Len(t, got, 301)
+	assert.Equal(t, 316, r.Rows)
 	assert.Equal(t, 14, r.Bad)
 	lines := strings.Split(r.String(), "\n")
-	assert.Equal(t, "16 rows, 14 malformed, skipped, 1 duplicates, left out", lines[0])
+	assert.Equal(t, "316 rows, 14 malformed, skipped, 1 duplicates, left out", lines[0])
 	assert.Equal(t, `  skipped f.csv:2: field "label": is "9", want one of -1, 0, 1`, lines[1])
 	assert.Equal(t, "  and 4 more", lines[11])
+}
+
+// Skipping is for single rows: where many are bad, the task is.
+func TestTooManyBadRows(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("query,title,label\n")
+	for i := range 100 {
+		fmt.Fprintf(&b, "q,t%d,%v\n", i, []string{"1", "0.33", "0"}[i%3])
+	}
+	inFolder(t, map[string]string{"f.csv": b.String(), "none.csv": "query,title,label\nq,t,9\nq,u,\n"})
+	d := Data{Pairs: Table{File: "f.csv"}, Labels: grades, OnBadRow: BadRowSkip}
+	got, r, err := d.Read()
+	assert.Nil(t, got)
+	assert.Equal(t, 33, r.Bad)
+	assert.ErrorContains(t, err, "f.csv: 33 of 100 rows are malformed, too many to skip: want at most 5%; the first:\n"+
+		`  f.csv:3: field "label": is "0.33", want one of -1, 0, 1; if it is a mean of raters, round it, list it under a label's values, or give the raters' own labels as raters`+"\n  f.csv:6: ")
+	d.Pairs.File = "none.csv"
+	_, _, err = d.Read()
+	assert.EqualError(t, err, "none.csv: no pairs, for all 2 rows are malformed; the first:\n"+
+		`  none.csv:2: field "label": is "9", want one of -1, 0, 1`+"\n"+`  none.csv:3: field "label": is "", want one of -1, 0, 1`)
+}
+
+// A column that is named and in no row is an error, in JSON lines, too, and where bad
+// rows are skipped.
+func TestAColumnOfNoRow(t *testing.T) {
+	inFolder(t, map[string]string{
+		"f.jsonl": `{"query": "q", "document": {"title": "t", "size": 1}, "label": 1}` + "\n" + `{"query": "q", "document": "u", "label": 0, "why": null}` + "\n",
+		"f.csv":   "query,title,label\nq,t,1\n",
+	})
+	for _, c := range []Columns{{Keep: []string{"x"}}, {Title: "x"}, {Query: "x"}, {Label: "x"}, {Fields: []FieldColumn{{"size", "x"}}}} {
+		for _, file := range []string{"f.jsonl", "f.csv"} {
+			d := Data{Pairs: Table{File: file, Columns: c}, Labels: grades, OnBadRow: BadRowSkip}
+			_, _, err := d.Read()
+			want := &ColumnError{file, "x", []string{"query", "document", "label", "why"}}
+			if file == "f.csv" {
+				want.Columns = []string{"query", "title", "label"}
+			}
+			assert.Equal(t, want, err, c)
+		}
+	}
+	d := Data{Pairs: Table{File: "f.jsonl", Columns: Columns{Keep: []string{"why"}, Fields: []FieldColumn{{"size", "document.size"}, {"*", "attr_*"}}}}, Labels: grades}
+	_, _, err := d.Read()
+	assert.NoError(t, err, "a column of some rows")
+	d.Pairs.Columns.Keep = []string{"wyh"}
+	_, _, err = d.Read()
+	assert.EqualError(t, err, `f.jsonl: no row has the column "wyh"; the columns are query, document, label, why`)
+	d.Unlabelled = true
+	_, _, err = d.Read()
+	assert.NoError(t, err, "a few pairs from elsewhere")
 }
 
 // Rows that contradict each other become one example; so do raters without a label.

@@ -40,6 +40,18 @@ func (e *RowError) Error() string {
 	return fmt.Sprintf("%s:%d: field %q: %s", e.File, e.Line, e.Field, e.Problem)
 }
 
+// A ColumnError says that no row of a file has a column that is named.
+type ColumnError struct {
+	File, Column string
+	// Columns are the first columns that there are.
+	Columns []string
+}
+
+// Error names the column and those that there are.
+func (e *ColumnError) Error() string {
+	return fmt.Sprintf("%s: no row has the column %q; the columns are %s", e.File, e.Column, strings.Join(e.Columns, ", "))
+}
+
 // The formats of a [Table].
 const (
 	// FormatJSONL: one JSON object a line.

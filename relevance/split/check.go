@@ -35,6 +35,8 @@ func Check(s *rows.Source) []string {
 		switch answers := slices.Sorted(maps.Keys(truths)); {
 		case len(answers) == 0 && step.Rule == nil:
 			say("step %q: nobody knows the truth of any training pair and no rule judges it: it cannot be learned, only written", step.Name)
+		case len(answers) == 0:
+			say("step %q: the truth is not known of any of %d training pairs: the warm-up teaches its answers at random, and only a rule that needs no truth can judge it", step.Name, n)
 		case len(answers) == 1:
 			say("step %q: the truth is %q in all training pairs that have one, so the step teaches nothing", step.Name, answers[0])
 		case len(answers) > 1 && unknown > 0:

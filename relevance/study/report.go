@@ -114,9 +114,10 @@ func (s *Study) Overlap() *Pooled {
 // BM25 ranks by BM25 in one part of the document; it predicts no label.
 func (s *Study) BM25(f criteria.Field) (*Pooled, error) {
 	p := &Pooled{Name: "BM25 on " + string(f)}
-	texts := make([][]string, len(s.data.Catalogue))
-	for i, d := range s.data.Catalogue {
-		texts[i] = s.collection.Document(d).Text(f).Stems
+	documents := s.collection.Documents()
+	texts := make([][]string, len(documents))
+	for i, d := range documents {
+		texts[i] = d.Text(f).Stems
 	}
 	m, err := eval.NewBM25(texts, eval.DefaultBM25Options())
 	for _, pair := range s.pairs {

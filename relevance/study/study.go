@@ -24,6 +24,8 @@ type Data struct {
 	Catalogue []rows.Document
 	// Roles says which fields hold what.
 	Roles criteria.Roles
+	// Collection, if not nil, is what the criteria know, in place of Catalogue and Roles.
+	Collection *criteria.Collection
 	// Criteria are the criteria, as a rule those of criteria.Products with some
 	// for the catalogue's own fields.
 	Criteria []criteria.Criterion
@@ -47,7 +49,7 @@ func New(d Data) (*Study, error) {
 	if len(d.Fold) != len(d.Examples) || len(d.Examples) == 0 {
 		return nil, fmt.Errorf("study: %d folds for %d examples, want as many and at least one", len(d.Fold), len(d.Examples))
 	}
-	if d.Catalogue == nil {
+	if d.Catalogue == nil && d.Collection == nil {
 		seen := make(map[string]bool)
 		for _, e := range d.Examples {
 			if key := rows.Render(rows.Example{Document: e.Document}); !seen[key] {
@@ -56,7 +58,10 @@ func New(d Data) (*Study, error) {
 			}
 		}
 	}
-	s := &Study{data: d, columns: criteria.Columns(d.Criteria), collection: criteria.NewCollection(d.Catalogue, d.Roles)}
+	if d.Collection == nil {
+		d.Collection = criteria.NewCollection(d.Catalogue, d.Roles)
+	}
+	s := &Study{data: d, columns: criteria.Columns(d.Criteria), collection: d.Collection}
 	for i := range d.Examples {
 		e := &d.Examples[i]
 		label := slices.Index(d.Labels, e.Label())

@@ -2,6 +2,8 @@ package study
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 )
 
 // shop is a made-up shop in which accessories of a thing are irrelevant to it: two
@@ -84,6 +87,34 @@ func TestFeaturesOfATrainingRow(t *testing.T) {
 	}
 	other := before.Data(Variant{}).Features(train[5:], first)
 	assert.Equal(t, other, after.Data(Variant{}).Features(train[5:], first))
+}
+
+// A study of a task sees all pairs but the test set's, and the task's own criteria.
+func TestFromTask(t *testing.T) {
+	var pairs strings.Builder
+	pairs.WriteString("query,title,label\n")
+	for i := range 30 {
+		fmt.Fprintf(&pairs, "lamp %d,lamp %d,%d\n", i/2, i/2+i%2, 1-i%2)
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pairs.csv"), []byte(pairs.String()), 0o600))
+	f, err := taskfile.Parse([]byte("version: 1\nname: x\nlabels: [0, 1]\ndata: {pairs: {file: pairs.csv}}\ncriteria: [{kind: coverage}]\nsteps: [{name: label}]\n"), "task.yaml")
+	require.NoError(t, err)
+	task, err := f.Open(taskfile.Options{Dir: dir})
+	require.NoError(t, err)
+	d, err := FromTask(task)
+	require.NoError(t, err)
+	assert.Len(t, d.Examples, 24, "a fifth is the test set")
+	assert.Len(t, d.Fold, 24)
+	assert.Equal(t, 1, d.Relevant)
+	s, err := New(d)
+	require.NoError(t, err)
+	var b strings.Builder
+	require.NoError(t, s.Audit(&b))
+	assert.Contains(t, b.String(), "coverage title")
+	p, err := s.BM25(criteria.FieldTitle)
+	require.NoError(t, err)
+	assert.Len(t, p.Score, 24)
 }
 
 func TestNewNamesTheExample(t *testing.T) {

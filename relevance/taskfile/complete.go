@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/task"
 )
 
 // collect prepares the collection of all documents for the criteria.
@@ -38,6 +40,24 @@ func (b *builder) collect(documents []rows.Document) {
 		}
 	}
 	b.task.Collection = criteria.NewCollection(different, roles)
+}
+
+// noteOrder says in the report how labels that are numbers and descend are taken.
+func (b *builder) noteOrder() {
+	if up, _ := b.f.order(); !up {
+		r, all := b.task.Reports[0], b.f.Labels
+		r.Notes = append(r.Notes, b.f.at("labels", "%s descend: %s is taken as the least relevant, %s as the most", b.f.labelNames(), all[0].Name, all[len(all)-1].Name).Error())
+	}
+}
+
+// noteLacks says in the report what the criteria need that no document has.
+func (b *builder) noteLacks() {
+	r := b.task.Reports[0]
+	for i, c := range b.task.Criteria {
+		for _, lack := range b.task.Collection.Lacks(c) {
+			r.Notes = append(r.Notes, b.f.at(fmt.Sprintf("criteria[%d]", i), "%q tells little: %s", b.f.Criteria[i].name(), lack).Error())
+		}
+	}
 }
 
 // find notes what the criteria find on a pair. A finding that is a fact stays as it was
@@ -88,7 +108,9 @@ func (b *builder) completeAll(es []rows.Example, teach bool, c rows.Clipper) ([]
 			continue
 		}
 		clipped, err := c.Clip(out[i])
-		if err == nil {
+		if err != nil {
+			err = b.tooLong(err)
+		} else {
 			b := *b
 			b.quote = c.Quote
 			out[i], err = b.complete(clipped, teach)
@@ -98,6 +120,24 @@ func (b *builder) completeAll(es []rows.Example, teach bool, c rows.Clipper) ([]
 		}
 	}
 	return out, nil
+}
+
+// tooLong makes an error about a pair that does not fit into a prompt one about the
+// prompt, where the steps take most of the prompts of all pairs.
+func (b *builder) tooLong(err error) error {
+	var row *rows.RowError
+	if b.f.Prompt.Compact || !errors.As(err, &row) {
+		return err
+	}
+	d := task.Definition[rows.Example]{System: b.f.Prompt.System, Steps: b.steps, Input: b.input}
+	with := len(d.Template().Render(rows.Example{}))
+	d.Compact = true
+	if steps := with - len(d.Template().Render(rows.Example{})); 2*steps > with {
+		at := b.f.at("prompt", "the instructions and criteria of the steps take %d of the %d characters of a prompt without its pair: set compact: true, which leaves them out, shorten them, or train a model that reads more; %v", steps, with, err).(*Error)
+		at.cause = err
+		return at
+	}
+	return err
 }
 
 // complete adds to a pair what the task knows of it: the criteria's findings, the truth
@@ -134,11 +174,14 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %s", e.File, e.Line, firstLine(err))
 		}
 		if a := b.steps[k].Answers; truth[k] != "" && len(a) > 0 && !slices.Contains(a, truth[k]) {
-			field := r.Truth
-			if field == "" {
-				field = "step " + names[k]
+			wrong := fmt.Sprintf("%q, want one of %s", truth[k], strings.Join(a, ", "))
+			switch {
+			case r.Expr != "":
+				return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: gives %s", e.File, e.Line, wrong)
+			case r.Truth == "": // a generator's label
+				return e, &rows.RowError{File: e.File, Line: e.Line, Field: "step " + names[k], Problem: "is " + wrong}
 			}
-			return e, &rows.RowError{File: e.File, Line: e.Line, Field: field, Problem: fmt.Sprintf("is %q, want one of %s", truth[k], strings.Join(a, ", "))}
+			return e, &rows.RowError{File: e.File, Line: e.Line, Field: r.Truth, Problem: "is " + wrong}
 		}
 		thoughts[k] = rows.Thought{Reasoning: b.cite(reason), Answer: truth[k]}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"regexp"
 	"slices"
@@ -26,7 +27,13 @@ type Error struct {
 	// Path is the setting, such as steps[1].rule.expr; "" for the file as a whole.
 	Path    string
 	Problem string
+
+	cause error
 }
+
+// Unwrap returns the error of package rows or of the file system that the setting has
+// led to, nil if there is none.
+func (e *Error) Unwrap() error { return e.cause }
 
 // Error returns "file:line:column: path: problem".
 func (e *Error) Error() string {
@@ -127,7 +134,7 @@ type decoder struct {
 }
 
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
-	d.errs = append(d.errs, &Error{d.file.name, n.Line, n.Column, path, fmt.Sprintf(format, args...)})
+	d.errs = append(d.errs, &Error{File: d.file.name, Line: n.Line, Column: n.Column, Path: path, Problem: fmt.Sprintf(format, args...)})
 }
 
 // value decodes a node into v, which is settable. Structs take their fields' yaml tags
@@ -337,6 +344,40 @@ func (f *File) at(path, format string, args ...any) error {
 		e.Line, e.Column = n.Line, n.Column
 	}
 	return e
+}
+
+// placed adds to an error about a file of the data, or about a column that no row has,
+// where the task file names it.
+func (b *builder) placed(err error) error {
+	var column *rows.ColumnError
+	var file *fs.PathError
+	var names func(path, value string) bool
+	switch {
+	case errors.As(err, &column):
+		names = func(path, value string) bool {
+			table, _, ofTable := strings.Cut(path, ".columns.")
+			switch {
+			case ofTable:
+				return value == column.Column && b.path(b.f.where[table+".file"].Value) == column.File
+			case strings.HasSuffix(path, ".rule.truth"), strings.HasSuffix(path, ".rule.reason"), path == "split.column":
+				return value == column.Column
+			}
+			return strings.HasSuffix(path, ".expr") && slices.Contains(columnsOf(value), column.Column) ||
+				strings.HasSuffix(path, ".when") && slices.Contains(columnsOf(value), column.Column)
+		}
+	case errors.As(err, &file):
+		names = func(path, value string) bool { return strings.HasSuffix(path, ".file") && b.path(value) == file.Path }
+	default:
+		return err
+	}
+	for _, path := range sortedKeys(b.f.where) {
+		if n := b.f.where[path]; n.Kind == yaml.ScalarNode && names(path, n.Value) {
+			at := b.f.at(path, "%v", err).(*Error)
+			at.cause = err
+			return at
+		}
+	}
+	return err
 }
 
 // node returns the node of a setting or, if it is not in the file, of what it belongs

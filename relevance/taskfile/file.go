@@ -3,7 +3,9 @@ package taskfile
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -173,6 +175,9 @@ func (f *File) Validate() error {
 	if len(f.Labels) < 2 {
 		add("labels", "%d given, want at least two, in ascending order of relevance", len(f.Labels))
 	}
+	if up, down := f.order(); !up && !down {
+		add("labels", "%s are neither in ascending nor in descending order, want the least relevant first", f.labelNames())
+	}
 	if f.Relevant != "" && f.labelIndex(f.Relevant) < 0 {
 		add("relevant", "%q is not a label", f.Relevant)
 	}
@@ -202,6 +207,30 @@ func (f *File) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (f *File) labelNames() string {
+	names := make([]string, len(f.Labels))
+	for i, l := range f.Labels {
+		names[i] = l.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// order reports whether labels that are numbers ascend or descend. Of others it is not
+// known and taken to be right.
+func (f *File) order() (up, down bool) {
+	up, down = true, len(f.Labels) > 1
+	last := math.NaN()
+	for _, l := range f.Labels {
+		v, err := strconv.ParseFloat(l.Name, 64)
+		if err != nil {
+			return true, false
+		}
+		up, down = up && !(v < last), down && !(v > last)
+		last = v
+	}
+	return up, down
 }
 
 func (f *File) labelIndex(label string) int {

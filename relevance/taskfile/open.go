@@ -72,8 +72,9 @@ func (f *File) Digest() string {
 	return hex.EncodeToString(h[:])
 }
 
-// Open reads a task file and its data. Errors about the file are of type *[Error], about
-// the data of type *rows.RowError, where they have a place.
+// Open reads a task file and its data. Errors about the file, and about a data file or a
+// column that does not exist, are of type *[Error], those about a row of the data of type
+// *rows.RowError.
 func Open(path string, o Options) (*Task, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -238,6 +239,8 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 	}
 	b.collect(b.documents)
 	b.documents = nil
+	b.noteOrder()
+	b.noteLacks()
 	s := b.source()
 	s.Name = name
 	var trained []rows.Example
@@ -305,7 +308,7 @@ func (b *builder) read(pairs rows.Table, first bool) ([]rows.Example, error) {
 	d.Pairs.Columns.Keep = b.keep(d.Pairs.Columns.Keep)
 	es, r, err := d.Read()
 	if err != nil {
-		return nil, err
+		return nil, b.placed(err)
 	}
 	b.task.Reports = append(b.task.Reports, r)
 	if r.Documents != nil {
@@ -364,7 +367,7 @@ func (b *builder) folds(all []rows.Example) (func(rows.Example) int, error) {
 	folds := make(map[string]int)
 	for c, err := range t.Values(query, number) {
 		if err != nil {
-			return nil, err
+			return nil, b.placed(err)
 		}
 		n, err := strconv.Atoi(c.Values[1])
 		if err != nil || n < 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
@@ -45,6 +46,9 @@ func schemaOf(t reflect.Type, defs map[string]any) map[string]any {
 		if name := t.Field(i).Tag.Get("yaml"); name != "" && name != "-" {
 			properties[name] = schemaOf(t.Field(i).Type, defs)
 		}
+	}
+	if t == reflect.TypeFor[Criterion]() {
+		properties["kind"] = map[string]any{"enum": criteria.Names()}
 	}
 	object := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 	defs[t.Name()] = object

@@ -113,6 +113,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with("[0, 1]", "[0]"):                                    `task.yaml:3:9: labels: 1 given, want at least two, in ascending order of relevance`,
 		with("[0, 1]", "0"):                                      `task.yaml:3:9: labels: is "0", want a list`,
 		with("[0, 1]", "[0, {label: 1, mean: x}]"):               `task.yaml:3:24: labels[1]: no setting "mean", want one of label, meaning, values`,
+		with("[0, 1]", "[0, 2, 1]"):                              `task.yaml:3:9: labels: 0, 2, 1 are neither in ascending nor in descending order, want the least relevant first`,
 		with("[0, 1]", "[0, 0]"):                                 `task.yaml:4:7: data: rows: the label "0" is empty or occurs twice`,
 		with("", "relevant: 7\n"):                                `task.yaml:6:11: relevant: "7" is not a label`,
 		with("{pairs: {file: pairs.csv}}", "{}"):                 `task.yaml:4:7: data.pairs.file: is missing, want a file of pairs (or data.generated)`,
@@ -140,13 +141,17 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with(steps, "steps:\n- name: a\n  rule: {judge: model}\n- name: b\n"):                       `task.yaml:7:17: steps[0].rule.judge: no judge "model" was given, only: `,
 		with(steps, "steps:\n- name: a\n  criteria: [{text: x}]\n- name: b\n"):                      `task.yaml:7:14: steps[0].criteria[0]: has no name or no text, want both`,
 		with(steps, "steps:\n- name: a\n  answers: [yes, no]\n  rule: {truth: topic}\n- name: b\n"): `pairs.csv:4: field "topic": is "same", want one of yes, no`,
+		with("pairs.csv", "nothere.csv"):                                                            `task.yaml:4:22: data.pairs.file: open nothere.csv: no such file or directory`,
+		with("", "split: {given: {file: nothere.csv}}\n"):                                           `task.yaml:6:23: split.given.file: open nothere.csv: no such file or directory`,
+		with("pairs.csv", "none.jsonl, columns: {keep: [a]}"):                                       `task.yaml:4:22: data.pairs.file: open none.jsonl: no such file or directory`,
+		with(steps, "steps:\n- name: a\n  answers: [x]\n  rule: {expr: '\"y\"'}\n- name: b\n"):      `task.yaml:8:16: steps[0].rule.expr: on pairs.csv:`,
 		with(steps, "steps:\n- name: a\n  rule: {truth: topik}\n- name: b\n"):                       `pairs.csv:2: field "topik": is missing; the columns are query, title, label, topic, why`,
 		with("", "prompt: {input: '{{.Titel}}'}\n"):                                                 `task.yaml:6:20: prompt.input: executing "input" at <.Titel>: can't evaluate field Titel in type taskfile.View`,
 		with("", "prompt:\n  input: |\n    a\n    {{if}}\n"):                                        `task.yaml:9:5: prompt.input: missing value for if`,
 		with(steps, "steps:\n- name: a\n  answers: ['']\n- name: b\n"):                              `task.yaml:6:1: steps: step "a" would be malformed: `,
 	} {
 		_, err := open(t, text, Options{})
-		if strings.HasSuffix(want, " ") { // a list follows
+		if strings.HasSuffix(want, " ") || strings.HasSuffix(want, ":") { // more follows
 			assert.ErrorContains(t, err, want)
 		} else {
 			assert.EqualError(t, err, want, text)
@@ -411,6 +416,30 @@ func (half) Clip(e rows.Example) (rows.Example, error) {
 
 func (half) Quote(word string) string { return word[:1] }
 
+// full is a clipper for whose model every prompt is too long.
+type full struct{ half }
+
+func (full) Clip(e rows.Example) (rows.Example, error) {
+	return e, &rows.RowError{File: e.File, Line: e.Line, Field: "query", Problem: "is too long"}
+}
+
+// Where the steps fill the prompt, the error is about them and not about a query.
+func TestTheStepsFillThePrompt(t *testing.T) {
+	steps := "steps:\n- {name: a, instruction: Compare what is asked for with what is offered., answers: [yes, no], rule: {truth: topic}}\n- {name: label, instruction: Give the label.}\n"
+	steps = strings.Replace(steps, "[yes, no]", "[same, other]", 1)
+	got, err := open(t, with("steps: [{name: label}]\n", steps), Options{})
+	require.NoError(t, err)
+	err = got.Source.Clip(full{})
+	assert.ErrorContains(t, err, "task.yaml:1:1: prompt: the instructions and criteria of the steps take ")
+	assert.ErrorContains(t, err, "set compact: true")
+	var row *rows.RowError
+	require.ErrorAs(t, err, &row)
+	got, err = open(t, with("steps: [{name: label}]\n", steps+"prompt: {compact: true}\n"), Options{})
+	require.NoError(t, err)
+	assert.Equal(t, row.Problem, "is too long")
+	assert.NotContains(t, got.Source.Clip(full{}).Error(), "compact")
+}
+
 // A fact is about the whole document; what a step must find itself, about what the model
 // reads.
 func TestClip(t *testing.T) {
@@ -561,4 +590,55 @@ func FuzzExpression(f *testing.F) {
 		}
 		x.truth(&e, []string{"a"}, []string{"x"}, []string{"x", "y"})
 	})
+}
+
+// What the criteria need and no document has is said when the task is opened.
+func TestCriteriaThatLackSomething(t *testing.T) {
+	got, err := open(t, with("", "criteria:\n  - {kind: coverage}\n  - {name: maker, kind: brand}\n"), Options{})
+	require.NoError(t, err)
+	require.Len(t, got.Reports[0].Notes, 1)
+	assert.Contains(t, got.Reports[0].Notes[0], `task.yaml:8:5: criteria[1]: "maker" tells little: no document has a brand field (one of: brand, `)
+}
+
+// A column that no row of JSON lines has is an error that says where the task names it.
+func TestColumnsOfNoRow(t *testing.T) {
+	var lines strings.Builder
+	for i := range 10 {
+		fmt.Fprintf(&lines, `{"query": "lamp %d", "title": "lamp", "label": %d, "topic": "same"}`+"\n", i, i%2)
+	}
+	task := func(columns, steps string) string {
+		return "version: 1\nname: x\nlabels: [0, 1]\ndata:\n  pairs: {file: pairs.jsonl, columns: {" + columns + "}}\nsteps:\n" + steps + "- name: label\n"
+	}
+	const have = `pairs.jsonl: no row has the column "nope"; the columns are query, title, label, topic`
+	for text, want := range map[string]string{
+		task("keep: [nope]", ""):                                           `task.yaml:5:47: data.pairs.columns.keep[0]: ` + have,
+		task("body: nope", ""):                                             `task.yaml:5:46: data.pairs.columns.body: ` + have,
+		task("fields: {brand: nope}", ""):                                  `task.yaml:5:56: data.pairs.columns.fields.brand: ` + have,
+		task("", "- name: a\n  rule: {truth: nope}\n"):                     `task.yaml:8:17: steps[0].rule.truth: ` + have,
+		task("", "- name: a\n  rule: {truth: topic, reason: nope}\n"):      `task.yaml:8:32: steps[0].rule.reason: ` + have,
+		task("", "- name: a\n  rule: {expr: columns.nope}\n"):              `task.yaml:8:16: steps[0].rule.expr: ` + have,
+		task("query: nope, title: title", "") + "split: {validation: 0}\n": `pairs.jsonl:1: field "nope": is missing, want a text that is not empty; the columns are query, title, label, topic`,
+		task("", "- name: a\n  rule: {truth: topic}\n"):                    "",
+	} {
+		_, err := open(t, text, Options{}, "pairs.jsonl", lines.String())
+		if want == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.EqualError(t, err, want)
+		}
+	}
+	_, err := open(t, task("query: nope", ""), Options{OnBadRow: rows.BadRowSkip}, "pairs.jsonl", lines.String())
+	assert.EqualError(t, err, `task.yaml:5:47: data.pairs.columns.query: `+have, "rows that lack it are not skipped")
+}
+
+// Labels that descend are a note: where 1 is the best, they must.
+func TestDescendingLabels(t *testing.T) {
+	got, err := open(t, with("[0, 1]", "[1, 0]"), Options{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"1", "0"}, got.Source.Labels)
+	require.Len(t, got.Reports[0].Notes, 1)
+	assert.Contains(t, got.Reports[0].Notes[0], "task.yaml:3:9: labels: 1, 0 descend: 1 is taken as the least relevant, 0 as the most")
+	got, err = open(t, with("[0, 1]", "[{label: bad, values: [0]}, {label: good, values: [1]}]"), Options{})
+	require.NoError(t, err)
+	assert.Empty(t, got.Reports[0].Notes)
 }
