@@ -5,6 +5,8 @@
 // them, and data. It comes from a task file (package relevance/taskfile) or is made in
 // Go. A run file, [Config], says how a run is done. [Train] does one in a folder:
 //
+//	import _ "github.com/stepwise-rl/stepwise/lm/tensor/cpu" // registers what models compute with
+//
 //	task, err := taskfile.Open("my.yaml", taskfile.Options{Seed: 1})
 //	c := relevance.Default()
 //	c.OpenVocabulary()
