@@ -38,6 +38,7 @@ var (
 	_ rollout.Checker    = (*Engine)(nil)
 	_ rollout.Concurrent = (*Engine)(nil)
 	_ rl.LogProber       = (*Engine)(nil)
+	_ rl.LogProbChecker  = (*Engine)(nil)
 	_ rl.Supporter       = (*Engine)(nil)
 )
 
