@@ -212,6 +212,7 @@ func TestVerdicts(t *testing.T) {
 		"judge/calls": 5, "judge/failed_calls": 0, "judge/in_flight": 0, "judge/prompt_tokens": 500, "judge/answer_tokens": 50,
 		"judge/wrapped": 0, "judge/questions": 8, "judge/failures": 0,
 	}, m)
+	require.Zero(t, j.Metrics()["judge/calls"], "since the last time")
 
 	// What is sent.
 	_, err := rule.Score(t.Context(), pair{"tea near Kyoto", "a shop"}, trace("right", "wrong"), 0)
@@ -373,7 +374,9 @@ func TestFailures(t *testing.T) {
 		_, err := judge.Rule(j, template).Score(t.Context(), pair{}, trace("text", "x"), 0)
 		require.ErrorContains(t, err, c.want, name)
 		require.ErrorContains(t, err, `service "judge" failed`)
-		require.Equal(t, c.calls, j.Metrics()["judge/calls"], name)
+		m := j.Metrics()
+		require.Equal(t, c.calls, m["judge/calls"], name)
+		require.Equal(t, c.calls, m["judge/failed_calls"], name)
 		require.NotContains(t, err.Error(), "\x1b")
 
 		s.Service.OnFailure = reward.OnFailureUnscorable
@@ -427,7 +430,9 @@ func TestBudget(t *testing.T) {
 			}
 			require.Equal(t, one, score(t, rule, trace("right", "x"), 0), "what is known stays known")
 			require.Len(t, server.asked, 2)
-			require.EqualValues(t, 2, j.Metrics()["judge/calls"])
+			m := j.Metrics()
+			require.EqualValues(t, 2, m["judge/calls"])
+			require.Zero(t, m["judge/failed_calls"], "what the budget stops is no call")
 			require.Equal(t, 1, strings.Count(log.String(), "no budget left"))
 		}
 	}
