@@ -100,6 +100,27 @@ type many struct{ words }
 
 func (many) VocabSize() int { return 420 }
 
+// A router lists a file that was put into its folder after its start once it is told to
+// read the folder anew.
+func TestRouterReadsItsFolderAnew(t *testing.T) {
+	p := newPeer(t, DialectLlamaCPP, func(p *peer) { p.router = true })
+	read := false
+	p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path != "/models" {
+			return false
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if read = read || r.URL.Query().Get("reload") == "1"; !read {
+			p.answer(w, map[string]any{"data": []any{}})
+		}
+		return !read
+	})
+	c := config(p)
+	c.Servers[0].Model = model
+	open(t, c)
+}
+
 // few is a vocabulary that lacks half of the peers' tokens.
 type few struct{ words }
 
