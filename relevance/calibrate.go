@@ -45,12 +45,13 @@ func (c *Calibration) soften(p []float64) []float64 {
 // calibrate finds the temperature of the smallest log-loss, and the cut points of the
 // largest quadratic kappa, on rows with known labels. Rows without a distribution are
 // left out; with fewer than ten the result is the zero value.
-func calibrate(ps [][]float64, gold []int) Calibration {
+func calibrate(ps [][]float64, gold []int, queries []string) Calibration {
 	var known [][]float64
 	var labels []int
+	var of []string
 	for i, p := range ps {
 		if p != nil && gold[i] >= 0 {
-			known, labels = append(known, p), append(labels, gold[i])
+			known, labels, of = append(known, p), append(labels, gold[i]), append(of, queries[i])
 		}
 	}
 	if len(known) < 10 {
@@ -71,6 +72,6 @@ func calibrate(ps [][]float64, gold []int) Calibration {
 	for i, p := range known {
 		grades[i] = linear.Expected(best.soften(p))
 	}
-	best.Cuts = linear.Cuts(grades, labels, len(known[0]))
+	best.Cuts = linear.BaggedCuts(grades, labels, of, len(known[0]), 1)
 	return best
 }

@@ -171,11 +171,11 @@ func (p *pipeline) calibration(ctx context.Context, s Scorer) (Calibration, erro
 	if err != nil {
 		return Calibration{}, err
 	}
-	ps, gold := make([][]float64, len(held)), make([]int, len(held))
+	ps, gold, queries := make([][]float64, len(held)), make([]int, len(held)), make([]string, len(held))
 	for i := range held {
-		ps[i], gold[i] = said[i].P, p.src.LabelIndex(held[i].Label())
+		ps[i], gold[i], queries[i] = said[i].P, p.src.LabelIndex(held[i].Label()), held[i].Query
 	}
-	return calibrate(ps, gold), nil
+	return calibrate(ps, gold, queries), nil
 }
 
 // The names of the model folders in a run's folder.

@@ -245,17 +245,6 @@ func (d *domain) faults() ([]error, error) {
 	return named, nil
 }
 
-// part returns what a run has of the domain's queries.
-func (d *domain) part(run posir.Run) posir.Run {
-	ours := posir.Run{}
-	for _, q := range d.Queries {
-		if hits, ok := run[q.ID]; ok {
-			ours[q.ID] = hits
-		}
-	}
-	return ours
-}
-
 // readRun reads a run file: JSON if its name says so, else TREC's.
 func readRun(path string) (run posir.Run, err error) {
 	read := posir.ReadTREC

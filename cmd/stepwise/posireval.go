@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,9 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/openai"
 )
@@ -26,14 +30,16 @@ stepwise posir eval -model DIR eng-Latn/sports eng-Latn/game
 
 Measures whether a retriever finds documents less well if the answer stands at
 another place, and prints a report with a line of advice. The retriever is a sentence
-encoder (BERT, MiniLM, BGE) here or at a server, BM25, or whatever wrote a run file. -out keeps report,
+encoder (BERT, MiniLM, BGE) here or at a server, BM25, or whatever wrote a run file; a model that judges relevance
+may rank its first documents again. -out keeps report,
 heat map, results and runs. A fault of the benchmark is in the report.`
 
 // posirOptions are the flags of posir eval.
 type posirOptions struct {
 	model, server, keyEnv, run, name, setting, corpora, out, backend string
 	bm25, chunk, mirror                                              bool
-	maxTokens, depth, saliency                                       int
+	rerank, task                                                     string
+	maxTokens, depth, rerankDepth, saliency                          int
 	queryPrefix, documentPrefix                                      string
 	bias                                                             posir.BiasOptions
 }
@@ -47,6 +53,9 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.keyEnv, "key-env", "", "environment variable `NAME` that has the server's key")
 	flags.BoolVar(&o.bm25, "bm25", false, "rank by BM25")
 	flags.StringVar(&o.run, "run", "", "`FILE` of a run: TREC's format, or JSON if it ends in .json")
+	flags.StringVar(&o.rerank, "rerank", "", "score the first documents of each query again with the model folder `DIR`, as\nstepwise relevance trains them; documents are its titles")
+	flags.StringVar(&o.task, "task", "", "task `FILE` of the model, with -rerank")
+	flags.IntVar(&o.rerankDepth, "rerank-depth", 20, "documents to score again per query, with -rerank")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")
 	flags.StringVar(&o.setting, "setting", "", "`NAME` of the setting, to compare with what is published of it (default: by the folders,\nas in eng-Latn/sports, else own)")
 	flags.StringVar(&o.corpora, "corpus", "", "take the documents of each domain from the folder of its name in `DIR`: for queries in\nanother language")
@@ -79,6 +88,8 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, errors.New("-mirror needs a retriever that can search, not -run"), errs, exitUsage)
 	case (o.server != "") && (o.model == "" || o.chunk || o.saliency != 0 || o.maxTokens != 0):
 		return finish(prog, errors.New("-server needs -model, and does not go with -chunk, -saliency and -max-tokens"), errs, exitUsage)
+	case (o.rerank == "") != (o.task == ""):
+		return finish(prog, errors.New("-rerank and -task go together"), errs, exitUsage)
 	case o.keyEnv != "" && o.server == "":
 		return finish(prog, errors.New("-key-env needs -server"), errs, exitUsage)
 	case o.model == "" && (o.chunk || o.saliency != 0 || o.maxTokens != 0 || o.queryPrefix+o.documentPrefix != ""):
@@ -130,12 +141,25 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 		}
 		domains = append(domains, d)
 	}
-	r, err := o.retriever(domains)
+	base, err := o.retriever(domains)
 	if err != nil {
 		return err
 	}
-	if e, ok := r.(*encoder); ok {
+	if e, ok := base.(*encoder); ok {
 		defer e.model.Free()
+	}
+	r := base
+	if o.rerank != "" {
+		task, err := taskfile.Open(o.task, taskfile.Options{Seed: 1})
+		if err != nil {
+			return err
+		}
+		s, err := relevance.Open(ctx, o.rerank, task.Source, o.backend)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		r = reranked{base, s, o.rerankDepth}
 	}
 	byDomain, mirrored := posir.Domains{}, posir.Domains{}
 	runs := map[string]posir.Run{}
@@ -152,7 +176,7 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 		if runs[d.name], err = r.search(ctx, d.Queries, d.files.Documents()); err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
-		if byDomain[d.name], err = d.Evaluate(d.part(runs[d.name])); err != nil {
+		if byDomain[d.name], err = d.Evaluate(runs[d.name]); err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
 		if o.mirror {
@@ -176,7 +200,7 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 			return err
 		}
 	}
-	if e, ok := r.(*encoder); ok && o.saliency > 0 {
+	if e, ok := base.(*encoder); ok && o.saliency > 0 {
 		if report.Saliency, err = e.saliency(ctx, domains, o.saliency); err != nil {
 			return err
 		}
@@ -213,7 +237,7 @@ func (o *posirOptions) save(report *posir.Report, byDomain posir.Domains, runs m
 		if err == nil {
 			err = write(filepath.Join(o.setting, name+".json"), func(w io.Writer) error { return posir.WriteResults(w, name, o.name, results) })
 		}
-		if err == nil && o.run == "" {
+		if err == nil && (o.run == "" || o.rerank != "") {
 			err = write(name+".trec", func(w io.Writer) error { return posir.WriteTREC(w, runs[name], strings.ReplaceAll(o.name, " ", "-")) })
 		}
 	}
@@ -251,8 +275,46 @@ func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
 // ready is a run that was read from a file.
 type ready struct{ run posir.Run }
 
-func (r ready) search(context.Context, []posir.Query, posir.Corpus) (posir.Run, error) {
-	return r.run, nil
+func (r ready) search(_ context.Context, queries []posir.Query, _ posir.Corpus) (posir.Run, error) {
+	asked := posir.Run{}
+	for _, q := range queries {
+		if hits, ok := r.run[q.ID]; ok {
+			asked[q.ID] = hits
+		}
+	}
+	return asked, nil
+}
+
+// reranked scores the first documents of another retriever with a model that was
+// trained to judge relevance.
+type reranked struct {
+	retriever
+	scorer relevance.Scorer
+	depth  int
+}
+
+func (r reranked) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
+	run, err := r.retriever.search(ctx, queries, corpus)
+	if err != nil {
+		return nil, err
+	}
+	return posir.Rerank(ctx, r, run, queries, corpus, r.depth)
+}
+
+// Score returns the expected grades. A document whose answer cannot be read is last.
+func (r reranked) Score(ctx context.Context, query string, documents []string) ([]float64, error) {
+	titled := make([]rows.Document, len(documents))
+	for i, d := range documents {
+		titled[i].Title = d
+	}
+	all, err := r.scorer.Score(ctx, query, titled, relevance.ScoreOptions{})
+	grades := make([]float64, len(all))
+	for i, s := range all {
+		if grades[i] = s.Grade; math.IsNaN(s.Grade) {
+			grades[i] = -1
+		}
+	}
+	return grades, err
 }
 
 // lexical is BM25 to a depth.

@@ -85,6 +85,11 @@ func TestRelevance(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &line))
 	require.Equal(t, []string{"x", "green lamp"}, []string{line.ID, line.Title})
 
+	var position, positionErrs bytes.Buffer
+	require.Zero(t, runPosir([]string{"eval", "-bm25", "-rerank", filepath.Join(runDir, "student"), "-task", task, "-rerank-depth", "3", "-replicates", "20", ownBenchmark(t)},
+		nil, &position, &positionErrs), positionErrs.String())
+	require.Contains(t, position.String(), "over 80 queries")
+
 	out, _ = stepwise(0, "report", runDir)
 	require.Contains(t, out, "What was asked")
 	out, _ = stepwise(0, "report", "-compare", runDir, runDir)

@@ -68,8 +68,8 @@ func (b *Benchmark) Check(documents map[string]bool) []error {
 			continue
 		}
 		seen[q.ID] = true
-		if err := q.Evidence.Check(); err != nil {
-			faults = append(faults, fmt.Errorf("query %q: %w", q.ID, err))
+		if err := q.fault(); err != nil {
+			fail("query %q: %w", q.ID, err)
 		}
 		found := false
 		for _, j := range relevant[q.ID] {

@@ -96,7 +96,7 @@ func (b *Built) Corpus() Corpus {
 // by template. The phrase stands at exactly one place of the corpus, which is the
 // evidence. That is checked by counting all phrases of the corpus, upper case being lower
 // case; a phrase to plant is made of words that no document has. Documents of a
-// length are used in turn. An error names an invalid option or a document that is there
+// length are used in turn. The counts take some 20 bytes per word of the documents. An error names an invalid option or a document that is there
 // twice, or says that no query could be made.
 func Build(documents []Document, o BuildOptions) (*Built, error) {
 	if err := o.Validate(); err != nil {
@@ -216,7 +216,7 @@ func (b *builder) find(text string, bin int) (phrase string, e Evidence, ok bool
 			return
 		}
 		if n++; b.random.IntN(n) == 0 { // each with the same probability
-			e, phrase, ok = here, text[first.from:last.toBefore], true
+			e, phrase, ok = here, text[first.byteStart:last.byteEnd], true
 		}
 	})
 	return phrase, e, ok
@@ -245,7 +245,7 @@ func (b *builder) plant(text string, bin int) (with, phrase string, e Evidence, 
 				best, at, e.Start, e.End = max(p-want, want-p), byteAt, start, start+size
 			}
 		}
-		eachWord(text, func(w word) { try(w.start, w.from) })
+		eachWord(text, func(w word) { try(w.start, w.byteStart) })
 		try(utf8.RuneCountInString(text)+1, len(text))
 		if at < 0 {
 			return "", "", e, false // the sentence is longer than the bin is wide

@@ -63,13 +63,20 @@ func (e Evidence) Bucket() (bucket int, ok bool) {
 
 // Check returns an error if the evidence does not lie in a document of that length.
 func (e Evidence) Check() error {
+	if err := e.fault(); err != nil {
+		return fmt.Errorf("posir: %w", err)
+	}
+	return nil
+}
+
+func (e Evidence) fault() error {
 	switch {
 	case e.Chars <= 0:
-		return fmt.Errorf("posir: the document has %d characters, want at least 1", e.Chars)
+		return fmt.Errorf("the document has %d characters, want at least 1", e.Chars)
 	case e.Tokens <= 0:
-		return fmt.Errorf("posir: the document has %d tokens, want at least 1", e.Tokens)
+		return fmt.Errorf("the document has %d tokens, want at least 1", e.Tokens)
 	case e.Start < 0 || e.End < e.Start || e.End > e.Chars:
-		return fmt.Errorf("posir: the span [%d, %d] is not in its document of %d characters", e.Start, e.End, e.Chars)
+		return fmt.Errorf("the span [%d, %d] is not in its document of %d characters", e.Start, e.End, e.Chars)
 	}
 	return nil
 }

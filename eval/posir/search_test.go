@@ -248,8 +248,8 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		`posir: query "fine" is there twice`,
 		`posir: query "lonely" has no relevant document`,
 		`posir: query "lost": document "nowhere" is not in the corpus`,
-		`query "outside": posir: the span [7, 10] is not in its document of 9 characters`,
-		`query "empty": posir: the document has 0 characters, want at least 1`,
+		`posir: query "outside": the span [7, 10] is not in its document of 9 characters`,
+		`posir: query "empty": the document has 0 characters, want at least 1`,
 	}, text)
 }
 

@@ -16,9 +16,9 @@ func Words(text string) []string {
 
 // word is a word of a text, lower-case, with its range in characters and in bytes.
 type word struct {
-	text           string
-	start, end     int // characters
-	from, toBefore int // bytes
+	text               string
+	start, end         int // characters
+	byteStart, byteEnd int // bytes
 }
 
 func eachWord(text string, do func(word)) {
@@ -26,7 +26,7 @@ func eachWord(text string, do func(word)) {
 	at := 0 // characters before i
 	finish := func(i int) {
 		if open.start >= 0 {
-			open.text, open.end, open.toBefore = strings.ToLower(text[open.from:i]), at, i
+			open.text, open.end, open.byteEnd = strings.ToLower(text[open.byteStart:i]), at, i
 			do(open)
 			open.start = -1
 		}
@@ -38,7 +38,7 @@ func eachWord(text string, do func(word)) {
 			do(word{text[i : i+utf8.RuneLen(r)], at, at + 1, i, i + utf8.RuneLen(r)})
 		case unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r):
 			if open.start < 0 {
-				open.start, open.from = at, i
+				open.start, open.byteStart = at, i
 			}
 		default:
 			finish(i)

@@ -59,5 +59,6 @@ func writeTiny(dir string, parcels []parcel, job string) error {
 		return err
 	}
 	end, _ := tok.ID("<|im_end|>")
-	return decoder.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{end}}})
+	other, _ := tok.ID("<|endoftext|>") // llama.cpp ends a text with it, too
+	return decoder.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{end, other}}})
 }

@@ -2,7 +2,10 @@ package local_test
 
 import (
 	"context"
+	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 )
 
 // alphabet is a tokenizer of the letters a to z, between tokens 26 and 27.
@@ -136,5 +140,33 @@ func TestProductsAreThoseOfPosir(t *testing.T) {
 			require.InDelta(t, scores[h.Document], h.Score, 1e-6)
 			require.LessOrEqual(t, math.Abs(h.Score), 1.000001)
 		}
+	}
+}
+
+// See lm/model's TestMiniLMGivesThePublishedEmbeddings for how to get the model.
+func TestSaliencyAgreesWithTorch(t *testing.T) {
+	dir := os.Getenv("STEPWISE_MINILM")
+	if dir == "" {
+		t.Skip("STEPWISE_MINILM does not name all-MiniLM-L6-v2's folder")
+	}
+	var golden struct {
+		Query, Document string
+		Norms           []float64
+	}
+	text, err := os.ReadFile("testdata/saliency.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	tokens, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	require.NoError(t, err)
+	encoder, err := model.PretrainedEncoder(openCPU(t), dir, 2, 0)
+	require.NoError(t, err)
+	defer encoder.Free()
+	e, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tokens})
+	require.NoError(t, err)
+	got, err := e.Saliency(t.Context(), golden.Query, golden.Document)
+	require.NoError(t, err)
+	require.Len(t, got, len(golden.Norms))
+	for i, want := range golden.Norms {
+		require.InEpsilon(t, want, got[i], 1e-5, i)
 	}
 }

@@ -1,10 +1,7 @@
 package rows
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"reflect"
@@ -12,65 +9,25 @@ import (
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/stepwise-rl/stepwise/internal/parquetfile"
 )
 
 // parquetRows yields the rows of a Parquet file, a batch of them in memory.
 func (t *Table) parquetRows(f *os.File, yield func(row, error) bool) {
+	info, err := f.Stat()
+	if err != nil {
+		yield(row{}, err)
+		return
+	}
 	stopped := false
-	err := t.readParquet(f, func(r row) bool {
-		stopped = !yield(r, nil)
+	err = parquetfile.Each(f, info.Size(), func(line int, v any, schema *parquet.Schema) bool {
+		o, _ := fromParquet(v, schema).(object)
+		stopped = !yield(row{line, o, true}, nil)
 		return !stopped
 	})
 	if err != nil && !stopped {
-		yield(row{}, err)
-	}
-}
-
-func (t *Table) readParquet(f *os.File, do func(row) bool) (err error) {
-	inside := false // do
-	defer func() {
-		// The module panics on some damaged files.
-		if p := recover(); p != nil {
-			if inside {
-				panic(p)
-			}
-			err = fmt.Errorf("%s: damaged Parquet file: %v", t.File, p)
-		}
-	}()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	// A damaged footer may claim gigabytes, which the module would allocate.
-	var tail [8]byte
-	if _, err := f.ReadAt(tail[:], info.Size()-8); err != nil || string(tail[4:]) != "PAR1" || int64(binary.LittleEndian.Uint32(tail[:])) > info.Size()-8 {
-		return fmt.Errorf("%s: not a Parquet file: it does not end in its footer", t.File)
-	}
-	file, err := parquet.OpenFile(f, info.Size())
-	if err != nil {
-		return fmt.Errorf("%s: not a Parquet file: %w", t.File, err)
-	}
-	reader := parquet.NewGenericReader[any](file)
-	defer reader.Close()
-	batch := make([]any, 64)
-	for line := 1; ; {
-		n, err := reader.Read(batch)
-		for _, v := range batch[:n] {
-			o, _ := fromParquet(v, file.Schema()).(object)
-			inside = true
-			more := do(row{line, o, true})
-			inside = false
-			if !more {
-				return nil
-			}
-			line++
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("%s: after row %d: %w", t.File, line-1, err)
-		}
+		yield(row{}, fmt.Errorf("%s: %w", t.File, err))
 	}
 }
 

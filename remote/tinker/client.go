@@ -81,6 +81,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	sessions map[string]error // live ones, and why the server dropped them
+	held     map[string]int   // by engines of this client: weights that must not be deleted
 	counted  counts           // at the last call of Metrics
 }
 
@@ -99,7 +100,7 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	client := &Client{config: c, http: h, stop: stop, done: make(chan struct{}), sessions: map[string]error{}}
+	client := &Client{config: c, http: h, stop: stop, done: make(chan struct{}), sessions: map[string]error{}, held: map[string]int{}}
 	client.counted.at = time.Now()
 	go client.heartbeat(ctx)
 	return client, nil

@@ -71,6 +71,7 @@ type Engine struct {
 type pin struct {
 	session string // "" = none yet
 	version int64
+	ref     string // of the weights; "" = the base model's
 }
 
 var (
@@ -130,7 +131,9 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.pinned = pin{p, w.Version}
+	e.c.hold(w.Ref)
+	e.c.release(e.pinned.ref)
+	e.pinned = pin{p, w.Version, w.Ref}
 	return nil
 }
 
@@ -208,14 +211,16 @@ func (e *Engine) pin(ctx context.Context, body map[string]any) (string, error) {
 	return answer.ID, nil
 }
 
-// current returns the sampling session to use, that of the base model at first.
+// current returns the sampling session to use, that of the base model at first. Its
+// weights are held until the caller releases them.
 func (e *Engine) current(ctx context.Context) (pin, error) {
 	e.mu.Lock()
-	p := e.pinned
-	e.mu.Unlock()
-	if p.session != "" {
+	if p := e.pinned; p.session != "" {
+		defer e.mu.Unlock()
+		e.c.hold(p.ref)
 		return p, nil
 	}
+	e.mu.Unlock()
 	s, err := e.pin(ctx, map[string]any{"base_model": e.config.Model})
 	if err != nil {
 		return pin{}, err
@@ -225,7 +230,31 @@ func (e *Engine) current(ctx context.Context) (pin, error) {
 	if e.pinned.session == "" {
 		e.pinned.session = s
 	}
+	e.c.hold(e.pinned.ref)
 	return e.pinned, nil
+}
+
+// hold keeps a policy of this client from deleting weights until they are released.
+func (c *Client) hold(ref string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held[ref]++
+}
+
+// release undoes one hold.
+func (c *Client) release(ref string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held[ref]--; c.held[ref] <= 0 {
+		delete(c.held, ref)
+	}
+}
+
+// isHeld reports whether weights may not be deleted.
+func (c *Client) isHeld(ref string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held[ref] > 0
 }
 
 // maxAtOnce is how many samples of a request are asked for in one call. The first are
@@ -252,6 +281,7 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	if err != nil {
 		return err
 	}
+	defer e.c.release(p.ref)
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()

@@ -198,6 +198,9 @@ func TestEngineConcurrently(t *testing.T) {
 		require.Equal(t, w, again, "what has not changed is not saved again")
 	}
 	g.Wait()
-	require.Equal(t, 10, s.Count("/save_weights_for_sampler"))
-	require.Len(t, s.Saved(), 4, "old ones are deleted")
+	train(t, p)
+	_, err := p.Publish(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 11, s.Count("/save_weights_for_sampler"))
+	require.Len(t, s.Saved(), 4, "old ones are deleted that no call samples from")
 }

@@ -113,7 +113,7 @@ type Policy struct {
 	kept      []publication // that are still on the server, the oldest first
 }
 
-type publication struct{ model, name, folder string }
+type publication struct{ model, name, ref, folder string }
 
 var (
 	_ rl.Policy    = (*Policy)(nil)
@@ -355,8 +355,9 @@ func (p *Policy) Load(ctx context.Context, ref string) error {
 	return nil
 }
 
-// keep is how many publications are kept on the server and in Adapters. Engines that
-// still sample from an older one have fallen far behind.
+// keep is how many publications are kept on the server and in Adapters, besides those
+// that an Engine of the same client still samples from. Engines elsewhere that sample
+// from an older one have fallen far behind.
 const keep = 4
 
 // Publish implements rl.Publisher: it saves the weights for sampling and, with
@@ -373,7 +374,7 @@ func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
 	if err != nil {
 		return rollout.Weights{}, err
 	}
-	w, pub := rollout.Weights{Version: p.version, Ref: ref}, publication{model: p.model.id, name: name}
+	w, pub := rollout.Weights{Version: p.version, Ref: ref}, publication{model: p.model.id, name: name, ref: ref}
 	if p.config.Adapters != "" {
 		pub.folder = filepath.Join(p.config.Adapters, name)
 		w.Form, w.Ref = rollout.FormAdapter, pub.folder
@@ -385,10 +386,15 @@ func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
 		}
 	}
 	p.published = w
-	for len(p.kept) > keep {
-		p.drop(ctx, p.kept[0])
-		p.kept = p.kept[1:]
-	}
+	old := len(p.kept) - keep
+	p.kept = slices.DeleteFunc(p.kept, func(pub publication) bool {
+		old--
+		if old < 0 || p.c.isHeld(pub.ref) {
+			return false
+		}
+		p.drop(ctx, pub)
+		return true
+	})
 	return w, nil
 }
 

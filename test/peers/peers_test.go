@@ -157,7 +157,7 @@ func (w *world) train(t *testing.T, name string, policy, engine map[string]any, 
 			"seed": 1, "prompts": 8, "steps": 10, "warmup": 150, "warmup_lr": 2e-3,
 		}
 		if policy["kind"] == "tinker" { // adapters alone, and every step takes a second
-			config["warmup"], config["warmup_lr"] = 20, 1e-2
+			config["warmup"], config["warmup_lr"] = 20, 1e-3
 		}
 		parcels, err := os.ReadFile("../../examples/owntask/parcels.jsonl")
 		require.NoError(t, err)

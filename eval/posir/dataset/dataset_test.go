@@ -107,3 +107,27 @@ func FuzzParquet(f *testing.F) {
 		}
 	})
 }
+
+func FuzzJSONLines(f *testing.F) {
+	for _, name := range []string{"queries.jsonl", "qrels/test.jsonl"} {
+		text, err := os.ReadFile("testdata/jsonl/" + name)
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "a.jsonl")
+		require.NoError(t, os.WriteFile(path, text, 0o666))
+		files := dataset.Files{Queries: path, Qrels: "testdata/jsonl/qrels/test.jsonl", Corpus: path}
+		if b, err := files.Benchmark(); err == nil {
+			b.Check(nil)
+			results, err := b.Evaluate(posir.Run{})
+			require.NoError(t, err)
+			posir.Analyze(results)
+		}
+		for _, err := range files.Documents() {
+			if err != nil {
+				break
+			}
+		}
+	})
+}

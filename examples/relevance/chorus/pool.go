@@ -200,12 +200,13 @@ func (j *judgements) said(p *predictor, r rule) []int {
 		if r == byCuts {
 			var expected []float64
 			var gold []int
+			var queries []string
 			for i, b := range p.inner[f] {
 				if b != nil {
-					expected, gold = append(expected, linear.Expected(b)), append(gold, j.gold[i])
+					expected, gold, queries = append(expected, linear.Expected(b)), append(gold, j.gold[i]), append(queries, j.pairs[i].Query)
 				}
 			}
-			cuts = linear.Cuts(expected, gold, len(labels))
+			cuts = linear.BaggedCuts(expected, gold, queries, len(labels), 1)
 		}
 		for _, i := range j.inFolds(f) {
 			if r == byCuts {
