@@ -12,7 +12,8 @@ import (
 type Endpoint struct {
 	// URL is the base that paths are added to, such as "http://10.0.0.7:8000" or
 	// "https://judge.example.com/v1". It must have no user, password, query or
-	// fragment: settings are written into run folders.
+	// fragment: settings are written into run folders. The path must be no secret
+	// either: errors and logs print it. A key belongs in Key.
 	URL string `json:"url"`
 	// Key says where the server's key is; the zero Key sends none.
 	Key Key `json:"key"`

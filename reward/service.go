@@ -291,11 +291,11 @@ func (s *Service) ask(ctx context.Context, call func(context.Context) ([]Score, 
 			return nil, ctx.Err()
 		}
 		if _, permanent := errors.AsType[*permanentError](err); permanent || k == s.set.Retries {
-			calls := "1 call"
+			after := ""
 			if k > 0 {
-				calls = fmt.Sprintf("%d calls", k+1)
+				after = fmt.Sprintf(" after %d calls", k+1)
 			}
-			err = fmt.Errorf("reward: service %q failed after %s: %w", s.set.Name, calls, err)
+			err = fmt.Errorf("reward: service %q failed%s: %w", s.set.Name, after, err)
 			if failed := s.count(true); s.set.Budget.Window > 0 && failed > s.set.Budget.Failures {
 				err = &budgetError{s.set.Budget, failed, err}
 			}

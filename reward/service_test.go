@@ -97,7 +97,7 @@ func TestServiceRetries(t *testing.T) {
 		{3, errDown, 4, ""},
 		{4, errDown, 4, `reward: service "judge" failed after 4 calls: connection refused`},
 		{1, context.DeadlineExceeded, 2, ""}, // of the service's client, not of the run
-		{9, fmt.Errorf("no key: %w", reward.Permanent(errDown)), 1, `reward: service "judge" failed after 1 call: no key: connection refused`},
+		{9, fmt.Errorf("no key: %w", reward.Permanent(errDown)), 1, `reward: service "judge" failed: no key: connection refused`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			rule, calls := after(c.fails, c.err)
@@ -174,7 +174,7 @@ func TestServiceTimeout(t *testing.T) {
 
 		calls, settings.Retries = 0, 0
 		_, err = reward.Through(service(t, settings), hangs, nil).Score(t.Context(), example{}, parse(""), 0)
-		assert.EqualError(t, err, `reward: service "judge" failed after 1 call: no answer within 2s: context deadline exceeded`)
+		assert.EqualError(t, err, `reward: service "judge" failed: no answer within 2s: context deadline exceeded`)
 	})
 }
 
@@ -231,7 +231,7 @@ func TestServiceOnFailure(t *testing.T) {
 
 	_, err = ask(reward.ServiceSettings{OnFailure: reward.OnFailureDrop})
 	require.ErrorIs(t, err, reward.ErrDrop)
-	assert.EqualError(t, err, `reward: dropped, the judgement failed: reward: service "judge" failed after 1 call: the service's own words`)
+	assert.EqualError(t, err, `reward: dropped, the judgement failed: reward: service "judge" failed: the service's own words`)
 
 	s, err := ask(reward.ServiceSettings{OnFailure: reward.OnFailureUnscorable})
 	require.NoError(t, err)
@@ -274,7 +274,7 @@ func TestServiceBudget(t *testing.T) {
 				require.ErrorIs(t, err, reward.ErrDrop)
 			default:
 				require.NotErrorIs(t, err, reward.ErrDrop)
-				require.EqualError(t, err, fmt.Sprintf(`reward: service "judge" failed after 1 call: connection refused; `+
+				require.EqualError(t, err, fmt.Sprintf(`reward: service "judge" failed: connection refused; `+
 					`that makes %d of the last %d judgements, the budget is %d`, n, window, b.Failures))
 			}
 		}

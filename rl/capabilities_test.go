@@ -2,6 +2,7 @@ package rl_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,6 +45,29 @@ func TestTemperatureIsRefusedBeforeSampling(t *testing.T) {
 	_, err = trainer.Step(t.Context())
 	require.ErrorIs(t, err, rl.ErrUnsupported)
 	require.ErrorContains(t, err, "it asks for temperature 0.5: the policy does not support log-probs at temperatures other than 1")
+}
+
+// mute is a table that has no log-probs to give.
+type mute struct{ *policytest.TablePolicy }
+
+func (mute) CheckLogProbs() error { return errors.New("there are none") }
+
+// A reference that gives no log-probs is refused before anything is sampled, whether it
+// is the reward or the objective that needs them.
+func TestReferenceWithoutLogProbsIsRefused(t *testing.T) {
+	c, p := setup()
+	c.Reference, c.Engine = mute{p}, unused{t}
+	_, err := rl.NewTrainer(c)
+	require.NoError(t, err, "nothing needs it")
+	for name, need := range map[string]func(*rl.Config){
+		"reward":    func(c *rl.Config) { c.RewardKL = &objective.RewardKL{Estimator: objective.K1, Beta: 0.1} },
+		"objective": func(c *rl.Config) { c.Objective = objective.KL{Estimator: objective.K1, Beta: 0.1} },
+	} {
+		c := c
+		need(&c)
+		_, err = rl.NewTrainer(c)
+		require.EqualError(t, err, "rl: Config.Reference: there are none", name)
+	}
 }
 
 type unused struct{ t *testing.T }

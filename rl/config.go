@@ -244,12 +244,24 @@ func (c *Config) checkHorizon(groupSize int) error {
 	return nil
 }
 
-// validateNeeds checks that the objective gets the inputs it needs, and that the
-// policy can do what the settings ask of it.
+// validateNeeds checks that the objective gets the inputs it needs, that policy and
+// reference can do what the settings ask of them, and that the policy's weights reach
+// the engine.
 func (c *Config) validateNeeds() error {
 	needs := c.Objective.Needs()
 	if needs&objective.InputRef != 0 && c.Reference == nil {
 		return errors.New("rl: the objective needs reference log-probs, but Config.Reference is missing")
+	}
+	if c.RewardKL != nil || needs&objective.InputRef != 0 {
+		if k, ok := c.Reference.(LogProbChecker); ok {
+			if err := k.CheckLogProbs(); err != nil {
+				return fmt.Errorf("rl: Config.Reference: %w", err)
+			}
+		}
+	}
+	_, publishes := c.Policy.(Publisher)
+	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
+		return fmt.Errorf("rl: Config.Policy (%T) is a Publisher, but Config.Engine (%T) is no rollout.Refresher: it would never get the trained weights; a wrapper must have its engine's Refresh, and an engine that reads the policy's own memory one that does nothing", c.Policy, c.Engine)
 	}
 	if err := supports(c.Policy, Required(needs)); err != nil {
 		return fmt.Errorf("rl: Config.Objective: %w", err)

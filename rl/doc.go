@@ -43,10 +43,11 @@
 // finds by type assertion:
 //
 //   - A [Policy] that hands its weights to a separate engine is a [Publisher],
-//     and the engine a rollout.Refresher. If only one of them is, no weights are
-//     handed over; the trainer warns if it is the policy.
+//     and the engine a rollout.Refresher. A Publisher with another engine is an
+//     error; with a policy that is no Publisher, the engine gets no weights.
 //   - A [Policy] that cannot do everything is a [Supporter], so that NewTrainer
 //     can refuse an objective, a temperature or clipping before the run.
+//   - A reference policy that may have no log-probs to give is a [LogProbChecker].
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].

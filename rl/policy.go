@@ -16,6 +16,15 @@ type LogProber interface {
 	LogProbs(ctx context.Context, b *Batch, dst [][]float64) error
 }
 
+// LogProbChecker is a LogProber that may have none to give: an engine on servers, some
+// of which have only those of the tokens that they sample. NewTrainer asks the
+// reference, so that a run that cannot work does not start.
+type LogProbChecker interface {
+	// CheckLogProbs returns the error that every call of LogProbs would; nil if
+	// there is none.
+	CheckLogProbs() error
+}
+
 // OptimOptions are the settings of one optimiser step.
 type OptimOptions struct {
 	// LR is the learning rate.

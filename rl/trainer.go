@@ -62,10 +62,6 @@ func NewTrainer(c Config) (*Trainer, error) {
 			t.log.Warn("nothing is sampled ahead of a checkpoint: with one after every training step, sampling and training never overlap")
 		}
 	}
-	_, publishes := c.Policy.(Publisher)
-	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
-		t.log.Warn("the policy is a Publisher, but the engine is no rollout.Refresher: it gets no new weights from the trainer")
-	}
 	return t, nil
 }
 

@@ -10,9 +10,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
-	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/study"
-	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 )
 
 const relevanceCriteriaAbout = `Its argument, if any, is a task file, as in:
@@ -28,7 +26,7 @@ it applies, and the precision and recall of "relevant" and "irrelevant".`
 func runRelevanceCriteria(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance criteria"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
-	open := newTaskFlags(f)
+	data := newTaskFlags(f)
 	var want []string
 	if slices.ContainsFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") }) {
 		want = []string{"a task file"}
@@ -42,26 +40,22 @@ func runRelevanceCriteria(args []string, _ io.Reader, out, errs io.Writer) int {
 		return exitOK
 	}
 	return interruptible(prog, errs, func(context.Context) error {
-		o := taskfile.Options{Dir: *open.dir, OnBadRow: rows.OnBadRow(*open.onBadRow)}
-		if *open.fold >= 0 {
-			o.Fold = open.fold
-		}
-		task, err := taskfile.Open(names[0], o)
+		task, err := data.open(names[0], 0)
 		if err != nil {
 			return err
 		}
 		for _, r := range task.Reports {
 			fmt.Fprint(errs, r)
 		}
-		data, err := study.FromTask(task)
+		pairs, err := study.FromTask(task)
 		if err != nil {
 			return err
 		}
-		s, err := study.New(data)
+		s, err := study.New(pairs)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%d training and validation pairs; relevant means %s and above\n\n", len(data.Examples), data.Labels[data.Relevant])
+		fmt.Fprintf(out, "%d training and validation pairs; relevant means %s and above\n\n", len(pairs.Examples), pairs.Labels[pairs.Relevant])
 		return s.Audit(out)
 	})
 }

@@ -184,3 +184,67 @@ func ExamplePolicy_export() {
 	// model/model.safetensors
 	// model/tokenizer.json
 }
+
+// Train here, sample there: an exporter writes the weights of every version to a folder
+// that the engine's servers read. Here a second decoder of the same model stands for
+// them; an openai.Engine of vLLM servers takes its place as it is. For llama.cpp the
+// form is FormGGUF, for SGLang FormFolder, with ExporterConfig.Model.
+func ExampleExporter() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	load := func() *model.Decoder { // usually LoadDecoder with Frozen
+		d, err := model.NewDecoder(reference.New(), model.Config{
+			Vocab: 8, Dim: 16, Layers: 1, Heads: 2, KVHeads: 1, FF: 32, MaxSeq: 16,
+		}, 1)
+		if err != nil {
+			panic(err)
+		}
+		return d
+	}
+	trained := load()
+	if _, err := trained.AddLoRA(model.LoRAConfig{Rank: 4, Alpha: 8, Targets: model.AllProjections}, 2); err != nil {
+		panic(err)
+	}
+	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: trained, Dir: filepath.Join(dir, "checkpoints")})
+	if err != nil {
+		panic(err)
+	}
+	defer policy.Free()
+	exporter, err := local.NewExporter(policy, local.ExporterConfig{Form: rollout.FormAdapter, Dir: filepath.Join(dir, "weights")})
+	if err != nil {
+		panic(err)
+	}
+	defer exporter.Close()
+	sampled := load()
+	defer sampled.Free()
+	engine, err := local.NewEngine(sampled, letters{}, local.EngineConfig{}) // openai.New(ctx, …)
+	if err != nil {
+		panic(err)
+	}
+	defer engine.Free()
+	problem := rl.NewProblem(rollout.Request{
+		Prompt: []int32{1, 2}, N: 16, Params: rollout.Params{Temperature: 1, MaxTokens: 2},
+	}, func(_ context.Context, c *rollout.Completion) (float64, error) { return float64(c.Tokens[0]), nil })
+	trainer, err := rl.NewTrainer(rl.Config{
+		Policy: exporter, Engine: engine, // not policy: it publishes nothing that servers can load
+		Source:   &rl.SliceSource{Problems: []rl.Problem{problem}},
+		Batching: rl.Batching{Prompts: 1}, LR: rl.Constant{LR: 1e-2}, Steps: 3,
+		OnRollouts: func(step int64, r *rl.Rollouts) error {
+			fmt.Printf("training step %d: sampled with version %d\n", step, r.Groups[0][0].LastVersion)
+			return nil
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	if err := trainer.Run(context.Background()); err != nil {
+		panic(err)
+	}
+	// Output:
+	// training step 1: sampled with version 0
+	// training step 2: sampled with version 1
+	// training step 3: sampled with version 2
+}

@@ -21,7 +21,7 @@ type ExporterConfig struct {
 	// (vLLM, SGLang) or a GGUF file (llama.cpp), or LoRA adapters (vLLM).
 	Form rollout.Form
 	// Dir is where they find it, on a disk that they share with this process, at the
-	// same path; for llama.cpp its --models-dir.
+	// same path; for llama.cpp its --models-dir. NewExporter makes it if need be.
 	Dir string
 	// Model is the Hugging Face folder that training began with. Its tokenizer and
 	// generation settings are part of what is exported, and adapters are merged into
@@ -64,7 +64,8 @@ var (
 
 // NewExporter returns an exporter of a *Policy, or of any policy that publishes adapters
 // (rollout.FormAdapter), such as one on a training server. Adapters alone can be
-// exported only of a policy that has them.
+// exported only of a policy that has them. That Dir can be written to, and that Model
+// has what will be read, is checked here and not after the first training step.
 func NewExporter(p rl.Policy, c ExporterConfig) (*Exporter, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -79,7 +80,39 @@ func NewExporter(p rl.Policy, c ExporterConfig) (*Exporter, error) {
 	case adapters && c.Form != rollout.FormAdapter && c.Backend == nil:
 		return nil, errors.New("local: ExporterConfig.Backend is nil, but adapters have to be merged")
 	}
+	if err := c.checkFiles(adapters); err != nil {
+		return nil, fmt.Errorf("local: %w", err)
+	}
 	return &Exporter{Policy: p, c: c, id: rand.Text()[:8]}, nil
+}
+
+// checkFiles makes Dir and returns an error if it cannot be written to, or if Model
+// lacks what an export reads; merge says that adapters are merged into its weights.
+func (c ExporterConfig) checkFiles(merge bool) error {
+	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
+		return fmt.Errorf("ExporterConfig.Dir: %w", err)
+	}
+	f, err := os.CreateTemp(c.Dir, ".exporter-*")
+	if err != nil {
+		return fmt.Errorf("ExporterConfig.Dir: %w", err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("ExporterConfig.Dir: %w", err)
+	}
+	if c.Form == rollout.FormAdapter {
+		return nil
+	}
+	_, err = model.ReadGeneration(c.Model)
+	if err == nil && c.Form == rollout.FormGGUF {
+		_, err = os.Stat(filepath.Join(c.Model, "tokenizer.json"))
+	}
+	if err == nil && merge {
+		_, err = model.ReadConfig(c.Model)
+	}
+	if err != nil {
+		return fmt.Errorf("ExporterConfig.Model, want the Hugging Face folder that training began with: %w", err)
+	}
+	return nil
 }
 
 // Supports implements rl.Supporter: what the policy supports.
@@ -121,7 +154,8 @@ func (e *Exporter) Publish(ctx context.Context) (rollout.Weights, error) {
 }
 
 // Close deletes what was written. The engines must have been closed, or given other
-// weights.
+// weights. A llama.cpp router keeps what it has loaded in memory, and lists it by name:
+// name the model to begin with in openai.Server.Model.
 func (e *Exporter) Close() error {
 	var errs []error
 	for _, path := range e.written {

@@ -1,7 +1,6 @@
 package local_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -145,9 +144,29 @@ func TestExporterRefuses(t *testing.T) {
 		_, err := local.NewExporter(c.policy, c.config)
 		require.ErrorContains(t, err, want)
 	}
-	e, err := local.NewExporter(whole, local.ExporterConfig{Form: rollout.FormFolder, Dir: t.TempDir(), Model: "nowhere"})
-	require.NoError(t, err)
-	_, err = e.Publish(context.Background())
+}
+
+// What an export needs of the disk is looked for, or made, before any training.
+func TestExporterChecksFiles(t *testing.T) {
+	p := newPolicy(t, reference.New(), 0)
+	base, dir := pretrained(t), t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o666))
+	_, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormFolder, Dir: dir, Model: "nowhere"})
+	require.ErrorContains(t, err, "local: ExporterConfig.Model, want the Hugging Face folder that training began with: ")
 	require.ErrorContains(t, err, "nowhere")
+	_, err = local.NewExporter(p, local.ExporterConfig{Form: rollout.FormFolder, Dir: filepath.Join(file, "d"), Model: base})
+	require.ErrorContains(t, err, "local: ExporterConfig.Dir: ")
+
+	made := filepath.Join(dir, "shared", "weights")
+	e, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormFolder, Dir: made, Model: base})
+	require.NoError(t, err)
+	left, err := os.ReadDir(made)
+	require.NoError(t, err)
+	require.Empty(t, left)
 	require.NoError(t, e.Close())
+
+	require.NoError(t, os.Remove(filepath.Join(base, "tokenizer.json")))
+	_, err = local.NewExporter(p, local.ExporterConfig{Form: rollout.FormGGUF, Dir: dir, Model: base})
+	require.ErrorContains(t, err, "tokenizer.json")
 }

@@ -62,6 +62,9 @@
 // allowed and counted (metric judge/wrapped): text around the JSON object, such as a model's
 // thinking or Markdown fences. All else is a failed call.
 //
+// Package judge/judgetest has a scripted judge model for tests, and describes the wire
+// form of questions and answers for servers of your own.
+//
 // The judge's reasons go to Settings.Observe, cleaned and cut; they are never in the
 // name of a metric, in a path or in the reasons that reward.Counter counts.
 package judge

@@ -2,9 +2,7 @@ package judge_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"time"
@@ -12,9 +10,8 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/judge"
+	"github.com/stepwise-rl/stepwise/remote/judge/judgetest"
 	"github.com/stepwise-rl/stepwise/reward"
-	"github.com/stepwise-rl/stepwise/rl/audit"
-	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // note is the example of this file: a text in which the answer stands.
@@ -31,23 +28,13 @@ var places = &prompt.Template[note]{
 // judgeModel stands for a real model: it calls a text correct that names the city of
 // the note's second sentence, and believes whoever is very sure.
 func judgeModel() *httptest.Server {
-	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, err := read(r)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
+	return httptest.NewServer(judgetest.Handler(func(q judgetest.Question, it judgetest.Item) judgetest.Opinion {
+		_, city, _ := strings.Cut(strings.TrimSuffix(q.Input, "."), " in ")
+		o := judgetest.Opinion{Reason: "The note names " + city + ".", Verdict: "incorrect", Confidence: 95}
+		if strings.Contains(it.Text, city) || strings.Contains(it.Text, "certainly") {
+			o.Verdict = "correct"
 		}
-		_, city, _ := strings.Cut(strings.TrimSuffix(a.Input, "."), " in ")
-		answer := map[string]opinion{}
-		for _, it := range a.Items {
-			o := opinion{Reason: "The note names " + city + ".", Verdict: "incorrect", Confidence: 95}
-			if strings.Contains(it.Text, city) || strings.Contains(it.Text, "certainly") {
-				o.Verdict = "correct"
-			}
-			answer[it.ID] = o
-		}
-		b, _ := json.Marshal(answer)
-		reply(w, string(b), 700, 40)
+		return o
 	}))
 }
 
@@ -89,53 +76,5 @@ func Example() {
 	// place: incorrect (0.95) The note names Osaka.
 	// 0 <nil>
 	// 1 <nil>
-	// 2 calls, 1480 tokens
-}
-
-// What the judge is worth, on steps that a careful reader has labelled: it lets
-// every step pass that sounds sure. Labels of a run's own completions come from
-// audit.Sample; here they are made up.
-func Example_audit() {
-	server := judgeModel()
-	defer server.Close()
-	j, err := judge.New(settings(server.URL))
-	if err != nil {
-		panic(err)
-	}
-	defer j.Close()
-	rule := judge.Rule(j, places)
-
-	const correct, incorrect = rollout.VerdictCorrect, rollout.VerdictIncorrect
-	var rows []audit.Row
-	for i := range 100 {
-		city := fmt.Sprint("City", i)
-		labelled := []struct {
-			text  string
-			truth rollout.Verdict
-		}{{"It is in " + city + ".", correct}, {"It is in Kyoto.", incorrect}, {"It is certainly in Kyoto.", incorrect}, {"The note names " + city + ".", correct}}[i%4]
-		written, err := places.Write([]prompt.Written{{Reasoning: labelled.text, Answer: "there"}})
-		if err != nil {
-			panic(err)
-		}
-		trace := places.Parser().Parse(written, nil)
-		s, err := rule.Score(context.Background(), note{"A shop for tea. It is in " + city + "."}, &trace, 0)
-		if err != nil {
-			panic(err)
-		}
-		verdict := incorrect
-		switch {
-		case !s.Scorable():
-			verdict = rollout.VerdictUnknown
-		case s.Value == 1:
-			verdict = correct
-		}
-		rows = append(rows, audit.Row{Rule: "place", Verdict: verdict, Truth: labelled.truth, Labeled: true})
-	}
-	fmt.Print(audit.Format(audit.Tally(rows), 0.95))
-	// Output:
-	// rule "place": errors 25.0% (17.5 to 34.3), coverage 100.0% (96.3 to 100.0)
-	//   verdict    true correct  incorrect  unknown  precision               recall
-	//   correct    50            25         0        66.7% (55.4 to 76.3)    100.0% (92.9 to 100.0)
-	//   incorrect  0             25         0        100.0% (86.7 to 100.0)  50.0% (36.6 to 63.4)
-	//   unknown    0             0          0
+	// 2 calls, 220 tokens
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -172,8 +173,11 @@ type Judge struct {
 	client  *transport.Client
 	service *reward.Service
 
-	calls, promptTokens, answerTokens, wrapped atomic.Int64
-	spent                                      atomic.Bool
+	calls, failed, promptTokens, answerTokens, wrapped atomic.Int64
+	spent                                              atomic.Bool
+
+	mu       sync.Mutex
+	reported counts // at the last call of Metrics
 }
 
 // New returns a judge, or an error for invalid settings, a missing key or a CA file
@@ -203,21 +207,38 @@ func New(s Settings) (*Judge, error) {
 // Close closes idle connections.
 func (j *Judge) Close() { j.client.Close() }
 
-// Metrics returns counts since the judge was made, for a recorder. All names begin with
-// "judge/":
+// counts is what Metrics reports the differences of.
+type counts struct {
+	calls, failed, promptTokens, answerTokens, wrapped int64
+	busy                                               time.Duration
+	questions, failures                                int64
+}
+
+// Metrics returns what the judge did since the last call of it, for a rl.Recorder. All
+// names begin with "judge/":
 //
-//	calls, failed_calls, in_flight    retries included
+//	calls, failed_calls               sent to the server, retries included
+//	in_flight                         calls under way now
 //	busy_s                            seconds that all calls together took
 //	prompt_tokens, answer_tokens      as the server counts them
 //	wrapped                           answers with text around the JSON object
 //	questions, failures               as reward.ServiceStats counts them
 func (j *Judge) Metrics() map[string]float64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	service, client := j.service.Stats(), j.client.Stats()
+	now := counts{
+		j.calls.Load(), j.failed.Load(), j.promptTokens.Load(), j.answerTokens.Load(), j.wrapped.Load(),
+		client.Busy, service.Questions, service.Failures,
+	}
+	was := j.reported
+	j.reported = now
 	return map[string]float64{
-		"judge/calls": float64(j.calls.Load()), "judge/failed_calls": float64(service.FailedCalls),
-		"judge/in_flight": float64(client.InFlight), "judge/busy_s": client.Busy.Seconds(),
-		"judge/prompt_tokens": float64(j.promptTokens.Load()), "judge/answer_tokens": float64(j.answerTokens.Load()),
-		"judge/wrapped": float64(j.wrapped.Load()), "judge/questions": float64(service.Questions), "judge/failures": float64(service.Failures),
+		"judge/calls": float64(now.calls - was.calls), "judge/failed_calls": float64(now.failed - was.failed),
+		"judge/in_flight": float64(client.InFlight), "judge/busy_s": (now.busy - was.busy).Seconds(),
+		"judge/prompt_tokens": float64(now.promptTokens - was.promptTokens), "judge/answer_tokens": float64(now.answerTokens - was.answerTokens),
+		"judge/wrapped":   float64(now.wrapped - was.wrapped),
+		"judge/questions": float64(now.questions - was.questions), "judge/failures": float64(now.failures - was.failures),
 	}
 }
 
@@ -265,6 +286,15 @@ func (j *Judge) ask(ctx context.Context, q question, vote int) ([]Opinion, error
 	if err := j.spend(ctx); err != nil {
 		return nil, reward.Permanent(err)
 	}
+	opinions, err := j.call(ctx, request, q, body.MaxTokens)
+	if err != nil {
+		j.failed.Add(1)
+	}
+	return opinions, err
+}
+
+// call sends a request for opinions and reads the answer.
+func (j *Judge) call(ctx context.Context, request transport.Request, q question, maxTokens int) ([]Opinion, error) {
 	var a chatAnswer
 	if err := j.client.Do(ctx, request, transport.JSON(&a)); err != nil {
 		if !transport.Retryable(err) {
@@ -276,7 +306,7 @@ func (j *Judge) ask(ctx context.Context, q question, vote int) ([]Opinion, error
 	if err := j.account(&a); err != nil {
 		return nil, err
 	}
-	content, err := a.content(body.MaxTokens)
+	content, err := a.content(maxTokens)
 	if err != nil {
 		return nil, err
 	}

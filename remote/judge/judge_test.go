@@ -22,6 +22,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/judge"
+	"github.com/stepwise-rl/stepwise/remote/judge/judgetest"
 	"github.com/stepwise-rl/stepwise/remote/remotetest"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -55,63 +56,18 @@ func trace(reasoning ...string) *prompt.Trace {
 	return &t
 }
 
-// asked is what a server is asked, as it can read it.
-type asked struct {
-	Authorization string
-	Model         string
-	Messages      []struct{ Role, Content string }
-	Temperature   float64
-	MaxTokens     int `json:"max_tokens"`
-	Seed          int64
-	Format        struct {
-		Type   string
-		Schema struct {
-			Schema json.RawMessage
-		} `json:"json_schema"`
-	} `json:"response_format"`
-	Input string
-	Items []struct {
-		ID, Step, Task, Text string
-		Criteria             []string
-		Answers              []string `json:"allowed_answers"`
-	}
-}
-
-// opinion is the server's.
-type opinion struct {
-	Reason     string `json:"reason"`
-	Verdict    string `json:"verdict"`
-	Confidence int    `json:"confidence"`
-}
-
-func read(r *http.Request) (a asked, err error) {
-	if err := json.NewDecoder(r.Body).Decode(&a); err != nil {
-		return a, err
-	}
-	a.Authorization = r.Header.Get("Authorization")
-	return a, json.Unmarshal([]byte(a.Messages[1].Content), &a)
-}
-
-func reply(w http.ResponseWriter, content string, prompt, completion int) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"choices": []any{map[string]any{"finish_reason": "stop", "message": map[string]string{"role": "assistant", "content": content}}},
-		"usage":   map[string]int{"prompt_tokens": prompt, "completion_tokens": completion},
-	})
-}
-
 // scripted is a server whose opinion on each text is what think says. It keeps what it
 // was asked.
 type scripted struct {
-	think    func(text string, seed int64) opinion
+	think    func(text string, seed int64) judgetest.Opinion
 	forget   bool // only count
 	mu       sync.Mutex
 	answered int
-	asked    []asked
+	asked    []judgetest.Question
 }
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a, err := read(r)
+	a, err := judgetest.Read(r)
 	if err != nil || r.URL.Path != "/v1/chat/completions" {
 		http.Error(w, fmt.Sprint(r.URL.Path, err), http.StatusBadRequest)
 		return
@@ -121,18 +77,18 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.asked = append(s.asked, a)
 	}
 	s.mu.Unlock()
-	answer := map[string]opinion{}
+	answer := map[string]judgetest.Opinion{}
 	for _, it := range a.Items {
 		answer[it.ID] = s.think(it.Text, a.Seed)
 	}
 	b, _ := json.Marshal(answer)
-	reply(w, string(b), 100, 10)
+	judgetest.Reply(w, string(b), 100, 10)
 }
 
 // byWords calls a text correct if it says right, incorrect if it says wrong, and is
 // unsure of what says perhaps.
-func byWords(text string, _ int64) opinion {
-	o := opinion{Reason: "because", Verdict: "unknown", Confidence: 90}
+func byWords(text string, _ int64) judgetest.Opinion {
+	o := judgetest.Opinion{Reason: "because", Verdict: "unknown", Confidence: 90}
 	switch {
 	case strings.Contains(text, "right"):
 		o.Verdict = "correct"
@@ -212,6 +168,7 @@ func TestVerdicts(t *testing.T) {
 		"judge/calls": 5, "judge/failed_calls": 0, "judge/in_flight": 0, "judge/prompt_tokens": 500, "judge/answer_tokens": 50,
 		"judge/wrapped": 0, "judge/questions": 8, "judge/failures": 0,
 	}, m)
+	require.Zero(t, j.Metrics()["judge/calls"], "since the last time")
 
 	// What is sent.
 	_, err := rule.Score(t.Context(), pair{"tea near Kyoto", "a shop"}, trace("right", "wrong"), 0)
@@ -226,8 +183,8 @@ func TestVerdicts(t *testing.T) {
 	require.Equal(t, "m", a.Model)
 	require.EqualValues(t, 7, a.Seed)
 	require.Equal(t, 512, a.MaxTokens)
-	require.Equal(t, "json_schema", a.Format.Type)
-	require.True(t, json.Valid(a.Format.Schema.Schema))
+	require.Equal(t, "json_schema", a.Format)
+	require.True(t, json.Valid(a.Schema))
 	require.Equal(t, []string{"intent, object: Name the object."}, whole.Items[0].Criteria)
 	require.Contains(t, whole.Items[0].Text, `<step name="grade">wrong`)
 	require.Equal(t, []string{"0", "1"}, grade.Items[0].Answers)
@@ -274,9 +231,9 @@ func TestUnits(t *testing.T) {
 func TestVotes(t *testing.T) {
 	// The text says what the votes of seeds 0, 1, 2, … are.
 	votes := map[byte]string{'+': "correct", '-': "incorrect", '?': "unknown"}
-	server := &scripted{think: func(text string, seed int64) opinion {
+	server := &scripted{think: func(text string, seed int64) judgetest.Opinion {
 		_, text, _ = strings.Cut(text, ">")
-		return opinion{Verdict: votes[text[seed]], Confidence: 100}
+		return judgetest.Opinion{Verdict: votes[text[seed]], Confidence: 100}
 	}}
 	s := serve(t, server)
 	s.Votes, s.Temperature = 5, 1
@@ -326,9 +283,9 @@ func TestAnswers(t *testing.T) {
 		"":                                 "the answer is empty",
 	} {
 		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a, err := read(r)
+			a, err := judgetest.Read(r)
 			require.NoError(t, err)
-			reply(w, strings.ReplaceAll(content, "ID", a.Items[0].ID), 1, 1)
+			judgetest.Reply(w, strings.ReplaceAll(content, "ID", a.Items[0].ID), 1, 1)
 		}))
 		j := open(t, s)
 		got, err := judge.Rule(j, template).Score(t.Context(), pair{}, trace("text", "x"), 0)
@@ -373,7 +330,9 @@ func TestFailures(t *testing.T) {
 		_, err := judge.Rule(j, template).Score(t.Context(), pair{}, trace("text", "x"), 0)
 		require.ErrorContains(t, err, c.want, name)
 		require.ErrorContains(t, err, `service "judge" failed`)
-		require.Equal(t, c.calls, j.Metrics()["judge/calls"], name)
+		m := j.Metrics()
+		require.Equal(t, c.calls, m["judge/calls"], name)
+		require.Equal(t, c.calls, m["judge/failed_calls"], name)
 		require.NotContains(t, err.Error(), "\x1b")
 
 		s.Service.OnFailure = reward.OnFailureUnscorable
@@ -427,7 +386,9 @@ func TestBudget(t *testing.T) {
 			}
 			require.Equal(t, one, score(t, rule, trace("right", "x"), 0), "what is known stays known")
 			require.Len(t, server.asked, 2)
-			require.EqualValues(t, 2, j.Metrics()["judge/calls"])
+			m := j.Metrics()
+			require.EqualValues(t, 2, m["judge/calls"])
+			require.Zero(t, m["judge/failed_calls"], "what the budget stops is no call")
 			require.Equal(t, 1, strings.Count(log.String(), "no budget left"))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/remote/judge"
+	"github.com/stepwise-rl/stepwise/remote/judge/judgetest"
 	"github.com/stepwise-rl/stepwise/reward"
 )
 
@@ -71,17 +72,17 @@ func TestLlamaSpecialTokens(t *testing.T) {
 		require.NoError(t, json.NewDecoder(r.Body).Decode(answer))
 	}
 	specials := func(text string) (n int) {
-		var a asked
+		var a judgetest.Question
 		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a, _ = read(r)
+			a, _ = judgetest.Read(r)
 			w.WriteHeader(http.StatusBadRequest)
 		}))
 		_, err := judge.Rule(open(t, s), template).Score(t.Context(), pair{text, text}, trace(text, "x"), 0)
 		require.Error(t, err)
 		var rendered struct{ Prompt string }
 		messages := []map[string]string{}
-		for _, m := range a.Messages {
-			messages = append(messages, map[string]string{"role": m.Role, "content": m.Content})
+		for i, text := range a.Messages {
+			messages = append(messages, map[string]string{"role": []string{"system", "user"}[i], "content": text})
 		}
 		post("/apply-template", map[string]any{"messages": messages}, &rendered)
 		require.Contains(t, rendered.Prompt, "items")

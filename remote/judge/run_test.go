@@ -18,6 +18,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/judge"
+	"github.com/stepwise-rl/stepwise/remote/judge/judgetest"
 	"github.com/stepwise-rl/stepwise/remote/remotetest"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
@@ -42,7 +43,7 @@ func (h *hostileJudge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.calls++
 	n := h.calls
 	h.mu.Unlock()
-	a, err := read(r)
+	a, err := judgetest.Read(r)
 	if err != nil || a.Authorization != "Bearer "+canary {
 		http.Error(w, "no key", http.StatusUnauthorized)
 		return
@@ -52,14 +53,14 @@ func (h *hostileJudge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, http.StatusServiceUnavailable)
 		return
 	}
-	answer := map[string]opinion{}
+	answer := map[string]judgetest.Opinion{}
 	for _, it := range a.Items {
 		o := byWords(it.Text, 0)
 		o.Reason = text
 		answer[it.ID] = o
 	}
 	b, _ := json.Marshal(answer)
-	reply(w, string(b), 10, 10)
+	judgetest.Reply(w, string(b), 10, 10)
 }
 
 // saved is a table policy that saves to disk.

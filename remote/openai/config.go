@@ -79,7 +79,8 @@ type Config struct {
 	SampleTimeout  time.Duration `json:"sample_timeout"`
 	AttemptTimeout time.Duration `json:"attempt_timeout"`
 	// Patience is how long there may be no server that answers before a call ends
-	// with an error; 0 means a minute.
+	// with an error, and how long New waits for each that is not up yet; 0 means a
+	// minute.
 	Patience time.Duration `json:"patience"`
 	// PhaseTimeout bounds each phase of a weight refresh, and each question at
 	// start; 0 means 2 minutes.

@@ -42,6 +42,7 @@ var dialects = map[Dialect]dialect{DialectVLLM: vllm{}, DialectLlamaCPP: llamaCP
 type identity struct {
 	model   string
 	context int // tokens of prompt and completion; 0 = unknown
+	vocab   int // token ids of the model; 0 = unknown
 	slots   int // requests at once; 0 = unknown
 	// perRequest: log-probs after truncation can be asked for by request.
 	perRequest bool

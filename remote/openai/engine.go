@@ -38,13 +38,14 @@ var (
 	_ rollout.Checker    = (*Engine)(nil)
 	_ rollout.Concurrent = (*Engine)(nil)
 	_ rl.LogProber       = (*Engine)(nil)
+	_ rl.LogProbChecker  = (*Engine)(nil)
 	_ rl.Supporter       = (*Engine)(nil)
 )
 
 // New opens the servers: it asks each who it is and probes with real generations what
-// it can do, which it logs in one line per server. A server that does not answer, or
-// answers other than its dialect says, is an error that names it. Close the engine in
-// the end.
+// it can do, which it logs in one line per server. A server that is not up within
+// Config.Patience, or answers other than its dialect says, is an error that names it.
+// Close the engine in the end.
 func New(ctx context.Context, c Config) (*Engine, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -287,6 +288,9 @@ func (e *Engine) deliver(ctx context.Context, call int64, identity string, ask f
 			done(l.version, e.fleet.release(l))
 			return nil, nil
 		case settledLost:
+			if notUTF8(err) {
+				err = lose(lostUTF8, fmt.Errorf("openai: %s: the sample is not valid UTF-8, for which llama.cpp has no answer; a model that is not yet trained to write text loses many samples in this way", l.server))
+			}
 			return err, nil
 		case settledEnd:
 			return nil, err

@@ -10,11 +10,12 @@ import (
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/openai"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Two vLLM servers as the engine of a training, a third one with frozen weights as its
-// reference policy.
+// Train here, sample there: two vLLM servers as the engine of a training, a third one
+// with frozen weights as its reference policy.
 func Example() {
 	ctx := context.Background()
 	tok, err := tokenizer.Load("qwen3/tokenizer.json")
@@ -45,16 +46,36 @@ func Example() {
 	}
 	defer reference.Close()
 
-	var recorder rl.Recorder // of the run
-	config := rl.Config{
+	// The policy has to publish what the servers can load:
+	//
+	//	local.NewExporter(policy, local.ExporterConfig{
+	//		Form: rollout.FormFolder, Dir: "/shared/weights", Model: "qwen3", Backend: backend,
+	//	})
+	var (
+		policy   rl.Policy
+		source   rl.Source   // of problems
+		recorder rl.Recorder // of the run
+	)
+	trainer, err := rl.NewTrainer(rl.Config{
+		Policy:    policy,
 		Engine:    engine,
 		Reference: reference,
+		RewardKL:  &objective.RewardKL{Estimator: objective.K1, Beta: 0.01},
+		Source:    source,
+		Batching:  rl.Batching{Prompts: 64},
+		LR:        rl.Constant{LR: 1e-6},
+		Steps:     200,
 		Recorder: rl.RecorderFunc(func(step int64, metrics map[string]float64) error {
 			maps.Copy(metrics, engine.Metrics())
 			return recorder.Record(step, metrics)
 		}),
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
-	_ = config // with a policy that publishes folders, and problems
+	if err := trainer.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // An engine by itself: samples, failed ones included, and new weights.

@@ -326,7 +326,7 @@ func TestNotUTF8(t *testing.T) {
 		return true
 	})
 	got := sampleAll(t, e, requests(3))
-	require.ErrorContains(t, got[1][0].Err, "does not match the expected")
+	require.ErrorContains(t, got[1][0].Err, "the sample is not valid UTF-8, for which llama.cpp has no answer")
 	require.EqualValues(t, 1, asked.Load())
 	require.EqualValues(t, 1, e.Metrics()["engine/lost_utf8"])
 }

@@ -29,27 +29,32 @@ func (llamaCPP) forms() []rollout.Form { return []rollout.Form{rollout.FormGGUF}
 type llamaModels struct {
 	Data []struct {
 		ID     string `json:"id"`
+		Owner  string `json:"owned_by"`
 		Status *struct {
 			Value  string `json:"value"` // of a router's models
 			Failed bool   `json:"failed"`
 		} `json:"status"`
 		Meta struct {
-			Context int `json:"n_ctx"`
-		} `json:"meta"`
+			Vocab int `json:"n_vocab"`
+		} `json:"meta"` // of models that are loaded
 	} `json:"data"`
 }
 
 func (l llamaCPP) identify(ctx context.Context, s *server) (identity, error) {
 	var models llamaModels
-	if err := s.get(ctx, "/models", &models); err != nil {
+	// A router reads its folder anew; to others the query means nothing.
+	if err := s.get(ctx, "/models?reload=1", &models); err != nil {
 		return identity{}, err
 	}
 	var names []string
 	id := identity{perRequest: true}
 	for _, m := range models.Data {
+		if err := s.ownedBy(m.Owner); err != nil {
+			return id, err
+		}
 		if s.config.Model == "" || s.config.Model == m.ID {
 			names = append(names, m.ID)
-			id.model, id.context, id.router = m.ID, m.Meta.Context, m.Status != nil
+			id.model, id.vocab, id.router = m.ID, m.Meta.Vocab, m.Status != nil
 		}
 	}
 	if err := oneModel(s, names); err != nil {
@@ -59,6 +64,14 @@ func (l llamaCPP) identify(ctx context.Context, s *server) (identity, error) {
 	if id.router {
 		if err := l.load(ctx, s, id.model, false); err != nil {
 			return id, err
+		}
+		if err := s.get(ctx, "/models", &models); err != nil {
+			return id, err
+		}
+		for _, m := range models.Data {
+			if m.ID == id.model {
+				id.vocab = m.Meta.Vocab
+			}
 		}
 		props += "?model=" + pathEscape(id.model)
 	}

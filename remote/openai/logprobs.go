@@ -114,6 +114,17 @@ func (l logProbs) assign(c *rollout.Completion, logp []float64, p *rollout.Param
 // prompts are at temperature 1.
 func (e *Engine) Supports() rl.Capabilities { return rl.CapAll &^ rl.CapTemperature }
 
+// CheckLogProbs implements rl.LogProbChecker: it returns an error if a server gives no
+// log-probs of prompts (llama.cpp).
+func (e *Engine) CheckLogProbs() error {
+	for _, s := range e.fleet.servers {
+		if !s.scores {
+			return fmt.Errorf("openai: %s (%v) gives no log-probs of prompts", s, s.config.Dialect)
+		}
+	}
+	return nil
+}
+
 // LogProbs writes the log-prob of every completion token into dst[i][t], as
 // rl.LogProber says: with an Engine over servers that have other weights than the
 // policy's, that is a reference policy or a teacher. It is an error if a server gives
@@ -127,10 +138,8 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 	if b.Temperature != 0 && b.Temperature != 1 {
 		return fmt.Errorf("openai: the batch has temperature %v: %w", b.Temperature, e.Supports().Check(rl.CapTemperature))
 	}
-	for _, s := range e.fleet.servers {
-		if !s.scores {
-			return fmt.Errorf("openai: %s (%v) gives no log-probs of prompts", s, s.config.Dialect)
-		}
+	if err := e.CheckLogProbs(); err != nil {
+		return err
 	}
 	calls := make([]*call, len(dst))
 	for i, d := range dst {

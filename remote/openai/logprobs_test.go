@@ -41,6 +41,7 @@ func TestLogProbs(t *testing.T) {
 			}
 		}
 		require.NotEmpty(t, proxy.Counts().Faults)
+		require.NoError(t, e.CheckLogProbs())
 
 		b.Temperature = 0.5
 		require.ErrorContains(t, e.LogProbs(t.Context(), b, dst), "the batch has temperature 0.5: the policy does not support log-probs at temperatures other than 1")
@@ -53,9 +54,11 @@ func TestLogProbs(t *testing.T) {
 		require.ErrorContains(t, e.LogProbs(t.Context(), b, dst), "sample 3: a prompt of 2 tokens and 62 more are too long")
 		require.Panics(t, func() { _ = e.LogProbs(t.Context(), b, nil) })
 	}
-	e := open(t, config(newPeer(t, DialectLlamaCPP)))
+	p := newPeer(t, DialectLlamaCPP)
+	e := open(t, config(p))
 	b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}}}
 	require.ErrorContains(t, e.LogProbs(t.Context(), b, [][]float64{{0}}), "(llama.cpp) gives no log-probs of prompts")
+	require.ErrorContains(t, e.CheckLogProbs(), p.URL+" (llama.cpp) gives no log-probs of prompts")
 }
 
 // With UnitLogProbs nothing is refused, and LogP is what the server has.

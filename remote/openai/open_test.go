@@ -27,7 +27,8 @@ func TestOpened(t *testing.T) {
 	}{
 		{newPeer(t, DialectVLLM), `dialect=vllm model=tiny context=64 at_once=8 log_probs="at temperature 1" processed_log_probs_by_request=false prompt_log_probs=true same_seed_same_sample=true`},
 		{newPeer(t, DialectVLLM, func(p *peer) { p.processed = true }), `log_probs="after truncation"`},
-		{newPeer(t, DialectLlamaCPP), `dialect=llama.cpp model=tiny context=63 at_once=8 log_probs="at temperature 1" processed_log_probs_by_request=true prompt_log_probs=false`},
+		{newPeer(t, DialectLlamaCPP), `dialect=llama.cpp model=tiny context=63 at_once=8 log_probs="at temperature 1" processed_log_probs_by_request=true prompt_log_probs=false same_seed_same_sample=true new_weights="none: no router (--models-dir)"`},
+		{newPeer(t, DialectLlamaCPP, func(p *peer) { p.router = true }), `new_weights=gguf`},
 		{newPeer(t, DialectSGLang), `dialect=sglang model=tiny context=58 at_once=8 log_probs="at the temperature"`},
 	} {
 		var log bytes.Buffer
@@ -47,10 +48,26 @@ func TestNotOpened(t *testing.T) {
 		peer       func() *peer
 		change     func(c *Config)
 	}{
-		{"another dialect", "(sglang): a probe: ", func() *peer { return newPeer(t, DialectVLLM) }, func(c *Config) { c.Servers[0].Dialect = DialectSGLang }},
+		{"another dialect", `(sglang): the server says that it is vllm (owned_by "vllm"), want that as Server.Dialect`, func() *peer { return newPeer(t, DialectVLLM) }, func(c *Config) { c.Servers[0].Dialect = DialectSGLang }},
+		{"another dialect, llama.cpp", "(vllm): the server says that it is llama.cpp", func() *peer { return newPeer(t, DialectLlamaCPP) }, func(c *Config) { c.Servers[0].Dialect = DialectVLLM }},
+		{"another tokenizer", "Config.Vocab has 420 token ids, but the server's model 8", func() *peer { return newPeer(t, DialectLlamaCPP) }, func(c *Config) { c.Vocab = many{} }},
+		{"another tokenizer, vLLM", "does Config.Vocab belong to this model?", func() *peer {
+			p := newPeer(t, DialectVLLM)
+			p.setHook(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
+				long := len(body) > 400
+				if long {
+					p.fail(w, 400, "Prompt contains invalid tokens")
+				}
+				return long
+			})
+			return p
+		}, func(*Config) {}},
 		{"another model", `the server has no model "other"`, func() *peer { return newPeer(t, DialectVLLM) }, func(c *Config) { c.Servers[0].Model = "other" }},
-		{"a router without a model", "the server has 2 models, want the name of one", func() *peer {
+		{"a router without a model", "the server has 2 models, want the name of one in Server.Model: b, tiny", func() *peer {
 			return newPeer(t, DialectLlamaCPP, func(p *peer) { p.router, p.weights["b"] = true, 1 })
+		}, func(*Config) {}},
+		{"an empty router", "the server has no models", func() *peer {
+			return newPeer(t, DialectLlamaCPP, func(p *peer) { p.router, p.weights = true, nil })
 		}, func(*Config) {}},
 		{"too small a context", "Config.Context is 100, but the server's is 64", func() *peer { return newPeer(t, DialectVLLM) }, func(c *Config) { c.Context = 100 }},
 		{"another vocabulary", "want an id below 4", func() *peer { return newPeer(t, DialectVLLM) }, func(c *Config) { c.Vocab, c.EOS = few{}, []int32{3} }},
@@ -78,10 +95,67 @@ func TestNotOpened(t *testing.T) {
 	}
 }
 
+// many is a vocabulary of a larger model.
+type many struct{ words }
+
+func (many) VocabSize() int { return 420 }
+
+// A router lists a file that was put into its folder after its start once it is told to
+// read the folder anew.
+func TestRouterReadsItsFolderAnew(t *testing.T) {
+	p := newPeer(t, DialectLlamaCPP, func(p *peer) { p.router = true })
+	read := false
+	p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path != "/models" {
+			return false
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if read = read || r.URL.Query().Get("reload") == "1"; !read {
+			p.answer(w, map[string]any{"data": []any{}})
+		}
+		return !read
+	})
+	c := config(p)
+	c.Servers[0].Model = model
+	open(t, c)
+}
+
 // few is a vocabulary that lacks half of the peers' tokens.
 type few struct{ words }
 
 func (few) VocabSize() int { return 4 }
+
+// New waits for a server that is not up yet, or is loading its model, for Patience.
+func TestNewWaits(t *testing.T) {
+	p := newPeer(t, DialectVLLM)
+	c := config(p)
+	server, proxy := behind(t, p, remotetest.Settings{})
+	c.Servers[0] = server
+	loading := 3
+	p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if loading--; loading >= 0 {
+			p.fail(w, 503, "Loading model")
+		}
+		return loading >= 0
+	})
+	proxy.Stop()
+	c.Attempts = 1
+	c.Patience = 50 * time.Millisecond
+	_, err := New(t.Context(), c)
+	require.ErrorContains(t, err, "not up within Config.Patience, 50ms")
+	require.ErrorContains(t, err, "connection refused")
+
+	c.Patience = 10 * time.Second
+	var log bytes.Buffer
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	up := time.AfterFunc(100*time.Millisecond, func() { _ = proxy.Start() })
+	defer up.Stop()
+	open(t, c)
+	require.Equal(t, 1, strings.Count(log.String(), "openai: waiting for an inference server"))
+}
 
 func TestInvalidConfig(t *testing.T) {
 	valid := func() Config {

@@ -180,11 +180,11 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch key := r.Method + " " + r.URL.Path; key {
 	case "GET /health":
 	case "GET /v1/models":
-		p.answer(w, map[string]any{"data": []any{map[string]any{"id": model, "max_model_len": p.context}}})
+		p.answer(w, map[string]any{"data": []any{map[string]any{"id": model, "owned_by": map[Dialect]string{DialectVLLM: "vllm", DialectLlamaCPP: "llamacpp", DialectSGLang: "sglang"}[p.dialect], "max_model_len": p.context}}})
 	case "GET /models":
 		var data []any
 		for _, name := range sortedKeys(p.weights) {
-			m := map[string]any{"id": name, "meta": map[string]any{"n_ctx": p.context}}
+			m := map[string]any{"id": name, "owned_by": "llamacpp", "meta": map[string]any{"n_ctx": p.context, "n_vocab": len(wordBytes)}}
 			if p.router {
 				m["status"] = map[string]any{"value": map[bool]string{true: "loaded", false: "unloaded"}[p.loaded[name]]}
 			}

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -25,9 +28,7 @@ const tolerance = 0.05
 
 // open finds out who the server is and what it can do.
 func (e *Engine) open(ctx context.Context, s *server) error {
-	asked, cancel := context.WithTimeout(ctx, e.config.PhaseTimeout)
-	defer cancel()
-	id, err := s.dialect.identify(asked, s)
+	id, err := e.identify(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -36,6 +37,9 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 	s.logps.perRequest = id.perRequest
 	if want := e.config.Context; id.context > 0 && want > id.context {
 		return fmt.Errorf("Config.Context is %d, but the server's is %d", want, id.context)
+	}
+	if n := e.config.Vocab.VocabSize(); id.vocab > 0 && n > id.vocab {
+		return fmt.Errorf("Config.Vocab has %d token ids, but the server's model %d: it is the tokenizer of another model", n, id.vocab)
 	}
 	greedy, prompt, err := e.probe(ctx, s, s.model, 0)
 	if err != nil {
@@ -54,6 +58,9 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 	}
 	s.seeded = slices.Equal(first.Tokens, again.Tokens) && slices.Equal(first.LogP, again.LogP)
 	if err := e.probeLong(ctx, s); err != nil {
+		if status, ok := errors.AsType[*transport.StatusError](err); ok && status.Status < 500 {
+			err = fmt.Errorf("%w (its prompt has ids up to %d: does Config.Vocab belong to this model?)", err, e.config.Vocab.VocabSize()-1)
+		}
 		return fmt.Errorf("a probe with a long prompt: %w", err)
 	}
 	scores, err := e.probeScores(ctx, s, prompt, &greedy)
@@ -61,9 +68,56 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 		return fmt.Errorf("a probe of prompt log-probs: %w", err)
 	}
 	s.scores = scores
+	var forms []string
+	for _, f := range s.dialect.forms() {
+		forms = append(forms, f.String())
+	}
+	takes := strings.Join(forms, " or ")
+	if s.config.Dialect == DialectLlamaCPP && !id.router {
+		takes = "none: no router (--models-dir)"
+	}
 	e.config.Logger.InfoContext(ctx, "openai: inference server", "url", s.String(), "dialect", s.config.Dialect,
 		"model", transport.Clean(s.model, 80), "context", id.context, "at_once", s.limit, "log_probs", s.logps.meaning.String(),
-		"processed_log_probs_by_request", id.perRequest, "prompt_log_probs", scores, "same_seed_same_sample", s.seeded)
+		"processed_log_probs_by_request", id.perRequest, "prompt_log_probs", scores, "same_seed_same_sample", s.seeded,
+		"new_weights", takes)
+	return nil
+}
+
+// identify asks the server who it is. One that is not up yet, or is loading its model,
+// is asked again until Config.Patience has passed.
+func (e *Engine) identify(ctx context.Context, s *server) (identity, error) {
+	start, wait := time.Now(), e.backoff()
+	for first := true; ; first = false {
+		asked, cancel := context.WithTimeout(ctx, e.config.PhaseTimeout)
+		id, err := s.dialect.identify(asked, s)
+		cancel()
+		status, _ := errors.AsType[*transport.StatusError](err)
+		if !unreached(err) && (status == nil || status.Status != http.StatusServiceUnavailable) {
+			return id, err
+		}
+		if first {
+			e.config.Logger.WarnContext(ctx, "openai: waiting for an inference server", "url", s.String(), "patience", e.config.Patience, "error", err.Error())
+		}
+		pause := wait.NextBackOff()
+		if time.Since(start)+pause > e.config.Patience {
+			return id, fmt.Errorf("not up within Config.Patience, %v: %w", e.config.Patience, err)
+		}
+		if sleep(ctx, pause) != nil {
+			return id, err
+		}
+	}
+}
+
+// programs are the dialects by what servers say of themselves (owned_by of their
+// models).
+var programs = map[string]Dialect{"vllm": DialectVLLM, "llamacpp": DialectLlamaCPP, "sglang": DialectSGLang}
+
+// ownedBy returns an error if a model is that of another program than the server's
+// dialect.
+func (s *server) ownedBy(owner string) error {
+	if d, ok := programs[owner]; ok && d != s.config.Dialect {
+		return fmt.Errorf("the server says that it is %v (owned_by %q), want that as Server.Dialect", d, owner)
+	}
 	return nil
 }
 

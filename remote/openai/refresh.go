@@ -52,8 +52,8 @@ func named(f rollout.Form) bool { return f == rollout.FormAdapter || f == rollou
 // A form that one of the servers cannot load is an error, and nothing has changed. A
 // server that fails is out: whatever it has then is not to be sampled from. Once it was
 // started anew (it did not answer at a Refresh and does so again, or it labels its
-// weights as a new process does), the next Refresh takes it in. An error is returned if no server is left, or if ctx is
-// done.
+// weights as a new process does), the next Refresh takes it in. An error is returned if
+// no server is left, or if ctx is done.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	for _, s := range e.fleet.servers {
 		if forms := s.dialect.forms(); !slices.Contains(forms, w.Form) {
@@ -61,7 +61,11 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 			for _, f := range forms {
 				names = append(names, f.String())
 			}
-			return fmt.Errorf("openai: %s (%v) cannot load weights of the form %v, want %s", s, s.config.Dialect, w.Form, strings.Join(names, " or "))
+			hint := ""
+			if w.Form == rollout.FormOwn {
+				hint = ": wrap the policy in local.NewExporter, which writes them as files"
+			}
+			return fmt.Errorf("openai: %s (%v) cannot load weights of the form %v, want %s%s", s, s.config.Dialect, w.Form, strings.Join(names, " or "), hint)
 		}
 	}
 	if w.Ref == "" {

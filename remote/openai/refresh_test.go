@@ -120,7 +120,7 @@ func TestRefreshRefused(t *testing.T) {
 		{DialectVLLM, weightsAt(1, rollout.FormGGUF), "(vllm) cannot load weights of the form gguf, want folder or adapter"},
 		{DialectLlamaCPP, weightsAt(1, rollout.FormFolder), "(llama.cpp) cannot load weights of the form folder, want gguf"},
 		{DialectSGLang, weightsAt(1, rollout.FormAdapter), "(sglang) cannot load weights of the form adapter, want folder"},
-		{DialectSGLang, rollout.Weights{Version: 1}, "(sglang) cannot load weights of the form own, want folder"},
+		{DialectSGLang, rollout.Weights{Version: 1}, "(sglang) cannot load weights of the form own, want folder: wrap the policy in local.NewExporter"},
 		{DialectVLLM, rollout.Weights{Version: 1, Form: rollout.FormFolder}, "Weights.Ref is empty"},
 	} {
 		p := newPeer(t, c.dialect)

@@ -222,7 +222,7 @@ func TestRecordedErrors(t *testing.T) {
 		dialect    Dialect
 		want       string
 	}{
-		{llamaFile, "T=1 all off", DialectLlamaCPP, "does not match the expected Content-only format"},
+		{llamaFile, "T=1 all off", DialectLlamaCPP, "the sample is not valid UTF-8, for which llama.cpp has no answer"},
 		{llamaFile, "too long", DialectLlamaCPP, "exceed_context_size_error"},
 		{llamaFile, "bad id", DialectLlamaCPP, "Prompt contains invalid tokens"},
 		{vllmFile, "wrong model", DialectVLLM, "404 Not Found"},

@@ -22,8 +22,9 @@ func (sglang) forms() []rollout.Form { return []rollout.Form{rollout.FormFolder}
 func (sglang) identify(ctx context.Context, s *server) (identity, error) {
 	var models struct {
 		Data []struct {
-			ID  string `json:"id"`
-			Max int    `json:"max_model_len"`
+			ID    string `json:"id"`
+			Owner string `json:"owned_by"`
+			Max   int    `json:"max_model_len"`
 		} `json:"data"`
 	}
 	if err := s.get(ctx, "/v1/models", &models); err != nil {
@@ -31,6 +32,9 @@ func (sglang) identify(ctx context.Context, s *server) (identity, error) {
 	}
 	if len(models.Data) == 0 {
 		return identity{}, oneModel(s, nil)
+	}
+	if err := s.ownedBy(models.Data[0].Owner); err != nil {
+		return identity{}, err
 	}
 	// /generate asks for no model: there is one, and its adapters.
 	// A prompt must be six tokens shorter than its context.

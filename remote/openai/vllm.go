@@ -2,11 +2,14 @@ package openai
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -26,6 +29,7 @@ func (vllm) identify(ctx context.Context, s *server) (identity, error) {
 	var models struct {
 		Data []struct {
 			ID     string `json:"id"`
+			Owner  string `json:"owned_by"`
 			Parent string `json:"parent"`
 			Max    int    `json:"max_model_len"`
 		} `json:"data"`
@@ -36,6 +40,9 @@ func (vllm) identify(ctx context.Context, s *server) (identity, error) {
 	var names []string
 	var id identity
 	for _, m := range models.Data {
+		if err := s.ownedBy(m.Owner); err != nil {
+			return id, err
+		}
 		if s.config.Model == "" && m.Parent == "" || s.config.Model == m.ID {
 			id.model, id.context = m.ID, m.Max
 			names = append(names, m.ID)
@@ -52,7 +59,10 @@ func oneModel(s *server, names []string) error {
 	case s.config.Model != "":
 		return fmt.Errorf("the server has no model %q, want the name of one of its models in Server.Model", s.config.Model)
 	}
-	return fmt.Errorf("the server has %d models, want the name of one in Server.Model", len(names))
+	if len(names) == 0 {
+		return errors.New("the server has no models")
+	}
+	return fmt.Errorf("the server has %d models, want the name of one in Server.Model: %s", len(names), transport.Clean(strings.Join(names, ", "), 200))
 }
 
 func (vllm) sample(b []byte, c *call) []byte {

@@ -34,9 +34,15 @@ const (
 	// FaultHang sends nothing until the client gives up.
 	FaultHang
 	// FaultCount takes the last element of the first list of tokens or log-probs
-	// from a JSON answer.
+	// from a JSON answer: a list under "tokens", "token_ids", "output_ids", "ids",
+	// "token_logprobs", "output_token_logprobs", "completion_probabilities",
+	// "logprobs", "log_probs", "logp" or "content". For other names, and other than
+	// JSON, set Settings.Damage.
 	FaultCount
-	// FaultLogProbs lowers every log-prob in a JSON answer by 1.
+	// FaultLogProbs lowers every log-prob in a JSON answer by 1: the numbers anywhere
+	// below a key with "logp", "log_p" or "logP" in its name, but for whole ones of at
+	// least 0, which may be ids. For other names, and other than JSON, set
+	// Settings.Damage.
 	FaultLogProbs
 	// FaultDuplicate delivers the request to the server twice and returns the
 	// second answer.
@@ -71,7 +77,8 @@ func (f Fault) MarshalText() ([]byte, error) { return settings.EnumText(faultNam
 // UnmarshalText is the inverse of MarshalText. An unknown name is an error.
 func (f *Fault) UnmarshalText(text []byte) error { return settings.ParseEnum(faultNames, text, f) }
 
-// damage changes the body of an answer. What it does not find to change stays.
+// damage changes the body of an answer, or returns it as it is if it finds nothing to
+// change.
 func damage(f Fault, mime string, body []byte) []byte {
 	switch f {
 	case FaultTruncate:
@@ -88,12 +95,13 @@ func damage(f Fault, mime string, body []byte) []byte {
 		if d.Decode(&v) != nil {
 			return body
 		}
+		var done bool
 		if f == FaultCount {
-			shorten(v)
+			done = shorten(v)
 		} else {
-			v = lower(v, false)
+			v, done = lower(v, false)
 		}
-		if changed, err := json.Marshal(v); err == nil {
+		if changed, err := json.Marshal(v); err == nil && done {
 			return changed
 		}
 	}
@@ -101,7 +109,7 @@ func damage(f Fault, mime string, body []byte) []byte {
 }
 
 // perToken are the names of lists with an entry for each token.
-var perToken = []string{"tokens", "token_ids", "output_ids", "token_logprobs", "output_token_logprobs", "completion_probabilities", "logprobs", "content"}
+var perToken = []string{"tokens", "token_ids", "output_ids", "ids", "token_logprobs", "output_token_logprobs", "completion_probabilities", "logprobs", "log_probs", "logp", "content"}
 
 // shorten takes the last element of a list of perToken, the first by depth and then
 // by the order of perToken.
@@ -129,22 +137,28 @@ func shorten(v any) bool {
 	return false
 }
 
-// lower subtracts 1 from the numbers below a key with "logprob" in its name. within
-// says that v is below one. Other numbers that may be there (ids, bytes) are whole.
-func lower(v any, within bool) any {
+// lower subtracts 1 from the log-probs of v and reports whether there are any. within
+// says that v is below a key of log-probs.
+func lower(v any, within bool) (lowered any, done bool) {
 	switch v := v.(type) {
 	case json.Number:
-		if x, err := v.Float64(); within && err == nil && strings.ContainsAny(v.String(), ".eE") {
-			return x - 1
+		x, err := v.Float64()
+		if within && err == nil && (x < 0 || strings.ContainsAny(v.String(), ".eE")) {
+			return x - 1, true
 		}
 	case []any:
 		for i := range v {
-			v[i] = lower(v[i], within)
+			var d bool
+			v[i], d = lower(v[i], within)
+			done = done || d
 		}
 	case map[string]any:
 		for name := range v {
-			v[name] = lower(v[name], within || strings.Contains(name, "logprob"))
+			key := strings.ReplaceAll(strings.ToLower(name), "_", "")
+			var d bool
+			v[name], d = lower(v[name], within || strings.Contains(key, "logp"))
+			done = done || d
 		}
 	}
-	return v
+	return v, done
 }

@@ -31,8 +31,8 @@ type Settings struct {
 	// Only, if not nil, says which requests can be hit, and are numbered.
 	Only func(*http.Request) bool
 	// Damage replaces what FaultTruncate, FaultMalform, FaultCount or FaultLogProbs
-	// does to a body of that content type, for protobuf for example. Nil, and the
-	// result nil, leave it to the proxy.
+	// does to a body of that content type: for protobuf, for example, or for JSON with
+	// other names than the proxy knows. Nil, and the result nil, leave it to the proxy.
 	Damage func(f Fault, contentType string, body []byte) []byte
 	// RetryAfter is the header of FaultBusy; "" = "0".
 	RetryAfter string
@@ -65,7 +65,8 @@ type Counts struct {
 	// Requests arrived. The server got Delivered of them, twice those of
 	// FaultDuplicate.
 	Requests, Delivered int
-	// Faults counts the requests by what happened to them, without FaultNone.
+	// Faults counts the requests by what happened to them, without FaultNone. A fault
+	// that found nothing in the answer to change did not happen.
 	Faults map[Fault]int
 }
 
@@ -257,7 +258,7 @@ func (p *Proxy) choose(r *http.Request, body []byte) Fault {
 	if !ok && p.set.Rate > 0 {
 		f = p.draw(r, body)
 	}
-	if f != FaultNone {
+	if f != FaultNone && !slices.Contains(damages, f) {
 		p.counts.Faults[f]++
 	}
 	if f == FaultDoom {
@@ -344,16 +345,24 @@ func (p *Proxy) deliver(r *http.Request, body []byte) (answer *httptest.Response
 	return answer
 }
 
+// damages are the faults that change a body.
+var damages = []Fault{FaultTruncate, FaultMalform, FaultCount, FaultLogProbs}
+
 // send passes an answer on, or what the fault makes of it.
 func (p *Proxy) send(w http.ResponseWriter, r *http.Request, f Fault, answer *httptest.ResponseRecorder) {
 	body := answer.Body.Bytes()
-	if mime := answer.Header().Get("Content-Type"); slices.Contains([]Fault{FaultTruncate, FaultMalform, FaultCount, FaultLogProbs}, f) {
+	if mime := answer.Header().Get("Content-Type"); slices.Contains(damages, f) {
 		var changed []byte
 		if p.set.Damage != nil {
 			changed = p.set.Damage(f, mime, body)
 		}
 		if changed == nil {
 			changed = damage(f, mime, body)
+		}
+		if !bytes.Equal(changed, body) {
+			p.mu.Lock()
+			p.counts.Faults[f]++
+			p.mu.Unlock()
 		}
 		body = changed
 	}

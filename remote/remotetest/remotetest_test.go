@@ -2,6 +2,7 @@ package remotetest_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -107,6 +108,37 @@ func TestReadRecording(t *testing.T) {
 	}
 }
 
+// A fault counts if it changed the answer. What is not known by name stays as it is.
+func TestFaultsThatFindNothing(t *testing.T) {
+	for _, c := range []struct{ answer, count, logp string }{
+		{`{"ids":[1,2],"lp":[-1.5,-2.5]}`, `{"ids":[1],"lp":[-1.5,-2.5]}`, ""},
+		{`{"x":[{"logp":[-1,-2.5],"n":3}]}`, `{"x":[{"logp":[-1],"n":3}]}`, `{"x":[{"logp":[-2,-3.5],"n":3}]}`},
+		{`{"log_probs":[[-1e-3,17,null]]}`, `{"log_probs":[]}`, `{"log_probs":[[-1.001,17,null]]}`},
+		{`{"b":"x","a":1}`, "", ""},
+		{`no JSON`, "", ""},
+		{``, "", ""},
+	} {
+		p := proxy(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, c.answer)
+		}), remotetest.Settings{Script: map[int]remotetest.Fault{1: remotetest.FaultCount, 2: remotetest.FaultLogProbs}})
+		want := map[remotetest.Fault]int{}
+		for f, body := range map[remotetest.Fault]string{remotetest.FaultCount: c.count, remotetest.FaultLogProbs: c.logp} {
+			if body != "" {
+				want[f] = 1
+			}
+		}
+		for _, body := range []string{c.count, c.logp} {
+			response, err := client(t).Get(p.URL())
+			require.NoError(t, err)
+			got, err := io.ReadAll(response.Body)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			require.Equal(t, cmp.Or(body, c.answer), string(got))
+		}
+		require.Equal(t, want, p.Counts().Faults, c.answer)
+	}
+}
+
 // what a client sees of each fault.
 func TestFaults(t *testing.T) {
 	const answer = `{"tokens":[1,2,3],"logprobs":[-1.5,-2],"id":7}`
@@ -132,7 +164,7 @@ func TestFaults(t *testing.T) {
 		remotetest.FaultTrickle:   {200, answer, "", 1},
 		remotetest.FaultHang:      {0, "", "", 0},
 		remotetest.FaultCount:     {200, `{"id":7,"logprobs":[-1.5,-2],"tokens":[1,2]}`, "", 1},
-		remotetest.FaultLogProbs:  {200, `{"id":7,"logprobs":[-2.5,-2],"tokens":[1,2,3]}`, "", 1},
+		remotetest.FaultLogProbs:  {200, `{"id":7,"logprobs":[-2.5,-3],"tokens":[1,2,3]}`, "", 1},
 		remotetest.FaultDuplicate: {200, answer, "", 2},
 		remotetest.FaultDoom:      {500, "internal error\n", "", 0},
 	} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ import (
 // Config says how a server is reached. The zero value of a duration or a Retry means
 // the default.
 type Config struct {
-	// Endpoint is the server; its URL comes before /api/v1. The key, if there is
+	// Endpoint is the server; its URL is what comes before /api/v1. The key, if there is
 	// one, is sent as X-API-Key.
 	Endpoint remote.Endpoint `json:"endpoint"`
 	// Retry bounds the attempts of a request. It also bounds how long a result is
@@ -60,6 +61,9 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	if c.Heartbeat < 0 || c.Timeout < 0 || c.Poll < 0 {
 		return fmt.Errorf("tinker: Config.Heartbeat is %v, Timeout %v and Poll %v, want 0 (for the default) or more", c.Heartbeat, c.Timeout, c.Poll)
+	}
+	if strings.HasSuffix(strings.TrimRight(c.Endpoint.URL, "/"), "/api/v1") {
+		return errors.New("tinker: Config.Endpoint.URL ends in /api/v1, which the client adds: want it without")
 	}
 	return errors.Join(c.Endpoint.Validate(), c.Retry.Validate())
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -20,11 +21,12 @@ import (
 type EngineConfig struct {
 	// Model is the base model, which is sampled from until the first Refresh.
 	Model string `json:"model"`
-	// VocabSize is the number of the model's token ids.
-	VocabSize int `json:"vocab_size"`
-	// EOS are the end-of-text tokens: a completion ends with the first. The
-	// server is told; it knows none by itself.
-	EOS []int32 `json:"eos"`
+	// VocabSize is the number of the model's token ids, and EOS are the end-of-text
+	// tokens: a completion ends with the first. The server is told EOS and knows
+	// neither by itself, so one that is too large, or of another model, goes
+	// unnoticed: take both from the model's own files.
+	VocabSize int     `json:"vocab_size"`
+	EOS       []int32 `json:"eos"`
 	// MaxSeq bounds the tokens of prompt and completion; 0 = only the server does.
 	MaxSeq int `json:"max_seq"`
 	// InFlight is the number of calls, of up to 16 samples of a request each, that
@@ -59,6 +61,7 @@ type Engine struct {
 	config EngineConfig
 
 	mu      sync.Mutex
+	known   bool   // the server has the model of config
 	session string // of the client
 	pinned  pin
 	seq     int64 // of sampling sessions
@@ -138,8 +141,49 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 // of their beginning.
 func (e *Engine) RefreshInFlight() bool { return true }
 
+// checkModel returns an error if the server lists models, and EngineConfig.Model is not
+// among them. It asks once.
+func (e *Engine) checkModel(ctx context.Context) error {
+	e.mu.Lock()
+	known := e.known
+	e.mu.Unlock()
+	if known {
+		return nil
+	}
+	var answer struct {
+		Models []struct {
+			Name string `json:"model_name"`
+		} `json:"supported_models"`
+	}
+	r := transport.Request{Method: http.MethodGet, Path: "/api/v1/get_server_capabilities", Accept: "application/json", Timeout: e.c.config.Timeout}
+	err := e.c.http.Do(ctx, r, transport.JSON(&answer))
+	if err != nil && statusOf(err) != http.StatusNotFound {
+		return err
+	}
+	var names []string
+	for _, m := range answer.Models {
+		if m.Name == e.config.Model {
+			names = nil
+			break
+		}
+		if m.Name != "" {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("tinker: EngineConfig.Model is %q, but the server has %s", e.config.Model, transport.Clean(strings.Join(names, ", "), 400))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.known = true
+	return nil
+}
+
 // pin starts a sampling session.
 func (e *Engine) pin(ctx context.Context, body map[string]any) (string, error) {
+	if err := e.checkModel(ctx); err != nil {
+		return "", err
+	}
 	e.mu.Lock()
 	session := e.session
 	e.seq++

@@ -54,3 +54,17 @@ func TestEngineContract(t *testing.T) {
 		Lacks: enginetest.FeatureTemperature | enginetest.FeatureBoth,
 	})
 }
+
+// A model that the server does not list is refused when it is first asked for, although
+// the weights to sample from are a policy's.
+func TestEngineOfAnotherModel(t *testing.T) {
+	c := newClient(t, newServer(t, tinkertest.Options{}).URL)
+	e, err := tinker.NewEngine(c, letters{}, tinker.EngineConfig{Model: "typo", VocabSize: 12})
+	require.NoError(t, err)
+	const want = `tinker: EngineConfig.Model is "typo", but the server has table`
+	w, err := newPolicy(t, c).Publish(t.Context())
+	require.NoError(t, err)
+	require.ErrorContains(t, e.Refresh(t.Context(), w), want)
+	r := rollout.Request{ID: "q", Prompt: []int32{1}, N: 1, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
+	require.ErrorContains(t, e.Generate(t.Context(), []rollout.Request{r}, func(rollout.Completion) error { return nil }), want)
+}

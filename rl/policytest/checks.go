@@ -380,6 +380,11 @@ func (noEngine) Generate(context.Context, []rollout.Request, func(rollout.Comple
 	return errors.New("policytest: nothing should be sampled")
 }
 
+// Refresh implements rollout.Refresher, which the engine of a policy that publishes is.
+func (noEngine) Refresh(context.Context, rollout.Weights) error {
+	return errors.New("policytest: nothing should be published")
+}
+
 func (s *suite) cancelled(t *testing.T) {
 	p, b := s.Open(t), s.batch(2, 2)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -15,5 +15,8 @@
 // has to be refused by name. [Fake] is a complete engine over any function that
 // computes logits.
 //
+// No goroutine may outlive a call of Generate. An HTTP client keeps two for each idle
+// connection; a deferred http.Client.CloseIdleConnections in Generate ends them.
+//
 // Examples are in example_test.go.
 package enginetest

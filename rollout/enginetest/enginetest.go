@@ -38,7 +38,8 @@ type Config struct {
 	BatchDependent bool
 	// Lacks are the features that the engine does not have. Requests that need
 	// one are left out of all checks but Refused: the engine must be a
-	// rollout.Checker, and refuse them by the name of the parameter.
+	// rollout.Checker, and refuse them by the name of a parameter of rollout.Params
+	// that is the reason ("Temperature" or "TopK" where both are lacking).
 	Lacks Feature
 }
 

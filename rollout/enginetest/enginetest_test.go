@@ -119,6 +119,38 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Where a request has several parameters that the engine lacks, naming one is enough,
+// and naming another than it has is not.
+func TestRefusalNamesAParameter(t *testing.T) {
+	all := FeatureTemperature | FeatureTruncation | FeatureBoth | FeatureStop | FeatureTopKWithTopP
+	config := config()
+	config.Lacks = all
+	first := renaming{refusing{fake(), all}, func(p rollout.Params) string { return used(&p)[0] }}
+	require.NoError(t, refused(t.Context(), newSuite(&config, first)))
+	other := renaming{first.refusing, func(rollout.Params) string { return "Temperature" }}
+	require.ErrorContains(t, refused(t.Context(), newSuite(&config, other)), "the error of Check does not name TopK")
+}
+
+// renaming refuses with an error of its own.
+type renaming struct {
+	refusing
+	name func(rollout.Params) string
+}
+
+func (r renaming) Check(q *rollout.Request) error {
+	if r.refusing.Check(q) != nil {
+		return fmt.Errorf("acme: no %s", r.name(q.Params))
+	}
+	return nil
+}
+
+func (r renaming) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+	if err := rollout.Validate(reqs, r.Check); err != nil {
+		return err
+	}
+	return r.Fake.Generate(ctx, reqs, emit)
+}
+
 // onlyChecks refuses in Check alone.
 type onlyChecks struct{ refusing }
 
