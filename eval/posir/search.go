@@ -346,21 +346,23 @@ func multiply(dst, a, b []float32, m, n, k int) error {
 	return nil
 }
 
-// multiply4x2 computes four rows of two products, n apart in dst.
+// multiply4x2 computes four rows of two products, n apart in dst. Each product is
+// rounded before it is added: a fused multiply-add would give other bits on other
+// processors, and with another choice of the compiler.
 func multiply4x2(dst []float32, n int, a, b []float32, k int) {
 	a0, a1, a2, a3 := a[:k], a[k : 2*k][:k], a[2*k : 3*k][:k], a[3*k:][:k]
 	b0, b1 := b[:k], b[k:][:k]
 	var s00, s01, s10, s11, s20, s21, s30, s31 float32
 	for i, x := range a0 {
 		y, z := b0[i], b1[i]
-		s00 += x * y
-		s01 += x * z
-		s10 += a1[i] * y
-		s11 += a1[i] * z
-		s20 += a2[i] * y
-		s21 += a2[i] * z
-		s30 += a3[i] * y
-		s31 += a3[i] * z
+		s00 += float32(x * y)
+		s01 += float32(x * z)
+		s10 += float32(a1[i] * y)
+		s11 += float32(a1[i] * z)
+		s20 += float32(a2[i] * y)
+		s21 += float32(a2[i] * z)
+		s30 += float32(a3[i] * y)
+		s31 += float32(a3[i] * z)
 	}
 	dst[0], dst[1] = s00, s01
 	dst[n], dst[n+1] = s10, s11
@@ -368,12 +370,12 @@ func multiply4x2(dst []float32, n int, a, b []float32, k int) {
 	dst[3*n], dst[3*n+1] = s30, s31
 }
 
-// dot sums in the order of multiply4x2, so that a score does not depend on where
+// dot sums and rounds as multiply4x2 does, so that a score does not depend on where
 // its row stands.
 func dot(a, b []float32) (sum float32) {
 	b = b[:len(a)]
 	for i, x := range a {
-		sum += x * b[i]
+		sum += float32(x * b[i])
 	}
 	return sum
 }

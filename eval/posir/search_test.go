@@ -116,7 +116,7 @@ func cosine(a, b []float32) float64 {
 	a, b = unit(a), unit(b)
 	var sum float32
 	for i := range a {
-		sum += a[i] * b[i]
+		sum += float32(a[i] * b[i])
 	}
 	return float64(sum)
 }
