@@ -40,7 +40,7 @@ func ownBenchmark(t *testing.T) string {
 
 func TestPosirEvalBM25(t *testing.T) {
 	data, out := ownBenchmark(t), filepath.Join(t.TempDir(), "out")
-	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "50", "-out", out, data)
+	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "99", "-out", out, data)
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "# Position bias of BM25 on own")
 	require.Contains(t, report, "nDCG@10 is 1.0000 over 80 queries")
@@ -50,7 +50,7 @@ func TestPosirEvalBM25(t *testing.T) {
 	require.Contains(t, string(svg), "<svg")
 
 	// Its files give the same again.
-	status, again, errs := stepwise("", "posir", "eval", "-run", filepath.Join(out, "ours.trec"), "-name", "BM25", "-replicates", "50", data)
+	status, again, errs := stepwise("", "posir", "eval", "-run", filepath.Join(out, "ours.trec"), "-name", "BM25", "-replicates", "99", data)
 	require.Zero(t, status, errs)
 	require.Contains(t, report, strings.TrimSpace(strings.Split(again, "## Beside")[0]))
 	status, text, errs := stepwise("", "posir", "metrics", "-published", out)
@@ -80,7 +80,7 @@ func bertFolder(t *testing.T) string {
 
 func TestPosirEvalEncoder(t *testing.T) {
 	data, dir := ownBenchmark(t), bertFolder(t)
-	status, report, errs := stepwise("", "posir", "eval", "-model", dir, "-saliency", "2", "-replicates", "20", data)
+	status, report, errs := stepwise("", "posir", "eval", "-model", dir, "-saliency", "2", "-replicates", "99", data)
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "over 2 documents with the evidence in the middle")
 }
@@ -109,7 +109,7 @@ func TestPosirEvalServer(t *testing.T) {
 		assert.NoError(t, json.NewEncoder(w).Encode(map[string]any{"data": data}))
 	}))
 	defer server.Close()
-	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "20", ownBenchmark(t))
+	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "99", ownBenchmark(t))
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "# Position bias of e5 on own")
 }
@@ -135,6 +135,7 @@ func TestPosirNamesWhatIsWrong(t *testing.T) {
 		"-mirror needs a retriever":               {"eval", "-run", run, "-mirror", data},
 		"need -model":                             {"eval", "-bm25", "-chunk", data},
 		`the run has query "nobody"`:              {"eval", "-run", run, data},
+		"want at least 99":                        {"eval", "-bm25", "-replicates", "50", data},
 		"-server needs -model":                    {"eval", "-bm25", "-server", "http://localhost", data},
 		"has no queries.parquet":                  {"eval", "-bm25", t.TempDir()},
 		"two folders have the name ours":          {"eval", "-bm25", data, data},

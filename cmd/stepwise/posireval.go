@@ -67,7 +67,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.IntVar(&o.depth, "depth", 1000, "documents to find per query")
 	flags.BoolVar(&o.mirror, "mirror", false, "search again in documents whose five segments are in reverse order")
 	flags.IntVar(&o.saliency, "saliency", 0, "compute gradients for `N` queries with the evidence in the middle, with -model")
-	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples")
+	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples: at least 99, or 0 for 1000")
 	flags.Uint64Var(&o.bias.Seed, "seed", 0, "seed of what is drawn")
 	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
 	if status, done := parseFlags(flags, posirEvalAbout, args, out, errs); done {
@@ -98,6 +98,9 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, fmt.Errorf("-saliency is %d, want at least 0", o.saliency), errs, exitUsage)
 	case o.chunk && o.documentPrefix != "":
 		return finish(prog, errors.New("-chunk leaves no room for -document-prefix"), errs, exitUsage)
+	}
+	if err := o.bias.Validate(); err != nil {
+		return finish(prog, err, errs, exitUsage)
 	}
 	if o.name == "" {
 		o.name = "BM25"

@@ -41,10 +41,13 @@ func NewReport(model, setting string, results []Result, o BiasOptions) (*Report,
 	return r, nil
 }
 
+// noise is the share of permutations, and small the PSI and slope, up to which there is
+// no bias to care about.
+const noise, small = .01, .1
+
 // biased reports whether a bias is large enough to care about and more than noise,
 // which is asked of five curves.
 func (b *Bias) biased() bool {
-	const noise, small = .01, .1
 	return b.P <= noise && b.Split > small || b.SlopeP <= noise && math.Abs(b.Slope.Estimate) > small
 }
 
@@ -52,8 +55,48 @@ func (b *Bias) biased() bool {
 //
 // A bias counts if its PSI remains above 0.1 when the bins are chosen on other queries, or
 // if the slope is above 0.1 either way; and if no more than 1% of permuted positions give
-// that PSI or slope, which takes 100 replicates or more.
+// that PSI or slope. That shorter documents have none is said only if the interval of
+// their slope lies within 0.1 of 0. Beside every advice it says how sparse the bins are, if
+// one has fewer than 20 queries.
 func (r *Report) Advice() string {
+	switch a := r.Analysis; {
+	case a.Queries == 0:
+		return "Nothing to say: there are no results."
+	case a.NDCG == 0:
+		return fmt.Sprintf("Nothing found: no query has its document among the first %d. Do the run and the corpus have the same IDs?", Depth)
+	}
+	return r.verdict() + r.sparse()
+}
+
+// sparse is a sentence about bins with few queries, or "".
+func (r *Report) sparse() string {
+	fewest, empty := math.MaxInt, 0
+	for i := range r.Analysis.ByLength {
+		for _, n := range r.Analysis.ByLength[i].Count {
+			if n == 0 {
+				empty++
+			} else {
+				fewest = min(fewest, n)
+			}
+		}
+	}
+	switch {
+	case empty == Buckets*Bins:
+		return " (No query is in a bin.)"
+	case fewest < enough || empty > 0:
+		return fmt.Sprintf(" (Sparse bins: of %d bins by length and position %d are empty, and the sparsest other one has %d queries.)", Buckets*Bins, empty, fewest)
+	}
+	return ""
+}
+
+// enough is the number of queries below which a bin is sparse.
+const enough = 20
+
+// flat reports whether there are enough queries to say that a slope is small.
+func (b *Bias) flat() bool { return b.Slope.Low >= -small && b.Slope.High <= small }
+
+// verdict is the advice on a retriever that finds something.
+func (r *Report) verdict() string {
 	short, long := r.ByLength[0].biased(), -1
 	for i := Buckets - 1; i > 0; i-- {
 		if r.ByLength[i].biased() {
@@ -69,19 +112,23 @@ func (r *Report) Advice() string {
 		}
 		return "it prefers neither beginnings nor ends, but some positions"
 	}
+	shorter := "in shorter ones it does not"
+	for i := range max(long, 0) {
+		if !r.ByLength[i].flat() {
+			shorter = "with too few queries to tell at shorter lengths"
+		}
+	}
 	switch {
-	case r.Analysis.Queries == 0:
-		return "Nothing to say: there are no results."
 	case short:
 		return fmt.Sprintf("Change the model: even in documents of up to %d tokens %s, so shorter chunks help little.", bucketEnds[0], kind(r.ByLength[0]))
 	case long > 0 && r.unread(long):
-		return fmt.Sprintf("Truncate or chunk: of documents of more than %d tokens it reads the beginning only. Cutting off the rest loses nothing and saves time; chunks of up to %d tokens, the best one counting, find the rest too.", bucketEnds[long-1], bucketEnds[0])
+		return fmt.Sprintf("Truncate or chunk: of documents of more than %d tokens it reads the beginning only, %s. Cutting off the rest loses nothing and saves time; chunks of up to %d tokens, the best one counting, find the rest too.", bucketEnds[long-1], shorter, bucketEnds[0])
 	case long > 0:
-		return fmt.Sprintf("Chunk: in documents of more than %d tokens %s, in shorter ones it does not. Search chunks of up to %d tokens, the best one counting.", bucketEnds[long-1], kind(r.ByLength[long]), bucketEnds[0])
+		return fmt.Sprintf("Chunk: in documents of more than %d tokens %s, %s. Search chunks of up to %d tokens, the best one counting.", bucketEnds[long-1], kind(r.ByLength[long]), shorter, bucketEnds[0])
 	case r.All.biased():
 		return "Chunk: over all lengths " + kind(r.All) + ", though there are too few queries to say at which length."
-	case r.All.Sparsest < 20:
-		return fmt.Sprintf("Ask more: no bias shows, but a bin has only %d queries.", r.All.Sparsest)
+	case r.All.Sparsest < enough || r.All.Empty > 0:
+		return "Ask more: no bias shows, but there are too few queries to tell."
 	}
 	return "Keep it: no position bias shows."
 }

@@ -40,12 +40,22 @@ func TestAdvice(t *testing.T) {
 			return 0
 		}
 		return .7
-	}), "Truncate or chunk: of documents of more than 1024 tokens it reads the beginning only.")
+	}), "Truncate or chunk: of documents of more than 1024 tokens it reads the beginning only, in shorter ones it does not.")
+	assert.NotContains(t, advice(4000, func(posir.Result, float64) float64 { return .8 }), "Sparse")
+	sparse := advice(300, func(r posir.Result, p float64) float64 {
+		if long(r) && p > .4 || p > .3 && len(r.Query)%2 == 0 {
+			return 0
+		}
+		return .7
+	})
+	assert.Contains(t, sparse, "Sparse bins: of 80 bins")
+	assert.NotContains(t, sparse, "in shorter ones it does not")
+	assert.Contains(t, advice(400, func(posir.Result, float64) float64 { return 0 }), "Nothing found")
 }
 
 func TestReportAndHeatMap(t *testing.T) {
 	results := drawn(400, 3, func(p float64) float64 { return 1 - p })
-	r, err := posir.NewReport("ours", "eng-eng", results, posir.BiasOptions{Replicates: 50})
+	r, err := posir.NewReport("ours", "eng-eng", results, posir.BiasOptions{Replicates: 100})
 	require.NoError(t, err)
 	r.Faults = []error{errors.New(`query "q": no document`)}
 	var page, svg strings.Builder
@@ -68,7 +78,7 @@ func TestReportAndHeatMap(t *testing.T) {
 	assert.Equal(t, (posir.Buckets+1)*posir.Bins, cells)
 	assert.Contains(t, svg.String(), "ours &amp; &lt;theirs&gt;")
 
-	empty, err := posir.NewReport("ours", "of our own", nil, posir.BiasOptions{Replicates: 5})
+	empty, err := posir.NewReport("ours", "of our own", nil, posir.BiasOptions{Replicates: 100})
 	require.NoError(t, err)
 	page.Reset()
 	require.NoError(t, empty.Write(&page))
