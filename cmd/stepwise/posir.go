@@ -229,8 +229,9 @@ func openDomain(dir, corpora string) (*domain, error) {
 	return d, nil
 }
 
-// faults reads the corpus's IDs and checks the benchmark. The faults name the domain.
-func (d *domain) faults() ([]error, error) {
+// faults reads the corpus's IDs and checks the benchmark and, unless it is nil, a run that
+// was read from a file. The faults name the domain. A corpus without documents is an error.
+func (d *domain) faults(run posir.Run) ([]error, error) {
 	ids := map[string]bool{}
 	for doc, err := range d.files.Documents() {
 		if err != nil {
@@ -238,7 +239,29 @@ func (d *domain) faults() ([]error, error) {
 		}
 		ids[doc.ID] = true
 	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%s has no documents", d.files.Corpus)
+	}
 	var named []error
+	if run != nil {
+		absent, foreign := 0, 0
+		for _, q := range d.Queries {
+			if len(run[q.ID]) == 0 {
+				absent++
+			}
+			for _, hit := range run[q.ID] {
+				if !ids[hit.Document] {
+					foreign++
+				}
+			}
+		}
+		if absent > 0 {
+			named = append(named, fmt.Errorf("%s: %s of %s queries are not in the run", d.name, n(absent), n(len(d.Queries))))
+		}
+		if foreign > 0 {
+			named = append(named, fmt.Errorf("%s: %s hits name documents that are not in the corpus", d.name, n(foreign)))
+		}
+	}
 	for _, err := range d.Check(ids) {
 		named = append(named, fmt.Errorf("%s: %w", d.name, err))
 	}
@@ -258,16 +281,20 @@ func readRun(path string) (run posir.Run, err error) {
 	return run, err
 }
 
-// checkQueries returns an error that names a query of the run that no domain has.
+// checkQueries returns an error that names a query of the run that no domain has, or one
+// that two have, so that it is unknown whose hits the run has.
 func checkQueries(run posir.Run, domains []*domain) error {
-	known := map[string]bool{}
+	owner := map[string]*domain{}
 	for _, d := range domains {
 		for _, q := range d.Queries {
-			known[q.ID] = true
+			if other := owner[q.ID]; other != nil && other != d {
+				return fmt.Errorf("%s and %s both have query %q: evaluate their runs one by one", other.name, d.name, q.ID)
+			}
+			owner[q.ID] = d
 		}
 	}
 	for _, query := range slices.Sorted(maps.Keys(run)) {
-		if !known[query] {
+		if owner[query] == nil {
 			return fmt.Errorf("the run has query %q, which the benchmark has not", query)
 		}
 	}

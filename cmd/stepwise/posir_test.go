@@ -123,13 +123,46 @@ func TestSettingOf(t *testing.T) {
 	}
 }
 
+// A run that has little to do with the benchmark is not mistaken for one without bias.
+func TestPosirEvalOfAnotherRun(t *testing.T) {
+	data := ownBenchmark(t)
+	files, err := dataset.Find(data)
+	require.NoError(t, err)
+	b, err := files.Benchmark()
+	require.NoError(t, err)
+	id := b.Queries[0].ID
+	for text, wants := range map[string][]string{
+		"":                               {"Nothing found", "80 of 80 queries are not in the run"},
+		id + " Q0 other/d0001 1 0.5 x\n": {"Nothing found", "79 of 80 queries", "1 hits name documents that are not in the corpus"},
+		id + " Q0 " + b.Judgements[0].Document + " 1 0.5 x\n": {"Faults were found, which are listed at the end: 1. The first: ours: 79 of 80 queries are not in the run."},
+	} {
+		run := filepath.Join(t.TempDir(), "run.trec")
+		require.NoError(t, os.WriteFile(run, []byte(text), 0o666))
+		status, report, errs := stepwise("", "posir", "eval", "-run", run, "-replicates", "99", data)
+		require.Zero(t, status, errs)
+		for _, want := range wants {
+			require.Contains(t, report, want)
+		}
+	}
+}
+
 func TestPosirNamesWhatIsWrong(t *testing.T) {
 	data := ownBenchmark(t)
 	run := filepath.Join(t.TempDir(), "run.json")
 	require.NoError(t, os.WriteFile(run, []byte(`{"nobody":{"d":1}}`), 0o666))
 	results := filepath.Join(t.TempDir(), "results.json")
 	require.NoError(t, os.WriteFile(results, []byte(`{"eng-eng":{"sports":{"evaluation_results":{"q":{}}}}}`), 0o666))
+	copied := func(name string) string {
+		dir := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.CopyFS(dir, os.DirFS(data)))
+		return dir
+	}
+	bare := copied("bare")
+	require.NoError(t, os.WriteFile(filepath.Join(bare, "corpus.jsonl"), nil, 0o666))
 	for want, args := range map[string][]string{
+		"corpus.jsonl has no documents":           {"eval", "-bm25", bare},
+		"ours and twin both have query":           {"eval", "-run", run, data, copied("twin")},
+		"not a directory":                         {"eval", "-bm25", "-out", filepath.Join(run, "out"), data},
 		"want one of -model, -bm25 and -run":      {"eval", data},
 		"no folder of a benchmark":                {"eval", "-bm25"},
 		"-mirror needs a retriever":               {"eval", "-run", run, "-mirror", data},

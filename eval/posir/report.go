@@ -22,7 +22,7 @@ type Report struct {
 	Reversal *Reversal
 	// Saliency is nil unless gradients were computed.
 	Saliency *Saliency
-	// Faults are what is wrong with the benchmark.
+	// Faults are what is wrong with the benchmark or the run.
 	Faults []error
 }
 
@@ -159,6 +159,9 @@ func (r *Report) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	a := r.Analysis
 	fmt.Fprintf(out, "# Position bias of %s on %s\n\n**%s**\n\n", r.Model, r.Setting, r.Advice())
+	if len(r.Faults) > 0 {
+		fmt.Fprintf(out, "Faults were found, which are listed at the end: %d. The first: %v.\n\n", len(r.Faults), r.Faults[0])
+	}
 	fmt.Fprintf(out, "nDCG@10 is %s over %d queries", number(a.NDCG, 4), a.Queries)
 	if a.NoPosition+a.NoLength > 0 {
 		fmt.Fprintf(out, " (%d without a position, %d without a length)", a.NoPosition, a.NoLength)
@@ -198,7 +201,7 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	r.writePublished(out)
 	if len(r.Faults) > 0 {
-		fmt.Fprintf(out, "\n## Faults of the benchmark\n\n%d in all.\n\n", len(r.Faults))
+		fmt.Fprintf(out, "\n## Faults of the benchmark or the run\n\n%d in all.\n\n", len(r.Faults))
 		for _, f := range r.Faults[:min(20, len(r.Faults))] {
 			fmt.Fprintf(out, "- %v\n", f)
 		}
