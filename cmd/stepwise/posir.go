@@ -32,7 +32,16 @@ setting and domain, or the folder that it merges, with SETTING/DOMAIN.json; as i
 stepwise posir metrics RESULTS.json
 
 Prints the ten numbers that PosIR (arXiv:2601.08363) publishes of each setting, in
-the published form. What is undefined is null. A file may end in .gz.`
+the published form. What is undefined is null. A file may end in .gz. Its form is
+
+{"eng-eng": {"sports": {"evaluation_results": {
+    "q1": {
+        "pos_char_span": [10, 42], "pos_char_length": 900, "pos_token_length": 180,
+        "scores": {"ndcg_cut_10": 0.63}
+    }
+}}}}
+
+and DOMAIN.json has the object of one domain only, from {"evaluation_results" on.`
 
 func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise posir metrics"
@@ -49,17 +58,34 @@ func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
 	if *name == "" {
 		*name, _, _ = strings.Cut(filepath.Base(path), ".")
 	}
-	return finish(prog, posirMetrics(path, *name, *beside, out), errs, exitInput)
+	return finish(prog, posirMetrics(path, *name, *beside, out, errs), errs, exitInput)
 }
 
-func posirMetrics(path, name string, beside bool, out io.Writer) error {
+func posirMetrics(path, name string, beside bool, out, errs io.Writer) error {
 	settings, err := readPosirResults(path)
 	if err != nil {
 		return err
 	}
 	all := map[string]map[string]posir.Metrics{name: {}}
-	for setting, domains := range settings {
-		all[name][setting] = posir.Analyze(domains.Pool()).Metrics()
+	for _, setting := range slices.Sorted(maps.Keys(settings)) {
+		a := posir.Analyze(settings[setting].Pool())
+		all[name][setting] = a.Metrics()
+		var notes []string
+		if a.NoPosition > 0 {
+			notes = append(notes, fmt.Sprintf("%s of %s queries are in no bin", n(a.NoPosition), n(a.Queries)))
+		}
+		if a.NoLength > 0 {
+			notes = append(notes, fmt.Sprintf("%s of %s queries are in no length bucket", n(a.NoLength), n(a.Queries)))
+		}
+		switch {
+		case a.Outside == 1:
+			notes = append(notes, "1 span outside its document")
+		case a.Outside > 1:
+			notes = append(notes, n(a.Outside)+" spans outside their documents")
+		}
+		if len(notes) > 0 {
+			fmt.Fprintf(errs, "%s: %s\n", setting, strings.Join(notes, ", "))
+		}
 	}
 	if beside {
 		for model, published := range posir.Published() {
@@ -98,6 +124,9 @@ func readPosirResults(path string) (settings map[string]posir.Domains, err error
 		return nil, err
 	}
 	if len(files) == 0 {
+		if domains, _ := filepath.Glob(filepath.Join(path, "*.json")); len(domains) > 0 {
+			return nil, fmt.Errorf("%s has %s, as the folder of a single setting does: want the folder above it, with SETTING/DOMAIN.json", path, filepath.Base(domains[0]))
+		}
 		return nil, fmt.Errorf("%s has no SETTING/DOMAIN.json", path)
 	}
 	for _, file := range files {

@@ -60,6 +60,14 @@ func TestPosirEvalBM25(t *testing.T) {
 	require.Len(t, metrics, 11)
 	require.Equal(t, 1., metrics["out"]["own"].NDCG)
 	require.Zero(t, metrics["out"]["own"].PSI)
+	for part, want := range map[string]string{
+		"own":           "own has ours.json, as the folder of a single setting does",
+		"own/ours.json": "is of the file of a single domain",
+	} {
+		status, _, errs = stepwise("", "posir", "metrics", filepath.Join(out, part))
+		require.NotZero(t, status)
+		require.Contains(t, errs, want)
+	}
 }
 
 // bertFolder is a folder of a random BERT and a tokenizer of bytes.
@@ -112,6 +120,30 @@ func TestPosirEvalServer(t *testing.T) {
 	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "99", ownBenchmark(t))
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "# Position bias of e5 on own")
+}
+
+// The example of the help and the guide is read; what is left out is counted.
+func TestPosirMetricsCounts(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/posir.md")
+	require.NoError(t, err)
+	_, form, _ := strings.Cut(string(guide), "```json\n")
+	form, _, _ = strings.Cut(form, "```")
+	require.Contains(t, posirMetricsAbout, form)
+	path := filepath.Join(t.TempDir(), "results.json")
+	require.NoError(t, os.WriteFile(path, []byte(form), 0o666))
+	status, text, errs := stepwise("", "posir", "metrics", path)
+	require.Zero(t, status, errs)
+	require.Empty(t, errs)
+	require.Contains(t, text, `"nDCG@10": 0.63`)
+
+	row := func(id, span string, chars string) string {
+		return `"` + id + `":{"pos_char_span":` + span + `,"pos_char_length":` + chars + `,"pos_token_length":3,"scores":{"ndcg_cut_10":1}}`
+	}
+	rows := []string{row("a", "[0,2]", "9"), row("b", "[1,2]", "9"), row("c", "[3,4]", "9"), row("d", "[5,99]", "9"), row("e", "[0,0]", "0"), row("f", "[0,0]", "0")}
+	require.NoError(t, os.WriteFile(path, []byte(`{"own":{"d":{"evaluation_results":{`+strings.Join(rows, ",")+`}}}}`), 0o666))
+	status, _, errs = stepwise("", "posir", "metrics", path)
+	require.Zero(t, status, errs)
+	require.Equal(t, "own: 2 of 6 queries are in no bin, 1 span outside its document\n", errs)
 }
 
 func TestSettingOf(t *testing.T) {

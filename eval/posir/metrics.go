@@ -103,8 +103,9 @@ type Analysis struct {
 	All      Curve
 	ByLength [Buckets]Curve
 	// NoPosition counts the results that are in no bin, and NoLength those with a
-	// position that are in no bucket.
-	NoPosition, NoLength int
+	// position that are in no bucket. Outside counts those whose span is not in its
+	// document, which may be in a bin all the same ([Evidence.Position]).
+	NoPosition, NoLength, Outside int
 }
 
 // Analyze pools the results of a setting, of all its domains.
@@ -113,6 +114,9 @@ func Analyze(results []Result) *Analysis {
 	sum := 0.0
 	for _, r := range results {
 		sum += r.NDCG
+		if r.outside() {
+			a.Outside++
+		}
 		p, ok := r.Position()
 		if !ok {
 			a.NoPosition++
