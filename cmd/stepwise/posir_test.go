@@ -166,7 +166,7 @@ func TestPosirEvalOfAnotherRun(t *testing.T) {
 	for text, wants := range map[string][]string{
 		"":                               {"Nothing found", "80 of 80 queries are not in the run"},
 		id + " Q0 other/d0001 1 0.5 x\n": {"Nothing found", "79 of 80 queries", "1 hits name documents that are not in the corpus"},
-		id + " Q0 " + b.Judgements[0].Document + " 1 0.5 x\n": {"Faults were found, which are listed at the end: 1. The first: ours: 79 of 80 queries are not in the run."},
+		id + " Q0 " + b.Judgements[0].Document + " 1 0.5 x\n": {"Faults were found, which are listed at the end: 1. The first:\n\n- ours: 79 of 80 queries are not in the run\n"},
 	} {
 		run := filepath.Join(t.TempDir(), "run.trec")
 		require.NoError(t, os.WriteFile(run, []byte(text), 0o666))

@@ -35,6 +35,14 @@ func (c *Curve) NDCG() float64 {
 	return mean
 }
 
+// queries returns the number of queries in all bins.
+func (c *Curve) queries() (n int) {
+	for _, count := range c.Count {
+		n += count
+	}
+	return n
+}
+
 // PSI returns the position sensitivity index 1 - min/max of the bins that are not
 // empty: 0 if a document is found equally well wherever the evidence stands. It is
 // NaN if there are none or if the maximum is 0. Sparse bins make it larger

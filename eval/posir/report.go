@@ -55,8 +55,8 @@ func (b *Bias) biased() bool {
 //
 // A bias counts if its PSI remains above 0.1 when the bins are chosen on other queries, or
 // if the slope is above 0.1 either way; and if no more than 1% of permuted positions give
-// that PSI or slope. That shorter documents have none is said only if the interval of
-// their slope lies within 0.1 of 0. Beside every advice it says how sparse the bins are, if
+// that PSI or slope. That shorter documents have none is said only if they have
+// 20 queries or more and the interval of their slope lies within 0.1 of 0. Beside every advice it says how sparse the bins are, if
 // one has fewer than 20 queries.
 func (r *Report) Advice() string {
 	switch a := r.Analysis; {
@@ -84,12 +84,12 @@ func (r *Report) sparse() string {
 	case empty == Buckets*Bins:
 		return " (No query is in a bin.)"
 	case fewest < enough || empty > 0:
-		return fmt.Sprintf(" (Sparse bins: of %d bins by length and position %d are empty, and the sparsest other one has %d queries.)", Buckets*Bins, empty, fewest)
+		return fmt.Sprintf(" (Sparse bins: of %d by length and position, %d are empty; queries in the sparsest of the others: %d.)", Buckets*Bins, empty, fewest)
 	}
 	return ""
 }
 
-// enough is the number of queries below which a bin is sparse.
+// enough is the number of queries below which a bin is sparse, and a length says nothing.
 const enough = 20
 
 // flat reports whether there are enough queries to say that a slope is small.
@@ -114,7 +114,7 @@ func (r *Report) verdict() string {
 	}
 	shorter := "in shorter ones it does not"
 	for i := range max(long, 0) {
-		if !r.ByLength[i].flat() {
+		if c := &r.Analysis.ByLength[i]; c.queries() < enough || !r.ByLength[i].flat() {
 			shorter = "with too few queries to tell at shorter lengths"
 		}
 	}
@@ -160,7 +160,11 @@ func (r *Report) Write(w io.Writer) error {
 	a := r.Analysis
 	fmt.Fprintf(out, "# Position bias of %s on %s\n\n**%s**\n\n", r.Model, r.Setting, r.Advice())
 	if len(r.Faults) > 0 {
-		fmt.Fprintf(out, "Faults were found, which are listed at the end: %d. The first: %v.\n\n", len(r.Faults), r.Faults[0])
+		fmt.Fprintf(out, "Faults were found, which are listed at the end: %d. The first:\n\n", len(r.Faults))
+		for _, f := range r.Faults[:min(3, len(r.Faults))] {
+			fmt.Fprintf(out, "- %v\n", f)
+		}
+		fmt.Fprintln(out)
 	}
 	fmt.Fprintf(out, "nDCG@10 is %s over %d queries", number(a.NDCG, 4), a.Queries)
 	if a.NoPosition+a.NoLength > 0 {
@@ -170,11 +174,7 @@ func (r *Report) Write(w io.Writer) error {
 	fmt.Fprintln(out, "| length | queries | nDCG@10 | PSI | without bias | P | split-half PSI | slope | P | sparsest bin | empty bins |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|")
 	row := func(name string, c *Curve, b *Bias) {
-		n := 0
-		for _, count := range c.Count {
-			n += count
-		}
-		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s | %s (%s to %s) | %s | %d | %d |\n", name, n, number(c.NDCG(), 4), number(c.PSI(), 3),
+		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s | %s (%s to %s) | %s | %d | %d |\n", name, c.queries(), number(c.NDCG(), 4), number(c.PSI(), 3),
 			number(b.Null, 3), number(b.P, 3), number(b.Split, 3), number(b.Slope.Estimate, 3), number(b.Slope.Low, 3), number(b.Slope.High, 3), number(b.SlopeP, 3), b.Sparsest, b.Empty)
 	}
 	lengths := [Buckets]string{"1–512", "513–1024", "1025–1536", "1537 or more"}

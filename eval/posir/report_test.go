@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,11 +16,14 @@ import (
 
 func TestAdvice(t *testing.T) {
 	long := func(r posir.Result) bool { return r.Tokens > 1024 }
-	advice := func(n int, found func(r posir.Result, p float64) float64) string {
+	advice := func(n int, found func(r posir.Result, p float64) float64, keep ...func(posir.Result) bool) string {
 		results := drawn(n, 3, func(p float64) float64 { return 1 })
 		for i := range results {
 			p, _ := results[i].Position()
 			results[i].NDCG = found(results[i], p)
+		}
+		for _, k := range keep {
+			results = slices.DeleteFunc(results, func(r posir.Result) bool { return !k(r) })
 		}
 		r, err := posir.NewReport("m", "eng-eng", results, posir.BiasOptions{Replicates: 100})
 		require.NoError(t, err)
@@ -48,8 +52,20 @@ func TestAdvice(t *testing.T) {
 		}
 		return .7
 	})
-	assert.Contains(t, sparse, "Sparse bins: of 80 bins")
+	assert.Contains(t, sparse, "Sparse bins: of 80 by length and position, ")
 	assert.NotContains(t, sparse, "in shorter ones it does not")
+	few := 0 // a length of which all queries but a handful are left out
+	assert.Contains(t, advice(4000, func(r posir.Result, p float64) float64 {
+		if long(r) {
+			return .2 + .5*p
+		}
+		return .7
+	}, func(r posir.Result) bool {
+		if r.Tokens <= 512 {
+			few++
+		}
+		return r.Tokens > 512 || few <= 5
+	}), "it prefers ends, with too few queries to tell at shorter lengths.")
 	assert.Contains(t, advice(400, func(posir.Result, float64) float64 { return 0 }), "Nothing found")
 }
 
