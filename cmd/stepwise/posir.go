@@ -32,7 +32,16 @@ setting and domain, or the folder that it merges, with SETTING/DOMAIN.json; as i
 stepwise posir metrics RESULTS.json
 
 Prints the ten numbers that PosIR (arXiv:2601.08363) publishes of each setting, in
-the published form. What is undefined is null. A file may end in .gz.`
+the published form. What is undefined is null. A file may end in .gz. Its form is
+
+{"eng-eng": {"sports": {"evaluation_results": {
+    "q1": {
+        "pos_char_span": [10, 42], "pos_char_length": 900, "pos_token_length": 180,
+        "scores": {"ndcg_cut_10": 0.63}
+    }
+}}}}
+
+and DOMAIN.json has the object of one domain only, from {"evaluation_results" on.`
 
 func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise posir metrics"
@@ -49,17 +58,34 @@ func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
 	if *name == "" {
 		*name, _, _ = strings.Cut(filepath.Base(path), ".")
 	}
-	return finish(prog, posirMetrics(path, *name, *beside, out), errs, exitInput)
+	return finish(prog, posirMetrics(path, *name, *beside, out, errs), errs, exitInput)
 }
 
-func posirMetrics(path, name string, beside bool, out io.Writer) error {
+func posirMetrics(path, name string, beside bool, out, errs io.Writer) error {
 	settings, err := readPosirResults(path)
 	if err != nil {
 		return err
 	}
 	all := map[string]map[string]posir.Metrics{name: {}}
-	for setting, domains := range settings {
-		all[name][setting] = posir.Analyze(domains.Pool()).Metrics()
+	for _, setting := range slices.Sorted(maps.Keys(settings)) {
+		a := posir.Analyze(settings[setting].Pool())
+		all[name][setting] = a.Metrics()
+		var notes []string
+		if a.NoPosition > 0 {
+			notes = append(notes, fmt.Sprintf("%s of %s queries are in no bin", n(a.NoPosition), n(a.Queries)))
+		}
+		if a.NoLength > 0 {
+			notes = append(notes, fmt.Sprintf("%s of %s queries are in no length bucket", n(a.NoLength), n(a.Queries)))
+		}
+		switch {
+		case a.Outside == 1:
+			notes = append(notes, "1 span outside its document")
+		case a.Outside > 1:
+			notes = append(notes, n(a.Outside)+" spans outside their documents")
+		}
+		if len(notes) > 0 {
+			fmt.Fprintf(errs, "%s: %s\n", setting, strings.Join(notes, ", "))
+		}
 	}
 	if beside {
 		for model, published := range posir.Published() {
@@ -98,6 +124,9 @@ func readPosirResults(path string) (settings map[string]posir.Domains, err error
 		return nil, err
 	}
 	if len(files) == 0 {
+		if domains, _ := filepath.Glob(filepath.Join(path, "*.json")); len(domains) > 0 {
+			return nil, fmt.Errorf("%s has %s, as the folder of a single setting does: want the folder above it, with SETTING/DOMAIN.json", path, filepath.Base(domains[0]))
+		}
 		return nil, fmt.Errorf("%s has no SETTING/DOMAIN.json", path)
 	}
 	for _, file := range files {
@@ -229,8 +258,9 @@ func openDomain(dir, corpora string) (*domain, error) {
 	return d, nil
 }
 
-// faults reads the corpus's IDs and checks the benchmark. The faults name the domain.
-func (d *domain) faults() ([]error, error) {
+// faults reads the corpus's IDs and checks the benchmark and, unless it is nil, a run that
+// was read from a file. The faults name the domain. A corpus without documents is an error.
+func (d *domain) faults(run posir.Run) ([]error, error) {
 	ids := map[string]bool{}
 	for doc, err := range d.files.Documents() {
 		if err != nil {
@@ -238,7 +268,29 @@ func (d *domain) faults() ([]error, error) {
 		}
 		ids[doc.ID] = true
 	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%s has no documents", d.files.Corpus)
+	}
 	var named []error
+	if run != nil {
+		absent, foreign := 0, 0
+		for _, q := range d.Queries {
+			if len(run[q.ID]) == 0 {
+				absent++
+			}
+			for _, hit := range run[q.ID] {
+				if !ids[hit.Document] {
+					foreign++
+				}
+			}
+		}
+		if absent > 0 {
+			named = append(named, fmt.Errorf("%s: %s of %s queries are not in the run", d.name, n(absent), n(len(d.Queries))))
+		}
+		if foreign > 0 {
+			named = append(named, fmt.Errorf("%s: %s hits name documents that are not in the corpus", d.name, n(foreign)))
+		}
+	}
 	for _, err := range d.Check(ids) {
 		named = append(named, fmt.Errorf("%s: %w", d.name, err))
 	}
@@ -258,16 +310,20 @@ func readRun(path string) (run posir.Run, err error) {
 	return run, err
 }
 
-// checkQueries returns an error that names a query of the run that no domain has.
+// checkQueries returns an error that names a query of the run that no domain has, or one
+// that two have, so that it is unknown whose hits the run has.
 func checkQueries(run posir.Run, domains []*domain) error {
-	known := map[string]bool{}
+	owner := map[string]*domain{}
 	for _, d := range domains {
 		for _, q := range d.Queries {
-			known[q.ID] = true
+			if other := owner[q.ID]; other != nil && other != d {
+				return fmt.Errorf("%s and %s both have query %q: evaluate their runs one by one", other.name, d.name, q.ID)
+			}
+			owner[q.ID] = d
 		}
 	}
 	for _, query := range slices.Sorted(maps.Keys(run)) {
-		if !known[query] {
+		if owner[query] == nil {
 			return fmt.Errorf("the run has query %q, which the benchmark has not", query)
 		}
 	}

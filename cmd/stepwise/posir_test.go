@@ -40,7 +40,7 @@ func ownBenchmark(t *testing.T) string {
 
 func TestPosirEvalBM25(t *testing.T) {
 	data, out := ownBenchmark(t), filepath.Join(t.TempDir(), "out")
-	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "50", "-out", out, data)
+	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "99", "-out", out, data)
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "# Position bias of BM25 on own")
 	require.Contains(t, report, "nDCG@10 is 1.0000 over 80 queries")
@@ -50,7 +50,7 @@ func TestPosirEvalBM25(t *testing.T) {
 	require.Contains(t, string(svg), "<svg")
 
 	// Its files give the same again.
-	status, again, errs := stepwise("", "posir", "eval", "-run", filepath.Join(out, "ours.trec"), "-name", "BM25", "-replicates", "50", data)
+	status, again, errs := stepwise("", "posir", "eval", "-run", filepath.Join(out, "ours.trec"), "-name", "BM25", "-replicates", "99", data)
 	require.Zero(t, status, errs)
 	require.Contains(t, report, strings.TrimSpace(strings.Split(again, "## Beside")[0]))
 	status, text, errs := stepwise("", "posir", "metrics", "-published", out)
@@ -60,6 +60,14 @@ func TestPosirEvalBM25(t *testing.T) {
 	require.Len(t, metrics, 11)
 	require.Equal(t, 1., metrics["out"]["own"].NDCG)
 	require.Zero(t, metrics["out"]["own"].PSI)
+	for part, want := range map[string]string{
+		"own":           "own has ours.json, as the folder of a single setting does",
+		"own/ours.json": "is of the file of a single domain",
+	} {
+		status, _, errs = stepwise("", "posir", "metrics", filepath.Join(out, part))
+		require.NotZero(t, status)
+		require.Contains(t, errs, want)
+	}
 }
 
 // bertFolder is a folder of a random BERT and a tokenizer of bytes.
@@ -80,7 +88,7 @@ func bertFolder(t *testing.T) string {
 
 func TestPosirEvalEncoder(t *testing.T) {
 	data, dir := ownBenchmark(t), bertFolder(t)
-	status, report, errs := stepwise("", "posir", "eval", "-model", dir, "-saliency", "2", "-replicates", "20", data)
+	status, report, errs := stepwise("", "posir", "eval", "-model", dir, "-saliency", "2", "-replicates", "99", data)
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "over 2 documents with the evidence in the middle")
 }
@@ -109,9 +117,33 @@ func TestPosirEvalServer(t *testing.T) {
 		assert.NoError(t, json.NewEncoder(w).Encode(map[string]any{"data": data}))
 	}))
 	defer server.Close()
-	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "20", ownBenchmark(t))
+	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "99", ownBenchmark(t))
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "# Position bias of e5 on own")
+}
+
+// The example of the help and the guide is read; what is left out is counted.
+func TestPosirMetricsCounts(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/posir.md")
+	require.NoError(t, err)
+	_, form, _ := strings.Cut(string(guide), "```json\n")
+	form, _, _ = strings.Cut(form, "```")
+	require.Contains(t, posirMetricsAbout, form)
+	path := filepath.Join(t.TempDir(), "results.json")
+	require.NoError(t, os.WriteFile(path, []byte(form), 0o666))
+	status, text, errs := stepwise("", "posir", "metrics", path)
+	require.Zero(t, status, errs)
+	require.Empty(t, errs)
+	require.Contains(t, text, `"nDCG@10": 0.63`)
+
+	row := func(id, span string, chars string) string {
+		return `"` + id + `":{"pos_char_span":` + span + `,"pos_char_length":` + chars + `,"pos_token_length":3,"scores":{"ndcg_cut_10":1}}`
+	}
+	rows := []string{row("a", "[0,2]", "9"), row("b", "[1,2]", "9"), row("c", "[3,4]", "9"), row("d", "[5,99]", "9"), row("e", "[0,0]", "0"), row("f", "[0,0]", "0")}
+	require.NoError(t, os.WriteFile(path, []byte(`{"own":{"d":{"evaluation_results":{`+strings.Join(rows, ",")+`}}}}`), 0o666))
+	status, _, errs = stepwise("", "posir", "metrics", path)
+	require.Zero(t, status, errs)
+	require.Equal(t, "own: 2 of 6 queries are in no bin, 1 span outside its document\n", errs)
 }
 
 func TestSettingOf(t *testing.T) {
@@ -123,18 +155,52 @@ func TestSettingOf(t *testing.T) {
 	}
 }
 
+// A run that has little to do with the benchmark is not mistaken for one without bias.
+func TestPosirEvalOfAnotherRun(t *testing.T) {
+	data := ownBenchmark(t)
+	files, err := dataset.Find(data)
+	require.NoError(t, err)
+	b, err := files.Benchmark()
+	require.NoError(t, err)
+	id := b.Queries[0].ID
+	for text, wants := range map[string][]string{
+		"":                               {"Nothing found", "80 of 80 queries are not in the run"},
+		id + " Q0 other/d0001 1 0.5 x\n": {"Nothing found", "79 of 80 queries", "1 hits name documents that are not in the corpus"},
+		id + " Q0 " + b.Judgements[0].Document + " 1 0.5 x\n": {"Faults were found, which are listed at the end: 1. The first:\n\n- ours: 79 of 80 queries are not in the run\n"},
+	} {
+		run := filepath.Join(t.TempDir(), "run.trec")
+		require.NoError(t, os.WriteFile(run, []byte(text), 0o666))
+		status, report, errs := stepwise("", "posir", "eval", "-run", run, "-replicates", "99", data)
+		require.Zero(t, status, errs)
+		for _, want := range wants {
+			require.Contains(t, report, want)
+		}
+	}
+}
+
 func TestPosirNamesWhatIsWrong(t *testing.T) {
 	data := ownBenchmark(t)
 	run := filepath.Join(t.TempDir(), "run.json")
 	require.NoError(t, os.WriteFile(run, []byte(`{"nobody":{"d":1}}`), 0o666))
 	results := filepath.Join(t.TempDir(), "results.json")
 	require.NoError(t, os.WriteFile(results, []byte(`{"eng-eng":{"sports":{"evaluation_results":{"q":{}}}}}`), 0o666))
+	copied := func(name string) string {
+		dir := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.CopyFS(dir, os.DirFS(data)))
+		return dir
+	}
+	bare := copied("bare")
+	require.NoError(t, os.WriteFile(filepath.Join(bare, "corpus.jsonl"), nil, 0o666))
 	for want, args := range map[string][]string{
+		"corpus.jsonl has no documents":           {"eval", "-bm25", bare},
+		"ours and twin both have query":           {"eval", "-run", run, data, copied("twin")},
+		"not a directory":                         {"eval", "-bm25", "-out", filepath.Join(run, "out"), data},
 		"want one of -model, -bm25 and -run":      {"eval", data},
 		"no folder of a benchmark":                {"eval", "-bm25"},
 		"-mirror needs a retriever":               {"eval", "-run", run, "-mirror", data},
 		"need -model":                             {"eval", "-bm25", "-chunk", data},
 		`the run has query "nobody"`:              {"eval", "-run", run, data},
+		"want at least 99":                        {"eval", "-bm25", "-replicates", "50", data},
 		"-server needs -model":                    {"eval", "-bm25", "-server", "http://localhost", data},
 		"has no queries.parquet":                  {"eval", "-bm25", t.TempDir()},
 		"two folders have the name ours":          {"eval", "-bm25", data, data},

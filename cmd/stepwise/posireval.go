@@ -32,7 +32,7 @@ Measures whether a retriever finds documents less well if the answer stands at
 another place, and prints a report with a line of advice. The retriever is a sentence
 encoder (BERT, MiniLM, BGE) here or at a server, BM25, or whatever wrote a run file; a model that judges relevance
 may rank its first documents again. -out keeps report,
-heat map, results and runs. A fault of the benchmark is in the report.`
+heat map, results and runs. Faults of the benchmark and of a run file are in the report.`
 
 // posirOptions are the flags of posir eval.
 type posirOptions struct {
@@ -67,7 +67,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.IntVar(&o.depth, "depth", 1000, "documents to find per query")
 	flags.BoolVar(&o.mirror, "mirror", false, "search again in documents whose five segments are in reverse order")
 	flags.IntVar(&o.saliency, "saliency", 0, "compute gradients for `N` queries with the evidence in the middle, with -model")
-	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples")
+	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples: at least 99, or 0 for 1000")
 	flags.Uint64Var(&o.bias.Seed, "seed", 0, "seed of what is drawn")
 	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
 	if status, done := parseFlags(flags, posirEvalAbout, args, out, errs); done {
@@ -98,6 +98,9 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, fmt.Errorf("-saliency is %d, want at least 0", o.saliency), errs, exitUsage)
 	case o.chunk && o.documentPrefix != "":
 		return finish(prog, errors.New("-chunk leaves no room for -document-prefix"), errs, exitUsage)
+	}
+	if err := o.bias.Validate(); err != nil {
+		return finish(prog, err, errs, exitUsage)
 	}
 	if o.name == "" {
 		o.name = "BM25"
@@ -133,12 +136,22 @@ func settingOf(domain, corpora string) string {
 }
 
 func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) error {
+	if o.out != "" {
+		if err := os.MkdirAll(filepath.Join(o.out, o.setting), 0o777); err != nil {
+			return err // before the search, which may take long
+		}
+	}
 	var domains []*domain
+	named := map[string]bool{}
 	for _, dir := range dirs {
 		d, err := openDomain(dir, o.corpora)
 		if err != nil {
 			return err
 		}
+		if named[d.name] {
+			return fmt.Errorf("two folders have the name %s", d.name)
+		}
+		named[d.name] = true
 		domains = append(domains, d)
 	}
 	base, err := o.retriever(domains)
@@ -165,10 +178,11 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 	runs := map[string]posir.Run{}
 	var faults []error
 	for _, d := range domains {
-		if byDomain[d.name] != nil {
-			return fmt.Errorf("two folders have the name %s", d.name)
+		var run posir.Run
+		if read, ok := base.(ready); ok {
+			run = read.run
 		}
-		more, err := d.faults()
+		more, err := d.faults(run)
 		if err != nil {
 			return err
 		}
@@ -221,11 +235,7 @@ func (o *posirOptions) save(report *posir.Report, byDomain posir.Domains, runs m
 		if err := write(&b); err != nil {
 			return err
 		}
-		path := filepath.Join(o.out, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return err
-		}
-		return os.WriteFile(path, b.Bytes(), 0o666)
+		return os.WriteFile(filepath.Join(o.out, name), b.Bytes(), 0o666)
 	}
 	if err := write("report.md", report.Write); err != nil {
 		return err

@@ -94,7 +94,7 @@ func TestRelevance(t *testing.T) {
 	require.Equal(t, []string{"x", "green lamp"}, []string{line.ID, line.Title})
 
 	var position, positionErrs bytes.Buffer
-	require.Zero(t, runPosir([]string{"eval", "-bm25", "-rerank", filepath.Join(runDir, "student"), "-task", task, "-rerank-depth", "3", "-replicates", "20", ownBenchmark(t)},
+	require.Zero(t, runPosir([]string{"eval", "-bm25", "-rerank", filepath.Join(runDir, "student"), "-task", task, "-rerank-depth", "3", "-replicates", "99", ownBenchmark(t)},
 		nil, &position, &positionErrs), positionErrs.String())
 	require.Contains(t, position.String(), "over 80 queries")
 	student := filepath.Join(runDir, "student")

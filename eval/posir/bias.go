@@ -44,8 +44,8 @@ type Bias struct {
 // BiasOptions are the settings of [MeasureBias]. The zero value takes 1,000
 // permutations, halvings and resamples, and intervals of 95%.
 type BiasOptions struct {
-	// Replicates is the number of permutations, halvings and resamples; 0 means
-	// 1000.
+	// Replicates is the number of permutations, halvings and resamples, at least 99: with
+	// fewer P is always above 0.01. 0 means 1000.
 	Replicates int
 	// Level is the probability of intervals, below 1; 0 means 0.95.
 	Level float64
@@ -53,17 +53,32 @@ type BiasOptions struct {
 	Seed uint64
 }
 
+// Validate returns an error that names the first invalid setting.
+func (o BiasOptions) Validate() error {
+	if err := o.bootstrap().Validate(); err != nil {
+		return fmt.Errorf("posir: BiasOptions: %w", err)
+	}
+	if o.Replicates != 0 && o.Replicates < 99 {
+		return fmt.Errorf("posir: BiasOptions.Replicates is %d, want at least 99, so that P can be 0.01 (0 means 1000)", o.Replicates)
+	}
+	return nil
+}
+
+func (o BiasOptions) bootstrap() eval.BootstrapOptions {
+	return eval.BootstrapOptions{Replicates: o.Replicates, Level: o.Level, Seed: o.Seed}
+}
+
 // MeasureBias measures the bias of a curve: of the results of one length bucket, or
 // of all of them with bucket -1. It returns an error if options are invalid or if
 // the bucket is unknown.
 func MeasureBias(results []Result, bucket int, o BiasOptions) (*Bias, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	if o.Replicates == 0 {
 		o.Replicates = 1000
 	}
-	boot := eval.BootstrapOptions{Replicates: o.Replicates, Level: o.Level, Seed: o.Seed}
-	if err := boot.Validate(); err != nil {
-		return nil, fmt.Errorf("posir: BiasOptions: %w", err)
-	}
+	boot := o.bootstrap()
 	if o.Level == 0 {
 		o.Level = .95
 	}

@@ -1,6 +1,8 @@
 package posir
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -96,8 +98,9 @@ func (b *Built) Corpus() Corpus {
 // by template. The phrase stands at exactly one place of the corpus, which is the
 // evidence. That is checked by counting all phrases of the corpus, upper case being lower
 // case; a phrase to plant is made of words that no document has. Documents of a
-// length are used in turn. The counts take some 20 bytes per word of the documents. An error names an invalid option or a document that is there
-// twice, or says that no query could be made.
+// length are used in turn. The counts take some 20 bytes per word of the documents. IDs of queries end in a hash
+// of options and documents, so those of two benchmarks differ. An error names an invalid
+// option or a document that is there twice, or says that no query could be made.
 func Build(documents []Document, o BuildOptions) (*Built, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -105,17 +108,21 @@ func Build(documents []Document, o BuildOptions) (*Built, error) {
 	o = o.withDefaults()
 	b := &builder{o: o, random: rand.New(rand.NewPCG(o.Seed, 0)), count: map[uint64]uint8{}, words: map[string]bool{}, seed: maphash.MakeSeed()}
 	b.Documents = slices.Clone(documents)
+	hash := sha256.New()
+	fmt.Fprintln(hash, o.Seed, o.PerCell, o.Words, o.Plant)
 	seen := map[string]bool{}
 	for i, d := range documents {
 		if seen[d.ID] {
 			return nil, fmt.Errorf("posir: document %q is there twice", d.ID)
 		}
 		seen[d.ID] = true
+		fmt.Fprintf(hash, "%q %q\n", d.ID, d.Text)
 		if bucket, ok := (Evidence{Tokens: o.Tokens(d.Text)}).Bucket(); ok {
 			b.ofLength[bucket] = append(b.ofLength[bucket], i)
 		}
 		b.add(d.Text)
 	}
+	b.id = hex.EncodeToString(hash.Sum(nil)[:4])
 	for bucket := range b.ofLength {
 		b.random.Shuffle(len(b.ofLength[bucket]), func(i, j int) {
 			l := b.ofLength[bucket]
@@ -147,6 +154,8 @@ type builder struct {
 	// with the same hash share a count, which can only make it larger.
 	count map[uint64]uint8
 	seed  maphash.Seed
+	// id is at the end of every query's ID.
+	id string
 	// words are those of all documents and of what was planted.
 	words map[string]bool
 }
@@ -192,7 +201,7 @@ func (b *builder) make(bucket, bin, round int) bool {
 			continue // what was planted made it too long
 		}
 		b.Documents[at].Text = text
-		id := fmt.Sprintf("%s-%02d-%d", BucketNames[bucket], bin, round)
+		id := fmt.Sprintf("%s-%02d-%d-%s", BucketNames[bucket], bin, round, b.id)
 		b.Queries = append(b.Queries, Query{ID: id, Text: b.o.Query(phrase), Evidence: e})
 		b.Judgements = append(b.Judgements, Judgement{id, b.Documents[at].ID, 1})
 		// The document is the last to be used again, or is not used again.

@@ -61,6 +61,11 @@ func TestBuild(t *testing.T) {
 			again, err := posir.Build(documents, posir.BuildOptions{PerCell: 2, Plant: plant, Seed: 5, Query: func(phrase string) string { return phrase }})
 			require.NoError(t, err)
 			assert.Equal(t, b, again, "the seed determines it")
+			other, err := posir.Build(posir.Generate(200, 2), posir.BuildOptions{PerCell: 2, Plant: plant, Seed: 5})
+			require.NoError(t, err)
+			for _, q := range other.Queries {
+				assert.False(t, slices.ContainsFunc(b.Queries, func(p posir.Query) bool { return p.ID == q.ID }), q.ID)
+			}
 
 			if !plant {
 				return // phrases of frequent words are hard to find

@@ -75,11 +75,13 @@ func (e Evidence) fault() error {
 		return fmt.Errorf("the document has %d characters, want at least 1", e.Chars)
 	case e.Tokens <= 0:
 		return fmt.Errorf("the document has %d tokens, want at least 1", e.Tokens)
-	case e.Start < 0 || e.End < e.Start || e.End > e.Chars:
+	case e.outside():
 		return fmt.Errorf("the span [%d, %d] is not in its document of %d characters", e.Start, e.End, e.Chars)
 	}
 	return nil
 }
+
+func (e Evidence) outside() bool { return e.Start < 0 || e.End < e.Start || e.End > e.Chars }
 
 // Bin returns the bin of a position from 0 to 1. Bins are open on the left and
 // closed on the right, but the first has 0 too.

@@ -35,6 +35,14 @@ func (c *Curve) NDCG() float64 {
 	return mean
 }
 
+// queries returns the number of queries in all bins.
+func (c *Curve) queries() (n int) {
+	for _, count := range c.Count {
+		n += count
+	}
+	return n
+}
+
 // PSI returns the position sensitivity index 1 - min/max of the bins that are not
 // empty: 0 if a document is found equally well wherever the evidence stands. It is
 // NaN if there are none or if the maximum is 0. Sparse bins make it larger
@@ -103,8 +111,9 @@ type Analysis struct {
 	All      Curve
 	ByLength [Buckets]Curve
 	// NoPosition counts the results that are in no bin, and NoLength those with a
-	// position that are in no bucket.
-	NoPosition, NoLength int
+	// position that are in no bucket. Outside counts those whose span is not in its
+	// document, which may be in a bin all the same ([Evidence.Position]).
+	NoPosition, NoLength, Outside int
 }
 
 // Analyze pools the results of a setting, of all its domains.
@@ -113,6 +122,9 @@ func Analyze(results []Result) *Analysis {
 	sum := 0.0
 	for _, r := range results {
 		sum += r.NDCG
+		if r.outside() {
+			a.Outside++
+		}
 		p, ok := r.Position()
 		if !ok {
 			a.NoPosition++

@@ -76,10 +76,13 @@ func Rerank(ctx context.Context, s Scorer, run Run, queries []Query, corpus Corp
 
 // SearchBM25 ranks the corpus by [eval.BM25] and returns the first depth documents
 // of every query that share a term with it. The function terms cuts a text into
-// terms. The corpus is read twice and not held: once to count it, once to score it.
+// terms; nil means [Words]. The corpus is read twice and not held: once to count it, once to score it.
 func SearchBM25(ctx context.Context, queries []Query, corpus Corpus, terms func(text string) []string, depth int, o eval.BM25Options) (Run, error) {
 	if depth < 1 {
 		return nil, fmt.Errorf("posir: a depth of %d, want at least 1", depth)
+	}
+	if terms == nil {
+		terms = Words
 	}
 	m, err := eval.NewBM25(nil, o)
 	if err != nil {

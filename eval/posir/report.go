@@ -22,7 +22,7 @@ type Report struct {
 	Reversal *Reversal
 	// Saliency is nil unless gradients were computed.
 	Saliency *Saliency
-	// Faults are what is wrong with the benchmark.
+	// Faults are what is wrong with the benchmark or the run.
 	Faults []error
 }
 
@@ -41,10 +41,13 @@ func NewReport(model, setting string, results []Result, o BiasOptions) (*Report,
 	return r, nil
 }
 
+// noise is the share of permutations, and small the PSI and slope, up to which there is
+// no bias to care about.
+const noise, small = .01, .1
+
 // biased reports whether a bias is large enough to care about and more than noise,
 // which is asked of five curves.
 func (b *Bias) biased() bool {
-	const noise, small = .01, .1
 	return b.P <= noise && b.Split > small || b.SlopeP <= noise && math.Abs(b.Slope.Estimate) > small
 }
 
@@ -52,8 +55,48 @@ func (b *Bias) biased() bool {
 //
 // A bias counts if its PSI remains above 0.1 when the bins are chosen on other queries, or
 // if the slope is above 0.1 either way; and if no more than 1% of permuted positions give
-// that PSI or slope, which takes 100 replicates or more.
+// that PSI or slope. That shorter documents have none is said only if they have
+// 20 queries or more and the interval of their slope lies within 0.1 of 0. Beside every advice it says how sparse the bins are, if
+// one has fewer than 20 queries.
 func (r *Report) Advice() string {
+	switch a := r.Analysis; {
+	case a.Queries == 0:
+		return "Nothing to say: there are no results."
+	case a.NDCG == 0:
+		return fmt.Sprintf("Nothing found: no query has its document among the first %d. Do the run and the corpus have the same IDs?", Depth)
+	}
+	return r.verdict() + r.sparse()
+}
+
+// sparse is a sentence about bins with few queries, or "".
+func (r *Report) sparse() string {
+	fewest, empty := math.MaxInt, 0
+	for i := range r.Analysis.ByLength {
+		for _, n := range r.Analysis.ByLength[i].Count {
+			if n == 0 {
+				empty++
+			} else {
+				fewest = min(fewest, n)
+			}
+		}
+	}
+	switch {
+	case empty == Buckets*Bins:
+		return " (No query is in a bin.)"
+	case fewest < enough || empty > 0:
+		return fmt.Sprintf(" (Sparse bins: of %d by length and position, %d are empty; queries in the sparsest of the others: %d.)", Buckets*Bins, empty, fewest)
+	}
+	return ""
+}
+
+// enough is the number of queries below which a bin is sparse, and a length says nothing.
+const enough = 20
+
+// flat reports whether there are enough queries to say that a slope is small.
+func (b *Bias) flat() bool { return b.Slope.Low >= -small && b.Slope.High <= small }
+
+// verdict is the advice on a retriever that finds something.
+func (r *Report) verdict() string {
 	short, long := r.ByLength[0].biased(), -1
 	for i := Buckets - 1; i > 0; i-- {
 		if r.ByLength[i].biased() {
@@ -69,19 +112,23 @@ func (r *Report) Advice() string {
 		}
 		return "it prefers neither beginnings nor ends, but some positions"
 	}
+	shorter := "in shorter ones it does not"
+	for i := range max(long, 0) {
+		if c := &r.Analysis.ByLength[i]; c.queries() < enough || !r.ByLength[i].flat() {
+			shorter = "with too few queries to tell at shorter lengths"
+		}
+	}
 	switch {
-	case r.Analysis.Queries == 0:
-		return "Nothing to say: there are no results."
 	case short:
 		return fmt.Sprintf("Change the model: even in documents of up to %d tokens %s, so shorter chunks help little.", bucketEnds[0], kind(r.ByLength[0]))
 	case long > 0 && r.unread(long):
-		return fmt.Sprintf("Truncate or chunk: of documents of more than %d tokens it reads the beginning only. Cutting off the rest loses nothing and saves time; chunks of up to %d tokens, the best one counting, find the rest too.", bucketEnds[long-1], bucketEnds[0])
+		return fmt.Sprintf("Truncate or chunk: of documents of more than %d tokens it reads the beginning only, %s. Cutting off the rest loses nothing and saves time; chunks of up to %d tokens, the best one counting, find the rest too.", bucketEnds[long-1], shorter, bucketEnds[0])
 	case long > 0:
-		return fmt.Sprintf("Chunk: in documents of more than %d tokens %s, in shorter ones it does not. Search chunks of up to %d tokens, the best one counting.", bucketEnds[long-1], kind(r.ByLength[long]), bucketEnds[0])
+		return fmt.Sprintf("Chunk: in documents of more than %d tokens %s, %s. Search chunks of up to %d tokens, the best one counting.", bucketEnds[long-1], kind(r.ByLength[long]), shorter, bucketEnds[0])
 	case r.All.biased():
 		return "Chunk: over all lengths " + kind(r.All) + ", though there are too few queries to say at which length."
-	case r.All.Sparsest < 20:
-		return fmt.Sprintf("Ask more: no bias shows, but a bin has only %d queries.", r.All.Sparsest)
+	case r.All.Sparsest < enough || r.All.Empty > 0:
+		return "Ask more: no bias shows, but there are too few queries to tell."
 	}
 	return "Keep it: no position bias shows."
 }
@@ -112,6 +159,13 @@ func (r *Report) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	a := r.Analysis
 	fmt.Fprintf(out, "# Position bias of %s on %s\n\n**%s**\n\n", r.Model, r.Setting, r.Advice())
+	if len(r.Faults) > 0 {
+		fmt.Fprintf(out, "Faults were found, which are listed at the end: %d. The first:\n\n", len(r.Faults))
+		for _, f := range r.Faults[:min(3, len(r.Faults))] {
+			fmt.Fprintf(out, "- %v\n", f)
+		}
+		fmt.Fprintln(out)
+	}
 	fmt.Fprintf(out, "nDCG@10 is %s over %d queries", number(a.NDCG, 4), a.Queries)
 	if a.NoPosition+a.NoLength > 0 {
 		fmt.Fprintf(out, " (%d without a position, %d without a length)", a.NoPosition, a.NoLength)
@@ -120,11 +174,7 @@ func (r *Report) Write(w io.Writer) error {
 	fmt.Fprintln(out, "| length | queries | nDCG@10 | PSI | without bias | P | split-half PSI | slope | P | sparsest bin | empty bins |")
 	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|")
 	row := func(name string, c *Curve, b *Bias) {
-		n := 0
-		for _, count := range c.Count {
-			n += count
-		}
-		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s | %s (%s to %s) | %s | %d | %d |\n", name, n, number(c.NDCG(), 4), number(c.PSI(), 3),
+		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s | %s (%s to %s) | %s | %d | %d |\n", name, c.queries(), number(c.NDCG(), 4), number(c.PSI(), 3),
 			number(b.Null, 3), number(b.P, 3), number(b.Split, 3), number(b.Slope.Estimate, 3), number(b.Slope.Low, 3), number(b.Slope.High, 3), number(b.SlopeP, 3), b.Sparsest, b.Empty)
 	}
 	lengths := [Buckets]string{"1–512", "513–1024", "1025–1536", "1537 or more"}
@@ -151,7 +201,7 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	r.writePublished(out)
 	if len(r.Faults) > 0 {
-		fmt.Fprintf(out, "\n## Faults of the benchmark\n\n%d in all.\n\n", len(r.Faults))
+		fmt.Fprintf(out, "\n## Faults of the benchmark or the run\n\n%d in all.\n\n", len(r.Faults))
 		for _, f := range r.Faults[:min(20, len(r.Faults))] {
 			fmt.Fprintf(out, "- %v\n", f)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,11 +16,14 @@ import (
 
 func TestAdvice(t *testing.T) {
 	long := func(r posir.Result) bool { return r.Tokens > 1024 }
-	advice := func(n int, found func(r posir.Result, p float64) float64) string {
+	advice := func(n int, found func(r posir.Result, p float64) float64, keep ...func(posir.Result) bool) string {
 		results := drawn(n, 3, func(p float64) float64 { return 1 })
 		for i := range results {
 			p, _ := results[i].Position()
 			results[i].NDCG = found(results[i], p)
+		}
+		for _, k := range keep {
+			results = slices.DeleteFunc(results, func(r posir.Result) bool { return !k(r) })
 		}
 		r, err := posir.NewReport("m", "eng-eng", results, posir.BiasOptions{Replicates: 100})
 		require.NoError(t, err)
@@ -40,12 +44,34 @@ func TestAdvice(t *testing.T) {
 			return 0
 		}
 		return .7
-	}), "Truncate or chunk: of documents of more than 1024 tokens it reads the beginning only.")
+	}), "Truncate or chunk: of documents of more than 1024 tokens it reads the beginning only, in shorter ones it does not.")
+	assert.NotContains(t, advice(4000, func(posir.Result, float64) float64 { return .8 }), "Sparse")
+	sparse := advice(300, func(r posir.Result, p float64) float64 {
+		if long(r) && p > .4 || p > .3 && len(r.Query)%2 == 0 {
+			return 0
+		}
+		return .7
+	})
+	assert.Contains(t, sparse, "Sparse bins: of 80 by length and position, ")
+	assert.NotContains(t, sparse, "in shorter ones it does not")
+	few := 0 // a length of which all queries but a handful are left out
+	assert.Contains(t, advice(4000, func(r posir.Result, p float64) float64 {
+		if long(r) {
+			return .2 + .5*p
+		}
+		return .7
+	}, func(r posir.Result) bool {
+		if r.Tokens <= 512 {
+			few++
+		}
+		return r.Tokens > 512 || few <= 5
+	}), "it prefers ends, with too few queries to tell at shorter lengths.")
+	assert.Contains(t, advice(400, func(posir.Result, float64) float64 { return 0 }), "Nothing found")
 }
 
 func TestReportAndHeatMap(t *testing.T) {
 	results := drawn(400, 3, func(p float64) float64 { return 1 - p })
-	r, err := posir.NewReport("ours", "eng-eng", results, posir.BiasOptions{Replicates: 50})
+	r, err := posir.NewReport("ours", "eng-eng", results, posir.BiasOptions{Replicates: 100})
 	require.NoError(t, err)
 	r.Faults = []error{errors.New(`query "q": no document`)}
 	var page, svg strings.Builder
@@ -68,7 +94,7 @@ func TestReportAndHeatMap(t *testing.T) {
 	assert.Equal(t, (posir.Buckets+1)*posir.Bins, cells)
 	assert.Contains(t, svg.String(), "ours &amp; &lt;theirs&gt;")
 
-	empty, err := posir.NewReport("ours", "of our own", nil, posir.BiasOptions{Replicates: 5})
+	empty, err := posir.NewReport("ours", "of our own", nil, posir.BiasOptions{Replicates: 100})
 	require.NoError(t, err)
 	page.Reset()
 	require.NoError(t, empty.Write(&page))

@@ -23,12 +23,16 @@ func (d Domains) Pool() []Result {
 
 // ReadResults reads a model's results in the form that the benchmark's program
 // merges: an object of settings, in it an object of domains, and in that the
-// domain's evaluation_results by query. It holds no more of the file than the
+// domain's evaluation_results by query. The file of a single domain is an error that says so. It holds no more of the file than the
 // results, which keep its order. Errors name setting, domain and query.
 func ReadResults(r io.Reader) (map[string]Domains, error) {
 	settings := map[string]Domains{}
 	d := json.NewDecoder(r)
 	err := object(d, func(setting string) error {
+		switch setting {
+		case "domain", "model_name", "overall_scores", "evaluation_results":
+			return errors.New("is of the file of a single domain, SETTING/DOMAIN.json: want an object of settings, and in it of domains")
+		}
 		if settings[setting] != nil {
 			return errors.New("is there twice")
 		}

@@ -30,12 +30,20 @@ type Prefixed struct {
 
 // EmbedQueries implements [Embedder].
 func (p Prefixed) EmbedQueries(ctx context.Context, texts []string) ([][]float32, error) {
+	p.check()
 	return p.Embed(ctx, prefix(p.Query, texts))
 }
 
 // EmbedDocuments implements [Embedder].
 func (p Prefixed) EmbedDocuments(ctx context.Context, texts []string) ([][]float32, error) {
+	p.check()
 	return p.Embed(ctx, prefix(p.Document, texts))
+}
+
+func (p Prefixed) check() {
+	if p.Embed == nil {
+		panic("posir: Prefixed.Embed is nil")
+	}
 }
 
 func prefix(with string, texts []string) []string {
@@ -94,12 +102,15 @@ func (o SearchOptions) withDefaults() SearchOptions {
 // and their vectors. Equal scores are cut off by trec_eval's order, so the result depends
 // on neither the block nor the order of the corpus. Errors are those of o, the
 // embedder and the corpus, or name a document that is there twice or a vector that is
-// not finite, zero or of another length.
+// not finite, zero or of another length. A nil embedder panics.
 func Search(ctx context.Context, e Embedder, queries []Query, corpus Corpus, o SearchOptions) (Run, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	o = o.withDefaults()
+	if e == nil {
+		panic("posir: Search: the embedder is nil")
+	}
 	if len(queries) == 0 {
 		return nil, errors.New("posir: no queries")
 	}

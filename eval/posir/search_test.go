@@ -308,3 +308,18 @@ func FuzzRunFiles(f *testing.F) {
 		}
 	})
 }
+
+func TestNil(t *testing.T) {
+	b := &posir.Built{Documents: []posir.Document{{ID: "a", Text: "red shoes"}, {ID: "b", Text: "blue"}}}
+	queries := []posir.Query{{ID: "q", Text: "Shoes!"}}
+	run, err := posir.SearchBM25(t.Context(), queries, b.Corpus(), nil, 10, eval.DefaultBM25Options())
+	require.NoError(t, err)
+	require.Len(t, run["q"], 1)
+	assert.Equal(t, "a", run["q"][0].Document)
+	assert.PanicsWithValue(t, "posir: Search: the embedder is nil", func() {
+		_, _ = posir.Search(t.Context(), nil, queries, b.Corpus(), posir.SearchOptions{})
+	})
+	assert.PanicsWithValue(t, "posir: Prefixed.Embed is nil", func() {
+		_, _ = posir.Search(t.Context(), posir.Prefixed{}, queries, b.Corpus(), posir.SearchOptions{})
+	})
+}

@@ -18,6 +18,7 @@ package dataset
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,11 +33,11 @@ import (
 )
 
 // Files are the paths of a benchmark's files. What ends in .parquet is Parquet, anything
-// else JSON lines.
+// else JSON lines, of which blank ones are skipped.
 type Files struct{ Queries, Corpus, Qrels string }
 
 // Find returns the files in a folder of the benchmark's layout. The error names the
-// first that is not there.
+// first that is not there, or is there as .parquet and as .jsonl.
 func Find(dir string) (Files, error) {
 	var f Files
 	for _, part := range []struct {
@@ -46,8 +47,10 @@ func Find(dir string) (Files, error) {
 		for _, ending := range []string{".parquet", ".jsonl"} {
 			path := filepath.Join(dir, filepath.FromSlash(part.name+ending))
 			if err := infile.Regular(path); err == nil {
+				if *part.path != "" {
+					return f, fmt.Errorf("%s has both %s.parquet and %s.jsonl, want one of them", dir, part.name, part.name)
+				}
 				*part.path = path
-				break
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				return f, err
 			}
@@ -94,6 +97,9 @@ func rows[T any](path string) iter.Seq2[numbered[T], error] {
 		}
 		defer f.Close()
 		for line, err := range infile.Lines(f, maxLine) {
+			if err == nil && len(bytes.TrimSpace(line.Text)) == 0 {
+				continue
+			}
 			r := numbered[T]{number: line.Number}
 			if err == nil {
 				err = infile.JSON(line.Text, &r.row)
@@ -196,8 +202,15 @@ func (f Files) Documents() posir.Corpus {
 }
 
 // Write writes a benchmark and its corpus as JSON lines, in the benchmark's layout,
-// into a folder that is made if need be. Files of those names are replaced.
+// into a folder that is made if need be. Files of those names are replaced;
+// a Parquet file of the layout is an error, because the folder would have both.
 func Write(dir string, b *posir.Benchmark, corpus posir.Corpus) error {
+	for _, name := range []string{"queries", "corpus", "qrels/test"} {
+		path := filepath.Join(dir, filepath.FromSlash(name+".parquet"))
+		if _, err := os.Stat(path); err == nil {
+			return fmt.Errorf("%s is there already, and %s.jsonl cannot stand beside it", path, name)
+		}
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "qrels"), 0o777); err != nil {
 		return err
 	}

@@ -58,6 +58,21 @@ func TestWriteIsReadBack(t *testing.T) {
 	assert.Equal(t, built.Documents, collect(t, files.Documents()))
 }
 
+func TestOneFormOfEachFile(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "parquet"))))
+	assert.ErrorContains(t, dataset.Write(dir, &posir.Benchmark{}, (&posir.Built{}).Corpus()), "queries.parquet is there already")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "corpus.jsonl"), nil, 0o666))
+	_, err := dataset.Find(dir)
+	assert.ErrorContains(t, err, "has both corpus.parquet and corpus.jsonl")
+}
+
+func TestBlankLinesAreSkipped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "corpus.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte("\n{\"_id\":\"a\",\"text\":\"b\"}\r\n \r\n\n"), 0o666))
+	assert.Equal(t, []posir.Document{{ID: "a", Text: "b"}}, collect(t, dataset.Files{Corpus: path}.Documents()))
+}
+
 func TestBadFilesAreNamed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "queries.jsonl")
