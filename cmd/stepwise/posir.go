@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
-	"github.com/stepwise-rl/stepwise/eval/posir/dataset"
 	"github.com/stepwise-rl/stepwise/internal/infile"
+	"github.com/stepwise-rl/stepwise/relevance/posirdata"
 )
 
 var posirCommands = []command{
@@ -204,7 +204,7 @@ func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 
 func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {
 	var documents []posir.Document
-	for d, err := range (dataset.Files{Corpus: path}).Documents() {
+	for d, err := range (posirdata.Files{Corpus: path}).Documents() {
 		if err != nil {
 			return err
 		}
@@ -214,7 +214,7 @@ func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := dataset.Write(dir, &b.Benchmark, b.Corpus()); err != nil {
+	if err := posirdata.Write(dir, &b.Benchmark, b.Corpus()); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s queries on %s documents\n", n(len(b.Queries)), n(len(b.Documents)))
@@ -233,20 +233,20 @@ func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {
 // domain is one folder of a benchmark.
 type domain struct {
 	name  string
-	files dataset.Files
+	files posirdata.Files
 	*posir.Benchmark
 }
 
 // openDomain reads a domain but for its corpus. With corpora, the corpus is that of the
 // domain's name in there.
 func openDomain(dir, corpora string) (*domain, error) {
-	files, err := dataset.Find(dir)
+	files, err := posirdata.Find(dir)
 	if err != nil {
 		return nil, err
 	}
 	d := &domain{name: filepath.Base(filepath.Clean(dir)), files: files}
 	if corpora != "" {
-		other, err := dataset.Find(filepath.Join(corpora, d.name))
+		other, err := posirdata.Find(filepath.Join(corpora, d.name))
 		if err != nil {
 			return nil, err
 		}

@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
-	"github.com/stepwise-rl/stepwise/eval/posir/dataset"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/posirdata"
 )
 
 func TestPosirHelp(t *testing.T) {
@@ -30,7 +30,7 @@ func ownBenchmark(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	plain := &posir.Built{Documents: posir.Generate(120, 1)}
-	require.NoError(t, dataset.Write(dir, &plain.Benchmark, plain.Corpus()))
+	require.NoError(t, posirdata.Write(dir, &plain.Benchmark, plain.Corpus()))
 	out := filepath.Join(dir, "ours")
 	status, text, errs := stepwise("", "posir", "build", "-plant", filepath.Join(dir, "corpus.jsonl"), out)
 	require.Zero(t, status, errs)
@@ -158,7 +158,7 @@ func TestSettingOf(t *testing.T) {
 // A run that has little to do with the benchmark is not mistaken for one without bias.
 func TestPosirEvalOfAnotherRun(t *testing.T) {
 	data := ownBenchmark(t)
-	files, err := dataset.Find(data)
+	files, err := posirdata.Find(data)
 	require.NoError(t, err)
 	b, err := files.Benchmark()
 	require.NoError(t, err)

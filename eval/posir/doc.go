@@ -28,7 +28,7 @@
 //	results, err := benchmark.Evaluate(run)
 //	m := posir.Analyze(results).Metrics()
 //
-// A corpus is read in blocks, so its size does not matter. Package eval/posir/dataset
+// A corpus is read in blocks, so its size does not matter. Package relevance/posirdata
 // reads the benchmark's files.
 //
 // # Is it bias or noise?

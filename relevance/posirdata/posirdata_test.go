@@ -1,4 +1,4 @@
-package dataset_test
+package posirdata_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
-	"github.com/stepwise-rl/stepwise/eval/posir/dataset"
+	"github.com/stepwise-rl/stepwise/relevance/posirdata"
 )
 
 func collect(t *testing.T, c posir.Corpus) []posir.Document {
@@ -24,7 +24,7 @@ func collect(t *testing.T, c posir.Corpus) []posir.Document {
 
 func TestParquetAndJSONLinesGiveTheSame(t *testing.T) {
 	for _, name := range []string{"parquet", "jsonl"} {
-		files, err := dataset.Find(filepath.Join("testdata", name))
+		files, err := posirdata.Find(filepath.Join("testdata", name))
 		require.NoError(t, err)
 		b, err := files.Benchmark()
 		require.NoError(t, err)
@@ -49,8 +49,8 @@ func TestWriteIsReadBack(t *testing.T) {
 	built, err := posir.Build(posir.Generate(40, 1), posir.BuildOptions{})
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "ours")
-	require.NoError(t, dataset.Write(dir, &built.Benchmark, built.Corpus()))
-	files, err := dataset.Find(dir)
+	require.NoError(t, posirdata.Write(dir, &built.Benchmark, built.Corpus()))
+	files, err := posirdata.Find(dir)
 	require.NoError(t, err)
 	b, err := files.Benchmark()
 	require.NoError(t, err)
@@ -61,16 +61,16 @@ func TestWriteIsReadBack(t *testing.T) {
 func TestOneFormOfEachFile(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "parquet"))))
-	assert.ErrorContains(t, dataset.Write(dir, &posir.Benchmark{}, (&posir.Built{}).Corpus()), "queries.parquet is there already")
+	assert.ErrorContains(t, posirdata.Write(dir, &posir.Benchmark{}, (&posir.Built{}).Corpus()), "queries.parquet is there already")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "corpus.jsonl"), nil, 0o666))
-	_, err := dataset.Find(dir)
+	_, err := posirdata.Find(dir)
 	assert.ErrorContains(t, err, "has both corpus.parquet and corpus.jsonl")
 }
 
 func TestBlankLinesAreSkipped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "corpus.jsonl")
 	require.NoError(t, os.WriteFile(path, []byte("\n{\"_id\":\"a\",\"text\":\"b\"}\r\n \r\n\n"), 0o666))
-	assert.Equal(t, []posir.Document{{ID: "a", Text: "b"}}, collect(t, dataset.Files{Corpus: path}.Documents()))
+	assert.Equal(t, []posir.Document{{ID: "a", Text: "b"}}, collect(t, posirdata.Files{Corpus: path}.Documents()))
 }
 
 func TestBadFilesAreNamed(t *testing.T) {
@@ -86,20 +86,20 @@ func TestBadFilesAreNamed(t *testing.T) {
 		`{"_id":"q","text":"t","pos_char_span":[1,2],"pos_char_length":NaN}`:                               "NaN is not JSON",
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
-		_, err := dataset.Files{Queries: path, Qrels: fine}.Benchmark()
+		_, err := posirdata.Files{Queries: path, Qrels: fine}.Benchmark()
 		assert.ErrorContains(t, err, want)
 	}
 	require.NoError(t, os.WriteFile(path, []byte(row), 0o666))
 	qrels := filepath.Join(dir, "qrels.jsonl")
 	require.NoError(t, os.WriteFile(qrels, []byte(`{"query-id":"q","corpus-id":"d","score":-1}`), 0o666))
-	_, err := dataset.Files{Queries: path, Qrels: qrels}.Benchmark()
+	_, err := posirdata.Files{Queries: path, Qrels: qrels}.Benchmark()
 	assert.ErrorContains(t, err, "qrels.jsonl: row 1: the score is -1")
-	_, err = dataset.Find(dir)
+	_, err = posirdata.Find(dir)
 	assert.ErrorContains(t, err, "has no corpus.parquet and no corpus.jsonl")
-	for _, err := range (dataset.Files{Corpus: path}).Documents() {
+	for _, err := range (posirdata.Files{Corpus: path}).Documents() {
 		assert.NoError(t, err) // a query has what a document needs
 	}
-	for _, err := range (dataset.Files{Corpus: qrels}).Documents() {
+	for _, err := range (posirdata.Files{Corpus: qrels}).Documents() {
 		assert.ErrorContains(t, err, `no "_id"`)
 	}
 }
@@ -114,8 +114,8 @@ func FuzzParquet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(t.TempDir(), "a.parquet")
 		require.NoError(t, os.WriteFile(path, text, 0o666))
-		_, _ = dataset.Files{Queries: path, Qrels: path}.Benchmark()
-		for _, err := range (dataset.Files{Corpus: path}).Documents() {
+		_, _ = posirdata.Files{Queries: path, Qrels: path}.Benchmark()
+		for _, err := range (posirdata.Files{Corpus: path}).Documents() {
 			if err != nil {
 				break
 			}
@@ -132,7 +132,7 @@ func FuzzJSONLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(t.TempDir(), "a.jsonl")
 		require.NoError(t, os.WriteFile(path, text, 0o666))
-		files := dataset.Files{Queries: path, Qrels: "testdata/jsonl/qrels/test.jsonl", Corpus: path}
+		files := posirdata.Files{Queries: path, Qrels: "testdata/jsonl/qrels/test.jsonl", Corpus: path}
 		if b, err := files.Benchmark(); err == nil {
 			b.Check(nil)
 			results, err := b.Evaluate(posir.Run{})

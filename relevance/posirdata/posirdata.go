@@ -1,4 +1,4 @@
-// Package dataset reads the files of PosIR and of benchmarks in its layout, as Parquet
+// Package posirdata reads the files of PosIR and of benchmarks in its layout, as Parquet
 // or as JSON lines:
 //
 //	eng-Latn/sports/queries.parquet     _id, text, pos_char_span, pos_char_length, pos_token_length
@@ -8,13 +8,13 @@
 // Characters are Unicode code points. For a setting such as fra-eng, French queries and
 // English documents, take queries and qrels of fra-Latn and the corpus of eng-Latn:
 //
-//	files, err := dataset.Find("fra-Latn/sports")
-//	english, err := dataset.Find("eng-Latn/sports")
+//	files, err := posirdata.Find("fra-Latn/sports")
+//	english, err := posirdata.Find("eng-Latn/sports")
 //	files.Corpus = english.Corpus
 //
 // It is apart from package posir so that a program with data of its own does not link
 // Parquet.
-package dataset
+package posirdata
 
 import (
 	"bufio"
