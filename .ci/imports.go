@@ -120,6 +120,18 @@ func check() ([]string, error) {
 			}
 		}
 	}
+	// What is below a folder of the core belongs to it: its users link all of that.
+	folders := make(map[string]string)
+	for _, r := range rows {
+		for _, name := range r.packages {
+			folder, _, _ := strings.Cut(name, "/")
+			if r.room == "core" {
+				folders[folder] = r.room
+			} else if folders[folder] != "" {
+				report("%s: the row %q names %s, but %s/ belongs to the row %q", document, r.room, name, folder, folders[folder])
+			}
+		}
+	}
 	for _, r := range rows {
 		for _, name := range r.packages {
 			if !used[r.room+" "+name] {
