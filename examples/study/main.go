@@ -5,7 +5,8 @@
 //
 //	go run ./examples/study -plan     # what it takes, and what it can show
 //	go run ./examples/study           # run what is missing; stop it with Ctrl-C, go on with the same command
-//	go run ./examples/study -report   # tables and figures of what there is
+//	go run ./examples/study -report docs/evidence   # tables and figures of what there is
+//	go run ./examples/study -gradients 8            # theory beside practice
 //
 // Each run is a row of docs/evidence/rows.csv, written as it ends.
 package main
@@ -40,10 +41,16 @@ func main() {
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "runs at once, each on one core")
 	plan := flag.Bool("plan", false, "say what it takes, and what it can show")
 	report := flag.String("report", "", "write tables and figures into this folder")
+	probe := flag.Int("gradients", 0, "compare gradients at the warm-ups of so many seeds, and write them beside the rows")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := do(ctx, os.Stdout, *config, *rows, *dir, *parts, *workers, *plan, *report)
+	err := error(nil)
+	if *probe > 0 {
+		err = gradients(ctx, os.Stdout, *config, *rows, *dir, *probe)
+	} else {
+		err = do(ctx, os.Stdout, *config, *rows, *dir, *parts, *workers, *plan, *report)
+	}
 	if errors.Is(err, context.Canceled) {
 		log.Fatal("stopped; the same command goes on")
 	}

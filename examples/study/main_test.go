@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -18,7 +19,7 @@ const smallStudy = `{
   "parts": [
     {"name": "grid", "question": "", "seeds": [1, 2], "arms": ["mask", "outcome"], "rates": [1e-4, 2e-4]},
     {"name": "a", "question": "", "seeds": [3, 5], "arms": ["mask", "outcome"], "grid": "grid"},
-    {"name": "b", "question": "", "seeds": [3, 4], "arms": ["permuted", "random-mask", "all-steps", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
+    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "random-mask", "all-steps", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
   ]
 }`
 
@@ -53,6 +54,11 @@ func TestStudyGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(tables), "| mask − outcome |")
 	require.FileExists(t, filepath.Join(dir, "evidence", "effects.svg"))
+
+	var out bytes.Buffer
+	require.NoError(t, gradients(context.Background(), &out, config, rows, filepath.Join(dir, "rows.csv.runs"), 1))
+	require.Contains(t, out.String(), "3,imitate,")
+	require.Contains(t, out.String(), "Spearman")
 }
 
 func withoutSeconds(lines []string) (all []string) {

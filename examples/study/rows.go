@@ -28,7 +28,7 @@ type row struct {
 var columns = func() []string {
 	c := []string{"part", "digest", "seed", "arm", "rate", "seconds", "tokens", "reward", "live"}
 	for _, set := range []string{"VALIDATION", "RANDOM", "LONGTAIL"} {
-		for _, what := range []string{"", "_inner", "_right_wrong_step", "_label_given_steps", "_malformed"} {
+		for _, what := range []string{"", "_inner", "_right_wrong_step", "_label_given_steps", "_mode", "_malformed"} {
 			c = append(c, set+what)
 		}
 	}

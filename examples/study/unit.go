@@ -61,21 +61,21 @@ func openCell(ctx context.Context, dir string, s setting, seed int) (*cell, erro
 	return c, nil
 }
 
-func (c *cell) newPolicy(dir string) (*local.Policy, rollout.Engine, error) {
+func (c *cell) newPolicy(dir string) (*model.Decoder, *local.Policy, rollout.Engine, error) {
 	s := c.setting
 	d, err := model.NewDecoder(c.backend, model.Config{
 		Vocab: c.lab.tok.VocabSize(), Dim: s.Dim, Layers: s.Layers, Heads: s.Heads, KVHeads: s.Heads, FF: s.FF, MaxSeq: s.MaxSeq,
 		TieEmbeddings: true, QKNorm: true,
 	}, uint64(c.seed))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	p, err := local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: optim.Config{Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01}, Dir: dir})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	e, err := p.NewEngine(c.lab.tok, local.EngineConfig{EOS: []int32{c.lab.end}})
-	return p, e, err
+	return d, p, e, err
 }
 
 // warm is a warm-up as a checkpoint.Training.
@@ -106,7 +106,7 @@ func (c *cell) warmUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, _, err := c.newPolicy(stage.Checkpoints().Dir)
+	_, p, _, err := c.newPolicy(stage.Checkpoints().Dir)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (c *cell) run(ctx context.Context, u unit) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, engine, err := c.newPolicy("")
+	_, p, engine, err := c.newPolicy("")
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,13 @@ func (c *cell) run(ctx context.Context, u unit) (*row, error) {
 func (r *row) measure(set string, o *rl.Rollouts, m map[string]float64, outcome string) {
 	correct := new(big.Int)
 	var inner, innerRight, allRight, labelToo float64
+	said := map[string]int{}
+	mode := 0
 	for i, g := range o.Groups {
+		if answer, ok := g[0].Trace.FinalAnswer(); ok {
+			said[answer]++
+			mode = max(mode, said[answer])
+		}
 		right := g[0].Rewards[0] >= 1
 		if right {
 			correct.SetBit(correct, i, 1)
@@ -253,6 +259,7 @@ func (r *row) measure(set string, o *rl.Rollouts, m map[string]float64, outcome 
 	if allRight > 0 {
 		r.values[set+"_label_given_steps"] = labelToo / allRight
 	}
+	r.values[set+"_mode"] = float64(mode) / float64(len(o.Groups)) // share of the commonest answer
 	r.values[set+"_malformed"] = m["malformed"]
 	if set == "LONGTAIL" {
 		r.Correct = correct.Text(62)
