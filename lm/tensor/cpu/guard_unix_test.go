@@ -78,6 +78,8 @@ func TestKernelsStayInside(t *testing.T) {
 				kern.scaleRows(f(wide), n+apart, n, f(rows))
 				kern.rmsNorm(f(rows*n), f(rows), f(rows*n), x, 1e-6)
 				kern.rmsNormGrad(f(rows*n), f(n), f(rows*n), f(rows*n), x, f(rows))
+				kern.layerNorm(f(rows*n), f(rows), f(rows), f(rows*n), x, y, 1e-6)
+				kern.layerNormGrad(f(rows*n), f(n), f(rows*n), f(rows*n), x, f(rows), f(rows))
 				kern.copyLines(rows, n, &f(wide)[0], n+apart, &f(wide)[0], n+apart, 2)
 
 				// These two may use the whole of a row's last vector.

@@ -40,6 +40,8 @@ var neonKernels = kernels{
 	scaleRows:     scaleRowsNEON,
 	rmsNorm:       rmsNormNEON,
 	rmsNormGrad:   rmsNormGradNEON,
+	layerNorm:     layerNormNEON,
+	layerNormGrad: layerNormGradNEON,
 	rotate:        rotateNEON,
 	swiGLU:        swiGLUNEON,
 	swiGLUGrad:    swiGLUGradNEON,

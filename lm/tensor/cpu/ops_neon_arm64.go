@@ -67,6 +67,16 @@ func rmsNormNEON(y, inv, x, w []float32, eps float32)
 //go:noescape
 func rmsNormGradNEON(dx, dw, dy, x, w, inv []float32)
 
+// layerNormNEON is kernels.layerNorm.
+//
+//go:noescape
+func layerNormNEON(y, mean, inv, x, w, bias []float32, eps float32)
+
+// layerNormGradNEON is kernels.layerNormGrad.
+//
+//go:noescape
+func layerNormGradNEON(dx, dw, dy, x, w, mean, inv []float32)
+
 // rotateNEON is kernels.rotate.
 //
 //go:noescape

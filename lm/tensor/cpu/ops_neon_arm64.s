@@ -1975,6 +1975,423 @@ done95:
 rows88:
 	RET
 
+// func layerNormNEON(y, mean, inv, x, w, bias []float32, eps float32)
+TEXT ·layerNormNEON(SB), NOSPLIT, $0-148
+	MOVD y_base+0(FP), R0
+	MOVD mean_base+24(FP), R1
+	MOVD inv_base+48(FP), R2
+	MOVD inv_len+56(FP), R3
+	MOVD x_base+72(FP), R4
+	MOVD w_base+96(FP), R5
+	MOVD w_len+104(FP), R6
+	MOVD bias_base+120(FP), R7
+	MOVD $constants_ops_neon<>(SB), R8
+	LSL $2, R6, R9
+	SCVTFS R6, F5
+	FMOVS eps+144(FP), F6
+	FMOVS $1.0, F7
+
+row99:
+	CBZ R3, rows100
+	WORD $0x6f00e400 // movi v0.2d, #0000000000000000
+	MOVD ZR, R10
+	SUBS $4, R6, R11
+	BLT full101end
+
+full101:
+	WORD $0x3cea6882 // ldr q2, [x4, x10]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	ADD $16, R10
+	SUBS $4, R11
+	BGE full101
+
+full101end:
+	ADDS $4, R11
+	BEQ done102
+	CMP $1, R11
+	BEQ tail103
+	CMP $2, R11
+	BEQ tail104
+
+tail105:
+	WORD $0xfc6a6882 // ldr d2, [x4, x10]
+	ADD R4, R10, R27
+	ADD $8, R27
+	WORD $0x4d408362 // ld1 {v2.s}[2], [x27]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	ADD $16, R10
+	B done102
+
+tail104:
+	WORD $0xfc6a6882 // ldr d2, [x4, x10]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	ADD $16, R10
+	B done102
+
+tail103:
+	WORD $0xbc6a6882 // ldr s2, [x4, x10]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	ADD $16, R10
+
+done102:
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	FDIVS F5, F0, F0
+	WORD $0xbd000020 // str s0, [x1]
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	WORD $0x6f00e401 // movi v1.2d, #0000000000000000
+	MOVD ZR, R11
+	SUBS $4, R6, R12
+	BLT full106end
+
+full106:
+	WORD $0x3ceb6882 // ldr q2, [x4, x11]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x4e22cc41 // fmla v1.4s, v2.4s, v2.4s
+	ADD $16, R11
+	SUBS $4, R12
+	BGE full106
+
+full106end:
+	ADDS $4, R12
+	BEQ done107
+	CMP $1, R12
+	BEQ tail108
+	CMP $2, R12
+	BEQ tail109
+
+tail110:
+	WORD $0xfc6b6882 // ldr d2, [x4, x11]
+	ADD R4, R11, R27
+	ADD $8, R27
+	WORD $0x4d408362 // ld1 {v2.s}[2], [x27]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x3dc00103 // ldr q3, [x8]
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e22cc41 // fmla v1.4s, v2.4s, v2.4s
+	ADD $16, R11
+	B done107
+
+tail109:
+	WORD $0xfc6b6882 // ldr d2, [x4, x11]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x3dc00503 // ldr q3, [x8, #16]
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e22cc41 // fmla v1.4s, v2.4s, v2.4s
+	ADD $16, R11
+	B done107
+
+tail108:
+	WORD $0xbc6b6882 // ldr s2, [x4, x11]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x3dc00903 // ldr q3, [x8, #32]
+	WORD $0x4e231c42 // and v2.16b, v2.16b, v3.16b
+	WORD $0x4e22cc41 // fmla v1.4s, v2.4s, v2.4s
+	ADD $16, R11
+
+done107:
+	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	FDIVS F5, F1, F1
+	FADDS F6, F1, F1
+	FSQRTS F1, F1
+	FDIVS F1, F7, F1
+	WORD $0xbd000041 // str s1, [x2]
+	ADD $4, R1
+	ADD $4, R2
+	WORD $0x4e040421 // dup v1.4s, v1.s[0]
+	MOVD ZR, R12
+	SUBS $4, R6, R13
+	BLT full111end
+
+full111:
+	WORD $0x3cec6882 // ldr q2, [x4, x12]
+	WORD $0x3cec68a3 // ldr q3, [x5, x12]
+	WORD $0x3cec68e4 // ldr q4, [x7, x12]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4e23cc44 // fmla v4.4s, v2.4s, v3.4s
+	WORD $0x3cac6804 // str q4, [x0, x12]
+	ADD $16, R12
+	SUBS $4, R13
+	BGE full111
+
+full111end:
+	ADDS $4, R13
+	BEQ done112
+	CMP $1, R13
+	BEQ tail113
+	CMP $2, R13
+	BEQ tail114
+
+tail115:
+	WORD $0xfc6c6882 // ldr d2, [x4, x12]
+	ADD R4, R12, R27
+	ADD $8, R27
+	WORD $0x4d408362 // ld1 {v2.s}[2], [x27]
+	WORD $0xfc6c68a3 // ldr d3, [x5, x12]
+	ADD R5, R12, R27
+	ADD $8, R27
+	WORD $0x4d408363 // ld1 {v3.s}[2], [x27]
+	WORD $0xfc6c68e4 // ldr d4, [x7, x12]
+	ADD R7, R12, R27
+	ADD $8, R27
+	WORD $0x4d408364 // ld1 {v4.s}[2], [x27]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4e23cc44 // fmla v4.4s, v2.4s, v3.4s
+	WORD $0xfc2c6804 // str d4, [x0, x12]
+	ADD R0, R12, R27
+	ADD $8, R27
+	WORD $0x4d008364 // st1 {v4.s}[2], [x27]
+	ADD $16, R12
+	B done112
+
+tail114:
+	WORD $0xfc6c6882 // ldr d2, [x4, x12]
+	WORD $0xfc6c68a3 // ldr d3, [x5, x12]
+	WORD $0xfc6c68e4 // ldr d4, [x7, x12]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4e23cc44 // fmla v4.4s, v2.4s, v3.4s
+	WORD $0xfc2c6804 // str d4, [x0, x12]
+	ADD $16, R12
+	B done112
+
+tail113:
+	WORD $0xbc6c6882 // ldr s2, [x4, x12]
+	WORD $0xbc6c68a3 // ldr s3, [x5, x12]
+	WORD $0xbc6c68e4 // ldr s4, [x7, x12]
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
+	WORD $0x4e23cc44 // fmla v4.4s, v2.4s, v3.4s
+	WORD $0xbc2c6804 // str s4, [x0, x12]
+	ADD $16, R12
+
+done112:
+	ADD R9, R4
+	ADD R9, R0
+	SUB $1, R3
+	B row99
+
+rows100:
+	RET
+
+// func layerNormGradNEON(dx, dw, dy, x, w, mean, inv []float32)
+TEXT ·layerNormGradNEON(SB), NOSPLIT, $0-168
+	MOVD dx_base+0(FP), R0
+	MOVD dw_base+24(FP), R1
+	MOVD dy_base+48(FP), R2
+	MOVD x_base+72(FP), R3
+	MOVD w_base+96(FP), R4
+	MOVD w_len+104(FP), R5
+	MOVD mean_base+120(FP), R6
+	MOVD inv_base+144(FP), R7
+	MOVD inv_len+152(FP), R8
+	LSL $2, R5, R9
+	SCVTFS R5, F5
+
+row116:
+	CBZ R8, rows117
+	WORD $0x4d40c8c6 // ld1r {v6.4s}, [x6]
+	WORD $0x4d40c8e7 // ld1r {v7.4s}, [x7]
+	ADD $4, R6
+	ADD $4, R7
+	WORD $0x6f00e400 // movi v0.2d, #0000000000000000
+	WORD $0x6f00e401 // movi v1.2d, #0000000000000000
+	MOVD ZR, R10
+	SUBS $4, R5, R11
+	BLT full118end
+
+full118:
+	WORD $0x3cea6842 // ldr q2, [x2, x10]
+	WORD $0x3cea6883 // ldr q3, [x4, x10]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x3cea6864 // ldr q4, [x3, x10]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x4e24cc41 // fmla v1.4s, v2.4s, v4.4s
+	ADD $16, R10
+	SUBS $4, R11
+	BGE full118
+
+full118end:
+	ADDS $4, R11
+	BEQ done119
+	CMP $1, R11
+	BEQ tail120
+	CMP $2, R11
+	BEQ tail121
+
+tail122:
+	WORD $0xfc6a6842 // ldr d2, [x2, x10]
+	ADD R2, R10, R27
+	ADD $8, R27
+	WORD $0x4d408362 // ld1 {v2.s}[2], [x27]
+	WORD $0xfc6a6883 // ldr d3, [x4, x10]
+	ADD R4, R10, R27
+	ADD $8, R27
+	WORD $0x4d408363 // ld1 {v3.s}[2], [x27]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0xfc6a6864 // ldr d4, [x3, x10]
+	ADD R3, R10, R27
+	ADD $8, R27
+	WORD $0x4d408364 // ld1 {v4.s}[2], [x27]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x4e24cc41 // fmla v1.4s, v2.4s, v4.4s
+	ADD $16, R10
+	B done119
+
+tail121:
+	WORD $0xfc6a6842 // ldr d2, [x2, x10]
+	WORD $0xfc6a6883 // ldr d3, [x4, x10]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0xfc6a6864 // ldr d4, [x3, x10]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x4e24cc41 // fmla v1.4s, v2.4s, v4.4s
+	ADD $16, R10
+	B done119
+
+tail120:
+	WORD $0xbc6a6842 // ldr s2, [x2, x10]
+	WORD $0xbc6a6883 // ldr s3, [x4, x10]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0xbc6a6864 // ldr s4, [x3, x10]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x4e24cc41 // fmla v1.4s, v2.4s, v4.4s
+	ADD $16, R10
+
+done119:
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e20d400 // faddp v0.4s, v0.4s, v0.4s
+	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	FDIVS F5, F0, F0
+	FDIVS F5, F1, F1
+	WORD $0x4e040400 // dup v0.4s, v0.s[0]
+	WORD $0x4e040421 // dup v1.4s, v1.s[0]
+	MOVD ZR, R11
+	SUBS $4, R5, R12
+	BLT full123end
+
+full123:
+	WORD $0x3ceb6842 // ldr q2, [x2, x11]
+	WORD $0x3ceb6864 // ldr q4, [x3, x11]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0x3ceb6823 // ldr q3, [x1, x11]
+	WORD $0x4e24cc43 // fmla v3.4s, v2.4s, v4.4s
+	WORD $0x3cab6823 // str q3, [x1, x11]
+	WORD $0x3ceb6883 // ldr q3, [x4, x11]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x4ea1cc82 // fmls v2.4s, v4.4s, v1.4s
+	WORD $0x3ceb6803 // ldr q3, [x0, x11]
+	WORD $0x4e27cc43 // fmla v3.4s, v2.4s, v7.4s
+	WORD $0x3cab6803 // str q3, [x0, x11]
+	ADD $16, R11
+	SUBS $4, R12
+	BGE full123
+
+full123end:
+	ADDS $4, R12
+	BEQ done124
+	CMP $1, R12
+	BEQ tail125
+	CMP $2, R12
+	BEQ tail126
+
+tail127:
+	WORD $0xfc6b6842 // ldr d2, [x2, x11]
+	ADD R2, R11, R27
+	ADD $8, R27
+	WORD $0x4d408362 // ld1 {v2.s}[2], [x27]
+	WORD $0xfc6b6864 // ldr d4, [x3, x11]
+	ADD R3, R11, R27
+	ADD $8, R27
+	WORD $0x4d408364 // ld1 {v4.s}[2], [x27]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0xfc6b6823 // ldr d3, [x1, x11]
+	ADD R1, R11, R27
+	ADD $8, R27
+	WORD $0x4d408363 // ld1 {v3.s}[2], [x27]
+	WORD $0x4e24cc43 // fmla v3.4s, v2.4s, v4.4s
+	WORD $0xfc2b6823 // str d3, [x1, x11]
+	ADD R1, R11, R27
+	ADD $8, R27
+	WORD $0x4d008363 // st1 {v3.s}[2], [x27]
+	WORD $0xfc6b6883 // ldr d3, [x4, x11]
+	ADD R4, R11, R27
+	ADD $8, R27
+	WORD $0x4d408363 // ld1 {v3.s}[2], [x27]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x4ea1cc82 // fmls v2.4s, v4.4s, v1.4s
+	WORD $0xfc6b6803 // ldr d3, [x0, x11]
+	ADD R0, R11, R27
+	ADD $8, R27
+	WORD $0x4d408363 // ld1 {v3.s}[2], [x27]
+	WORD $0x4e27cc43 // fmla v3.4s, v2.4s, v7.4s
+	WORD $0xfc2b6803 // str d3, [x0, x11]
+	ADD R0, R11, R27
+	ADD $8, R27
+	WORD $0x4d008363 // st1 {v3.s}[2], [x27]
+	ADD $16, R11
+	B done124
+
+tail126:
+	WORD $0xfc6b6842 // ldr d2, [x2, x11]
+	WORD $0xfc6b6864 // ldr d4, [x3, x11]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0xfc6b6823 // ldr d3, [x1, x11]
+	WORD $0x4e24cc43 // fmla v3.4s, v2.4s, v4.4s
+	WORD $0xfc2b6823 // str d3, [x1, x11]
+	WORD $0xfc6b6883 // ldr d3, [x4, x11]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x4ea1cc82 // fmls v2.4s, v4.4s, v1.4s
+	WORD $0xfc6b6803 // ldr d3, [x0, x11]
+	WORD $0x4e27cc43 // fmla v3.4s, v2.4s, v7.4s
+	WORD $0xfc2b6803 // str d3, [x0, x11]
+	ADD $16, R11
+	B done124
+
+tail125:
+	WORD $0xbc6b6842 // ldr s2, [x2, x11]
+	WORD $0xbc6b6864 // ldr s4, [x3, x11]
+	WORD $0x4ea6d484 // fsub v4.4s, v4.4s, v6.4s
+	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
+	WORD $0xbc6b6823 // ldr s3, [x1, x11]
+	WORD $0x4e24cc43 // fmla v3.4s, v2.4s, v4.4s
+	WORD $0xbc2b6823 // str s3, [x1, x11]
+	WORD $0xbc6b6883 // ldr s3, [x4, x11]
+	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
+	WORD $0x4ea0d442 // fsub v2.4s, v2.4s, v0.4s
+	WORD $0x4ea1cc82 // fmls v2.4s, v4.4s, v1.4s
+	WORD $0xbc6b6803 // ldr s3, [x0, x11]
+	WORD $0x4e27cc43 // fmla v3.4s, v2.4s, v7.4s
+	WORD $0xbc2b6803 // str s3, [x0, x11]
+	ADD $16, R11
+
+done124:
+	ADD R9, R0
+	ADD R9, R2
+	ADD R9, R3
+	SUB $1, R8
+	B row116
+
+rows117:
+	RET
+
 // func rotateNEON(x, cos, sin []float32, sign float32)
 TEXT ·rotateNEON(SB), NOSPLIT, $0-76
 	MOVD x_base+0(FP), R0
@@ -1985,14 +2402,14 @@ TEXT ·rotateNEON(SB), NOSPLIT, $0-76
 	FMOVS sign+72(FP), F0
 	WORD $0x4e040400 // dup v0.4s, v0.s[0]
 
-head99:
-	CBZ R1, heads100
+head128:
+	CBZ R1, heads129
 	ADD R3<<2, R0, R5
 	MOVD ZR, R6
 	SUBS $4, R3, R7
-	BLT full101end
+	BLT full130end
 
-full101:
+full130:
 	WORD $0x3ce66841 // ldr q1, [x2, x6]
 	WORD $0x3ce66882 // ldr q2, [x4, x6]
 	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
@@ -2006,17 +2423,17 @@ full101:
 	WORD $0x3ca668a4 // str q4, [x5, x6]
 	ADD $16, R6
 	SUBS $4, R7
-	BGE full101
+	BGE full130
 
-full101end:
+full130end:
 	ADDS $4, R7
-	BEQ done102
+	BEQ done131
 	CMP $1, R7
-	BEQ tail103
+	BEQ tail132
 	CMP $2, R7
-	BEQ tail104
+	BEQ tail133
 
-tail105:
+tail134:
 	WORD $0xfc666841 // ldr d1, [x2, x6]
 	ADD R2, R6, R27
 	ADD $8, R27
@@ -2047,9 +2464,9 @@ tail105:
 	ADD $8, R27
 	WORD $0x4d008364 // st1 {v4.s}[2], [x27]
 	ADD $16, R6
-	B done102
+	B done131
 
-tail104:
+tail133:
 	WORD $0xfc666841 // ldr d1, [x2, x6]
 	WORD $0xfc666882 // ldr d2, [x4, x6]
 	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
@@ -2062,9 +2479,9 @@ tail104:
 	WORD $0xfc266805 // str d5, [x0, x6]
 	WORD $0xfc2668a4 // str d4, [x5, x6]
 	ADD $16, R6
-	B done102
+	B done131
 
-tail103:
+tail132:
 	WORD $0xbc666841 // ldr s1, [x2, x6]
 	WORD $0xbc666882 // ldr s2, [x4, x6]
 	WORD $0x6e20dc42 // fmul v2.4s, v2.4s, v0.4s
@@ -2078,12 +2495,12 @@ tail103:
 	WORD $0xbc2668a4 // str s4, [x5, x6]
 	ADD $16, R6
 
-done102:
+done131:
 	ADD R3<<2, R5, R0
 	SUB R3<<1, R1
-	B head99
+	B head128
 
-heads100:
+heads129:
 	RET
 
 // func swiGLUNEON(y, gate, up []float32)
@@ -2096,9 +2513,9 @@ TEXT ·swiGLUNEON(SB), NOSPLIT, $0-72
 	WORD $0x3dc03880 // ldr q0, [x4, #224]
 	MOVD ZR, R5
 	SUBS $4, R3, R6
-	BLT full106end
+	BLT full135end
 
-full106:
+full135:
 	WORD $0x3ce56821 // ldr q1, [x1, x5]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
 	WORD $0x3dc00c85 // ldr q5, [x4, #48]
@@ -2145,17 +2562,17 @@ full106:
 	WORD $0x3ca56802 // str q2, [x0, x5]
 	ADD $16, R5
 	SUBS $4, R6
-	BGE full106
+	BGE full135
 
-full106end:
+full135end:
 	ADDS $4, R6
-	BEQ done107
+	BEQ done136
 	CMP $1, R6
-	BEQ tail108
+	BEQ tail137
 	CMP $2, R6
-	BEQ tail109
+	BEQ tail138
 
-tail110:
+tail139:
 	WORD $0xfc656821 // ldr d1, [x1, x5]
 	ADD R1, R5, R27
 	ADD $8, R27
@@ -2210,9 +2627,9 @@ tail110:
 	ADD $8, R27
 	WORD $0x4d008362 // st1 {v2.s}[2], [x27]
 	ADD $16, R5
-	B done107
+	B done136
 
-tail109:
+tail138:
 	WORD $0xfc656821 // ldr d1, [x1, x5]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
 	WORD $0x3dc00c85 // ldr q5, [x4, #48]
@@ -2258,9 +2675,9 @@ tail109:
 	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
 	WORD $0xfc256802 // str d2, [x0, x5]
 	ADD $16, R5
-	B done107
+	B done136
 
-tail108:
+tail137:
 	WORD $0xbc656821 // ldr s1, [x1, x5]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
 	WORD $0x3dc00c85 // ldr q5, [x4, #48]
@@ -2307,7 +2724,7 @@ tail108:
 	WORD $0xbc256802 // str s2, [x0, x5]
 	ADD $16, R5
 
-done107:
+done136:
 	RET
 
 // func swiGLUGradNEON(dgate, dup, dy, gate, up []float32)
@@ -2322,9 +2739,9 @@ TEXT ·swiGLUGradNEON(SB), NOSPLIT, $0-120
 	WORD $0x3dc038c0 // ldr q0, [x6, #224]
 	MOVD ZR, R7
 	SUBS $4, R5, R8
-	BLT full111end
+	BLT full140end
 
-full111:
+full140:
 	WORD $0x3ce76861 // ldr q1, [x3, x7]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
 	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
@@ -2378,17 +2795,17 @@ full111:
 	WORD $0x3ca76804 // str q4, [x0, x7]
 	ADD $16, R7
 	SUBS $4, R8
-	BGE full111
+	BGE full140
 
-full111end:
+full140end:
 	ADDS $4, R8
-	BEQ done112
+	BEQ done141
 	CMP $1, R8
-	BEQ tail113
+	BEQ tail142
 	CMP $2, R8
-	BEQ tail114
+	BEQ tail143
 
-tail115:
+tail144:
 	WORD $0xfc676861 // ldr d1, [x3, x7]
 	ADD R3, R7, R27
 	ADD $8, R27
@@ -2456,9 +2873,9 @@ tail115:
 	ADD $8, R27
 	WORD $0x4d008364 // st1 {v4.s}[2], [x27]
 	ADD $16, R7
-	B done112
+	B done141
 
-tail114:
+tail143:
 	WORD $0xfc676861 // ldr d1, [x3, x7]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
 	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
@@ -2511,9 +2928,9 @@ tail114:
 	WORD $0x6e25dc84 // fmul v4.4s, v4.4s, v5.4s
 	WORD $0xfc276804 // str d4, [x0, x7]
 	ADD $16, R7
-	B done112
+	B done141
 
-tail113:
+tail142:
 	WORD $0xbc676861 // ldr s1, [x3, x7]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
 	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
@@ -2567,7 +2984,7 @@ tail113:
 	WORD $0xbc276804 // str s4, [x0, x7]
 	ADD $16, R7
 
-done112:
+done141:
 	RET
 
 // func geluNEON(y, x []float32)
@@ -2579,9 +2996,9 @@ TEXT ·geluNEON(SB), NOSPLIT, $0-48
 	WORD $0x3dc03860 // ldr q0, [x3, #224]
 	MOVD ZR, R4
 	SUBS $4, R2, R5
-	BLT full116end
+	BLT full145end
 
-full116:
+full145:
 	WORD $0x3ce46821 // ldr q1, [x1, x4]
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
@@ -2656,17 +3073,17 @@ full116:
 	WORD $0x3ca46802 // str q2, [x0, x4]
 	ADD $16, R4
 	SUBS $4, R5
-	BGE full116
+	BGE full145
 
-full116end:
+full145end:
 	ADDS $4, R5
-	BEQ done117
+	BEQ done146
 	CMP $1, R5
-	BEQ tail118
+	BEQ tail147
 	CMP $2, R5
-	BEQ tail119
+	BEQ tail148
 
-tail120:
+tail149:
 	WORD $0xfc646821 // ldr d1, [x1, x4]
 	ADD R1, R4, R27
 	ADD $8, R27
@@ -2746,9 +3163,9 @@ tail120:
 	ADD $8, R27
 	WORD $0x4d008362 // st1 {v2.s}[2], [x27]
 	ADD $16, R4
-	B done117
+	B done146
 
-tail119:
+tail148:
 	WORD $0xfc646821 // ldr d1, [x1, x4]
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
@@ -2822,9 +3239,9 @@ tail119:
 	WORD $0x6e21dc42 // fmul v2.4s, v2.4s, v1.4s
 	WORD $0xfc246802 // str d2, [x0, x4]
 	ADD $16, R4
-	B done117
+	B done146
 
-tail118:
+tail147:
 	WORD $0xbc646821 // ldr s1, [x1, x4]
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
@@ -2899,7 +3316,7 @@ tail118:
 	WORD $0xbc246802 // str s2, [x0, x4]
 	ADD $16, R4
 
-done117:
+done146:
 	RET
 
 // func geluGradNEON(dx, dy, x []float32)
@@ -2912,9 +3329,9 @@ TEXT ·geluGradNEON(SB), NOSPLIT, $0-72
 	WORD $0x3dc03880 // ldr q0, [x4, #224]
 	MOVD ZR, R5
 	SUBS $4, R3, R6
-	BLT full121end
+	BLT full150end
 
-full121:
+full150:
 	WORD $0x3ce56841 // ldr q1, [x2, x5]
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
@@ -2993,17 +3410,17 @@ full121:
 	WORD $0x3ca56802 // str q2, [x0, x5]
 	ADD $16, R5
 	SUBS $4, R6
-	BGE full121
+	BGE full150
 
-full121end:
+full150end:
 	ADDS $4, R6
-	BEQ done122
+	BEQ done151
 	CMP $1, R6
-	BEQ tail123
+	BEQ tail152
 	CMP $2, R6
-	BEQ tail124
+	BEQ tail153
 
-tail125:
+tail154:
 	WORD $0xfc656841 // ldr d1, [x2, x5]
 	ADD R2, R5, R27
 	ADD $8, R27
@@ -3090,9 +3507,9 @@ tail125:
 	ADD $8, R27
 	WORD $0x4d008362 // st1 {v2.s}[2], [x27]
 	ADD $16, R5
-	B done122
+	B done151
 
-tail124:
+tail153:
 	WORD $0xfc656841 // ldr d1, [x2, x5]
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
@@ -3170,9 +3587,9 @@ tail124:
 	WORD $0x6e23dc42 // fmul v2.4s, v2.4s, v3.4s
 	WORD $0xfc256802 // str d2, [x0, x5]
 	ADD $16, R5
-	B done122
+	B done151
 
-tail123:
+tail152:
 	WORD $0xbc656841 // ldr s1, [x2, x5]
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
@@ -3251,7 +3668,7 @@ tail123:
 	WORD $0xbc256802 // str s2, [x0, x5]
 	ADD $16, R5
 
-done122:
+done151:
 	RET
 
 // func adamWNEON(p, g, m, v []float32, f *[9]float32)
@@ -3282,9 +3699,9 @@ TEXT ·adamWNEON(SB), NOSPLIT, $0-104
 	ADD $4, R5
 	MOVD ZR, R6
 	SUBS $4, R4, R7
-	BLT full126end
+	BLT full155end
 
-full126:
+full155:
 	WORD $0x3ce66834 // ldr q20, [x1, x6]
 	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
 	WORD $0x3ce66855 // ldr q21, [x2, x6]
@@ -3307,17 +3724,17 @@ full126:
 	WORD $0x3ca66816 // str q22, [x0, x6]
 	ADD $16, R6
 	SUBS $4, R7
-	BGE full126
+	BGE full155
 
-full126end:
+full155end:
 	ADDS $4, R7
-	BEQ done127
+	BEQ done156
 	CMP $1, R7
-	BEQ tail128
+	BEQ tail157
 	CMP $2, R7
-	BEQ tail129
+	BEQ tail158
 
-tail130:
+tail159:
 	WORD $0xfc666834 // ldr d20, [x1, x6]
 	ADD R1, R6, R27
 	ADD $8, R27
@@ -3360,9 +3777,9 @@ tail130:
 	ADD $8, R27
 	WORD $0x4d008376 // st1 {v22.s}[2], [x27]
 	ADD $16, R6
-	B done127
+	B done156
 
-tail129:
+tail158:
 	WORD $0xfc666834 // ldr d20, [x1, x6]
 	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
 	WORD $0xfc666855 // ldr d21, [x2, x6]
@@ -3384,9 +3801,9 @@ tail129:
 	WORD $0x4eb5d6d6 // fsub v22.4s, v22.4s, v21.4s
 	WORD $0xfc266816 // str d22, [x0, x6]
 	ADD $16, R6
-	B done127
+	B done156
 
-tail128:
+tail157:
 	WORD $0xbc666834 // ldr s20, [x1, x6]
 	WORD $0x6e20de94 // fmul v20.4s, v20.4s, v0.4s
 	WORD $0xbc666855 // ldr s21, [x2, x6]
@@ -3409,7 +3826,7 @@ tail128:
 	WORD $0xbc266816 // str s22, [x0, x6]
 	ADD $16, R6
 
-done127:
+done156:
 	RET
 
 // func transpose8NEON(k int, dst *float32, to int, src *float32, from int)
@@ -3422,8 +3839,8 @@ TEXT ·transpose8NEON(SB), NOSPLIT, $0-40
 	MOVD from+32(FP), R4
 	LSL $2, R4, R4
 
-block131:
-	CBZ R0, transposed132
+block160:
+	CBZ R0, transposed161
 	MOVD R3, R5
 	WORD $0x3dc000a0 // ldr q0, [x5]
 	ADD R4, R5
@@ -3478,9 +3895,9 @@ block131:
 	MOVD R6, R1
 	ADD $16, R3
 	SUB $4, R0
-	B block131
+	B block160
 
-transposed132:
+transposed161:
 	RET
 
 // func roundPairsNEON(rows, half int, dst, src *float32)
@@ -3495,11 +3912,11 @@ TEXT ·roundPairsNEON(SB), NOSPLIT, $0-32
 	WORD $0x3dc0b892 // ldr q18, [x4, #736]
 	WORD $0x3dc0bc93 // ldr q19, [x4, #752]
 
-row133:
+row162:
 	MOVD R1, R5
 	ADD R1<<2, R3, R6
 
-vector134:
+vector163:
 	WORD $0x3dc00060 // ldr q0, [x3]
 	WORD $0x3dc000c1 // ldr q1, [x6]
 	WORD $0x6f300402 // ushr v2.4s, v0.4s, #16
@@ -3524,8 +3941,8 @@ vector134:
 	ADD $16, R6
 	ADD $16, R2
 	SUBS $4, R5
-	BNE vector134
+	BNE vector163
 	MOVD R6, R3
 	SUBS $1, R0
-	BNE row133
+	BNE row162
 	RET
