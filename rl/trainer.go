@@ -410,7 +410,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 				}
 			})
 		}
-		if err := t.fill(ctx, b); err != nil {
+		if err := t.fill(ctx, b, sub.Problems); err != nil {
 			return nil, err
 		}
 		parts = append(parts, b)
@@ -429,9 +429,9 @@ func (r *Rollouts) each(b *Batch, f func(s *Sample, g rollout.Group, c *rollout.
 	}
 }
 
-// fill fills in Old, if there will be more than one update, and Ref, if the
-// objective needs it.
-func (t *Trainer) fill(ctx context.Context, b *Batch) error {
+// fill fills in Old, if there will be more than one update, and what the objective
+// needs of reference and teacher.
+func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error {
 	var old, ref LogProber
 	switch {
 	case t.c.Batching.OptimSteps() == 1:
@@ -448,7 +448,11 @@ func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	if t.c.Objective.Needs()&objective.InputRef != 0 {
 		ref = t.c.Reference
 	}
-	if err := b.fillMissing(ctx, old, ref); err != nil {
+	err := b.fillMissing(ctx, old, ref)
+	if err == nil && t.c.Teacher != nil {
+		err = t.c.Teacher.Fill(ctx, b, problems, t.c.Policy, t.c.Objective.Needs())
+	}
+	if err != nil {
 		return fmt.Errorf("rl: log-probs before the update: %w", err)
 	}
 	return nil
