@@ -28,6 +28,18 @@
 // A policy must first write the task's format, at least sometimes: [Imitation]
 // teaches it from completions that are given (a warm-up, or SFT).
 //
+// # Distillation
+//
+// Config.Teacher is a model that the policy learns from on its own samples:
+//
+//	Objective: objective.ReverseKL{},
+//	Teacher:   &rl.Teacher{LogProber: teacher, K: 64, Candidates: rl.CandidatesPolicy},
+//
+// [Teacher] says what it needs, docs/distillation.md which objective is which method.
+// [MixedEngine] mixes in completions that are not the policy's, [Imitation] takes a
+// teacher for given ones, and [Rollouts.Best] makes demonstrations of a teacher's
+// texts. In a loop of your own, [Teacher.Fill] comes before the first update.
+//
 // # Your own policy
 //
 // Every objective is a function of per-token log-probs (and sometimes entropies)
@@ -47,7 +59,11 @@
 //     error; with a policy that is no Publisher, the engine gets no weights.
 //   - A [Policy] that cannot do everything is a [Supporter], so that NewTrainer
 //     can refuse an objective, a temperature or clipping before the run.
-//   - A reference policy that may have no log-probs to give is a [LogProbChecker].
+//   - A reference policy or teacher that may have no log-probs to give is a
+//     [LogProbChecker].
+//   - A teacher that gives its most likely tokens is a [TopLogProber], and a
+//     [TopLogProbChecker] if it may not; one that gives log-probs of the policy's is
+//     a [CandidateProber]. A policy that chooses candidates is a [TopLogProber].
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].
