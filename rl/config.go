@@ -37,7 +37,8 @@ type Config struct {
 	// RewardKL is set or the objective needs objective.InputRef.
 	Reference LogProber
 	// Teacher is what the policy is distilled from; required if the objective needs
-	// objective.InputTeacher or objective.InputCandidates.
+	// objective.InputTeacher or objective.InputCandidates. With a teacher,
+	// completions without a usable reward are trained on, too, with advantage 0.
 	Teacher *Teacher
 
 	// Estimator makes advantages of rewards; nil means

@@ -98,7 +98,7 @@
 // A reward that could not be judged is NaN, never 0. A completion without a usable
 // reward is unscorable: it is in no baseline, and its tokens are excluded, so it
 // is in no denominator either, unless step credit or shaping gives it an
-// advantage.
+// advantage, or there is a teacher.
 //
 // # Randomness and resuming
 //

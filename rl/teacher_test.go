@@ -70,9 +70,8 @@ func TestOnPolicyDistillation(t *testing.T) {
 			config, p := setup()
 			teacher := wise()
 			config.Objective, config.Steps, config.Estimator = c.o, c.steps, nil
-			if _, ok := c.o.(objective.Distilled); ok {
-				config.Source = &rl.SliceSource{Problems: unjudged(problems(8)), Seed: 1}
-			} else {
+			config.Source = &rl.SliceSource{Problems: unjudged(problems(8)), Seed: 1}
+			if _, ok := c.o.(objective.Distilled); !ok {
 				config.LR = rl.Constant{LR: 4}
 			}
 			config.Teacher = &rl.Teacher{LogProber: teacher, K: c.k, Candidates: c.of}
@@ -100,20 +99,19 @@ func TestOnPolicyDistillation(t *testing.T) {
 	}
 }
 
-// unjudged problems have the same reward for all completions.
+// unjudged problems have no reward that anybody could judge.
 func unjudged(ps []rl.Problem) (out []rl.Problem) {
 	for _, p := range ps {
-		out = append(out, same{p})
+		out = append(out, unscored{p})
 	}
 	return out
 }
 
-type same struct{ rl.Problem }
+type unscored struct{ rl.Problem }
 
-func (s same) Judge(ctx context.Context, c *rollout.Completion) error {
-	err := s.Problem.Judge(ctx, c)
-	c.Rewards = []float64{1}
-	return err
+func (unscored) Judge(_ context.Context, c *rollout.Completion) error {
+	c.Rewards = nil
+	return nil
 }
 
 // A teacher judges the same completions after a prompt of its own.

@@ -391,6 +391,11 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		}
 		sub := r.Subset(from, to)
 		b := sub.Batch()
+		if t.c.Teacher != nil { // who has something to say without a reward, too
+			for i := range b.Samples {
+				b.Samples[i].Excluded = false
+			}
+		}
 		if t.c.ExcludeTruncated {
 			sub.each(b, func(s *Sample, _ rollout.Group, c *rollout.Completion) {
 				s.Emptied = c.Finish == rollout.FinishLength

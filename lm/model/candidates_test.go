@@ -160,6 +160,27 @@ func cmpFloat(a, b float64) int {
 	return 0
 }
 
+// 1,024 rows of 32,768 logits would take 128 MiB. Candidates are found in 16 MiB of
+// them, and trained with the 64 MiB that the head keeps for Backward.
+func TestCandidatesAreFoundInChunks(t *testing.T) {
+	d, err := NewDecoder(newCPU(t), Config{Vocab: 1 << 15, Dim: 4, Layers: 1, Heads: 1, KVHeads: 1, FF: 4, MaxSeq: 1025}, 7)
+	require.NoError(t, err)
+	defer d.Free()
+	var p Pack
+	p.Add(make([]int32, 1024), -1)
+	rows := make([]int32, 1024)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
+	c := NewCandidates(1024, 16)
+	require.NoError(t, d.TopK(&p, rows, 1, c))
+	require.Less(t, d.ActivationBytes(), 20<<20)
+	c.Grad[0] = 1
+	require.NoError(t, d.Forward(&p, &Targets{Rows: rows, IDs: make([]int32, 1024), Candidates: c}, make([]float32, 1024), nil))
+	require.NoError(t, d.Backward(make([]float32, 1024), nil))
+	require.Less(t, d.ActivationBytes(), 70<<20)
+}
+
 // Of equal logits the smaller ids come first, and a row of NaN has none.
 func TestTopRows(t *testing.T) {
 	nan := float32(math.NaN())
