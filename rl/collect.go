@@ -282,10 +282,10 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 
 // Best returns the best completion of each group as a demonstration, for
 // sequence-level distillation (Kim and Rush, arXiv:1606.07947, with rules in place of
-// the likelihood) from a teacher's rollouts: that with the highest first reward, of
-// equal ones with the fewest incorrect and broken steps, and of those the first. A
-// group has none if no completion has a reward of at least the given one; truncated
-// and unscorable completions are never the best.
+// the likelihood) from a teacher's rollouts: that with the highest first reward; of
+// equal ones, one that is not truncated; of those, that with the fewest incorrect and
+// broken steps; and of those the first. A group has none if no completion has a reward
+// of at least the given one; an unscorable completion is never the best.
 //
 // encode makes the demonstration, for a policy with another tokenizer or another
 // prompt, by the problem and the completion's text. nil takes the teacher's prompts
@@ -296,10 +296,7 @@ func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Complet
 		var best *rollout.Completion
 		for i := range group {
 			c := &group[i]
-			if len(c.Tokens) == 0 || len(c.Rewards) == 0 || !(c.Rewards[0] >= least) || c.Finish == rollout.FinishLength {
-				continue
-			}
-			if best == nil || c.Rewards[0] > best.Rewards[0] || c.Rewards[0] == best.Rewards[0] && wrongSteps(c) < wrongSteps(best) {
+			if len(c.Tokens) > 0 && len(c.Rewards) > 0 && c.Rewards[0] >= least && (best == nil || better(c, best)) {
 				best = c
 			}
 		}
@@ -316,6 +313,17 @@ func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Complet
 		demos = append(demos, d)
 	}
 	return demos, nil
+}
+
+// better reports whether a is better than b by the rules.
+func better(a, b *rollout.Completion) bool {
+	switch truncated := a.Finish == rollout.FinishLength; {
+	case a.Rewards[0] != b.Rewards[0]:
+		return a.Rewards[0] > b.Rewards[0]
+	case truncated != (b.Finish == rollout.FinishLength):
+		return !truncated
+	}
+	return wrongSteps(a) < wrongSteps(b)
 }
 
 // wrongSteps counts the incorrect and broken steps.

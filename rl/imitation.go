@@ -157,8 +157,8 @@ func (m *Imitation) Step(ctx context.Context, i int) (map[string]float64, error)
 	}
 	opt := OptimOptions{LR: m.LR.At(int64(i)), MaxNorm: m.MaxNorm}
 	if m.Teacher != nil {
-		if err := m.Teacher.Fill(ctx, b, nil, m.Policy, m.objective().Needs()); err != nil {
-			return nil, fmt.Errorf("rl: demonstrations %d to %d: %w", i*m.Batch, (i+1)*m.Batch-1, err)
+		if err := m.Teacher.fill(ctx, b, nil, m.Policy, m.objective().Needs()); err != nil {
+			return nil, fmt.Errorf("rl: log-probs of the teacher for demonstrations %d to %d: %w", i*m.Batch, (i+1)*m.Batch-1, err)
 		}
 	}
 	info, err := Update(ctx, m.Policy, b, m.objective(), max(m.Accumulate, 1), opt)

@@ -186,9 +186,20 @@ func (t *Teacher) validate(needs objective.Inputs, policy LogProber) error {
 // Fill gives every sample of b what an objective needs of the teacher: Teacher, and
 // Cand with the teacher's log-probs. problems are those of b's prompts, in their
 // order; only Prompt reads them. policy is asked for its most likely tokens if it
-// chooses the candidates. A trainer calls Fill once for a collection, before the first
-// update on it.
+// chooses the candidates. Call it once for a collection, before the first update on it,
+// as a trainer does.
 func (t *Teacher) Fill(ctx context.Context, b *Batch, problems []Problem, policy LogProber, needs objective.Inputs) error {
+	if err := t.validate(needs, policy); err != nil {
+		return fmt.Errorf("rl: %w", err)
+	}
+	if err := t.fill(ctx, b, problems, policy, needs); err != nil {
+		return fmt.Errorf("rl: log-probs of the teacher: %w", err)
+	}
+	return nil
+}
+
+// fill is Fill of a valid teacher.
+func (t *Teacher) fill(ctx context.Context, b *Batch, problems []Problem, policy LogProber, needs objective.Inputs) error {
 	theirs, err := t.batch(b, problems)
 	if err != nil {
 		return err
@@ -199,7 +210,7 @@ func (t *Teacher) Fill(ctx context.Context, b *Batch, problems []Problem, policy
 			dst[i] = make([]float64, len(b.Samples[i].Tokens))
 		}
 		if err := t.LogProber.LogProbs(ctx, theirs, dst); err != nil {
-			return fmt.Errorf("of the teacher: %w", err)
+			return err
 		}
 		for i := range dst {
 			b.Samples[i].Teacher = dst[i]
@@ -251,7 +262,7 @@ func (t *Teacher) candidates(ctx context.Context, b, theirs *Batch, policy LogPr
 	if t.Candidates != CandidatesPolicy {
 		tops = NewTops(b, k)
 		if err := t.LogProber.(TopLogProber).TopLogProbs(ctx, theirs, k, tops); err != nil {
-			return nil, 0, fmt.Errorf("candidates of the teacher: %w", err)
+			return nil, 0, fmt.Errorf("its candidates: %w", err)
 		}
 		if t.Candidates == CandidatesTeacher {
 			return tops, k, nil
@@ -260,7 +271,7 @@ func (t *Teacher) candidates(ctx context.Context, b, theirs *Batch, policy LogPr
 	}
 	own := NewTops(b, k)
 	if err := policy.(TopLogProber).TopLogProbs(ctx, b, k, own); err != nil {
-		return nil, 0, fmt.Errorf("candidates of the policy: %w", err)
+		return nil, 0, fmt.Errorf("the policy's candidates: %w", err)
 	}
 	if t.Candidates == CandidatesUnion {
 		for i := range own {
@@ -270,7 +281,7 @@ func (t *Teacher) candidates(ctx context.Context, b, theirs *Batch, policy LogPr
 		}
 	}
 	if err := t.LogProber.(CandidateProber).CandidateLogProbs(ctx, theirs, k, own); err != nil {
-		return nil, 0, fmt.Errorf("the policy's candidates under the teacher: %w", err)
+		return nil, 0, fmt.Errorf("of the policy's candidates: %w", err)
 	}
 	return own, k, nil
 }

@@ -149,6 +149,29 @@ func TestTeacherWithItsOwnPrompt(t *testing.T) {
 	require.ErrorContains(t, own.Fill(ctx, b, r.Problems, p, needs), "the teacher's prompt of problem 0: it is empty")
 	own.Prompt = func(rl.Problem) ([]int32, error) { return nil, errors.New("no criteria") }
 	require.ErrorContains(t, own.Fill(ctx, b, r.Problems, p, needs), "no criteria")
+	own.K = 0
+	require.ErrorContains(t, own.Fill(ctx, b, r.Problems, p, needs), "rl: Teacher.K is 0")
+}
+
+// Sequence-level distillation: a policy imitates the best of eight texts of a teacher
+// that is right half of the time, and is right more often than the teacher.
+func TestSequenceLevelDistillation(t *testing.T) {
+	teacher := policytest.NewTablePolicy(vocab, nil, -1)
+	for v := range int32(vocab) {
+		teacher.Logits(v)[(v+1)%vocab] = 2.2 // .69 for each of two tokens
+	}
+	r, err := rl.Collect(t.Context(), teacher, problems(8), [2]uint64{5, 0})
+	require.NoError(t, err)
+	require.InDelta(t, .5, rl.Summarize(r)["reward/0"], .25)
+	demos, err := r.Best(1, nil)
+	require.NoError(t, err)
+	require.Len(t, demos, vocab)
+	student := policytest.NewTablePolicy(vocab, nil, -1)
+	m := rl.Imitation{Policy: student, Demonstrations: rl.Shuffled(demos, 1), Batch: vocab, Steps: 200, LR: rl.Constant{LR: 5}}
+	require.NoError(t, m.Run(t.Context()))
+	_, metrics, err := rl.EvaluateProblems(t.Context(), student, problems(64), 5)
+	require.NoError(t, err)
+	require.Greater(t, metrics["reward/0"], .95)
 }
 
 // The union has the teacher's candidates, then the policy's best others.
@@ -176,7 +199,7 @@ func TestUnionOfCandidates(t *testing.T) {
 		require.Equal(t, of.String(), string(text))
 	}
 	own := rl.Teacher{LogProber: teacher, K: 4, Candidates: rl.CandidatesUnion}
-	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "candidates of the policy: policytest: 8 candidates, want 1 to 6")
+	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: log-probs of the teacher: the policy's candidates: policytest: 8 candidates, want 1 to 6")
 }
 
 type spelling string
@@ -278,7 +301,7 @@ func TestMixedEngine(t *testing.T) {
 	}
 }
 
-// Of each group the best by the rules: reward, then steps, then order.
+// Of each group the best by the rules: reward, then the end, then steps, then order.
 func TestBest(t *testing.T) {
 	completion := func(i int, reward float64, verdicts ...rollout.Verdict) rollout.Completion {
 		c := rollout.Completion{Index: i, Tokens: []int32{int32(i)}, Rewards: []float64{reward}, Finish: rollout.FinishStop}
@@ -288,13 +311,13 @@ func TestBest(t *testing.T) {
 		return c
 	}
 	right, wrong, broken := rollout.VerdictCorrect, rollout.VerdictIncorrect, rollout.VerdictBroken
-	truncated := completion(4, 2)
+	truncated := completion(4, 1, right, right)
 	truncated.Finish = rollout.FinishLength
 	r := &rl.Rollouts{
 		Problems: problems(1)[:3],
 		Requests: []rollout.Request{{Prompt: []int32{10}}, {Prompt: []int32{11}}, {Prompt: []int32{12}}},
 		Groups: []rollout.Group{
-			{completion(0, .5), completion(1, 1, right, wrong), completion(2, 1, right, right), completion(3, 1, right, right), truncated},
+			{completion(0, .5), truncated, completion(1, 1, right, wrong), completion(2, 1, right, right), completion(3, 1, right, right)},
 			{completion(0, math.NaN()), completion(1, .4)},
 			{completion(0, .6, broken, wrong), completion(1, .6, wrong, rollout.VerdictUnknown)},
 		},

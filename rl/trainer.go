@@ -453,12 +453,14 @@ func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error 
 	if t.c.Objective.Needs()&objective.InputRef != 0 {
 		ref = t.c.Reference
 	}
-	err := b.fillMissing(ctx, old, ref)
-	if err == nil && t.c.Teacher != nil {
-		err = t.c.Teacher.Fill(ctx, b, problems, t.c.Policy, t.c.Objective.Needs())
-	}
-	if err != nil {
+	if err := b.fillMissing(ctx, old, ref); err != nil {
 		return fmt.Errorf("rl: log-probs before the update: %w", err)
+	}
+	if t.c.Teacher == nil {
+		return nil
+	}
+	if err := t.c.Teacher.fill(ctx, b, problems, t.c.Policy, t.c.Objective.Needs()); err != nil {
+		return fmt.Errorf("rl: log-probs of the teacher: %w", err)
 	}
 	return nil
 }
