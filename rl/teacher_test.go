@@ -99,6 +99,21 @@ func TestOnPolicyDistillation(t *testing.T) {
 	}
 }
 
+// Candidates do not depend on how a mini-batch is divided into passes.
+func TestCandidatesWithAccumulation(t *testing.T) {
+	var want []float64
+	for _, passes := range []int{1, 2} {
+		config, p := setup()
+		config.Objective, config.Teacher = objective.ReverseKL{}, &rl.Teacher{LogProber: wise(), K: 2, Candidates: rl.CandidatesUnion}
+		config.Batching.MiniBatches, config.Batching.Accumulate, config.Batching.Epochs = 2, passes, 2
+		run(t, config)
+		if want == nil {
+			want = logits(p)
+		}
+		require.InDeltaSlice(t, want, logits(p), 1e-12)
+	}
+}
+
 // unjudged problems have no reward that anybody could judge.
 func unjudged(ps []rl.Problem) (out []rl.Problem) {
 	for _, p := range ps {
