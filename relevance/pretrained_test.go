@@ -9,8 +9,6 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
-	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -65,28 +63,4 @@ func TestPretrainedPolicy(t *testing.T) {
 			require.Equal(t, c.template != "", info.Chat)
 		})
 	}
-}
-
-// A stage of reinforcement learning can be distillation from a decoder in a folder. One
-// with another tokenizer ends it before its first step.
-func TestDistilledPolicy(t *testing.T) {
-	s := toySettings()
-	teacher := tinyFolder(t, "")
-	s.Policy, s.Student.Encoder = Pretrained{Dir: tinyFolder(t, "")}, nil
-	s.Warmup.Steps, s.Reinforce.Steps = 0, 2
-	s.Reinforce.Credits = []NamedCredit{{"distilled", sam.Outcome{}}}
-	s.Reinforce.Objective = objective.JSD{Beta: .5}
-	s.Reinforce.Teacher = &DecoderTeacher{Dir: teacher, K: 8, Candidates: rl.CandidatesUnion}
-	dir := filepath.Join(t.TempDir(), "run")
-	_, err := Train(t.Context(), toy(100), s, dir, Options{})
-	require.NoError(t, err)
-	metrics, err := os.ReadFile(filepath.Join(dir, "stages", "rl-distilled", "metrics.jsonl"))
-	require.NoError(t, err)
-	require.Contains(t, string(metrics), `"objective/jsd"`)
-
-	tok, err := trainTokenizer(t.Context(), toy(100), 300, 96)
-	require.NoError(t, err)
-	require.NoError(t, tok.Save(filepath.Join(teacher, "tokenizer.json")))
-	_, err = Train(t.Context(), toy(100), s, filepath.Join(t.TempDir(), "run"), Options{})
-	require.ErrorContains(t, err, "reinforce.teacher: rl: the teacher's tokenizer has 300 tokens")
 }
