@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -136,7 +137,7 @@ func TestTopK(t *testing.T) {
 					for j := range order {
 						order[j] = int32(j)
 					}
-					slices.SortStableFunc(order, func(a, b int32) int { return -cmpFloat(row[a], row[b]) })
+					slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(row[b], row[a]) })
 					require.Equal(t, order[:k], c.IDs[i*k:][:k])
 					_, want, _ := outcomes64(row, .5, order[:k])
 					if k == 300 {
@@ -148,16 +149,6 @@ func TestTopK(t *testing.T) {
 			}
 		}
 	}
-}
-
-func cmpFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // 1,024 rows of 32,768 logits would take 128 MiB. Candidates are found in 16 MiB of
@@ -198,7 +189,7 @@ func TestTopRows(t *testing.T) {
 		for i := range order {
 			order[i] = int32(i)
 		}
-		slices.SortStableFunc(order, func(a, b int32) int { return cmpFloat(float64(x[b]), float64(x[a])) })
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(x[b], x[a]) })
 		got := make([]int32, 17)
 		require.True(t, topRows(got, x, 17, 200))
 		require.Equal(t, order[:17], got)
