@@ -1,9 +1,8 @@
 package tensor
 
-// GatedGELU is implemented by backends that have an operation for the feed-forward
-// layers of ModernBERT and others. For backends without it, [GeGLU] and [GeGLUGrad]
-// multiply on the host.
-type GatedGELU interface {
+// GeGLUer is implemented by backends with a GeGLU of their own, the activation of
+// ModernBERT's feed-forward layers. Call [GeGLU] and [GeGLUGrad], which need none.
+type GeGLUer interface {
 	// GeGLU computes y = gelu(gate)·up, elementwise, with the gelu of Backend.GELU
 	// (Shazeer, arXiv:2002.05202). All three have the same length.
 	GeGLU(y, gate, up Buffer)
@@ -12,9 +11,9 @@ type GatedGELU interface {
 	GeGLUGrad(dgate, dup, dy, gate, up Buffer)
 }
 
-// GeGLU computes [GatedGELU].GeGLU on any backend.
+// GeGLU is b's GeGLU ([GeGLUer]), or else GELU and a product on the host.
 func GeGLU(b Backend, y, gate, up Buffer) {
-	if g, ok := b.(GatedGELU); ok {
+	if g, ok := b.(GeGLUer); ok {
 		g.GeGLU(y, gate, up)
 		return
 	}
@@ -22,9 +21,10 @@ func GeGLU(b Backend, y, gate, up Buffer) {
 	b.Write(y, product(host(b, y.Len(), y), host(b, y.Len(), up)))
 }
 
-// GeGLUGrad computes [GatedGELU].GeGLUGrad on any backend.
+// GeGLUGrad is b's GeGLUGrad ([GeGLUer]), or else GELU, GELUGrad and products on the
+// host.
 func GeGLUGrad(b Backend, dgate, dup, dy, gate, up Buffer) {
-	if g, ok := b.(GatedGELU); ok {
+	if g, ok := b.(GeGLUer); ok {
 		g.GeGLUGrad(dgate, dup, dy, gate, up)
 		return
 	}

@@ -41,7 +41,7 @@ func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	})
 }
 
-var _ tensor.GatedGELU = (*Backend)(nil)
+var _ tensor.GeGLUer = (*Backend)(nil)
 
 // GeGLU computes y = gelu(gate)·up.
 func (b *Backend) GeGLU(y, gate, up tensor.Buffer) {

@@ -208,13 +208,13 @@ func RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int) {
 	length(op, "x", x, len(pos)*heads*headDim)
 }
 
-// GeGLU checks the arguments of GatedGELU.GeGLU.
+// GeGLU checks the arguments of GeGLUer.GeGLU.
 func GeGLU(y, gate, up tensor.Buffer) {
 	length("GeGLU", "gate", gate, y.Len())
 	length("GeGLU", "up", up, y.Len())
 }
 
-// GeGLUGrad checks the arguments of GatedGELU.GeGLUGrad.
+// GeGLUGrad checks the arguments of GeGLUer.GeGLUGrad.
 func GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	const op = "GeGLUGrad"
 	length(op, "dgate", dgate, dy.Len())
