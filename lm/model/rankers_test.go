@@ -190,6 +190,38 @@ func TestRankersSurviveSaveAndLoad(t *testing.T) {
 	}
 }
 
+// TestExportOfRankers: what is written is read back as the same model. With -export it
+// also writes the logits, for testdata/check_rankers.py.
+func TestExportOfRankers(t *testing.T) {
+	out := *exportDir
+	if out == "" {
+		out = t.TempDir()
+	}
+	b := reference.New()
+	load := map[string]func(dir string) (*model.Encoder, error){
+		"modernbert-cls":  func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
+		"qwen3-cls":       func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
+		"modernbert":      func(dir string) (*model.Encoder, error) { return model.PretrainedEncoder(b, dir, 1, 1) },
+		"qwen3-embedding": func(dir string) (*model.Encoder, error) { return model.PretrainedEncoder(b, dir, 2, 1) },
+	}
+	for name, open := range load {
+		for kind, o := range exported {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				d, err := open(filepath.Join("testdata", name))
+				require.NoError(t, err)
+				dir := filepath.Join(out, "ranker-"+name+"-"+kind)
+				require.NoError(t, d.Export(dir, o))
+				e, err := model.LoadEncoder(b, dir)
+				require.NoError(t, err)
+				require.Equal(t, d.Config(), e.Config())
+				requireRounded(t, b, d.Params(), e.Params(), o.DType)
+				ids := []int32{3, 14, 15, 9, 2, 6, 5, 3, 5}
+				writeExpected(t, dir, ids, predict(t, e, ids))
+			})
+		}
+	}
+}
+
 // Recomputing gives the same bits, and saliency leaves the gradients alone.
 func TestModernBERTRecomputesAndKeepsGradients(t *testing.T) {
 	gradients := func(recompute bool) (all [][]float32) {
