@@ -241,7 +241,7 @@ func TestLoadErrors(t *testing.T) {
 			`post_processor: single[0]: the text "B" is not supported here: want each once and in order`},
 		{`"post_processor":null`, template(`{}`, ``), `post_processor: single[0]: want a SpecialToken or a Sequence`},
 		{`"decoder":{"type":"ByteLevel"`, `"decoder":{"type":"Fuse"`, `decoder: type: "Fuse" is not supported, only "ByteLevel"`},
-		{`"type":"BPE"`, `"type":"Unigram"`, `model: type: "Unigram" is not supported, only "BPE" and "WordPiece"`},
+		{`"type":"BPE"`, `"type":"WordLevel"`, `model: type: "WordLevel" is not supported, only "BPE", "WordPiece" and "Unigram"`},
 		{`"dropout":null`, `"dropout":0.1`, "model: dropout: only null is supported"},
 		{`"byte_fallback":false`, `"byte_fallback":true`, "model: byte_fallback: true is supported only where spaces are marked"},
 		{`"end_of_word_suffix":null`, `"end_of_word_suffix":"</w>"`, `model: end_of_word_suffix: "</w>" is not supported, only null`},
