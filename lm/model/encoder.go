@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -26,12 +27,14 @@ type Encoder struct {
 	// third more time and gives the same bits.
 	Recompute bool
 
-	body  body    // a normed trunk or a bert
-	score *linear // [classes×dim]
+	body  body            // a normed trunk, a bert or a modernBERT
+	head  *predictionHead // ModernBERT's, before score; nil = none
+	score *linear         // [classes×dim]
 
 	cfg    EncoderConfig
 	b      tensor.Backend
 	params []*tensor.Param
+	views  []*tensor.Param // of parts of params
 	arena  *arena
 
 	// Of the last Forward, for Backward.
@@ -52,17 +55,24 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Encoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
-	if cfg.Style == BERTStyle {
+	score := "score"
+	switch cfg.Style {
+	case BERTStyle:
 		e.body = newBERT(&cfg, m)
-	} else {
+	case ModernBERTStyle:
+		e.body, score = newModernBERT(&cfg, m), "classifier"
+	default:
 		e.body = normed{newTrunk(&cfg.Config, m)}
 	}
 	m.random = m.random || m.randomHead
-	e.score = &linear{
-		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
-		Bias: m.vector("score.bias", cfg.Classes, 0),
+	if cfg.Style == ModernBERTStyle {
+		e.head = newPredictionHead(&cfg, m)
 	}
-	e.params = m.params
+	e.score = &linear{W: m.matrix(score+".weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim))}
+	if !cfg.Causal {
+		e.score.Bias = m.vector(score+".bias", cfg.Classes, 0)
+	}
+	e.params, e.views = m.params, m.views
 	return e, nil
 }
 
@@ -73,7 +83,9 @@ func (e *Encoder) Config() EncoderConfig { return e.cfg }
 func (e *Encoder) Backend() tensor.Backend { return e.b }
 
 // Params returns the encoder's parameters in a fixed order: the body's, named
-// as a decoder's or BertModel's, then score.weight and score.bias.
+// as a decoder's or BertModel's, then score.weight and score.bias. With
+// ModernBERTStyle all are named as ModernBertForSequenceClassification's; with Causal
+// there is no score.bias.
 func (e *Encoder) Params() []*tensor.Param { return e.params }
 
 // Forward writes the logits of every sequence (segment) of the pack into logits
@@ -111,12 +123,13 @@ func (e *Encoder) InputGradient(p *Pack, states, dinputs []float32, gradient fun
 	}
 	dstates := make([]float32, len(states))
 	gradient(states, dstates)
-	grads := make([]tensor.Buffer, len(e.params))
-	for i, param := range e.params {
+	all := slices.Concat(e.params, e.views)
+	grads := make([]tensor.Buffer, len(all))
+	for i, param := range all {
 		grads[i], param.Grad = param.Grad, nil // the layers then skip it
 	}
 	defer func() {
-		for i, param := range e.params {
+		for i, param := range all {
 			param.Grad = grads[i]
 		}
 	}()
@@ -152,6 +165,9 @@ func (e *Encoder) check(p *Pack) error {
 func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 	n := len(p.Segments)
 	pooled := e.pooled(p, keep)
+	if e.head != nil {
+		pooled = e.head.Forward(&e.pass, pooled, n)
+	}
 	out := e.arena.Take(n * e.cfg.Classes)
 	e.score.Forward(&e.pass, out, pooled, n, 0)
 	e.ready = keep
@@ -168,6 +184,7 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 		Rows:      p.Rows(),
 		Pos:       p.Pos,
 		Segments:  p.Segments,
+		Causal:    e.cfg.Causal,
 		Keep:      keep,
 		Recompute: e.Recompute,
 	}
@@ -193,7 +210,13 @@ func (e *Encoder) Backward(dlogits []float32) error {
 	e.backwardPooled(func(dpooled tensor.Buffer) {
 		dout := p.Arena.Take(len(dlogits))
 		e.b.Write(dout, dlogits)
-		e.score.Backward(p, dpooled, dout, n, 0)
+		if e.head == nil {
+			e.score.Backward(p, dpooled, dout, n, 0)
+			return
+		}
+		dhead := p.Arena.Take(dpooled.Len())
+		e.score.Backward(p, dhead, dout, n, 0)
+		e.head.Backward(p, dpooled, dhead, n)
 	})
 	return e.b.Sync()
 }
@@ -214,8 +237,8 @@ func (e *Encoder) backwardPooled(write func(dpooled tensor.Buffer)) tensor.Buffe
 
 // pool computes pooled [sequences×dim] from y [rows×dim].
 func (e *Encoder) pool(pooled, y tensor.Buffer) {
-	if e.cfg.Pooling == FirstPooling {
-		e.b.Gather(pooled, y, e.firstRows(), e.cfg.Dim)
+	if e.cfg.Pooling != MeanPooling {
+		e.b.Gather(pooled, y, e.pooledRows(), e.cfg.Dim)
 		return
 	}
 	longest := 0
@@ -231,8 +254,8 @@ func (e *Encoder) pool(pooled, y tensor.Buffer) {
 
 // poolGrad computes dy [rows×dim] += from dpooled [sequences×dim].
 func (e *Encoder) poolGrad(dy, dpooled tensor.Buffer) {
-	if e.cfg.Pooling == FirstPooling {
-		e.b.ScatterAdd(dy, dpooled, e.firstRows(), e.cfg.Dim)
+	if e.cfg.Pooling != MeanPooling {
+		e.b.ScatterAdd(dy, dpooled, e.pooledRows(), e.cfg.Dim)
 		return
 	}
 	e.eachMean(dpooled, dy, func(n int, ones, row, rows tensor.Buffer) {
@@ -250,11 +273,13 @@ func (e *Encoder) eachMean(pooled, y tensor.Buffer, f func(n int, ones, row, row
 	}
 }
 
-// firstRows lists the first row of every sequence.
-func (e *Encoder) firstRows() []int32 {
+// pooledRows lists the first or the last row of every sequence.
+func (e *Encoder) pooledRows() []int32 {
 	rows := make([]int32, len(e.pass.Segments))
 	for i, s := range e.pass.Segments {
-		rows[i] = int32(s.Start)
+		if rows[i] = int32(s.Start); e.cfg.Pooling == LastPooling {
+			rows[i] = int32(s.End - 1)
+		}
 	}
 	return rows
 }

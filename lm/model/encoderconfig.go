@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +15,8 @@ const (
 	MeanPooling Pooling = "mean"
 	// FirstPooling takes the first token's hidden state.
 	FirstPooling Pooling = "first"
+	// LastPooling takes the last token's hidden state (Qwen3-Embedding).
+	LastPooling Pooling = "last"
 )
 
 // Style is a kind of encoder blocks.
@@ -25,6 +28,9 @@ const (
 	// BERTStyle is the blocks of BERT, MiniLM and BGE: LayerNorm after each
 	// layer, GELU, learned positions, token types.
 	BERTStyle Style = "bert"
+	// ModernBERTStyle is the blocks of ModernBERT: LayerNorm before each layer,
+	// GeGLU, rotary positions, windows of attention, no biases.
+	ModernBERTStyle Style = "modernbert"
 )
 
 // EncoderConfig describes an encoder classifier.
@@ -34,13 +40,29 @@ type EncoderConfig struct {
 	// (max_position_embeddings), NormEps is LayerNorm's (layer_norm_eps) and 0
 	// means 1e-12, KVHeads equals Heads, and the fields for rotary positions,
 	// q and k norms and biases stay 0.
+	//
+	// With ModernBERTStyle, NormEps is LayerNorm's (norm_eps) and 0 means 1e-5,
+	// RopeTheta is that of the layers without a window (global_rope_theta) and 0
+	// means 160000, KVHeads equals Heads, and the fields for scaled rotary
+	// positions, q and k norms and biases stay 0.
 	Config
 	// Style is the kind of blocks; LlamaStyle unless set.
 	Style Style `json:",omitempty"`
+	// Causal lets a token of LlamaStyle see only those before it, as in the decoder
+	// that an embedding model such as Qwen3-Embedding is. Its classifier has no bias.
+	Causal bool `json:",omitempty"`
+	// With ModernBERTStyle, every GlobalEvery-th layer, from the first on
+	// (global_attn_every_n_layers, 0 means 3), sees the whole sequence; in the others
+	// a token sees those up to Window tokens away (half of local_attention, 0 means
+	// 64), and the base of their rotary positions is LocalRopeTheta
+	// (local_rope_theta, 0 means 10000).
+	GlobalEvery    int     `json:",omitempty"`
+	Window         int     `json:",omitempty"`
+	LocalRopeTheta float64 `json:",omitempty"`
 	// TokenTypes is the number of token types of BERTStyle
 	// (type_vocab_size); 0 means 2.
 	TokenTypes int `json:",omitempty"`
-	// Classes is the number of classes, at least 2.
+	// Classes is the number of classes; 1 is a single score, such as a reranker's.
 	Classes int
 	// Pooling is MeanPooling unless set.
 	Pooling Pooling
@@ -54,14 +76,20 @@ func (c EncoderConfig) Validate() error {
 	switch {
 	case c.TieEmbeddings:
 		return errors.New("model: EncoderConfig.TieEmbeddings is true, but an encoder has no output embedding")
-	case c.Classes < 2:
-		return fmt.Errorf("model: EncoderConfig.Classes is %d, want at least 2", c.Classes)
-	case c.Pooling != "" && c.Pooling != MeanPooling && c.Pooling != FirstPooling:
-		return fmt.Errorf("model: EncoderConfig.Pooling is %q, want %q or %q", c.Pooling, MeanPooling, FirstPooling)
+	case c.Classes < 1:
+		return fmt.Errorf("model: EncoderConfig.Classes is %d, want at least 1", c.Classes)
+	case c.Pooling != "" && c.Pooling != MeanPooling && c.Pooling != FirstPooling && c.Pooling != LastPooling:
+		return fmt.Errorf("model: EncoderConfig.Pooling is %q, want %q, %q or %q", c.Pooling, MeanPooling, FirstPooling, LastPooling)
+	case c.Causal && c.Style != "" && c.Style != LlamaStyle:
+		return fmt.Errorf("model: EncoderConfig.Causal is true, want false with Style %q", c.Style)
+	case c.Style != ModernBERTStyle && (c.GlobalEvery != 0 || c.Window != 0 || c.LocalRopeTheta != 0):
+		return fmt.Errorf("model: EncoderConfig.GlobalEvery, Window and LocalRopeTheta are %d, %d and %g, want 0 (only %q has them)", c.GlobalEvery, c.Window, c.LocalRopeTheta, ModernBERTStyle)
 	case c.Style == BERTStyle:
 		return c.validateBERT()
+	case c.Style == ModernBERTStyle:
+		return c.validateModernBERT()
 	case c.Style != "" && c.Style != LlamaStyle:
-		return fmt.Errorf("model: EncoderConfig.Style is %q, want %q or %q", c.Style, LlamaStyle, BERTStyle)
+		return fmt.Errorf("model: EncoderConfig.Style is %q, want %q, %q or %q", c.Style, LlamaStyle, BERTStyle, ModernBERTStyle)
 	case c.TokenTypes != 0:
 		return fmt.Errorf("model: EncoderConfig.TokenTypes is %d, want 0 (only %q has them)", c.TokenTypes, BERTStyle)
 	}
@@ -92,8 +120,43 @@ func (c EncoderConfig) validateBERT() error {
 	return nil
 }
 
+// validateModernBERT checks what ModernBERTStyle adds or rules out.
+func (c EncoderConfig) validateModernBERT() error {
+	fail := func(field string, got, want any) error {
+		return fmt.Errorf("model: EncoderConfig.%s is %v, want %v with Style %q", field, got, want, ModernBERTStyle)
+	}
+	switch dim := c.Config.withDefaults().HeadDim; {
+	case c.TokenTypes != 0:
+		return fail("TokenTypes", c.TokenTypes, 0)
+	case c.KVHeads != c.Heads:
+		return fail("KVHeads", c.KVHeads, fmt.Sprintf("Heads (%d)", c.Heads))
+	case dim*c.Heads != c.Dim:
+		return fail("HeadDim", dim, fmt.Sprintf("Dim/Heads (%d/%d)", c.Dim, c.Heads))
+	case c.GlobalEvery < 0 || c.GlobalEvery > math.MaxInt32:
+		return fail("GlobalEvery", c.GlobalEvery, "0 (for 3) or more")
+	case c.Window < 0 || c.Window > math.MaxInt32:
+		return fail("Window", c.Window, "0 (for 64) or more")
+	case !(c.LocalRopeTheta >= 0) || math.IsInf(c.LocalRopeTheta, 0):
+		return fail("LocalRopeTheta", c.LocalRopeTheta, "0 (for 10000) or a positive number")
+	case c.RopeScaling != RopeScaling{}:
+		return fail("RopeScaling.Type", fmt.Sprintf("%q", c.RopeScaling.Type), `""`)
+	case c.QKNorm:
+		return fail("QKNorm", true, false)
+	case c.QKVBias:
+		return fail("QKVBias", true, false)
+	case c.Pooling == LastPooling:
+		return fail("Pooling", fmt.Sprintf("%q", c.Pooling), fmt.Sprintf("%q or %q", MeanPooling, FirstPooling))
+	}
+	return nil
+}
+
 // withDefaults fills in the fields whose zero value means a default.
 func (c EncoderConfig) withDefaults() EncoderConfig {
+	if c.Style == ModernBERTStyle {
+		c.RopeTheta = cmp.Or(c.RopeTheta, 160000)
+		c.LocalRopeTheta = cmp.Or(c.LocalRopeTheta, 10000)
+		c.GlobalEvery, c.Window = cmp.Or(c.GlobalEvery, 3), cmp.Or(c.Window, 64)
+	}
 	if c.Style == "" {
 		c.Style = LlamaStyle
 	}

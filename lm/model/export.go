@@ -56,7 +56,8 @@ func (e *Encoder) Save(dir string) error { return e.Export(dir, ExportOptions{})
 
 // Export writes the encoder into a directory, which it makes if need be, for
 // LoadEncoder. With BERTStyle, transformers' BertModel reads its body too,
-// without a pooling layer. Every file appears whole or not at all; config.json
+// without a pooling layer; with ModernBERTStyle, and with Causal and LastPooling, the
+// whole is a ModernBertForSequenceClassification or a decoder's. Every file appears whole or not at all; config.json
 // comes last.
 func (e *Encoder) Export(dir string, o ExportOptions) error {
 	h := encoderConfig(e.cfg)
@@ -64,6 +65,8 @@ func (e *Encoder) Export(dir string, o ExportOptions) error {
 	case *hfDecoder:
 		return export(dir, e.b, e.params, h, &h.hfShape, o)
 	case *hfBERT:
+		return export(dir, e.b, e.params, h, &h.hfShape, o)
+	case *hfModernBERT:
 		return export(dir, e.b, e.params, h, &h.hfShape, o)
 	}
 	panic(fmt.Sprintf("model: configuration of type %T", h))

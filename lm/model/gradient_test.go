@@ -123,6 +123,12 @@ func checkParam(t *testing.T, b *reference.Backend[float64], p *tensor.Param, lo
 	b.Write64(p.Value, value)
 }
 
+// modernTiny has windows that are shorter than a sequence.
+var modernTiny = EncoderConfig{
+	Config:  Config{Vocab: 5, Dim: 8, Layers: 3, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
+	Classes: 3, Style: ModernBERTStyle, GlobalEvery: 2, Window: 1,
+}
+
 func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 	bert := EncoderConfig{
 		Config:  Config{Vocab: 5, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
@@ -135,6 +141,8 @@ func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 		"llama, first": {Config: shapes["all"], Classes: 3, Pooling: FirstPooling},
 		"bert, mean":   bert,
 		"bert, first":  first,
+		"modernbert":   modernTiny,
+		"causal, last": {Config: shapes["all"], Classes: 3, Pooling: LastPooling, Causal: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := reference.New64()
@@ -178,7 +186,9 @@ func TestInputGradientMatchesCentralDifferences(t *testing.T) {
 	first.Pooling = FirstPooling
 	llama := EncoderConfig{Config: shapes["all"], Classes: 3}
 	llama.Vocab = 9
-	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "llama": llama} {
+	modern := modernTiny
+	modern.Vocab = 9
+	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "llama": llama, "modernbert": modern} {
 		for _, recompute := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, recompute), func(t *testing.T) {
 				b := reference.New64()

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // hfBERT is the config.json of an encoder with BERT's blocks.
@@ -24,11 +25,22 @@ type hfBERT struct {
 // Their heads are not read.
 var bertArchitectures = []string{"BertModel", "BertForMaskedLM", "BertForPreTraining"}
 
+// decoderSuffix ends the architectures of decoders.
+const decoderSuffix = "ForCausalLM"
+
 // encoderConfig translates c, which has its defaults filled in.
 func encoderConfig(c EncoderConfig) any {
-	labels := &hfLabels{Classes: c.Classes, Pooling: c.Pooling}
+	labels := &hfLabels{Classes: c.Classes, Pooling: c.Pooling, Causal: c.Causal}
+	if c.Style == ModernBERTStyle {
+		return modernBERTConfig(c)
+	}
 	if c.Style == LlamaStyle {
 		h := decoderConfig(c.Config)
+		if c.Causal && c.Pooling == LastPooling {
+			h.Architectures = []string{strings.TrimSuffix(h.Architectures[0], decoderSuffix) + classifierSuffix}
+			h.hfLabelNames = labelNames(c.Classes)
+			return h
+		}
 		h.Architectures = nil // transformers has no such model
 		h.Encoder = labels
 		return h
@@ -51,29 +63,53 @@ func encoderConfig(c EncoderConfig) any {
 }
 
 // ReadEncoderConfig reads an encoder's configuration, with defaults filled in,
-// from a directory that Save wrote. Errors name the invalid field.
+// from a directory that Save wrote, or from a Hugging Face checkpoint of a
+// ModernBertForSequenceClassification or of a decoder's …ForSequenceClassification,
+// such as Qwen3's. Errors name the invalid field.
 func ReadEncoderConfig(dir string) (EncoderConfig, error) {
 	path, fields, h, err := readConfig(dir)
 	if err != nil {
 		return EncoderConfig{}, err
 	}
-	if h.Encoder == nil {
-		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's: it has no field stepwise_encoder", path)
+	if h.Encoder != nil {
+		return parseEncoder(fields, path, h, *h.Encoder)
 	}
-	return parseEncoder(fields, path, h, *h.Encoder)
+	if _, ok := h.classifier(); !ok {
+		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's with a classifier: it has no field stepwise_encoder, and architectures is %q", path, h.Architectures)
+	}
+	n, err := classes(fields, path)
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	return parseEncoder(fields, path, h, hfLabels{Classes: n})
 }
 
-// parseEncoder translates a config.json, with labels for the classifier.
+// parseEncoder translates a config.json, with labels for the classifier. Without
+// labels.Pooling, pooling is that of the family.
 func parseEncoder(fields map[string]json.RawMessage, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
-	if h.ModelType == "bert" {
+	switch {
+	case h.ModelType == "bert":
 		c, err = parseBERT(fields, path, h)
-	} else {
+	case h.ModelType == "modernbert":
+		c, err = parseModernBERT(fields, path, h)
+	case h.Encoder != nil:
 		c.Config, err = parseDecoder(fields, path, h)
+		c.Causal = h.Encoder.Causal
+	default:
+		as := *h
+		if family, ok := h.classifier(); ok {
+			as.Architectures = []string{family + decoderSuffix}
+		}
+		c.Config, err = parseDecoder(fields, path, &as)
+		c.Causal, c.Pooling, c.TieEmbeddings = true, LastPooling, false // to an output embedding that it lacks
 	}
 	if err != nil {
 		return EncoderConfig{}, err
 	}
-	c.Classes, c.Pooling = labels.Classes, labels.Pooling
+	c.Classes = labels.Classes
+	if labels.Pooling != "" {
+		c.Pooling = labels.Pooling
+	}
 	if err := c.Validate(); err != nil {
 		return EncoderConfig{}, fmt.Errorf("%s: %w", path, err)
 	}

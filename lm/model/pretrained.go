@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
@@ -21,12 +24,16 @@ func LoadEncoder(b tensor.Backend, dir string, options ...LoadOption) (*Encoder,
 func WithPooling(p Pooling) LoadOption { return func(o *loader) { o.pooling = p } }
 
 // PretrainedEncoder reads the body of a pretrained encoder of model type bert
-// (BERT, MiniLM, BGE, E5, GTE and the like) from a Hugging Face checkpoint, and
-// gives it a new classifier drawn from the seed. Train it as a student, or use
-// it as the sentence encoder that it was, with Embed. Its pooling is that of
-// WithPooling, else that of sentence-transformers' 1_Pooling/config.json, else
-// the mean. The checkpoint's pooler and heads are not read. Errors name the
-// invalid field or tensor.
+// (BERT, MiniLM, BGE, E5, GTE and the like) or modernbert, or of a decoder that is
+// used as one (Qwen3-Embedding), from a Hugging Face checkpoint, and gives it a new
+// classifier drawn from the seed. Train it as a student, or use it as the sentence
+// encoder that it was, with Embed. Its pooling is that of WithPooling, else that of
+// sentence-transformers' 1_Pooling/config.json, else that of the family: the mean;
+// classifier_pooling of ModernBERT; of a decoder the last token. The checkpoint's
+// pooler and heads are not read, except for the layer that ModernBERT has between body
+// and classifier. A folder of sentence-transformers with further modules, except for
+// one that scales vectors to length 1, is an error. Errors name the invalid field or
+// tensor.
 func PretrainedEncoder(b tensor.Backend, dir string, classes int, seed uint64, options ...LoadOption) (*Encoder, error) {
 	return loadEncoder(newLoader(options), dir, &classes, &maker{b: b, seed: seed})
 }
@@ -66,14 +73,30 @@ func (l *loader) openEncoder(dir string, classes *int) (cfg EncoderConfig, loade
 		return cfg, nil, err
 	}
 	loaded, err = l.check(cfg.Layers, func(m *maker) []*tensor.Param {
-		_, _ = newEncoder(cfg, m) // the configuration is valid
+		e, _ := newEncoder(cfg, m) // the configuration is valid
 		if classes != nil {
-			return m.params[:len(m.params)-2] // without score.weight and score.bias
+			return m.params[:len(m.params)-l.fresh(e)]
 		}
 		return m.params
 	})
 	return cfg, loaded, err
 }
+
+// fresh returns how many parameters, the last ones, a checkpoint of a body lacks: those
+// of the classifier, and of the head before it.
+func (l *loader) fresh(e *Encoder) int {
+	n := 1
+	if e.score.Bias != nil {
+		n++
+	}
+	if _, ok := l.r.Lookup(modernBERTHead); e.head != nil && !ok {
+		n += 2
+	}
+	return n
+}
+
+// modernBERTHead is a tensor of a ModernBERT with a head.
+const modernBERTHead = "head.dense.weight"
 
 // readPretrained reads the configuration of a pretrained encoder.
 func (l *loader) readPretrained(dir string, classes int) (EncoderConfig, error) {
@@ -81,16 +104,61 @@ func (l *loader) readPretrained(dir string, classes int) (EncoderConfig, error) 
 	if err != nil {
 		return EncoderConfig{}, err
 	}
-	if h.ModelType != "bert" {
-		return EncoderConfig{}, optionError(path, "model_type", fmt.Sprintf("%q", h.ModelType), `"bert"`)
+	switch {
+	case h.ModelType == "bert":
+		l.name = bertNames
+	case h.ModelType == "modernbert":
+		l.name, l.prefix = without("decoder.", "classifier."), "model."
+	case hfFamilies[h.ModelType].architectures != nil:
+		l.name, l.prefix = without("lm_head.", "score."), "model."
+	default:
+		known := append(slices.Sorted(maps.Keys(hfFamilies)), "bert", "modernbert")
+		return EncoderConfig{}, optionError(path, "model_type", fmt.Sprintf("%q", h.ModelType), fmt.Sprintf("one of %q", known))
 	}
-	l.name = bertNames
+	if err := checkModules(dir); err != nil {
+		return EncoderConfig{}, err
+	}
 	if l.pooling == "" {
 		if l.pooling, err = readPooling(dir); err != nil {
 			return EncoderConfig{}, err
 		}
 	}
 	return parseEncoder(fields, path, h, hfLabels{Classes: classes, Pooling: l.pooling})
+}
+
+// without leaves out the tensors of heads, which begin as given, and the tables of
+// old checkpoints.
+func without(heads ...string) func(name string) (string, bool) {
+	return func(name string) (string, bool) {
+		head := slices.ContainsFunc(heads, func(h string) bool { return strings.HasPrefix(name, h) })
+		return name, !head && !strings.HasSuffix(name, "rotary_emb.inv_freq")
+	}
+}
+
+// checkModules returns an error if a sentence-transformers checkpoint does more than to
+// pool hidden states and scale the result.
+func checkModules(dir string) error {
+	path := filepath.Join(dir, "modules.json")
+	text, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var modules []struct {
+		Type string `json:"type"`
+	}
+	if err := infile.JSON(text, &modules); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
+	}
+	known := []string{"Transformer", "Pooling", "Normalize"}
+	for i, m := range modules {
+		if kind := m.Type[strings.LastIndex(m.Type, ".")+1:]; !slices.Contains(known, kind) {
+			return optionError(path, fmt.Sprintf("[%d].type", i), fmt.Sprintf("%q", m.Type), fmt.Sprintf("one that ends in one of %q", known))
+		}
+	}
+	return nil
 }
 
 // bertNames translates the names of BERT's tensors, which may have the prefix of
@@ -122,7 +190,7 @@ func readPooling(dir string) (Pooling, error) {
 	if err != nil {
 		return "", err
 	}
-	known := map[string]Pooling{"pooling_mode_mean_tokens": MeanPooling, "pooling_mode_cls_token": FirstPooling}
+	known := map[string]Pooling{"pooling_mode_mean_tokens": MeanPooling, "pooling_mode_cls_token": FirstPooling, "pooling_mode_lasttoken": LastPooling}
 	var pooling Pooling
 	for field, v := range modes {
 		if string(v) != "true" || !strings.HasPrefix(field, "pooling_mode_") {
@@ -130,7 +198,7 @@ func readPooling(dir string) (Pooling, error) {
 		}
 		mode, ok := known[field]
 		if !ok || pooling != "" {
-			return "", optionError(path, field, true, "pooling_mode_mean_tokens or pooling_mode_cls_token alone")
+			return "", optionError(path, field, true, "pooling_mode_mean_tokens, pooling_mode_cls_token or pooling_mode_lasttoken alone")
 		}
 		pooling = mode
 	}

@@ -90,8 +90,17 @@ func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
 		_, err := load(dir)
 		require.ErrorContains(t, err, want)
 	}
-	_, err = load("testdata/llama")
-	require.ErrorContains(t, err, `model_type is "llama", want "bert"`)
+	_, err = load(changed(t, "testdata/bert", map[string]any{"model_type": "t5"}))
+	require.ErrorContains(t, err, `model_type is "t5", want one of ["llama" "mistral" "qwen2" "qwen3" "bert" "modernbert"]`)
+	for want, modules := range map[string]string{
+		`[1].type is "sentence_transformers.models.Dense", want one that ends in one of ["Transformer" "Pooling" "Normalize"]`: `[{"type":"a.Transformer"},{"type":"sentence_transformers.models.Dense"}]`,
+		"unexpected end": `[`,
+	} {
+		dir := changed(t, "testdata/bert", nil)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.json"), []byte(modules), 0o666))
+		_, err := load(dir)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestTheSeedDrawsThePretrainedEncodersClassifier(t *testing.T) {
@@ -128,7 +137,7 @@ func TestBERTOptionsThatCannotBeExpressedAreRefused(t *testing.T) {
 		"add_cross_attention is true, want false":           {"add_cross_attention": true},
 		`architectures is "BertForQuestionAnswering"`:       {"architectures": []string{"BertForQuestionAnswering"}},
 		`rope_theta is 10000, which is not known here`:      {"rope_theta": 1e4},
-		`model_type is "roberta", want "bert"`:              {"model_type": "roberta"},
+		`model_type is "roberta", want one of`:              {"model_type": "roberta"},
 		"Dim (16) is no multiple of Heads (5)":              {"num_attention_heads": 5},
 	} {
 		dir := changed(t, "testdata/bert", change)

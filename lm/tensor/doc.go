@@ -30,6 +30,7 @@
 // init, and test it with backendtest.Run. Beyond Backend it may implement
 //
 //   - [Packer], to multiply faster by matrices that do not change;
+//   - [GeGLUer], for ModernBERT;
 //   - io.Closer, if it holds resources other than its buffers.
 //
 // Examples are in example_test.go.

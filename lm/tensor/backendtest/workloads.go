@@ -21,9 +21,11 @@ func workloads() []workload {
 		{"RoPE", 2e-5, rope},
 		{"SwiGLU", 1e-5, swiGLU},
 		{"GELU", 1e-6, gelu},
+		{"GeGLU", 1e-6, geGLU},
 		{"LogProb", 1e-5, logProb},
 		{"Attend", 2e-5, func(e *env) { attend(e, 1) }},
 		{"Attend with large scores", 5e-4, func(e *env) { attend(e, 12) }},
+		{"Attend with a window", 2e-5, attendWindow},
 		{"StoreCache AttendCache", 2e-5, attendCache},
 	}
 }
@@ -241,6 +243,26 @@ func gelu(e *env) {
 		e.keep(fmt.Sprintf("GELUGrad of %d", n), dx)
 		e.GELUGrad(x, dy, x)
 		e.keep(fmt.Sprintf("GELUGrad of %d in place", n), x)
+	}
+}
+
+// geGLU goes through the functions that fall back to the host.
+func geGLU(e *env) {
+	for _, n := range sizes {
+		values := e.normal(n, 2)
+		for i := range min(n, 7) {
+			values[i] = []float32{0, -20, 20, -6, 6, 1e-3, -1.414}[i]
+		}
+		gate, up, dy := e.buffer(values), e.random(n), e.random(n)
+		y, dgate, dup := e.nan(n), e.nan(n), e.nan(n)
+		tensor.GeGLU(e.Backend, y, gate, up)
+		e.keep(fmt.Sprintf("GeGLU of %d", n), y)
+		tensor.GeGLUGrad(e.Backend, dgate, dup, dy, gate, up)
+		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d", n), dgate)
+		e.keep(fmt.Sprintf("GeGLUGrad dup of %d", n), dup)
+		tensor.GeGLUGrad(e.Backend, gate, up, dy, gate, up)
+		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d in place", n), gate)
+		e.keep(fmt.Sprintf("GeGLUGrad dup of %d in place", n), up)
 	}
 }
 

@@ -23,6 +23,8 @@ type Backend[E Element] struct {
 var (
 	_ tensor.Backend = (*Backend[float32])(nil)
 	_ tensor.Backend = (*Backend[float64])(nil)
+
+	_ tensor.GeGLUer = (*Backend[float32])(nil)
 )
 
 // New returns a backend that stores float32.
