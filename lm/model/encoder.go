@@ -19,6 +19,15 @@ type body interface {
 	Backward(p *pass, d tensor.Buffer) tensor.Buffer
 }
 
+// pooledHead is what an encoder has between the pooled states and its last layer.
+type pooledHead interface {
+	// Forward returns the head's output [rows×dim] for x of the same shape.
+	Forward(p *pass, x tensor.Buffer, rows int) tensor.Buffer
+	// Backward computes dx [rows×dim] = from dy of the same shape, which it may
+	// overwrite.
+	Backward(p *pass, dx, dy tensor.Buffer, rows int)
+}
+
 // Encoder classifies sequences: a body, pooling, and a linear layer. One
 // goroutine uses an encoder at a time.
 type Encoder struct {
@@ -27,9 +36,9 @@ type Encoder struct {
 	// third more time and gives the same bits.
 	Recompute bool
 
-	body  body            // a normed trunk, a bert or a modernBERT
-	head  *predictionHead // ModernBERT's, before score; nil = none
-	score *linear         // [classes×dim]
+	body  body       // a normed trunk, a bert or a modernBERT
+	head  pooledHead // before score; nil = none
+	score *linear    // [classes×dim]
 
 	cfg    EncoderConfig
 	b      tensor.Backend
@@ -55,18 +64,21 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Encoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
-	score := "score"
-	switch cfg.Style {
-	case BERTStyle:
+	switch {
+	case cfg.Style.bert():
 		e.body = newBERT(&cfg, m)
-	case ModernBERTStyle:
-		e.body, score = newModernBERT(&cfg, m), "classifier"
+	case cfg.Style == ModernBERTStyle:
+		e.body = newModernBERT(&cfg, m)
 	default:
 		e.body = normed{newTrunk(&cfg.Config, m)}
 	}
 	m.random = m.random || m.randomHead
-	if cfg.Style == ModernBERTStyle {
-		e.head = newPredictionHead(&cfg, m)
+	score := "score"
+	switch {
+	case cfg.DenseHead:
+		e.head, score = newDenseHead(&cfg, m)
+	case cfg.Style == ModernBERTStyle:
+		e.head, score = newPredictionHead(&cfg, m), "classifier"
 	}
 	e.score = &linear{W: m.matrix(score+".weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim))}
 	if !cfg.Causal {
@@ -84,8 +96,8 @@ func (e *Encoder) Backend() tensor.Backend { return e.b }
 
 // Params returns the encoder's parameters in a fixed order: the body's, named
 // as a decoder's or BertModel's, then score.weight and score.bias. With
-// ModernBERTStyle all are named as ModernBertForSequenceClassification's; with Causal
-// there is no score.bias.
+// ModernBERTStyle and with DenseHead all are named as those of transformers'
+// classifier; with Causal there is no score.bias.
 func (e *Encoder) Params() []*tensor.Param { return e.params }
 
 // Forward writes the logits of every sequence (segment) of the pack into logits

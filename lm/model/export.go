@@ -55,10 +55,10 @@ func (d *Decoder) Export(dir string, o ExportOptions) error {
 func (e *Encoder) Save(dir string) error { return e.Export(dir, ExportOptions{}) }
 
 // Export writes the encoder into a directory, which it makes if need be, for
-// LoadEncoder. With BERTStyle, transformers' BertModel reads its body too,
-// without a pooling layer; with ModernBERTStyle, and with Causal and LastPooling, the
-// whole is a ModernBertForSequenceClassification or a decoder's. Every file appears whole or not at all; config.json
-// comes last.
+// LoadEncoder. With DenseHead or ModernBERTStyle, and with Causal and LastPooling, the
+// whole is a …ForSequenceClassification of transformers. With BERTStyle and its
+// relatives otherwise, BertModel and the like read the body, without a pooling layer.
+// Every file appears whole or not at all; config.json comes last.
 func (e *Encoder) Export(dir string, o ExportOptions) error {
 	h := encoderConfig(e.cfg)
 	switch h := h.(type) {
@@ -90,12 +90,16 @@ func export(dir string, b tensor.Backend, params []*tensor.Param, config any, sh
 	if err := writeWeights(dir, b, params, o); err != nil {
 		return err
 	}
+	pad := shape.Pad
 	shape.BOS, shape.EOS, shape.Pad = null, null, null // not transformers' defaults
 	if g := o.Generation; g != nil {
 		if err := writeJSON(filepath.Join(dir, GenerationFile), g); err != nil {
 			return err
 		}
 		shape.BOS, shape.EOS, shape.Pad = g.tokens()
+	}
+	if pad != nil { // positions count from it
+		shape.Pad = pad
 	}
 	if o.TokenizerFrom != "" {
 		if err := copyTokenizer(dir, o.TokenizerFrom); err != nil {

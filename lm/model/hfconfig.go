@@ -20,6 +20,8 @@ type hfLabels struct {
 	Classes int     `json:"classes"`
 	Pooling Pooling `json:"pooling"`
 	Causal  bool    `json:"causal,omitempty"`
+
+	dense bool // the classifier is that of transformers
 }
 
 // hfLabelNames are the classes of transformers' classifiers, from which it knows how

@@ -10,6 +10,7 @@ import (
 type hfBERT struct {
 	hfHeader
 	hfShape
+	hfLabelNames
 
 	TokenTypes *int     `json:"type_vocab_size"`
 	NormEps    *float64 `json:"layer_norm_eps"`
@@ -21,9 +22,19 @@ type hfBERT struct {
 	TieEmbed any `json:"tie_word_embeddings,omitempty"` // of a head that is not read
 }
 
-// bertArchitectures are the architectures whose tensors include an encoder's.
-// Their heads are not read.
-var bertArchitectures = []string{"BertModel", "BertForMaskedLM", "BertForPreTraining"}
+// bertFamilies are the model types with BERT's blocks: how the names of their
+// architectures begin, and their usual vocabulary.
+var bertFamilies = map[Style]struct {
+	name  string
+	vocab int
+}{
+	BERTStyle:       {"Bert", 30522},
+	RoBERTaStyle:    {"Roberta", 50265},
+	XLMRobertaStyle: {"XLMRoberta", 30522},
+}
+
+// bertSuffixes end the architectures whose tensors include an encoder's.
+var bertSuffixes = []string{"Model", "ForMaskedLM", "ForPreTraining", classifierSuffix}
 
 // decoderSuffix ends the architectures of decoders.
 const decoderSuffix = "ForCausalLM"
@@ -45,27 +56,35 @@ func encoderConfig(c EncoderConfig) any {
 		h.Encoder = labels
 		return h
 	}
-	return &hfBERT{
-		hfHeader: hfHeader{ModelType: "bert", Architectures: []string{"BertModel"}, Encoder: labels},
+	h := &hfBERT{
+		hfHeader: hfHeader{ModelType: string(c.Style), Architectures: []string{bertFamilies[c.Style].name + "Model"}, Encoder: labels},
 		hfShape: hfShape{
 			Vocab:  c.Vocab,
 			Dim:    c.Dim,
 			Layers: c.Layers,
 			Heads:  c.Heads,
 			FF:     c.FF,
-			MaxSeq: c.MaxSeq,
+			MaxSeq: c.FirstPosition + c.MaxSeq,
 			Act:    "gelu",
 			DType:  "float32",
 		},
 		TokenTypes: &c.TokenTypes,
 		NormEps:    &c.NormEps,
 	}
+	if c.DenseHead { // the whole is a model of transformers
+		h.Architectures = []string{bertFamilies[c.Style].name + classifierSuffix}
+		h.Encoder, h.hfLabelNames = nil, labelNames(c.Classes)
+	}
+	if c.FirstPosition > 0 {
+		h.Pad = fmt.Append(nil, c.FirstPosition-1)
+	}
+	return h
 }
 
 // ReadEncoderConfig reads an encoder's configuration, with defaults filled in,
 // from a directory that Save wrote, or from a Hugging Face checkpoint of a
-// ModernBertForSequenceClassification or of a decoder's …ForSequenceClassification,
-// such as Qwen3's. Errors name the invalid field.
+// …ForSequenceClassification: of BERT, RoBERTa, XLM-R, ModernBERT, or of a decoder such
+// as Qwen3's. Errors name the invalid field.
 func ReadEncoderConfig(dir string) (EncoderConfig, error) {
 	path, fields, h, err := readConfig(dir)
 	if err != nil {
@@ -81,15 +100,16 @@ func ReadEncoderConfig(dir string) (EncoderConfig, error) {
 	if err != nil {
 		return EncoderConfig{}, err
 	}
-	return parseEncoder(fields, path, h, hfLabels{Classes: n})
+	return parseEncoder(fields, path, h, hfLabels{Classes: n, dense: true})
 }
 
 // parseEncoder translates a config.json, with labels for the classifier. Without
 // labels.Pooling, pooling is that of the family.
 func parseEncoder(fields map[string]json.RawMessage, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
 	switch {
-	case h.ModelType == "bert":
+	case Style(h.ModelType).bert():
 		c, err = parseBERT(fields, path, h)
+		c.DenseHead = labels.dense
 	case h.ModelType == "modernbert":
 		c, err = parseModernBERT(fields, path, h)
 	case h.Encoder != nil:
@@ -117,11 +137,17 @@ func parseEncoder(fields map[string]json.RawMessage, path string, h *hfHeader, l
 }
 
 func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader) (EncoderConfig, error) {
-	if err := header.checkArchitecture(path, bertArchitectures...); err != nil {
+	style := Style(header.ModelType)
+	family := bertFamilies[style]
+	var known []string
+	for _, suffix := range bertSuffixes {
+		known = append(known, family.name+suffix)
+	}
+	if err := header.checkArchitecture(path, known...); err != nil {
 		return EncoderConfig{}, err
 	}
 	// What transformers takes for fields that are absent or null.
-	h := hfBERT{hfShape: hfShape{Vocab: 30522, Dim: 768, Layers: 12, Heads: 12, FF: 3072, MaxSeq: 512}}
+	h := hfBERT{hfShape: hfShape{Vocab: family.vocab, Dim: 768, Layers: 12, Heads: 12, FF: 3072, MaxSeq: 512}}
 	if err := configVocabulary.decode(fields, &h); err != nil {
 		return EncoderConfig{}, fmt.Errorf("model: %s: %w", path, err)
 	}
@@ -133,6 +159,14 @@ func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader)
 	case h.Decoder:
 		return EncoderConfig{}, optionError(path, "is_decoder", true, "false")
 	}
+	first := 0
+	if style != BERTStyle {
+		pad := 1
+		if h.Pad != nil && json.Unmarshal(h.Pad, &pad) != nil || pad < 0 || pad >= h.MaxSeq-1 {
+			return EncoderConfig{}, optionError(path, "pad_token_id", string(h.Pad), "a position with others after it (max_position_embeddings)")
+		}
+		first = pad + 1
+	}
 	return EncoderConfig{
 		Config: Config{
 			Vocab:   h.Vocab,
@@ -141,10 +175,11 @@ func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader)
 			Heads:   h.Heads,
 			KVHeads: h.Heads,
 			FF:      h.FF,
-			MaxSeq:  h.MaxSeq,
+			MaxSeq:  h.MaxSeq - first,
 			NormEps: or(h.NormEps, 1e-12),
 		},
-		Style:      BERTStyle,
-		TokenTypes: or(h.TokenTypes, 2),
+		Style:         style,
+		TokenTypes:    or(h.TokenTypes, 2),
+		FirstPosition: first,
 	}, nil
 }

@@ -87,9 +87,7 @@ func (h *hfHeader) encoder(dir string) (is, body bool, err error) {
 	switch {
 	case h.Encoder != nil:
 		return true, false, nil
-	case h.ModelType == "bert":
-		return true, true, nil
-	case h.ModelType == "modernbert" || classifier:
+	case Style(h.ModelType).bert() || h.ModelType == "modernbert" || classifier:
 		return true, !classifier, nil
 	}
 	_, err = os.Stat(filepath.Join(dir, "1_Pooling", ConfigFile))

@@ -13,8 +13,9 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// LoadEncoder reads an encoder from a directory that Save wrote. Errors name the
-// invalid field or tensor.
+// LoadEncoder reads an encoder from a directory that Save wrote, or from a Hugging Face
+// checkpoint of a …ForSequenceClassification, such as a cross-encoder: see
+// ReadEncoderConfig. Errors name the invalid field or tensor.
 func LoadEncoder(b tensor.Backend, dir string, options ...LoadOption) (*Encoder, error) {
 	return loadEncoder(newLoader(options), dir, nil, &maker{b: b})
 }
@@ -23,8 +24,15 @@ func LoadEncoder(b tensor.Backend, dir string, options ...LoadOption) (*Encoder,
 // says.
 func WithPooling(p Pooling) LoadOption { return func(o *loader) { o.pooling = p } }
 
+// WithDenseHead gives what PretrainedEncoder loads the classifier of transformers:
+// EncoderConfig.DenseHead says which. Its first layer, BERT's pooler or that of a
+// classifier of RoBERTa, is loaded if the checkpoint has it. The pooling of
+// sentence-transformers is not read.
+func WithDenseHead() LoadOption { return func(o *loader) { o.dense = true } }
+
 // PretrainedEncoder reads the body of a pretrained encoder of model type bert
-// (BERT, MiniLM, BGE, E5, GTE and the like) or modernbert, or of a decoder that is
+// (BERT, MiniLM, BGE, E5, GTE and the like), roberta, xlm-roberta (BGE-M3,
+// multilingual E5) or modernbert, or of a decoder that is
 // used as one (Qwen3-Embedding), from a Hugging Face checkpoint, and gives it a new
 // classifier drawn from the seed. Train it as a student, or use it as the sentence
 // encoder that it was, with Embed. Its pooling is that of WithPooling, else that of
@@ -69,6 +77,9 @@ func (l *loader) openEncoder(dir string, classes *int) (cfg EncoderConfig, loade
 	if err != nil {
 		return cfg, nil, err
 	}
+	if cfg.DenseHead && classes == nil {
+		l.name = bertNames(&cfg, false)
+	}
 	if err := l.open(dir); err != nil {
 		return cfg, nil, err
 	}
@@ -89,14 +100,17 @@ func (l *loader) fresh(e *Encoder) int {
 	if e.score.Bias != nil {
 		n++
 	}
-	if _, ok := l.r.Lookup(modernBERTHead); e.head != nil && !ok {
-		n += 2
+	if e.head == nil {
+		return n
 	}
-	return n
+	head := e.params[len(e.params)-n-2].Name // of two tensors
+	for _, t := range l.r.Tensors() {
+		if name, wanted := l.name(t.Name); wanted && name == head {
+			return n
+		}
+	}
+	return n + 2
 }
-
-// modernBERTHead is a tensor of a ModernBERT with a head.
-const modernBERTHead = "head.dense.weight"
 
 // readPretrained reads the configuration of a pretrained encoder.
 func (l *loader) readPretrained(dir string, classes int) (EncoderConfig, error) {
@@ -105,25 +119,31 @@ func (l *loader) readPretrained(dir string, classes int) (EncoderConfig, error) 
 		return EncoderConfig{}, err
 	}
 	switch {
-	case h.ModelType == "bert":
-		l.name = bertNames
+	case Style(h.ModelType).bert():
 	case h.ModelType == "modernbert":
 		l.name, l.prefix = without("decoder.", "classifier."), "model."
 	case hfFamilies[h.ModelType].architectures != nil:
 		l.name, l.prefix = without("lm_head.", "score."), "model."
 	default:
-		known := append(slices.Sorted(maps.Keys(hfFamilies)), "bert", "modernbert")
+		known := append(slices.Sorted(maps.Keys(hfFamilies)), "bert", "roberta", "xlm-roberta", "modernbert")
 		return EncoderConfig{}, optionError(path, "model_type", fmt.Sprintf("%q", h.ModelType), fmt.Sprintf("one of %q", known))
+	}
+	if l.dense && !Style(h.ModelType).bert() {
+		return EncoderConfig{}, optionError(path, "model_type", fmt.Sprintf("%q", h.ModelType), `"bert", "roberta" or "xlm-roberta" with WithDenseHead`)
 	}
 	if err := checkModules(dir); err != nil {
 		return EncoderConfig{}, err
 	}
-	if l.pooling == "" {
+	if l.pooling == "" && !l.dense {
 		if l.pooling, err = readPooling(dir); err != nil {
 			return EncoderConfig{}, err
 		}
 	}
-	return parseEncoder(fields, path, h, hfLabels{Classes: classes, Pooling: l.pooling})
+	c, err := parseEncoder(fields, path, h, hfLabels{Classes: classes, Pooling: l.pooling, dense: l.dense})
+	if err == nil && c.Style.bert() {
+		l.name = bertNames(&c, true)
+	}
+	return c, err
 }
 
 // without leaves out the tensors of heads, which begin as given, and the tables of
@@ -161,23 +181,31 @@ func checkModules(dir string) error {
 	return nil
 }
 
-// bertNames translates the names of BERT's tensors, which may have the prefix of
-// a model with a head, or LayerNorm's old names.
-func bertNames(name string) (string, bool) {
-	if strings.HasPrefix(name, "cls.") {
-		return "", false
+// bertNames translates the names of tensors of BERT, RoBERTa and XLM-R to those of c's
+// parameters. They may have the prefix of a model with a head, or LayerNorm's old
+// names. Heads that c lacks are left out, and with fresh the last layer.
+func bertNames(c *EncoderConfig, fresh bool) func(name string) (string, bool) {
+	prefix, style, dense := c.bertPrefix(), c.Style, c.DenseHead
+	return func(name string) (string, bool) {
+		switch {
+		case strings.HasPrefix(name, "cls."), strings.HasPrefix(name, "lm_head."):
+			return "", false
+		case strings.HasPrefix(name, "classifier."):
+			last := style == BERTStyle || strings.HasPrefix(name, "classifier.out_proj.")
+			return name, dense && !(fresh && last)
+		}
+		name = strings.TrimPrefix(strings.TrimPrefix(name, "bert."), "roberta.")
+		if name == "embeddings.position_ids" || strings.HasPrefix(name, "pooler.") && !(dense && style == BERTStyle) {
+			return "", false
+		}
+		if norm, ok := strings.CutSuffix(name, ".LayerNorm.gamma"); ok {
+			name = norm + ".LayerNorm.weight"
+		}
+		if norm, ok := strings.CutSuffix(name, ".LayerNorm.beta"); ok {
+			name = norm + ".LayerNorm.bias"
+		}
+		return prefix + name, true
 	}
-	name = strings.TrimPrefix(name, "bert.")
-	if strings.HasPrefix(name, "pooler.") || name == "embeddings.position_ids" {
-		return "", false
-	}
-	if norm, ok := strings.CutSuffix(name, ".LayerNorm.gamma"); ok {
-		return norm + ".LayerNorm.weight", true
-	}
-	if norm, ok := strings.CutSuffix(name, ".LayerNorm.beta"); ok {
-		return norm + ".LayerNorm.bias", true
-	}
-	return name, true
 }
 
 // readPooling reads the pooling of a sentence-transformers checkpoint; empty if

@@ -91,7 +91,7 @@ func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	_, err = load(changed(t, "testdata/bert", map[string]any{"model_type": "t5"}))
-	require.ErrorContains(t, err, `model_type is "t5", want one of ["llama" "mistral" "qwen2" "qwen3" "bert" "modernbert"]`)
+	require.ErrorContains(t, err, `model_type is "t5", want one of ["llama" "mistral" "qwen2" "qwen3" "bert" "roberta" "xlm-roberta" "modernbert"]`)
 	for want, modules := range map[string]string{
 		`[1].type is "sentence_transformers.models.Dense", want one that ends in one of ["Transformer" "Pooling" "Normalize"]`: `[{"type":"a.Transformer"},{"type":"sentence_transformers.models.Dense"}]`,
 		"unexpected end": `[`,
@@ -137,7 +137,7 @@ func TestBERTOptionsThatCannotBeExpressedAreRefused(t *testing.T) {
 		"add_cross_attention is true, want false":           {"add_cross_attention": true},
 		`architectures is "BertForQuestionAnswering"`:       {"architectures": []string{"BertForQuestionAnswering"}},
 		`rope_theta is 10000, which is not known here`:      {"rope_theta": 1e4},
-		`model_type is "roberta", want one of`:              {"model_type": "roberta"},
+		`model_type is "electra", want one of`:              {"model_type": "electra"},
 		"Dim (16) is no multiple of Heads (5)":              {"num_attention_heads": 5},
 	} {
 		dir := changed(t, "testdata/bert", change)

@@ -3,6 +3,7 @@ package model_test
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,9 +27,9 @@ func onBackends(t *testing.T, name string, test func(t *testing.T, dir string, b
 }
 
 // TestClassifiersAgreeWithTransformers compares logits, gradients and ten steps of
-// training with what testdata/rankers.py wrote.
+// training with what testdata/rankers.py and crossencoders.py wrote.
 func TestClassifiersAgreeWithTransformers(t *testing.T) {
-	for _, name := range []string{"modernbert-cls", "modernbert-score", "qwen3-cls"} {
+	for _, name := range append([]string{"modernbert-cls", "modernbert-score", "qwen3-cls"}, crossEncoders...) {
 		onBackends(t, name, checkClassifier)
 	}
 }
@@ -42,6 +43,7 @@ func checkClassifier(t *testing.T, dir string, b tensor.Backend, tol float64) {
 	for _, ids := range g.IDs {
 		p.Add(ids, -1)
 	}
+	p.Types = slices.Concat(g.Types...)
 	logits := make([]float32, len(g.IDs)*e.Config().Classes)
 	step := func() float64 {
 		require.NoError(t, e.Forward(&p, logits))
@@ -70,7 +72,7 @@ func classifierLoss(logits []float32, labels []int) (loss float64, dlogits []flo
 
 // TestBodiesAgreeWithTransformers compares pooled states, and what is loaded of a head.
 func TestBodiesAgreeWithTransformers(t *testing.T) {
-	for _, name := range []string{"modernbert", "modernbert-model", "qwen3-embedding"} {
+	for _, name := range []string{"modernbert", "modernbert-model", "qwen3-embedding", "roberta", "xlmr"} {
 		onBackends(t, name, func(t *testing.T, dir string, b tensor.Backend, tol float64) {
 			g := readGolden(t, dir)
 			e, err := model.PretrainedEncoder(b, dir, 2, 1, model.Frozen())

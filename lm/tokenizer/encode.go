@@ -157,6 +157,10 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, ordinary []int, 
 			t.splitter.split(m.text, func(from, to int) { v.word(&m, at+start, from, to) })
 			return
 		}
+		if t.marked != nil {
+			t.marked.split(&n, at, start, end, func(m *normalized, from, to int) { v.word(m, at, from, to) })
+			return
+		}
 		if t.spaced != nil {
 			t.spaced.split(&n, start, end, t.splitter, func(m *normalized, from, to int) { v.word(m, at, from, to) })
 			return
@@ -177,6 +181,8 @@ type encoder struct {
 	at int
 
 	merger merger
+	steps  []step // of unigram
+	ends   []int
 }
 
 func (e *encoder) word(n *normalized, at, start, end int) {
@@ -230,10 +236,16 @@ func (t *Tokenizer) Decode(ids []int32) string {
 		t.decodeWords(&s, w, ids)
 		return s.String()
 	}
+	first := true
 	for _, id := range ids {
-		s.Write(t.Bytes(id))
+		text := t.Bytes(id)
+		if first && text != nil && t.def.dropsMarks && strings.Contains(t.def.spelling[id], spaceMark) {
+			text = []byte(strings.ReplaceAll(t.def.spelling[id], spaceMark, ""))
+		}
+		s.Write(text)
+		first = first && text == nil
 	}
-	if t.def.addsSpace() {
+	if t.def.addsSpace() || t.def.dropsSpace {
 		return strings.TrimPrefix(s.String(), " ")
 	}
 	return s.String()

@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification
 with tempfile.TemporaryDirectory() as out:
     subprocess.run(["go", "test", "./lm/model", "-count=1", "-run", "TestExportOfRankers", "-export", out], check=True)
     paths = sorted(glob.glob(os.path.join(out, "ranker-*")))
-    assert len(paths) == 12, paths
+    assert len(paths) == 30, paths
     for path in paths:
         with open(os.path.join(path, "expected.json")) as f:
             expected = json.load(f)
