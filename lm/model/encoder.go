@@ -35,6 +35,9 @@ type Encoder struct {
 	// Forward to Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
+	// Types, if not nil, gives the token types of a sequence that comes in a pack
+	// without types, such as tokenizer.Tokenizer.PairTypes; nil types are all 0.
+	Types func(sequence []int32) []int32
 
 	body  body       // a normed trunk, a bert or a modernBERT
 	head  pooledHead // before score; nil = none
@@ -45,6 +48,7 @@ type Encoder struct {
 	params []*tensor.Param
 	views  []*tensor.Param // of parts of params
 	arena  *arena
+	types  []int32 // of the last pack, from Types
 
 	// Of the last Forward, for Backward.
 	pass  pass
@@ -105,19 +109,19 @@ func (e *Encoder) Params() []*tensor.Param { return e.params }
 // use of the encoder. An error names the invalid row or segment (no segment may
 // have a prefix), or is the backend's. It panics if logits does not fit.
 func (e *Encoder) Forward(p *Pack, logits []float32) error {
-	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, true) })
+	return e.read(logits, p, e.cfg.Classes, func(p *Pack) tensor.Buffer { return e.run(p, true) })
 }
 
 // Predict is Forward without a Backward to follow; it needs less memory.
 func (e *Encoder) Predict(p *Pack, logits []float32) error {
-	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, false) })
+	return e.read(logits, p, e.cfg.Classes, func(p *Pack) tensor.Buffer { return e.run(p, false) })
 }
 
 // Embed writes the pooled hidden state of every sequence into states
 // [len(p.Segments)×Dim]. With models such as MiniLM and BGE these are sentence
 // embeddings, to be compared by their cosine; they are not scaled to length 1.
 func (e *Encoder) Embed(p *Pack, states []float32) error {
-	return e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, false) })
+	return e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, false) })
 }
 
 // InputGradient computes gradients with respect to the embeddings of the tokens that
@@ -130,7 +134,7 @@ func (e *Encoder) InputGradient(p *Pack, states, dinputs []float32, gradient fun
 	if len(dinputs) != p.Rows()*e.cfg.Dim {
 		panic(fmt.Sprintf("model: %d rows, each of %d values, but room for %d", p.Rows(), e.cfg.Dim, len(dinputs)))
 	}
-	if err := e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, true) }); err != nil {
+	if err := e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, true) }); err != nil {
 		return err
 	}
 	dstates := make([]float32, len(states))
@@ -148,16 +152,36 @@ func (e *Encoder) InputGradient(p *Pack, states, dinputs []float32, gradient fun
 	return e.b.Read(dinputs, e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) }))
 }
 
-// read checks p, runs compute and reads its result [len(p.Segments)×cols] into
-// dst.
-func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func() tensor.Buffer) error {
+// read checks p, runs compute on it, with token types, and reads the result
+// [len(p.Segments)×cols] into dst.
+func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func(p *Pack) tensor.Buffer) error {
 	if err := e.check(p); err != nil {
 		return err
+	}
+	if e.Types != nil && len(p.Types) == 0 {
+		p = e.typed(*p)
+		if err := e.check(p); err != nil {
+			return err
+		}
 	}
 	if n := len(p.Segments); len(dst) != n*cols {
 		panic(fmt.Sprintf("model: %d sequences, each of %d values, but room for %d", n, cols, len(dst)))
 	}
-	return e.b.Read(dst, compute())
+	return e.b.Read(dst, compute(p))
+}
+
+// typed returns p with the types that Types gives to its sequences.
+func (e *Encoder) typed(p Pack) *Pack {
+	e.types = e.types[:0]
+	for _, s := range p.Segments {
+		types := e.Types(p.Tokens[s.Start:s.End])
+		if types == nil {
+			types = make([]int32, s.End-s.Start)
+		}
+		e.types = append(e.types, types...)
+	}
+	p.Types = e.types
+	return &p
 }
 
 // check returns an error that names the first invalid row or segment.

@@ -211,7 +211,7 @@ func writeFile(path string, write func(w io.Writer) error) error {
 // tokenizerFiles are the files of Hugging Face's tokenizers, old and new.
 var tokenizerFiles = []string{
 	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model",
+	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model",
 }
 
 // copyTokenizer copies the tokenizer files that from has, which must be at least

@@ -34,6 +34,37 @@ func (t *Tokenizer) AddSpecialPair(first, second []int32) (ids, types []int32) {
 	return fill(t.def.template.pair, first, second)
 }
 
+// PairTypes returns the types that AddSpecialPair gave to the tokens of two texts: the
+// special tokens between the texts tell them apart, which EncodeOrdinary never puts
+// into one. It is nil for what AddSpecialPair did not make, such as a single text, and
+// if all types are 0.
+func (t *Tokenizer) PairTypes(ids []int32) []int32 {
+	var frame [3][]int32 // the special tokens before, between and after the texts
+	texts := 0
+	typed := false
+	for _, p := range t.def.template.pair {
+		typed = typed || p.kind != 0
+		if p.ids == nil {
+			texts++
+		}
+		frame[texts] = append(frame[texts], p.ids...)
+	}
+	before, between := len(frame[0]), len(frame[1])
+	if !typed || between == 0 || len(ids) < before {
+		return nil
+	}
+	for at := before; at+between+len(frame[2]) <= len(ids); at++ {
+		if slices.Equal(ids[at:at+between], frame[1]) {
+			joined, types := t.AddSpecialPair(ids[before:at], ids[at+between:len(ids)-len(frame[2])])
+			if slices.Equal(joined, ids) {
+				return types
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
 // fill puts texts into a template.
 func fill(parts []templatePart, first, second []int32) (ids, types []int32) {
 	for _, p := range parts {
