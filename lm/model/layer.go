@@ -30,6 +30,16 @@ type pass struct {
 	products []tensor.Product // scratch
 }
 
+// upload returns a buffer with the values; nil for nil.
+func (p *pass) upload(v []float32) tensor.Buffer {
+	if v == nil {
+		return nil
+	}
+	buf := p.Arena.Take(len(v))
+	p.Backend.Write(buf, v)
+	return buf
+}
+
 // linear is y = x·Wᵀ + bias, plus what an adapter adds.
 type linear struct {
 	W    *tensor.Param // [out×in]
@@ -157,7 +167,7 @@ func (l *layerNorm) Forward(p *pass, y, x tensor.Buffer, rows int) {
 	} else {
 		bias = p.Arena.Zeros(cols)
 	}
-	p.Backend.LayerNorm(y, l.mean, l.inv, x, l.W.Value, bias, rows, cols, float32(l.Eps))
+	tensor.LayerNorm(p.Backend, y, l.mean, l.inv, x, l.W.Value, bias, rows, cols, float32(l.Eps))
 }
 
 // Backward adds to the parameters' gradients and computes dx += from dy.
@@ -174,7 +184,7 @@ func (l *layerNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	if dbias == nil {
 		dbias = p.Arena.Zeros(cols)
 	}
-	p.Backend.LayerNormGrad(dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
+	tensor.LayerNormGrad(p.Backend, dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
 }
 
 // embedding looks up the rows of a table.

@@ -113,7 +113,7 @@ func (l *predictionHead) Forward(p *pass, x tensor.Buffer, rows int) tensor.Buff
 	l.h = p.Arena.Take(x.Len())
 	act, y := p.Arena.Take(x.Len()), p.Arena.Take(x.Len())
 	l.Dense.Forward(p, l.h, x, rows, 0)
-	p.Backend.GELU(act, l.h)
+	tensor.GELU(p.Backend, act, l.h)
 	l.Norm.Forward(p, y, act, rows)
 	return y
 }
@@ -122,7 +122,7 @@ func (l *predictionHead) Forward(p *pass, x tensor.Buffer, rows int) tensor.Buff
 func (l *predictionHead) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	dact := p.Arena.Zeros(dy.Len())
 	l.Norm.Backward(p, dact, dy, rows)
-	p.Backend.GELUGrad(l.h, dact, l.h) // in the place of its input
+	tensor.GELUGrad(p.Backend, l.h, dact, l.h) // in the place of its input
 	l.Dense.Backward(p, dx, l.h, rows, 0)
 }
 

@@ -41,8 +41,6 @@ func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	})
 }
 
-var _ tensor.GeGLUer = (*Backend)(nil)
-
 // GeGLU computes y = gelu(gate)·up.
 func (b *Backend) GeGLU(y, gate, up tensor.Buffer) {
 	shape.GeGLU(y, gate, up)

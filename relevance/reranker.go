@@ -1,0 +1,109 @@
+package relevance
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+// RerankerOptions say how a Qwen3-Reranker is used as a scorer.
+type RerankerOptions struct {
+	// Labels are at least two labels, in ascending order of relevance; nil means no
+	// and yes.
+	Labels []string
+	// Instruction is local.RerankerConfig's, the place for the task's criteria.
+	Instruction string
+	// MaxTokens is local.RerankerConfig's.
+	MaxTokens int
+	// Backend is the name of what computes.
+	Backend string
+}
+
+// OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, or of a decoder that
+// was trained as one, as a scorer.
+func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	b, err := tensor.Open(o.Backend)
+	if err != nil {
+		return nil, err
+	}
+	d, err := model.LoadDecoder(b, dir, model.Frozen())
+	if err != nil {
+		return nil, err
+	}
+	r, err := local.NewReranker(local.RerankerConfig{Decoder: d, Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens})
+	if err == nil {
+		var s *rerankerScorer
+		if s, err = newRerankerScorer(r, o.Labels); err == nil {
+			s.free = d.Free
+			return s, nil
+		}
+	}
+	d.Free()
+	return nil, fmt.Errorf("%s: %w", dir, err)
+}
+
+// RerankerScorer returns a scorer that asks a reranker, such as one whose decoder is
+// being trained. labels are at least two, in ascending order of relevance; nil means no
+// and yes.
+//
+// The probability of yes is the share of the way from the first label to the last: of two
+// labels it gives the distribution, of more of them only the expected grade, and the label
+// is the nearest one.
+func RerankerScorer(r *local.Reranker, labels []string) (Scorer, error) {
+	return newRerankerScorer(r, labels)
+}
+
+func newRerankerScorer(r *local.Reranker, labels []string) (*rerankerScorer, error) {
+	if labels == nil {
+		labels = []string{"no", "yes"}
+	}
+	if len(labels) < 2 {
+		return nil, fmt.Errorf("relevance: labels of a reranker are %q, want at least two", labels)
+	}
+	return &rerankerScorer{reranker: r, labels: labels}, nil
+}
+
+type rerankerScorer struct {
+	reranker *local.Reranker
+	labels   []string
+	free     func()
+}
+
+func (s *rerankerScorer) Labels() []string { return s.labels }
+
+// Close releases the model.
+func (s *rerankerScorer) Close() error {
+	s.free()
+	return nil
+}
+
+func (s *rerankerScorer) Score(ctx context.Context, query string, documents []rows.Document, _ ScoreOptions) ([]Score, error) {
+	texts := make([]string, len(documents))
+	for i := range documents {
+		texts[i] = documentText(&documents[i], nil)
+	}
+	grades, err := s.reranker.Score(ctx, query, texts)
+	if err != nil {
+		return nil, err
+	}
+	scores := make([]Score, len(grades))
+	for i, yes := range grades {
+		grade := yes * float64(len(s.labels)-1)
+		scores[i] = Score{Label: s.labels[int(math.Round(grade))], Grade: grade}
+		if len(s.labels) == 2 {
+			scores[i].P = []float64{1 - yes, yes}
+		}
+	}
+	return scores, nil
+}

@@ -1,0 +1,70 @@
+package relevance_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+const rerankerDir = "../lm/local/testdata/qwen3-reranker"
+
+// The grades are those of the model card's code (lm/local/testdata/reranker.py).
+func TestRerankerIsAScorer(t *testing.T) {
+	var golden struct {
+		Cases []struct {
+			Query     string
+			Documents []string
+			Grades    []float64
+		}
+	}
+	text, err := os.ReadFile("../lm/local/testdata/reranker.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	c := golden.Cases[0]
+	documents := make([]rows.Document, len(c.Documents))
+	for i, d := range c.Documents {
+		documents[i].Body = d
+	}
+	score := func(labels ...string) []relevance.Score {
+		s, err := relevance.OpenReranker(rerankerDir, relevance.RerankerOptions{Labels: labels, Backend: "cpu"})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		scores, err := s.Score(t.Context(), c.Query, documents, relevance.ScoreOptions{})
+		require.NoError(t, err)
+		require.Len(t, scores, len(documents))
+		return scores
+	}
+	for i, s := range score() {
+		require.InDelta(t, c.Grades[i], s.Grade, 1e-5)
+		require.InDeltaSlice(t, []float64{1 - c.Grades[i], c.Grades[i]}, s.P, 1e-5)
+		require.Equal(t, "yes", s.Label)
+	}
+	// .767, .834, .814, .823 of the way from 0 to 3
+	for i, s := range score("0", "1", "2", "3") {
+		require.InDelta(t, 3*c.Grades[i], s.Grade, 3e-5)
+		require.Nil(t, s.P, "one number is no distribution over four labels")
+		require.Equal(t, []string{"2", "3", "2", "2"}[i], s.Label)
+	}
+}
+
+func TestOpenRerankerNamesTheFault(t *testing.T) {
+	for want, c := range map[string]struct {
+		dir string
+		o   relevance.RerankerOptions
+	}{
+		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
+		`labels of a reranker are ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
+		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
+		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
+		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
+	} {
+		_, err := relevance.OpenReranker(c.dir, c.o)
+		require.ErrorContains(t, err, want)
+	}
+}
