@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/eval/posir"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -13,21 +14,23 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
-// RerankerOptions say how a Qwen3-Reranker is used as a scorer.
+// RerankerOptions say how a reranker is used as a scorer.
 type RerankerOptions struct {
 	// Labels are at least two labels, in ascending order of relevance; nil means no
 	// and yes.
 	Labels []string
-	// Instruction is local.RerankerConfig's, the place for the task's criteria.
+	// Instruction is local.RerankerConfig's, the place for the task's criteria. A
+	// cross-encoder takes none.
 	Instruction string
-	// MaxTokens is local.RerankerConfig's.
+	// MaxTokens is that of local.RerankerConfig or local.CrossEncoderConfig.
 	MaxTokens int
 	// Backend is the name of what computes.
 	Backend string
 }
 
-// OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, or of a decoder that
-// was trained as one, as a scorer.
+// OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, of a decoder that was
+// trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
+// scorer.
 func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
@@ -37,34 +40,53 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := model.LoadDecoder(b, dir, model.Frozen())
+	folder, err := model.Inspect(dir)
 	if err != nil {
 		return nil, err
 	}
-	r, err := local.NewReranker(local.RerankerConfig{Decoder: d, Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens})
+	var r posir.Scorer
+	var free func()
+	if folder.Encoder != nil && !folder.Body {
+		if o.Instruction != "" {
+			return nil, fmt.Errorf("%s: a cross-encoder takes no instruction", dir)
+		}
+		var e *model.Encoder
+		if e, err = model.LoadEncoder(b, dir, model.Frozen()); err != nil {
+			return nil, err
+		}
+		free = e.Free
+		r, err = local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: e, Tokenizer: tok, MaxTokens: o.MaxTokens})
+	} else {
+		var d *model.Decoder
+		if d, err = model.LoadDecoder(b, dir, model.Frozen()); err != nil {
+			return nil, err
+		}
+		free = d.Free
+		r, err = local.NewReranker(local.RerankerConfig{Decoder: d, Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens})
+	}
 	if err == nil {
 		var s *rerankerScorer
 		if s, err = newRerankerScorer(r, o.Labels); err == nil {
-			s.free = d.Free
+			s.free = free
 			return s, nil
 		}
 	}
-	d.Free()
+	free()
 	return nil, fmt.Errorf("%s: %w", dir, err)
 }
 
-// RerankerScorer returns a scorer that asks a reranker, such as one whose decoder is
-// being trained. labels are at least two, in ascending order of relevance; nil means no
-// and yes.
+// RerankerScorer returns a scorer that asks a reranker, which gives grades from 0 to 1: a
+// local.Reranker or local.CrossEncoder, such as one that is being trained. labels are at
+// least two, in ascending order of relevance; nil means no and yes.
 //
-// The probability of yes is the share of the way from the first label to the last: of two
+// The grade is the share of the way from the first label to the last: of two
 // labels it gives the distribution, of more of them only the expected grade, and the label
 // is the nearest one.
-func RerankerScorer(r *local.Reranker, labels []string) (Scorer, error) {
+func RerankerScorer(r posir.Scorer, labels []string) (Scorer, error) {
 	return newRerankerScorer(r, labels)
 }
 
-func newRerankerScorer(r *local.Reranker, labels []string) (*rerankerScorer, error) {
+func newRerankerScorer(r posir.Scorer, labels []string) (*rerankerScorer, error) {
 	if labels == nil {
 		labels = []string{"no", "yes"}
 	}
@@ -75,7 +97,7 @@ func newRerankerScorer(r *local.Reranker, labels []string) (*rerankerScorer, err
 }
 
 type rerankerScorer struct {
-	reranker *local.Reranker
+	reranker posir.Scorer
 	labels   []string
 	free     func()
 }

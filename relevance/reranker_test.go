@@ -2,6 +2,7 @@ package relevance_test
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,7 +13,10 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
-const rerankerDir = "../lm/local/testdata/qwen3-reranker"
+const (
+	rerankerDir     = "../lm/local/testdata/qwen3-reranker"
+	crossEncoderDir = "../lm/local/testdata/xlmr-reranker"
+)
 
 // The grades are those of the model card's code (lm/local/testdata/reranker.py).
 func TestRerankerIsAScorer(t *testing.T) {
@@ -63,8 +67,33 @@ func TestOpenRerankerNamesTheFault(t *testing.T) {
 		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
 		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
 		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
+		"MaxTokens is 4":           {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
+		"takes no instruction":     {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
 	} {
 		_, err := relevance.OpenReranker(c.dir, c.o)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// The grades are those of transformers (lm/local/testdata/crossencoder.py).
+func TestCrossEncoderIsAScorer(t *testing.T) {
+	var golden struct {
+		Queries, Documents []string
+		Folders            map[string]struct{ Logits [][]float64 }
+	}
+	text, err := os.ReadFile("../lm/local/testdata/crossencoder.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	var documents []rows.Document
+	for _, d := range golden.Documents {
+		documents = append(documents, rows.Document{Body: d})
+	}
+	s, err := relevance.OpenReranker(crossEncoderDir, relevance.RerankerOptions{Backend: "cpu"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	scores, err := s.Score(t.Context(), golden.Queries[0], documents, relevance.ScoreOptions{})
+	require.NoError(t, err)
+	for i, s := range scores {
+		require.InDelta(t, 1/(1+math.Exp(-golden.Folders["xlmr-reranker"].Logits[i][0])), s.Grade, 1e-4)
 	}
 }

@@ -67,7 +67,7 @@ def graphemes():
     for c in joined:  # what may stand between two consonants
         between = norm(consonant + chr(c) + virama + consonant + mark).endswith(kept)
         assert between == (c in extend and c != 0x200C or c == 0x200D), hex(c)
-    invisible = [c for c in points if unicodedata.category(chr(c)) in ("Cc", "Cf", "Zl", "Zp") or 0xE0000 <= c < 0xE1000]
+    invisible = [c for c in points if unicodedata.category(chr(c)) in ("Cc", "Cf", "Zl", "Zp") or c < 0x10000 and unicodedata.category(chr(c)) == "Cn" or 0xE0000 <= c < 0xE1000]
     invisible = [c for c in invisible if c not in within and c not in prepend]
     norm = normalizer(*(chr(c) for c in invisible if 0 < c < 0x10000))
     control = [c for c in invisible if not 0 < c < 0x10000 or norm(chr(c) + mark) == kept]
