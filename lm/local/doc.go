@@ -1,7 +1,7 @@
 // Package local joins the learning core with the language models of package
 // model, in this process: a [Policy] that is trained, an [Engine] that samples,
 // a [LogProber] for frozen references and teachers, a [Student] to distill
-// into, and an [Embedder]. They run on any tensor backend.
+// into, an [Embedder], and a [Reranker]. They run on any tensor backend.
 //
 // # A policy and its engine
 //
@@ -50,9 +50,22 @@
 //
 // # Sentence embeddings
 //
-// An [Embedder] makes vectors of texts with an encoder such as MiniLM, cuts long
+// An [Embedder] makes vectors of texts with an encoder such as MiniLM or
+// Qwen3-Embedding, cuts long
 // documents into chunks that it reads whole, and says which tokens move a score
 // ([Embedder.Saliency]). Package eval/posir searches with it.
+//
+// # Rerankers
+//
+// A [Reranker] asks a decoder such as Qwen3-Reranker whether a document meets a query's
+// requirements, and grades it by the probability of yes. A policy trains it, on answers:
+//
+//	reranker, err := local.NewReranker(local.RerankerConfig{Decoder: decoder, Tokenizer: tokenizer})
+//	grades, err := reranker.Score(ctx, query, documents)
+//	batch, err := rl.DemonstrationBatch([]rl.Demonstration{reranker.Demonstration(query, document, true)}, objective.TokenMean{})
+//	loss, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{})
+//
+// relevance.OpenReranker makes a scorer of a folder.
 //
 // # The trained model
 //

@@ -36,7 +36,8 @@ type Encoder struct {
 	// third more time and gives the same bits.
 	Recompute bool
 	// Types, if not nil, gives the token types of a sequence that comes in a pack
-	// without types, such as tokenizer.Tokenizer.PairTypes; nil types are all 0.
+	// without types, such as tokenizer.Tokenizer.PairTypes; nil types are all 0. An
+	// encoder that knows one type at most, such as ModernBERT, does not ask.
 	Types func(sequence []int32) []int32
 
 	body  body       // a normed trunk, a bert or a modernBERT
@@ -158,7 +159,7 @@ func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func(p *Pack) t
 	if err := e.check(p); err != nil {
 		return err
 	}
-	if e.Types != nil && len(p.Types) == 0 {
+	if e.Types != nil && len(p.Types) == 0 && e.cfg.TokenTypes > 1 {
 		p = e.typed(*p)
 		if err := e.check(p); err != nil {
 			return err

@@ -224,6 +224,15 @@ func TestExportOfRankers(t *testing.T) {
 	}
 }
 
+// Tokenizers of ModernBERT give types to pairs, which the model has none of.
+func TestModernBERTAsksForNoTypes(t *testing.T) {
+	e, err := model.LoadEncoder(reference.New(), "testdata/modernbert-cls")
+	require.NoError(t, err)
+	want := predict(t, e, []int32{5, 6, 7})
+	e.Types = func(ids []int32) []int32 { return []int32{0, 1, 1} }
+	require.Equal(t, want, predict(t, e, []int32{5, 6, 7}))
+}
+
 // Recomputing gives the same bits, and saliency leaves the gradients alone.
 func TestModernBERTRecomputesAndKeepsGradients(t *testing.T) {
 	gradients := func(recompute bool) (all [][]float32) {
