@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -49,6 +50,8 @@ func loadTokenizer(t *testing.T, dir string) *tokenizer.Tokenizer {
 	require.NoError(t, err)
 	return tok
 }
+
+var exportDir = flag.String("export", "", "keep the exported embedder in this directory, for testdata/check_embedding.py")
 
 const rerankerDir = "testdata/qwen3-reranker"
 
@@ -211,6 +214,36 @@ func TestQwen3EmbeddingAgreesWithTheModelCard(t *testing.T) {
 				require.InDelta(t, want, float64(v[j])/math.Sqrt(sum), 1e-5, "%s: text %d, element %d", name, i, j)
 			}
 		}
+	}
+}
+
+// An embedder is exported as a folder of sentence-transformers, with its own pooling.
+// With -export, testdata/check_embedding.py reads it.
+func TestQwen3EmbeddingIsExportedForSentenceTransformers(t *testing.T) {
+	const dir = "testdata/qwen3-embedding"
+	for _, pooling := range []model.Pooling{model.LastPooling, model.MeanPooling} {
+		encoder, err := model.PretrainedEncoder(reference.New(), dir, 2, 1, model.WithPooling(pooling))
+		require.NoError(t, err)
+		out := filepath.Join(t.TempDir(), "model")
+		if *exportDir != "" {
+			out = filepath.Join(*exportDir, string(pooling))
+		}
+		require.NoError(t, encoder.Export(out, model.ExportOptions{TokenizerFrom: dir}))
+		again, err := model.PretrainedEncoder(reference.New(), out, 2, 1)
+		require.NoError(t, err)
+		require.Equal(t, encoder.Config(), again.Config())
+		query, _, err := local.ReadPrompts(out)
+		require.NoError(t, err)
+		require.NotEmpty(t, query)
+		vector := func(e *model.Encoder, dir string) []float32 {
+			embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: e, Tokenizer: loadTokenizer(t, dir)})
+			require.NoError(t, err)
+			return embed(t, embedder, query+"Explain gravity")[0]
+		}
+		require.Equal(t, vector(encoder, dir), vector(again, out))
+		text, err := json.Marshal(vector(again, out))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(out, "expected.json"), text, 0o666))
 	}
 }
 

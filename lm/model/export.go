@@ -29,7 +29,8 @@ type ExportOptions struct {
 	// special tokens to config.json too.
 	Generation *Generation
 	// TokenizerFrom is a directory whose tokenizer files are copied unchanged;
-	// empty means none. It must have at least one.
+	// empty means none. It must have at least one. If it is of sentence-transformers,
+	// an encoder becomes such a folder too, with the encoder's pooling.
 	TokenizerFrom string
 }
 
@@ -60,6 +61,9 @@ func (e *Encoder) Save(dir string) error { return e.Export(dir, ExportOptions{})
 // relatives otherwise, BertModel and the like read the body, without a pooling layer.
 // Every file appears whole or not at all; config.json comes last.
 func (e *Encoder) Export(dir string, o ExportOptions) error {
+	if err := e.exportModules(dir, o.TokenizerFrom); err != nil {
+		return err
+	}
 	h := encoderConfig(e.cfg)
 	switch h := h.(type) {
 	case *hfDecoder:
@@ -70,6 +74,30 @@ func (e *Encoder) Export(dir string, o ExportOptions) error {
 		return export(dir, e.b, e.params, h, &h.hfShape, o)
 	}
 	panic(fmt.Sprintf("model: configuration of type %T", h))
+}
+
+// exportModules writes what makes a folder one of sentence-transformers, if from is one.
+func (e *Encoder) exportModules(dir, from string) error {
+	if from == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(from, modulesFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	pooling := filepath.Join(dir, "1_Pooling")
+	if err := durable.MkdirAll(pooling); err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	for _, name := range []string{modulesFile, "config_sentence_transformers.json", "sentence_bert_config.json"} {
+		if _, err := copyFile(dir, from, name); err != nil {
+			return err
+		}
+	}
+	config := map[string]any{"word_embedding_dimension": e.cfg.Dim, "include_prompt": true}
+	for field, mode := range poolingModes {
+		config[field] = mode == e.cfg.Pooling
+	}
+	return writeJSON(filepath.Join(pooling, ConfigFile), config)
 }
 
 // export writes config, in which it completes shape, and params.
@@ -219,25 +247,30 @@ var tokenizerFiles = []string{
 func copyTokenizer(dir, from string) error {
 	found := false
 	for _, name := range tokenizerFiles {
-		src, _, err := infile.Open(filepath.Join(from, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("model: %w", err)
-		}
-		found = true
-		err = writeFile(filepath.Join(dir, name), func(w io.Writer) error {
-			_, err := io.Copy(w, src)
-			return err
-		})
-		src.Close()
+		there, err := copyFile(dir, from, name)
 		if err != nil {
 			return err
 		}
+		found = found || there
 	}
 	if !found {
 		return fmt.Errorf("model: %s has no tokenizer file (%s, …): %w", from, tokenizerFiles[0], fs.ErrNotExist)
 	}
 	return nil
+}
+
+// copyFile copies a file if there is one.
+func copyFile(dir, from, name string) (there bool, err error) {
+	src, _, err := infile.Open(filepath.Join(from, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("model: %w", err)
+	}
+	defer src.Close()
+	return true, writeFile(filepath.Join(dir, name), func(w io.Writer) error {
+		_, err := io.Copy(w, src)
+		return err
+	})
 }

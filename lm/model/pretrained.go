@@ -155,10 +155,13 @@ func without(heads ...string) func(name string) (string, bool) {
 	}
 }
 
+// modulesFile lists the modules of a sentence-transformers checkpoint.
+const modulesFile = "modules.json"
+
 // checkModules returns an error if a sentence-transformers checkpoint does more than to
 // pool hidden states and scale the result.
 func checkModules(dir string) error {
-	path := filepath.Join(dir, "modules.json")
+	path := filepath.Join(dir, modulesFile)
 	text, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -208,6 +211,11 @@ func bertNames(c *EncoderConfig, fresh bool) func(name string) (string, bool) {
 	}
 }
 
+// poolingModes are the fields of sentence-transformers before version 6.
+var poolingModes = map[string]Pooling{
+	"pooling_mode_mean_tokens": MeanPooling, "pooling_mode_cls_token": FirstPooling, "pooling_mode_lasttoken": LastPooling,
+}
+
 // readPooling reads the pooling of a sentence-transformers checkpoint; empty if
 // it does not say.
 func readPooling(dir string) (Pooling, error) {
@@ -218,13 +226,19 @@ func readPooling(dir string) (Pooling, error) {
 	if err != nil {
 		return "", err
 	}
-	known := map[string]Pooling{"pooling_mode_mean_tokens": MeanPooling, "pooling_mode_cls_token": FirstPooling, "pooling_mode_lasttoken": LastPooling}
+	if text, ok := modes["pooling_mode"]; ok { // sentence-transformers 6
+		mode, ok := map[string]Pooling{`"mean"`: MeanPooling, `"cls"`: FirstPooling, `"lasttoken"`: LastPooling}[string(text)]
+		if !ok {
+			return "", optionError(path, "pooling_mode", string(text), `"mean", "cls" or "lasttoken"`)
+		}
+		return mode, nil
+	}
 	var pooling Pooling
 	for field, v := range modes {
 		if string(v) != "true" || !strings.HasPrefix(field, "pooling_mode_") {
 			continue
 		}
-		mode, ok := known[field]
+		mode, ok := poolingModes[field]
 		if !ok || pooling != "" {
 			return "", optionError(path, field, true, "pooling_mode_mean_tokens, pooling_mode_cls_token or pooling_mode_lasttoken alone")
 		}

@@ -80,11 +80,19 @@ func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, model.MeanPooling, e.Config().Pooling)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "1_Pooling"), 0o777))
+	for want, mode := range map[model.Pooling]string{model.MeanPooling: "mean", model.FirstPooling: "cls", model.LastPooling: "lasttoken"} {
+		text := []byte(`{"embedding_dimension": 16, "pooling_mode": "` + mode + `"}`) // sentence-transformers 6
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", model.ConfigFile), text, 0o666))
+		e, err := load(dir)
+		require.NoError(t, err)
+		require.Equal(t, want, e.Config().Pooling)
+	}
 	for want, modes := range map[string]string{
-		"pooling_mode_max_tokens is true": `{"pooling_mode_max_tokens":true}`,
-		"no pooling mode is on":           `{"pooling_mode_max_tokens":false}`,
-		"alone":                           `{"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":true}`,
-		"unexpected end":                  `{`,
+		`pooling_mode is "max", want "mean", "cls" or "lasttoken"`: `{"pooling_mode":"max"}`,
+		"pooling_mode_max_tokens is true":                          `{"pooling_mode_max_tokens":true}`,
+		"no pooling mode is on":                                    `{"pooling_mode_max_tokens":false}`,
+		"alone":                                                    `{"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":true}`,
+		"unexpected end":                                           `{`,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", model.ConfigFile), []byte(modes), 0o666))
 		_, err := load(dir)
