@@ -35,7 +35,6 @@ var (
 	_ tensor.Backend     = (*Async)(nil)
 	_ tensor.LayerNormer = (*Async)(nil)
 	_ tensor.GELUer      = (*Async)(nil)
-	_ tensor.Tanher      = (*Async)(nil)
 	_ tensor.Cacher      = (*Async)(nil)
 	_ tensor.ErrReporter = (*Async)(nil)
 	_ Faulty             = (*Async)(nil)
