@@ -54,6 +54,9 @@ func info(dir string, out io.Writer) error {
 	}
 	if c := m.Encoder; c != nil {
 		what := fmt.Sprintf("%s classes", n(c.Classes))
+		if c.Classes == 1 {
+			what = "one score"
+		}
 		if m.Body {
 			what = fmt.Sprintf("pooling %s, without a classifier", c.Pooling)
 		}
@@ -117,7 +120,7 @@ var partNames = []struct {
 	{"attention", []string{"attn", "attention"}},
 	{"MLP", []string{"mlp", "intermediate.", "output.dense"}},
 	{"embedding", []string{"embed"}},
-	{"output", []string{"lm_head", "classifier", "score"}},
+	{"output", []string{"lm_head", "classifier", "score", "pooler"}},
 	{"others", []string{""}},
 }
 

@@ -240,3 +240,13 @@ func TestPosirEvalQwen3(t *testing.T) {
 	require.Equal(t, found("-query-prefix", prompt), found(), "the folder's prompt is the default")
 	require.NotEqual(t, found("-query-prefix", ""), found())
 }
+
+// Cross-encoders rank the documents that BM25 finds again.
+func TestPosirEvalCrossEncoder(t *testing.T) {
+	data := ownBenchmark(t)
+	for _, model := range []string{"bert-reranker", "xlmr-reranker"} {
+		status, report, errs := stepwise("", "posir", "eval", "-bm25", "-rerank", "../../lm/local/testdata/"+model, "-rerank-depth", "3", "-replicates", "99", data)
+		require.Zero(t, status, errs)
+		require.Contains(t, report, "# Position bias of BM25")
+	}
+}

@@ -2,8 +2,6 @@ package model
 
 import (
 	"fmt"
-	"math"
-	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -142,31 +140,20 @@ func (l *postNormBlock) addBackward(p *pass, d tensor.Buffer, norm *layerNorm, f
 type denseHead struct {
 	Dense *linear
 
-	y []float32
+	y tensor.Buffer
 }
 
-// Forward returns the head's output [rows×dim] for x of the same shape. The tanh of
-// these few values is computed on the host. An error sticks in the backend.
+// Forward returns the head's output [rows×dim] for x of the same shape.
 func (l *denseHead) Forward(p *pass, x tensor.Buffer, rows int) tensor.Buffer {
-	y := p.Arena.Take(x.Len())
-	l.Dense.Forward(p, y, x, rows, 0)
-	l.y = slices.Grow(l.y[:0], y.Len())[:y.Len()]
-	_ = p.Backend.Read(l.y, y)
-	for i, v := range l.y {
-		l.y[i] = float32(math.Tanh(float64(v)))
-	}
-	p.Backend.Write(y, l.y)
-	return y
+	l.y = p.Arena.Take(x.Len())
+	l.Dense.Forward(p, l.y, x, rows, 0)
+	tensor.Tanh(p.Backend, l.y, l.y)
+	return l.y
 }
 
 // Backward computes dx [rows×dim] = from dy of the same shape, which it overwrites.
 func (l *denseHead) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
-	d := make([]float32, dy.Len())
-	_ = p.Backend.Read(d, dy)
-	for i, y := range l.y {
-		d[i] *= 1 - y*y
-	}
-	p.Backend.Write(dy, d)
+	tensor.TanhGrad(p.Backend, dy, dy, l.y)
 	l.Dense.Backward(p, dx, dy, rows, 0)
 }
 

@@ -138,8 +138,12 @@ func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 	first.Pooling = FirstPooling
 	roberta := bert
 	roberta.Style, roberta.TokenTypes, roberta.FirstPosition = RoBERTaStyle, 1, 3
+	cross, pairs := roberta, bert
+	cross.DenseHead, pairs.DenseHead = true, true
 	for name, cfg := range map[string]EncoderConfig{
 		"roberta":      roberta,
+		"cross, bert":  pairs,
+		"cross":        cross,
 		"llama, mean":  {Config: shapes["all"], Classes: 3},
 		"llama, first": {Config: shapes["all"], Classes: 3, Pooling: FirstPooling},
 		"bert, mean":   bert,

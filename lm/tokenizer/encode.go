@@ -181,8 +181,8 @@ type encoder struct {
 	at int
 
 	merger merger
-	steps  []step // of unigram
-	ends   []int
+	paths  []path // of unigram
+	ends   []int  // of its tokens, the last one first
 }
 
 func (e *encoder) word(n *normalized, at, start, end int) {
@@ -226,6 +226,9 @@ func (e *encoder) emit(id int32, start, end int) {
 // by spaces; if the file asks for it, the spaces that English does not write are
 // removed, as the library does it, and a first token that continues a word keeps
 // its mark "##". The original capitals, accents and spaces are lost.
+//
+// In Unigram it is the tokens' bytes with the decoder's treatment of marks: that of
+// XLM-R leaves out the marks of the first token.
 //
 // As in the library, an added token stands for what its content spells, marks of
 // spaces included, and for the normalised content if it is found in normalised

@@ -25,11 +25,11 @@ type unigram struct {
 // unknownPenalty is how much worse than the worst token an unknown character is.
 const unknownPenalty = 10
 
-// step is the best way to encode a text up to some byte.
-type step struct {
+// path is the best way to encode a text up to some byte.
+type path struct {
 	score float64
-	id    int32
-	start int32 // where the last token begins; -1 if there is no way
+	id    int32 // of the last token
+	start int32 // where it begins; -1 if there is no way
 }
 
 // encode finds the best tokens for bytes start to end of a text, from left to right
@@ -37,21 +37,19 @@ type step struct {
 // characters in a row are one token, or the tokens of their bytes.
 func (m *unigram) encode(e *encoder, text string, start, end int) {
 	word := text[start:end]
-	if cap(e.steps) <= len(word) {
-		e.steps = make([]step, 2*len(word)+1)
-	}
-	steps := e.steps[:len(word)+1]
-	for i := range steps {
-		steps[i] = step{start: -1}
+	e.paths = slices.Grow(e.paths[:0], len(word)+1)
+	paths := e.paths[:len(word)+1]
+	for i := range paths {
+		paths[i] = path{start: -1}
 	}
 	for at := 0; at < len(word); {
 		_, n := utf8.DecodeRuneInString(word[at:])
 		reach := func(id int32, score float64, to int) {
-			if s := &steps[to]; s.start < 0 || score > s.score {
-				*s = step{score, id, int32(at)}
+			if s := &paths[to]; s.start < 0 || score > s.score {
+				*s = path{score, id, int32(at)}
 			}
 		}
-		before, single := steps[at].score, false
+		before, single := paths[at].score, false
 		m.trie.prefixes(word[at:], func(id int32, length int) {
 			reach(id, m.scores[id]+before, at+length)
 			single = single || length == n
@@ -62,15 +60,15 @@ func (m *unigram) encode(e *encoder, text string, start, end int) {
 		at += n
 	}
 	e.ends = e.ends[:0]
-	for at := len(word); at > 0; at = int(steps[at].start) {
+	for at := len(word); at > 0; at = int(paths[at].start) {
 		e.ends = append(e.ends, at)
 	}
 	from := 0
 	for k := len(e.ends) - 1; k >= 0; k-- {
 		to := e.ends[k]
-		if id := steps[to].id; id != m.unknown {
+		if id := paths[to].id; id != m.unknown {
 			e.emit(id, start+from, start+to)
-		} else if k > 0 && steps[e.ends[k-1]].id == m.unknown {
+		} else if k > 0 && paths[e.ends[k-1]].id == m.unknown {
 			continue
 		} else {
 			m.emitUnknown(e, text, start+from, start+to)
