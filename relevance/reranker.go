@@ -2,6 +2,7 @@ package relevance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -30,7 +31,7 @@ type RerankerOptions struct {
 
 // OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, of a decoder that was
 // trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
-// scorer.
+// scorer. A causal model with a single class is asked with Qwen3-Reranker's prompt.
 func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
@@ -44,35 +45,49 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var r posir.Scorer
-	var free func()
-	if folder.Encoder != nil && !folder.Body {
-		if o.Instruction != "" {
-			return nil, fmt.Errorf("%s: a cross-encoder takes no instruction", dir)
+	r, free, err := o.open(b, dir, folder, tok)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	s, err := newRerankerScorer(r, o.Labels)
+	if err != nil {
+		free()
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	s.free = free
+	return s, nil
+}
+
+// open returns the reranker in a folder, and what frees its model.
+func (o *RerankerOptions) open(b tensor.Backend, dir string, folder *model.Inspection, tok *tokenizer.Tokenizer) (r posir.Scorer, free func(), err error) {
+	asked := local.RerankerConfig{Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens}
+	if folder.Encoder == nil || folder.Body {
+		if asked.Decoder, err = model.LoadDecoder(b, dir, model.Frozen()); err != nil {
+			return nil, nil, err
 		}
+		free = asked.Decoder.Free
+		r, err = local.NewReranker(asked)
+	} else {
 		var e *model.Encoder
 		if e, err = model.LoadEncoder(b, dir, model.Frozen()); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		free = e.Free
-		r, err = local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: e, Tokenizer: tok, MaxTokens: o.MaxTokens})
-	} else {
-		var d *model.Decoder
-		if d, err = model.LoadDecoder(b, dir, model.Frozen()); err != nil {
-			return nil, err
-		}
-		free = d.Free
-		r, err = local.NewReranker(local.RerankerConfig{Decoder: d, Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens})
-	}
-	if err == nil {
-		var s *rerankerScorer
-		if s, err = newRerankerScorer(r, o.Labels); err == nil {
-			s.free = free
-			return s, nil
+		switch c := e.Config(); {
+		case c.Causal && c.Classes == 1:
+			asked.Encoder = e
+			r, err = local.NewReranker(asked)
+		case o.Instruction != "":
+			err = errors.New("a cross-encoder takes no instruction")
+		default:
+			r, err = local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: e, Tokenizer: tok, MaxTokens: o.MaxTokens})
 		}
 	}
-	free()
-	return nil, fmt.Errorf("%s: %w", dir, err)
+	if err != nil {
+		free()
+		return nil, nil, err
+	}
+	return r, free, nil
 }
 
 // RerankerScorer returns a scorer that asks a reranker, which gives grades from 0 to 1: a
@@ -121,6 +136,10 @@ func (s *rerankerScorer) Score(ctx context.Context, query string, documents []ro
 	}
 	scores := make([]Score, len(grades))
 	for i, yes := range grades {
+		if math.IsNaN(yes) { // weights that are not finite
+			scores[i].Grade = yes
+			continue
+		}
 		grade := yes * float64(len(s.labels)-1)
 		scores[i] = Score{Label: s.labels[int(math.Round(grade))], Grade: grade}
 		if len(s.labels) == 2 {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
@@ -55,6 +57,34 @@ func TestRerankerIsAScorer(t *testing.T) {
 		require.Nil(t, s.P, "one number is no distribution over four labels")
 		require.Equal(t, []string{"2", "3", "2", "2"}[i], s.Label)
 	}
+}
+
+// A single logit of a causal model is that of yes less no, after the same prompt; what is
+// not finite is no grade.
+func TestCausalClassifierIsAScorer(t *testing.T) {
+	b, err := tensor.Open("cpu")
+	require.NoError(t, err)
+	e, err := model.PretrainedEncoder(b, rerankerDir, 1, 1)
+	require.NoError(t, err)
+	defer e.Free()
+	score := func() relevance.Score {
+		dir := t.TempDir()
+		require.NoError(t, e.Export(dir, model.ExportOptions{TokenizerFrom: rerankerDir}))
+		s, err := relevance.OpenReranker(dir, relevance.RerankerOptions{Backend: "cpu", Instruction: "Judge."})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		scores, err := s.Score(t.Context(), "a", []rows.Document{{Body: "b"}}, relevance.ScoreOptions{})
+		require.NoError(t, err)
+		return scores[0]
+	}
+	weights := e.Params()[len(e.Params())-1]
+	b.Fill(weights.Value, 0)
+	require.Equal(t, []float64{.5, .5}, score().P)
+	b.Fill(weights.Value, float32(math.NaN()))
+	s := score()
+	require.True(t, math.IsNaN(s.Grade))
+	require.Nil(t, s.P)
+	require.Empty(t, s.Label)
 }
 
 func TestOpenRerankerNamesTheFault(t *testing.T) {

@@ -33,13 +33,17 @@ type RerankerTokenizer interface {
 type RerankerConfig struct {
 	// Decoder is the model, which stays the caller's to free. It may be a policy's:
 	// the reranker then always has the current weights.
-	Decoder   *model.Decoder
+	Decoder *model.Decoder
+	// Encoder, in the decoder's place, is a causal one with a single class, as those
+	// forms of Qwen3-Reranker are that are a Qwen3ForSequenceClassification: its logit is
+	// that of yes less that of no.
+	Encoder   *model.Encoder
 	Tokenizer RerankerTokenizer
 	// Instruction says what is searched for, and so what is relevant; empty means
 	// RerankerInstruction.
 	Instruction string
 	// MaxTokens is how long a prompt may be, of which the end of a document is cut;
-	// 0 means the decoder's MaxSeq.
+	// 0 means the model's MaxSeq.
 	MaxTokens int
 	// MaxRows bounds the rows (tokens) that are computed at a time; 0 means 4096. A
 	// prompt that is longer is computed alone.
@@ -49,31 +53,40 @@ type RerankerConfig struct {
 // Validate returns an error that names the first invalid setting.
 func (c RerankerConfig) Validate() error {
 	switch {
-	case c.Decoder == nil:
-		return errors.New("local: RerankerConfig.Decoder is nil")
+	case (c.Decoder == nil) == (c.Encoder == nil):
+		return errors.New("local: RerankerConfig.Decoder and Encoder are both nil or both set, want one")
+	case c.Encoder != nil && (c.Encoder.Config().Classes != 1 || !c.Encoder.Config().Causal):
+		return fmt.Errorf("local: RerankerConfig.Encoder has %d classes, causal %v, want 1, true", c.Encoder.Config().Classes, c.Encoder.Config().Causal)
 	case c.Tokenizer == nil:
 		return errors.New("local: RerankerConfig.Tokenizer is nil")
 	case c.MaxRows < 0:
 		return fmt.Errorf("local: RerankerConfig.MaxRows is %d, want at least 0", c.MaxRows)
 	}
 	for _, word := range []string{"no", "yes"} {
-		if id, ok := c.Tokenizer.ID(word); !ok || int(id) >= c.Decoder.Config().Vocab {
-			return fmt.Errorf("local: RerankerConfig.Tokenizer has no token %q that the decoder knows, want one", word)
+		if id, ok := c.Tokenizer.ID(word); !ok || int(id) >= c.shape().Vocab {
+			return fmt.Errorf("local: RerankerConfig.Tokenizer has no token %q that the model knows, want one", word)
 		}
 	}
 	frame := len(c.Tokenizer.Encode(rerankerBefore)) + len(c.Tokenizer.Encode(rerankerAfter))
-	if most := c.Decoder.Config().MaxSeq; c.MaxTokens != 0 && c.MaxTokens <= frame || c.MaxTokens > most || most <= frame {
+	if most := c.shape().MaxSeq; c.MaxTokens != 0 && c.MaxTokens <= frame || c.MaxTokens > most || most <= frame {
 		return fmt.Errorf("local: RerankerConfig.MaxTokens is %d, want 0 or more than the %d tokens around query and document, and at most MaxSeq (%d)", c.MaxTokens, frame, most)
 	}
 	return nil
 }
 
+func (c *RerankerConfig) shape() model.Config {
+	if c.Encoder != nil {
+		return c.Encoder.Config().Config
+	}
+	return c.Decoder.Config()
+}
+
 // Reranker asks a decoder whether a document meets the requirements of a query and an
 // instruction, in the words of Qwen3-Reranker (Zhang et al., arXiv:2506.05176), and
 // takes the probability of the answer yes, beside no, as the grade. It is a
-// posir.Scorer. One goroutine uses a reranker, and its decoder, at a time.
+// posir.Scorer. One goroutine uses a reranker, and its model, at a time.
 //
-// It is trained as any decoder is, on the answers ([Reranker.Demonstration]) or with any
+// A decoder is trained as any is, on the answers ([Reranker.Demonstration]) or with any
 // other objective on the tokens of Answers after Prompt.
 type Reranker struct {
 	c             RerankerConfig
@@ -82,7 +95,7 @@ type Reranker struct {
 
 	pack    model.Pack
 	targets model.Targets
-	logp    []float32
+	values  []float32 // log-probs of no and yes, or logits
 }
 
 // NewReranker returns a reranker. The error is c.Validate's.
@@ -94,7 +107,7 @@ func NewReranker(c RerankerConfig) (*Reranker, error) {
 		c.Instruction = RerankerInstruction
 	}
 	if c.MaxTokens == 0 {
-		c.MaxTokens = c.Decoder.Config().MaxSeq
+		c.MaxTokens = c.shape().MaxSeq
 	}
 	c.MaxRows = rowBound(c.MaxRows)
 	r := &Reranker{c: c, before: c.Tokenizer.Encode(rerankerBefore), after: c.Tokenizer.Encode(rerankerAfter)}
@@ -128,32 +141,50 @@ func (r *Reranker) Demonstration(query, document string, relevant bool) rl.Demon
 
 // Score returns a grade from 0 to 1 for each document, in their order. The tokens that
 // the prompts begin with alike, as far as the query goes at least, are computed once
-// per micro-batch. Errors are the decoder's or the context's.
+// per micro-batch by a decoder. Errors are the model's or the context's.
 func (r *Reranker) Score(ctx context.Context, query string, documents []string) ([]float64, error) {
 	prompts := make([][]int32, len(documents))
 	for i, d := range documents {
 		prompts[i] = r.Prompt(query, d)
-		if err := checkTokens("document", i, prompts[i], r.c.Decoder.Config().Vocab); err != nil {
+		if err := checkTokens("document", i, prompts[i], r.c.shape().Vocab); err != nil {
 			return nil, err
 		}
 	}
 	grades := make([]float64, len(documents))
-	common := commonPrefix(prompts)
+	common := 0
+	if r.c.Decoder != nil {
+		common = commonPrefix(prompts)
+	}
 	err := microBatches(ctx, len(prompts), func(from int) int { return r.fill(prompts, from, common) }, func(from, to int) error {
-		r.logp = sized(r.logp, len(r.targets.IDs))
-		if err := r.c.Decoder.Score(&r.pack, &r.targets, r.logp, nil); err != nil {
-			return err
-		}
-		for i := range grades[from:to] {
-			no, yes := float64(r.logp[2*i]), float64(r.logp[2*i+1])
-			grades[from+i] = 1 / (1 + math.Exp(no-yes))
-		}
-		return nil
+		return r.grade(grades[from:to])
 	})
 	if err != nil {
 		return nil, err
 	}
 	return grades, nil
+}
+
+// grade computes the grades of the packed prompts.
+func (r *Reranker) grade(grades []float64) error {
+	if r.c.Encoder != nil {
+		r.values = sized(r.values, len(grades))
+		if err := r.c.Encoder.Predict(&r.pack, r.values); err != nil {
+			return err
+		}
+		for i, z := range r.values {
+			grades[i] = 1 / (1 + math.Exp(-float64(z)))
+		}
+		return nil
+	}
+	r.values = sized(r.values, 2*len(grades))
+	if err := r.c.Decoder.Score(&r.pack, &r.targets, r.values, nil); err != nil {
+		return err
+	}
+	for i := range grades {
+		no, yes := float64(r.values[2*i]), float64(r.values[2*i+1])
+		grades[i] = 1 / (1 + math.Exp(no-yes))
+	}
+	return nil
 }
 
 // fill packs prompts from index from on, which begin with common equal tokens, until

@@ -91,6 +91,34 @@ func TestRerankerAgreesWithTheModelCard(t *testing.T) {
 	}
 }
 
+// A classifier whose weights are those of yes less those of no gives the same grades.
+func TestRerankerAsAClassifier(t *testing.T) {
+	var g rerankerGolden
+	readJSON(t, "testdata/reranker.json", &g)
+	b := openCPU(t)
+	e, err := model.PretrainedEncoder(b, rerankerDir, 1, 1)
+	require.NoError(t, err)
+	defer e.Free()
+	tok := loadTokenizer(t, rerankerDir)
+	embedding, score, dim := e.Params()[0], e.Params()[len(e.Params())-1], e.Config().Dim
+	require.Equal(t, []string{"model.embed_tokens.weight", "score.weight"}, []string{embedding.Name, score.Name})
+	rows, weights := make([]float32, embedding.Len()), make([]float32, dim)
+	require.NoError(t, b.Read(rows, embedding.Value))
+	no, _ := tok.ID("no")
+	yes, _ := tok.ID("yes")
+	for i := range weights {
+		weights[i] = rows[int(yes)*dim+i] - rows[int(no)*dim+i]
+	}
+	b.Write(score.Value, weights)
+	r, err := local.NewReranker(local.RerankerConfig{Encoder: e, Tokenizer: tok, MaxTokens: g.MaxLength, MaxRows: 500})
+	require.NoError(t, err)
+	for _, c := range g.Cases {
+		grades, err := r.Score(t.Context(), c.Query, c.Documents)
+		require.NoError(t, err)
+		require.InDeltaSlice(t, c.Grades, grades, 1e-5)
+	}
+}
+
 // A policy that imitates answers learns as torch does, and its reranker sees that.
 func TestRerankerTrains(t *testing.T) {
 	var g rerankerGolden
@@ -163,18 +191,21 @@ func TestRerankerSettings(t *testing.T) {
 	d, err := model.LoadDecoder(reference.New(), rerankerDir)
 	require.NoError(t, err)
 	tok := loadTokenizer(t, rerankerDir)
+	two, err := model.PretrainedEncoder(reference.New(), rerankerDir, 2, 1)
+	require.NoError(t, err)
 	small, err := model.NewDecoder(reference.New(), model.Config{Vocab: 200, Dim: 4, Layers: 1, Heads: 1, KVHeads: 1, FF: 4, MaxSeq: 999}, 1)
 	require.NoError(t, err)
 	short, err := model.NewDecoder(reference.New(), model.Config{Vocab: 300, Dim: 4, Layers: 1, Heads: 1, KVHeads: 1, FF: 4, MaxSeq: 99}, 1)
 	require.NoError(t, err)
 	for want, c := range map[string]local.RerankerConfig{
-		"Decoder is nil":   {Tokenizer: tok},
+		"Decoder and Encoder are both nil or both set, want one": {Tokenizer: tok},
+		"Encoder has 2 classes, causal true, want 1, true":       {Encoder: two, Tokenizer: tok},
 		"Tokenizer is nil": {Decoder: d},
 		"MaxRows is -1":    {Decoder: d, Tokenizer: tok, MaxRows: -1},
 		"MaxTokens is 601, want 0 or more than the 161 tokens around query and document, and at most MaxSeq (600)": {Decoder: d, Tokenizer: tok, MaxTokens: 601},
-		"MaxTokens is 161":                    {Decoder: d, Tokenizer: tok, MaxTokens: 161},
-		"MaxTokens is 0":                      {Decoder: short, Tokenizer: tok},
-		`no token "no" that the decoder know`: {Decoder: small, Tokenizer: tok},
+		"MaxTokens is 161":                   {Decoder: d, Tokenizer: tok, MaxTokens: 161},
+		"MaxTokens is 0":                     {Decoder: short, Tokenizer: tok},
+		`no token "no" that the model knows`: {Decoder: small, Tokenizer: tok},
 	} {
 		_, err := local.NewReranker(c)
 		require.ErrorContains(t, err, want)
