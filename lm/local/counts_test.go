@@ -26,9 +26,8 @@ func TestCallsOfATrainingStep(t *testing.T) {
 	}
 	update()
 	got := update()
-	// Two layers with norms of queries and keys: 42 operations forward, 62 back, 2 in
-	// the optimiser, and one for each of 27 gradients to clear. What is read are 10
-	// log-probs and the gradient's norm.
+	// 106 operations forward and back, 2 in the optimiser, and one for each gradient
+	// to clear. What is read are 10 log-probs and the gradient's norm.
 	require.Equal(t, backendtest.Counts{Calls: 133, Reads: 2, ReadElements: 11, Writes: 1, WriteElements: 10}, got)
 }
 
