@@ -24,15 +24,14 @@ func (p *pool) init(d Driver, limit int64) {
 	*p = pool{d: d, limit: limit, free: map[int][]Memory{}, size: map[Memory]int{}}
 }
 
-// class rounds a size up, to a multiple of 512 and to one of eight sizes between
-// a power of two and the next: at most an eighth is lost above 4 KB.
+// class rounds a size up, so that requests of about the same size can use the
+// same memory: to a multiple of 512, and to one of eight sizes between a power of
+// two and the next, but never by more than 32 MiB.
 func class(bytes int) int {
-	const least = 512
-	step := least
-	if n := bits.Len(uint(bytes - 1)); n > 12 {
-		step = 1 << (n - 4)
-	}
-	return (max(bytes, 1) + step - 1) / step * step
+	const least, most = 512, 32 << 20
+	bytes = max(bytes, 1)
+	step := min(max(1<<bits.Len(uint(bytes-1))/16, least), most)
+	return (bytes + step - 1) / step * step
 }
 
 // get returns memory of at least so many bytes, with any contents.
