@@ -7,7 +7,7 @@ import (
 
 // host runs f on the host with copies of the allocations that bufs are of. It
 // stands in for operations that have no kernel yet.
-func (b *Backend) host(name string, f func(r tensor.Backend, h []tensor.Buffer), bufs ...tensor.Buffer) {
+func (b *Backend) host(name string, f func(r *reference.Backend[float32], h []tensor.Buffer), bufs ...tensor.Buffer) {
 	own := make([]*buffer, len(bufs))
 	for i, x := range bufs {
 		if x != nil {

@@ -11,7 +11,9 @@ import (
 // RoPE rotates the heads of each row of x by its position.
 func (b *Backend) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int, inverse bool) {
 	shape.RoPE(x, pos, freq, heads, headDim)
-	b.host("RoPE", func(r tensor.Backend, h []tensor.Buffer) { r.RoPE(h[0], pos, freq, heads, headDim, inverse) }, x)
+	b.host("RoPE", func(r *reference.Backend[float32], h []tensor.Buffer) {
+		r.RoPE(h[0], pos, freq, heads, headDim, inverse)
+	}, x)
 }
 
 // Attend computes softmax(scale·q·kᵀ)·v per head, over a packed batch.
@@ -49,7 +51,7 @@ func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, at *tensor.Attention) 
 // AttendGrad computes dq +=, dk += and dv += from dout.
 func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
-	b.host("AttendGrad", func(r tensor.Backend, h []tensor.Buffer) {
+	b.host("AttendGrad", func(r *reference.Backend[float32], h []tensor.Buffer) {
 		r.AttendGrad(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8], a)
 	}, dq, dk, dv, dout, out, lse, q, k, v)
 }
@@ -60,11 +62,11 @@ func (b *Backend) CacheLen(s tensor.CacheShape) int { return reference.New().Cac
 // StoreCache stores row i of k and v in row slots[i] of the caches.
 func (b *Backend) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
 	shape.StoreCache(b.CacheLen(s), kCache, vCache, k, v, slots, s)
-	b.host("StoreCache", func(r tensor.Backend, h []tensor.Buffer) { r.StoreCache(h[0], h[1], h[2], h[3], slots, s) }, kCache, vCache, k, v)
+	b.host("StoreCache", func(r *reference.Backend[float32], h []tensor.Buffer) { r.StoreCache(h[0], h[1], h[2], h[3], slots, s) }, kCache, vCache, k, v)
 }
 
 // AttendCache computes attention of q to the rows of the caches in d.Ranges.
 func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	shape.AttendCache(b.CacheLen(d.Cache), out, q, kCache, vCache, d)
-	b.host("AttendCache", func(r tensor.Backend, h []tensor.Buffer) { r.AttendCache(h[0], h[1], h[2], h[3], d) }, out, q, kCache, vCache)
+	b.host("AttendCache", func(r *reference.Backend[float32], h []tensor.Buffer) { r.AttendCache(h[0], h[1], h[2], h[3], d) }, out, q, kCache, vCache)
 }

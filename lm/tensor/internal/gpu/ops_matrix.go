@@ -3,6 +3,7 @@ package gpu
 import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
 // MatMul computes c = alpha·op(a)·op(b) + beta·c.
@@ -41,23 +42,23 @@ func (c *call) strides(op tensor.Op, rows, cols int) {
 // AddBias adds bias [cols] to every row of x [rows×cols].
 func (b *Backend) AddBias(x, bias tensor.Buffer, rows, cols int) {
 	shape.AddBias(x, bias, rows, cols)
-	b.host("AddBias", func(r tensor.Backend, h []tensor.Buffer) { r.AddBias(h[0], h[1], rows, cols) }, x, bias)
+	b.host("AddBias", func(r *reference.Backend[float32], h []tensor.Buffer) { r.AddBias(h[0], h[1], rows, cols) }, x, bias)
 }
 
 // SumRows computes dst [cols] += Σ_rows x [rows×cols].
 func (b *Backend) SumRows(dst, x tensor.Buffer, rows, cols int) {
 	shape.SumRows(dst, x, rows, cols)
-	b.host("SumRows", func(r tensor.Backend, h []tensor.Buffer) { r.SumRows(h[0], h[1], rows, cols) }, dst, x)
+	b.host("SumRows", func(r *reference.Backend[float32], h []tensor.Buffer) { r.SumRows(h[0], h[1], rows, cols) }, dst, x)
 }
 
 // Gather copies rows: row i of dst = row idx[i] of src.
 func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.Gather(dst, src, idx, cols)
-	b.host("Gather", func(r tensor.Backend, h []tensor.Buffer) { r.Gather(h[0], h[1], idx, cols) }, dst, src)
+	b.host("Gather", func(r *reference.Backend[float32], h []tensor.Buffer) { r.Gather(h[0], h[1], idx, cols) }, dst, src)
 }
 
 // ScatterAdd adds rows: row idx[i] of dst += row i of src.
 func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.ScatterAdd(dst, src, idx, cols)
-	b.host("ScatterAdd", func(r tensor.Backend, h []tensor.Buffer) { r.ScatterAdd(h[0], h[1], idx, cols) }, dst, src)
+	b.host("ScatterAdd", func(r *reference.Backend[float32], h []tensor.Buffer) { r.ScatterAdd(h[0], h[1], idx, cols) }, dst, src)
 }
