@@ -50,10 +50,10 @@ func (l *attention) attend(p *pass, x tensor.Buffer) {
 // No Backward can follow.
 func (l *attention) Append(p *pass, y, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) {
 	l.project(p, x)
-	p.Backend.StoreCache(c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
+	tensor.StoreCache(p.Backend, c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
 	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
 	c.decode.Ranges, c.decode.Heads, c.decode.Scale = s.Ranges, l.Heads, l.scale()
-	p.Backend.AttendCache(out, l.q, c.k[layer], c.v[layer], &c.decode)
+	tensor.AttendCache(p.Backend, out, l.q, c.k[layer], c.v[layer], &c.decode)
 	c.decode.Ranges = nil
 	l.O.Forward(p, y, out, p.Rows, 1)
 }

@@ -65,7 +65,7 @@ func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
 	l.up = p.Arena.Take(n)
 	l.Up.Forward(p, l.up, x, p.Rows, 0)
 	act := p.Arena.Take(n)
-	p.Backend.GELU(act, l.up)
+	tensor.GELU(p.Backend, act, l.up)
 	l.Down.Forward(p, y, act, p.Rows, 1)
 }
 
@@ -74,7 +74,7 @@ func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
 func (l *ffn) Backward(p *pass, dx, dy tensor.Buffer) {
 	dact := p.Arena.Take(p.Rows * l.Up.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
-	p.Backend.GELUGrad(l.up, dact, l.up) // in the place of its input
+	tensor.GELUGrad(p.Backend, l.up, dact, l.up) // in the place of its input
 	l.Up.Backward(p, dx, l.up, p.Rows, 0)
 }
 

@@ -44,7 +44,7 @@ func (d *Decoder) NewCache(rows int) *Cache {
 	}
 	c := &Cache{b: d.b, arena: newArena(d.b), slot: make([]bool, rows)}
 	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
-	size := d.b.CacheLen(c.decode.Cache)
+	size := tensor.CacheLen(d.b, c.decode.Cache)
 	for range d.trunk.Blocks {
 		c.k = append(c.k, d.b.Alloc(size))
 		c.v = append(c.v, d.b.Alloc(size))

@@ -149,7 +149,7 @@ type layerNorm struct {
 // Forward computes y [rows×cols] from x of the same shape.
 func (l *layerNorm) Forward(p *pass, y, x tensor.Buffer, rows int) {
 	l.x, l.mean, l.inv = x, p.Arena.Take(rows), p.Arena.Take(rows)
-	p.Backend.LayerNorm(y, l.mean, l.inv, x, l.W.Value, l.Bias.Value, rows, l.W.Shape[0], float32(l.Eps))
+	tensor.LayerNorm(p.Backend, y, l.mean, l.inv, x, l.W.Value, l.Bias.Value, rows, l.W.Shape[0], float32(l.Eps))
 }
 
 // Backward adds to the parameters' gradients and computes dx += from dy.
@@ -162,7 +162,7 @@ func (l *layerNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	if dbias == nil {
 		dbias = p.Arena.Zeros(cols)
 	}
-	p.Backend.LayerNormGrad(dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
+	tensor.LayerNormGrad(p.Backend, dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
 }
 
 // embedding looks up the rows of a table.

@@ -32,8 +32,12 @@ type task struct {
 }
 
 var (
-	_ tensor.Backend = (*Async)(nil)
-	_ Faulty         = (*Async)(nil)
+	_ tensor.Backend     = (*Async)(nil)
+	_ tensor.LayerNormer = (*Async)(nil)
+	_ tensor.GELUer      = (*Async)(nil)
+	_ tensor.Cacher      = (*Async)(nil)
+	_ tensor.ErrReporter = (*Async)(nil)
+	_ Faulty             = (*Async)(nil)
 )
 
 // NewAsync returns a backend that computes on inner. The caller must not use
@@ -63,6 +67,13 @@ func (b *Async) Sync() error {
 		err = innerErr
 	}
 	return err
+}
+
+// Err returns the sticky error, if an operation has failed so far.
+func (b *Async) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
 }
 
 // wait returns when the queue is empty.

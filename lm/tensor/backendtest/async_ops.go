@@ -84,7 +84,7 @@ func (b *Async) RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int)
 func (b *Async) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int, eps float32) {
 	shape.LayerNorm(y, mean, inv, x, w, bias, rows, cols)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.LayerNorm(in[0], in[1], in[2], in[3], in[4], in[5], rows, cols, eps)
+		tensor.LayerNorm(b.inner, in[0], in[1], in[2], in[3], in[4], in[5], rows, cols, eps)
 	}, y, mean, inv, x, w, bias)
 }
 
@@ -92,7 +92,7 @@ func (b *Async) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int
 func (b *Async) LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv tensor.Buffer, rows, cols int) {
 	shape.LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv, rows, cols)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.LayerNormGrad(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], rows, cols)
+		tensor.LayerNormGrad(b.inner, in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], rows, cols)
 	}, dx, dw, dbias, dy, x, w, mean, inv)
 }
 
@@ -128,14 +128,14 @@ func cloneAttention(a *tensor.Attention) *tensor.Attention {
 }
 
 // CacheLen is the inner backend's.
-func (b *Async) CacheLen(s tensor.CacheShape) int { return b.inner.CacheLen(s) }
+func (b *Async) CacheLen(s tensor.CacheShape) int { return tensor.CacheLen(b.inner, s) }
 
 // StoreCache queues the operation.
 func (b *Async) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
 	shape.StoreCache(b.CacheLen(s), kCache, vCache, k, v, slots, s)
 	slots = slices.Clone(slots)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.StoreCache(in[0], in[1], in[2], in[3], slots, s)
+		tensor.StoreCache(b.inner, in[0], in[1], in[2], in[3], slots, s)
 	}, kCache, vCache, k, v)
 }
 
@@ -148,7 +148,7 @@ func (b *Async) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Deco
 		c.Ranges[i] = slices.Clone(ranges)
 	}
 	b.do(func(in []tensor.Buffer) {
-		b.inner.AttendCache(in[0], in[1], in[2], in[3], &c)
+		tensor.AttendCache(b.inner, in[0], in[1], in[2], in[3], &c)
 	}, out, q, kCache, vCache)
 }
 
@@ -169,13 +169,13 @@ func (b *Async) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 // GELU queues the operation.
 func (b *Async) GELU(y, x tensor.Buffer) {
 	shape.GELU(y, x)
-	b.do(func(in []tensor.Buffer) { b.inner.GELU(in[0], in[1]) }, y, x)
+	b.do(func(in []tensor.Buffer) { tensor.GELU(b.inner, in[0], in[1]) }, y, x)
 }
 
 // GELUGrad queues the operation.
 func (b *Async) GELUGrad(dx, dy, x tensor.Buffer) {
 	shape.GELUGrad(dx, dy, x)
-	b.do(func(in []tensor.Buffer) { b.inner.GELUGrad(in[0], in[1], in[2]) }, dx, dy, x)
+	b.do(func(in []tensor.Buffer) { tensor.GELUGrad(b.inner, in[0], in[1], in[2]) }, dx, dy, x)
 }
 
 // LogProb queues the operation.

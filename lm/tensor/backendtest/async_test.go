@@ -18,6 +18,14 @@ func TestAsync(t *testing.T) {
 	backendtest.Run(t, func() tensor.Backend { return backendtest.NewAsync(reference.New()) })
 }
 
+// core is a backend without any of the optional interfaces.
+type core struct{ tensor.Backend }
+
+// TestFallbacks: package tensor replaces what a backend does without.
+func TestFallbacks(t *testing.T) {
+	backendtest.Run(t, func() tensor.Backend { return core{reference.New()} })
+}
+
 func TestAsyncStrictness(t *testing.T) {
 	b := backendtest.NewAsync(reference.New())
 	x, freed := b.Alloc(4), b.Alloc(1)

@@ -122,16 +122,16 @@ func attendCache(e *env) {
 					slots = append(slots, int32(r))
 				}
 			}
-			size, row := e.CacheLen(cache), cache.KVHeads*cache.HeadDim
+			size, row := tensor.CacheLen(e.Backend, cache), cache.KVHeads*cache.HeadDim
 			k, v := e.nan(size), e.nan(size)
 			// In two parts, the second of which begins in the middle.
 			for _, part := range [][]int32{slots[:len(slots)/3], slots[len(slots)/3:]} {
 				kept := slices.Clone(part)
-				e.StoreCache(k, v, e.random(len(part)*row), e.random(len(part)*row), kept, cache)
+				tensor.StoreCache(e.Backend, k, v, e.random(len(part)*row), e.random(len(part)*row), kept, cache)
 				clear(kept)
 			}
 			out := e.nan(len(ranges) * heads * cache.HeadDim)
-			e.AttendCache(out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Ranges: ranges, Heads: heads, Scale: invSqrt(cache.HeadDim)})
+			tensor.AttendCache(e.Backend, out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Ranges: ranges, Heads: heads, Scale: invSqrt(cache.HeadDim)})
 			for _, s := range ranges {
 				clear(s)
 			}

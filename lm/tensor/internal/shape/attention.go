@@ -48,7 +48,7 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	}
 }
 
-// CacheLen checks the arguments of Backend.CacheLen.
+// CacheLen checks the arguments of Cacher.CacheLen.
 func CacheLen(s tensor.CacheShape) { cache("CacheLen", s) }
 
 func cache(op string, s tensor.CacheShape) {
@@ -57,7 +57,7 @@ func cache(op string, s tensor.CacheShape) {
 	atLeast(op, "HeadDim", s.HeadDim, 1)
 }
 
-// StoreCache checks the arguments of Backend.StoreCache, repeats aside; size is
+// StoreCache checks the arguments of Cacher.StoreCache, repeats aside; size is
 // what CacheLen says.
 func StoreCache(size int, kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
 	const op = "StoreCache"
@@ -69,7 +69,7 @@ func StoreCache(size int, kCache, vCache, k, v tensor.Buffer, slots []int32, s t
 	indices(op, "slots", slots, s.Rows)
 }
 
-// AttendCache checks the arguments of Backend.AttendCache; size is what
+// AttendCache checks the arguments of Cacher.AttendCache; size is what
 // CacheLen says.
 func AttendCache(size int, out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	const op = "AttendCache"

@@ -1,0 +1,146 @@
+// Package gputest lets tests use the GPU backends on machines without a GPU: it
+// builds a fake libcuda from the kernels' source, for package cuda. Package
+// opencl needs none: PoCL runs OpenCL on the CPU.
+package gputest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// kernelDir is where the kernels are, below the module's root.
+const kernelDir = "lm/tensor/internal/gpu/kernels"
+
+// FakeCUDA returns the path of the fake libcuda, which g++ builds unless it did
+// so before. It skips the test if there is no g++ that builds for this system.
+func FakeCUDA(t testing.TB) string { return SabotagedCUDA(t, nil) }
+
+// SabotagedCUDA is FakeCUDA with the kernels' source changed by edit, which is
+// called with each file, so that tests can see whether a fault is found.
+func SabotagedCUDA(t testing.TB, edit func(name, source string) string) string {
+	t.Helper()
+	if _, err := exec.LookPath("g++"); err != nil {
+		t.Skip("no g++ to build the fake libcuda with")
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, dir := range []string{kernelDir, "lm/internal/gputest/fakecuda"} {
+		if err := readDir(files, filepath.Join(root, dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if edit != nil {
+			files[name] = []byte(edit(name, string(files[name])))
+		}
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(files[name]), files[name])
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	library := filepath.Join(cache, "stepwise-gputest", fmt.Sprintf("fakecuda-%x.so", sum.Sum(nil)[:8]))
+	if _, err := os.Stat(library); err == nil {
+		return library
+	}
+	src := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(src, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := build(src, library); err != nil {
+		t.Fatal(err)
+	}
+	return library
+}
+
+// build compiles the sources in folder src.
+func build(src, library string) error {
+	run := func(args ...string) ([]byte, error) {
+		c := exec.Command("g++", append([]string{"-std=c++17", "-DFAKE_CUDA", "-I" + src}, args...)...)
+		var stderr bytes.Buffer
+		c.Stderr = &stderr
+		out, err := c.Output()
+		if err != nil {
+			return nil, fmt.Errorf("g++ %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+		}
+		return out, nil
+	}
+	// The kernels are what is declared with a definition of __global__ of ours.
+	text, err := run("-E", "-D__global__=KERNEL_HERE", "-x", "c++", filepath.Join(src, "kernels.cu"))
+	if err != nil {
+		return err
+	}
+	var list []string
+	for _, m := range regexp.MustCompile(`KERNEL_HERE\s+void\s+(\w+)`).FindAllSubmatch(text, -1) {
+		list = append(list, "K("+string(m[1])+")")
+	}
+	if err := os.MkdirAll(filepath.Dir(library), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(library), "build-*.so")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	defer os.Remove(f.Name())
+	// No contraction: FMA is where the kernels say so, as on a device.
+	if _, err := run("-O2", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-DKERNELS="+strings.Join(list, ","),
+		filepath.Join(src, "fakecuda.cpp"), "-o", f.Name()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), library)
+}
+
+func readDir(files map[string][]byte, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		if _, ok := files[e.Name()]; ok {
+			return fmt.Errorf("gputest: two files named %s", e.Name())
+		}
+		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moduleRoot is the folder of go.mod, at or above the working directory, which
+// for a test is that of its package.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("gputest: %w: no go.mod above the working directory", fs.ErrNotExist)
+		}
+		dir = parent
+	}
+}

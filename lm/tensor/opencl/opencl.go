@@ -1,0 +1,304 @@
+// Package opencl is a tensor backend for GPUs of any maker, and for CPUs, by
+// OpenCL 1.2. It needs an OpenCL loader (libOpenCL.so.1, or macOS's framework)
+// and a driver that it finds, and no cgo. The kernels are compiled when a device
+// is opened.
+//
+// Import it for its side effect and open a device by name:
+//
+//	import _ "github.com/stepwise-rl/stepwise/lm/tensor/opencl"
+//
+//	b, err := tensor.Open("opencl")   // the first device
+//	b, err := tensor.Open("opencl:1") // the second
+//
+// Devices are counted over all platforms, GPUs before other devices. [Open]
+// takes options. Each call of either opens a backend of its own, with its own
+// queue and memory, also on a device that is open already.
+//
+// Errors are those of package cuda.
+package opencl
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/dynlib"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/gpu"
+)
+
+// maxDevices is how many devices have registered names; Open takes any.
+const maxDevices = 16
+
+func init() {
+	open := func(device int) func() (tensor.Backend, error) {
+		return func() (tensor.Backend, error) { return Open(Options{Device: device}) }
+	}
+	tensor.Register("opencl", open(0))
+	for i := range maxDevices {
+		tensor.Register("opencl:"+strconv.Itoa(i), open(i))
+	}
+}
+
+// Options says which device to open, and how. The zero value is the first
+// device.
+type Options struct {
+	// Device is the number of the device.
+	Device int
+	// MemoryLimit bounds the bytes of device memory that the backend holds at
+	// any time, in use or kept for reuse; 0 means as much as the device gives.
+	MemoryLimit int64
+	// Library is the path of the OpenCL loader; empty means the system's.
+	Library string
+}
+
+// Validate returns an error if an option is out of range.
+func (o Options) Validate() error {
+	if o.Device < 0 {
+		return fmt.Errorf("opencl: Device is %d, want at least 0", o.Device)
+	}
+	if err := o.shared().Validate(); err != nil {
+		return fmt.Errorf("opencl: %w", err)
+	}
+	return nil
+}
+
+func (o Options) shared() gpu.Options { return gpu.Options{MemoryLimit: o.MemoryLimit} }
+
+// Open opens a device. The error says whether it was the options, the loader
+// (absent, or none for this operating system) or the device.
+func Open(o Options) (tensor.Backend, error) {
+	b, err := open(o, gpu.Source())
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func open(o Options, source string) (*gpu.Backend, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	d, err := openDriver(o, source)
+	if err != nil {
+		return nil, fmt.Errorf("opencl:%d: %w", o.Device, err)
+	}
+	return gpu.New(d, o.shared())
+}
+
+// driver is a gpu.Driver on one queue of a context of its own.
+type driver struct {
+	*library
+	number        int
+	device        uintptr // cl_device_id
+	ctx, queue    uintptr
+	program       uintptr
+	kernels       map[string]gpu.Kernel
+	marks         [4]uintptr // cl_event, 0 if not set
+	description   string
+	global, local [3]uintptr // of a launch
+	word          uint32     // of a fill
+}
+
+func openDriver(o Options, source string) (_ *driver, err error) {
+	l, err := load(o.Library)
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{library: l, number: o.Device, kernels: map[string]gpu.Kernel{}}
+	devices, err := l.devices()
+	if err != nil {
+		return nil, err
+	}
+	if o.Device >= len(devices) {
+		return nil, fmt.Errorf("there is no such device; %s has %d", l.lib.Path(), len(devices))
+	}
+	d.device = devices[o.Device]
+	d.description = l.deviceString(d.device, deviceName) + ", " + l.deviceString(d.device, deviceVersion)
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	var code int32
+	d.ctx = dynlib.Call(l.createContext, 0, 1, uintptr(unsafe.Pointer(&d.device)), 0, 0, uintptr(unsafe.Pointer(&code)))
+	if err := status("clCreateContext", code); err != nil {
+		return nil, err
+	}
+	d.queue = dynlib.Call(l.createCommandQueue, d.ctx, d.device, 0, uintptr(unsafe.Pointer(&code)))
+	if err := status("clCreateCommandQueue", code); err != nil {
+		return nil, err
+	}
+	return d, d.build(source)
+}
+
+// build compiles the kernels. Its error has the compiler's log.
+func (d *driver) build(source string) error {
+	var code int32
+	text, length := dynlib.CString(source), uintptr(len(source))
+	p := &text
+	d.program = dynlib.Call(d.createProgram, d.ctx, 1, uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&length)), uintptr(unsafe.Pointer(&code)))
+	runtime.KeepAlive(p)
+	if err := status("clCreateProgramWithSource", code); err != nil {
+		return err
+	}
+	err := d.check("clBuildProgram", dynlib.Call(d.buildProgram, d.program, 1, uintptr(unsafe.Pointer(&d.device)),
+		uintptr(unsafe.Pointer(dynlib.CString("-cl-std=CL1.2"))), 0, 0))
+	if err == nil {
+		return nil
+	}
+	const buildLog = 0x1183
+	log := make([]byte, 64<<10)
+	dynlib.Call(d.getProgramBuildInfo, d.program, d.device, buildLog, uintptr(len(log)-1), uintptr(unsafe.Pointer(&log[0])), 0)
+	return fmt.Errorf("%s: %w\n%s", d.description, err, strings.TrimSpace(dynlib.String(&log[0])))
+}
+
+func (d *driver) Name() string     { return "opencl:" + strconv.Itoa(d.number) }
+func (d *driver) Describe() string { return d.description }
+
+const (
+	readWrite    = 1 << 0 // CL_MEM_READ_WRITE
+	allocHostPtr = 1 << 4 // CL_MEM_ALLOC_HOST_PTR
+	mapReadWrite = 3      // CL_MAP_READ | CL_MAP_WRITE
+	blocking     = 1
+)
+
+func (d *driver) Alloc(n int) (gpu.Memory, error) {
+	m, err := d.buffer(readWrite, n)
+	if err != nil {
+		return 0, err
+	}
+	// A driver may allocate only when the buffer is used: use it now, so that it
+	// is known here if memory is short.
+	if err := d.Fill(gpu.Memory(m), 0, 0, 1); err != nil {
+		dynlib.Call(d.releaseMemObject, m)
+		return 0, err
+	}
+	return gpu.Memory(m), nil
+}
+
+func (d *driver) buffer(flags uintptr, n int) (uintptr, error) {
+	var code int32
+	m := dynlib.Call(d.createBuffer, d.ctx, flags, uintptr(n), 0, uintptr(unsafe.Pointer(&code)))
+	return m, status("clCreateBuffer", code)
+}
+
+func (d *driver) Free(m gpu.Memory) error {
+	return d.check("clReleaseMemObject", dynlib.Call(d.releaseMemObject, uintptr(m)))
+}
+
+// Pin maps a buffer that the driver keeps in host memory, which is how OpenCL
+// pins.
+func (d *driver) Pin(n int) (gpu.Pinned, error) {
+	m, err := d.buffer(readWrite|allocHostPtr, n)
+	if err != nil {
+		return gpu.Pinned{}, err
+	}
+	var code int32
+	p := dynlib.Call(d.enqueueMapBuffer, d.queue, m, blocking, mapReadWrite, 0, uintptr(n), 0, 0, 0, uintptr(unsafe.Pointer(&code)))
+	if err := status("clEnqueueMapBuffer", code); err != nil {
+		dynlib.Call(d.releaseMemObject, m)
+		return gpu.Pinned{}, err
+	}
+	return gpu.Pinned{Bytes: unsafe.Slice(*(**byte)(unsafe.Pointer(&p)), n), Handle: m}, nil
+}
+
+func (d *driver) Unpin(p gpu.Pinned) error {
+	dynlib.Call(d.enqueueUnmapMemObject, d.queue, p.Handle, uintptr(unsafe.Pointer(&p.Bytes[0])), 0, 0, 0)
+	return d.Free(gpu.Memory(p.Handle))
+}
+
+func (d *driver) Write(dst gpu.Memory, at int, src unsafe.Pointer, n int) error {
+	return d.check("clEnqueueWriteBuffer", dynlib.Call(d.enqueueWriteBuffer, d.queue, uintptr(dst), 0, uintptr(at), uintptr(n), uintptr(src), 0, 0, 0))
+}
+
+func (d *driver) Read(dst unsafe.Pointer, src gpu.Memory, at, n int) error {
+	return d.check("clEnqueueReadBuffer", dynlib.Call(d.enqueueReadBuffer, d.queue, uintptr(src), 0, uintptr(at), uintptr(n), uintptr(dst), 0, 0, 0))
+}
+
+func (d *driver) Copy(dst gpu.Memory, dstAt int, src gpu.Memory, srcAt, n int) error {
+	return d.check("clEnqueueCopyBuffer", dynlib.Call(d.enqueueCopyBuffer, d.queue, uintptr(src), uintptr(dst), uintptr(srcAt), uintptr(dstAt), uintptr(n), 0, 0, 0))
+}
+
+func (d *driver) Fill(dst gpu.Memory, at int, word uint32, n int) error {
+	d.word = word
+	return d.check("clEnqueueFillBuffer", dynlib.Call(d.enqueueFillBuffer, d.queue, uintptr(dst), uintptr(unsafe.Pointer(&d.word)), 4, uintptr(at), uintptr(4*n), 0, 0, 0))
+}
+
+func (d *driver) Kernel(name string) (gpu.Kernel, error) {
+	if k, ok := d.kernels[name]; ok {
+		return k, nil
+	}
+	var code int32
+	k := gpu.Kernel(dynlib.Call(d.createKernel, d.program, uintptr(unsafe.Pointer(dynlib.CString(name))), uintptr(unsafe.Pointer(&code))))
+	if err := status("clCreateKernel", code); err != nil {
+		return 0, err
+	}
+	d.kernels[name] = k
+	return k, nil
+}
+
+func (d *driver) Launch(k gpu.Kernel, grid [3]int, threads, shared int, a *gpu.Args) error {
+	if shared != 0 {
+		return fmt.Errorf("%d bytes of dynamic shared memory, of which OpenCL has none", shared)
+	}
+	for i := range a.N {
+		if r := dynlib.Call(d.setKernelArg, uintptr(k), uintptr(i), a.Size[i], uintptr(a.Ptr[i])); int32(r) != 0 {
+			return fmt.Errorf("argument %d: %w", i, d.check("clSetKernelArg", r))
+		}
+	}
+	d.global = [3]uintptr{uintptr(grid[0] * threads), uintptr(grid[1]), uintptr(grid[2])}
+	d.local = [3]uintptr{uintptr(threads), 1, 1}
+	return d.check("clEnqueueNDRangeKernel", dynlib.Call(d.enqueueNDRangeKernel, d.queue, uintptr(k), 3, 0,
+		uintptr(unsafe.Pointer(&d.global)), uintptr(unsafe.Pointer(&d.local)), 0, 0, 0))
+}
+
+func (d *driver) Mark(i int) error {
+	if err := d.clear(i); err != nil {
+		return err
+	}
+	return d.check("clEnqueueMarkerWithWaitList", dynlib.Call(d.enqueueMarker, d.queue, 0, 0, uintptr(unsafe.Pointer(&d.marks[i]))))
+}
+
+func (d *driver) WaitMark(i int) error {
+	if d.marks[i] == 0 {
+		return nil
+	}
+	if err := d.check("clWaitForEvents", dynlib.Call(d.waitForEvents, 1, uintptr(unsafe.Pointer(&d.marks[i])))); err != nil {
+		return err
+	}
+	return d.clear(i)
+}
+
+// clear forgets mark i.
+func (d *driver) clear(i int) error {
+	e := d.marks[i]
+	if e == 0 {
+		return nil
+	}
+	d.marks[i] = 0
+	return d.check("clReleaseEvent", dynlib.Call(d.releaseEvent, e))
+}
+
+func (d *driver) Sync() error { return d.check("clFinish", dynlib.Call(d.finish, d.queue)) }
+
+// Close releases what the driver holds. After the device was lost, these calls
+// may fail, and there is nothing to be done about it.
+func (d *driver) Close() error {
+	for i := range d.marks {
+		d.clear(i)
+	}
+	for _, k := range d.kernels {
+		dynlib.Call(d.releaseKernel, uintptr(k))
+	}
+	for _, r := range []struct{ f, handle uintptr }{
+		{d.releaseProgram, d.program}, {d.releaseCommandQueue, d.queue}, {d.releaseContext, d.ctx},
+	} {
+		if r.handle != 0 {
+			dynlib.Call(r.f, r.handle)
+		}
+	}
+	return nil
+}
