@@ -5,32 +5,35 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// LogProb writes the log-prob of each row's target, and the entropy.
+// headThreads is the size of a block, which does one row of logits.
+const headThreads = 256
+
+// LogProb writes log-probs, entropies and statistics of rows of logits.
 func (b *Backend) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
 	shape.LogProb(logp, entropy, stats, logits, targets, vocab)
-	a := b.call()
-	a.buf(logp)
-	a.opt(entropy, logp)
-	a.buf(stats)
-	a.buf(logits)
-	a.tab(upload(b, tableTargets, targets))
-	a.i32(vocab)
-	a.f32(invTemp)
-	a.flag(entropy != nil)
-	b.launch("logprob", len(targets), 1, 128)
+	c := b.call()
+	c.buf(logp)
+	c.opt(entropy, logp)
+	c.buf(stats)
+	c.buf(logits)
+	c.tab(upload(b, tableTargets, targets))
+	c.i32(vocab)
+	c.f32(invTemp)
+	c.flag(entropy != nil)
+	b.launch("log_prob", len(targets), 1, headThreads)
 }
 
 // LogProbGrad overwrites logits with the gradient with respect to them.
 func (b *Backend) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
 	shape.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab)
-	a := b.call()
-	a.buf(logits)
-	a.buf(dlogp)
-	a.opt(dentropy, dlogp)
-	a.buf(stats)
-	a.tab(upload(b, tableTargets, targets))
-	a.i32(vocab)
-	a.f32(invTemp)
-	a.flag(dentropy != nil)
-	b.launch("logprob_grad", len(targets), 1, 128)
+	c := b.call()
+	c.buf(logits)
+	c.buf(dlogp)
+	c.opt(dentropy, dlogp)
+	c.buf(stats)
+	c.tab(upload(b, tableTargets, targets))
+	c.i32(vocab)
+	c.f32(invTemp)
+	c.flag(dentropy != nil)
+	b.launch("log_prob_grad", len(targets), 1, headThreads)
 }
