@@ -3,25 +3,38 @@ package cuda
 import (
 	"embed"
 	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
 //go:embed ptx/*.ptx
 var images embed.FS
 
-// ptx returns the kernels for a compute capability, 90 for 9.0, with the zero
-// that ends a C string. The code for 9.0a uses what only 9.0 has; every later
-// device runs that for 8.0.
-func ptx(capability int) ([]byte, error) {
-	target := "sm_80"
+// target names the PTX for a compute capability, 90 for 9.0. The code for 9.0a
+// uses what only 9.0 has; every later device runs that for 8.0.
+func target(capability int) (string, error) {
 	switch {
 	case capability < 75:
-		return nil, fmt.Errorf("want compute capability 7.5 or later")
+		return "", fmt.Errorf("want compute capability 7.5 or later")
 	case capability < 80:
-		target = "sm_75"
+		return "sm_75", nil
 	case capability == 90:
-		target = "sm_90a"
+		return "sm_90a", nil
 	}
-	image, err := images.ReadFile("ptx/" + target + ".ptx")
+	return "sm_80", nil
+}
+
+// ptx returns the kernels for a compute capability, with the zero that ends a C
+// string.
+func ptx(capability int, p tensor.Precision) ([]byte, error) {
+	name, err := target(capability)
+	if err != nil {
+		return nil, err
+	}
+	if p != tensor.PrecisionFloat32 && capability < 80 {
+		return nil, fmt.Errorf("%v products want compute capability 8.0 or later", p)
+	}
+	image, err := images.ReadFile("ptx/" + name + ".ptx")
 	if err != nil {
 		return nil, err
 	}
