@@ -6,16 +6,18 @@
 //
 //	import _ "github.com/stepwise-rl/stepwise/lm/tensor/cuda"
 //
-//	b, err := tensor.Open("cuda")   // the first device
-//	b, err := tensor.Open("cuda:1") // the second
+//	b, err := tensor.Open("cuda")                               // the first device
+//	b, err := tensor.Open("cuda:1,precision=bf16,memory=60GiB") // the second
 //
-// [Open] takes options: the memory that the backend may hold. Each call of
-// either opens a backend of its own, with its own queue and memory, also on a
-// device that is open already.
+// Products are in float32 unless another precision is asked for; tf32 and bf16
+// run on tensor cores, and need compute capability 8.0. The setting library is
+// the path of the driver's library, if it is not libcuda.so.1.
 //
-// Errors wrap [gpu.ErrOutOfMemory] and [gpu.ErrDeviceLost]. The first is cleared
-// by Sync, like any error of an operation; after the second, which is what an
-// illegal address leads to, nothing in this process can use the device.
+// Each call of tensor.Open opens a backend of its own, with its own queue and
+// memory, also on a device that is open already. tensor.ErrNoDevice says that
+// there is no driver, no such device, or nothing of the kind for this operating
+// system. After tensor.ErrDeviceLost, which is what an illegal address leads to,
+// nothing in this process can use the device.
 package cuda
 
 import (
@@ -29,63 +31,30 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/gpu"
 )
 
-// maxDevices is how many devices have registered names; Open takes any.
-const maxDevices = 16
-
 func init() {
-	open := func(device int) func() (tensor.Backend, error) {
-		return func() (tensor.Backend, error) { return Open(Options{Device: device}) }
-	}
-	tensor.Register("cuda", open(0))
-	for i := range maxDevices {
-		tensor.Register("cuda:"+strconv.Itoa(i), open(i))
-	}
+	tensor.Register("cuda", func(o tensor.Options) (tensor.Backend, error) {
+		b, err := open(o)
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	})
 }
 
-// Options says which device to open, and how. The zero value is the first
-// device.
-type Options struct {
-	// Device is the number of the device, as CUDA counts.
-	Device int
-	// MemoryLimit bounds the bytes of device memory that the backend holds at
-	// any time, in use or kept for reuse; 0 means as much as the device gives.
-	MemoryLimit int64
-	// Library is the path of the driver's library; empty means libcuda.so.1.
-	Library string
-}
-
-// Validate returns an error if an option is out of range.
-func (o Options) Validate() error {
-	if o.Device < 0 {
-		return fmt.Errorf("cuda: Device is %d, want at least 0", o.Device)
-	}
-	if err := o.shared().Validate(); err != nil {
-		return fmt.Errorf("cuda: %w", err)
-	}
-	return nil
-}
-
-func (o Options) shared() gpu.Options { return gpu.Options{MemoryLimit: o.MemoryLimit} }
-
-// Open opens a device. The error says whether it was the options, the driver
-// (absent, or none for this operating system) or the device.
-func Open(o Options) (tensor.Backend, error) {
-	b, err := open(o)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-func open(o Options) (*gpu.Backend, error) {
+func open(o tensor.Options) (*gpu.Backend, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
+	}
+	for key := range o.Settings {
+		if key != "library" {
+			return nil, fmt.Errorf("cuda: unknown setting %q, want library", key)
+		}
 	}
 	d, err := openDriver(o)
 	if err != nil {
 		return nil, fmt.Errorf("cuda:%d: %w", o.Device, err)
 	}
-	return gpu.New(d, o.shared())
+	return gpu.New(d, o), nil
 }
 
 // driver is a gpu.Driver on one stream of a device's primary context.
@@ -110,8 +79,8 @@ const (
 	funcDynamicShared = 8 // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 )
 
-func openDriver(o Options) (_ *driver, err error) {
-	l, err := load(o.Library)
+func openDriver(o tensor.Options) (_ *driver, err error) {
+	l, err := load(o.Settings["library"])
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +93,7 @@ func openDriver(o Options) (_ *driver, err error) {
 		return nil, err
 	}
 	if o.Device >= int(count) {
-		return nil, fmt.Errorf("there is no such device; %s has %d", l.lib.Path(), count)
+		return nil, fmt.Errorf("%w: %s has %d", tensor.ErrNoDevice, l.lib.Path(), count)
 	}
 	if err := d.err("cuDeviceGet", dynlib.Call(l.deviceGet, uintptr(unsafe.Pointer(&d.handle)), uintptr(o.Device))); err != nil {
 		return nil, err

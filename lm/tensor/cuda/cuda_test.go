@@ -19,11 +19,11 @@ var libcuda = flag.String("libcuda", "", "run the tests that can be run there on
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // options opens the fake device, or the real one of -libcuda.
-func options(t testing.TB) Options {
+func options(t testing.TB) tensor.Options {
 	if *libcuda != "" {
-		return Options{Library: *libcuda}
+		return tensor.Options{Settings: map[string]string{"library": *libcuda}}
 	}
-	return Options{Library: gputest.FakeCUDA(t)}
+	return tensor.Options{Settings: map[string]string{"library": gputest.FakeCUDA(t)}}
 }
 
 // fake is what tests set in the fake libcuda, and ask it.
@@ -48,7 +48,7 @@ func useFake(t testing.TB, library string) *fake {
 	return f
 }
 
-func opened(t testing.TB, o Options) *gpu.Backend {
+func opened(t testing.TB, o tensor.Options) *gpu.Backend {
 	b, err := open(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
@@ -64,7 +64,7 @@ func TestConformance(t *testing.T) {
 		backendtest.Run(t, func() tensor.Backend { return must(t, o) })
 		return
 	}
-	f := useFake(t, o.Library)
+	f := useFake(t, o.Settings["library"])
 	for order := range 3 {
 		t.Run([]string{"in order", "in reverse", "odd first"}[order], func(t *testing.T) {
 			dynlib.Call(f.setOrder, uintptr(order))
@@ -74,7 +74,7 @@ func TestConformance(t *testing.T) {
 }
 
 // must opens a backend that someone else closes.
-func must(t testing.TB, o Options) *gpu.Backend {
+func must(t testing.TB, o tensor.Options) *gpu.Backend {
 	b, err := open(o)
 	require.NoError(t, err)
 	return b

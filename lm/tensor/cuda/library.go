@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/dynlib"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/gpu"
 )
@@ -26,7 +27,7 @@ func load(path string) (*library, error) {
 	}
 	lib, err := dynlib.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("no NVIDIA driver: %w", err)
+		return nil, fmt.Errorf("%w: no NVIDIA driver: %w", tensor.ErrNoDevice, err)
 	}
 	l := &library{lib: lib}
 	return l, lib.Bind(map[string]*uintptr{
@@ -58,9 +59,9 @@ func (l *library) err(call string, r uintptr) error {
 	e := &gpu.DriverError{Call: call, Code: int(code), Text: dynlib.String(text)}
 	switch {
 	case code == 2: // CUDA_ERROR_OUT_OF_MEMORY
-		e.Cause = gpu.ErrOutOfMemory
+		e.Cause = tensor.ErrOutOfMemory
 	case lost[code]:
-		e.Cause = gpu.ErrDeviceLost
+		e.Cause = tensor.ErrDeviceLost
 	}
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/dynlib"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/gpu"
 )
@@ -32,7 +33,7 @@ func load(path string) (*library, error) {
 	}
 	lib, err := dynlib.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("no OpenCL loader: %w", err)
+		return nil, fmt.Errorf("%w: no OpenCL loader: %w", tensor.ErrNoDevice, err)
 	}
 	l := &library{lib: lib}
 	return l, lib.Bind(map[string]*uintptr{
@@ -64,7 +65,7 @@ func (l *library) devices() ([]uintptr, error) {
 	var n uint32
 	r := dynlib.Call(l.getPlatformIDs, 0, 0, uintptr(unsafe.Pointer(&n)))
 	if int32(r) == -1001 || int32(r) == 0 && n == 0 { // CL_PLATFORM_NOT_FOUND_KHR
-		return nil, fmt.Errorf("%s knows no OpenCL driver", l.lib.Path())
+		return nil, fmt.Errorf("%w: %s knows no OpenCL driver", tensor.ErrNoDevice, l.lib.Path())
 	}
 	if err := l.check("clGetPlatformIDs", r); err != nil {
 		return nil, err
@@ -113,9 +114,9 @@ func status(call string, code int32) error {
 	e := &gpu.DriverError{Call: call, Code: int(code), Text: texts[code]}
 	switch code {
 	case -4, -6, -61: // -61, of a buffer above the largest size
-		e.Cause = gpu.ErrOutOfMemory
+		e.Cause = tensor.ErrOutOfMemory
 	case -2, -14, -36:
-		e.Cause = gpu.ErrDeviceLost
+		e.Cause = tensor.ErrDeviceLost
 	}
 	return e
 }

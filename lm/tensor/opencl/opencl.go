@@ -7,14 +7,17 @@
 //
 //	import _ "github.com/stepwise-rl/stepwise/lm/tensor/opencl"
 //
-//	b, err := tensor.Open("opencl")   // the first device
-//	b, err := tensor.Open("opencl:1") // the second
+//	b, err := tensor.Open("opencl")                // the first device
+//	b, err := tensor.Open("opencl:1,memory=6GiB") // the second
 //
-// Devices are counted over all platforms, GPUs before other devices. [Open]
-// takes options. Each call of either opens a backend of its own, with its own
-// queue and memory, also on a device that is open already.
+// Devices are counted over all platforms, GPUs before other devices. Products are
+// in float32. The setting library is the path of the loader, if it is not the
+// system's.
 //
-// Errors are those of package cuda.
+// Each call of tensor.Open opens a backend of its own, with its own queue and
+// memory, also on a device that is open already. tensor.ErrNoDevice says that
+// there is no loader, no such device, or nothing of the kind for this operating
+// system.
 package opencl
 
 import (
@@ -29,63 +32,33 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/gpu"
 )
 
-// maxDevices is how many devices have registered names; Open takes any.
-const maxDevices = 16
-
 func init() {
-	open := func(device int) func() (tensor.Backend, error) {
-		return func() (tensor.Backend, error) { return Open(Options{Device: device}) }
-	}
-	tensor.Register("opencl", open(0))
-	for i := range maxDevices {
-		tensor.Register("opencl:"+strconv.Itoa(i), open(i))
-	}
+	tensor.Register("opencl", func(o tensor.Options) (tensor.Backend, error) {
+		b, err := open(o, gpu.Source())
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	})
 }
 
-// Options says which device to open, and how. The zero value is the first
-// device.
-type Options struct {
-	// Device is the number of the device.
-	Device int
-	// MemoryLimit bounds the bytes of device memory that the backend holds at
-	// any time, in use or kept for reuse; 0 means as much as the device gives.
-	MemoryLimit int64
-	// Library is the path of the OpenCL loader; empty means the system's.
-	Library string
-}
-
-// Validate returns an error if an option is out of range.
-func (o Options) Validate() error {
-	if o.Device < 0 {
-		return fmt.Errorf("opencl: Device is %d, want at least 0", o.Device)
-	}
-	if err := o.shared().Validate(); err != nil {
-		return fmt.Errorf("opencl: %w", err)
-	}
-	return nil
-}
-
-func (o Options) shared() gpu.Options { return gpu.Options{MemoryLimit: o.MemoryLimit} }
-
-// Open opens a device. The error says whether it was the options, the loader
-// (absent, or none for this operating system) or the device.
-func Open(o Options) (tensor.Backend, error) {
-	b, err := open(o, gpu.Source())
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-func open(o Options, source string) (*gpu.Backend, error) {
+func open(o tensor.Options, source string) (*gpu.Backend, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
+	}
+	if o.Precision != tensor.PrecisionFloat32 {
+		return nil, fmt.Errorf("opencl: Precision is %v; OpenCL has float32 only", o.Precision)
+	}
+	for key := range o.Settings {
+		if key != "library" {
+			return nil, fmt.Errorf("opencl: unknown setting %q, want library", key)
+		}
 	}
 	d, err := openDriver(o, source)
 	if err != nil {
 		return nil, fmt.Errorf("opencl:%d: %w", o.Device, err)
 	}
-	return gpu.New(d, o.shared())
+	return gpu.New(d, o), nil
 }
 
 // driver is a gpu.Driver on one queue of a context of its own.
@@ -102,8 +75,8 @@ type driver struct {
 	word          uint32     // of a fill
 }
 
-func openDriver(o Options, source string) (_ *driver, err error) {
-	l, err := load(o.Library)
+func openDriver(o tensor.Options, source string) (_ *driver, err error) {
+	l, err := load(o.Settings["library"])
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +86,7 @@ func openDriver(o Options, source string) (_ *driver, err error) {
 		return nil, err
 	}
 	if o.Device >= len(devices) {
-		return nil, fmt.Errorf("there is no such device; %s has %d", l.lib.Path(), len(devices))
+		return nil, fmt.Errorf("%w: %s has %d", tensor.ErrNoDevice, l.lib.Path(), len(devices))
 	}
 	d.device = devices[o.Device]
 	d.description = l.deviceString(d.device, deviceName) + ", " + l.deviceString(d.device, deviceVersion)

@@ -1,7 +1,7 @@
 package opencl
 
 import (
-	"strings"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,22 +11,22 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/gpu"
 )
 
-// available skips the test if there is no OpenCL device.
-func available(t testing.TB) {
-	b, err := Open(Options{})
-	if err != nil {
-		if gpuErr := err.Error(); strings.Contains(gpuErr, "no OpenCL loader") || strings.Contains(gpuErr, "knows no OpenCL driver") {
-			t.Skipf("no OpenCL here: %v", err)
-		}
-		t.Fatal(err)
+// opened opens the first device, or skips the test if there is none.
+func opened(t testing.TB, o tensor.Options, source string) *gpu.Backend {
+	t.Helper()
+	b, err := open(o, source)
+	if errors.Is(err, tensor.ErrNoDevice) {
+		t.Skip(err)
 	}
-	require.NoError(t, b.(*gpu.Backend).Close())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
 }
 
 func TestConformance(t *testing.T) {
-	available(t)
+	t.Log(opened(t, tensor.Options{}, gpu.Source()).Describe())
 	backendtest.Run(t, func() tensor.Backend {
-		b, err := Open(Options{})
+		b, err := open(tensor.Options{}, gpu.Source())
 		require.NoError(t, err)
 		return b
 	})

@@ -14,21 +14,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// Options are what both drivers' options have in common.
-type Options struct {
-	// MemoryLimit bounds the bytes of device memory that the backend holds at
-	// any time, in use or kept for reuse; 0 means as much as the device gives.
-	MemoryLimit int64
-}
-
-// Validate returns an error if an option is out of range.
-func (o Options) Validate() error {
-	if o.MemoryLimit < 0 {
-		return fmt.Errorf("MemoryLimit is %d bytes, want at least 0", o.MemoryLimit)
-	}
-	return nil
-}
-
 // Stats are counts since the backend was opened, and sizes now.
 type Stats struct {
 	Launches int            // of kernels
@@ -46,7 +31,8 @@ type Stats struct {
 // Backend is a tensor.Backend on the device of a Driver.
 type Backend struct {
 	d      Driver
-	opt    Options
+	prec   tensor.Precision
+	closed bool
 	err    error // sticks until Sync
 	lost   error // sticks for good
 	c      call
@@ -59,18 +45,24 @@ type Backend struct {
 	faults int     // after so many operations
 }
 
-var _ tensor.Backend = (*Backend)(nil)
+var (
+	_ tensor.Backend     = (*Backend)(nil)
+	_ tensor.LayerNormer = (*Backend)(nil)
+	_ tensor.GELUer      = (*Backend)(nil)
+	_ tensor.Cacher      = (*Backend)(nil)
+	_ tensor.Precise     = (*Backend)(nil)
+	_ tensor.HeadSizer   = (*Backend)(nil)
+	_ tensor.ErrReporter = (*Backend)(nil)
+)
 
-// New returns a backend that owns d.
-func New(d Driver, o Options) (*Backend, error) {
-	if err := o.Validate(); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	b := &Backend{d: d, opt: o}
+// New returns a backend that owns d and has o's precision, which d must have,
+// and memory limit.
+func New(d Driver, o tensor.Options) *Backend {
+	b := &Backend{d: d, prec: o.Precision}
 	b.stats.Kernels = map[string]int{}
 	b.pool.init(d, o.MemoryLimit)
 	b.ring.init(d)
-	return b, nil
+	return b
 }
 
 // Name is the name by which the device is opened, such as "cuda:1".
@@ -78,6 +70,16 @@ func (b *Backend) Name() string { return b.d.Name() }
 
 // Describe says which device it is, for people.
 func (b *Backend) Describe() string { return b.d.Describe() }
+
+// Precision is what the backend was opened with.
+func (b *Backend) Precision() tensor.Precision { return b.prec }
+
+// HeadSize is 64 Mi logits at once and as many kept, 256 MiB: fewer launches of
+// larger products than on a processor with caches of some megabytes.
+func (b *Backend) HeadSize() (chunk, kept int) { return 64 << 20, 64 << 20 }
+
+// Err returns the sticky error as far as it is known, without waiting.
+func (b *Backend) Err() error { return b.err }
 
 // Stats returns the backend's counts.
 func (b *Backend) Stats() Stats {
@@ -88,8 +90,12 @@ func (b *Backend) Stats() Stats {
 }
 
 // Close waits for the queue and gives all memory back to the device, that of
-// buffers which were not freed included.
+// buffers which were not freed included. Closing it again does nothing.
 func (b *Backend) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
 	b.d.Sync() // what it says was said, or is not wanted
 	return errors.Join(b.ring.close(), b.pool.close(), b.d.Close())
 }
@@ -102,7 +108,7 @@ func (b *Backend) fail(err error) {
 	if b.err == nil {
 		b.err = fmt.Errorf("%s: %w", b.d.Name(), err)
 	}
-	if b.lost == nil && errors.Is(err, ErrDeviceLost) {
+	if b.lost == nil && errors.Is(err, tensor.ErrDeviceLost) {
 		b.lost = fmt.Errorf("%s: %w", b.d.Name(), err)
 	}
 }
@@ -153,7 +159,7 @@ func (b *Backend) own(buf tensor.Buffer) *buffer {
 // usable says whether x has memory; if it has none, that is an error again.
 func (b *Backend) usable(x *buffer) bool {
 	if x.of.m == 0 && x.of.n > 0 {
-		b.fail(fmt.Errorf("a buffer of %d elements, for which memory was short: %w", x.of.n, ErrOutOfMemory))
+		b.fail(fmt.Errorf("a buffer of %d elements, for which memory was short: %w", x.of.n, tensor.ErrOutOfMemory))
 		return false
 	}
 	return true

@@ -26,7 +26,7 @@ const marks = 4
 // queue work report its failure as soon as they know of it, which may be at a
 // later call.
 //
-// Errors wrap ErrOutOfMemory if memory is short, and ErrDeviceLost
+// Errors wrap tensor.ErrOutOfMemory if memory is short, and tensor.ErrDeviceLost
 // if the device or its context cannot be used any more.
 type Driver interface {
 	// Name is the name by which the device is opened, such as "cuda:1".
@@ -96,8 +96,8 @@ func (a *Args) flag(v bool) {
 	}
 }
 
-// DriverError is an error code of a driver's call. Cause is the error of this package of
-// that kind, or nil.
+// DriverError is an error code of a driver's call. Cause is tensor's error of that
+// kind, or nil.
 type DriverError struct {
 	Call  string // the C function
 	Code  int

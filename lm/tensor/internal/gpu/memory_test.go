@@ -38,7 +38,7 @@ func (d *lazy) Name() string     { return "lazy:0" }
 func (d *lazy) Describe() string { return "a queue in Go" }
 func (d *lazy) Alloc(n int) (Memory, error) {
 	if n > d.room {
-		return 0, &DriverError{Call: "alloc", Code: 2, Text: "out of memory", Cause: ErrOutOfMemory}
+		return 0, &DriverError{Call: "alloc", Code: 2, Text: "out of memory", Cause: tensor.ErrOutOfMemory}
 	}
 	d.room -= n
 	m := d.next
@@ -96,17 +96,16 @@ func (d *lazy) run(n int) {
 	}
 }
 
-func backendOn(t testing.TB, d *lazy, o Options) *Backend {
-	b, err := New(d, o)
-	require.NoError(t, err)
-	return b
+func backendOn(t testing.TB, d *lazy, o tensor.Options) *Backend {
+	t.Helper()
+	return New(d, o)
 }
 
 // TestTransfers writes and reads in pieces that fill the ring of pinned memory
 // several times.
 func TestTransfers(t *testing.T) {
 	d := newLazy()
-	b := backendOn(t, d, Options{})
+	b := backendOn(t, d, tensor.Options{})
 	rng := rand.New(rand.NewPCG(1, 2))
 	const n = 3*marks*blockSize/4 + 12345
 	want := make([]float32, n)
@@ -155,7 +154,7 @@ func TestClass(t *testing.T) {
 func TestPool(t *testing.T) {
 	const kb = 1 << 10
 	d := newLazy()
-	b := backendOn(t, d, Options{MemoryLimit: 100 * kb})
+	b := backendOn(t, d, tensor.Options{MemoryLimit: 100 * kb})
 	x := b.Alloc(40 * kb / 4)
 	first := x.(*buffer).of.m
 	b.Free(x)
@@ -172,14 +171,14 @@ func TestPool(t *testing.T) {
 
 	z := b.Alloc(40 * kb / 4)
 	err := b.Read(make([]float32, 1), b.Slice(y, 0, 1))
-	require.ErrorIs(t, err, ErrOutOfMemory)
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
 	for _, part := range []string{"lazy:0", "Alloc of 10240 elements", "40960 bytes", "81920 in use", "limit 102400"} {
 		assert.ErrorContains(t, err, part)
 	}
-	require.ErrorIs(t, b.Sync(), ErrOutOfMemory)
+	require.ErrorIs(t, b.Sync(), tensor.ErrOutOfMemory)
 	require.NoError(t, b.Sync(), "cleared")
 	b.Fill(z, 1) // has no memory
-	require.ErrorIs(t, b.Sync(), ErrOutOfMemory)
+	require.ErrorIs(t, b.Sync(), tensor.ErrOutOfMemory)
 	b.Free(z)
 	b.Free(y)
 	b.Free(b.Alloc(96 * kb / 4))
@@ -193,7 +192,7 @@ func TestPool(t *testing.T) {
 
 // TestTables: a table that comes again is not uploaded again.
 func TestTables(t *testing.T) {
-	b := backendOn(t, newLazy(), Options{})
+	b := backendOn(t, newLazy(), tensor.Options{})
 	v := []int32{1, 2, 3}
 	m := upload(b, tableIndices, v)
 	assert.Equal(t, m, upload(b, tableIndices, v))
@@ -211,21 +210,21 @@ func TestTables(t *testing.T) {
 // clear it.
 func TestLost(t *testing.T) {
 	d := newLazy()
-	b := backendOn(t, d, Options{})
+	b := backendOn(t, d, tensor.Options{})
 	x := b.Alloc(4)
-	d.syncErr = &DriverError{Call: "cuStreamSynchronize", Code: 700, Text: "an illegal memory access was encountered", Cause: ErrDeviceLost}
+	d.syncErr = &DriverError{Call: "cuStreamSynchronize", Code: 700, Text: "an illegal memory access was encountered", Cause: tensor.ErrDeviceLost}
 	for range 3 {
 		err := b.Sync()
-		require.ErrorIs(t, err, ErrDeviceLost)
+		require.ErrorIs(t, err, tensor.ErrDeviceLost)
 		assert.EqualError(t, err, "lazy:0: cuStreamSynchronize: error 700: an illegal memory access was encountered")
 	}
-	assert.ErrorIs(t, b.Read(make([]float32, 4), x), ErrDeviceLost)
+	assert.ErrorIs(t, b.Read(make([]float32, 4), x), tensor.ErrDeviceLost)
 	assert.NotPanics(t, func() { b.Fill(b.Alloc(3), 1); b.Free(x) })
 	require.NoError(t, b.Close())
 }
 
 func TestMissingKernel(t *testing.T) {
-	b := backendOn(t, newLazy(), Options{})
+	b := backendOn(t, newLazy(), tensor.Options{})
 	b.call()
 	b.launch("missing", 1, 1, 1)
 	assert.EqualError(t, b.Sync(), "lazy:0: kernel missing: kernel: error 500: named symbol not found")
@@ -234,7 +233,7 @@ func TestMissingKernel(t *testing.T) {
 // TestNoAllocation: a steady launch allocates nothing in Go, with a table or
 // without.
 func TestNoAllocation(t *testing.T) {
-	b := backendOn(t, newLazy(), Options{})
+	b := backendOn(t, newLazy(), tensor.Options{})
 	x, table := b.Alloc(64), []int32{1, 2, 3}
 	var asTensor tensor.Buffer = x
 	run := func() {

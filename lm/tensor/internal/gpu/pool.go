@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
 // pool is a caching allocator. What is put back is kept and given to the next
@@ -48,11 +50,11 @@ func (p *pool) get(bytes int) (Memory, error) {
 			return 0, err
 		}
 		if p.held+int64(size) > p.limit {
-			return 0, p.short(size, ErrOutOfMemory)
+			return 0, p.short(size, tensor.ErrOutOfMemory)
 		}
 	}
 	m, err := p.d.Alloc(size)
-	if errors.Is(err, ErrOutOfMemory) {
+	if errors.Is(err, tensor.ErrOutOfMemory) {
 		if err := p.release(); err != nil {
 			return 0, err
 		}
