@@ -47,12 +47,11 @@ KERNEL(CAT(attend, D), AT)(OUT_ACT(out), OUT(float, lse), IN_ACT(q), IN_ACT(k), 
         top[TID] = m; sum[TID] = l; fade[TID] = f;
       }
       BARRIER();
-      UNROLL for (int x = 0; x < OWN; x++) {
-        const int r = (TID + AT * x) / D, c = (TID + AT * x) % D;
-        if (c < dim) {
-          float y = o[x] * fade[r];
-          for (int j = 0; j < n; j++) y = FMA(ps[r * (BN + 1) + j], kv[j * (D + 1) + c], y);
-          o[x] = y;
+      UNROLL for (int x = 0; x < OWN; x++) o[x] *= fade[(TID + AT * x) / D];
+      ROLL for (int j = 0; j < n; j++) {
+        UNROLL for (int x = 0; x < OWN; x++) {
+          const int r = (TID + AT * x) / D, c = (TID + AT * x) % D;
+          if (c < dim) o[x] = FMA(ps[r * (BN + 1) + j], kv[j * (D + 1) + c], o[x]);
         }
       }
     }
@@ -106,10 +105,11 @@ KERNEL(CAT(attend_dq, D), AT)(OUT_ACT(dq), IN_ACT(dout), IN(float, delta), IN(fl
         ss[r * (BN + 1) + c] = ds;
       }
       BARRIER();
-      UNROLL for (int x = 0; x < OWN; x++) {
-        const int r = (TID + AT * x) / D, c = (TID + AT * x) % D;
-        if (c < dim)
-          for (int j = 0; j < n; j++) o[x] = FMA(ss[r * (BN + 1) + j], kv[j * (D + 1) + c], o[x]);
+      ROLL for (int j = 0; j < n; j++) {
+        UNROLL for (int x = 0; x < OWN; x++) {
+          const int r = (TID + AT * x) / D, c = (TID + AT * x) % D;
+          if (c < dim) o[x] = FMA(ss[r * (BN + 1) + j], kv[j * (D + 1) + c], o[x]);
+        }
       }
     }
   }
@@ -165,7 +165,7 @@ KERNEL(CAT(attend_dkv, D), AT)(OUT_ACT(dk), OUT_ACT(dv), IN_ACT(dout), IN(float,
           ss[r * (KN + 1) + c] = ds;
         }
         BARRIER();
-        for (int r = 0; r < n; r++) {
+        ROLL for (int r = 0; r < n; r++) {
           UNROLL for (int x = 0; x < OWN; x++) {
             const int j = (TID + AT * x) / D, c = (TID + AT * x) % D;
             if (c < dim) {

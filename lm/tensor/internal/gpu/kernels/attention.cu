@@ -14,7 +14,7 @@
 // Loads n rows of a head into shared memory, rows of pitch D+1; the others up to
 // tile_rows become 0: what lies there need not be finite.
 #define LOAD_ROWS(to, tile_rows, from, first, n, heads, h)                                   \
-  for (int e_ = TID; e_ < (tile_rows) * dim; e_ += AT) {                                     \
+  ROLL for (int e_ = TID; e_ < (tile_rows) * dim; e_ += AT) {                                 \
     const int r_ = e_ / dim, c_ = e_ % dim;                                                  \
     to[r_ * (D + 1) + c_] = r_ < (n) ? GET(from, ((offset_t)((first) + r_) * (heads) + (h)) * dim + c_) : 0; \
   }

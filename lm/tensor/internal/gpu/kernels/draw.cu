@@ -33,8 +33,8 @@ INLINE threshold_t threshold(GLOBAL const float *z, int vocab, LOCAL float *hist
         hist[(k >> shift & 15u) * HT + TID] += WEIGHT(z[j]);
     }
     BARRIER();
-    for (int h = HT / 2; h > 0; h /= 2) {
-      for (int e = TID; e < DIGITS * h; e += HT) hist[e / h * HT + e % h] += hist[e / h * HT + e % h + h];
+    ROLL for (int h = HT / 2; h > 0; h /= 2) {
+      ROLL for (int e = TID; e < DIGITS * h; e += HT) hist[e / h * HT + e % h] += hist[e / h * HT + e % h + h];
       BARRIER();
     }
     int digit = 0;
@@ -120,7 +120,7 @@ KERNEL(sample, HT)(OUT(float, drawn), IN(float, logits), IN(int, draws), int voc
   hist[TID] = equal;
   BARRIER();
   float seen = 0;
-  for (int i = 0; i < TID; i++) seen += hist[i];
+  ROLL for (int i = 0; i < TID; i++) seen += hist[i];
   const float seen_before = seen;
   float mass = 0;
   for (int j = from; j < to; j++) {
@@ -130,12 +130,12 @@ KERNEL(sample, HT)(OUT(float, drawn), IN(float, logits), IN(int, draws), int voc
   hist[HT + TID] = mass;
   BARRIER();
   float total = 0;
-  for (int i = 0; i < HT; i++) total += hist[HT + i];
+  ROLL for (int i = 0; i < HT; i++) total += hist[HT + i];
   // The thread in whose share the sum exceeds u·total; if rounding leaves it
   // below, the last that has any.
   int chosen = 0;
   float before = 0, sum_before = 0;
-  for (int i = 0; i < HT; i++) {
+  ROLL for (int i = 0; i < HT; i++) {
     const float w = hist[HT + i];
     if (w > 0) {
       chosen = i;

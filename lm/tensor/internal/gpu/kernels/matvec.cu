@@ -33,7 +33,7 @@ KERNEL(MATVEC, WC * LANES)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k
   UNROLL for (int r = 0; r < ROWS; r++) {
     scratch[lane * WC + col] = acc[r];
     BARRIER();
-    for (int h = LANES / 2; h > 0; h /= 2) {
+    ROLL for (int h = LANES / 2; h > 0; h /= 2) {
       if (TID < h * WC) scratch[TID] += scratch[TID + h * WC];
       BARRIER();
     }

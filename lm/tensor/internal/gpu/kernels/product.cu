@@ -14,12 +14,12 @@ KERNEL(matmul, GT)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k, int a_
   float acc[4][4];
   UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++) acc[i][j] = 0;
   for (int k0 = 0; k0 < k; k0 += GK) {
-    for (int e = TID; e < GK * GM; e += GT) {
+    ROLL for (int e = TID; e < GK * GM; e += GT) {
       // Neighbours in memory for neighbouring threads, whichever way a lies.
       const int i = a_col == 1 ? e / GK : e % GM, p = a_col == 1 ? e % GK : e / GM;
       as[p * (GM + 1) + i] = i0 + i < m && k0 + p < k ? GET(a, (offset_t)(i0 + i) * a_row + (offset_t)(k0 + p) * a_col) : 0;
     }
-    for (int e = TID; e < GK * GN; e += GT) {
+    ROLL for (int e = TID; e < GK * GN; e += GT) {
       const int j = b_col == 1 ? e % GN : e / GK, p = b_col == 1 ? e / GN : e % GK;
       bs[p * (GN + 1) + j] = j0 + j < n && k0 + p < k ? GET(b, (offset_t)(k0 + p) * b_row + (offset_t)(j0 + j) * b_col) : 0;
     }
@@ -67,12 +67,12 @@ KERNEL(pack_bf16, 256)(OUT(float, p), IN_ACT(b), int n, int k, int pitch, int b_
   USE_OUT(float, p);
   GLOBAL word_t *out = (GLOBAL word_t *)p;
   const int k0 = BIDX * PACK_TILE, j0 = BIDY * PACK_TILE;
-  for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
+  ROLL for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
     const int r = b_row == 1 ? e % PACK_TILE : e / PACK_TILE, s = b_row == 1 ? e / PACK_TILE : e % PACK_TILE;
     tile[s * (PACK_TILE + 1) + r] = j0 + s < n && k0 + r < k ? GET(b, (offset_t)(k0 + r) * b_row + (offset_t)(j0 + s) * b_col) : 0;
   }
   BARRIER();
-  for (int e = TID; e < PACK_TILE * PACK_TILE / 2; e += 256) {
+  ROLL for (int e = TID; e < PACK_TILE * PACK_TILE / 2; e += 256) {
     const int s = e / (PACK_TILE / 2), r = e % (PACK_TILE / 2) * 2;
     if (j0 + s < n && k0 + r < pitch)
       out[((offset_t)(j0 + s) * pitch + k0 + r) / 2] =
@@ -84,12 +84,12 @@ KERNEL(pack_f32, 256)(OUT(float, p), IN_ACT(b), int n, int k, int pitch, int b_r
   SHARED float tile[PACK_TILE * (PACK_TILE + 1)];
   USE_OUT(float, p);
   const int k0 = BIDX * PACK_TILE, j0 = BIDY * PACK_TILE;
-  for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
+  ROLL for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
     const int r = b_row == 1 ? e % PACK_TILE : e / PACK_TILE, s = b_row == 1 ? e / PACK_TILE : e % PACK_TILE;
     tile[s * (PACK_TILE + 1) + r] = j0 + s < n && k0 + r < k ? GET(b, (offset_t)(k0 + r) * b_row + (offset_t)(j0 + s) * b_col) : 0;
   }
   BARRIER();
-  for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
+  ROLL for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
     const int s = e / PACK_TILE, r = e % PACK_TILE;
     if (j0 + s < n && k0 + r < pitch) p[(offset_t)(j0 + s) * pitch + k0 + r] = tile[s * (PACK_TILE + 1) + r];
   }

@@ -14,7 +14,7 @@ KERNEL(add_bias, VT)(OUT_ACT(x), IN(float, bias), offset_t n, int cols) {
   do {                                                                           \
     scratch[TID] = acc;                                                          \
     BARRIER();                                                                   \
-    for (int half_ = CY / 2; half_ > 0; half_ /= 2) {                            \
+    ROLL for (int half_ = CY / 2; half_ > 0; half_ /= 2) {                       \
       if (TID < half_ * CX) scratch[TID] += scratch[TID + half_ * CX];           \
       BARRIER();                                                                 \
     }                                                                            \

@@ -82,7 +82,7 @@ KERNEL(geglu_grad, VT)(OUT_ACT(dgate), OUT_ACT(dup), IN_ACT(dy), IN_ACT(gate), I
   do {                                                             \
     his[TID] = hi; los[TID] = lo;                                  \
     BARRIER();                                                     \
-    for (int half_ = VT / 2; half_ > 0; half_ /= 2) {              \
+    ROLL for (int half_ = VT / 2; half_ > 0; half_ /= 2) {         \
       if (TID < half_) {                                           \
         float h_ = his[TID], l_ = los[TID] + los[TID + half_];     \
         TWO_SUM(h_, l_, his[TID + half_]);                         \
