@@ -9,11 +9,7 @@ package gpu
 import (
 	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/d4l3k/go-bfloat16"
-
-	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
@@ -44,10 +40,9 @@ type Backend struct {
 	ring   ring
 	tables [tableKinds]table
 	stats  Stats
-	ints   []int32         // scratch for index tables
-	halves []bfloat16.BF16 // scratch for transfers
-	fault  error           // to be injected
-	faults int             // after so many operations
+	ints   []int32 // scratch for index tables
+	fault  error   // to be injected
+	faults int     // after so many operations
 }
 
 var (
@@ -55,7 +50,6 @@ var (
 	_ tensor.LayerNormer = (*Backend)(nil)
 	_ tensor.GELUer      = (*Backend)(nil)
 	_ tensor.Cacher      = (*Backend)(nil)
-	_ tensor.Allocator16 = (*Backend)(nil)
 	_ tensor.Precise     = (*Backend)(nil)
 	_ tensor.HeadSizer   = (*Backend)(nil)
 	_ tensor.ErrReporter = (*Backend)(nil)
@@ -143,16 +137,7 @@ type allocation struct {
 	owner *Backend
 	m     Memory // 0 if memory was short, or freed
 	n     int    // elements
-	half  bool   // they are bfloat16, not float32
 	freed bool
-}
-
-// bytes is the size of n elements.
-func (a *allocation) bytes(n int) int {
-	if a.half {
-		return 2 * n
-	}
-	return 4 * n
 }
 
 type buffer struct {
@@ -186,24 +171,19 @@ func (b *Backend) usable(x *buffer) bool {
 
 // Alloc returns a zeroed buffer of n elements. If memory is short, the error
 // sticks, and any use of the buffer fails.
-func (b *Backend) Alloc(n int) tensor.Buffer { return b.alloc("Alloc", n, false) }
-
-// Alloc16 is Alloc of a buffer whose elements are bfloat16.
-func (b *Backend) Alloc16(n int) tensor.Buffer { return b.alloc("Alloc16", n, true) }
-
-func (b *Backend) alloc(op string, n int, half bool) tensor.Buffer {
+func (b *Backend) Alloc(n int) tensor.Buffer {
 	shape.Alloc(n)
-	a := &allocation{owner: b, n: n, half: half}
+	a := &allocation{owner: b, n: n}
 	x := &buffer{of: a, to: n}
 	if n == 0 || b.lost != nil {
 		return x
 	}
 	var err error
-	if a.m, err = b.pool.get(a.bytes(n)); err != nil {
-		b.fail(fmt.Errorf("%s of %d elements: %w", op, n, err))
+	if a.m, err = b.pool.get(4 * n); err != nil {
+		b.fail(fmt.Errorf("Alloc of %d elements: %w", n, err))
 		return x
 	}
-	b.fail(b.d.Fill(a.m, 0, 0, (a.bytes(n)+3)/4))
+	b.fail(b.d.Fill(a.m, 0, 0, n))
 	return x
 }
 
@@ -232,37 +212,19 @@ func (b *Backend) Slice(buf tensor.Buffer, from, to int) tensor.Buffer {
 func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 	x := b.own(dst)
 	shape.Write(dst, len(src))
-	if !b.ready() || len(src) == 0 || !b.usable(x) {
-		return
+	if b.ready() && len(src) > 0 && b.usable(x) {
+		b.stats.Writes++
+		b.fail(b.ring.write(x.of.m, 4*x.from, bytesOf(src)))
 	}
-	b.stats.Writes++
-	bytes := bytesOf(src)
-	if x.of.half {
-		b.halves = slices.Grow(b.halves[:0], len(src))[:len(src)]
-		for i, v := range src {
-			b.halves[i] = float16.ToBF16(v)
-		}
-		bytes = bytesOf(b.halves)
-	}
-	b.fail(b.ring.write(x.of.m, x.of.bytes(x.from), bytes))
 }
 
 // Read waits for all earlier operations and copies src into dst.
 func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 	x := b.own(src)
 	shape.Read(len(dst), src)
-	if !b.ready() || len(dst) == 0 || !b.usable(x) {
-		return b.err
-	}
-	b.stats.Reads++
-	if !x.of.half {
-		b.fail(b.ring.read(bytesOf(dst), x.of.m, x.of.bytes(x.from)))
-		return b.err
-	}
-	b.halves = slices.Grow(b.halves[:0], len(dst))[:len(dst)]
-	b.fail(b.ring.read(bytesOf(b.halves), x.of.m, x.of.bytes(x.from)))
-	for i, v := range b.halves {
-		dst[i] = bfloat16.ToFloat32(v)
+	if b.ready() && len(dst) > 0 && b.usable(x) {
+		b.stats.Reads++
+		b.fail(b.ring.read(bytesOf(dst), x.of.m, 4*x.from))
 	}
 	return b.err
 }
@@ -283,32 +245,16 @@ func (b *Backend) Sync() error {
 // Fill sets every element to v.
 func (b *Backend) Fill(dst tensor.Buffer, v float32) {
 	x := b.own(dst)
-	switch {
-	case x.Len() == 0:
-	case x.of.half:
-		c := b.call()
-		c.act(dst)
-		c.size(x.Len())
-		c.f32(v)
-		b.elementwise("fill", x.Len())
-	case b.ready() && b.usable(x):
+	if b.ready() && x.Len() > 0 && b.usable(x) {
 		b.fail(b.d.Fill(x.of.m, 4*x.from, word(v), x.Len()))
 	}
 }
 
-// Copy copies src to dst, whose elements may be of another size.
+// Copy copies src to dst.
 func (b *Backend) Copy(dst, src tensor.Buffer) {
 	x, y := b.own(dst), b.own(src)
 	shape.Copy(dst, src)
-	switch {
-	case x.Len() == 0:
-	case x.of.half != y.of.half:
-		c := b.call()
-		c.act(dst)
-		c.act(src)
-		c.size(x.Len())
-		b.elementwise("convert", x.Len())
-	case b.ready() && b.usable(x) && b.usable(y):
-		b.fail(b.d.Copy(x.of.m, x.of.bytes(x.from), y.of.m, y.of.bytes(y.from), x.of.bytes(x.Len())))
+	if b.ready() && x.Len() > 0 && b.usable(x) && b.usable(y) {
+		b.fail(b.d.Copy(x.of.m, 4*x.from, y.of.m, 4*y.from, 4*x.Len()))
 	}
 }

@@ -25,12 +25,9 @@ type call struct {
 	Args
 }
 
-// buf adds a buffer of float32. It panics unless it is one of this backend.
+// buf adds a buffer. It panics unless it is this backend's.
 func (c *call) buf(buf tensor.Buffer) {
 	x := c.b.own(buf)
-	if x.of.half {
-		panic("gpu: a buffer of 16 bits, where only float32 will do")
-	}
 	c.b.usable(x)
 	c.memory(x.of.m, x.from)
 }

@@ -12,10 +12,8 @@ func (c *call) size(n int) { c.add(uint64(n), 8) }
 
 // act adds a buffer whose elements may be of 16 bits (IN_ACT or OUT_ACT).
 func (c *call) act(buf tensor.Buffer) {
-	x := c.b.own(buf)
-	c.b.usable(x)
-	c.memory(x.of.m, x.from)
-	c.flag(x.of.half)
+	c.buf(buf)
+	c.flag(false)
 }
 
 // elementwise launches a kernel whose blocks of 256 threads do 1024 elements.

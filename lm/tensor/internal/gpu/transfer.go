@@ -4,8 +4,6 @@ import (
 	"errors"
 	"math"
 	"unsafe"
-
-	"github.com/d4l3k/go-bfloat16"
 )
 
 // ring is pinned memory through which all transfers go: the device reads and
@@ -124,9 +122,8 @@ func (r *ring) close() error {
 }
 
 // bytesOf returns the memory of v.
-func bytesOf[E float32 | int32 | bfloat16.BF16](v []E) []byte {
-	var e E
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), int(unsafe.Sizeof(e))*len(v))
+func bytesOf[E float32 | int32](v []E) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
 func word(v float32) uint32 { return math.Float32bits(v) }
