@@ -58,8 +58,9 @@ func (b *Batch) Prepare(needs objective.Inputs) {
 			clear(s.EntropyGrad)
 		}
 		if needs&objective.InputCandidates != 0 && s.Cand != nil {
-			s.Cand.LogP = sized(s.Cand.LogP, len(s.Cand.IDs))
-			s.Cand.Grad = sized(s.Cand.Grad, len(s.Cand.IDs))
+			n := len(s.Tokens) * (s.Cand.K + 1)
+			s.Cand.LogP = sized(s.Cand.LogP, n)
+			s.Cand.Grad = sized(s.Cand.Grad, n)
 			clear(s.Cand.Grad)
 		}
 	}

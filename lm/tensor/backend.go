@@ -41,6 +41,11 @@ type Attention struct {
 	// otherwise it attends to all of them. It always attends to its whole
 	// prefix.
 	Causal bool
+	// Window, if it is not 0, lets a row attend only to rows of its segment that
+	// are at most Window rows away: row i to rows j with |i − j| ≤ Window, and with
+	// Causal also j ≤ i. It counts rows of the pack, not positions. No segment may
+	// have a prefix then.
+	Window int
 	// Scale ≥ 0 multiplies q·k, usually 1/√HeadDim.
 	Scale float32
 }

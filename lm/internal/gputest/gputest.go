@@ -43,6 +43,8 @@ func SabotagedCUDA(t testing.TB, edit func(name, source string) string) string {
 		}
 	}
 	sum := sha256.New()
+	host, _ := os.Hostname() // the library has the instructions of its processor
+	fmt.Fprintln(sum, host, flags)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if edit != nil {
 			files[name] = []byte(edit(name, string(files[name])))
@@ -68,6 +70,9 @@ func SabotagedCUDA(t testing.TB, edit func(name, source string) string) string {
 	}
 	return library
 }
+
+// flags turn contraction off: FMA is where the kernels say so, as on a device.
+var flags = []string{"-O2", "-march=native", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-shared", "-fPIC"}
 
 // build compiles the sources in folder src.
 func build(src, library string) error {
@@ -99,9 +104,8 @@ func build(src, library string) error {
 	}
 	f.Close()
 	defer os.Remove(f.Name())
-	// No contraction: FMA is where the kernels say so, as on a device.
-	if _, err := run("-O2", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-DKERNELS="+strings.Join(list, ","),
-		filepath.Join(src, "fakecuda.cpp"), "-o", f.Name()); err != nil {
+	args := append(slices.Clone(flags), "-DKERNELS="+strings.Join(list, ","), filepath.Join(src, "fakecuda.cpp"), "-o", f.Name())
+	if _, err := run(args...); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), library)

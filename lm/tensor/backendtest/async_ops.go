@@ -166,6 +166,20 @@ func (b *Async) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	}, dgate, dup, dy, gate, up)
 }
 
+// GeGLU queues the operation.
+func (b *Async) GeGLU(y, gate, up tensor.Buffer) {
+	shape.GeGLU(y, gate, up)
+	b.do(func(in []tensor.Buffer) { tensor.GeGLU(b.inner, in[0], in[1], in[2]) }, y, gate, up)
+}
+
+// GeGLUGrad queues the operation.
+func (b *Async) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.GeGLUGrad(dgate, dup, dy, gate, up)
+	b.do(func(in []tensor.Buffer) {
+		tensor.GeGLUGrad(b.inner, in[0], in[1], in[2], in[3], in[4])
+	}, dgate, dup, dy, gate, up)
+}
+
 // GELU queues the operation.
 func (b *Async) GELU(y, x tensor.Buffer) {
 	shape.GELU(y, x)

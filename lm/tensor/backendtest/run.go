@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -81,7 +82,7 @@ func (w workload) tolerance(p tensor.Precision) float64 {
 // check compares w's results with the reference, and their bits for several
 // GOMAXPROCS.
 func check(open func() tensor.Backend, w workload) []error {
-	want, err := execute(reference.New64(), w)
+	want, err := expected(w)
 	if err != nil {
 		return []error{err}
 	}
@@ -112,6 +113,21 @@ func check(open func() tensor.Backend, w workload) []error {
 		}
 	}
 	return errs
+}
+
+// expectations are the reference's results by the name of the workload, which they
+// depend on alone: a program that tests several backends computes them once.
+var expectations sync.Map
+
+func expected(w workload) ([]result, error) {
+	if want, ok := expectations.Load(w.name); ok {
+		return want.([]result), nil
+	}
+	want, err := execute(reference.New64(), w)
+	if err == nil {
+		expectations.Store(w.name, want)
+	}
+	return want, err
 }
 
 // near returns an error at the first element of got that is further from

@@ -26,8 +26,10 @@ func TestSuiteFindsBugs(t *testing.T) {
 		"RMSNorm":                func(b base) tensor.Backend { return overwritesGradient{b} },
 		"LayerNorm":              func(b base) tensor.Backend { return sampleVariance{b} },
 		"GELU":                   func(b base) tensor.Backend { return tanhGELU{b} },
+		"GeGLU":                  func(b base) tensor.Backend { return ungated{b} },
 		"RoPE":                   func(b base) tensor.Backend { return &retains{base: b} },
 		"Attend":                 func(b base) tensor.Backend { return noPrefix{b} },
+		"Attend with a window":   func(b base) tensor.Backend { return noWindow{b} },
 		"StoreCache AttendCache": func(b base) tensor.Backend { return wrongHead{b} },
 		"LogProb":                func(b base) tensor.Backend { return noTemperature{b} },
 		"AdamW":                  func(b base) tensor.Backend { return noClipping{b} },
@@ -193,6 +195,16 @@ func (b tanhGELU) GELU(y, x tensor.Buffer) {
 	b.Write(y, v)
 }
 
+// ungated forgets the derivative of the gate.
+type ungated struct{ base }
+
+func (b ungated) GeGLU(y, gate, up tensor.Buffer) { tensor.GeGLU(b.base, y, gate, up) }
+
+func (b ungated) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	tensor.GeGLUGrad(b.base, dgate, dup, dy, gate, up)
+	b.Copy(dgate, dy)
+}
+
 // retains looks at its arguments when the result is wanted.
 type retains struct {
 	base
@@ -220,6 +232,15 @@ func (b noPrefix) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	for i := range c.Segments {
 		c.Segments[i].Prefix = -1
 	}
+	b.base.Attend(out, lse, q, k, v, &c)
+}
+
+// noWindow lets rows attend to all of their sequence.
+type noWindow struct{ base }
+
+func (b noWindow) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	c := *a
+	c.Window = 0
 	b.base.Attend(out, lse, q, k, v, &c)
 }
 

@@ -29,9 +29,11 @@ func workloads() []workload {
 		exact("RoPE", 2e-5, rope),
 		exact("SwiGLU", 1e-5, swiGLU),
 		exact("GELU", 1e-6, gelu),
+		exact("GeGLU", 1e-6, geGLU),
 		exact("LogProb", 1e-5, logProb),
 		products("Attend", 2e-5, 4*tf32, 4*bf16, func(e *env) { attend(e, 1) }),
 		products("Attend with large scores", 5e-4, 40*tf32, 40*bf16, func(e *env) { attend(e, 12) }),
+		products("Attend with a window", 2e-5, 4*tf32, 4*bf16, attendWindow),
 		products("StoreCache AttendCache", 2e-5, 4*tf32, 4*bf16, attendCache),
 		exact("Norm UpdateAll", 1e-5, updateAll),
 		products("Alloc16", 1e-2, 1e-2, 4*bf16, alloc16),
@@ -254,6 +256,26 @@ func gelu(e *env) {
 		e.keep(fmt.Sprintf("GELUGrad of %d", n), dx)
 		tensor.GELUGrad(e.Backend, x, dy, x)
 		e.keep(fmt.Sprintf("GELUGrad of %d in place", n), x)
+	}
+}
+
+// geGLU goes through the functions that fall back to the host.
+func geGLU(e *env) {
+	for _, n := range sizes {
+		values := e.normal(n, 2)
+		for i := range min(n, 7) {
+			values[i] = []float32{0, -20, 20, -6, 6, 1e-3, -1.414}[i]
+		}
+		gate, up, dy := e.buffer(values), e.random(n), e.random(n)
+		y, dgate, dup := e.nan(n), e.nan(n), e.nan(n)
+		tensor.GeGLU(e.Backend, y, gate, up)
+		e.keep(fmt.Sprintf("GeGLU of %d", n), y)
+		tensor.GeGLUGrad(e.Backend, dgate, dup, dy, gate, up)
+		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d", n), dgate)
+		e.keep(fmt.Sprintf("GeGLUGrad dup of %d", n), dup)
+		tensor.GeGLUGrad(e.Backend, gate, up, dy, gate, up)
+		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d in place", n), gate)
+		e.keep(fmt.Sprintf("GeGLUGrad dup of %d in place", n), up)
 	}
 }
 

@@ -32,7 +32,8 @@ func (o Options) Validate() error {
 }
 
 // Backend computes on the CPU. It implements tensor.Backend and, of the optional
-// interfaces, tensor.Packer, LayerNormer, GELUer and Cacher.
+// interfaces, tensor.Packer, LayerNormer, GELUer, GeGLUer
+// and Cacher.
 // Every operation is complete when its call returns. The goroutines end when no
 // operation comes for a fraction of a millisecond, so there is nothing to close.
 type Backend struct {
@@ -53,6 +54,7 @@ var (
 	_ tensor.Packer      = (*Backend)(nil)
 	_ tensor.LayerNormer = (*Backend)(nil)
 	_ tensor.GELUer      = (*Backend)(nil)
+	_ tensor.GeGLUer     = (*Backend)(nil)
 	_ tensor.Cacher      = (*Backend)(nil)
 )
 

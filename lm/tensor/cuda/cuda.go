@@ -70,6 +70,7 @@ type driver struct {
 		event uintptr
 		set   bool
 	}
+	args        [12]uintptr // of repeat
 	description string
 }
 
@@ -109,7 +110,7 @@ func openDriver(o tensor.Options) (_ *driver, err error) {
 		}
 	}
 	d.description = fmt.Sprintf("%s, compute capability %d.%d", dynlib.String(&name[0]), major, minor)
-	image, err := ptx(int(10*major + minor))
+	image, err := ptx(int(10*major+minor), o.Precision)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.description, err)
 	}
@@ -169,6 +170,23 @@ func (d *driver) call(name string, f uintptr, args ...uintptr) error {
 	return nil
 }
 
+// repeat is call for what a steady pass calls: it copies args, so that they need
+// no memory of their own. All pointers among them are to memory that stays where
+// it is without call's directive: pinned, or part of what is on the heap.
+func (d *driver) repeat(name string, f uintptr, args ...uintptr) error {
+	runtime.LockOSThread()
+	d.args[0] = d.ctx
+	r := dynlib.Call(d.ctxSetCurrent, d.args[:1]...)
+	if int32(r) == 0 {
+		r = dynlib.Call(f, d.args[:copy(d.args[:], args)]...)
+	}
+	runtime.UnlockOSThread()
+	if int32(r) != 0 {
+		return d.err(name, r)
+	}
+	return nil
+}
+
 func (d *driver) Name() string     { return "cuda:" + strconv.Itoa(d.device) }
 func (d *driver) Describe() string { return d.description }
 
@@ -192,19 +210,19 @@ func (d *driver) Unpin(p gpu.Pinned) error {
 }
 
 func (d *driver) Write(dst gpu.Memory, at int, src unsafe.Pointer, n int) error {
-	return d.call("cuMemcpyHtoDAsync", d.memcpyHtoD, uintptr(dst)+uintptr(at), uintptr(src), uintptr(n), d.stream)
+	return d.repeat("cuMemcpyHtoDAsync", d.memcpyHtoD, uintptr(dst)+uintptr(at), uintptr(src), uintptr(n), d.stream)
 }
 
 func (d *driver) Read(dst unsafe.Pointer, src gpu.Memory, at, n int) error {
-	return d.call("cuMemcpyDtoHAsync", d.memcpyDtoH, uintptr(dst), uintptr(src)+uintptr(at), uintptr(n), d.stream)
+	return d.repeat("cuMemcpyDtoHAsync", d.memcpyDtoH, uintptr(dst), uintptr(src)+uintptr(at), uintptr(n), d.stream)
 }
 
 func (d *driver) Copy(dst gpu.Memory, dstAt int, src gpu.Memory, srcAt, n int) error {
-	return d.call("cuMemcpyDtoDAsync", d.memcpyDtoD, uintptr(dst)+uintptr(dstAt), uintptr(src)+uintptr(srcAt), uintptr(n), d.stream)
+	return d.repeat("cuMemcpyDtoDAsync", d.memcpyDtoD, uintptr(dst)+uintptr(dstAt), uintptr(src)+uintptr(srcAt), uintptr(n), d.stream)
 }
 
 func (d *driver) Fill(dst gpu.Memory, at int, word uint32, n int) error {
-	return d.call("cuMemsetD32Async", d.memsetD32, uintptr(dst)+uintptr(at), uintptr(word), uintptr(n), d.stream)
+	return d.repeat("cuMemsetD32Async", d.memsetD32, uintptr(dst)+uintptr(at), uintptr(word), uintptr(n), d.stream)
 }
 
 func (d *driver) Kernel(name string) (gpu.Kernel, error) {
@@ -228,13 +246,13 @@ func (d *driver) Launch(k gpu.Kernel, grid [3]int, threads, shared int, a *gpu.A
 		}
 		d.large[k] = shared
 	}
-	return d.call("cuLaunchKernel", d.launchKernel, uintptr(k), uintptr(grid[0]), uintptr(grid[1]), uintptr(grid[2]),
+	return d.repeat("cuLaunchKernel", d.launchKernel, uintptr(k), uintptr(grid[0]), uintptr(grid[1]), uintptr(grid[2]),
 		uintptr(threads), 1, 1, uintptr(shared), d.stream, uintptr(unsafe.Pointer(&a.Ptr)), 0)
 }
 
 func (d *driver) Mark(i int) error {
 	d.marks[i].set = true
-	return d.call("cuEventRecord", d.eventRecord, d.marks[i].event, d.stream)
+	return d.repeat("cuEventRecord", d.eventRecord, d.marks[i].event, d.stream)
 }
 
 func (d *driver) WaitMark(i int) error {
@@ -242,11 +260,11 @@ func (d *driver) WaitMark(i int) error {
 		return nil
 	}
 	d.marks[i].set = false
-	return d.call("cuEventSynchronize", d.eventSynchronize, d.marks[i].event)
+	return d.repeat("cuEventSynchronize", d.eventSynchronize, d.marks[i].event)
 }
 
 func (d *driver) Sync() error {
-	return d.call("cuStreamSynchronize", d.streamSynchronize, d.stream)
+	return d.repeat("cuStreamSynchronize", d.streamSynchronize, d.stream)
 }
 
 // Close releases what the driver holds. After the device was lost, all of these

@@ -6,6 +6,8 @@ import (
 	"embed"
 	"fmt"
 	"io"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
 //go:generate go -C ../ptxgen run . ../internal/gpu/kernels ../cuda/ptx
@@ -13,20 +15,32 @@ import (
 //go:embed ptx/*.ptx.gz
 var images embed.FS
 
-// ptx returns the kernels for a compute capability, 90 for 9.0, with the zero
-// that ends a C string. The code for 9.0a uses what only 9.0 has; every later
-// device runs that for 8.0. That for 7.5 has no products in TF32 and bfloat16.
-func ptx(capability int) ([]byte, error) {
-	target := "sm_80"
+// target names the PTX for a compute capability, 90 for 9.0. The code for 9.0a
+// uses what only 9.0 has; every later device runs that for 8.0. That for 7.5 has
+// no products in TF32 and bfloat16.
+func target(capability int) (string, error) {
 	switch {
 	case capability < 75:
-		return nil, fmt.Errorf("compute capability %d.%d, want 7.5 or later", capability/10, capability%10)
+		return "", fmt.Errorf("want compute capability 7.5 or later")
 	case capability < 80:
-		target = "sm_75"
+		return "sm_75", nil
 	case capability == 90:
-		target = "sm_90a"
+		return "sm_90a", nil
 	}
-	packed, err := images.ReadFile("ptx/" + target + ".ptx.gz")
+	return "sm_80", nil
+}
+
+// ptx returns the kernels for a compute capability, with the zero that ends a C
+// string.
+func ptx(capability int, p tensor.Precision) ([]byte, error) {
+	name, err := target(capability)
+	if err != nil {
+		return nil, err
+	}
+	if p != tensor.PrecisionFloat32 && capability < 80 {
+		return nil, fmt.Errorf("%v products want compute capability 8.0 or later", p)
+	}
+	packed, err := images.ReadFile("ptx/" + name + ".ptx.gz")
 	if err != nil {
 		return nil, err
 	}

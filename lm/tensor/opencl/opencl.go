@@ -71,8 +71,9 @@ type driver struct {
 	kernels       map[string]gpu.Kernel
 	marks         [4]uintptr // cl_event, 0 if not set
 	description   string
-	global, local [3]uintptr // of a launch
-	word          uint32     // of a fill
+	global, local [3]uintptr  // of a launch
+	word          uint32      // of a fill
+	args          [12]uintptr // of repeat
 }
 
 func openDriver(o tensor.Options, source string) (_ *driver, err error) {
@@ -126,6 +127,13 @@ func (d *driver) build(source string) error {
 	log := make([]byte, 64<<10)
 	dynlib.Call(d.getProgramBuildInfo, d.program, d.device, buildLog, uintptr(len(log)-1), uintptr(unsafe.Pointer(&log[0])), 0)
 	return fmt.Errorf("%s: %w\n%s", d.description, err, strings.TrimSpace(dynlib.String(&log[0])))
+}
+
+// repeat is for what a steady pass calls: it copies args, so that they need no
+// memory of their own. All pointers among them are to memory that stays where it
+// is without dynlib.Call's directive: pinned, or part of what is on the heap.
+func (d *driver) repeat(name string, f uintptr, args ...uintptr) error {
+	return d.check(name, dynlib.Call(f, d.args[:copy(d.args[:], args)]...))
 }
 
 func (d *driver) Name() string     { return "opencl:" + strconv.Itoa(d.number) }
@@ -184,20 +192,20 @@ func (d *driver) Unpin(p gpu.Pinned) error {
 }
 
 func (d *driver) Write(dst gpu.Memory, at int, src unsafe.Pointer, n int) error {
-	return d.check("clEnqueueWriteBuffer", dynlib.Call(d.enqueueWriteBuffer, d.queue, uintptr(dst), 0, uintptr(at), uintptr(n), uintptr(src), 0, 0, 0))
+	return d.repeat("clEnqueueWriteBuffer", d.enqueueWriteBuffer, d.queue, uintptr(dst), 0, uintptr(at), uintptr(n), uintptr(src), 0, 0, 0)
 }
 
 func (d *driver) Read(dst unsafe.Pointer, src gpu.Memory, at, n int) error {
-	return d.check("clEnqueueReadBuffer", dynlib.Call(d.enqueueReadBuffer, d.queue, uintptr(src), 0, uintptr(at), uintptr(n), uintptr(dst), 0, 0, 0))
+	return d.repeat("clEnqueueReadBuffer", d.enqueueReadBuffer, d.queue, uintptr(src), 0, uintptr(at), uintptr(n), uintptr(dst), 0, 0, 0)
 }
 
 func (d *driver) Copy(dst gpu.Memory, dstAt int, src gpu.Memory, srcAt, n int) error {
-	return d.check("clEnqueueCopyBuffer", dynlib.Call(d.enqueueCopyBuffer, d.queue, uintptr(src), uintptr(dst), uintptr(srcAt), uintptr(dstAt), uintptr(n), 0, 0, 0))
+	return d.repeat("clEnqueueCopyBuffer", d.enqueueCopyBuffer, d.queue, uintptr(src), uintptr(dst), uintptr(srcAt), uintptr(dstAt), uintptr(n), 0, 0, 0)
 }
 
 func (d *driver) Fill(dst gpu.Memory, at int, word uint32, n int) error {
 	d.word = word
-	return d.check("clEnqueueFillBuffer", dynlib.Call(d.enqueueFillBuffer, d.queue, uintptr(dst), uintptr(unsafe.Pointer(&d.word)), 4, uintptr(at), uintptr(4*n), 0, 0, 0))
+	return d.repeat("clEnqueueFillBuffer", d.enqueueFillBuffer, d.queue, uintptr(dst), uintptr(unsafe.Pointer(&d.word)), 4, uintptr(at), uintptr(4*n), 0, 0, 0)
 }
 
 func (d *driver) Kernel(name string) (gpu.Kernel, error) {
@@ -218,28 +226,28 @@ func (d *driver) Launch(k gpu.Kernel, grid [3]int, threads, shared int, a *gpu.A
 		return fmt.Errorf("%d bytes of dynamic shared memory, of which OpenCL has none", shared)
 	}
 	for i := range a.N {
-		if r := dynlib.Call(d.setKernelArg, uintptr(k), uintptr(i), a.Size[i], uintptr(a.Ptr[i])); int32(r) != 0 {
-			return fmt.Errorf("argument %d: %w", i, d.check("clSetKernelArg", r))
+		if err := d.repeat("clSetKernelArg", d.setKernelArg, uintptr(k), uintptr(i), a.Size[i], uintptr(a.Ptr[i])); err != nil {
+			return fmt.Errorf("argument %d: %w", i, err)
 		}
 	}
 	d.global = [3]uintptr{uintptr(grid[0] * threads), uintptr(grid[1]), uintptr(grid[2])}
 	d.local = [3]uintptr{uintptr(threads), 1, 1}
-	return d.check("clEnqueueNDRangeKernel", dynlib.Call(d.enqueueNDRangeKernel, d.queue, uintptr(k), 3, 0,
-		uintptr(unsafe.Pointer(&d.global)), uintptr(unsafe.Pointer(&d.local)), 0, 0, 0))
+	return d.repeat("clEnqueueNDRangeKernel", d.enqueueNDRangeKernel, d.queue, uintptr(k), 3, 0,
+		uintptr(unsafe.Pointer(&d.global)), uintptr(unsafe.Pointer(&d.local)), 0, 0, 0)
 }
 
 func (d *driver) Mark(i int) error {
 	if err := d.clear(i); err != nil {
 		return err
 	}
-	return d.check("clEnqueueMarkerWithWaitList", dynlib.Call(d.enqueueMarker, d.queue, 0, 0, uintptr(unsafe.Pointer(&d.marks[i]))))
+	return d.repeat("clEnqueueMarkerWithWaitList", d.enqueueMarker, d.queue, 0, 0, uintptr(unsafe.Pointer(&d.marks[i])))
 }
 
 func (d *driver) WaitMark(i int) error {
 	if d.marks[i] == 0 {
 		return nil
 	}
-	if err := d.check("clWaitForEvents", dynlib.Call(d.waitForEvents, 1, uintptr(unsafe.Pointer(&d.marks[i])))); err != nil {
+	if err := d.repeat("clWaitForEvents", d.waitForEvents, 1, uintptr(unsafe.Pointer(&d.marks[i]))); err != nil {
 		return err
 	}
 	return d.clear(i)
@@ -252,10 +260,10 @@ func (d *driver) clear(i int) error {
 		return nil
 	}
 	d.marks[i] = 0
-	return d.check("clReleaseEvent", dynlib.Call(d.releaseEvent, e))
+	return d.repeat("clReleaseEvent", d.releaseEvent, e)
 }
 
-func (d *driver) Sync() error { return d.check("clFinish", dynlib.Call(d.finish, d.queue)) }
+func (d *driver) Sync() error { return d.repeat("clFinish", d.finish, d.queue) }
 
 // Close releases what the driver holds. After the device was lost, these calls
 // may fail, and there is nothing to be done about it.

@@ -28,6 +28,7 @@ type every interface {
 	tensor.Backend
 	tensor.LayerNormer
 	tensor.GELUer
+	tensor.GeGLUer
 	tensor.Cacher
 	tensor.Sampler
 	tensor.Updater

@@ -97,7 +97,11 @@ func (b *Backend) Close() error {
 	}
 	b.closed = true
 	b.d.Sync() // what it says was said, or is not wanted
-	return errors.Join(b.ring.close(), b.pool.close(), b.d.Close())
+	err := errors.Join(b.ring.close(), b.pool.close(), b.d.Close())
+	if b.lost != nil {
+		return nil // nor is what a lost device says
+	}
+	return err
 }
 
 // fail keeps err, unless there is an error already. A lost device's error stays.

@@ -29,6 +29,7 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	length(op, "k", k, n*a.KVHeads*a.HeadDim)
 	length(op, "v", v, n*a.KVHeads*a.HeadDim)
 	scale(op, a.Scale)
+	atLeast(op, "Window", a.Window, 0)
 	end := 0
 	for i, s := range a.Segments {
 		if s.Start < end || s.End < s.Start || s.End > n {
@@ -41,6 +42,9 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 		}
 		if s.Prefix < -1 || s.Prefix >= i {
 			panic(fmt.Sprintf("tensor: %s: segment %d has prefix %d, want an earlier segment or -1", op, i, s.Prefix))
+		}
+		if a.Window > 0 {
+			panic(fmt.Sprintf("tensor: %s: segment %d has prefix %d, but with a Window none may", op, i, s.Prefix))
 		}
 		if a.Segments[s.Prefix].Prefix != -1 {
 			panic(fmt.Sprintf("tensor: %s: segment %d has prefix %d, which has a prefix of its own", op, i, s.Prefix))

@@ -208,6 +208,21 @@ func RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int) {
 	length(op, "x", x, len(pos)*heads*headDim)
 }
 
+// GeGLU checks the arguments of GeGLUer.GeGLU.
+func GeGLU(y, gate, up tensor.Buffer) {
+	length("GeGLU", "gate", gate, y.Len())
+	length("GeGLU", "up", up, y.Len())
+}
+
+// GeGLUGrad checks the arguments of GeGLUer.GeGLUGrad.
+func GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	const op = "GeGLUGrad"
+	length(op, "dgate", dgate, dy.Len())
+	length(op, "dup", dup, dy.Len())
+	length(op, "gate", gate, dy.Len())
+	length(op, "up", up, dy.Len())
+}
+
 // SwiGLU checks the arguments of Backend.SwiGLU.
 func SwiGLU(y, gate, up tensor.Buffer) {
 	length("SwiGLU", "gate", gate, y.Len())
