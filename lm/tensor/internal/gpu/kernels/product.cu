@@ -80,7 +80,8 @@ KERNEL(pack_bf16, 256)(OUT(float, p), IN_ACT(b), int n, int k, int pitch, int b_
   }
 }
 
-KERNEL(pack_f32, 256)(OUT(float, p), IN_ACT(b), int n, int k, int pitch, int b_row, int b_col) {
+// The same in float32, rounded to the 11 significant bits of TF32 if asked for.
+KERNEL(pack_f32, 256)(OUT(float, p), IN_ACT(b), int n, int k, int pitch, int b_row, int b_col, int tf32) {
   SHARED float tile[PACK_TILE * (PACK_TILE + 1)];
   USE_OUT(float, p);
   const int k0 = BIDX * PACK_TILE, j0 = BIDY * PACK_TILE;
@@ -91,6 +92,9 @@ KERNEL(pack_f32, 256)(OUT(float, p), IN_ACT(b), int n, int k, int pitch, int b_r
   BARRIER();
   ROLL for (int e = TID; e < PACK_TILE * PACK_TILE; e += 256) {
     const int s = e / PACK_TILE, r = e % PACK_TILE;
-    if (j0 + s < n && k0 + r < pitch) p[(offset_t)(j0 + s) * pitch + k0 + r] = tile[s * (PACK_TILE + 1) + r];
+    if (j0 + s < n && k0 + r < pitch) {
+      const float v = tile[s * (PACK_TILE + 1) + r];
+      p[(offset_t)(j0 + s) * pitch + k0 + r] = tf32 && v == v ? FROM_BITS((TO_BITS(v) + 0x1000u) & 0xffffe000u) : v;
+    }
   }
 }
