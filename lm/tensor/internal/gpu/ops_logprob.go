@@ -1,0 +1,39 @@
+package gpu
+
+import (
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// headThreads is the size of a block, which does one row of logits.
+const headThreads = 256
+
+// LogProb writes log-probs, entropies and statistics of rows of logits.
+func (b *Backend) LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProb(logp, entropy, stats, logits, targets, vocab)
+	c := b.call()
+	c.buf(logp)
+	c.opt(entropy, logp)
+	c.buf(stats)
+	c.buf(logits)
+	c.tab(upload(b, tableTargets, targets))
+	c.i32(vocab)
+	c.f32(invTemp)
+	c.flag(entropy != nil)
+	b.launch("log_prob", len(targets), 1, headThreads)
+}
+
+// LogProbGrad overwrites logits with the gradient with respect to them.
+func (b *Backend) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
+	shape.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab)
+	c := b.call()
+	c.buf(logits)
+	c.buf(dlogp)
+	c.opt(dentropy, dlogp)
+	c.buf(stats)
+	c.tab(upload(b, tableTargets, targets))
+	c.i32(vocab)
+	c.f32(invTemp)
+	c.flag(dentropy != nil)
+	b.launch("log_prob_grad", len(targets), 1, headThreads)
+}
