@@ -110,7 +110,11 @@ type Shared struct {
 func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(format string, args ...any) { fmt.Fprintf(t, format+"\t\n", args...) }
-	fmt.Fprintf(w, "%s\nFMA peak %.0f GFLOP/s, memory %.1f GB/s, peak RSS %d MiB\n", r.Machine, r.FMAPeakGFLOPS, r.MemoryGBps, r.PeakRSSBytes>>20)
+	fmt.Fprintln(w, r.Machine)
+	if r.FMAPeakGFLOPS > 0 {
+		fmt.Fprintf(w, "FMA peak %.0f GFLOP/s, memory %.1f GB/s, ", r.FMAPeakGFLOPS, r.MemoryGBps)
+	}
+	fmt.Fprintf(w, "peak RSS %d MiB\n", r.PeakRSSBytes>>20)
 	if len(r.GEMM) > 0 {
 		line("\ngemm\tm\tn\tk\tb\tGFLOP/s\tof peak\tof memory")
 		for _, g := range r.GEMM {
