@@ -22,12 +22,26 @@ import (
 const kernelDir = "lm/tensor/internal/gpu/kernels"
 
 // FakeCUDA returns the path of the fake libcuda, which g++ builds unless it did
-// so before. It skips the test if there is no g++ that builds for this system.
+// so before. It skips the test if there is no g++.
 func FakeCUDA(t testing.TB) string { return SabotagedCUDA(t, nil) }
 
 // SabotagedCUDA is FakeCUDA with the kernels' source changed by edit, which is
 // called with each file, so that tests can see whether a fault is found.
 func SabotagedCUDA(t testing.TB, edit func(name, source string) string) string {
+	t.Helper()
+	return library(t, "fakecuda", edit, kernelDir, "lm/internal/gputest/fakecuda")
+}
+
+// FakeCublasLt returns the path of a fake cuBLASLt that multiplies in the memory
+// of the fake libcuda.
+func FakeCublasLt(t testing.TB) string {
+	t.Helper()
+	return library(t, "fakecublaslt", nil, "lm/internal/gputest/fakecublaslt")
+}
+
+// library builds name.cpp of the folders dirs, unless it was built before from
+// the same files.
+func library(t testing.TB, name string, edit func(name, source string) string, dirs ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("g++"); err != nil {
 		t.Skip("no g++ to build the fake libcuda with")
@@ -37,7 +51,7 @@ func SabotagedCUDA(t testing.TB, edit func(name, source string) string) string {
 		t.Fatal(err)
 	}
 	files := map[string][]byte{}
-	for _, dir := range []string{kernelDir, "lm/internal/gputest/fakecuda"} {
+	for _, dir := range dirs {
 		if err := readDir(files, filepath.Join(root, dir)); err != nil {
 			t.Fatal(err)
 		}
@@ -45,37 +59,38 @@ func SabotagedCUDA(t testing.TB, edit func(name, source string) string) string {
 	sum := sha256.New()
 	host, _ := os.Hostname() // the library has the instructions of its processor
 	fmt.Fprintln(sum, host, flags)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if edit != nil {
-			files[name] = []byte(edit(name, string(files[name])))
+			files[file] = []byte(edit(file, string(files[file])))
 		}
-		fmt.Fprintf(sum, "%s %d\n%s", name, len(files[name]), files[name])
+		fmt.Fprintf(sum, "%s %d\n%s", file, len(files[file]), files[file])
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
-	library := filepath.Join(cache, "stepwise-gputest", fmt.Sprintf("fakecuda-%x.so", sum.Sum(nil)[:8]))
-	if _, err := os.Stat(library); err == nil {
-		return library
+	path := filepath.Join(cache, "stepwise-gputest", fmt.Sprintf("%s-%x.so", name, sum.Sum(nil)[:8]))
+	if _, err := os.Stat(path); err == nil {
+		return path
 	}
 	src := t.TempDir()
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(src, name), text, 0o600); err != nil {
+	for file, text := range files {
+		if err := os.WriteFile(filepath.Join(src, file), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := build(src, library); err != nil {
+	if err := build(src, name+".cpp", path); err != nil {
 		t.Fatal(err)
 	}
-	return library
+	return path
 }
 
 // flags turn contraction off: FMA is where the kernels say so, as on a device.
 var flags = []string{"-O2", "-march=native", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-shared", "-fPIC"}
 
-// build compiles the sources in folder src.
-func build(src, library string) error {
+// build compiles file of the folder src, with a list of the kernels that it
+// includes.
+func build(src, file, path string) error {
 	run := func(args ...string) ([]byte, error) {
 		c := exec.Command("g++", append([]string{"-std=c++17", "-DFAKE_CUDA", "-I" + src}, args...)...)
 		var stderr bytes.Buffer
@@ -87,7 +102,7 @@ func build(src, library string) error {
 		return out, nil
 	}
 	// The kernels are what is declared with a definition of __global__ of ours.
-	text, err := run("-E", "-D__global__=KERNEL_HERE", "-x", "c++", filepath.Join(src, "kernels.cu"))
+	text, err := run("-E", "-D__global__=KERNEL_HERE", filepath.Join(src, file))
 	if err != nil {
 		return err
 	}
@@ -95,20 +110,20 @@ func build(src, library string) error {
 	for _, m := range regexp.MustCompile(`KERNEL_HERE\s+void\s+(\w+)`).FindAllSubmatch(text, -1) {
 		list = append(list, "K("+string(m[1])+")")
 	}
-	if err := os.MkdirAll(filepath.Dir(library), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(library), "build-*.so")
+	f, err := os.CreateTemp(filepath.Dir(path), "build-*.so")
 	if err != nil {
 		return err
 	}
 	f.Close()
 	defer os.Remove(f.Name())
-	args := append(slices.Clone(flags), "-DKERNELS="+strings.Join(list, ","), filepath.Join(src, "fakecuda.cpp"), "-o", f.Name())
+	args := append(slices.Clone(flags), "-DKERNELS="+strings.Join(list, ","), filepath.Join(src, file), "-o", f.Name())
 	if _, err := run(args...); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), library)
+	return os.Rename(f.Name(), path)
 }
 
 func readDir(files map[string][]byte, dir string) error {

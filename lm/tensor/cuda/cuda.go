@@ -11,7 +11,11 @@
 //
 // Products are in float32 unless another precision is asked for; tf32 and bf16
 // run on tensor cores, and need compute capability 8.0. The setting library is
-// the path of the driver's library, if it is not libcuda.so.1.
+// the path of the driver's library, if it is not libcuda.so.1. With the setting
+// cublaslt, products in tf32 and bf16 are those of NVIDIA's cuBLASLt: cublaslt=auto looks for it,
+// in the file that the environment variable CUBLASLT names, where the system's
+// loader looks, and in the Python environment that is active or in the folder
+// venv or .venv; any other value is its path.
 //
 // Each call of tensor.Open opens a backend of its own, with its own queue and
 // memory, also on a device that is open already. tensor.ErrNoDevice says that
@@ -46,9 +50,12 @@ func open(o tensor.Options) (*gpu.Backend, error) {
 		return nil, err
 	}
 	for key := range o.Settings {
-		if key != "library" {
-			return nil, fmt.Errorf("cuda: unknown setting %q, want library", key)
+		if key != "library" && key != "cublaslt" {
+			return nil, fmt.Errorf("cuda: unknown setting %q, want library or cublaslt", key)
 		}
+	}
+	if o.Settings["cublaslt"] != "" && o.Precision == tensor.PrecisionFloat32 {
+		return nil, fmt.Errorf("cuda: cublaslt is for products in tf32 or bf16, and Precision is %v", o.Precision)
 	}
 	d, err := openDriver(o)
 	if err != nil {
@@ -70,7 +77,8 @@ type driver struct {
 		event uintptr
 		set   bool
 	}
-	args        [12]uintptr // of repeat
+	args        [16]uintptr // of repeat
+	cublas      *cublas     // nil unless asked for
 	description string
 }
 
@@ -132,7 +140,16 @@ func openDriver(o tensor.Options) (_ *driver, err error) {
 			return nil, err
 		}
 	}
-	return d, d.loadModule(image)
+	if err := d.loadModule(image); err != nil {
+		return nil, err
+	}
+	if setting := o.Settings["cublaslt"]; setting != "" {
+		if d.cublas, err = openCublas(d, setting); err != nil {
+			return nil, err
+		}
+		d.description += ", products by " + d.cublas.path
+	}
+	return d, nil
 }
 
 // loadModule has the driver compile the kernels. Its error has the compiler's
@@ -267,9 +284,20 @@ func (d *driver) Sync() error {
 	return d.repeat("cuStreamSynchronize", d.streamSynchronize, d.stream)
 }
 
+// Multiplier returns cuBLASLt, if it was asked for.
+func (d *driver) Multiplier() gpu.Multiplier {
+	if d.cublas == nil {
+		return nil
+	}
+	return d.cublas
+}
+
 // Close releases what the driver holds. After the device was lost, all of these
 // calls fail, and there is nothing to be done about it.
 func (d *driver) Close() error {
+	if d.cublas != nil {
+		d.cublas.close()
+	}
 	if d.module != 0 {
 		d.call("cuModuleUnload", d.moduleUnload, d.module)
 	}

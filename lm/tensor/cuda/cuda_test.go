@@ -39,6 +39,10 @@ func withFake(t testing.TB) (*fake, tensor.Options) {
 		t.Skip("needs the fake libcuda")
 	}
 	o := options(t)
+	return controls(t, o), o
+}
+
+func controls(t testing.TB, o tensor.Options) *fake {
 	lib, err := dynlib.Open(o.Settings["library"])
 	require.NoError(t, err)
 	f := &fake{}
@@ -49,7 +53,7 @@ func withFake(t testing.TB) (*fake, tensor.Options) {
 	}))
 	dynlib.Call(f.reset)
 	t.Cleanup(func() { dynlib.Call(f.reset) })
-	return f, o
+	return f
 }
 
 func opened(t testing.TB, o tensor.Options) *gpu.Backend {

@@ -265,6 +265,9 @@ func (d *driver) clear(i int) error {
 
 func (d *driver) Sync() error { return d.repeat("clFinish", d.finish, d.queue) }
 
+// Multiplier returns nil: OpenCL has no such library.
+func (d *driver) Multiplier() gpu.Multiplier { return nil }
+
 // Close releases what the driver holds. After the device was lost, these calls
 // may fail, and there is nothing to be done about it.
 func (d *driver) Close() error {

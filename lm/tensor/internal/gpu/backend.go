@@ -31,6 +31,7 @@ type Stats struct {
 // Backend is a tensor.Backend on the device of a Driver.
 type Backend struct {
 	d      Driver
+	lib    Multiplier // or nil
 	prec   tensor.Precision
 	closed bool
 	err    error // sticks until Sync
@@ -64,7 +65,7 @@ var (
 // New returns a backend that owns d and has o's precision, which d must have,
 // and memory limit.
 func New(d Driver, o tensor.Options) *Backend {
-	b := &Backend{d: d, prec: o.Precision}
+	b := &Backend{d: d, lib: d.Multiplier(), prec: o.Precision}
 	b.stats.Kernels = map[string]int{}
 	b.pool.init(d, o.MemoryLimit)
 	b.ring.init(d)

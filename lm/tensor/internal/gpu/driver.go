@@ -63,8 +63,34 @@ type Driver interface {
 	WaitMark(i int) error
 	// Sync waits for all that is queued.
 	Sync() error
+	// Multiplier returns the library for matrix products that the device was
+	// opened with, or nil.
+	Multiplier() Multiplier
 	// Close waits, and releases everything but memory that is still allocated.
 	Close() error
+}
+
+// Multiplier is a library for matrix products.
+type Multiplier interface {
+	// Multiply queues a product.
+	Multiply(p *Product) error
+}
+
+// Product is c [M×N] = Alpha·a·bᵀ + Beta·c for packed a [M×Row] and b [N×Row], of
+// whose rows the first K elements count. The elements of a and b are bfloat16
+// (Half), or float32 that hold TF32; sums are in float32. No size is 0.
+type Product struct {
+	M, N, K, Row int
+	A, B, C      Operand
+	Half         bool // of a and b
+	HalfC        bool
+	Alpha, Beta  float32
+}
+
+// Operand is where a matrix starts, in bytes.
+type Operand struct {
+	Memory Memory
+	At     int
 }
 
 // Args are a kernel's arguments, in order.

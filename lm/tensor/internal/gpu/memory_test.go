@@ -86,6 +86,7 @@ func (d *lazy) Launch(Kernel, [3]int, int, int, *Args) error { d.launches++; ret
 func (d *lazy) Mark(i int) error                             { d.marks[i] = d.ran + len(d.queue); return nil }
 func (d *lazy) WaitMark(i int) error                         { d.run(d.marks[i] - d.ran); return nil }
 func (d *lazy) Sync() error                                  { d.run(len(d.queue)); return d.syncErr }
+func (d *lazy) Multiplier() Multiplier                       { return nil }
 func (d *lazy) Close() error                                 { d.closed++; return nil }
 
 func (d *lazy) run(n int) {
