@@ -78,6 +78,15 @@ func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, beta floa
 	defer freeLeft()
 	right, freeRight := b.rounded(y, n, k)
 	defer freeRight()
+	if to := b.own(c); b.lib != nil {
+		to.of.written()
+		b.usable(to)
+		b.multiply(&Product{
+			M: m, N: n, K: k, Row: pitch(k), A: Operand{left, 0}, B: Operand{right, 0}, C: Operand{to.of.m, to.of.bytes(to.from)},
+			Half: b.prec == tensor.PrecisionBFloat16, HalfC: to.of.half, Alpha: alpha, Beta: beta,
+		})
+		return
+	}
 	kernel, tile, stages := "product_bf16", 128, 64<<10
 	if b.prec == tensor.PrecisionTF32 {
 		kernel = "product_tf32"
