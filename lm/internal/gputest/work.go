@@ -1,6 +1,7 @@
 package gputest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,8 +19,38 @@ type Result struct {
 type work struct {
 	tensor.Backend
 	rng     *rand.Rand
+	wholes  []tensor.Buffer
 	results []Result
 	err     error
+}
+
+// guard is how many NaNs stand on each side of a buffer.
+const guard = 7
+
+// Alloc returns a buffer between guards.
+func (w *work) Alloc(n int) tensor.Buffer {
+	whole := w.Backend.Alloc(n + 2*guard)
+	w.wholes = append(w.wholes, whole)
+	w.Fill(whole, float32(math.NaN()))
+	b := w.Slice(whole, guard, guard+n)
+	w.Fill(b, 0)
+	return b
+}
+
+// free frees all buffers. It is an error if an operation wrote into a guard.
+func (w *work) free() {
+	for _, whole := range w.wholes {
+		v := make([]float32, whole.Len())
+		if err := w.Read(v, whole); err != nil && w.err == nil {
+			w.err = err
+		}
+		for i := range guard {
+			if v[i] == v[i] || v[len(v)-1-i] == v[len(v)-1-i] {
+				w.err = cmp.Or(w.err, fmt.Errorf("an operation wrote outside its buffer of %d elements", len(v)-2*guard))
+			}
+		}
+		w.Free(whole)
+	}
 }
 
 func (w *work) normal(n int) []float32 {
@@ -67,6 +98,7 @@ func Work(b tensor.Backend) ([]Result, error) {
 	w.head()
 	w.update()
 	w.halves()
+	w.free()
 	if err := b.Sync(); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,12 @@ import (
 
 var libcuda = flag.String("libcuda", "", "run the tests that can be run there on the device of this driver library, such as libcuda.so.1, instead of the fake one")
 
+var precision tensor.Precision
+
+func init() {
+	flag.TextVar(&precision, "precision", tensor.PrecisionFloat32, "run the conformance suite in this precision")
+}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // options opens the fake device, or the real one of -libcuda.
@@ -39,6 +45,10 @@ func withFake(t testing.TB) (*fake, tensor.Options) {
 		t.Skip("needs the fake libcuda")
 	}
 	o := options(t)
+	return controls(t, o), o
+}
+
+func controls(t testing.TB, o tensor.Options) *fake {
 	lib, err := dynlib.Open(o.Settings["library"])
 	require.NoError(t, err)
 	f := &fake{}
@@ -49,7 +59,7 @@ func withFake(t testing.TB) (*fake, tensor.Options) {
 	}))
 	dynlib.Call(f.reset)
 	t.Cleanup(func() { dynlib.Call(f.reset) })
-	return f, o
+	return f
 }
 
 func opened(t testing.TB, o tensor.Options) *gpu.Backend {
@@ -65,11 +75,13 @@ func opened(t testing.TB, o tensor.Options) *gpu.Backend {
 func TestConformance(t *testing.T) {
 	if *libcuda != "" {
 		o := options(t)
+		o.Precision = precision
 		t.Log(opened(t, o).Describe())
 		backendtest.Run(t, func() tensor.Backend { return must(t, o) })
 		return
 	}
 	f, o := withFake(t)
+	o.Precision = precision
 	order := uintptr(0)
 	backendtest.Run(t, func() tensor.Backend {
 		order++

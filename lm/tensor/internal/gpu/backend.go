@@ -47,13 +47,19 @@ type Backend struct {
 }
 
 var (
-	_ tensor.Backend     = (*Backend)(nil)
-	_ tensor.LayerNormer = (*Backend)(nil)
-	_ tensor.GELUer      = (*Backend)(nil)
-	_ tensor.Cacher      = (*Backend)(nil)
-	_ tensor.Precise     = (*Backend)(nil)
-	_ tensor.HeadSizer   = (*Backend)(nil)
-	_ tensor.ErrReporter = (*Backend)(nil)
+	_ tensor.Backend      = (*Backend)(nil)
+	_ tensor.LayerNormer  = (*Backend)(nil)
+	_ tensor.GeGLUer      = (*Backend)(nil)
+	_ tensor.GELUer       = (*Backend)(nil)
+	_ tensor.Cacher       = (*Backend)(nil)
+	_ tensor.Precise      = (*Backend)(nil)
+	_ tensor.HeadSizer    = (*Backend)(nil)
+	_ tensor.ErrReporter  = (*Backend)(nil)
+	_ tensor.Packer       = (*Backend)(nil)
+	_ tensor.Sampler      = (*Backend)(nil)
+	_ tensor.Updater      = (*Backend)(nil)
+	_ tensor.Allocator16  = (*Backend)(nil)
+	_ tensor.WeightKeeper = (*Backend)(nil)
 )
 
 // New returns a backend that owns d and has o's precision, which d must have,
@@ -135,10 +141,20 @@ func (b *Backend) ready() bool {
 
 // allocation is memory from Alloc to Free; buffers are ranges of it.
 type allocation struct {
-	owner *Backend
-	m     Memory // 0 if memory was short, or freed
-	n     int    // elements
-	freed bool
+	owner  *Backend
+	m      Memory // 0 if memory was short, or freed
+	n      int    // elements
+	half   bool   // they are bfloat16
+	freed  bool
+	weight *weight // if KeepWeight was called
+}
+
+// bytes is the size of n elements.
+func (a *allocation) bytes(n int) int {
+	if a.half {
+		return 2 * n
+	}
+	return 4 * n
 }
 
 type buffer struct {
@@ -172,19 +188,24 @@ func (b *Backend) usable(x *buffer) bool {
 
 // Alloc returns a zeroed buffer of n elements. If memory is short, the error
 // sticks, and any use of the buffer fails.
-func (b *Backend) Alloc(n int) tensor.Buffer {
+func (b *Backend) Alloc(n int) tensor.Buffer { return b.alloc(n, false) }
+
+// Alloc16 is Alloc of a buffer whose elements are bfloat16.
+func (b *Backend) Alloc16(n int) tensor.Buffer { return b.alloc(n, true) }
+
+func (b *Backend) alloc(n int, half bool) tensor.Buffer {
 	shape.Alloc(n)
-	a := &allocation{owner: b, n: n}
+	a := &allocation{owner: b, n: n, half: half}
 	x := &buffer{of: a, to: n}
 	if n == 0 || b.lost != nil {
 		return x
 	}
 	var err error
-	if a.m, err = b.pool.get(4 * n); err != nil {
+	if a.m, err = b.pool.get(a.bytes(n)); err != nil {
 		b.fail(fmt.Errorf("Alloc of %d elements: %w", n, err))
 		return x
 	}
-	b.fail(b.d.Fill(a.m, 0, 0, n))
+	b.fail(b.d.Fill(a.m, 0, 0, (a.bytes(n)+3)/4)) // sizes in the pool are multiples of 512
 	return x
 }
 
@@ -196,6 +217,7 @@ func (b *Backend) Free(buf tensor.Buffer) {
 		panic("gpu: Free of a slice")
 	}
 	x.of.freed = true
+	b.forget(x.of)
 	if x.of.m != 0 {
 		b.pool.put(x.of.m)
 		x.of.m = 0
@@ -213,9 +235,20 @@ func (b *Backend) Slice(buf tensor.Buffer, from, to int) tensor.Buffer {
 func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 	x := b.own(dst)
 	shape.Write(dst, len(src))
-	if b.ready() && len(src) > 0 && b.usable(x) {
-		b.stats.Writes++
+	x.of.written()
+	if !b.ready() || len(src) == 0 || !b.usable(x) {
+		return
+	}
+	b.stats.Writes++
+	if !x.of.half {
 		b.fail(b.ring.write(x.of.m, 4*x.from, bytesOf(src)))
+		return
+	}
+	m, free := b.scratch(len(src))
+	defer free()
+	if b.err == nil {
+		b.fail(b.ring.write(m, 0, bytesOf(src)))
+		b.convert(element{m, 0, false}, x.element(), len(src))
 	}
 }
 
@@ -223,9 +256,19 @@ func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 	x := b.own(src)
 	shape.Read(len(dst), src)
-	if b.ready() && len(dst) > 0 && b.usable(x) {
-		b.stats.Reads++
+	if !b.ready() || len(dst) == 0 || !b.usable(x) {
+		return b.err
+	}
+	b.stats.Reads++
+	if !x.of.half {
 		b.fail(b.ring.read(bytesOf(dst), x.of.m, 4*x.from))
+		return b.err
+	}
+	m, free := b.scratch(len(dst))
+	defer free()
+	b.convert(x.element(), element{m, 0, false}, len(dst))
+	if b.err == nil {
+		b.fail(b.ring.read(bytesOf(dst), m, 0))
 	}
 	return b.err
 }
@@ -246,7 +289,15 @@ func (b *Backend) Sync() error {
 // Fill sets every element to v.
 func (b *Backend) Fill(dst tensor.Buffer, v float32) {
 	x := b.own(dst)
-	if b.ready() && x.Len() > 0 && b.usable(x) {
+	x.of.written()
+	switch {
+	case x.of.half:
+		c := b.call()
+		c.act(dst)
+		c.size(x.Len())
+		c.f32(v)
+		b.elementwise("fill", x.Len())
+	case b.ready() && x.Len() > 0 && b.usable(x):
 		b.fail(b.d.Fill(x.of.m, 4*x.from, word(v), x.Len()))
 	}
 }
@@ -255,7 +306,12 @@ func (b *Backend) Fill(dst tensor.Buffer, v float32) {
 func (b *Backend) Copy(dst, src tensor.Buffer) {
 	x, y := b.own(dst), b.own(src)
 	shape.Copy(dst, src)
-	if b.ready() && x.Len() > 0 && b.usable(x) && b.usable(y) {
-		b.fail(b.d.Copy(x.of.m, 4*x.from, y.of.m, 4*y.from, 4*x.Len()))
+	x.of.written()
+	switch {
+	case !b.usable(x) || !b.usable(y):
+	case x.of.half != y.of.half:
+		b.convert(y.element(), x.element(), x.Len())
+	case b.ready() && x.Len() > 0:
+		b.fail(b.d.Copy(x.of.m, x.of.bytes(x.from), y.of.m, y.of.bytes(y.from), x.of.bytes(x.Len())))
 	}
 }

@@ -25,9 +25,13 @@ type call struct {
 	Args
 }
 
-// buf adds a buffer. It panics unless it is this backend's.
+// buf adds a buffer. It panics unless it is this backend's, of float32.
 func (c *call) buf(buf tensor.Buffer) {
 	x := c.b.own(buf)
+	if x.of.half {
+		panic("gpu: a buffer of 16 bits, where the operation wants float32")
+	}
+	x.of.written()
 	c.b.usable(x)
 	c.memory(x.of.m, x.from)
 }

@@ -30,10 +30,15 @@ const unlimited = 1 << 30
 
 // reach returns how many rows back and ahead a row sees in its segment.
 func reach(a *tensor.Attention) (left, right int) {
-	if a.Causal {
-		return unlimited, 0
+	left, right = unlimited, unlimited
+	if a.Window > 0 {
+		left = min(a.Window, unlimited)
+		right = left
 	}
-	return unlimited, unlimited
+	if a.Causal {
+		right = 0
+	}
+	return left, right
 }
 
 // tiles uploads a table of tiles of up to so many rows, and returns how many.

@@ -34,7 +34,7 @@ func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.Gather(dst, src, idx, cols)
 	c := b.call()
 	c.act(dst)
-	c.act(src)
+	c.src(src)
 	c.tab(upload(b, tableIndices, idx))
 	c.i32(cols)
 	b.launch("gather", len(idx), 1, rowThreads)

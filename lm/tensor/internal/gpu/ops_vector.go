@@ -1,8 +1,6 @@
 package gpu
 
 import (
-	"math"
-
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
@@ -12,8 +10,38 @@ func (c *call) size(n int) { c.add(uint64(n), 8) }
 
 // act adds a buffer whose elements may be of 16 bits (IN_ACT or OUT_ACT).
 func (c *call) act(buf tensor.Buffer) {
-	c.buf(buf)
-	c.flag(false)
+	c.b.own(buf).of.written()
+	c.src(buf)
+}
+
+// src is act for a buffer that the kernel only reads.
+func (c *call) src(buf tensor.Buffer) {
+	x := c.b.own(buf)
+	c.b.usable(x)
+	c.element(x.element())
+}
+
+// element is where elements of one size begin.
+type element struct {
+	m    Memory
+	at   int
+	half bool
+}
+
+func (b *buffer) element() element { return element{b.of.m, b.from, b.of.half} }
+
+func (c *call) element(e element) {
+	c.memory(e.m, e.at)
+	c.flag(e.half)
+}
+
+// convert copies n elements, whatever the size of either side.
+func (b *Backend) convert(from, to element, n int) {
+	c := b.call()
+	c.element(to)
+	c.element(from)
+	c.size(n)
+	b.elementwise("convert", n)
 }
 
 // elementwise launches a kernel whose blocks of 256 threads do 1024 elements.
@@ -47,27 +75,6 @@ func (b *Backend) Axpy(dst tensor.Buffer, alpha float32, x tensor.Buffer) {
 	b.elementwise("axpy", x.Len())
 }
 
-// SumSquares writes Σx² into dst [1], accumulated in pairs of float32, which
-// have the precision of a float64 or nearly: not every device has that.
-func (b *Backend) SumSquares(dst, x tensor.Buffer) {
-	shape.SumSquares(dst)
-	const most = 512 // parts
-	parts := max(1, min(most, blocks(x.Len(), 2048)))
-	m, free := b.scratch(2 * parts)
-	defer free()
-	c := b.call()
-	c.tab(m)
-	c.act(x)
-	c.size(x.Len())
-	b.launch("sum_squares", parts, 1, 256)
-	c = b.call()
-	c.buf(dst)
-	c.tab(m)
-	c.i32(parts)
-	c.flag(false)
-	b.launch("sum_pairs", 1, 1, 256)
-}
-
 // SwiGLU computes y = silu(gate)·up, elementwise.
 func (b *Backend) SwiGLU(y, gate, up tensor.Buffer) {
 	shape.SwiGLU(y, gate, up)
@@ -92,6 +99,18 @@ func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	b.pointwise("gelu_grad", dx, dy, x)
 }
 
+// GeGLU computes y = gelu(gate)·up, elementwise.
+func (b *Backend) GeGLU(y, gate, up tensor.Buffer) {
+	shape.GeGLU(y, gate, up)
+	b.pointwise("geglu", y, gate, up)
+}
+
+// GeGLUGrad computes dgate = and dup = from dy.
+func (b *Backend) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.GeGLUGrad(dgate, dup, dy, gate, up)
+	b.pointwise("geglu_grad", dgate, dup, dy, gate, up)
+}
+
 // pointwise launches a kernel of buffers of the same length and nothing else.
 func (b *Backend) pointwise(name string, bufs ...tensor.Buffer) {
 	c := b.call()
@@ -100,34 +119,4 @@ func (b *Backend) pointwise(name string, bufs ...tensor.Buffer) {
 	}
 	c.size(bufs[0].Len())
 	b.elementwise(name, bufs[0].Len())
-}
-
-// AdamW updates the parameters p and their moments m and v from the gradient g.
-func (b *Backend) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
-	shape.AdamW(p, g, m, v, o)
-	c := b.call()
-	c.buf(p)
-	c.buf(g)
-	c.buf(m)
-	c.buf(v)
-	c.buf(p) // no norm
-	c.size(p.Len())
-	c.f32(float32(o.Scale))
-	c.flag(false)
-	c.f32(0)
-	c.adamW(o)
-	b.elementwise("adamw", p.Len())
-}
-
-// adamW adds the settings of an update, computed in float64.
-func (c *call) adamW(o *tensor.AdamW) {
-	c.f32(float32(o.Beta1))
-	c.f32(float32(1 - o.Beta1))
-	c.f32(float32(o.Beta2))
-	c.f32(float32(1 - o.Beta2))
-	c.f32(float32(1 / (1 - math.Pow(o.Beta1, float64(o.Step)))))
-	c.f32(float32(1 / (1 - math.Pow(o.Beta2, float64(o.Step)))))
-	c.f32(float32(o.Eps))
-	c.f32(float32(1 - o.LR*o.WeightDecay))
-	c.f32(float32(o.LR))
 }

@@ -20,6 +20,7 @@ const (
 	tableSlots                        // StoreCache
 	tableRanges                       // AttendCache
 	tableTargets                      // LogProb, LogProbGrad
+	tableDraws                        // Sample
 	tableKinds
 )
 

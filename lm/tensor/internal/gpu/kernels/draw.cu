@@ -13,60 +13,11 @@ INLINE word_t to_order(float f) {
 }
 INLINE float from_order(word_t k) { return FROM_BITS(k & 0x80000000u ? k & 0x7fffffffu : ~k); }
 
-// The tokens above a logit and count more that equal it, in the order of ids.
-typedef struct { word_t at; float count; } threshold_t;
-
-// Returns the threshold of the most likely tokens whose weights reach goal, of
-// those within floor. A token weighs 1 if scale < 0, and else its probability up
-// to a factor, exp(scale·(z − top)).
-#define WEIGHT(z) (scale < 0 ? 1 : EXP(scale * ((z) - top)))
-INLINE threshold_t threshold(GLOBAL const float *z, int vocab, LOCAL float *hist, threshold_t floor_, float goal,
-                             float scale, float top) {
-  word_t found = 0;
-  float above = 0;
-  ROLL for (int shift = 28; shift >= 0; shift -= 4) {
-    const int first = shift == 28; // shifting by 32 is undefined
-    ROLL for (int d = 0; d < DIGITS; d++) hist[d * HT + TID] = 0;
-    for (int j = TID; j < vocab; j += HT) {
-      const word_t k = to_order(z[j]);
-      if (k > floor_.at && (first || (k ^ found) >> (shift + 4 & 31) == 0))
-        hist[(k >> shift & 15u) * HT + TID] += WEIGHT(z[j]);
-    }
-    BARRIER();
-    ROLL for (int h = HT / 2; h > 0; h /= 2) {
-      ROLL for (int e = TID; e < DIGITS * h; e += HT) hist[e / h * HT + e % h] += hist[e / h * HT + e % h + h];
-      BARRIER();
-    }
-    int digit = 0;
-    float before = above;
-    const int with_floor = first || (floor_.at ^ found) >> (shift + 4 & 31) == 0;
-    ROLL for (int d = DIGITS - 1; d >= 0; d--) {
-      float w = hist[d * HT];
-      if (with_floor && (int)(floor_.at >> shift & 15u) == d && floor_.count > 0) w += floor_.count * WEIGHT(from_order(floor_.at));
-      if (w > 0) {
-        digit = d;
-        before = above;
-        above += w;
-        if (above >= goal) break;
-      }
-    }
-    above = before;
-    found |= (word_t)digit << shift;
-    BARRIER();
-  }
-  threshold_t t;
-  t.at = found;
-  const float w = WEIGHT(from_order(found)), n = CEIL((goal - above) / w);
-  t.count = MAX(n, 1);
-  if (found == floor_.at) t.count = MIN(t.count, floor_.count);
-  return t;
-}
-
 // Draw i is draws[5i] = row, scale (1/temperature, or 0 for the most likely
 // token), top-k, top-p and random number; the reals as bits. drawn [·×3] receives
 // the token or −1, its log-prob with the scale and with 1.
 KERNEL(sample, HT)(OUT(float, drawn), IN(float, logits), IN(int, draws), int vocab) {
-  SHARED float hist[DIGITS * HT], scratch[HT];
+  SHARED float hist[DIGITS * HT], scratch[HT], at[4];
   USE_OUT(float, drawn); USE_IN(float, logits); USE_IN(int, draws);
   GLOBAL const int *draw = draws + 5 * BIDX;
   GLOBAL const float *z = logits + (offset_t)draw[0] * vocab;
@@ -81,10 +32,7 @@ KERNEL(sample, HT)(OUT(float, drawn), IN(float, logits), IN(int, draws), int voc
   }
   REDUCE(MAX, HT, top, scratch);
   REDUCE(MAX, HT, bad, scratch);
-  if (bad > 0 || top == NEG_INF) { // the same for all threads
-    if (TID == 0) { drawn[3 * BIDX] = -1; drawn[3 * BIDX + 1] = 0; drawn[3 * BIDX + 2] = 0; }
-    return;
-  }
+  const int none = bad > 0 || top == NEG_INF, draws_one = !none && scale > 0;
   float sum = 0, sum1 = 0, argmax = (float)vocab;
   for (int j = TID; j < vocab; j += HT) {
     sum += EXP(scale * (z[j] - top));
@@ -94,29 +42,70 @@ KERNEL(sample, HT)(OUT(float, drawn), IN(float, logits), IN(int, draws), int voc
   REDUCE(PLUS, HT, sum, scratch);
   REDUCE(PLUS, HT, sum1, scratch);
   REDUCE(MIN, HT, argmax, scratch);
-  if (scale == 0) {
-    if (TID == 0) { drawn[3 * BIDX] = argmax; drawn[3 * BIDX + 1] = drawn[3 * BIDX + 2] = -LOG(sum1); }
-    return;
-  }
 
-  threshold_t kept; // all
-  kept.at = 0;
-  kept.count = 0;
-  if (k > 0 && k < vocab) kept = threshold(z, vocab, hist, kept, (float)k, -1, top);
-  if (p > 0 && p < 1) {
-    float mass = 0;
-    for (int j = TID; j < vocab; j += HT)
-      if (to_order(z[j]) > kept.at) mass += EXP(scale * (z[j] - top));
-    REDUCE(PLUS, HT, mass, scratch);
-    if (kept.count > 0) mass += kept.count * EXP(scale * (from_order(kept.at) - top));
-    kept = threshold(z, vocab, hist, kept, p * mass, scale, top);
+  // Kept are the tokens above at[0], and at[1] more that equal it, by their ids:
+  // at first all, then those that top-k keeps, then those of them that top-p keeps.
+  // A token weighs 1, then its probability up to a factor. All barriers are outside
+  // of branches and functions: PoCL gets others wrong.
+  if (TID == 0) { at[0] = NEG_INF; at[1] = (float)vocab; }
+  BARRIER();
+  ROLL for (int part = 0; part < 2; part++) {
+    const int search = draws_one && (part == 0 ? k > 0 && k < vocab : p > 0 && p < 1);
+    const word_t floor_key = to_order(at[0]);
+    const float floor_weight = part == 0 ? at[1] : at[1] * EXP(scale * (at[0] - top));
+    float goal = 0;
+    if (search && part == 1)
+      for (int j = TID; j < vocab; j += HT)
+        if (to_order(z[j]) > floor_key) goal += EXP(scale * (z[j] - top));
+    REDUCE(PLUS, HT, goal, scratch);
+    goal = part == 0 ? (float)k : p * (goal + floor_weight);
+    word_t found = 0;
+    float above = 0; // the weight of what is above found
+    ROLL for (int shift = search ? 28 : -4; shift >= 0; shift -= 4) {
+      const word_t agree = shift == 28 ? 0 : 0xffffffffu << (shift + 4); // bits that were found
+      ROLL for (int d = 0; d < DIGITS; d++) hist[d * HT + TID] = 0;
+      for (int j = TID; j < vocab; j += HT) {
+        const word_t key = to_order(z[j]);
+        if (key > floor_key && ((key ^ found) & agree) == 0)
+          hist[(key >> shift & 15u) * HT + TID] += part == 0 ? 1 : EXP(scale * (z[j] - top));
+      }
+      BARRIER();
+      ROLL for (int h = HT / 2; h > 0; h /= 2) {
+        ROLL for (int e = TID; e < DIGITS * h; e += HT) hist[e / h * HT + e % h] += hist[e / h * HT + e % h + h];
+        BARRIER();
+      }
+      if (TID == 0) {
+        if (((floor_key ^ found) & agree) == 0) hist[(floor_key >> shift & 15u) * HT] += floor_weight;
+        at[2] = 0;
+        at[3] = above;
+        float sum = above;
+        ROLL for (int d = DIGITS - 1; d >= 0 && sum < goal; d--) {
+          if (hist[d * HT] > 0) {
+            at[2] = (float)d;
+            at[3] = sum;
+            sum += hist[d * HT];
+          }
+        }
+      }
+      BARRIER();
+      found |= (word_t)at[2] << shift;
+      above = at[3];
+    }
+    if (TID == 0 && search) {
+      const float value = from_order(found), weight = part == 0 ? 1 : EXP(scale * (value - top));
+      const float count = MAX(CEIL((goal - above) / weight), 1.0f);
+      at[1] = found == floor_key ? MIN(count, at[1]) : count;
+      at[0] = value;
+    }
+    BARRIER();
   }
+  const float kept = at[0], equals = at[1];
 
   // A thread does consecutive ids. First how many of the tokens at the threshold
   // there are before them, then how much mass.
   const int share = (vocab + HT - 1) / HT, from = SMALLER(TID * share, vocab), to = SMALLER(from + share, vocab);
   float equal = 0;
-  for (int j = from; j < to; j++) equal += to_order(z[j]) == kept.at;
+  for (int j = from; j < to; j++) equal += z[j] == kept;
   hist[TID] = equal;
   BARRIER();
   float seen = 0;
@@ -124,38 +113,43 @@ KERNEL(sample, HT)(OUT(float, drawn), IN(float, logits), IN(int, draws), int voc
   const float seen_before = seen;
   float mass = 0;
   for (int j = from; j < to; j++) {
-    const word_t key = to_order(z[j]);
-    if (key > kept.at || (key == kept.at && seen++ < kept.count)) mass += EXP(scale * (z[j] - top));
+    if (z[j] > kept || (z[j] == kept && seen++ < equals)) mass += EXP(scale * (z[j] - top));
   }
   hist[HT + TID] = mass;
   BARRIER();
-  float total = 0;
-  ROLL for (int i = 0; i < HT; i++) total += hist[HT + i];
   // The thread in whose share the sum exceeds u·total; if rounding leaves it
   // below, the last that has any.
-  int chosen = 0;
-  float before = 0, sum_before = 0;
-  ROLL for (int i = 0; i < HT; i++) {
-    const float w = hist[HT + i];
-    if (w > 0) {
-      chosen = i;
-      before = sum_before;
-      sum_before += w;
-      if (sum_before > u * total) break;
+  if (TID == 0) {
+    float total = 0, reached = 0;
+    ROLL for (int i = 0; i < HT; i++) total += hist[HT + i];
+    ROLL for (int i = 0; i < HT; i++) {
+      const float w = hist[HT + i];
+      if (w > 0) {
+        scratch[0] = (float)i;
+        scratch[1] = reached;
+        reached += w;
+        if (reached > u * total) break;
+      }
     }
+    scratch[2] = u * total;
   }
-  if (TID == chosen) {
+  BARRIER();
+  const float before = scratch[1], goal = scratch[2];
+  if (TID == 0 && !draws_one) {
+    drawn[3 * BIDX] = none ? -1 : argmax;
+    drawn[3 * BIDX + 1] = drawn[3 * BIDX + 2] = none ? 0 : -LOG(sum1);
+  }
+  if (draws_one && TID == (int)scratch[0]) {
     int token = 0;
     float reached = 0;
     seen = seen_before;
     for (int j = from; j < to; j++) {
-      const word_t key = to_order(z[j]);
-      if (key > kept.at || (key == kept.at && seen++ < kept.count)) {
+      if (z[j] > kept || (z[j] == kept && seen++ < equals)) {
         const float w = EXP(scale * (z[j] - top));
         if (w > 0) {
           token = j;
           reached += w;
-          if (before + reached > u * total) break;
+          if (before + reached > goal) break;
         }
       }
     }

@@ -71,6 +71,11 @@ KERNEL(geglu_grad, VT)(OUT_ACT(dgate), OUT_ACT(dup), IN_ACT(dy), IN_ACT(gate), I
 
 // Sums of squares, as if in float64: a sum is a pair of floats, high and low,
 // and every rounding error goes into low (Knuth's TwoSum, an FMA for products).
+// Large values have a sum of their own, of squares of 2^-80 times them, so that
+// squares overflow only if their root would.
+#define LARGE 0x1p50f
+#define SHRINK 0x1p-80f
+#define GROW 0x1p80f
 #define TWO_SUM(hi, lo, x)                            \
   do {                                                \
     const float x_ = (x), s_ = hi + x_, b_ = s_ - hi; \
@@ -90,33 +95,58 @@ KERNEL(geglu_grad, VT)(OUT_ACT(dgate), OUT_ACT(dup), IN_ACT(dy), IN_ACT(gate), I
       }                                                            \
       BARRIER();                                                   \
     }                                                              \
+    hi = his[0]; lo = los[0];                                      \
+    BARRIER();                                                     \
   } while (0)
 
-// Each block writes the pair of its part: parts [GRIDX×2].
+// Each block writes the two pairs of its part: parts [GRIDX×4].
 KERNEL(sum_squares, VT)(OUT(float, parts), IN_ACT(x), offset_t n) {
   SHARED float his[VT], los[VT];
   USE_OUT(float, parts);
-  float hi = 0, lo = 0;
+  float hi = 0, lo = 0, large_hi = 0, large_lo = 0;
   for (offset_t i = (offset_t)BIDX * VT + TID; i < n; i += (offset_t)GRIDX * VT) {
-    const float v = GET(x, i), square = v * v;
-    lo += FMA(v, v, -square);
-    TWO_SUM(hi, lo, square);
+    const float v = GET(x, i);
+    if (v > LARGE || v < -LARGE) {
+      const float w = v * SHRINK, square = w * w;
+      large_lo += FMA(w, w, -square);
+      TWO_SUM(large_hi, large_lo, square);
+    } else {
+      const float square = v * v;
+      lo += FMA(v, v, -square);
+      TWO_SUM(hi, lo, square);
+    }
   }
   REDUCE_PAIR(hi, lo, his, los);
-  if (TID == 0) { parts[2 * BIDX] = his[0]; parts[2 * BIDX + 1] = los[0]; }
+  REDUCE_PAIR(large_hi, large_lo, his, los);
+  if (TID == 0) {
+    parts[4 * BIDX] = hi; parts[4 * BIDX + 1] = lo;
+    parts[4 * BIDX + 2] = large_hi; parts[4 * BIDX + 3] = large_lo;
+  }
 }
 
-// One block adds n pairs and writes their sum, or its root.
-KERNEL(sum_pairs, VT)(OUT(float, dst), IN(float, parts), int n, int root) {
+// One block adds n parts and writes their sum, or its root.
+KERNEL(sum_parts, VT)(OUT(float, dst), IN(float, parts), int n, int root) {
   SHARED float his[VT], los[VT];
   USE_OUT(float, dst); USE_IN(float, parts);
-  float hi = 0, lo = 0;
+  float hi = 0, lo = 0, large_hi = 0, large_lo = 0;
   for (int i = TID; i < n; i += VT) {
-    lo += parts[2 * i + 1];
-    TWO_SUM(hi, lo, parts[2 * i]);
+    lo += parts[4 * i + 1];
+    TWO_SUM(hi, lo, parts[4 * i]);
+    large_lo += parts[4 * i + 3];
+    TWO_SUM(large_hi, large_lo, parts[4 * i + 2]);
   }
   REDUCE_PAIR(hi, lo, his, los);
-  if (TID == 0) dst[0] = root ? SQRT(his[0] + los[0]) : his[0] + los[0];
+  REDUCE_PAIR(large_hi, large_lo, his, los);
+  if (TID == 0) {
+    const float infinity = -NEG_INF;
+    const float sum = hi + lo, large = large_hi == infinity ? large_hi : large_hi + large_lo;
+    if (large > 0) {
+      const float all = large + sum * SHRINK * SHRINK; // of squares of 2^-80 times the values
+      dst[0] = root ? SQRT(all) * GROW : all * GROW * GROW;
+    } else {
+      dst[0] = root ? SQRT(sum) : sum;
+    }
+  }
 }
 
 // AdamW, with the decay first, then the bias-corrected step. correct1 and
