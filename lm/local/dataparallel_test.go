@@ -98,6 +98,31 @@ func TestDataParallelIsTheWholeBatch(t *testing.T) {
 	}
 }
 
+// Two backends on one device compute what one does.
+func TestDataParallelOnOneDevice(t *testing.T) {
+	open := func() tensor.Backend {
+		b, err := tensor.Open("opencl:0")
+		if errors.Is(err, tensor.ErrNoDevice) {
+			t.Skip(err)
+		}
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, tensor.Close(b)) })
+		return b
+	}
+	one := policyOf(t, newDecoder(t, open(), 5), 0)
+	two, decoders := parallel(t, open(), open())
+	for range 3 {
+		for _, p := range []rl.Policy{one, two} {
+			_, _, err := p.ForwardBackward(t.Context(), batch(), linear{})
+			require.NoError(t, err)
+			_, err = p.OptimStep(t.Context(), rl.OptimOptions{LR: 1e-2, MaxNorm: 1})
+			require.NoError(t, err)
+		}
+	}
+	near(t, logProbs(t, one, batch()), logProbs(t, two, batch()), 1e-4)
+	require.Equal(t, weightsOf(t, decoders[0]), weightsOf(t, decoders[1]))
+}
+
 // A replica that fails ends the step, with no gradient left anywhere.
 func TestDataParallelBackendErrors(t *testing.T) {
 	boom := errors.New("device lost")

@@ -161,7 +161,11 @@ func mib(bytes int) float64 { return float64(bytes) / (1 << 20) }
 func machine(b tensor.Backend) string {
 	c, ok := b.(*cpu.Backend)
 	if !ok {
-		return fmt.Sprintf("%s, backend %s, precision %v, %s %s/%s", processor(), b.Name(), tensor.PrecisionOf(b), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		device := b.Name()
+		if d, ok := b.(interface{ Describe() string }); ok {
+			device += ": " + d.Describe()
+		}
+		return fmt.Sprintf("%s, backend %s, precision %v, %s %s/%s", processor(), device, tensor.PrecisionOf(b), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	}
 	return fmt.Sprintf("%s, %v kernels, GOMAXPROCS %d, %s %s/%s", processor(), c.ISA(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
