@@ -305,7 +305,7 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// Whichever operation fails, the call that runs into it returns the error, and
+// Whichever operation fails, a call up to the optimiser step returns the error, and
 // the next optimiser step is that of a whole batch.
 func TestStudentBackendErrors(t *testing.T) {
 	boom := errors.New("boom")
@@ -314,7 +314,11 @@ func TestStudentBackendErrors(t *testing.T) {
 		if err := s.Logits(t.Context(), inputs, rows(len(inputs)), true); err != nil {
 			return err
 		}
-		return s.Backward(t.Context(), slopes(len(inputs)))
+		if err := s.Backward(t.Context(), slopes(len(inputs))); err != nil {
+			return err
+		}
+		_, err := s.OptimStep(t.Context(), rl.OptimOptions{LR: 0}) // which leaves the weights alone
+		return err
 	}
 	operations := 0
 	for ; ; operations++ {

@@ -232,8 +232,9 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 }
 
 // Backward adds to the gradient of every parameter, given the gradient of a
-// loss with respect to the logits of the last Forward. It waits for the
-// backend and returns its error. It panics if it does not follow a Forward.
+// loss with respect to the logits of the last Forward. It does not wait for the
+// backend: an error is one that the backend knows of by now, and others are returned by
+// what reads next, such as the optimiser step. It panics if it does not follow a Forward.
 func (e *Encoder) Backward(dlogits []float32) error {
 	p := &e.pass
 	n := len(p.Segments)
@@ -255,7 +256,7 @@ func (e *Encoder) Backward(dlogits []float32) error {
 		e.score.Backward(p, dhead, dout, n, 0)
 		e.head.Backward(p, dpooled, dhead, n)
 	})
-	return e.b.Sync()
+	return backwardError(e.b, p)
 }
 
 // backwardPooled goes back from the gradient with respect to the pooled states

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -62,15 +63,10 @@ func randomise(b tensor.Backend, params []*tensor.Param) {
 func loss64(t *testing.T, d *Decoder, p *Pack, tg *Targets, dlogp, dent []float32) float64 {
 	d.begin(p, false)
 	x := d.trunk.Forward(&d.pass, p.Tokens)
-	bl, be := d.head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true, nil)
-	sum := 0.0
-	for _, part := range []struct {
-		buf tensor.Buffer
-		w   []float32
-	}{{bl, dlogp}, {be, dent}} {
-		for i, v := range values64(t, d.b, part.buf) {
-			sum += v * float64(part.w[i])
-		}
+	out := d.head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true, nil)
+	sum, weights := 0.0, slices.Concat(dlogp, dent)
+	for i, v := range values64(t, d.b, out) {
+		sum += v * float64(weights[i])
 	}
 	return sum
 }

@@ -40,6 +40,9 @@ type maker struct {
 // random stream depends on the seed and on its place among the parameters.
 func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 	p := m.add(name, rows, cols)
+	if m.b != nil {
+		tensor.KeepWeight(m.b, p.Value)
+	}
 	if m.random {
 		r := rand.New(rand.NewPCG(m.seed, uint64(len(m.params))))
 		_ = writeValues(m.b, p.Value, func(part []float32) error {

@@ -64,7 +64,7 @@ func (l *preNormBlock) Forward(p *pass, x tensor.Buffer) tensor.Buffer {
 
 // add returns x + f(norm(x)).
 func (l *preNormBlock) add(p *pass, x tensor.Buffer, norm *layerNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
-	z := p.Arena.Take(x.Len())
+	z := p.Arena.Half(x.Len())
 	if norm == nil {
 		p.Backend.Copy(z, x) // y may take x's place
 	} else {
@@ -89,7 +89,7 @@ func (l *preNormBlock) Backward(p *pass, d tensor.Buffer) {
 // addBackward is the backward pass of add.
 func (l *preNormBlock) addBackward(p *pass, d tensor.Buffer, norm *layerNorm, f func(p *pass, dx, dy tensor.Buffer)) {
 	before := p.Arena.Mark()
-	dz := p.Arena.Take(d.Len())
+	dz := p.Arena.Half(d.Len())
 	f(p, dz, d)
 	if norm == nil {
 		p.Backend.Axpy(d, 1, dz)

@@ -228,3 +228,35 @@ func (b *Async) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
 	c := *o
 	b.do(func(in []tensor.Buffer) { b.inner.AdamW(in[0], in[1], in[2], in[3], &c) }, p, g, m, v)
 }
+
+// Sample queues the operation.
+func (b *Async) Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) {
+	shape.Sample(drawn, logits, vocab, d)
+	c := tensor.Draws{
+		Rows: slices.Clone(d.Rows), Temperature: slices.Clone(d.Temperature), TopK: slices.Clone(d.TopK),
+		TopP: slices.Clone(d.TopP), Uniform: slices.Clone(d.Uniform),
+	}
+	b.do(func(in []tensor.Buffer) { b.inner.(tensor.Sampler).Sample(in[0], in[1], vocab, &c) }, drawn, logits)
+}
+
+// Norm queues the operation.
+func (b *Async) Norm(norm tensor.Buffer, xs []tensor.Buffer) {
+	shape.Norm(norm, xs)
+	b.do(func(in []tensor.Buffer) { b.inner.(tensor.Updater).Norm(in[0], in[1:]) }, slices.Concat([]tensor.Buffer{norm}, xs)...)
+}
+
+// UpdateAll queues the operation.
+func (b *Async) UpdateAll(tensors []tensor.AdamWTensor, o *tensor.AdamW, norm tensor.Buffer, maxNorm float64) {
+	shape.UpdateAll(tensors, o, norm, maxNorm)
+	c, list, bufs := *o, slices.Clone(tensors), []tensor.Buffer{norm}
+	for _, t := range tensors {
+		bufs = append(bufs, t.P, t.G, t.M, t.V)
+	}
+	b.do(func(in []tensor.Buffer) {
+		for i := range list {
+			t := in[1+4*i:]
+			list[i].P, list[i].G, list[i].M, list[i].V = t[0], t[1], t[2], t[3]
+		}
+		b.inner.(tensor.Updater).UpdateAll(list, &c, in[0], maxNorm)
+	}, bufs...)
+}
