@@ -214,7 +214,7 @@ func TestUnionOfCandidates(t *testing.T) {
 		require.Equal(t, of.String(), string(text))
 	}
 	own := rl.Teacher{LogProber: teacher, K: 4, Candidates: rl.CandidatesUnion}
-	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: log-probs of the teacher: the policy's candidates: policytest: 8 candidates, want 1 to 6")
+	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: Teacher.Candidates of the policy: policytest: 8 candidates, want 1 to 6")
 }
 
 type spelling string
@@ -269,6 +269,15 @@ func TestTeachersThatCannotTeachAreRefused(t *testing.T) {
 	config.Policy = hidden{policy}
 	_, err := rl.NewTrainer(config)
 	require.ErrorContains(t, err, "the policy (rl_test.hidden) is no TopLogProber")
+	for of, most := range map[rl.CandidatesOf]int{rl.CandidatesPolicy: vocab, rl.CandidatesUnion: vocab / 2} {
+		config.Policy = policy
+		config.Teacher = &rl.Teacher{LogProber: p, K: most, Candidates: of}
+		_, err := rl.NewTrainer(config)
+		require.NoError(t, err)
+		config.Teacher.K++
+		_, err = rl.NewTrainer(config)
+		require.ErrorContains(t, err, "Teacher.Candidates of the policy: policytest: ")
+	}
 	m := rl.Imitation{
 		Policy: policy, Demonstrations: rl.Shuffled([]rl.Demonstration{{Prompt: []int32{1}, Tokens: []int32{2}}}, 1),
 		Batch: 1, Steps: 1, LR: rl.Constant{LR: 1}, Objective: objective.KL{Estimator: objective.K3},
