@@ -289,7 +289,8 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 //
 // encode makes the demonstration, for a policy with another tokenizer or another
 // prompt, by the problem and the completion's text. nil takes the teacher's prompts
-// and tokens.
+// and tokens. A completion that has ended has its end-of-text token among these, so
+// Imitation.End is then to be left empty.
 func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Completion) (Demonstration, error)) ([]Demonstration, error) {
 	var demos []Demonstration
 	for g, group := range r.Groups {
