@@ -31,7 +31,7 @@ func TestACheckpointThatIsDueContinuesBitForBit(t *testing.T) {
 			c.AdaptiveKL = &objective.AdaptiveKL{Beta: 0.1, Target: 0.1, Horizon: 100}
 		},
 		"teacher": func(c *rl.Config) {
-			c.Objective = objective.ReverseKL{}
+			c.Objective = objective.Corrected{Objective: objective.ReverseKL{}, Max: 5}
 			c.Teacher = &rl.Teacher{LogProber: wise(), K: 2, Candidates: rl.CandidatesPolicy}
 		},
 	} {
