@@ -278,11 +278,17 @@ func TestTeachersThatCannotTeachAreRefused(t *testing.T) {
 		_, err = rl.NewTrainer(config)
 		require.ErrorContains(t, err, "Teacher.Candidates of the policy: policytest: ")
 	}
-	m := rl.Imitation{
-		Policy: policy, Demonstrations: rl.Shuffled([]rl.Demonstration{{Prompt: []int32{1}, Tokens: []int32{2}}}, 1),
-		Batch: 1, Steps: 1, LR: rl.Constant{LR: 1}, Objective: objective.KL{Estimator: objective.K3},
+	for needs, o := range map[string]objective.Objective{
+		"reference log-probs":              objective.KL{Estimator: objective.K3},
+		"old log-probs":                    objective.PPO{ClipLow: .2, ClipHigh: .2},
+		"old log-probs, teacher log-probs": objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 1},
+	} {
+		m := rl.Imitation{
+			Policy: policy, Demonstrations: rl.Shuffled([]rl.Demonstration{{Prompt: []int32{1}, Tokens: []int32{2}}}, 1),
+			Batch: 1, Steps: 1, LR: rl.Constant{LR: 1}, Objective: o, Teacher: &rl.Teacher{LogProber: p},
+		}
+		require.ErrorContains(t, m.Validate(), "Imitation.Objective needs "+needs+", which demonstrations do not have")
 	}
-	require.ErrorContains(t, m.Validate(), "Imitation.Objective needs reference log-probs, which demonstrations do not have")
 }
 
 // hidden is a policy without its optional interfaces.
