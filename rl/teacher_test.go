@@ -328,6 +328,28 @@ func TestMixedEngine(t *testing.T) {
 	} {
 		require.ErrorContains(t, bad.Generate(t.Context(), reqs[:1], nil), want)
 		require.ErrorContains(t, bad.Check(&reqs[0]), want)
+		config, _ := setup()
+		config.Engine = bad
+		_, err := rl.NewTrainer(config)
+		require.ErrorContains(t, err, want)
+	}
+	for o, refused := range map[objective.Objective]bool{
+		objective.PPO{ClipLow: .2, ClipHigh: .2}:                                         true,
+		objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 1}:          true,
+		objective.JSD{Beta: .5}:                                                          false,
+		objective.Corrected{Objective: objective.PPO{ClipLow: .2, ClipHigh: .2}, Max: 2}: false,
+	} {
+		config, _ := setup()
+		config.Engine, config.Objective = m, o
+		if o.Needs()&(objective.InputTeacher|objective.InputCandidates) != 0 {
+			config.Teacher = &rl.Teacher{LogProber: other, K: 2}
+		}
+		_, err := rl.NewTrainer(config)
+		if refused {
+			require.ErrorContains(t, err, "takes all samples for the policy's", "%#v", o)
+		} else {
+			require.NoError(t, err, "%#v", o)
+		}
 	}
 }
 
