@@ -194,8 +194,7 @@ func bertNames(c *EncoderConfig, fresh bool) func(name string) (string, bool) {
 		case strings.HasPrefix(name, "cls."), strings.HasPrefix(name, "lm_head."):
 			return "", false
 		case strings.HasPrefix(name, "classifier."):
-			last := style == BERTStyle || strings.HasPrefix(name, "classifier.out_proj.")
-			return name, dense && !(fresh && last)
+			return name, dense && !(fresh && strings.HasPrefix(name, bertFamilies[style].last+"."))
 		}
 		name = strings.TrimPrefix(strings.TrimPrefix(name, "bert."), "roberta.")
 		if name == "embeddings.position_ids" || strings.HasPrefix(name, "pooler.") && !(dense && style == BERTStyle) {
