@@ -298,10 +298,11 @@ func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, i
 }
 
 func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
-	e, err := model.LoadEncoder(b, dir)
+	e, err := model.LoadEncoder(b, dir, model.Frozen())
 	if err != nil {
 		return nil, err
 	}
+	e.Pack(tensor.FormatFloat32)
 	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
 	if err != nil {
 		e.Free()

@@ -33,6 +33,7 @@ type Encoder struct {
 	b      tensor.Backend
 	params []*tensor.Param
 	arena  *arena
+	packed bool // see Pack
 
 	// Of the last Forward, for Backward.
 	pass  pass
@@ -160,6 +161,9 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 
 // pooled computes the pooled hidden states [sequences×dim].
 func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
+	if keep && e.packed {
+		panic("model: Encoder.Forward of an encoder that is packed")
+	}
 	e.ready = false
 	e.arena.Reset()
 	e.pass = pass{
@@ -261,6 +265,9 @@ func (e *Encoder) firstRows() []int32 {
 
 // Free releases all memory of the encoder. It must not be used afterwards.
 func (e *Encoder) Free() {
+	if e.packed {
+		unpackAll(e.b, e.body.(interface{ linears() []*linear }).linears())
+	}
 	for _, p := range e.params {
 		e.b.Free(p.Value)
 		if p.Grad != nil {
