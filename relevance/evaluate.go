@@ -48,6 +48,9 @@ func outcomesOf(ctx context.Context, s Scorer, src *rows.Source, es []rows.Examp
 		return nil, 0, 0, err
 	}
 	for i := range es {
+		if why := scores[i].Unscorable; why != "" { // numbers of other rows would not compare
+			return nil, 0, 0, fmt.Errorf("example %s: %s", es[i].ID, why)
+		}
 		tokens += scores[i].tokens
 		all = append(all, outcome(src, &es[i], &scores[i], byGrade))
 	}

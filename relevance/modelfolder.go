@@ -245,16 +245,22 @@ type Closer interface {
 // Open opens a model folder as a scorer. src is the task that the model was trained for:
 // it writes the prompt and finds what criteria say of a pair. Another task than the one
 // in the folder is an error. The texts of src's examples are cut to what the model reads.
+//
+// A classifier that reads query and document alone (InputPair, no criteria) needs no
+// task: src may be nil.
 func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Closer, error) {
 	info, err := ReadModelInfo(dir)
 	if err != nil {
 		return nil, err
 	}
-	have, err := taskDigest(src)
-	if err != nil {
+	if src == nil {
+		if info.Kind != KindCrossEncoder || info.Input != InputPair || info.DocumentsDigest != "" {
+			return nil, fmt.Errorf("%s: the model needs the task that it was trained for, which makes its input", dir)
+		}
+		src = &rows.Source{Labels: info.Labels}
+	} else if have, err := taskDigest(src); err != nil {
 		return nil, err
-	}
-	if have != info.TaskDigest {
+	} else if have != info.TaskDigest {
 		return nil, fmt.Errorf("%s: the model was trained for another task: it has the digest %.12s…, this one has %.12s…", dir, info.TaskDigest, have)
 	}
 	b, err := tensor.Open(backend)

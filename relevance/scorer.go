@@ -1,6 +1,7 @@
 package relevance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -56,6 +57,8 @@ type Score struct {
 	// Malformed marks a reasoning that deviates from the task's format: a step that is
 	// missing or written twice, or an answer that is not allowed. Problem says where.
 	Malformed bool `json:"malformed,omitempty"`
+	// Unscorable says why nothing is known: the engine could deliver none of the samples.
+	Unscorable string `json:"unscorable,omitempty"`
 	// Steps is the reasoning, if it was asked for.
 	Steps []StepScore `json:"steps,omitempty"`
 
@@ -63,6 +66,9 @@ type Score struct {
 	judged []rollout.Step
 	tokens int
 }
+
+// Tokens is how many tokens a classifier read, or a policy wrote in all its samples.
+func (s Score) Tokens() int { return s.tokens }
 
 // MarshalJSON writes an unknown grade as null.
 func (s Score) MarshalJSON() ([]byte, error) {
@@ -170,14 +176,16 @@ func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o S
 		if err != nil {
 			return nil, err
 		}
-		if r.Failed > 0 {
-			return nil, r.FirstFailure
-		}
 		beliefs, err := believe(ctx, s.prober, s.tok, s.labels, r)
 		if err != nil {
 			return nil, err
 		}
 		for i := range part {
+			if len(r.Groups[i]) == 0 {
+				why := cmp.Or(r.FirstFailure, r.FirstUnjudged)
+				all = append(all, Score{Grade: math.NaN(), Unscorable: fmt.Sprintf("no sample was delivered; the first that failed: %v", why), judged: []rollout.Step{}})
+				continue
+			}
 			all = append(all, s.score(r.Groups[i], beliefs[i].P, o))
 		}
 	}
