@@ -55,11 +55,11 @@ type batcher struct {
 	metrics *metrics
 
 	mu     sync.Mutex
-	jobs   []*job // that have documents to take, in turn
-	queued int    // those documents
-	rate   float64
-	model  *Model // of the next batch
-	swap   *Model // the one after it; jobs that have begun end with model
+	jobs   []*job  // that have documents to take, in turn
+	queued int     // those documents
+	rate   float64 // documents per second of late; 0 before the first batch
+	model  *Model  // of the next batch
+	swap   *Model  // the one after it; jobs that have begun end with model
 	closed bool
 
 	wake chan struct{} // something changed
@@ -90,8 +90,8 @@ func (b *batcher) submit(j *job) error {
 	case b.closed:
 		return errClosed
 	case b.queued+n > b.c.MaxQueue,
-		// It would end after its time. Alone it is welcome, for it may be faster than it seems.
-		b.queued > 0 && b.rate > 0 && float64(b.queued+n)/b.rate > b.c.Timeout.Seconds():
+		// It would wait for more than half of its time, by what batches took of late.
+		b.rate > 0 && float64(b.queued)/b.rate > b.c.Timeout.Seconds()/2:
 		return busyError{b.expected()}
 	}
 	j.scores, j.finished = make([]relevance.Score, len(j.examples)), make(chan struct{})

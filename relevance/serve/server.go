@@ -279,7 +279,11 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, to any) *problem {
 	// A client that sends slowly does not keep its place. Not every writer can do it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.c.Timeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.c.MaxBody)))
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // else it ends the request's context
+	if err == nil {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // else it ends the request's context
+	} else {
+		w.Header().Set("Connection", "close") // what is left of the body will not be read
+	}
 	var large *http.MaxBytesError
 	var network net.Error
 	switch {
@@ -332,6 +336,9 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, query string, docum
 			return scored{}, wrong(statusGone, "the client has gone")
 		}
 		return scored{}, s.unavailable(w, "not scored in %v", s.c.Timeout)
+	}
+	if j.err != nil && r.Context().Err() != nil {
+		return scored{}, wrong(statusGone, "the client has gone")
 	}
 	if p := s.failure(w, j.err); p != nil {
 		return scored{}, p
