@@ -27,7 +27,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
+	"github.com/stepwise-rl/stepwise/examples/internal/notes"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/relevance"
