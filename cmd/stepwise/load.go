@@ -26,8 +26,8 @@ Sends generated queries and documents, of 3 to 120 words, for -seconds each:
 
   first  with -connections that send again when they have an answer, for 1, 10 and 100
          documents a query: latency, pairs a second, and a second of the server's CPU;
-  then   at twice the rate of requests that it answered, whether it answers or not, and
-         at half of that rate once more: what it refuses, and whether it recovers.
+  then   at twice the pairs a second that it could do, whether it answers or not, and at
+         half of them: what it refuses, and whether it recovers.
 
 The server's memory is that of its /metrics, at the first and at the last look at it.`
 
@@ -53,7 +53,7 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 			return fmt.Errorf("the address is %q, -seconds %d, -connections %d, want a URL and at least 1", names[0], *seconds, *connections)
 		}
 		fmt.Fprintf(out, "%-28s %9s %9s %9s %9s %11s %9s %9s\n", "", "answers/s", "p50 ms", "p99 ms", "pairs/s", "pairs/s/CPU", "refused", "other")
-		rate, unit := 0.0, 0
+		capacity := 0.0 // pairs per second
 		for _, text := range strings.Split(*documents, ",") {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 1 {
@@ -63,17 +63,14 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 			if err != nil {
 				return err
 			}
-			if unit == 0 || n <= *overload {
-				rate, unit = r, n
-			}
+			capacity = max(capacity, r)
 		}
 		if *overload > 0 {
-			rate *= float64(unit) / float64(*overload) // requests per second that it can answer
 			for _, way := range []struct {
 				name   string
 				factor float64
 			}{{"twice the capacity", 2}, {"half the capacity after", .5}} {
-				if _, err := l.part(ctx, way.name, *overload, 0, rate*way.factor); err != nil {
+				if _, err := l.part(ctx, way.name, *overload, 0, way.factor*capacity/float64(*overload)); err != nil {
 					return err
 				}
 			}
@@ -114,7 +111,7 @@ func (t *tally) add(seconds float64, status int, err error) {
 }
 
 // part sends queries of n documents, from a number of connections or at a rate per
-// second, and prints a line. It returns the answers per second.
+// second, and prints a line. It returns the pairs per second.
 func (l *loader) part(ctx context.Context, name string, n, connections int, rate float64) (float64, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024, MaxConnsPerHost: 1024}, Timeout: time.Minute}
 	defer client.CloseIdleConnections()
@@ -163,10 +160,10 @@ func (l *loader) part(ctx context.Context, name string, n, connections int, rate
 	all.Wait()
 	took := time.Since(start).Seconds()
 	after, err := l.look(ctx, client)
-	if err = cmp.Or(ctx.Err(), err); err != nil {
+	switch err = cmp.Or(ctx.Err(), err); {
+	case err != nil:
 		return 0, err
-	}
-	if len(t.answered) == 0 {
+	case len(t.answered) == 0:
 		return 0, fmt.Errorf("%s: nothing was answered, %d refused; the first failure: %v", name, t.refused, t.firstOther)
 	}
 	slices.Sort(t.answered)
@@ -177,20 +174,17 @@ func (l *loader) part(ctx context.Context, name string, n, connections int, rate
 	if t.firstOther != nil {
 		fmt.Fprintf(l.out, "  the first failure: %v\n", t.firstOther)
 	}
-	return float64(len(t.answered)) / took, nil
+	return pairs / took, nil
 }
 
 // send sends one request.
 func (l *loader) send(ctx context.Context, client *http.Client, n int, number uint64, t *tally) {
 	r := rand.New(rand.NewPCG(number, 1))
-	body, err := json.Marshal(map[string]any{"query": words(r, 3), "documents": slices.Collect(func(yield func(string) bool) {
-		for range n {
-			// Half of all documents have fewer than 30 words.
-			if !yield(words(r, 3+int(117*r.Float64()*r.Float64()))) {
-				return
-			}
-		}
-	})})
+	documents := make([]string, n)
+	for i := range documents { // half of them have fewer than 30 words
+		documents[i] = words(r, 3+int(117*r.Float64()*r.Float64()))
+	}
+	body, err := json.Marshal(map[string]any{"query": words(r, 3), "documents": documents})
 	start := time.Now()
 	status := 0
 	if err == nil {
@@ -243,17 +237,13 @@ func (l *loader) look(ctx context.Context, client *http.Client) (cpu float64, er
 	return cpu, nil
 }
 
-var loadWords = strings.Fields(`red blue green white lamp desk chair clock mouse printer paper cable light small large
- for home office kitchen with without sturdy old new cheap the a of and in wood steel glass 12 inch set black`)
+var loadWords = strings.Fields("red blue green white lamp desk chair clock mouse printer paper cable light small large for home office with without old new the a of and in wood steel 12 inch")
 
 // words is a text of n words.
 func words(r *rand.Rand, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(loadWords[r.IntN(len(loadWords))])
+	all := make([]string, n)
+	for i := range all {
+		all[i] = loadWords[r.IntN(len(loadWords))]
 	}
-	return b.String()
+	return strings.Join(all, " ")
 }

@@ -98,6 +98,7 @@ func TestRelevance(t *testing.T) {
 		nil, &position, &positionErrs), positionErrs.String())
 	require.Contains(t, position.String(), "over 80 queries")
 	student := filepath.Join(runDir, "student")
+	testServe(t, student, task)
 	mixed := write("mixed.jsonl", `{"query": "red lamp", "document": {"title": "red lamp"}}`+"\n{}\n")
 	stepwise(1, "score", "-model", student, task, mixed)
 	out, errs = stepwise(0, "score", "-model", student, "-on-bad-row", "skip", task, mixed)
