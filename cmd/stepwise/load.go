@@ -129,28 +129,27 @@ func (l *loader) part(ctx context.Context, name string, n, connections int, rate
 		for range connections {
 			all.Go(func() {
 				for end.Err() == nil {
-					l.send(ctx, client, n, number.Add(1), &t)
+					if !l.send(ctx, client, n, number.Add(1), &t) {
+						time.Sleep(time.Second) // as Retry-After says at least
+					}
 				}
 			})
 		}
 	} else {
 		all.Go(func() {
 			for i := 0; ; i++ {
-				next := time.Until(start.Add(time.Duration(float64(i) / rate * float64(time.Second))))
 				select {
 				case <-end.Done():
 					return
-				case <-time.After(max(next, 0)):
+				case <-time.After(time.Until(start.Add(time.Duration(float64(i) / rate * float64(time.Second))))):
 				}
 				all.Go(func() { l.send(ctx, client, n, number.Add(1), &t) })
 			}
 		})
 	}
-	looks := time.NewTicker(5 * time.Second)
-	defer looks.Stop()
 	for end.Err() == nil {
 		select {
-		case <-looks.C:
+		case <-time.After(5 * time.Second):
 			if _, err := l.look(ctx, client); err != nil {
 				return 0, err
 			}
@@ -177,16 +176,15 @@ func (l *loader) part(ctx context.Context, name string, n, connections int, rate
 	return pairs / took, nil
 }
 
-// send sends one request.
-func (l *loader) send(ctx context.Context, client *http.Client, n int, number uint64, t *tally) {
+// send sends one request, and reports whether it was answered.
+func (l *loader) send(ctx context.Context, client *http.Client, n int, number uint64, t *tally) bool {
 	r := rand.New(rand.NewPCG(number, 1))
 	documents := make([]string, n)
 	for i := range documents { // half of them have fewer than 30 words
 		documents[i] = words(r, 3+int(117*r.Float64()*r.Float64()))
 	}
 	body, err := json.Marshal(map[string]any{"query": words(r, 3), "documents": documents})
-	start := time.Now()
-	status := 0
+	start, status := time.Now(), 0
 	if err == nil {
 		var resp *http.Response
 		if resp, err = l.do(ctx, client, "POST", "/v1/score", bytes.NewReader(body)); err == nil {
@@ -198,6 +196,7 @@ func (l *loader) send(ctx context.Context, client *http.Client, n int, number ui
 	if ctx.Err() == nil {
 		t.add(time.Since(start).Seconds(), status, err)
 	}
+	return status == http.StatusOK
 }
 
 func (l *loader) do(ctx context.Context, client *http.Client, method, path string, body io.Reader) (*http.Response, error) {

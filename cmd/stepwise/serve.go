@@ -109,7 +109,7 @@ func serveUntil(ctx context.Context, c serve.Config, key keyFlags, addr string, 
 			if err == nil {
 				err = s.Swap(m)
 			}
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
 				c.Log.Error("the model was not swapped; the one before goes on", "error", err)
 			}
 		}

@@ -48,8 +48,9 @@ type chunk struct {
 	from, to int
 }
 
-// batcher scores the documents of all requests in common batches. Jobs take turns, so
-// that one with many documents does not hold up the others.
+// batcher scores the documents of all requests in common batches. The oldest job has up to
+// half of a batch and the others equal shares of the rest: one with many documents does not
+// hold up the others, and under load jobs end one after the other, not all at their deadline.
 type batcher struct {
 	c       Config
 	metrics *metrics
@@ -86,18 +87,33 @@ func (b *batcher) notify() {
 func (b *batcher) submit(j *job) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch n := len(j.examples); {
-	case b.closed:
-		return errClosed
-	case b.queued+n > b.c.MaxQueue,
-		// It would wait for more than half of its time, by what batches took of late.
-		b.rate > 0 && float64(b.queued)/b.rate > b.c.Timeout.Seconds()/2:
-		return busyError{b.expected()}
+	if err := b.refuses(len(j.examples)); err != nil {
+		return err
 	}
 	j.scores, j.finished = make([]relevance.Score, len(j.examples)), make(chan struct{})
 	b.jobs = append(b.jobs, j)
 	b.addQueued(len(j.examples))
 	b.notify()
+	return nil
+}
+
+// welcome says why a request need not even be read, or nil.
+func (b *batcher) welcome() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refuses(1)
+}
+
+// refuses says why n more documents may not be queued, or nil.
+func (b *batcher) refuses(n int) error {
+	switch {
+	case b.closed:
+		return errClosed
+	case b.queued+n > b.c.MaxQueue,
+		// They would wait for more than half of their time, by what batches took of late.
+		b.rate > 0 && float64(b.queued)/b.rate > b.c.Timeout.Seconds()/2:
+		return busyError{b.expected()}
+	}
 	return nil
 }
 
@@ -119,11 +135,19 @@ func (b *batcher) abandon(j *job) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	j.gone = true
-	if i := slices.Index(b.jobs, j); i >= 0 {
-		b.jobs = slices.Delete(b.jobs, i, i+1)
+	if b.remove(j) {
 		b.addQueued(-(len(j.examples) - j.next))
 	}
 	b.notify() // a swap may have waited for it
+}
+
+// remove takes a job out of the queue, and reports whether it was there.
+func (b *batcher) remove(j *job) bool {
+	i := slices.Index(b.jobs, j)
+	if i >= 0 {
+		b.jobs = slices.Delete(b.jobs, i, i+1)
+	}
+	return i >= 0
 }
 
 // change lets m score all jobs that have not begun.
@@ -220,21 +244,21 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 			return nil, wait, false
 		}
 	}
-	turn, left := slices.Clone(ready), b.c.MaxBatch
+	turn, left, share := slices.Clone(ready), b.c.MaxBatch, b.c.MaxBatch/2
 	for len(turn) > 0 && left > 0 {
 		j := turn[0]
 		turn = turn[1:]
-		n := min(len(j.examples)-j.next, left, max(left/(len(turn)+1), 1))
+		n := min(len(j.examples)-j.next, left, max(left/(len(turn)+1), share, 1))
+		share = 0
 		batch = append(batch, chunk{j, j.next, j.next + n})
 		j.next += n
 		j.model = b.model
 		left -= n
 		b.addQueued(-n)
-		at := slices.Index(b.jobs, j)
-		b.jobs = slices.Delete(b.jobs, at, at+1)
 		if j.next < len(j.examples) {
-			b.jobs = append(b.jobs, j)
 			turn = append(turn, j)
+		} else {
+			b.remove(j)
 		}
 	}
 	return batch, 0, false
@@ -285,8 +309,7 @@ func (b *batcher) score(batch []chunk) {
 	for _, c := range batch {
 		c.scored += c.to - c.from
 		if c.err != nil && c.next < len(c.examples) { // the rest is not wanted
-			if i := slices.Index(b.jobs, c.job); i >= 0 {
-				b.jobs = slices.Delete(b.jobs, i, i+1)
+			if b.remove(c.job) {
 				b.addQueued(-(len(c.examples) - c.next))
 			}
 			c.scored += len(c.examples) - c.next

@@ -274,7 +274,10 @@ type scored struct {
 // read reads and decodes a request's body.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, to any) *problem {
 	if n := s.reading.Add(1); n > int64(s.c.MaxRequests) {
-		return s.busy(w, busyError{time.Second})
+		return s.refusal(w, busyError{time.Second})
+	}
+	if err := s.batcher.welcome(); err != nil {
+		return s.refusal(w, err)
 	}
 	// A client that sends slowly does not keep its place. Not every writer can do it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.c.Timeout))
@@ -297,7 +300,12 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, to any) *problem {
 	return decode(body, to)
 }
 
-func (s *Server) busy(w http.ResponseWriter, busy busyError) *problem {
+// refusal is the answer to a request that is not queued.
+func (s *Server) refusal(w http.ResponseWriter, err error) *problem {
+	busy, ok := errors.AsType[busyError](err)
+	if !ok {
+		return s.unavailable(w, "%v", err)
+	}
 	seconds := min(max(int(busy.retry.Seconds()+.999), 1), 60)
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	return wrong(http.StatusTooManyRequests, "%v; try again in %d s", busy, seconds)
@@ -323,10 +331,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, query string, docum
 	defer cancel()
 	j := &job{ctx: ctx, examples: examples(query, documents), steps: steps, arrived: time.Now()}
 	if err := s.batcher.submit(j); err != nil {
-		if busy, ok := errors.AsType[busyError](err); ok {
-			return scored{}, s.busy(w, busy)
-		}
-		return scored{}, s.unavailable(w, "%v", err)
+		return scored{}, s.refusal(w, err)
 	}
 	select {
 	case <-j.finished:
