@@ -329,21 +329,26 @@ func openPolicy(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend,
 			return nil, err
 		}
 	}
-	d, err := model.LoadDecoder(b, dir)
+	d, err := model.LoadDecoder(b, dir, model.Frozen())
 	if err != nil {
 		return nil, err
 	}
-	m, err := localModel(d, tok, info.End, "")
+	e, err := local.NewEngine(d, tok, local.EngineConfig{EOS: info.End, Static: true})
 	if err != nil {
+		d.Free()
 		return nil, err
+	}
+	free := func() {
+		e.Free()
+		d.Free()
 	}
 	t, err := newTask(src, x, 1, info.AnswerTokens, &reward.Counter{})
 	if err != nil {
-		m.free()
+		free()
 		return nil, err
 	}
 	return &policyScorer{
-		task: t, engine: m.Engine, prober: m.Policy, tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
-		fix: info.Calibration, free: m.Free, prepare: prepare,
+		task: t, engine: e, prober: local.NewLogProber(d, 0), tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
+		fix: info.Calibration, free: free, prepare: prepare,
 	}, nil
 }
