@@ -42,8 +42,9 @@ func (b *Batch) Tokens() int {
 	return n
 }
 
-// Prepare gives every sample LogP and Grad (and Entropy and EntropyGrad, if
-// needs has objective.InputEntropy) of the right length and clears the gradients.
+// Prepare gives every sample LogP and Grad of the right length and clears the
+// gradients; the same of Entropy and EntropyGrad, if needs has objective.InputEntropy,
+// and of Cand, if there is one and needs has objective.InputCandidates.
 // Policies call it at the start of ForwardBackward.
 func (b *Batch) Prepare(needs objective.Inputs) {
 	for i := range b.Samples {
@@ -58,8 +59,9 @@ func (b *Batch) Prepare(needs objective.Inputs) {
 			clear(s.EntropyGrad)
 		}
 		if needs&objective.InputCandidates != 0 && s.Cand != nil {
-			s.Cand.LogP = sized(s.Cand.LogP, len(s.Cand.IDs))
-			s.Cand.Grad = sized(s.Cand.Grad, len(s.Cand.IDs))
+			n := len(s.Tokens) * (s.Cand.K + 1)
+			s.Cand.LogP = sized(s.Cand.LogP, n)
+			s.Cand.Grad = sized(s.Cand.Grad, n)
 			clear(s.Cand.Grad)
 		}
 	}

@@ -22,6 +22,17 @@
 // [NewEngine] makes an engine without a policy, for a model that is not
 // trained: a teacher, or one that is served.
 //
+// # A teacher
+//
+// A log-prober of another decoder with the same tokenizer is a teacher to distill the
+// policy from. It gives its most likely tokens, and the log-probs of the policy's:
+//
+//	teacher := local.NewLogProber(large, 0)
+//	config.Teacher = &rl.Teacher{LogProber: teacher, K: 64, Candidates: rl.CandidatesUnion}
+//
+// The logits over the vocabulary are computed, and candidates taken from them, in
+// chunks, so they take no more memory than the log-probs of single tokens.
+//
 // # Adapters
 //
 // If the decoder has adapters (model.LoRA), these alone are trained and saved,

@@ -40,6 +40,9 @@ type Targets struct {
 	Rows, IDs []int32
 	// Temperature divides the logits; 0 means 1.
 	Temperature float64
+	// Candidates, if not nil, are further tokens that may follow Rows[i]. Forward
+	// and Score fill in their LogP.
+	Candidates *Candidates
 }
 
 // NewDecoder returns a decoder with random weights. The same seed gives the same
@@ -102,12 +105,13 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 	if err := t.check(p.Rows(), d.cfg.Vocab); err != nil {
 		return err
 	}
+	if c := t.Candidates; c != nil {
+		if err := c.check(len(t.IDs), d.cfg.Vocab, true, keep); err != nil {
+			return err
+		}
+	}
 	if len(logp) != len(t.IDs) || entropy != nil && len(entropy) != len(t.IDs) {
 		panic(fmt.Sprintf("model: %d targets, but room for %d log-probs and %d entropies", len(t.IDs), len(logp), len(entropy)))
-	}
-	invTemp := float32(1)
-	if t.Temperature != 0 {
-		invTemp = float32(1 / t.Temperature)
 	}
 	d.begin(p, keep)
 	var rows []int32
@@ -117,7 +121,7 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 		d.dx = d.arena.Take(x.Len())
 	}
 	d.atHead = d.arena.Mark()
-	bl, be := d.head.Forward(&d.pass, x, rows, t.IDs, invTemp, entropy != nil)
+	bl, be := d.head.Forward(&d.pass, x, rows, t.IDs, inverse(t.Temperature), entropy != nil, t.Candidates)
 	if err := d.b.Read(logp, bl); err != nil {
 		return err
 	}
@@ -126,10 +130,23 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 			return err
 		}
 	}
+	if t.Candidates != nil {
+		if err := d.head.readCandidates(&d.pass, len(t.IDs)); err != nil {
+			return err
+		}
+	}
 	if keep {
 		d.targets = len(t.IDs)
 	}
 	return nil
+}
+
+// inverse returns 1/temperature; 0 stands for 1.
+func inverse(temperature float64) float32 {
+	if temperature == 0 {
+		return 1
+	}
+	return float32(1 / temperature)
 }
 
 // begin starts a pass over p.
@@ -149,8 +166,8 @@ func (d *Decoder) begin(p *Pack, keep bool) {
 }
 
 // Backward adds to the gradient of every parameter, given the gradients of a
-// loss with respect to the log-probs and entropies of the last Forward;
-// dentropy may be nil. It waits for the backend and returns its error. It
+// loss with respect to the log-probs and entropies of the last Forward, and those
+// in its candidates' Grad; dentropy may be nil. It waits for the backend and returns its error. It
 // panics if it does not follow a Forward.
 func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 	if d.targets == 0 {
@@ -161,16 +178,8 @@ func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 	}
 	d.targets = 0
 	p := &d.pass
-	upload := func(v []float32) tensor.Buffer {
-		if v == nil {
-			return nil
-		}
-		buf := p.Arena.Take(len(v))
-		p.Backend.Write(buf, v)
-		return buf
-	}
 	d.b.Fill(d.dx, 0)
-	d.head.Backward(p, d.dx, upload(dlogp), upload(dentropy))
+	d.head.Backward(p, d.dx, dlogp, dentropy)
 	p.Arena.Release(d.atHead)
 	d.trunk.Backward(p, d.dx)
 	return d.b.Sync()
@@ -192,6 +201,30 @@ func (d *Decoder) Logits(p *Pack, rows []int32, logits []float32) error {
 	d.pass.Wanted, rows = d.wanted.of(rows, p.Rows())
 	x := d.trunk.Forward(&d.pass, p.Tokens)
 	return d.head.Logits(&d.pass, x, rows, logits)
+}
+
+// TopK writes the c.K most likely tokens after each of the given rows of the pack
+// into c.IDs, in falling order, of equally likely ones that of the smaller id first,
+// and their log-probs and the rest's into c.LogP. The temperature divides the logits;
+// 0 means 1. Logits that are not finite are an error, and so is a K that is not 1 to
+// the size of the vocabulary. It panics if the slices do not fit.
+func (d *Decoder) TopK(p *Pack, rows []int32, temperature float64, c *Candidates) error {
+	if err := p.check(&d.cfg, 1); err != nil {
+		return err
+	}
+	if err := checkRows(rows, p.Rows()); err != nil {
+		return err
+	}
+	if err := checkTemperature(temperature); err != nil {
+		return err
+	}
+	if err := c.check(len(rows), d.cfg.Vocab, false, false); err != nil {
+		return err
+	}
+	d.begin(p, false)
+	d.pass.Wanted, rows = d.wanted.of(rows, p.Rows())
+	x := d.trunk.Forward(&d.pass, p.Tokens)
+	return d.head.TopK(&d.pass, x, rows, inverse(temperature), c)
 }
 
 // ActivationBytes returns the most memory, in bytes, that a pass of the decoder
@@ -267,8 +300,8 @@ func (t *Targets) check(rows, vocab int) error {
 	if len(t.Rows) != len(t.IDs) {
 		return fmt.Errorf("model: targets have %d rows for %d ids", len(t.Rows), len(t.IDs))
 	}
-	if !(t.Temperature >= 0) || math.IsInf(t.Temperature, 0) {
-		return fmt.Errorf("model: targets have temperature %g, want 0 (for 1) or a positive number", t.Temperature)
+	if err := checkTemperature(t.Temperature); err != nil {
+		return err
 	}
 	for i, id := range t.IDs {
 		if id < 0 || int(id) >= vocab {
@@ -276,6 +309,13 @@ func (t *Targets) check(rows, vocab int) error {
 		}
 	}
 	return checkRows(t.Rows, rows)
+}
+
+func checkTemperature(t float64) error {
+	if !(t >= 0) || math.IsInf(t, 0) {
+		return fmt.Errorf("model: targets have temperature %g, want 0 (for 1) or a positive number", t)
+	}
+	return nil
 }
 
 // checkRows returns an error unless idx are one or more indices of rows.

@@ -23,6 +23,10 @@
 // at a time, so that [tokens × vocabulary] is never held whole. Score is Forward
 // without a gradient.
 //
+// For distillation, Targets may have several [Candidates] each, whose log-probs, with
+// that of all other tokens together, take part in Forward and Backward.
+// [Decoder.TopK] finds the most likely tokens.
+//
 // Activations take memory when a batch is larger than any before it; smaller
 // ones use it again. [Decoder.ActivationBytes] tells how much. With
 // Decoder.Recompute and Encoder.Recompute only the input of each block is kept

@@ -62,7 +62,7 @@ func randomise(b tensor.Backend, params []*tensor.Param) {
 func loss64(t *testing.T, d *Decoder, p *Pack, tg *Targets, dlogp, dent []float32) float64 {
 	d.begin(p, false)
 	x := d.trunk.Forward(&d.pass, p.Tokens)
-	bl, be := d.head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true)
+	bl, be := d.head.Forward(&d.pass, x, tg.Rows, tg.IDs, float32(1/tg.Temperature), true, nil)
 	sum := 0.0
 	for _, part := range []struct {
 		buf tensor.Buffer

@@ -18,6 +18,8 @@ type head struct {
 	invTemp   float32
 	y, logits tensor.Buffer
 	stats     tensor.Buffer // [len(rows)×3]
+	aside     aside
+	top       []float32 // logits of a chunk
 }
 
 const (
@@ -36,25 +38,45 @@ func newHead(norm *rmsNorm, out *linear) *head {
 // Forward computes the log-prob of the token ids[i] after row rows[i] of the
 // hidden states x [·×dim], with logits multiplied by invTemp. If entropy is set
 // it also computes the entropy of each distribution; otherwise ent is nil. Rows
-// may repeat. The buffers are [len(rows)]. It keeps rows and ids until Backward.
-func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool) (logp, ent tensor.Buffer) {
+// may repeat. The buffers are [len(rows)]. It keeps rows, ids and candidates until
+// Backward. c, if not nil, are computed too, up to readCandidates.
+func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool, c *Candidates) (logp, ent tensor.Buffer) {
 	l.rows, l.ids, l.invTemp = rows, ids, invTemp
 	logp, l.stats = p.Arena.Take(len(rows)), p.Arena.Take(3*len(rows))
 	if entropy {
 		ent = p.Arena.Take(len(rows))
 	}
+	l.setCandidates(p, len(rows), c)
 	l.gather(p, x, rows)
 	l.chunks(len(rows), func(from, to int) {
+		logits := l.project(p, from, to)
 		p.Backend.LogProb(part(p, logp, from, to, 1), part(p, ent, from, to, 1), part(p, l.stats, from, to, 3),
-			l.project(p, from, to), ids[from:to], l.Out.out(), invTemp)
+			logits, ids[from:to], l.Out.out(), invTemp)
+		if c != nil {
+			l.forwardCandidates(p, logits, ids[from:to], from, to)
+		}
 	})
 	return logp, ent
 }
 
 // Backward adds to dx [·×dim] and to the parameters' gradients, from the
-// gradients with respect to log-probs and entropies; dentropy may be nil.
-func (l *head) Backward(p *pass, dx, dlogp, dentropy tensor.Buffer) {
+// gradients with respect to log-probs and entropies, and the candidates' if there
+// are any; dentropy may be nil.
+func (l *head) Backward(p *pass, dx tensor.Buffer, dlogp, dentropy []float32) {
 	m, dim, vocab := len(l.rows), l.Out.in(), l.Out.out()
+	targets, per := l.ids, l.aside.perRow()
+	var add tensor.Buffer
+	var elements []int32
+	if per > 0 {
+		var values []float32
+		dlogp, values, elements = l.backwardCandidates(dlogp, dentropy)
+		add = p.upload(values)
+		targets = make([]int32, m)
+		for i := range targets {
+			targets[i] = l.aside.IDs[i*l.aside.K]
+		}
+	}
+	dlp, dent := p.upload(dlogp), p.upload(dentropy)
 	dy := p.Arena.Take(m * dim)
 	last := (m - 1) / l.chunk
 	for c := last; c >= 0; c-- {
@@ -62,9 +84,15 @@ func (l *head) Backward(p *pass, dx, dlogp, dentropy tensor.Buffer) {
 		logits := l.slot(p, from, to)
 		if last-c >= l.slots { // a later chunk took its place
 			logits = l.project(p, from, to)
+			if per > 0 {
+				l.putAside(p, logits, from, to)
+			}
 		}
-		p.Backend.LogProbGrad(logits, part(p, dlogp, from, to, 1), part(p, dentropy, from, to, 1),
-			part(p, l.stats, from, to, 3), l.ids[from:to], vocab, l.invTemp)
+		p.Backend.LogProbGrad(logits, part(p, dlp, from, to, 1), part(p, dent, from, to, 1),
+			part(p, l.stats, from, to, 3), targets[from:to], vocab, l.invTemp)
+		if per > 0 {
+			p.Backend.ScatterAdd(logits, part(p, add, from, to, per), elements[from*per:to*per], 1)
+		}
 		// The layer remembers the input of the last project, maybe of other rows.
 		l.Out.x = part(p, l.y, from, to, dim)
 		l.Out.Backward(p, part(p, dy, from, to, dim), logits, to-from, 0)

@@ -30,6 +30,16 @@ type pass struct {
 	products []tensor.Product // scratch
 }
 
+// upload returns a buffer with the values; nil for nil.
+func (p *pass) upload(v []float32) tensor.Buffer {
+	if v == nil {
+		return nil
+	}
+	buf := p.Arena.Take(len(v))
+	p.Backend.Write(buf, v)
+	return buf
+}
+
 // linear is y = x·Wᵀ + bias, plus what an adapter adds.
 type linear struct {
 	W    *tensor.Param // [out×in]

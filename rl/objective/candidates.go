@@ -3,49 +3,38 @@ package objective
 import (
 	"fmt"
 	"math"
-
-	"github.com/stepwise-rl/stepwise/internal/settings"
 )
 
-// Normalize selects which of the two distributions over the candidates of a
-// position are divided by their sum before they are compared. It matters for
-// top-K candidates only: over the full vocabulary both sum to 1 already.
-type Normalize uint8
-
-const (
-	// NormalizeNone takes the log-probs as they are (default).
-	NormalizeNone Normalize = iota
-	// NormalizeTeacher makes the teacher's sum to 1 and leaves the policy's:
-	// with ForwardKL it is cross-entropy with soft targets of total weight 1,
-	// which pulls all of the policy's mass onto the candidates.
-	NormalizeTeacher
-	// NormalizeBoth compares the distributions given that one of the
-	// candidates is chosen, and leaves the policy's total mass on them alone.
-	NormalizeBoth
-)
-
-var normalizeNames = []string{NormalizeNone: "none", NormalizeTeacher: "teacher", NormalizeBoth: "both"}
-
-// String returns "none", "teacher" or "both".
-func (n Normalize) String() string { return settings.EnumString(normalizeNames, n) }
-
-// MarshalText returns the same; an invalid value is an error.
-func (n Normalize) MarshalText() ([]byte, error) { return settings.EnumText(normalizeNames, n) }
-
-// UnmarshalText is the inverse of MarshalText.
-func (n *Normalize) UnmarshalText(text []byte) error {
-	return settings.ParseEnum(normalizeNames, text, n)
+// Candidates holds K different tokens for every position of a completion, and with
+// them all others together, the rest: K+1 outcomes whose probabilities sum to 1, so
+// that two distributions over them can be compared. A divergence of theirs is at
+// most that over the whole vocabulary, and 0 where policy and teacher agree.
+// Without the rest that would be wrong: Σ p·log(p/q) over the candidates alone is
+// smallest where the policy has moved its mass away from them, to p = q/e.
+//
+// IDs is [tokens×K], position-major. The other slices are [tokens×(K+1)]: candidate
+// k of position t has index t·(K+1)+k, and the rest index t·(K+1)+K. If the
+// candidates are the whole vocabulary, the rest's log-prob is -Inf.
+type Candidates struct {
+	K   int
+	IDs []int32
+	// Teacher holds the log-probs under the teacher.
+	Teacher []float64
+	// LogP holds those under the policy, which fills them in.
+	LogP []float64
+	// Grad receives d(loss)/d(LogP). Eval adds to it; the policy clears it.
+	Grad []float64
 }
 
-// divergence is a sum over the candidates of a position.
+// divergence is a sum over the candidates of a position and the rest.
 type divergence interface {
-	// candidate returns one candidate's share, given the log-probs of
-	// teacher and policy, and its derivative with respect to the latter.
-	candidate(teacher, policy float64) (v, dv float64)
+	// share returns the share of one of them, given its log-probs under teacher
+	// and policy, and the derivative of that with respect to the latter.
+	share(teacher, policy float64) (v, dv float64)
 }
 
 // sumCandidates evaluates a divergence on the kept tokens of s.
-func sumCandidates[D divergence](d D, norm Normalize, name string, s *Sequence, m Metrics) (loss float64, err error) {
+func sumCandidates[D divergence](d D, name string, s *Sequence, m Metrics) (loss float64, err error) {
 	if err := s.checkCandidates(); err != nil {
 		return 0, err
 	}
@@ -55,27 +44,15 @@ func sumCandidates[D divergence](d D, norm Normalize, name string, s *Sequence, 
 		if w == 0 || s.masked(t) {
 			continue
 		}
-		teacher, policy, grad := c.Teacher[t*c.K:][:c.K], c.LogP[t*c.K:][:c.K], c.Grad[t*c.K:][:c.K]
-		var zt, zp float64
-		if norm != NormalizeNone {
-			zt = logSumExp(teacher)
-		}
-		if norm == NormalizeBoth {
-			zp = logSumExp(policy)
-		}
-		var total, slope float64
+		at := t * (c.K + 1)
+		teacher, policy, grad := c.Teacher[at:][:c.K+1], c.LogP[at:][:c.K+1], c.Grad[at:][:c.K+1]
+		total := 0.0
 		for k := range grad {
-			v, dv := d.candidate(teacher[k]-zt, policy[k]-zp)
+			v, dv := d.share(teacher[k], policy[k])
 			total += v
-			slope += dv
 			grad[k] += w * dv
-		}
-		if !finite(total + slope) {
-			return 0, s.blameCandidate(t)
-		}
-		if norm == NormalizeBoth {
-			for k := range grad {
-				grad[k] -= w * slope * math.Exp(policy[k]-zp)
+			if !finite(v + dv) {
+				return 0, c.blame(t, k)
 			}
 		}
 		loss += w * total
@@ -97,68 +74,45 @@ func (s *Sequence) checkCandidates() error {
 	if c.K < 1 {
 		return fmt.Errorf("objective: Cand.K is %d, want at least 1", c.K)
 	}
-	if n := len(s.LogP) * c.K; len(c.Teacher) != n || len(c.LogP) != n || len(c.Grad) != n {
-		return fmt.Errorf("objective: Cand has %d, %d and %d entries in Teacher, LogP and Grad, want %d tokens × %d", len(c.Teacher), len(c.LogP), len(c.Grad), len(s.LogP), c.K)
+	if n := len(s.LogP) * (c.K + 1); len(c.Teacher) != n || len(c.LogP) != n || len(c.Grad) != n {
+		return fmt.Errorf("objective: Cand has %d, %d and %d entries in Teacher, LogP and Grad, want %d tokens × %d candidates and the rest", len(c.Teacher), len(c.LogP), len(c.Grad), len(s.LogP), c.K)
 	}
 	return s.check(0)
 }
 
-// blameCandidate returns the reason why the divergence at position t is not finite.
-func (s *Sequence) blameCandidate(t int) error {
-	c := s.Cand
-	for k := range c.K {
-		teacher, policy := c.Teacher[t*c.K+k], c.LogP[t*c.K+k]
-		if !finite(teacher) || !finite(policy) {
-			return fmt.Errorf("objective: candidate %d at position %d has log-probs %v (teacher) and %v, for which the divergence is not finite", k, t, teacher, policy)
-		}
+// blame returns the reason why the divergence at position t, candidate k, is not
+// finite.
+func (c *Candidates) blame(t, k int) error {
+	name := fmt.Sprintf("candidate %d", k)
+	if k == c.K {
+		name = "the rest"
 	}
-	return fmt.Errorf("objective: the divergence at position %d overflows", t)
-}
-
-// logSumExp returns log Σ exp(x).
-func logSumExp(x []float64) float64 {
-	top := math.Inf(-1)
-	for _, v := range x {
-		if !(v <= top) { // so that a NaN gets through
-			top = v
-		}
-	}
-	if !finite(top) {
-		return top
-	}
-	sum := 0.0
-	for _, v := range x {
-		sum += math.Exp(v - top)
-	}
-	return top + math.Log(sum)
+	i := t*(c.K+1) + k
+	return fmt.Errorf("objective: %s at position %d has log-probs %v (teacher) and %v, for which the divergence is not finite", name, t, c.Teacher[i], c.LogP[i])
 }
 
 // ForwardKL is mode-covering distillation (Hinton et al., arXiv:1503.02531): with
-// q the teacher's and p the policy's probability of candidate k
+// q the teacher's and p the policy's probability, summed over the candidates of a
+// position and the rest,
 //
 //	L = Σ_k q_k·(log q_k - log p_k),  ∂L/∂log p_k = -q_k
 //
-// (for NormalizeBoth ∂L/∂log p_k = p_k - q_k). A teacher's log-prob of -Inf is
-// a probability of 0 and contributes nothing. A masked token contributes
-// nothing.
-type ForwardKL struct {
-	Normalize Normalize `json:"normalize"`
-}
+// A teacher's log-prob of -Inf is a probability of 0 and contributes nothing. A
+// masked token contributes nothing. Take the teacher's candidates.
+type ForwardKL struct{}
 
 // Needs returns InputCandidates.
 func (ForwardKL) Needs() Inputs { return InputCandidates }
 
-// Validate returns an error if Normalize is invalid.
-func (f ForwardKL) Validate() error {
-	return settings.CheckEnum("objective: ForwardKL.Normalize", normalizeNames, f.Normalize)
-}
+// Validate returns nil: there is nothing to set.
+func (ForwardKL) Validate() error { return nil }
 
 // Eval implements Objective.
 func (f ForwardKL) Eval(s *Sequence, m Metrics) (float64, error) {
-	return sumCandidates(f, f.Normalize, "forward_kl", s, m)
+	return sumCandidates(f, "forward_kl", s, m)
 }
 
-func (ForwardKL) candidate(teacher, policy float64) (v, dv float64) {
+func (ForwardKL) share(teacher, policy float64) (v, dv float64) {
 	q := math.Exp(teacher)
 	if q == 0 {
 		return 0, 0
@@ -166,33 +120,33 @@ func (ForwardKL) candidate(teacher, policy float64) (v, dv float64) {
 	return q * (teacher - policy), -q
 }
 
-// ReverseKL is mode-seeking distillation (MiniLLM, arXiv:2306.08543): with q the
-// teacher's and p the policy's probability of candidate k
+// ReverseKL is mode-seeking distillation, with the divergence at each token taken
+// exactly instead of from the token that was sampled: the single-step term of
+// MiniLLM (Gu et al., arXiv:2306.08543, equation 4). With q the teacher's and p the
+// policy's probability, summed over the candidates of a position and the rest,
 //
 //	L = Σ_k p_k·(log p_k - log q_k),  ∂L/∂log p_k = p_k·(log p_k - log q_k + 1)
 //
 // It is infinite, and an error, if the teacher gives a candidate probability 0
-// (-Inf) and the policy does not. A masked token contributes nothing.
+// (-Inf) and the policy does not. A masked token contributes nothing. Take the
+// policy's candidates or the union, where the teacher can give their log-probs.
 //
-// Distilled has the same aim from the sampled token alone.
-type ReverseKL struct {
-	Normalize Normalize `json:"normalize"`
-}
+// The prefixes are fixed samples: how a token changes the later ones is not in the
+// gradient. Distilled, with a Discount, has that.
+type ReverseKL struct{}
 
 // Needs returns InputCandidates.
 func (ReverseKL) Needs() Inputs { return InputCandidates }
 
-// Validate returns an error if Normalize is invalid.
-func (r ReverseKL) Validate() error {
-	return settings.CheckEnum("objective: ReverseKL.Normalize", normalizeNames, r.Normalize)
-}
+// Validate returns nil: there is nothing to set.
+func (ReverseKL) Validate() error { return nil }
 
 // Eval implements Objective.
 func (r ReverseKL) Eval(s *Sequence, m Metrics) (float64, error) {
-	return sumCandidates(r, r.Normalize, "reverse_kl", s, m)
+	return sumCandidates(r, "reverse_kl", s, m)
 }
 
-func (ReverseKL) candidate(teacher, policy float64) (v, dv float64) {
+func (ReverseKL) share(teacher, policy float64) (v, dv float64) {
 	p := math.Exp(policy)
 	if p == 0 {
 		return 0, 0
@@ -202,39 +156,45 @@ func (ReverseKL) candidate(teacher, policy float64) (v, dv float64) {
 }
 
 // JSD is the generalised Jensen-Shannon divergence of GKD (Agarwal et al.,
-// arXiv:2306.13649), as TRL computes it: with q the teacher's and p the
-// policy's probability of candidate k and M = (1-Beta)·p + Beta·q
+// arXiv:2306.13649), as TRL computes it: with q the teacher's and p the policy's
+// probability and M = (1-Beta)·p + Beta·q, summed over the candidates of a position
+// and the rest,
 //
 //	L = Beta·KL(q‖M) + (1-Beta)·KL(p‖M)
 //	∂L/∂log p_k = (1-Beta)·p_k·log(p_k/M_k)
 //
-// (the terms from the normalisation of M cancel). It is bounded, also where
-// either gives a candidate probability 0. TRL's beta of 0 and 1 mean ForwardKL
-// and ReverseKL; the limits of this formula are 0. A masked token contributes
-// nothing.
+// (the terms from the normalisation of M cancel). It is bounded, also where either
+// gives a candidate probability 0. A Beta of 0 is ForwardKL and a Beta of 1 is
+// ReverseKL, as in TRL and in the paper's experiments; the limits of the formula
+// are 0. A masked token contributes nothing.
 type JSD struct {
-	// Beta is strictly between 0 and 1; 0.5 is usual.
-	Beta      float64   `json:"beta"`
-	Normalize Normalize `json:"normalize"`
+	// Beta is between 0 and 1; 0.5 is usual.
+	Beta float64 `json:"beta"`
 }
 
 // Needs returns InputCandidates.
 func (JSD) Needs() Inputs { return InputCandidates }
 
-// Validate returns an error that names the first invalid setting.
+// Validate returns an error if Beta is not between 0 and 1.
 func (j JSD) Validate() error {
-	if !(j.Beta > 0 && j.Beta < 1) {
-		return fmt.Errorf("objective: JSD.Beta is %v, want a number between 0 (use ForwardKL) and 1 (use ReverseKL)", j.Beta)
+	if !(j.Beta >= 0 && j.Beta <= 1) {
+		return fmt.Errorf("objective: JSD.Beta is %v, want 0 (forward KL) to 1 (reverse KL)", j.Beta)
 	}
-	return settings.CheckEnum("objective: JSD.Normalize", normalizeNames, j.Normalize)
+	return nil
 }
 
 // Eval implements Objective.
 func (j JSD) Eval(s *Sequence, m Metrics) (float64, error) {
-	return sumCandidates(j, j.Normalize, "jsd", s, m)
+	return sumCandidates(j, "jsd", s, m)
 }
 
-func (j JSD) candidate(teacher, policy float64) (v, dv float64) {
+func (j JSD) share(teacher, policy float64) (v, dv float64) {
+	switch j.Beta {
+	case 0:
+		return ForwardKL{}.share(teacher, policy)
+	case 1:
+		return ReverseKL{}.share(teacher, policy)
+	}
 	q, p := math.Exp(teacher), math.Exp(policy)
 	mix := math.Log((1-j.Beta)*p + j.Beta*q)
 	if q > 0 {

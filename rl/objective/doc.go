@@ -6,7 +6,7 @@
 // An [Objective] sees one whole completion, a [Sequence], and returns its share
 // of the loss. It adds the derivative with respect to every token's log-prob to
 // Sequence.Grad (and for entropies and distillation to EntropyGrad and
-// Candidate.Grad). A policy needs no more: it multiplies Grad by the gradient
+// Candidates.Grad). A policy needs no more: it multiplies Grad by the gradient
 // of its own log-probs. No tensor, no automatic differentiation.
 //
 // The weight of a token is fixed before: an [Aggregation] looks at the masks of
@@ -22,7 +22,7 @@
 //
 // Policy losses: [PPO] (with separate bounds, and dual clip), [GSPO],
 // [GSPOToken], [CISPO], [SAPO], [DRO], [DPPO], [ImportanceSampling].
-// Supervised: [CrossEntropy]. Distillation over candidate tokens: [ForwardKL],
+// Supervised: [CrossEntropy]. Distillation over [Candidates]: [ForwardKL],
 // [ReverseKL], [JSD]. Regularisers: [KL], [EntropyBonus].
 //
 // [Terms] adds them up, [Scaled] gives one a coefficient, and three wrappers

@@ -32,7 +32,7 @@ func TestMissingAndMisshapenInputs(t *testing.T) {
 		"Entropy is missing":                  {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.Entropy = nil }},
 		"EntropyGrad is missing":              {objective.EntropyBonus{Coef: 1}, func(s *objective.Sequence) { s.EntropyGrad = nil }},
 		"Rollout is missing":                  {objective.Corrected{Objective: ppo, Max: 2}, func(s *objective.Sequence) { s.Rollout = nil }},
-		"the length of Ref is 2":              {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
+		"the length of Teacher is 2":          {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Teacher = s.Teacher[:2] }},
 		"the length of Adv is 2":              {objective.Distilled{Objective: ppo, Coef: 1}, func(s *objective.Sequence) { s.Adv = s.Adv[:2] }},
 		"want one entry per token (4)":        {objective.Terms{ppo, kl}, func(s *objective.Sequence) { s.Ref = s.Ref[:2] }},
 		"KLWeight is missing, want one entry": {objective.Scaled{Objective: kl, Factor: 2}, func(s *objective.Sequence) { s.KLWeight = nil }},
@@ -53,6 +53,7 @@ func TestNonFiniteNumbers(t *testing.T) {
 		"Ref":     func(s *objective.Sequence) []float64 { return s.Ref },
 		"Rollout": func(s *objective.Sequence) []float64 { return s.Rollout },
 		"Entropy": func(s *objective.Sequence) []float64 { return s.Entropy },
+		"Teacher": func(s *objective.Sequence) []float64 { return s.Teacher },
 		"Adv":     func(s *objective.Sequence) []float64 { return s.Adv },
 	}
 	for name, o := range all() {
@@ -60,9 +61,9 @@ func TestNonFiniteNumbers(t *testing.T) {
 			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 				s := randomSequence(rand.New(rand.NewPCG(53, 54)), 4)
 				s.Weight[2], s.KLWeight[2], s.Keep[2] = 1, 1, true
-				s.LogP[2], s.Old[2], s.Ref[2], s.Rollout[2], s.Entropy[2], s.Adv[2] = -1, -1.1, -1, -1, 1, 1
-				copy(s.Cand.LogP[6:9], logs(.5, .25, .25))
-				copy(s.Cand.Teacher[6:9], logs(.5, .25, .25))
+				s.LogP[2], s.Old[2], s.Ref[2], s.Rollout[2], s.Entropy[2], s.Adv[2], s.Teacher[2] = -1, -1.1, -1, -1, 1, 1, -1
+				copy(s.Cand.LogP[8:12], logs(.5, .2, .2, .1))
+				copy(s.Cand.Teacher[8:12], logs(.5, .2, .2, .1))
 				of(s)[2] = bad
 				loss, err := o.Eval(s, objective.Metrics{})
 				if err != nil {
@@ -79,7 +80,7 @@ func TestNonFiniteNumbers(t *testing.T) {
 				}
 				if needs := o.Needs(); input == "LogP" && needs&(objective.InputCandidates|objective.InputEntropy) == 0 ||
 					input == "Old" && needs&objective.InputOld != 0 || input == "Ref" && needs&objective.InputRef != 0 ||
-					input == "Rollout" && needs&objective.InputRollout != 0 || input == "Entropy" && needs&objective.InputEntropy != 0 {
+					input == "Rollout" && needs&objective.InputRollout != 0 || input == "Teacher" && needs&objective.InputTeacher != 0 || input == "Entropy" && needs&objective.InputEntropy != 0 {
 					require.Fail(t, "no error", "%s with %s = %v", name, input, bad)
 				}
 			}
@@ -141,11 +142,8 @@ func TestValidate(t *testing.T) {
 		{"KL.ValueClamp", objective.KL{Estimator: objective.K1, ValueClamp: -1}},
 		{"KL.ImportanceMax", objective.KL{Estimator: objective.K1, Importance: true, StraightThrough: true, ImportanceMax: -1}},
 		{"not both", objective.KL{Estimator: objective.K1, Importance: true, ImportanceMax: 10}},
-		{"ForwardKL.Normalize is objective.Normalize(9), want none, teacher or both", objective.ForwardKL{Normalize: 9}},
-		{"ReverseKL.Normalize is objective.Normalize(9)", objective.ReverseKL{Normalize: 9}},
-		{"JSD.Normalize is objective.Normalize(9)", objective.JSD{Beta: .5, Normalize: 9}},
-		{"JSD.Beta is 0", objective.JSD{}},
-		{"JSD.Beta is 1", objective.JSD{Beta: 1}},
+		{"JSD.Beta is -0.1", objective.JSD{Beta: -.1}},
+		{"JSD.Beta is NaN", objective.JSD{Beta: math.NaN()}},
 		{"Terms is empty", objective.Terms{}},
 		{"term 1 is nil", objective.Terms{ppo, nil}},
 		{"term 1: objective: KL.Estimator", objective.Terms{ppo, objective.KL{}}},
@@ -165,6 +163,7 @@ func TestValidate(t *testing.T) {
 		{"PPO.ClipLow", objective.FromRollout{Objective: objective.PPO{}}},
 		{"Distilled.Objective is nil", objective.Distilled{}},
 		{"Distilled.Coef", objective.Distilled{Objective: ppo, Coef: -1}},
+		{"Distilled.Discount is 1.1", objective.Distilled{Objective: ppo, Discount: 1.1}},
 		{"Scaled.Objective is nil", objective.Scaled{}},
 		{"Scaled.Factor", objective.Scaled{Objective: ppo, Factor: nan}},
 	} {
@@ -205,9 +204,6 @@ func TestTexts(t *testing.T) {
 		"truncate":     {objective.OutsideTruncate, read[objective.Outside]},
 		"drop":         {objective.OutsideDrop, read[objective.Outside]},
 		"gate":         {objective.OutsideGate, read[objective.Outside]},
-		"none":         {objective.NormalizeNone, read[objective.Normalize]},
-		"teacher":      {objective.NormalizeTeacher, read[objective.Normalize]},
-		"both":         {objective.NormalizeBoth, read[objective.Normalize]},
 		"k1":           {objective.K1, read[objective.KLEstimator]},
 		"k2":           {objective.K2, read[objective.KLEstimator]},
 		"k3":           {objective.K3, read[objective.KLEstimator]},
@@ -246,7 +242,7 @@ func TestNeeds(t *testing.T) {
 	terms := objective.Terms{ppo, objective.KL{Estimator: objective.K3}, objective.EntropyBonus{}}
 	assert.Equal(t, objective.InputOld|objective.InputRef|objective.InputEntropy, terms.Needs())
 	assert.Equal(t, objective.InputOld|objective.InputRollout, objective.Corrected{Objective: ppo}.Needs())
-	assert.Equal(t, objective.InputOld|objective.InputRef, objective.Distilled{Objective: ppo}.Needs())
+	assert.Equal(t, objective.InputOld|objective.InputTeacher, objective.Distilled{Objective: ppo}.Needs())
 	assert.Equal(t, objective.InputOld|objective.InputRef, objective.KL{Importance: true}.Needs())
 	assert.Equal(t, objective.InputCandidates, objective.Scaled{Objective: objective.ForwardKL{}}.Needs())
 	assert.Zero(t, objective.CrossEntropy{}.Needs())

@@ -31,7 +31,7 @@ func TestGradientIsThatOfTheLoss(t *testing.T) {
 				scratch := *s
 				scratch.Grad, scratch.EntropyGrad = make([]float64, 12), make([]float64, 12)
 				cand := *s.Cand
-				cand.Grad = make([]float64, 36)
+				cand.Grad = make([]float64, 48)
 				scratch.Cand = &cand
 				requireGradients(t, s, func() float64 {
 					loss, _ := eval(t, o, &scratch)

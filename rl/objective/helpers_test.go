@@ -30,10 +30,10 @@ func newSequence(logp, old, ref, adv []float64) *objective.Sequence {
 
 // randomSequence makes a sequence of n tokens that has every input: advantages
 // of both signs, some masked tokens, some excluded ones full of NaN, weights of
-// all sizes, three normalised candidates per position.
+// all sizes, three candidates per position and the rest.
 func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
-	s := &objective.Sequence{Cand: &objective.Candidate{K: 3, IDs: make([]int32, 3*n)}}
-	for _, f := range []*[]float64{&s.LogP, &s.Entropy, &s.Old, &s.Ref, &s.Rollout, &s.Adv, &s.Weight, &s.KLWeight, &s.Grad, &s.EntropyGrad} {
+	s := &objective.Sequence{Cand: &objective.Candidates{K: 3, IDs: make([]int32, 3*n)}}
+	for _, f := range []*[]float64{&s.LogP, &s.Entropy, &s.Old, &s.Ref, &s.Rollout, &s.Teacher, &s.Adv, &s.Weight, &s.KLWeight, &s.Grad, &s.EntropyGrad} {
 		*f = make([]float64, n)
 	}
 	s.Keep = make([]bool, n)
@@ -41,16 +41,17 @@ func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
 		logp := -3 * rng.Float64()
 		s.LogP[t], s.Old[t] = logp, logp+.6*rng.NormFloat64()
 		s.Ref[t], s.Rollout[t] = logp+.6*rng.NormFloat64(), s.Old[t]+.4*rng.NormFloat64()
+		s.Teacher[t] = logp + .6*rng.NormFloat64()
 		s.Entropy[t], s.Adv[t] = 2*rng.Float64(), rng.NormFloat64()
 		s.Weight[t], s.KLWeight[t] = .1+rng.Float64(), .1+rng.Float64()
 		s.Keep[t] = rng.Float64() < .8
-		s.Cand.Teacher = append(s.Cand.Teacher, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
-		s.Cand.LogP = append(s.Cand.LogP, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
+		s.Cand.Teacher = append(s.Cand.Teacher, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
+		s.Cand.LogP = append(s.Cand.LogP, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
 		if rng.Float64() < .2 {
 			exclude(s, t)
 		}
 	}
-	s.Cand.Grad = make([]float64, 3*n)
+	s.Cand.Grad = make([]float64, 4*n)
 	return s
 }
 
@@ -59,8 +60,9 @@ func exclude(s *objective.Sequence, t int) {
 	s.Weight[t], s.KLWeight[t] = 0, 0
 	s.LogP[t], s.Old[t], s.Ref[t], s.Rollout[t] = math.NaN(), math.Inf(-1), math.Inf(1), math.NaN()
 	s.Adv[t], s.Entropy[t] = math.Inf(1), math.NaN()
-	for k := range s.Cand.K {
-		s.Cand.Teacher[t*s.Cand.K+k], s.Cand.LogP[t*s.Cand.K+k] = math.NaN(), math.Inf(1)
+	s.Teacher[t] = math.NaN()
+	for i := 4 * t; i < 4*t+4; i++ {
+		s.Cand.Teacher[i], s.Cand.LogP[i] = math.NaN(), math.Inf(1)
 	}
 }
 
@@ -152,12 +154,10 @@ func all() map[string]objective.Objective {
 		"k3+":                  objective.KL{Estimator: objective.K3, Beta: .3, StraightThrough: true},
 		"k3+ importance":       objective.KL{Estimator: objective.K3, Beta: .3, StraightThrough: true, Importance: true, ImportanceMax: 1.1},
 		"forward kl":           objective.ForwardKL{},
-		"forward kl teacher":   objective.ForwardKL{Normalize: objective.NormalizeTeacher},
-		"forward kl both":      objective.ForwardKL{Normalize: objective.NormalizeBoth},
 		"reverse kl":           objective.ReverseKL{},
-		"reverse kl both":      objective.ReverseKL{Normalize: objective.NormalizeBoth},
 		"jsd":                  objective.JSD{Beta: .3},
-		"jsd both":             objective.JSD{Beta: .7, Normalize: objective.NormalizeBoth},
+		"jsd 0":                objective.JSD{},
+		"jsd 1":                objective.JSD{Beta: 1},
 		"terms":                objective.Terms{ppo, objective.KL{Estimator: objective.K3, Beta: .3}, objective.EntropyBonus{Coef: .1}},
 		"scaled":               objective.Scaled{Objective: objective.Terms{ppo, objective.KL{Estimator: objective.K2, Beta: 1}}, Factor: .25},
 		"corrected truncate":   objective.Corrected{Objective: ppo, Max: 1.2},

@@ -17,6 +17,7 @@ func expected(t *testing.T, o objective.Objective, policy, sampler, ref []float6
 	grad := make([]float64, 3)
 	for y := range 3 {
 		s := newSequence([]float64{policy[y]}, []float64{sampler[y]}, []float64{ref[y]}, []float64{0})
+		s.Teacher = s.Ref
 		eval(t, o, s)
 		for z := range grad {
 			score := -math.Exp(policy[z]) // ∂logπ(y)/∂logit(z)
@@ -178,10 +179,11 @@ func TestAdaptiveKL(t *testing.T) {
 	assert.ErrorContains(t, new(objective.AdaptiveKL).Update(1, 1), "positive")
 }
 
-// compared makes a sequence of one token with the candidates given.
+// compared makes a sequence of one token with the candidates given, of which the
+// last is the rest.
 func compared(teacher, policy []float64) *objective.Sequence {
 	s := newSequence([]float64{-1}, nil, nil, nil)
-	s.Cand = &objective.Candidate{K: len(teacher), Teacher: teacher, LogP: policy, Grad: make([]float64, len(teacher))}
+	s.Cand = &objective.Candidates{K: len(teacher) - 1, Teacher: teacher, LogP: policy, Grad: make([]float64, len(teacher))}
 	return s
 }
 
@@ -195,7 +197,6 @@ func logs(p ...float64) []float64 {
 func TestDivergencesByHand(t *testing.T) {
 	ln := math.Log
 	teacher, policy := logs(.5, .25, .25), logs(.25, .5, .25)
-	none, both := objective.NormalizeNone, objective.NormalizeBoth
 	for _, c := range []struct {
 		name            string
 		o               objective.Objective
@@ -204,19 +205,18 @@ func TestDivergencesByHand(t *testing.T) {
 		grad            []float64
 	}{
 		{"forward", objective.ForwardKL{}, teacher, policy, .25 * ln(2), []float64{-.5, -.25, -.25}},
-		{"forward, normalised", objective.ForwardKL{Normalize: both}, teacher, policy, .25 * ln(2), []float64{-.25, .25, 0}},
+		{"jsd 0 is forward", objective.JSD{}, teacher, policy, .25 * ln(2), []float64{-.5, -.25, -.25}},
 		{"reverse", objective.ReverseKL{}, teacher, policy, .25 * ln(2), []float64{.25 - .25*ln(2), .5 + .5*ln(2), .25}},
+		{"jsd 1 is reverse", objective.JSD{Beta: 1}, teacher, policy, .25 * ln(2), []float64{.25 - .25*ln(2), .5 + .5*ln(2), .25}},
 		// M = .375, .375, .25
 		{"jsd", objective.JSD{Beta: .5}, teacher, policy,
 			.5*(.5*ln(4./3)+.25*ln(2./3)) + .5*(.25*ln(2./3)+.5*ln(4./3)), []float64{.125 * ln(2./3), .25 * ln(4./3), 0}},
 		{"jsd is bounded where both rule each other out", objective.JSD{Beta: .5}, logs(1, 0), logs(0, 1), ln(2), []float64{0, .5 * ln(2)}},
 		{"a teacher's zero is no information lost", objective.ForwardKL{}, logs(1, 0), logs(.5, .5), ln(2), []float64{-1, 0}},
-		{"the policy's zero costs the reverse nothing", objective.ReverseKL{Normalize: none}, logs(.5, .5), logs(1, 0), ln(2), []float64{1 + ln(2), 0}},
-		// Top two of a larger vocabulary.
-		{"top-K as it is", objective.ForwardKL{}, logs(.4, .2), logs(.1, .2), .4 * ln(4), []float64{-.4, -.2}},
-		{"top-K, soft targets", objective.ForwardKL{Normalize: objective.NormalizeTeacher}, logs(.4, .2), logs(.1, .2),
-			2./3*ln(20./3) + 1./3*ln(5./3), []float64{-2. / 3, -1. / 3}},
-		{"top-K, given that one is chosen", objective.ForwardKL{Normalize: both}, logs(.4, .2), logs(.1, .2), 1. / 3 * ln(2), []float64{-1. / 3, 1. / 3}},
+		{"the policy's zero costs the reverse nothing", objective.ReverseKL{}, logs(.5, .5), logs(1, 0), ln(2), []float64{1 + ln(2), 0}},
+		{"the whole vocabulary leaves no rest", objective.ReverseKL{}, logs(.5, .5, 0), logs(.5, .5, 0), 0, []float64{.5, .5, 0}},
+		{"nor in the forward one", objective.ForwardKL{}, logs(.5, .5, 0), logs(.5, .5, 0), 0, []float64{-.5, -.5, 0}},
+		{"nor in the mixed one", objective.JSD{Beta: .5}, logs(.5, .5, 0), logs(.5, .5, 0), 0, []float64{0, 0, 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := compared(c.teacher, c.policy)
@@ -231,57 +231,61 @@ func TestDivergencesByHand(t *testing.T) {
 	}
 }
 
-// Over the full vocabulary the choice of normalisation moves the gradient of
-// the log-probs but not that of the logits beneath them.
-func TestNormalisationDoesNotMatterOverTheFullVocabulary(t *testing.T) {
-	logits := func(grad, policy []float64) []float64 {
-		sum := 0.0
-		for _, g := range grad {
+// The teacher has .5, .3 and, over two tokens that are no candidates, .15 and .05.
+// With the rest, every divergence is smallest where the policy's candidates have the
+// teacher's probabilities. The reverse KL over the candidates alone is negative
+// there, -.294, for a policy that has moved all but .8/e = .294 of its mass to where
+// nobody looks.
+func TestWithoutTheRestReverseKLHasItsMinimumElsewhere(t *testing.T) {
+	teacher := []float64{.5, .3, .2}
+	astray := []float64{.5 / math.E, .3 / math.E, 1 - .8/math.E}
+	alone := func(p []float64) (sum float64) { // over the candidates alone
+		for k := range 2 {
+			sum += p[k] * math.Log(p[k]/teacher[k])
+		}
+		return sum
+	}
+	assert.Zero(t, alone(teacher))
+	assert.InDelta(t, -.8/math.E, alone(astray), 1e-15)
+	for name, o := range map[string]objective.Objective{
+		"reverse": objective.ReverseKL{}, "forward": objective.ForwardKL{}, "jsd": objective.JSD{Beta: .3},
+	} {
+		s := compared(logs(.5, .3, .2), logs(.5, .3, .2))
+		loss, _ := eval(t, o, s)
+		assert.InDelta(t, 0, loss, 1e-15, name)
+		sum := 0.0 // the gradient of the outcomes' logits: g - p·Σg
+		for _, g := range s.Cand.Grad {
 			sum += g
 		}
-		out := make([]float64, len(grad))
-		for k := range out {
-			out[k] = grad[k] - math.Exp(policy[k])*sum
+		for k, g := range s.Cand.Grad {
+			assert.InDelta(t, 0, g-teacher[k]*sum, 1e-15, name)
 		}
-		return out
+		loss, _ = eval(t, o, compared(logs(.5, .3, .2), logs(astray[0], astray[1], astray[2])))
+		assert.Greater(t, loss, .1, name)
 	}
-	teacher, policy := logSoftmax(1, -.5, .3, 0), logSoftmax(.2, .9, -1, 0)
-	for _, pair := range [][2]objective.Objective{
-		{objective.ForwardKL{}, objective.ForwardKL{Normalize: objective.NormalizeBoth}},
-		{objective.ForwardKL{}, objective.ForwardKL{Normalize: objective.NormalizeTeacher}},
-		{objective.ReverseKL{}, objective.ReverseKL{Normalize: objective.NormalizeBoth}},
-		{objective.JSD{Beta: .3}, objective.JSD{Beta: .3, Normalize: objective.NormalizeBoth}},
-	} {
-		a, b := compared(teacher, policy), compared(teacher, policy)
-		want, _ := eval(t, pair[0], a)
-		got, _ := eval(t, pair[1], b)
-		assert.InDelta(t, want, got, 1e-12)
-		assert.InDeltaSlice(t, logits(a.Cand.Grad, policy), logits(b.Cand.Grad, policy), 1e-12)
-	}
+	loss, _ := eval(t, objective.ReverseKL{}, compared(logs(.5, .3, .2), logs(.5/math.E, .3/math.E, 1-.8/math.E)))
+	assert.InDelta(t, -.8/math.E+(1-.8/math.E)*math.Log((1-.8/math.E)/.2), loss, 1e-15) // 0.596
+	assert.InDelta(t, .596, loss, 1e-3)
 }
 
 func TestDivergenceErrors(t *testing.T) {
-	_, err := objective.ReverseKL{}.Eval(compared(logs(1, 0), logs(.5, .5)), objective.Metrics{})
+	_, err := objective.ReverseKL{}.Eval(compared(logs(.5, 0, .5), logs(.4, .4, .2)), objective.Metrics{})
 	assert.ErrorContains(t, err, "candidate 1 at position 0 has log-probs -Inf (teacher)")
 	_, err = objective.ForwardKL{}.Eval(compared(logs(.5, .5), logs(1, 0)), objective.Metrics{})
-	assert.ErrorContains(t, err, "candidate 1 at position 0")
-	for _, norm := range []objective.Normalize{objective.NormalizeNone, objective.NormalizeTeacher, objective.NormalizeBoth} {
-		for _, o := range []objective.Objective{
-			objective.ForwardKL{Normalize: norm}, objective.ReverseKL{Normalize: norm}, objective.JSD{Beta: .5, Normalize: norm},
-		} {
-			_, err = o.Eval(compared([]float64{-1, math.NaN()}, logs(.5, .5)), objective.Metrics{})
-			assert.ErrorContains(t, err, "candidate 1 at position 0", "%#v", o)
-			_, err = o.Eval(compared(logs(.5, .5), []float64{math.NaN(), -1}), objective.Metrics{})
-			assert.ErrorContains(t, err, "candidate 0 at position 0", "%#v", o)
-		}
+	assert.ErrorContains(t, err, "the rest at position 0 has log-probs -0.69")
+	for _, o := range []objective.Objective{objective.ForwardKL{}, objective.ReverseKL{}, objective.JSD{Beta: .5}} {
+		_, err = o.Eval(compared([]float64{-1, math.NaN()}, logs(.5, .5)), objective.Metrics{})
+		assert.ErrorContains(t, err, "the rest at position 0", "%#v", o)
+		_, err = o.Eval(compared(logs(.5, .5), []float64{math.NaN(), -1}), objective.Metrics{})
+		assert.ErrorContains(t, err, "candidate 0 at position 0", "%#v", o)
 	}
 	s := newSequence([]float64{-1, -1}, nil, nil, nil)
 	_, err = objective.ForwardKL{}.Eval(s, objective.Metrics{})
 	assert.ErrorContains(t, err, "Cand is missing")
-	s.Cand = &objective.Candidate{}
+	s.Cand = &objective.Candidates{}
 	_, err = objective.ForwardKL{}.Eval(s, objective.Metrics{})
 	assert.ErrorContains(t, err, "Cand.K is 0")
-	s.Cand = &objective.Candidate{K: 2, Teacher: make([]float64, 4), LogP: make([]float64, 3), Grad: make([]float64, 4)}
+	s.Cand = &objective.Candidates{K: 2, Teacher: make([]float64, 6), LogP: make([]float64, 4), Grad: make([]float64, 6)}
 	_, err = objective.ForwardKL{}.Eval(s, objective.Metrics{})
-	assert.ErrorContains(t, err, "want 2 tokens × 2")
+	assert.ErrorContains(t, err, "want 2 tokens × 2 candidates and the rest")
 }

@@ -36,18 +36,17 @@ func TestExcludedPositionsAreNeverRead(t *testing.T) {
 			require.Equal(t, short.Grad, s.Grad[:7], name)
 			require.Zero(t, s.Grad[7], name)
 			require.Zero(t, s.EntropyGrad[7], name)
-			require.Equal(t, []float64{0, 0, 0}, s.Cand.Grad[21:], name)
+			require.Equal(t, make([]float64, 4), s.Cand.Grad[28:], name)
 		}
 	}
 }
 
 // cut returns the first n tokens of s with gradients of their own.
 func cut(s *objective.Sequence, n int) *objective.Sequence {
-	k := s.Cand.K * n
 	return &objective.Sequence{
-		LogP: s.LogP[:n], Entropy: s.Entropy[:n], Old: s.Old[:n], Ref: s.Ref[:n], Rollout: s.Rollout[:n], Adv: s.Adv[:n],
+		LogP: s.LogP[:n], Entropy: s.Entropy[:n], Old: s.Old[:n], Ref: s.Ref[:n], Rollout: s.Rollout[:n], Teacher: s.Teacher[:n], Adv: s.Adv[:n],
 		Keep: s.Keep[:n], Weight: s.Weight[:n], KLWeight: s.KLWeight[:n], Grad: make([]float64, n), EntropyGrad: make([]float64, n),
-		Cand: &objective.Candidate{K: s.Cand.K, IDs: s.Cand.IDs[:k], Teacher: s.Cand.Teacher[:k], LogP: s.Cand.LogP[:k], Grad: make([]float64, k)},
+		Cand: &objective.Candidates{K: 3, IDs: s.Cand.IDs[:3*n], Teacher: s.Cand.Teacher[:4*n], LogP: s.Cand.LogP[:4*n], Grad: make([]float64, 4*n)},
 	}
 }
 
@@ -67,7 +66,7 @@ func TestOrderOfTokensDoesNotMatter(t *testing.T) {
 		for i, j := range order {
 			require.InDelta(t, s.Grad[j], u.Grad[i], 1e-12*(1+math.Abs(s.Grad[j])), "%s: position %d", name, j)
 			require.Equal(t, s.EntropyGrad[j], u.EntropyGrad[i], name)
-			require.Equal(t, s.Cand.Grad[3*j:3*j+3], u.Cand.Grad[3*i:3*i+3], name)
+			require.Equal(t, s.Cand.Grad[4*j:4*j+4], u.Cand.Grad[4*i:4*i+4], name)
 		}
 		require.Len(t, gotM, len(wantM), name)
 		for metric, sum := range wantM {
@@ -79,11 +78,11 @@ func TestOrderOfTokensDoesNotMatter(t *testing.T) {
 
 // permuted returns s with token order[i] at position i.
 func permuted(s *objective.Sequence, order []int) *objective.Sequence {
-	n, k := len(order), s.Cand.K
+	n := len(order)
 	u := &objective.Sequence{Keep: make([]bool, n), Grad: make([]float64, n), EntropyGrad: make([]float64, n),
-		Cand: &objective.Candidate{K: k, IDs: make([]int32, k*n), Grad: make([]float64, k*n)}}
+		Cand: &objective.Candidates{K: 3, IDs: make([]int32, 3*n), Grad: make([]float64, 4*n)}}
 	for _, f := range []struct{ to, from *[]float64 }{
-		{&u.LogP, &s.LogP}, {&u.Entropy, &s.Entropy}, {&u.Old, &s.Old}, {&u.Ref, &s.Ref}, {&u.Rollout, &s.Rollout},
+		{&u.LogP, &s.LogP}, {&u.Entropy, &s.Entropy}, {&u.Old, &s.Old}, {&u.Ref, &s.Ref}, {&u.Rollout, &s.Rollout}, {&u.Teacher, &s.Teacher},
 		{&u.Adv, &s.Adv}, {&u.Weight, &s.Weight}, {&u.KLWeight, &s.KLWeight},
 	} {
 		for _, j := range order {
@@ -92,8 +91,8 @@ func permuted(s *objective.Sequence, order []int) *objective.Sequence {
 	}
 	for i, j := range order {
 		u.Keep[i] = s.Keep[j]
-		u.Cand.Teacher = append(u.Cand.Teacher, s.Cand.Teacher[k*j:k*j+k]...)
-		u.Cand.LogP = append(u.Cand.LogP, s.Cand.LogP[k*j:k*j+k]...)
+		u.Cand.Teacher = append(u.Cand.Teacher, s.Cand.Teacher[4*j:4*j+4]...)
+		u.Cand.LogP = append(u.Cand.LogP, s.Cand.LogP[4*j:4*j+4]...)
 	}
 	return u
 }
@@ -128,7 +127,7 @@ func TestMaskedTokensStayOutOfPolicyLosses(t *testing.T) {
 			for i := range s.Keep {
 				if !s.Keep[i] {
 					require.Zero(t, s.Grad[i], "%s: position %d", name, i)
-					require.Equal(t, []float64{0, 0, 0}, s.Cand.Grad[3*i:3*i+3], "%s: position %d", name, i)
+					require.Equal(t, make([]float64, 4), s.Cand.Grad[4*i:4*i+4], "%s: position %d", name, i)
 					s.Adv[i] = math.NaN()
 				}
 			}

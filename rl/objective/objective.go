@@ -29,19 +29,21 @@ type Inputs uint8
 const (
 	// InputOld: log-probs of the policy before the first inner epoch.
 	InputOld Inputs = 1 << iota
-	// InputRef: log-probs of the frozen reference policy (or of a teacher).
+	// InputRef: log-probs of the frozen reference policy.
 	InputRef
 	// InputRollout: log-probs that the sampling engine reported.
 	InputRollout
 	// InputEntropy: the entropy of each token's distribution, with its
 	// gradient.
 	InputEntropy
-	// InputCandidates: log-probs of several tokens per position
-	// (distillation).
+	// InputCandidates: log-probs of several tokens per position, the policy's
+	// and a teacher's.
 	InputCandidates
+	// InputTeacher: log-probs of a teacher.
+	InputTeacher
 )
 
-var inputNames = [...]string{"old log-probs", "reference log-probs", "rollout log-probs", "entropies", "candidates"}
+var inputNames = [...]string{"old log-probs", "reference log-probs", "rollout log-probs", "entropies", "candidates", "teacher log-probs"}
 
 // String lists the inputs in words, as errors name them.
 func (n Inputs) String() string {

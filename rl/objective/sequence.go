@@ -9,10 +9,10 @@ type Sequence struct {
 	// before it evaluates the objective; Entropy only if the objective needs
 	// it.
 	LogP, Entropy []float64
-	// Old, Ref and Rollout are fixed log-probs; nil = absent. If Old is absent,
-	// LogP with its gradient stopped takes its place: the first update on
-	// fresh samples.
-	Old, Ref, Rollout []float64
+	// Old, Ref, Rollout and Teacher are fixed log-probs; nil = absent. If Old is
+	// absent, LogP with its gradient stopped takes its place: the first update
+	// on fresh samples.
+	Old, Ref, Rollout, Teacher []float64
 	// Adv is the advantage of each token.
 	Adv []float64
 	// Keep is false for tokens that step credit masked; nil = none. Each
@@ -24,21 +24,10 @@ type Sequence struct {
 	// Weight to all other objectives. Objectives only read them.
 	Weight, KLWeight []float64
 	// Cand holds several candidates per position; nil = none.
-	Cand *Candidate
+	Cand *Candidates
 	// Grad and EntropyGrad receive d(loss)/d(LogP) and d(loss)/d(Entropy).
 	// Eval adds to them; the policy clears them.
 	Grad, EntropyGrad []float64
-}
-
-// Candidate holds K tokens per position with the teacher's log-probs, for
-// losses that compare distributions. Slices are [tokens*K], position-major:
-// candidate k of position t has index t*K+k.
-type Candidate struct {
-	K       int
-	IDs     []int32
-	Teacher []float64 // the teacher's log-probs
-	LogP    []float64 // the policy's, filled in by the policy
-	Grad    []float64 // d(loss)/d(LogP); Eval adds to it
 }
 
 // old returns the log-probs of the old policy.
@@ -64,6 +53,7 @@ func (s *Sequence) check(needs Inputs) error {
 		{"Old", len(s.Old), s.Old != nil},
 		{"Ref", len(s.Ref), needs&InputRef != 0},
 		{"Rollout", len(s.Rollout), needs&InputRollout != 0},
+		{"Teacher", len(s.Teacher), needs&InputTeacher != 0},
 		{"Entropy", len(s.Entropy), needs&InputEntropy != 0},
 		{"EntropyGrad", len(s.EntropyGrad), needs&InputEntropy != 0},
 		{"Keep", len(s.Keep), s.Keep != nil},
@@ -111,6 +101,7 @@ func (s *Sequence) blame(t int, in Inputs) error {
 		{"Old", s.Old, in&InputOld != 0},
 		{"Ref", s.Ref, in&InputRef != 0},
 		{"Rollout", s.Rollout, in&InputRollout != 0},
+		{"Teacher", s.Teacher, in&InputTeacher != 0},
 		{"Entropy", s.Entropy, in&InputEntropy != 0},
 		{"Adv", s.Adv, true},
 	} {

@@ -92,30 +92,44 @@ func scaled(x []float64, f float64) []float64 {
 	return y
 }
 
-// Distilled adds the advantage of on-policy distillation to a policy loss (Lu,
-// "On-Policy Distillation", Thinking Machines Lab, 2025; Agarwal et al.,
-// arXiv:2306.13649): each sampled token gets the difference between its log-probs
-// under the teacher and under the policy that sampled it,
+// Distilled adds the advantage of on-policy distillation to a policy loss. With
+// the gain d_t = logπ_teacher - logπ_old of each sampled token,
 //
-//	A_t := A_t + Coef·(logπ_teacher - logπ_old)
+//	A_t := A_t + Coef·Σ_u≥t Discount^(u-t)·d_u
 //
-// so that the expected gradient is that of the reverse KL, -Coef·∇KL(π‖teacher).
-// The teacher's log-probs are in Ref. An absent Adv counts as 0, which leaves
-// pure distillation. The wrapped objective is usually ImportanceSampling.
+// A Discount of 0 gives a token its own gain alone (Lu, "On-Policy Distillation",
+// Thinking Machines Lab, 2025; prime-rl, slime). The expected gradient of
+// ImportanceSampling is then Coef·Σ_t ∇KL_t: that of the divergence of each next
+// token, with the prefixes held fixed as they were sampled. A Discount of 1 gives a token
+// the gains of all later ones, too (the reward-to-go of MiniLLM, Gu et al.,
+// arXiv:2306.08543, without its length normalisation and whitening; its loss adds
+// ReverseKL as another of Terms): the expected gradient is
+// that of the divergence of whole sequences, Coef·∇KL(π‖teacher), and its variance
+// grows with their length. Both are in expectation over samples of the policy
+// itself, for the sum over tokens; no gradient flows through the sampling.
 //
-// A masked token is treated as in the wrapped objective: it contributes nothing
-// to a policy loss, whatever the teacher's log-prob.
+// The log-probs of the teacher are in Teacher. An absent Adv counts as 0, which
+// leaves pure distillation. The wrapped objective is usually ImportanceSampling.
+//
+// A masked or excluded token is treated as in the wrapped objective: it contributes
+// nothing to a policy loss, and its gain is in no sum, whatever the teacher's
+// log-prob.
 type Distilled struct {
 	Objective Objective `json:"objective"`
 	// Coef is the weight of the teacher's advantage, not negative.
 	Coef float64 `json:"coef"`
+	// Discount is between 0 and 1.
+	Discount float64 `json:"discount"`
 }
 
-// Needs returns what the objective needs, InputOld and InputRef.
-func (d Distilled) Needs() Inputs { return d.Objective.Needs() | InputOld | InputRef }
+// Needs returns what the objective needs, InputOld and InputTeacher.
+func (d Distilled) Needs() Inputs { return d.Objective.Needs() | InputOld | InputTeacher }
 
 // Validate returns an error that names the first invalid setting.
 func (d Distilled) Validate() error {
+	if !(d.Discount >= 0 && d.Discount <= 1) {
+		return fmt.Errorf("objective: Distilled.Discount is %v, want 0 to 1", d.Discount)
+	}
 	return cmp.Or(
 		checkNonNegative("Distilled.Coef", d.Coef),
 		checkWrapped("Distilled", d.Objective),
@@ -128,20 +142,22 @@ func (d Distilled) Eval(s *Sequence, m Metrics) (float64, error) {
 	if s.Adv == nil {
 		u.Adv = make([]float64, len(s.LogP))
 	}
-	if err := u.checkPolicy(InputRef); err != nil {
+	if err := u.checkPolicy(InputTeacher); err != nil {
 		return 0, err
 	}
 	old, adv := s.old(), make([]float64, len(s.LogP))
-	var sum, n float64
-	for t, w := range s.Weight {
-		if w == 0 || s.masked(t) {
+	var sum, n, togo float64
+	for t := len(adv) - 1; t >= 0; t-- {
+		togo *= d.Discount
+		if s.Weight[t] == 0 || s.masked(t) {
 			continue
 		}
-		gain := s.Ref[t] - old[t]
+		gain := s.Teacher[t] - old[t]
 		if !finite(gain) {
-			return 0, s.blame(t, InputOld|InputRef)
+			return 0, s.blame(t, InputOld|InputTeacher)
 		}
-		adv[t] = u.Adv[t] + d.Coef*gain
+		togo += gain
+		adv[t] = u.Adv[t] + d.Coef*togo
 		sum -= gain
 		n++
 	}

@@ -127,6 +127,80 @@ func TestDistilledFollowsTheReverseKL(t *testing.T) {
 	assert.InDeltaSlice(t, want, expected(t, o, policy, policy, teacher), 1e-15)
 }
 
+// Two tokens of three, the second with logits that depend on the first. By
+// enumeration, Distilled's expected gradient is with Discount 1 that of the
+// divergence of the two-token texts, and with Discount 0 that of the divergence of
+// each next token with the prefixes' probabilities held fixed.
+func TestDistilledDiscount(t *testing.T) {
+	logits := []float64{.3, -.8, .5, 1, 0, -1, .2, .4, -.6, -.3, .9, .1} // of the first token, and after each first token
+	q := append(logSoftmax(-.5, .1, .9), append(logSoftmax(.7, -.2, .3), append(logSoftmax(0, 1, -1), logSoftmax(.5, .5, -2)...)...)...)
+	rows := func() (p []float64) {
+		for r := range 4 {
+			p = append(p, logSoftmax(append([]float64(nil), logits[3*r:3*r+3]...)...)...)
+		}
+		return p
+	}
+	fixed := rows()
+	// divergence is Σ_t of the prefixes' expectation of KL_t.
+	divergence := func(hold bool) (sum float64) {
+		p := rows()
+		prefix := p
+		if hold {
+			prefix = fixed
+		}
+		for a := range 3 {
+			sum += math.Exp(p[a]) * (p[a] - q[a])
+			for b := range 3 {
+				i := 3 + 3*a + b
+				sum += math.Exp(prefix[a]+p[i]) * (p[i] - q[i])
+			}
+		}
+		return sum
+	}
+	for discount, hold := range map[float64]bool{0: true, 1: false} {
+		o := objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 1, Discount: discount}
+		grad, p := make([]float64, len(logits)), fixed
+		for a := range 3 {
+			for b := range 3 {
+				i := 3 + 3*a + b
+				s := newSequence([]float64{p[a], p[i]}, nil, nil, nil)
+				s.Teacher = []float64{q[a], q[i]}
+				eval(t, o, s)
+				for at, token := range [2]int{a, i} {
+					row := token / 3 * 3
+					for z := row; z < row+3; z++ {
+						score := -math.Exp(p[z]) // ∂logπ(token)/∂logit(z)
+						if z == token {
+							score++
+						}
+						grad[z] += math.Exp(p[a]+p[i]) * s.Grad[at] * score
+					}
+				}
+			}
+		}
+		for z := range logits {
+			const h = 1e-5
+			at := logits[z]
+			logits[z] = at + h
+			up := divergence(hold)
+			logits[z] = at - h
+			assert.InDelta(t, (up-divergence(hold))/(2*h), grad[z], 1e-9, "discount %v, logit %d", discount, z)
+			logits[z] = at
+		}
+	}
+}
+
+// The gains of excluded and masked tokens are in no sum, but they are steps of the
+// discount.
+func TestDistilledDiscountsByPosition(t *testing.T) {
+	s := newSequence([]float64{-1, -1, -1, -1}, nil, nil, nil)
+	s.Teacher = []float64{-1, -3, math.NaN(), 1}
+	s.Weight[2], s.Keep = 0, []bool{true, false, true, true}
+	_, m := eval(t, objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 2, Discount: .5}, s)
+	assert.Equal(t, []float64{-.5, 0, 0, -4}, s.Grad) // 2·2·.5³ and 2·2
+	assert.Equal(t, objective.Sum{Sum: -2, Count: 2}, m["teacher_kl"])
+}
+
 func TestDistilledAddsToTheAdvantage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(41, 42))
 	s := randomSequence(rng, 8)
@@ -136,9 +210,9 @@ func TestDistilledAddsToTheAdvantage(t *testing.T) {
 	var kl float64
 	for i, w := range s.Weight {
 		if w != 0 {
-			s.Adv[i] += .5 * (s.Ref[i] - s.Old[i])
+			s.Adv[i] += .5 * (s.Teacher[i] - s.Old[i])
 			if s.Keep[i] {
-				kl += s.Old[i] - s.Ref[i]
+				kl += s.Old[i] - s.Teacher[i]
 			}
 		}
 	}

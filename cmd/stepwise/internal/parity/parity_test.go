@@ -103,7 +103,7 @@ func TestInputsThatNobodyReads(t *testing.T) {
 	for policy, fields := range map[string]string{
 		`{"kind":"cross_entropy"}`: ``,
 		`[{"kind":"scaled","factor":2,"objective":{"kind":"cross_entropy"}},{"kind":"entropy_bonus","coef":1}]`: `"entropy":[[1]],`,
-		`{"kind":"distilled","coef":1,"objective":{"kind":"importance_sampling"}}`:                              `"old":[[-1]],"ref":[[-2]],`,
+		`{"kind":"distilled","coef":1,"objective":{"kind":"importance_sampling"}}`:                              `"old":[[-1]],"teacher":[[-2]],`,
 		`{"kind":"from_rollout","objective":{"kind":"dro"}}`:                                                    `"advantages":[[1]],"rollout":[[-1]],`,
 	} {
 		p, err := parity.Decode([]byte(`{"policy":`+policy+`}`), parity.Defaults())

@@ -14,7 +14,7 @@ type Step struct {
 	ID string
 	// Of the matrices, LogP is always there; they are NaN where the line has
 	// null, which it may at tokens that are not included.
-	LogP, Old, Ref, Rollout, Entropy, Advantages [][]float64
+	LogP, Old, Ref, Rollout, Teacher, Entropy, Advantages [][]float64
 	// Mask marks the included tokens, Keep those that step credit did not
 	// mask.
 	Mask, Keep [][]bool
@@ -25,13 +25,13 @@ type Step struct {
 }
 
 var (
-	stepFields   = []string{"version", "id", "logp", "old", "ref", "rollout", "entropy", "advantages", "mask", "keep", "prompt"}
-	numberFields = stepFields[2:8]
+	stepFields   = []string{"version", "id", "logp", "old", "ref", "rollout", "teacher", "entropy", "advantages", "mask", "keep", "prompt"}
+	numberFields = stepFields[2:9]
 )
 
 // numbers returns the matrices of the numberFields, in their order.
 func (st *Step) numbers() []*[][]float64 {
-	return []*[][]float64{&st.LogP, &st.Old, &st.Ref, &st.Rollout, &st.Entropy, &st.Advantages}
+	return []*[][]float64{&st.LogP, &st.Old, &st.Ref, &st.Rollout, &st.Teacher, &st.Entropy, &st.Advantages}
 }
 
 // ReadStep reads the line with the given number and checks its shapes and
@@ -120,6 +120,7 @@ func (st *Step) require(o objective.Objective, agg objective.Aggregation) error 
 		{"old", st.Old == nil, needs&objective.InputOld != 0},
 		{"ref", st.Ref == nil, needs&objective.InputRef != 0},
 		{"rollout", st.Rollout == nil, needs&objective.InputRollout != 0},
+		{"teacher", st.Teacher == nil, needs&objective.InputTeacher != 0},
 		{"entropy", st.Entropy == nil, needs&objective.InputEntropy != 0},
 		{"advantages", st.Advantages == nil, readsAdvantages(o)},
 		{"prompt", st.Prompt == nil, readsPrompt(agg)},
@@ -135,7 +136,7 @@ func (st *Step) require(o objective.Objective, agg objective.Aggregation) error 
 func (st *Step) sequence(i int) *objective.Sequence {
 	return &objective.Sequence{
 		LogP: st.LogP[i], Old: row(st.Old, i), Ref: row(st.Ref, i), Rollout: row(st.Rollout, i),
-		Entropy: row(st.Entropy, i), Adv: row(st.Advantages, i), Keep: row(st.Keep, i),
+		Teacher: row(st.Teacher, i), Entropy: row(st.Entropy, i), Adv: row(st.Advantages, i), Keep: row(st.Keep, i),
 	}
 }
 
