@@ -81,10 +81,10 @@ func (s *Server) score(w http.ResponseWriter, r *http.Request) {
 	a := scoreAnswer{ID: w.Header().Get("X-Request-ID"), Model: done.model.identity(), Labels: done.model.labels, Results: make([]scoreResult, len(done.scores))}
 	for i := range done.scores {
 		one := &done.scores[i]
-		a.Results[i] = scoreResult{Index: i, Label: one.Label, P: one.P, ByGrade: one.ByGrade, Malformed: one.Malformed}
-		if !unscorable(one) {
+		a.Results[i] = scoreResult{Index: i, Label: one.Label, ByGrade: one.ByGrade, Malformed: one.Malformed}
+		if !unscorable(one) { // else a distribution would not be one either
 			grade, rel := one.Grade, relevanceScore(one, len(done.model.labels))
-			a.Results[i].Grade, a.Results[i].Relevance = &grade, &rel
+			a.Results[i].P, a.Results[i].Grade, a.Results[i].Relevance = one.P, &grade, &rel
 		}
 		if q.Steps {
 			a.Results[i].Steps = one.Steps
