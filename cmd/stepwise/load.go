@@ -29,7 +29,7 @@ Sends generated queries and documents, of 3 to 120 words, for -seconds each:
   then   at twice the pairs a second that it could do, whether it answers or not, and at
          half of them: what it refuses, and whether it recovers.
 
-The server's memory is that of its /metrics, at the first and at the last look at it.`
+The server's memory is that of its /metrics, after half of each part and at its end.`
 
 func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise load"
@@ -52,7 +52,7 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 		if u, err := url.Parse(l.url); err != nil || u.Host == "" || *seconds < 1 || *connections < 1 {
 			return fmt.Errorf("the address is %q, -seconds %d, -connections %d, want a URL and at least 1", names[0], *seconds, *connections)
 		}
-		fmt.Fprintf(out, "%-28s %9s %9s %9s %9s %11s %9s %9s\n", "", "answers/s", "p50 ms", "p99 ms", "pairs/s", "pairs/s/CPU", "refused", "other")
+		fmt.Fprintf(out, "%-28s %9s %9s %9s %9s %11s %9s %9s %9s %9s\n", "", "answers/s", "p50 ms", "p99 ms", "pairs/s", "pairs/s/CPU", "refused", "other", "MiB half", "MiB end")
 		capacity := 0.0 // pairs per second
 		for _, text := range strings.Split(*documents, ",") {
 			n, err := strconv.Atoi(text)
@@ -75,7 +75,6 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 				}
 			}
 		}
-		fmt.Fprintf(out, "server's memory: %.0f MiB at the first look, %.0f at the last, %.0f at most\n", l.memory[0], l.memory[len(l.memory)-1], slices.Max(l.memory))
 		return nil
 	})
 }
@@ -85,7 +84,7 @@ type loader struct {
 	url, token string
 	length     time.Duration
 	out        io.Writer
-	memory     []float64 // MiB
+	memory     []float64 // MiB, of the part at hand
 }
 
 // tally is what came of the requests of a part.
@@ -115,6 +114,7 @@ func (t *tally) add(seconds float64, status int, err error) {
 func (l *loader) part(ctx context.Context, name string, n, connections int, rate float64) (float64, error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024, MaxConnsPerHost: 1024}, Timeout: time.Minute}
 	defer client.CloseIdleConnections()
+	l.memory = l.memory[:0]
 	before, err := l.look(ctx, client)
 	if err != nil {
 		return 0, err
@@ -168,8 +168,8 @@ func (l *loader) part(ctx context.Context, name string, n, connections int, rate
 	slices.Sort(t.answered)
 	at := func(q float64) float64 { return 1000 * t.answered[int(q*float64(len(t.answered)-1))] }
 	pairs := float64(len(t.answered) * n)
-	fmt.Fprintf(l.out, "%-28s %9.1f %9.1f %9.1f %9.0f %11.0f %9d %9d\n", name, float64(len(t.answered))/took, at(.5), at(.99), pairs/took,
-		pairs/max(after-before, 1e-3), t.refused, t.other)
+	fmt.Fprintf(l.out, "%-28s %9.1f %9.1f %9.1f %9.0f %11.0f %9d %9d %9.0f %9.0f\n", name, float64(len(t.answered))/took, at(.5), at(.99), pairs/took,
+		pairs/max(after-before, 1e-3), t.refused, t.other, l.memory[len(l.memory)/2], l.memory[len(l.memory)-1])
 	if t.firstOther != nil {
 		fmt.Fprintf(l.out, "  the first failure: %v\n", t.firstOther)
 	}

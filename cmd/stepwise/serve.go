@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -58,6 +59,11 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 			s.Close()
 		}
 		return m, err
+	}
+	if os.Getenv("GOGC") == "" {
+		// Most of the heap are weights, which cost the collector nothing. By default it
+		// would wait until there is as much garbage.
+		defer debug.SetGCPercent(debug.SetGCPercent(20))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
