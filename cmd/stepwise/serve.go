@@ -67,6 +67,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for what was accepted
 	c.Log = slog.New(slog.NewTextHandler(errs, nil))
 	return finish(prog, serveUntil(ctx, c, key, *addr, load), errs, exitInput)
 }
