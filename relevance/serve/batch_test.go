@@ -255,4 +255,3 @@ func TestSwap(t *testing.T) {
 type noLabels struct{ *fake }
 
 func (noLabels) Labels() []string { return nil }
-
