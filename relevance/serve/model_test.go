@@ -72,14 +72,15 @@ func TestModelFolders(t *testing.T) {
 			m, err := Open(t.Context(), filepath.Join(dir, folder), colours(), "cpu")
 			require.NoError(t, err)
 			require.Len(t, m.Digest, 64)
-			want, err := m.Scorer.Score(t.Context(), "red lamp", docs, relevance.ScoreOptions{Steps: true})
+			steps := m.reasons()
+			require.True(t, steps || folder == relevance.StudentFolder)
+			want, err := m.Scorer.Score(t.Context(), "red lamp", docs, relevance.ScoreOptions{Steps: steps})
 			require.NoError(t, err)
 			s, err := New(Config{}, m)
 			require.NoError(t, err)
 			defer s.Close(t.Context())
 			d := describedBy(t, s)
 
-			steps := folder == relevance.PolicyFolder
 			var got scoreAnswer
 			text := d.call("POST", "/v1/score", fmt.Sprintf(`{"query": "red lamp", "documents": ["red lamp", {"title": "blue lamp"}], "steps": %v}`, steps), 200)
 			require.NoError(t, json.Unmarshal(text, &got))
