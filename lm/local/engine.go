@@ -107,6 +107,8 @@ type Engine struct {
 	logits   []float32
 	draws    []draw
 	samplers []*sample.Sampler // one for each goroutine that draws
+	device   tensor.Draws      // for a backend that draws
+	drawn    []float32         // what it has drawn
 }
 
 var (

@@ -184,25 +184,30 @@ func TestInvalidEngineSettingsAreNamed(t *testing.T) {
 	require.EqualError(t, err, "local: an engine needs a decoder and a vocabulary")
 }
 
-// Broken weights fail samples, with an error that names the token.
+// Broken weights fail samples, with an error that names the token, whether backend or
+// engine draw.
 func TestEngineLogitsNotFinite(t *testing.T) {
-	b := reference.New()
-	d := sharpDecoder(t, b)
-	e := newEngine(t, d, local.EngineConfig{})
-	for _, p := range d.Params() {
-		if strings.HasSuffix(p.Name, "norm.weight") {
-			b.Fill(p.Value, float32(math.NaN()))
+	for want, b := range map[string]tensor.Backend{
+		"local: sample: token 0: the logit of id 0 is NaN":                   openCPU(t),
+		"local: token 0: the logits hold NaN or +Inf, or nothing above -Inf": reference.New(),
+	} {
+		d := sharpDecoder(t, b)
+		e := newEngine(t, d, local.EngineConfig{})
+		for _, p := range d.Params() {
+			if strings.HasSuffix(p.Name, "norm.weight") {
+				b.Fill(p.Value, float32(math.NaN()))
+			}
 		}
+		n := 0
+		r := rollout.Request{Prompt: []int32{1}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 3}}
+		require.NoError(t, e.Generate(t.Context(), []rollout.Request{r}, func(c rollout.Completion) error {
+			require.EqualError(t, c.Err, want)
+			require.Empty(t, c.Tokens)
+			n++
+			return nil
+		}))
+		require.Equal(t, 2, n)
 	}
-	n := 0
-	r := rollout.Request{Prompt: []int32{1}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 3}}
-	require.NoError(t, e.Generate(t.Context(), []rollout.Request{r}, func(c rollout.Completion) error {
-		require.EqualError(t, c.Err, "local: sample: token 0: the logit of id 0 is NaN")
-		require.Empty(t, c.Tokens)
-		n++
-		return nil
-	}))
-	require.Equal(t, 2, n)
 }
 
 // A fault of the backend ends the call; the next one works.

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -64,26 +65,39 @@ func (g *generation) run() error {
 			return nil
 		}
 		filled := g.plan()
-		if err := g.decoder.Append(g.cache, &g.pass, g.logits); err != nil {
+		g.draws = g.draws[:0]
+		for i, s := range g.running {
+			g.draws = append(g.draws, draw{sequence: s, row: i})
+		}
+		for i, gr := range filled {
+			for n := range g.reqs[gr.request].N {
+				s := &sequence{Sequence: sample.NewSequence(gr.request, &g.reqs[gr.request], n), group: gr}
+				g.draws = append(g.draws, draw{sequence: s, row: len(g.running) + i})
+			}
+		}
+		if err := g.compute(); err != nil {
 			_ = g.decoder.Backend().Sync() // clears the error for the next call
 			return fmt.Errorf("local: %w", err)
 		}
-		g.draws = g.draws[:0]
-		for i, s := range g.running {
-			g.draws = append(g.draws, draw{sequence: s, logits: g.row(i)})
-		}
-		for i, gr := range filled {
-			logits := g.row(len(g.running) + i)
-			for n := range g.reqs[gr.request].N {
-				s := &sequence{Sequence: sample.NewSequence(gr.request, &g.reqs[gr.request], n), group: gr}
-				g.draws = append(g.draws, draw{sequence: s, logits: logits})
-			}
-		}
-		g.drawAll()
 		if err := g.advance(); err != nil {
 			return err
 		}
 	}
+}
+
+// compute runs the pass and draws the next tokens: on the backend if it can, or else
+// here.
+func (g *generation) compute() error {
+	if _, ok := g.decoder.Backend().(tensor.Sampler); ok {
+		return g.drawOnBackend()
+	}
+	n := len(g.pass.LogitRows) * g.shape.Vocab
+	g.logits = slices.Grow(g.logits[:0], n)[:n]
+	if err := g.decoder.Append(g.cache, &g.pass, g.logits); err != nil {
+		return err
+	}
+	g.drawAll()
+	return nil
 }
 
 // ownRows returns how many rows a completion of a request needs. Its last token
@@ -172,15 +186,7 @@ func (g *generation) plan() (filled []*group) {
 		}
 	}
 	g.filling = slices.Delete(g.filling, 0, len(filled))
-	n := len(p.LogitRows) * g.decoder.Config().Vocab
-	g.logits = slices.Grow(g.logits[:0], n)[:n]
 	return filled
-}
-
-// row returns the i-th row of the pass's logits.
-func (g *generation) row(i int) []float32 {
-	vocab := g.decoder.Config().Vocab
-	return g.logits[i*vocab : (i+1)*vocab]
 }
 
 // advance settles what was drawn: first for the running sequences, of which
@@ -237,8 +243,44 @@ func (g *generation) start(draws []draw) error {
 // draw is a token to draw, and the error if that failed.
 type draw struct {
 	sequence *sequence
-	logits   []float32
+	row      int // of the pass's logits
 	err      error
+}
+
+// drawOnBackend runs the pass and lets the backend draw from its logits, which are
+// not read.
+func (g *generation) drawOnBackend() error {
+	d := &g.device
+	d.Rows, d.Temperature, d.TopK, d.TopP, d.Uniform = d.Rows[:0], d.Temperature[:0], d.TopK[:0], d.TopP[:0], d.Uniform[:0]
+	for i := range g.draws {
+		s := g.draws[i].sequence
+		p := &g.reqs[s.group.request].Params
+		u := float32(0)
+		if p.Temperature > 0 {
+			u = min(float32(s.Uniform()), math.Nextafter32(1, 0))
+		}
+		d.Rows, d.Uniform = append(d.Rows, int32(g.draws[i].row)), append(d.Uniform, u)
+		d.Temperature = append(d.Temperature, float32(p.Temperature))
+		d.TopK, d.TopP = append(d.TopK, int32(min(p.TopK, g.shape.Vocab))), append(d.TopP, float32(p.TopP))
+	}
+	g.drawn = slices.Grow(g.drawn[:0], 3*len(d.Rows))[:3*len(d.Rows)]
+	if err := g.decoder.AppendDraw(g.cache, &g.pass, d, g.drawn); err != nil {
+		return err
+	}
+	if len(g.samplers) == 0 {
+		g.samplers = append(g.samplers, sample.NewSampler(g.vocab, g.config.EOS...))
+	}
+	sampler := g.samplers[0]
+	sampler.Version = g.version
+	for i := range g.draws {
+		s := g.draws[i].sequence
+		if id := int32(g.drawn[3*i]); id >= 0 {
+			sampler.Accept(s.Sequence, id, float64(g.drawn[3*i+1]), float64(g.drawn[3*i+2]))
+		} else {
+			g.draws[i].err = fmt.Errorf("token %d: the logits hold NaN or +Inf, or nothing above -Inf", len(s.Tokens()))
+		}
+	}
+	return nil
 }
 
 // drawGrain is the number of logits that are worth another goroutine: some
@@ -251,7 +293,7 @@ func (e *Engine) drawAll() {
 	if len(e.draws) == 0 {
 		return
 	}
-	workers := max(1, min(runtime.GOMAXPROCS(0), len(e.draws), len(e.draws)*len(e.draws[0].logits)/drawGrain))
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(e.draws), len(e.draws)*e.shape.Vocab/drawGrain))
 	for len(e.samplers) < workers {
 		e.samplers = append(e.samplers, sample.NewSampler(e.vocab, e.config.EOS...))
 	}
@@ -260,7 +302,7 @@ func (e *Engine) drawAll() {
 		s.Version = e.version
 		for i := next.Add(1) - 1; i < int64(len(e.draws)); i = next.Add(1) - 1 {
 			d := &e.draws[i]
-			d.err = s.Next(d.sequence.Sequence, d.logits)
+			d.err = s.Next(d.sequence.Sequence, e.logits[d.row*e.shape.Vocab:][:e.shape.Vocab])
 		}
 	}
 	var others sync.WaitGroup

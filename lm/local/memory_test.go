@@ -7,13 +7,14 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // counting is package cpu's backend, and counts the elements of its buffers
 // and how many matrices are packed.
 type counting struct {
-	tensor.Backend
+	*cpu.Backend
 	live, packs int
 }
 
@@ -27,23 +28,15 @@ func (c *counting) Free(b tensor.Buffer) {
 	c.Backend.Free(b)
 }
 
-func (c *counting) packer() tensor.Packer { return c.Backend.(tensor.Packer) }
-
-func (c *counting) PackedLen(f tensor.Format, n, k int) int { return c.packer().PackedLen(f, n, k) }
-
 func (c *counting) Pack(f tensor.Format, p tensor.Buffer, opB tensor.Op, n, k int, b tensor.Buffer) {
 	c.packs++
-	c.packer().Pack(f, p, opB, n, k, b)
-}
-
-func (c *counting) MatMulPacked(f tensor.Format, m, k int, alpha float32, a tensor.Buffer, beta float32, products ...tensor.Product) {
-	c.packer().MatMulPacked(f, m, k, alpha, a, beta, products...)
+	c.Backend.Pack(f, p, opB, n, k, b)
 }
 
 // Memory has the bound of the EngineConfig however much is asked for at once, and
 // is less if less is asked for.
 func TestMemoryIsBounded(t *testing.T) {
-	b := &counting{Backend: openCPU(t)}
+	b := &counting{Backend: openCPU(t).(*cpu.Backend)}
 	d := sharpDecoder(t, b)
 	weights := b.live
 	used := func(rows, requests int) int {
@@ -71,7 +64,7 @@ func TestMemoryIsBounded(t *testing.T) {
 
 // Static weights are laid out once until Refresh, others in every call.
 func TestStatic(t *testing.T) {
-	b := &counting{Backend: openCPU(t)}
+	b := &counting{Backend: openCPU(t).(*cpu.Backend)}
 	d := sharpDecoder(t, b)
 	weights, each := b.live, 7*tiny.Layers+1
 	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 4}}
@@ -103,7 +96,7 @@ func TestStatic(t *testing.T) {
 
 // One Free of a policy, and one of a student, gives back all that was allocated.
 func TestFreeReleasesAll(t *testing.T) {
-	b := &counting{Backend: openCPU(t)}
+	b := &counting{Backend: openCPU(t).(*cpu.Backend)}
 	r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 4}}
 	for _, adapters := range []bool{false, true} {
 		d := newDecoder(t, b, 5)

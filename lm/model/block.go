@@ -2,10 +2,11 @@ package model
 
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
-// mlp is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)) (Shazeer,
-// arXiv:2002.05202).
+// mlp is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)), or GeGLU with
+// gelu in silu's place (Shazeer, arXiv:2002.05202).
 type mlp struct {
 	Gate, Up, Down *linear
+	GELU           bool
 
 	gate, up tensor.Buffer
 }
@@ -13,20 +14,28 @@ type mlp struct {
 // Forward computes y [rows×dim] += mlp(x) from x [rows×dim].
 func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 	n := p.Rows * l.Gate.out()
-	l.gate, l.up = p.Arena.Take(n), p.Arena.Take(n)
+	l.gate, l.up = p.Arena.Half(n), p.Arena.Half(n)
 	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
-	act := p.Arena.Take(n)
-	p.Backend.SwiGLU(act, l.gate, l.up)
+	act := p.Arena.Half(n)
+	if l.GELU {
+		tensor.GeGLU(p.Backend, act, l.gate, l.up)
+	} else {
+		p.Backend.SwiGLU(act, l.gate, l.up)
+	}
 	l.Down.Forward(p, y, act, p.Rows, 1)
 }
 
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
 func (l *mlp) Backward(p *pass, dx, dy tensor.Buffer) {
-	dact := p.Arena.Take(p.Rows * l.Gate.out())
+	dact := p.Arena.Half(p.Rows * l.Gate.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
 	// The gradients take the place of the values they are computed from.
-	p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
+	if l.GELU {
+		tensor.GeGLUGrad(p.Backend, l.gate, l.up, dact, l.gate, l.up)
+	} else {
+		p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
+	}
 	l.Gate.Backward(p, dx, l.gate, p.Rows, 0)
 	l.Up.Backward(p, dx, l.up, p.Rows, 1)
 }
@@ -67,7 +76,7 @@ func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x tens
 
 // residual returns x + f(norm(x)).
 func (l *block) residual(p *pass, x tensor.Buffer, norm *rmsNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
-	z := p.Arena.Take(p.Rows * l.dim())
+	z := p.Arena.Half(p.Rows * l.dim())
 	norm.Forward(p, z, x, p.Rows)
 	y := x
 	if p.Keep {
@@ -83,7 +92,7 @@ func (l *block) residual(p *pass, x tensor.Buffer, norm *rmsNorm, f func(p *pass
 func (l *block) Backward(p *pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
 	l.backwardMLP(p, d)
-	dz := p.Arena.Take(p.Rows * l.dim())
+	dz := p.Arena.Half(p.Rows * l.dim())
 	l.Attention.Backward(p, dz, d)
 	l.AttnNorm.Backward(p, d, dz, p.Rows)
 	p.Arena.Release(before)
@@ -92,7 +101,7 @@ func (l *block) Backward(p *pass, d tensor.Buffer) {
 // backwardMLP is the part of Backward that ends at the residual after attention.
 func (l *block) backwardMLP(p *pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
-	dz := p.Arena.Take(p.Rows * l.dim())
+	dz := p.Arena.Half(p.Rows * l.dim())
 	l.MLP.Backward(p, dz, d)
 	l.MLPNorm.Backward(p, d, dz, p.Rows)
 	p.Arena.Release(before)

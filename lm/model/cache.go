@@ -44,10 +44,13 @@ func (d *Decoder) NewCache(rows int) *Cache {
 	}
 	c := &Cache{b: d.b, arena: newArena(d.b), slot: make([]bool, rows)}
 	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
-	size := d.b.CacheLen(c.decode.Cache)
+	size, alloc := tensor.CacheLen(d.b, c.decode.Cache), d.b.Alloc
+	if halves(d.b) {
+		alloc = func(n int) tensor.Buffer { return tensor.Alloc16(d.b, n) }
+	}
 	for range d.trunk.Blocks {
-		c.k = append(c.k, d.b.Alloc(size))
-		c.v = append(c.v, d.b.Alloc(size))
+		c.k = append(c.k, alloc(size))
+		c.v = append(c.v, alloc(size))
 	}
 	return c
 }
@@ -72,25 +75,69 @@ func (c *Cache) Rows() int { return c.decode.Cache.Rows }
 // error that names the entry, and then nothing is computed. After Append no
 // Backward can follow an earlier Forward. It panics if logits does not fit.
 func (d *Decoder) Append(c *Cache, s *CacheBatch, logits []float32) error {
-	if err := s.check(c, &d.cfg); err != nil {
-		return err
-	}
 	if len(logits) != len(s.LogitRows)*d.cfg.Vocab {
 		panic(fmt.Sprintf("model: %d rows of %d logits, but room for %d logits", len(s.LogitRows), d.cfg.Vocab, len(logits)))
+	}
+	x, err := d.append(c, s)
+	if err != nil {
+		return err
+	}
+	if len(s.LogitRows) == 0 {
+		return d.b.Sync()
+	}
+	return appended(s, d.head.Logits(&c.pass, x, s.LogitRows, logits))
+}
+
+// AppendDraw is Append that draws tokens in place of reading logits: draws.Rows are
+// indices of s.LogitRows, and drawn [len(draws.Rows)×3] is as tensor.Sampler writes
+// it: token, log-prob at its temperature, log-prob at temperature 1. It panics if the
+// backend is no tensor.Sampler.
+func (d *Decoder) AppendDraw(c *Cache, s *CacheBatch, draws *tensor.Draws, drawn []float32) error {
+	sampler, ok := d.b.(tensor.Sampler)
+	if !ok {
+		panic("model: AppendDraw on backend " + d.b.Name() + ", which draws no tokens (tensor.Sampler)")
+	}
+	if len(drawn) != 3*len(draws.Rows) {
+		panic(fmt.Sprintf("model: %d tokens to draw, but room for %d values, want 3 of each", len(draws.Rows), len(drawn)))
+	}
+	for i, r := range draws.Rows {
+		if r < 0 || int(r) >= len(s.LogitRows) {
+			return fmt.Errorf("model: token %d is drawn from logits %d, want 0 to %d", i, r, len(s.LogitRows)-1)
+		}
+	}
+	x, err := d.append(c, s)
+	if err != nil {
+		return err
+	}
+	if len(draws.Rows) == 0 {
+		return d.b.Sync()
+	}
+	return appended(s, d.b.Read(drawn, d.head.Draw(&c.pass, sampler, x, s.LogitRows, draws)))
+}
+
+// appended names the pass in an error.
+func appended(s *CacheBatch, err error) error {
+	if err != nil {
+		return fmt.Errorf("model: decoding pass over %d tokens: %w", len(s.Tokens), err)
+	}
+	return nil
+}
+
+// append computes the hidden states of a batch's tokens.
+func (d *Decoder) append(c *Cache, s *CacheBatch) (x tensor.Buffer, err error) {
+	if err := s.check(c, &d.cfg); err != nil {
+		return nil, err
 	}
 	d.targets = 0
 	c.arena.Reset()
 	p := &c.pass
 	p.Backend, p.Arena, p.Rows, p.Pos, p.Causal = d.b, c.arena, len(s.Tokens), s.Pos, true
-	x := c.arena.Take(p.Rows * d.cfg.Dim)
+	x = c.arena.Take(p.Rows * d.cfg.Dim)
 	d.trunk.Embed.Forward(p, x, s.Tokens)
 	for i, l := range d.trunk.Blocks {
 		x = l.Append(p, x, c, i, s)
 	}
-	if len(s.LogitRows) == 0 {
-		return d.b.Sync()
-	}
-	return d.head.Logits(p, x, s.LogitRows, logits)
+	return x, nil
 }
 
 // check returns an error that names the first invalid entry.

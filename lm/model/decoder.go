@@ -25,6 +25,7 @@ type Decoder struct {
 	lora   *LoRA // nil = none
 	shared bool  // the parameters are another decoder's
 	wanted wanted
+	read   []float32 // scratch
 
 	// Of the last Forward, for Backward.
 	pass    pass
@@ -62,7 +63,7 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 	if !cfg.TieEmbeddings {
 		out.W = m.matrix("lm_head.weight", cfg.Vocab, cfg.Dim, embeddingStd(cfg.Dim))
 	}
-	d.head = newHead(d.trunk.Norm, out)
+	d.head = newHead(m.b, d.trunk.Norm, out)
 	d.params = m.params
 	return d, nil
 }
@@ -121,15 +122,13 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 		d.dx = d.arena.Take(x.Len())
 	}
 	d.atHead = d.arena.Mark()
-	bl, be := d.head.Forward(&d.pass, x, rows, t.IDs, inverse(t.Temperature), entropy != nil, t.Candidates)
-	if err := d.b.Read(logp, bl); err != nil {
-		return err
+	out := d.head.Forward(&d.pass, x, rows, t.IDs, inverse(t.Temperature), entropy != nil, t.Candidates)
+	d.read = slices.Grow(d.read[:0], out.Len())[:out.Len()]
+	if err := d.b.Read(d.read, out); err != nil {
+		return fmt.Errorf("model: forward pass over %d tokens: %w", p.Rows(), err)
 	}
-	if entropy != nil {
-		if err := d.b.Read(entropy, be); err != nil {
-			return err
-		}
-	}
+	copy(logp, d.read)
+	copy(entropy, d.read[len(logp):])
 	if t.Candidates != nil {
 		if err := d.head.readCandidates(&d.pass, len(t.IDs)); err != nil {
 			return err
@@ -167,8 +166,9 @@ func (d *Decoder) begin(p *Pack, keep bool) {
 
 // Backward adds to the gradient of every parameter, given the gradients of a
 // loss with respect to the log-probs and entropies of the last Forward, and those
-// in its candidates' Grad; dentropy may be nil. It waits for the backend and returns its error. It
-// panics if it does not follow a Forward.
+// in its candidates' Grad; dentropy may be nil. It does not wait for the backend: an error is one that the
+// backend knows of by now, and others are returned by what reads next, such as the
+// optimiser step. It panics if it does not follow a Forward.
 func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 	if d.targets == 0 {
 		panic("model: Decoder.Backward without a Forward before it")
@@ -182,7 +182,15 @@ func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 	d.head.Backward(p, d.dx, dlogp, dentropy)
 	p.Arena.Release(d.atHead)
 	d.trunk.Backward(p, d.dx)
-	return d.b.Sync()
+	return backwardError(d.b, p)
+}
+
+// backwardError is what is known to have failed at the end of a backward pass.
+func backwardError(b tensor.Backend, p *pass) error {
+	if err := tensor.Err(b); err != nil {
+		return fmt.Errorf("model: backward pass over %d tokens: %w", p.Rows, err)
+	}
+	return nil
 }
 
 // Logits writes the logits after the given rows of the pack into logits
@@ -230,7 +238,7 @@ func (d *Decoder) TopK(p *Pack, rows []int32, temperature float64, c *Candidates
 // ActivationBytes returns the most memory, in bytes, that a pass of the decoder
 // has needed so far for activations and their gradients. Parameters and caches
 // are not included.
-func (d *Decoder) ActivationBytes() int { return 4 * d.arena.peak }
+func (d *Decoder) ActivationBytes() int { return d.arena.bytes() }
 
 // Freeze frees the gradients of all parameters, for a model that is not
 // trained: a reference policy or a teacher. Do not call Backward afterwards.

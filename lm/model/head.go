@@ -19,20 +19,18 @@ type head struct {
 	y, logits tensor.Buffer
 	stats     tensor.Buffer // [len(rows)×3]
 	aside     aside
-	top       []float32 // logits of a chunk
+	top       []float32    // logits of a chunk
+	draws     tensor.Draws // of a chunk
 }
 
-const (
-	chunkLogits = 4 << 20  // 16 MiB, so that they stay in the third-level cache
-	keptLogits  = 16 << 20 // 64 MiB
-)
-
-// newHead returns a head whose chunks hold about 4 Mi logits, but at least 64
-// rows, so that reading the projection's weights pays off. It keeps up to 16 Mi
-// logits, but at least one chunk.
-func newHead(norm *rmsNorm, out *linear) *head {
-	chunk := max(64, chunkLogits/out.out())
-	return &head{Norm: norm, Out: out, chunk: chunk, slots: max(1, keptLogits/(chunk*out.out()))}
+// newHead returns a head whose chunks hold about as many logits as the backend
+// computes at once (tensor.HeadSize), but at least 64 rows, so that reading the
+// projection's weights pays off. It keeps as many as the backend says, but at least
+// one chunk.
+func newHead(b tensor.Backend, norm *rmsNorm, out *linear) *head {
+	size, kept := tensor.HeadSize(b)
+	chunk := max(64, size/out.out())
+	return &head{Norm: norm, Out: out, chunk: chunk, slots: max(1, kept/(chunk*out.out()))}
 }
 
 // Forward computes the log-prob of the token ids[i] after row rows[i] of the
@@ -40,11 +38,13 @@ func newHead(norm *rmsNorm, out *linear) *head {
 // it also computes the entropy of each distribution; otherwise ent is nil. Rows
 // may repeat. The buffers are [len(rows)]. It keeps rows, ids and candidates until
 // Backward. c, if not nil, are computed too, up to readCandidates.
-func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool, c *Candidates) (logp, ent tensor.Buffer) {
+func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp float32, entropy bool, c *Candidates) (out tensor.Buffer) {
 	l.rows, l.ids, l.invTemp = rows, ids, invTemp
-	logp, l.stats = p.Arena.Take(len(rows)), p.Arena.Take(3*len(rows))
+	out = p.Arena.Take(resultLen(len(rows), entropy))
+	l.stats = p.Arena.Take(3 * len(rows))
+	logp, ent := part(p, out, 0, len(rows), 1), tensor.Buffer(nil)
 	if entropy {
-		ent = p.Arena.Take(len(rows))
+		ent = part(p, out, len(rows), 2*len(rows), 1)
 	}
 	l.setCandidates(p, len(rows), c)
 	l.gather(p, x, rows)
@@ -56,7 +56,15 @@ func (l *head) Forward(p *pass, x tensor.Buffer, rows, ids []int32, invTemp floa
 			l.forwardCandidates(p, logits, ids[from:to], from, to)
 		}
 	})
-	return logp, ent
+	return out
+}
+
+// resultLen is the length of Forward's result for n rows.
+func resultLen(n int, entropy bool) int {
+	if entropy {
+		return 2 * n
+	}
+	return n
 }
 
 // Backward adds to dx [·×dim] and to the parameters' gradients, from the
@@ -77,7 +85,7 @@ func (l *head) Backward(p *pass, dx tensor.Buffer, dlogp, dentropy []float32) {
 		}
 	}
 	dlp, dent := p.upload(dlogp), p.upload(dentropy)
-	dy := p.Arena.Take(m * dim)
+	dy := p.Arena.Half(m * dim)
 	last := (m - 1) / l.chunk
 	for c := last; c >= 0; c-- {
 		from, to := c*l.chunk, min((c+1)*l.chunk, m)
@@ -115,12 +123,37 @@ func (l *head) Logits(p *pass, x tensor.Buffer, rows []int32, dst []float32) (er
 	return err
 }
 
+// Draw draws tokens from the logits after the given rows of x: d.Rows are indices of
+// rows. It returns what tensor.Sampler writes.
+func (l *head) Draw(p *pass, s tensor.Sampler, x tensor.Buffer, rows []int32, d *tensor.Draws) tensor.Buffer {
+	vocab, n := l.Out.out(), 0
+	drawn := p.Arena.Take(3 * len(d.Rows))
+	l.gather(p, x, rows)
+	l.chunks(len(rows), func(from, to int) {
+		logits, first := l.project(p, from, to), n
+		for n < len(d.Rows) && int(d.Rows[n]) < to {
+			n++
+		}
+		if first == n {
+			return
+		}
+		l.draws.Rows = l.draws.Rows[:0]
+		for _, r := range d.Rows[first:n] {
+			l.draws.Rows = append(l.draws.Rows, r-int32(from))
+		}
+		l.draws.Temperature, l.draws.TopK = d.Temperature[first:n], d.TopK[first:n]
+		l.draws.TopP, l.draws.Uniform = d.TopP[first:n], d.Uniform[first:n]
+		s.Sample(part(p, drawn, first, n, 3), logits, vocab, &l.draws)
+	})
+	return drawn
+}
+
 // gather normalises the given rows of x into l.y and makes room for logits.
 func (l *head) gather(p *pass, x tensor.Buffer, rows []int32) {
 	m, dim := len(rows), l.Out.in()
 	z := p.Arena.Take(m * dim)
 	p.Backend.Gather(z, x, rows, dim)
-	l.y = p.Arena.Take(m * dim)
+	l.y = p.Arena.Half(m * dim)
 	l.Norm.Forward(p, l.y, z, m)
 	kept := l.chunk
 	if p.Keep {

@@ -33,12 +33,16 @@ type maker struct {
 	// is loaded.
 	randomHead bool
 	params     []*tensor.Param
+	views      []*tensor.Param // of rows
 }
 
 // matrix returns a parameter [rows×cols] drawn from a normal distribution. Its
 // random stream depends on the seed and on its place among the parameters.
 func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 	p := m.add(name, rows, cols)
+	if m.b != nil {
+		tensor.KeepWeight(m.b, p.Value)
+	}
 	if m.random {
 		r := rand.New(rand.NewPCG(m.seed, uint64(len(m.params))))
 		_ = writeValues(m.b, p.Value, func(part []float32) error {
@@ -49,6 +53,20 @@ func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 		})
 	}
 	return p
+}
+
+// rows returns rows [from, to) of a matrix as a parameter that shares its memory.
+func (m *maker) rows(p *tensor.Param, from, to int) *tensor.Param {
+	cols := p.Shape[1]
+	v := &tensor.Param{Name: p.Name, Shape: []int{to - from, cols}}
+	m.views = append(m.views, v)
+	if p.Value != nil {
+		v.Value = m.b.Slice(p.Value, from*cols, to*cols)
+	}
+	if p.Grad != nil {
+		v.Grad = m.b.Slice(p.Grad, from*cols, to*cols)
+	}
+	return v
 }
 
 // vector returns a parameter [n] whose elements are v, exempt from weight decay.

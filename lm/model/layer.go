@@ -103,7 +103,7 @@ func (l *adapter) out() int  { return l.B.Shape[0] }
 
 // forward computes y [rows×out] += from x [rows×in].
 func (l *adapter) forward(p *pass, y, x tensor.Buffer, rows int) {
-	l.h = p.Arena.Take(rows * l.rank())
+	l.h = p.Arena.Half(rows * l.rank())
 	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.rank(), l.in(), 1, x, l.A.Value, 0, l.h)
 	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.out(), l.rank(), l.Scale, l.h, l.B.Value, 1, y)
 }
@@ -112,7 +112,7 @@ func (l *adapter) forward(p *pass, y, x tensor.Buffer, rows int) {
 // dy [rows×out], given forward's x.
 func (l *adapter) backward(p *pass, dx, dy, x tensor.Buffer, rows int) {
 	before := p.Arena.Mark()
-	dh := p.Arena.Take(rows * l.rank())
+	dh := p.Arena.Half(rows * l.rank())
 	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.rank(), l.out(), l.Scale, dy, l.B.Value, 0, dh)
 	if l.B.Grad != nil {
 		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.out(), l.rank(), rows, l.Scale, dy, l.h, 1, l.B.Grad)
@@ -150,8 +150,9 @@ func (l *rmsNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 // layerNorm is y = (x − mean)/√(variance + eps)·w + bias, row by row (Ba,
 // Kiros & Hinton, arXiv:1607.06450).
 type layerNorm struct {
-	W, Bias *tensor.Param // [cols]
-	Eps     float64
+	W    *tensor.Param // [cols]
+	Bias *tensor.Param // [cols]; nil = none
+	Eps  float64
 
 	x, mean, inv tensor.Buffer
 }
@@ -159,20 +160,31 @@ type layerNorm struct {
 // Forward computes y [rows×cols] from x of the same shape.
 func (l *layerNorm) Forward(p *pass, y, x tensor.Buffer, rows int) {
 	l.x, l.mean, l.inv = x, p.Arena.Take(rows), p.Arena.Take(rows)
-	p.Backend.LayerNorm(y, l.mean, l.inv, x, l.W.Value, l.Bias.Value, rows, l.W.Shape[0], float32(l.Eps))
+	cols := l.W.Shape[0]
+	var bias tensor.Buffer
+	if l.Bias != nil {
+		bias = l.Bias.Value
+	} else {
+		bias = p.Arena.Zeros(cols)
+	}
+	tensor.LayerNorm(p.Backend, y, l.mean, l.inv, x, l.W.Value, bias, rows, cols, float32(l.Eps))
 }
 
 // Backward adds to the parameters' gradients and computes dx += from dy.
 func (l *layerNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	cols := l.W.Shape[0]
-	dw, dbias := l.W.Grad, l.Bias.Grad
+	dw := l.W.Grad
 	if dw == nil {
 		dw = p.Arena.Zeros(cols)
+	}
+	var dbias tensor.Buffer
+	if l.Bias != nil {
+		dbias = l.Bias.Grad
 	}
 	if dbias == nil {
 		dbias = p.Arena.Zeros(cols)
 	}
-	p.Backend.LayerNormGrad(dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
+	tensor.LayerNormGrad(p.Backend, dx, dw, dbias, dy, l.x, l.W.Value, l.mean, l.inv, rows, cols)
 }
 
 // embedding looks up the rows of a table.

@@ -4,7 +4,9 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // Pack lays out the weights of the decoder's matrix products once more, for
 // passes with few rows such as decoding, if the backend can ([tensor.Packer]);
-// else it does nothing. In tensor.FormatFloat32 results keep their bits, and the copy
+// else it does nothing. Nor does it in tensor.FormatFloat32 if the backend rounds what
+// it multiplies (tensor.PrecisionOf), because a copy that is not rounded would only take
+// more time. In tensor.FormatFloat32 results keep their bits, and the copy
 // takes as much memory as the weights. In tensor.FormatBFloat16 results are those of
 // rounded weights, and the copy takes half as much. The weights must not change
 // until Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
@@ -40,19 +42,25 @@ func (l *bert) linears() []*linear {
 	return all
 }
 
+func (l *modernBERT) linears() []*linear {
+	var all []*linear
+	for _, b := range l.Blocks {
+		all = append(all, b.Attention.Q, b.Attention.K, b.Attention.V, b.Attention.O, b.MLP.Gate, b.MLP.Up, b.MLP.Down)
+	}
+	return all
+}
+
 // Pack lays out the weights of the encoder's blocks once more, as [Decoder.Pack] does,
 // for an encoder that serves and is not trained: short inputs are classified in half
 // the time. The weights must not change until Free, and Forward panics.
 func (e *Encoder) Pack(f tensor.Format) {
-	if body, ok := e.body.(interface{ linears() []*linear }); ok {
-		packAll(e.b, f, body.linears())
-		e.packed = true
-	}
+	packAll(e.b, f, e.body.linears())
+	e.packed = true
 }
 
 func packAll(b tensor.Backend, f tensor.Format, all []*linear) {
 	packer, ok := b.(tensor.Packer)
-	if !ok {
+	if !ok || f == tensor.FormatFloat32 && tensor.PrecisionOf(b) != tensor.PrecisionFloat32 {
 		return
 	}
 	for _, l := range all {

@@ -55,7 +55,7 @@ func TestPack(t *testing.T) {
 // A packed encoder classifies with the same bits, cannot be trained, and gives its
 // memory back.
 func TestPackEncoder(t *testing.T) {
-	for _, style := range []model.Style{model.LlamaStyle, model.BERTStyle} {
+	for _, style := range []model.Style{model.LlamaStyle, model.BERTStyle, model.ModernBERTStyle} {
 		backend := &packingCounter{counting: counting{Backend: openCPU()}}
 		c := model.EncoderConfig{Config: model.Config{Vocab: 20, Dim: 16, Layers: 2, Heads: 2, KVHeads: 2, FF: 24, MaxSeq: 8}, Style: style, Classes: 3}
 		e, err := model.NewEncoder(backend, c, 1)

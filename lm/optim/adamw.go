@@ -45,17 +45,24 @@ func (c Config) Validate() error {
 
 // AdamW is Adam with decoupled weight decay (Loshchilov & Hutter,
 // arXiv:1711.05101), with the formulas of torch.optim.AdamW. It holds the state of
-// a set of parameters. One goroutine uses it at a time.
+// a set of parameters. A tensor.Updater takes the optimiser step over all of them in
+// two operations, and the host waits for it once; with other backends it is two
+// operations for each parameter, and two waits. One goroutine uses it at a time.
 type AdamW struct {
 	backend tensor.Backend
 	config  Config
 	params  []*tensor.Param // without the frozen ones
 	first   []tensor.Buffer // moments, one for each of params
 	second  []tensor.Buffer
-	norms   tensor.Buffer   // [len(params)] squared gradient norms
+	norms   tensor.Buffer   // [len(params)] squared gradient norms, or [1] the norm of all
 	norm    []tensor.Buffer // the elements of norms
 	squares []float32       // norms, read
 	steps   int
+
+	// For a backend that updates all tensors at once.
+	updater tensor.Updater // nil = the backend is none
+	tensors []tensor.AdamWTensor
+	grads   []tensor.Buffer
 }
 
 // NewAdamW returns an optimiser of params, whose buffers are b's; it leaves those
@@ -86,6 +93,14 @@ func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error
 		a.first = append(a.first, b.Alloc(p.Len()))
 		a.second = append(a.second, b.Alloc(p.Len()))
 	}
+	if a.updater, _ = b.(tensor.Updater); a.updater != nil {
+		a.norms, a.squares = b.Alloc(1), make([]float32, 1)
+		for i, p := range a.params {
+			a.tensors = append(a.tensors, tensor.AdamWTensor{P: p.Value, G: p.Grad, M: a.first[i], V: a.second[i], NoDecay: p.NoDecay})
+			a.grads = append(a.grads, p.Grad)
+		}
+		return a, nil
+	}
 	a.norms, a.squares = b.Alloc(len(a.params)), make([]float32, len(a.params))
 	for i := range a.params {
 		a.norm = append(a.norm, b.Slice(a.norms, i, i+1))
@@ -108,8 +123,8 @@ type Info struct {
 // clipping. The gradient buffers stay as they are.
 //
 // An error is either an invalid lr or maxNorm, after which nothing has changed,
-// or a failure of the backend in this or an earlier operation, after which
-// parameters and state may be half updated.
+// or a failure of the backend in this or an earlier operation, such as one of a
+// backward pass, after which parameters and state may be half updated.
 func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 	if !(lr >= 0) || math.IsInf(lr, 1) {
 		return Info{}, fmt.Errorf("optim: learning rate of step %d is %v, want it finite and ≥ 0", a.steps, lr)
@@ -117,16 +132,42 @@ func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 	if !(maxNorm >= 0) {
 		return Info{}, fmt.Errorf("optim: maximal gradient norm of step %d is %v, want it ≥ 0", a.steps, maxNorm)
 	}
-	norm, err := a.gradNorm()
-	if err != nil {
-		return Info{}, fmt.Errorf("optim: gradient norm: %w", err)
+	update := tensor.AdamW{
+		LR: lr, Beta1: a.config.Beta1, Beta2: a.config.Beta2, Eps: a.config.Eps, WeightDecay: a.config.WeightDecay,
+		Step: a.steps + 1, Scale: 1,
 	}
-	if math.IsNaN(norm) || math.IsInf(norm, 0) {
+	step := a.stepEach
+	if a.updater != nil {
+		step = a.stepAll
+	}
+	norm, err := step(&update, maxNorm)
+	if err != nil {
+		return Info{}, fmt.Errorf("optim: step %d: %w", update.Step, err)
+	}
+	if !finite(norm) {
 		return Info{GradNorm: norm, Skipped: true}, nil
 	}
 	a.steps++
-	update := tensor.AdamW{
-		LR: lr, Beta1: a.config.Beta1, Beta2: a.config.Beta2, Eps: a.config.Eps, Step: a.steps, Scale: 1,
+	return Info{GradNorm: norm}, nil
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// stepAll takes a step that clips on the backend's side, which the host waits for
+// once. It returns the gradient's norm; the backend has skipped one that is not
+// finite.
+func (a *AdamW) stepAll(update *tensor.AdamW, maxNorm float64) (float64, error) {
+	a.updater.Norm(a.norms, a.grads)
+	a.updater.UpdateAll(a.tensors, update, a.norms, maxNorm)
+	err := a.backend.Read(a.squares, a.norms)
+	return float64(a.squares[0]), err
+}
+
+// stepEach takes a step tensor by tensor.
+func (a *AdamW) stepEach(update *tensor.AdamW, maxNorm float64) (float64, error) {
+	norm, err := a.gradNorm()
+	if err != nil || !finite(norm) {
+		return norm, err
 	}
 	if maxNorm > 0 {
 		update.Scale = min(1, maxNorm/(norm+1e-6))
@@ -136,12 +177,9 @@ func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 		if p.NoDecay {
 			update.WeightDecay = 0
 		}
-		a.backend.AdamW(p.Value, p.Grad, a.first[i], a.second[i], &update)
+		a.backend.AdamW(p.Value, p.Grad, a.first[i], a.second[i], update)
 	}
-	if err := a.backend.Sync(); err != nil {
-		return Info{}, fmt.Errorf("optim: step %d: %w", a.steps, err)
-	}
-	return Info{GradNorm: norm}, nil
+	return norm, a.backend.Sync()
 }
 
 // gradNorm returns the global norm. The backend gives each parameter's sum of
@@ -149,9 +187,6 @@ func (a *AdamW) Step(lr, maxNorm float64) (Info, error) {
 func (a *AdamW) gradNorm() (float64, error) {
 	for i, p := range a.params {
 		a.backend.SumSquares(a.norm[i], p.Grad)
-	}
-	if err := a.backend.Sync(); err != nil {
-		return 0, err
 	}
 	if err := a.backend.Read(a.squares, a.norms); err != nil {
 		return 0, err

@@ -34,6 +34,9 @@ type golden struct {
 	}
 }
 
+// each is a backend that updates one tensor at a time.
+type each struct{ tensor.Backend }
+
 func TestAdamWGolden(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -43,6 +46,7 @@ func TestAdamWGolden(t *testing.T) {
 		{"float64", reference.New64(), 1e-7}, // the norm is read in float32
 		{"float32", reference.New(), 2e-6},
 		{"asynchronous", backendtest.NewAsync(reference.New()), 2e-6},
+		{"no tensor.Updater", each{reference.New()}, 2e-6},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkGolden(t, c.backend, c.tol) })
 	}
@@ -139,8 +143,11 @@ func TestFrozenParam(t *testing.T) {
 }
 
 func TestNonFiniteGradientIsSkipped(t *testing.T) {
-	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		b := reference.New()
+	for i, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.NaN(), math.Inf(1)} {
+		var b tensor.Backend = reference.New()
+		if i > 2 {
+			b = each{b}
+		}
 		p, q := newParam(b, "p", 2), newParam(b, "q", 1)
 		opt, err := optim.NewAdamW(b, []*tensor.Param{p, q}, optim.DefaultConfig())
 		require.NoError(t, err)
@@ -187,9 +194,13 @@ func TestResume(t *testing.T) {
 		}
 		return append(read(t, b, p.Value), read(t, b, q.Value)...)
 	}
-	want := run(reference.New(), false)
-	assert.Equal(t, want, run(reference.New(), true))
-	assert.Equal(t, want, run(backendtest.NewAsync(reference.New()), true))
+	for _, open := range []func() tensor.Backend{
+		func() tensor.Backend { return reference.New() },
+		func() tensor.Backend { return each{reference.New()} },
+		func() tensor.Backend { return backendtest.NewAsync(reference.New()) },
+	} {
+		assert.Equal(t, run(open(), false), run(open(), true))
+	}
 }
 
 func TestImportErrors(t *testing.T) {
@@ -216,8 +227,8 @@ func TestImportErrors(t *testing.T) {
 
 func TestBackendErrors(t *testing.T) {
 	boom := errors.New("boom")
-	// With one parameter a step is a SumSquares, a Read and an AdamW; Export
-	// is two Reads.
+	// A step is a Norm, an UpdateAll and a Read; Export of one parameter is two
+	// Reads.
 	for operation := range 3 {
 		b := backendtest.NewAsync(reference.New())
 		opt, err := optim.NewAdamW(b, []*tensor.Param{newParam(b, "p", 2)}, optim.DefaultConfig())

@@ -41,28 +41,12 @@ type Attention struct {
 	// otherwise it attends to all of them. It always attends to its whole
 	// prefix.
 	Causal bool
+	// Window, if it is not 0, lets a row attend only to rows of its segment that
+	// are at most Window rows away: row i to rows j with |i − j| ≤ Window, and with
+	// Causal also j ≤ i. It counts rows of the pack, not positions. No segment may
+	// have a prefix then.
+	Window int
 	// Scale ≥ 0 multiplies q·k, usually 1/√HeadDim.
-	Scale float32
-}
-
-// CacheShape is the shape of a pair of caches, one of keys and one of values.
-type CacheShape struct {
-	// Rows is the number of tokens whose keys and values they hold.
-	Rows int
-	// KVHeads and HeadDim are as in Attention.
-	KVHeads, HeadDim int
-}
-
-// Decode describes attention of new tokens to a KV cache: row i of q attends to
-// the cache rows in Ranges[i].
-type Decode struct {
-	Cache CacheShape
-	// Ranges[i] lists the cache rows that query row i attends to, for
-	// instance its prompt's and then its completion's. They hold at least one
-	// row in all.
-	Ranges [][]Range
-	// Heads and Scale are as in Attention.
-	Heads int
 	Scale float32
 }
 
@@ -81,11 +65,13 @@ type AdamW struct {
 	Scale float64
 }
 
-// Backend computes on its own buffers. Operations run in the order of the
-// calls, possibly after the call has returned. An error sticks: operations after
-// it may be skipped, Read returns it, and Sync returns and clears it. A wrong
-// shape, or a buffer of another backend, is a mistake of the caller and panics
-// at the call.
+// Backend computes on its own buffers. These are the operations that every
+// backend has; the package comment lists what it may implement beyond them.
+//
+// Operations run in the order of the calls, possibly after the call has returned.
+// An error sticks: operations after it may be skipped, Read returns it, and Sync
+// returns and clears it. [ErrDeviceLost] cannot be cleared. A wrong shape, or a
+// buffer of another backend, is a mistake of the caller and panics at the call.
 //
 // Matrices are dense and row-major. In comments, [r×c] is the shape of an
 // argument, "=" means that dst is overwritten, and "+=" that the result is added
@@ -93,13 +79,18 @@ type AdamW struct {
 // inputs give the same bits, whatever GOMAXPROCS is.
 //
 // A Backend keeps no slice and no struct that it is given: the caller may reuse
-// them when the call returns. One goroutine uses it at a time. A backend that
-// holds resources other than its buffers also implements io.Closer.
+// them when the call returns. The same index lists come many times in a row, since
+// every layer of a pass has those of the pass; a backend that copies them to a
+// device can compare and use its copy again. One goroutine uses a backend at a
+// time. A backend that holds resources other than its buffers also implements
+// io.Closer (see [Close]).
 type Backend interface {
 	// Name is the backend's registered name.
 	Name() string
 
-	// Alloc returns a zeroed buffer of n elements, which lives until Free.
+	// Alloc returns a zeroed buffer of n elements, which lives until Free. If
+	// there is no memory for it, [ErrOutOfMemory] sticks, and operations on the
+	// buffer fail with it again.
 	Alloc(n int) Buffer
 	// Free releases a buffer that Alloc returned, together with its slices.
 	Free(b Buffer)
@@ -148,15 +139,6 @@ type Backend interface {
 	// [rows×cols].
 	RMSNormGrad(dx, dw, dy, x, w, inv Buffer, rows, cols int)
 
-	// LayerNorm normalises each row of x [rows×cols]: y = (x − mean)·inv·w + bias
-	// with inv = 1/√(variance + eps), the variance divided by cols, and w and
-	// bias [cols]. mean and inv [rows] receive those of each row for the
-	// backward pass.
-	LayerNorm(y, mean, inv, x, w, bias Buffer, rows, cols int, eps float32)
-	// LayerNormGrad computes dx [rows×cols] +=, dw [cols] += and dbias [cols]
-	// += from dy [rows×cols].
-	LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv Buffer, rows, cols int)
-
 	// RoPE rotates, in place, the heads of each row of x
 	// [len(pos)×heads·headDim] by its position: elements i and i+headDim/2, as
 	// in Hugging Face's Llama, by the angle pos·freq[i] in radians, with freq
@@ -173,28 +155,11 @@ type Backend interface {
 	// what it is the gradient of.
 	AttendGrad(dq, dk, dv, dout, out, lse, q, k, v Buffer, a *Attention)
 
-	// CacheLen is the number of elements of a cache of shape s. Their layout is
-	// up to the backend: StoreCache writes it and AttendCache reads it.
-	CacheLen(s CacheShape) int
-	// StoreCache stores row i of the keys k and of the values v, both
-	// [len(slots)×kvHeads·headDim], in row slots[i] of the caches, which are of
-	// shape s. slots has no repeats.
-	StoreCache(kCache, vCache, k, v Buffer, slots []int32, s CacheShape)
-	// AttendCache computes attention of q [len(d.Ranges)×heads·headDim] to the
-	// caches, and writes it to out, of the same shape.
-	AttendCache(out, q, kCache, vCache Buffer, d *Decode)
-
 	// SwiGLU computes y = silu(gate)·up, elementwise.
 	SwiGLU(y, gate, up Buffer)
 	// SwiGLUGrad computes dgate = and dup = from dy. dgate may be gate's buffer,
 	// and dup up's.
 	SwiGLUGrad(dgate, dup, dy, gate, up Buffer)
-
-	// GELU computes y = x·Φ(x), elementwise, with Φ the standard normal
-	// distribution function itself, not its tanh approximation.
-	GELU(y, x Buffer)
-	// GELUGrad computes dx = from dy. dx may be x's buffer.
-	GELUGrad(dx, dy, x Buffer)
 
 	// LogProb reads logits [rows×vocab], one row for each of targets. Of the
 	// distribution softmax(invTemp·row) it writes the log-prob of the row's
@@ -210,46 +175,6 @@ type Backend interface {
 	// AdamW updates the parameters p and their moments m and v from the gradient
 	// g, all of the same length.
 	AdamW(p, g, m, v Buffer, o *AdamW)
-}
-
-// Format is how a packed matrix stores its elements.
-type Format int
-
-const (
-	// FormatFloat32 stores them as they are.
-	FormatFloat32 Format = iota
-	// FormatBFloat16 stores them rounded to the nearest bfloat16, ties to even.
-	// It has the range of a float32 and 8 bits of precision. It takes half the
-	// memory and half the time to read, which is what bounds products with few
-	// rows.
-	FormatBFloat16
-)
-
-// Packer is implemented by backends that multiply faster by a matrix that was
-// laid out for it beforehand. That pays where few rows are multiplied by the
-// same weights many times, as in decoding. A packed copy takes as much memory as
-// the matrix, or half of it in FormatBFloat16. A Backend that wraps another one
-// forwards these methods, or its users do without them.
-type Packer interface {
-	// PackedLen is the number of buffer elements that op(b) [k×n] takes when it
-	// is packed.
-	PackedLen(f Format, n, k int) int
-	// Pack writes op(b) [k×n], packed, into p [PackedLen(f, n, k)]. Only
-	// MatMulPacked can read it, with the same format.
-	Pack(f Format, p Buffer, opB Op, n, k int, b Buffer)
-	// MatMulPacked computes C [m×N] = alpha·a·P + beta·C for every product, with
-	// a [m×k] and P a packed matrix [k×N]. The bits are those of MatMul with the
-	// matrix that was packed, rounded to the format: a is not rounded, and sums
-	// are in float32 in every format. Several products with the same a take less
-	// time together than one by one.
-	MatMulPacked(f Format, m, k int, alpha float32, a Buffer, beta float32, products ...Product)
-}
-
-// Product is the right side and the result of a product by a packed matrix: P
-// holds a packed matrix [k×N], C is [m×N].
-type Product struct {
-	N    int
-	P, C Buffer
 }
 
 // Param is a tensor of a model: its values, the gradient that the backward

@@ -25,12 +25,28 @@
 //
 //	import _ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 //
-// Package cpu is the fast one, and package reference the slow one that defines
-// the right answer. To write a backend, implement Backend, call [Register] in
-// init, and test it with backendtest.Run. Beyond Backend it may implement
+// Package cpu is the fast one on a processor, and package reference the slow one
+// that defines the right answer. What [Open] takes besides the name chooses a device,
+// the precision of products and a memory limit.
+//
+// To write a backend, implement Backend, call [Register] in init, and test it with
+// backendtest.Run; docs/backends.md says in which order. Beyond Backend it may
+// implement, each of them for itself,
 //
 //   - [Packer], to multiply faster by matrices that do not change;
+//   - [LayerNormer], [GELUer], [GeGLUer] and [Tanher], for encoders;
+//   - [Cacher], to decode with a KV cache, and [Sampler], to draw tokens;
+//   - [Updater], for an optimiser step in a few operations;
+//   - [Precise] and [WeightKeeper], if it multiplies in less than float32;
+//   - [Allocator16], for activations and caches of half the size;
+//   - [HeadSizer], for larger chunks of logits;
+//   - [ErrReporter], if its operations fail after their call;
 //   - io.Closer, if it holds resources other than its buffers.
+//
+// Users need not ask for them: for most there is a function of the same name, such
+// as [LayerNorm] or [AttendCache], that calls the backend's own or else composes the
+// operation of those in Backend, or computes it on the host. A Backend that wraps
+// another one implements the interfaces by these functions, or does without them.
 //
 // Examples are in example_test.go.
 package tensor

@@ -12,6 +12,9 @@
 //	}
 //	emit(seq.Completion())
 //
+// An engine whose logits stay on a device draws there, with the sequence's
+// [Sequence.Uniform], and hands the token to [Sampler.Accept].
+//
 // Each sequence has its own stream of random numbers, made of the request's Stream
 // and the sample's index, and takes one number per token. So a sample depends only
 // on its logits, not on what it is batched with.

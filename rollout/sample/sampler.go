@@ -64,12 +64,22 @@ func (s *Sampler) Next(q *Sequence, logits []float32) error {
 	if t != 0 && t != 1 {
 		logp = (float64(logits[token])-top)/t - math.Log(total)
 	}
+	s.Accept(q, token, logp, unit)
+	return nil
+}
+
+// Accept is Next with a token that was drawn elsewhere, by the sequence's parameters
+// and [Sequence.Uniform]. logp is its log-prob at the temperature, before top-k and
+// top-p, and unit that at temperature 1. It panics if the sequence is done.
+func (s *Sampler) Accept(q *Sequence, token int32, logp, unit float64) {
+	if q.done {
+		panic("sample: Accept for a sequence that is done")
+	}
 	if len(q.c.Tokens) == 0 {
 		q.c.FirstVersion = s.Version
 	}
 	q.c.LastVersion = s.Version
 	q.add(token, s.vocab.Bytes(token), logp, unit, slices.Contains(s.eos, token))
-	return nil
 }
 
 // notFinite returns the error of logits whose weights have no finite sum.
@@ -91,7 +101,7 @@ func (s *Sampler) weigh(logits []float32, top, scale float64) float64 {
 
 // draw draws a token by the weights, whose sum is total, after truncation.
 func (s *Sampler) draw(q *Sequence, total float64) int32 {
-	u := q.uniform()
+	u := q.Uniform()
 	ids, ok := s.truncate(q.params.TopK, q.params.TopP, total)
 	if !ok {
 		return int32(pick(s.weights, u*total))

@@ -105,5 +105,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// uniform returns the next number of the stream, in [0, 1).
-func (q *Sequence) uniform() float64 { return float64(q.random.Uint64()>>11) / (1 << 53) }
+// Uniform returns the next number of the sequence's stream, in [0, 1), for who draws
+// its next token without [Sampler.Next]. That takes one for each token, and none at
+// temperature 0.
+func (q *Sequence) Uniform() float64 { return float64(q.random.Uint64()>>11) / (1 << 53) }

@@ -12,7 +12,9 @@ import (
 // Async is a tensor.Backend that checks and copies its arguments at the call and
 // runs the operations later, in order, on another goroutine. After an error it
 // skips operations until Sync has returned the error. The goroutine ends
-// whenever the queue is empty, so none is left after Sync.
+// whenever the queue is empty, so none is left after Sync. It implements the optional
+// interfaces that a device would; the inner backend must be a tensor.Sampler and a
+// tensor.Updater where these are called.
 type Async struct {
 	inner tensor.Backend
 
@@ -32,8 +34,16 @@ type task struct {
 }
 
 var (
-	_ tensor.Backend = (*Async)(nil)
-	_ Faulty         = (*Async)(nil)
+	_ tensor.Backend     = (*Async)(nil)
+	_ tensor.LayerNormer = (*Async)(nil)
+	_ tensor.GELUer      = (*Async)(nil)
+	_ tensor.GeGLUer     = (*Async)(nil)
+	_ tensor.Cacher      = (*Async)(nil)
+	_ tensor.Sampler     = (*Async)(nil)
+	_ tensor.Updater     = (*Async)(nil)
+	_ tensor.Allocator16 = (*Async)(nil)
+	_ tensor.ErrReporter = (*Async)(nil)
+	_ Faulty             = (*Async)(nil)
 )
 
 // NewAsync returns a backend that computes on inner. The caller must not use
@@ -63,6 +73,13 @@ func (b *Async) Sync() error {
 		err = innerErr
 	}
 	return err
+}
+
+// Err returns the sticky error, if an operation has failed so far.
+func (b *Async) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
 }
 
 // wait returns when the queue is empty.
@@ -178,11 +195,18 @@ func (b *Async) do(run func(inner []tensor.Buffer), bufs ...tensor.Buffer) {
 }
 
 // Alloc returns a zeroed buffer of n elements.
-func (b *Async) Alloc(n int) tensor.Buffer {
+func (b *Async) Alloc(n int) tensor.Buffer { return b.alloc(n, b.inner.Alloc) }
+
+// Alloc16 returns a zeroed buffer of n elements of 16 bits.
+func (b *Async) Alloc16(n int) tensor.Buffer {
+	return b.alloc(n, func(n int) tensor.Buffer { return tensor.Alloc16(b.inner, n) })
+}
+
+func (b *Async) alloc(n int, alloc func(n int) tensor.Buffer) tensor.Buffer {
 	shape.Alloc(n)
 	h := &handle{owner: b, n: n}
 	h.root = h
-	b.enqueue(task{memory: true, run: func() { h.inner = b.inner.Alloc(n) }})
+	b.enqueue(task{memory: true, run: func() { h.inner = alloc(n) }})
 	return h
 }
 

@@ -84,7 +84,7 @@ func (b *Async) RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int)
 func (b *Async) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int, eps float32) {
 	shape.LayerNorm(y, mean, inv, x, w, bias, rows, cols)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.LayerNorm(in[0], in[1], in[2], in[3], in[4], in[5], rows, cols, eps)
+		tensor.LayerNorm(b.inner, in[0], in[1], in[2], in[3], in[4], in[5], rows, cols, eps)
 	}, y, mean, inv, x, w, bias)
 }
 
@@ -92,7 +92,7 @@ func (b *Async) LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int
 func (b *Async) LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv tensor.Buffer, rows, cols int) {
 	shape.LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv, rows, cols)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.LayerNormGrad(in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], rows, cols)
+		tensor.LayerNormGrad(b.inner, in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], rows, cols)
 	}, dx, dw, dbias, dy, x, w, mean, inv)
 }
 
@@ -128,14 +128,14 @@ func cloneAttention(a *tensor.Attention) *tensor.Attention {
 }
 
 // CacheLen is the inner backend's.
-func (b *Async) CacheLen(s tensor.CacheShape) int { return b.inner.CacheLen(s) }
+func (b *Async) CacheLen(s tensor.CacheShape) int { return tensor.CacheLen(b.inner, s) }
 
 // StoreCache queues the operation.
 func (b *Async) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
 	shape.StoreCache(b.CacheLen(s), kCache, vCache, k, v, slots, s)
 	slots = slices.Clone(slots)
 	b.do(func(in []tensor.Buffer) {
-		b.inner.StoreCache(in[0], in[1], in[2], in[3], slots, s)
+		tensor.StoreCache(b.inner, in[0], in[1], in[2], in[3], slots, s)
 	}, kCache, vCache, k, v)
 }
 
@@ -148,7 +148,7 @@ func (b *Async) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Deco
 		c.Ranges[i] = slices.Clone(ranges)
 	}
 	b.do(func(in []tensor.Buffer) {
-		b.inner.AttendCache(in[0], in[1], in[2], in[3], &c)
+		tensor.AttendCache(b.inner, in[0], in[1], in[2], in[3], &c)
 	}, out, q, kCache, vCache)
 }
 
@@ -166,16 +166,42 @@ func (b *Async) SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	}, dgate, dup, dy, gate, up)
 }
 
+// GeGLU queues the operation.
+func (b *Async) GeGLU(y, gate, up tensor.Buffer) {
+	shape.GeGLU(y, gate, up)
+	b.do(func(in []tensor.Buffer) { tensor.GeGLU(b.inner, in[0], in[1], in[2]) }, y, gate, up)
+}
+
+// GeGLUGrad queues the operation.
+func (b *Async) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.GeGLUGrad(dgate, dup, dy, gate, up)
+	b.do(func(in []tensor.Buffer) {
+		tensor.GeGLUGrad(b.inner, in[0], in[1], in[2], in[3], in[4])
+	}, dgate, dup, dy, gate, up)
+}
+
+// Tanh queues the operation.
+func (b *Async) Tanh(y, x tensor.Buffer) {
+	shape.Tanh(y, x)
+	b.do(func(in []tensor.Buffer) { tensor.Tanh(b.inner, in[0], in[1]) }, y, x)
+}
+
+// TanhGrad queues the operation.
+func (b *Async) TanhGrad(dx, dy, y tensor.Buffer) {
+	shape.TanhGrad(dx, dy, y)
+	b.do(func(in []tensor.Buffer) { tensor.TanhGrad(b.inner, in[0], in[1], in[2]) }, dx, dy, y)
+}
+
 // GELU queues the operation.
 func (b *Async) GELU(y, x tensor.Buffer) {
 	shape.GELU(y, x)
-	b.do(func(in []tensor.Buffer) { b.inner.GELU(in[0], in[1]) }, y, x)
+	b.do(func(in []tensor.Buffer) { tensor.GELU(b.inner, in[0], in[1]) }, y, x)
 }
 
 // GELUGrad queues the operation.
 func (b *Async) GELUGrad(dx, dy, x tensor.Buffer) {
 	shape.GELUGrad(dx, dy, x)
-	b.do(func(in []tensor.Buffer) { b.inner.GELUGrad(in[0], in[1], in[2]) }, dx, dy, x)
+	b.do(func(in []tensor.Buffer) { tensor.GELUGrad(b.inner, in[0], in[1], in[2]) }, dx, dy, x)
 }
 
 // LogProb queues the operation.
@@ -201,4 +227,36 @@ func (b *Async) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
 	shape.AdamW(p, g, m, v, o)
 	c := *o
 	b.do(func(in []tensor.Buffer) { b.inner.AdamW(in[0], in[1], in[2], in[3], &c) }, p, g, m, v)
+}
+
+// Sample queues the operation.
+func (b *Async) Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) {
+	shape.Sample(drawn, logits, vocab, d)
+	c := tensor.Draws{
+		Rows: slices.Clone(d.Rows), Temperature: slices.Clone(d.Temperature), TopK: slices.Clone(d.TopK),
+		TopP: slices.Clone(d.TopP), Uniform: slices.Clone(d.Uniform),
+	}
+	b.do(func(in []tensor.Buffer) { b.inner.(tensor.Sampler).Sample(in[0], in[1], vocab, &c) }, drawn, logits)
+}
+
+// Norm queues the operation.
+func (b *Async) Norm(norm tensor.Buffer, xs []tensor.Buffer) {
+	shape.Norm(norm, xs)
+	b.do(func(in []tensor.Buffer) { b.inner.(tensor.Updater).Norm(in[0], in[1:]) }, slices.Concat([]tensor.Buffer{norm}, xs)...)
+}
+
+// UpdateAll queues the operation.
+func (b *Async) UpdateAll(tensors []tensor.AdamWTensor, o *tensor.AdamW, norm tensor.Buffer, maxNorm float64) {
+	shape.UpdateAll(tensors, o, norm, maxNorm)
+	c, list, bufs := *o, slices.Clone(tensors), []tensor.Buffer{norm}
+	for _, t := range tensors {
+		bufs = append(bufs, t.P, t.G, t.M, t.V)
+	}
+	b.do(func(in []tensor.Buffer) {
+		for i := range list {
+			t := in[1+4*i:]
+			list[i].P, list[i].G, list[i].M, list[i].V = t[0], t[1], t[2], t[3]
+		}
+		b.inner.(tensor.Updater).UpdateAll(list, &c, in[0], maxNorm)
+	}, bufs...)
 }

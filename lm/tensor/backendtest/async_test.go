@@ -18,6 +18,28 @@ func TestAsync(t *testing.T) {
 	backendtest.Run(t, func() tensor.Backend { return backendtest.NewAsync(reference.New()) })
 }
 
+// core is a backend without any of the optional interfaces.
+type core struct{ tensor.Backend }
+
+// TestFallbacks: package tensor replaces what a backend does without.
+func TestFallbacks(t *testing.T) {
+	backendtest.Run(t, func() tensor.Backend { return core{reference.New()} })
+}
+
+func TestCounter(t *testing.T) {
+	b := backendtest.NewCounter(reference.New())
+	x := b.Alloc(4)
+	b.Fill(x, 1)
+	b.Axpy(x, 2, b.Alloc(4))
+	b.Write(x, make([]float32, 4))
+	require.NoError(t, b.Read(make([]float32, 3), b.Slice(x, 0, 3)))
+	require.NoError(t, b.Sync())
+	b.Free(x)
+	assert.Equal(t, 1, b.Of("Axpy"))
+	assert.Equal(t, backendtest.Counts{Calls: 2, Reads: 1, ReadElements: 3, Writes: 1, WriteElements: 4, Syncs: 1, Allocs: 2, Frees: 1}, b.Take())
+	assert.Equal(t, backendtest.Counts{}, b.Take())
+}
+
 func TestAsyncStrictness(t *testing.T) {
 	b := backendtest.NewAsync(reference.New())
 	x, freed := b.Alloc(4), b.Alloc(1)

@@ -9,12 +9,14 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-// layouts are packed batches: how many rows, and the segments in them.
-var layouts = []struct {
+// layout is a packed batch: how many rows, and the segments in them.
+type layout struct {
 	name     string
 	rows     int
 	segments []tensor.Segment
-}{
+}
+
+var layouts = []layout{
 	{"no rows", 0, nil},
 	{"one row", 1, []tensor.Segment{{Start: 0, End: 1, Prefix: -1}}},
 	{"one sequence", 37, []tensor.Segment{{Start: 0, End: 37, Prefix: -1}}},
@@ -27,6 +29,7 @@ var layouts = []struct {
 		{Start: 0, End: 17, Prefix: -1}, {Start: 17, End: 18, Prefix: 0}, {Start: 18, End: 18, Prefix: 0}, {Start: 18, End: 34, Prefix: 0},
 		{Start: 34, End: 39, Prefix: -1}, {Start: 39, End: 50, Prefix: 4}, {Start: 50, End: 60, Prefix: 4},
 	}},
+	{"long sequences", 333, []tensor.Segment{{Start: 0, End: 200, Prefix: -1}, {Start: 200, End: 333, Prefix: -1}}},
 	{"a long prompt", 180, []tensor.Segment{
 		{Start: 0, End: 100, Prefix: -1}, {Start: 100, End: 133, Prefix: 0}, {Start: 133, End: 180, Prefix: 0},
 	}},
@@ -38,37 +41,61 @@ var headings = [][3]int{{1, 1, 8}, {2, 2, 3}, {4, 2, 16}, {6, 1, 5}, {3, 3, 64}}
 // attend multiplies queries by spread: scores have that standard deviation.
 func attend(e *env, spread float64) {
 	for _, l := range layouts {
-		for _, h := range headings {
+		for i, h := range headings {
+			if l.rows > 200 && i != 2 {
+				continue // it takes long
+			}
 			for _, causal := range []bool{true, false} {
-				heads, kvHeads, dim := h[0], h[1], h[2]
-				name := fmt.Sprintf(": %s, heads %d/%d of %d, causal=%v", l.name, heads, kvHeads, dim, causal)
-				attention := func() *tensor.Attention {
-					return &tensor.Attention{
-						Segments: append([]tensor.Segment(nil), l.segments...),
-						Heads:    heads, KVHeads: kvHeads, HeadDim: dim,
-						Causal: causal, Scale: invSqrt(dim),
-					}
-				}
-				q := e.buffer(e.normal(l.rows*heads*dim, spread))
-				k, v := e.random(l.rows*kvHeads*dim), e.random(l.rows*kvHeads*dim)
-				out, lse := e.random(l.rows*heads*dim), e.random(l.rows*heads)
-				a := attention()
-				e.Attend(out, lse, q, k, v, a)
-				clear(a.Segments)
-				e.keep("Attend out"+name, out)
-				e.keep("Attend lse"+name, lse)
-
-				dout := e.random(l.rows * heads * dim)
-				dq, dk, dv := e.random(l.rows*heads*dim), e.random(l.rows*kvHeads*dim), e.random(l.rows*kvHeads*dim)
-				a = attention()
-				e.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
-				clear(a.Segments)
-				e.keep("AttendGrad dq"+name, dq)
-				e.keep("AttendGrad dk"+name, dk)
-				e.keep("AttendGrad dv"+name, dv)
+				attendOnce(e, spread, l, tensor.Attention{Heads: h[0], KVHeads: h[1], HeadDim: h[2], Causal: causal})
 			}
 		}
 	}
+}
+
+// attendWindow lets windows reach less far than a block of a kernel, further, and
+// beyond every sequence.
+func attendWindow(e *env) {
+	for _, l := range layouts {
+		if l.rows < 2 || slices.ContainsFunc(l.segments, func(s tensor.Segment) bool { return s.Prefix >= 0 }) {
+			continue
+		}
+		for _, h := range headings[1:4] {
+			for _, causal := range []bool{true, false} {
+				for _, window := range []int{1, 7, 40, math.MaxInt} {
+					attendOnce(e, 1, l, tensor.Attention{Heads: h[0], KVHeads: h[1], HeadDim: h[2], Causal: causal, Window: window})
+				}
+			}
+		}
+	}
+}
+
+// attendOnce completes a, computes it forward and back, and keeps the results.
+func attendOnce(e *env, spread float64, l layout, a tensor.Attention) {
+	a.Segments, a.Scale = l.segments, invSqrt(a.HeadDim)
+	queries, keys := l.rows*a.Heads*a.HeadDim, l.rows*a.KVHeads*a.HeadDim
+	name := fmt.Sprintf(": %s, heads %d/%d of %d, causal=%v, window=%d", l.name, a.Heads, a.KVHeads, a.HeadDim, a.Causal, a.Window)
+	attention := func() *tensor.Attention {
+		c := a
+		c.Segments = slices.Clone(a.Segments)
+		return &c
+	}
+	q := e.buffer(e.normal(queries, spread))
+	k, v := e.random(keys), e.random(keys)
+	out, lse := e.random(queries), e.random(l.rows*a.Heads)
+	given := attention()
+	e.Attend(out, lse, q, k, v, given)
+	clear(given.Segments)
+	e.keep("Attend out"+name, out)
+	e.keep("Attend lse"+name, lse)
+
+	dout := e.random(queries)
+	dq, dk, dv := e.random(queries), e.random(keys), e.random(keys)
+	given = attention()
+	e.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, given)
+	clear(given.Segments)
+	e.keep("AttendGrad dq"+name, dq)
+	e.keep("AttendGrad dk"+name, dk)
+	e.keep("AttendGrad dv"+name, dv)
 }
 
 // decodings are the ranges of queries: alone, of completions that share
@@ -122,16 +149,16 @@ func attendCache(e *env) {
 					slots = append(slots, int32(r))
 				}
 			}
-			size, row := e.CacheLen(cache), cache.KVHeads*cache.HeadDim
+			size, row := tensor.CacheLen(e.Backend, cache), cache.KVHeads*cache.HeadDim
 			k, v := e.nan(size), e.nan(size)
 			// In two parts, the second of which begins in the middle.
 			for _, part := range [][]int32{slots[:len(slots)/3], slots[len(slots)/3:]} {
 				kept := slices.Clone(part)
-				e.StoreCache(k, v, e.random(len(part)*row), e.random(len(part)*row), kept, cache)
+				tensor.StoreCache(e.Backend, k, v, e.random(len(part)*row), e.random(len(part)*row), kept, cache)
 				clear(kept)
 			}
 			out := e.nan(len(ranges) * heads * cache.HeadDim)
-			e.AttendCache(out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Ranges: ranges, Heads: heads, Scale: invSqrt(cache.HeadDim)})
+			tensor.AttendCache(e.Backend, out, e.random(out.Len()), k, v, &tensor.Decode{Cache: cache, Ranges: ranges, Heads: heads, Scale: invSqrt(cache.HeadDim)})
 			for _, s := range ranges {
 				clear(s)
 			}

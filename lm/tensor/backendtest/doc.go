@@ -10,9 +10,12 @@
 // Run compares every operation with [reference.New64], on random inputs of odd
 // and empty sizes that lie between guards which no operation may touch. It
 // checks that the bits do not depend on GOMAXPROCS, that the caller's slices are
-// not kept, and that misuse panics at the call. If the backend implements
-// [Faulty], it checks that errors stick until Sync; if it implements
-// tensor.Packer, that packed products have MatMul's bits.
+// not kept, that misuse panics at the call, and that the backend can be closed.
+// Errors are judged by the precision that the backend says it has
+// (tensor.PrecisionOf). If the backend implements [Faulty], it checks that errors
+// stick until Sync; if it implements tensor.Packer, that packed products have
+// MatMul's bits; if tensor.Sampler, that every token is the one its random number
+// points at.
 //
 // [Async] runs any backend behind a queue, with buffers that are mere handles.
 // Code whose tests pass on Async assumes neither that a buffer is a Go slice nor

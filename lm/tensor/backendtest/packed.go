@@ -14,7 +14,7 @@ import (
 // testPacked compares products by packed matrices with MatMul by the rounded
 // matrix, bit for bit.
 func testPacked(t *testing.T, open func() tensor.Backend) {
-	if _, ok := open().(tensor.Packer); !ok {
+	if _, ok := opened(t, open).(tensor.Packer); !ok {
 		t.Skip("the backend is no tensor.Packer")
 	}
 	for _, f := range []tensor.Format{tensor.FormatFloat32, tensor.FormatBFloat16} {

@@ -2,10 +2,10 @@ package backendtest
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -20,20 +20,39 @@ type Faulty interface {
 	FailAfter(n int, err error)
 }
 
-// Run checks that the backends that open returns behave as tensor.Backend
-// says; open is called many times. Run changes GOMAXPROCS for a while, so the
+// Run checks that the backends that open returns behave as tensor.Backend says,
+// and as those of the optional interfaces that they implement; for the others it
+// tests what package tensor does instead. open is called many times. Results may
+// differ from the reference by what the backend's precision allows
+// (tensor.PrecisionOf). Run changes GOMAXPROCS for a while, so the
 // calling test must not be parallel. It does not look for goroutines that are
 // left behind: go.uber.org/goleak does, in the caller's TestMain.
 func Run(t *testing.T, open func() tensor.Backend) {
+	b := open()
+	if err := tensor.Close(b); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
 	for _, w := range workloads() {
 		t.Run(w.name, func(t *testing.T) {
+			if w.needs != nil && !w.needs(b) {
+				t.Skip("the backend does without")
+			}
 			for _, err := range check(open, w) {
 				t.Error(err)
 			}
 		})
 	}
+	t.Run("Sample", func(t *testing.T) {
+		if _, ok := b.(tensor.Sampler); !ok {
+			t.Skip("the backend is no tensor.Sampler")
+		}
+		for _, err := range checkSample(open) {
+			t.Error(err)
+		}
+	})
 	t.Run("packed", func(t *testing.T) { testPacked(t, open) })
 	t.Run("memory", func(t *testing.T) { testMemory(t, open) })
+	t.Run("close", func(t *testing.T) { testClose(t, open) })
 	t.Run("misuse", func(t *testing.T) { testMisuse(t, open) })
 	t.Run("errors", func(t *testing.T) { testErrors(t, open) })
 }
@@ -42,26 +61,40 @@ func Run(t *testing.T, open func() tensor.Backend) {
 // the results for comparison between backends.
 type workload struct {
 	name string
-	// tol bounds the error of an element, as a share of the largest
-	// magnitude in its result.
-	tol float64
-	run func(e *env)
+	// tol bounds the error of an element, as a share of the largest magnitude in
+	// its result, in float32. rounded does in tensor.PrecisionTF32 and
+	// PrecisionBFloat16, if the operations round their inputs then.
+	tol     float64
+	run     func(e *env)
+	rounded [2]float64
+	// needs says whether a backend has the operations; nil = all have.
+	needs func(b tensor.Backend) bool
+}
+
+// tolerance returns the bound for a precision.
+func (w workload) tolerance(p tensor.Precision) float64 {
+	if p == tensor.PrecisionFloat32 {
+		return w.tol
+	}
+	return max(w.tol, w.rounded[p-tensor.PrecisionTF32])
 }
 
 // check compares w's results with the reference, and their bits for several
 // GOMAXPROCS.
 func check(open func() tensor.Backend, w workload) []error {
-	want, err := execute(reference.New64(), w)
+	want, err := expected(w)
 	if err != nil {
 		return []error{err}
 	}
-	got, err := execute(open(), w)
+	b := open()
+	tol := w.tolerance(tensor.PrecisionOf(b))
+	got, err := execute(b, w)
 	if err != nil {
 		return []error{err}
 	}
 	var errs []error
 	for i, r := range want {
-		if err := near(got[i].values, r.values, w.tol); err != nil {
+		if err := near(got[i].values, r.values, tol); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
 		}
 	}
@@ -80,6 +113,21 @@ func check(open func() tensor.Backend, w workload) []error {
 		}
 	}
 	return errs
+}
+
+// expectations are the reference's results by the name of the workload, which they
+// depend on alone: a program that tests several backends computes them once.
+var expectations sync.Map
+
+func expected(w workload) ([]result, error) {
+	if want, ok := expectations.Load(w.name); ok {
+		return want.([]result), nil
+	}
+	want, err := execute(reference.New64(), w)
+	if err == nil {
+		expectations.Store(w.name, want)
+	}
+	return want, err
 }
 
 // near returns an error at the first element of got that is further from
@@ -146,20 +194,19 @@ func execute(b tensor.Backend, w workload) ([]result, error) {
 	if e.err != nil {
 		return nil, fmt.Errorf("read: %w", e.err)
 	}
-	return e.results, closeBackend(b)
-}
-
-// closeBackend closes b if it is an io.Closer.
-func closeBackend(b tensor.Backend) error {
-	if c, ok := b.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
+	return e.results, tensor.Close(b)
 }
 
 // buffer returns a buffer that holds x, between guards.
-func (e *env) buffer(x []float32) tensor.Buffer {
-	whole := e.Alloc(len(x) + 2*guard)
+func (e *env) buffer(x []float32) tensor.Buffer { return e.guarded(x, e.Alloc) }
+
+// half is buffer with elements of 16 bits.
+func (e *env) half(x []float32) tensor.Buffer {
+	return e.guarded(x, func(n int) tensor.Buffer { return tensor.Alloc16(e.Backend, n) })
+}
+
+func (e *env) guarded(x []float32, alloc func(n int) tensor.Buffer) tensor.Buffer {
+	whole := alloc(len(x) + 2*guard)
 	e.Fill(whole, float32(math.NaN()))
 	e.wholes = append(e.wholes, whole)
 	b := e.Slice(whole, guard, guard+len(x))

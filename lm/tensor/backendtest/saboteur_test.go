@@ -12,7 +12,7 @@ import (
 
 // base is a correct backend to which each saboteur adds a bug that a real
 // backend could have.
-type base struct{ tensor.Backend }
+type base struct{ *reference.Backend[float32] }
 
 // TestSuiteFindsBugs: the suite is worth something only if it rejects
 // backends that are wrong.
@@ -26,11 +26,17 @@ func TestSuiteFindsBugs(t *testing.T) {
 		"RMSNorm":                func(b base) tensor.Backend { return overwritesGradient{b} },
 		"LayerNorm":              func(b base) tensor.Backend { return sampleVariance{b} },
 		"GELU":                   func(b base) tensor.Backend { return tanhGELU{b} },
+		"GeGLU":                  func(b base) tensor.Backend { return ungated{b} },
+		"Tanh":                   func(b base) tensor.Backend { return slopeOfInput{b} },
 		"RoPE":                   func(b base) tensor.Backend { return &retains{base: b} },
 		"Attend":                 func(b base) tensor.Backend { return noPrefix{b} },
+		"Attend with a window":   func(b base) tensor.Backend { return noWindow{b} },
 		"StoreCache AttendCache": func(b base) tensor.Backend { return wrongHead{b} },
 		"LogProb":                func(b base) tensor.Backend { return noTemperature{b} },
 		"AdamW":                  func(b base) tensor.Backend { return noClipping{b} },
+		"KeepWeight":             func(b base) tensor.Backend { return &staleWeight{base: b} },
+		"Norm UpdateAll":         func(b base) tensor.Backend { return normOfLast{b} },
+		"Alloc16":                func(b base) tensor.Backend { return truncates{b} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ws := workloads()
@@ -45,6 +51,43 @@ func TestSuiteFindsBugs(t *testing.T) {
 			t.Log(errs[0])
 		})
 	}
+}
+
+// TestSuiteFindsWrongDraws does for checkSample what TestSuiteFindsBugs does for
+// workloads.
+func TestSuiteFindsWrongDraws(t *testing.T) {
+	for name, change := range map[string]func(d *tensor.Draws){
+		"no temperature": func(d *tensor.Draws) {
+			for i := range d.Temperature {
+				if d.Temperature[i] != 0 {
+					d.Temperature[i] = 1
+				}
+			}
+		},
+		"no top-k":             func(d *tensor.Draws) { clear(d.TopK) },
+		"no top-p":             func(d *tensor.Draws) { clear(d.TopP) },
+		"one random number":    func(d *tensor.Draws) { clear(d.Uniform) },
+		"the row of the first": func(d *tensor.Draws) { clear(d.Rows) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			errs := checkSample(func() tensor.Backend { return wrongDraws{base{reference.New()}, change} })
+			if len(errs) == 0 {
+				t.Fatal("the bug is not found")
+			}
+			t.Log(errs[0])
+		})
+	}
+}
+
+// wrongDraws draws in another way than was asked for.
+type wrongDraws struct {
+	base
+	change func(d *tensor.Draws)
+}
+
+func (b wrongDraws) Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) {
+	b.change(d)
+	b.base.Sample(drawn, logits, vocab, d)
 }
 
 // readsC multiplies c by beta 0 where it must not read it.
@@ -153,6 +196,25 @@ func (b tanhGELU) GELU(y, x tensor.Buffer) {
 	b.Write(y, v)
 }
 
+// ungated forgets the derivative of the gate.
+type ungated struct{ base }
+
+func (b ungated) GeGLU(y, gate, up tensor.Buffer) { tensor.GeGLU(b.base, y, gate, up) }
+
+func (b ungated) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	tensor.GeGLUGrad(b.base, dgate, dup, dy, gate, up)
+	b.Copy(dgate, dy)
+}
+
+// slopeOfInput takes Tanh's y for its x.
+type slopeOfInput struct{ base }
+
+func (b slopeOfInput) TanhGrad(dx, dy, y tensor.Buffer) {
+	tanh := b.Alloc(y.Len())
+	b.Tanh(tanh, y)
+	b.base.TanhGrad(dx, dy, tanh)
+}
+
 // retains looks at its arguments when the result is wanted.
 type retains struct {
 	base
@@ -183,6 +245,15 @@ func (b noPrefix) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	b.base.Attend(out, lse, q, k, v, &c)
 }
 
+// noWindow lets rows attend to all of their sequence.
+type noWindow struct{ base }
+
+func (b noWindow) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	c := *a
+	c.Window = 0
+	b.base.Attend(out, lse, q, k, v, &c)
+}
+
 // wrongHead reads the cache as if there were half as many of its heads,
 // twice as many rows.
 type wrongHead struct{ base }
@@ -209,4 +280,44 @@ func (b noClipping) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
 	c := *o
 	c.Scale = 1
 	b.base.AdamW(p, g, m, v, &c)
+}
+
+// staleWeight multiplies by a copy of the weights that Write alone refreshes.
+type staleWeight struct {
+	base
+	weights, shadow tensor.Buffer
+}
+
+func (b *staleWeight) KeepWeight(w tensor.Buffer) { b.weights, b.shadow = w, b.Alloc(w.Len()) }
+
+func (b *staleWeight) Write(dst tensor.Buffer, src []float32) {
+	b.base.Write(dst, src)
+	if dst == b.weights {
+		b.base.Write(b.shadow, src)
+	}
+}
+
+func (b *staleWeight) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
+	if y == b.weights {
+		y = b.shadow
+	}
+	b.base.MatMul(opA, opB, m, n, k, alpha, x, y, beta, c)
+}
+
+// normOfLast takes the norm of the last tensor for that of all.
+type normOfLast struct{ base }
+
+func (b normOfLast) Norm(norm tensor.Buffer, xs []tensor.Buffer) {
+	b.base.Norm(norm, xs[max(0, len(xs)-1):])
+}
+
+// truncates rounds what is copied to 16 bits towards zero.
+type truncates struct{ base }
+
+func (b truncates) Write(dst tensor.Buffer, src []float32) {
+	cut := make([]float32, len(src))
+	for i, v := range src {
+		cut[i] = math.Float32frombits(math.Float32bits(v) &^ 0xffff)
+	}
+	b.base.Write(dst, cut)
 }

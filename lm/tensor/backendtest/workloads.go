@@ -9,23 +9,39 @@ import (
 // workloads returns one workload for each operation, or few. They clear the
 // slices and structs that they passed: a backend must not retain them.
 func workloads() []workload {
-	return []workload{
-		{"Fill Copy Axpy", 1e-6, elementwise},
-		{"SumSquares", 1e-7, sumSquares},
-		{"AdamW", 1e-5, adamW},
-		{"MatMul", 5e-6, matMul},
-		{"AddBias SumRows", 5e-6, addBias},
-		{"Gather ScatterAdd", 1e-6, gather},
-		{"RMSNorm", 1e-5, rmsNorm},
-		{"LayerNorm", 1e-5, layerNorm},
-		{"RoPE", 2e-5, rope},
-		{"SwiGLU", 1e-5, swiGLU},
-		{"GELU", 1e-6, gelu},
-		{"LogProb", 1e-5, logProb},
-		{"Attend", 2e-5, func(e *env) { attend(e, 1) }},
-		{"Attend with large scores", 5e-4, func(e *env) { attend(e, 12) }},
-		{"StoreCache AttendCache", 2e-5, attendCache},
+	exact := func(name string, tol float64, run func(e *env)) workload {
+		return workload{name: name, tol: tol, run: run}
 	}
+	products := func(name string, tol, tf32, bf16 float64, run func(e *env)) workload {
+		return workload{name: name, tol: tol, run: run, rounded: [2]float64{tf32, bf16}}
+	}
+	tf32, bf16 := tensor.PrecisionTF32.Tolerance(), tensor.PrecisionBFloat16.Tolerance()
+	list := []workload{
+		exact("Fill Copy Axpy", 1e-6, elementwise),
+		exact("SumSquares", 1e-7, sumSquares),
+		exact("AdamW", 1e-5, adamW),
+		products("MatMul", tensor.PrecisionFloat32.Tolerance(), tf32, bf16, matMul),
+		products("KeepWeight", tensor.PrecisionFloat32.Tolerance(), tf32, bf16, keepWeight),
+		exact("AddBias SumRows", 5e-6, addBias),
+		exact("Gather ScatterAdd", 1e-6, gather),
+		exact("RMSNorm", 1e-5, rmsNorm),
+		exact("LayerNorm", 1e-5, layerNorm),
+		exact("RoPE", 2e-5, rope),
+		exact("SwiGLU", 1e-5, swiGLU),
+		exact("GELU", 1e-6, gelu),
+		exact("GeGLU", 1e-6, geGLU),
+		exact("Tanh", 1e-6, tanh),
+		exact("LogProb", 1e-5, logProb),
+		products("Attend", 2e-5, 4*tf32, 4*bf16, func(e *env) { attend(e, 1) }),
+		products("Attend with large scores", 5e-4, 40*tf32, 40*bf16, func(e *env) { attend(e, 12) }),
+		products("Attend with a window", 2e-5, 4*tf32, 4*bf16, attendWindow),
+		products("StoreCache AttendCache", 2e-5, 4*tf32, 4*bf16, attendCache),
+		exact("Norm UpdateAll", 1e-5, updateAll),
+		products("Alloc16", 1e-2, 1e-2, 4*bf16, alloc16),
+	}
+	list[len(list)-2].needs = func(b tensor.Backend) bool { _, ok := b.(tensor.Updater); return ok }
+	list[len(list)-1].needs = func(b tensor.Backend) bool { _, ok := b.(tensor.Allocator16); return ok }
+	return list
 }
 
 // sizes are lengths of vectors: around the widths of SIMD registers, and
@@ -165,7 +181,7 @@ func layerNorm(e *env) {
 				e.Fill(e.Slice(x, cols, 2*cols), 0) // only eps keeps this row finite
 			}
 			y, mean, inv := e.nan(rows*cols), e.nan(rows), e.nan(rows)
-			e.LayerNorm(y, mean, inv, x, w, bias, rows, cols, 1e-5)
+			tensor.LayerNorm(e.Backend, y, mean, inv, x, w, bias, rows, cols, 1e-5)
 			e.keep("LayerNorm y"+name, y)
 			e.keep("LayerNorm inv"+name, inv)
 			e.keep("LayerNorm mean"+name, mean)
@@ -178,10 +194,10 @@ func layerNorm(e *env) {
 				values[i] += 16
 			}
 			x = e.buffer(values)
-			e.LayerNorm(y, mean, inv, x, w, bias, rows, cols, 1e-5)
+			tensor.LayerNorm(e.Backend, y, mean, inv, x, w, bias, rows, cols, 1e-5)
 			e.keep("LayerNorm y of a shifted row"+name, y)
 			dx, dw, dbias := e.random(rows*cols), e.random(cols), e.random(cols)
-			e.LayerNormGrad(dx, dw, dbias, e.random(rows*cols), x, w, mean, inv, rows, cols)
+			tensor.LayerNormGrad(e.Backend, dx, dw, dbias, e.random(rows*cols), x, w, mean, inv, rows, cols)
 			e.keep("LayerNormGrad dx"+name, dx)
 			e.keep("LayerNormGrad dw"+name, dw)
 			e.keep("LayerNormGrad dbias"+name, dbias)
@@ -235,12 +251,52 @@ func gelu(e *env) {
 		}
 		x, dy := e.buffer(values), e.random(n)
 		y, dx := e.nan(n), e.nan(n)
-		e.GELU(y, x)
+		tensor.GELU(e.Backend, y, x)
 		e.keep(fmt.Sprintf("GELU of %d", n), y)
-		e.GELUGrad(dx, dy, x)
+		tensor.GELUGrad(e.Backend, dx, dy, x)
 		e.keep(fmt.Sprintf("GELUGrad of %d", n), dx)
-		e.GELUGrad(x, dy, x)
+		tensor.GELUGrad(e.Backend, x, dy, x)
 		e.keep(fmt.Sprintf("GELUGrad of %d in place", n), x)
+	}
+}
+
+// geGLU goes through the functions that fall back to the host.
+func geGLU(e *env) {
+	for _, n := range sizes {
+		values := e.normal(n, 2)
+		for i := range min(n, 7) {
+			values[i] = []float32{0, -20, 20, -6, 6, 1e-3, -1.414}[i]
+		}
+		gate, up, dy := e.buffer(values), e.random(n), e.random(n)
+		y, dgate, dup := e.nan(n), e.nan(n), e.nan(n)
+		tensor.GeGLU(e.Backend, y, gate, up)
+		e.keep(fmt.Sprintf("GeGLU of %d", n), y)
+		tensor.GeGLUGrad(e.Backend, dgate, dup, dy, gate, up)
+		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d", n), dgate)
+		e.keep(fmt.Sprintf("GeGLUGrad dup of %d", n), dup)
+		tensor.GeGLUGrad(e.Backend, gate, up, dy, gate, up)
+		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d in place", n), gate)
+		e.keep(fmt.Sprintf("GeGLUGrad dup of %d in place", n), up)
+	}
+}
+
+// tanh goes through the functions that fall back to the host.
+func tanh(e *env) {
+	for _, n := range sizes {
+		values := e.normal(n, 2)
+		for i := range min(n, 6) {
+			values[i] = []float32{0, -100, 100, -9, 9, 1e-6}[i]
+		}
+		x, dy := e.buffer(values), e.random(n)
+		y, dx := e.nan(n), e.nan(n)
+		tensor.Tanh(e.Backend, y, x)
+		e.keep(fmt.Sprintf("Tanh of %d", n), y)
+		tensor.TanhGrad(e.Backend, dx, dy, y)
+		e.keep(fmt.Sprintf("TanhGrad of %d", n), dx)
+		tensor.Tanh(e.Backend, x, x)
+		e.keep(fmt.Sprintf("Tanh of %d in place", n), x)
+		tensor.TanhGrad(e.Backend, dy, dy, y)
+		e.keep(fmt.Sprintf("TanhGrad of %d in place", n), dy)
 	}
 }
 

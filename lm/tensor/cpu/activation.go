@@ -41,6 +41,36 @@ func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	})
 }
 
+// GeGLU computes y = gelu(gate)·up.
+func (b *Backend) GeGLU(y, gate, up tensor.Buffer) {
+	shape.GeGLU(y, gate, up)
+	out, g, u := b.data(y), b.data(gate), b.data(up)
+	b.sweep(len(out), chunk, expCost, func(_ *scratch, from, to int) {
+		out, u := out[from:to], u[from:to]
+		b.kern.gelu(out, g[from:to])
+		for i, v := range u {
+			out[i] *= v
+		}
+	})
+}
+
+// GeGLUGrad computes dgate = dy·up·gelu′(gate) and dup = dy·gelu(gate).
+func (b *Backend) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	shape.GeGLUGrad(dgate, dup, dy, gate, up)
+	dg, du, d, g, u := b.data(dgate), b.data(dup), b.data(dy), b.data(gate), b.data(up)
+	b.sweep(len(d), chunk, 2*expCost, func(s *scratch, from, to int) {
+		dg, du, d, g, u := dg[from:to], du[from:to], d[from:to], g[from:to], u[from:to]
+		s.reset()
+		act, dact := s.take(len(d)), s.take(len(d))
+		b.kern.gelu(act, g)
+		for i, v := range d {
+			dact[i] = v * u[i]
+			du[i] = v * act[i]
+		}
+		b.kern.geluGrad(dg, dact, g)
+	})
+}
+
 func geluGo(y, x []float32) {
 	for i, v := range x {
 		cdf, _ := normalCDF(v)

@@ -116,7 +116,11 @@ func attendCost(a *tensor.Attention) int {
 	for i := range a.Segments {
 		k := keysOf(a, i)
 		n := k.own.End - k.own.Start
-		cost += n * (k.before() + n) * a.Heads * (2*a.HeadDim + expCost)
+		seen := n
+		if a.Window > 0 {
+			seen = min(n, 2*min(n, a.Window)+1)
+		}
+		cost += n * (k.before() + seen) * a.Heads * (2*a.HeadDim + expCost)
 	}
 	return cost
 }
@@ -227,6 +231,10 @@ func (t *attender) blocks(from, end int, f func(from, rows, seen int)) {
 
 func (t *attender) forward(out, lse, q, k, v []float32) {
 	a := t.a
+	if a.Window > 0 {
+		t.forwardWindow(out, lse, q, k, v)
+		return
+	}
 	kh, vh := headOf(k, a.KVHeads, a.HeadDim, t.kvHead), headOf(v, a.KVHeads, a.HeadDim, t.kvHead)
 	own := t.keys.own
 	t.fetch(own.Start, own.End, kh, vh)
@@ -283,6 +291,10 @@ const gradScores = 48 << 10
 // queries at a time, as in the forward pass; those for dk and dv take the whole
 // chunk, so that dk and dv are read and written once per chunk.
 func (t *attender) backward(g *attendGrad) {
+	if t.a.Window > 0 {
+		t.backwardWindow(g)
+		return
+	}
 	a, d, kvHead := t.a, t.a.HeadDim, t.kvHead
 	kh, vh := headOf(g.k, a.KVHeads, d, kvHead), headOf(g.v, a.KVHeads, d, kvHead)
 	dk, dv := headOf(g.dk, a.KVHeads, d, kvHead), headOf(g.dv, a.KVHeads, d, kvHead)

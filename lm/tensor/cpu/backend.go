@@ -31,7 +31,9 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Backend computes on the CPU. It implements tensor.Backend and tensor.Packer.
+// Backend computes on the CPU. It implements tensor.Backend and, of the optional
+// interfaces, tensor.Packer, LayerNormer, GELUer, GeGLUer
+// and Cacher.
 // Every operation is complete when its call returns. The goroutines end when no
 // operation comes for a fraction of a millisecond, so there is nothing to close.
 type Backend struct {
@@ -40,17 +42,29 @@ type Backend struct {
 	workers  int
 	crew     crew
 	heap     heap
-	angles   angles
+	angles   [2]angles
 	families families
 	decoding decoding
 	products []product
 	parts    []part
 }
 
-var _ tensor.Backend = (*Backend)(nil)
+var (
+	_ tensor.Backend     = (*Backend)(nil)
+	_ tensor.Packer      = (*Backend)(nil)
+	_ tensor.LayerNormer = (*Backend)(nil)
+	_ tensor.GELUer      = (*Backend)(nil)
+	_ tensor.GeGLUer     = (*Backend)(nil)
+	_ tensor.Cacher      = (*Backend)(nil)
+)
 
 func init() {
-	tensor.Register("cpu", func() (tensor.Backend, error) { return New(Options{}) })
+	tensor.Register("cpu", func(o tensor.Options) (tensor.Backend, error) {
+		if err := o.OnHost(); err != nil {
+			return nil, err
+		}
+		return New(Options{})
+	})
 }
 
 // New returns a backend. The error is o.Validate's.

@@ -64,6 +64,10 @@ func forEachRow(a *tensor.Attention, f func(i int, seen []tensor.Range)) {
 				seen = append(seen, tensor.Range{Start: a.Segments[s.Prefix].Start, End: a.Segments[s.Prefix].End})
 			}
 			own := tensor.Range{Start: s.Start, End: s.End}
+			if a.Window > 0 {
+				reach := min(a.Window, s.End-s.Start)
+				own.Start, own.End = max(s.Start, i-reach), min(s.End, i+reach+1)
+			}
 			if a.Causal {
 				own.End = i + 1
 			}

@@ -60,12 +60,15 @@ func zeros(b *reference.Backend[float64], like [][]float64) []tensor.Buffer {
 type operation func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer)
 
 func goldenOperations() map[string]operation {
-	attend := func(causal bool) operation {
+	attend := func(causal bool, window int) operation {
 		a := &tensor.Attention{
 			Segments: []tensor.Segment{
 				{Start: 0, End: 3, Prefix: -1}, {Start: 3, End: 5, Prefix: 0}, {Start: 5, End: 7, Prefix: 0},
 			},
-			Heads: 4, KVHeads: 2, HeadDim: 3, Causal: causal, Scale: 0.5,
+			Heads: 4, KVHeads: 2, HeadDim: 3, Causal: causal, Window: window, Scale: 0.5,
+		}
+		if window > 0 {
+			a.Segments = []tensor.Segment{{Start: 0, End: 5, Prefix: -1}, {Start: 5, End: 7, Prefix: -1}}
 		}
 		return func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
 			lse := b.Alloc(7 * 4)
@@ -86,8 +89,18 @@ func goldenOperations() map[string]operation {
 			b.Copy(grad[0], dout[0])
 			b.RoPE(grad[0], pos, freq, 2, 6, true)
 		},
-		"Attend causal":        attend(true),
-		"Attend bidirectional": attend(false),
+		"Attend causal":        attend(true, 0),
+		"Attend bidirectional": attend(false, 0),
+		"Attend causal window": attend(true, 2),
+		"Attend window":        attend(false, 2),
+		"GeGLU": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
+			b.GeGLU(out[0], in[0], in[1])
+			b.GeGLUGrad(grad[0], grad[1], dout[0], in[0], in[1])
+		},
+		"Tanh": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
+			b.Tanh(out[0], in[0])
+			b.TanhGrad(grad[0], dout[0], out[0])
+		},
 		"SwiGLU": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
 			b.SwiGLU(out[0], in[0], in[1])
 			b.SwiGLUGrad(grad[0], grad[1], dout[0], in[0], in[1])

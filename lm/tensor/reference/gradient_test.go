@@ -145,6 +145,19 @@ func gradientCases() []gradientCase {
 			},
 		},
 		{
+			name: "Tanh in place", inputs: []int{7}, outputs: []int{7},
+			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
+				b.Copy(out[0], in[0])
+				b.Tanh(out[0], out[0])
+			},
+			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
+				y := b.Alloc(7)
+				b.Tanh(y, in[0])
+				b.Copy(grad[0], dout[0])
+				b.TanhGrad(grad[0], grad[0], y)
+			},
+		},
+		{
 			name: "RoPE", inputs: []int{3 * 2 * 4}, outputs: []int{3 * 2 * 4},
 			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
 				b.Copy(out[0], in[0])
@@ -173,6 +186,17 @@ func gradientCases() []gradientCase {
 				b.Copy(grad[0], in[0])
 				b.Copy(grad[1], in[1])
 				b.SwiGLUGrad(grad[0], grad[1], dout[0], grad[0], grad[1])
+			},
+		},
+		{
+			name: "GeGLU in place", inputs: []int{7, 7}, outputs: []int{7},
+			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
+				b.GeGLU(out[0], in[0], in[1])
+			},
+			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
+				b.Copy(grad[0], in[0])
+				b.Copy(grad[1], in[1])
+				b.GeGLUGrad(grad[0], grad[1], dout[0], grad[0], grad[1])
 			},
 		},
 		{
@@ -207,8 +231,9 @@ func gradientCases() []gradientCase {
 	}
 	for _, causal := range []bool{true, false} {
 		for _, heads := range [][2]int{{2, 2}, {4, 2}, {3, 1}} {
-			cases = append(cases, attendCase(causal, heads[0], heads[1]))
+			cases = append(cases, attendCase(shared, causal, 0, heads[0], heads[1]))
 		}
+		cases = append(cases, attendCase(alone, causal, 2, 4, 2))
 	}
 	return cases
 }
@@ -238,22 +263,27 @@ func matMulCase(opA, opB tensor.Op) gradientCase {
 	}
 }
 
-// attendCase has a prompt that two completions share, an empty segment, a
-// sequence by itself, and a row outside every segment.
-func attendCase(causal bool, heads, kvHeads int) gradientCase {
+// shared is a prompt that two completions share, an empty segment, a sequence by
+// itself, and a row outside every segment.
+var shared = []tensor.Segment{
+	{Start: 0, End: 3, Prefix: -1},
+	{Start: 3, End: 5, Prefix: 0},
+	{Start: 5, End: 5, Prefix: 0},
+	{Start: 5, End: 6, Prefix: 0},
+	{Start: 7, End: 9, Prefix: -1},
+}
+
+// alone is a sequence that is longer than a window, and one that is not.
+var alone = []tensor.Segment{{Start: 0, End: 6, Prefix: -1}, {Start: 6, End: 9, Prefix: -1}}
+
+func attendCase(segments []tensor.Segment, causal bool, window, heads, kvHeads int) gradientCase {
 	const rows, dim = 9, 3
 	a := &tensor.Attention{
-		Segments: []tensor.Segment{
-			{Start: 0, End: 3, Prefix: -1},
-			{Start: 3, End: 5, Prefix: 0},
-			{Start: 5, End: 5, Prefix: 0},
-			{Start: 5, End: 6, Prefix: 0},
-			{Start: 7, End: 9, Prefix: -1},
-		},
-		Heads: heads, KVHeads: kvHeads, HeadDim: dim, Causal: causal, Scale: 0.6,
+		Segments: segments,
+		Heads:    heads, KVHeads: kvHeads, HeadDim: dim, Causal: causal, Window: window, Scale: 0.6,
 	}
 	return gradientCase{
-		name:    fmt.Sprintf("Attend causal=%v heads=%d/%d", causal, heads, kvHeads),
+		name:    fmt.Sprintf("Attend causal=%v window=%d heads=%d/%d", causal, window, heads, kvHeads),
 		inputs:  []int{rows * heads * dim, rows * kvHeads * dim, rows * kvHeads * dim},
 		outputs: []int{rows * heads * dim},
 		forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {

@@ -3,12 +3,15 @@ package reference
 import (
 	"fmt"
 
+	"github.com/d4l3k/go-bfloat16"
+
+	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
 func init() {
-	tensor.Register("reference", func() (tensor.Backend, error) { return New(), nil })
+	tensor.Register("reference", func(o tensor.Options) (tensor.Backend, error) { return New(), o.OnHost() })
 }
 
 // Element is the type of the values that a Backend stores.
@@ -20,9 +23,22 @@ type Backend[E Element] struct {
 	name string // not zero-sized: a backend is known by its address
 }
 
+// every is tensor.Backend with all the optional interfaces that change a result.
+type every interface {
+	tensor.Backend
+	tensor.LayerNormer
+	tensor.GELUer
+	tensor.GeGLUer
+	tensor.Tanher
+	tensor.Cacher
+	tensor.Sampler
+	tensor.Updater
+	tensor.Allocator16
+}
+
 var (
-	_ tensor.Backend = (*Backend[float32])(nil)
-	_ tensor.Backend = (*Backend[float64])(nil)
+	_ every = (*Backend[float32])(nil)
+	_ every = (*Backend[float64])(nil)
 )
 
 // New returns a backend that stores float32.
@@ -40,6 +56,7 @@ type allocation[E Element] struct {
 	owner *Backend[E]
 	data  []E // nil once freed
 	freed bool
+	half  bool // elements are bfloat16
 }
 
 type buffer[E Element] struct {
@@ -53,7 +70,14 @@ func (b *buffer[E]) Len() int { return b.to - b.from }
 // backend that was not freed.
 func (b *Backend[E]) data(buf tensor.Buffer) []E {
 	own := b.own(buf)
-	return own.of.data[own.from:own.to]
+	data := own.of.data[own.from:own.to]
+	if own.of.half {
+		// What was written since is rounded now, before anybody sees it.
+		for i, v := range data {
+			data[i] = E(bfloat16.ToFloat32(float16.ToBF16(float32(v))))
+		}
+	}
+	return data
 }
 
 func (b *Backend[E]) own(buf tensor.Buffer) *buffer[E] {
@@ -83,6 +107,13 @@ func (b *Backend[E]) output(dst tensor.Buffer, inputs ...tensor.Buffer) []E {
 func (b *Backend[E]) Alloc(n int) tensor.Buffer {
 	shape.Alloc(n)
 	return &buffer[E]{of: &allocation[E]{owner: b, data: make([]E, n)}, to: n}
+}
+
+// Alloc16 returns a zeroed buffer of n bfloat16.
+func (b *Backend[E]) Alloc16(n int) tensor.Buffer {
+	buf := b.Alloc(n)
+	b.own(buf).of.half = true
+	return buf
 }
 
 // Free releases a buffer of Alloc and all its slices; using any of them later

@@ -57,3 +57,36 @@ func (b *Backend[E]) AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
 		ps[i] = E(float64(ps[i])*(1-o.LR*o.WeightDecay) - o.LR*step)
 	}
 }
+
+// Norm writes √Σx² over all elements of all xs into norm [1].
+func (b *Backend[E]) Norm(norm tensor.Buffer, xs []tensor.Buffer) {
+	shape.Norm(norm, xs)
+	sum := 0.0
+	for _, x := range xs {
+		for _, v := range b.data(x) {
+			sum += float64(v) * float64(v)
+		}
+	}
+	b.output(norm, xs...)[0] = E(math.Sqrt(sum))
+}
+
+// UpdateAll is AdamW for all tensors, with the gradient clipped by its global norm
+// as torch.nn.utils.clip_grad_norm_ does.
+func (b *Backend[E]) UpdateAll(tensors []tensor.AdamWTensor, o *tensor.AdamW, norm tensor.Buffer, maxNorm float64) {
+	shape.UpdateAll(tensors, o, norm, maxNorm)
+	n := float64(b.data(norm)[0])
+	if math.IsNaN(n) || math.IsInf(n, 0) {
+		return
+	}
+	one := *o
+	if maxNorm > 0 {
+		one.Scale *= min(1, maxNorm/(n+1e-6))
+	}
+	for _, t := range tensors {
+		one.WeightDecay = o.WeightDecay
+		if t.NoDecay {
+			one.WeightDecay = 0
+		}
+		b.AdamW(t.P, t.G, t.M, t.V, &one)
+	}
+}

@@ -29,6 +29,7 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	length(op, "k", k, n*a.KVHeads*a.HeadDim)
 	length(op, "v", v, n*a.KVHeads*a.HeadDim)
 	scale(op, a.Scale)
+	atLeast(op, "Window", a.Window, 0)
 	end := 0
 	for i, s := range a.Segments {
 		if s.Start < end || s.End < s.Start || s.End > n {
@@ -42,13 +43,16 @@ func attend(op string, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 		if s.Prefix < -1 || s.Prefix >= i {
 			panic(fmt.Sprintf("tensor: %s: segment %d has prefix %d, want an earlier segment or -1", op, i, s.Prefix))
 		}
+		if a.Window > 0 {
+			panic(fmt.Sprintf("tensor: %s: segment %d has prefix %d, but with a Window none may", op, i, s.Prefix))
+		}
 		if a.Segments[s.Prefix].Prefix != -1 {
 			panic(fmt.Sprintf("tensor: %s: segment %d has prefix %d, which has a prefix of its own", op, i, s.Prefix))
 		}
 	}
 }
 
-// CacheLen checks the arguments of Backend.CacheLen.
+// CacheLen checks the arguments of Cacher.CacheLen.
 func CacheLen(s tensor.CacheShape) { cache("CacheLen", s) }
 
 func cache(op string, s tensor.CacheShape) {
@@ -57,7 +61,7 @@ func cache(op string, s tensor.CacheShape) {
 	atLeast(op, "HeadDim", s.HeadDim, 1)
 }
 
-// StoreCache checks the arguments of Backend.StoreCache, repeats aside; size is
+// StoreCache checks the arguments of Cacher.StoreCache, repeats aside; size is
 // what CacheLen says.
 func StoreCache(size int, kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
 	const op = "StoreCache"
@@ -69,7 +73,7 @@ func StoreCache(size int, kCache, vCache, k, v tensor.Buffer, slots []int32, s t
 	indices(op, "slots", slots, s.Rows)
 }
 
-// AttendCache checks the arguments of Backend.AttendCache; size is what
+// AttendCache checks the arguments of Cacher.AttendCache; size is what
 // CacheLen says.
 func AttendCache(size int, out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
 	const op = "AttendCache"

@@ -166,7 +166,7 @@ func RMSNormGrad(dx, dw, dy, x, w, inv tensor.Buffer, rows, cols int) {
 	length(op, "inv", inv, rows)
 }
 
-// LayerNorm checks the arguments of Backend.LayerNorm.
+// LayerNorm checks the arguments of LayerNormer.LayerNorm.
 func LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int) {
 	const op = "LayerNorm"
 	atLeast(op, "rows", rows, 0)
@@ -179,7 +179,7 @@ func LayerNorm(y, mean, inv, x, w, bias tensor.Buffer, rows, cols int) {
 	length(op, "bias", bias, cols)
 }
 
-// LayerNormGrad checks the arguments of Backend.LayerNormGrad.
+// LayerNormGrad checks the arguments of LayerNormer.LayerNormGrad.
 func LayerNormGrad(dx, dw, dbias, dy, x, w, mean, inv tensor.Buffer, rows, cols int) {
 	const op = "LayerNormGrad"
 	atLeast(op, "rows", rows, 0)
@@ -208,6 +208,21 @@ func RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int) {
 	length(op, "x", x, len(pos)*heads*headDim)
 }
 
+// GeGLU checks the arguments of GeGLUer.GeGLU.
+func GeGLU(y, gate, up tensor.Buffer) {
+	length("GeGLU", "gate", gate, y.Len())
+	length("GeGLU", "up", up, y.Len())
+}
+
+// GeGLUGrad checks the arguments of GeGLUer.GeGLUGrad.
+func GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
+	const op = "GeGLUGrad"
+	length(op, "dgate", dgate, dy.Len())
+	length(op, "dup", dup, dy.Len())
+	length(op, "gate", gate, dy.Len())
+	length(op, "up", up, dy.Len())
+}
+
 // SwiGLU checks the arguments of Backend.SwiGLU.
 func SwiGLU(y, gate, up tensor.Buffer) {
 	length("SwiGLU", "gate", gate, y.Len())
@@ -223,13 +238,22 @@ func SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	length(op, "up", up, dy.Len())
 }
 
-// GELU checks the arguments of Backend.GELU.
+// GELU checks the arguments of GELUer.GELU.
 func GELU(y, x tensor.Buffer) { length("GELU", "x", x, y.Len()) }
 
-// GELUGrad checks the arguments of Backend.GELUGrad.
+// GELUGrad checks the arguments of GELUer.GELUGrad.
 func GELUGrad(dx, dy, x tensor.Buffer) {
 	length("GELUGrad", "dx", dx, dy.Len())
 	length("GELUGrad", "x", x, dy.Len())
+}
+
+// Tanh checks the arguments of Tanher.Tanh.
+func Tanh(y, x tensor.Buffer) { length("Tanh", "x", x, y.Len()) }
+
+// TanhGrad checks the arguments of Tanher.TanhGrad.
+func TanhGrad(dx, dy, y tensor.Buffer) {
+	length("TanhGrad", "dx", dx, dy.Len())
+	length("TanhGrad", "y", y, dy.Len())
 }
 
 // LogProb checks the arguments of Backend.LogProb.
@@ -260,4 +284,51 @@ func AdamW(p, g, m, v tensor.Buffer, o *tensor.AdamW) {
 	length(op, "m", m, p.Len())
 	length(op, "v", v, p.Len())
 	atLeast(op, "Step", o.Step, 1)
+}
+
+// Norm checks the arguments of Updater.Norm.
+func Norm(norm tensor.Buffer, xs []tensor.Buffer) {
+	length("Norm", "norm", norm, 1)
+	for i, x := range xs {
+		if x == nil {
+			panic(fmt.Sprintf("tensor: Norm: xs[%d] is nil", i))
+		}
+	}
+}
+
+// UpdateAll checks the arguments of Updater.UpdateAll.
+func UpdateAll(tensors []tensor.AdamWTensor, o *tensor.AdamW, norm tensor.Buffer, maxNorm float64) {
+	const op = "UpdateAll"
+	length(op, "norm", norm, 1)
+	atLeast(op, "Step", o.Step, 1)
+	if !(maxNorm >= 0) {
+		panic(fmt.Sprintf("tensor: %s: maxNorm is %g, want at least 0", op, maxNorm))
+	}
+	for _, t := range tensors {
+		length(op, "G", t.G, t.P.Len())
+		length(op, "M", t.M, t.P.Len())
+		length(op, "V", t.V, t.P.Len())
+	}
+}
+
+// Sample checks the arguments of Sampler.Sample.
+func Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) {
+	const op = "Sample"
+	atLeast(op, "vocab", vocab, 1)
+	n, have := len(d.Rows), rows(op, "logits", logits, vocab)
+	length(op, "drawn", drawn, 3*n)
+	indices(op, "Rows", d.Rows, have)
+	if len(d.Temperature) != n || len(d.TopK) != n || len(d.TopP) != n || len(d.Uniform) != n {
+		panic(fmt.Sprintf("tensor: Sample: %d rows, but %d temperatures, %d top-k, %d top-p and %d random numbers",
+			n, len(d.Temperature), len(d.TopK), len(d.TopP), len(d.Uniform)))
+	}
+	for i := range n {
+		switch {
+		case i > 0 && d.Rows[i] < d.Rows[i-1]:
+			panic(fmt.Sprintf("tensor: Sample: Rows[%d] is %d after %d, want them to ascend", i, d.Rows[i], d.Rows[i-1]))
+		case !(d.Temperature[i] >= 0), d.TopK[i] < 0, !(d.TopP[i] >= 0 && d.TopP[i] <= 1), !(d.Uniform[i] >= 0 && d.Uniform[i] < 1):
+			panic(fmt.Sprintf("tensor: Sample: token %d has temperature %g, top-k %d, top-p %g and random number %g",
+				i, d.Temperature[i], d.TopK[i], d.TopP[i], d.Uniform[i]))
+		}
+	}
 }

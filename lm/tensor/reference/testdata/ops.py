@@ -81,5 +81,25 @@ case("LayerNorm", [x, w, bias], [F.layer_norm(x, (6,), w, bias, eps=2**-10)])
 x = rand(9)
 case("GELU", [x], [F.gelu(x)])
 
+# Attention with a window of 2: 7 rows, rows 0-4 and 5-6 are sequences.
+for name, causal in [("Attend causal window", True), ("Attend window", False)]:
+    q, k, v = rand(7, 4, 3), rand(7, 2, 3), rand(7, 2, 3)
+    i, j = torch.arange(7)[:, None], torch.arange(7)[None]
+    mask = ((i < 5) == (j < 5)) & ((i - j).abs() <= 2)
+    if causal:
+        mask &= j <= i
+    heads = lambda t: t.transpose(0, 1)[None]
+    out = F.scaled_dot_product_attention(
+        heads(q), repeat_kv(heads(k), 2), repeat_kv(heads(v), 2), attn_mask=mask, scale=0.5)
+    case(name, [q, k, v], [out[0].transpose(0, 1)])
+
+# GeGLU: 9 elements.
+gate, up = rand(9), rand(9)
+case("GeGLU", [gate, up], [F.gelu(gate) * up])
+
+# Tanh: 9 elements.
+x = rand(9)
+case("Tanh", [x], [torch.tanh(x)])
+
 out = {"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases}
 pathlib.Path(__file__).with_name("ops.json").write_text(json.dumps(out) + "\n")

@@ -1,0 +1,48 @@
+// Included by product.cu for each number of ROWS: m ≤ ROWS. k ≥ 1.
+KERNEL(MATVEC, WC * LANES)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k, int b_row, int b_col,
+                           float alpha, float beta) {
+  SHARED float scratch[WC * LANES];
+  // Neighbours in memory for neighbouring threads, whichever way b lies.
+  const int col = b_row == 1 ? TID / LANES : TID % WC, lane = b_row == 1 ? TID % LANES : TID / WC;
+  const int j = BIDX * WC + col;
+  const offset_t column = (offset_t)j * b_col;
+  // Two elements of 16 bits are one load, as in all packed matrices.
+  const int pairs = b_half && b_row == 1 && (b_at + column) % 2 == 0;
+  float acc[ROWS];
+  UNROLL for (int r = 0; r < ROWS; r++) acc[r] = 0;
+  if (j < n) {
+    for (int p = 2 * lane; p < k; p += 2 * LANES) {
+      const int both = p + 1 < k;
+      float y0, y1;
+      if (pairs) {
+        const word_t pair = ((GLOBAL const word_t *)b_base)[(b_at + column + p) / 2];
+        y0 = FROM_BITS(pair << 16);
+        y1 = FROM_BITS(pair & 0xffff0000u);
+      } else {
+        y0 = GET(b, column + (offset_t)p * b_row);
+        y1 = both ? GET(b, column + (offset_t)(p + 1) * b_row) : 0;
+      }
+      UNROLL for (int r = 0; r < ROWS; r++) {
+        if (r < m) {
+          acc[r] = FMA(GET(a, (offset_t)r * k + p), y0, acc[r]);
+          if (both) acc[r] = FMA(GET(a, (offset_t)r * k + p + 1), y1, acc[r]);
+        }
+      }
+    }
+  }
+  UNROLL for (int r = 0; r < ROWS; r++) {
+    scratch[lane * WC + col] = acc[r];
+    BARRIER();
+    ROLL for (int h = LANES / 2; h > 0; h /= 2) {
+      if (TID < h * WC) scratch[TID] += scratch[TID + h * WC];
+      BARRIER();
+    }
+    if (TID < WC && BIDX * WC + TID < n && r < m) {
+      const offset_t at = (offset_t)r * n + BIDX * WC + TID;
+      PUT(c, at, beta == 0 ? alpha * scratch[TID] : FMA(beta, GET(c, at), alpha * scratch[TID]));
+    }
+    BARRIER();
+  }
+}
+#undef ROWS
+#undef MATVEC

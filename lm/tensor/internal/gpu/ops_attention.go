@@ -1,0 +1,218 @@
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
+)
+
+// headTiles are the sizes of heads that the attention kernels are built for,
+// with the rows of a tile, and the keys of one whose gradients are computed.
+var headTiles = []struct{ dim, rows, keys int }{{64, 32, 32}, {128, 16, 16}, {256, 8, 8}}
+
+const attentionThreads = 128
+
+// headTile returns the first of headTiles that a head fits; if none does, that
+// is an error of op, which sticks.
+func (b *Backend) headTile(op string, dim int) (name string, rows, keys int) {
+	for _, t := range headTiles {
+		if dim <= t.dim {
+			return fmt.Sprint(t.dim), t.rows, t.keys
+		}
+	}
+	b.fail(fmt.Errorf("%s: HeadDim is %d, the kernels go to %d", op, dim, headTiles[len(headTiles)-1].dim))
+	return "", 1, 1
+}
+
+// unlimited is further than any row sees.
+const unlimited = 1 << 30
+
+// reach returns how many rows back and ahead a row sees in its segment.
+func reach(a *tensor.Attention) (left, right int) {
+	left, right = unlimited, unlimited
+	if a.Window > 0 {
+		left = min(a.Window, unlimited)
+		right = left
+	}
+	if a.Causal {
+		right = 0
+	}
+	return left, right
+}
+
+// tiles uploads a table of tiles of up to so many rows, and returns how many.
+func (b *Backend) tiles(a *tensor.Attention, rows int) (Memory, int) {
+	b.ints = b.ints[:0]
+	for _, s := range a.Segments {
+		var prefix tensor.Segment
+		if s.Prefix >= 0 {
+			prefix = a.Segments[s.Prefix]
+		}
+		for from := s.Start; from < s.End; from += rows {
+			b.ints = append(b.ints, int32(from), int32(min(from+rows, s.End)), int32(s.Start), int32(s.End), int32(prefix.Start), int32(prefix.End))
+		}
+	}
+	return upload(b, tableTiles, b.ints), len(b.ints) / 6
+}
+
+// keyTiles uploads a table of tiles of up to so many keys, each with the range
+// of its users, the segments whose prefix it is part of; their rows follow the
+// tiles.
+func (b *Backend) keyTiles(a *tensor.Attention, keys int) (m Memory, tiles int) {
+	b.ints = b.ints[:0]
+	users := make([][]tensor.Segment, len(a.Segments))
+	for _, s := range a.Segments {
+		if s.Prefix >= 0 && s.End > s.Start {
+			users[s.Prefix] = append(users[s.Prefix], s)
+		}
+	}
+	seen := 0
+	for i, s := range a.Segments {
+		for from := s.Start; from < s.End; from += keys {
+			b.ints = append(b.ints, int32(from), int32(min(from+keys, s.End)), int32(s.Start), int32(s.End), int32(seen), int32(seen+len(users[i])))
+		}
+		seen += len(users[i])
+	}
+	tiles = len(b.ints) / 6
+	for _, list := range users {
+		for _, s := range list {
+			b.ints = append(b.ints, int32(s.Start), int32(s.End))
+		}
+	}
+	return upload(b, tableGradTiles, b.ints), tiles
+}
+
+// attention adds what the attention kernels have in common.
+func (c *call) attention(a *tensor.Attention) {
+	left, right := reach(a)
+	c.i32(a.Heads)
+	c.i32(a.KVHeads)
+	c.i32(a.HeadDim)
+	c.i32(left)
+	c.i32(right)
+	c.f32(a.Scale)
+}
+
+// Attend computes softmax(scale·q·kᵀ)·v per head, over a packed batch.
+func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.Attend(out, lse, q, k, v, a)
+	dim, rows, _ := b.headTile("Attend", a.HeadDim)
+	m, tiles := b.tiles(a, rows)
+	c := b.call()
+	c.act(out)
+	c.buf(lse)
+	c.act(q)
+	c.act(k)
+	c.act(v)
+	c.tab(m)
+	c.attention(a)
+	b.launch("attend"+dim, tiles, a.Heads, attentionThreads)
+}
+
+// AttendGrad computes dq +=, dk += and dv += from dout. Each tile of queries,
+// then each tile of keys, belongs to one block, so that no sum has two writers.
+func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
+	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
+	dim, rows, keys := b.headTile("AttendGrad", a.HeadDim)
+	delta, free := b.scratch(lse.Len())
+	defer free()
+	c := b.call()
+	c.tab(delta)
+	c.act(dout)
+	c.act(out)
+	c.size(lse.Len())
+	c.i32(a.HeadDim)
+	b.launch("attend_delta", blocks(lse.Len(), attentionThreads), 1, attentionThreads)
+
+	m, tiles := b.tiles(a, rows)
+	c = b.call()
+	c.act(dq)
+	c.act(dout)
+	c.tab(delta)
+	c.buf(lse)
+	c.act(q)
+	c.act(k)
+	c.act(v)
+	c.tab(m)
+	c.attention(a)
+	b.launch("attend_dq"+dim, tiles, a.Heads, attentionThreads)
+
+	m, tiles = b.keyTiles(a, keys)
+	c = b.call()
+	c.act(dk)
+	c.act(dv)
+	c.act(dout)
+	c.tab(delta)
+	c.buf(lse)
+	c.act(q)
+	c.act(k)
+	c.act(v)
+	c.tab(m)
+	c.memory(m, 6*tiles)
+	c.attention(a)
+	b.launch("attend_dkv"+dim, tiles, a.KVHeads, attentionThreads)
+}
+
+// CacheLen is the number of elements of a cache [rows×kvHeads·headDim].
+func (b *Backend) CacheLen(s tensor.CacheShape) int {
+	shape.CacheLen(s)
+	return s.Rows * s.KVHeads * s.HeadDim
+}
+
+// StoreCache stores row i of k and v in row slots[i] of the caches.
+func (b *Backend) StoreCache(kCache, vCache, k, v tensor.Buffer, slots []int32, s tensor.CacheShape) {
+	shape.StoreCache(b.CacheLen(s), kCache, vCache, k, v, slots, s)
+	c := b.call()
+	c.act(kCache)
+	c.act(vCache)
+	c.act(k)
+	c.act(v)
+	c.tab(upload(b, tableSlots, slots))
+	c.i32(s.KVHeads * s.HeadDim)
+	b.launch("store_cache", len(slots), 1, attentionThreads)
+}
+
+// decodeKeys is how many cache rows a block does.
+const decodeKeys = 128
+
+// AttendCache computes attention of q to the rows of the caches in d.Ranges:
+// first of parts of them, then the parts of each row together.
+func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.Decode) {
+	shape.AttendCache(b.CacheLen(d.Cache), out, q, kCache, vCache, d)
+	dim, rows := d.Cache.HeadDim, len(d.Ranges)
+	b.headTile("AttendCache", dim)
+	// The table is where the parts of each row start, then the parts.
+	b.ints = append(b.ints[:0], make([]int32, rows+1)...)
+	parts := 0
+	for i, ranges := range d.Ranges {
+		for _, r := range ranges {
+			for from := r.Start; from < r.End; from += decodeKeys {
+				b.ints = append(b.ints, int32(i), int32(from), int32(min(from+decodeKeys, r.End)))
+				parts++
+			}
+		}
+		b.ints[i+1] = int32(parts)
+	}
+	m := upload(b, tableRanges, b.ints)
+	partial, free := b.scratch(parts * d.Heads * (dim + 2))
+	defer free()
+	c := b.call()
+	c.tab(partial)
+	c.act(q)
+	c.act(kCache)
+	c.act(vCache)
+	c.memory(m, rows+1)
+	c.i32(d.Heads)
+	c.i32(d.Cache.KVHeads)
+	c.i32(dim)
+	c.f32(d.Scale)
+	b.launch("decode_part", parts, d.Cache.KVHeads, attentionThreads)
+	c = b.call()
+	c.act(out)
+	c.tab(partial)
+	c.tab(m)
+	c.i32(d.Heads)
+	c.i32(dim)
+	b.launch("decode_join", rows, d.Heads, attentionThreads)
+}
