@@ -181,7 +181,7 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 	}
 	mean, scale := 0.0, 1/float64(len(batch))
 	for k, e := range batch {
-		l, err := f.eval(&f.Examples[e], logits[k], grad[k])
+		l, err := f.Eval(&f.Examples[e], logits[k], grad[k])
 		if err != nil {
 			return 0, fmt.Errorf("distill: example %d: %w", e, err)
 		}
@@ -197,8 +197,9 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 	return mean, err
 }
 
-// eval returns the loss of an example and writes its gradient.
-func (f *Fit) eval(e *Example, outputs, grad []float64) (float64, error) {
+// Eval returns the loss of an example and writes d(loss)/d(outputs) into grad. Step
+// takes the mean of it over a batch.
+func (f *Fit) Eval(e *Example, outputs, grad []float64) (float64, error) {
 	n := f.Head.Outputs(f.Classes)
 	loss, err := f.Loss.evalHead(f.Head, outputs[:n], e.Belief, e.Label, grad[:n])
 	if err != nil || f.StepWeight == 0 {

@@ -14,6 +14,7 @@ const (
 	bootstrapStream
 	scoreStream
 	auditStream
+	documentStream
 )
 
 // streamOf returns the stream of item i of one use.

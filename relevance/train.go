@@ -34,6 +34,10 @@ type Options struct {
 	Out io.Writer
 	// Models makes the policies; nil means those of Config.Policy.
 	Models Models
+	// Beliefs, if not empty, is a file in which the teacher's beliefs are kept, so that
+	// several runs with the same teacher and rows ask it once; those of a run with more
+	// Student.Examples begin with those of one with fewer.
+	Beliefs string
 	// Data holds digests, by a name of your choice, of what the source was made of,
 	// beside that of its rows, such as "task file".
 	Data map[string]string
@@ -116,7 +120,7 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 			stages = append(stages, stage{creditStage(credit), title, report.KindReinforce, p.reinforce(credit)})
 		}
 	}
-	if p.c.Student.Encoder != nil && len(p.policyStages()) > 0 {
+	if p.c.Student.Encoder != nil && (len(p.policyStages()) > 0 || p.begun()) {
 		stages = append(stages, stage{studentStage, "Distillation into the student", report.KindStudent, p.distill})
 	}
 
@@ -140,6 +144,12 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 		return r, checkSmoke(results)
 	}
 	return r, nil
+}
+
+// begun reports whether the policy can teach before it is trained here.
+func (p *pipeline) begun() bool {
+	_, pretrained := p.c.Policy.(Pretrained)
+	return pretrained || p.o.Models != nil
 }
 
 // The names of stages. That of a credit begins with rlPrefix.
