@@ -117,6 +117,9 @@ func (s *study) source(from int) *rows.Source {
 // train does a run, or goes on with it, or reads what it found.
 func (s *study) train(name string, src *rows.Source, c relevance.Config, beliefs string) (*report.Run, error) {
 	dir := filepath.Join(s.out, name)
+	if r, err := relevance.ReadReport(dir); err == nil {
+		return r, nil
+	}
 	_, err := os.Stat(dir)
 	r, err := relevance.Train(s.ctx, src, c, dir, relevance.Options{Out: s.said, Beliefs: beliefs, Resume: err == nil})
 	if err != nil {
