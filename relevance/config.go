@@ -287,9 +287,8 @@ func Default() Config {
 		},
 		Validation: Validation{Rows: 200, Metric: MetricAccuracy},
 		Student: Student{
-			Encoder:  Scratch{Vocab: 1000, Shape: Shape{Dim: 64, Layers: 2, Heads: 4, FF: 128, MaxSeq: 320}},
-			Form:     FormCrossEncoder,
-			Examples: 8000, Samples: 2, Epochs: 12, Batch: 16, LR: 2e-3, Temperature: 1, Soft: 0.5, MaxTokens: 320,
+			Encoder: Teacher{}, Form: FormCrossEncoder,
+			Examples: 12000, Samples: 0, Epochs: 8, Batch: 16, LR: 2e-3, Temperature: 1, Soft: 0.5, StepWeight: 1, MaxTokens: 320,
 			Ranking: distill.MarginMSE{}, Documents: 4,
 		},
 		BaselineRows: 5000, CheckpointEvery: 25, SampleEvery: 20, SamplePrompts: 2,
@@ -473,6 +472,17 @@ func (w *Warmup) bounded(size int) int {
 		return w.Steps
 	}
 	return min(w.Steps, max(int(w.Passes*float64(size))/max(w.Batch, 1), formSteps))
+}
+
+// bound leaves out rows of a source of so many training rows (0 = no end) that would be
+// labelled again with the same greedy rationale, and shows the others more often.
+func (s *Student) bound(size int) {
+	if s.Form == FormBiEncoder {
+		size *= s.Documents
+	}
+	if size > 0 && s.Samples == 0 && s.Examples > size {
+		s.Epochs, s.Examples = max(s.Epochs*s.Examples/size, 1), size
+	}
 }
 
 // schedule is the learning rate of the reinforcement stages.

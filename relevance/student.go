@@ -2,7 +2,6 @@ package relevance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -112,10 +111,7 @@ func (s *student) ofTeacher(ctx context.Context, p *pipeline, teacher string, la
 		return err
 	}
 	defer m.free()
-	policy, ok := m.Policy.(*local.Policy)
-	if !ok {
-		return errors.New("student.encoder is of kind teacher, but the teacher's weights are elsewhere")
-	}
+	policy := m.Policy.(*local.Policy) // open refuses Options.Models
 	if p.c.Student.Form == FormDecoder {
 		d, err := policy.Decoder().First(layers)
 		if err != nil {

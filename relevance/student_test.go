@@ -70,6 +70,9 @@ func TestStudents(t *testing.T) {
 	c.Student.Encoder, c.Student.Samples = scratch, 3
 	_, err = Train(t.Context(), toy(200), c, filepath.Join(t.TempDir(), "run"), Options{Beliefs: beliefs})
 	require.ErrorContains(t, err, "samples 3")
+	c.Student.Encoder = Teacher{}
+	_, err = Train(t.Context(), toy(200), c, filepath.Join(t.TempDir(), "run"), Options{Models: elsewhere{}})
+	require.ErrorContains(t, err, "of kind teacher, but the policies are those of Options.Models")
 }
 
 // A line through the score is found from what the teacher believes.
@@ -83,4 +86,19 @@ func TestLink(t *testing.T) {
 	got, err := fitLink(scores, beliefs)
 	require.NoError(t, err)
 	require.InDeltaSlice(t, want, got, .1)
+}
+
+// The greedy rationale of a row is asked for once.
+func TestStudentBound(t *testing.T) {
+	s := Student{Form: FormCrossEncoder, Examples: 1000, Epochs: 2}
+	s.bound(0)
+	require.Equal(t, 1000, s.Examples)
+	s.bound(300)
+	require.Equal(t, []int{300, 6}, []int{s.Examples, s.Epochs})
+	s = Student{Form: FormCrossEncoder, Examples: 1000, Epochs: 2, Samples: 1}
+	s.bound(300)
+	require.Equal(t, 1000, s.Examples, "sampled ones differ")
+	s = Student{Form: FormBiEncoder, Examples: 1000, Epochs: 2, Documents: 4}
+	s.bound(300)
+	require.Equal(t, 1000, s.Examples, "there are 1,200 pairs of a row's query and a document")
 }

@@ -191,6 +191,9 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if _, ok := c.Student.Encoder.(Teacher); ok && o.Models != nil {
+		return nil, errors.New("relevance: Config.Student.Encoder is of kind teacher, but the policies are those of Options.Models, whose weights may be elsewhere: want scratch or pretrained")
+	}
 	b, err := tensor.Open(c.Backend)
 	if err != nil {
 		return nil, err
@@ -227,6 +230,7 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 		Dir: dir, Settings: c, Data: data, Seed: c.Seed, Info: info, Keep: keep, Logger: p.logger(p.w),
 	})
 	p.asked, p.c.Warmup.Steps = c.Warmup.Steps, c.Warmup.bounded(src.Size)
+	p.c.Student.bound(src.Size)
 	return p, err
 }
 
