@@ -25,17 +25,15 @@ func TestStudents(t *testing.T) {
 	beliefs, ranked := filepath.Join(t.TempDir(), "beliefs.json"), filepath.Join(t.TempDir(), "ranked.json")
 	for name, change := range map[string]func(*Student){
 		"softmax":                      func(s *Student) { s.StepWeight = 1 },
-		"ordinal":                      func(s *Student) { s.Head, s.StepWeight = distill.HeadOrdinal, 1 },
-		"labels alone":                 func(s *Student) { s.Soft = 0 },
-		"encoder of the teacher":       func(s *Student) { s.Encoder = Teacher{Layers: 1} },
-		"decoder":                      func(s *Student) { s.Form = FormDecoder },
+		"ordinal, encoder of teacher":  func(s *Student) { s.Head, s.StepWeight, s.Encoder = distill.HeadOrdinal, 1, Teacher{Layers: 1} },
+		"decoder":                      func(s *Student) { s.Form, s.Soft = FormDecoder, 0 },
 		"decoder of the teacher":       func(s *Student) { s.Form, s.Encoder, s.StepWeight = FormDecoder, Teacher{}, 1 },
 		"bi-encoder":                   func(s *Student) { s.Form, s.Batch = FormBiEncoder, 4 },
 		"bi-encoder, lists of teacher": func(s *Student) { s.Form, s.Encoder, s.Ranking = FormBiEncoder, Teacher{}, distill.ListKL{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := c
-			c.Student.Encoder, c.Student.Examples, c.Student.Epochs, c.Student.Samples = scratch, 64, 2, 0
+			c.Student.Encoder, c.Student.Examples, c.Student.Epochs, c.Student.StepWeight = scratch, 64, 2, 0
 			change(&c.Student)
 			o := Options{Beliefs: beliefs}
 			if c.Student.Form == FormBiEncoder {
