@@ -178,7 +178,7 @@ type Student struct {
 	// Head makes the labels' log-probs of the student's outputs.
 	Head distill.Head `json:"head"`
 	// StepWeight is that of what the teacher answered in its steps: the student learns
-	// to give these answers, too. 0 leaves them out.
+	// to give these answers, too. 0 leaves them out; a bi-encoder has none.
 	StepWeight float64 `json:"step_weight"`
 	// Ranking is the loss of a bi-encoder, and Documents how many documents it is shown
 	// for each query: the row's, and others' drawn at random.
@@ -445,8 +445,8 @@ func (c Config) Validate() error {
 			if s.Documents < 2 {
 				add("Student.Documents is %d, want at least 2: a loss of rankings compares documents", s.Documents)
 			}
-			if s.StepWeight != 0 || s.Head != "" {
-				add("Student.StepWeight is %v and Student.Head %q, want 0 and none: a bi-encoder has neither", s.StepWeight, s.Head)
+			if s.Head != "" {
+				add("Student.Head is %q, want none: a bi-encoder has scores", s.Head)
 			}
 		default:
 			add("Student.Form is %q, want %s, %s or %s", s.Form, FormCrossEncoder, FormBiEncoder, FormDecoder)

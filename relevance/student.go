@@ -58,7 +58,7 @@ func (p *pipeline) newStudent(ctx context.Context, teacher, dir string) (*studen
 	c := p.c.Student
 	s := &student{tok: p.tok}
 	s.info = ModelInfo{Kind: KindCrossEncoder, Head: c.Head, Input: InputText, MaxLength: min(c.MaxTokens, p.models.MaxSeq())}
-	if c.StepWeight > 0 {
+	if c.StepWeight > 0 && c.Form != FormBiEncoder {
 		s.info.Steps = answered(p.src)
 	}
 	switch k := c.Encoder.(type) {

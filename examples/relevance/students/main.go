@@ -170,7 +170,7 @@ func (s *study) compareBeliefs(w io.Writer) error {
 			return err
 		}
 		var t tally
-		for _, b := range all.Taught[:min(len(all.Taught), 8000)] { // the same ones
+		for _, b := range all.Taught[:min(len(all.Taught), 2048)] { // the same ones
 			e := src.Train(b.Index)
 			if b.Belief != nil {
 				t.add(b.Belief, src.LabelIndex(e.Label()), b.Coverage)
