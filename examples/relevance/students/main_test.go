@@ -38,7 +38,7 @@ func TestPlotHasALinePerLoss(t *testing.T) {
 		all = append(all, result{cell: cell{"a", "b", relevance.Student{Examples: n}}, stage: stage})
 	}
 	svg := string(plot(result{stage: stage}, all))
-	require.Contains(t, svg, `<path d="M60.0 195.0L510.0 195.0"`)
+	require.Contains(t, svg, `<path d="M60.0 205.0L510.0 205.0"`)
 	require.Contains(t, svg, ">a, b</text>")
 }
 

@@ -125,9 +125,9 @@ func (t *tally) add(p []float64, gold int, coverage float64) {
 }
 
 // plot draws RANDOM accuracy against the rows that the teacher labelled, a line per
-// student and loss with several numbers of rows.
+// student and loss.
 func plot(teacher result, all []result) []byte {
-	const width, height, left, top, right, bottom = 760, 420, 60, 20, 250, 50
+	const width, height, left, top, right, bottom = 760, 440, 60, 20, 250, 50
 	x := func(rows int) float64 {
 		return left + (width-left-right)*math.Log2(float64(rows)/8000)/3
 	}
@@ -152,20 +152,18 @@ func plot(teacher result, all []result) []byte {
 		}
 		lines[key] = append(lines[key], r)
 	}
-	colours := []string{"#1b6ca8", "#c1440e", "#2e8b57", "#8b3fa0", "#b8860b", "#444"}
+	colours := []string{"#1b6ca8", "#c1440e", "#2e8b57", "#8b3fa0", "#b8860b", "#444", "#d6569b", "#3aa6a6", "#7a4b28"}
 	drawn := 0
 	for _, key := range order {
 		line := lines[key]
-		if len(line) < 2 {
-			continue
-		}
 		slices.SortFunc(line, func(a, b result) int { return a.student.Examples - b.student.Examples })
 		colour, path := colours[drawn%len(colours)], "M"
 		for _, r := range line {
 			v, _ := r.scores(notesRandom)
 			path += fmt.Sprintf("%.1f %.1fL", x(r.student.Examples), y(v))
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x(r.student.Examples), y(v), colour)
 		}
-		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s">%s</text>`+"\n", strings.TrimSuffix(path, "L"), colour, width-right+8, height-bottom-120+18*drawn, colour, key)
+		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s">%s</text>`+"\n", strings.TrimSuffix(path, "L"), colour, width-right+8, top+50+17*drawn, colour, key)
 		drawn++
 	}
 	b.WriteString("</svg>\n")
