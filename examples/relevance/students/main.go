@@ -4,7 +4,7 @@
 // rows by several losses, and writes the table and the plot of docs/distillation.md.
 //
 //	go run ./examples/relevance/students -out DIR            # go on with the same command
-//	go run ./examples/relevance/students -out DIR -only 'rows 64000'
+//	go run ./examples/relevance/students -out DIR -only 'rows 64000 × 6'
 //
 // Every student is a run of package relevance in a folder of its own, done once. The
 // teacher is asked once about each row.

@@ -14,11 +14,8 @@ type cell struct {
 }
 
 func (c cell) name() string {
-	return fmt.Sprintf("%s, %s, rows %d", c.size, c.loss, c.student.Examples)
+	return fmt.Sprintf("%s, %s, rows %d × %d", c.size, c.loss, c.student.Examples, c.student.Epochs)
 }
-
-// seen is how many rows a student is shown, counting repetitions.
-const seen = 256_000
 
 // sizes are the models. The first is that of the main job before this study.
 var sizes = map[string]relevance.StudentKind{
@@ -41,6 +38,7 @@ var losses = map[string]func(*relevance.Student){
 	"belief, T 2":             func(s *relevance.Student) { s.Temperature = 2 },
 	"belief + gold":           func(s *relevance.Student) { s.Soft = .5 },
 	"belief + steps":          func(s *relevance.Student) { s.StepWeight = 1 },
+	"belief + steps / 2":      func(s *relevance.Student) { s.StepWeight = .5 },
 	"belief + gold + steps":   func(s *relevance.Student) { s.Soft, s.StepWeight = .5, 1 },
 	"mean of 4 + steps":       func(s *relevance.Student) { s.Samples, s.StepWeight = 4, 1 },
 	"mean of 4":               func(s *relevance.Student) { s.Samples = 4 },
@@ -53,17 +51,25 @@ var losses = map[string]func(*relevance.Student){
 	},
 }
 
-// students lists what is compared, what matters most first.
+// students lists what is compared, what matters most first. Most are shown 256,000 rows,
+// counting repetitions, some more.
 func students() (all []cell) {
+	shown := 256_000
 	add := func(size, loss string, rows ...int) {
 		for _, n := range rows {
 			s := relevance.Default().Student
-			s.Encoder, s.Examples, s.Epochs = sizes[size], n, max(1, seen/n)
+			s.Encoder, s.Examples, s.Epochs = sizes[size], n, shown/n
 			s.Samples, s.Soft, s.Temperature, s.StepWeight, s.Head = 0, 1, 1, 0, distill.HeadSoftmax
 			losses[loss](&s)
 			all = append(all, cell{size, loss, s})
 		}
 	}
+	shown = 384_000
+	add("64 × 2", "belief + steps / 2", 64_000)
+	add("64 × 2", "gold", 64_000)
+	add("64 × 2", "belief", 64_000)
+	add("teacher's 64 × 3", "belief + steps / 2", 64_000, 32_000)
+	shown = 256_000
 	add("teacher's 64 × 3", "belief + steps", 32_000, 64_000)
 	add("64 × 2", "belief + steps", 64_000, 32_000, 16_000, 8_000)
 	add("64 × 2", "gold", 64_000, 32_000, 16_000, 8_000)

@@ -104,7 +104,7 @@ func writeTable(w io.Writer, teacher result, all []result) {
 	}
 	line(teacher, "teacher", "", "")
 	for _, r := range all {
-		line(r, r.size, r.loss, fmt.Sprint(r.student.Examples))
+		line(r, r.size, r.loss, fmt.Sprintf("%d × %d", r.student.Examples, r.student.Epochs))
 	}
 }
 
