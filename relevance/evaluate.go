@@ -26,7 +26,7 @@ func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example
 	}
 	_, reasons := s.(*policyScorer)
 	scores := report.Score(labelsOf(src, reasons), outcomes)
-	scores.TokensPerSecond = float64(tokens) / seconds
+	scores.TokensPerSecond, scores.TokensPerRow = float64(tokens)/seconds, float64(tokens)/float64(len(es))
 	return scores, nil
 }
 
@@ -211,7 +211,7 @@ func (p *pipeline) evaluate(ctx context.Context, s calibrated, stage string, r *
 		}
 		_, reasons := s.(*policyScorer)
 		scores := report.Score(labelsOf(p.src, reasons), outcomes)
-		scores.TokensPerSecond = float64(tokens) / seconds
+		scores.TokensPerSecond, scores.TokensPerRow = float64(tokens)/seconds, float64(tokens)/float64(len(es))
 		return scores, nil
 	}
 	var err error

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/distill"
-	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
@@ -283,52 +282,6 @@ func written(t *prompt.Trace) (out []StepScore) {
 		out = append(out, step)
 	}
 	return out
-}
-
-// studentScorer classifies.
-type studentScorer struct {
-	student *local.Student
-	encode  func(rows.Example) []int32
-	labels  []string
-	prepare func(rows.Example) (rows.Example, error)
-	fix     Calibration
-	free    func()
-}
-
-func (s *studentScorer) Labels() []string { return s.labels }
-
-// Close releases the model.
-func (s *studentScorer) Close() error {
-	if s.free != nil {
-		s.free()
-	}
-	return nil
-}
-
-func (s *studentScorer) calibrate(fix Calibration) { s.fix = fix }
-
-func (s *studentScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
-
-func (s *studentScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
-	return ScoreExamples(ctx, s, pairs(query, documents), o)
-}
-
-func (s *studentScorer) scoreExamples(ctx context.Context, es []rows.Example, _ ScoreOptions) ([]Score, error) {
-	all := make([]Score, len(es))
-	inputs, logits := make([][]int32, len(es)), make([][]float64, len(es))
-	for i, e := range es {
-		inputs[i], logits[i] = s.encode(e), make([]float64, len(s.labels))
-		all[i].tokens = len(inputs[i])
-	}
-	if err := s.student.Logits(ctx, inputs, logits, false); err != nil {
-		return nil, err
-	}
-	for i := range all {
-		p := softmax(logits[i])
-		s.fix.apply(&all[i], p, s.labels)
-		all[i].Label = s.labels[linear.MostProbable(p)]
-	}
-	return all, nil
 }
 
 // softmax replaces logits by probabilities.

@@ -55,9 +55,10 @@ type Encoder struct {
 	types  []int32 // of the last pack, from Types
 
 	// Of the last Forward, for Backward.
-	pass  pass
-	ready bool
-	ones  tensor.Buffer // [longest sequence]
+	pass     pass
+	ready    bool
+	embedded bool          // it was ForwardEmbed
+	ones     tensor.Buffer // [longest sequence]
 }
 
 // NewEncoder returns an encoder with random weights. The same seed gives the
@@ -126,6 +127,28 @@ func (e *Encoder) Predict(p *Pack, logits []float32) error {
 // embeddings, to be compared by their cosine; they are not scaled to length 1.
 func (e *Encoder) Embed(p *Pack, states []float32) error {
 	return e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, false) })
+}
+
+// ForwardEmbed is Embed with a BackwardEmbed to follow, as Forward is for logits.
+func (e *Encoder) ForwardEmbed(p *Pack, states []float32) error {
+	err := e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, true) })
+	e.embedded = err == nil
+	return err
+}
+
+// BackwardEmbed adds to the gradient of every parameter but score's, given the
+// gradient of a loss with respect to the states of the last ForwardEmbed. Errors are
+// those of Backward. It panics if it does not follow a ForwardEmbed.
+func (e *Encoder) BackwardEmbed(dstates []float32) error {
+	if !e.embedded {
+		panic("model: Encoder.BackwardEmbed without a ForwardEmbed before it")
+	}
+	if n := len(e.pass.Segments); len(dstates) != n*e.cfg.Dim {
+		panic(fmt.Sprintf("model: %d sequences of %d values, but gradients of %d", n, e.cfg.Dim, len(dstates)))
+	}
+	e.embedded = false
+	e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) })
+	return e.b.Sync()
 }
 
 // InputGradient computes gradients with respect to the embeddings of the tokens that
@@ -219,7 +242,7 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 	if keep && e.packed {
 		panic("model: Encoder.Forward of an encoder that is packed")
 	}
-	e.ready = false
+	e.ready, e.embedded = false, false
 	e.arena.Reset()
 	e.pass = pass{
 		Backend:   e.b,

@@ -48,7 +48,7 @@ func NewModel(ctx context.Context, dir string, s relevance.Scorer) (*Model, erro
 	return &Model{Scorer: s, Info: info, Digest: digest, Version: info.Stage + "-" + info.RunDigest[:min(12, len(info.RunDigest))]}, nil
 }
 
-func (m *Model) reasons() bool { return m.Info.Kind == relevance.KindDecoder }
+func (m *Model) reasons() bool { return m.Info.Kind == relevance.KindDecoder || len(m.Info.Steps) > 0 }
 
 func (m *Model) close() {
 	if c, ok := m.Scorer.(io.Closer); ok {
