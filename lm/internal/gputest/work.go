@@ -208,8 +208,8 @@ func (w *work) attention() {
 				Segments: []tensor.Segment{{Start: 0, End: first, Prefix: -1}, {Start: first, End: first + 2, Prefix: 0}, {Start: first + 2, End: first + 5, Prefix: 0}},
 				Heads:    2, KVHeads: 1, HeadDim: dim, Causal: causal, Scale: 0.3,
 			}
-			if !causal {
-				at.Window = 2
+			if !causal { // and a window, with which there are no prefixes
+				at.Window, at.Segments[1].Prefix, at.Segments[2].Prefix = 2, -1, -1
 			}
 			rows := first + 6 // one in no segment
 			q, k, v, dout := w.random(rows*2*dim), w.random(rows*dim), w.random(rows*dim), w.random(rows*2*dim)
