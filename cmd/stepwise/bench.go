@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/bench"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 )
 
@@ -22,14 +23,15 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.SetOutput(errs)
 	file := flags.String("json", "", "write the report as JSON to `FILE` too")
 	sections := flags.String("sections", strings.Join(bench.Sections, ","), "what to measure, separated by commas")
-	models := flags.String("models", strings.Join(bench.Models, ","), "which models to train and sample from, separated by commas")
+	models := flags.String("models", "", "which models to train and sample from, separated by commas, of "+strings.Join(bench.Models, ",")+" (default 1M,10M,100M)")
 	isa := flags.String("isa", cpu.ISAAuto.String(), "instruction set: auto, or one that the machine has")
 	export := flags.String("export", "", "measure nothing, but write the models' weights to `DIR` as GGUF, for other engines")
 	var o bench.Options
+	backendFlag(flags, &o.Backend)
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
 	flags.Usage = func() {
 		w := flags.Output()
-		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine, beside\nthe peak of its multiply-adds and the bandwidth of its memory. Nothing else\nshould run meanwhile. docs/performance.md explains the figures.\n\n", prog)
+		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine; on its\nprocessor, beside the peak of its multiply-adds and the bandwidth of its memory. Nothing else\nshould run meanwhile. docs/performance.md explains the figures.\n\n", prog)
 		flags.PrintDefaults()
 	}
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
@@ -42,10 +44,12 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, fmt.Errorf("unexpected argument %q", flags.Arg(0)), errs, exitUsage)
 	}
 	var err error
-	if o.Backend.ISA, err = parseISA(*isa); err != nil {
+	if o.CPU.ISA, err = parseISA(*isa); err != nil {
 		return finish(prog, err, errs, exitUsage)
 	}
-	o.Models = strings.Split(*models, ",")
+	if *models != "" {
+		o.Models = strings.Split(*models, ",")
+	}
 	o.Sections = strings.Split(*sections, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -61,6 +65,12 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, err, errs, exitInterrupted)
 	}
 	return finish(prog, err, errs, exitInput)
+}
+
+// backendFlag adds the flag of what tensor.Open takes.
+func backendFlag(flags *flag.FlagSet, backend *string) {
+	flags.StringVar(backend, "backend", "cpu", "`BACKEND` that computes: "+strings.Join(tensor.Names(), ", ")+
+		"; a device and settings may follow, as in NAME:0,precision=bf16,memory=60GiB")
 }
 
 // writeReport writes the report as JSON, if there is a file to write to.

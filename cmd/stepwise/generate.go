@@ -19,6 +19,8 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/cuda"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/opencl"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -54,7 +56,7 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.system, "system", "", "`TEXT` of a system message before the user's, with -chat")
 	flags.IntVar(&o.maxTokens, "max-tokens", 256, "most tokens to generate; the model's context may end earlier")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of the random numbers")
-	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
+	backendFlag(flags, &o.backend)
 	flags.Func("weights", "`TYPE` in which weights are held: float32, or bfloat16, which is faster and rounds them\n(default float32)", func(s string) (err error) {
 		o.weights, err = parseFormat(s)
 		return err
@@ -274,9 +276,7 @@ func (g *generation) stream(ctx context.Context, out io.Writer) error {
 func (g *generation) free() {
 	b := g.decoder.Backend()
 	g.decoder.Free()
-	if c, ok := b.(io.Closer); ok {
-		c.Close()
-	}
+	tensor.Close(b)
 }
 
 // runeWriter writes text that comes in pieces which may end inside a

@@ -69,7 +69,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.IntVar(&o.saliency, "saliency", 0, "compute gradients for `N` queries with the evidence in the middle, with -model")
 	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples: at least 99, or 0 for 1000")
 	flags.Uint64Var(&o.bias.Seed, "seed", 0, "seed of what is drawn")
-	flags.StringVar(&o.backend, "backend", "cpu", "`NAME` of the backend that computes: "+strings.Join(tensor.Names(), " or "))
+	backendFlag(flags, &o.backend)
 	if status, done := parseFlags(flags, posirEvalAbout, args, out, errs); done {
 		return status
 	}

@@ -29,6 +29,8 @@ import (
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/cuda"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/opencl"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/rl/run"

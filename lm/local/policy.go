@@ -60,7 +60,16 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Policy{LogProber: NewLogProber(c.Decoder, c.MaxRows), training: training{dir: c.Dir}}
+	p := newPolicy(c)
+	if err := p.start(c.Optimizer); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// newPolicy returns a policy without an optimiser.
+func newPolicy(c PolicyConfig) *Policy {
+	p := &Policy{LogProber: NewLogProber(c.Decoder, c.MaxRows), training: training{dir: c.Dir, params: c.Decoder.Params()}}
 	if l := c.Decoder.LoRA(); l != nil {
 		p.model, p.checkConfig = l, configIs(l.Config(), model.ReadLoRAConfig)
 		p.configFile, p.weightsFile = model.LoRAConfigFile, model.LoRAWeightsFile
@@ -68,10 +77,7 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 		p.model, p.checkConfig = c.Decoder, configIs(c.Decoder.Config(), model.ReadConfig)
 		p.configFile, p.weightsFile = model.ConfigFile, model.WeightsFile
 	}
-	if err := p.start(c.Decoder.Params(), c.Optimizer); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p
 }
 
 // NewEngine returns an engine that samples from the policy's decoder, at the

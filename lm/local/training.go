@@ -31,6 +31,7 @@ type training struct {
 	// checkConfig returns an error unless the configuration in a directory is
 	// the model's.
 	checkConfig func(dir string) error
+	params      []*tensor.Param // that the optimiser trains, or leaves alone; model's are among them
 	opt         *optim.AdamW
 	dir         string // of checkpoints; empty = none can be saved
 	version     int64
@@ -50,16 +51,16 @@ func checkTraining(config string, o optim.Config, maxRows int) error {
 	return nil
 }
 
-// start makes the optimiser of params, which include model's, with cleared
-// gradients. The zero Config means the default.
-func (t *training) start(params []*tensor.Param, o optim.Config) (err error) {
+// start makes the optimiser, with cleared gradients. The zero Config means the
+// default.
+func (t *training) start(o optim.Config) (err error) {
 	if o == (optim.Config{}) {
 		o = optim.DefaultConfig()
 	}
-	if t.opt, err = optim.NewAdamW(t.model.Backend(), params, o); err != nil {
+	if t.opt, err = optim.NewAdamW(t.model.Backend(), t.params, o); err != nil {
 		return fmt.Errorf("local: %w", err)
 	}
-	t.opt.ZeroGrad()
+	t.zeroGrad()
 	return nil
 }
 
@@ -91,7 +92,7 @@ func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimIn
 		t.dropGradient()
 		return rl.OptimInfo{}, fmt.Errorf("local: %w", err)
 	}
-	t.opt.ZeroGrad()
+	t.zeroGrad()
 	if !info.Skipped {
 		t.version++
 	}
@@ -103,7 +104,16 @@ func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimIn
 // returned, must go first, because it would prevent that.
 func (t *training) dropGradient() {
 	_ = t.model.Backend().Sync()
-	t.opt.ZeroGrad()
+	t.zeroGrad()
+}
+
+// zeroGrad clears the accumulated gradient.
+func (t *training) zeroGrad() {
+	for _, p := range t.params {
+		if p.Grad != nil {
+			t.model.Backend().Fill(p.Grad, 0)
+		}
+	}
 }
 
 // Save writes the checkpoint Dir/name, in place of one of the same name, and
@@ -211,7 +221,7 @@ func (t *training) load(ctx context.Context, path string) error {
 	if err := t.opt.Import(moments); err != nil {
 		return err
 	}
-	t.opt.ZeroGrad()
+	t.zeroGrad()
 	if err := b.Sync(); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (l *attention) Forward(p *pass, y, x tensor.Buffer) {
 // attend computes out, which is everything up to the output projection.
 func (l *attention) attend(p *pass, x tensor.Buffer) {
 	l.project(p, x)
-	l.out = p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
+	l.out = p.Arena.Half(p.Rows * l.Heads * l.HeadDim)
 	l.logSum = p.Arena.Take(p.Rows * l.Heads)
 	l.a = tensor.Attention{
 		Segments: p.Segments,
@@ -51,7 +51,7 @@ func (l *attention) attend(p *pass, x tensor.Buffer) {
 func (l *attention) Append(p *pass, y, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) {
 	l.project(p, x)
 	tensor.StoreCache(p.Backend, c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
-	out := p.Arena.Take(p.Rows * l.Heads * l.HeadDim)
+	out := p.Arena.Half(p.Rows * l.Heads * l.HeadDim)
 	c.decode.Ranges, c.decode.Heads, c.decode.Scale = s.Ranges, l.Heads, l.scale()
 	tensor.AttendCache(p.Backend, out, l.q, c.k[layer], c.v[layer], &c.decode)
 	c.decode.Ranges = nil
@@ -63,7 +63,7 @@ func (l *attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.Hea
 // project computes q, k and v from x: projected, normalised and rotated.
 func (l *attention) project(p *pass, x tensor.Buffer) {
 	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
-	l.q, l.k, l.v = p.Arena.Take(nq), p.Arena.Take(nk), p.Arena.Take(nk)
+	l.q, l.k, l.v = p.Arena.Half(nq), p.Arena.Half(nk), p.Arena.Half(nk)
 	forwardAll(p, x, p.Rows, output{l.Q, l.q}, output{l.K, l.k}, output{l.V, l.v})
 	l.q, l.k = l.normalize(p, l.q, l.QNorm), l.normalize(p, l.k, l.KNorm)
 	l.rotate(p, l.q, l.k, false)
@@ -83,7 +83,7 @@ func (l *attention) normalize(p *pass, y tensor.Buffer, norm *rmsNorm) tensor.Bu
 	if norm == nil {
 		return y
 	}
-	z := p.Arena.Take(y.Len())
+	z := p.Arena.Half(y.Len())
 	norm.Forward(p, z, y, y.Len()/l.HeadDim)
 	return z
 }
@@ -91,7 +91,7 @@ func (l *attention) normalize(p *pass, y tensor.Buffer, norm *rmsNorm) tensor.Bu
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
 func (l *attention) Backward(p *pass, dx, dy tensor.Buffer) {
-	dout := p.Arena.Take(l.out.Len())
+	dout := p.Arena.Half(l.out.Len())
 	l.O.Backward(p, dout, dy, p.Rows, 0)
 	l.attendBackward(p, dx, dout)
 }
@@ -99,7 +99,7 @@ func (l *attention) Backward(p *pass, dx, dy tensor.Buffer) {
 // attendBackward is the backward pass of attend.
 func (l *attention) attendBackward(p *pass, dx, dout tensor.Buffer) {
 	nq, nk := p.Rows*l.Heads*l.HeadDim, p.Rows*l.KVHeads*l.HeadDim
-	dq, dk, dv := p.Arena.Zeros(nq), p.Arena.Zeros(nk), p.Arena.Zeros(nk)
+	dq, dk, dv := p.Arena.HalfZeros(nq), p.Arena.HalfZeros(nk), p.Arena.HalfZeros(nk)
 	p.Backend.AttendGrad(dq, dk, dv, dout, l.out, l.logSum, l.q, l.k, l.v, &l.a)
 	l.rotate(p, dq, dk, true)
 	l.headBackward(p, dx, dq, l.Q, l.QNorm, l.Heads, 0)
@@ -111,7 +111,7 @@ func (l *attention) attendBackward(p *pass, dx, dout tensor.Buffer) {
 func (l *attention) headBackward(p *pass, dx, dy tensor.Buffer, proj *linear, norm *rmsNorm, heads int, beta float32) {
 	if norm != nil {
 		dz := dy
-		dy = p.Arena.Zeros(p.Rows * heads * l.HeadDim)
+		dy = p.Arena.HalfZeros(p.Rows * heads * l.HeadDim)
 		norm.Backward(p, dy, dz, p.Rows*heads)
 	}
 	proj.Backward(p, dx, dy, p.Rows, beta)

@@ -62,9 +62,9 @@ type ffn struct {
 // Forward computes y [rows×dim] += ffn(x) from x [rows×dim].
 func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
 	n := p.Rows * l.Up.out()
-	l.up = p.Arena.Take(n)
+	l.up = p.Arena.Half(n)
 	l.Up.Forward(p, l.up, x, p.Rows, 0)
-	act := p.Arena.Take(n)
+	act := p.Arena.Half(n)
 	tensor.GELU(p.Backend, act, l.up)
 	l.Down.Forward(p, y, act, p.Rows, 1)
 }
@@ -72,7 +72,7 @@ func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
 func (l *ffn) Backward(p *pass, dx, dy tensor.Buffer) {
-	dact := p.Arena.Take(p.Rows * l.Up.out())
+	dact := p.Arena.Half(p.Rows * l.Up.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
 	tensor.GELUGrad(p.Backend, l.up, dact, l.up) // in the place of its input
 	l.Up.Backward(p, dx, l.up, p.Rows, 0)

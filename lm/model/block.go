@@ -13,9 +13,9 @@ type mlp struct {
 // Forward computes y [rows×dim] += mlp(x) from x [rows×dim].
 func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 	n := p.Rows * l.Gate.out()
-	l.gate, l.up = p.Arena.Take(n), p.Arena.Take(n)
+	l.gate, l.up = p.Arena.Half(n), p.Arena.Half(n)
 	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
-	act := p.Arena.Take(n)
+	act := p.Arena.Half(n)
 	p.Backend.SwiGLU(act, l.gate, l.up)
 	l.Down.Forward(p, y, act, p.Rows, 1)
 }
@@ -23,7 +23,7 @@ func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
 // from dy [rows×dim].
 func (l *mlp) Backward(p *pass, dx, dy tensor.Buffer) {
-	dact := p.Arena.Take(p.Rows * l.Gate.out())
+	dact := p.Arena.Half(p.Rows * l.Gate.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
 	// The gradients take the place of the values they are computed from.
 	p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
@@ -67,7 +67,7 @@ func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x tens
 
 // residual returns x + f(norm(x)).
 func (l *block) residual(p *pass, x tensor.Buffer, norm *rmsNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
-	z := p.Arena.Take(p.Rows * l.dim())
+	z := p.Arena.Half(p.Rows * l.dim())
 	norm.Forward(p, z, x, p.Rows)
 	y := x
 	if p.Keep {
@@ -83,7 +83,7 @@ func (l *block) residual(p *pass, x tensor.Buffer, norm *rmsNorm, f func(p *pass
 func (l *block) Backward(p *pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
 	l.backwardMLP(p, d)
-	dz := p.Arena.Take(p.Rows * l.dim())
+	dz := p.Arena.Half(p.Rows * l.dim())
 	l.Attention.Backward(p, dz, d)
 	l.AttnNorm.Backward(p, d, dz, p.Rows)
 	p.Arena.Release(before)
@@ -92,7 +92,7 @@ func (l *block) Backward(p *pass, d tensor.Buffer) {
 // backwardMLP is the part of Backward that ends at the residual after attention.
 func (l *block) backwardMLP(p *pass, d tensor.Buffer) {
 	before := p.Arena.Mark()
-	dz := p.Arena.Take(p.Rows * l.dim())
+	dz := p.Arena.Half(p.Rows * l.dim())
 	l.MLP.Backward(p, dz, d)
 	l.MLPNorm.Backward(p, d, dz, p.Rows)
 	p.Arena.Release(before)

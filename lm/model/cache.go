@@ -44,10 +44,13 @@ func (d *Decoder) NewCache(rows int) *Cache {
 	}
 	c := &Cache{b: d.b, arena: newArena(d.b), slot: make([]bool, rows)}
 	c.decode.Cache = tensor.CacheShape{Rows: rows, KVHeads: d.cfg.KVHeads, HeadDim: d.cfg.HeadDim}
-	size := tensor.CacheLen(d.b, c.decode.Cache)
+	size, alloc := tensor.CacheLen(d.b, c.decode.Cache), d.b.Alloc
+	if halves(d.b) {
+		alloc = func(n int) tensor.Buffer { return tensor.Alloc16(d.b, n) }
+	}
 	for range d.trunk.Blocks {
-		c.k = append(c.k, d.b.Alloc(size))
-		c.v = append(c.v, d.b.Alloc(size))
+		c.k = append(c.k, alloc(size))
+		c.v = append(c.v, alloc(size))
 	}
 	return c
 }

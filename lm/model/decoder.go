@@ -238,7 +238,7 @@ func (d *Decoder) TopK(p *Pack, rows []int32, temperature float64, c *Candidates
 // ActivationBytes returns the most memory, in bytes, that a pass of the decoder
 // has needed so far for activations and their gradients. Parameters and caches
 // are not included.
-func (d *Decoder) ActivationBytes() int { return 4 * d.arena.peak }
+func (d *Decoder) ActivationBytes() int { return d.arena.bytes() }
 
 // Freeze frees the gradients of all parameters, for a model that is not
 // trained: a reference policy or a teacher. Do not call Backward afterwards.

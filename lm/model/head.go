@@ -85,7 +85,7 @@ func (l *head) Backward(p *pass, dx tensor.Buffer, dlogp, dentropy []float32) {
 		}
 	}
 	dlp, dent := p.upload(dlogp), p.upload(dentropy)
-	dy := p.Arena.Take(m * dim)
+	dy := p.Arena.Half(m * dim)
 	last := (m - 1) / l.chunk
 	for c := last; c >= 0; c-- {
 		from, to := c*l.chunk, min((c+1)*l.chunk, m)
@@ -153,7 +153,7 @@ func (l *head) gather(p *pass, x tensor.Buffer, rows []int32) {
 	m, dim := len(rows), l.Out.in()
 	z := p.Arena.Take(m * dim)
 	p.Backend.Gather(z, x, rows, dim)
-	l.y = p.Arena.Take(m * dim)
+	l.y = p.Arena.Half(m * dim)
 	l.Norm.Forward(p, l.y, z, m)
 	kept := l.chunk
 	if p.Keep {

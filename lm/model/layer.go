@@ -103,7 +103,7 @@ func (l *adapter) out() int  { return l.B.Shape[0] }
 
 // forward computes y [rows×out] += from x [rows×in].
 func (l *adapter) forward(p *pass, y, x tensor.Buffer, rows int) {
-	l.h = p.Arena.Take(rows * l.rank())
+	l.h = p.Arena.Half(rows * l.rank())
 	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.rank(), l.in(), 1, x, l.A.Value, 0, l.h)
 	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.out(), l.rank(), l.Scale, l.h, l.B.Value, 1, y)
 }
@@ -112,7 +112,7 @@ func (l *adapter) forward(p *pass, y, x tensor.Buffer, rows int) {
 // dy [rows×out], given forward's x.
 func (l *adapter) backward(p *pass, dx, dy, x tensor.Buffer, rows int) {
 	before := p.Arena.Mark()
-	dh := p.Arena.Take(rows * l.rank())
+	dh := p.Arena.Half(rows * l.rank())
 	p.Backend.MatMul(tensor.OpN, tensor.OpN, rows, l.rank(), l.out(), l.Scale, dy, l.B.Value, 0, dh)
 	if l.B.Grad != nil {
 		p.Backend.MatMul(tensor.OpT, tensor.OpN, l.out(), l.rank(), rows, l.Scale, dy, l.h, 1, l.B.Grad)

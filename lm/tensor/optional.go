@@ -179,7 +179,8 @@ type Allocator16 interface {
 	// with others, for activations and their gradients (what is [rows×·] in the
 	// comments of an operation, except logits and what is one to three values
 	// per row) and for KV caches. They panic if others are of 16 bits:
-	// parameters and their gradients and moments.
+	// parameters and their gradients and moments. Package model uses them where
+	// the precision is PrecisionBFloat16.
 	Alloc16(n int) Buffer
 }
 

@@ -119,6 +119,12 @@ func alloc16(e *env) {
 	e.ScatterAdd(table, y, []int32{4, 0, 1, 1, 2, 3, 0}, cols)
 	e.keep("ScatterAdd", table)
 
+	e.Gather(y, half(5*cols), []int32{0, 4, 0, 1, 2, 3, 1}, cols)
+	e.keep("Gather of 16 bits", y)
+	table = half(9 * cols)
+	e.ScatterAdd(table, y, []int32{8, 0, 1, 1, 2, 3, 0}, cols)
+	e.keep("ScatterAdd to 16 bits", table)
+
 	for i := range 8 {
 		pick := func(bit, n int) tensor.Buffer {
 			if i>>bit&1 == 0 {

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
 // A quick run fills every section, and its table has all of them.
@@ -30,6 +33,23 @@ func TestRun(t *testing.T) {
 	for _, heading := range []string{"FMA peak", "gemm", "train", "sample", "shared prompt"} {
 		require.Contains(t, table.String(), heading)
 	}
+}
+
+// A backend that measures no limits has figures without fractions of them, and one
+// that packs no weights is measured without.
+func TestRunOnAnotherBackend(t *testing.T) {
+	r, err := Run(t.Context(), Options{Quick: true, Backend: "reference"})
+	require.NoError(t, err)
+	require.Contains(t, r.Machine, "backend reference, precision float32")
+	require.Zero(t, r.FMAPeakGFLOPS)
+	require.Equal(t, "NT", r.GEMM[1].Op)
+	require.Positive(t, r.Train[0].TFLOPS)
+	require.Zero(t, r.Train[0].FLOPsUtilization)
+	require.Len(t, r.Sample, 2, "float32 only")
+	_, err = Run(t.Context(), Options{Backend: "reference", CPU: cpu.Options{Workers: 1}})
+	require.ErrorContains(t, err, "options of the backend cpu with backend reference")
+	_, err = Run(t.Context(), Options{Backend: "cpu:1"})
+	require.ErrorContains(t, err, "it has one device")
 }
 
 func TestRunRefuses(t *testing.T) {

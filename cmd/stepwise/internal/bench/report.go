@@ -9,18 +9,21 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 )
 
 // Report is what [Run] measures. Speeds are those of the fastest of several
 // rounds, because other work on the machine only ever slows a round down.
 type Report struct {
-	// Machine describes the processor, the instruction set and the workers.
+	// Machine describes the processor, and the instruction set and workers or the
+	// backend and its precision.
 	Machine string `json:"machine"`
 	// FMAPeakGFLOPS is the speed of multiply-adds that stay in registers, and
 	// MemoryGBps that of reading a buffer larger than the caches, both on all
 	// workers. They are measured again in every section, in turn with what is
-	// compared with them; these are the highest.
+	// compared with them; these are the highest. They are 0, and so is all that is a
+	// fraction of them, for a backend that does not measure them.
 	FMAPeakGFLOPS float64 `json:"fma_peak_gflops"`
 	MemoryGBps    float64 `json:"memory_gbps"`
 
@@ -62,6 +65,8 @@ type Train struct {
 	// FLOPsUtilization counts the multiply-adds that the model needs, those of
 	// masked attention not, as a fraction of FMAPeakGFLOPS of the same rounds.
 	FLOPsUtilization float64 `json:"flops_utilization"`
+	// TFLOPS is that count in 10¹² operations per second.
+	TFLOPS float64 `json:"tflops"`
 	// ActivationBytes is what the step holds besides parameters and optimiser.
 	ActivationBytes int `json:"activation_bytes"`
 	// AllocatedBytesPerStep is what a step allocates on Go's heap.
@@ -105,7 +110,11 @@ type Shared struct {
 func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(format string, args ...any) { fmt.Fprintf(t, format+"\t\n", args...) }
-	fmt.Fprintf(w, "%s\nFMA peak %.0f GFLOP/s, memory %.1f GB/s, peak RSS %d MiB\n", r.Machine, r.FMAPeakGFLOPS, r.MemoryGBps, r.PeakRSSBytes>>20)
+	fmt.Fprintln(w, r.Machine)
+	if r.FMAPeakGFLOPS > 0 {
+		fmt.Fprintf(w, "FMA peak %.0f GFLOP/s, memory %.1f GB/s, ", r.FMAPeakGFLOPS, r.MemoryGBps)
+	}
+	fmt.Fprintf(w, "peak RSS %d MiB\n", r.PeakRSSBytes>>20)
 	if len(r.GEMM) > 0 {
 		line("\ngemm\tm\tn\tk\tb\tGFLOP/s\tof peak\tof memory")
 		for _, g := range r.GEMM {
@@ -117,9 +126,9 @@ func (r *Report) Print(w io.Writer) error {
 		}
 	}
 	if len(r.Train) > 0 {
-		line("\ntrain\tparameters\tbatch\ttokens/s\tof peak\tactivations\tallocated/step")
+		line("\ntrain\tparameters\tbatch\ttokens/s\tTFLOP/s\tof peak\tactivations\tallocated/step")
 		for _, x := range r.Train {
-			line("%s\t%d\t%d×%d\t%.0f\t%s\t%.1f MiB\t%d B", x.Model, x.Parameters, x.Sequences, x.Length, x.TokensPerSecond,
+			line("%s\t%d\t%d×%d\t%.0f\t%.2f\t%s\t%.1f MiB\t%d B", x.Model, x.Parameters, x.Sequences, x.Length, x.TokensPerSecond, x.TFLOPS,
 				percent(x.FLOPsUtilization), mib(x.ActivationBytes), x.AllocatedBytesPerStep)
 		}
 	}
@@ -139,13 +148,26 @@ func (r *Report) Print(w io.Writer) error {
 	return t.Flush()
 }
 
-func percent(x float64) string { return fmt.Sprintf("%.0f%%", 100*x) }
+func percent(x float64) string {
+	if x == 0 {
+		return "?"
+	}
+	return fmt.Sprintf("%.0f%%", 100*x)
+}
 
 func mib(bytes int) float64 { return float64(bytes) / (1 << 20) }
 
 // machine describes what the figures were measured on.
-func machine(b *cpu.Backend) string {
-	return fmt.Sprintf("%s, %v kernels, GOMAXPROCS %d, %s %s/%s", processor(), b.ISA(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func machine(b tensor.Backend) string {
+	c, ok := b.(*cpu.Backend)
+	if !ok {
+		device := b.Name()
+		if d, ok := b.(interface{ Describe() string }); ok {
+			device += ": " + d.Describe()
+		}
+		return fmt.Sprintf("%s, backend %s, precision %v, %s %s/%s", processor(), device, tensor.PrecisionOf(b), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	}
+	return fmt.Sprintf("%s, %v kernels, GOMAXPROCS %d, %s %s/%s", processor(), c.ISA(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // processor is the name that Linux gives the processor.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -22,8 +23,10 @@ type Options struct {
 	// Quick measures small things for seconds instead of minutes: the
 	// machinery works, but the figures mean little.
 	Quick bool
-	// Backend are the options of the backend.
-	Backend cpu.Options
+	// Backend is what tensor.Open takes; empty means cpu.
+	Backend string
+	// CPU are the options of the backend cpu.
+	CPU cpu.Options
 	// Progress, if not nil, gets a line for every figure once it is measured.
 	Progress func(line string)
 }
@@ -32,8 +35,12 @@ type Options struct {
 var Sections = []string{"gemm", "train", "sample", "shared"}
 
 // Models are the decoders that are trained and sampled from, named after their
-// size.
-var Models = []string{"1M", "10M", "100M"}
+// size. Without a choice, the first three are measured: the others are for devices
+// with tens of GB. With 8B there is no training.
+var Models = []string{"1M", "10M", "100M", "1B", "8B"}
+
+// usualModels are those that are measured without a choice.
+const usualModels = 3
 
 // Run measures the engine on this machine, which should have nothing else to
 // do. It returns an error for a section or model that does not exist, and ctx's
@@ -44,6 +51,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	b := r.b
+	defer tensor.Close(b)
 	r.memory = b.Alloc(map[bool]int{false: 64 << 20, true: 4 << 20}[o.Quick])
 	defer b.Free(r.memory)
 	b.Fill(r.memory, 1)
@@ -70,8 +78,8 @@ type runner struct {
 	quick    bool
 	models   []string
 	progress func(string)
-	backend  cpu.Options
-	b        *cpu.Backend
+	open     func() (tensor.Backend, error)
+	b        tensor.Backend
 	memory   tensor.Buffer // larger than the caches
 	report   *Report
 }
@@ -87,11 +95,17 @@ func newRunner(ctx context.Context, o Options) (*runner, error) {
 			return nil, fmt.Errorf("bench: no model %q, only %q", m, Models)
 		}
 	}
-	b, err := cpu.New(o.Backend)
+	open := func() (tensor.Backend, error) { return tensor.Open(o.Backend) }
+	if o.Backend == "" || o.Backend == "cpu" {
+		open = func() (tensor.Backend, error) { return cpu.New(o.CPU) }
+	} else if o.CPU != (cpu.Options{}) {
+		return nil, fmt.Errorf("bench: options of the backend cpu with backend %s", o.Backend)
+	}
+	b, err := open()
 	if err != nil {
 		return nil, err
 	}
-	return &runner{ctx: ctx, quick: o.Quick, models: o.Models, progress: o.Progress, backend: o.Backend, b: b, report: &Report{Machine: machine(b)}}, nil
+	return &runner{ctx: ctx, quick: o.Quick, models: o.Models, progress: o.Progress, open: open, b: b, report: &Report{Machine: machine(b)}}, nil
 }
 
 // measured reports a figure.
@@ -101,11 +115,22 @@ func (r *runner) measured(format string, args ...any) {
 	}
 }
 
-// limits measures what the machine could do at best, and keeps the highest.
+// limited is implemented by backends that measure what the machine could do.
+type limited interface {
+	PeakGFLOPS() float64
+	ReadGBps(x tensor.Buffer) float64
+}
+
+// limits measures what the machine could do at best, and keeps the highest. They are
+// 0 of a backend that does not say.
 func (r *runner) limits() (peak, memory float64) {
-	peak = r.b.PeakGFLOPS()
-	r.b.ReadGBps(r.memory)
-	memory = r.b.ReadGBps(r.memory)
+	l, ok := r.b.(limited)
+	if !ok {
+		return 0, 0
+	}
+	peak = l.PeakGFLOPS()
+	l.ReadGBps(r.memory)
+	memory = l.ReadGBps(r.memory)
 	r.report.FMAPeakGFLOPS = max(r.report.FMAPeakGFLOPS, peak)
 	r.report.MemoryGBps = max(r.report.MemoryGBps, memory)
 	return peak, memory
@@ -160,6 +185,9 @@ func (r *runner) round(f func() error) (best, error) {
 	x.peak, x.memory = r.limits()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	if err := r.b.Sync(); err != nil {
+		return x, err
+	}
 	start := time.Now()
 	err := f()
 	x.seconds = time.Since(start).Seconds()
@@ -189,20 +217,23 @@ func (r *runner) shapes() []shape {
 		{"1M", model.Config{Vocab: 1024, Dim: 128, Layers: 4, Heads: 4, KVHeads: 2, FF: 384, MaxSeq: 1024, TieEmbeddings: true}},
 		{"10M", model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 5, FF: 864, MaxSeq: 1024, TieEmbeddings: true}},
 		{"100M", model.Config{Vocab: 8192, Dim: 768, Layers: 12, Heads: 12, KVHeads: 4, FF: 2304, MaxSeq: 1024, TieEmbeddings: true}},
+		// The shapes of Llama 3.2 1B and Llama 3 8B.
+		{"1B", model.Config{Vocab: 128256, Dim: 2048, Layers: 16, Heads: 32, KVHeads: 8, FF: 8192, MaxSeq: 8192, TieEmbeddings: true}},
+		{"8B", model.Config{Vocab: 128256, Dim: 4096, Layers: 32, Heads: 32, KVHeads: 8, FF: 14336, MaxSeq: 8192}},
 	}
 	if len(r.models) == 0 {
-		return all
+		return all[:usualModels]
 	}
 	return slices.DeleteFunc(all, func(s shape) bool { return !slices.Contains(r.models, s.name) })
 }
 
 // eachShape calls f for the decoders, each with a backend of its own, whose
 // memory goes back to the system before the next.
-func (r *runner) eachShape(f func(b *cpu.Backend, s shape) error) error {
+func (r *runner) eachShape(f func(b tensor.Backend, s shape) error) error {
 	for _, s := range r.shapes() {
-		b, err := cpu.New(r.backend)
+		b, err := r.open()
 		if err == nil {
-			err = f(b, s)
+			err = errors.Join(f(b, s), tensor.Close(b))
 		}
 		if err != nil {
 			return err

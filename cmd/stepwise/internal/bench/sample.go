@@ -6,7 +6,6 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
-	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -16,14 +15,18 @@ type wordless struct{}
 func (wordless) Bytes(int32) []byte { return nil }
 
 func (r *runner) sample() error {
-	return r.eachShape(func(b *cpu.Backend, s shape) error {
+	return r.eachShape(func(b tensor.Backend, s shape) error {
 		d, err := model.NewDecoder(b, s.Config, seed)
 		if err != nil {
 			return err
 		}
 		defer d.Free()
 		d.Freeze()
-		for _, f := range []tensor.Format{tensor.FormatFloat32, tensor.FormatBFloat16} {
+		formats := []tensor.Format{tensor.FormatFloat32, tensor.FormatBFloat16}
+		if _, ok := b.(tensor.Packer); !ok {
+			formats = formats[:1]
+		}
+		for _, f := range formats {
 			if err := r.sampleFrom(s, d, f); err != nil {
 				return err
 			}
@@ -69,7 +72,7 @@ func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 		r.report.Sample = append(r.report.Sample, Sample{
 			Model: s.name, Weights: weights, Batch: batch, Prompt: prompt, Tokens: tokens,
 			TokensPerSecond:        total / res[0].seconds,
-			MemoryFraction:         float64(bytes*parameters(d)*tokens) / res[0].seconds / 1e9 / res[0].memory,
+			MemoryFraction:         share(float64(bytes*parameters(d)*tokens)/res[0].seconds/1e9, res[0].memory),
 			AllocatedBytesPerToken: float64(res[0].allocated) / total,
 		})
 		r.measured("sample %s %s batch %d: %.0f tokens/s", s.name, weights, batch, total/res[0].seconds)

@@ -3,7 +3,7 @@ package bench
 import (
 	"time"
 
-	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
 func (r *runner) shared() error {
@@ -11,8 +11,8 @@ func (r *runner) shared() error {
 	if r.quick {
 		prompt, completions, tokens = 32, 4, 8
 	}
-	return r.eachShape(func(b *cpu.Backend, s shape) error {
-		if s.name == "100M" {
+	return r.eachShape(func(b tensor.Backend, s shape) error {
+		if s.Layers > 8 {
 			return nil // takes long and shows nothing new
 		}
 		var trainers [2]*trainer
