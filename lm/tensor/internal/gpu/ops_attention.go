@@ -7,22 +7,38 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// headTiles are the sizes of heads that the attention kernels are built for,
-// with the rows of a tile, and the keys of one whose gradients are computed.
-var headTiles = []struct{ dim, rows, keys int }{{64, 32, 32}, {128, 16, 16}, {256, 8, 8}}
+// headTile is a size of heads that the attention kernels are built for, with the
+// rows of a tile, and the keys of one whose gradients are computed.
+type headTile struct {
+	name       string // that the kernels' names end with
+	dim        int
+	rows, keys int
+}
+
+var (
+	headTiles     = []headTile{{"64", 64, 32, 32}, {"128", 128, 16, 16}, {"256", 256, 8, 8}}
+	headTilesBF16 = []headTile{{"_bf16_64", 64, 64, 64}, {"_bf16_128", 128, 64, 64}}
+)
 
 const attentionThreads = 128
 
-// headTile returns the first of headTiles that a head fits; if none does, that
-// is an error of op, which sticks.
-func (b *Backend) headTile(op string, dim int) (name string, rows, keys int) {
+// headTile returns the smallest tile that a head fits; if none does, that is an
+// error of op, which sticks.
+func (b *Backend) headTile(op string, dim int) headTile {
+	if b.prec == tensor.PrecisionBFloat16 {
+		for _, t := range headTilesBF16 {
+			if dim <= t.dim {
+				return t
+			}
+		}
+	}
 	for _, t := range headTiles {
 		if dim <= t.dim {
-			return fmt.Sprint(t.dim), t.rows, t.keys
+			return t
 		}
 	}
 	b.fail(fmt.Errorf("%s: HeadDim is %d, the kernels go to %d", op, dim, headTiles[len(headTiles)-1].dim))
-	return "", 1, 1
+	return headTiles[0]
 }
 
 // unlimited is further than any row sees.
@@ -97,8 +113,8 @@ func (c *call) attention(a *tensor.Attention) {
 // Attend computes softmax(scale·q·kᵀ)·v per head, over a packed batch.
 func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.Attend(out, lse, q, k, v, a)
-	dim, rows, _ := b.headTile("Attend", a.HeadDim)
-	m, tiles := b.tiles(a, rows)
+	t := b.headTile("Attend", a.HeadDim)
+	m, tiles := b.tiles(a, t.rows)
 	c := b.call()
 	c.act(out)
 	c.buf(lse)
@@ -107,14 +123,14 @@ func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	c.act(v)
 	c.tab(m)
 	c.attention(a)
-	b.launch("attend"+dim, tiles, a.Heads, attentionThreads)
+	b.launch("attend"+t.name, tiles, a.Heads, attentionThreads)
 }
 
 // AttendGrad computes dq +=, dk += and dv += from dout. Each tile of queries,
 // then each tile of keys, belongs to one block, so that no sum has two writers.
 func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
-	dim, rows, keys := b.headTile("AttendGrad", a.HeadDim)
+	t := b.headTile("AttendGrad", a.HeadDim)
 	delta, free := b.scratch(lse.Len())
 	defer free()
 	c := b.call()
@@ -125,7 +141,7 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	c.i32(a.HeadDim)
 	b.launch("attend_delta", blocks(lse.Len(), attentionThreads), 1, attentionThreads)
 
-	m, tiles := b.tiles(a, rows)
+	m, tiles := b.tiles(a, t.rows)
 	c = b.call()
 	c.act(dq)
 	c.act(dout)
@@ -136,9 +152,9 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	c.act(v)
 	c.tab(m)
 	c.attention(a)
-	b.launch("attend_dq"+dim, tiles, a.Heads, attentionThreads)
+	b.launch("attend_dq"+t.name, tiles, a.Heads, attentionThreads)
 
-	m, tiles = b.keyTiles(a, keys)
+	m, tiles = b.keyTiles(a, t.keys)
 	c = b.call()
 	c.act(dk)
 	c.act(dv)
@@ -151,7 +167,7 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	c.tab(m)
 	c.memory(m, 6*tiles)
 	c.attention(a)
-	b.launch("attend_dkv"+dim, tiles, a.KVHeads, attentionThreads)
+	b.launch("attend_dkv"+t.name, tiles, a.KVHeads, attentionThreads)
 }
 
 // CacheLen is the number of elements of a cache [rows×kvHeads·headDim].

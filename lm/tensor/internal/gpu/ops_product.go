@@ -32,6 +32,9 @@ func (b *Backend) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y te
 // fewRows is up to how many rows a product is bound by reading the right side.
 const fewRows = 8
 
+// leastWork is up to how many terms a product is not worth rounding its sides for.
+const leastWork = 1 << 14
+
 // product computes c = alpha·x·y + beta·c. How it does that depends on the shape
 // and on the left side, not on how the right side is stored.
 func (b *Backend) product(m, n, k int, alpha float32, x, y factor, beta float32, c tensor.Buffer) {
@@ -39,7 +42,7 @@ func (b *Backend) product(m, n, k int, alpha float32, x, y factor, beta float32,
 		return
 	}
 	few := m <= fewRows && x.col == 1
-	if b.prec != tensor.PrecisionFloat32 && !few && k > 0 {
+	if b.prec != tensor.PrecisionFloat32 && !few && m*n*k >= leastWork {
 		b.tensorCores(m, n, k, alpha, x, y, beta, c)
 		return
 	}
