@@ -283,4 +283,5 @@ func (w *work) halves() {
 	w.Fill(w.Slice(y, 5, 700), 3)
 	w.Copy(z, y)
 	w.keep("Copy by 16 bits", z)
+	w.Free(y)
 }

@@ -78,9 +78,9 @@ func (b *Backend) product(m, n, k int, alpha float32, x, y factor, beta float32,
 // tensorCores is product with both sides rounded to the backend's precision.
 func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, beta float32, c tensor.Buffer) {
 	left, freeLeft := b.rounded(factor{element: x.element, row: x.col, col: x.row}, m, k)
-	defer freeLeft()
+	defer b.release(freeLeft)
 	right, freeRight := b.rounded(y, n, k)
-	defer freeRight()
+	defer b.release(freeRight)
 	if to := b.own(c); b.lib != nil {
 		to.of.written()
 		b.usable(to)
@@ -117,16 +117,17 @@ func (b *Backend) rowBytes(k int) int {
 	return 2 * pitch(k)
 }
 
-// rounded returns f [k×n] in the backend's precision, packed. What is a weight's
-// stays with it until the weight is written.
-func (b *Backend) rounded(f factor, n, k int) (m Memory, free func()) {
+// rounded returns f [k×n] in the backend's precision, packed, and what of it is to
+// be released after use: nothing if it is a weight's, with which it stays until the
+// weight is written.
+func (b *Backend) rounded(f factor, n, k int) (m, scratch Memory) {
 	key := shadow{f.at, f.row, f.col, n, k}
 	if f.weight != nil {
 		if m, ok := f.weight.shadows[key]; ok {
-			return m, func() {}
+			return m, 0
 		}
 	}
-	m, free = b.scratch(n * b.rowBytes(k) / 4)
+	m = b.scratch(n * b.rowBytes(k) / 4)
 	format := tensor.FormatBFloat16
 	if b.prec == tensor.PrecisionTF32 {
 		format = tensor.FormatFloat32
@@ -134,9 +135,9 @@ func (b *Backend) rounded(f factor, n, k int) (m Memory, free func()) {
 	b.pack(format, b.prec == tensor.PrecisionTF32, m, 0, f, n, k)
 	if f.weight != nil && b.err == nil {
 		f.weight.shadows[key] = m
-		return m, func() {}
+		return m, 0
 	}
-	return m, free
+	return m, m
 }
 
 // pitch is the length of a row of a packed matrix: k, rounded up to what a step
