@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -79,6 +80,25 @@ func (m *maker) add(name string, shape ...int) *tensor.Param {
 		p.Grad = m.b.Alloc(p.Len())
 	}
 	return p
+}
+
+// failed frees the parameters and returns an error if the backend has failed, as far as
+// it is known by now. The backend can be used again.
+func (m *maker) failed() error {
+	err := tensor.Err(m.b)
+	if err == nil {
+		return nil
+	}
+	n := 0
+	for _, p := range m.params {
+		n += p.Len()
+		m.b.Free(p.Value)
+		if p.Grad != nil {
+			m.b.Free(p.Grad)
+		}
+	}
+	_ = m.b.Sync() // clears the error
+	return fmt.Errorf("model: a model of %d parameters: %w", n, err)
 }
 
 // copyBlock is how many elements are copied between host and backend at once,
