@@ -40,6 +40,7 @@ type maker struct {
 	// is loaded.
 	randomHead bool
 	params     []*tensor.Param
+	views      []*tensor.Param // of rows
 }
 
 // matrix returns a parameter [rows×cols] drawn from a normal distribution. Its
@@ -58,6 +59,20 @@ func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 		}
 	}
 	return p
+}
+
+// rows returns rows [from, to) of a matrix as a parameter that shares its memory.
+func (m *maker) rows(p *tensor.Param, from, to int) *tensor.Param {
+	cols := p.Shape[1]
+	v := &tensor.Param{Name: p.Name, Shape: []int{to - from, cols}}
+	m.views = append(m.views, v)
+	if p.Value != nil {
+		v.Value = m.b.Slice(p.Value, from*cols, to*cols)
+	}
+	if p.Grad != nil {
+		v.Grad = m.b.Slice(p.Grad, from*cols, to*cols)
+	}
+	return v
 }
 
 // vector returns a parameter [n] whose elements are v, exempt from weight decay.
