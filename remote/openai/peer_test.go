@@ -72,6 +72,7 @@ type peer struct {
 	processed bool // vLLM with --logprobs-mode processed_logprobs
 	router    bool // llama.cpp
 	context   int
+	maxTop    int // vLLM's --max-logprobs
 
 	mu sync.Mutex
 	// hook, if not nil, is called with every request and may answer it.
@@ -89,7 +90,7 @@ const model = "tiny"
 
 func newPeer(t testing.TB, d Dialect, set ...func(*peer)) *peer {
 	p := &peer{
-		t: t, dialect: d, context: 64, version: "default",
+		t: t, dialect: d, context: 64, maxTop: 20, version: "default",
 		weights: map[string]int64{model: 0}, loaded: map[string]bool{model: true}, ids: map[string]int{},
 	}
 	for _, f := range set {
@@ -232,6 +233,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, "ok")
 	case "POST /v1/completions":
 		if q.PromptLogprobs != nil {
+			if *q.PromptLogprobs > p.maxTop {
+				p.fail(w, 400, fmt.Sprintf("Requested prompt logprobs of %d, which is greater than max allowed: %d", *q.PromptLogprobs, p.maxTop))
+				return
+			}
 			var entries []any
 			for i, lp := range p.score(q.Model, q.Prompt) {
 				if i == 0 {
