@@ -253,6 +253,10 @@ func (e *Engine) fillTop(ids []int32, logp []float64, top []likely) error {
 	return nil
 }
 
+// lostToAdapters says what vLLM does with adapters (0.32.0 on CPU; its issue 16668): it
+// applies those of a batch's samples to the log-probs of prompts, which have other rows.
+const lostToAdapters = "vLLM with --enable-lora can end when it is asked for the log-probs of several prompts at once; start it without for a reference or a teacher"
+
 // scoreAll asks for the scores of every sample that has tokens, and calls use with
 // those of its tokens; a failure of use is one of the answer. Its checks are those that
 // LogProbs and TopLogProbs share.
@@ -309,6 +313,9 @@ func (e *Engine) scoreAll(ctx context.Context, b *rl.Batch, top int, use func(i 
 				})
 			}, func(int64, int64) {})
 			if err = errors.Join(lost, err); err != nil {
+				if gctx.Err() == nil && slices.ContainsFunc(e.fleet.servers, func(s *server) bool { return s.adapters }) {
+					err = fmt.Errorf("%w (%s)", err, lostToAdapters)
+				}
 				return fmt.Errorf("openai: log-probs of sample %d: %w", i, err)
 			}
 			return nil

@@ -1,10 +1,13 @@
 package openai
 
 import (
+	"bytes"
+	"log/slog"
 	"math"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -127,6 +130,20 @@ func TestCheckTopLogProbs(t *testing.T) {
 
 	p.Close()
 	require.NoError(t, e.CheckTopLogProbs(5), "a server that is away may come back")
+}
+
+// vLLM with adapters dies of log-probs of prompts; a warning and the error say so.
+func TestLogProbsWithAdapters(t *testing.T) {
+	p := newPeer(t, DialectVLLM, func(p *peer) { p.adapters = true })
+	var log bytes.Buffer
+	c := config(p)
+	c.Logger, c.Patience = slog.New(slog.NewTextHandler(&log, nil)), time.Millisecond
+	e := open(t, c)
+	require.Contains(t, log.String(), "vLLM with --enable-lora can end")
+	b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}}}
+	require.NoError(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)))
+	p.Close()
+	require.ErrorContains(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)), "start it without for a reference or a teacher")
 }
 
 // The bound on an answer has room for what vLLM writes of each token, at least to 128 of

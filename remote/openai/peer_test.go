@@ -72,7 +72,8 @@ type peer struct {
 	processed bool // vLLM with --logprobs-mode processed_logprobs
 	router    bool // llama.cpp
 	context   int
-	maxTop    int // vLLM's --max-logprobs
+	maxTop    int  // vLLM's --max-logprobs
+	adapters  bool // vLLM with --enable-lora
 
 	mu sync.Mutex
 	// hook, if not nil, is called with every request and may answer it.
@@ -182,6 +183,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	params := rollout.Params{Temperature: q.Temperature, TopP: raw.TopP, TopK: q.TopK, MaxTokens: max(q.MaxTokens, q.NPredict)}
 	switch key := r.Method + " " + r.URL.Path; key {
 	case "GET /health":
+	case "GET /metrics":
+		if p.adapters {
+			fmt.Fprintln(w, "# TYPE vllm:lora_requests_info gauge")
+		}
 	case "GET /v1/models":
 		p.answer(w, map[string]any{"data": []any{map[string]any{"id": model, "owned_by": map[Dialect]string{DialectVLLM: "vllm", DialectLlamaCPP: "llamacpp", DialectSGLang: "sglang"}[p.dialect], "max_model_len": p.context}}})
 	case "GET /models":
