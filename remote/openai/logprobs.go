@@ -270,7 +270,7 @@ func (e *Engine) scoreAll(ctx context.Context, b *rl.Batch, top int, use func(i 
 		if s.Prompt < 0 || s.Prompt >= len(b.Prompts) || len(b.Prompts[s.Prompt]) == 0 {
 			return fmt.Errorf("openai: sample %d is of prompt %d, which is missing or empty", i, s.Prompt)
 		}
-		c := &call{prompt: slices.Concat(b.Prompts[s.Prompt], s.Tokens), top: top}
+		c := &call{prompt: slices.Concat(b.Prompts[s.Prompt], s.Tokens), top: top, vocab: e.config.Vocab.VocabSize()}
 		for t, id := range c.prompt {
 			if id < 0 || int(id) >= e.config.Vocab.VocabSize() {
 				return fmt.Errorf("openai: sample %d: token %d of prompt and completion is %d, want an id below %d", i, t, id, e.config.Vocab.VocabSize())

@@ -299,7 +299,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if q.LogprobStart == 0 {
 			var pairs []any
 			for i, lp := range p.score(model, raw.InputIDs) {
-				pair := []any{lp, raw.InputIDs[i], nil}
+				pair := []any{lp, raw.InputIDs[i] % int32(len(wordBytes)-1), nil} // the last id is called 0
 				if i == 0 {
 					pair[0] = nil
 				}

@@ -202,6 +202,12 @@ func (g sglang) parseScore(body []byte, c *call) (scores, error) {
 	case c.top > 0:
 		top = top[1:]
 	}
+	for i, id := range c.prompt {
+		// It names the last id of the model's vocabulary 0; the log-prob is the id's.
+		if int(id) == c.vocab-1 && ids[i] == 0 {
+			ids[i] = id
+		}
+	}
 	return scores{logp[1:], top}, sameIDs(c.prompt, ids)
 }
 
