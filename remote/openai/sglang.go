@@ -11,7 +11,8 @@ import (
 
 // sglang is the dialect of SGLang (measured with 0.5.23 on CPU). Its log-probs are at
 // the temperature, before truncation. It respects seeds only with
-// --enable-deterministic-inference. A token id outside the model's vocabulary kills it.
+// --enable-deterministic-inference. A token id outside the model's vocabulary kills it,
+// and so does a request for more of the most likely tokens than that has.
 type sglang struct{}
 
 func (sglang) samplePath() string { return "/generate" }
