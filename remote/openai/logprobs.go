@@ -345,7 +345,7 @@ func (e *Engine) score(ctx context.Context, s *server, c *call, use func(*scores
 		return use(&got)
 	})
 	if status, ok := errors.AsType[*transport.StatusError](err); ok && c.top > 0 && status.Status == http.StatusBadRequest {
-		return fmt.Errorf("%s (%v) refuses to give the %d most likely tokens, as vLLM does above its --max-logprobs: %w", s, s.config.Dialect, c.top, err)
+		return fmt.Errorf("%s (%v), asked for the %d most likely tokens (vLLM gives --max-logprobs at most): %w", s, s.config.Dialect, c.top, err)
 	}
 	return err
 }

@@ -50,9 +50,9 @@ func (vllm) identify(ctx context.Context, s *server) (identity, error) {
 			names = append(names, m.ID)
 		}
 	}
-	// With --enable-lora alone it counts the requests of adapters.
+	// Only with --enable-lora does it count the requests of adapters.
 	var metrics []byte
-	if s.client.Do(ctx, transport.Request{Method: http.MethodGet, Path: "/metrics"}, transport.Bytes(&metrics)) == nil {
+	if s.client.Do(ctx, transport.Request{Method: http.MethodGet, Path: "/metrics", Once: true}, transport.Bytes(&metrics)) == nil {
 		id.adapters = bytes.Contains(metrics, []byte("vllm:lora_requests_info"))
 	}
 	return id, oneModel(s, names)
