@@ -12,13 +12,18 @@ import (
 // Student is a classifier that can be trained. One goroutine uses it at a time.
 // After an error of any method the accumulated gradient is cleared.
 type Student interface {
-	// Logits classifies inputs, each a list of token ids, and writes the logits
-	// into dst[input][class]. If train is set it keeps the state for Backward;
-	// calls without train may come in between.
+	// Logits classifies inputs, each a list of token ids, and writes the outputs, of
+	// which a Head makes log-probs, into dst[input][output]. If train is set it keeps
+	// the state for Backward; calls without train may come in between.
 	Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) error
 	// Backward adds the gradient of the last Logits call with train set, given
-	// d(loss)/d(logits), to the accumulated gradient.
+	// d(loss)/d(outputs), to the accumulated gradient.
 	Backward(ctx context.Context, dlogits [][]float64) error
+	Weights
+}
+
+// Weights are a model's, as they are trained and kept.
+type Weights interface {
 	// OptimStep applies the accumulated gradient and clears it.
 	OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error)
 	// Save and Load store and restore weights and optimiser state, as
@@ -35,6 +40,10 @@ type Example struct {
 	Belief []float64
 	// Label is the true class; -1 = unknown.
 	Label int
+	// Steps holds the teacher's distribution over the answers of each step of its
+	// reasoning, in the order of Fit.Answers; a step that is nil is unknown, and so are
+	// all if Steps is nil.
+	Steps [][]float64
 }
 
 // Fit trains a student on a fixed list of examples for Epochs epochs, each in
@@ -44,9 +53,19 @@ type Example struct {
 type Fit struct {
 	Student  Student
 	Examples []Example
-	// Classes is the number of classes, at least 2.
+	// Classes is the number of classes, at least 2, and Head makes their log-probs of
+	// the student's outputs.
 	Classes int
+	Head    Head
 	Loss    Loss
+	// Answers is how many answers each step of the teacher's reasoning has; nil leaves
+	// the steps out. The student has an output for each of them after those of Head,
+	// and the loss has StepWeight times the cross-entropy with Example.Steps, summed
+	// over the steps. So it is shown what to look for, not only what follows from it
+	// ("distilling step by step", Hsieh et al., arXiv:2305.02301, with classes in place
+	// of texts). Who only wants the class ignores these outputs.
+	Answers    []int
+	StepWeight float64
 	// Batch is the number of examples per training step; the last one of an
 	// epoch may have fewer.
 	Batch, Epochs int
@@ -57,8 +76,16 @@ type Fit struct {
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
 	MaxNorm float64
 
-	epoch int
-	order []int // of the examples in that epoch
+	shuffle shuffle
+}
+
+// Outputs is the number of the student's outputs.
+func (f *Fit) Outputs() int {
+	n := f.Head.Outputs(f.Classes)
+	for _, a := range f.Answers {
+		n += a
+	}
+	return n
 }
 
 // Validate returns an error that names the first invalid field or example. Step
@@ -89,8 +116,19 @@ func (f *Fit) validateSettings() error {
 	if !(f.MaxNorm >= 0) {
 		return fmt.Errorf("distill: Fit.MaxNorm is %v, want 0 (no clipping) or a positive number", f.MaxNorm)
 	}
+	if !(f.StepWeight >= 0) {
+		return fmt.Errorf("distill: Fit.StepWeight is %v, want 0 or a positive number", f.StepWeight)
+	}
+	for k, a := range f.Answers {
+		if a < 2 {
+			return fmt.Errorf("distill: Fit.Answers[%d] is %d, want at least 2", k, a)
+		}
+	}
 	if err := f.LR.Validate(); err != nil {
 		return fmt.Errorf("distill: Fit.LR: %w", err)
+	}
+	if err := f.Head.Validate(f.Classes); err != nil {
+		return err
 	}
 	return f.Loss.Validate()
 }
@@ -106,14 +144,19 @@ func (f *Fit) validateExample(i int) error {
 		return fmt.Errorf("distill: Fit.Examples[%d] has a belief over %d classes, want %d", i, len(e.Belief), f.Classes)
 	case e.Label >= f.Classes:
 		return fmt.Errorf("distill: Fit.Examples[%d] has label %d of %d classes", i, e.Label, f.Classes)
+	case e.Steps != nil && len(e.Steps) != len(f.Answers):
+		return fmt.Errorf("distill: Fit.Examples[%d] has %d steps, want %d", i, len(e.Steps), len(f.Answers))
+	}
+	for k, p := range e.Steps {
+		if p != nil && len(p) != f.Answers[k] {
+			return fmt.Errorf("distill: Fit.Examples[%d].Steps[%d] has %d answers, want %d", i, k, len(p), f.Answers[k])
+		}
 	}
 	return nil
 }
 
 // Steps is the number of training steps in all epochs.
-func (f *Fit) Steps() int { return f.Epochs * f.perEpoch() }
-
-func (f *Fit) perEpoch() int { return (len(f.Examples) + f.Batch - 1) / f.Batch }
+func (f *Fit) Steps() int { return steps(len(f.Examples), f.Batch, f.Epochs) }
 
 // Step takes training step i, from 0 to Steps()-1, and returns the mean loss of
 // its examples. It panics if i is outside that range.
@@ -124,21 +167,21 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 	if i < 0 || i >= f.Steps() {
 		panic(fmt.Sprintf("distill: training step %d of %d", i, f.Steps()))
 	}
-	batch := f.batch(i)
+	batch := f.shuffle.batch(i, len(f.Examples), f.Batch, f.Seed)
 	inputs, logits, grad := make([][]int32, len(batch)), make([][]float64, len(batch)), make([][]float64, len(batch))
 	for k, e := range batch {
 		if err := f.validateExample(e); err != nil {
 			return 0, err
 		}
 		inputs[k] = f.Examples[e].Input
-		logits[k], grad[k] = make([]float64, f.Classes), make([]float64, f.Classes)
+		logits[k], grad[k] = make([]float64, f.Outputs()), make([]float64, f.Outputs())
 	}
 	if err := f.Student.Logits(ctx, inputs, logits, true); err != nil {
 		return 0, err
 	}
 	mean, scale := 0.0, 1/float64(len(batch))
 	for k, e := range batch {
-		l, err := f.Loss.Eval(logits[k], f.Examples[e].Belief, f.Examples[e].Label, grad[k])
+		l, err := f.Eval(&f.Examples[e], logits[k], grad[k])
 		if err != nil {
 			return 0, fmt.Errorf("distill: example %d: %w", e, err)
 		}
@@ -154,12 +197,48 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 	return mean, err
 }
 
-// batch returns the indices of the examples of training step i.
-func (f *Fit) batch(i int) []int {
-	epoch, k := i/f.perEpoch(), i%f.perEpoch()
-	if f.order == nil || epoch != f.epoch {
-		f.epoch = epoch
-		f.order = rand.New(rand.NewPCG(f.Seed, uint64(epoch))).Perm(len(f.Examples))
+// Eval returns the loss of an example and writes d(loss)/d(outputs) into grad. Step
+// takes the mean of it over a batch.
+func (f *Fit) Eval(e *Example, outputs, grad []float64) (float64, error) {
+	n := f.Head.Outputs(f.Classes)
+	loss, err := f.Loss.evalHead(f.Head, outputs[:n], e.Belief, e.Label, grad[:n])
+	if err != nil || f.StepWeight == 0 {
+		return loss, err
 	}
-	return f.order[k*f.Batch : min((k+1)*f.Batch, len(f.order))]
+	for k, p := range e.Steps {
+		z, g := outputs[n:n+f.Answers[k]], grad[n:n+f.Answers[k]]
+		n += f.Answers[k]
+		if p == nil {
+			continue
+		}
+		l, err := Loss{Soft: 1}.Eval(z, p, -1, g)
+		if err != nil {
+			return 0, fmt.Errorf("step %d: %w", k, err)
+		}
+		loss += f.StepWeight * l
+		for c := range g {
+			g[c] *= f.StepWeight
+		}
+	}
+	return loss, nil
+}
+
+// steps is the number of training steps over n examples.
+func steps(n, batch, epochs int) int { return epochs * ((n + batch - 1) / batch) }
+
+// shuffle is the order of examples in an epoch.
+type shuffle struct {
+	epoch int
+	order []int
+}
+
+// batch returns the indices of the examples of training step i, of n.
+func (s *shuffle) batch(i, n, batch int, seed uint64) []int {
+	per := steps(n, batch, 1)
+	epoch, k := i/per, i%per
+	if s.order == nil || epoch != s.epoch {
+		s.epoch = epoch
+		s.order = rand.New(rand.NewPCG(seed, uint64(epoch))).Perm(n)
+	}
+	return s.order[k*batch : min((k+1)*batch, n)]
 }

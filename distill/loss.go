@@ -7,7 +7,7 @@ import (
 
 // Loss is the distillation loss of Hinton, Vinyals and Dean
 // (arXiv:1503.02531) on one example with logits z, teacher distribution q,
-// label y and temperature T:
+// label y and temperature T. Log-probs, such as those of a Head, are logits, too:
 //
 //	q_T ∝ q^(1/T),  p_T = softmax(z/T)
 //	loss = Soft·T²·KL(q_T ‖ p_T) + (1−Soft)·(−log softmax(z)_y)
@@ -80,6 +80,26 @@ func (l Loss) Eval(logits, teacher []float64, label int, grad []float64) (float6
 		}
 		grad[label] -= 1 - soft
 	}
+	return loss, nil
+}
+
+// evalHead is Eval of the log-probs that a head makes of outputs.
+func (l Loss) evalHead(h Head, outputs, teacher []float64, label int, grad []float64) (float64, error) {
+	if h == HeadSoftmax {
+		return l.Eval(outputs, teacher, label, grad)
+	}
+	for i, z := range outputs {
+		if math.IsNaN(z) || math.IsInf(z, 0) {
+			return 0, fmt.Errorf("distill: output %d is %v", i, z)
+		}
+	}
+	logp, dlogp := make([]float64, len(outputs)+1), make([]float64, len(outputs)+1)
+	h.LogProbs(outputs, logp)
+	loss, err := l.Eval(logp, teacher, label, dlogp)
+	if err != nil {
+		return 0, err
+	}
+	h.Gradient(outputs, dlogp, grad)
 	return loss, nil
 }
 

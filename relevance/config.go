@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
@@ -56,6 +57,12 @@ type Config struct {
 type PolicyKind interface {
 	Validate() error
 	policy()
+}
+
+// StudentKind is a Scratch, a Pretrained or a Teacher.
+type StudentKind interface {
+	Validate() error
+	student()
 }
 
 // Scratch is a small decoder with random weights, and a vocabulary learnt from the
@@ -163,27 +170,69 @@ type Validation struct {
 	Metric Metric `json:"metric"`
 }
 
-// Student is the light classifier that learns from the best policy.
+// Student is the light model that learns from the best policy, or without stages that
+// train one from the policy as it is.
 type Student struct {
-	// Encoder is where its model comes from: a Scratch or a Pretrained; nil leaves
-	// the student out.
-	Encoder PolicyKind `json:"encoder"`
-	// Examples is the number of rows that the teacher labels, with Samples
-	// rationales for each.
+	// Form is what it is.
+	Form StudentForm `json:"form"`
+	// Encoder is where its model comes from: a Scratch, a Pretrained or a Teacher; nil
+	// leaves the student out.
+	Encoder StudentKind `json:"encoder"`
+	// Examples is the number of rows that the teacher labels, with Samples sampled
+	// rationales for each, over which its beliefs are averaged; 0 means its greedy one.
 	Examples    int     `json:"examples"`
 	Samples     int     `json:"samples"`
 	Epochs      int     `json:"epochs"`
-	Batch       int     `json:"batch"`
+	Batch       int     `json:"batch"` // rows, or queries of a bi-encoder
 	LR          float64 `json:"lr"`
 	Temperature float64 `json:"temperature"`
 	// Soft is the share of the teacher's belief in the loss; the rest is the label.
 	Soft float64 `json:"soft"`
+	// Head makes the labels' log-probs of the student's outputs.
+	Head distill.Head `json:"head"`
+	// StepWeight is that of what the teacher answered in its steps: the student learns
+	// to give these answers, too. 0 leaves them out; a bi-encoder has none.
+	StepWeight float64 `json:"step_weight"`
+	// Ranking is the loss of a bi-encoder, and Documents how many documents it is shown
+	// for each query: the row's, and others' drawn at random.
+	Ranking   distill.RankingLoss `json:"ranking"`
+	Documents int                 `json:"documents"`
 	// MaxTokens bounds what the student reads.
 	MaxTokens int `json:"max_tokens"`
 }
 
-func (Scratch) policy()    {}
-func (Pretrained) policy() {}
+// StudentForm says what a student is.
+type StudentForm string
+
+// The forms of students.
+const (
+	// FormCrossEncoder classifies query and document together.
+	FormCrossEncoder StudentForm = "cross-encoder"
+	// FormBiEncoder compares vectors of query and document, for retrieval.
+	FormBiEncoder StudentForm = "bi-encoder"
+	// FormDecoder states the label in its first token.
+	FormDecoder StudentForm = "decoder"
+)
+
+// Teacher is the model of a student that begins with the teacher's own weights.
+type Teacher struct {
+	// Layers is how many of its first layers are taken; 0 means all.
+	Layers int `json:"layers"`
+}
+
+func (Scratch) policy()     {}
+func (Pretrained) policy()  {}
+func (Scratch) student()    {}
+func (Pretrained) student() {}
+func (Teacher) student()    {}
+
+// Validate returns an error that names the first invalid setting.
+func (t Teacher) Validate() error {
+	if t.Layers < 0 {
+		return fmt.Errorf("layers is %d, want 0 (for all) or more", t.Layers)
+	}
+	return nil
+}
 
 // Validate returns an error that names the first invalid setting.
 func (s Scratch) Validate() error {
@@ -251,8 +300,9 @@ func Default() Config {
 		},
 		Validation: Validation{Rows: 200, Metric: MetricAccuracy},
 		Student: Student{
-			Encoder:  Scratch{Vocab: 1000, Shape: Shape{Dim: 64, Layers: 2, Heads: 4, FF: 128, MaxSeq: 320}},
-			Examples: 8000, Samples: 2, Epochs: 12, Batch: 16, LR: 2e-3, Temperature: 1, Soft: 0.5, MaxTokens: 320,
+			Encoder: Teacher{}, Form: FormCrossEncoder,
+			Examples: 12000, Samples: 0, Epochs: 8, Batch: 16, LR: 2e-3, Temperature: 1, Soft: 0.5, StepWeight: 1, MaxTokens: 320,
+			Ranking: distill.MarginMSE{}, Documents: 4,
 		},
 		BaselineRows: 5000, CheckpointEvery: 25, SampleEvery: 20, SamplePrompts: 2,
 	}
@@ -273,18 +323,21 @@ func Quick() Config {
 // OpenVocabulary doubles the vocabularies of models from nothing, for texts that
 // people wrote.
 func (c *Config) OpenVocabulary() {
-	for _, k := range []*PolicyKind{&c.Policy, &c.Student.Encoder} {
-		if s, ok := (*k).(Scratch); ok {
-			s.Vocab *= 2
-			*k = s
-		}
+	if s, ok := c.Policy.(Scratch); ok {
+		s.Vocab *= 2
+		c.Policy = s
+	}
+	if s, ok := c.Student.Encoder.(Scratch); ok {
+		s.Vocab *= 2
+		c.Student.Encoder = s
 	}
 }
 
 // kinds are those of the run file's settings.
 func kinds() []settings.Kinds {
 	return []settings.Kinds{
-		{"scratch": Scratch{}, "pretrained": Pretrained{}},
+		{"scratch": Scratch{}, "pretrained": Pretrained{}, "teacher": Teacher{}},
+		{"margin_mse": distill.MarginMSE{}, "list_kl": distill.ListKL{}},
 		advantage.BuiltInKinds(), sam.BuiltInKinds(), objective.BuiltInKinds(),
 	}
 }
@@ -401,12 +454,31 @@ func (c Config) Validate() error {
 	if s.Encoder != nil {
 		part("Student.Encoder", s.Encoder)
 		for _, f := range []struct {
-			name string
-			v    int
-		}{{"Examples", s.Examples}, {"Samples", s.Samples}, {"Epochs", s.Epochs}, {"Batch", s.Batch}, {"MaxTokens", s.MaxTokens}} {
-			if f.v < 1 {
-				add("Student.%s is %d, want at least 1", f.name, f.v)
+			name     string
+			v, least int
+		}{{"Examples", s.Examples, 1}, {"Samples", s.Samples, 0}, {"Epochs", s.Epochs, 1}, {"Batch", s.Batch, 1}, {"MaxTokens", s.MaxTokens, 1}} {
+			if f.v < f.least {
+				add("Student.%s is %d, want at least %d", f.name, f.v, f.least)
 			}
+		}
+		switch s.Form {
+		case FormCrossEncoder, FormDecoder:
+		case FormBiEncoder:
+			part("Student.Ranking", s.Ranking)
+			if s.Documents < 2 {
+				add("Student.Documents is %d, want at least 2: a loss of rankings compares documents", s.Documents)
+			}
+			if s.Head != "" {
+				add("Student.Head is %q, want none: a bi-encoder has scores", s.Head)
+			}
+		default:
+			add("Student.Form is %q, want %s, %s or %s", s.Form, FormCrossEncoder, FormBiEncoder, FormDecoder)
+		}
+		if s.Form == FormDecoder && s.Head != "" {
+			add("Student.Head is %q, want none: a decoder has an output per label", s.Head)
+		}
+		if !(s.StepWeight >= 0) {
+			add("Student.StepWeight is %v, want at least 0", s.StepWeight)
 		}
 	}
 	return errors.Join(errs...)
@@ -423,6 +495,17 @@ func (w *Warmup) bounded(size int) int {
 		return w.Steps
 	}
 	return min(w.Steps, max(int(w.Passes*float64(size))/max(w.Batch, 1), formSteps))
+}
+
+// bound leaves out rows of a source of so many training rows (0 = no end) that would be
+// labelled again with the same greedy rationale, and shows the others more often.
+func (s *Student) bound(size int) {
+	if s.Form == FormBiEncoder {
+		size *= s.Documents
+	}
+	if size > 0 && s.Samples == 0 && s.Examples > size {
+		s.Epochs, s.Examples = max(s.Epochs*s.Examples/size, 1), size
+	}
 }
 
 // schedule is the learning rate of the reinforcement stages.

@@ -26,7 +26,7 @@ func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example
 	}
 	_, reasons := s.(*policyScorer)
 	scores := report.Score(labelsOf(src, reasons), outcomes)
-	scores.TokensPerSecond = float64(tokens) / seconds
+	scores.TokensPerSecond, scores.TokensPerRow = float64(tokens)/seconds, float64(tokens)/float64(len(es))
 	return scores, nil
 }
 
@@ -48,6 +48,9 @@ func outcomesOf(ctx context.Context, s Scorer, src *rows.Source, es []rows.Examp
 		return nil, 0, 0, err
 	}
 	for i := range es {
+		if why := scores[i].Unscorable; why != "" { // numbers of other rows would not compare
+			return nil, 0, 0, fmt.Errorf("example %s: %s", es[i].ID, why)
+		}
 		tokens += scores[i].tokens
 		all = append(all, outcome(src, &es[i], &scores[i], byGrade))
 	}
@@ -208,7 +211,7 @@ func (p *pipeline) evaluate(ctx context.Context, s calibrated, stage string, r *
 		}
 		_, reasons := s.(*policyScorer)
 		scores := report.Score(labelsOf(p.src, reasons), outcomes)
-		scores.TokensPerSecond = float64(tokens) / seconds
+		scores.TokensPerSecond, scores.TokensPerRow = float64(tokens)/seconds, float64(tokens)/float64(len(es))
 		return scores, nil
 	}
 	var err error

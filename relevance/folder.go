@@ -34,6 +34,15 @@ func (p *pipeline) writeJSON(name string, v any) error {
 	return p.f.WriteArtefact(name, append(data, '\n'))
 }
 
+// writeCompact is writeJSON of what is large and that nobody reads.
+func (p *pipeline) writeCompact(name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return p.f.WriteArtefact(name, data)
+}
+
 // readJSON reports whether the artefact is there.
 func readJSON(f *run.Folder, name string, v any) (bool, error) {
 	data, err := f.Artefact(name)

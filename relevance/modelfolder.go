@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -32,6 +34,10 @@ const (
 	KindDecoder ModelKind = "decoder"
 	// KindCrossEncoder classifies query and document together.
 	KindCrossEncoder ModelKind = "cross-encoder"
+	// KindBiEncoder compares vectors of query and document.
+	KindBiEncoder ModelKind = "bi-encoder"
+	// KindLabelDecoder is a decoder that states the label in its first token.
+	KindLabelDecoder ModelKind = "label-decoder"
 )
 
 // ModelInfo is what [ModelFile] says of the model beside it.
@@ -64,11 +70,19 @@ type ModelInfo struct {
 	Truncation     Truncation `json:"truncation"`
 	PromptTokens   int        `json:"prompt_tokens,omitempty"`
 	DocumentTokens int        `json:"document_tokens,omitempty"`
-	// Input says how a cross-encoder's input is made.
+	// Input says how a student's input is made.
 	Input InputForm `json:"input"`
 	// TokenTypes says that the tokens of a pair have the template's types; folders of
 	// old versions do without.
 	TokenTypes bool `json:"token_types,omitempty"`
+	// Head makes the labels' log-probs of a classifier's outputs. The outputs after those
+	// are its answers in Steps, if it has learnt them: softmax, in the order of Answers.
+	Head  distill.Head  `json:"head,omitempty"`
+	Steps []StepAnswers `json:"steps,omitempty"`
+	// Link makes a distribution of a bi-encoder's score s, which is 5 times the cosine:
+	// its first value is the slope a, the others are the outputs z of an ordinal head
+	// (distill.HeadOrdinal), whose z_0 becomes z_0 + a·s.
+	Link []float64 `json:"link,omitempty"`
 	// AnswerTokens bounds what a decoder writes.
 	AnswerTokens int `json:"answer_tokens,omitempty"`
 	// Chat says that the prompt goes through the folder's chat template.
@@ -76,6 +90,20 @@ type ModelInfo struct {
 	// End are the tokens that end an answer.
 	End         []int32     `json:"end,omitempty"`
 	Calibration Calibration `json:"calibration"`
+}
+
+// StepAnswers is a step with the answers that it allows.
+type StepAnswers struct {
+	Name    string   `json:"name"`
+	Answers []string `json:"answers"`
+}
+
+// answers are the numbers of answers of the steps.
+func (m *ModelInfo) answers() (all []int) {
+	for _, s := range m.Steps {
+		all = append(all, len(s.Answers))
+	}
+	return all
 }
 
 // Truncation is a rule by which inputs are cut.
@@ -100,6 +128,8 @@ const (
 	InputText InputForm = "text"
 	// InputPair: query and document as the two texts of the tokenizer's template.
 	InputPair InputForm = "pair"
+	// InputTexts: query and document each alone.
+	InputTexts InputForm = "texts"
 )
 
 // ReadModelInfo reads the file of a model folder.
@@ -122,14 +152,16 @@ func ReadModelInfo(dir string) (ModelInfo, error) {
 	switch {
 	case m.Version != ModelVersion:
 		return m, fmt.Errorf("%s: version is %d, want %d", path, m.Version, ModelVersion)
-	case m.Kind != KindDecoder && m.Kind != KindCrossEncoder:
-		return m, fmt.Errorf("%s: kind is %q, want decoder or cross-encoder", path, m.Kind)
+	case !slices.Contains([]ModelKind{KindDecoder, KindCrossEncoder, KindBiEncoder, KindLabelDecoder}, m.Kind):
+		return m, fmt.Errorf("%s: kind is %q, want decoder, cross-encoder, bi-encoder or label-decoder", path, m.Kind)
 	case len(m.Labels) < 2:
 		return m, fmt.Errorf("%s: labels are %q, want at least two", path, m.Labels)
 	case m.Calibration.Cuts != nil && len(m.Calibration.Cuts) != len(m.Labels)-1:
 		return m, fmt.Errorf("%s: calibration has %d cut points for %d labels, want one fewer than labels", path, len(m.Calibration.Cuts), len(m.Labels))
+	case m.Kind == KindBiEncoder && len(m.Link) != len(m.Labels):
+		return m, fmt.Errorf("%s: link has %d values for %d labels, want as many", path, len(m.Link), len(m.Labels))
 	}
-	return m, nil
+	return m, m.Head.Validate(len(m.Labels))
 }
 
 // info is what the model folders of a run have in common.
@@ -227,16 +259,16 @@ func placeholder(src *rows.Source) rows.Example {
 }
 
 // writeStudentFolder writes the student, calibrated.
-func (p *pipeline) writeStudentFolder(s *student, scorer *studentScorer) error {
-	info := p.info(KindCrossEncoder, scorer.fix)
+func (p *pipeline) writeStudentFolder(s *student, fix Calibration) error {
+	info := p.info(s.info.Kind, fix)
 	info.Stage = studentStage
-	info.MaxLength, info.Input = s.most, s.form
-	if s.form == InputPair { // with a tokenizer of its own
+	info.MaxLength, info.Input, info.Head, info.Steps, info.Link = s.info.MaxLength, s.info.Input, s.info.Head, s.info.Steps, s.info.Link
+	info.TokenTypes = s.info.TokenTypes
+	if s.tok != p.tok { // with a tokenizer of its own
 		info.Truncation, info.PromptTokens, info.DocumentTokens = TruncateEnd, 0, 0
-		info.TokenTypes = true
 	}
 	info.Prompt = p.src.Input(placeholder(p.src))
-	return p.writeFolder(StudentFolder, info, s.tok, s.student.Encoder().Save)
+	return p.writeFolder(StudentFolder, info, s.tok, s.save)
 }
 
 // Closer is a scorer that holds a model.
@@ -249,16 +281,22 @@ type Closer interface {
 // Open opens a model folder as a scorer. src is the task that the model was trained for:
 // it writes the prompt and finds what criteria say of a pair. Another task than the one
 // in the folder is an error. The texts of src's examples are cut to what the model reads.
+//
+// A classifier that reads query and document alone (InputPair, no criteria) needs no
+// task: src may be nil.
 func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Closer, error) {
 	info, err := ReadModelInfo(dir)
 	if err != nil {
 		return nil, err
 	}
-	have, err := taskDigest(src)
-	if err != nil {
+	if src == nil {
+		if info.Kind != KindCrossEncoder || info.Input != InputPair || info.DocumentsDigest != "" {
+			return nil, fmt.Errorf("%s: the model needs the task that it was trained for, which makes its input", dir)
+		}
+		src = &rows.Source{Labels: info.Labels}
+	} else if have, err := taskDigest(src); err != nil {
 		return nil, err
-	}
-	if have != info.TaskDigest {
+	} else if have != info.TaskDigest {
 		return nil, fmt.Errorf("%s: the model was trained for another task: it has the digest %.12s…, this one has %.12s…", dir, info.TaskDigest, have)
 	}
 	b, err := tensor.Open(backend)
@@ -273,7 +311,7 @@ func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Cl
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	if info.Kind == KindCrossEncoder {
+	if info.Kind != KindDecoder {
 		return openStudent(dir, &info, src, b, tok, prepare)
 	}
 	return openPolicy(dir, &info, src, b, tok, prepare)
@@ -301,26 +339,6 @@ func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, i
 	}, nil
 }
 
-func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
-	e, err := model.LoadEncoder(b, dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
-	if err != nil {
-		e.Free()
-		return nil, err
-	}
-	encode := textEncoder(tok, src.Input, info.MaxLength)
-	if info.Input == InputPair {
-		encode = pairEncoder(tok, info.MaxLength)
-		if info.TokenTypes {
-			e.Types = tok.PairTypes
-		}
-	}
-	return &studentScorer{student: s, encode: encode, labels: info.Labels, fix: info.Calibration, free: s.Free, prepare: prepare}, nil
-}
-
 func openPolicy(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend, tok *tokenizer.Tokenizer, prepare func(rows.Example) (rows.Example, error)) (Closer, error) {
 	x := &pretrained{config: Pretrained{Dir: dir}, backend: b, tok: tok, end: info.End}
 	if info.Chat {
@@ -329,21 +347,26 @@ func openPolicy(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend,
 			return nil, err
 		}
 	}
-	d, err := model.LoadDecoder(b, dir)
+	d, err := model.LoadDecoder(b, dir, model.Frozen())
 	if err != nil {
 		return nil, err
 	}
-	m, err := localModel(d, tok, info.End, "")
+	e, err := local.NewEngine(d, tok, local.EngineConfig{EOS: info.End, Static: true})
 	if err != nil {
+		d.Free()
 		return nil, err
+	}
+	free := func() {
+		e.Free()
+		d.Free()
 	}
 	t, err := newTask(src, x, 1, info.AnswerTokens, &reward.Counter{})
 	if err != nil {
-		m.free()
+		free()
 		return nil, err
 	}
 	return &policyScorer{
-		task: t, engine: m.Engine, prober: m.Policy, tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
-		fix: info.Calibration, free: m.Free, prepare: prepare,
+		task: t, engine: e, prober: local.NewLogProber(d, 0), tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
+		fix: info.Calibration, free: free, prepare: prepare,
 	}, nil
 }

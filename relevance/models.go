@@ -127,6 +127,9 @@ func newPretrained(c Pretrained, seed uint64, b tensor.Backend) (*pretrained, er
 	if err != nil {
 		return nil, err
 	}
+	if m, err := ReadModelInfo(c.Dir); err == nil && len(m.End) > 0 { // of a run
+		g.EOS = m.End
+	}
 	if len(g.EOS) == 0 {
 		return nil, fmt.Errorf("%s: neither generation_config.json nor config.json names an end-of-text token (eos_token_id)", c.Dir)
 	}

@@ -1,6 +1,7 @@
 package relevance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/distill"
-	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
@@ -56,6 +56,8 @@ type Score struct {
 	// Malformed marks a reasoning that deviates from the task's format: a step that is
 	// missing or written twice, or an answer that is not allowed. Problem says where.
 	Malformed bool `json:"malformed,omitempty"`
+	// Unscorable says why nothing is known: the engine could deliver none of the samples.
+	Unscorable string `json:"unscorable,omitempty"`
 	// Steps is the reasoning, if it was asked for.
 	Steps []StepScore `json:"steps,omitempty"`
 
@@ -63,6 +65,9 @@ type Score struct {
 	judged []rollout.Step
 	tokens int
 }
+
+// Tokens is how many tokens a classifier read, or a policy wrote in all its samples.
+func (s Score) Tokens() int { return s.tokens }
 
 // MarshalJSON writes an unknown grade as null.
 func (s Score) MarshalJSON() ([]byte, error) {
@@ -170,14 +175,16 @@ func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o S
 		if err != nil {
 			return nil, err
 		}
-		if r.Failed > 0 {
-			return nil, r.FirstFailure
-		}
 		beliefs, err := believe(ctx, s.prober, s.tok, s.labels, r)
 		if err != nil {
 			return nil, err
 		}
 		for i := range part {
+			if len(r.Groups[i]) == 0 {
+				why := cmp.Or(r.FirstFailure, r.FirstUnjudged)
+				all = append(all, Score{Grade: math.NaN(), Unscorable: fmt.Sprintf("no sample was delivered; the first that failed: %v", why), judged: []rollout.Step{}})
+				continue
+			}
 			all = append(all, s.score(r.Groups[i], beliefs[i].P, o))
 		}
 	}
@@ -275,52 +282,6 @@ func written(t *prompt.Trace) (out []StepScore) {
 		out = append(out, step)
 	}
 	return out
-}
-
-// studentScorer classifies.
-type studentScorer struct {
-	student *local.Student
-	encode  func(rows.Example) []int32
-	labels  []string
-	prepare func(rows.Example) (rows.Example, error)
-	fix     Calibration
-	free    func()
-}
-
-func (s *studentScorer) Labels() []string { return s.labels }
-
-// Close releases the model.
-func (s *studentScorer) Close() error {
-	if s.free != nil {
-		s.free()
-	}
-	return nil
-}
-
-func (s *studentScorer) calibrate(fix Calibration) { s.fix = fix }
-
-func (s *studentScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
-
-func (s *studentScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
-	return ScoreExamples(ctx, s, pairs(query, documents), o)
-}
-
-func (s *studentScorer) scoreExamples(ctx context.Context, es []rows.Example, _ ScoreOptions) ([]Score, error) {
-	all := make([]Score, len(es))
-	inputs, logits := make([][]int32, len(es)), make([][]float64, len(es))
-	for i, e := range es {
-		inputs[i], logits[i] = s.encode(e), make([]float64, len(s.labels))
-		all[i].tokens = len(inputs[i])
-	}
-	if err := s.student.Logits(ctx, inputs, logits, false); err != nil {
-		return nil, err
-	}
-	for i := range all {
-		p := softmax(logits[i])
-		s.fix.apply(&all[i], p, s.labels)
-		all[i].Label = s.labels[linear.MostProbable(p)]
-	}
-	return all, nil
 }
 
 // softmax replaces logits by probabilities.

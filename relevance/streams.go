@@ -14,6 +14,7 @@ const (
 	bootstrapStream
 	scoreStream
 	auditStream
+	documentStream
 )
 
 // streamOf returns the stream of item i of one use.
@@ -23,10 +24,11 @@ func streamOf(use, seed, i uint64) *rand.Rand {
 
 // Training examples are taken from one indexed stream, in parts that do not
 // overlap: the warm-up's, then the reinforcement runs' (both see the same
-// ones), then the probe's, the student's, and those for validation.
+// ones), then the probe's, those for validation, and the student's, of which there
+// may be more in another run with the same policies.
 func (p *pipeline) firstRL() int    { return p.c.Warmup.Steps * p.c.Warmup.Batch }
 func (p *pipeline) firstProbe() int { return p.firstRL() + p.c.Reinforce.Steps*p.c.Reinforce.Prompts }
-func (p *pipeline) firstStudent() int {
+func (p *pipeline) firstValidation() int {
 	return p.firstProbe() + p.c.Warmup.ProbePrompts
 }
-func (p *pipeline) firstValidation() int { return p.firstStudent() + p.c.Student.Examples }
+func (p *pipeline) firstStudent() int { return p.firstValidation() + p.c.Validation.Rows }

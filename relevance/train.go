@@ -34,6 +34,10 @@ type Options struct {
 	Out io.Writer
 	// Models makes the policies; nil means those of Config.Policy.
 	Models Models
+	// Beliefs, if not empty, is a file in which the teacher's beliefs are kept, so that
+	// several runs with the same teacher and rows ask it once; those of a run with more
+	// Student.Examples begin with those of one with fewer.
+	Beliefs string
 	// Data holds digests, by a name of your choice, of what the source was made of,
 	// beside that of its rows, such as "task file".
 	Data map[string]string
@@ -116,7 +120,7 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 			stages = append(stages, stage{creditStage(credit), title, report.KindReinforce, p.reinforce(credit)})
 		}
 	}
-	if p.c.Student.Encoder != nil && len(p.policyStages()) > 0 {
+	if p.c.Student.Encoder != nil && (len(p.policyStages()) > 0 || p.begun()) {
 		stages = append(stages, stage{studentStage, "Distillation into the student", report.KindStudent, p.distill})
 	}
 
@@ -140,6 +144,12 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 		return r, checkSmoke(results)
 	}
 	return r, nil
+}
+
+// begun reports whether the policy can teach before it is trained here.
+func (p *pipeline) begun() bool {
+	_, pretrained := p.c.Policy.(Pretrained)
+	return pretrained || p.o.Models != nil
 }
 
 // The names of stages. That of a credit begins with rlPrefix.
@@ -180,6 +190,9 @@ func RunConfig(dir string) (Config, map[string]string, error) {
 func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (*pipeline, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if _, ok := c.Student.Encoder.(Teacher); ok && o.Models != nil {
+		return nil, errors.New("relevance: Config.Student.Encoder is of kind teacher, but the policies are those of Options.Models, whose weights may be elsewhere: want scratch or pretrained")
 	}
 	b, err := tensor.Open(c.Backend)
 	if err != nil {
@@ -222,6 +235,7 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 		Dir: dir, Settings: c, Data: data, Seed: c.Seed, Info: info, Keep: keep, Logger: p.logger(p.w),
 	})
 	p.asked, p.c.Warmup.Steps = c.Warmup.Steps, c.Warmup.bounded(src.Size)
+	p.c.Student.bound(src.Size)
 	return p, err
 }
 

@@ -4,6 +4,7 @@
 //	stepwise export-gguf          a model in Hugging Face's layout as a file for llama.cpp
 //	stepwise generate             text from such a model
 //	stepwise info                 what it is, and the memory it needs
+//	stepwise load                 how a server of stepwise serve bears load
 //	stepwise parity advantages    advantages per token of judged groups
 //	stepwise parity loss          loss and gradient of an optimiser step
 //	stepwise posir build          a position benchmark of your own documents
@@ -17,6 +18,7 @@
 //	stepwise run check            look for damage in a run's folder
 //	stepwise run diff             how two runs differ
 //	stepwise run show             how far a run has come
+//	stepwise serve                a model that judges relevance, over HTTP
 //
 // The parity programs read JSON lines on standard input and write JSON lines
 // on standard output; docs/parity-format.md describes them. Every command
@@ -48,10 +50,12 @@ var commands = []command{
 	{"export-gguf", "write a model's folder as a file for llama.cpp", runExportGGUF},
 	{"generate", "generate text with a model's folder", runGenerate},
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},
+	{"load", "load a server of stepwise serve, and measure it", runLoad},
 	{"parity", "estimators, step credit and objectives on JSON lines", runParity},
 	{"posir", "measure whether a retriever is blind to where the answer stands", runPosir},
 	{"relevance", "train a model that judges relevance, and use it", runRelevance},
 	{"run", "check, compare and show the folders of runs", runRun},
+	{"serve", "answer relevance queries over HTTP", runServe},
 }
 
 func main() {

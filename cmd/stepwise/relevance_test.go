@@ -98,6 +98,7 @@ func TestRelevance(t *testing.T) {
 		nil, &position, &positionErrs), positionErrs.String())
 	require.Contains(t, position.String(), "over 80 queries")
 	student := filepath.Join(runDir, "student")
+	testServe(t, student, task)
 	require.NotZero(t, runPosir([]string{"eval", "-bm25", "-rerank", student, ownBenchmark(t)}, nil, &position, &positionErrs))
 	require.Contains(t, positionErrs.String(), "needs the task that it was trained for: -task")
 	mixed := write("mixed.jsonl", `{"query": "red lamp", "document": {"title": "red lamp"}}`+"\n{}\n")

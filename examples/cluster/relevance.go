@@ -29,6 +29,8 @@ func mainJob(ctx context.Context, w io.Writer, c config, path, dir string, resum
 	}
 	settings := relevance.Quick()
 	settings.Seed = c.Seed
+	// The teacher's weights may be on a server, so the student begins with others.
+	settings.Student.Encoder = relevance.Scratch{Vocab: 1000, Shape: relevance.Shape{Dim: 64, Layers: 2, Heads: 4, FF: 128, MaxSeq: 320}}
 	settings.Warmup.LR, settings.Reinforce.LR = c.WarmupLR, c.Policy.LR
 	if c.Policy.Kind == "tinker" {
 		settings.Reinforce.MaxNorm = 0

@@ -62,7 +62,7 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 		return nil, err
 	}
 	p := newPolicy(c)
-	if err := p.start(c.Optimizer); err != nil {
+	if err := p.start(c.Decoder.Params(), c.Optimizer); err != nil {
 		return nil, err
 	}
 	return p, nil

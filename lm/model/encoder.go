@@ -17,6 +17,8 @@ type body interface {
 	// state, adds to the parameters' gradients and overwrites d. It returns the
 	// gradient with respect to the tokens' embeddings [rows×dim].
 	Backward(p *pass, d tensor.Buffer) tensor.Buffer
+	// linears returns the layers that multiply by weights.
+	linears() []*linear
 }
 
 // pooledHead is what an encoder has between the pooled states and its last layer.
@@ -49,18 +51,29 @@ type Encoder struct {
 	params []*tensor.Param
 	views  []*tensor.Param // of parts of params
 	arena  *arena
+	packed bool    // see Pack
 	types  []int32 // of the last pack, from Types
 
 	// Of the last Forward, for Backward.
-	pass  pass
-	ready bool
-	ones  tensor.Buffer // [longest sequence]
+	pass     pass
+	ready    bool
+	embedded bool          // it was ForwardEmbed
+	ones     tensor.Buffer // [longest sequence]
 }
 
 // NewEncoder returns an encoder with random weights. The same seed gives the
-// same bits on every backend. The error is cfg.Validate's.
+// same bits on every backend. The error is cfg.Validate's, or the backend's as far as
+// it is known by then, such as tensor.ErrOutOfMemory.
 func NewEncoder(b tensor.Backend, cfg EncoderConfig, seed uint64) (*Encoder, error) {
-	return newEncoder(cfg, &maker{b: b, seed: seed, random: true})
+	m := &maker{b: b, seed: seed, random: true}
+	e, err := newEncoder(cfg, m)
+	if err == nil {
+		err = m.failed()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
@@ -123,6 +136,28 @@ func (e *Encoder) Predict(p *Pack, logits []float32) error {
 // embeddings, to be compared by their cosine; they are not scaled to length 1.
 func (e *Encoder) Embed(p *Pack, states []float32) error {
 	return e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, false) })
+}
+
+// ForwardEmbed is Embed with a BackwardEmbed to follow, as Forward is for logits.
+func (e *Encoder) ForwardEmbed(p *Pack, states []float32) error {
+	err := e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, true) })
+	e.embedded = err == nil
+	return err
+}
+
+// BackwardEmbed adds to the gradient of every parameter but score's, given the
+// gradient of a loss with respect to the states of the last ForwardEmbed. Errors are
+// those of Backward. It panics if it does not follow a ForwardEmbed.
+func (e *Encoder) BackwardEmbed(dstates []float32) error {
+	if !e.embedded {
+		panic("model: Encoder.BackwardEmbed without a ForwardEmbed before it")
+	}
+	if n := len(e.pass.Segments); len(dstates) != n*e.cfg.Dim {
+		panic(fmt.Sprintf("model: %d sequences of %d values, but gradients of %d", n, e.cfg.Dim, len(dstates)))
+	}
+	e.embedded = false
+	e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) })
+	return e.b.Sync()
 }
 
 // InputGradient computes gradients with respect to the embeddings of the tokens that
@@ -213,7 +248,10 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 
 // pooled computes the pooled hidden states [sequences×dim].
 func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
-	e.ready = false
+	if keep && e.packed {
+		panic("model: Encoder.Forward of an encoder that is packed")
+	}
+	e.ready, e.embedded = false, false
 	e.arena.Reset()
 	e.pass = pass{
 		Backend:   e.b,
@@ -324,6 +362,7 @@ func (e *Encoder) pooledRows() []int32 {
 
 // Free releases all memory of the encoder. It must not be used afterwards.
 func (e *Encoder) Free() {
+	unpackAll(e.b, e.body.linears())
 	for _, p := range e.params {
 		e.b.Free(p.Value)
 		if p.Grad != nil {

@@ -10,29 +10,10 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 // takes as much memory as the weights. In tensor.FormatBFloat16 results are those of
 // rounded weights, and the copy takes half as much. The weights must not change
 // until Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
-func (d *Decoder) Pack(f tensor.Format) {
-	packer, ok := d.b.(tensor.Packer)
-	if !ok || f == tensor.FormatFloat32 && tensor.PrecisionOf(d.b) != tensor.PrecisionFloat32 {
-		return
-	}
-	for _, l := range d.linears() {
-		if l.packed != nil {
-			panic("model: Decoder.Pack of a decoder that is packed")
-		}
-		l.packed, l.format = d.b.Alloc(packer.PackedLen(f, l.out(), l.in())), f
-		packer.Pack(f, l.packed, tensor.OpT, l.out(), l.in(), l.W.Value)
-	}
-}
+func (d *Decoder) Pack(f tensor.Format) { packAll(d.b, f, d.linears()) }
 
 // Unpack undoes Pack, if there was one.
-func (d *Decoder) Unpack() {
-	for _, l := range d.linears() {
-		if l.packed != nil {
-			d.b.Free(l.packed)
-			l.packed = nil
-		}
-	}
-}
+func (d *Decoder) Unpack() { unpackAll(d.b, d.linears()) }
 
 // mustBeUnpacked panics if the decoder is packed: either all its layers are or
 // none.
@@ -43,12 +24,61 @@ func (d *Decoder) mustBeUnpacked(what string) {
 }
 
 // linears returns the layers that multiply by weights.
-func (d *Decoder) linears() []*linear {
+func (d *Decoder) linears() []*linear { return append(d.trunk.linears(), d.head.Out) }
+
+func (t *trunk) linears() []*linear {
 	var all []*linear
-	for _, l := range d.trunk.Blocks {
+	for _, l := range t.Blocks {
 		all = append(all, l.Attention.Q, l.Attention.K, l.Attention.V, l.Attention.O, l.MLP.Gate, l.MLP.Up, l.MLP.Down)
 	}
-	return append(all, d.head.Out)
+	return all
+}
+
+func (l *bert) linears() []*linear {
+	var all []*linear
+	for _, b := range l.Blocks {
+		all = append(all, b.Attention.Q, b.Attention.K, b.Attention.V, b.Attention.O, b.FFN.Up, b.FFN.Down)
+	}
+	return all
+}
+
+func (l *modernBERT) linears() []*linear {
+	var all []*linear
+	for _, b := range l.Blocks {
+		all = append(all, b.Attention.Q, b.Attention.K, b.Attention.V, b.Attention.O, b.MLP.Gate, b.MLP.Up, b.MLP.Down)
+	}
+	return all
+}
+
+// Pack lays out the weights of the encoder's blocks once more, as [Decoder.Pack] does,
+// for an encoder that serves and is not trained: short inputs are classified in half
+// the time. The weights must not change until Free, and Forward panics.
+func (e *Encoder) Pack(f tensor.Format) {
+	packAll(e.b, f, e.body.linears())
+	e.packed = true
+}
+
+func packAll(b tensor.Backend, f tensor.Format, all []*linear) {
+	packer, ok := b.(tensor.Packer)
+	if !ok || f == tensor.FormatFloat32 && tensor.PrecisionOf(b) != tensor.PrecisionFloat32 {
+		return
+	}
+	for _, l := range all {
+		if l.packed != nil {
+			panic("model: Pack of a model that is packed")
+		}
+		l.packed, l.format = b.Alloc(packer.PackedLen(f, l.out(), l.in())), f
+		packer.Pack(f, l.packed, tensor.OpT, l.out(), l.in(), l.W.Value)
+	}
+}
+
+func unpackAll(b tensor.Backend, all []*linear) {
+	for _, l := range all {
+		if l.packed != nil {
+			b.Free(l.packed)
+			l.packed = nil
+		}
+	}
 }
 
 // output is a layer and its result.

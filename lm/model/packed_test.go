@@ -38,7 +38,7 @@ func TestPack(t *testing.T) {
 	d.Pack(tensor.FormatFloat32)
 	require.Equal(t, want, results())
 	require.Equal(t, 2*(7*small.Layers+1), backend.products, "every linear layer of both passes")
-	require.PanicsWithValue(t, "model: Decoder.Pack of a decoder that is packed", func() { d.Pack(tensor.FormatBFloat16) })
+	require.PanicsWithValue(t, "model: Pack of a model that is packed", func() { d.Pack(tensor.FormatBFloat16) })
 	require.Panics(t, func() { _ = d.Forward(p, tg, logp, nil) })
 	require.Panics(t, func() { d.CopyFrom(d) })
 	d.Unpack()
@@ -50,6 +50,29 @@ func TestPack(t *testing.T) {
 	d.Free()
 	c.Free()
 	require.Zero(t, backend.live)
+}
+
+// A packed encoder classifies with the same bits, cannot be trained, and gives its
+// memory back.
+func TestPackEncoder(t *testing.T) {
+	for _, style := range []model.Style{model.LlamaStyle, model.BERTStyle, model.ModernBERTStyle} {
+		backend := &packingCounter{counting: counting{Backend: openCPU()}}
+		c := model.EncoderConfig{Config: model.Config{Vocab: 20, Dim: 16, Layers: 2, Heads: 2, KVHeads: 2, FF: 24, MaxSeq: 8}, Style: style, Classes: 3}
+		e, err := model.NewEncoder(backend, c, 1)
+		require.NoError(t, err)
+		var p model.Pack
+		p.Add([]int32{3, 9, 4}, -1)
+		p.Add([]int32{7}, -1)
+		logits, packed := make([]float32, 6), make([]float32, 6)
+		require.NoError(t, e.Predict(&p, logits))
+		e.Pack(tensor.FormatFloat32)
+		require.NoError(t, e.Predict(&p, packed))
+		require.Equal(t, logits, packed)
+		require.NotZero(t, backend.products)
+		require.PanicsWithValue(t, "model: Encoder.Forward of an encoder that is packed", func() { _ = e.Forward(&p, logits) })
+		e.Free()
+		require.Zero(t, backend.live)
+	}
 }
 
 // A decoder packed in bfloat16 computes the same as one with rounded weights.

@@ -35,6 +35,8 @@ type Scores struct {
 	Intervals map[string]Interval `json:"intervals"`
 	// TokensPerSecond counts sampled tokens, or for a classifier input tokens.
 	TokensPerSecond float64 `json:"tokens_per_second"`
+	// TokensPerRow is how many of them a row takes.
+	TokensPerRow float64 `json:"tokens_per_row"`
 	// Confusion counts rows by label and by what was said, in the order of the
 	// labels; the last column of a row is for unreadable answers.
 	Confusion [][]int `json:"confusion,omitempty"`
@@ -47,6 +49,16 @@ type Scores struct {
 	// Disagree are the rows where the model is the surest of another label than the
 	// one that people gave: either may be wrong.
 	Disagree []Mistake `json:"disagree,omitempty"`
+}
+
+// ECE is the expected calibration error over the bins of Reliability; NaN without.
+func (s *Scores) ECE() float64 {
+	sum, n := 0.0, 0.0
+	for _, b := range s.Reliability {
+		sum += float64(b.Rows) * math.Abs(b.Confidence-b.Accuracy)
+		n += float64(b.Rows)
+	}
+	return sum / n
 }
 
 // Bin is the rows whose most probable label has a probability in one range.

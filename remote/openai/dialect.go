@@ -47,6 +47,8 @@ type identity struct {
 	slots   int // requests at once; 0 = unknown
 	// perRequest: log-probs after truncation can be asked for by request.
 	perRequest bool
+	// adapters: vLLM was started with --enable-lora.
+	adapters bool
 	// router: llama.cpp's router, which loads weights by name.
 	router bool
 }

@@ -43,7 +43,10 @@
 // those of prompts (vLLM and SGLang): an Engine over servers with frozen weights is a
 // reference policy or a teacher. [Engine.TopLogProbs] gives the most likely tokens in
 // their places, too (vLLM's prompt_logprobs, SGLang's top_logprobs_num), for
-// distillation. vLLM allows 20 unless it is started with --max-logprobs.
+// distillation. vLLM gives 20 unless it is started with --max-logprobs, SGLang all of
+// the vocabulary; [Engine.CheckTopLogProbs], which a trainer calls, asks before a run.
+// vLLM with --enable-lora can end when it is asked for several prompts at once (on CPUs
+// it does; vllm-project/vllm issue 16668): start a teacher without.
 //
 // # Many servers
 //

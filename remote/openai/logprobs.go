@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
+	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -128,9 +130,41 @@ func (e *Engine) CheckLogProbs() error {
 }
 
 // CheckTopLogProbs implements rl.TopLogProbChecker: besides CheckLogProbs, k must be 1 to
-// the size of Config.Vocab. What a server allows shows when it is asked (vLLM:
-// --max-logprobs, by default 20).
+// the size of Config.Vocab, and no server may refuse it (vLLM gives 20 unless it is
+// started with --max-logprobs). Each is asked for k after one token, unless it has given
+// as many before; PhaseTimeout bounds each question. A server that does not answer is
+// no error: it may be back when it is needed.
 func (e *Engine) CheckTopLogProbs(k int) error {
+	if err := e.checkTop(k); err != nil {
+		return err
+	}
+	defer e.Close()
+	for _, s := range e.fleet.servers {
+		if int(s.top.Load()) >= k {
+			continue
+		}
+		c := e.probeCall(s.identity.model, e.probePrompt(2, 0), rollout.Params{})
+		c.top = k
+		ctx, cancel := context.WithTimeout(context.Background(), e.config.PhaseTimeout)
+		err := e.often(ctx, func() error {
+			return e.score(ctx, s, c, func(got *scores) error {
+				return e.fillTop(make([]int32, k), make([]float64, k+1), got.top[0])
+			})
+		})
+		cancel()
+		_, answered := errors.AsType[*answerError](err)
+		switch {
+		case err == nil:
+			s.top.Store(int64(k))
+		case answered || !transport.Retryable(err):
+			return fmt.Errorf("openai: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkTop is what CheckTopLogProbs knows without asking.
+func (e *Engine) checkTop(k int) error {
 	if n := e.config.Vocab.VocabSize(); k < 1 || k > n {
 		return fmt.Errorf("openai: %d most likely tokens, want 1 to the %d of Config.Vocab", k, n)
 	}
@@ -165,7 +199,7 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 // CheckTopLogProbs. The rest is 1 minus the tokens' probabilities, and at least
 // leastRest.
 func (e *Engine) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
-	if err := e.CheckTopLogProbs(k); err != nil {
+	if err := e.checkTop(k); err != nil {
 		return err
 	}
 	if len(dst) != len(b.Samples) {
@@ -219,6 +253,10 @@ func (e *Engine) fillTop(ids []int32, logp []float64, top []likely) error {
 	return nil
 }
 
+// lostToAdapters says what vLLM does with adapters (0.32.0 on CPU; its issue 16668): it
+// applies those of a batch's samples to the log-probs of prompts, which have other rows.
+const lostToAdapters = "vLLM with --enable-lora can end when it is asked for the log-probs of several prompts at once; start it without for a reference or a teacher"
+
 // scoreAll asks for the scores of every sample that has tokens, and calls use with
 // those of its tokens; a failure of use is one of the answer. Its checks are those that
 // LogProbs and TopLogProbs share.
@@ -232,7 +270,7 @@ func (e *Engine) scoreAll(ctx context.Context, b *rl.Batch, top int, use func(i 
 		if s.Prompt < 0 || s.Prompt >= len(b.Prompts) || len(b.Prompts[s.Prompt]) == 0 {
 			return fmt.Errorf("openai: sample %d is of prompt %d, which is missing or empty", i, s.Prompt)
 		}
-		c := &call{prompt: slices.Concat(b.Prompts[s.Prompt], s.Tokens), top: top}
+		c := &call{prompt: slices.Concat(b.Prompts[s.Prompt], s.Tokens), top: top, vocab: e.config.Vocab.VocabSize()}
 		for t, id := range c.prompt {
 			if id < 0 || int(id) >= e.config.Vocab.VocabSize() {
 				return fmt.Errorf("openai: sample %d: token %d of prompt and completion is %d, want an id below %d", i, t, id, e.config.Vocab.VocabSize())
@@ -275,6 +313,9 @@ func (e *Engine) scoreAll(ctx context.Context, b *rl.Batch, top int, use func(i 
 				})
 			}, func(int64, int64) {})
 			if err = errors.Join(lost, err); err != nil {
+				if gctx.Err() == nil && slices.ContainsFunc(e.fleet.servers, func(s *server) bool { return s.adapters }) {
+					err = fmt.Errorf("%w (%s)", err, lostToAdapters)
+				}
 				return fmt.Errorf("openai: log-probs of sample %d: %w", i, err)
 			}
 			return nil
@@ -290,7 +331,7 @@ func (e *Engine) scoreAll(ctx context.Context, b *rl.Batch, top int, use func(i 
 // score asks once for the log-probs of c.prompt but for its first token, and calls use
 // with them. An error of use is one of the answer.
 func (e *Engine) score(ctx context.Context, s *server, c *call, use func(*scores) error) error {
-	return s.send(ctx, c, e.config.AttemptTimeout, s.dialect.score, func(body []byte) error {
+	err := s.send(ctx, c, e.config.AttemptTimeout, s.dialect.score, func(body []byte) error {
 		got, err := s.dialect.parseScore(body, c)
 		if err != nil {
 			return err
@@ -303,4 +344,8 @@ func (e *Engine) score(ctx context.Context, s *server, c *call, use func(*scores
 		}
 		return use(&got)
 	})
+	if status, ok := errors.AsType[*transport.StatusError](err); ok && c.top > 0 && status.Status == http.StatusBadRequest {
+		return fmt.Errorf("%s (%v), asked for the %d most likely tokens (vLLM gives --max-logprobs at most): %w", s, s.config.Dialect, c.top, err)
+	}
+	return err
 }

@@ -1,8 +1,13 @@
 package openai
 
 import (
+	"bytes"
+	"log/slog"
 	"math"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -101,6 +106,52 @@ func TestTopLogProbs(t *testing.T) {
 	e := open(t, config(newPeer(t, DialectLlamaCPP)))
 	b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}}}
 	require.ErrorContains(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)), "(llama.cpp) gives no log-probs of prompts")
+}
+
+// How many most likely tokens a server gives is found out before a run, and once.
+func TestCheckTopLogProbs(t *testing.T) {
+	p := newPeer(t, DialectVLLM, func(p *peer) { p.maxTop = 3 })
+	e := open(t, config(newPeer(t, DialectVLLM), p))
+	asked := 0
+	p.setHook(func(http.ResponseWriter, *http.Request, []byte) bool { asked++; return false })
+	for range 2 {
+		require.NoError(t, e.CheckTopLogProbs(3))
+	}
+	require.NoError(t, e.CheckTopLogProbs(2))
+	require.Equal(t, 1, asked)
+	want := p.URL + " (vllm), asked for the 4 most likely tokens (vLLM gives --max-logprobs at most): "
+	err := e.CheckTopLogProbs(4)
+	require.ErrorContains(t, err, want)
+	require.ErrorContains(t, err, "greater than max allowed: 3")
+	b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}, {Tokens: []int32{3}}}}
+	require.ErrorContains(t, open(t, config(p)).TopLogProbs(t.Context(), b, 4, rl.NewTops(b, 4)), want)
+	require.ErrorContains(t, e.CheckTopLogProbs(0), "0 most likely tokens, want 1 to the 8 of Config.Vocab")
+	require.ErrorContains(t, e.CheckTopLogProbs(9), "9 most likely tokens, want 1 to the 8 of Config.Vocab")
+
+	p.Close()
+	require.NoError(t, e.CheckTopLogProbs(5), "a server that is away may come back")
+}
+
+// vLLM with adapters can end at log-probs of prompts; a warning and the error say so.
+func TestLogProbsWithAdapters(t *testing.T) {
+	p := newPeer(t, DialectVLLM, func(p *peer) { p.adapters = true })
+	var log bytes.Buffer
+	c := config(p)
+	c.Logger, c.Patience = slog.New(slog.NewTextHandler(&log, nil)), time.Millisecond
+	e := open(t, c)
+	require.Contains(t, log.String(), "vLLM with --enable-lora can end")
+	b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}}}
+	require.NoError(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)))
+	p.Close()
+	require.ErrorContains(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)), "start it without for a reference or a teacher")
+}
+
+// The bound on an answer has room for what vLLM writes of each token.
+func TestTopLogProbsBound(t *testing.T) {
+	entry := `"151643":{"logprob":-12.345678901234567,"rank":151643,"decoded_token":"` + strings.Repeat(`\u4e2d`, 8) + `"},`
+	for _, c := range []call{{prompt: make([]int32, 2), top: 150000}, {prompt: make([]int32, 500), top: 128}, {prompt: make([]int32, 10000), top: 128}} {
+		require.Greater(t, c.bound(), int64(len(entry)*len(c.prompt)*c.top))
+	}
 }
 
 // What a server calls its most likely tokens is not believed if it cannot be.

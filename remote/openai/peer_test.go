@@ -72,6 +72,8 @@ type peer struct {
 	processed bool // vLLM with --logprobs-mode processed_logprobs
 	router    bool // llama.cpp
 	context   int
+	maxTop    int  // vLLM's --max-logprobs
+	adapters  bool // vLLM with --enable-lora
 
 	mu sync.Mutex
 	// hook, if not nil, is called with every request and may answer it.
@@ -89,7 +91,7 @@ const model = "tiny"
 
 func newPeer(t testing.TB, d Dialect, set ...func(*peer)) *peer {
 	p := &peer{
-		t: t, dialect: d, context: 64, version: "default",
+		t: t, dialect: d, context: 64, maxTop: 20, version: "default",
 		weights: map[string]int64{model: 0}, loaded: map[string]bool{model: true}, ids: map[string]int{},
 	}
 	for _, f := range set {
@@ -181,6 +183,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	params := rollout.Params{Temperature: q.Temperature, TopP: raw.TopP, TopK: q.TopK, MaxTokens: max(q.MaxTokens, q.NPredict)}
 	switch key := r.Method + " " + r.URL.Path; key {
 	case "GET /health":
+	case "GET /metrics":
+		if p.adapters {
+			fmt.Fprintln(w, "# TYPE vllm:lora_requests_info gauge")
+		}
 	case "GET /v1/models":
 		p.answer(w, map[string]any{"data": []any{map[string]any{"id": model, "owned_by": map[Dialect]string{DialectVLLM: "vllm", DialectLlamaCPP: "llamacpp", DialectSGLang: "sglang"}[p.dialect], "max_model_len": p.context}}})
 	case "GET /models":
@@ -232,6 +238,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, "ok")
 	case "POST /v1/completions":
 		if q.PromptLogprobs != nil {
+			if *q.PromptLogprobs > p.maxTop {
+				p.fail(w, 400, fmt.Sprintf("Requested prompt logprobs of %d, which is greater than max allowed: %d", *q.PromptLogprobs, p.maxTop))
+				return
+			}
 			var entries []any
 			for i, lp := range p.score(q.Model, q.Prompt) {
 				if i == 0 {
@@ -289,7 +299,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if q.LogprobStart == 0 {
 			var pairs []any
 			for i, lp := range p.score(model, raw.InputIDs) {
-				pair := []any{lp, raw.InputIDs[i], nil}
+				pair := []any{lp, raw.InputIDs[i] % int32(len(wordBytes)-1), nil} // the last id is called 0
 				if i == 0 {
 					pair[0] = nil
 				}

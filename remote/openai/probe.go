@@ -80,6 +80,9 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 		"model", transport.Clean(s.model, 80), "context", id.context, "at_once", s.limit, "log_probs", s.logps.meaning.String(),
 		"processed_log_probs_by_request", id.perRequest, "prompt_log_probs", scores, "same_seed_same_sample", s.seeded,
 		"new_weights", takes)
+	if scores && id.adapters {
+		e.config.Logger.WarnContext(ctx, "openai: "+lostToAdapters, "url", s.String())
+	}
 	return nil
 }
 

@@ -205,7 +205,7 @@ func TestRecordedScores(t *testing.T) {
 			require.Equal(t, []int32{69, 17, 12, 44}, a.tokens)
 			require.Equal(t, []float64{-5.276552677154541, -4.687786102294922, -2.278186321258545, -4.489812850952148}, a.logp)
 		}
-		if strings.Contains(string(x.Request), `"logprob_start_len":0`) {
+		if x.Note == "" && strings.Contains(string(x.Request), `"logprob_start_len":0`) {
 			got, err := sglang{}.parseScore(x.Response, q)
 			require.NoError(t, err)
 			require.Equal(t, []float64{-4.366091251373291, -5.977175235748291, -34.51436996459961, -5.779321193695068}, got.logp)
@@ -214,6 +214,36 @@ func TestRecordedScores(t *testing.T) {
 	}
 	require.Equal(t, 1, scored)
 	require.Greater(t, generated, 8)
+}
+
+// The most likely tokens after two tokens, as both servers gave them of the same
+// weights. vLLM has the prompt's own token among them or beside them.
+func TestRecordedTops(t *testing.T) {
+	ids, logp := make([]int32, 3), make([]float64, 4)
+	for _, c := range []struct {
+		file, note string
+		dialect    dialect
+	}{{vllmFile, "prompt_logprobs=3", vllm{}}, {sglangFile, "top_logprobs_num=3", sglang{}}} {
+		for _, x := range recording(t, c.file) {
+			if x.Note != c.note {
+				continue
+			}
+			q := callOf(t, &x)
+			q.top = 3
+			got, err := c.dialect.parseScore(x.Response, q)
+			require.NoError(t, err)
+			require.InDeltaSlice(t, []float64{-7.926115, -6.740589, -7.972316, -6.944986}, got.logp, 1e-6)
+			e := &Engine{config: Config{Vocab: bytesVocab{}}}
+			require.NoError(t, e.fillTop(ids, logp, got.top[0]))
+			require.Equal(t, []int32{71, 321, 144}, ids)
+			// The rest is log(1 - 0.029092 - 0.025510 - 0.023528).
+			require.InDeltaSlice(t, []float64{-3.537297, -3.668685, -3.749541, -0.081351}, logp, 2e-6)
+			require.NoError(t, e.fillTop(ids, logp, got.top[3]))
+			require.Equal(t, []int32{144, 71, 114}, ids)
+			ids[0] = 0 // for the other server
+		}
+		require.Zero(t, ids[0], c.note)
+	}
 }
 
 // Errors of real servers, and what the engine makes of them.
@@ -316,4 +346,4 @@ func FuzzAnswers(f *testing.F) {
 type bytesVocab struct{}
 
 func (bytesVocab) Bytes(id int32) []byte { return fmt.Append(nil, id) }
-func (bytesVocab) VocabSize() int        { return 264 }
+func (bytesVocab) VocabSize() int        { return 420 }

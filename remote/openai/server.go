@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -29,6 +30,8 @@ type server struct {
 	logps  logProbs
 	scores bool // has prompt log-probs
 	seeded bool // the same seed gave the same tokens and log-probs
+	// Found out when asked:
+	top atomic.Int64 // so many most likely tokens it has given
 
 	// Guarded by fleet.mu:
 	state     state
@@ -125,11 +128,23 @@ func (s *server) healthy(ctx context.Context, label string) error {
 
 var errOtherWeights = errors.New("the server was started anew")
 
-// An answer has at most tokenBody bytes for each token, and maxBody in all.
+// An answer has at most tokenBody bytes for each token, and maxBody in all; with most
+// likely tokens it has at most likelyBody more for each, and maxLikely in all.
 const (
-	tokenBody = 4 << 10
-	maxBody   = 64 << 20
+	tokenBody  = 4 << 10
+	maxBody    = 64 << 20
+	likelyBody = 256 // vLLM writes some 80
+	maxLikely  = 512 << 20
 )
+
+// bound is the most bytes that the answer of a call may have.
+func (c *call) bound() int64 {
+	n := int64(len(c.prompt) + c.params.MaxTokens)
+	if c.top == 0 {
+		return min(maxBody, 1<<20+tokenBody*n)
+	}
+	return min(maxLikely, 1<<20+(tokenBody+likelyBody*int64(c.top))*n)
+}
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
@@ -143,7 +158,7 @@ func (s *server) send(ctx context.Context, c *call, timeout time.Duration, body 
 		Method: http.MethodPost, Path: s.dialect.samplePath(),
 		Body: body(make([]byte, 0, 1024+8*len(c.prompt)), c), ContentType: "application/json", Accept: "application/json",
 		ID: c.id, Timeout: timeout, Once: true,
-		MaxBody: min(maxBody, 1<<20+tokenBody*int64(len(c.prompt)+c.params.MaxTokens)),
+		MaxBody: c.bound(),
 	}, func(r *http.Response) error {
 		_, err := in.ReadFrom(r.Body)
 		return err

@@ -11,7 +11,8 @@ import (
 
 // sglang is the dialect of SGLang (measured with 0.5.23 on CPU). Its log-probs are at
 // the temperature, before truncation. It respects seeds only with
-// --enable-deterministic-inference. A token id outside the model's vocabulary kills it.
+// --enable-deterministic-inference. A token id outside the model's vocabulary kills it,
+// and so does a request for more of the most likely tokens than that has.
 type sglang struct{}
 
 func (sglang) samplePath() string { return "/generate" }
@@ -201,6 +202,12 @@ func (g sglang) parseScore(body []byte, c *call) (scores, error) {
 		return scores{}, fmt.Errorf("the most likely tokens of %d places, want %d", len(top), len(c.prompt))
 	case c.top > 0:
 		top = top[1:]
+	}
+	for i, id := range c.prompt {
+		// It names the last id of the model's vocabulary 0; the log-prob is the id's.
+		if int(id) == c.vocab-1 && ids[i] == 0 {
+			ids[i] = id
+		}
 	}
 	return scores{logp[1:], top}, sameIDs(c.prompt, ids)
 }

@@ -1,10 +1,12 @@
 package openai
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +49,11 @@ func (vllm) identify(ctx context.Context, s *server) (identity, error) {
 			id.model, id.context = m.ID, m.Max
 			names = append(names, m.ID)
 		}
+	}
+	// Only with --enable-lora does it count the requests of adapters.
+	var metrics []byte
+	if s.client.Do(ctx, transport.Request{Method: http.MethodGet, Path: "/metrics", Once: true}, transport.Bytes(&metrics)) == nil {
+		id.adapters = bytes.Contains(metrics, []byte("vllm:lora_requests_info"))
 	}
 	return id, oneModel(s, names)
 }

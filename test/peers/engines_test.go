@@ -37,6 +37,7 @@ type peer struct {
 	dialect openai.Dialect
 	model   string // the name to ask for
 	lacks   enginetest.Feature
+	top     int // the most likely tokens that it gives, at most
 	// shared is where it finds weights of examples/cluster; empty if anywhere.
 	shared string
 	// weights returns a set of weights (0 or 1) in the form that the server loads; nil
@@ -98,6 +99,10 @@ func testEngine(t *testing.T, w *world, p *peer) {
 		fact(t, p.name, "log-probs of given tokens", "%.1e", most)
 		require.Less(t, most, tolerance)
 	})
+	t.Run("Top", func(t *testing.T) { testTop(t, w, p) })
+	if p.top > 0 {
+		t.Run("Distillation", func(t *testing.T) { testDistillation(t, w, p) })
+	}
 	t.Run("Suite", func(t *testing.T) {
 		ok := t.Run("enginetest", func(t *testing.T) {
 			c := enginetest.Config{
@@ -256,7 +261,7 @@ func TestVLLM(t *testing.T) {
 	w := newWorld(t)
 	testEngine(t, w, &peer{
 		name: "vLLM 0.32.0", server: startVLLM(t, w.folders[0]), dialect: openai.DialectVLLM,
-		lacks: enginetest.FeatureTruncation | enginetest.FeatureBoth, weights: w.folder,
+		lacks: enginetest.FeatureTruncation | enginetest.FeatureBoth, top: vllmTop, weights: w.folder,
 	})
 }
 
@@ -265,6 +270,6 @@ func TestSGLang(t *testing.T) {
 	w := newWorld(t)
 	testEngine(t, w, &peer{
 		name: "SGLang 0.5.23", server: startSGLang(t, w.folders[0]), dialect: openai.DialectSGLang,
-		lacks: enginetest.FeatureTopKWithTopP, weights: w.folder,
+		lacks: enginetest.FeatureTopKWithTopP, top: w.tok.VocabSize(), weights: w.folder,
 	})
 }

@@ -169,13 +169,16 @@ func startLlamaCPP(t *testing.T, args ...string) *server {
 	})
 }
 
-// startVLLM starts vLLM with a model folder, as "tiny". Its development mode has the
-// calls that replace weights.
-func startVLLM(t *testing.T, folder string) *server {
+// vllmTop is how many most likely tokens vLLM is told to give; 20 without.
+const vllmTop = 128
+
+// startVLLM starts vLLM with a model folder, as "tiny", and more arguments. Its
+// development mode has the calls that replace weights.
+func startVLLM(t *testing.T, folder string, args ...string) *server {
 	return start(t, launch{
-		args: []string{filepath.Join(*dir, "vllm/bin/python"), "-m", "vllm.entrypoints.cli.main", "serve", folder,
+		args: append([]string{filepath.Join(*dir, "vllm/bin/python"), "-m", "vllm.entrypoints.cli.main", "serve", folder,
 			"--served-model-name", "tiny", "--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "8",
-			"--enforce-eager", "--logprobs-mode", "processed_logprobs", "--enable-lora", "--max-lora-rank", "8"},
+			"--enforce-eager", "--max-logprobs", strconv.Itoa(vllmTop), "--logprobs-mode", "processed_logprobs"}, args...),
 		env: []string{"VLLM_SERVER_DEV_MODE=1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True", "VLLM_CPU_KVCACHE_SPACE=1",
 			"HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "OMP_NUM_THREADS=1"},
 		ready: "/health", within: 10 * time.Minute,

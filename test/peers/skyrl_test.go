@@ -224,7 +224,7 @@ func TestSkyRL(t *testing.T) {
 	})
 	t.Run("WithVLLM", func(t *testing.T) {
 		need(t, "vllm")
-		s.train(t, "vLLM 0.32.0", engineSettings(openai.DialectVLLM, startVLLM(t, w.folders[0]), ""), t.TempDir())
+		s.train(t, "vLLM 0.32.0", engineSettings(openai.DialectVLLM, startVLLM(t, w.folders[0], "--enable-lora", "--max-lora-rank", "8"), ""), t.TempDir())
 	})
 	t.Run("WithSGLang", func(t *testing.T) {
 		need(t, "sglang")

@@ -126,7 +126,7 @@ func Compare(got, want []Result, tolerance float64) error {
 }
 
 func (w *work) vectors() {
-	const n = 1100 // more than a block does
+	const n = 1030 // more than a block does
 	x, y, z := w.random(n), w.random(n), w.random(n)
 	w.Axpy(x, 0.5, y)
 	w.keep("Axpy", x)
@@ -173,7 +173,7 @@ func (w *work) rows() {
 }
 
 func (w *work) products() {
-	for _, s := range [][3]int{{1, 70, 130}, {2, 20, 40}, {3, 20, 40}, {7, 20, 40}, {70, 130, 40}} {
+	for _, s := range [][3]int{{1, 20, 130}, {2, 20, 40}, {3, 20, 40}, {7, 20, 40}, {66, 70, 20}} {
 		m, n, k := s[0], s[1], s[2]
 		for i := range 4 {
 			c := w.random(m * n)
@@ -200,13 +200,18 @@ func (w *work) products() {
 }
 
 func (w *work) attention() {
-	for _, dim := range []int{8, 80, 160} {
+	for _, size := range []struct{ dim, tile int }{{6, 32}, {66, 16}, {130, 8}} {
+		dim := size.dim
 		for _, causal := range []bool{true, false} {
+			first := size.tile + 3 // more rows than a tile has, and keys
 			at := &tensor.Attention{
-				Segments: []tensor.Segment{{Start: 0, End: 19, Prefix: -1}, {Start: 19, End: 24, Prefix: 0}, {Start: 24, End: 41, Prefix: 0}},
+				Segments: []tensor.Segment{{Start: 0, End: first, Prefix: -1}, {Start: first, End: first + 2, Prefix: 0}, {Start: first + 2, End: first + 5, Prefix: 0}},
 				Heads:    2, KVHeads: 1, HeadDim: dim, Causal: causal, Scale: 0.3,
 			}
-			const rows = 43 // two in no segment
+			if !causal { // and a window, with which there are no prefixes
+				at.Window, at.Segments[1].Prefix, at.Segments[2].Prefix = 2, -1, -1
+			}
+			rows := first + 6 // one in no segment
 			q, k, v, dout := w.random(rows*2*dim), w.random(rows*dim), w.random(rows*dim), w.random(rows*2*dim)
 			out, lse := w.Alloc(rows*2*dim), w.Alloc(rows*2)
 			w.Attend(out, lse, q, k, v, at)
@@ -248,7 +253,7 @@ func (w *work) head() {
 }
 
 func (w *work) update() {
-	sizes := []int{3, 1100, 40}
+	sizes := []int{3, 1030, 40}
 	var tensors []tensor.AdamWTensor
 	var grads []tensor.Buffer
 	for i, n := range sizes {
@@ -267,7 +272,7 @@ func (w *work) update() {
 
 // halves copies between kinds of buffers, with values that bfloat16 has.
 func (w *work) halves() {
-	const n = 1100
+	const n = 1030
 	values := make([]float32, n)
 	for i := range values {
 		values[i] = float32(w.rng.IntN(255) - 127)
@@ -278,4 +283,5 @@ func (w *work) halves() {
 	w.Fill(w.Slice(y, 5, 700), 3)
 	w.Copy(z, y)
 	w.keep("Copy by 16 bits", z)
+	w.Free(y)
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -82,12 +83,13 @@ func TestConformance(t *testing.T) {
 	}
 	f, o := withFake(t)
 	o.Precision = precision
-	order := uintptr(0)
+	order, before := uintptr(0), dynlib.Call(f.allocations)
 	backendtest.Run(t, func() tensor.Backend {
 		order++
 		dynlib.Call(f.setOrder, order%3)
 		return must(t, o)
 	})
+	assert.Equal(t, before, dynlib.Call(f.allocations), "what the suite's backends left allocated")
 }
 
 // must opens a backend that someone else closes.

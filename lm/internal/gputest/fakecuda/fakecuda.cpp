@@ -411,7 +411,12 @@ API cuGetErrorString(int e, const char **s) {
 
 // --- what tests set and ask
 API fakecuda_reset() { LOCKED; sticky = 0; limit = 0; order = 0; capability = 90; memset(counts, 0, sizeof counts); return 0; }
-API fakecuda_set_memory(uint64_t bytes) { LOCKED; limit = bytes; return 0; }
+API fakecuda_set_memory(uint64_t bytes) { // on top of what is in use
+  LOCKED;
+  limit = bytes;
+  for (auto &a : allocations) limit += a.second.bytes;
+  return 0;
+}
 API fakecuda_set_order(int o) { LOCKED; order = o; return 0; }
 API fakecuda_set_error(int code) { LOCKED; sticky = code; return 0; }
 API fakecuda_set_capability(int c) { LOCKED; capability = c; return 0; }

@@ -42,6 +42,7 @@ type Backend struct {
 	tables [tableKinds]table
 	stats  Stats
 	ints   []int32 // scratch for index tables
+	groups []int32 // and for making them
 	fault  error   // to be injected
 	faults int     // after so many operations
 }
@@ -244,8 +245,8 @@ func (b *Backend) Write(dst tensor.Buffer, src []float32) {
 		b.fail(b.ring.write(x.of.m, 4*x.from, bytesOf(src)))
 		return
 	}
-	m, free := b.scratch(len(src))
-	defer free()
+	m := b.scratch(len(src))
+	defer b.release(m)
 	if b.err == nil {
 		b.fail(b.ring.write(m, 0, bytesOf(src)))
 		b.convert(element{m, 0, false}, x.element(), len(src))
@@ -264,8 +265,8 @@ func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 		b.fail(b.ring.read(bytesOf(dst), x.of.m, 4*x.from))
 		return b.err
 	}
-	m, free := b.scratch(len(dst))
-	defer free()
+	m := b.scratch(len(dst))
+	defer b.release(m)
 	b.convert(x.element(), element{m, 0, false}, len(dst))
 	if b.err == nil {
 		b.fail(b.ring.read(bytesOf(dst), m, 0))

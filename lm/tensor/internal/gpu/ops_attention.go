@@ -2,27 +2,51 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// headTiles are the sizes of heads that the attention kernels are built for,
-// with the rows of a tile, and the keys of one whose gradients are computed.
-var headTiles = []struct{ dim, rows, keys int }{{64, 32, 32}, {128, 16, 16}, {256, 8, 8}}
+// headTile is a size of heads that the attention kernels are built for, with the
+// rows of a tile, and the keys of one whose gradients are computed.
+type headTile struct {
+	attend, dq, dkv string // kernels
+	dim             int
+	rows, keys      int
+}
+
+var (
+	headTiles = []headTile{
+		{"attend64", "attend_dq64", "attend_dkv64", 64, 32, 32},
+		{"attend128", "attend_dq128", "attend_dkv128", 128, 16, 16},
+		{"attend256", "attend_dq256", "attend_dkv256", 256, 8, 8},
+	}
+	headTilesBF16 = []headTile{
+		{"attend_bf16_64", "attend_dq_bf16_64", "attend_dkv_bf16_64", 64, 64, 64},
+		{"attend_bf16_128", "attend_dq_bf16_128", "attend_dkv_bf16_128", 128, 64, 64},
+	}
+)
 
 const attentionThreads = 128
 
-// headTile returns the first of headTiles that a head fits; if none does, that
-// is an error of op, which sticks.
-func (b *Backend) headTile(op string, dim int) (name string, rows, keys int) {
+// headTile returns the smallest tile that a head fits; if none does, that is an
+// error of op, which sticks.
+func (b *Backend) headTile(op string, dim int) headTile {
+	if b.prec == tensor.PrecisionBFloat16 {
+		for _, t := range headTilesBF16 {
+			if dim <= t.dim {
+				return t
+			}
+		}
+	}
 	for _, t := range headTiles {
 		if dim <= t.dim {
-			return fmt.Sprint(t.dim), t.rows, t.keys
+			return t
 		}
 	}
 	b.fail(fmt.Errorf("%s: HeadDim is %d, the kernels go to %d", op, dim, headTiles[len(headTiles)-1].dim))
-	return "", 1, 1
+	return headTiles[0]
 }
 
 // unlimited is further than any row sees.
@@ -60,27 +84,40 @@ func (b *Backend) tiles(a *tensor.Attention, rows int) (Memory, int) {
 // of its users, the segments whose prefix it is part of; their rows follow the
 // tiles.
 func (b *Backend) keyTiles(a *tensor.Attention, keys int) (m Memory, tiles int) {
-	b.ints = b.ints[:0]
-	users := make([][]tensor.Segment, len(a.Segments))
+	// groups[i] is how many users the prefixes before i have.
+	groups := zeros(&b.groups, len(a.Segments)+1)
 	for _, s := range a.Segments {
 		if s.Prefix >= 0 && s.End > s.Start {
-			users[s.Prefix] = append(users[s.Prefix], s)
+			groups[s.Prefix+1]++
 		}
 	}
-	seen := 0
+	b.ints = b.ints[:0]
 	for i, s := range a.Segments {
+		groups[i+1] += groups[i]
 		for from := s.Start; from < s.End; from += keys {
-			b.ints = append(b.ints, int32(from), int32(min(from+keys, s.End)), int32(s.Start), int32(s.End), int32(seen), int32(seen+len(users[i])))
+			b.ints = append(b.ints, int32(from), int32(min(from+keys, s.End)), int32(s.Start), int32(s.End), groups[i], groups[i+1])
 		}
-		seen += len(users[i])
 	}
 	tiles = len(b.ints) / 6
-	for _, list := range users {
-		for _, s := range list {
-			b.ints = append(b.ints, int32(s.Start), int32(s.End))
+	for range groups[len(a.Segments)] {
+		b.ints = append(b.ints, 0, 0)
+	}
+	users := b.ints[6*tiles:]
+	for _, s := range a.Segments {
+		if s.Prefix >= 0 && s.End > s.Start {
+			at := groups[s.Prefix]
+			groups[s.Prefix]++
+			users[2*at], users[2*at+1] = int32(s.Start), int32(s.End)
 		}
 	}
 	return upload(b, tableGradTiles, b.ints), tiles
+}
+
+// zeros returns n zeros in the memory of buf.
+func zeros(buf *[]int32, n int) []int32 {
+	*buf = slices.Grow((*buf)[:0], n)[:n]
+	clear(*buf)
+	return *buf
 }
 
 // attention adds what the attention kernels have in common.
@@ -97,8 +134,8 @@ func (c *call) attention(a *tensor.Attention) {
 // Attend computes softmax(scale·q·kᵀ)·v per head, over a packed batch.
 func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.Attend(out, lse, q, k, v, a)
-	dim, rows, _ := b.headTile("Attend", a.HeadDim)
-	m, tiles := b.tiles(a, rows)
+	t := b.headTile("Attend", a.HeadDim)
+	m, tiles := b.tiles(a, t.rows)
 	c := b.call()
 	c.act(out)
 	c.buf(lse)
@@ -107,16 +144,16 @@ func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	c.act(v)
 	c.tab(m)
 	c.attention(a)
-	b.launch("attend"+dim, tiles, a.Heads, attentionThreads)
+	b.launch(t.attend, tiles, a.Heads, attentionThreads)
 }
 
 // AttendGrad computes dq +=, dk += and dv += from dout. Each tile of queries,
 // then each tile of keys, belongs to one block, so that no sum has two writers.
 func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
-	dim, rows, keys := b.headTile("AttendGrad", a.HeadDim)
-	delta, free := b.scratch(lse.Len())
-	defer free()
+	t := b.headTile("AttendGrad", a.HeadDim)
+	delta := b.scratch(lse.Len())
+	defer b.release(delta)
 	c := b.call()
 	c.tab(delta)
 	c.act(dout)
@@ -125,7 +162,7 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	c.i32(a.HeadDim)
 	b.launch("attend_delta", blocks(lse.Len(), attentionThreads), 1, attentionThreads)
 
-	m, tiles := b.tiles(a, rows)
+	m, tiles := b.tiles(a, t.rows)
 	c = b.call()
 	c.act(dq)
 	c.act(dout)
@@ -136,9 +173,9 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	c.act(v)
 	c.tab(m)
 	c.attention(a)
-	b.launch("attend_dq"+dim, tiles, a.Heads, attentionThreads)
+	b.launch(t.dq, tiles, a.Heads, attentionThreads)
 
-	m, tiles = b.keyTiles(a, keys)
+	m, tiles = b.keyTiles(a, t.keys)
 	c = b.call()
 	c.act(dk)
 	c.act(dv)
@@ -151,7 +188,7 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 	c.tab(m)
 	c.memory(m, 6*tiles)
 	c.attention(a)
-	b.launch("attend_dkv"+dim, tiles, a.KVHeads, attentionThreads)
+	b.launch(t.dkv, tiles, a.KVHeads, attentionThreads)
 }
 
 // CacheLen is the number of elements of a cache [rows×kvHeads·headDim].
@@ -183,7 +220,7 @@ func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.De
 	dim, rows := d.Cache.HeadDim, len(d.Ranges)
 	b.headTile("AttendCache", dim)
 	// The table is where the parts of each row start, then the parts.
-	b.ints = append(b.ints[:0], make([]int32, rows+1)...)
+	zeros(&b.ints, rows+1)
 	parts := 0
 	for i, ranges := range d.Ranges {
 		for _, r := range ranges {
@@ -195,8 +232,8 @@ func (b *Backend) AttendCache(out, q, kCache, vCache tensor.Buffer, d *tensor.De
 		b.ints[i+1] = int32(parts)
 	}
 	m := upload(b, tableRanges, b.ints)
-	partial, free := b.scratch(parts * d.Heads * (dim + 2))
-	defer free()
+	partial := b.scratch(parts * d.Heads * (dim + 2))
+	defer b.release(partial)
 	c := b.call()
 	c.tab(partial)
 	c.act(q)

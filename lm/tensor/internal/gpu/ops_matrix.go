@@ -44,25 +44,25 @@ func (b *Backend) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
 // here by where they go, so that one block adds all that go to one row.
 func (b *Backend) ScatterAdd(dst, src tensor.Buffer, idx []int32, cols int) {
 	shape.ScatterAdd(dst, src, idx, cols)
-	order := make([]int32, len(idx))
+	// The table is the order, then the groups: a row and where its sources begin.
+	n := len(idx)
+	order := zeros(&b.ints, n)
 	for i := range order {
 		order[i] = int32(i)
 	}
 	slices.SortStableFunc(order, func(i, j int32) int { return int(idx[i]) - int(idx[j]) })
-	// The table is the order, then the groups: a row and where its sources begin.
-	table := slices.Clone(order)
 	for i, source := range order {
 		if i == 0 || idx[source] != idx[order[i-1]] {
-			table = append(table, idx[source], int32(i))
+			b.ints = append(b.ints, idx[source], int32(i))
 		}
 	}
-	groups := (len(table) - len(order)) / 2
-	table = append(table, -1, int32(len(order)))
-	m := upload(b, tableScatter, table)
+	groups := (len(b.ints) - n) / 2
+	b.ints = append(b.ints, -1, int32(n))
+	m := upload(b, tableScatter, b.ints)
 	c := b.call()
 	c.act(dst)
 	c.act(src)
-	c.memory(m, len(order))
+	c.memory(m, n)
 	c.tab(m)
 	c.i32(cols)
 	b.launch("scatter_add", groups, 1, rowThreads)

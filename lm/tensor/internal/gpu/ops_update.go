@@ -29,8 +29,8 @@ func (b *Backend) sumSquares(dst tensor.Buffer, xs []tensor.Buffer, root bool) {
 	for _, x := range xs {
 		parts += count(x)
 	}
-	m, free := b.scratch(values * parts)
-	defer free()
+	m := b.scratch(values * parts)
+	defer b.release(m)
 	at := 0
 	for _, x := range xs {
 		c := b.call()

@@ -1,6 +1,8 @@
 package gpu
 
 import (
+	"fmt"
+
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
@@ -51,17 +53,24 @@ func (b *Backend) elementwise(name string, n int) { b.launch(name, blocks(n, 102
 func blocks(n, size int) int { return (n + size - 1) / size }
 
 // scratch returns device memory of n elements that the kernels launched before
-// the call of free may use: the queue is in order.
-func (b *Backend) scratch(n int) (m Memory, free func()) {
+// its release may use: the queue is in order. It is 0 if an error sticks.
+func (b *Backend) scratch(n int) Memory {
 	if b.err != nil {
-		return 0, func() {}
+		return 0
 	}
 	m, err := b.pool.get(4 * max(n, 1))
 	if err != nil {
-		b.fail(err)
-		return 0, func() {}
+		b.fail(fmt.Errorf("scratch memory: %w", err))
+		return 0
 	}
-	return m, func() { b.pool.put(m) }
+	return m
+}
+
+// release gives scratch memory back.
+func (b *Backend) release(m Memory) {
+	if m != 0 {
+		b.pool.put(m)
+	}
 }
 
 // Axpy computes dst += alpha·x.

@@ -33,7 +33,9 @@ func rows(op, arg string, b tensor.Buffer, cols int) int {
 	if b == nil {
 		panic(fmt.Sprintf("tensor: %s: %s is nil", op, arg))
 	}
-	atLeast(op, "row size of "+arg, cols, 1)
+	if cols < 1 {
+		panic(fmt.Sprintf("tensor: %s: row size of %s is %d, want at least 1", op, arg, cols))
+	}
 	if b.Len()%cols != 0 {
 		panic(fmt.Sprintf("tensor: %s: %s has %d elements, want whole rows of %d", op, arg, b.Len(), cols))
 	}

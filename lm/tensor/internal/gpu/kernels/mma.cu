@@ -68,6 +68,7 @@ INLINE void mma_tf32(float *d, const unsigned *a, const unsigned *b) {
 }
 
 #ifdef FAKE_CUDA
+#  define __align__(n) __attribute__((aligned(n)))
 #  define DYNAMIC_SHARED(name) unsigned char *name = (unsigned char *)fake_dynamic_shared()
 #else
 #  define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
@@ -96,5 +97,46 @@ INLINE void mma_tf32(float *d, const unsigned *a, const unsigned *b) {
 #define PRODUCT product_tf32_small
 #include "product_mma.cu"
 #undef WT
+
+// Attention with products in bfloat16: as in attention.cu, with tiles of AM rows or
+// keys, 16 for each of four warps, against blocks of AN.
+
+// Two floats, rounded, the first in the lower half.
+INLINE unsigned round_pair(float first, float second) {
+#ifdef FAKE_CUDA
+  return to_bf16(first) | (unsigned)to_bf16(second) << 16;
+#else
+  unsigned r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(second), "f"(first));
+  return r;
+#endif
+}
+
+#ifdef FAKE_CUDA
+#  define EXP2(x) exp2f(x)
+#else
+INLINE float exp2_fast(float x) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+#  define EXP2(x) exp2_fast(x)
+#endif
+#define LOG2E 1.44269504f
+
+// The largest, and the sum, of the four threads that have a row of a fragment.
+INLINE float quad_max(float v) {
+  v = MAX(v, __shfl_xor_sync(0xffffffffu, v, 1));
+  return MAX(v, __shfl_xor_sync(0xffffffffu, v, 2));
+}
+INLINE float quad_sum(float v) {
+  v += __shfl_xor_sync(0xffffffffu, v, 1);
+  return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+#define D 64
+#include "attend_mma.cu"
+#define D 128
+#include "attend_mma.cu"
 
 #endif

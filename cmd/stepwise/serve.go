@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/stepwise-rl/stepwise/relevance/serve"
+)
+
+const serveAbout = `Its argument is a model folder, as in: stepwise serve -task tasks/chorus.yaml RUN/student
+
+Scores documents for queries over HTTP: POST /v1/score, and POST /rerank in the shape
+of Cohere, Jina and vLLM. A page at / is for trying it. SIGHUP reads the folder again
+and swaps the model without losing a request; SIGTERM and Ctrl-C finish what was
+accepted. docs/serving.md says the rest.`
+
+func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
+	const prog = "stepwise serve"
+	f := flag.NewFlagSet(prog, flag.ContinueOnError)
+	open := newTaskFlags(f)
+	task := f.String("task", "", "the task file that the model was trained for; a classifier of plain pairs needs none")
+	addr := f.String("addr", "localhost:8080", "where to listen, such as :8080 for all interfaces")
+	key := newKeyFlags(f)
+	var c serve.Config
+	f.DurationVar(&c.Timeout, "timeout", 0, "the most time of a request, waiting included (default 10s)")
+	f.DurationVar(&c.Wait, "batch-wait", 0, "how long a batch that is not full waits for others, negative not at all (default 500µs)")
+	f.IntVar(&c.MaxBatch, "max-batch", 0, "the most documents that are scored at once (default 64)")
+	f.IntVar(&c.MaxQueue, "max-queue", 0, "the most documents that wait (default 4096)")
+	f.IntVar(&c.MaxRequests, "max-requests", 0, "the most requests at a time (default 256)")
+	f.IntVar(&c.MaxDocuments, "max-documents", 0, "the most documents of a request (default 1000)")
+	f.IntVar(&c.MaxBody, "max-body", 0, "the most bytes of a request (default 8 MiB)")
+	f.IntVar(&c.MaxText, "max-text", 0, "the most bytes of a query or of a document (default 256 KiB)")
+	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "how long to accept requests after SIGTERM, while /readyz fails")
+	f.BoolVar(&c.LogTexts, "log-texts", false, "write queries and documents to the log")
+	names, status, done := arguments(f, serveAbout, []string{"a model folder"}, args, out, errs)
+	if done {
+		return status
+	}
+	load := func(ctx context.Context) (*serve.Model, error) {
+		if *task == "" {
+			return serve.Open(ctx, names[0], nil, "cpu")
+		}
+		s, _, err := open.openModel(ctx, names[0], *task, errs)
+		if err != nil {
+			return nil, err
+		}
+		m, err := serve.NewModel(ctx, names[0], s)
+		if err != nil {
+			s.Close()
+		}
+		return m, err
+	}
+	if os.Getenv("GOGC") == "" {
+		// Most of the heap are weights, which cost the collector nothing. By default it
+		// would wait until there is as much garbage.
+		defer debug.SetGCPercent(debug.SetGCPercent(20))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for what was accepted
+	c.Log = slog.New(slog.NewTextHandler(errs, nil))
+	return finish(prog, serveUntil(ctx, c, key, *addr, load), errs, exitInput)
+}
+
+// serveUntil serves the model that load reads until ctx ends, and reads it again on
+// SIGHUP.
+func serveUntil(ctx context.Context, c serve.Config, key keyFlags, addr string, load func(context.Context) (*serve.Model, error)) error {
+	var err error
+	if c.Token, err = key.read(); err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // from now on, so that none ends the program
+	defer signal.Stop(reload)
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	m, err := load(ctx)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	s, err := serve.New(c, m)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	if c.Token == "" {
+		if host, _, _ := net.SplitHostPort(l.Addr().String()); !net.ParseIP(host).IsLoopback() {
+			c.Log.Warn("anybody who reaches this address may ask: neither -token-env nor -token-file names a token")
+		}
+	}
+	c.Log.Info("serving", "address", "http://"+l.Addr().String(), "version", m.Version, "digest", m.Digest)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-reload:
+			m, err := load(ctx)
+			if err == nil {
+				err = s.Swap(m)
+			}
+			if err != nil && ctx.Err() == nil {
+				c.Log.Error("the model was not swapped; the one before goes on", "error", err)
+			}
+		}
+	}
+}
+
+// keyFlags say where a bearer token is.
+type keyFlags struct{ env, file *string }
+
+func newKeyFlags(f *flag.FlagSet) keyFlags {
+	return keyFlags{
+		env:  f.String("token-env", "", "the environment variable with the bearer token"),
+		file: f.String("token-file", "", "the file with the bearer token"),
+	}
+}
+
+// read returns the token, or "" if none is named. One that is named and empty is an error.
+func (k keyFlags) read() (string, error) {
+	var token, from string
+	switch {
+	case *k.env != "" && *k.file != "":
+		return "", errors.New("-token-env and -token-file are both set, want one of them")
+	case *k.env != "":
+		token, from = os.Getenv(*k.env), "the variable of -token-env"
+	case *k.file != "":
+		text, err := os.ReadFile(*k.file)
+		if err != nil {
+			return "", err
+		}
+		token, from = string(text), *k.file
+	default:
+		return "", nil
+	}
+	if token = strings.TrimSpace(token); token == "" {
+		return "", fmt.Errorf("%s is empty, want a token", from)
+	}
+	return token, nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// logBuffer is written by one goroutine and read by another.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// testServe serves a model folder with its task, loads it, swaps its model and stops it.
+func testServe(t *testing.T, model, task string) {
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte("s3cret\n"), 0o600))
+	self, err := os.FindProcess(os.Getpid())
+	require.NoError(t, err)
+	var log logBuffer
+	ended := make(chan int)
+	go func() {
+		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, model}, nil, nil, &log)
+	}()
+	address := regexp.MustCompile(`address=(http://\S+)`)
+	require.Eventually(t, func() bool { return address.MatchString(log.String()) }, 30*time.Second, 10*time.Millisecond, "%s", &log)
+	url := address.FindStringSubmatch(log.String())[1]
+
+	var out, errs bytes.Buffer
+	require.Equal(t, 0, runLoad([]string{"-seconds", "1", "-documents", "2", "-overload", "2", "-connections", "2", "-token-file", token, url}, nil, &out, &errs), "%s", &errs)
+	for _, line := range []string{`2 documents, 2 at a time .* 0 +0 +\d+ +\d+\n`, `twice the capacity .* 0 +\d+ +\d+\n`, `half the capacity after .* 0 +\d+ +\d+\n`} {
+		require.Regexp(t, line, out.String())
+	}
+	require.Equal(t, 1, runLoad([]string{"-seconds", "1", url}, nil, &out, &errs))
+	require.Contains(t, errs.String(), "401 Unauthorized")
+
+	if self.Signal(syscall.SIGHUP) == nil { // not on Windows
+		require.Eventually(t, func() bool { return strings.Contains(log.String(), "model swapped") }, 30*time.Second, 10*time.Millisecond)
+		require.NoError(t, self.Signal(syscall.SIGTERM))
+		require.Equal(t, 0, <-ended)
+		require.NotContains(t, log.String(), "s3cret")
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestServeRefuses(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	for want, args := range map[string][]string{
+		"0 arguments, want a model folder":         {},
+		"is no model folder":                       {t.TempDir()},
+		"is empty, want a token":                   {"-token-file", empty, "x"},
+		"are both set":                             {"-token-file", empty, "-token-env", "X", "x"},
+		"Config.MaxBatch is -1, want at least 1":   {"-max-batch", "-1", "x"},
+		"invalid value \"soon\" for flag -timeout": {"-timeout", "soon", "x"},
+	} {
+		var errs bytes.Buffer
+		require.NotZero(t, runServe(append([]string{"-addr", "localhost:0"}, args...), nil, nil, &errs))
+		require.Contains(t, errs.String(), want)
+	}
+}

@@ -1,0 +1,257 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+// Requests of other connections are scored together, and the texts of one do not harm another.
+func TestBatches(t *testing.T) {
+	s, f, url := start(t, Config{Wait: -1, MaxBatch: 8})
+	var all sync.WaitGroup
+	send := func(want int, titles ...string) {
+		all.Go(func() {
+			status, _, text := post(t, url+"/v1/score", ask(titles...))
+			assert.Equal(t, want, status, text)
+		})
+	}
+	send(200, "block")
+	<-f.entered
+	for range 5 {
+		send(200, "0")
+	}
+	send(500, "fail")
+	require.Eventually(t, func() bool { return value(s, "queue_pairs") == 6 }, 5*time.Second, time.Millisecond)
+	close(f.release)
+	all.Wait()
+	require.EqualValues(t, 2, value(s, "batch_pairs"), "batches")
+	require.EqualValues(t, 7, value(s, "pairs_total"))
+}
+
+// A request with many documents does not hold up others: it is in more than one batch.
+func TestTurns(t *testing.T) {
+	s, f, url := start(t, Config{Wait: -1, MaxBatch: 4})
+	first := make(chan struct{})
+	go func() {
+		defer close(first)
+		post(t, url+"/v1/score", ask("block", "0", "0", "0", "0", "block"))
+	}()
+	<-f.entered
+	second := make(chan struct{})
+	go func() {
+		defer close(second)
+		post(t, url+"/v1/score", ask("0"))
+	}()
+	require.Eventually(t, func() bool { return value(s, "queue_pairs") == 3 }, 5*time.Second, time.Millisecond)
+	f.release <- struct{}{}
+	<-f.entered // the first request's last document, in the batch of the second
+	f.release <- struct{}{}
+	<-second
+	<-first
+}
+
+// A full queue refuses, and says when to come again.
+func TestBackPressure(t *testing.T) {
+	s, f, url := start(t, Config{Wait: -1, MaxQueue: 4, MaxDocuments: 4, MaxRequests: 3})
+	var all sync.WaitGroup
+	all.Go(func() { post(t, url+"/v1/score", ask("block")) })
+	<-f.entered
+	all.Go(func() { post(t, url+"/v1/score", ask("0", "0", "0")) })
+	require.Eventually(t, func() bool { return value(s, "queue_pairs") == 3 }, 5*time.Second, time.Millisecond)
+	status, h, text := post(t, url+"/v1/score", ask("0", "0"))
+	require.Equal(t, 429, status, text)
+	require.Equal(t, "1", h.Get("Retry-After"))
+	all.Go(func() { post(t, url+"/v1/score", ask("0")) })
+	require.Eventually(t, func() bool { return value(s, "queue_pairs") == 4 }, 5*time.Second, time.Millisecond)
+	status, _, _ = post(t, url+"/v1/score", "{}")
+	require.Equal(t, 429, status, "a fourth request is not even read")
+	close(f.release)
+	all.Wait()
+	status, _, _ = post(t, url+"/v1/score", ask("0", "0"))
+	require.Equal(t, 200, status)
+}
+
+// What would wait for more than half of its time is refused at once.
+func TestExpectedWait(t *testing.T) {
+	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(), wake: make(chan struct{}, 1), rate: 10}
+	require.NoError(t, b.submit(&job{examples: make([]rows.Example, 100)}), "alone it is welcome")
+	err := b.submit(&job{examples: make([]rows.Example, 1)})
+	require.Equal(t, busyError{10 * time.Second}, err)
+}
+
+// A request whose time is up, or whose client has gone, leaves the queue.
+func TestDeadlineAndCancel(t *testing.T) {
+	s, f, url := start(t, Config{Wait: -1, Timeout: 100 * time.Millisecond})
+	status, h, text := post(t, url+"/v1/score", ask("block"))
+	require.Equal(t, 503, status, text)
+	require.Equal(t, "1", h.Get("Retry-After"))
+	<-f.entered
+
+	s.c.Timeout = time.Minute
+	var all sync.WaitGroup
+	send := func(body string) context.CancelFunc {
+		ctx, cancel := context.WithCancel(t.Context())
+		all.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, "POST", url+"/v1/score", strings.NewReader(body))
+			assert.NoError(t, err)
+			_, err = http.DefaultClient.Do(r)
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+		return cancel
+	}
+	goes := func(queued, gone float64) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			return value(s, "queue_pairs") == queued && value(s, "requests_total", "/v1/score", "499") == gone
+		}, 5*time.Second, time.Millisecond)
+	}
+	scored := send(ask("block"))
+	<-f.entered
+	waits := send(ask("0", "0"))
+	goes(2, 0)
+	waits()
+	goes(0, 1)
+	scored()
+	goes(0, 2)
+	all.Wait()
+	status, _, _ = post(t, url+"/v1/score", ask("0"))
+	require.Equal(t, 200, status, "the scorer was told to stop")
+}
+
+// A client that sends slowly does not keep its place, and one that breaks off is counted.
+func TestSlowClient(t *testing.T) {
+	s, _, url := start(t, Config{Timeout: 100 * time.Millisecond})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	answer := make([]byte, 100)
+	n, err := conn.Read(answer)
+	require.NoError(t, err)
+	require.Contains(t, string(answer[:n]), "408 Request Timeout")
+
+	s.c.Timeout = time.Minute
+	gone, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	fmt.Fprintf(gone, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	gone.Close()
+	require.Eventually(t, func() bool {
+		return value(s, "requests_total", "/v1/score", "499") == 1 && s.reading.Load() == 0
+	}, 5*time.Second, time.Millisecond)
+}
+
+// What was accepted is finished, while new requests are refused.
+func TestGracefulStop(t *testing.T) {
+	f := newFake("first")
+	s, err := New(Config{Wait: -1}, f.model())
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "localhost:0")
+	require.NoError(t, err)
+	url := "http://" + l.Addr().String()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			status, _, text := post(t, url+"/v1/score", ask("block", "0"))
+			assert.Equal(t, 200, status, text)
+		})
+	}
+	<-f.entered
+	require.Eventually(t, func() bool { return value(s, "requests_in_flight") == 3 }, 5*time.Second, time.Millisecond)
+	stop()
+	require.Eventually(t, func() bool {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		return w.Code == 503
+	}, 5*time.Second, time.Millisecond)
+	close(f.release)
+	all.Wait()
+	require.NoError(t, <-ended)
+	require.True(t, f.closed.Load())
+	_, err = http.Get(url + "/healthz")
+	require.Error(t, err)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask("0"))))
+	require.Equal(t, 503, w.Code)
+	require.Error(t, s.Swap(newFake("late").model()))
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// A server that must stop gives up what does not end.
+func TestForcedStop(t *testing.T) {
+	f := newFake("first")
+	s, err := New(Config{Wait: -1}, f.model())
+	require.NoError(t, err)
+	answered := make(chan int)
+	go func() {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask("block"))))
+		answered <- w.Code
+	}()
+	<-f.entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Close(ctx)
+	require.Equal(t, 503, <-answered)
+	require.True(t, f.closed.Load())
+}
+
+// Models are swapped under load. Every request is answered, by one model, and a request
+// sent after a swap by the new one.
+func TestSwap(t *testing.T) {
+	s, first, url := start(t, Config{MaxBatch: 4})
+	first.closed.Store(false)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	var answers atomic.Int64
+	for range 8 {
+		all.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				status, _, text := post(t, url+"/v1/score", ask("0", "1", "2", "0", "1", "2", "0"))
+				assert.Equal(t, 200, status, text)
+				answers.Add(1)
+			}
+		})
+	}
+	models := []*fake{first}
+	for i := range 20 {
+		before := answers.Load()
+		require.Eventually(t, func() bool { return answers.Load() > before+4 }, 10*time.Second, time.Millisecond)
+		f := newFake(fmt.Sprint("model ", i))
+		require.NoError(t, s.Swap(f.model()))
+		models = append(models, f)
+		_, _, text := post(t, url+"/v1/score", ask("0"))
+		require.Contains(t, text, `"version":"`+f.version+`"`)
+	}
+	close(stop)
+	all.Wait()
+	for _, f := range models[:len(models)-1] {
+		require.True(t, f.closed.Load(), f.version)
+	}
+	require.False(t, models[len(models)-1].closed.Load())
+	require.Error(t, s.Swap(&Model{Scorer: noLabels{}}))
+}
+
+type noLabels struct{ *fake }
+
+func (noLabels) Labels() []string { return nil }

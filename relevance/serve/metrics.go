@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are those of /metrics. No label has what a client sent.
+type metrics struct {
+	registry                           *prometheus.Registry
+	requests                           *prometheus.CounterVec
+	seconds                            *prometheus.HistogramVec
+	pairs, unscorable                  prometheus.Counter
+	queue, inFlight                    prometheus.Gauge
+	batchPairs, batchSeconds, perQuery prometheus.Histogram
+	model                              *prometheus.GaugeVec
+	swaps                              prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	name := func(n, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "stepwise", Subsystem: "serve", Name: n, Help: help}
+	}
+	histogram := func(n, help string, buckets []float64) prometheus.HistogramOpts {
+		return prometheus.HistogramOpts{Namespace: "stepwise", Subsystem: "serve", Name: n, Help: help, Buckets: buckets}
+	}
+	counts := prometheus.ExponentialBuckets(1, 2, 11)
+	seconds := prometheus.ExponentialBuckets(.0005, 2, 16)
+	m := &metrics{
+		registry:     prometheus.NewRegistry(),
+		requests:     prometheus.NewCounterVec(prometheus.CounterOpts(name("requests_total", "Requests by endpoint and status.")), []string{"endpoint", "status"}),
+		seconds:      prometheus.NewHistogramVec(histogram("request_seconds", "Time from the request's header to the end of the answer.", seconds), []string{"endpoint"}),
+		pairs:        prometheus.NewCounter(prometheus.CounterOpts(name("pairs_total", "Pairs of query and document that were scored."))),
+		unscorable:   prometheus.NewCounter(prometheus.CounterOpts(name("unscorable_total", "Documents without a grade: the answer was unreadable or lost."))),
+		queue:        prometheus.NewGauge(prometheus.GaugeOpts(name("queue_pairs", "Pairs that wait."))),
+		inFlight:     prometheus.NewGauge(prometheus.GaugeOpts(name("requests_in_flight", "Requests that are read, wait or are scored."))),
+		perQuery:     prometheus.NewHistogram(histogram("request_pairs", "Documents of a request.", counts)),
+		batchPairs:   prometheus.NewHistogram(histogram("batch_pairs", "Pairs of a batch.", counts)),
+		batchSeconds: prometheus.NewHistogram(histogram("batch_seconds", "Time that a batch is scored.", seconds)),
+		model:        prometheus.NewGaugeVec(prometheus.GaugeOpts(name("model_info", "1 for the model in use.")), []string{"version", "digest"}),
+		swaps:        prometheus.NewCounter(prometheus.CounterOpts(name("swaps_total", "Models that took the place of another."))),
+	}
+	m.registry.MustRegister(m.requests, m.seconds, m.pairs, m.unscorable, m.queue, m.inFlight, m.perQuery, m.batchPairs, m.batchSeconds, m.model, m.swaps,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// describe says which model is in use.
+func (m *metrics) describe(model *Model) {
+	m.model.Reset()
+	m.model.WithLabelValues(model.Version, model.Digest).Set(1)
+}

@@ -1,0 +1,83 @@
+package serve
+
+import (
+	"context"
+	"io"
+
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/rl/run"
+)
+
+// Model is what a server scores with. A server that was given one closes its Scorer, if
+// that is an io.Closer, when it is done with it.
+type Model struct {
+	Scorer relevance.Scorer
+	// Version and Digest tell answers of different models apart. Of a model folder they
+	// are the stage and the run that it comes from, and the SHA-256 of its files.
+	Version, Digest string
+	// Info is what the model folder says; of another scorer, as much as is known.
+	Info relevance.ModelInfo
+
+	labels []string
+}
+
+// Open opens a model folder as [relevance.Open] does.
+func Open(ctx context.Context, dir string, src *rows.Source, backend string) (*Model, error) {
+	s, err := relevance.Open(ctx, dir, src, backend)
+	if err != nil {
+		return nil, err
+	}
+	m, err := NewModel(ctx, dir, s)
+	if err != nil {
+		s.Close()
+	}
+	return m, err
+}
+
+// NewModel describes a scorer that was opened from a model folder.
+func NewModel(ctx context.Context, dir string, s relevance.Scorer) (*Model, error) {
+	info, err := relevance.ReadModelInfo(dir)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := run.DigestPath(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Model{Scorer: s, Info: info, Digest: digest, Version: info.Stage + "-" + info.RunDigest[:min(12, len(info.RunDigest))]}, nil
+}
+
+func (m *Model) reasons() bool { return m.Info.Kind == relevance.KindDecoder || len(m.Info.Steps) > 0 }
+
+func (m *Model) close() {
+	if c, ok := m.Scorer.(io.Closer); ok {
+		c.Close()
+	}
+}
+
+// identity is how answers name the model.
+type identity struct {
+	Version string `json:"version"`
+	Digest  string `json:"digest"`
+}
+
+func (m *Model) identity() identity { return identity{m.Version, m.Digest} }
+
+// described is the answer of /v1/model.
+type described struct {
+	identity
+	Kind       relevance.ModelKind  `json:"kind"`
+	Labels     []string             `json:"labels"`
+	Meanings   []string             `json:"meanings,omitempty"`
+	MaxLength  int                  `json:"max_length"`
+	Truncation relevance.Truncation `json:"truncation"`
+	Steps      bool                 `json:"steps"`
+	Limits     limits               `json:"limits"`
+}
+
+type limits struct {
+	Documents int `json:"documents"`
+	BodyBytes int `json:"body_bytes"`
+	TextBytes int `json:"text_bytes"`
+}

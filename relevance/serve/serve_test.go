@@ -1,0 +1,311 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake grades a document by its title: "2" has grade 2. Other titles make it fail, panic,
+// block, or know nothing.
+type fake struct {
+	version string
+	calls   atomic.Int64
+	entered chan struct{} // gets a value when a document blocks
+	release chan struct{} // lets them go on
+	closed  atomic.Bool
+}
+
+func newFake(version string) *fake {
+	return &fake{version: version, entered: make(chan struct{}, 100), release: make(chan struct{})}
+}
+
+func (f *fake) model() *Model {
+	return &Model{Scorer: f, Version: f.version, Digest: "digest of " + f.version, Info: relevance.ModelInfo{Kind: relevance.KindCrossEncoder, Truncation: relevance.TruncateEnd}}
+}
+
+func (f *fake) Labels() []string { return []string{"no", "maybe", "yes"} }
+
+func (f *fake) Close() error {
+	if f.closed.Swap(true) {
+		panic("closed twice")
+	}
+	return nil
+}
+
+func (f *fake) Score(ctx context.Context, query string, documents []rows.Document, _ relevance.ScoreOptions) ([]relevance.Score, error) {
+	if f.closed.Load() {
+		panic("used after Close")
+	}
+	f.calls.Add(1)
+	var all []relevance.Score
+	for _, d := range documents {
+		s := relevance.Score{Label: "yes", P: []float64{0, 0, 1}, Grade: 2}
+		switch d.Title {
+		case "0", "1":
+			k := d.Title[0] - '0'
+			s = relevance.Score{Label: f.Labels()[k], P: make([]float64, 3), Grade: float64(k)}
+			s.P[k] = 1
+		case "panic":
+			panic("secret text")
+		case "fail":
+			return nil, errors.New("secret text")
+		case "long":
+			return nil, &rows.RowError{Field: "query", Problem: "is too long"}
+		case "unreadable":
+			s = relevance.Score{Grade: math.NaN(), Malformed: true}
+		case "lost":
+			s = relevance.Score{Grade: math.NaN(), Unscorable: "secret address"}
+		case "block":
+			f.entered <- struct{}{}
+			select {
+			case <-f.release:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// start serves a fake until the end of the test.
+func start(t *testing.T, c Config) (*Server, *fake, string) {
+	f := newFake("first")
+	s, err := New(c, f.model())
+	require.NoError(t, err)
+	web := httptest.NewServer(s)
+	t.Cleanup(func() {
+		web.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s.Close(ctx)
+		require.True(t, f.closed.Load())
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return s, f, web.URL
+}
+
+func post(t *testing.T, url, body string) (int, http.Header, string) {
+	resp, err := http.Post(url, "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, resp.Header, string(text)
+}
+
+// value is that of a counter or a gauge, or the count of a histogram.
+func value(s *Server, name string, labels ...string) float64 {
+	families, err := s.metrics.registry.Gather()
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			same := f.GetName() == "stepwise_serve_"+name
+			for i, l := range m.GetLabel() {
+				same = same && l.GetValue() == labels[i]
+			}
+			if same {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return 0
+}
+
+func ask(titles ...string) string {
+	text, _ := json.Marshal(map[string]any{"query": "q", "documents": titles})
+	return string(text)
+}
+
+func TestScore(t *testing.T) {
+	_, _, url := start(t, Config{})
+	status, h, text := post(t, url+"/v1/score", `{"query": "q", "documents": ["1", {"title": "2", "body": "b", "fields": [{"name": "n", "value": "v"}]}, {"text": "unreadable"}]}`)
+	require.Equal(t, 200, status, text)
+	require.JSONEq(t, fmt.Sprintf(`{"id": %q, "model": {"version": "first", "digest": "digest of first"}, "labels": ["no", "maybe", "yes"], "results": [
+		{"index": 0, "label": "maybe", "p": [0, 1, 0], "grade": 1, "relevance_score": 0.5},
+		{"index": 1, "label": "yes", "p": [0, 0, 1], "grade": 2, "relevance_score": 1},
+		{"index": 2, "label": "", "grade": null, "relevance_score": null, "malformed": true}]}`, h.Get("X-Request-ID")), text)
+}
+
+// Documents without a grade are missing, for 0 would be a judgement. Equal ones keep their order.
+func TestRerank(t *testing.T) {
+	_, _, url := start(t, Config{})
+	for _, path := range []string{"/rerank", "/v1/rerank", "/v2/rerank"} {
+		status, h, text := post(t, url+path, `{"model": "any", "query": "q", "documents": ["0", "lost", {"text": "2"}, "2 too"], "top_n": null}`)
+		require.Equal(t, 200, status, text)
+		require.JSONEq(t, fmt.Sprintf(`{"id": %q, "model": "first", "results": [
+			{"index": 2, "relevance_score": 1, "document": {"text": "2"}}, {"index": 3, "relevance_score": 1, "document": {"text": "2 too"}},
+			{"index": 0, "relevance_score": 0, "document": {"text": "0"}}], "usage": {"total_tokens": 0}, "meta": {"model_digest": "digest of first", "unscorable": 1}}`,
+			h.Get("X-Request-ID")), text)
+	}
+	_, _, text := post(t, url+"/rerank", `{"query": "q", "documents": ["0", "1", "2"], "top_n": 1, "return_documents": false}`)
+	require.Contains(t, text, `"results":[{"index":2,"relevance_score":1}]`)
+}
+
+// What is wrong is told by a status and a message, which cites no text.
+func TestBadInput(t *testing.T) {
+	var log bytes.Buffer
+	_, f, url := start(t, Config{MaxText: 1000, MaxBody: 1 << 20, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	many := `{"query": "q", "documents": [` + strings.Repeat(`"d",`, 9999) + `"d"]}`
+	for name, c := range map[string]struct {
+		path, body string
+		status     int
+		message    string
+	}{
+		"empty query":     {"/v1/score", `{"query": " ", "documents": ["secret"]}`, 422, "query: is empty"},
+		"no documents":    {"/rerank", `{"query": "secret", "documents": []}`, 422, "documents: none, want at least one"},
+		"empty document":  {"/rerank", `{"query": "secret", "documents": ["x", {"title": ""}]}`, 422, "documents[1]: is empty"},
+		"10,000":          {"/rerank", many, 413, "documents: 10000, want at most 1000 a request"},
+		"UTF-8":           {"/v1/score", "{\"query\": \"\xff\", \"documents\": [\"secret\"]}", 400, "the body is not valid UTF-8"},
+		"1 MB":            {"/v1/score", ask(strings.Repeat("secret ", 140_000)), 413, "documents[0]: 980000 bytes, want at most 1000"},
+		"more":            {"/v1/score", ask(strings.Repeat("secret ", 200_000)), 413, "the body has more than 1048576 bytes"},
+		"long query":      {"/v1/score", `{"query": "` + strings.Repeat("x", 1001) + `", "documents": ["d"]}`, 413, "query: 1001 bytes, want at most 1000"},
+		"no JSON":         {"/v1/score", "secret", 400, "the body is not JSON: a mistake at byte 1"},
+		"nothing":         {"/v1/score", "", 400, "the body is not JSON: it ends too early"},
+		"cut":             {"/v1/score", `{"query": "secret`, 400, "the body is not JSON: it ends too early"},
+		"two":             {"/v1/score", ask("secret") + "{}", 400, "more follows after the object"},
+		"unknown":         {"/v1/score", `{"query": "secret", "document": ["x"]}`, 400, `unknown field "document"`},
+		"unknown below":   {"/v1/score", `{"query": "secret", "documents": [{"titel": "x"}]}`, 400, `unknown field "titel"`},
+		"both forms":      {"/v1/score", `{"query": "secret", "documents": [{"text": "x", "title": "y"}]}`, 400, "documents: an object has text, or title, body and fields, not both"},
+		"number":          {"/v1/score", `{"query": 3, "documents": ["secret"]}`, 400, "query: a number has the wrong type"},
+		"number below":    {"/rerank", `{"query": "secret", "documents": [3]}`, 400, "documents: want texts or objects"},
+		"null":            {"/rerank", `{"query": "secret", "documents": [null]}`, 400, "documents: want texts or objects"},
+		"array":           {"/rerank", `["secret"]`, 400, "the body: a array has the wrong type"},
+		"top_n":           {"/rerank", `{"query": "secret", "documents": ["x"], "top_n": 0}`, 422, "top_n: 0, want at least 1"},
+		"no steps":        {"/v1/score", `{"query": "secret", "documents": ["x"], "steps": true}`, 422, "steps: this model classifies and writes no steps"},
+		"too long":        {"/v1/score", ask("secret", "long"), 422, "query: is too long"},
+		"failure":         {"/v1/score", ask("fail"), 500, "scoring failed"},
+		"panic":           {"/v1/score", ask("panic"), 500, "scoring failed"},
+		"nothing is lost": {"/v1/score", ask("lost"), 503, "the model's engine delivers nothing"},
+		"nowhere":         {"/v3", "secret", 404, "no such endpoint; /openapi.json lists them"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, h, text := post(t, url+c.path, c.body)
+			assert.Equal(t, c.status, status, text)
+			assert.JSONEq(t, fmt.Sprintf(`{"message": %q, "id": %q}`, c.message, h.Get("X-Request-ID")), text)
+		})
+	}
+	resp, err := http.Get(url + "/rerank")
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, 405, resp.StatusCode)
+	require.Equal(t, "POST", resp.Header.Get("Allow"))
+	status, _, _ := post(t, url+"/v1/score", ask("2"))
+	require.Equal(t, 200, status, "after all that")
+	require.NotZero(t, f.calls.Load())
+	for line := range strings.Lines(log.String()) {
+		if !strings.Contains(line, "level=ERROR") { // what the scorer says of a failure
+			require.NotContains(t, line, "secret")
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	_, _, url := start(t, Config{Token: "s3cret"})
+	get := func(path, authorization string) int {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", url+path, nil)
+		require.NoError(t, err)
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, path := range []string{"/v1/model", "/metrics"} {
+		for _, wrong := range []string{"", "Bearer", "Bearer ", "Bearer s3cre", "Basic s3cret", "s3cret"} {
+			require.Equal(t, 401, get(path, wrong), "%s %q", path, wrong)
+		}
+		require.Equal(t, 200, get(path, "Bearer s3cret"))
+		require.Equal(t, 200, get(path, "bearer s3cret"))
+	}
+	for _, path := range []string{"/", "/healthz", "/readyz", "/openapi.json"} {
+		require.Equal(t, 200, get(path, ""))
+	}
+	status, _, _ := post(t, url+"/rerank", ask("0"))
+	require.Equal(t, 401, status)
+}
+
+// The log has texts only if it is asked to.
+func TestLog(t *testing.T) {
+	for _, texts := range []bool{false, true} {
+		var log bytes.Buffer
+		s, err := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil)), LogTexts: texts}, newFake("first").model())
+		require.NoError(t, err)
+		r := httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask("rose")))
+		r.Header.Set("X-Request-ID", "mine\ninjected")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		s.Close(t.Context())
+		require.Equal(t, texts, strings.Contains(log.String(), "rose"))
+		require.Contains(t, log.String(), "endpoint=/v1/score status=200 documents=1")
+		require.NotContains(t, log.String(), "injected")
+	}
+}
+
+func TestConfig(t *testing.T) {
+	require.NoError(t, Config{}.Validate())
+	err := Config{MaxBatch: -1, MaxQueue: 10, Timeout: -1}.Validate()
+	require.ErrorContains(t, err, "Config.MaxBatch is -1")
+	require.ErrorContains(t, err, "Config.MaxQueue is 10, want at least MaxDocuments (1000)")
+	require.ErrorContains(t, err, "Config.Timeout is -1ns")
+	_, err = New(Config{MaxBatch: -1}, newFake("x").model())
+	require.Error(t, err)
+}
+
+// Whatever the body is, it is decoded or refused with a reason and a client's status.
+func FuzzDecode(f *testing.F) {
+	for _, text := range []string{
+		ask("a", "b"), `{"query": "q", "documents": [{"title": "t", "body": "b", "fields": [{"name": "n", "value": "v"}]}, {"text": "x"}], "steps": true}`,
+		`{"query": "q", "documents": ["x"], "top_n": 3, "return_documents": false, "model": "m"}`, `{"documents": [null]}`, `{"query": "\ud800", "documents": [""]}`, "[", "\xff",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := Config{}.withDefaults()
+		check := func(query string, documents []document, p *problem) {
+			if p == nil {
+				p = c.check(query, documents)
+			}
+			if p != nil {
+				require.True(t, p.status == 400 || p.status == 413 || p.status == 422, "%d %s", p.status, p.message)
+				require.NotEmpty(t, p.message)
+				return
+			}
+			require.Len(t, examples(query, documents), len(documents))
+			for i := range documents {
+				require.True(t, json.Valid(documents[i].echo()))
+			}
+		}
+		var score scoreRequest
+		p := decode(data, &score)
+		check(score.Query, score.Documents, p)
+		var rerank rerankRequest
+		p = decode(data, &rerank)
+		check(rerank.Query, rerank.Documents, p)
+	})
+}

@@ -1,0 +1,102 @@
+package relevance
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/distill"
+	"github.com/stepwise-rl/stepwise/relevance/report"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+// Every form of student learns from the model folder of another run, whose beliefs are
+// asked for once, and its own folder says what it said.
+func TestStudents(t *testing.T) {
+	c := toySettings()
+	c.Student.Encoder, c.Reinforce.Steps, c.Warmup.Steps = nil, 0, 60
+	teacher := filepath.Join(t.TempDir(), "teacher")
+	_, err := Train(t.Context(), toy(200), c, teacher, Options{})
+	require.NoError(t, err)
+
+	c.Policy, c.Warmup.Steps = Pretrained{Dir: filepath.Join(teacher, PolicyFolder)}, 0
+	scratch := toySettings().Student.Encoder
+	beliefs, ranked := filepath.Join(t.TempDir(), "beliefs.json"), filepath.Join(t.TempDir(), "ranked.json")
+	for name, change := range map[string]func(*Student){
+		"softmax":                      func(s *Student) { s.StepWeight = 1 },
+		"ordinal, encoder of teacher":  func(s *Student) { s.Head, s.StepWeight, s.Encoder = distill.HeadOrdinal, 1, Teacher{Layers: 1} },
+		"decoder":                      func(s *Student) { s.Form, s.Soft = FormDecoder, 0 },
+		"decoder of the teacher":       func(s *Student) { s.Form, s.Encoder, s.StepWeight = FormDecoder, Teacher{}, 1 },
+		"bi-encoder":                   func(s *Student) { s.Form, s.Batch, s.StepWeight = FormBiEncoder, 4, 1 },
+		"bi-encoder, lists of teacher": func(s *Student) { s.Form, s.Encoder, s.Ranking = FormBiEncoder, Teacher{}, distill.ListKL{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c
+			c.Student.Encoder, c.Student.Examples, c.Student.Epochs, c.Student.StepWeight = scratch, 64, 2, 0
+			change(&c.Student)
+			o := Options{Beliefs: beliefs}
+			if c.Student.Form == FormBiEncoder {
+				o.Beliefs = ranked
+			}
+			dir := filepath.Join(t.TempDir(), "run")
+			r, err := Train(t.Context(), toy(200), c, dir, o)
+			require.NoError(t, err)
+			stage := r.Stages[len(r.Stages)-1]
+			require.Equal(t, report.KindStudent, stage.Kind)
+			require.Equal(t, "teacher: policy", stage.Note)
+
+			src := toy(200)
+			s, err := Open(t.Context(), filepath.Join(dir, StudentFolder), src, "cpu")
+			require.NoError(t, err)
+			defer s.Close()
+			scores, err := Evaluate(t.Context(), s, src, src.Tests[0].Examples, false)
+			require.NoError(t, err)
+			require.Equal(t, stage.Tests["TEST"].Accuracy, scores.Accuracy)
+			require.Equal(t, stage.Tests["TEST"].Reliability, scores.Reliability)
+			said, err := s.Score(t.Context(), "red mouse", []rows.Document{{Title: "red mouse"}, {Title: "desk"}}, ScoreOptions{Steps: true})
+			require.NoError(t, err)
+			for _, one := range said {
+				require.InDelta(t, 1, one.P[0]+one.P[1]+one.P[2], 1e-6)
+				if c.Student.StepWeight > 0 && c.Student.Form != FormBiEncoder {
+					require.Len(t, one.Steps, len(src.Steps)-1)
+					require.Contains(t, src.Steps[0].Answers, one.Steps[0].Answer)
+				}
+			}
+		})
+	}
+	c.Student.Encoder, c.Student.Samples = scratch, 3
+	_, err = Train(t.Context(), toy(200), c, filepath.Join(t.TempDir(), "run"), Options{Beliefs: beliefs})
+	require.ErrorContains(t, err, "samples 3")
+	c.Student.Encoder = Teacher{}
+	_, err = Train(t.Context(), toy(200), c, filepath.Join(t.TempDir(), "run"), Options{Models: elsewhere{}})
+	require.ErrorContains(t, err, "of kind teacher, but the policies are those of Options.Models")
+}
+
+// A line through the score is found from what the teacher believes.
+func TestLink(t *testing.T) {
+	want := []float64{2, .5, 1, -1}
+	var scores []float64
+	var beliefs [][]float64
+	for s := -3.0; s <= 3; s += .1 {
+		scores, beliefs = append(scores, s), append(beliefs, linked(want, s))
+	}
+	got, err := fitLink(scores, beliefs)
+	require.NoError(t, err)
+	require.InDeltaSlice(t, want, got, .1)
+}
+
+// The greedy rationale of a row is asked for once.
+func TestStudentBound(t *testing.T) {
+	s := Student{Form: FormCrossEncoder, Examples: 1000, Epochs: 2}
+	s.bound(0)
+	require.Equal(t, 1000, s.Examples)
+	s.bound(300)
+	require.Equal(t, []int{300, 6}, []int{s.Examples, s.Epochs})
+	s = Student{Form: FormCrossEncoder, Examples: 1000, Epochs: 2, Samples: 1}
+	s.bound(300)
+	require.Equal(t, 1000, s.Examples, "sampled ones differ")
+	s = Student{Form: FormBiEncoder, Examples: 1000, Epochs: 2, Documents: 4}
+	s.bound(300)
+	require.Equal(t, 1000, s.Examples, "there are 1,200 pairs of a row's query and a document")
+}
