@@ -41,6 +41,7 @@ func runRelevance(args []string, in io.Reader, out, errs io.Writer) int {
 type taskFlags struct {
 	dir, onBadRow *string
 	fold          *int
+	backend       string // that a model is opened on; empty = cpu
 }
 
 func newTaskFlags(f *flag.FlagSet) taskFlags {
@@ -77,7 +78,7 @@ func (t taskFlags) openModel(ctx context.Context, dir, path string, errs io.Writ
 	if have := relevance.DocumentsDigest(task.Source); info.DocumentsDigest != "" && have != info.DocumentsDigest {
 		fmt.Fprintf(errs, "warning: the documents of %s are not those that %s was trained with: the criteria compare a pair with all documents, so some answers may be others\n", path, dir)
 	}
-	s, err := relevance.Open(ctx, dir, task.Source, "cpu")
+	s, err := relevance.Open(ctx, dir, task.Source, cmp.Or(t.backend, "cpu"))
 	return s, task, err
 }
 
@@ -201,6 +202,7 @@ func runRelevanceEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance eval"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
+	backendFlag(f, &open.backend)
 	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
 	byGrade := f.Bool("by-grade", false, "take the label by the cut points on the expected grade")
 	names, status, done := arguments(f, relevanceEvalAbout, []string{"a task file"}, args, out, errs)
@@ -266,6 +268,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance score"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
+	backendFlag(f, &open.backend)
 	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
 	steps := f.Bool("steps", false, "write the reasoning, too")
 	samples := f.Int("samples", 0, "reasonings to sample for each pair and to average over; 0 = one, the most probable")

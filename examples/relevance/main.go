@@ -27,7 +27,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
+	"github.com/stepwise-rl/stepwise/examples/internal/notes"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cuda"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/opencl"
@@ -57,7 +58,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	credit := f.String("credit", "mask", "step credit compared with outcome-only: "+strings.Join(names, ", "))
 	resume := f.Bool("resume", false, "go on in the run folder -out where an earlier run stopped; other flags are left out")
 	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
-	backend := f.String("backend", "cpu", "tensor backend")
+	backend := f.String("backend", "cpu", "`BACKEND` that computes: "+strings.Join(tensor.Names(), ", ")+"; a device and settings may follow, as in NAME:0,precision=bf16")
 	if err := f.Parse(args); err != nil {
 		return options{}, err
 	}

@@ -1,7 +1,8 @@
 package vecmath
 
 // Width is how many numbers a kernel takes at a time, on every instruction set:
-// one register of AVX-512, two of AVX2.
+// one register of AVX-512, two of AVX2,
+// four of NEON.
 const Width = 8
 
 // ISA is an instruction set.
@@ -11,10 +12,11 @@ const (
 	Go ISA = iota // none: plain Go
 	AVX2
 	AVX512
+	NEON
 )
 
-// String returns "go", "avx2" or "avx512".
-func (i ISA) String() string { return [...]string{"go", "avx2", "avx512"}[i] }
+// String returns "go", "avx2", "avx512" or "neon".
+func (i ISA) String() string { return [...]string{"go", "avx2", "avx512", "neon"}[i] }
 
 // isa is the best that this processor has; tests go through the others.
 var isa = Best()

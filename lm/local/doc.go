@@ -36,6 +36,15 @@
 // Add the adapters before the policy is made. To save a whole model in the end,
 // call LoRA.Merge and Decoder.Save before Policy.Free.
 //
+// # Several backends
+//
+// A [DataParallel] is a policy whose batches are computed on several backends at once,
+// such as two GPUs:
+//
+//	first, err := model.LoadDecoder(cuda0, dir)
+//	second, err := model.LoadDecoder(cuda1, dir)
+//	policy, err := local.NewDataParallel(local.PolicyConfig{Decoder: first}, second)
+//
 // # Engines elsewhere
 //
 // An Exporter around a policy publishes its weights as files on a shared disk, for
@@ -125,7 +134,9 @@
 // if the backend computes a row of a matrix product in the same way whatever
 // the number of rows. If it does not, log-probs differ in their last bits, and
 // a draw that falls between them can differ. Tokens are drawn by up to
-// GOMAXPROCS goroutines.
+// GOMAXPROCS goroutines. A backend that is a tensor.Sampler draws them itself, so
+// that a pass reads three values for each token and no logits; their log-probs are
+// then those of a float32.
 //
 // # Checkpoints
 //

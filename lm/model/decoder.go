@@ -47,9 +47,19 @@ type Targets struct {
 }
 
 // NewDecoder returns a decoder with random weights. The same seed gives the same
-// bits on every backend. The error is cfg.Validate's.
+// bits on every backend. The error is cfg.Validate's, or the backend's as far as it is
+// known by then, such as tensor.ErrOutOfMemory.
 func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
-	return newDecoder(cfg, &maker{b: b, seed: seed, random: true})
+	m := &maker{b: b, seed: seed, random: true, later: true}
+	d, err := newDecoder(cfg, m)
+	if err == nil {
+		err = m.failed()
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.drawAll()
+	return d, nil
 }
 
 func newDecoder(cfg Config, m *maker) (*Decoder, error) {

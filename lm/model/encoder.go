@@ -41,9 +41,18 @@ type Encoder struct {
 }
 
 // NewEncoder returns an encoder with random weights. The same seed gives the
-// same bits on every backend. The error is cfg.Validate's.
+// same bits on every backend. The error is cfg.Validate's, or the backend's as far as
+// it is known by then, such as tensor.ErrOutOfMemory.
 func NewEncoder(b tensor.Backend, cfg EncoderConfig, seed uint64) (*Encoder, error) {
-	return newEncoder(cfg, &maker{b: b, seed: seed, random: true})
+	m := &maker{b: b, seed: seed, random: true}
+	e, err := newEncoder(cfg, m)
+	if err == nil {
+		err = m.failed()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {

@@ -1,8 +1,12 @@
 package model
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -33,6 +37,46 @@ type maker struct {
 	// is loaded.
 	randomHead bool
 	params     []*tensor.Param
+	// later keeps matrices in drawings, for drawAll, instead of drawing each.
+	later    bool
+	drawings []drawing
+}
+
+// drawing is a matrix to draw, with a random stream of its own.
+type drawing struct {
+	value  tensor.Buffer
+	random *rand.Rand
+	std    float64
+}
+
+// draw writes the matrix. Others may be drawn meanwhile; mu is held to write.
+func (d *drawing) draw(b tensor.Backend, mu *sync.Mutex) {
+	host := make([]float32, min(copyBlock, d.value.Len()))
+	for from := 0; from < d.value.Len(); from += copyBlock {
+		to := min(from+copyBlock, d.value.Len())
+		for i := range host[:to-from] {
+			host[i] = float32(d.random.NormFloat64() * d.std)
+		}
+		mu.Lock()
+		b.Write(b.Slice(d.value, from, to), host[:to-from])
+		mu.Unlock()
+	}
+}
+
+// drawAll draws what was kept for later, on all processors: billions of random numbers
+// take minutes on one.
+func (m *maker) drawAll() {
+	var mu sync.Mutex
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(m.drawings)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(m.drawings)); i = next.Add(1) - 1 {
+				m.drawings[i].draw(m.b, &mu)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // matrix returns a parameter [rows×cols] drawn from a normal distribution. Its
@@ -43,13 +87,12 @@ func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 		tensor.KeepWeight(m.b, p.Value)
 	}
 	if m.random {
-		r := rand.New(rand.NewPCG(m.seed, uint64(len(m.params))))
-		_ = writeValues(m.b, p.Value, func(part []float32) error {
-			for i := range part {
-				part[i] = float32(r.NormFloat64() * std)
-			}
-			return nil
-		})
+		d := drawing{p.Value, rand.New(rand.NewPCG(m.seed, uint64(len(m.params)))), std}
+		if m.later {
+			m.drawings = append(m.drawings, d)
+		} else {
+			d.draw(m.b, &sync.Mutex{})
+		}
 	}
 	return p
 }
@@ -79,6 +122,25 @@ func (m *maker) add(name string, shape ...int) *tensor.Param {
 		p.Grad = m.b.Alloc(p.Len())
 	}
 	return p
+}
+
+// failed frees the parameters and returns an error if the backend has failed, as far as
+// it is known by now. The backend can be used again.
+func (m *maker) failed() error {
+	err := tensor.Err(m.b)
+	if err == nil {
+		return nil
+	}
+	n := 0
+	for _, p := range m.params {
+		n += p.Len()
+		m.b.Free(p.Value)
+		if p.Grad != nil {
+			m.b.Free(p.Grad)
+		}
+	}
+	_ = m.b.Sync() // clears the error
+	return fmt.Errorf("model: a model of %d parameters: %w", n, err)
 }
 
 // copyBlock is how many elements are copied between host and backend at once,

@@ -4,13 +4,15 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // Pack lays out the weights of the decoder's matrix products once more, for
 // passes with few rows such as decoding, if the backend can ([tensor.Packer]);
-// else it does nothing. In tensor.FormatFloat32 results keep their bits, and the copy
+// else it does nothing. Nor does it in tensor.FormatFloat32 if the backend rounds what
+// it multiplies (tensor.PrecisionOf), because a copy that is not rounded would only take
+// more time. In tensor.FormatFloat32 results keep their bits, and the copy
 // takes as much memory as the weights. In tensor.FormatBFloat16 results are those of
 // rounded weights, and the copy takes half as much. The weights must not change
 // until Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
 func (d *Decoder) Pack(f tensor.Format) {
 	packer, ok := d.b.(tensor.Packer)
-	if !ok {
+	if !ok || f == tensor.FormatFloat32 && tensor.PrecisionOf(d.b) != tensor.PrecisionFloat32 {
 		return
 	}
 	for _, l := range d.linears() {

@@ -67,7 +67,8 @@ type AdamW struct {
 
 // NewAdamW returns an optimiser of params, whose buffers are b's; it leaves those
 // without a gradient alone. It holds two moments for each of the others until
-// Free. The error is c.Validate's. It panics if two parameters share a name or if
+// Free. The error is c.Validate's, or the backend's as far as it is known by then, such
+// as tensor.ErrOutOfMemory. It panics if two parameters share a name or if
 // a shape does not fit its buffers.
 func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error) {
 	if err := c.Validate(); err != nil {
@@ -92,6 +93,14 @@ func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error
 	for _, p := range a.params {
 		a.first = append(a.first, b.Alloc(p.Len()))
 		a.second = append(a.second, b.Alloc(p.Len()))
+	}
+	if err := tensor.Err(b); err != nil {
+		for i := range a.params {
+			b.Free(a.first[i])
+			b.Free(a.second[i])
+		}
+		_ = b.Sync() // clears the error
+		return nil, fmt.Errorf("optim: moments of %d tensors: %w", len(a.params), err)
 	}
 	if a.updater, _ = b.(tensor.Updater); a.updater != nil {
 		a.norms, a.squares = b.Alloc(1), make([]float32, 1)

@@ -36,6 +36,15 @@ var kernels = map[string][]file{
 	"vecmath": {{"avx2", vecmathAVX2}, {"avx512", vecmathAVX512}},
 }
 
+// neonKernels are those of arm64.
+var neonKernels = map[string][]struct {
+	name string
+	emit func(*neon)
+}{
+	"cpu":     {{"gemm_neon", neonGemm}, {"ops_neon", neonOps}},
+	"vecmath": {{"neon", neonVecmath}},
+}
+
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) != 2 {
@@ -47,6 +56,11 @@ func main() {
 	}
 	for _, f := range all {
 		if err := write(os.Args[1], f.name, f.emit); err != nil {
+			log.Fatalf("asmgen: %s: %v", f.name, err)
+		}
+	}
+	for _, f := range neonKernels[filepath.Base(os.Args[1])] {
+		if err := writeNeon(os.Args[1], f.name, f.emit); err != nil {
 			log.Fatalf("asmgen: %s: %v", f.name, err)
 		}
 	}

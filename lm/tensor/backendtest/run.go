@@ -71,12 +71,14 @@ type workload struct {
 	needs func(b tensor.Backend) bool
 }
 
-// tolerance returns the bound for a precision.
-func (w workload) tolerance(p tensor.Precision) float64 {
-	if p == tensor.PrecisionFloat32 {
-		return w.tol
+// tolerance returns the bound for a precision, and the least magnitude that it is a
+// share of: if inputs are rounded, the error of what cancels is that of its terms,
+// which are about 1.
+func (w workload) tolerance(p tensor.Precision) (tol, least float64) {
+	if p == tensor.PrecisionFloat32 || w.rounded[p-tensor.PrecisionTF32] == 0 {
+		return w.tol, 0
 	}
-	return max(w.tol, w.rounded[p-tensor.PrecisionTF32])
+	return w.rounded[p-tensor.PrecisionTF32], 1
 }
 
 // check compares w's results with the reference, and their bits for several
@@ -87,14 +89,14 @@ func check(open func() tensor.Backend, w workload) []error {
 		return []error{err}
 	}
 	b := open()
-	tol := w.tolerance(tensor.PrecisionOf(b))
+	tol, least := w.tolerance(tensor.PrecisionOf(b))
 	got, err := execute(b, w)
 	if err != nil {
 		return []error{err}
 	}
 	var errs []error
 	for i, r := range want {
-		if err := near(got[i].values, r.values, tol); err != nil {
+		if err := near(got[i].values, r.values, tol, least); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
 		}
 	}
@@ -131,9 +133,9 @@ func expected(w workload) ([]result, error) {
 }
 
 // near returns an error at the first element of got that is further from
-// want than tol times the largest magnitude of want.
-func near(got, want []float32, tol float64) error {
-	scale := 0.0
+// want than tol times the largest magnitude of want, or least if that is more.
+func near(got, want []float32, tol, least float64) error {
+	scale := least
 	for _, v := range want {
 		scale = max(scale, math.Abs(float64(v))) // NaN if any is
 	}

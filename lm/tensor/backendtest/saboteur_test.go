@@ -52,6 +52,34 @@ func TestSuiteFindsBugs(t *testing.T) {
 	}
 }
 
+// TestSuiteKnowsPrecisions: products that round to bfloat16 pass in a backend that
+// says so, and in no other.
+func TestSuiteKnowsPrecisions(t *testing.T) {
+	ws := workloads()
+	w := ws[slices.IndexFunc(ws, func(w workload) bool { return w.name == "MatMul" })]
+	for p, fails := range map[tensor.Precision]bool{tensor.PrecisionFloat32: true, tensor.PrecisionTF32: true, tensor.PrecisionBFloat16: false} {
+		errs := check(func() tensor.Backend { return rounds{base{reference.New()}, p} }, w)
+		if (len(errs) > 0) != fails {
+			t.Errorf("%v: %d errors: %v", p, len(errs), errs)
+		}
+	}
+}
+
+// rounds multiplies what is rounded to bfloat16.
+type rounds struct {
+	base
+	precision tensor.Precision
+}
+
+func (b rounds) Precision() tensor.Precision { return b.precision }
+
+func (b rounds) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
+	rx, ry := b.Alloc16(x.Len()), b.Alloc16(y.Len())
+	b.Copy(rx, x)
+	b.Copy(ry, y)
+	b.base.MatMul(opA, opB, m, n, k, alpha, rx, ry, beta, c)
+}
+
 // TestSuiteFindsWrongDraws does for checkSample what TestSuiteFindsBugs does for
 // workloads.
 func TestSuiteFindsWrongDraws(t *testing.T) {

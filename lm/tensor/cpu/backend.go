@@ -103,6 +103,8 @@ const (
 	ISAAVX2
 	// ISAAVX512 is AVX-512 F, BW, DQ and VL, on amd64.
 	ISAAVX512
+	// ISANEON is NEON (Advanced SIMD), which every arm64 processor has.
+	ISANEON
 )
 
 // String returns the name of the instruction set.
@@ -116,6 +118,8 @@ func (i ISA) String() string {
 		return "avx2"
 	case ISAAVX512:
 		return "avx512"
+	case ISANEON:
+		return "neon"
 	}
 	return fmt.Sprintf("ISA(%d)", int(i))
 }
@@ -123,7 +127,7 @@ func (i ISA) String() string {
 // Available lists the instruction sets that this machine runs, slowest first.
 func Available() []ISA {
 	var list []ISA
-	for _, isa := range []ISA{ISAGo, ISAAVX2, ISAAVX512} {
+	for _, isa := range []ISA{ISAGo, ISAAVX2, ISAAVX512, ISANEON} {
 		if kernelsFor(isa) != nil {
 			list = append(list, isa)
 		}

@@ -85,6 +85,10 @@ type kernels struct {
 	rmsNorm func(y, inv, x, w []float32, eps float32)
 	// rmsNormGrad is Backend.RMSNormGrad for len(inv) rows.
 	rmsNormGrad func(dx, dw, dy, x, w, inv []float32)
+	// layerNorm is Backend.LayerNorm for len(inv) rows of len(w) elements.
+	layerNorm func(y, mean, inv, x, w, bias []float32, eps float32)
+	// layerNormGrad is Backend.LayerNormGrad for len(inv) rows, without dbias.
+	layerNormGrad func(dx, dw, dy, x, w, mean, inv []float32)
 	// rotate is Backend.RoPE for one row of heads of 2·len(cos) elements;
 	// sign −1 rotates back.
 	rotate func(x, cos, sin []float32, sign float32)

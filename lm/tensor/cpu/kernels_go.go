@@ -35,6 +35,8 @@ var goKernels = kernels{
 	scaleRows:     scaleRowsGo,
 	rmsNorm:       rmsNormGo,
 	rmsNormGrad:   rmsNormGradGo,
+	layerNorm:     layerNormGo,
+	layerNormGrad: layerNormGradGo,
 	rotate:        rotateGo,
 	swiGLU:        swiGLUGo,
 	swiGLUGrad:    swiGLUGradGo,
@@ -260,6 +262,70 @@ func rmsNormGradGo(dx, dw, dy, x, w, inv []float32) {
 			dw[j] += g[j] * v * r
 		}
 	}
+}
+
+func layerNormGo(y, mean, inv, x, w, bias []float32, eps float32) {
+	cols := len(w)
+	for i := range inv {
+		row, out := x[i*cols:(i+1)*cols], y[i*cols:(i+1)*cols]
+		m := sumGo(row) / float32(cols)
+		r := float32(1 / math.Sqrt(float64(squaresGo(row, m)/float32(cols)+eps)))
+		mean[i], inv[i] = m, r
+		for j, v := range row {
+			out[j] = (v-m)*r*w[j] + bias[j]
+		}
+	}
+}
+
+// layerNormGradGo uses, with n the normalised row and g = dy·w,
+// dx = inv·(g − Σg/cols − n·Σ(g·n)/cols) and dw = Σ_rows dy·n.
+func layerNormGradGo(dx, dw, dy, x, w, mean, inv []float32) {
+	cols := len(w)
+	for i, r := range inv {
+		row, g, out := x[i*cols:(i+1)*cols], dy[i*cols:(i+1)*cols], dx[i*cols:(i+1)*cols]
+		m := mean[i]
+		var sumG, sumGN float32
+		for j, v := range row {
+			sumG += g[j] * w[j]
+			sumGN += g[j] * w[j] * ((v - m) * r)
+		}
+		meanG, meanGN := sumG/float32(cols), sumGN/float32(cols)
+		for j, v := range row {
+			n := (v - m) * r
+			out[j] += r * (g[j]*w[j] - meanG - n*meanGN)
+			dw[j] += g[j] * n
+		}
+	}
+}
+
+// sumGo returns Σx, in four partial sums.
+func sumGo(x []float32) float32 {
+	var s0, s1, s2, s3 float32
+	for ; len(x) >= 4; x = x[4:] {
+		s0 += x[0]
+		s1 += x[1]
+		s2 += x[2]
+		s3 += x[3]
+	}
+	for _, v := range x {
+		s0 += v
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+// squaresGo returns Σ(x−m)², in four partial sums.
+func squaresGo(x []float32, m float32) float32 {
+	var s0, s1, s2, s3 float32
+	for ; len(x) >= 4; x = x[4:] {
+		s0 += (x[0] - m) * (x[0] - m)
+		s1 += (x[1] - m) * (x[1] - m)
+		s2 += (x[2] - m) * (x[2] - m)
+		s3 += (x[3] - m) * (x[3] - m)
+	}
+	for _, v := range x {
+		s0 += (v - m) * (v - m)
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 func rotateGo(x, cos, sin []float32, sign float32) {

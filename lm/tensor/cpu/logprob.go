@@ -75,7 +75,8 @@ func (b *Backend) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targ
 			top, log, h := st[3*i], st[3*i+1], st[3*i+2]
 			// −p_j·(dlogp + dh·(log p_j + H)) for every j, then the target's.
 			b.kern.softmaxGrad(row, invTemp, top, log, dh*invTemp, (dlp[i]+dh*h)*invTemp)
-			row[targets[i]] += dlp[i] * invTemp
+			// Rounded as b was, or a fused multiply-add would leave a remainder of p = 1.
+			row[targets[i]] += float32(dlp[i] * invTemp)
 		}
 	})
 }

@@ -40,6 +40,12 @@ func rmsNormAVX2(y []float32, inv []float32, x []float32, w []float32, eps float
 // rmsNormGradAVX2 is kernels.rmsNormGrad.
 func rmsNormGradAVX2(dx []float32, dw []float32, dy []float32, x []float32, w []float32, inv []float32)
 
+// layerNormAVX2 is kernels.layerNorm.
+func layerNormAVX2(y []float32, mean []float32, inv []float32, x []float32, w []float32, bias []float32, eps float32)
+
+// layerNormGradAVX2 is kernels.layerNormGrad.
+func layerNormGradAVX2(dx []float32, dw []float32, dy []float32, x []float32, w []float32, mean []float32, inv []float32)
+
 // swiGLUAVX2 is kernels.swiGLU.
 func swiGLUAVX2(y []float32, gate []float32, up []float32)
 

@@ -1316,6 +1316,274 @@ rows57:
 	VZEROUPPER
 	RET
 
+// func layerNormAVX2(y []float32, mean []float32, inv []float32, x []float32, w []float32, bias []float32, eps float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·layerNormAVX2(SB), NOSPLIT, $0-148
+	MOVQ       y_base+0(FP), AX
+	MOVQ       mean_base+24(FP), CX
+	MOVQ       inv_base+48(FP), DX
+	MOVQ       inv_len+56(FP), BX
+	MOVQ       x_base+72(FP), SI
+	MOVQ       w_base+96(FP), DI
+	MOVQ       w_len+104(FP), R8
+	MOVQ       bias_base+120(FP), R9
+	MOVQ       R8, R10
+	SHLQ       $0x02, R10
+	VXORPS     X5, X5, X5
+	VCVTSI2SSQ R8, X5, X5
+
+row64:
+	TESTQ  BX, BX
+	JZ     rows65
+	VXORPS Y0, Y0, Y0
+	XORQ   R11, R11
+	MOVQ   R8, R12
+
+full66:
+	CMPQ    R12, $0x08
+	JLT     tail67
+	VMOVUPS (SI)(R11*1), Y2
+	VADDPS  Y2, Y0, Y0
+	ADDQ    $0x20, R11
+	SUBQ    $0x08, R12
+	JMP     full66
+
+tail67:
+	TESTQ      R12, R12
+	JZ         done68
+	LEAQ       lanes<>+0(SB), R13
+	SHLQ       $0x02, R12
+	SUBQ       R12, R13
+	VMOVUPS    32(R13), Y15
+	VMASKMOVPS (SI)(R11*1), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+
+done68:
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X2
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x01, X0, X2
+	VADDPS       X2, X0, X0
+	VDIVSS       X5, X0, X0
+	VMOVSS       X0, (CX)
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	XORQ         R11, R11
+	MOVQ         R8, R12
+
+full69:
+	CMPQ        R12, $0x08
+	JLT         tail70
+	VMOVUPS     (SI)(R11*1), Y2
+	VSUBPS      Y0, Y2, Y2
+	VFMADD231PS Y2, Y2, Y1
+	ADDQ        $0x20, R11
+	SUBQ        $0x08, R12
+	JMP         full69
+
+tail70:
+	TESTQ       R12, R12
+	JZ          done71
+	LEAQ        lanes<>+0(SB), R13
+	SHLQ        $0x02, R12
+	SUBQ        R12, R13
+	VMOVUPS     32(R13), Y15
+	VMASKMOVPS  (SI)(R11*1), Y15, Y2
+	VSUBPS      Y0, Y2, Y2
+	VANDPS      Y15, Y2, Y2
+	VFMADD231PS Y2, Y2, Y1
+
+done71:
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x0e, X1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x01, X1, X2
+	VADDPS       X2, X1, X1
+	VDIVSS       X5, X1, X1
+	VADDSS       eps+144(FP), X1, X1
+	VSQRTSS      X1, X1, X1
+	VMOVSS       c11<>+0(SB), X2
+	VDIVSS       X1, X2, X1
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DX
+	VBROADCASTSS X1, Y1
+	XORQ         R11, R11
+	MOVQ         R8, R12
+
+full72:
+	CMPQ        R12, $0x08
+	JLT         tail73
+	VMOVUPS     (SI)(R11*1), Y2
+	VMOVUPS     (DI)(R11*1), Y3
+	VMOVUPS     (R9)(R11*1), Y4
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y1, Y2, Y2
+	VFMADD231PS Y2, Y3, Y4
+	VMOVUPS     Y4, (AX)(R11*1)
+	ADDQ        $0x20, R11
+	SUBQ        $0x08, R12
+	JMP         full72
+
+tail73:
+	TESTQ       R12, R12
+	JZ          done74
+	LEAQ        lanes<>+0(SB), R13
+	SHLQ        $0x02, R12
+	SUBQ        R12, R13
+	VMOVUPS     32(R13), Y15
+	VMASKMOVPS  (SI)(R11*1), Y15, Y2
+	VMASKMOVPS  (DI)(R11*1), Y15, Y3
+	VMASKMOVPS  (R9)(R11*1), Y15, Y4
+	VSUBPS      Y0, Y2, Y2
+	VMULPS      Y1, Y2, Y2
+	VFMADD231PS Y2, Y3, Y4
+	VMASKMOVPS  Y4, Y15, (AX)(R11*1)
+
+done74:
+	ADDQ R10, SI
+	ADDQ R10, AX
+	DECQ BX
+	JMP  row64
+
+rows65:
+	VZEROUPPER
+	RET
+
+// func layerNormGradAVX2(dx []float32, dw []float32, dy []float32, x []float32, w []float32, mean []float32, inv []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·layerNormGradAVX2(SB), NOSPLIT, $0-168
+	MOVQ       dx_base+0(FP), AX
+	MOVQ       dw_base+24(FP), CX
+	MOVQ       dy_base+48(FP), DX
+	MOVQ       x_base+72(FP), BX
+	MOVQ       w_base+96(FP), SI
+	MOVQ       w_len+104(FP), DI
+	MOVQ       mean_base+120(FP), R8
+	MOVQ       inv_base+144(FP), R9
+	MOVQ       inv_len+152(FP), R10
+	MOVQ       DI, R11
+	SHLQ       $0x02, R11
+	VXORPS     X5, X5, X5
+	VCVTSI2SSQ DI, X5, X5
+
+row75:
+	TESTQ        R10, R10
+	JZ           rows76
+	VBROADCASTSS (R8), Y6
+	VBROADCASTSS (R9), Y7
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	XORQ         R12, R12
+	MOVQ         DI, R13
+
+full77:
+	CMPQ        R13, $0x08
+	JLT         tail78
+	VMOVUPS     (DX)(R12*1), Y2
+	VMOVUPS     (SI)(R12*1), Y3
+	VMULPS      Y3, Y2, Y2
+	VADDPS      Y2, Y0, Y0
+	VMOVUPS     (BX)(R12*1), Y4
+	VSUBPS      Y6, Y4, Y4
+	VMULPS      Y7, Y4, Y4
+	VFMADD231PS Y4, Y2, Y1
+	ADDQ        $0x20, R12
+	SUBQ        $0x08, R13
+	JMP         full77
+
+tail78:
+	TESTQ       R13, R13
+	JZ          done79
+	LEAQ        lanes<>+0(SB), R14
+	SHLQ        $0x02, R13
+	SUBQ        R13, R14
+	VMOVUPS     32(R14), Y15
+	VMASKMOVPS  (DX)(R12*1), Y15, Y2
+	VMASKMOVPS  (SI)(R12*1), Y15, Y3
+	VMULPS      Y3, Y2, Y2
+	VADDPS      Y2, Y0, Y0
+	VMASKMOVPS  (BX)(R12*1), Y15, Y4
+	VSUBPS      Y6, Y4, Y4
+	VMULPS      Y7, Y4, Y4
+	VFMADD231PS Y4, Y2, Y1
+
+done79:
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x0e, X0, X2
+	VADDPS       X2, X0, X0
+	VPERMILPS    $0x01, X0, X2
+	VADDPS       X2, X0, X0
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x0e, X1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x01, X1, X2
+	VADDPS       X2, X1, X1
+	VDIVSS       X5, X0, X0
+	VDIVSS       X5, X1, X1
+	VBROADCASTSS X0, Y0
+	VBROADCASTSS X1, Y1
+	XORQ         R12, R12
+	MOVQ         DI, R13
+
+full80:
+	CMPQ         R13, $0x08
+	JLT          tail81
+	VMOVUPS      (DX)(R12*1), Y2
+	VMOVUPS      (BX)(R12*1), Y4
+	VSUBPS       Y6, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	VMOVUPS      (CX)(R12*1), Y3
+	VFMADD231PS  Y4, Y2, Y3
+	VMOVUPS      Y3, (CX)(R12*1)
+	VMOVUPS      (SI)(R12*1), Y3
+	VFMSUB213PS  Y0, Y3, Y2
+	VFNMADD231PS Y4, Y1, Y2
+	VMOVUPS      (AX)(R12*1), Y3
+	VFMADD231PS  Y7, Y2, Y3
+	VMOVUPS      Y3, (AX)(R12*1)
+	ADDQ         $0x20, R12
+	SUBQ         $0x08, R13
+	JMP          full80
+
+tail81:
+	TESTQ        R13, R13
+	JZ           done82
+	LEAQ         lanes<>+0(SB), R14
+	SHLQ         $0x02, R13
+	SUBQ         R13, R14
+	VMOVUPS      32(R14), Y15
+	VMASKMOVPS   (DX)(R12*1), Y15, Y2
+	VMASKMOVPS   (BX)(R12*1), Y15, Y4
+	VSUBPS       Y6, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	VMASKMOVPS   (CX)(R12*1), Y15, Y3
+	VFMADD231PS  Y4, Y2, Y3
+	VMASKMOVPS   Y3, Y15, (CX)(R12*1)
+	VMASKMOVPS   (SI)(R12*1), Y15, Y3
+	VFMSUB213PS  Y0, Y3, Y2
+	VFNMADD231PS Y4, Y1, Y2
+	VMASKMOVPS   (AX)(R12*1), Y15, Y3
+	VFMADD231PS  Y7, Y2, Y3
+	VMASKMOVPS   Y3, Y15, (AX)(R12*1)
+
+done82:
+	ADDQ R11, AX
+	ADDQ R11, DX
+	ADDQ R11, BX
+	DECQ R10
+	JMP  row75
+
+rows76:
+	VZEROUPPER
+	RET
+
 // func swiGLUAVX2(y []float32, gate []float32, up []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-72
@@ -1326,9 +1594,9 @@ TEXT ·swiGLUAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    SI, SI
 
-full64:
+full83:
 	CMPQ         BX, $0x08
-	JLT          tail65
+	JLT          tail84
 	VMOVUPS      (CX)(SI*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1365,11 +1633,11 @@ full64:
 	VMOVUPS      Y2, (AX)(SI*1)
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, BX
-	JMP          full64
+	JMP          full83
 
-tail65:
+tail84:
 	TESTQ        BX, BX
-	JZ           done66
+	JZ           done85
 	LEAQ         lanes<>+0(SB), DI
 	SHLQ         $0x02, BX
 	SUBQ         BX, DI
@@ -1409,7 +1677,7 @@ tail65:
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y15, (AX)(SI*1)
 
-done66:
+done85:
 	VZEROUPPER
 	RET
 
@@ -1425,9 +1693,9 @@ TEXT ·swiGLUGradAVX2(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    R8, R8
 
-full67:
+full86:
 	CMPQ         DI, $0x08
-	JLT          tail68
+	JLT          tail87
 	VMOVUPS      (BX)(R8*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
@@ -1470,11 +1738,11 @@ full67:
 	VMOVUPS      Y4, (AX)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, DI
-	JMP          full67
+	JMP          full86
 
-tail68:
+tail87:
 	TESTQ        DI, DI
-	JZ           done69
+	JZ           done88
 	LEAQ         lanes<>+0(SB), R9
 	SHLQ         $0x02, DI
 	SUBQ         DI, R9
@@ -1520,7 +1788,7 @@ tail68:
 	VMULPS       Y2, Y4, Y4
 	VMASKMOVPS   Y4, Y15, (AX)(R8*1)
 
-done69:
+done88:
 	VZEROUPPER
 	RET
 
@@ -1533,9 +1801,9 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    BX, BX
 
-full70:
+full89:
 	CMPQ         DX, $0x08
-	JLT          tail71
+	JLT          tail90
 	VMOVUPS      (CX)(BX*1), Y1
 	VMULPS       Y1, Y1, Y3
 	VMULPS       c29<>+0(SB), Y3, Y3
@@ -1588,11 +1856,11 @@ full70:
 	VMOVUPS      Y2, (AX)(BX*1)
 	ADDQ         $0x20, BX
 	SUBQ         $0x08, DX
-	JMP          full70
+	JMP          full89
 
-tail71:
+tail90:
 	TESTQ        DX, DX
-	JZ           done72
+	JZ           done91
 	LEAQ         lanes<>+0(SB), SI
 	SHLQ         $0x02, DX
 	SUBQ         DX, SI
@@ -1648,7 +1916,7 @@ tail71:
 	VMULPS       Y1, Y2, Y2
 	VMASKMOVPS   Y2, Y15, (AX)(BX*1)
 
-done72:
+done91:
 	VZEROUPPER
 	RET
 
@@ -1772,9 +2040,9 @@ TEXT ·geluGradAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Y0
 	XORQ    SI, SI
 
-full73:
+full92:
 	CMPQ         BX, $0x08
-	JLT          tail74
+	JLT          tail93
 	VMOVUPS      (DX)(SI*1), Y1
 	VMULPS       Y1, Y1, Y3
 	VMULPS       c29<>+0(SB), Y3, Y3
@@ -1830,11 +2098,11 @@ full73:
 	VMOVUPS      Y2, (AX)(SI*1)
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, BX
-	JMP          full73
+	JMP          full92
 
-tail74:
+tail93:
 	TESTQ        BX, BX
-	JZ           done75
+	JZ           done94
 	LEAQ         lanes<>+0(SB), DI
 	SHLQ         $0x02, BX
 	SUBQ         BX, DI
@@ -1893,7 +2161,7 @@ tail74:
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y15, (AX)(SI*1)
 
-done75:
+done94:
 	VZEROUPPER
 	RET
 
@@ -1927,9 +2195,9 @@ TEXT ·adamWAVX2(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Y8
 	XORQ         DI, DI
 
-full76:
+full95:
 	CMPQ        SI, $0x08
-	JLT         tail77
+	JLT         tail96
 	VMOVUPS     (CX)(DI*1), Y9
 	VMULPS      Y0, Y9, Y9
 	VMOVUPS     (DX)(DI*1), Y10
@@ -1950,11 +2218,11 @@ full76:
 	VMOVUPS     Y12, (AX)(DI*1)
 	ADDQ        $0x20, DI
 	SUBQ        $0x08, SI
-	JMP         full76
+	JMP         full95
 
-tail77:
+tail96:
 	TESTQ       SI, SI
-	JZ          done78
+	JZ          done97
 	LEAQ        lanes<>+0(SB), R8
 	SHLQ        $0x02, SI
 	SUBQ        SI, R8
@@ -1978,7 +2246,7 @@ tail77:
 	VFMSUB213PS Y10, Y5, Y12
 	VMASKMOVPS  Y12, Y15, (AX)(DI*1)
 
-done78:
+done97:
 	VZEROUPPER
 	RET
 
@@ -2003,9 +2271,9 @@ TEXT ·totalAVX2(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step79:
+step98:
 	TESTQ  DX, DX
-	JZ     rest80
+	JZ     rest99
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	ADDQ   $0x00000040, AX
@@ -2020,23 +2288,23 @@ step79:
 	ADDQ   $0x00000040, BX
 	SUBQ   $0x00000040, CX
 	DECQ   DX
-	JMP    step79
+	JMP    step98
 
-rest80:
+rest99:
 	XORQ AX, AX
 
-full81:
+full100:
 	CMPQ    CX, $0x08
-	JLT     tail82
+	JLT     tail101
 	VMOVUPS (BX)(AX*1), Y8
 	VADDPS  Y8, Y0, Y0
 	ADDQ    $0x20, AX
 	SUBQ    $0x08, CX
-	JMP     full81
+	JMP     full100
 
-tail82:
+tail101:
 	TESTQ      CX, CX
-	JZ         done83
+	JZ         done102
 	LEAQ       lanes<>+0(SB), DX
 	SHLQ       $0x02, CX
 	SUBQ       CX, DX
@@ -2045,7 +2313,7 @@ tail82:
 	VANDPS     Y15, Y8, Y8
 	VADDPS     Y8, Y0, Y0
 
-done83:
+done102:
 	VADDPS       Y4, Y0, Y0
 	VADDPS       Y5, Y1, Y1
 	VADDPS       Y6, Y2, Y2
@@ -2073,16 +2341,16 @@ TEXT ·rotateAVX2(SB), NOSPLIT, $0-76
 	MOVQ         sin_base+48(FP), SI
 	VBROADCASTSS sign+72(FP), Y0
 
-head84:
+head103:
 	TESTQ CX, CX
-	JZ    heads85
+	JZ    heads104
 	LEAQ  (AX)(BX*4), DI
 	XORQ  R8, R8
 	MOVQ  BX, R9
 
-full86:
+full105:
 	CMPQ         R9, $0x08
-	JLT          tail87
+	JLT          tail106
 	VMOVUPS      (DX)(R8*1), Y1
 	VMOVUPS      (SI)(R8*1), Y2
 	VMULPS       Y0, Y2, Y2
@@ -2096,11 +2364,11 @@ full86:
 	VMOVUPS      Y4, (DI)(R8*1)
 	ADDQ         $0x20, R8
 	SUBQ         $0x08, R9
-	JMP          full86
+	JMP          full105
 
-tail87:
+tail106:
 	TESTQ        R9, R9
-	JZ           done88
+	JZ           done107
 	LEAQ         lanes<>+0(SB), R10
 	SHLQ         $0x02, R9
 	SUBQ         R9, R10
@@ -2117,13 +2385,13 @@ tail87:
 	VMASKMOVPS   Y5, Y15, (AX)(R8*1)
 	VMASKMOVPS   Y4, Y15, (DI)(R8*1)
 
-done88:
+done107:
 	LEAQ (DI)(BX*4), AX
 	SUBQ BX, CX
 	SUBQ BX, CX
-	JMP  head84
+	JMP  head103
 
-heads85:
+heads104:
 	VZEROUPPER
 	RET
 

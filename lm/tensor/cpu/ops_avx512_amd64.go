@@ -40,6 +40,12 @@ func rmsNormAVX512(y []float32, inv []float32, x []float32, w []float32, eps flo
 // rmsNormGradAVX512 is kernels.rmsNormGrad.
 func rmsNormGradAVX512(dx []float32, dw []float32, dy []float32, x []float32, w []float32, inv []float32)
 
+// layerNormAVX512 is kernels.layerNorm.
+func layerNormAVX512(y []float32, mean []float32, inv []float32, x []float32, w []float32, bias []float32, eps float32)
+
+// layerNormGradAVX512 is kernels.layerNormGrad.
+func layerNormGradAVX512(dx []float32, dw []float32, dy []float32, x []float32, w []float32, mean []float32, inv []float32)
+
 // swiGLUAVX512 is kernels.swiGLU.
 func swiGLUAVX512(y []float32, gate []float32, up []float32)
 

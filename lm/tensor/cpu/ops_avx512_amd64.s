@@ -1449,6 +1449,277 @@ rows57:
 	VZEROUPPER
 	RET
 
+// func layerNormAVX512(y []float32, mean []float32, inv []float32, x []float32, w []float32, bias []float32, eps float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·layerNormAVX512(SB), NOSPLIT, $0-148
+	MOVQ       y_base+0(FP), AX
+	MOVQ       mean_base+24(FP), CX
+	MOVQ       inv_base+48(FP), DX
+	MOVQ       inv_len+56(FP), BX
+	MOVQ       x_base+72(FP), SI
+	MOVQ       w_base+96(FP), DI
+	MOVQ       w_len+104(FP), R8
+	MOVQ       bias_base+120(FP), R9
+	MOVQ       R8, R10
+	SHLQ       $0x02, R10
+	VXORPS     X5, X5, X5
+	VCVTSI2SSQ R8, X5, X5
+
+row64:
+	TESTQ  BX, BX
+	JZ     rows65
+	VXORPS Z0, Z0, Z0
+	XORQ   R11, R11
+	MOVQ   R8, R12
+
+full66:
+	CMPQ    R12, $0x10
+	JLT     tail67
+	VMOVUPS (SI)(R11*1), Z2
+	VADDPS  Z2, Z0, Z0
+	ADDQ    $0x40, R11
+	SUBQ    $0x10, R12
+	JMP     full66
+
+tail67:
+	TESTQ     R12, R12
+	JZ        done68
+	MOVQ      $-1, R13
+	BZHIQ     R12, R13, R13
+	KMOVW     R13, K1
+	VMOVUPS.Z (SI)(R11*1), K1, Z2
+	VADDPS    Z2, Z0, Z0
+
+done68:
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VADDPS        X2, X0, X0
+	VPERMILPS     $0x0e, X0, X2
+	VADDPS        X2, X0, X0
+	VPERMILPS     $0x01, X0, X2
+	VADDPS        X2, X0, X0
+	VDIVSS        X5, X0, X0
+	VMOVSS        X0, (CX)
+	VBROADCASTSS  X0, Z0
+	VXORPS        Z1, Z1, Z1
+	XORQ          R11, R11
+	MOVQ          R8, R12
+
+full69:
+	CMPQ        R12, $0x10
+	JLT         tail70
+	VMOVUPS     (SI)(R11*1), Z2
+	VSUBPS      Z0, Z2, Z2
+	VFMADD231PS Z2, Z2, Z1
+	ADDQ        $0x40, R11
+	SUBQ        $0x10, R12
+	JMP         full69
+
+tail70:
+	TESTQ       R12, R12
+	JZ          done71
+	MOVQ        $-1, R13
+	BZHIQ       R12, R13, R13
+	KMOVW       R13, K1
+	VMOVUPS.Z   (SI)(R11*1), K1, Z2
+	VSUBPS      Z0, Z2, Z2
+	VMOVAPS.Z   Z2, K1, Z2
+	VFMADD231PS Z2, Z2, Z1
+
+done71:
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x0e, X1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x01, X1, X2
+	VADDPS        X2, X1, X1
+	VDIVSS        X5, X1, X1
+	VADDSS        eps+144(FP), X1, X1
+	VSQRTSS       X1, X1, X1
+	VMOVSS        c11<>+0(SB), X2
+	VDIVSS        X1, X2, X1
+	VMOVSS        X1, (DX)
+	ADDQ          $0x04, CX
+	ADDQ          $0x04, DX
+	VBROADCASTSS  X1, Z1
+	XORQ          R11, R11
+	MOVQ          R8, R12
+
+full72:
+	CMPQ        R12, $0x10
+	JLT         tail73
+	VMOVUPS     (SI)(R11*1), Z2
+	VMOVUPS     (DI)(R11*1), Z3
+	VMOVUPS     (R9)(R11*1), Z4
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VFMADD231PS Z2, Z3, Z4
+	VMOVUPS     Z4, (AX)(R11*1)
+	ADDQ        $0x40, R11
+	SUBQ        $0x10, R12
+	JMP         full72
+
+tail73:
+	TESTQ       R12, R12
+	JZ          done74
+	MOVQ        $-1, R13
+	BZHIQ       R12, R13, R13
+	KMOVW       R13, K1
+	VMOVUPS.Z   (SI)(R11*1), K1, Z2
+	VMOVUPS.Z   (DI)(R11*1), K1, Z3
+	VMOVUPS.Z   (R9)(R11*1), K1, Z4
+	VSUBPS      Z0, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VFMADD231PS Z2, Z3, Z4
+	VMOVUPS     Z4, K1, (AX)(R11*1)
+
+done74:
+	ADDQ R10, SI
+	ADDQ R10, AX
+	DECQ BX
+	JMP  row64
+
+rows65:
+	VZEROUPPER
+	RET
+
+// func layerNormGradAVX512(dx []float32, dw []float32, dy []float32, x []float32, w []float32, mean []float32, inv []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·layerNormGradAVX512(SB), NOSPLIT, $0-168
+	MOVQ       dx_base+0(FP), AX
+	MOVQ       dw_base+24(FP), CX
+	MOVQ       dy_base+48(FP), DX
+	MOVQ       x_base+72(FP), BX
+	MOVQ       w_base+96(FP), SI
+	MOVQ       w_len+104(FP), DI
+	MOVQ       mean_base+120(FP), R8
+	MOVQ       inv_base+144(FP), R9
+	MOVQ       inv_len+152(FP), R10
+	MOVQ       DI, R11
+	SHLQ       $0x02, R11
+	VXORPS     X5, X5, X5
+	VCVTSI2SSQ DI, X5, X5
+
+row75:
+	TESTQ        R10, R10
+	JZ           rows76
+	VBROADCASTSS (R8), Z6
+	VBROADCASTSS (R9), Z7
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	VXORPS       Z0, Z0, Z0
+	VXORPS       Z1, Z1, Z1
+	XORQ         R12, R12
+	MOVQ         DI, R13
+
+full77:
+	CMPQ        R13, $0x10
+	JLT         tail78
+	VMOVUPS     (DX)(R12*1), Z2
+	VMOVUPS     (SI)(R12*1), Z3
+	VMULPS      Z3, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS     (BX)(R12*1), Z4
+	VSUBPS      Z6, Z4, Z4
+	VMULPS      Z7, Z4, Z4
+	VFMADD231PS Z4, Z2, Z1
+	ADDQ        $0x40, R12
+	SUBQ        $0x10, R13
+	JMP         full77
+
+tail78:
+	TESTQ       R13, R13
+	JZ          done79
+	MOVQ        $-1, R14
+	BZHIQ       R13, R14, R14
+	KMOVW       R14, K1
+	VMOVUPS.Z   (DX)(R12*1), K1, Z2
+	VMOVUPS.Z   (SI)(R12*1), K1, Z3
+	VMULPS      Z3, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VSUBPS      Z6, Z4, Z4
+	VMULPS      Z7, Z4, Z4
+	VFMADD231PS Z4, Z2, Z1
+
+done79:
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VADDPS        X2, X0, X0
+	VPERMILPS     $0x0e, X0, X2
+	VADDPS        X2, X0, X0
+	VPERMILPS     $0x01, X0, X2
+	VADDPS        X2, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x0e, X1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x01, X1, X2
+	VADDPS        X2, X1, X1
+	VDIVSS        X5, X0, X0
+	VDIVSS        X5, X1, X1
+	VBROADCASTSS  X0, Z0
+	VBROADCASTSS  X1, Z1
+	XORQ          R12, R12
+	MOVQ          DI, R13
+
+full80:
+	CMPQ         R13, $0x10
+	JLT          tail81
+	VMOVUPS      (DX)(R12*1), Z2
+	VMOVUPS      (BX)(R12*1), Z4
+	VSUBPS       Z6, Z4, Z4
+	VMULPS       Z7, Z4, Z4
+	VMOVUPS      (CX)(R12*1), Z3
+	VFMADD231PS  Z4, Z2, Z3
+	VMOVUPS      Z3, (CX)(R12*1)
+	VMOVUPS      (SI)(R12*1), Z3
+	VFMSUB213PS  Z0, Z3, Z2
+	VFNMADD231PS Z4, Z1, Z2
+	VMOVUPS      (AX)(R12*1), Z3
+	VFMADD231PS  Z7, Z2, Z3
+	VMOVUPS      Z3, (AX)(R12*1)
+	ADDQ         $0x40, R12
+	SUBQ         $0x10, R13
+	JMP          full80
+
+tail81:
+	TESTQ        R13, R13
+	JZ           done82
+	MOVQ         $-1, R14
+	BZHIQ        R13, R14, R14
+	KMOVW        R14, K1
+	VMOVUPS.Z    (DX)(R12*1), K1, Z2
+	VMOVUPS.Z    (BX)(R12*1), K1, Z4
+	VSUBPS       Z6, Z4, Z4
+	VMULPS       Z7, Z4, Z4
+	VMOVUPS.Z    (CX)(R12*1), K1, Z3
+	VFMADD231PS  Z4, Z2, Z3
+	VMOVUPS      Z3, K1, (CX)(R12*1)
+	VMOVUPS.Z    (SI)(R12*1), K1, Z3
+	VFMSUB213PS  Z0, Z3, Z2
+	VFNMADD231PS Z4, Z1, Z2
+	VMOVUPS.Z    (AX)(R12*1), K1, Z3
+	VFMADD231PS  Z7, Z2, Z3
+	VMOVUPS      Z3, K1, (AX)(R12*1)
+
+done82:
+	ADDQ R11, AX
+	ADDQ R11, DX
+	ADDQ R11, BX
+	DECQ R10
+	JMP  row75
+
+rows76:
+	VZEROUPPER
+	RET
+
 // func swiGLUAVX512(y []float32, gate []float32, up []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-72
@@ -1459,9 +1730,9 @@ TEXT ·swiGLUAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    SI, SI
 
-full64:
+full83:
 	CMPQ         BX, $0x10
-	JLT          tail65
+	JLT          tail84
 	VMOVUPS      (CX)(SI*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1490,11 +1761,11 @@ full64:
 	VMOVUPS      Z2, (AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          full64
+	JMP          full83
 
-tail65:
+tail84:
 	TESTQ        BX, BX
-	JZ           done66
+	JZ           done85
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
@@ -1525,7 +1796,7 @@ tail65:
 	VMULPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)(SI*1)
 
-done66:
+done85:
 	VZEROUPPER
 	RET
 
@@ -1541,9 +1812,9 @@ TEXT ·swiGLUGradAVX512(SB), NOSPLIT, $0-120
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    R8, R8
 
-full67:
+full86:
 	CMPQ         DI, $0x10
-	JLT          tail68
+	JLT          tail87
 	VMOVUPS      (BX)(R8*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
@@ -1578,11 +1849,11 @@ full67:
 	VMOVUPS      Z4, (AX)(R8*1)
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, DI
-	JMP          full67
+	JMP          full86
 
-tail68:
+tail87:
 	TESTQ        DI, DI
-	JZ           done69
+	JZ           done88
 	MOVQ         $-1, R9
 	BZHIQ        DI, R9, R9
 	KMOVW        R9, K1
@@ -1619,7 +1890,7 @@ tail68:
 	VMULPS       Z2, Z4, Z4
 	VMOVUPS      Z4, K1, (AX)(R8*1)
 
-done69:
+done88:
 	VZEROUPPER
 	RET
 
@@ -1632,9 +1903,9 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    BX, BX
 
-full70:
+full89:
 	CMPQ         DX, $0x10
-	JLT          tail71
+	JLT          tail90
 	VMOVUPS      (CX)(BX*1), Z1
 	VMULPS       Z1, Z1, Z3
 	VMULPS       c28<>+0(SB), Z3, Z3
@@ -1680,11 +1951,11 @@ full70:
 	VMOVUPS      Z2, (AX)(BX*1)
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JMP          full70
+	JMP          full89
 
-tail71:
+tail90:
 	TESTQ        DX, DX
-	JZ           done72
+	JZ           done91
 	MOVQ         $-1, SI
 	BZHIQ        DX, SI, SI
 	KMOVW        SI, K1
@@ -1732,7 +2003,7 @@ tail71:
 	VMULPS       Z1, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)(BX*1)
 
-done72:
+done91:
 	VZEROUPPER
 	RET
 
@@ -1944,9 +2215,9 @@ TEXT ·geluGradAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS c11<>+0(SB), Z0
 	XORQ    SI, SI
 
-full73:
+full92:
 	CMPQ         BX, $0x10
-	JLT          tail74
+	JLT          tail93
 	VMOVUPS      (DX)(SI*1), Z1
 	VMULPS       Z1, Z1, Z3
 	VMULPS       c28<>+0(SB), Z3, Z3
@@ -1995,11 +2266,11 @@ full73:
 	VMOVUPS      Z2, (AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          full73
+	JMP          full92
 
-tail74:
+tail93:
 	TESTQ        BX, BX
-	JZ           done75
+	JZ           done94
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
@@ -2050,7 +2321,7 @@ tail74:
 	VMULPS       Z3, Z2, Z2
 	VMOVUPS      Z2, K1, (AX)(SI*1)
 
-done75:
+done94:
 	VZEROUPPER
 	RET
 
@@ -2092,9 +2363,9 @@ TEXT ·adamWAVX512(SB), NOSPLIT, $0-104
 	VBROADCASTSS 32(DI), Z8
 	XORQ         DI, DI
 
-full76:
+full95:
 	CMPQ        SI, $0x10
-	JLT         tail77
+	JLT         tail96
 	VMOVUPS     (CX)(DI*1), Z9
 	VMULPS      Z0, Z9, Z9
 	VMOVUPS     (DX)(DI*1), Z10
@@ -2115,11 +2386,11 @@ full76:
 	VMOVUPS     Z12, (AX)(DI*1)
 	ADDQ        $0x40, DI
 	SUBQ        $0x10, SI
-	JMP         full76
+	JMP         full95
 
-tail77:
+tail96:
 	TESTQ       SI, SI
-	JZ          done78
+	JZ          done97
 	MOVQ        $-1, R8
 	BZHIQ       SI, R8, R8
 	KMOVW       R8, K1
@@ -2142,7 +2413,7 @@ tail77:
 	VFMSUB213PS Z10, Z5, Z12
 	VMOVUPS     Z12, K1, (AX)(DI*1)
 
-done78:
+done97:
 	VZEROUPPER
 	RET
 
@@ -2167,9 +2438,9 @@ TEXT ·totalAVX512(SB), NOSPLIT, $0-28
 	LEAQ   (SI)(BX*1), DI
 	LEAQ   (DI)(BX*1), BX
 
-step79:
+step98:
 	TESTQ  DX, DX
-	JZ     rest80
+	JZ     rest99
 	VADDPS (AX), Z0, Z0
 	VADDPS 64(AX), Z1, Z1
 	ADDQ   $0x00000080, AX
@@ -2184,23 +2455,23 @@ step79:
 	ADDQ   $0x00000080, BX
 	SUBQ   $0x00000080, CX
 	DECQ   DX
-	JMP    step79
+	JMP    step98
 
-rest80:
+rest99:
 	XORQ AX, AX
 
-full81:
+full100:
 	CMPQ    CX, $0x10
-	JLT     tail82
+	JLT     tail101
 	VMOVUPS (BX)(AX*1), Z8
 	VADDPS  Z8, Z0, Z0
 	ADDQ    $0x40, AX
 	SUBQ    $0x10, CX
-	JMP     full81
+	JMP     full100
 
-tail82:
+tail101:
 	TESTQ     CX, CX
-	JZ        done83
+	JZ        done102
 	MOVQ      $-1, DX
 	BZHIQ     CX, DX, DX
 	KMOVW     DX, K1
@@ -2208,7 +2479,7 @@ tail82:
 	VMOVAPS.Z Z8, K1, Z8
 	VADDPS    Z8, Z0, Z0
 
-done83:
+done102:
 	VADDPS        Z4, Z0, Z0
 	VADDPS        Z5, Z1, Z1
 	VADDPS        Z6, Z2, Z2

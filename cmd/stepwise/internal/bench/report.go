@@ -1,12 +1,9 @@
 package bench
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -168,19 +165,4 @@ func machine(b tensor.Backend) string {
 		return fmt.Sprintf("%s, backend %s, precision %v, %s %s/%s", processor(), device, tensor.PrecisionOf(b), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	}
 	return fmt.Sprintf("%s, %v kernels, GOMAXPROCS %d, %s %s/%s", processor(), c.ISA(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-// processor is the name that Linux gives the processor.
-func processor() string {
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return "unknown processor"
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown processor"
 }

@@ -85,7 +85,7 @@ func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, beta floa
 		to.of.written()
 		b.usable(to)
 		b.multiply(&Product{
-			M: m, N: n, K: k, Row: pitch(k), A: Operand{left, 0}, B: Operand{right, 0}, C: Operand{to.of.m, to.of.bytes(to.from)},
+			M: m, N: n, K: k, Row: pitch(k), A: left, B: right, C: Operand{to.of.m, to.of.bytes(to.from)},
 			Half: b.prec == tensor.PrecisionBFloat16, HalfC: to.of.half, Alpha: alpha, Beta: beta,
 		})
 		return
@@ -99,8 +99,8 @@ func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, beta floa
 	}
 	a := b.call()
 	a.act(c)
-	a.tab(left)
-	a.tab(right)
+	a.memory(left.Memory, left.At/4)
+	a.memory(right.Memory, right.At/4)
 	a.i32(m)
 	a.i32(n)
 	a.i32(b.rowBytes(k) / 16)
@@ -118,26 +118,31 @@ func (b *Backend) rowBytes(k int) int {
 }
 
 // rounded returns f [k×n] in the backend's precision, packed, and what of it is to
-// be released after use: nothing if it is a weight's, with which it stays until the
-// weight is written.
-func (b *Backend) rounded(f factor, n, k int) (m, scratch Memory) {
+// be released after use. What lies like that already, as packed weights do and
+// activations of 16 bits whose rows need no padding, is taken as it is, if its
+// pieces of 16 bytes are aligned. What is a weight's stays with it until the weight
+// is written.
+func (b *Backend) rounded(f factor, n, k int) (m Operand, scratch Memory) {
+	if b.prec == tensor.PrecisionBFloat16 && f.half && f.row == 1 && f.col == pitch(k) && f.at%8 == 0 {
+		return Operand{f.m, 2 * f.at}, 0
+	}
 	key := shadow{f.at, f.row, f.col, n, k}
 	if f.weight != nil {
 		if m, ok := f.weight.shadows[key]; ok {
-			return m, 0
+			return Operand{m, 0}, 0
 		}
 	}
-	m = b.scratch(n * b.rowBytes(k) / 4)
+	packed := b.scratch(n * b.rowBytes(k) / 4)
 	format := tensor.FormatBFloat16
 	if b.prec == tensor.PrecisionTF32 {
 		format = tensor.FormatFloat32
 	}
-	b.pack(format, b.prec == tensor.PrecisionTF32, m, 0, f, n, k)
+	b.pack(format, b.prec == tensor.PrecisionTF32, packed, 0, f, n, k)
 	if f.weight != nil && b.err == nil {
-		f.weight.shadows[key] = m
-		return m, 0
+		f.weight.shadows[key] = packed
+		return Operand{packed, 0}, 0
 	}
-	return m, m
+	return Operand{packed, 0}, packed
 }
 
 // pitch is the length of a row of a packed matrix: k, rounded up to what a step

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/stepwise-rl/stepwise/examples/relevance/internal/notes"
+	"github.com/stepwise-rl/stepwise/examples/internal/notes"
 )
 
 func ExampleNew() {

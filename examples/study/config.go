@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// study is the configuration file.
+type study struct {
+	Version int `json:"version"`
+	// Base is the setting that parts change.
+	Base setting `json:"base"`
+	// Primary are the contrasts, first arm minus second, that the claim rests on:
+	// accuracy on the test set Measure in the part Confirm.
+	Confirm string      `json:"confirm"`
+	Measure string      `json:"measure"`
+	Primary [][2]string `json:"primary"`
+	// Matters is the smallest difference in accuracy that matters, Deviation the
+	// standard deviation over seeds that was expected of each primary contrast when the
+	// number of seeds was chosen.
+	Matters   float64   `json:"matters"`
+	Deviation []float64 `json:"deviation"`
+	Parts     []part    `json:"parts"`
+}
+
+// part is a block of runs: every arm with every seed from the first to the last.
+type part struct {
+	Name string `json:"name"`
+	// Question is what it is there to answer.
+	Question string   `json:"question"`
+	Seeds    [2]int   `json:"seeds"`
+	Arms     []string `json:"arms"`
+	// Rates are the learning rates to choose from on validation queries; none means
+	// that each arm takes the best rate that the part Grid found for it.
+	Rates []float64 `json:"rates"`
+	Grid  string    `json:"grid"`
+	// Change replaces fields of the base setting.
+	Change json.RawMessage `json:"change"`
+
+	setting setting
+}
+
+// setting is everything that a run depends on besides arm, learning rate and seed.
+type setting struct {
+	// Task is notes or arithmetic.
+	Task string `json:"task"`
+	// Steps is the number of reasoning steps; of the notes always 5.
+	Steps int `json:"steps"`
+	// Glance is the share of the teacher's traces whose label was looked up rather than
+	// concluded: the source of right answers with wrong steps.
+	Glance float64 `json:"glance"`
+	// FlipVerdicts and FlipOutcomes are the probabilities that a judgement in training
+	// is turned around at random, WrongRule the share of the kinds of examples on which
+	// the step rules always say the opposite.
+	FlipVerdicts float64 `json:"flip_verdicts"`
+	FlipOutcomes float64 `json:"flip_outcomes"`
+	WrongRule    float64 `json:"wrong_rule"`
+
+	Dim    int `json:"dim"`
+	Layers int `json:"layers"`
+	Heads  int `json:"heads"`
+	FF     int `json:"ff"`
+	MaxSeq int `json:"max_seq"`
+	Vocab  int `json:"vocab"`
+
+	Warmup      int     `json:"warmup"`
+	WarmupBatch int     `json:"warmup_batch"`
+	WarmupRate  float64 `json:"warmup_rate"`
+	Updates     int     `json:"updates"`
+	Prompts     int     `json:"prompts"`
+	Group       int     `json:"group"`
+	// Pool is the number of different prompts of reinforcement learning; 0 means that
+	// none comes twice.
+	Pool       int `json:"pool"`
+	MaxTokens  int `json:"max_tokens"`
+	Validation int `json:"validation"`
+	Test       int `json:"test"`
+}
+
+// beforeRL is what the warm-up depends on.
+func (s setting) beforeRL() setting {
+	s.FlipVerdicts, s.FlipOutcomes, s.WrongRule = 0, 0, 0
+	s.Updates, s.Prompts, s.Group, s.Pool, s.MaxTokens, s.Validation, s.Test = 0, 0, 0, 0, 0, 0, 0
+	return s
+}
+
+// readStudy reads and checks a configuration file.
+func readStudy(path string) (*study, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := new(study)
+	if err := strict(text, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var errs []error
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		p.setting = s.Base
+		if p.Change != nil {
+			if err := strict(p.Change, &p.setting); err != nil {
+				errs = append(errs, fmt.Errorf("parts.%d.change: %w", i, err))
+			}
+		}
+		if err := s.check(p); err != nil {
+			errs = append(errs, fmt.Errorf("parts.%d (%s): %w", i, p.Name, err))
+		}
+	}
+	if s.Version != 1 || s.part(s.Confirm) == nil || len(s.Primary) != len(s.Deviation) || !(s.Matters > 0) {
+		errs = append(errs, errors.New("want version 1, the name of a part in confirm, a deviation for each primary contrast, and a positive matters"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+func strict(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+func (s *study) part(name string) *part {
+	if i := slices.IndexFunc(s.Parts, func(p part) bool { return p.Name == name }); i >= 0 {
+		return &s.Parts[i]
+	}
+	return nil
+}
+
+func (s *study) check(p *part) error {
+	for _, a := range p.Arms {
+		if _, err := armNamed(a, 0); err != nil {
+			return err
+		}
+	}
+	x := p.setting
+	switch grid := s.part(p.Grid); {
+	case p.Name == "" || len(p.Arms) == 0 || p.Seeds[0] < 1 || p.Seeds[1] < p.Seeds[0]:
+		return errors.New("want a name, arms, and the first and last of the seeds, from 1 on")
+	case len(p.Rates) == 0 && (grid == nil || len(grid.Rates) == 0):
+		return fmt.Errorf("it has no rates, and grid %q is no part that has", p.Grid)
+	case x.Task != "notes" && x.Task != "arithmetic":
+		return fmt.Errorf("task is %q, want notes or arithmetic", x.Task)
+	case min(x.Dim, x.Layers, x.Heads, x.FF, x.MaxSeq, x.Warmup, x.WarmupBatch, x.Updates, x.Prompts, x.Group-1, x.MaxTokens, x.Validation, x.Test, x.Steps-1) < 1:
+		return fmt.Errorf("a size is too small: %+v", x)
+	}
+	return nil
+}
+
+// unit is one run: a row of the results.
+type unit struct {
+	part *part
+	seed int
+	arm  string
+	rate float64
+}
+
+// digest identifies what the unit depends on.
+func (u unit) digest() string {
+	text, err := json.Marshal(map[string]any{"format": 1, "setting": u.part.setting, "seed": u.seed, "arm": u.arm, "rate": u.rate})
+	if err != nil {
+		panic(err) // plain numbers and strings
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}
+
+func (p *part) units(rates map[string][]float64) (all []unit) {
+	for seed := p.Seeds[0]; seed <= p.Seeds[1]; seed++ {
+		for _, a := range p.Arms {
+			for _, r := range rates[a] {
+				all = append(all, unit{p, seed, a, r})
+			}
+		}
+	}
+	return all
+}

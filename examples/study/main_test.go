@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const smallStudy = `{
+  "version": 1, "confirm": "a", "measure": "LONGTAIL", "primary": [["mask", "outcome"]], "matters": 0.01, "deviation": [0.03],
+  "base": {"task": "arithmetic", "steps": 2, "glance": 0.5, "dim": 16, "layers": 1, "heads": 2, "ff": 16, "max_seq": 128, "vocab": 290,
+    "warmup": 3, "warmup_batch": 4, "warmup_rate": 1e-3, "updates": 5, "prompts": 2, "group": 2, "max_tokens": 12, "validation": 4, "test": 6},
+  "parts": [
+    {"name": "grid", "question": "", "seeds": [1, 2], "arms": ["mask", "outcome"], "rates": [1e-4, 2e-4]},
+    {"name": "a", "question": "", "seeds": [3, 5], "arms": ["mask", "outcome"], "grid": "grid"},
+    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "random-mask", "all-steps", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
+  ]
+}`
+
+// A study that was stopped goes on with what is missing, and its rows are those of one
+// that was not.
+func TestStudyGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv")
+	require.NoError(t, os.WriteFile(config, []byte(smallStudy), 0o666))
+	study := func(rows string) error {
+		return do(context.Background(), io.Discard, config, rows, filepath.Join(dir, filepath.Base(rows)+".runs"), "", 2, false, "")
+	}
+	require.NoError(t, study(rows))
+	text, err := os.ReadFile(rows)
+	require.NoError(t, err)
+	lines := strings.SplitAfter(string(text), "\n")
+	// As if it had been killed in the middle of a line.
+	cut := filepath.Join(dir, "cut.csv")
+	require.NoError(t, os.WriteFile(cut, []byte(strings.Join(lines[:4], "")+lines[4][:20]), 0o666))
+	require.NoError(t, study(cut))
+	again, err := os.ReadFile(cut)
+	require.NoError(t, err)
+	require.ElementsMatch(t, withoutSeconds(lines), withoutSeconds(strings.SplitAfter(string(again), "\n")))
+
+	require.NoError(t, study(rows), "nothing is left")
+	after, err := os.ReadFile(rows)
+	require.NoError(t, err)
+	require.Equal(t, string(text), string(after))
+
+	require.NoError(t, do(context.Background(), io.Discard, config, rows, dir, "", 1, false, filepath.Join(dir, "evidence")))
+	tables, err := os.ReadFile(filepath.Join(dir, "evidence", "tables.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(tables), "| mask − outcome |")
+	require.FileExists(t, filepath.Join(dir, "evidence", "effects.svg"))
+
+	var out bytes.Buffer
+	require.NoError(t, gradients(context.Background(), &out, config, rows, filepath.Join(dir, "rows.csv.runs"), 1))
+	require.Contains(t, out.String(), "3,imitate,")
+	require.Contains(t, out.String(), "Spearman")
+}
+
+func withoutSeconds(lines []string) (all []string) {
+	for _, l := range lines {
+		f := strings.Split(l, ",")
+		if len(f) > firstValue {
+			f[firstValue] = ""
+		}
+		all = append(all, strings.Join(f, ","))
+	}
+	return all
+}
+
+// The study that is committed is valid.
+func TestStudyFile(t *testing.T) {
+	s, err := readStudy("study.json")
+	require.NoError(t, err)
+	require.NotNil(t, s.part("confirm"))
+}
+
+func TestBadStudy(t *testing.T) {
+	for change, want := range map[string]string{
+		`"mask"]`:      `there is no arm "nonsense"`,
+		`"grid": "gr`:  `grid "xx`,
+		`"arithmetic"`: "want notes or arithmetic",
+		`"version": 1`: "want version 1",
+	} {
+		to := map[string]string{`"mask"]`: `"nonsense"]`, `"grid": "gr`: `"grid": "xx`, `"arithmetic"`: `"poetry"`, `"version": 1`: `"version": 2`}[change]
+		text := strings.Replace(strings.ReplaceAll(smallStudy, `["mask", "outcome"], "grid"`, `["outcome", "mask"], "grid"`), change, to, 1)
+		path := filepath.Join(t.TempDir(), "s.json")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
+		_, err := readStudy(path)
+		require.ErrorContains(t, err, want)
+	}
+}

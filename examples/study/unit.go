@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/big"
+	"path/filepath"
+	"time"
+
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/optim"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/run"
+	"github.com/stepwise-rl/stepwise/rollout"
+)
+
+// cell is a setting with a seed: one warm-up, from which all its units begin. Settings
+// that differ only in what comes after it share the run folder, with the warm-up.
+type cell struct {
+	setting setting
+	seed    int
+	lab     *lab
+	backend tensor.Backend
+	folder  *run.Writer
+	warm    string // reference of the warm-up's weights
+}
+
+// openCell does the warm-up, or loads it.
+func openCell(ctx context.Context, dir string, s setting, seed int) (*cell, error) {
+	c := &cell{setting: s, seed: seed}
+	var err error
+	if c.lab, err = openLab(s, seed); err != nil {
+		return nil, err
+	}
+	// Units run side by side, each on one core: that is faster than one after another.
+	if c.backend, err = cpu.New(cpu.Options{Workers: 1}); err != nil {
+		return nil, err
+	}
+	shared := s.beforeRL()
+	config := run.Config{
+		Dir: filepath.Join(dir, unit{part: &part{setting: shared}, seed: seed}.digest()), Settings: shared, Seed: uint64(seed),
+	}
+	c.folder, err = run.Resume(config)
+	if errors.Is(err, run.ErrNoRun) {
+		c.folder, err = run.Start(config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.warmUp(ctx); err != nil {
+		return nil, errors.Join(err, c.folder.Close())
+	}
+	return c, nil
+}
+
+func (c *cell) newPolicy(dir string) (*model.Decoder, *local.Policy, rollout.Engine, error) {
+	s := c.setting
+	d, err := model.NewDecoder(c.backend, model.Config{
+		Vocab: c.lab.tok.VocabSize(), Dim: s.Dim, Layers: s.Layers, Heads: s.Heads, KVHeads: s.Heads, FF: s.FF, MaxSeq: s.MaxSeq,
+		TieEmbeddings: true, QKNorm: true,
+	}, uint64(c.seed))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p, err := local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: optim.Config{Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01}, Dir: dir})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	e, err := p.NewEngine(c.lab.tok, local.EngineConfig{EOS: []int32{c.lab.end}})
+	return d, p, e, err
+}
+
+// warm is a warm-up as a checkpoint.Training.
+type warm struct {
+	policy *local.Policy
+	Policy string `json:"policy"`
+	Done   int64  `json:"done"`
+}
+
+func (w *warm) Steps() int64              { return w.Done }
+func (*warm) Metrics() map[string]float64 { return nil }
+func (w *warm) Restore(ctx context.Context, saved []byte) error {
+	return errors.Join(json.Unmarshal(saved, w), w.policy.Load(ctx, w.Policy))
+}
+
+func (w *warm) Save(ctx context.Context, name string) (_ []byte, err error) {
+	if w.Policy, err = w.policy.Save(ctx, name); err != nil {
+		return nil, err
+	}
+	return json.Marshal(w)
+}
+
+var _ checkpoint.Training = (*warm)(nil)
+
+// warmUp is supervised learning on the teacher's traces.
+func (c *cell) warmUp(ctx context.Context) error {
+	stage, err := c.folder.Stage("warm-up")
+	if err != nil {
+		return err
+	}
+	_, p, _, err := c.newPolicy(stage.Checkpoints().Dir)
+	if err != nil {
+		return err
+	}
+	defer p.Free()
+	w := &warm{policy: p}
+	found, err := stage.Resume(ctx, w)
+	if err != nil {
+		return err
+	}
+	if !found {
+		n := int64(c.setting.Warmup)
+		imitation := rl.Imitation{
+			Policy: p, Demonstrations: c.lab.demonstration, End: []int32{c.lab.end}, Batch: c.setting.WarmupBatch, Steps: int(n),
+			LR: rl.WarmupCosine{LR: c.setting.WarmupRate, Warmup: n / 20, Total: n, Final: .05 * c.setting.WarmupRate}, MaxNorm: 1, Recorder: stage,
+		}
+		if err := imitation.Run(ctx); err != nil {
+			return err
+		}
+		w.Done = n
+		if err := stage.Save(ctx, w); err != nil {
+			return err
+		}
+	}
+	c.warm = w.Policy
+	return nil
+}
+
+// source yields the prompts of a seed in the same order in every arm.
+type source struct {
+	lab  *lab
+	next int
+}
+
+func (s *source) Next(context.Context) (rl.Problem, error) {
+	s.next++
+	return s.lab.train(s.next - 1), nil
+}
+func (s *source) State() ([]byte, error)     { return json.Marshal(s.next) }
+func (s *source) Restore(state []byte) error { return json.Unmarshal(state, &s.next) }
+
+// run trains an arm from the warm-up and measures it.
+func (c *cell) run(ctx context.Context, u unit) (*row, error) {
+	stage, err := c.folder.Stage(u.digest())
+	if err != nil {
+		return nil, err
+	}
+	_, p, engine, err := c.newPolicy("")
+	if err != nil {
+		return nil, err
+	}
+	defer p.Free()
+	if err := p.Load(ctx, c.warm); err != nil {
+		return nil, err
+	}
+	a, err := armNamed(u.arm, uint64(u.seed))
+	if err != nil {
+		return nil, err
+	}
+	s, n := c.setting, int64(c.setting.Updates)
+	r := &row{unit: u, Digest: u.digest(), values: map[string]float64{}}
+	estimator := advantage.PerGroup(norm)
+	trainer, err := rl.NewTrainer(rl.Config{
+		Policy: p, Engine: engine, Source: &source{lab: c.lab},
+		Estimator: estimator, Credit: a.credit,
+		Objective: objective.PPO{ClipLow: .2, ClipHigh: .28}, Aggregation: objective.TokenMean{Masked: a.masked},
+		Batching: rl.Batching{Prompts: s.Prompts, GroupSize: s.Group},
+		LR:       rl.WarmupLinear{LR: u.rate, Warmup: min(5, n), Total: n, Final: .2 * u.rate},
+		MaxNorm:  1, Seed: uint64(u.seed), Steps: n, WarnUnscorable: 1,
+		Recorder: rl.RecorderFunc(func(step int64, m map[string]float64) error {
+			r.values["tokens"] += m["tokens"]
+			if step > n-n/5 { // the last fifth
+				r.values["reward"] += m["reward/"+c.lab.outcome] / float64(n/5)
+				r.values["live"] += m["group/live"] / float64(n/5)
+			}
+			return stage.Record(step, m)
+		}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := stage.Resume(ctx, trainer); err != nil { // clears the log of a run that was stopped
+		return nil, err
+	}
+	start := time.Now()
+	if err := trainer.Run(ctx); err != nil {
+		return nil, err
+	}
+	r.values["seconds"] = time.Since(start).Seconds()
+	w, err := p.Publish(ctx)
+	if err == nil {
+		err = engine.(rollout.Refresher).Refresh(ctx, w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sets := map[string][]rl.Problem{"VALIDATION": c.lab.validation}
+	if len(u.part.Rates) == 0 { // a grid sees no test query
+		for name, set := range c.lab.tests {
+			sets[name] = set
+		}
+	}
+	for name, set := range sets {
+		rollouts, m, err := rl.EvaluateProblems(ctx, engine, set, uint64(u.seed))
+		if err != nil {
+			return nil, err
+		}
+		r.measure(name, rollouts, m, c.lab.outcome)
+	}
+	return r, nil
+}
+
+// measure notes what a set of queries shows.
+func (r *row) measure(set string, o *rl.Rollouts, m map[string]float64, outcome string) {
+	correct := new(big.Int)
+	var inner, innerRight, allRight, labelToo float64
+	said := map[string]int{}
+	mode := 0
+	for i, g := range o.Groups {
+		if answer, ok := g[0].Trace.FinalAnswer(); ok {
+			said[answer]++
+			mode = max(mode, said[answer])
+		}
+		right := g[0].Rewards[0] >= 1
+		if right {
+			correct.SetBit(correct, i, 1)
+		}
+		all := true
+		for _, s := range g[0].Steps {
+			if s.Final {
+				continue
+			}
+			inner++
+			if s.Verdict.Wrong() {
+				all = false
+			} else {
+				innerRight++
+			}
+		}
+		if all {
+			allRight++
+			if right {
+				labelToo++
+			}
+		}
+	}
+	r.values[set] = m["reward/"+outcome]
+	r.values[set+"_inner"] = innerRight / inner
+	r.values[set+"_right_wrong_step"] = m["right_answer_wrong_step"]
+	r.values[set+"_label_given_steps"] = math.NaN()
+	if allRight > 0 {
+		r.values[set+"_label_given_steps"] = labelToo / allRight
+	}
+	r.values[set+"_mode"] = float64(mode) / float64(len(o.Groups)) // share of the commonest answer
+	r.values[set+"_malformed"] = m["malformed"]
+	if set == "LONGTAIL" {
+		r.Correct = correct.Text(62)
+	}
+}

@@ -1,0 +1,86 @@
+package model_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/optim"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+)
+
+// cramped is a device whose memory holds so many elements.
+type cramped struct {
+	*reference.Backend[float32]
+	left int
+	err  error
+}
+
+func (b *cramped) Alloc(n int) tensor.Buffer {
+	if b.left -= n; b.left < 0 && b.err == nil {
+		b.err = fmt.Errorf("cramped:0: Alloc of %d elements: %w", n, tensor.ErrOutOfMemory)
+	}
+	return b.Backend.Alloc(n)
+}
+
+func (b *cramped) Free(buf tensor.Buffer) {
+	b.left += buf.Len()
+	b.Backend.Free(buf)
+}
+
+func (b *cramped) Err() error { return b.err }
+
+func (b *cramped) Sync() (err error) {
+	err, b.err = b.err, nil
+	return err
+}
+
+func (b *cramped) Read(dst []float32, src tensor.Buffer) error {
+	if b.err != nil {
+		return b.err
+	}
+	return b.Backend.Read(dst, src)
+}
+
+// Who asks for memory that is not there says so, gives back what it took, and leaves a
+// backend that works.
+func TestOutOfMemory(t *testing.T) {
+	cfg := model.Config{Vocab: 20, Dim: 16, Layers: 2, Heads: 4, KVHeads: 2, FF: 24, MaxSeq: 64}
+	roomy := &cramped{Backend: reference.New(), left: 1 << 30}
+	d, err := model.NewDecoder(roomy, cfg, 1)
+	require.NoError(t, err)
+	params := 0
+	for _, p := range d.Params() {
+		params += p.Len()
+	}
+
+	b := &cramped{Backend: reference.New(), left: 2*params - 1}
+	_, err = model.NewDecoder(b, cfg, 1)
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
+	require.ErrorContains(t, err, fmt.Sprintf("model: a model of %d parameters: cramped:0: Alloc of ", params))
+	require.Equal(t, 2*params-1, b.left)
+	_, err = model.NewEncoder(b, model.EncoderConfig{Config: cfg, Classes: 40}, 1)
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
+	require.Equal(t, 2*params-1, b.left)
+
+	b.left = 4*params - 1
+	d, err = model.NewDecoder(b, cfg, 1)
+	require.NoError(t, err)
+	_, err = optim.NewAdamW(b, d.Params(), optim.DefaultConfig())
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
+	require.ErrorContains(t, err, "optim: moments of 21 tensors: cramped:0: Alloc of ")
+	require.Equal(t, 2*params-1, b.left)
+
+	b.left = 1 << 15
+	pack, targets := &model.Pack{}, &model.Targets{Rows: []int32{0}, IDs: []int32{1}}
+	pack.Add(make([]int32, 60), -1)
+	err = d.Forward(pack, targets, make([]float32, 1), nil)
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
+	require.ErrorContains(t, err, "model: forward pass over 60 tokens: cramped:0: Alloc of ")
+	require.Error(t, b.Sync())
+	b.left = 1 << 20
+	require.NoError(t, d.Forward(pack, targets, make([]float32, 1), nil))
+}
