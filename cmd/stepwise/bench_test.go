@@ -57,6 +57,15 @@ func TestBenchRefuses(t *testing.T) {
 	status, _, errs := stepwise("", "bench", "-sections", "gemm,cooking")
 	require.Equal(t, exitInput, status)
 	require.Contains(t, errs, `stepwise bench: bench: no section "cooking", only ["gemm" "train" "sample" "shared"]`)
+	for backend, want := range map[string]string{
+		"vulkan":             `unknown backend "vulkan"; registered: [cpu cuda opencl reference]`,
+		"cpu,precision=bf16": `open backend "cpu,precision=bf16": it has one device`,
+		"cuda:first":         `device "first", want a number from 0`,
+	} {
+		status, _, errs := stepwise("", "bench", "-quick", "-backend", backend)
+		require.Equal(t, exitInput, status)
+		require.Contains(t, errs, want)
+	}
 	status, out, _ := stepwise("", "bench", "-h")
 	require.Zero(t, status)
 	require.Contains(t, out, "-sections")

@@ -50,7 +50,7 @@ type Targets struct {
 // bits on every backend. The error is cfg.Validate's, or the backend's as far as it is
 // known by then, such as tensor.ErrOutOfMemory.
 func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
-	m := &maker{b: b, seed: seed, random: true}
+	m := &maker{b: b, seed: seed, random: true, later: true}
 	d, err := newDecoder(cfg, m)
 	if err == nil {
 		err = m.failed()
@@ -58,6 +58,7 @@ func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.drawAll()
 	return d, nil
 }
 

@@ -266,3 +266,28 @@ func TestNoAllocationPerToken(t *testing.T) {
 type noBytes struct{}
 
 func (noBytes) Bytes(int32) []byte { return nil }
+
+// A token that was drawn elsewhere, from the sequence's own random numbers, makes the
+// same completion as one that Next draws.
+func TestAccept(t *testing.T) {
+	r := rollout.Request{Prompt: []int32{0}, N: 1, Stream: [3]uint64{4, 5, 6}, Params: rollout.Params{Temperature: 1, MaxTokens: 30, Stop: []string{"ba"}}}
+	p := []float64{.3, .4, .2, .1}
+	s := sample.NewSampler(letters{}, 3)
+	s.Version = 8
+	drawn, accepted := sample.NewSequence(0, &r, 0), sample.NewSequence(0, &r, 0)
+	for !drawn.Done() {
+		require.NoError(t, s.Next(drawn, logs(p...)))
+		u, token := accepted.Uniform(), int32(0)
+		for u >= p[token] {
+			u -= p[token]
+			token++
+		}
+		s.Accept(accepted, token, math.Log(p[token]), math.Log(p[token]))
+	}
+	require.True(t, accepted.Done())
+	want, got := drawn.Completion(), accepted.Completion()
+	require.InDeltaSlice(t, want.LogP, got.LogP, 1e-6)
+	want.LogP, want.LogPUnit, got.LogP, got.LogPUnit = nil, nil, nil, nil
+	require.Equal(t, want, got)
+	require.Panics(t, func() { s.Accept(accepted, 0, 0, 0) })
+}
