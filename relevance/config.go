@@ -117,12 +117,25 @@ type Reinforce struct {
 	Credits     []NamedCredit         `json:"credits"`
 	Objective   objective.Objective   `json:"objective"`
 	Aggregation objective.Aggregation `json:"aggregation"`
+	// Teacher is the decoder that an objective of distillation needs; nil = none.
+	Teacher *DecoderTeacher `json:"teacher"`
 	// DynamicRounds is the largest number of rounds of dynamic sampling, which
 	// replaces dead groups; 0 turns it off.
 	DynamicRounds int `json:"dynamic_rounds"`
 	// Curriculum draws rows by how much can be learned from them; it needs a source
 	// with an end.
 	Curriculum bool `json:"curriculum"`
+}
+
+// DecoderTeacher is a decoder in a Hugging Face folder that the policy is distilled
+// from, on the policy's own answers. It has the policy's tokenizer and reads the
+// policy's prompts.
+type DecoderTeacher struct {
+	Dir string `json:"dir"`
+	// K and Candidates are those of rl.Teacher, for the objectives forward_kl,
+	// reverse_kl and jsd; distilled needs neither.
+	K          int             `json:"k"`
+	Candidates rl.CandidatesOf `json:"candidates"`
 }
 
 // NamedCredit is a step credit with the name that its stage has: "rl-" and Name.
@@ -363,6 +376,16 @@ func (c Config) Validate() error {
 		part("Reinforce.Estimator", r.Estimator)
 		part("Reinforce.Objective", r.Objective)
 		part("Reinforce.Aggregation", r.Aggregation)
+		if r.Objective != nil {
+			switch taught := r.Objective.Needs()&(objective.InputTeacher|objective.InputCandidates) != 0; {
+			case taught && (r.Teacher == nil || r.Teacher.Dir == ""):
+				add("Reinforce.Teacher.Dir is missing, but the objective needs a teacher")
+			case !taught && r.Teacher != nil:
+				add("Reinforce.Teacher is set, but the objective reads nothing of it")
+			case taught && r.Objective.Needs()&objective.InputCandidates != 0 && r.Teacher.K < 1:
+				add("Reinforce.Teacher.K is %d, want the number of candidates at each position", r.Teacher.K)
+			}
+		}
 		var names []string
 		for i, n := range r.Credits {
 			part(fmt.Sprintf("Reinforce.Credits[%d].Credit", i), n.Credit)

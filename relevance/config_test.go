@@ -9,7 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
@@ -20,6 +22,8 @@ seed: 7
 policy: {kind: pretrained, dir: models/tiny, lora: {rank: 8, alpha: 16}}
 warmup: {steps: 100}
 reinforce:
+  objective: {kind: jsd, beta: 0.5}
+  teacher: {dir: models/large, k: 64, candidates: union}
   credits:
     - {name: step, credit: {kind: step_group, norm: {kind: rloo}}}
 student: {encoder: null}
@@ -31,6 +35,7 @@ student: {encoder: null}
 	assert.Equal(t, 100, c.Warmup.Steps)
 	assert.Equal(t, 16, c.Warmup.Batch, "what the file does not name stays")
 	assert.Equal(t, []NamedCredit{{"step", sam.StepGroup{Norm: advantage.RLOO{}}}}, c.Reinforce.Credits)
+	assert.Equal(t, &DecoderTeacher{"models/large", 64, rl.CandidatesUnion}, c.Reinforce.Teacher)
 	assert.Nil(t, c.Student.Encoder)
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
@@ -41,17 +46,45 @@ student: {encoder: null}
 
 func TestRunFileErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"sede: 1":                                           "sede: unknown field",
-		"policy: {kind: remote}":                            "policy.kind: unknown kind \"remote\", want pretrained or scratch",
-		"policy: {kind: scratch}":                           "vocab is 0, want at least 300",
-		"seed: [":                                           "yaml: line 1",
-		"reinforce: {credits: []}":                          "Reinforce.Credits is empty",
-		"validation: {metric: ndcg}":                        `Validation.Metric is "ndcg", want accuracy or qwk`,
-		"reinforce: {prompts: 1}":                           "sample_prompts is 2, want at most the 1 of a training step",
-		"student: {encoder: {kind: pretrained}}":            "dir is empty",
-		"reinforce: {objective: {kind: ppo, clip_low: -1}}": "clip_low",
+		"sede: 1":                                                       "sede: unknown field",
+		"policy: {kind: remote}":                                        "policy.kind: unknown kind \"remote\", want pretrained or scratch",
+		"policy: {kind: scratch}":                                       "vocab is 0, want at least 300",
+		"seed: [":                                                       "yaml: line 1",
+		"reinforce: {credits: []}":                                      "Reinforce.Credits is empty",
+		"validation: {metric: ndcg}":                                    `Validation.Metric is "ndcg", want accuracy or qwk`,
+		"reinforce: {prompts: 1}":                                       "sample_prompts is 2, want at most the 1 of a training step",
+		"student: {encoder: {kind: pretrained}}":                        "dir is empty",
+		"reinforce: {objective: {kind: ppo, clip_low: -1}}":             "clip_low",
+		"reinforce: {objective: {kind: forward_kl}}":                    "Reinforce.Teacher.Dir is missing",
+		"reinforce: {teacher: {dir: x, k: 1}}":                          "Reinforce.Teacher is set, but the objective reads nothing of it",
+		"reinforce: {objective: {kind: reverse_kl}, teacher: {dir: x}}": "Reinforce.Teacher.K is 0",
+		"reinforce: {teacher: {candidates: all}}":                       "candidates",
 	} {
 		_, err := DecodeConfig([]byte(text), Default())
 		assert.ErrorContains(t, err, want, text)
 	}
+}
+
+// A stage of reinforcement learning can be distillation from a decoder in a folder. One
+// with another tokenizer ends it before its first step.
+func TestDistilledPolicy(t *testing.T) {
+	s := toySettings()
+	teacher := tinyFolder(t, "")
+	s.Policy, s.Student.Encoder = Pretrained{Dir: tinyFolder(t, "")}, nil
+	s.Warmup.Steps, s.Reinforce.Steps = 0, 2
+	s.Reinforce.Credits = []NamedCredit{{"distilled", sam.Outcome{}}}
+	s.Reinforce.Objective = objective.JSD{Beta: .5}
+	s.Reinforce.Teacher = &DecoderTeacher{Dir: teacher, K: 8, Candidates: rl.CandidatesUnion}
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err := Train(t.Context(), toy(100), s, dir, Options{})
+	require.NoError(t, err)
+	metrics, err := os.ReadFile(filepath.Join(dir, "stages", "rl-distilled", "metrics.jsonl"))
+	require.NoError(t, err)
+	require.Contains(t, string(metrics), `"objective/jsd"`)
+
+	tok, err := trainTokenizer(t.Context(), toy(100), 300, 96)
+	require.NoError(t, err)
+	require.NoError(t, tok.Save(filepath.Join(teacher, "tokenizer.json")))
+	_, err = Train(t.Context(), toy(100), s, filepath.Join(t.TempDir(), "run"), Options{})
+	require.ErrorContains(t, err, "reinforce.teacher: rl: the teacher's tokenizer has 300 tokens")
 }

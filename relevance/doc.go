@@ -33,6 +33,8 @@
 //	scorer, err := relevance.Open(ctx, "runs/first/student", task.Source, "cpu")
 //	scores, err := scorer.Score(ctx, query, documents, relevance.ScoreOptions{})
 //
+// [OpenReranker] makes one of a published model: Qwen3-Reranker or a cross-encoder.
+//
 // # Policies of your own
 //
 // [Options].Models makes the policies of a run: on a server, on another machine, or of a

@@ -66,6 +66,9 @@ type ModelInfo struct {
 	DocumentTokens int        `json:"document_tokens,omitempty"`
 	// Input says how a cross-encoder's input is made.
 	Input InputForm `json:"input"`
+	// TokenTypes says that the tokens of a pair have the template's types; folders of
+	// old versions do without.
+	TokenTypes bool `json:"token_types,omitempty"`
 	// AnswerTokens bounds what a decoder writes.
 	AnswerTokens int `json:"answer_tokens,omitempty"`
 	// Chat says that the prompt goes through the folder's chat template.
@@ -95,7 +98,7 @@ const (
 	InputPrompt InputForm = "prompt"
 	// InputText: the example alone, as the prompt shows it.
 	InputText InputForm = "text"
-	// InputPair: query and document as the two texts of a BERT-type encoder.
+	// InputPair: query and document as the two texts of the tokenizer's template.
 	InputPair InputForm = "pair"
 )
 
@@ -230,6 +233,7 @@ func (p *pipeline) writeStudentFolder(s *student, scorer *studentScorer) error {
 	info.MaxLength, info.Input = s.most, s.form
 	if s.form == InputPair { // with a tokenizer of its own
 		info.Truncation, info.PromptTokens, info.DocumentTokens = TruncateEnd, 0, 0
+		info.TokenTypes = true
 	}
 	info.Prompt = p.src.Input(placeholder(p.src))
 	return p.writeFolder(StudentFolder, info, s.tok, s.student.Encoder().Save)
@@ -310,6 +314,9 @@ func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend
 	encode := textEncoder(tok, src.Input, info.MaxLength)
 	if info.Input == InputPair {
 		encode = pairEncoder(tok, info.MaxLength)
+		if info.TokenTypes {
+			e.Types = tok.PairTypes
+		}
 	}
 	return &studentScorer{student: s, encode: encode, labels: info.Labels, fix: info.Calibration, free: s.Free, prepare: prepare}, nil
 }

@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/record"
 	"github.com/stepwise-rl/stepwise/record/progress"
 	"github.com/stepwise-rl/stepwise/relevance/report"
@@ -71,7 +75,12 @@ func (p *pipeline) reinforce(credit NamedCredit) func(context.Context) (*report.
 		l := p.newLeg(stage)
 		bar := progress.New(p.w, int64(p.c.Reinforce.Steps), "reward/label", "group/live", "right_answer_wrong_step", evalName(string(p.c.Validation.Metric)))
 		defer bar.Close()
-		if err := l.newTrainer(credit, m, bar); err != nil {
+		teacher, free, err := p.teacher()
+		if err != nil {
+			return nil, err
+		}
+		defer free()
+		if err := l.newTrainer(credit, m, teacher, bar); err != nil {
 			return nil, err
 		}
 		found, err := l.resume(ctx)
@@ -123,8 +132,28 @@ func (p *pipeline) startFrom(ctx context.Context, m *Model, stage string) error 
 	return publish(ctx, m)
 }
 
+// teacher loads the teacher, if there is one; free releases its memory.
+func (p *pipeline) teacher() (t *rl.Teacher, free func(), err error) {
+	c := p.c.Reinforce.Teacher
+	if c == nil {
+		return nil, func() {}, nil
+	}
+	tok, err := tokenizer.Load(filepath.Join(c.Dir, "tokenizer.json"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reinforce.teacher: %w", err)
+	}
+	if err := rl.SameVocab(tok, p.tok); err != nil {
+		return nil, nil, fmt.Errorf("reinforce.teacher: %w", err)
+	}
+	d, err := model.LoadDecoder(p.backend, c.Dir, model.Frozen())
+	if err != nil {
+		return nil, nil, fmt.Errorf("reinforce.teacher: %w", err)
+	}
+	return &rl.Teacher{LogProber: local.NewLogProber(d, 0), K: c.K, Candidates: c.Candidates}, d.Free, nil
+}
+
 // newTrainer makes the leg's trainer.
-func (l *leg) newTrainer(credit NamedCredit, m *Model, bar *progress.Bar) (err error) {
+func (l *leg) newTrainer(credit NamedCredit, m *Model, teacher *rl.Teacher, bar *progress.Bar) (err error) {
 	p, r := l.p, l.p.c.Reinforce
 	if l.monitor, err = monitor.New(monitor.Options{Estimator: p.estimator()}); err != nil {
 		return err
@@ -138,6 +167,7 @@ func (l *leg) newTrainer(credit NamedCredit, m *Model, bar *progress.Bar) (err e
 		Policy:      m.Policy,
 		Engine:      m.Engine,
 		Source:      source,
+		Teacher:     teacher,
 		Estimator:   p.estimator(),
 		Credit:      credit.Credit,
 		Objective:   r.Objective,

@@ -42,6 +42,7 @@ func (p *pipeline) newStudent(dir string) (*student, error) {
 		if err != nil {
 			return nil, err
 		}
+		e.Types = s.tok.PairTypes
 		s.form, s.most = InputPair, min(c.MaxTokens, e.Config().MaxSeq)
 		s.encode = pairEncoder(s.tok, s.most)
 	case Scratch:
@@ -72,7 +73,7 @@ func textEncoder(tok *tokenizer.Tokenizer, input func(rows.Example) string, most
 	}
 }
 
-// pairEncoder encodes query and document as the two texts of a BERT-type encoder.
+// pairEncoder encodes query and document as the two texts of the tokenizer's template.
 func pairEncoder(tok *tokenizer.Tokenizer, most int) func(rows.Example) []int32 {
 	return func(e rows.Example) []int32 {
 		query, document := tok.EncodeOrdinary(e.Query), tok.EncodeOrdinary(documentText(&e.Document, e.Facts))

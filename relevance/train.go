@@ -199,6 +199,11 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	if data["data"], err = dataDigest(ctx, src); err != nil {
 		return nil, err
 	}
+	if t := c.Reinforce.Teacher; t != nil {
+		if data["teacher"], err = run.DigestPath(ctx, t.Dir); err != nil {
+			return nil, fmt.Errorf("reinforce.teacher: %w", err)
+		}
+	}
 	p.digest, p.documents = data["task"], DocumentsDigest(src)
 	info := maps.Clone(o.Info)
 	if info == nil {

@@ -42,8 +42,9 @@ func (b *Batch) Tokens() int {
 	return n
 }
 
-// Prepare gives every sample LogP and Grad (and Entropy and EntropyGrad, if
-// needs has objective.InputEntropy) of the right length and clears the gradients.
+// Prepare gives every sample LogP and Grad of the right length and clears the
+// gradients; the same of Entropy and EntropyGrad, if needs has objective.InputEntropy,
+// and of Cand, if there is one and needs has objective.InputCandidates.
 // Policies call it at the start of ForwardBackward.
 func (b *Batch) Prepare(needs objective.Inputs) {
 	for i := range b.Samples {

@@ -280,6 +280,62 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 	return kl, nil
 }
 
+// Best returns the best completion of each group as a demonstration, for
+// sequence-level distillation (Kim and Rush, arXiv:1606.07947, with rules in place of
+// the likelihood) from a teacher's rollouts: that with the highest first reward; of
+// equal ones, one that is not truncated; of those, that with the fewest incorrect and
+// broken steps; and of those the first. A group has none if no completion has a reward
+// of at least the given one; an unscorable completion is never the best.
+//
+// encode makes the demonstration, for a policy with another tokenizer or another
+// prompt, by the problem and the completion's text. nil takes the teacher's prompts
+// and tokens.
+func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Completion) (Demonstration, error)) ([]Demonstration, error) {
+	var demos []Demonstration
+	for g, group := range r.Groups {
+		var best *rollout.Completion
+		for i := range group {
+			c := &group[i]
+			if len(c.Tokens) > 0 && len(c.Rewards) > 0 && c.Rewards[0] >= least && (best == nil || better(c, best)) {
+				best = c
+			}
+		}
+		if best == nil {
+			continue
+		}
+		d := Demonstration{Prompt: r.Requests[g].Prompt, Tokens: best.Tokens}
+		if encode != nil {
+			var err error
+			if d, err = encode(r.Problems[g], best); err != nil {
+				return nil, fmt.Errorf("rl: encoding sample %d of %s: %w", best.Index, r.name(g), err)
+			}
+		}
+		demos = append(demos, d)
+	}
+	return demos, nil
+}
+
+// better reports whether a is better than b by the rules.
+func better(a, b *rollout.Completion) bool {
+	switch truncated := a.Finish == rollout.FinishLength; {
+	case a.Rewards[0] != b.Rewards[0]:
+		return a.Rewards[0] > b.Rewards[0]
+	case truncated != (b.Finish == rollout.FinishLength):
+		return !truncated
+	}
+	return wrongSteps(a) < wrongSteps(b)
+}
+
+// wrongSteps counts the incorrect and broken steps.
+func wrongSteps(c *rollout.Completion) (n int) {
+	for i := range c.Steps {
+		if v := c.Steps[i].Verdict; v == rollout.VerdictIncorrect || v == rollout.VerdictBroken {
+			n++
+		}
+	}
+	return n
+}
+
 // Batch makes the training batch of the rollouts: one sample per completion, in
 // the order of the groups. It shares its slices with the completions. Call it
 // after Assign: completions that were unscorable, and got no advantage from step

@@ -36,6 +36,10 @@ type Config struct {
 	// Reference is the frozen policy that KL terms compare with; required if
 	// RewardKL is set or the objective needs objective.InputRef.
 	Reference LogProber
+	// Teacher is what the policy is distilled from; required if the objective needs
+	// objective.InputTeacher or objective.InputCandidates. With a teacher,
+	// completions without a usable reward are trained on, too, with advantage 0.
+	Teacher *Teacher
 
 	// Estimator makes advantages of rewards; nil means
 	// advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}).
@@ -266,6 +270,9 @@ func (c *Config) validateNeeds() error {
 	if err := supports(c.Policy, Required(needs)); err != nil {
 		return fmt.Errorf("rl: Config.Objective: %w", err)
 	}
+	if err := c.Teacher.validate(needs, c.Policy); err != nil {
+		return fmt.Errorf("rl: Config.%w", err)
+	}
 	if c.MaxNorm > 0 {
 		if err := supports(c.Policy, CapMaxNorm); err != nil {
 			return fmt.Errorf("rl: Config.MaxNorm is %v: %w", c.MaxNorm, err)
@@ -362,7 +369,11 @@ func (c *Config) checkRequest(q *rollout.Request) error {
 		return fmt.Errorf("it asks for %d completions, Batching.GroupSize is %d", q.N, n)
 	}
 	if t := q.Params.Temperature; t != 0 && t != 1 {
-		if err := errors.Join(supports(c.Policy, CapTemperature), supports(c.Reference, CapTemperature)); err != nil {
+		var teacher LogProber
+		if c.Teacher != nil {
+			teacher = c.Teacher.LogProber
+		}
+		if err := errors.Join(supports(c.Policy, CapTemperature), supports(c.Reference, CapTemperature), supports(teacher, CapTemperature)); err != nil {
 			return fmt.Errorf("it asks for temperature %v: %w", t, err)
 		}
 	}

@@ -28,6 +28,18 @@
 // A policy must first write the task's format, at least sometimes: [Imitation]
 // teaches it from completions that are given (a warm-up, or SFT).
 //
+// # Distillation
+//
+// Config.Teacher is a model that the policy learns from on its own samples:
+//
+//	Objective: objective.ReverseKL{},
+//	Teacher:   &rl.Teacher{LogProber: teacher, K: 64, Candidates: rl.CandidatesPolicy},
+//
+// [Teacher] says what it needs, docs/distillation.md which objective is which method.
+// [MixedEngine] mixes in completions that are not the policy's, [Imitation] takes a
+// teacher for given ones, and [Rollouts.Best] makes demonstrations of a teacher's
+// texts. In a loop of your own, [Teacher.Fill] comes before the first update.
+//
 // # Your own policy
 //
 // Every objective is a function of per-token log-probs (and sometimes entropies)
@@ -47,7 +59,11 @@
 //     error; with a policy that is no Publisher, the engine gets no weights.
 //   - A [Policy] that cannot do everything is a [Supporter], so that NewTrainer
 //     can refuse an objective, a temperature or clipping before the run.
-//   - A reference policy that may have no log-probs to give is a [LogProbChecker].
+//   - A reference policy or teacher that may have no log-probs to give is a
+//     [LogProbChecker].
+//   - A teacher that gives its most likely tokens is a [TopLogProber], and a
+//     [TopLogProbChecker] if it may not; one that gives log-probs of the policy's is
+//     a [CandidateProber]. A policy that chooses candidates is a [TopLogProber].
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].
@@ -82,7 +98,7 @@
 // A reward that could not be judged is NaN, never 0. A completion without a usable
 // reward is unscorable: it is in no baseline, and its tokens are excluded, so it
 // is in no denominator either, unless step credit or shaping gives it an
-// advantage.
+// advantage, or there is a teacher.
 //
 // # Randomness and resuming
 //
@@ -99,7 +115,8 @@
 // an engine whose log-probs are not log-probs, end the step with an error that names
 // the problem and the sample.
 //
-// Examples are in example_parts_test.go, example_schedule_test.go,
-// example_stages_test.go, example_test.go, imitation_test.go and schedule_test.go.
+// Examples are in example_distillation_test.go, example_parts_test.go,
+// example_schedule_test.go, example_stages_test.go, example_test.go,
+// imitation_test.go and schedule_test.go.
 // Programs that use it: examples/grpo, examples/owntask and examples/custompolicy.
 package rl

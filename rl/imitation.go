@@ -14,6 +14,10 @@ import (
 // the task's format (a warm-up, or SFT). The loss is the cross-entropy per
 // completion token; prompts are not trained on.
 //
+// With completions that a teacher wrote (Rollouts.Best) it is sequence-level
+// distillation, and with a Teacher and an objective over candidates in place of the
+// cross-entropy it is distillation on given completions.
+//
 // Training step i depends on the fields and i alone, so a loop that saved the policy
 // after step i continues with step i+1. Run is that loop without saving.
 type Imitation struct {
@@ -34,6 +38,11 @@ type Imitation struct {
 	Accumulate int
 	// Steps is the number of training steps.
 	Steps int
+	// Objective is the loss; nil means objective.CrossEntropy{}. It is one that reads
+	// no advantages, such as objective.ForwardKL.
+	Objective objective.Objective
+	// Teacher is required if the objective needs objective.InputCandidates.
+	Teacher *Teacher
 	// LR is the learning rate of each step, counted from 0.
 	LR Schedule
 	// MaxNorm clips the global gradient norm; 0 = no clipping.
@@ -76,6 +85,22 @@ func (m *Imitation) Validate() error {
 	if err := checkMaxNorm(m.MaxNorm); err != nil {
 		return fmt.Errorf("rl: Imitation.%w", err)
 	}
+	if err := m.objective().Validate(); err != nil {
+		return fmt.Errorf("rl: Imitation.Objective: %w", err)
+	}
+	needs := m.objective().Needs()
+	if other := needs &^ (objective.InputTeacher | objective.InputCandidates | objective.InputEntropy | objective.InputOld); other != 0 {
+		return fmt.Errorf("rl: Imitation.Objective needs %v, which demonstrations do not have", other)
+	}
+	if err := supports(m.Policy, Required(needs)); err != nil {
+		return fmt.Errorf("rl: Imitation.Objective: %w", err)
+	}
+	if err := m.Teacher.validate(needs, m.Policy); err != nil {
+		return fmt.Errorf("rl: Imitation.%w", err)
+	}
+	if m.Teacher != nil && m.Teacher.Prompt != nil {
+		return errors.New("rl: Imitation.Teacher.Prompt is set, but demonstrations have no problems")
+	}
 	if m.MaxNorm > 0 {
 		if err := supports(m.Policy, CapMaxNorm); err != nil {
 			return fmt.Errorf("rl: Imitation.MaxNorm is %v: %w", m.MaxNorm, err)
@@ -85,6 +110,13 @@ func (m *Imitation) Validate() error {
 		return fmt.Errorf("rl: Imitation.LR: %w", err)
 	}
 	return nil
+}
+
+func (m *Imitation) objective() objective.Objective {
+	if m.Objective == nil {
+		return objective.CrossEntropy{}
+	}
+	return m.Objective
 }
 
 // Run takes all training steps, until ctx is done.
@@ -100,7 +132,8 @@ func (m *Imitation) Run(ctx context.Context) error {
 // Step takes training step i, from 0 to Steps-1, and returns and records its
 // metrics:
 //
-//	loss           mean cross-entropy per completion token, in nats, before the step
+//	loss           mean loss per completion token before the step: cross-entropy, in
+//	               nats, unless Objective is set
 //	tokens         completion tokens, End included
 //	prompt_tokens  tokens of the prompts
 //	grad_norm      global gradient norm before clipping
@@ -123,7 +156,12 @@ func (m *Imitation) Step(ctx context.Context, i int) (map[string]float64, error)
 		return nil, err
 	}
 	opt := OptimOptions{LR: m.LR.At(int64(i)), MaxNorm: m.MaxNorm}
-	info, err := Update(ctx, m.Policy, b, objective.CrossEntropy{}, max(m.Accumulate, 1), opt)
+	if m.Teacher != nil {
+		if err := m.Teacher.fill(ctx, b, nil, m.Policy, m.objective().Needs()); err != nil {
+			return nil, fmt.Errorf("rl: log-probs of the teacher for demonstrations %d to %d: %w", i*m.Batch, (i+1)*m.Batch-1, err)
+		}
+	}
+	info, err := Update(ctx, m.Policy, b, m.objective(), max(m.Accumulate, 1), opt)
 	if err != nil {
 		return nil, fmt.Errorf("rl: imitating demonstrations %d to %d: %w", i*m.Batch, (i+1)*m.Batch-1, err)
 	}

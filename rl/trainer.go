@@ -391,6 +391,11 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		}
 		sub := r.Subset(from, to)
 		b := sub.Batch()
+		if t.c.Teacher != nil { // who has something to say without a reward, too
+			for i := range b.Samples {
+				b.Samples[i].Excluded = false
+			}
+		}
 		if t.c.ExcludeTruncated {
 			sub.each(b, func(s *Sample, _ rollout.Group, c *rollout.Completion) {
 				s.Emptied = c.Finish == rollout.FinishLength
@@ -410,7 +415,7 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 				}
 			})
 		}
-		if err := t.fill(ctx, b); err != nil {
+		if err := t.fill(ctx, b, sub.Problems); err != nil {
 			return nil, err
 		}
 		parts = append(parts, b)
@@ -429,9 +434,9 @@ func (r *Rollouts) each(b *Batch, f func(s *Sample, g rollout.Group, c *rollout.
 	}
 }
 
-// fill fills in Old, if there will be more than one update, and Ref, if the
-// objective needs it.
-func (t *Trainer) fill(ctx context.Context, b *Batch) error {
+// fill fills in Old, if there will be more than one update, and what the objective
+// needs of reference and teacher.
+func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error {
 	var old, ref LogProber
 	switch {
 	case t.c.Batching.OptimSteps() == 1:
@@ -450,6 +455,12 @@ func (t *Trainer) fill(ctx context.Context, b *Batch) error {
 	}
 	if err := b.fillMissing(ctx, old, ref); err != nil {
 		return fmt.Errorf("rl: log-probs before the update: %w", err)
+	}
+	if t.c.Teacher == nil {
+		return nil
+	}
+	if err := t.c.Teacher.fill(ctx, b, problems, t.c.Policy, t.c.Objective.Needs()); err != nil {
+		return fmt.Errorf("rl: log-probs of the teacher: %w", err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 )
@@ -53,11 +54,23 @@ func info(dir string, out io.Writer) error {
 	}
 	if c := m.Encoder; c != nil {
 		what := fmt.Sprintf("%s classes", n(c.Classes))
+		if c.Classes == 1 {
+			what = "one score"
+		}
 		if m.Body {
 			what = fmt.Sprintf("pooling %s, without a classifier", c.Pooling)
 		}
 		t.row("", "an encoder: %s layers of width %s, %s heads of %s, MLP of %s, %s", n(c.Layers), n(c.Dim), n(c.Heads), n(c.HeadDim), n(c.FF), what)
 		t.row("", "context of %s tokens, vocabulary of %s", n(c.MaxSeq), n(c.Vocab))
+		switch {
+		case c.Style == model.ModernBERTStyle && c.GlobalEvery > 1:
+			t.row("", "one layer in %s reads the whole context, the others %s tokens to each side", n(c.GlobalEvery), n(c.Window))
+		case c.Causal:
+			t.row("", "each token reads those before it, as in a decoder")
+		}
+		if err := prompts(dir, t); err != nil {
+			return err
+		}
 	}
 	if m.Problem != nil && !errors.Is(m.Problem, fs.ErrNotExist) {
 		t.row("", "cannot be loaded here: %v", m.Problem)
@@ -68,6 +81,18 @@ func info(dir string, out io.Writer) error {
 	}
 	f.writeTokenizer(t, m)
 	return t.Flush()
+}
+
+// prompts writes what a folder says is put before texts.
+func prompts(dir string, t *table) error {
+	query, document, err := local.ReadPrompts(dir)
+	if query != "" {
+		t.row("  before queries", "%q", query)
+	}
+	if document != "" {
+		t.row("  before documents", "%q", document)
+	}
+	return err
 }
 
 // table aligns the second column.
@@ -95,7 +120,7 @@ var partNames = []struct {
 	{"attention", []string{"attn", "attention"}},
 	{"MLP", []string{"mlp", "intermediate.", "output.dense"}},
 	{"embedding", []string{"embed"}},
-	{"output", []string{"lm_head", "classifier", "score"}},
+	{"output", []string{"lm_head", "classifier", "score", "pooler"}},
 	{"others", []string{""}},
 }
 
@@ -157,8 +182,13 @@ func (w *census) write(t *table) {
 // memory writes what sampling and training take.
 func memory(t *table, m *model.Inspection) {
 	b := int64(4 * m.Loaded)
-	t.row("to sample", "")
-	t.row("  weights", "%s, and about as much again laid out for decoding", size(b))
+	if m.Encoder != nil {
+		t.row("to compute", "")
+		t.row("  weights", "%s", size(b))
+	} else {
+		t.row("to sample", "")
+		t.row("  weights", "%s, and about as much again laid out for decoding", size(b))
+	}
 	if c := m.Decoder; c != nil {
 		token := int64(4 * cacheFloats(*c))
 		t.row("  KV cache", "%s for a context of %s tokens, %s a token", size(token*int64(c.MaxSeq)), n(c.MaxSeq), size(token))

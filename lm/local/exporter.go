@@ -123,6 +123,15 @@ func (e *Exporter) Supports() rl.Capabilities {
 	return rl.CapAll
 }
 
+// TopLogProbs implements rl.TopLogProber: those of the policy, if it has any.
+func (e *Exporter) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	top, ok := e.Policy.(rl.TopLogProber)
+	if !ok {
+		return fmt.Errorf("local: a policy of type %T gives no most likely tokens", e.Policy)
+	}
+	return top.TopLogProbs(ctx, b, k, dst)
+}
+
 // Load implements rl.Policy. What was published before is not published again.
 func (e *Exporter) Load(ctx context.Context, ref string) error {
 	e.last = rollout.Weights{}

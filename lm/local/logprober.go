@@ -3,14 +3,15 @@ package local
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
 // LogProber computes log-probs with a decoder: a frozen reference or a teacher.
-// It implements rl.LogProber. One goroutine uses a log-prober, and its decoder,
-// at a time.
+// It implements rl.LogProber, rl.TopLogProber and rl.CandidateProber. One goroutine
+// uses a log-prober, and its decoder, at a time.
 type LogProber struct {
 	decoder *model.Decoder
 	maxRows int
@@ -20,6 +21,7 @@ type LogProber struct {
 	targets  model.Targets
 	segments map[int]int // index of a prompt to its segment of the pack
 	logp     []float32
+	cand     model.Candidates
 }
 
 // NewLogProber returns a log-prober that computes with d, which stays the
@@ -65,6 +67,76 @@ func (l *LogProber) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) 
 		}
 		return nil
 	})
+}
+
+// TopLogProbs implements rl.TopLogProber. Its errors are those of LogProbs, and a k
+// that is not 1 to the size of the vocabulary.
+func (l *LogProber) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	return l.tops(ctx, b, k, dst, func(from, to int) error {
+		if err := l.decoder.TopK(&l.pack, l.targets.Rows, l.targets.Temperature, &l.cand); err != nil {
+			return fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+		}
+		eachTop(&l.cand, dst[from:to], func(t *rl.Top, ids []int32, logp []float64) { copy(t.IDs, ids) })
+		return nil
+	})
+}
+
+// CandidateLogProbs implements rl.CandidateProber. Its errors are those of LogProbs,
+// and candidates that are outside of the vocabulary or the same.
+func (l *LogProber) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	return l.tops(ctx, b, k, dst, func(from, to int) error {
+		eachTop(&l.cand, dst[from:to], func(t *rl.Top, ids []int32, logp []float64) { copy(ids, t.IDs) })
+		l.targets.Candidates = &l.cand
+		if err := l.decoder.Score(&l.pack, &l.targets, l.logp, nil); err != nil {
+			return fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+		}
+		return nil
+	})
+}
+
+// tops calls compute for every micro-batch, samples [from, to), with room in l.cand,
+// and copies the log-probs from there.
+func (l *LogProber) tops(ctx context.Context, b *rl.Batch, k int, dst []rl.Top, compute func(from, to int) error) error {
+	if k < 1 || k > l.decoder.Config().Vocab {
+		return fmt.Errorf("local: %d candidates, want 1 to the %d tokens of the vocabulary", k, l.decoder.Config().Vocab)
+	}
+	if len(dst) != len(b.Samples) {
+		panic(fmt.Sprintf("local: %d samples, but room for the candidates of %d", len(b.Samples), len(dst)))
+	}
+	for i, d := range dst {
+		if n := len(b.Samples[i].Tokens); len(d.IDs) != n*k || len(d.LogP) != n*(k+1) {
+			panic(fmt.Sprintf("local: sample %d has %d tokens, but room for %d candidates and %d log-probs", i, n, len(d.IDs), len(d.LogP)))
+		}
+	}
+	return l.each(ctx, b, func(from, to int) error {
+		if len(l.logp) == 0 {
+			return nil
+		}
+		l.makeCandidates(k)
+		if err := compute(from, to); err != nil {
+			return err
+		}
+		eachTop(&l.cand, dst[from:to], func(t *rl.Top, _ []int32, logp []float64) { copy(t.LogP, logp) })
+		return nil
+	})
+}
+
+// makeCandidates makes room for k candidates of every target of the micro-batch.
+func (l *LogProber) makeCandidates(k int) {
+	n := len(l.targets.IDs)
+	l.cand.K = k
+	l.cand.IDs = slices.Grow(l.cand.IDs[:0], n*k)[:n*k]
+	l.cand.LogP = slices.Grow(l.cand.LogP[:0], n*(k+1))[:n*(k+1)]
+}
+
+// eachTop calls f with the ids and log-probs of each sample of a micro-batch.
+func eachTop(c *model.Candidates, tops []rl.Top, f func(t *rl.Top, ids []int32, logp []float64)) {
+	ids, logp := c.IDs, c.LogP
+	for i := range tops {
+		t := &tops[i]
+		f(t, ids[:len(t.IDs)], logp[:len(t.LogP)])
+		ids, logp = ids[len(t.IDs):], logp[len(t.LogP):]
+	}
 }
 
 // each calls compute for every micro-batch of b, samples [from, to), with pack,

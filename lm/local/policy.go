@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/optim"
@@ -61,7 +62,7 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 		return nil, err
 	}
 	p := newPolicy(c)
-	if err := p.start(c.Optimizer); err != nil {
+	if err := p.start(c.Decoder.Params(), c.Optimizer); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -108,8 +109,8 @@ func (t *Policy) Free() {
 	t.decoder.Free()
 }
 
-// Supports implements rl.Supporter: all but candidates.
-func (t *Policy) Supports() rl.Capabilities { return rl.CapAll &^ rl.CapCandidates }
+// Supports implements rl.Supporter: everything.
+func (t *Policy) Supports() rl.Capabilities { return rl.CapAll }
 
 // Publish returns weights whose Local is the *model.Decoder itself, for an
 // engine in this process, and whose version is the current one. The engine sees
@@ -127,11 +128,12 @@ func (t *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 			t.dropGradient()
 		}
 	}()
-	needs := o.Needs()
-	if err := t.Supports().Check(rl.Required(needs)); err != nil {
-		return 0, nil, fmt.Errorf("local: %w", err)
+	if o.Needs()&objective.InputCandidates != 0 {
+		if err := checkCandidates(b); err != nil {
+			return 0, nil, err
+		}
 	}
-	b.Prepare(needs)
+	b.Prepare(o.Needs())
 	m = objective.Metrics{}
 	err = t.each(ctx, b, func(from, to int) error {
 		l, err := t.microBatch(b, from, to, o, m)
@@ -150,15 +152,22 @@ func (t *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 		t.entropy, t.dentropy = sized(t.entropy, n), sized(t.dentropy, n)
 		entropy, dentropy = t.entropy, t.dentropy
 	}
+	cand := n > 0 && o.Needs()&objective.InputCandidates != 0
+	if cand {
+		t.candidates(b.Samples[from:to])
+	}
 	if n > 0 {
 		if err := t.decoder.Forward(&t.pack, &t.targets, t.logp, entropy); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
 		}
 	}
 	samples := b.Samples[from:to]
 	spread(t.logp, samples, func(s *rl.Sample) []float64 { return s.LogP })
 	if entropy != nil {
 		spread(entropy, samples, func(s *rl.Sample) []float64 { return s.Entropy })
+	}
+	if cand {
+		eachCandidates(samples, func(c *objective.Candidates, at int) { copy(c.LogP, t.cand.LogP[at:]) })
 	}
 	if loss, err = rl.EvalObjective(b, from, to, o, m); err != nil {
 		return 0, err
@@ -168,10 +177,64 @@ func (t *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 	if dentropy != nil {
 		some = collect(dentropy, samples, func(s *rl.Sample) []float64 { return s.EntropyGrad }) || some
 	}
+	if cand {
+		eachCandidates(samples, func(c *objective.Candidates, at int) {
+			copy(t.cand.Grad[at:], c.Grad)
+			some = some || slices.ContainsFunc(c.Grad, func(g float64) bool { return g != 0 })
+		})
+	}
 	if !some { // as in groups whose advantages are all zero
 		return loss, nil
 	}
 	return loss, t.decoder.Backward(t.dlogp, dentropy)
+}
+
+// checkCandidates returns an error unless all samples with tokens have candidates for
+// each, and equally many.
+func checkCandidates(b *rl.Batch) error {
+	k := 0
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		if len(s.Tokens) == 0 {
+			continue
+		}
+		if s.Cand == nil {
+			return fmt.Errorf("local: sample %d has no Cand, but the objective needs candidates", i)
+		}
+		if k == 0 {
+			k = s.Cand.K
+		}
+		if s.Cand.K != k || k < 1 || len(s.Cand.IDs) != k*len(s.Tokens) {
+			return fmt.Errorf("local: sample %d has %d candidates at each position and %d ids for %d tokens, want as many at each position of the batch (%d)", i, s.Cand.K, len(s.Cand.IDs), len(s.Tokens), k)
+		}
+	}
+	return nil
+}
+
+// candidates makes the samples' candidates those of the micro-batch.
+func (t *Policy) candidates(samples []rl.Sample) {
+	i := slices.IndexFunc(samples, func(s rl.Sample) bool { return len(s.Tokens) > 0 })
+	t.makeCandidates(samples[i].Cand.K)
+	ids := t.cand.IDs[:0]
+	for i := range samples {
+		if len(samples[i].Tokens) > 0 {
+			ids = append(ids, samples[i].Cand.IDs...)
+		}
+	}
+	t.targets.Candidates = &t.cand
+	t.cand.Grad = slices.Grow(t.cand.Grad[:0], len(t.cand.LogP))[:len(t.cand.LogP)]
+}
+
+// eachCandidates calls f with the candidates of each sample, and where its log-probs
+// begin in those of the micro-batch.
+func eachCandidates(samples []rl.Sample, f func(c *objective.Candidates, at int)) {
+	at := 0
+	for i := range samples {
+		if c := samples[i].Cand; len(samples[i].Tokens) > 0 {
+			f(c, at)
+			at += len(c.LogP)
+		}
+	}
 }
 
 // spread copies values, end to end, into the samples' slices.

@@ -31,7 +31,7 @@ func TestPolicyContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			policytest.Run(t, policytest.Options{
 				Open:  func(t *testing.T) rl.Policy { return newPolicy(t, backends[c.backend](t), c.maxRows) },
-				Vocab: tiny.Vocab, Lacks: rl.CapCandidates,
+				Vocab: tiny.Vocab,
 			})
 		})
 	}

@@ -68,9 +68,9 @@ func NewStudent(c StudentConfig) (*Student, error) {
 	e := c.Encoder
 	s := &Student{encoder: e, maxRows: rowBound(c.MaxRows), training: training{
 		model: e, checkConfig: configIs(e.Config(), model.ReadEncoderConfig),
-		configFile: model.ConfigFile, weightsFile: model.WeightsFile, dir: c.Dir, params: e.Params(),
+		configFile: model.ConfigFile, weightsFile: model.WeightsFile, dir: c.Dir,
 	}}
-	if err := s.start(c.Optimizer); err != nil {
+	if err := s.start(e.Params(), c.Optimizer); err != nil {
 		return nil, err
 	}
 	return s, nil

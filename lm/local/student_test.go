@@ -391,3 +391,49 @@ func TestAPretrainedEncoderIsAStudent(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, s.Encoder().Config(), served.Config())
 }
+
+// A ModernBERT and a causal encoder train as students, and checkpoints restore them.
+func TestStudentsOfOtherFamilies(t *testing.T) {
+	for _, name := range []string{"modernbert-cls", "qwen3-cls"} {
+		load := func() *local.Student {
+			e, err := model.LoadEncoder(openCPU(t), filepath.Join("../model/testdata", name))
+			require.NoError(t, err)
+			s, err := local.NewStudent(local.StudentConfig{Encoder: e, Dir: t.TempDir()})
+			require.NoError(t, err)
+			t.Cleanup(s.Free)
+			return s
+		}
+		s := load()
+		inputs, labels := [][]int32{{1, 2, 3, 4, 5, 6, 7}, {7, 6, 5}, {9, 9}}, []int{0, 1, 2}
+		logits := [][]float64{make([]float64, 3), make([]float64, 3), make([]float64, 3)}
+		loss := func(s *local.Student, train bool) (sum float64) {
+			require.NoError(t, s.Logits(t.Context(), inputs, logits, train))
+			for i, z := range logits {
+				total := 0.0
+				for _, v := range z {
+					total += math.Exp(v)
+				}
+				sum += math.Log(total) - z[labels[i]]
+				for c, v := range z {
+					z[c] = math.Exp(v) / total
+				}
+				z[labels[i]]--
+			}
+			return sum
+		}
+		before := loss(s, false)
+		for range 20 {
+			loss(s, true)
+			require.NoError(t, s.Backward(t.Context(), logits))
+			_, err := s.OptimStep(t.Context(), rl.OptimOptions{LR: 1e-2, MaxNorm: 1})
+			require.NoError(t, err)
+		}
+		after := loss(s, false)
+		require.Less(t, after, before/4, name)
+		ref, err := s.Save(t.Context(), "x")
+		require.NoError(t, err)
+		restored := load()
+		require.NoError(t, restored.Load(t.Context(), ref))
+		require.Equal(t, after, loss(restored, false), name)
+	}
+}

@@ -51,13 +51,14 @@ func checkTraining(config string, o optim.Config, maxRows int) error {
 	return nil
 }
 
-// start makes the optimiser, with cleared gradients. The zero Config means the
-// default.
-func (t *training) start(o optim.Config) (err error) {
+// start makes the optimiser of params, which include model's, with cleared
+// gradients. The zero Config means the default.
+func (t *training) start(params []*tensor.Param, o optim.Config) (err error) {
+	t.params = params
 	if o == (optim.Config{}) {
 		o = optim.DefaultConfig()
 	}
-	if t.opt, err = optim.NewAdamW(t.model.Backend(), t.params, o); err != nil {
+	if t.opt, err = optim.NewAdamW(t.model.Backend(), params, o); err != nil {
 		return fmt.Errorf("local: %w", err)
 	}
 	t.zeroGrad()

@@ -18,6 +18,8 @@ type attention struct {
 	// Freq are the rotary frequencies [HeadDim/2]; nil = q and k are not
 	// rotated.
 	Freq []float32
+	// Window is tensor.Attention's; not with a cache.
+	Window int
 
 	a                    tensor.Attention
 	q, k, v, out, logSum tensor.Buffer
@@ -40,6 +42,7 @@ func (l *attention) attend(p *pass, x tensor.Buffer) {
 		KVHeads:  l.KVHeads,
 		HeadDim:  l.HeadDim,
 		Causal:   p.Causal,
+		Window:   l.Window,
 		Scale:    l.scale(),
 	}
 	p.Backend.Attend(l.out, l.logSum, l.q, l.k, l.v, &l.a)

@@ -11,10 +11,12 @@ import (
 // al., arXiv:1810.04805).
 type bert struct {
 	Word, Position, Type *embedding
+	First                int32 // the row of Position where sequences begin
 	Norm                 *layerNorm
 	Blocks               []*postNormBlock
 
 	types []int32 // zeros, for packs without types
+	rows  []int32 // of Position
 	chain chain[*postNormBlock]
 }
 
@@ -31,7 +33,11 @@ func (l *bert) Forward(p *pass, pack *Pack) tensor.Buffer {
 	n := p.Rows * l.Norm.W.Shape[0]
 	sum, part, x := p.Arena.Take(n), p.Arena.Take(n), p.Arena.Take(n)
 	l.Word.Forward(p, sum, pack.Tokens)
-	l.Position.Forward(p, part, p.Pos)
+	l.rows = l.rows[:0]
+	for _, pos := range p.Pos {
+		l.rows = append(l.rows, l.First+pos)
+	}
+	l.Position.Forward(p, part, l.rows)
 	p.Backend.Axpy(sum, 1, part)
 	l.Type.Forward(p, part, types)
 	p.Backend.Axpy(sum, 1, part)
@@ -129,21 +135,70 @@ func (l *postNormBlock) addBackward(p *pass, d tensor.Buffer, norm *layerNorm, f
 	p.Arena.Release(before)
 }
 
+// denseHead is what BERT's and RoBERTa's classifiers have between the first token's
+// state and the last layer: tanh(dense(x)). BERT calls it the pooler.
+type denseHead struct {
+	Dense *linear
+
+	y tensor.Buffer
+}
+
+// Forward returns the head's output [rows×dim] for x of the same shape.
+func (l *denseHead) Forward(p *pass, x tensor.Buffer, rows int) tensor.Buffer {
+	l.y = p.Arena.Take(x.Len())
+	l.Dense.Forward(p, l.y, x, rows, 0)
+	tensor.Tanh(p.Backend, l.y, l.y)
+	return l.y
+}
+
+// Backward computes dx [rows×dim] = from dy of the same shape, which it overwrites.
+func (l *denseHead) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
+	tensor.TanhGrad(p.Backend, dy, dy, l.y)
+	l.Dense.Backward(p, dx, dy, rows, 0)
+}
+
+// newDenseHead names the head and the classifier after it as transformers does.
+func newDenseHead(c *EncoderConfig, m *maker) (h *denseHead, classifier string) {
+	name, classifier := c.bertPrefix()+"pooler.dense", "classifier"
+	if c.Style != BERTStyle {
+		name, classifier = "classifier.dense", "classifier.out_proj"
+	}
+	return &denseHead{Dense: &linear{
+		W:    m.matrix(name+".weight", c.Dim, c.Dim, fanInStd(c.Dim)),
+		Bias: m.vector(name+".bias", c.Dim, 0),
+	}}, classifier
+}
+
+// bertPrefix begins the names of the body's tensors in a classifier of transformers.
+func (c *EncoderConfig) bertPrefix() string {
+	switch {
+	case !c.DenseHead:
+		return ""
+	case c.Style == BERTStyle:
+		return "bert."
+	}
+	return "roberta."
+}
+
 // newBERT builds the body that c describes (defaults filled in), with the
-// names of Hugging Face's BertModel.
+// names of Hugging Face's BertModel, or with DenseHead those of the whole classifier.
 func newBERT(c *EncoderConfig, m *maker) *bert {
+	body := c.bertPrefix()
 	norm := func(name string) *layerNorm {
+		name = body + name
 		return &layerNorm{W: m.vector(name+".weight", c.Dim, 1), Bias: m.vector(name+".bias", c.Dim, 0), Eps: c.NormEps}
 	}
 	embedding := func(name string, rows int) *embedding {
-		return &embedding{W: m.matrix("embeddings."+name+"_embeddings.weight", rows, c.Dim, embeddingStd(c.Dim))}
+		return &embedding{W: m.matrix(body+"embeddings."+name+"_embeddings.weight", rows, c.Dim, embeddingStd(c.Dim))}
 	}
-	l := &bert{Word: embedding("word", c.Vocab), Position: embedding("position", c.MaxSeq), Type: embedding("token_type", c.TokenTypes)}
+	l := &bert{First: int32(c.FirstPosition)}
+	l.Word, l.Position, l.Type = embedding("word", c.Vocab), embedding("position", c.FirstPosition+c.MaxSeq), embedding("token_type", c.TokenTypes)
 	l.Norm = norm("embeddings.LayerNorm")
 	for i := range c.Layers {
 		prefix := fmt.Sprintf("encoder.layer.%d.", i)
 		linear := func(name string, out, in int, std float64) *linear {
-			return &linear{W: m.matrix(prefix+name+".weight", out, in, std), Bias: m.vector(prefix+name+".bias", out, 0)}
+			name = body + prefix + name
+			return &linear{W: m.matrix(name+".weight", out, in, std), Bias: m.vector(name+".bias", out, 0)}
 		}
 		b := &postNormBlock{Attention: &attention{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim}, FFN: &ffn{}}
 		b.Attention.Q = linear("attention.self.query", c.Dim, c.Dim, fanInStd(c.Dim))

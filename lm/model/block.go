@@ -2,10 +2,11 @@ package model
 
 import "github.com/stepwise-rl/stepwise/lm/tensor"
 
-// mlp is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)) (Shazeer,
-// arXiv:2002.05202).
+// mlp is the SwiGLU feed-forward layer: down(silu(gate(x))·up(x)), or GeGLU with
+// gelu in silu's place (Shazeer, arXiv:2002.05202).
 type mlp struct {
 	Gate, Up, Down *linear
+	GELU           bool
 
 	gate, up tensor.Buffer
 }
@@ -16,7 +17,11 @@ func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 	l.gate, l.up = p.Arena.Half(n), p.Arena.Half(n)
 	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
 	act := p.Arena.Half(n)
-	p.Backend.SwiGLU(act, l.gate, l.up)
+	if l.GELU {
+		tensor.GeGLU(p.Backend, act, l.gate, l.up)
+	} else {
+		p.Backend.SwiGLU(act, l.gate, l.up)
+	}
 	l.Down.Forward(p, y, act, p.Rows, 1)
 }
 
@@ -26,7 +31,11 @@ func (l *mlp) Backward(p *pass, dx, dy tensor.Buffer) {
 	dact := p.Arena.Half(p.Rows * l.Gate.out())
 	l.Down.Backward(p, dact, dy, p.Rows, 0)
 	// The gradients take the place of the values they are computed from.
-	p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
+	if l.GELU {
+		tensor.GeGLUGrad(p.Backend, l.gate, l.up, dact, l.gate, l.up)
+	} else {
+		p.Backend.SwiGLUGrad(l.gate, l.up, dact, l.gate, l.up)
+	}
 	l.Gate.Backward(p, dx, l.gate, p.Rows, 0)
 	l.Up.Backward(p, dx, l.up, p.Rows, 1)
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -136,7 +137,7 @@ func TestTopK(t *testing.T) {
 					for j := range order {
 						order[j] = int32(j)
 					}
-					slices.SortStableFunc(order, func(a, b int32) int { return -cmpFloat(row[a], row[b]) })
+					slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(row[b], row[a]) })
 					require.Equal(t, order[:k], c.IDs[i*k:][:k])
 					_, want, _ := outcomes64(row, .5, order[:k])
 					if k == 300 {
@@ -150,14 +151,25 @@ func TestTopK(t *testing.T) {
 	}
 }
 
-func cmpFloat(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// 1,024 rows of 32,768 logits would take 128 MiB. Candidates are found in 16 MiB of
+// them, and trained with the 64 MiB that the head keeps for Backward.
+func TestCandidatesAreFoundInChunks(t *testing.T) {
+	d, err := NewDecoder(newCPU(t), Config{Vocab: 1 << 15, Dim: 4, Layers: 1, Heads: 1, KVHeads: 1, FF: 4, MaxSeq: 1025}, 7)
+	require.NoError(t, err)
+	defer d.Free()
+	var p Pack
+	p.Add(make([]int32, 1024), -1)
+	rows := make([]int32, 1024)
+	for i := range rows {
+		rows[i] = int32(i)
 	}
-	return 0
+	c := NewCandidates(1024, 16)
+	require.NoError(t, d.TopK(&p, rows, 1, c))
+	require.Less(t, d.ActivationBytes(), 20<<20)
+	c.Grad[0] = 1
+	require.NoError(t, d.Forward(&p, &Targets{Rows: rows, IDs: make([]int32, 1024), Candidates: c}, make([]float32, 1024), nil))
+	require.NoError(t, d.Backward(make([]float32, 1024), nil))
+	require.Less(t, d.ActivationBytes(), 70<<20)
 }
 
 // Of equal logits the smaller ids come first, and a row of NaN has none.
@@ -177,7 +189,7 @@ func TestTopRows(t *testing.T) {
 		for i := range order {
 			order[i] = int32(i)
 		}
-		slices.SortStableFunc(order, func(a, b int32) int { return cmpFloat(float64(x[b]), float64(x[a])) })
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(x[b], x[a]) })
 		got := make([]int32, 17)
 		require.True(t, topRows(got, x, 17, 200))
 		require.Equal(t, order[:17], got)

@@ -23,6 +23,10 @@
 // at a time, so that [tokens × vocabulary] is never held whole. Score is Forward
 // without a gradient.
 //
+// For distillation, Targets may have several [Candidates] each, whose log-probs, with
+// that of all other tokens together, take part in Forward and Backward.
+// [Decoder.TopK] finds the most likely tokens.
+//
 // Activations take memory when a batch is larger than any before it; smaller
 // ones use it again. [Decoder.ActivationBytes] tells how much. With
 // Decoder.Recompute and Encoder.Recompute only the input of each block is kept
@@ -48,10 +52,11 @@
 //
 // # Encoders
 //
-// An [Encoder] classifies: the decoder's blocks without a causal mask, or the
-// layers of BERT ([BERTStyle]), then pooling and a linear layer.
-// [PretrainedEncoder] begins with a real model (BERT, MiniLM, BGE), whose
-// sentence embeddings [Encoder.Embed] gives. [Encoder.InputGradient] says how much
+// An [Encoder] classifies: the decoder's blocks with a causal mask or without, or
+// the layers of BERT or ModernBERT ([Style]), then pooling and a linear layer.
+// [PretrainedEncoder] begins with a real model (BERT, MiniLM, BGE-M3, multilingual E5,
+// ModernBERT, Qwen3-Embedding), whose sentence embeddings [Encoder.Embed] gives; [LoadEncoder]
+// takes its classifier too. [Encoder.InputGradient] says how much
 // each token moves them.
 //
 // # Checkpoints
@@ -65,8 +70,10 @@
 //	llama    Llama 2 and 3 (RoPE scaling linear, dynamic, llama3), SmolLM
 //	mistral  Mistral without a sliding window; exported as llama
 //	qwen2    Qwen2, Qwen2.5
-//	qwen3    Qwen3, the dense models
-//	bert     BERT, MiniLM, BGE, as encoders
+//	qwen3    Qwen3, the dense models; as encoders Qwen3-Embedding and classifiers
+//	bert     BERT, MiniLM, BGE, as encoders and cross-encoders
+//	roberta, xlm-roberta  RoBERTa; XLM-R, BGE-M3 and its rerankers, multilingual E5
+//	modernbert  ModernBERT, as encoders
 //
 // Weights are float32 in memory. F32, F16 and BF16 are read exactly and written
 // rounded to nearest. If a checkpoint asks for something that this package does

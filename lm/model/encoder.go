@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -18,6 +19,15 @@ type body interface {
 	Backward(p *pass, d tensor.Buffer) tensor.Buffer
 }
 
+// pooledHead is what an encoder has between the pooled states and its last layer.
+type pooledHead interface {
+	// Forward returns the head's output [rows×dim] for x of the same shape.
+	Forward(p *pass, x tensor.Buffer, rows int) tensor.Buffer
+	// Backward computes dx [rows×dim] = from dy of the same shape, which it may
+	// overwrite.
+	Backward(p *pass, dx, dy tensor.Buffer, rows int)
+}
+
 // Encoder classifies sequences: a body, pooling, and a linear layer. One
 // goroutine uses an encoder at a time.
 type Encoder struct {
@@ -25,14 +35,21 @@ type Encoder struct {
 	// Forward to Backward, which computes the rest again. That takes about a
 	// third more time and gives the same bits.
 	Recompute bool
+	// Types, if not nil, gives the token types of a sequence that comes in a pack
+	// without types, such as tokenizer.Tokenizer.PairTypes; nil types are all 0. An
+	// encoder that knows one type at most, such as ModernBERT, does not ask.
+	Types func(sequence []int32) []int32
 
-	body  body    // a normed trunk or a bert
-	score *linear // [classes×dim]
+	body  body       // a normed trunk, a bert or a modernBERT
+	head  pooledHead // before score; nil = none
+	score *linear    // [classes×dim]
 
 	cfg    EncoderConfig
 	b      tensor.Backend
 	params []*tensor.Param
+	views  []*tensor.Param // of parts of params
 	arena  *arena
+	types  []int32 // of the last pack, from Types
 
 	// Of the last Forward, for Backward.
 	pass  pass
@@ -61,17 +78,27 @@ func newEncoder(cfg EncoderConfig, m *maker) (*Encoder, error) {
 	}
 	cfg = cfg.withDefaults()
 	e := &Encoder{cfg: cfg, b: m.b, arena: newArena(m.b)}
-	if cfg.Style == BERTStyle {
+	switch {
+	case cfg.Style.bert():
 		e.body = newBERT(&cfg, m)
-	} else {
+	case cfg.Style == ModernBERTStyle:
+		e.body = newModernBERT(&cfg, m)
+	default:
 		e.body = normed{newTrunk(&cfg.Config, m)}
 	}
 	m.random = m.random || m.randomHead
-	e.score = &linear{
-		W:    m.matrix("score.weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim)),
-		Bias: m.vector("score.bias", cfg.Classes, 0),
+	score := "score"
+	switch {
+	case cfg.DenseHead:
+		e.head, score = newDenseHead(&cfg, m)
+	case cfg.Style == ModernBERTStyle:
+		e.head, score = newPredictionHead(&cfg, m), "classifier"
 	}
-	e.params = m.params
+	e.score = &linear{W: m.matrix(score+".weight", cfg.Classes, cfg.Dim, embeddingStd(cfg.Dim))}
+	if !cfg.Causal {
+		e.score.Bias = m.vector(score+".bias", cfg.Classes, 0)
+	}
+	e.params, e.views = m.params, m.views
 	return e, nil
 }
 
@@ -82,7 +109,9 @@ func (e *Encoder) Config() EncoderConfig { return e.cfg }
 func (e *Encoder) Backend() tensor.Backend { return e.b }
 
 // Params returns the encoder's parameters in a fixed order: the body's, named
-// as a decoder's or BertModel's, then score.weight and score.bias.
+// as a decoder's or BertModel's, then score.weight and score.bias. With
+// ModernBERTStyle and with DenseHead all are named as those of transformers'
+// classifier; with Causal there is no score.bias.
 func (e *Encoder) Params() []*tensor.Param { return e.params }
 
 // Forward writes the logits of every sequence (segment) of the pack into logits
@@ -90,19 +119,19 @@ func (e *Encoder) Params() []*tensor.Param { return e.params }
 // use of the encoder. An error names the invalid row or segment (no segment may
 // have a prefix), or is the backend's. It panics if logits does not fit.
 func (e *Encoder) Forward(p *Pack, logits []float32) error {
-	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, true) })
+	return e.read(logits, p, e.cfg.Classes, func(p *Pack) tensor.Buffer { return e.run(p, true) })
 }
 
 // Predict is Forward without a Backward to follow; it needs less memory.
 func (e *Encoder) Predict(p *Pack, logits []float32) error {
-	return e.read(logits, p, e.cfg.Classes, func() tensor.Buffer { return e.run(p, false) })
+	return e.read(logits, p, e.cfg.Classes, func(p *Pack) tensor.Buffer { return e.run(p, false) })
 }
 
 // Embed writes the pooled hidden state of every sequence into states
 // [len(p.Segments)×Dim]. With models such as MiniLM and BGE these are sentence
 // embeddings, to be compared by their cosine; they are not scaled to length 1.
 func (e *Encoder) Embed(p *Pack, states []float32) error {
-	return e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, false) })
+	return e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, false) })
 }
 
 // InputGradient computes gradients with respect to the embeddings of the tokens that
@@ -115,33 +144,54 @@ func (e *Encoder) InputGradient(p *Pack, states, dinputs []float32, gradient fun
 	if len(dinputs) != p.Rows()*e.cfg.Dim {
 		panic(fmt.Sprintf("model: %d rows, each of %d values, but room for %d", p.Rows(), e.cfg.Dim, len(dinputs)))
 	}
-	if err := e.read(states, p, e.cfg.Dim, func() tensor.Buffer { return e.pooled(p, true) }); err != nil {
+	if err := e.read(states, p, e.cfg.Dim, func(p *Pack) tensor.Buffer { return e.pooled(p, true) }); err != nil {
 		return err
 	}
 	dstates := make([]float32, len(states))
 	gradient(states, dstates)
-	grads := make([]tensor.Buffer, len(e.params))
-	for i, param := range e.params {
+	all := slices.Concat(e.params, e.views)
+	grads := make([]tensor.Buffer, len(all))
+	for i, param := range all {
 		grads[i], param.Grad = param.Grad, nil // the layers then skip it
 	}
 	defer func() {
-		for i, param := range e.params {
+		for i, param := range all {
 			param.Grad = grads[i]
 		}
 	}()
 	return e.b.Read(dinputs, e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) }))
 }
 
-// read checks p, runs compute and reads its result [len(p.Segments)×cols] into
-// dst.
-func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func() tensor.Buffer) error {
+// read checks p, runs compute on it, with token types, and reads the result
+// [len(p.Segments)×cols] into dst.
+func (e *Encoder) read(dst []float32, p *Pack, cols int, compute func(p *Pack) tensor.Buffer) error {
 	if err := e.check(p); err != nil {
 		return err
+	}
+	if e.Types != nil && len(p.Types) == 0 && e.cfg.TokenTypes > 1 {
+		p = e.typed(*p)
+		if err := e.check(p); err != nil {
+			return err
+		}
 	}
 	if n := len(p.Segments); len(dst) != n*cols {
 		panic(fmt.Sprintf("model: %d sequences, each of %d values, but room for %d", n, cols, len(dst)))
 	}
-	return e.b.Read(dst, compute())
+	return e.b.Read(dst, compute(p))
+}
+
+// typed returns p with the types that Types gives to its sequences.
+func (e *Encoder) typed(p Pack) *Pack {
+	e.types = e.types[:0]
+	for _, s := range p.Segments {
+		types := e.Types(p.Tokens[s.Start:s.End])
+		if types == nil {
+			types = make([]int32, s.End-s.Start)
+		}
+		e.types = append(e.types, types...)
+	}
+	p.Types = e.types
+	return &p
 }
 
 // check returns an error that names the first invalid row or segment.
@@ -161,6 +211,9 @@ func (e *Encoder) check(p *Pack) error {
 func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 	n := len(p.Segments)
 	pooled := e.pooled(p, keep)
+	if e.head != nil {
+		pooled = e.head.Forward(&e.pass, pooled, n)
+	}
 	out := e.arena.Take(n * e.cfg.Classes)
 	e.score.Forward(&e.pass, out, pooled, n, 0)
 	e.ready = keep
@@ -177,6 +230,7 @@ func (e *Encoder) pooled(p *Pack, keep bool) tensor.Buffer {
 		Rows:      p.Rows(),
 		Pos:       p.Pos,
 		Segments:  p.Segments,
+		Causal:    e.cfg.Causal,
 		Keep:      keep,
 		Recompute: e.Recompute,
 	}
@@ -203,7 +257,13 @@ func (e *Encoder) Backward(dlogits []float32) error {
 	e.backwardPooled(func(dpooled tensor.Buffer) {
 		dout := p.Arena.Take(len(dlogits))
 		e.b.Write(dout, dlogits)
-		e.score.Backward(p, dpooled, dout, n, 0)
+		if e.head == nil {
+			e.score.Backward(p, dpooled, dout, n, 0)
+			return
+		}
+		dhead := p.Arena.Take(dpooled.Len())
+		e.score.Backward(p, dhead, dout, n, 0)
+		e.head.Backward(p, dpooled, dhead, n)
 	})
 	return backwardError(e.b, p)
 }
@@ -224,8 +284,8 @@ func (e *Encoder) backwardPooled(write func(dpooled tensor.Buffer)) tensor.Buffe
 
 // pool computes pooled [sequences×dim] from y [rows×dim].
 func (e *Encoder) pool(pooled, y tensor.Buffer) {
-	if e.cfg.Pooling == FirstPooling {
-		e.b.Gather(pooled, y, e.firstRows(), e.cfg.Dim)
+	if e.cfg.Pooling != MeanPooling {
+		e.b.Gather(pooled, y, e.pooledRows(), e.cfg.Dim)
 		return
 	}
 	longest := 0
@@ -241,8 +301,8 @@ func (e *Encoder) pool(pooled, y tensor.Buffer) {
 
 // poolGrad computes dy [rows×dim] += from dpooled [sequences×dim].
 func (e *Encoder) poolGrad(dy, dpooled tensor.Buffer) {
-	if e.cfg.Pooling == FirstPooling {
-		e.b.ScatterAdd(dy, dpooled, e.firstRows(), e.cfg.Dim)
+	if e.cfg.Pooling != MeanPooling {
+		e.b.ScatterAdd(dy, dpooled, e.pooledRows(), e.cfg.Dim)
 		return
 	}
 	e.eachMean(dpooled, dy, func(n int, ones, row, rows tensor.Buffer) {
@@ -260,11 +320,13 @@ func (e *Encoder) eachMean(pooled, y tensor.Buffer, f func(n int, ones, row, row
 	}
 }
 
-// firstRows lists the first row of every sequence.
-func (e *Encoder) firstRows() []int32 {
+// pooledRows lists the first or the last row of every sequence.
+func (e *Encoder) pooledRows() []int32 {
 	rows := make([]int32, len(e.pass.Segments))
 	for i, s := range e.pass.Segments {
-		rows[i] = int32(s.Start)
+		if rows[i] = int32(s.Start); e.cfg.Pooling == LastPooling {
+			rows[i] = int32(s.End - 1)
+		}
 	}
 	return rows
 }

@@ -66,7 +66,7 @@ func TestEncoderSurvivesSaveAndLoad(t *testing.T) {
 func TestEncoderErrorsNameTheField(t *testing.T) {
 	for field, change := range map[string]func(c *model.EncoderConfig){
 		"Config.FF":                   func(c *model.EncoderConfig) { c.FF = 0 },
-		"EncoderConfig.Classes":       func(c *model.EncoderConfig) { c.Classes = 1 },
+		"EncoderConfig.Classes":       func(c *model.EncoderConfig) { c.Classes = 0 },
 		"EncoderConfig.Pooling":       func(c *model.EncoderConfig) { c.Pooling = "max" },
 		"EncoderConfig.TieEmbeddings": func(c *model.EncoderConfig) { c.TieEmbeddings = true },
 	} {

@@ -29,7 +29,8 @@ type ExportOptions struct {
 	// special tokens to config.json too.
 	Generation *Generation
 	// TokenizerFrom is a directory whose tokenizer files are copied unchanged;
-	// empty means none. It must have at least one.
+	// empty means none. It must have at least one. If it is of sentence-transformers,
+	// an encoder becomes such a folder too, with the encoder's pooling.
 	TokenizerFrom string
 }
 
@@ -55,18 +56,48 @@ func (d *Decoder) Export(dir string, o ExportOptions) error {
 func (e *Encoder) Save(dir string) error { return e.Export(dir, ExportOptions{}) }
 
 // Export writes the encoder into a directory, which it makes if need be, for
-// LoadEncoder. With BERTStyle, transformers' BertModel reads its body too,
-// without a pooling layer. Every file appears whole or not at all; config.json
-// comes last.
+// LoadEncoder. With DenseHead or ModernBERTStyle, and with Causal and LastPooling, the
+// whole is a …ForSequenceClassification of transformers. With BERTStyle and its
+// relatives otherwise, BertModel and the like read the body, without a pooling layer.
+// Every file appears whole or not at all; config.json comes last.
 func (e *Encoder) Export(dir string, o ExportOptions) error {
+	if err := e.exportModules(dir, o.TokenizerFrom); err != nil {
+		return err
+	}
 	h := encoderConfig(e.cfg)
 	switch h := h.(type) {
 	case *hfDecoder:
 		return export(dir, e.b, e.params, h, &h.hfShape, o)
 	case *hfBERT:
 		return export(dir, e.b, e.params, h, &h.hfShape, o)
+	case *hfModernBERT:
+		return export(dir, e.b, e.params, h, &h.hfShape, o)
 	}
 	panic(fmt.Sprintf("model: configuration of type %T", h))
+}
+
+// exportModules writes what makes a folder one of sentence-transformers, if from is one.
+func (e *Encoder) exportModules(dir, from string) error {
+	if from == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(from, modulesFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	pooling := filepath.Join(dir, "1_Pooling")
+	if err := durable.MkdirAll(pooling); err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	for _, name := range []string{modulesFile, "config_sentence_transformers.json", "sentence_bert_config.json"} {
+		if _, err := copyFile(dir, from, name); err != nil {
+			return err
+		}
+	}
+	config := map[string]any{"word_embedding_dimension": e.cfg.Dim, "include_prompt": true}
+	for field, mode := range poolingModes {
+		config[field] = mode == e.cfg.Pooling
+	}
+	return writeJSON(filepath.Join(pooling, ConfigFile), config)
 }
 
 // export writes config, in which it completes shape, and params.
@@ -87,12 +118,16 @@ func export(dir string, b tensor.Backend, params []*tensor.Param, config any, sh
 	if err := writeWeights(dir, b, params, o); err != nil {
 		return err
 	}
+	pad := shape.Pad
 	shape.BOS, shape.EOS, shape.Pad = null, null, null // not transformers' defaults
 	if g := o.Generation; g != nil {
 		if err := writeJSON(filepath.Join(dir, GenerationFile), g); err != nil {
 			return err
 		}
 		shape.BOS, shape.EOS, shape.Pad = g.tokens()
+	}
+	if pad != nil { // positions count from it
+		shape.Pad = pad
 	}
 	if o.TokenizerFrom != "" {
 		if err := copyTokenizer(dir, o.TokenizerFrom); err != nil {
@@ -204,7 +239,7 @@ func writeFile(path string, write func(w io.Writer) error) error {
 // tokenizerFiles are the files of Hugging Face's tokenizers, old and new.
 var tokenizerFiles = []string{
 	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model",
+	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model",
 }
 
 // copyTokenizer copies the tokenizer files that from has, which must be at least
@@ -212,25 +247,30 @@ var tokenizerFiles = []string{
 func copyTokenizer(dir, from string) error {
 	found := false
 	for _, name := range tokenizerFiles {
-		src, _, err := infile.Open(filepath.Join(from, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("model: %w", err)
-		}
-		found = true
-		err = writeFile(filepath.Join(dir, name), func(w io.Writer) error {
-			_, err := io.Copy(w, src)
-			return err
-		})
-		src.Close()
+		there, err := copyFile(dir, from, name)
 		if err != nil {
 			return err
 		}
+		found = found || there
 	}
 	if !found {
 		return fmt.Errorf("model: %s has no tokenizer file (%s, …): %w", from, tokenizerFiles[0], fs.ErrNotExist)
 	}
 	return nil
+}
+
+// copyFile copies a file if there is one.
+func copyFile(dir, from, name string) (there bool, err error) {
+	src, _, err := infile.Open(filepath.Join(from, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("model: %w", err)
+	}
+	defer src.Close()
+	return true, writeFile(filepath.Join(dir, name), func(w io.Writer) error {
+		_, err := io.Copy(w, src)
+		return err
+	})
 }

@@ -55,24 +55,26 @@ func TestExport(t *testing.T) {
 			})
 		}
 	}
-	for kind, o := range exported {
-		t.Run("bert/"+kind, func(t *testing.T) {
-			d, err := model.PretrainedEncoder(b, "testdata/bert", 3, 1)
-			require.NoError(t, err)
-			dir := filepath.Join(out, "bert-"+kind)
-			require.NoError(t, d.Export(dir, o))
-			e, err := model.LoadEncoder(b, dir)
-			require.NoError(t, err)
-			require.Equal(t, d.Config(), e.Config())
-			requireRounded(t, b, d.Params(), e.Params(), o.DType)
+	for _, name := range []string{"bert", "roberta", "xlmr"} {
+		for kind, o := range exported {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				d, err := model.PretrainedEncoder(b, filepath.Join("testdata", name), 3, 1, model.WithPooling(model.MeanPooling))
+				require.NoError(t, err)
+				dir := filepath.Join(out, name+"-"+kind)
+				require.NoError(t, d.Export(dir, o))
+				e, err := model.LoadEncoder(b, dir)
+				require.NoError(t, err)
+				require.Equal(t, d.Config(), e.Config())
+				requireRounded(t, b, d.Params(), e.Params(), o.DType)
 
-			ids := []int32{3, 14, 15, 9, 2}
-			var p model.Pack
-			p.Add(ids, -1)
-			state := make([]float32, e.Config().Dim)
-			require.NoError(t, e.Embed(&p, state))
-			writeExpected(t, dir, ids, state)
-		})
+				ids := []int32{3, 14, 15, 9, 2}
+				var p model.Pack
+				p.Add(ids, -1)
+				state := make([]float32, e.Config().Dim)
+				require.NoError(t, e.Embed(&p, state))
+				writeExpected(t, dir, ids, state)
+			})
+		}
 	}
 }
 

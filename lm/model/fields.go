@@ -159,21 +159,21 @@ var configVocabulary = vocabulary{
 	harmless: map[string][]string{
 		"where the model comes from": {
 			"_name_or_path", "_commit_hash", "transformers_version", "auto_map", "custom_pipelines", "finetuning_task",
-			"is_llama_config", "language", "license", "model_name", "task_specific_params", "transformers.js_config",
+			"is_llama_config", "language", "license", "model_name", "output_past", "sbert_ce_default_activation_function", "task_specific_params", "transformers.js_config",
 			"unsloth_fixed", "unsloth_version", "vocab_file",
 		},
 		"how, not what, is computed; the stored type of the weights counts": {
 			"_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal", "_experts_implementation",
-			"_flash_attn_2_enabled", "attn_implementation", "chunk_size_feed_forward", "dtype", "gradient_checkpointing",
-			"pretraining_tp", "tf_legacy_loss", "torchscript", "use_bfloat16", "use_cache", "use_flash_attention_2", "use_flash_attn",
+			"_flash_attn_2_enabled", "attn_implementation", "chunk_size_feed_forward", "deterministic_flash_attn", "dtype",
+			"gradient_checkpointing", "pretraining_tp", "reference_compile", "repad_logits_with_grad", "tf_legacy_loss", "torchscript", "use_bfloat16", "use_cache", "use_flash_attention_2", "use_flash_attn",
 		},
 		"what a call returns besides logits": {
 			"output_attentions", "output_hidden_states", "output_router_logits", "return_dict", "use_return_dict",
 		},
 		"training only; dropout is not done": {
-			"attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout", "embd_pdrop", "hidden_dropout",
-			"hidden_dropout_prob", "initializer_factor", "initializer_range", "layerdrop", "resid_pdrop", "residual_dropout",
-			"router_aux_loss_coef",
+			"attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout", "embd_pdrop", "embedding_dropout",
+			"hidden_dropout", "hidden_dropout_prob", "initializer_cutoff_factor", "initializer_factor", "initializer_range", "layerdrop",
+			"mlp_dropout", "resid_pdrop", "residual_dropout", "router_aux_loss_coef",
 		},
 		"text and its tokenizer": {
 			"max_sequence_length", "model_max_length", "prefix", "seq_length", "tokenizer_class", "tokenizer_model_max_length",

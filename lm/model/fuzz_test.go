@@ -34,6 +34,11 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Add([]byte(`{"model_type":"llama","rope_scaling":{"type":"linear","factor":2}}`))
 	f.Add([]byte(`{"model_type":"bert","type_vocab_size":1}`))
+	f.Add([]byte(`{"model_type":"roberta","pad_token_id":0,"architectures":["RobertaForSequenceClassification"],"num_labels":1}`))
+	f.Add([]byte(`{"model_type":"xlm-roberta","pad_token_id":510,"stepwise_encoder":{"classes":2,"pooling":"first"}}`))
+	f.Add([]byte(`{"model_type":"modernbert","layer_types":["full_attention","sliding_attention"],"num_hidden_layers":2}`))
+	f.Add([]byte(`{"model_type":"modernbert","rope_parameters":{"full_attention":{"rope_theta":1}},"rope_scaling":{"rope_theta":2}}`))
+	f.Add([]byte(`{"model_type":"qwen3","architectures":["Qwen3ForSequenceClassification"],"id2label":{"0":"a"}}`))
 	read := func(text []byte) (EncoderConfig, Config, error) {
 		fields, err := parseFields(text)
 		if err != nil {
@@ -47,7 +52,14 @@ func FuzzConfig(f *testing.F) {
 		if h.Encoder != nil {
 			labels = *h.Encoder
 		}
-		if h.ModelType == "bert" || h.Encoder != nil {
+		_, classifier := h.classifier()
+		if classifier && h.Encoder == nil {
+			labels.dense = true
+			if labels.Classes, err = classes(fields, "config.json"); err != nil {
+				return EncoderConfig{}, Config{}, err
+			}
+		}
+		if Style(h.ModelType).bert() || h.ModelType == "modernbert" || classifier || h.Encoder != nil {
 			e, err := parseEncoder(fields, "config.json", h, labels)
 			return e, Config{}, err
 		}

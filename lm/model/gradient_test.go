@@ -119,6 +119,12 @@ func checkParam(t *testing.T, b *reference.Backend[float64], p *tensor.Param, lo
 	b.Write64(p.Value, value)
 }
 
+// modernTiny has windows that are shorter than a sequence.
+var modernTiny = EncoderConfig{
+	Config:  Config{Vocab: 5, Dim: 8, Layers: 3, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
+	Classes: 3, Style: ModernBERTStyle, GlobalEvery: 2, Window: 1,
+}
+
 func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 	bert := EncoderConfig{
 		Config:  Config{Vocab: 5, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 4, NormEps: 1e-3},
@@ -126,11 +132,20 @@ func TestEncoderGradientMatchesCentralDifferences(t *testing.T) {
 	}
 	first := bert
 	first.Pooling = FirstPooling
+	roberta := bert
+	roberta.Style, roberta.TokenTypes, roberta.FirstPosition = RoBERTaStyle, 1, 3
+	cross, pairs := roberta, bert
+	cross.DenseHead, pairs.DenseHead = true, true
 	for name, cfg := range map[string]EncoderConfig{
+		"roberta":      roberta,
+		"cross, bert":  pairs,
+		"cross":        cross,
 		"llama, mean":  {Config: shapes["all"], Classes: 3},
 		"llama, first": {Config: shapes["all"], Classes: 3, Pooling: FirstPooling},
 		"bert, mean":   bert,
 		"bert, first":  first,
+		"modernbert":   modernTiny,
+		"causal, last": {Config: shapes["all"], Classes: 3, Pooling: LastPooling, Causal: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := reference.New64()
@@ -172,9 +187,13 @@ func TestInputGradientMatchesCentralDifferences(t *testing.T) {
 	}
 	first := bert
 	first.Pooling = FirstPooling
+	roberta := bert
+	roberta.Style, roberta.DenseHead = RoBERTaStyle, true
 	llama := EncoderConfig{Config: shapes["all"], Classes: 3}
 	llama.Vocab = 9
-	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "llama": llama} {
+	modern := modernTiny
+	modern.Vocab = 9
+	for name, cfg := range map[string]EncoderConfig{"bert, mean": bert, "bert, first": first, "roberta": roberta, "llama": llama, "modernbert": modern} {
 		for _, recompute := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, recompute), func(t *testing.T) {
 				b := reference.New64()

@@ -2,8 +2,10 @@ package model
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // hfHeader is the part of a config.json that says how to read the rest.
@@ -17,6 +19,63 @@ type hfHeader struct {
 type hfLabels struct {
 	Classes int     `json:"classes"`
 	Pooling Pooling `json:"pooling"`
+	Causal  bool    `json:"causal,omitempty"`
+
+	dense bool // the classifier is that of transformers
+}
+
+// hfLabelNames are the classes of transformers' classifiers, from which it knows how
+// many there are.
+type hfLabelNames struct {
+	ID2Label json.RawMessage `json:"id2label,omitempty"`
+	Label2ID json.RawMessage `json:"label2id,omitempty"`
+}
+
+// labelNames returns the names that transformers gives to classes without names.
+func labelNames(classes int) hfLabelNames {
+	names, ids := map[int]string{}, map[string]int{}
+	for i := range classes {
+		name := fmt.Sprintf("LABEL_%d", i)
+		names[i], ids[name] = name, i
+	}
+	var n hfLabelNames
+	var err1, err2 error
+	n.ID2Label, err1 = json.Marshal(names)
+	n.Label2ID, err2 = json.Marshal(ids)
+	if err := errors.Join(err1, err2); err != nil {
+		panic("model: " + err.Error()) // strings and numbers
+	}
+	return n
+}
+
+// classifierSuffix ends the architectures of transformers' classifiers.
+const classifierSuffix = "ForSequenceClassification"
+
+// classifier returns the only architecture of h without its suffix, if it is one of
+// transformers' classifiers.
+func (h *hfHeader) classifier() (family string, ok bool) {
+	if len(h.Architectures) != 1 {
+		return "", false
+	}
+	return strings.CutSuffix(h.Architectures[0], classifierSuffix)
+}
+
+// classes returns the number of classes that a configuration of transformers has.
+func classes(fields map[string]json.RawMessage, path string) (int, error) {
+	if text, ok := fields["id2label"]; ok && !isNull(text) {
+		names, err := parseFields(text)
+		if err != nil {
+			return 0, fmt.Errorf("model: %s: id2label: %w", path, err)
+		}
+		return len(names), nil
+	}
+	n := 2
+	if text, ok := fields["num_labels"]; ok && !isNull(text) {
+		if err := json.Unmarshal(text, &n); err != nil {
+			return 0, fmt.Errorf("model: %s: num_labels is %.80s, want an integer", path, text)
+		}
+	}
+	return n, nil
 }
 
 // hfShape is what the configurations of decoders and encoders share.
@@ -27,7 +86,7 @@ type hfShape struct {
 	Heads  int    `json:"num_attention_heads"`
 	FF     int    `json:"intermediate_size"`
 	MaxSeq int    `json:"max_position_embeddings"`
-	Act    string `json:"hidden_act"`
+	Act    string `json:"hidden_act,omitempty"`
 
 	// DType is "float32", "float16" or "bfloat16". Reading ignores it, because
 	// the weights' own type counts.

@@ -12,6 +12,7 @@ import (
 type hfDecoder struct {
 	hfHeader
 	hfShape
+	hfLabelNames // of an encoder
 
 	KVHeads   *int            `json:"num_key_value_heads"`
 	HeadDim   *int            `json:"head_dim,omitempty"`

@@ -3,12 +3,14 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // hfBERT is the config.json of an encoder with BERT's blocks.
 type hfBERT struct {
 	hfHeader
 	hfShape
+	hfLabelNames
 
 	TokenTypes *int     `json:"type_vocab_size"`
 	NormEps    *float64 `json:"layer_norm_eps"`
@@ -20,60 +22,114 @@ type hfBERT struct {
 	TieEmbed any `json:"tie_word_embeddings,omitempty"` // of a head that is not read
 }
 
-// bertArchitectures are the architectures whose tensors include an encoder's.
-// Their heads are not read.
-var bertArchitectures = []string{"BertModel", "BertForMaskedLM", "BertForPreTraining"}
+// bertFamilies are the model types with BERT's blocks: how the names of their
+// architectures begin, and their usual vocabulary.
+var bertFamilies = map[Style]struct {
+	name  string
+	vocab int
+}{
+	BERTStyle:       {"Bert", 30522},
+	RoBERTaStyle:    {"Roberta", 50265},
+	XLMRobertaStyle: {"XLMRoberta", 30522},
+}
+
+// bertSuffixes end the architectures whose tensors include an encoder's.
+var bertSuffixes = []string{"Model", "ForMaskedLM", "ForPreTraining", classifierSuffix}
+
+// decoderSuffix ends the architectures of decoders.
+const decoderSuffix = "ForCausalLM"
 
 // encoderConfig translates c, which has its defaults filled in.
 func encoderConfig(c EncoderConfig) any {
-	labels := &hfLabels{Classes: c.Classes, Pooling: c.Pooling}
+	labels := &hfLabels{Classes: c.Classes, Pooling: c.Pooling, Causal: c.Causal}
+	if c.Style == ModernBERTStyle {
+		return modernBERTConfig(c)
+	}
 	if c.Style == LlamaStyle {
 		h := decoderConfig(c.Config)
+		if c.Causal && c.Pooling == LastPooling {
+			h.Architectures = []string{strings.TrimSuffix(h.Architectures[0], decoderSuffix) + classifierSuffix}
+			h.hfLabelNames = labelNames(c.Classes)
+			return h
+		}
 		h.Architectures = nil // transformers has no such model
 		h.Encoder = labels
 		return h
 	}
-	return &hfBERT{
-		hfHeader: hfHeader{ModelType: "bert", Architectures: []string{"BertModel"}, Encoder: labels},
+	h := &hfBERT{
+		hfHeader: hfHeader{ModelType: string(c.Style), Architectures: []string{bertFamilies[c.Style].name + "Model"}, Encoder: labels},
 		hfShape: hfShape{
 			Vocab:  c.Vocab,
 			Dim:    c.Dim,
 			Layers: c.Layers,
 			Heads:  c.Heads,
 			FF:     c.FF,
-			MaxSeq: c.MaxSeq,
+			MaxSeq: c.FirstPosition + c.MaxSeq,
 			Act:    "gelu",
 			DType:  "float32",
 		},
 		TokenTypes: &c.TokenTypes,
 		NormEps:    &c.NormEps,
 	}
+	if c.DenseHead { // the whole is a model of transformers
+		h.Architectures = []string{bertFamilies[c.Style].name + classifierSuffix}
+		h.Encoder, h.hfLabelNames = nil, labelNames(c.Classes)
+	}
+	if c.FirstPosition > 0 {
+		h.Pad = fmt.Append(nil, c.FirstPosition-1)
+	}
+	return h
 }
 
 // ReadEncoderConfig reads an encoder's configuration, with defaults filled in,
-// from a directory that Save wrote. Errors name the invalid field.
+// from a directory that Save wrote, or from a Hugging Face checkpoint of a
+// …ForSequenceClassification: of BERT, RoBERTa, XLM-R, ModernBERT, or of a decoder such
+// as Qwen3's. Errors name the invalid field.
 func ReadEncoderConfig(dir string) (EncoderConfig, error) {
 	path, fields, h, err := readConfig(dir)
 	if err != nil {
 		return EncoderConfig{}, err
 	}
-	if h.Encoder == nil {
-		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's: it has no field stepwise_encoder", path)
+	if h.Encoder != nil {
+		return parseEncoder(fields, path, h, *h.Encoder)
 	}
-	return parseEncoder(fields, path, h, *h.Encoder)
+	if _, ok := h.classifier(); !ok {
+		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's with a classifier: it has no field stepwise_encoder, and architectures is %q", path, h.Architectures)
+	}
+	n, err := classes(fields, path)
+	if err != nil {
+		return EncoderConfig{}, err
+	}
+	return parseEncoder(fields, path, h, hfLabels{Classes: n, dense: true})
 }
 
-// parseEncoder translates a config.json, with labels for the classifier.
+// parseEncoder translates a config.json, with labels for the classifier. Without
+// labels.Pooling, pooling is that of the family.
 func parseEncoder(fields map[string]json.RawMessage, path string, h *hfHeader, labels hfLabels) (c EncoderConfig, err error) {
-	if h.ModelType == "bert" {
+	switch {
+	case Style(h.ModelType).bert():
 		c, err = parseBERT(fields, path, h)
-	} else {
+		c.DenseHead = labels.dense
+	case h.ModelType == "modernbert":
+		c, err = parseModernBERT(fields, path, h)
+	case h.Encoder != nil:
 		c.Config, err = parseDecoder(fields, path, h)
+		c.Causal = h.Encoder.Causal
+	default:
+		as := *h
+		if family, ok := h.classifier(); ok {
+			as.Architectures = []string{family + decoderSuffix}
+		}
+		c.Config, err = parseDecoder(fields, path, &as)
+		c.Causal, c.Pooling, c.TieEmbeddings = true, LastPooling, false // to an output embedding that it lacks
 	}
 	if err != nil {
 		return EncoderConfig{}, err
 	}
-	c.Classes, c.Pooling = labels.Classes, labels.Pooling
+	c.Classes = labels.Classes
+	if labels.Pooling != "" {
+		c.Pooling = labels.Pooling
+	}
 	if err := c.Validate(); err != nil {
 		return EncoderConfig{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -81,11 +137,17 @@ func parseEncoder(fields map[string]json.RawMessage, path string, h *hfHeader, l
 }
 
 func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader) (EncoderConfig, error) {
-	if err := header.checkArchitecture(path, bertArchitectures...); err != nil {
+	style := Style(header.ModelType)
+	family := bertFamilies[style]
+	var known []string
+	for _, suffix := range bertSuffixes {
+		known = append(known, family.name+suffix)
+	}
+	if err := header.checkArchitecture(path, known...); err != nil {
 		return EncoderConfig{}, err
 	}
 	// What transformers takes for fields that are absent or null.
-	h := hfBERT{hfShape: hfShape{Vocab: 30522, Dim: 768, Layers: 12, Heads: 12, FF: 3072, MaxSeq: 512}}
+	h := hfBERT{hfShape: hfShape{Vocab: family.vocab, Dim: 768, Layers: 12, Heads: 12, FF: 3072, MaxSeq: 512}}
 	if err := configVocabulary.decode(fields, &h); err != nil {
 		return EncoderConfig{}, fmt.Errorf("model: %s: %w", path, err)
 	}
@@ -97,6 +159,14 @@ func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader)
 	case h.Decoder:
 		return EncoderConfig{}, optionError(path, "is_decoder", true, "false")
 	}
+	first := 0
+	if style != BERTStyle {
+		pad := 1
+		if h.Pad != nil && json.Unmarshal(h.Pad, &pad) != nil || pad < 0 || pad >= h.MaxSeq-1 {
+			return EncoderConfig{}, optionError(path, "pad_token_id", string(h.Pad), "a position with others after it (max_position_embeddings)")
+		}
+		first = pad + 1
+	}
 	return EncoderConfig{
 		Config: Config{
 			Vocab:   h.Vocab,
@@ -105,10 +175,11 @@ func parseBERT(fields map[string]json.RawMessage, path string, header *hfHeader)
 			Heads:   h.Heads,
 			KVHeads: h.Heads,
 			FF:      h.FF,
-			MaxSeq:  h.MaxSeq,
+			MaxSeq:  h.MaxSeq - first,
 			NormEps: or(h.NormEps, 1e-12),
 		},
-		Style:      BERTStyle,
-		TokenTypes: or(h.TokenTypes, 2),
+		Style:         style,
+		TokenTypes:    or(h.TokenTypes, 2),
+		FirstPosition: first,
 	}, nil
 }

@@ -45,6 +45,11 @@ func TestFilesThatAreNotRegular(t *testing.T) {
 			_, err := model.PretrainedEncoder(b, dir, 2, 1)
 			return err
 		}},
+		"modules.json": {func(dir string) error {
+			copyFile(t, dir, "testdata/bert/config.json")
+			_, err := model.PretrainedEncoder(b, dir, 2, 1)
+			return err
+		}},
 		model.LoRAConfigFile:  {lora},
 		model.LoRAWeightsFile: {lora},
 	}

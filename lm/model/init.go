@@ -32,51 +32,15 @@ type maker struct {
 	b      tensor.Backend // nil = names and shapes only
 	seed   uint64
 	random bool // matrices are drawn; otherwise they stay 0, to be loaded
-	frozen bool // no gradients
+	// later keeps matrices in drawings, for drawAll, instead of drawing each.
+	later    bool
+	drawings []drawing
+	frozen   bool // no gradients
 	// randomHead draws what comes after an encoder's body, although the body
 	// is loaded.
 	randomHead bool
 	params     []*tensor.Param
-	// later keeps matrices in drawings, for drawAll, instead of drawing each.
-	later    bool
-	drawings []drawing
-}
-
-// drawing is a matrix to draw, with a random stream of its own.
-type drawing struct {
-	value  tensor.Buffer
-	random *rand.Rand
-	std    float64
-}
-
-// draw writes the matrix. Others may be drawn meanwhile; mu is held to write.
-func (d *drawing) draw(b tensor.Backend, mu *sync.Mutex) {
-	host := make([]float32, min(copyBlock, d.value.Len()))
-	for from := 0; from < d.value.Len(); from += copyBlock {
-		to := min(from+copyBlock, d.value.Len())
-		for i := range host[:to-from] {
-			host[i] = float32(d.random.NormFloat64() * d.std)
-		}
-		mu.Lock()
-		b.Write(b.Slice(d.value, from, to), host[:to-from])
-		mu.Unlock()
-	}
-}
-
-// drawAll draws what was kept for later, on all processors: billions of random numbers
-// take minutes on one.
-func (m *maker) drawAll() {
-	var mu sync.Mutex
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(m.drawings)) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(m.drawings)); i = next.Add(1) - 1 {
-				m.drawings[i].draw(m.b, &mu)
-			}
-		})
-	}
-	wg.Wait()
+	views      []*tensor.Param // of rows
 }
 
 // matrix returns a parameter [rows×cols] drawn from a normal distribution. Its
@@ -95,6 +59,20 @@ func (m *maker) matrix(name string, rows, cols int, std float64) *tensor.Param {
 		}
 	}
 	return p
+}
+
+// rows returns rows [from, to) of a matrix as a parameter that shares its memory.
+func (m *maker) rows(p *tensor.Param, from, to int) *tensor.Param {
+	cols := p.Shape[1]
+	v := &tensor.Param{Name: p.Name, Shape: []int{to - from, cols}}
+	m.views = append(m.views, v)
+	if p.Value != nil {
+		v.Value = m.b.Slice(p.Value, from*cols, to*cols)
+	}
+	if p.Grad != nil {
+		v.Grad = m.b.Slice(p.Grad, from*cols, to*cols)
+	}
+	return v
 }
 
 // vector returns a parameter [n] whose elements are v, exempt from weight decay.
@@ -141,6 +119,43 @@ func (m *maker) failed() error {
 	}
 	_ = m.b.Sync() // clears the error
 	return fmt.Errorf("model: a model of %d parameters: %w", n, err)
+}
+
+// drawing is a matrix to draw, with a random stream of its own.
+type drawing struct {
+	value  tensor.Buffer
+	random *rand.Rand
+	std    float64
+}
+
+// draw writes the matrix. Others may be drawn meanwhile; mu is held to write.
+func (d *drawing) draw(b tensor.Backend, mu *sync.Mutex) {
+	host := make([]float32, min(copyBlock, d.value.Len()))
+	for from := 0; from < d.value.Len(); from += copyBlock {
+		to := min(from+copyBlock, d.value.Len())
+		for i := range host[:to-from] {
+			host[i] = float32(d.random.NormFloat64() * d.std)
+		}
+		mu.Lock()
+		b.Write(b.Slice(d.value, from, to), host[:to-from])
+		mu.Unlock()
+	}
+}
+
+// drawAll draws what was kept for later, on all processors: billions of random numbers
+// take minutes on one.
+func (m *maker) drawAll() {
+	var mu sync.Mutex
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(m.drawings)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(m.drawings)); i = next.Add(1) - 1 {
+				m.drawings[i].draw(m.b, &mu)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // copyBlock is how many elements are copied between host and backend at once,

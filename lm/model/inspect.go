@@ -3,6 +3,8 @@ package model
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -42,9 +44,13 @@ func Inspect(dir string) (*Inspection, error) {
 	l := newLoader(nil)
 	defer l.close()
 	var loaded []*tensor.Param
-	if h.Encoder != nil || h.ModelType == "bert" {
+	encoder, body, err := h.encoder(dir)
+	if err != nil {
+		return nil, err
+	}
+	if encoder {
 		var classes *int
-		if in.Body = h.Encoder == nil; in.Body {
+		if in.Body = body; in.Body {
 			two := 2
 			classes = &two
 		}
@@ -72,4 +78,21 @@ func Inspect(dir string) (*Inspection, error) {
 		}
 	}
 	return in, nil
+}
+
+// encoder reports whether a folder is of an encoder, and if it is the body of one. A
+// decoder is one in a folder of sentence-transformers.
+func (h *hfHeader) encoder(dir string) (is, body bool, err error) {
+	_, classifier := h.classifier()
+	switch {
+	case h.Encoder != nil:
+		return true, false, nil
+	case Style(h.ModelType).bert() || h.ModelType == "modernbert" || classifier:
+		return true, !classifier, nil
+	}
+	_, err = os.Stat(filepath.Join(dir, "1_Pooling", ConfigFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, false, nil
+	}
+	return true, true, err
 }

@@ -150,8 +150,9 @@ func (l *rmsNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 // layerNorm is y = (x − mean)/√(variance + eps)·w + bias, row by row (Ba,
 // Kiros & Hinton, arXiv:1607.06450).
 type layerNorm struct {
-	W, Bias *tensor.Param // [cols]
-	Eps     float64
+	W    *tensor.Param // [cols]
+	Bias *tensor.Param // [cols]; nil = none
+	Eps  float64
 
 	x, mean, inv tensor.Buffer
 }
@@ -159,15 +160,26 @@ type layerNorm struct {
 // Forward computes y [rows×cols] from x of the same shape.
 func (l *layerNorm) Forward(p *pass, y, x tensor.Buffer, rows int) {
 	l.x, l.mean, l.inv = x, p.Arena.Take(rows), p.Arena.Take(rows)
-	tensor.LayerNorm(p.Backend, y, l.mean, l.inv, x, l.W.Value, l.Bias.Value, rows, l.W.Shape[0], float32(l.Eps))
+	cols := l.W.Shape[0]
+	var bias tensor.Buffer
+	if l.Bias != nil {
+		bias = l.Bias.Value
+	} else {
+		bias = p.Arena.Zeros(cols)
+	}
+	tensor.LayerNorm(p.Backend, y, l.mean, l.inv, x, l.W.Value, bias, rows, cols, float32(l.Eps))
 }
 
 // Backward adds to the parameters' gradients and computes dx += from dy.
 func (l *layerNorm) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 	cols := l.W.Shape[0]
-	dw, dbias := l.W.Grad, l.Bias.Grad
+	dw := l.W.Grad
 	if dw == nil {
 		dw = p.Arena.Zeros(cols)
+	}
+	var dbias tensor.Buffer
+	if l.Bias != nil {
+		dbias = l.Bias.Grad
 	}
 	if dbias == nil {
 		dbias = p.Arena.Zeros(cols)

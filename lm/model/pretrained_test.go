@@ -80,18 +80,35 @@ func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, model.MeanPooling, e.Config().Pooling)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "1_Pooling"), 0o777))
+	for want, mode := range map[model.Pooling]string{model.MeanPooling: "mean", model.FirstPooling: "cls", model.LastPooling: "lasttoken"} {
+		text := []byte(`{"embedding_dimension": 16, "pooling_mode": "` + mode + `"}`) // sentence-transformers 6
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", model.ConfigFile), text, 0o666))
+		e, err := load(dir)
+		require.NoError(t, err)
+		require.Equal(t, want, e.Config().Pooling)
+	}
 	for want, modes := range map[string]string{
-		"pooling_mode_max_tokens is true": `{"pooling_mode_max_tokens":true}`,
-		"no pooling mode is on":           `{"pooling_mode_max_tokens":false}`,
-		"alone":                           `{"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":true}`,
-		"unexpected end":                  `{`,
+		`pooling_mode is "max", want "mean", "cls" or "lasttoken"`: `{"pooling_mode":"max"}`,
+		"pooling_mode_max_tokens is true":                          `{"pooling_mode_max_tokens":true}`,
+		"no pooling mode is on":                                    `{"pooling_mode_max_tokens":false}`,
+		"alone":                                                    `{"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":true}`,
+		"unexpected end":                                           `{`,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", model.ConfigFile), []byte(modes), 0o666))
 		_, err := load(dir)
 		require.ErrorContains(t, err, want)
 	}
-	_, err = load("testdata/llama")
-	require.ErrorContains(t, err, `model_type is "llama", want "bert"`)
+	_, err = load(changed(t, "testdata/bert", map[string]any{"model_type": "t5"}))
+	require.ErrorContains(t, err, `model_type is "t5", want one of ["llama" "mistral" "qwen2" "qwen3" "bert" "roberta" "xlm-roberta" "modernbert"]`)
+	for want, modules := range map[string]string{
+		`[1].type is "sentence_transformers.models.Dense", want one that ends in one of ["Transformer" "Pooling" "Normalize"]`: `[{"type":"a.Transformer"},{"type":"sentence_transformers.models.Dense"}]`,
+		"unexpected end": `[`,
+	} {
+		dir := changed(t, "testdata/bert", nil)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.json"), []byte(modules), 0o666))
+		_, err := load(dir)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestTheSeedDrawsThePretrainedEncodersClassifier(t *testing.T) {
@@ -128,7 +145,7 @@ func TestBERTOptionsThatCannotBeExpressedAreRefused(t *testing.T) {
 		"add_cross_attention is true, want false":           {"add_cross_attention": true},
 		`architectures is "BertForQuestionAnswering"`:       {"architectures": []string{"BertForQuestionAnswering"}},
 		`rope_theta is 10000, which is not known here`:      {"rope_theta": 1e4},
-		`model_type is "roberta", want "bert"`:              {"model_type": "roberta"},
+		`model_type is "electra", want one of`:              {"model_type": "electra"},
 		"Dim (16) is no multiple of Heads (5)":              {"num_attention_heads": 5},
 	} {
 		dir := changed(t, "testdata/bert", change)

@@ -39,7 +39,8 @@ func Frozen() LoadOption { return func(o *loader) { o.frozen = true } }
 type loader struct {
 	log     *slog.Logger
 	frozen  bool
-	pooling Pooling // of PretrainedEncoder
+	pooling Pooling // of PretrainedEncoder, as dense
+	dense   bool
 	r       *safetensors.Reader
 	path    string
 	// name translates the name of a tensor in the file to that of a parameter.

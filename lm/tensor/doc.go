@@ -34,7 +34,7 @@
 // implement, each of them for itself,
 //
 //   - [Packer], to multiply faster by matrices that do not change;
-//   - [LayerNormer], [GELUer] and [GeGLUer], for encoders;
+//   - [LayerNormer], [GELUer], [GeGLUer] and [Tanher], for encoders;
 //   - [Cacher], to decode with a KV cache, and [Sampler], to draw tokens;
 //   - [Updater], for an optimiser step in a few operations;
 //   - [Precise] and [WeightKeeper], if it multiplies in less than float32;

@@ -111,6 +111,24 @@ func GELUGrad(b Backend, dx, dy, x Buffer) {
 	onHost(b, dx, func(d, v float64) float64 { return d * geluSlope(v) }, dy, x)
 }
 
+// Tanh is b's Tanh ([Tanher]), or else computed on the host.
+func Tanh(b Backend, y, x Buffer) {
+	if t, ok := b.(Tanher); ok {
+		t.Tanh(y, x)
+		return
+	}
+	onHost(b, y, func(v, _ float64) float64 { return math.Tanh(v) }, x, x)
+}
+
+// TanhGrad is b's TanhGrad ([Tanher]), or else computed on the host.
+func TanhGrad(b Backend, dx, dy, y Buffer) {
+	if t, ok := b.(Tanher); ok {
+		t.TanhGrad(dx, dy, y)
+		return
+	}
+	onHost(b, dx, func(d, y float64) float64 { return d * (1 - y*y) }, dy, y)
+}
+
 // GeGLU is b's GeGLU ([GeGLUer]), or else computed on the host.
 func GeGLU(b Backend, y, gate, up Buffer) {
 	if g, ok := b.(GeGLUer); ok {

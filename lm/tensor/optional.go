@@ -28,6 +28,15 @@ type GELUer interface {
 	GELUGrad(dx, dy, x Buffer)
 }
 
+// Tanher is implemented by backends with a tanh of their own, for the heads of BERT's
+// classifiers. Call [Tanh] and [TanhGrad], which need none.
+type Tanher interface {
+	// Tanh computes y = tanh(x), elementwise. y may be x's buffer.
+	Tanh(y, x Buffer)
+	// TanhGrad computes dx = dy·(1 − y²) from Tanh's y. dx may be dy's buffer.
+	TanhGrad(dx, dy, y Buffer)
+}
+
 // GeGLUer is implemented by backends with a GeGLU of their own, the activation of
 // ModernBERT's feed-forward layers. Call [GeGLU] and [GeGLUGrad], which need none.
 type GeGLUer interface {

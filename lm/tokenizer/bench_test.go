@@ -47,7 +47,7 @@ func loadWhole(b *testing.B, name string) *tokenizer.Tokenizer {
 // them and have to be merged.
 func BenchmarkEncode(b *testing.B) {
 	text := english(b)
-	for _, name := range []string{"gpt2", "llama3_1", "qwen3", "bert", "llama2"} {
+	for _, name := range []string{"gpt2", "llama3_1", "qwen3", "bert", "llama2", "xlmr"} {
 		b.Run(name, func(b *testing.B) {
 			tok := loadWhole(b, name)
 			b.SetBytes(int64(len(text)))

@@ -16,20 +16,26 @@ type definition struct {
 	parts    file // as read, without model and added tokens
 
 	normalizer normalizer
-	metaspace  *metaspace // nil if there is none
-	spaced     *spaced    // nil if it puts no spaces before words
+	metaspace  *metaspace  // nil if there is none
+	spaced     *spaced     // nil if it puts no spaces before words
+	marked     *wordMarker // nil unless the model is a unigram
 	splitter   splitter
 	template   template
 
 	// One of these is the model, without its vocabulary.
 	bpe       *fileBPE
 	wordPiece *fileWordPiece
+	unigram   *fileUnigram
 
 	merges [][2]string // by rank
 	// ranks holds the ranks of the merges if some are equal; nil means that a
 	// merge's rank is its index.
 	ranks   []int32
-	cleanup bool // what WordPiece decodes
+	cleanup bool      // what WordPiece decodes
+	scores  []float64 // of Unigram, by id
+	// What Unigram decodes: whether the marks of the first token are left out, or the
+	// space that the text begins with.
+	dropsMarks, dropsSpace bool
 }
 
 // marksSpaces reports whether the tokenizer is of the Llama 2 kind.
@@ -55,6 +61,7 @@ func build(d definition) (*Tokenizer, error) {
 		normalizer: d.normalizer,
 		metaspace:  d.metaspace,
 		spaced:     d.spaced,
+		marked:     d.marked,
 		splitter:   d.splitter,
 	}
 	roles, err := t.buildAdded()
@@ -66,6 +73,9 @@ func build(d definition) (*Tokenizer, error) {
 	}
 	if d.wordPiece != nil {
 		return t, t.buildWordPiece(roles)
+	}
+	if d.unigram != nil {
+		return t, t.buildUnigram(roles)
 	}
 	for id, s := range d.spelling {
 		if roles[id] != roleOrdinary || s == "" {
@@ -85,10 +95,10 @@ func build(d definition) (*Tokenizer, error) {
 
 // unspell returns the bytes that a token of the model stands for.
 func (d *definition) unspell(s string) (text []byte, ok bool) {
-	if !d.marksSpaces() {
+	if d.unigram == nil && !d.marksSpaces() {
 		return unspell(s)
 	}
-	if b, ok := unspellByte(s); ok {
+	if b, ok := unspellByte(s); ok && (d.unigram == nil || d.unigram.ByteFallback) {
 		return []byte{b}, true
 	}
 	return bytes.ReplaceAll([]byte(s), []byte(spaceMark), []byte(" ")), true

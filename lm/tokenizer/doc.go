@@ -1,8 +1,8 @@
 // Package tokenizer turns text into token ids and back. It gives the ids that
-// Hugging Face's tokenizers library gives, for three kinds of tokenizer:
-// byte-level byte-pair encoding (GPT-2, Llama 3, Qwen2 and 3, SmolLM), byte-pair
+// Hugging Face's tokenizers library gives, for four kinds of tokenizer:
+// byte-level byte-pair encoding (GPT-2, RoBERTa, Llama 3, Qwen2 and 3, SmolLM), byte-pair
 // encoding with byte fallback (Llama 2, as tokenizer.json or as a SentencePiece
-// model) and WordPiece (BERT). It can also learn a byte-level vocabulary.
+// model), WordPiece (BERT) and Unigram (XLM-R). It can also learn a byte-level vocabulary.
 //
 //	tok, err := tokenizer.Load("tokenizer.json")
 //	ids := tok.Encode("The miller's cat")
@@ -14,8 +14,8 @@
 //     where several begin. Some of them are special tokens, which stand for no
 //     text, such as the end of a text.
 //  2. The text between them is normalised if the file says so: composed (NFC,
-//     Qwen), lower-cased and stripped of accents (BERT), or its spaces are marked
-//     (Llama 2). Some added tokens are looked for only in the normalised text.
+//     Qwen), lower-cased and stripped of accents (BERT), rewritten by a table (XLM-R),
+//     or its spaces are marked (Llama 2). Some added tokens are looked for only in the normalised text.
 //  3. The rest is cut into words. The patterns of GPT-2, Llama 3 and Qwen are
 //     hand-written scanners, which take time in proportion to the length of any
 //     text. Other patterns are run as regular expressions, with a limit of a
@@ -23,12 +23,13 @@
 //  4. A word becomes tokens. In byte-pair encoding it starts as its bytes or
 //     characters, and the neighbours with the lowest rank are merged until the
 //     merge table has no pair of neighbours: O(n log n) for n bytes. WordPiece
-//     takes the longest token that fits, from left to right.
+//     takes the longest token that fits, from left to right. Unigram takes the tokens
+//     whose log-probs have the largest sum.
 //
 // [Tokenizer.AddSpecial] adds the tokens that the model expects around a text, such
 // as Llama 3's <|begin_of_text|>. A chat template usually writes them itself.
 //
-// Except in WordPiece every byte has a token, so that every text can be encoded,
+// Except in WordPiece and Unigram every byte has a token, so that every text can be encoded,
 // valid UTF-8 or not, and decoding returns it, as far as the normaliser kept it. To
 // the patterns, a byte of invalid UTF-8 is neither letter, digit nor space. Some
 // published vocabularies lack bytes that no valid UTF-8 has (C0, C1, F5 to FF):

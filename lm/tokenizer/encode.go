@@ -157,6 +157,10 @@ func (t *Tokenizer) walkRaw(text string, at int, late *matcher, ordinary []int, 
 			t.splitter.split(m.text, func(from, to int) { v.word(&m, at+start, from, to) })
 			return
 		}
+		if t.marked != nil {
+			t.marked.split(&n, at, start, end, func(m *normalized, from, to int) { v.word(m, at, from, to) })
+			return
+		}
 		if t.spaced != nil {
 			t.spaced.split(&n, start, end, t.splitter, func(m *normalized, from, to int) { v.word(m, at, from, to) })
 			return
@@ -177,6 +181,8 @@ type encoder struct {
 	at int
 
 	merger merger
+	paths  []path // of unigram
+	ends   []int  // of its tokens, the last one first
 }
 
 func (e *encoder) word(n *normalized, at, start, end int) {
@@ -221,6 +227,9 @@ func (e *encoder) emit(id int32, start, end int) {
 // removed, as the library does it, and a first token that continues a word keeps
 // its mark "##". The original capitals, accents and spaces are lost.
 //
+// In Unigram it is the tokens' bytes with the decoder's treatment of marks: that of
+// XLM-R leaves out the marks of the first token.
+//
 // As in the library, an added token stands for what its content spells, marks of
 // spaces included, and for the normalised content if it is found in normalised
 // text.
@@ -230,10 +239,16 @@ func (t *Tokenizer) Decode(ids []int32) string {
 		t.decodeWords(&s, w, ids)
 		return s.String()
 	}
+	first := true
 	for _, id := range ids {
-		s.Write(t.Bytes(id))
+		text := t.Bytes(id)
+		if first && text != nil && t.def.dropsMarks && strings.Contains(t.def.spelling[id], spaceMark) {
+			text = []byte(strings.ReplaceAll(t.def.spelling[id], spaceMark, ""))
+		}
+		s.Write(text)
+		first = first && text == nil
 	}
-	if t.def.addsSpace() {
+	if t.def.addsSpace() || t.def.dropsSpace {
 		return strings.TrimPrefix(s.String(), " ")
 	}
 	return s.String()

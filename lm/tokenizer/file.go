@@ -178,6 +178,12 @@ func (t *Tokenizer) MarshalJSON() ([]byte, error) {
 			m.Merges = append(m.Merges, pair)
 		}
 		model = m
+	} else if t.def.unigram != nil {
+		m := *t.def.unigram
+		for id, score := range t.def.scores {
+			m.Vocab = append(m.Vocab, fileScored{t.def.spelling[id], score})
+		}
+		model = m
 	} else {
 		m := *t.def.wordPiece
 		m.Vocab = vocab

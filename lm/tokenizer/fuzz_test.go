@@ -1,6 +1,7 @@
 package tokenizer_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"slices"
@@ -33,7 +34,7 @@ func FuzzRoundTrip(f *testing.F) {
 		for name, tok := range family {
 			decoded := tok.Decode(tok.EncodeOrdinary(text))
 			switch name {
-			case "bert": // it does not keep the text
+			case "bert", "xlmr", "bytes": // these do not keep the text
 			case "llama2":
 				require.Equal(t, strings.ReplaceAll(text, "▁", " "), decoded)
 			case "first", "always": // these take a space before the text for the one that they add
@@ -88,6 +89,7 @@ func FuzzParse(f *testing.F) {
 		`{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","use_regex":false}]}`,
 		`{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"special_tokens":{"x":{"id":"x","ids":[300]}}}`, ``, `[]`)
 	f.Add(`null`, `null`, `null`, `null`, `,"a":7`, `null`)
+	f.Add(`[{"id":256,"content":"<s>","special":true}]`, `null`, `{"type":"ByteLevel"}`, `{"type":"RobertaProcessing","sep":["<s>",256],"cls":["a",64]}`, ``, `[]`)
 	f.Add(`[{"id":300,"content":"<e>"},{"id":300,"content":"<e>","lstrip":true,"rstrip":true},{"id":301,"content":" ","lstrip":true,"rstrip":true}]`,
 		`{"type":"Sequence","normalizers":[{"type":"Sequence","normalizers":[]}]}`,
 		`{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"Sequence","pretokenizers":[]},{"type":"ByteLevel","add_prefix_space":true}]}`,
@@ -115,6 +117,41 @@ func FuzzParse(f *testing.F) {
 		}
 		require.Equal(t, norm.NFC.String(want), norm.NFC.String(got))
 		requireInOrder(t, text, tok)
+	})
+}
+
+// Whatever a file of a unigram model holds, it is an error or encodes every text, in
+// order and the same when it is written and read again.
+func FuzzParseUnigram(f *testing.F) {
+	u := readUnigrams(f)
+	for _, g := range u.Variants {
+		f.Add([]byte(g.Tokenizer), "a\u0301 <s> \xff中文")
+	}
+	f.Fuzz(func(t *testing.T, data []byte, text string) {
+		if !bytes.Contains(data, []byte(`"Unigram"`)) {
+			t.Skip("another model")
+		}
+		tok, err := tokenizer.Parse(data)
+		if err != nil {
+			require.ErrorContains(t, err, "tokenizer: ")
+			return
+		}
+		requireInOrder(t, text, tok)
+		tok.Decode(tok.EncodeOrdinary(text))
+		var file struct {
+			Model struct {
+				UnkID int32 `json:"unk_id"`
+			}
+		}
+		require.NoError(t, json.Unmarshal(data, &file))
+		for _, id := range tok.EncodeOrdinary(text) {
+			require.True(t, !tok.Special(id) || id == file.Model.UnkID)
+		}
+		out, err := json.Marshal(tok)
+		require.NoError(t, err)
+		again, err := tokenizer.Parse(out)
+		require.NoError(t, err)
+		require.Equal(t, tok.AddSpecial(tok.Encode(text)), again.AddSpecial(again.Encode(text)))
 	})
 }
 

@@ -26,8 +26,11 @@ func Load(path string) (*Tokenizer, error) {
 //   - BPE with byte fallback, as in the files of Llama 2, where the normalisers
 //     Prepend and Replace or the pre-tokeniser Metaspace mark spaces;
 //   - WordPiece with BertNormalizer and BertPreTokenizer;
-//   - added tokens of every kind, gaps between ids, and the post-processor
-//     TemplateProcessing.
+//   - Unigram (XLM-R, BGE-M3, multilingual E5) with the normalisers Precompiled, NFC,
+//     Strip and Replace of several spaces, the pre-tokenisers WhitespaceSplit and
+//     Metaspace, and byte fallback or none;
+//   - added tokens of every kind, gaps between ids, and the post-processors
+//     TemplateProcessing, BertProcessing and RobertaProcessing.
 //
 // As in the library, a Sequence of nothing does nothing, a token that is added
 // again takes the new flags, and one that is in the vocabulary has its id there.
@@ -88,8 +91,10 @@ func parse(data []byte) (d definition, err error) {
 		vocab, err = d.parseBPE(f)
 	case "WordPiece":
 		vocab, err = d.parseWordPiece(f)
+	case "Unigram":
+		vocab, err = d.parseUnigram(f)
 	default:
-		err = fmt.Errorf("model: type: %q is not supported, only \"BPE\" and \"WordPiece\"", kind)
+		err = fmt.Errorf("model: type: %q is not supported, only \"BPE\", \"WordPiece\" and \"Unigram\"", kind)
 	}
 	if err != nil {
 		return d, err
@@ -123,7 +128,7 @@ func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
 	if d.normalizer, err = parseNormalizer(f.Normalizer); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
 	}
-	if d.metaspace, err = parseMetaspace(f.PreTokenizer); err != nil {
+	if d.metaspace, err = parseMetaspaceBPE(f.PreTokenizer); err != nil {
 		return nil, fmt.Errorf("pre_tokenizer: %w", err)
 	}
 	switch {

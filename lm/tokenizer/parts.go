@@ -220,38 +220,57 @@ func parseSplit(p filePart) (splitter, error) {
 	return newRegexpSplitter(*s.Pattern.Regex)
 }
 
-// parseMetaspace returns nil if the pre-tokeniser is another one.
-func parseMetaspace(p filePart) (*metaspace, error) {
+// parseMetaspace reads the pre-tokeniser Metaspace, which may also cut before every
+// mark, or the decoder of that name.
+func parseMetaspace(p filePart) (m *metaspace, split bool, err error) {
+	var f struct {
+		Type, Replacement string
+		PrependScheme     *string `json:"prepend_scheme"`
+		Split             *bool
+		// Of older files.
+		AddPrefixSpace *bool   `json:"add_prefix_space"`
+		StrRep         *string `json:"str_rep"`
+	}
+	if err := decodeStrict(p, &f); err != nil {
+		return nil, false, err
+	}
+	scheme := "always"
+	if f.PrependScheme != nil {
+		scheme = *f.PrependScheme
+	}
+	switch {
+	case f.Replacement != spaceMark:
+		return nil, false, fmt.Errorf("replacement: %q is not supported, only %q", f.Replacement, spaceMark)
+	case f.AddPrefixSpace != nil && !*f.AddPrefixSpace && scheme != "never":
+		return nil, false, fmt.Errorf("add_prefix_space: false, but prepend_scheme is %q", scheme)
+	}
+	split = f.Split == nil || *f.Split
+	switch scheme {
+	case "always":
+		return &metaspace{prefix: true, always: true}, split, nil
+	case "first":
+		return &metaspace{prefix: true}, split, nil
+	case "never":
+		return &metaspace{}, split, nil
+	}
+	return nil, false, fmt.Errorf("prepend_scheme: %q is not supported, only \"always\", \"first\" and \"never\"", scheme)
+}
+
+// parseMetaspaceBPE reads the pre-tokeniser of a BPE model with byte fallback. It
+// returns nil if that is not Metaspace.
+func parseMetaspaceBPE(p filePart) (*metaspace, error) {
 	parts, err := flatten(p, "pretokenizers")
 	if err != nil || len(parts) != 1 {
 		return nil, err
 	}
-	p = parts[0]
-	if kind, err := p.kind(); err != nil || kind != "Metaspace" {
+	if kind, err := parts[0].kind(); err != nil || kind != "Metaspace" {
 		return nil, err
 	}
-	var m struct {
-		Type, Replacement string
-		PrependScheme     string `json:"prepend_scheme"`
-		Split             *bool
+	m, split, err := parseMetaspace(parts[0])
+	if err == nil && split {
+		err = errors.New("split: true is not supported with BPE")
 	}
-	switch err := decodeStrict(p, &m); {
-	case err != nil:
-		return nil, err
-	case m.Replacement != spaceMark:
-		return nil, fmt.Errorf("replacement: %q is not supported, only %q", m.Replacement, spaceMark)
-	case m.Split == nil || *m.Split:
-		return nil, errors.New("split: true is not supported")
-	}
-	switch m.PrependScheme {
-	case "always":
-		return &metaspace{prefix: true, always: true}, nil
-	case "first":
-		return &metaspace{prefix: true}, nil
-	case "never":
-		return &metaspace{}, nil
-	}
-	return nil, fmt.Errorf("prepend_scheme: %q is not supported, only \"always\", \"first\" and \"never\"", m.PrependScheme)
+	return m, err
 }
 
 func parseBertPreTokenizer(p filePart) (splitter, error) {

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,6 +32,37 @@ func (t *Tokenizer) AddSpecial(ids []int32) []int32 {
 // second. If the model expects nothing, the second text follows the first.
 func (t *Tokenizer) AddSpecialPair(first, second []int32) (ids, types []int32) {
 	return fill(t.def.template.pair, first, second)
+}
+
+// PairTypes returns the types that AddSpecialPair gave to the tokens of two texts: the
+// special tokens between the texts tell them apart, which EncodeOrdinary never puts
+// into one. It is nil for what AddSpecialPair did not make, such as a single text, and
+// if all types are 0.
+func (t *Tokenizer) PairTypes(ids []int32) []int32 {
+	var frame [3][]int32 // the special tokens before, between and after the texts
+	texts := 0
+	typed := false
+	for _, p := range t.def.template.pair {
+		typed = typed || p.kind != 0
+		if p.ids == nil {
+			texts++
+		}
+		frame[texts] = append(frame[texts], p.ids...)
+	}
+	before, between := len(frame[0]), len(frame[1])
+	if !typed || between == 0 || len(ids) < before {
+		return nil
+	}
+	for at := before; at+between+len(frame[2]) <= len(ids); at++ {
+		if slices.Equal(ids[at:at+between], frame[1]) {
+			joined, types := t.AddSpecialPair(ids[before:at], ids[at+between:len(ids)-len(frame[2])])
+			if slices.Equal(joined, ids) {
+				return types
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // fill puts texts into a template.
@@ -71,19 +103,59 @@ func parsePostProcessor(p filePart) (template, error) {
 			return template{}, err
 		case kind == "ByteLevel":
 			err = decodeStrict(p, &fileByteLevel{})
-		case kind != "TemplateProcessing":
-			err = fmt.Errorf("type: %q is not supported, only \"ByteLevel\" and \"TemplateProcessing\"", kind)
 		case found:
 			err = errors.New("two templates in a Sequence are not supported")
-		default:
+		case kind == "TemplateProcessing":
 			found = true
 			out, err = parseTemplate(p)
+		case kind == "BertProcessing" || kind == "RobertaProcessing":
+			found = true
+			out, err = parseClassic(p)
+		default:
+			err = fmt.Errorf("type: %q is not supported, only \"ByteLevel\", \"TemplateProcessing\", \"BertProcessing\" and \"RobertaProcessing\"", kind)
 		}
 		if err != nil {
 			return template{}, err
 		}
 	}
 	return out, nil
+}
+
+// parseClassic reads BertProcessing and RobertaProcessing, which name the tokens that
+// begin a text and end it. RoBERTa puts two of the latter between two texts.
+func parseClassic(p filePart) (template, error) {
+	var f struct {
+		Type           string
+		Sep, CLS       []json.RawMessage
+		TrimOffsets    *bool `json:"trim_offsets"`
+		AddPrefixSpace *bool `json:"add_prefix_space"`
+	}
+	if err := decodeStrict(p, &f); err != nil {
+		return template{}, err
+	}
+	read := func(name string, pair []json.RawMessage) (p templatePart, err error) {
+		var content string
+		p.ids = []int32{0}
+		if len(pair) != 2 || json.Unmarshal(pair[0], &content) != nil || json.Unmarshal(pair[1], &p.ids[0]) != nil {
+			err = fmt.Errorf("%s: want a token and its id", name)
+		}
+		return p, err
+	}
+	begin, err := read("cls", f.CLS)
+	if err != nil {
+		return template{}, err
+	}
+	end, err := read("sep", f.Sep)
+	if err != nil {
+		return template{}, err
+	}
+	single := []templatePart{begin, {}, end}
+	if f.Type == "RobertaProcessing" {
+		return template{single: single, pair: []templatePart{begin, {}, end, end, {second: true}, end}}, nil
+	}
+	last := end
+	last.kind = 1
+	return template{single: single, pair: []templatePart{begin, {}, end, {second: true, kind: 1}, last}}, nil
 }
 
 type (

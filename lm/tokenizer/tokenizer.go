@@ -11,9 +11,10 @@ type Tokenizer struct {
 	// raw finds added tokens in the text, late in what is normalised of the
 	// rest.
 	raw, late  *matcher
-	normalizer normalizer // nil if there is none
-	metaspace  *metaspace // nil if there is none; not together with a normaliser
-	spaced     *spaced    // nil if it puts no spaces before words
+	normalizer normalizer  // nil if there is none
+	metaspace  *metaspace  // nil if there is none; not together with a normaliser
+	spaced     *spaced     // nil if it puts no spaces before words
+	marked     *wordMarker // nil unless the model is a unigram
 	splitter   splitter
 	model      model
 	// lacking are the bytes without a token. No valid UTF-8 has them.

@@ -19,10 +19,11 @@ type dialect interface {
 	sample(b []byte, c *call) []byte
 	samplePath() string
 	parse(body []byte, c *call) (answer, error)
-	// score appends the body of a request for the log-probs of c.prompt; nil if
-	// there is no such request. parseScore returns them but for the first token's.
+	// score appends the body of a request for the log-probs of c.prompt, and of the
+	// c.top most likely tokens in the place of each; nil if there is no such
+	// request. parseScore returns them but for the first token's.
 	score(b []byte, c *call) []byte
-	parseScore(body []byte, c *call) ([]float64, error)
+	parseScore(body []byte, c *call) (scores, error)
 	// healthPath answers with a 2xx status if the server is up.
 	healthPath() string
 	// forms are the weights that it can load from a path.
@@ -63,6 +64,22 @@ type call struct {
 	// processed asks for log-probs after temperature and truncation, where that can
 	// be asked for by request.
 	processed bool
+	// top is how many of the most likely tokens a score is asked for.
+	top int
+}
+
+// scores are the log-probs of a prompt's tokens but for the first, and, if they were
+// asked for, the most likely tokens in the place of each, in any order and with others
+// among them.
+type scores struct {
+	logp []float64
+	top  [][]likely
+}
+
+// likely is a token and its log-prob.
+type likely struct {
+	id   int32
+	logp float64
 }
 
 // answer is what a server says that it has sampled.

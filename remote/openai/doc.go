@@ -41,7 +41,9 @@
 //
 // [Engine.LogProbs] gives the log-probs of given completions, where all servers give
 // those of prompts (vLLM and SGLang): an Engine over servers with frozen weights is a
-// reference policy or a teacher.
+// reference policy or a teacher. [Engine.TopLogProbs] gives the most likely tokens in
+// their places, too (vLLM's prompt_logprobs, SGLang's top_logprobs_num), for
+// distillation. vLLM allows 20 unless it is started with --max-logprobs.
 //
 // # Many servers
 //

@@ -34,12 +34,14 @@ type Engine struct {
 }
 
 var (
-	_ rollout.Engine     = (*Engine)(nil)
-	_ rollout.Checker    = (*Engine)(nil)
-	_ rollout.Concurrent = (*Engine)(nil)
-	_ rl.LogProber       = (*Engine)(nil)
-	_ rl.LogProbChecker  = (*Engine)(nil)
-	_ rl.Supporter       = (*Engine)(nil)
+	_ rollout.Engine       = (*Engine)(nil)
+	_ rollout.Checker      = (*Engine)(nil)
+	_ rollout.Concurrent   = (*Engine)(nil)
+	_ rl.LogProber         = (*Engine)(nil)
+	_ rl.LogProbChecker    = (*Engine)(nil)
+	_ rl.TopLogProber      = (*Engine)(nil)
+	_ rl.TopLogProbChecker = (*Engine)(nil)
+	_ rl.Supporter         = (*Engine)(nil)
 )
 
 // New opens the servers: it asks each who it is and probes with real generations what

@@ -167,7 +167,7 @@ func notUTF8(err error) bool {
 
 func (llamaCPP) score([]byte, *call) []byte { return nil }
 
-func (llamaCPP) parseScore([]byte, *call) ([]float64, error) {
+func (llamaCPP) parseScore([]byte, *call) (scores, error) {
 	panic("openai: llama.cpp has no log-probs of prompts")
 }
 

@@ -1,9 +1,11 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -125,6 +127,16 @@ func (e *Engine) CheckLogProbs() error {
 	return nil
 }
 
+// CheckTopLogProbs implements rl.TopLogProbChecker: besides CheckLogProbs, k must be 1 to
+// the size of Config.Vocab. What a server allows shows when it is asked (vLLM:
+// --max-logprobs, by default 20).
+func (e *Engine) CheckTopLogProbs(k int) error {
+	if n := e.config.Vocab.VocabSize(); k < 1 || k > n {
+		return fmt.Errorf("openai: %d most likely tokens, want 1 to the %d of Config.Vocab", k, n)
+	}
+	return e.CheckLogProbs()
+}
+
 // LogProbs writes the log-prob of every completion token into dst[i][t], as
 // rl.LogProber says: with an Engine over servers that have other weights than the
 // policy's, that is a reference policy or a teacher. It is an error if a server gives
@@ -135,22 +147,92 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 	if len(dst) != len(b.Samples) {
 		panic(fmt.Sprintf("openai: %d samples, but room for the log-probs of %d", len(b.Samples), len(dst)))
 	}
-	if b.Temperature != 0 && b.Temperature != 1 {
-		return fmt.Errorf("openai: the batch has temperature %v: %w", b.Temperature, e.Supports().Check(rl.CapTemperature))
+	for i, d := range dst {
+		if n := len(b.Samples[i].Tokens); len(d) != n {
+			panic(fmt.Sprintf("openai: sample %d has %d tokens, but room for %d log-probs", i, n, len(d)))
+		}
 	}
 	if err := e.CheckLogProbs(); err != nil {
 		return err
 	}
-	calls := make([]*call, len(dst))
+	return e.scoreAll(ctx, b, 0, func(i int, s *scores) error {
+		copy(dst[i], s.logp)
+		return nil
+	})
+}
+
+// TopLogProbs implements rl.TopLogProber, under the conditions of LogProbs and
+// CheckTopLogProbs. The rest is 1 minus the tokens' probabilities, and at least
+// leastRest.
+func (e *Engine) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	if err := e.CheckTopLogProbs(k); err != nil {
+		return err
+	}
+	if len(dst) != len(b.Samples) {
+		panic(fmt.Sprintf("openai: %d samples, but room for the most likely tokens of %d", len(b.Samples), len(dst)))
+	}
 	for i, d := range dst {
-		s := &b.Samples[i]
-		if len(d) != len(s.Tokens) {
-			panic(fmt.Sprintf("openai: sample %d has %d tokens, but room for %d log-probs", i, len(s.Tokens), len(d)))
+		if n := len(b.Samples[i].Tokens); len(d.IDs) != n*k || len(d.LogP) != n*(k+1) {
+			panic(fmt.Sprintf("openai: sample %d has %d tokens, but room for %d ids and %d log-probs of %d each", i, n, len(d.IDs), len(d.LogP), k))
 		}
+	}
+	return e.scoreAll(ctx, b, k, func(i int, s *scores) error {
+		for t, top := range s.top {
+			if err := e.fillTop(dst[i].IDs[t*k:][:k], dst[i].LogP[t*(k+1):][:k+1], top); err != nil {
+				return fmt.Errorf("token %d: %w", t, err)
+			}
+		}
+		return nil
+	})
+}
+
+// leastRest bounds the probability of the rest from below: what servers send has the
+// precision of a float32, in which the most likely tokens may sum to 1 or more.
+const leastRest = 1e-7
+
+// fillTop writes the most likely of top, the rest last.
+func (e *Engine) fillTop(ids []int32, logp []float64, top []likely) error {
+	slices.SortFunc(top, func(a, b likely) int { return cmp.Or(cmp.Compare(b.logp, a.logp), cmp.Compare(a.id, b.id)) })
+	if len(top) < len(ids) {
+		return fmt.Errorf("%d most likely tokens, want %d", len(top), len(ids))
+	}
+	rest, size := 1.0, e.config.Vocab.VocabSize()
+	for j := range ids {
+		id, lp := top[j].id, top[j].logp
+		switch {
+		case id < 0 || int(id) >= size:
+			return fmt.Errorf("a most likely token is %d, want an id below %d", id, size)
+		case slices.Contains(ids[:j], id):
+			return fmt.Errorf("the most likely token %d is there twice", id)
+		case math.IsNaN(lp) || lp > roundingLogP:
+			return fmt.Errorf("the log-prob of the most likely token %d is %v", id, lp)
+		case lp <= noLogProb:
+			lp = math.Inf(-1)
+		}
+		ids[j], logp[j] = id, min(lp, 0)
+		rest -= math.Exp(lp)
+	}
+	logp[len(ids)] = math.Log(max(rest, leastRest))
+	if len(ids) == size {
+		logp[len(ids)] = math.Inf(-1)
+	}
+	return nil
+}
+
+// scoreAll asks for the scores of every sample that has tokens, and calls use with
+// those of its tokens; a failure of use is one of the answer. Its checks are those that
+// LogProbs and TopLogProbs share.
+func (e *Engine) scoreAll(ctx context.Context, b *rl.Batch, top int, use func(i int, s *scores) error) error {
+	if b.Temperature != 0 && b.Temperature != 1 {
+		return fmt.Errorf("openai: the batch has temperature %v: %w", b.Temperature, e.Supports().Check(rl.CapTemperature))
+	}
+	calls := make([]*call, len(b.Samples))
+	for i := range b.Samples {
+		s := &b.Samples[i]
 		if s.Prompt < 0 || s.Prompt >= len(b.Prompts) || len(b.Prompts[s.Prompt]) == 0 {
 			return fmt.Errorf("openai: sample %d is of prompt %d, which is missing or empty", i, s.Prompt)
 		}
-		c := &call{prompt: slices.Concat(b.Prompts[s.Prompt], s.Tokens)}
+		c := &call{prompt: slices.Concat(b.Prompts[s.Prompt], s.Tokens), top: top}
 		for t, id := range c.prompt {
 			if id < 0 || int(id) >= e.config.Vocab.VocabSize() {
 				return fmt.Errorf("openai: sample %d: token %d of prompt and completion is %d, want an id below %d", i, t, id, e.config.Vocab.VocabSize())
@@ -173,7 +255,8 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(e.fleet.slots())
 	for i, c := range calls {
-		if len(dst[i]) == 0 {
+		n := len(b.Samples[i].Tokens)
+		if n == 0 {
 			continue
 		}
 		if gctx.Err() != nil {
@@ -183,11 +266,13 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 			e.fleet.queue.add(time.Now(), 1)
 			lost, err := e.deliver(gctx, 0, fmt.Sprintf("%s-%d", name, i), func(ctx context.Context, l *lease, id string) error {
 				c.model, c.id = l.model, id
-				logp, err := e.score(ctx, l.server, c)
-				if err == nil {
-					copy(dst[i], logp[len(logp)-len(dst[i]):])
-				}
-				return err
+				return e.score(ctx, l.server, c, func(s *scores) error {
+					s.logp = s.logp[len(s.logp)-n:]
+					if top > 0 {
+						s.top = s.top[len(s.top)-n:]
+					}
+					return use(i, s)
+				})
 			}, func(int64, int64) {})
 			if err = errors.Join(lost, err); err != nil {
 				return fmt.Errorf("openai: log-probs of sample %d: %w", i, err)
@@ -202,17 +287,20 @@ func (e *Engine) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) err
 	return err
 }
 
-// score asks once for the log-probs of c.prompt but for its first token.
-func (e *Engine) score(ctx context.Context, s *server, c *call) (logp []float64, err error) {
-	err = s.send(ctx, c, e.config.AttemptTimeout, s.dialect.score, func(body []byte) error {
-		var err error
-		if logp, err = s.dialect.parseScore(body, c); err != nil {
+// score asks once for the log-probs of c.prompt but for its first token, and calls use
+// with them. An error of use is one of the answer.
+func (e *Engine) score(ctx context.Context, s *server, c *call, use func(*scores) error) error {
+	return s.send(ctx, c, e.config.AttemptTimeout, s.dialect.score, func(body []byte) error {
+		got, err := s.dialect.parseScore(body, c)
+		if err != nil {
 			return err
 		}
-		if len(logp) != len(c.prompt)-1 {
-			return fmt.Errorf("%d log-probs of a prompt of %d tokens", len(logp), len(c.prompt))
+		if len(got.logp) != len(c.prompt)-1 || c.top > 0 && len(got.top) != len(c.prompt)-1 {
+			return fmt.Errorf("%d log-probs and %d lists of likely tokens of a prompt of %d tokens", len(got.logp), len(got.top), len(c.prompt))
 		}
-		return checkLogProbs(logp)
+		if err := checkLogProbs(got.logp); err != nil {
+			return err
+		}
+		return use(&got)
 	})
-	return logp, err
 }

@@ -1,12 +1,14 @@
 package openai
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/remote/remotetest"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/policytest"
 )
 
 // The log-probs of given completions are those that the model has, and those that the
@@ -77,4 +79,44 @@ func TestUnitLogProbs(t *testing.T) {
 			require.InDelta(t, p.logProbOf(0, reqs[i].Prompt, c.Tokens[0]), c.LogP[0], 1e-6)
 		}
 	}
+}
+
+// The most likely tokens are those of the model, of both dialects that give them, and
+// with faults on the way.
+func TestTopLogProbs(t *testing.T) {
+	for _, dialect := range []Dialect{DialectVLLM, DialectSGLang} {
+		p := newPeer(t, dialect)
+		server, proxy := behind(t, p, remotetest.Settings{Rate: 0.2, Faults: []remotetest.Fault{
+			remotetest.FaultReset, remotetest.FaultMalform, remotetest.FaultTruncate, remotetest.FaultError, remotetest.FaultDuplicate,
+		}})
+		c := config(p)
+		c.Servers[0] = server
+		c.Attempts = 12
+		e := open(t, c)
+		policytest.RunTopLogProber(t, e, len(wordBytes), 1e-5)
+		require.NotEmpty(t, proxy.Counts().Faults)
+		b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}}, Temperature: 2}
+		require.ErrorIs(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)), rl.ErrUnsupported)
+	}
+	e := open(t, config(newPeer(t, DialectLlamaCPP)))
+	b := &rl.Batch{Prompts: [][]int32{{1}}, Samples: []rl.Sample{{Tokens: []int32{2}}}}
+	require.ErrorContains(t, e.TopLogProbs(t.Context(), b, 2, rl.NewTops(b, 2)), "(llama.cpp) gives no log-probs of prompts")
+}
+
+// What a server calls its most likely tokens is not believed if it cannot be.
+func TestTopLogProbsThatCannotBe(t *testing.T) {
+	e := &Engine{config: Config{Vocab: words{}}}
+	ids, logp := make([]int32, 2), make([]float64, 3)
+	for want, top := range map[string][]likely{
+		"1 most likely tokens, want 2": {{1, -1}},
+		"is 8, want an id below 8":     {{1, -1}, {8, -1}},
+		"token 1 is there twice":       {{1, -1}, {1, -1}, {2, -3}},
+		"token 1 is NaN":               {{1, math.NaN()}, {2, math.NaN()}},
+		"token 1 is 0.5":               {{1, .5}, {2, -1}},
+	} {
+		require.ErrorContains(t, e.fillTop(ids, logp, top), want)
+	}
+	require.NoError(t, e.fillTop(ids, logp, []likely{{3, -9999}, {1, 1e-6}, {4, -9999}}))
+	require.Equal(t, []int32{1, 3}, ids)
+	require.Equal(t, []float64{0, math.Inf(-1), math.Log(leastRest)}, logp, "no more than 1 in all")
 }

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -169,6 +170,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var raw struct {
 		TopP     float64 `json:"top_p"`
 		InputIDs []int32 `json:"input_ids"`
+		Top      int     `json:"top_logprobs_num"`
 	}
 	if len(body) > 0 {
 		if json.Unmarshal(body, &q) != nil || json.Unmarshal(body, &raw) != nil {
@@ -236,7 +238,15 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 					entries = append(entries, nil)
 					continue
 				}
-				entries = append(entries, map[string]any{"99": map[string]any{"logprob": -0.5}, strconv.Itoa(int(q.Prompt[i])): map[string]any{"logprob": lp, "rank": 3, "decoded_token": "x"}})
+				entry := map[string]any{}
+				for _, l := range p.top(q.Model, q.Prompt[i-1], *q.PromptLogprobs) {
+					entry[strconv.Itoa(int(l.id))] = map[string]any{"logprob": l.logp, "rank": 1, "decoded_token": "y"}
+				}
+				if len(entry) == 0 {
+					entry["99"] = map[string]any{"logprob": -0.5}
+				}
+				entry[strconv.Itoa(int(q.Prompt[i]))] = map[string]any{"logprob": lp, "rank": 3, "decoded_token": "x"}
+				entries = append(entries, entry)
 			}
 			p.answer(w, map[string]any{"choices": []any{map[string]any{"prompt_logprobs": entries}}})
 			return
@@ -285,7 +295,19 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				}
 				pairs = append(pairs, pair)
 			}
-			p.answer(w, map[string]any{"meta_info": map[string]any{"input_token_logprobs": pairs}})
+			info := map[string]any{"input_token_logprobs": pairs}
+			if raw.Top > 0 {
+				tops := []any{nil}
+				for i := range raw.InputIDs[1:] {
+					var at []any
+					for _, l := range p.top(model, raw.InputIDs[i], raw.Top) {
+						at = append(at, []any{l.logp, l.id, nil})
+					}
+					tops = append(tops, at)
+				}
+				info["input_top_logprobs"] = tops
+			}
+			p.answer(w, map[string]any{"meta_info": info})
 			return
 		}
 		c, ok := p.draw(w, model, raw.InputIDs, params, s.Seed, s.StopIDs)
@@ -382,6 +404,18 @@ func (p *peer) score(name string, prompt []int32) []float64 {
 		}
 	}
 	return out
+}
+
+// top returns the k most likely tokens after one.
+func (p *peer) top(name string, prev int32, k int) []likely {
+	row := make([]float32, len(wordBytes))
+	logits(p.weights[name], prev, row)
+	var all []likely
+	for id, q := range softmax(row, rollout.Params{Temperature: 1}) {
+		all = append(all, likely{int32(id), math.Log(q)})
+	}
+	slices.SortFunc(all, func(a, b likely) int { return cmp.Compare(b.logp, a.logp) })
+	return all[:k]
 }
 
 func sortedKeys[V any](m map[string]V) []string {

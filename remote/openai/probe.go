@@ -239,7 +239,9 @@ func (e *Engine) probeScores(ctx context.Context, s *server, prompt []int32, gre
 		return false, nil
 	}
 	var logp []float64
-	err := e.often(ctx, func() (err error) { logp, err = e.score(ctx, s, c); return err })
+	err := e.often(ctx, func() error {
+		return e.score(ctx, s, c, func(got *scores) error { logp = got.logp; return nil })
+	})
 	if _, ok := errors.AsType[*transport.StatusError](err); ok {
 		return false, nil // not with this server's settings
 	}

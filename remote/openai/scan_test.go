@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -185,10 +186,10 @@ func TestRecordedScores(t *testing.T) {
 		if x.Note != "prompt_logprobs=0" {
 			continue
 		}
-		logp, err := vllm{}.parseScore(x.Response, callOf(t, &x))
+		got, err := vllm{}.parseScore(x.Response, callOf(t, &x))
 		require.NoError(t, err)
-		require.Len(t, logp, 8)
-		require.Equal(t, []float64{-5.670482635498047, -6.5452728271484375, -6.158248424530029, -5.6880950927734375}, logp[:4])
+		require.Len(t, got.logp, 8)
+		require.Equal(t, []float64{-5.670482635498047, -6.5452728271484375, -6.158248424530029, -5.6880950927734375}, got.logp[:4])
 	}
 	generated, scored := 0, 0
 	for i, x := range recording(t, sglangFile) {
@@ -205,9 +206,9 @@ func TestRecordedScores(t *testing.T) {
 			require.Equal(t, []float64{-5.276552677154541, -4.687786102294922, -2.278186321258545, -4.489812850952148}, a.logp)
 		}
 		if strings.Contains(string(x.Request), `"logprob_start_len":0`) {
-			logp, err := sglang{}.parseScore(x.Response, q)
+			got, err := sglang{}.parseScore(x.Response, q)
 			require.NoError(t, err)
-			require.Equal(t, []float64{-4.366091251373291, -5.977175235748291, -34.51436996459961, -5.779321193695068}, logp)
+			require.Equal(t, []float64{-4.366091251373291, -5.977175235748291, -34.51436996459961, -5.779321193695068}, got.logp)
 			scored++
 		}
 	}
@@ -292,8 +293,19 @@ func FuzzAnswers(f *testing.F) {
 				require.LessOrEqual(t, len(out.Tokens), 8)
 			}
 			if name != DialectLlamaCPP {
-				if logp, err := d.parseScore(body, c); err == nil {
-					require.LessOrEqual(t, len(logp), len(c.prompt))
+				for c.top = range 3 {
+					got, err := d.parseScore(body, c)
+					if err != nil {
+						continue
+					}
+					require.LessOrEqual(t, len(got.logp), len(c.prompt))
+					require.True(t, c.top == 0 || len(got.top) == len(got.logp))
+					ids, logp := make([]int32, c.top), make([]float64, c.top+1)
+					for _, top := range got.top {
+						if e.fillTop(ids, logp, top) == nil {
+							require.False(t, slices.ContainsFunc(logp, func(p float64) bool { return math.IsNaN(p) || p > 0 }))
+						}
+					}
 				}
 			}
 		}

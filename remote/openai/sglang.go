@@ -152,12 +152,16 @@ func sameIDs(tokens, ids []int32) error {
 func (sglang) score(b []byte, c *call) []byte {
 	b = appendIDs(append(b, `{"input_ids":`...), c.prompt)
 	b = appendText(field(b, "rid"), c.id)
+	if c.top > 0 {
+		b = strconv.AppendInt(field(b, "top_logprobs_num"), int64(c.top), 10)
+	}
 	return append(b, `,"sampling_params":{"max_new_tokens":1,"temperature":0},"return_logprob":true,"logprob_start_len":0,"stream":false}`...)
 }
 
-func (g sglang) parseScore(body []byte, c *call) ([]float64, error) {
+func (g sglang) parseScore(body []byte, c *call) (scores, error) {
 	var logp []float64
 	var ids []int32
+	var top [][]likely
 	err := scan(body, func(s *scanner) {
 		s.object(func(key string) {
 			if key != "meta_info" {
@@ -165,9 +169,22 @@ func (g sglang) parseScore(body []byte, c *call) ([]float64, error) {
 				return
 			}
 			s.object(func(key string) {
-				if key == "input_token_logprobs" {
+				switch {
+				case key == "input_token_logprobs":
 					logp, ids = g.pairs(s)
-				} else {
+				case key == "input_top_logprobs" && c.top > 0:
+					s.array(func() { // null in the first place
+						p, ids := g.pairs(s)
+						if len(p) != len(ids) {
+							return // an error, which s has
+						}
+						at := make([]likely, len(p))
+						for i := range p {
+							at[i] = likely{ids[i], p[i]}
+						}
+						top = append(top, at)
+					})
+				default:
 					s.skip()
 				}
 			})
@@ -175,13 +192,17 @@ func (g sglang) parseScore(body []byte, c *call) ([]float64, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return scores{}, err
 	case len(ids) != len(c.prompt):
-		return nil, fmt.Errorf("log-probs of %d prompt tokens, want %d", len(ids), len(c.prompt))
+		return scores{}, fmt.Errorf("log-probs of %d prompt tokens, want %d", len(ids), len(c.prompt))
 	case !math.IsNaN(logp[0]):
-		return nil, fmt.Errorf("the first prompt token has the log-prob %v, want none", logp[0])
+		return scores{}, fmt.Errorf("the first prompt token has the log-prob %v, want none", logp[0])
+	case c.top > 0 && len(top) != len(c.prompt):
+		return scores{}, fmt.Errorf("the most likely tokens of %d places, want %d", len(top), len(c.prompt))
+	case c.top > 0:
+		top = top[1:]
 	}
-	return logp[1:], sameIDs(c.prompt, ids)
+	return scores{logp[1:], top}, sameIDs(c.prompt, ids)
 }
 
 func (sglang) version(ctx context.Context, s *server) (string, error) {

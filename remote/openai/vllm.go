@@ -148,10 +148,11 @@ func (vllm) score(b []byte, c *call) []byte {
 	b = append(b, `{"model":`...)
 	b = appendText(b, c.model)
 	b = appendIDs(field(b, "prompt"), c.prompt)
-	return append(b, `,"max_tokens":1,"temperature":0,"n":1,"prompt_logprobs":0,"return_token_ids":true,"stream":false}`...)
+	b = strconv.AppendInt(field(b, "prompt_logprobs"), int64(c.top), 10)
+	return append(b, `,"max_tokens":1,"temperature":0,"n":1,"return_token_ids":true,"stream":false}`...)
 }
 
-func (v vllm) parseScore(body []byte, c *call) (logp []float64, err error) {
+func (v vllm) parseScore(body []byte, c *call) (out scores, err error) {
 	entries := 0
 	err = scan(body, func(s *scanner) {
 		s.object(func(key string) {
@@ -168,9 +169,7 @@ func (v vllm) parseScore(body []byte, c *call) (logp []float64, err error) {
 						return
 					}
 					s.array(func() {
-						if p, ok := v.promptLogProb(s, c, entries); ok {
-							logp = append(logp, p)
-						}
+						v.promptLogProb(s, c, entries, &out)
 						entries++
 					})
 				})
@@ -180,33 +179,54 @@ func (v vllm) parseScore(body []byte, c *call) (logp []float64, err error) {
 	if err == nil && entries != len(c.prompt) {
 		err = fmt.Errorf("log-probs of %d prompt tokens, want %d", entries, len(c.prompt))
 	}
-	return logp, err
+	return out, err
 }
 
 // promptLogProb reads the entry of prompt token i: null for the first, then an object
 // by id, in which the prompt's token is one of several.
-func (vllm) promptLogProb(s *scanner, c *call, i int) (p float64, ok bool) {
+func (vllm) promptLogProb(s *scanner, c *call, i int, out *scores) {
 	if s.null() {
 		if i > 0 {
 			s.fail("no log-prob of prompt token %d", i)
 		}
-		return 0, false
+		return
 	}
-	p = math.NaN()
+	p := math.NaN()
+	var top []likely
+	if c.top > 0 {
+		top = make([]likely, 0, c.top+1)
+	}
 	s.object(func(key string) {
-		if i >= len(c.prompt) || key != strconv.Itoa(int(c.prompt[i])) {
+		mine := i < len(c.prompt) && key == strconv.Itoa(int(c.prompt[i]))
+		if !mine && c.top == 0 {
 			s.skip()
 			return
 		}
+		lp := math.NaN()
 		s.object(func(key string) {
 			if key == "logprob" {
-				p = s.float()
+				lp = s.float()
 			} else {
 				s.skip()
 			}
 		})
+		if mine {
+			p = lp
+		}
+		if c.top > 0 {
+			id, err := strconv.ParseInt(key, 10, 32)
+			if err != nil {
+				s.fail("%.20q is no token id", key)
+			}
+			top = append(top, likely{int32(id), lp})
+		}
 	})
-	return p, i > 0
+	if i > 0 {
+		out.logp = append(out.logp, p)
+		if c.top > 0 {
+			out.top = append(out.top, top)
+		}
+	}
 }
 
 func (vllm) version(ctx context.Context, s *server) (string, error) {

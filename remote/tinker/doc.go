@@ -29,7 +29,8 @@
 //
 // # What the servers cannot do
 //
-// They give log-probs at temperature 1 only, and neither entropies nor candidates;
+// They give log-probs at temperature 1 only, and neither entropies nor candidates
+// (distill by objective.Distilled, which needs sampled tokens alone, or by texts);
 // none skips a gradient that is not finite; and SkyRL ignores a bound on the gradient
 // norm without a word. A policy declares that it lacks all of these (rl.Supporter), so
 // rl.NewTrainer refuses settings that need them before anything is sampled. A gradient

@@ -102,7 +102,8 @@ func scaled(x []float64, f float64) []float64 {
 // ImportanceSampling is then Coef·Σ_t ∇KL_t: that of the divergence of each next
 // token, with the prefixes held fixed as they were sampled. A Discount of 1 gives a token
 // the gains of all later ones, too (the reward-to-go of MiniLLM, Gu et al.,
-// arXiv:2306.08543, without its length normalisation): the expected gradient is
+// arXiv:2306.08543, without its length normalisation and whitening; its loss adds
+// ReverseKL as another of Terms): the expected gradient is
 // that of the divergence of whole sequences, Coef·∇KL(π‖teacher), and its variance
 // grows with their length. Both are in expectation over samples of the policy
 // itself, for the sum over tokens; no gradient flows through the sampling.

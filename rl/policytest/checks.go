@@ -280,13 +280,6 @@ func (s *suite) entropy(t *testing.T) {
 	}
 }
 
-func (s *suite) candidates(t *testing.T) {
-	if s.Lacks&rl.CapCandidates != 0 {
-		_, _, err := s.Open(t).ForwardBackward(t.Context(), s.batch(1, 1), wantsCandidates{})
-		refused(t, "an objective of candidates", err)
-	}
-}
-
 // clips takes a step on a thousand times a loss, clipped to the norm of its gradient,
 // which must equal a step on the loss, whatever the optimiser does with gradients.
 func (s *suite) clips(t *testing.T) {
@@ -335,7 +328,9 @@ func (s *suite) trainerRefuses(t *testing.T) {
 		rl.CapTemperature: func(_ *rl.Config, p *problem) { p.Params.Temperature = 0.5 },
 		rl.CapMaxNorm:     func(c *rl.Config, _ *problem) { c.MaxNorm = 1 },
 		rl.CapEntropy:     func(c *rl.Config, _ *problem) { c.Objective = entropyBonus{} },
-		rl.CapCandidates:  func(c *rl.Config, _ *problem) { c.Objective = wantsCandidates{} },
+		rl.CapCandidates: func(c *rl.Config, _ *problem) {
+			c.Objective, c.Teacher = candidateSum{}, &rl.Teacher{LogProber: noTeacher{}, K: 1}
+		},
 	} {
 		p := &problem{Prompt: s.tokens(2), N: 2, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}
 		config := rl.Config{
@@ -471,7 +466,3 @@ func (entropyBonus) Eval(s *objective.Sequence, _ objective.Metrics) (float64, e
 	}
 	return loss, nil
 }
-
-type wantsCandidates struct{ linear }
-
-func (wantsCandidates) Needs() objective.Inputs { return objective.InputCandidates }

@@ -12,6 +12,8 @@
 // What the policy cannot do, and declares as an rl.Supporter, goes into
 // Options.Lacks: it must be refused by name, by the policy and by rl.NewTrainer.
 //
+// [RunTopLogProber] does the same for an rl.TopLogProber that is no policy: a teacher.
+//
 // [TablePolicy] is a policy and an engine that is small enough to reason about. Use
 // it to test trainers and step credit.
 //

@@ -263,7 +263,7 @@ func TestTablePolicy(t *testing.T) {
 			p.Randomize(7, 1)
 			return p
 		},
-		Vocab: 12, LR: 0.5, Tolerance: 1e-9, Lacks: rl.CapCandidates,
+		Vocab: 12, LR: 0.5, Tolerance: 1e-9,
 	})
 }
 

@@ -57,12 +57,6 @@ func Run(t *testing.T, o Options) {
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if o.LR == 0 {
-		o.LR = 0.01
-	}
-	if o.Tolerance == 0 {
-		o.Tolerance = 1e-4
-	}
 	for _, c := range []struct {
 		name string
 		test func(*suite, *testing.T)
@@ -83,15 +77,26 @@ func Run(t *testing.T, o Options) {
 		{"MaxNormClipsOrIsRefused", (*suite).clips},
 		{"NonFiniteGradientIsSkippedOrRefused", (*suite).skips},
 		{"EntropyIsTrainedOrRefused", (*suite).entropy},
-		{"CandidatesAreRefusedUnlessDeclared", (*suite).candidates},
+		{"CandidatesAreTrainedOrRefused", (*suite).candidates},
+		{"TopLogProbs", (*suite).topLogProber},
 		{"CancelledContext", (*suite).cancelled},
 		{"LoadOfNothing", (*suite).loadNothing},
 		{"VersionsCountOptimSteps", (*suite).versions},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.test(&suite{o, rand.New(rand.NewPCG(1, 2))}, t)
+			c.test(newSuite(o), t)
 		})
 	}
+}
+
+func newSuite(o Options) *suite {
+	if o.LR == 0 {
+		o.LR = 0.01
+	}
+	if o.Tolerance == 0 {
+		o.Tolerance = 1e-4
+	}
+	return &suite{o, rand.New(rand.NewPCG(1, 2))}
 }
 
 // batch makes prompts of a few lengths with samples of a few lengths.

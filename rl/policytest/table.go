@@ -1,7 +1,9 @@
 package policytest
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -112,6 +114,57 @@ func (p *TablePolicy) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64
 	return nil
 }
 
+// TopLogProbs implements rl.TopLogProber.
+func (p *TablePolicy) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	return p.tops(ctx, b, k, dst, func(ids []int32, row []float64) {
+		order := make([]int32, p.vocab)
+		for v := range order {
+			order[v] = int32(v)
+		}
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(row[b], row[a]) })
+		copy(ids, order)
+	})
+}
+
+// CandidateLogProbs implements rl.CandidateProber.
+func (p *TablePolicy) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	return p.tops(ctx, b, k, dst, func([]int32, []float64) {})
+}
+
+// tops writes the log-probs of the candidates that choose has left in dst.
+func (p *TablePolicy) tops(ctx context.Context, b *rl.Batch, k int, dst []rl.Top, choose func(ids []int32, row []float64)) error {
+	if k < 1 || k > p.vocab {
+		return fmt.Errorf("policytest: %d candidates, want 1 to %d", k, p.vocab)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	row := make([]float64, p.vocab)
+	for i := range b.Samples {
+		one := rl.Batch{Prompts: b.Prompts, Samples: b.Samples[i : i+1]}
+		each(&one, func(_ *rl.Sample, t int, prev, _ int32) {
+			p.logProbs(row, prev, temperature(b))
+			ids := dst[i].IDs[t*k:][:k]
+			choose(ids, row)
+			candidateLogProbs(dst[i].LogP[t*(k+1):][:k+1], ids, row)
+		})
+	}
+	return nil
+}
+
+// candidateLogProbs writes the log-probs of ids and of the rest into dst.
+func candidateLogProbs(dst []float64, ids []int32, row []float64) {
+	rest := 0.0
+	for v, lp := range row {
+		if k := slices.Index(ids, int32(v)); k >= 0 {
+			dst[k] = lp
+		} else {
+			rest += math.Exp(lp)
+		}
+	}
+	dst[len(ids)] = math.Log(rest)
+}
+
 // ForwardBackward implements rl.Policy.
 func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
 	defer func() {
@@ -122,16 +175,24 @@ func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o object
 	if err := ctx.Err(); err != nil {
 		return 0, nil, err
 	}
-	if err := p.Supports().Check(rl.Required(o.Needs())); err != nil {
-		return 0, nil, fmt.Errorf("policytest: %w", err)
-	}
 	b.Prepare(o.Needs())
 	T, row := temperature(b), make([]float64, p.vocab)
+	candidates := o.Needs()&objective.InputCandidates != 0
+	for i := range b.Samples {
+		if s := &b.Samples[i]; candidates && len(s.Tokens) > 0 {
+			if err := checkCandidates(s, p.vocab); err != nil {
+				return 0, nil, fmt.Errorf("policytest: sample %d: %w", i, err)
+			}
+		}
+	}
 	each(b, func(s *rl.Sample, t int, prev, token int32) {
 		h := p.logProbs(row, prev, T)
 		s.LogP[t] = row[token]
 		if s.Entropy != nil {
 			s.Entropy[t] = h
+		}
+		if c := s.Cand; candidates {
+			candidateLogProbs(c.LogP[t*(c.K+1):][:c.K+1], c.IDs[t*c.K:][:c.K], row)
 		}
 	})
 	m = objective.Metrics{}
@@ -141,9 +202,24 @@ func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o object
 	each(b, func(s *rl.Sample, t int, prev, token int32) {
 		h := p.logProbs(row, prev, T)
 		g := p.g[int(prev)*p.vocab : (int(prev)+1)*p.vocab]
+		sum, rest, ids, grads := s.Grad[t], 0.0, []int32(nil), []float64(nil)
+		if c := s.Cand; candidates {
+			ids, grads = c.IDs[t*c.K:][:c.K], c.Grad[t*(c.K+1):][:c.K+1]
+			for _, g := range grads {
+				sum += g
+			}
+			if g := grads[c.K]; g != 0 {
+				rest = g / math.Exp(c.LogP[t*(c.K+1)+c.K])
+			}
+		}
 		for v, lp := range row {
 			q := math.Exp(lp)
-			d := -q * s.Grad[t]
+			d := -q * sum
+			if k := slices.Index(ids, int32(v)); k >= 0 {
+				d += grads[k]
+			} else {
+				d += q * rest
+			}
 			if int32(v) == token {
 				d += s.Grad[t]
 			}
@@ -154,6 +230,21 @@ func (p *TablePolicy) ForwardBackward(ctx context.Context, b *rl.Batch, o object
 		}
 	})
 	return loss, m, nil
+}
+
+// checkCandidates returns an error unless the sample has candidates of the
+// vocabulary.
+func checkCandidates(s *rl.Sample, vocab int) error {
+	c := s.Cand
+	if c == nil || c.K < 1 || len(c.IDs) != len(s.Tokens)*c.K {
+		return errors.New("want Cand with K candidates for every token")
+	}
+	for i, id := range c.IDs {
+		if id < 0 || int(id) >= vocab {
+			return fmt.Errorf("candidate %d at position %d is token id %d, want 0 to %d", i%c.K, i/c.K, id, vocab-1)
+		}
+	}
+	return nil
 }
 
 // OptimStep implements rl.Policy by gradient descent.
@@ -201,9 +292,6 @@ func (p *TablePolicy) Load(_ context.Context, ref string) error {
 	clear(p.g)
 	return nil
 }
-
-// Supports implements rl.Supporter: all but candidates.
-func (p *TablePolicy) Supports() rl.Capabilities { return rl.CapAll &^ rl.CapCandidates }
 
 // Generate implements rollout.Engine. It supports the sampling parameters
 // Temperature, which must be above 0, and MaxTokens; others are an error.

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 import torch
-from transformers import AutoModelForCausalLM, BertModel, GenerationConfig
+from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
 with tempfile.TemporaryDirectory() as out:
     subprocess.run(["go", "test", "./lm/model", "-count=1", "-run", "TestExport$", "-export", out], check=True)
@@ -24,8 +24,8 @@ with tempfile.TemporaryDirectory() as out:
             expected = json.load(f)
         ids, want = torch.tensor([expected["ids"]]), torch.tensor(expected["values"])
         with torch.no_grad():
-            if name.startswith("bert"):
-                model, info = BertModel.from_pretrained(
+            if name.startswith(("bert", "roberta", "xlmr")):
+                model, info = AutoModel.from_pretrained(
                     path, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
                 )
                 assert set(info["unexpected_keys"]) == {"score.weight", "score.bias"}, info
@@ -40,6 +40,8 @@ with tempfile.TemporaryDirectory() as out:
         difference = (got - want).abs().max().item()
         assert difference < 1e-4, f"{name}: {difference}"
         if name.endswith("-f16"):
+            if name.startswith(("roberta", "xlmr")):  # positions count from it
+                assert model.config.pad_token_id == 1
             generation = GenerationConfig.from_pretrained(path)
             assert generation.eos_token_id == [2, 3] and generation.temperature == 0.6
             assert model.config.bos_token_id == 1 and model.config.eos_token_id == [2, 3]

@@ -208,10 +208,11 @@ def encoder(name, model, options, pooling):
     write(out, {"ids": sequences, "types": types, "labels": labels, "loss": loss.item(), "steps": steps}, tensors)
 
 
-for name, (model, options) in decoders.items():
-    decoder(name, model, options)
-for name, (model, options, pooling) in encoders.items():
-    encoder(name, model, options, pooling)
-for root, _, files in os.walk(here):
-    for file in files:
-        os.chmod(os.path.join(root, file), 0o644)
+if __name__ == "__main__":
+    for name, (model, options) in decoders.items():
+        decoder(name, model, options)
+    for name, (model, options, pooling) in encoders.items():
+        encoder(name, model, options, pooling)
+    for root, _, files in os.walk(here):
+        for file in files:
+            os.chmod(os.path.join(root, file), 0o644)

@@ -180,6 +180,18 @@ func (b *Async) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	}, dgate, dup, dy, gate, up)
 }
 
+// Tanh queues the operation.
+func (b *Async) Tanh(y, x tensor.Buffer) {
+	shape.Tanh(y, x)
+	b.do(func(in []tensor.Buffer) { tensor.Tanh(b.inner, in[0], in[1]) }, y, x)
+}
+
+// TanhGrad queues the operation.
+func (b *Async) TanhGrad(dx, dy, y tensor.Buffer) {
+	shape.TanhGrad(dx, dy, y)
+	b.do(func(in []tensor.Buffer) { tensor.TanhGrad(b.inner, in[0], in[1], in[2]) }, dx, dy, y)
+}
+
 // GELU queues the operation.
 func (b *Async) GELU(y, x tensor.Buffer) {
 	shape.GELU(y, x)

@@ -261,6 +261,8 @@ func misuses(b tensor.Backend) map[string]func() {
 		"SwiGLUGrad dup":     func() { b.SwiGLUGrad(n(3), n(2), n(3), n(3), n(3)) },
 		"GeGLU up":           func() { tensor.GeGLU(b, n(3), n(3), n(2)) },
 		"GeGLUGrad dup":      func() { tensor.GeGLUGrad(b, n(3), n(2), n(3), n(3), n(3)) },
+		"Tanh x":             func() { tensor.Tanh(b, n(3), n(2)) },
+		"TanhGrad dx":        func() { tensor.TanhGrad(b, n(2), n(3), n(3)) },
 		"GELU x":             func() { tensor.GELU(b, n(3), n(2)) },
 		"GELUGrad dx":        func() { tensor.GELUGrad(b, n(2), n(3), n(3)) },
 		"LogProb target":     func() { b.LogProb(n(2), nil, n(6), n(6), []int32{0, 3}, 3, 1) },

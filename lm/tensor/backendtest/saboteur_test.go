@@ -27,6 +27,7 @@ func TestSuiteFindsBugs(t *testing.T) {
 		"LayerNorm":              func(b base) tensor.Backend { return sampleVariance{b} },
 		"GELU":                   func(b base) tensor.Backend { return tanhGELU{b} },
 		"GeGLU":                  func(b base) tensor.Backend { return ungated{b} },
+		"Tanh":                   func(b base) tensor.Backend { return slopeOfInput{b} },
 		"RoPE":                   func(b base) tensor.Backend { return &retains{base: b} },
 		"Attend":                 func(b base) tensor.Backend { return noPrefix{b} },
 		"Attend with a window":   func(b base) tensor.Backend { return noWindow{b} },
@@ -231,6 +232,15 @@ func (b ungated) GeGLU(y, gate, up tensor.Buffer) { tensor.GeGLU(b.base, y, gate
 func (b ungated) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	tensor.GeGLUGrad(b.base, dgate, dup, dy, gate, up)
 	b.Copy(dgate, dy)
+}
+
+// slopeOfInput takes Tanh's y for its x.
+type slopeOfInput struct{ base }
+
+func (b slopeOfInput) TanhGrad(dx, dy, y tensor.Buffer) {
+	tanh := b.Alloc(y.Len())
+	b.Tanh(tanh, y)
+	b.base.TanhGrad(dx, dy, tanh)
 }
 
 // retains looks at its arguments when the result is wanted.

@@ -30,6 +30,7 @@ func workloads() []workload {
 		exact("SwiGLU", 1e-5, swiGLU),
 		exact("GELU", 1e-6, gelu),
 		exact("GeGLU", 1e-6, geGLU),
+		exact("Tanh", 1e-6, tanh),
 		exact("LogProb", 1e-5, logProb),
 		products("Attend", 2e-5, 4*tf32, 4*bf16, func(e *env) { attend(e, 1) }),
 		products("Attend with large scores", 5e-4, 40*tf32, 40*bf16, func(e *env) { attend(e, 12) }),
@@ -276,6 +277,26 @@ func geGLU(e *env) {
 		tensor.GeGLUGrad(e.Backend, gate, up, dy, gate, up)
 		e.keep(fmt.Sprintf("GeGLUGrad dgate of %d in place", n), gate)
 		e.keep(fmt.Sprintf("GeGLUGrad dup of %d in place", n), up)
+	}
+}
+
+// tanh goes through the functions that fall back to the host.
+func tanh(e *env) {
+	for _, n := range sizes {
+		values := e.normal(n, 2)
+		for i := range min(n, 6) {
+			values[i] = []float32{0, -100, 100, -9, 9, 1e-6}[i]
+		}
+		x, dy := e.buffer(values), e.random(n)
+		y, dx := e.nan(n), e.nan(n)
+		tensor.Tanh(e.Backend, y, x)
+		e.keep(fmt.Sprintf("Tanh of %d", n), y)
+		tensor.TanhGrad(e.Backend, dx, dy, y)
+		e.keep(fmt.Sprintf("TanhGrad of %d", n), dx)
+		tensor.Tanh(e.Backend, x, x)
+		e.keep(fmt.Sprintf("Tanh of %d in place", n), x)
+		tensor.TanhGrad(e.Backend, dy, dy, y)
+		e.keep(fmt.Sprintf("TanhGrad of %d in place", n), dy)
 	}
 }
 

@@ -42,7 +42,7 @@ type Backend struct {
 	workers  int
 	crew     crew
 	heap     heap
-	angles   angles
+	angles   [2]angles
 	families families
 	decoding decoding
 	products []product

@@ -8,8 +8,9 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/internal/shape"
 )
 
-// angles holds the cosines and sines of the positions seen so far, for the
-// frequencies of the last call, which all layers of a model share.
+// angles holds the cosines and sines of the positions seen so far, for some
+// frequencies. A backend keeps those of the last two that differ: the layers of most
+// models share theirs, those of ModernBERT take turns.
 type angles struct {
 	freq []float32
 	// cos and sin hold len(freq) values for each position.
@@ -20,8 +21,12 @@ type angles struct {
 // are computed for every row.
 const maxPosition = 1 << 16
 
-// grow adds the positions up to last.
-func (a *angles) grow(freq []float32, last int) {
+// anglesOf returns the angles of the positions up to last.
+func (b *Backend) anglesOf(freq []float32, last int) angles {
+	a := &b.angles[0]
+	if !slices.Equal(a.freq, freq) {
+		b.angles[0], b.angles[1] = b.angles[1], b.angles[0]
+	}
 	if !slices.Equal(a.freq, freq) {
 		a.freq = append(a.freq[:0], freq...)
 		a.cos, a.sin = a.cos[:0], a.sin[:0]
@@ -29,6 +34,7 @@ func (a *angles) grow(freq []float32, last int) {
 	for pos := len(a.cos) / len(freq); pos <= last; pos++ {
 		a.cos, a.sin = appendAngles(a.cos, a.sin, pos, freq)
 	}
+	return *a
 }
 
 // appendAngles appends the cosines and sines of one position, computed in
@@ -51,8 +57,7 @@ func (b *Backend) RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, head
 			last = max(last, int(p))
 		}
 	}
-	b.angles.grow(freq, last)
-	table := b.angles
+	table := b.anglesOf(freq, last)
 	sign := float32(1)
 	if inverse {
 		sign = -1

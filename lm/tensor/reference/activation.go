@@ -53,6 +53,24 @@ func (b *Backend[E]) GELUGrad(dx, dy, x tensor.Buffer) {
 	}
 }
 
+// Tanh computes y = tanh(x).
+func (b *Backend[E]) Tanh(y, x tensor.Buffer) {
+	shape.Tanh(y, x)
+	ys := b.data(y)
+	for i, v := range b.data(x) {
+		ys[i] = E(math.Tanh(float64(v)))
+	}
+}
+
+// TanhGrad overwrites dx, which may be dy itself, with dy·(1 − y²).
+func (b *Backend[E]) TanhGrad(dx, dy, y tensor.Buffer) {
+	shape.TanhGrad(dx, dy, y)
+	dxs, dys := b.data(dx), b.data(dy)
+	for i, v := range b.data(y) {
+		dxs[i] = E(float64(dys[i]) * (1 - float64(v)*float64(v)))
+	}
+}
+
 // GeGLU computes y = gelu(gate)·up.
 func (b *Backend[E]) GeGLU(y, gate, up tensor.Buffer) {
 	shape.GeGLU(y, gate, up)

@@ -97,6 +97,10 @@ func goldenOperations() map[string]operation {
 			b.GeGLU(out[0], in[0], in[1])
 			b.GeGLUGrad(grad[0], grad[1], dout[0], in[0], in[1])
 		},
+		"Tanh": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
+			b.Tanh(out[0], in[0])
+			b.TanhGrad(grad[0], dout[0], out[0])
+		},
 		"SwiGLU": func(b *reference.Backend[float64], in, out, dout, grad []tensor.Buffer) {
 			b.SwiGLU(out[0], in[0], in[1])
 			b.SwiGLUGrad(grad[0], grad[1], dout[0], in[0], in[1])

@@ -145,6 +145,19 @@ func gradientCases() []gradientCase {
 			},
 		},
 		{
+			name: "Tanh in place", inputs: []int{7}, outputs: []int{7},
+			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
+				b.Copy(out[0], in[0])
+				b.Tanh(out[0], out[0])
+			},
+			backward: func(b *reference.Backend[float64], grad, dout, in []tensor.Buffer) {
+				y := b.Alloc(7)
+				b.Tanh(y, in[0])
+				b.Copy(grad[0], dout[0])
+				b.TanhGrad(grad[0], grad[0], y)
+			},
+		},
+		{
 			name: "RoPE", inputs: []int{3 * 2 * 4}, outputs: []int{3 * 2 * 4},
 			forward: func(b *reference.Backend[float64], in, out []tensor.Buffer) {
 				b.Copy(out[0], in[0])

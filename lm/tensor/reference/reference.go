@@ -29,6 +29,7 @@ type every interface {
 	tensor.LayerNormer
 	tensor.GELUer
 	tensor.GeGLUer
+	tensor.Tanher
 	tensor.Cacher
 	tensor.Sampler
 	tensor.Updater

@@ -11,6 +11,7 @@ import pathlib
 import unicodedata
 
 import tokenizers
+from charsmap import charsmap
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 assert tokenizers.__version__ == "0.23.3", tokenizers.__version__
@@ -46,6 +47,34 @@ def unsorted():
     return [c for c in points if unicodedata.combining(chr(c)) and not sorts(c)]
 
 
+def graphemes():
+    """The classes of characters that grapheme clusters are made of. Precompiled shows
+    the clusters: of one of less than 6 bytes whose beginning is in its table, it drops
+    the rest."""
+
+    def normalizer(*keys):
+        return normalizers.Precompiled(charsmap({k: "z" for k in keys})).normalize_str
+
+    norm, mark, joiner, consonant, virama = normalizer("a", "©", "क"), "\u0301", "\u200D", "क", "\u094D"
+    kept = "z" + mark  # its first character is not alone with the mark in a cluster
+    joined = [c for c in points if norm("a" + chr(c)) == "z"]
+    within = set(joined)
+    extend = [c for c in joined if norm("©" + chr(c) + joiner + "©" + mark).endswith(kept)]
+    pictographs = [c for c in points if norm(chr(c) + joiner + "©" + mark).endswith(kept)]
+    consonants = [c for c in points if norm(chr(c) + virama + consonant + mark).endswith(kept)]
+    links = [c for c in points if norm(consonant + chr(c) + consonant + mark).endswith(kept)]
+    linkers, prepend = [c for c in links if c in within], [c for c in links if c not in within]
+    for c in joined:  # what may stand between two consonants
+        between = norm(consonant + chr(c) + virama + consonant + mark).endswith(kept)
+        assert between == (c in extend and c != 0x200C or c == 0x200D), hex(c)
+    invisible = [c for c in points if unicodedata.category(chr(c)) in ("Cc", "Cf", "Zl", "Zp") or c < 0x10000 and unicodedata.category(chr(c)) == "Cn" or 0xE0000 <= c < 0xE1000]
+    invisible = [c for c in invisible if c not in within and c not in prepend]
+    norm = normalizer(*(chr(c) for c in invisible if 0 < c < 0x10000))
+    control = [c for c in invisible if not 0 < c < 0x10000 or norm(chr(c) + mark) == kept]
+    spacing = sorted(within - set(extend) - {0x200D})
+    return extend, spacing, prepend, control, pictographs, consonants, linkers
+
+
 def write(f, name, doc, chars):
     ranges = []
     for c in chars:
@@ -67,3 +96,15 @@ with open(pathlib.Path(__file__).parent.parent / "tables.go", "w", encoding="utf
     write(f, "bertControl", "the characters that BertNormalizer removes as clean_text", bert(clean=True))
     write(f, "bertMarks", "the characters that BertNormalizer removes as strip_accents", bert(strip=True))
     write(f, "bertPunctuation", "the characters that BertPreTokenizer makes words of their own", punctuation())
+    names = ["graphemeExtend", "graphemeSpacing", "graphemePrepend", "graphemeControl", "pictographs", "conjunctConsonants", "conjunctLinkers"]
+    docs = [
+        "marks that continue a grapheme cluster",
+        "marks that do so and end what a joiner could join",
+        "characters that the next one continues",
+        "characters that are clusters of their own",
+        "the pictures that a joiner joins",
+        "the Indic consonants that a linker joins",
+        "these linkers",
+    ]
+    for name, doc, chars in zip(names, docs, graphemes()):
+        write(f, name, doc, chars)

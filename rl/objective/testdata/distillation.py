@@ -7,8 +7,9 @@
   with respect to the student's logits;
 - kl_div: torch.nn.functional.kl_div in both directions;
 - single_step: the single-step term of MiniLLM (arXiv:2306.08543, equation 4),
-  written as in its code (_reg_loss of minillm/losses.py): the cross-entropy of the
-  student with the teacher minus the student's entropy, of each token;
+  written as in its code (_reg_loss of minillm/minillm/losses.py in
+  github.com/microsoft/LMOps): the cross-entropy of the student with the teacher minus
+  the student's entropy, of each token;
 - rest: kl_div and JSD between distributions over the teacher's two best tokens and
   the sum of the others, made with torch.topk and logsumexp.
 

@@ -249,6 +249,15 @@ func GELUGrad(dx, dy, x tensor.Buffer) {
 	length("GELUGrad", "x", x, dy.Len())
 }
 
+// Tanh checks the arguments of Tanher.Tanh.
+func Tanh(y, x tensor.Buffer) { length("Tanh", "x", x, y.Len()) }
+
+// TanhGrad checks the arguments of Tanher.TanhGrad.
+func TanhGrad(dx, dy, y tensor.Buffer) {
+	length("TanhGrad", "dx", dx, dy.Len())
+	length("TanhGrad", "y", y, dy.Len())
+}
+
 // LogProb checks the arguments of Backend.LogProb.
 func LogProb(logp, entropy, stats, logits tensor.Buffer, targets []int32, vocab int) {
 	logProb("LogProb", "logp", logp, "entropy", entropy, stats, logits, targets, vocab)

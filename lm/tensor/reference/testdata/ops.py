@@ -97,5 +97,9 @@ for name, causal in [("Attend causal window", True), ("Attend window", False)]:
 gate, up = rand(9), rand(9)
 case("GeGLU", [gate, up], [F.gelu(gate) * up])
 
+# Tanh: 9 elements.
+x = rand(9)
+case("Tanh", [x], [torch.tanh(x)])
+
 out = {"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases}
 pathlib.Path(__file__).with_name("ops.json").write_text(json.dumps(out) + "\n")

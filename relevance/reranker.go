@@ -1,0 +1,150 @@
+package relevance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+
+	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+// RerankerOptions say how a reranker is used as a scorer.
+type RerankerOptions struct {
+	// Labels are at least two labels, in ascending order of relevance; nil means no
+	// and yes.
+	Labels []string
+	// Instruction is local.RerankerConfig's, the place for the task's criteria. A
+	// cross-encoder takes none.
+	Instruction string
+	// MaxTokens is that of local.RerankerConfig or local.CrossEncoderConfig.
+	MaxTokens int
+	// Backend is the name of what computes.
+	Backend string
+}
+
+// OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, of a decoder that was
+// trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
+// scorer. A causal model with a single class is asked with Qwen3-Reranker's prompt.
+func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	b, err := tensor.Open(o.Backend)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := model.Inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	r, free, err := o.open(b, dir, folder, tok)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	s, err := newRerankerScorer(r, o.Labels)
+	if err != nil {
+		free()
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	s.free = free
+	return s, nil
+}
+
+// open returns the reranker in a folder, and what frees its model.
+func (o *RerankerOptions) open(b tensor.Backend, dir string, folder *model.Inspection, tok *tokenizer.Tokenizer) (r posir.Scorer, free func(), err error) {
+	asked := local.RerankerConfig{Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens}
+	if folder.Encoder == nil || folder.Body {
+		if asked.Decoder, err = model.LoadDecoder(b, dir, model.Frozen()); err != nil {
+			return nil, nil, err
+		}
+		free = asked.Decoder.Free
+		r, err = local.NewReranker(asked)
+	} else {
+		var e *model.Encoder
+		if e, err = model.LoadEncoder(b, dir, model.Frozen()); err != nil {
+			return nil, nil, err
+		}
+		free = e.Free
+		switch c := e.Config(); {
+		case c.Causal && c.Classes == 1:
+			asked.Encoder = e
+			r, err = local.NewReranker(asked)
+		case o.Instruction != "":
+			err = errors.New("a cross-encoder takes no instruction")
+		default:
+			r, err = local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: e, Tokenizer: tok, MaxTokens: o.MaxTokens})
+		}
+	}
+	if err != nil {
+		free()
+		return nil, nil, err
+	}
+	return r, free, nil
+}
+
+// RerankerScorer returns a scorer that asks a reranker, which gives grades from 0 to 1: a
+// local.Reranker or local.CrossEncoder, such as one that is being trained. labels are at
+// least two, in ascending order of relevance; nil means no and yes.
+//
+// The grade is the share of the way from the first label to the last: of two
+// labels it gives the distribution, of more of them only the expected grade, and the label
+// is the nearest one.
+func RerankerScorer(r posir.Scorer, labels []string) (Scorer, error) {
+	return newRerankerScorer(r, labels)
+}
+
+func newRerankerScorer(r posir.Scorer, labels []string) (*rerankerScorer, error) {
+	if labels == nil {
+		labels = []string{"no", "yes"}
+	}
+	if len(labels) < 2 {
+		return nil, fmt.Errorf("relevance: labels of a reranker are %q, want at least two", labels)
+	}
+	return &rerankerScorer{reranker: r, labels: labels}, nil
+}
+
+type rerankerScorer struct {
+	reranker posir.Scorer
+	labels   []string
+	free     func()
+}
+
+func (s *rerankerScorer) Labels() []string { return s.labels }
+
+// Close releases the model.
+func (s *rerankerScorer) Close() error {
+	s.free()
+	return nil
+}
+
+func (s *rerankerScorer) Score(ctx context.Context, query string, documents []rows.Document, _ ScoreOptions) ([]Score, error) {
+	texts := make([]string, len(documents))
+	for i := range documents {
+		texts[i] = documentText(&documents[i], nil)
+	}
+	grades, err := s.reranker.Score(ctx, query, texts)
+	if err != nil {
+		return nil, err
+	}
+	scores := make([]Score, len(grades))
+	for i, yes := range grades {
+		if math.IsNaN(yes) { // weights that are not finite
+			scores[i].Grade = yes
+			continue
+		}
+		grade := yes * float64(len(s.labels)-1)
+		scores[i] = Score{Label: s.labels[int(math.Round(grade))], Grade: grade}
+		if len(s.labels) == 2 {
+			scores[i].P = []float64{1 - yes, yes}
+		}
+	}
+	return scores, nil
+}

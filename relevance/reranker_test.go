@@ -1,0 +1,129 @@
+package relevance_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/relevance"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
+)
+
+const (
+	rerankerDir     = "../lm/local/testdata/qwen3-reranker"
+	crossEncoderDir = "../lm/local/testdata/xlmr-reranker"
+)
+
+// The grades are those of the model card's code (lm/local/testdata/reranker.py).
+func TestRerankerIsAScorer(t *testing.T) {
+	var golden struct {
+		Cases []struct {
+			Query     string
+			Documents []string
+			Grades    []float64
+		}
+	}
+	text, err := os.ReadFile("../lm/local/testdata/reranker.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	c := golden.Cases[0]
+	documents := make([]rows.Document, len(c.Documents))
+	for i, d := range c.Documents {
+		documents[i].Body = d
+	}
+	score := func(labels ...string) []relevance.Score {
+		s, err := relevance.OpenReranker(rerankerDir, relevance.RerankerOptions{Labels: labels, Backend: "cpu"})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		scores, err := s.Score(t.Context(), c.Query, documents, relevance.ScoreOptions{})
+		require.NoError(t, err)
+		require.Len(t, scores, len(documents))
+		return scores
+	}
+	for i, s := range score() {
+		require.InDelta(t, c.Grades[i], s.Grade, 1e-5)
+		require.InDeltaSlice(t, []float64{1 - c.Grades[i], c.Grades[i]}, s.P, 1e-5)
+		require.Equal(t, "yes", s.Label)
+	}
+	// .767, .834, .814, .823 of the way from 0 to 3
+	for i, s := range score("0", "1", "2", "3") {
+		require.InDelta(t, 3*c.Grades[i], s.Grade, 3e-5)
+		require.Nil(t, s.P, "one number is no distribution over four labels")
+		require.Equal(t, []string{"2", "3", "2", "2"}[i], s.Label)
+	}
+}
+
+// A single logit of a causal model is that of yes less no, after the same prompt; what is
+// not finite is no grade.
+func TestCausalClassifierIsAScorer(t *testing.T) {
+	b, err := tensor.Open("cpu")
+	require.NoError(t, err)
+	e, err := model.PretrainedEncoder(b, rerankerDir, 1, 1)
+	require.NoError(t, err)
+	defer e.Free()
+	score := func() relevance.Score {
+		dir := t.TempDir()
+		require.NoError(t, e.Export(dir, model.ExportOptions{TokenizerFrom: rerankerDir}))
+		s, err := relevance.OpenReranker(dir, relevance.RerankerOptions{Backend: "cpu", Instruction: "Judge."})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		scores, err := s.Score(t.Context(), "a", []rows.Document{{Body: "b"}}, relevance.ScoreOptions{})
+		require.NoError(t, err)
+		return scores[0]
+	}
+	weights := e.Params()[len(e.Params())-1]
+	b.Fill(weights.Value, 0)
+	require.Equal(t, []float64{.5, .5}, score().P)
+	b.Fill(weights.Value, float32(math.NaN()))
+	s := score()
+	require.True(t, math.IsNaN(s.Grade))
+	require.Nil(t, s.P)
+	require.Empty(t, s.Label)
+}
+
+func TestOpenRerankerNamesTheFault(t *testing.T) {
+	for want, c := range map[string]struct {
+		dir string
+		o   relevance.RerankerOptions
+	}{
+		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
+		`labels of a reranker are ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
+		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
+		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
+		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
+		"MaxTokens is 4":           {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
+		"takes no instruction":     {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
+	} {
+		_, err := relevance.OpenReranker(c.dir, c.o)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// The grades are those of transformers (lm/local/testdata/crossencoder.py).
+func TestCrossEncoderIsAScorer(t *testing.T) {
+	var golden struct {
+		Queries, Documents []string
+		Folders            map[string]struct{ Logits [][]float64 }
+	}
+	text, err := os.ReadFile("../lm/local/testdata/crossencoder.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &golden))
+	var documents []rows.Document
+	for _, d := range golden.Documents {
+		documents = append(documents, rows.Document{Body: d})
+	}
+	s, err := relevance.OpenReranker(crossEncoderDir, relevance.RerankerOptions{Backend: "cpu"})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	scores, err := s.Score(t.Context(), golden.Queries[0], documents, relevance.ScoreOptions{})
+	require.NoError(t, err)
+	for i, s := range scores {
+		require.InDelta(t, 1/(1+math.Exp(-golden.Folders["xlmr-reranker"].Logits[i][0])), s.Grade, 1e-4)
+	}
+}
