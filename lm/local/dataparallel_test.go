@@ -34,7 +34,7 @@ func TestDataParallelContract(t *testing.T) {
 			p, _ := parallel(t, reference.New(), backendtest.NewAsync(reference.New()))
 			return p
 		},
-		Vocab: tiny.Vocab, Lacks: rl.CapCandidates,
+		Vocab: tiny.Vocab,
 	})
 }
 
