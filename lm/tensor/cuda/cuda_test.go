@@ -17,12 +17,6 @@ import (
 
 var libcuda = flag.String("libcuda", "", "run the tests that can be run there on the device of this driver library, such as libcuda.so.1, instead of the fake one")
 
-var precision tensor.Precision
-
-func init() {
-	flag.TextVar(&precision, "precision", tensor.PrecisionFloat32, "run the conformance suite in this precision")
-}
-
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // options opens the fake device, or the real one of -libcuda.
