@@ -93,12 +93,13 @@ func TestOpenRerankerNamesTheFault(t *testing.T) {
 		o   relevance.RerankerOptions
 	}{
 		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
-		`labels of a reranker are ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
-		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
-		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
-		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
-		"MaxTokens is 4":           {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
-		"takes no instruction":     {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
+		`RerankerOptions.Labels is ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
+		"MaxTokens is 3":                  {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
+		"RerankerOptions.MaxTokens is -1": {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
+		filepath.Base(rerankerDir):        {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 5}},
+		"abacus":                          {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
+		"MaxTokens is 4":                  {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
+		"takes no instruction":            {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
 	} {
 		_, err := relevance.OpenReranker(c.dir, c.o)
 		require.ErrorContains(t, err, want)
