@@ -189,7 +189,7 @@ func (t *Teacher) validate(needs objective.Inputs, policy LogProber) error {
 	}
 	if c, ok := policy.(TopLogProbChecker); ok && t.Candidates != CandidatesTeacher {
 		if err := c.CheckTopLogProbs(t.size()); err != nil {
-			return fmt.Errorf("Teacher.Candidates of the policy: %w", err)
+			return fmt.Errorf("Teacher.K is %d, with Candidates (%v) that are %d at each position: %w", t.K, t.Candidates, t.size(), err)
 		}
 	}
 	return nil

@@ -217,7 +217,7 @@ func TestUnionOfCandidates(t *testing.T) {
 		require.Equal(t, of.String(), string(text))
 	}
 	own := rl.Teacher{LogProber: teacher, K: 4, Candidates: rl.CandidatesUnion}
-	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: Teacher.Candidates of the policy: policytest: 8 candidates, want 1 to 6")
+	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: Teacher.K is 4, with Candidates (union) that are 8 at each position: policytest: 8 candidates, want 1 to 6")
 }
 
 type spelling string
@@ -279,7 +279,7 @@ func TestTeachersThatCannotTeachAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		config.Teacher.K++
 		_, err = rl.NewTrainer(config)
-		require.ErrorContains(t, err, "Teacher.Candidates of the policy: policytest: ")
+		require.ErrorContains(t, err, fmt.Sprintf("Teacher.K is %d, with Candidates (%v) that are ", most+1, of))
 	}
 	for needs, o := range map[string]objective.Objective{
 		"reference log-probs":              objective.KL{Estimator: objective.K3},
