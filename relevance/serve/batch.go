@@ -291,9 +291,11 @@ func (b *batcher) score(batch []chunk) {
 			c.fail(err)
 		}
 	}
-	n := 0
+	n := 0 // were scored
 	for _, c := range batch {
-		n += c.to - c.from
+		if c.err == nil {
+			n += c.to - c.from
+		}
 	}
 	seconds := time.Since(start).Seconds()
 	b.metrics.batchPairs.Observe(float64(n))
@@ -301,9 +303,10 @@ func (b *batcher) score(batch []chunk) {
 	b.metrics.pairs.Add(float64(n))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := float64(n) / max(seconds, 1e-6); b.rate == 0 {
-		b.rate = now
-	} else {
+	if now := float64(n) / max(seconds, 1e-6); err == nil { // a failure says nothing of the speed
+		if b.rate == 0 {
+			b.rate = now
+		}
 		b.rate += .2 * (now - b.rate)
 	}
 	for _, c := range batch {
