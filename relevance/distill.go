@@ -342,6 +342,9 @@ func (p *pipeline) fitRanking(ctx context.Context, s *student, b *beliefs, l *le
 	}
 	lists := f.Queries
 	f.Queries = slices.DeleteFunc(slices.Clone(lists), func(q distill.Query) bool { return len(q.Documents) < 2 })
+	if len(f.Queries) == 0 {
+		return fmt.Errorf("student: of none of %d queries the teacher stated readable labels for two documents; train it for longer, or sample more", len(lists))
+	}
 	f.LR = c.schedule(f.Steps())
 	if err := p.train(ctx, l, f.Steps(), tokens*c.Batch/len(lists), f.Step); err != nil {
 		return err

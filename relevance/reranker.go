@@ -32,12 +32,12 @@ type RerankerOptions struct {
 // OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, of a decoder that was
 // trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
 // scorer. A causal model with a single class is asked with Qwen3-Reranker's prompt.
+//
+// The reranker's grade is the share of the way from the first label to the last: of two
+// labels it gives the distribution, of more of them only the expected grade, and the label
+// is the nearest one.
 func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
-	if err != nil {
-		return nil, err
-	}
-	b, err := tensor.Open(o.Backend)
 	if err != nil {
 		return nil, err
 	}
@@ -45,17 +45,21 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Labels == nil {
+		o.Labels = []string{"no", "yes"}
+	}
+	if len(o.Labels) < 2 {
+		return nil, fmt.Errorf("relevance: RerankerOptions.Labels is %q, want at least two", o.Labels)
+	}
+	b, err := tensor.Open(o.Backend)
+	if err != nil {
+		return nil, err
+	}
 	r, free, err := o.open(b, dir, folder, tok)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), tensor.Close(b))
 	}
-	s, err := newRerankerScorer(r, o.Labels)
-	if err != nil {
-		free()
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	s.free = free
-	return s, nil
+	return &rerankerScorer{reranker: r, labels: o.Labels, free: free, backend: b}, nil
 }
 
 // open returns the reranker in a folder, and what frees its model.
@@ -90,31 +94,12 @@ func (o *RerankerOptions) open(b tensor.Backend, dir string, folder *model.Inspe
 	return r, free, nil
 }
 
-// RerankerScorer returns a scorer that asks a reranker, which gives grades from 0 to 1: a
-// local.Reranker or local.CrossEncoder, such as one that is being trained. labels are at
-// least two, in ascending order of relevance; nil means no and yes.
-//
-// The grade is the share of the way from the first label to the last: of two
-// labels it gives the distribution, of more of them only the expected grade, and the label
-// is the nearest one.
-func RerankerScorer(r posir.Scorer, labels []string) (Scorer, error) {
-	return newRerankerScorer(r, labels)
-}
-
-func newRerankerScorer(r posir.Scorer, labels []string) (*rerankerScorer, error) {
-	if labels == nil {
-		labels = []string{"no", "yes"}
-	}
-	if len(labels) < 2 {
-		return nil, fmt.Errorf("relevance: labels of a reranker are %q, want at least two", labels)
-	}
-	return &rerankerScorer{reranker: r, labels: labels}, nil
-}
-
+// rerankerScorer asks a reranker, which gives grades from 0 to 1.
 type rerankerScorer struct {
 	reranker posir.Scorer
 	labels   []string
 	free     func()
+	backend  tensor.Backend // that is closed with the scorer
 }
 
 func (s *rerankerScorer) Labels() []string { return s.labels }
@@ -122,7 +107,7 @@ func (s *rerankerScorer) Labels() []string { return s.labels }
 // Close releases the model.
 func (s *rerankerScorer) Close() error {
 	s.free()
-	return nil
+	return tensor.Close(s.backend)
 }
 
 func (s *rerankerScorer) Score(ctx context.Context, query string, documents []rows.Document, _ ScoreOptions) ([]Score, error) {

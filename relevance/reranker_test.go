@@ -93,7 +93,7 @@ func TestOpenRerankerNamesTheFault(t *testing.T) {
 		o   relevance.RerankerOptions
 	}{
 		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
-		`labels of a reranker are ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
+		`RerankerOptions.Labels is ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
 		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
 		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
 		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},

@@ -251,9 +251,9 @@ func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend
 		return nil, err
 	}
 	if s.ranker != nil {
-		return &biScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration}, nil
+		return &biScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration, backend: b}, nil
 	}
-	return &classScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration}, nil
+	return &classScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration, backend: b}, nil
 }
 
 // answered are the steps before the label whose answers are listed.

@@ -158,7 +158,7 @@ func (b *batcher) change(m *Model) error {
 		return errClosed
 	}
 	if b.swap != nil {
-		b.swap.close()
+		b.swap.Close()
 	}
 	b.swap = m
 	b.notify()
@@ -196,9 +196,9 @@ func (b *batcher) work() {
 		batch, wait, ended := b.take(time.Now())
 		switch {
 		case ended:
-			b.model.close()
+			b.model.Close()
 			if b.swap != nil {
-				b.swap.close()
+				b.swap.Close()
 			}
 			return
 		case batch != nil:
@@ -230,7 +230,7 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 			}
 		}
 		if len(ready) == 0 {
-			b.model.close()
+			b.model.Close()
 			b.model, b.swap = b.swap, nil
 			b.metrics.describe(b.model)
 			ready = b.jobs
