@@ -73,6 +73,42 @@ func TestStudents(t *testing.T) {
 	require.ErrorContains(t, err, "of kind teacher, but the policies are those of Options.Models")
 }
 
+// A bi-encoder cannot learn from a teacher that states no label.
+func TestTeacherWithoutLabels(t *testing.T) {
+	c := toySettings()
+	c.Reinforce.Steps, c.Warmup.Steps, c.Student.Form = 0, 1, FormBiEncoder
+	_, err := Train(t.Context(), toy(100), c, filepath.Join(t.TempDir(), "run"), Options{})
+	require.ErrorContains(t, err, "of none of 8 queries the teacher stated readable labels for two documents")
+}
+
+// The beliefs of a bi-encoder's teacher are those of the pairs it was asked about, however
+// many more a later run asks for, also if the source has no end.
+func TestBeliefsStayWithTheirPairs(t *testing.T) {
+	c := toySettings()
+	c.Student.Form, c.Student.Examples = FormBiEncoder, 32
+	endless := func() *rows.Source {
+		src := toy(200)
+		src.Size = 0
+		return src
+	}
+	p, err := prepared(t, endless(), c)
+	require.NoError(t, err)
+	var first []rows.Example
+	var all []taught
+	for i := range 32 {
+		e, t := p.pair(i)
+		first, all = append(first, e), append(all, t)
+	}
+	c.Student.Examples = 400
+	if p, err = prepared(t, endless(), c); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range first {
+		again := p.row(all[i])
+		require.Equal(t, []any{e.Query, e.Document}, []any{again.Query, again.Document})
+	}
+}
+
 // A line through the score is found from what the teacher believes.
 func TestLink(t *testing.T) {
 	want := []float64{2, .5, 1, -1}
