@@ -194,6 +194,11 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	if _, ok := c.Student.Encoder.(Teacher); ok && o.Models != nil {
 		return nil, errors.New("relevance: Config.Student.Encoder is of kind teacher, but the policies are those of Options.Models, whose weights may be elsewhere: want scratch or pretrained")
 	}
+	if c.Student.Encoder != nil {
+		if err := c.Student.Head.Validate(len(src.Labels)); err != nil {
+			return nil, fmt.Errorf("relevance: Config.Student.Head: %w", err)
+		}
+	}
 	b, err := tensor.Open(c.Backend)
 	if err != nil {
 		return nil, err
