@@ -61,8 +61,8 @@ const exactSignFlips = 16
 // as likely to be positive as negative, whatever their size (Fisher's randomisation
 // test): the share of all assignments of signs whose mean is at least as far from 0 as
 // the one observed. Of more than 16 differences it draws 100,000 assignments by the
-// seed, and counts the observed one among them. Without differences, or if one is not
-// finite, it is NaN.
+// seed, and counts the observed one among them. Without differences, or with one that is
+// not finite, it is NaN.
 func SignFlip(d []float64, seed uint64) float64 {
 	observed, largest := 0.0, 0.0
 	for _, x := range d {

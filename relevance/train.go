@@ -102,7 +102,7 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 	if err != nil {
 		return nil, interruption(ctx, "loading", err)
 	}
-	defer func() { err = errors.Join(err, p.f.Close()) }()
+	defer func() { err = errors.Join(err, p.f.Close(), tensor.Close(p.backend)) }()
 	start := time.Now()
 	if err := p.prepare(ctx); err != nil {
 		return nil, interruption(ctx, "loading", err)
@@ -187,18 +187,28 @@ func RunConfig(dir string) (Config, map[string]string, error) {
 }
 
 // open checks the settings, and makes or reopens the run's folder.
-func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (*pipeline, error) {
+func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (p *pipeline, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	if _, ok := c.Student.Encoder.(Teacher); ok && o.Models != nil {
 		return nil, errors.New("relevance: Config.Student.Encoder is of kind teacher, but the policies are those of Options.Models, whose weights may be elsewhere: want scratch or pretrained")
 	}
+	if c.Student.Encoder != nil {
+		if err := c.Student.Head.Validate(len(src.Labels)); err != nil {
+			return nil, fmt.Errorf("relevance: Config.Student.Head: %w", err)
+		}
+	}
 	b, err := tensor.Open(c.Backend)
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{c: c, o: o, dir: dir, w: o.Out, src: src, backend: b, rules: &reward.Counter{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tensor.Close(b))
+		}
+	}()
+	p = &pipeline{c: c, o: o, dir: dir, w: o.Out, src: src, backend: b, rules: &reward.Counter{}}
 	if p.w == nil {
 		p.w = io.Discard
 	}
