@@ -222,6 +222,10 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 		d.Free()
 		return nil, err
 	}
+	if d.origin, err = readOrigin(dir, false); err != nil {
+		d.Free()
+		return nil, err
+	}
 	return d, nil
 }
 
