@@ -88,6 +88,13 @@ func TestCausalClassifierIsAScorer(t *testing.T) {
 }
 
 func TestOpenRerankerNamesTheFault(t *testing.T) {
+	b, err := tensor.Open("cpu")
+	require.NoError(t, err)
+	e, err := model.LoadEncoder(b, crossEncoderDir)
+	require.NoError(t, err)
+	defer e.Free()
+	body := t.TempDir()
+	require.NoError(t, e.Export(body, model.ExportOptions{Body: true, TokenizerFrom: crossEncoderDir}))
 	for want, c := range map[string]struct {
 		dir string
 		o   relevance.RerankerOptions
@@ -98,7 +105,9 @@ func TestOpenRerankerNamesTheFault(t *testing.T) {
 		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
 		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
 		"MaxTokens is 4":           {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
-		"takes no instruction":     {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
+		`["Qwen3Model"], without a classifier: it embeds texts and does not rerank`: {"../lm/local/testdata/qwen3-embedding", relevance.RerankerOptions{}},
+		`["XLMRobertaModel"], without a classifier`:                                 {body, relevance.RerankerOptions{}},
+		"takes no instruction": {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
 	} {
 		_, err := relevance.OpenReranker(c.dir, c.o)
 		require.ErrorContains(t, err, want)
@@ -118,7 +127,7 @@ func TestCrossEncoderIsAScorer(t *testing.T) {
 	for _, d := range golden.Documents {
 		documents = append(documents, rows.Document{Body: d})
 	}
-	s, err := relevance.OpenReranker(crossEncoderDir, relevance.RerankerOptions{Backend: "cpu"})
+	s, err := relevance.OpenReranker(crossEncoderDir, relevance.RerankerOptions{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	scores, err := s.Score(t.Context(), golden.Queries[0], documents, relevance.ScoreOptions{})
