@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type RerankerOptions struct {
 // trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
 // scorer. A causal model with a single class is asked with Qwen3-Reranker's prompt.
 func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("relevance: %w", err)
+	}
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
 		return nil, err

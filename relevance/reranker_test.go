@@ -99,7 +99,8 @@ func TestOpenRerankerNamesTheFault(t *testing.T) {
 		dir string
 		o   relevance.RerankerOptions
 	}{
-		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
+		"stat abacus: no such": {"abacus", relevance.RerankerOptions{}},
+		"tokenizer.json":       {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
 		`labels of a reranker are ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
 		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
 		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
