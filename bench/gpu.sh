@@ -50,7 +50,7 @@ run() {
   trap 'rm -rf "$TORCHINDUCTOR_CACHE_DIR"' EXIT
 
   { date -u; nvidia-smi || echo "no nvidia-smi"; "$python" -c 'import torch; print("PyTorch", torch.__version__)' 2>&1 | tail -1; } > "$out/machine.txt" 2>&1
-  conformance() { (cd lm/tensor/cuda && exec "$bin/cuda.test" -libcuda "$lib" -test.v -test.run "$2" -precision "$1"); }
+  conformance() { (cd lm/tensor/cuda && exec "$bin/cuda.test" -libcuda "$lib" -test.v -test.run "$1"); }
   bench() {
     local backend=$1 sections=$2 models=$3
     # shellcheck disable=SC2086
@@ -60,9 +60,9 @@ run() {
   export -f conformance bench torch
   export bin out lib python quick
 
-  part conformance-float32 120 bash -c 'conformance float32 "TestConformance|TestTensorCores"'
-  part conformance-bf16 60 bash -c 'conformance bf16 TestConformance'
-  part conformance-tf32 60 bash -c 'conformance tf32 TestConformance'
+  part conformance-float32 120 bash -c 'conformance "TestConformance|TestTensorCores"'
+  part conformance-bf16 90 bash -c 'conformance TestPrecisions/bf16'
+  part conformance-tf32 90 bash -c 'conformance TestPrecisions/tf32'
 
   part products-bf16 40 bash -c "bench $cuda,precision=bf16 gemm '' products-bf16"
   part products-bf16-cublaslt 40 bash -c "bench $cuda,precision=bf16,cublaslt=auto gemm '' products-bf16-cublaslt"

@@ -13,7 +13,8 @@ import (
 // that there are. A resample draws rows and columns independently of each other, with
 // replacement (the pigeonhole bootstrap: Owen 2007, doi:10.1214/07-AOAS122), which is
 // conservative. For the difference of two systems d holds the paired differences. It
-// panics if d is not a rectangle, if o has Clusters, and on options that Validate
+// takes many runs: with one alone it says nothing of how runs differ. It panics if d is
+// not a rectangle, if o has Clusters, and on options that Validate
 // rejects.
 func BootstrapCrossed(d [][]float64, o BootstrapOptions) Interval {
 	columns := 0
@@ -60,15 +61,16 @@ const exactSignFlips = 16
 // as likely to be positive as negative, whatever their size (Fisher's randomisation
 // test): the share of all assignments of signs whose mean is at least as far from 0 as
 // the one observed. Of more than 16 differences it draws 100,000 assignments by the
-// seed, and counts the observed one among them. Without differences it is NaN.
+// seed, and counts the observed one among them. Without differences, or if one is not
+// finite, it is NaN.
 func SignFlip(d []float64, seed uint64) float64 {
-	if len(d) == 0 {
-		return math.NaN()
-	}
 	observed, largest := 0.0, 0.0
 	for _, x := range d {
 		observed += x
 		largest += math.Abs(x)
+	}
+	if len(d) == 0 || math.IsNaN(largest) || math.IsInf(largest, 1) {
+		return math.NaN()
 	}
 	least := math.Abs(observed) - 1e-12*largest // sums in another order differ in the last bits
 	if len(d) <= exactSignFlips {

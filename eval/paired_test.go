@@ -16,7 +16,9 @@ func TestSignFlip(t *testing.T) {
 	require.Equal(t, .25, eval.SignFlip([]float64{1, 2, 3}, 0))
 	require.Equal(t, 1.0, eval.SignFlip([]float64{1, -1}, 0))
 	require.Equal(t, 1.0, eval.SignFlip([]float64{0, 0, 0}, 0))
-	require.True(t, math.IsNaN(eval.SignFlip(nil, 0)))
+	for _, x := range [][]float64{nil, {1, math.NaN()}, {1, math.Inf(1)}, append(make([]float64, 20), math.NaN())} {
+		require.True(t, math.IsNaN(eval.SignFlip(x, 0)))
+	}
 	// 17 equal differences: 2 of 2¹⁷ assignments, which 100,000 draws see 0 to 6 times.
 	same := make([]float64, 17)
 	for i := range same {

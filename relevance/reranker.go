@@ -22,7 +22,9 @@ import (
 // RerankerOptions say how a reranker is used as a scorer.
 type RerankerOptions struct {
 	// Labels are at least two labels, in ascending order of relevance; nil means no
-	// and yes.
+	// and yes. The model's grade is the share of the way from the first to the last: of
+	// two labels it gives the distribution, of more of them only the expected grade,
+	// and the label is the nearest one.
 	Labels []string
 	// Instruction is local.RerankerConfig's, the place for the task's criteria. A
 	// cross-encoder takes none.
@@ -33,10 +35,25 @@ type RerankerOptions struct {
 	Backend string
 }
 
+// Validate returns an error that names the first invalid setting, as far as that can be
+// known without the model.
+func (o RerankerOptions) Validate() error {
+	if o.Labels != nil && len(o.Labels) < 2 {
+		return fmt.Errorf("relevance: RerankerOptions.Labels is %q, want at least two labels", o.Labels)
+	}
+	if o.MaxTokens < 0 {
+		return fmt.Errorf("relevance: RerankerOptions.MaxTokens is %d, want at least 0", o.MaxTokens)
+	}
+	return nil
+}
+
 // OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, of a decoder that was
 // trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
 // scorer. A causal model with a single class is asked with Qwen3-Reranker's prompt.
 func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("relevance: %w", err)
 	}
@@ -56,13 +73,11 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	s, err := newRerankerScorer(r, o.Labels)
-	if err != nil {
-		free()
-		return nil, fmt.Errorf("%s: %w", dir, err)
+	labels := o.Labels
+	if labels == nil {
+		labels = []string{"no", "yes"}
 	}
-	s.free = free
-	return s, nil
+	return &rerankerScorer{reranker: r, labels: labels, free: free}, nil
 }
 
 // bodyAlone reports whether a folder holds a model without an output, or one that
@@ -106,27 +121,7 @@ func (o *RerankerOptions) open(b tensor.Backend, dir string, folder *model.Inspe
 	return r, free, nil
 }
 
-// RerankerScorer returns a scorer that asks a reranker, which gives grades from 0 to 1: a
-// local.Reranker or local.CrossEncoder, such as one that is being trained. labels are at
-// least two, in ascending order of relevance; nil means no and yes.
-//
-// The grade is the share of the way from the first label to the last: of two
-// labels it gives the distribution, of more of them only the expected grade, and the label
-// is the nearest one.
-func RerankerScorer(r posir.Scorer, labels []string) (Scorer, error) {
-	return newRerankerScorer(r, labels)
-}
-
-func newRerankerScorer(r posir.Scorer, labels []string) (*rerankerScorer, error) {
-	if labels == nil {
-		labels = []string{"no", "yes"}
-	}
-	if len(labels) < 2 {
-		return nil, fmt.Errorf("relevance: labels of a reranker are %q, want at least two", labels)
-	}
-	return &rerankerScorer{reranker: r, labels: labels}, nil
-}
-
+// rerankerScorer asks a reranker, which gives grades from 0 to 1.
 type rerankerScorer struct {
 	reranker posir.Scorer
 	labels   []string

@@ -100,15 +100,16 @@ func TestOpenRerankerNamesTheFault(t *testing.T) {
 		o   relevance.RerankerOptions
 	}{
 		"stat abacus: no such": {"abacus", relevance.RerankerOptions{}},
-		"tokenizer.json":       {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
-		`labels of a reranker are ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
-		"MaxTokens is 3":           {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
-		filepath.Base(rerankerDir): {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
-		"abacus":                   {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
-		"MaxTokens is 4":           {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
 		`["Qwen3Model"], without a classifier: it embeds texts and does not rerank`: {"../lm/local/testdata/qwen3-embedding", relevance.RerankerOptions{}},
 		`["XLMRobertaModel"], without a classifier`:                                 {body, relevance.RerankerOptions{}},
-		"takes no instruction": {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
+		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
+		`RerankerOptions.Labels is ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
+		"MaxTokens is 3":                  {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
+		"RerankerOptions.MaxTokens is -1": {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: -1}},
+		filepath.Base(rerankerDir):        {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 5}},
+		"abacus":                          {rerankerDir, relevance.RerankerOptions{Backend: "abacus"}},
+		"MaxTokens is 4":                  {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 4}},
+		"takes no instruction":            {crossEncoderDir, relevance.RerankerOptions{Backend: "cpu", Instruction: "find it"}},
 	} {
 		_, err := relevance.OpenReranker(c.dir, c.o)
 		require.ErrorContains(t, err, want)

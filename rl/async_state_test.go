@@ -30,6 +30,10 @@ func TestACheckpointThatIsDueContinuesBitForBit(t *testing.T) {
 			c.RewardKL = &objective.RewardKL{Estimator: objective.K1, Beta: 0.1}
 			c.AdaptiveKL = &objective.AdaptiveKL{Beta: 0.1, Target: 0.1, Horizon: 100}
 		},
+		"teacher": func(c *rl.Config) {
+			c.Objective = objective.Corrected{Objective: objective.ReverseKL{}, Max: 5}
+			c.Teacher = &rl.Teacher{LogProber: wise(), K: 2, Candidates: rl.CandidatesPolicy}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

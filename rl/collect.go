@@ -284,12 +284,13 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 // sequence-level distillation (Kim and Rush, arXiv:1606.07947, with rules in place of
 // the likelihood) from a teacher's rollouts: that with the highest first reward; of
 // equal ones, one that is not truncated; of those, that with the fewest incorrect and
-// broken steps; and of those the first. A group has none if no completion has a reward
-// of at least the given one; an unscorable completion is never the best.
+// broken steps; and of those the first. A group has none if no completion has a first
+// reward of at least the given one. An unscorable reward is never the best.
 //
 // encode makes the demonstration, for a policy with another tokenizer or another
 // prompt, by the problem and the completion's text. nil takes the teacher's prompts
-// and tokens.
+// and tokens. A completion that has ended has its end-of-text token among these, so
+// Imitation.End is then to be left empty.
 func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Completion) (Demonstration, error)) ([]Demonstration, error) {
 	var demos []Demonstration
 	for g, group := range r.Groups {

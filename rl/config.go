@@ -263,6 +263,14 @@ func (c *Config) validateNeeds() error {
 			}
 		}
 	}
+	if e, mixed := c.Engine.(*MixedEngine); mixed {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+		if needs&objective.InputOld != 0 && needs&objective.InputRollout == 0 {
+			return errors.New("rl: Config.Engine is a MixedEngine, but the objective takes all samples for the policy's: want one without old log-probs, or objective.Corrected or objective.FromRollout around it")
+		}
+	}
 	_, publishes := c.Policy.(Publisher)
 	if _, refreshes := c.Engine.(rollout.Refresher); publishes && !refreshes {
 		return fmt.Errorf("rl: Config.Policy (%T) is a Publisher, but Config.Engine (%T) is no rollout.Refresher: it would never get the trained weights; a wrapper must have its engine's Refresh, and an engine that reads the policy's own memory one that does nothing", c.Policy, c.Engine)

@@ -38,8 +38,8 @@ type Imitation struct {
 	Accumulate int
 	// Steps is the number of training steps.
 	Steps int
-	// Objective is the loss; nil means objective.CrossEntropy{}. It is one that reads
-	// no advantages, such as objective.ForwardKL.
+	// Objective is the loss; nil means objective.CrossEntropy{}. It is one that does not
+	// take the completions for the policy's own, such as objective.ForwardKL.
 	Objective objective.Objective
 	// Teacher is required if the objective needs objective.InputCandidates.
 	Teacher *Teacher
@@ -89,8 +89,8 @@ func (m *Imitation) Validate() error {
 		return fmt.Errorf("rl: Imitation.Objective: %w", err)
 	}
 	needs := m.objective().Needs()
-	if other := needs &^ (objective.InputTeacher | objective.InputCandidates | objective.InputEntropy | objective.InputOld); other != 0 {
-		return fmt.Errorf("rl: Imitation.Objective needs %v, which demonstrations do not have", other)
+	if other := needs &^ (objective.InputCandidates | objective.InputEntropy); other != 0 {
+		return fmt.Errorf("rl: Imitation.Objective needs %v, which demonstrations do not have: the policy did not sample them", other)
 	}
 	if err := supports(m.Policy, Required(needs)); err != nil {
 		return fmt.Errorf("rl: Imitation.Objective: %w", err)

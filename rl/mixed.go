@@ -15,10 +15,11 @@ import (
 // algorithm 1). The draw depends on a request's seed and training step alone, so all
 // requests of a collection have the same engine, and a resumed run draws the same.
 //
-// It is for objectives that read neither advantages nor old log-probs (ForwardKL,
-// ReverseKL, JSD): the others take all samples for the policy's. On a collection that
-// is not, metric objective/engine_mismatch is the distance to whoever sampled it. With
-// Async it is refused.
+// It is for objectives that do not need old log-probs (ForwardKL, ReverseKL, JSD). The
+// others take all samples for the policy's, and are refused unless they correct for who
+// sampled (objective.Corrected). On a collection that is not the policy's, metric
+// objective/engine_mismatch is the distance to whoever sampled it. With Async it is
+// refused.
 type MixedEngine struct {
 	// Policy samples from the policy, and gets its new weights.
 	Policy rollout.Engine

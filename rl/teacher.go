@@ -50,8 +50,9 @@ type CandidateProber interface {
 	CandidateLogProbs(ctx context.Context, b *Batch, k int, dst []Top) error
 }
 
-// TopLogProbChecker is a TopLogProber that may not be able to give any tokens, or so
-// many. NewTrainer asks it, so that a run that cannot work does not start.
+// TopLogProbChecker is a TopLogProber, teacher or policy, that may not be able to give
+// any tokens, or so many. NewTrainer asks it, so that a run that cannot work does not
+// start.
 type TopLogProbChecker interface {
 	// CheckTopLogProbs returns the error that every call of TopLogProbs with this k
 	// would; nil if none is known beforehand.
@@ -180,7 +181,20 @@ func (t *Teacher) validate(needs objective.Inputs, policy LogProber) error {
 			return fmt.Errorf("Teacher: %w", err)
 		}
 	}
+	if c, ok := policy.(TopLogProbChecker); ok && t.Candidates != CandidatesTeacher {
+		if err := c.CheckTopLogProbs(t.size()); err != nil {
+			return fmt.Errorf("Teacher.Candidates of the policy: %w", err)
+		}
+	}
 	return nil
+}
+
+// size is the number of candidates at each position.
+func (t *Teacher) size() int {
+	if t.Candidates == CandidatesUnion {
+		return 2 * t.K
+	}
+	return t.K
 }
 
 // Fill gives every sample of b what an objective needs of the teacher: Teacher, and
@@ -219,12 +233,12 @@ func (t *Teacher) fill(ctx context.Context, b *Batch, problems []Problem, policy
 	if needs&objective.InputCandidates == 0 {
 		return nil
 	}
-	tops, k, err := t.candidates(ctx, b, theirs, policy)
+	tops, err := t.candidates(ctx, b, theirs, policy)
 	if err != nil {
 		return err
 	}
 	for i := range tops {
-		b.Samples[i].Cand = &objective.Candidates{K: k, IDs: tops[i].IDs, Teacher: tops[i].LogP}
+		b.Samples[i].Cand = &objective.Candidates{K: t.size(), IDs: tops[i].IDs, Teacher: tops[i].LogP}
 	}
 	return nil
 }
@@ -255,23 +269,22 @@ func (t *Teacher) batch(b *Batch, problems []Problem) (*Batch, error) {
 	return theirs, nil
 }
 
-// candidates returns candidates with the teacher's log-probs, and how many there are
-// at each position.
-func (t *Teacher) candidates(ctx context.Context, b, theirs *Batch, policy LogProber) (tops []Top, k int, err error) {
-	k = t.K
+// candidates returns candidates with the teacher's log-probs.
+func (t *Teacher) candidates(ctx context.Context, b, theirs *Batch, policy LogProber) ([]Top, error) {
+	var tops []Top
 	if t.Candidates != CandidatesPolicy {
-		tops = NewTops(b, k)
-		if err := t.LogProber.(TopLogProber).TopLogProbs(ctx, theirs, k, tops); err != nil {
-			return nil, 0, fmt.Errorf("its candidates: %w", err)
+		tops = NewTops(b, t.K)
+		if err := t.LogProber.(TopLogProber).TopLogProbs(ctx, theirs, t.K, tops); err != nil {
+			return nil, fmt.Errorf("its candidates: %w", err)
 		}
 		if t.Candidates == CandidatesTeacher {
-			return tops, k, nil
+			return tops, nil
 		}
-		k *= 2
 	}
+	k := t.size()
 	own := NewTops(b, k)
 	if err := policy.(TopLogProber).TopLogProbs(ctx, b, k, own); err != nil {
-		return nil, 0, fmt.Errorf("the policy's candidates: %w", err)
+		return nil, fmt.Errorf("the policy's candidates: %w", err)
 	}
 	if t.Candidates == CandidatesUnion {
 		for i := range own {
@@ -281,9 +294,9 @@ func (t *Teacher) candidates(ctx context.Context, b, theirs *Batch, policy LogPr
 		}
 	}
 	if err := t.LogProber.(CandidateProber).CandidateLogProbs(ctx, theirs, k, own); err != nil {
-		return nil, 0, fmt.Errorf("of the policy's candidates: %w", err)
+		return nil, fmt.Errorf("of the policy's candidates: %w", err)
 	}
-	return own, k, nil
+	return own, nil
 }
 
 // unite keeps, of ids in falling order, those of teacher, and fills the other places

@@ -214,7 +214,7 @@ func TestUnionOfCandidates(t *testing.T) {
 		require.Equal(t, of.String(), string(text))
 	}
 	own := rl.Teacher{LogProber: teacher, K: 4, Candidates: rl.CandidatesUnion}
-	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: log-probs of the teacher: the policy's candidates: policytest: 8 candidates, want 1 to 6")
+	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: Teacher.Candidates of the policy: policytest: 8 candidates, want 1 to 6")
 }
 
 type spelling string
@@ -269,11 +269,26 @@ func TestTeachersThatCannotTeachAreRefused(t *testing.T) {
 	config.Policy = hidden{policy}
 	_, err := rl.NewTrainer(config)
 	require.ErrorContains(t, err, "the policy (rl_test.hidden) is no TopLogProber")
-	m := rl.Imitation{
-		Policy: policy, Demonstrations: rl.Shuffled([]rl.Demonstration{{Prompt: []int32{1}, Tokens: []int32{2}}}, 1),
-		Batch: 1, Steps: 1, LR: rl.Constant{LR: 1}, Objective: objective.KL{Estimator: objective.K3},
+	for of, most := range map[rl.CandidatesOf]int{rl.CandidatesPolicy: vocab, rl.CandidatesUnion: vocab / 2} {
+		config.Policy = policy
+		config.Teacher = &rl.Teacher{LogProber: p, K: most, Candidates: of}
+		_, err := rl.NewTrainer(config)
+		require.NoError(t, err)
+		config.Teacher.K++
+		_, err = rl.NewTrainer(config)
+		require.ErrorContains(t, err, "Teacher.Candidates of the policy: policytest: ")
 	}
-	require.ErrorContains(t, m.Validate(), "Imitation.Objective needs reference log-probs, which demonstrations do not have")
+	for needs, o := range map[string]objective.Objective{
+		"reference log-probs":              objective.KL{Estimator: objective.K3},
+		"old log-probs":                    objective.PPO{ClipLow: .2, ClipHigh: .2},
+		"old log-probs, teacher log-probs": objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 1},
+	} {
+		m := rl.Imitation{
+			Policy: policy, Demonstrations: rl.Shuffled([]rl.Demonstration{{Prompt: []int32{1}, Tokens: []int32{2}}}, 1),
+			Batch: 1, Steps: 1, LR: rl.Constant{LR: 1}, Objective: o, Teacher: &rl.Teacher{LogProber: p},
+		}
+		require.ErrorContains(t, m.Validate(), "Imitation.Objective needs "+needs+", which demonstrations do not have")
+	}
 }
 
 // hidden is a policy without its optional interfaces.
@@ -313,6 +328,28 @@ func TestMixedEngine(t *testing.T) {
 	} {
 		require.ErrorContains(t, bad.Generate(t.Context(), reqs[:1], nil), want)
 		require.ErrorContains(t, bad.Check(&reqs[0]), want)
+		config, _ := setup()
+		config.Engine = bad
+		_, err := rl.NewTrainer(config)
+		require.ErrorContains(t, err, want)
+	}
+	for o, refused := range map[objective.Objective]bool{
+		objective.PPO{ClipLow: .2, ClipHigh: .2}:                                         true,
+		objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 1}:          true,
+		objective.JSD{Beta: .5}:                                                          false,
+		objective.Corrected{Objective: objective.PPO{ClipLow: .2, ClipHigh: .2}, Max: 2}: false,
+	} {
+		config, _ := setup()
+		config.Engine, config.Objective = m, o
+		if o.Needs()&(objective.InputTeacher|objective.InputCandidates) != 0 {
+			config.Teacher = &rl.Teacher{LogProber: other, K: 2}
+		}
+		_, err := rl.NewTrainer(config)
+		if refused {
+			require.ErrorContains(t, err, "takes all samples for the policy's", "%#v", o)
+		} else {
+			require.NoError(t, err, "%#v", o)
+		}
 	}
 }
 

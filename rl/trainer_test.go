@@ -57,30 +57,43 @@ func TestResumeContinuesBitForBit(t *testing.T) {
 		})
 		return &all
 	}
-	c, p := setup()
-	c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
-	whole := record(&c)
-	var saved []byte
-	c.CheckpointEvery = 3
-	c.Checkpoint = func(ctx context.Context, t *rl.Trainer) (err error) {
-		if t.Steps() == 3 {
-			saved, err = t.Save(ctx, "at 3")
-		}
-		return err
-	}
-	run(t, c)
-	want := logits(p)
+	for name, change := range map[string]func(*rl.Config){
+		"plain": func(*rl.Config) {},
+		"distillation": func(c *rl.Config) {
+			teacher := wise()
+			c.Engine = &rl.MixedEngine{Policy: c.Engine, Given: teacher, Lambda: .5}
+			c.Objective = objective.JSD{Beta: .5}
+			c.Teacher = &rl.Teacher{LogProber: teacher, K: 2, Candidates: rl.CandidatesUnion}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, p := setup()
+			c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
+			change(&c)
+			whole := record(&c)
+			var saved []byte
+			c.CheckpointEvery = 3
+			c.Checkpoint = func(ctx context.Context, t *rl.Trainer) (err error) {
+				if t.Steps() == 3 {
+					saved, err = t.Save(ctx, "at 3")
+				}
+				return err
+			}
+			run(t, c)
+			want := logits(p)
 
-	c.Checkpoint, c.CheckpointEvery = nil, 0
-	c.Source = &rl.SliceSource{Problems: problems(8), Seed: 1}
-	rest := record(&c)
-	tr, err := rl.NewTrainer(c)
-	require.NoError(t, err)
-	require.NoError(t, tr.Restore(t.Context(), saved))
-	require.EqualValues(t, 3, tr.Steps())
-	require.NoError(t, tr.Run(t.Context()))
-	require.Equal(t, want, logits(p))
-	require.Equal(t, (*whole)[3:], *rest)
+			c.Checkpoint, c.CheckpointEvery = nil, 0
+			c.Source = &rl.SliceSource{Problems: problems(8), Seed: 1}
+			rest := record(&c)
+			tr, err := rl.NewTrainer(c)
+			require.NoError(t, err)
+			require.NoError(t, tr.Restore(t.Context(), saved))
+			require.EqualValues(t, 3, tr.Steps())
+			require.NoError(t, tr.Run(t.Context()))
+			require.Equal(t, want, logits(p))
+			require.Equal(t, (*whole)[3:], *rest)
+		})
+	}
 }
 
 // The last training step is saved too, once; running a finished run saves nothing.

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,7 +157,7 @@ func (t *DataParallel) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float6
 // time, in the order of the batch within each backend's part. After an error the
 // accumulated gradients of all backends are cleared.
 func (t *DataParallel) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.Objective) (loss float64, m objective.Metrics, err error) {
-	if err := t.check(b); err != nil {
+	if err := cmp.Or(t.check(b), checkCandidates(b, o.Needs())); err != nil {
 		t.dropGradients()
 		return 0, nil, err
 	}

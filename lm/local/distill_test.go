@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
@@ -45,6 +47,10 @@ func TestCandidateErrorsNameTheSamples(t *testing.T) {
 	fail("local: sample 1 has 1 candidates at each position")
 	b.Samples[1].Cand = nil
 	fail("local: sample 1 has no Cand")
+	several, _ := parallel(t, reference.New(), reference.New())
+	b.Samples[1].Cand, b.Samples[len(b.Samples)-1].Cand = &objective.Candidates{K: 2, IDs: make([]int32, 2*len(b.Samples[1].Tokens))}, nil
+	_, _, err := several.ForwardBackward(t.Context(), b, objective.ForwardKL{})
+	require.ErrorContains(t, err, fmt.Sprintf("local: sample %d has no Cand", len(b.Samples)-1))
 	require.ErrorContains(t, p.TopLogProbs(t.Context(), b, tiny.Vocab+1, rl.NewTops(b, tiny.Vocab+1)), "want 1 to the")
 }
 

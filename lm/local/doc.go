@@ -71,9 +71,8 @@
 // # Sentence embeddings
 //
 // An [Embedder] makes vectors of texts with an encoder such as MiniLM or
-// Qwen3-Embedding, cuts long
-// documents into chunks that it reads whole, and says which tokens move a score
-// ([Embedder.Saliency]). Package eval/posir searches with it.
+// Qwen3-Embedding, cuts long documents into chunks that it reads whole, and says which
+// tokens move a score ([Embedder.Saliency]). Package eval/posir searches with it.
 //
 // # Rerankers
 //

@@ -53,8 +53,7 @@ func (c EmbedderConfig) Validate() error {
 
 // Embedder makes sentence embeddings of texts with an encoder such as MiniLM, BGE or
 // Qwen3-Embedding. With prefixes ([posir.Prefixed], [ReadPrompts]) it is a
-// posir.Embedder. One goroutine uses an
-// embedder, and its encoder, at a time.
+// posir.Embedder. One goroutine uses an embedder, and its encoder, at a time.
 type Embedder struct {
 	c      EmbedderConfig
 	room   int // tokens of a text, without special ones

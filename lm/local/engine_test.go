@@ -16,6 +16,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
+	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/rollout/enginetest"
 )
@@ -24,21 +25,34 @@ func TestEngineContract(t *testing.T) {
 	for name, open := range backends {
 		t.Run(name, func(t *testing.T) {
 			d := sharpDecoder(t, open(t))
-			enginetest.Run(t, enginetest.Config{
-				New:     func(t *testing.T) rollout.Engine { return newEngine(t, d, local.EngineConfig{}) },
-				Prompts: [][]int32{{1, 5, 3, 8}, {9}, {0, 0, 2, 4, 6, 10, 3}},
-				Vocab:   letters{},
-				First: func(prompt []int32) []float64 {
-					p := logSoftmax(t, d, prompt, 1)
-					for i := range p {
-						p[i] = math.Exp(p[i])
-					}
-					return p
-				},
-				Weights: func(v int64) rollout.Weights { return rollout.Weights{Version: v, Local: d} },
-			})
+			checkContract(t, d, func(t *testing.T) rollout.Engine { return newEngine(t, d, local.EngineConfig{}) })
 		})
 	}
+}
+
+// A mixed engine keeps the contract of the engines that it mixes.
+func TestMixedEngineContract(t *testing.T) {
+	d := sharpDecoder(t, reference.New())
+	checkContract(t, d, func(t *testing.T) rollout.Engine {
+		return &rl.MixedEngine{Policy: newEngine(t, d, local.EngineConfig{}), Given: newEngine(t, d, local.EngineConfig{}), Lambda: .5}
+	})
+}
+
+// checkContract runs the suite on engines that sample from d.
+func checkContract(t *testing.T, d *model.Decoder, open func(t *testing.T) rollout.Engine) {
+	enginetest.Run(t, enginetest.Config{
+		New:     open,
+		Prompts: [][]int32{{1, 5, 3, 8}, {9}, {0, 0, 2, 4, 6, 10, 3}},
+		Vocab:   letters{},
+		First: func(prompt []int32) []float64 {
+			p := logSoftmax(t, d, prompt, 1)
+			for i := range p {
+				p[i] = math.Exp(p[i])
+			}
+			return p
+		},
+		Weights: func(v int64) rollout.Weights { return rollout.Weights{Version: v, Local: d} },
+	})
 }
 
 // logSoftmax returns the log-probs of the token after tokens at temperature t,

@@ -123,13 +123,24 @@ func (e *Exporter) Supports() rl.Capabilities {
 	return rl.CapAll
 }
 
-// TopLogProbs implements rl.TopLogProber: those of the policy, if it has any.
-func (e *Exporter) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
-	top, ok := e.Policy.(rl.TopLogProber)
-	if !ok {
+// CheckTopLogProbs implements rl.TopLogProbChecker: it is an error if the policy gives no
+// most likely tokens, or not so many.
+func (e *Exporter) CheckTopLogProbs(k int) error {
+	if _, ok := e.Policy.(rl.TopLogProber); !ok {
 		return fmt.Errorf("local: a policy of type %T gives no most likely tokens", e.Policy)
 	}
-	return top.TopLogProbs(ctx, b, k, dst)
+	if c, ok := e.Policy.(rl.TopLogProbChecker); ok {
+		return c.CheckTopLogProbs(k)
+	}
+	return nil
+}
+
+// TopLogProbs implements rl.TopLogProber: those of the policy, if it has any.
+func (e *Exporter) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	if err := e.CheckTopLogProbs(k); err != nil {
+		return err
+	}
+	return e.Policy.(rl.TopLogProber).TopLogProbs(ctx, b, k, dst)
 }
 
 // Load implements rl.Policy. What was published before is not published again.

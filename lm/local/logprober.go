@@ -10,8 +10,8 @@ import (
 )
 
 // LogProber computes log-probs with a decoder: a frozen reference or a teacher.
-// It implements rl.LogProber, rl.TopLogProber and rl.CandidateProber. One goroutine
-// uses a log-prober, and its decoder, at a time.
+// It implements rl.LogProber, rl.TopLogProber, rl.TopLogProbChecker and
+// rl.CandidateProber. One goroutine uses a log-prober, and its decoder, at a time.
 type LogProber struct {
 	decoder *model.Decoder
 	maxRows int
@@ -69,8 +69,17 @@ func (l *LogProber) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) 
 	})
 }
 
-// TopLogProbs implements rl.TopLogProber. Its errors are those of LogProbs, and a k
-// that is not 1 to the size of the vocabulary.
+// CheckTopLogProbs implements rl.TopLogProbChecker: k is 1 to the size of the
+// vocabulary.
+func (l *LogProber) CheckTopLogProbs(k int) error {
+	if n := l.decoder.Config().Vocab; k < 1 || k > n {
+		return fmt.Errorf("local: %d candidates, want 1 to the %d tokens of the vocabulary", k, n)
+	}
+	return nil
+}
+
+// TopLogProbs implements rl.TopLogProber. Its errors are those of LogProbs and
+// CheckTopLogProbs.
 func (l *LogProber) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
 	return l.tops(ctx, b, k, dst, func(from, to int) error {
 		if err := l.decoder.TopK(&l.pack, l.targets.Rows, l.targets.Temperature, &l.cand); err != nil {
@@ -81,7 +90,7 @@ func (l *LogProber) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []r
 	})
 }
 
-// CandidateLogProbs implements rl.CandidateProber. Its errors are those of LogProbs,
+// CandidateLogProbs implements rl.CandidateProber. Its errors are those of TopLogProbs,
 // and candidates that are outside of the vocabulary or the same.
 func (l *LogProber) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
 	return l.tops(ctx, b, k, dst, func(from, to int) error {
@@ -97,8 +106,8 @@ func (l *LogProber) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, d
 // tops calls compute for every micro-batch, samples [from, to), with room in l.cand,
 // and copies the log-probs from there.
 func (l *LogProber) tops(ctx context.Context, b *rl.Batch, k int, dst []rl.Top, compute func(from, to int) error) error {
-	if k < 1 || k > l.decoder.Config().Vocab {
-		return fmt.Errorf("local: %d candidates, want 1 to the %d tokens of the vocabulary", k, l.decoder.Config().Vocab)
+	if err := l.CheckTopLogProbs(k); err != nil {
+		return err
 	}
 	if len(dst) != len(b.Samples) {
 		panic(fmt.Sprintf("local: %d samples, but room for the candidates of %d", len(b.Samples), len(dst)))

@@ -128,10 +128,8 @@ func (t *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 			t.dropGradient()
 		}
 	}()
-	if o.Needs()&objective.InputCandidates != 0 {
-		if err := checkCandidates(b); err != nil {
-			return 0, nil, err
-		}
+	if err := checkCandidates(b, o.Needs()); err != nil {
+		return 0, nil, err
 	}
 	b.Prepare(o.Needs())
 	m = objective.Metrics{}
@@ -189,9 +187,12 @@ func (t *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 	return loss, t.decoder.Backward(t.dlogp, dentropy)
 }
 
-// checkCandidates returns an error unless all samples with tokens have candidates for
-// each, and equally many.
-func checkCandidates(b *rl.Batch) error {
+// checkCandidates returns an error if candidates are needed and not all samples with
+// tokens have some for each, and equally many.
+func checkCandidates(b *rl.Batch, needs objective.Inputs) error {
+	if needs&objective.InputCandidates == 0 {
+		return nil
+	}
 	k := 0
 	for i := range b.Samples {
 		s := &b.Samples[i]

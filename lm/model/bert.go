@@ -159,25 +159,19 @@ func (l *denseHead) Backward(p *pass, dx, dy tensor.Buffer, rows int) {
 
 // newDenseHead names the head and the classifier after it as transformers does.
 func newDenseHead(c *EncoderConfig, m *maker) (h *denseHead, classifier string) {
-	name, classifier := c.bertPrefix()+"pooler.dense", "classifier"
-	if c.Style != BERTStyle {
-		name, classifier = "classifier.dense", "classifier.out_proj"
-	}
+	f := bertFamilies[c.Style]
 	return &denseHead{Dense: &linear{
-		W:    m.matrix(name+".weight", c.Dim, c.Dim, fanInStd(c.Dim)),
-		Bias: m.vector(name+".bias", c.Dim, 0),
-	}}, classifier
+		W:    m.matrix(f.dense+".weight", c.Dim, c.Dim, fanInStd(c.Dim)),
+		Bias: m.vector(f.dense+".bias", c.Dim, 0),
+	}}, f.last
 }
 
 // bertPrefix begins the names of the body's tensors in a classifier of transformers.
 func (c *EncoderConfig) bertPrefix() string {
-	switch {
-	case !c.DenseHead:
+	if !c.DenseHead {
 		return ""
-	case c.Style == BERTStyle:
-		return "bert."
 	}
-	return "roberta."
+	return bertFamilies[c.Style].body
 }
 
 // newBERT builds the body that c describes (defaults filled in), with the

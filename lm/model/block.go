@@ -43,13 +43,13 @@ func (l *mlp) Backward(p *pass, dx, dy tensor.Buffer) {
 // block is one layer of a transformer: h = x + attention(norm(x)), then
 // y = h + mlp(norm(h)).
 type block struct {
-	AttnNorm  *rmsNorm
+	AttnNorm  norm
 	Attention *attention
-	MLPNorm   *rmsNorm
+	MLPNorm   norm
 	MLP       *mlp
 }
 
-func (l *block) dim() int { return l.AttnNorm.W.Shape[0] }
+func (l *block) dim() int { return l.Attention.O.out() }
 
 // Forward returns y [rows×dim] from x [rows×dim]. If the pass keeps nothing
 // for Backward, y is x's buffer.
@@ -75,7 +75,7 @@ func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x tens
 }
 
 // residual returns x + f(norm(x)).
-func (l *block) residual(p *pass, x tensor.Buffer, norm *rmsNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *block) residual(p *pass, x tensor.Buffer, norm norm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
 	z := p.Arena.Half(p.Rows * l.dim())
 	norm.Forward(p, z, x, p.Rows)
 	y := x

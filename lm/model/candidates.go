@@ -201,14 +201,14 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 	l.stats = p.Arena.Take(3 * m)
 	l.setCandidates(p, m, c)
 	l.gather(p, x, rows)
-	any := make([]int32, min(l.chunk, m))
-	l.top = slices.Grow(l.top[:0], len(any)*vocab)[:len(any)*vocab]
+	unread := make([]int32, min(l.chunk, m)) // targets whose log-probs nobody reads
+	l.top = slices.Grow(l.top[:0], len(unread)*vocab)[:len(unread)*vocab]
 	l.chunks(m, func(from, to int) {
 		if err != nil {
 			return
 		}
 		logits := l.project(p, from, to)
-		p.Backend.LogProb(part(p, l.aside.spare, 0, to-from, 1), nil, part(p, l.stats, from, to, 3), logits, any[:to-from], vocab, invTemp)
+		p.Backend.LogProb(part(p, l.aside.spare, 0, to-from, 1), nil, part(p, l.stats, from, to, 3), logits, unread[:to-from], vocab, invTemp)
 		read := l.top[:(to-from)*vocab]
 		if err = p.Backend.Read(read, logits); err != nil {
 			return
@@ -217,7 +217,7 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 			err = errors.New("model: the logits are not finite, so that no tokens are the most likely ones")
 			return
 		}
-		l.forwardCandidates(p, logits, any[:to-from], from, to)
+		l.forwardCandidates(p, logits, unread[:to-from], from, to)
 	})
 	if err != nil {
 		return err

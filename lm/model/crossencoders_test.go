@@ -50,42 +50,6 @@ func TestCrossEncodersAreWhatTheirFoldersSay(t *testing.T) {
 	}
 }
 
-// What is written is read back as the same model. With -export it also writes the
-// logits, for testdata/check_rankers.py.
-func TestExportOfRankersWithBERTsBlocks(t *testing.T) {
-	out := *exportDir
-	if out == "" {
-		out = t.TempDir()
-	}
-	b := reference.New()
-	fresh := func(dir string) (*model.Encoder, error) {
-		return model.PretrainedEncoder(b, dir, 2, 1, model.WithDenseHead())
-	}
-	for name, open := range map[string]func(dir string) (*model.Encoder, error){
-		"bert-cls":    func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
-		"roberta-cls": func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
-		"xlmr-score":  func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
-		"bert":        fresh,
-		"roberta":     fresh,
-		"xlmr":        fresh,
-	} {
-		for kind, o := range exported {
-			t.Run(name+"/"+kind, func(t *testing.T) {
-				d, err := open(filepath.Join("testdata", name))
-				require.NoError(t, err)
-				dir := filepath.Join(out, "ranker-"+name+"-"+kind)
-				require.NoError(t, d.Export(dir, o))
-				e, err := model.LoadEncoder(b, dir)
-				require.NoError(t, err)
-				require.Equal(t, d.Config(), e.Config())
-				requireRounded(t, b, d.Params(), e.Params(), o.DType)
-				ids := []int32{3, 14, 15, 9, 2, 6, 5, 3, 5}
-				writeExpected(t, dir, ids, predict(t, e, ids))
-			})
-		}
-	}
-}
-
 // A body with a linear layer is written for this library; RobertaModel reads its body.
 func TestLinearClassifiersOfRoBERTaSurviveSaveAndLoad(t *testing.T) {
 	for _, name := range []string{"roberta", "xlmr", "roberta-cls"} {

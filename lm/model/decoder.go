@@ -177,9 +177,9 @@ func (d *Decoder) begin(p *Pack, keep bool) {
 
 // Backward adds to the gradient of every parameter, given the gradients of a
 // loss with respect to the log-probs and entropies of the last Forward, and those
-// in its candidates' Grad; dentropy may be nil. It does not wait for the backend: an error is one that the
-// backend knows of by now, and others are returned by what reads next, such as the
-// optimiser step. It panics if it does not follow a Forward.
+// in its candidates' Grad; dentropy may be nil. It does not wait for the backend: an
+// error is one that the backend knows of by now, and others are returned by what reads
+// next, such as the optimiser step. It panics if it does not follow a Forward.
 func (d *Decoder) Backward(dlogp, dentropy []float32) error {
 	if d.targets == 0 {
 		panic("model: Decoder.Backward without a Forward before it")

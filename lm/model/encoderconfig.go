@@ -106,69 +106,46 @@ func (c EncoderConfig) Validate() error {
 		return fmt.Errorf("model: EncoderConfig.DenseHead is true, want false with Style %q", c.Style)
 	case c.DenseHead && c.Pooling != "" && c.Pooling != FirstPooling:
 		return fmt.Errorf("model: EncoderConfig.Pooling is %q, want %q with DenseHead", c.Pooling, FirstPooling)
-	case c.Style.bert():
-		return c.validateBERT()
-	case c.Style == ModernBERTStyle:
-		return c.validateModernBERT()
+	case !c.Style.bert() && c.TokenTypes != 0:
+		return fmt.Errorf("model: EncoderConfig.TokenTypes is %d, want 0 with Style %q", c.TokenTypes, c.Style)
+	case c.Style.bert() || c.Style == ModernBERTStyle:
+		return c.validateBlocks()
 	case c.Style != "" && c.Style != LlamaStyle:
 		return fmt.Errorf("model: EncoderConfig.Style is %q, want one of %q", c.Style, []Style{LlamaStyle, BERTStyle, RoBERTaStyle, XLMRobertaStyle, ModernBERTStyle})
-	case c.TokenTypes != 0:
-		return fmt.Errorf("model: EncoderConfig.TokenTypes is %d, want 0 (only %q has them)", c.TokenTypes, BERTStyle)
 	}
 	return nil
 }
 
-// validateBERT checks what BERTStyle and its relatives add or rule out.
-func (c EncoderConfig) validateBERT() error {
+// validateBlocks checks what blocks other than the decoder's add or rule out.
+func (c EncoderConfig) validateBlocks() error {
 	fail := func(field string, got, want any) error {
 		return fmt.Errorf("model: EncoderConfig.%s is %v, want %v with Style %q", field, got, want, c.Style)
 	}
+	modern := c.Style == ModernBERTStyle
 	switch dim := c.Config.withDefaults().HeadDim; {
-	case c.TokenTypes < 0 || c.TokenTypes > math.MaxInt32:
-		return fail("TokenTypes", c.TokenTypes, "0 (for the usual number) or more")
-	case c.FirstPosition < 0 || c.FirstPosition > math.MaxInt32-c.MaxSeq:
-		return fail("FirstPosition", c.FirstPosition, "0 (for 2) or more")
 	case c.KVHeads != c.Heads:
 		return fail("KVHeads", c.KVHeads, fmt.Sprintf("Heads (%d)", c.Heads))
 	case dim*c.Heads != c.Dim:
 		return fail("HeadDim", dim, fmt.Sprintf("Dim/Heads (%d/%d)", c.Dim, c.Heads))
-	case c.RopeTheta != 0:
-		return fail("RopeTheta", c.RopeTheta, 0)
 	case c.RopeScaling != RopeScaling{}:
 		return fail("RopeScaling.Type", fmt.Sprintf("%q", c.RopeScaling.Type), `""`)
 	case c.QKNorm:
 		return fail("QKNorm", true, false)
 	case c.QKVBias:
-		return fail("QKVBias", true, "false (its projections always have one)")
-	}
-	return nil
-}
-
-// validateModernBERT checks what ModernBERTStyle adds or rules out.
-func (c EncoderConfig) validateModernBERT() error {
-	fail := func(field string, got, want any) error {
-		return fmt.Errorf("model: EncoderConfig.%s is %v, want %v with Style %q", field, got, want, ModernBERTStyle)
-	}
-	switch dim := c.Config.withDefaults().HeadDim; {
-	case c.TokenTypes != 0:
-		return fail("TokenTypes", c.TokenTypes, 0)
-	case c.KVHeads != c.Heads:
-		return fail("KVHeads", c.KVHeads, fmt.Sprintf("Heads (%d)", c.Heads))
-	case dim*c.Heads != c.Dim:
-		return fail("HeadDim", dim, fmt.Sprintf("Dim/Heads (%d/%d)", c.Dim, c.Heads))
+		return fail("QKVBias", true, "false (which projections have one is part of the style)")
+	case c.TokenTypes < 0 || c.TokenTypes > math.MaxInt32:
+		return fail("TokenTypes", c.TokenTypes, "0 (for the usual number) or more")
+	case c.FirstPosition < 0 || c.FirstPosition > math.MaxInt32-c.MaxSeq:
+		return fail("FirstPosition", c.FirstPosition, "0 (for 2) or more")
+	case !modern && c.RopeTheta != 0:
+		return fail("RopeTheta", c.RopeTheta, 0)
 	case c.GlobalEvery < 0 || c.GlobalEvery > math.MaxInt32:
 		return fail("GlobalEvery", c.GlobalEvery, "0 (for 3) or more")
 	case c.Window < 0 || c.Window > math.MaxInt32:
 		return fail("Window", c.Window, "0 (for 64) or more")
 	case !(c.LocalRopeTheta >= 0) || math.IsInf(c.LocalRopeTheta, 0):
 		return fail("LocalRopeTheta", c.LocalRopeTheta, "0 (for 10000) or a positive number")
-	case c.RopeScaling != RopeScaling{}:
-		return fail("RopeScaling.Type", fmt.Sprintf("%q", c.RopeScaling.Type), `""`)
-	case c.QKNorm:
-		return fail("QKNorm", true, false)
-	case c.QKVBias:
-		return fail("QKVBias", true, false)
-	case c.Pooling == LastPooling:
+	case modern && c.Pooling == LastPooling:
 		return fail("Pooling", fmt.Sprintf("%q", c.Pooling), fmt.Sprintf("%q or %q", MeanPooling, FirstPooling))
 	}
 	return nil

@@ -227,17 +227,7 @@ func checkEncoder(t *testing.T, dir string, b tensor.Backend, tol float64) {
 		name := fmt.Sprintf("states.%d", i)
 		requireClose(t, g.tensor(t, name), states[i*e.Config().Dim:(i+1)*e.Config().Dim], tol, name)
 	}
-
-	logits := make([]float32, len(g.IDs)*classes)
-	step := func() float64 {
-		require.NoError(t, e.Forward(&p, logits))
-		loss, dlogits := crossEntropy(logits, g.Labels)
-		require.NoError(t, e.Backward(dlogits))
-		return loss
-	}
-	require.InEpsilon(t, g.Loss, step(), tol)
-	requireClose(t, g.tensor(t, "logits"), logits, tol, "logits")
-	g.checkTraining(t, b, e.Params(), tol, step)
+	g.checkLogits(t, b, e, &p, tol)
 }
 
 // crossEntropy returns the mean over the labels, and its gradient.

@@ -22,15 +22,16 @@ type hfBERT struct {
 	TieEmbed any `json:"tie_word_embeddings,omitempty"` // of a head that is not read
 }
 
-// bertFamilies are the model types with BERT's blocks: how the names of their
-// architectures begin, and their usual vocabulary.
+// bertFamilies are the model types with BERT's blocks, as transformers has them.
 var bertFamilies = map[Style]struct {
-	name  string
-	vocab int
+	name        string // begins the names of the architectures
+	vocab       int    // the usual one
+	body        string // begins the names of the body's tensors in a classifier
+	dense, last string // the two layers of a classifier
 }{
-	BERTStyle:       {"Bert", 30522},
-	RoBERTaStyle:    {"Roberta", 50265},
-	XLMRobertaStyle: {"XLMRoberta", 30522},
+	BERTStyle:       {"Bert", 30522, "bert.", "bert.pooler.dense", "classifier"},
+	RoBERTaStyle:    {"Roberta", 50265, "roberta.", "classifier.dense", "classifier.out_proj"},
+	XLMRobertaStyle: {"XLMRoberta", 30522, "roberta.", "classifier.dense", "classifier.out_proj"},
 }
 
 // bertSuffixes end the architectures whose tensors include an encoder's.

@@ -130,7 +130,7 @@ func parseModernBERT(fields map[string]json.RawMessage, path string, header *hfH
 	return c, err
 }
 
-// globalEvery returns how manieth layers have no window.
+// globalEvery returns n, where every n-th layer, from the first on, has no window.
 func (h *hfModernBERT) globalEvery(path string) (int, error) {
 	if h.Kinds == nil {
 		every := or(h.Every, 3)

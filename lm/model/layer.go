@@ -124,6 +124,21 @@ func (l *adapter) backward(p *pass, dx, dy, x tensor.Buffer, rows int) {
 	p.Arena.Release(before)
 }
 
+// norm is an rmsNorm, a layerNorm or noNorm.
+type norm interface {
+	// Forward computes y [rows×cols] from x of the same shape.
+	Forward(p *pass, y, x tensor.Buffer, rows int)
+	// Backward adds to the parameters' gradients and computes dx += from dy.
+	Backward(p *pass, dx, dy tensor.Buffer, rows int)
+}
+
+// noNorm is y = x.
+type noNorm struct{}
+
+func (noNorm) Forward(p *pass, y, x tensor.Buffer, _ int) { p.Backend.Copy(y, x) }
+
+func (noNorm) Backward(p *pass, dx, dy tensor.Buffer, _ int) { p.Backend.Axpy(dx, 1, dy) }
+
 // rmsNorm is y = x·w/rms(x), row by row (Zhang & Sennrich, arXiv:1910.07467).
 type rmsNorm struct {
 	W   *tensor.Param // [cols]

@@ -299,7 +299,7 @@ func (d *Decoder) slots() (all []slot) {
 	add("model.embed_tokens", "weight", &d.trunk.Embed.W)
 	for i, b := range d.trunk.Blocks {
 		prefix := fmt.Sprintf("model.layers.%d.", i)
-		norm(prefix+"input_layernorm", b.AttnNorm)
+		norm(prefix+"input_layernorm", b.AttnNorm.(*rmsNorm))
 		for _, p := range projections {
 			l := p.layer(b)
 			module := prefix + p.parent + "." + p.name
@@ -308,7 +308,7 @@ func (d *Decoder) slots() (all []slot) {
 		}
 		norm(prefix+"self_attn.q_norm", b.Attention.QNorm)
 		norm(prefix+"self_attn.k_norm", b.Attention.KNorm)
-		norm(prefix+"post_attention_layernorm", b.MLPNorm)
+		norm(prefix+"post_attention_layernorm", b.MLPNorm.(*rmsNorm))
 	}
 	norm("model.norm", d.trunk.Norm)
 	add("lm_head", "weight", &d.head.Out.W)

@@ -12,10 +12,10 @@ import (
 type modernBERT struct {
 	Embed     *embedding
 	EmbedNorm *layerNorm
-	Blocks    []*preNormBlock
+	Blocks    []*block
 	Norm      *layerNorm
 
-	chain chain[*preNormBlock]
+	chain chain[*block]
 }
 
 // Forward returns the hidden state [rows×dim] of every token. It keeps the
@@ -39,64 +39,6 @@ func (l *modernBERT) Backward(p *pass, d tensor.Buffer) tensor.Buffer {
 	l.EmbedNorm.Backward(p, dwords, dx, p.Rows)
 	l.Embed.Backward(p, dwords)
 	return dwords
-}
-
-// preNormBlock is one layer of ModernBERT: h = x + attention(norm(x)), then
-// y = h + mlp(norm(h)).
-type preNormBlock struct {
-	AttnNorm  *layerNorm // nil = none, in the first layer
-	Attention *attention
-	MLPNorm   *layerNorm
-	MLP       *mlp
-}
-
-// Forward returns y [rows×dim] from x [rows×dim]. If the pass keeps nothing
-// for Backward, y is x's buffer.
-func (l *preNormBlock) Forward(p *pass, x tensor.Buffer) tensor.Buffer {
-	before := p.Arena.Mark()
-	h := l.add(p, x, l.AttnNorm, l.Attention.Forward)
-	y := l.add(p, h, l.MLPNorm, l.MLP.Forward)
-	if !p.Keep {
-		p.Arena.Release(before)
-	}
-	return y
-}
-
-// add returns x + f(norm(x)).
-func (l *preNormBlock) add(p *pass, x tensor.Buffer, norm *layerNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
-	z := p.Arena.Half(x.Len())
-	if norm == nil {
-		p.Backend.Copy(z, x) // y may take x's place
-	} else {
-		norm.Forward(p, z, x, p.Rows)
-	}
-	y := x
-	if p.Keep {
-		y = p.Arena.Take(x.Len())
-		p.Backend.Copy(y, x)
-	}
-	f(p, y, z)
-	return y
-}
-
-// Backward turns d [rows×dim], the gradient with respect to y, into the
-// gradient with respect to x, in place.
-func (l *preNormBlock) Backward(p *pass, d tensor.Buffer) {
-	l.addBackward(p, d, l.MLPNorm, l.MLP.Backward)
-	l.addBackward(p, d, l.AttnNorm, l.Attention.Backward)
-}
-
-// addBackward is the backward pass of add.
-func (l *preNormBlock) addBackward(p *pass, d tensor.Buffer, norm *layerNorm, f func(p *pass, dx, dy tensor.Buffer)) {
-	before := p.Arena.Mark()
-	dz := p.Arena.Half(d.Len())
-	f(p, dz, d)
-	if norm == nil {
-		p.Backend.Axpy(d, 1, dz)
-	} else {
-		norm.Backward(p, d, dz, p.Rows)
-	}
-	p.Arena.Release(before)
 }
 
 // predictionHead is what ModernBERT's classifiers have between the pooled states and
@@ -142,7 +84,8 @@ func newModernBERT(c *EncoderConfig, m *maker) *modernBERT {
 		matrix := func(name string, out, in int, std float64) *tensor.Param {
 			return m.matrix(prefix+name+".weight", out, in, std)
 		}
-		b := &preNormBlock{
+		b := &block{
+			AttnNorm:  noNorm{},
 			Attention: &attention{Heads: c.Heads, KVHeads: c.Heads, HeadDim: c.HeadDim, Freq: wide},
 			MLP:       &mlp{GELU: true},
 		}

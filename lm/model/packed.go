@@ -26,10 +26,13 @@ func (d *Decoder) mustBeUnpacked(what string) {
 // linears returns the layers that multiply by weights.
 func (d *Decoder) linears() []*linear { return append(d.trunk.linears(), d.head.Out) }
 
-func (t *trunk) linears() []*linear {
-	var all []*linear
-	for _, l := range t.Blocks {
-		all = append(all, l.Attention.Q, l.Attention.K, l.Attention.V, l.Attention.O, l.MLP.Gate, l.MLP.Up, l.MLP.Down)
+func (t *trunk) linears() []*linear { return linearsOf(t.Blocks) }
+
+func (l *modernBERT) linears() []*linear { return linearsOf(l.Blocks) }
+
+func linearsOf(blocks []*block) (all []*linear) {
+	for _, b := range blocks {
+		all = append(all, b.Attention.Q, b.Attention.K, b.Attention.V, b.Attention.O, b.MLP.Gate, b.MLP.Up, b.MLP.Down)
 	}
 	return all
 }
@@ -38,14 +41,6 @@ func (l *bert) linears() []*linear {
 	var all []*linear
 	for _, b := range l.Blocks {
 		all = append(all, b.Attention.Q, b.Attention.K, b.Attention.V, b.Attention.O, b.FFN.Up, b.FFN.Down)
-	}
-	return all
-}
-
-func (l *modernBERT) linears() []*linear {
-	var all []*linear
-	for _, b := range l.Blocks {
-		all = append(all, b.Attention.Q, b.Attention.K, b.Attention.V, b.Attention.O, b.MLP.Gate, b.MLP.Up, b.MLP.Down)
 	}
 	return all
 }

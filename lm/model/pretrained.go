@@ -32,10 +32,10 @@ func WithDenseHead() LoadOption { return func(o *loader) { o.dense = true } }
 
 // PretrainedEncoder reads the body of a pretrained encoder of model type bert
 // (BERT, MiniLM, BGE, E5, GTE and the like), roberta, xlm-roberta (BGE-M3,
-// multilingual E5) or modernbert, or of a decoder that is
-// used as one (Qwen3-Embedding), from a Hugging Face checkpoint, and gives it a new
-// classifier drawn from the seed. Train it as a student, or use it as the sentence
-// encoder that it was, with Embed. Its pooling is that of WithPooling, else that of
+// multilingual E5) or modernbert, or of a decoder that is used as one
+// (Qwen3-Embedding), from a Hugging Face checkpoint, and gives it a new classifier drawn
+// from the seed. Train it as a student, or use it as the sentence encoder that it was,
+// with Embed. Its pooling is that of WithPooling, else that of
 // sentence-transformers' 1_Pooling/config.json, else that of the family: the mean;
 // classifier_pooling of ModernBERT; of a decoder the last token. The checkpoint's
 // pooler and heads are not read, except for the layer that ModernBERT has between body
@@ -201,8 +201,7 @@ func bertNames(c *EncoderConfig, fresh bool) func(name string) (string, bool) {
 		case strings.HasPrefix(name, "cls."), strings.HasPrefix(name, "lm_head."):
 			return "", false
 		case strings.HasPrefix(name, "classifier."):
-			last := style == BERTStyle || strings.HasPrefix(name, "classifier.out_proj.")
-			return name, dense && !(fresh && last)
+			return name, dense && !(fresh && strings.HasPrefix(name, bertFamilies[style].last+"."))
 		}
 		name = strings.TrimPrefix(strings.TrimPrefix(name, "bert."), "roberta.")
 		if name == "embeddings.position_ids" || strings.HasPrefix(name, "pooler.") && !(dense && style == BERTStyle) {

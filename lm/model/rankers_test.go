@@ -44,9 +44,14 @@ func checkClassifier(t *testing.T, dir string, b tensor.Backend, tol float64) {
 		p.Add(ids, -1)
 	}
 	p.Types = slices.Concat(g.Types...)
+	g.checkLogits(t, b, e, &p, tol)
+}
+
+// checkLogits compares the logits of a pack, and the training on it.
+func (g *golden) checkLogits(t *testing.T, b tensor.Backend, e *model.Encoder, p *model.Pack, tol float64) {
 	logits := make([]float32, len(g.IDs)*e.Config().Classes)
 	step := func() float64 {
-		require.NoError(t, e.Forward(&p, logits))
+		require.NoError(t, e.Forward(p, logits))
 		loss, dlogits := classifierLoss(logits, g.Labels)
 		require.NoError(t, e.Backward(dlogits))
 		return loss
@@ -200,13 +205,16 @@ func TestExportOfRankers(t *testing.T) {
 		out = t.TempDir()
 	}
 	b := reference.New()
-	load := map[string]func(dir string) (*model.Encoder, error){
-		"modernbert-cls":  func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
-		"qwen3-cls":       func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) },
+	load := func(dir string) (*model.Encoder, error) { return model.LoadEncoder(b, dir) }
+	fresh := func(dir string) (*model.Encoder, error) {
+		return model.PretrainedEncoder(b, dir, 2, 1, model.WithDenseHead())
+	}
+	for name, open := range map[string]func(dir string) (*model.Encoder, error){
+		"bert-cls": load, "roberta-cls": load, "xlmr-score": load, "modernbert-cls": load, "qwen3-cls": load,
+		"bert": fresh, "roberta": fresh, "xlmr": fresh,
 		"modernbert":      func(dir string) (*model.Encoder, error) { return model.PretrainedEncoder(b, dir, 1, 1) },
 		"qwen3-embedding": func(dir string) (*model.Encoder, error) { return model.PretrainedEncoder(b, dir, 2, 1) },
-	}
-	for name, open := range load {
+	} {
 		for kind, o := range exported {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				d, err := open(filepath.Join("testdata", name))

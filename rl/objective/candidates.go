@@ -196,11 +196,15 @@ func (j JSD) share(teacher, policy float64) (v, dv float64) {
 		return ReverseKL{}.share(teacher, policy)
 	}
 	q, p := math.Exp(teacher), math.Exp(policy)
-	mix := math.Log((1-j.Beta)*p + j.Beta*q)
-	if q > 0 {
+	m := (1-j.Beta)*p + j.Beta*q
+	if m == 0 { // also if it is too small for a float64
+		return 0, 0
+	}
+	mix := math.Log(m)
+	if q != 0 {
 		v = j.Beta * q * (teacher - mix)
 	}
-	if p > 0 {
+	if p != 0 {
 		dv = (1 - j.Beta) * p * (policy - mix)
 	}
 	return v + dv, dv

@@ -268,6 +268,26 @@ func TestWithoutTheRestReverseKLHasItsMinimumElsewhere(t *testing.T) {
 	assert.InDelta(t, .596, loss, 1e-3)
 }
 
+// A JSD is bounded for every pair of log-probs, those that underflow too, and a NaN in
+// either is an error whatever the other is.
+func TestJSDOfExtremes(t *testing.T) {
+	extremes := []float64{0, -1, -700, -744.44, -745, -745.2, -1e4, math.Inf(-1), math.NaN()}
+	for _, beta := range []float64{1e-12, .1, .5, 1 - 1e-12} {
+		for _, q := range extremes {
+			for _, p := range extremes {
+				s := compared([]float64{q, -1}, []float64{p, -1})
+				loss, err := objective.JSD{Beta: beta}.Eval(s, objective.Metrics{})
+				if math.IsNaN(q) || math.IsNaN(p) {
+					require.ErrorContains(t, err, "candidate 0 at position 0", "β %v, teacher %v, policy %v", beta, q, p)
+					continue
+				}
+				require.NoError(t, err, "β %v, teacher %v, policy %v", beta, q, p)
+				require.InDelta(t, 0, loss, 1, "β %v, teacher %v, policy %v", beta, q, p)
+			}
+		}
+	}
+}
+
 func TestDivergenceErrors(t *testing.T) {
 	_, err := objective.ReverseKL{}.Eval(compared(logs(.5, 0, .5), logs(.4, .4, .2)), objective.Metrics{})
 	assert.ErrorContains(t, err, "candidate 1 at position 0 has log-probs -Inf (teacher)")

@@ -11,8 +11,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/objective"
 )
 
-// RunTopLogProber checks the contract of rl.TopLogProber, which p must be, and that of
-// rl.CandidateProber if p is one. Ids are 0 to vocab-1. tolerance is the absolute
+// RunTopLogProber checks the contract of rl.TopLogProber, which p must be, and those of
+// rl.TopLogProbChecker and rl.CandidateProber if p is one. Ids are 0 to vocab-1. tolerance is the absolute
 // difference allowed between two computations of a log-prob. Run calls it for a policy
 // that is a TopLogProber.
 func RunTopLogProber(t *testing.T, p rl.LogProber, vocab int, tolerance float64) {
@@ -21,6 +21,11 @@ func RunTopLogProber(t *testing.T, p rl.LogProber, vocab int, tolerance float64)
 	if !ok {
 		t.Fatalf("%T is no rl.TopLogProber", p)
 	}
+	check := func(int) error { return nil }
+	c, checks := p.(rl.TopLogProbChecker)
+	if checks {
+		check = c.CheckTopLogProbs
+	}
 	s := newSuite(Options{Vocab: vocab, Tolerance: tolerance})
 	b := s.batch(2, 2)
 	b.Samples = append(b.Samples, rl.Sample{Prompt: 1}) // nothing to compute
@@ -28,6 +33,9 @@ func RunTopLogProber(t *testing.T, p rl.LogProber, vocab int, tolerance float64)
 		dst := rl.NewTops(b, k)
 		if err := top.TopLogProbs(t.Context(), b, k, dst); err != nil {
 			t.Fatalf("TopLogProbs of %d tokens: %v", k, err)
+		}
+		if err := check(k); err != nil {
+			t.Fatalf("CheckTopLogProbs refuses %d tokens, which TopLogProbs gives: %v", k, err)
 		}
 		for i := range b.Samples[:2] {
 			for at := range b.Samples[i].Tokens {
@@ -49,6 +57,9 @@ func RunTopLogProber(t *testing.T, p rl.LogProber, vocab int, tolerance float64)
 	for _, k := range []int{0, vocab + 1} {
 		if err := top.TopLogProbs(t.Context(), b, k, rl.NewTops(b, k)); err == nil {
 			t.Fatalf("TopLogProbs of %d tokens, of %d, gave no error", k, vocab)
+		}
+		if checks && check(k) == nil {
+			t.Fatalf("CheckTopLogProbs allows %d tokens, of %d", k, vocab)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

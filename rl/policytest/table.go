@@ -114,6 +114,14 @@ func (p *TablePolicy) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64
 	return nil
 }
 
+// CheckTopLogProbs implements rl.TopLogProbChecker.
+func (p *TablePolicy) CheckTopLogProbs(k int) error {
+	if k < 1 || k > p.vocab {
+		return fmt.Errorf("policytest: %d candidates, want 1 to %d", k, p.vocab)
+	}
+	return nil
+}
+
 // TopLogProbs implements rl.TopLogProber.
 func (p *TablePolicy) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
 	return p.tops(ctx, b, k, dst, func(ids []int32, row []float64) {
@@ -133,10 +141,7 @@ func (p *TablePolicy) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int,
 
 // tops writes the log-probs of the candidates that choose has left in dst.
 func (p *TablePolicy) tops(ctx context.Context, b *rl.Batch, k int, dst []rl.Top, choose func(ids []int32, row []float64)) error {
-	if k < 1 || k > p.vocab {
-		return fmt.Errorf("policytest: %d candidates, want 1 to %d", k, p.vocab)
-	}
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(p.CheckTopLogProbs(k), ctx.Err()); err != nil {
 		return err
 	}
 	row := make([]float64, p.vocab)

@@ -2,6 +2,7 @@
 // distilled from a teacher that does not run beside it.
 //
 //	w, err := recorded.NewWriter(file, recorded.Header{K: 64, Vocab: recorded.Digest(tok)})
+//	batch, err := rl.DemonstrationBatch(demonstrations, objective.TokenMean{})
 //	err = w.Record(ctx, teacher, batch) // once for each batch of given completions
 //
 //	teacher, err := recorded.Read(file, tok)
@@ -12,7 +13,8 @@
 //	}
 //
 // A file knows the completions that were recorded and no others, so it serves for
-// given completions (rl.Imitation), not for what a policy samples.
+// given completions (rl.Imitation), not for what a policy samples. The end-of-text token
+// belongs to them: record demonstrations that hold it, and leave Imitation.End empty.
 //
 // # The format
 //

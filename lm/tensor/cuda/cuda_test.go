@@ -17,12 +17,6 @@ import (
 
 var libcuda = flag.String("libcuda", "", "run the tests that can be run there on the device of this driver library, such as libcuda.so.1, instead of the fake one")
 
-var precision tensor.Precision
-
-func init() {
-	flag.TextVar(&precision, "precision", tensor.PrecisionFloat32, "run the conformance suite in this precision")
-}
-
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // options opens the fake device, or the real one of -libcuda.
@@ -70,19 +64,16 @@ func opened(t testing.TB, o tensor.Options) *gpu.Backend {
 	return b
 }
 
-// TestConformance runs the suite. On the fake, the threads of a block take turns
+// suite runs the conformance suite. On the fake, the threads of a block take turns
 // in another order on every backend that is opened; the suite compares the bits
 // of several, which differ if a kernel lacks a barrier.
-func TestConformance(t *testing.T) {
+func suite(t *testing.T, o tensor.Options) {
 	if *libcuda != "" {
-		o := options(t)
-		o.Precision = precision
 		t.Log(opened(t, o).Describe())
 		backendtest.Run(t, func() tensor.Backend { return must(t, o) })
 		return
 	}
-	f, o := withFake(t)
-	o.Precision = precision
+	f := controls(t, o)
 	order, before := uintptr(0), dynlib.Call(f.allocations)
 	backendtest.Run(t, func() tensor.Backend {
 		order++
@@ -90,6 +81,40 @@ func TestConformance(t *testing.T) {
 		return must(t, o)
 	})
 	assert.Equal(t, before, dynlib.Call(f.allocations), "what the suite's backends left allocated")
+}
+
+func TestConformance(t *testing.T) { suite(t, options(t)) }
+
+// TestPrecisions runs the suite in the precisions of tensor cores, with the
+// products of the kernels and with those of cuBLASLt. Emulated, tensor cores take
+// minutes.
+func TestPrecisions(t *testing.T) {
+	if !*long && *libcuda == "" {
+		t.Skip("use -long")
+	}
+	for _, p := range []tensor.Precision{tensor.PrecisionTF32, tensor.PrecisionBFloat16} {
+		t.Run(p.String(), func(t *testing.T) {
+			o := options(t)
+			o.Precision = p
+			suite(t, o)
+		})
+		t.Run(p.String()+" by cuBLASLt", func(t *testing.T) {
+			o := options(t)
+			o.Precision = p
+			if *libcuda == "" {
+				o.Settings["cublaslt"] = gputest.FakeCublasLt(t)
+			} else if o.Settings["cublaslt"] = "auto"; !found(o) {
+				t.Skip("no cuBLASLt")
+			}
+			suite(t, o)
+		})
+	}
+}
+
+// found says whether cuBLASLt is there.
+func found(o tensor.Options) bool {
+	_, err := dynlib.Open(libraries(o.Settings["cublaslt"])...)
+	return err == nil
 }
 
 // must opens a backend that someone else closes.

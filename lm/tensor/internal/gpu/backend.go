@@ -50,6 +50,7 @@ type Backend struct {
 var (
 	_ tensor.Backend      = (*Backend)(nil)
 	_ tensor.LayerNormer  = (*Backend)(nil)
+	_ tensor.Tanher       = (*Backend)(nil)
 	_ tensor.GeGLUer      = (*Backend)(nil)
 	_ tensor.GELUer       = (*Backend)(nil)
 	_ tensor.Cacher       = (*Backend)(nil)

@@ -108,6 +108,18 @@ func (b *Backend) GELUGrad(dx, dy, x tensor.Buffer) {
 	b.pointwise("gelu_grad", dx, dy, x)
 }
 
+// Tanh computes y = tanh(x), elementwise.
+func (b *Backend) Tanh(y, x tensor.Buffer) {
+	shape.Tanh(y, x)
+	b.pointwise("tanh_forward", y, x)
+}
+
+// TanhGrad computes dx = from dy and Tanh's y.
+func (b *Backend) TanhGrad(dx, dy, y tensor.Buffer) {
+	shape.TanhGrad(dx, dy, y)
+	b.pointwise("tanh_grad", dx, dy, y)
+}
+
 // GeGLU computes y = gelu(gate)·up, elementwise.
 func (b *Backend) GeGLU(y, gate, up tensor.Buffer) {
 	shape.GeGLU(y, gate, up)

@@ -11,23 +11,18 @@ KERNEL(MATVEC, WC * LANES)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k
   float acc[ROWS];
   UNROLL for (int r = 0; r < ROWS; r++) acc[r] = 0;
   if (j < n) {
-    for (int p = 2 * lane; p < k; p += 2 * LANES) {
+    int p = 2 * lane;
+    for (; p + 2 * LANES * (AHEAD - 1) + 1 < k; p += 2 * LANES * AHEAD) {
+      // All loads of a round are under way before the first is used.
+      float y0[AHEAD], y1[AHEAD];
+      UNROLL for (int u = 0; u < AHEAD; u++) LOAD_PAIR(y0[u], y1[u], p + 2 * LANES * u, 1);
+      UNROLL for (int u = 0; u < AHEAD; u++) ADD_PAIR(y0[u], y1[u], p + 2 * LANES * u, 1);
+    }
+    ROLL for (; p < k; p += 2 * LANES) {
       const int both = p + 1 < k;
       float y0, y1;
-      if (pairs) {
-        const word_t pair = ((GLOBAL const word_t *)b_base)[(b_at + column + p) / 2];
-        y0 = FROM_BITS(pair << 16);
-        y1 = FROM_BITS(pair & 0xffff0000u);
-      } else {
-        y0 = GET(b, column + (offset_t)p * b_row);
-        y1 = both ? GET(b, column + (offset_t)(p + 1) * b_row) : 0;
-      }
-      UNROLL for (int r = 0; r < ROWS; r++) {
-        if (r < m) {
-          acc[r] = FMA(GET(a, (offset_t)r * k + p), y0, acc[r]);
-          if (both) acc[r] = FMA(GET(a, (offset_t)r * k + p + 1), y1, acc[r]);
-        }
-      }
+      LOAD_PAIR(y0, y1, p, both);
+      ADD_PAIR(y0, y1, p, both);
     }
   }
   UNROLL for (int r = 0; r < ROWS; r++) {

@@ -45,6 +45,25 @@ KERNEL(matmul, GT)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k, int a_
 // of k number l, l + LANES, …, and a tree adds the lanes up.
 #define WC 8
 #define LANES 32
+#define AHEAD 4
+#define LOAD_PAIR(y0, y1, p, both)                                                           \
+  do {                                                                                       \
+    if (pairs) {                                                                             \
+      const word_t pair_ = ((GLOBAL const word_t *)b_base)[(b_at + column + (p)) / 2];       \
+      y0 = FROM_BITS(pair_ << 16);                                                           \
+      y1 = FROM_BITS(pair_ & 0xffff0000u);                                                   \
+    } else {                                                                                 \
+      y0 = GET(b, column + (offset_t)(p) * b_row);                                           \
+      y1 = (both) ? GET(b, column + (offset_t)((p) + 1) * b_row) : 0;                        \
+    }                                                                                        \
+  } while (0)
+#define ADD_PAIR(y0, y1, p, both)                                                            \
+  UNROLL for (int r = 0; r < ROWS; r++) {                                                    \
+    if (r < m) {                                                                             \
+      acc[r] = FMA(GET(a, (offset_t)r * k + (p)), y0, acc[r]);                               \
+      if (both) acc[r] = FMA(GET(a, (offset_t)r * k + (p) + 1), y1, acc[r]);                 \
+    }                                                                                        \
+  }
 #define ROWS 1
 #define MATVEC matvec1
 #include "matvec.cu"

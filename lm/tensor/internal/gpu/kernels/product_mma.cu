@@ -50,11 +50,22 @@ KERNEL(PRODUCT, 128)(OUT_ACT(c), IN(float, a), IN(float, b), int m, int n, int p
         UNROLL for (int j = 0; j < WT / 8; j++) MMA(acc[i][j], x[i], y[j / 2] + j % 2 * 2);
     }
   }
+  // The tile goes through shared memory, which it fills at most, so that neighbours
+  // in memory are written by neighbouring threads.
+  await_copies<0>();
+  BARRIER();
+  float *sums = (float *)shared;
   UNROLL for (int i = 0; i < WT / 16; i++) UNROLL for (int j = 0; j < WT / 8; j++) UNROLL for (int e = 0; e < 4; e++) {
-    const int r = i0 + wi + 16 * i + lane / 4 + e / 2 * 8, s = j0 + wj + 8 * j + lane % 4 * 2 + e % 2;
-    if (r < m && s < n) {
-      const offset_t at = (offset_t)r * n + s;
-      PUT(c, at, beta == 0 ? alpha * acc[i][j][e] : FMA(beta, GET(c, at), alpha * acc[i][j][e]));
+    const int r = wi + 16 * i + lane / 4 + e / 2 * 8, s = wj + 8 * j + lane % 4 * 2 + e % 2;
+    sums[r * 2 * WT + (s ^ (r & 7) * 8)] = acc[i][j][e];
+  }
+  BARRIER();
+  ROLL for (int e = TID; e < 4 * WT * WT; e += 128) {
+    const int r = e / (2 * WT), s = e % (2 * WT);
+    if (i0 + r < m && j0 + s < n) {
+      const offset_t at = (offset_t)(i0 + r) * n + j0 + s;
+      const float sum = alpha * sums[r * 2 * WT + (s ^ (r & 7) * 8)];
+      PUT(c, at, beta == 0 ? sum : FMA(beta, GET(c, at), sum));
     }
   }
 }

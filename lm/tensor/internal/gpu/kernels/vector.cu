@@ -54,6 +54,17 @@ KERNEL(gelu_grad, VT)(OUT_ACT(dx), IN_ACT(dy), IN_ACT(x), offset_t n) {
   }
 }
 
+KERNEL(tanh_forward, VT)(OUT_ACT(y), IN_ACT(x), offset_t n) {
+  EACH(i, n) PUT(y, i, TANH(GET(x, i)));
+}
+
+KERNEL(tanh_grad, VT)(OUT_ACT(dx), IN_ACT(dy), IN_ACT(y), offset_t n) {
+  EACH(i, n) {
+    const float v = GET(y, i);
+    PUT(dx, i, GET(dy, i) * (1 - v * v));
+  }
+}
+
 KERNEL(geglu, VT)(OUT_ACT(y), IN_ACT(gate), IN_ACT(up), offset_t n) {
   EACH(i, n) {
     const float g = GET(gate, i);
