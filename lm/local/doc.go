@@ -74,6 +74,12 @@
 // Qwen3-Embedding, cuts long documents into chunks that it reads whole, and says which
 // tokens move a score ([Embedder.Saliency]). Package eval/posir searches with it.
 //
+//	encoder, err := model.PretrainedEncoder(backend, dir, 1, 0, model.Frozen()) // its classifier is not used
+//	embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tokenizer})
+//	query, document, err := local.ReadPrompts(dir) // of E5, which does not say: "query: ", "passage: "
+//	texts := posir.Prefixed{Embed: embedder.Embed, Query: query, Document: document}
+//	vectors, err := texts.EmbedDocuments(ctx, documents)
+//
 // # Rerankers
 //
 // A [Reranker] asks a decoder such as Qwen3-Reranker whether a document meets a query's
