@@ -39,11 +39,21 @@ func TestNoDevice(t *testing.T) {
 	assert.ErrorContains(t, err, "cuda:1000")
 }
 
+// TestNoGPU: a driver that finds no GPU, as in a container without one, is no device
+// either.
+func TestNoGPU(t *testing.T) {
+	f, o := withFake(t)
+	dynlib.Call(f.setError, 100)
+	_, err := open(o)
+	require.ErrorIs(t, err, tensor.ErrNoDevice)
+	assert.ErrorContains(t, err, "cuda:0: cuInit: error 100")
+}
+
 // TestCapability: PTX is chosen by the device, and what a device cannot do is
 // refused.
 func TestCapability(t *testing.T) {
 	f, o := withFake(t)
-	for capability, want := range map[int]string{70: "", 75: "sm_75", 80: "sm_80", 89: "sm_80", 90: "sm_90a", 100: "sm_80", 120: "sm_80"} {
+	for capability, want := range map[int]string{70: "", 75: "sm_75", 80: "sm_80", 89: "sm_80", 90: "sm_80", 100: "sm_80", 120: "sm_80"} {
 		name, err := target(capability)
 		if want == "" {
 			assert.ErrorContains(t, err, "want compute capability 7.5 or later")
