@@ -40,8 +40,8 @@ const exchangeBlock = 1 << 22
 // NewDataParallel returns a policy at version 0 that trains c.Decoder with the help of
 // replicas, at least one, each on a backend of its own. They have c.Decoder's
 // configuration, and its adapters if it has any; their weights become c.Decoder's. The
-// policy frees them all in the end. The error is c.Validate's, names what differs, or
-// is a backend's.
+// policy frees them all in Free. The error is c.Validate's, names what differs, or
+// is a backend's; the decoders are then still the caller's.
 func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -81,6 +81,7 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 		t.replicas = append(t.replicas, r)
 	}
 	if err := t.broadcast(false); err != nil {
+		first.opt.Free() // the decoders remain the caller's
 		return nil, err
 	}
 	return t, nil
