@@ -19,9 +19,9 @@ import (
 // So moments and checkpoints are the first's alone, as are engines.
 //
 // The tokens' weights are those of the whole batch, so sums of gradients are what one
-// backend would compute, but for float rounding. An optimiser step copies the
-// trainable parameters from each backend and to it once, which suits large batches,
-// and adapters.
+// backend would compute, but for float rounding. An optimiser step copies as
+// many values as there are trainable parameters from each backend and to each, and once
+// more from the first, which suits large batches, and adapters.
 type DataParallel struct {
 	*Policy
 	replicas []*Policy

@@ -163,21 +163,3 @@ func TestNothingLeft(t *testing.T) {
 	require.NoError(t, b.Close())
 	assert.Equal(t, before, dynlib.Call(f.allocations))
 }
-
-// TestNoAllocation: steady work allocates nothing in Go, nor on the device.
-func TestNoAllocation(t *testing.T) {
-	o := options(t)
-	b := opened(t, o)
-	logits, logp, stats := b.Alloc(4*100), b.Alloc(4), b.Alloc(12)
-	targets := []int32{1, 2, 3, 4}
-	run := func() {
-		b.Fill(logp, 0)
-		b.LogProb(logp, nil, stats, logits, targets, 100, 1)
-	}
-	run()
-	require.NoError(t, b.Sync())
-	held := b.Stats().Held
-	assert.Zero(t, testing.AllocsPerRun(50, run))
-	assert.Equal(t, held, b.Stats().Held)
-	require.NoError(t, b.Sync())
-}

@@ -136,7 +136,7 @@ func (a *Args) flag(v bool) {
 type DriverError struct {
 	Call  string // the C function
 	Code  int
-	Text  string // what the driver says to it
+	Text  string // the driver's description of it
 	Cause error
 }
 
