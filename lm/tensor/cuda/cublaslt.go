@@ -71,7 +71,6 @@ type plan struct {
 const (
 	real32F, realBF16                = 0, 14
 	compute32F, computeTF32          = 68, 77
-	computeBF16                      = 75 // of float32 operands, rounded on the way
 	descTransA, descTransB           = 3, 4
 	prefMaxWorkspace, prefReductions = 1, 3
 	prefMinAlignmentA                = 5 // B, C and D follow
