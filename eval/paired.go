@@ -60,15 +60,16 @@ const exactSignFlips = 16
 // as likely to be positive as negative, whatever their size (Fisher's randomisation
 // test): the share of all assignments of signs whose mean is at least as far from 0 as
 // the one observed. Of more than 16 differences it draws 100,000 assignments by the
-// seed, and counts the observed one among them. Without differences it is NaN.
+// seed, and counts the observed one among them. Without differences, or with one that is
+// not finite, it is NaN.
 func SignFlip(d []float64, seed uint64) float64 {
-	if len(d) == 0 {
-		return math.NaN()
-	}
 	observed, largest := 0.0, 0.0
 	for _, x := range d {
 		observed += x
 		largest += math.Abs(x)
+	}
+	if len(d) == 0 || math.IsNaN(largest) || math.IsInf(largest, 1) {
+		return math.NaN()
 	}
 	least := math.Abs(observed) - 1e-12*largest // sums in another order differ in the last bits
 	if len(d) <= exactSignFlips {

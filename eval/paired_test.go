@@ -17,6 +17,10 @@ func TestSignFlip(t *testing.T) {
 	require.Equal(t, 1.0, eval.SignFlip([]float64{1, -1}, 0))
 	require.Equal(t, 1.0, eval.SignFlip([]float64{0, 0, 0}, 0))
 	require.True(t, math.IsNaN(eval.SignFlip(nil, 0)))
+	for _, x := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		require.True(t, math.IsNaN(eval.SignFlip([]float64{1, x}, 0)))
+		require.True(t, math.IsNaN(eval.SignFlip(append(make([]float64, 17), x), 0)), "drawn")
+	}
 	// 17 equal differences: 2 of 2¹⁷ assignments, which 100,000 draws see 0 to 6 times.
 	same := make([]float64, 17)
 	for i := range same {

@@ -430,6 +430,9 @@ func (c Config) Validate() error {
 		part("Reinforce.Objective", r.Objective)
 		part("Reinforce.Aggregation", r.Aggregation)
 		if r.Objective != nil {
+			if r.Objective.Needs()&objective.InputRef != 0 {
+				add("Reinforce.Objective needs a reference policy, which a run does not have: want one without a KL term")
+			}
 			switch taught := r.Objective.Needs()&(objective.InputTeacher|objective.InputCandidates) != 0; {
 			case taught && (r.Teacher == nil || r.Teacher.Dir == ""):
 				add("Reinforce.Teacher.Dir is missing, but the objective needs a teacher")
@@ -467,6 +470,9 @@ func (c Config) Validate() error {
 			part("Student.Ranking", s.Ranking)
 			if s.Documents < 2 {
 				add("Student.Documents is %d, want at least 2: a loss of rankings compares documents", s.Documents)
+			}
+			if s.Examples < s.Documents {
+				add("Student.Examples is %d, want at least the %d documents of a query", s.Examples, s.Documents)
 			}
 			if s.Head != "" {
 				add("Student.Head is %q, want none: a bi-encoder has scores", s.Head)

@@ -58,6 +58,8 @@ func TestRunFileErrors(t *testing.T) {
 		"reinforce: {objective: {kind: forward_kl}}":                    "Reinforce.Teacher.Dir is missing",
 		"reinforce: {teacher: {dir: x, k: 1}}":                          "Reinforce.Teacher is set, but the objective reads nothing of it",
 		"reinforce: {objective: {kind: reverse_kl}, teacher: {dir: x}}": "Reinforce.Teacher.K is 0",
+		"reinforce: {objective: {kind: kl, estimator: k3, beta: 0.1}}":  "Reinforce.Objective needs a reference policy, which a run does not have",
+		"student: {form: bi-encoder, documents: 4, examples: 3}":        "Student.Examples is 3, want at least the 4 documents of a query",
 		"reinforce: {teacher: {candidates: all}}":                       "candidates",
 	} {
 		_, err := DecodeConfig([]byte(text), Default())

@@ -196,34 +196,42 @@ func (p *pipeline) storedBeliefs(teacher string) (*beliefs, func(*beliefs) error
 
 // pair is row i of those that the teacher labels. A bi-encoder's are those of one query
 // after the other: its own document, then others'.
-func (p *pipeline) pair(i int) (e rows.Example, t taught) {
+func (p *pipeline) pair(i int) (rows.Example, taught) {
 	first, n := p.firstStudent(), 1
 	if p.c.Student.Form == FormBiEncoder {
 		n = p.c.Student.Documents
 	}
-	t.Index = first + i/n
-	e, t.Document = p.src.Train(t.Index), t.Index
-	if i%n == 0 {
-		return e, t
+	t := taught{Index: first + i/n, Document: first + i/n}
+	if i%n > 0 {
+		queries := p.c.Student.Examples / n
+		if p.src.Size > 0 {
+			queries = p.src.Size
+		}
+		t.Document = first + streamOf(documentStream, p.c.Seed, uint64(i)).IntN(queries)
 	}
-	queries := p.c.Student.Examples / n
-	if p.src.Size > 0 {
-		queries = p.src.Size
+	return p.row(t), t
+}
+
+// row is the pair that t is about. Stored beliefs may be those of a run with other
+// Student.Examples, whose pairs were drawn from others.
+func (p *pipeline) row(t taught) rows.Example {
+	e := p.src.Train(t.Index)
+	if t.Document == t.Index {
+		return e
 	}
-	t.Document = first + streamOf(documentStream, p.c.Seed, uint64(i)).IntN(queries)
 	e = rows.Example{ID: fmt.Sprintf("%d-%d", t.Index, t.Document), Query: e.Query, Document: p.src.Train(t.Document).Document, Truth: make([]string, len(p.src.Steps))}
 	if p.src.Prepare != nil {
 		e = p.src.Prepare(e)
 		e.Truth = make([]string, len(p.src.Steps))
 	}
-	return e, t
+	return e
 }
 
 // examples joins the beliefs with the true labels.
 func (p *pipeline) examples(b *beliefs, s *student) []distill.Example {
 	examples := make([]distill.Example, len(b.Taught))
 	for i, t := range b.Taught {
-		e, _ := p.pair(i)
+		e := p.row(t)
 		examples[i] = distill.Example{Input: s.encode(e), Belief: t.Belief, Label: p.src.LabelIndex(e.Label())}
 		if len(s.info.Steps) > 0 {
 			examples[i].Steps = t.Steps
@@ -327,7 +335,7 @@ func (p *pipeline) fitRanking(ctx context.Context, s *student, b *beliefs, l *le
 	f := distill.FitRanking{Ranker: s.ranker, Loss: c.Ranking, Batch: c.Batch, Epochs: c.Epochs, Seed: p.c.Seed, MaxNorm: 1}
 	tokens, known := 0, [][]float64{}
 	for i, t := range b.Taught {
-		e, _ := p.pair(i)
+		e := p.row(t)
 		if i%c.Documents == 0 {
 			f.Queries = append(f.Queries, distill.Query{Tokens: s.query(e)})
 			tokens += len(f.Queries[len(f.Queries)-1].Tokens)
@@ -342,6 +350,9 @@ func (p *pipeline) fitRanking(ctx context.Context, s *student, b *beliefs, l *le
 	}
 	lists := f.Queries
 	f.Queries = slices.DeleteFunc(slices.Clone(lists), func(q distill.Query) bool { return len(q.Documents) < 2 })
+	if len(f.Queries) == 0 {
+		return fmt.Errorf("student: of none of %d queries the teacher stated readable labels for two documents; train it for longer, or sample more", len(lists))
+	}
 	f.LR = c.schedule(f.Steps())
 	if err := p.train(ctx, l, f.Steps(), tokens*c.Batch/len(lists), f.Step); err != nil {
 		return err

@@ -303,18 +303,27 @@ func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Cl
 	if err != nil {
 		return nil, err
 	}
+	s, err := openModel(ctx, dir, &info, src, b)
+	if err != nil {
+		return nil, errors.Join(err, tensor.Close(b))
+	}
+	return s, nil
+}
+
+// openModel returns a scorer that closes b in the end.
+func openModel(ctx context.Context, dir string, info *ModelInfo, src *rows.Source, b tensor.Backend) (Closer, error) {
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
 		return nil, err
 	}
-	prepare, err := preparer(ctx, src, tok, &info)
+	prepare, err := preparer(ctx, src, tok, info)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	if info.Kind != KindDecoder {
-		return openStudent(dir, &info, src, b, tok, prepare)
+		return openStudent(dir, info, src, b, tok, prepare)
 	}
-	return openPolicy(dir, &info, src, b, tok, prepare)
+	return openPolicy(dir, info, src, b, tok, prepare)
 }
 
 // preparer returns what completes and cuts a pair from elsewhere, and cuts src's own.
@@ -367,6 +376,6 @@ func openPolicy(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend,
 	}
 	return &policyScorer{
 		task: t, engine: e, prober: local.NewLogProber(d, 0), tok: tok, labels: info.Labels, maxTokens: info.AnswerTokens,
-		fix: info.Calibration, free: free, prepare: prepare,
+		fix: info.Calibration, free: free, backend: b, prepare: prepare,
 	}, nil
 }

@@ -46,6 +46,10 @@ func (o RerankerOptions) Validate() error {
 // OpenReranker opens the Hugging Face folder of a Qwen3-Reranker, of a decoder that was
 // trained as one, or of a cross-encoder such as ms-marco-MiniLM and BGE's rerankers, as a
 // scorer. A causal model with a single class is asked with Qwen3-Reranker's prompt.
+//
+// The reranker's grade is the share of the way from the first label to the last: of two
+// labels it gives the distribution, of more of them only the expected grade, and the label
+// is the nearest one.
 func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -54,23 +58,22 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := tensor.Open(o.Backend)
+	folder, err := model.Inspect(dir)
 	if err != nil {
 		return nil, err
 	}
-	folder, err := model.Inspect(dir)
+	if o.Labels == nil {
+		o.Labels = []string{"no", "yes"}
+	}
+	b, err := tensor.Open(o.Backend)
 	if err != nil {
 		return nil, err
 	}
 	r, free, err := o.open(b, dir, folder, tok)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), tensor.Close(b))
 	}
-	labels := o.Labels
-	if labels == nil {
-		labels = []string{"no", "yes"}
-	}
-	return &rerankerScorer{reranker: r, labels: labels, free: free}, nil
+	return &rerankerScorer{reranker: r, labels: o.Labels, free: free, backend: b}, nil
 }
 
 // open returns the reranker in a folder, and what frees its model.
@@ -110,6 +113,7 @@ type rerankerScorer struct {
 	reranker posir.Scorer
 	labels   []string
 	free     func()
+	backend  tensor.Backend // that is closed with the scorer
 }
 
 func (s *rerankerScorer) Labels() []string { return s.labels }
@@ -117,7 +121,7 @@ func (s *rerankerScorer) Labels() []string { return s.labels }
 // Close releases the model.
 func (s *rerankerScorer) Close() error {
 	s.free()
-	return nil
+	return tensor.Close(s.backend)
 }
 
 func (s *rerankerScorer) Score(ctx context.Context, query string, documents []rows.Document, _ ScoreOptions) ([]Score, error) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/distill"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
@@ -128,6 +129,7 @@ type policyScorer struct {
 	prepare func(rows.Example) (rows.Example, error)
 	fix     Calibration
 	free    func()
+	backend tensor.Backend // that is closed with the scorer; nil: none
 }
 
 func (s *policyScorer) Labels() []string { return s.labels }
@@ -137,7 +139,7 @@ func (s *policyScorer) Close() error {
 	if s.free != nil {
 		s.free()
 	}
-	return nil
+	return tensor.Close(s.backend)
 }
 
 func (s *policyScorer) calibrate(fix Calibration) { s.fix = fix }

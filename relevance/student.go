@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/local"
@@ -143,6 +143,10 @@ func (s *student) ofCrossEncoder(src *rows.Source, c local.StudentConfig) error 
 	s.classifier, s.free, s.save = x, x.Free, c.Encoder.Save
 	s.encode = textEncoder(s.tok, src.Input, s.info.MaxLength)
 	if s.info.Input == InputPair {
+		frame, _ := s.tok.AddSpecialPair(nil, nil)
+		if err := s.fits(len(frame)); err != nil {
+			return err
+		}
 		s.encode = pairEncoder(s.tok, s.info.MaxLength)
 		if s.info.TokenTypes {
 			c.Encoder.Types = s.tok.PairTypes
@@ -151,10 +155,22 @@ func (s *student) ofCrossEncoder(src *rows.Source, c local.StudentConfig) error 
 	return nil
 }
 
+// fits returns an error unless there is room for a text beside so many other tokens.
+func (s *student) fits(others int) error {
+	if s.info.MaxLength <= others {
+		return fmt.Errorf("student.max_tokens: the student reads %d tokens, want more than the %d around its texts", s.info.MaxLength, others)
+	}
+	return nil
+}
+
 // biScale makes grades of cosines: the loss of margins wants those of the teacher.
 const biScale = 5
 
 func (s *student) ofBiEncoder(c local.StudentConfig) error {
+	frame := len(s.tok.AddSpecial(nil))
+	if err := s.fits(frame); err != nil {
+		return err
+	}
 	x, err := local.NewBiEncoder(local.BiEncoderConfig{StudentConfig: c, Scale: biScale})
 	if err != nil {
 		return err
@@ -162,7 +178,7 @@ func (s *student) ofBiEncoder(c local.StudentConfig) error {
 	s.info.Kind, s.info.Input = KindBiEncoder, InputTexts
 	s.ranker, s.free, s.save = x, x.Free, c.Encoder.Save
 	one := func(text func(e rows.Example) string) func(rows.Example) []int32 {
-		room := s.info.MaxLength - len(s.tok.AddSpecial(nil))
+		room := s.info.MaxLength - frame
 		return func(e rows.Example) []int32 {
 			ids := s.tok.EncodeOrdinary(text(e))
 			return s.tok.AddSpecial(ids[:min(len(ids), room)])
@@ -190,19 +206,20 @@ func (s *student) loadDecoder(p *pipeline, from, dir string) error {
 // ends with the marks that open the steps, the label's last.
 func (s *student) ofDecoder(src *rows.Source, d *model.Decoder, dir string) error {
 	t := definition(src)
-	marks := t.Template().Marks()
+	marks := t.Template().Marks() // of tagged steps: first what opens each of them
 	var end []int32
-	for _, name := range append(names(s.info.Steps), src.Steps[len(src.Steps)-1].Name) {
-		found := false
-		for _, mark := range marks {
-			if ids := s.tok.Encode(mark); strings.Contains(mark, name) && len(ids) == 1 {
-				end, found = append(end, ids[0]), true
-				break
-			}
+	for i, step := range src.Steps {
+		if i < len(src.Steps)-1 && !slices.ContainsFunc(s.info.Steps, func(a StepAnswers) bool { return a.Name == step.Name }) {
+			continue
 		}
-		if !found {
-			return fmt.Errorf("student.form is decoder, but its vocabulary has no token for the mark of step %q; one from nothing or from the teacher of such a one has", name)
+		ids := s.tok.Encode(marks[i])
+		if len(ids) != 1 {
+			return fmt.Errorf("student.form is decoder, but its vocabulary has no token for %s; one from nothing, or from a teacher from nothing, has", marks[i])
 		}
+		end = append(end, ids[0])
+	}
+	if err := s.fits(len(end)); err != nil {
+		return err
 	}
 	first := func(answers []string) (ids []int32) {
 		for _, a := range answers {
@@ -251,9 +268,9 @@ func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend
 		return nil, err
 	}
 	if s.ranker != nil {
-		return &biScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration}, nil
+		return &biScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration, backend: b}, nil
 	}
-	return &classScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration}, nil
+	return &classScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration, backend: b}, nil
 }
 
 // answered are the steps before the label whose answers are listed.
@@ -262,13 +279,6 @@ func answered(src *rows.Source) (all []StepAnswers) {
 		if len(s.Answers) > 1 {
 			all = append(all, StepAnswers{s.Name, s.Answers})
 		}
-	}
-	return all
-}
-
-func names(steps []StepAnswers) (all []string) {
-	for _, s := range steps {
-		all = append(all, s.Name)
 	}
 	return all
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/distill"
+	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
@@ -71,6 +73,74 @@ func TestStudents(t *testing.T) {
 	c.Student.Encoder = Teacher{}
 	_, err = Train(t.Context(), toy(200), c, filepath.Join(t.TempDir(), "run"), Options{Models: elsewhere{}})
 	require.ErrorContains(t, err, "of kind teacher, but the policies are those of Options.Models")
+}
+
+// A bi-encoder cannot learn from a teacher that states no label.
+func TestTeacherWithoutLabels(t *testing.T) {
+	c := toySettings()
+	c.Reinforce.Steps, c.Warmup.Steps, c.Student.Form = 0, 1, FormBiEncoder
+	_, err := Train(t.Context(), toy(100), c, filepath.Join(t.TempDir(), "run"), Options{})
+	require.ErrorContains(t, err, "of none of 8 queries the teacher stated readable labels for two documents")
+}
+
+// A decoder's input ends with the marks of its own steps, also where the name of a step is
+// a part of another's. What leaves no room for a text is an error.
+func TestMarksOfADecoder(t *testing.T) {
+	src := toy(100)
+	src.Steps[0].Name, src.Steps[1].Name = "thing of label", "thing"
+	c := toySettings()
+	p, err := prepared(t, src, c)
+	require.NoError(t, err)
+	s := &student{tok: p.tok, info: ModelInfo{MaxLength: 64, Steps: answered(src)}}
+	d, err := model.NewDecoder(p.backend, c.Policy.(Scratch).Shape.decoder(p.tok.VocabSize()), 1)
+	require.NoError(t, err)
+	require.NoError(t, s.ofDecoder(src, d, ""))
+	defer s.free()
+	ids := s.encode(src.Train(0))
+	text := ""
+	for _, step := range src.Steps {
+		text += `<step name="` + step.Name + `">`
+	}
+	require.Equal(t, p.tok.Encode(text), ids[len(ids)-3:], "%q, want %q", p.tok.Decode(ids[len(ids)-3:]), text)
+
+	for _, form := range []StudentForm{FormDecoder, FormBiEncoder} {
+		s := &student{tok: p.tok, info: ModelInfo{MaxLength: 1}}
+		if form == FormDecoder {
+			err = s.ofDecoder(src, d, "")
+		} else {
+			s.info.MaxLength = 0
+			err = s.ofBiEncoder(local.StudentConfig{})
+		}
+		require.ErrorContains(t, err, "want more than the", form)
+	}
+}
+
+// The beliefs of a bi-encoder's teacher are those of the pairs it was asked about, however
+// many more a later run asks for, also if the source has no end.
+func TestBeliefsStayWithTheirPairs(t *testing.T) {
+	c := toySettings()
+	c.Student.Form, c.Student.Examples = FormBiEncoder, 32
+	endless := func() *rows.Source {
+		src := toy(200)
+		src.Size = 0
+		return src
+	}
+	p, err := prepared(t, endless(), c)
+	require.NoError(t, err)
+	var first []rows.Example
+	var all []taught
+	for i := range 32 {
+		e, t := p.pair(i)
+		first, all = append(first, e), append(all, t)
+	}
+	c.Student.Examples = 400
+	if p, err = prepared(t, endless(), c); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range first {
+		again := p.row(all[i])
+		require.Equal(t, []any{e.Query, e.Document}, []any{again.Query, again.Document})
+	}
 }
 
 // A line through the score is found from what the teacher believes.

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/stepwise-rl/stepwise/distill"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
@@ -15,6 +16,7 @@ type classScorer struct {
 	labels  []string
 	prepare func(rows.Example) (rows.Example, error)
 	fix     Calibration
+	backend tensor.Backend // that is closed with the scorer; nil: none
 }
 
 func (s *classScorer) Labels() []string { return s.labels }
@@ -22,7 +24,7 @@ func (s *classScorer) Labels() []string { return s.labels }
 // Close releases the model.
 func (s *classScorer) Close() error {
 	s.student.free()
-	return nil
+	return tensor.Close(s.backend)
 }
 
 func (s *classScorer) calibrate(fix Calibration)                  { s.fix = fix }
@@ -68,6 +70,7 @@ type biScorer struct {
 	labels  []string
 	prepare func(rows.Example) (rows.Example, error)
 	fix     Calibration
+	backend tensor.Backend // that is closed with the scorer; nil: none
 }
 
 func (s *biScorer) Labels() []string { return s.labels }
@@ -75,7 +78,7 @@ func (s *biScorer) Labels() []string { return s.labels }
 // Close releases the model.
 func (s *biScorer) Close() error {
 	s.student.free()
-	return nil
+	return tensor.Close(s.backend)
 }
 
 func (s *biScorer) calibrate(fix Calibration)                  { s.fix = fix }

@@ -102,7 +102,7 @@ func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Option
 	if err != nil {
 		return nil, interruption(ctx, "loading", err)
 	}
-	defer func() { err = errors.Join(err, p.f.Close()) }()
+	defer func() { err = errors.Join(err, p.f.Close(), tensor.Close(p.backend)) }()
 	start := time.Now()
 	if err := p.prepare(ctx); err != nil {
 		return nil, interruption(ctx, "loading", err)
@@ -187,7 +187,7 @@ func RunConfig(dir string) (Config, map[string]string, error) {
 }
 
 // open checks the settings, and makes or reopens the run's folder.
-func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (*pipeline, error) {
+func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (p *pipeline, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -198,7 +198,12 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{c: c, o: o, dir: dir, w: o.Out, src: src, backend: b, rules: &reward.Counter{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tensor.Close(b))
+		}
+	}()
+	p = &pipeline{c: c, o: o, dir: dir, w: o.Out, src: src, backend: b, rules: &reward.Counter{}}
 	if p.w == nil {
 		p.w = io.Discard
 	}

@@ -28,6 +28,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise serve"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
+	backendFlag(f, &open.backend)
 	task := f.String("task", "", "the task file that the model was trained for; a classifier of plain pairs needs none")
 	addr := f.String("addr", "localhost:8080", "where to listen, such as :8080 for all interfaces")
 	key := newKeyFlags(f)
@@ -48,7 +49,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	load := func(ctx context.Context) (*serve.Model, error) {
 		if *task == "" {
-			return serve.Open(ctx, names[0], nil, "cpu")
+			return serve.Open(ctx, names[0], nil, open.backend)
 		}
 		s, _, err := open.openModel(ctx, names[0], *task, errs)
 		if err != nil {
@@ -96,6 +97,7 @@ func serveUntil(ctx context.Context, c serve.Config, key keyFlags, addr string, 
 	}
 	s, err := serve.New(c, m)
 	if err != nil {
+		m.Close()
 		l.Close()
 		return err
 	}
@@ -114,7 +116,9 @@ func serveUntil(ctx context.Context, c serve.Config, key keyFlags, addr string, 
 		case <-reload:
 			m, err := load(ctx)
 			if err == nil {
-				err = s.Swap(m)
+				if err = s.Swap(m); err != nil {
+					m.Close()
+				}
 			}
 			if err != nil && ctx.Err() == nil {
 				c.Log.Error("the model was not swapped; the one before goes on", "error", err)

@@ -39,6 +39,9 @@ func testServe(t *testing.T, model, task string) {
 	require.NoError(t, os.WriteFile(token, []byte("s3cret\n"), 0o600))
 	self, err := os.FindProcess(os.Getpid())
 	require.NoError(t, err)
+	var refused bytes.Buffer
+	require.NotZero(t, runServe([]string{"-addr", "localhost:0", "-task", task, "-backend", "abacus", model}, nil, nil, &refused))
+	require.Contains(t, refused.String(), `unknown backend "abacus"`)
 	var log logBuffer
 	ended := make(chan int)
 	go func() {

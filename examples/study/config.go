@@ -17,7 +17,8 @@ type study struct {
 	// Base is the setting that parts change.
 	Base setting `json:"base"`
 	// Primary are the contrasts, first arm minus second, that the claim rests on:
-	// accuracy on the test set Measure in the part Confirm.
+	// accuracy on the test set Measure in the part Confirm. Measure is LONGTAIL, whose
+	// answers the rows hold.
 	Confirm string      `json:"confirm"`
 	Measure string      `json:"measure"`
 	Primary [][2]string `json:"primary"`
@@ -113,8 +114,8 @@ func readStudy(path string) (*study, error) {
 			errs = append(errs, fmt.Errorf("parts.%d (%s): %w", i, p.Name, err))
 		}
 	}
-	if s.Version != 1 || s.part(s.Confirm) == nil || len(s.Primary) != len(s.Deviation) || !(s.Matters > 0) {
-		errs = append(errs, errors.New("want version 1, the name of a part in confirm, a deviation for each primary contrast, and a positive matters"))
+	if s.Version != 1 || s.part(s.Confirm) == nil || s.Measure != "LONGTAIL" || len(s.Primary) == 0 || len(s.Primary) != len(s.Deviation) || !(s.Matters > 0) {
+		errs = append(errs, errors.New("want version 1, the name of a part in confirm, LONGTAIL in measure, a primary contrast at least, a deviation for each, and a positive matters"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

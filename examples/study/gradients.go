@@ -34,6 +34,9 @@ func gradients(ctx context.Context, out io.Writer, config, results, dir string, 
 		return err
 	}
 	p := s.part("arms")
+	if p == nil {
+		return fmt.Errorf("%s: there is no part \"arms\"", config)
+	}
 	r, err := openResults(results)
 	if err != nil {
 		return err

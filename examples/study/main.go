@@ -72,10 +72,18 @@ func do(ctx context.Context, out io.Writer, config, rows, dir, names string, wor
 	if report != "" {
 		return writeReport(report, s, r)
 	}
-	todo := make([]*part, 0, len(s.Parts))
-	for i := range s.Parts {
-		if p := &s.Parts[i]; names == "" || slices.Contains(strings.Split(names, ","), p.Name) {
-			todo = append(todo, p)
+	var todo []*part
+	if names == "" {
+		for i := range s.Parts {
+			todo = append(todo, &s.Parts[i])
+		}
+	} else {
+		for name := range strings.SplitSeq(names, ",") {
+			p := s.part(name)
+			if p == nil {
+				return fmt.Errorf("-parts: there is no part %q in %s", name, config)
+			}
+			todo = append(todo, p) // in this order
 		}
 	}
 	s.plan(out, r, todo, workers)
@@ -222,7 +230,7 @@ func (s *study) plan(out io.Writer, r *results, parts []*part, workers int) {
 	for i, c := range s.Primary {
 		sd := s.Deviation[i]
 		fmt.Fprintf(out, "%s − %s: with a deviation of %.3f over seeds, %d seeds are needed to see %.3f with a power of .8; %d seeds see %.4f\n",
-			c[0], c[1], sd, eval.PairedRuns(s.Matters, sd, .05, .8), s.Matters, n, sd*math.Sqrt(7.84888/float64(n)))
+			c[0], c[1], sd, eval.PairedRuns(s.Matters, sd, .05, .8), s.Matters, n, sd*math.Sqrt(7.84888/float64(n))) // (1.95996 + 0.84162)², as in PairedRuns
 	}
 	seconds := map[string][]float64{}
 	for _, w := range r.rows {

@@ -72,6 +72,15 @@ func withoutSeconds(lines []string) (all []string) {
 	return all
 }
 
+// A part that the study does not have is an error, not a run of nothing.
+func TestUnknownParts(t *testing.T) {
+	dir := t.TempDir()
+	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv")
+	require.NoError(t, os.WriteFile(config, []byte(strings.Replace(smallStudy, `"name": "arms"`, `"name": "others"`, 1)), 0o666))
+	require.ErrorContains(t, do(t.Context(), io.Discard, config, rows, dir, "grid,confrim", 1, true, ""), `there is no part "confrim"`)
+	require.ErrorContains(t, gradients(t.Context(), io.Discard, config, rows, dir, 1), `there is no part "arms"`)
+}
+
 // The study that is committed is valid.
 func TestStudyFile(t *testing.T) {
 	s, err := readStudy("study.json")
@@ -85,8 +94,9 @@ func TestBadStudy(t *testing.T) {
 		`"grid": "gr`:  `grid "xx`,
 		`"arithmetic"`: "want notes or arithmetic",
 		`"version": 1`: "want version 1",
+		`"LONGTAIL"`:   "LONGTAIL in measure",
 	} {
-		to := map[string]string{`"mask"]`: `"nonsense"]`, `"grid": "gr`: `"grid": "xx`, `"arithmetic"`: `"poetry"`, `"version": 1`: `"version": 2`}[change]
+		to := map[string]string{`"mask"]`: `"nonsense"]`, `"grid": "gr`: `"grid": "xx`, `"arithmetic"`: `"poetry"`, `"version": 1`: `"version": 2`, `"LONGTAIL"`: `"RANDOM"`}[change]
 		text := strings.Replace(strings.ReplaceAll(smallStudy, `["mask", "outcome"], "grid"`, `["outcome", "mask"], "grid"`), change, to, 1)
 		path := filepath.Join(t.TempDir(), "s.json")
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))

@@ -79,7 +79,7 @@ func (s *study) verdict(c contrast) string {
 	return "not resolved"
 }
 
-// writeReport writes evidence.md, a section per part, and effects.svg.
+// writeReport writes tables.md, a section per part, and effects.svg.
 func writeReport(dir string, s *study, r *results) error {
 	var b bytes.Buffer
 	var names []string

@@ -56,7 +56,8 @@ type rerankResult struct {
 	Document  json.RawMessage `json:"document,omitempty"`
 }
 
-func unscorable(s *relevance.Score) bool { return math.IsNaN(s.Grade) }
+// unscorable reports whether nothing is known. JSON has no grade that is not finite.
+func unscorable(s *relevance.Score) bool { return math.IsNaN(s.Grade) || math.IsInf(s.Grade, 0) }
 
 // relevanceScore is the expected grade on [0, 1].
 func relevanceScore(s *relevance.Score, labels int) float64 {
@@ -81,8 +82,9 @@ func (s *Server) score(w http.ResponseWriter, r *http.Request) {
 	a := scoreAnswer{ID: w.Header().Get("X-Request-ID"), Model: done.model.identity(), Labels: done.model.labels, Results: make([]scoreResult, len(done.scores))}
 	for i := range done.scores {
 		one := &done.scores[i]
-		a.Results[i] = scoreResult{Index: i, Label: one.Label, ByGrade: one.ByGrade, Malformed: one.Malformed}
-		if !unscorable(one) { // else a distribution would not be one either
+		a.Results[i] = scoreResult{Index: i, Malformed: one.Malformed}
+		if !unscorable(one) { // else label and distribution would mean nothing either
+			a.Results[i].Label, a.Results[i].ByGrade = one.Label, one.ByGrade
 			grade, rel := one.Grade, relevanceScore(one, len(done.model.labels))
 			a.Results[i].P, a.Results[i].Grade, a.Results[i].Relevance = one.P, &grade, &rel
 		}

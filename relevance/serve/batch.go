@@ -158,7 +158,7 @@ func (b *batcher) change(m *Model) error {
 		return errClosed
 	}
 	if b.swap != nil {
-		b.swap.close()
+		b.swap.Close()
 	}
 	b.swap = m
 	b.notify()
@@ -196,9 +196,9 @@ func (b *batcher) work() {
 		batch, wait, ended := b.take(time.Now())
 		switch {
 		case ended:
-			b.model.close()
+			b.model.Close()
 			if b.swap != nil {
-				b.swap.close()
+				b.swap.Close()
 			}
 			return
 		case batch != nil:
@@ -230,7 +230,7 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 			}
 		}
 		if len(ready) == 0 {
-			b.model.close()
+			b.model.Close()
 			b.model, b.swap = b.swap, nil
 			b.metrics.describe(b.model)
 			ready = b.jobs
@@ -291,9 +291,11 @@ func (b *batcher) score(batch []chunk) {
 			c.fail(err)
 		}
 	}
-	n := 0
+	n := 0 // were scored
 	for _, c := range batch {
-		n += c.to - c.from
+		if c.err == nil {
+			n += c.to - c.from
+		}
 	}
 	seconds := time.Since(start).Seconds()
 	b.metrics.batchPairs.Observe(float64(n))
@@ -301,9 +303,10 @@ func (b *batcher) score(batch []chunk) {
 	b.metrics.pairs.Add(float64(n))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := float64(n) / max(seconds, 1e-6); b.rate == 0 {
-		b.rate = now
-	} else {
+	if now := float64(n) / max(seconds, 1e-6); err == nil { // a failure says nothing of the speed
+		if b.rate == 0 {
+			b.rate = now
+		}
 		b.rate += .2 * (now - b.rate)
 	}
 	for _, c := range batch {

@@ -50,10 +50,13 @@ func NewModel(ctx context.Context, dir string, s relevance.Scorer) (*Model, erro
 
 func (m *Model) reasons() bool { return m.Info.Kind == relevance.KindDecoder || len(m.Info.Steps) > 0 }
 
-func (m *Model) close() {
+// Close closes the Scorer, if that is an io.Closer. It is for a model that no server has
+// taken.
+func (m *Model) Close() error {
 	if c, ok := m.Scorer.(io.Closer); ok {
-		c.Close()
+		return c.Close()
 	}
+	return nil
 }
 
 // identity is how answers name the model.

@@ -20,8 +20,6 @@ type problem struct {
 	message string
 }
 
-func (p *problem) Error() string { return p.message }
-
 func wrong(status int, format string, args ...any) *problem {
 	return &problem{status, fmt.Sprintf(format, args...)}
 }
@@ -125,7 +123,7 @@ func decode(data []byte, to any) *problem {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType):
-		return wrong(http.StatusBadRequest, "%s: a %s has the wrong type", fieldName(wrongType.Field), wrongType.Value)
+		return wrong(http.StatusBadRequest, "%s: has the wrong type: %s", fieldName(wrongType.Field), wrongType.Value)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return wrong(http.StatusBadRequest, "the body is not JSON: it ends too early")
 	}

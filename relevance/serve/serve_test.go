@@ -72,6 +72,8 @@ func (f *fake) Score(ctx context.Context, query string, documents []rows.Documen
 			return nil, errors.New("secret text")
 		case "long":
 			return nil, &rows.RowError{Field: "query", Problem: "is too long"}
+		case "infinite":
+			s = relevance.Score{Label: "yes", P: []float64{0, 0, math.Inf(1)}, Grade: math.Inf(1)}
 		case "unreadable":
 			s = relevance.Score{Grade: math.NaN(), Malformed: true}
 		case "lost":
@@ -142,12 +144,13 @@ func ask(titles ...string) string {
 
 func TestScore(t *testing.T) {
 	_, _, url := start(t, Config{})
-	status, h, text := post(t, url+"/v1/score", `{"query": "q", "documents": ["1", {"title": "2", "body": "b", "fields": [{"name": "n", "value": "v"}]}, {"text": "unreadable"}]}`)
+	status, h, text := post(t, url+"/v1/score", `{"query": "q", "documents": ["1", {"title": "2", "body": "b", "fields": [{"name": "n", "value": "v"}]}, {"text": "unreadable"}, "infinite"]}`)
 	require.Equal(t, 200, status, text)
 	require.JSONEq(t, fmt.Sprintf(`{"id": %q, "model": {"version": "first", "digest": "digest of first"}, "labels": ["no", "maybe", "yes"], "results": [
 		{"index": 0, "label": "maybe", "p": [0, 1, 0], "grade": 1, "relevance_score": 0.5},
 		{"index": 1, "label": "yes", "p": [0, 0, 1], "grade": 2, "relevance_score": 1},
-		{"index": 2, "label": "", "grade": null, "relevance_score": null, "malformed": true}]}`, h.Get("X-Request-ID")), text)
+		{"index": 2, "label": "", "grade": null, "relevance_score": null, "malformed": true},
+		{"index": 3, "label": "", "grade": null, "relevance_score": null}]}`, h.Get("X-Request-ID")), text)
 }
 
 // Documents without a grade are missing, for 0 would be a judgement. Equal ones keep their order.
@@ -190,10 +193,10 @@ func TestBadInput(t *testing.T) {
 		"unknown":         {"/v1/score", `{"query": "secret", "document": ["x"]}`, 400, `unknown field "document"`},
 		"unknown below":   {"/v1/score", `{"query": "secret", "documents": [{"titel": "x"}]}`, 400, `unknown field "titel"`},
 		"both forms":      {"/v1/score", `{"query": "secret", "documents": [{"text": "x", "title": "y"}]}`, 400, "documents: an object has text, or title, body and fields, not both"},
-		"number":          {"/v1/score", `{"query": 3, "documents": ["secret"]}`, 400, "query: a number has the wrong type"},
+		"number":          {"/v1/score", `{"query": 3, "documents": ["secret"]}`, 400, "query: has the wrong type: number"},
 		"number below":    {"/rerank", `{"query": "secret", "documents": [3]}`, 400, "documents: want texts or objects"},
 		"null":            {"/rerank", `{"query": "secret", "documents": [null]}`, 400, "documents: want texts or objects"},
-		"array":           {"/rerank", `["secret"]`, 400, "the body: a array has the wrong type"},
+		"array":           {"/rerank", `["secret"]`, 400, "the body: has the wrong type: array"},
 		"top_n":           {"/rerank", `{"query": "secret", "documents": ["x"], "top_n": 0}`, 422, "top_n: 0, want at least 1"},
 		"no steps":        {"/v1/score", `{"query": "secret", "documents": ["x"], "steps": true}`, 422, "steps: this model classifies and writes no steps"},
 		"too long":        {"/v1/score", ask("secret", "long"), 422, "query: is too long"},

@@ -115,7 +115,8 @@ func (s *Server) Close(ctx context.Context) {
 // returns nil after such an end, and closes the listener and the server.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
-		Handler: s, ReadHeaderTimeout: s.c.Timeout, WriteTimeout: 3 * s.c.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		// Of a request that is refused unread, too: net/http reads its body before it answers.
+		Handler: s, ReadTimeout: s.c.Timeout, WriteTimeout: 3 * s.c.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelDebug), // clients that break off
 	}
 	ended := make(chan error, 1)
@@ -333,20 +334,22 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, query string, docum
 	if err := s.batcher.submit(j); err != nil {
 		return scored{}, s.refusal(w, err)
 	}
+	var err error
 	select {
 	case <-j.finished:
+		err = j.err // that of ctx, perhaps
 	case <-ctx.Done():
 		s.batcher.abandon(j)
-		if r.Context().Err() != nil {
-			return scored{}, wrong(statusGone, "the client has gone")
-		}
-		return scored{}, s.unavailable(w, "not scored in %v", s.c.Timeout)
+		err = ctx.Err()
 	}
-	if j.err != nil && r.Context().Err() != nil {
+	switch {
+	case err == nil:
+	case r.Context().Err() != nil:
 		return scored{}, wrong(statusGone, "the client has gone")
-	}
-	if p := s.failure(w, j.err); p != nil {
-		return scored{}, p
+	case ctx.Err() != nil:
+		return scored{}, s.unavailable(w, "not scored in %v", s.c.Timeout)
+	default:
+		return scored{}, s.failure(w, err)
 	}
 	lost := 0
 	for i := range j.scores {
@@ -372,8 +375,6 @@ func (s *Server) unavailable(w http.ResponseWriter, format string, args ...any) 
 func (s *Server) failure(w http.ResponseWriter, err error) *problem {
 	row, bad := errors.AsType[*rows.RowError](err)
 	switch {
-	case err == nil:
-		return nil
 	case bad:
 		return wrong(http.StatusUnprocessableEntity, "%s: %s", row.Field, row.Problem)
 	case errors.Is(err, context.Canceled): // the server gave up
