@@ -281,6 +281,7 @@ type Closer interface {
 // Open opens a model folder as a scorer. src is the task that the model was trained for:
 // it writes the prompt and finds what criteria say of a pair. Another task than the one
 // in the folder is an error. The texts of src's examples are cut to what the model reads.
+// ctx bounds the opening; the scorer outlives it.
 //
 // A classifier that reads query and document alone (InputPair, no criteria) needs no
 // task: src may be nil.
@@ -342,6 +343,7 @@ func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, i
 			return nil, err
 		}
 	}
+	clip.ctx = context.WithoutCancel(ctx) // which bounds the opening, not the scorer
 	return func(e rows.Example) (rows.Example, error) {
 		e.Truth = make([]string, len(src.Steps)) // nobody knows it
 		return clip.Clip(complete(e))

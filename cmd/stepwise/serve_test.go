@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -45,7 +48,7 @@ func testServe(t *testing.T, model, task string) {
 	var log logBuffer
 	ended := make(chan int)
 	go func() {
-		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, model}, nil, nil, &log)
+		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, "-drain-delay", "300ms", "-max-batch", "1", model}, nil, nil, &log)
 	}()
 	address := regexp.MustCompile(`address=(http://\S+)`)
 	require.Eventually(t, func() bool { return address.MatchString(log.String()) }, 30*time.Second, 10*time.Millisecond, "%s", &log)
@@ -61,11 +64,42 @@ func testServe(t *testing.T, model, task string) {
 
 	if self.Signal(syscall.SIGHUP) == nil { // not on Windows
 		require.Eventually(t, func() bool { return strings.Contains(log.String(), "model swapped") }, 30*time.Second, 10*time.Millisecond)
-		require.NoError(t, self.Signal(syscall.SIGTERM))
+		testStop(t, url, func() { require.NoError(t, self.Signal(syscall.SIGTERM)) }, &log)
 		require.Equal(t, 0, <-ended)
 		require.NotContains(t, log.String(), "s3cret")
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// testStop stops a server under load: every request that was sent before, or while
+// -drain-delay lasts, is answered.
+func testStop(t *testing.T, url string, term func(), log fmt.Stringer) {
+	body := `{"query": "a", "documents": ["` + strings.Repeat(`b c", "`, 49) + `d"]}`
+	ask := func() {
+		r, err := http.NewRequest("POST", url+"/v1/score", strings.NewReader(body))
+		if !assert.NoError(t, err) {
+			return
+		}
+		r.Header.Set("Authorization", "Bearer s3cret")
+		resp, err := http.DefaultClient.Do(r)
+		if !assert.NoError(t, err) {
+			return
+		}
+		text, err := io.ReadAll(resp.Body)
+		assert.NoError(t, err)
+		resp.Body.Close()
+		assert.Equal(t, 200, resp.StatusCode, "%s", text)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(ask)
+	}
+	term()
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "stopping") }, 5*time.Second, time.Millisecond)
+	for range 4 {
+		all.Go(ask)
+	}
+	all.Wait()
 }
 
 func TestServeRefuses(t *testing.T) {

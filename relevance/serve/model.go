@@ -22,7 +22,7 @@ type Model struct {
 	labels []string
 }
 
-// Open opens a model folder as [relevance.Open] does.
+// Open opens a model folder as [relevance.Open] does. ctx bounds the opening alone.
 func Open(ctx context.Context, dir string, src *rows.Source, backend string) (*Model, error) {
 	s, err := relevance.Open(ctx, dir, src, backend)
 	if err != nil {
