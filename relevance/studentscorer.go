@@ -31,6 +31,11 @@ func (s *classScorer) calibrate(fix Calibration)                  { s.fix = fix 
 func (s *classScorer) calibration() Calibration                   { return s.fix }
 func (s *classScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
 
+// ScorePairs implements [PairScorer].
+func (s *classScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs, o)
+}
+
 func (s *classScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
 	return ScoreExamples(ctx, s, pairs(query, documents), o)
 }
@@ -84,6 +89,11 @@ func (s *biScorer) Close() error {
 func (s *biScorer) calibrate(fix Calibration)                  { s.fix = fix }
 func (s *biScorer) calibration() Calibration                   { return s.fix }
 func (s *biScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
+// ScorePairs implements [PairScorer].
+func (s *biScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs, o)
+}
 
 func (s *biScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
 	return ScoreExamples(ctx, s, pairs(query, documents), o)

@@ -20,6 +20,7 @@ type Model struct {
 	Info relevance.ModelInfo
 
 	labels []string
+	whole  bool // the Scorer wants all documents of a request in one call
 }
 
 // Open opens a model folder as [relevance.Open] does. ctx bounds the opening alone.

@@ -91,6 +91,15 @@ func (f *fake) Score(ctx context.Context, query string, documents []rows.Documen
 	return all, nil
 }
 
+// ScorePairs lets documents of several requests be scored in a batch.
+func (f *fake) ScorePairs(ctx context.Context, pairs []rows.Example, o relevance.ScoreOptions) ([]relevance.Score, error) {
+	documents := make([]rows.Document, len(pairs))
+	for i, p := range pairs {
+		documents[i] = p.Document
+	}
+	return f.Score(ctx, "", documents, o)
+}
+
 // start serves a fake until the end of the test.
 func start(t *testing.T, c Config) (*Server, *fake, string) {
 	f := newFake("first")
