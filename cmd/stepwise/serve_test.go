@@ -45,6 +45,12 @@ func testServe(t *testing.T, model, task string) {
 	var refused bytes.Buffer
 	require.NotZero(t, runServe([]string{"-addr", "localhost:0", "-task", task, "-backend", "abacus", model}, nil, nil, &refused))
 	require.Contains(t, refused.String(), `unknown backend "abacus"`)
+	refused.Reset()
+	require.NotZero(t, runServe([]string{"-addr", "localhost:0", model}, nil, nil, &refused))
+	require.Contains(t, refused.String(), "name its task file with -task")
+	refused.Reset()
+	require.NotZero(t, runServe([]string{"-addr", "localhost:0", "-task", task, "-backend", "", model}, nil, nil, &refused))
+	require.Contains(t, refused.String(), "backend")
 	var log logBuffer
 	ended := make(chan int)
 	go func() {
@@ -106,12 +112,13 @@ func TestServeRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for want, args := range map[string][]string{
-		"0 arguments, want a model folder":         {},
-		"is no model folder":                       {t.TempDir()},
-		"is empty, want a token":                   {"-token-file", empty, "x"},
-		"are both set":                             {"-token-file", empty, "-token-env", "X", "x"},
-		"Config.MaxBatch is -1, want at least 1":   {"-max-batch", "-1", "x"},
-		"invalid value \"soon\" for flag -timeout": {"-timeout", "soon", "x"},
+		"0 arguments, want a model folder":             {},
+		"is no model folder":                           {t.TempDir()},
+		"is empty, want a token":                       {"-token-file", empty, "x"},
+		"environment variable STEPWISE_UNSET is empty": {"-token-env", "STEPWISE_UNSET", "x"},
+		"are both set":                                 {"-token-file", empty, "-token-env", "X", "x"},
+		"Config.MaxBatch is -1, want at least 1":       {"-max-batch", "-1", "x"},
+		"invalid value \"soon\" for flag -timeout":     {"-timeout", "soon", "x"},
 	} {
 		var errs bytes.Buffer
 		require.NotZero(t, runServe(append([]string{"-addr", "localhost:0"}, args...), nil, nil, &errs))
