@@ -10,6 +10,16 @@
 //
 //	eval.Bootstrap(pairs, eval.Accuracy, eval.BootstrapOptions{Seed: 1})
 //
+// # Several runs
+//
+// What a training method is worth takes several seeds, with the same ones for both
+// methods. PairedRuns says how many. With d[i][j] the difference in run i on example j,
+// and its mean over examples for each run:
+//
+//	BootstrapCrossed(d, BootstrapOptions{Seed: 1}) // an interval over runs and examples
+//	SignFlip(means, 1)                             // a p-value over runs
+//	Holm(ps)                                       // of several comparisons
+//
 // For the completions of a task, rl.Rollouts.Pairs makes the pairs.
 //
 // # Undefined is NaN

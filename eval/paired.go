@@ -13,7 +13,8 @@ import (
 // that there are. A resample draws rows and columns independently of each other, with
 // replacement (the pigeonhole bootstrap: Owen 2007, doi:10.1214/07-AOAS122), which is
 // conservative. For the difference of two systems d holds the paired differences. It
-// panics if d is not a rectangle, if o has Clusters, and on options that Validate
+// takes many runs: with one alone it says nothing of how runs differ. It panics if d is
+// not a rectangle, if o has Clusters, and on options that Validate
 // rejects.
 func BootstrapCrossed(d [][]float64, o BootstrapOptions) Interval {
 	columns := 0

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/report"
@@ -41,7 +42,7 @@ func (c *Calibration) soften(p []float64) []float64 {
 	for i, v := range p {
 		z[i] = math.Log(max(v, 1e-12)) / c.Temperature
 	}
-	return softmax(z)
+	return distill.HeadSoftmax.Probs(z, len(z))
 }
 
 // calibrate finds the temperature of the smallest log-loss on rows with known labels,

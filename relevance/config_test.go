@@ -60,6 +60,12 @@ func TestRunFileErrors(t *testing.T) {
 		"reinforce: {objective: {kind: reverse_kl}, teacher: {dir: x}}": "Reinforce.Teacher.K is 0",
 		"reinforce: {objective: {kind: kl, estimator: k3, beta: 0.1}}":  "Reinforce.Objective needs a reference policy, which a run does not have",
 		"student: {form: bi-encoder, documents: 4, examples: 3}":        "Student.Examples is 3, want at least the 4 documents of a query",
+		"warmup: {lr: -1}":                                              "Warmup.LR",
+		"reinforce: {lr: -1}":                                           "Reinforce.LR",
+		"student: {lr: -1}":                                             "Student.LR",
+		"student: {soft: 2}":                                            "Loss.Soft is 2, want 0 to 1",
+		"student: {temperature: -1}":                                    "Loss.Temperature is -1",
+		"student: {head: normal}":                                       `the head is "normal"`,
 		"reinforce: {teacher: {candidates: all}}":                       "candidates",
 	} {
 		_, err := DecodeConfig([]byte(text), Default())

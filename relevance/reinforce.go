@@ -149,7 +149,7 @@ func (p *pipeline) teacher() (t *rl.Teacher, free func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reinforce.teacher: %w", err)
 	}
-	return &rl.Teacher{LogProber: local.NewLogProber(d, 0), K: c.K, Candidates: c.Candidates}, d.Free, nil
+	return &rl.Teacher{LogProber: local.NewLogProber(d, 0), K: c.K, Candidates: c.Candidates, Vocab: tok, PolicyVocab: p.tok}, d.Free, nil
 }
 
 // newTrainer makes the leg's trainer.

@@ -62,9 +62,6 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Labels == nil {
-		o.Labels = []string{"no", "yes"}
-	}
 	b, err := tensor.Open(o.Backend)
 	if err != nil {
 		return nil, err
@@ -73,7 +70,11 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), tensor.Close(b))
 	}
-	return &rerankerScorer{reranker: r, labels: o.Labels, free: free, backend: b}, nil
+	labels := o.Labels
+	if labels == nil {
+		labels = []string{"no", "yes"}
+	}
+	return &rerankerScorer{reranker: r, labels: labels, free: free, backend: b}, nil
 }
 
 // open returns the reranker in a folder, and what frees its model.

@@ -349,16 +349,3 @@ func written(t *prompt.Trace) (out []StepScore) {
 	}
 	return out
 }
-
-// softmax replaces logits by probabilities.
-func softmax(z []float64) []float64 {
-	most, sum := slices.Max(z), 0.0
-	for i, v := range z {
-		z[i] = math.Exp(v - most)
-		sum += z[i]
-	}
-	for i := range z {
-		z[i] /= sum
-	}
-	return z
-}

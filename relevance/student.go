@@ -37,17 +37,7 @@ func (s *student) weights() distill.Weights {
 
 func (s *student) scorer(labels []string) studentScorer {
 	ready := func(e rows.Example) (rows.Example, error) { return e, nil }
-	if s.ranker != nil {
-		return &biScorer{student: s, labels: labels, prepare: ready}
-	}
-	return &classScorer{student: s, labels: labels, prepare: ready}
-}
-
-// studentScorer is a student as a scorer.
-type studentScorer interface {
-	calibrated
-	Closer
-	calibration() Calibration
+	return newStudentScorer(studentModel{student: s, labels: labels, prepare: ready})
 }
 
 // newStudent makes the student of the configuration: from nothing or from the teacher's
@@ -267,10 +257,7 @@ func openStudent(dir string, info *ModelInfo, src *rows.Source, b tensor.Backend
 	if err != nil {
 		return nil, err
 	}
-	if s.ranker != nil {
-		return &biScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration, backend: b}, nil
-	}
-	return &classScorer{student: s, labels: info.Labels, prepare: prepare, fix: info.Calibration, backend: b}, nil
+	return newStudentScorer(studentModel{s, info.Labels, prepare, info.Calibration, b}), nil
 }
 
 // answered are the steps before the label whose answers are listed.

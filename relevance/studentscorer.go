@@ -10,8 +10,15 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
-// classScorer classifies.
-type classScorer struct {
+// studentScorer is a student as a scorer: a classScorer or a biScorer.
+type studentScorer interface {
+	calibrated
+	Closer
+	calibration() Calibration
+}
+
+// studentModel is what both have.
+type studentModel struct {
 	student *student
 	labels  []string
 	prepare func(rows.Example) (rows.Example, error)
@@ -19,17 +26,28 @@ type classScorer struct {
 	backend tensor.Backend // that is closed with the scorer; nil: none
 }
 
-func (s *classScorer) Labels() []string { return s.labels }
+func (s *studentModel) Labels() []string { return s.labels }
 
 // Close releases the model.
-func (s *classScorer) Close() error {
+func (s *studentModel) Close() error {
 	s.student.free()
 	return tensor.Close(s.backend)
 }
 
-func (s *classScorer) calibrate(fix Calibration)                  { s.fix = fix }
-func (s *classScorer) calibration() Calibration                   { return s.fix }
-func (s *classScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+func (s *studentModel) calibrate(fix Calibration)                  { s.fix = fix }
+func (s *studentModel) calibration() Calibration                   { return s.fix }
+func (s *studentModel) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
+// newStudentScorer returns the scorer of a student's form.
+func newStudentScorer(m studentModel) studentScorer {
+	if m.student.ranker != nil {
+		return &biScorer{m}
+	}
+	return &classScorer{m}
+}
+
+// classScorer classifies.
+type classScorer struct{ studentModel }
 
 // ScorePairs implements [PairScorer].
 func (s *classScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
@@ -70,25 +88,7 @@ func (s *classScorer) scoreExamples(ctx context.Context, es []rows.Example, o Sc
 
 // biScorer compares vectors. A line through the scaled cosine gives the cumulative
 // logits of the labels (ModelInfo.Link).
-type biScorer struct {
-	student *student
-	labels  []string
-	prepare func(rows.Example) (rows.Example, error)
-	fix     Calibration
-	backend tensor.Backend // that is closed with the scorer; nil: none
-}
-
-func (s *biScorer) Labels() []string { return s.labels }
-
-// Close releases the model.
-func (s *biScorer) Close() error {
-	s.student.free()
-	return tensor.Close(s.backend)
-}
-
-func (s *biScorer) calibrate(fix Calibration)                  { s.fix = fix }
-func (s *biScorer) calibration() Calibration                   { return s.fix }
-func (s *biScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+type biScorer struct{ studentModel }
 
 // ScorePairs implements [PairScorer].
 func (s *biScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {

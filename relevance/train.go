@@ -228,6 +228,11 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 			return nil, err
 		}
 	}
+	if c.Student.Encoder != nil {
+		if err := c.Student.Head.Validate(len(src.Labels)); err != nil {
+			return nil, fmt.Errorf("relevance: Config.Student.Head: %w", err)
+		}
+	}
 	b, err := tensor.Open(c.Backend)
 	if err != nil {
 		return nil, err

@@ -287,17 +287,24 @@ func (r *Rollouts) ShapeKL(ctx context.Context, p, reference LogProber, k object
 // broken steps; and of those the first. A group has none if no completion has a first
 // reward of at least the given one. An unscorable reward is never the best.
 //
+// The exception is a least of math.Inf(-1), which takes every group's best: a
+// completion without a usable reward comes after those with one. With another least it
+// is an error if no completion at all has a usable reward.
+//
 // encode makes the demonstration, for a policy with another tokenizer or another
 // prompt, by the problem and the completion's text. nil takes the teacher's prompts
 // and tokens. A completion that has ended has its end-of-text token among these, so
 // Imitation.End is then to be left empty.
 func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Completion) (Demonstration, error)) ([]Demonstration, error) {
 	var demos []Demonstration
+	judged := r.samples() == 0
 	for g, group := range r.Groups {
 		var best *rollout.Completion
 		for i := range group {
 			c := &group[i]
-			if len(c.Tokens) > 0 && len(c.Rewards) > 0 && c.Rewards[0] >= least && (best == nil || better(c, best)) {
+			v := firstReward(c)
+			judged = judged || !math.IsInf(v, -1)
+			if len(c.Tokens) > 0 && v >= least && (best == nil || better(c, best)) {
 				best = c
 			}
 		}
@@ -313,14 +320,25 @@ func (r *Rollouts) Best(least float64, encode func(p Problem, c *rollout.Complet
 		}
 		demos = append(demos, d)
 	}
+	if !judged && !math.IsInf(least, -1) {
+		return nil, fmt.Errorf("rl: the best of %d completions: none has a reward of at least %v, as none has a first reward that could be judged; a least of -Inf takes them without", r.samples(), least)
+	}
 	return demos, nil
+}
+
+// firstReward is the first reward of c, and -Inf if there is none or it is NaN.
+func firstReward(c *rollout.Completion) float64 {
+	if len(c.Rewards) == 0 || math.IsNaN(c.Rewards[0]) {
+		return math.Inf(-1)
+	}
+	return c.Rewards[0]
 }
 
 // better reports whether a is better than b by the rules.
 func better(a, b *rollout.Completion) bool {
-	switch truncated := a.Finish == rollout.FinishLength; {
-	case a.Rewards[0] != b.Rewards[0]:
-		return a.Rewards[0] > b.Rewards[0]
+	switch va, vb, truncated := firstReward(a), firstReward(b), a.Finish == rollout.FinishLength; {
+	case va != vb:
+		return va > vb
 	case truncated != (b.Finish == rollout.FinishLength):
 		return !truncated
 	}

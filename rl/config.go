@@ -354,9 +354,13 @@ func (c *Config) singles() bool {
 	return c.Estimator.Dead(rollout.Group{one}) == "single"
 }
 
-// checkRewards returns an error if the problem names its rewards and an estimator
-// that weighs rewards has no use for so many.
+// checkRewards returns an error if the problem has no reward that anything else stands
+// in for, or if it names its rewards and an estimator that weighs rewards has no use for
+// so many.
 func (c *Config) checkRewards(p Problem) error {
+	if s, ok := p.(scored); ok && s.reward == nil && c.Teacher == nil {
+		return errors.New("it has no reward (NewProblem with nil), and without Config.Teacher there is nothing else to learn from")
+	}
 	n, named := p.(Named)
 	if _, ok := c.Estimator.(advantage.Weighter); !named || !ok {
 		return nil

@@ -33,7 +33,9 @@
 // Config.Teacher is a model that the policy learns from on its own samples:
 //
 //	Objective: objective.ReverseKL{},
-//	Teacher:   &rl.Teacher{LogProber: teacher, K: 64, Candidates: rl.CandidatesPolicy},
+//	Teacher: &rl.Teacher{
+//		LogProber: teacher, K: 64, Candidates: rl.CandidatesPolicy, Vocab: tokenizer, PolicyVocab: own,
+//	},
 //
 // [Teacher] says what it needs, docs/distillation.md which objective is which method.
 // [MixedEngine] mixes in completions that are not the policy's, [Imitation] takes a

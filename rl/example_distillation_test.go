@@ -10,23 +10,20 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// ask is a problem that nobody judges: a teacher is enough.
-type ask int32
-
-func (a ask) Request() (rollout.Request, error) {
-	return rollout.Request{Prompt: []int32{int32(a)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 3}}, nil
-}
-
-func (ask) Judge(context.Context, *rollout.Completion) error { return nil }
-
 // On-policy distillation: the policy samples, and at every token of its samples the
 // teacher's distribution is compared with its own, over the policy's two most likely
-// tokens of six and the rest. With decoders the teacher is a local.LogProber.
+// tokens of six and the rest. The problems have no reward: a teacher is enough. With
+// decoders the teacher is a local.LogProber, and Vocab and PolicyVocab are set.
 func ExampleTeacher() {
 	policy, teacher := policytest.NewTablePolicy(6, nil, -1), policytest.NewTablePolicy(6, nil, -1)
 	teacher.Randomize(1, 2)
+	var problems []rl.Problem
+	for token := range int32(4) {
+		request := rollout.Request{Prompt: []int32{token}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 3}}
+		problems = append(problems, rl.NewProblem(request, nil))
+	}
 	trainer, err := rl.NewTrainer(rl.Config{
-		Policy: policy, Engine: policy, Source: &rl.SliceSource{Problems: []rl.Problem{ask(0), ask(1), ask(2), ask(3)}},
+		Policy: policy, Engine: policy, Source: &rl.SliceSource{Problems: problems},
 		Objective: objective.ReverseKL{},
 		Teacher:   &rl.Teacher{LogProber: teacher, K: 2, Candidates: rl.CandidatesPolicy},
 		Batching:  rl.Batching{Prompts: 4}, LR: rl.Constant{LR: 2},

@@ -41,7 +41,8 @@ type Imitation struct {
 	// Objective is the loss; nil means objective.CrossEntropy{}. It is one that does not
 	// take the completions for the policy's own, such as objective.ForwardKL.
 	Objective objective.Objective
-	// Teacher is required if the objective needs objective.InputCandidates.
+	// Teacher is required if the objective needs objective.InputCandidates. Nothing
+	// is logged here: its Vocab, PolicyVocab and Candidates are yours to set right.
 	Teacher *Teacher
 	// LR is the learning rate of each step, counted from 0.
 	LR Schedule

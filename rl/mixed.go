@@ -23,7 +23,7 @@ import (
 type MixedEngine struct {
 	// Policy samples from the policy, and gets its new weights.
 	Policy rollout.Engine
-	// Given samples the other collections.
+	// Given samples the other collections. It has the policy's tokenizer.
 	Given rollout.Engine
 	// Lambda is the share of collections that the policy samples, from 0 to 1.
 	Lambda float64
@@ -69,10 +69,13 @@ func (e *MixedEngine) Check(r *rollout.Request) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	for _, engine := range []rollout.Engine{e.Policy, e.Given} {
-		if c, ok := engine.(rollout.Checker); ok {
+	for _, of := range []struct {
+		engine rollout.Engine
+		name   string
+	}{{e.Policy, "Policy"}, {e.Given, "Given (which must have the policy's tokenizer)"}} {
+		if c, ok := of.engine.(rollout.Checker); ok {
 			if err := c.Check(r); err != nil {
-				return err
+				return fmt.Errorf("rl: MixedEngine.%s: %w", of.name, err)
 			}
 		}
 	}

@@ -32,7 +32,9 @@ type Problem interface {
 
 // NewProblem returns a problem without steps: a request, and a function that gives
 // each completion its reward. reward may be called concurrently; its error is Judge's.
-// A reward of NaN could not be judged.
+// A reward of NaN could not be judged. If reward is nil, completions have no rewards:
+// for distillation (Config.Teacher), which needs none. NewTrainer refuses such a problem
+// without a teacher, if the source is a Lister.
 func NewProblem(q rollout.Request, reward func(ctx context.Context, c *rollout.Completion) (float64, error)) Problem {
 	return scored{q, reward}
 }
@@ -45,6 +47,9 @@ type scored struct {
 func (s scored) Request() (rollout.Request, error) { return s.request, nil }
 
 func (s scored) Judge(ctx context.Context, c *rollout.Completion) error {
+	if s.reward == nil {
+		return nil
+	}
 	r, err := s.reward(ctx, c)
 	c.Rewards = []float64{r}
 	return err

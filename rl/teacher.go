@@ -117,16 +117,22 @@ type Teacher struct {
 	// chooses candidates, and a CandidateProber if the policy does.
 	LogProber LogProber
 	// K is the number of candidates at each position, if the objective needs
-	// candidates: 16 to 128 are usual, and the vocabulary's size makes it exact.
+	// candidates: 16 to 128 are usual, and more where metrics
+	// objective/candidate_mass_policy and candidate_mass_teacher are low. The
+	// vocabulary's size makes it exact; with CandidatesUnion half of it does, and is
+	// the most.
 	K int
-	// Candidates says whose tokens they are.
+	// Candidates says whose tokens they are. The zero value is the teacher's;
+	// NewTrainer warns if those of the policy fit the objective better and this
+	// teacher can give their log-probs.
 	Candidates CandidatesOf
 	// Prompt, if not nil, returns the teacher's own prompt of a problem, of which
 	// it judges the same completions: one with criteria that the policy shall learn
 	// to do without, for example. The completion must continue both.
 	Prompt func(p Problem) ([]int32, error)
-	// Vocab and PolicyVocab, if set, are the tokenizers of the two. They must be
-	// the same, token for token.
+	// Vocab and PolicyVocab are the tokenizers of the two. They must be the same,
+	// token for token. Set them: log-probs of other tokens train the policy towards
+	// nonsense, and no metric shows it. NewTrainer warns if they are nil.
 	Vocab, PolicyVocab Vocab
 }
 
@@ -178,12 +184,12 @@ func (t *Teacher) validate(needs objective.Inputs, policy LogProber) error {
 	}
 	if c, ok := top.(TopLogProbChecker); ok && t.Candidates != CandidatesPolicy {
 		if err := c.CheckTopLogProbs(t.K); err != nil {
-			return fmt.Errorf("Teacher: %w", err)
+			return fmt.Errorf("Teacher.K is %d: %w", t.K, err)
 		}
 	}
 	if c, ok := policy.(TopLogProbChecker); ok && t.Candidates != CandidatesTeacher {
 		if err := c.CheckTopLogProbs(t.size()); err != nil {
-			return fmt.Errorf("Teacher.Candidates of the policy: %w", err)
+			return fmt.Errorf("Teacher.K is %d, with Candidates (%v) that are %d at each position: %w", t.K, t.Candidates, t.size(), err)
 		}
 	}
 	return nil
@@ -309,4 +315,39 @@ func unite(ids, teacher []int32) {
 		}
 	}
 	copy(ids, united)
+}
+
+// warnings returns what is probably a mistake in a valid teacher. nil has none.
+func (t *Teacher) warnings(o objective.Objective) (w []string) {
+	if t == nil {
+		return nil
+	}
+	if t.Vocab == nil {
+		w = append(w, "Teacher.Vocab and PolicyVocab are not set: if the tokenizers differ, nothing will show it")
+	}
+	if _, any := t.LogProber.(CandidateProber); any && t.Candidates == CandidatesTeacher && policyWeighs(o) {
+		w = append(w, "Teacher.Candidates is the teacher's, but the objective weighs candidates by the policy: CandidatesPolicy fits ReverseKL, and CandidatesUnion JSD")
+	}
+	return w
+}
+
+// policyWeighs reports whether a divergence in o is weighed by the policy.
+func policyWeighs(o objective.Objective) bool {
+	switch o := o.(type) {
+	case objective.ReverseKL:
+		return true
+	case objective.JSD:
+		return o.Beta > 0
+	case objective.Scaled:
+		return policyWeighs(o.Objective)
+	case objective.Corrected:
+		return policyWeighs(o.Objective)
+	case objective.FromRollout:
+		return policyWeighs(o.Objective)
+	case objective.Distilled:
+		return policyWeighs(o.Objective)
+	case objective.Terms:
+		return slices.ContainsFunc(o, policyWeighs)
+	}
+	return false
 }

@@ -1,10 +1,13 @@
 package rl_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -214,7 +217,7 @@ func TestUnionOfCandidates(t *testing.T) {
 		require.Equal(t, of.String(), string(text))
 	}
 	own := rl.Teacher{LogProber: teacher, K: 4, Candidates: rl.CandidatesUnion}
-	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: Teacher.Candidates of the policy: policytest: 8 candidates, want 1 to 6")
+	require.ErrorContains(t, own.Fill(t.Context(), b, nil, p, objective.InputCandidates), "rl: Teacher.K is 4, with Candidates (union) that are 8 at each position: policytest: 8 candidates, want 1 to 6")
 }
 
 type spelling string
@@ -248,7 +251,7 @@ func TestTeachersThatCannotTeachAreRefused(t *testing.T) {
 		"Teacher.Candidates is rl.CandidatesOf(7)":                             {objective.ForwardKL{}, &rl.Teacher{LogProber: p, K: 1, Candidates: 7}},
 		"(rl_test.blind) is no TopLogProber":                                   {objective.ForwardKL{}, &rl.Teacher{LogProber: blind{p}, K: 1}},
 		"(rl_test.blind) is no CandidateProber":                                {objective.ReverseKL{}, &rl.Teacher{LogProber: blind{p}, K: 1, Candidates: rl.CandidatesPolicy}},
-		"Teacher: 3 are too many":                                              {objective.ForwardKL{}, &rl.Teacher{LogProber: few{p}, K: 3}},
+		"Teacher.K is 3: 3 are too many":                                       {objective.ForwardKL{}, &rl.Teacher{LogProber: few{p}, K: 3}},
 		"Teacher: there are none":                                              {objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 1}, &rl.Teacher{LogProber: mute{p}}},
 		"Vocab and Teacher.PolicyVocab need each":                              {objective.ForwardKL{}, &rl.Teacher{LogProber: p, K: 1, Vocab: spelling("abc")}},
 		"has 3 tokens, the policy's 4":                                         {objective.ForwardKL{}, &rl.Teacher{LogProber: p, K: 1, Vocab: spelling("abc"), PolicyVocab: spelling("abcd")}},
@@ -276,7 +279,7 @@ func TestTeachersThatCannotTeachAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		config.Teacher.K++
 		_, err = rl.NewTrainer(config)
-		require.ErrorContains(t, err, "Teacher.Candidates of the policy: policytest: ")
+		require.ErrorContains(t, err, fmt.Sprintf("Teacher.K is %d, with Candidates (%v) that are ", most+1, of))
 	}
 	for needs, o := range map[string]objective.Objective{
 		"reference log-probs":              objective.KL{Estimator: objective.K3},
@@ -351,6 +354,76 @@ func TestMixedEngine(t *testing.T) {
 			require.NoError(t, err, "%#v", o)
 		}
 	}
+	small := strict{p, errors.New("token 400")}
+	require.EqualError(t, (&rl.MixedEngine{Policy: p, Given: small}).Check(&reqs[0]), "rl: MixedEngine.Given (which must have the policy's tokenizer): token 400")
+	require.EqualError(t, (&rl.MixedEngine{Policy: small, Given: p}).Check(&reqs[0]), "rl: MixedEngine.Policy: token 400")
+}
+
+// strict is an engine that refuses every request.
+type strict struct {
+	rollout.Engine
+	err error
+}
+
+func (s strict) Check(*rollout.Request) error { return s.err }
+
+// What is probably a mistake is said once, before training.
+func TestWarningsAboutTeachers(t *testing.T) {
+	const tokenizers, candidates = "Teacher.Vocab and PolicyVocab are not set", "Teacher.Candidates is the teacher's, but"
+	p, spelt := wise(), spelling("abcde")
+	mixed := objective.Terms{objective.CrossEntropy{}, objective.Scaled{Objective: objective.ReverseKL{}, Factor: .1}}
+	for _, c := range []struct {
+		o       objective.Objective
+		teacher *rl.Teacher
+		want    string
+	}{
+		{nil, nil, ""},
+		{objective.ForwardKL{}, &rl.Teacher{LogProber: p, K: 1}, tokenizers},
+		{objective.ForwardKL{}, &rl.Teacher{LogProber: p, K: 1, Vocab: spelt, PolicyVocab: spelt}, ""},
+		{objective.JSD{}, &rl.Teacher{LogProber: p, K: 1, Vocab: spelt, PolicyVocab: spelt}, ""},
+		{objective.JSD{Beta: .5}, &rl.Teacher{LogProber: p, K: 1, Vocab: spelt, PolicyVocab: spelt}, candidates},
+		{mixed, &rl.Teacher{LogProber: p, K: 1, Vocab: spelt, PolicyVocab: spelt}, candidates},
+		{mixed, &rl.Teacher{LogProber: p, K: 1, Vocab: spelt, PolicyVocab: spelt, Candidates: rl.CandidatesPolicy}, ""},
+		{mixed, &rl.Teacher{LogProber: few{p}, K: 1, Vocab: spelt, PolicyVocab: spelt}, candidates},
+		{mixed, &rl.Teacher{LogProber: serverlike{p, p}, K: 1, Vocab: spelt, PolicyVocab: spelt}, ""},
+	} {
+		config, _ := setup()
+		var log bytes.Buffer
+		config.Objective, config.Teacher, config.Logger = c.o, c.teacher, slog.New(slog.NewTextHandler(&log, nil))
+		_, err := rl.NewTrainer(config)
+		require.NoError(t, err)
+		if c.want == "" {
+			require.NotContains(t, log.String(), "WARN")
+		} else {
+			require.Contains(t, log.String(), c.want)
+			require.Equal(t, 1, strings.Count(log.String(), "WARN"))
+		}
+	}
+}
+
+// serverlike is a teacher that gives its own candidates and no others.
+type serverlike struct {
+	rl.LogProber
+	rl.TopLogProber
+}
+
+// A problem without a reward is distilled, without a warning; it needs a teacher.
+func TestProblemsWithoutRewards(t *testing.T) {
+	config, p := setup()
+	q, err := problems(8)[0].Request()
+	require.NoError(t, err)
+	var log bytes.Buffer
+	config.Source = &rl.SliceSource{Problems: []rl.Problem{rl.NewProblem(q, nil)}}
+	config.Batching, config.Logger = rl.Batching{Prompts: 1}, slog.New(slog.NewTextHandler(&log, nil))
+	_, err = rl.NewTrainer(config)
+	require.ErrorContains(t, err, "it has no reward")
+	teacher := wise()
+	config.Objective = objective.ReverseKL{}
+	config.Teacher = &rl.Teacher{LogProber: teacher, K: 2, Candidates: rl.CandidatesPolicy, Vocab: spelling("abcde"), PolicyVocab: spelling("abcde")}
+	before := logits(p)
+	run(t, config)
+	require.NotEqual(t, before, logits(p))
+	require.NotContains(t, log.String(), "WARN")
 }
 
 // Of each group the best by the rules: reward, then the end, then steps, then order.
@@ -386,4 +459,20 @@ func TestBest(t *testing.T) {
 		return rl.Demonstration{}, errors.New("no")
 	})
 	require.ErrorContains(t, err, "rl: encoding sample 2 of request 0: no")
+
+	// Nobody judged: an error, or with -Inf the best of each by the other rules.
+	nobody := &rl.Rollouts{Problems: problems(1)[:2], Requests: r.Requests[:2], Groups: []rollout.Group{
+		{completion(0, math.NaN(), wrong), completion(1, math.NaN())}, {{Tokens: []int32{7}}},
+	}}
+	_, err = nobody.Best(0, nil)
+	require.ErrorContains(t, err, "rl: the best of 3 completions: none has a reward of at least 0")
+	demos, err = nobody.Best(math.Inf(-1), nil)
+	require.NoError(t, err)
+	require.Equal(t, []rl.Demonstration{{Prompt: []int32{10}, Tokens: []int32{1}}, {Prompt: []int32{11}, Tokens: []int32{7}}}, demos)
+	demos, err = r.Best(math.Inf(-1), nil)
+	require.NoError(t, err)
+	require.Equal(t, []int32{1}, demos[1].Tokens) // .4 before NaN
+	demos, err = (&rl.Rollouts{}).Best(1, nil)
+	require.NoError(t, err)
+	require.Empty(t, demos)
 }

@@ -56,6 +56,9 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if c.singles() {
 		t.log.Warn("groups of a single completion get no advantage from this estimator: nothing is learned from outcomes", "estimator", fmt.Sprintf("%T", c.Estimator))
 	}
+	for _, w := range c.Teacher.warnings(c.Objective) {
+		t.log.Warn(w)
+	}
 	if a := c.Async; a.Staleness > 0 {
 		t.log.Info("sampling ahead of training", "staleness", a.Staleness, "partial", a.Partial)
 		if c.CheckpointEvery == 1 && !a.Partial {

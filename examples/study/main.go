@@ -252,11 +252,11 @@ func (s *study) plan(out io.Writer, r *results, parts []*part, workers int) {
 		if math.IsNaN(each) {
 			// Sampling and training take about six passes over the tokens.
 			x := p.setting
-			each = 6e-10 * float64(x.Updates*x.Prompts*x.Group) * 200 * float64(x.Dim*x.Layers*(4*x.Dim+3*x.FF)) / 64
+			each = 2e-9 * float64(x.Updates*x.Prompts*x.Group) * 200 * float64(x.Dim*x.Layers*(4*x.Dim+3*x.FF)) / 64
 			from = "guessed"
 		}
-		fmt.Fprintf(out, "%-14s %4d of %4d runs left, %5.1f s each (%s): %.1f hours with %d at once\n",
-			p.Name, missing, total, each, from, float64(missing)*each/3600/float64(workers), workers)
+		fmt.Fprintf(out, "%-14s %4d of %4d runs left, %5.1f s each (%s): %4.0f minutes with %d at once\n",
+			p.Name, missing, total, each, from, float64(missing)*each/60/float64(workers), workers)
 	}
 }
 

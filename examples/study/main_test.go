@@ -27,7 +27,7 @@ const smallStudy = `{
 // that was not.
 func TestStudyGoesOn(t *testing.T) {
 	dir := t.TempDir()
-	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv")
+	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "evidence", "rows.csv")
 	require.NoError(t, os.WriteFile(config, []byte(smallStudy), 0o666))
 	study := func(rows string) error {
 		return do(context.Background(), io.Discard, config, rows, filepath.Join(dir, filepath.Base(rows)+".runs"), "", 2, false, "")
@@ -37,7 +37,7 @@ func TestStudyGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	lines := strings.SplitAfter(string(text), "\n")
 	// As if it had been killed in the middle of a line.
-	cut := filepath.Join(dir, "cut.csv")
+	cut := filepath.Join(dir, "evidence", "cut.csv")
 	require.NoError(t, os.WriteFile(cut, []byte(strings.Join(lines[:4], "")+lines[4][:20]), 0o666))
 	require.NoError(t, study(cut))
 	again, err := os.ReadFile(cut)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/big"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -65,6 +66,9 @@ func openResults(path string) (*results, error) {
 		if err := r.parse(rec); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, i+2, err)
 		}
+	}
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
+		return nil, err
 	}
 	if r.file, err = durable.Append(path); err != nil {
 		return nil, err

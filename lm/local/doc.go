@@ -28,7 +28,10 @@
 // policy from. It gives its most likely tokens, and the log-probs of the policy's:
 //
 //	teacher := local.NewLogProber(large, 0)
-//	config.Teacher = &rl.Teacher{LogProber: teacher, K: 64, Candidates: rl.CandidatesUnion}
+//	config.Teacher = &rl.Teacher{
+//		LogProber: teacher, K: 64, Candidates: rl.CandidatesUnion,
+//		Vocab: largeTokenizer, PolicyVocab: tokenizer, // so that different ones are an error
+//	}
 //
 // The logits over the vocabulary are computed, and candidates taken from them, in
 // chunks, so they take no more memory than the log-probs of single tokens.

@@ -3,8 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"math"
-	"slices"
 
 	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/model"
@@ -97,15 +95,8 @@ func (s *Student) Probs(ctx context.Context, encode func(text string) []int32, t
 	if err := s.Logits(ctx, inputs, probs, false); err != nil {
 		return nil, err
 	}
-	for _, p := range probs {
-		top, sum := slices.Max(p), 0.0
-		for c, z := range p {
-			p[c] = math.Exp(z - top)
-			sum += p[c]
-		}
-		for c := range p {
-			p[c] /= sum
-		}
+	for i, logits := range probs {
+		probs[i] = distill.HeadSoftmax.Probs(logits, len(logits))
 	}
 	return probs, nil
 }

@@ -59,7 +59,7 @@ type batcher struct {
 	mu     sync.Mutex
 	jobs   []*job  // that have documents to take, in turn
 	queued int     // those documents
-	rate   float64 // documents per second of late; 0 before the first batch
+	rate   float64 // documents per second in the last batches; 0 before the first
 	model  *Model  // of the next batch
 	swap   *Model  // the one after it; jobs that have begun end with model
 	closed bool
@@ -111,7 +111,7 @@ func (b *batcher) refuses(n int) error {
 	case b.closed:
 		return errClosed
 	case b.queued+n > b.c.MaxQueue,
-		// They would wait for more than half of their time, by what batches took of late.
+		// They would wait for more than half of their time, by what the last batches took.
 		b.rate > 0 && float64(b.queued)/b.rate > b.c.Timeout.Seconds()/2:
 		return busyError{b.expected()}
 	}

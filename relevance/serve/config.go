@@ -13,8 +13,8 @@ type Config struct {
 	// Token, if not empty, must come with every request as "Authorization: Bearer
 	// TOKEN", save for /healthz, /readyz, /openapi.json and the page.
 	Token string
-	// Timeout is how long a request may take, waiting included; 0 means 10 s. Reading
-	// its body may take as long again.
+	// Timeout is how long a request may take to be answered, waiting included; 0 means
+	// 10 s. Its header and its body may take as long again, each.
 	Timeout time.Duration
 	// Wait is how long a batch that is not full waits for requests of others; 0 means
 	// 500 µs, negative not at all.

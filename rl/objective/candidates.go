@@ -39,7 +39,7 @@ func sumCandidates[D divergence](d D, name string, s *Sequence, m Metrics) (loss
 		return 0, err
 	}
 	c := s.Cand
-	var sum, n float64
+	var sum, n, own, theirs float64
 	for t, w := range s.Weight {
 		if w == 0 || s.masked(t) {
 			continue
@@ -57,10 +57,14 @@ func sumCandidates[D divergence](d D, name string, s *Sequence, m Metrics) (loss
 		}
 		loss += w * total
 		sum += total
+		own -= math.Expm1(policy[c.K])
+		theirs -= math.Expm1(teacher[c.K])
 		n++
 	}
 	if n > 0 {
 		m.Add(name, sum, n)
+		m.Add("candidate_mass_policy", own, n)
+		m.Add("candidate_mass_teacher", theirs, n)
 	}
 	return loss, nil
 }

@@ -89,7 +89,12 @@
 //	entropy          per token with a KLWeight
 //	nll              CrossEntropy's negative log-likelihood, per kept token
 //	forward_kl, reverse_kl, jsd
-//	                 divergence per kept token
+//	                 divergence per kept token, over the candidates and the rest:
+//	                 at most the true one
+//	candidate_mass_policy, candidate_mass_teacher
+//	                 of these: probability of all candidates together under the
+//	                 policy and under the teacher, per kept token. Where either
+//	                 is low, the divergence sees little of the true one
 //	teacher_kl       Distilled: k1 estimate of KL(π_old‖teacher), per kept token
 //	rollout_gap      Corrected: |logπ_old - logπ_rollout|, per token
 //	rollout_kl       Corrected: k2 estimate of KL(π_rollout‖π_old), per token

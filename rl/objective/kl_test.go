@@ -223,10 +223,19 @@ func TestDivergencesByHand(t *testing.T) {
 			loss, m := eval(t, c.o, s)
 			assert.InDelta(t, c.loss, loss, 1e-12)
 			assert.InDeltaSlice(t, c.grad, s.Cand.Grad, 1e-12)
-			for _, sum := range m {
-				assert.InDelta(t, c.loss, sum.Sum, 1e-12)
+			rest := len(c.teacher) - 1
+			for name, sum := range m {
+				want := c.loss
+				switch name {
+				case "candidate_mass_policy":
+					want = 1 - math.Exp(c.policy[rest])
+				case "candidate_mass_teacher":
+					want = 1 - math.Exp(c.teacher[rest])
+				}
+				assert.InDelta(t, want, sum.Sum, 1e-12, name)
 				assert.Equal(t, 1., sum.Count)
 			}
+			assert.Len(t, m, 3)
 		})
 	}
 }

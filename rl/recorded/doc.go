@@ -3,7 +3,7 @@
 //
 //	w, err := recorded.NewWriter(file, recorded.Header{K: 64, Vocab: recorded.Digest(tok)})
 //	batch, err := rl.DemonstrationBatch(demonstrations, objective.TokenMean{})
-//	err = w.Record(ctx, teacher, batch) // once for each batch of given completions
+//	err = w.Record(ctx, teacher, batch) // once for each batch of given completions; rl.Rollouts.Batch makes one, too
 //
 //	teacher, err := recorded.Read(file, tok)
 //	m := rl.Imitation{
@@ -15,6 +15,7 @@
 // A file knows the completions that were recorded and no others, so it serves for
 // given completions (rl.Imitation), not for what a policy samples. The end-of-text token
 // belongs to them: record demonstrations that hold it, and leave Imitation.End empty.
+// The package's example goes from a teacher's samples to the policy that learnt them.
 //
 // # The format
 //

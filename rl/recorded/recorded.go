@@ -14,6 +14,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/rl"
 )
@@ -384,6 +385,21 @@ func (t *Teacher) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.
 	})
 }
 
+// similar says, for an error, if a completion after the same prompt begins with the one
+// that is sought, or the other way round: the end is then what differs.
+func (t *Teacher) similar(name string) string {
+	longest := 0
+	for have, e := range t.lines {
+		if strings.HasPrefix(have, name) || strings.HasPrefix(name, have) {
+			longest = max(longest, len(e.logp))
+		}
+	}
+	if longest == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", which has one of %d completion tokens that begins alike: did rl.Imitation.End write an end that was not recorded, or was recorded already?", longest)
+}
+
 // each calls use with the entry of every sample that has tokens.
 func (t *Teacher) each(ctx context.Context, b *rl.Batch, use func(i int, e entry)) error {
 	if err := t.h.check(b); err != nil {
@@ -400,9 +416,10 @@ func (t *Teacher) each(ctx context.Context, b *rl.Batch, use func(i int, e entry
 		if s.Prompt < 0 || s.Prompt >= len(b.Prompts) {
 			return fmt.Errorf("recorded: sample %d is of prompt %d, but there are %d", i, s.Prompt, len(b.Prompts))
 		}
-		e, ok := t.lines[key(b.Prompts[s.Prompt], s.Tokens)]
+		name := key(b.Prompts[s.Prompt], s.Tokens)
+		e, ok := t.lines[name]
 		if !ok {
-			return fmt.Errorf("recorded: sample %d (%d prompt tokens and %d completion tokens) is not in the file", i, len(b.Prompts[s.Prompt]), len(s.Tokens))
+			return fmt.Errorf("recorded: sample %d (%d prompt tokens and %d completion tokens) is not in the file%s", i, len(b.Prompts[s.Prompt]), len(s.Tokens), t.similar(name))
 		}
 		use(i, e)
 	}

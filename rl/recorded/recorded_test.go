@@ -80,6 +80,12 @@ func TestWhatTheFileDoesNotHave(t *testing.T) {
 	b := batch()
 	b.Samples[1].Tokens = []int32{5}
 	require.ErrorContains(t, got.LogProbs(t.Context(), b, [][]float64{{0, 0, 0}, {0}, {}}), "sample 1 (2 prompt tokens and 1 completion tokens) is not in the file")
+	for _, tokens := range [][]int32{{2, 0, 5, 1}, {2, 0}} { // an end more, an end less
+		b.Samples[0].Tokens = tokens
+		require.ErrorContains(t, got.LogProbs(t.Context(), b, [][]float64{make([]float64, len(tokens)), {0}, {}}),
+			"is not in the file, which has one of 3 completion tokens that begins alike: did rl.Imitation.End")
+	}
+	b.Samples[0].Tokens = []int32{2, 0, 5}
 	b.Temperature = .5
 	require.ErrorContains(t, got.TopLogProbs(t.Context(), b, 1, rl.NewTops(b, 1)), "the batch has temperature 0.5, the file 1")
 	ctx, cancel := context.WithCancel(t.Context())

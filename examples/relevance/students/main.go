@@ -74,8 +74,12 @@ func (s *study) run(only *regexp.Regexp, svg string) error {
 	if err != nil {
 		return err
 	}
-	teacher := result{name: "teacher", stage: stageOf(taught, taught.Best), cost: teacherCost(s.source(0), filepath.Join(s.out, "teacher"))}
-	c.Policy = relevance.Pretrained{Dir: filepath.Join(s.out, "teacher", relevance.PolicyFolder)}
+	folder := filepath.Join(s.out, "teacher", relevance.PolicyFolder)
+	teacher := result{stage: stageOf(taught, taught.Best)}
+	if teacher.cost, err = teacherCost(s.source(0), folder, teacher.stage); err != nil {
+		return err
+	}
+	c.Policy = relevance.Pretrained{Dir: folder}
 	c.Warmup.Steps, c.Warmup.ProbePrompts, c.Reinforce.Steps, c.BaselineRows, c.Validation.Rows = 0, 0, 0, 50, 500
 	var done []result
 	for _, x := range students() {
@@ -97,7 +101,7 @@ func (s *study) run(only *regexp.Regexp, svg string) error {
 		if err != nil {
 			return err
 		}
-		done = append(done, result{x, x.name(), stage, cost})
+		done = append(done, result{x, stage, cost})
 	}
 	writeTable(os.Stdout, teacher, done)
 	if err := s.compareBeliefs(os.Stdout); err != nil || svg == "" {

@@ -20,7 +20,6 @@ import (
 // result is what came out of a student, or of the teacher.
 type result struct {
 	cell
-	name  string
 	stage *report.Stage
 	cost  float64 // FLOPs a pair
 }
@@ -62,31 +61,27 @@ func studentCost(dir string, s *report.Stage) (float64, error) {
 
 // teacherCost is a pass over the prompt and over what is sampled, with logits for each
 // sampled token.
-func teacherCost(src *rows.Source, dir string) float64 {
-	info, err := relevance.ReadModelInfo(filepath.Join(dir, relevance.PolicyFolder))
+func teacherCost(src *rows.Source, dir string, s *report.Stage) (float64, error) {
+	info, err := relevance.ReadModelInfo(dir)
 	if err != nil {
-		panic(err) // Train has written it
+		return 0, err
 	}
-	tok, err := tokenizer.Load(filepath.Join(dir, relevance.PolicyFolder, "tokenizer.json"))
+	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
-		panic(err)
+		return 0, err
 	}
-	r, err := relevance.ReadReport(dir)
+	config, err := model.ReadConfig(dir)
 	if err != nil {
-		panic(err)
+		return 0, err
 	}
-	answer, prompt := stageOf(r, r.Best).Tests[notesRandom].TokensPerRow, 0.0
+	answer, prompt := s.Tests[notesRandom].TokensPerRow, 0.0
 	// The prompt of the folder has an example whose texts are the names of its parts.
 	around, _, _ := strings.Cut(info.Prompt, "query: {query}")
 	for _, e := range src.Tests[0].Examples {
 		prompt += float64(len(tok.EncodeOrdinary(around+src.Input(e)))) / float64(len(src.Tests[0].Examples))
 	}
-	config, err := model.ReadConfig(filepath.Join(dir, relevance.PolicyFolder))
-	if err != nil {
-		panic(err)
-	}
 	n := prompt + answer
-	return flops(config, n, n*n/2) + 2*float64(config.Vocab*config.Dim)*answer
+	return flops(config, n, n*n/2) + 2*float64(config.Vocab*config.Dim)*answer, nil
 }
 
 func writeTable(w io.Writer, teacher result, all []result) {
