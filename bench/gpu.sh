@@ -10,9 +10,9 @@
 # name, seconds, and exit status (124: it ran past its limit).
 #
 # Environment: PYTHON is a Python with PyTorch (default python3); PARTS a pattern of the
-# parts to run, as in '@(products|train)*' (default all); SCALE multiplies the limits; LIBCUDA is the driver's
-# library (default libcuda.so.1). QUICK=1 runs everything with small shapes, which with
-# a fake libcuda shows that the script works.
+# parts to run, as in '@(products|train)*' (default all); SCALE multiplies the limits;
+# LIBCUDA is the driver's library (default libcuda.so.1). QUICK=1 runs everything with
+# small shapes, which with a fake libcuda shows that the script works.
 set -uo pipefail
 shopt -s extglob
 cd "$(dirname "$0")/.."

@@ -10,7 +10,8 @@ import (
 )
 
 // Student is a classifier that can be trained. One goroutine uses it at a time.
-// After an error of any method the accumulated gradient is cleared.
+// After an error of any method the accumulated gradient is cleared. If it has a method
+// Outputs() int, Fit and Grader check that this is how many outputs they need.
 type Student interface {
 	// Logits classifies inputs, each a list of token ids, and writes the outputs, of
 	// which a Head makes log-probs, into dst[input][output]. If train is set it keeps
@@ -54,7 +55,7 @@ type Fit struct {
 	Student  Student
 	Examples []Example
 	// Classes is the number of classes, at least 2, and Head makes their log-probs of
-	// the student's outputs.
+	// the student's outputs. A student with a single score has 2 classes and HeadOrdinal.
 	Classes int
 	Head    Head
 	Loss    Loss
@@ -110,6 +111,8 @@ func (f *Fit) validateSettings() error {
 		return errors.New("distill: Fit.LR is missing")
 	case len(f.Examples) == 0:
 		return errors.New("distill: Fit.Examples is empty")
+	case f.Classes == 1:
+		return errors.New("distill: Fit.Classes is 1, want at least 2; a student with a single score has 2, with Head: HeadOrdinal")
 	case f.Classes < 2 || f.Batch < 1 || f.Epochs < 1:
 		return fmt.Errorf("distill: Fit has %d classes, batches of %d, %d epochs; need at least 2, 1, 1", f.Classes, f.Batch, f.Epochs)
 	}
@@ -130,7 +133,18 @@ func (f *Fit) validateSettings() error {
 	if err := f.Head.Validate(f.Classes); err != nil {
 		return err
 	}
+	if err := checkOutputs(f.Student, f.Outputs()); err != nil {
+		return fmt.Errorf("distill: Fit has %d classes with the head %q: %w", f.Classes, f.Head, err)
+	}
 	return f.Loss.Validate()
+}
+
+// checkOutputs returns an error if it is known that the student has not so many outputs.
+func checkOutputs(s Student, want int) error {
+	if known, ok := s.(interface{ Outputs() int }); ok && known.Outputs() != want {
+		return fmt.Errorf("the student has outputs: %d, want %d (with HeadOrdinal one fewer than classes)", known.Outputs(), want)
+	}
+	return nil
 }
 
 func (f *Fit) validateExample(i int) error {

@@ -136,6 +136,9 @@ func (g *Grader) Scores(ctx context.Context, queries []Query, dst [][]float64, t
 		inputs = append(inputs, q.Documents...)
 		counts = append(counts, len(q.Documents))
 	}
+	if err := checkOutputs(g.Student, g.Head.Outputs(g.Classes)); err != nil {
+		return fmt.Errorf("distill: Grader has %d classes with the head %q: %w", g.Classes, g.Head, err)
+	}
 	for range inputs {
 		outputs = append(outputs, make([]float64, g.Head.Outputs(g.Classes)))
 	}

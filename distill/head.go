@@ -19,7 +19,8 @@ const (
 	//
 	// In McCullagh's model the distances between them are constants; here they may
 	// depend on the input. A class far from the true one is only reached through those
-	// between.
+	// between. Of two classes it has a single output, the logit of class 1, so Loss is the
+	// binary cross-entropy: this is the head of a cross-encoder with one score.
 	HeadOrdinal Head = "ordinal"
 )
 
@@ -29,8 +30,8 @@ func (h Head) Validate(classes int) error {
 	switch {
 	case h != HeadSoftmax && h != HeadOrdinal:
 		return fmt.Errorf("distill: the head is %q, want %q or %q", h, HeadSoftmax, HeadOrdinal)
-	case h == HeadOrdinal && classes < 3:
-		return fmt.Errorf("distill: the head is %q, which needs at least 3 classes, not %d", h, classes)
+	case h == HeadOrdinal && classes < 2:
+		return fmt.Errorf("distill: the head is %q, which needs at least 2 classes, not %d", h, classes)
 	}
 	return nil
 }

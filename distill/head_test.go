@@ -64,7 +64,7 @@ func requireDerivative(t require.TestingT, at []float64, grad []float64, loss fu
 
 func TestFitGradientIsTheDerivative(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(3, 6).Draw(t, "classes")
+		n := rapid.IntRange(2, 6).Draw(t, "classes")
 		f := distill.Fit{
 			Classes: n, Head: rapid.SampledFrom([]distill.Head{distill.HeadSoftmax, distill.HeadOrdinal}).Draw(t, "head"),
 			Loss:    distill.Loss{Temperature: rapid.Float64Range(0.5, 4).Draw(t, "temperature"), Soft: rapid.Float64Range(0, 1).Draw(t, "soft")},
@@ -95,7 +95,7 @@ func TestOrdinalClosedForms(t *testing.T) {
 		}
 		require.InDelta(t, 1, sum, 1e-9)
 	})
-	require.ErrorContains(t, distill.HeadOrdinal.Validate(2), "at least 3 classes")
+	require.ErrorContains(t, distill.HeadOrdinal.Validate(1), "at least 2 classes")
 	require.ErrorContains(t, distill.Head("x").Validate(3), `the head is "x"`)
 	require.Panics(t, func() { distill.HeadOrdinal.LogProbs(make([]float64, 3), make([]float64, 3)) })
 }
@@ -107,4 +107,41 @@ func TestStepsClosedForm(t *testing.T) {
 	loss, grad := evalOne(t, f, e, []float64{0, 0, math.Log(3), 0, 7, 8})
 	require.InDelta(t, math.Log(2)+.5*math.Log(4), loss, 1e-12)
 	require.InDeltaSlice(t, []float64{-.5, .5, .375, -.375, 0, 0}, grad, 1e-12)
+}
+
+// Of two classes the loss is the binary cross-entropy of the single output, with a label
+// that may be soft: log(1 + e^z) - q·z.
+func TestOrdinalOfTwoClassesIsBinary(t *testing.T) {
+	f := distill.Fit{Classes: 2, Head: distill.HeadOrdinal, Loss: distill.Loss{Soft: 1}}
+	require.Equal(t, 1, f.Outputs())
+	z, q := math.Log(3), .9
+	loss, grad := evalOne(t, f, distill.Example{Belief: []float64{1 - q, q}, Label: -1}, []float64{z})
+	entropy := -(q*math.Log(q) + (1-q)*math.Log(1-q))
+	require.InDelta(t, math.Log(4)-q*z-entropy, loss, 1e-12)
+	require.InDelta(t, .75-q, grad[0], 1e-12)
+	loss, grad = evalOne(t, f, distill.Example{Label: 1}, []float64{z})
+	require.InDelta(t, -math.Log(.75), loss, 1e-12)
+	require.InDelta(t, .75-1, grad[0], 1e-12)
+}
+
+// narrow knows that it has one output.
+type narrow struct{ fixed }
+
+func (narrow) Outputs() int { return 1 }
+
+// What does not fit is an error of Validate, and of what computes.
+func TestOutputsOfTheStudentAreChecked(t *testing.T) {
+	f := distill.Fit{
+		Student: &narrow{}, Examples: []distill.Example{{Input: []int32{1}, Label: 1}}, Classes: 2, Batch: 1, Epochs: 1, LR: rl.Constant{LR: 1},
+	}
+	const want = `2 classes with the head "": the student has outputs: 1, want 2 (with HeadOrdinal one fewer than classes)`
+	require.ErrorContains(t, f.Validate(), "Fit has "+want)
+	_, err := f.Step(t.Context(), 0)
+	require.ErrorContains(t, err, want)
+	g := &distill.Grader{Student: f.Student, Classes: 2}
+	require.ErrorContains(t, g.Scores(t.Context(), []distill.Query{{Documents: [][]int32{{0}}}}, [][]float64{{0}}, true), "Grader has "+want)
+	f.Head = distill.HeadOrdinal
+	require.NoError(t, f.Validate())
+	f.Classes = 1
+	require.ErrorContains(t, f.Validate(), "a student with a single score has 2, with Head: HeadOrdinal")
 }

@@ -1,11 +1,15 @@
 package relevance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/eval/posir"
 	"github.com/stepwise-rl/stepwise/lm/local"
@@ -27,7 +31,7 @@ type RerankerOptions struct {
 	Instruction string
 	// MaxTokens is that of local.RerankerConfig or local.CrossEncoderConfig.
 	MaxTokens int
-	// Backend is the name of what computes.
+	// Backend is the name of the tensor backend; empty means cpu.
 	Backend string
 }
 
@@ -54,6 +58,9 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("relevance: %w", err)
+	}
 	tok, err := tokenizer.Load(filepath.Join(dir, "tokenizer.json"))
 	if err != nil {
 		return nil, err
@@ -62,7 +69,7 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := tensor.Open(o.Backend)
+	b, err := tensor.Open(cmp.Or(o.Backend, "cpu"))
 	if err != nil {
 		return nil, err
 	}
@@ -77,10 +84,19 @@ func OpenReranker(dir string, o RerankerOptions) (Closer, error) {
 	return &rerankerScorer{reranker: r, labels: labels, free: free, backend: b}, nil
 }
 
+// bodyAlone reports whether a folder holds a model without an output, or one that
+// sentence-transformers pools.
+func bodyAlone(folder *model.Inspection) bool {
+	return folder.Body || slices.ContainsFunc(folder.Architectures, func(a string) bool { return strings.HasSuffix(a, "Model") })
+}
+
 // open returns the reranker in a folder, and what frees its model.
 func (o *RerankerOptions) open(b tensor.Backend, dir string, folder *model.Inspection, tok *tokenizer.Tokenizer) (r posir.Scorer, free func(), err error) {
+	if bodyAlone(folder) {
+		return nil, nil, fmt.Errorf("architectures is %q, without a classifier: it embeds texts and does not rerank, want a …ForSequenceClassification, or a decoder that is not of sentence-transformers", folder.Architectures)
+	}
 	asked := local.RerankerConfig{Tokenizer: tok, Instruction: o.Instruction, MaxTokens: o.MaxTokens}
-	if folder.Encoder == nil || folder.Body {
+	if folder.Encoder == nil {
 		if asked.Decoder, err = model.LoadDecoder(b, dir, model.Frozen()); err != nil {
 			return nil, nil, err
 		}

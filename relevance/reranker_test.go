@@ -88,10 +88,20 @@ func TestCausalClassifierIsAScorer(t *testing.T) {
 }
 
 func TestOpenRerankerNamesTheFault(t *testing.T) {
+	b, err := tensor.Open("cpu")
+	require.NoError(t, err)
+	e, err := model.LoadEncoder(b, crossEncoderDir)
+	require.NoError(t, err)
+	defer e.Free()
+	body := t.TempDir()
+	require.NoError(t, e.Export(body, model.ExportOptions{Body: true, TokenizerFrom: crossEncoderDir}))
 	for want, c := range map[string]struct {
 		dir string
 		o   relevance.RerankerOptions
 	}{
+		"stat abacus: no such": {"abacus", relevance.RerankerOptions{}},
+		`["Qwen3Model"], without a classifier: it embeds texts and does not rerank`: {"../lm/local/testdata/qwen3-embedding", relevance.RerankerOptions{}},
+		`["XLMRobertaModel"], without a classifier`:                                 {body, relevance.RerankerOptions{}},
 		"tokenizer.json": {t.TempDir(), relevance.RerankerOptions{Backend: "cpu"}},
 		`RerankerOptions.Labels is ["a"], want at least two`: {rerankerDir, relevance.RerankerOptions{Backend: "cpu", Labels: []string{"a"}}},
 		"MaxTokens is 3":                  {rerankerDir, relevance.RerankerOptions{Backend: "cpu", MaxTokens: 3}},
@@ -119,7 +129,7 @@ func TestCrossEncoderIsAScorer(t *testing.T) {
 	for _, d := range golden.Documents {
 		documents = append(documents, rows.Document{Body: d})
 	}
-	s, err := relevance.OpenReranker(crossEncoderDir, relevance.RerankerOptions{Backend: "cpu"})
+	s, err := relevance.OpenReranker(crossEncoderDir, relevance.RerankerOptions{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	scores, err := s.Score(t.Context(), golden.Queries[0], documents, relevance.ScoreOptions{})

@@ -143,14 +143,6 @@ func TestBeliefsStayWithTheirPairs(t *testing.T) {
 	}
 }
 
-// A head that the labels are too few for is refused before anything is trained.
-func TestHeadOfTwoLabels(t *testing.T) {
-	src, c := toy(100), toySettings()
-	src.Labels, c.Student.Head = src.Labels[:2], distill.HeadOrdinal
-	_, err := Train(t.Context(), src, c, filepath.Join(t.TempDir(), "run"), Options{})
-	require.ErrorContains(t, err, "Student.Head: distill: the head is \"ordinal\", which needs at least 3 classes, not 2")
-}
-
 // A line through the score is found from what the teacher believes.
 func TestLink(t *testing.T) {
 	want := []float64{2, .5, 1, -1}

@@ -31,7 +31,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
 	flags.Usage = func() {
 		w := flags.Output()
-		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine; on its\nprocessor, beside the peak of its multiply-adds and the bandwidth of its memory. Nothing else\nshould run meanwhile. docs/performance.md explains the figures.\n\n", prog)
+		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine;\non its processor, beside the peak of its multiply-adds and the bandwidth of\nits memory. Nothing else should run meanwhile. docs/performance.md explains\nthe figures.\n\n", prog)
 		flags.PrintDefaults()
 	}
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {

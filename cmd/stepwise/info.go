@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -68,12 +70,15 @@ func info(dir string, out io.Writer) error {
 		case c.Causal:
 			t.row("", "each token reads those before it, as in a decoder")
 		}
-		if err := prompts(dir, t); err != nil {
+		if err := prompts(dir, m.Body, t); err != nil {
 			return err
 		}
 	}
 	if m.Problem != nil && !errors.Is(m.Problem, fs.ErrNotExist) {
 		t.row("", "cannot be loaded here: %v", m.Problem)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "pytorch_model.bin")); err == nil && m.Tensors == nil {
+		t.row("", "pytorch_model.bin is not read here: transformers can save it again as safetensors")
 	}
 	countWeights(m).write(t)
 	if m.Loaded > 0 {
@@ -83,14 +88,15 @@ func info(dir string, out io.Writer) error {
 	return t.Flush()
 }
 
-// prompts writes what a folder says is put before texts.
-func prompts(dir string, t *table) error {
+// prompts writes what a folder says is put before texts. That it says nothing is worth
+// knowing of what embeds.
+func prompts(dir string, embeds bool, t *table) error {
 	query, document, err := local.ReadPrompts(dir)
-	if query != "" {
-		t.row("  before queries", "%q", query)
+	if query != "" || embeds {
+		t.row("  before queries", "%s", quoted(query))
 	}
-	if document != "" {
-		t.row("  before documents", "%q", document)
+	if document != "" || embeds {
+		t.row("  before documents", "%s", quoted(document))
 	}
 	return err
 }

@@ -64,6 +64,13 @@ func TestInfo(t *testing.T) {
 	require.Equal(t, "none: the folder has no weights", field(t, out, "parameters"))
 	require.Equal(t, "none: the folder has no tokenizer.json", field(t, out, "tokenizer"))
 
+	require.NotContains(t, out, "pytorch_model.bin")
+	require.NoError(t, os.WriteFile(filepath.Join(bare, "pytorch_model.bin"), nil, 0o666))
+	_, out, _ = stepwise("", "info", bare)
+	require.Contains(t, out, "pytorch_model.bin is not read here: transformers can save it again as safetensors")
+	_, err := model.LoadDecoder(reference.New(), bare)
+	require.ErrorContains(t, err, "only pytorch_model.bin, which transformers can save again")
+
 	// What cannot run here is counted all the same.
 	other := modelFolder(t, tinyModel, map[string]string{"config.json": `{"model_type": "mamba", "architectures": ["MambaForCausalLM"]}`})
 	_, out, errs = stepwise("", "info", other)
@@ -97,6 +104,8 @@ func TestInfoOfABody(t *testing.T) {
 	require.Equal(t, "BertForMaskedLM (bert)", field(t, out, "architecture"))
 	require.Contains(t, out, "an encoder: 2 layers of width 16, 4 heads of 4, MLP of 24, pooling first, without a classifier")
 	require.NotContains(t, out, "cannot be loaded")
+	require.Equal(t, "nothing", field(t, out, "before queries"))
+	require.Equal(t, "nothing", field(t, out, "before documents"))
 	require.Contains(t, out, "weights, gradients and AdamW's two moments")
 	require.Equal(t, "F16, 10.4 KiB", field(t, out, "stored as"))
 }
@@ -117,7 +126,8 @@ func TestInfoOfRankers(t *testing.T) {
 	require.Equal(t, "Qwen3Model (qwen3)", field(t, out, "architecture"))
 	require.Contains(t, out, "pooling last, without a classifier")
 	require.Contains(t, out, "each token reads those before it")
-	require.Contains(t, out, `before queries  "Instruct: Given a web search query`)
+	require.Contains(t, field(t, out, "before queries"), `"Instruct: Given a web search query`)
+	require.Equal(t, "nothing", field(t, out, "before documents"))
 	require.NotContains(t, out, "laid out for decoding")
 }
 

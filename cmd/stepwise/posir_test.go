@@ -53,6 +53,7 @@ func TestPosirEvalBM25(t *testing.T) {
 	// Its files give the same again.
 	status, again, errs := stepwise("", "posir", "eval", "-run", filepath.Join(out, "ours.trec"), "-name", "BM25", "-replicates", "99", data)
 	require.Zero(t, status, errs)
+	again = strings.Replace(again, "ranked as in "+filepath.Join(out, "ours.trec"), "ranked by BM25", 1)
 	require.Contains(t, report, strings.TrimSpace(strings.Split(again, "## Beside")[0]))
 	status, text, errs := stepwise("", "posir", "metrics", "-published", out)
 	require.Zero(t, status, errs)
@@ -121,6 +122,7 @@ func TestPosirEvalServer(t *testing.T) {
 	status, report, errs := stepwise("", "posir", "eval", "-server", server.URL, "-model", "e5", "-query-prefix", "query: ", "-replicates", "99", ownBenchmark(t))
 	require.Zero(t, status, errs)
 	require.Contains(t, report, "# Position bias of e5 on own")
+	require.Contains(t, report, `Texts are embedded by e5, with "query: " before queries and nothing before documents.`)
 }
 
 // The example of the help and the guide is read; what is left out is counted.
@@ -224,7 +226,9 @@ func TestPosirEvalQwen3(t *testing.T) {
 	data := ownBenchmark(t)
 	status, report, errs := stepwise("", "posir", "eval", "-model", models+"qwen3-embedding", "-rerank", models+"qwen3-reranker", "-rerank-depth", "3", "-replicates", "99", data)
 	require.Zero(t, status, errs)
-	require.Contains(t, report, "# Position bias of qwen3-embedding on own")
+	require.Contains(t, report, "# Position bias of qwen3-embedding + qwen3-reranker (3) on own")
+	require.Contains(t, report, `qwen3-embedding, with "Instruct: `)
+	require.Contains(t, report, `before queries and nothing before documents; the first 3 documents of each query are scored again by `+models+"qwen3-reranker.\n")
 	found := func(args ...string) string {
 		out := t.TempDir()
 		status, _, errs := stepwise("", append(append([]string{"posir", "eval", "-model", models + "qwen3-embedding", "-replicates", "99", "-out", out}, args...), data)...)
@@ -247,6 +251,7 @@ func TestPosirEvalCrossEncoder(t *testing.T) {
 	for _, model := range []string{"bert-reranker", "xlmr-reranker"} {
 		status, report, errs := stepwise("", "posir", "eval", "-bm25", "-rerank", "../../lm/local/testdata/"+model, "-rerank-depth", "3", "-replicates", "99", data)
 		require.Zero(t, status, errs)
-		require.Contains(t, report, "# Position bias of BM25")
+		require.Contains(t, report, "# Position bias of BM25 + "+model+" (3) on own")
+		require.Contains(t, report, "Documents are ranked by BM25; the first 3 documents")
 	}
 }

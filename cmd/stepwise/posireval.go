@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/eval"
@@ -56,7 +57,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.rerank, "rerank", "", "score the first documents of each query again with the model folder `DIR`, as\nstepwise relevance trains them, where documents are titles, or the folder of a Qwen3-Reranker\nor of a cross-encoder, such as a BGE reranker")
 	flags.StringVar(&o.task, "task", "", "task `FILE` of the model folder, with -rerank")
 	flags.IntVar(&o.rerankDepth, "rerank-depth", 20, "documents to score again per query, with -rerank")
-	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model or -run)")
+	flags.StringVar(&o.name, "name", "", "`NAME` of the retriever in the report (default: from -model, -run and -rerank)")
 	flags.StringVar(&o.setting, "setting", "", "`NAME` of the setting, to compare with what is published of it (default: by the folders,\nas in eng-Latn/sports, else own)")
 	flags.StringVar(&o.corpora, "corpus", "", "take the documents of each domain from the folder of its name in `DIR`: for queries in\nanother language")
 	flags.StringVar(&o.out, "out", "", "`DIR` for report.md, heatmap.svg, SETTING/DOMAIN.json and DOMAIN.trec")
@@ -117,6 +118,9 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		o.name = "BM25"
 		if path := o.model + o.run; path != "" {
 			o.name, _, _ = strings.Cut(filepath.Base(filepath.Clean(path)), ".")
+		}
+		if o.rerank != "" {
+			o.name += fmt.Sprintf(" + %s (%d)", filepath.Base(filepath.Clean(o.rerank)), o.rerankDepth)
 		}
 	}
 	if o.setting == "" {
@@ -214,7 +218,7 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	report.Faults = faults
+	report.Faults, report.Method = faults, o.method()
 	if o.mirror {
 		report.Reversal, err = posir.CompareMirrored(byDomain.Pool(), mirrored.Pool(), eval.BootstrapOptions{Replicates: o.bias.Replicates, Seed: o.bias.Seed})
 		if err != nil {
@@ -233,6 +237,29 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 		return nil
 	}
 	return o.save(report, byDomain, runs)
+}
+
+// method says how documents are ranked.
+func (o *posirOptions) method() string {
+	how := "Documents are ranked by BM25"
+	switch {
+	case o.run != "":
+		how = "Documents are ranked as in " + o.run
+	case o.model != "":
+		how = fmt.Sprintf("Texts are embedded by %s, with %s before queries and %s before documents", o.model, quoted(o.queryPrefix), quoted(o.documentPrefix))
+	}
+	if o.rerank != "" {
+		how += fmt.Sprintf("; the first %d documents of each query are scored again by %s", o.rerankDepth, o.rerank)
+	}
+	return how + "."
+}
+
+// quoted shows a prefix.
+func quoted(prefix string) string {
+	if prefix == "" {
+		return "nothing"
+	}
+	return strconv.Quote(prefix)
 }
 
 // save writes report, heat map, results and runs.

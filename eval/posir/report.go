@@ -14,7 +14,9 @@ import (
 type Report struct {
 	// Model and Setting are names, such as "bge-m3" and "eng-eng".
 	Model, Setting string
-	Analysis       *Analysis
+	// Method says in a sentence how documents were ranked; empty leaves it out.
+	Method   string
+	Analysis *Analysis
 	// All and ByLength are the bias of the curves of all lengths and of each.
 	All      *Bias
 	ByLength [Buckets]*Bias
@@ -159,6 +161,9 @@ func (r *Report) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	a := r.Analysis
 	fmt.Fprintf(out, "# Position bias of %s on %s\n\n**%s**\n\n", r.Model, r.Setting, r.Advice())
+	if r.Method != "" {
+		fmt.Fprintf(out, "%s\n\n", r.Method)
+	}
 	if len(r.Faults) > 0 {
 		fmt.Fprintf(out, "Faults were found, which are listed at the end: %d. The first:\n\n", len(r.Faults))
 		for _, f := range r.Faults[:min(3, len(r.Faults))] {

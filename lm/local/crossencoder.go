@@ -14,12 +14,14 @@ import (
 type PairTokenizer interface {
 	EncodeOrdinary(text string) []int32
 	AddSpecialPair(first, second []int32) (ids, types []int32)
+	PairTypes(ids []int32) []int32
 }
 
 // CrossEncoderConfig holds the settings of a cross-encoder.
 type CrossEncoderConfig struct {
 	// Encoder classifies pairs, such as model.LoadEncoder loads of ms-marco-MiniLM or
-	// of a BGE reranker. It stays the caller's to free.
+	// of a BGE reranker. It stays the caller's to free. Qwen3-Reranker as a classifier,
+	// which is causal, goes to RerankerConfig.
 	Encoder   *model.Encoder
 	Tokenizer PairTokenizer
 	// MaxTokens is how long a pair may be, special tokens included: the query may take
@@ -36,6 +38,8 @@ func (c CrossEncoderConfig) Validate() error {
 	switch {
 	case c.Encoder == nil:
 		return errors.New("local: CrossEncoderConfig.Encoder is nil")
+	case c.Encoder.Config().Causal && c.Encoder.Config().Classes == 1:
+		return errors.New("local: CrossEncoderConfig.Encoder is causal and has a single class, as Qwen3-Reranker as a classifier has, which needs its prompt: that is RerankerConfig.Encoder")
 	case c.Tokenizer == nil:
 		return errors.New("local: CrossEncoderConfig.Tokenizer is nil")
 	case c.MaxRows < 0:
@@ -50,14 +54,16 @@ func (c CrossEncoderConfig) Validate() error {
 
 // CrossEncoder reads query and document together, as the two texts of the tokenizer's
 // template. It is a posir.Scorer. One goroutine uses a cross-encoder, and its encoder,
-// at a time. A [Student] trains the encoder.
+// at a time. A [Student] trains the encoder on the ids of Pair.
 type CrossEncoder struct {
 	c    CrossEncoderConfig
 	room int // tokens of both texts
 	pack model.Pack
 }
 
-// NewCrossEncoder returns a cross-encoder. The error is c.Validate's.
+// NewCrossEncoder returns a cross-encoder. If Encoder.Types is nil, it is set to the
+// tokenizer's PairTypes, so that who trains the encoder gives it the types that it is
+// used with. The error is c.Validate's.
 func NewCrossEncoder(c CrossEncoderConfig) (*CrossEncoder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -66,6 +72,9 @@ func NewCrossEncoder(c CrossEncoderConfig) (*CrossEncoder, error) {
 		c.MaxTokens = c.Encoder.Config().MaxSeq
 	}
 	c.MaxRows = rowBound(c.MaxRows)
+	if c.Encoder.Types == nil {
+		c.Encoder.Types = c.Tokenizer.PairTypes
+	}
 	frame, _ := c.Tokenizer.AddSpecialPair(nil, nil)
 	return &CrossEncoder{c: c, room: c.MaxTokens - len(frame)}, nil
 }
@@ -81,20 +90,17 @@ func (e *CrossEncoder) Pair(query, document string) (ids, types []int32) {
 // Logits returns the logits [Classes] of each document, in their order. Errors are the
 // encoder's or the context's, which is checked between micro-batches.
 func (e *CrossEncoder) Logits(ctx context.Context, query string, documents []string) ([][]float64, error) {
-	classes, typed := e.c.Encoder.Config().Classes, e.c.Encoder.Config().TokenTypes > 1
+	classes := e.c.Encoder.Config().Classes
 	logits := make([][]float64, len(documents))
 	var values []float32
 	err := microBatches(ctx, len(documents), func(from int) (to int) {
 		e.pack.Reset()
 		for to = from; to < len(documents); to++ {
-			ids, types := e.Pair(query, documents[to])
+			ids, _ := e.Pair(query, documents[to])
 			if to > from && e.pack.Rows()+len(ids) > e.c.MaxRows {
 				break
 			}
 			e.pack.Add(ids, -1)
-			if typed {
-				e.pack.Types = append(e.pack.Types, types...)
-			}
 		}
 		values = sized(values, (to-from)*classes)
 		return to

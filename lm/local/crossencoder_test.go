@@ -86,13 +86,12 @@ func grade(z []float64) float64 {
 	return (b/2 + c) / (a + b + c)
 }
 
-// A student gives the same logits if its encoder knows the types; the embedder gives
-// the first token's states.
+// A student of a cross-encoder's encoder gives the same logits, types included; the
+// embedder gives the first token's states.
 func TestStudentsAndEmbeddersOfTheseModels(t *testing.T) {
 	g := readCrossGolden(t)
 	for name, want := range g.Folders {
 		_, encoder, tok := openCrossEncoder(t, name, 0, 0)
-		encoder.Types = tok.PairTypes
 		s, err := local.NewStudent(local.StudentConfig{Encoder: encoder})
 		require.NoError(t, err)
 		got := make([][]float64, len(want.IDs))
@@ -125,12 +124,16 @@ func TestCrossEncoderCuts(t *testing.T) {
 
 func TestCrossEncoderErrors(t *testing.T) {
 	_, encoder, tok := openCrossEncoder(t, "xlmr-reranker", 0, 0)
+	causal, err := model.PretrainedEncoder(reference.New(), "testdata/qwen3-reranker", 1, 1)
+	require.NoError(t, err)
+	defer causal.Free()
 	for want, c := range map[string]local.CrossEncoderConfig{
 		"CrossEncoderConfig.Encoder is nil":                                                 {Tokenizer: tok},
 		"CrossEncoderConfig.Tokenizer is nil":                                               {Encoder: encoder},
 		"MaxRows is -1, want at least 0":                                                    {Encoder: encoder, Tokenizer: tok, MaxRows: -1},
 		"MaxTokens is 4, want 0 or more than the 4 special tokens and at most MaxSeq (120)": {Encoder: encoder, Tokenizer: tok, MaxTokens: 4},
 		"MaxTokens is 121, want 0":                                                          {Encoder: encoder, Tokenizer: tok, MaxTokens: 121},
+		"which needs its prompt: that is RerankerConfig.Encoder":                            {Encoder: causal, Tokenizer: tok},
 	} {
 		_, err := local.NewCrossEncoder(c)
 		require.ErrorContains(t, err, want)

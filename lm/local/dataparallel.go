@@ -20,9 +20,9 @@ import (
 // So moments and checkpoints are the first's alone, as are engines.
 //
 // The tokens' weights are those of the whole batch, so sums of gradients are what one
-// backend would compute, but for float rounding. An optimiser step copies the
-// trainable parameters from each backend and to it once, which suits large batches,
-// and adapters.
+// backend would compute, but for float rounding. An optimiser step copies as
+// many values as there are trainable parameters from each backend and to each, and once
+// more from the first, which suits large batches, and adapters.
 type DataParallel struct {
 	*Policy
 	replicas []*Policy
@@ -41,8 +41,8 @@ const exchangeBlock = 1 << 22
 // NewDataParallel returns a policy at version 0 that trains c.Decoder with the help of
 // replicas, at least one, each on a backend of its own. They have c.Decoder's
 // configuration, and its adapters if it has any; their weights become c.Decoder's. The
-// policy frees them all in the end. The error is c.Validate's, names what differs, or
-// is a backend's.
+// policy frees them all in Free. The error is c.Validate's, names what differs, or
+// is a backend's; the decoders are then still the caller's.
 func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -82,6 +82,7 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 		t.replicas = append(t.replicas, r)
 	}
 	if err := t.broadcast(false); err != nil {
+		first.opt.Free() // the decoders remain the caller's
 		return nil, err
 	}
 	return t, nil

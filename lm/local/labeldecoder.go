@@ -93,6 +93,12 @@ func NewLabelDecoder(c LabelDecoderConfig) (*LabelDecoder, error) {
 // Decoder returns the decoder that the student trains.
 func (s *LabelDecoder) Decoder() *model.Decoder { return s.decoder }
 
+// Outputs is the number of logits of an input.
+func (s *LabelDecoder) Outputs() int {
+	n, _, _ := s.net.limits()
+	return n
+}
+
 // Logits implements distill.Student, as Student.Logits does.
 func (s *LabelDecoder) Logits(ctx context.Context, inputs [][]int32, dst [][]float64, train bool) error {
 	if err := s.learner.Logits(ctx, inputs, dst, train); err != nil || !train {

@@ -74,6 +74,9 @@ func (n logitsOf) limits() (outputs, maxSeq, vocab int) {
 	return c.Classes, c.MaxSeq, c.Vocab
 }
 
+// Outputs is the number of logits of an input.
+func (t *Student) Outputs() int { return t.encoder.Config().Classes }
+
 // Encoder returns the encoder that the student trains.
 func (t *Student) Encoder() *model.Encoder { return t.encoder }
 

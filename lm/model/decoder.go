@@ -26,6 +26,7 @@ type Decoder struct {
 	shared bool  // the parameters are another decoder's
 	wanted wanted
 	read   []float32 // scratch
+	origin origin
 
 	// Of the last Forward, for Backward.
 	pass    pass
@@ -288,6 +289,7 @@ func (d *Decoder) Clone() *Decoder {
 		panic("model: Clone: " + err.Error()) // the configuration was valid once
 	}
 	c.CopyFrom(d)
+	c.origin = d.origin
 	return c
 }
 

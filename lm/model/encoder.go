@@ -51,6 +51,7 @@ type Encoder struct {
 	params []*tensor.Param
 	views  []*tensor.Param // of parts of params
 	arena  *arena
+	origin origin
 	packed bool    // see Pack
 	types  []int32 // of the last pack, from Types
 

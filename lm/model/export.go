@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/internal/infile"
@@ -26,12 +27,18 @@ type ExportOptions struct {
 	// means one file.
 	ShardBytes int64
 	// Generation, if not nil, is written to generation_config.json, and its
-	// special tokens to config.json too.
+	// special tokens to config.json too. Otherwise these are what config.json said
+	// where the model was loaded.
 	Generation *Generation
 	// TokenizerFrom is a directory whose tokenizer files are copied unchanged;
 	// empty means none. It must have at least one. If it is of sentence-transformers,
 	// an encoder becomes such a folder too, with the encoder's pooling.
 	TokenizerFrom string
+	// Body leaves out an encoder's classifier, and the layer before it. What is written
+	// is a BertModel, Qwen3Model or the like, as programs want it that serve sentence
+	// embeddings; PretrainedEncoder reads it. The pooling is written only with a
+	// TokenizerFrom that is of sentence-transformers.
+	Body bool
 }
 
 // Save writes the decoder's weights in float32 and its configuration into a
@@ -47,7 +54,11 @@ func (d *Decoder) Export(dir string, o ExportOptions) error {
 	if d.lora != nil {
 		return errors.New("model: the decoder has adapters; LoRA.Save saves them, and LoRA.Merge makes them part of the weights to save")
 	}
+	if o.Body {
+		return errors.New("model: ExportOptions.Body is true, want false: a decoder has no classifier to leave out")
+	}
 	h := decoderConfig(d.cfg)
+	d.origin.writeTokens(&h.hfShape, o.Generation)
 	return export(dir, d.b, d.params, h, &h.hfShape, o)
 }
 
@@ -59,21 +70,68 @@ func (e *Encoder) Save(dir string) error { return e.Export(dir, ExportOptions{})
 // LoadEncoder. With DenseHead or ModernBERTStyle, and with Causal and LastPooling, the
 // whole is a …ForSequenceClassification of transformers. With BERTStyle and its
 // relatives otherwise, BertModel and the like read the body, without a pooling layer.
+// The names of the classes, problem_type and the activation of sentence-transformers
+// are those of the folder that the classifier was loaded from.
 // Every file appears whole or not at all; config.json comes last.
 func (e *Encoder) Export(dir string, o ExportOptions) error {
+	config := encoderConfig(e.cfg)
+	var header *hfHeader
+	var shape *hfShape
+	var labels *hfLabelNames
+	switch h := config.(type) {
+	case *hfDecoder:
+		header, shape, labels = &h.hfHeader, &h.hfShape, &h.hfLabelNames
+	case *hfBERT:
+		header, shape, labels = &h.hfHeader, &h.hfShape, &h.hfLabelNames
+	case *hfModernBERT:
+		header, shape, labels = &h.hfHeader, &h.hfShape, &h.hfLabelNames
+	}
+	params := e.params
+	if o.Body {
+		if e.cfg.Style == LlamaStyle && !e.cfg.Causal {
+			return fmt.Errorf("model: ExportOptions.Body is true, want false: transformers has no body of Style %q without Causal", LlamaStyle)
+		}
+		header.Architectures, header.Encoder, *labels = []string{e.cfg.bodyArchitecture()}, nil, hfLabelNames{}
+		params = e.bodyParams()
+	}
 	if err := e.exportModules(dir, o.TokenizerFrom); err != nil {
 		return err
 	}
-	h := encoderConfig(e.cfg)
-	switch h := h.(type) {
-	case *hfDecoder:
-		return export(dir, e.b, e.params, h, &h.hfShape, o)
-	case *hfBERT:
-		return export(dir, e.b, e.params, h, &h.hfShape, o)
-	case *hfModernBERT:
-		return export(dir, e.b, e.params, h, &h.hfShape, o)
+	e.origin.writeTokens(shape, o.Generation)
+	e.origin.writeLabels(labels)
+	return export(dir, e.b, params, config, shape, o)
+}
+
+// bodyArchitecture is what transformers calls the body alone.
+func (c *EncoderConfig) bodyArchitecture() string {
+	switch {
+	case c.Style.bert():
+		return bertFamilies[c.Style].name + "Model"
+	case c.Style == ModernBERTStyle:
+		return modernBERTArchitectures[0]
 	}
-	panic(fmt.Sprintf("model: configuration of type %T", h))
+	return hfFamilies[c.Family()].architectures[1]
+}
+
+// bodyParams are the parameters of the body, named as in transformers' model of it alone.
+func (e *Encoder) bodyParams() []*tensor.Param {
+	n, prefix := len(e.params)-1, "model."
+	if e.score.Bias != nil {
+		n--
+	}
+	if e.head != nil {
+		n -= headTensors
+	}
+	if e.cfg.Style.bert() {
+		prefix = e.cfg.bertPrefix()
+	}
+	params := make([]*tensor.Param, n)
+	for i, p := range e.params[:n] {
+		body := *p
+		body.Name = strings.TrimPrefix(p.Name, prefix)
+		params[i] = &body
+	}
+	return params
 }
 
 // exportModules writes what makes a folder one of sentence-transformers, if from is one.
@@ -100,7 +158,7 @@ func (e *Encoder) exportModules(dir, from string) error {
 	return writeJSON(filepath.Join(pooling, ConfigFile), config)
 }
 
-// export writes config, in which it completes shape, and params.
+// export writes config, of which shape is a part, and params.
 func export(dir string, b tensor.Backend, params []*tensor.Param, config any, shape *hfShape, o ExportOptions) error {
 	if o.DType == "" {
 		o.DType = safetensors.F32
@@ -118,16 +176,10 @@ func export(dir string, b tensor.Backend, params []*tensor.Param, config any, sh
 	if err := writeWeights(dir, b, params, o); err != nil {
 		return err
 	}
-	pad := shape.Pad
-	shape.BOS, shape.EOS, shape.Pad = null, null, null // not transformers' defaults
 	if g := o.Generation; g != nil {
 		if err := writeJSON(filepath.Join(dir, GenerationFile), g); err != nil {
 			return err
 		}
-		shape.BOS, shape.EOS, shape.Pad = g.tokens()
-	}
-	if pad != nil { // positions count from it
-		shape.Pad = pad
 	}
 	if o.TokenizerFrom != "" {
 		if err := copyTokenizer(dir, o.TokenizerFrom); err != nil {

@@ -3,8 +3,10 @@ package model_test
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -201,4 +203,96 @@ func TestGenerationOptionsThatAreNotKnown(t *testing.T) {
 			require.ErrorContains(t, err, want)
 		}
 	}
+}
+
+// What config.json says to other programs is written again, and what is not said is left
+// to them. A new classifier has no labels yet.
+func TestExportKeepsWhatOtherProgramsRead(t *testing.T) {
+	says := map[string]any{
+		"bos_token_id": 5.0, "eos_token_id": []any{6.0, 7.0}, "pad_token_id": 2.0, "problem_type": "single_label_classification",
+		"id2label": map[string]any{"0": "bad", "1": "ok", "2": "good"}, "label2id": map[string]any{"bad": 0.0, "ok": 1.0, "good": 2.0},
+		"sentence_transformers":                map[string]any{"activation_fn": "torch.nn.modules.linear.Identity", "version": "5.0.0"},
+		"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
+	}
+	tokens := []string{"bos_token_id", "eos_token_id", "pad_token_id"}
+	read := func(dir string) (config map[string]any) {
+		text, err := os.ReadFile(filepath.Join(dir, model.ConfigFile))
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &config))
+		return config
+	}
+	for _, name := range []string{"bert-cls", "roberta-cls", "modernbert-cls", "qwen3-cls"} {
+		src := filepath.Join("testdata", name)
+		change := maps.Clone(says)
+		if name == "roberta-cls" { // positions count from it
+			change["pad_token_id"] = read(src)["pad_token_id"]
+		}
+		src = changed(t, src, change)
+		e, err := model.LoadEncoder(reference.New(), src)
+		require.NoError(t, err, name)
+		dir := t.TempDir()
+		require.NoError(t, e.Save(dir))
+		for field, want := range change {
+			require.Equal(t, want, read(dir)[field], "%s: %s", name, field)
+		}
+		e, err = model.PretrainedEncoder(reference.New(), src, 2, 1)
+		require.NoError(t, err, name)
+		dir = t.TempDir()
+		require.NoError(t, e.Save(dir))
+		for _, field := range tokens {
+			require.Equal(t, change[field], read(dir)[field], "%s: %s", name, field)
+		}
+		require.NotContains(t, read(dir), "sentence_transformers")
+		require.NotEqual(t, change["id2label"], read(dir)["id2label"])
+	}
+	d, err := model.LoadDecoder(reference.New(), changed(t, "testdata/qwen3", map[string]any{"bos_token_id": 5, "eos_token_id": []int{6, 7}, "pad_token_id": 2}))
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, d.Clone().Save(dir))
+	for _, field := range tokens {
+		require.Equal(t, says[field], read(dir)[field], field)
+	}
+	require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{3}}}))
+	require.Equal(t, 3.0, read(dir)["eos_token_id"])
+	require.ErrorContains(t, d.Export(dir, model.ExportOptions{Body: true}), "ExportOptions.Body is true, want false")
+}
+
+// A body is what transformers calls so, and gives the same vectors.
+func TestExportOfBodies(t *testing.T) {
+	b := reference.New()
+	for name, want := range map[string]string{
+		"bert-cls": "BertModel", "roberta-cls": "RobertaModel", "xlmr": "XLMRobertaModel", "modernbert-cls": "ModernBertModel", "qwen3-cls": "Qwen3Model", "qwen3-embedding": "Qwen3Model",
+	} {
+		src, options := filepath.Join("testdata", name), model.WithPooling(model.FirstPooling)
+		e, err := model.PretrainedEncoder(b, src, 2, 1, options)
+		require.NoError(t, err)
+		if strings.HasSuffix(name, "-cls") { // with its classifier
+			e, err = model.LoadEncoder(b, src)
+			require.NoError(t, err)
+			options = model.WithPooling(e.Config().Pooling)
+		}
+		dir := t.TempDir()
+		require.NoError(t, e.Export(dir, model.ExportOptions{Body: true}))
+		in, err := model.Inspect(dir)
+		require.NoError(t, err)
+		require.Equal(t, []string{want}, in.Architectures)
+		for _, s := range in.Tensors {
+			require.NotRegexp(t, "^(model|bert|roberta|score|classifier|head)\\.", s.Name, name)
+		}
+		_, err = model.LoadEncoder(b, dir)
+		require.ErrorContains(t, err, want)
+		f, err := model.PretrainedEncoder(b, dir, 2, 1, options)
+		require.NoError(t, err)
+		vector := func(e *model.Encoder) []float32 {
+			var p model.Pack
+			p.Add([]int32{3, 14, 15}, -1)
+			v := make([]float32, e.Config().Dim)
+			require.NoError(t, e.Embed(&p, v))
+			return v
+		}
+		require.Equal(t, vector(e), vector(f), name)
+	}
+	e, err := model.NewEncoder(b, model.EncoderConfig{Config: model.Config{Vocab: 9, Dim: 8, Layers: 1, Heads: 2, KVHeads: 2, FF: 8, MaxSeq: 8}, Classes: 2}, 1)
+	require.NoError(t, err)
+	require.ErrorContains(t, e.Export(t.TempDir(), model.ExportOptions{Body: true}), `transformers has no body of Style "llama" without Causal`)
 }

@@ -159,7 +159,7 @@ var configVocabulary = vocabulary{
 	harmless: map[string][]string{
 		"where the model comes from": {
 			"_name_or_path", "_commit_hash", "transformers_version", "auto_map", "custom_pipelines", "finetuning_task",
-			"is_llama_config", "language", "license", "model_name", "output_past", "sbert_ce_default_activation_function", "task_specific_params", "transformers.js_config",
+			"is_llama_config", "language", "license", "model_name", "output_past", "task_specific_params", "transformers.js_config",
 			"unsloth_fixed", "unsloth_version", "vocab_file",
 		},
 		"how, not what, is computed; the stored type of the weights counts": {

@@ -20,6 +20,7 @@ func EncoderOf(d *Decoder, layers, classes int, seed uint64) (*Encoder, error) {
 		return nil, err
 	}
 	copyByName(d.b, e.params, d.params)
+	e.origin = d.origin
 	return e, nil
 }
 
@@ -36,6 +37,7 @@ func (d *Decoder) First(layers int) (*Decoder, error) {
 		return nil, err
 	}
 	copyByName(d.b, c.params, d.params)
+	c.origin = d.origin
 	return c, nil
 }
 

@@ -25,10 +25,72 @@ type hfLabels struct {
 }
 
 // hfLabelNames are the classes of transformers' classifiers, from which it knows how
-// many there are.
+// many there are, and what other programs make of their logits.
 type hfLabelNames struct {
 	ID2Label json.RawMessage `json:"id2label,omitempty"`
 	Label2ID json.RawMessage `json:"label2id,omitempty"`
+
+	Problem    json.RawMessage `json:"problem_type,omitempty"`
+	Activation json.RawMessage `json:"sentence_transformers,omitempty"`
+	// OldActivation is Activation before sentence-transformers 4.
+	OldActivation json.RawMessage `json:"sbert_ce_default_activation_function,omitempty"`
+}
+
+// origin is what the config.json of a loaded model says to other programs. It changes
+// nothing here; Export writes it again. The zero value is that of a model that was not
+// loaded, whose special tokens nobody knows.
+type origin struct {
+	loaded        bool
+	bos, eos, pad json.RawMessage
+	labels        hfLabelNames // of a classifier that was loaded
+}
+
+// readOrigin reads what dir's config.json says, of its labels too if the classifier is
+// loaded.
+func readOrigin(dir string, classifier bool) (o origin, err error) {
+	_, fields, err := readFields(dir, ConfigFile)
+	if err != nil {
+		return o, err
+	}
+	o = origin{loaded: true, bos: fields["bos_token_id"], eos: fields["eos_token_id"], pad: fields["pad_token_id"]}
+	if !classifier {
+		return o, nil
+	}
+	o.labels = hfLabelNames{
+		Problem: fields["problem_type"], Activation: fields["sentence_transformers"], OldActivation: fields["sbert_ce_default_activation_function"],
+	}
+	if names := fields["id2label"]; names != nil && !isNull(names) {
+		o.labels.ID2Label, o.labels.Label2ID = names, fields["label2id"]
+	}
+	return o, nil
+}
+
+// writeTokens completes what Export writes of the special tokens, with g or without.
+func (o *origin) writeTokens(s *hfShape, g *Generation) {
+	pad := s.Pad
+	switch {
+	case g != nil:
+		s.BOS, s.EOS, s.Pad = g.tokens()
+	case o.loaded:
+		s.BOS, s.EOS, s.Pad = o.bos, o.eos, o.pad
+	default:
+		s.BOS, s.EOS, s.Pad = null, null, null // not transformers' defaults
+	}
+	if pad != nil { // positions count from it
+		s.Pad = pad
+	}
+}
+
+// writeLabels completes what Export writes of a classifier of transformers.
+func (o *origin) writeLabels(names *hfLabelNames) {
+	if names.ID2Label == nil {
+		return
+	}
+	kept := o.labels
+	if kept.ID2Label == nil {
+		kept.ID2Label, kept.Label2ID = names.ID2Label, names.Label2ID
+	}
+	*names = kept
 }
 
 // labelNames returns the names that transformers gives to classes without names.

@@ -135,8 +135,8 @@ func ReadConfig(dir string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if h.Encoder != nil {
-		return Config{}, fmt.Errorf("model: %s is of an encoder, want a decoder's", path)
+	if _, classifier := h.classifier(); classifier || h.Encoder != nil || Style(h.ModelType).bert() || h.ModelType == "modernbert" {
+		return Config{}, fmt.Errorf("model: %s is of an encoder, want a decoder's: model_type is %q, architectures is %q (LoadEncoder loads classifiers, PretrainedEncoder the bodies of encoders)", path, h.ModelType, h.Architectures)
 	}
 	return parseDecoder(fields, path, h)
 }

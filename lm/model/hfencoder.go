@@ -95,7 +95,7 @@ func ReadEncoderConfig(dir string) (EncoderConfig, error) {
 		return parseEncoder(fields, path, h, *h.Encoder)
 	}
 	if _, ok := h.classifier(); !ok {
-		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's with a classifier: it has no field stepwise_encoder, and architectures is %q", path, h.Architectures)
+		return EncoderConfig{}, fmt.Errorf("model: %s is not an encoder's with a classifier: architectures is %q, want a …%s (PretrainedEncoder loads the bodies of encoders, LoadDecoder decoders)", path, h.Architectures, classifierSuffix)
 	}
 	n, err := classes(fields, path)
 	if err != nil {

@@ -62,6 +62,10 @@ func loadEncoder(l *loader, dir string, classes *int, m *maker) (*Encoder, error
 		e.Free()
 		return nil, err
 	}
+	if e.origin, err = readOrigin(dir, classes == nil); err != nil {
+		e.Free()
+		return nil, err
+	}
 	return e, nil
 }
 
@@ -103,14 +107,17 @@ func (l *loader) fresh(e *Encoder) int {
 	if e.head == nil {
 		return n
 	}
-	head := e.params[len(e.params)-n-2].Name // of two tensors
+	head := e.params[len(e.params)-n-headTensors].Name
 	for _, t := range l.r.Tensors() {
 		if name, wanted := l.name(t.Name); wanted && name == head {
 			return n
 		}
 	}
-	return n + 2
+	return n + headTensors
 }
+
+// headTensors is how many tensors a pooledHead has.
+const headTensors = 2
 
 // readPretrained reads the configuration of a pretrained encoder.
 func (l *loader) readPretrained(dir string, classes int) (EncoderConfig, error) {

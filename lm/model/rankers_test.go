@@ -159,7 +159,7 @@ func TestRankersAreWhatTheirFoldersSay(t *testing.T) {
 	qwen.Classes = 3
 	require.Equal(t, qwen, cfg)
 	_, err = model.LoadDecoder(reference.New(), "testdata/qwen3-cls")
-	require.ErrorContains(t, err, `architectures is "Qwen3ForSequenceClassification"`)
+	require.ErrorContains(t, err, `is of an encoder, want a decoder's: model_type is "qwen3", architectures is ["Qwen3ForSequenceClassification"] (LoadEncoder loads`)
 	_, err = model.LoadEncoder(reference.New(), "testdata/qwen3-embedding")
 	require.ErrorContains(t, err, "is not an encoder's with a classifier")
 

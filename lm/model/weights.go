@@ -94,7 +94,11 @@ func weightsOf(dir string) (string, error) {
 			return "", fmt.Errorf("model: %w", err)
 		}
 	}
-	return "", fmt.Errorf("model: %s has neither %s nor %s: %w", dir, WeightsFile, IndexFile, fs.ErrNotExist)
+	hint := ""
+	if _, err := os.Stat(filepath.Join(dir, "pytorch_model.bin")); err == nil {
+		hint = ", only pytorch_model.bin, which transformers can save again as safetensors"
+	}
+	return "", fmt.Errorf("model: %s has neither %s nor %s%s: %w", dir, WeightsFile, IndexFile, hint, fs.ErrNotExist)
 }
 
 // check returns an error unless the opened tensors are those of a model, given
@@ -219,6 +223,10 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 		return nil, err
 	}
 	if err := l.read(b, d.params); err != nil {
+		d.Free()
+		return nil, err
+	}
+	if d.origin, err = readOrigin(dir, false); err != nil {
 		d.Free()
 		return nil, err
 	}

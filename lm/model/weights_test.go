@@ -60,7 +60,7 @@ func TestConfigsThatCannotBeExpressedAreRefused(t *testing.T) {
 		"use_sliding_window is true, want false":                      {"use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1, "layer_types": nil},
 		"layer_types is of 1 layers, want num_hidden_layers (2)":      {"layer_types": []string{"full_attention"}},
 		`layer_types[1] is "sliding_attention"`:                       {"layer_types": []string{"full_attention", "sliding_attention"}},
-		`architectures is "Qwen3ForSequenceClassification"`:           {"architectures": []string{"Qwen3ForSequenceClassification"}},
+		`architectures is ["Qwen3ForSequenceClassification"]`:         {"architectures": []string{"Qwen3ForSequenceClassification"}},
 		`rope_parameters.rope_type is "yarn", want "default"`:         {"rope_parameters": map[string]any{"rope_type": "yarn", "beta_fast": 32}},
 		`rope_scaling.rope_type is "longrope"`:                        {"rope_scaling": map[string]any{"type": "longrope"}},
 		"Config.RopeScaling.Factor is 0, want at least 1":             {"rope_scaling": map[string]any{"type": "linear"}},

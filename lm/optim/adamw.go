@@ -60,7 +60,7 @@ type AdamW struct {
 	steps   int
 
 	// For a backend that updates all tensors at once.
-	updater tensor.Updater // nil = the backend is none
+	updater tensor.Updater // nil if the backend is not one
 	tensors []tensor.AdamWTensor
 	grads   []tensor.Buffer
 }

@@ -90,7 +90,7 @@ type Draws struct {
 	// Rows[i] is the row of logits that token i is drawn from. Rows ascend;
 	// several tokens may be drawn from the same one.
 	Rows []int32
-	// Temperature ≥ 0 divides the logits; 0 takes the most likely token, and the
+	// Temperature, finite and ≥ 0, divides the logits; 0 takes the most likely token, and the
 	// lowest id of several.
 	Temperature []float32
 	// TopK keeps that many of the most likely tokens, and the lower ids of

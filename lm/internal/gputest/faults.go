@@ -16,7 +16,7 @@ func (f Fault) Plant(source string) (string, bool) {
 	return strings.Replace(source, f.From, f.To, 1), strings.Contains(source, f.From)
 }
 
-// Faults are what somebody could write.
+// Faults are mistakes that are easily made.
 var Faults = []Fault{
 	{
 		Name: "no barrier within a reduction", Race: true,

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,9 @@ func FakeCublasLt(t testing.TB) string {
 // the same files.
 func library(t testing.TB, name string, edit func(name, source string) string, dirs ...string) string {
 	t.Helper()
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skip("the fake libcuda is for Linux on amd64 or arm64")
+	}
 	if _, err := exec.LookPath("g++"); err != nil {
 		t.Skip("no g++ to build the fake libcuda with")
 	}

@@ -38,6 +38,7 @@ var (
 	_ tensor.LayerNormer = (*Async)(nil)
 	_ tensor.GELUer      = (*Async)(nil)
 	_ tensor.GeGLUer     = (*Async)(nil)
+	_ tensor.Tanher      = (*Async)(nil)
 	_ tensor.Cacher      = (*Async)(nil)
 	_ tensor.Sampler     = (*Async)(nil)
 	_ tensor.Updater     = (*Async)(nil)

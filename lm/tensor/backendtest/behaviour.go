@@ -300,6 +300,7 @@ func misuses(b tensor.Backend) map[string]func() {
 		calls["Sample row"] = sample(func(d *tensor.Draws) { d.Rows[1] = 2 })
 		calls["Sample order"] = sample(func(d *tensor.Draws) { d.Rows[0], d.Rows[1] = 1, 0 })
 		calls["Sample temperature"] = sample(func(d *tensor.Draws) { d.Temperature[0] = -1 })
+		calls["Sample infinite temperature"] = sample(func(d *tensor.Draws) { d.Temperature[0] = float32(math.Inf(1)) })
 		calls["Sample top-k"] = sample(func(d *tensor.Draws) { d.TopK[0] = -1 })
 		calls["Sample top-p"] = sample(func(d *tensor.Draws) { d.TopP[0] = 1.5 })
 		calls["Sample uniform"] = sample(func(d *tensor.Draws) { d.Uniform[0] = 1 })

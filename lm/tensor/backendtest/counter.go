@@ -4,8 +4,8 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // Counter is a tensor.Backend that counts the calls of each operation before it
 // hands them to another backend. It implements the optional interfaces that a device
-// would, for what the calls are of a model on one; the other backend has to implement
-// tensor.Sampler and tensor.Updater where they are called.
+// would, so that a model calls what it would call there; the inner backend must be a
+// tensor.Sampler and a tensor.Updater where these are called.
 type Counter struct {
 	inner  tensor.Backend
 	counts map[string]int
@@ -16,6 +16,7 @@ var _ interface {
 	tensor.LayerNormer
 	tensor.GELUer
 	tensor.GeGLUer
+	tensor.Tanher
 	tensor.Cacher
 	tensor.Sampler
 	tensor.Updater
@@ -263,6 +264,18 @@ func (b *Counter) GeGLU(y, gate, up tensor.Buffer) {
 func (b *Counter) GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
 	b.counts["GeGLUGrad"]++
 	tensor.GeGLUGrad(b.inner, dgate, dup, dy, gate, up)
+}
+
+// Tanh counts and forwards the call.
+func (b *Counter) Tanh(y, x tensor.Buffer) {
+	b.counts["Tanh"]++
+	tensor.Tanh(b.inner, y, x)
+}
+
+// TanhGrad counts and forwards the call.
+func (b *Counter) TanhGrad(dx, dy, y tensor.Buffer) {
+	b.counts["TanhGrad"]++
+	tensor.TanhGrad(b.inner, dx, dy, y)
 }
 
 // LogProb counts and forwards the call.

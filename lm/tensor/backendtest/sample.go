@@ -29,7 +29,8 @@ func drawAll(e *env, vocab int) (errs []error) {
 	inf := float32(math.Inf(1))
 	rows := [][]float32{e.normal(vocab, 1), e.normal(vocab, 4), make([]float32, vocab), e.normal(vocab, 0.01), e.normal(vocab, 1)}
 	for j := range vocab / 2 {
-		rows[4][2*j] = -inf // every other token is ruled out
+		rows[4][2*j] = -inf                          // every other token is ruled out
+		rows[2][2*j] = float32(math.Copysign(0, -1)) // as likely as 0
 	}
 	bad := len(rows) // rows without a distribution
 	for _, v := range []float32{float32(math.NaN()), inf} {

@@ -32,10 +32,9 @@ func (o Options) Validate() error {
 }
 
 // Backend computes on the CPU. It implements tensor.Backend and, of the optional
-// interfaces, tensor.Packer, LayerNormer, GELUer, GeGLUer
-// and Cacher.
-// Every operation is complete when its call returns. The goroutines end when no
-// operation comes for a fraction of a millisecond, so there is nothing to close.
+// interfaces, tensor.Packer, LayerNormer, GELUer, GeGLUer and Cacher. Every operation
+// is complete when its call returns. The goroutines end when no operation comes for a
+// fraction of a millisecond, so there is nothing to close.
 type Backend struct {
 	isa      ISA
 	kern     *kernels

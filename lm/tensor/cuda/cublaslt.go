@@ -71,7 +71,6 @@ type plan struct {
 const (
 	real32F, realBF16                = 0, 14
 	compute32F, computeTF32          = 68, 77
-	computeBF16                      = 75 // of float32 operands, rounded on the way
 	descTransA, descTransB           = 3, 4
 	prefMaxWorkspace, prefReductions = 1, 3
 	prefMinAlignmentA                = 5 // B, C and D follow
@@ -135,11 +134,16 @@ func statusError(call string, code int) error {
 
 // plan returns the plan of a product, made when it comes first. Matrices here are
 // row-major and there column-major: it computes cᵀ [n×m] = bᵀᵀ·aᵀ.
-func (c *cublas) plan(k planKey) (*plan, error) {
+func (c *cublas) plan(k planKey) (_ *plan, err error) {
 	if p, ok := c.plans[k]; ok {
 		return p, nil
 	}
 	p := &plan{}
+	defer func() {
+		if err != nil {
+			c.destroyPlan(p)
+		}
+	}()
 	compute, kind, kindC := uintptr(computeTF32), uintptr(real32F), uintptr(real32F)
 	if k.half {
 		compute, kind = compute32F, realBF16
@@ -180,7 +184,7 @@ func (c *cublas) plan(k planKey) (*plan, error) {
 		return nil, err
 	}
 	var found int32
-	err := c.call("cublasLtMatmulAlgoGetHeuristic", c.heuristic, c.handle, p.desc, p.b, p.a, p.c, p.c, pref, 1,
+	err = c.call("cublasLtMatmulAlgoGetHeuristic", c.heuristic, c.handle, p.desc, p.b, p.a, p.c, p.c, pref, 1,
 		uintptr(unsafe.Pointer(&p.result)), uintptr(unsafe.Pointer(&found)))
 	if err == nil && found == 0 {
 		err = errors.New("cublasLtMatmulAlgoGetHeuristic finds no algorithm")
@@ -190,6 +194,18 @@ func (c *cublas) plan(k planKey) (*plan, error) {
 	}
 	c.plans[k] = p
 	return p, nil
+}
+
+// destroyPlan releases what there is of a plan.
+func (c *cublas) destroyPlan(p *plan) {
+	if p.desc != 0 {
+		c.call("cublasLtMatmulDescDestroy", c.descDestroy, p.desc)
+	}
+	for _, l := range []uintptr{p.a, p.b, p.c} {
+		if l != 0 {
+			c.call("cublasLtMatrixLayoutDestroy", c.layoutDestroy, l)
+		}
+	}
 }
 
 // Multiply queues a product.
@@ -213,10 +229,7 @@ func (c *cublas) Multiply(g *gpu.Product) error {
 // close gives everything back. What fails does so because the device is lost.
 func (c *cublas) close() {
 	for _, p := range c.plans {
-		c.call("cublasLtMatmulDescDestroy", c.descDestroy, p.desc)
-		for _, l := range []uintptr{p.a, p.b, p.c} {
-			c.call("cublasLtMatrixLayoutDestroy", c.layoutDestroy, l)
-		}
+		c.destroyPlan(p)
 	}
 	c.call("cublasLtDestroy", c.destroy, c.handle)
 	c.d.Free(c.workspace)

@@ -12,10 +12,11 @@
 // Products are in float32 unless another precision is asked for; tf32 and bf16
 // run on tensor cores, and need compute capability 8.0. The setting library is
 // the path of the driver's library, if it is not libcuda.so.1. With the setting
-// cublaslt, products in tf32 and bf16 are those of NVIDIA's cuBLASLt: cublaslt=auto looks for it,
-// in the file that the environment variable CUBLASLT names, where the system's
-// loader looks, and in the Python environment that is active or in the folder
-// venv or .venv; any other value is its path.
+// cublaslt, products in tf32 and bf16 are those of NVIDIA's cuBLASLt.
+// cublaslt=auto looks for it in the file that the environment variable CUBLASLT
+// names, where the system's loader looks, and in the Python environment that is
+// active or in the folder venv or .venv; any other value is its path. Its
+// workspace of 32 MiB is not counted against the memory limit.
 //
 // Each call of tensor.Open opens a backend of its own, with its own queue and
 // memory, also on a device that is open already. tensor.ErrNoDevice says that

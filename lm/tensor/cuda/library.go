@@ -60,6 +60,8 @@ func (l *library) err(call string, r uintptr) error {
 	switch {
 	case code == 2: // CUDA_ERROR_OUT_OF_MEMORY
 		e.Cause = tensor.ErrOutOfMemory
+	case code == 34, code == 100: // CUDA_ERROR_STUB_LIBRARY, CUDA_ERROR_NO_DEVICE: a driver without a GPU
+		e.Cause = tensor.ErrNoDevice
 	case lost[code]:
 		e.Cause = tensor.ErrDeviceLost
 	}

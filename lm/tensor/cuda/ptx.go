@@ -15,17 +15,15 @@ import (
 //go:embed ptx/*.ptx.gz
 var images embed.FS
 
-// target names the PTX for a compute capability, 90 for 9.0. The code for 9.0a
-// uses what only 9.0 has; every later device runs that for 8.0. That for 7.5 has
-// no products in TF32 and bfloat16.
+// target names the PTX for a compute capability, 90 for 9.0. Every device from 8.0
+// on runs that for 8.0: no kernel uses instructions that came later, such as the
+// wgmma of 9.0a. That for 7.5 has no products in TF32 and bfloat16.
 func target(capability int) (string, error) {
 	switch {
 	case capability < 75:
 		return "", fmt.Errorf("want compute capability 7.5 or later")
 	case capability < 80:
 		return "sm_75", nil
-	case capability == 90:
-		return "sm_90a", nil
 	}
 	return "sm_80", nil
 }

@@ -36,7 +36,6 @@ const version = "13.0"
 var targets = []struct{ name, arch, ptx string }{
 	{"sm_75", "compute_75", "6.3"},
 	{"sm_80", "compute_80", "7.0"},
-	{"sm_90a", "compute_90a", "8.0"},
 }
 
 // options turn contraction off: products are fused where a kernel says FMA and

@@ -272,7 +272,7 @@ struct module { std::string ptx; };
   if (context < 0) return 201; /* no context */ \
   if (sticky) return sticky
 
-API cuInit(unsigned) { return 0; }
+API cuInit(unsigned) { return sticky; }
 API cuDeviceGetCount(int *n) { *n = 2; return 0; }
 API cuDeviceGet(int *d, int i) { *d = 10 + i; return i < 2 ? 0 : 101; }
 API cuDeviceGetName(char *s, int n, int d) { snprintf(s, n, "fake CUDA device %d", d - 10); return 0; }

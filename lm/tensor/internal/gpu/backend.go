@@ -35,7 +35,7 @@ type Backend struct {
 	prec   tensor.Precision
 	closed bool
 	err    error // sticks until Sync
-	lost   error // sticks for good
+	lost   error // sticks for good: the device is lost, or the backend closed
 	c      call
 	pool   pool
 	ring   ring
@@ -77,7 +77,7 @@ func New(d Driver, o tensor.Options) *Backend {
 // Name is the name by which the device is opened, such as "cuda:1".
 func (b *Backend) Name() string { return b.d.Name() }
 
-// Describe says which device it is, for people.
+// Describe names the device and its driver for people to read.
 func (b *Backend) Describe() string { return b.d.Describe() }
 
 // Precision is what the backend was opened with.
@@ -98,18 +98,23 @@ func (b *Backend) Stats() Stats {
 	return s
 }
 
-// Close waits for the queue and gives all memory back to the device, that of
-// buffers which were not freed included. Closing it again does nothing.
+var errClosed = errors.New("the backend is closed")
+
+// Close waits for the queue and gives all memory back to the device, including that
+// of buffers which were not freed. Closing it again does nothing; anything else
+// called afterwards fails and does not touch the device.
 func (b *Backend) Close() error {
 	if b.closed {
 		return nil
 	}
 	b.closed = true
-	b.d.Sync() // what it says was said, or is not wanted
+	_ = b.d.Sync() // an error of work that nobody waited for
 	err := errors.Join(b.ring.close(), b.pool.close(), b.d.Close())
 	if b.lost != nil {
-		return nil // nor is what a lost device says
+		err = nil // a lost device refuses every call
 	}
+	b.lost = fmt.Errorf("%s: %w", b.d.Name(), errClosed)
+	b.err = b.lost
 	return err
 }
 
@@ -276,7 +281,7 @@ func (b *Backend) Read(dst []float32, src tensor.Buffer) error {
 }
 
 // Sync waits for all operations and returns the first error since the last
-// Sync, if any. The error of a lost device is returned for good.
+// Sync, if any. That of a lost device, or of a closed backend, is returned for good.
 func (b *Backend) Sync() error {
 	if b.lost != nil {
 		return b.lost

@@ -31,7 +31,7 @@ const marks = 4
 type Driver interface {
 	// Name is the name by which the device is opened, such as "cuda:1".
 	Name() string
-	// Describe says which device it is, for people.
+	// Describe names the device and its driver for people to read.
 	Describe() string
 
 	Alloc(bytes int) (Memory, error)
@@ -112,8 +112,17 @@ func (a *Args) add(bits uint64, size uintptr) {
 // memory adds a base and an offset in elements: OpenCL 1.2 has no pointers into
 // the middle of a buffer at any alignment.
 func (a *Args) memory(m Memory, at int) { a.add(uint64(m), 8); a.add(uint64(at), 8) }
-func (a *Args) i32(v int)               { a.add(uint64(uint32(int32(v))), 4) }
 func (a *Args) f32(v float32)           { a.add(uint64(math.Float32bits(v)), 4) }
+
+// i32 adds a number of rows or columns, of which kernels count up to 2³¹ − 1; the
+// number of elements, their product, may be larger. It panics beyond that.
+func (a *Args) i32(v int) {
+	if int64(v) != int64(int32(v)) {
+		panic(fmt.Sprintf("gpu: a size of %d, of which kernels count up to %d", v, math.MaxInt32))
+	}
+	a.add(uint64(uint32(int32(v))), 4)
+}
+
 func (a *Args) flag(v bool) {
 	if v {
 		a.i32(1)
@@ -127,7 +136,7 @@ func (a *Args) flag(v bool) {
 type DriverError struct {
 	Call  string // the C function
 	Code  int
-	Text  string // what the driver says to it
+	Text  string // the driver's description of it
 	Cause error
 }
 

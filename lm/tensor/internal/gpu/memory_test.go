@@ -224,6 +224,28 @@ func TestLost(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
+// TestClosed: what is called after Close is an error and does not reach the driver,
+// which has nothing any more.
+func TestClosed(t *testing.T) {
+	d := newLazy()
+	b := backendOn(t, d, tensor.Options{})
+	x := b.Alloc(4)
+	b.Free(b.Alloc(4)) // its memory was kept for the next
+	require.NoError(t, b.Close())
+	b.Write(x, []float32{1, 2, 3, 4})
+	y := b.Alloc(4)
+	b.Axpy(y, 1, x)
+	for range 2 {
+		assert.EqualError(t, b.Sync(), "lazy:0: the backend is closed")
+	}
+	assert.ErrorIs(t, b.Read(make([]float32, 4), x), errClosed)
+	b.Free(x)
+	require.NoError(t, b.Close())
+	assert.Equal(t, 1, d.closed)
+	assert.Zero(t, d.launches)
+	assert.Empty(t, d.queue)
+}
+
 func TestMissingKernel(t *testing.T) {
 	b := backendOn(t, newLazy(), tensor.Options{})
 	b.call()

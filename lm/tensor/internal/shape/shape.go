@@ -6,6 +6,7 @@ package shape
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -211,29 +212,27 @@ func RoPE(x tensor.Buffer, pos []int32, freq []float32, heads, headDim int) {
 }
 
 // GeGLU checks the arguments of GeGLUer.GeGLU.
-func GeGLU(y, gate, up tensor.Buffer) {
-	length("GeGLU", "gate", gate, y.Len())
-	length("GeGLU", "up", up, y.Len())
-}
+func GeGLU(y, gate, up tensor.Buffer) { gated("GeGLU", y, gate, up) }
 
 // GeGLUGrad checks the arguments of GeGLUer.GeGLUGrad.
 func GeGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
-	const op = "GeGLUGrad"
-	length(op, "dgate", dgate, dy.Len())
-	length(op, "dup", dup, dy.Len())
-	length(op, "gate", gate, dy.Len())
-	length(op, "up", up, dy.Len())
+	gatedGrad("GeGLUGrad", dgate, dup, dy, gate, up)
 }
 
 // SwiGLU checks the arguments of Backend.SwiGLU.
-func SwiGLU(y, gate, up tensor.Buffer) {
-	length("SwiGLU", "gate", gate, y.Len())
-	length("SwiGLU", "up", up, y.Len())
-}
+func SwiGLU(y, gate, up tensor.Buffer) { gated("SwiGLU", y, gate, up) }
 
 // SwiGLUGrad checks the arguments of Backend.SwiGLUGrad.
 func SwiGLUGrad(dgate, dup, dy, gate, up tensor.Buffer) {
-	const op = "SwiGLUGrad"
+	gatedGrad("SwiGLUGrad", dgate, dup, dy, gate, up)
+}
+
+func gated(op string, y, gate, up tensor.Buffer) {
+	length(op, "gate", gate, y.Len())
+	length(op, "up", up, y.Len())
+}
+
+func gatedGrad(op string, dgate, dup, dy, gate, up tensor.Buffer) {
 	length(op, "dgate", dgate, dy.Len())
 	length(op, "dup", dup, dy.Len())
 	length(op, "gate", gate, dy.Len())
@@ -328,7 +327,7 @@ func Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) {
 		switch {
 		case i > 0 && d.Rows[i] < d.Rows[i-1]:
 			panic(fmt.Sprintf("tensor: Sample: Rows[%d] is %d after %d, want them to ascend", i, d.Rows[i], d.Rows[i-1]))
-		case !(d.Temperature[i] >= 0), d.TopK[i] < 0, !(d.TopP[i] >= 0 && d.TopP[i] <= 1), !(d.Uniform[i] >= 0 && d.Uniform[i] < 1):
+		case !(d.Temperature[i] >= 0 && d.Temperature[i] <= math.MaxFloat32), d.TopK[i] < 0, !(d.TopP[i] >= 0 && d.TopP[i] <= 1), !(d.Uniform[i] >= 0 && d.Uniform[i] < 1):
 			panic(fmt.Sprintf("tensor: Sample: token %d has temperature %g, top-k %d, top-p %g and random number %g",
 				i, d.Temperature[i], d.TopK[i], d.TopP[i], d.Uniform[i]))
 		}
