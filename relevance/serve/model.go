@@ -14,7 +14,8 @@ import (
 type Model struct {
 	Scorer relevance.Scorer
 	// Version and Digest tell answers of different models apart. Of a model folder they
-	// are the stage and the run that it comes from, and the SHA-256 of its files.
+	// are the stage and the run that it comes from, and the SHA-256 of its files. With a
+	// scorer of your own set at least Version: every answer names it.
 	Version, Digest string
 	// Info is what the model folder says; of another scorer, as much as is known.
 	Info relevance.ModelInfo
