@@ -226,12 +226,15 @@ func Credits() []NamedCredit {
 	}
 }
 
+// defaultScratch is the smallest model that learns to reason in steps.
+var defaultScratch = Scratch{Vocab: 1000, Shape: Shape{Dim: 64, Layers: 3, Heads: 4, FF: 176, MaxSeq: 320}}
+
 // Default takes two minutes on two cores with short texts: a model from nothing,
 // outcome-only credit and Stepwise Advantage Masking from the same warm-up.
 func Default() Config {
 	return Config{
 		Seed: 1, Backend: "cpu",
-		Policy:    Scratch{Vocab: 1000, Shape: Shape{Dim: 64, Layers: 3, Heads: 4, FF: 176, MaxSeq: 320}},
+		Policy:    defaultScratch,
 		MaxTokens: 96, DocumentTokens: 96,
 		Warmup: Warmup{Steps: 1600, Passes: 6, Batch: 16, LR: 3e-3, ProbePrompts: 128},
 		Reinforce: Reinforce{
@@ -278,7 +281,7 @@ func (c *Config) OpenVocabulary() {
 // kinds are those of the run file's settings.
 func kinds() []settings.Kinds {
 	return []settings.Kinds{
-		{"scratch": Scratch{}, "pretrained": Pretrained{}, "teacher": Teacher{}},
+		{"scratch": defaultScratch, "pretrained": Pretrained{}, "teacher": Teacher{}},
 		{"margin_mse": distill.MarginMSE{}, "list_kl": distill.ListKL{}},
 		advantage.BuiltInKinds(), sam.BuiltInKinds(), objective.BuiltInKinds(),
 	}

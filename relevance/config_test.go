@@ -48,7 +48,7 @@ func TestRunFileErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"sede: 1":                                                       "sede: unknown field",
 		"policy: {kind: remote}":                                        "policy.kind: unknown kind \"remote\", want pretrained or scratch",
-		"policy: {kind: scratch}":                                       "vocab is 0, want at least 300",
+		"policy: {kind: scratch, vocab: 299}":                           "vocab is 299, want at least 300",
 		"seed: [":                                                       "yaml: line 1",
 		"reinforce: {credits: []}":                                      "Reinforce.Credits is empty",
 		"validation: {metric: ndcg}":                                    `Validation.Metric is "ndcg", want accuracy or qwk`,
@@ -70,6 +70,34 @@ func TestRunFileErrors(t *testing.T) {
 	} {
 		_, err := DecodeConfig([]byte(text), Default())
 		assert.ErrorContains(t, err, want, text)
+	}
+}
+
+// A model from nothing has a default size, wherever it is asked for.
+func TestScratchByDefault(t *testing.T) {
+	c, err := DecodeConfig([]byte("{policy: {kind: scratch}, student: {encoder: {kind: scratch, shape: {layers: 1}}}}"), Default())
+	require.NoError(t, err)
+	require.Equal(t, Default().Policy, c.Policy)
+	student := c.Student.Encoder.(Scratch)
+	require.Equal(t, 1, student.Shape.Layers)
+	require.Equal(t, c.Policy.(Scratch).Shape.Dim, student.Shape.Dim)
+}
+
+// What a student cannot be made of is said before anything is trained.
+func TestStudentThatCannotBe(t *testing.T) {
+	folder := tinyFolder(t, "")
+	for want, change := range map[string]func(c *Config){
+		"student.encoder.layers is 9, want at most": func(c *Config) { c.Student.Encoder = Teacher{Layers: 9} },
+		"student.encoder.layers is 8, want at most": func(c *Config) { c.Policy, c.Student.Encoder = Pretrained{Dir: folder}, Teacher{Layers: 8} },
+		"student.encoder.dir: ":                     func(c *Config) { c.Student.Encoder = Pretrained{Dir: "nowhere"} },
+		"policy.dir: ":                              func(c *Config) { c.Policy = Pretrained{Dir: "nowhere"} },
+	} {
+		c := toySettings()
+		change(&c)
+		dir := filepath.Join(t.TempDir(), "run")
+		_, err := Train(t.Context(), toy(100), c, dir, Options{})
+		require.ErrorContains(t, err, want)
+		require.NoDirExists(t, dir, want)
 	}
 }
 

@@ -57,14 +57,17 @@ func outcomesOf(ctx context.Context, s Scorer, src *rows.Source, es []rows.Examp
 	return all, tokens, time.Since(start).Seconds(), nil
 }
 
-// ScoreExamples scores pairs from elsewhere, whichever their queries.
+// ScoreExamples scores pairs from elsewhere, whichever their queries. Neighbours with the
+// same query go into one call of a scorer that is no [PairScorer]. What a scorer from
+// outside this package leaves out of its scores is derived, and what contradicts itself is
+// an error.
 func ScoreExamples(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
 	x, ok := s.(interface {
 		exampleScorer
 		ready(rows.Example) (rows.Example, error)
 	})
 	if !ok {
-		return scoreEach(ctx, s, es, o)
+		return scoreOutside(ctx, s, es, o)
 	}
 	prepared := make([]rows.Example, len(es))
 	for i, e := range es {
@@ -76,25 +79,56 @@ func ScoreExamples(ctx context.Context, s Scorer, es []rows.Example, o ScoreOpti
 	return x.scoreExamples(ctx, prepared, o)
 }
 
-// scoreAll scores examples, query by query where the scorer is not one of this package.
+// scoreAll scores examples that are prepared already.
 func scoreAll(ctx context.Context, s Scorer, es []rows.Example) ([]Score, error) {
 	if x, ok := s.(exampleScorer); ok {
 		return x.scoreExamples(ctx, es, ScoreOptions{Steps: true})
 	}
-	return scoreEach(ctx, s, es, ScoreOptions{Steps: true})
+	return scoreOutside(ctx, s, es, ScoreOptions{Steps: true})
 }
 
-func scoreEach(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
-	all := make([]Score, len(es))
-	for i, e := range es {
-		one, err := s.Score(ctx, e.Query, []rows.Document{e.Document}, o)
-		if err == nil && len(one) != 1 {
-			err = fmt.Errorf("the scorer gave %d scores for a document", len(one))
+// scoreOutside scores with a scorer that is not one of this package.
+func scoreOutside(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
+	var all []Score
+	var err error
+	if p, ok := s.(PairScorer); ok {
+		all, err = p.ScorePairs(ctx, es, o)
+	} else {
+		all, err = scoreQueries(ctx, s, es, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != len(es) {
+		return nil, fmt.Errorf("the scorer gave %d scores for %d pairs", len(all), len(es))
+	}
+	labels := s.Labels()
+	for i := range all {
+		if err := all[i].complete(labels); err != nil {
+			return nil, fmt.Errorf("example %s: the scorer's score: %w", es[i].ID, err)
+		}
+	}
+	return all, nil
+}
+
+// scoreQueries calls a scorer once for neighbours with the same query.
+func scoreQueries(ctx context.Context, s Scorer, es []rows.Example, o ScoreOptions) ([]Score, error) {
+	var all []Score
+	for from := 0; from < len(es); {
+		var documents []rows.Document
+		to := from
+		for ; to < len(es) && es[to].Query == es[from].Query; to++ {
+			documents = append(documents, es[to].Document)
+		}
+		some, err := s.Score(ctx, es[from].Query, documents, o)
+		if err == nil && len(some) != len(documents) {
+			err = fmt.Errorf("the scorer gave %d scores for %d documents", len(some), len(documents))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("example %s: %w", e.ID, err)
+			return nil, fmt.Errorf("examples %s to %s: %w", es[from].ID, es[to-1].ID, err)
 		}
-		all[i] = one[0]
+		all = append(all, some...)
+		from = to
 	}
 	return all, nil
 }

@@ -278,12 +278,16 @@ type Closer interface {
 	Close() error
 }
 
+// ErrNoTask is the error of [Open] without the task that a model needs.
+var ErrNoTask = errors.New("the model needs the task that it was trained for, which makes its input")
+
 // Open opens a model folder as a scorer. src is the task that the model was trained for:
 // it writes the prompt and finds what criteria say of a pair. Another task than the one
 // in the folder is an error. The texts of src's examples are cut to what the model reads.
+// ctx bounds the opening; the scorer outlives it.
 //
-// A classifier that reads query and document alone (InputPair, no criteria) needs no
-// task: src may be nil.
+// A classifier that reads query and document alone (InputPair, no criteria), as one with a
+// pretrained encoder does, needs no task: src may be nil. Others return [ErrNoTask] then.
 func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Closer, error) {
 	info, err := ReadModelInfo(dir)
 	if err != nil {
@@ -291,7 +295,7 @@ func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Cl
 	}
 	if src == nil {
 		if info.Kind != KindCrossEncoder || info.Input != InputPair || info.DocumentsDigest != "" {
-			return nil, fmt.Errorf("%s: the model needs the task that it was trained for, which makes its input", dir)
+			return nil, fmt.Errorf("%s: %w", dir, ErrNoTask)
 		}
 		src = &rows.Source{Labels: info.Labels}
 	} else if have, err := taskDigest(src); err != nil {
@@ -342,6 +346,7 @@ func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, i
 			return nil, err
 		}
 	}
+	clip.ctx = context.WithoutCancel(ctx) // which bounds the opening, not the scorer
 	return func(e rows.Example) (rows.Example, error) {
 		e.Truth = make([]string, len(src.Steps)) // nobody knows it
 		return clip.Clip(complete(e))

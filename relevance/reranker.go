@@ -141,6 +141,11 @@ func (s *rerankerScorer) Close() error {
 	return tensor.Close(s.backend)
 }
 
+// ScorePairs implements [PairScorer].
+func (s *rerankerScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
+	return scoreQueries(ctx, s, pairs, o)
+}
+
 func (s *rerankerScorer) Score(ctx context.Context, query string, documents []rows.Document, _ ScoreOptions) ([]Score, error) {
 	texts := make([]string, len(documents))
 	for i := range documents {

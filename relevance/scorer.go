@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -22,11 +23,25 @@ import (
 
 // Scorer judges how relevant documents are to a query. It may be used by one
 // goroutine at a time.
+//
+// A scorer of your own gets all documents of a request in one call, however many there
+// are, so it may compare them; see [PairScorer] for one that does not. Of a [Score] it
+// fills in P or Label, and what else it knows: see there.
 type Scorer interface {
 	// Labels are the labels in ascending order of relevance.
 	Labels() []string
 	// Score returns one score per document, in their order.
 	Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error)
+}
+
+// PairScorer is a scorer that judges every document without regard to the others. It is
+// given pairs of several queries in one call, and a query's documents in several calls.
+// The scorers of this package are of this kind.
+type PairScorer interface {
+	Scorer
+	// ScorePairs returns one score per pair, in their order. Of a pair only query and
+	// document are known.
+	ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error)
 }
 
 // ScoreOptions say what is asked of a scorer beside the label.
@@ -42,6 +57,10 @@ type ScoreOptions struct {
 }
 
 // Score is what a scorer says of one document.
+//
+// A scorer of your own fills in P, or Label, or both; from them [ScoreExamples] derives a
+// Label that is "" and a Grade that is 0. Of a document that it cannot judge it says so:
+// with a Grade of NaN, Unscorable, or Malformed without a label.
 type Score struct {
 	// Label is the label that was stated, or the most probable one; "" if the answer
 	// is unreadable.
@@ -69,6 +88,46 @@ type Score struct {
 
 // Tokens is how many tokens a classifier read, or a policy wrote in all its samples.
 func (s Score) Tokens() int { return s.tokens }
+
+// scoreTolerance is how far probabilities may be from a sum of 1, and a grade from what
+// they say, for scorers that compute in float32.
+const scoreTolerance = 1e-3
+
+// complete derives Label and Grade where they are unset, and returns an error about what
+// contradicts itself.
+func (s *Score) complete(labels []string) error {
+	at := slices.Index(labels, s.Label)
+	var sum float64
+	for _, v := range s.P {
+		sum += v
+	}
+	unreadable := s.Malformed && s.Label == "" && s.P == nil
+	switch most := float64(len(labels) - 1); {
+	case math.IsNaN(s.Grade) || math.IsInf(s.Grade, 0) || math.IsNaN(sum) || math.IsInf(sum, 0) || unreadable || s.Unscorable != "":
+		s.Grade = math.NaN()
+		return nil
+	case s.Label != "" && at < 0:
+		return fmt.Errorf("Label is %q, want one of %q", s.Label, labels)
+	case s.Grade < 0 || s.Grade > most:
+		return fmt.Errorf("Grade is %v, want 0 to %v", s.Grade, most)
+	case s.P == nil && at < 0:
+		return errors.New("neither P nor Label is set; a Grade of NaN says that nothing is known")
+	case s.P == nil:
+		s.Grade = cmp.Or(s.Grade, float64(at))
+		return nil
+	case len(s.P) != len(labels) || slices.Min(s.P) < 0 || math.Abs(sum-1) > scoreTolerance:
+		return fmt.Errorf("P is %v, want a distribution over %d labels", s.P, len(labels))
+	}
+	expected := linear.Expected(s.P)
+	if s.Grade != 0 && math.Abs(s.Grade-expected) > scoreTolerance*float64(len(labels)) {
+		return fmt.Errorf("Grade is %v, and the expectation of P %v", s.Grade, expected)
+	}
+	s.Grade = expected
+	if s.Label == "" {
+		s.Label = labels[linear.MostProbable(s.P)]
+	}
+	return nil
+}
 
 // MarshalJSON writes an unknown grade as null.
 func (s Score) MarshalJSON() ([]byte, error) {
@@ -145,6 +204,11 @@ func (s *policyScorer) Close() error {
 func (s *policyScorer) calibrate(fix Calibration) { s.fix = fix }
 
 func (s *policyScorer) ready(e rows.Example) (rows.Example, error) { return s.prepare(e) }
+
+// ScorePairs implements [PairScorer].
+func (s *policyScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs, o)
+}
 
 func (s *policyScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
 	return ScoreExamples(ctx, s, pairs(query, documents), o)

@@ -52,3 +52,36 @@ func TestLostSamples(t *testing.T) {
 	_, err = Evaluate(t.Context(), s, p.src, es, false)
 	require.ErrorContains(t, err, "connection reset")
 }
+
+// A scorer from outside need not fill in what follows from the rest, and may not
+// contradict itself.
+func TestScoresFromOutside(t *testing.T) {
+	labels, nan := []string{"a", "b", "c"}, math.NaN()
+	for name, c := range map[string]struct{ given, want Score }{
+		"P alone":       {Score{P: []float64{.25, 0, .75}}, Score{P: []float64{.25, 0, .75}, Label: "c", Grade: 1.5}},
+		"label alone":   {Score{Label: "c"}, Score{Label: "c", Grade: 2}},
+		"grade of more": {Score{Label: "b", Grade: 1.25}, Score{Label: "b", Grade: 1.25}},
+		"stated label":  {Score{Label: "b", P: []float64{0, .25, .75}}, Score{Label: "b", P: []float64{0, .25, .75}, Grade: 1.75}},
+		"unreadable":    {Score{Malformed: true}, Score{Malformed: true, Grade: nan}},
+		"lost":          {Score{Unscorable: "lost"}, Score{Unscorable: "lost", Grade: nan}},
+		"not finite":    {Score{P: []float64{0, nan, 1}}, Score{P: []float64{0, nan, 1}, Grade: nan}},
+	} {
+		got := c.given
+		require.NoError(t, got.complete(labels), name)
+		require.Equal(t, math.IsNaN(c.want.Grade), math.IsNaN(got.Grade), name)
+		if !math.IsNaN(c.want.Grade) {
+			require.Equal(t, c.want, got, name)
+		}
+	}
+	for want, s := range map[string]Score{
+		"neither P nor Label":     {},
+		"P is [1 2 0]":            {P: []float64{1, 2, 0}},
+		"P is [2 -1 0]":           {P: []float64{2, -1, 0}},
+		"P is [1 0]":              {P: []float64{1, 0}},
+		"Grade is 3, want 0 to 2": {Label: "c", Grade: 3},
+		`Label is "z"`:            {Label: "z"},
+		"Grade is 0.9, and":       {P: []float64{1, 0, 0}, Grade: .9},
+	} {
+		require.ErrorContains(t, s.complete(labels), want)
+	}
+}

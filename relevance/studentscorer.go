@@ -49,6 +49,11 @@ func newStudentScorer(m studentModel) studentScorer {
 // classScorer classifies.
 type classScorer struct{ studentModel }
 
+// ScorePairs implements [PairScorer].
+func (s *classScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs, o)
+}
+
 func (s *classScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
 	return ScoreExamples(ctx, s, pairs(query, documents), o)
 }
@@ -84,6 +89,11 @@ func (s *classScorer) scoreExamples(ctx context.Context, es []rows.Example, o Sc
 // biScorer compares vectors. A line through the scaled cosine gives the cumulative
 // logits of the labels (ModelInfo.Link).
 type biScorer struct{ studentModel }
+
+// ScorePairs implements [PairScorer].
+func (s *biScorer) ScorePairs(ctx context.Context, pairs []rows.Example, o ScoreOptions) ([]Score, error) {
+	return ScoreExamples(ctx, s, pairs, o)
+}
 
 func (s *biScorer) Score(ctx context.Context, query string, documents []rows.Document, o ScoreOptions) ([]Score, error) {
 	return ScoreExamples(ctx, s, pairs(query, documents), o)

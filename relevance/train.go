@@ -10,10 +10,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
+	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
@@ -186,6 +188,33 @@ func RunConfig(dir string) (Config, map[string]string, error) {
 	return c, f.Manifest().Info, nil
 }
 
+// folders looks into the folders of models, so that what the student lacks is not found
+// after all training.
+func (c *Config) folders() error {
+	var layers int
+	switch k := c.Policy.(type) {
+	case Scratch:
+		layers = k.Shape.Layers
+	case Pretrained:
+		config, err := model.ReadConfig(k.Dir)
+		if err != nil {
+			return fmt.Errorf("policy.dir: %w", err)
+		}
+		layers = config.Layers
+	}
+	switch k := c.Student.Encoder.(type) {
+	case Teacher:
+		if k.Layers > layers {
+			return fmt.Errorf("student.encoder.layers is %d, want at most the policy's %d", k.Layers, layers)
+		}
+	case Pretrained:
+		if _, err := tokenizer.Load(filepath.Join(k.Dir, "tokenizer.json")); err != nil {
+			return fmt.Errorf("student.encoder.dir: %w", err)
+		}
+	}
+	return nil
+}
+
 // open checks the settings, and makes or reopens the run's folder.
 func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (p *pipeline, err error) {
 	if err := c.Validate(); err != nil {
@@ -193,6 +222,11 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 	}
 	if _, ok := c.Student.Encoder.(Teacher); ok && o.Models != nil {
 		return nil, errors.New("relevance: Config.Student.Encoder is of kind teacher, but the policies are those of Options.Models, whose weights may be elsewhere: want scratch or pretrained")
+	}
+	if o.Models == nil {
+		if err := c.folders(); err != nil {
+			return nil, err
+		}
 	}
 	if c.Student.Encoder != nil {
 		if err := c.Student.Head.Validate(len(src.Labels)); err != nil {

@@ -49,8 +49,11 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 		if l.token, err = key.read(); err != nil {
 			return err
 		}
-		if u, err := url.Parse(l.url); err != nil || u.Host == "" || *seconds < 1 || *connections < 1 {
-			return fmt.Errorf("the address is %q, -seconds %d, -connections %d, want a URL and at least 1", names[0], *seconds, *connections)
+		if u, err := url.Parse(l.url); err != nil || u.Host == "" {
+			return fmt.Errorf("the address is %q, want one such as http://localhost:8080", names[0])
+		}
+		if *seconds < 1 || *connections < 1 {
+			return fmt.Errorf("-seconds is %d and -connections %d, want at least 1", *seconds, *connections)
 		}
 		fmt.Fprintf(out, "%-28s %9s %9s %9s %9s %11s %9s %9s %9s %9s\n", "", "answers/s", "p50 ms", "p99 ms", "pairs/s", "pairs/s/CPU", "refused", "other", "MiB half", "MiB end")
 		capacity := 0.0 // pairs per second

@@ -1,6 +1,6 @@
 // Command stepwise uses the library from the command line, without writing Go.
 //
-//	stepwise bench                speed of the CPU engine on this machine
+//	stepwise bench                speed of a backend on this machine
 //	stepwise export-gguf          a model in Hugging Face's layout as a file for llama.cpp
 //	stepwise generate             text from such a model
 //	stepwise info                 what it is, and the memory it needs
@@ -46,7 +46,7 @@ const (
 )
 
 var commands = []command{
-	{"bench", "measure the CPU engine on this machine", runBench},
+	{"bench", "measure a backend on this machine", runBench},
 	{"export-gguf", "write a model's folder as a file for llama.cpp", runExportGGUF},
 	{"generate", "generate text with a model's folder", runGenerate},
 	{"info", "show a model's parameters, memory and tokenizer", runInfo},

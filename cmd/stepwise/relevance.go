@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -78,7 +79,7 @@ func (t taskFlags) openModel(ctx context.Context, dir, path string, errs io.Writ
 	if have := relevance.DocumentsDigest(task.Source); info.DocumentsDigest != "" && have != info.DocumentsDigest {
 		fmt.Fprintf(errs, "warning: the documents of %s are not those that %s was trained with: the criteria compare a pair with all documents, so some answers may be others\n", path, dir)
 	}
-	s, err := relevance.Open(ctx, dir, task.Source, cmp.Or(t.backend, "cpu"))
+	s, err := relevance.Open(ctx, dir, task.Source, t.backend)
 	return s, task, err
 }
 
@@ -102,13 +103,12 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	resume := f.Bool("resume", false, "go on in the folder -out where an earlier run stopped")
 	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
 	show := f.Bool("show", false, "print the run file with all settings, and train nothing")
-	want := []string{"a task file"}
-	if slices.Contains(args, "-show") || slices.Contains(args, "--show") {
-		want = nil
-	}
-	names, status, done := arguments(f, relevanceTrainAbout, want, args, out, errs)
+	names, status, done := positional(f, relevanceTrainAbout, args, out, errs)
 	if done {
 		return status
+	}
+	if len(names) != 1 && !(*show && len(names) == 0) { // the settings are those of any task
+		return finish(prog, fmt.Errorf("%d arguments, want a task file", len(names)), errs, exitUsage)
 	}
 	return stopping(prog, dir, out, errs, func(ctx context.Context) error {
 		var c relevance.Config
@@ -120,6 +120,19 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			var info map[string]string
 			if c, info, err = relevance.RunConfig(*dir); err != nil {
 				return err
+			}
+			if *file != "" || *quick || *seed != 0 {
+				asked, err := runFile(*file, *quick, *seed)
+				if err != nil {
+					return err
+				}
+				began, err := json.Marshal(c)
+				if err != nil {
+					return err
+				}
+				if now, err := json.Marshal(asked); err != nil || !bytes.Equal(now, began) {
+					return fmt.Errorf("-run, -quick and -seed give other settings than the run in %s began with; leave them out to go on with those, or begin a run in another folder", *dir)
+				}
 			}
 			if *open.fold < 0 && info["fold"] != "" {
 				if *open.fold, err = strconv.Atoi(info["fold"]); err != nil {
@@ -402,17 +415,23 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	return finish(prog, err, errs, exitInput)
 }
 
-// arguments parses flags, before and after the arguments, of which there must be those
-// that are wanted.
-func arguments(f *flag.FlagSet, about string, want, args []string, out, errs io.Writer) (names []string, status int, done bool) {
+// positional parses flags, before and after the arguments, and returns these.
+func positional(f *flag.FlagSet, about string, args []string, out, errs io.Writer) (names []string, status int, done bool) {
 	for {
 		if status, done = parseFlags(f, about, args, out, errs); done {
 			return nil, status, true
 		}
 		if f.NArg() == 0 {
-			break
+			return names, 0, false
 		}
 		names, args = append(names, f.Arg(0)), f.Args()[1:]
+	}
+}
+
+// arguments is positional for a command whose arguments must be those that are wanted.
+func arguments(f *flag.FlagSet, about string, want, args []string, out, errs io.Writer) (names []string, status int, done bool) {
+	if names, status, done = positional(f, about, args, out, errs); done {
+		return nil, status, true
 	}
 	if len(names) != len(want) {
 		err := fmt.Errorf("%d arguments, want %s", len(names), cmp.Or(strings.Join(want, " and "), "none"))

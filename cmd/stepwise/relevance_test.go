@@ -68,8 +68,12 @@ func TestRelevance(t *testing.T) {
 	require.Contains(t, out, "Baseline: logistic regression on what criteria find")
 	require.Contains(t, out, "best model: ")
 	require.Contains(t, out, "report: "+filepath.Join(runDir, "report.html"))
-	out, _ = stepwise(0, "train", "-resume", "-out", runDir, task)
+	out, _ = stepwise(0, "train", "-resume", "-run", runFile, "-out", runDir, task)
 	require.Contains(t, out, "done before")
+	_, errs = stepwise(1, "train", "-resume", "-run", runFile, "-seed", "99", "-out", runDir, task)
+	require.Contains(t, errs, "give other settings than the run")
+	out, _ = stepwise(0, "train", "-show", "-run", runFile, task)
+	require.Contains(t, out, `"seed"`)
 	_, errs = stepwise(1, "train", "-run", runFile, "-out", runDir, task)
 	require.Contains(t, errs, "it holds a run already")
 

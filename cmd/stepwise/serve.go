@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/serve"
 )
 
@@ -29,7 +30,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
 	backendFlag(f, &open.backend)
-	task := f.String("task", "", "the task file that the model was trained for; a classifier of plain pairs needs none")
+	task := f.String("task", "", "the task file that the model was trained for; a student with a pretrained encoder and no criteria needs none")
 	addr := f.String("addr", "localhost:8080", "where to listen, such as :8080 for all interfaces")
 	key := newKeyFlags(f)
 	var c serve.Config
@@ -49,7 +50,11 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	load := func(ctx context.Context) (*serve.Model, error) {
 		if *task == "" {
-			return serve.Open(ctx, names[0], nil, open.backend)
+			m, err := serve.Open(ctx, names[0], nil, open.backend)
+			if errors.Is(err, relevance.ErrNoTask) {
+				err = fmt.Errorf("%w: name its task file with -task", err)
+			}
+			return m, err
 		}
 		s, _, err := open.openModel(ctx, names[0], *task, errs)
 		if err != nil {
@@ -144,7 +149,7 @@ func (k keyFlags) read() (string, error) {
 	case *k.env != "" && *k.file != "":
 		return "", errors.New("-token-env and -token-file are both set, want one of them")
 	case *k.env != "":
-		token, from = os.Getenv(*k.env), "the variable of -token-env"
+		token, from = os.Getenv(*k.env), "the environment variable "+*k.env
 	case *k.file != "":
 		text, err := os.ReadFile(*k.file)
 		if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -42,10 +45,16 @@ func testServe(t *testing.T, model, task string) {
 	var refused bytes.Buffer
 	require.NotZero(t, runServe([]string{"-addr", "localhost:0", "-task", task, "-backend", "abacus", model}, nil, nil, &refused))
 	require.Contains(t, refused.String(), `unknown backend "abacus"`)
+	refused.Reset()
+	require.NotZero(t, runServe([]string{"-addr", "localhost:0", model}, nil, nil, &refused))
+	require.Contains(t, refused.String(), "name its task file with -task")
+	refused.Reset()
+	require.NotZero(t, runServe([]string{"-addr", "localhost:0", "-task", task, "-backend", "", model}, nil, nil, &refused))
+	require.Contains(t, refused.String(), "backend")
 	var log logBuffer
 	ended := make(chan int)
 	go func() {
-		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, model}, nil, nil, &log)
+		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, "-drain-delay", "300ms", "-max-batch", "1", model}, nil, nil, &log)
 	}()
 	address := regexp.MustCompile(`address=(http://\S+)`)
 	require.Eventually(t, func() bool { return address.MatchString(log.String()) }, 30*time.Second, 10*time.Millisecond, "%s", &log)
@@ -61,23 +70,55 @@ func testServe(t *testing.T, model, task string) {
 
 	if self.Signal(syscall.SIGHUP) == nil { // not on Windows
 		require.Eventually(t, func() bool { return strings.Contains(log.String(), "model swapped") }, 30*time.Second, 10*time.Millisecond)
-		require.NoError(t, self.Signal(syscall.SIGTERM))
+		testStop(t, url, func() { require.NoError(t, self.Signal(syscall.SIGTERM)) }, &log)
 		require.Equal(t, 0, <-ended)
 		require.NotContains(t, log.String(), "s3cret")
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// testStop stops a server under load: every request that was sent before, or while
+// -drain-delay lasts, is answered.
+func testStop(t *testing.T, url string, term func(), log fmt.Stringer) {
+	body := `{"query": "a", "documents": ["` + strings.Repeat(`b c", "`, 49) + `d"]}`
+	ask := func() {
+		r, err := http.NewRequest("POST", url+"/v1/score", strings.NewReader(body))
+		if !assert.NoError(t, err) {
+			return
+		}
+		r.Header.Set("Authorization", "Bearer s3cret")
+		resp, err := http.DefaultClient.Do(r)
+		if !assert.NoError(t, err) {
+			return
+		}
+		text, err := io.ReadAll(resp.Body)
+		assert.NoError(t, err)
+		resp.Body.Close()
+		assert.Equal(t, 200, resp.StatusCode, "%s", text)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(ask)
+	}
+	term()
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "stopping") }, 5*time.Second, time.Millisecond)
+	for range 4 {
+		all.Go(ask)
+	}
+	all.Wait()
+}
+
 func TestServeRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for want, args := range map[string][]string{
-		"0 arguments, want a model folder":         {},
-		"is no model folder":                       {t.TempDir()},
-		"is empty, want a token":                   {"-token-file", empty, "x"},
-		"are both set":                             {"-token-file", empty, "-token-env", "X", "x"},
-		"Config.MaxBatch is -1, want at least 1":   {"-max-batch", "-1", "x"},
-		"invalid value \"soon\" for flag -timeout": {"-timeout", "soon", "x"},
+		"0 arguments, want a model folder":             {},
+		"is no model folder":                           {t.TempDir()},
+		"is empty, want a token":                       {"-token-file", empty, "x"},
+		"environment variable STEPWISE_UNSET is empty": {"-token-env", "STEPWISE_UNSET", "x"},
+		"are both set":                                 {"-token-file", empty, "-token-env", "X", "x"},
+		"Config.MaxBatch is -1, want at least 1":       {"-max-batch", "-1", "x"},
+		"invalid value \"soon\" for flag -timeout":     {"-timeout", "soon", "x"},
 	} {
 		var errs bytes.Buffer
 		require.NotZero(t, runServe(append([]string{"-addr", "localhost:0"}, args...), nil, nil, &errs))

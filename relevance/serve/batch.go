@@ -51,6 +51,7 @@ type chunk struct {
 // batcher scores the documents of all requests in common batches. The oldest job has up to
 // half of a batch and the others equal shares of the rest: one with many documents does not
 // hold up the others, and under load jobs end one after the other, not all at their deadline.
+// A scorer that is no relevance.PairScorer gets one job at a time, whole.
 type batcher struct {
 	c       Config
 	metrics *metrics
@@ -239,12 +240,16 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 	if len(ready) == 0 {
 		return nil, 0, b.closed
 	}
-	if b.queued < b.c.MaxBatch && b.swap == nil && !b.closed {
+	if b.queued < b.c.MaxBatch && b.swap == nil && !b.closed && !b.model.whole {
 		if wait = b.c.Wait - now.Sub(ready[0].arrived); wait > 0 {
 			return nil, wait, false
 		}
 	}
 	turn, left, share := slices.Clone(ready), b.c.MaxBatch, b.c.MaxBatch/2
+	if b.model.whole {
+		turn = turn[:1]
+		left = len(turn[0].examples)
+	}
 	for len(turn) > 0 && left > 0 {
 		j := turn[0]
 		turn = turn[1:]

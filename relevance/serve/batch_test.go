@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
@@ -63,6 +64,51 @@ func TestTurns(t *testing.T) {
 	f.release <- struct{}{}
 	<-second
 	<-first
+}
+
+// own is a scorer that compares documents: it says the share of the others.
+type own struct{ calls atomic.Int64 }
+
+func (*own) Labels() []string { return []string{"no", "yes"} }
+
+func (o *own) Score(_ context.Context, query string, documents []rows.Document, _ relevance.ScoreOptions) ([]relevance.Score, error) {
+	o.calls.Add(1)
+	scores := make([]relevance.Score, len(documents))
+	for i := range scores {
+		yes := 1 / float64(len(documents))
+		scores[i].P = []float64{1 - yes, yes}
+	}
+	if query == "short" {
+		scores = scores[1:]
+	}
+	return scores, nil
+}
+
+// A scorer that is no PairScorer gets every request in one call, with all its documents.
+// What it leaves out of its scores is derived.
+func TestWholeRequests(t *testing.T) {
+	scorer := &own{}
+	s, err := New(Config{MaxBatch: 4}, &Model{Scorer: scorer})
+	require.NoError(t, err)
+	defer s.Close(t.Context())
+	var all sync.WaitGroup
+	for n := 1; n <= 10; n++ {
+		all.Go(func() {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask(strings.Fields(strings.Repeat("d ", n))...))))
+			label := map[bool]string{true: "yes", false: "no"}[n == 1]
+			assert.Equal(t, n, strings.Count(w.Body.String(), fmt.Sprintf(`"label":%q,"p":[%v,%v],"grade":%[3]v,"relevance_score":%[3]v}`, label, 1-1/float64(n), 1/float64(n))), w.Body)
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, 10, scorer.calls.Load())
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(`{"query": "short", "documents": ["a", "b"]}`)))
+	require.Equal(t, 500, w.Code, w.Body)
+	for _, m := range []*Model{nil, {}} {
+		_, err := New(Config{}, m)
+		require.ErrorContains(t, err, "no Scorer")
+	}
 }
 
 // A full queue refuses, and says when to come again.

@@ -12,7 +12,9 @@
 // scorer is used by one at a time and a backend has all cores. What waits is bounded: a
 // request that would wait too long is refused with 429 and Retry-After, a request whose
 // client has gone or whose time is up leaves the queue. [Server.Swap] changes the model
-// between batches; no request is lost, and each is answered by one model.
+// between batches; no request is lost, and each is answered by one model. A Scorer of
+// your own is called once for each request, with all its documents, unless it is a
+// [relevance.PairScorer].
 //
 // docs/serving.md describes endpoints, limits, metrics and deployment; openapi.json, which
 // the server hands out, is the exact form of requests and answers.

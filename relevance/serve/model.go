@@ -14,15 +14,17 @@ import (
 type Model struct {
 	Scorer relevance.Scorer
 	// Version and Digest tell answers of different models apart. Of a model folder they
-	// are the stage and the run that it comes from, and the SHA-256 of its files.
+	// are the stage and the run that it comes from, and the SHA-256 of its files. With a
+	// scorer of your own set at least Version: every answer names it.
 	Version, Digest string
 	// Info is what the model folder says; of another scorer, as much as is known.
 	Info relevance.ModelInfo
 
 	labels []string
+	whole  bool // the Scorer wants all documents of a request in one call
 }
 
-// Open opens a model folder as [relevance.Open] does.
+// Open opens a model folder as [relevance.Open] does. ctx bounds the opening alone.
 func Open(ctx context.Context, dir string, src *rows.Source, backend string) (*Model, error) {
 	s, err := relevance.Open(ctx, dir, src, backend)
 	if err != nil {

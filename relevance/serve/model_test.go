@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -69,8 +70,10 @@ func TestModelFolders(t *testing.T) {
 	docs := []rows.Document{{Title: "red lamp"}, {Title: "blue lamp"}}
 	for _, folder := range []string{relevance.PolicyFolder, relevance.StudentFolder} {
 		t.Run(folder, func(t *testing.T) {
-			m, err := Open(t.Context(), filepath.Join(dir, folder), colours(), "cpu")
+			opening, cancel := context.WithCancel(t.Context())
+			m, err := Open(opening, filepath.Join(dir, folder), colours(), "cpu")
 			require.NoError(t, err)
+			cancel() // a server goes on until what was accepted is finished
 			require.Len(t, m.Digest, 64)
 			steps := m.reasons()
 			require.True(t, steps || folder == relevance.StudentFolder)

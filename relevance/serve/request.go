@@ -2,11 +2,14 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,19 +29,44 @@ func wrong(status int, format string, args ...any) *problem {
 
 // scoreRequest is the body of /v1/score.
 type scoreRequest struct {
-	Query     string     `json:"query"`
-	Documents []document `json:"documents"`
-	Steps     bool       `json:"steps"`
+	Query     string       `json:"query"`
+	Documents documentList `json:"documents"`
+	Steps     bool         `json:"steps"`
 }
 
 // rerankRequest is the body of /rerank.
 type rerankRequest struct {
-	Model     string     `json:"model"` // clients send one; there is only one
-	Query     string     `json:"query"`
-	Documents []document `json:"documents"`
-	TopN      *int       `json:"top_n"`
+	Model     string       `json:"model"` // clients send one; there is only one
+	Query     string       `json:"query"`
+	Documents documentList `json:"documents"`
+	TopN      *int         `json:"top_n"`
 	// Return is whether results repeat their documents. Jina and vLLM do unless asked.
 	Return *bool `json:"return_documents"`
+	// What clients of Cohere, Jina and vLLM send as well: names of users and places in
+	// queues, and lengths, where the model's own rule holds. None is used.
+	User        json.RawMessage `json:"user"`
+	Priority    json.RawMessage `json:"priority"`
+	Truncation  json.RawMessage `json:"truncation"`
+	MaxTokens   json.RawMessage `json:"max_tokens_per_doc"`
+	MaxTokensIn json.RawMessage `json:"truncate_prompt_tokens"`
+}
+
+// documentList says in which document a mistake is.
+type documentList []document
+
+// UnmarshalJSON reads an array.
+func (l *documentList) UnmarshalJSON(data []byte) error {
+	var each []json.RawMessage
+	if err := json.Unmarshal(data, &each); err != nil {
+		return at("documents", err)
+	}
+	*l = make(documentList, len(each))
+	for i := range each {
+		if err := (*l)[i].read(each[i]); err != nil {
+			return at(fmt.Sprintf("documents[%d]", i), err)
+		}
+	}
+	return nil
 }
 
 // document is a text, or an object with a text or with title, body and fields.
@@ -47,28 +75,47 @@ type document struct {
 	given json.RawMessage
 }
 
-// UnmarshalJSON reads either form.
-func (d *document) UnmarshalJSON(data []byte) error {
-	d.given = bytes.Clone(data)
-	if len(data) > 0 && data[0] == '"' {
-		return json.Unmarshal(data, &d.Title)
-	}
-	if len(data) == 0 || data[0] != '{' {
-		return errors.New("documents: want texts or objects")
-	}
+// documentField is a field of a document.
+type documentField rows.Field
+
+// UnmarshalJSON refuses unknown fields.
+func (f *documentField) UnmarshalJSON(data []byte) error {
 	var object struct {
-		Text   *string      `json:"text"`
-		Title  string       `json:"title"`
-		Body   string       `json:"body"`
-		Fields []rows.Field `json:"fields"`
+		Name  string `json:"name"`
+		Value string `json:"value"`
 	}
 	if err := strict(data, &object); err != nil {
 		return err
 	}
-	d.Document = rows.Document{Title: object.Title, Body: object.Body, Fields: object.Fields}
+	*f = documentField(object)
+	return nil
+}
+
+// read reads either form.
+func (d *document) read(data []byte) error {
+	d.given = data
+	if data[0] == '"' {
+		return json.Unmarshal(data, &d.Title)
+	}
+	if data[0] != '{' {
+		return errors.New("want a text or an object")
+	}
+	var object struct {
+		Text   *string         `json:"text"`
+		Title  string          `json:"title"`
+		Body   string          `json:"body"`
+		Fields []documentField `json:"fields"`
+	}
+	if err := strict(data, &object); err != nil {
+		return err
+	}
+	d.Document = rows.Document{Title: object.Title, Body: object.Body}
+	for _, f := range object.Fields {
+		d.Fields = append(d.Fields, rows.Field(f))
+	}
 	if object.Text != nil {
 		if object.Title != "" || object.Body != "" || len(object.Fields) > 0 {
-			return errors.New("documents: an object has text, or title, body and fields, not both")
+			return errors.New("an object has text, or title, body and fields, not both")
 		}
 		d.Title = *object.Text // as in files of pairs
 	}
@@ -99,17 +146,80 @@ func size(d *rows.Document) (bytes int, blank bool) {
 	return bytes, blank
 }
 
-// strict decodes one JSON value and refuses unknown fields.
+// strict decodes one JSON object. Unknown fields, fields that differ in case, and fields
+// that are there twice are errors.
 func strict(data []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
 	if err := d.Decode(to); err != nil {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return errors.New("more follows after the object")
 	}
+	return known(data, to)
+}
+
+// known returns an error for a field of an object that the struct to does not have.
+func known(data []byte, to any) error {
+	var names []string
+	for f := range reflect.TypeOf(to).Elem().Fields() {
+		names = append(names, f.Tag.Get("json"))
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return err
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := key.(string)
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("unknown field %q, want one of: %s", name, strings.Join(names, ", "))
+		}
+		if seen[name] {
+			return fmt.Errorf("the field %q is there twice", name)
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// at says where an error of decoding is.
+func at(place string, err error) error {
+	wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return fmt.Errorf("%s: %s", place, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if wrongType.Field != "" {
+		place = strings.TrimPrefix(place+"."+wrongType.Field, ".")
+	}
+	is, _, _ := strings.Cut(wrongType.Value, " ") // without a number's digits
+	return fmt.Errorf("%s: is %s, want %s", cmp.Or(place, "the body"), jsonWords[is], typeWord(wrongType.Type))
+}
+
+var jsonWords = map[string]string{"string": "a string", "number": "a number", "bool": "true or false", "array": "an array", "object": "an object"}
+
+func typeWord(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeWord(t.Elem())
+	case reflect.String:
+		return jsonWords["string"]
+	case reflect.Bool:
+		return jsonWords["bool"]
+	case reflect.Slice:
+		return jsonWords["array"]
+	case reflect.Struct:
+		return jsonWords["object"]
+	}
+	return "a whole number"
 }
 
 // decode reads a request's body.
@@ -123,7 +233,7 @@ func decode(data []byte, to any) *problem {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType):
-		return wrong(http.StatusBadRequest, "%s: has the wrong type: %s", fieldName(wrongType.Field), wrongType.Value)
+		return wrong(http.StatusBadRequest, "%v", at("", err))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return wrong(http.StatusBadRequest, "the body is not JSON: it ends too early")
 	}
@@ -132,13 +242,6 @@ func decode(data []byte, to any) *problem {
 		return wrong(http.StatusBadRequest, "the body is not JSON: a mistake at byte %d", syntax.Offset)
 	}
 	return wrong(http.StatusBadRequest, "%s", strings.TrimPrefix(err.Error(), "json: "))
-}
-
-func fieldName(f string) string {
-	if f == "" {
-		return "the body"
-	}
-	return f
 }
 
 // check says what of a decoded request is not acceptable.

@@ -91,6 +91,15 @@ func (f *fake) Score(ctx context.Context, query string, documents []rows.Documen
 	return all, nil
 }
 
+// ScorePairs lets documents of several requests be scored in a batch.
+func (f *fake) ScorePairs(ctx context.Context, pairs []rows.Example, o relevance.ScoreOptions) ([]relevance.Score, error) {
+	documents := make([]rows.Document, len(pairs))
+	for i, p := range pairs {
+		documents[i] = p.Document
+	}
+	return f.Score(ctx, "", documents, o)
+}
+
 // start serves a fake until the end of the test.
 func start(t *testing.T, c Config) (*Server, *fake, string) {
 	f := newFake("first")
@@ -164,7 +173,8 @@ func TestRerank(t *testing.T) {
 			{"index": 0, "relevance_score": 0, "document": {"text": "0"}}], "usage": {"total_tokens": 0}, "meta": {"model_digest": "digest of first", "unscorable": 1}}`,
 			h.Get("X-Request-ID")), text)
 	}
-	_, _, text := post(t, url+"/rerank", `{"query": "q", "documents": ["0", "1", "2"], "top_n": 1, "return_documents": false}`)
+	_, _, text := post(t, url+"/rerank", `{"query": "q", "documents": ["0", "1", "2"], "top_n": 1, "return_documents": false,
+		"user": "u", "priority": 0, "truncation": true, "max_tokens_per_doc": 4096, "truncate_prompt_tokens": -1}`)
 	require.Contains(t, text, `"results":[{"index":2,"relevance_score":1}]`)
 }
 
@@ -190,13 +200,22 @@ func TestBadInput(t *testing.T) {
 		"nothing":         {"/v1/score", "", 400, "the body is not JSON: it ends too early"},
 		"cut":             {"/v1/score", `{"query": "secret`, 400, "the body is not JSON: it ends too early"},
 		"two":             {"/v1/score", ask("secret") + "{}", 400, "more follows after the object"},
-		"unknown":         {"/v1/score", `{"query": "secret", "document": ["x"]}`, 400, `unknown field "document"`},
-		"unknown below":   {"/v1/score", `{"query": "secret", "documents": [{"titel": "x"}]}`, 400, `unknown field "titel"`},
-		"both forms":      {"/v1/score", `{"query": "secret", "documents": [{"text": "x", "title": "y"}]}`, 400, "documents: an object has text, or title, body and fields, not both"},
-		"number":          {"/v1/score", `{"query": 3, "documents": ["secret"]}`, 400, "query: has the wrong type: number"},
-		"number below":    {"/rerank", `{"query": "secret", "documents": [3]}`, 400, "documents: want texts or objects"},
-		"null":            {"/rerank", `{"query": "secret", "documents": [null]}`, 400, "documents: want texts or objects"},
-		"array":           {"/rerank", `["secret"]`, 400, "the body: has the wrong type: array"},
+		"unknown":         {"/v1/score", `{"query": "secret", "document": ["x"]}`, 400, `unknown field "document", want one of: query, documents, steps`},
+		"other case":      {"/v1/score", `{"QUERY": "secret", "documents": ["x"]}`, 400, `unknown field "QUERY", want one of: query, documents, steps`},
+		"twice":           {"/v1/score", `{"query": "q", "documents": ["x"], "query": "secret"}`, 400, `the field "query" is there twice`},
+		"twice below":     {"/rerank", `{"query": "q", "documents": ["x", {"title": "y", "title": "secret"}]}`, 400, `documents[1]: the field "title" is there twice`},
+		"a field's field": {"/rerank", `{"query": "q", "documents": [{"title": "y", "fields": [{"name": "n", "valeu": "secret"}]}]}`, 400, `documents[0]: unknown field "valeu", want one of: name, value`},
+		"fields":          {"/rerank", `{"query": "q", "documents": ["x", {"fields": {"secret": "x"}}]}`, 400, `documents[1].fields: is an object, want an array`},
+		"title":           {"/rerank", `{"query": "q", "documents": [{"title": 3}]}`, 400, `documents[0].title: is a number, want a string`},
+		"one document":    {"/rerank", `{"query": "q", "documents": "secret"}`, 400, `documents: is a string, want an array`},
+		"half a result":   {"/rerank", `{"query": "q", "documents": ["x"], "top_n": 1.5}`, 400, `top_n: is a number, want a whole number`},
+		"rank_fields":     {"/rerank", `{"query": "q", "documents": ["x"], "rank_fields": ["title"]}`, 400, `unknown field "rank_fields", want one of: model, query, documents, top_n, return_documents, user, priority, truncation, max_tokens_per_doc, truncate_prompt_tokens`},
+		"unknown below":   {"/v1/score", `{"query": "secret", "documents": [{"titel": "x"}]}`, 400, `documents[0]: unknown field "titel", want one of: text, title, body, fields`},
+		"both forms":      {"/v1/score", `{"query": "secret", "documents": [{"text": "x", "title": "y"}]}`, 400, "documents[0]: an object has text, or title, body and fields, not both"},
+		"number":          {"/v1/score", `{"query": 3, "documents": ["secret"]}`, 400, "query: is a number, want a string"},
+		"number below":    {"/rerank", `{"query": "secret", "documents": [3]}`, 400, "documents[0]: want a text or an object"},
+		"null":            {"/rerank", `{"query": "secret", "documents": [null]}`, 400, "documents[0]: want a text or an object"},
+		"array":           {"/rerank", `["secret"]`, 400, "the body: is an array, want an object"},
 		"top_n":           {"/rerank", `{"query": "secret", "documents": ["x"], "top_n": 0}`, 422, "top_n: 0, want at least 1"},
 		"no steps":        {"/v1/score", `{"query": "secret", "documents": ["x"], "steps": true}`, 422, "steps: this model classifies and writes no steps"},
 		"too long":        {"/v1/score", ask("secret", "long"), 422, "query: is too long"},

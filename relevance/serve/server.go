@@ -79,6 +79,11 @@ func New(c Config, m *Model) (*Server, error) {
 
 // prepare checks a model and keeps its labels.
 func (m *Model) prepare() error {
+	if m == nil || m.Scorer == nil {
+		return errors.New("serve: the model has no Scorer")
+	}
+	_, pairs := m.Scorer.(relevance.PairScorer)
+	m.whole = !pairs
 	m.labels = m.Scorer.Labels()
 	if len(m.labels) < 2 {
 		return fmt.Errorf("serve: the scorer has labels %q, want at least two", m.labels)

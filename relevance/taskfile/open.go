@@ -136,7 +136,8 @@ func (b *builder) generate() error {
 	name := b.f.Data.Generated
 	make, ok := b.o.Generators[name]
 	if !ok {
-		return b.f.at("data.generated", "no generator %q, want one of: %s", name, strings.Join(sortedKeys(b.o.Generators), ", "))
+		known := cmp.Or(strings.Join(sortedKeys(b.o.Generators), ", "), "none")
+		return b.f.at("data.generated", "this program has no generator %q (it has %s): a generator is Go code, which a program registers in taskfile.Options.Generators", name, known)
 	}
 	g, err := make(b.o.Seed)
 	if err != nil {

@@ -121,7 +121,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with("pairs.csv", "pairs.csv, columns: {titel: t}"):      `task.yaml:4:43: data.pairs.columns: no setting "titel", want one of id, query, query_id, document, document_id, title, body, fields, label, raters, keep`,
 		with("pairs.csv", "pairs.csv, columns: {fields: [a]}"):   `task.yaml:4:51: data.pairs.columns.fields: is a list, want the column of each field, as {brand: supplier}`,
 		with("pairs.csv", "pairs.csv, columns: {title: name}"):   `pairs.csv:2: field "name": is missing, want a text; the columns are query, title, label, topic, why`,
-		with("{pairs: {file: pairs.csv}}", "{generated: notes}"): `task.yaml:4:19: data.generated: no generator "notes", want one of: `,
+		with("{pairs: {file: pairs.csv}}", "{generated: notes}"): `task.yaml:4:19: data.generated: this program has no generator "notes" (it has none): a generator is Go code, which a program registers in taskfile.Options.Generators`,
 		with("{pairs: {file: pairs.csv}}", "{generated: notes, pairs: {file: a.csv}}"):              `task.yaml:4:7: data: is generated and has files, want one of the two`,
 		with("", "split: {folds: 1, test: -1, validation: 1}\n"):                                    "task.yaml:6:16: split.folds: is 1, want at least 2\ntask.yaml:6:25: split.test: is -1, want a fold from 0\ntask.yaml:6:41: split.validation: is 1, want a share of the queries, from 0 to below 1",
 		with("", "split: {folds: 7}\n"):                                                             `pairs.csv: split: 7 folds of 6 different queries, want at least 2 folds and a query for each`,
