@@ -250,7 +250,7 @@ func (s *study) plan(out io.Writer, r *results, parts []*part, workers int) {
 		}
 		each, from := median(seconds[p.Name]), "measured"
 		if math.IsNaN(each) {
-			// Sampling and training take about six passes over the tokens.
+			// A run of the base setting, alone, took 26 s; others as their multiplications.
 			x := p.setting
 			each = 2e-9 * float64(x.Updates*x.Prompts*x.Group) * 200 * float64(x.Dim*x.Layers*(4*x.Dim+3*x.FF)) / 64
 			from = "guessed"

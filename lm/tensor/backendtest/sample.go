@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -112,15 +113,7 @@ func checkDraw(z []float32, d *tensor.Draws, i int, drawn float32, logp, unit fl
 	for j := range order {
 		order[j] = j
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case z[a] > z[b]:
-			return -1
-		case z[a] < z[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(z[b], z[a]) })
 	if temperature == 0 {
 		if token != order[0] {
 			return fmt.Errorf("token %d, want the most likely, %d", token, order[0])

@@ -1401,13 +1401,13 @@ done71:
 	VADDPS       X2, X1, X1
 	VPERMILPS    $0x01, X1, X2
 	VADDPS       X2, X1, X1
+	ADDQ         $0x04, CX
 	VDIVSS       X5, X1, X1
 	VADDSS       eps+144(FP), X1, X1
 	VSQRTSS      X1, X1, X1
 	VMOVSS       c11<>+0(SB), X2
 	VDIVSS       X1, X2, X1
 	VMOVSS       X1, (DX)
-	ADDQ         $0x04, CX
 	ADDQ         $0x04, DX
 	VBROADCASTSS X1, Y1
 	XORQ         R11, R11

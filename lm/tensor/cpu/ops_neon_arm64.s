@@ -1665,7 +1665,6 @@ TEXT ·rmsNormNEON(SB), NOSPLIT, $0-100
 	LSL $2, R5, R6
 	SCVTFS R5, F5
 	FMOVS eps+96(FP), F6
-	FMOVS $1.0, F7
 
 row75:
 	CBZ R2, rows76
@@ -1715,6 +1714,7 @@ done78:
 	FDIVS F5, F0, F0
 	FADDS F6, F0, F0
 	FSQRTS F0, F0
+	FMOVS $1.0, F7
 	FDIVS F0, F7, F0
 	WORD $0xbd000020 // str s0, [x1]
 	ADD $4, R1
@@ -1989,7 +1989,6 @@ TEXT ·layerNormNEON(SB), NOSPLIT, $0-148
 	LSL $2, R6, R9
 	SCVTFS R6, F5
 	FMOVS eps+144(FP), F6
-	FMOVS $1.0, F7
 
 row99:
 	CBZ R3, rows100
@@ -2092,12 +2091,13 @@ tail108:
 done107:
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
 	WORD $0x6e21d421 // faddp v1.4s, v1.4s, v1.4s
+	ADD $4, R1
 	FDIVS F5, F1, F1
 	FADDS F6, F1, F1
 	FSQRTS F1, F1
+	FMOVS $1.0, F7
 	FDIVS F1, F7, F1
 	WORD $0xbd000041 // str s1, [x2]
-	ADD $4, R1
 	ADD $4, R2
 	WORD $0x4e040421 // dup v1.4s, v1.s[0]
 	MOVD ZR, R12

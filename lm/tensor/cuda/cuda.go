@@ -293,9 +293,9 @@ func (d *driver) Multiplier() gpu.Multiplier {
 	return d.cublas
 }
 
-// Close releases what the driver holds. After the device was lost, all of these
-// calls fail, and there is nothing to be done about it.
-func (d *driver) Close() error {
+// Close releases what the driver holds. The calls fail if the device was lost, which has
+// been reported before.
+func (d *driver) Close() {
 	if d.cublas != nil {
 		d.cublas.close()
 	}
@@ -311,5 +311,4 @@ func (d *driver) Close() error {
 		d.call("cuStreamDestroy", d.streamDestroy, d.stream)
 	}
 	dynlib.Call(d.primaryCtxRelease, uintptr(d.handle))
-	return nil
 }

@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -39,15 +40,7 @@ func draw[E Element](z []E, temperature float64, topK int, topP, u float64) (tok
 	for j := range order {
 		order[j] = j
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
-		switch {
-		case z[i] > z[j]:
-			return -1
-		case z[i] < z[j]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(z[j], z[i]) })
 	if temperature == 0 {
 		return order[0], units[order[0]], units[order[0]]
 	}

@@ -109,7 +109,8 @@ func (b *Backend) Close() error {
 	}
 	b.closed = true
 	_ = b.d.Sync() // an error of work that nobody waited for
-	err := errors.Join(b.ring.close(), b.pool.close(), b.d.Close())
+	err := errors.Join(b.ring.close(), b.pool.close())
+	b.d.Close()
 	if b.lost != nil {
 		err = nil // a lost device refuses every call
 	}

@@ -67,7 +67,7 @@ type Driver interface {
 	// opened with, or nil.
 	Multiplier() Multiplier
 	// Close waits, and releases everything but memory that is still allocated.
-	Close() error
+	Close()
 }
 
 // Multiplier is a library for matrix products.

@@ -87,7 +87,7 @@ func (d *lazy) Mark(i int) error                             { d.marks[i] = d.ra
 func (d *lazy) WaitMark(i int) error                         { d.run(d.marks[i] - d.ran); return nil }
 func (d *lazy) Sync() error                                  { d.run(len(d.queue)); return d.syncErr }
 func (d *lazy) Multiplier() Multiplier                       { return nil }
-func (d *lazy) Close() error                                 { d.closed++; return nil }
+func (d *lazy) Close()                                       { d.closed++ }
 
 func (d *lazy) run(n int) {
 	for range max(n, 0) {
