@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
+	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/model"
 )
 
@@ -141,12 +141,9 @@ func (e *CrossEncoder) Score(ctx context.Context, query string, documents []stri
 }
 
 // expectedClass is the mean of the classes' numbers under the softmax of logits.
-func expectedClass(z []float64) float64 {
-	top, sum, mean := slices.Max(z), 0.0, 0.0
-	for c, v := range z {
-		p := math.Exp(v - top)
-		sum += p
+func expectedClass(z []float64) (mean float64) {
+	for c, p := range distill.HeadSoftmax.Probs(z, len(z)) {
 		mean += p * float64(c)
 	}
-	return mean / sum
+	return mean
 }
