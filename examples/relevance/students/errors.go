@@ -26,20 +26,18 @@ func kindOf(e *rows.Example) string {
 	return fmt.Sprintf("wanted %s, excluded %s, %d denied", e.Truth[1], e.Truth[3], denied)
 }
 
-// hardRows leaves every second row of a stream as it is, and has in its place one that
-// students confuse: the query wants a feature and excludes another, and the note has one
-// and denies one. Who swaps the two words reads the same words.
+// hardRows leaves every second row of a stream as it is, and has in its place one whose
+// query wants a feature and excludes another: who takes one for the other reads the same
+// words.
 func hardRows(train func(int) rows.Example) func(int) rows.Example {
 	const far, tries = 10_000_000, 64 // where the stream is searched, and how far at most
 	return func(i int) rows.Example {
-		e := train(i)
 		for k := 0; i%2 == 1 && k < tries; k++ {
-			x := train(far + i*tries + k)
-			if kind := kindOf(&x); x.Truth[1] != "none" && x.Truth[3] != "none" && strings.HasSuffix(kind, " 1 denied") {
-				return x
+			if e := train(far + i*tries + k); e.Truth[1] != "none" && e.Truth[3] != "none" {
+				return e
 			}
 		}
-		return e
+		return train(i)
 	}
 }
 
