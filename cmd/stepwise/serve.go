@@ -49,6 +49,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	f.IntVar(&c.MaxDocuments, "max-documents", 0, "the most documents of a request (default 1000)")
 	f.IntVar(&c.MaxBody, "max-body", 0, "the most bytes of a request (default 8 MiB)")
 	f.IntVar(&c.MaxText, "max-text", 0, "the most bytes of a query or of a document (default 256 KiB)")
+	f.IntVar(&c.MaxHeld, "max-held", 0, "the most bytes of all requests' bodies together (default 128 MiB, at least -max-body)")
 	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "how long to accept requests after SIGTERM, while /readyz fails")
 	f.BoolVar(&c.LogTexts, "log-texts", false, "write queries and documents to the log")
 	names, status, done := arguments(f, serveAbout, []string{"a model folder"}, args, out, errs)
@@ -148,15 +149,7 @@ func serveUntil(ctx context.Context, c serve.Config, key keyFlags, addr string, 
 		case err := <-ended:
 			return err
 		case <-reload:
-			m, err := load(ctx)
-			if err == nil {
-				if err = s.Swap(m); err != nil {
-					m.Close()
-				}
-			}
-			if err != nil && ctx.Err() == nil {
-				c.Log.Error("the model was not swapped; the one before goes on", "error", err)
-			}
+			_ = s.Reload(ctx, load) // it has said what is wrong
 		}
 	}
 }

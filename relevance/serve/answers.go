@@ -65,9 +65,10 @@ func relevanceScore(s *relevance.Score, labels int) float64 {
 }
 
 func (s *Server) score(w http.ResponseWriter, r *http.Request) {
-	defer s.reading.Add(-1)
+	in := intake{s: s}
+	defer in.leave()
 	var q scoreRequest
-	p := s.read(w, r, &q)
+	p := in.read(w, r, &q)
 	if p == nil && q.Steps && !s.batcher.current().reasons() {
 		p = wrong(http.StatusUnprocessableEntity, "steps: this model classifies and writes no steps")
 	}
@@ -96,9 +97,10 @@ func (s *Server) score(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) rerank(w http.ResponseWriter, r *http.Request) {
-	defer s.reading.Add(-1)
+	in := intake{s: s}
+	defer in.leave()
 	var q rerankRequest
-	p := s.read(w, r, &q)
+	p := in.read(w, r, &q)
 	if p == nil && q.TopN != nil && *q.TopN < 1 {
 		p = wrong(http.StatusUnprocessableEntity, "top_n: %d, want at least 1", *q.TopN)
 	}
