@@ -34,8 +34,8 @@ type Config struct {
 	MaxBody, MaxText int
 	// MaxHeld is the most bytes of the bodies of all requests together, from their first
 	// byte to the end of the answer; 0 means 128 MiB, or MaxBody if that is more. A request
-	// that would exceed it is refused with 429. In memory a body takes about four times its
-	// size, with what is decoded of it.
+	// that would exceed it is refused with 429. In memory a body takes three to four times its
+	// size, with what is decoded of it (TestMemoryOfABody).
 	MaxHeld int
 	// DrainDelay is how long the server still accepts requests after its context has
 	// ended, while /readyz fails, so that load balancers notice; 0 means not at all.
