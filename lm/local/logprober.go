@@ -56,7 +56,7 @@ func (l *LogProber) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) 
 			return nil
 		}
 		if err := l.decoder.Score(&l.pack, &l.targets, l.logp, nil); err != nil {
-			return err
+			return &rl.SampleError{From: from, To: to, Err: err}
 		}
 		n := 0
 		for _, d := range dst[from:to] {
@@ -83,7 +83,7 @@ func (l *LogProber) CheckTopLogProbs(k int) error {
 func (l *LogProber) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
 	return l.tops(ctx, b, k, dst, func(from, to int) error {
 		if err := l.decoder.TopK(&l.pack, l.targets.Rows, l.targets.Temperature, &l.cand); err != nil {
-			return fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+			return &rl.SampleError{From: from, To: to, Err: err}
 		}
 		eachTop(&l.cand, dst[from:to], func(t *rl.Top, ids []int32, logp []float64) { copy(t.IDs, ids) })
 		return nil
@@ -97,7 +97,7 @@ func (l *LogProber) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, d
 		eachTop(&l.cand, dst[from:to], func(t *rl.Top, ids []int32, logp []float64) { copy(ids, t.IDs) })
 		l.targets.Candidates = &l.cand
 		if err := l.decoder.Score(&l.pack, &l.targets, l.logp, nil); err != nil {
-			return fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+			return &rl.SampleError{From: from, To: to, Err: err}
 		}
 		return nil
 	})
