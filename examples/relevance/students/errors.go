@@ -26,21 +26,6 @@ func kindOf(e *rows.Example) string {
 	return fmt.Sprintf("wanted %s, excluded %s, %d denied", e.Truth[1], e.Truth[3], denied)
 }
 
-// hardRows leaves every second row of a stream as it is, and has in its place one whose
-// query wants a feature and excludes another: who takes one for the other reads the same
-// words.
-func hardRows(train func(int) rows.Example) func(int) rows.Example {
-	const far, tries = 10_000_000, 64 // where the stream is searched, and how far at most
-	return func(i int) rows.Example {
-		for k := 0; i%2 == 1 && k < tries; k++ {
-			if e := train(far + i*tries + k); e.Truth[1] != "none" && e.Truth[3] != "none" {
-				return e
-			}
-		}
-		return train(i)
-	}
-}
-
 // errorsOf sums up the errors on the rows of a kind.
 type errorsOf struct {
 	kind              string

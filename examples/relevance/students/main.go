@@ -118,11 +118,7 @@ func (s *study) run(only *regexp.Regexp) ([]*result, error) {
 			}
 		}
 		log.Print(x.name())
-		src := s.source(fresh)
-		if x.hard {
-			src.Train = hardRows(src.Train)
-		}
-		r, err := s.train(name, src, c, s.beliefs(&x))
+		r, err := s.train(name, s.source(fresh), c, s.beliefs(&c.Student))
 		if err != nil {
 			return nil, err
 		}
@@ -159,15 +155,12 @@ func (s *study) train(name string, src *rows.Source, c relevance.Config, beliefs
 }
 
 // beliefs is the file that the students with the same questions to the teacher share.
-func (s *study) beliefs(x *cell) string {
+func (s *study) beliefs(c *relevance.Student) string {
 	kind := "pairs"
-	switch {
-	case x.student.Form == relevance.FormBiEncoder:
+	if c.Form == relevance.FormBiEncoder {
 		kind = "lists"
-	case x.hard:
-		kind = "hard"
 	}
-	return filepath.Join(s.out, fmt.Sprintf("beliefs-%s-%d.json", kind, x.student.Samples))
+	return filepath.Join(s.out, fmt.Sprintf("beliefs-%s-%d.json", kind, c.Samples))
 }
 
 func stageOf(r *report.Run, name string) *report.Stage {
@@ -192,7 +185,7 @@ func (s *study) compareBeliefs(w io.Writer) error {
 				Coverage float64
 			}
 		}
-		text, err := os.ReadFile(s.beliefs(&cell{student: relevance.Student{Samples: samples}}))
+		text, err := os.ReadFile(s.beliefs(&relevance.Student{Samples: samples}))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/relevance"
@@ -12,7 +11,6 @@ import (
 type cell struct {
 	size, loss string
 	student    relevance.Student
-	hard       bool // learns from hardRows
 }
 
 func (c cell) name() string {
@@ -35,20 +33,19 @@ func scratch(dim, layers, ff int) relevance.Scratch {
 
 // losses change the settings of a student. "gold" is the control: true labels alone.
 var losses = map[string]func(*relevance.Student){
-	"gold":                          func(s *relevance.Student) { s.Soft = 0 },
-	"belief":                        func(s *relevance.Student) {},
-	"belief, T 2":                   func(s *relevance.Student) { s.Temperature = 2 },
-	"belief + gold":                 func(s *relevance.Student) { s.Soft = .5 },
-	"belief + steps":                func(s *relevance.Student) { s.StepWeight = 1 },
-	"belief + steps / 2":            func(s *relevance.Student) { s.StepWeight = .5 },
-	"belief + steps / 2, hard rows": func(s *relevance.Student) { s.StepWeight = .5 },
-	"belief + gold + steps":         func(s *relevance.Student) { s.Soft, s.StepWeight = .5, 1 },
-	"mean of 4 + steps":             func(s *relevance.Student) { s.Samples, s.StepWeight = 4, 1 },
-	"mean of 4":                     func(s *relevance.Student) { s.Samples = 4 },
-	"ordinal, belief + steps":       func(s *relevance.Student) { s.Head, s.StepWeight = distill.HeadOrdinal, 1 },
-	"decoder, belief + steps":       func(s *relevance.Student) { s.Form, s.StepWeight = relevance.FormDecoder, 1 },
-	"decoder, gold":                 func(s *relevance.Student) { s.Form, s.Soft = relevance.FormDecoder, 0 },
-	"bi-encoder, margins":           func(s *relevance.Student) { s.Form, s.Batch = relevance.FormBiEncoder, 8 },
+	"gold":                    func(s *relevance.Student) { s.Soft = 0 },
+	"belief":                  func(s *relevance.Student) {},
+	"belief, T 2":             func(s *relevance.Student) { s.Temperature = 2 },
+	"belief + gold":           func(s *relevance.Student) { s.Soft = .5 },
+	"belief + steps":          func(s *relevance.Student) { s.StepWeight = 1 },
+	"belief + steps / 2":      func(s *relevance.Student) { s.StepWeight = .5 },
+	"belief + gold + steps":   func(s *relevance.Student) { s.Soft, s.StepWeight = .5, 1 },
+	"mean of 4 + steps":       func(s *relevance.Student) { s.Samples, s.StepWeight = 4, 1 },
+	"mean of 4":               func(s *relevance.Student) { s.Samples = 4 },
+	"ordinal, belief + steps": func(s *relevance.Student) { s.Head, s.StepWeight = distill.HeadOrdinal, 1 },
+	"decoder, belief + steps": func(s *relevance.Student) { s.Form, s.StepWeight = relevance.FormDecoder, 1 },
+	"decoder, gold":           func(s *relevance.Student) { s.Form, s.Soft = relevance.FormDecoder, 0 },
+	"bi-encoder, margins":     func(s *relevance.Student) { s.Form, s.Batch = relevance.FormBiEncoder, 8 },
 	"bi-encoder, lists": func(s *relevance.Student) {
 		s.Form, s.Batch, s.Ranking = relevance.FormBiEncoder, 8, distill.ListKL{}
 	},
@@ -64,7 +61,7 @@ func students() (all []cell) {
 			s.Encoder, s.Examples, s.Epochs = sizes[size], n, shown/n
 			s.Samples, s.Soft, s.Temperature, s.StepWeight, s.Head = 0, 1, 1, 0, distill.HeadSoftmax
 			losses[loss](&s)
-			all = append(all, cell{size, loss, s, strings.HasSuffix(loss, ", hard rows")})
+			all = append(all, cell{size, loss, s})
 		}
 	}
 	shown = 768_000
@@ -77,7 +74,6 @@ func students() (all []cell) {
 	add("64 × 2", "gold", 64_000)
 	add("64 × 2", "belief", 64_000)
 	add("teacher's 64 × 3", "belief + steps / 2", 64_000, 32_000)
-	add("teacher's 64 × 3", "belief + steps / 2, hard rows", 64_000)
 	shown = 256_000
 	add("teacher's 64 × 3", "belief + steps", 32_000, 64_000)
 	add("64 × 2", "belief + steps", 64_000, 32_000, 16_000, 8_000)

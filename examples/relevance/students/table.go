@@ -126,11 +126,11 @@ func (t *tally) add(p []float64, gold int, coverage float64) {
 }
 
 // drawTo draws RANDOM accuracy against the rows that the teacher labelled, a line per
-// student and loss.
+// student, loss and number of rows shown.
 func drawTo(path string, all []*result) error {
 	lines, order := map[string]plotter.XYs{}, []string{}
 	for _, r := range all[1:] {
-		key := r.size + ", " + r.loss
+		key := fmt.Sprintf("%s, %s, %d,000 shown", r.size, r.loss, r.student.Examples*r.student.Epochs/1000)
 		if lines[key] == nil {
 			order = append(order, key)
 		}
