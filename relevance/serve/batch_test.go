@@ -359,7 +359,7 @@ func TestReload(t *testing.T) {
 // The bodies of all requests have a bound, and its bytes are given back.
 func TestHeldBodies(t *testing.T) {
 	const size = 1 << 20
-	s, f, url := start(t, Config{Wait: -1, MaxBody: 2 * size, MaxHeld: 4*size + size/2, MaxText: 2 * size, MaxRequests: 100})
+	s, f, url := start(t, Config{Wait: -1, Timeout: time.Minute, MaxBody: 2 * size, MaxHeld: 4*size + size/2, MaxText: 2 * size, MaxRequests: 100})
 	large := `{"query": "q", "documents": ["block", "` + strings.Repeat("x", size) + `"]}`
 	var before runtime.MemStats
 	runtime.GC()
@@ -391,7 +391,7 @@ func TestHeldBodies(t *testing.T) {
 	require.Eventually(t, func() bool {
 		inFlight := value(s, "requests_in_flight")
 		return inFlight <= 4 && inFlight+value(s, "requests_total", "/v1/score", "429") == 20
-	}, 10*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	require.LessOrEqual(t, value(s, "body_bytes"), 4.5*size)
 	var during runtime.MemStats
 	runtime.GC()
