@@ -152,10 +152,11 @@ func drawTo(path string, all []*result) error {
 	legend := g.Legend
 	g.Legend = plot.NewLegend()
 	legend.Top, legend.Left = true, true
-	c := vgsvg.New(22*vg.Centimeter, 12*vg.Centimeter)
+	legend.TextStyle.Font.Size = vg.Points(10)
+	c := vgsvg.New(24*vg.Centimeter, 13*vg.Centimeter)
 	whole := draw.New(c)
-	g.Draw(draw.Crop(whole, 0, -9*vg.Centimeter, 0, 0))
-	legend.Draw(draw.Crop(whole, 13.5*vg.Centimeter, 0, 0, 0))
+	g.Draw(draw.Crop(whole, 0, -10.5*vg.Centimeter, .2*vg.Centimeter, -.3*vg.Centimeter))
+	legend.Draw(draw.Crop(whole, 14*vg.Centimeter, 0, 0, -.3*vg.Centimeter))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return err
