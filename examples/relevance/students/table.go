@@ -54,14 +54,18 @@ func flops(c model.Config, tokens, attended float64) float64 {
 	return 2*weights*tokens + 4*float64(c.Layers*c.Dim)*attended
 }
 
-// studentCost is a pass over the mean input.
+// studentCost is a pass over the mean input, and of a decoder the logits of each answer.
 func studentCost(dir string, s *report.Stage) (float64, error) {
 	n := s.Tests[notes.Random].TokensPerRow
 	if c, err := model.ReadEncoderConfig(dir); err == nil {
 		return flops(c.Config, n, n*n), nil
 	}
+	info, err := relevance.ReadModelInfo(dir)
+	if err != nil {
+		return 0, err
+	}
 	c, err := model.ReadConfig(dir)
-	return flops(c, n, n*n/2) + 2*float64(c.Vocab*c.Dim), err
+	return flops(c, n, n*n/2) + 2*float64(c.Vocab*c.Dim*(1+len(info.Steps))), err
 }
 
 // teacherCost is a pass over the prompt and over what is sampled, with logits for each
