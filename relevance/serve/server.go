@@ -311,9 +311,8 @@ func (in *intake) leave() {
 // hold counts n more bytes of the body, and reports whether there is room for them.
 func (in *intake) hold(n int64) bool {
 	in.held += n
-	all := in.s.held.Add(n)
-	in.s.metrics.bodies.Set(float64(all))
-	return all <= int64(in.s.c.MaxHeld)
+	in.s.metrics.bodies.Add(float64(n))
+	return in.s.held.Add(n) <= int64(in.s.c.MaxHeld)
 }
 
 var errHeld = errors.New("the bodies of all requests are too large")
