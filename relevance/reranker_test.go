@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -137,4 +138,35 @@ func TestCrossEncoderIsAScorer(t *testing.T) {
 	for i, s := range scores {
 		require.InDelta(t, 1/(1+math.Exp(-golden.Folders["xlmr-reranker"].Logits[i][0])), s.Grade, 1e-4)
 	}
+	// In one call, of all queries.
+	var pairs []rows.Example
+	for _, q := range golden.Queries {
+		for _, d := range documents {
+			pairs = append(pairs, rows.Example{Query: q, Document: d})
+		}
+	}
+	scores, err = s.ScorePairs(t.Context(), pairs, relevance.ScoreOptions{})
+	require.NoError(t, err)
+	for i, s := range scores {
+		require.InDelta(t, 1/(1+math.Exp(-golden.Folders["xlmr-reranker"].Logits[i][0])), s.Grade, 1e-4)
+	}
+}
+
+// Three classes are a distribution over three labels, and over others a grade.
+func TestCrossEncoderWithClasses(t *testing.T) {
+	score := func(labels ...string) relevance.Score {
+		s, err := relevance.OpenReranker("../lm/local/testdata/roberta-reranker", relevance.RerankerOptions{Labels: labels})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		scores, err := s.Score(t.Context(), "red shoes", []rows.Document{{Body: "Das Haus"}}, relevance.ScoreOptions{})
+		require.NoError(t, err)
+		return scores[0]
+	}
+	three, named, five := score(), score("bad", "fair", "good"), score("1", "2", "3", "4", "5")
+	require.Len(t, three.P, 3)
+	require.Equal(t, three.P, named.P)
+	require.Equal(t, []string{"bad", "fair", "good"}[slices.Index(three.P, slices.Max(three.P))], named.Label)
+	require.InDelta(t, three.P[1]+2*three.P[2], three.Grade, 1e-12)
+	require.Nil(t, five.P)
+	require.InDelta(t, 2*three.Grade, five.Grade, 1e-6)
 }

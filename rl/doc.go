@@ -63,9 +63,9 @@
 //     can refuse an objective, a temperature or clipping before the run.
 //   - A reference policy or teacher that may have no log-probs to give is a
 //     [LogProbChecker].
-//   - A teacher that gives its most likely tokens is a [TopLogProber], and a
-//     [TopLogProbChecker] if it may not; one that gives log-probs of the policy's is
-//     a [CandidateProber]. A policy that chooses candidates is a [TopLogProber].
+//   - A teacher that gives its most likely tokens is a [TopLogProber], a
+//     [TopLogProbChecker] if it may not, and a [TokenBounder] if its head may be
+//     padded; one that gives log-probs of the policy's is a [CandidateProber]. A policy that chooses candidates is a [TopLogProber].
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].

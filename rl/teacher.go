@@ -59,6 +59,15 @@ type TopLogProbChecker interface {
 	CheckTopLogProbs(k int) error
 }
 
+// TokenBounder is a TopLogProber of a model that may have more ids than its tokenizer has
+// tokens, as heads are padded. A Teacher with a Vocab bounds both models' by itself; who
+// asks for candidates otherwise, to record them for example, calls it beforehand.
+type TokenBounder interface {
+	// BoundTokens says that only ids below n are tokens: the others are no candidates.
+	// They are in the rest.
+	BoundTokens(n int)
+}
+
 // CandidatesOf says who chooses the candidates of an objective.
 type CandidatesOf uint8
 
@@ -136,7 +145,8 @@ type Teacher struct {
 	Vocab, PolicyVocab Vocab
 }
 
-// validate checks the teacher for an objective's needs and a policy.
+// validate checks the teacher for an objective's needs and a policy, and tells both which
+// ids are tokens.
 func (t *Teacher) validate(needs objective.Inputs, policy LogProber) error {
 	if t == nil {
 		if needs&(objective.InputTeacher|objective.InputCandidates) != 0 {
@@ -155,6 +165,11 @@ func (t *Teacher) validate(needs objective.Inputs, policy LogProber) error {
 	if t.Vocab != nil {
 		if err := SameVocab(t.Vocab, t.PolicyVocab); err != nil {
 			return fmt.Errorf("Teacher.Vocab: %w", err)
+		}
+		for _, model := range []LogProber{t.LogProber, policy} {
+			if b, ok := model.(TokenBounder); ok {
+				b.BoundTokens(t.Vocab.VocabSize())
+			}
 		}
 	}
 	if c, ok := t.LogProber.(LogProbChecker); ok && needs&objective.InputTeacher != 0 {

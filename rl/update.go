@@ -98,18 +98,34 @@ func TwoPass(ctx context.Context, p LogProber, b *Batch, o objective.Objective, 
 // EvalObjective evaluates o on the samples [from, to) of b, in order, and returns
 // the summed loss. LogP must be filled in and Grad cleared; metrics are added to
 // m, which must not be nil. Policies call it between their forward and backward
-// passes. An error names the sample.
+// passes. An error is a *SampleError.
 func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Metrics) (float64, error) {
 	loss := 0.0
 	for i := from; i < to; i++ {
 		l, err := o.Eval(&b.Samples[i].Sequence, m)
-		if err != nil {
-			return 0, fmt.Errorf("sample %d: %w", i, err)
+		if err == nil && (math.IsNaN(l) || math.IsInf(l, 0)) {
+			err = fmt.Errorf("the loss is %v", l)
 		}
-		if math.IsNaN(l) || math.IsInf(l, 0) {
-			return 0, fmt.Errorf("sample %d: the loss is %v", i, l)
+		if err != nil {
+			return 0, &SampleError{i, i + 1, err}
 		}
 		loss += l
 	}
 	return loss, nil
 }
+
+// SampleError is an error that concerns the samples [From, To) of a batch. A policy that
+// computes a part of another's batch has its places there.
+type SampleError struct {
+	From, To int
+	Err      error
+}
+
+func (e *SampleError) Error() string {
+	if e.To == e.From+1 {
+		return fmt.Sprintf("sample %d: %v", e.From, e.Err)
+	}
+	return fmt.Sprintf("samples %d to %d: %v", e.From, e.To-1, e.Err)
+}
+
+func (e *SampleError) Unwrap() error { return e.Err }

@@ -156,19 +156,26 @@ func TestInfoAgreesWithTheLoader(t *testing.T) {
 	for dtype, want := range map[string]struct {
 		bytes  int
 		stored string
-	}{"F8_E4M3": {1, "F8_E4M3, 7.9 KiB"}, "F8_E8M0": {1, "F8_E8M0, 7.9 KiB"}, "F64": {8, "F64, 63.1 KiB"}, "I32": {4, "I32, 31.6 KiB"}} {
+	}{"F8_E4M3": {1, "F8_E4M3, 7.9 KiB"}, "F8_E8M0": {1, "F8_E8M0, 7.9 KiB"}, "I32": {4, "I32, 31.6 KiB"}} {
 		dir := restored(t, dtype, want.bytes)
 		status, out, errs := stepwise("", "info", dir)
 		require.Zero(t, status, errs)
 		require.Contains(t, out, "parameters     8,080")
 		require.Equal(t, want.stored, field(t, out, "stored as"))
 		_, err := model.LoadDecoder(reference.New(), dir)
-		require.ErrorContains(t, err, "is "+dtype+", want F32, F16 or BF16")
+		require.ErrorContains(t, err, "is "+dtype+", want F32, F16, BF16 or F64")
 		require.Contains(t, out, "cannot be loaded here: "+err.Error())
 		require.NotContains(t, out, "to train")
 	}
+	doubles := restored(t, "F64", 8)
+	status, out, errs := stepwise("", "info", doubles)
+	require.Zero(t, status, errs)
+	require.Equal(t, "F64, 63.1 KiB", field(t, out, "stored as"))
+	require.Contains(t, out, "to train")
+	_, err := model.LoadDecoder(reference.New(), doubles)
+	require.NoError(t, err)
 	dir := modelFolder(t, tinyModel, map[string]string{"config.json": `{"model_type": "llama", "vocab_size": NaN}`})
-	_, _, errs := stepwise("", "info", dir)
+	_, _, errs = stepwise("", "info", dir)
 	require.Contains(t, errs, "config.json: line 1: NaN is not JSON, want a finite number or null")
 }
 

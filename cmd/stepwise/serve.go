@@ -6,19 +6,23 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
+	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/serve"
 )
 
 const serveAbout = `Its argument is a model folder, as in: stepwise serve -task tasks/chorus.yaml RUN/student
+or the Hugging Face folder of a reranker, as in: stepwise serve bge-reranker-v2-m3
 
 Scores documents for queries over HTTP: POST /v1/score, and POST /rerank in the shape
 of Cohere, Jina and vLLM. A page at / is for trying it. SIGHUP reads the folder again
@@ -31,6 +35,9 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	open := newTaskFlags(f)
 	backendFlag(f, &open.backend)
 	task := f.String("task", "", "the task file that the model was trained for; a student with a pretrained encoder and no criteria needs none")
+	var reranker relevance.RerankerOptions
+	f.StringVar(&reranker.Instruction, "instruction", "", "what a published reranker that takes an instruction, as Qwen3-Reranker does, is told to search for")
+	f.IntVar(&reranker.MaxTokens, "max-tokens", 0, "the most tokens of a pair that a published reranker reads (default: what it can read, at most 8192)")
 	addr := f.String("addr", "localhost:8080", "where to listen, such as :8080 for all interfaces")
 	key := newKeyFlags(f)
 	var c serve.Config
@@ -42,6 +49,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	f.IntVar(&c.MaxDocuments, "max-documents", 0, "the most documents of a request (default 1000)")
 	f.IntVar(&c.MaxBody, "max-body", 0, "the most bytes of a request (default 8 MiB)")
 	f.IntVar(&c.MaxText, "max-text", 0, "the most bytes of a query or of a document (default 256 KiB)")
+	f.IntVar(&c.MaxHeld, "max-held", 0, "the most bytes of all requests' bodies together (default 128 MiB, at least -max-body)")
 	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "how long to accept requests after SIGTERM, while /readyz fails")
 	f.BoolVar(&c.LogTexts, "log-texts", false, "write queries and documents to the log")
 	names, status, done := arguments(f, serveAbout, []string{"a model folder"}, args, out, errs)
@@ -49,7 +57,18 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 		return status
 	}
 	load := func(ctx context.Context) (*serve.Model, error) {
-		if *task == "" {
+		published, err := isPublished(names[0])
+		switch {
+		case err != nil:
+			return nil, err
+		case published && *task != "":
+			return nil, fmt.Errorf("%s has no %s: it is a published model, which takes no -task", names[0], relevance.ModelFile)
+		case published:
+			reranker.Backend = open.backend
+			return serve.OpenReranker(ctx, names[0], reranker)
+		case reranker.Instruction != "" || reranker.MaxTokens != 0:
+			return nil, fmt.Errorf("%s has a %s, which says what the model reads: -instruction and -max-tokens are for published rerankers", names[0], relevance.ModelFile)
+		case *task == "":
 			m, err := serve.Open(ctx, names[0], nil, open.backend)
 			if errors.Is(err, relevance.ErrNoTask) {
 				err = fmt.Errorf("%w: name its task file with -task", err)
@@ -76,6 +95,17 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	context.AfterFunc(ctx, stop) // a second signal does not wait for what was accepted
 	c.Log = slog.New(slog.NewTextHandler(errs, nil))
 	return finish(prog, serveUntil(ctx, c, key, *addr, load), errs, exitInput)
+}
+
+// isPublished reports whether a folder holds a model in Hugging Face's layout that is not
+// of this library's training.
+func isPublished(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, relevance.ModelFile))
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	_, err = os.Stat(filepath.Join(dir, model.ConfigFile))
+	return err == nil, nil
 }
 
 // serveUntil serves the model that load reads until ctx ends, and reads it again on
@@ -119,15 +149,7 @@ func serveUntil(ctx context.Context, c serve.Config, key keyFlags, addr string, 
 		case err := <-ended:
 			return err
 		case <-reload:
-			m, err := load(ctx)
-			if err == nil {
-				if err = s.Swap(m); err != nil {
-					m.Close()
-				}
-			}
-			if err != nil && ctx.Err() == nil {
-				c.Log.Error("the model was not swapped; the one before goes on", "error", err)
-			}
+			_ = s.Reload(ctx, load) // it has said what is wrong
 		}
 	}
 }

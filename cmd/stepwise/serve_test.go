@@ -108,12 +108,39 @@ func testStop(t *testing.T, url string, term func(), log fmt.Stringer) {
 	all.Wait()
 }
 
+const rerankerFolder = "../../lm/local/testdata/bert-reranker"
+
+// A published reranker is served from its folder alone.
+func TestServeReranker(t *testing.T) {
+	var log logBuffer
+	ended := make(chan int)
+	go func() { ended <- runServe([]string{"-addr", "localhost:0", rerankerFolder}, nil, nil, &log) }()
+	address := regexp.MustCompile(`address=(http://\S+) version=bert-reranker`)
+	require.Eventually(t, func() bool { return address.MatchString(log.String()) }, 10*time.Second, 10*time.Millisecond, "%s", &log)
+	resp, err := http.Post(address.FindStringSubmatch(log.String())[1]+"/v2/rerank", "application/json",
+		strings.NewReader(`{"model": "any", "query": "red shoes", "documents": ["Running shoes, red", "Das Haus"], "top_n": 1}`))
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Regexp(t, `"model":"bert-reranker","results":\[\{"index":[01],"relevance_score":0\.\d+,`, string(text))
+	self, err := os.FindProcess(os.Getpid())
+	require.NoError(t, err)
+	if self.Signal(syscall.SIGTERM) == nil { // not on Windows
+		require.Equal(t, 0, <-ended)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 func TestServeRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for want, args := range map[string][]string{
 		"0 arguments, want a model folder":             {},
 		"is no model folder":                           {t.TempDir()},
+		"a published model, which takes no -task":      {"-task", "x.yaml", rerankerFolder},
+		"MaxTokens is 3, want 0 or more than":          {"-max-tokens", "3", rerankerFolder},
+		"a cross-encoder takes no instruction":         {"-instruction", "find it", rerankerFolder},
 		"is empty, want a token":                       {"-token-file", empty, "x"},
 		"environment variable STEPWISE_UNSET is empty": {"-token-env", "STEPWISE_UNSET", "x"},
 		"are both set":                                 {"-token-file", empty, "-token-env", "X", "x"},

@@ -90,17 +90,22 @@ func (e *CrossEncoder) Pair(query, document string) (ids, types []int32) {
 // Logits returns the logits [Classes] of each document, in their order. Errors are the
 // encoder's or the context's, which is checked between micro-batches.
 func (e *CrossEncoder) Logits(ctx context.Context, query string, documents []string) ([][]float64, error) {
+	pairs := make([][]int32, len(documents))
+	for i, d := range documents {
+		pairs[i], _ = e.Pair(query, d)
+	}
+	return e.PairLogits(ctx, pairs)
+}
+
+// PairLogits is Logits of pairs, whose queries may differ: the tokens that Pair returns.
+func (e *CrossEncoder) PairLogits(ctx context.Context, pairs [][]int32) ([][]float64, error) {
 	classes := e.c.Encoder.Config().Classes
-	logits := make([][]float64, len(documents))
+	logits := make([][]float64, len(pairs))
 	var values []float32
-	err := microBatches(ctx, len(documents), func(from int) (to int) {
+	err := microBatches(ctx, len(pairs), func(from int) (to int) {
 		e.pack.Reset()
-		for to = from; to < len(documents); to++ {
-			ids, _ := e.Pair(query, documents[to])
-			if to > from && e.pack.Rows()+len(ids) > e.c.MaxRows {
-				break
-			}
-			e.pack.Add(ids, -1)
+		for to = from; to < len(pairs) && (to == from || e.pack.Rows()+len(pairs[to]) <= e.c.MaxRows); to++ {
+			e.pack.Add(pairs[to], -1)
 		}
 		values = sized(values, (to-from)*classes)
 		return to

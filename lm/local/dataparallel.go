@@ -123,7 +123,7 @@ func (t *DataParallel) shares(b *rl.Batch) []share {
 }
 
 // together calls f for every share at once, and returns the error of the first of
-// them that fails.
+// them that fails, which names samples by their place in the whole batch.
 func together(parts []share, f func(i int, s share) error) error {
 	errs := make([]error, len(parts))
 	var wg sync.WaitGroup
@@ -131,7 +131,10 @@ func together(parts []share, f func(i int, s share) error) error {
 		wg.Go(func() { errs[i] = f(i, s) })
 	}
 	wg.Wait()
-	for _, err := range errs {
+	for i, err := range errs {
+		if e, ok := errors.AsType[*rl.SampleError](err); ok {
+			return &rl.SampleError{From: parts[i].index[e.From], To: parts[i].index[e.To-1] + 1, Err: e.Err}
+		}
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 )
 
@@ -139,6 +140,20 @@ func TestDataParallelBackendErrors(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, info.GradNorm)
 	}
+}
+
+// An error names a sample by its place in the batch, whichever part it is computed in:
+// sample 4 is the third of prompt 1.
+func TestDataParallelErrorsNameSamples(t *testing.T) {
+	p, _ := parallel(t, reference.New(), reference.New())
+	fails := linear{before: func(s *objective.Sequence) error {
+		if len(s.LogP) == 4 {
+			return errors.New("no such luck")
+		}
+		return nil
+	}}
+	_, _, err := p.ForwardBackward(t.Context(), batch(), fails)
+	require.EqualError(t, err, "sample 4: no such luck")
 }
 
 func TestInvalidReplicasAreNamed(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,65 @@ func TestCandidateErrorsNameTheSamples(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf("local: sample %d has no Cand", len(b.Samples)-1))
 	require.ErrorContains(t, p.TopLogProbs(t.Context(), b, tiny.Vocab+1, rl.NewTops(b, tiny.Vocab+1)), "want 1 to the")
 }
+
+// Heads are padded, and not alike: ids beyond the tokenizer's are no candidates, however
+// likely they are. Their probability is in the rest.
+func TestPaddingIsNoCandidate(t *testing.T) {
+	const tokens, k = 32, 4
+	b := openCPU(t)
+	padded := func(vocab int, seed uint64) *model.Decoder {
+		d, err := model.NewDecoder(b, model.Config{Vocab: vocab, Dim: 32, Layers: 1, Heads: 4, KVHeads: 2, FF: 64, MaxSeq: 16}, seed)
+		require.NoError(t, err)
+		for _, p := range d.Params() {
+			if p.Name == "lm_head.weight" {
+				v := make([]float32, p.Len())
+				require.NoError(t, b.Read(v, p.Value))
+				for i := tokens * 32; i < len(v); i++ {
+					v[i] *= 50
+				}
+				b.Write(p.Value, v)
+			}
+		}
+		return d
+	}
+	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: padded(34, 1)})
+	require.NoError(t, err)
+	defer policy.Free()
+	teacher := local.NewLogProber(padded(40, 2), 0)
+	for _, of := range []rl.CandidatesOf{rl.CandidatesTeacher, rl.CandidatesPolicy, rl.CandidatesUnion} {
+		x := rl.Teacher{LogProber: teacher, K: k, Candidates: of}
+		if of == rl.CandidatesTeacher {
+			all := batch()
+			require.NoError(t, x.Fill(t.Context(), all, nil, policy, objective.InputCandidates))
+			require.Greater(t, slices.Max(all.Samples[0].Cand.IDs), int32(33))
+			_, _, err := policy.ForwardBackward(t.Context(), all, objective.ForwardKL{})
+			require.ErrorContains(t, err, "want 0 to 33", "what it led to")
+		}
+		x.Vocab, x.PolicyVocab = sized32{}, sized32{}
+		some := batch()
+		require.NoError(t, x.Fill(t.Context(), some, nil, policy, objective.InputCandidates))
+		for i := range some.Samples {
+			c := some.Samples[i].Cand
+			require.Less(t, slices.Max(append(c.IDs, 0)), int32(tokens))
+			for at := range some.Samples[i].Tokens {
+				sum := 0.0
+				for _, logp := range c.Teacher[at*(c.K+1):][:c.K+1] {
+					sum += math.Exp(logp)
+				}
+				require.InDelta(t, 1, sum, 1e-4)
+			}
+		}
+		_, _, err := policy.ForwardBackward(t.Context(), some, objective.ForwardKL{})
+		require.NoError(t, err)
+	}
+	require.ErrorContains(t, teacher.CheckTopLogProbs(tokens+1), "want 1 to the 32 tokens")
+}
+
+// sized32 is a vocabulary of 32 tokens.
+type sized32 struct{}
+
+func (sized32) Bytes(id int32) []byte { return []byte{byte(id)} }
+func (sized32) VocabSize() int        { return 32 }
 
 // prompts is a source of problems that have a prompt, and nothing to judge.
 type prompts struct{ n int32 }

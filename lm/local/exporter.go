@@ -135,6 +135,13 @@ func (e *Exporter) CheckTopLogProbs(k int) error {
 	return nil
 }
 
+// BoundTokens implements rl.TokenBounder, if the policy does.
+func (e *Exporter) BoundTokens(n int) {
+	if b, ok := e.Policy.(rl.TokenBounder); ok {
+		b.BoundTokens(n)
+	}
+}
+
 // TopLogProbs implements rl.TopLogProber: those of the policy, if it has any.
 func (e *Exporter) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
 	if err := e.CheckTopLogProbs(k); err != nil {

@@ -78,7 +78,7 @@ func NewLabelDecoder(c LabelDecoderConfig) (*LabelDecoder, error) {
 	}
 	d, questions := c.Decoder, append([][]int32{c.Labels}, c.Steps...)
 	s := &LabelDecoder{decoder: d, questions: questions, learner: learner{
-		maxRows: rowBound(c.MaxRows), net: &firstTokens{Decoder: d, questions: questions},
+		maxRows: rowBound(c.MaxRows), net: newFirstTokens(d, questions),
 		training: training{
 			model: d, checkConfig: configIs(d.Config(), model.ReadConfig),
 			configFile: model.ConfigFile, weightsFile: model.WeightsFile, dir: c.Dir,
@@ -134,11 +134,34 @@ func (s *LabelDecoder) Free() {
 	s.decoder.Free()
 }
 
-// firstTokens is a decoder as a network whose outputs are log-probs of some tokens.
+// firstTokens is a decoder as a network whose outputs are log-probs of some tokens: those
+// of a question are candidates of one target, so that the head is computed once for it.
 type firstTokens struct {
 	*model.Decoder
 	questions [][]int32
-	targets   model.Targets
+	// candidates are the questions' tokens, all questions with as many: the others are
+	// filled up with tokens that nobody reads.
+	candidates [][]int32
+	targets    model.Targets
+	unread     []float32 // the targets' own log-probs, and their gradient: 0
+}
+
+func newFirstTokens(d *model.Decoder, questions [][]int32) *firstTokens {
+	n, most := &firstTokens{Decoder: d, questions: questions}, 0
+	for _, q := range questions {
+		most = max(most, len(q))
+	}
+	for _, q := range questions {
+		filled := slices.Clone(q)
+		for id := int32(0); len(filled) < most; id++ {
+			if !slices.Contains(q, id) {
+				filled = append(filled, id)
+			}
+		}
+		n.candidates = append(n.candidates, filled)
+	}
+	n.targets.Candidates = &model.Candidates{K: most}
+	return n
 }
 
 func (n *firstTokens) limits() (outputs, maxSeq, vocab int) {
@@ -151,36 +174,61 @@ func (n *firstTokens) limits() (outputs, maxSeq, vocab int) {
 
 // prepare makes the targets of a pack.
 func (n *firstTokens) prepare(p *model.Pack) error {
-	n.targets = model.Targets{Rows: n.targets.Rows[:0], IDs: n.targets.IDs[:0]}
+	t := &n.targets
+	t.Rows, t.IDs, t.Candidates.IDs = t.Rows[:0], t.IDs[:0], t.Candidates.IDs[:0]
 	for i, s := range p.Segments {
 		if s.End-s.Start < len(n.questions) {
 			return fmt.Errorf("local: an input has %d tokens, want at least the marks of the label and of %d steps (input %d of the micro-batch)", s.End-s.Start, len(n.questions)-1, i)
 		}
-		for k, tokens := range n.questions {
+		for k, tokens := range n.candidates {
 			row := s.End - 1 // of the label
 			if k > 0 {
 				row = s.End - 1 - len(n.questions) + k
 			}
-			for _, id := range tokens {
-				n.targets.Rows, n.targets.IDs = append(n.targets.Rows, int32(row)), append(n.targets.IDs, id)
-			}
+			t.Rows, t.IDs = append(t.Rows, int32(row)), append(t.IDs, tokens[0])
+			t.Candidates.IDs = append(t.Candidates.IDs, tokens...)
 		}
 	}
+	outcomes := len(t.Candidates.IDs) + len(t.IDs) // a question's candidates, and the rest
+	t.Candidates.LogP, t.Candidates.Grad = sized(t.Candidates.LogP, outcomes), sized(t.Candidates.Grad, outcomes)
+	n.unread = sized(n.unread, len(t.IDs))
+	return nil
+}
+
+// each calls f for every output with its place in the candidates' LogP and Grad.
+func (n *firstTokens) each(f func(output, at int)) {
+	output, most := 0, n.targets.Candidates.K
+	for target := range n.targets.IDs {
+		for k := range n.questions[target%len(n.questions)] {
+			f(output, target*(most+1)+k)
+			output++
+		}
+	}
+}
+
+func (n *firstTokens) compute(p *model.Pack, values []float32, pass func(*model.Pack, *model.Targets, []float32, []float32) error) error {
+	if err := n.prepare(p); err != nil {
+		return err
+	}
+	if err := pass(p, &n.targets, n.unread, nil); err != nil {
+		return err
+	}
+	n.each(func(output, at int) { values[output] = float32(n.targets.Candidates.LogP[at]) })
 	return nil
 }
 
 func (n *firstTokens) Predict(p *model.Pack, values []float32) error {
-	if err := n.prepare(p); err != nil {
-		return err
-	}
-	return n.Score(p, &n.targets, values, nil)
+	return n.compute(p, values, n.Score)
 }
 
 func (n *firstTokens) Forward(p *model.Pack, values []float32) error {
-	if err := n.prepare(p); err != nil {
-		return err
-	}
-	return n.Decoder.Forward(p, &n.targets, values, nil)
+	return n.compute(p, values, n.Decoder.Forward)
 }
 
-func (n *firstTokens) Backward(dvalues []float32) error { return n.Decoder.Backward(dvalues, nil) }
+func (n *firstTokens) Backward(dvalues []float32) error {
+	grad := n.targets.Candidates.Grad
+	clear(grad)
+	n.each(func(output, at int) { grad[at] = float64(dvalues[output]) })
+	clear(n.unread)
+	return n.Decoder.Backward(n.unread, nil)
+}

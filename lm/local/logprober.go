@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,11 +11,12 @@ import (
 )
 
 // LogProber computes log-probs with a decoder: a frozen reference or a teacher.
-// It implements rl.LogProber, rl.TopLogProber, rl.TopLogProbChecker and
+// It implements rl.LogProber, rl.TopLogProber, rl.TopLogProbChecker, rl.TokenBounder and
 // rl.CandidateProber. One goroutine uses a log-prober, and its decoder, at a time.
 type LogProber struct {
 	decoder *model.Decoder
 	maxRows int
+	tokens  int // 0: as many as the decoder has ids
 
 	// The current micro-batch, whose memory the next one uses again.
 	pack     model.Pack
@@ -56,7 +58,7 @@ func (l *LogProber) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) 
 			return nil
 		}
 		if err := l.decoder.Score(&l.pack, &l.targets, l.logp, nil); err != nil {
-			return err
+			return &rl.SampleError{From: from, To: to, Err: err}
 		}
 		n := 0
 		for _, d := range dst[from:to] {
@@ -69,10 +71,13 @@ func (l *LogProber) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) 
 	})
 }
 
+// BoundTokens implements rl.TokenBounder.
+func (l *LogProber) BoundTokens(n int) { l.tokens = min(n, l.decoder.Config().Vocab) }
+
 // CheckTopLogProbs implements rl.TopLogProbChecker: k is 1 to the size of the
 // vocabulary.
 func (l *LogProber) CheckTopLogProbs(k int) error {
-	if n := l.decoder.Config().Vocab; k < 1 || k > n {
+	if n := cmp.Or(l.tokens, l.decoder.Config().Vocab); k < 1 || k > n {
 		return fmt.Errorf("local: %d candidates, want 1 to the %d tokens of the vocabulary", k, n)
 	}
 	return nil
@@ -83,7 +88,7 @@ func (l *LogProber) CheckTopLogProbs(k int) error {
 func (l *LogProber) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
 	return l.tops(ctx, b, k, dst, func(from, to int) error {
 		if err := l.decoder.TopK(&l.pack, l.targets.Rows, l.targets.Temperature, &l.cand); err != nil {
-			return fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+			return &rl.SampleError{From: from, To: to, Err: err}
 		}
 		eachTop(&l.cand, dst[from:to], func(t *rl.Top, ids []int32, logp []float64) { copy(t.IDs, ids) })
 		return nil
@@ -97,7 +102,7 @@ func (l *LogProber) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, d
 		eachTop(&l.cand, dst[from:to], func(t *rl.Top, ids []int32, logp []float64) { copy(ids, t.IDs) })
 		l.targets.Candidates = &l.cand
 		if err := l.decoder.Score(&l.pack, &l.targets, l.logp, nil); err != nil {
-			return fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+			return &rl.SampleError{From: from, To: to, Err: err}
 		}
 		return nil
 	})
@@ -133,7 +138,7 @@ func (l *LogProber) tops(ctx context.Context, b *rl.Batch, k int, dst []rl.Top, 
 // makeCandidates makes room for k candidates of every target of the micro-batch.
 func (l *LogProber) makeCandidates(k int) {
 	n := len(l.targets.IDs)
-	l.cand.K = k
+	l.cand.K, l.cand.Among = k, l.tokens
 	l.cand.IDs = slices.Grow(l.cand.IDs[:0], n*k)[:n*k]
 	l.cand.LogP = slices.Grow(l.cand.LogP[:0], n*(k+1))[:n*(k+1)]
 }

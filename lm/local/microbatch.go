@@ -41,9 +41,9 @@ func checkTokens(what string, i int, ids []int32, vocab int) error {
 }
 
 // sized returns v with n elements of any content.
-func sized(v []float32, n int) []float32 {
+func sized[T any](v []T, n int) []T {
 	if cap(v) < n {
-		return make([]float32, n)
+		return make([]T, n)
 	}
 	return v[:n]
 }

@@ -156,7 +156,7 @@ func (t *Policy) microBatch(b *rl.Batch, from, to int, o objective.Objective, m 
 	}
 	if n > 0 {
 		if err := t.decoder.Forward(&t.pack, &t.targets, t.logp, entropy); err != nil {
-			return 0, fmt.Errorf("local: samples %d to %d: %w", from, to-1, err)
+			return 0, &rl.SampleError{From: from, To: to, Err: err}
 		}
 	}
 	samples := b.Samples[from:to]

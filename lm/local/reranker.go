@@ -146,11 +146,18 @@ func (r *Reranker) Score(ctx context.Context, query string, documents []string) 
 	prompts := make([][]int32, len(documents))
 	for i, d := range documents {
 		prompts[i] = r.Prompt(query, d)
-		if err := checkTokens("document", i, prompts[i], r.c.shape().Vocab); err != nil {
+	}
+	return r.PromptScores(ctx, prompts)
+}
+
+// PromptScores is Score of prompts, as Prompt returns them; their queries may differ.
+func (r *Reranker) PromptScores(ctx context.Context, prompts [][]int32) ([]float64, error) {
+	for i, ids := range prompts {
+		if err := checkTokens("document", i, ids, r.c.shape().Vocab); err != nil {
 			return nil, err
 		}
 	}
-	grades := make([]float64, len(documents))
+	grades := make([]float64, len(prompts))
 	common := 0
 	if r.c.Decoder != nil {
 		common = commonPrefix(prompts)

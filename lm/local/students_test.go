@@ -9,6 +9,7 @@ import (
 	"github.com/stepwise-rl/stepwise/distill"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 )
@@ -72,6 +73,53 @@ func TestLabelDecoder(t *testing.T) {
 		}
 		return sum
 	})
+}
+
+// The head is computed for a question once, not for each of its answers, and that changes
+// the log-probs by no more than the rounding of float32.
+func TestLabelDecoderComputesTheHeadOncePerQuestion(t *testing.T) {
+	b := &countLogProbs{Backend: openCPU(t)}
+	d := newDecoder(t, b, 1)
+	s := labelDecoder(t, d, 0)
+	questions := [][]int32{{1, 2, 3}, {4, 5}, {1, 5}}
+	batch := &rl.Batch{}
+	for _, in := range decoderInputs {
+		for k, q := range questions {
+			for _, id := range q {
+				cut := len(in)
+				if k > 0 {
+					cut = len(in) - len(questions) + k
+				}
+				batch.Samples = append(batch.Samples, rl.Sample{Prompt: len(batch.Prompts), Tokens: []int32{id}})
+				batch.Prompts = append(batch.Prompts, in[:cut])
+			}
+		}
+	}
+	want := logProbs(t, local.NewLogProber(d, 0), batch)
+	b.rows = 0
+	got := make([][]float64, len(decoderInputs))
+	for i := range got {
+		got[i] = make([]float64, 7)
+	}
+	require.NoError(t, s.Logits(t.Context(), decoderInputs, got, false))
+	for i, row := range got {
+		for c, logp := range row {
+			require.InDelta(t, want[7*i+c][0], logp, 1e-6, "input %d, output %d", i, c)
+		}
+	}
+	// Over the vocabulary, and again over what is no answer.
+	require.Equal(t, 2*len(questions)*len(decoderInputs), b.rows)
+}
+
+// countLogProbs counts rows of logits.
+type countLogProbs struct {
+	tensor.Backend
+	rows int
+}
+
+func (b *countLogProbs) LogProb(logp, ent, stats, logits tensor.Buffer, ids []int32, cols int, invTemp float32) {
+	b.rows += len(ids)
+	b.Backend.LogProb(logp, ent, stats, logits, ids, cols, invTemp)
 }
 
 // What it has learnt, an engine samples as its first token.

@@ -65,7 +65,7 @@ func TestDamagedWeightsAreRefused(t *testing.T) {
 		"header of 2^60":     {long, "header length is 1152921504606846976"},
 		"overlapping":        {overlap, "begins at byte"},
 		"other file entire":  {[]byte("<html>404 Not Found</html>"), "header length"},
-		"integers":           {bytes.Replace(whole, []byte(`"F32"`), []byte(`"I32"`), 1), "is I32, want F32, F16 or BF16"},
+		"integers":           {bytes.Replace(whole, []byte(`"F32"`), []byte(`"I32"`), 1), "is I32, want F32, F16, BF16 or F64"},
 		"type it lacks":      {bytes.Replace(whole, []byte(`"F32"`), []byte(`"Q4K"`), 1), `unknown dtype "Q4K"`},
 		"name it lacks":      {bytes.Replace(whole, []byte("model.norm"), []byte("model.form"), 1), `no tensor "model.norm.weight"`},
 		"rotated dimensions": {bytes.Replace(whole, []byte("[29,16]"), []byte("[16,29]"), 1), "has shape [16 29], want [29 16]"},

@@ -20,6 +20,9 @@ import (
 type Candidates struct {
 	K   int
 	IDs []int32
+	// Among, if not 0, is how many ids TopK chooses from, the first ones: those after
+	// pad the head and are no tokens. They are in the rest.
+	Among int
 	// LogP receives the log-probs, in nats.
 	LogP []float64
 	// Grad is the gradient of a loss with respect to LogP, which Backward reads.
@@ -34,8 +37,11 @@ func NewCandidates(n, k int) *Candidates {
 // check returns an error that names the first invalid candidate of n rows. It panics
 // if a slice is of the wrong length; Grad may be nil without a Backward.
 func (c *Candidates) check(n, vocab int, given, backward bool) error {
-	if c.K < 1 || c.K > vocab {
-		return fmt.Errorf("model: %d candidates, want 1 to the %d tokens of the vocabulary", c.K, vocab)
+	if c.Among < 0 || c.Among > vocab {
+		return fmt.Errorf("model: candidates among %d ids, want at most the %d of the vocabulary", c.Among, vocab)
+	}
+	if most := cmp.Or(c.Among, vocab); c.K < 1 || c.K > most {
+		return fmt.Errorf("model: %d candidates, want 1 to the %d tokens of the vocabulary", c.K, most)
 	}
 	if len(c.IDs) != n*c.K || len(c.LogP) != n*(c.K+1) || backward && len(c.Grad) != len(c.LogP) {
 		panic(fmt.Sprintf("model: %d rows of %d candidates, but %d ids and room for %d log-probs and %d gradients", n, c.K, len(c.IDs), len(c.LogP), len(c.Grad)))
@@ -213,7 +219,7 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 		if err = p.Backend.Read(read, logits); err != nil {
 			return
 		}
-		if !topRows(c.IDs[from*c.K:to*c.K], read, c.K, vocab) {
+		if !topRows(c.IDs[from*c.K:to*c.K], read, c.K, vocab, cmp.Or(c.Among, vocab)) {
 			err = errors.New("model: the logits are not finite, so that no tokens are the most likely ones")
 			return
 		}
@@ -225,9 +231,9 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 	return l.readCandidates(p, m)
 }
 
-// topRows writes the k largest elements' indices of every row of x [·×cols] to ids,
-// and reports whether each row has so many numbers.
-func topRows(ids []int32, x []float32, k, cols int) bool {
+// topRows writes the k largest of the first among elements of every row of x [·×cols] to
+// ids, as indices, and reports whether each row has so many numbers.
+func topRows(ids []int32, x []float32, k, cols, among int) bool {
 	rows := len(ids) / k
 	workers := min(runtime.GOMAXPROCS(0), rows)
 	ok := make([]bool, workers)
@@ -237,7 +243,7 @@ func topRows(ids []int32, x []float32, k, cols int) bool {
 			ok[w] = true
 			var h largest
 			for i := rows * w / workers; i < rows*(w+1)/workers; i++ {
-				ok[w] = h.of(ids[i*k:(i+1)*k], x[i*cols:(i+1)*cols]) && ok[w]
+				ok[w] = h.of(ids[i*k:(i+1)*k], x[i*cols:][:among]) && ok[w]
 			}
 		})
 	}

@@ -176,9 +176,11 @@ func TestCandidatesAreFoundInChunks(t *testing.T) {
 func TestTopRows(t *testing.T) {
 	nan := float32(math.NaN())
 	ids := make([]int32, 6)
-	require.True(t, topRows(ids, []float32{1, 2, 2, 0, 2, 1, 1, 1, nan, 3, 1, 1}, 3, 6))
+	require.True(t, topRows(ids, []float32{1, 2, 2, 0, 2, 1, 1, 1, nan, 3, 1, 1}, 3, 6, 6))
 	require.Equal(t, []int32{1, 2, 4, 3, 0, 1}, ids)
-	require.False(t, topRows(ids, []float32{1, 2, 2, 0, 2, 1, nan, 1, nan, nan, 1, nan}, 3, 6))
+	require.False(t, topRows(ids, []float32{1, 2, 2, 0, 2, 1, nan, 1, nan, nan, 1, nan}, 3, 6, 6))
+	require.True(t, topRows(ids, []float32{1, 2, 2, 0, 9, 9, 1, 3, 0, 2, 9, 9}, 3, 6, 4), "padding is no candidate")
+	require.Equal(t, []int32{1, 2, 0, 1, 3, 0}, ids)
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		x := make([]float32, 200)
@@ -191,7 +193,7 @@ func TestTopRows(t *testing.T) {
 		}
 		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(x[b], x[a]) })
 		got := make([]int32, 17)
-		require.True(t, topRows(got, x, 17, 200))
+		require.True(t, topRows(got, x, 17, 200, 200))
 		require.Equal(t, order[:17], got)
 	}
 }
@@ -254,6 +256,11 @@ func TestCandidateErrors(t *testing.T) {
 	require.ErrorContains(t, d.TopK(p, tg.Rows, math.NaN(), c), "temperature NaN")
 	require.ErrorContains(t, d.TopK(p, []int32{99}, 1, NewCandidates(1, 1)), "target 0 is of row 99")
 	require.Panics(t, func() { _ = d.TopK(p, tg.Rows, 1, NewCandidates(1, 1)) })
+	few := NewCandidates(len(tg.Rows), 2)
+	for among, want := range map[int]string{1: "2 candidates, want 1 to the 1", -1: "among -1 ids", 1 << 20: "among 1048576 ids"} {
+		few.Among = among
+		require.ErrorContains(t, d.TopK(p, tg.Rows, 1, few), want)
+	}
 }
 
 func newCPU(t *testing.T) tensor.Backend {

@@ -76,7 +76,7 @@
 //	modernbert  ModernBERT, as encoders
 //
 // Weights are float32 in memory. F32, F16 and BF16 are read exactly and written
-// rounded to nearest. If a checkpoint asks for something that this package does
+// rounded to nearest; F64 is read rounded. If a checkpoint asks for something that this package does
 // not do, that is an error that names the option or tensor; what changes nothing
 // is accepted, as transformers accepts it. [Inspect] says what a folder holds and
 // whether it can be loaded. Files must be regular ones. Two settings are accepted

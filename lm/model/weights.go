@@ -145,8 +145,9 @@ func (l *loader) match(params []*tensor.Param) (names []string, err error) {
 			return fail("tensors %q and %q are both %q", names[i], t.Name, params[i].Name)
 		case !slices.Equal(t.Shape, p.Shape):
 			return fail("tensor %q has shape %v, want %v", t.Name, t.Shape, p.Shape)
-		case !t.DType.Float():
-			return fail("tensor %q is %s, want F32, F16 or BF16", t.Name, t.DType)
+		}
+		if err := t.DType.CheckFloat(); err != nil {
+			return fail("tensor %q %w", t.Name, err)
 		}
 		names[i] = t.Name
 	}
@@ -203,7 +204,7 @@ func (l *loader) close() {
 
 // LoadDecoder reads a decoder from a directory that Save wrote, or from a
 // Hugging Face checkpoint of model type llama, mistral, qwen2 or qwen3:
-// config.json, and weights in F32, F16 or BF16 in one file or with an index.
+// config.json, and weights in F32, F16, BF16 or F64 in one file or with an index.
 // Options that this package does not know, and missing, unknown or misshapen
 // tensors, are errors that name them.
 //
@@ -307,7 +308,7 @@ func (l *loader) tied() (bool, error) {
 }
 
 // ReadParams sets the values of params to the tensors of the same names in a
-// safetensors file, in F32, F16 or BF16. A missing tensor, one of another shape
+// safetensors file, in F32, F16, BF16 or F64. A missing tensor, one of another shape
 // or type, and one that belongs to no parameter are errors that name it, and
 // then nothing is changed.
 func ReadParams(b tensor.Backend, params []*tensor.Param, path string) error {

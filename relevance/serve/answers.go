@@ -65,15 +65,20 @@ func relevanceScore(s *relevance.Score, labels int) float64 {
 }
 
 func (s *Server) score(w http.ResponseWriter, r *http.Request) {
-	defer s.reading.Add(-1)
+	in := intake{s: s}
+	defer in.leave()
 	var q scoreRequest
-	p := s.read(w, r, &q)
+	p := in.read(w, r, &q)
 	if p == nil && q.Steps && !s.batcher.current().reasons() {
 		p = wrong(http.StatusUnprocessableEntity, "steps: this model classifies and writes no steps")
 	}
+	var documents []document
+	if p == nil {
+		documents, p = s.c.documents(q.Documents)
+	}
 	var done scored
 	if p == nil {
-		done, p = s.run(w, r, q.Query, q.Documents, q.Steps)
+		done, p = s.run(w, r, q.Query, documents, q.Steps)
 	}
 	if p != nil {
 		refuse(w, p)
@@ -96,15 +101,20 @@ func (s *Server) score(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) rerank(w http.ResponseWriter, r *http.Request) {
-	defer s.reading.Add(-1)
+	in := intake{s: s}
+	defer in.leave()
 	var q rerankRequest
-	p := s.read(w, r, &q)
+	p := in.read(w, r, &q)
 	if p == nil && q.TopN != nil && *q.TopN < 1 {
 		p = wrong(http.StatusUnprocessableEntity, "top_n: %d, want at least 1", *q.TopN)
 	}
+	var documents []document
+	if p == nil {
+		documents, p = s.c.documents(q.Documents)
+	}
 	var done scored
 	if p == nil {
-		done, p = s.run(w, r, q.Query, q.Documents, false)
+		done, p = s.run(w, r, q.Query, documents, false)
 	}
 	if p != nil {
 		refuse(w, p)
@@ -133,7 +143,7 @@ func (s *Server) rerank(w http.ResponseWriter, r *http.Request) {
 	}
 	if q.Return == nil || *q.Return {
 		for i := range a.Results {
-			a.Results[i].Document = q.Documents[a.Results[i].Index].echo()
+			a.Results[i].Document = documents[a.Results[i].Index].echo()
 		}
 	}
 	respond(w, a)

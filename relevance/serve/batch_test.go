@@ -1,13 +1,17 @@
 package serve
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -321,6 +325,83 @@ func TestSwap(t *testing.T) {
 	}
 	require.False(t, models[len(models)-1].closed.Load())
 	require.Error(t, s.Swap(&Model{Scorer: noLabels{}}))
+}
+
+// A model that cannot be loaded, or is none, is counted and closed; the one before goes on
+// and is named.
+func TestReload(t *testing.T) {
+	var log bytes.Buffer
+	s, _, url := start(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for i, load := range []func(context.Context) (*Model, error){
+		func(context.Context) (*Model, error) { return nil, errors.New("half a folder") },
+		func(context.Context) (*Model, error) { return &Model{Scorer: noLabels{newFake("none")}}, nil },
+	} {
+		require.Error(t, s.Reload(t.Context(), load))
+		require.EqualValues(t, i+1, value(s, "swap_failures_total"))
+		require.EqualValues(t, 1, value(s, "model_info", "digest of first", "first"))
+		require.Zero(t, value(s, "swaps_total"))
+	}
+	require.Contains(t, log.String(), `version=first digest="digest of first" error="half a folder"`)
+	_, _, text := post(t, url+"/v1/score", ask("0"))
+	require.Contains(t, text, `"version":"first"`)
+	second := newFake("second")
+	require.NoError(t, s.Reload(t.Context(), func(context.Context) (*Model, error) { return second.model(), nil }))
+	require.EqualValues(t, 2, value(s, "swap_failures_total"))
+	require.EqualValues(t, 1, value(s, "swaps_total"))
+	require.Eventually(t, func() bool { return value(s, "model_info", "digest of second", "second") == 1 }, 5*time.Second, time.Millisecond)
+	require.Zero(t, value(s, "model_info", "digest of first", "first"))
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, s.Reload(stopped, func(ctx context.Context) (*Model, error) { return nil, ctx.Err() }))
+	require.EqualValues(t, 2, value(s, "swap_failures_total"), "who stops the server is not told of a failure")
+}
+
+// The bodies of all requests have a bound, and its bytes are given back.
+func TestHeldBodies(t *testing.T) {
+	const size = 1 << 20
+	s, f, url := start(t, Config{Wait: -1, Timeout: time.Minute, MaxBody: 2 * size, MaxHeld: 4*size + size/2, MaxText: 2 * size, MaxRequests: 100})
+	large := `{"query": "q", "documents": ["block", "` + strings.Repeat("x", size) + `"]}`
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var all sync.WaitGroup
+	var held atomic.Int64
+	for range 20 {
+		all.Go(func() {
+			// Half of them do not say how long they are.
+			var body io.Reader = strings.NewReader(large)
+			if held.Add(1)%2 == 0 {
+				body = io.MultiReader(body)
+			}
+			resp, err := http.Post(url+"/v1/score", "application/json", body)
+			if err != nil {
+				return // refused while it still sent
+			}
+			defer resp.Body.Close()
+			switch resp.StatusCode {
+			case 200:
+			case 429:
+				assert.Equal(t, "1", resp.Header.Get("Retry-After"))
+			default:
+				assert.Fail(t, "status", resp.Status)
+			}
+		})
+	}
+	<-f.entered
+	require.Eventually(t, func() bool {
+		inFlight := value(s, "requests_in_flight")
+		return inFlight <= 4 && inFlight+value(s, "requests_total", "/v1/score", "429") == 20
+	}, 30*time.Second, time.Millisecond)
+	require.LessOrEqual(t, value(s, "body_bytes"), 4.5*size)
+	var during runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&during)
+	require.Less(t, float64(during.HeapAlloc)-float64(before.HeapAlloc), 4*4.5*size, "what a body takes in memory")
+	close(f.release)
+	all.Wait()
+	require.Eventually(t, func() bool { return value(s, "body_bytes") == 0 }, 5*time.Second, time.Millisecond)
+	status, _, text := post(t, url+"/v1/score", large)
+	require.Equal(t, 200, status, text)
 }
 
 type noLabels struct{ *fake }

@@ -32,6 +32,11 @@ type Config struct {
 	// MaxBody and MaxText are the most bytes of a request's body and of the texts of a
 	// document, or of a query; 0 means 8 MiB and 256 KiB.
 	MaxBody, MaxText int
+	// MaxHeld is the most bytes of the bodies of all requests together, from their first
+	// byte to the end of the answer; 0 means 128 MiB, or MaxBody if that is more. A request
+	// that would exceed it is refused with 429. In memory a body takes three to four times its
+	// size, with what is decoded of it (TestMemoryOfABody).
+	MaxHeld int
 	// DrainDelay is how long the server still accepts requests after its context has
 	// ended, while /readyz fails, so that load balancers notice; 0 means not at all.
 	DrainDelay time.Duration
@@ -57,6 +62,9 @@ func (c Config) Validate() error {
 	if c.MaxQueue < c.MaxDocuments {
 		errs = append(errs, fmt.Errorf("serve: Config.MaxQueue is %d, want at least MaxDocuments (%d), or a large request is always refused", c.MaxQueue, c.MaxDocuments))
 	}
+	if c.MaxHeld < c.MaxBody {
+		errs = append(errs, fmt.Errorf("serve: Config.MaxHeld is %d, want at least MaxBody (%d), or a large request is always refused", c.MaxHeld, c.MaxBody))
+	}
 	if c.Timeout < 0 || c.DrainDelay < 0 {
 		errs = append(errs, fmt.Errorf("serve: Config.Timeout is %v, DrainDelay %v, want no negative time", c.Timeout, c.DrainDelay))
 	}
@@ -72,6 +80,7 @@ func (c Config) withDefaults() Config {
 	c.MaxDocuments = cmp.Or(c.MaxDocuments, 1000)
 	c.MaxBody = cmp.Or(c.MaxBody, 8<<20)
 	c.MaxText = cmp.Or(c.MaxText, 256<<10)
+	c.MaxHeld = cmp.Or(c.MaxHeld, max(128<<20, c.MaxBody))
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -14,7 +14,8 @@ type metrics struct {
 	queue, inFlight                    prometheus.Gauge
 	batchPairs, batchSeconds, perQuery prometheus.Histogram
 	model                              *prometheus.GaugeVec
-	swaps                              prometheus.Counter
+	swaps, swapFailures                prometheus.Counter
+	bodies                             prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -39,8 +40,10 @@ func newMetrics() *metrics {
 		batchSeconds: prometheus.NewHistogram(histogram("batch_seconds", "Time that a batch is scored.", seconds)),
 		model:        prometheus.NewGaugeVec(prometheus.GaugeOpts(name("model_info", "1 for the model in use.")), []string{"version", "digest"}),
 		swaps:        prometheus.NewCounter(prometheus.CounterOpts(name("swaps_total", "Models that took the place of another."))),
+		swapFailures: prometheus.NewCounter(prometheus.CounterOpts(name("swap_failures_total", "Models that could not take the place of the one in use, which model_info names."))),
+		bodies:       prometheus.NewGauge(prometheus.GaugeOpts(name("body_bytes", "Bytes of requests' bodies in memory."))),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.pairs, m.unscorable, m.queue, m.inFlight, m.perQuery, m.batchPairs, m.batchSeconds, m.model, m.swaps,
+	m.registry.MustRegister(m.requests, m.seconds, m.pairs, m.unscorable, m.queue, m.inFlight, m.perQuery, m.batchPairs, m.batchSeconds, m.model, m.swaps, m.swapFailures, m.bodies,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

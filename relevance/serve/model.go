@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/stepwise-rl/stepwise/relevance"
@@ -35,6 +36,20 @@ func Open(ctx context.Context, dir string, src *rows.Source, backend string) (*M
 		s.Close()
 	}
 	return m, err
+}
+
+// OpenReranker opens a published reranker as [relevance.OpenReranker] does. Its version is
+// the name of its folder. ctx bounds the opening alone.
+func OpenReranker(ctx context.Context, dir string, o relevance.RerankerOptions) (*Model, error) {
+	r, err := relevance.OpenReranker(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := run.DigestPath(ctx, dir)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return &Model{Scorer: r, Info: r.Info(), Digest: digest, Version: r.Info().Stage}, nil
 }
 
 // NewModel describes a scorer that was opened from a model folder.

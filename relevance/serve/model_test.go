@@ -1,13 +1,16 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/distill"
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
@@ -115,6 +119,118 @@ func TestModelFolders(t *testing.T) {
 	}
 	_, err := Open(t.Context(), filepath.Join(dir, relevance.PolicyFolder), nil, "cpu")
 	require.ErrorContains(t, err, "needs the task")
+}
+
+// Published rerankers are served as they are, with the logits that transformers computes
+// (lm/local/testdata/crossencoder.py) and the grades of Qwen3-Reranker's card
+// (reranker.py): a single logit becomes a relevance_score by the logistic function, and
+// /v1/model says so.
+func TestPublishedRerankers(t *testing.T) {
+	const data = "../../lm/local/testdata/"
+	read := func(name string, to any) {
+		text, err := os.ReadFile(data + name)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, to))
+	}
+	var cross struct {
+		Queries, Documents []string
+		Folders            map[string]struct {
+			IDs    [][]int32
+			Logits [][]float64
+		}
+	}
+	read("crossencoder.json", &cross)
+	var asked struct {
+		Cases []struct {
+			Query     string
+			Documents []string
+			Grades    []float64
+		}
+	}
+	read("reranker.json", &asked)
+	given := []int{0, 2, 3, 4, 5} // of the golden documents; that between is empty, which is refused
+	var documents []string
+	for _, i := range given {
+		documents = append(documents, cross.Documents[i])
+	}
+	logistic := func(z float64) []float64 { p := 1 / (1 + math.Exp(-z)); return []float64{1 - p, p} }
+	for folder, of := range map[string]struct {
+		kind   relevance.ModelKind
+		labels []string
+		says   string
+	}{
+		"bert-reranker":    {relevance.KindCrossEncoder, []string{"no", "yes"}, "logistic function of the model's only logit, not calibrated"},
+		"xlmr-reranker":    {relevance.KindCrossEncoder, []string{"no", "yes"}, "logistic function of the model's only logit, not calibrated"},
+		"roberta-reranker": {relevance.KindCrossEncoder, []string{"0", "1", "2"}, ""},
+		"qwen3-reranker":   {relevance.KindLabelDecoder, []string{"no", "yes"}, "probability of the answer yes, beside no, not calibrated"},
+	} {
+		t.Run(folder, func(t *testing.T) {
+			m, err := OpenReranker(t.Context(), data+folder, relevance.RerankerOptions{})
+			require.NoError(t, err)
+			require.Equal(t, folder, m.Version)
+			require.Len(t, m.Digest, 64)
+			s, err := New(Config{}, m)
+			require.NoError(t, err)
+			defer s.Close(t.Context())
+			d := describedBy(t, s)
+
+			query, documents, want, tokens := cross.Queries[0], documents, [][]float64{}, 0
+			if golden, ok := cross.Folders[folder]; ok {
+				for _, i := range given {
+					z := golden.Logits[i]
+					p := distill.HeadSoftmax.Probs(z, len(z))
+					if len(z) == 1 {
+						p = logistic(z[0])
+					}
+					want, tokens = append(want, p), tokens+len(golden.IDs[i])
+				}
+			} else {
+				query, documents = asked.Cases[0].Query, nil
+				for i, d := range asked.Cases[0].Documents {
+					if g := asked.Cases[0].Grades[i]; d != "" {
+						documents, want = append(documents, d), append(want, []float64{1 - g, g})
+					}
+				}
+			}
+			body, err := json.Marshal(map[string]any{"query": query, "documents": documents})
+			require.NoError(t, err)
+
+			var scored scoreAnswer
+			require.NoError(t, json.Unmarshal(d.call("POST", "/v1/score", string(body), 200), &scored))
+			require.Equal(t, of.labels, scored.Labels)
+			relevant := make([]float64, len(want))
+			for i, r := range scored.Results {
+				require.InDeltaSlice(t, want[i], r.P, 1e-4)
+				require.Equal(t, of.labels[slices.Index(r.P, slices.Max(r.P))], r.Label)
+				for c, p := range want[i] {
+					relevant[i] += p * float64(c) / float64(len(of.labels)-1)
+				}
+				require.InDelta(t, relevant[i], *r.Relevance, 1e-4)
+			}
+			var ranked rerankAnswer
+			require.NoError(t, json.Unmarshal(d.call("POST", "/v1/rerank", string(body), 200), &ranked))
+			require.Len(t, ranked.Results, len(documents))
+			require.True(t, slices.IsSortedFunc(ranked.Results, func(a, b rerankResult) int { return cmp.Compare(b.Relevance, a.Relevance) }))
+			for _, r := range ranked.Results {
+				require.InDelta(t, relevant[r.Index], r.Relevance, 1e-4)
+			}
+			if tokens > 0 {
+				require.Equal(t, tokens, ranked.Usage.TotalTokens)
+			}
+			require.Positive(t, ranked.Usage.TotalTokens)
+
+			var about described
+			require.NoError(t, json.Unmarshal(d.call("GET", "/v1/model", "", 200), &about))
+			require.Equal(t, of.kind, about.Kind)
+			require.Equal(t, relevance.TruncateEnd, about.Truncation)
+			require.Positive(t, about.MaxLength)
+			require.Contains(t, strings.Join(about.Meanings, "; "), of.says)
+			require.False(t, about.Steps)
+			d.call("POST", "/v1/score", `{"query": "a", "documents": ["b"], "steps": true}`, 422)
+			long := strings.Repeat("shoes ", 200)
+			d.call("POST", "/rerank", `{"query": "red", "documents": ["`+long+`"]}`, 200) // documents are cut
+		})
+	}
 }
 
 // description is the OpenAPI description that a server hands out.

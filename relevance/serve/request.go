@@ -29,17 +29,17 @@ func wrong(status int, format string, args ...any) *problem {
 
 // scoreRequest is the body of /v1/score.
 type scoreRequest struct {
-	Query     string       `json:"query"`
-	Documents documentList `json:"documents"`
-	Steps     bool         `json:"steps"`
+	Query     string          `json:"query"`
+	Documents json.RawMessage `json:"documents"` // Config.documents
+	Steps     bool            `json:"steps"`
 }
 
 // rerankRequest is the body of /rerank.
 type rerankRequest struct {
-	Model     string       `json:"model"` // clients send one; there is only one
-	Query     string       `json:"query"`
-	Documents documentList `json:"documents"`
-	TopN      *int         `json:"top_n"`
+	Model     string          `json:"model"` // clients send one; there is only one
+	Query     string          `json:"query"`
+	Documents json.RawMessage `json:"documents"`
+	TopN      *int            `json:"top_n"`
 	// Return is whether results repeat their documents. Jina and vLLM do unless asked.
 	Return *bool `json:"return_documents"`
 	// What clients of Cohere, Jina and vLLM send as well: names of users and places in
@@ -51,45 +51,14 @@ type rerankRequest struct {
 	MaxTokensIn json.RawMessage `json:"truncate_prompt_tokens"`
 }
 
-// documentList says in which document a mistake is.
-type documentList []document
-
-// UnmarshalJSON reads an array.
-func (l *documentList) UnmarshalJSON(data []byte) error {
-	var each []json.RawMessage
-	if err := json.Unmarshal(data, &each); err != nil {
-		return at("documents", err)
-	}
-	*l = make(documentList, len(each))
-	for i := range each {
-		if err := (*l)[i].read(each[i]); err != nil {
-			return at(fmt.Sprintf("documents[%d]", i), err)
-		}
-	}
-	return nil
-}
-
 // document is a text, or an object with a text or with title, body and fields.
 type document struct {
 	rows.Document
 	given json.RawMessage
 }
 
-// documentField is a field of a document.
-type documentField rows.Field
-
-// UnmarshalJSON refuses unknown fields.
-func (f *documentField) UnmarshalJSON(data []byte) error {
-	var object struct {
-		Name  string `json:"name"`
-		Value string `json:"value"`
-	}
-	if err := strict(data, &object); err != nil {
-		return err
-	}
-	*f = documentField(object)
-	return nil
-}
+// mostFields is how many fields a document may have.
+const mostFields = 256
 
 // read reads either form.
 func (d *document) read(data []byte) error {
@@ -104,17 +73,26 @@ func (d *document) read(data []byte) error {
 		Text   *string         `json:"text"`
 		Title  string          `json:"title"`
 		Body   string          `json:"body"`
-		Fields []documentField `json:"fields"`
+		Fields json.RawMessage `json:"fields"`
 	}
 	if err := strict(data, &object); err != nil {
 		return err
 	}
 	d.Document = rows.Document{Title: object.Title, Body: object.Body}
-	for _, f := range object.Fields {
+	err := each("fields", object.Fields, mostFields, func(data []byte) error {
+		var f struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		}
+		err := strict(data, &f)
 		d.Fields = append(d.Fields, rows.Field(f))
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if object.Text != nil {
-		if object.Title != "" || object.Body != "" || len(object.Fields) > 0 {
+		if object.Title != "" || object.Body != "" || len(d.Fields) > 0 {
 			return errors.New("an object has text, or title, body and fields, not both")
 		}
 		d.Title = *object.Text // as in files of pairs
@@ -191,17 +169,20 @@ func known(data []byte, to any) error {
 	return nil
 }
 
-// at says where an error of decoding is.
+// at says where an error of decoding is; nil is none.
 func at(place string, err error) error {
+	if err == nil {
+		return nil
+	}
 	wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
-		return fmt.Errorf("%s: %s", place, strings.TrimPrefix(err.Error(), "json: "))
+		return &placeError{place: place, problem: strings.TrimPrefix(err.Error(), "json: ")}
 	}
 	if wrongType.Field != "" {
 		place = strings.TrimPrefix(place+"."+wrongType.Field, ".")
 	}
 	is, _, _ := strings.Cut(wrongType.Value, " ") // without a number's digits
-	return fmt.Errorf("%s: is %s, want %s", cmp.Or(place, "the body"), jsonWords[is], typeWord(wrongType.Type))
+	return &placeError{place: cmp.Or(place, "the body"), problem: fmt.Sprintf("is %s, want %s", jsonWords[is], typeWord(wrongType.Type))}
 }
 
 var jsonWords = map[string]string{"string": "a string", "number": "a number", "bool": "true or false", "array": "an array", "object": "an object"}
@@ -244,6 +225,60 @@ func decode(data []byte, to any) *problem {
 	return wrong(http.StatusBadRequest, "%s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
+// documents decodes a request's documents.
+func (c *Config) documents(data json.RawMessage) (all []document, p *problem) {
+	err := each("documents", data, c.MaxDocuments, func(one []byte) error {
+		all = append(all, document{})
+		return all[len(all)-1].read(one)
+	})
+	if e, ok := errors.AsType[*placeError](err); ok && e.many {
+		return nil, wrong(http.StatusRequestEntityTooLarge, "%v", e)
+	}
+	if err != nil {
+		return nil, wrong(http.StatusBadRequest, "%v", err)
+	}
+	return all, nil
+}
+
+// each calls f for each element of an array, which may be missing or null. An error says
+// at which place it is. More than most elements are an error before they are read: empty
+// ones would take many times their bytes in memory, and as long.
+func each(place string, data []byte, most int, f func(element []byte) error) error {
+	if len(data) == 0 || string(data) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if open, _ := d.Token(); open != json.Delim('[') {
+		return at(place, json.Unmarshal(data, new([]json.RawMessage)))
+	}
+	for i := 0; d.More(); i++ {
+		if i == most {
+			return &placeError{place, fmt.Sprintf("more than %d", most), true}
+		}
+		var element json.RawMessage
+		err := d.Decode(&element)
+		if err == nil {
+			err = f(element)
+		}
+		if e, ok := errors.AsType[*placeError](err); ok {
+			e.place = fmt.Sprintf("%s[%d].%s", place, i, e.place)
+			return e
+		}
+		if err != nil {
+			return at(fmt.Sprintf("%s[%d]", place, i), err)
+		}
+	}
+	return nil
+}
+
+// placeError is what is wrong with a part of a request.
+type placeError struct {
+	place, problem string
+	many           bool // an array has too many elements
+}
+
+func (e *placeError) Error() string { return e.place + ": " + e.problem }
+
 // check says what of a decoded request is not acceptable.
 func (c *Config) check(query string, documents []document) *problem {
 	if strings.TrimSpace(query) == "" {
@@ -252,11 +287,8 @@ func (c *Config) check(query string, documents []document) *problem {
 	if len(query) > c.MaxText {
 		return wrong(http.StatusRequestEntityTooLarge, "query: %d bytes, want at most %d", len(query), c.MaxText)
 	}
-	switch n := len(documents); {
-	case n == 0:
+	if len(documents) == 0 {
 		return wrong(http.StatusUnprocessableEntity, "documents: none, want at least one")
-	case n > c.MaxDocuments:
-		return wrong(http.StatusRequestEntityTooLarge, "documents: %d, want at most %d a request", n, c.MaxDocuments)
 	}
 	for i := range documents {
 		switch bytes, blank := size(&documents[i].Document); {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -191,7 +192,7 @@ func TestBadInput(t *testing.T) {
 		"empty query":     {"/v1/score", `{"query": " ", "documents": ["secret"]}`, 422, "query: is empty"},
 		"no documents":    {"/rerank", `{"query": "secret", "documents": []}`, 422, "documents: none, want at least one"},
 		"empty document":  {"/rerank", `{"query": "secret", "documents": ["x", {"title": ""}]}`, 422, "documents[1]: is empty"},
-		"10,000":          {"/rerank", many, 413, "documents: 10000, want at most 1000 a request"},
+		"10,000":          {"/rerank", many, 413, "documents: more than 1000"},
 		"UTF-8":           {"/v1/score", "{\"query\": \"\xff\", \"documents\": [\"secret\"]}", 400, "the body is not valid UTF-8"},
 		"1 MB":            {"/v1/score", ask(strings.Repeat("secret ", 140_000)), 413, "documents[0]: 980000 bytes, want at most 1000"},
 		"more":            {"/v1/score", ask(strings.Repeat("secret ", 200_000)), 413, "the body has more than 1048576 bytes"},
@@ -204,7 +205,7 @@ func TestBadInput(t *testing.T) {
 		"other case":      {"/v1/score", `{"QUERY": "secret", "documents": ["x"]}`, 400, `unknown field "QUERY", want one of: query, documents, steps`},
 		"twice":           {"/v1/score", `{"query": "q", "documents": ["x"], "query": "secret"}`, 400, `the field "query" is there twice`},
 		"twice below":     {"/rerank", `{"query": "q", "documents": ["x", {"title": "y", "title": "secret"}]}`, 400, `documents[1]: the field "title" is there twice`},
-		"a field's field": {"/rerank", `{"query": "q", "documents": [{"title": "y", "fields": [{"name": "n", "valeu": "secret"}]}]}`, 400, `documents[0]: unknown field "valeu", want one of: name, value`},
+		"a field's field": {"/rerank", `{"query": "q", "documents": [{"title": "y", "fields": [{"name": "n", "valeu": "secret"}]}]}`, 400, `documents[0].fields[0]: unknown field "valeu", want one of: name, value`},
 		"fields":          {"/rerank", `{"query": "q", "documents": ["x", {"fields": {"secret": "x"}}]}`, 400, `documents[1].fields: is an object, want an array`},
 		"title":           {"/rerank", `{"query": "q", "documents": [{"title": 3}]}`, 400, `documents[0].title: is a number, want a string`},
 		"one document":    {"/rerank", `{"query": "q", "documents": "secret"}`, 400, `documents: is a string, want an array`},
@@ -309,7 +310,11 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := Config{}.withDefaults()
-		check := func(query string, documents []document, p *problem) {
+		check := func(query string, raw json.RawMessage, p *problem) {
+			var documents []document
+			if p == nil {
+				documents, p = c.documents(raw)
+			}
 			if p == nil {
 				p = c.check(query, documents)
 			}
@@ -330,4 +335,44 @@ func FuzzDecode(f *testing.F) {
 		p = decode(data, &rerank)
 		check(rerank.Query, rerank.Documents, p)
 	})
+}
+
+// What a request takes in memory while it waits, beside its body: its texts three times at
+// most, and more only of what is nearly all syntax.
+func TestMemoryOfABody(t *testing.T) {
+	c := Config{}.withDefaults()
+	for shape, of := range map[string]struct {
+		documents string
+		most      float64
+		refusal   string
+	}{
+		"long texts":      {strings.Repeat(`"`+strings.Repeat("x", 100_000)+`",`, 20), 3.1, ""},
+		"short texts":     {strings.Repeat(`"`+strings.Repeat("x", 500)+`",`, 999), 3.5, ""},
+		"empty fields":    {strings.Repeat(`{"title": "t", "fields": [`+strings.Repeat(`{},`, 255)+`{}]},`, 30), 14, ""},
+		"too many":        {strings.Repeat(`"a",`, 300_000), 3, "documents: more than 1000"},
+		"too many fields": {`{"fields": [` + strings.Repeat(`{},`, 200_000) + `{}]},`, 3, "documents[0].fields: more than 256"},
+	} {
+		body := []byte(`{"query": "q", "documents": [` + of.documents + `"x"]}`)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var q scoreRequest
+		require.Nil(t, decode(body, &q))
+		documents, p := c.documents(q.Documents)
+		es := examples(q.Query, documents)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		took := (float64(after.HeapAlloc) - float64(before.HeapAlloc)) / float64(len(body))
+		t.Logf("%s: %.2f times %d bytes", shape, took, len(body))
+		require.Less(t, took, of.most, shape)
+		if p != nil {
+			require.Equal(t, 413, p.status)
+			require.Equal(t, of.refusal, p.message)
+		} else {
+			require.Empty(t, of.refusal)
+		}
+		runtime.KeepAlive(es)
+		runtime.KeepAlive(documents)
+		runtime.KeepAlive(q)
+	}
 }

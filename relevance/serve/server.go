@@ -39,7 +39,8 @@ type Server struct {
 	mux      *http.ServeMux
 	metrics  *metrics
 	batcher  *batcher
-	reading  atomic.Int64
+	reading  atomic.Int64 // requests
+	held     atomic.Int64 // bytes of their bodies
 	draining atomic.Bool
 }
 
@@ -93,6 +94,23 @@ func (m *Model) prepare() error {
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Reload swaps in what load returns, on SIGHUP for example. If that fails, the model
+// before goes on; the failure is logged, counted and returned.
+func (s *Server) Reload(ctx context.Context, load func(context.Context) (*Model, error)) error {
+	m, err := load(ctx)
+	if err == nil {
+		if err = s.Swap(m); err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		on := s.batcher.current()
+		s.metrics.swapFailures.Inc()
+		s.c.Log.Error("the model was not swapped; the one before goes on", "version", on.Version, "digest", on.Digest, "error", err)
+	}
+	return err
+}
 
 // Swap lets m answer all requests that have not begun to be scored. The model before is
 // closed once its last request is answered. After an error m is still the caller's.
@@ -277,8 +295,40 @@ type scored struct {
 	model  *Model
 }
 
-// read reads and decodes a request's body.
-func (s *Server) read(w http.ResponseWriter, r *http.Request, to any) *problem {
+// intake is the place that a request takes, and its body.
+type intake struct {
+	s    *Server
+	body io.Reader
+	held int64
+}
+
+// leave gives back the place.
+func (in *intake) leave() {
+	in.s.reading.Add(-1)
+	in.hold(-in.held)
+}
+
+// hold counts n more bytes of the body, and reports whether there is room for them.
+func (in *intake) hold(n int64) bool {
+	in.held += n
+	in.s.metrics.bodies.Add(float64(n))
+	return in.s.held.Add(n) <= int64(in.s.c.MaxHeld)
+}
+
+var errHeld = errors.New("the bodies of all requests are too large")
+
+// Read reads from the body as long as there is room for all bodies.
+func (in *intake) Read(p []byte) (int, error) {
+	n, err := in.body.Read(p)
+	if !in.hold(int64(n)) {
+		err = errHeld
+	}
+	return n, err
+}
+
+// read reads and decodes a request's body. Its caller leaves in the end.
+func (in *intake) read(w http.ResponseWriter, r *http.Request, to any) *problem {
+	s := in.s
 	if n := s.reading.Add(1); n > int64(s.c.MaxRequests) {
 		return s.refusal(w, busyError{time.Second})
 	}
@@ -287,7 +337,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, to any) *problem {
 	}
 	// A client that sends slowly does not keep its place. Not every writer can do it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.c.Timeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.c.MaxBody)))
+	in.body = http.MaxBytesReader(w, r.Body, int64(s.c.MaxBody))
+	body, err := io.ReadAll(in)
 	if err == nil {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // else it ends the request's context
 	} else {
@@ -296,6 +347,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, to any) *problem {
 	var large *http.MaxBytesError
 	var network net.Error
 	switch {
+	case errors.Is(err, errHeld):
+		return s.refusal(w, busyError{time.Second})
 	case errors.As(err, &large):
 		return wrong(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", s.c.MaxBody)
 	case errors.As(err, &network) && network.Timeout():

@@ -5,9 +5,11 @@
 //
 //	go run ./examples/relevance/students -out DIR            # go on with the same command
 //	go run ./examples/relevance/students -out DIR -only 'rows 64000 × 6'
+//	go run ./examples/relevance/students -out DIR -only '^$' -errors 'decoder'
 //
 // Every student is a run of package relevance in a folder of its own, done once. The
-// teacher is asked once about each row.
+// teacher is asked once about each row. Pairs/s are measured in the end, of all models in
+// turns: the same command on a quiet machine corrects those of a busy one.
 package main
 
 import (
@@ -23,7 +25,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/examples/internal/notes"
@@ -42,12 +46,17 @@ func main() {
 	out := flag.String("out", "runs/students", "folder of all runs")
 	seed := flag.Uint64("seed", 3, "seed of the teacher and the rows; that of the students, too")
 	only := flag.String("only", "", "train only students whose name matches this pattern")
+	look := flag.String("errors", "", "show what the teacher and the students whose name matches this pattern get wrong")
 	svg := flag.String("svg", "", "also write the plot to this file")
 	verbose := flag.Bool("v", false, "show the runs' own output")
 	flag.Parse()
-	pattern, err := regexp.Compile(*only)
+	onlyThese, err := regexp.Compile(*only)
 	if err != nil {
 		log.Fatalf("students: -only: %v", err)
+	}
+	lookAt, err := regexp.Compile(*look)
+	if err != nil {
+		log.Fatalf("students: -errors: %v", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -55,7 +64,22 @@ func main() {
 	if *verbose {
 		s.said = os.Stderr
 	}
-	if err := s.run(pattern, *svg); err != nil {
+	all, err := s.run(onlyThese)
+	if err == nil {
+		err = s.measure(all)
+	}
+	if err != nil {
+		log.Fatalf("students: %v", err)
+	}
+	writeTable(os.Stdout, all)
+	err = s.compareBeliefs(os.Stdout)
+	if err == nil && *look != "" {
+		err = s.writeErrors(os.Stdout, all, lookAt)
+	}
+	if err == nil && *svg != "" {
+		err = drawTo(*svg, all)
+	}
+	if err != nil {
 		log.Fatalf("students: %v", err)
 	}
 }
@@ -67,21 +91,23 @@ type study struct {
 	said io.Writer
 }
 
-func (s *study) run(only *regexp.Regexp, svg string) error {
+// run trains what is missing, and returns all that is there: the teacher, then its
+// students.
+func (s *study) run(only *regexp.Regexp) ([]*result, error) {
 	c := relevance.Default()
 	c.Seed, c.Student.Encoder = s.seed, nil
 	taught, err := s.train("teacher", s.source(0), c, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	folder := filepath.Join(s.out, "teacher", relevance.PolicyFolder)
-	teacher := result{stage: stageOf(taught, taught.Best)}
+	teacher := &result{run: filepath.Join(s.out, "teacher"), model: relevance.PolicyFolder, stage: stageOf(taught, taught.Best)}
+	folder := filepath.Join(teacher.run, teacher.model)
 	if teacher.cost, err = teacherCost(s.source(0), folder, teacher.stage); err != nil {
-		return err
+		return nil, err
 	}
 	c.Policy = relevance.Pretrained{Dir: folder}
 	c.Warmup.Steps, c.Warmup.ProbePrompts, c.Reinforce.Steps, c.BaselineRows, c.Validation.Rows = 0, 0, 0, 50, 500
-	var done []result
+	all := []*result{teacher}
 	for _, x := range students() {
 		c.Student = x.student
 		name := regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(x.name()), "-")
@@ -94,20 +120,16 @@ func (s *study) run(only *regexp.Regexp, svg string) error {
 		log.Print(x.name())
 		r, err := s.train(name, s.source(fresh), c, s.beliefs(&c.Student))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		stage := stageOf(r, "distill")
 		cost, err := studentCost(filepath.Join(dir, relevance.StudentFolder), stage)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		done = append(done, result{x, stage, cost})
+		all = append(all, &result{cell: x, run: dir, model: relevance.StudentFolder, stage: stage, cost: cost})
 	}
-	writeTable(os.Stdout, teacher, done)
-	if err := s.compareBeliefs(os.Stdout); err != nil || svg == "" {
-		return err
-	}
-	return os.WriteFile(svg, plot(teacher, done), 0o644)
+	return all, nil
 }
 
 // source is the notes with training rows from the given one on.
@@ -188,5 +210,39 @@ func (s *study) compareBeliefs(w io.Writer) error {
 		fmt.Fprintf(w, "| %s | %d | %.3f | %.3f | %.3f | %.3f | %.4f |\n", name, len(t.pairs), eval.Accuracy(t.pairs), eval.QuadraticKappa(t.pairs), t.loss/n, eval.ECE(t.sure, t.right, 10), t.coverage/n)
 	}
 	fmt.Fprintf(w, "\n%d cores, %s\n", runtime.GOMAXPROCS(0), runtime.Version())
+	return nil
+}
+
+// turns is how often the speed of each model is measured.
+const turns = 5
+
+// measure finds the speed of every model on one test set, tokenising included, as the
+// median over turns, in each of which all are measured once: whatever else the machine
+// does falls on all of them.
+func (s *study) measure(all []*result) error {
+	speeds := make([][]float64, len(all))
+	scorers := make([]relevance.Scorer, len(all))
+	for i, r := range all {
+		x, err := relevance.Open(s.ctx, filepath.Join(r.run, r.model), s.source(0), "cpu")
+		if err != nil {
+			return err
+		}
+		defer x.Close()
+		scorers[i] = x
+	}
+	pairs := s.source(0).Tests[0].Examples
+	for range turns {
+		for i, x := range scorers {
+			start := time.Now()
+			if _, err := relevance.ScoreExamples(s.ctx, x, pairs, relevance.ScoreOptions{}); err != nil {
+				return err
+			}
+			speeds[i] = append(speeds[i], float64(len(pairs))/time.Since(start).Seconds())
+		}
+	}
+	for i, r := range all {
+		slices.Sort(speeds[i])
+		r.speed = speeds[i][turns/2]
+	}
 	return nil
 }

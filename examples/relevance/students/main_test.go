@@ -1,14 +1,19 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/examples/internal/notes"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/report"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // Every student of the study has valid settings, a name of its own and enough to read.
@@ -32,14 +37,29 @@ func TestFLOPs(t *testing.T) {
 
 func TestPlotHasALinePerLoss(t *testing.T) {
 	q := .5
-	stage := &report.Stage{Tests: map[string]*report.Scores{notesRandom: {Accuracy: .75, QWK: &q}}}
-	var all []result
-	for _, n := range []int{8000, 64000} {
-		all = append(all, result{cell: cell{"a", "b", relevance.Student{Examples: n}}, stage: stage})
+	stage := &report.Stage{Tests: map[string]*report.Scores{notes.Random: {Accuracy: .75, QWK: &q}}}
+	all := []*result{{stage: stage}}
+	for _, n := range []int{64000, 8000} {
+		all = append(all, &result{cell: cell{size: "a", loss: "b", student: relevance.Student{Examples: n, Epochs: 256_000 / n}}, stage: stage})
 	}
-	svg := string(plot(result{stage: stage}, all))
-	require.Contains(t, svg, `<path d="M60.0 205.0L510.0 205.0"`)
-	require.Contains(t, svg, ">a, b</text>")
+	path := filepath.Join(t.TempDir(), "plot.svg")
+	require.NoError(t, drawTo(path, all))
+	svg, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(svg), ">a, b, 256,000 shown</text>"))
+	require.Contains(t, string(svg), ">97% of the teacher</text>")
+}
+
+func TestByKindPutsTheCostliestFirst(t *testing.T) {
+	pair := func(wanted, excluded, body string) rows.Example {
+		return rows.Example{Document: rows.Document{Body: body}, Truth: []string{"same", wanted, "none", excluded, "3"}}
+	}
+	es := []rows.Example{pair("met", "none", "has a pool."), pair("unmet", "violated", "no pool, has wifi."), pair("met", "none", "has a pool.")}
+	said := []relevance.Prediction{{Gold: 4, Said: 3}, {Gold: 0, Said: 4}, {Gold: 4, Said: 4}}
+	require.Equal(t, []*errorsOf{
+		{kind: "wanted unmet, excluded violated, 1 denied", rows: 1, wrong: 1, cost: 16},
+		{kind: "wanted met, excluded none, 0 denied", rows: 2, wrong: 1, cost: 1},
+	}, byKind(es, said))
 }
 
 func TestTally(t *testing.T) {

@@ -2,14 +2,24 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+
 	"github.com/stepwise-rl/stepwise/eval"
+	"github.com/stepwise-rl/stepwise/examples/internal/notes"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/relevance"
@@ -20,14 +30,14 @@ import (
 // result is what came out of a student, or of the teacher.
 type result struct {
 	cell
-	stage *report.Stage
-	cost  float64 // FLOPs a pair
+	run, model string // folder of the run, and in it that of the model
+	stage      *report.Stage
+	cost       float64 // FLOPs a pair
+	speed      float64 // pairs/s
 }
 
 // sets are the test sets of the table.
-var sets = []string{notesRandom, notesLongTail}
-
-const notesRandom, notesLongTail = "RANDOM", "LONGTAIL"
+var sets = []string{notes.Random, notes.LongTail}
 
 func (r *result) scores(set string) (accuracy, kappa float64) {
 	s := r.stage.Tests[set]
@@ -37,11 +47,6 @@ func (r *result) scores(set string) (accuracy, kappa float64) {
 	return s.Accuracy, kappa
 }
 
-func (r *result) pairsPerSecond() float64 {
-	s := r.stage.Tests[notesRandom]
-	return s.TokensPerSecond / s.TokensPerRow
-}
-
 // flops is 2 for each weight of the blocks and token, and 4 for each element of width
 // and pair of tokens that attend to each other; logits are for the caller.
 func flops(c model.Config, tokens, attended float64) float64 {
@@ -49,14 +54,18 @@ func flops(c model.Config, tokens, attended float64) float64 {
 	return 2*weights*tokens + 4*float64(c.Layers*c.Dim)*attended
 }
 
-// studentCost is a pass over the mean input.
+// studentCost is a pass over the mean input, and of a decoder the logits of each answer.
 func studentCost(dir string, s *report.Stage) (float64, error) {
-	n := s.Tests[notesRandom].TokensPerRow
+	n := s.Tests[notes.Random].TokensPerRow
 	if c, err := model.ReadEncoderConfig(dir); err == nil {
 		return flops(c.Config, n, n*n), nil
 	}
+	info, err := relevance.ReadModelInfo(dir)
+	if err != nil {
+		return 0, err
+	}
 	c, err := model.ReadConfig(dir)
-	return flops(c, n, n*n/2) + 2*float64(c.Vocab*c.Dim), err
+	return flops(c, n, n*n/2) + 2*float64(c.Vocab*c.Dim*(1+len(info.Steps))), err
 }
 
 // teacherCost is a pass over the prompt and over what is sampled, with logits for each
@@ -74,7 +83,7 @@ func teacherCost(src *rows.Source, dir string, s *report.Stage) (float64, error)
 	if err != nil {
 		return 0, err
 	}
-	answer, prompt := s.Tests[notesRandom].TokensPerRow, 0.0
+	answer, prompt := s.Tests[notes.Random].TokensPerRow, 0.0
 	// The prompt of the folder has an example whose texts are the names of its parts.
 	around, _, _ := strings.Cut(info.Prompt, "query: {query}")
 	for _, e := range src.Tests[0].Examples {
@@ -84,22 +93,23 @@ func teacherCost(src *rows.Source, dir string, s *report.Stage) (float64, error)
 	return flops(config, n, n*n/2) + 2*float64(config.Vocab*config.Dim)*answer, nil
 }
 
-func writeTable(w io.Writer, teacher result, all []result) {
-	fmt.Fprintf(w, "| student | loss | rows | MFLOPs a pair | pairs/s | RANDOM accuracy, QWK | LONGTAIL accuracy, QWK | least share of the teacher's | ECE | seconds |\n|---|---|---|---|---|---|---|---|---|---|\n")
-	line := func(r result, name, loss, rows string) {
+// writeTable writes a line for the teacher, which is the first, and one for each student.
+func writeTable(w io.Writer, all []*result) {
+	fmt.Fprintf(w, "| student | loss | rows | MFLOPs a pair | pairs/s | RANDOM accuracy, QWK | LONGTAIL accuracy, QWK | least share of the teacher's | ECE | training s |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	for i, r := range all {
+		name, loss, rows := r.size, r.loss, fmt.Sprintf("%d × %d", r.student.Examples, r.student.Epochs)
+		if i == 0 {
+			name, rows = "teacher", ""
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %.0f |", name, loss, rows, r.cost/1e6, r.speed)
 		share := math.Inf(1)
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %.0f |", name, loss, rows, r.cost/1e6, r.pairsPerSecond())
 		for _, set := range sets {
 			a, k := r.scores(set)
-			ta, tk := teacher.scores(set)
+			ta, tk := all[0].scores(set)
 			share = min(share, a/ta, k/tk)
 			fmt.Fprintf(w, " %.3f, %.3f |", a, k)
 		}
-		fmt.Fprintf(w, " %.1f%% | %.3f | %.0f |\n", 100*share, r.stage.Tests[notesRandom].ECE(), r.stage.Seconds)
-	}
-	line(teacher, "teacher", "", "")
-	for _, r := range all {
-		line(r, r.size, r.loss, fmt.Sprintf("%d × %d", r.student.Examples, r.student.Epochs))
+		fmt.Fprintf(w, " %.1f%% | %.3f | %.0f |\n", 100*share, r.stage.Tests[notes.Random].ECE(), r.stage.Seconds)
 	}
 }
 
@@ -119,48 +129,41 @@ func (t *tally) add(p []float64, gold int, coverage float64) {
 	t.coverage += coverage
 }
 
-// plot draws RANDOM accuracy against the rows that the teacher labelled, a line per
-// student and loss.
-func plot(teacher result, all []result) []byte {
-	const width, height, left, top, right, bottom = 760, 440, 60, 20, 250, 50
-	x := func(rows int) float64 {
-		return left + (width-left-right)*math.Log2(float64(rows)/8000)/3
-	}
-	y := func(v float64) float64 { return top + (height-top-bottom)*(1-(v-.5)/.5) }
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", width, height)
-	for v := .5; v < 1.01; v += .1 {
-		fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%.1f</text>`+"\n", left, y(v), width-right, left-8, y(v)+4, v)
-	}
-	for _, n := range []int{8000, 16000, 32000, 64000} {
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%d</text>`+"\n", x(n), height-bottom+18, n)
-	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">rows that the teacher labelled</text><text x="%d" y="12">accuracy on RANDOM</text>`+"\n", (left+width-right)/2, height-10, left)
-	target, _ := teacher.scores(notesRandom)
-	fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#888" stroke-dasharray="5 4"/><text x="%d" y="%.1f">97%% of the teacher</text>`+"\n", left, y(.97*target), width-right, width-right+8, y(.97*target)+4)
-	lines, order := map[string][]result{}, []string{}
-	for _, r := range all {
-		key := r.size + ", " + r.loss
+// drawTo draws RANDOM accuracy against the rows that the teacher labelled, a line per
+// student, loss and number of rows shown.
+func drawTo(path string, all []*result) error {
+	lines, order := map[string]plotter.XYs{}, []string{}
+	for _, r := range all[1:] {
+		key := fmt.Sprintf("%s, %s, %d,000 shown", r.size, r.loss, r.student.Examples*r.student.Epochs/1000)
 		if lines[key] == nil {
 			order = append(order, key)
 		}
-		lines[key] = append(lines[key], r)
+		accuracy, _ := r.scores(notes.Random)
+		lines[key] = append(lines[key], plotter.XY{X: float64(r.student.Examples), Y: accuracy})
 	}
-	colours := []string{"#1b6ca8", "#c1440e", "#2e8b57", "#8b3fa0", "#b8860b", "#444", "#d6569b", "#3aa6a6", "#7a4b28"}
-	drawn := 0
+	target, _ := all[0].scores(notes.Random)
+	drawn := []any{"97% of the teacher", plotter.XYs{{X: 8000, Y: .97 * target}, {X: 64000, Y: .97 * target}}}
 	for _, key := range order {
-		line := lines[key]
-		slices.SortFunc(line, func(a, b result) int { return a.student.Examples - b.student.Examples })
-		colour, path := colours[drawn%len(colours)], "M"
-		for _, r := range line {
-			v, _ := r.scores(notesRandom)
-			path += fmt.Sprintf("%.1f %.1fL", x(r.student.Examples), y(v))
-			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x(r.student.Examples), y(v), colour)
-		}
-		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2"/><text x="%d" y="%d" fill="%s">%s</text>`+"\n", strings.TrimSuffix(path, "L"), colour, width-right+8, top+50+17*drawn, colour, key)
-		drawn++
+		slices.SortFunc(lines[key], func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
+		drawn = append(drawn, key, lines[key])
 	}
-	b.WriteString("</svg>\n")
-	return b.Bytes()
+	g := plot.New()
+	g.X.Label.Text, g.Y.Label.Text = "rows that the teacher labelled", "accuracy on RANDOM"
+	g.X.Scale, g.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks{{Value: 8000, Label: "8000"}, {Value: 16000, Label: "16000"}, {Value: 32000, Label: "32000"}, {Value: 64000, Label: "64000"}}
+	if err := plotutil.AddLinePoints(g, drawn...); err != nil {
+		return err
+	}
+	legend := g.Legend
+	g.Legend = plot.NewLegend()
+	legend.Top, legend.Left = true, true
+	legend.TextStyle.Font.Size = vg.Points(10)
+	c := vgsvg.New(24*vg.Centimeter, 13*vg.Centimeter)
+	whole := draw.New(c)
+	g.Draw(draw.Crop(whole, 0, -10.5*vg.Centimeter, .2*vg.Centimeter, -.3*vg.Centimeter))
+	legend.Draw(draw.Crop(whole, 14*vg.Centimeter, 0, 0, -.3*vg.Centimeter))
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o666)
 }

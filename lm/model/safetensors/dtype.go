@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/d4l3k/go-bfloat16"
 
@@ -13,7 +14,7 @@ import (
 // DType is the type in which a tensor's elements are stored.
 type DType string
 
-// The types that can be read and written.
+// The types that can be read. All but F64 can be written.
 const (
 	// F32 is IEEE 754 binary32.
 	F32 DType = "F32"
@@ -21,12 +22,23 @@ const (
 	F16 DType = "F16"
 	// BF16 is bfloat16: the upper half of a binary32.
 	BF16 DType = "BF16"
+	// F64 is IEEE 754 binary64, which is rounded to binary32 when it is read.
+	F64 DType = "F64"
 )
 
-// Float reports whether t is one of the types that can be read and written.
-func (t DType) Float() bool { return t == F32 || t == F16 || t == BF16 }
+// CheckFloat returns an error that says what is wanted unless t is one of the types that
+// can be read.
+func (t DType) CheckFloat() error {
+	switch {
+	case t == F32 || t == F16 || t == BF16 || t == F64:
+		return nil
+	case strings.HasPrefix(string(t), "F8_"):
+		return fmt.Errorf("is %s, want F32, F16, BF16 or F64: values of eight bits mean nothing without their scales, so save the model dequantized", t)
+	}
+	return fmt.Errorf("is %s, want F32, F16, BF16 or F64", t)
+}
 
-// bytes returns the size of an element of a type that can be read and written.
+// bytes returns the size of an element of a type that can be read.
 func (t DType) bytes() int { return dtypeBits[t] / 8 }
 
 // dtypeBits holds the size in bits of an element of every type that safetensors
@@ -37,10 +49,11 @@ var dtypeBits = map[DType]int{
 	"F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 	"I16": 16, "U16": 16, F16: 16, BF16: 16,
 	"I32": 32, "U32": 32, F32: 32,
-	"I64": 64, "U64": 64, "F64": 64, "C64": 64,
+	"I64": 64, "U64": 64, F64: 64, "C64": 64,
 }
 
-// Decode sets dst to the elements in raw, which are of type F32, F16 or BF16.
+// Decode sets dst to the elements in raw, which are of a type that can be read. One that
+// is too large for a float32 becomes an infinity.
 func Decode(dst []float32, raw []byte, t DType) {
 	for i := range dst {
 		switch t {
@@ -48,6 +61,8 @@ func Decode(dst []float32, raw []byte, t DType) {
 			dst[i] = bfloat16.ToFloat32(bfloat16.FromBytes(raw[2*i:]))
 		case F16:
 			dst[i] = float16.FromF16(binary.LittleEndian.Uint16(raw[2*i:]))
+		case F64:
+			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])))
 		default:
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 		}

@@ -164,7 +164,7 @@ func (r *Reader) Lookup(name string) (Tensor, bool) {
 }
 
 // Read reads the elements from index from on into dst. A tensor that does not
-// exist, is not F32, F16 or BF16 or has too few elements, and a failing source,
+// exist, is of a type that CheckFloat refuses or has too few elements, and a failing source,
 // are errors that name the tensor.
 func (r *Reader) Read(dst []float32, name string, from int) error {
 	i, ok := r.byName[name]
@@ -172,8 +172,8 @@ func (r *Reader) Read(dst []float32, name string, from int) error {
 		return fmt.Errorf("safetensors: %s: no tensor %q", r.name, name)
 	}
 	e := &r.entries[i]
-	if !e.DType.Float() {
-		return fmt.Errorf("safetensors: %s: tensor %q is %s, want F32, F16 or BF16", e.file.name, name, e.DType)
+	if err := e.DType.CheckFloat(); err != nil {
+		return fmt.Errorf("safetensors: %s: tensor %q %w", e.file.name, name, err)
 	}
 	if from < 0 || from > e.Len() || len(dst) > e.Len()-from {
 		return fmt.Errorf("safetensors: %s: tensor %q has %d elements, want %d from %d on", e.file.name, name, e.Len(), len(dst), from)

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,7 +60,7 @@ func TestReadsWhatTheReferenceWrites(t *testing.T) {
 	require.Equal(t, []float32{1, -2.5, 0, 65280}, read(t, r, "exact.bf16")[:4])
 	require.Equal(t, []float32{7}, read(t, r, "scalar"))
 	require.Empty(t, read(t, r, "none"))
-	require.ErrorContains(t, r.Read(make([]float32, 3), "ids", 0), `tensor "ids" is I64, want F32, F16 or BF16`)
+	require.ErrorContains(t, r.Read(make([]float32, 3), "ids", 0), `tensor "ids" is I64, want F32, F16, BF16 or F64`)
 
 	part := make([]float32, 2)
 	require.NoError(t, r.Read(part, "exact", 1))
@@ -219,12 +221,30 @@ func TestHeadersThatTheReferenceReads(t *testing.T) {
 		r, err := parse(file(fmt.Sprintf(`{"a":{"dtype":%q,"shape":[2,2],"data_offsets":[0,%d]}}`, dtype, n), n))
 		require.NoError(t, err, dtype)
 		require.EqualValues(t, n, r.Tensors()[0].Bytes())
-		if err := r.Read(make([]float32, 4), "a", 0); !dtype.Float() {
-			require.ErrorContains(t, err, fmt.Sprintf(`tensor "a" is %s, want F32, F16 or BF16`, dtype))
+		if err := r.Read(make([]float32, 4), "a", 0); dtype.CheckFloat() != nil {
+			require.ErrorContains(t, err, fmt.Sprintf(`tensor "a" is %s, want F32, F16, BF16 or F64`, dtype))
+			require.Equal(t, strings.HasPrefix(string(dtype), "F8"), strings.Contains(err.Error(), "without their scales"))
 		} else {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// Doubles are rounded to the nearest float32, ties to even.
+func TestReadsDoubles(t *testing.T) {
+	var data []byte
+	for _, v := range []float64{1. / 3, 1 + 0x1p-24, 1 + 0x1.8p-24, -1e300, 1e-46, 2.5} {
+		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(v))
+	}
+	header := `{"a":{"dtype":"F64","shape":[6],"data_offsets":[0,48]}}`
+	r, err := parse(append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), data...))
+	require.NoError(t, err)
+	require.Equal(t, []float32{0x1.555556p-2, 1, 1 + 0x1p-23, float32(math.Inf(-1)), 0, 2.5}, read(t, r, "a"))
+	part := make([]float32, 1)
+	require.NoError(t, r.Read(part, "a", 5))
+	require.Equal(t, []float32{2.5}, part)
+	_, err = safetensors.NewWriter(io.Discard, []safetensors.Tensor{{Name: "a", DType: safetensors.F64}}, nil)
+	require.ErrorContains(t, err, "want F32, F16 or BF16")
 }
 
 func TestWriterRefuses(t *testing.T) {
@@ -261,7 +281,7 @@ func FuzzReader(f *testing.F) {
 			return
 		}
 		for _, info := range r.Tensors() {
-			if info.DType.Float() {
+			if info.DType.CheckFloat() == nil {
 				require.NoError(t, r.Read(make([]float32, info.Len()), info.Name, 0))
 			}
 		}

@@ -35,7 +35,7 @@ func NewWriter(w io.Writer, tensors []Tensor, metadata map[string]string) (*Writ
 		if _, ok := header[t.Name]; ok || t.Name == "" || t.Name == metadataKey {
 			return nil, fmt.Errorf("safetensors: tensor name %q is empty, reserved or repeated", t.Name)
 		}
-		if !t.DType.Float() {
+		if t.DType.CheckFloat() != nil || t.DType == F64 {
 			return nil, fmt.Errorf("safetensors: tensor %q is to be %q, want F32, F16 or BF16", t.Name, t.DType)
 		}
 		for _, d := range t.Shape {
