@@ -43,7 +43,7 @@ func (s *study) figure(path string, names []string, all []series) error {
 	g.X.Tick.Marker = plot.TickerFunc(func(min, max float64) []plot.Tick {
 		ticks := plot.DefaultTicks{}.Ticks(min, max)
 		for i := range ticks {
-			if ticks[i].Label != "" {
+			if ticks[i].Label != "" && ticks[i].Value != 0 {
 				ticks[i].Label = fmt.Sprintf("%+.4g", ticks[i].Value)
 			}
 		}
@@ -62,7 +62,7 @@ func (s *study) figure(path string, names []string, all []series) error {
 	zero.Dashes = []vg.Length{vg.Points(3), vg.Points(3)}
 	g.Add(band, zero)
 	colours := []color.Color{color.RGBA{0, 90, 181, 255}, color.RGBA{220, 50, 32, 255}}
-	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.SquareGlyph{}}
+	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}}
 	for k, one := range all {
 		var p points
 		for i, c := range one.contrasts {
@@ -91,8 +91,8 @@ func (s *study) figure(path string, names []string, all []series) error {
 	slices.Reverse(reversed)
 	g.NominalY(reversed...)
 	g.Y.Min, g.Y.Max = -.5, top+1.2 // the legend is above the rows
-	c := vgsvg.New(16*vg.Centimeter, vg.Length(len(names)+4)*.75*vg.Centimeter)
-	g.Draw(draw.New(c))
+	c := vgsvg.New(17*vg.Centimeter, vg.Length(len(names)+4)*.75*vg.Centimeter)
+	g.Draw(draw.Crop(draw.New(c), vg.Centimeter, 0, 0, 0)) // viewers' fonts may be wider than ours
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return err

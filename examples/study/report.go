@@ -83,7 +83,7 @@ func writeReport(dir string, s *study, r *results) error {
 	}
 	var head, b bytes.Buffer
 	fmt.Fprintf(&head, "# The study's tables\n\nWritten by `go run ./examples/study -report`. Accuracy is a share, and differences of it are in points (hundredths). Every number is of the last checkpoint.\n\n| part | runs | question |\n|---|---|---|\n")
-	var parts []string
+	var figures, parts []string
 	effects := make([]series, len(s.Primary))
 	for i := range s.Parts {
 		p := &s.Parts[i]
@@ -131,16 +131,18 @@ func writeReport(dir string, s *study, r *results) error {
 				controls[k].contrasts = append(controls[k].contrasts, find(all, arm, control))
 			}
 		}
+		figures = append(figures, "![All arms beside the controls, in the part arms](arms.svg)\n\n")
 		if err := s.figure(filepath.Join(dir, "arms.svg"), p.Arms, controls); err != nil {
 			return err
 		}
 	}
 	if len(parts) > 0 {
+		figures = append(figures, "![The primary contrasts in every part](effects.svg)\n\n")
 		if err := s.figure(filepath.Join(dir, "effects.svg"), parts, effects); err != nil {
 			return err
 		}
 	}
-	head.WriteByte('\n')
+	fmt.Fprintf(&head, "\n%s", strings.Join(figures, ""))
 	return os.WriteFile(filepath.Join(dir, "tables.md"), append(head.Bytes(), bytes.TrimRight(b.Bytes(), "\n")...), 0o666)
 }
 
@@ -160,7 +162,6 @@ func find(all []contrast, a, b string) contrast {
 	return contrast{a: a, b: b}
 }
 
-// row writes a row of a table.
 func tableRow(w io.Writer, cells ...string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
 
 func tableHead(w io.Writer, cells ...string) {
