@@ -10,7 +10,9 @@ import (
 // (1/2), then off by 1 of 2 (closeness 3/4, with the right one 7/8). Row c is only in one
 // seed.
 func TestSeeds(t *testing.T) {
-	said := func(id string, gold, said int) Prediction { return Prediction{ID: id, Query: "of " + id, Gold: gold, Said: said} }
+	said := func(id string, gold, said int) Prediction {
+		return Prediction{ID: id, Query: "of " + id, Gold: gold, Said: said}
+	}
 	s := seeds{}
 	s.add(1, 3, []Prediction{said("a", 2, 2), said("b", 0, 2), said("c", 1, 1)})
 	s.add(1, 3, []Prediction{said("a", 2, 1)})

@@ -227,13 +227,36 @@ func meanOf(rows []*row, column string) float64 {
 	return mean
 }
 
+// derived are columns made of others: accuracy is P·a + (1 − P)·b, with P the share of
+// answers whose inner steps are all right, and a and b the label's accuracy after them and
+// after a wrong one.
+func (w *row) derived() (p, b float64) {
+	wrong := w.values["LONGTAIL_right_wrong_step"]
+	if a, ok := w.values["LONGTAIL_label_given_steps"]; ok { // else there is none of them
+		p = (w.values["LONGTAIL"] - wrong) / a
+	}
+	return p, wrong / (1 - p)
+}
+
 func armTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
-	tableHead(w, "arm", "learning rate", "seeds", "LONGTAIL", "RANDOM", "inner steps right", "label right after right steps", "right with a wrong step", "commonest answer", "malformed", "sampled reward", "live groups", "tokens, thousands")
+	tableHead(w, "arm", "learning rate", "seeds", "LONGTAIL", "RANDOM", "inner steps right", "all of them", "label right after that", "after a wrong step", "commonest answer", "malformed", "sampled reward", "live groups", "tokens, thousands")
 	for _, arm := range p.Arms {
 		rows := r.of(p, arm, rates[arm][0])
-		cells := []string{arm, fmt.Sprint(rates[arm][0]), fmt.Sprint(count(rows))}
-		for _, c := range []string{"LONGTAIL", "RANDOM", "LONGTAIL_inner", "LONGTAIL_label_given_steps", "LONGTAIL_right_wrong_step", "LONGTAIL_mode", "LONGTAIL_malformed", "reward", "live"} {
-			cells = append(cells, number("%.3f", meanOf(rows, c)))
+		var all, after []float64
+		for _, one := range rows {
+			if one != nil {
+				p, b := one.derived()
+				all, after = append(all, p), append(after, b)
+			}
+		}
+		allRight, _ := eval.Mean(all)
+		afterWrong, _ := eval.Mean(after)
+		cells := []string{arm, fmt.Sprint(rates[arm][0]), fmt.Sprint(len(all))}
+		for _, v := range []float64{
+			meanOf(rows, "LONGTAIL"), meanOf(rows, "RANDOM"), meanOf(rows, "LONGTAIL_inner"), allRight, meanOf(rows, "LONGTAIL_label_given_steps"), afterWrong,
+			meanOf(rows, "LONGTAIL_mode"), meanOf(rows, "LONGTAIL_malformed"), meanOf(rows, "reward"), meanOf(rows, "live"),
+		} {
+			cells = append(cells, number("%.3f", v))
 		}
 		tableRow(w, append(cells, number("%.0f", meanOf(rows, "tokens")/1000))...)
 	}

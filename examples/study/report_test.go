@@ -127,7 +127,7 @@ func TestReportOfPartialData(t *testing.T) {
 	require.Contains(t, got["confirm"], "**Not complete: 36 of 60 runs.")
 	require.NotContains(t, got["confirm"], "is better |")
 	require.Contains(t, got["arms"], "**Not complete: 36 of 80 runs.")
-	require.Contains(t, got["arms"], "| prefix | 0.0002 | 0 | – |")
+	require.Contains(t, got["arms"], "| prefix | 0.0002 | 0 | – | – | – | – | – |")
 	require.Contains(t, got["small"], "Not run yet.")
 }
 
@@ -160,6 +160,19 @@ func TestReport(t *testing.T) {
 	require.Contains(t, got["confirm"], "the first 2 are primary")
 	// 8 seeds out of 8: p = 2/2⁸, alone in its table.
 	require.Contains(t, line("small", "| mask − outcome | +3.00 |"), "| 0.0078 | mask is better |")
+}
+
+// By hand: of 100 answers 60 have right steps only, 54 of them a right label, and of the
+// other 40 there are 10.
+func TestDerived(t *testing.T) {
+	w := row{values: map[string]float64{"LONGTAIL": .64, "LONGTAIL_right_wrong_step": .1, "LONGTAIL_label_given_steps": .9}}
+	p, b := w.derived()
+	require.InDelta(t, .6, p, 1e-12)
+	require.InDelta(t, .25, b, 1e-12)
+	w = row{values: map[string]float64{"LONGTAIL": .7, "LONGTAIL_right_wrong_step": .7}}
+	p, b = w.derived()
+	require.Zero(t, p)
+	require.Equal(t, .7, b)
 }
 
 func TestWhatAContrastSays(t *testing.T) {
