@@ -7,6 +7,7 @@
 //	go run ./examples/study           # run what is missing; stop it with Ctrl-C, go on with the same command
 //	go run ./examples/study -report docs/evidence   # tables and figures of what there is
 //	go run ./examples/study -gradients 8            # theory beside practice
+//	go run ./examples/study -parts grid -gradients 3 -watch mask@0.0004  # a training, looked at on the way
 //
 // Each run is a row of docs/evidence/rows.csv, written as it ends.
 package main

@@ -99,11 +99,19 @@ func TestUnknownParts(t *testing.T) {
 	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, seeds: 1}), `no part "arms"`)
 }
 
-// The study that is committed is valid.
+// The study that is committed is valid, and its settings are those that the rows were
+// made with: a digest that changes would make all runs anew.
 func TestStudyFile(t *testing.T) {
 	s, err := readStudy("study.json")
 	require.NoError(t, err)
-	require.NotNil(t, s.part("confirm"))
+	require.Equal(t, "2891045fe0d6", unit{s.part("grid"), 902, "outcome", 2e-4}.digest())
+	require.Equal(t, "1d40f8ca4a27", unit{part: &part{setting: s.Base.beforeRL()}, seed: 901}.digest(), "a warm-up")
+	r, err := readResults("../../docs/evidence/rows.csv")
+	require.NoError(t, err)
+	require.NotEmpty(t, r.rows)
+	for _, w := range r.rows {
+		require.Equal(t, w.Digest, unit{s.part(w.Part), w.seed, w.arm, w.rate}.digest(), "%s, seed %d, %s", w.Part, w.seed, w.arm)
+	}
 }
 
 func TestBadStudy(t *testing.T) {

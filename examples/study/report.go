@@ -93,11 +93,10 @@ func writeReport(dir string, s *study, r *results) error {
 			state = fmt.Sprintf("none of %d yet", total)
 		}
 		fmt.Fprintf(&head, "| %s | %s | %s |\n", p.Name, state, p.Question)
-		fmt.Fprintf(&b, "## %s\n\n%s Seeds %d to %d.\n\n", p.Name, p.Question, p.Seeds[0], p.Seeds[1])
 		if done == 0 {
-			fmt.Fprint(&b, "Not run yet.\n\n")
 			continue
 		}
+		fmt.Fprintf(&b, "## %s\n\n%s Seeds %d to %d.\n\n", p.Name, p.Question, p.Seeds[0], p.Seeds[1])
 		if done < total {
 			fmt.Fprintf(&b, "**Not complete: %d of %d runs. What follows will change and shows nothing yet.**\n\n", done, total)
 		}
@@ -178,14 +177,15 @@ func number(format string, x float64) string {
 }
 
 func gridTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
-	fmt.Fprintf(w, "Mean accuracy on validation queries by learning rate. The best is in bold; a number of seeds stands beside a mean that lacks some.\n\n")
+	fmt.Fprintf(w, "Mean accuracy on validation queries by learning rate. The best is in bold, once all are there; a number of seeds stands beside a mean that lacks some. The last column counts the runs that end with more than a tenth of the answers malformed.\n\n")
 	grid := rates[p.Arms[0]]
 	head := []string{"arm"}
 	for _, rate := range grid {
 		head = append(head, fmt.Sprint(rate))
 	}
-	tableHead(w, head...)
+	tableHead(w, append(head, "malformed")...)
 	for _, arm := range p.Arms {
+		malformed := 0
 		best, _ := bestRate(r, p, arm, grid)
 		cells := []string{arm}
 		for _, rate := range grid {
@@ -197,9 +197,14 @@ func gridTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
 			if n := count(rows); 0 < n && n < len(rows) {
 				cell += fmt.Sprintf(" (%d)", n)
 			}
+			for _, w := range rows {
+				if w != nil && w.values["VALIDATION_malformed"] > .1 {
+					malformed++
+				}
+			}
 			cells = append(cells, cell)
 		}
-		tableRow(w, cells...)
+		tableRow(w, append(cells, fmt.Sprint(malformed))...)
 	}
 	fmt.Fprintln(w)
 }
