@@ -22,9 +22,9 @@ import (
 // taken together. An empty one compares on each set by itself. Only rows count that both
 // stages were tested on in every seed; none is an error.
 //
-// Closeness is 1 − (said − gold)²/(labels − 1)², and 0 for an unreadable answer: 1 less
-// what QWK divides by chance. What is said to be better or no difference that matters
-// goes by matters, in units of accuracy.
+// Closeness is 1 − (said − gold)²/(labels − 1)², and 0 for an unreadable answer; QWK
+// compares its mean with that of chance. matters is the smallest difference that matters,
+// by which the last column says what the interval shows (eval.Contrast.Finding).
 func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float64) error {
 	stages := []string{a, b}
 	said := map[string][2]seeds{} // by test set
@@ -49,7 +49,7 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 				if sets != "" {
 					matches, err := path.Match(sets, set)
 					if err != nil {
-						return fmt.Errorf("sets %q: %w", sets, err)
+						return fmt.Errorf("the pattern of test sets, %q: %w", sets, err)
 					}
 					if !matches {
 						continue
