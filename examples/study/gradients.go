@@ -50,6 +50,20 @@ func (t *table) add(values []float64, names ...any) error {
 	return errors.Join(err, t.Error())
 }
 
+// eachCell calls f for the first seeds of a part, one after the other.
+func (p *part) eachCell(ctx context.Context, dir string, seeds int, f func(c *cell) error) error {
+	for seed := p.Seeds[0]; seed < p.Seeds[0]+seeds; seed++ {
+		c, err := openCell(ctx, dir, p.setting, seed)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f(c), c.folder.Close()); err != nil {
+			return fmt.Errorf("seed %d: %w", seed, err)
+		}
+	}
+	return nil
+}
+
 // gradientPrompts is the number of prompts in each half of the samples.
 const gradientPrompts = 256
 
@@ -57,8 +71,8 @@ const gradientPrompts = 256
 // arm on one half of the samples with unbiased ones on the other half: those of the
 // probability of a right answer and of the number of right steps. It writes a row per
 // seed and arm; the arm "itself" is the unbiased gradient on the arms' half, whose cosine
-// is the most that noise allows. If the part's runs are all there, it then prints how the
-// cosines rank the arms beside the accuracy that training reached.
+// is the most that noise allows. It then prints how the cosines rank the arms beside the
+// accuracy that training has reached so far, at each arm's best rate.
 func (s *study) gradients(ctx context.Context, out io.Writer, r *results, p *part, path, dir string, seeds int) (err error) {
 	t, err := newTable(path, out, "seed", "arm", "cosine_answer", "cosine_steps", "norm", "label_share")
 	if err != nil {
@@ -66,19 +80,15 @@ func (s *study) gradients(ctx context.Context, out io.Writer, r *results, p *par
 	}
 	defer func() { err = errors.Join(err, t.file.Close()) }()
 	means := map[string][2]float64{}
-	for seed := p.Seeds[0]; seed < p.Seeds[0]+seeds; seed++ {
-		c, err := openCell(ctx, dir, p.setting, seed)
-		if err != nil {
-			return err
-		}
-		err = c.gradients(ctx, p.Arms, func(arm string, values ...float64) error {
+	err = p.eachCell(ctx, dir, seeds, func(c *cell) error {
+		return c.gradients(ctx, p.Arms, func(arm string, values ...float64) error {
 			m := means[arm]
 			means[arm] = [2]float64{m[0] + values[0], m[1] + values[1]}
-			return t.add(values, seed, arm)
+			return t.add(values, c.seed, arm)
 		})
-		if err := errors.Join(err, c.folder.Close()); err != nil {
-			return fmt.Errorf("seed %d: %w", seed, err)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	measure := s.Measure
 	if len(p.Rates) > 0 {
@@ -93,7 +103,9 @@ func (s *study) gradients(ctx context.Context, out io.Writer, r *results, p *par
 	for _, arm := range p.Arms {
 		best := math.Inf(-1)
 		for _, rate := range rates[arm] {
-			best = max(best, meanOf(r.of(p, arm, rate), measure))
+			if mean := meanOf(r.of(p, arm, rate), measure); mean > best { // not NaN
+				best = mean
+			}
 		}
 		answer, steps, reached = append(answer, means[arm][0]), append(steps, means[arm][1]), append(reached, best)
 	}
@@ -175,28 +187,21 @@ func (s *study) watch(ctx context.Context, out io.Writer, p *part, path, dir, li
 		return err
 	}
 	defer func() { err = errors.Join(err, t.file.Close()) }()
-	for seed := p.Seeds[0]; seed < p.Seeds[0]+seeds; seed++ {
-		c, err := openCell(ctx, dir, p.setting, seed)
-		if err != nil {
-			return err
-		}
+	return p.eachCell(ctx, dir, seeds, func(c *cell) error {
 		for item := range strings.SplitSeq(list, ",") {
 			arm, text, _ := strings.Cut(item, "@")
 			rate, err := strconv.ParseFloat(text, 64)
 			if err == nil {
-				err = c.watch(ctx, unit{p, seed, arm, rate}, filepath.Join(dir, "watched"), func(update int, values []float64) error {
-					return t.add(values, seed, arm, rate, update)
+				err = c.watch(ctx, unit{p, c.seed, arm, rate}, filepath.Join(dir, "watched"), func(update int, values []float64) error {
+					return t.add(values, c.seed, arm, rate, update)
 				})
 			}
 			if err != nil {
-				return errors.Join(fmt.Errorf("seed %d, %s: %w", seed, item, err), c.folder.Close())
+				return fmt.Errorf("%s: %w", item, err)
 			}
 		}
-		if err := c.folder.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (c *cell) watch(ctx context.Context, u unit, dir string, add func(update int, values []float64) error) error {
