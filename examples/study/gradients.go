@@ -71,7 +71,7 @@ const gradientPrompts = 256
 // arm on one half of the samples with unbiased ones on the other half: those of the
 // probability of a right answer and of the number of right steps. It writes a row per
 // seed and arm; the arm "itself" is the unbiased gradient on the arms' half, whose cosine
-// is the most that noise allows. It then prints how the cosines rank the arms beside the
+// is what noise leaves of it. It then prints how the cosines rank the arms beside the
 // accuracy that training has reached so far, at each arm's best rate.
 func (s *study) gradients(ctx context.Context, out io.Writer, r *results, p *part, path, dir string, seeds int) (err error) {
 	t, err := newTable(path, out, "seed", "arm", "cosine_answer", "cosine_steps", "norm", "label_share")
