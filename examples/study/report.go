@@ -142,7 +142,8 @@ func writeReport(dir string, s *study, r *results) error {
 		}
 	}
 	fmt.Fprintf(&head, "\n%s", strings.Join(figures, ""))
-	return os.WriteFile(filepath.Join(dir, "tables.md"), append(head.Bytes(), bytes.TrimRight(b.Bytes(), "\n")...), 0o666)
+	text := strings.TrimRight(head.String()+b.String(), "\n") + "\n"
+	return os.WriteFile(filepath.Join(dir, "tables.md"), []byte(text), 0o666)
 }
 
 // find returns the contrast a − b, turned around if need be; without intervals if there
