@@ -192,7 +192,7 @@ func (s *study) watch(ctx context.Context, out io.Writer, p *part, path, dir, li
 			arm, text, _ := strings.Cut(item, "@")
 			rate, err := strconv.ParseFloat(text, 64)
 			if err == nil {
-				err = c.watch(ctx, unit{p, c.seed, arm, rate}, filepath.Join(dir, "watched"), func(update int, values []float64) error {
+				err = c.watch(ctx, unit{p, c.seed, arm, rate}, func(update int, values []float64) error {
 					return t.add(values, c.seed, arm, rate, update)
 				})
 			}
@@ -204,13 +204,18 @@ func (s *study) watch(ctx context.Context, out io.Writer, p *part, path, dir, li
 	})
 }
 
-func (c *cell) watch(ctx context.Context, u unit, dir string, add func(update int, values []float64) error) error {
+func (c *cell) watch(ctx context.Context, u unit, add func(update int, values []float64) error) (err error) {
+	dir, err := os.MkdirTemp("", "study")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	trained, err := c.begin(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer trained.Free()
-	probe, err := c.newPolicy("") // so that a look does not touch the training
+	probe, err := c.newPolicy("") // a look does not touch the training
 	if err != nil {
 		return err
 	}
@@ -230,7 +235,7 @@ func (c *cell) watch(ctx context.Context, u unit, dir string, add func(update in
 		if update%max(n/5, 1) != 0 {
 			continue
 		}
-		ref, err := trained.Save(ctx, u.digest())
+		ref, err := trained.Save(ctx, "policy")
 		if err != nil {
 			return err
 		}
