@@ -118,22 +118,21 @@ func (s seeds) add(seed uint64, labels int, all []Prediction) {
 
 // common lists the rows that all seeds of both have, sorted, with their queries.
 func (s seeds) common(o seeds) (ids, queries []string) {
-	if !maps.EqualFunc(s, o, func(map[string]*saidOf, map[string]*saidOf) bool { return true }) {
+	if !slices.Equal(slices.Sorted(maps.Keys(s)), slices.Sorted(maps.Keys(o))) {
 		return nil, nil
 	}
-	count := map[string]int{}
-	of := map[string]string{}
+	count, query := map[string]int{}, map[string]string{}
 	for _, x := range []seeds{s, o} {
 		for _, rows := range x {
 			for id, r := range rows {
 				count[id]++
-				of[id] = r.query
+				query[id] = r.query
 			}
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(count)) {
 		if count[id] == len(s)+len(o) {
-			ids, queries = append(ids, id), append(queries, of[id])
+			ids, queries = append(ids, id), append(queries, query[id])
 		}
 	}
 	return ids, queries
