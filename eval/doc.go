@@ -13,12 +13,11 @@
 // # Several runs
 //
 // What a training method is worth takes several seeds, with the same ones for both
-// methods. PairedRuns says how many. With d[i][j] the difference in run i on example j,
-// and its mean over examples for each run:
-//
-//	BootstrapCrossed(d, BootstrapOptions{Seed: 1}) // an interval over runs and examples
-//	SignFlip(means, 1)                             // a p-value over runs
-//	Holm(ps)                                       // of several comparisons
+// methods. [PairedRuns] says how many. With a[i][j] and b[i][j] the two methods' values
+// in run i on example j, [CompareRuns] gives the interval of the difference over runs and
+// examples ([BootstrapCrossed]) and a p-value over runs ([SignFlip]), and
+// [Contrast.Finding] says what that shows: a difference, none that matters, or neither.
+// [Holm] adjusts the p-values of several comparisons.
 //
 // For the completions of a task, rl.Rollouts.Pairs makes the pairs.
 //

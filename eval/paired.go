@@ -12,10 +12,11 @@ import (
 // example j, where both were drawn: the runs by their seeds, the examples from those
 // that there are. A resample draws rows and columns independently of each other, with
 // replacement (the pigeonhole bootstrap: Owen 2007, doi:10.1214/07-AOAS122), which is
-// conservative. For the difference of two systems d holds the paired differences. It
-// takes many runs: with one alone it says nothing of how runs differ. It panics if d is
-// not a rectangle, if o has Clusters, and on options that Validate
-// rejects.
+// conservative. For the difference of two systems d holds the paired differences.
+// o.Clusters names the cluster of each example, such as its query; clusters are then
+// drawn whole. It takes many runs: with one alone it says nothing of how runs differ. It
+// panics if d is not a rectangle, unless o.Clusters is nil or has a name per example,
+// and on options that Validate rejects.
 func BootstrapCrossed(d [][]float64, o BootstrapOptions) Interval {
 	columns := 0
 	if len(d) > 0 {
@@ -26,9 +27,8 @@ func BootstrapCrossed(d [][]float64, o BootstrapOptions) Interval {
 			panic(fmt.Sprintf("eval: run %d has %d examples, run 0 has %d", i, len(d[i]), columns))
 		}
 	}
-	if o.Clusters != nil {
-		panic("eval: BootstrapCrossed takes no Clusters: its runs and examples are what is drawn")
-	}
+	clusters := clusterIndices(columns, o.Clusters)
+	o.Clusters = nil // those of examples, where bootstrap draws runs
 	random := rand.New(rand.NewPCG(o.Seed, 1))
 	weights := make([]float64, columns)
 	drawn := false
@@ -37,10 +37,16 @@ func BootstrapCrossed(d [][]float64, o BootstrapOptions) Interval {
 		for j := range weights {
 			weights[j] = 1
 		}
+		total := columns
 		if drawn {
 			clear(weights)
-			for range weights {
-				weights[random.IntN(columns)]++
+			total = 0
+			for range clusters {
+				c := clusters[random.IntN(len(clusters))]
+				for _, j := range c {
+					weights[j]++
+				}
+				total += len(c)
 			}
 		}
 		drawn = true
@@ -50,8 +56,94 @@ func BootstrapCrossed(d [][]float64, o BootstrapOptions) Interval {
 				sum += weights[j] * x
 			}
 		}
-		return sum / float64(len(sample)*columns)
+		return sum / float64(len(sample)*total)
 	})
+}
+
+// Contrast is how two systems differ over runs that are paired: run i of both has the
+// same seed, and with it the same data and the same start.
+type Contrast struct {
+	// Interval is of the mean difference, the first system's value less the second's,
+	// with runs and examples drawn (BootstrapCrossed). Low and High are NaN for fewer
+	// than two runs, which cannot show how runs differ.
+	Interval
+	// Runs is the number of pairs, and Better in how many of them the first system has
+	// the higher mean.
+	Runs, Better int
+	// Deviation is the standard deviation of the runs' mean differences; NaN for fewer
+	// than two. PairedRuns and PairedDifference take it.
+	Deviation float64
+	// P is the p-value of the runs' mean differences (SignFlip).
+	P float64
+}
+
+// CompareRuns contrasts two systems. a[i][j] and b[i][j] are their values in run i on
+// example j, such as 1 for a right answer and 0 for a wrong one. Below some ten runs the
+// interval is too narrow, as that of any bootstrap; P is exact. It panics if a and b
+// differ in shape, and as BootstrapCrossed does.
+func CompareRuns(a, b [][]float64, o BootstrapOptions) Contrast {
+	if len(a) != len(b) {
+		panic(fmt.Sprintf("eval: %d and %d runs are not pairs", len(a), len(b)))
+	}
+	c := Contrast{Runs: len(a)}
+	d, means := make([][]float64, len(a)), make([]float64, len(a))
+	for i := range a {
+		if len(a[i]) != len(b[i]) {
+			panic(fmt.Sprintf("eval: run %d has %d and %d examples, want them in pairs", i, len(a[i]), len(b[i])))
+		}
+		for j := range a[i] {
+			d[i] = append(d[i], a[i][j]-b[i][j])
+		}
+		means[i], _ = Mean(d[i])
+		if means[i] > 0 {
+			c.Better++
+		}
+	}
+	c.Interval, c.P = BootstrapCrossed(d, o), SignFlip(means, o.Seed)
+	if c.Runs < 2 {
+		c.Low, c.High, c.Deviation = math.NaN(), math.NaN(), math.NaN()
+		return c
+	}
+	mean, _ := Mean(means)
+	for _, x := range means {
+		c.Deviation += (x - mean) * (x - mean) / float64(c.Runs-1)
+	}
+	c.Deviation = math.Sqrt(c.Deviation)
+	return c
+}
+
+// Finding is what a contrast shows.
+type Finding uint8
+
+const (
+	// FindingUnresolved: too few runs or examples to say.
+	FindingUnresolved Finding = iota
+	// FindingBetter and FindingWorse: the first system is, as the whole interval is
+	// above or below 0.
+	FindingBetter
+	FindingWorse
+	// FindingEqual: there is no difference that matters, as the whole interval is
+	// closer to 0 than the smallest one that does.
+	FindingEqual
+)
+
+// String returns "not resolved", "better", "worse" or "no difference that matters".
+func (f Finding) String() string {
+	return [...]string{"not resolved", "better", "worse", "no difference that matters"}[f]
+}
+
+// Finding says what c shows, if matters is the smallest difference that matters. A
+// difference that is shown counts as shown, also if it is too small to matter.
+func (c Contrast) Finding(matters float64) Finding {
+	switch {
+	case c.Low > 0:
+		return FindingBetter
+	case c.High < 0:
+		return FindingWorse
+	case -matters < c.Low && c.High < matters:
+		return FindingEqual
+	}
+	return FindingUnresolved
 }
 
 // exactSignFlips is the largest number of differences whose signs SignFlip enumerates.
@@ -133,9 +225,20 @@ func Holm(p []float64) []float64 {
 // standard deviation sd: ((z₁₋α⁄₂ + z_power)·sd/difference)², rounded up. It panics
 // unless all are positive, and alpha and power below 1.
 func PairedRuns(difference, sd, alpha, power float64) int {
-	if !(difference > 0 && sd > 0 && 0 < alpha && alpha < 1 && 0 < power && power < 1) {
-		panic(fmt.Sprintf("eval: PairedRuns(%v, %v, %v, %v), want positive numbers, the last two below 1", difference, sd, alpha, power))
-	}
-	z := math.Sqrt2 * (math.Erfinv(1-alpha) + math.Erfinv(2*power-1))
+	z := pairedZ(difference, sd, alpha, power)
 	return int(math.Ceil(z * z * sd * sd / (difference * difference)))
+}
+
+// PairedDifference is the inverse of PairedRuns: the smallest true mean difference that
+// so many pairs of runs see with a probability of power. It panics as PairedRuns does.
+func PairedDifference(runs int, sd, alpha, power float64) float64 {
+	return pairedZ(float64(runs), sd, alpha, power) * sd / math.Sqrt(float64(runs))
+}
+
+// pairedZ is z₁₋α⁄₂ + z_power; positive is what else must be so.
+func pairedZ(positive, sd, alpha, power float64) float64 {
+	if !(positive > 0 && sd > 0 && 0 < alpha && alpha < 1 && 0 < power && power < 1) {
+		panic(fmt.Sprintf("eval: paired runs with %v, %v, %v, %v, want positive numbers, the last two below 1", positive, sd, alpha, power))
+	}
+	return math.Sqrt2 * (math.Erfinv(1-alpha) + math.Erfinv(2*power-1))
 }

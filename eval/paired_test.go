@@ -57,6 +57,8 @@ func TestPairedRuns(t *testing.T) {
 	require.Equal(t, 8, eval.PairedRuns(1, 1, .05, .8))
 	require.Equal(t, 97, eval.PairedRuns(.01, .035, .05, .8)) // 96.15
 	require.Panics(t, func() { eval.PairedRuns(0, 1, .05, .8) })
+	require.InDelta(t, 2.801585, eval.PairedDifference(1, 1, .05, .8), 1e-6)
+	require.InDelta(t, .01, eval.PairedDifference(97, .035, .05, .8), 5e-5)
 }
 
 // With effects of runs and of examples that add up, the variance of the mean is the sum
@@ -84,4 +86,70 @@ func TestBootstrapCrossed(t *testing.T) {
 	require.InDelta(t, want, got.High-got.Low, .25*want)
 	require.Panics(t, func() { eval.BootstrapCrossed([][]float64{{1}, {1, 2}}, eval.BootstrapOptions{}) })
 	require.True(t, math.IsNaN(eval.BootstrapCrossed(nil, eval.BootstrapOptions{}).Estimate))
+}
+
+// Examples of a query are alike, so the interval is that of the queries' number.
+func TestBootstrapCrossedByCluster(t *testing.T) {
+	const runs, queries, each = 20, 50, 8
+	rng := rand.New(rand.NewPCG(5, 6))
+	d := make([][]float64, runs)
+	var names []string
+	for j := range queries * each {
+		names = append(names, string(rune('A'+j/each)))
+	}
+	for range queries {
+		x := rng.NormFloat64()
+		for i := range d {
+			for range each {
+				d[i] = append(d[i], x)
+			}
+		}
+	}
+	got := eval.BootstrapCrossed(d, eval.BootstrapOptions{Seed: 7, Clusters: names})
+	want := 2 * 1.96 / math.Sqrt(queries)
+	require.InDelta(t, want, got.High-got.Low, .25*want)
+	require.Panics(t, func() { eval.BootstrapCrossed(d, eval.BootstrapOptions{Clusters: names[1:]}) })
+}
+
+// By hand: the runs' differences are 1, 0 and .5, their mean .5 and their deviation .5.
+func TestCompareRuns(t *testing.T) {
+	a := [][]float64{{1, 1}, {0, 1}, {1, 1}}
+	b := [][]float64{{0, 0}, {1, 0}, {0, 1}}
+	c := eval.CompareRuns(a, b, eval.BootstrapOptions{Seed: 1})
+	require.InDelta(t, .5, c.Estimate, 1e-15)
+	require.InDelta(t, .5, c.Deviation, 1e-15)
+	require.Equal(t, 3, c.Runs)
+	require.Equal(t, 2, c.Better)
+	require.Equal(t, .5, c.P, "4 of 8 assignments of signs to 1, 0 and .5")
+	other := eval.CompareRuns(b, a, eval.BootstrapOptions{Seed: 1})
+	require.Equal(t, -c.Estimate, other.Estimate)
+	require.Equal(t, c.P, other.P)
+
+	one := eval.CompareRuns(a[:1], b[:1], eval.BootstrapOptions{})
+	require.Equal(t, 1.0, one.Estimate)
+	require.True(t, math.IsNaN(one.Low) && math.IsNaN(one.High) && math.IsNaN(one.Deviation), "one run says nothing of how runs differ")
+	require.Equal(t, eval.FindingUnresolved, one.Finding(1))
+	require.True(t, math.IsNaN(eval.CompareRuns(nil, nil, eval.BootstrapOptions{}).Estimate))
+	require.Panics(t, func() { eval.CompareRuns(a, b[:2], eval.BootstrapOptions{}) })
+	require.Panics(t, func() { eval.CompareRuns(a, [][]float64{{1}, {1}, {1}}, eval.BootstrapOptions{}) })
+}
+
+func TestFinding(t *testing.T) {
+	for _, c := range []struct {
+		low, high float64
+		want      eval.Finding
+		text      string
+	}{
+		{.001, .03, eval.FindingBetter, "better"},
+		{.001, .005, eval.FindingBetter, "better"}, // though by too little to matter
+		{-.03, -.001, eval.FindingWorse, "worse"},
+		{-.009, .009, eval.FindingEqual, "no difference that matters"},
+		{-.009, .011, eval.FindingUnresolved, "not resolved"},
+		{-.011, .009, eval.FindingUnresolved, "not resolved"},
+		{math.NaN(), math.NaN(), eval.FindingUnresolved, "not resolved"},
+	} {
+		got := eval.Contrast{Interval: eval.Interval{Low: c.low, High: c.high}}.Finding(.01)
+		require.Equal(t, c.want, got, "%v", c)
+		require.Equal(t, c.text, got.String())
+	}
 }

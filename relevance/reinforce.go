@@ -2,7 +2,6 @@ package relevance
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -14,33 +13,16 @@ import (
 	"github.com/stepwise-rl/stepwise/record"
 	"github.com/stepwise-rl/stepwise/record/progress"
 	"github.com/stepwise-rl/stepwise/relevance/report"
-	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/curriculum"
 	"github.com/stepwise-rl/stepwise/rl/monitor"
-	"github.com/stepwise-rl/stepwise/task"
 )
-
-// stream is an rl.Source of training examples from index next on.
-type stream struct {
-	src  *rows.Source
-	task *task.Task[rows.Example]
-	next int
-}
-
-func (s *stream) Next(context.Context) (rl.Problem, error) {
-	s.next++
-	return s.task.Bind(s.src.Train(s.next - 1)), nil
-}
-
-func (s *stream) State() ([]byte, error)     { return json.Marshal(s.next) }
-func (s *stream) Restore(state []byte) error { return json.Unmarshal(state, &s.next) }
 
 // source draws the rows of reinforcement learning.
 func (p *pipeline) source() (rl.Source, error) {
 	if !p.c.Reinforce.Curriculum {
-		return &stream{p.src, p.task, p.firstRL()}, nil
+		return &rl.StreamSource{Problem: func(i int) rl.Problem { return p.task.Bind(p.src.Train(i)) }, At: p.firstRL()}, nil
 	}
 	if p.src.Size == 0 {
 		return nil, fmt.Errorf("reinforce.curriculum needs a source with an end, but %s is generated without one", p.src.Name)

@@ -244,6 +244,27 @@ func TestSliceSource(t *testing.T) {
 	}
 }
 
+func TestStreamSource(t *testing.T) {
+	all := problems(1)
+	at := func(s *rl.StreamSource) int32 {
+		p, err := s.Next(t.Context())
+		require.NoError(t, err)
+		return p.(successor).prompt
+	}
+	s := &rl.StreamSource{Problem: func(i int) rl.Problem { return all[i] }, At: 1}
+	require.Equal(t, []int32{1, 2}, []int32{at(s), at(s)})
+	state, err := s.State()
+	require.NoError(t, err)
+	again := &rl.StreamSource{Problem: s.Problem}
+	require.NoError(t, again.Restore(state))
+	require.Equal(t, []int32{3, 3, 4}, []int32{at(s), at(again), at(again)})
+	require.ErrorContains(t, again.Restore([]byte("x")), "rl: stream source state")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.Next(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 // TestASliceSourceIsRestoredToItsOwnState: another seed, other problems and another
 // order would go on with problems that were not those to come.
 func TestASliceSourceIsRestoredToItsOwnState(t *testing.T) {

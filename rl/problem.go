@@ -232,3 +232,32 @@ func (s *SliceSource) Restore(b []byte) error {
 	s.epoch, s.next, s.order = st.Epoch, st.Next, nil
 	return nil
 }
+
+// StreamSource yields problems that are made as they are needed, each once, in their
+// order and without end.
+type StreamSource struct {
+	// Problem returns problem i, the same one every time.
+	Problem func(i int) Problem
+	// At is the number of the next problem.
+	At int
+}
+
+// Next returns the next problem.
+func (s *StreamSource) Next(ctx context.Context) (Problem, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.At++
+	return s.Problem(s.At - 1), nil
+}
+
+// State returns At as JSON.
+func (s *StreamSource) State() ([]byte, error) { return json.Marshal(s.At) }
+
+// Restore goes back to a State.
+func (s *StreamSource) Restore(state []byte) error {
+	if err := json.Unmarshal(state, &s.At); err != nil {
+		return fmt.Errorf("rl: stream source state: %w", err)
+	}
+	return nil
+}

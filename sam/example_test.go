@@ -2,6 +2,7 @@ package sam_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -47,6 +48,26 @@ func ExampleMask() {
 	// [0 0 -1 -1] [false false true true]
 	// grade: 4 tokens kept, 0 masked
 	// rules: 0 tokens kept, 4 masked
+}
+
+// What placement is worth: the mask, and the mask with its verdicts handed around. Train
+// with both from the same start; a difference is due to where the verdicts stand.
+func ExamplePermuted() {
+	for _, credit := range []sam.Credit{sam.Mask{}, sam.Permuted{Credit: sam.Mask{}, Rand: rand.New(rand.NewPCG(1, 5))}} {
+		batch := twoCompletions()
+		if err := advantage.PerGroup(advantage.RLOO{}).Estimate(batch); err != nil {
+			fmt.Println(err)
+			return
+		}
+		if _, err := credit.Assign(batch); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(batch[0][0].Adv, batch[0][1].Adv)
+	}
+	// Output:
+	// [0 0 1 1] [0 0 -1 -1]
+	// [1 1 1 1] [-1 -1 -1 -1]
 }
 
 // halved is a custom credit: a step gets half of the outcome's advantage.

@@ -383,15 +383,28 @@ func unlabelled(f *taskfile.File, pairs, base string) *rows.Data {
 const relevanceReportAbout = `Its argument is the folder of a finished run, as in:
 stepwise relevance report -o page.html RUN
 stepwise relevance report -compare A B
+stepwise relevance report -stages rl-outcome,rl-mask RUN...
 
 Writes the run's page once more, or prints how the best models of two runs differ
-on the test rows that both have.`
+on the test rows that both have, or how two stages differ over runs with several
+seeds. Runs with the same seed are the folds of one training.`
 
 func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance report"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	compare := f.Bool("compare", false, "compare two runs")
+	stages := f.String("stages", "", "compare these two stages, over all the runs")
+	sets := f.String("sets", "", "with -stages: take the rows of all test sets together whose names match this `pattern`,\nsuch as \"fold *\"")
+	matters := f.Float64("matters", .01, "with -stages: the smallest difference in accuracy that matters")
 	file := f.String("o", "", "the file to write (default: standard output)")
+	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(strings.TrimLeft(a, "-"), "stages") }) {
+		dirs, status, done := positional(f, relevanceReportAbout, args, out, errs)
+		if done {
+			return status
+		}
+		a, b, _ := strings.Cut(*stages, ",")
+		return finish(prog, relevance.CompareStages(out, dirs, a, b, *sets, *matters), errs, exitInput)
+	}
 	want := []string{"a run's folder"}
 	if slices.Contains(args, "-compare") || slices.Contains(args, "--compare") {
 		want = append(want, "another run's folder")

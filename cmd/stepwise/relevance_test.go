@@ -123,6 +123,8 @@ func TestRelevance(t *testing.T) {
 	require.Contains(t, out, "<li class=\"any\">60 rows</li>")
 	out, _ = stepwise(0, "report", "-compare", runDir, runDir)
 	require.Contains(t, out, "+0.000 [+0.000 +0.000]")
+	out, _ = stepwise(0, "report", "-stages", "warmup,warmup", runDir)
+	require.Contains(t, out, "closeness")
 	out, _ = stepwise(0, "train", "-show", "-quick", "-seed", "9")
 	require.Contains(t, out, `"seed": 9`)
 

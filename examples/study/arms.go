@@ -43,96 +43,15 @@ func armNamed(name string, seed uint64) (arm, error) {
 	case "step-loo":
 		return arm{credit: sam.StepGroup{Norm: advantage.RLOO{}}}, nil
 	case "permuted":
-		return arm{credit: &permuted{rng: rand.New(rand.NewPCG(seed, 1))}}, nil
+		return arm{credit: sam.Permuted{Credit: sam.Mask{}, Rand: rand.New(rand.NewPCG(seed, 1))}}, nil
 	case "random-mask":
-		return arm{credit: &randomMask{rng: rand.New(rand.NewPCG(seed, 2))}}, nil
+		return arm{credit: sam.RandomMask{Rand: rand.New(rand.NewPCG(seed, 2))}}, nil
 	case "all-steps":
 		return arm{credit: allSteps{}}, nil
 	case "imitate":
 		return arm{credit: imitate{}}, nil
 	}
 	return arm{}, fmt.Errorf("there is no arm %q", name)
-}
-
-// permuted is the mask with the verdicts of a step handed around in its group: the same
-// verdicts in the wrong places.
-type permuted struct{ rng *rand.Rand }
-
-func (*permuted) Validate() error { return nil }
-
-func (p *permuted) Assign(batch []rollout.Group) (sam.Stats, error) {
-	var restore []func()
-	for _, g := range batch {
-		steps := map[string][]*rollout.Step{}
-		var names []string
-		for i := range g {
-			for k := range g[i].Steps {
-				s := &g[i].Steps[k]
-				if s.Verdict == rollout.VerdictBroken {
-					continue // its place is its fault
-				}
-				if steps[s.Name] == nil {
-					names = append(names, s.Name)
-				}
-				steps[s.Name] = append(steps[s.Name], s)
-			}
-		}
-		for _, name := range names {
-			same := steps[name]
-			verdicts := make([]rollout.Verdict, len(same))
-			for i, s := range same {
-				verdicts[i] = s.Verdict
-			}
-			restore = append(restore, func() {
-				for i, s := range same {
-					s.Verdict = verdicts[i]
-				}
-			})
-			for i, j := range p.rng.Perm(len(same)) {
-				same[i].Verdict = verdicts[j]
-			}
-		}
-	}
-	stats, err := sam.Mask{}.Assign(batch)
-	for _, f := range restore {
-		f()
-	}
-	return stats, err
-}
-
-// randomMask masks steps at random, as many of the batch as the mask would.
-type randomMask struct{ rng *rand.Rand }
-
-func (*randomMask) Validate() error { return nil }
-
-func (r *randomMask) Assign(batch []rollout.Group) (sam.Stats, error) {
-	masks := func(c *rollout.Completion, s *rollout.Step) bool {
-		return c.Advantage > 0 && s.Verdict.Wrong() || c.Advantage < 0 && s.Verdict == rollout.VerdictCorrect
-	}
-	var open, masked float64
-	for _, g := range batch {
-		for i := range g {
-			for k := range g[i].Steps {
-				if s := &g[i].Steps[k]; !s.Final && g[i].Advantage != 0 {
-					open++
-					if masks(&g[i], s) {
-						masked++
-					}
-				}
-			}
-		}
-	}
-	return sam.Measure(batch, func(g rollout.Group) error {
-		for i := range g {
-			c := &g[i]
-			for k := range c.Steps {
-				if s := &c.Steps[k]; !s.Final && c.Advantage != 0 && r.rng.Float64() < masked/open {
-					clear(c.Keep[s.Start:s.End])
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // allSteps is outcome credit on a stricter outcome: the answer and all steps are right.

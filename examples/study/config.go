@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
+	"strings"
 )
 
 // study is the configuration file.
@@ -136,6 +138,24 @@ func (s *study) part(name string) *part {
 	return nil
 }
 
+// named are the parts of a list with commas, in its order; all of them for an empty one.
+func (s *study) named(list string) (parts []*part, err error) {
+	if list == "" {
+		for i := range s.Parts {
+			parts = append(parts, &s.Parts[i])
+		}
+		return parts, nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		p := s.part(name)
+		if p == nil {
+			return nil, fmt.Errorf("the study has no part %q", name)
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
 func (s *study) check(p *part) error {
 	for _, a := range p.Arms {
 		if _, err := armNamed(a, 0); err != nil {
@@ -174,6 +194,9 @@ func (u unit) digest() string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// seeds is how many seeds the part has.
+func (p *part) seeds() int { return p.Seeds[1] - p.Seeds[0] + 1 }
+
 func (p *part) units(rates map[string][]float64) (all []unit) {
 	for seed := p.Seeds[0]; seed <= p.Seeds[1]; seed++ {
 		for _, a := range p.Arms {
@@ -183,4 +206,60 @@ func (p *part) units(rates map[string][]float64) (all []unit) {
 		}
 	}
 	return all
+}
+
+// grown is how many times a grid is extended at most, and by which factor.
+const grown, factor = 3, 2
+
+// rates are the learning rates of each arm of a part: the grid, extended for all arms as
+// long as an arm's best lies at its edge, or the best of the part's grid.
+func (s *study) rates(r *results, p *part) (map[string][]float64, error) {
+	rates := map[string][]float64{}
+	if len(p.Rates) == 0 {
+		grid := s.part(p.Grid)
+		all, err := s.rates(r, grid)
+		for _, arm := range p.Arms {
+			best, ok := bestRate(r, grid, arm, all[arm])
+			if !ok {
+				err = errors.Join(err, fmt.Errorf("part %s needs the grid %s, which is not complete for %s", p.Name, grid.Name, arm))
+			}
+			rates[arm] = []float64{best}
+		}
+		return rates, err
+	}
+	grid := slices.Sorted(slices.Values(p.Rates))
+	for range grown {
+		low, high := false, false
+		for _, arm := range p.Arms {
+			best, ok := bestRate(r, p, arm, grid)
+			low = low || ok && best == grid[0]
+			high = high || ok && best == grid[len(grid)-1]
+		}
+		if low {
+			grid = slices.Insert(grid, 0, grid[0]/factor)
+		}
+		if high {
+			grid = append(grid, grid[len(grid)-1]*factor)
+		}
+	}
+	for _, arm := range p.Arms {
+		rates[arm] = grid
+	}
+	return rates, nil
+}
+
+// bestRate is the rate with the highest mean accuracy on validation queries, the lowest
+// of several; false if a run is missing.
+func bestRate(r *results, p *part, arm string, grid []float64) (best float64, ok bool) {
+	top := math.Inf(-1)
+	for _, rate := range grid {
+		rows := r.of(p, arm, rate)
+		if count(rows) < len(rows) {
+			return 0, false
+		}
+		if mean := meanOf(rows, "VALIDATION"); mean > top+1e-9 {
+			top, best = mean, rate
+		}
+	}
+	return best, len(grid) > 0
 }

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"encoding/csv"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestStudyGoesOn(t *testing.T) {
 	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "evidence", "rows.csv")
 	require.NoError(t, os.WriteFile(config, []byte(smallStudy), 0o666))
 	study := func(rows string) error {
-		return do(context.Background(), io.Discard, config, rows, filepath.Join(dir, filepath.Base(rows)+".runs"), "", 2, false, "")
+		return do(t.Context(), io.Discard, options{config: config, rows: rows, dir: filepath.Join(dir, filepath.Base(rows)+".runs"), workers: 2})
 	}
 	require.NoError(t, study(rows))
 	text, err := os.ReadFile(rows)
@@ -49,16 +50,33 @@ func TestStudyGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(text), string(after))
 
-	require.NoError(t, do(context.Background(), io.Discard, config, rows, dir, "", 1, false, filepath.Join(dir, "evidence")))
+	require.NoError(t, do(t.Context(), io.Discard, options{config: config, rows: rows, report: filepath.Join(dir, "evidence")}))
 	tables, err := os.ReadFile(filepath.Join(dir, "evidence", "tables.md"))
 	require.NoError(t, err)
 	require.Contains(t, string(tables), "| mask − outcome |")
 	require.FileExists(t, filepath.Join(dir, "evidence", "effects.svg"))
 
 	var out bytes.Buffer
-	require.NoError(t, gradients(context.Background(), &out, config, rows, filepath.Join(dir, "rows.csv.runs"), 1))
+	look := options{config: config, rows: rows, dir: filepath.Join(dir, "rows.csv.runs"), seeds: 1}
+	require.NoError(t, do(t.Context(), &out, look))
 	require.Contains(t, out.String(), "3,imitate,")
 	require.Contains(t, out.String(), "Spearman")
+
+	// What is watched is the run of the row.
+	out.Reset()
+	look.parts, look.watch = "grid", "mask@0.0002"
+	require.NoError(t, do(t.Context(), &out, look))
+	records, err := csv.NewReader(&out).ReadAll()
+	require.NoError(t, err)
+	require.Equal(t, watchColumns, records[0])
+	require.Len(t, records, 1+6, "before the first update, and after each of five")
+	greedy, err := strconv.ParseFloat(records[6][5], 64)
+	require.NoError(t, err)
+	r, err := readResults(rows)
+	require.NoError(t, err)
+	s, err := readStudy(config)
+	require.NoError(t, err)
+	require.Equal(t, r.of(s.part("grid"), "mask", 2e-4)[0].values["VALIDATION"], greedy)
 }
 
 func withoutSeconds(lines []string) (all []string) {
@@ -77,15 +95,23 @@ func TestUnknownParts(t *testing.T) {
 	dir := t.TempDir()
 	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv")
 	require.NoError(t, os.WriteFile(config, []byte(strings.Replace(smallStudy, `"name": "arms"`, `"name": "others"`, 1)), 0o666))
-	require.ErrorContains(t, do(t.Context(), io.Discard, config, rows, dir, "grid,confrim", 1, true, ""), `there is no part "confrim"`)
-	require.ErrorContains(t, gradients(t.Context(), io.Discard, config, rows, dir, 1), `there is no part "arms"`)
+	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, parts: "grid,confrim", plan: true}), `no part "confrim"`)
+	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, seeds: 1}), `no part "arms"`)
 }
 
-// The study that is committed is valid.
+// The study that is committed is valid, and its settings are those that the rows were
+// made with: a digest that changes would make all runs anew.
 func TestStudyFile(t *testing.T) {
 	s, err := readStudy("study.json")
 	require.NoError(t, err)
-	require.NotNil(t, s.part("confirm"))
+	require.Equal(t, "2891045fe0d6", unit{s.part("grid"), 902, "outcome", 2e-4}.digest())
+	require.Equal(t, "1d40f8ca4a27", unit{part: &part{setting: s.Base.beforeRL()}, seed: 901}.digest(), "a warm-up")
+	r, err := readResults("../../docs/evidence/rows.csv")
+	require.NoError(t, err)
+	require.NotEmpty(t, r.rows)
+	for _, w := range r.rows {
+		require.Equal(t, w.Digest, unit{s.part(w.Part), w.seed, w.arm, w.rate}.digest(), "%s, seed %d, %s", w.Part, w.seed, w.arm)
+	}
 }
 
 func TestBadStudy(t *testing.T) {

@@ -8,121 +8,34 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+	"strings"
 
 	"github.com/stepwise-rl/stepwise/eval"
 )
 
-// contrast is a paired difference of two arms over the seeds that have both.
+// contrast is a difference of two arms, the first minus the second.
 type contrast struct {
-	a, b     string
-	seeds    int
-	better   int // seeds in which a is better
-	deviates float64
-	interval eval.Interval // seeds and queries drawn
-	p        float64       // of the seeds, by sign flips
+	a, b string
+	eval.Contrast
 }
 
-// compare returns the contrast of two arms in a part.
+// compare contrasts two arms of a part over the seeds that have both.
 func (s *study) compare(r *results, p *part, rates map[string][]float64, a, b string) contrast {
-	c := contrast{a: a, b: b}
-	ofA, ofB := r.of(p, a, rates[a][0]), r.of(p, b, rates[b][0])
-	var d [][]float64
-	var means []float64
-	for seed := p.Seeds[0]; seed <= p.Seeds[1]; seed++ {
-		x, y := ofA[seed], ofB[seed]
-		if x == nil || y == nil {
-			continue
-		}
-		bitsA, bitsB := x.bits(p.setting.Test), y.bits(p.setting.Test)
-		for i := range bitsA {
-			bitsA[i] -= bitsB[i]
-		}
-		mean, _ := eval.Mean(bitsA)
-		d, means = append(d, bitsA), append(means, mean)
-		if mean > 0 {
-			c.better++
+	var x, y [][]float64
+	ofB := r.of(p, b, rates[b][0])
+	for i, w := range r.of(p, a, rates[a][0]) {
+		if w != nil && ofB[i] != nil {
+			x, y = append(x, w.bits(p.setting.Test)), append(y, ofB[i].bits(p.setting.Test))
 		}
 	}
-	c.seeds = len(d)
-	if c.seeds < 2 {
-		c.interval, c.p = eval.Interval{Estimate: math.NaN(), Low: math.NaN(), High: math.NaN()}, math.NaN()
-		return c
-	}
-	c.interval = eval.BootstrapCrossed(d, eval.BootstrapOptions{Seed: 1})
-	c.p = eval.SignFlip(means, 1)
-	mean, n := eval.Mean(means)
-	for _, x := range means {
-		c.deviates += (x - mean) * (x - mean) / float64(n-1)
-	}
-	c.deviates = math.Sqrt(c.deviates)
-	return c
-}
-
-// verdict says what an interval shows, given the smallest difference that matters.
-func (s *study) verdict(c contrast) string {
-	switch i := c.interval; {
-	case math.IsNaN(i.Low):
-		return "too few seeds"
-	case i.Low > 0:
-		return c.a + " is better"
-	case i.High < 0:
-		return c.b + " is better"
-	case -s.Matters < i.Low && i.High < s.Matters:
-		return "equal"
-	}
-	return "not resolved"
-}
-
-// writeReport writes tables.md, a section per part, and effects.svg.
-func writeReport(dir string, s *study, r *results) error {
-	var b bytes.Buffer
-	var names []string
-	var points []contrast
-	for i := range s.Parts {
-		p := &s.Parts[i]
-		rates, err := s.rates(r, p)
-		if err != nil {
-			fmt.Fprintf(&b, "## %s\n\nNot begun.\n\n", p.Name)
-			continue
-		}
-		fmt.Fprintf(&b, "## %s\n\n%s Seeds %d to %d.\n\n", p.Name, p.Question, p.Seeds[0], p.Seeds[1])
-		if len(p.Rates) > 0 {
-			s.gridTable(&b, r, p, rates)
-			continue
-		}
-		s.armTable(&b, r, p, rates)
-		all := s.contrasts(r, p, rates)
-		s.contrastTable(&b, p, all)
-		for _, c := range all {
-			if c.a == s.Primary[0][0] && c.b == s.Primary[0][1] && !math.IsNaN(c.interval.Low) {
-				names, points = append(names, p.Name), append(points, c)
-			}
-		}
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "tables.md"), b.Bytes(), 0o666); err != nil {
-		return err
-	}
-	if len(points) == 0 {
-		return nil
-	}
-	return s.figure(filepath.Join(dir, "effects.svg"), names, points)
+	return contrast{a, b, eval.CompareRuns(x, y, eval.BootstrapOptions{Seed: 1})}
 }
 
 // contrasts are the primary ones, then every arm against both controls and the mask.
 func (s *study) contrasts(r *results, p *part, rates map[string][]float64) (all []contrast) {
-	has := func(a string) bool { return slices.Contains(p.Arms, a) }
 	done := map[[2]string]bool{}
 	add := func(a, b string) {
-		if a != b && has(a) && has(b) && !done[[2]string{a, b}] {
+		if a != b && slices.Contains(p.Arms, a) && slices.Contains(p.Arms, b) && !done[[2]string{a, b}] && !done[[2]string{b, a}] {
 			done[[2]string{a, b}] = true
 			all = append(all, s.compare(r, p, rates, a, b))
 		}
@@ -132,120 +45,273 @@ func (s *study) contrasts(r *results, p *part, rates map[string][]float64) (all 
 	}
 	for _, arm := range p.Arms {
 		for _, b := range []string{"outcome", "verdict", "mask"} {
-			if !done[[2]string{b, arm}] {
-				add(arm, b)
-			}
+			add(arm, b)
 		}
 	}
 	return all
 }
 
-func (s *study) gridTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
-	fmt.Fprintf(w, "Mean accuracy on validation queries by learning rate; the best is taken.\n\n| arm |")
-	grid := rates[p.Arms[0]]
-	for _, rate := range grid {
-		fmt.Fprintf(w, " %g |", rate)
+// says is what a contrast shows, in words. p is its p-value where others were looked at
+// beside it, and NaN for a primary contrast, of which the interval alone decides.
+func (s *study) says(c contrast, p float64) string {
+	better := map[eval.Finding]string{eval.FindingBetter: c.a, eval.FindingWorse: c.b}[c.Finding(s.Matters)]
+	switch {
+	case c.Runs < 2:
+		return "too few seeds"
+	case better == "":
+		return c.Finding(s.Matters).String()
+	case p > .05:
+		return "not resolved, as one of several"
+	case max(math.Abs(c.Low), math.Abs(c.High)) < s.Matters:
+		return fmt.Sprintf("%s is better, by less than %s", better, s.points())
 	}
-	fmt.Fprintf(w, "\n|---|%s\n", bytes.Repeat([]byte("---|"), len(grid)))
+	return better + " is better"
+}
+
+// points is the smallest difference that matters, in words.
+func (s *study) points() string {
+	if s.Matters == .01 {
+		return "1 point"
+	}
+	return fmt.Sprintf("%g points", 100*s.Matters)
+}
+
+// writeReport writes tables.md, a section per part, and the figures.
+func writeReport(dir string, s *study, r *results) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	var head, b bytes.Buffer
+	fmt.Fprintf(&head, "# The study's tables\n\nWritten by `go run ./examples/study -report`. Accuracy is a share, and differences of it are in points (hundredths). Every number is of the last checkpoint.\n\n| part | runs | question |\n|---|---|---|\n")
+	var figures, parts []string
+	effects := make([]series, len(s.Primary))
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		done, total := r.progress(s, p)
+		state := fmt.Sprintf("%d of %d", done, total)
+		if done == 0 {
+			state = fmt.Sprintf("none of %d yet", total)
+		}
+		fmt.Fprintf(&head, "| %s | %s | %s |\n", p.Name, state, p.Question)
+		if done == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "## %s\n\n%s Seeds %d to %d.\n\n", p.Name, p.Question, p.Seeds[0], p.Seeds[1])
+		if done < total {
+			fmt.Fprintf(&b, "**Not complete: %d of %d runs. What follows will change and shows nothing yet.**\n\n", done, total)
+		}
+		rates, err := s.rates(r, p)
+		if err != nil {
+			return err // progress found runs, so there are rates
+		}
+		if len(p.Rates) > 0 {
+			gridTable(&b, r, p, rates)
+			continue
+		}
+		armTable(&b, r, p, rates)
+		all := s.contrasts(r, p, rates)
+		s.contrastTable(&b, p, all, done < total)
+		name := p.Name
+		if done < total {
+			name += fmt.Sprintf(" (%d/%d)", done, total)
+		}
+		parts = append(parts, name)
+		for k, c := range s.Primary {
+			e := &effects[k]
+			e.name = c[0] + " − " + c[1]
+			e.contrasts = append(e.contrasts, find(all, c[0], c[1]))
+		}
+		if p.Name != "arms" {
+			continue
+		}
+		controls := []series{{name: "minus outcome"}, {name: "minus verdict"}}
+		for _, arm := range p.Arms {
+			for k, control := range []string{"outcome", "verdict"} {
+				controls[k].contrasts = append(controls[k].contrasts, find(all, arm, control))
+			}
+		}
+		figures = append(figures, "![All arms beside the controls, in the part arms](arms.svg)\n\n")
+		if err := s.figure(filepath.Join(dir, "arms.svg"), p.Arms, controls); err != nil {
+			return err
+		}
+	}
+	if len(parts) > 0 {
+		figures = append(figures, "![The primary contrasts in every part](effects.svg)\n\n")
+		if err := s.figure(filepath.Join(dir, "effects.svg"), parts, effects); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(&head, "\n%s", strings.Join(figures, ""))
+	text := strings.TrimRight(head.String()+b.String(), "\n") + "\n"
+	return os.WriteFile(filepath.Join(dir, "tables.md"), []byte(text), 0o666)
+}
+
+// find returns the contrast a − b, turned around if need be; without intervals if there
+// is none.
+func find(all []contrast, a, b string) contrast {
+	for _, c := range all {
+		switch {
+		case c.a == a && c.b == b:
+			return c
+		case c.a == b && c.b == a:
+			c.a, c.b = a, b
+			c.Estimate, c.Low, c.High = -c.Estimate, -c.High, -c.Low
+			return c
+		}
+	}
+	return contrast{a: a, b: b}
+}
+
+func tableRow(w io.Writer, cells ...string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+
+func tableHead(w io.Writer, cells ...string) {
+	tableRow(w, cells...)
+	fmt.Fprintf(w, "%s|\n", strings.Repeat("|---", len(cells)))
+}
+
+// number writes a number, or a dash for one that is not known.
+func number(format string, x float64) string {
+	if math.IsNaN(x) {
+		return "–"
+	}
+	return fmt.Sprintf(format, x)
+}
+
+func gridTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
+	fmt.Fprintf(w, "Mean accuracy on validation queries by learning rate. The best is in bold, once all are there; a number of seeds stands beside a mean that lacks some. The last column counts the runs that end with more than a tenth of the answers malformed.\n\n")
+	grid := rates[p.Arms[0]]
+	head := []string{"arm"}
+	for _, rate := range grid {
+		head = append(head, fmt.Sprint(rate))
+	}
+	tableHead(w, append(head, "malformed")...)
 	for _, arm := range p.Arms {
+		malformed := 0
 		best, _ := bestRate(r, p, arm, grid)
-		fmt.Fprintf(w, "| %s |", arm)
+		cells := []string{arm}
 		for _, rate := range grid {
-			cell := fmt.Sprintf("%.4f", meanOf(r.of(p, arm, rate), "VALIDATION"))
+			rows := r.of(p, arm, rate)
+			cell := number("%.4f", meanOf(rows, "VALIDATION"))
 			if rate == best {
 				cell = "**" + cell + "**"
 			}
-			fmt.Fprintf(w, " %s |", cell)
+			if n := count(rows); 0 < n && n < len(rows) {
+				cell += fmt.Sprintf(" (%d)", n)
+			}
+			for _, w := range rows {
+				if w != nil && w.values["VALIDATION_malformed"] > .1 {
+					malformed++
+				}
+			}
+			cells = append(cells, cell)
 		}
-		fmt.Fprintln(w)
+		tableRow(w, append(cells, fmt.Sprint(malformed))...)
 	}
 	fmt.Fprintln(w)
 }
 
-func meanOf(rows map[int]*row, column string) float64 {
-	var x []float64
+func count(rows []*row) (n int) {
 	for _, w := range rows {
-		if v, ok := w.values[column]; ok {
-			x = append(x, v)
+		if w != nil {
+			n++
 		}
 	}
-	slices.Sort(x) // a map has no order, and sums do
+	return n
+}
+
+// meanOf is the mean of a column over the rows that there are.
+func meanOf(rows []*row, column string) float64 {
+	var x []float64
+	for _, w := range rows {
+		if w != nil {
+			if v, ok := w.values[column]; ok {
+				x = append(x, v)
+			}
+		}
+	}
 	mean, _ := eval.Mean(x)
 	return mean
 }
 
-func (s *study) armTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
-	fmt.Fprint(w, "| arm | learning rate | seeds | LONGTAIL | RANDOM | right steps before the label, LONGTAIL | label right given right steps | right with a wrong step | sampled reward | live groups | tokens, thousands |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+// derived are columns made of others: accuracy is P·a + (1 − P)·b, with P the share of
+// answers whose inner steps are all right, and a and b the label's accuracy after them and
+// after a wrong one.
+func (w *row) derived() (p, b float64) {
+	wrong := w.values["LONGTAIL_right_wrong_step"]
+	if a, ok := w.values["LONGTAIL_label_given_steps"]; ok { // else there is none of them
+		p = (w.values["LONGTAIL"] - wrong) / a
+	}
+	return p, wrong / (1 - p)
+}
+
+func armTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
+	tableHead(w, "arm", "learning rate", "seeds", "LONGTAIL", "RANDOM", "inner steps right", "all of them", "label right after that", "after a wrong step", "commonest answer", "malformed", "sampled reward", "live groups", "tokens, thousands")
 	for _, arm := range p.Arms {
 		rows := r.of(p, arm, rates[arm][0])
-		fmt.Fprintf(w, "| %s | %g | %d |", arm, rates[arm][0], len(rows))
-		for _, c := range []string{"LONGTAIL", "RANDOM", "LONGTAIL_inner", "LONGTAIL_label_given_steps", "LONGTAIL_right_wrong_step", "reward", "live"} {
-			fmt.Fprintf(w, " %.3f |", meanOf(rows, c))
+		var all, after []float64
+		for _, one := range rows {
+			if one != nil {
+				p, b := one.derived()
+				all, after = append(all, p), append(after, b)
+			}
 		}
-		fmt.Fprintf(w, " %.0f |\n", meanOf(rows, "tokens")/1000)
+		allRight, _ := eval.Mean(all)
+		afterWrong, _ := eval.Mean(after)
+		cells := []string{arm, fmt.Sprint(rates[arm][0]), fmt.Sprint(len(all))}
+		for _, v := range []float64{
+			meanOf(rows, "LONGTAIL"), meanOf(rows, "RANDOM"), meanOf(rows, "LONGTAIL_inner"), allRight, meanOf(rows, "LONGTAIL_label_given_steps"), afterWrong,
+			meanOf(rows, "LONGTAIL_mode"), meanOf(rows, "LONGTAIL_malformed"), meanOf(rows, "reward"), meanOf(rows, "live"),
+		} {
+			cells = append(cells, number("%.3f", v))
+		}
+		tableRow(w, append(cells, number("%.0f", meanOf(rows, "tokens")/1000))...)
 	}
-	fmt.Fprintln(w)
+	fmt.Fprint(w, "\nColumns without a name of their own are of LONGTAIL; reward and live groups are of the last fifth of training, sampled.\n\n")
 }
 
 // contrastTable adjusts the p-values of all but the primary contrasts of the part that
 // confirms.
-func (s *study) contrastTable(w io.Writer, p *part, all []contrast) {
+func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete bool) {
 	primary := 0
 	if p.Name == s.Confirm {
-		primary = len(s.Primary)
+		primary = min(len(s.Primary), len(all))
+		for i, c := range all[:primary] {
+			fmt.Fprintf(w, "Primary contrast %s − %s: ", c.a, c.b)
+			if c.Runs < 2 {
+				fmt.Fprint(w, "too few seeds.\n\n")
+				continue
+			}
+			fmt.Fprintf(w, "%d seeds with a deviation of %.2f points see a difference of %.2f points with a power of .8 (planned: %d seeds, %.2f, %.2f).\n\n",
+				c.Runs, 100*c.Deviation, 100*eval.PairedDifference(c.Runs, max(c.Deviation, 1e-9), .05, .8),
+				p.seeds(), 100*s.Deviation[i], 100*eval.PairedDifference(p.seeds(), s.Deviation[i], .05, .8))
+		}
 	}
 	ps := make([]float64, len(all))
 	for i, c := range all {
-		ps[i] = c.p
+		ps[i] = c.P
 	}
-	adjusted := append(slices.Clone(ps[:min(primary, len(ps))]), eval.Holm(ps[min(primary, len(ps)):])...)
-	fmt.Fprintf(w, "Differences in accuracy on %s, in points; p of the rows after the first %d adjusted by Holm.\n\n| difference | points | 95%% interval, seeds and queries drawn | deviation over seeds | better in | p | |\n|---|---|---|---|---|---|---|\n", s.Measure, primary)
+	adjusted := append(slices.Clone(ps[:primary]), eval.Holm(ps[primary:])...)
+	of := "all p are"
+	if primary > 0 {
+		of = fmt.Sprintf("the first %d are primary, and p of the others is", primary)
+	}
+	fmt.Fprintf(w, "Differences in accuracy on %s; %s adjusted by Holm.\n\n", s.Measure, of)
+	tableHead(w, "difference", "points", "95% interval, seeds and queries drawn", "deviation over seeds", "first better in", "p", "shows")
 	for i, c := range all {
-		fmt.Fprintf(w, "| %s − %s | %+.2f | [%+.2f %+.2f] | %.2f | %d of %d | %.2g | %s |\n", c.a, c.b,
-			100*c.interval.Estimate, 100*c.interval.Low, 100*c.interval.High, 100*c.deviates, c.better, c.seeds, adjusted[i], s.verdict(c))
+		beside := adjusted[i]
+		if i < primary {
+			beside = math.NaN()
+		}
+		shows := s.says(c, beside)
+		if incomplete {
+			shows = "not complete"
+		}
+		interval := "–"
+		if c.Runs > 1 {
+			interval = fmt.Sprintf("[%+.2f %+.2f]", 100*c.Low, 100*c.High)
+		}
+		tableRow(w, c.a+" − "+c.b, number("%+.2f", 100*c.Estimate), interval, number("%.2f", 100*c.Deviation),
+			fmt.Sprintf("%d of %d", c.Better, c.Runs), number("%.2g", adjusted[i]), shows)
 	}
 	fmt.Fprintln(w)
-}
-
-// effects are a figure's points with their intervals.
-type effects []contrast
-
-func (e effects) Len() int { return len(e) }
-func (e effects) XY(i int) (x, y float64) {
-	return 100 * e[i].interval.Estimate, float64(len(e) - 1 - i)
-}
-func (e effects) XError(i int) (l, h float64) {
-	x := e[i].interval
-	return 100 * (x.Low - x.Estimate), 100 * (x.High - x.Estimate)
-}
-
-// figure draws the first primary contrast in every part.
-func (s *study) figure(path string, names []string, points []contrast) error {
-	g := plot.New()
-	g.X.Label.Text = fmt.Sprintf("accuracy on %s, %s − %s, points", s.Measure, s.Primary[0][0], s.Primary[0][1])
-	e := effects(points)
-	bars, err := plotter.NewXErrorBars(e)
-	if err != nil {
-		return err
-	}
-	dots, err := plotter.NewScatter(e)
-	if err != nil {
-		return err
-	}
-	zero, err := plotter.NewLine(plotter.XYs{{X: 0, Y: -.5}, {X: 0, Y: float64(len(points)) - .5}})
-	if err != nil {
-		return err
-	}
-	zero.Dashes = []vg.Length{vg.Points(3), vg.Points(3)}
-	g.Add(zero, bars, dots)
-	reversed := slices.Clone(names)
-	slices.Reverse(reversed)
-	g.NominalY(reversed...)
-	c := vgsvg.New(14*vg.Centimeter, vg.Length(len(points)+3)*.7*vg.Centimeter)
-	g.Draw(draw.New(c))
-	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return err
-	}
-	return os.WriteFile(path, b.Bytes(), 0o666)
 }

@@ -19,17 +19,16 @@ import (
 // row is the result of a unit.
 type row struct {
 	unit
-	Part    string
-	Digest  string
-	Correct string // LONGTAIL's queries, a bit each, in base 62
-	values  map[string]float64
+	Part, Digest string
+	Correct      string // LONGTAIL's queries, a bit each, in base 62
+	values       map[string]float64
 }
 
 // columns are those of the file: who, what came out, and the bits.
 var columns = func() []string {
 	c := []string{"part", "digest", "seed", "arm", "rate", "seconds", "tokens", "reward", "live"}
 	for _, set := range []string{"VALIDATION", "RANDOM", "LONGTAIL"} {
-		for _, what := range []string{"", "_inner", "_right_wrong_step", "_label_given_steps", "_mode", "_malformed"} {
+		for _, what := range measured {
 			c = append(c, set+what)
 		}
 	}
@@ -38,28 +37,29 @@ var columns = func() []string {
 
 const firstValue = 5 // of columns
 
-// results are the rows of a file, which grows by one with every unit.
+// results are the rows of a file.
 type results struct {
-	file *durable.File
 	rows []*row
 	// byDigest finds a unit that was done, in whichever part.
 	byDigest map[string]*row
+	whole    int64         // length of the file, without a line that a crash tore
+	file     *durable.File // once it is open for more
 }
 
-// openResults reads a file of rows, without a line that a crash tore, and opens it for
-// more.
-func openResults(path string) (*results, error) {
-	r := &results{byDigest: map[string]*row{}}
+// readResults reads a file of rows, which another study may be writing to. A file that
+// is not there has none.
+func readResults(path string) (*results, error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	whole := text[:bytes.LastIndexByte(text, '\n')+1]
-	records, err := csv.NewReader(bytes.NewReader(whole)).ReadAll()
-	if err != nil {
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	r := &results{byDigest: map[string]*row{}, whole: int64(len(text))}
+	records, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(records) > 0 && !slices.Equal(records[0], columns) {
+	case len(records) > 0 && !slices.Equal(records[0], columns):
 		return nil, fmt.Errorf("%s: the columns are %v, want %v", path, records[0], columns)
 	}
 	for i, rec := range records[min(1, len(records)):] {
@@ -67,19 +67,21 @@ func openResults(path string) (*results, error) {
 			return nil, fmt.Errorf("%s:%d: %w", path, i+2, err)
 		}
 	}
+	return r, nil
+}
+
+// open opens the file for more rows. One study at a time writes to it.
+func (r *results) open(path string) (err error) {
 	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
-		return nil, err
+		return err
 	}
 	if r.file, err = durable.Append(path); err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.file.Truncate(int64(len(whole))); err != nil {
-		return nil, err
+	if err = r.file.Truncate(r.whole); err == nil && r.whole == 0 {
+		err = r.write(columns)
 	}
-	if len(records) == 0 {
-		return r, r.write(columns)
-	}
-	return r, nil
+	return err
 }
 
 func (r *results) parse(rec []string) error {
@@ -113,12 +115,11 @@ func (r *results) keep(w *row) {
 func (r *results) add(w *row) error {
 	rec := []string{w.Part, w.Digest, strconv.Itoa(w.seed), w.arm, strconv.FormatFloat(w.rate, 'g', -1, 64)}
 	for _, c := range columns[firstValue : len(columns)-1] {
-		x, ok := w.values[c]
-		if !ok || math.IsNaN(x) {
-			rec = append(rec, "")
-			continue
+		text := ""
+		if x, ok := w.values[c]; ok && !math.IsNaN(x) {
+			text = strconv.FormatFloat(x, 'g', 6, 64)
 		}
-		rec = append(rec, strconv.FormatFloat(x, 'g', 6, 64))
+		rec = append(rec, text)
 	}
 	if err := r.write(append(rec, w.Correct)); err != nil {
 		return err
@@ -137,13 +138,12 @@ func (r *results) write(rec []string) error {
 	return errors.Join(r.file.Add(b.Bytes()), r.file.Sync())
 }
 
-// of returns the rows of an arm in a part at a learning rate, by seed.
-func (r *results) of(p *part, arm string, rate float64) map[int]*row {
-	all := map[int]*row{}
-	for seed := p.Seeds[0]; seed <= p.Seeds[1]; seed++ {
-		if w := r.byDigest[unit{p, seed, arm, rate}.digest()]; w != nil {
-			all[seed] = w
-		}
+// of returns the rows of an arm in a part at a learning rate, one for each seed, nil for
+// those that are missing.
+func (r *results) of(p *part, arm string, rate float64) []*row {
+	all := make([]*row, p.seeds())
+	for i := range all {
+		all[i] = r.byDigest[unit{p, p.Seeds[0] + i, arm, rate}.digest()]
 	}
 	return all
 }

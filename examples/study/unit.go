@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"time"
@@ -61,21 +61,37 @@ func openCell(ctx context.Context, dir string, s setting, seed int) (*cell, erro
 	return c, nil
 }
 
-func (c *cell) newPolicy(dir string) (*model.Decoder, *local.Policy, rollout.Engine, error) {
+// policy is a policy with its engine.
+type policy struct {
+	*local.Policy
+	decoder *model.Decoder
+	engine  rollout.Engine
+}
+
+func (c *cell) newPolicy(dir string) (p policy, err error) {
 	s := c.setting
-	d, err := model.NewDecoder(c.backend, model.Config{
+	if p.decoder, err = model.NewDecoder(c.backend, model.Config{
 		Vocab: c.lab.tok.VocabSize(), Dim: s.Dim, Layers: s.Layers, Heads: s.Heads, KVHeads: s.Heads, FF: s.FF, MaxSeq: s.MaxSeq,
 		TieEmbeddings: true, QKNorm: true,
-	}, uint64(c.seed))
-	if err != nil {
-		return nil, nil, nil, err
+	}, uint64(c.seed)); err != nil {
+		return p, err
 	}
-	p, err := local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: optim.Config{Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01}, Dir: dir})
-	if err != nil {
-		return nil, nil, nil, err
+	if p.Policy, err = local.NewPolicy(local.PolicyConfig{Decoder: p.decoder, Optimizer: adamW, Dir: dir}); err != nil {
+		return p, err
 	}
-	e, err := p.NewEngine(c.lab.tok, local.EngineConfig{EOS: []int32{c.lab.end}})
-	return d, p, e, err
+	p.engine, err = p.NewEngine(c.lab.tok, local.EngineConfig{EOS: []int32{c.lab.end}})
+	return p, err
+}
+
+var adamW = optim.Config{Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01}
+
+// begin returns a policy that has the weights and the moments of the warm-up.
+func (c *cell) begin(ctx context.Context, dir string) (policy, error) {
+	p, err := c.newPolicy(dir)
+	if err == nil {
+		err = p.Load(ctx, c.warm)
+	}
+	return p, err
 }
 
 // warm is a warm-up as a checkpoint.Training.
@@ -106,12 +122,12 @@ func (c *cell) warmUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, p, _, err := c.newPolicy(stage.Checkpoints().Dir)
+	p, err := c.newPolicy(stage.Checkpoints().Dir)
 	if err != nil {
 		return err
 	}
 	defer p.Free()
-	w := &warm{policy: p}
+	w := &warm{policy: p.Policy}
 	found, err := stage.Resume(ctx, w)
 	if err != nil {
 		return err
@@ -134,18 +150,27 @@ func (c *cell) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// source yields the prompts of a seed in the same order in every arm.
-type source struct {
-	lab  *lab
-	next int
+// trainer trains an arm from the policy of the warm-up.
+func (c *cell) trainer(u unit, p policy, r rl.Recorder) (*rl.Trainer, error) {
+	a, err := armNamed(u.arm, uint64(u.seed))
+	if err != nil {
+		return nil, err
+	}
+	s, n := c.setting, int64(c.setting.Updates)
+	return rl.NewTrainer(rl.Config{
+		Policy: p, Engine: p.engine, Source: &rl.StreamSource{Problem: c.lab.train},
+		Estimator: estimator, Credit: a.credit,
+		Objective: loss, Aggregation: objective.TokenMean{Masked: a.masked},
+		Batching: rl.Batching{Prompts: s.Prompts, GroupSize: s.Group},
+		LR:       rl.WarmupLinear{LR: u.rate, Warmup: min(5, n), Total: n, Final: .2 * u.rate},
+		MaxNorm:  1, Seed: uint64(u.seed), Steps: n, WarnUnscorable: 1, Recorder: r,
+	})
 }
 
-func (s *source) Next(context.Context) (rl.Problem, error) {
-	s.next++
-	return s.lab.train(s.next - 1), nil
-}
-func (s *source) State() ([]byte, error)     { return json.Marshal(s.next) }
-func (s *source) Restore(state []byte) error { return json.Unmarshal(state, &s.next) }
+var (
+	estimator = advantage.PerGroup(norm)
+	loss      = objective.PPO{ClipLow: .2, ClipHigh: .28}
+)
 
 // run trains an arm from the warm-up and measures it.
 func (c *cell) run(ctx context.Context, u unit) (*row, error) {
@@ -153,37 +178,21 @@ func (c *cell) run(ctx context.Context, u unit) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, p, engine, err := c.newPolicy("")
+	p, err := c.begin(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	defer p.Free()
-	if err := p.Load(ctx, c.warm); err != nil {
-		return nil, err
-	}
-	a, err := armNamed(u.arm, uint64(u.seed))
-	if err != nil {
-		return nil, err
-	}
-	s, n := c.setting, int64(c.setting.Updates)
+	n := int64(c.setting.Updates)
 	r := &row{unit: u, Digest: u.digest(), values: map[string]float64{}}
-	estimator := advantage.PerGroup(norm)
-	trainer, err := rl.NewTrainer(rl.Config{
-		Policy: p, Engine: engine, Source: &source{lab: c.lab},
-		Estimator: estimator, Credit: a.credit,
-		Objective: objective.PPO{ClipLow: .2, ClipHigh: .28}, Aggregation: objective.TokenMean{Masked: a.masked},
-		Batching: rl.Batching{Prompts: s.Prompts, GroupSize: s.Group},
-		LR:       rl.WarmupLinear{LR: u.rate, Warmup: min(5, n), Total: n, Final: .2 * u.rate},
-		MaxNorm:  1, Seed: uint64(u.seed), Steps: n, WarnUnscorable: 1,
-		Recorder: rl.RecorderFunc(func(step int64, m map[string]float64) error {
-			r.values["tokens"] += m["tokens"]
-			if step > n-n/5 { // the last fifth
-				r.values["reward"] += m["reward/"+c.lab.outcome] / float64(n/5)
-				r.values["live"] += m["group/live"] / float64(n/5)
-			}
-			return stage.Record(step, m)
-		}),
-	})
+	trainer, err := c.trainer(u, p, rl.RecorderFunc(func(step int64, m map[string]float64) error {
+		r.values["tokens"] += m["tokens"]
+		if step > n-n/5 { // the last fifth
+			r.values["reward"] += m["reward/"+c.lab.outcome] / float64(n/5)
+			r.values["live"] += m["group/live"] / float64(n/5)
+		}
+		return stage.Record(step, m)
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -195,55 +204,65 @@ func (c *cell) run(ctx context.Context, u unit) (*row, error) {
 		return nil, err
 	}
 	r.values["seconds"] = time.Since(start).Seconds()
-	w, err := p.Publish(ctx)
-	if err == nil {
-		err = engine.(rollout.Refresher).Refresh(ctx, w)
-	}
-	if err != nil {
-		return nil, err
-	}
 	sets := map[string][]rl.Problem{"VALIDATION": c.lab.validation}
 	if len(u.part.Rates) == 0 { // a grid sees no test query
-		for name, set := range c.lab.tests {
-			sets[name] = set
-		}
+		maps.Copy(sets, c.lab.tests)
 	}
 	for name, set := range sets {
-		rollouts, m, err := rl.EvaluateProblems(ctx, engine, set, uint64(u.seed))
+		m, correct, err := c.measure(ctx, p, set)
 		if err != nil {
 			return nil, err
 		}
-		r.measure(name, rollouts, m, c.lab.outcome)
+		for what, v := range m {
+			r.values[name+what] = v
+		}
+		if name == "LONGTAIL" {
+			r.Correct = correct.Text(62)
+		}
 	}
 	return r, nil
 }
 
-// measure notes what a set of queries shows.
-func (r *row) measure(set string, o *rl.Rollouts, m map[string]float64, outcome string) {
+// measured are the columns of a set of queries, behind its name.
+var measured = []string{"", "_inner", "_right_wrong_step", "_label_given_steps", "_mode", "_malformed"}
+
+// measure answers queries and says what that shows: accuracy, the share of right inner
+// steps, of right answers with a wrong step, of right labels after right steps (NaN
+// without any), of the commonest answer, and of malformed texts; and which are right.
+func (c *cell) measure(ctx context.Context, p policy, set []rl.Problem) (map[string]float64, *big.Int, error) {
+	w, err := p.Publish(ctx)
+	if err == nil {
+		err = p.engine.(rollout.Refresher).Refresh(ctx, w)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	o, m, err := rl.EvaluateProblems(ctx, p.engine, set, uint64(c.seed))
+	if err != nil {
+		return nil, nil, err
+	}
 	correct := new(big.Int)
 	var inner, innerRight, allRight, labelToo float64
-	said := map[string]int{}
-	mode := 0
+	said, mode := map[string]int{}, 0
 	for i, g := range o.Groups {
 		if answer, ok := g[0].Trace.FinalAnswer(); ok {
 			said[answer]++
 			mode = max(mode, said[answer])
 		}
-		right := g[0].Rewards[0] >= 1
+		right, all := g[0].Rewards[0] >= 1, true
 		if right {
 			correct.SetBit(correct, i, 1)
 		}
-		all := true
 		for _, s := range g[0].Steps {
-			if s.Final {
+			switch {
+			case s.Final:
 				continue
-			}
-			inner++
-			if s.Verdict.Wrong() {
+			case s.Verdict.Wrong():
 				all = false
-			} else {
+			default:
 				innerRight++
 			}
+			inner++
 		}
 		if all {
 			allRight++
@@ -252,16 +271,8 @@ func (r *row) measure(set string, o *rl.Rollouts, m map[string]float64, outcome 
 			}
 		}
 	}
-	r.values[set] = m["reward/"+outcome]
-	r.values[set+"_inner"] = innerRight / inner
-	r.values[set+"_right_wrong_step"] = m["right_answer_wrong_step"]
-	r.values[set+"_label_given_steps"] = math.NaN()
-	if allRight > 0 {
-		r.values[set+"_label_given_steps"] = labelToo / allRight
-	}
-	r.values[set+"_mode"] = float64(mode) / float64(len(o.Groups)) // share of the commonest answer
-	r.values[set+"_malformed"] = m["malformed"]
-	if set == "LONGTAIL" {
-		r.Correct = correct.Text(62)
-	}
+	return map[string]float64{
+		"": m["reward/"+c.lab.outcome], "_inner": innerRight / inner, "_right_wrong_step": m["right_answer_wrong_step"],
+		"_label_given_steps": labelToo / allRight, "_mode": float64(mode) / float64(len(o.Groups)), "_malformed": m["malformed"],
+	}, correct, nil
 }

@@ -42,7 +42,8 @@ type lab struct {
 	outcome       string                 // name of the outcome reward
 	train         func(i int) rl.Problem // judged as the setting says
 	demonstration func(i int) (rl.Demonstration, error)
-	validation    []rl.Problem
+	validation    []rl.Problem // greedily
+	sampled       []rl.Problem // the same, as in training
 	tests         map[string][]rl.Problem
 }
 
@@ -159,7 +160,8 @@ func open[E any](w world[E], s setting, seed int) (*lab, error) {
 		return noisy.Bind(w.example(firstRL + i))
 	}
 	for i := range s.Validation {
-		l.validation = append(l.validation, greedy.Bind(w.example(first+perSeed-1-i)))
+		e := w.example(first + perSeed - 1 - i)
+		l.validation, l.sampled = append(l.validation, greedy.Bind(e)), append(l.sampled, clean.Bind(e))
 	}
 	for name, es := range w.tests {
 		for _, e := range es {
@@ -175,12 +177,12 @@ func spoil[E any](d task.Definition[E], kind func(E) string, s setting, seed int
 	d.Steps, d.Outcomes = slices.Clone(d.Steps), slices.Clone(d.Outcomes)
 	for k := range d.Steps[:len(d.Steps)-1] {
 		d.Steps[k].Rule = turned(d.Steps[k].Rule, func(e E, text string, step int) bool {
-			systematic := s.WrongRule > 0 && share(kind(e), dataSeed, step) < s.WrongRule
-			return systematic != (s.FlipVerdicts > 0 && share(text, seed, step) < s.FlipVerdicts)
+			systematic := s.WrongRule > 0 && chance(kind(e), dataSeed, step) < s.WrongRule
+			return systematic != (s.FlipVerdicts > 0 && chance(text, seed, step) < s.FlipVerdicts)
 		})
 	}
 	d.Outcomes[0].Rule = turned(d.Outcomes[0].Rule, func(_ E, text string, step int) bool {
-		return s.FlipOutcomes > 0 && share(text, seed, len(d.Steps)) < s.FlipOutcomes
+		return s.FlipOutcomes > 0 && chance(text, seed, len(d.Steps)) < s.FlipOutcomes
 	})
 	return d
 }
@@ -196,8 +198,8 @@ func turned[E any](rule reward.Rule[E], turn func(e E, text string, step int) bo
 	})
 }
 
-// share is a number in [0, 1) that a text and two numbers determine.
-func share(text string, a, b int) float64 {
+// chance is a number in [0, 1) that a text and two numbers determine.
+func chance(text string, a, b int) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(text))
 	return rand.New(rand.NewPCG(h.Sum64(), uint64(a)<<16|uint64(b))).Float64()

@@ -111,6 +111,7 @@ func columns(steps []string) []column {
 		{"QWK", +1, "qwk", func(s *Scores) float64 { return orNaN(s.QWK) }, three},
 		{"nDCG@10", +1, "", func(s *Scores) float64 { return orNaN(s.NDCG) }, three},
 		{"right answer, wrong step", -1, "right_answer_wrong_step", func(s *Scores) float64 { return orNaN(s.RightAnswerWrongStep) }, three},
+		{"label right after right steps", +1, "label_after_right_steps", func(s *Scores) float64 { return orNaN(s.LabelAfterRightSteps) }, three},
 		{"unparsable", -1, "unparsable", func(s *Scores) float64 { return orNaN(s.Unparsable) }, three},
 		{"mean step accuracy", +1, "mean_step_accuracy", func(s *Scores) float64 { return orNaN(s.MeanStepAccuracy) }, three},
 	}

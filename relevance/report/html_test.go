@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/eval"
 )
 
 func render(t *testing.T, r *Run, m []Metrics, l []Answered) string {
@@ -190,4 +192,19 @@ func TestHeadline(t *testing.T) {
 		s.Tests["TEST"] = s.Tests["RANDOM"]
 	}
 	assert.Contains(t, render(t, r, nil, nil), "the rows of TEST whose queries share no word with any training query")
+}
+
+// By hand: of the three answers after right steps two are right; a fourth is right after a
+// wrong step, and a step without a truth does not count.
+func TestLabelAfterRightSteps(t *testing.T) {
+	l := Labels{Names: testLabels, Cut: 3, Steps: []string{"a", "b", "label"}}
+	var all []Outcome
+	for _, o := range []struct {
+		said  int
+		steps []float64
+	}{{2, []float64{1, 1, 1}}, {2, []float64{1, math.NaN(), 1}}, {3, []float64{1, 1, 0}}, {2, []float64{0, 1, 1}}} {
+		all = append(all, Outcome{Pair: eval.Pair{Gold: 2, Pred: o.said}, Steps: o.steps})
+	}
+	require.InDelta(t, 2./3, *Score(l, all).LabelAfterRightSteps, 1e-15)
+	require.Nil(t, Score(l, all[3:]).LabelAfterRightSteps)
 }

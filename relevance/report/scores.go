@@ -25,6 +25,9 @@ type Scores struct {
 	// MeanStepAccuracy is the mean over the steps before the label.
 	MeanStepAccuracy     *float64 `json:"mean_step_accuracy,omitempty"`
 	RightAnswerWrongStep *float64 `json:"right_answer_wrong_step,omitempty"`
+	// LabelAfterRightSteps is the accuracy of the label where no step before it is wrong:
+	// what is left to learn of the label itself.
+	LabelAfterRightSteps *float64 `json:"label_after_right_steps,omitempty"`
 	// Unparsable is the share of completions without a readable label. They
 	// are wrong in the accuracies, missed in F1, and left out of QWK.
 	Unparsable *float64 `json:"unparsable,omitempty"`
@@ -168,6 +171,11 @@ func Score(l Labels, all []Outcome) *Scores {
 	s.RightAnswerWrongStep = known(measure("right_answer_wrong_step", share(func(o *Outcome) bool {
 		return o.Pred == o.Gold && slices.Contains(o.Steps, 0)
 	})))
+	s.LabelAfterRightSteps = known(measure("label_after_right_steps", func(all []Outcome) float64 {
+		return Accuracy(slices.DeleteFunc(slices.Clone(all), func(o Outcome) bool {
+			return len(o.Steps) <= inner || slices.Contains(o.Steps[:inner], 0)
+		}))
+	}))
 	return s
 }
 

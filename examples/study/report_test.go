@@ -1,0 +1,189 @@
+package main
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const reportStudy = `{
+  "version": 1, "confirm": "confirm", "measure": "LONGTAIL", "primary": [["mask", "outcome"], ["mask", "verdict"]], "matters": 0.01, "deviation": [0.03, 0.02],
+  "base": {"task": "notes", "steps": 5, "glance": 0.5, "dim": 16, "layers": 1, "heads": 2, "ff": 16, "max_seq": 128, "vocab": 290,
+    "warmup": 3, "warmup_batch": 4, "warmup_rate": 1e-3, "updates": 5, "prompts": 2, "group": 2, "max_tokens": 12, "validation": 4, "test": 1000},
+  "parts": [
+    {"name": "grid", "question": "Which rate?", "seeds": [1, 2], "arms": ["outcome", "verdict", "mask", "prefix"], "rates": [1e-4, 2e-4, 4e-4]},
+    {"name": "confirm", "question": "Is it better?", "seeds": [11, 30], "arms": ["outcome", "verdict", "mask"], "grid": "grid"},
+    {"name": "arms", "question": "How do all compare?", "seeds": [11, 30], "arms": ["outcome", "verdict", "mask", "prefix"], "grid": "grid"},
+    {"name": "small", "question": "A small model.", "seeds": [41, 48], "arms": ["outcome", "mask"], "grid": "grid", "change": {"dim": 8}}
+  ]
+}`
+
+// made are results with known answers: on the grid, 2e-4 is best for all arms. In each
+// seed, the mask is right on 30 queries more than outcome credit, verdict credit on one
+// more or fewer than the mask, and prefix on up to 60 more or fewer.
+type made struct {
+	*results
+	s *study
+}
+
+func newMade(t *testing.T) made {
+	path := filepath.Join(t.TempDir(), "study.json")
+	require.NoError(t, os.WriteFile(path, []byte(reportStudy), 0o666))
+	s, err := readStudy(path)
+	require.NoError(t, err)
+	return made{&results{byDigest: map[string]*row{}}, s}
+}
+
+func (m made) add(part, arm string, seed int, rate float64) {
+	p := m.s.part(part)
+	u := unit{p, seed, arm, rate}
+	w := &row{unit: u, Part: part, Digest: u.digest(), values: map[string]float64{"VALIDATION": .5 - (rate-2e-4)*(rate-2e-4)*1e6, "tokens": 2000}}
+	if len(p.Rates) == 0 {
+		rng := rand.New(rand.NewPCG(uint64(seed), 1))
+		right := 500 + rng.IntN(100)
+		switch extra := rng.IntN(121) - 60; arm {
+		case "mask":
+			right += 30
+		case "verdict":
+			right += 29 + 2*(seed%2)
+		case "prefix":
+			right += 30 + extra
+		}
+		bits := new(big.Int)
+		for i := range right {
+			bits.SetBit(bits, (i*7+seed)%1000, 1)
+		}
+		w.Correct, w.values["LONGTAIL"] = bits.Text(62), float64(right)/1000
+	}
+	m.keep(w)
+}
+
+func (m made) part(name string, seeds int) {
+	p := m.s.part(name)
+	for seed := p.Seeds[0]; seed < p.Seeds[0]+seeds; seed++ {
+		for _, arm := range p.Arms {
+			if len(p.Rates) == 0 {
+				m.add(name, arm, seed, 2e-4)
+			}
+			for _, rate := range p.Rates {
+				m.add(name, arm, seed, rate)
+			}
+		}
+	}
+}
+
+// report returns the tables by section, with the heading, and whether there are figures.
+func (m made) report(t *testing.T) (sections map[string]string, figures int) {
+	dir := t.TempDir()
+	require.NoError(t, writeReport(dir, m.s, m.results))
+	text, err := os.ReadFile(filepath.Join(dir, "tables.md"))
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "NaN")
+	sections = map[string]string{}
+	for _, s := range strings.Split(string(text), "\n## ") {
+		name, rest, _ := strings.Cut(s, "\n")
+		sections[name] = rest
+	}
+	svg, err := filepath.Glob(filepath.Join(dir, "*.svg"))
+	require.NoError(t, err)
+	return sections, len(svg)
+}
+
+func TestReportOfPartialData(t *testing.T) {
+	m := newMade(t)
+	got, figures := m.report(t)
+	require.Zero(t, figures)
+	require.Contains(t, got["# The study's tables"], "| confirm | none of 60 yet | Is it better? |")
+	require.Len(t, got, 1, "nothing has been run")
+
+	m.part("grid", 1)
+	got, _ = m.report(t)
+	require.Contains(t, got["grid"], "**Not complete: 12 of 24 runs.")
+	require.Contains(t, got["grid"], "0.5000 (1)")
+	require.NotContains(t, got["grid"], "**0.5000**", "nothing is best yet")
+	require.Len(t, got, 2, "confirm waits for the grid")
+
+	m.part("grid", 2)
+	got, figures = m.report(t)
+	require.Zero(t, figures)
+	require.Contains(t, got["grid"], "| mask | 0.4900 | **0.5000** | 0.4600 | 0 |")
+	require.NotContains(t, got["grid"], "Not complete")
+	require.Len(t, got, 2)
+	require.Contains(t, got["# The study's tables"], "| confirm | none of 60 yet |")
+
+	m.part("confirm", 1)
+	got, _ = m.report(t)
+	require.Contains(t, got["confirm"], "**Not complete: 3 of 60 runs.")
+	require.Contains(t, got["confirm"], "Primary contrast mask − outcome: too few seeds.")
+	require.Contains(t, got["confirm"], "| mask − outcome | +3.00 | – | – | 1 of 1 | 1 | not complete |")
+
+	m.part("confirm", 12)
+	got, figures = m.report(t)
+	require.Equal(t, 2, figures, "arms shares these seeds")
+	require.Contains(t, got["confirm"], "**Not complete: 36 of 60 runs.")
+	require.NotContains(t, got["confirm"], "is better |")
+	require.Contains(t, got["arms"], "**Not complete: 36 of 80 runs.")
+	require.Contains(t, got["arms"], "| prefix | 0.0002 | 0 | – | – | – | – | – |")
+	require.Contains(t, got["# The study's tables"], "| small | none of 16 yet |")
+}
+
+func TestReport(t *testing.T) {
+	m := newMade(t)
+	m.part("grid", 2)
+	m.part("confirm", 20)
+	m.part("arms", 20)
+	m.part("small", 8)
+	got, _ := m.report(t)
+	require.Contains(t, got["# The study's tables"], "| confirm | 60 of 60 |")
+	require.NotContains(t, strings.Join([]string{got["grid"], got["confirm"], got["arms"], got["small"]}, ""), "Not complete")
+	require.Contains(t, got["confirm"], "Primary contrast mask − verdict: 20 seeds with a deviation of 0.10 points see a difference of 0.06 points with a power of .8 (planned: 20 seeds, 2.00, 1.25).")
+	line := func(section, begins string) string {
+		for l := range strings.Lines(got[section]) {
+			if strings.HasPrefix(l, begins) {
+				return strings.TrimSpace(l)
+			}
+		}
+		t.Fatalf("%s has no %s:\n%s", section, begins, got[section])
+		return ""
+	}
+	mask := line("confirm", "| mask − outcome | +3.00 |")
+	require.Contains(t, mask, "| 20 of 20 |")
+	require.True(t, strings.HasSuffix(mask, "| mask is better |"), mask)
+	require.True(t, strings.HasSuffix(line("confirm", "| mask − verdict |"), "| no difference that matters |"))
+	// Of many contrasts beside each other: seed by seed a coin's toss.
+	require.True(t, strings.HasSuffix(line("arms", "| prefix − mask |"), "| not resolved |"), line("arms", "| prefix − mask |"))
+	require.Contains(t, got["arms"], "all p are adjusted by Holm")
+	require.Contains(t, got["confirm"], "the first 2 are primary")
+	// 8 seeds out of 8: p = 2/2⁸, alone in its table.
+	require.Contains(t, line("small", "| mask − outcome | +3.00 |"), "| 0.0078 | mask is better |")
+}
+
+// By hand: of 100 answers 60 have right steps only, 54 of them a right label, and of the
+// other 40 there are 10.
+func TestDerived(t *testing.T) {
+	w := row{values: map[string]float64{"LONGTAIL": .64, "LONGTAIL_right_wrong_step": .1, "LONGTAIL_label_given_steps": .9}}
+	p, b := w.derived()
+	require.InDelta(t, .6, p, 1e-12)
+	require.InDelta(t, .25, b, 1e-12)
+	w = row{values: map[string]float64{"LONGTAIL": .7, "LONGTAIL_right_wrong_step": .7}}
+	p, b = w.derived()
+	require.Zero(t, p)
+	require.Equal(t, .7, b)
+}
+
+func TestWhatAContrastSays(t *testing.T) {
+	s := newMade(t).s
+	c := contrast{a: "x", b: "y"}
+	c.Runs, c.Low, c.High = 9, .001, .008
+	require.Equal(t, "x is better, by less than 1 point", s.says(c, .04))
+	require.Equal(t, "not resolved, as one of several", s.says(c, .06))
+	c.Low, c.High = -.05, -.001
+	require.Equal(t, "y is better", s.says(c, .01))
+	c.Runs = 1
+	require.Equal(t, "too few seeds", s.says(c, .01))
+}
