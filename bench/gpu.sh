@@ -7,12 +7,16 @@
 #
 # The parts run in the order of what is wanted first, each with a limit of its own, so
 # that one that hangs or fails costs no other. OUT/summary.txt has a line for each: its
-# name, seconds, and exit status (124: it ran past its limit).
+# name, seconds, and exit status (124: it ran past its limit). OUT/parts.tar.gz has what
+# the parts wrote, and is whole after each of them, so that a machine that is taken away
+# costs one part. It needs bash, coreutils, tar and gzip.
 #
-# Environment: PYTHON is a Python with PyTorch (default python3); PARTS a pattern of the
-# parts to run, as in '@(products|train)*' (default all); SCALE multiplies the limits;
-# LIBCUDA is the driver's library (default libcuda.so.1). QUICK=1 runs everything with
-# small shapes, which with a fake libcuda shows that the script works.
+# Environment: PYTHON is a Python with PyTorch (default python3; without PyTorch those
+# parts fail at once); PARTS a pattern of the parts to run, as in '@(products|train)*'
+# (default all); BUDGET is how many seconds there are for all of them (default no limit):
+# no part runs past its end; SCALE multiplies the limits; LIBCUDA is the driver's library
+# (default libcuda.so.1). QUICK=1 runs everything with small shapes, which with a fake
+# libcuda shows that the script works.
 set -uo pipefail
 shopt -s extglob
 cd "$(dirname "$0")/.."
@@ -32,11 +36,16 @@ part() {
   shift 2
   # shellcheck disable=SC2254
   case $name in ${PARTS:-*}) ;; *) return ;; esac
+  if [ -n "${BUDGET:-}" ] && [ "$limit" -gt $((BUDGET - SECONDS)) ]; then
+    limit=$((BUDGET - SECONDS))
+    [ "$limit" -ge 10 ] || { echo "$name: no time is left" | tee -a "$out/summary.txt"; return; }
+  fi
   echo "== $name (at most $limit s): $*"
-  timeout -k 10 "$limit" "$@" > "$out/$name.txt" 2>&1
+  timeout -k 5 "$limit" "$@" > "$parts/$name.txt" 2>&1
   status=$?
-  tail -n "${TAIL:-12}" "$out/$name.txt"
+  tail -n "${TAIL:-12}" "$parts/$name.txt"
   printf '%-28s %4d s  status %d\n' "$name" $((SECONDS - start)) $status | tee -a "$out/summary.txt"
+  tar -C "$parts" -czf "$out/parts.new" . && mv "$out/parts.new" "$out/parts.tar.gz"
 }
 
 run() {
@@ -45,24 +54,30 @@ run() {
   local lib=${LIBCUDA:-libcuda.so.1} python=${PYTHON:-python3} quick=${QUICK:+-quick}
   local cuda="cuda:0,library=$lib"
   # Compiled kernels are kept between the processes, and what PyTorch compiles.
-  export CUDA_CACHE_MAXSIZE=1073741824 TORCHINDUCTOR_CACHE_DIR
-  TORCHINDUCTOR_CACHE_DIR=$(mktemp -d)
-  trap 'rm -rf "$TORCHINDUCTOR_CACHE_DIR"' EXIT
+  tmp=$(mktemp -d)
+  trap 'rm -rf "$tmp"' EXIT
+  parts=$tmp/parts
+  export CUDA_CACHE_MAXSIZE=1073741824 CUDA_CACHE_PATH=$tmp/cuda TORCHINDUCTOR_CACHE_DIR=$tmp/inductor
+  mkdir "$parts" "$CUDA_CACHE_PATH"
+  # Where containers have the driver, if the loader does not know.
+  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/nvidia/lib64
+  # PyTorch's cuBLASLt, for cublaslt=auto.
+  [ -n "${CUBLASLT:-}" ] || CUBLASLT=$("$python" -c 'import glob, sys; print(*[f for p in sys.path for d in ("cu13/lib", "cublas/lib") for f in glob.glob(p + "/nvidia/" + d + "/libcublasLt.so.1[23]")][:1])' 2> /dev/null)
+  export CUBLASLT
 
   { date -u; nvidia-smi || echo "no nvidia-smi"; "$python" -c 'import torch; print("PyTorch", torch.__version__)' 2>&1 | tail -1; } > "$out/machine.txt" 2>&1
   conformance() { (cd lm/tensor/cuda && exec "$bin/cuda.test" -libcuda "$lib" -test.v -test.run "$1"); }
   bench() {
     local backend=$1 sections=$2 models=$3
     # shellcheck disable=SC2086
-    "$bin/stepwise" bench $quick -backend "$backend" -sections "$sections" ${models:+-models "$models"} -json "$out/$4.json"
+    "$bin/stepwise" bench $quick -backend "$backend" -sections "$sections" ${models:+-models "$models"} -json "$parts/$4.json"
   }
   torch() { "$python" bench/torch_gpu.py $quick "$@"; }
   export -f conformance bench torch
-  export bin out lib python quick
+  export bin parts lib python quick
 
   part conformance-float32 120 bash -c 'conformance "TestConformance|TestTensorCores"'
   part conformance-bf16 90 bash -c 'conformance TestPrecisions/bf16'
-  part conformance-tf32 90 bash -c 'conformance TestPrecisions/tf32'
 
   part products-bf16 40 bash -c "bench $cuda,precision=bf16 gemm '' products-bf16"
   part products-bf16-cublaslt 40 bash -c "bench $cuda,precision=bf16,cublaslt=auto gemm '' products-bf16-cublaslt"
@@ -72,6 +87,8 @@ run() {
   part train-1B-bf16 60 bash -c "bench $cuda,precision=bf16 train 1B train-1B-bf16"
   part sample-1B-bf16 60 bash -c "bench $cuda,precision=bf16 sample 1B sample-1B-bf16"
   part sample-8B-bf16 90 bash -c "bench $cuda,precision=bf16 sample 8B sample-8B-bf16"
+
+  part conformance-tf32 90 bash -c 'conformance TestPrecisions/tf32'
 
   part train-1B-torch-eager 60 bash -c 'torch train 1B'
   part sample-1B-torch-eager 60 bash -c 'torch sample 1B'

@@ -1,6 +1,8 @@
 package relevance
 
 import (
+	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -10,7 +12,11 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/cuda"
+	_ "github.com/stepwise-rl/stepwise/lm/tensor/opencl"
 )
+
+var onBackend = flag.String("backend", "", "a `BACKEND`, such as opencl, on which TestRunOnABackend trains")
 
 // held counts the backends of the kind "counted" that are open.
 var held atomic.Int64
@@ -69,4 +75,37 @@ func TestBackendsAreClosed(t *testing.T) {
 	_, err = OpenReranker("../lm/local/testdata/qwen3-reranker", RerankerOptions{Backend: "counted", MaxTokens: 3})
 	require.Error(t, err)
 	require.Zero(t, held.Load())
+}
+
+// A run on another backend, with both reinforcement stages and the student, has the
+// losses and gradients of one on the CPU: it samples the same tokens and takes the same
+// steps.
+func TestRunOnABackend(t *testing.T) {
+	if *onBackend == "" {
+		t.Skip("use -backend")
+	}
+	dirs := map[string]string{}
+	for _, name := range []string{"cpu", *onBackend} {
+		c := toySettings()
+		c.Backend = name
+		dirs[name] = filepath.Join(t.TempDir(), "run")
+		_, err := Train(t.Context(), toy(100), c, dirs[name], Options{})
+		require.NoError(t, err)
+	}
+	_, want, _ := withoutTimes(t, dirs["cpu"])
+	_, got, _ := withoutTimes(t, dirs[*onBackend])
+	require.Len(t, got.Metrics, len(want.Metrics))
+	worst, live := map[string]float64{}, map[string]float64{}
+	for i, m := range want.Metrics {
+		for _, name := range []string{"loss", "grad_norm"} {
+			worst[m.Stage] = max(worst[m.Stage], math.Abs(m.Values[name]-got.Metrics[i].Values[name]))
+		}
+		live[m.Stage] += m.Values["group/live"]
+	}
+	for stage, w := range worst {
+		t.Logf("%s: largest difference in a loss or a gradient's norm %.1e", stage, w)
+		require.LessOrEqual(t, w, 1e-5, stage)
+	}
+	require.Len(t, worst, 4)
+	require.NotZero(t, live["rl-outcome"]*live["rl-mask"], "there is something to reinforce")
 }

@@ -284,7 +284,8 @@ var ErrNoTask = errors.New("the model needs the task that it was trained for, wh
 // Open opens a model folder as a scorer. src is the task that the model was trained for:
 // it writes the prompt and finds what criteria say of a pair. Another task than the one
 // in the folder is an error. The texts of src's examples are cut to what the model reads.
-// ctx bounds the opening; the scorer outlives it.
+// ctx bounds the opening; the scorer outlives it. backend is what tensor.Open takes, such
+// as cpu.
 //
 // A classifier that reads query and document alone (InputPair, no criteria), as one with a
 // pretrained encoder does, needs no task: src may be nil. Others return [ErrNoTask] then.

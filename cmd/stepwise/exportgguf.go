@@ -42,6 +42,7 @@ func exportGGUF(dir, file string, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer tensor.Close(b)
 	d, err := model.LoadDecoder(b, dir, model.Frozen(), model.WithLogger(slog.New(slog.NewTextHandler(errs, nil))))
 	if err != nil {
 		return err

@@ -192,8 +192,12 @@ func newGeneration(o *generateOptions, errs io.Writer) (*generation, error) {
 		return nil, err
 	}
 	logged := model.WithLogger(slog.New(slog.NewTextHandler(errs, nil)))
-	if g.decoder, err = model.LoadDecoder(b, o.model, model.Frozen(), logged); err != nil || o.lora == "" {
-		return g, err
+	if g.decoder, err = model.LoadDecoder(b, o.model, model.Frozen(), logged); err != nil {
+		tensor.Close(b)
+		return nil, err
+	}
+	if o.lora == "" {
+		return g, nil
 	}
 	if _, err := g.decoder.LoadLoRA(o.lora, model.Frozen(), logged); err != nil {
 		g.free()

@@ -173,9 +173,7 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	if e, ok := base.(*encoder); ok {
-		defer e.model.Free()
-	}
+	defer base.close()
 	r := base
 	if o.rerank != "" {
 		s, err := o.openScorer(ctx)
@@ -306,6 +304,8 @@ func (o *posirOptions) openScorer(ctx context.Context) (relevance.Closer, error)
 // retriever makes runs of queries on a corpus.
 type retriever interface {
 	search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error)
+	// close releases the model and its backend.
+	close()
 }
 
 func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
@@ -326,13 +326,18 @@ func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
 			return nil, err
 		}
 		b, err := tensor.Open(o.backend)
-		return served{o, e, b}, err
+		if err != nil {
+			return nil, err
+		}
+		return served{o, e, b}, nil
 	}
 	return o.openEncoder()
 }
 
 // ready is a run that was read from a file.
 type ready struct{ run posir.Run }
+
+func (ready) close() {}
 
 func (r ready) search(_ context.Context, queries []posir.Query, _ posir.Corpus) (posir.Run, error) {
 	asked := posir.Run{}
@@ -379,6 +384,8 @@ func (r reranked) Score(ctx context.Context, query string, documents []string) (
 // lexical is BM25 to a depth.
 type lexical struct{ depth int }
 
+func (lexical) close() {}
+
 func (l lexical) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
 	return posir.SearchBM25(ctx, queries, corpus, posir.Words, l.depth, eval.DefaultBM25Options())
 }
@@ -389,6 +396,8 @@ type served struct {
 	*openai.Embedder
 	backend tensor.Backend
 }
+
+func (s served) close() { tensor.Close(s.backend) }
 
 func (s served) search(ctx context.Context, queries []posir.Query, corpus posir.Corpus) (posir.Run, error) {
 	return posir.Search(ctx, posir.Prefixed{Embed: s.Embed, Query: s.o.queryPrefix, Document: s.o.documentPrefix}, queries, corpus, posir.SearchOptions{Depth: s.o.depth, Products: local.Products(s.backend)})
@@ -401,7 +410,13 @@ type encoder struct {
 	*local.Embedder
 }
 
-func (o *posirOptions) openEncoder() (*encoder, error) {
+func (e *encoder) close() {
+	b := e.model.Backend()
+	e.model.Free()
+	tensor.Close(b)
+}
+
+func (o *posirOptions) openEncoder() (_ *encoder, err error) {
 	f, err := openFolder(o.model)
 	if err != nil {
 		return nil, err
@@ -409,14 +424,19 @@ func (o *posirOptions) openEncoder() (*encoder, error) {
 	if f.tokens == nil {
 		return nil, fmt.Errorf("%s has no %s", o.model, tokenizerFile)
 	}
-	b, err := tensor.Open(o.backend)
-	if err != nil {
-		return nil, err
-	}
 	folder, err := model.Inspect(o.model)
 	if err != nil {
 		return nil, err
 	}
+	b, err := tensor.Open(o.backend)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			tensor.Close(b)
+		}
+	}()
 	var m *model.Encoder
 	if folder.Encoder != nil && !folder.Body {
 		m, err = model.LoadEncoder(b, o.model) // a classifier, of which the body is used

@@ -42,7 +42,7 @@ func runRelevance(args []string, in io.Reader, out, errs io.Writer) int {
 type taskFlags struct {
 	dir, onBadRow *string
 	fold          *int
-	backend       string // that a model is opened on; empty = cpu
+	backend       string // -backend of the commands that open a model
 }
 
 func newTaskFlags(f *flag.FlagSet) taskFlags {

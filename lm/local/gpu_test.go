@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"errors"
+	"flag"
 	"math"
 	"slices"
 	"testing"
@@ -19,6 +20,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
+var long = flag.Bool("long", false, "train in bf16 on the fake libcuda, too, which emulates tensor cores")
+
 // gpus are the backends of devices: OpenCL on what there is, such as PoCL on a
 // CPU, and CUDA on the fake libcuda. tolerance is how far from package cpu they
 // may be after 20 optimiser steps, in a log-prob, a logit or a loss.
@@ -34,6 +37,9 @@ var gpus = []struct {
 func onGPUs(t *testing.T, run func(t *testing.T, b tensor.Backend, tolerance float64)) {
 	for _, g := range gpus {
 		t.Run(g.name+g.setting, func(t *testing.T) {
+			if g.setting != "" && !*long {
+				t.Skip("use -long")
+			}
 			spec := g.name + g.setting
 			if g.name == "cuda" {
 				spec += ",library=" + gputest.FakeCUDA(t)

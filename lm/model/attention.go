@@ -25,10 +25,11 @@ type attention struct {
 	q, k, v, out, logSum tensor.Buffer
 }
 
-// Forward computes y [rows×dim] += attention of x [rows×dim].
-func (l *attention) Forward(p *pass, y, x tensor.Buffer) {
+// Forward computes y [rows×dim] = attention of x [rows×dim] + add of the same shape,
+// which may be y.
+func (l *attention) Forward(p *pass, y, x, add tensor.Buffer) {
 	l.attend(p, x)
-	l.O.Forward(p, y, l.out, p.Rows, 1)
+	l.O.Forward(p, y, l.out, add, p.Rows)
 }
 
 // attend computes out, which is everything up to the output projection.
@@ -51,14 +52,14 @@ func (l *attention) attend(p *pass, x tensor.Buffer) {
 // Append is Forward with a cache: it stores the keys and values of the batch's
 // tokens for a layer, and each token attends to the cache rows in its ranges.
 // No Backward can follow.
-func (l *attention) Append(p *pass, y, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) {
+func (l *attention) Append(p *pass, y, x, add tensor.Buffer, c *Cache, layer int, s *CacheBatch) {
 	l.project(p, x)
 	tensor.StoreCache(p.Backend, c.k[layer], c.v[layer], l.k, l.v, s.Slots, c.decode.Cache)
 	out := p.Arena.Half(p.Rows * l.Heads * l.HeadDim)
 	c.decode.Ranges, c.decode.Heads, c.decode.Scale = s.Ranges, l.Heads, l.scale()
 	tensor.AttendCache(p.Backend, out, l.q, c.k[layer], c.v[layer], &c.decode)
 	c.decode.Ranges = nil
-	l.O.Forward(p, y, out, p.Rows, 1)
+	l.O.Forward(p, y, out, add, p.Rows)
 }
 
 func (l *attention) scale() float32 { return float32(1 / math.Sqrt(float64(l.HeadDim))) }

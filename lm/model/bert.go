@@ -65,14 +65,14 @@ type ffn struct {
 	up tensor.Buffer
 }
 
-// Forward computes y [rows×dim] += ffn(x) from x [rows×dim].
-func (l *ffn) Forward(p *pass, y, x tensor.Buffer) {
+// Forward computes y [rows×dim] = ffn(x) + add from x and add [rows×dim].
+func (l *ffn) Forward(p *pass, y, x, add tensor.Buffer) {
 	n := p.Rows * l.Up.out()
 	l.up = p.Arena.Half(n)
-	l.Up.Forward(p, l.up, x, p.Rows, 0)
+	l.Up.Forward(p, l.up, x, nil, p.Rows)
 	act := p.Arena.Half(n)
 	tensor.GELU(p.Backend, act, l.up)
-	l.Down.Forward(p, y, act, p.Rows, 1)
+	l.Down.Forward(p, y, act, add, p.Rows)
 }
 
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
@@ -106,10 +106,9 @@ func (l *postNormBlock) Forward(p *pass, x tensor.Buffer) tensor.Buffer {
 }
 
 // add returns norm(x + f(x)).
-func (l *postNormBlock) add(p *pass, x tensor.Buffer, norm *layerNorm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *postNormBlock) add(p *pass, x tensor.Buffer, norm *layerNorm, f func(p *pass, y, x, add tensor.Buffer)) tensor.Buffer {
 	sum := p.Arena.Take(x.Len())
-	p.Backend.Copy(sum, x)
-	f(p, sum, x)
+	f(p, sum, x, x)
 	y := x
 	if p.Keep {
 		y = p.Arena.Take(x.Len())
@@ -146,7 +145,7 @@ type denseHead struct {
 // Forward returns the head's output [rows×dim] for x of the same shape.
 func (l *denseHead) Forward(p *pass, x tensor.Buffer, rows int) tensor.Buffer {
 	l.y = p.Arena.Take(x.Len())
-	l.Dense.Forward(p, l.y, x, rows, 0)
+	l.Dense.Forward(p, l.y, x, nil, rows)
 	tensor.Tanh(p.Backend, l.y, l.y)
 	return l.y
 }

@@ -11,8 +11,8 @@ type mlp struct {
 	gate, up tensor.Buffer
 }
 
-// Forward computes y [rows×dim] += mlp(x) from x [rows×dim].
-func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
+// Forward computes y [rows×dim] = mlp(x) + add from x and add [rows×dim]. add may be y.
+func (l *mlp) Forward(p *pass, y, x, add tensor.Buffer) {
 	n := p.Rows * l.Gate.out()
 	l.gate, l.up = p.Arena.Half(n), p.Arena.Half(n)
 	forwardAll(p, x, p.Rows, output{l.Gate, l.gate}, output{l.Up, l.up})
@@ -22,7 +22,7 @@ func (l *mlp) Forward(p *pass, y, x tensor.Buffer) {
 	} else {
 		p.Backend.SwiGLU(act, l.gate, l.up)
 	}
-	l.Down.Forward(p, y, act, p.Rows, 1)
+	l.Down.Forward(p, y, act, add, p.Rows)
 }
 
 // Backward computes dx [rows×dim] = the gradient with respect to Forward's x,
@@ -59,12 +59,12 @@ func (l *block) Forward(p *pass, x tensor.Buffer) tensor.Buffer {
 
 // Append is Forward with a cache, as in [attention.Append]. y is x's buffer.
 func (l *block) Append(p *pass, x tensor.Buffer, c *Cache, layer int, s *CacheBatch) tensor.Buffer {
-	return l.forward(p, x, func(p *pass, y, x tensor.Buffer) {
-		l.Attention.Append(p, y, x, c, layer, s)
+	return l.forward(p, x, func(p *pass, y, x, add tensor.Buffer) {
+		l.Attention.Append(p, y, x, add, c, layer, s)
 	})
 }
 
-func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x, add tensor.Buffer)) tensor.Buffer {
 	before := p.Arena.Mark()
 	h := l.residual(p, x, l.AttnNorm, attend)
 	y := l.residual(p, h, l.MLPNorm, l.MLP.Forward)
@@ -75,15 +75,14 @@ func (l *block) forward(p *pass, x tensor.Buffer, attend func(p *pass, y, x tens
 }
 
 // residual returns x + f(norm(x)).
-func (l *block) residual(p *pass, x tensor.Buffer, norm norm, f func(p *pass, y, x tensor.Buffer)) tensor.Buffer {
+func (l *block) residual(p *pass, x tensor.Buffer, norm norm, f func(p *pass, y, x, add tensor.Buffer)) tensor.Buffer {
 	z := p.Arena.Half(p.Rows * l.dim())
 	norm.Forward(p, z, x, p.Rows)
 	y := x
 	if p.Keep {
 		y = p.Arena.Take(p.Rows * l.dim())
-		p.Backend.Copy(y, x)
 	}
-	f(p, y, z)
+	f(p, y, z, x)
 	return y
 }
 

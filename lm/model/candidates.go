@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -208,20 +206,25 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 	l.setCandidates(p, m, c)
 	l.gather(p, x, rows)
 	unread := make([]int32, min(l.chunk, m)) // targets whose log-probs nobody reads
-	l.top = slices.Grow(l.top[:0], len(unread)*vocab)[:len(unread)*vocab]
+	ids := p.Arena.Take(len(unread) * c.K)
+	l.top = slices.Grow(l.top[:0], ids.Len())[:ids.Len()]
 	l.chunks(m, func(from, to int) {
 		if err != nil {
 			return
 		}
 		logits := l.project(p, from, to)
 		p.Backend.LogProb(part(p, l.aside.spare, 0, to-from, 1), nil, part(p, l.stats, from, to, 3), logits, unread[:to-from], vocab, invTemp)
-		read := l.top[:(to-from)*vocab]
-		if err = p.Backend.Read(read, logits); err != nil {
+		ids, read := part(p, ids, 0, to-from, c.K), l.top[:(to-from)*c.K]
+		tensor.TopK(p.Backend, ids, logits, to-from, vocab, cmp.Or(c.Among, vocab), c.K)
+		if err = p.Backend.Read(read, ids); err != nil {
 			return
 		}
-		if !topRows(c.IDs[from*c.K:to*c.K], read, c.K, vocab, cmp.Or(c.Among, vocab)) {
-			err = errors.New("model: the logits are not finite, so that no tokens are the most likely ones")
-			return
+		for i, id := range read {
+			if id < 0 {
+				err = errors.New("model: the logits are not finite, so that no tokens are the most likely ones")
+				return
+			}
+			c.IDs[from*c.K+i] = int32(id)
 		}
 		l.forwardCandidates(p, logits, unread[:to-from], from, to)
 	})
@@ -229,75 +232,4 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 		return err
 	}
 	return l.readCandidates(p, m)
-}
-
-// topRows writes the k largest of the first among elements of every row of x [·×cols] to
-// ids, as indices, and reports whether each row has so many numbers.
-func topRows(ids []int32, x []float32, k, cols, among int) bool {
-	rows := len(ids) / k
-	workers := min(runtime.GOMAXPROCS(0), rows)
-	ok := make([]bool, workers)
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			ok[w] = true
-			var h largest
-			for i := rows * w / workers; i < rows*(w+1)/workers; i++ {
-				ok[w] = h.of(ids[i*k:(i+1)*k], x[i*cols:][:among]) && ok[w]
-			}
-		})
-	}
-	wg.Wait()
-	return !slices.Contains(ok, false)
-}
-
-// largest is a heap of elements, the smallest first; of equal ones, that with the
-// larger index.
-type largest []element
-
-type element struct {
-	v  float32
-	at int32
-}
-
-func (e element) compare(o element) int {
-	return cmp.Or(cmp.Compare(o.v, e.v), cmp.Compare(e.at, o.at))
-}
-
-// of writes the indices of the len(ids) largest elements of x, in falling order, and
-// of equal ones in rising order of the index. It reports whether there are so many.
-func (h *largest) of(ids []int32, x []float32) bool {
-	s := (*h)[:0]
-	for i, v := range x {
-		if len(s) < len(ids) {
-			if v == v {
-				s = append(s, element{v, int32(i)})
-				for c := len(s) - 1; c > 0 && s[(c-1)/2].compare(s[c]) < 0; c = (c - 1) / 2 {
-					s[c], s[(c-1)/2] = s[(c-1)/2], s[c]
-				}
-			}
-			continue
-		}
-		if !(v > s[0].v) {
-			continue
-		}
-		s[0] = element{v, int32(i)}
-		for c := 0; ; {
-			child := 2*c + 1
-			if child+1 < len(s) && s[child].compare(s[child+1]) < 0 {
-				child++
-			}
-			if child >= len(s) || s[c].compare(s[child]) >= 0 {
-				break
-			}
-			s[c], s[child] = s[child], s[c]
-			c = child
-		}
-	}
-	*h = s
-	slices.SortFunc(s, element.compare)
-	for i, e := range s {
-		ids[i] = e.at
-	}
-	return len(s) == len(ids)
 }

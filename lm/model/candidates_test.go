@@ -172,32 +172,6 @@ func TestCandidatesAreFoundInChunks(t *testing.T) {
 	require.Less(t, d.ActivationBytes(), 70<<20)
 }
 
-// Of equal logits the smaller ids come first, and a row of NaN has none.
-func TestTopRows(t *testing.T) {
-	nan := float32(math.NaN())
-	ids := make([]int32, 6)
-	require.True(t, topRows(ids, []float32{1, 2, 2, 0, 2, 1, 1, 1, nan, 3, 1, 1}, 3, 6, 6))
-	require.Equal(t, []int32{1, 2, 4, 3, 0, 1}, ids)
-	require.False(t, topRows(ids, []float32{1, 2, 2, 0, 2, 1, nan, 1, nan, nan, 1, nan}, 3, 6, 6))
-	require.True(t, topRows(ids, []float32{1, 2, 2, 0, 9, 9, 1, 3, 0, 2, 9, 9}, 3, 6, 4), "padding is no candidate")
-	require.Equal(t, []int32{1, 2, 0, 1, 3, 0}, ids)
-	for seed := range uint64(50) {
-		r := rand.New(rand.NewPCG(seed, 5))
-		x := make([]float32, 200)
-		for i := range x {
-			x[i] = float32(r.IntN(40))
-		}
-		order := make([]int32, len(x))
-		for i := range order {
-			order[i] = int32(i)
-		}
-		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(x[b], x[a]) })
-		got := make([]int32, 17)
-		require.True(t, topRows(got, x, 17, 200, 200))
-		require.Equal(t, order[:17], got)
-	}
-}
-
 // A rest of e^-25 has a log-prob, and a gradient that pulls its own tokens up, which
 // 1 minus the candidates' probabilities would not have in a float32. The operations
 // are those of the head, on given logits.

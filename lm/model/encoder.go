@@ -242,7 +242,7 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 		pooled = e.head.Forward(&e.pass, pooled, n)
 	}
 	out := e.arena.Take(n * e.cfg.Classes)
-	e.score.Forward(&e.pass, out, pooled, n, 0)
+	e.score.Forward(&e.pass, out, pooled, nil, n)
 	e.ready = keep
 	return out
 }

@@ -19,7 +19,7 @@ type head struct {
 	y, logits tensor.Buffer
 	stats     tensor.Buffer // [len(rows)×3]
 	aside     aside
-	top       []float32    // logits of a chunk
+	top       []float32    // ids of a chunk's most likely tokens
 	draws     tensor.Draws // of a chunk
 }
 
@@ -172,7 +172,7 @@ func (l *head) slot(p *pass, from, to int) tensor.Buffer {
 // project computes the logits of the gathered rows [from, to).
 func (l *head) project(p *pass, from, to int) tensor.Buffer {
 	logits := l.slot(p, from, to)
-	l.Out.Forward(p, logits, part(p, l.y, from, to, l.Out.in()), to-from, 0)
+	l.Out.Forward(p, logits, part(p, l.y, from, to, l.Out.in()), nil, to-from)
 	return logits
 }
 

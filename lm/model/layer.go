@@ -54,18 +54,23 @@ type linear struct {
 func (l *linear) out() int { return l.W.Shape[0] }
 func (l *linear) in() int  { return l.W.Shape[1] }
 
-// Forward computes y [rows×out] = x·Wᵀ + bias + beta·y from x [rows×in], and
-// adds the adapter's part. With beta 0, y is not read.
-func (l *linear) Forward(p *pass, y, x tensor.Buffer, rows int, beta float32) {
-	l.multiply(p, y, x, rows, beta)
-	l.finish(p, y, x, rows)
+// Forward computes y [rows×out] = x·Wᵀ + bias + add from x [rows×in], and adds the
+// adapter's part. add is of y's shape; it may be y, and nil is nothing.
+func (l *linear) Forward(p *pass, y, x, add tensor.Buffer, rows int) {
+	if l.packed != nil {
+		l.forwardPacked(p, y, x, add, rows)
+		return
+	}
+	var bias tensor.Buffer
+	if l.Bias != nil {
+		bias = l.Bias.Value
+	}
+	tensor.Linear(p.Backend, y, x, l.W.Value, bias, add, rows, l.out(), l.in())
+	l.adapt(p, y, x, rows)
 }
 
-// finish adds bias and the adapter's part to a product.
-func (l *linear) finish(p *pass, y, x tensor.Buffer, rows int) {
-	if l.Bias != nil {
-		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
-	}
+// adapt adds the adapter's part to Forward's result.
+func (l *linear) adapt(p *pass, y, x tensor.Buffer, rows int) {
 	if l.LoRA != nil {
 		l.LoRA.forward(p, y, x, rows)
 	}

@@ -54,7 +54,7 @@ type predictionHead struct {
 func (l *predictionHead) Forward(p *pass, x tensor.Buffer, rows int) tensor.Buffer {
 	l.h = p.Arena.Take(x.Len())
 	act, y := p.Arena.Take(x.Len()), p.Arena.Take(x.Len())
-	l.Dense.Forward(p, l.h, x, rows, 0)
+	l.Dense.Forward(p, l.h, x, nil, rows)
 	tensor.GELU(p.Backend, act, l.h)
 	l.Norm.Forward(p, y, act, rows)
 	return y

@@ -82,13 +82,13 @@ type output struct {
 	y tensor.Buffer
 }
 
-// forwardAll is linear.Forward with beta 0 for layers with the same input x
-// [rows×in]. Their products are computed in one call if they are packed.
+// forwardAll is linear.Forward for layers with the same input x [rows×in]. Their
+// products are computed in one call if they are packed.
 func forwardAll(p *pass, x tensor.Buffer, rows int, layers ...output) {
 	first := layers[0].linear
 	if first.packed == nil {
 		for _, l := range layers {
-			l.Forward(p, l.y, x, rows, 0)
+			l.Forward(p, l.y, x, nil, rows)
 		}
 		return
 	}
@@ -98,16 +98,28 @@ func forwardAll(p *pass, x tensor.Buffer, rows int, layers ...output) {
 	}
 	p.Backend.(tensor.Packer).MatMulPacked(first.format, rows, first.in(), 1, x, 0, p.products...)
 	for _, l := range layers {
-		l.finish(p, l.y, x, rows)
+		l.finishPacked(p, l.y, x, rows)
 	}
 }
 
-// multiply computes y [rows×out] = x·Wᵀ + beta·y.
-func (l *linear) multiply(p *pass, y, x tensor.Buffer, rows int, beta float32) {
-	if l.packed != nil {
-		p.products = append(p.products[:0], tensor.Product{N: l.out(), P: l.packed, C: y})
-		p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.in(), 1, x, beta, p.products...)
-		return
+// forwardPacked is Forward of a packed layer.
+func (l *linear) forwardPacked(p *pass, y, x, add tensor.Buffer, rows int) {
+	beta := float32(0)
+	if add != nil {
+		beta = 1
+		if add != y {
+			p.Backend.Copy(y, add)
+		}
 	}
-	p.Backend.MatMul(tensor.OpN, tensor.OpT, rows, l.out(), l.in(), 1, x, l.W.Value, beta, y)
+	p.products = append(p.products[:0], tensor.Product{N: l.out(), P: l.packed, C: y})
+	p.Backend.(tensor.Packer).MatMulPacked(l.format, rows, l.in(), 1, x, beta, p.products...)
+	l.finishPacked(p, y, x, rows)
+}
+
+// finishPacked adds bias and the adapter's part to a product by a packed matrix.
+func (l *linear) finishPacked(p *pass, y, x tensor.Buffer, rows int) {
+	if l.Bias != nil {
+		p.Backend.AddBias(y, l.Bias.Value, rows, l.out())
+	}
+	l.adapt(p, y, x, rows)
 }

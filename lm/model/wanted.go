@@ -22,7 +22,7 @@ func (l *block) forwardWanted(p *pass, x tensor.Buffer) tensor.Buffer {
 	out := p.Arena.Half(few.Rows * width)
 	p.Backend.Gather(out, l.Attention.out, p.Wanted, width)
 	p.Backend.Gather(h, x, p.Wanted, l.dim())
-	l.Attention.O.Forward(p, h, out, few.Rows, 1)
+	l.Attention.O.Forward(p, h, out, h, few.Rows)
 	y := l.residual(few, h, l.MLPNorm, l.MLP.Forward)
 	if !p.Keep {
 		p.Arena.Release(before)

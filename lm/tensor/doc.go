@@ -33,9 +33,11 @@
 // backendtest.Run; docs/backends.md says in which order. Beyond Backend it may
 // implement, each of them for itself,
 //
-//   - [Packer], to multiply faster by matrices that do not change;
+//   - [Packer], to multiply faster by matrices that do not change, and [Linearer], for
+//     products that add a bias and a residual;
 //   - [LayerNormer], [GELUer], [GeGLUer] and [Tanher], for encoders;
 //   - [Cacher], to decode with a KV cache, and [Sampler], to draw tokens;
+//   - [TopKer], for the most likely tokens, as distillation wants them;
 //   - [Updater], for an optimiser step in a few operations;
 //   - [Precise] and [WeightKeeper], if it multiplies in less than float32;
 //   - [Allocator16], for activations and caches of half the size;

@@ -48,6 +48,25 @@ func KeepWeight(b Backend, buf Buffer) {
 	}
 }
 
+// Linear is b's Linear ([Linearer]), or else composed of Copy, MatMul and AddBias.
+func Linear(b Backend, y, x, w, bias, add Buffer, rows, out, in int) {
+	if l, ok := b.(Linearer); ok {
+		l.Linear(y, x, w, bias, add, rows, out, in)
+		return
+	}
+	beta := float32(0)
+	if add != nil {
+		beta = 1
+		if add != y {
+			b.Copy(y, add)
+		}
+	}
+	b.MatMul(OpN, OpT, rows, out, in, 1, x, w, beta, y)
+	if bias != nil {
+		b.AddBias(y, bias, rows, out)
+	}
+}
+
 // LayerNorm is b's LayerNorm ([LayerNormer]), or else composed of RMSNorm of the
 // rows less their means, which MatMul computes.
 func LayerNorm(b Backend, y, mean, inv, x, w, bias Buffer, rows, cols int, eps float32) {

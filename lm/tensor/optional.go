@@ -118,6 +118,27 @@ type Sampler interface {
 	Sample(drawn, logits Buffer, vocab int, d *Draws)
 }
 
+// TopKer is implemented by backends that find the largest elements of rows, so that
+// the most likely tokens are read and not rows of logits. Call [TopK], which needs none.
+type TopKer interface {
+	// TopK writes into ids [rows×k] the indices of the k largest of the first among
+	// elements of each row of x [rows×cols], in falling order, and of equal ones the
+	// lower index first. NaNs are left out; where fewer than k others are there, the
+	// last ids are -1. k is 1 to among, among at most cols, and cols at most 2²⁴, up to
+	// which a float32 holds every index.
+	TopK(ids, x Buffer, rows, cols, among, k int)
+}
+
+// Linearer is implemented by backends whose products add a bias and another matrix
+// before they write a result, which saves a pass over it for each. Call [Linear],
+// which needs none.
+type Linearer interface {
+	// Linear computes y [rows×out] = x·wᵀ + bias + add for x [rows×in], w [out×in],
+	// bias [out], which is added to every row, and add of y's shape. bias and add may
+	// be nil, and add may be y, the same Buffer.
+	Linear(y, x, w, bias, add Buffer, rows, out, in int)
+}
+
 // AdamWTensor is one of the tensors that UpdateAll updates: parameters, gradient
 // and moments, all of the same length.
 type AdamWTensor struct {

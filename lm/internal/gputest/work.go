@@ -183,6 +183,9 @@ func (w *work) products() {
 			w.MatMul(tensor.Op(i&1 != 0), tensor.Op(i&2 != 0), m, n, k, 0.5, w.random(m*k), w.random(k*n), float32(i%2), c)
 			w.keep(fmt.Sprintf("MatMul %d×%d×%d %d", m, n, k, i), c)
 		}
+		y := w.random(m * n)
+		tensor.Linear(w.Backend, y, w.random(m*k), w.random(k*n), w.random(n), w.random(m*n), m, n, k)
+		w.keep(fmt.Sprintf("Linear %d×%d×%d", m, n, k), y)
 		for _, f := range []tensor.Format{tensor.FormatFloat32, tensor.FormatBFloat16} {
 			a, b, c := w.random(m*k), w.Alloc(k*n), w.random(m*n)
 			values := w.normal(k * n)
@@ -249,6 +252,9 @@ func (w *work) head() {
 		})
 		w.keep("Sample", drawn)
 	}
+	top := w.Alloc(rows * 20)
+	tensor.TopK(w.Backend, top, logits, rows, vocab, vocab, 20)
+	w.keep("TopK", top)
 	targets := w.indices(rows, vocab)
 	w.LogProb(logp, entropy, stats, logits, targets, vocab, 0.7)
 	w.LogProbGrad(logits, logp, entropy, stats, targets, vocab, 0.7)

@@ -41,6 +41,8 @@ var (
 	_ tensor.Tanher      = (*Async)(nil)
 	_ tensor.Cacher      = (*Async)(nil)
 	_ tensor.Sampler     = (*Async)(nil)
+	_ tensor.TopKer      = (*Async)(nil)
+	_ tensor.Linearer    = (*Async)(nil)
 	_ tensor.Updater     = (*Async)(nil)
 	_ tensor.Allocator16 = (*Async)(nil)
 	_ tensor.ErrReporter = (*Async)(nil)

@@ -239,6 +239,20 @@ func (b *Async) Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) 
 	b.do(func(in []tensor.Buffer) { b.inner.(tensor.Sampler).Sample(in[0], in[1], vocab, &c) }, drawn, logits)
 }
 
+// TopK queues the operation.
+func (b *Async) TopK(ids, x tensor.Buffer, rows, cols, among, k int) {
+	shape.TopK(ids, x, rows, cols, among, k)
+	b.do(func(in []tensor.Buffer) { tensor.TopK(b.inner, in[0], in[1], rows, cols, among, k) }, ids, x)
+}
+
+// Linear queues the operation.
+func (b *Async) Linear(y, x, w, bias, add tensor.Buffer, rows, out, in int) {
+	shape.Linear(y, x, w, bias, add, rows, out, in)
+	b.do(func(bufs []tensor.Buffer) {
+		tensor.Linear(b.inner, bufs[0], bufs[1], bufs[2], bufs[3], bufs[4], rows, out, in)
+	}, y, x, w, bias, add)
+}
+
 // Norm queues the operation.
 func (b *Async) Norm(norm tensor.Buffer, xs []tensor.Buffer) {
 	shape.Norm(norm, xs)

@@ -19,6 +19,8 @@ var _ interface {
 	tensor.Tanher
 	tensor.Cacher
 	tensor.Sampler
+	tensor.TopKer
+	tensor.Linearer
 	tensor.Updater
 } = (*Counter)(nil)
 
@@ -150,6 +152,18 @@ func (b *Counter) SumSquares(dst, x tensor.Buffer) {
 func (b *Counter) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
 	b.counts["MatMul"]++
 	b.inner.MatMul(opA, opB, m, n, k, alpha, x, y, beta, c)
+}
+
+// Linear counts and forwards the call.
+func (b *Counter) Linear(y, x, w, bias, add tensor.Buffer, rows, out, in int) {
+	b.counts["Linear"]++
+	tensor.Linear(b.inner, y, x, w, bias, add, rows, out, in)
+}
+
+// TopK counts and forwards the call.
+func (b *Counter) TopK(ids, x tensor.Buffer, rows, cols, among, k int) {
+	b.counts["TopK"]++
+	tensor.TopK(b.inner, ids, x, rows, cols, among, k)
 }
 
 // AddBias counts and forwards the call.

@@ -33,6 +33,8 @@ func TestSuiteFindsBugs(t *testing.T) {
 		"Attend with a window":   func(b base) tensor.Backend { return noWindow{b} },
 		"StoreCache AttendCache": func(b base) tensor.Backend { return wrongHead{b} },
 		"LogProb":                func(b base) tensor.Backend { return noTemperature{b} },
+		"TopK":                   func(b base) tensor.Backend { return lastOfEqual{b} },
+		"Linear":                 func(b base) tensor.Backend { return forgetsBias{b} },
 		"AdamW":                  func(b base) tensor.Backend { return noClipping{b} },
 		"KeepWeight":             func(b base) tensor.Backend { return &staleWeight{base: b} },
 		"Norm UpdateAll":         func(b base) tensor.Backend { return normOfLast{b} },
@@ -299,6 +301,41 @@ type noTemperature struct{ base }
 
 func (b noTemperature) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, targets []int32, vocab int, invTemp float32) {
 	b.base.LogProbGrad(logits, dlogp, dentropy, stats, targets, vocab, 1)
+}
+
+// lastOfEqual takes the higher index of equal elements.
+type lastOfEqual struct{ base }
+
+func (b lastOfEqual) TopK(ids, x tensor.Buffer, rows, cols, among, k int) {
+	v := make([]float32, x.Len())
+	if err := b.Read(v, x); err != nil {
+		panic(err)
+	}
+	for i := range rows {
+		slices.Reverse(v[i*cols:][:among])
+	}
+	reversed, top := b.Alloc(len(v)), make([]float32, ids.Len())
+	b.Write(reversed, v)
+	b.base.TopK(ids, reversed, rows, cols, among, k)
+	if err := b.Read(top, ids); err != nil {
+		panic(err)
+	}
+	for i, id := range top {
+		if id >= 0 {
+			top[i] = float32(among-1) - id
+		}
+	}
+	b.Write(ids, top)
+}
+
+// forgetsBias has no bias where there is something else to add.
+type forgetsBias struct{ base }
+
+func (b forgetsBias) Linear(y, x, w, bias, add tensor.Buffer, rows, out, in int) {
+	if add != nil {
+		bias = nil
+	}
+	tensor.Linear(b.base, y, x, w, bias, add, rows, out, in)
 }
 
 // noClipping ignores the gradient's scale.

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -21,6 +22,7 @@ func workloads() []workload {
 		exact("SumSquares", 1e-7, sumSquares),
 		exact("AdamW", 1e-5, adamW),
 		products("MatMul", tensor.PrecisionFloat32.Tolerance(), tf32, bf16, matMul),
+		products("Linear", tensor.PrecisionFloat32.Tolerance(), tf32, bf16, linear),
 		products("KeepWeight", tensor.PrecisionFloat32.Tolerance(), tf32, bf16, keepWeight),
 		exact("AddBias SumRows", 5e-6, addBias),
 		exact("Gather ScatterAdd", 1e-6, gather),
@@ -32,6 +34,7 @@ func workloads() []workload {
 		exact("GeGLU", 1e-6, geGLU),
 		exact("Tanh", 1e-6, tanh),
 		exact("LogProb", 1e-5, logProb),
+		exact("TopK", 0, topK),
 		products("Attend", 2e-5, 4*tf32, 4*bf16, func(e *env) { attend(e, 1) }),
 		products("Attend with large scores", 5e-4, 40*tf32, 40*bf16, func(e *env) { attend(e, 12) }),
 		products("Attend with a window", 2e-5, 4*tf32, 4*bf16, attendWindow),
@@ -114,6 +117,31 @@ func matMul(e *env) {
 				e.MatMul(opA, opB, m, n, k, scale[0], e.random(m*k), e.random(k*n), scale[1], c)
 				e.keep(fmt.Sprintf("MatMul m=%d n=%d k=%d opA=%v opB=%v alpha=%v beta=%v",
 					m, n, k, opA, opB, scale[0], scale[1]), c)
+			}
+		}
+	}
+}
+
+func linear(e *env) {
+	for _, s := range [][3]int{{0, 4, 3}, {4, 0, 3}, {3, 4, 0}, {1, 70, 33}, {2, 9, 40}, {4, 33, 64}, {7, 20, 65}, {65, 33, 130}, {70, 97, 257}} {
+		rows, out, in := s[0], s[1], s[2]
+		for i := range 6 {
+			var bias, add tensor.Buffer
+			y := e.nan(rows * out)
+			if i&1 != 0 {
+				bias = e.random(out)
+			}
+			switch i / 2 {
+			case 1:
+				add = e.random(rows * out)
+			case 2:
+				y = e.random(rows * out)
+				add = y
+			}
+			tensor.Linear(e.Backend, y, e.random(rows*in), e.random(out*in), bias, add, rows, out, in)
+			e.keep(fmt.Sprintf("Linear rows=%d out=%d in=%d, bias %v, add %v, in place %v", rows, out, in, bias != nil, add != nil, add == y), y)
+			if add != nil {
+				e.keep("add", add)
 			}
 		}
 	}
@@ -322,6 +350,32 @@ func logProb(e *env) {
 				clear(targets)
 				e.keep("LogProbGrad without entropy"+name, logits)
 			}
+		}
+	}
+}
+
+// topK looks among values of which many are equal, infinite or NaN, too.
+func topK(e *env) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, rows := range []int{0, 1, 5} {
+		for _, s := range [][3]int{{1, 1, 1}, {2, 1, 1}, {17, 16, 3}, {40, 40, 40}, {300, 290, 20}, {1303, 1303, 9}} {
+			cols, among, k := s[0], s[1], s[2]
+			x := e.normal(rows*cols, 1)
+			for i := range x {
+				switch row := i / cols; {
+				case row == 1:
+					x[i] = float32(e.rng.IntN(5)) - 2
+				case row == 2 && e.rng.IntN(3) > 0:
+					x[i] = nan
+				case row == 3 && e.rng.IntN(3) > 0:
+					x[i] = -inf
+				case row == 4:
+					x[i] = []float32{nan, inf, 0, float32(math.Copysign(0, -1))}[e.rng.IntN(4)]
+				}
+			}
+			ids := e.nan(rows * k)
+			tensor.TopK(e.Backend, ids, e.buffer(x), rows, cols, among, k)
+			e.keep(fmt.Sprintf("TopK %d of the first %d of %d rows of %d", k, among, rows, cols), ids)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-var long = flag.Bool("long", false, "look for every planted fault")
+var long = flag.Bool("long", false, "test every precision, and look for planted faults")
 
 // work does the small work in three orders of a block's threads. It is an error
 // if the bits depend on the order, or are not near the reference's.
@@ -51,13 +51,13 @@ func TestWork(t *testing.T) {
 	require.NoError(t, work(t, f, o))
 }
 
-// TestPlantedFaults: faults in the kernels are found, races too.
+// TestPlantedFaults: faults in the kernels are found, races too. Each is compiled.
 func TestPlantedFaults(t *testing.T) {
-	for i, fault := range gputest.Faults {
+	if !*long {
+		t.Skip("use -long")
+	}
+	for _, fault := range gputest.Faults {
 		t.Run(fault.Name, func(t *testing.T) {
-			if i > 0 && !*long {
-				t.Skip("use -long")
-			}
 			_, o := withFake(t)
 			planted := false
 			o.Settings["library"] = gputest.SabotagedCUDA(t, func(_, source string) string {

@@ -27,7 +27,7 @@ func TestTensorCores(t *testing.T) {
 					product(t, b, rng, p, tensor.Op(ops&1 != 0), tensor.Op(ops&2 != 0), s[0], s[1], s[2])
 				}
 			}
-			product(t, b, rng, p, tensor.OpN, tensor.OpT, 1300, 1500, 70) // enough large tiles
+			product(t, b, rng, p, tensor.OpN, tensor.OpT, 1300, 1500, 33) // enough large tiles
 			large, small := 0, 0
 			for name, n := range b.Stats().Kernels {
 				switch {

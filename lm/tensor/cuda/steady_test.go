@@ -41,6 +41,8 @@ func TestSteady(t *testing.T) {
 			"MatMul":      func() { b.MatMul(tensor.OpN, tensor.OpT, 20, cols, cols, 1, tall, matrix, 0, wide) },
 			"MatMulFew":   func() { b.MatMul(tensor.OpN, tensor.OpT, rows, cols, cols, 1, x, matrix, 0, y) },
 			"MatMulGrad":  func() { b.MatMul(tensor.OpT, tensor.OpN, cols, cols, rows, 1, x, y, 1, square) },
+			"Linear":      func() { b.Linear(wide, tall, matrix, w, tall, 20, cols, cols) },
+			"TopK":        func() { b.TopK(wide, tall, 20, cols, cols, cols) },
 			"AddBias":     func() { b.AddBias(x, w, rows, cols) },
 			"SumRows":     func() { b.SumRows(sum, x, rows, cols) },
 			"Gather":      func() { b.Gather(x, y, idx, cols) },

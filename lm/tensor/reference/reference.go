@@ -32,6 +32,7 @@ type every interface {
 	tensor.Tanher
 	tensor.Cacher
 	tensor.Sampler
+	tensor.TopKer
 	tensor.Updater
 	tensor.Allocator16
 }

@@ -21,6 +21,30 @@ func (b *Backend[E]) Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Dr
 	}
 }
 
+// TopK writes the indices of the k largest of the first among elements of each row of
+// x into ids.
+func (b *Backend[E]) TopK(ids, x tensor.Buffer, rows, cols, among, k int) {
+	shape.TopK(ids, x, rows, cols, among, k)
+	out, xs := b.output(ids, x), b.data(x)
+	for i := range rows {
+		z := row(xs, i, cols)[:among]
+		var order []int // the largest first
+		for j, v := range z {
+			if v == v {
+				order = append(order, j)
+			}
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(z[b], z[a]) })
+		top := row(out, i, k)
+		for j := range top {
+			top[j] = -1
+			if j < len(order) {
+				top[j] = E(order[j])
+			}
+		}
+	}
+}
+
 // draw returns the token, its log-prob at the temperature and that at temperature 1.
 func draw[E Element](z []E, temperature float64, topK int, topP, u float64) (token int, logp, unit float64) {
 	for _, v := range z {

@@ -59,6 +59,8 @@ var (
 	_ tensor.ErrReporter  = (*Backend)(nil)
 	_ tensor.Packer       = (*Backend)(nil)
 	_ tensor.Sampler      = (*Backend)(nil)
+	_ tensor.TopKer       = (*Backend)(nil)
+	_ tensor.Linearer     = (*Backend)(nil)
 	_ tensor.Updater      = (*Backend)(nil)
 	_ tensor.Allocator16  = (*Backend)(nil)
 	_ tensor.WeightKeeper = (*Backend)(nil)

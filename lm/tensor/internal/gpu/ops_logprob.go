@@ -59,3 +59,16 @@ func (b *Backend) Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws
 	c.i32(vocab)
 	b.launch("sample", len(d.Rows), 1, headThreads)
 }
+
+// TopK writes the indices of the k largest of the first among elements of each row of
+// x into ids.
+func (b *Backend) TopK(ids, x tensor.Buffer, rows, cols, among, k int) {
+	shape.TopK(ids, x, rows, cols, among, k)
+	c := b.call()
+	c.buf(ids)
+	c.buf(x)
+	c.i32(cols)
+	c.i32(among)
+	c.i32(k)
+	b.launch("top_k", rows, 1, headThreads)
+}

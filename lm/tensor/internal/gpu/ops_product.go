@@ -26,7 +26,35 @@ func (b *Backend) factor(buf tensor.Buffer, op tensor.Op, rows, cols int) factor
 // MatMul computes c = alpha·op(a)·op(b) + beta·c.
 func (b *Backend) MatMul(opA, opB tensor.Op, m, n, k int, alpha float32, x, y tensor.Buffer, beta float32, c tensor.Buffer) {
 	shape.MatMul(m, n, k, x, y, c)
-	b.product(m, n, k, alpha, b.factor(x, opA, m, k), b.factor(y, opB, k, n), beta, c)
+	b.product(m, n, k, alpha, b.factor(x, opA, m, k), b.factor(y, opB, k, n), addends{add: c, beta: beta}, c)
+}
+
+// Linear computes y = x·wᵀ + bias + add.
+func (b *Backend) Linear(y, x, w, bias, add tensor.Buffer, rows, out, in int) {
+	shape.Linear(y, x, w, bias, add, rows, out, in)
+	plus := addends{add: y, bias: bias}
+	if add != nil {
+		plus.add, plus.beta = add, 1
+	}
+	b.product(rows, out, in, 1, b.factor(x, tensor.OpN, rows, in), b.factor(w, tensor.OpT, in, out), plus, y)
+}
+
+// addends are what a product's kernel adds to it before it writes: beta·add, which is
+// of the result's shape and may be the result, and bias, a row; nil = none.
+type addends struct {
+	add, bias tensor.Buffer
+	beta      float32
+}
+
+func (c *call) addends(p addends) {
+	c.src(p.add)
+	if p.bias != nil {
+		c.buf(p.bias)
+	} else {
+		c.memory(c.b.own(p.add).of.m, 0) // which the kernel does not touch
+	}
+	c.f32(p.beta)
+	c.flag(p.bias != nil)
 }
 
 // fewRows is up to how many rows a product is bound by reading the right side.
@@ -35,15 +63,15 @@ const fewRows = 8
 // leastWork is up to how many terms a product is not worth rounding its sides for.
 const leastWork = 1 << 14
 
-// product computes c = alpha·x·y + beta·c. How it does that depends on the shape
-// and on the left side, not on how the right side is stored.
-func (b *Backend) product(m, n, k int, alpha float32, x, y factor, beta float32, c tensor.Buffer) {
+// product computes c = alpha·x·y and the addends. How it does that depends on the
+// shape and on the left side, not on how the right side is stored.
+func (b *Backend) product(m, n, k int, alpha float32, x, y factor, plus addends, c tensor.Buffer) {
 	if m == 0 || n == 0 {
 		return
 	}
 	few := m <= fewRows && x.col == 1
 	if b.prec != tensor.PrecisionFloat32 && !few && m*n*k >= leastWork {
-		b.tensorCores(m, n, k, alpha, x, y, beta, c)
+		b.tensorCores(m, n, k, alpha, x, y, plus, c)
 		return
 	}
 	a := b.call()
@@ -60,7 +88,7 @@ func (b *Backend) product(m, n, k int, alpha float32, x, y factor, beta float32,
 	a.i32(y.row)
 	a.i32(y.col)
 	a.f32(alpha)
-	a.f32(beta)
+	a.addends(plus)
 	switch {
 	case !few:
 		b.launch("matmul", blocks(n, 64), blocks(m, 64), 256)
@@ -76,18 +104,24 @@ func (b *Backend) product(m, n, k int, alpha float32, x, y factor, beta float32,
 }
 
 // tensorCores is product with both sides rounded to the backend's precision.
-func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, beta float32, c tensor.Buffer) {
+func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, plus addends, c tensor.Buffer) {
 	left, freeLeft := b.rounded(factor{element: x.element, row: x.col, col: x.row}, m, k)
 	defer b.release(freeLeft)
 	right, freeRight := b.rounded(y, n, k)
 	defer b.release(freeRight)
 	if to := b.own(c); b.lib != nil {
+		if plus.add != c {
+			b.Copy(c, plus.add)
+		}
 		to.of.written()
 		b.usable(to)
 		b.multiply(&Product{
 			M: m, N: n, K: k, Row: pitch(k), A: left, B: right, C: Operand{to.of.m, to.of.bytes(to.from)},
-			Half: b.prec == tensor.PrecisionBFloat16, HalfC: to.of.half, Alpha: alpha, Beta: beta,
+			Half: b.prec == tensor.PrecisionBFloat16, HalfC: to.of.half, Alpha: alpha, Beta: plus.beta,
 		})
+		if plus.bias != nil {
+			b.AddBias(c, plus.bias, m, n)
+		}
 		return
 	}
 	kernel, tile, stages := "product_bf16", 128, 64<<10
@@ -105,7 +139,7 @@ func (b *Backend) tensorCores(m, n, k int, alpha float32, x, y factor, beta floa
 	a.i32(n)
 	a.i32(b.rowBytes(k) / 16)
 	a.f32(alpha)
-	a.f32(beta)
+	a.addends(plus)
 	b.launchGrid(kernel, [3]int{blocks(m, tile) * blocks(n, tile), 1, 1}, 128, stages)
 }
 
@@ -195,7 +229,7 @@ func (b *Backend) MatMulPacked(f tensor.Format, m, k int, alpha float32, x tenso
 		if f == tensor.FormatBFloat16 {
 			y.half, y.at = true, 2*y.at // it lies in a buffer of float32
 		}
-		b.product(m, p.N, k, alpha, b.factor(x, tensor.OpN, m, k), y, beta, p.C)
+		b.product(m, p.N, k, alpha, b.factor(x, tensor.OpN, m, k), y, addends{add: p.C, beta: beta}, p.C)
 	}
 }
 

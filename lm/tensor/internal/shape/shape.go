@@ -117,6 +117,23 @@ func MatMulPacked(size func(f tensor.Format, n, k int) int, f tensor.Format, m, 
 	}
 }
 
+// Linear checks the arguments of Linearer.Linear.
+func Linear(y, x, w, bias, add tensor.Buffer, rows, out, in int) {
+	const op = "Linear"
+	atLeast(op, "rows", rows, 0)
+	atLeast(op, "out", out, 0)
+	atLeast(op, "in", in, 0)
+	length(op, "y", y, rows*out)
+	length(op, "x", x, rows*in)
+	length(op, "w", w, out*in)
+	if bias != nil {
+		length(op, "bias", bias, out)
+	}
+	if add != nil {
+		length(op, "add", add, rows*out)
+	}
+}
+
 // AddBias checks the arguments of Backend.AddBias.
 func AddBias(x, bias tensor.Buffer, rows, cols int) {
 	rowsAndCols("AddBias", x, "bias", bias, rows, cols)
@@ -332,4 +349,14 @@ func Sample(drawn, logits tensor.Buffer, vocab int, d *tensor.Draws) {
 				i, d.Temperature[i], d.TopK[i], d.TopP[i], d.Uniform[i]))
 		}
 	}
+}
+
+// TopK checks the arguments of TopKer.TopK.
+func TopK(ids, x tensor.Buffer, rows, cols, among, k int) {
+	const op, most = "TopK", 1 << 24
+	if k < 1 || k > among || among > cols || cols > most {
+		panic(fmt.Sprintf("tensor: %s: k is %d, among %d and cols %d, want 1 ≤ k ≤ among ≤ cols ≤ %d", op, k, among, cols, most))
+	}
+	length(op, "x", x, rows*cols)
+	length(op, "ids", ids, rows*k)
 }

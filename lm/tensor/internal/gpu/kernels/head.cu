@@ -45,3 +45,45 @@ KERNEL(log_prob_grad, HT)(OUT(float, logits), IN(float, dlogp), IN(float, dentro
     z[j] = inv_temp * d;
   }
 }
+
+// ids [rows×k] are the indices of the k largest of the first among elements of each row
+// of x, in falling order, of equal ones the lower first. A thread remembers the largest of its share
+// that was not taken, and only the one whose element is taken looks for its next: a
+// row is read once, and a thread's share of it for each of k.
+KERNEL(top_k, HT)(OUT(float, ids), IN(float, x), int cols, int among, int k) {
+  SHARED float values[HT];
+  SHARED int places[HT];
+  USE_OUT(float, ids); USE_IN(float, x);
+  GLOBAL const float *z = x + (offset_t)BIDX * cols;
+  float best = 0;
+  int at = -1, search = 1; // at is cols if nothing is left
+  ROLL for (int i = 0; i < k; i++) {
+    if (search) {
+      const float last = best;
+      const int last_at = at;
+      at = cols;
+      for (int j = TID; j < among; j += HT) {
+        const float v = z[j];
+        const int left = last_at < 0 ? v == v : v < last || (v == last && j > last_at);
+        if (left && (at == cols || v > best)) { best = v; at = j; }
+      }
+    }
+    values[TID] = best;
+    places[TID] = at;
+    BARRIER();
+    ROLL for (int h = HT / 2; h > 0; h /= 2) {
+      if (TID < h && places[TID + h] < cols) {
+        const float mine = values[TID], other = values[TID + h];
+        if (places[TID] == cols || other > mine || (other == mine && places[TID + h] < places[TID])) {
+          values[TID] = other;
+          places[TID] = places[TID + h];
+        }
+      }
+      BARRIER();
+    }
+    const int taken = places[0];
+    if (TID == 0) ids[(offset_t)BIDX * k + i] = taken == cols ? -1 : taken;
+    search = taken == at && at < cols;
+    BARRIER();
+  }
+}

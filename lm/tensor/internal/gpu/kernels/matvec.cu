@@ -1,7 +1,7 @@
 // Included by product.cu for each number of ROWS: m ≤ ROWS. k ≥ 1.
 KERNEL(MATVEC, WC * LANES)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k, int b_row, int b_col,
-                           float alpha, float beta) {
-  SHARED float scratch[WC * LANES];
+                           float alpha, ADDENDS) {
+  SHARED float scratch[WC * LANES], sums[ROWS * WC];
   // Neighbours in memory for neighbouring threads, whichever way b lies.
   const int col = b_row == 1 ? TID / LANES : TID % WC, lane = b_row == 1 ? TID % LANES : TID / WC;
   const int j = BIDX * WC + col;
@@ -32,11 +32,13 @@ KERNEL(MATVEC, WC * LANES)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k
       if (TID < h * WC) scratch[TID] += scratch[TID + h * WC];
       BARRIER();
     }
-    if (TID < WC && BIDX * WC + TID < n && r < m) {
-      const offset_t at = (offset_t)r * n + BIDX * WC + TID;
-      PUT(c, at, beta == 0 ? alpha * scratch[TID] : FMA(beta, GET(c, at), alpha * scratch[TID]));
-    }
+    if (TID < WC) sums[r * WC + TID] = scratch[TID];
     BARRIER();
+  }
+  const int r = TID / WC, s = BIDX * WC + TID % WC;
+  if (r < m && s < n) {
+    const offset_t at = (offset_t)r * n + s;
+    FINISH(at, s, alpha * sums[TID]);
   }
 }
 #undef ROWS

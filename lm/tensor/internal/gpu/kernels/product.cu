@@ -1,5 +1,13 @@
-// c = alpha·op(a)·op(b) + beta·c in float32, whichever way a and b lie in
-// memory.
+// c = alpha·op(a)·op(b) + beta·add + bias in float32, whichever way a and b lie in
+// memory. add is of c's shape and may be c; bias is a row, if there is one.
+#define ADDENDS IN_ACT(add), IN(float, bias), float beta, int has_bias
+#define FINISH(at, column, product)                           \
+  do {                                                        \
+    float sum_ = (product);                                   \
+    if (beta != 0) sum_ = FMA(beta, GET(add, at), sum_);      \
+    if (has_bias) sum_ += (bias_base + bias_at)[column];      \
+    PUT(c, at, sum_);                                         \
+  } while (0)
 
 // A block computes a tile of GM×GN, a thread 4×4 of it, in steps of GK. Each
 // element is summed in the order of k, by FMAs.
@@ -8,7 +16,7 @@
 #define GN 64
 #define GK 16
 KERNEL(matmul, GT)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k, int a_row, int a_col, int b_row,
-                   int b_col, float alpha, float beta) {
+                   int b_col, float alpha, ADDENDS) {
   SHARED float as[GK * (GM + 1)], bs[GK * (GN + 1)];
   const int i0 = BIDY * GM, j0 = BIDX * GN, ti = TID / 16, tj = TID % 16;
   float acc[4][4];
@@ -35,7 +43,7 @@ KERNEL(matmul, GT)(OUT_ACT(c), IN_ACT(a), IN_ACT(b), int m, int n, int k, int a_
     const int r = i0 + ti + 16 * i, s = j0 + tj + 16 * j;
     if (r < m && s < n) {
       const offset_t at = (offset_t)r * n + s;
-      PUT(c, at, beta == 0 ? alpha * acc[i][j] : FMA(beta, GET(c, at), alpha * acc[i][j]));
+      FINISH(at, s, alpha * acc[i][j]);
     }
   }
 }

@@ -1,10 +1,10 @@
 // Included by mma.cu for each kind of element and size of tile. c = alpha·a·bᵀ +
-// beta·c for packed a [m×pitch] and b [n×pitch], whose rows are whole steps of
+// beta·add + bias for packed a [m×pitch] and b [n×pitch], whose rows are whole steps of
 // PIECES pieces, padded with zeros; pieces is how many a row has.
 //
 // A block of 2×2 warps does a tile of 2·WT by 2·WT, a warp WT×WT. While it
 // multiplies one step, the copies of the next STAGES−1 are under way.
-KERNEL(PRODUCT, 128)(OUT_ACT(c), IN(float, a), IN(float, b), int m, int n, int pieces, float alpha, float beta) {
+KERNEL(PRODUCT, 128)(OUT_ACT(c), IN(float, a), IN(float, b), int m, int n, int pieces, float alpha, ADDENDS) {
   DYNAMIC_SHARED(shared);
   const int rows_i = (m + 2 * WT - 1) / (2 * WT), rows_j = (n + 2 * WT - 1) / (2 * WT);
   const int group = BIDX / (RASTER * rows_j), in_group = BIDX % (RASTER * rows_j);
@@ -64,8 +64,7 @@ KERNEL(PRODUCT, 128)(OUT_ACT(c), IN(float, a), IN(float, b), int m, int n, int p
     const int r = e / (2 * WT), s = e % (2 * WT);
     if (i0 + r < m && j0 + s < n) {
       const offset_t at = (offset_t)(i0 + r) * n + j0 + s;
-      const float sum = alpha * sums[r * 2 * WT + (s ^ (r & 7) * 8)];
-      PUT(c, at, beta == 0 ? sum : FMA(beta, GET(c, at), sum));
+      FINISH(at, j0 + s, alpha * sums[r * 2 * WT + (s ^ (r & 7) * 8)]);
     }
   }
 }
