@@ -67,8 +67,10 @@ func students() (all []cell) {
 	shown = 768_000
 	add("teacher's 64 × 3", "belief + steps", 64_000)
 	add("teacher's 64 × 3", "decoder, belief + steps", 64_000)
-	add("64 × 2", "belief + steps", 64_000)
+	add("64 × 2", "belief + steps", 64_000, 32_000, 16_000)
 	add("teacher's 64 × 3", "gold", 64_000)
+	add("64 × 2", "gold", 64_000)
+	add("64 × 1", "belief + steps", 64_000)
 	shown = 384_000
 	add("64 × 2", "belief + steps / 2", 64_000)
 	add("64 × 2", "gold", 64_000)
