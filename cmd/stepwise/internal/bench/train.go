@@ -68,6 +68,16 @@ func (t *trainer) ready() {
 	}
 }
 
+// sequences packs count sequences.
+func (t *trainer) sequences(count, length int) {
+	for i := range count {
+		row := t.pack.Rows()
+		t.pack.Add(t.text(i*length, length), -1)
+		t.aim(row, row+1, t.text(i*length+1, length))
+	}
+	t.ready()
+}
+
 // step is a forward pass, a backward pass and an AdamW update.
 func (t *trainer) step() error {
 	if err := t.Forward(&t.pack, &t.targets, t.logp, nil); err != nil {
@@ -95,12 +105,7 @@ func (r *runner) train() error {
 			return err
 		}
 		defer t.free()
-		for i := range sequences {
-			row := t.pack.Rows()
-			t.pack.Add(t.text(i*length, length), -1)
-			t.aim(row, row+1, t.text(i*length+1, length))
-		}
-		t.ready()
+		t.sequences(sequences, length)
 		res, err := r.rounds(3, 5*time.Second, t.step)
 		if err != nil {
 			return err
