@@ -74,6 +74,21 @@ func BenchmarkTrainStep(b *testing.B) {
 	}
 }
 
+// BenchmarkTrainLong is a training step on one sequence of 2048 tokens, of a model of
+// 10M parameters with one key head, in tokens/s.
+func BenchmarkTrainLong(b *testing.B) {
+	c := model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 1, FF: 864, MaxSeq: 2048, TieEmbeddings: true}
+	var p model.Pack
+	var tg model.Targets
+	ids := make([]int32, c.MaxSeq+1)
+	for i := range ids {
+		ids[i] = int32(7919 * i % c.Vocab)
+	}
+	p.Add(ids[:c.MaxSeq], -1)
+	target(&tg, ids[1:], 0, 1)
+	trainBench(b, c, false, &p, &tg, p.Rows())
+}
+
 // trainBench times forward pass, backward pass and AdamW, and reports tokens per
 // second.
 func trainBench(b *testing.B, c model.Config, recompute bool, p *model.Pack, tg *model.Targets, tokens int) {
