@@ -7,8 +7,8 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 // machine has cores, all workers share the family's queries. Every sum is added in the
 // order of the single task, so that the bits are the same.
 
-// spreadRows is the most queries of a task of the forward pass, and the most rows of
-// keys of one that adds up their gradients: a multiple of blockQ.
+// spreadRows is the most queries of a task of the forward pass, and the fewest keys of
+// one that adds up their gradients: a multiple of blockQ.
 const spreadRows = 4 * blockQ
 
 // spread is a family with one key head.
