@@ -69,11 +69,7 @@ func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.Attend(out, lse, q, k, v, a)
 	o := operands{out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v)}
 	b.eachSegment(a, 1, func(t *attender) { t.forward(&o) })
-	for _, root := range b.families.large {
-		for kvHead := range a.KVHeads {
-			b.spreadForward(&o, a, int(root), kvHead)
-		}
-	}
+	b.spreadForward(&o, a)
 }
 
 // eachSegment calls f for every segment that has rows and for every key head, but not
@@ -328,11 +324,7 @@ func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, 
 		out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v),
 	}
 	b.eachSegment(a, 3, func(t *attender) { t.backward(&o) })
-	for _, root := range b.families.large {
-		for kvHead := range a.KVHeads {
-			b.spreadBackward(&o, a, int(root), kvHead)
-		}
-	}
+	b.spreadBackward(&o, a)
 }
 
 // gradScores is the number of weights, and of gradients of them, that are kept at

@@ -108,6 +108,7 @@ func TestAttendSpread(t *testing.T) {
 	for _, c := range []struct{ kvHeads, group, headDim int }{{1, 3, 16}, {2, 1, 20}, {1, 1, 128}} {
 		for _, segments := range [][]tensor.Segment{
 			{{Start: 1, End: 500, Prefix: -1}},
+			{{Start: 0, End: 190, Prefix: -1}, {Start: 190, End: 390, Prefix: -1}},
 			{{Start: 0, End: 301, Prefix: -1}, {Start: 301, End: 301, Prefix: 0}, {Start: 303, End: 420, Prefix: 0}, {Start: 420, End: 451, Prefix: -1}, {Start: 451, End: 640, Prefix: 0}},
 		} {
 			for _, causal := range []bool{true, false} {
@@ -117,7 +118,7 @@ func TestAttendSpread(t *testing.T) {
 				rows := segments[len(segments)-1].End
 				eachISA(t, func(t *testing.T, isa cpu.ISA) {
 					want := attended(t, open(t, cpu.Options{ISA: isa, Workers: 1}), a, rows)
-					for _, workers := range []int{2, 7} {
+					for _, workers := range []int{2, 16} {
 						require.Equal(t, want, attended(t, open(t, cpu.Options{ISA: isa, Workers: workers}), a, rows), "%d workers, %+v", workers, a)
 					}
 				})
