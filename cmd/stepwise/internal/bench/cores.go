@@ -52,6 +52,9 @@ func (r *runner) trainCores(b *timed, s shape) error {
 	if r.quick {
 		sequences, length = 2, 32
 	}
+	if !s.trains() {
+		return nil
+	}
 	t, err := newTrainer(b, s)
 	if err != nil {
 		return err
@@ -96,8 +99,8 @@ func (r *runner) onCores(b *timed, name, work string, f func() error) error {
 	}
 	var least [2][]call
 	begin := time.Now()
-	for i := 0; i <= count || time.Since(begin) < atLeast; i++ {
-		if i > 1 && time.Since(begin) > enough {
+	for i := -1; i < count || time.Since(begin) < atLeast; i++ { // the first warms up
+		if i > 0 && time.Since(begin) > enough {
 			break
 		}
 		for k, n := range []int{1, all} {
@@ -110,32 +113,15 @@ func (r *runner) onCores(b *timed, name, work string, f func() error) error {
 				return err
 			}
 			b.since("", time.Now()) // what the host did last
-			if i < 2 {
-				least[k] = slices.Clone(b.calls) // the first warms up
-			}
-			if err := faster(least[k], b.calls); err != nil {
+			if i <= 0 {
+				least[k] = slices.Clone(b.calls)
+			} else if err := faster(least[k], b.calls); err != nil {
 				return err
 			}
 		}
 	}
-	sums := make(map[string][2]float64)
-	for k := range least {
-		for _, c := range least[k] {
-			for operation, seconds := range map[string]float64{c.operation: c.seconds, between: c.before} {
-				x := sums[operation]
-				x[k] += seconds
-				sums[operation] = x
-			}
-		}
-	}
-	delete(sums, "")
-	c := CoreUse{Model: name, Work: work}
-	for operation, x := range sums {
-		c.Seconds[0] += x[0]
-		c.Seconds[1] += x[1]
-		c.Operations = append(c.Operations, Operation{operation, x})
-	}
-	slices.SortFunc(c.Operations, func(a, b Operation) int { return cmp.Compare(b.Seconds[0], a.Seconds[0]) })
+	c := coreUse(least)
+	c.Model, c.Work = name, work
 	r.report.Cores.Uses = append(r.report.Cores.Uses, c)
 	r.measured("cores %s %s: %.2f times as fast on %d", work, name, c.Seconds[0]/c.Seconds[1], all)
 	return nil
@@ -153,4 +139,29 @@ func faster(least, calls []call) error {
 		least[i].seconds, least[i].before = min(least[i].seconds, c.seconds), min(least[i].before, c.before)
 	}
 	return nil
+}
+
+// coreUse adds up the calls of each operation.
+func coreUse(calls [2][]call) (use CoreUse) {
+	sums := make(map[string]*[2]float64)
+	add := func(operation string, k int, seconds float64) {
+		if sums[operation] == nil {
+			sums[operation] = new([2]float64)
+		}
+		sums[operation][k] += seconds
+		use.Seconds[k] += seconds
+	}
+	for k, list := range calls {
+		for _, c := range list {
+			add(between, k, c.before)
+			if c.operation != "" {
+				add(c.operation, k, c.seconds)
+			}
+		}
+	}
+	for operation, x := range sums {
+		use.Operations = append(use.Operations, Operation{operation, *x})
+	}
+	slices.SortFunc(use.Operations, func(a, b Operation) int { return cmp.Compare(b.Seconds[0], a.Seconds[0]) })
+	return use
 }

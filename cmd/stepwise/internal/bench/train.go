@@ -91,14 +91,18 @@ func (t *trainer) step() error {
 	return err
 }
 
+// trains reports whether training is measured: with 8B, float32 weights with gradients
+// and moments take 128 GB.
+func (s shape) trains() bool { return s.name != "8B" }
+
 func (r *runner) train() error {
 	sequences, length := 16, 256
 	if r.quick {
 		sequences, length = 2, 32
 	}
 	return r.eachShape(func(b tensor.Backend, s shape) error {
-		if s.name == "8B" {
-			return nil // float32 weights with gradients and moments take 128 GB
+		if !s.trains() {
+			return nil
 		}
 		t, err := newTrainer(b, s)
 		if err != nil {
