@@ -22,6 +22,7 @@ const between = "between operations"
 // cores of its own.
 func (r *runner) cores() error {
 	if r.b.Name() != "cpu" || runtime.GOMAXPROCS(0) == 1 {
+		r.measured("cores: nothing to compare with backend %s and GOMAXPROCS %d", r.b.Name(), runtime.GOMAXPROCS(0))
 		return nil
 	}
 	r.coreLimits()
