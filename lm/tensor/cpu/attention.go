@@ -96,9 +96,9 @@ func (b *Backend) eachSegment(a *tensor.Attention, passes int, f func(t *attende
 // families lists, for every segment without a prefix, the segments whose prefix
 // it is.
 type families struct {
-	// roots are the segments without a prefix, and large those of them of which one
-	// worker with one key head would keep the others waiting. next[j] is the segment
-	// after j in its family, root first, -1 at the end.
+	// roots and large are the segments without a prefix. In large are those of which
+	// one key head would keep a worker busy while the others wait. next[j] is the
+	// segment after j in its family, root first, -1 at the end.
 	roots, large, next []int32
 	// cost is the work of a forward pass over the families in roots.
 	cost  int
