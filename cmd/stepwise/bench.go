@@ -23,7 +23,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.SetOutput(errs)
 	file := flags.String("json", "", "write the report as JSON to `FILE` too")
 	sections := flags.String("sections", strings.Join(bench.Sections, ","), "what to measure, separated by commas")
-	models := flags.String("models", "", "which models to train and sample from, separated by commas, of "+strings.Join(bench.Models, ",")+" (default 1M,10M,100M)")
+	models := flags.String("models", "", "which models to train and sample from, separated by commas, of "+strings.Join(bench.Models, ",")+" (default 0.2M,1M,10M,100M)")
 	isa := flags.String("isa", cpu.ISAAuto.String(), "instruction set: auto, or one that the machine has")
 	export := flags.String("export", "", "measure nothing, but write the models' weights to `DIR` as GGUF, for other engines")
 	var o bench.Options
@@ -31,7 +31,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
 	flags.Usage = func() {
 		w := flags.Output()
-		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine;\non its processor, beside the peak of its multiply-adds and the bandwidth of\nits memory. Nothing else should run meanwhile. docs/performance.md explains\nthe figures.\n\n", prog)
+		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine;\non its processor, also each operation on one core and on all, beside the peak of its multiply-adds and the bandwidth of\nits memory. Nothing else should run meanwhile. docs/performance.md explains\nthe figures.\n\n", prog)
 		flags.PrintDefaults()
 	}
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {

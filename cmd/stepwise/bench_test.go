@@ -56,7 +56,7 @@ func TestBenchRefuses(t *testing.T) {
 	}
 	status, _, errs := stepwise("", "bench", "-sections", "gemm,cooking")
 	require.Equal(t, exitInput, status)
-	require.Contains(t, errs, `stepwise bench: bench: no section "cooking", only ["gemm" "train" "sample" "shared"]`)
+	require.Contains(t, errs, `stepwise bench: bench: no section "cooking", only ["gemm" "train" "sample" "shared" "cores"]`)
 	for backend, want := range map[string]string{
 		"vulkan":             `unknown backend "vulkan"; registered: [cpu cuda opencl reference]`,
 		"cpu,precision=bf16": `open backend "cpu,precision=bf16": it has one device`,

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -74,6 +75,25 @@ func BenchmarkTrainStep(b *testing.B) {
 	}
 }
 
+// BenchmarkTrainLong is a training step on one sequence, of a model of 10M parameters
+// with one key head, in tokens/s.
+func BenchmarkTrainLong(b *testing.B) {
+	c := model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 1, FF: 864, MaxSeq: 2048, TieEmbeddings: true}
+	for _, length := range []int{512, 1024, 2048} {
+		b.Run(fmt.Sprint(length), func(b *testing.B) {
+			var p model.Pack
+			var tg model.Targets
+			ids := make([]int32, length+1)
+			for i := range ids {
+				ids[i] = int32(7919 * i % c.Vocab)
+			}
+			p.Add(ids[:length], -1)
+			target(&tg, ids[1:], 0, 1)
+			trainBench(b, c, false, &p, &tg, p.Rows())
+		})
+	}
+}
+
 // trainBench times forward pass, backward pass and AdamW, and reports tokens per
 // second.
 func trainBench(b *testing.B, c model.Config, recompute bool, p *model.Pack, tg *model.Targets, tokens int) {
@@ -98,6 +118,43 @@ func trainBench(b *testing.B, c model.Config, recompute bool, p *model.Pack, tg 
 	}
 	b.ReportMetric(float64(tokens*b.N)/b.Elapsed().Seconds(), "tokens/s")
 	b.ReportMetric(float64(d.ActivationBytes())/(1<<20), "activation-MiB")
+}
+
+// BenchmarkEncoderStep is a training step of a cross-encoder on 32 sequences of 64
+// tokens, in tokens/s.
+func BenchmarkEncoderStep(b *testing.B) {
+	const sequences, length = 32, 64
+	for _, c := range []struct {
+		name   string
+		config model.Config
+	}{
+		{"MiniLM", model.Config{Vocab: 30522, Dim: 384, Layers: 6, Heads: 12, KVHeads: 12, FF: 1536, MaxSeq: 512}},
+		{"small", model.Config{Vocab: 3000, Dim: 128, Layers: 2, Heads: 2, KVHeads: 2, FF: 512, MaxSeq: 512}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			e, err := model.NewEncoder(openCPU(), model.EncoderConfig{Config: c.config, Style: model.BERTStyle, Classes: 3}, 1)
+			require.NoError(b, err)
+			opt, err := optim.NewAdamW(e.Backend(), e.Params(), optim.DefaultConfig())
+			require.NoError(b, err)
+			var p model.Pack
+			ids := make([]int32, length)
+			for i := range sequences {
+				for j := range ids {
+					ids[j] = int32(7919 * (i*length + j) % c.config.Vocab)
+				}
+				p.Add(ids, -1)
+			}
+			logits, dlogits := make([]float32, 3*sequences), weights(3*sequences)
+			for b.Loop() {
+				require.NoError(b, e.Forward(&p, logits))
+				require.NoError(b, e.Backward(dlogits))
+				_, err := opt.Step(1e-4, 1)
+				require.NoError(b, err)
+				opt.ZeroGrad()
+			}
+			b.ReportMetric(float64(p.Rows()*b.N)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
 }
 
 // BenchmarkDecode is a decoding pass of 128 sequences of 190 tokens that share

@@ -59,20 +59,27 @@ func headOf(x []float32, heads, dim, head int) view {
 
 func (v view) transposed() view { return view{v.data, v.cs, v.rs} }
 
+// operands are those of Attend and AttendGrad; Attend has no gradients.
+type operands struct {
+	dq, dk, dv, dout, out, lse, q, k, v []float32
+}
+
 // Attend computes attention over a packed batch.
 func (b *Backend) Attend(out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.Attend(out, lse, q, k, v, a)
-	o, l, qd, kd, vd := b.data(out), b.data(lse), b.data(q), b.data(k), b.data(v)
-	b.eachSegment(a, attendCost(a), func(t *attender) { t.forward(o, l, qd, kd, vd) })
+	o := operands{out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v)}
+	b.eachSegment(a, 1, func(t *attender) { t.forward(&o) })
+	b.spreadForward(&o, a)
 }
 
-// eachSegment calls f for every segment that has rows and for every key head. A
-// task takes a key head and a family: a segment without a prefix and then those
+// eachSegment calls f for every segment that has rows and for every key head, but not
+// for the families that are large. passes is how many forward passes f's work amounts
+// to. A task takes a key head and a family: a segment without a prefix and then those
 // whose prefix it is. So the prefix is packed once, and one task, in a fixed
 // order, writes every row of the gradients of keys and values.
-func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)) {
-	families := b.families.of(a.Segments)
-	b.run(cost, len(families.roots)*a.KVHeads, func(s *scratch, i int) {
+func (b *Backend) eachSegment(a *tensor.Attention, passes int, f func(t *attender)) {
+	families := b.families.of(a, b.maxWorkers())
+	b.run(passes*families.cost, len(families.roots)*a.KVHeads, func(s *scratch, i int) {
 		t := &s.attender
 		*t = attender{a: a, kern: b.kern, s: s, kvHead: i % a.KVHeads}
 		for j := families.roots[i/a.KVHeads]; j >= 0; j = families.next[j] {
@@ -89,40 +96,60 @@ func (b *Backend) eachSegment(a *tensor.Attention, cost int, f func(t *attender)
 // families lists, for every segment without a prefix, the segments whose prefix
 // it is.
 type families struct {
-	// roots are the segments without a prefix. next[j] is the segment after
-	// j in its family, root first, -1 at the end.
-	roots, next []int32
-	last        []int32
+	// roots and large are the segments without a prefix. In large are those of which
+	// one key head would keep a worker busy while the others wait. next[j] is the
+	// segment after j in its family, root first, -1 at the end.
+	roots, large, next []int32
+	// cost is the work of a forward pass over the families in roots.
+	cost  int
+	last  []int32
+	costs []int // of each segment without a prefix, that of its family
 }
 
-func (f *families) of(segments []tensor.Segment) *families {
-	f.roots, f.next, f.last = f.roots[:0], f.next[:0], f.last[:0]
-	for i, s := range segments {
+func (f *families) of(a *tensor.Attention, workers int) *families {
+	f.roots, f.large, f.next, f.last, f.costs = f.roots[:0], f.large[:0], f.next[:0], f.last[:0], f.costs[:0]
+	f.cost = 0
+	for i, s := range a.Segments {
+		cost := attendCost(a, i)
+		f.cost += cost
 		f.next = append(f.next, -1)
 		f.last = append(f.last, int32(i))
+		f.costs = append(f.costs, cost)
 		if s.Prefix < 0 {
 			f.roots = append(f.roots, int32(i))
 			continue
 		}
 		f.next[f.last[s.Prefix]] = int32(i)
 		f.last[s.Prefix] = int32(i)
+		f.costs[s.Prefix] += cost
 	}
+	if a.Window > 0 {
+		return f
+	}
+	// With one key head, a large family takes half as long again as all the work does
+	// if it is shared evenly, and long enough for a second worker.
+	all, small := f.cost, f.roots[:0]
+	for _, root := range f.roots {
+		if c := f.costs[root] / a.KVHeads; c >= 2*grain && 2*workers*c >= 3*all {
+			f.large = append(f.large, root)
+			f.cost -= f.costs[root]
+		} else {
+			small = append(small, root)
+		}
+	}
+	f.roots = small
 	return f
 }
 
-// attendCost is the work of a forward pass.
-func attendCost(a *tensor.Attention) int {
-	cost := 0
-	for i := range a.Segments {
-		k := keysOf(a, i)
-		n := k.own.End - k.own.Start
-		seen := n
-		if a.Window > 0 {
-			seen = min(n, 2*min(n, a.Window)+1)
-		}
-		cost += n * (k.before() + seen) * a.Heads * (2*a.HeadDim + expCost)
+// attendCost is the work of a forward pass over a segment.
+func attendCost(a *tensor.Attention, segment int) int {
+	k := keysOf(a, segment)
+	n := k.own.End - k.own.Start
+	seen := n
+	if a.Window > 0 {
+		seen = min(n, 2*min(n, a.Window)+1)
 	}
-	return cost
+	return n * (k.before() + seen) * a.Heads * (2*a.HeadDim + expCost)
 }
 
 // attender computes attention with one key and value head, one segment after the
@@ -137,6 +164,10 @@ type attender struct {
 	// much scratch memory was in use then.
 	prefix [3]panels
 	mark   int
+	// packed holds what pack made for the segment.
+	packed [3]packedKeys
+	// together packs on all workers; nil = on one.
+	together *Backend
 }
 
 // packedKeys are the panels of the two runs of rows that a segment sees.
@@ -145,18 +176,22 @@ type packedKeys struct{ prefix, own panels }
 // pack prepares the rows of x [rows×dim] that the segment sees, or their
 // transpose, as the right operand of products. slot numbers a segment's operands,
 // all of which are packed before other scratch memory is taken.
-func (t *attender) pack(slot int, x view, transpose bool) packedKeys {
-	own, d := t.keys.own, t.a.HeadDim
-	p := packedKeys{prefix: t.prefix[slot]}
+func (t *attender) pack(slot int, x view, transpose bool) {
+	own, k, n := t.keys.own, t.keys.own.End-t.keys.own.Start, t.a.HeadDim
 	if x = x.at(own.Start, 0); transpose {
-		p.own = t.kern.right(t.s, x.transposed(), d, own.End-own.Start)
+		x, k, n = x.transposed(), n, k
+	}
+	p := &t.packed[slot]
+	p.prefix = t.prefix[slot]
+	if t.together != nil {
+		p.own = t.together.right(t.s, x, k, n)
 	} else {
-		p.own = t.kern.right(t.s, x, own.End-own.Start, d)
+		p.own = t.kern.right(t.s, x, k, n)
 	}
 	if own.Prefix < 0 {
+		p.prefix = panels{}
 		t.prefix[slot], t.mark = p.own, t.s.used
 	}
-	return p
 }
 
 func (p *packedKeys) at(col int) panels {
@@ -229,35 +264,48 @@ func (t *attender) blocks(from, end int, f func(from, rows, seen int)) {
 	}
 }
 
-func (t *attender) forward(out, lse, q, k, v []float32) {
+func (t *attender) forward(o *operands) {
 	a := t.a
 	if a.Window > 0 {
-		t.forwardWindow(out, lse, q, k, v)
+		t.forwardWindow(o)
 		return
 	}
-	kh, vh := headOf(k, a.KVHeads, a.HeadDim, t.kvHead), headOf(v, a.KVHeads, a.HeadDim, t.kvHead)
-	own := t.keys.own
-	t.fetch(own.Start, own.End, kh, vh)
-	keysT, values := t.pack(0, kh, true), t.pack(1, vh, false)
-	p := t.scratchRows(blockQ)
-	top, sum := t.s.take(blockQ), t.s.take(blockQ)
+	t.packForward(o)
 	group := a.Heads / a.KVHeads
 	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
-		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
-		t.blocks(own.Start, own.End, func(from, rows, seen int) {
-			t.fetch(from+rows, min(from+rows+blockQ, own.End), qh, oh)
-			t.scores(p, rows, seen, qh.at(from, 0), &keysT)
-			top, sum := top[:rows], sum[:rows]
-			t.kern.attendSoftmax(p.data, p.rs, t.keys.seen(from), t.step(), seen, a.Scale, top, sum)
-			t.kern.attendSums(top, sum, a.Scale)
-			for i, l := range top {
-				lse[(from+i)*a.Heads+head] = l
-			}
-			o := oh.at(from, 0)
-			t.combine(o, rows, seen, p, &values, 0)
-			t.kern.scaleRows(o.data, o.rs, a.HeadDim, sum)
-		})
+		t.forwardRows(o, head, t.keys.own.Start, t.keys.own.End)
 	}
+}
+
+// packForward prepares what forwardRows needs.
+func (t *attender) packForward(o *operands) {
+	a, own := t.a, t.keys.own
+	kh, vh := headOf(o.k, a.KVHeads, a.HeadDim, t.kvHead), headOf(o.v, a.KVHeads, a.HeadDim, t.kvHead)
+	t.fetch(own.Start, own.End, kh, vh)
+	t.pack(0, kh, true)
+	t.pack(1, vh, false)
+}
+
+// forwardRows computes the rows [start, end) of one head.
+func (t *attender) forwardRows(o *operands, head, start, end int) {
+	a, mark := t.a, t.s.used
+	p := t.scratchRows(blockQ)
+	top, sum := t.s.take(blockQ), t.s.take(blockQ)
+	qh, oh := headOf(o.q, a.Heads, a.HeadDim, head), headOf(o.out, a.Heads, a.HeadDim, head)
+	t.blocks(start, end, func(from, rows, seen int) {
+		t.fetch(from+rows, min(from+rows+blockQ, end), qh, oh)
+		t.scores(p, rows, seen, qh.at(from, 0), &t.packed[0])
+		top, sum := top[:rows], sum[:rows]
+		t.kern.attendSoftmax(p.data, p.rs, t.keys.seen(from), t.step(), seen, a.Scale, top, sum)
+		t.kern.attendSums(top, sum, a.Scale)
+		for i, l := range top {
+			o.lse[(from+i)*a.Heads+head] = l
+		}
+		out := oh.at(from, 0)
+		t.combine(out, rows, seen, p, &t.packed[1], 0)
+		t.kern.scaleRows(out.data, out.rs, a.HeadDim, sum)
+	})
+	t.s.used = mark
 }
 
 // AttendGrad computes dq +=, dk += and dv += from dout. With p the weights of a
@@ -271,16 +319,12 @@ func (t *attender) forward(out, lse, q, k, v []float32) {
 //	dk += dsᵀ·q
 func (b *Backend) AttendGrad(dq, dk, dv, dout, out, lse, q, k, v tensor.Buffer, a *tensor.Attention) {
 	shape.AttendGrad(dq, dk, dv, dout, out, lse, q, k, v, a)
-	g := attendGrad{
+	o := operands{
 		dq: b.data(dq), dk: b.data(dk), dv: b.data(dv), dout: b.data(dout),
 		out: b.data(out), lse: b.data(lse), q: b.data(q), k: b.data(k), v: b.data(v),
 	}
-	b.eachSegment(a, 3*attendCost(a), func(t *attender) { t.backward(&g) })
-}
-
-// attendGrad holds the operands of AttendGrad.
-type attendGrad struct {
-	dq, dk, dv, dout, out, lse, q, k, v []float32
+	b.eachSegment(a, 3, func(t *attender) { t.backward(&o) })
+	b.spreadBackward(&o, a)
 }
 
 // gradScores is the number of weights, and of gradients of them, that are kept at
@@ -290,48 +334,75 @@ const gradScores = 48 << 10
 // backward goes over chunks of queries. The products for dq take a block of
 // queries at a time, as in the forward pass; those for dk and dv take the whole
 // chunk, so that dk and dv are read and written once per chunk.
-func (t *attender) backward(g *attendGrad) {
-	if t.a.Window > 0 {
-		t.backwardWindow(g)
+func (t *attender) backward(o *operands) {
+	a, own := t.a, t.keys.own
+	if a.Window > 0 {
+		t.backwardWindow(o)
 		return
 	}
-	a, d, kvHead := t.a, t.a.HeadDim, t.kvHead
-	kh, vh := headOf(g.k, a.KVHeads, d, kvHead), headOf(g.v, a.KVHeads, d, kvHead)
-	dk, dv := headOf(g.dk, a.KVHeads, d, kvHead), headOf(g.dv, a.KVHeads, d, kvHead)
-	own := t.keys.own
-	t.fetch(own.Start, own.End, kh, vh)
-	keysT, valuesT, keys := t.pack(0, kh, true), t.pack(1, vh, true), t.pack(2, kh, false)
-	chunk := max(1, gradScores/t.stride()/blockQ) * blockQ
-	chunk = min(chunk, roundUp(own.End-own.Start, blockQ))
-	p, ds, delta := t.scratchRows(chunk), t.scratchRows(chunk), t.s.take(blockQ)
+	t.packBackward(o)
+	chunk := t.chunk()
+	p, ds := t.scratchRows(chunk), t.scratchRows(chunk)
 	group := a.Heads / a.KVHeads
-	for head := kvHead * group; head < (kvHead+1)*group; head++ {
-		qh, dqh := headOf(g.q, a.Heads, d, head), headOf(g.dq, a.Heads, d, head)
-		oh, doh := headOf(g.out, a.Heads, d, head), headOf(g.dout, a.Heads, d, head)
+	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
 		for start := own.Start; start < own.End; start += chunk {
 			end := min(start+chunk, own.End)
-			t.blocks(start, end, func(from, rows, seen int) {
-				t.fetch(from+rows, min(from+rows+blockQ, own.End), qh, doh, oh, dqh)
-				p, ds := p.at(from-start, 0), ds.at(from-start, 0)
-				o, do, delta := oh.at(from, 0), doh.at(from, 0), delta[:rows]
-				t.scores(p, rows, seen, qh.at(from, 0), &keysT)
-				t.scores(ds, rows, seen, do, &valuesT)
-				t.kern.rowDots(delta, o.data, do.data, o.rs, d)
-				t.kern.attendGrad(p.data, ds.data, p.rs, t.keys.seen(from), t.step(), seen,
-					g.lse[from*a.Heads+head:], a.Heads, delta, a.Scale)
-				t.combine(dqh.at(from, 0), rows, seen, ds, &keys, 1)
-			})
-			t.collect(dv, p, start, end, doh)
-			t.collect(dk, ds, start, end, qh)
+			t.backwardRows(o, head, start, end, p, ds)
+			t.backwardKeys(o, head, start, end, p, ds, tensor.Range{End: own.End})
 		}
 	}
 }
 
-// collect computes dst [· × dim] += wᵀ·x for the keys that a chunk of queries
-// sees, with w [chunk × seen] and the chunk's rows of x. If attention is causal,
-// the keys of the chunk itself are done block by block: only the queries from a
-// block on see it.
-func (t *attender) collect(dst, w view, start, end int, x view) {
+// packBackward prepares what backwardRows needs.
+func (t *attender) packBackward(o *operands) {
+	a, own := t.a, t.keys.own
+	kh, vh := headOf(o.k, a.KVHeads, a.HeadDim, t.kvHead), headOf(o.v, a.KVHeads, a.HeadDim, t.kvHead)
+	t.fetch(own.Start, own.End, kh, vh)
+	t.pack(0, kh, true)
+	t.pack(1, vh, true)
+	t.pack(2, kh, false)
+}
+
+// chunk is the number of queries of a chunk.
+func (t *attender) chunk() int {
+	chunk := max(1, gradScores/t.stride()/blockQ) * blockQ
+	return min(chunk, roundUp(t.keys.own.End-t.keys.own.Start, blockQ))
+}
+
+// backwardRows computes dq of the chunk [start, end) of one head, and leaves p and ds
+// [chunk × seen].
+func (t *attender) backwardRows(o *operands, head, start, end int, p, ds view) {
+	a, d, mark := t.a, t.a.HeadDim, t.s.used
+	delta := t.s.take(blockQ)
+	qh, dqh := headOf(o.q, a.Heads, d, head), headOf(o.dq, a.Heads, d, head)
+	oh, doh := headOf(o.out, a.Heads, d, head), headOf(o.dout, a.Heads, d, head)
+	t.blocks(start, end, func(from, rows, seen int) {
+		t.fetch(from+rows, min(from+rows+blockQ, t.keys.own.End), qh, doh, oh, dqh)
+		p, ds := p.at(from-start, 0), ds.at(from-start, 0)
+		out, do, delta := oh.at(from, 0), doh.at(from, 0), delta[:rows]
+		t.scores(p, rows, seen, qh.at(from, 0), &t.packed[0])
+		t.scores(ds, rows, seen, do, &t.packed[1])
+		t.kern.rowDots(delta, out.data, do.data, out.rs, d)
+		t.kern.attendGrad(p.data, ds.data, p.rs, t.keys.seen(from), t.step(), seen,
+			o.lse[from*a.Heads+head:], a.Heads, delta, a.Scale)
+		t.combine(dqh.at(from, 0), rows, seen, ds, &t.packed[2], 1)
+	})
+	t.s.used = mark
+}
+
+// backwardKeys adds to dv and dk what a chunk of one head contributes to the rows in
+// within.
+func (t *attender) backwardKeys(o *operands, head, start, end int, p, ds view, within tensor.Range) {
+	a, d := t.a, t.a.HeadDim
+	t.collect(headOf(o.dv, a.KVHeads, d, t.kvHead), p, start, end, headOf(o.dout, a.Heads, d, head), within)
+	t.collect(headOf(o.dk, a.KVHeads, d, t.kvHead), ds, start, end, headOf(o.q, a.Heads, d, head), within)
+}
+
+// collect computes dst [· × dim] += wᵀ·x for the keys in within that a chunk of
+// queries sees, with w [chunk × seen] and the chunk's rows of x. If attention is
+// causal, the keys of the chunk itself are done block by block: only the queries from a
+// block on see it. So within begins where a block does.
+func (t *attender) collect(dst, w view, start, end int, x view, within tensor.Range) {
 	d, mark := t.a.HeadDim, t.s.used
 	right := t.kern.right(t.s, x.at(start, 0), end-start, d)
 	first := t.keys.seen(start)
@@ -339,10 +410,13 @@ func (t *attender) collect(dst, w view, start, end int, x view) {
 		first--
 	}
 	t.keys.parts(first, func(row, count, col int) {
-		t.kern.mul(count, d, end-start, 1, w.at(0, col).transposed(), right, 1, dst.at(row, 0))
+		from, to := max(row, within.Start), min(row+count, within.End)
+		if from < to {
+			t.kern.mul(to-from, d, end-start, 1, w.at(0, col+from-row).transposed(), right, 1, dst.at(from, 0))
+		}
 	})
 	if t.keys.causal {
-		for from := start; from < end; from += blockQ {
+		for from := max(start, within.Start); from < min(end, within.End); from += blockQ {
 			at := from - start
 			t.kern.mul(min(blockQ, end-from), d, end-from, 1, w.at(at, first+at).transposed(),
 				right.at(at, 0, t.kern.tile), 1, dst.at(from, 0))

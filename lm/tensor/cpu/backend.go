@@ -36,16 +36,17 @@ func (o Options) Validate() error {
 // is complete when its call returns. The goroutines end when no operation comes for a
 // fraction of a millisecond, so there is nothing to close.
 type Backend struct {
-	isa      ISA
-	kern     *kernels
-	workers  int
-	crew     crew
-	heap     heap
-	angles   [2]angles
-	families families
-	decoding decoding
-	products []product
-	parts    []part
+	isa       ISA
+	kern      *kernels
+	workers   int
+	crew      crew
+	heap      heap
+	angles    [2]angles
+	families  families
+	spreading spread
+	decoding  decoding
+	products  []product
+	parts     []part
 }
 
 var (

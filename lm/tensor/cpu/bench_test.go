@@ -179,12 +179,14 @@ func BenchmarkOps(bench *testing.B) {
 	}
 }
 
-// BenchmarkAttend prints the speed of causal attention over 16 sequences of 256
-// tokens, in the operations of the weights that are not 0: four for each
+// BenchmarkAttend prints the speed of causal attention over 16 sequences of 256 tokens
+// and over single ones of a model with one key head, in the operations of the weights that are not 0: four for each
 // element of a head forward, ten backward.
 func BenchmarkAttend(bench *testing.B) {
-	const sequences, length = 16, 256
-	for _, s := range []struct{ heads, kvHeads, headDim int }{{4, 4, 16}, {4, 2, 32}, {5, 5, 64}} {
+	for _, s := range []struct{ sequences, length, heads, kvHeads, headDim int }{
+		{16, 256, 4, 4, 16}, {16, 256, 4, 2, 32}, {16, 256, 5, 5, 64}, {1, 256, 4, 1, 64}, {1, 1024, 4, 1, 64}, {1, 2048, 4, 1, 64},
+	} {
+		sequences, length := s.sequences, s.length
 		a := &tensor.Attention{Heads: s.heads, KVHeads: s.kvHeads, HeadDim: s.headDim, Causal: true, Scale: 0.2}
 		for i := range sequences {
 			a.Segments = append(a.Segments, tensor.Segment{Start: i * length, End: (i + 1) * length, Prefix: -1})
@@ -198,7 +200,7 @@ func BenchmarkAttend(bench *testing.B) {
 			q, k, v, out, lse := buf(wide), buf(narrow), buf(narrow), buf(wide), buf(s.heads)
 			dq, dk, dv, dout := buf(wide), buf(narrow), buf(narrow), buf(wide)
 			b.Attend(out, lse, q, k, v, a)
-			name := fmt.Sprintf("%dof%dx%d-%d", s.heads, s.kvHeads, s.headDim, workers)
+			name := fmt.Sprintf("%dx%d/%dof%dx%d-%d", sequences, length, s.heads, s.kvHeads, s.headDim, workers)
 			bench.Run("forward/"+name, func(bench *testing.B) {
 				best := fastest(bench, func() { b.Attend(out, lse, q, k, v, a) })
 				bench.ReportMetric(4*elements/best, "GFLOP/s")

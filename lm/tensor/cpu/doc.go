@@ -25,8 +25,8 @@
 //
 // # Determinism
 //
-// The shape of an operation alone decides how it is cut into tasks, and sums
-// over tasks are taken in a fixed order. Workers only share the tasks out, so
+// The shape of an operation alone decides in which order its sums are taken. How it
+// is cut into tasks may depend on the number of workers, but no sum does, so
 // results have the same bits for any GOMAXPROCS. Nor does a row of a matrix
 // product, or a query of a decoding step, depend on what else is in the batch.
 // Instruction sets have vectors of different widths, so results differ between

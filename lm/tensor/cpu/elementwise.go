@@ -14,19 +14,23 @@ const chunk = 1 << 14
 // Fill sets every element to v.
 func (b *Backend) Fill(dst tensor.Buffer, v float32) {
 	x := b.data(dst)
-	if v == 0 {
-		clear(x)
-		return
-	}
-	for i := range x {
-		x[i] = v
-	}
+	b.sweep(len(x), chunk, moveCost, func(_ *scratch, from, to int) {
+		part := x[from:to]
+		if v == 0 {
+			clear(part)
+			return
+		}
+		for i := range part {
+			part[i] = v
+		}
+	})
 }
 
 // Copy copies src to dst.
 func (b *Backend) Copy(dst, src tensor.Buffer) {
 	shape.Copy(dst, src)
-	copy(b.data(dst), b.data(src))
+	d, s := b.data(dst), b.data(src)
+	b.sweep(len(d), chunk, moveCost, func(_ *scratch, from, to int) { copy(d[from:to], s[from:to]) })
 }
 
 // Axpy computes dst += alpha·x.

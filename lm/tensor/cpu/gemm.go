@@ -269,6 +269,20 @@ func (kern *kernels) right(s *scratch, y view, k, n int) panels {
 	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
 }
 
+// right is kernels.right on all workers.
+func (b *Backend) right(s *scratch, y view, k, n int) panels {
+	kern := b.kern
+	if kern.direct(y, n) {
+		return kern.inPlace(y)
+	}
+	mem := s.take(kern.packedLen(k, n))
+	b.run(moveCost*k*n, (n+kern.tile-1)/kern.tile, func(_ *scratch, i int) {
+		j := i * kern.tile
+		kern.pack(mem[j*k:], y.at(0, j), k, min(kern.tile, n-j))
+	})
+	return panels{data: mem, rs: kern.tile, step: kern.tile * k}
+}
+
 // packBlocks packs y [k×n] into p, whose wide is not 0.
 func (b *Backend) packBlocks(p panels, y view, k, n int) {
 	kern := b.kern

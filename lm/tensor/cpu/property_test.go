@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -53,6 +54,21 @@ func TestMatMulProperty(t *testing.T) {
 	})
 }
 
+// attended returns what attention and its gradient compute.
+func attended(t require.TestingT, b tensor.Backend, a *tensor.Attention, rows int) (list [][]float32) {
+	wide, narrow := rows*a.Heads*a.HeadDim, rows*a.KVHeads*a.HeadDim
+	out, lse := b.Alloc(wide), b.Alloc(rows*a.Heads)
+	q, k, v := upload(b, uniform(wide)), upload(b, uniform(narrow)), upload(b, uniform(narrow + 1)[1:])
+	b.Attend(out, lse, q, k, v, a)
+	dq, dk, dv := b.Alloc(wide), b.Alloc(narrow), b.Alloc(narrow)
+	b.AttendGrad(dq, dk, dv, upload(b, uniform(wide + 1)[1:]), out, lse, q, k, v, a)
+	for _, x := range []tensor.Buffer{out, lse, dq, dk, dv} {
+		list = append(list, make([]float32, x.Len()))
+		require.NoError(t, b.Read(list[len(list)-1], x))
+	}
+	return list
+}
+
 // Attention over any packed batch agrees with the reference, forward and
 // backward.
 func TestAttendProperty(t *testing.T) {
@@ -79,23 +95,34 @@ func TestAttendProperty(t *testing.T) {
 				a.Segments = append(a.Segments, s)
 				rows = s.End
 			}
-			wide, narrow := rows*a.Heads*a.HeadDim, rows*a.KVHeads*a.HeadDim
-			results := func(b tensor.Backend) [][]float32 {
-				out, lse := b.Alloc(wide), b.Alloc(rows*a.Heads)
-				q, k, v := upload(b, uniform(wide)), upload(b, uniform(narrow)), upload(b, uniform(narrow + 1)[1:])
-				b.Attend(out, lse, q, k, v, a)
-				dq, dk, dv := b.Alloc(wide), b.Alloc(narrow), b.Alloc(narrow)
-				b.AttendGrad(dq, dk, dv, upload(b, uniform(wide + 1)[1:]), out, lse, q, k, v, a)
-				var list [][]float32
-				for _, x := range []tensor.Buffer{out, lse, dq, dk, dv} {
-					list = append(list, read(t, b, x))
-				}
-				return list
-			}
-			want, got := results(ref), results(b)
+			want, got := attended(t, ref, a, rows), attended(t, b, a, rows)
 			for i, name := range []string{"out", "lse", "dq", "dk", "dv"} {
 				near(t, name, want[i], got[i], 2e-5)
 			}
 		})
 	})
+}
+
+// Workers that share a family compute the bits of one worker.
+func TestAttendSpread(t *testing.T) {
+	for _, c := range []struct{ kvHeads, group, headDim int }{{1, 3, 16}, {2, 1, 20}, {1, 1, 128}} {
+		for _, segments := range [][]tensor.Segment{
+			{{Start: 1, End: 500, Prefix: -1}},
+			{{Start: 0, End: 190, Prefix: -1}, {Start: 190, End: 390, Prefix: -1}},
+			{{Start: 0, End: 301, Prefix: -1}, {Start: 301, End: 301, Prefix: 0}, {Start: 303, End: 420, Prefix: 0}, {Start: 420, End: 451, Prefix: -1}, {Start: 451, End: 640, Prefix: 0}},
+		} {
+			for _, causal := range []bool{true, false} {
+				a := &tensor.Attention{
+					Segments: segments, Heads: c.kvHeads * c.group, KVHeads: c.kvHeads, HeadDim: c.headDim, Causal: causal, Scale: 0.3,
+				}
+				rows := segments[len(segments)-1].End
+				eachISA(t, func(t *testing.T, isa cpu.ISA) {
+					want := attended(t, open(t, cpu.Options{ISA: isa, Workers: 1}), a, rows)
+					for _, workers := range []int{2, 16} {
+						require.Equal(t, want, attended(t, open(t, cpu.Options{ISA: isa, Workers: workers}), a, rows), "%d workers, %+v", workers, a)
+					}
+				})
+			}
+		}
+	}
 }

@@ -50,15 +50,15 @@ func keep(row []float32, first, from, to, last int) {
 }
 
 // forwardWindow is forward with a window.
-func (t *attender) forwardWindow(out, lse, q, k, v []float32) {
+func (t *attender) forwardWindow(o *operands) {
 	a, own := t.a, t.keys.own
-	kh, vh := headOf(k, a.KVHeads, a.HeadDim, t.kvHead), headOf(v, a.KVHeads, a.HeadDim, t.kvHead)
-	keysT, values := t.pack(0, kh, true).own, t.pack(1, vh, false).own
+	t.packForward(o)
+	keysT, values := t.packed[0].own, t.packed[1].own
 	p := t.bandRows(blockQ)
 	top, sum := t.s.take(blockQ), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
 	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
-		qh, oh := headOf(q, a.Heads, a.HeadDim, head), headOf(out, a.Heads, a.HeadDim, head)
+		qh, oh := headOf(o.q, a.Heads, a.HeadDim, head), headOf(o.out, a.Heads, a.HeadDim, head)
 		for start := own.Start; start < own.End; start += blockQ {
 			rows := min(blockQ, own.End-start)
 			first, last := t.band(start, start+rows)
@@ -72,28 +72,28 @@ func (t *attender) forwardWindow(out, lse, q, k, v []float32) {
 			}
 			t.kern.attendSums(top, sum, a.Scale)
 			for i, l := range top {
-				lse[(start+i)*a.Heads+head] = l
+				o.lse[(start+i)*a.Heads+head] = l
 			}
-			o := oh.at(start, 0)
-			t.kern.mul(rows, a.HeadDim, last-first, 1, p, values.at(first, 0, t.kern.tile), 0, o)
-			t.kern.scaleRows(o.data, o.rs, a.HeadDim, sum)
+			out := oh.at(start, 0)
+			t.kern.mul(rows, a.HeadDim, last-first, 1, p, values.at(first, 0, t.kern.tile), 0, out)
+			t.kern.scaleRows(out.data, out.rs, a.HeadDim, sum)
 		}
 	}
 }
 
 // backwardWindow is backward with a window. dk and dv are added to once for each
 // chunk of about as many queries as the window is wide.
-func (t *attender) backwardWindow(g *attendGrad) {
+func (t *attender) backwardWindow(o *operands) {
 	a, d, own := t.a, t.a.HeadDim, t.keys.own
-	kh, vh := headOf(g.k, a.KVHeads, d, t.kvHead), headOf(g.v, a.KVHeads, d, t.kvHead)
-	dk, dv := headOf(g.dk, a.KVHeads, d, t.kvHead), headOf(g.dv, a.KVHeads, d, t.kvHead)
-	keysT, valuesT, keys := t.pack(0, kh, true).own, t.pack(1, vh, true).own, t.pack(2, kh, false).own
+	dk, dv := headOf(o.dk, a.KVHeads, d, t.kvHead), headOf(o.dv, a.KVHeads, d, t.kvHead)
+	t.packBackward(o)
+	keysT, valuesT, keys := t.packed[0].own, t.packed[1].own, t.packed[2].own
 	chunk := roundUp(min(a.Window, own.End-own.Start, gradChunk), blockQ)
 	p, ds, delta := t.bandRows(chunk), t.bandRows(chunk), t.s.take(blockQ)
 	group := a.Heads / a.KVHeads
 	for head := t.kvHead * group; head < (t.kvHead+1)*group; head++ {
-		qh, dqh := headOf(g.q, a.Heads, d, head), headOf(g.dq, a.Heads, d, head)
-		oh, doh := headOf(g.out, a.Heads, d, head), headOf(g.dout, a.Heads, d, head)
+		qh, dqh := headOf(o.q, a.Heads, d, head), headOf(o.dq, a.Heads, d, head)
+		oh, doh := headOf(o.out, a.Heads, d, head), headOf(o.dout, a.Heads, d, head)
 		for start := own.Start; start < own.End; start += chunk {
 			end := min(start+chunk, own.End)
 			first, last := t.band(start, end)
@@ -101,15 +101,15 @@ func (t *attender) backwardWindow(g *attendGrad) {
 				rows := min(blockQ, end-at)
 				blockFirst, blockLast := t.band(at, at+rows)
 				p, ds := p.at(at-start, 0), ds.at(at-start, 0)
-				o, do, delta := oh.at(at, 0), doh.at(at, 0), delta[:rows]
+				out, do, delta := oh.at(at, 0), doh.at(at, 0), delta[:rows]
 				t.bandScores(p.at(0, blockFirst-first), rows, blockFirst, blockLast, qh.at(at, 0), keysT)
 				t.bandScores(ds.at(0, blockFirst-first), rows, blockFirst, blockLast, do, valuesT)
-				t.kern.rowDots(delta, o.data, do.data, o.rs, d)
+				t.kern.rowDots(delta, out.data, do.data, out.rs, d)
 				for i := range rows {
 					row, dRow := p.data[i*p.rs:], ds.data[i*ds.rs:]
 					from, to := t.window(at + i)
 					t.kern.attendGrad(row[from-first:], dRow[from-first:], p.rs, to-from, 0, to-from,
-						g.lse[(at+i)*a.Heads+head:], a.Heads, delta[i:i+1], a.Scale)
+						o.lse[(at+i)*a.Heads+head:], a.Heads, delta[i:i+1], a.Scale)
 					keep(row, first, from, to, last)
 					keep(dRow, first, from, to, last)
 				}

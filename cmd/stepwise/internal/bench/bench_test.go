@@ -26,6 +26,16 @@ func TestRun(t *testing.T) {
 	require.Len(t, r.Shared, 1)
 	// 32 + 4·7 rows instead of 4·39.
 	require.Less(t, 2*r.Shared[0].ActivationBytes, r.Shared[0].UnsharedActivationBytes)
+	if r.Cores.Workers > 1 {
+		require.Len(t, r.Cores.Uses, 2)
+		for _, u := range r.Cores.Uses {
+			var sum [2]float64
+			for _, o := range u.Operations {
+				sum[0], sum[1] = sum[0]+o.Seconds[0], sum[1]+o.Seconds[1]
+			}
+			require.InEpsilonSlice(t, u.Seconds[:], sum[:], 1e-9)
+		}
+	}
 	require.Positive(t, r.PeakRSSBytes)
 
 	var table strings.Builder
@@ -46,6 +56,7 @@ func TestRunOnAnotherBackend(t *testing.T) {
 	require.Positive(t, r.Train[0].TFLOPS)
 	require.Zero(t, r.Train[0].FLOPsUtilization)
 	require.Len(t, r.Sample, 2, "float32 only")
+	require.Empty(t, r.Cores.Uses)
 	_, err = Run(t.Context(), Options{Backend: "reference", CPU: cpu.Options{Workers: 1}})
 	require.ErrorContains(t, err, "options of the backend cpu with backend reference")
 	_, err = Run(t.Context(), Options{Backend: "cpu:1"})
@@ -69,4 +80,19 @@ func TestRunRefuses(t *testing.T) {
 func TestTrainFLOPs(t *testing.T) {
 	s := (&runner{quick: true}).shapes()[0]
 	require.InDelta(t, 6e6+12*float64(s.Layers*s.Dim), s.trainFLOPs(1e6, 1), 1e-6)
+}
+
+// A third of the time is serial: of four cores, three save half.
+func TestSerialShare(t *testing.T) {
+	require.InDelta(t, 1./3, serialShare([2]float64{12, 6}, 4), 1e-15)
+	require.Zero(t, serialShare([2]float64{8, 2}, 4))
+	require.InDelta(t, 1, serialShare([2]float64{8, 8}, 4), 1e-15)
+}
+
+func TestFaster(t *testing.T) {
+	least := []call{{"a", 3, 1}, {"b", 1, 2}}
+	require.NoError(t, faster(least, []call{{"a", 2, 2}, {"b", 4, 1}}))
+	require.Equal(t, []call{{"a", 2, 1}, {"b", 1, 1}}, least)
+	require.ErrorContains(t, faster(least, []call{{"a", 2, 2}, {"c", 4, 1}}), "call 1 is b in one round and c in another")
+	require.ErrorContains(t, faster(least, nil), "2 calls in one round and 0 in another")
 }

@@ -28,6 +28,7 @@ type Report struct {
 	Train  []Train  `json:"train"`
 	Sample []Sample `json:"sample"`
 	Shared []Shared `json:"shared"`
+	Cores  Cores    `json:"cores"`
 
 	// PeakRSSBytes is the most memory that the process ever held; 0 where the
 	// system does not tell.
@@ -103,6 +104,44 @@ type Shared struct {
 	UnsharedActivationBytes      int     `json:"unshared_activation_bytes"`
 }
 
+// Cores compares one core with all. Of a pair of figures, the first is of one core.
+type Cores struct {
+	// Workers is how many all are: GOMAXPROCS.
+	Workers int `json:"workers"`
+	// PeakGFLOPS and MemoryGBps are what could be done at best: cores share
+	// memory, and perhaps their clock.
+	PeakGFLOPS [2]float64 `json:"peak_gflops"`
+	MemoryGBps [2]float64 `json:"memory_gbps"`
+	Uses       []CoreUse  `json:"uses"`
+}
+
+// CoreUse is how long a training step, or a call of sampling, takes.
+type CoreUse struct {
+	Model string `json:"model"`
+	// Work is train or sample.
+	Work string `json:"work"`
+	// Seconds is the sum over all operations.
+	Seconds    [2]float64  `json:"seconds"`
+	Operations []Operation `json:"operations"`
+}
+
+// Operation is how long all calls of a tensor.Backend's operation take together, each
+// in the round in which it took least.
+type Operation struct {
+	Name    string     `json:"name"`
+	Seconds [2]float64 `json:"seconds"`
+}
+
+// serialShare is the share s of the time on one core for which Amdahl's law,
+// T(n) = T(1)·(s + (1−s)/n), gives the time on n cores. It counts whatever keeps n
+// cores from being n times as fast, such as the memory that they share.
+func serialShare(seconds [2]float64, n int) float64 {
+	if seconds[0] == 0 {
+		return 0
+	}
+	return (float64(n)*seconds[1]/seconds[0] - 1) / float64(n-1)
+}
+
 // Print writes the report as tables.
 func (r *Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -140,6 +179,20 @@ func (r *Report) Print(w io.Writer) error {
 		for _, x := range r.Shared {
 			line("%s\t%d+%d×%d\t%.2f\t%.2f\t%.2f\t%.1f MiB\t%.1f MiB", x.Model, x.Prompt, x.Completions, x.Tokens, x.CompletionsPerSecond,
 				x.UnsharedCompletionsPerSecond, x.Speedup, mib(x.ActivationBytes), mib(x.UnsharedActivationBytes))
+		}
+	}
+	if c := &r.Cores; len(c.Uses) > 0 {
+		row := func(name, format string, x, seconds [2]float64) {
+			line("%s\t"+format+"\t"+format+"\t%.2f\t%.1f%%", name, x[0], x[1], seconds[0]/seconds[1], 100*serialShare(seconds, c.Workers))
+		}
+		line("\ncores\tone\tall %d\tratio\tserial", c.Workers)
+		row("multiply-adds in registers", "%.0f GFLOP/s", c.PeakGFLOPS, [2]float64{1 / c.PeakGFLOPS[0], 1 / c.PeakGFLOPS[1]})
+		row("reading memory", "%.1f GB/s", c.MemoryGBps, [2]float64{1 / c.MemoryGBps[0], 1 / c.MemoryGBps[1]})
+		for _, u := range c.Uses {
+			line("\n%s %s\t\t\t\t", u.Work, u.Model)
+			for _, o := range append([]Operation{{"all", u.Seconds}}, u.Operations...) {
+				row(o.Name, "%.3f ms", [2]float64{1e3 * o.Seconds[0], 1e3 * o.Seconds[1]}, o.Seconds)
+			}
 		}
 	}
 	return t.Flush()

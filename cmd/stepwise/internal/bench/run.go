@@ -32,15 +32,15 @@ type Options struct {
 }
 
 // Sections are the parts of a report.
-var Sections = []string{"gemm", "train", "sample", "shared"}
+var Sections = []string{"gemm", "train", "sample", "shared", "cores"}
 
 // Models are the decoders that are trained and sampled from, named after their
-// size. Without a choice, the first three are measured: the others are for devices
-// with tens of GB. With 8B there is no training.
-var Models = []string{"1M", "10M", "100M", "1B", "8B"}
+// size; 0.2M is examples/relevance's. Without a choice, the first four are measured:
+// the others are for devices with tens of GB. With 8B there is no training.
+var Models = []string{"0.2M", "1M", "10M", "100M", "1B", "8B"}
 
 // usualModels are those that are measured without a choice.
-const usualModels = 3
+const usualModels = 4
 
 // Run measures the engine on this machine, which should have nothing else to
 // do. It returns an error for a section or model that does not exist, and ctx's
@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	for _, s := range []struct {
 		name string
 		run  func() error
-	}{{"gemm", r.gemm}, {"train", r.train}, {"sample", r.sample}, {"shared", r.shared}} {
+	}{{"gemm", r.gemm}, {"train", r.train}, {"sample", r.sample}, {"shared", r.shared}, {"cores", r.cores}} {
 		if len(o.Sections) > 0 && !slices.Contains(o.Sections, s.name) {
 			continue
 		}
@@ -214,6 +214,7 @@ func (r *runner) shapes() []shape {
 		return []shape{{"tiny", model.Config{Vocab: 128, Dim: 32, Layers: 2, Heads: 2, KVHeads: 1, FF: 64, MaxSeq: 1024, TieEmbeddings: true}}}
 	}
 	all := []shape{
+		{"0.2M", model.Config{Vocab: 1000, Dim: 64, Layers: 3, Heads: 4, KVHeads: 4, FF: 176, MaxSeq: 1024, QKNorm: true, TieEmbeddings: true}},
 		{"1M", model.Config{Vocab: 1024, Dim: 128, Layers: 4, Heads: 4, KVHeads: 2, FF: 384, MaxSeq: 1024, TieEmbeddings: true}},
 		{"10M", model.Config{Vocab: 4096, Dim: 320, Layers: 8, Heads: 5, KVHeads: 5, FF: 864, MaxSeq: 1024, TieEmbeddings: true}},
 		{"100M", model.Config{Vocab: 8192, Dim: 768, Layers: 12, Heads: 12, KVHeads: 4, FF: 2304, MaxSeq: 1024, TieEmbeddings: true}},

@@ -35,6 +35,21 @@ func (r *runner) sample() error {
 	})
 }
 
+// requests asks for group completions of each of some prompts.
+func requests(s shape, prompts, group, prompt, tokens int) []rollout.Request {
+	reqs := make([]rollout.Request, prompts)
+	for i := range reqs {
+		ids := make([]int32, prompt)
+		for k := range ids {
+			ids[k] = int32((7*k + 13*i) % s.Vocab)
+		}
+		reqs[i] = rollout.Request{
+			Prompt: ids, N: group, Params: rollout.Params{Temperature: 1, MaxTokens: tokens}, Stream: [3]uint64{0, 0, uint64(i)},
+		}
+	}
+	return reqs
+}
+
 // sampleFrom measures sampling from d with weights of a format.
 func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 	batches, prompt, tokens := []int{1, 16, 64}, 16, 128
@@ -52,16 +67,7 @@ func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 	}
 	defer e.Free()
 	for _, batch := range batches {
-		reqs := make([]rollout.Request, batch)
-		for i := range reqs {
-			ids := make([]int32, prompt)
-			for k := range ids {
-				ids[k] = int32((7*k + 13*i) % s.Vocab)
-			}
-			reqs[i] = rollout.Request{
-				Prompt: ids, N: 1, Params: rollout.Params{Temperature: 1, MaxTokens: tokens}, Stream: [3]uint64{0, 0, uint64(i)},
-			}
-		}
+		reqs := requests(s, batch, 1, prompt, tokens)
 		res, err := r.rounds(3, 3*time.Second, func() error {
 			return e.Generate(r.ctx, reqs, func(c rollout.Completion) error { return c.Err })
 		})

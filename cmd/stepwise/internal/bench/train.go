@@ -68,6 +68,16 @@ func (t *trainer) ready() {
 	}
 }
 
+// sequences packs count sequences.
+func (t *trainer) sequences(count, length int) {
+	for i := range count {
+		row := t.pack.Rows()
+		t.pack.Add(t.text(i*length, length), -1)
+		t.aim(row, row+1, t.text(i*length+1, length))
+	}
+	t.ready()
+}
+
 // step is a forward pass, a backward pass and an AdamW update.
 func (t *trainer) step() error {
 	if err := t.Forward(&t.pack, &t.targets, t.logp, nil); err != nil {
@@ -81,26 +91,25 @@ func (t *trainer) step() error {
 	return err
 }
 
+// trains reports whether training is measured: with 8B, float32 weights with gradients
+// and moments take 128 GB.
+func (s shape) trains() bool { return s.name != "8B" }
+
 func (r *runner) train() error {
 	sequences, length := 16, 256
 	if r.quick {
 		sequences, length = 2, 32
 	}
 	return r.eachShape(func(b tensor.Backend, s shape) error {
-		if s.name == "8B" {
-			return nil // float32 weights with gradients and moments take 128 GB
+		if !s.trains() {
+			return nil
 		}
 		t, err := newTrainer(b, s)
 		if err != nil {
 			return err
 		}
 		defer t.free()
-		for i := range sequences {
-			row := t.pack.Rows()
-			t.pack.Add(t.text(i*length, length), -1)
-			t.aim(row, row+1, t.text(i*length+1, length))
-		}
-		t.ready()
+		t.sequences(sequences, length)
 		res, err := r.rounds(3, 5*time.Second, t.step)
 		if err != nil {
 			return err
