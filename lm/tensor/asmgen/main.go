@@ -30,6 +30,7 @@ var kernels = map[string][]file{
 		{"gemm_avx512", gemmAVX512},
 		{"pairs_avx2", pairsAVX2},
 		{"pairs_avx512", pairsAVX512},
+		{"dots_avx512", dotsAVX512},
 		{"ops_avx2", opsAVX2},
 		{"ops_avx512", opsAVX512},
 	},

@@ -24,6 +24,16 @@ func eachISA(t *testing.T, f func(t *testing.T, isa cpu.ISA)) {
 	}
 }
 
+// eachBF16 runs f on every instruction set of the machine that multiplies bfloat16s.
+func eachBF16(t *testing.T, f func(t *testing.T, isa cpu.ISA)) {
+	eachISA(t, func(t *testing.T, isa cpu.ISA) {
+		if err := (cpu.Options{ISA: isa, Precision: tensor.PrecisionBFloat16}).Validate(); err != nil {
+			t.Skip(err)
+		}
+		f(t, isa)
+	})
+}
+
 func open(t testing.TB, o cpu.Options) *cpu.Backend {
 	b, err := cpu.New(o)
 	require.NoError(t, err)
@@ -33,6 +43,15 @@ func open(t testing.TB, o cpu.Options) *cpu.Backend {
 func TestConformance(t *testing.T) {
 	eachISA(t, func(t *testing.T, isa cpu.ISA) {
 		backendtest.Run(t, func() tensor.Backend { return open(t, cpu.Options{ISA: isa}) })
+	})
+}
+
+// Products of bfloat16s pass the suite within the tolerance of their precision.
+func TestConformanceBF16(t *testing.T) {
+	eachBF16(t, func(t *testing.T, isa cpu.ISA) {
+		backendtest.Run(t, func() tensor.Backend {
+			return open(t, cpu.Options{ISA: isa, Precision: tensor.PrecisionBFloat16})
+		})
 	})
 }
 
