@@ -42,7 +42,7 @@ var neonKernels = map[string][]struct {
 	name string
 	emit func(*neon)
 }{
-	"cpu":     {{"gemm_neon", neonGemm}, {"ops_neon", neonOps}},
+	"cpu":     {{"gemm_neon", neonGemm}, {"dots_neon", neonDots}, {"ops_neon", neonOps}},
 	"vecmath": {{"neon", neonVecmath}},
 }
 

@@ -43,244 +43,124 @@ TEXT ·peakDotsAVX512(SB), NOSPLIT, $0-8
 
 loop:
 	// vdpbf16ps zmm2, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xf2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4876f262
+	WORD $0xd052
 
 	// vdpbf16ps zmm3, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xf2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd8
+	LONG $0x4876f262
+	WORD $0xd852
 
 	// vdpbf16ps zmm4, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xf2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x4876f262
+	WORD $0xe052
 
 	// vdpbf16ps zmm5, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xf2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe8
+	LONG $0x4876f262
+	WORD $0xe852
 
 	// vdpbf16ps zmm6, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xf2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4876f262
+	WORD $0xf052
 
 	// vdpbf16ps zmm7, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xf2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf8
+	LONG $0x4876f262
+	WORD $0xf852
 
 	// vdpbf16ps zmm8, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x48767262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc8
+	LONG $0x48767262
+	WORD $0xc852
 
 	// vdpbf16ps zmm10, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48767262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd8
+	LONG $0x48767262
+	WORD $0xd852
 
 	// vdpbf16ps zmm12, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x48767262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe8
+	LONG $0x48767262
+	WORD $0xe852
 
 	// vdpbf16ps zmm14, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48767262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf8
+	LONG $0x48767262
+	WORD $0xf852
 
 	// vdpbf16ps zmm16, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x4876e262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc8
+	LONG $0x4876e262
+	WORD $0xc852
 
 	// vdpbf16ps zmm18, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4876e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd8
+	LONG $0x4876e262
+	WORD $0xd852
 
 	// vdpbf16ps zmm20, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x4876e262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe8
+	LONG $0x4876e262
+	WORD $0xe852
 
 	// vdpbf16ps zmm22, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4876e262
+	WORD $0xf052
 
 	// vdpbf16ps zmm23, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf8
+	LONG $0x4876e262
+	WORD $0xf852
 
 	// vdpbf16ps zmm24, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x48766262
+	WORD $0xc052
 
 	// vdpbf16ps zmm25, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc8
+	LONG $0x48766262
+	WORD $0xc852
 
 	// vdpbf16ps zmm26, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48766262
+	WORD $0xd052
 
 	// vdpbf16ps zmm27, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd8
+	LONG $0x48766262
+	WORD $0xd852
 
 	// vdpbf16ps zmm28, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x48766262
+	WORD $0xe052
 
 	// vdpbf16ps zmm29, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe8
+	LONG $0x48766262
+	WORD $0xe852
 
 	// vdpbf16ps zmm30, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48766262
+	WORD $0xf052
 
 	// vdpbf16ps zmm31, zmm1, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x76
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf8
+	LONG $0x48766262
+	WORD $0xf852
 	DECQ AX
 	JNZ  loop
 	VZEROUPPER
@@ -320,75 +200,43 @@ loop1:
 	VMOVUPS      (BX), Z24
 
 	// vdpbf16ps zmm0, zmm26, zmm24
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xc0
+	LONG    $0x402e9262
+	WORD    $0xc052
 	VMOVUPS 64(BX), Z25
 
 	// vdpbf16ps zmm1, zmm26, zmm25
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xc9
+	LONG    $0x402e9262
+	WORD    $0xc952
 	VMOVUPS (DI), Z24
 
 	// vdpbf16ps zmm2, zmm26, zmm24
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xd0
+	LONG    $0x402e9262
+	WORD    $0xd052
 	VMOVUPS 64(DI), Z25
 
 	// vdpbf16ps zmm3, zmm26, zmm25
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xd9
+	LONG    $0x402e9262
+	WORD    $0xd952
 	VMOVUPS (R8), Z24
 
 	// vdpbf16ps zmm4, zmm26, zmm24
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xe0
+	LONG    $0x402e9262
+	WORD    $0xe052
 	VMOVUPS 64(R8), Z25
 
 	// vdpbf16ps zmm5, zmm26, zmm25
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xe9
+	LONG    $0x402e9262
+	WORD    $0xe952
 	VMOVUPS (SI), Z24
 
 	// vdpbf16ps zmm6, zmm26, zmm24
-	BYTE    $0x62
-	BYTE    $0x92
-	BYTE    $0x2e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xf0
+	LONG    $0x402e9262
+	WORD    $0xf052
 	VMOVUPS 64(SI), Z25
 
 	// vdpbf16ps zmm7, zmm26, zmm25
-	BYTE         $0x62
-	BYTE         $0x92
-	BYTE         $0x2e
-	BYTE         $0x40
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x402e9262
+	WORD         $0xf952
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, DI
 	ADDQ         $0x00000080, R8
@@ -472,139 +320,75 @@ loop2:
 	VMOVUPS      (SI), Z24
 
 	// vdpbf16ps zmm0, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x402e9262
+	WORD $0xc052
 
 	// vdpbf16ps zmm8, zmm27, zmm24
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xc0
+	LONG    $0x40261262
+	WORD    $0xc052
 	VMOVUPS 64(SI), Z25
 
 	// vdpbf16ps zmm1, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xc9
+	LONG $0x402e9262
+	WORD $0xc952
 
 	// vdpbf16ps zmm9, zmm27, zmm25
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xc9
+	LONG    $0x40261262
+	WORD    $0xc952
 	VMOVUPS (R8), Z24
 
 	// vdpbf16ps zmm2, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x402e9262
+	WORD $0xd052
 
 	// vdpbf16ps zmm10, zmm27, zmm24
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xd0
+	LONG    $0x40261262
+	WORD    $0xd052
 	VMOVUPS 64(R8), Z25
 
 	// vdpbf16ps zmm3, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xd9
+	LONG $0x402e9262
+	WORD $0xd952
 
 	// vdpbf16ps zmm11, zmm27, zmm25
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xd9
+	LONG    $0x40261262
+	WORD    $0xd952
 	VMOVUPS (R9), Z24
 
 	// vdpbf16ps zmm4, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x402e9262
+	WORD $0xe052
 
 	// vdpbf16ps zmm12, zmm27, zmm24
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xe0
+	LONG    $0x40261262
+	WORD    $0xe052
 	VMOVUPS 64(R9), Z25
 
 	// vdpbf16ps zmm5, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xe9
+	LONG $0x402e9262
+	WORD $0xe952
 
 	// vdpbf16ps zmm13, zmm27, zmm25
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xe9
+	LONG    $0x40261262
+	WORD    $0xe952
 	VMOVUPS (DI), Z24
 
 	// vdpbf16ps zmm6, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x402e9262
+	WORD $0xf052
 
 	// vdpbf16ps zmm14, zmm27, zmm24
-	BYTE    $0x62
-	BYTE    $0x12
-	BYTE    $0x26
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xf0
+	LONG    $0x40261262
+	WORD    $0xf052
 	VMOVUPS 64(DI), Z25
 
 	// vdpbf16ps zmm7, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xf9
+	LONG $0x402e9262
+	WORD $0xf952
 
 	// vdpbf16ps zmm15, zmm27, zmm25
-	BYTE         $0x62
-	BYTE         $0x12
-	BYTE         $0x26
-	BYTE         $0x40
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x40261262
+	WORD         $0xf952
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, R8
 	ADDQ         $0x00000080, R9
@@ -723,203 +507,107 @@ loop3:
 	VMOVUPS      (SI), Z24
 
 	// vdpbf16ps zmm0, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x402e9262
+	WORD $0xc052
 
 	// vdpbf16ps zmm8, zmm27, zmm24
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x40261262
+	WORD $0xc052
 
 	// vdpbf16ps zmm16, zmm28, zmm24
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xc0
+	LONG    $0x401e8262
+	WORD    $0xc052
 	VMOVUPS 64(SI), Z25
 
 	// vdpbf16ps zmm1, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xc9
+	LONG $0x402e9262
+	WORD $0xc952
 
 	// vdpbf16ps zmm9, zmm27, zmm25
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xc9
+	LONG $0x40261262
+	WORD $0xc952
 
 	// vdpbf16ps zmm17, zmm28, zmm25
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xc9
+	LONG    $0x401e8262
+	WORD    $0xc952
 	VMOVUPS (R8), Z24
 
 	// vdpbf16ps zmm2, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x402e9262
+	WORD $0xd052
 
 	// vdpbf16ps zmm10, zmm27, zmm24
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x40261262
+	WORD $0xd052
 
 	// vdpbf16ps zmm18, zmm28, zmm24
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xd0
+	LONG    $0x401e8262
+	WORD    $0xd052
 	VMOVUPS 64(R8), Z25
 
 	// vdpbf16ps zmm3, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xd9
+	LONG $0x402e9262
+	WORD $0xd952
 
 	// vdpbf16ps zmm11, zmm27, zmm25
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xd9
+	LONG $0x40261262
+	WORD $0xd952
 
 	// vdpbf16ps zmm19, zmm28, zmm25
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xd9
+	LONG    $0x401e8262
+	WORD    $0xd952
 	VMOVUPS (R9), Z24
 
 	// vdpbf16ps zmm4, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x402e9262
+	WORD $0xe052
 
 	// vdpbf16ps zmm12, zmm27, zmm24
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x40261262
+	WORD $0xe052
 
 	// vdpbf16ps zmm20, zmm28, zmm24
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xe0
+	LONG    $0x401e8262
+	WORD    $0xe052
 	VMOVUPS 64(R9), Z25
 
 	// vdpbf16ps zmm5, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xe9
+	LONG $0x402e9262
+	WORD $0xe952
 
 	// vdpbf16ps zmm13, zmm27, zmm25
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xe9
+	LONG $0x40261262
+	WORD $0xe952
 
 	// vdpbf16ps zmm21, zmm28, zmm25
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xe9
+	LONG    $0x401e8262
+	WORD    $0xe952
 	VMOVUPS (DI), Z24
 
 	// vdpbf16ps zmm6, zmm26, zmm24
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x402e9262
+	WORD $0xf052
 
 	// vdpbf16ps zmm14, zmm27, zmm24
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x40261262
+	WORD $0xf052
 
 	// vdpbf16ps zmm22, zmm28, zmm24
-	BYTE    $0x62
-	BYTE    $0x82
-	BYTE    $0x1e
-	BYTE    $0x40
-	BYTE    $0x52
-	BYTE    $0xf0
+	LONG    $0x401e8262
+	WORD    $0xf052
 	VMOVUPS 64(DI), Z25
 
 	// vdpbf16ps zmm7, zmm26, zmm25
-	BYTE $0x62
-	BYTE $0x92
-	BYTE $0x2e
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xf9
+	LONG $0x402e9262
+	WORD $0xf952
 
 	// vdpbf16ps zmm15, zmm27, zmm25
-	BYTE $0x62
-	BYTE $0x12
-	BYTE $0x26
-	BYTE $0x40
-	BYTE $0x52
-	BYTE $0xf9
+	LONG $0x40261262
+	WORD $0xf952
 
 	// vdpbf16ps zmm23, zmm28, zmm25
-	BYTE         $0x62
-	BYTE         $0x82
-	BYTE         $0x1e
-	BYTE         $0x40
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x401e8262
+	WORD         $0xf952
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, R8
 	ADDQ         $0x00000080, R9
@@ -1075,111 +763,63 @@ loop12:
 	VBROADCASTSS (R9), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R9)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R9)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R10), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R10)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R10)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe8
+	LONG         $0x48467262
+	WORD         $0xe852
 	VBROADCASTSS (R11), Z2
 
 	// vdpbf16ps zmm14, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf0
+	LONG         $0x486e7262
+	WORD         $0xf052
 	VBROADCASTSS (R11)(BX*1), Z3
 
 	// vdpbf16ps zmm15, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf8
+	LONG         $0x48667262
+	WORD         $0xf852
 	VBROADCASTSS (R11)(BX*2), Z4
 
 	// vdpbf16ps zmm16, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x485ee262
+	WORD         $0xc052
 	VBROADCASTSS (R12), Z5
 
 	// vdpbf16ps zmm17, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x4856e262
+	WORD         $0xc852
 	VBROADCASTSS (R12)(BX*1), Z6
 
 	// vdpbf16ps zmm18, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x484ee262
+	WORD         $0xd052
 	VBROADCASTSS (R12)(BX*2), Z7
 
 	// vdpbf16ps zmm19, zmm7, zmm0
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x46
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd8
+	LONG  $0x4846e262
+	WORD  $0xd852
 	ADDQ  SI, R9
 	ADDQ  SI, R10
 	ADDQ  SI, R11
@@ -1450,102 +1090,58 @@ loop11:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe8
+	LONG         $0x48467262
+	WORD         $0xe852
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm14, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf0
+	LONG         $0x486e7262
+	WORD         $0xf052
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm15, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf8
+	LONG         $0x48667262
+	WORD         $0xf852
 	VBROADCASTSS (R10)(BX*2), Z4
 
 	// vdpbf16ps zmm16, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x485ee262
+	WORD         $0xc052
 	VBROADCASTSS (R11), Z5
 
 	// vdpbf16ps zmm17, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x4856e262
+	WORD         $0xc852
 	VBROADCASTSS (R11)(BX*1), Z6
 
 	// vdpbf16ps zmm18, zmm6, zmm0
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x4e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd0
+	LONG  $0x484ee262
+	WORD  $0xd052
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -1775,93 +1371,53 @@ loop10:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe8
+	LONG         $0x48467262
+	WORD         $0xe852
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm14, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf0
+	LONG         $0x486e7262
+	WORD         $0xf052
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm15, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf8
+	LONG         $0x48667262
+	WORD         $0xf852
 	VBROADCASTSS (R10)(BX*2), Z4
 
 	// vdpbf16ps zmm16, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x485ee262
+	WORD         $0xc052
 	VBROADCASTSS (R11), Z5
 
 	// vdpbf16ps zmm17, zmm5, zmm0
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x56
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc8
+	LONG  $0x4856e262
+	WORD  $0xc852
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -2074,84 +1630,48 @@ loop9:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe8
+	LONG         $0x48467262
+	WORD         $0xe852
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm14, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf0
+	LONG         $0x486e7262
+	WORD         $0xf052
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm15, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf8
+	LONG         $0x48667262
+	WORD         $0xf852
 	VBROADCASTSS (R10)(BX*2), Z4
 
 	// vdpbf16ps zmm16, zmm4, zmm0
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x5e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc0
+	LONG  $0x485ee262
+	WORD  $0xc052
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -2348,75 +1868,43 @@ loop8:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe8
+	LONG         $0x48467262
+	WORD         $0xe852
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm14, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf0
+	LONG         $0x486e7262
+	WORD         $0xf052
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm15, zmm3, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x66
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xf8
+	LONG  $0x48667262
+	WORD  $0xf852
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -2598,66 +2086,38 @@ loop7:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe8
+	LONG         $0x48467262
+	WORD         $0xe852
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm14, zmm2, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x6e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xf0
+	LONG  $0x486e7262
+	WORD  $0xf052
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -2822,57 +2282,33 @@ loop6:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe0
+	LONG         $0x484e7262
+	WORD         $0xe052
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm13, zmm7, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x46
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xe8
+	LONG  $0x48467262
+	WORD  $0xe852
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	DECQ  R10
@@ -3020,48 +2456,28 @@ loop5:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd8
+	LONG         $0x48567262
+	WORD         $0xd852
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm12, zmm6, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x4e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xe0
+	LONG  $0x484e7262
+	WORD  $0xe052
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	DECQ  R10
@@ -3194,39 +2610,23 @@ loop4:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd0
+	LONG         $0x485e7262
+	WORD         $0xd052
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm11, zmm5, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x56
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd8
+	LONG  $0x48567262
+	WORD  $0xd852
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	DECQ  R10
@@ -3342,30 +2742,18 @@ loop3:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc8
+	LONG         $0x48667262
+	WORD         $0xc852
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm10, zmm4, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x5e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd0
+	LONG  $0x485e7262
+	WORD  $0xd052
 	ADDQ  SI, R8
 	DECQ  R9
 	JNZ   loop3
@@ -3465,21 +2853,13 @@ loop2:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc0
+	LONG         $0x486e7262
+	WORD         $0xc052
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm9, zmm3, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x66
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc8
+	LONG  $0x48667262
+	WORD  $0xc852
 	ADDQ  SI, R8
 	DECQ  R9
 	JNZ   loop2
@@ -3564,12 +2944,8 @@ loop1:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x6e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc0
+	LONG  $0x486e7262
+	WORD  $0xc052
 	ADDQ  SI, R8
 	DECQ  R9
 	JNZ   loop1
@@ -3695,207 +3071,111 @@ loop12:
 	VBROADCASTSS (R9), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R9)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R10), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R10)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R10)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x4846e262
+	WORD         $0xd952
 	VBROADCASTSS (R11), Z2
 
 	// vdpbf16ps zmm20, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x486ee262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x486ee262
+	WORD         $0xe952
 	VBROADCASTSS (R11)(BX*1), Z3
 
 	// vdpbf16ps zmm22, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4866e262
+	WORD $0xf052
 
 	// vdpbf16ps zmm23, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x4866e262
+	WORD         $0xf952
 	VBROADCASTSS (R11)(BX*2), Z4
 
 	// vdpbf16ps zmm24, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x485e6262
+	WORD $0xc052
 
 	// vdpbf16ps zmm25, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x62
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x485e6262
+	WORD         $0xc952
 	VBROADCASTSS (R12), Z5
 
 	// vdpbf16ps zmm26, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48566262
+	WORD $0xd052
 
 	// vdpbf16ps zmm27, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x62
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48566262
+	WORD         $0xd952
 	VBROADCASTSS (R12)(BX*1), Z6
 
 	// vdpbf16ps zmm28, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x484e6262
+	WORD $0xe052
 
 	// vdpbf16ps zmm29, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0x62
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x484e6262
+	WORD         $0xe952
 	VBROADCASTSS (R12)(BX*2), Z7
 
 	// vdpbf16ps zmm30, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48466262
+	WORD $0xf052
 
 	// vdpbf16ps zmm31, zmm7, zmm1
-	BYTE  $0x62
-	BYTE  $0x62
-	BYTE  $0x46
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xf9
+	LONG  $0x48466262
+	WORD  $0xf952
 	ADDQ  SI, R9
 	ADDQ  SI, R10
 	ADDQ  SI, R11
@@ -4275,190 +3555,102 @@ loop11:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x4846e262
+	WORD         $0xd952
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm20, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x486ee262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x486ee262
+	WORD         $0xe952
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm22, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4866e262
+	WORD $0xf052
 
 	// vdpbf16ps zmm23, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x4866e262
+	WORD         $0xf952
 	VBROADCASTSS (R10)(BX*2), Z4
 
 	// vdpbf16ps zmm24, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x485e6262
+	WORD $0xc052
 
 	// vdpbf16ps zmm25, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x62
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x485e6262
+	WORD         $0xc952
 	VBROADCASTSS (R11), Z5
 
 	// vdpbf16ps zmm26, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48566262
+	WORD $0xd052
 
 	// vdpbf16ps zmm27, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x62
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48566262
+	WORD         $0xd952
 	VBROADCASTSS (R11)(BX*1), Z6
 
 	// vdpbf16ps zmm28, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x484e6262
+	WORD $0xe052
 
 	// vdpbf16ps zmm29, zmm6, zmm1
-	BYTE  $0x62
-	BYTE  $0x62
-	BYTE  $0x4e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xe9
+	LONG  $0x484e6262
+	WORD  $0xe952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -4788,173 +3980,93 @@ loop10:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x4846e262
+	WORD         $0xd952
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm20, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x486ee262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x486ee262
+	WORD         $0xe952
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm22, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4866e262
+	WORD $0xf052
 
 	// vdpbf16ps zmm23, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x4866e262
+	WORD         $0xf952
 	VBROADCASTSS (R10)(BX*2), Z4
 
 	// vdpbf16ps zmm24, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x485e6262
+	WORD $0xc052
 
 	// vdpbf16ps zmm25, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x62
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x485e6262
+	WORD         $0xc952
 	VBROADCASTSS (R11), Z5
 
 	// vdpbf16ps zmm26, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48566262
+	WORD $0xd052
 
 	// vdpbf16ps zmm27, zmm5, zmm1
-	BYTE  $0x62
-	BYTE  $0x62
-	BYTE  $0x56
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd9
+	LONG  $0x48566262
+	WORD  $0xd952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -5258,156 +4370,84 @@ loop9:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x4846e262
+	WORD         $0xd952
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm20, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x486ee262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x486ee262
+	WORD         $0xe952
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm22, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4866e262
+	WORD $0xf052
 
 	// vdpbf16ps zmm23, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x4866e262
+	WORD         $0xf952
 	VBROADCASTSS (R10)(BX*2), Z4
 
 	// vdpbf16ps zmm24, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x62
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x485e6262
+	WORD $0xc052
 
 	// vdpbf16ps zmm25, zmm4, zmm1
-	BYTE  $0x62
-	BYTE  $0x62
-	BYTE  $0x5e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc9
+	LONG  $0x485e6262
+	WORD  $0xc952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -5686,139 +4726,75 @@ loop8:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x4846e262
+	WORD         $0xd952
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm20, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x486ee262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x486ee262
+	WORD         $0xe952
 	VBROADCASTSS (R10)(BX*1), Z3
 
 	// vdpbf16ps zmm22, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x4866e262
+	WORD $0xf052
 
 	// vdpbf16ps zmm23, zmm3, zmm1
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x66
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xf9
+	LONG  $0x4866e262
+	WORD  $0xf952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -6073,122 +5049,66 @@ loop7:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x46
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x4846e262
+	WORD         $0xd952
 	VBROADCASTSS (R10), Z2
 
 	// vdpbf16ps zmm20, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x486ee262
+	WORD $0xe052
 
 	// vdpbf16ps zmm21, zmm2, zmm1
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x6e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xe9
+	LONG  $0x486ee262
+	WORD  $0xe952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	ADDQ  SI, R10
@@ -6417,105 +5337,57 @@ loop6:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE         $0x62
-	BYTE         $0xe2
-	BYTE         $0x4e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x484ee262
+	WORD         $0xc952
 	VBROADCASTSS (R9)(BX*2), Z7
 
 	// vdpbf16ps zmm18, zmm7, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x46
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x4846e262
+	WORD $0xd052
 
 	// vdpbf16ps zmm19, zmm7, zmm1
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x46
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd9
+	LONG  $0x4846e262
+	WORD  $0xd952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	DECQ  R10
@@ -6717,88 +5589,48 @@ loop5:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x56
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xf9
+	LONG         $0x48567262
+	WORD         $0xf952
 	VBROADCASTSS (R9)(BX*1), Z6
 
 	// vdpbf16ps zmm16, zmm6, zmm0
-	BYTE $0x62
-	BYTE $0xe2
-	BYTE $0x4e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x484ee262
+	WORD $0xc052
 
 	// vdpbf16ps zmm17, zmm6, zmm1
-	BYTE  $0x62
-	BYTE  $0xe2
-	BYTE  $0x4e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc9
+	LONG  $0x484ee262
+	WORD  $0xc952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	DECQ  R10
@@ -6976,71 +5808,39 @@ loop4:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x5e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xe9
+	LONG         $0x485e7262
+	WORD         $0xe952
 	VBROADCASTSS (R9), Z5
 
 	// vdpbf16ps zmm14, zmm5, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x56
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xf0
+	LONG $0x48567262
+	WORD $0xf052
 
 	// vdpbf16ps zmm15, zmm5, zmm1
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x56
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xf9
+	LONG  $0x48567262
+	WORD  $0xf952
 	ADDQ  SI, R8
 	ADDQ  SI, R9
 	DECQ  R10
@@ -7192,54 +5992,30 @@ loop3:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x66
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xd9
+	LONG         $0x48667262
+	WORD         $0xd952
 	VBROADCASTSS (R8)(BX*2), Z4
 
 	// vdpbf16ps zmm12, zmm4, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x5e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xe0
+	LONG $0x485e7262
+	WORD $0xe052
 
 	// vdpbf16ps zmm13, zmm4, zmm1
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x5e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xe9
+	LONG  $0x485e7262
+	WORD  $0xe952
 	ADDQ  SI, R8
 	DECQ  R9
 	JNZ   loop3
@@ -7366,37 +6142,21 @@ loop2:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE         $0x62
-	BYTE         $0x72
-	BYTE         $0x6e
-	BYTE         $0x48
-	BYTE         $0x52
-	BYTE         $0xc9
+	LONG         $0x486e7262
+	WORD         $0xc952
 	VBROADCASTSS (R8)(BX*1), Z3
 
 	// vdpbf16ps zmm10, zmm3, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x66
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xd0
+	LONG $0x48667262
+	WORD $0xd052
 
 	// vdpbf16ps zmm11, zmm3, zmm1
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x66
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xd9
+	LONG  $0x48667262
+	WORD  $0xd952
 	ADDQ  SI, R8
 	DECQ  R9
 	JNZ   loop2
@@ -7499,20 +6259,12 @@ loop1:
 	VBROADCASTSS (R8), Z2
 
 	// vdpbf16ps zmm8, zmm2, zmm0
-	BYTE $0x62
-	BYTE $0x72
-	BYTE $0x6e
-	BYTE $0x48
-	BYTE $0x52
-	BYTE $0xc0
+	LONG $0x486e7262
+	WORD $0xc052
 
 	// vdpbf16ps zmm9, zmm2, zmm1
-	BYTE  $0x62
-	BYTE  $0x72
-	BYTE  $0x6e
-	BYTE  $0x48
-	BYTE  $0x52
-	BYTE  $0xc9
+	LONG  $0x486e7262
+	WORD  $0xc952
 	ADDQ  SI, R8
 	DECQ  R9
 	JNZ   loop1
@@ -7613,12 +6365,8 @@ vector:
 	VMOVUPS 64(R10), Z1
 
 	// vcvtne2ps2bf16 zmm0, zmm1, zmm0
-	BYTE    $0x62
-	BYTE    $0xf2
-	BYTE    $0x77
-	BYTE    $0x48
-	BYTE    $0x72
-	BYTE    $0xc0
+	LONG    $0x4877f262
+	WORD    $0xc072
 	VMOVUPS Z0, (R11)
 	ADDQ    $0x40, R11
 	SUBQ    $-128, R10
@@ -7631,12 +6379,8 @@ rest:
 	VMOVUPS.Z 64(R10), K2, Z1
 
 	// vcvtne2ps2bf16 zmm0, zmm1, zmm0
-	BYTE    $0x62
-	BYTE    $0xf2
-	BYTE    $0x77
-	BYTE    $0x48
-	BYTE    $0x72
-	BYTE    $0xc0
+	LONG    $0x4877f262
+	WORD    $0xc072
 	VMOVUPS Z0, K3, (R11)
 
 next:
@@ -7698,12 +6442,8 @@ vector:
 	VMOVUPS (R11), Z1
 
 	// vcvtne2ps2bf16 zmm0, zmm1, zmm0
-	BYTE    $0x62
-	BYTE    $0xf2
-	BYTE    $0x77
-	BYTE    $0x48
-	BYTE    $0x72
-	BYTE    $0xc0
+	LONG    $0x4877f262
+	WORD    $0xc072
 	VPERMW  Z0, Z2, Z0
 	VMOVUPS Z0, (R10)
 	ADDQ    $0x40, R9
@@ -7718,12 +6458,8 @@ vectorRest:
 	VMOVUPS.Z (R11), K1, Z1
 
 	// vcvtne2ps2bf16 zmm0, zmm1, zmm0
-	BYTE    $0x62
-	BYTE    $0xf2
-	BYTE    $0x77
-	BYTE    $0x48
-	BYTE    $0x72
-	BYTE    $0xc0
+	LONG    $0x4877f262
+	WORD    $0xc072
 	VPERMW  Z0, Z2, Z0
 	VMOVUPS Z0, K1, (R10)
 
@@ -7741,12 +6477,8 @@ last:
 	VXORPS  Z1, Z1, Z1
 
 	// vcvtne2ps2bf16 zmm0, zmm1, zmm0
-	BYTE    $0x62
-	BYTE    $0xf2
-	BYTE    $0x77
-	BYTE    $0x48
-	BYTE    $0x72
-	BYTE    $0xc0
+	LONG    $0x4877f262
+	WORD    $0xc072
 	VPERMW  Z0, Z2, Z0
 	VMOVUPS Z0, (R10)
 	ADDQ    $0x40, R9
@@ -7761,12 +6493,8 @@ lastRest:
 	VXORPS    Z1, Z1, Z1
 
 	// vcvtne2ps2bf16 zmm0, zmm1, zmm0
-	BYTE    $0x62
-	BYTE    $0xf2
-	BYTE    $0x77
-	BYTE    $0x48
-	BYTE    $0x72
-	BYTE    $0xc0
+	LONG    $0x4877f262
+	WORD    $0xc072
 	VPERMW  Z0, Z2, Z0
 	VMOVUPS Z0, K1, (R10)
 

@@ -22,6 +22,7 @@ var neonKernels = kernels{
 	gemmPairs:     gemmPairsNEON,
 	streamPairs:   streamPairsNEON,
 	roundPairs:    roundPairsNEON,
+	bf16:          bf16NEON(),
 	streamRows:    1,
 	transpose8:    transpose8NEON,
 	copyLines:     copyLinesGo,
