@@ -166,7 +166,7 @@ func Available() []ISA {
 }
 
 // PeakGFLOPS measures the most that the machine can reach with the instruction
-// set in use: multiply-adds that stay in registers, on all workers, in 10⁹
+// set and the precision in use: multiply-adds that stay in registers, on all workers, in 10⁹
 // floating-point operations per second. Kernels are judged by the share of it
 // that they reach. With [ISAGo] it is the speed of a plain loop. It takes about
 // 30 ms, in loops of about a millisecond, so that waking a worker counts for
