@@ -15,7 +15,7 @@ import (
 // instructions, so they are written by their encodings, with the mnemonic in a comment,
 // which a test disassembles.
 
-// evex writes an instruction of three 512-bit registers (or two: a is then zmm0) of
+// evex writes an instruction of three 512-bit registers of
 // opcode map 0F38 with W = 0, as in Intel's manual: d first. name is its mnemonic,
 // prefix 2 for F3 and 3 for F2.
 func evex(x *build.Context, name string, prefix, opcode byte, d, a, b reg.VecPhysical, operands string) {
@@ -77,12 +77,12 @@ func firstLanes(x *build.Context, count reg.GPVirtual, masks ...reg.OpmaskPhysic
 	}
 }
 
-// roundRows writes bf16Kernels.roundRows: 32 numbers of a line become 16 words.
+// roundRows writes rounding.rows: 32 numbers of a line become 16 words.
 func roundRows(x *build.Context) {
 	x.Function("roundRowsAVX512")
 	x.Attributes(attr.NOSPLIT)
 	x.SignatureExpr("func(lines, k int, dst *float32, to int, src *float32, from int)")
-	x.Doc("roundRowsAVX512 is bf16Kernels.roundRows.")
+	x.Doc("roundRowsAVX512 is rounding.rows.")
 	load := func(name string) reg.GPVirtual { return x.Load(x.Param(name), x.GP64()).(reg.GPVirtual) }
 	lines, k, dst, to, src, from := load("lines"), load("k"), load("dst"), load("to"), load("src"), load("from")
 	x.SHLQ(operand.U8(2), to)
@@ -130,7 +130,7 @@ func roundRows(x *build.Context) {
 	x.RET()
 }
 
-// roundColumns writes bf16Kernels.roundColumns: 16 numbers of each of two rows become
+// roundColumns writes rounding.columns: 16 numbers of each of two rows become
 // 16 words.
 func roundColumns(x *build.Context) {
 	// 16-bit lanes i and 16 + i side by side.
@@ -142,7 +142,7 @@ func roundColumns(x *build.Context) {
 	x.Function("roundColumnsAVX512")
 	x.Attributes(attr.NOSPLIT)
 	x.SignatureExpr("func(k, n int, dst *float32, to int, src *float32, from int)")
-	x.Doc("roundColumnsAVX512 is bf16Kernels.roundColumns.")
+	x.Doc("roundColumnsAVX512 is rounding.columns.")
 	load := func(name string) reg.GPVirtual { return x.Load(x.Param(name), x.GP64()).(reg.GPVirtual) }
 	k, columns, dst, to, src, from := load("k"), load("n"), load("dst"), load("to"), load("src"), load("from")
 	x.SHLQ(operand.U8(2), to)

@@ -75,11 +75,12 @@ func (r *rounding) panel(kern *kernels, s *scratch, dst []float32, y view, k, w 
 
 // goBF16 are the kernels in plain Go. They define the result.
 var goBF16 = bf16Kernels{
-	unit:  1,
-	gemm:  gemmDotsGo,
-	left:  goRounding.left,
-	panel: goRounding.panel,
-	peak:  peakGo, peakFlops: 8,
+	unit:      1,
+	gemm:      gemmDotsGo,
+	left:      goRounding.left,
+	panel:     goRounding.panel,
+	peak:      peakGo,
+	peakFlops: 8,
 }
 
 var goRounding = rounding{roundRowsGo, roundColumnsGo}

@@ -16,8 +16,8 @@ func gemmDots16AVX512(m int, n int, k int, alpha float32, a *float32, rsa int, c
 // gemmDots32AVX512 is bf16Kernels.gemm for n in (16, 32].
 func gemmDots32AVX512(m int, n int, k int, alpha float32, a *float32, rsa int, csa int, b *float32, rsb int, beta float32, c *float32, ldc int)
 
-// roundRowsAVX512 is bf16Kernels.roundRows.
+// roundRowsAVX512 is rounding.rows.
 func roundRowsAVX512(lines int, k int, dst *float32, to int, src *float32, from int)
 
-// roundColumnsAVX512 is bf16Kernels.roundColumns.
+// roundColumnsAVX512 is rounding.columns.
 func roundColumnsAVX512(k int, n int, dst *float32, to int, src *float32, from int)
