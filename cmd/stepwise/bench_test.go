@@ -58,9 +58,9 @@ func TestBenchRefuses(t *testing.T) {
 	require.Equal(t, exitInput, status)
 	require.Contains(t, errs, `stepwise bench: bench: no section "cooking", only ["gemm" "train" "sample" "shared" "cores"]`)
 	for backend, want := range map[string]string{
-		"vulkan":             `unknown backend "vulkan"; registered: [cpu cuda opencl reference]`,
-		"cpu,precision=bf16": `open backend "cpu,precision=bf16": it has one device`,
-		"cuda:first":         `device "first", want a number from 0`,
+		"vulkan":     `unknown backend "vulkan"; registered: [cpu cuda opencl reference]`,
+		"cpu:1":      `open backend "cpu:1": it has one device`,
+		"cuda:first": `device "first", want a number from 0`,
 	} {
 		status, _, errs := stepwise("", "bench", "-quick", "-backend", backend)
 		require.Equal(t, exitInput, status)

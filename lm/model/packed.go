@@ -4,9 +4,9 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // Pack lays out the weights of the decoder's matrix products once more, for
 // passes with few rows such as decoding, if the backend can ([tensor.Packer]);
-// else it does nothing. Nor does it in tensor.FormatFloat32 if the backend rounds what
-// it multiplies (tensor.PrecisionOf), because a copy that is not rounded would only take
-// more time. In tensor.FormatFloat32 results keep their bits, and the copy
+// else it does nothing. Nor does it in tensor.FormatFloat32 if the backend keeps rounded
+// copies of weights itself ([tensor.WeightKeeper]) because its products round
+// (tensor.PrecisionOf): one that is not rounded would only take more time. In tensor.FormatFloat32 results keep their bits, and the copy
 // takes as much memory as the weights. In tensor.FormatBFloat16 results are those of
 // rounded weights, and the copy takes half as much. The weights must not change
 // until Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
@@ -55,7 +55,8 @@ func (e *Encoder) Pack(f tensor.Format) {
 
 func packAll(b tensor.Backend, f tensor.Format, all []*linear) {
 	packer, ok := b.(tensor.Packer)
-	if !ok || f == tensor.FormatFloat32 && tensor.PrecisionOf(b) != tensor.PrecisionFloat32 {
+	_, keeps := b.(tensor.WeightKeeper)
+	if !ok || f == tensor.FormatFloat32 && keeps && tensor.PrecisionOf(b) != tensor.PrecisionFloat32 {
 		return
 	}
 	for _, l := range all {

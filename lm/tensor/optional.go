@@ -187,8 +187,8 @@ type Packer interface {
 	Pack(f Format, p Buffer, opB Op, n, k int, b Buffer)
 	// MatMulPacked computes C [m×N] = alpha·a·P + beta·C for every product, with
 	// a [m×k] and P a packed matrix [k×N]. The bits are those of MatMul with the
-	// matrix that was packed, rounded to the format: a is not rounded, and sums
-	// are in float32 in every format. Several products with the same a take less
+	// matrix that was packed, rounded to the format: a is rounded only if MatMul rounds
+	// it, and sums are in float32 in every format. Several products with the same a take less
 	// time together than one by one.
 	MatMulPacked(f Format, m, k int, alpha float32, a Buffer, beta float32, products ...Product)
 }
@@ -245,8 +245,8 @@ type Precise interface {
 	Precision() Precision
 }
 
-// Precision is what a backend does to the inputs of matrix products and of
-// attention's products before it multiplies them. Sums are in float32, and so is
+// Precision is what a backend does to the inputs of matrix products before it multiplies
+// them; GPU backends do the same in attention, package cpu does not. Sums are in float32, and so is
 // everything else: weights, moments, norms, softmaxes, log-probs.
 type Precision int
 

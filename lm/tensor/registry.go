@@ -101,6 +101,7 @@ const cpuPackage = "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 // backend. Examples:
 //
 //	cpu
+//	cpu,precision=bf16
 //	cuda:1
 //	cuda:0,precision=bf16,memory=60GiB
 //

@@ -95,7 +95,7 @@ func (t *decodeTile) tile(rows, width int) {
 		t.PREFETCHT0(operand.Mem{Base: b, Index: t.far, Scale: 1, Disp: at})
 	}
 	t.ADDQ(t.rsb, b)
-	multiplyRows(t.Context, rows, ptr, t.rsa, t.right[:width], t.spread, acc)
+	multiplyRows(t.Context, rows, ptr, t.rsa, t.right[:width], t.spread, acc, fma)
 	for _, p := range ptr {
 		t.ADDQ(operand.U8(4), p)
 	}

@@ -35,6 +35,8 @@ type gemmTile struct {
 	embed bool
 	// pairs, if not nil, loads a b of bfloat16s.
 	pairs *pairs
+	// add is the multiply-add.
+	add multiplyAdd
 	// acc, right and bcast are its registers.
 	acc, right []reg.VecPhysical
 	bcast      []reg.VecPhysical
@@ -46,6 +48,11 @@ type gemmTile struct {
 	load  func(m operand.Mem, to reg.VecPhysical)
 	store func(from reg.VecPhysical, m operand.Mem)
 }
+
+// multiplyAdd adds to d the product of a, which is broadcast, and b.
+type multiplyAdd func(x *build.Context, d, a, b reg.VecPhysical)
+
+func fma(x *build.Context, d, a, b reg.VecPhysical) { x.VFMADD231PS(b, a, d) }
 
 // emit writes the function: a loop over whole tiles, then a smaller tile for the
 // remaining rows.
@@ -146,7 +153,7 @@ func (t *gemmTile) tile(x *build.Context, rows int, a, c, rsa, csa, rsb reg.GPVi
 			x.VFMADD231PS_BCST(element(ptr, rsa, i), t.right[0], acc(i, 0))
 		}
 	} else {
-		multiplyRows(x, rows, ptr, rsa, t.right[:t.vectors], t.bcast, t.acc)
+		multiplyRows(x, rows, ptr, rsa, t.right[:t.vectors], t.bcast, t.acc, t.add)
 	}
 	for _, p := range ptr {
 		x.ADDQ(csa, p)
@@ -181,12 +188,12 @@ func element(ptr []reg.GPVirtual, rsa reg.GPVirtual, i int) operand.Mem {
 // multiplyRows adds to the accumulators [rows × len(right)] the current element
 // of each row of a times a row of b, which is in right. bcast are registers to
 // broadcast elements to, in turn.
-func multiplyRows(x *build.Context, rows int, ptr []reg.GPVirtual, rsa reg.GPVirtual, right, bcast, acc []reg.VecPhysical) {
+func multiplyRows(x *build.Context, rows int, ptr []reg.GPVirtual, rsa reg.GPVirtual, right, bcast, acc []reg.VecPhysical, add multiplyAdd) {
 	for i := range rows {
 		e := bcast[i%len(bcast)]
 		x.VBROADCASTSS(element(ptr, rsa, i), e)
 		for v, r := range right {
-			x.VFMADD231PS(r, e, acc[i*len(right)+v])
+			add(x, acc[i*len(right)+v], e, r)
 		}
 	}
 }
@@ -306,12 +313,17 @@ func check(err error) {
 // accumulators; two FMA units with a latency of 4 cycles need at least 8.
 func gemmAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
-	peak(x, "peakAVX512", zmm)
-	stream(x, "streamAVX512", 3, zmm, 64, nil)
-	tilesAVX512(x, "gemm%dAVX512", "kernels.gemm", nil)
+	peak(x, "peakAVX512", zmm, fma)
+	stream(x, "streamAVX512", 3, zmm, 64, nil, fma)
+	tilesAVX512(x, "gemm%dAVX512", "kernels.gemm", nil, nil)
 }
 
-func tilesAVX512(x *build.Context, name, doc string, of *pairs) {
+// tilesAVX512 writes tiles that multiply by add; nil is a multiply-add of float32s.
+func tilesAVX512(x *build.Context, name, doc string, of *pairs, add multiplyAdd) {
+	single := add == nil
+	if single {
+		add = fma
+	}
 	z := zmm
 	for vectors := 1; vectors <= 2; vectors++ {
 		function := fmt.Sprintf(name, 16*vectors)
@@ -321,8 +333,9 @@ func tilesAVX512(x *build.Context, name, doc string, of *pairs) {
 			rows:    12,
 			vectors: vectors,
 			bytes:   64,
-			embed:   vectors == 1,
+			embed:   vectors == 1 && single,
 			pairs:   of,
+			add:     add,
 			acc:     z[8:], right: z[0:2], bcast: z[2:8],
 			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
 			mask: func(last reg.GPVirtual) {
@@ -341,8 +354,8 @@ func tilesAVX512(x *build.Context, name, doc string, of *pairs) {
 // gemmAVX2 writes tiles of 6 rows and 16 or 8 columns.
 func gemmAVX2(x *build.Context) {
 	x.ConstraintExpr("amd64")
-	peak(x, "peakAVX2", ymm)
-	stream(x, "streamAVX2", 1, ymm, 32, nil)
+	peak(x, "peakAVX2", ymm, fma)
+	stream(x, "streamAVX2", 1, ymm, 32, nil, fma)
 	copyLines(x)
 	tilesAVX2(x, "gemm%dAVX2", "kernels.gemm", nil)
 }
@@ -360,6 +373,7 @@ func tilesAVX2(x *build.Context, name, doc string, of *pairs) {
 			vectors: vectors,
 			bytes:   32,
 			pairs:   of,
+			add:     fma,
 			acc:     y[4:], right: y[0:2], bcast: y[2:4],
 			zero: func(r reg.VecPhysical) { x.VXORPS(r, r, r) },
 		}

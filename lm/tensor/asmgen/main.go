@@ -30,6 +30,7 @@ var kernels = map[string][]file{
 		{"gemm_avx512", gemmAVX512},
 		{"pairs_avx2", pairsAVX2},
 		{"pairs_avx512", pairsAVX512},
+		{"dots_avx512", dotsAVX512},
 		{"ops_avx2", opsAVX2},
 		{"ops_avx512", opsAVX512},
 	},
@@ -41,7 +42,7 @@ var neonKernels = map[string][]struct {
 	name string
 	emit func(*neon)
 }{
-	"cpu":     {{"gemm_neon", neonGemm}, {"ops_neon", neonOps}},
+	"cpu":     {{"gemm_neon", neonGemm}, {"dots_neon", neonDots}, {"ops_neon", neonOps}},
 	"vecmath": {{"neon", neonVecmath}},
 }
 

@@ -15,10 +15,6 @@ import (
 // Every word of the generated files is what GNU's assembler makes of the mnemonic in its
 // comment.
 func TestWords(t *testing.T) {
-	as, err := exec.LookPath("aarch64-linux-gnu-as")
-	if err != nil {
-		t.Skip("aarch64-linux-gnu-as is not installed (package binutils-aarch64-linux-gnu)")
-	}
 	line := regexp.MustCompile(`^\tWORD \$0x([0-9a-f]{8}) // (.*)$`)
 	words := map[string]uint32{}
 	var mnemonics []string
@@ -53,23 +49,7 @@ func TestWords(t *testing.T) {
 			}
 		}
 	}
-	dir := t.TempDir()
-	source, object, binaryFile := filepath.Join(dir, "x.s"), filepath.Join(dir, "x.o"), filepath.Join(dir, "x.bin")
-	if err := os.WriteFile(source, []byte(strings.Join(mnemonics, "\n")+"\n"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, command := range [][]string{
-		{as, "-o", object, source},
-		{strings.TrimSuffix(as, "as") + "objcopy", "-O", "binary", object, binaryFile},
-	} {
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", command, err, out)
-		}
-	}
-	code, err := os.ReadFile(binaryFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	code := assemble(t, "aarch64-linux-gnu", strings.Join(mnemonics, "\n"), "-march=armv8.2-a+bf16")
 	if len(code) != 4*len(mnemonics) {
 		t.Fatalf("%d instructions became %d bytes", len(mnemonics), len(code))
 	}
@@ -79,4 +59,31 @@ func TestWords(t *testing.T) {
 		}
 	}
 	t.Logf("%d different instructions", len(mnemonics))
+}
+
+// assemble returns what GNU's assembler of a target makes of the source, and skips the
+// test if there is none.
+func assemble(t *testing.T, target, source string, flags ...string) []byte {
+	as, err := exec.LookPath(target + "-as")
+	if err != nil {
+		t.Skipf("%s-as is not installed (package binutils-%s)", target, strings.ReplaceAll(target, "_", "-"))
+	}
+	dir := t.TempDir()
+	text, object, binaryFile := filepath.Join(dir, "x.s"), filepath.Join(dir, "x.o"), filepath.Join(dir, "x.bin")
+	if err := os.WriteFile(text, []byte(source+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{
+		append([]string{as, "-o", object, text}, flags...),
+		{target + "-objcopy", "-O", "binary", "-j", ".text", object, binaryFile},
+	} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", command, err, out)
+		}
+	}
+	code, err := os.ReadFile(binaryFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
 }

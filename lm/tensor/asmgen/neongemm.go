@@ -17,13 +17,22 @@ const (
 	neonTile    vr = 8
 )
 
+// neonOperand is what a product reads.
+type neonOperand int
+
+const (
+	operandFloats neonOperand = iota
+	operandPairs              // b is of bfloat16s, two columns a word
+	operandDots               // a and b are of bfloat16s, in quads
+)
+
 // neonGemm writes the products.
 func neonGemm(n *neon) {
 	n.peak()
-	n.stream("stream", "is kernels.stream.", false)
-	n.gemm("gemm", "is kernels.gemm.", false)
-	n.stream("streamPairs", "is kernels.streamPairs.", true)
-	n.gemm("gemmPairs", "is kernels.gemmPairs.", true)
+	n.stream("stream", "is kernels.stream.", operandFloats)
+	n.gemm("gemm", "is kernels.gemm.", operandFloats)
+	n.stream("streamPairs", "is kernels.streamPairs.", operandPairs)
+	n.gemm("gemmPairs", "is kernels.gemmPairs.", operandPairs)
 	n.panels("scores", "m, n, k int, a *float32, rsa int, b *float32, step int, c *float32, ldc int", "is kernels.scores.")
 	n.panels("decode", "m, n, k int, a *float32, rsa int, b *float32, rsb, step int, c *float32, ldc, far int", "is cacheKernel.mul.")
 }
@@ -45,8 +54,8 @@ func (n *neon) peak() {
 }
 
 // right loads vectors of b at p.
-func (n *neon) right(vectors int, p gp, pairs bool) {
-	if pairs {
+func (n *neon) right(vectors int, p gp, of neonOperand) {
+	if of == operandPairs {
 		n.ldpq(neonRight+2, neonRight+3, p, 0)
 		n.shl(neonRight, neonRight+2, 16)
 		n.shl(neonRight+1, neonRight+3, 16)
@@ -66,8 +75,8 @@ func (n *neon) right(vectors int, p gp, pairs bool) {
 }
 
 // upper loads the mask that pairs need.
-func (n *neon) upper(pairs bool) {
-	if pairs {
+func (n *neon) upper(of neonOperand) {
+	if of == operandPairs {
 		n.constants()
 		n.bits(neonUpper, [4]uint32{upperHalf, upperHalf, upperHalf, upperHalf})
 	}
@@ -81,13 +90,17 @@ type neonProduct struct {
 	csa, rsb gp
 	b, k     gp
 	far      gp // -1: nothing is fetched
-	pairs    bool
+	of       neonOperand
 	// temporaries
 	offset, at, left gp
 }
 
 // multiply sets the tile [rows × vectors] to the product.
 func (n *neon) multiply(p *neonProduct, rows, vectors int) {
+	if p.of == operandDots {
+		n.multiplyDots(p, rows, vectors)
+		return
+	}
 	for i := range vr(rows * vectors) {
 		n.zero(neonTile + i)
 	}
@@ -96,7 +109,7 @@ func (n *neon) multiply(p *neonProduct, rows, vectors int) {
 	n.op("MOVD %v, %v", p.k, p.left)
 	loop := n.label("loop")
 	n.mark(loop)
-	n.right(vectors, p.at, p.pairs)
+	n.right(vectors, p.at, p.of)
 	if p.far >= 0 {
 		n.op("ADD %v, %v, %v", p.at, p.far, scratch)
 		n.op("PRFM (%v), PLDL1KEEP", scratch)
@@ -123,9 +136,9 @@ func (n *neon) multiply(p *neonProduct, rows, vectors int) {
 }
 
 // rowsOf sets pointers to the rows of a, rsa bytes apart.
-func (n *neon) rowsOf(a, rsa gp) []gp {
+func (n *neon) rowsOf(a, rsa gp, count int) []gp {
 	rows := []gp{a}
-	for i := 1; i < neonRows; i++ {
+	for i := 1; i < count; i++ {
 		r := n.gp()
 		n.op("ADD %v, %v, %v", rsa, rows[i-1], r)
 		rows = append(rows, r)
@@ -133,18 +146,22 @@ func (n *neon) rowsOf(a, rsa gp) []gp {
 	return rows
 }
 
-// gemm writes kernels.gemm or gemmPairs.
-func (n *neon) gemm(name, doc string, pairs bool) {
+// gemm writes kernels.gemm, gemmPairs or bf16Kernels.gemm.
+func (n *neon) gemm(name, doc string, kind neonOperand) {
 	n.function(name+"NEON", "m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int", "", doc)
-	n.upper(pairs)
-	if pairs {
+	n.upper(kind)
+	if kind == operandPairs {
 		n.release(n.base)
 	}
 	m, columns, a, rsa := n.integer("m"), n.integer("n"), n.integer("a"), n.bytes("rsa")
-	p := &neonProduct{b: n.integer("b"), k: n.integer("k"), csa: n.bytes("csa"), rsb: n.bytes("rsb"), far: -1, pairs: pairs}
+	p := &neonProduct{b: n.integer("b"), k: n.integer("k"), csa: n.bytes("csa"), rsb: n.bytes("rsb"), far: -1, of: kind}
 	c, ldc := n.integer("c"), n.bytes("ldc")
 	p.offset, p.at, p.left = n.gp(), n.gp(), n.gp()
-	p.rows = n.rowsOf(a, rsa)
+	lines := neonRows
+	if kind == operandDots {
+		lines = neonRows / 2
+	}
+	p.rows = n.rowsOf(a, rsa, lines)
 	done := n.label("done")
 	var of [neonVectors + 1]string
 	for v := neonVectors; v > 1; v-- {
@@ -162,10 +179,10 @@ func (n *neon) gemm(name, doc string, pairs bool) {
 		n.op("BLT %s", rest)
 		n.multiply(p, neonRows, v)
 		n.update(neonRows, v, columns, c, ldc, p)
-		// rows += 6·rsa
+		// rows += lines·rsa
 		n.op("ADD %v<<1, %v, %v", rsa, rsa, p.offset)
 		for _, r := range p.rows {
-			n.op("ADD %v<<1, %v", p.offset, r)
+			n.op("ADD %v<<%d, %v", p.offset, lines/3-1, r)
 		}
 		n.op("SUB $%d, %v", neonRows, m)
 		n.op("B %s", full)
@@ -263,13 +280,13 @@ func (n *neon) write(rows, vectors int, c, ldc, partial gp, add, edge bool) {
 
 // stream writes kernels.stream or streamPairs, for one row: it reads as many panels side
 // by side as the other instruction sets.
-func (n *neon) stream(name, doc string, pairs bool) {
+func (n *neon) stream(name, doc string, of neonOperand) {
 	n.function(name+"NEON", "m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int", "", doc)
-	n.upper(pairs)
+	n.upper(of)
 	const vectors = neonVectors * streamPanels
 	const tile vr = 16
 	width := 16 * neonVectors
-	if pairs {
+	if of == operandPairs {
 		width /= 2
 	}
 	a, csa, k, c := n.integer("a"), n.bytes("csa"), n.integer("k"), n.integer("c")
@@ -286,7 +303,7 @@ func (n *neon) stream(name, doc string, pairs bool) {
 	n.mark(loop)
 	n.ldrs(neonElement, a)
 	for j, p := range panels {
-		n.right(neonVectors, p, pairs)
+		n.right(neonVectors, p, of)
 		for v := range neonVectors {
 			n.fmlaFirst(tile+vr(j*neonVectors+v), neonRight+vr(v), neonElement)
 		}
@@ -326,7 +343,7 @@ func (n *neon) panels(name, params, doc string) {
 		p.rsb, p.far = n.bytes("rsb"), n.integer("far")
 	}
 	p.offset, p.at, p.left = n.gp(), n.gp(), n.gp()
-	p.rows = n.rowsOf(a, rsa)
+	p.rows = n.rowsOf(a, rsa, neonRows)
 	var rows [neonRows]string
 	for r := 1; r < neonRows; r++ {
 		rows[r] = n.label("rows")

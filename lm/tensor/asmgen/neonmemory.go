@@ -14,14 +14,7 @@ func (n *neon) transpose8() {
 			n.ldrq(i, in, 0)
 			n.op("ADD %v, %v", from, in)
 		}
-		n.zip1(4, 0, 2)
-		n.zip2(5, 0, 2)
-		n.zip1(6, 1, 3)
-		n.zip2(7, 1, 3)
-		n.zip1(16, 4, 6)
-		n.zip2(17, 4, 6)
-		n.zip1(18, 5, 7)
-		n.zip2(19, 5, 7)
+		n.transpose4()
 		n.op("MOVD %v, %v", dst, out)
 		for i := range vr(4) {
 			n.strq(16+i, out, 16*half)
@@ -34,6 +27,18 @@ func (n *neon) transpose8() {
 	n.op("B %s", block)
 	n.mark(done)
 	n.end()
+}
+
+// transpose4 sets V16 to V19 to the columns of V0 to V3, by way of V4 to V7.
+func (n *neon) transpose4() {
+	n.zip1(4, 0, 2)
+	n.zip2(5, 0, 2)
+	n.zip1(6, 1, 3)
+	n.zip2(7, 1, 3)
+	n.zip1(16, 4, 6)
+	n.zip2(17, 4, 6)
+	n.zip1(18, 5, 7)
+	n.zip2(19, 5, 7)
 }
 
 // roundPairs rounds to the nearest bfloat16, ties to even; a NaN keeps its upper half and

@@ -42,8 +42,8 @@ func pairsAVX512(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	upper := words(x, "upper", 1, upperHalf)
 	of := &pairs{keep: func(to reg.VecPhysical) { x.VPANDD_BCST(upper, to, to) }}
-	stream(x, "streamPairsAVX512", 3, zmm, 64, of)
-	tilesAVX512(x, "gemmPairs%dAVX512", "kernels.gemmPairs", of)
+	stream(x, "streamPairsAVX512", 3, zmm, 64, of, fma)
+	tilesAVX512(x, "gemmPairs%dAVX512", "kernels.gemmPairs", of, nil)
 }
 
 // pairsAVX2 writes the products whose right operand is of pairs, and what makes
@@ -52,7 +52,7 @@ func pairsAVX2(x *build.Context) {
 	x.ConstraintExpr("amd64")
 	upper := words(x, "upper", 8, upperHalf)
 	of := &pairs{keep: func(to reg.VecPhysical) { x.VPAND(upper, to, to) }}
-	stream(x, "streamPairsAVX2", 1, ymm, 32, of)
+	stream(x, "streamPairsAVX2", 1, ymm, 32, of, fma)
 	tilesAVX2(x, "gemmPairs%dAVX2", "kernels.gemmPairs", of)
 	roundPairs(x, upper)
 }

@@ -11,7 +11,7 @@ import (
 
 // peak writes a loop of multiply-adds in registers: as many independent ones
 // as registers allow, so that only the units' throughput counts.
-func peak(x *build.Context, name string, regs []reg.VecPhysical) {
+func peak(x *build.Context, name string, regs []reg.VecPhysical, add multiplyAdd) {
 	x.Function(name)
 	x.Attributes(attr.NOSPLIT)
 	x.SignatureExpr("func(n int)")
@@ -22,7 +22,7 @@ func peak(x *build.Context, name string, regs []reg.VecPhysical) {
 	}
 	x.Label("loop")
 	for _, r := range regs[2:] {
-		x.VFMADD231PS(regs[0], regs[1], r)
+		add(x, r, regs[1], regs[0])
 	}
 	x.DECQ(n)
 	x.JNZ(operand.LabelRef("loop"))

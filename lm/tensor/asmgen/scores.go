@@ -96,7 +96,7 @@ func (t *scoresTile) tile(rows, vectors int) {
 		t.VMOVUPS(operand.Mem{Base: b, Disp: v * t.bytes}, t.right[v])
 	}
 	t.ADDQ(operand.U8(2*t.bytes), b)
-	multiplyRows(t.Context, rows, ptr, t.rsa, t.right[:vectors], t.spread, acc)
+	multiplyRows(t.Context, rows, ptr, t.rsa, t.right[:vectors], t.spread, acc, fma)
 	for _, p := range ptr {
 		t.ADDQ(operand.U8(4), p)
 	}

@@ -17,7 +17,7 @@ const streamPanels = 4
 // stream writes a micro-kernel for few rows, at most rows, and whole panels of
 // two vectors, or of pairs. It computes an element with the instructions of
 // gemmTile.
-func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, bytes int, of *pairs) {
+func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, bytes int, of *pairs, add multiplyAdd) {
 	x.Function(name)
 	x.Attributes(attr.NOSPLIT)
 	x.SignatureExpr("func(m, k int, alpha float32, a *float32, rsa, csa int, b *float32, step int, beta float32, c *float32, ldc int)")
@@ -78,7 +78,7 @@ func stream(x *build.Context, name string, rows int, regs []reg.VecPhysical, byt
 					x.VMOVUPS(operand.Mem{Base: p, Disp: v * bytes}, right[v])
 				}
 				for i := range r {
-					x.VFMADD231PS(right[v], bcast[i], acc(i, 2*j+v))
+					add(x, acc(i, 2*j+v), bcast[i], right[v])
 				}
 			}
 		}

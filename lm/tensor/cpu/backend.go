@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,13 +15,17 @@ type Options struct {
 	// sets in the last bits, so a run that must give the same bits on several
 	// machines names one that all of them have.
 	ISA ISA
+	// Precision is that of matrix products: tensor.PrecisionFloat32, or
+	// tensor.PrecisionBFloat16 if the processor multiplies bfloat16s. ISAGo has both on
+	// every machine, to compare with, but it is never chosen for the second.
+	Precision tensor.Precision
 	// Workers is the most goroutines that work on one operation; 0 means
 	// GOMAXPROCS at the time of the call. Results do not depend on it.
 	Workers int
 }
 
-// Validate returns an error if Workers is negative or if the machine lacks the
-// instruction set.
+// Validate returns an error if Workers is negative, or if the machine lacks the
+// instruction set or what the precision needs.
 func (o Options) Validate() error {
 	if o.Workers < 0 {
 		return fmt.Errorf("cpu: Workers is %d, want at least 0", o.Workers)
@@ -28,16 +33,35 @@ func (o Options) Validate() error {
 	if o.ISA != ISAAuto && kernelsFor(o.ISA) == nil {
 		return fmt.Errorf("cpu: this machine cannot run %v kernels, only %v", o.ISA, Available())
 	}
+	switch isa := o.isa(); o.Precision {
+	case tensor.PrecisionFloat32:
+	case tensor.PrecisionBFloat16:
+		if kernelsFor(isa).bf16 == nil || isa == ISAGo && o.ISA == ISAAuto {
+			return fmt.Errorf("cpu: precision bf16 needs a processor with %s; this one runs %v kernels without it", bf16Needs, isa)
+		}
+	default:
+		return fmt.Errorf("cpu: Precision is %v, want float32 or bf16", o.Precision)
+	}
 	return nil
 }
 
+// isa is the instruction set, the machine's best for ISAAuto.
+func (o Options) isa() ISA {
+	if o.ISA != ISAAuto {
+		return o.ISA
+	}
+	available := Available()
+	return available[len(available)-1]
+}
+
 // Backend computes on the CPU. It implements tensor.Backend and, of the optional
-// interfaces, tensor.Packer, LayerNormer, GELUer, GeGLUer and Cacher. Every operation
+// interfaces, tensor.Packer, LayerNormer, GELUer, GeGLUer, Cacher and Precise. Every operation
 // is complete when its call returns. The goroutines end when no operation comes for a
 // fraction of a millisecond, so there is nothing to close.
 type Backend struct {
 	isa       ISA
 	kern      *kernels
+	round     *bf16Kernels // nil in tensor.PrecisionFloat32
 	workers   int
 	crew      crew
 	heap      heap
@@ -56,14 +80,15 @@ var (
 	_ tensor.GELUer      = (*Backend)(nil)
 	_ tensor.GeGLUer     = (*Backend)(nil)
 	_ tensor.Cacher      = (*Backend)(nil)
+	_ tensor.Precise     = (*Backend)(nil)
 )
 
 func init() {
 	tensor.Register("cpu", func(o tensor.Options) (tensor.Backend, error) {
-		if err := o.OnHost(); err != nil {
-			return nil, err
+		if o.Device != 0 || o.MemoryLimit != 0 || len(o.Settings) > 0 {
+			return nil, errors.New("it has one device and the host's memory, so it takes no options but the precision")
 		}
-		return New(Options{})
+		return New(Options{Precision: o.Precision})
 	})
 }
 
@@ -72,12 +97,10 @@ func New(o Options) (*Backend, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	isa := o.ISA
-	if isa == ISAAuto {
-		available := Available()
-		isa = available[len(available)-1]
+	b := &Backend{isa: o.isa(), kern: kernelsFor(o.isa()), workers: o.Workers}
+	if o.Precision == tensor.PrecisionBFloat16 {
+		b.round = b.kern.bf16
 	}
-	b := &Backend{isa: isa, kern: kernelsFor(isa), workers: o.Workers}
 	b.crew.left = make(chan struct{}, 1)
 	return b, nil
 }
@@ -87,6 +110,14 @@ func (b *Backend) Name() string { return "cpu" }
 
 // ISA returns the instruction set in use, never ISAAuto.
 func (b *Backend) ISA() ISA { return b.isa }
+
+// Precision is what the backend was opened with.
+func (b *Backend) Precision() tensor.Precision {
+	if b.round != nil {
+		return tensor.PrecisionBFloat16
+	}
+	return tensor.PrecisionFloat32
+}
 
 // Sync returns nil: nothing is pending, and nothing can fail.
 func (b *Backend) Sync() error { return nil }
@@ -136,19 +167,23 @@ func Available() []ISA {
 }
 
 // PeakGFLOPS measures the most that the machine can reach with the instruction
-// set in use: multiply-adds that stay in registers, on all workers, in 10⁹
+// set and the precision in use: multiply-adds that stay in registers, on all workers, in 10⁹
 // floating-point operations per second. Kernels are judged by the share of it
 // that they reach. With [ISAGo] it is the speed of a plain loop. It takes about
 // 30 ms, in loops of about a millisecond, so that waking a worker counts for
 // little.
 func (b *Backend) PeakGFLOPS() float64 {
 	const n = 1 << 17
+	peak, flops := b.kern.peak, b.kern.peakFlops
+	if b.round != nil {
+		peak, flops = b.round.peak, b.round.peakFlops
+	}
 	best := 0.0
 	for start := time.Now(); time.Since(start) < 30*time.Millisecond; {
 		tasks := b.maxWorkers()
 		t := time.Now()
-		b.run(tasks*grain, tasks, func(*scratch, int) { b.kern.peak(n) })
-		best = max(best, float64(tasks*n*b.kern.peakFlops)/float64(time.Since(t).Nanoseconds()))
+		b.run(tasks*grain, tasks, func(*scratch, int) { peak(n) })
+		best = max(best, float64(tasks*n*flops)/float64(time.Since(t).Nanoseconds()))
 	}
 	return best
 }

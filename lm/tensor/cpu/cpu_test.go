@@ -5,10 +5,12 @@ import (
 	"math"
 	"testing"
 
+	"github.com/d4l3k/go-bfloat16"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/stepwise-rl/stepwise/lm/internal/float16"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
@@ -24,6 +26,17 @@ func eachISA(t *testing.T, f func(t *testing.T, isa cpu.ISA)) {
 	}
 }
 
+// each runs f with every instruction set of the machine, in every precision that it has.
+func each(t *testing.T, f func(t *testing.T, o cpu.Options)) {
+	eachISA(t, func(t *testing.T, isa cpu.ISA) {
+		for _, p := range []tensor.Precision{tensor.PrecisionFloat32, tensor.PrecisionBFloat16} {
+			if o := (cpu.Options{ISA: isa, Precision: p}); o.Validate() == nil {
+				t.Run(p.String(), func(t *testing.T) { f(t, o) })
+			}
+		}
+	})
+}
+
 func open(t testing.TB, o cpu.Options) *cpu.Backend {
 	b, err := cpu.New(o)
 	require.NoError(t, err)
@@ -31,8 +44,8 @@ func open(t testing.TB, o cpu.Options) *cpu.Backend {
 }
 
 func TestConformance(t *testing.T) {
-	eachISA(t, func(t *testing.T, isa cpu.ISA) {
-		backendtest.Run(t, func() tensor.Backend { return open(t, cpu.Options{ISA: isa}) })
+	each(t, func(t *testing.T, o cpu.Options) {
+		backendtest.Run(t, func() tensor.Backend { return open(t, o) })
 	})
 }
 
@@ -54,6 +67,83 @@ func TestOptions(t *testing.T) {
 	assert.Positive(t, b.(*cpu.Backend).ReadGBps(b.Alloc(1<<20)))
 }
 
+// The default opens in bf16 where the processor has it, and else says what is missing;
+// plain Go is never chosen for it, but can be asked for.
+func TestPrecision(t *testing.T) {
+	b, err := tensor.Open("cpu,precision=bf16")
+	if err != nil {
+		assert.Regexp(t, `cpu: precision bf16 needs a processor with .*BF16; this one runs \w+ kernels without it`, err)
+	} else {
+		assert.Equal(t, tensor.PrecisionBFloat16, tensor.PrecisionOf(b))
+		assert.NotEqual(t, cpu.ISAGo, b.(*cpu.Backend).ISA())
+		assert.Positive(t, b.(*cpu.Backend).PeakGFLOPS())
+	}
+	assert.Equal(t, tensor.PrecisionBFloat16, open(t, cpu.Options{ISA: cpu.ISAGo, Precision: tensor.PrecisionBFloat16}).Precision())
+	assert.Equal(t, tensor.PrecisionFloat32, open(t, cpu.Options{}).Precision())
+	_, err = tensor.Open("cpu,precision=tf32")
+	assert.ErrorContains(t, err, "cpu: Precision is tf32, want float32 or bf16")
+	_, err = tensor.Open("cpu:1")
+	assert.ErrorContains(t, err, "it takes no options but the precision")
+	for _, isa := range cpu.Available() {
+		if isa == cpu.ISAAVX2 {
+			assert.ErrorContains(t, cpu.Options{ISA: isa, Precision: tensor.PrecisionBFloat16}.Validate(), "this one runs avx2 kernels without it")
+		}
+	}
+}
+
+// In bf16 both operands of a product are rounded to nearest, ties to even, however they are
+// stored, and nothing else is: x·1 is x rounded, exactly, and so is 1·x.
+func TestBF16Rounds(t *testing.T) {
+	var x []float32
+	for _, upper := range []uint32{0x0080, 0x3f80, 0x3f81, 0x7f7e, 0x7f7f} {
+		for _, lower := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
+			if upper == 0x7f7f && lower >= 0x8000 {
+				continue // rounds to an infinity
+			}
+			for _, sign := range []uint32{0, 1 << 31} {
+				x = append(x, math.Float32frombits(sign|upper<<16|lower))
+			}
+		}
+	}
+	const cols = 7
+	x = x[:len(x)/cols*cols]
+	rows := len(x) / cols
+	want := make([]float32, len(x))
+	turned := make([]float32, len(x))
+	for i, v := range x {
+		want[i] = bfloat16.ToFloat32(float16.ToBF16(v))
+		turned[i%cols*rows+i/cols] = v
+	}
+	one := func(n int) []float32 {
+		m := make([]float32, n*n)
+		for i := range n {
+			m[i*n+i] = 1
+		}
+		return m
+	}
+	each(t, func(t *testing.T, o cpu.Options) {
+		b := open(t, o)
+		if o.Precision == tensor.PrecisionFloat32 {
+			want := x
+			c := b.Alloc(len(x))
+			b.MatMul(tensor.OpN, tensor.OpN, rows, cols, cols, 1, upload(b, x), upload(b, one(cols)), 0, c)
+			assert.Equal(t, want, values(t, b, c))
+			return
+		}
+		for _, op := range []tensor.Op{tensor.OpN, tensor.OpT} {
+			stored := x
+			if op == tensor.OpT {
+				stored = turned
+			}
+			c := b.Alloc(len(x))
+			b.MatMul(op, tensor.OpN, rows, cols, cols, 1, upload(b, stored), upload(b, one(cols)), 0, c)
+			assert.Equal(t, want, values(t, b, c), "left, %v", op)
+			b.MatMul(tensor.OpN, op, rows, cols, rows, 1, upload(b, one(rows)), upload(b, stored), 0, c)
+			assert.Equal(t, want, values(t, b, c), "right, %v", op)
+		}
+	})
+}
+
 func values(t *testing.T, b tensor.Backend, buf tensor.Buffer) []float32 {
 	x := make([]float32, buf.Len())
 	require.NoError(t, b.Read(x, buf))
@@ -73,10 +163,11 @@ func TestMatMulBlocks(t *testing.T) {
 				return values(t, b, c)
 			}
 			want := product(reference.New64())
-			eachISA(t, func(t *testing.T, isa cpu.ISA) {
-				got := product(open(t, cpu.Options{ISA: isa}))
+			each(t, func(t *testing.T, o cpu.Options) {
+				got := product(open(t, o))
+				tol := 2 * o.Precision.Tolerance()
 				for j := range want {
-					require.InDelta(t, want[j], got[j], 1e-5*math.Sqrt(float64(k)), "%v %v %v element %d", s, opA, opB, j)
+					require.InDelta(t, want[j], got[j], tol*math.Sqrt(float64(k)), "%v %v %v element %d", s, opA, opB, j)
 				}
 			})
 		}
@@ -86,8 +177,8 @@ func TestMatMulBlocks(t *testing.T) {
 // A row of a product, and a query of a decoding step, have the same bits
 // whatever is computed with them: a sequence does not depend on its batch.
 func TestRowsDoNotDependOnTheBatch(t *testing.T) {
-	eachISA(t, func(t *testing.T, isa cpu.ISA) {
-		b := open(t, cpu.Options{ISA: isa})
+	each(t, func(t *testing.T, o cpu.Options) {
+		b := open(t, o)
 		const m, k = 70, 300
 		for i := range 4 {
 			n, opB := []int{45, 300}[i/2], tensor.Op(i%2 == 1)
@@ -136,10 +227,11 @@ func TestRowsDoNotDependOnTheBatch(t *testing.T) {
 // Results do not depend on the number of workers.
 func TestWorkers(t *testing.T) {
 	const rows, cols = 3001, 65
-	eachISA(t, func(t *testing.T, isa cpu.ISA) {
+	each(t, func(t *testing.T, o cpu.Options) {
 		var want []float32
 		for _, workers := range []int{1, 2, 7} {
-			b := open(t, cpu.Options{ISA: isa, Workers: workers})
+			o.Workers = workers
+			b := open(t, o)
 			x, y, w := upload(b, uniform(rows*cols)), upload(b, uniform(rows*cols)), upload(b, uniform(cols))
 			dw, norm, inv := b.Alloc(cols*cols+cols+1), b.Alloc(rows*cols), b.Alloc(rows)
 			b.MatMul(tensor.OpT, tensor.OpN, cols, cols, rows, 1, x, y, 0, b.Slice(dw, 0, cols*cols))

@@ -1,5 +1,5 @@
-// Package cpu is the default tensor backend: float32 on the processor's vector
-// units, on all cores, without cgo. It is registered as "cpu".
+// Package cpu is the default tensor backend: float32, or products of bfloat16s, on
+// the processor's vector units, on all cores, without cgo. It is registered as "cpu".
 //
 // A program that imports the package can open the backend by name, or call [New]
 // to choose an instruction set or the number of workers:
@@ -22,6 +22,26 @@
 // time of every other operation:
 //
 //	go test -run - -bench . ./lm/tensor/cpu
+//
+// # Precision
+//
+// In float32, the default, nothing is rounded to less. With
+//
+//	b, err := tensor.Open("cpu,precision=bf16")
+//
+// both operands of matrix products, forward and backward, are rounded to bfloat16 (8
+// significant bits, to nearest, ties to even) while they are packed. Sums are in
+// float32, and so is all else: attention, norms, softmaxes, gradients of weights, the
+// optimiser, and what lies in buffers. That takes AVX512_BF16 (VDPBF16PS) or, on arm64,
+// FEAT_BF16 (BFMMLA); Open says so on a processor that has neither. Plain Go has the
+// products too, slowly, to compare with: Options{ISA: ISAGo, Precision: tensor.PrecisionBFloat16}.
+//
+// A rounded operand is off by at most a share of 2⁻⁹, a product of two by 2⁻⁸; the suite
+// asks for 1.6% of the largest element ([tensor.Precision.Tolerance]). Numbers below
+// 2⁻¹²⁶ count as 0 in both instructions, but not in plain Go, and from 2¹²⁸·(1 − 2⁻⁹) on
+// as infinite. VDPBF16PS rounds every sum to nearest; BFMMLA rounds those of a pair to odd
+// before it adds them, or to nearest on a core with FEAT_EBF16 whose system turned that
+// on. So bits differ between processors, by far less than rounding the operands does.
 //
 // # Determinism
 //

@@ -62,9 +62,21 @@ type panels struct {
 	// If wide is not 0, the blocks of k lie one after the other, each in panels
 	// that are wide columns together. Then step is not used.
 	wide int
-	// pairs says that elements are pairs of bfloat16s; rs and step count pairs.
-	pairs bool
+	kind panelKind
 }
+
+// panelKind is what a word of panels holds.
+type panelKind int
+
+const (
+	// panelFloats holds a float32.
+	panelFloats panelKind = iota
+	// panelPairs holds bfloat16s of two columns, see kernels.gemmPairs; rs and step
+	// count words.
+	panelPairs
+	// panelDots holds bfloat16s of two rows, see bf16Kernels; rows are counted in words.
+	panelDots
+)
 
 // at returns the panels from row i and column j on; j is a multiple of tile.
 func (p panels) at(i, j, tile int) panels {
@@ -78,10 +90,10 @@ func (p panels) block(from, to, j, tile int) panels {
 		return p.at(from, j, tile)
 	}
 	at := from*p.wide + j*(to-from)
-	if p.pairs {
+	if p.kind == panelPairs {
 		tile, at = tile/2, at/2
 	}
-	return panels{data: p.data[at:], rs: tile, step: tile * (to - from), pairs: p.pairs}
+	return panels{data: p.data[at:], rs: tile, step: tile * (to - from), kind: p.kind}
 }
 
 // MatMul computes c = alpha·op(a)·op(b) + beta·c.
@@ -107,28 +119,41 @@ func (b *Backend) gemm(m, n, k int, alpha float32, x, y view, beta float32, c vi
 		scaleOrClear(c.data[:m*n], beta)
 		return
 	}
-	if b.kern.direct(y, n) && (m <= skinny || m <= few && n <= narrow) {
+	if b.round == nil && b.kern.direct(y, n) && (m <= skinny || m <= few && n <= narrow) {
 		b.multiply(m, n, k, alpha, x, b.kern.inPlace(y), beta, c)
 		return
 	}
 	// Packed, the columns of a strip take packedMax elements at most.
-	strip := max(packedMax/k/b.kern.tile, 1) * b.kern.tile
+	lines := b.lines(k)
+	strip := max(packedMax/lines/b.kern.tile, 1) * b.kern.tile
 	for j := 0; j < n; j += strip {
 		cols := min(strip, n-j)
-		mem := b.crew.shared.reset().take(b.kern.packedLen(k, cols))
-		right := panels{data: mem, rs: b.kern.tile, wide: roundUp(cols, b.kern.tile)}
+		mem := b.crew.shared.reset().take(b.kern.packedLen(lines, cols))
+		right := panels{data: mem, rs: b.kern.tile, wide: roundUp(cols, b.kern.tile), kind: b.packedKind(tensor.FormatFloat32)}
 		b.packBlocks(right, y.at(0, j), k, cols)
 		b.multiply(m, cols, k, alpha, x, right, beta, c.at(0, j))
 	}
 }
 
-// eachBlock calls f for the blocks of k, with the factor of what c holds already.
-func eachBlock(k int, beta float32, f func(from, to int, keep float32)) {
-	blocks := (k + blockK - 1) / blockK
-	for i := range blocks {
-		f(i*k/blocks, (i+1)*k/blocks, beta)
-		beta = 1
+// lines is how many rows of words k makes: k, or half of it if products are rounded.
+func (b *Backend) lines(k int) int {
+	if b.round != nil {
+		return b.round.lines(k)
 	}
+	return k
+}
+
+// blocks is how many blocks the lines of k are cut into.
+func blocks(lines int) int { return (lines + blockK - 1) / blockK }
+
+// block returns the lines [from, to) of block i of count.
+func (b *Backend) block(i, count, lines int) (from, to int) {
+	unit := 1
+	if b.round != nil {
+		unit = b.round.unit
+	}
+	lines /= unit
+	return i * lines / count * unit, (i + 1) * lines / count * unit
 }
 
 // product is the right side and the result, of n columns, of a matrix product.
@@ -147,7 +172,7 @@ func (b *Backend) multiply(m, n, k int, alpha float32, x view, y panels, beta fl
 // multiplyAll computes c = alpha·x·y + beta·c for all of b.products. A task
 // takes a block of one c.
 func (b *Backend) multiplyAll(m, k int, alpha float32, x view, beta float32) {
-	kern := b.kern
+	kern, lines := b.kern, b.lines(k)
 	b.parts = b.parts[:0]
 	columns := 0
 	for i, p := range b.products {
@@ -157,14 +182,21 @@ func (b *Backend) multiplyAll(m, k int, alpha float32, x view, beta float32) {
 	b.run((m+streamCost)*columns*k, len(b.parts), func(s *scratch, i int) {
 		t := b.parts[i]
 		p := &b.products[t.product]
-		w := t.j1 - t.j0
-		eachBlock(k, beta, func(from, to int, keep float32) {
-			left := x.at(t.i0, from)
-			if w >= copyA || max(x.rs, x.cs)%pageFloats == 0 && w > 2*kern.tile {
-				left = kern.copyBlock(s.reset(), left, t.i1-t.i0, to-from)
+		rows, w, keep := t.i1-t.i0, t.j1-t.j0, beta
+		for i := range blocks(lines) {
+			from, to := b.block(i, blocks(lines), lines)
+			var left view
+			switch {
+			case b.round != nil:
+				left = b.round.left(s.reset(), x.at(t.i0, 2*from), rows, min(2*to, k)-2*from)
+			case w >= copyA || max(x.rs, x.cs)%pageFloats == 0 && w > 2*kern.tile:
+				left = kern.copyBlock(s.reset(), x.at(t.i0, from), rows, to-from)
+			default:
+				left = x.at(t.i0, from)
 			}
-			kern.mul(t.i1-t.i0, w, to-from, alpha, left, p.y.block(from, to, t.j0, kern.tile), keep, p.c.at(t.i0, t.j0))
-		})
+			kern.mul(rows, w, to-from, alpha, left, p.y.block(from, to, t.j0, kern.tile), keep, p.c.at(t.i0, t.j0))
+			keep = 1
+		}
 	})
 	clear(b.products)
 }
@@ -208,11 +240,14 @@ func (b *Backend) guided(n, unit, largest, left int, f func(from, to int)) {
 // mul computes c = alpha·x·y + beta·c on one goroutine.
 func (kern *kernels) mul(m, n, k int, alpha float32, x view, y panels, beta float32, c view) {
 	gemm, stream, rs := kern.gemm, kern.stream, kern.tile
-	if y.pairs {
+	switch y.kind {
+	case panelPairs:
 		gemm, stream, rs = kern.gemmPairs, kern.streamPairs, kern.tile/2
+	case panelDots:
+		gemm, stream = kern.bf16.gemm, kern.bf16.stream
 	}
 	j := 0
-	if m <= kern.streamRows && y.rs == rs {
+	if stream != nil && m <= kern.streamRows && y.rs == rs {
 		for wide := streamPanels * kern.tile; j+wide <= n; j += wide {
 			stream(m, k, alpha, &x.data[0], x.rs, x.cs,
 				&y.data[j/kern.tile*y.step], y.step, beta, &c.data[j], c.rs)
@@ -287,18 +322,21 @@ func (b *Backend) right(s *scratch, y view, k, n int) panels {
 func (b *Backend) packBlocks(p panels, y view, k, n int) {
 	kern := b.kern
 	group := packPanels * kern.tile
-	across, blocks := (n+group-1)/group, (k+blockK-1)/blockK
-	b.run(moveCost*k*n, across*blocks, func(s *scratch, i int) {
-		from, to := i/across*k/blocks, (i/across+1)*k/blocks
+	across, lines := (n+group-1)/group, b.lines(k)
+	b.run(moveCost*k*n, across*blocks(lines), func(s *scratch, i int) {
+		from, to := b.block(i/across, blocks(lines), lines)
 		for j := i % across * group; j < min(i%across*group+group, n); j += kern.tile {
 			dst, w := p.block(from, to, j, kern.tile).data, min(kern.tile, n-j)
-			if !p.pairs {
+			switch p.kind {
+			case panelFloats:
 				kern.pack(dst, y.at(from, j), to-from, w)
-				continue
+			case panelPairs:
+				mem := s.reset().take((to - from) * kern.tile)
+				kern.pack(mem, y.at(from, j), to-from, w)
+				kern.roundPairs(to-from, kern.tile/2, &dst[0], &mem[0])
+			case panelDots:
+				b.round.panel(kern, s.reset(), dst, y.at(2*from, j), min(2*to, k)-2*from, w)
 			}
-			mem := s.reset().take((to - from) * kern.tile)
-			kern.pack(mem, y.at(from, j), to-from, w)
-			kern.roundPairs(to-from, kern.tile/2, &dst[0], &mem[0])
 		}
 	})
 }
@@ -356,8 +394,8 @@ var _ tensor.Packer = (*Backend)(nil)
 // packed: n is rounded up to whole panels.
 func (b *Backend) PackedLen(f tensor.Format, n, k int) int {
 	shape.Format(f)
-	size := b.kern.packedLen(k, n)
-	if f == tensor.FormatBFloat16 {
+	size := b.kern.packedLen(b.lines(k), n)
+	if b.packedKind(f) == panelPairs {
 		size /= 2
 	}
 	return size
@@ -393,5 +431,17 @@ func (b *Backend) MatMulPacked(f tensor.Format, m, k int, alpha float32, x tenso
 
 // packed returns the packed matrix of n columns in p.
 func (b *Backend) packed(f tensor.Format, n int, p tensor.Buffer) panels {
-	return panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile), pairs: f == tensor.FormatBFloat16}
+	return panels{data: b.data(p), rs: b.kern.tile, wide: roundUp(n, b.kern.tile), kind: b.packedKind(f)}
+}
+
+// packedKind is what a packed matrix holds. Products that round have one kind only: what
+// they read is rounded in any case.
+func (b *Backend) packedKind(f tensor.Format) panelKind {
+	switch {
+	case b.round != nil:
+		return panelDots
+	case f == tensor.FormatBFloat16:
+		return panelPairs
+	}
+	return panelFloats
 }

@@ -93,6 +93,7 @@ func TestKernelsStayInside(t *testing.T) {
 				for n := 1; n <= kern.tile; n++ {
 					for _, k := range []int{1, 7} {
 						g.products(kern, m, n, k)
+						g.rounded(kern, m, n, k)
 						g.release()
 					}
 				}
@@ -101,11 +102,57 @@ func TestKernelsStayInside(t *testing.T) {
 			if kern.transpose8 != nil {
 				kern.transpose8(whole, &f(8 * whole)[0], 8, &f(8 * whole)[0], whole)
 			}
+			for k := 1; k <= 70; k++ {
+				g.rounded(kern, 5, 3, k) // rows of several vectors
+				g.rounded(kern, k, 1, 3) // and columns
+				g.release()
+			}
 			half := kern.tile / 2
 			kern.roundPairs(3, half, &f(3 * half)[0], &f(6 * half)[0])
 			g.release()
 		}
 	})
+}
+
+// rounded calls the products of bfloat16s with operands that are just long enough, in
+// both orders.
+func (g *guard) rounded(kern *kernels, m, n, k int) {
+	r := kern.bf16
+	if r == nil {
+		return
+	}
+	f := func(n int) []float32 { return g.floats(n, 0) }
+	const apart = 3
+	ldc, lines, s := n+apart, r.lines(k), &scratch{}
+	for _, turned := range []bool{false, true} {
+		x, y := view{f(m * k), k, 1}, view{f(k * n), n, 1}
+		if turned {
+			x.rs, x.cs, y.rs, y.cs = 1, m, 1, k
+		}
+		left := r.left(s.reset(), x, m, k)
+		used := (m-1)*left.rs + (lines-1)*left.cs + 1
+		if r.unit > 1 { // pairs of rows in quads
+			used = ((m+1)/2-1)*left.rs + (lines/r.unit-1)*left.cs + 2*r.unit
+		}
+		a := f(used)
+		copy(a, left.data[:used])
+		b := f(lines * kern.tile)
+		r.panel(kern, s.reset(), b, y, k, n)
+		for _, beta := range []float32{0, 1} {
+			c := f((m-1)*ldc + n)
+			r.gemm(m, n, lines, 1, &a[0], left.rs, left.cs, &b[0], kern.tile, beta, &c[0], ldc)
+			for i := range m {
+				for j := range n {
+					require.Equal(g.t, float32(k)/4+beta/2, c[i*ldc+j], "%d×%d×%d: row %d, column %d", m, n, k, i, j)
+				}
+			}
+			if r.stream != nil && m <= kern.streamRows && n == kern.tile {
+				wide := streamPanels * kern.tile
+				c := f((m-1)*(wide+apart) + wide)
+				r.stream(m, lines, 1, &a[0], left.rs, left.cs, &f(lines * wide)[0], lines*kern.tile, beta, &c[0], wide+apart)
+			}
+		}
+	}
 }
 
 // products calls the products with operands that are just long enough.

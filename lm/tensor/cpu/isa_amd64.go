@@ -63,6 +63,7 @@ var avx512Kernels = kernels{
 	gemmPairs:     gemmPairsAVX512,
 	streamPairs:   streamPairsAVX512,
 	roundPairs:    roundPairsAVX2,
+	bf16:          bf16AVX512(),
 	streamRows:    3,
 	transpose8:    transpose8AVX2,
 	copyLines:     copyLinesAVX2,
@@ -128,5 +129,33 @@ func gemmPairsAVX2(m, n, k int, alpha float32, a *float32, rsa, csa int, b *floa
 		gemmPairs8AVX2(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
 	} else {
 		gemmPairs16AVX2(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
+	}
+}
+
+// bf16Needs names what processors need for products of bfloat16s.
+const bf16Needs = "AVX512_BF16"
+
+func bf16AVX512() *bf16Kernels {
+	if !cpu.X86.HasAVX512BF16 {
+		return nil
+	}
+	round := rounding{roundRowsAVX512, roundColumnsAVX512}
+	return &bf16Kernels{
+		unit:      1,
+		gemm:      gemmDotsAVX512,
+		stream:    streamDotsAVX512,
+		left:      round.left,
+		panel:     round.panel,
+		peak:      peakDotsAVX512,
+		peakFlops: 30 * 32 * 2,
+	}
+}
+
+// gemmDotsAVX512 is gemmAVX512 for words of two bfloat16s.
+func gemmDotsAVX512(m, n, k int, alpha float32, a *float32, rsa, csa int, b *float32, rsb int, beta float32, c *float32, ldc int) {
+	if n <= 16 {
+		gemmDots16AVX512(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
+	} else {
+		gemmDots32AVX512(m, n, k, alpha, a, rsa, csa, b, rsb, beta, c, ldc)
 	}
 }

@@ -1,5 +1,8 @@
 package cpu
 
+// bf16Needs names what processors need for products of bfloat16s.
+const bf16Needs = "FEAT_BF16"
+
 // kernelsFor returns the kernels of an instruction set, nil if this machine
 // cannot run it. Every arm64 processor has NEON.
 func kernelsFor(isa ISA) *kernels {
@@ -19,6 +22,7 @@ var neonKernels = kernels{
 	gemmPairs:     gemmPairsNEON,
 	streamPairs:   streamPairsNEON,
 	roundPairs:    roundPairsNEON,
+	bf16:          bf16NEON(),
 	streamRows:    1,
 	transpose8:    transpose8NEON,
 	copyLines:     copyLinesGo,

@@ -29,6 +29,9 @@ type kernels struct {
 	// roundPairs rounds rows of float32s to such rows, each half words long.
 	roundPairs func(rows, half int, dst, src *float32)
 
+	// bf16 are the products of tensor.PrecisionBFloat16. nil means that there are none.
+	bf16 *bf16Kernels
+
 	// transpose8 computes dst[p·to + j] = src[j·from + p] for 8 columns j and
 	// all p below k, a multiple of 8. nil means that there is no such kernel.
 	transpose8 func(k int, dst *float32, to int, src *float32, from int)

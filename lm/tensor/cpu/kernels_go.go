@@ -16,6 +16,7 @@ var goKernels = kernels{
 	gemm:          gemmGo,
 	gemmPairs:     gemmPairsGo,
 	roundPairs:    roundPairsGo,
+	bf16:          &goBF16,
 	copyLines:     copyLinesGo,
 	peak:          peakGo,
 	peakFlops:     8,

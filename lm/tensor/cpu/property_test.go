@@ -36,8 +36,9 @@ func read(t *rapid.T, b tensor.Backend, buf tensor.Buffer) []float32 {
 
 // Products of any shape agree with the reference.
 func TestMatMulProperty(t *testing.T) {
-	eachISA(t, func(t *testing.T, isa cpu.ISA) {
-		b, ref := open(t, cpu.Options{ISA: isa, Workers: 2}), reference.New64()
+	each(t, func(t *testing.T, o cpu.Options) {
+		o.Workers = 2
+		b, ref := open(t, o), reference.New64()
 		rapid.Check(t, func(t *rapid.T) {
 			size := rapid.IntRange(0, 70)
 			m, n, k := size.Draw(t, "m"), size.Draw(t, "n"), size.Draw(t, "k")
@@ -49,7 +50,7 @@ func TestMatMulProperty(t *testing.T) {
 				b.MatMul(opA, opB, m, n, k, alpha, upload(b, uniform(m*k)), upload(b, uniform(k*n)), beta, c)
 				return read(t, b, c)
 			}
-			near(t, "c", product(ref), product(b), 1e-5)
+			near(t, "c", product(ref), product(b), 2*o.Precision.Tolerance())
 		})
 	})
 }

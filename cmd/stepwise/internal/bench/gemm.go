@@ -65,7 +65,11 @@ func (r *runner) gemm() error {
 		g.GFLOPS = p.flops() / res.seconds / 1e9
 		g.PeakFraction = share(g.GFLOPS, res.peak)
 		if p.rotated {
-			g.MemoryFraction = share(float64(4*p.n*p.k)/res.seconds/1e9, res.memory)
+			bytes := 4 * p.n * p.k
+			if p.op == "NP" {
+				bytes = 4 * packer.PackedLen(tensor.FormatFloat32, p.n, p.k)
+			}
+			g.MemoryFraction = share(float64(bytes)/res.seconds/1e9, res.memory)
 		}
 		r.report.GEMM = append(r.report.GEMM, g)
 		r.measured("gemm %s %d×%d×%d: %.0f GFLOP/s", g.Op, g.M, g.N, g.K, g.GFLOPS)

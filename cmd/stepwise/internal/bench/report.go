@@ -16,7 +16,8 @@ type Report struct {
 	// Machine describes the processor, and the instruction set and workers or the
 	// backend and its precision.
 	Machine string `json:"machine"`
-	// FMAPeakGFLOPS is the speed of multiply-adds that stay in registers, and
+	// FMAPeakGFLOPS is the speed of multiply-adds that stay in registers, of bfloat16s if
+	// that is the backend's precision, and
 	// MemoryGBps that of reading a buffer larger than the caches, both on all
 	// workers. They are measured again in every section, in turn with what is
 	// compared with them; these are the highest. They are 0, and so is all that is a
@@ -35,7 +36,7 @@ type Report struct {
 	PeakRSSBytes int64 `json:"peak_rss_bytes"`
 }
 
-// GEMM is the speed of a matrix product c [m×n] = a [m×k]·b [k×n] in float32.
+// GEMM is the speed of a matrix product c [m×n] = a [m×k]·b [k×n].
 type GEMM struct {
 	// Op is NN, NT (b is stored transposed: a linear layer forward), TN (a is:
 	// the gradient of weights) or NP (b is packed: a linear layer in decoding).
@@ -217,5 +218,5 @@ func machine(b tensor.Backend) string {
 		}
 		return fmt.Sprintf("%s, backend %s, precision %v, %s %s/%s", processor(), device, tensor.PrecisionOf(b), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	}
-	return fmt.Sprintf("%s, %v kernels, GOMAXPROCS %d, %s %s/%s", processor(), c.ISA(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s, %v kernels, precision %v, GOMAXPROCS %d, %s %s/%s", processor(), c.ISA(), c.Precision(), runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

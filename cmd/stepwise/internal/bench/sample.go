@@ -61,6 +61,9 @@ func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 		batches = batches[:1] // what many rows read bounds nothing
 		weights, bytes = "bfloat16", 2
 	}
+	if tensor.PrecisionOf(d.Backend()) == tensor.PrecisionBFloat16 {
+		bytes = 2 // what products read is rounded
+	}
 	e, err := local.NewEngine(d, wordless{}, local.EngineConfig{Static: true, Weights: f})
 	if err != nil {
 		return err

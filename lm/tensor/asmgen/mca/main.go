@@ -21,8 +21,8 @@ import (
 // core is a processor that llvm-mca has a model of.
 type core struct {
 	name string
-	// lanes are the float32 multiply-adds that it begins in a cycle, by its maker's
-	// documents.
+	// lanes are the multiply-adds, of float32s or in products of bfloat16s, that it begins
+	// in a cycle, by its maker's documents.
 	lanes float64
 	note  string
 }
@@ -44,6 +44,12 @@ var targets = []struct {
 		regexp.MustCompile(`\bfmla\s`), func(string) int { return 4 },
 	},
 	{
+		"arm64", "aarch64-linux-gnu-objdump", "aarch64",
+		[]core{{"neoverse-n2", 32, ""}, {"neoverse-v1", 64, ""}, {"neoverse-v2", 64, ""}},
+		[]string{"gemmDotsNEON"},
+		regexp.MustCompile(`\bbfmmla\s`), func(string) int { return 16 },
+	},
+	{
 		"amd64", "objdump", "x86_64",
 		[]core{{"haswell", 16, ""}, {"znver3", 16, ""}},
 		[]string{"gemm16AVX2", "gemmPairs16AVX2", "streamAVX2", "scoresAVX2", "decodeAVX2"},
@@ -54,6 +60,12 @@ var targets = []struct {
 		[]core{{"skylake-avx512", 32, ""}, {"znver4", 16, ""}},
 		[]string{"gemm32AVX512", "gemmPairs32AVX512", "streamAVX512", "scoresAVX512", "decodeKeysAVX512"},
 		regexp.MustCompile(`\bvfmadd`), lanesAVX,
+	},
+	{
+		"amd64", "objdump", "x86_64",
+		[]core{{"cooperlake", 64, ""}},
+		[]string{"gemmDots32AVX512"},
+		regexp.MustCompile(`\bvdpbf16ps`), func(string) int { return 32 },
 	},
 }
 
