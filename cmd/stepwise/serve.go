@@ -29,6 +29,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise serve"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
+	open.unjudged = true
 	backendFlag(f, &open.backend)
 	task := f.String("task", "", "the task file that the model was trained for; a student with a pretrained encoder and no criteria needs none")
 	addr := f.String("addr", "localhost:8080", "where to listen, such as :8080 for all interfaces")

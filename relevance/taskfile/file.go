@@ -33,9 +33,11 @@ type File struct {
 	// by name. Roles says which fields hold what the criteria look for.
 	Criteria []Criterion `yaml:"criteria"`
 	Roles    *Roles      `yaml:"roles"`
-	Prompt   Prompt      `yaml:"prompt"`
-	Steps    []Step      `yaml:"steps"`
-	Teacher  Teacher     `yaml:"teacher"`
+	// Judges are models that judge steps, asked over a network.
+	Judges  []JudgeModel `yaml:"judges"`
+	Prompt  Prompt       `yaml:"prompt"`
+	Steps   []Step       `yaml:"steps"`
+	Teacher Teacher      `yaml:"teacher"`
 
 	name  string
 	text  []byte
@@ -150,7 +152,7 @@ type Rule struct {
 	// Expr is an expression: a text is the right answer, and a truth value says
 	// whether the step's, called answer, is right.
 	Expr string `yaml:"expr"`
-	// Judge names one of [Options].Judges.
+	// Judge names one of the file's judges, or of [Options].Judges.
 	Judge string `yaml:"judge"`
 }
 
@@ -183,6 +185,7 @@ func (f *File) Validate() error {
 	}
 	f.validateData(add)
 	f.validateSplit(add)
+	f.validateJudges(add)
 	seen := make(map[string]bool)
 	for i, c := range f.Criteria {
 		path := fmt.Sprintf("criteria[%d]", i)

@@ -14,6 +14,7 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/split"
+	"github.com/stepwise-rl/stepwise/remote/judge"
 	"github.com/stepwise-rl/stepwise/reward"
 )
 
@@ -30,8 +31,11 @@ type Options struct {
 	OnBadRow rows.OnBadRow
 	// Generators makes what data.generated names.
 	Generators map[string]Generator
-	// Judges are the rules that steps name as their judge.
+	// Judges are rules in Go that steps name as their judge, besides the file's own.
 	Judges map[string]reward.Rule[rows.Example]
+	// Unjudged leaves the judges of the file out: nothing is asked of them, and their
+	// steps are not judged. It is for programs that score pairs with a trained model.
+	Unjudged bool
 }
 
 // Generator makes data that stand in no file.
@@ -57,6 +61,9 @@ type Task struct {
 	// all documents; nil without criteria.
 	Criteria   []criteria.Criterion
 	Collection *criteria.Collection
+	// Judges are the judge models of the file, in its order. Close them if the program
+	// goes on without the task.
+	Judges []*judge.Judge
 	// Reports say what was found in the files of pairs, in the order of the file.
 	Reports []*rows.Report
 	// Inputs are the data files that were read, to be digested with the task.

@@ -32,7 +32,7 @@ var attacks = []string{
 func checkQuoted(t require.TestingT, text string) {
 	q := question{Input: quoted(text), Items: []item{{Criteria: []quoted{"name: it is right"}, Text: quoted(text)}, {Criteria: []quoted{}, Text: "other"}}}
 	q.number(1)
-	content := q.messages()[1].Content
+	content := q.messages("")[1].Content
 	var back struct {
 		Input string
 		Items []struct {

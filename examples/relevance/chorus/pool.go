@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -26,12 +31,12 @@ type predictor struct {
 }
 
 // criteriaAlone is logistic regression, cross-fitted in the training folds.
-func (j *judgements) criteriaAlone(name string, more [][]float64) (*predictor, error) {
+func (j *judgements) criteriaAlone(name string, more [][]float64, gold bool) (*predictor, error) {
 	start := time.Now()
 	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
 	for f := range folds {
-		train, test := j.inFolds(without(f)...), j.inFolds(f)
-		b, err := j.believe(more, train, test)
+		train, test := j.training(without(f)...), j.inFolds(f)
+		b, err := j.believe(more, gold, train, test)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +71,9 @@ func (j *judgements) pairwise(name string, beliefs func(out [2]int) (map[int][]f
 			if j.fold[i] == other {
 				other = out[1]
 			}
-			p.inner[other][i] = b // asked about the pair's fold, tested on the other
+			if j.used[i] {
+				p.inner[other][i] = b // asked about the pair's fold, tested on the other
+			}
 			if p.test[i] == nil {
 				p.test[i] = make([]float64, len(labels))
 			}
@@ -78,12 +85,64 @@ func (j *judgements) pairwise(name string, beliefs func(out [2]int) (map[int][]f
 	return p, nil
 }
 
-// reading pools the models that reason, over seeds, after one of their stages.
-func (j *judgements) reading(name, out, stage string, seeds int, soft bool) (*predictor, error) {
+// voting asks the models that reason of one seed for several samples of each pair, and
+// pools the shares of their votes: the most probable label is that of the majority.
+func (j *judgements) voting(ctx context.Context, name, out string, samples int) (*predictor, error) {
+	return j.pairwise(name, func(pair [2]int) (map[int][]float64, error) {
+		r := reading{pair, 1, true}
+		file := filepath.Join(out, r.name(), "votes.gob")
+		var all map[int][]float64
+		if f, err := os.Open(file); err == nil {
+			defer f.Close()
+			return all, gob.NewDecoder(f).Decode(&all)
+		}
+		src, err := j.source(r)
+		if err != nil {
+			return nil, err
+		}
+		scorer, err := relevance.Open(ctx, filepath.Join(out, r.name(), "model"), src, "cpu")
+		if err != nil {
+			return nil, err
+		}
+		defer scorer.Close()
+		at := j.places()
+		all = map[int][]float64{}
+		for _, set := range src.Tests[:len(pair)] {
+			for _, e := range set.Examples {
+				all[at[e.ID]] = make([]float64, len(labels))
+			}
+			for sample := range samples {
+				scores, err := relevance.ScoreExamples(ctx, scorer, set.Examples, relevance.ScoreOptions{Samples: 1, Stream: uint64(sample + 1)})
+				if err != nil {
+					return nil, err
+				}
+				for k, s := range scores {
+					if l := slices.Index(labels, s.Label); l >= 0 {
+						all[at[set.Examples[k].ID]][l] += 1 / float64(samples)
+					}
+				}
+			}
+		}
+		f, err := os.Create(file)
+		if err != nil {
+			return nil, err
+		}
+		return all, errors.Join(gob.NewEncoder(f).Encode(all), f.Close())
+	})
+}
+
+// places are the pairs' places by their id.
+func (j *judgements) places() map[string]int {
 	at := map[string]int{}
 	for i, e := range j.pairs {
 		at[e.ID] = i
 	}
+	return at
+}
+
+// reading pools the models that reason, over seeds, after one of their stages.
+func (j *judgements) reading(name, out, stage string, seeds int, soft bool) (*predictor, error) {
+	at := j.places()
 	return j.pairwise(name, func(pair [2]int) (map[int][]float64, error) {
 		all := map[int][]float64{}
 		for seed := range seeds {
@@ -217,57 +276,31 @@ func (j *judgements) said(p *predictor, r rule) []int {
 	return out
 }
 
-// answer is a grade beside another model's, for paired differences.
-type answer struct{ gold, said, other int }
-
 const replicates = 1000
 
-func (j *judgements) qwk(said, other []int) (value, difference eval.Interval) {
-	all := make([]answer, len(said))
-	for i := range all {
-		all[i] = answer{gold: j.gold[i], said: said[i]}
-		if other != nil {
-			all[i].other = other[i]
-		}
-	}
-	kappa := func(of func(answer) int) func([]answer) float64 {
-		return func(all []answer) float64 {
-			pairs := make([]eval.Pair, len(all))
-			for i, a := range all {
-				pairs[i] = eval.Pair{Gold: a.gold, Pred: of(a)}
-			}
-			return eval.QuadraticKappa(pairs)
-		}
-	}
-	mine, others := kappa(func(a answer) int { return a.said }), kappa(func(a answer) int { return a.other })
-	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
-	value = eval.Bootstrap(all, mine, o)
-	if other != nil {
-		difference = eval.Bootstrap(all, func(a []answer) float64 { return mine(a) - others(a) }, o)
-	}
-	return value, difference
-}
-
 // print prints the table: each predictor by the most probable label, then by cut
-// points; differences in QWK are to the first, by cut points.
+// points. Differences to the first predictor are of the accuracy by the most probable
+// label and of QWK by cut points, paired over queries.
 func (j *judgements) print(w io.Writer, all []*predictor) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\tminus the first [95%]\tnDCG@10")
-	first := j.said(all[0], byCuts)
-	for _, p := range all {
-		one, two := j.said(p, mostProbable), j.said(p, byCuts)
-		pairs := func(said []int) []eval.Pair {
-			out := make([]eval.Pair, len(said))
-			for i := range said {
-				out[i] = eval.Pair{Gold: j.gold[i], Pred: said[i]}
-			}
-			return out
+	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\taccuracy minus the first [95%]\tQWK by cuts minus the first [95%]\tnDCG@10")
+	pairs := func(said []int) []eval.Pair {
+		out := make([]eval.Pair, len(said))
+		for i := range said {
+			out[i] = eval.Pair{Gold: j.gold[i], Pred: said[i]}
 		}
-		grades := []int{0, 1, 2, 3}
-		k, d := j.qwk(two, first)
-		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\n", p.name,
-			eval.Accuracy(pairs(one)), eval.Accuracy(pairs(two)), eval.MacroF1(pairs(one), grades), eval.MacroF1(pairs(two), grades),
-			eval.QuadraticKappa(pairs(one)), k.Estimate, k.Low, k.High, d.Estimate, d.Low, d.High, j.ndcg(p))
+		return out
+	}
+	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
+	grades := []int{0, 1, 2, 3}
+	first := [2][]eval.Pair{pairs(j.said(all[0], mostProbable)), pairs(j.said(all[0], byCuts))}
+	for _, p := range all {
+		one, two := pairs(j.said(p, mostProbable)), pairs(j.said(p, byCuts))
+		k := eval.Bootstrap(two, eval.QuadraticKappa, o)
+		a, d := eval.BootstrapDifference(one, first[0], eval.Accuracy, o), eval.BootstrapDifference(two, first[1], eval.QuadraticKappa, o)
+		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\n", p.name,
+			eval.Accuracy(one), eval.Accuracy(two), eval.MacroF1(one, grades), eval.MacroF1(two, grades),
+			eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p))
 	}
 	t.Flush()
 }

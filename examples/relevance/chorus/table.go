@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// table has the rows so far, the first of which the others are compared with.
+type table struct {
+	j       *judgements
+	minilm  *miniLM
+	out     string
+	seeds   int
+	cosines [][]float64
+	// reasons is the model that reasons, and best the criteria with MiniLM's cosines.
+	reasons, best *predictor
+	rows          []*predictor
+}
+
+func (t *table) add(rows ...*predictor) {
+	t.rows = append(t.rows, rows...)
+	t.j.print(os.Stdout, t.rows)
+}
+
+// trained trains the models that reason, of all seeds, and pools what they say after a
+// stage.
+func (t *table) trained(ctx context.Context, name, stage string, soft bool) (*predictor, error) {
+	for seed := range t.seeds {
+		for f := range folds {
+			r := reading{[2]int{f, (f + 1) % folds}, uint64(seed + 1), soft}
+			if dir, err := t.j.train(ctx, r, t.out, os.Stdout); err != nil {
+				return nil, fmt.Errorf("%s: %w", dir, err)
+			}
+		}
+	}
+	return t.j.reading(name, t.out, stage, t.seeds, soft)
+}
+
+// votes is how many samples a majority is of.
+const votes = 8
+
+// reasoning are the rows of the model that reasons over the criteria's facts.
+func (t *table) reasoning(ctx context.Context) error {
+	own, err := t.j.pairwise("criteria, as the reasoning reads them", func(pair [2]int) (map[int][]float64, error) {
+		test := t.j.inFolds(pair[:]...)
+		b, err := t.j.believe(nil, false, t.j.inFolds(without(pair[:]...)...), test)
+		if err != nil {
+			return nil, err
+		}
+		all := map[int][]float64{}
+		for k, i := range test {
+			all[i] = b.Test[k]
+		}
+		return all, nil
+	})
+	if err != nil {
+		return err
+	}
+	t.rows = append(t.rows, own)
+	for _, stage := range []string{"warmup", "rl-outcome", "rl-mask"} {
+		if t.reasons, err = t.trained(ctx, "reasoning, "+stage, stage, true); err != nil {
+			return err
+		}
+		t.rows = append(t.rows, t.reasons)
+	}
+	voted, err := t.j.voting(ctx, fmt.Sprintf("reasoning, one seed, majority of %d", votes), t.out, votes)
+	if err != nil {
+		return err
+	}
+	t.add(voted, t.j.blend("reasoning and criteria", t.rows[0], t.reasons))
+	return nil
+}
+
+// texts are the rows of MiniLM's cosines and of the cross-encoder after weak
+// pre-training.
+func (t *table) texts(ctx context.Context) (err error) {
+	if t.cosines, err = t.j.cosines(ctx, t.minilm, t.out); err != nil {
+		return err
+	}
+	if t.best, err = t.j.criteriaAlone("criteria and MiniLM's cosines", t.cosines, false); err != nil {
+		return err
+	}
+	t.add(t.best)
+	cross, err := t.cross(ctx, "cross-encoder, weakly pre-trained", student{weak: true, soft: true}, t.seeds)
+	if err != nil {
+		return err
+	}
+	t.add(cross,
+		t.j.blend("cross-encoder and criteria", t.rows[0], cross),
+		t.j.blend("cross-encoder, criteria and cosines", t.best, cross),
+		t.j.blend("cross-encoder, criteria, cosines, reasoning", t.best, cross, t.reasons))
+	return nil
+}
+
+func (t *table) cross(ctx context.Context, name string, s student, seeds int) (*predictor, error) {
+	return t.j.students(ctx, t.minilm, name, s, seeds, t.out, os.Stdout)
+}
+
+// twins are the rows of models that lack an ingredient: weak pairs, or the raters' own
+// labels. A cross-encoder's are of one seed, so here is the one with both, too.
+func (t *table) twins(ctx context.Context) error {
+	for _, row := range []struct {
+		name string
+		s    student
+	}{
+		{"cross-encoder, one seed", student{weak: true, soft: true}},
+		{"the same without weak pre-training", student{soft: true}},
+		{"the same on gold labels only", student{weak: true}},
+	} {
+		p, err := t.cross(ctx, row.name, row.s, 1)
+		if err != nil {
+			return err
+		}
+		t.rows = append(t.rows, p, t.j.blend(row.name+", criteria and cosines", t.best, p))
+	}
+	t.j.print(os.Stdout, t.rows)
+	gold, err := t.trained(ctx, "reasoning, rl-mask, gold labels only", "rl-mask", false)
+	if err != nil {
+		return err
+	}
+	criteria, err := t.j.criteriaAlone("criteria, gold labels only", nil, true)
+	if err != nil {
+		return err
+	}
+	t.add(gold, criteria)
+	return nil
+}
+
+// curve are the rows of models that know the judgements of a share of the queries.
+func (t *table) curve(ctx context.Context) error {
+	for _, share := range []float64{.25, .5} {
+		part := t.j.only(share)
+		name := fmt.Sprintf(", %.0f%% of the queries", 100*share)
+		alone, err := part.criteriaAlone("criteria alone"+name, nil, false)
+		if err != nil {
+			return err
+		}
+		best, err := part.criteriaAlone("criteria and cosines"+name, t.cosines, false)
+		if err != nil {
+			return err
+		}
+		cross, err := part.students(ctx, t.minilm, "cross-encoder, one seed"+name, student{weak: true, soft: true}, 1, t.out, os.Stdout)
+		if err != nil {
+			return err
+		}
+		blend := part.blend("cross-encoder, one seed, criteria and cosines"+name, best, cross)
+		t.rows = append(t.rows, alone, best, cross, blend)
+	}
+	t.j.print(os.Stdout, t.rows)
+	return nil
+}
+
+// students are the rows of the cross-encoder that the reasoning teaches, too.
+func (t *table) students(ctx context.Context) error {
+	for _, row := range []struct {
+		name string
+		weak bool
+	}{{"student of the reasoning, weakly pre-trained", true}, {"student of the reasoning", false}} {
+		p, err := t.cross(ctx, row.name, student{weak: row.weak, teacher: "rl-mask", soft: true}, t.seeds)
+		if err != nil {
+			return err
+		}
+		t.add(p,
+			t.j.blend(row.name+", and criteria", t.rows[0], p),
+			t.j.blend(row.name+", criteria and cosines", t.best, p))
+	}
+	return nil
+}
