@@ -158,11 +158,8 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 		}
 		o := relevance.Options{
 			Resume: *resume, Out: out, Data: map[string]string{taskDigest: task.File.Digest()},
-			Info: map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
-		}
-		if task.Collection != nil {
-			roles := task.Collection.Roles()
-			o.Roles = &roles
+			Info:       map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
+			Collection: task.Collection,
 		}
 		for _, r := range task.Reports {
 			fmt.Fprint(errs, r)
