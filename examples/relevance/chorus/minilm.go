@@ -28,6 +28,7 @@ func openMiniLM(dir string) (*miniLM, error) {
 }
 
 // encoder returns a cross-encoder with a new last layer, or with a folder the one there.
+// Its word embeddings are not trained: few judgements would move those of few words.
 func (m *miniLM) encoder(seed uint64, folder string) (*model.Encoder, error) {
 	b, err := cpu.New(cpu.Options{})
 	if err != nil {
@@ -43,6 +44,12 @@ func (m *miniLM) encoder(seed uint64, folder string) (*model.Encoder, error) {
 		return nil, err
 	}
 	e.Types = m.tok.PairTypes
+	for _, p := range e.Params() {
+		if p.Name == "embeddings.word_embeddings.weight" {
+			b.Free(p.Grad)
+			p.Grad = nil
+		}
+	}
 	return e, nil
 }
 
