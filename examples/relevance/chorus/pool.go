@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -202,6 +203,65 @@ func (j *judgements) blend(name string, parts ...*predictor) *predictor {
 	return p
 }
 
+// stack fits logistic regression on the logarithms of the parts' beliefs, for each fold on
+// the inner beliefs that all of them have (linear.CrossFit). It can weigh labels
+// differently, which a blend cannot, and has more to learn.
+func (j *judgements) stack(name string, parts ...*predictor) (*predictor, error) {
+	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
+	gold, queries := j.gold, j.queries()
+	for f := range folds {
+		d := linear.Data{Soft: j.soft, Labels: gold, Queries: queries}
+		d.Features = func(_, rows []int) [][]float64 {
+			x := make([][]float64, len(rows))
+			for k, i := range rows {
+				for _, q := range parts {
+					belief := q.test[i]
+					if j.fold[i] != f {
+						belief = q.inner[f][i]
+					}
+					for _, v := range belief {
+						x[k] = append(x[k], math.Log(v+.01))
+					}
+				}
+			}
+			return x
+		}
+		var train []int
+		for i := range j.pairs {
+			if !slices.ContainsFunc(parts, func(q *predictor) bool { return q.inner[f][i] == nil }) {
+				train = append(train, i)
+			}
+		}
+		test := j.inFolds(f)
+		b, err := linear.CrossFit(d, train, test, linear.DefaultSettings())
+		if err != nil {
+			return nil, err
+		}
+		p.inner[f] = make([][]float64, len(j.pairs))
+		for k, i := range train {
+			p.inner[f][i] = b.Train[k]
+		}
+		for k, i := range test {
+			p.test[i] = b.Test[k]
+		}
+	}
+	return p, nil
+}
+
+// validation is the mean cross-entropy of the inner beliefs about the pairs that
+// pairwise predictors have them of. By it one chooses without looking at a test fold.
+func (j *judgements) validation(p *predictor) float64 {
+	var beliefs, soft [][]float64
+	for f := range folds {
+		for _, i := range j.inFolds((f+1)%folds, (f+folds-1)%folds) {
+			if b := p.inner[f][i]; b != nil {
+				beliefs, soft = append(beliefs, b), append(soft, j.soft[i])
+			}
+		}
+	}
+	return linear.CrossEntropy(beliefs, soft)
+}
+
 // mix is the weighted sum of beliefs.
 func mix(w []float64, beliefs ...[]float64) []float64 {
 	out := make([]float64, len(labels))
@@ -280,10 +340,11 @@ const replicates = 1000
 
 // print prints the table: each predictor by the most probable label, then by cut
 // points. Differences to the first predictor are of the accuracy by the most probable
-// label and of QWK by cut points, paired over queries.
+// label and of QWK by cut points, paired over queries. The last column is the validation
+// loss, by which settings and combinations are chosen.
 func (j *judgements) print(w io.Writer, all []*predictor) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\taccuracy minus the first [95%]\tQWK by cuts minus the first [95%]\tnDCG@10")
+	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\taccuracy minus the first [95%]\tQWK by cuts minus the first [95%]\tnDCG@10\tvalidation")
 	pairs := func(said []int) []eval.Pair {
 		out := make([]eval.Pair, len(said))
 		for i := range said {
@@ -298,9 +359,9 @@ func (j *judgements) print(w io.Writer, all []*predictor) {
 		one, two := pairs(j.said(p, mostProbable)), pairs(j.said(p, byCuts))
 		k := eval.Bootstrap(two, eval.QuadraticKappa, o)
 		a, d := eval.BootstrapDifference(one, first[0], eval.Accuracy, o), eval.BootstrapDifference(two, first[1], eval.QuadraticKappa, o)
-		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\n", p.name,
+		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\t%.4f\n", p.name,
 			eval.Accuracy(one), eval.Accuracy(two), eval.MacroF1(one, grades), eval.MacroF1(two, grades),
-			eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p))
+			eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p), j.validation(p))
 	}
 	t.Flush()
 }

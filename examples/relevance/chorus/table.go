@@ -86,9 +86,14 @@ func (t *table) texts(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	stacked, err := t.j.stack("the same, stacked", t.best, cross)
+	if err != nil {
+		return err
+	}
 	t.add(cross,
 		t.j.blend("cross-encoder and criteria", t.rows[0], cross),
 		t.j.blend("cross-encoder, criteria and cosines", t.best, cross),
+		stacked,
 		t.j.blend("cross-encoder, criteria, cosines, reasoning", t.best, cross, t.reasons))
 	return nil
 }
