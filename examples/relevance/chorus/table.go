@@ -117,18 +117,17 @@ func (t *table) twins(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.rows = append(t.rows, p, t.j.blend(row.name+", criteria and cosines", t.best, p))
-	}
-	t.j.print(os.Stdout, t.rows)
-	gold, err := t.trained(ctx, "reasoning, rl-mask, gold labels only", "rl-mask", false)
-	if err != nil {
-		return err
+		t.add(p, t.j.blend(row.name+", criteria and cosines", t.best, p))
 	}
 	criteria, err := t.j.criteriaAlone("criteria, gold labels only", nil, true)
 	if err != nil {
 		return err
 	}
-	t.add(gold, criteria)
+	gold, err := t.trained(ctx, "reasoning, rl-mask, gold labels only", "rl-mask", false)
+	if err != nil {
+		return err
+	}
+	t.add(criteria, gold)
 	return nil
 }
 
@@ -156,19 +155,14 @@ func (t *table) curve(ctx context.Context) error {
 	return nil
 }
 
-// students are the rows of the cross-encoder that the reasoning teaches, too.
-func (t *table) students(ctx context.Context) error {
-	for _, row := range []struct {
-		name string
-		weak bool
-	}{{"student of the reasoning, weakly pre-trained", true}, {"student of the reasoning", false}} {
-		p, err := t.cross(ctx, row.name, student{weak: row.weak, teacher: "rl-mask", soft: true}, t.seeds)
-		if err != nil {
-			return err
-		}
-		t.add(p,
-			t.j.blend(row.name+", and criteria", t.rows[0], p),
-			t.j.blend(row.name+", criteria and cosines", t.best, p))
+// student are the rows of the cross-encoder that the reasoning teaches, too, of one seed.
+func (t *table) student(ctx context.Context) error {
+	p, err := t.cross(ctx, "student of the reasoning, one seed", student{weak: true, teacher: "rl-mask", soft: true}, 1)
+	if err != nil {
+		return err
 	}
+	t.add(p,
+		t.j.blend("student, one seed, and criteria", t.rows[0], p),
+		t.j.blend("student, one seed, criteria and cosines", t.best, p))
 	return nil
 }
