@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/relevance"
@@ -28,12 +27,12 @@ type predictor struct {
 	// that fold nor the pair's query; nil for pairs of other folds. Cut points and
 	// weights are found on them.
 	inner [folds][][]float64
-	took  time.Duration
+	said  [2][]eval.Pair // gold label and grade by each rule, and
+	line  string         // the row of the table, once it is printed
 }
 
 // criteriaAlone is logistic regression, cross-fitted in the training folds.
 func (j *judgements) criteriaAlone(name string, more [][]float64, gold bool) (*predictor, error) {
-	start := time.Now()
 	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
 	for f := range folds {
 		train, test := j.training(without(f)...), j.inFolds(f)
@@ -49,7 +48,6 @@ func (j *judgements) criteriaAlone(name string, more [][]float64, gold bool) (*p
 			p.test[i] = b.Test[k]
 		}
 	}
-	p.took = time.Since(start)
 	return p, nil
 }
 
@@ -309,8 +307,8 @@ const (
 	byCuts            // on the expected grade, tuned on the inner beliefs
 )
 
-// said are the grades of all pairs.
-func (j *judgements) said(p *predictor, r rule) []int {
+// grades are those of all pairs.
+func (j *judgements) grades(p *predictor, r rule) []int {
 	out := make([]int, len(j.pairs))
 	for f := range folds {
 		var cuts []float64
@@ -345,25 +343,34 @@ const replicates = 1000
 func (j *judgements) print(w io.Writer, all []*predictor) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\taccuracy minus the first [95%]\tQWK by cuts minus the first [95%]\tnDCG@10\tvalidation")
-	pairs := func(said []int) []eval.Pair {
-		out := make([]eval.Pair, len(said))
-		for i := range said {
-			out[i] = eval.Pair{Gold: j.gold[i], Pred: said[i]}
-		}
-		return out
-	}
-	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
-	grades := []int{0, 1, 2, 3}
-	first := [2][]eval.Pair{pairs(j.said(all[0], mostProbable)), pairs(j.said(all[0], byCuts))}
 	for _, p := range all {
-		one, two := pairs(j.said(p, mostProbable)), pairs(j.said(p, byCuts))
-		k := eval.Bootstrap(two, eval.QuadraticKappa, o)
-		a, d := eval.BootstrapDifference(one, first[0], eval.Accuracy, o), eval.BootstrapDifference(two, first[1], eval.QuadraticKappa, o)
-		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\t%.4f\n", p.name,
-			eval.Accuracy(one), eval.Accuracy(two), eval.MacroF1(one, grades), eval.MacroF1(two, grades),
-			eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p), j.validation(p))
+		if p.line == "" {
+			p.line = j.line(p, all[0])
+		}
+		fmt.Fprintln(t, p.line)
 	}
 	t.Flush()
+}
+
+// line is a row of the table, without the end of the line.
+func (j *judgements) line(p, first *predictor) string {
+	for _, q := range []*predictor{first, p} {
+		if q.said[0] == nil {
+			for _, r := range []rule{mostProbable, byCuts} {
+				for i, said := range j.grades(q, r) {
+					q.said[r] = append(q.said[r], eval.Pair{Gold: j.gold[i], Pred: said})
+				}
+			}
+		}
+	}
+	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
+	one, two, grades := p.said[mostProbable], p.said[byCuts], []int{0, 1, 2, 3}
+	k := eval.Bootstrap(two, eval.QuadraticKappa, o)
+	a := eval.BootstrapDifference(one, first.said[mostProbable], eval.Accuracy, o)
+	d := eval.BootstrapDifference(two, first.said[byCuts], eval.QuadraticKappa, o)
+	return fmt.Sprintf("%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\t%.4f", p.name,
+		eval.Accuracy(one), eval.Accuracy(two), eval.MacroF1(one, grades), eval.MacroF1(two, grades),
+		eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p), j.validation(p))
 }
 
 // ndcg is the mean over the queries with documents of different grades.
