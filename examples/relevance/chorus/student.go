@@ -49,7 +49,7 @@ func (s student) name(share float64) string {
 
 // The settings of training, on weak pairs and then on judgements.
 const (
-	weakPairs     = 24_000
+	weakPairs     = 12_000
 	weakLR        = 1e-4
 	studentEpochs = 2
 	studentLR     = 8e-5

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // table has the rows so far, the first of which the others are compared with.
@@ -82,19 +83,22 @@ func (t *table) texts(ctx context.Context) (err error) {
 		return err
 	}
 	t.add(t.best)
-	cross, err := t.cross(ctx, "cross-encoder, weakly pre-trained", student{weak: true, soft: true}, t.seeds)
-	if err != nil {
-		return err
+	for _, seeds := range slices.Compact([]int{1, t.seeds}) { // one seed shows early what to expect
+		name := fmt.Sprintf("cross-encoder, weakly pre-trained, seeds: %d", seeds)
+		cross, err := t.cross(ctx, name, student{weak: true, soft: true}, seeds)
+		if err != nil {
+			return err
+		}
+		stacked, err := t.j.stack(name+", criteria and cosines, stacked", t.best, cross)
+		if err != nil {
+			return err
+		}
+		t.add(cross,
+			t.j.blend(name+", and criteria", t.rows[0], cross),
+			t.j.blend(name+", criteria and cosines", t.best, cross),
+			stacked,
+			t.j.blend(name+", criteria, cosines, reasoning", t.best, cross, t.reasons))
 	}
-	stacked, err := t.j.stack("the same, stacked", t.best, cross)
-	if err != nil {
-		return err
-	}
-	t.add(cross,
-		t.j.blend("cross-encoder and criteria", t.rows[0], cross),
-		t.j.blend("cross-encoder, criteria and cosines", t.best, cross),
-		stacked,
-		t.j.blend("cross-encoder, criteria, cosines, reasoning", t.best, cross, t.reasons))
 	return nil
 }
 
@@ -103,15 +107,14 @@ func (t *table) cross(ctx context.Context, name string, s student, seeds int) (*
 }
 
 // twins are the rows of models that lack an ingredient: weak pairs, or the raters' own
-// labels. A cross-encoder's are of one seed, so here is the one with both, too.
+// labels. A cross-encoder's are of one seed.
 func (t *table) twins(ctx context.Context) error {
 	for _, row := range []struct {
 		name string
 		s    student
 	}{
-		{"cross-encoder, one seed", student{weak: true, soft: true}},
-		{"the same without weak pre-training", student{soft: true}},
-		{"the same on gold labels only", student{weak: true}},
+		{"cross-encoder without weak pre-training, one seed", student{soft: true}},
+		{"cross-encoder on gold labels only, one seed", student{weak: true}},
 	} {
 		p, err := t.cross(ctx, row.name, row.s, 1)
 		if err != nil {
