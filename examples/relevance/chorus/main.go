@@ -56,7 +56,7 @@ func measure(ctx context.Context, data, minilm, out string, seeds int) error {
 	if t.minilm, err = openMiniLM(minilm); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{t.texts, t.twins, t.curve, t.student} {
+	for _, part := range []func(context.Context) error{t.texts, t.curve, t.twins, t.student} {
 		if err := part(ctx); err != nil {
 			return err
 		}

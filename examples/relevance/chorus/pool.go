@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -371,6 +372,20 @@ func (j *judgements) line(p, first *predictor) string {
 	return fmt.Sprintf("%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\t%.4f", p.name,
 		eval.Accuracy(one), eval.Accuracy(two), eval.MacroF1(one, grades), eval.MacroF1(two, grades),
 		eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p), j.validation(p))
+}
+
+// worst prints the pairs whose expected grade is farthest from the gold one.
+func (j *judgements) worst(w io.Writer, p *predictor, n int) {
+	at := make([]int, len(j.pairs))
+	miss := make([]float64, len(j.pairs))
+	for i := range at {
+		at[i], miss[i] = i, math.Abs(linear.Expected(p.test[i])-float64(j.gold[i]))
+	}
+	slices.SortFunc(at, func(a, b int) int { return cmp.Or(cmp.Compare(miss[b], miss[a]), a-b) })
+	fmt.Fprintf(w, "the worst mistakes of: %s\n", p.name)
+	for _, i := range at[:n] {
+		fmt.Fprintf(w, "%q, %q: grade %d, expected %.1f\n", j.pairs[i].Query, j.pairs[i].Document.Title, j.gold[i], linear.Expected(p.test[i]))
+	}
 }
 
 // ndcg is the mean over the queries with documents of different grades.

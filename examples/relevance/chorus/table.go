@@ -99,6 +99,7 @@ func (t *table) texts(ctx context.Context) (err error) {
 			stacked,
 			t.j.blend(name+", criteria, cosines, reasoning", t.best, cross, t.reasons))
 	}
+	t.j.worst(os.Stdout, t.rows[len(t.rows)-1], 30)
 	return nil
 }
 
