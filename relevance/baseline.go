@@ -76,8 +76,8 @@ func (p *pipeline) criteria(ctx context.Context) (*report.Stage, error) {
 		Examples: slices.Concat(w.train, w.held), Labels: p.src.Labels, Relevant: p.src.LabelIndex(p.src.Relevant),
 		Roles: criteria.DefaultRoles(), Criteria: criteria.Products(),
 	}
-	if p.o.Roles != nil {
-		d.Roles = *p.o.Roles
+	if p.o.Collection != nil {
+		d.Roles = p.o.Collection.Roles()
 	}
 	for _, set := range w.tests {
 		d.Examples = append(d.Examples, set.Examples...)

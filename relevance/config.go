@@ -247,7 +247,7 @@ func Default() Config {
 		Student: Student{
 			Encoder: Teacher{}, Form: FormCrossEncoder,
 			Examples: 12000, Samples: 0, Epochs: 8, Batch: 16, LR: 2e-3, Temperature: 1, Soft: 0.5, StepWeight: 1, MaxTokens: 320,
-			Ranking: distill.MarginMSE{}, Documents: 4,
+			Ranking: distill.MarginMSE{}, Documents: 4, Weak: WeakTraining{Epochs: 1, LR: 1e-4},
 		},
 		BaselineRows: 5000, CheckpointEvery: 25, SampleEvery: 20, SamplePrompts: 2,
 	}

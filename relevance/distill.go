@@ -35,6 +35,10 @@ func (p *pipeline) distill(ctx context.Context) (*report.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	begin, err := p.weaken(ctx, teacher)
+	if err != nil {
+		return nil, err
+	}
 	stage, err := p.f.Stage(studentStage)
 	if err != nil {
 		return nil, err
@@ -46,7 +50,11 @@ func (p *pipeline) distill(ctx context.Context) (*report.Stage, error) {
 	defer s.free()
 	l := p.newLeg(stage)
 	l.weights, l.Tokens, l.Seconds = s.weights(), learnt.Tokens, learnt.Seconds
-	if _, err := l.resume(ctx); err != nil {
+	found, err := l.resume(ctx)
+	if err == nil && !found && begin != "" {
+		err = s.weights().Load(ctx, begin)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if s.ranker != nil {
@@ -315,18 +323,21 @@ func stepShares(g rollout.Group, steps []StepAnswers) [][]float64 {
 // fit trains a classifier.
 func (p *pipeline) fit(ctx context.Context, s *student, examples []distill.Example, l *leg) error {
 	c := p.c.Student
-	f := distill.Fit{
+	return p.fitClassifier(ctx, l, c.LR, distill.Fit{
 		Student: s.classifier, Examples: examples, Classes: len(p.src.Labels), Head: c.Head,
 		Loss:    distill.Loss{Temperature: c.Temperature, Soft: c.Soft},
 		Answers: s.info.answers(), StepWeight: c.StepWeight,
 		Batch: c.Batch, Epochs: c.Epochs, Seed: p.c.Seed, MaxNorm: 1,
-	}
-	f.LR = c.schedule(f.Steps())
-	tokens := 0
+	})
+}
+
+func (p *pipeline) fitClassifier(ctx context.Context, l *leg, lr float64, f distill.Fit) error {
+	f.LR = schedule(lr, f.Steps())
+	tokens, examples := 0, f.Examples
 	for _, e := range examples {
 		tokens += len(e.Input)
 	}
-	return p.train(ctx, l, f.Steps(), tokens*c.Batch/len(examples), f.Step)
+	return p.train(ctx, l, f.Steps(), tokens*f.Batch/len(examples), f.Step)
 }
 
 // fitRanking trains a bi-encoder, and finds the link of its scores to the labels.
@@ -353,7 +364,7 @@ func (p *pipeline) fitRanking(ctx context.Context, s *student, b *beliefs, l *le
 	if len(f.Queries) == 0 {
 		return fmt.Errorf("student: of none of %d queries the teacher stated readable labels for two documents; train it for longer, or sample more", len(lists))
 	}
-	f.LR = c.schedule(f.Steps())
+	f.LR = schedule(c.LR, f.Steps())
 	if err := p.train(ctx, l, f.Steps(), tokens*c.Batch/len(lists), f.Step); err != nil {
 		return err
 	}
@@ -382,6 +393,7 @@ func (p *pipeline) train(ctx context.Context, l *leg, total, tokens int, step fu
 	})
 }
 
-func (c *Student) schedule(total int) rl.Schedule {
-	return rl.WarmupCosine{LR: c.LR, Warmup: int64(total / 10), Total: int64(total), Final: 0.05 * c.LR}
+// schedule is a student's over all its training steps.
+func schedule(lr float64, total int) rl.Schedule {
+	return rl.WarmupCosine{LR: lr, Warmup: int64(total / 10), Total: int64(total), Final: 0.05 * lr}
 }

@@ -36,6 +36,32 @@ type Student struct {
 	Documents int                 `json:"documents"`
 	// MaxTokens bounds what the student reads.
 	MaxTokens int `json:"max_tokens"`
+	// Weak trains it first on pairs that are made of the task's documents without a
+	// judgement.
+	Weak WeakTraining `json:"weak"`
+}
+
+// WeakTraining is training on the pairs of package weak. It helps a pretrained encoder
+// where documents are many and judgements few.
+type WeakTraining struct {
+	// Pairs is the number of pairs; 0 leaves the training out.
+	Pairs  int     `json:"pairs"`
+	Epochs int     `json:"epochs"`
+	LR     float64 `json:"lr"`
+}
+
+// check is the part of Student.check.
+func (w *WeakTraining) check(form StudentForm, add func(format string, args ...any), part func(name string, v interface{ Validate() error })) {
+	if w.Pairs == 0 {
+		return
+	}
+	if w.Pairs < 0 || w.Epochs < 1 {
+		add("Student.Weak has %d pairs and %d epochs, want at least 0 and 1", w.Pairs, w.Epochs)
+	}
+	part("Student.Weak.LR", rl.Constant{LR: w.LR})
+	if form == FormBiEncoder {
+		add("Student.Weak is for %s and %s: a bi-encoder learns from rankings", FormCrossEncoder, FormDecoder)
+	}
 }
 
 // StudentForm says what a student is.
@@ -78,6 +104,7 @@ func (s *Student) check(add func(format string, args ...any), part func(name str
 	}
 	part("Student", distill.Loss{Temperature: s.Temperature, Soft: s.Soft})
 	part("Student.LR", rl.Constant{LR: s.LR})
+	s.Weak.check(s.Form, add, part)
 	switch s.Form {
 	case FormCrossEncoder:
 		if err := s.Head.Validate(3); err != nil { // open knows how many labels there are

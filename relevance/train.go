@@ -45,9 +45,10 @@ type Options struct {
 	Data map[string]string
 	// Notes says what was found in the data, a sentence each, for the report.
 	Notes []string
-	// Roles says which fields of a document hold what, for the baseline of criteria; nil
-	// means criteria.DefaultRoles.
-	Roles *criteria.Roles
+	// Collection is what the task's criteria know of all its documents: the baseline of
+	// criteria takes the roles of fields from it, and Student.Weak makes its pairs of it.
+	// Nil means the documents of the training pairs, and criteria.DefaultRoles.
+	Collection *criteria.Collection
 	// Info is recorded in the run's folder, but not compared: paths, the command.
 	Info map[string]string
 }
@@ -159,6 +160,7 @@ const (
 	warmupStage  = "warmup"
 	rlPrefix     = "rl-"
 	studentStage = "distill"
+	weakStage    = "weak"
 )
 
 func creditStage(c NamedCredit) string { return rlPrefix + c.Name }

@@ -42,7 +42,8 @@ func runRelevance(args []string, in io.Reader, out, errs io.Writer) int {
 type taskFlags struct {
 	dir, onBadRow *string
 	fold          *int
-	backend       string // -backend of the commands that open a model
+	backend       string // that a model is opened on; empty = cpu
+	unjudged      bool   // judge models are not asked
 }
 
 func newTaskFlags(f *flag.FlagSet) taskFlags {
@@ -55,7 +56,7 @@ func newTaskFlags(f *flag.FlagSet) taskFlags {
 
 // open reads the task and its data.
 func (t taskFlags) open(path string, seed uint64) (*taskfile.Task, error) {
-	o := taskfile.Options{Dir: *t.dir, Seed: seed, OnBadRow: rows.OnBadRow(*t.onBadRow)}
+	o := taskfile.Options{Dir: *t.dir, Seed: seed, OnBadRow: rows.OnBadRow(*t.onBadRow), Unjudged: t.unjudged}
 	if *t.fold >= 0 {
 		o.Fold = t.fold
 	}
@@ -157,11 +158,8 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 		}
 		o := relevance.Options{
 			Resume: *resume, Out: out, Data: map[string]string{taskDigest: task.File.Digest()},
-			Info: map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
-		}
-		if task.Collection != nil {
-			roles := task.Collection.Roles()
-			o.Roles = &roles
+			Info:       map[string]string{"task": names[0], "command": prog + " " + strings.Join(args, " ")},
+			Collection: task.Collection,
 		}
 		for _, r := range task.Reports {
 			fmt.Fprint(errs, r)
@@ -182,6 +180,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			}
 		}
 		_, err = relevance.Train(ctx, task.Source, c, *dir, o)
+		printJudges(out, task)
 		return anotherTask(err, *dir, names[0])
 	})
 }
@@ -242,8 +241,16 @@ func runRelevanceEval(args []string, _ io.Reader, out, errs io.Writer) int {
 			}
 		}
 		relevance.PrintTable(out, []*report.Stage{stage})
+		printJudges(out, task)
 		return nil
 	})
+}
+
+// printJudges says what the task's judge models were asked, and cost.
+func printJudges(out io.Writer, task *taskfile.Task) {
+	for _, line := range task.JudgeUse() {
+		fmt.Fprintln(out, line)
+	}
 }
 
 const relevanceScoreAbout = `Its arguments are a task file and a file of pairs, as in:
@@ -281,6 +288,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance score"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
+	open.unjudged = true
 	backendFlag(f, &open.backend)
 	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
 	steps := f.Bool("steps", false, "write the reasoning, too")

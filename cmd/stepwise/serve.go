@@ -33,6 +33,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise serve"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	open := newTaskFlags(f)
+	open.unjudged = true
 	backendFlag(f, &open.backend)
 	task := f.String("task", "", "the task file that the model was trained for; a student with a pretrained encoder and no criteria needs none")
 	var reranker relevance.RerankerOptions

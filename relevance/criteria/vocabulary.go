@@ -26,6 +26,9 @@ type vocabulary struct {
 	// goes is how often the things of that name go with another: the share of
 	// their documents that have a compatible field or a "for", 0 to 1.
 	goes map[string]float64
+	// lower is the share of a word's places in titles where it is in small letters, and
+	// counted of those where a number stands before it.
+	lower, counted map[string]float64
 }
 
 // typeRun returns where a title names the kind of thing in catalogues that write
@@ -103,6 +106,7 @@ func (d *Document) goesWith() bool {
 
 func learnWords(documents []*Document) vocabulary {
 	ends, goes, all := make(map[string]float64), make(map[string]float64), make(map[string]float64)
+	places, lower, counted := make(map[string]float64), make(map[string]float64), make(map[string]float64)
 	small := namesKindsSmall(documents)
 	var total, withOther float64
 	for _, d := range documents {
@@ -126,6 +130,11 @@ func learnWords(documents []*Document) vocabulary {
 		with := d.goesWith()
 		total++
 		withOther += oneIf(with)
+		for i, stem := range title.Stems {
+			places[stem]++
+			lower[stem] += oneIf(title.small[i])
+			counted[stem] += oneIf(i > 0 && isNumber(title.Words[i-1]))
+		}
 		for stem := range distinct(title.Stems) {
 			all[stem]++
 			goes[stem] += oneIf(with)
@@ -133,7 +142,11 @@ func learnWords(documents []*Document) vocabulary {
 		}
 	}
 	const prior = 5 // documents
-	v := vocabulary{small, make(map[string]float64), make(map[string]float64)}
+	for stem, n := range places {
+		lower[stem] /= n
+		counted[stem] /= n
+	}
+	v := vocabulary{small, make(map[string]float64), make(map[string]float64), lower, counted}
 	for stem, n := range all {
 		if ends[stem] == 0 {
 			continue
@@ -142,4 +155,92 @@ func learnWords(documents []*Document) vocabulary {
 		v.goes[stem] = (goes[stem] + prior*withOther/total) / (n + prior)
 	}
 	return v
+}
+
+// Thing is the name of a kind of thing.
+type Thing struct {
+	// Name is the name in small letters, "toner cartridge", and Head the stem of its last
+	// word, which says what it is.
+	Name, Head string
+}
+
+// longestName is how many words of a thing's name are kept, its last.
+const longestName = 3
+
+// Thing returns what a document is, as its title or its type field names it, and whether
+// either does. Where the title has several names, it is the one that comes first:
+// "Notebook" in "HP Pavilion Notebook Silver with keyboard", which has the type Notebook.
+func (c *Collection) Thing(d *Document) (Thing, bool) {
+	title := d.Text(FieldTitle)
+	start, end := 0, 0
+	kind := ""
+	for _, f := range d.Fields {
+		if !slices.Contains(c.roles.Type, plain(f.Name)) {
+			continue
+		}
+		if kind == "" {
+			kind = f.Value
+		}
+		t := NewText(f.Value)
+		at, n := title.Find(t.Stems)
+		if n > 0 && c.words.isNoun(title.Stems[at+n-1]) && (end == 0 || at < start) {
+			start, end = at, at+n
+		}
+	}
+	if c.words.small {
+		if from, to := c.words.typeName(d); to > 0 && (end == 0 || from < start) {
+			start, end = from, to
+		}
+	}
+	for to := nameEnd(d.Title); to > 0 && end == 0; to-- {
+		if stem := title.Stems[to-1]; c.words.noun[stem] >= suspicious && c.words.isNoun(stem) && !c.words.apart(d, stem) {
+			start, end = to-1, to
+		}
+	}
+	if at := slices.Index(title.Words, "for"); at > 0 && end == 0 {
+		start, end = at-1, at
+	}
+	if end > 0 {
+		return Thing{strings.Join(title.Words[max(start, end-longestName):end], " "), title.Stems[end-1]}, true
+	}
+	t := NewText(kind)
+	if n := len(t.Stems); n > 0 && c.words.isNoun(t.Stems[n-1]) {
+		return Thing{strings.ToLower(strings.TrimSpace(kind)), t.Stems[n-1]}, true
+	}
+	return Thing{}, false
+}
+
+// isNoun reports whether a word can name a thing. Where titles name
+// things in small letters, one that they nearly always write with a capital is something
+// else, such as "Original".
+func (v *vocabulary) isNoun(stem string) bool {
+	const often = .1
+	share, known := v.lower[stem]
+	return !v.small || !known || share >= often
+}
+
+// apart reports whether a word is a part of the maker's name, "StarTech.com", or what
+// titles count, "1440 x 900 pixels".
+func (v *vocabulary) apart(d *Document, stem string) bool {
+	const often = .8
+	return v.counted[stem] >= often || slices.Contains(d.Text(FieldBrand).Stems, stem)
+}
+
+// typeName is the title's first run of small letters that name a kind of thing.
+func (v *vocabulary) typeName(d *Document) (start, end int) {
+	title := d.Text(FieldTitle)
+	names := func(i int) bool { return title.namesKind(i) && !v.apart(d, title.Stems[i]) }
+	for start = range title.Words {
+		for end = start; end < len(title.Words) && names(end); end++ {
+		}
+		if end > start {
+			return start, end
+		}
+	}
+	return 0, 0
+}
+
+// isNumber reports whether a word is made of digits and a decimal point.
+func isNumber(word string) bool {
+	return strings.IndexFunc(word, func(r rune) bool { return r != '.' && !unicode.IsDigit(r) }) < 0
 }

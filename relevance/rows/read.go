@@ -33,6 +33,32 @@ func (d *Data) Read() ([]Example, *Report, error) {
 	return examples, r, nil
 }
 
+// ReadDocuments reads the file of documents alone, all of it, without pairs. They need no
+// ids. The error is as Read's.
+func (d *Data) ReadDocuments() ([]Document, *Report, error) {
+	r, t := &Report{Labels: d.Labels}, d.Documents
+	if t == nil || t.File == "" {
+		return nil, r, errors.New("rows: documents have no file")
+	}
+	var out []Document
+	for row, err := range d.each(t, r) {
+		if err != nil {
+			return nil, r, err
+		}
+		r.Rows++
+		doc, bad := row.document(t)
+		switch {
+		case bad == nil:
+			out = append(out, doc)
+		case d.OnBadRow == BadRowSkip:
+			r.Skip(bad)
+		default:
+			return nil, r, bad
+		}
+	}
+	return out, r, d.tooMany(r)
+}
+
 // mostSkipped is the share of a file's rows up to which bad ones are skipped: with more,
 // something is wrong with the task rather than with single rows. As many as a report
 // lists are always skipped, for these are seen.

@@ -14,6 +14,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/task"
 )
 
@@ -24,6 +25,7 @@ type builder struct {
 	task      *Task
 	steps     []task.Step[rows.Example]
 	exprs     []*expression // of each step's rule; nil where it has none
+	judges    map[string]reward.Rule[rows.Example]
 	template  *template.Template
 	documents []rows.Document     // all there are, for the collection
 	quote     func(string) string // a word as a trace cites it; nil where all is short
@@ -78,6 +80,10 @@ func (b *builder) compile() error {
 		}
 		b.task.Criteria = append(b.task.Criteria, made)
 	}
+	asked := &prompt.Template[rows.Example]{Input: b.input}
+	if err := b.openJudges(asked); err != nil {
+		return err
+	}
 	var errs []error
 	sc := scope{criteria: f.criteriaNames(), columns: b.keep(f.Data.Pairs.Columns.Keep)}
 	for i := range f.Steps {
@@ -90,6 +96,7 @@ func (b *builder) compile() error {
 	if err := d.Template().Validate(); err != nil {
 		return f.at("steps", "%s", strings.ReplaceAll(err.Error(), "prompt: ", ""))
 	}
+	asked.Steps = d.Template().Steps
 	return b.parseInput()
 }
 
@@ -142,11 +149,14 @@ func (b *builder) compileStep(i int, sc scope) error {
 		}
 		b.exprs[i], out.Rule = x, x.rule(earlier)
 	case r.Judge != "":
-		judge, ok := b.o.Judges[r.Judge]
+		judge, ok := b.judges[r.Judge]
 		if !ok {
-			errs = append(errs, f.at(path+".rule.judge", "no judge %q was given, only: %s", r.Judge, strings.Join(sortedKeys(b.o.Judges), ", ")))
+			errs = append(errs, f.at(path+".rule.judge", "no judge %q was given, only: %s", r.Judge, strings.Join(sortedKeys(b.judges), ", ")))
 		}
 		out.Rule = judge
+		if judge == nil && i == len(f.Steps)-1 {
+			out.Rule = rows.TruthRule(i)
+		}
 	case i == len(f.Steps)-1:
 		out.Rule = rows.TruthRule(i)
 	}

@@ -17,7 +17,7 @@ import (
 
 // collect prepares the collection of all documents for the criteria.
 func (b *builder) collect(documents []rows.Document) {
-	if len(b.task.Criteria) == 0 {
+	if b.task.Collection != nil || len(b.task.Criteria) == 0 && b.f.Data.Weak == nil {
 		return
 	}
 	roles := criteria.DefaultRoles()

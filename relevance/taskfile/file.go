@@ -33,9 +33,11 @@ type File struct {
 	// by name. Roles says which fields hold what the criteria look for.
 	Criteria []Criterion `yaml:"criteria"`
 	Roles    *Roles      `yaml:"roles"`
-	Prompt   Prompt      `yaml:"prompt"`
-	Steps    []Step      `yaml:"steps"`
-	Teacher  Teacher     `yaml:"teacher"`
+	// Judges are models that judge steps, asked over a network.
+	Judges  []JudgeModel `yaml:"judges"`
+	Prompt  Prompt       `yaml:"prompt"`
+	Steps   []Step       `yaml:"steps"`
+	Teacher Teacher      `yaml:"teacher"`
 
 	name  string
 	text  []byte
@@ -47,7 +49,9 @@ type Data struct {
 	// Generated names one of [Options].Generators, in place of all else here.
 	Generated string `yaml:"generated"`
 
-	Pairs     rows.Table    `yaml:"pairs"`
+	Pairs rows.Table `yaml:"pairs"`
+	// Weak makes pairs of the documents, in place of Pairs, where nobody has judged any.
+	Weak      *Weak         `yaml:"weak"`
 	Queries   *rows.Table   `yaml:"queries"`
 	Documents *rows.Table   `yaml:"documents"`
 	Ratings   *rows.Table   `yaml:"ratings"`
@@ -56,6 +60,14 @@ type Data struct {
 	// fold is held out.
 	Tests      []TestSet   `yaml:"tests"`
 	Validation *rows.Table `yaml:"validation"`
+}
+
+// Weak says how pairs are made of the documents: see package weak. The label of a pair is
+// the one that its grade is nearest to.
+type Weak struct {
+	// Pairs is the number of pairs, and Seed draws them.
+	Pairs int `yaml:"pairs"`
+	Seed  int `yaml:"seed"`
 }
 
 // TestSet is a test set with a file of its own.
@@ -150,7 +162,7 @@ type Rule struct {
 	// Expr is an expression: a text is the right answer, and a truth value says
 	// whether the step's, called answer, is right.
 	Expr string `yaml:"expr"`
-	// Judge names one of [Options].Judges.
+	// Judge names one of the file's judges, or of [Options].Judges.
 	Judge string `yaml:"judge"`
 }
 
@@ -183,6 +195,7 @@ func (f *File) Validate() error {
 	}
 	f.validateData(add)
 	f.validateSplit(add)
+	f.validateJudges(add)
 	seen := make(map[string]bool)
 	for i, c := range f.Criteria {
 		path := fmt.Sprintf("criteria[%d]", i)
@@ -249,19 +262,30 @@ type addError func(path, format string, args ...any)
 func (f *File) validateData(add addError) {
 	d := &f.Data
 	if d.Generated != "" {
-		if d.Pairs.File != "" || d.Queries != nil || d.Documents != nil || d.Ratings != nil || d.Tests != nil || d.Validation != nil {
+		if d.Pairs.File != "" || d.Weak != nil || d.Queries != nil || d.Documents != nil || d.Ratings != nil || d.Tests != nil || d.Validation != nil {
 			add("data", "is generated and has files, want one of the two")
 		}
 		return
 	}
-	if d.Pairs.File == "" {
-		add("data.pairs.file", "is missing, want a file of pairs (or data.generated)")
+	switch all := d.files(d.Pairs); {
+	case d.Weak != nil:
+		if d.Pairs.File != "" {
+			add("data", "has a file of pairs and weak ones, want one of the two")
+		}
+		if d.Documents == nil || d.Documents.File == "" {
+			add("data.documents", "are missing, want the file that weak pairs are made of")
+		}
+		if d.Weak.Pairs < 1 || d.Weak.Seed < 0 {
+			add("data.weak", "has %d pairs and the seed %d, want at least 1 and 0", d.Weak.Pairs, d.Weak.Seed)
+		}
+	case d.Pairs.File == "":
+		add("data.pairs.file", "is missing, want a file of pairs (or data.weak, data.generated)")
 		return
-	}
-	all := d.files(d.Pairs)
-	all.Labels = f.Labels
-	if err := all.Validate(); err != nil {
-		add("data", "%v", err)
+	default:
+		all.Labels = f.Labels
+		if err := all.Validate(); err != nil {
+			add("data", "%v", err)
+		}
 	}
 	names := make(map[string]bool)
 	for i, t := range d.Tests {
@@ -270,6 +294,14 @@ func (f *File) validateData(add addError) {
 		}
 		names[t.Name] = true
 	}
+}
+
+// pairsFile is the file that the pairs are read from, or made of.
+func (d *Data) pairsFile() string {
+	if d.Weak != nil {
+		return d.Documents.File
+	}
+	return d.Pairs.File
 }
 
 // files are the data with one file of pairs.

@@ -14,6 +14,7 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/split"
+	"github.com/stepwise-rl/stepwise/remote/judge"
 	"github.com/stepwise-rl/stepwise/reward"
 )
 
@@ -30,8 +31,11 @@ type Options struct {
 	OnBadRow rows.OnBadRow
 	// Generators makes what data.generated names.
 	Generators map[string]Generator
-	// Judges are the rules that steps name as their judge.
+	// Judges are rules in Go that steps name as their judge, besides the file's own.
 	Judges map[string]reward.Rule[rows.Example]
+	// Unjudged leaves the judges of the file out: nothing is asked of them, and their
+	// steps are not judged. It is for programs that score pairs with a trained model.
+	Unjudged bool
 }
 
 // Generator makes data that stand in no file.
@@ -57,6 +61,9 @@ type Task struct {
 	// all documents; nil without criteria.
 	Criteria   []criteria.Criterion
 	Collection *criteria.Collection
+	// Judges are the judge models of the file, in its order. Close them if the program
+	// goes on without the task.
+	Judges []*judge.Judge
 	// Reports say what was found in the files of pairs, in the order of the file.
 	Reports []*rows.Report
 	// Inputs are the data files that were read, to be digested with the task.
@@ -188,12 +195,33 @@ const (
 // readFiles reads the data from files and divides them.
 func (b *builder) readFiles() error {
 	d := &b.f.Data
-	all, err := b.read(d.Pairs, true)
-	if err != nil {
-		return err
+	var all []rows.Example
+	var err error
+	if d.Weak == nil {
+		if all, err = b.read(d.Pairs, true); err != nil {
+			return err
+		}
 	}
-	var p split.Parts
 	var tests []rows.TestSet
+	for _, t := range d.Tests {
+		es, err := b.read(t.Pairs, false)
+		if err != nil {
+			return err
+		}
+		tests = append(tests, rows.TestSet{Name: t.Name, Examples: es})
+	}
+	var validation []rows.Example
+	if d.Validation != nil {
+		if validation, err = b.read(*d.Validation, false); err != nil {
+			return err
+		}
+	}
+	if d.Weak != nil {
+		if all, err = b.weakPairs(append(examplesOf(tests), validation)); err != nil {
+			return err
+		}
+	}
+	p := split.Parts{Train: all}
 	name := b.f.Name
 	if d.Tests == nil {
 		fold := 0
@@ -202,28 +230,16 @@ func (b *builder) readFiles() error {
 		}
 		name = fmt.Sprintf("%s, fold %d", name, fold)
 		tests = []rows.TestSet{{Name: TestName, Examples: p.Test}}
-	} else {
-		p.Train = all
-		for _, t := range d.Tests {
-			es, err := b.read(t.Pairs, false)
-			if err != nil {
-				return err
-			}
-			tests = append(tests, rows.TestSet{Name: t.Name, Examples: es})
-		}
 	}
-	if d.Validation != nil {
-		if p.Validation, err = b.read(*d.Validation, false); err != nil {
-			return err
-		}
-	} else if share := b.f.Split.Validation; share == nil || *share > 0 {
+	p.Validation = validation
+	if share := b.f.Split.Validation; d.Validation == nil && (share == nil || *share > 0) {
 		hold := .1
 		if share != nil {
 			hold = *share
 		}
 		// With one training query there is no validation, unless it is asked for.
 		if err := p.Hold(hold); err != nil && share != nil {
-			return fmt.Errorf("%s: %w", b.path(d.Pairs.File), err)
+			return fmt.Errorf("%s: %w", b.path(d.pairsFile()), err)
 		}
 	}
 	return b.finish(name, p, tests)
@@ -340,7 +356,7 @@ func (b *builder) divide(all []rows.Example) (split.Parts, int, error) {
 	}
 	p, err := split.ByFold(all, fold, test)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", b.path(b.f.Data.Pairs.File), err)
+		err = fmt.Errorf("%s: %w", b.path(b.f.Data.pairsFile()), err)
 	}
 	return p, test, err
 }
@@ -359,7 +375,7 @@ func (b *builder) folds(all []rows.Example) (func(rows.Example) int, error) {
 	if s.Given == nil {
 		folds, err := split.Folds(all, cmp.Or(s.Folds, 5))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", b.path(b.f.Data.Pairs.File), err)
+			return nil, fmt.Errorf("%s: %w", b.path(b.f.Data.pairsFile()), err)
 		}
 		return func(e rows.Example) int { return folds[split.Key(e.Query)] }, nil
 	}

@@ -17,6 +17,7 @@
 //	}
 //
 // The criteria that the judge sees are those of the prompt: nothing is written twice.
+// What else it should know, Settings.Prompt tells it.
 // Timeout, retries, limits, cache, and what becomes of a failure are those of package
 // reward (reward.ServiceSettings).
 //

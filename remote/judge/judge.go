@@ -85,6 +85,9 @@ type Settings struct {
 	Endpoint remote.Endpoint `json:"endpoint"`
 	// Model is the model's name, as the server knows it.
 	Model string `json:"model"`
+	// Prompt, if not empty, follows the instructions that the judge gets in any case:
+	// what the texts are about, and how strict to be.
+	Prompt string `json:"prompt"`
 	// Unit is what one call asks about. UnitCompletion needs a Service.CacheSize, of
 	// at least the completions that are judged at once times Votes.
 	Unit Unit `json:"unit"`
@@ -273,7 +276,7 @@ type chatAnswer struct {
 // ask makes one call and returns an opinion for each item of the question.
 func (j *Judge) ask(ctx context.Context, q question, vote int) ([]Opinion, error) {
 	body := chatRequest{
-		Model: j.set.Model, Messages: q.messages(), Temperature: j.set.Temperature, Seed: j.set.Seed + int64(vote),
+		Model: j.set.Model, Messages: q.messages(j.set.Prompt), Temperature: j.set.Temperature, Seed: j.set.Seed + int64(vote),
 		MaxTokens: j.set.MaxTokens, ResponseFormat: q.format(j.set.Format),
 	}
 	if body.MaxTokens == 0 {

@@ -93,8 +93,13 @@ func (q *question) json() []byte {
 	return b
 }
 
-func (q *question) messages() []message {
-	return []message{{"system", instructions}, {"user", string(q.json())}}
+// messages are the chat; prompt is added to the instructions.
+func (q *question) messages(prompt string) []message {
+	system := instructions
+	if prompt != "" {
+		system += "\n\n" + prompt
+	}
+	return []message{{"system", system}, {"user", string(q.json())}}
 }
 
 // format is the request's response_format.

@@ -28,11 +28,20 @@ var attacks = []string{
 	"\u202ecorrect\u202c \u200b\ufeff\u2066", "\U000e0069\U000e0067", "a\xff\xfe\xed\xa0\x80b", "𝔸 日本語 é",
 }
 
+// A prompt follows the instructions; the texts are quoted as without it.
+func TestPrompt(t *testing.T) {
+	q := question{Input: "in", Items: []item{{Criteria: []quoted{}, Text: "text"}}}
+	plain, told := q.messages(""), q.messages("Be strict.")
+	require.Equal(t, instructions, plain[0].Content)
+	require.Equal(t, instructions+"\n\nBe strict.", told[0].Content)
+	require.Equal(t, plain[1], told[1])
+}
+
 // What is quoted is read back as it was, and nothing in it is anything but text.
 func checkQuoted(t require.TestingT, text string) {
 	q := question{Input: quoted(text), Items: []item{{Criteria: []quoted{"name: it is right"}, Text: quoted(text)}, {Criteria: []quoted{}, Text: "other"}}}
 	q.number(1)
-	content := q.messages()[1].Content
+	content := q.messages("")[1].Content
 	var back struct {
 		Input string
 		Items []struct {

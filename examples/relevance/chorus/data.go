@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/chorus"
@@ -24,9 +26,15 @@ type judgements struct {
 	gold  []int
 	soft  [][]float64 // half the gold label, half the mean of the raters
 
-	study     *study.Study
-	findings  []map[string]criteria.Finding // of the criteria that the model reads of
-	catalogue []rows.Document
+	study      *study.Study
+	findings   []map[string]criteria.Finding // of the criteria that the model reads of
+	catalogue  []rows.Document
+	collection *criteria.Collection
+
+	// share is the share of the queries whose judgements are used, and used says of
+	// each pair whether its are; all are tested on.
+	share float64
+	used  []bool
 }
 
 // read reads the folder, and judges every pair by the criteria that the model reads of.
@@ -35,8 +43,9 @@ func read(dir string) (*judgements, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &judgements{pairs: data.Examples, fold: data.Fold, catalogue: data.Catalogue}
 	collection := criteria.NewCollection(data.Catalogue, data.Roles)
+	j := &judgements{pairs: data.Examples, fold: data.Fold, catalogue: data.Catalogue, collection: collection}
+	data.Collection = collection
 	for i := range j.pairs {
 		e := &j.pairs[i]
 		j.label(e)
@@ -47,7 +56,33 @@ func read(dir string) (*judgements, error) {
 		j.findings = append(j.findings, of)
 	}
 	j.study, err = study.New(*data)
-	return j, err
+	return j.only(1), err
+}
+
+// only is the same with the judgements of a share of each fold's queries.
+func (j *judgements) only(share float64) *judgements {
+	part := *j
+	part.share, part.used = share, make([]bool, len(j.pairs))
+	for f := range folds {
+		var names []string
+		for _, i := range j.inFolds(f) {
+			names = append(names, j.pairs[i].Query)
+		}
+		slices.Sort(names)
+		names = slices.Compact(names)
+		rng := rand.New(rand.NewPCG(1, uint64(f)))
+		rng.Shuffle(len(names), func(a, b int) { names[a], names[b] = names[b], names[a] })
+		names = names[:int(math.Round(share*float64(len(names))))]
+		for _, i := range j.inFolds(f) {
+			part.used[i] = slices.Contains(names, j.pairs[i].Query)
+		}
+	}
+	return &part
+}
+
+// training lists the pairs of some folds whose judgements are used.
+func (j *judgements) training(which ...int) []int {
+	return slices.DeleteFunc(j.inFolds(which...), func(i int) bool { return !j.used[i] })
 }
 
 func (j *judgements) label(e *rows.Example) {

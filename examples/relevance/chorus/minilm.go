@@ -4,24 +4,16 @@ import (
 	"context"
 	"encoding/gob"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/stepwise-rl/stepwise/distill"
-	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/lm/tokenizer"
-	"github.com/stepwise-rl/stepwise/record/progress"
-	"github.com/stepwise-rl/stepwise/relevance"
-	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 )
 
 // miniLM is a pretrained sentence encoder in a folder.
@@ -35,12 +27,30 @@ func openMiniLM(dir string) (*miniLM, error) {
 	return &miniLM{dir, tok}, err
 }
 
-func (m *miniLM) encoder(seed uint64) (*model.Encoder, error) {
+// encoder returns a cross-encoder with a new last layer, or with a folder the one there.
+// Its word embeddings are not trained: few judgements would move those of few words.
+func (m *miniLM) encoder(seed uint64, folder string) (*model.Encoder, error) {
 	b, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return model.PretrainedEncoder(b, m.dir, len(labels), seed)
+	var e *model.Encoder
+	if folder == "" {
+		e, err = model.PretrainedEncoder(b, m.dir, len(labels), seed)
+	} else {
+		e, err = model.LoadEncoder(b, folder)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.Types = m.tok.PairTypes
+	for _, p := range e.Params() {
+		if p.Name == "embeddings.word_embeddings.weight" {
+			b.Free(p.Grad)
+			p.Grad = nil
+		}
+	}
+	return e, nil
 }
 
 // embed returns the embeddings of texts, to length 1, from a file if it has them.
@@ -52,7 +62,7 @@ func (m *miniLM) embed(ctx context.Context, texts []string, most int, file strin
 			return out, nil
 		}
 	}
-	e, err := m.encoder(1)
+	e, err := m.encoder(1, "")
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +117,7 @@ func dot(a, b []float32) float64 {
 
 // text is a product as the encoder reads it: title, supplier, what kind of thing it is,
 // and the beginning of the description.
-func (j *judgements) text(i int) string {
-	d := j.pairs[i].Document
+func text(d *rows.Document) string {
 	parts := []string{clip(d.Title, 150)}
 	for _, name := range []string{"supplier", "product type", "type", "purpose", "component for", "case type", "form factor", "connectivity technology", "compatibility"} {
 		for _, f := range d.Fields {
@@ -141,7 +150,7 @@ func (j *judgements) cosines(ctx context.Context, m *miniLM, out string) ([][]fl
 	}
 	texts := make([]string, len(j.pairs))
 	for i := range texts {
-		texts[i] = j.text(i)
+		texts[i] = text(&j.pairs[i].Document)
 	}
 	q, err := m.embed(ctx, queries, 32, filepath.Join(out, "queries.gob"))
 	if err != nil {
@@ -208,131 +217,4 @@ func (j *judgements) cosines(ctx context.Context, m *miniLM, out string) ([][]fl
 		}
 	}
 	return x, nil
-}
-
-// student is a cross-encoder that learns from the raters and, with a teacher, from a
-// model that reasons.
-type student struct {
-	out     [2]int
-	teacher string // name of the stage that teaches; "" for none
-	soft    bool
-}
-
-func (s student) name() string {
-	kind := "soft"
-	if !s.soft {
-		kind = "gold"
-	}
-	return fmt.Sprintf("student-%s-%s-%d%d", kind, s.teacher, s.out[0], s.out[1])
-}
-
-const (
-	studentEpochs = 2
-	studentBatch  = 16
-	studentLR     = 8e-5
-	studentTokens = 48
-)
-
-// train fits the cross-encoder on three folds, or reads what it said before, and
-// returns its beliefs about the pairs of the other two.
-func (j *judgements) student(ctx context.Context, m *miniLM, s student, out string, w io.Writer) (map[int][]float64, error) {
-	file := filepath.Join(out, s.name()+".gob")
-	var all map[int][]float64
-	if f, err := os.Open(file); err == nil {
-		defer f.Close()
-		return all, gob.NewDecoder(f).Decode(&all)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	start := time.Now()
-	train, test := j.inFolds(without(s.out[:]...)...), j.inFolds(s.out[:]...)
-	target := map[int][]float64{}
-	for _, i := range train {
-		target[i] = j.soft[i]
-		if !s.soft {
-			target[i] = make([]float64, len(labels))
-			target[i][j.gold[i]] = 1
-		}
-	}
-	if s.teacher != "" {
-		r := reading{s.out, 1, s.soft}
-		said, err := relevance.ReadPredictions(filepath.Join(out, r.name()), s.teacher)
-		if err != nil {
-			return nil, err
-		}
-		at := map[string]int{}
-		for i, e := range j.pairs {
-			at[e.ID] = i
-		}
-		for _, p := range said["train"] {
-			if p.P != nil {
-				i := at[p.ID]
-				target[i] = mix([]float64{.5, .5}, target[i], p.P)
-			}
-		}
-	}
-	e, err := m.encoder(uint64(s.out[0] + 1))
-	if err != nil {
-		return nil, err
-	}
-	st, err := local.NewStudent(local.StudentConfig{Encoder: e})
-	if err != nil {
-		return nil, err
-	}
-	defer st.Free()
-	encode := func(i int) []int32 {
-		query, document := m.tok.EncodeOrdinary(j.pairs[i].Query), m.tok.EncodeOrdinary(j.text(i))
-		ids, _ := m.tok.AddSpecialPair(query, document[:min(len(document), studentTokens-3-len(query))])
-		return ids
-	}
-	var examples []distill.Example
-	for _, i := range train {
-		examples = append(examples, distill.Example{Input: encode(i), Belief: target[i], Label: -1})
-	}
-	fit := distill.Fit{
-		Student: st, Examples: examples, Classes: len(labels), Loss: distill.Loss{Soft: 1},
-		Batch: studentBatch, Epochs: studentEpochs, Seed: 1, MaxNorm: 1,
-	}
-	total := fit.Steps()
-	fit.LR = rl.WarmupLinear{LR: studentLR, Warmup: int64(total / 10), Total: int64(total)}
-	fmt.Fprintln(w, s.name())
-	bar := progress.New(w, int64(total), "loss")
-	for step := range total {
-		loss, err := fit.Step(ctx, step)
-		if err != nil {
-			return nil, err
-		}
-		bar.Record(int64(step+1), map[string]float64{"loss": loss})
-	}
-	bar.Close()
-	inputs, dst := make([][]int32, len(test)), make([][]float64, len(test))
-	for k, i := range test {
-		inputs[k], dst[k] = encode(i), make([]float64, len(labels))
-	}
-	if err := st.Logits(ctx, inputs, dst, false); err != nil {
-		return nil, err
-	}
-	all = map[int][]float64{}
-	for k, i := range test {
-		all[i] = softmax(dst[k])
-	}
-	fmt.Fprintln(w, "took", time.Since(start).Round(time.Second))
-	f, err := os.Create(file)
-	if err != nil {
-		return nil, err
-	}
-	return all, errors.Join(gob.NewEncoder(f).Encode(all), f.Close())
-}
-
-func softmax(z []float64) []float64 {
-	most, sum := slices.Max(z), 0.0
-	p := make([]float64, len(z))
-	for i, v := range z {
-		p[i] = math.Exp(v - most)
-		sum += p[i]
-	}
-	for i := range p {
-		p[i] /= sum
-	}
-	return p
 }

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"encoding/gob"
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/relevance"
@@ -22,16 +28,16 @@ type predictor struct {
 	// that fold nor the pair's query; nil for pairs of other folds. Cut points and
 	// weights are found on them.
 	inner [folds][][]float64
-	took  time.Duration
+	said  [2][]eval.Pair // gold label and grade by each rule, and
+	line  string         // the row of the table, once it is printed
 }
 
 // criteriaAlone is logistic regression, cross-fitted in the training folds.
-func (j *judgements) criteriaAlone(name string, more [][]float64) (*predictor, error) {
-	start := time.Now()
+func (j *judgements) criteriaAlone(name string, more [][]float64, gold bool) (*predictor, error) {
 	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
 	for f := range folds {
-		train, test := j.inFolds(without(f)...), j.inFolds(f)
-		b, err := j.believe(more, train, test)
+		train, test := j.training(without(f)...), j.inFolds(f)
+		b, err := j.believe(more, gold, train, test)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +49,6 @@ func (j *judgements) criteriaAlone(name string, more [][]float64) (*predictor, e
 			p.test[i] = b.Test[k]
 		}
 	}
-	p.took = time.Since(start)
 	return p, nil
 }
 
@@ -66,7 +71,9 @@ func (j *judgements) pairwise(name string, beliefs func(out [2]int) (map[int][]f
 			if j.fold[i] == other {
 				other = out[1]
 			}
-			p.inner[other][i] = b // asked about the pair's fold, tested on the other
+			if j.used[i] {
+				p.inner[other][i] = b // asked about the pair's fold, tested on the other
+			}
 			if p.test[i] == nil {
 				p.test[i] = make([]float64, len(labels))
 			}
@@ -78,12 +85,64 @@ func (j *judgements) pairwise(name string, beliefs func(out [2]int) (map[int][]f
 	return p, nil
 }
 
-// reading pools the models that reason, over seeds, after one of their stages.
-func (j *judgements) reading(name, out, stage string, seeds int, soft bool) (*predictor, error) {
+// voting asks the models that reason of one seed for several samples of each pair, and
+// pools the shares of their votes: the most probable label is that of the majority.
+func (j *judgements) voting(ctx context.Context, name, out string, samples int) (*predictor, error) {
+	return j.pairwise(name, func(pair [2]int) (map[int][]float64, error) {
+		r := reading{pair, 1, true}
+		file := filepath.Join(out, r.name(), "votes.gob")
+		var all map[int][]float64
+		if f, err := os.Open(file); err == nil {
+			defer f.Close()
+			return all, gob.NewDecoder(f).Decode(&all)
+		}
+		src, err := j.source(r)
+		if err != nil {
+			return nil, err
+		}
+		scorer, err := relevance.Open(ctx, filepath.Join(out, r.name(), "model"), src, "cpu")
+		if err != nil {
+			return nil, err
+		}
+		defer scorer.Close()
+		at := j.places()
+		all = map[int][]float64{}
+		for _, set := range src.Tests[:len(pair)] {
+			for _, e := range set.Examples {
+				all[at[e.ID]] = make([]float64, len(labels))
+			}
+			for sample := range samples {
+				scores, err := relevance.ScoreExamples(ctx, scorer, set.Examples, relevance.ScoreOptions{Samples: 1, Stream: uint64(sample + 1)})
+				if err != nil {
+					return nil, err
+				}
+				for k, s := range scores {
+					if l := slices.Index(labels, s.Label); l >= 0 {
+						all[at[set.Examples[k].ID]][l] += 1 / float64(samples)
+					}
+				}
+			}
+		}
+		f, err := os.Create(file)
+		if err != nil {
+			return nil, err
+		}
+		return all, errors.Join(gob.NewEncoder(f).Encode(all), f.Close())
+	})
+}
+
+// places are the pairs' places by their id.
+func (j *judgements) places() map[string]int {
 	at := map[string]int{}
 	for i, e := range j.pairs {
 		at[e.ID] = i
 	}
+	return at
+}
+
+// reading pools the models that reason, over seeds, after one of their stages.
+func (j *judgements) reading(name, out, stage string, seeds int, soft bool) (*predictor, error) {
+	at := j.places()
 	return j.pairwise(name, func(pair [2]int) (map[int][]float64, error) {
 		all := map[int][]float64{}
 		for seed := range seeds {
@@ -143,6 +202,65 @@ func (j *judgements) blend(name string, parts ...*predictor) *predictor {
 	return p
 }
 
+// stack fits logistic regression on the logarithms of the parts' beliefs, for each fold on
+// the inner beliefs that all of them have (linear.CrossFit). It can weigh labels
+// differently, which a blend cannot, and has more to learn.
+func (j *judgements) stack(name string, parts ...*predictor) (*predictor, error) {
+	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
+	gold, queries := j.gold, j.queries()
+	for f := range folds {
+		d := linear.Data{Soft: j.soft, Labels: gold, Queries: queries}
+		d.Features = func(_, rows []int) [][]float64 {
+			x := make([][]float64, len(rows))
+			for k, i := range rows {
+				for _, q := range parts {
+					belief := q.test[i]
+					if j.fold[i] != f {
+						belief = q.inner[f][i]
+					}
+					for _, v := range belief {
+						x[k] = append(x[k], math.Log(v+.01))
+					}
+				}
+			}
+			return x
+		}
+		var train []int
+		for i := range j.pairs {
+			if !slices.ContainsFunc(parts, func(q *predictor) bool { return q.inner[f][i] == nil }) {
+				train = append(train, i)
+			}
+		}
+		test := j.inFolds(f)
+		b, err := linear.CrossFit(d, train, test, linear.DefaultSettings())
+		if err != nil {
+			return nil, err
+		}
+		p.inner[f] = make([][]float64, len(j.pairs))
+		for k, i := range train {
+			p.inner[f][i] = b.Train[k]
+		}
+		for k, i := range test {
+			p.test[i] = b.Test[k]
+		}
+	}
+	return p, nil
+}
+
+// validation is the mean cross-entropy of the inner beliefs about the pairs that
+// pairwise predictors have them of. By it one chooses without looking at a test fold.
+func (j *judgements) validation(p *predictor) float64 {
+	var beliefs, soft [][]float64
+	for f := range folds {
+		for _, i := range j.inFolds((f+1)%folds, (f+folds-1)%folds) {
+			if b := p.inner[f][i]; b != nil {
+				beliefs, soft = append(beliefs, b), append(soft, j.soft[i])
+			}
+		}
+	}
+	return linear.CrossEntropy(beliefs, soft)
+}
+
 // mix is the weighted sum of beliefs.
 func mix(w []float64, beliefs ...[]float64) []float64 {
 	out := make([]float64, len(labels))
@@ -190,8 +308,8 @@ const (
 	byCuts            // on the expected grade, tuned on the inner beliefs
 )
 
-// said are the grades of all pairs.
-func (j *judgements) said(p *predictor, r rule) []int {
+// grades are those of all pairs.
+func (j *judgements) grades(p *predictor, r rule) []int {
 	out := make([]int, len(j.pairs))
 	for f := range folds {
 		var cuts []float64
@@ -217,59 +335,57 @@ func (j *judgements) said(p *predictor, r rule) []int {
 	return out
 }
 
-// answer is a grade beside another model's, for paired differences.
-type answer struct{ gold, said, other int }
-
 const replicates = 1000
 
-func (j *judgements) qwk(said, other []int) (value, difference eval.Interval) {
-	all := make([]answer, len(said))
-	for i := range all {
-		all[i] = answer{gold: j.gold[i], said: said[i]}
-		if other != nil {
-			all[i].other = other[i]
-		}
-	}
-	kappa := func(of func(answer) int) func([]answer) float64 {
-		return func(all []answer) float64 {
-			pairs := make([]eval.Pair, len(all))
-			for i, a := range all {
-				pairs[i] = eval.Pair{Gold: a.gold, Pred: of(a)}
-			}
-			return eval.QuadraticKappa(pairs)
-		}
-	}
-	mine, others := kappa(func(a answer) int { return a.said }), kappa(func(a answer) int { return a.other })
-	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
-	value = eval.Bootstrap(all, mine, o)
-	if other != nil {
-		difference = eval.Bootstrap(all, func(a []answer) float64 { return mine(a) - others(a) }, o)
-	}
-	return value, difference
-}
-
 // print prints the table: each predictor by the most probable label, then by cut
-// points; differences in QWK are to the first, by cut points.
+// points. Differences to the first predictor are of the accuracy by the most probable
+// label and of QWK by cut points, paired over queries. The last column is the validation
+// loss, by which settings and combinations are chosen.
 func (j *judgements) print(w io.Writer, all []*predictor) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\tminus the first [95%]\tnDCG@10")
-	first := j.said(all[0], byCuts)
+	fmt.Fprintln(t, "predictor\taccuracy\tmacro-F1\tQWK\tby cuts [95%]\taccuracy minus the first [95%]\tQWK by cuts minus the first [95%]\tnDCG@10\tvalidation")
 	for _, p := range all {
-		one, two := j.said(p, mostProbable), j.said(p, byCuts)
-		pairs := func(said []int) []eval.Pair {
-			out := make([]eval.Pair, len(said))
-			for i := range said {
-				out[i] = eval.Pair{Gold: j.gold[i], Pred: said[i]}
-			}
-			return out
+		if p.line == "" {
+			p.line = j.line(p, all[0])
 		}
-		grades := []int{0, 1, 2, 3}
-		k, d := j.qwk(two, first)
-		fmt.Fprintf(t, "%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\n", p.name,
-			eval.Accuracy(pairs(one)), eval.Accuracy(pairs(two)), eval.MacroF1(pairs(one), grades), eval.MacroF1(pairs(two), grades),
-			eval.QuadraticKappa(pairs(one)), k.Estimate, k.Low, k.High, d.Estimate, d.Low, d.High, j.ndcg(p))
+		fmt.Fprintln(t, p.line)
 	}
 	t.Flush()
+}
+
+// line is a row of the table, without the end of the line.
+func (j *judgements) line(p, first *predictor) string {
+	for _, q := range []*predictor{first, p} {
+		if q.said[0] == nil {
+			for _, r := range []rule{mostProbable, byCuts} {
+				for i, said := range j.grades(q, r) {
+					q.said[r] = append(q.said[r], eval.Pair{Gold: j.gold[i], Pred: said})
+				}
+			}
+		}
+	}
+	o := eval.BootstrapOptions{Replicates: replicates, Seed: 1, Clusters: j.queries()}
+	one, two, grades := p.said[mostProbable], p.said[byCuts], []int{0, 1, 2, 3}
+	k := eval.Bootstrap(two, eval.QuadraticKappa, o)
+	a := eval.BootstrapDifference(one, first.said[mostProbable], eval.Accuracy, o)
+	d := eval.BootstrapDifference(two, first.said[byCuts], eval.QuadraticKappa, o)
+	return fmt.Sprintf("%s\t%.3f / %.3f\t%.3f / %.3f\t%.3f / %.3f\t[%.3f %.3f]\t%+.3f [%+.3f %+.3f]\t%+.3f [%+.3f %+.3f]\t%.3f\t%.4f", p.name,
+		eval.Accuracy(one), eval.Accuracy(two), eval.MacroF1(one, grades), eval.MacroF1(two, grades),
+		eval.QuadraticKappa(one), k.Estimate, k.Low, k.High, a.Estimate, a.Low, a.High, d.Estimate, d.Low, d.High, j.ndcg(p), j.validation(p))
+}
+
+// worst prints the pairs whose expected grade is farthest from the gold one.
+func (j *judgements) worst(w io.Writer, p *predictor, n int) {
+	at := make([]int, len(j.pairs))
+	miss := make([]float64, len(j.pairs))
+	for i := range at {
+		at[i], miss[i] = i, math.Abs(linear.Expected(p.test[i])-float64(j.gold[i]))
+	}
+	slices.SortFunc(at, func(a, b int) int { return cmp.Or(cmp.Compare(miss[b], miss[a]), a-b) })
+	fmt.Fprintf(w, "the worst mistakes of: %s\n", p.name)
+	for _, i := range at[:n] {
+		fmt.Fprintf(w, "%q, %q: grade %d, expected %.1f\n", j.pairs[i].Query, j.pairs[i].Document.Title, j.gold[i], linear.Expected(p.test[i]))
+	}
 }
 
 // ndcg is the mean over the queries with documents of different grades.

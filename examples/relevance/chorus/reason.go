@@ -90,7 +90,7 @@ func (r reading) name() string {
 func (j *judgements) source(r reading) (*rows.Source, error) {
 	train := j.inFolds(without(r.out[:]...)...)
 	test := append(j.inFolds(r.out[0]), j.inFolds(r.out[1])...)
-	b, err := j.believe(nil, train, test)
+	b, err := j.believe(nil, !r.soft, train, test)
 	if err != nil {
 		return nil, err
 	}
@@ -170,9 +170,10 @@ func draw(rng *rand.Rand, p []float64) int {
 }
 
 // believe fits logistic regression on all criteria, on what training labels teach about
-// words of titles, and on further numbers of each pair, if there are any.
-func (j *judgements) believe(more [][]float64, train, test []int) (*linear.Beliefs, error) {
-	d := j.study.Data(study.Variant{})
+// words of titles, and on further numbers of each pair, if there are any. With gold it
+// learns from the labels alone, without the raters' own.
+func (j *judgements) believe(more [][]float64, gold bool, train, test []int) (*linear.Beliefs, error) {
+	d := j.study.Data(study.Variant{Gold: gold})
 	if more != nil {
 		of := d.Features
 		d.Features = func(train, rows []int) [][]float64 {
