@@ -3,6 +3,7 @@ package eval_test
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,6 +110,17 @@ func TestBootstrapCrossedByCluster(t *testing.T) {
 	want := 2 * 1.96 / math.Sqrt(queries)
 	require.InDelta(t, want, got.High-got.Low, .25*want)
 	require.Panics(t, func() { eval.BootstrapCrossed(d, eval.BootstrapOptions{Clusters: names[1:]}) })
+
+	// Two clusters of one and three examples are drawn as (a, a), (a, b) or (b, b), with
+	// means 1, 1/4 and 0.
+	one := eval.BootstrapCrossed([][]float64{{1, 0, 0, 0}}, eval.BootstrapOptions{Seed: 7, Clusters: []string{"a", "b", "b", "b"}})
+	require.Equal(t, eval.Interval{Estimate: .25, Low: 0, High: 1}, one)
+	// Examples of clusters of their own are those without clusters.
+	alone := make([]string, len(names))
+	for j := range alone {
+		alone[j] = strconv.Itoa(j)
+	}
+	require.Equal(t, eval.BootstrapCrossed(d, eval.BootstrapOptions{Seed: 7}), eval.BootstrapCrossed(d, eval.BootstrapOptions{Seed: 7, Clusters: alone}))
 }
 
 // By hand: the runs' differences are 1, 0 and .5, their mean .5 and their deviation .5.

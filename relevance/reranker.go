@@ -220,6 +220,8 @@ func (r *Reranker) label(labels []string, classes int) {
 		of = "the model's probability of the answer yes, beside no"
 	case classes == 2:
 		of = "the model's probability of its second class"
+	case classes > 2:
+		of = "the expected class of the model, on [0, 1]"
 	}
 	r.info.Meanings = []string{"1 less the score", "the score: " + of + ", not calibrated"}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -154,19 +155,22 @@ func TestCrossEncoderIsAScorer(t *testing.T) {
 
 // Three classes are a distribution over three labels, and over others a grade.
 func TestCrossEncoderWithClasses(t *testing.T) {
-	score := func(labels ...string) relevance.Score {
+	score := func(meaning string, labels ...string) relevance.Score {
 		s, err := relevance.OpenReranker("../lm/local/testdata/roberta-reranker", relevance.RerankerOptions{Labels: labels})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, s.Close()) }()
+		require.Contains(t, strings.Join(s.Info().Meanings, "; "), meaning)
 		scores, err := s.Score(t.Context(), "red shoes", []rows.Document{{Body: "Das Haus"}}, relevance.ScoreOptions{})
 		require.NoError(t, err)
 		return scores[0]
 	}
-	three, named, five := score(), score("bad", "fair", "good"), score("1", "2", "3", "4", "5")
+	three, named, five := score(""), score("", "bad", "fair", "good"), score("", "1", "2", "3", "4", "5")
 	require.Len(t, three.P, 3)
 	require.Equal(t, three.P, named.P)
 	require.Equal(t, []string{"bad", "fair", "good"}[slices.Index(three.P, slices.Max(three.P))], named.Label)
 	require.InDelta(t, three.P[1]+2*three.P[2], three.Grade, 1e-12)
 	require.Nil(t, five.P)
 	require.InDelta(t, 2*three.Grade, five.Grade, 1e-6)
+	two := score("the expected class of the model", "no", "yes")
+	require.InDelta(t, three.Grade/2, two.P[1], 1e-12)
 }

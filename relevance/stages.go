@@ -64,7 +64,7 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 		}
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "test set\trows\tseeds\tmeasure\t%s\t%s\tdifference [95%%]\tdeviation\tbetter in\tp\tshows\n", a, b)
+	fmt.Fprintf(t, "test set\trows\tseeds\tmeasure\t%s\t%s\t%[2]s − %[1]s [95%%]\tdeviation\t%[2]s better in\tp\t%[2]s is\n", a, b)
 	compared := false
 	for _, set := range slices.Sorted(maps.Keys(said)) {
 		ids, queries := said[set][0].common(said[set][1])
@@ -75,8 +75,12 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 		for m, measure := range []string{"accuracy", "closeness"} {
 			x, y := said[set][0].values(ids, m), said[set][1].values(ids, m)
 			c := eval.CompareRuns(y, x, eval.BootstrapOptions{Seed: bootstrapStream, Clusters: queries})
-			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.4f\t%.4f\t%+.4f [%+.4f %+.4f]\t%.4f\t%d of %d\t%.2g\t%v\n", set, len(ids), c.Runs, measure,
-				meanOfAll(x), meanOfAll(y), c.Estimate, c.Low, c.High, c.Deviation, c.Better, c.Runs, c.P, c.Finding(matters))
+			spread := "[–]\t–" // of one seed
+			if c.Runs > 1 {
+				spread = fmt.Sprintf("[%+.4f %+.4f]\t%.4f", c.Low, c.High, c.Deviation)
+			}
+			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.4f\t%.4f\t%+.4f %s\t%d of %d\t%.2g\t%v\n", set, len(ids), c.Runs, measure,
+				meanOfAll(x), meanOfAll(y), c.Estimate, spread, c.Better, c.Runs, c.P, c.Finding(matters))
 		}
 	}
 	if !compared {

@@ -65,7 +65,8 @@
 //     [LogProbChecker].
 //   - A teacher that gives its most likely tokens is a [TopLogProber], a
 //     [TopLogProbChecker] if it may not, and a [TokenBounder] if its head may be
-//     padded; one that gives log-probs of the policy's is a [CandidateProber]. A policy that chooses candidates is a [TopLogProber].
+//     padded; one that gives log-probs of the policy's is a [CandidateProber]. A
+//     policy that chooses candidates is a [TopLogProber].
 //   - An engine that cannot sample every request is a rollout.Checker.
 //   - A [Problem] whose rewards have names for the metrics is [Named], and one
 //     that compares the completions of a group is a [GroupJudge].

@@ -60,8 +60,9 @@ type TopLogProbChecker interface {
 }
 
 // TokenBounder is a TopLogProber of a model that may have more ids than its tokenizer has
-// tokens, as heads are padded. A Teacher with a Vocab bounds both models' by itself; who
-// asks for candidates otherwise, to record them for example, calls it beforehand.
+// tokens, as heads are padded. A Teacher with a Vocab bounds teacher and policy itself.
+// Call BoundTokens yourself before asking for candidates without one, to record them for
+// example.
 type TokenBounder interface {
 	// BoundTokens says that only ids below n are tokens: the others are no candidates.
 	// They are in the rest.

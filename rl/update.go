@@ -114,8 +114,8 @@ func EvalObjective(b *Batch, from, to int, o objective.Objective, m objective.Me
 	return loss, nil
 }
 
-// SampleError is an error that concerns the samples [From, To) of a batch. A policy that
-// computes a part of another's batch has its places there.
+// SampleError is an error about the samples [From, To) of the batch that a policy was
+// given. A policy that splits its batch translates the places of the parts.
 type SampleError struct {
 	From, To int
 	Err      error

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -405,33 +404,36 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	sets := f.String("sets", "", "with -stages: take the rows of all test sets together whose names match this `pattern`,\nsuch as \"fold *\"")
 	matters := f.Float64("matters", .01, "with -stages: the smallest difference in accuracy that matters")
 	file := f.String("o", "", "the file to write (default: standard output)")
-	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(strings.TrimLeft(a, "-"), "stages") }) {
-		dirs, status, done := positional(f, relevanceReportAbout, args, out, errs)
-		if done {
-			return status
-		}
-		a, b, _ := strings.Cut(*stages, ",")
-		return finish(prog, relevance.CompareStages(out, dirs, a, b, *sets, *matters), errs, exitInput)
-	}
-	want := []string{"a run's folder"}
-	if slices.Contains(args, "-compare") || slices.Contains(args, "--compare") {
-		want = append(want, "another run's folder")
-	}
-	names, status, done := arguments(f, relevanceReportAbout, want, args, out, errs)
+	dirs, status, done := positional(f, relevanceReportAbout, args, out, errs)
 	if done {
 		return status
 	}
-	var err error
+	first, second, two := strings.Cut(*stages, ",")
+	write := func(w io.Writer) error { return relevance.WriteReport(w, dirs[0]) }
+	want := "a run's folder"
 	switch {
-	case *compare:
-		err = relevance.Compare(out, names[0], names[1])
-	case *file == "":
-		err = relevance.WriteReport(out, names[0])
-	default:
-		var w *os.File
-		if w, err = os.Create(*file); err == nil {
-			err = errors.Join(relevance.WriteReport(w, names[0]), w.Close())
+	case *stages != "":
+		write = func(w io.Writer) error { return relevance.CompareStages(w, dirs, first, second, *sets, *matters) }
+		if want = ""; !two || *compare || len(dirs) == 0 {
+			want = "two stages, as in -stages rl-outcome,rl-mask, no -compare, and folders of runs"
 		}
+	case *compare:
+		write = func(w io.Writer) error { return relevance.Compare(w, dirs[0], dirs[1]) }
+		if want = ""; len(dirs) != 2 {
+			want = "the folders of two runs"
+		}
+	case len(dirs) == 1:
+		want = ""
+	}
+	if want != "" {
+		return finish(prog, fmt.Errorf("%d arguments, want %s", len(dirs), want), errs, exitUsage)
+	}
+	if *file == "" {
+		return finish(prog, write(out), errs, exitInput)
+	}
+	w, err := os.Create(*file)
+	if err == nil {
+		err = errors.Join(write(w), w.Close())
 	}
 	return finish(prog, err, errs, exitInput)
 }

@@ -125,6 +125,16 @@ func TestRelevance(t *testing.T) {
 	require.Contains(t, out, "+0.000 [+0.000 +0.000]")
 	out, _ = stepwise(0, "report", "-stages", "warmup,warmup", runDir)
 	require.Contains(t, out, "closeness")
+	require.Contains(t, out, "+0.0000 [–]")
+	require.NotContains(t, out, "NaN", "one seed has no deviation")
+	stepwise(0, "report", "-stages=warmup,warmup", "-o", filepath.Join(dir, "stages.txt"), runDir)
+	text, err := os.ReadFile(filepath.Join(dir, "stages.txt"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "closeness")
+	for _, bad := range [][]string{{runDir, runDir}, {"-compare", runDir}, {"-stages", "warmup", runDir}, {"-stages", "a,b"}, {"-stages", "a,b", "-compare", runDir, runDir}} {
+		_, errs = stepwise(exitUsage, append([]string{"report"}, bad...)...)
+		require.Contains(t, errs, "want ")
+	}
 	out, _ = stepwise(0, "train", "-show", "-quick", "-seed", "9")
 	require.Contains(t, out, `"seed": 9`)
 

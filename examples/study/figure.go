@@ -20,21 +20,6 @@ type series struct {
 	contrasts []contrast
 }
 
-// points places contrasts that have an interval, the first at the top.
-type points struct {
-	contrasts []contrast
-	y         []float64
-}
-
-func (p points) Len() int { return len(p.y) }
-func (p points) XY(i int) (x, y float64) {
-	return 100 * p.contrasts[i].Estimate, p.y[i]
-}
-func (p points) XError(i int) (low, high float64) {
-	c := p.contrasts[i]
-	return 100 * (c.Low - c.Estimate), 100 * (c.High - c.Estimate)
-}
-
 // figure draws contrasts with their intervals, a row for each name. The band is that of
 // differences that do not matter.
 func (s *study) figure(path string, names []string, all []series) error {
@@ -64,11 +49,14 @@ func (s *study) figure(path string, names []string, all []series) error {
 	colours := []color.Color{color.RGBA{0, 90, 181, 255}, color.RGBA{220, 50, 32, 255}}
 	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}}
 	for k, one := range all {
-		var p points
-		for i, c := range one.contrasts {
+		var p struct {
+			plotter.XYs
+			plotter.XErrors
+		}
+		for i, c := range one.contrasts { // the first at the top
 			if c.Runs > 1 {
-				p.contrasts = append(p.contrasts, c)
-				p.y = append(p.y, float64(len(names)-1-i)+.3*(float64(len(all)-1)/2-float64(k)))
+				p.XYs = append(p.XYs, plotter.XY{X: 100 * c.Estimate, Y: float64(len(names)-1-i) + .3*(float64(len(all)-1)/2-float64(k))})
+				p.XErrors = append(p.XErrors, struct{ Low, High float64 }{100 * (c.Low - c.Estimate), 100 * (c.High - c.Estimate)})
 			}
 		}
 		if p.Len() == 0 {

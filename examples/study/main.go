@@ -73,6 +73,9 @@ func do(ctx context.Context, out io.Writer, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if p := todo[0]; o.seeds > p.seeds() { // those of others must stay unseen
+		return fmt.Errorf("part %s has %d seeds, fewer than %d", p.Name, p.seeds(), o.seeds)
+	}
 	r, err := readResults(o.rows)
 	if err != nil {
 		return err

@@ -90,13 +90,16 @@ func withoutSeconds(lines []string) (all []string) {
 	return all
 }
 
-// A part that the study does not have is an error, not a run of nothing.
+// A part or a seed that the study does not have is an error, not a run of nothing or of
+// another part's seeds.
 func TestUnknownParts(t *testing.T) {
 	dir := t.TempDir()
 	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv")
 	require.NoError(t, os.WriteFile(config, []byte(strings.Replace(smallStudy, `"name": "arms"`, `"name": "others"`, 1)), 0o666))
 	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, parts: "grid,confrim", plan: true}), `no part "confrim"`)
 	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, seeds: 1}), `no part "arms"`)
+	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, parts: "grid", seeds: 3}), "part grid has 2 seeds, fewer than 3")
+	require.NoFileExists(t, filepath.Join(dir, "gradients.csv"))
 }
 
 // The study that is committed is valid, and its settings are those that the rows were

@@ -63,17 +63,9 @@ func (s *study) says(c contrast, p float64) string {
 	case p > .05:
 		return "not resolved, as one of several"
 	case max(math.Abs(c.Low), math.Abs(c.High)) < s.Matters:
-		return fmt.Sprintf("%s is better, by less than %s", better, s.points())
+		return better + " is better, by too little to matter"
 	}
 	return better + " is better"
-}
-
-// points is the smallest difference that matters, in words.
-func (s *study) points() string {
-	if s.Matters == .01 {
-		return "1 point"
-	}
-	return fmt.Sprintf("%g points", 100*s.Matters)
 }
 
 // writeReport writes tables.md, a section per part, and the figures.

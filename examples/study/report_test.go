@@ -180,7 +180,7 @@ func TestWhatAContrastSays(t *testing.T) {
 	s := newMade(t).s
 	c := contrast{a: "x", b: "y"}
 	c.Runs, c.Low, c.High = 9, .001, .008
-	require.Equal(t, "x is better, by less than 1 point", s.says(c, .04))
+	require.Equal(t, "x is better, by too little to matter", s.says(c, .04))
 	require.Equal(t, "not resolved, as one of several", s.says(c, .06))
 	c.Low, c.High = -.05, -.001
 	require.Equal(t, "y is better", s.says(c, .01))

@@ -151,6 +151,53 @@ func TestTopK(t *testing.T) {
 	}
 }
 
+// Heads are padded. Ids from Among on are no candidates, however likely they are; what
+// probability they have is in the rest.
+func TestPaddingIsNeverACandidate(t *testing.T) {
+	const ids, tokens, k = 30, 24, 5
+	for _, b := range []tensor.Backend{reference.New(), newCPU(t)} {
+		cfg := shapes["llama"]
+		cfg.Vocab = ids
+		d, err := NewDecoder(b, cfg, 7)
+		require.NoError(t, err)
+		head := d.head.Out.W
+		w := make([]float32, head.Len())
+		require.NoError(t, b.Read(w, head.Value))
+		for i := tokens * cfg.Dim; i < len(w); i++ {
+			sign := float32(1 - i/cfg.Dim%2*2) // one of two rows has a large logit
+			w[i] = 50 * sign * w[i%cfg.Dim]
+		}
+		b.Write(head.Value, w)
+		p, tg := groups()
+		n := len(tg.Rows)
+		logits := make([]float32, n*ids)
+		require.NoError(t, d.Logits(p, tg.Rows, logits))
+		for _, chunk := range []int{3, 64} {
+			d.head.chunk = chunk
+			c := NewCandidates(n, 1)
+			require.NoError(t, d.TopK(p, tg.Rows, 1, c))
+			require.GreaterOrEqual(t, slices.Min(c.IDs), int32(tokens), "the largest logits are the padding's")
+			c = NewCandidates(n, k)
+			c.Among = tokens
+			require.NoError(t, d.TopK(p, tg.Rows, 1, c))
+			for i := range n {
+				row, order := make([]float64, ids), make([]int32, tokens)
+				for j := range row {
+					row[j] = float64(logits[ids*i+j])
+				}
+				for j := range order {
+					order[j] = int32(j)
+				}
+				slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(row[b], row[a]) })
+				require.Equal(t, order[:k], c.IDs[i*k:][:k])
+				_, want, _ := outcomes64(row, 1, order[:k])
+				require.InDeltaSlice(t, want, c.LogP[i*(k+1):][:k+1], 1e-4)
+				require.Greater(t, math.Exp(c.LogP[i*(k+1)+k]), .5, "the rest")
+			}
+		}
+	}
+}
+
 // 1,024 rows of 32,768 logits would take 128 MiB. Candidates are found in 16 MiB of
 // them, and trained with the 64 MiB that the head keeps for Backward.
 func TestCandidatesAreFoundInChunks(t *testing.T) {

@@ -76,12 +76,12 @@
 //	modernbert  ModernBERT, as encoders
 //
 // Weights are float32 in memory. F32, F16 and BF16 are read exactly and written
-// rounded to nearest; F64 is read rounded. If a checkpoint asks for something that this package does
-// not do, that is an error that names the option or tensor; what changes nothing
-// is accepted, as transformers accepts it. [Inspect] says what a folder holds and
-// whether it can be loaded. Files must be regular ones. Two settings are accepted
-// and not applied: dropout, and the growth of dynamic RoPE beyond MaxSeq, which no
-// position reaches. docs/models.md has the whole list, with the tests.
+// rounded to nearest; F64 is read rounded. If a checkpoint asks for something that
+// this package does not do, that is an error that names the option or tensor; what
+// changes nothing is accepted, as transformers accepts it. [Inspect] says what a
+// folder holds and whether it can be loaded. Files must be regular ones. Two settings
+// are accepted and not applied: dropout, and the growth of dynamic RoPE beyond MaxSeq,
+// which no position reaches. docs/models.md has the whole list, with the tests.
 //
 // Examples are in example_test.go. A program that uses it: examples/grpo.
 package model

@@ -15,7 +15,7 @@ func TopK(b Backend, ids, x Buffer, rows, cols, among, k int) {
 		t.TopK(ids, x, rows, cols, among, k)
 		return
 	}
-	if k < 1 || k > among || among > cols || x.Len() != rows*cols || ids.Len() != rows*k {
+	if k < 1 || k > among || among > cols || cols > 1<<24 || x.Len() != rows*cols || ids.Len() != rows*k {
 		panic(fmt.Sprintf("tensor: TopK: x has %d elements and ids %d, which does not fit the %d largest of the first %d in %d rows of %d", x.Len(), ids.Len(), k, among, rows, cols))
 	}
 	xs, top := make([]float32, rows*cols), make([]float32, rows*k)

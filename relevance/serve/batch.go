@@ -20,10 +20,15 @@ var (
 	errPanic  = errors.New("the scorer panicked")
 )
 
-// busyError refuses a request that would wait too long.
-type busyError struct{ retry time.Duration }
+// busyError refuses a request for which there is no room now.
+type busyError struct {
+	problem string
+	retry   time.Duration
+}
 
-func (e busyError) Error() string { return "too many documents are waiting" }
+func (e busyError) Error() string { return e.problem }
+
+var errHeld = busyError{"the bodies of all requests together are too large", time.Second}
 
 // job is a request in the queue. The worker owns scores and err until finished is closed.
 type job struct {
@@ -113,7 +118,7 @@ func (b *batcher) refuses(n int) error {
 	case b.queued+n > b.c.MaxQueue,
 		// They would wait for more than half of their time, by what the last batches took.
 		b.rate > 0 && float64(b.queued)/b.rate > b.c.Timeout.Seconds()/2:
-		return busyError{b.expected()}
+		return busyError{"too many documents are waiting", b.expected()}
 	}
 	return nil
 }

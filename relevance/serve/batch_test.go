@@ -128,8 +128,9 @@ func TestBackPressure(t *testing.T) {
 	require.Equal(t, "1", h.Get("Retry-After"))
 	all.Go(func() { post(t, url+"/v1/score", ask("0")) })
 	require.Eventually(t, func() bool { return value(s, "queue_pairs") == 4 }, 5*time.Second, time.Millisecond)
-	status, _, _ = post(t, url+"/v1/score", "{}")
+	status, _, text = post(t, url+"/v1/score", "{}")
 	require.Equal(t, 429, status, "a fourth request is not even read")
+	require.Contains(t, text, "too many requests at a time; try again in 1 s")
 	close(f.release)
 	all.Wait()
 	status, _, _ = post(t, url+"/v1/score", ask("0", "0"))
@@ -141,7 +142,7 @@ func TestExpectedWait(t *testing.T) {
 	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(), wake: make(chan struct{}, 1), rate: 10}
 	require.NoError(t, b.submit(&job{examples: make([]rows.Example, 100)}), "alone it is welcome")
 	err := b.submit(&job{examples: make([]rows.Example, 1)})
-	require.Equal(t, busyError{10 * time.Second}, err)
+	require.Equal(t, busyError{"too many documents are waiting", 10 * time.Second}, err)
 }
 
 // A request whose time is up, or whose client has gone, leaves the queue.
@@ -335,6 +336,7 @@ func TestReload(t *testing.T) {
 	for i, load := range []func(context.Context) (*Model, error){
 		func(context.Context) (*Model, error) { return nil, errors.New("half a folder") },
 		func(context.Context) (*Model, error) { return &Model{Scorer: noLabels{newFake("none")}}, nil },
+		func(context.Context) (*Model, error) { return nil, nil },
 	} {
 		require.Error(t, s.Reload(t.Context(), load))
 		require.EqualValues(t, i+1, value(s, "swap_failures_total"))
@@ -346,14 +348,14 @@ func TestReload(t *testing.T) {
 	require.Contains(t, text, `"version":"first"`)
 	second := newFake("second")
 	require.NoError(t, s.Reload(t.Context(), func(context.Context) (*Model, error) { return second.model(), nil }))
-	require.EqualValues(t, 2, value(s, "swap_failures_total"))
+	require.EqualValues(t, 3, value(s, "swap_failures_total"))
 	require.EqualValues(t, 1, value(s, "swaps_total"))
 	require.Eventually(t, func() bool { return value(s, "model_info", "digest of second", "second") == 1 }, 5*time.Second, time.Millisecond)
 	require.Zero(t, value(s, "model_info", "digest of first", "first"))
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Error(t, s.Reload(stopped, func(ctx context.Context) (*Model, error) { return nil, ctx.Err() }))
-	require.EqualValues(t, 2, value(s, "swap_failures_total"), "who stops the server is not told of a failure")
+	require.EqualValues(t, 3, value(s, "swap_failures_total"), "who stops the server is not told of a failure")
 }
 
 // The bodies of all requests have a bound, and its bytes are given back.
@@ -382,6 +384,9 @@ func TestHeldBodies(t *testing.T) {
 			case 200:
 			case 429:
 				assert.Equal(t, "1", resp.Header.Get("Retry-After"))
+				text, err := io.ReadAll(resp.Body)
+				assert.NoError(t, err)
+				assert.Contains(t, string(text), "the bodies of all requests together are too large")
 			default:
 				assert.Fail(t, "status", resp.Status)
 			}
@@ -390,7 +395,8 @@ func TestHeldBodies(t *testing.T) {
 	<-f.entered
 	require.Eventually(t, func() bool {
 		inFlight := value(s, "requests_in_flight")
-		return inFlight <= 4 && inFlight+value(s, "requests_total", "/v1/score", "429") == 20
+		decoded := value(s, "request_pairs") // decoding takes more, for a moment
+		return inFlight <= 4 && decoded == inFlight && inFlight+value(s, "requests_total", "/v1/score", "429") == 20
 	}, 30*time.Second, time.Millisecond)
 	require.LessOrEqual(t, value(s, "body_bytes"), 4.5*size)
 	var during runtime.MemStats
@@ -402,6 +408,33 @@ func TestHeldBodies(t *testing.T) {
 	require.Eventually(t, func() bool { return value(s, "body_bytes") == 0 }, 5*time.Second, time.Millisecond)
 	status, _, text := post(t, url+"/v1/score", large)
 	require.Equal(t, 200, status, text)
+}
+
+// A body for which there is no room does not get one refused that has arrived: neither at
+// its end nor while it waits for more.
+func TestRefusedBodyHarmsNoOther(t *testing.T) {
+	s, _, url := start(t, Config{MaxBody: 1000, MaxHeld: 1000})
+	first := ask("0")
+	reader, writer := io.Pipe()
+	status := make(chan int)
+	go func() {
+		resp, err := http.Post(url+"/v1/score", "application/json", reader)
+		if assert.NoError(t, err) {
+			resp.Body.Close()
+			status <- resp.StatusCode
+		}
+	}()
+	_, err := io.WriteString(writer, first)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return value(s, "body_bytes") == float64(len(first)) }, 5*time.Second, time.Millisecond)
+
+	in := intake{s: s, body: strings.NewReader(strings.Repeat("x", 1000))}
+	s.reading.Add(1)
+	_, err = io.ReadAll(&in)
+	require.Equal(t, errHeld, err)
+	require.NoError(t, writer.Close()) // while the other has not left
+	require.Equal(t, 200, <-status)
+	in.leave()
 }
 
 type noLabels struct{ *fake }

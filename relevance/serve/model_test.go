@@ -22,6 +22,7 @@ import (
 	_ "github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/sam"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -231,6 +232,28 @@ func TestPublishedRerankers(t *testing.T) {
 			d.call("POST", "/rerank", `{"query": "red", "documents": ["`+long+`"]}`, 200) // documents are cut
 		})
 	}
+}
+
+// A folder may be a link, as in a deployment, and full of links, as in Hugging Face's cache.
+func TestLinkedFolder(t *testing.T) {
+	data, err := filepath.Abs("../../lm/local/testdata/bert-reranker")
+	require.NoError(t, err)
+	files, err := filepath.Glob(data + "/*")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	snapshot, current := filepath.Join(dir, "snapshot"), filepath.Join(dir, "current")
+	require.NoError(t, os.Mkdir(snapshot, 0o777))
+	for _, f := range files {
+		require.NoError(t, os.Symlink(f, filepath.Join(snapshot, filepath.Base(f))))
+	}
+	require.NoError(t, os.Symlink(snapshot, current))
+	want, err := run.DigestPath(t.Context(), data)
+	require.NoError(t, err)
+	m, err := OpenReranker(t.Context(), current, relevance.RerankerOptions{})
+	require.NoError(t, err)
+	require.Equal(t, "current", m.Version)
+	require.Equal(t, want, m.Digest)
+	require.NoError(t, m.Close())
 }
 
 // description is the OpenAPI description that a server hands out.

@@ -11,12 +11,15 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -101,7 +104,8 @@ func (f *fake) ScorePairs(ctx context.Context, pairs []rows.Example, o relevance
 	return f.Score(ctx, "", documents, o)
 }
 
-// start serves a fake until the end of the test.
+// start serves a fake until the end of the test. Then no request may have left anything
+// behind, however it ended.
 func start(t *testing.T, c Config) (*Server, *fake, string) {
 	f := newFake("first")
 	s, err := New(c, f.model())
@@ -113,6 +117,11 @@ func start(t *testing.T, c Config) (*Server, *fake, string) {
 		defer cancel()
 		s.Close(ctx)
 		require.True(t, f.closed.Load())
+		require.Zero(t, s.reading.Load())
+		require.Zero(t, s.held.Load())
+		for _, gauge := range []string{"body_bytes", "queue_pairs", "requests_in_flight"} {
+			require.Zero(t, value(s, gauge), gauge)
+		}
 		http.DefaultClient.CloseIdleConnections()
 	})
 	return s, f, web.URL
@@ -125,6 +134,30 @@ func post(t *testing.T, url, body string) (int, http.Header, string) {
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	return resp.StatusCode, resp.Header, string(text)
+}
+
+// What docs/serving.md says of /metrics names all that there is.
+func TestMetricsAreDocumented(t *testing.T) {
+	s, _, _ := start(t, Config{})
+	text, err := os.ReadFile("../../docs/serving.md")
+	require.NoError(t, err)
+	_, list, _ := strings.Cut(string(text), "**Metrics**")
+	list, _, _ = strings.Cut(list, "the Go runtime's")
+	described := make(chan *prometheus.Desc, 100)
+	s.metrics.registry.Describe(described)
+	close(described)
+	var names []string
+	for d := range described {
+		_, name, _ := strings.Cut(d.String(), `"stepwise_serve_`)
+		if name, _, _ = strings.Cut(name, `"`); name != "" {
+			names = append(names, name)
+		}
+	}
+	var named []string
+	for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(list, -1) {
+		named = append(named, m[1])
+	}
+	require.ElementsMatch(t, names, named)
 }
 
 // value is that of a counter or a gauge, or the count of a histogram.

@@ -100,7 +100,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 func (s *Server) Reload(ctx context.Context, load func(context.Context) (*Model, error)) error {
 	m, err := load(ctx)
 	if err == nil {
-		if err = s.Swap(m); err != nil {
+		if err = s.Swap(m); err != nil && m != nil {
 			err = errors.Join(err, m.Close())
 		}
 	}
@@ -305,17 +305,25 @@ type intake struct {
 // leave gives back the place.
 func (in *intake) leave() {
 	in.s.reading.Add(-1)
-	in.hold(-in.held)
+	in.s.held.Add(-in.held)
+	in.s.metrics.bodies.Sub(float64(in.held))
 }
 
-// hold counts n more bytes of the body, and reports whether there is room for them.
+// hold counts n more bytes of the body if there is room for them, and reports whether
+// there is. What is refused is never counted, or it would get others refused as well.
 func (in *intake) hold(n int64) bool {
-	in.held += n
-	in.s.metrics.bodies.Add(float64(n))
-	return in.s.held.Add(n) <= int64(in.s.c.MaxHeld)
+	for {
+		held := in.s.held.Load()
+		if held+n > int64(in.s.c.MaxHeld) {
+			return false
+		}
+		if in.s.held.CompareAndSwap(held, held+n) {
+			in.held += n
+			in.s.metrics.bodies.Add(float64(n))
+			return true
+		}
+	}
 }
-
-var errHeld = errors.New("the bodies of all requests are too large")
 
 // Read reads from the body as long as there is room for all bodies.
 func (in *intake) Read(p []byte) (int, error) {
@@ -330,7 +338,7 @@ func (in *intake) Read(p []byte) (int, error) {
 func (in *intake) read(w http.ResponseWriter, r *http.Request, to any) *problem {
 	s := in.s
 	if n := s.reading.Add(1); n > int64(s.c.MaxRequests) {
-		return s.refusal(w, busyError{time.Second})
+		return s.refusal(w, busyError{"too many requests at a time", time.Second})
 	}
 	if err := s.batcher.welcome(); err != nil {
 		return s.refusal(w, err)
@@ -348,7 +356,7 @@ func (in *intake) read(w http.ResponseWriter, r *http.Request, to any) *problem 
 	var network net.Error
 	switch {
 	case errors.Is(err, errHeld):
-		return s.refusal(w, busyError{time.Second})
+		return s.refusal(w, errHeld)
 	case errors.As(err, &large):
 		return wrong(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", s.c.MaxBody)
 	case errors.As(err, &network) && network.Timeout():

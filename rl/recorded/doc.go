@@ -12,6 +12,9 @@
 //		…
 //	}
 //
+// If the teacher's head is padded beyond its tokens, call its BoundTokens
+// (rl.TokenBounder) with the size of the vocabulary before it is recorded.
+//
 // A file knows the completions that were recorded and no others, so it serves for
 // given completions (rl.Imitation), not for what a policy samples. The end-of-text token
 // belongs to them: record demonstrations that hold it, and leave Imitation.End empty.

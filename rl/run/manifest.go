@@ -235,6 +235,9 @@ func DigestPath(ctx context.Context, path string) (string, error) {
 		}
 		return sum, nil
 	}
+	if path, err = filepath.EvalSymlinks(path); err != nil { // WalkDir enters no link
+		return "", fmt.Errorf("run: %w", err)
+	}
 	h := sha256.New()
 	err = filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -5,9 +5,8 @@
 // A file is a little-endian uint64 header length, a JSON header with the name,
 // type, shape and place of every tensor, and the tensors' bytes end to end,
 // little-endian and row-major. Values are float32 in memory and F32, F16 or BF16
-// in files; F64 is read, too, rounded. Tensors of other types are listed but cannot be
-// read. [OpenIndex]
-// reads a checkpoint that is spread over several files.
+// in files; F64 is read, rounded, and not written. Tensors of other types are listed
+// but cannot be read. [OpenIndex] reads a checkpoint that is spread over several files.
 //
 // The reader takes what the reference implementation (safetensors 0.8) takes:
 // white space around the header, metadata that is null, keys that it does not
