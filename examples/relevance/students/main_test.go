@@ -40,14 +40,14 @@ func TestPlotHasALinePerLoss(t *testing.T) {
 	stage := &report.Stage{Tests: map[string]*report.Scores{notes.Random: {Accuracy: .75, QWK: &q}}}
 	all := []*result{{stage: stage}}
 	for _, n := range []int{64000, 8000} {
-		all = append(all, &result{cell: cell{size: "a", loss: "b", student: relevance.Student{Examples: n, Epochs: 256_000 / n}}, stage: stage})
+		all = append(all, &result{cell: cell{size: "64 × 2", loss: "b", student: relevance.Student{Form: relevance.FormCrossEncoder, Examples: n, Epochs: 256_000 / n}}, stage: stage, cost: 5e6})
 	}
 	path := filepath.Join(t.TempDir(), "plot.svg")
 	require.NoError(t, drawTo(path, all))
 	svg, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(svg), ">a, b, 256,000 shown</text>"))
-	require.Contains(t, string(svg), ">97% of the teacher</text>")
+	require.Equal(t, 1, strings.Count(string(svg), ">b, 256,000 shown</text>"))
+	require.Equal(t, 2, strings.Count(string(svg), ">97% of the teacher</text>"))
 }
 
 func TestByKindPutsTheCostliestFirst(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -129,41 +130,75 @@ func (t *tally) add(p []float64, gold int, coverage float64) {
 	t.coverage += coverage
 }
 
-// drawTo draws RANDOM accuracy against the rows that the teacher labelled, a line per
-// student, loss and number of rows shown.
+// drawTo draws RANDOM accuracy against cost: on the left against the rows that the
+// teacher labelled, of the student of two layers from nothing, on the right against
+// FLOPs, of all sizes. A line is a loss and how many rows were shown.
 func drawTo(path string, all []*result) error {
-	lines, order := map[string]plotter.XYs{}, []string{}
-	for _, r := range all[1:] {
-		key := fmt.Sprintf("%s, %s, %d,000 shown", r.size, r.loss, r.student.Examples*r.student.Epochs/1000)
-		if lines[key] == nil {
-			order = append(order, key)
-		}
-		accuracy, _ := r.scores(notes.Random)
-		lines[key] = append(lines[key], plotter.XY{X: float64(r.student.Examples), Y: accuracy})
+	shown := func(r *result) string {
+		return fmt.Sprintf("%s, %d,000 shown", r.loss, r.student.Examples*r.student.Epochs/1000)
 	}
-	target, _ := all[0].scores(notes.Random)
-	drawn := []any{"97% of the teacher", plotter.XYs{{X: 8000, Y: .97 * target}, {X: 64000, Y: .97 * target}}}
-	for _, key := range order {
-		slices.SortFunc(lines[key], func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
-		drawn = append(drawn, key, lines[key])
-	}
-	g := plot.New()
-	g.X.Label.Text, g.Y.Label.Text = "rows that the teacher labelled", "accuracy on RANDOM"
-	g.X.Scale, g.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks{{Value: 8000, Label: "8000"}, {Value: 16000, Label: "16000"}, {Value: 32000, Label: "32000"}, {Value: 64000, Label: "64000"}}
-	if err := plotutil.AddLinePoints(g, drawn...); err != nil {
+	rows := curves(all, func(r *result) (string, float64, bool) {
+		return shown(r), float64(r.student.Examples), r.size == "64 × 2"
+	})
+	flops := curves(all, func(r *result) (string, float64, bool) {
+		return shown(r), r.cost / 1e6, r.student.Examples == 64_000 && r.student.Form == relevance.FormCrossEncoder
+	})
+	c := vgsvg.New(30*vg.Centimeter, 12*vg.Centimeter)
+	left, right := draw.New(c), draw.New(c)
+	left.Max.X, right.Min.X = 14.5*vg.Centimeter, 15.5*vg.Centimeter
+	if err := panel(left, "rows that the teacher labelled, 64 × 2", []float64{8000, 16000, 32000, 64000}, all[0], rows); err != nil {
 		return err
 	}
-	legend := g.Legend
-	g.Legend = plot.NewLegend()
-	legend.Top, legend.Left = true, true
-	legend.TextStyle.Font.Size = vg.Points(10)
-	c := vgsvg.New(24*vg.Centimeter, 13*vg.Centimeter)
-	whole := draw.New(c)
-	g.Draw(draw.Crop(whole, 0, -10.5*vg.Centimeter, .2*vg.Centimeter, -.3*vg.Centimeter))
-	legend.Draw(draw.Crop(whole, 14*vg.Centimeter, 0, 0, -.3*vg.Centimeter))
+	if err := panel(right, "MFLOPs a pair, 64000 rows labelled", []float64{.5, 1, 2, 4, 8, 16}, all[0], flops); err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return err
 	}
 	return os.WriteFile(path, b.Bytes(), 0o666)
+}
+
+// curves are names and points, as plotutil takes them, of the students whose line and x
+// of returns. A line has two points at least.
+func curves(all []*result, of func(*result) (line string, x float64, ok bool)) (drawn []any) {
+	lines, order := map[string]plotter.XYs{}, []string{}
+	for _, r := range all[1:] {
+		line, x, ok := of(r)
+		if !ok {
+			continue
+		}
+		if lines[line] == nil {
+			order = append(order, line)
+		}
+		accuracy, _ := r.scores(notes.Random)
+		lines[line] = append(lines[line], plotter.XY{X: x, Y: accuracy})
+	}
+	for _, line := range order {
+		if xys := lines[line]; len(xys) > 1 {
+			slices.SortFunc(xys, func(a, b plotter.XY) int { return cmp.Or(cmp.Compare(a.X, b.X), cmp.Compare(a.Y, b.Y)) })
+			drawn = append(drawn, line, xys)
+		}
+	}
+	return drawn
+}
+
+func panel(c draw.Canvas, x string, ticks []float64, teacher *result, drawn []any) error {
+	accuracy, _ := teacher.scores(notes.Random)
+	g := plot.New()
+	g.X.Label.Text, g.Y.Label.Text = x, "accuracy on RANDOM"
+	g.X.Scale = plot.LogScale{}
+	var marks plot.ConstantTicks
+	for _, v := range ticks {
+		marks = append(marks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', -1, 64)})
+	}
+	g.X.Tick.Marker = marks
+	target := plotter.XYs{{X: ticks[0], Y: .97 * accuracy}, {X: ticks[len(ticks)-1], Y: .97 * accuracy}}
+	if err := plotutil.AddLinePoints(g, append([]any{"97% of the teacher", target}, drawn...)...); err != nil {
+		return err
+	}
+	g.Y.Min, g.Y.Max = .2, 1
+	g.Legend.TextStyle.Font.Size = vg.Points(10)
+	g.Draw(c)
+	return nil
 }
