@@ -1,9 +1,11 @@
 package relevance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -294,7 +296,12 @@ func ReadPredictions(dir, stage string) (Predictions, error) {
 	var all Predictions
 	found, err := readJSON(f, predictionsFile(stage), &all)
 	if err == nil && !found {
-		err = fmt.Errorf("%s: stage %s has no predictions yet", dir, stage)
+		var have []string
+		files, _ := filepath.Glob(filepath.Join(dir, filepath.FromSlash(predictionsFile("*"))))
+		for _, file := range files {
+			have = append(have, strings.TrimSuffix(filepath.Base(file), ".json"))
+		}
+		err = fmt.Errorf("%s: no stage %q has predictions; there are those of %s", dir, stage, cmp.Or(strings.Join(have, ", "), "none"))
 	}
 	return all, err
 }

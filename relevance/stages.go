@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/eval"
@@ -24,10 +25,12 @@ import (
 //
 // Closeness is 1 − (said − gold)²/(labels − 1)², and 0 for an unreadable answer; QWK
 // compares its mean with that of chance. matters is the smallest difference that matters,
-// by which the last column says what the interval shows (eval.Contrast.Finding).
+// by which the last column says what the interval shows (eval.Contrast.Finding); of fewer
+// than 6 seeds it draws no conclusion, because p is at least .06 whatever they show.
 func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float64) error {
 	stages := []string{a, b}
 	said := map[string][2]seeds{} // by test set
+	others := map[string]bool{}   // test sets that sets does not match
 	for _, dir := range dirs {
 		f, err := run.Open(dir)
 		if err != nil {
@@ -52,6 +55,7 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 						return fmt.Errorf("the pattern of test sets, %q: %w", sets, err)
 					}
 					if !matches {
+						others[set] = true
 						continue
 					}
 					set = sets
@@ -79,15 +83,26 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 			if c.Runs > 1 {
 				spread = fmt.Sprintf("[%+.4f %+.4f]\t%.4f", c.Low, c.High, c.Deviation)
 			}
-			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.4f\t%.4f\t%+.4f %s\t%d of %d\t%.2g\t%v\n", set, len(ids), c.Runs, measure,
-				meanOfAll(x), meanOfAll(y), c.Estimate, spread, c.Better, c.Runs, c.P, c.Finding(matters))
+			finding := c.Finding(matters).String()
+			if c.Runs < fewestSeeds {
+				finding = "too few seeds"
+			}
+			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.4f\t%.4f\t%+.4f %s\t%d of %d\t%.2g\t%s\n", set, len(ids), c.Runs, measure,
+				meanOfAll(x), meanOfAll(y), c.Estimate, spread, c.Better, c.Runs, c.P, finding)
 		}
+	}
+	if !compared && len(said) == 0 && len(others) > 0 {
+		return fmt.Errorf("no test set matches %q; there are %s", sets, strings.Join(slices.Sorted(maps.Keys(others)), ", "))
 	}
 	if !compared {
 		return fmt.Errorf("stages %s and %s have no test row in common over all seeds", a, b)
 	}
 	return t.Flush()
 }
+
+// fewestSeeds is the smallest number of seeds with which eval.SignFlip can give a p of .05
+// or less: 2/2⁶ is .03.
+const fewestSeeds = 6
 
 // seeds is what the models of each seed said of the rows.
 type seeds map[uint64]map[string]*saidOf

@@ -178,9 +178,9 @@ func testCompare(t *testing.T, a, b string) {
 	require.NotContains(t, out.String(), ValidationSet)
 	out.Reset()
 	require.NoError(t, CompareStages(&out, []string{a, b}, "warmup", "warmup", "", .01))
-	require.Contains(t, out.String(), "+0.0000 [+NaN +NaN]", "two folds of one seed")
-	require.ErrorContains(t, CompareStages(&out, []string{a}, "warmup", "warmup", "fold *", .01), "no test row in common")
-	require.ErrorContains(t, CompareStages(&out, []string{a}, "warmup", "nonsense", "", .01), "stage nonsense has no predictions")
+	require.Contains(t, out.String(), "+0.0000 [–]", "two folds of one seed")
+	require.ErrorContains(t, CompareStages(&out, []string{a}, "warmup", "warmup", "fold *", .01), "no test set matches \"fold *\"; there are TEST")
+	require.ErrorContains(t, CompareStages(&out, []string{a}, "warmup", "nonsense", "", .01), "no stage \"nonsense\" has predictions; there are those of ")
 	require.ErrorContains(t, CompareStages(&out, []string{a}, "warmup", "warmup", "[", .01), "syntax error")
 	var page strings.Builder
 	require.NoError(t, WriteReport(&page, a))

@@ -186,7 +186,7 @@ func (q *question) unwrap(content string) (string, bool) {
 // unfit is the error of an answer that is not as asked for. The text of the error may
 // quote it.
 func unfit(err error) error {
-	return errors.New("judge: the answer does not fit its schema: " + transport.Clean(err.Error(), 200))
+	return errors.New("judge: the answer does not fit its schema: " + transport.Clean(strings.TrimPrefix(err.Error(), "settings: "), 200))
 }
 
 // quoted is text from elsewhere. As JSON, everything in it is escaped that could be

@@ -85,7 +85,10 @@ var (
 
 func init() {
 	tensor.Register("cpu", func(o tensor.Options) (tensor.Backend, error) {
-		if o.Device != 0 || o.MemoryLimit != 0 || len(o.Settings) > 0 {
+		for name := range o.Settings {
+			return nil, fmt.Errorf("unknown setting %q; precision=bf16 is all that it takes", name)
+		}
+		if o.Device != 0 || o.MemoryLimit != 0 {
 			return nil, errors.New("it has one device and the host's memory, so it takes no options but the precision")
 		}
 		return New(Options{Precision: o.Precision})
