@@ -55,7 +55,7 @@ func (p *pipeline) weakExamples(s *student) ([]distill.Example, error) {
 		for i := range n {
 			documents = append(documents, p.src.Train(i).Document)
 		}
-		collection = criteria.NewCollection(documents, criteria.DefaultRoles())
+		collection = criteria.NewCollection(rows.Different(documents), criteria.DefaultRoles())
 	}
 	var held []string
 	for _, e := range p.src.Validation {

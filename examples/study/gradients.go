@@ -22,19 +22,29 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// table writes rows of numbers, each behind a few names, to a file and to out.
+// table writes rows of numbers, each behind a few names, to out and to a file, which
+// takes the place of the one before when it is whole.
 type table struct {
 	*csv.Writer
 	file *os.File
+	path string
 }
 
 func newTable(path string, out io.Writer, columns ...string) (*table, error) {
-	f, err := os.Create(path)
+	f, err := os.Create(path + ".part")
 	if err != nil {
 		return nil, err
 	}
-	t := &table{csv.NewWriter(io.MultiWriter(f, out)), f}
+	t := &table{csv.NewWriter(io.MultiWriter(f, out)), f, path}
 	return t, t.Write(columns)
+}
+
+// close ends the file. After err, which it returns, the one before stays.
+func (t *table) close(err error) error {
+	if err = errors.Join(err, t.file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(t.file.Name(), t.path)
 }
 
 func (t *table) add(values []float64, names ...any) error {
@@ -78,7 +88,7 @@ func (s *study) gradients(ctx context.Context, out io.Writer, r *results, p *par
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.file.Close()) }()
+	defer func() { err = t.close(err) }()
 	means := map[string][2]float64{}
 	err = p.eachCell(ctx, dir, seeds, func(c *cell) error {
 		return c.gradients(ctx, p.Arms, func(arm string, values ...float64) error {
@@ -186,7 +196,7 @@ func (s *study) watch(ctx context.Context, out io.Writer, p *part, path, dir, li
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.file.Close()) }()
+	defer func() { err = t.close(err) }()
 	return p.eachCell(ctx, dir, seeds, func(c *cell) error {
 		for item := range strings.SplitSeq(list, ",") {
 			arm, text, _ := strings.Cut(item, "@")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -132,4 +134,19 @@ func TestBadStudy(t *testing.T) {
 		_, err := readStudy(path)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// What was measured before stays until a new measurement is whole.
+func TestTableReplacesTheFileWhenItIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "watch.csv")
+	write := func(value float64, err error) error {
+		w, failed := newTable(path, io.Discard, "seed", "norm")
+		require.NoError(t, failed)
+		return w.close(errors.Join(w.add([]float64{value}, 901), err))
+	}
+	require.NoError(t, write(1, nil))
+	require.ErrorIs(t, write(2, context.Canceled), context.Canceled)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "seed,norm\n901,1\n", string(text))
 }

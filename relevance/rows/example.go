@@ -192,6 +192,18 @@ func CriteriaText(steps []task.Step[Example]) string {
 	return strings.Join(texts, " ")
 }
 
+// Different returns the documents without those whose texts are equal to an earlier one's.
+func Different(documents []Document) (all []Document) {
+	seen := make(map[string]bool)
+	for _, d := range documents {
+		if key := Render(Example{Document: d}); !seen[key] {
+			seen[key] = true
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // Render writes query, title, body, fields and facts of an example, one a line,
 // fields and facts as "name value" separated by commas. Empty parts are left out.
 func Render(e Example) string {

@@ -52,3 +52,9 @@ func TestRenderFacts(t *testing.T) {
 	e := Example{Query: "q", Document: Document{Title: "t", Fields: []Field{{"brand", "b"}}}, Facts: []Field{{"head noun", "yes"}, {"brand", "none"}}}
 	assert.Equal(t, "query: q\ntitle: t\nfacts: brand b\ncriteria: head noun yes, brand none", Render(e))
 }
+
+func TestDifferentKeepsTheFirstOfEqualTexts(t *testing.T) {
+	lamp, fields := Document{Title: "lamp"}, Document{Title: "lamp", Fields: []Field{{Name: "colour", Value: "red"}}}
+	assert.Equal(t, []Document{lamp, fields}, Different([]Document{lamp, fields, {Title: "lamp"}, fields}))
+	assert.Empty(t, Different(nil))
+}

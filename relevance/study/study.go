@@ -50,13 +50,11 @@ func New(d Data) (*Study, error) {
 		return nil, fmt.Errorf("study: %d folds for %d examples, want as many and at least one", len(d.Fold), len(d.Examples))
 	}
 	if d.Catalogue == nil && d.Collection == nil {
-		seen := make(map[string]bool)
-		for _, e := range d.Examples {
-			if key := rows.Render(rows.Example{Document: e.Document}); !seen[key] {
-				seen[key] = true
-				d.Catalogue = append(d.Catalogue, e.Document)
-			}
+		documents := make([]rows.Document, len(d.Examples))
+		for i := range d.Examples {
+			documents[i] = d.Examples[i].Document
 		}
+		d.Catalogue = rows.Different(documents)
 	}
 	if d.Collection == nil {
 		d.Collection = criteria.NewCollection(d.Catalogue, d.Roles)

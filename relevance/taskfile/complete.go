@@ -31,15 +31,7 @@ func (b *builder) collect(documents []rows.Document) {
 			}
 		}
 	}
-	seen := make(map[string]bool)
-	var different []rows.Document
-	for _, d := range documents {
-		if key := rows.Render(rows.Example{Document: d}); !seen[key] {
-			seen[key] = true
-			different = append(different, d)
-		}
-	}
-	b.task.Collection = criteria.NewCollection(different, roles)
+	b.task.Collection = criteria.NewCollection(rows.Different(documents), roles)
 }
 
 // noteOrder says in the report how labels that are numbers and descend are taken.

@@ -32,6 +32,17 @@ type predictor struct {
 	line  string         // the row of the table, once it is printed
 }
 
+// keep sets the beliefs about the training and test pairs of fold f.
+func (p *predictor) keep(f int, b *linear.Beliefs, train, test []int) {
+	p.inner[f] = make([][]float64, len(p.test))
+	for k, i := range train {
+		p.inner[f][i] = b.Train[k]
+	}
+	for k, i := range test {
+		p.test[i] = b.Test[k]
+	}
+}
+
 // criteriaAlone is logistic regression, cross-fitted in the training folds.
 func (j *judgements) criteriaAlone(name string, more [][]float64, gold bool) (*predictor, error) {
 	p := &predictor{name: name, test: make([][]float64, len(j.pairs))}
@@ -41,13 +52,7 @@ func (j *judgements) criteriaAlone(name string, more [][]float64, gold bool) (*p
 		if err != nil {
 			return nil, err
 		}
-		p.inner[f] = make([][]float64, len(j.pairs))
-		for k, i := range train {
-			p.inner[f][i] = b.Train[k]
-		}
-		for k, i := range test {
-			p.test[i] = b.Test[k]
-		}
+		p.keep(f, b, train, test)
 	}
 	return p, nil
 }
@@ -236,13 +241,7 @@ func (j *judgements) stack(name string, parts ...*predictor) (*predictor, error)
 		if err != nil {
 			return nil, err
 		}
-		p.inner[f] = make([][]float64, len(j.pairs))
-		for k, i := range train {
-			p.inner[f][i] = b.Train[k]
-		}
-		for k, i := range test {
-			p.test[i] = b.Test[k]
-		}
+		p.keep(f, b, train, test)
 	}
 	return p, nil
 }

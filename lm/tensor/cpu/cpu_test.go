@@ -82,6 +82,8 @@ func TestPrecision(t *testing.T) {
 	assert.Equal(t, tensor.PrecisionFloat32, open(t, cpu.Options{}).Precision())
 	_, err = tensor.Open("cpu,precision=tf32")
 	assert.ErrorContains(t, err, "cpu: Precision is tf32, want float32 or bf16")
+	_, err = tensor.Open("cpu,foo=1")
+	assert.ErrorContains(t, err, `unknown setting "foo"`)
 	_, err = tensor.Open("cpu:1")
 	assert.ErrorContains(t, err, "it takes no options but the precision")
 	for _, isa := range cpu.Available() {
