@@ -4,12 +4,14 @@ import "github.com/stepwise-rl/stepwise/lm/tensor"
 
 // Pack lays out the weights of the decoder's matrix products once more, for
 // passes with few rows such as decoding, if the backend can ([tensor.Packer]);
-// else it does nothing. Nor does it in tensor.FormatFloat32 if the backend keeps rounded
-// copies of weights itself ([tensor.WeightKeeper]) because its products round
-// (tensor.PrecisionOf): one that is not rounded would only take more time. In tensor.FormatFloat32 results keep their bits, and the copy
-// takes as much memory as the weights. In tensor.FormatBFloat16 results are those of
-// rounded weights, and the copy takes half as much. The weights must not change
-// until Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
+// else it does nothing. Nor does it in tensor.FormatFloat32 if the backend keeps
+// rounded copies of weights itself ([tensor.WeightKeeper]) because its products
+// round (tensor.PrecisionOf): a copy that is not rounded would only take more time.
+//
+// In tensor.FormatFloat32 results keep their bits, and the copy takes as much
+// memory as the weights. In tensor.FormatBFloat16 results are those of rounded
+// weights, and the copy takes half as much. The weights must not change until
+// Unpack: while a decoder is packed, Forward, CopyFrom and Pack panic.
 func (d *Decoder) Pack(f tensor.Format) { packAll(d.b, f, d.linears()) }
 
 // Unpack undoes Pack, if there was one.
