@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -47,27 +48,31 @@ func armNamed(name string, seed uint64) (arm, error) {
 	case "random-mask":
 		return arm{credit: sam.RandomMask{Rand: rand.New(rand.NewPCG(seed, 2))}}, nil
 	case "all-steps":
-		return arm{credit: allSteps{}}, nil
+		return arm{credit: stricter{func(c *rollout.Completion) bool {
+			return !slices.ContainsFunc(c.Steps, func(s rollout.Step) bool { return s.Verdict.Wrong() })
+		}}}, nil
+	case "outcome-form":
+		return arm{credit: stricter{func(c *rollout.Completion) bool { return !c.Malformed }}}, nil
 	case "imitate":
 		return arm{credit: imitate{}}, nil
 	}
 	return arm{}, fmt.Errorf("there is no arm %q", name)
 }
 
-// allSteps is outcome credit on a stricter outcome: the answer and all steps are right.
-type allSteps struct{}
+// stricter is outcome credit on a stricter outcome: a right answer that asks more of its
+// text than the label.
+type stricter struct {
+	ask func(*rollout.Completion) bool
+}
 
-func (allSteps) Validate() error { return nil }
+func (stricter) Validate() error { return nil }
 
-func (allSteps) Assign(batch []rollout.Group) (sam.Stats, error) {
+func (s stricter) Assign(batch []rollout.Group) (sam.Stats, error) {
 	return sam.Measure(batch, func(g rollout.Group) error {
 		x := make([]float64, len(g))
 		for i := range g {
-			x[i] = g[i].Rewards[0]
-			for _, s := range g[i].Steps {
-				if s.Verdict.Wrong() {
-					x[i] = 0
-				}
+			if s.ask(&g[i]) {
+				x[i] = g[i].Rewards[0]
 			}
 		}
 		norm.Normalize(x, x)
