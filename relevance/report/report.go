@@ -35,6 +35,8 @@ type Run struct {
 	Raters *Raters `json:"raters,omitempty"`
 	// Warnings are what was said of data and task before training.
 	Warnings []string `json:"warnings,omitempty"`
+	// Weak says which pairs are weak, a clause; "" if none are.
+	Weak string `json:"weak,omitempty"`
 	// Stages are the parts of the run in order, baselines first.
 	Stages []*Stage `json:"stages"`
 	// Rules tallies per rule how often it scored and why it could not.
