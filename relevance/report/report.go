@@ -205,6 +205,8 @@ type AnsweredStep struct {
 
 // AnsweredToken is a token with its advantage before and after step credit.
 type AnsweredToken struct {
+	// Text is what the token wrote. Together the texts are the answer: a character that
+	// several tokens write is the last one's.
 	Text   string  `json:"text"`
 	Before float64 `json:"before"`
 	After  float64 `json:"after"`
