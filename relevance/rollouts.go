@@ -1,6 +1,7 @@
 package relevance
 
 import (
+	"math"
 	"unicode/utf8"
 
 	"github.com/stepwise-rl/stepwise/relevance/report"
@@ -26,8 +27,11 @@ func (p *pipeline) writeRollouts(stage *run.Stage, step int64, r *rl.Rollouts) e
 func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion) report.Answered {
 	l := report.Answered{
 		ID: e.ID, Sample: c.Index, Prompt: p.task.Template().Render(e),
-		Truth:  map[string]string{},
-		Reward: c.Rewards[0], Advantage: c.Advantage, Malformed: c.Malformed,
+		Truth:     map[string]string{},
+		Advantage: c.Advantage, Malformed: c.Malformed,
+	}
+	if r := c.Rewards[0]; !math.IsNaN(r) { // which JSON cannot hold
+		l.Reward = &r
 	}
 	for k, s := range p.src.Steps {
 		l.Truth[s.Name] = e.Truth[k]

@@ -2,10 +2,13 @@ package relevance
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/rollout"
 )
 
 // Tokens may end inside a character, and JSON holds no half ones: recorded texts of tokens
@@ -31,4 +34,17 @@ func TestTokenTexts(t *testing.T) {
 	recorded, err := json.Marshal(tokenTexts(text, []int{2, 3, 4, 5, 7}))
 	require.NoError(t, err)
 	require.JSONEq(t, `["a", "", "灯", "", "é!"]`, string(recorded))
+}
+
+// A row without a label leaves its answers unscorable: null, which is neither 0 nor an
+// error that ends the run.
+func TestUnscorableRolloutsAreRecorded(t *testing.T) {
+	p, err := prepared(t, toy(20), toySettings())
+	require.NoError(t, err)
+	for reward, want := range map[float64]string{math.NaN(): `"reward":null`, 0: `"reward":0`} {
+		c := rollout.Completion{Text: "a", Ends: []int{1}, Adv: []float64{0}, Keep: []bool{true}, Rewards: []float64{reward}}
+		text, err := json.Marshal(p.rolloutLine(p.src.Train(0), &c))
+		require.NoError(t, err)
+		require.Contains(t, string(text), want)
+	}
 }

@@ -187,12 +187,13 @@ type Answered struct {
 	Sample int    `json:"sample"`
 	Prompt string `json:"prompt"`
 	// Truth holds the true answer per step name.
-	Truth     map[string]string `json:"truth"`
-	Reward    float64           `json:"reward"`
-	Advantage float64           `json:"advantage"`
-	Malformed bool              `json:"malformed"`
-	Steps     []AnsweredStep    `json:"steps"`
-	Tokens    []AnsweredToken   `json:"tokens"`
+	Truth map[string]string `json:"truth"`
+	// Reward is nil if the answer is unscorable: the row has no label.
+	Reward    *float64        `json:"reward"`
+	Advantage float64         `json:"advantage"`
+	Malformed bool            `json:"malformed"`
+	Steps     []AnsweredStep  `json:"steps"`
+	Tokens    []AnsweredToken `json:"tokens"`
 }
 
 // AnsweredStep is a judged step with its token range.
