@@ -49,8 +49,8 @@ type Example struct {
 
 // Fit trains a student on a fixed list of examples for Epochs epochs, each in
 // another order. Training step i depends on the fields and i alone, so a loop
-// that saved the student after step i can continue with step i+1. The fields must
-// not change between steps.
+// that saved the student after step i can continue with step i+1: checkpoint.Loop does
+// that. The fields must not change between steps.
 type Fit struct {
 	Student  Student
 	Examples []Example

@@ -91,9 +91,9 @@ func ExampleCompareRuns() {
 	mask := [][]float64{{1, 1, 1, 0, 1, 1}, {1, 0, 1, 1, 1, 1}, {1, 1, 1, 1, 0, 1}, {1, 1, 0, 1, 1, 1}}
 	outcome := [][]float64{{1, 0, 1, 0, 1, 0}, {1, 0, 1, 1, 0, 1}, {1, 1, 0, 1, 0, 1}, {0, 1, 0, 1, 1, 0}}
 	c := eval.CompareRuns(mask, outcome, eval.BootstrapOptions{Seed: 1})
-	fmt.Printf("%+.2f [%+.2f %+.2f], better in %d of %d, p %.3f: %v\n", c.Estimate, c.Low, c.High, c.Better, c.Runs, c.P, c.Finding(.01))
+	fmt.Printf("%v: %v\n", c, c.Finding(.01))
 	fmt.Printf("to see %.2f takes %d seeds\n", .1, eval.PairedRuns(.1, c.Deviation, .05, .8))
 	// Output:
-	// +0.25 [+0.04 +0.50], better in 4 of 4, p 0.125: better
+	// +25.00 [+4.17 +50.00] points, better in 4 of 4 runs, p 0.12: better
 	// to see 0.10 takes 8 seeds
 }

@@ -77,7 +77,18 @@ type Contrast struct {
 	P float64
 }
 
-// CompareRuns contrasts two systems. a[i][j] and b[i][j] are their values in run i on
+// String returns the contrast in points (hundredths), as suits shares such as accuracy:
+// "+2.31 [+1.02 +3.58] points, better in 80 of 97 runs, p 0.0004". Of fewer than two runs
+// there is no interval.
+func (c Contrast) String() string {
+	interval := ""
+	if c.Runs > 1 {
+		interval = fmt.Sprintf(" [%+.2f %+.2f]", 100*c.Low, 100*c.High)
+	}
+	return fmt.Sprintf("%+.2f%s points, better in %d of %d runs, p %.2g", 100*c.Estimate, interval, c.Better, c.Runs, c.P)
+}
+
+// CompareRuns contrasts two systems, a minus b. a[i][j] and b[i][j] are their values in run i on
 // example j, such as 1 for a right answer and 0 for a wrong one. Below some ten runs the
 // interval is too narrow, as that of any bootstrap; P is exact. It panics if a and b
 // differ in shape, and as BootstrapCrossed does.

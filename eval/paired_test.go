@@ -139,6 +139,7 @@ func TestCompareRuns(t *testing.T) {
 
 	one := eval.CompareRuns(a[:1], b[:1], eval.BootstrapOptions{})
 	require.Equal(t, 1.0, one.Estimate)
+	require.Equal(t, "+100.00 points, better in 1 of 1 runs, p 1", one.String())
 	require.True(t, math.IsNaN(one.Low) && math.IsNaN(one.High) && math.IsNaN(one.Deviation), "one run says nothing of how runs differ")
 	require.Equal(t, eval.FindingUnresolved, one.Finding(1))
 	require.True(t, math.IsNaN(eval.CompareRuns(nil, nil, eval.BootstrapOptions{}).Estimate))

@@ -50,8 +50,8 @@ func WriteReport(w io.Writer, dir string) error {
 // paired is what two models said of one row.
 type paired struct{ a, b eval.Pair }
 
-// Compare prints how the best models of two finished runs differ on the rows that both
-// were tested on, with paired 95% bootstrap intervals by query. Runs that have no test
+// Compare prints how the best models of two finished runs differ, A minus B, on the rows
+// that both were tested on, with paired 95% bootstrap intervals by query. Runs that have no test
 // row in common are an error.
 func Compare(w io.Writer, dirA, dirB string) error {
 	a, err := bestPredictions(dirA)
@@ -63,7 +63,7 @@ func Compare(w io.Writer, dirA, dirB string) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "test set\trows\tmetric\tA: %s\tB: %s\tB − A [95%%]\n", a.stage, b.stage)
+	fmt.Fprintf(t, "test set\trows\tmetric\tA: %s\tB: %s\tA − B [95%%]\n", a.stage, b.stage)
 	any := false
 	for _, set := range slices.Sorted(func(yield func(string) bool) {
 		for name := range a.said {
@@ -92,7 +92,7 @@ func Compare(w io.Writer, dirA, dirB string) error {
 				}
 			}
 			ofA, ofB := one(func(p paired) eval.Pair { return p.a }), one(func(p paired) eval.Pair { return p.b })
-			d := eval.Bootstrap(both, func(all []paired) float64 { return ofB(all) - ofA(all) }, o)
+			d := eval.Bootstrap(both, func(all []paired) float64 { return ofA(all) - ofB(all) }, o)
 			fmt.Fprintf(t, "%s\t%d\t%s\t%.3f\t%.3f\t%+.3f [%+.3f %+.3f]\n", set, len(both), m.name, ofA(both), ofB(both), d.Estimate, d.Low, d.High)
 		}
 	}

@@ -59,7 +59,7 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 			Backend: p.backend.Name(), PeakRSS: peakRSS(), HeapPeak: mem.Sys,
 		},
 		Settings: p.c, Best: best, Chosen: why, Task: p.describeTask(), Data: p.count(), Notes: p.o.Notes, Raters: p.agreement(),
-		Warnings: p.before, Stages: stages, Rules: p.tallies(),
+		Warnings: p.before, Weak: p.weakly(), Stages: stages, Rules: p.tallies(),
 	}
 	if err := p.writeJSON(reportFile, r); err != nil {
 		return nil, err
@@ -84,8 +84,8 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 	if best != "" {
 		fmt.Fprintf(p.w, "\nbest model: %s, %s\n", best, why)
 	}
-	if better := report.BetterBaselines(r); len(better) > 0 {
-		fmt.Fprintf(p.w, "warning: a baseline is better than the best model: %s\n", strings.Join(better, ", "))
+	if better := report.BetterBaselines(r); better != "" {
+		fmt.Fprintf(p.w, "warning: a baseline is better than the best model: %s\n", better)
 	}
 	fmt.Fprintf(p.w, "\n%s in this process, peak memory %s\nreport: %s\n", elapsed.Round(time.Second), megabytes(r.Machine.PeakRSS), filepath.Join(p.dir, "report.html"))
 	return r, ctx.Err()
@@ -232,11 +232,30 @@ func (p *pipeline) part(name string, es []rows.Example) report.Part {
 
 // warnings says before training what cannot be learnt or measured.
 func (p *pipeline) warnings() []string {
-	out := split.Check(p.src)
+	out := split.Check(p.src, p.weakly())
 	if p.c.Validation.Rows > 0 && len(p.validation()) == 0 {
 		out = append(out, "there are no validation rows: the last checkpoint of each stage is used, however it came to be")
 	}
 	return out
+}
+
+// weakly says which of the run's pairs are weak, as a clause for what is said of data
+// and results; "" if none are.
+func (p *pipeline) weakly() string {
+	var pairs []string
+	if p.src.Train(0).Weak {
+		pairs = append(pairs, "training pairs")
+	}
+	if slices.ContainsFunc(p.src.Tests, func(t rows.TestSet) bool { return len(t.Examples) > 0 && t.Examples[0].Weak }) {
+		pairs = append(pairs, "test pairs")
+	}
+	if p.c.Student.Encoder != nil && p.c.Student.Weak.Pairs > 0 {
+		pairs = append(pairs, "the pairs that the student begins with")
+	}
+	if pairs == nil {
+		return ""
+	}
+	return strings.Join(pairs, " and ") + " are weak: made up, their labels nobody's judgement"
 }
 
 // auditPerRule is how many steps of each rule are laid out for people.

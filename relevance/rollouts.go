@@ -1,6 +1,9 @@
 package relevance
 
 import (
+	"math"
+	"unicode/utf8"
+
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rl"
@@ -24,8 +27,11 @@ func (p *pipeline) writeRollouts(stage *run.Stage, step int64, r *rl.Rollouts) e
 func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion) report.Answered {
 	l := report.Answered{
 		ID: e.ID, Sample: c.Index, Prompt: p.task.Template().Render(e),
-		Truth:  map[string]string{},
-		Reward: c.Rewards[0], Advantage: c.Advantage, Malformed: c.Malformed,
+		Truth:     map[string]string{},
+		Advantage: c.Advantage, Malformed: c.Malformed,
+	}
+	if r := c.Rewards[0]; !math.IsNaN(r) { // which JSON cannot hold
+		l.Reward = &r
 	}
 	for k, s := range p.src.Steps {
 		l.Truth[s.Name] = e.Truth[k]
@@ -33,10 +39,23 @@ func (p *pipeline) rolloutLine(e rows.Example, c *rollout.Completion) report.Ans
 	for _, s := range c.Steps {
 		l.Steps = append(l.Steps, report.AnsweredStep{Name: s.Name, Start: s.Start, End: s.End, Verdict: s.Verdict.String()})
 	}
-	from := 0
-	for t, end := range c.Ends {
-		l.Tokens = append(l.Tokens, report.AnsweredToken{Text: c.Text[from:end], Before: c.Advantage, After: c.Adv[t], Keep: c.Keep[t]})
-		from = end
+	for t, text := range tokenTexts(c.Text, c.Ends) {
+		l.Tokens = append(l.Tokens, report.AnsweredToken{Text: text, Before: c.Advantage, After: c.Adv[t], Keep: c.Keep[t]})
 	}
 	return l
+}
+
+// tokenTexts cuts a text where its tokens end. JSON cannot hold a part of a character, so
+// one that several tokens write is the last one's.
+func tokenTexts(text string, ends []int) []string {
+	texts := make([]string, len(ends))
+	from := 0
+	for t, end := range ends {
+		for end > from && end < len(text) && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		texts[t] = text[from:end]
+		from = end
+	}
+	return texts
 }

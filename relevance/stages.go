@@ -13,8 +13,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
 
-// CompareStages prints how two stages of several finished runs differ, b minus a, such as
-// two credits: stages "rl-outcome" and "rl-mask". The runs have several seeds, and those
+// CompareStages prints how two stages of several finished runs differ, a minus b, such as
+// two credits: stages "rl-mask" and "rl-outcome". The runs have several seeds, and those
 // with the same seed are the folds of one training, whose rows are pooled; a row that
 // several of them were tested on counts as the mean. Intervals draw seeds and queries
 // (eval.BootstrapCrossed), and p is over seeds (eval.SignFlip).
@@ -68,7 +68,7 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 		}
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "test set\trows\tseeds\tmeasure\t%s\t%s\t%[2]s − %[1]s [95%%]\tdeviation\t%[2]s better in\tp\t%[2]s is\n", a, b)
+	fmt.Fprintf(t, "test set\trows\tseeds\tmeasure\t%s\t%s\t%[1]s − %[2]s [95%%]\tdeviation\t%[1]s better in\tp\t%[1]s is\n", a, b)
 	compared := false
 	for _, set := range slices.Sorted(maps.Keys(said)) {
 		ids, queries := said[set][0].common(said[set][1])
@@ -78,7 +78,7 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 		compared = true
 		for m, measure := range []string{"accuracy", "closeness"} {
 			x, y := said[set][0].values(ids, m), said[set][1].values(ids, m)
-			c := eval.CompareRuns(y, x, eval.BootstrapOptions{Seed: bootstrapStream, Clusters: queries})
+			c := eval.CompareRuns(x, y, eval.BootstrapOptions{Seed: bootstrapStream, Clusters: queries})
 			spread := "[–]\t–" // of one seed
 			if c.Runs > 1 {
 				spread = fmt.Sprintf("[%+.4f %+.4f]\t%.4f", c.Low, c.High, c.Deviation)

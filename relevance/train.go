@@ -72,6 +72,7 @@ type pipeline struct {
 	asked     int            // steps of warm-up, before they were bounded
 	before    []string       // warnings before training
 	held      []rows.Example // validation
+	probed    bool           // the rules have been
 	whole     *wholeRows     // before their texts are cut; nil without criteria
 }
 
@@ -98,6 +99,10 @@ func (e *Interrupted) Error() string {
 // and returns what that shows. Stages that the folder holds the results of are not
 // done again. Once ctx is done, the run saves where it is and returns an
 // [*Interrupted].
+//
+// Of rules of steps that have a method Probe(context.Context) error, such as those of
+// judge models (remote/judge), it is called before the first stage that is not done: an
+// error ends the run before it trains.
 //
 // A source is used by one run at a time.
 func Train(ctx context.Context, src *rows.Source, c Config, dir string, o Options) (r *report.Run, err error) {
@@ -389,12 +394,31 @@ func (p *pipeline) once(ctx context.Context, s stage) (*report.Stage, error) {
 	if ctx.Err() != nil {
 		return nil, &Interrupted{s.name, "the stages before it"}
 	}
+	if err := p.probeRules(ctx); err != nil {
+		return nil, interruption(ctx, s.name, err)
+	}
 	if r, err = s.run(ctx); err != nil {
 		return nil, interruption(ctx, s.name, err)
 	}
 	r.Name, r.Kind, r.Title, r.Rules = s.name, s.kind, s.title, p.tallies()
 	p.printScores(r)
 	return r, p.writeJSON(resultFile(s.name), r)
+}
+
+// probeRules finds out before the first stage whether rules that ask others get answers.
+func (p *pipeline) probeRules(ctx context.Context) error {
+	if p.probed {
+		return nil
+	}
+	for _, s := range p.src.Steps {
+		if r, ok := s.Rule.(interface{ Probe(context.Context) error }); ok {
+			if err := r.Probe(ctx); err != nil {
+				return fmt.Errorf("step %q: %w", s.Name, err)
+			}
+		}
+	}
+	p.probed = true
+	return nil
 }
 
 // heading prints a line that opens a stage.

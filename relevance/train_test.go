@@ -1,6 +1,7 @@
 package relevance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
 
@@ -185,6 +187,24 @@ func testCompare(t *testing.T, a, b string) {
 	var page strings.Builder
 	require.NoError(t, WriteReport(&page, a))
 	require.Contains(t, page.String(), "What was asked")
+}
+
+// askedFirst is a rule that asks somebody else, who is down.
+type askedFirst struct{ reward.Rule[rows.Example] }
+
+var errDown = errors.New("down")
+
+func (askedFirst) Probe(ctx context.Context) error { return cmp.Or(ctx.Err(), errDown) }
+
+// A judge that is down is found before anything is trained.
+func TestRulesAreProbed(t *testing.T) {
+	src := toy(50)
+	src.Steps[1].Rule = askedFirst{src.Steps[1].Rule}
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err := Train(t.Context(), src, toySettings(), dir, Options{})
+	require.ErrorIs(t, err, errDown)
+	require.ErrorContains(t, err, `step "`+src.Steps[1].Name+`": down`)
+	require.NoDirExists(t, filepath.Join(dir, "stages"))
 }
 
 // A run that was stopped before it began leaves nothing that a second command could

@@ -62,6 +62,7 @@ func TestWeakTraining(t *testing.T) {
 	assert.Contains(t, out.String(), "600 weak pairs (")
 	assert.Contains(t, out.String(), "15 of 15 documents say what they are, of 5 kinds", "rows share documents")
 	assert.NotContains(t, out.String(), " 0 queries dropped")
+	assert.Contains(t, out.String(), "test set TEST (the pairs that the student begins with are weak: made up, their labels nobody's judgement): ")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

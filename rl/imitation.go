@@ -19,7 +19,8 @@ import (
 // cross-entropy it is distillation on given completions.
 //
 // Training step i depends on the fields and i alone, so a loop that saved the policy
-// after step i continues with step i+1. Run is that loop without saving.
+// after step i continues with step i+1: checkpoint.Loop does that. Run is the loop without
+// saving.
 type Imitation struct {
 	Policy Policy
 	// Demonstrations returns demonstration i ≥ 0, the same one every time. Step i

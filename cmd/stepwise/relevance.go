@@ -390,11 +390,12 @@ func unlabelled(f *taskfile.File, pairs, base string) *rows.Data {
 const relevanceReportAbout = `Its argument is the folder of a finished run, as in:
 stepwise relevance report -o page.html RUN
 stepwise relevance report -compare A B
-stepwise relevance report -stages rl-outcome,rl-mask RUN...
+stepwise relevance report -stages rl-mask,rl-outcome RUN...
 
 Writes the run's page once more, or prints how the best models of two runs differ
 on the test rows that both have, or how two stages differ over runs with several
-seeds. Runs with the same seed are the folds of one training.`
+seeds: the first minus the second. Runs with the same seed are the folds of one
+training.`
 
 func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance report"
@@ -415,7 +416,7 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	case *stages != "":
 		write = func(w io.Writer) error { return relevance.CompareStages(w, dirs, first, second, *sets, *matters) }
 		if want = ""; !two || *compare || len(dirs) == 0 {
-			want = "two stages, as in -stages rl-outcome,rl-mask, no -compare, and folders of runs"
+			want = "two stages, as in -stages rl-mask,rl-outcome, no -compare, and folders of runs"
 		}
 	case *compare:
 		write = func(w io.Writer) error { return relevance.Compare(w, dirs[0], dirs[1]) }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"math/big"
@@ -94,28 +93,6 @@ func (c *cell) begin(ctx context.Context, dir string) (policy, error) {
 	return p, err
 }
 
-// warm is a warm-up as a checkpoint.Training.
-type warm struct {
-	policy *local.Policy
-	Policy string `json:"policy"`
-	Done   int64  `json:"done"`
-}
-
-func (w *warm) Steps() int64              { return w.Done }
-func (*warm) Metrics() map[string]float64 { return nil }
-func (w *warm) Restore(ctx context.Context, saved []byte) error {
-	return errors.Join(json.Unmarshal(saved, w), w.policy.Load(ctx, w.Policy))
-}
-
-func (w *warm) Save(ctx context.Context, name string) (_ []byte, err error) {
-	if w.Policy, err = w.policy.Save(ctx, name); err != nil {
-		return nil, err
-	}
-	return json.Marshal(w)
-}
-
-var _ checkpoint.Training = (*warm)(nil)
-
 // warmUp is supervised learning on the teacher's traces.
 func (c *cell) warmUp(ctx context.Context) error {
 	stage, err := c.folder.Stage("warm-up")
@@ -127,27 +104,21 @@ func (c *cell) warmUp(ctx context.Context) error {
 		return err
 	}
 	defer p.Free()
-	w := &warm{policy: p.Policy}
-	found, err := stage.Resume(ctx, w)
-	if err != nil {
+	n := int64(c.setting.Warmup)
+	imitation := rl.Imitation{
+		Policy: p, Demonstrations: c.lab.demonstration, End: []int32{c.lab.end}, Batch: c.setting.WarmupBatch, Steps: int(n),
+		LR: rl.WarmupCosine{LR: c.setting.WarmupRate, Warmup: n / 20, Total: n, Final: .05 * c.setting.WarmupRate}, MaxNorm: 1, Recorder: stage,
+	}
+	loop := &checkpoint.Loop{Weights: p, Step: imitation.Step, Total: imitation.Steps}
+	if _, err := stage.Resume(ctx, loop); err != nil {
 		return err
 	}
-	if !found {
-		n := int64(c.setting.Warmup)
-		imitation := rl.Imitation{
-			Policy: p, Demonstrations: c.lab.demonstration, End: []int32{c.lab.end}, Batch: c.setting.WarmupBatch, Steps: int(n),
-			LR: rl.WarmupCosine{LR: c.setting.WarmupRate, Warmup: n / 20, Total: n, Final: .05 * c.setting.WarmupRate}, MaxNorm: 1, Recorder: stage,
-		}
-		if err := imitation.Run(ctx); err != nil {
-			return err
-		}
-		w.Done = n
-		if err := stage.Save(ctx, w); err != nil {
-			return err
-		}
+	if err := loop.Run(ctx, 0, stage.Save); err != nil {
+		return err
 	}
-	c.warm = w.Policy
-	return nil
+	last, err := stage.Checkpoints().Latest(ctx)
+	c.warm = last.Ref
+	return err
 }
 
 // trainer trains an arm from the policy of the warm-up.

@@ -161,9 +161,9 @@ func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) Answered {
 		Stage: stage, Step: int64(step), ID: fmt.Sprintf("train-%d", 1000*step+prompt), Sample: n,
 		Prompt: "query: quiet cabin with a fireplace in the Alps, no pets\ntitle: lovely lodge above the lake\nbody: a lodge with an open fire. dogs stay outside.\nfacts: place Tyrol, season winter",
 		Truth:  map[string]string{"category": "same", "attribute": "met", "setting": "met", "label": "3"},
-		Reward: float64(rng.IntN(2)),
+		Reward: new(float64(rng.IntN(2))),
 	}
-	l.Advantage = []float64{-1.21, .83}[int(l.Reward)]
+	l.Advantage = []float64{-1.21, .83}[int(*l.Reward)]
 	for k, text := range [][]string{
 		{"category", ":", " cabin", ",", " note", " lodge", " {", "same", "}", "\n"},
 		{"attribute", ":", " fire", "place", ",", " note", " open", " fire", " {", "met", "}", "\n"},
@@ -177,7 +177,7 @@ func testAnswer(rng *rand.Rand, stage string, step, prompt, n int) Answered {
 			continue
 		}
 		for _, t := range text {
-			keep := stage == "rl-outcome" || k == 3 || s.Verdict == "unknown" || (s.Verdict == "correct") == (l.Reward == 1)
+			keep := stage == "rl-outcome" || k == 3 || s.Verdict == "unknown" || (s.Verdict == "correct") == (*l.Reward == 1)
 			after := l.Advantage
 			if !keep {
 				after = 0

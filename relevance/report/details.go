@@ -41,8 +41,8 @@ func headline(r *Run) (out []string) {
 		}
 		out = append(out, text+".")
 	}
-	if better := BetterBaselines(r); len(better) > 0 {
-		out = append(out, fmt.Sprintf("A baseline is better than the best model: %s. Use that, or let the model have as a fact what the baseline knows.", strings.Join(better, ", ")))
+	if better := BetterBaselines(r); better != "" {
+		out = append(out, fmt.Sprintf("A baseline is better than the best model: %s. Use that, or let the model have as a fact what the baseline knows.", better))
 	}
 	return out
 }
@@ -76,12 +76,13 @@ func bestBaseline(r *Run, set string) (best *Stage) {
 }
 
 // BetterBaselines says on which test sets a baseline has a higher accuracy than the
-// best model, and which; sets of few queries are left out.
-func BetterBaselines(r *Run) (out []string) {
+// best model, and which; sets of few queries are left out. It is "" if there are none.
+func BetterBaselines(r *Run) string {
 	best := stageNamed(r, r.Best)
 	if best == nil {
-		return nil
+		return ""
 	}
+	var out []string
 	for _, set := range TestSets(r.Stages) {
 		b, s := bestBaseline(r, set), best.Tests[set]
 		if n := queriesOf(r, set); b == nil || s == nil || n > 0 && n < fewQueries || b.Tests[set].Accuracy <= s.Accuracy {
@@ -89,7 +90,11 @@ func BetterBaselines(r *Run) (out []string) {
 		}
 		out = append(out, fmt.Sprintf("%s on %s (%.3f against %.3f)", stageLabel(b.Name), set, b.Tests[set].Accuracy, s.Accuracy))
 	}
-	return out
+	text := strings.Join(out, ", ")
+	if text != "" && r.Weak != "" {
+		text += "; " + r.Weak
+	}
+	return text
 }
 
 func percent(v float64) string { return fmt.Sprintf("%.1f%%", 100*v) }

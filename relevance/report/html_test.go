@@ -185,8 +185,10 @@ func TestHeadline(t *testing.T) {
 	assert.Contains(t, page, "line 2: 3; taken as 0")
 
 	r.Stages[0].Tests["RANDOM"].Accuracy = .9
-	assert.Equal(t, []string{"words on RANDOM (0.900 against 0.760)"}, BetterBaselines(r))
+	assert.Equal(t, "words on RANDOM (0.900 against 0.760)", BetterBaselines(r))
 	assert.Contains(t, headline(r)[3], "A baseline is better than the best model: words on RANDOM")
+	r.Weak = "training pairs are weak"
+	assert.Contains(t, headline(r)[3], "words on RANDOM (0.900 against 0.760); training pairs are weak. Use that")
 	assert.Contains(t, setWords(r)[1].Text, "the harder part")
 	for _, s := range r.Stages {
 		s.Tests["TEST"] = s.Tests["RANDOM"]

@@ -35,6 +35,8 @@ type Run struct {
 	Raters *Raters `json:"raters,omitempty"`
 	// Warnings are what was said of data and task before training.
 	Warnings []string `json:"warnings,omitempty"`
+	// Weak says which pairs are weak, a clause; "" if none are.
+	Weak string `json:"weak,omitempty"`
 	// Stages are the parts of the run in order, baselines first.
 	Stages []*Stage `json:"stages"`
 	// Rules tallies per rule how often it scored and why it could not.
@@ -185,12 +187,13 @@ type Answered struct {
 	Sample int    `json:"sample"`
 	Prompt string `json:"prompt"`
 	// Truth holds the true answer per step name.
-	Truth     map[string]string `json:"truth"`
-	Reward    float64           `json:"reward"`
-	Advantage float64           `json:"advantage"`
-	Malformed bool              `json:"malformed"`
-	Steps     []AnsweredStep    `json:"steps"`
-	Tokens    []AnsweredToken   `json:"tokens"`
+	Truth map[string]string `json:"truth"`
+	// Reward is nil if the answer is unscorable: the row has no label.
+	Reward    *float64        `json:"reward"`
+	Advantage float64         `json:"advantage"`
+	Malformed bool            `json:"malformed"`
+	Steps     []AnsweredStep  `json:"steps"`
+	Tokens    []AnsweredToken `json:"tokens"`
 }
 
 // AnsweredStep is a judged step with its token range.
@@ -203,6 +206,8 @@ type AnsweredStep struct {
 
 // AnsweredToken is a token with its advantage before and after step credit.
 type AnsweredToken struct {
+	// Text is what the token wrote. Together the texts are the answer: a character that
+	// several tokens write is the last one's.
 	Text   string  `json:"text"`
 	Before float64 `json:"before"`
 	After  float64 `json:"after"`

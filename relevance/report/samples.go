@@ -159,9 +159,13 @@ func (a *sampleAnswer) size() int {
 func escapedLen(s string) int { return len(template.HTMLEscapeString(s)) }
 
 func (v *samplesView) answer(r *Run, l *Answered) sampleAnswer {
+	reward := math.NaN()
+	if l.Reward != nil {
+		reward = *l.Reward
+	}
 	a := sampleAnswer{
-		Number: l.Sample + 1, Reward: short(l.Reward), Advantage: signed(l.Advantage),
-		Right: l.Reward >= 1, Malformed: l.Malformed,
+		Number: l.Sample + 1, Reward: short(reward), Advantage: signed(l.Advantage),
+		Right: reward >= 1, Malformed: l.Malformed,
 	}
 	steps := slices.Clone(l.Steps)
 	slices.SortStableFunc(steps, func(a, b AnsweredStep) int { return a.Start - b.Start })

@@ -13,7 +13,7 @@ import (
 func TestMaskedIsNotZero(t *testing.T) {
 	r := testReport()
 	l := Answered{
-		Advantage: 1, Reward: 1,
+		Advantage: 1, Reward: new(1.),
 		Steps: []AnsweredStep{{Name: "category", Start: 0, End: 4, Verdict: "incorrect"}},
 		Tokens: []AnsweredToken{
 			{"a", 1, 1, true}, {"b", 1, 0, true}, {"c", 1, 0, false}, {"d", -1, -.2, true},

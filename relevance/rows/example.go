@@ -53,6 +53,9 @@ type Example struct {
 	// Columns holds the columns of the data that the task keeps beside the pair's
 	// own: for expressions, rules and reports.
 	Columns map[string]string `json:"columns,omitempty"`
+	// Weak says that the pair is made up, and its label nobody's judgement (package
+	// relevance/weak).
+	Weak bool `json:"-"`
 	// Teach writes one trace as the source's fallible warm-up teacher would,
 	// one thought per step. It is nil where the source has no teacher.
 	Teach func(*rand.Rand) []Thought `json:"-"`

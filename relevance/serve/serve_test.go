@@ -279,6 +279,25 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// A body that is compressed is not taken for broken JSON.
+func TestEncodedBody(t *testing.T) {
+	_, _, url := start(t, Config{})
+	for encoding, want := range map[string]int{"gzip": 415, "identity, br": 415, "identity": 200, "Identity": 200} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", url+"/v1/score", strings.NewReader(ask("2")))
+		require.NoError(t, err)
+		r.Header.Set("Content-Encoding", encoding)
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, errors.Join(err, resp.Body.Close()))
+		require.Equal(t, want, resp.StatusCode, encoding)
+		if want == 415 {
+			require.Equal(t, "identity", resp.Header.Get("Accept-Encoding"))
+			require.Contains(t, string(text), "the body is encoded (Content-Encoding), want it as it is")
+		}
+	}
+}
+
 func TestToken(t *testing.T) {
 	_, _, url := start(t, Config{Token: "s3cret"})
 	get := func(path, authorization string) int {

@@ -343,6 +343,10 @@ func (in *intake) read(w http.ResponseWriter, r *http.Request, to any) *problem 
 	if err := s.batcher.welcome(); err != nil {
 		return s.refusal(w, err)
 	}
+	if encoding := strings.Join(r.Header.Values("Content-Encoding"), ","); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		return wrong(http.StatusUnsupportedMediaType, "the body is encoded (Content-Encoding), want it as it is")
+	}
 	// A client that sends slowly does not keep its place. Not every writer can do it.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.c.Timeout))
 	in.body = http.MaxBytesReader(w, r.Body, int64(s.c.MaxBody))

@@ -15,8 +15,9 @@ const mostChecked, mostGenerated = 200_000, 5000
 
 // Check returns what is to be said about a source before training, one sentence each:
 // a step with one truth or none, a label that never occurs, a test set of a single
-// class, one that equals another, a leak.
-func Check(s *rows.Source) []string {
+// class, one that equals another, a leak. note, if not empty, is put to each leak in
+// brackets.
+func Check(s *rows.Source, note string) []string {
 	var said []string
 	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
 	n := mostGenerated
@@ -57,16 +58,19 @@ func Check(s *rows.Source) []string {
 			}
 		}
 	}
-	return append(said, leaks(s, train)...)
+	return append(said, leaks(s, note, train)...)
 }
 
 // leaks says what the test and validation sets share with training. Test sets that
 // are parts of the first are not looked at again.
-func leaks(s *rows.Source, train []rows.Example) []string {
+func leaks(s *rows.Source, note string, train []rows.Example) []string {
 	var said []string
+	if note != "" {
+		note = " (" + note + ")"
+	}
 	all := func(what string, es []rows.Example) {
 		if text := strings.TrimSuffix(Find(train, es).String(), "\n"); text != "" {
-			said = append(said, what+": "+text)
+			said = append(said, what+note+": "+text)
 		}
 	}
 	if len(s.Validation) > 0 {

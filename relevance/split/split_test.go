@@ -233,8 +233,10 @@ func TestCheck(t *testing.T) {
 		`test set OLD: all 1 pairs have the same label, so nothing can be told from it`,
 		`test set NONE: no pairs`,
 		"test set OLD: 1 of 1 pairs are in training, too:\n  \"a | A\"\n1 of 1 queries are in training, too, as they are or spelt otherwise:\n  \"a\"\n1 of 1 documents are in training, too, with other queries or the same:\n  \"A\"",
-	}, Check(s))
+	}, Check(s, ""))
 
 	s.Steps[1].Rule = rows.TruthRule(1)
-	assert.Contains(t, Check(s), `step "two": the truth is not known of any of 3 training pairs: the warm-up teaches its answers at random, and only a rule that needs no truth can judge it`)
+	assert.Contains(t, Check(s, ""), `step "two": the truth is not known of any of 3 training pairs: the warm-up teaches its answers at random, and only a rule that needs no truth can judge it`)
+	said := Check(s, "a note")
+	assert.True(t, strings.HasPrefix(said[len(said)-1], "test set OLD (a note): 1 of 1 pairs are in training, too:"), said[len(said)-1])
 }

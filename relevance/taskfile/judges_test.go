@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"context"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -91,6 +92,13 @@ func TestJudgeModel(t *testing.T) {
 	}
 	assert.EqualValues(t, 2, asked.Load(), "the same question is asked once")
 	assert.Equal(t, []string{"judge clerk: 3 questions, 2 calls (0 failed), 200 tokens read and 20 written"}, got.JudgeUse())
+
+	// Training asks the rules first, so a server that is down is found then.
+	down, err := open(t, strings.Replace(text, "max_calls: 3", "retries: 0", 1), Options{})
+	require.NoError(t, err)
+	server.Close()
+	err = down.Source.Steps[0].Rule.(interface{ Probe(context.Context) error }).Probe(t.Context())
+	require.ErrorContains(t, err, `the judge "clerk" (model "some-model" at `+server.URL+"/v1) ")
 }
 
 func TestJudgeModelErrors(t *testing.T) {

@@ -40,7 +40,7 @@ func (b *builder) weakPairs(held [][]rows.Example) ([]rows.Example, error) {
 		seen[p] = true
 		label := b.f.Labels[int(math.Round(p.Grade*float64(len(b.f.Labels)-1)))]
 		out[n] = rows.Example{
-			ID: fmt.Sprintf("weak-%d", i+1), Query: p.Query, Document: b.task.Collection.Documents()[p.Document].Document, Truth: []string{label.Name},
+			ID: fmt.Sprintf("weak-%d", i+1), Query: p.Query, Document: b.task.Collection.Documents()[p.Document].Document, Truth: []string{label.Name}, Weak: true,
 		}
 		n++
 	}

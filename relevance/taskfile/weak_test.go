@@ -42,6 +42,7 @@ func TestWeakTask(t *testing.T) {
 		e := s.Train(i)
 		counts[e.Label()]++
 		require.NotEmpty(t, e.Found)
+		require.True(t, e.Weak)
 		if e.Query == "tent" {
 			assert.Equal(t, strings.HasSuffix(e.Document.Title, "tent"), e.Label() == "2", e.Document.Title)
 		}
@@ -50,6 +51,7 @@ func TestWeakTask(t *testing.T) {
 	assert.Greater(t, counts["2"], 20)
 	assert.NotEmpty(t, s.Validation)
 	assert.Equal(t, TestName, s.Tests[0].Name)
+	assert.True(t, s.Tests[0].Examples[0].Weak)
 
 	judged := strings.Replace(unjudged, "  weak:", "  tests: [{name: JUDGED, pairs: {file: judged.csv}}]\n  weak:", 1)
 	judged = strings.Replace(judged, "documents: {file", "documents: {columns: {id: title}, file", 1)
@@ -57,6 +59,7 @@ func TestWeakTask(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got.Source.Tests, 1)
 	assert.Equal(t, "Acme L1 lamp bag", got.Source.Tests[0].Examples[0].Document.Title)
+	assert.False(t, got.Source.Tests[0].Examples[0].Weak)
 	for i := range got.Source.Size {
 		assert.NotContains(t, []string{"lamp", "lamps", "tent", "tents"}, got.Source.Train(i).Query)
 	}

@@ -21,6 +21,9 @@
 // Timeout, retries, limits, cache, and what becomes of a failure are those of package
 // reward (reward.ServiceSettings).
 //
+// [Judge.Probe] asks one small question: call it before hours of training that end at the
+// first judgement because the server is down.
+//
 // # Unit
 //
 // [UnitStep] asks about each step alone. [UnitCompletion] asks once about all steps of

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
+	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/remote"
 	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/reward"
@@ -177,7 +178,7 @@ type Judge struct {
 	service *reward.Service
 
 	calls, failed, promptTokens, answerTokens, wrapped atomic.Int64
-	spent                                              atomic.Bool
+	spent, opined                                      atomic.Bool // opined: has given an opinion
 
 	mu       sync.Mutex
 	reported counts // at the last call of Metrics
@@ -273,6 +274,34 @@ type chatAnswer struct {
 	} `json:"usage"`
 }
 
+// Probe asks the judge one small question, with the retries of Settings.Service, and
+// returns an error that names judge, model and server unless the answer is an opinion,
+// whatever it says. Calls count towards the budget. It returns nil at once if the judge has
+// given an opinion before. A rule of the judge has this method, too.
+func (j *Judge) Probe(ctx context.Context) error {
+	if j.opined.Load() {
+		return nil
+	}
+	q := question{Input: "A red lamp.", Items: []item{{
+		Task: "Name the color.", Criteria: []quoted{"color: Name the color of the thing in the input."}, Text: "It is red.",
+	}}}
+	q.number(j.set.Seed)
+	ask := reward.RuleFunc[struct{}](func(ctx context.Context, _ struct{}, _ *prompt.Trace, _ int) (reward.Score, error) {
+		_, err := j.ask(ctx, q, 0)
+		return reward.Score{}, err
+	})
+	s := j.set.Service
+	s.OnFailure, s.Budget = reward.OnFailureEnd, reward.FailureBudget{} // no judgement: nothing to leave out
+	service, err := reward.NewService(s)
+	if err != nil {
+		return err
+	}
+	if _, err := reward.Through(service, ask, nil).Score(ctx, struct{}{}, nil, reward.WholeCompletion); err != nil {
+		return fmt.Errorf("judge: the judge %q (model %q at %s) was asked a small question and gave no opinion; want an OpenAI-compatible chat endpoint, whose model answers with a JSON object of reason, verdict and confidence for each item: %w", s.Name, j.set.Model, j.client, err)
+	}
+	return nil
+}
+
 // ask makes one call and returns an opinion for each item of the question.
 func (j *Judge) ask(ctx context.Context, q question, vote int) ([]Opinion, error) {
 	body := chatRequest{
@@ -292,8 +321,10 @@ func (j *Judge) ask(ctx context.Context, q question, vote int) ([]Opinion, error
 	opinions, err := j.call(ctx, request, q, body.MaxTokens)
 	if err != nil {
 		j.failed.Add(1)
+		return nil, err
 	}
-	return opinions, err
+	j.opined.Store(true)
+	return opinions, nil
 }
 
 // call sends a request for opinions and reads the answer.
@@ -319,11 +350,6 @@ func (j *Judge) call(ctx context.Context, request transport.Request, q question,
 	}
 	if wrapped {
 		j.wrapped.Add(1)
-	}
-	for _, o := range opinions {
-		if j.set.Observe != nil {
-			j.set.Observe(o)
-		}
 	}
 	return opinions, nil
 }

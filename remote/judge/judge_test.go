@@ -400,6 +400,52 @@ func TestBudget(t *testing.T) {
 	require.ErrorContains(t, err, "does not count tokens")
 }
 
+// A probe is one call, whatever the judge says. Without an opinion it is an error that says
+// who was asked what; a judge that has given one is not asked again.
+func TestProbe(t *testing.T) {
+	for _, unit := range []judge.Unit{judge.UnitStep, judge.UnitCompletion, judge.UnitGroup} {
+		server := &scripted{think: byWords}
+		s := serve(t, server)
+		s.Unit, s.Budget.Calls = unit, 1
+		s.Observe = func(judge.Opinion) { t.Error("a probe is no vote") }
+		j := open(t, s)
+		for range 2 {
+			require.NoError(t, judge.Rule(j, template).(interface{ Probe(context.Context) error }).Probe(t.Context()))
+		}
+		require.Len(t, server.asked, 1)
+		require.Len(t, server.asked[0].Items, 1)
+		require.EqualValues(t, 1, j.Metrics()["judge/calls"])
+	}
+	for content, want := range map[string]string{
+		`{"choices":[{"message":{"content":"It is red."}}]}`: "the answer does not fit its schema",
+		`{"result":"red"}`: "the server gave 0 choices, want 1",
+		`red`:              "",
+	} {
+		calls := 0
+		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			calls++
+			_, _ = io.WriteString(w, content)
+		}))
+		s.Service.Retries, s.Service.Backoff, s.Service.MaxBackoff, s.Service.OnFailure = 1, time.Millisecond, time.Millisecond, reward.OnFailureUnscorable
+		err := open(t, s).Probe(t.Context())
+		require.ErrorContains(t, err, `the judge "judge" (model "m" at `+s.Endpoint.URL)
+		require.ErrorContains(t, err, "want an OpenAI-compatible chat endpoint")
+		require.ErrorContains(t, err, want)
+		require.LessOrEqual(t, calls, 2)
+	}
+	down := httptest.NewServer(nil)
+	s := settings(down.URL)
+	down.Close()
+	require.ErrorContains(t, open(t, s).Probe(t.Context()), down.URL+"/v1")
+
+	p, err := remotetest.NewProxy(&scripted{think: byWords}, remotetest.Settings{Script: map[int]remotetest.Fault{1: remotetest.FaultHang}})
+	require.NoError(t, err)
+	defer p.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	require.ErrorIs(t, open(t, settings(p.URL())).Probe(ctx), context.Canceled)
+}
+
 // Cancel ends a call that hangs at once; no goroutine stays (TestMain).
 func TestCancel(t *testing.T) {
 	p, err := remotetest.NewProxy(&scripted{think: byWords}, remotetest.Settings{Script: map[int]remotetest.Fault{1: remotetest.FaultHang}})

@@ -26,6 +26,8 @@ const (
 // A step that the policy broke is not sent and is unscorable, "broken step: ". The
 // error is ErrBudget, or what Settings.Service makes of a failed judgement.
 //
+// The rule has a method Probe, the judge's, which relevance.Train calls before it trains.
+//
 // Rule panics if j or t is nil.
 func Rule[E any](j *Judge, t *prompt.Template[E]) reward.Rule[E] {
 	if j == nil || t == nil {
@@ -133,6 +135,9 @@ func (r *rule[E]) call(ctx context.Context, vote int, example E, places []place)
 		return nil, err
 	}
 	for k, o := range opinions {
+		if r.judge.set.Observe != nil {
+			r.judge.set.Observe(o)
+		}
 		switch {
 		case o.Verdict == rollout.VerdictUnknown:
 			scores[at[k]] = reward.Unscorable(cannotTell)
@@ -212,6 +217,9 @@ func decide(tally [][]reward.Score, i, votes int) (reward.Score, bool) {
 	}
 	return reward.Unscorable(split), 2*(max(correct, incorrect)+left) <= votes
 }
+
+// Probe is the judge's.
+func (r *rule[E]) Probe(ctx context.Context) error { return r.judge.Probe(ctx) }
 
 // Score implements reward.Rule.
 func (r *rule[E]) Score(ctx context.Context, example E, trace *prompt.Trace, step int) (reward.Score, error) {

@@ -15,6 +15,8 @@
 //	found, err := store.Resume(ctx, trainer) // the last checkpoint, if there is one
 //	err = trainer.Run(ctx)
 //
+// A warm-up or the training of a student is saved as a [Loop].
+//
 // # What is in the directory
 //
 // A checkpoint is named by its place in the order of saving and its training step.
@@ -59,5 +61,5 @@
 // Damaged checkpoints do not count towards those that Keep selects, and are removed
 // last.
 //
-// Examples are in example_loop_test.go and example_test.go.
+// Examples are in loop_test.go and example_test.go.
 package checkpoint

@@ -23,7 +23,7 @@ var (
 	ErrDamaged = errors.New("is damaged")
 )
 
-// Training is what a store saves and restores: an *rl.Trainer, or your own loop.
+// Training is what a store saves and restores: an *rl.Trainer, a *Loop, or your own.
 type Training interface {
 	// Steps is the number of training steps done.
 	Steps() int64

@@ -31,10 +31,10 @@
 //	stages/NAME/LOG.jsonl     a log of a stage: metrics.jsonl, rollouts.jsonl, …
 //	stages/NAME/checkpoints/  its checkpoints (package rl/checkpoint)
 //
-// A run has one stage or several, such as a warm-up and the reinforcement learning
-// after it. All paths in the folder are relative, so it can be moved, or copied to
-// continue the run twice. Only this package writes there, and the policy in its
-// directory of checkpoints.
+// A run has one stage or several, such as a warm-up (a checkpoint.Loop) and the
+// reinforcement learning after it. All paths in the folder are relative, so it can be
+// moved, or copied to continue the run twice. Only this package writes there, and the
+// policy in its directory of checkpoints.
 //
 // # One writer, many readers
 //

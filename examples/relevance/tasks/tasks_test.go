@@ -42,7 +42,7 @@ func TestChinese(t *testing.T) {
 	require.NoError(t, err)
 	s := opened.Source
 	assert.Equal(t, "1000 rows\n", opened.Reports[0].String())
-	for _, said := range split.Check(s) {
+	for _, said := range split.Check(s, "") {
 		assert.Contains(t, said, " documents ", "nothing else stands in two parts, and every step has something to teach")
 	}
 	for _, b := range baseline.All() {
@@ -79,7 +79,7 @@ func TestChorus(t *testing.T) {
 	assert.Len(t, s.Tests[0].Examples, 736)
 	assert.Equal(t, 480, opened.Reports[0].Unrated)
 	var steps []string
-	for _, said := range split.Check(s) {
+	for _, said := range split.Check(s, "") {
 		if said[0] == 's' {
 			steps = append(steps, said)
 		}

@@ -1,0 +1,103 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Loop is the Training of steps that depend on their number alone, such as those of
+// rl.Imitation and distill.Fit: weights and number are all that it takes to continue bit
+// for bit. The fields must not change between steps.
+//
+//	loop := &checkpoint.Loop{Weights: policy, Step: imitation.Step, Total: imitation.Steps}
+//	found, err := store.Resume(ctx, loop)
+//	err = loop.Run(ctx, 50, store.Save)
+//
+// With a stage of package rl/run, Resume and Save are the stage's.
+type Loop struct {
+	// Weights are what the steps train: an rl.Policy, or a student of package distill.
+	Weights interface {
+		Save(ctx context.Context, name string) (ref string, err error)
+		Load(ctx context.Context, ref string) error
+	}
+	// Step takes training step i, counted from 0, and returns its metrics.
+	Step func(ctx context.Context, i int) (map[string]float64, error)
+	// Total is the number of training steps.
+	Total int
+
+	done    int
+	metrics map[string]float64
+	midway  bool // a step has begun and not ended
+}
+
+var _ Training = (*Loop)(nil)
+
+// Run takes the training steps that are left, until ctx is done. It calls save after every
+// so many steps (0: never), and after the last one.
+func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Training) error) error {
+	for l.done < l.Total {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		l.midway = true
+		m, err := l.Step(ctx, l.done)
+		if err != nil {
+			return err
+		}
+		l.done, l.metrics, l.midway = l.done+1, m, false
+		if l.done == l.Total || every > 0 && l.done%every == 0 {
+			if err := save(ctx, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Steps is the number of training steps done.
+func (l *Loop) Steps() int64 { return int64(l.done) }
+
+// Metrics returns those of the last training step; nil before the first and after Restore.
+func (l *Loop) Metrics() map[string]float64 { return l.metrics }
+
+// loopState is what Save returns as JSON.
+type loopState struct {
+	Policy string `json:"policy"`
+	Done   *int   `json:"done"`
+}
+
+// Save stores the weights under name and returns the state of the loop. After a step that
+// failed it is an error, because the weights may be those of half a step.
+func (l *Loop) Save(ctx context.Context, name string) ([]byte, error) {
+	if l.midway {
+		return nil, errors.New("the last training step ended midway; restore an earlier state")
+	}
+	ref, err := l.Weights.Save(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("saving the weights: %w", err)
+	}
+	return json.Marshal(loopState{ref, &l.done})
+}
+
+// Restore goes back to a state that Save returned. It is an error if that has taken more
+// steps than Total.
+func (l *Loop) Restore(ctx context.Context, saved []byte) error {
+	var s loopState
+	if err := json.Unmarshal(saved, &s); err != nil {
+		return fmt.Errorf("state of a loop: %w", err)
+	}
+	switch {
+	case s.Done == nil:
+		return errors.New("state of a loop: it has no field done: another training saved it")
+	case *s.Done < 0 || *s.Done > l.Total:
+		return fmt.Errorf("state of a loop: it has taken %d steps, want 0 to Loop.Total, %d", *s.Done, l.Total)
+	}
+	l.midway = true
+	if err := l.Weights.Load(ctx, s.Policy); err != nil {
+		return fmt.Errorf("loading the weights: %w", err)
+	}
+	l.done, l.metrics, l.midway = *s.Done, nil, false
+	return nil
+}
