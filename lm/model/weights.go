@@ -227,7 +227,10 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 		d.Free()
 		return nil, err
 	}
-	if d.origin, err = readOrigin(dir, false); err != nil {
+	if d.origin, err = readOrigin(dir, false); err == nil {
+		d.origin.ends, err = readEnds(dir, cfg.Vocab)
+	}
+	if err != nil {
 		d.Free()
 		return nil, err
 	}
