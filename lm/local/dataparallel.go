@@ -70,6 +70,9 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 				return nil, fmt.Errorf("local: replica %d has %s %v, want %s %v, and trained alike", i, h.Name, h.Shape, p.Name, p.Shape)
 			}
 		}
+		if have, want := adapters(d), adapters(c.Decoder); have != want {
+			return nil, fmt.Errorf("local: replica %d has the adapters %+v, want %+v", i, have, want)
+		}
 	}
 	first, err := NewPolicy(c)
 	if err != nil {
@@ -86,6 +89,16 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 		return nil, err
 	}
 	return t, nil
+}
+
+// adapters is the configuration of a decoder's adapters, which says more than their
+// shapes: what they are multiplied by. It is the zero value if there are none.
+func adapters(d *model.Decoder) (c model.LoRAConfig) {
+	if l := d.LoRA(); l != nil {
+		c = l.Config()
+		c.Base = "" // which is for people
+	}
+	return c
 }
 
 // Free releases the memory of the policy, its engines, and all decoders.

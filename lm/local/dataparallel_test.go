@@ -177,4 +177,9 @@ func TestInvalidReplicasAreNamed(t *testing.T) {
 		_, err := local.NewDataParallel(local.PolicyConfig{Decoder: d}, replicas...)
 		require.ErrorContains(t, err, want)
 	}
+
+	_, err = d.AddLoRA(model.LoRAConfig{Rank: tinyLoRA.Rank, Alpha: 3, Targets: tinyLoRA.Targets}, 1)
+	require.NoError(t, err)
+	_, err = local.NewDataParallel(local.PolicyConfig{Decoder: d}, adapted)
+	require.ErrorContains(t, err, "local: replica 0 has the adapters {Rank:4 Alpha:8 ")
 }
