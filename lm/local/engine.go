@@ -211,7 +211,7 @@ func (e *Engine) adapt(w rollout.Weights) error {
 	if old := e.decoder.LoRA(); old != nil {
 		old.Free()
 	}
-	if _, err := e.decoder.LoadLoRA(w.Ref); err != nil {
+	if _, err := e.decoder.LoadLoRA(w.Ref, model.Frozen()); err != nil {
 		return fmt.Errorf("local: adapters of version %d: %w", w.Version, err)
 	}
 	e.version = w.Version
