@@ -158,7 +158,7 @@ func (e *Encoder) BackwardEmbed(dstates []float32) error {
 	}
 	e.embedded = false
 	e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) })
-	return e.b.Sync()
+	return backwardError(e.b, &e.pass)
 }
 
 // InputGradient computes gradients with respect to the embeddings of the tokens that
