@@ -185,6 +185,9 @@ func TestEndTokensOfAFolder(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(`{"eos_token_id": "</s>"}`), 0o666))
 	_, err := model.LoadDecoder(reference.New(), dir)
 	require.ErrorContains(t, err, `generation_config.json: eos_token_id is "</s>", want a token id or a list of them`)
+	in, inspected := model.Inspect(dir)
+	require.NoError(t, inspected)
+	require.EqualError(t, in.Problem, err.Error())
 }
 
 // All options that transformers 4 wrote with their defaults, and others that
