@@ -316,7 +316,7 @@ func (d *Decoder) CopyFrom(src *Decoder) {
 // mustBePlain panics if the decoder has adapters.
 func (d *Decoder) mustBePlain(what string) {
 	if d.lora != nil {
-		panic("model: Decoder." + what + " would leave the adapters out")
+		panic("model: " + what + " of a decoder with adapters would leave them out")
 	}
 }
 
