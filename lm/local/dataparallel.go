@@ -84,6 +84,9 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 		r.zeroGrad()
 		t.replicas = append(t.replicas, r)
 	}
+	for _, p := range append([]*Policy{first}, t.replicas...) {
+		p.failed = func() {} // one alone must not drop its part of the gradient
+	}
 	if err := t.broadcast(false); err != nil {
 		first.opt.Free() // the decoders remain the caller's
 		return nil, err
@@ -156,18 +159,23 @@ func together(parts []share, f func(i int, s share) error) error {
 }
 
 // LogProbs implements rl.LogProber, as Policy does. Errors name samples by their
-// place in the batch.
+// place in the batch; after one of a backend, or the context's, the accumulated gradients
+// of all backends are cleared.
 func (t *DataParallel) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
 	if err := t.check(b); err != nil || len(dst) != len(b.Samples) {
 		return t.Policy.LogProbs(ctx, b, dst) // which says what is wrong
 	}
-	return together(t.shares(b), func(_ int, s share) error {
+	err := together(t.shares(b), func(_ int, s share) error {
 		own := make([][]float64, len(s.index))
 		for i, k := range s.index {
 			own[i] = dst[k]
 		}
 		return s.policy.LogProbs(ctx, s.batch, own)
 	})
+	if err != nil {
+		t.dropGradients() // a backend may have lost its part
+	}
+	return err
 }
 
 // ForwardBackward implements rl.Policy. The objective is evaluated on one sample at a
