@@ -63,9 +63,9 @@ var (
 )
 
 // NewExporter returns an exporter of a *Policy, of a *DataParallel, or of any policy that
-// publishes adapters (rollout.FormAdapter), such as one on a training server. Adapters alone can be
-// exported only of a policy that has them. That Dir can be written to, and that Model
-// has what will be read, is checked here and not after the first training step.
+// publishes adapters (rollout.FormAdapter), such as one on a training server. Adapters
+// alone can be exported only of a policy that has them. That Dir can be written to, and
+// that Model has what will be read, is checked here and not after the first training step.
 func NewExporter(p rl.Policy, c ExporterConfig) (*Exporter, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
