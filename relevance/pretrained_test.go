@@ -64,3 +64,19 @@ func TestPretrainedPolicy(t *testing.T) {
 		})
 	}
 }
+
+// A student that begins with the weights of a teacher that was trained by adapters has
+// what these learnt.
+func TestStudentOfATeacherWithAdapters(t *testing.T) {
+	s := toySettings()
+	s.Policy = Pretrained{Dir: tinyFolder(t, ""), LoRA: &LoRA{4, 8}}
+	s.Student.Encoder = Teacher{}
+	s.Student.Examples, s.Student.Epochs = 8, 1
+	s.Warmup.Steps, s.Reinforce.Steps = 20, 1
+	s.Reinforce.Credits = []NamedCredit{{"mask", sam.Mask{}}}
+	for _, form := range []StudentForm{FormCrossEncoder, FormDecoder} {
+		s.Student.Form = form
+		_, err := Train(t.Context(), toy(100), s, filepath.Join(t.TempDir(), "run"), Options{})
+		require.NoError(t, err, form)
+	}
+}

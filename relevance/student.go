@@ -102,6 +102,9 @@ func (s *student) ofTeacher(ctx context.Context, p *pipeline, teacher string, la
 	}
 	defer m.free()
 	policy := m.Policy.(*local.Policy) // open refuses Options.Models
+	if adapters := policy.Decoder().LoRA(); adapters != nil {
+		adapters.Merge() // the teacher is only read, and freed at the end
+	}
 	if p.c.Student.Form == FormDecoder {
 		d, err := policy.Decoder().First(layers)
 		if err != nil {

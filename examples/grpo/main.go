@@ -40,7 +40,7 @@ func main() {
 	policy := must(local.NewPolicy(local.PolicyConfig{Decoder: decoder}))
 	generation := must(model.ReadGeneration(dir))
 	trainer := must(rl.NewTrainer(rl.Config{ // nil settings are GRPO's
-		Policy: policy, Engine: must(policy.NewEngine(tok, local.EngineConfig{EOS: generation.EOS})),
+		Policy: policy, Engine: must(policy.NewEngine(tok, local.EngineConfig{})),
 		Source: &rl.SliceSource{Problems: problems}, Batching: rl.Batching{Prompts: 8},
 		LR: rl.Constant{LR: lr}, MaxNorm: 1, Steps: 50, Recorder: progress.New(os.Stderr, 50),
 	}))

@@ -7,7 +7,7 @@
 // exactly what the template writes that its models are published with:
 //
 //	chat.ChatML{}                        <|im_start|>user … <|im_end|>
-//	chat.ChatML{System: chat.QwenSystem} Qwen 2 and 2.5
+//	chat.ChatML{System: chat.QwenSystem} Qwen 2.5; Qwen 2 and SmolLM2 have other system messages
 //	chat.Qwen3{}                         Qwen 3, with or without thinking
 //	chat.Llama3{}, chat.Llama31{}        Llama 3, and 3.1 to 3.3
 //

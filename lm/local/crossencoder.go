@@ -120,7 +120,7 @@ func (e *CrossEncoder) PairLogits(ctx context.Context, pairs [][]int32) ([][]flo
 		}
 		return nil
 	})
-	if err != nil {
+	if err := cleared(e.c.Encoder.Backend(), err); err != nil {
 		return nil, err
 	}
 	return logits, nil

@@ -70,6 +70,9 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 				return nil, fmt.Errorf("local: replica %d has %s %v, want %s %v, and trained alike", i, h.Name, h.Shape, p.Name, p.Shape)
 			}
 		}
+		if have, want := adapters(d), adapters(c.Decoder); have != want {
+			return nil, fmt.Errorf("local: replica %d has the adapters %+v, want %+v", i, have, want)
+		}
 	}
 	first, err := NewPolicy(c)
 	if err != nil {
@@ -81,11 +84,24 @@ func NewDataParallel(c PolicyConfig, replicas ...*model.Decoder) (*DataParallel,
 		r.zeroGrad()
 		t.replicas = append(t.replicas, r)
 	}
+	for _, p := range append([]*Policy{first}, t.replicas...) {
+		p.failed = func() {} // one alone must not drop its part of the gradient
+	}
 	if err := t.broadcast(false); err != nil {
 		first.opt.Free() // the decoders remain the caller's
 		return nil, err
 	}
 	return t, nil
+}
+
+// adapters is the configuration of a decoder's adapters, which says more than their
+// shapes: what they are multiplied by. It is the zero value if there are none.
+func adapters(d *model.Decoder) (c model.LoRAConfig) {
+	if l := d.LoRA(); l != nil {
+		c = l.Config()
+		c.Base = "" // which is for people
+	}
+	return c
 }
 
 // Free releases the memory of the policy, its engines, and all decoders.
@@ -143,18 +159,23 @@ func together(parts []share, f func(i int, s share) error) error {
 }
 
 // LogProbs implements rl.LogProber, as Policy does. Errors name samples by their
-// place in the batch.
+// place in the batch; after one of a backend, or the context's, the accumulated gradients
+// of all backends are cleared.
 func (t *DataParallel) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {
 	if err := t.check(b); err != nil || len(dst) != len(b.Samples) {
 		return t.Policy.LogProbs(ctx, b, dst) // which says what is wrong
 	}
-	return together(t.shares(b), func(_ int, s share) error {
+	err := together(t.shares(b), func(_ int, s share) error {
 		own := make([][]float64, len(s.index))
 		for i, k := range s.index {
 			own[i] = dst[k]
 		}
 		return s.policy.LogProbs(ctx, s.batch, own)
 	})
+	if err != nil {
+		t.dropGradients() // a backend may have lost its part
+	}
+	return err
 }
 
 // ForwardBackward implements rl.Policy. The objective is evaluated on one sample at a

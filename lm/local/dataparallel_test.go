@@ -142,6 +142,25 @@ func TestDataParallelBackendErrors(t *testing.T) {
 	}
 }
 
+// Log-probs that meet an error of one backend leave no part of a gradient on another.
+func TestDataParallelLogProbsThatMeetAnErrorDropTheGradient(t *testing.T) {
+	boom := errors.New("out of order")
+	async := backendtest.NewAsync(reference.New())
+	p, _ := parallel(t, reference.New(), async)
+	_, _, err := p.ForwardBackward(t.Context(), batch(), linear{})
+	require.NoError(t, err)
+	async.FailAfter(0, boom)
+	b := batch()
+	dst := make([][]float64, len(b.Samples))
+	for i := range dst {
+		dst[i] = make([]float64, len(b.Samples[i].Tokens))
+	}
+	require.ErrorIs(t, p.LogProbs(t.Context(), b, dst), boom)
+	info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 0})
+	require.NoError(t, err)
+	require.Zero(t, info.GradNorm)
+}
+
 // An error names a sample by its place in the batch, whichever part it is computed in:
 // sample 4 is the third of prompt 1.
 func TestDataParallelErrorsNameSamples(t *testing.T) {
@@ -177,4 +196,9 @@ func TestInvalidReplicasAreNamed(t *testing.T) {
 		_, err := local.NewDataParallel(local.PolicyConfig{Decoder: d}, replicas...)
 		require.ErrorContains(t, err, want)
 	}
+
+	_, err = d.AddLoRA(model.LoRAConfig{Rank: tinyLoRA.Rank, Alpha: 3, Targets: tinyLoRA.Targets}, 1)
+	require.NoError(t, err)
+	_, err = local.NewDataParallel(local.PolicyConfig{Decoder: d}, adapted)
+	require.ErrorContains(t, err, "local: replica 0 has the adapters {Rank:4 Alpha:8 ")
 }

@@ -11,7 +11,7 @@
 //	decoder, err := model.NewDecoder(backend, config, seed) // or model.LoadDecoder
 //	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: "run/checkpoints"})
 //	defer policy.Free() // the engine and the decoder, too
-//	engine, err := policy.NewEngine(tokenizer, local.EngineConfig{EOS: eos})
+//	engine, err := policy.NewEngine(tokenizer, local.EngineConfig{}) // ends at the end-of-text tokens of the decoder's folder
 //	reference := local.NewLogProber(decoder.Clone(), 0) // frozen, for a KL term
 //	trainer, err := rl.NewTrainer(rl.Config{Policy: policy, Engine: engine, ...})
 //

@@ -121,7 +121,7 @@ func (e *Embedder) Embed(ctx context.Context, texts []string) ([][]float32, erro
 		}
 		states := make([]float32, len(e.pack.Segments)*dim)
 		if err := e.c.Encoder.Embed(&e.pack, states); err != nil {
-			return err
+			return cleared(e.c.Encoder.Backend(), err)
 		}
 		for from := 0; from < len(states); from += dim {
 			vectors = append(vectors, states[from:from+dim:from+dim])
@@ -182,7 +182,7 @@ func (e *Embedder) Saliency(ctx context.Context, query, document string) ([]floa
 		cosineGradient(dstate, state, vectors[0])
 	})
 	if err != nil {
-		return nil, err
+		return nil, cleared(e.c.Encoder.Backend(), err)
 	}
 	norms := make([]float64, text)
 	for i := range norms {
@@ -220,6 +220,6 @@ func Products(b tensor.Backend) posir.Products {
 		b.Write(bx, x)
 		b.Write(by, y)
 		b.MatMul(tensor.OpN, tensor.OpT, m, n, k, 1, bx, by, 0, out)
-		return b.Read(dst, out)
+		return cleared(b, b.Read(dst, out))
 	}
 }

@@ -32,10 +32,13 @@ func (alphabet) EncodeOrdinary(text string) (ids []int32) {
 func (alphabet) AddSpecial(ids []int32) []int32 { return append(append([]int32{26}, ids...), 27) }
 func (alphabet) Clip(text string, n int) string { return text[:min(n, len(text))] }
 
+// alphabetConfig is of a model for alphabet.
+var alphabetConfig = model.Config{Vocab: 28, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 12}
+
 func newEmbedder(t *testing.T, maxTokens, maxRows int) *local.Embedder {
 	t.Helper()
 	encoder, err := model.NewEncoder(backendtest.NewAsync(reference.New()), model.EncoderConfig{
-		Config: model.Config{Vocab: 28, Dim: 8, Layers: 2, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 12}, Classes: 2, Style: model.BERTStyle,
+		Config: alphabetConfig, Classes: 2, Style: model.BERTStyle,
 	}, 1)
 	require.NoError(t, err)
 	t.Cleanup(encoder.Free)

@@ -16,7 +16,8 @@ import (
 // EngineConfig holds the settings of an engine. They bound its memory; 0 means
 // the default.
 type EngineConfig struct {
-	// EOS are the end-of-text tokens: a completion ends with the first.
+	// EOS are the end-of-text tokens: a completion ends with the first. Nil means those
+	// of the decoder's folder (model.Decoder.EOS); an empty list is none.
 	EOS []int32
 	// Sequences is the number of completions that run at once; 0 means 128. The
 	// engine holds as many rows of logits.
@@ -129,6 +130,9 @@ func NewEngine(d *model.Decoder, v sample.Vocab, c EngineConfig) (*Engine, error
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.EOS == nil {
+		c.EOS = d.EOS()
+	}
 	vocab := d.Config().Vocab
 	for _, id := range c.EOS {
 		if int(id) >= vocab {
@@ -207,7 +211,7 @@ func (e *Engine) adapt(w rollout.Weights) error {
 	if old := e.decoder.LoRA(); old != nil {
 		old.Free()
 	}
-	if _, err := e.decoder.LoadLoRA(w.Ref); err != nil {
+	if _, err := e.decoder.LoadLoRA(w.Ref, model.Frozen()); err != nil {
 		return fmt.Errorf("local: adapters of version %d: %w", w.Version, err)
 	}
 	e.version = w.Version

@@ -224,6 +224,32 @@ func TestEngineLogitsNotFinite(t *testing.T) {
 	}
 }
 
+// An engine that is given no end-of-text tokens has those of the decoder's folder, and
+// none if it is given an empty list.
+func TestEngineEndsAsTheFolderSays(t *testing.T) {
+	dir := t.TempDir()
+	d := newDecoder(t, reference.New(), 1)
+	require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{9, end}}}))
+	loaded, err := model.LoadDecoder(reference.New(), dir)
+	require.NoError(t, err)
+	r := rollout.Request{Prompt: []int32{1, 5}, N: 50, Params: rollout.Params{Temperature: 1, MaxTokens: 20}}
+	last := func(eos []int32) map[int32]bool {
+		e, err := local.NewEngine(loaded, letters{}, local.EngineConfig{EOS: eos})
+		require.NoError(t, err)
+		defer e.Free()
+		ids := map[int32]bool{}
+		for _, c := range generate(t, e, r)[0] {
+			if c.Finish == rollout.FinishStop {
+				ids[c.Tokens[len(c.Tokens)-1]] = true
+			}
+		}
+		return ids
+	}
+	require.Equal(t, map[int32]bool{9: true, end: true}, last(nil))
+	require.Equal(t, map[int32]bool{3: true}, last([]int32{3}))
+	require.Empty(t, last([]int32{}))
+}
+
 // A fault of the backend ends the call; the next one works.
 func TestEngineBackendFault(t *testing.T) {
 	b := backendtest.NewAsync(reference.New())

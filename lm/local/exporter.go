@@ -62,15 +62,15 @@ var (
 	_ rl.Supporter = (*Exporter)(nil)
 )
 
-// NewExporter returns an exporter of a *Policy, or of any policy that publishes adapters
-// (rollout.FormAdapter), such as one on a training server. Adapters alone can be
-// exported only of a policy that has them. That Dir can be written to, and that Model
-// has what will be read, is checked here and not after the first training step.
+// NewExporter returns an exporter of a *Policy, of a *DataParallel, or of any policy that
+// publishes adapters (rollout.FormAdapter), such as one on a training server. Adapters
+// alone can be exported only of a policy that has them. That Dir can be written to, and
+// that Model has what will be read, is checked here and not after the first training step.
 func NewExporter(p rl.Policy, c ExporterConfig) (*Exporter, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	ours, ok := p.(*Policy)
+	ours, ok := inProcess(p)
 	adapters := !ok || ours.decoder.LoRA() != nil
 	switch _, publishes := p.(rl.Publisher); {
 	case !publishes:
@@ -84,6 +84,15 @@ func NewExporter(p rl.Policy, c ExporterConfig) (*Exporter, error) {
 		return nil, fmt.Errorf("local: %w", err)
 	}
 	return &Exporter{Policy: p, c: c, id: rand.Text()[:8]}, nil
+}
+
+// inProcess returns the policy of this process whose decoder p trains, if it is one.
+func inProcess(p rl.Policy) (*Policy, bool) {
+	if d, ok := p.(*DataParallel); ok {
+		return d.Policy, true
+	}
+	ours, ok := p.(*Policy)
+	return ours, ok
 }
 
 // checkFiles makes Dir and returns an error if it cannot be written to, or if Model
@@ -193,7 +202,7 @@ func (e *Exporter) Close() error {
 }
 
 func (e *Exporter) write(path string, w rollout.Weights) error {
-	ours, ok := e.Policy.(*Policy)
+	ours, ok := inProcess(e.Policy)
 	if ok && ours.decoder.LoRA() == nil {
 		return e.c.whole(path, ours.decoder)
 	}

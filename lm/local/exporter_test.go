@@ -43,6 +43,20 @@ func TestExporter(t *testing.T) {
 		return e
 	}
 	adapters := func(t *testing.T) rl.Policy { p, _ := newLoRAPolicy(t, reference.New(), 0); return p }
+	parallel := func(lora bool) func(t *testing.T) rl.Policy {
+		return func(t *testing.T) rl.Policy {
+			decoders := []*model.Decoder{newDecoder(t, reference.New(), 5), newDecoder(t, reference.New(), 5)}
+			for _, d := range decoders {
+				if lora {
+					_, err := d.AddLoRA(tinyLoRA, 6)
+					require.NoError(t, err)
+				}
+			}
+			p, err := local.NewDataParallel(local.PolicyConfig{Decoder: decoders[0], Dir: t.TempDir()}, decoders[1])
+			require.NoError(t, err)
+			return p
+		}
+	}
 	whole := func(t *testing.T) rl.Policy { return newPolicy(t, reference.New(), 0) }
 	for name, c := range map[string]struct {
 		open func(t *testing.T) rl.Policy
@@ -53,6 +67,9 @@ func TestExporter(t *testing.T) {
 		"folder, remote policy": {remote, rollout.FormFolder},
 		"adapter":               {adapters, rollout.FormAdapter},
 		"adapter, remote":       {remote, rollout.FormAdapter},
+		"folder, two backends":  {parallel(false), rollout.FormFolder},
+		"merged, two backends":  {parallel(true), rollout.FormFolder},
+		"adapter, two backends": {parallel(true), rollout.FormAdapter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner := c.open(t)

@@ -77,6 +77,8 @@ func (g *generation) run() error {
 		}
 		if err := g.compute(); err != nil {
 			_ = g.decoder.Backend().Sync() // clears the error for the next call
+			g.unpack()
+			g.free() // memory may have been short for either
 			return fmt.Errorf("local: %w", err)
 		}
 		if err := g.advance(); err != nil {

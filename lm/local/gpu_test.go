@@ -35,12 +35,17 @@ var gpus = []struct {
 }
 
 func onGPUs(t *testing.T, run func(t *testing.T, b tensor.Backend, tolerance float64)) {
+	onGPUsWith(t, "", run)
+}
+
+// onGPUsWith opens the devices with further settings.
+func onGPUsWith(t *testing.T, settings string, run func(t *testing.T, b tensor.Backend, tolerance float64)) {
 	for _, g := range gpus {
 		t.Run(g.name+g.setting, func(t *testing.T) {
 			if g.setting != "" && !*long {
 				t.Skip("use -long")
 			}
-			spec := g.name + g.setting
+			spec := g.name + g.setting + settings
 			if g.name == "cuda" {
 				spec += ",library=" + gputest.FakeCUDA(t)
 			}
@@ -142,5 +147,36 @@ func TestGPUsTrainAStudent(t *testing.T) {
 		}
 		t.Logf("largest difference to cpu in 20 times all logits: %.1e", worst)
 		require.LessOrEqual(t, worst, tolerance)
+	})
+}
+
+// What was too large for the memory of a device is an error of its own call: the same
+// log-prober and the same engine compute what fits.
+func TestGPUsGoOnAfterTheyLackMemory(t *testing.T) {
+	onGPUsWith(t, ",memory=4MiB", func(t *testing.T, b tensor.Backend, tolerance float64) {
+		d := newDecoder(t, b, 5)
+		prober := local.NewLogProber(d, 1<<20)
+		want := logProbs(t, local.NewLogProber(newDecoder(t, openCPU(t), 5), 0), batch())
+		large := &rl.Batch{Prompts: [][]int32{{1}}}
+		for range 3000 {
+			large.Samples = append(large.Samples, sample(0, 0, slices.Repeat([]int32{2}, 40)...))
+		}
+		room := make([][]float64, len(large.Samples))
+		for i := range room {
+			room[i] = make([]float64, 40)
+		}
+		for range 2 {
+			require.ErrorIs(t, prober.LogProbs(t.Context(), large, room), tensor.ErrOutOfMemory)
+			near(t, want, logProbs(t, prober, batch()), tolerance)
+		}
+
+		e := newEngine(t, d, local.EngineConfig{Sequences: 512})
+		r := rollout.Request{Prompt: []int32{1, 5}, N: 2, Params: rollout.Params{MaxTokens: 6}}
+		all := slices.Repeat([]rollout.Request{{Prompt: []int32{1}, N: 512, Params: rollout.Params{MaxTokens: 47}}}, 3)
+		require.ErrorIs(t, e.Generate(t.Context(), all, func(rollout.Completion) error { return nil }), tensor.ErrOutOfMemory)
+		got := generate(t, e, r)[0]
+		for i, c := range generate(t, newEngine(t, newDecoder(t, openCPU(t), 5), local.EngineConfig{}), r)[0] {
+			require.Equal(t, c.Tokens, got[i].Tokens)
+		}
 	})
 }

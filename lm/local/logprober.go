@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
@@ -17,6 +18,9 @@ type LogProber struct {
 	decoder *model.Decoder
 	maxRows int
 	tokens  int // 0: as many as the decoder has ids
+	// failed is called after an error of the backend: it clears it, which would fail the
+	// next call too, and of a policy the gradient, which may lack a part.
+	failed func()
 
 	// The current micro-batch, whose memory the next one uses again.
 	pack     model.Pack
@@ -34,7 +38,10 @@ func NewLogProber(d *model.Decoder, maxRows int) *LogProber {
 	if maxRows < 0 {
 		panic(fmt.Sprintf("local: NewLogProber with %d rows", maxRows))
 	}
-	return &LogProber{decoder: d, maxRows: rowBound(maxRows), segments: map[int]int{}}
+	return &LogProber{
+		decoder: d, maxRows: rowBound(maxRows), segments: map[int]int{},
+		failed: func() { _ = d.Backend().Sync() },
+	}
 }
 
 // Decoder returns the decoder that log-probs are computed with.
@@ -160,7 +167,11 @@ func (l *LogProber) each(ctx context.Context, b *rl.Batch, compute func(from, to
 	if err := l.check(b); err != nil {
 		return err
 	}
-	return microBatches(ctx, len(b.Samples), func(from int) int { return l.fill(b, from) }, compute)
+	err := microBatches(ctx, len(b.Samples), func(from int) int { return l.fill(b, from) }, compute)
+	if err != nil && tensor.Err(l.decoder.Backend()) != nil {
+		l.failed()
+	}
+	return err
 }
 
 // fill packs samples from index from on until the next would exceed maxRows,

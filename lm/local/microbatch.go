@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
 // defaultRows is the bound of a micro-batch's rows unless it is set.
@@ -27,6 +29,15 @@ func microBatches(ctx context.Context, n int, fill func(from int) (to int), comp
 		from = to
 	}
 	return ctx.Err()
+}
+
+// cleared returns err after it has cleared the error that sticks to a backend, if there
+// is one: what was returned once must not fail the next call.
+func cleared(b tensor.Backend, err error) error {
+	if err != nil {
+		_ = b.Sync()
+	}
+	return err
 }
 
 // checkTokens returns an error that names the first token id out of range, in

@@ -78,6 +78,7 @@ func newPolicy(c PolicyConfig) *Policy {
 		p.model, p.checkConfig = c.Decoder, configIs(c.Decoder.Config(), model.ReadConfig)
 		p.configFile, p.weightsFile = model.ConfigFile, model.WeightsFile
 	}
+	p.failed = p.dropGradient
 	return p
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/rl"
 )
 
@@ -165,10 +166,17 @@ func (r *Reranker) PromptScores(ctx context.Context, prompts [][]int32) ([]float
 	err := microBatches(ctx, len(prompts), func(from int) int { return r.fill(prompts, from, common) }, func(from, to int) error {
 		return r.grade(grades[from:to])
 	})
-	if err != nil {
+	if err := cleared(r.backend(), err); err != nil {
 		return nil, err
 	}
 	return grades, nil
+}
+
+func (r *Reranker) backend() tensor.Backend {
+	if r.c.Encoder != nil {
+		return r.c.Encoder.Backend()
+	}
+	return r.c.Decoder.Backend()
 }
 
 // grade computes the grades of the packed prompts.

@@ -77,8 +77,17 @@ func (a *arena) Release(m arenaMark) {
 	}
 }
 
-// Reset gives back everything.
+// Reset gives back everything. An arena that failed to grow begins anew: it has blocks
+// without memory, and holds what a pass needed that was too large.
 func (a *arena) Reset() {
+	if a.wide.failed || a.half != nil && a.half.failed {
+		a.Free()
+		a.wide.peak, a.wide.failed = 0, false
+		if a.half != nil {
+			a.half.peak, a.half.failed = 0, false
+		}
+		return
+	}
 	a.wide.reset()
 	if a.half != nil {
 		a.half.reset()
@@ -109,6 +118,7 @@ type stack struct {
 	blocks []tensor.Buffer
 	at     stackMark // what is in use
 	peak   int       // the most elements ever in use
+	failed bool      // the backend had an error when a block was allocated
 	// slices are the buffers that were handed out, in order; the first next of
 	// them since the last Reset. A pass like the one before gets the same ones
 	// again.
@@ -145,13 +155,20 @@ func (a *stack) take(n int) tensor.Buffer {
 		a.at.offset = 0
 	}
 	if a.at.block == len(a.blocks) {
-		a.blocks = append(a.blocks, a.alloc(max(size, a.peak/2, arenaBlock)))
+		a.grow(max(size, a.peak/2, arenaBlock))
 	}
 	buf := a.slice(n)
 	a.at.offset += size
 	a.at.used += size
 	a.peak = max(a.peak, a.at.used)
 	return buf
+}
+
+// grow adds a block of n elements. If memory is short the backend gives one that no
+// operation can use.
+func (a *stack) grow(n int) {
+	a.blocks = append(a.blocks, a.alloc(n))
+	a.failed = a.failed || tensor.Err(a.b) != nil
 }
 
 // slice returns the next n elements.
@@ -173,7 +190,7 @@ func (a *stack) reset() {
 	a.at, a.next = stackMark{}, 0
 	if len(a.blocks) > 1 {
 		a.free()
-		a.blocks = append(a.blocks, a.alloc(a.peak))
+		a.grow(a.peak)
 	}
 }
 

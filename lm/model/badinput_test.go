@@ -139,6 +139,7 @@ func TestTargetsThatCannotBeWritten(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(kept, model.GenerationFile, "x"), 0o777))
 	other := newDecoder(t, reference.New(), tiny)
 	require.ErrorContains(t, other.Export(kept, model.ExportOptions{Generation: &model.Generation{}}), filepath.Join(kept, model.GenerationFile))
+	require.NoError(t, os.RemoveAll(filepath.Join(kept, model.GenerationFile)))
 	_, err := model.LoadDecoder(reference.New(), kept)
 	require.NoError(t, err)
 	leftovers, err := filepath.Glob(filepath.Join(kept, ".*"))

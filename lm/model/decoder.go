@@ -82,6 +82,11 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 // Config returns the decoder's configuration, with defaults filled in.
 func (d *Decoder) Config() Config { return d.cfg }
 
+// EOS returns the tokens that end a text by the folder that the decoder was loaded from:
+// eos_token_id of its generation_config.json, or if that has none of its config.json. It
+// is empty if neither has any, and for a decoder that was not loaded.
+func (d *Decoder) EOS() []int32 { return slices.Clone(d.origin.ends) }
+
 // Backend returns the backend that the decoder computes on.
 func (d *Decoder) Backend() tensor.Backend { return d.b }
 
@@ -311,7 +316,7 @@ func (d *Decoder) CopyFrom(src *Decoder) {
 // mustBePlain panics if the decoder has adapters.
 func (d *Decoder) mustBePlain(what string) {
 	if d.lora != nil {
-		panic("model: Decoder." + what + " would leave the adapters out")
+		panic("model: " + what + " of a decoder with adapters would leave them out")
 	}
 }
 

@@ -19,6 +19,9 @@
 //	// ... dlogp[i] = d(loss)/d(logp[i]) ...
 //	err = d.Backward(dlogp, nil)
 //
+// An error of the backend, such as tensor.ErrOutOfMemory, sticks until the backend's
+// Sync, which package lm/local calls. The next pass then takes its memory anew.
+//
 // Logits are computed only for the rows that predict a target, a chunk of rows
 // at a time, so that [tokens × vocabulary] is never held whole. Score is Forward
 // without a gradient.

@@ -124,7 +124,9 @@ func (e *Encoder) Params() []*tensor.Param { return e.params }
 // use of the encoder. An error names the invalid row or segment (no segment may
 // have a prefix), or is the backend's. It panics if logits does not fit.
 func (e *Encoder) Forward(p *Pack, logits []float32) error {
-	return e.read(logits, p, e.cfg.Classes, func(p *Pack) tensor.Buffer { return e.run(p, true) })
+	err := e.read(logits, p, e.cfg.Classes, func(p *Pack) tensor.Buffer { return e.run(p, true) })
+	e.ready = err == nil
+	return err
 }
 
 // Predict is Forward without a Backward to follow; it needs less memory.
@@ -158,7 +160,7 @@ func (e *Encoder) BackwardEmbed(dstates []float32) error {
 	}
 	e.embedded = false
 	e.backwardPooled(func(dpooled tensor.Buffer) { e.b.Write(dpooled, dstates) })
-	return e.b.Sync()
+	return backwardError(e.b, &e.pass)
 }
 
 // InputGradient computes gradients with respect to the embeddings of the tokens that
@@ -243,7 +245,6 @@ func (e *Encoder) run(p *Pack, keep bool) tensor.Buffer {
 	}
 	out := e.arena.Take(n * e.cfg.Classes)
 	e.score.Forward(&e.pass, out, pooled, nil, n)
-	e.ready = keep
 	return out
 }
 

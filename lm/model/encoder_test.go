@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,4 +80,19 @@ func TestEncoderErrorsNameTheField(t *testing.T) {
 	p.Add([]int32{1, 2}, -1)
 	p.Add([]int32{3}, 0)
 	require.ErrorContains(t, newEncoder(t).Predict(&p, make([]float32, 10)), "segment 1 of the pack has prefix 0")
+}
+
+// A Forward that failed leaves nothing for a Backward.
+func TestEncoderBackwardAfterAFailedForward(t *testing.T) {
+	b := backendtest.NewAsync(reference.New())
+	e, err := model.NewEncoder(b, tinyEncoder, 1)
+	require.NoError(t, err)
+	var p model.Pack
+	p.Add([]int32{1, 2}, -1)
+	logits := make([]float32, tinyEncoder.Classes)
+	require.NoError(t, e.Forward(&p, logits))
+	b.FailAfter(3, errors.New("out of order"))
+	require.Error(t, e.Forward(&p, logits))
+	require.Error(t, b.Sync())
+	require.PanicsWithValue(t, "model: Encoder.Backward without a Forward before it", func() { _ = e.Backward(logits) })
 }

@@ -158,6 +158,38 @@ func TestGenerationSurvivesExport(t *testing.T) {
 	}
 }
 
+// The tokens that end a text come from generation_config.json, which has more of them
+// than config.json in folders such as Qwen's and Llama's, or else from config.json.
+func TestEndTokensOfAFolder(t *testing.T) {
+	require.Nil(t, newDecoder(t, reference.New(), tiny).EOS())
+	dir := t.TempDir()
+	require.NoError(t, newDecoder(t, reference.New(), tiny).Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{3}}}))
+	for text, want := range map[string][]int32{
+		`{"eos_token_id": 5}`:                        {5},
+		`{"eos_token_id": [6, 5], "num_beams": 4}`:   {6, 5}, // which ReadGeneration refuses
+		`{"eos_token_id": [-1, 2, 1000]}`:            {2},
+		`{"eos_token_id": null, "temperature": 0.6}`: {3},
+		`{"bos_token_id": 1}`:                        {3},
+		"":                                           {3}, // no file
+	} {
+		path := filepath.Join(dir, model.GenerationFile)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
+		if text == "" {
+			require.NoError(t, os.Remove(path))
+		}
+		d, err := model.LoadDecoder(reference.New(), dir)
+		require.NoError(t, err)
+		require.Equal(t, want, d.EOS(), text)
+		require.Equal(t, want, d.Clone().EOS())
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(`{"eos_token_id": "</s>"}`), 0o666))
+	_, err := model.LoadDecoder(reference.New(), dir)
+	require.ErrorContains(t, err, `generation_config.json: eos_token_id is "</s>", want a token id or a list of them`)
+	in, inspected := model.Inspect(dir)
+	require.NoError(t, inspected)
+	require.EqualError(t, in.Problem, err.Error())
+}
+
 // All options that transformers 4 wrote with their defaults, and others that
 // change nothing.
 func TestGenerationOptionsThatChangeNothing(t *testing.T) {

@@ -8,8 +8,10 @@ import (
 
 // EncoderOf returns a classifier whose body begins with the weights of the embedding,
 // the first layers (0 = all) and the last norm of a decoder, and whose score is drawn
-// at random. The same tokens see each other in both directions from then on.
+// at random. The same tokens see each other in both directions from then on. It panics
+// if d has adapters.
 func EncoderOf(d *Decoder, layers, classes int, seed uint64) (*Encoder, error) {
+	d.mustBePlain("EncoderOf")
 	cfg, err := d.first(layers)
 	if err != nil {
 		return nil, err
@@ -32,7 +34,11 @@ func (d *Decoder) First(layers int) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newDecoder(cfg, &maker{b: d.b})
+	m := &maker{b: d.b}
+	c, err := newDecoder(cfg, m)
+	if err == nil {
+		err = m.failed()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 )
 
 // GenerationFile is the name of the file with a checkpoint's generation
@@ -128,6 +129,31 @@ func ReadGeneration(dir string) (Generation, error) {
 		return Generation{}, fmt.Errorf("model: %s: %w", path, err)
 	}
 	return g, nil
+}
+
+// readEnds returns the tokens that end a text: eos_token_id of generation_config.json,
+// or if that has none of config.json. Those that the model has no output for are left
+// out.
+func readEnds(dir string, vocab int) (TokenIDs, error) {
+	const name = "eos_token_id"
+	for _, file := range []string{GenerationFile, ConfigFile} {
+		path, fields, err := readFields(dir, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if fields[name] == nil || isNull(fields[name]) {
+			continue
+		}
+		var ends TokenIDs
+		if err := json.Unmarshal(fields[name], &ends); err != nil {
+			return nil, optionError(path, name, fmt.Sprintf("%.80s", fields[name]), "a token id or a list of them")
+		}
+		return slices.DeleteFunc(ends, func(id int32) bool { return id < 0 || int(id) >= vocab }), nil
+	}
+	return nil, nil
 }
 
 // specialTokens returns the special tokens among the fields of a config.json.

@@ -36,13 +36,14 @@ type hfLabelNames struct {
 	OldActivation json.RawMessage `json:"sbert_ce_default_activation_function,omitempty"`
 }
 
-// origin is what the config.json of a loaded model says to other programs. It changes
-// nothing here; Export writes it again. The zero value is that of a model that was not
-// loaded, whose special tokens nobody knows.
+// origin is what the folder of a loaded model says to other programs. It changes
+// no number here; Export writes what config.json has of it again. The zero value is that
+// of a model that was not loaded, whose special tokens nobody knows.
 type origin struct {
 	loaded        bool
 	bos, eos, pad json.RawMessage
 	labels        hfLabelNames // of a classifier that was loaded
+	ends          TokenIDs     // of a decoder that was loaded
 }
 
 // readOrigin reads what dir's config.json says, of its labels too if the classifier is

@@ -313,6 +313,6 @@ func (l *LoRA) Base() *Decoder {
 	for i, p := range base.params {
 		p.Value = l.d.params[i].Value
 	}
-	base.b, base.arena, base.shared = l.d.b, newArena(l.d.b), true
+	base.b, base.arena, base.shared, base.origin = l.d.b, newArena(l.d.b), true, l.d.origin
 	return base
 }

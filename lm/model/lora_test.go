@@ -247,6 +247,8 @@ func TestADecoderWithAdaptersIsNotTakenForAPlainOne(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, d.Save(t.TempDir()), "LoRA.Merge")
 	require.Panics(t, func() { d.Clone() })
+	require.Panics(t, func() { _, _ = d.First(1) })
+	require.Panics(t, func() { _, _ = model.EncoderOf(d, 1, 2, 1) })
 	require.Panics(t, func() { d.CopyFrom(plain) })
 	require.Panics(t, func() { plain.CopyFrom(d) })
 	require.Panics(t, func() { _, _ = d.AddLoRA(adapters, 1) })

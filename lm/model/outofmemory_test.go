@@ -12,23 +12,55 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
-// cramped is a device whose memory holds so many elements.
+// cramped is a device whose memory holds so many elements. As on a GPU, a buffer for
+// which there was none is of no use, also when there is some again.
 type cramped struct {
 	*reference.Backend[float32]
 	left int
+	void map[tensor.Buffer]bool // buffers without memory
 	err  error
 }
 
-func (b *cramped) Alloc(n int) tensor.Buffer {
-	if b.left -= n; b.left < 0 && b.err == nil {
+func newCramped(left int) *cramped {
+	return &cramped{Backend: reference.New(), left: left, void: map[tensor.Buffer]bool{}}
+}
+
+func (b *cramped) short(n int) {
+	if b.err == nil {
 		b.err = fmt.Errorf("cramped:0: Alloc of %d elements: %w", n, tensor.ErrOutOfMemory)
 	}
-	return b.Backend.Alloc(n)
+}
+
+func (b *cramped) Alloc(n int) tensor.Buffer {
+	buf := b.Backend.Alloc(n)
+	if n > b.left {
+		b.short(n)
+		b.void[buf] = true
+		return buf
+	}
+	b.left -= n
+	return buf
 }
 
 func (b *cramped) Free(buf tensor.Buffer) {
-	b.left += buf.Len()
+	if !b.void[buf] {
+		b.left += buf.Len()
+	}
 	b.Backend.Free(buf)
+}
+
+func (b *cramped) Slice(buf tensor.Buffer, from, to int) tensor.Buffer {
+	part := b.Backend.Slice(buf, from, to)
+	b.void[part] = b.void[buf]
+	return part
+}
+
+// Gather is the first operation of every pass.
+func (b *cramped) Gather(dst, src tensor.Buffer, idx []int32, cols int) {
+	if b.void[dst] {
+		b.short(dst.Len())
+	}
+	b.Backend.Gather(dst, src, idx, cols)
 }
 
 func (b *cramped) Err() error { return b.err }
@@ -49,7 +81,7 @@ func (b *cramped) Read(dst []float32, src tensor.Buffer) error {
 // backend that works.
 func TestOutOfMemory(t *testing.T) {
 	cfg := model.Config{Vocab: 20, Dim: 16, Layers: 2, Heads: 4, KVHeads: 2, FF: 24, MaxSeq: 64}
-	roomy := &cramped{Backend: reference.New(), left: 1 << 30}
+	roomy := newCramped(1 << 30)
 	d, err := model.NewDecoder(roomy, cfg, 1)
 	require.NoError(t, err)
 	params := 0
@@ -57,7 +89,7 @@ func TestOutOfMemory(t *testing.T) {
 		params += p.Len()
 	}
 
-	b := &cramped{Backend: reference.New(), left: 2*params - 1}
+	b := newCramped(2*params - 1)
 	_, err = model.NewDecoder(b, cfg, 1)
 	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
 	require.ErrorContains(t, err, fmt.Sprintf("model: a model of %d parameters: cramped:0: Alloc of ", params))
@@ -81,6 +113,17 @@ func TestOutOfMemory(t *testing.T) {
 	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
 	require.ErrorContains(t, err, "model: forward pass over 60 tokens: cramped:0: Alloc of ")
 	require.Error(t, b.Sync())
-	b.left = 1 << 20
+	b.left = 1 << 18
 	require.NoError(t, d.Forward(pack, targets, make([]float32, 1), nil))
+
+	// A pass that is too large leaves room for those that are not.
+	large := &model.Pack{}
+	for range 40 {
+		large.Add(make([]int32, 60), -1)
+	}
+	require.ErrorIs(t, d.Forward(large, targets, make([]float32, 1), nil), tensor.ErrOutOfMemory)
+	require.Error(t, b.Sync())
+	require.NoError(t, d.Forward(pack, targets, make([]float32, 1), nil))
+	d.Free()
+	require.Equal(t, 1<<18+2*params, b.left)
 }

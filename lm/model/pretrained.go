@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,8 +82,12 @@ func (l *loader) openEncoder(dir string, classes *int) (cfg EncoderConfig, loade
 	if err != nil {
 		return cfg, nil, err
 	}
-	if cfg.DenseHead && classes == nil {
+	switch {
+	case classes != nil: // readPretrained has set it
+	case cfg.DenseHead:
 		l.name = bertNames(&cfg, false)
+	case cfg.Style == LlamaStyle:
+		l.name = without() // but for the tables of old checkpoints
 	}
 	if err := l.open(dir); err != nil {
 		return cfg, nil, err
@@ -232,6 +237,15 @@ func readPooling(dir string) (Pooling, error) {
 	if err != nil {
 		return "", err
 	}
+	pooling, err := poolingMode(path, modes)
+	if err == nil && pooling == MeanPooling && string(modes["include_prompt"]) == "false" {
+		err = optionError(path, "include_prompt", false, "true: here the mean is over all tokens, those of a prompt included")
+	}
+	return pooling, err
+}
+
+// poolingMode returns the pooling that is on.
+func poolingMode(path string, modes map[string]json.RawMessage) (pooling Pooling, err error) {
 	if text, ok := modes["pooling_mode"]; ok { // sentence-transformers 6
 		mode, ok := map[string]Pooling{`"mean"`: MeanPooling, `"cls"`: FirstPooling, `"lasttoken"`: LastPooling}[string(text)]
 		if !ok {
@@ -239,7 +253,6 @@ func readPooling(dir string) (Pooling, error) {
 		}
 		return mode, nil
 	}
-	var pooling Pooling
 	for field, v := range modes {
 		if string(v) != "true" || !strings.HasPrefix(field, "pooling_mode_") {
 			continue

@@ -92,6 +92,7 @@ func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
 		"pooling_mode_max_tokens is true":                          `{"pooling_mode_max_tokens":true}`,
 		"no pooling mode is on":                                    `{"pooling_mode_max_tokens":false}`,
 		"alone":                                                    `{"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":true}`,
+		"include_prompt is false, want true":                       `{"pooling_mode_mean_tokens":true,"include_prompt":false}`,
 		"unexpected end":                                           `{`,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", model.ConfigFile), []byte(modes), 0o666))

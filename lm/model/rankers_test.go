@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
@@ -230,6 +231,20 @@ func TestExportOfRankers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A classifier of before transformers 4.31 has the tables of rotary frequencies, too.
+func TestClassifierWithOldTables(t *testing.T) {
+	dir := changed(t, "testdata/qwen3-cls", nil)
+	path := filepath.Join(dir, model.WeightsFile)
+	all := readStored(t, path)
+	all["model.layers.0.self_attn.rotary_emb.inv_freq"] = stored{safetensors.Tensor{DType: "F32", Shape: []int{2}}, []float32{1, 1}}
+	writeStored(t, path, all)
+	e, err := model.LoadEncoder(reference.New(), dir)
+	require.NoError(t, err)
+	want, err := model.LoadEncoder(reference.New(), "testdata/qwen3-cls")
+	require.NoError(t, err)
+	require.Equal(t, predict(t, want, []int32{5, 6, 7}), predict(t, e, []int32{5, 6, 7}))
 }
 
 // Tokenizers of ModernBERT give types to pairs, which the model has none of.

@@ -48,6 +48,7 @@ type loader struct {
 	name func(tensor string) (param string, wanted bool)
 	// prefix is what names in the file may lack.
 	prefix string
+	ends   TokenIDs // of a decoder, see Decoder.EOS
 }
 
 func newLoader(options []LoadOption) *loader {
@@ -231,6 +232,7 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 		d.Free()
 		return nil, err
 	}
+	d.origin.ends = l.ends
 	return d, nil
 }
 
@@ -239,6 +241,9 @@ func LoadDecoder(b tensor.Backend, dir string, options ...LoadOption) (*Decoder,
 func (l *loader) openDecoder(dir string) (Config, []*tensor.Param, error) {
 	cfg, err := ReadConfig(dir)
 	if err != nil {
+		return cfg, nil, err
+	}
+	if l.ends, err = readEnds(dir, cfg.Vocab); err != nil {
 		return cfg, nil, err
 	}
 	if err := l.open(dir); err != nil {
