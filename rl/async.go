@@ -296,7 +296,7 @@ func (t *Trainer) drawPending(ctx context.Context) error {
 		p.problems, err = t.draw(ctx)
 		p.samples = t.asked
 		switch {
-		case errors.Is(err, io.EOF) && len(t.pending) > 0:
+		case err == io.EOF && len(t.pending) > 0:
 			return nil
 		case err != nil:
 			return err

@@ -198,7 +198,7 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	}
 	if t.c.OnRollouts != nil {
 		if err := t.c.OnRollouts(t.step+1, r); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("rl: OnRollouts of training step %d: %w", t.step+1, err)
 		}
 	}
 	info, err := t.update(ctx, r)
