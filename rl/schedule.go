@@ -57,7 +57,7 @@ type WarmupCosine struct {
 	Final  float64 `json:"final"`
 }
 
-// Validate returns an error unless 0 ≤ Warmup ≤ Total and 0 ≤ Final ≤ LR.
+// Validate returns an error unless 0 ≤ Warmup ≤ Total, Total > 0 and 0 ≤ Final ≤ LR.
 func (w WarmupCosine) Validate() error { return warmup(w).check("WarmupCosine") }
 
 // At implements Schedule.
@@ -75,7 +75,7 @@ type WarmupLinear struct {
 	Final  float64 `json:"final"`
 }
 
-// Validate returns an error unless 0 ≤ Warmup ≤ Total and 0 ≤ Final ≤ LR.
+// Validate returns an error unless 0 ≤ Warmup ≤ Total, Total > 0 and 0 ≤ Final ≤ LR.
 func (w WarmupLinear) Validate() error { return warmup(w).check("WarmupLinear") }
 
 // At implements Schedule.
@@ -88,6 +88,8 @@ type warmup WarmupCosine
 
 func (w warmup) check(of string) error {
 	switch {
+	case w.Total == 0:
+		return fmt.Errorf("rl: %s.Total is 0, want the number of optimiser steps: the rate would be Final, %v, throughout", of, w.Final)
 	case w.Warmup < 0 || w.Total < w.Warmup:
 		return fmt.Errorf("rl: %s has a warm-up of %d steps of %d, want 0 ≤ Warmup ≤ Total", of, w.Warmup, w.Total)
 	case !(0 <= w.Final && w.Final <= w.LR):
