@@ -12,7 +12,8 @@
 //     advantage; a sam.Credit then decides which of its tokens deserve it.
 //  3. [Rollouts.Batch] and [Batch.Weigh] make the training batch, in which an
 //     objective.Aggregation has fixed every token's weight.
-//  4. [Update]: the [Policy] evaluates an objective.Objective, backpropagates its gradient with respect to each token's log-prob, and takes an optimiser step.
+//  4. [Update]: the [Policy] evaluates an objective.Objective, backpropagates its
+//     gradient with respect to each token's log-prob, and takes an optimiser step.
 //
 // One rollout.Completion passes through all of it, and each stage writes its own
 // fields. All stages are exported, so a loop of your own is these calls in a row:

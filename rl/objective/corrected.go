@@ -74,7 +74,8 @@ func (o *Outside) UnmarshalText(text []byte) error { return settings.ParseEnum(o
 // MaskedStay it is part of the sequence's weight.
 //
 // Corrections nest: one that selects sequences around one that reweights
-// tokens, for instance. Metrics are taken before w is bounded.
+// tokens, for instance. Metrics are taken before w is bounded; those of nested
+// corrections have the same names and are averaged together.
 type Corrected struct {
 	Objective Objective `json:"objective"`
 	Level     Level     `json:"level"`
