@@ -56,7 +56,7 @@ type Config struct {
 	// masks. A KL term of the loss, which does, belongs to Objective.
 	RewardKL *objective.RewardKL
 	// AdaptiveKL, if not nil, replaces RewardKL.Beta by its own, which it adapts
-	// after every training step.
+	// after every training step. It is state: trainers must not share one.
 	AdaptiveKL *objective.AdaptiveKL
 
 	Batching Batching
