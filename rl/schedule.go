@@ -41,9 +41,10 @@ func (c Constant) Validate() error { return checkRate("Constant", c.LR) }
 // At returns LR.
 func (c Constant) At(int64) float64 { return c.LR }
 
-// WarmupCosine rises linearly to LR over the first Warmup steps, falls along
-// half a cosine to Final at the last of Total steps (Loshchilov & Hutter,
-// arXiv:1608.03983, without restarts) and stays there. With t = step+1:
+// WarmupCosine rises linearly to LR over the first Warmup optimiser steps, falls along
+// half a cosine to Final at the last of Total optimiser steps (Loshchilov & Hutter,
+// arXiv:1608.03983, without restarts) and stays there. A Trainer takes
+// Batching.OptimSteps of them in each training step. With t = step+1:
 //
 //	LR·t/Warmup                                                  t ≤ Warmup
 //	Final + (LR−Final)·½(1 + cos(π·(t−Warmup)/(Total−Warmup)))   t ≤ Total

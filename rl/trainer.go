@@ -53,6 +53,9 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if d := c.Dynamic; d.Rounds > 0 {
 		t.log.Info("dynamic sampling", "rounds_at_most", d.Rounds, "first_round_prompts", d.draws(c.Batching.Prompts))
 	}
+	if n := c.Steps * int64(c.Batching.OptimSteps()); n > 1 && c.LR.At(n-2) == 0 {
+		t.log.Warn("the learning rate is 0 before the run ends: a schedule counts optimiser steps", "optimiser_steps", n)
+	}
 	if c.singles() {
 		t.log.Warn("groups of a single completion get no advantage from this estimator: nothing is learned from outcomes", "estimator", fmt.Sprintf("%T", c.Estimator))
 	}
