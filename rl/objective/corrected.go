@@ -171,6 +171,9 @@ func (c Corrected) Eval(s *Sequence, m Metrics) (float64, error) {
 		default:
 			u.Weight[t] = w * shared
 		}
+		if !finite(u.Weight[t]) {
+			return 0, fmt.Errorf("objective: the importance weight at position %d overflows; bound it by Corrected.Max or find out why engine and trainer differ so much", t)
+		}
 	}
 	y.flush(m)
 	return c.Objective.Eval(&u, m)
