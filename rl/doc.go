@@ -120,7 +120,6 @@
 // the problem and the sample.
 //
 // Examples are in example_distillation_test.go, example_parts_test.go,
-// example_schedule_test.go, example_stages_test.go, example_test.go,
-// imitation_test.go and schedule_test.go.
+// example_stages_test.go, example_test.go, imitation_test.go and schedule_test.go.
 // Programs that use it: examples/grpo, examples/owntask and examples/custompolicy.
 package rl
