@@ -410,6 +410,33 @@ func TestOnlyEOFItselfIsTheEndOfTheSource(t *testing.T) {
 	}
 }
 
+// TestStopForgetsWhatFailed: what will be sampled again has not failed.
+func TestStopForgetsWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, e := asyncSetup(0, oneAhead)
+		down := true
+		e.breaks = func(step uint64) error {
+			if step == 1 && down {
+				time.Sleep(time.Hour)
+				return errors.New("down")
+			}
+			return nil
+		}
+		trainer, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		_, err = trainer.Step(t.Context())
+		require.NoError(t, err)
+		saved, err := trainer.Save(t.Context(), "first")
+		require.NoError(t, err)
+		time.Sleep(2 * time.Hour) // the collection of the second training step fails
+		down = false
+		require.NoError(t, trainer.Restore(t.Context(), saved))
+		_, err = trainer.Step(t.Context())
+		require.NoError(t, err)
+		trainer.Stop()
+	})
+}
+
 // TestEvalSeesTheNewWeights while the next collections are sampled.
 func TestEvalSeesTheNewWeights(t *testing.T) {
 	for _, a := range []rl.Async{oneAhead, {Staleness: 2, Partial: true}} {
