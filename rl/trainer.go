@@ -473,7 +473,7 @@ func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error 
 
 // finish does what comes after a training step: evaluation, metrics, checkpoint.
 func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
-	t.last = m
+	t.last, t.saved = m, false
 	if n := t.c.EvalEvery; n > 0 && t.step%n == 0 {
 		if err := t.publish(ctx); err != nil {
 			return err
@@ -491,7 +491,6 @@ func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 			return fmt.Errorf("rl: recording training step %d: %w", t.step, err)
 		}
 	}
-	t.saved = false
 	if n := t.c.CheckpointEvery; n > 0 && t.step%n == 0 {
 		return t.checkpoint(ctx)
 	}
