@@ -215,6 +215,7 @@ func (f *Fit) Step(ctx context.Context, i int) (float64, error) {
 // takes the mean of it over a batch.
 func (f *Fit) Eval(e *Example, outputs, grad []float64) (float64, error) {
 	n := f.Head.Outputs(f.Classes)
+	clear(grad[n:]) // of the steps, if any is known
 	loss, err := f.Loss.evalHead(f.Head, outputs[:n], e.Belief, e.Label, grad[:n])
 	if err != nil || f.StepWeight == 0 {
 		return loss, err

@@ -165,3 +165,22 @@ func TestFitErrorsNameTheField(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+// A step that is unknown has gradient 0, also in memory that was used before.
+func TestEvalWritesTheWholeGradient(t *testing.T) {
+	f := &distill.Fit{Classes: 2, Loss: distill.Loss{Soft: 1}, Answers: []int{2, 2}, StepWeight: 1}
+	outputs := make([]float64, f.Outputs())
+	for _, weight := range []float64{0, 1} {
+		f.StepWeight = weight
+		for _, steps := range [][][]float64{nil, {nil, nil}, {nil, {.75, .25}}} {
+			grad := []float64{9, 9, 9, 9, 9, 9}
+			_, err := f.Eval(&distill.Example{Belief: []float64{.5, .5}, Label: -1, Steps: steps}, outputs, grad)
+			require.NoError(t, err)
+			want := make([]float64, 6)
+			if weight > 0 && len(steps) > 0 && steps[1] != nil {
+				want[4], want[5] = -.25, .25
+			}
+			require.InDeltaSlice(t, want, grad, 1e-12)
+		}
+	}
+}

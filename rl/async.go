@@ -256,10 +256,10 @@ func (t *Trainer) stepAsync(ctx context.Context) (map[string]float64, error) {
 	if err == nil || err == io.EOF { // not an engine's, which would be wrapped
 		return m, err
 	}
-	t.Stop()
 	if cause := t.sampling.failure(); cause != nil {
 		err = cause
 	}
+	t.Stop()
 	return nil, err
 }
 
@@ -279,6 +279,7 @@ func (t *Trainer) Stop() {
 		}
 		p.done = nil
 	}
+	_ = t.sampling.failure() // of what will be sampled again
 }
 
 // drawPending draws the problems of the next collection, and of those that may be
@@ -296,7 +297,7 @@ func (t *Trainer) drawPending(ctx context.Context) error {
 		p.problems, err = t.draw(ctx)
 		p.samples = t.asked
 		switch {
-		case errors.Is(err, io.EOF) && len(t.pending) > 0:
+		case err == io.EOF && len(t.pending) > 0:
 			return nil
 		case err != nil:
 			return err

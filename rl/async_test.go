@@ -367,6 +367,76 @@ func TestAnEnginesEOFIsNoEndOfTheSource(t *testing.T) {
 	}
 }
 
+// cutShort yields so many problems of its source, and then what then says.
+type cutShort struct {
+	rl.Source
+	left int
+	then func() (rl.Problem, error)
+}
+
+func (s *cutShort) Next(ctx context.Context) (rl.Problem, error) {
+	if s.left == 0 {
+		return s.then()
+	}
+	s.left--
+	return s.Source.Next(ctx)
+}
+
+// unreadable is a problem whose data end too early.
+type unreadable struct{ rl.Problem }
+
+func (unreadable) Request() (rollout.Request, error) {
+	return rollout.Request{ID: "torn"}, fmt.Errorf("reading the note: %w", io.EOF)
+}
+
+// TestOnlyEOFItselfIsTheEndOfTheSource: a file that ends too early, behind a source or a
+// problem, must not end a run as if all problems had been trained on.
+func TestOnlyEOFItselfIsTheEndOfTheSource(t *testing.T) {
+	for want, then := range map[string]func() (rl.Problem, error){
+		"reading shard 2":                  func() (rl.Problem, error) { return nil, fmt.Errorf("reading shard 2: %w", io.EOF) },
+		`problem "torn": reading the note`: func() (rl.Problem, error) { return unreadable{}, nil },
+	} {
+		for _, a := range []rl.Async{{}, oneAhead} {
+			synctest.Test(t, func(t *testing.T) {
+				c, _, _ := asyncSetup(0, a)
+				c.Source = &cutShort{c.Source, 7, then}
+				trainer, err := rl.NewTrainer(c)
+				require.NoError(t, err)
+				require.ErrorContains(t, trainer.Run(t.Context()), want)
+				_, err = trainer.Save(t.Context(), "x")
+				require.ErrorIs(t, err, rl.ErrMidway)
+			})
+		}
+	}
+}
+
+// TestStopForgetsWhatFailed: what will be sampled again has not failed.
+func TestStopForgetsWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, e := asyncSetup(0, oneAhead)
+		down := true
+		e.breaks = func(step uint64) error {
+			if step == 1 && down {
+				time.Sleep(time.Hour)
+				return errors.New("down")
+			}
+			return nil
+		}
+		trainer, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		_, err = trainer.Step(t.Context())
+		require.NoError(t, err)
+		saved, err := trainer.Save(t.Context(), "first")
+		require.NoError(t, err)
+		time.Sleep(2 * time.Hour) // the collection of the second training step fails
+		down = false
+		require.NoError(t, trainer.Restore(t.Context(), saved))
+		_, err = trainer.Step(t.Context())
+		require.NoError(t, err)
+		trainer.Stop()
+	})
+}
+
 // TestEvalSeesTheNewWeights while the next collections are sampled.
 func TestEvalSeesTheNewWeights(t *testing.T) {
 	for _, a := range []rl.Async{oneAhead, {Staleness: 2, Partial: true}} {

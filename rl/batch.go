@@ -78,10 +78,15 @@ func sized(s []float64, n int) []float64 {
 // prompts, each prompt with all of its samples. Parts without samples are left
 // out. The samples share their slices with b and keep their weights, so the
 // parts' losses and gradients add up to the whole batch's. It panics if parts is
-// less than 1.
+// less than 1, or if a sample has no prompt in the batch, as it would be in no part.
 func (b *Batch) Split(parts int) []*Batch {
 	if parts < 1 {
 		panic(fmt.Sprintf("rl: Split into %d parts", parts))
+	}
+	for i := range b.Samples {
+		if p := b.Samples[i].Prompt; p < 0 || p >= len(b.Prompts) {
+			panic(fmt.Sprintf("rl: Split: sample %d is of prompt %d, but there are %d", i, p, len(b.Prompts)))
+		}
 	}
 	b.Prepare(0) // so that parts and whole share LogP and Grad
 	parts = min(parts, max(len(b.Prompts), 1))

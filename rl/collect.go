@@ -348,7 +348,7 @@ func better(a, b *rollout.Completion) bool {
 // wrongSteps counts the incorrect and broken steps.
 func wrongSteps(c *rollout.Completion) (n int) {
 	for i := range c.Steps {
-		if v := c.Steps[i].Verdict; v == rollout.VerdictIncorrect || v == rollout.VerdictBroken {
+		if c.Steps[i].Verdict.Wrong() {
 			n++
 		}
 	}

@@ -52,11 +52,11 @@ type Config struct {
 	Aggregation objective.Aggregation
 
 	// RewardKL, if not nil, puts a penalty on the divergence from Reference
-	// into the reward (Rollouts.ShapeKL). A KL term of the loss belongs to
-	// Objective.
+	// into the reward (Rollouts.ShapeKL), which does not reach tokens that Credit
+	// masks. A KL term of the loss, which does, belongs to Objective.
 	RewardKL *objective.RewardKL
 	// AdaptiveKL, if not nil, replaces RewardKL.Beta by its own, which it adapts
-	// after every training step.
+	// after every training step. It is state: trainers must not share one.
 	AdaptiveKL *objective.AdaptiveKL
 
 	Batching Batching

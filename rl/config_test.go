@@ -218,3 +218,17 @@ func TestBatchArithmeticIsLogged(t *testing.T) {
 		require.Error(t, bad.Validate(), "%+v", bad)
 	}
 }
+
+// A schedule that counts training steps where there are several optimiser steps in each
+// ends too early.
+func TestARateThatEndsBeforeTheRunIsWarnedAbout(t *testing.T) {
+	for total, warned := range map[int64]bool{8: true, 15: true, 16: false, 20: false} {
+		var log bytes.Buffer
+		c, _ := setup()
+		c.Steps, c.Batching.MiniBatches, c.LR = 8, 2, rl.WarmupLinear{LR: 1, Total: total}
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		_, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		require.Equal(t, warned, strings.Contains(log.String(), "the learning rate is 0 before the run ends"), total)
+	}
+}

@@ -12,7 +12,8 @@
 //     advantage; a sam.Credit then decides which of its tokens deserve it.
 //  3. [Rollouts.Batch] and [Batch.Weigh] make the training batch, in which an
 //     objective.Aggregation has fixed every token's weight.
-//  4. [Update]: the [Policy] evaluates an objective.Objective, backpropagates its gradient with respect to each token's log-prob, and takes an optimiser step.
+//  4. [Update]: the [Policy] evaluates an objective.Objective, backpropagates its
+//     gradient with respect to each token's log-prob, and takes an optimiser step.
 //
 // One rollout.Completion passes through all of it, and each stage writes its own
 // fields. All stages are exported, so a loop of your own is these calls in a row:
@@ -119,7 +120,6 @@
 // the problem and the sample.
 //
 // Examples are in example_distillation_test.go, example_parts_test.go,
-// example_schedule_test.go, example_stages_test.go, example_test.go,
-// imitation_test.go and schedule_test.go.
+// example_stages_test.go, example_test.go, imitation_test.go and schedule_test.go.
 // Programs that use it: examples/grpo, examples/owntask and examples/custompolicy.
 package rl

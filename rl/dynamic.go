@@ -272,12 +272,13 @@ func (r *Rollouts) repeat(g int) {
 	r.Groups[len(r.Groups)-1] = again
 }
 
-// draw takes n problems from next, or as many as there are.
+// draw takes n problems from next, or as many as there are. An error that wraps io.EOF,
+// of a file that ends too early, is an error.
 func draw(ctx context.Context, next func(context.Context) (Problem, error), n int) ([]Problem, error) {
 	problems := make([]Problem, 0, n)
 	for len(problems) < n {
 		p, err := next(ctx)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			break
 		}
 		if err != nil {

@@ -111,7 +111,8 @@ type Named interface {
 
 // Source yields problems. One goroutine uses it.
 type Source interface {
-	// Next returns the next problem, or io.EOF when there is none left.
+	// Next returns the next problem, or io.EOF itself when there is none left: an
+	// error that wraps it ends the run as any other does.
 	Next(ctx context.Context) (Problem, error)
 	// State returns the source's position; Restore goes back there.
 	State() ([]byte, error)

@@ -41,9 +41,10 @@ func (c Constant) Validate() error { return checkRate("Constant", c.LR) }
 // At returns LR.
 func (c Constant) At(int64) float64 { return c.LR }
 
-// WarmupCosine rises linearly to LR over the first Warmup steps, falls along
-// half a cosine to Final at the last of Total steps (Loshchilov & Hutter,
-// arXiv:1608.03983, without restarts) and stays there. With t = step+1:
+// WarmupCosine rises linearly to LR over the first Warmup optimiser steps, falls along
+// half a cosine to Final at the last of Total optimiser steps (Loshchilov & Hutter,
+// arXiv:1608.03983, without restarts) and stays there. A Trainer takes
+// Batching.OptimSteps of them in each training step. With t = step+1:
 //
 //	LR·t/Warmup                                                  t ≤ Warmup
 //	Final + (LR−Final)·½(1 + cos(π·(t−Warmup)/(Total−Warmup)))   t ≤ Total
@@ -57,7 +58,7 @@ type WarmupCosine struct {
 	Final  float64 `json:"final"`
 }
 
-// Validate returns an error unless 0 ≤ Warmup ≤ Total and 0 ≤ Final ≤ LR.
+// Validate returns an error unless 0 ≤ Warmup ≤ Total, Total > 0 and 0 ≤ Final ≤ LR.
 func (w WarmupCosine) Validate() error { return warmup(w).check("WarmupCosine") }
 
 // At implements Schedule.
@@ -75,7 +76,7 @@ type WarmupLinear struct {
 	Final  float64 `json:"final"`
 }
 
-// Validate returns an error unless 0 ≤ Warmup ≤ Total and 0 ≤ Final ≤ LR.
+// Validate returns an error unless 0 ≤ Warmup ≤ Total, Total > 0 and 0 ≤ Final ≤ LR.
 func (w WarmupLinear) Validate() error { return warmup(w).check("WarmupLinear") }
 
 // At implements Schedule.
@@ -88,6 +89,8 @@ type warmup WarmupCosine
 
 func (w warmup) check(of string) error {
 	switch {
+	case w.Total == 0:
+		return fmt.Errorf("rl: %s.Total is 0, want the number of optimiser steps: the rate would be Final, %v, throughout", of, w.Final)
 	case w.Warmup < 0 || w.Total < w.Warmup:
 		return fmt.Errorf("rl: %s has a warm-up of %d steps of %d, want 0 ≤ Warmup ≤ Total", of, w.Warmup, w.Total)
 	case !(0 <= w.Final && w.Final <= w.LR):

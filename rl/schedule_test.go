@@ -23,7 +23,6 @@ func TestSchedules(t *testing.T) {
 		{"linear", rl.WarmupLinear{LR: 1, Warmup: 2, Total: 6, Final: 0}, []float64{0.5, 1, 0.75, 0.5, 0.25, 0, 0}},
 		{"linear to a floor", rl.WarmupLinear{LR: 2, Warmup: 1, Total: 3, Final: 1}, []float64{2, 1.5, 1, 1}},
 		{"warm-up only", rl.WarmupLinear{LR: 1, Warmup: 4, Total: 4, Final: 0.25}, []float64{0.25, 0.5, 0.75, 1, 0.25}},
-		{"no steps", rl.WarmupCosine{LR: 1, Warmup: 0, Total: 0, Final: 0.1}, []float64{0.1, 0.1}},
 	} {
 		assert.NoError(t, c.schedule.Validate(), c.name)
 		for step, want := range c.want {
@@ -35,6 +34,7 @@ func TestSchedules(t *testing.T) {
 	assert.Error(t, rl.ScheduleFunc(nil).Validate())
 	assert.Error(t, rl.WarmupCosine{LR: 1, Warmup: 3, Total: 2, Final: 0}.Validate())
 	assert.Error(t, rl.WarmupLinear{LR: 1, Warmup: -1, Total: 2, Final: 0}.Validate())
+	assert.ErrorContains(t, rl.WarmupCosine{LR: 1}.Validate(), "Total is 0", "its rate would be 0 throughout")
 	assert.Error(t, rl.WarmupLinear{LR: 1e-3, Warmup: 1, Total: 2, Final: 0.1}.Validate(), "a share of the rate")
 	assert.Error(t, rl.WarmupCosine{LR: 1, Warmup: 1, Total: 2, Final: -0.1}.Validate())
 }

@@ -29,7 +29,8 @@ var ErrMidway = errors.New("rl: the last training step ended midway; a state sav
 // small JSON object, for the caller to keep; package rl/checkpoint keeps it in
 // files. A trainer with the same configuration that restores it continues bit for
 // bit, if policy, engine and source do (with Config.Async, see there). The source's
-// position is that after the last problem trained on. After a Step that failed midway
+// position is that after the last problem trained on, or, after io.EOF, its end, where
+// problems too few for a collection are left behind. After a Step that failed midway
 // Save returns ErrMidway.
 func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
 	if t.midway {

@@ -36,8 +36,9 @@ func (m *mean) addBool(v bool) {
 //	step/<name>/broken     share of steps that the policy broke
 //	malformed              share of completions that deviate from the template
 //	right_answer_wrong_step
-//	                       share of completions whose first reward is at least
-//	                       1 and that have an incorrect or broken step
+//	                       share, of the completions with steps and a first reward
+//	                       that is not NaN, of those whose first reward is at
+//	                       least 1 and that have an incorrect or broken step
 //	tokens                 completion tokens; tokens/mean per completion
 //	truncated              share of completions that reached the length limit
 //	failed                 samples that the engine could not deliver

@@ -53,6 +53,9 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if d := c.Dynamic; d.Rounds > 0 {
 		t.log.Info("dynamic sampling", "rounds_at_most", d.Rounds, "first_round_prompts", d.draws(c.Batching.Prompts))
 	}
+	if n := c.Steps * int64(c.Batching.OptimSteps()); n > 1 && c.LR.At(n-2) == 0 {
+		t.log.Warn("the learning rate is 0 before the run ends: a schedule counts optimiser steps", "optimiser_steps", n)
+	}
 	if c.singles() {
 		t.log.Warn("groups of a single completion get no advantage from this estimator: nothing is learned from outcomes", "estimator", fmt.Sprintf("%T", c.Estimator))
 	}
@@ -198,7 +201,7 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	}
 	if t.c.OnRollouts != nil {
 		if err := t.c.OnRollouts(t.step+1, r); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("rl: OnRollouts of training step %d: %w", t.step+1, err)
 		}
 	}
 	info, err := t.update(ctx, r)
@@ -470,7 +473,7 @@ func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error 
 
 // finish does what comes after a training step: evaluation, metrics, checkpoint.
 func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
-	t.last = m
+	t.last, t.saved = m, false
 	if n := t.c.EvalEvery; n > 0 && t.step%n == 0 {
 		if err := t.publish(ctx); err != nil {
 			return err
@@ -488,7 +491,6 @@ func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
 			return fmt.Errorf("rl: recording training step %d: %w", t.step, err)
 		}
 	}
-	t.saved = false
 	if n := t.c.CheckpointEvery; n > 0 && t.step%n == 0 {
 		return t.checkpoint(ctx)
 	}

@@ -118,6 +118,25 @@ func TestRunSavesItsLastStep(t *testing.T) {
 	}
 }
 
+// A step whose evaluation fails has been trained on: going on saves it.
+func TestRunSavesAStepWhoseEvalFailed(t *testing.T) {
+	c, _ := setup()
+	fail := errors.New("no eval today")
+	c.Steps, c.EvalEvery, c.CheckpointEvery = 2, 2, 1
+	c.Eval = func(context.Context, int64) (map[string]float64, error) { return nil, fail }
+	saved := int64(0)
+	c.Checkpoint = func(_ context.Context, t *rl.Trainer) error {
+		saved = t.Steps()
+		return nil
+	}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	require.ErrorIs(t, tr.Run(t.Context()), fail)
+	require.EqualValues(t, 1, saved)
+	require.NoError(t, tr.Run(t.Context()))
+	require.EqualValues(t, 2, saved)
+}
+
 func TestAccumulationChangesNoNumber(t *testing.T) {
 	var got [][]float64
 	for _, n := range []int{1, 2, 4} {

@@ -2,6 +2,7 @@ package rl_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,5 +70,13 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 		} else {
 			require.InDelta(t, test.norm, m["grad_norm"], 1e-12)
 		}
+	}
+}
+
+// A sample without a prompt would be in no part, and its gradient missing.
+func TestSplitLosesNoSample(t *testing.T) {
+	for _, prompt := range []int{-1, 2} {
+		b := &rl.Batch{Prompts: [][]int32{{1}, {2}}, Samples: []rl.Sample{{Prompt: 0, Tokens: []int32{1}}, {Prompt: prompt, Tokens: []int32{1}}}}
+		require.PanicsWithValue(t, fmt.Sprintf("rl: Split: sample 1 is of prompt %d, but there are 2", prompt), func() { b.Split(2) })
 	}
 }

@@ -3,6 +3,7 @@ package sam
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -36,7 +37,7 @@ func (p Permuted) Assign(batch []rollout.Group) (Stats, error) {
 	}
 	var restore []func()
 	defer func() {
-		for _, f := range restore {
+		for _, f := range slices.Backward(restore) { // groups may share steps
 			f()
 		}
 	}()

@@ -3,6 +3,7 @@ package sam_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -107,4 +108,15 @@ func TestRandomMask(t *testing.T) {
 	require.InEpsilon(t, want, got, .05)
 	require.InDelta(t, .2, wrong, .03)
 	require.Error(t, sam.RandomMask{}.Validate())
+}
+
+// Dynamic sampling may repeat a group, whose copy shares the steps (rl.ShortageRepeat).
+func TestPermutedPutsSharedStepsBack(t *testing.T) {
+	batch, before := judgedBatch(t, 1), judgedBatch(t, 1)
+	batch = append(batch, slices.Clone(batch[0]))
+	_, err := sam.Permuted{Credit: sam.Outcome{}, Rand: rand.New(rand.NewPCG(1, 2))}.Assign(batch)
+	require.NoError(t, err)
+	for i := range before[0] {
+		require.Equal(t, before[0][i].Steps, batch[0][i].Steps)
+	}
 }

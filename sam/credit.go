@@ -57,7 +57,7 @@ func Measure(batch []rollout.Group, credit func(g rollout.Group) error) (Stats, 
 // custom credit left behind makes no sense.
 func (c completion) settle() error {
 	if len(c.Adv) != c.n || len(c.Keep) != c.n || len(c.Tokens) != c.n {
-		return fmt.Errorf("the credit left Tokens, Adv and Keep with lengths %d, %d and %d, want them equal", c.n, len(c.Adv), len(c.Keep))
+		return fmt.Errorf("the credit left Tokens, Adv and Keep with lengths %d, %d and %d, want %d as before", len(c.Tokens), len(c.Adv), len(c.Keep), c.n)
 	}
 	for t, a := range c.Adv {
 		if !c.Keep[t] {

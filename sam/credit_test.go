@@ -397,8 +397,9 @@ func TestMeasureErrors(t *testing.T) {
 	require.Equal(t, 1, calls)
 
 	for want, spoil := range map[string]func(c *rollout.Completion){
-		"sam: group 0: completion 1: the credit left Tokens, Adv and Keep with lengths 4, 4 and 3, want them equal": func(c *rollout.Completion) { c.Keep = c.Keep[:3] },
-		"sam: group 0: completion 1: the credit gave token 2 the advantage NaN, want a finite number":               func(c *rollout.Completion) { c.Adv[2] = math.NaN() },
+		"sam: group 0: completion 1: the credit left Tokens, Adv and Keep with lengths 4, 4 and 3, want 4 as before": func(c *rollout.Completion) { c.Keep = c.Keep[:3] },
+		"sam: group 0: completion 1: the credit left Tokens, Adv and Keep with lengths 3, 4 and 4, want 4 as before": func(c *rollout.Completion) { c.Tokens = c.Tokens[:3] },
+		"sam: group 0: completion 1: the credit gave token 2 the advantage NaN, want a finite number":                func(c *rollout.Completion) { c.Adv[2] = math.NaN() },
 	} {
 		batch := twoCompletions()
 		require.NoError(t, advantage.PerGroup(advantage.RLOO{}).Estimate(batch))

@@ -52,6 +52,11 @@ func TestDeadIsWhatEstimateDoes(t *testing.T) {
 				if g.HasAdvantage() == (reason != "") {
 					t.Fatalf("dead beforehand: %q, with an advantage afterwards: %v", reason, g.HasAdvantage())
 				}
+				for i := range g {
+					if a := g[i].Advantage; a == 0 && math.Signbit(a) {
+						t.Fatalf("completion %d has a negative zero", i)
+					}
+				}
 			})
 		})
 	}

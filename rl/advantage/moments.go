@@ -138,11 +138,11 @@ func centred(dst, xs []float64, s Singleton, tolerance, raw float64, scale func(
 	}
 }
 
-// affine writes (x-shift)*scale, and an exact zero where the difference is no
-// more than noise or x is NaN.
+// affine writes (x-shift)*scale, and an exact zero, never -0, where the difference is
+// no more than noise, scale is 0, or x is NaN.
 func affine(dst, xs []float64, shift, scale, noise float64) {
 	for i, x := range xs {
-		if d := x - shift; math.Abs(d) > noise {
+		if d := x - shift; math.Abs(d) > noise && scale != 0 {
 			dst[i] = d * scale
 		} else {
 			dst[i] = 0

@@ -15,9 +15,12 @@ type ShapingFolder interface {
 
 // AddShaping adds each completion's Shaping to its Adv, unless est has already
 // folded it into its advantages. It comes after step credit, so that a KL penalty
-// never decides which steps are masked; masked tokens get it too, because it does
-// not depend on the task's verdict (the objective decides what a masked token
-// contributes to the loss).
+// never decides which steps are masked.
+//
+// Masked tokens get it too, because it does not depend on the task's verdict, but
+// their Keep stays false, and the losses of package objective train no masked token,
+// whatever its advantage. So there a penalty in the reward does not hold them; one in
+// the loss does (objective.KL with objective.MaskedStay).
 //
 // It is an error, naming group and completion, if Shaping is not one finite
 // number per token.

@@ -216,3 +216,25 @@ func TestSample(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 }
+
+// One query may name several requests, and one prompt may be sampled twice: what was
+// labelled by hand can be read, and a prompt has one row of each rule.
+func TestSampleOfSharedNamesAndPrompts(t *testing.T) {
+	r := judged(4, 2)
+	for g, prompt := range [][]int32{{1}, {2}, {1}, {3}} {
+		r.Requests[g].ID, r.Requests[g].Prompt = "query", prompt
+	}
+	rows, err := audit.Sample(r, audit.SampleOptions{PerRule: 9, Prompt: func(p rl.Problem) string { return fmt.Sprint(r.Requests[p.(numbered)].Prompt) }})
+	require.NoError(t, err)
+	seen := map[string]int{}
+	for i := range rows {
+		rows[i].Labeled = true
+		seen[rows[i].Rule+rows[i].Prompt]++
+	}
+	require.Equal(t, map[string]int{"a[1]": 1, "a[2]": 1, "a[3]": 1, "b[1]": 1, "b[2]": 1, "b[3]": 1, "lost[1]": 1, "lost[2]": 1, "lost[3]": 1}, seen)
+	var b bytes.Buffer
+	require.NoError(t, audit.Write(&b, rows))
+	again, err := audit.Read("rows", &b)
+	require.NoError(t, err)
+	require.Len(t, again, 9)
+}

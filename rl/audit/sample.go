@@ -31,18 +31,29 @@ func (o SampleOptions) Validate() error {
 
 // Sample draws steps to be labelled: for each step name PerRule of them, or as
 // many as there are prompts. It draws prompts without replacement, and from each
-// one step of that name, so that rows are independent. Broken steps are left out.
-// A row's ID is that of the request, or its index, with the sample's index. Rows
-// come in the order of the names, shuffled within each. The error is that of
-// SampleOptions.Validate.
+// one step of that name, so that rows are independent; a prompt that was sampled in
+// several groups is one prompt. Broken steps are left out. A row's ID is that of the
+// request, or its index, with the sample's index; requests that share an ID have their
+// index in it, too. Rows come in the order of the names, shuffled within each. The
+// error is that of SampleOptions.Validate.
 func Sample(r *rl.Rollouts, o SampleOptions) ([]Row, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	// The steps of each name, by group.
-	type place struct{ completion, step int }
+	// The steps of each name, by the first group of their prompt.
+	type place struct{ group, completion, step int }
 	found := make(map[string]map[int][]place)
+	prompts := make(map[string]int)
 	for g, group := range r.Groups {
+		prompt := g
+		if ids := r.Requests[g].Prompt; len(ids) > 0 {
+			key := fmt.Sprint(ids)
+			if first, ok := prompts[key]; ok {
+				prompt = first
+			} else {
+				prompts[key] = g
+			}
+		}
 		for i := range group {
 			for k, s := range group[i].Steps {
 				if s.Verdict == rollout.VerdictBroken {
@@ -51,23 +62,24 @@ func Sample(r *rl.Rollouts, o SampleOptions) ([]Row, error) {
 				if found[s.Name] == nil {
 					found[s.Name] = make(map[int][]place)
 				}
-				found[s.Name][g] = append(found[s.Name][g], place{i, k})
+				found[s.Name][prompt] = append(found[s.Name][prompt], place{g, i, k})
 			}
 		}
 	}
+	ids := groupIDs(r)
 	random := rand.New(rand.NewPCG(o.Seed, 0))
 	var rows []Row
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		groups := slices.Sorted(maps.Keys(found[name]))
-		random.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
-		for _, g := range groups[:min(o.PerRule, len(groups))] {
-			places := found[name][g]
+		drawn := slices.Sorted(maps.Keys(found[name]))
+		random.Shuffle(len(drawn), func(i, j int) { drawn[i], drawn[j] = drawn[j], drawn[i] })
+		for _, prompt := range drawn[:min(o.PerRule, len(drawn))] {
+			places := found[name][prompt]
 			p := places[random.IntN(len(places))]
-			c := &r.Groups[g][p.completion]
+			c := &r.Groups[p.group][p.completion]
 			s := &c.Steps[p.step]
-			row := Row{Rule: name, ID: id(r, g, c.Index), Completion: c.Text, Step: textOf(c, s), Verdict: s.Verdict}
+			row := Row{Rule: name, ID: fmt.Sprintf("%s#%d", ids[p.group], c.Index), Completion: c.Text, Step: textOf(c, s), Verdict: s.Verdict}
 			if o.Prompt != nil {
-				row.Prompt = o.Prompt(r.Problems[g])
+				row.Prompt = o.Prompt(r.Problems[p.group])
 			}
 			rows = append(rows, row)
 		}
@@ -75,12 +87,25 @@ func Sample(r *rl.Rollouts, o SampleOptions) ([]Row, error) {
 	return rows, nil
 }
 
-func id(r *rl.Rollouts, g, sample int) string {
-	name := r.Requests[g].ID
-	if name == "" {
-		name = strconv.Itoa(g)
+// groupIDs returns a name of each group that no other has: its request's ID or, without
+// one, its index, and both if requests share the ID.
+func groupIDs(r *rl.Rollouts) []string {
+	count := make(map[string]int)
+	for g := range r.Groups {
+		count[r.Requests[g].ID]++
 	}
-	return fmt.Sprintf("%s#%d", name, sample)
+	ids := make([]string, len(r.Groups))
+	for g := range ids {
+		switch id := r.Requests[g].ID; {
+		case id == "":
+			ids[g] = strconv.Itoa(g)
+		case count[id] > 1:
+			ids[g] = fmt.Sprintf("%s/%d", id, g)
+		default:
+			ids[g] = id
+		}
+	}
+	return ids
 }
 
 // textOf is the text of a step's tokens.

@@ -16,19 +16,20 @@ import (
 // Source draws from a fixed list of problems without end. It is an rl.Source
 // and an rl.Observer, used by one goroutine.
 //
-// A problem whose results are still awaited is not drawn again until all problems
-// are awaited. So no collection has a problem twice, and without any observations
-// the source goes through the list again and again.
+// A problem that was drawn is not drawn again before the next Observe, or before all
+// problems have been drawn. So no collection has a problem twice, unless more are
+// drawn between two observations than there are (for a large collection, by dynamic
+// sampling, with rl.Async); and without any observations the source goes through the
+// list again and again.
 type Source struct {
 	o        Options
 	problems []rl.Problem
 	index    map[rl.Problem]int
 
-	pcg     *rand.PCG
-	random  *rand.Rand
-	counts  []count
-	drawn   []int // awaited, in the order of the draws
-	awaited []bool
+	pcg    *rand.PCG
+	random *rand.Rand
+	counts []count
+	drawn  []int // awaited, in the order of the draws
 
 	digest string // of the problems, once it is needed
 
@@ -57,7 +58,6 @@ func New(problems []rl.Problem, o Options) (*Source, error) {
 		index:    make(map[rl.Problem]int, len(problems)),
 		pcg:      rand.NewPCG(o.Seed, 0),
 		counts:   make([]count, len(problems)),
-		awaited:  make([]bool, len(problems)),
 		weights:  newTree(len(problems)),
 		even:     newTree(len(problems)),
 	}
@@ -153,7 +153,7 @@ func (s *Source) Rate(i int) (rate, trials float64) {
 
 // await takes problem i out of the draws until its results are in.
 func (s *Source) await(i int) {
-	s.drawn, s.awaited[i] = append(s.drawn, i), true
+	s.drawn = append(s.drawn, i)
 	s.weights.set(i, 0)
 	s.even.set(i, 0)
 }
@@ -161,7 +161,6 @@ func (s *Source) await(i int) {
 // forget ends the waiting for all problems.
 func (s *Source) forget() {
 	for _, i := range s.drawn {
-		s.awaited[i] = false
 		s.offer(i)
 	}
 	s.drawn = s.drawn[:0]
@@ -273,7 +272,6 @@ func (s *Source) Restore(saved []byte) error {
 	s.drawn = s.drawn[:0]
 	for i := range s.counts {
 		s.counts[i] = count{st.Successes[i], st.Trials[i]}
-		s.awaited[i] = false
 		s.offer(i)
 	}
 	for _, i := range st.Drawn {

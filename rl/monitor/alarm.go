@@ -72,9 +72,9 @@ var stepAlarms = []struct {
 	reason string // step, recent, reference
 }{
 	{AlarmBrokenRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictBroken) },
-		"step %q is missing or broken in %s of completions, before in %s"},
+		"step %q is missing or broken in %s of cases, before in %s"},
 	{AlarmUnknownRising, func(s *StepCounts) float64 { return s.Of(rollout.VerdictUnknown) },
-		"step %q cannot be judged in %s of completions, before in %s"},
+		"step %q cannot be judged in %s of cases, before in %s"},
 	{AlarmDisagreementRising, func(s *StepCounts) float64 { return 1 - s.Agreement() },
-		"the verdicts on step %q contradict the outcome in %s of completions, before in %s"},
+		"the verdicts on step %q contradict the outcome in %s of judged cases, before in %s"},
 }

@@ -23,9 +23,9 @@ func Example() {
 		}
 	}
 	// Output:
-	// training step 119: step "a" is missing or broken in 15.0% of completions, before in 4.9% (last 20 training steps, p = 9e-12)
-	// training step 139: step "a" is missing or broken in 34.6% of completions, before in 8.5% (last 20 training steps, p = 3e-18)
-	// training step 139: the verdicts on step "a" contradict the outcome in 40.8% of completions, before in 31.0% (last 20 training steps, p = 3e-08)
+	// training step 119: step "a" is missing or broken in 15.0% of cases, before in 4.9% (last 20 training steps, p = 9e-12)
+	// training step 139: step "a" is missing or broken in 34.6% of cases, before in 8.5% (last 20 training steps, p = 3e-18)
+	// training step 139: the verdicts on step "a" contradict the outcome in 40.8% of judged cases, before in 31.0% (last 20 training steps, p = 3e-08)
 }
 
 // The table of a few steps: right completions with wrong steps are what

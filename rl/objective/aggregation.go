@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/internal/vecmath"
@@ -349,8 +350,15 @@ func (a Split) Weigh(l Layout) (loss, kl [][]float64, err error) {
 	if klErr != nil && !errors.Is(klErr, ErrNoTokens) {
 		return nil, nil, klErr
 	}
-	if lossErr != nil && klErr != nil {
+	if !anyWeight(loss) && !anyWeight(kl) {
 		err = ErrNoTokens
 	}
 	return loss, kl, err
+}
+
+// anyWeight reports whether a token has a weight.
+func anyWeight(weights [][]float64) bool {
+	return slices.ContainsFunc(weights, func(of []float64) bool {
+		return slices.ContainsFunc(of, func(w float64) bool { return w != 0 })
+	})
 }

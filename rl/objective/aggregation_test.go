@@ -208,3 +208,13 @@ func TestPromptMeanCountsEmptyPromptsOnRequest(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, [][]float64{{1. / 6, 1. / 6}, {0}, {1. / 6, 1. / 6}}, loss)
 }
+
+// The masked tokens count as regularised in the loss's aggregation, which Split does not
+// take from there: nothing is left.
+func TestSplitLooksAtTheWeightsThatItTakes(t *testing.T) {
+	a := objective.Split{Loss: objective.TokenMean{Masked: objective.MaskedExcludeLoss}, Regularizer: objective.TokenMean{Masked: objective.MaskedExclude}}
+	loss, kl, err := a.Weigh(objective.Layout{Include: [][]bool{{true, true}}, Keep: [][]bool{{false, false}}})
+	require.ErrorIs(t, err, objective.ErrNoTokens)
+	assert.Equal(t, [][]float64{{0, 0}}, loss)
+	assert.Equal(t, [][]float64{{0, 0}}, kl)
+}

@@ -74,7 +74,8 @@ func (o *Outside) UnmarshalText(text []byte) error { return settings.ParseEnum(o
 // MaskedStay it is part of the sequence's weight.
 //
 // Corrections nest: one that selects sequences around one that reweights
-// tokens, for instance. Metrics are taken before w is bounded.
+// tokens, for instance. Metrics are taken before w is bounded; those of nested
+// corrections have the same names and are averaged together.
 type Corrected struct {
 	Objective Objective `json:"objective"`
 	Level     Level     `json:"level"`
@@ -169,6 +170,9 @@ func (c Corrected) Eval(s *Sequence, m Metrics) (float64, error) {
 			u.Weight[t] = w * c.weight(old[t]-s.Rollout[t], &y)
 		default:
 			u.Weight[t] = w * shared
+		}
+		if !finite(u.Weight[t]) {
+			return 0, fmt.Errorf("objective: the importance weight at position %d overflows; bound it by Corrected.Max or find out why engine and trainer differ so much", t)
 		}
 	}
 	y.flush(m)

@@ -96,6 +96,20 @@ func TestRatioOverflow(t *testing.T) {
 	assert.InDelta(t, -1-1.2, loss, 1e-15)
 }
 
+func TestWeightOverflow(t *testing.T) {
+	for _, level := range []objective.Level{objective.LevelToken, objective.LevelSequence, objective.LevelGeometric} {
+		s := newSequence([]float64{0, 0}, []float64{0, 0}, nil, []float64{0, 0})
+		s.Rollout = []float64{0, -1600}
+		c := objective.Corrected{Objective: objective.PPO{ClipLow: .2, ClipHigh: .2}, Level: level, Max: math.Inf(1)}
+		require.NoError(t, c.Validate())
+		_, err := c.Eval(s, objective.Metrics{})
+		require.ErrorContains(t, err, "the importance weight at position", level)
+		c.Max = 2
+		_, err = c.Eval(s, objective.Metrics{})
+		require.NoError(t, err)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
 	ppo := objective.PPO{ClipLow: .2, ClipHigh: .2}

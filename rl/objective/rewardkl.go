@@ -16,6 +16,8 @@ import (
 //
 // through which no gradient flows. Put the result into a completion's Shaping: it
 // is added to the advantages after step credit, so that it never decides a sign.
+// Tokens that step credit masks are in no policy loss, and so do not feel the
+// penalty; with step credit prefer KL, a term of the loss, which holds them too.
 type RewardKL struct {
 	// Estimator is k, usually K1: in the reward its expected gradient is the
 	// gradient of KL(π‖ref).
