@@ -292,7 +292,7 @@ func TestEndOfCall(t *testing.T) {
 		name, want string
 		change     func(p *peer, c *Config)
 	}{
-		{"a status", "404 Not Found", func(p *peer, _ *Config) {
+		{"a status", "400 Bad Request", func(p *peer, _ *Config) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			delete(p.weights, model)
