@@ -74,9 +74,9 @@ func checkRun(ctx context.Context, dir string, repair bool, out io.Writer) error
 }
 
 const runDiffAbout = `Lists how the runs in two folders differ: settings, data and seed; per stage the first
-training step with different metrics (times are ignored) and whether the last
-checkpoints hold the same policy; artefacts. The exit status is 1 if there is a
-difference.`
+training step with different metrics (but for times and what servers did) and whether
+the last checkpoints hold the same policy; artefacts. The exit status is 1 if there is
+a difference.`
 
 func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run diff"
