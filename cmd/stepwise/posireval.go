@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/eval/posir"
@@ -323,6 +324,7 @@ func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
 	case o.server != "":
 		e, err := openai.NewEmbedder(openai.EmbedderConfig{
 			Endpoint: remote.Endpoint{URL: o.server, Key: remote.Key{Env: o.keyEnv}}, Model: o.model,
+			Retry: remote.Retry{Attempts: 5, Elapsed: 5 * time.Minute, Backoff: 500 * time.Millisecond, MaxBackoff: 10 * time.Second},
 		})
 		if err != nil {
 			return nil, err
