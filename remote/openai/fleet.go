@@ -71,7 +71,7 @@ type lease struct {
 func (f *fleet) labelOf(s *server) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return s.label
+	return label(s.last)
 }
 
 // begin tells that a call has samples that will need places, 0 if it does not matter

@@ -25,7 +25,9 @@ type refresh struct {
 }
 
 // label is what the server is told about the weights' version.
-func (r *refresh) label() string { return strconv.FormatInt(r.weights.Version, 10) }
+func (r *refresh) label() string { return label(r.weights.Version) }
+
+func label(version int64) string { return strconv.FormatInt(version, 10) }
 
 // phase runs a part of the refresh within its deadline.
 func (r *refresh) phase(ctx context.Context, name string, f func(ctx context.Context) error) error {

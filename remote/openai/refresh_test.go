@@ -444,6 +444,7 @@ func TestLastVersionDuringTheProbe(t *testing.T) {
 		c := config(p)
 		c.KeepInFlight = true
 		e := open(t, c)
+		require.NoError(t, e.Refresh(t.Context(), weightsAt(1, rollout.FormFolder)))
 		proceed := make(chan struct{})
 		done := inFlight(t, e, p, proceed)
 		p.mu.Lock()
@@ -459,8 +460,9 @@ func TestLastVersionDuringTheProbe(t *testing.T) {
 		})
 		require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
 		require.NoError(t, got.Err)
-		require.Zero(t, got.FirstVersion)
+		require.EqualValues(t, 1, got.FirstVersion)
 		require.EqualValues(t, 2, got.LastVersion)
+		require.Zero(t, e.Metrics()["engine/retries"])
 	}
 }
 
