@@ -178,7 +178,8 @@ func TestCancel(t *testing.T) {
 	for range 3 {
 		train(t, q)
 	}
-	for _, cut := range []string{"/forward_backward", "/optim_step", "/retrieve_future"} {
+	for i, cut := range []string{"/forward_backward", "/optim_step", "/retrieve_future", "/forward_backward", "/optim_step", "/retrieve_future"} {
+		again := i >= 3 // by the same call
 		require.NoError(t, p.Load(t.Context(), ref))
 		train(t, p)
 		_, _, err := p.ForwardBackward(t.Context(), batch(), objective.CrossEntropy{})
@@ -192,6 +193,12 @@ func TestCancel(t *testing.T) {
 		}
 		_, err = p.OptimStep(ctx, rl.OptimOptions{LR: 0.1})
 		require.ErrorIs(t, err, context.Canceled, cut)
+		if again {
+			info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 0.1})
+			require.NoError(t, err)
+			require.EqualValues(t, 2, info.Version)
+			require.Positive(t, info.GradNorm)
+		}
 		require.EqualValues(t, 3, train(t, p).Version, cut)
 		require.Equal(t, want.Logits(), s.Logits(), cut)
 	}

@@ -249,11 +249,19 @@ func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 //
 // If the context ends or the connection is lost meanwhile, the server may have taken
 // the step or not. The next call then finishes it first, under the same numbers, so
-// that it is taken once. If the server itself fails, its weights may be those of half
+// that it is taken once; if that is OptimStep again, without a gradient since, it is all
+// that it does. If the server itself fails, its weights may be those of half
 // a step; every call but Load then returns an error.
 func (p *Policy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	gradient := p.gradient
 	p.gradient = nil
+	if p.pending != nil && gradient == nil && ctx.Err() == nil {
+		norm, err := p.finish(ctx)
+		if err != nil {
+			return rl.OptimInfo{}, err
+		}
+		return rl.OptimInfo{Version: p.version, GradNorm: norm}, nil
+	}
 	if err := p.settle(ctx); err != nil {
 		return rl.OptimInfo{}, err
 	}
