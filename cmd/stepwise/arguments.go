@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 )
 
 // parseArguments parses a command's flags, which may stand before, between and behind
@@ -75,9 +76,17 @@ func finish(prog string, err error, errs io.Writer, status int) int {
 	return status
 }
 
-// interruptible runs f with a context that Ctrl-C ends.
+// untilStopped returns a context that Ctrl-C or SIGTERM, with which systems that run jobs
+// stop them, ends. A second one ends the program at once. stop must be called.
+func untilStopped() (ctx context.Context, stop context.CancelFunc) {
+	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// interruptible runs f with a context that Ctrl-C or SIGTERM ends.
 func interruptible(prog string, errs io.Writer, f func(context.Context) error) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	err := f(ctx)
 	if errors.Is(err, context.Canceled) {

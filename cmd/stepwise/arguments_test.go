@@ -2,7 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"os"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -37,6 +41,23 @@ func TestUsageOfEach(t *testing.T) {
 		assert.Empty(t, out, name)
 		assert.Equal(t, "stepwise "+name+": flag provided but not defined: -nonsense (stepwise "+name+" -h explains)\n", errs)
 	}
+}
+
+// SIGTERM ends a command's context, so that it saves, as Ctrl-C does.
+func TestStopped(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot send itself SIGTERM there")
+	}
+	var errs bytes.Buffer
+	status := interruptible("stepwise x", &errs, func(ctx context.Context) error {
+		self, err := os.FindProcess(os.Getpid())
+		require.NoError(t, err)
+		require.NoError(t, self.Signal(syscall.SIGTERM))
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	require.Equal(t, exitInterrupted, status)
+	require.Equal(t, "stepwise x: context canceled\n", errs.String())
 }
 
 // Flags may stand anywhere.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/bench"
@@ -44,7 +43,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 		o.Models = strings.Split(*models, ",")
 	}
 	o.Sections = strings.Split(*sections, ",")
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	o.Progress = func(line string) { fmt.Fprintln(errs, line) }
 	if *export != "" {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,7 +23,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// exitInterrupted is what shells report of a program that Ctrl-C has ended.
+// exitInterrupted is what shells report of a program that Ctrl-C has ended. After SIGTERM
+// it is the same.
 const exitInterrupted = 130
 
 const generateAbout = `Streams the text with which a model continues a prompt. The model is a folder
@@ -95,7 +94,7 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 		return finish(prog, err, errs, exitInput)
 	}
 	defer g.free()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	err = g.stream(ctx, out)
 	if errors.Is(err, context.Canceled) {

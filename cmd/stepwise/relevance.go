@@ -446,7 +446,8 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	return finish(prog, err, errs, exitInput)
 }
 
-// stopping runs f, which saves when Ctrl-C ends its context, and says how to go on.
+// stopping runs f, which saves when Ctrl-C or SIGTERM ends its context, and says how to go
+// on.
 func stopping(prog string, dir *string, out, errs io.Writer, f func(context.Context) error) int {
 	status := exitOK
 	interrupted := interruptible(prog, errs, func(ctx context.Context) error {

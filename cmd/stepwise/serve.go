@@ -91,9 +91,8 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 		// would wait until there is as much garbage.
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal does not wait for what was accepted
 	c.Log = slog.New(slog.NewTextHandler(errs, nil))
 	return finish(prog, serveUntil(ctx, c, key, *addr, load), errs, exitInput)
 }
