@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/cmd/stepwise/internal/bench"
@@ -16,11 +15,15 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 )
 
+const benchAbout = `Measures matrix products, training steps and sampling on this machine; on its
+processor, also each operation on one core and on all, beside the peak of its
+multiply-adds and the bandwidth of its memory. Nothing else should run meanwhile.
+docs/performance.md explains the figures.`
+
 // runBench measures the engine and prints a report.
 func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise bench"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
-	flags.SetOutput(errs)
 	file := flags.String("json", "", "write the report as JSON to `FILE` too")
 	sections := flags.String("sections", strings.Join(bench.Sections, ","), "what to measure, separated by commas")
 	models := flags.String("models", "", "which models to train and sample from, separated by commas, of "+strings.Join(bench.Models, ",")+" (default 0.2M,1M,10M,100M)")
@@ -29,19 +32,8 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	var o bench.Options
 	backendFlag(flags, &o.Backend)
 	flags.BoolVar(&o.Quick, "quick", false, "small shapes, a few seconds: to see that it runs, not how fast it is")
-	flags.Usage = func() {
-		w := flags.Output()
-		fmt.Fprintf(w, "usage: %s [flags]\n\nMeasures matrix products, training steps and sampling on this machine;\non its processor, also each operation on one core and on all, beside the peak of its multiply-adds and the bandwidth of\nits memory. Nothing else should run meanwhile. docs/performance.md explains\nthe figures.\n\n", prog)
-		flags.PrintDefaults()
-	}
-	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
-		flags.SetOutput(out)
-	}
-	if err := flags.Parse(args); err != nil {
-		return finish("", err, io.Discard, exitUsage) // flag has printed it
-	}
-	if flags.NArg() > 0 {
-		return finish(prog, fmt.Errorf("unexpected argument %q", flags.Arg(0)), errs, exitUsage)
+	if _, status, done := theArguments(flags, "", benchAbout, args, out, errs); done {
+		return status
 	}
 	var err error
 	if o.CPU.ISA, err = parseISA(*isa); err != nil {
@@ -51,7 +43,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 		o.Models = strings.Split(*models, ",")
 	}
 	o.Sections = strings.Split(*sections, ",")
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	o.Progress = func(line string) { fmt.Fprintln(errs, line) }
 	if *export != "" {

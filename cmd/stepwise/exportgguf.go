@@ -11,23 +11,19 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
-const exportGGUFAbout = `Its arguments are a model's folder and a file, as in: stepwise export-gguf DIR FILE
-
-Writes the model in the folder, with its tokenizer, chat template and the special
-tokens of generation_config.json, to a GGUF file for llama.cpp, in float32. The file
+const exportGGUFAbout = `Writes the model in the folder DIR, with its tokenizer, chat template and the special
+tokens of generation_config.json, to a GGUF FILE for llama.cpp, in float32. The file
 appears whole or not at all. A training run whose samples come from llama.cpp begins
 with such a file in the router's --models-dir; see docs/scale.md.`
 
 func runExportGGUF(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise export-gguf"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
-	if status, done := parseFlags(flags, exportGGUFAbout, args, out, errs); done {
+	names, status, done := theArguments(flags, "DIR FILE", exportGGUFAbout, args, out, errs)
+	if done {
 		return status
 	}
-	if flags.NArg() != 2 {
-		return finish(prog, fmt.Errorf("%d arguments, want a model's folder and a file", flags.NArg()), errs, exitUsage)
-	}
-	return finish(prog, exportGGUF(flags.Arg(0), flags.Arg(1), errs), errs, exitInput)
+	return finish(prog, exportGGUF(names[0], names[1], errs), errs, exitInput)
 }
 
 func exportGGUF(dir, file string, errs io.Writer) error {

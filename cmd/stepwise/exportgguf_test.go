@@ -37,10 +37,10 @@ func TestExportGGUF(t *testing.T) {
 func TestExportGGUFErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "start.gguf")
 	for want, args := range map[string][]string{
-		"1 arguments, want":    {"start.gguf"},
-		"no model's folder":    {t.TempDir(), file},
-		"no tokenizer.json":    {modelFolder(t, tinyModel, map[string]string{"tokenizer.json": ""}), file},
-		"no token ends a text": {modelFolder(t, tinyModel, nil), file},
+		"1 argument, want DIR FILE": {"start.gguf"},
+		"no model's folder":         {t.TempDir(), file},
+		"no tokenizer.json":         {modelFolder(t, tinyModel, map[string]string{"tokenizer.json": ""}), file},
+		"no token ends a text":      {modelFolder(t, tinyModel, nil), file},
 	} {
 		status, out, errs := stepwise("", append([]string{"export-gguf"}, args...)...)
 		require.NotZero(t, status, want)

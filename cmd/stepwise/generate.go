@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,7 +23,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// exitInterrupted is what shells report of a program that Ctrl-C has ended.
+// exitInterrupted is what shells report of a program that Ctrl-C has ended. After SIGTERM
+// it is the same.
 const exitInterrupted = 130
 
 const generateAbout = `Streams the text with which a model continues a prompt. The model is a folder
@@ -48,7 +47,6 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise generate"
 	var o generateOptions
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
-	flags.SetOutput(errs)
 	flags.StringVar(&o.model, "model", "", "`DIR` of the model")
 	flags.StringVar(&o.lora, "lora", "", "`DIR` of LoRA adapters for it, as PEFT and this library save them")
 	flags.StringVar(&o.prompt, "prompt", "", "`TEXT` to continue; - reads it from standard input")
@@ -70,14 +68,15 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	optional(flags, "temperature", "divide the logits by `N`; 0 takes the most likely token"+advised+"0)", &o.temperature, real)
 	optional(flags, "top-p", "sample from the most likely tokens whose probabilities add up to `N`"+advised+"1)", &o.topP, real)
 	optional(flags, "top-k", "sample from the `N` most likely tokens, 0 = from all"+advised+"0)", &o.topK, strconv.Atoi)
-	if status, done := parseFlags(flags, generateAbout, args, out, errs); done {
+	given, status, done := parseArguments(flags, "", generateAbout, args, out, errs)
+	if done {
 		return status
 	}
 	switch {
 	case o.model == "" || o.prompt == "":
 		return finish(prog, errors.New("-model and -prompt are needed"), errs, exitUsage)
-	case flags.NArg() > 0:
-		return finish(prog, fmt.Errorf("unexpected argument %q: quote the prompt", flags.Arg(0)), errs, exitUsage)
+	case len(given) > 0:
+		return finish(prog, fmt.Errorf("unexpected argument %q: quote the prompt", given[0]), errs, exitUsage)
 	case o.system != "" && !o.chat:
 		return finish(prog, errors.New("-system needs -chat"), errs, exitUsage)
 	case o.maxTokens < 1:
@@ -95,7 +94,7 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 		return finish(prog, err, errs, exitInput)
 	}
 	defer g.free()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilStopped()
 	defer stop()
 	err = g.stream(ctx, out)
 	if errors.Is(err, context.Canceled) {
@@ -122,23 +121,6 @@ func optional[T any](flags *flag.FlagSet, name, usage string, dst **T, parse fun
 		*dst = &v
 		return err
 	})
-}
-
-// parseFlags parses arguments; done says that there is nothing left to do but
-// to exit with the status, because of -h or an error.
-func parseFlags(flags *flag.FlagSet, about string, args []string, out, errs io.Writer) (status int, done bool) {
-	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "usage: %s\n\n%s\n\n", flags.Name()+" [flags]", about)
-		flags.PrintDefaults()
-	}
-	flags.SetOutput(errs)
-	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
-		flags.SetOutput(out)
-	}
-	if err := flags.Parse(args); err != nil {
-		return finish("", err, io.Discard, exitUsage), true // flag has printed it
-	}
-	return exitOK, false
 }
 
 // generation is a model that is ready to continue a prompt.

@@ -18,24 +18,20 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 )
 
-const infoAbout = `Its argument is a model's folder, as in: stepwise info DIR
-
-Shows what is in the folder: architecture, parameters, the memory that this
-library needs to sample from the model and to train it, tokenizer and chat
-templates. Of the weights it reads only names, types and shapes, and the embedding
-and output projection of a model that claims to tie them. Memory is counted in
-float32, the type of all computation here.`
+const infoAbout = `Shows what is in a model's folder: architecture, parameters, the memory that this
+library needs to sample from the model and to train it, tokenizer and chat templates.
+Of the weights it reads only names, types and shapes, and the embedding and output
+projection of a model that claims to tie them. Memory is counted in float32, the type
+of all computation here.`
 
 func runInfo(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise info"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
-	if status, done := parseFlags(flags, infoAbout, args, out, errs); done {
+	dirs, status, done := theArguments(flags, "DIR", infoAbout, args, out, errs)
+	if done {
 		return status
 	}
-	if flags.NArg() != 1 {
-		return finish(prog, fmt.Errorf("%d arguments, want a model's folder", flags.NArg()), errs, exitUsage)
-	}
-	return finish(prog, info(flags.Arg(0), out), errs, exitInput)
+	return finish(prog, info(dirs[0], out), errs, exitInput)
 }
 
 // info describes the model in a folder.

@@ -205,8 +205,8 @@ func TestInfoErrors(t *testing.T) {
 		want   string
 		args   []string
 	}{
-		{exitUsage, "0 arguments, want a model's folder", nil},
-		{exitUsage, "2 arguments, want a model's folder", []string{"a", "b"}},
+		{exitUsage, "0 arguments, want DIR", nil},
+		{exitUsage, "2 arguments, want DIR", []string{"a", "b"}},
 		{exitInput, "no such file or directory", []string{filepath.Join(t.TempDir(), "none")}},
 		{exitInput, "has no config.json", []string{t.TempDir()}},
 		{exitInput, "model.safetensors", []string{modelFolder(t, tinyModel, map[string]string{"model.safetensors": "short"})}},

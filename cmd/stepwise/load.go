@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-const loadAbout = `Its argument is the address of stepwise serve, as in: stepwise load http://localhost:8080
+const loadAbout = `ADDRESS is that of stepwise serve, as in: stepwise load http://localhost:8080
 
 Sends generated queries and documents, of 3 to 120 words, for -seconds each:
 
@@ -39,7 +39,7 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 	connections := f.Int("connections", 8, "connections of the first part")
 	documents := f.String("documents", "1,10,100", "documents of a query, one part for each")
 	overload := f.Int("overload", 10, "documents of a query in the second part; 0 leaves it out")
-	names, status, done := arguments(f, loadAbout, []string{"an address"}, args, out, errs)
+	names, status, done := theArguments(f, "ADDRESS", loadAbout, args, out, errs)
 	if done {
 		return status
 	}

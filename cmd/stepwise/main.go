@@ -24,7 +24,7 @@
 // on standard output; docs/parity-format.md describes them. Every command
 // explains its flags with -h.
 //
-// The exit status is 0, 1 for bad input, 2 for bad flags, or 130 after Ctrl-C.
+// The exit status is 0, 1 for bad input, 2 for bad flags, or 130 after Ctrl-C or SIGTERM.
 package main
 
 import (

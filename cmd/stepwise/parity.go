@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -46,12 +45,13 @@ func parityCommand(name string, compute func(io.Reader, io.Writer, preset.Preset
 		name := flags.String("preset", "", "`NAME` of the trainer whose settings to start from:\n"+strings.Join(preset.Names(), ", ")+"\n(default GRPO with PPO and a token mean, without step credit and KL)")
 		config := flags.String("config", "", "JSON that changes settings, or the `FILE` that holds it; JSON begins with {")
 		show := flags.Bool("print", false, "print the settings as JSON and end")
-		if status, done := parseFlags(flags, about+paritySettingsAbout, args, out, errs); done {
+		given, status, done := parseArguments(flags, "", about+paritySettingsAbout, args, out, errs)
+		if done {
 			return status
 		}
 		p, err := paritySettings(*name, *config)
-		if err == nil && flags.NArg() > 0 {
-			err = fmt.Errorf("argument %q: the input is read from standard input", flags.Arg(0))
+		if err == nil && len(given) > 0 {
+			err = fmt.Errorf("argument %q: the input is read from standard input", given[0])
 		}
 		switch {
 		case err != nil:
@@ -95,13 +95,4 @@ func printSettings(out io.Writer, p preset.Preset) error {
 	}
 	_, err = fmt.Fprintln(out, b.String())
 	return err
-}
-
-// finish turns an error into an exit status.
-func finish(prog string, err error, errs io.Writer, status int) int {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return exitOK
-	}
-	fmt.Fprintf(errs, "%s: %v\n", prog, err)
-	return status
 }

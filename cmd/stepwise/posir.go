@@ -27,7 +27,7 @@ func runPosir(args []string, in io.Reader, out, errs io.Writer) int {
 	return dispatch("stepwise posir", posirCommands, args, in, out, errs)
 }
 
-const posirMetricsAbout = `Its argument is a file of results as the benchmark's program merges them, by
+const posirMetricsAbout = `RESULTS is a file of results as the benchmark's program merges them, by
 setting and domain, or the folder that it merges, with SETTING/DOMAIN.json; as in:
 stepwise posir metrics RESULTS.json
 
@@ -48,13 +48,11 @@ func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
 	name := flags.String("name", "", "`NAME` of the model (default: that of the file or folder)")
 	beside := flags.Bool("published", false, "also print the published numbers of ten models in the same settings")
-	if status, done := parseFlags(flags, posirMetricsAbout, args, out, errs); done {
+	names, status, done := theArguments(flags, "RESULTS", posirMetricsAbout, args, out, errs)
+	if done {
 		return status
 	}
-	if flags.NArg() != 1 {
-		return finish(prog, fmt.Errorf("%d arguments, want a file of results", flags.NArg()), errs, exitUsage)
-	}
-	path := flags.Arg(0)
+	path := names[0]
 	if *name == "" {
 		*name, _, _ = strings.Cut(filepath.Base(path), ".")
 	}
@@ -164,12 +162,11 @@ func readFile(path string, read func(io.Reader) error) error {
 	return nil
 }
 
-const posirBuildAbout = `Its arguments are a file of documents, as JSON lines with "_id" and "text" or as
-Parquet, and a folder to write; as in: stepwise posir build DOCUMENTS.jsonl FOLDER
+const posirBuildAbout = `DOCUMENTS is a file of documents, as JSON lines with "_id" and "text" or as Parquet.
 
-Makes a benchmark in PosIR's layout: for each length and position, queries about a
-phrase that stands at one place of the documents only. With -plant it puts sentences
-into the documents to ask about.`
+Makes a benchmark in PosIR's layout in FOLDER: for each length and position, queries
+about a phrase that stands at one place of the documents only. With -plant it puts
+sentences into the documents to ask about.`
 
 func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise posir build"
@@ -181,11 +178,9 @@ func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.Uint64Var(&o.Seed, "seed", 0, "seed of what is drawn")
 	query := flags.String("query", "", "`TEXT` of a query, in which %s stands for the phrase (default: an English question)")
 	sentence := flags.String("sentence", "", "`TEXT` to plant, in which %s stands for the phrase (default: an English sentence)")
-	if status, done := parseFlags(flags, posirBuildAbout, args, out, errs); done {
+	names, status, done := theArguments(flags, "DOCUMENTS FOLDER", posirBuildAbout, args, out, errs)
+	if done {
 		return status
-	}
-	if flags.NArg() != 2 {
-		return finish(prog, fmt.Errorf("%d arguments, want a file of documents and a folder to write", flags.NArg()), errs, exitUsage)
 	}
 	for _, t := range []struct {
 		flag, text string
@@ -199,7 +194,7 @@ func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 		}
 		*t.use = func(phrase string) string { return strings.Replace(t.text, "%s", phrase, 1) }
 	}
-	return finish(prog, posirBuild(flags.Arg(0), flags.Arg(1), o, out), errs, exitInput)
+	return finish(prog, posirBuild(names[0], names[1], o, out), errs, exitInput)
 }
 
 func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {

@@ -209,8 +209,8 @@ func TestPosirNamesWhatIsWrong(t *testing.T) {
 		"two folders have the name ours":          {"eval", "-bm25", data, data},
 		`results.json: posir: results: "eng-eng"`: {"metrics", results},
 		"has no SETTING/DOMAIN.json":              {"metrics", t.TempDir()},
-		"want a file of results":                  {"metrics"},
-		"want a file of documents":                {"build", data},
+		"want RESULTS":                            {"metrics"},
+		"want DOCUMENTS FOLDER":                   {"build", data},
 		"want %s in it once":                      {"build", "-query", "x", data, data},
 	} {
 		status, _, errs := stepwise("", append([]string{"posir"}, args...)...)

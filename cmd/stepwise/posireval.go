@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/eval/posir"
@@ -25,15 +26,16 @@ import (
 	"github.com/stepwise-rl/stepwise/remote/openai"
 )
 
-const posirEvalAbout = `Its arguments are folders of a benchmark in PosIR's layout, one per domain, each with
-queries, corpus and qrels/test as .parquet or .jsonl; as in:
+const posirEvalAbout = `Each DOMAIN is a folder of a benchmark in PosIR's layout, with queries, corpus and
+qrels/test as .parquet or .jsonl; as in:
 stepwise posir eval -model DIR eng-Latn/sports eng-Latn/game
 
 Measures whether a retriever finds documents less well if the answer stands at
 another place, and prints a report with a line of advice. The retriever is a sentence
 encoder (BERT, MiniLM, BGE, ModernBERT, Qwen3-Embedding) here or at a server, BM25, or
 whatever wrote a run file; a model that judges relevance may rank its first documents
-again. -out keeps report, heat map, results and runs. Faults of the benchmark and of a run file are in the report.`
+again. -out keeps report, heat map, results and runs. Faults of the benchmark and of a
+run file are in the report.`
 
 // posirOptions are the flags of posir eval.
 type posirOptions struct {
@@ -71,7 +73,8 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.IntVar(&o.bias.Replicates, "replicates", 1000, "permutations, halvings and resamples: at least 99, or 0 for 1000")
 	flags.Uint64Var(&o.bias.Seed, "seed", 0, "seed of what is drawn")
 	backendFlag(flags, &o.backend)
-	if status, done := parseFlags(flags, posirEvalAbout, args, out, errs); done {
+	dirs, status, done := parseArguments(flags, "DOMAIN...", posirEvalAbout, args, out, errs)
+	if done {
 		return status
 	}
 	given := 0
@@ -83,7 +86,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	switch {
 	case given != 1:
 		return finish(prog, errors.New("want one of -model, -bm25 and -run"), errs, exitUsage)
-	case flags.NArg() == 0:
+	case len(dirs) == 0:
 		return finish(prog, errors.New("no folder of a benchmark"), errs, exitUsage)
 	case o.run != "" && o.mirror:
 		return finish(prog, errors.New("-mirror needs a retriever that can search, not -run"), errs, exitUsage)
@@ -124,9 +127,9 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		}
 	}
 	if o.setting == "" {
-		o.setting = settingOf(flags.Arg(0), o.corpora)
+		o.setting = settingOf(dirs[0], o.corpora)
 	}
-	return interruptible(prog, errs, func(ctx context.Context) error { return o.eval(ctx, flags.Args(), out) })
+	return interruptible(prog, errs, func(ctx context.Context) error { return o.eval(ctx, dirs, out) })
 }
 
 // settingOf names the setting of a domain's folder and, unless it is "", the folder of
@@ -321,6 +324,7 @@ func (o *posirOptions) retriever(domains []*domain) (retriever, error) {
 	case o.server != "":
 		e, err := openai.NewEmbedder(openai.EmbedderConfig{
 			Endpoint: remote.Endpoint{URL: o.server, Key: remote.Key{Env: o.keyEnv}}, Model: o.model,
+			Retry: remote.Retry{Attempts: 5, Elapsed: 5 * time.Minute, Backoff: 500 * time.Millisecond, MaxBackoff: 10 * time.Second},
 		})
 		if err != nil {
 			return nil, err

@@ -86,7 +86,7 @@ func (t taskFlags) openModel(ctx context.Context, dir, path string, errs io.Writ
 // base is the folder that the task's paths are relative to.
 func (t taskFlags) base(path string) string { return cmp.Or(*t.dir, filepath.Dir(path)) }
 
-const relevanceTrainAbout = `Its argument is a task file, as in: stepwise relevance train tasks/chorus.yaml
+const relevanceTrainAbout = `TASK is a task file, as in: stepwise relevance train tasks/chorus.yaml
 
 Trains a model on the task: baselines, a warm-up, reinforcement learning with
 outcome-only credit and with step credit, and a light student. The run's folder
@@ -103,12 +103,12 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	resume := f.Bool("resume", false, "go on in the folder -out where an earlier run stopped")
 	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
 	show := f.Bool("show", false, "print the run file with all settings, and train nothing")
-	names, status, done := positional(f, relevanceTrainAbout, args, out, errs)
+	names, status, done := parseArguments(f, "TASK", relevanceTrainAbout, args, out, errs)
 	if done {
 		return status
 	}
 	if len(names) != 1 && !(*show && len(names) == 0) { // the settings are those of any task
-		return finish(prog, fmt.Errorf("%d arguments, want a task file", len(names)), errs, exitUsage)
+		return misused(f, wrongNumber(names, "TASK"), errs)
 	}
 	return stopping(prog, dir, out, errs, func(ctx context.Context) error {
 		var c relevance.Config
@@ -203,7 +203,9 @@ func runFile(path string, quick bool, seed uint64) (relevance.Config, error) {
 	return c, nil
 }
 
-const relevanceEvalAbout = `Its argument is a task file, as in:
+var errNoModel = errors.New("-model is missing, want the folder model or student of a run")
+
+const relevanceEvalAbout = `TASK is a task file, as in:
 stepwise relevance eval -model RUN/student tasks/chorus.yaml
 
 Scores a model folder on the test sets of the task it was trained for, and prints
@@ -216,9 +218,12 @@ func runRelevanceEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	backendFlag(f, &open.backend)
 	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
 	byGrade := f.Bool("by-grade", false, "take the label by the cut points on the expected grade")
-	names, status, done := arguments(f, relevanceEvalAbout, []string{"a task file"}, args, out, errs)
+	names, status, done := theArguments(f, "TASK", relevanceEvalAbout, args, out, errs)
 	if done {
 		return status
+	}
+	if *dir == "" {
+		return misused(f, errNoModel, errs)
 	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
 		s, task, err := open.openModel(ctx, *dir, names[0], errs)
@@ -252,7 +257,7 @@ func printJudges(out io.Writer, task *taskfile.Task) {
 	}
 }
 
-const relevanceScoreAbout = `Its arguments are a task file and a file of pairs, as in:
+const relevanceScoreAbout = `TASK is a task file and PAIRS a file of pairs, as in:
 stepwise relevance score -model RUN/model -steps tasks/chorus.yaml pairs.jsonl
 
 Labels each pair of a file with the task's columns, which needs no labels. It
@@ -292,9 +297,12 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 	dir := f.String("model", "", "the model folder: model or student in the folder of a run")
 	steps := f.Bool("steps", false, "write the reasoning, too")
 	samples := f.Int("samples", 0, "reasonings to sample for each pair and to average over; 0 = one, the most probable")
-	names, status, done := arguments(f, relevanceScoreAbout, []string{"a task file", "a file of pairs"}, args, out, errs)
+	names, status, done := theArguments(f, "TASK PAIRS", relevanceScoreAbout, args, out, errs)
 	if done {
 		return status
+	}
+	if *dir == "" {
+		return misused(f, errNoModel, errs)
 	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
 		s, task, err := open.openModel(ctx, *dir, names[0], errs)
@@ -405,7 +413,7 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	sets := f.String("sets", "", "with -stages: take the rows of all test sets together whose names match this `pattern`,\nsuch as \"fold *\"")
 	matters := f.Float64("matters", .01, "with -stages: the smallest difference in accuracy that matters")
 	file := f.String("o", "", "the file to write (default: standard output)")
-	dirs, status, done := positional(f, relevanceReportAbout, args, out, errs)
+	dirs, status, done := parseArguments(f, "RUN...", relevanceReportAbout, args, out, errs)
 	if done {
 		return status
 	}
@@ -439,32 +447,8 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	return finish(prog, err, errs, exitInput)
 }
 
-// positional parses flags, before and after the arguments, and returns these.
-func positional(f *flag.FlagSet, about string, args []string, out, errs io.Writer) (names []string, status int, done bool) {
-	for {
-		if status, done = parseFlags(f, about, args, out, errs); done {
-			return nil, status, true
-		}
-		if f.NArg() == 0 {
-			return names, 0, false
-		}
-		names, args = append(names, f.Arg(0)), f.Args()[1:]
-	}
-}
-
-// arguments is positional for a command whose arguments must be those that are wanted.
-func arguments(f *flag.FlagSet, about string, want, args []string, out, errs io.Writer) (names []string, status int, done bool) {
-	if names, status, done = positional(f, about, args, out, errs); done {
-		return nil, status, true
-	}
-	if len(names) != len(want) {
-		err := fmt.Errorf("%d arguments, want %s", len(names), cmp.Or(strings.Join(want, " and "), "none"))
-		return nil, finish(f.Name(), err, errs, exitUsage), true
-	}
-	return names, exitOK, false
-}
-
-// stopping runs f, which saves when Ctrl-C ends its context, and says how to go on.
+// stopping runs f, which saves when Ctrl-C or SIGTERM ends its context, and says how to go
+// on.
 func stopping(prog string, dir *string, out, errs io.Writer, f func(context.Context) error) int {
 	status := exitOK
 	interrupted := interruptible(prog, errs, func(ctx context.Context) error {

@@ -150,8 +150,6 @@ func TestRelevance(t *testing.T) {
 	}{
 		{"trained for another task", []string{"score", "-model", filepath.Join(runDir, "student"), other, fresh}},
 		{"is no model folder", []string{"eval", "-model", dir, task}},
-		{"no model folder is named", []string{"eval", task}},
-		{"no model folder is named", []string{"score", task, fresh}},
 		{"empty.jsonl: no pairs", []string{"score", "-model", student, task, write("empty.jsonl", "")}},
 		{"a model is used with the data of its task", []string{"score", "-model", student, "-data-dir", t.TempDir(), task, fresh}},
 		{"it holds no run", []string{"report", dir}},
@@ -162,5 +160,9 @@ func TestRelevance(t *testing.T) {
 		require.Contains(t, errs, c.want)
 	}
 	_, errs = stepwise(2, "score", task)
-	require.Contains(t, errs, "1 arguments, want a task file and a file of pairs")
+	require.Contains(t, errs, "1 argument, want TASK PAIRS")
+	for _, args := range [][]string{{"eval", task}, {"score", task, fresh}} {
+		_, errs = stepwise(2, args...)
+		require.Contains(t, errs, "-model is missing, want the folder model or student of a run")
+	}
 }

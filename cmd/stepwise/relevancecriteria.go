@@ -6,16 +6,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/study"
 )
 
-const relevanceCriteriaAbout = `Its argument, if any, is a task file, as in:
-stepwise relevance criteria
-stepwise relevance criteria tasks/chorus.yaml
+const relevanceCriteriaAbout = `TASK is a task file, as in: stepwise relevance criteria tasks/chorus.yaml
 
 Without a task it lists the kinds of criteria that a task file can name: parameters
 with their defaults, answers, and what a criterion needs of the documents. With one,
@@ -27,15 +24,13 @@ func runRelevanceCriteria(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance criteria"
 	f := flag.NewFlagSet(prog, flag.ContinueOnError)
 	data := newTaskFlags(f)
-	var want []string
-	if slices.ContainsFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") }) {
-		want = []string{"a task file"}
-	}
-	names, status, done := arguments(f, relevanceCriteriaAbout, want, args, out, errs)
-	if done {
+	names, status, done := parseArguments(f, "[TASK]", relevanceCriteriaAbout, args, out, errs)
+	switch {
+	case done:
 		return status
-	}
-	if len(names) == 0 {
+	case len(names) > 1:
+		return misused(f, wrongNumber(names, "[TASK]"), errs)
+	case len(names) == 0:
 		printKinds(out)
 		return exitOK
 	}

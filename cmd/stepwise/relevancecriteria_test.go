@@ -43,5 +43,5 @@ func TestRelevanceCriteria(t *testing.T) {
 
 	status, _, errs = stepwise(task, task)
 	assert.Equal(t, exitUsage, status)
-	assert.Contains(t, errs, "2 arguments, want a task file")
+	assert.Contains(t, errs, "2 arguments, want [TASK]")
 }

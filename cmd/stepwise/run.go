@@ -10,8 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
-	"os/signal"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -29,16 +27,14 @@ func runRun(args []string, in io.Reader, out, errs io.Writer) int {
 	return dispatch("stepwise run", runCommands, args, in, out, errs)
 }
 
-const runCheckAbout = `Its argument is a run's folder, as in: stepwise run check FOLDER
-
-Reads all files and lists those that are missing, torn or altered, with what
--repair would do about each. The exit status is 1 if any remain.`
+const runCheckAbout = `Reads all files of a run's folder and lists those that are missing, torn or altered,
+with what -repair would do about each. The exit status is 1 if any remain.`
 
 func runCheck(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run check"
 	flags := flag.NewFlagSet(prog, flag.ContinueOnError)
 	repair := flags.Bool("repair", false, "move damaged files aside: a file stays beside its place as NAME.damaged.\nNobody may be writing the run.")
-	dirs, status, done := folders(flags, runCheckAbout, 1, args, out, errs)
+	dirs, status, done := theArguments(flags, "FOLDER", runCheckAbout, args, out, errs)
 	if done {
 		return status
 	}
@@ -77,15 +73,14 @@ func checkRun(ctx context.Context, dir string, repair bool, out io.Writer) error
 	return err
 }
 
-const runDiffAbout = `Its arguments are two runs' folders, as in: stepwise run diff A B
-
-Lists how the runs differ: settings, data and seed; per stage the first training
-step with different metrics (times are ignored) and whether the last checkpoints
-hold the same policy; artefacts. The exit status is 1 if there is a difference.`
+const runDiffAbout = `Lists how the runs in two folders differ: settings, data and seed; per stage the first
+training step with different metrics (but for times and what servers did) and whether
+the last checkpoints hold the same policy; artefacts. The exit status is 1 if there is
+a difference.`
 
 func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run diff"
-	dirs, status, done := folders(flag.NewFlagSet(prog, flag.ContinueOnError), runDiffAbout, 2, args, out, errs)
+	dirs, status, done := theArguments(flag.NewFlagSet(prog, flag.ContinueOnError), "A B", runDiffAbout, args, out, errs)
 	if done {
 		return status
 	}
@@ -112,14 +107,12 @@ func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 	})
 }
 
-const runShowAbout = `Its argument is a run's folder, as in: stepwise run show FOLDER
-
-Shows what the run was started with and how far it has come, also while it is
-running.`
+const runShowAbout = `Shows what the run in a folder was started with and how far it has come, also while
+it is running.`
 
 func runShow(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise run show"
-	dirs, status, done := folders(flag.NewFlagSet(prog, flag.ContinueOnError), runShowAbout, 1, args, out, errs)
+	dirs, status, done := theArguments(flag.NewFlagSet(prog, flag.ContinueOnError), "FOLDER", runShowAbout, args, out, errs)
 	if done {
 		return status
 	}
@@ -234,21 +227,4 @@ func showArtefacts(f *run.Folder, out io.Writer) error {
 		}
 	}
 	return t.Flush()
-}
-
-// folders are the arguments of commands about runs' folders, of which there must be as
-// many as wanted.
-func folders(flags *flag.FlagSet, about string, want int, args []string, out, errs io.Writer) (dirs []string, status int, done bool) {
-	return arguments(flags, about, [][]string{1: {"a run's folder"}, 2: {"a run's folder", "another's"}}[want], args, out, errs)
-}
-
-// interruptible runs f with a context that Ctrl-C ends.
-func interruptible(prog string, errs io.Writer, f func(context.Context) error) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := f(ctx)
-	if errors.Is(err, context.Canceled) {
-		return finish(prog, err, errs, exitInterrupted)
-	}
-	return finish(prog, err, errs, exitInput)
 }

@@ -31,7 +31,7 @@ func runFolder(t *testing.T, seed uint64, steps int64) string {
 	_, err = stage.Resume(t.Context(), nil)
 	require.NoError(t, err)
 	for step := range steps {
-		require.NoError(t, stage.Record(step+1, map[string]float64{"loss": 1 / float64(step+1), "time/update_s": float64(seed)}))
+		require.NoError(t, stage.Record(step+1, map[string]float64{"loss": 1 / float64(step+1), "time/update_s": float64(seed), "engine/busy": float64(seed)}))
 	}
 	require.NoError(t, w.WriteArtefact("report.html", []byte("<p>done")))
 	require.NoError(t, w.Close())

@@ -21,7 +21,7 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance/serve"
 )
 
-const serveAbout = `Its argument is a model folder, as in: stepwise serve -task tasks/chorus.yaml RUN/student
+const serveAbout = `MODEL is a model folder, as in: stepwise serve -task tasks/chorus.yaml RUN/student
 or the Hugging Face folder of a reranker, as in: stepwise serve bge-reranker-v2-m3
 
 Scores documents for queries over HTTP: POST /v1/score, and POST /rerank in the shape
@@ -53,7 +53,7 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	f.IntVar(&c.MaxHeld, "max-held", 0, "the most bytes of all requests' bodies together (default 128 MiB, at least -max-body)")
 	f.DurationVar(&c.DrainDelay, "drain-delay", 0, "how long to accept requests after SIGTERM, while /readyz fails")
 	f.BoolVar(&c.LogTexts, "log-texts", false, "write queries and documents to the log")
-	names, status, done := arguments(f, serveAbout, []string{"a model folder"}, args, out, errs)
+	names, status, done := theArguments(f, "MODEL", serveAbout, args, out, errs)
 	if done {
 		return status
 	}
@@ -91,9 +91,8 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 		// would wait until there is as much garbage.
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilStopped()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal does not wait for what was accepted
 	c.Log = slog.New(slog.NewTextHandler(errs, nil))
 	return finish(prog, serveUntil(ctx, c, key, *addr, load), errs, exitInput)
 }

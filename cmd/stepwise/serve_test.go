@@ -136,7 +136,7 @@ func TestServeRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for want, args := range map[string][]string{
-		"0 arguments, want a model folder":             {},
+		"0 arguments, want MODEL":                      {},
 		"is no model folder":                           {t.TempDir()},
 		"a published model, which takes no -task":      {"-task", "x.yaml", rerankerFolder},
 		"MaxTokens is 3, want 0 or more than":          {"-max-tokens", "3", rerankerFolder},

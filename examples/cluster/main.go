@@ -22,11 +22,13 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/stepwise-rl/stepwise/lm/chat"
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -75,7 +77,7 @@ func demonstration(t *prompt.Template[parcel], p parcel) (string, error) {
 
 // learn trains with the policy and the engine of a configuration, in a run's folder, and
 // writes how good they are.
-func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir string, begin func(run.Config) (*run.Writer, error), log *slog.Logger) error {
+func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir string, resume bool, log *slog.Logger) error {
 	m, err := readModel(c.Model)
 	if err != nil {
 		return err
@@ -95,6 +97,13 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 	if err != nil {
 		return err
 	}
+	var p *pair
+	settings.Keep = checkpoint.Keep{Last: 2} // one to fall back on
+	settings.Remove = func(ctx context.Context, ref string) error { return p.remove(ctx, ref) }
+	begin := run.Start
+	if resume && hasRun(dir) {
+		begin = run.Resume
+	}
 	folder, err := begin(settings)
 	if err != nil {
 		return err
@@ -104,7 +113,7 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 	if err != nil {
 		return err
 	}
-	p, err := openPair(ctx, c, m.tok, m.eos, stage.Checkpoints().Dir, log)
+	p, err = openPair(ctx, c, m.tok, m.eos, stage.Checkpoints().Dir, log)
 	if err != nil {
 		return err
 	}
@@ -189,13 +198,11 @@ func readParcels(path string) (all []parcel, err error) {
 	return all, nil
 }
 
-// goOn resumes a run or, if there is none, starts it: a job that is restarted wants both.
-func goOn(c run.Config) (*run.Writer, error) {
-	w, err := run.Resume(c)
-	if errors.Is(err, run.ErrNoRun) {
-		return run.Start(c)
-	}
-	return w, err
+// hasRun reports whether there is a run in a folder. A job that may be restarted asks to
+// resume it from the beginning.
+func hasRun(dir string) bool {
+	_, err := run.Open(dir)
+	return !errors.Is(err, run.ErrNoRun)
 }
 
 func main() {
@@ -206,11 +213,7 @@ func main() {
 	resume := flag.Bool("resume", false, "go on with the run in the folder, if there is one")
 	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
 	flag.Parse()
-	begin := run.Start
-	if *resume {
-		begin = goOn
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	parcels, err := readParcels(*data)
 	if err == nil && *tiny != "" {
@@ -220,7 +223,7 @@ func main() {
 		if c, err = readConfig(*path); err == nil && *job != "" {
 			err = mainJob(ctx, os.Stdout, c, *job, *out, *resume, slog.Default())
 		} else if err == nil {
-			err = learn(ctx, os.Stdout, c, parcels, *out, begin, slog.Default())
+			err = learn(ctx, os.Stdout, c, parcels, *out, *resume, slog.Default())
 		}
 	}
 	if err != nil {

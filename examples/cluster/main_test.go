@@ -89,7 +89,7 @@ func learnt(t *testing.T, c config, dir string) string {
 	parcels, err := readParcels("../owntask/parcels.jsonl")
 	require.NoError(t, err)
 	var out strings.Builder
-	require.NoError(t, learn(t.Context(), &out, c, parcels[:40], dir, goOn, slog.New(slog.DiscardHandler)))
+	require.NoError(t, learn(t.Context(), &out, c, parcels[:40], dir, true, slog.New(slog.DiscardHandler)))
 	return out.String()
 }
 

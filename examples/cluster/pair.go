@@ -175,9 +175,10 @@ func readModel(dir string) (*pretrained, error) {
 type pair struct {
 	policy  rl.Policy
 	engine  rollout.Engine
-	maxNorm float64                     // of the gradient; 0 where it cannot be clipped
-	metrics []func() map[string]float64 // of clients
-	frees   []func()                    // what close calls, last first
+	maxNorm float64                                     // of the gradient; 0 where it cannot be clipped
+	remove  func(ctx context.Context, ref string) error // a checkpoint of a policy on a server
+	metrics []func() map[string]float64                 // of clients
+	frees   []func()                                    // what close calls, last first
 }
 
 // recorder adds the metrics of clients to a trainer's.
@@ -303,6 +304,7 @@ func (p *pair) openTinker(ctx context.Context, c config, form rollout.Form, log 
 		return nil, err
 	}
 	p.onClose(client.Close)
+	p.remove = client.Remove
 	p.metrics = append(p.metrics, client.Metrics)
 	settings := tinker.PolicyConfig{Model: c.Policy.Model, LoRA: tinker.LoRA{Rank: c.Policy.Rank, Seed: uint32(c.Seed)}}
 	if form != rollout.FormOwn {

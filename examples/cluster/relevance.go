@@ -35,7 +35,7 @@ func mainJob(ctx context.Context, w io.Writer, c config, path, dir string, resum
 	if c.Policy.Kind == "tinker" {
 		settings.Reinforce.MaxNorm = 0
 	}
-	_, err = relevance.Train(ctx, t.Source, settings, dir, relevance.Options{Resume: resume, Out: w, Models: &models{ctx, c, m, log}})
+	_, err = relevance.Train(ctx, t.Source, settings, dir, relevance.Options{Resume: resume && hasRun(dir), Out: w, Models: &models{ctx, c, m, log}})
 	return err
 }
 

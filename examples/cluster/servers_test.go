@@ -241,7 +241,7 @@ func TestLocalPolicyWithServers(t *testing.T) {
 				c.Engine = engineConfig{Kind: kind, Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: dialect, Model: "start"}}}
 				var out strings.Builder
 				dir := t.TempDir()
-				require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, run.Start, slog.New(slog.DiscardHandler)))
+				require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, false, slog.New(slog.DiscardHandler)))
 				require.Equal(t, 5, h.loads, "the start, before and after the warm-up, and after each training step")
 				left, err := os.ReadDir(c.Weights)
 				require.NoError(t, err)
@@ -267,7 +267,7 @@ func TestResumeElsewhere(t *testing.T) {
 		c.Engine = engineConfig{Kind: "vllm", Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: openai.DialectVLLM}}}
 		c.Steps, c.Async = int64(i+1), rl.Async{Staleness: i, Partial: i > 0}
 		var out strings.Builder
-		require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, goOn, slog.New(slog.DiscardHandler)))
+		require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, true, slog.New(slog.DiscardHandler)))
 		require.Contains(t, out.String(), fmt.Sprintf("after %d training steps", i+1))
 	}
 	checkMismatch(t, dir)
@@ -275,7 +275,7 @@ func TestResumeElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), `\"dialect\":\"vllm\"`)
 	c.Policy.LR *= 2
-	require.ErrorContains(t, learn(t.Context(), io.Discard, c, parcels[:8], dir, goOn, slog.New(slog.DiscardHandler)), "settings.policy.lr is now")
+	require.ErrorContains(t, learn(t.Context(), io.Discard, c, parcels[:8], dir, true, slog.New(slog.DiscardHandler)), "settings.policy.lr is now")
 }
 
 // A folder that servers do not share is found before the warm-up.
@@ -288,7 +288,7 @@ func TestWrongFolder(t *testing.T) {
 	s := httptest.NewServer(newHost(t, c.Model, t.TempDir()))
 	defer s.Close()
 	c.Engine = engineConfig{Kind: "llama.cpp", Servers: []openai.Server{{Endpoint: remote.Endpoint{URL: s.URL}, Dialect: openai.DialectLlamaCPP, Model: "start"}}}
-	err = learn(t.Context(), io.Discard, c, parcels[:8], t.TempDir(), run.Start, slog.New(slog.DiscardHandler))
+	err = learn(t.Context(), io.Discard, c, parcels[:8], t.TempDir(), false, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "refresh to version 0")
 }
 
@@ -324,7 +324,7 @@ func TestTinkerPolicyWithItsEngine(t *testing.T) {
 	c.Policy.Rank, c.Warmup, c.WarmupLR, c.Steps, c.Prompts = 8, 5, 1, 2, 2
 	var out strings.Builder
 	dir := t.TempDir()
-	require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, run.Start, slog.New(slog.DiscardHandler)))
+	require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, false, slog.New(slog.DiscardHandler)))
 	require.Contains(t, out.String(), "after 2 training steps")
 	require.Zero(t, s.Models(), "what was made on the server is freed")
 	checkMismatch(t, dir)

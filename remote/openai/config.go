@@ -85,9 +85,9 @@ type Config struct {
 	// PhaseTimeout bounds each phase of a weight refresh, and each question at
 	// start; 0 means 2 minutes.
 	PhaseTimeout time.Duration `json:"phase_timeout"`
-	// KeepInFlight lets samples go on over a weight refresh where the server can
-	// (vLLM, SGLang): their later tokens have the new weights (LastVersion), on
-	// keys and values of the old ones. Otherwise a refresh waits for them.
+	// KeepInFlight lets samples go on when weights change in place (folders, with vLLM
+	// and SGLang): their later tokens have the new ones (LastVersion), with vLLM on
+	// keys and values of the old. Otherwise such a refresh waits for them.
 	KeepInFlight bool `json:"keep_in_flight"`
 	// UnitLogProbs accepts log-probs at temperature 1 as LogP where a server has no
 	// others, so that other temperatures and truncation are not refused. Importance

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -30,6 +31,10 @@ type dialect interface {
 	forms() []rollout.Form
 	// version returns the label that the server gives its weights; "" if none.
 	version(ctx context.Context, s *server) (string, error)
+	// has reports whether the server has the weights of a name that refresh returned,
+	// and lacks recognises the error of a request for a name that it does not have.
+	has(ctx context.Context, s *server, model string) (bool, error)
+	lacks(err *transport.StatusError, model string) bool
 	// refresh loads weights. In place, it leaves c.model as it is; otherwise it
 	// returns another name, by which requests ask for them.
 	refresh(ctx context.Context, s *server, r *refresh) (model string, err error)

@@ -71,7 +71,9 @@
 // (vLLM), or a GGUF file (llama.cpp as a router). The servers read the path themselves,
 // from a disk that they share with the policy. Each completion carries the version of
 // the weights that sampled it. After an error the server is out: vLLM's health looks
-// fine after a failed reload, and the next generation kills it.
+// fine after a failed reload, and the next generation kills it. A server that is started
+// anew has other weights, or none of that name, and is out once it shows. The next
+// refresh takes new processes in.
 //
 // # Embeddings
 //

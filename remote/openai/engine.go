@@ -124,8 +124,9 @@ func (e *Engine) Check(r *rollout.Request) error {
 	return nil
 }
 
-// RefreshInFlight implements rollout.Concurrent: samples in flight either end before a
-// server takes new weights, or go on with them (Config.KeepInFlight).
+// RefreshInFlight implements rollout.Concurrent. Adapters and GGUF files have names:
+// samples in flight end with those that they began with. Samples of weights that change
+// in place either end before that or go on with the new ones (Config.KeepInFlight).
 func (e *Engine) RefreshInFlight() bool { return true }
 
 // job is one sample to be had.
@@ -278,7 +279,14 @@ func (e *Engine) deliver(ctx context.Context, call int64, identity string, ask f
 			}
 		}
 		start := time.Now()
-		err = ask(limited, l, identity+"-"+strconv.Itoa(sent))
+		asked, stop := context.WithCancel(limited)
+		unwatch := context.AfterFunc(l.life, stop)
+		err = ask(asked, l, identity+"-"+strconv.Itoa(sent))
+		unwatch()
+		stop()
+		if l.life.Err() != nil && limited.Err() == nil {
+			err = fmt.Errorf("openai: %s failed to load new weights while it drew the sample", l.server)
+		}
 		switch e.settle(limited, l, err) {
 		case settledDone:
 			seconds := time.Since(start).Seconds()
@@ -418,6 +426,9 @@ func (e *Engine) settle(ctx context.Context, l *lease, err error) settled {
 	}
 	status, _ := errors.AsType[*transport.StatusError](err)
 	switch {
+	case status != nil && l.model != l.identity.model && l.dialect.lacks(status, l.model):
+		e.fleet.failed(l, fmt.Errorf("%w: %w", errOtherWeights, err))
+		return settledFault
 	case errors.Is(err, errEOS) || !transport.Retryable(err) && !errors.Is(err, transport.ErrTooLarge):
 		e.fleet.abandon(l)
 		return settledEnd

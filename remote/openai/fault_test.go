@@ -292,7 +292,7 @@ func TestEndOfCall(t *testing.T) {
 		name, want string
 		change     func(p *peer, c *Config)
 	}{
-		{"a status", "404 Not Found", func(p *peer, _ *Config) {
+		{"a status", "400 Bad Request", func(p *peer, _ *Config) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			delete(p.weights, model)
@@ -345,7 +345,7 @@ func TestNoServer(t *testing.T) {
 	proxies[1].Stop()
 	_, err := trySampleAll(t.Context(), e, requests(5))
 	require.ErrorIs(t, err, ErrNoServer)
-	require.ErrorContains(t, err, "connection refused")
+	require.ErrorContains(t, err, "dial tcp")
 	require.ErrorContains(t, err, proxies[0].URL())
 	require.ErrorContains(t, err, proxies[1].URL())
 

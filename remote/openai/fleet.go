@@ -34,6 +34,7 @@ const maxDown = 15 * time.Second
 func newFleet(servers []*server, patience, health time.Duration) *fleet {
 	for _, s := range servers {
 		s.byModel = map[string]int{}
+		s.life, s.kill = context.WithCancel(context.Background())
 		s.waits = &backoff.ExponentialBackOff{
 			InitialInterval: 200 * time.Millisecond, MaxInterval: maxDown, Multiplier: 2, RandomizationFactor: 0.5,
 		}
@@ -63,13 +64,14 @@ type lease struct {
 	*server
 	model, label string
 	version      int64
+	life         context.Context // of the weights
 }
 
 // labelOf returns the label of the weights that a server has now.
 func (f *fleet) labelOf(s *server) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return s.label
+	return label(s.last)
 }
 
 // begin tells that a call has samples that will need places, 0 if it does not matter
@@ -134,7 +136,7 @@ func (f *fleet) acquire(ctx context.Context, call int64, avoid *server) (*lease,
 			s.inFlight++
 			s.byModel[s.model]++
 			f.inFlight.add(now, 1)
-			l = &lease{s, s.model, s.label, s.version}
+			l = &lease{s, s.model, s.label, s.version, s.life}
 		}
 		changed := f.changed
 		f.mu.Unlock()
@@ -235,11 +237,9 @@ var ErrNoServer = errors.New("no server is left")
 // try asks a server that is down whether it is up again.
 func (f *fleet) try(ctx context.Context, s *server) {
 	f.mu.Lock()
-	label := s.label
+	label, model := s.label, s.model
 	f.mu.Unlock()
-	asked, cancel := context.WithTimeout(ctx, f.health)
-	err := s.healthy(asked, label)
-	cancel()
+	err := s.healthyWithin(ctx, f.health, label, model)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer f.notify()
@@ -261,13 +261,17 @@ func (f *fleet) try(ctx context.Context, s *server) {
 	}
 }
 
-// release gives a place back after a request that was answered.
-func (f *fleet) release(l *lease) (version int64) {
+// release gives a place back after a request that was answered, and returns the version
+// that its last token may have.
+func (f *fleet) release(l *lease) (last int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.failures = 0
 	f.free(l)
-	return l.server.version
+	if l.model != l.server.model {
+		return l.version // by their name, they were the same to the end
+	}
+	return l.last
 }
 
 // free gives a place back. f.mu is held.
@@ -308,7 +312,9 @@ func (f *fleet) failed(l *lease, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.failures++
-	l.lastErr = err
+	if l.state != stateDead { // which has a cause
+		l.lastErr = err
+	}
 	if l.state == stateUp {
 		f.lastUp = time.Now()
 	}

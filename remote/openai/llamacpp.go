@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"path"
 	"strconv"
 	"strings"
@@ -173,6 +174,22 @@ func (llamaCPP) parseScore([]byte, *call) (scores, error) {
 
 // version is that of the model's name, which every request has.
 func (llamaCPP) version(context.Context, *server) (string, error) { return "", nil }
+
+// has: what a router lists it loads when it is asked for.
+func (llamaCPP) has(ctx context.Context, s *server, model string) (bool, error) {
+	var models llamaModels
+	err := s.get(ctx, "/models?reload=1", &models)
+	for _, m := range models.Data {
+		if m.ID == model {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+func (llamaCPP) lacks(err *transport.StatusError, model string) bool {
+	return err.Status == http.StatusBadRequest && strings.Contains(err.Body, "model '"+model+"' not found")
+}
 
 func (l llamaCPP) refresh(ctx context.Context, s *server, r *refresh) (model string, err error) {
 	if !s.router {

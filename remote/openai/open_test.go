@@ -146,7 +146,7 @@ func TestNewWaits(t *testing.T) {
 	c.Patience = 50 * time.Millisecond
 	_, err := New(t.Context(), c)
 	require.ErrorContains(t, err, "not up within Config.Patience, 50ms")
-	require.ErrorContains(t, err, "connection refused")
+	require.ErrorContains(t, err, "dial tcp")
 
 	c.Patience = 10 * time.Second
 	var log bytes.Buffer

@@ -188,7 +188,15 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintln(w, "# TYPE vllm:lora_requests_info gauge")
 		}
 	case "GET /v1/models":
-		p.answer(w, map[string]any{"data": []any{map[string]any{"id": model, "owned_by": map[Dialect]string{DialectVLLM: "vllm", DialectLlamaCPP: "llamacpp", DialectSGLang: "sglang"}[p.dialect], "max_model_len": p.context}}})
+		var data []any
+		for _, name := range sortedKeys(p.weights) {
+			m := map[string]any{"id": name, "owned_by": map[Dialect]string{DialectVLLM: "vllm", DialectLlamaCPP: "llamacpp", DialectSGLang: "sglang"}[p.dialect], "max_model_len": p.context}
+			if name != model {
+				m["parent"] = model
+			}
+			data = append(data, m)
+		}
+		p.answer(w, map[string]any{"data": data})
 	case "GET /models":
 		var data []any
 		for _, name := range sortedKeys(p.weights) {
@@ -366,6 +374,10 @@ func (p *peer) reload(w http.ResponseWriter, path string, ok any) {
 // draw samples a completion; false if it has answered with an error.
 func (p *peer) draw(w http.ResponseWriter, name string, prompt []int32, params rollout.Params, seed int64, eos []int32) (rollout.Completion, bool) {
 	weights, ok := p.weights[name]
+	if !ok && p.dialect == DialectLlamaCPP {
+		p.fail(w, 400, fmt.Sprintf("model '%s' not found", name))
+		return rollout.Completion{}, false
+	}
 	if !ok || p.paused || !p.loaded[name] {
 		p.fail(w, 404, fmt.Sprintf("the model %q does not exist", name))
 		return rollout.Completion{}, false

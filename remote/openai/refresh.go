@@ -19,10 +19,15 @@ type refresh struct {
 	run     string        // names the engine
 	keep    bool          // requests are in flight, and shall go on
 	timeout time.Duration // of a phase
+	// loaded is called when weights have been loaded in place, before samples in flight
+	// go on with them.
+	loaded func()
 }
 
 // label is what the server is told about the weights' version.
-func (r *refresh) label() string { return strconv.FormatInt(r.weights.Version, 10) }
+func (r *refresh) label() string { return label(r.weights.Version) }
+
+func label(version int64) string { return strconv.FormatInt(version, 10) }
 
 // phase runs a part of the refresh within its deadline.
 func (r *refresh) phase(ctx context.Context, name string, f func(ctx context.Context) error) error {
@@ -112,16 +117,23 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 // refreshServer gives one server new weights. After an error it is out.
 func (e *Engine) refreshServer(ctx context.Context, s *server, w rollout.Weights) (err error) {
 	f := e.fleet
-	r := &refresh{weights: w, run: e.run, keep: e.config.KeepInFlight, timeout: e.config.PhaseTimeout}
+	r := &refresh{weights: w, run: e.run, keep: e.config.KeepInFlight, timeout: e.config.PhaseTimeout, loaded: func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		s.last = w.Version
+	}}
 	if err := e.startedAnew(ctx, s); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	if s.state == stateUp && s.loaded == loaded(w) {
+		label, model := s.label, s.model
 		f.mu.Unlock()
-		return nil
+		if !errors.Is(s.healthyWithin(ctx, f.health, label, model), errOtherWeights) {
+			return nil
+		}
+		f.mu.Lock()
 	}
-	old := s.model
 	s.tried = r.label()
 	if !named(w.Form) || s.state != stateUp {
 		s.state = stateRefreshing
@@ -132,20 +144,22 @@ func (e *Engine) refreshServer(ctx context.Context, s *server, w rollout.Weights
 			return
 		}
 		// A router still has the old weights whole, and may be given others.
-		gone := s.router || s.healthyWithin(ctx, f.health) != nil
+		gone := s.router || s.healthyWithin(ctx, f.health, "", s.identity.model) != nil
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		s.state, s.lastErr, s.gone = stateDead, err, gone
+		if !named(w.Form) {
+			s.kill() // samples that would go on, with nobody knows what
+		}
 		f.notify()
 	}()
 	if !named(w.Form) && !r.keep {
-		err := r.phase(ctx, "wait for the samples in flight", func(ctx context.Context) error {
-			return f.drained(ctx, func() bool { return s.inFlight == 0 })
-		})
-		if err != nil {
-			return err
+		// It takes AttemptTimeout at most.
+		if err := f.drained(ctx, s); err != nil {
+			return fmt.Errorf("wait for the samples in flight: %w", err)
 		}
 	}
+	e.dropReplaced(ctx, s, r)
 	model, err := s.dialect.refresh(ctx, s, r)
 	if err != nil {
 		return err
@@ -157,27 +171,45 @@ func (e *Engine) refreshServer(ctx context.Context, s *server, w rollout.Weights
 		return err
 	}
 	f.mu.Lock()
-	s.model, s.version, s.state, s.failures, s.gone = model, w.Version, stateUp, 0, false
+	if s.model != model && (w.Form != rollout.FormAdapter || s.model != s.identity.model) {
+		s.replaced = append(s.replaced, s.model)
+	}
+	s.replaced = slices.DeleteFunc(s.replaced, func(name string) bool { return name == model })
+	s.model, s.version, s.last, s.state, s.failures, s.gone = model, w.Version, w.Version, stateUp, 0, false
 	s.loaded = loaded(w)
 	s.label = ""
 	if !named(w.Form) {
 		s.label = r.label()
 	}
+	if s.life.Err() != nil {
+		s.life, s.kill = context.WithCancel(context.Background())
+	}
 	f.notify()
 	f.mu.Unlock()
-	if old == model || old == s.identity.model && w.Form == rollout.FormAdapter {
-		return nil
-	}
-	// The old weights are in the way only: failing to drop them is no error yet.
-	if err := r.phase(ctx, "drop the old weights", func(ctx context.Context) error {
-		if err := f.drained(ctx, func() bool { return s.byModel[old] == 0 }); err != nil {
-			return err
-		}
-		return s.dialect.drop(ctx, s, old)
-	}); err != nil {
-		e.config.Logger.WarnContext(ctx, "openai: weight refresh", "url", s.String(), "error", err.Error())
-	}
+	e.dropReplaced(ctx, s, r)
 	return nil
+}
+
+// dropReplaced makes a server forget the weights that others have replaced, unless a
+// sample in flight is drawn from them: then the next refresh does. They are in the way
+// only, so failing is no error.
+func (e *Engine) dropReplaced(ctx context.Context, s *server, r *refresh) {
+	e.fleet.mu.Lock()
+	var idle []string
+	s.replaced = slices.DeleteFunc(s.replaced, func(model string) bool {
+		if s.byModel[model] > 0 {
+			return false
+		}
+		idle = append(idle, model)
+		return true
+	})
+	e.fleet.mu.Unlock()
+	for _, model := range idle {
+		err := r.phase(ctx, "drop the old weights", func(ctx context.Context) error { return s.dialect.drop(ctx, s, model) })
+		if err != nil {
+			e.config.Logger.WarnContext(ctx, "openai: weight refresh", "url", s.String(), "error", err.Error())
+		}
+	}
 }
 
 // loaded returns the part of weights that a server knows.
@@ -196,7 +228,7 @@ func (e *Engine) startedAnew(ctx context.Context, s *server) error {
 	if !dead {
 		return nil
 	}
-	answers := s.healthyWithin(ctx, f.health) == nil
+	answers := s.healthyWithin(ctx, f.health, "", s.identity.model) == nil
 	if answers && (gone || e.hasOthers(ctx, s)) {
 		return nil
 	}
@@ -221,17 +253,17 @@ func (e *Engine) hasOthers(ctx context.Context, s *server) bool {
 	return err == nil && label != "" && label != before && label != tried
 }
 
-func (s *server) healthyWithin(ctx context.Context, d time.Duration) error {
+func (s *server) healthyWithin(ctx context.Context, d time.Duration, label, model string) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return s.healthy(ctx, "")
+	return s.healthy(ctx, label, model)
 }
 
-// drained waits until done, which is called with f.mu held.
-func (f *fleet) drained(ctx context.Context, done func() bool) error {
+// drained waits until a server has no sample in flight.
+func (f *fleet) drained(ctx context.Context, s *server) error {
 	for {
 		f.mu.Lock()
-		ok, changed := done(), f.changed
+		ok, changed := s.inFlight == 0, f.changed
 		f.mu.Unlock()
 		if ok {
 			return nil

@@ -76,7 +76,9 @@ func TestRefresh(t *testing.T) {
 			}
 			// The same weights once more change nothing, and the next ones replace them.
 			require.NoError(t, e.Refresh(t.Context(), weightsAt(5, c.form)))
-			require.Empty(t, p.took(e))
+			for _, asked := range p.took(e) {
+				require.Contains(t, asked, "GET ", "only whether it still has them")
+			}
 			require.NoError(t, e.Refresh(t.Context(), weightsAt(6, c.form)))
 			if c.form == rollout.FormAdapter {
 				require.Equal(t, []string{"POST /v1/load_lora_adapter", "POST /v1/unload_lora_adapter"}, p.took(e))
@@ -262,6 +264,56 @@ func TestStartedAnewWithOtherWeights(t *testing.T) {
 	}
 }
 
+// A server that was started anew has lost what it was given under a name. Requests go to
+// the others, and the next refresh takes it in, also one to the same weights.
+func TestStartedAnewWithoutTheName(t *testing.T) {
+	for dialect, form := range map[Dialect]rollout.Form{DialectVLLM: rollout.FormAdapter, DialectLlamaCPP: rollout.FormGGUF} {
+		for _, noticed := range []bool{false, true} {
+			if dialect == DialectLlamaCPP && !noticed {
+				continue // a router loads what it is asked for
+			}
+			t.Run(fmt.Sprintf("%v, noticed %v", dialect, noticed), func(t *testing.T) {
+				set := func(p *peer) {
+					p.router = true
+					if dialect == DialectLlamaCPP {
+						p.weights["policy-v2"], p.weights["policy-v3"] = 2, 3
+					}
+				}
+				anew, good := newPeer(t, dialect, set), newPeer(t, dialect, set)
+				c := config(anew, good)
+				c.Servers[0].Model, c.Servers[1].Model = model, model
+				e := open(t, c)
+				require.NoError(t, e.Refresh(t.Context(), weightsAt(2, form)))
+				anew.mu.Lock()
+				for name := range anew.weights {
+					if v := anew.weights[name]; v == 2 {
+						delete(anew.weights, name)
+						anew.loaded[name] = false
+					}
+				}
+				anew.mu.Unlock()
+				if noticed {
+					for _, c := range slices.Concat(sampleAll(t, e, requests(20))...) {
+						require.NoError(t, c.Err)
+						require.EqualValues(t, 2, c.LastVersion)
+					}
+					require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
+				}
+				if dialect == DialectLlamaCPP { // its folder is back, too
+					anew.mu.Lock()
+					anew.weights["policy-v2"] = 2
+					anew.mu.Unlock()
+				}
+				require.NoError(t, e.Refresh(t.Context(), weightsAt(2, form)))
+				require.EqualValues(t, 0, e.Metrics()["engine/servers_dead"])
+				drawn := anew.draws()
+				sampleAll(t, e, requests(20))
+				require.Greater(t, anew.draws(), drawn)
+			})
+		}
+	}
+}
+
 // SGLang's answers name the weights, so that no sample of a server that was started
 // anew unnoticed is taken.
 func TestAnswerOfOtherWeights(t *testing.T) {
@@ -300,8 +352,9 @@ func TestRefreshDeadline(t *testing.T) {
 	require.ErrorIs(t, e.Refresh(ctx, weightsAt(3, rollout.FormFolder)), context.Canceled)
 }
 
-// A refresh in place waits for the samples in flight, and holds back the others. With
-// KeepInFlight it does not wait, and the completion has both versions.
+// A refresh in place waits for the samples in flight, longer than for a phase if need be,
+// and holds back the others. With KeepInFlight it does not wait, and the completion has
+// both versions.
 func TestRefreshWhileSampling(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("keep %v", keep), func(t *testing.T) {
@@ -310,6 +363,7 @@ func TestRefreshWhileSampling(t *testing.T) {
 			c.Servers[0].Concurrency = 1
 			c.KeepInFlight = keep
 			e := open(t, c)
+			e.config.PhaseTimeout = time.Second
 			arrived, proceed := make(chan struct{}), make(chan struct{})
 			var first atomic.Bool
 			first.Store(true)
@@ -336,7 +390,7 @@ func TestRefreshWhileSampling(t *testing.T) {
 				select {
 				case err := <-refreshed:
 					t.Fatal("Refresh returned while a sample was in flight: ", err)
-				case <-time.After(50 * time.Millisecond):
+				case <-time.After(1100 * time.Millisecond):
 				}
 				close(proceed)
 				require.NoError(t, <-refreshed)
@@ -352,4 +406,110 @@ func TestRefreshWhileSampling(t *testing.T) {
 			require.EqualValues(t, 2, b.FirstVersion)
 		})
 	}
+}
+
+// inFlight begins to draw a sample and returns once the engine's first peer has the
+// request, which it holds until proceed is closed or the client gives up. What was
+// sampled comes out of done.
+func inFlight(t *testing.T, e *Engine, p *peer, proceed <-chan struct{}) (done chan rollout.Completion) {
+	arrived, done := make(chan struct{}), make(chan rollout.Completion, 1)
+	var first atomic.Bool
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path != dialects[p.dialect].samplePath() || strings.Contains(r.Header.Get("X-Request-Id"), "-probe-") || !first.CompareAndSwap(false, true) {
+			return false
+		}
+		close(arrived)
+		select {
+		case <-proceed:
+		case <-r.Context().Done():
+		}
+		return false
+	})
+	go func() {
+		got, err := trySampleAll(t.Context(), e, requests(1)[:1])
+		if err != nil {
+			t.Error(err)
+		}
+		done <- got[0][0]
+	}()
+	<-arrived
+	return done
+}
+
+// A sample that ends after the server has gone on with new weights, and before the probe
+// has checked them, may have tokens of both.
+func TestLastVersionDuringTheProbe(t *testing.T) {
+	for _, dialect := range []Dialect{DialectVLLM, DialectSGLang} {
+		p := newPeer(t, dialect)
+		c := config(p)
+		c.KeepInFlight = true
+		e := open(t, c)
+		require.NoError(t, e.Refresh(t.Context(), weightsAt(1, rollout.FormFolder)))
+		proceed := make(chan struct{})
+		done := inFlight(t, e, p, proceed)
+		p.mu.Lock()
+		hold := p.hook
+		p.mu.Unlock()
+		var got rollout.Completion
+		p.setHook(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
+			if got.Tokens == nil && strings.Contains(r.Header.Get("X-Request-Id"), "-probe-") {
+				close(proceed)
+				got = <-done
+			}
+			return hold(w, r, body)
+		})
+		require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
+		require.NoError(t, got.Err)
+		require.EqualValues(t, 1, got.FirstVersion)
+		require.EqualValues(t, 2, got.LastVersion)
+		require.Zero(t, e.Metrics()["engine/retries"])
+	}
+}
+
+// Weights that have a name are those of a sample to its end, and stay until then: Refresh
+// does not wait for it.
+func TestRefreshByNameWhileSampling(t *testing.T) {
+	p := newPeer(t, DialectVLLM)
+	e := open(t, config(p))
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(1, rollout.FormAdapter)))
+	proceed := make(chan struct{})
+	done := inFlight(t, e, p, proceed)
+	p.took(e)
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormAdapter)))
+	require.Equal(t, []string{"POST /v1/load_lora_adapter"}, p.took(e))
+	close(proceed)
+	c := <-done
+	require.EqualValues(t, 1, c.FirstVersion)
+	require.EqualValues(t, 1, c.LastVersion)
+	require.InDelta(t, p.logProbOf(1, requests(1)[0].Prompt, c.Tokens[0]), c.LogP[0], 1e-6)
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(3, rollout.FormAdapter)))
+	require.Equal(t, []string{"POST /v1/unload_lora_adapter", "POST /v1/load_lora_adapter", "POST /v1/unload_lora_adapter"}, p.took(e))
+}
+
+// With KeepInFlight, a sample at a server that fails to load weights is drawn again at
+// another, at once: the server holds it for ever, or goes on with nobody knows what.
+func TestFailedRefreshWhileSampling(t *testing.T) {
+	bad, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
+	c := config(bad, good)
+	c.KeepInFlight, c.SampleTimeout = true, time.Hour
+	e := open(t, c)
+	done := inFlight(t, e, bad, nil)
+	bad.mu.Lock()
+	hold := bad.hook
+	bad.mu.Unlock()
+	bad.setHook(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
+		if r.URL.Path == "/collective_rpc" {
+			bad.fail(w, 500, "Worker failed")
+			return true
+		}
+		return hold(w, r, body)
+	})
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
+	got := <-done
+	require.NoError(t, got.Err)
+	require.InDelta(t, good.logProbOf(got.FirstVersion, requests(1)[0].Prompt, got.Tokens[0]), got.LogP[0], 1e-6)
+	m := e.Metrics()
+	require.EqualValues(t, 1, m["engine/servers_dead"])
+	require.EqualValues(t, 1, m["engine/retries"])
+	require.ErrorContains(t, e.fleet.servers[0].lastErr, "load the weights")
 }

@@ -37,8 +37,10 @@ type server struct {
 	state     state
 	model     string // to ask for
 	version   int64  // of the weights
+	last      int64  // the same for a sample that ends now
 	loaded    rollout.Weights
-	label     string // of the weights as the server tells it; "" = none to compare
+	replaced  []string // names of weights that are to be dropped
+	label     string   // of the weights as the server tells it; "" = none to compare
 	inFlight  int
 	tried     string         // the label of the last refresh
 	byModel   map[string]int // of inFlight
@@ -47,6 +49,9 @@ type server struct {
 	waits     backoff.BackOff
 	gone      bool // dead, and was seen not to answer since: a new process may come
 	lastErr   error
+	// life ends when weights that were to be loaded in place are in an unknown state.
+	life context.Context
+	kill context.CancelFunc
 }
 
 // state says whether a server gets requests.
@@ -111,17 +116,24 @@ func (s *server) postSuccess(ctx context.Context, path string, v any) error {
 }
 
 // healthy asks whether the server is up, and whether its weights are those that it
-// was given: a process that was started anew has others.
-func (s *server) healthy(ctx context.Context, label string) error {
+// was given, by their label or their name: a process that was started anew has others.
+func (s *server) healthy(ctx context.Context, label, model string) error {
 	if err := s.client.Do(ctx, transport.Request{Method: http.MethodGet, Path: s.dialect.healthPath(), Once: true}, nil); err != nil {
 		return err
 	}
-	if label == "" {
+	if label != "" {
+		got, err := s.dialect.version(ctx, s)
+		if err == nil && got != label {
+			err = fmt.Errorf("%w: the weights are labelled %.40q, want %q", errOtherWeights, got, label)
+		}
+		return err
+	}
+	if model == s.identity.model {
 		return nil
 	}
-	got, err := s.dialect.version(ctx, s)
-	if err == nil && got != label {
-		err = fmt.Errorf("%w: the weights are labelled %.40q, want %q", errOtherWeights, got, label)
+	has, err := s.dialect.has(ctx, s, model)
+	if err == nil && !has {
+		err = fmt.Errorf("%w: it has no model %q", errOtherWeights, model)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -220,6 +221,10 @@ func (sglang) version(ctx context.Context, s *server) (string, error) {
 	return info.Version, err
 }
 
+// It has one model, whose weights change in place.
+func (sglang) has(context.Context, *server, string) (bool, error) { return true, nil }
+func (sglang) lacks(*transport.StatusError, string) bool          { return false }
+
 func (sglang) refresh(ctx context.Context, s *server, r *refresh) (model string, err error) {
 	mode := "abort" // nothing is in flight
 	if r.keep {
@@ -237,6 +242,7 @@ func (sglang) refresh(ctx context.Context, s *server, r *refresh) (model string,
 	}); err != nil {
 		return "", err
 	}
+	r.loaded()
 	return s.model, r.phase(ctx, "resume", func(ctx context.Context) error {
 		return s.post(ctx, "/continue_generation", map[string]any{}, nil)
 	})

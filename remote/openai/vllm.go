@@ -27,15 +27,18 @@ func (vllm) healthPath() string { return "/health" }
 
 func (vllm) forms() []rollout.Form { return []rollout.Form{rollout.FormFolder, rollout.FormAdapter} }
 
+// vllmModels is the answer of GET /v1/models: models and their adapters.
+type vllmModels struct {
+	Data []struct {
+		ID     string `json:"id"`
+		Owner  string `json:"owned_by"`
+		Parent string `json:"parent"`
+		Max    int    `json:"max_model_len"`
+	} `json:"data"`
+}
+
 func (vllm) identify(ctx context.Context, s *server) (identity, error) {
-	var models struct {
-		Data []struct {
-			ID     string `json:"id"`
-			Owner  string `json:"owned_by"`
-			Parent string `json:"parent"`
-			Max    int    `json:"max_model_len"`
-		} `json:"data"`
-	}
+	var models vllmModels
 	if err := s.get(ctx, "/v1/models", &models); err != nil {
 		return identity{}, err
 	}
@@ -244,6 +247,21 @@ func (vllm) version(ctx context.Context, s *server) (string, error) {
 	return info.Version, err
 }
 
+func (vllm) has(ctx context.Context, s *server, model string) (bool, error) {
+	var models vllmModels
+	err := s.get(ctx, "/v1/models", &models)
+	for _, m := range models.Data {
+		if m.ID == model {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+func (vllm) lacks(err *transport.StatusError, _ string) bool {
+	return err.Status == http.StatusNotFound
+}
+
 func (v vllm) refresh(ctx context.Context, s *server, r *refresh) (model string, err error) {
 	if r.weights.Form == rollout.FormAdapter {
 		name := "policy-" + r.run + "-v" + r.label() // no other engine's
@@ -273,6 +291,7 @@ func (v vllm) refresh(ctx context.Context, s *server, r *refresh) (model string,
 	}); err != nil {
 		return "", err
 	}
+	r.loaded()
 	return s.model, r.phase(ctx, "resume", func(ctx context.Context) error { return s.post(ctx, "/resume", nil, nil) })
 }
 

@@ -176,9 +176,24 @@ func writeFile(name string, r io.Reader) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// deleteSaved deletes what was saved under a name.
-func (c *Client) deleteSaved(ctx context.Context, model string, s saved, name string) error {
-	r := transport.Request{Method: http.MethodDelete, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + s.kind + "/" + url.PathEscape(name), Once: true, Timeout: c.config.Timeout}
+// Remove deletes what Policy.Save stored, of whatever policy. It is meant for the field
+// Remove of a checkpoint.Store or a run.Config: without it servers keep every checkpoint.
+// One that is not there is no error.
+func (c *Client) Remove(ctx context.Context, ref string) error {
+	path, _, err := parseRef(ref)
+	if err != nil {
+		return err
+	}
+	parts := strings.Split(strings.TrimPrefix(path, "tinker://"), "/")
+	if len(parts) != 3 || parts[1] != forTraining.kind {
+		return fmt.Errorf("tinker: %q is of no checkpoint, want tinker://model/weights/name#version", ref)
+	}
+	return c.deleteSaved(ctx, parts[0], forTraining, parts[2], false)
+}
+
+// deleteSaved deletes what was saved under a name, in a single attempt if once is set.
+func (c *Client) deleteSaved(ctx context.Context, model string, s saved, name string, once bool) error {
+	r := transport.Request{Method: http.MethodDelete, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + s.kind + "/" + url.PathEscape(name), Once: once, Timeout: c.config.Timeout}
 	err := c.http.Do(ctx, r, nil)
 	if statusOf(err) == http.StatusNotFound {
 		return nil

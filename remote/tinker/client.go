@@ -22,8 +22,8 @@ type Config struct {
 	// one, is sent as X-API-Key.
 	Endpoint remote.Endpoint `json:"endpoint"`
 	// Retry bounds the attempts of a request. It also bounds how long a result is
-	// polled for without an answer. The zero value means 10 attempts within 5
-	// minutes.
+	// waited for while polls fail, or the server answers nothing at all, heartbeats
+	// included. The zero value means 10 attempts within 5 minutes.
 	Retry remote.Retry `json:"retry"`
 	// Heartbeat is the time between two signs of life; 0 means 10 s. A server
 	// frees the models of a session that gives none (SkyRL after 300 s).
@@ -78,6 +78,7 @@ type Client struct {
 	done chan struct{} // closed when the heartbeat has ended
 
 	results, waited atomic.Int64 // that arrived, and the nanoseconds that took
+	heard           atomic.Int64 // when the server last answered anything, as UnixNano
 
 	mu       sync.Mutex
 	sessions map[string]error // live ones, and why the server dropped them
@@ -174,6 +175,7 @@ func (c *Client) heartbeat(ctx context.Context) {
 			r := c.request("/session_heartbeat", map[string]any{"session_id": id, "type": "session_heartbeat"})
 			r.Once = true
 			err := c.http.Do(ctx, r, nil)
+			c.hear(err)
 			if statusOf(err) == http.StatusNotFound || statusOf(err) == http.StatusGone {
 				c.mu.Lock()
 				if _, ok := c.sessions[id]; ok {
@@ -217,6 +219,23 @@ func (c *Client) alive(session string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sessions[session]
+}
+
+// hear notes that a request was answered, unless err says that it was not.
+func (c *Client) hear(err error) {
+	if err == nil || statusOf(err) != 0 {
+		c.heard.Store(time.Now().UnixNano())
+	}
+}
+
+// silent returns an error if the server has answered nothing for so long, heartbeats
+// neither, that it is not just busy with a result.
+func (c *Client) silent() error {
+	silence := time.Since(time.Unix(0, c.heard.Load()))
+	if silence <= max(c.config.Retry.Elapsed, c.config.Timeout, 3*c.config.Heartbeat) {
+		return nil
+	}
+	return fmt.Errorf("the server has answered nothing for %v, heartbeats neither", silence.Round(time.Millisecond))
 }
 
 // request returns a POST of JSON. The body is of this package's making.

@@ -106,6 +106,28 @@ func TestSessionExpires(t *testing.T) {
 	}, 5*time.Second, 50*time.Millisecond)
 }
 
+// A server that answers nothing any more, heartbeats neither, is not waited for as one
+// that computes: its machine may be gone.
+func TestSilentServer(t *testing.T) {
+	t.Parallel() // most of the time is waiting
+	b, url := newBetween(t, newServer(t, tinkertest.Options{}))
+	b.change = func(r *http.Request, _ []byte, _ *httptest.ResponseRecorder) {
+		b.hold.Store(strings.HasSuffix(r.URL.Path, "/forward_backward"))
+	}
+	c, err := tinker.New(tinker.Config{
+		Endpoint: remote.Endpoint{URL: url}, Heartbeat: 20 * time.Millisecond, Poll: 50 * time.Millisecond, Timeout: time.Second,
+		Retry: remote.Retry{Attempts: 20, Elapsed: time.Second, Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond},
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	p, err := tinker.NewPolicy(t.Context(), c, tinker.PolicyConfig{Model: "table", LoRA: tinker.LoRA{Rank: 8}, Scaling: tinker.ScalingSum})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, _, err = p.ForwardBackward(ctx, batch(), objective.CrossEntropy{})
+	require.ErrorContains(t, err, "tinker: forward: no result: the server has answered nothing for ")
+}
+
 // Every verb ends soon after its context. A step that was under way is finished by the
 // next call, and counts once.
 func TestCancel(t *testing.T) {
@@ -156,7 +178,8 @@ func TestCancel(t *testing.T) {
 	for range 3 {
 		train(t, q)
 	}
-	for _, cut := range []string{"/forward_backward", "/optim_step", "/retrieve_future"} {
+	for i, cut := range []string{"/forward_backward", "/optim_step", "/retrieve_future", "/forward_backward", "/optim_step", "/retrieve_future"} {
+		again := i >= 3 // by the same call
 		require.NoError(t, p.Load(t.Context(), ref))
 		train(t, p)
 		_, _, err := p.ForwardBackward(t.Context(), batch(), objective.CrossEntropy{})
@@ -170,6 +193,12 @@ func TestCancel(t *testing.T) {
 		}
 		_, err = p.OptimStep(ctx, rl.OptimOptions{LR: 0.1})
 		require.ErrorIs(t, err, context.Canceled, cut)
+		if again {
+			info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 0.1})
+			require.NoError(t, err)
+			require.EqualValues(t, 2, info.Version)
+			require.Positive(t, info.GradNorm)
+		}
 		require.EqualValues(t, 3, train(t, p).Version, cut)
 		require.Equal(t, want.Logits(), s.Logits(), cut)
 	}

@@ -30,7 +30,9 @@ func (c *Client) submit(ctx context.Context, r transport.Request) (string, error
 	var answer struct {
 		RequestID string `json:"request_id"`
 	}
-	if err := c.http.Do(ctx, r, transport.JSON(&answer)); err != nil {
+	err := c.http.Do(ctx, r, transport.JSON(&answer))
+	c.hear(err)
+	if err != nil {
 		return "", err
 	}
 	if answer.RequestID == "" {
@@ -45,8 +47,9 @@ func (c *Client) submit(ctx context.Context, r transport.Request) (string, error
 // for again.
 //
 // A poll that ends without a result (408, or the bound of Config.Poll) is followed
-// by the next one at once, without limit: a result may take as long as it takes.
-// Polls that fail are bounded by Config.Retry from the first failure on.
+// by the next one at once, without limit: a result may take as long as it takes, if
+// the server answers anything meanwhile. Polls that fail are bounded by Config.Retry
+// from the first failure on.
 func (c *Client) await(ctx context.Context, session, id, what string, asProto bool, read func([]byte) error) error {
 	r := c.request("/retrieve_future", map[string]any{"request_id": id})
 	r.Once, r.Timeout = true, c.config.Poll
@@ -68,6 +71,7 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		asked := time.Now()
 		damaged = false
 		again, err := c.poll(ctx, r, what, asProto, check)
+		c.hear(err)
 		switch status := statusOf(err); {
 		case err == nil && !again:
 			c.results.Add(1)
@@ -79,6 +83,9 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 			return isFailure(err)
 		case err == nil || status == http.StatusRequestTimeout || status == 0 && errors.Is(err, context.DeadlineExceeded):
 			failures = 0
+			if silent := c.silent(); silent != nil {
+				return fmt.Errorf("tinker: %s: no result: %w: %w", what, silent, err)
+			}
 			// A server that does not hold the request is not asked without pause.
 			if err := sleep(ctx, c.config.Retry.Backoff-time.Since(asked)); err != nil {
 				return err

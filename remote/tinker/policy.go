@@ -249,11 +249,19 @@ func (p *Policy) ForwardBackward(ctx context.Context, b *rl.Batch, o objective.O
 //
 // If the context ends or the connection is lost meanwhile, the server may have taken
 // the step or not. The next call then finishes it first, under the same numbers, so
-// that it is taken once. If the server itself fails, its weights may be those of half
+// that it is taken once; if that is OptimStep again, without a gradient since, it is all
+// that it does. If the server itself fails, its weights may be those of half
 // a step; every call but Load then returns an error.
 func (p *Policy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	gradient := p.gradient
 	p.gradient = nil
+	if p.pending != nil && gradient == nil && ctx.Err() == nil {
+		norm, err := p.finish(ctx)
+		if err != nil {
+			return rl.OptimInfo{}, err
+		}
+		return rl.OptimInfo{Version: p.version, GradNorm: norm}, nil
+	}
 	if err := p.settle(ctx); err != nil {
 		return rl.OptimInfo{}, err
 	}
@@ -318,7 +326,8 @@ var nameOK = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,200}$`)
 
 // Save implements rl.Policy: the server keeps the checkpoint under the name and a
 // random ending, because it takes no name twice. The reference is the server's, with
-// the version as its fragment: "tinker://model/weights/name-ending#7".
+// the version as its fragment: "tinker://model/weights/name-ending#7". [Client.Remove]
+// deletes it.
 func (p *Policy) Save(ctx context.Context, name string) (string, error) {
 	if !nameOK.MatchString(name) {
 		return "", fmt.Errorf("tinker: the checkpoint name %q is none for the server, want 1 to 200 letters, digits, _ and -", name)
@@ -333,16 +342,23 @@ func (p *Policy) Save(ctx context.Context, name string) (string, error) {
 	return ref + "#" + strconv.FormatInt(p.version, 10), nil
 }
 
+// parseRef splits a reference that Save returned.
+func parseRef(ref string) (path string, version int64, err error) {
+	at := max(strings.LastIndexByte(ref, '#'), 0)
+	path = ref[:at]
+	version, err = strconv.ParseInt(strings.TrimPrefix(ref[at:], "#"), 10, 64)
+	if err != nil || version < 0 || !strings.HasPrefix(path, "tinker://") {
+		return "", 0, fmt.Errorf("tinker: %q is no reference that Save returned, want tinker://model/weights/name#version", ref)
+	}
+	return path, version, nil
+}
+
 // Load implements rl.Policy: a new model takes the place of the old one, which is
 // unloaded, so the server needs room for both.
 func (p *Policy) Load(ctx context.Context, ref string) error {
-	path, version := ref, ""
-	if at := strings.LastIndexByte(ref, '#'); at >= 0 {
-		path, version = ref[:at], ref[at+1:]
-	}
-	v, err := strconv.ParseInt(version, 10, 64)
-	if err != nil || v < 0 || !strings.HasPrefix(path, "tinker://") {
-		return fmt.Errorf("tinker: %q is no reference that Save returned, want tinker://model/weights/name#version", ref)
+	path, v, err := parseRef(ref)
+	if err != nil {
+		return err
 	}
 	m, err := p.c.loadModel(ctx, p.config.Model, p.config.LoRA, path)
 	if err != nil {
@@ -400,7 +416,7 @@ func (p *Policy) Publish(ctx context.Context) (rollout.Weights, error) {
 
 // drop deletes an old publication. It is no error if that fails.
 func (p *Policy) drop(ctx context.Context, old publication) {
-	err := p.c.deleteSaved(ctx, old.model, forSampling, old.name)
+	err := p.c.deleteSaved(ctx, old.model, forSampling, old.name, true)
 	if old.folder != "" {
 		err = errors.Join(err, os.RemoveAll(old.folder))
 	}

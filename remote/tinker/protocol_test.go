@@ -20,6 +20,7 @@ import (
 	"github.com/stepwise-rl/stepwise/remote/tinker/internal/wire"
 	"github.com/stepwise-rl/stepwise/remote/tinker/tinkertest"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -252,6 +253,31 @@ func TestLoad(t *testing.T) {
 	require.ErrorContains(t, p.Load(t.Context(), "tinker://model/weights/one#1"), "Checkpoint not found")
 	require.Equal(t, 1, s.Models())
 	require.EqualValues(t, 3, train(t, p).Version, "the policy goes on as before")
+}
+
+// A checkpoint that is not kept is deleted on the server, whose answer may be lost, and no
+// other one.
+func TestRemove(t *testing.T) {
+	s := newServer(t, tinkertest.Options{})
+	c := newClient(t, s.URL)
+	p := newPolicy(t, c, func(c *tinker.PolicyConfig) { c.Scaling = tinker.ScalingSum })
+	store := checkpoint.Store{Dir: t.TempDir(), Keep: checkpoint.Keep{Last: 2}, Remove: c.Remove}
+	trainer, err := rl.NewTrainer(training(p, newEngine(t, c), p))
+	require.NoError(t, err)
+	var refs []string
+	for range 4 {
+		require.NoError(t, store.Save(t.Context(), trainer))
+		last, err := store.Latest(t.Context())
+		require.NoError(t, err)
+		path, _, _ := strings.Cut(last.Ref, "#")
+		refs = append(refs, path)
+	}
+	require.Equal(t, refs[2:], s.Saved())
+	require.NoError(t, c.Remove(t.Context(), refs[0]+"#0"), "it is gone already")
+	for _, ref := range []string{refs[2], "/tmp/one#1", "tinker://model/one#1", "tinker://model/sampler_weights/one#1"} {
+		require.ErrorContains(t, c.Remove(t.Context(), ref), "want tinker://model/weights/name#version")
+	}
+	require.Len(t, s.Saved(), 2)
 }
 
 // A training request that arrives twice counts once.

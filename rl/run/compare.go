@@ -14,9 +14,9 @@ import (
 )
 
 // Compare describes how two runs differ, one difference a line: settings, data and
-// seed; per stage the first training step with different metrics (those under "time/"
-// are ignored) and whether the last checkpoints hold the same policy; artefacts. Equal
-// runs have no lines.
+// seed; per stage the first training step with different metrics (but for those of times
+// and of what servers did, under "time/", "async/", "engine/", "tinker/" and "judge/") and
+// whether the last checkpoints hold the same policy; artefacts. Equal runs have no lines.
 func Compare(ctx context.Context, a, b *Folder) (lines []string, err error) {
 	for _, d := range a.manifest.Differences(&b.manifest) {
 		lines = append(lines, d.String())
@@ -102,14 +102,17 @@ func compareMetrics(_ context.Context, stage string, a, b *Folder) (string, erro
 	}
 }
 
-// differing lists the metrics that differ, with their values. Times do not count.
+// incidental are the groups of metrics in which runs with equal bits differ.
+var incidental = []string{"time", "async", "engine", "tinker", "judge"}
+
+// differing lists the metrics that differ, with their values.
 func differing(m, n map[string]float64) (names []string) {
 	all := maps.Clone(m)
 	maps.Copy(all, n)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, ok1 := m[name]
 		y, ok2 := n[name]
-		if strings.HasPrefix(name, "time/") || ok1 == ok2 && (x == y || x != x && y != y) {
+		if group, _, ok := strings.Cut(name, "/"); ok && slices.Contains(incidental, group) || ok1 == ok2 && (x == y || x != x && y != y) {
 			continue
 		}
 		names = append(names, fmt.Sprintf("%s %s and %s", name, value(x, ok1), value(y, ok2)))

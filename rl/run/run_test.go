@@ -225,6 +225,38 @@ func TestAMistakeInTheFirstCommandBlocksNothing(t *testing.T) {
 	require.Equal(t, mustRead(t, whole(t, 2, 1)), mustRead(t, dir))
 }
 
+// TestStagesWithoutAManifest: a run whose run.json was lost is not taken for a new folder
+// and emptied.
+func TestStagesWithoutAManifest(t *testing.T) {
+	dir := interrupted(t)
+	path := filepath.Join(dir, "run.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	_, err = run.Start(config(dir, 6))
+	require.EqualError(t, err, "run: "+dir+" has stages but no run.json: put that back, or choose another folder")
+	require.NoError(t, os.WriteFile(path, text, 0o666))
+	require.NoError(t, program(t.Context(), config(dir, 6), 6, 2))
+	require.Equal(t, mustRead(t, whole(t, 6, 2)), mustRead(t, dir))
+}
+
+// TestAStepIsRecordedOnce: also one that an earlier process has recorded.
+func TestAStepIsRecordedOnce(t *testing.T) {
+	dir := interrupted(t)
+	w, err := run.Resume(config(dir, 6))
+	require.NoError(t, err)
+	defer w.Close()
+	stage, err := w.Stage("train")
+	require.NoError(t, err)
+	tr, err := trainer(stage, newTable(stage.Checkpoints().Dir), 6, 2, nil)
+	require.NoError(t, err)
+	found, err := stage.Resume(t.Context(), tr)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.ErrorContains(t, stage.Record(4, nil), "metrics of step 4 after those of step 4")
+	require.NoError(t, stage.Record(5, nil))
+}
+
 // TestASecondWriter learns who the first is and changes nothing; readers are let in.
 func TestASecondWriter(t *testing.T) {
 	dir := interrupted(t)

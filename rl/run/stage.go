@@ -108,10 +108,17 @@ func (s *Stage) Append(log string, step int64, v any) error {
 // Record adds the metrics of a training step to the log Metrics; values that are not
 // finite are written as null. A step that was recorded before is an error.
 func (s *Stage) Record(step int64, metrics map[string]float64) error {
-	if l := s.logs[Metrics]; l != nil && step <= l.extent.last {
-		return fmt.Errorf("run: stage %s: metrics of step %d after those of step %d", s.name, step, l.extent.last)
+	l, err := s.open(Metrics)
+	if err == nil && step >= 1 && step <= l.extent.last {
+		err = fmt.Errorf("metrics of step %d after those of step %d", step, l.extent.last)
 	}
-	return s.Append(Metrics, step, jsonMetrics(metrics))
+	if err == nil {
+		err = l.append(step, jsonMetrics(metrics))
+	}
+	if err != nil {
+		return fmt.Errorf("run: stage %s: %w", s.name, err)
+	}
+	return nil
 }
 
 // open opens a log, and makes it if need be.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"regexp"
 
@@ -23,8 +24,9 @@ type Writer struct {
 
 // Start starts a run in a folder that is new or holds a run that has not begun. The error
 // wraps ErrBegun if the run there has begun, and ErrInUse if another process is writing
-// it. An invalid Config is an error before anything is written. The caller must close
-// the writer.
+// it. Stages in a folder without run.json are an error too, whatever became of that. An
+// invalid Config is an error before anything is written. The caller must close the
+// writer.
 func Start(c Config) (*Writer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -98,12 +100,26 @@ func takeLock(dir string) (*durable.Lock, error) {
 func (w *Writer) find() (begun bool, err error) {
 	w.manifest, err = readManifest(w.dir)
 	if errors.Is(err, ErrNoRun) {
-		return false, nil
+		return false, w.orphaned()
 	}
 	if err != nil {
 		return false, err
 	}
 	return w.begun()
+}
+
+// orphaned returns an error if a folder without a manifest has what is only written
+// beside one: somebody's stages, which begin would delete.
+func (w *Writer) orphaned() error {
+	for _, name := range []string{stagesName, artefactsName} {
+		switch _, err := os.Lstat(w.path(name)); {
+		case err == nil:
+			return fmt.Errorf("run: %s has %s but no %s: put that back, or choose another folder", w.dir, name, manifestName)
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("run: %w", err)
+		}
+	}
+	return nil
 }
 
 // begin writes the manifest of a run that has not begun, having removed what one

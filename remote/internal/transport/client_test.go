@@ -410,7 +410,7 @@ func TestLostConnections(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	c = client(t, o, remote.Endpoint{URL: "http://" + l.Addr().String()})
-	require.ErrorContains(t, c.Do(t.Context(), get("/"), nil), "connection refused")
+	require.ErrorContains(t, c.Do(t.Context(), get("/"), nil), "dial tcp")
 	require.EqualValues(t, 3, c.Stats().Failed)
 }
 
