@@ -26,6 +26,8 @@ type Endpoint struct {
 func (e Endpoint) Validate() error {
 	u, err := url.Parse(e.URL)
 	switch {
+	case e.URL == "":
+		return errors.New("remote: Endpoint.URL is empty, want http:// or https:// and a host")
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		// Not the text: who knows what is in it.
 		return errors.New("remote: Endpoint.URL is no URL, want http:// or https:// and a host")

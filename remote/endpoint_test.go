@@ -25,7 +25,7 @@ func TestEndpoint(t *testing.T) {
 		require.Equal(t, e.URL, e.String())
 	}
 	for want, e := range map[string]remote.Endpoint{
-		"want http:// or https:// and a host":         {},
+		"URL is empty, want http:// or https://":      {},
 		"Endpoint.URL is no URL":                      {URL: "ftp://secret.example.com"},
 		"URL is no URL":                               {URL: "://user:secret@x"},
 		"is https://x/v1 with a user or password":     {URL: "https://user:secret@x/v1"},

@@ -123,6 +123,7 @@ const (
 	defaultMaxText = 32 << 10
 	itemTokens     = 512
 	maxReason      = 400 // bytes of a reason that are kept
+	maxQuoted      = 100 // bytes of an unfit answer that its error quotes
 	maxAnswer      = 1 << 20
 )
 

@@ -270,8 +270,8 @@ func TestAnswers(t *testing.T) {
 		`{"ID":null}`:      "want an object",
 		`{"ID":{"reason":"r","verdict":"correct"}}`:                                               "item 1 is missing or incomplete",
 		`{"ID":{"reason":"r","verdict":null,"confidence":1}}`:                                     "item 1 is missing or incomplete",
-		`{"ID":{"reason":"r","verdict":"Correct","confidence":1}}`:                                "want unknown, correct",
-		`{"ID":{"reason":"r","verdict":"broken","confidence":1}}`:                                 "want the verdict correct, incorrect or unknown",
+		`{"ID":{"reason":"r","verdict":"Correct","confidence":1}}`:                                `item 1: the verdict is "Correct", want correct, incorrect or unknown`,
+		`{"ID":{"reason":"r","verdict":"broken","confidence":1}}`:                                 `the verdict is "broken", want correct, incorrect or unknown`,
 		`{"ID":{"reason":"r","verdict":"correct","confidence":101}}`:                              "the confidence is 101",
 		`{"ID":{"reason":"r","verdict":"correct","confidence":0.9}}`:                              "want an integer",
 		`{"ID":{"reason":"r","verdict":"correct","confidence":1,"more":true}}`:                    "more: unknown field",
@@ -296,9 +296,34 @@ func TestAnswers(t *testing.T) {
 			require.Equal(t, want != "", j.Metrics()["judge/wrapped"] == 1, content)
 		default:
 			require.ErrorContains(t, err, want, content)
+			require.Equal(t, content != "", strings.Contains(err.Error(), "; the model answered: "), content)
 			require.NotContains(t, err.Error(), "\x1b")
 			require.Less(t, len(err.Error()), 500)
 		}
+	}
+}
+
+// The error of an answer that does not fit quotes its beginning, without the key.
+func TestUnfitAnswers(t *testing.T) {
+	t.Setenv("STEPWISE_TEST_JUDGE_KEY", "sk-secret")
+	const keys = `; it has no key "ID", want a JSON object whose keys are the items' ids; the model answered: `
+	for content, want := range map[string]string{
+		"I'm sorry, I cannot sk-secret judge " + strings.Repeat("x", 100): "invalid character 'I' looking for beginning of value" + keys + "I'm sorry, I cannot [key] judge " + strings.Repeat("x", 100-len("I'm sorry, I cannot [key] judge ")) + "…",
+		`{"reason":"ok","verdict":"correct","confidence":90}`:             `reason: want an object, got "ok"` + keys + `{"reason":"ok",`,
+		`{"1":{"reason":"ok","verdict":"correct","confidence":90}}`:       "item 1 is missing or incomplete, want a reason, a verdict and a confidence" + keys,
+		`{"ID":"ok"}`: `want an object, got "ok"; the model answered: {"ID":"ok"}`,
+	} {
+		var id string
+		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a, err := judgetest.Read(r)
+			require.NoError(t, err)
+			id = a.Items[0].ID
+			judgetest.Reply(w, strings.ReplaceAll(content, "ID", id), 1, 1)
+		}))
+		s.Endpoint.Key = remote.Key{Env: "STEPWISE_TEST_JUDGE_KEY"}
+		_, err := judge.Rule(open(t, s), template).Score(t.Context(), pair{}, trace("text", "x"), 0)
+		require.ErrorContains(t, err, strings.ReplaceAll(want, "ID", id))
+		require.NotContains(t, err.Error(), "sk-secret")
 	}
 }
 
@@ -336,7 +361,10 @@ func TestFailures(t *testing.T) {
 		require.NotContains(t, err.Error(), "\x1b")
 
 		s.Service.OnFailure = reward.OnFailureUnscorable
-		require.Equal(t, unknown("judge failed"), score(t, judge.Rule(open(t, s), template), trace("text", "x"), 0))
+		got := score(t, judge.Rule(open(t, s), template), trace("text", "x"), 0)
+		require.ErrorContains(t, got.Cause(), c.want, name)
+		got.Err = nil
+		require.Equal(t, unknown("judge failed"), got)
 		s.Service.OnFailure = reward.OnFailureDrop
 		_, err = judge.Rule(open(t, s), template).Score(t.Context(), pair{}, trace("text", "x"), 0)
 		require.ErrorIs(t, err, reward.ErrDrop)
@@ -522,7 +550,7 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, good, again)
 	for want, change := range map[string]func(*judge.Settings){
-		"Endpoint.URL is no URL":      func(s *judge.Settings) { s.Endpoint.URL = "" },
+		"Endpoint.URL is empty":       func(s *judge.Settings) { s.Endpoint.URL = "" },
 		"Model is empty":              func(s *judge.Settings) { s.Model = "" },
 		"Unit is judge.Unit(9)":       func(s *judge.Settings) { s.Unit = 9 },
 		"Format is judge.Format(9)":   func(s *judge.Settings) { s.Format = 9 },

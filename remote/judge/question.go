@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -125,9 +124,14 @@ func (q *question) format(f Format) any {
 // answer is an opinion as the model writes it. Pointers, because a field that is
 // missing is not zero.
 type answer struct {
-	Reason     *string          `json:"reason"`
-	Verdict    *rollout.Verdict `json:"verdict"`
-	Confidence *int             `json:"confidence"`
+	Reason     *string `json:"reason"`
+	Verdict    *string `json:"verdict"`
+	Confidence *int    `json:"confidence"`
+}
+
+// verdicts are the verdicts that a judge may give. Broken is none of them.
+var verdicts = map[string]rollout.Verdict{
+	"correct": rollout.VerdictCorrect, "incorrect": rollout.VerdictIncorrect, "unknown": rollout.VerdictUnknown,
 }
 
 // parse reads the model's answer: an opinion for each item. wrapped says that there
@@ -137,31 +141,33 @@ func (q *question) parse(content string) (opinions []Opinion, wrapped bool, err 
 	if err != nil {
 		found, ok := q.unwrap(content)
 		if !ok {
-			return nil, false, unfit(err)
+			return nil, false, q.unfit(content, err)
 		}
 		wrapped = true
 		if answers, err = settings.Decode([]byte(found), map[string]answer(nil)); err != nil {
-			return nil, true, unfit(err)
+			return nil, true, q.unfit(content, err)
 		}
 	}
 	if len(answers) != len(q.Items) {
-		return nil, wrapped, unfit(fmt.Errorf("it has %d items, want %d", len(answers), len(q.Items)))
+		return nil, wrapped, q.unfit(content, fmt.Errorf("it has %d items, want %d", len(answers), len(q.Items)))
 	}
 	for i, it := range q.Items {
 		a, ok := answers[it.ID]
+		if !ok || a.Reason == nil || a.Verdict == nil || a.Confidence == nil {
+			return nil, wrapped, q.unfit(content, fmt.Errorf("item %d is missing or incomplete, want a reason, a verdict and a confidence", i+1))
+		}
+		verdict, ok := verdicts[*a.Verdict]
 		switch {
-		case !ok || a.Reason == nil || a.Verdict == nil || a.Confidence == nil:
-			err = fmt.Errorf("item %d is missing or incomplete", i+1)
-		case *a.Verdict == rollout.VerdictBroken:
-			err = fmt.Errorf("item %d: want the verdict correct, incorrect or unknown", i+1)
+		case !ok:
+			err = fmt.Errorf("item %d: the verdict is %.40q, want correct, incorrect or unknown", i+1, *a.Verdict)
 		case *a.Confidence < 0 || *a.Confidence > 100:
 			err = fmt.Errorf("item %d: the confidence is %d, want 0 to 100", i+1, *a.Confidence)
 		}
 		if err != nil {
-			return nil, wrapped, unfit(err)
+			return nil, wrapped, q.unfit(content, err)
 		}
 		opinions = append(opinions, Opinion{
-			Step: string(it.Step), Verdict: *a.Verdict, Confidence: float64(*a.Confidence) / 100,
+			Step: string(it.Step), Verdict: verdict, Confidence: float64(*a.Confidence) / 100,
 			Reason: transport.Clean(*a.Reason, maxReason),
 		})
 	}
@@ -183,10 +189,16 @@ func (q *question) unwrap(content string) (string, bool) {
 	return string(object), err == nil
 }
 
-// unfit is the error of an answer that is not as asked for. The text of the error may
-// quote it.
-func unfit(err error) error {
-	return errors.New("judge: the answer does not fit its schema: " + transport.Clean(strings.TrimPrefix(err.Error(), "settings: "), 200))
+// unfit is the error of an answer that is not as asked for, whose beginning it quotes.
+func (q *question) unfit(content string, err error) error {
+	text := transport.Clean(strings.TrimPrefix(err.Error(), "settings: "), 200)
+	for _, it := range q.Items {
+		if id := strconv.Quote(it.ID); !strings.Contains(content, id) {
+			text += "; it has no key " + id + ", want a JSON object whose keys are the items' ids"
+			break
+		}
+	}
+	return fmt.Errorf("judge: the answer does not fit its schema: %s; the model answered: %s", text, transport.Clean(content, maxQuoted))
 }
 
 // quoted is text from elsewhere. As JSON, everything in it is escaped that could be

@@ -314,7 +314,7 @@ func TestSettings(t *testing.T) {
 	require.ErrorContains(t, err, "want detect, sum or mean")
 
 	for want, v := range map[string]interface{ Validate() error }{
-		"Endpoint.URL is no URL":                 tinker.Config{},
+		"Endpoint.URL is empty":                  tinker.Config{},
 		"Config.Heartbeat is -1ns":               tinker.Config{Endpoint: remote.Endpoint{URL: "http://x"}, Heartbeat: -1},
 		"URL ends in /api/v1, which the client ": tinker.Config{Endpoint: remote.Endpoint{URL: "http://x/a/api/v1/"}},
 		"Retry.Attempts is -1":                   tinker.Config{Endpoint: remote.Endpoint{URL: "http://x"}, Retry: remote.Retry{Attempts: -1}},
