@@ -57,6 +57,7 @@ func Combine[E any](parts ...Part[E]) Rule[E] {
 	}
 	return RuleFunc[E](func(ctx context.Context, example E, trace *prompt.Trace, step int) (Score, error) {
 		var sum, weight float64
+		var failure error // the first of those left out
 		for _, p := range parts {
 			if err := ctx.Err(); err != nil {
 				return Score{}, err
@@ -66,9 +67,12 @@ func Combine[E any](parts ...Part[E]) Rule[E] {
 			case err != nil:
 				return Score{}, fmt.Errorf("reward: part %q: %w", p.Name, err)
 			case !s.Scorable() && p.Optional && !findsBroken(s):
+				if failure == nil {
+					failure = s.Err
+				}
 				continue
 			case !s.Scorable():
-				return Unscorable(p.Name + ": " + s.Reason), nil
+				return Score{Reason: p.Name + ": " + s.Reason, Err: s.Err}, nil
 			case math.IsNaN(s.Value) || math.IsInf(s.Value, 0):
 				return Score{}, fmt.Errorf("reward: part %q: the score %v is not finite", p.Name, s.Value)
 			}
@@ -76,7 +80,7 @@ func Combine[E any](parts ...Part[E]) Rule[E] {
 			weight += p.Weight
 		}
 		if weight == 0 {
-			return Unscorable("no part is scorable"), nil
+			return Score{Reason: "no part is scorable", Err: failure}, nil
 		}
 		return Score{Value: sum / weight}, nil
 	})

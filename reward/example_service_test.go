@@ -63,11 +63,12 @@ func ExampleThrough() {
 
 	trace := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "place"}}).Parse(`It names Osaka. \boxed{yes}`, nil)
 	for range 2 {
-		fmt.Println(rule.Score(context.Background(), note{Place: "Osaka"}, &trace, 0))
+		score, err := rule.Score(context.Background(), note{Place: "Osaka"}, &trace, 0)
+		fmt.Println(score.Value, err)
 	}
 	fmt.Println(requests, "requests")
 	// Output:
-	// {1 } <nil>
-	// {1 } <nil>
+	// 1 <nil>
+	// 1 <nil>
 	// 2 requests
 }

@@ -43,12 +43,12 @@ func ExamplePredicate() {
 	trace := prompt.Boxed{}.Parser([]prompt.StepSpec{{Name: "place"}}).Parse(`It names Osaka. \boxed{yes}`, nil)
 	for _, n := range []note{{Place: "Osaka"}, {Place: "Kyoto"}, {}} {
 		score, err := rule.Score(context.Background(), n, &trace, 0)
-		fmt.Println(score, err)
+		fmt.Printf("%v %q %v\n", score.Value, score.Reason, err)
 	}
 	// Output:
-	// {1 } <nil>
-	// {0 } <nil>
-	// {0 criterion does not apply} <nil>
+	// 1 "" <nil>
+	// 0 "" <nil>
+	// 0 "criterion does not apply" <nil>
 }
 
 // Any function is a rule: here the step may have at most three words before its
@@ -69,12 +69,12 @@ func ExampleRuleFunc() {
 	for _, text := range []string{`It names Osaka. \boxed{yes}`, `The note says it is in Osaka. \boxed{yes}`, `It names`} {
 		trace := parser.Parse(text, nil)
 		score, err := rule.Score(context.Background(), note{}, &trace, 0)
-		fmt.Println(score, err)
+		fmt.Printf("%v %q %v\n", score.Value, score.Reason, err)
 	}
 	// Output:
-	// {1 } <nil>
-	// {0 } <nil>
-	// {0 broken step: truncated} <nil>
+	// 1 "" <nil>
+	// 0 "" <nil>
+	// 0 "broken step: truncated" <nil>
 }
 
 // Arithmetic needs no gold answer at all.

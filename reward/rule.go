@@ -2,6 +2,7 @@ package reward
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,6 +22,21 @@ type Score struct {
 	// Reason, if not empty, is why there is no value, in a few fixed words such
 	// as "no gold label". Reasons are counted.
 	Reason string
+	// Err, if not nil, is the failure because of which there is no value
+	// (OnFailureUnscorable). It is said, not counted.
+	Err error
+}
+
+// Cause is why the score has no value: the reason and, if there is one, the failure. It
+// is nil for a score with a value.
+func (s Score) Cause() error {
+	switch {
+	case s.Scorable():
+		return nil
+	case s.Err != nil:
+		return fmt.Errorf("%s: %w", s.Reason, s.Err)
+	}
+	return errors.New(s.Reason)
 }
 
 // Unscorable returns a score without a value. It panics without a reason.

@@ -198,6 +198,7 @@ func TestCombine(t *testing.T) {
 		return reward.Part[example]{Name: name, Rule: constant(s, nil), Weight: weight, Optional: optional}
 	}
 	none := reward.Unscorable("no gold label")
+	failed := reward.Score{Reason: "judge failed", Err: errDown}
 	for name, c := range map[string]struct {
 		parts []reward.Part[example]
 		want  reward.Score
@@ -207,6 +208,8 @@ func TestCombine(t *testing.T) {
 		"optional leaves both sums": {[]reward.Part[example]{part("a", 3, false, value(.5)), part("b", 1, true, none)}, value(.5)},
 		"required is passed on":     {[]reward.Part[example]{part("a", 3, false, value(1)), part("b", 1, false, none)}, reward.Unscorable("b: no gold label")},
 		"nothing left":              {[]reward.Part[example]{part("a", 3, true, none), part("b", 1, true, none)}, reward.Unscorable("no part is scorable")},
+		"a failure is passed on":    {[]reward.Part[example]{part("a", 3, false, failed)}, reward.Score{Reason: "a: judge failed", Err: errDown}},
+		"nothing left but failures": {[]reward.Part[example]{part("a", 3, true, none), part("b", 1, true, failed)}, reward.Score{Reason: "no part is scorable", Err: errDown}},
 	} {
 		assert.Equal(t, c.want, score(t, reward.Combine(c.parts...), example{}, "", reward.WholeCompletion), name)
 	}
@@ -349,5 +352,7 @@ func TestCounter(t *testing.T) {
 func TestUnscorableNeedsAReason(t *testing.T) {
 	assert.Panics(t, func() { reward.Unscorable("") })
 	assert.False(t, reward.Unscorable("x").Scorable())
+	assert.EqualError(t, reward.Unscorable("x").Cause(), "x")
+	assert.NoError(t, value(0).Cause())
 	assert.True(t, reward.Score{}.Scorable())
 }

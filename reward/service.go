@@ -52,7 +52,7 @@ const (
 	// ErrDrop for what this demands of a rule.
 	OnFailureDrop
 	// OnFailureUnscorable returns an unscorable score with the reason "NAME
-	// failed", where NAME is the service's. A step is then unknown, and an outcome
+	// failed", where NAME is the service's, and the failure in Score.Err. A step is then unknown, and an outcome
 	// reward NaN. What ErrDrop says about selection holds here too.
 	OnFailureUnscorable
 )
@@ -276,7 +276,7 @@ func (r *served[E]) judge(ctx context.Context, example E, traces []*prompt.Trace
 	case r.service.set.OnFailure == OnFailureDrop:
 		return nil, fmt.Errorf("%w: %w", ErrDrop, err)
 	}
-	return slices.Repeat([]Score{Unscorable(r.service.set.Name + " failed")}, len(traces)), nil
+	return slices.Repeat([]Score{{Reason: r.service.set.Name + " failed", Err: err}}, len(traces)), nil
 }
 
 // ask is one judgement: calls until one succeeds, or none is left.

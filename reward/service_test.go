@@ -235,7 +235,8 @@ func TestServiceOnFailure(t *testing.T) {
 
 	s, err := ask(reward.ServiceSettings{OnFailure: reward.OnFailureUnscorable})
 	require.NoError(t, err)
-	assert.Equal(t, reward.Unscorable("judge failed"), s)
+	assert.Equal(t, "judge failed", s.Reason)
+	assert.EqualError(t, s.Cause(), `judge failed: reward: service "judge" failed: the service's own words`)
 
 	for _, answer := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
 		rule := reward.Through(service(t, reward.ServiceSettings{}), constant(value(answer), nil), nil)
@@ -504,5 +505,10 @@ func TestServiceGroup(t *testing.T) {
 	assert.Equal(t, []reward.Score{value(1)}, ask(group[0]), "another group, another question")
 	assert.Equal(t, 2, calls)
 	fail = true
-	assert.Equal(t, []reward.Score{reward.Unscorable("judge failed"), reward.Unscorable("judge failed")}, ask(group[1], group[0]))
+	got = ask(group[1], group[0])
+	assert.Len(t, got, 2)
+	for _, s := range got {
+		assert.Equal(t, "judge failed", s.Reason)
+		assert.ErrorIs(t, s.Err, errDown)
+	}
 }

@@ -90,9 +90,9 @@ type Config struct {
 	// default of WithJudges. An Eval sets its own.
 	Judges int
 	// WarnUnscorable is the share of a step, or of an outcome reward, that no
-	// rule could judge at which Logger gets a warning, and another whenever the
-	// share has grown by as much again. 0 means 0.1; 1 turns the warnings off. A
-	// step without a rule is warned about once.
+	// rule could judge at which Logger gets a warning with the first cause, and
+	// another whenever the share has grown by as much again. 0 means 0.1; 1 turns
+	// the warnings off. A step without a rule is warned about once.
 	WarnUnscorable float64
 
 	// Eval, if not nil, is called after every EvalEvery-th training step; its

@@ -101,8 +101,9 @@ func judgeGroup(ctx context.Context, j GroupJudge, g rollout.Group) (err error) 
 
 // warnUnscorable warns of every share of unknown steps or unscorable rewards that
 // exceeds the one last warned about, at first 0, by more than
-// Config.WarnUnscorable. Once a share is below half of that, it starts at 0 again.
-func (t *Trainer) warnUnscorable(m map[string]float64) {
+// Config.WarnUnscorable, and says the first cause. Once a share is below half of that, it
+// starts at 0 again.
+func (t *Trainer) warnUnscorable(m map[string]float64, r *Rollouts) {
 	limit := cmp.Or(t.c.WarnUnscorable, 0.1)
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		if !(strings.HasPrefix(name, "step/") && strings.HasSuffix(name, "/unknown")) &&
@@ -111,10 +112,31 @@ func (t *Trainer) warnUnscorable(m map[string]float64) {
 		}
 		switch share := m[name]; {
 		case share > t.warned[name]+limit:
-			t.log.Warn("a growing share cannot be judged", "step", t.step, "metric", name, "share", share, "last_warned_at", t.warned[name])
+			t.log.Warn("a share could not be judged", "step", t.step, "metric", name, "share", share, "last_warned_at", t.warned[name], "first", r.firstCause(name))
 			t.warned[name] = share
 		case share < limit/2:
 			delete(t.warned, name)
 		}
 	}
+}
+
+// firstCause is the first cause of what a metric of Summarize counts as unknown or
+// unscorable.
+func (r *Rollouts) firstCause(metric string) error {
+	for g := range r.Groups {
+		for i := range r.Groups[g] {
+			c := &r.Groups[g][i]
+			for k, cause := range c.Causes {
+				if cause != nil && metric == "reward/"+rewardName(r.Problems, g, k)+"/unscorable" {
+					return cause
+				}
+			}
+			for _, s := range c.Steps {
+				if s.Cause != nil && metric == "step/"+s.Label()+"/unknown" {
+					return s.Cause
+				}
+			}
+		}
+	}
+	return errors.New("the problem's judge gives no cause")
 }

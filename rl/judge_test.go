@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -174,6 +175,7 @@ func TestWarnUnscorable(t *testing.T) {
 		ps = append(ps, judging{successor{v, vocab, 8}, func(_ context.Context, c *rollout.Completion) error {
 			if c.Index < unknown {
 				c.Steps[0].Verdict = rollout.VerdictUnknown
+				c.Steps[0].Cause = errJudge
 			}
 			return nil
 		}, nil})
@@ -195,13 +197,30 @@ func TestWarnUnscorable(t *testing.T) {
 			log.Reset()
 			_, err := tr.Step(t.Context())
 			require.NoError(t, err)
-			if strings.Contains(log.String(), fmt.Sprintf(`level=WARN msg="a growing share cannot be judged" step=%d metric=step/first/unknown share=%v `, i+1, float64(n)/8)) {
+			if strings.Contains(log.String(), fmt.Sprintf(`level=WARN msg="a share could not be judged" step=%d metric=step/first/unknown share=%v `, i+1, float64(n)/8)) {
 				warned = append(warned, fmt.Sprint(i+1))
+				require.Contains(t, log.String(), ` first="the judge is down"`)
 			} else {
-				require.NotContains(t, log.String(), "growing")
+				require.NotContains(t, log.String(), "could not be judged")
 			}
 		}
 		require.Equal(t, want, strings.Join(warned, " "), setting)
+	}
+	// A reward has a cause, too, and a problem's own judge need not give one.
+	for _, want := range []string{`metric=reward/0/unscorable share=1 last_warned_at=0 first="judge failed: the judge is down"`, `metric=step/first/unknown share=1 last_warned_at=0 first="the problem's judge gives no cause"`} {
+		c, _ := setup()
+		var log bytes.Buffer
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Source = &rl.SliceSource{Problems: []rl.Problem{judging{successor{0, vocab, 8}, func(_ context.Context, c *rollout.Completion) error {
+			c.Rewards[0], c.Causes = math.NaN(), []error{reward.Score{Reason: "judge failed", Err: errJudge}.Cause()}
+			c.Steps[0].Verdict = rollout.VerdictUnknown
+			return nil
+		}, nil}}}
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		_, err = tr.Step(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, log.String(), want)
 	}
 	c, _ := setup()
 	c.Judges, c.WarnUnscorable = -1, 1.5

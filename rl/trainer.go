@@ -213,7 +213,7 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	}
 	t.step++
 	m := Summarize(sampled)
-	t.warnUnscorable(m)
+	t.warnUnscorable(m, sampled)
 	if len(sampled.Groups) > 0 {
 		m["group/live"] = sampled.LiveShare(t.c.Estimator)
 	}

@@ -43,6 +43,9 @@ type Completion struct {
 	// Rewards holds the outcome rewards in the task's order, unweighted;
 	// NaN = unscorable.
 	Rewards []float64
+	// Causes says, per reward, why it is NaN; nil if it is not, or if the judge gives
+	// no cause. It may be shorter than Rewards.
+	Causes []error
 	// Steps holds the judged steps, in the order of the text.
 	Steps []Step
 	// Malformed marks a completion that deviates from its template.
@@ -91,6 +94,9 @@ type Step struct {
 	Status prompt.Status
 	// Reward is the step's score; NaN = unscorable.
 	Reward float64
+	// Cause is why no rule could judge a step whose verdict is unknown; nil for all
+	// other steps, and if the judge gives no cause.
+	Cause error
 	// Final marks the step that states the final answer, which the outcome reward
 	// judges.
 	Final bool

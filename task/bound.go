@@ -3,6 +3,7 @@ package task
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -62,27 +63,28 @@ func (b *Bound[E]) Judge(ctx context.Context, c *rollout.Completion) error {
 	if err := b.judgeSteps(ctx, c); err != nil {
 		return err
 	}
-	c.Rewards = make([]float64, 0, len(b.task.def.Outcomes))
-	for _, o := range b.task.def.Outcomes {
+	c.Rewards = make([]float64, len(b.task.def.Outcomes))
+	c.Causes = make([]error, len(b.task.def.Outcomes))
+	for k, o := range b.task.def.Outcomes {
 		if _, ok := o.Rule.(reward.GroupRule[E]); ok {
-			c.Rewards = append(c.Rewards, math.NaN())
+			c.Rewards[k] = math.NaN()
 			continue
 		}
 		s, err := b.score(ctx, "outcome "+o.Name, o.Rule, &tr, reward.WholeCompletion)
 		if err != nil {
 			return err
 		}
-		c.Rewards = append(c.Rewards, o.reward(s, &tr))
+		o.grade(c, k, s)
 	}
 	return nil
 }
 
-// reward is an outcome's reward of a completion with that score.
-func (o *Outcome[E]) reward(score float64, tr *prompt.Trace) float64 {
-	if _, ok := tr.FinalAnswer(); math.IsNaN(score) && !ok {
-		return o.BrokenReward
+// grade writes reward k, this outcome's, of a completion with that score.
+func (o *Outcome[E]) grade(c *rollout.Completion, k int, score reward.Score) {
+	c.Rewards[k], c.Causes[k] = score.Value, score.Cause()
+	if _, ok := c.Trace.FinalAnswer(); !score.Scorable() && !ok {
+		c.Rewards[k], c.Causes[k] = o.BrokenReward, nil
 	}
-	return score
 }
 
 // JudgeGroup asks the rules that need the whole group (reward.GroupRule) and
@@ -128,7 +130,7 @@ func (b *Bound[E]) JudgeGroup(ctx context.Context, g rollout.Group) error {
 			return err
 		}
 		for i := range g {
-			g[i].Rewards[k] = o.reward(scores[i], traces[i])
+			o.grade(&g[i], k, scores[i])
 		}
 	}
 	return nil
@@ -181,7 +183,11 @@ func (b *Bound[E]) judgeSteps(ctx context.Context, c *rollout.Completion) error 
 func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *rollout.Step) error {
 	def := &b.task.def.Steps[k]
 	st.Reward = math.NaN()
-	if _, ok := def.Rule.(reward.GroupRule[E]); ok || def.Rule == nil {
+	if def.Rule == nil {
+		st.Cause = errNoRule
+		return nil
+	}
+	if _, ok := def.Rule.(reward.GroupRule[E]); ok {
 		return nil
 	}
 	v, err := b.score(ctx, def.Name, def.Rule, tr, k)
@@ -192,28 +198,30 @@ func (b *Bound[E]) judgeStep(ctx context.Context, tr *prompt.Trace, k int, st *r
 	return nil
 }
 
-// grade writes the score of a well-formed step, NaN if it has none, and its verdict.
-func (s *Step[E]) grade(st *rollout.Step, score float64) {
-	st.Reward = score
+var errNoRule = errors.New("the step has no rule")
+
+// grade writes the score of a well-formed step, and its verdict.
+func (s *Step[E]) grade(st *rollout.Step, score reward.Score) {
+	st.Reward, st.Cause = score.Value, score.Cause()
 	switch {
-	case math.IsNaN(score):
+	case !score.Scorable():
 		st.Verdict = rollout.VerdictUnknown
-	case score >= cmp.Or(s.PassAt, 1):
+	case score.Value >= cmp.Or(s.PassAt, 1):
 		st.Verdict = rollout.VerdictCorrect
 	default:
 		st.Verdict = rollout.VerdictIncorrect
 	}
 }
 
-// score asks a rule, counts its answer, and turns unscorable into NaN.
-func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (float64, error) {
+// score asks a rule and counts its answer, whose value is NaN if it has none.
+func (b *Bound[E]) score(ctx context.Context, name string, rule reward.Rule[E], tr *prompt.Trace, step int) (reward.Score, error) {
 	s, err := rule.Score(ctx, b.example, tr, step)
 	return b.count(name, s, err)
 }
 
 // scoreGroup is score for a rule that sees all the traces; it is not asked about
 // none.
-func (b *Bound[E]) scoreGroup(ctx context.Context, name string, rule reward.GroupRule[E], traces []*prompt.Trace, step int) ([]float64, error) {
+func (b *Bound[E]) scoreGroup(ctx context.Context, name string, rule reward.GroupRule[E], traces []*prompt.Trace, step int) ([]reward.Score, error) {
 	if len(traces) == 0 {
 		return nil, nil
 	}
@@ -222,28 +230,29 @@ func (b *Bound[E]) scoreGroup(ctx context.Context, name string, rule reward.Grou
 		_, err = b.count(name, reward.Score{}, err)
 		return nil, err
 	}
-	values := make([]float64, len(scores))
+	counted := make([]reward.Score, len(scores)) // scores may be the rule's own
 	for i, s := range scores {
-		if values[i], err = b.count(name, s, nil); err != nil {
+		if counted[i], err = b.count(name, s, nil); err != nil {
 			return nil, err
 		}
 	}
-	return values, nil
+	return counted, nil
 }
 
-// count counts the answer of a rule, and turns unscorable into NaN.
-func (b *Bound[E]) count(name string, s reward.Score, err error) (float64, error) {
+// count counts the answer of a rule, and makes the value of an unscorable one NaN.
+func (b *Bound[E]) count(name string, s reward.Score, err error) (reward.Score, error) {
 	if b.task.def.Counter != nil {
 		b.task.def.Counter.Add(name, s, err)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("task: %srule %q: %w", b.about(), name, err)
+		return s, fmt.Errorf("task: %srule %q: %w", b.about(), name, err)
 	}
 	if !s.Scorable() {
-		return math.NaN(), nil
+		s.Value = math.NaN()
+		return s, nil
 	}
 	if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
-		return 0, fmt.Errorf("task: %srule %q gave the score %v; a rule that cannot judge returns reward.Unscorable", b.about(), name, s.Value)
+		return s, fmt.Errorf("task: %srule %q gave the score %v; a rule that cannot judge returns reward.Unscorable", b.about(), name, s.Value)
 	}
-	return s.Value, nil
+	return s, nil
 }

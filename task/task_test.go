@@ -84,6 +84,7 @@ func TestJudge(t *testing.T) {
 	require.False(t, j.Trace.Malformed())
 	require.Equal(t, rollout.Step{Name: "topic", Start: 0, End: 1, Verdict: rollout.VerdictCorrect, Reward: 1}, j.Steps[0])
 	require.Equal(t, rollout.VerdictUnknown, j.Steps[1].Verdict, "no rule")
+	require.EqualError(t, j.Steps[1].Cause, "the step has no rule")
 	require.True(t, math.IsNaN(j.Steps[1].Reward))
 	require.Equal(t, rollout.Step{Name: "label", Start: 2, End: 3, Verdict: rollout.VerdictIncorrect, Final: true}, j.Steps[2])
 }
