@@ -159,7 +159,19 @@ func (d Difference) String() string {
 
 // Differences lists the settings, data digests and seeds in which m and o differ.
 func (m *Manifest) Differences(o *Manifest) []Difference {
-	return differences("", decode(m.identity()), decode(o.identity()))
+	a, b := *m, *o
+	if len(a.Data) > 0 || len(b.Data) > 0 { // entries are named one by one, also if the other run has none
+		a.Data, b.Data = entries(a.Data), entries(b.Data)
+	}
+	return differences("", decode(a.identity()), decode(b.identity()))
+}
+
+// entries is a map that is not nil.
+func entries(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
 }
 
 func decode(text []byte) (v any) {

@@ -178,6 +178,10 @@ func TestOtherSettingsAreAnErrorThatNamesThem(t *testing.T) {
   data.test is now "d3", the run has none
   seed is now 4, the run has 3
   settings.lr is now 0.5, the run has 1`)
+	c = config(dir, 6)
+	c.Data = nil
+	_, err = run.Resume(c)
+	require.EqualError(t, err, "run: "+dir+" was started with something else:\n  data.problems is now missing, the run has \"d1\"")
 	require.Equal(t, before, mustRead(t, dir))
 	_, err = run.Start(config(dir, 6))
 	require.ErrorIs(t, err, run.ErrBegun)
