@@ -49,7 +49,7 @@ func newTaskFlags(f *flag.FlagSet) taskFlags {
 	return taskFlags{
 		dir:      f.String("data-dir", "", "the folder that the task's data files are in (default: the task file's)"),
 		onBadRow: f.String("on-bad-row", "", "fail or skip: what to do about a malformed row (default: as the task says)"),
-		fold:     f.Int("fold", -1, "the fold to test on (default: the task's)"),
+		fold:     f.Int("fold", -1, "the fold to test on; -1 is the task's"),
 	}
 }
 

@@ -103,6 +103,7 @@ func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 		if len(lines) > 0 {
 			return errors.New("the runs differ")
 		}
+		fmt.Fprintln(out, "the runs are equal in settings, data and seed, in the metrics of every step (but for times and what servers did), in the policies of the last checkpoints and in the artefacts")
 		return nil
 	})
 }
