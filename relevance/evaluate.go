@@ -3,6 +3,7 @@ package relevance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -20,8 +21,11 @@ import (
 
 // Evaluate scores examples of a source and compares what is said with their labels.
 // byGrade takes the label by the cut points on the expected grade where the scorer has
-// them.
+// them. An example whose label is not one of the source's is an error, and so are none.
 func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example, byGrade bool) (*report.Scores, error) {
+	if err := labelled(src, es); err != nil {
+		return nil, err
+	}
 	outcomes, tokens, seconds, err := outcomesOf(ctx, s, src, es, byGrade)
 	if err != nil {
 		return nil, err
@@ -30,6 +34,20 @@ func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example
 	scores := report.Score(labelsOf(src, reasons), outcomes)
 	scores.TokensPerSecond, scores.TokensPerRow = float64(tokens)/seconds, float64(tokens)/float64(len(es))
 	return scores, nil
+}
+
+// labelled returns an error unless each of several examples has one of the source's labels,
+// without which there is nothing to compare with.
+func labelled(src *rows.Source, es []rows.Example) error {
+	if len(es) == 0 {
+		return errors.New("no examples, want at least one")
+	}
+	for i := range es {
+		if src.LabelIndex(es[i].Label()) < 0 {
+			return fmt.Errorf("example %s: the label is %q, want one of %q", es[i].ID, es[i].Label(), src.Labels)
+		}
+	}
+	return nil
 }
 
 func labelsOf(src *rows.Source, steps bool) report.Labels {

@@ -244,13 +244,11 @@ func (s *Scores) describe(l Labels, all []Outcome) {
 		s.Confusion[i] = make([]int, n+1)
 	}
 	for i := range all {
-		if o := &all[i]; o.Gold >= 0 {
-			said := o.Pred
-			if said < 0 {
-				said = n
-			}
-			s.Confusion[o.Gold][said]++
+		said := all[i].Pred
+		if said < 0 {
+			said = n
 		}
+		s.Confusion[all[i].Gold][said]++
 	}
 	s.Reliability = reliability(all)
 	s.Queries = byQuery(all)
