@@ -32,21 +32,6 @@ func TestLabelOfNoTruth(t *testing.T) {
 	assert.Empty(t, (&Example{}).Label())
 }
 
-func TestDistribution(t *testing.T) {
-	s := Source{Labels: []string{"0", "1", "2"}}
-	for _, c := range []struct {
-		e    Example
-		want []float64
-	}{
-		{Example{Raters: []string{"0", "2", "", "2", "0"}, Truth: []string{"1"}}, []float64{.5, 0, .5}},
-		{Example{Raters: []string{"", "9"}, Truth: []string{"yes", "1"}}, []float64{0, 1, 0}},
-		{Example{Truth: []string{"1"}}, []float64{0, 1, 0}},
-		{Example{Truth: []string{""}}, nil},
-	} {
-		assert.Equal(t, c.want, s.Distribution(&c.e))
-	}
-}
-
 func TestRenderFacts(t *testing.T) {
 	assert.Equal(t, "query: q\nbody: b", Render(Example{Query: "q", Document: Document{Body: "b"}}))
 	e := Example{Query: "q", Document: Document{Title: "t", Fields: []Field{{"brand", "b"}}}, Facts: []Field{{"head noun", "yes"}, {"brand", "none"}}}

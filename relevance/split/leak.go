@@ -96,9 +96,6 @@ func documentKey(d *rows.Document) string {
 	return strings.Join(criteria.Words(b.String()), " ")
 }
 
-// Faulty reports whether a pair or a query is in both parts.
-func (l *Leaks) Faulty() bool { return len(l.Pairs)+len(l.Queries) > 0 }
-
 // String says what was found, with the first of each kind; "" if nothing was.
 func (l *Leaks) String() string {
 	var b strings.Builder

@@ -97,7 +97,7 @@ func TestFoldsArePartitions(t *testing.T) {
 				t.Fatalf("query %q in %d parts", k, n)
 			}
 		}
-		if l := Find(p.Train, p.Test); l.Faulty() {
+		if l := Find(p.Train, p.Test); len(l.Pairs)+len(l.Queries) > 0 {
 			t.Fatal(l)
 		}
 	})
@@ -159,7 +159,6 @@ func TestLeaks(t *testing.T) {
 		document("boots", "Tent", one), document("shoes", "Tent", far), document("boots", "Tent", one),
 	}
 	l := Find(train, test)
-	assert.True(t, l.Faulty())
 	assert.Equal(t, []Leak{{"tent | Tent", "Tents | TENT"}}, l.Pairs)
 	assert.Equal(t, []Leak{{"tent", "Tents"}}, l.Queries)
 	assert.Equal(t, []Leak{{"Tent", "TENT"}, {"Mug", "mug"}}, l.Documents)
