@@ -234,6 +234,8 @@ func TestCheck(t *testing.T) {
 		"test set OLD: 1 of 1 pairs are in training, too:\n  \"a | A\"\n1 of 1 queries are in training, too, as they are or spelt otherwise:\n  \"a\"\n1 of 1 documents are in training, too, with other queries or the same:\n  \"A\"",
 	}, Check(s))
 
+	s.Validation = []rows.Example{{ID: "5", Query: "D!", Document: rows.Document{Title: "D"}, Truth: []string{"no", "", "", "1"}}}
+	assert.Contains(t, Check(s), "test set ALL: 1 of 1 pairs are in validation, too:\n  \"d | D\", in validation \"D! | D\"\n1 of 1 queries are in validation, too, as they are or spelt otherwise:\n  \"d\", in validation \"D!\"")
 	s.Steps[1].Rule = rows.TruthRule(1)
 	assert.Contains(t, Check(s), `step "two": the truth is not known of any of 3 training pairs: the warm-up teaches its answers at random, and only a rule that needs no truth can judge it`)
 }

@@ -25,7 +25,8 @@ type File struct {
 	Version int    `yaml:"version"`
 	Name    string `yaml:"name"`
 	// Labels in ascending order of relevance. Those from Relevant upwards count as
-	// relevant where a metric needs a cut; by default, the upper half.
+	// relevant where a metric needs a cut; by default, the upper half and, of an odd
+	// number, the middle one.
 	Labels   []rows.Label `yaml:"labels"`
 	Relevant string       `yaml:"relevant"`
 	Data     Data         `yaml:"data"`
