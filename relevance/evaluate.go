@@ -21,10 +21,14 @@ import (
 
 // Evaluate scores examples of a source and compares what is said with their labels.
 // byGrade takes the label by the cut points on the expected grade where the scorer has
-// them. An example whose label is not one of the source's is an error, and so are none.
+// them. Labels of the scorer that are not the source's, an example with none of these,
+// and no examples are errors. What the scorer could not judge counts as unreadable.
 func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example, byGrade bool) (*report.Scores, error) {
 	if err := labelled(src, es); err != nil {
 		return nil, err
+	}
+	if have := s.Labels(); !slices.Equal(have, src.Labels) {
+		return nil, fmt.Errorf("the scorer's labels are %q, want those of the source, %q", have, src.Labels)
 	}
 	outcomes, tokens, seconds, err := outcomesOf(ctx, s, src, es, byGrade)
 	if err != nil {
@@ -162,6 +166,12 @@ func outcome(src *rows.Source, e *rows.Example, s *Score, byGrade bool) report.O
 	o := report.Outcome{
 		Pair:  eval.Pair{Gold: src.LabelIndex(e.Label()), Pred: src.LabelIndex(said)},
 		Query: e.Query, P: s.P, Malformed: s.Malformed,
+	}
+	switch {
+	case math.IsNaN(s.Grade): // label and distribution, if any, mean nothing either
+		o.Pred, o.P = -1, nil
+	case s.P == nil:
+		o.Expected = &s.Grade
 	}
 	if s.judged != nil {
 		for _, step := range src.Steps {
