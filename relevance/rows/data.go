@@ -134,12 +134,20 @@ func (d *Data) Validate() error {
 		add("there are no labels, want at least one, or unlabelled pairs")
 	}
 	names := make(map[string]bool)
-	for _, l := range d.Labels {
+	for i, l := range d.Labels {
 		for _, v := range append([]string{l.Name}, l.Values...) {
 			if v == "" || names[v] {
 				add("the label %q is empty or occurs twice", v)
+				continue
 			}
 			names[v] = true
+			for _, other := range d.Labels[:i] {
+				for _, w := range append([]string{other.Name}, other.Values...) {
+					if v != w && sameNumber(v, w) {
+						add("the labels %q and %q are the same number", w, v)
+					}
+				}
+			}
 		}
 	}
 	return errors.Join(errs...)

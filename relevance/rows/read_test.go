@@ -112,11 +112,15 @@ func TestErrorsOfFlatFiles(t *testing.T) {
 		"p.csv":       {"query,title,label\nq,24\" screen,1\n", `p.csv:2: a quote stands in a value that is in none, want "a 24"" screen" for a 24" screen`},
 		"q.csv":       {"query,title,label\nq,t,1\nq,\"" + strings.Repeat("x\n", MaxLine/2+9999), `q.csv: the row after that of line 2: longer than 16777216 bytes; is a quote not closed?`},
 		"o.parquet":   {"PAR1", `o.parquet: not a Parquet file: it does not end in its footer`},
+		"r.csv":       {"query,title,label,,\nq,t,7,,\n", `r.csv:2: field "label": is "7", want one of -1, 0, 1`},
 	} {
 		inFolder(t, map[string]string{file: c.text})
 		_, _, err := read(file)
 		assert.EqualError(t, err, c.want)
 	}
+	d := Data{Pairs: Table{File: "r.csv", Header: []string{"query", "title", "title", "label"}}, Labels: grades}
+	_, _, err := d.Read()
+	assert.EqualError(t, err, `r.csv: the header names the column "title" twice`)
 }
 
 // A file as Windows writes it; equal numbers are the same label.
@@ -408,7 +412,7 @@ func TestValidateNamesAll(t *testing.T) {
 	d := Data{
 		Pairs:     Table{File: "a.jsonl", Format: "xml", Columns: Columns{Fields: []FieldColumn{{"*", "a"}, {"a", "*b*"}}}},
 		Documents: &Table{Columns: Columns{Label: "x"}}, Ratings: &Table{File: "a.csv"},
-		OnBadRow: "stop", Labels: []Label{{Name: "1"}, {Name: "2", Values: []string{"1"}}, {}},
+		OnBadRow: "stop", Labels: []Label{{Name: "1"}, {Name: "2", Values: []string{"1", "2.0"}}, {}, {Name: "3"}, {Name: "good", Values: []string{"3.0"}}},
 	}
 	assert.EqualError(t, d.Validate(), `a.jsonl: unknown format "xml", want one of jsonl, csv, tsv, qrels, parquet
 rows: pairs: the field "*" of column "a" is invalid, want two names, with one * in the column if there is one in the field
@@ -418,7 +422,8 @@ rows: documents have no column for "label", only for id, document, title, body, 
 rows: on_bad_row is "stop", want fail or skip
 rows: ratings name no columns for raters
 rows: the label "1" is empty or occurs twice
-rows: the label "" is empty or occurs twice`)
+rows: the label "" is empty or occurs twice
+rows: the labels "3" and "3.0" are the same number`)
 	_, _, err := d.Read()
 	assert.ErrorContains(t, err, "unknown format")
 }

@@ -128,6 +128,10 @@ func (t *Table) rows(r *Report) iter.Seq2[row, error] {
 			stop(fmt.Errorf("%s: only a csv or tsv file takes a header, not %s", t.File, format))
 			return
 		}
+		if err := checkHeader(t.File, t.Header); err != nil {
+			stop(err)
+			return
+		}
 		f, err := os.Open(t.File)
 		if err != nil {
 			stop(err)
@@ -273,7 +277,7 @@ func (t *Table) lineRows(in io.Reader, header []string, split func(string) []str
 	err := lines(in, t.File, func(line int, text []byte) bool {
 		if header == nil {
 			header = split(string(text))
-			if err := t.checkHeader(line, header); err != nil {
+			if err := checkHeader(fmt.Sprintf("%s:%d", t.File, line), header); err != nil {
 				more = false
 				yield(row{}, err)
 			}
@@ -288,13 +292,15 @@ func (t *Table) lineRows(in io.Reader, header []string, split func(string) []str
 	}
 }
 
-func (t *Table) checkHeader(line int, header []string) error {
+// checkHeader returns an error about a header at a place. Columns without a name, as
+// spreadsheets add them, may be many.
+func checkHeader(place string, header []string) error {
 	for i, name := range header {
 		switch {
 		case !validText(name):
-			return fmt.Errorf("%s:%d: the header is not valid UTF-8", t.File, line)
-		case slices.Contains(header[:i], name):
-			return fmt.Errorf("%s:%d: the header names the column %q twice", t.File, line, name)
+			return fmt.Errorf("%s: the header is not valid UTF-8", place)
+		case name != "" && slices.Contains(header[:i], name):
+			return fmt.Errorf("%s: the header names the column %q twice", place, name)
 		}
 	}
 	return nil
@@ -364,7 +370,7 @@ func (t *Table) csvRows(in io.Reader, yield func(row, error) bool) {
 		line, _ = r.FieldPos(0)
 		if header == nil {
 			header = values
-			if err := t.checkHeader(line, header); err != nil {
+			if err := checkHeader(fmt.Sprintf("%s:%d", t.File, line), header); err != nil {
 				yield(row{}, err)
 				return
 			}
