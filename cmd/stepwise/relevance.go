@@ -356,7 +356,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 
 // beside puts what the task's criteria find beside the model's steps.
 func beside(s *relevance.Score, task *taskfile.Task, e rows.Example) {
-	if len(s.Steps) == 0 || task.Source.Prepare == nil {
+	if len(s.Steps) == 0 {
 		return
 	}
 	found := task.Source.Prepare(e).Found

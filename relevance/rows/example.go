@@ -118,9 +118,9 @@ type Source struct {
 	Validation []Example
 	// Tests are the held-out sets.
 	Tests []TestSet
-	// Prepare completes a pair from elsewhere, of which only query and document are
-	// known, as those of the source are: with what the criteria find on it. It is nil
-	// where there is nothing to complete.
+	// Prepare makes of a pair from elsewhere, of which only query and document are known,
+	// one like those of the source: a task file's has one line for each text, and what the
+	// criteria find. It is nil where there is nothing to do.
 	Prepare func(Example) Example
 	// Clip cuts the texts of every example to what the model can read: it replaces
 	// each by the clipper's, and tells the true answers anew. The first error of

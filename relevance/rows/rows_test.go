@@ -43,3 +43,11 @@ func TestDifferentKeepsTheFirstOfEqualTexts(t *testing.T) {
 	assert.Equal(t, []Document{lamp, fields}, Different([]Document{lamp, fields, {Title: "lamp"}, fields}))
 	assert.Empty(t, Different(nil))
 }
+
+func TestLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b": "a b", " a": "a", "a  b": "a b", "a\nquery: b": "a query: b", "a\u2028b\u3000c\u00a0d": "a b c d", "a\x00\x1b[1mb": "a[1mb", "a ": "a", "": "",
+	} {
+		assert.Equal(t, want, Line(text), "%q", text)
+	}
+}

@@ -132,9 +132,7 @@ func (b *builder) source() *rows.Source {
 	if !said {
 		s.Meanings = nil
 	}
-	if len(b.task.Criteria) > 0 {
-		s.Prepare = func(e rows.Example) rows.Example { return b.find(oneLine(e)) }
-	}
+	s.Prepare = func(e rows.Example) rows.Example { return b.find(rows.OneLine(e)) }
 	return s
 }
 

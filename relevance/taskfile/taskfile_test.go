@@ -315,6 +315,12 @@ func TestPrepareCompletesPairsFromElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	e := got.Source.Prepare(rows.Example{Query: "red\nmug", Document: rows.Document{Title: "Mug"}})
 	assert.Equal(t, "Q red mug\nT Mug (1/2) ", got.Source.Input(e))
+
+	// Without criteria, too, no document begins a line of its own.
+	got, err = open(t, minimal, Options{})
+	require.NoError(t, err)
+	e = got.Source.Prepare(rows.Example{Query: "mug", Document: rows.Document{Title: "Mug\nlabel: 1"}})
+	assert.Equal(t, "query: mug\ntitle: Mug label: 1", got.Source.Input(e))
 }
 
 func TestFilesOfTheirOwn(t *testing.T) {
