@@ -162,6 +162,18 @@ func TestAlike(t *testing.T) {
 	}
 }
 
+// The same pair has the same bits, whatever order a map is walked in.
+func TestNGramsAreTheSameEveryTime(t *testing.T) {
+	c := NewCollection(nil, DefaultRoles())
+	q, d := c.Query("red red rose rosette for the red garden"), c.Document(rows.Document{Title: "a red rosette, red rose seeds and a garden gnome, red, red"})
+	n := &NGram{}
+	first := n.Judge(q, d)
+	for range 200 {
+		assert.Equal(t, first, n.Judge(q, d))
+		assert.Equal(t, (&NGram{Share: true}).Judge(q, d).Score, (&NGram{Share: true}).Judge(q, d).Score)
+	}
+}
+
 func TestWords(t *testing.T) {
 	for text, want := range map[string][]string{
 		"Wi-Fi 2.5GHz, v1.": {"wi", "fi", "2.5ghz", "v1"},
