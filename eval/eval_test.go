@@ -42,6 +42,23 @@ func TestUndefinedIsNaN(t *testing.T) {
 	assert.Equal(t, 2, n)
 }
 
+// One cluster is no sample of clusters, however many items it has.
+func TestOneClusterHasNoInterval(t *testing.T) {
+	mean := func(x []float64) float64 { m, _ := eval.Mean(x); return m }
+	for _, o := range []eval.BootstrapOptions{{Clusters: []string{"a", "a", "a"}}, {}} {
+		x := []float64{0, 1, 1}
+		if o.Clusters == nil {
+			x = x[1:2]
+		}
+		for _, i := range []eval.Interval{eval.Bootstrap(x, mean, o), eval.BootstrapDifference(x, make([]float64, len(x)), mean, o)} {
+			assert.Equal(t, mean(x), i.Estimate)
+			assert.True(t, math.IsNaN(i.Low) && math.IsNaN(i.High))
+		}
+	}
+	i := eval.Bootstrap([]float64{0, 1}, mean, eval.BootstrapOptions{})
+	assert.Equal(t, []float64{0, 1}, []float64{i.Low, i.High})
+}
+
 func TestMistakesPanic(t *testing.T) {
 	one := []float64{1}
 	mean := func(x []float64) float64 { return x[0] }

@@ -48,11 +48,12 @@ func (o BootstrapOptions) Validate() error {
 // Tibshirani 1993, chapter 13). It computes the metric on resamples of the items,
 // drawn with replacement; the interval runs from the quantile (1-Level)/2 of the
 // values to the quantile (1+Level)/2. The metric must not keep or change its
-// argument. Bootstrap panics on options that Validate rejects, and unless
+// argument. One item, or items of one cluster, say nothing of how others would be: the
+// bounds are then NaN. Bootstrap panics on options that Validate rejects, and unless
 // Clusters is nil or has a name per item.
 func Bootstrap[T any](items []T, metric func([]T) float64, o BootstrapOptions) Interval {
 	var resampled []T
-	return bootstrap(len(items), o, func(sample []int) float64 {
+	return ofSeveral(len(items), o, func(sample []int) float64 {
 		resampled = pick(resampled, items, sample)
 		return metric(resampled)
 	})
@@ -68,10 +69,20 @@ func BootstrapDifference[T any](a, b []T, metric func([]T) float64, o BootstrapO
 		panic(fmt.Sprintf("eval: %d and %d items are not pairs", len(a), len(b)))
 	}
 	var fromA, fromB []T
-	return bootstrap(len(a), o, func(sample []int) float64 {
+	return ofSeveral(len(a), o, func(sample []int) float64 {
 		fromA, fromB = pick(fromA, a, sample), pick(fromB, b, sample)
 		return metric(fromA) - metric(fromB)
 	})
+}
+
+// ofSeveral is bootstrap without the bounds that all resamples agree on where there is
+// one cluster to draw.
+func ofSeveral(n int, o BootstrapOptions, metric func(sample []int) float64) Interval {
+	i := bootstrap(n, o, metric)
+	if len(clusterIndices(n, o.Clusters)) == 1 {
+		i.Low, i.High = math.NaN(), math.NaN()
+	}
+	return i
 }
 
 // pick returns the sampled items, in dst's memory if that suffices.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 
@@ -93,7 +94,11 @@ func Compare(w io.Writer, dirA, dirB string) error {
 			}
 			ofA, ofB := one(func(p paired) eval.Pair { return p.a }), one(func(p paired) eval.Pair { return p.b })
 			d := eval.Bootstrap(both, func(all []paired) float64 { return ofA(all) - ofB(all) }, o)
-			fmt.Fprintf(t, "%s\t%d\t%s\t%.3f\t%.3f\t%+.3f [%+.3f %+.3f]\n", set, len(both), m.name, ofA(both), ofB(both), d.Estimate, d.Low, d.High)
+			spread := "[–]" // of one query
+			if !math.IsNaN(d.Low) {
+				spread = fmt.Sprintf("[%+.3f %+.3f]", d.Low, d.High)
+			}
+			fmt.Fprintf(t, "%s\t%d\t%s\t%.3f\t%.3f\t%+.3f %s\n", set, len(both), m.name, ofA(both), ofB(both), d.Estimate, spread)
 		}
 	}
 	if !any {

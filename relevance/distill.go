@@ -2,6 +2,7 @@ package relevance
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -173,8 +174,14 @@ func (p *pipeline) beliefs(ctx context.Context, teacher string) (*beliefs, error
 // run, or in the file of the options.
 func (p *pipeline) storedBeliefs(teacher string) (*beliefs, func(*beliefs) error, error) {
 	const artefact = "stages/" + studentStage + "/beliefs.json"
-	c := p.c.Student
-	asked := fmt.Sprintf("task %s, policy %+v, stage %s, seed %d, rows from %d on, samples %d", p.digest, p.c.Policy, teacher, p.c.Seed, p.firstStudent(), c.Samples)
+	c, policies := p.c.Student, p.c
+	policies.Student = Student{}
+	settings, err := json.Marshal(policies)
+	if err != nil {
+		return nil, nil, err
+	}
+	sum := sha256.Sum256(settings)
+	asked := fmt.Sprintf("task %.12s, data %.12s, settings without the student %x, stage %s, rows from %d on, samples %d", p.digest, p.data, sum[:6], teacher, p.firstStudent(), c.Samples)
 	if c.Form == FormBiEncoder {
 		asked += fmt.Sprintf(", %d documents a query", c.Documents)
 	}

@@ -3,6 +3,7 @@ package relevance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -20,8 +21,15 @@ import (
 
 // Evaluate scores examples of a source and compares what is said with their labels.
 // byGrade takes the label by the cut points on the expected grade where the scorer has
-// them.
+// them. Labels of the scorer that are not the source's, an example with none of these,
+// and no examples are errors. What the scorer could not judge counts as unreadable.
 func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example, byGrade bool) (*report.Scores, error) {
+	if err := labelled(src, es); err != nil {
+		return nil, err
+	}
+	if have := s.Labels(); !slices.Equal(have, src.Labels) {
+		return nil, fmt.Errorf("the scorer's labels are %q, want those of the source, %q", have, src.Labels)
+	}
 	outcomes, tokens, seconds, err := outcomesOf(ctx, s, src, es, byGrade)
 	if err != nil {
 		return nil, err
@@ -30,6 +38,20 @@ func Evaluate(ctx context.Context, s Scorer, src *rows.Source, es []rows.Example
 	scores := report.Score(labelsOf(src, reasons), outcomes)
 	scores.TokensPerSecond, scores.TokensPerRow = float64(tokens)/seconds, float64(tokens)/float64(len(es))
 	return scores, nil
+}
+
+// labelled returns an error unless each of several examples has one of the source's labels,
+// without which there is nothing to compare with.
+func labelled(src *rows.Source, es []rows.Example) error {
+	if len(es) == 0 {
+		return errors.New("no examples, want at least one")
+	}
+	for i := range es {
+		if src.LabelIndex(es[i].Label()) < 0 {
+			return fmt.Errorf("example %s: the label is %q, want one of %q", es[i].ID, es[i].Label(), src.Labels)
+		}
+	}
+	return nil
 }
 
 func labelsOf(src *rows.Source, steps bool) report.Labels {
@@ -144,6 +166,12 @@ func outcome(src *rows.Source, e *rows.Example, s *Score, byGrade bool) report.O
 	o := report.Outcome{
 		Pair:  eval.Pair{Gold: src.LabelIndex(e.Label()), Pred: src.LabelIndex(said)},
 		Query: e.Query, P: s.P, Malformed: s.Malformed,
+	}
+	switch {
+	case math.IsNaN(s.Grade): // label and distribution, if any, mean nothing either
+		o.Pred, o.P = -1, nil
+	case s.P == nil:
+		o.Expected = &s.Grade
 	}
 	if s.judged != nil {
 		for _, step := range src.Steps {

@@ -298,7 +298,7 @@ func Open(ctx context.Context, dir string, src *rows.Source, backend string) (Cl
 		if info.Kind != KindCrossEncoder || info.Input != InputPair || info.DocumentsDigest != "" {
 			return nil, fmt.Errorf("%s: %w", dir, ErrNoTask)
 		}
-		src = &rows.Source{Labels: info.Labels}
+		src = &rows.Source{Labels: info.Labels, Prepare: rows.OneLine} // as a task file's pairs
 	} else if have, err := taskDigest(src); err != nil {
 		return nil, err
 	} else if have != info.TaskDigest {

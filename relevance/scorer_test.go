@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -84,4 +85,44 @@ func TestScoresFromOutside(t *testing.T) {
 	} {
 		require.ErrorContains(t, s.complete(labels), want)
 	}
+}
+
+// grading says of each document what its title is mapped to.
+type grading struct {
+	labels []string
+	says   map[string]Score
+}
+
+func (g grading) Labels() []string { return g.labels }
+
+func (g grading) Score(_ context.Context, _ string, documents []rows.Document, _ ScoreOptions) (all []Score, err error) {
+	for _, d := range documents {
+		all = append(all, g.says[d.Title])
+	}
+	return all, nil
+}
+
+// Documents are ordered by the grade of a scorer that gives no distribution, not by the
+// label that is nearest to it; what it could not judge is unreadable, whatever else it says.
+func TestEvaluateAScorerFromOutside(t *testing.T) {
+	src := &rows.Source{Labels: []string{"0", "1", "2"}, Relevant: "1"}
+	var es []rows.Example
+	for i, label := range []string{"2", "1", "0"} {
+		es = append(es, rows.Example{ID: label, Query: "q", Document: rows.Document{Title: string(rune('a' + i))}, Truth: []string{label}})
+	}
+	s := grading{src.Labels, map[string]Score{"a": {Label: "1", Grade: 1.4}, "b": {Label: "1", Grade: 1}, "c": {Label: "1", Grade: .6}}}
+	scores, err := Evaluate(t.Context(), s, src, es, false)
+	require.NoError(t, err)
+	require.Equal(t, 1., *scores.NDCG)
+	require.InDelta(t, 1./3, scores.Accuracy, 1e-12)
+	require.Empty(t, scores.Intervals, "of one query")
+
+	s.says["c"] = Score{Label: "0", P: []float64{math.NaN(), 0, 0}}
+	scores, err = Evaluate(t.Context(), s, src, es, false)
+	require.NoError(t, err)
+	require.Equal(t, 1, scores.Confusion[0][3])
+
+	s.labels = []string{"no", "yes"}
+	_, err = Evaluate(t.Context(), s, src, es, false)
+	require.EqualError(t, err, `the scorer's labels are ["no" "yes"], want those of the source, ["0" "1" "2"]`)
 }

@@ -143,6 +143,31 @@ func TestBeliefsStayWithTheirPairs(t *testing.T) {
 	}
 }
 
+// Beliefs in a file are those of the same teacher about the same rows.
+func TestStoredBeliefs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "beliefs.json")
+	run := func(data string, lr float64) *pipeline {
+		c := Default()
+		c.Policy, c.Reinforce.LR = Pretrained{Dir: "teacher", LoRA: &LoRA{Rank: 2, Alpha: 4}}, lr
+		return &pipeline{c: c, o: Options{Beliefs: file}, digest: "asked", data: data}
+	}
+	none, store, err := run("one", 1).storedBeliefs("rl-mask")
+	require.NoError(t, err)
+	require.Empty(t, none.Taught)
+	none.Taught = []taught{{Index: 7}}
+	require.NoError(t, store(none))
+
+	again := run("one", 1)
+	again.c.Student.LR *= 2
+	some, _, err := again.storedBeliefs("rl-mask")
+	require.NoError(t, err)
+	require.Equal(t, none, some)
+	for _, other := range []*pipeline{run("two", 1), run("one", 2)} {
+		_, _, err = other.storedBeliefs("rl-mask")
+		require.ErrorContains(t, err, "beliefs.json: the beliefs are those of task asked, data one, settings")
+	}
+}
+
 // A line through the score is found from what the teacher believes.
 func TestLink(t *testing.T) {
 	want := []float64{2, .5, 1, -1}

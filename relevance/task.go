@@ -94,7 +94,7 @@ func dataDigest(ctx context.Context, src *rows.Source) (string, error) {
 // without an end. It reads documents as they are in the data, so a source whose texts
 // were cut by [Open] or [Train] has another.
 func DocumentsDigest(src *rows.Source) string {
-	if src.Prepare == nil || src.Size == 0 {
+	if src.Size == 0 || len(src.Train(0).Found) == 0 {
 		return ""
 	}
 	seen := map[[sha256.Size]byte]bool{}

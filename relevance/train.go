@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,9 @@ type Options struct {
 	// Models makes the policies; nil means those of Config.Policy.
 	Models Models
 	// Beliefs, if not empty, is a file in which the teacher's beliefs are kept, so that
-	// several runs with the same teacher and rows ask it once; those of a run with more
-	// Student.Examples begin with those of one with fewer.
+	// several runs with the same rows, and the same settings but for the student's, ask
+	// the teacher once; those of a run with more Student.Examples begin with those of one
+	// with fewer. The beliefs of others are an error.
 	Beliefs string
 	// Data holds digests, by a name of your choice, of what the source was made of,
 	// beside that of its rows, such as "task file".
@@ -61,7 +63,8 @@ type pipeline struct {
 	f      *run.Writer
 	w      io.Writer
 	src    *rows.Source
-	digest string // of the task
+	digest string // of the task, and
+	data   string // of its rows
 	// documents is the digest of the documents that criteria know.
 	documents string
 	models    Models
@@ -240,6 +243,11 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 			return nil, fmt.Errorf("relevance: Config.Student.Head: %w", err)
 		}
 	}
+	for _, set := range slices.Concat(src.Tests, []rows.TestSet{{Name: ValidationSet, Examples: src.Validation}}) {
+		if err := labelled(src, set.Examples); err != nil && (set.Name != ValidationSet || len(set.Examples) > 0) {
+			return nil, fmt.Errorf("relevance: the set %s: %w", set.Name, err)
+		}
+	}
 	b, err := tensor.Open(c.Backend)
 	if err != nil {
 		return nil, err
@@ -268,7 +276,7 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 			return nil, fmt.Errorf("reinforce.teacher: %w", err)
 		}
 	}
-	p.digest, p.documents = data["task"], DocumentsDigest(src)
+	p.digest, p.data, p.documents = data["task"], data["data"], DocumentsDigest(src)
 	info := maps.Clone(o.Info)
 	if info == nil {
 		info = map[string]string{}

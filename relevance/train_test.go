@@ -218,6 +218,23 @@ func TestStoppedWhileLoading(t *testing.T) {
 	require.NoDirExists(t, dir)
 }
 
+// What cannot be compared with is said before anything is trained.
+func TestRowsWithoutLabel(t *testing.T) {
+	src := toy(50)
+	src.Tests[0].Examples[3].Truth = []string{"yes", "no", "7"}
+	_, err := Train(t.Context(), src, toySettings(), t.TempDir(), Options{})
+	require.EqualError(t, err, `relevance: the set TEST: example test-3: the label is "7", want one of ["0" "1" "2"]`)
+	_, err = Evaluate(t.Context(), nil, src, src.Tests[0].Examples, false)
+	require.EqualError(t, err, `example test-3: the label is "7", want one of ["0" "1" "2"]`)
+	src.Tests[0].Examples = nil
+	_, err = Train(t.Context(), src, toySettings(), t.TempDir(), Options{})
+	require.EqualError(t, err, "relevance: the set TEST: no examples, want at least one")
+	src = toy(50)
+	src.Validation[0].Truth = nil
+	_, err = Train(t.Context(), src, toySettings(), t.TempDir(), Options{})
+	require.ErrorContains(t, err, `relevance: the set validation: example held-0: the label is ""`)
+}
+
 // Models of the caller's are trained as those of the configuration are; what is
 // elsewhere is not exported.
 func TestModelsOfYourOwn(t *testing.T) {

@@ -333,7 +333,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 			part = part[:0]
 			return w.Flush()
 		}
-		d := unlabelled(task.File, names[1], open.base(names[0]))
+		d := task.File.Unlabelled(names[1], open.base(names[0]))
 		d.OnBadRow = cmp.Or(rows.OnBadRow(*open.onBadRow), d.OnBadRow)
 		var found rows.Report
 		for e, err := range d.Each(&found) {
@@ -364,7 +364,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 
 // beside puts what the task's criteria find beside the model's steps.
 func beside(s *relevance.Score, task *taskfile.Task, e rows.Example) {
-	if len(s.Steps) == 0 || task.Source.Prepare == nil {
+	if len(s.Steps) == 0 {
 		return
 	}
 	found := task.Source.Prepare(e).Found
@@ -377,22 +377,6 @@ func beside(s *relevance.Score, task *taskfile.Task, e rows.Example) {
 			}
 		}
 	}
-}
-
-// unlabelled are the data of a file of pairs with the task's columns.
-func unlabelled(f *taskfile.File, pairs, base string) *rows.Data {
-	d := &rows.Data{Pairs: f.Data.Pairs, OnBadRow: f.Data.OnBadRow, Unlabelled: true}
-	d.Pairs.File, d.Pairs.Format, d.Pairs.Columns.Label, d.Pairs.Columns.Raters = pairs, "", "", nil
-	at := func(t *rows.Table) *rows.Table {
-		if t == nil || filepath.IsAbs(t.File) {
-			return t
-		}
-		there := *t
-		there.File = filepath.Join(base, t.File)
-		return &there
-	}
-	d.Queries, d.Documents = at(f.Data.Queries), at(f.Data.Documents)
-	return d
 }
 
 const relevanceReportAbout = `Its argument is the folder of a finished run, as in:

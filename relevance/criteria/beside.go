@@ -195,7 +195,7 @@ func (d *Document) number(name string) (float64, bool) {
 	for _, f := range d.Fields {
 		if plain(f.Name) == plain(name) {
 			v, err := strconv.ParseFloat(f.Value, 64)
-			return v, err == nil
+			return v, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) // as "nan", which tables write
 		}
 	}
 	return 0, false

@@ -93,10 +93,15 @@ func (q *Query) models() [][]string {
 }
 
 // negations are words that negate the next one.
-var negations = map[string]bool{"without": true, "no": true, "not": true, "non": true, "except": true, "w/o": true}
+var negations = map[string]bool{"without": true, "no": true, "not": true, "non": true, "except": true}
+
+// negates reports whether word i negates the next one: "w/o" is two words.
+func (t *Text) negates(i int) bool {
+	return i >= 0 && (negations[t.Words[i]] || i > 0 && t.Words[i] == "o" && t.Words[i-1] == "w")
+}
 
 // Negation asks whether the document lacks what the query excludes: "without x",
-// "no x", "non-x", "-x", "x-free". A document that says so itself fits, too.
+// "w/o x", "no x", "non-x", "-x", "x-free". A document that says so itself fits, too.
 type Negation struct{}
 
 // Name implements [Criterion].
@@ -119,7 +124,7 @@ func (c *Negation) Judge(q *Query, d *Document) Finding {
 	text := d.Text(FieldAny)
 	for _, stem := range excluded {
 		for i, s := range text.Stems {
-			negated := i > 0 && negations[text.Words[i-1]] || i+1 < len(text.Words) && text.Words[i+1] == "free"
+			negated := text.negates(i-1) || i+1 < len(text.Words) && text.Words[i+1] == "free"
 			if s == stem && !negated {
 				return Finding{"broken", 0, "has " + stem, "the document has " + stem}
 			}
@@ -133,11 +138,11 @@ func (q *Query) excluded() []string {
 	var out []string
 	for i, w := range q.Words {
 		switch {
-		case i > 0 && negations[q.Words[i-1]] && !negations[w]:
+		case q.negates(i-1) && !negations[w] && w != "more" && w != "less":
 			out = append(out, q.Stems[i])
-		case i+1 < len(q.Words) && q.Words[i+1] == "free" && i > 0 && strings.Contains(strings.ToLower(q.Raw), w+"-free"):
+		case i+1 < len(q.Words) && q.Words[i+1] == "free" && strings.Contains(strings.ToLower(q.Raw), w+"-free"):
 			out = append(out, q.Stems[i])
-		case strings.Contains(" "+strings.ToLower(q.Raw), " -"+w):
+		case w[0] > '9' && strings.Contains(" "+strings.ToLower(q.Raw), " -"+w): // "-18" is a number
 			out = append(out, q.Stems[i])
 		}
 	}

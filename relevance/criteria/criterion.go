@@ -124,9 +124,6 @@ func parameters(c Criterion) []string {
 	return names
 }
 
-// Fact writes a finding as one short fact: "coverage title: 2/3".
-func Fact(c Criterion, f Finding) string { return c.Name() + ": " + f.Fact }
-
 // Columns names the numbers of [Row]: for each criterion its score, and for each
 // answer but the last whether it was given.
 func Columns(cs []Criterion) []string {

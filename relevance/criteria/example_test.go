@@ -32,7 +32,7 @@ func Example() {
 			panic(err)
 		}
 		finding := criterion.Judge(query, document)
-		fmt.Printf("%s (%s)\n", criteria.Fact(criterion, finding), finding.Reason)
+		fmt.Printf("%s: %s (%s)\n", criterion.Name(), finding.Fact, finding.Reason)
 	}
 	// Output:
 	// coverage title: 2/4 (the title lacks acme, 40)

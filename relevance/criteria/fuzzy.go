@@ -2,7 +2,9 @@ package criteria
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -120,7 +122,9 @@ func (c *NGram) Answers() []string { return []string{"high", "middle", "low"} }
 func (c *NGram) Judge(q *Query, d *Document) Finding {
 	title := q.Collection.grams(d.Text(FieldTitle))
 	var dot, query, doc, both, all float64
-	for g, w := range q.grams {
+	// In a fixed order: sums of the same numbers in another differ in the last bits.
+	for _, g := range slices.Sorted(maps.Keys(q.grams)) {
+		w := q.grams[g]
 		query += w * w
 		dot += w * title[g]
 		all += w
@@ -128,7 +132,7 @@ func (c *NGram) Judge(q *Query, d *Document) Finding {
 			both += w
 		}
 	}
-	for _, w := range title {
+	for _, w := range slices.Sorted(maps.Values(title)) {
 		doc += w * w
 	}
 	share := both / max(all, 1e-9)

@@ -1,9 +1,6 @@
 package criteria
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // Judged is a training pair.
 type Judged struct {
@@ -79,11 +76,6 @@ func (l *Lessons) Value(stem string, q *Query) float64 {
 	return (all.sum - own.sum) / (all.weight - own.weight + 1)
 }
 
-// LessonColumns names the numbers of [Lessons.Row].
-func LessonColumns() []string {
-	return []string{"learned lowest", "learned highest", "learned mean", "learned next"}
-}
-
 // Row appends the lowest, highest and mean value of the title's words that the
 // query does not have, and the lowest of the two words after the match, to dst.
 func (l *Lessons) Row(dst []float64, q *Query, d *Document) []float64 {
@@ -104,31 +96,4 @@ func (l *Lessons) Row(dst []float64, q *Query, d *Document) []float64 {
 		}
 	}
 	return append(dst, low, high, sum/max(n, 1), next)
-}
-
-// Name implements [Criterion].
-func (l *Lessons) Name() string { return "learned words" }
-
-// Sentence implements [Criterion].
-func (l *Lessons) Sentence() string {
-	return "lower: the title has a word, such as sleeve, with which products were rarely what was asked for; neutral: it has none."
-}
-
-// Answers implements [Criterion].
-func (l *Lessons) Answers() []string { return []string{"lower", "neutral"} }
-
-// Judge implements [Criterion].
-func (l *Lessons) Judge(q *Query, d *Document) Finding {
-	var lowest float64
-	name := ""
-	title := d.Text(FieldTitle)
-	for i, w := range title.Stems {
-		if v := l.Value(w, q); v < lowest && !slices.Contains(q.Stems, w) {
-			lowest, name = v, title.Words[i]
-		}
-	}
-	if lowest < -.15 {
-		return Finding{"lower", 1 + lowest, name, fmt.Sprintf("products with %s are rarely wanted", name)}
-	}
-	return Finding{"neutral", 1 + lowest, "none", "no word speaks against it"}
 }

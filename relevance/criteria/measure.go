@@ -42,11 +42,12 @@ var units = func() map[string]unit {
 	return all
 }()
 
-// quantity is a number with its unit in base units; dimension is "" for a bare
-// number.
+// quantity is a number with its unit in base units, of which the unit is factor;
+// dimension is "" for a bare number.
 type quantity struct {
 	value     float64
 	dimension string
+	factor    float64
 	at, end   int // words
 }
 
@@ -74,7 +75,7 @@ func (t *Text) quantities() []quantity {
 		}
 		switch {
 		case ok:
-			q.value, q.dimension = v*u.factor, u.dimension
+			q.value, q.dimension, q.factor = v*u.factor, u.dimension, u.factor
 			if rest == "" {
 				q.end++
 			}
@@ -153,7 +154,8 @@ func (c *Attribute) Judge(q *Query, d *Document) Finding {
 }
 
 // Range asks whether a number of the document lies within the limits that the
-// query sets: "under 500", "at least 2 m", "10-15 inch", "between 20 and 30 kg".
+// query sets: "under 500", "at least 2 m", "no more than 5 kg", "10-15 inch", "between 20
+// and 30 kg".
 type Range struct {
 	// Of is the field that a limit without a unit is about, usually the price.
 	Of string `json:"of"`
@@ -207,8 +209,8 @@ func (c *Range) Judge(q *Query, d *Document) Finding {
 // bounds are words that make the number after them a limit: -1 an upper one, +1 a
 // lower one.
 var bounds = map[string]int{
-	"under": -1, "below": -1, "max": -1, "maximum": -1, "cheaper": -1, "upto": -1,
-	"over": 1, "above": 1, "min": 1, "minimum": 1, "least": 1, "from": 1,
+	"under": -1, "below": -1, "max": -1, "maximum": -1, "most": -1, "less": -1, "cheaper": -1, "upto": -1,
+	"over": 1, "above": 1, "min": 1, "minimum": 1, "least": 1, "more": 1, "from": 1,
 }
 
 // limits reads the limits that the query sets.
@@ -224,11 +226,7 @@ func (q *Query) limits() (low, high float64, dimension string, ok bool) {
 			spelled := between == "to" || between == "and" && n.at > 0 && q.Words[n.at-1] == "between"
 			if spelled || between == "" && strings.Contains(q.Raw, q.Words[n.at]+"-"+q.Words[next.at]) {
 				if n.dimension == "" && next.dimension != "" {
-					u, known := units[q.Words[next.end-1]]
-					if !known {
-						u = units[Stem(q.Words[next.end-1])]
-					}
-					n.value *= max(u.factor, 1e-12)
+					n.value *= next.factor
 				}
 				return n.value, next.value, next.dimension, true
 			}
@@ -236,12 +234,14 @@ func (q *Query) limits() (low, high float64, dimension string, ok bool) {
 		side := 0
 		for k := max(n.at-2, 0); k < n.at; k++ {
 			w := q.Words[k]
-			if w == "up" && k+1 < n.at && q.Words[k+1] == "to" || w == "less" {
-				side = -1
-			} else if w == "more" {
-				side = 1
-			} else if b := bounds[w]; b != 0 {
+			if b := bounds[w]; b != 0 {
 				side = b
+			}
+			switch {
+			case w == "up" && k+1 < n.at && q.Words[k+1] == "to":
+				side = -1
+			case (w == "more" || w == "less") && q.negates(k-1):
+				side = -side // "no more than 5 kg"
 			}
 		}
 		switch {

@@ -86,19 +86,24 @@ type Outcome struct {
 	Steps     []float64 // per step 1, 0 or NaN (no truth); nil for a classifier
 	Query     string
 	Malformed bool // the completion deviates from the format
-	// P is the distribution over the labels, nil if the model gives none.
-	P []float64
+	// P is the distribution over the labels, nil if the model gives none, and Expected the
+	// expected label of a model that gives that alone, nil if it does not.
+	P        []float64
+	Expected *float64
 	// Mistake describes the row; it is kept where the row is among the worst.
 	Mistake func() Mistake
 }
 
-// Grade is the expected label as a position among the labels: of the distribution, or
-// of the answer if there is none; NaN without either.
+// Grade is the expected label as a position among the labels: that of the distribution,
+// else Expected, else the answer; NaN without any.
 func (o *Outcome) Grade() float64 {
-	if o.P == nil {
-		if o.Pred < 0 {
-			return math.NaN()
-		}
+	switch {
+	case o.P != nil:
+	case o.Expected != nil:
+		return *o.Expected
+	case o.Pred < 0:
+		return math.NaN()
+	default:
 		return float64(o.Pred)
 	}
 	sum := 0.0
@@ -244,13 +249,11 @@ func (s *Scores) describe(l Labels, all []Outcome) {
 		s.Confusion[i] = make([]int, n+1)
 	}
 	for i := range all {
-		if o := &all[i]; o.Gold >= 0 {
-			said := o.Pred
-			if said < 0 {
-				said = n
-			}
-			s.Confusion[o.Gold][said]++
+		said := all[i].Pred
+		if said < 0 {
+			said = n
 		}
+		s.Confusion[all[i].Gold][said]++
 	}
 	s.Reliability = reliability(all)
 	s.Queries = byQuery(all)

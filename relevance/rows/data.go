@@ -29,10 +29,9 @@ type Data struct {
 	// OnBadRow says what to do about a malformed row.
 	OnBadRow OnBadRow `yaml:"on_bad_row"`
 
-	// Labels are the allowed labels in ascending order. Without any, they are those of
-	// the data, which must then be numbers.
+	// Labels are the allowed labels in ascending order.
 	Labels []Label `yaml:"-"`
-	// Unlabelled pairs need no label and may have none.
+	// Unlabelled pairs are read without label and raters, whatever their file says.
 	Unlabelled bool `yaml:"-"`
 	// AllDocuments asks for all of Documents in the report, judged or not.
 	AllDocuments bool `yaml:"-"`
@@ -131,13 +130,24 @@ func (d *Data) Validate() error {
 	if d.Ratings != nil && len(d.Ratings.Columns.Raters) == 0 {
 		add("ratings name no columns for raters")
 	}
+	if len(d.Labels) == 0 && !d.Unlabelled {
+		add("there are no labels, want at least one, or unlabelled pairs")
+	}
 	names := make(map[string]bool)
-	for _, l := range d.Labels {
+	for i, l := range d.Labels {
 		for _, v := range append([]string{l.Name}, l.Values...) {
 			if v == "" || names[v] {
 				add("the label %q is empty or occurs twice", v)
+				continue
 			}
 			names[v] = true
+			for _, other := range d.Labels[:i] {
+				for _, w := range append([]string{other.Name}, other.Values...) {
+					if v != w && sameNumber(v, w) {
+						add("the labels %q and %q are the same number", w, v)
+					}
+				}
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -184,8 +194,6 @@ func (c *Columns) columns() []string {
 type Report struct {
 	// Notes says how files are written, such as "begins with a byte order mark".
 	Notes []string
-	// Labels are Data.Labels or, without any, those of the data.
-	Labels []Label
 	// Rows is the number of rows of the file of pairs, bad ones included.
 	Rows int
 	// Bad is the number of rows that were skipped, and FirstBad the first ones' errors.

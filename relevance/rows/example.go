@@ -44,7 +44,7 @@ type Example struct {
 	// of [Source].Steps; the last is the label. "" where no rule can tell.
 	Truth []string `json:"truth"`
 	// Raters holds the labels that single raters gave, "" where one gave none; nil
-	// where nobody knows them. See [Source.Distribution].
+	// where nobody knows them.
 	Raters []string `json:"raters,omitempty"`
 	// Found is what the task's criteria found on this pair, in the task's order, and
 	// Facts what of it the prompt states: the criterion's name and its finding.
@@ -121,9 +121,9 @@ type Source struct {
 	Validation []Example
 	// Tests are the held-out sets.
 	Tests []TestSet
-	// Prepare completes a pair from elsewhere, of which only query and document are
-	// known, as those of the source are: with what the criteria find on it. It is nil
-	// where there is nothing to complete.
+	// Prepare makes of a pair from elsewhere, of which only query and document are known,
+	// one like those of the source: a task file's has one line for each text, and what the
+	// criteria find. It is nil where there is nothing to do.
 	Prepare func(Example) Example
 	// Clip cuts the texts of every example to what the model can read: it replaces
 	// each by the clipper's, and tells the true answers anew. The first error of
@@ -147,30 +147,6 @@ func (s *Source) LabelIndex(label string) int {
 		}
 	}
 	return -1
-}
-
-// Distribution returns the share of the raters that chose each label, in the order of
-// s.Labels; of an example without raters, all of it is on its label. It is nil if
-// neither is known.
-func (s *Source) Distribution(e *Example) []float64 {
-	p, n := make([]float64, len(s.Labels)), 0.0
-	for _, r := range e.Raters {
-		if i := s.LabelIndex(r); i >= 0 {
-			p[i]++
-			n++
-		}
-	}
-	if n == 0 {
-		i := s.LabelIndex(e.Label())
-		if i < 0 {
-			return nil
-		}
-		p[i], n = 1, 1
-	}
-	for i := range p {
-		p[i] /= n
-	}
-	return p
 }
 
 // TruthRule is right where the answer of step k is the example's true one. It cannot

@@ -17,13 +17,13 @@ import (
 
 // Read reads all pairs. Files are streamed, and a text that many rows share is held
 // once, so that memory is that of the examples. Rows with the same query and document
-// become one example (see Report). A repeated id and a file without pairs are errors.
+// become one example, with the label that most rows gave (see Report). A repeated id and a file without pairs are errors.
 //
 // An error about a row is a *[RowError] with file, line and column. Nothing else is
 // returned with an error but the report.
 func (d *Data) Read() ([]Example, *Report, error) {
-	r, known := &Report{Labels: d.Labels}, *d
-	examples, err := known.read(r)
+	r := &Report{}
+	examples, err := d.read(r)
 	if err == nil {
 		err = d.tooMany(r)
 	}
@@ -36,7 +36,7 @@ func (d *Data) Read() ([]Example, *Report, error) {
 // ReadDocuments reads the file of documents alone, all of it, without pairs. They need no
 // ids. The error is as Read's.
 func (d *Data) ReadDocuments() ([]Document, *Report, error) {
-	r, t := &Report{Labels: d.Labels}, d.Documents
+	r, t := &Report{}, d.Documents
 	if t == nil || t.File == "" {
 		return nil, r, errors.New("rows: documents have no file")
 	}
@@ -78,13 +78,18 @@ func (d *Data) tooMany(r *Report) error {
 	return nil
 }
 
-// read reads all pairs into a new list; it sets d.Labels and those of r if they are
-// not known.
+// vote is what a further row says of an example.
+type vote struct {
+	line   int
+	label  string
+	raters []string
+}
+
+// read reads all pairs into a new list.
 func (d *Data) read(r *Report) ([]Example, error) {
 	var out []Example
-	at := make(map[[16]byte]int) // of a pair in out
-	lines := make(map[int][]int) // of an example that stands in several rows
-	said := make(map[int][]string)
+	at := make(map[[16]byte]int)    // of a pair in out
+	further := make(map[int][]vote) // of an example that stands in several rows
 	ids := make(map[string]int)
 	for e, err := range d.Each(r) {
 		if err != nil {
@@ -92,17 +97,7 @@ func (d *Data) read(r *Report) ([]Example, error) {
 		}
 		key := pairKey(&e)
 		if i, ok := at[key]; ok {
-			first := &out[i]
-			if e.Label() == first.Label() && said[i] == nil {
-				r.Duplicates++
-				continue
-			}
-			if said[i] == nil {
-				lines[i], said[i] = []int{first.Line}, []string{first.Label()}
-				first.Raters = votes(first)
-			}
-			lines[i], said[i] = append(lines[i], e.Line), append(said[i], e.Label())
-			first.Raters = append(first.Raters, votes(&e)...)
+			further[i] = append(further[i], vote{e.Line, e.Label(), votes(&e)})
 			continue
 		}
 		if line, ok := ids[e.ID]; ok {
@@ -122,18 +117,8 @@ func (d *Data) read(r *Report) ([]Example, error) {
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%s: no pairs, want at least one row", d.Pairs.File)
 	}
-	if len(d.Labels) == 0 && !d.Unlabelled {
-		labels, err := inferLabels(out)
-		if err != nil {
-			return nil, err
-		}
-		d.Labels, r.Labels = labels, labels
-	}
-	for _, i := range slices.Sorted(maps.Keys(said)) {
-		e := &out[i]
-		label, _ := d.ratersLabel(e.Raters)
-		e.Truth = []string{label}
-		r.Conflicts = append(r.Conflicts, Conflict{e.Query, e.Document.Title, lines[i], said[i], label})
+	for _, i := range slices.Sorted(maps.Keys(further)) {
+		d.settle(&out[i], further[i], r)
 	}
 	if d.Ratings != nil || d.Pairs.Columns.Raters != nil {
 		for i := range out {
@@ -143,6 +128,24 @@ func (d *Data) read(r *Report) ([]Example, error) {
 		}
 	}
 	return out, nil
+}
+
+// settle makes one example of all rows of a pair. Where they agree about the label, the
+// first row is it; where they do not, every row votes.
+func (d *Data) settle(e *Example, further []vote, r *Report) {
+	if !slices.ContainsFunc(further, func(v vote) bool { return v.label != e.Label() }) {
+		r.Duplicates += len(further)
+		return
+	}
+	c := Conflict{Query: e.Query, Title: e.Document.Title, Lines: []int{e.Line}, Labels: []string{e.Label()}}
+	e.Raters = votes(e)
+	for _, v := range further {
+		c.Lines, c.Labels = append(c.Lines, v.line), append(c.Labels, v.label)
+		e.Raters = append(e.Raters, v.raters...)
+	}
+	c.Label, _ = d.ratersLabel(e.Raters)
+	e.Truth = []string{c.Label}
+	r.Conflicts = append(r.Conflicts, c)
 }
 
 // votes are the labels of the raters or, without any, the pair's.
@@ -171,34 +174,9 @@ func pairKey(e *Example) [16]byte {
 	return [16]byte(h[:])
 }
 
-// inferLabels returns the labels of examples in ascending order: they must be numbers.
-func inferLabels(examples []Example) ([]Label, error) {
-	values := make(map[string]float64)
-	for _, e := range examples {
-		if _, ok := values[e.Label()]; ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(e.Label(), 64)
-		if err != nil || math.IsNaN(v) {
-			return nil, &RowError{e.File, e.Line, "label", fmt.Sprintf("is %q, and the order of labels that are not numbers is not known, want a list of them", e.Label())}
-		}
-		values[e.Label()] = v
-	}
-	var labels []Label
-	for _, name := range slices.SortedFunc(maps.Keys(values), func(a, b string) int {
-		return cmp.Or(cmp.Compare(values[a], values[b]), cmp.Compare(a, b))
-	}) {
-		labels = append(labels, Label{Name: name})
-	}
-	return labels, nil
-}
-
 // label returns the label that the data write as v.
 func (d *Data) label(v string) (string, bool) {
 	v = strings.TrimSpace(v)
-	if len(d.Labels) == 0 {
-		return v, v != ""
-	}
 	for _, l := range d.Labels {
 		if v == l.Name || slices.Contains(l.Values, v) {
 			return l.Name, true
@@ -241,9 +219,6 @@ func (d *Data) ratersLabel(raters []string) (string, bool) {
 
 // allowed lists the labels for an error message.
 func (d *Data) allowed() string {
-	if len(d.Labels) == 0 {
-		return "a text or a number"
-	}
 	var names []string
 	for _, l := range d.Labels {
 		names = append(names, l.Name)
@@ -532,6 +507,9 @@ func (j *joined) once(text string) string {
 // labelOf reads the labels of a pair.
 func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 	d, t := j.data, &j.data.Pairs
+	if d.Unlabelled {
+		return nil
+	}
 	var bad *RowError
 	if e.Raters, bad = r.raters(t, d); bad != nil {
 		return bad
@@ -548,13 +526,6 @@ func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 			e.Truth = []string{label}
 			return nil
 		}
-		if d.Unlabelled {
-			return nil
-		}
-	}
-	_, isBool := v.(bool)
-	if d.Unlabelled && (blank(v) || isBool) {
-		return nil
 	}
 	return r.wrong(t, t.Columns.Label, "label", "%s, want %s%s%s", found(v, present), d.allowed(), d.between(s), r.others(present))
 }

@@ -96,7 +96,7 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 func TestErrorsOfFlatFiles(t *testing.T) {
 	for file, c := range map[string]struct{ text, want string }{
 		"a.csv":       {"query,title,label\nq,t\n", `a.csv:2: 2 values, want 3: query, title, label`},
-		"b.csv":       {"query,title,label\n\"q\nq2\",t,1\n\"q,t,1\n", `b.csv:4: extraneous or missing " in quoted-field`},
+		"b.csv":       {"query,title,label\n\"q\nq2\",t,1\n\"q,t,1\n", `b.csv:4: the quote that opens a value is not closed before a comma or a line's end, want "a 24"" screen" for a 24" screen`},
 		"c.csv":       {"query,title,query\n", `c.csv:1: the header names the column "query" twice`},
 		"d.csv":       {"query,name,label\nq,t,1\n", `d.csv:2: field "document": has neither title nor body, want a text or an object such as {"title": "...", "body": "..."}, or columns for them; the columns are query, name, label`},
 		"e.csv":       {"query,title,label\nq,\xff,1\n", `e.csv:2: field "title": is not valid UTF-8`},
@@ -109,39 +109,34 @@ func TestErrorsOfFlatFiles(t *testing.T) {
 		"l.jsonl":     {"\n" + strings.Repeat("x", MaxLine+1), `l.jsonl:2: longer than 16777216 bytes`},
 		"m.jsonl.gz":  {"{}", `m.jsonl.gz: not a gzip file: unexpected EOF`},
 		"n.jsonl.zst": {"{}{}{}", `n.jsonl.zst: after line 0: invalid input: magic number mismatch`},
+		"p.csv":       {"query,title,label\nq,24\" screen,1\n", `p.csv:2: a quote stands in a value that is in none, want "a 24"" screen" for a 24" screen`},
+		"q.csv":       {"query,title,label\nq,t,1\nq,\"" + strings.Repeat("x\n", MaxLine/2+9999), `q.csv: the row after that of line 2: longer than 16777216 bytes; is a quote not closed?`},
 		"o.parquet":   {"PAR1", `o.parquet: not a Parquet file: it does not end in its footer`},
+		"r.csv":       {"query,title,label,,\nq,t,7,,\n", `r.csv:2: field "label": is "7", want one of -1, 0, 1`},
 	} {
 		inFolder(t, map[string]string{file: c.text})
 		_, _, err := read(file)
 		assert.EqualError(t, err, c.want)
 	}
+	d := Data{Pairs: Table{File: "r.csv", Header: []string{"query", "title", "title", "label"}}, Labels: grades}
+	_, _, err := d.Read()
+	assert.EqualError(t, err, `r.csv: the header names the column "title" twice`)
 }
 
-// A file as Windows writes it, and one whose labels need no list.
-func TestLabelsOfTheData(t *testing.T) {
+// A file as Windows writes it; equal numbers are the same label.
+func TestWindowsFiles(t *testing.T) {
 	row := func(document, label string) string {
 		return fmt.Sprintf("{%q:%q,%q:%q,%q:%s}\r\n", "query", "q", "document", document, "label", label)
 	}
 	inFolder(t, map[string]string{
-		"f.jsonl": "\ufeff" + row("a", "10") + row("b", `"-1"`) + row("c", "2.5") + row("d", "10"),
-		"g.jsonl": row("a", "1") + row("b", `"good"`),
-		"h.jsonl": row("a", "1") + row("b", "[]"),
+		"f.jsonl": "\ufeff" + row("a", "1") + row("b", `"-1"`) + row("c", "1.0"),
 		"i.jsonl": row("a", "1") + "\ufeff" + row("b", "1"),
 	})
-	all := func(file string) (*Report, error) {
-		d := Data{Pairs: Table{File: file}}
-		_, r, err := d.Read()
-		return r, err
-	}
-	r, err := all("f.jsonl")
+	got, r, err := read("f.jsonl")
 	require.NoError(t, err)
-	assert.Equal(t, labels("-1", "2.5", "10"), r.Labels)
-	assert.Equal(t, "f.jsonl: begins with a byte order mark, which is skipped\nf.jsonl: has the line ends of Windows\n4 rows\n", r.String())
-	_, err = all("g.jsonl")
-	assert.EqualError(t, err, `g.jsonl:2: field "label": is "good", and the order of labels that are not numbers is not known, want a list of them`)
-	_, err = all("h.jsonl")
-	assert.EqualError(t, err, `h.jsonl:2: field "label": is [], want a text or a number`)
-	_, err = all("i.jsonl")
+	assert.Equal(t, []string{"1", "-1", "1"}, []string{got[0].Label(), got[1].Label(), got[2].Label()})
+	assert.Equal(t, "f.jsonl: begins with a byte order mark, which is skipped\nf.jsonl: has the line ends of Windows\n3 rows\n", r.String())
+	_, _, err = read("i.jsonl")
 	assert.ErrorContains(t, err, "i.jsonl:2: not a JSON object")
 }
 
@@ -292,6 +287,38 @@ func TestTooManyBadRows(t *testing.T) {
 		`  none.csv:2: field "label": is "9", want one of -1, 0, 1`+"\n"+`  none.csv:3: field "label": is "", want one of -1, 0, 1`)
 }
 
+// A quote that is not closed takes all that follows into one row. Each of its lines is
+// malformed, so a file is not halved in silence.
+func TestAQuoteThatIsNotClosed(t *testing.T) {
+	file := func(bad string) string {
+		var b strings.Builder
+		b.WriteString("query,title,label\n")
+		for i := range 400 {
+			if i == 200 {
+				b.WriteString(bad)
+			}
+			fmt.Fprintf(&b, "q,t%d,1\n", i)
+		}
+		return b.String()
+	}
+	inFolder(t, map[string]string{"f.csv": file("q,\"24 inch,1\n"), "g.csv": file("q,24\" screen,1\n"), "h.csv": file("q,\"two\nlines\",1\nq,\"three\nlines\nlong\",1,1\n")})
+	d := Data{Pairs: Table{File: "f.csv"}, Labels: grades, OnBadRow: BadRowSkip}
+	_, r, err := d.Read()
+	assert.ErrorContains(t, err, "f.csv: 201 of 401 rows are malformed, too many to skip: want at most 5%; the first:\n"+
+		"  f.csv:202: the quote that opens a value is not closed")
+	assert.EqualError(t, r.FirstBad[1], "f.csv:203: belongs by its quotes to the row of line 202, which is malformed")
+	d.Pairs.File = "g.csv"
+	got, r, err := d.Read()
+	require.NoError(t, err)
+	assert.Len(t, got, 400)
+	assert.Equal(t, 1, r.Bad)
+	d.Pairs.File = "h.csv"
+	got, r, err = d.Read()
+	require.NoError(t, err)
+	assert.Len(t, got, 401)
+	assert.Equal(t, 3, r.Bad, "the lines of a row with a value too many")
+}
+
 // A column that is named and in no row is an error, in JSON lines, too, and where bad
 // rows are skipped.
 func TestAColumnOfNoRow(t *testing.T) {
@@ -340,6 +367,19 @@ func TestConflictsAndRaters(t *testing.T) {
 		assert.Equal(t, c.want != "", ok)
 	}
 
+	// Most rows decide, in whatever order they stand.
+	inFolder(t, map[string]string{"a.csv": "query,title,label\nq,t,3\nq,t,3\nq,t,1\n", "b.csv": "query,title,label\nq,t,3\nq,t,1\nq,t,3\n"})
+	for file, said := range map[string][]string{"a.csv": {"3", "3", "1"}, "b.csv": {"3", "1", "3"}} {
+		d.Pairs = Table{File: file}
+		got, r, err := d.Read()
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		assert.Equal(t, said, got[0].Raters)
+		assert.Equal(t, []Conflict{{"q", "t", []int{2, 3, 4}, said, "3"}}, r.Conflicts)
+		assert.Equal(t, "3", got[0].Label())
+		assert.Zero(t, r.Duplicates)
+	}
+
 	inFolder(t, map[string]string{"f.csv": "query,title,a,b,label\nq,t,1,1,1\nq,t,,,3\nq,t,3,3,3\nq,u,4,,\n"})
 	d.Pairs = Table{File: "f.csv", Columns: Columns{Raters: []string{"a", "b"}}}
 	got, r, err := d.Read()
@@ -355,20 +395,24 @@ func TestConflictsAndRaters(t *testing.T) {
 }
 
 func TestUnlabelled(t *testing.T) {
-	inFolder(t, map[string]string{"f.csv": "query,title\nq,t\n", "g.csv": "query,title,label\nq,t,\nq,u,1\n"})
-	for file, want := range map[string]string{"f.csv": "", "g.csv": "1"} {
-		d := Data{Pairs: Table{File: file}, Unlabelled: true}
-		got, _, err := d.Read()
-		require.NoError(t, err)
-		assert.Equal(t, want, got[len(got)-1].Label())
+	inFolder(t, map[string]string{"f.csv": "query,title,label\nq,t,\nq,u,1\nq,v,nobody knows\n"})
+	d := Data{Pairs: Table{File: "f.csv"}, Unlabelled: true}
+	got, _, err := d.Read()
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+	for _, e := range got {
+		assert.Empty(t, e.Label())
 	}
+	d.Unlabelled = false
+	_, _, err = d.Read()
+	assert.EqualError(t, err, "rows: there are no labels, want at least one, or unlabelled pairs")
 }
 
 func TestValidateNamesAll(t *testing.T) {
 	d := Data{
 		Pairs:     Table{File: "a.jsonl", Format: "xml", Columns: Columns{Fields: []FieldColumn{{"*", "a"}, {"a", "*b*"}}}},
 		Documents: &Table{Columns: Columns{Label: "x"}}, Ratings: &Table{File: "a.csv"},
-		OnBadRow: "stop", Labels: []Label{{Name: "1"}, {Name: "2", Values: []string{"1"}}, {}},
+		OnBadRow: "stop", Labels: []Label{{Name: "1"}, {Name: "2", Values: []string{"1", "2.0"}}, {}, {Name: "3"}, {Name: "good", Values: []string{"3.0"}}},
 	}
 	assert.EqualError(t, d.Validate(), `a.jsonl: unknown format "xml", want one of jsonl, csv, tsv, qrels, parquet
 rows: pairs: the field "*" of column "a" is invalid, want two names, with one * in the column if there is one in the field
@@ -378,7 +422,8 @@ rows: documents have no column for "label", only for id, document, title, body, 
 rows: on_bad_row is "stop", want fail or skip
 rows: ratings name no columns for raters
 rows: the label "1" is empty or occurs twice
-rows: the label "" is empty or occurs twice`)
+rows: the label "" is empty or occurs twice
+rows: the labels "3" and "3.0" are the same number`)
 	_, _, err := d.Read()
 	assert.ErrorContains(t, err, "unknown format")
 }

@@ -32,21 +32,6 @@ func TestLabelOfNoTruth(t *testing.T) {
 	assert.Empty(t, (&Example{}).Label())
 }
 
-func TestDistribution(t *testing.T) {
-	s := Source{Labels: []string{"0", "1", "2"}}
-	for _, c := range []struct {
-		e    Example
-		want []float64
-	}{
-		{Example{Raters: []string{"0", "2", "", "2", "0"}, Truth: []string{"1"}}, []float64{.5, 0, .5}},
-		{Example{Raters: []string{"", "9"}, Truth: []string{"yes", "1"}}, []float64{0, 1, 0}},
-		{Example{Truth: []string{"1"}}, []float64{0, 1, 0}},
-		{Example{Truth: []string{""}}, nil},
-	} {
-		assert.Equal(t, c.want, s.Distribution(&c.e))
-	}
-}
-
 func TestRenderFacts(t *testing.T) {
 	assert.Equal(t, "query: q\nbody: b", Render(Example{Query: "q", Document: Document{Body: "b"}}))
 	e := Example{Query: "q", Document: Document{Title: "t", Fields: []Field{{"brand", "b"}}}, Facts: []Field{{"head noun", "yes"}, {"brand", "none"}}}
@@ -57,4 +42,12 @@ func TestDifferentKeepsTheFirstOfEqualTexts(t *testing.T) {
 	lamp, fields := Document{Title: "lamp"}, Document{Title: "lamp", Fields: []Field{{Name: "colour", Value: "red"}}}
 	assert.Equal(t, []Document{lamp, fields}, Different([]Document{lamp, fields, {Title: "lamp"}, fields}))
 	assert.Empty(t, Different(nil))
+}
+
+func TestLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b": "a b", " a": "a", "a  b": "a b", "a\nquery: b": "a query: b", "a\u2028b\u3000c\u00a0d": "a b c d", "a\x00\x1b[1mb": "a[1mb", "a ": "a", "": "",
+	} {
+		assert.Equal(t, want, Line(text), "%q", text)
+	}
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// MaxLine is the length in bytes that no line of a file may exceed.
+// MaxLine is the length in bytes that no line of a file, and no row of a CSV file, may
+// exceed.
 const MaxLine = 16 << 20
 
 // A RowError says which row of a file is wrong, where, and how.
@@ -125,6 +126,10 @@ func (t *Table) rows(r *Report) iter.Seq2[row, error] {
 		}
 		if len(t.Header) > 0 && format != FormatCSV && format != FormatTSV {
 			stop(fmt.Errorf("%s: only a csv or tsv file takes a header, not %s", t.File, format))
+			return
+		}
+		if err := checkHeader(t.File, t.Header); err != nil {
+			stop(err)
 			return
 		}
 		f, err := os.Open(t.File)
@@ -272,7 +277,7 @@ func (t *Table) lineRows(in io.Reader, header []string, split func(string) []str
 	err := lines(in, t.File, func(line int, text []byte) bool {
 		if header == nil {
 			header = split(string(text))
-			if err := t.checkHeader(line, header); err != nil {
+			if err := checkHeader(fmt.Sprintf("%s:%d", t.File, line), header); err != nil {
 				more = false
 				yield(row{}, err)
 			}
@@ -287,13 +292,15 @@ func (t *Table) lineRows(in io.Reader, header []string, split func(string) []str
 	}
 }
 
-func (t *Table) checkHeader(line int, header []string) error {
+// checkHeader returns an error about a header at a place. Columns without a name, as
+// spreadsheets add them, may be many.
+func checkHeader(place string, header []string) error {
 	for i, name := range header {
 		switch {
 		case !validText(name):
-			return fmt.Errorf("%s:%d: the header is not valid UTF-8", t.File, line)
-		case slices.Contains(header[:i], name):
-			return fmt.Errorf("%s:%d: the header names the column %q twice", t.File, line, name)
+			return fmt.Errorf("%s: the header is not valid UTF-8", place)
+		case name != "" && slices.Contains(header[:i], name):
+			return fmt.Errorf("%s: the header names the column %q twice", place, name)
 		}
 	}
 	return nil
@@ -314,37 +321,87 @@ func (t *Table) cells(line int, header, values []string) (object, error) {
 	return o, nil
 }
 
+// csvProblems says what is wrong in words of its own.
+var csvProblems = map[error]string{
+	csv.ErrBareQuote: `a quote stands in a value that is in none, want "a 24"" screen" for a 24" screen`,
+	csv.ErrQuote:     `the quote that opens a value is not closed before a comma or a line's end, want "a 24"" screen" for a 24" screen`,
+}
+
 func (t *Table) csvRows(in io.Reader, yield func(row, error) bool) {
-	r := csv.NewReader(in)
+	limited := &rowLimit{in: in}
+	r := csv.NewReader(limited)
 	r.FieldsPerRecord = -1
 	header := t.Header
+	// bad yields the error of a row. A quote that is not closed has taken the lines up to
+	// last into the row: each is an error of its own, so that none is lost in silence.
+	bad := func(line, last int, err error) bool {
+		more := yield(row{}, err)
+		for l := line + 1; l <= last && more; l++ {
+			more = yield(row{}, &RowError{t.File, l, "", fmt.Sprintf("belongs by its quotes to the row of line %d, which is malformed", line)})
+		}
+		return more
+	}
+	line := 0
 	for {
+		limited.left = MaxLine
 		values, err := r.Read()
 		var malformed *csv.ParseError
 		switch {
 		case err == io.EOF:
 			return
 		case errors.As(err, &malformed):
-			if !yield(row{}, &RowError{t.File, malformed.StartLine, "", malformed.Err.Error()}) {
+			line = malformed.StartLine
+			err := &RowError{t.File, line, "", csvProblems[malformed.Err]}
+			if header == nil {
+				yield(row{}, fmt.Errorf("%w (in the header)", err))
+				return
+			}
+			if !bad(line, malformed.Line, err) {
 				return
 			}
 			continue
+		case errors.Is(err, errRowLimit):
+			yield(row{}, fmt.Errorf("%s: the row after that of line %d: longer than %d bytes; is a quote not closed?", t.File, line, MaxLine))
+			return
 		case err != nil:
-			yield(row{}, fmt.Errorf("%s: %w", t.File, err))
+			yield(row{}, fmt.Errorf("%s: after the row of line %d: %w", t.File, line, err))
 			return
 		}
-		line, _ := r.FieldPos(0)
+		line, _ = r.FieldPos(0)
 		if header == nil {
 			header = values
-			if err := t.checkHeader(line, header); err != nil {
+			if err := checkHeader(fmt.Sprintf("%s:%d", t.File, line), header); err != nil {
 				yield(row{}, err)
 				return
 			}
 			continue
 		}
 		o, err := t.cells(line, header, values)
-		if !yield(row{line, o, true}, err) {
+		if err != nil {
+			last, _ := r.FieldPos(len(values) - 1)
+			if !bad(line, last+strings.Count(values[len(values)-1], "\n"), err) {
+				return
+			}
+			continue
+		}
+		if !yield(row{line, o, true}, nil) {
 			return
 		}
 	}
+}
+
+var errRowLimit = errors.New("a row that is too long")
+
+// rowLimit fails once more than left bytes have been read.
+type rowLimit struct {
+	in   io.Reader
+	left int
+}
+
+func (l *rowLimit) Read(p []byte) (int, error) {
+	n, err := l.in.Read(p)
+	if l.left -= n; l.left < 0 && err == nil {
+		err = errRowLimit
+	}
+	return n, err
 }

@@ -61,18 +61,20 @@ func Check(s *rows.Source, note string) []string {
 	return append(said, leaks(s, note, train)...)
 }
 
-// leaks says what the test and validation sets share with training. Test sets that
-// are parts of the first are not looked at again.
+// leaks says what the test and validation sets share with training, and the tests with the
+// queries that settings are chosen by. Test sets that are parts of the first are not
+// looked at again.
 func leaks(s *rows.Source, note string, train []rows.Example) []string {
 	var said []string
 	if note != "" {
 		note = " (" + note + ")"
 	}
-	all := func(what string, es []rows.Example) {
-		if text := strings.TrimSuffix(Find(train, es).String(), "\n"); text != "" {
+	say := func(what string, l *Leaks, first string) {
+		if text := strings.TrimSuffix(l.text(first), "\n"); text != "" {
 			said = append(said, what+note+": "+text)
 		}
 	}
+	all := func(what string, es []rows.Example) { say(what, Find(train, es), "training") }
 	if len(s.Validation) > 0 {
 		all("validation", s.Validation)
 	}
@@ -85,6 +87,9 @@ func leaks(s *rows.Source, note string, train []rows.Example) []string {
 		}
 		if fresh {
 			all("test set "+set.Name, set.Examples)
+			l := Find(s.Validation, set.Examples)
+			l.Documents, l.Near = nil, nil // nothing is learnt of them
+			say("test set "+set.Name, l, "validation")
 		}
 	}
 	return said

@@ -96,21 +96,21 @@ func documentKey(d *rows.Document) string {
 	return strings.Join(criteria.Words(b.String()), " ")
 }
 
-// Faulty reports whether a pair or a query is in both parts.
-func (l *Leaks) Faulty() bool { return len(l.Pairs)+len(l.Queries) > 0 }
-
 // String says what was found, with the first of each kind; "" if nothing was.
-func (l *Leaks) String() string {
+func (l *Leaks) String() string { return l.text("training") }
+
+// text is String with another name of the first part.
+func (l *Leaks) text(first string) string {
 	var b strings.Builder
 	for _, k := range []struct {
 		leaks []Leak
 		what  string
 		of    int
 	}{
-		{l.Pairs, "pairs are in training, too", l.Tested},
-		{l.Queries, "queries are in training, too, as they are or spelt otherwise", l.TestedQueries},
-		{l.Documents, "documents are in training, too, with other queries or the same", l.TestedDocuments},
-		{l.Near, "documents have a near-duplicate in training", l.TestedDocuments},
+		{l.Pairs, "pairs are in " + first + ", too", l.Tested},
+		{l.Queries, "queries are in " + first + ", too, as they are or spelt otherwise", l.TestedQueries},
+		{l.Documents, "documents are in " + first + ", too, with other queries or the same", l.TestedDocuments},
+		{l.Near, "documents have a near-duplicate in " + first, l.TestedDocuments},
 	} {
 		if len(k.leaks) == 0 {
 			continue
@@ -124,7 +124,7 @@ func (l *Leaks) String() string {
 			if leak.Train == leak.Test {
 				fmt.Fprintf(&b, "  %q\n", leak.Test)
 			} else {
-				fmt.Fprintf(&b, "  %q, in training %q\n", leak.Test, leak.Train)
+				fmt.Fprintf(&b, "  %q, in %s %q\n", leak.Test, first, leak.Train)
 			}
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
-	"unicode"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
@@ -200,7 +199,7 @@ func (v View) Fact(name string) string {
 }
 
 // Column returns a column of the data that is kept.
-func (v View) Column(name string) string { return line(v.example.Columns[name]) }
+func (v View) Column(name string) string { return rows.Line(v.example.Columns[name]) }
 
 func view(e *rows.Example) View {
 	return View{e.Query, e.Document.Title, e.Document.Body, e.Document.Fields, e.Facts, e}
@@ -245,36 +244,4 @@ func (b *builder) input(e rows.Example) string {
 		return rows.Render(e)
 	}
 	return strings.TrimRight(out.String(), "\n")
-}
-
-// line makes one line of a text: white space of any kind becomes single spaces, and
-// other control characters go. So no text begins a line of the prompt.
-func line(s string) string {
-	clean := true
-	for i, r := range s {
-		if unicode.IsControl(r) || unicode.IsSpace(r) && (r != ' ' || i == 0 || i == len(s)-1 || s[i+1] == ' ') {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return s
-	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && !unicode.IsSpace(r) {
-			return -1
-		}
-		return r
-	}, s)
-	return strings.Join(strings.Fields(s), " ")
-}
-
-// oneLine makes each text of a pair one line.
-func oneLine(e rows.Example) rows.Example {
-	e.Query, e.Document.Title, e.Document.Body = line(e.Query), line(e.Document.Title), line(e.Document.Body)
-	e.Document.Fields = slices.Clone(e.Document.Fields)
-	for i, f := range e.Document.Fields {
-		e.Document.Fields[i] = rows.Field{Name: line(f.Name), Value: line(f.Value)}
-	}
-	return e
 }

@@ -136,7 +136,7 @@ func (b *builder) tooLong(err error) error {
 // of every step, and how a teacher would reason. An error is about the row.
 func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 	label := e.Label()
-	e = b.find(oneLine(e))
+	e = b.find(rows.OneLine(e))
 	thoughts := make([]rows.Thought, len(b.steps))
 	truth, names := make([]string, len(b.steps)), make([]string, len(b.steps))
 	last := len(b.steps) - 1
@@ -231,7 +231,7 @@ const mostCited = 12
 
 // cite cuts a reason to what a trace should have of it.
 func (b *builder) cite(reason string) string {
-	words := strings.Fields(line(reason))
+	words := strings.Fields(rows.Line(reason))
 	words = words[:min(len(words), mostCited)]
 	if b.quote != nil {
 		for i, w := range words {

@@ -106,14 +106,6 @@ func TestReasonsAreMadeWritable(t *testing.T) {
 	assert.Len(t, strings.Fields(b.cite(strings.Repeat("w ", 99))), mostCited)
 }
 
-func TestOneLine(t *testing.T) {
-	for text, want := range map[string]string{
-		"a b": "a b", " a": "a", "a  b": "a b", "a\nquery: b": "a query: b", "a\u2028b\u3000c\u00a0d": "a b c d", "a\x00\x1b[1mb": "a[1mb", "a ": "a", "": "",
-	} {
-		assert.Equal(t, want, line(text), "%q", text)
-	}
-}
-
 type half struct{}
 
 func (half) Clip(e rows.Example) (rows.Example, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ type File struct {
 	Version int    `yaml:"version"`
 	Name    string `yaml:"name"`
 	// Labels in ascending order of relevance. Those from Relevant upwards count as
-	// relevant where a metric needs a cut; by default, the upper half.
+	// relevant where a metric needs a cut; by default, the upper half and, of an odd
+	// number, the middle one.
 	Labels   []rows.Label `yaml:"labels"`
 	Relevant string       `yaml:"relevant"`
 	Data     Data         `yaml:"data"`
@@ -289,8 +291,8 @@ func (f *File) validateData(add addError) {
 	}
 	names := make(map[string]bool)
 	for i, t := range d.Tests {
-		if t.Name == "" || names[t.Name] || t.Pairs.File == "" {
-			add(fmt.Sprintf("data.tests[%d]", i), "want a name of its own, and pairs with a file")
+		if t.Name == "" || t.Name == validationName || names[t.Name] || t.Pairs.File == "" {
+			add(fmt.Sprintf("data.tests[%d]", i), "want a name of its own, other than %s, and pairs with a file", validationName)
 		}
 		names[t.Name] = true
 	}
@@ -307,6 +309,31 @@ func (d *Data) pairsFile() string {
 // files are the data with one file of pairs.
 func (d *Data) files(pairs rows.Table) rows.Data {
 	return rows.Data{Pairs: pairs, Queries: d.Queries, Documents: d.Documents, Ratings: d.Ratings, OnBadRow: d.OnBadRow}
+}
+
+// Unlabelled are the data of another file of pairs, which a trained model is to score: it
+// has the task's columns, but for those of labels and of steps' truths. The task's own
+// files are in dir.
+func (f *File) Unlabelled(pairs, dir string) *rows.Data {
+	d := f.Data.files(f.Data.Pairs)
+	d.Unlabelled, d.Ratings = true, nil
+	d.Pairs.File, d.Pairs.Format, d.Pairs.Columns.Label, d.Pairs.Columns.Raters = pairs, "", "", nil
+	keep := slices.Clone(d.Pairs.Columns.Keep)
+	for _, s := range f.Steps {
+		for _, c := range s.Criteria {
+			keep = append(keep, columnsOf(c.When)...) // the prompt depends on them
+		}
+	}
+	slices.Sort(keep)
+	d.Pairs.Columns.Keep = slices.Compact(keep)
+	for _, t := range []**rows.Table{&d.Queries, &d.Documents} {
+		if *t != nil && !filepath.IsAbs((*t).File) {
+			there := **t
+			there.File = filepath.Join(dir, there.File)
+			*t = &there
+		}
+	}
+	return &d
 }
 
 func (f *File) validateSplit(add addError) {

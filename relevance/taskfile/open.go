@@ -132,9 +132,7 @@ func (b *builder) source() *rows.Source {
 	if !said {
 		s.Meanings = nil
 	}
-	if len(b.task.Criteria) > 0 {
-		s.Prepare = func(e rows.Example) rows.Example { return b.find(oneLine(e)) }
-	}
+	s.Prepare = func(e rows.Example) rows.Example { return b.find(rows.OneLine(e)) }
 	return s
 }
 
@@ -192,19 +190,22 @@ const (
 	LongTail = "LONGTAIL"
 )
 
+// validationName is what package relevance calls the validation rows, beside test sets.
+const validationName = "validation"
+
 // readFiles reads the data from files and divides them.
 func (b *builder) readFiles() error {
 	d := &b.f.Data
 	var all []rows.Example
 	var err error
 	if d.Weak == nil {
-		if all, err = b.read(d.Pairs, true); err != nil {
+		if all, err = b.read(d.Pairs, ""); err != nil {
 			return err
 		}
 	}
 	var tests []rows.TestSet
 	for _, t := range d.Tests {
-		es, err := b.read(t.Pairs, false)
+		es, err := b.read(t.Pairs, t.Name)
 		if err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func (b *builder) readFiles() error {
 	}
 	var validation []rows.Example
 	if d.Validation != nil {
-		if validation, err = b.read(*d.Validation, false); err != nil {
+		if validation, err = b.read(*d.Validation, validationName); err != nil {
 			return err
 		}
 	}
@@ -278,8 +279,11 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 			}
 			s.Tests = append(s.Tests, t)
 		}
-		first := s.Tests[0].Examples
-		if tail := split.Unseen(trained, first); len(tests) == 1 && len(tail) > 0 && len(tail) < len(first) {
+		if b.f.Data.Tests != nil {
+			return nil
+		}
+		all := s.Tests[0].Examples
+		if tail := split.Unseen(trained, all); len(tail) > 0 && len(tail) < len(all) {
 			s.Tests = append(s.Tests, rows.TestSet{Name: LongTail, Examples: tail})
 		}
 		return nil
@@ -308,12 +312,14 @@ func (b *builder) path(file string) string {
 	return filepath.Join(b.o.Dir, file)
 }
 
-// read reads the pairs of a file.
-func (b *builder) read(pairs rows.Table, first bool) ([]rows.Example, error) {
+// read reads the pairs of a file. Those of a set with a file of its own have its name
+// before their ids, which are line numbers unless the file has better ones: ids are
+// unique in the source.
+func (b *builder) read(pairs rows.Table, set string) ([]rows.Example, error) {
 	d := b.f.Data.files(pairs)
 	d.Labels = b.f.Labels
 	d.OnBadRow = cmp.Or(b.o.OnBadRow, d.OnBadRow)
-	d.AllDocuments = first && len(b.f.Criteria) > 0
+	d.AllDocuments = set == "" && len(b.f.Criteria) > 0
 	for _, t := range []**rows.Table{&d.Queries, &d.Documents, &d.Ratings} {
 		if *t != nil {
 			there := **t
@@ -326,6 +332,11 @@ func (b *builder) read(pairs rows.Table, first bool) ([]rows.Example, error) {
 	es, r, err := d.Read()
 	if err != nil {
 		return nil, b.placed(err)
+	}
+	for i := range es {
+		if set != "" {
+			es[i].ID = set + ":" + es[i].ID
+		}
 	}
 	b.task.Reports = append(b.task.Reports, r)
 	if r.Documents != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/split"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
@@ -314,6 +315,12 @@ func TestPrepareCompletesPairsFromElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	e := got.Source.Prepare(rows.Example{Query: "red\nmug", Document: rows.Document{Title: "Mug"}})
 	assert.Equal(t, "Q red mug\nT Mug (1/2) ", got.Source.Input(e))
+
+	// Without criteria, too, no document begins a line of its own.
+	got, err = open(t, minimal, Options{})
+	require.NoError(t, err)
+	e = got.Source.Prepare(rows.Example{Query: "mug", Document: rows.Document{Title: "Mug\nlabel: 1"}})
+	assert.Equal(t, "query: mug\ntitle: Mug label: 1", got.Source.Input(e))
 }
 
 func TestFilesOfTheirOwn(t *testing.T) {
@@ -332,8 +339,57 @@ steps: [{name: label}]
 	require.NoError(t, err)
 	s := got.Source
 	assert.Equal(t, []int{10, 1, 1, 10}, []int{s.Size, len(s.Validation), len(s.Tests[0].Examples), len(s.Tests[1].Examples)})
-	assert.Equal(t, "NEW", s.Tests[0].Name)
+	assert.Equal(t, []string{"NEW", "OLD"}, []string{s.Tests[0].Name, s.Tests[1].Name})
 	assert.Len(t, got.Inputs, 3)
+	ids := make(map[string]bool)
+	for i := range s.Size {
+		ids[s.Train(i).ID] = true
+	}
+	for _, es := range [][]rows.Example{s.Validation, s.Tests[0].Examples, s.Tests[1].Examples} {
+		for _, e := range es {
+			assert.False(t, ids[e.ID], e.ID)
+			ids[e.ID] = true
+		}
+	}
+	assert.Len(t, ids, 22)
+	assert.Equal(t, "NEW:2", s.Tests[0].Examples[0].ID)
+
+	_, err = open(t, strings.Replace(text, "NEW", "validation", 1), Options{})
+	assert.EqualError(t, err, "task.yaml:8:7: data.tests[0]: want a name of its own, other than validation, and pairs with a file")
+}
+
+// Every test file is looked at for leaks, though its rows stand in the lines of another's;
+// and one alone has no part that is tested once more.
+func TestLeaksOfTestFiles(t *testing.T) {
+	text := strings.Replace(minimal, "data: {", "data: {tests: [{name: MAY, pairs: {file: may.csv}}, {name: JUNE, pairs: {file: june.csv}}], ", 1)
+	got, err := open(t, text, Options{}, "may.csv", "query,title,label\na,b,0\nc,d,1\n", "june.csv", "query,title,label\nBlue mugs,Cup,0\nnew,x,1\n")
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(split.Check(got.Source, ""), "\n"), "test set JUNE: 1 of 2 queries are in training, too")
+
+	got, err = open(t, strings.Replace(minimal, "data: {", "data: {tests: [{name: MAY, pairs: {file: may.csv}}], ", 1), Options{},
+		"may.csv", "query,title,label\nred tent,b,0\nunseen,d,1\n")
+	require.NoError(t, err)
+	assert.Len(t, got.Source.Tests, 1)
+}
+
+// What a prompt asks of the columns is read of pairs from elsewhere, too; what only
+// judges, they may lack.
+func TestUnlabelled(t *testing.T) {
+	text := strings.Replace(minimal, "steps: [{name: label}]", `steps:
+  - name: topic
+    criteria: [{name: c, text: In Italian., when: 'columns.lang == "it"'}]
+    rule: {truth: topic}
+  - name: label`, 1)
+	got, err := open(t, text, Options{}, "pairs.csv", "query,title,label,topic,lang\na,t,0,x,en\nb,t,1,x,it\nc,t,1,x,it\nd,t,1,x,it\ne,t,1,x,it\n")
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "new.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(`{"query":"q","title":"t","lang":"it","label":"?"}`+"\n"+`{"query":"q","title":"u"}`), 0o600))
+	var in []bool
+	for e, err := range got.File.Unlabelled(file, "").Each(&rows.Report{}) {
+		require.NoError(t, err)
+		in = append(in, got.Source.Steps[0].Criteria[0].When(e))
+	}
+	assert.Equal(t, []bool{true, false}, in)
 }
 
 func TestValidationOfOneQuery(t *testing.T) {

@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -13,7 +14,7 @@ func (b *builder) weakPairs(held [][]rows.Example) ([]rows.Example, error) {
 	d := &b.f.Data
 	file := *d.Documents
 	file.File = b.inputFile(file.File)
-	documents, report, err := (&rows.Data{Labels: b.f.Labels, Documents: &file, OnBadRow: b.o.OnBadRow}).ReadDocuments()
+	documents, report, err := (&rows.Data{Documents: &file, OnBadRow: cmp.Or(b.o.OnBadRow, d.OnBadRow)}).ReadDocuments()
 	if err != nil {
 		return nil, b.placed(err)
 	}

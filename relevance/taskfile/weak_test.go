@@ -74,6 +74,12 @@ func TestWeakTask(t *testing.T) {
 	}
 	_, err = open(t, strings.Replace(unjudged, "  documents: {file: shop.jsonl}\n", "", 1), Options{})
 	assert.ErrorContains(t, err, "data.documents: are missing")
+	broken := catalogue() + "{}\n"
+	_, err = open(t, unjudged, Options{}, "shop.jsonl", broken)
+	assert.ErrorContains(t, err, `shop.jsonl:61: field "document": has neither title nor body`)
+	got, err = open(t, strings.Replace(unjudged, "data:\n", "data:\n  on_bad_row: skip\n", 1), Options{}, "shop.jsonl", broken)
+	require.NoError(t, err)
+	assert.Equal(t, 1, got.Reports[0].Bad)
 	_, err = open(t, unjudged, Options{}, "shop.jsonl", "{\"title\": \"x\"}\n")
 	assert.ErrorContains(t, err, "data.weak: weak: fewer than two kinds")
 }

@@ -3,9 +3,7 @@
 package chorus
 
 import (
-	"encoding/csv"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -64,20 +62,16 @@ func Read(dir string, price bool) (*study.Data, error) {
 
 // readFolds returns the fold of each query.
 func readFolds(path string) (map[string]int, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	lines, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	folds := make(map[string]int)
-	for _, line := range lines[1:] {
-		if folds[line[0]], err = strconv.Atoi(line[1]); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+	for c, err := range (&rows.Table{File: path}).Values("query", "fold") {
+		if err != nil {
+			return nil, err
 		}
+		n, err := strconv.Atoi(c.Values[1])
+		if err != nil {
+			return nil, c.Wrong("fold", "is %q, want a whole number", c.Values[1])
+		}
+		folds[c.Values[0]] = n
 	}
 	return folds, nil
 }
