@@ -70,7 +70,7 @@ func (r *row) raters(t *Table, d *Data) ([]string, *RowError) {
 			s, ok := scalar(v)
 			label, allowed := d.label(s)
 			if !ok || !allowed {
-				return nil, r.wrong(t, name, "", "%s, want %s, or nothing", found(v, true), d.allowed())
+				return nil, r.wrong(t, name, "", "%s, want %s, or nothing%s", found(v, true), d.allowed(), d.remedy(s))
 			}
 			out, rated = append(out, label), true
 		}
@@ -104,6 +104,11 @@ func (r *row) document(t *Table) (Document, *RowError) {
 		d.Fields, bad = r.fields(t)
 	}
 	if bad == nil && strings.TrimSpace(d.Title+d.Body) == "" {
+		for _, name := range []string{c.Title, c.Body} { // that a JSON object need not have
+			if _, ok := r.values.get(name); name != "" && !ok {
+				return d, r.wrong(t, name, "", "is missing, want a text%s", r.others(false))
+			}
+		}
 		bad = r.wrong(t, "", "document", `has neither title nor body, want a text or an object such as {"title": "...", "body": "..."}, or columns for them%s`, r.others(false))
 	}
 	return d, bad

@@ -217,13 +217,29 @@ func (d *Data) ratersLabel(raters []string) (string, bool) {
 	return d.Labels[best].Name, true
 }
 
-// allowed lists the labels for an error message.
+// allowed lists the labels, as the data may write them, for an error message.
 func (d *Data) allowed() string {
 	var names []string
 	for _, l := range d.Labels {
-		names = append(names, l.Name)
+		name := l.Name
+		if len(l.Values) > 0 {
+			name += " (or " + strings.Join(l.Values, ", ") + ")"
+		}
+		names = append(names, name)
 	}
 	return "one of " + strings.Join(names, ", ")
+}
+
+// remedy is what to do about a value that is no label.
+func (d *Data) remedy(v string) string {
+	text := d.between(v)
+	if text == "" && strings.TrimSpace(v) != "" {
+		text = "; if it is another way to write a label, list it under that label's values"
+	}
+	if d.OnBadRow != BadRowSkip {
+		text += "; on_bad_row: skip leaves such rows out"
+	}
+	return text
 }
 
 // each yields the rows of a table: a bad one is skipped and counted, or ends the rows.
@@ -527,7 +543,11 @@ func (j *joined) labelOf(r *row, e *Example, key [2]string) *RowError {
 			return nil
 		}
 	}
-	return r.wrong(t, t.Columns.Label, "label", "%s, want %s%s%s", found(v, present), d.allowed(), d.between(s), r.others(present))
+	remedy := ""
+	if present {
+		remedy = d.remedy(s)
+	}
+	return r.wrong(t, t.Columns.Label, "label", "%s, want %s%s%s", found(v, present), d.allowed(), remedy, r.others(present))
 }
 
 // between is what to do about a number that is no label but lies between two, "" if it

@@ -73,8 +73,8 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		`{"query":"q","document":{"brand":"b"},"label":1}`:                `f.jsonl:2: field "document": has neither title nor body, want one that is not empty`,
 		`{"query":"q","title":3,"label":1}`:                               `f.jsonl:2: field "title": is 3, want a text`,
 		`{"query":"q","document":{"title":"t"}}`:                          `f.jsonl:2: field "label": is missing, want one of -1, 0, 1; the columns are query, document`,
-		`{"query":"q","document":{"title":"t"},"label":5}`:                `f.jsonl:2: field "label": is 5, want one of -1, 0, 1`,
-		`{"query":"q","document":{"title":"t"},"label":"good"}`:           `f.jsonl:2: field "label": is "good", want one of -1, 0, 1`,
+		`{"query":"q","document":{"title":"t"},"label":5}`:                `f.jsonl:2: field "label": is 5, want one of -1, 0, 1; if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`,
+		`{"query":"q","document":{"title":"t"},"label":"good"}`:           `f.jsonl:2: field "label": is "good", want one of -1, 0, 1; if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`,
 		`{"id":{},"query":"q","document":{"title":"u"},"label":1}`:        `f.jsonl:2: field "id": is {}, want a text that is not empty`,
 		`{"id":"1","query":"q","document":{"title":"u"},"label":1}`:       `f.jsonl:2: field "id": "1" is also the id of line 1, want unique ids`,
 		`{"query":"q","query":"q","document":"t","label":1}`:              `f.jsonl:2: has "query" twice`,
@@ -100,7 +100,7 @@ func TestErrorsOfFlatFiles(t *testing.T) {
 		"c.csv":       {"query,title,query\n", `c.csv:1: the header names the column "query" twice`},
 		"d.csv":       {"query,name,label\nq,t,1\n", `d.csv:2: field "document": has neither title nor body, want a text or an object such as {"title": "...", "body": "..."}, or columns for them; the columns are query, name, label`},
 		"e.csv":       {"query,title,label\nq,\xff,1\n", `e.csv:2: field "title": is not valid UTF-8`},
-		"f.tsv":       {"query\ttitle\tlabel\nq\t\"t\t7\n", `f.tsv:2: field "label": is "7", want one of -1, 0, 1`},
+		"f.tsv":       {"query\ttitle\tlabel\nq\t\"t\t7\n", `f.tsv:2: field "label": is "7", want one of -1, 0, 1; if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`},
 		"g.csv":       {"query,title,label\n", `g.csv: no pairs, want at least one row`},
 		"h.csv":       {"\xff\xfeq\x00", `h.csv: is UTF-16, want UTF-8`},
 		"i.txt":       {"", `i.txt: the name does not tell the format, want a format, one of jsonl, csv, tsv, qrels, parquet`},
@@ -112,7 +112,7 @@ func TestErrorsOfFlatFiles(t *testing.T) {
 		"p.csv":       {"query,title,label\nq,24\" screen,1\n", `p.csv:2: a quote stands in a value that is in none, want "a 24"" screen" for a 24" screen`},
 		"q.csv":       {"query,title,label\nq,t,1\nq,\"" + strings.Repeat("x\n", MaxLine/2+9999), `q.csv: the row after that of line 2: longer than 16777216 bytes; is a quote not closed?`},
 		"o.parquet":   {"PAR1", `o.parquet: not a Parquet file: it does not end in its footer`},
-		"r.csv":       {"query,title,label,,\nq,t,7,,\n", `r.csv:2: field "label": is "7", want one of -1, 0, 1`},
+		"r.csv":       {"query,title,label,,\nq,t,7,,\n", `r.csv:2: field "label": is "7", want one of -1, 0, 1; if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`},
 	} {
 		inFolder(t, map[string]string{file: c.text})
 		_, _, err := read(file)
@@ -232,7 +232,7 @@ func TestThreeFiles(t *testing.T) {
 		"qrels.txt":    `qrels.txt:1: field "document_id": "d9" is no id of corpus.jsonl`,
 		"queries.tsv":  `queries.tsv:2: field "id": "1" occurs before, want unique ids`,
 		"corpus.jsonl": `corpus.jsonl:1: field "_id": is missing, want a text that is not empty; the columns are id`,
-		"ratings.csv":  `ratings.csv:2: field "b": is "7", want one of -1, 0, 1, or nothing`,
+		"ratings.csv":  `ratings.csv:2: field "b": is "7", want one of -1, 0, 1, or nothing; if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`,
 	} {
 		old, err := os.ReadFile(change)
 		require.NoError(t, err)
@@ -263,7 +263,7 @@ func TestBadRowsAreSkippedAndListed(t *testing.T) {
 	assert.Equal(t, 14, r.Bad)
 	lines := strings.Split(r.String(), "\n")
 	assert.Equal(t, "316 rows, 14 malformed, skipped, 1 duplicates, left out", lines[0])
-	assert.Equal(t, `  skipped f.csv:2: field "label": is "9", want one of -1, 0, 1`, lines[1])
+	assert.Equal(t, `  skipped f.csv:2: field "label": is "9", want one of -1, 0, 1; if it is another way to write a label, list it under that label's values`, lines[1])
 	assert.Equal(t, "  and 4 more", lines[11])
 }
 
@@ -284,7 +284,7 @@ func TestTooManyBadRows(t *testing.T) {
 	d.Pairs.File = "none.csv"
 	_, _, err = d.Read()
 	assert.EqualError(t, err, "none.csv: no pairs, for all 2 rows are malformed; the first:\n"+
-		`  none.csv:2: field "label": is "9", want one of -1, 0, 1`+"\n"+`  none.csv:3: field "label": is "", want one of -1, 0, 1`)
+		`  none.csv:2: field "label": is "9", want one of -1, 0, 1; if it is another way to write a label, list it under that label's values`+"\n"+`  none.csv:3: field "label": is "", want one of -1, 0, 1`)
 }
 
 // A quote that is not closed takes all that follows into one row. Each of its lines is
@@ -348,6 +348,24 @@ func TestAColumnOfNoRow(t *testing.T) {
 	assert.NoError(t, err, "a few pairs from elsewhere")
 }
 
+// A column for the title that a JSON object lacks is named, as one of a CSV file is.
+func TestATitleOfAnotherColumn(t *testing.T) {
+	inFolder(t, map[string]string{"f.jsonl": `{"query": "q", "prodct": "t", "label": 1}` + "\n", "f.csv": "query,prodct,label\nq,t,1\n"})
+	for file, want := range map[string]string{"f.jsonl": "f.jsonl:1", "f.csv": "f.csv:2"} {
+		d := Data{Pairs: Table{File: file, Columns: Columns{Title: "product"}}, Labels: grades}
+		_, _, err := d.Read()
+		assert.EqualError(t, err, want+`: field "product": is missing, want a text; the columns are query, prodct, label`)
+	}
+}
+
+// The labels are listed as the data may write them.
+func TestALabelThatIsNone(t *testing.T) {
+	inFolder(t, map[string]string{"f.csv": "query,title,label\nq,t,great\n"})
+	d := Data{Pairs: Table{File: "f.csv"}, Labels: []Label{{Name: "0"}, {Name: "1", Values: []string{"Good", "G"}}}}
+	_, _, err := d.Read()
+	assert.EqualError(t, err, `f.csv:2: field "label": is "great", want one of 0, 1 (or Good, G); if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`)
+}
+
 // Rows that contradict each other become one example; so do raters without a label.
 func TestConflictsAndRaters(t *testing.T) {
 	d := Data{Labels: labels("1", "2", "3", "4")}
@@ -391,7 +409,7 @@ func TestConflictsAndRaters(t *testing.T) {
 	assert.Equal(t, []Conflict{{"q", "t", []int{2, 3, 4}, []string{"1", "3", "3"}, "3"}}, r.Conflicts)
 	d.Pairs.Columns.Label = "label"
 	_, _, err = d.Read()
-	assert.EqualError(t, err, `f.csv:5: field "label": is "", want one of 1, 2, 3, 4`, "a label that is named must be there")
+	assert.EqualError(t, err, `f.csv:5: field "label": is "", want one of 1, 2, 3, 4; on_bad_row: skip leaves such rows out`, "a label that is named must be there")
 }
 
 func TestUnlabelled(t *testing.T) {

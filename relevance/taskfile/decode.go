@@ -71,6 +71,9 @@ func Parse(text []byte, name string) (*File, error) {
 	if dec.Decode(&more) == nil {
 		return nil, &Error{File: name, Line: more.Line, Column: more.Column, Problem: "a second document begins, want one"}
 	}
+	if looksLikeData(document.Content[0]) {
+		return nil, &Error{File: name, Problem: "looks like data, want a task file: YAML with the settings version, name, labels, data and steps, where data.pairs.file names the file of the data"}
+	}
 	d := &decoder{file: f}
 	d.value(document.Content[0], reflect.ValueOf(f).Elem(), "")
 	if err := errors.Join(d.errs...); err != nil {
@@ -80,6 +83,23 @@ func Parse(text []byte, name string) (*File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// looksLikeData reports whether a file begins with what is a line of data rather than
+// settings: a text, as of a CSV file, or a JSON object of other things.
+func looksLikeData(n *yaml.Node) bool {
+	if n.Kind != yaml.MappingNode {
+		return n.Kind == yaml.ScalarNode
+	}
+	if n.Style&yaml.FlowStyle == 0 {
+		return false
+	}
+	for i := 0; i < len(n.Content); i += 2 {
+		if slices.Contains([]string{"version", "labels", "data", "steps"}, n.Content[i].Value) {
+			return false
+		}
+	}
+	return true
 }
 
 // jsonEscape is what JSON escapes and YAML does not: a slash, and a character as two
