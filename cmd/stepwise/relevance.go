@@ -86,12 +86,26 @@ func (t taskFlags) openModel(ctx context.Context, dir, path string, errs io.Writ
 // base is the folder that the task's paths are relative to.
 func (t taskFlags) base(path string) string { return cmp.Or(*t.dir, filepath.Dir(path)) }
 
+// shortestTask is that of docs/taskfile.md.
+const shortestTask = `version: 1
+name: outdoor shop
+labels: [0, 1, 2]                 # in ascending order of relevance
+data:
+  pairs: {file: pairs.csv}
+prompt: {compact: true}           # for the small model that is trained by default
+steps:
+  - name: label
+`
+
 const relevanceTrainAbout = `TASK is a task file, as in: stepwise relevance train tasks/chorus.yaml
 
 Trains a model on the task: baselines, a warm-up, reinforcement learning with
 outcome-only credit and with step credit, and a light student. The run's folder
-gets report.html, and model folders named model and student. docs/relevance.md
-explains task files and run files.`
+gets report.html, and model folders named model and student. docs/taskfile.md and
+docs/relevance.md of the module explain task files and run files. The shortest task
+file, for a pairs.csv with the columns query, title, body and label:
+
+` + shortestTask
 
 func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	const prog = "stepwise relevance train"

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 )
 
 const relevanceTask = `
@@ -32,6 +34,20 @@ const relevanceRun = `{
   "student": {"encoder": {"kind": "scratch", "vocab": 400, "shape": {"dim": 32, "layers": 1, "heads": 2, "ff": 64, "max_seq": 64}}, "examples": 16, "epochs": 1, "max_tokens": 64},
   "validation": {"rows": 10}, "checkpoint_every": 1, "sample_every": 1, "baseline_rows": 50
 }`
+
+// The help of train has the shortest task file of the documentation, and one default of -fold.
+func TestRelevanceTrainHelp(t *testing.T) {
+	status, out, errs := stepwise("", "relevance", "train", "-h")
+	require.Zero(t, status, errs)
+	require.Contains(t, out, "usage: stepwise relevance train [flags] TASK\n")
+	require.Contains(t, out, shortestTask)
+	require.Regexp(t, `-fold int\n.*; -1 is the task's \(default -1\)\n`, out)
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "taskfile.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(docs), "```yaml\n"+shortestTask+"```")
+	_, err = taskfile.Parse([]byte(shortestTask), "task.yaml")
+	require.NoError(t, err)
+}
 
 // A task from its file to labels: train, resume, evaluate, score, report and compare.
 func TestRelevance(t *testing.T) {
