@@ -64,7 +64,8 @@
 // By default the server is asked to keep to a JSON schema ([FormatSchema]). The answer
 // is parsed strictly: every item once, no other keys, no other values. One fallback is
 // allowed and counted (metric judge/wrapped): text around the JSON object, such as a model's
-// thinking or Markdown fences. All else is a failed call.
+// thinking or Markdown fences. All else is a failed call, whose error quotes the
+// beginning of the answer.
 //
 // Package judge/judgetest has a scripted judge model for tests, and describes the wire
 // form of questions and answers for servers of your own.
