@@ -131,9 +131,10 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 	decoder := must(model.NewDecoder(must(cpu.New(cpu.Options{})), model.Config{
 		Vocab: tok.VocabSize(), Dim: 48, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 128, TieEmbeddings: true,
 	}, seed))
+	must(0, decoder.SetEOS(endID))
 	policy := must(local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: stage.Checkpoints().Dir}))
 	defer policy.Free()
-	engine := must(policy.NewEngine(tok, local.EngineConfig{EOS: []int32{endID}}))
+	engine := must(policy.NewEngine(tok, local.EngineConfig{}))
 	trainer := must(rl.NewTrainer(rl.Config{
 		Policy: policy, Engine: engine, Source: &rl.SliceSource{Problems: bind(sampled, train), Seed: seed},
 		Credit:   sam.Mask{}, // all else is GRPO's
