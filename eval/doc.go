@@ -16,7 +16,8 @@
 // methods. [PairedRuns] says how many. With a[i][j] and b[i][j] the two methods' values
 // in run i on example j, [CompareRuns] gives the interval of the difference over runs and
 // examples ([BootstrapCrossed]) and a p-value over runs ([SignFlip]), and
-// [Contrast.Finding] says what that shows: a difference, none that matters, or neither.
+// [Contrast.Finding] says what that shows: a difference, none that matters, or neither,
+// as always from fewer than [FewestRuns] runs.
 // [Holm] adjusts the p-values of several comparisons.
 //
 // For the completions of a task, rl.Rollouts.Pairs makes the pairs.

@@ -85,8 +85,8 @@ func ExampleMajorityAtK() {
 }
 
 // Two ways of training, each with the same four seeds, on six queries: the first is right
-// more often in every seed. With four of them the interval is too narrow, and p cannot
-// fall below 2/2⁴.
+// more often in every seed. Four of them are too few to conclude anything: the interval is
+// too narrow, and p cannot fall below 2/2⁴.
 func ExampleCompareRuns() {
 	mask := [][]float64{{1, 1, 1, 0, 1, 1}, {1, 0, 1, 1, 1, 1}, {1, 1, 1, 1, 0, 1}, {1, 1, 0, 1, 1, 1}}
 	outcome := [][]float64{{1, 0, 1, 0, 1, 0}, {1, 0, 1, 1, 0, 1}, {1, 1, 0, 1, 0, 1}, {0, 1, 0, 1, 1, 0}}
@@ -94,6 +94,6 @@ func ExampleCompareRuns() {
 	fmt.Printf("%v: %v\n", c, c.Finding(.01))
 	fmt.Printf("to see %.2f takes %d seeds\n", .1, eval.PairedRuns(.1, c.Deviation, .05, .8))
 	// Output:
-	// +25.00 [+4.17 +50.00] points, better in 4 of 4 runs, p 0.12: better
+	// +25.00 [+4.17 +50.00] points, better in 4 of 4 runs, p 0.12, too few runs to conclude: not resolved
 	// to see 0.10 takes 8 seeds
 }

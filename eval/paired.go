@@ -79,13 +79,17 @@ type Contrast struct {
 
 // String returns the contrast in points (hundredths), as suits shares such as accuracy:
 // "+2.31 [+1.02 +3.58] points, better in 80 of 97 runs, p 0.0004". Of fewer than two runs
-// there is no interval.
+// there is no interval. Of fewer than FewestRuns it adds ", too few runs to conclude".
 func (c Contrast) String() string {
 	interval := ""
 	if c.Runs > 1 {
 		interval = fmt.Sprintf(" [%+.2f %+.2f]", 100*c.Low, 100*c.High)
 	}
-	return fmt.Sprintf("%+.2f%s points, better in %d of %d runs, p %.2g", 100*c.Estimate, interval, c.Better, c.Runs, c.P)
+	few := ""
+	if c.Runs < FewestRuns {
+		few = ", too few runs to conclude"
+	}
+	return fmt.Sprintf("%+.2f%s points, better in %d of %d runs, p %.2g%s", 100*c.Estimate, interval, c.Better, c.Runs, c.P, few)
 }
 
 // CompareRuns contrasts two systems, a minus b. a[i][j] and b[i][j] are their values in run i on
@@ -123,11 +127,16 @@ func CompareRuns(a, b [][]float64, o BootstrapOptions) Contrast {
 	return c
 }
 
+// FewestRuns is the smallest number of pairs of runs from which Contrast.Finding
+// concludes anything: with fewer, SignFlip gives no p of .05 or less, whatever they show
+// (2/2⁶ is .03, 2/2⁵ is .06), and the bootstrap's interval is much too narrow.
+const FewestRuns = 6
+
 // Finding is what a contrast shows.
 type Finding uint8
 
 const (
-	// FindingUnresolved: too few runs or examples to say.
+	// FindingUnresolved: too few runs (FewestRuns) or examples to say.
 	FindingUnresolved Finding = iota
 	// FindingBetter and FindingWorse: the first system is, as the whole interval is
 	// above or below 0.
@@ -144,9 +153,12 @@ func (f Finding) String() string {
 }
 
 // Finding says what c shows, if matters is the smallest difference that matters. A
-// difference that is shown counts as shown, also if it is too small to matter.
+// difference that is shown counts as shown, also if it is too small to matter. Fewer than
+// FewestRuns pairs of runs show nothing: FindingUnresolved.
 func (c Contrast) Finding(matters float64) Finding {
 	switch {
+	case c.Runs < FewestRuns:
+		return FindingUnresolved
 	case c.Low > 0:
 		return FindingBetter
 	case c.High < 0:

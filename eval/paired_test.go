@@ -139,7 +139,7 @@ func TestCompareRuns(t *testing.T) {
 
 	one := eval.CompareRuns(a[:1], b[:1], eval.BootstrapOptions{})
 	require.Equal(t, 1.0, one.Estimate)
-	require.Equal(t, "+100.00 points, better in 1 of 1 runs, p 1", one.String())
+	require.Equal(t, "+100.00 points, better in 1 of 1 runs, p 1, too few runs to conclude", one.String())
 	require.True(t, math.IsNaN(one.Low) && math.IsNaN(one.High) && math.IsNaN(one.Deviation), "one run says nothing of how runs differ")
 	require.Equal(t, eval.FindingUnresolved, one.Finding(1))
 	require.True(t, math.IsNaN(eval.CompareRuns(nil, nil, eval.BootstrapOptions{}).Estimate))
@@ -161,8 +161,22 @@ func TestFinding(t *testing.T) {
 		{-.011, .009, eval.FindingUnresolved, "not resolved"},
 		{math.NaN(), math.NaN(), eval.FindingUnresolved, "not resolved"},
 	} {
-		got := eval.Contrast{Interval: eval.Interval{Low: c.low, High: c.high}}.Finding(.01)
+		contrast := eval.Contrast{Interval: eval.Interval{Low: c.low, High: c.high}, Runs: eval.FewestRuns}
+		got := contrast.Finding(.01)
 		require.Equal(t, c.want, got, "%v", c)
 		require.Equal(t, c.text, got.String())
+		require.NotContains(t, contrast.String(), "too few")
+		contrast.Runs--
+		require.Equal(t, eval.FindingUnresolved, contrast.Finding(.01), "of too few runs")
+		require.Contains(t, contrast.String(), "too few runs to conclude")
 	}
+}
+
+// With as many runs as it takes to conclude, all of them on one side, p is below .05; with
+// one fewer it is not.
+func TestFewestRuns(t *testing.T) {
+	d := []float64{1, 2, 3, 4, 5, 6}
+	require.Len(t, d, eval.FewestRuns)
+	require.Equal(t, 2./64, eval.SignFlip(d, 1))
+	require.Equal(t, 2./32, eval.SignFlip(d[1:], 1))
 }

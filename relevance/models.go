@@ -89,12 +89,16 @@ func (s *scratch) New(dir string) (*Model, error) {
 	return m, err
 }
 
+// localModel returns a model that ends its completions, and is saved, with end.
 func localModel(d *model.Decoder, tok *tokenizer.Tokenizer, end []int32, dir string) (*Model, error) {
+	if err := d.SetEOS(end...); err != nil {
+		return nil, err
+	}
 	p, err := local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: optimizer, Dir: dir})
 	if err != nil {
 		return nil, err
 	}
-	e, err := p.NewEngine(tok, local.EngineConfig{EOS: end})
+	e, err := p.NewEngine(tok, local.EngineConfig{})
 	if err != nil {
 		p.Free()
 		return nil, err

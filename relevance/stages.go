@@ -25,8 +25,8 @@ import (
 //
 // Closeness is 1 − (said − gold)²/(labels − 1)², and 0 for an unreadable answer; QWK
 // compares its mean with that of chance. matters is the smallest difference that matters,
-// by which the last column says what the interval shows (eval.Contrast.Finding); of fewer
-// than 6 seeds it draws no conclusion, because p is at least .06 whatever they show.
+// by which the last column says what the interval shows (eval.Contrast.Finding): of fewer
+// than eval.FewestRuns seeds nothing.
 func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float64) error {
 	stages := []string{a, b}
 	said := map[string][2]seeds{} // by test set
@@ -84,7 +84,7 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 				spread = fmt.Sprintf("[%+.4f %+.4f]\t%.4f", c.Low, c.High, c.Deviation)
 			}
 			finding := c.Finding(matters).String()
-			if c.Runs < fewestSeeds {
+			if c.Runs < eval.FewestRuns {
 				finding = "too few seeds"
 			}
 			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.4f\t%.4f\t%+.4f %s\t%d of %d\t%.2g\t%s\n", set, len(ids), c.Runs, measure,
@@ -99,10 +99,6 @@ func CompareStages(w io.Writer, dirs []string, a, b, sets string, matters float6
 	}
 	return t.Flush()
 }
-
-// fewestSeeds is the smallest number of seeds with which eval.SignFlip can give a p of .05
-// or less: 2/2⁶ is .03.
-const fewestSeeds = 6
 
 // seeds is what the models of each seed said of the rows.
 type seeds map[uint64]map[string]*saidOf

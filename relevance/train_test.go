@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
@@ -158,6 +159,9 @@ func testFolders(t *testing.T, dir string, r *report.Run) {
 			require.NoError(t, err)
 		}
 		if folder == PolicyFolder {
+			g, err := model.ReadGeneration(filepath.Join(dir, folder))
+			require.NoError(t, err)
+			require.EqualValues(t, info.End, g.EOS, "other programs end there too")
 			require.NotEmpty(t, said[0].Steps)
 			many, err := s.Score(t.Context(), "red mouse", []rows.Document{{Title: "mouse"}}, ScoreOptions{Samples: 4})
 			require.NoError(t, err)

@@ -113,7 +113,8 @@ type Config struct {
 
 	// Recorder receives the metrics of each training step; nil discards them.
 	Recorder Recorder
-	// Logger receives start-up facts and warnings; nil discards them.
+	// Logger receives start-up facts and warnings, such as the one, given once, that .9 or
+	// more of a training step's completions are truncated or malformed; nil discards them.
 	Logger *slog.Logger
 }
 

@@ -228,3 +228,40 @@ func TestWarnUnscorable(t *testing.T) {
 	require.ErrorContains(t, err, "rl: Config.Judges is -1, must not be negative")
 	require.ErrorContains(t, err, "rl: Config.WarnUnscorable is 1.5, want 0 to 1")
 }
+
+// A run that cannot learn, as nearly all completions are cut off or without form, says so
+// once, and what to look at.
+func TestWarnRuined(t *testing.T) {
+	const warning = `level=WARN msg="nearly all completions are truncated or malformed`
+	malformed := 0 // of 10
+	var ps []rl.Problem
+	for v := range int32(vocab) {
+		ps = append(ps, judging{successor{v, vocab, 10}, func(_ context.Context, c *rollout.Completion) error {
+			c.Finish, c.Malformed = rollout.FinishStop, c.Index < malformed
+			return nil
+		}, nil})
+	}
+	c, _ := setup()
+	var log bytes.Buffer
+	c.Source, c.Logger = &rl.SliceSource{Problems: ps}, slog.New(slog.NewTextHandler(&log, nil))
+	c.Batching.GroupSize = 10
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	for i, n := range []int{0, 8, 9, 10} {
+		malformed = n
+		log.Reset()
+		m, err := tr.Step(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, float64(n)/10, m["malformed"])
+		require.Equal(t, n == 9, strings.Contains(log.String(), warning), "step %d", i+1)
+	}
+
+	// Without an end-of-text token every completion is truncated.
+	c, _ = setup()
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	log.Reset()
+	run(t, c)
+	require.Equal(t, 1, strings.Count(log.String(), warning))
+	require.Contains(t, log.String(), "end-of-text token")
+	require.Regexp(t, "step=1 truncated=1 malformed=0", log.String())
+}

@@ -25,6 +25,7 @@ type Trainer struct {
 	last   map[string]float64
 	saved  bool               // Config.Checkpoint was called after the last step, or there was none
 	warned map[string]float64 // of a metric, the share last warned about
+	ruined bool               // warnRuined has warned
 	log    *slog.Logger
 
 	pending []*pending // collections that have been drawn, the next first
@@ -214,6 +215,7 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	t.step++
 	m := Summarize(sampled)
 	t.warnUnscorable(m, sampled)
+	t.warnRuined(m)
 	if len(sampled.Groups) > 0 {
 		m["group/live"] = sampled.LiveShare(t.c.Estimator)
 	}
@@ -234,6 +236,18 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	}
 	t.midway = false
 	return m, t.finish(ctx, m)
+}
+
+// warnRuined warns once of a training step with hardly a completion that is whole, which
+// looks as a run does that learns nothing: all rewards are the same.
+func (t *Trainer) warnRuined(m map[string]float64) {
+	const nearlyAll = .9
+	if t.ruined || max(m["truncated"], m["malformed"]) < nearlyAll {
+		return
+	}
+	t.ruined = true
+	t.log.Warn("nearly all completions are truncated or malformed, from which little is learned: does the engine know its end-of-text token, is MaxTokens enough, and did a warm-up teach the policy the format?",
+		"step", t.step, "truncated", m["truncated"], "malformed", m["malformed"])
 }
 
 // shape puts the KL penalty into the reward, if there is one.

@@ -157,6 +157,10 @@ func newGeneration(o *generateOptions, errs io.Writer) (*generation, error) {
 	if id, ok := f.tokens.ID(f.chat.Tokens["eos_token"]); ok {
 		g.eos = append(g.eos, id)
 	}
+	if len(g.eos) == 0 {
+		g.eos = []int32{} // none, on purpose
+		fmt.Fprintln(errs, "stepwise generate: no file of the model names an end-of-text token (eos_token_id), so the text runs to -max-tokens")
+	}
 	g.request = rollout.Request{N: 1, Params: o.params(&advice, errs), Stream: [3]uint64{o.seed}}
 	if g.request.Prompt, err = f.encode(o); err != nil {
 		return nil, err

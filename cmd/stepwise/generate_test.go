@@ -154,6 +154,14 @@ func TestGenerateEnds(t *testing.T) {
 	require.LessOrEqual(t, len([]rune(one)), 8) // one token
 }
 
+// A model without an end-of-text token still writes, and one is told why it does not stop.
+func TestGenerateWithoutAnEnd(t *testing.T) {
+	status, out, errs := stepwise("", "generate", "-model", modelFolder(t, tinyModel, map[string]string{"tokenizer_config.json": ""}), "-prompt", "the cat", "-max-tokens", "3")
+	require.Zero(t, status)
+	require.NotEmpty(t, out)
+	require.Contains(t, errs, "names an end-of-text token (eos_token_id), so the text runs to -max-tokens")
+}
+
 // What generation_config.json advises holds unless a flag says otherwise.
 func TestGenerateAdvice(t *testing.T) {
 	dir := modelFolder(t, tinyModel, map[string]string{"generation_config.json": `{"do_sample": true, "temperature": 3, "top_k": 0, "repetition_penalty": 1.1}`})
@@ -216,7 +224,7 @@ func TestGenerateInterrupt(t *testing.T) {
 	g, err := newGeneration(&generateOptions{model: modelFolder(t, tinyModel, nil), prompt: "the cat", maxTokens: 50, backend: "cpu"}, os.Stderr)
 	require.NoError(t, err)
 	defer g.free()
-	g.eos = nil
+	g.eos = []int32{}
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
 	err = g.stream(ctx, writerFunc(func(p []byte) (int, error) {

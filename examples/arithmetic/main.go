@@ -71,9 +71,10 @@ func train(ctx context.Context, w io.Writer, c config) error {
 	decoder := must(model.NewDecoder(must(cpu.New(cpu.Options{})), model.Config{
 		Vocab: tok.VocabSize(), Dim: 64, Layers: 3, Heads: 4, KVHeads: 4, FF: 176, MaxSeq: 64 + 32*c.steps, TieEmbeddings: true, QKNorm: true,
 	}, c.seed))
+	must(0, decoder.SetEOS(endID))
 	policy := must(local.NewPolicy(local.PolicyConfig{Decoder: decoder}))
 	defer policy.Free()
-	engine := must(policy.NewEngine(tok, local.EngineConfig{EOS: []int32{endID}}))
+	engine := must(policy.NewEngine(tok, local.EngineConfig{}))
 	bar := progress.New(w, int64(c.warmup), "loss")
 	warmup := rl.Imitation{
 		Policy: policy, End: []int32{endID}, Batch: 16, Steps: c.warmup, MaxNorm: 1, Recorder: bar,

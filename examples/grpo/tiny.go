@@ -31,7 +31,8 @@ func modelFolder() (dir string, lr float64) {
 	decoder := must(model.NewDecoder(must(cpu.New(cpu.Options{})), shape, 1))
 	defer decoder.Free()
 	end, _ := tok.ID("<|im_end|>")
-	must(0, decoder.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{end}}}))
+	must(0, decoder.SetEOS(end))
+	must(0, decoder.Save(dir))
 	must(0, tok.Save(filepath.Join(dir, "tokenizer.json")))
 	const template = `{"chat_template": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"}`
 	must(0, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(template), 0o666))

@@ -4,7 +4,7 @@
 // and rules in this file judge each of them. It learns the format from demonstrations
 // and the rest by reinforcement learning.
 //
-//	go run ./examples/owntask             # stop it with Ctrl-C,
+//	go run ./examples/owntask             # stop it with Ctrl-C, in the warm-up too,
 //	go run ./examples/owntask -resume     # and go on
 package main
 
@@ -30,6 +30,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/checkpoint"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
@@ -127,13 +128,37 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 	digest := map[string]string{"parcels": must(run.DigestPath(ctx, data))}
 	folder := must(begin(run.Config{Dir: dir, Seed: seed, Settings: map[string]any{"lr": lr}, Data: digest}))
 	defer folder.Close()
-	stage := must(folder.Stage("train"))
-	decoder := must(model.NewDecoder(must(cpu.New(cpu.Options{})), model.Config{
-		Vocab: tok.VocabSize(), Dim: 48, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 128, TieEmbeddings: true,
-	}, seed))
-	policy := must(local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: stage.Checkpoints().Dir}))
+	warm, stage := must(folder.Stage("warm-up")), must(folder.Stage("train"))
+	backend := must(cpu.New(cpu.Options{}))
+	newPolicy := func(s *run.Stage) *local.Policy { // each stage saves its own
+		decoder := must(model.NewDecoder(backend, model.Config{
+			Vocab: tok.VocabSize(), Dim: 48, Layers: 2, Heads: 4, KVHeads: 4, FF: 128, MaxSeq: 128, TieEmbeddings: true,
+		}, seed))
+		must(0, decoder.SetEOS(endID))
+		return must(local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: s.Checkpoints().Dir}))
+	}
+
+	var demos []rl.Demonstration // show it how to write
+	for _, p := range train[:len(train)/3] {
+		q, text := must(sampled.Bind(p).Request()), demonstration(template, p) // which may quote: special tokens are text
+		demos = append(demos, rl.Demonstration{Prompt: q.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))})
+	}
+	writer := newPolicy(warm)
+	defer writer.Free()
+	imitation := rl.Imitation{
+		Policy: writer, Demonstrations: rl.Shuffled(demos, seed), End: []int32{endID}, Recorder: warm,
+		Batch: 16, Steps: 300, LR: rl.WarmupCosine{LR: lr, Warmup: 10, Total: 300}, MaxNorm: 1,
+	}
+	loop := &checkpoint.Loop{Weights: writer, Step: imitation.Step, Total: imitation.Steps}
+	must(warm.Resume(ctx, loop))
+	if err := loop.Run(ctx, 50, warm.Save); err != nil {
+		return err
+	}
+
+	policy := newPolicy(stage)
 	defer policy.Free()
-	engine := must(policy.NewEngine(tok, local.EngineConfig{EOS: []int32{endID}}))
+	must(0, policy.Load(ctx, must(warm.Checkpoints().Latest(ctx)).Ref)) // with AdamW's moments
+	engine := must(policy.NewEngine(tok, local.EngineConfig{}))
 	trainer := must(rl.NewTrainer(rl.Config{
 		Policy: policy, Engine: engine, Source: &rl.SliceSource{Problems: bind(sampled, train), Seed: seed},
 		Credit:   sam.Mask{}, // all else is GRPO's
@@ -148,17 +173,7 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 			eval.Accuracy(pairs), eval.QuadraticKappa(eval.Answered(pairs)), m["step/in time/correct"], m["step/opened/correct"], m["right_answer_wrong_step"])
 	}
 
-	if !must(stage.Resume(ctx, trainer)) { // a new run: show it how to write
-		var demos []rl.Demonstration
-		for _, p := range train[:len(train)/3] {
-			q, text := must(sampled.Bind(p).Request()), demonstration(template, p) // which may quote: special tokens are text
-			demos = append(demos, rl.Demonstration{Prompt: q.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))})
-		}
-		warmup := rl.Imitation{
-			Policy: policy, Demonstrations: rl.Shuffled(demos, seed), End: []int32{endID},
-			Batch: 16, Steps: 300, LR: rl.WarmupCosine{LR: lr, Warmup: 10, Total: 300}, MaxNorm: 1,
-		}
-		must(0, warmup.Run(ctx))
+	if !must(stage.Resume(ctx, trainer)) {
 		evaluate("after the warm-up")
 	}
 	if err := trainer.Run(ctx); err != nil {

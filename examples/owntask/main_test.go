@@ -36,5 +36,12 @@ func TestLearn(t *testing.T) {
 			require.Equal(t, n, line.Step, "every step once")
 		}
 		require.EqualValues(t, 40, n)
+		n = 0
+		for line, err := range f.Lines("warm-up", run.Metrics) {
+			require.NoError(t, err)
+			n++
+			require.Equal(t, n, line.Step, "the warm-up is not taken again")
+		}
+		require.EqualValues(t, 300, n)
 	}
 }

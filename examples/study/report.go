@@ -56,7 +56,7 @@ func (s *study) contrasts(r *results, p *part, rates map[string][]float64) (all 
 func (s *study) says(c contrast, p float64) string {
 	better := map[eval.Finding]string{eval.FindingBetter: c.a, eval.FindingWorse: c.b}[c.Finding(s.Matters)]
 	switch {
-	case c.Runs < 2:
+	case c.Runs < eval.FewestRuns:
 		return "too few seeds"
 	case better == "":
 		return c.Finding(s.Matters).String()
@@ -269,7 +269,7 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 		primary = min(len(s.Primary), len(all))
 		for i, c := range all[:primary] {
 			fmt.Fprintf(w, "Primary contrast %s − %s: ", c.a, c.b)
-			if c.Runs < 2 {
+			if c.Runs < eval.FewestRuns {
 				fmt.Fprint(w, "too few seeds.\n\n")
 				continue
 			}

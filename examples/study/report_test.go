@@ -184,6 +184,6 @@ func TestWhatAContrastSays(t *testing.T) {
 	require.Equal(t, "not resolved, as one of several", s.says(c, .06))
 	c.Low, c.High = -.05, -.001
 	require.Equal(t, "y is better", s.says(c, .01))
-	c.Runs = 1
+	c.Runs = 5
 	require.Equal(t, "too few seeds", s.says(c, .01))
 }

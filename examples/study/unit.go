@@ -75,10 +75,13 @@ func (c *cell) newPolicy(dir string) (p policy, err error) {
 	}, uint64(c.seed)); err != nil {
 		return p, err
 	}
+	if err := p.decoder.SetEOS(c.lab.end); err != nil {
+		return p, err
+	}
 	if p.Policy, err = local.NewPolicy(local.PolicyConfig{Decoder: p.decoder, Optimizer: adamW, Dir: dir}); err != nil {
 		return p, err
 	}
-	p.engine, err = p.NewEngine(c.lab.tok, local.EngineConfig{EOS: []int32{c.lab.end}})
+	p.engine, err = p.NewEngine(c.lab.tok, local.EngineConfig{})
 	return p, err
 }
 

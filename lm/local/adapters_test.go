@@ -101,7 +101,7 @@ func TestAnEngineSamplesWithTheAdapters(t *testing.T) {
 
 func checkEngine(t *testing.T, backend tensor.Backend) {
 	p, lora := newLoRAPolicy(t, backend, 0)
-	engine, err := p.NewEngine(letters{}, local.EngineConfig{})
+	engine, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{}})
 	require.NoError(t, err)
 	for range 10 {
 		train(t, p)

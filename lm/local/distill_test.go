@@ -156,7 +156,7 @@ func TestOnPolicyDistillation(t *testing.T) {
 			policy, err := local.NewPolicy(local.PolicyConfig{Decoder: distilling(t, backend, 1, 4)})
 			require.NoError(t, err)
 			defer policy.Free()
-			engine, err := policy.NewEngine(letters{}, local.EngineConfig{})
+			engine, err := policy.NewEngine(letters{}, local.EngineConfig{EOS: []int32{}})
 			require.NoError(t, err)
 			wise := local.NewLogProber(teacher, 0)
 			config := rl.Config{

@@ -8,16 +8,23 @@
 // A Policy is a decoder with AdamW; it implements rl.Policy. Its engine samples
 // from the same weights:
 //
-//	decoder, err := model.NewDecoder(backend, config, seed) // or model.LoadDecoder
+//	decoder, err := model.LoadDecoder(backend, dir) // or model.NewDecoder, and Decoder.SetEOS
 //	policy, err := local.NewPolicy(local.PolicyConfig{Decoder: decoder, Dir: "run/checkpoints"})
 //	defer policy.Free() // the engine and the decoder, too
-//	engine, err := policy.NewEngine(tokenizer, local.EngineConfig{}) // ends at the end-of-text tokens of the decoder's folder
+//	engine, err := policy.NewEngine(tokenizer, local.EngineConfig{}) // ends at the decoder's end-of-text tokens
 //	reference := local.NewLogProber(decoder.Clone(), 0) // frozen, for a KL term
 //	trainer, err := rl.NewTrainer(rl.Config{Policy: policy, Engine: engine, ...})
 //
 // The two take turns, because one goroutine uses a decoder at a time: the
 // engine uses it during Generate only. [Policy.Publish] hands the engine the
 // decoder itself, so nothing is copied between training and sampling.
+//
+// A model from nothing does not know which of its tokens ends a text, and its samples
+// would run to MaxTokens, so an engine of it is an error. Tell the decoder once: every
+// engine ends there, and so does a saved model that is loaded again.
+//
+//	decoder, err := model.NewDecoder(backend, config, seed)
+//	err = decoder.SetEOS(end)
 //
 // [NewEngine] makes an engine without a policy, for a model that is not
 // trained: a teacher, or one that is served.

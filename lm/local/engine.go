@@ -16,8 +16,9 @@ import (
 // EngineConfig holds the settings of an engine. They bound its memory; 0 means
 // the default.
 type EngineConfig struct {
-	// EOS are the end-of-text tokens: a completion ends with the first. Nil means those
-	// of the decoder's folder (model.Decoder.EOS); an empty list is none.
+	// EOS are the end-of-text tokens: a completion ends with the first. Nil means the
+	// decoder's (model.Decoder.EOS), which must then name some; an empty list is none:
+	// every completion without a stop string has MaxTokens tokens.
 	EOS []int32
 	// Sequences is the number of completions that run at once; 0 means 128. The
 	// engine holds as many rows of logits.
@@ -122,7 +123,7 @@ var (
 // stays the caller's to free and, between the engine's calls, to use. v gives the
 // bytes of d's tokens and must be safe for concurrent use; a *tokenizer.Tokenizer
 // is. For a policy's decoder use [Policy.NewEngine]. An error names the setting
-// that is invalid.
+// that is invalid, or says that no token ends a text.
 func NewEngine(d *model.Decoder, v sample.Vocab, c EngineConfig) (*Engine, error) {
 	if d == nil || v == nil {
 		return nil, errors.New("local: an engine needs a decoder and a vocabulary")
@@ -131,7 +132,10 @@ func NewEngine(d *model.Decoder, v sample.Vocab, c EngineConfig) (*Engine, error
 		return nil, err
 	}
 	if c.EOS == nil {
-		c.EOS = d.EOS()
+		if c.EOS = d.EOS(); len(c.EOS) == 0 {
+			return nil, errors.New("local: no token ends a text: EngineConfig.EOS is nil, and neither the decoder's folder (eos_token_id) nor Decoder.SetEOS names one; " +
+				"name it in either, or give an empty list if every completion is to run to MaxTokens")
+		}
 	}
 	vocab := d.Config().Vocab
 	for _, id := range c.EOS {

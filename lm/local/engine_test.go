@@ -192,7 +192,7 @@ func TestInvalidEngineSettingsAreNamed(t *testing.T) {
 	require.NoError(t, local.EngineConfig{Sequences: 1000}.Validate())
 	_, err := local.NewEngine(d, letters{}, local.EngineConfig{EOS: []int32{12}})
 	require.EqualError(t, err, "local: EngineConfig.EOS has id 12, want 0 to 11")
-	_, err = local.NewEngine(d, letters{}, local.EngineConfig{Weights: tensor.FormatBFloat16})
+	_, err = local.NewEngine(d, letters{}, local.EngineConfig{EOS: []int32{}, Weights: tensor.FormatBFloat16})
 	require.EqualError(t, err, "local: EngineConfig.Weights is not tensor.FormatFloat32, but backend reference lays out no weights (tensor.Packer)")
 	_, err = local.NewEngine(nil, letters{}, local.EngineConfig{})
 	require.EqualError(t, err, "local: an engine needs a decoder and a vocabulary")
@@ -248,6 +248,32 @@ func TestEngineEndsAsTheFolderSays(t *testing.T) {
 	require.Equal(t, map[int32]bool{9: true, end: true}, last(nil))
 	require.Equal(t, map[int32]bool{3: true}, last([]int32{3}))
 	require.Empty(t, last([]int32{}))
+}
+
+// A decoder from nothing ends where it was told to, also once it was saved and loaded. One
+// that was not told makes no engine.
+func TestEngineOfADecoderFromNothing(t *testing.T) {
+	d := newDecoder(t, reference.New(), 1)
+	_, err := local.NewEngine(d, letters{}, local.EngineConfig{})
+	require.ErrorContains(t, err, "local: no token ends a text: EngineConfig.EOS is nil, and neither the decoder's folder (eos_token_id) nor Decoder.SetEOS names one")
+	require.NoError(t, d.SetEOS(end))
+	dir := t.TempDir()
+	require.NoError(t, d.Save(dir))
+	loaded, err := model.LoadDecoder(reference.New(), dir)
+	require.NoError(t, err)
+	for _, d := range []*model.Decoder{d, loaded} {
+		e, err := local.NewEngine(d, letters{}, local.EngineConfig{})
+		require.NoError(t, err)
+		defer e.Free()
+		stopped := 0
+		for _, c := range generate(t, e, rollout.Request{Prompt: []int32{1, 5}, N: 50, Params: rollout.Params{Temperature: 1, MaxTokens: 20}})[0] {
+			if c.Finish == rollout.FinishStop {
+				require.Equal(t, int32(end), c.Tokens[len(c.Tokens)-1])
+				stopped++
+			}
+		}
+		require.Positive(t, stopped)
+	}
 }
 
 // A fault of the backend ends the call; the next one works.
@@ -344,7 +370,7 @@ func BenchmarkGenerate(b *testing.B) {
 		Vocab: 512, Dim: 96, Layers: 3, Heads: 4, KVHeads: 2, FF: 256, MaxSeq: 256, TieEmbeddings: true,
 	}, 1)
 	require.NoError(b, err)
-	e, err := local.NewEngine(d, letters{}, local.EngineConfig{})
+	e, err := local.NewEngine(d, letters{}, local.EngineConfig{EOS: []int32{}})
 	require.NoError(b, err)
 	defer e.Free()
 	var reqs []rollout.Request

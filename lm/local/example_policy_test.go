@@ -32,7 +32,7 @@ func ExamplePolicy() {
 		panic(err)
 	}
 	defer policy.Free() // the engine and the decoder, too
-	engine, err := policy.NewEngine(letters{}, local.EngineConfig{})
+	engine, err := policy.NewEngine(letters{}, local.EngineConfig{EOS: []int32{0}})
 	if err != nil {
 		panic(err)
 	}
@@ -220,7 +220,7 @@ func ExampleExporter() {
 	defer exporter.Close()
 	sampled := load()
 	defer sampled.Free()
-	engine, err := local.NewEngine(sampled, letters{}, local.EngineConfig{}) // openai.New(ctx, …)
+	engine, err := local.NewEngine(sampled, letters{}, local.EngineConfig{EOS: []int32{}}) // openai.New(ctx, …)
 	if err != nil {
 		panic(err)
 	}

@@ -106,7 +106,7 @@ func TestFreeReleasesAll(t *testing.T) {
 		}
 		p := policyOf(t, d, 0)
 		train(t, p)
-		e, err := p.NewEngine(letters{}, local.EngineConfig{})
+		e, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{}})
 		require.NoError(t, err)
 		require.EqualValues(t, 2, generate(t, e, r)[0][0].FirstVersion, "the policy's version")
 		require.NoError(t, e.Generate(t.Context(), []rollout.Request{r}, func(rollout.Completion) error {

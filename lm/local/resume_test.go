@@ -41,7 +41,7 @@ func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoi
 	t.Helper()
 	p, err := local.NewPolicy(local.PolicyConfig{Decoder: newDecoder(t, b, 5), Dir: dir})
 	require.NoError(t, err)
-	e, err := p.NewEngine(letters{}, local.EngineConfig{})
+	e, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{}})
 	require.NoError(t, err)
 	source := &rl.SliceSource{Seed: 2}
 	for i := range int32(10) {

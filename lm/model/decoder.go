@@ -48,7 +48,7 @@ type Targets struct {
 }
 
 // NewDecoder returns a decoder with random weights. The same seed gives the same
-// bits on every backend. The error is cfg.Validate's, or the backend's as far as it is
+// bits on every backend. Tell it with SetEOS which tokens end a text. The error is cfg.Validate's, or the backend's as far as it is
 // known by then, such as tensor.ErrOutOfMemory.
 func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
 	m := &maker{b: b, seed: seed, random: true, later: true}
@@ -82,10 +82,24 @@ func newDecoder(cfg Config, m *maker) (*Decoder, error) {
 // Config returns the decoder's configuration, with defaults filled in.
 func (d *Decoder) Config() Config { return d.cfg }
 
-// EOS returns the tokens that end a text by the folder that the decoder was loaded from:
-// eos_token_id of its generation_config.json, or if that has none of its config.json. It
-// is empty if neither has any, and for a decoder that was not loaded.
+// EOS returns the tokens that end a text: those of SetEOS, or else of the folder that the
+// decoder was loaded from, which are eos_token_id of its generation_config.json, or if
+// that has none of its config.json. It is empty if nobody has named any.
 func (d *Decoder) EOS() []int32 { return slices.Clone(d.origin.ends) }
+
+// SetEOS sets the tokens that end a text. A decoder that NewDecoder made has none until
+// then. Save and Export write them as eos_token_id, so that whoever loads the folder
+// ends there too; they change no number here. An id that the decoder has no output for
+// is an error that changes nothing.
+func (d *Decoder) SetEOS(ids ...int32) error {
+	for _, id := range ids {
+		if id < 0 || int(id) >= d.cfg.Vocab {
+			return fmt.Errorf("model: SetEOS: token id %d, want 0 to %d", id, d.cfg.Vocab-1)
+		}
+	}
+	d.origin.eos, d.origin.ends = null, slices.Clone(ids)
+	return nil
+}
 
 // Backend returns the backend that the decoder computes on.
 func (d *Decoder) Backend() tensor.Backend { return d.b }

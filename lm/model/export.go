@@ -27,8 +27,9 @@ type ExportOptions struct {
 	// means one file.
 	ShardBytes int64
 	// Generation, if not nil, is written to generation_config.json, and its
-	// special tokens to config.json too. Otherwise these are what config.json said
-	// where the model was loaded.
+	// special tokens to config.json too; a nil EOS means the decoder's
+	// (Decoder.EOS). Without it config.json gets the decoder's EOS, and else says of
+	// special tokens what it said where the model was loaded.
 	Generation *Generation
 	// TokenizerFrom is a directory whose tokenizer files are copied unchanged;
 	// empty means none. It must have at least one. If it is of sentence-transformers,
@@ -41,9 +42,8 @@ type ExportOptions struct {
 	Body bool
 }
 
-// Save writes the decoder's weights in float32 and its configuration into a
-// directory, which it makes if need be, in the format of Hugging Face's
-// transformers.
+// Save writes the decoder's weights in float32 and its configuration, EOS included, into
+// a directory, which it makes if need be, in the format of Hugging Face's transformers.
 func (d *Decoder) Save(dir string) error { return d.Export(dir, ExportOptions{}) }
 
 // Export writes the decoder into a directory, which it makes if need be, for
@@ -56,6 +56,10 @@ func (d *Decoder) Export(dir string, o ExportOptions) error {
 	}
 	if o.Body {
 		return errors.New("model: ExportOptions.Body is true, want false: a decoder has no classifier to leave out")
+	}
+	if g := o.Generation; g != nil && g.EOS == nil {
+		whole := *g
+		whole.EOS, o.Generation = d.EOS(), &whole
 	}
 	h := decoderConfig(d.cfg)
 	d.origin.writeTokens(&h.hfShape, o.Generation)

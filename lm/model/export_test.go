@@ -190,6 +190,50 @@ func TestEndTokensOfAFolder(t *testing.T) {
 	require.EqualError(t, in.Problem, err.Error())
 }
 
+// Whoever names the tokens that end a text, Save and Export write them.
+func TestEndTokensAreSaved(t *testing.T) {
+	ends := func(save func(dir string) error) []int32 {
+		dir := t.TempDir()
+		require.NoError(t, save(dir))
+		g, err := model.ReadGeneration(dir)
+		require.NoError(t, err)
+		d, err := model.LoadDecoder(reference.New(), dir)
+		require.NoError(t, err)
+		require.EqualValues(t, d.EOS(), g.EOS)
+		return d.EOS()
+	}
+	with := func(d *model.Decoder, g model.Generation) func(dir string) error {
+		return func(dir string) error { return d.Export(dir, model.ExportOptions{Generation: &g}) }
+	}
+	d := newDecoder(t, reference.New(), tiny)
+	require.Empty(t, ends(d.Save))
+	require.NoError(t, d.SetEOS(2, 5))
+	require.Equal(t, []int32{2, 5}, d.EOS())
+	require.Equal(t, []int32{2, 5}, ends(d.Save))
+	require.Equal(t, []int32{2, 5}, ends(d.Clone().Save))
+	require.Equal(t, []int32{2, 5}, ends(with(d, model.Generation{Temperature: ptr(.6)})))
+	require.Equal(t, []int32{3}, ends(with(d, model.Generation{EOS: model.TokenIDs{3}})))
+	require.ErrorContains(t, d.SetEOS(2, -1), "model: SetEOS: token id -1, want 0 to ")
+	require.Error(t, d.SetEOS(int32(tiny.Vocab)))
+	require.Equal(t, []int32{2, 5}, d.EOS(), "an error changes nothing")
+
+	// Those of generation_config.json are more than config.json has, or it has none.
+	dir := t.TempDir()
+	require.NoError(t, d.Save(dir))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(`{"temperature": 0.6}`), 0o666))
+	g, err := model.ReadGeneration(dir)
+	require.NoError(t, err)
+	require.Equal(t, model.Generation{EOS: model.TokenIDs{2, 5}, Temperature: ptr(.6)}, g)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(`{"eos_token_id": [6, 5, 2]}`), 0o666))
+	loaded, err := model.LoadDecoder(reference.New(), dir)
+	require.NoError(t, err)
+	require.Equal(t, []int32{6, 5, 2}, ends(loaded.Save))
+	require.NoError(t, loaded.SetEOS(1))
+	require.Equal(t, []int32{1}, ends(loaded.Save))
+	require.NoError(t, loaded.SetEOS())
+	require.Empty(t, ends(loaded.Save))
+}
+
 // All options that transformers 4 wrote with their defaults, and others that
 // change nothing.
 func TestGenerationOptionsThatChangeNothing(t *testing.T) {

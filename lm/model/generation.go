@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 )
 
 // GenerationFile is the name of the file with a checkpoint's generation
@@ -110,7 +109,8 @@ var generationVocabulary = vocabulary{
 }
 
 // ReadGeneration reads a checkpoint's generation_config.json. If there is none,
-// it returns just the special tokens of its config.json. An option that this
+// it returns just the special tokens of its config.json, whose eos_token_id also stands
+// in for one that generation_config.json lacks. An option that this
 // package does not know is an error that names it, unless it changes nothing
 // that is generated.
 func ReadGeneration(dir string) (Generation, error) {
@@ -128,13 +128,17 @@ func ReadGeneration(dir string) (Generation, error) {
 	if err != nil {
 		return Generation{}, fmt.Errorf("model: %s: %w", path, err)
 	}
+	if g.EOS == nil {
+		if g.EOS, err = readEnds(dir); err != nil {
+			return Generation{}, err
+		}
+	}
 	return g, nil
 }
 
 // readEnds returns the tokens that end a text: eos_token_id of generation_config.json,
-// or if that has none of config.json. Those that the model has no output for are left
-// out.
-func readEnds(dir string, vocab int) (TokenIDs, error) {
+// or if that has none of config.json.
+func readEnds(dir string) (TokenIDs, error) {
 	const name = "eos_token_id"
 	for _, file := range []string{GenerationFile, ConfigFile} {
 		path, fields, err := readFields(dir, file)
@@ -151,7 +155,7 @@ func readEnds(dir string, vocab int) (TokenIDs, error) {
 		if err := json.Unmarshal(fields[name], &ends); err != nil {
 			return nil, optionError(path, name, fmt.Sprintf("%.80s", fields[name]), "a token id or a list of them")
 		}
-		return slices.DeleteFunc(ends, func(id int32) bool { return id < 0 || int(id) >= vocab }), nil
+		return ends, nil
 	}
 	return nil, nil
 }
@@ -169,15 +173,17 @@ func specialTokens(fields map[string]json.RawMessage) map[string]json.RawMessage
 
 // tokens returns the special tokens in the form of config.json.
 func (g *Generation) tokens() (bos, eos, pad json.RawMessage) {
-	raw := func(v any) json.RawMessage {
-		text, err := json.Marshal(v)
-		if err != nil {
-			panic("model: " + err.Error()) // numbers and lists of them
-		}
-		return text
-	}
 	if eos = null; len(g.EOS) > 0 {
 		eos = raw(g.EOS)
 	}
 	return raw(g.BOS), eos, raw(g.Pad)
+}
+
+// raw is JSON of token ids.
+func raw(ids any) json.RawMessage {
+	text, err := json.Marshal(ids)
+	if err != nil {
+		panic("model: " + err.Error()) // numbers and lists of them
+	}
+	return text
 }

@@ -37,13 +37,13 @@ type hfLabelNames struct {
 }
 
 // origin is what the folder of a loaded model says to other programs. It changes
-// no number here; Export writes what config.json has of it again. The zero value is that
-// of a model that was not loaded, whose special tokens nobody knows.
+// no number here; Export writes it again. The zero value is that of a model that was not
+// loaded, whose special tokens nobody knows.
 type origin struct {
 	loaded        bool
 	bos, eos, pad json.RawMessage
 	labels        hfLabelNames // of a classifier that was loaded
-	ends          TokenIDs     // of a decoder that was loaded
+	ends          TokenIDs     // of a decoder, see Decoder.EOS; they go before eos
 }
 
 // readOrigin reads what dir's config.json says, of its labels too if the classifier is
@@ -76,6 +76,9 @@ func (o *origin) writeTokens(s *hfShape, g *Generation) {
 		s.BOS, s.EOS, s.Pad = o.bos, o.eos, o.pad
 	default:
 		s.BOS, s.EOS, s.Pad = null, null, null // not transformers' defaults
+	}
+	if g == nil && len(o.ends) > 0 {
+		s.EOS = raw(o.ends)
 	}
 	if pad != nil { // positions count from it
 		s.Pad = pad

@@ -243,9 +243,11 @@ func (l *loader) openDecoder(dir string) (Config, []*tensor.Param, error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	if l.ends, err = readEnds(dir, cfg.Vocab); err != nil {
+	if l.ends, err = readEnds(dir); err != nil {
 		return cfg, nil, err
 	}
+	// Those that the model has no output for are left out.
+	l.ends = slices.DeleteFunc(l.ends, func(id int32) bool { return id < 0 || int(id) >= cfg.Vocab })
 	if err := l.open(dir); err != nil {
 		return cfg, nil, err
 	}

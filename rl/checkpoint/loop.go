@@ -35,7 +35,9 @@ type Loop struct {
 var _ Training = (*Loop)(nil)
 
 // Run takes the training steps that are left, until ctx is done. It calls save after every
-// so many steps (0: never), and after the last one.
+// so many steps (0: never), and after the last one. It does not save when it is
+// interrupted, so the steps since the last save, up to every of them, are taken again then;
+// with 0 all of them are.
 func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Training) error) error {
 	for l.done < l.Total {
 		if err := ctx.Err(); err != nil {

@@ -19,6 +19,29 @@
 //	found, err := stage.Resume(ctx, trainer) // always, also in a new run
 //	err = trainer.Run(ctx)
 //
+// # A warm-up before it
+//
+// A policy saves in one directory, so each stage has a policy of its own; one that is
+// used in both fails at the first checkpoint of the second. The second stage's begins with
+// the last checkpoint of the first:
+//
+//	warm, err := w.Stage("warm-up")
+//	policy, err := newPolicy(warm.Checkpoints().Dir)
+//	imitation := rl.Imitation{Policy: policy, Recorder: warm, ...}
+//	loop := &checkpoint.Loop{Weights: policy, Step: imitation.Step, Total: imitation.Steps}
+//	found, err := warm.Resume(ctx, loop)
+//	err = loop.Run(ctx, 50, warm.Save) // the steps that are left; none, if it was done
+//	last, err := warm.Checkpoints().Latest(ctx)
+//	policy, err = newPolicy(stage.Checkpoints().Dir) // of stage "train"
+//	err = policy.Load(ctx, last.Ref)
+//	... the trainer, and stage.Resume, as above
+//
+// With lm/local, Load brings AdamW's moments and the version of the weights along, so
+// training goes on as with one policy. To begin with fresh moments, make the second policy
+// of model.LoadDecoder(backend, last.Ref) instead.
+//
+// # Going on
+//
 // To continue a run, call [Resume] instead of [Start]. To read one, also while it is
 // being written, call [Open].
 //

@@ -26,7 +26,7 @@ type Options struct {
 	TokenizerFrom string
 	// Generation gives the special tokens. At most three of them may end a text
 	// (EOS). If it is nil, they are those of the generation settings in the folder
-	// TokenizerFrom.
+	// TokenizerFrom. If none ends a text by these, the decoder's EOS do.
 	Generation *model.Generation
 }
 
@@ -40,7 +40,7 @@ func Export(path string, d *model.Decoder, o Options) error {
 	if o.Type != F32 && o.Type != F16 && o.Type != BF16 {
 		return fmt.Errorf("gguf: Options.Type is %v, want F32, F16 or BF16", o.Type)
 	}
-	metadata, err := describe(d.Config(), o)
+	metadata, err := describe(d, o)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,8 @@ func Export(path string, d *model.Decoder, o Options) error {
 }
 
 // describe returns the metadata of a model.
-func describe(c model.Config, o Options) ([]KV, error) {
+func describe(d *model.Decoder, o Options) ([]KV, error) {
+	c := d.Config()
 	family := c.Family()
 	switch {
 	case c.QKNorm && c.QKVBias:
@@ -107,12 +108,19 @@ func describe(c model.Config, o Options) ([]KV, error) {
 			return nil, err
 		}
 	}
+	if o.TokenizerFrom != "" && (o.Generation == nil || o.Generation.EOS == nil) {
+		var g model.Generation
+		if o.Generation != nil {
+			g = *o.Generation
+		}
+		g.EOS, o.Generation = d.EOS(), &g
+	}
 	metadata, err := specialTokens(metadata, o.Generation, c.Vocab)
 	if err != nil {
 		return nil, err
 	}
 	if o.TokenizerFrom != "" && !slices.ContainsFunc(metadata, func(kv KV) bool { return kv.Key == endKey }) {
-		return nil, errors.New("gguf: no token ends a text (Options.Generation.EOS); llama.cpp would choose one itself")
+		return nil, errors.New("gguf: no token ends a text (Options.Generation.EOS, or Decoder.SetEOS); llama.cpp would choose one itself")
 	}
 	return metadata, nil
 }

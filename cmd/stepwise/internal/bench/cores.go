@@ -77,7 +77,7 @@ func (r *runner) sampleCores(b *timed, s shape) error {
 	}
 	defer d.Free()
 	d.Freeze()
-	e, err := local.NewEngine(d, wordless{}, local.EngineConfig{})
+	e, err := local.NewEngine(d, wordless{}, local.EngineConfig{EOS: []int32{}})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (r *runner) sampleFrom(s shape, d *model.Decoder, f tensor.Format) error {
 	if tensor.PrecisionOf(d.Backend()) == tensor.PrecisionBFloat16 {
 		bytes = 2 // what products read is rounded
 	}
-	e, err := local.NewEngine(d, wordless{}, local.EngineConfig{Static: true, Weights: f})
+	e, err := local.NewEngine(d, wordless{}, local.EngineConfig{EOS: []int32{}, Static: true, Weights: f})
 	if err != nil {
 		return err
 	}
