@@ -93,6 +93,15 @@ func TestReasonsOfDeadGroups(t *testing.T) {
 	}
 }
 
+// Normalised, these rewards cancel but for rounding: what is left is 0, not -0.
+func TestRewardsThatCancel(t *testing.T) {
+	g := rollout.Group{completion(1, .3, 1), completion(1, 1, .3)}
+	require.NoError(t, advantage.GDPO{}.Estimate([]rollout.Group{g}))
+	for i := range g {
+		require.Equal(t, math.Float64bits(0), math.Float64bits(g[i].Advantage))
+	}
+}
+
 // The tolerance is the range of a group's rewards.
 func TestToleranceIsTheRange(t *testing.T) {
 	n := advantage.DrGRPO{Tolerance: .1}

@@ -171,7 +171,9 @@ func (e GDPO) group(scratch *[]float64, x []float64, gi int, g rollout.Group) er
 	}
 	if m := momentsOf(x); max(m.max, -m.min) <= m.noise(e.Tolerance) {
 		for i := range x { // rewards that cancel leave rounding errors; NaNs stay
-			x[i] *= 0
+			if !math.IsNaN(x[i]) {
+				x[i] = 0 // and not -0
+			}
 		}
 	}
 	return nil
