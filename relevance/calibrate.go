@@ -45,8 +45,9 @@ func (c *Calibration) soften(p []float64) []float64 {
 	return distill.HeadSoftmax.Probs(z, len(z))
 }
 
-// calibrate finds the temperature of the smallest log-loss on rows, and the cut points of the largest quadratic kappa if they help on other queries. Rows
-// without a distribution are left out; with fewer than ten the result is the zero value.
+// calibrate finds the temperature of the smallest log-loss on rows, and the cut points of
+// the largest quadratic kappa if they help on other queries. Rows without a distribution
+// are left out; with fewer than ten the result is the zero value.
 func calibrate(all []report.Outcome) Calibration {
 	var known []report.Outcome
 	for _, o := range all {

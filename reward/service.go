@@ -51,9 +51,9 @@ const (
 	// OnFailureDrop returns an error that wraps ErrDrop and the failure. See
 	// ErrDrop for what this demands of a rule.
 	OnFailureDrop
-	// OnFailureUnscorable returns an unscorable score with the reason "NAME
-	// failed", where NAME is the service's, and the failure in Score.Err. A step is then unknown, and an outcome
-	// reward NaN. What ErrDrop says about selection holds here too.
+	// OnFailureUnscorable returns an unscorable score with the reason "NAME failed", where
+	// NAME is the service's, and the failure in Score.Err. A step is then unknown, and an
+	// outcome reward NaN. What ErrDrop says about selection holds here too.
 	OnFailureUnscorable
 )
 

@@ -47,9 +47,9 @@ type Targets struct {
 	Candidates *Candidates
 }
 
-// NewDecoder returns a decoder with random weights. The same seed gives the same
-// bits on every backend. Tell it with SetEOS which tokens end a text. The error is cfg.Validate's, or the backend's as far as it is
-// known by then, such as tensor.ErrOutOfMemory.
+// NewDecoder returns a decoder with random weights. The same seed gives the same bits on
+// every backend. Tell it with SetEOS which tokens end a text. The error is cfg.Validate's,
+// or the backend's as far as it is known by then, such as tensor.ErrOutOfMemory.
 func NewDecoder(b tensor.Backend, cfg Config, seed uint64) (*Decoder, error) {
 	m := &maker{b: b, seed: seed, random: true, later: true}
 	d, err := newDecoder(cfg, m)

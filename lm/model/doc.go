@@ -49,9 +49,9 @@
 // which are then all that is trained. Of P weights with A more in adapters, the
 // parameters with their gradients and moments take P + 4·A values instead of
 // 4·P. The decoder is used as before. [LoRA.Save] and [Decoder.LoadLoRA] use
-// PEFT's format, in which single layers may have ranks and scales of their own
-// and whole parameters may be trained too ([LoRAConfig]), [LoRA.Merge] makes the adapters part of the weights, and
-// [LoRA.Base] is the frozen model, for a KL term, without taking memory.
+// PEFT's format, in which single layers may have ranks and scales of their own and whole
+// parameters may be trained too ([LoRAConfig]), [LoRA.Merge] makes the adapters part of
+// the weights, and [LoRA.Base] is the frozen model, for a KL term, without taking memory.
 //
 // # Encoders
 //

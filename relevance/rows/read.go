@@ -15,9 +15,10 @@ import (
 	"strings"
 )
 
-// Read reads all pairs. Files are streamed, and a text that many rows share is held
-// once, so that memory is that of the examples. Rows with the same query and document
-// become one example, with the label that most rows gave (see Report). A repeated id and a file without pairs are errors.
+// Read reads all pairs. Files are streamed, and a text that many rows share is held once,
+// so that memory is that of the examples. Rows with the same query and document become one
+// example, with the label that most rows gave (see Report). A repeated id and a file
+// without pairs are errors.
 //
 // An error about a row is a *[RowError] with file, line and column. Nothing else is
 // returned with an error but the report.
