@@ -92,10 +92,10 @@ func (c Contrast) String() string {
 	return fmt.Sprintf("%+.2f%s points, better in %d of %d runs, p %.2g%s", 100*c.Estimate, interval, c.Better, c.Runs, c.P, few)
 }
 
-// CompareRuns contrasts two systems, a minus b. a[i][j] and b[i][j] are their values in run i on
-// example j, such as 1 for a right answer and 0 for a wrong one. Below some ten runs the
-// interval is too narrow, as that of any bootstrap; P is exact. It panics if a and b
-// differ in shape, and as BootstrapCrossed does.
+// CompareRuns contrasts two systems, a minus b. a[i][j] and b[i][j] are their values in
+// run i on example j, such as 1 for a right answer and 0 for a wrong one. Below some ten
+// runs the interval is too narrow, as that of any bootstrap; P is exact. It panics if a
+// and b differ in shape, and as BootstrapCrossed does.
 func CompareRuns(a, b [][]float64, o BootstrapOptions) Contrast {
 	if len(a) != len(b) {
 		panic(fmt.Sprintf("eval: %d and %d runs are not pairs", len(a), len(b)))

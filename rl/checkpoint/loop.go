@@ -29,17 +29,33 @@ type Loop struct {
 
 	done    int
 	metrics map[string]float64
-	midway  bool // a step has begun and not ended
+	unsaved bool // steps were taken since Run saved last
+	midway  bool // a step, or Restore, has begun and not ended
 }
+
+var errMidway = errors.New("the last training step or Restore of the loop ended midway, and the weights may be half of two states: restore an earlier one")
 
 var _ Training = (*Loop)(nil)
 
 // Run takes the training steps that are left, until ctx is done. It calls save after every
-// so many steps (0: never), and after the last one. It does not save when it is
-// interrupted, so the steps since the last save, up to every of them, are taken again then;
-// with 0 all of them are.
+// so many steps (0: never), and after the last one; a save that failed is tried again by
+// the next Run. It does not save when it is interrupted, so the steps since the last save,
+// up to every of them, are taken again then; with 0 all of them are. After a step that
+// failed, or a Restore, Run is an error until a Restore succeeds.
 func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Training) error) error {
-	for l.done < l.Total {
+	if l.midway {
+		return errMidway
+	}
+	for {
+		if l.unsaved && (l.done >= l.Total || every > 0 && l.done%every == 0) {
+			if err := save(ctx, l); err != nil {
+				return err
+			}
+			l.unsaved = false
+		}
+		if l.done >= l.Total {
+			return nil
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -48,14 +64,8 @@ func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Tr
 		if err != nil {
 			return err
 		}
-		l.done, l.metrics, l.midway = l.done+1, m, false
-		if l.done == l.Total || every > 0 && l.done%every == 0 {
-			if err := save(ctx, l); err != nil {
-				return err
-			}
-		}
+		l.done, l.metrics, l.unsaved, l.midway = l.done+1, m, true, false
 	}
-	return nil
 }
 
 // Steps is the number of training steps done.
@@ -74,7 +84,7 @@ type loopState struct {
 // failed it is an error, because the weights may be those of half a step.
 func (l *Loop) Save(ctx context.Context, name string) ([]byte, error) {
 	if l.midway {
-		return nil, errors.New("the last training step ended midway; restore an earlier state")
+		return nil, errMidway
 	}
 	ref, err := l.Weights.Save(ctx, name)
 	if err != nil {
@@ -100,6 +110,6 @@ func (l *Loop) Restore(ctx context.Context, saved []byte) error {
 	if err := l.Weights.Load(ctx, s.Policy); err != nil {
 		return fmt.Errorf("loading the weights: %w", err)
 	}
-	l.done, l.metrics, l.midway = *s.Done, nil, false
+	l.done, l.metrics, l.unsaved, l.midway = *s.Done, nil, false, false
 	return nil
 }

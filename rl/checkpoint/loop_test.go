@@ -131,8 +131,33 @@ func TestLoopStates(t *testing.T) {
 	}
 	_, err = loop.Save(t.Context(), "x")
 	require.ErrorContains(t, err, "ended midway", "the weights may be half loaded")
+	require.ErrorContains(t, loop.Run(t.Context(), 1, nil), "ended midway")
+	require.NoError(t, loop.Restore(t.Context(), saved))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, loop.Run(ended, 1, nil), context.Canceled)
 	require.Zero(t, loop.Steps())
+}
+
+// A save that failed, the last one too, is made up for by the next Run.
+func TestLoopSavesAgain(t *testing.T) {
+	step := func(context.Context, int) (map[string]float64, error) { return nil, nil }
+	loop := &checkpoint.Loop{Weights: newTable(t.TempDir()), Step: step, Total: 6}
+	full := errors.New("no space left")
+	var saved []int64
+	save := func(err error) func(context.Context, checkpoint.Training) error {
+		return func(_ context.Context, c checkpoint.Training) error {
+			saved = append(saved, c.Steps())
+			return err
+		}
+	}
+	require.ErrorIs(t, loop.Run(t.Context(), 4, save(full)), full)
+	require.ErrorIs(t, loop.Run(t.Context(), 5, save(full)), full, "step 4 is no longer due")
+	require.NoError(t, loop.Run(t.Context(), 5, save(nil)))
+	require.NoError(t, loop.Run(t.Context(), 5, save(nil)), "nothing is left")
+	require.Equal(t, []int64{4, 5, 5, 6}, saved)
+	loop.Total = 7
+	require.ErrorIs(t, loop.Run(t.Context(), 0, save(full)), full)
+	require.NoError(t, loop.Run(t.Context(), 0, save(nil)))
+	require.Equal(t, []int64{4, 5, 5, 6, 7, 7}, saved)
 }
