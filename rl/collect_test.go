@@ -334,14 +334,14 @@ func TestSummarizeLeavesOutWhatItDidNotSee(t *testing.T) {
 	r := &rl.Rollouts{
 		Groups: []rollout.Group{{
 			{Finish: rollout.FinishLength, Tokens: make([]int32, 3), Rewards: []float64{1, nan()}, Steps: []rollout.Step{{Name: "a", Verdict: rollout.VerdictIncorrect}, {Name: "b"}}},
-			{Tokens: make([]int32, 5), Rewards: []float64{0, nan()}, Malformed: true, Steps: []rollout.Step{{Name: "a", Verdict: rollout.VerdictCorrect}, {Name: "b"}}},
+			{Tokens: make([]int32, 5), Rewards: []float64{0, nan()}, Malformed: true, Steps: []rollout.Step{{Name: "a", Verdict: rollout.VerdictCorrect}, {Name: "b", Verdict: rollout.VerdictUnknown, Final: true}}},
 		}},
 	}
 	require.Equal(t, map[string]float64{
 		"reward/0": 0.5, "reward/0/unscorable": 0, "reward/1/unscorable": 1,
 		"step/a/correct": 0.5, "step/a/unknown": 0, "step/a/broken": 0,
 		"step/b/unknown": 1, "step/b/broken": 0,
-		"malformed": 0.5, "truncated": 0.5, "right_answer_wrong_step": 0.5,
+		"malformed": 0.5, "truncated": 0.5, "right_answer_wrong_step": 0.5, "right_answer_after_right_steps": 0,
 		"tokens": 8, "tokens/mean": 4, "failed": 0, "unjudged": 0,
 	}, rl.Summarize(r))
 }
@@ -394,4 +394,24 @@ func TestSurplusStepsAreCountedUnderOneName(t *testing.T) {
 		require.True(t, !strings.Contains(name, "/") || strings.HasPrefix(name, "step/topic/") || strings.HasPrefix(name, "step/surplus/") ||
 			strings.HasPrefix(name, "reward/") || name == "tokens/mean", name)
 	}
+}
+
+// Five answers with two steps before them: three of them have none that is wrong, and two
+// of those are right.
+func TestRightAnswersAfterRightSteps(t *testing.T) {
+	sample := func(reward float64, a, b, last rollout.Verdict) rollout.Completion {
+		return rollout.Completion{Rewards: []float64{reward}, Steps: []rollout.Step{{Verdict: a}, {Verdict: b}, {Verdict: last, Final: true}}}
+	}
+	const right, wrong = rollout.VerdictCorrect, rollout.VerdictIncorrect
+	r := &rl.Rollouts{Groups: []rollout.Group{{
+		sample(1, right, right, right),
+		sample(1, right, rollout.VerdictUnknown, right),
+		sample(0, right, right, wrong),
+		sample(1, wrong, right, right),
+		sample(0, right, rollout.VerdictBroken, wrong),
+		{Rewards: []float64{1}, Steps: []rollout.Step{{Verdict: right, Final: true}}}, // no step before it
+	}}}
+	require.InDelta(t, 2./3, rl.Summarize(r)["right_answer_after_right_steps"], 1e-15)
+	r.Groups[0] = r.Groups[0][3:]
+	require.NotContains(t, rl.Summarize(r), "right_answer_after_right_steps")
 }

@@ -39,6 +39,10 @@ func (m *mean) addBool(v bool) {
 //	                       share, of the completions with steps and a first reward
 //	                       that is not NaN, of those whose first reward is at
 //	                       least 1 and that have an incorrect or broken step
+//	right_answer_after_right_steps
+//	                       share of right answers (first reward at least 1) among the
+//	                       completions that have steps before the final one, none of
+//	                       them incorrect or broken
 //	tokens                 completion tokens; tokens/mean per completion
 //	truncated              share of completions that reached the length limit
 //	failed                 samples that the engine could not deliver
@@ -66,9 +70,11 @@ func Summarize(r *Rollouts) map[string]float64 {
 				}
 				at(name + "/unscorable").addBool(math.IsNaN(v))
 			}
-			wrong := false
+			wrong, before, wrongBefore := false, false, false // before the final step
 			for _, s := range c.Steps {
 				wrong = wrong || s.Verdict.Wrong()
+				before = before || !s.Final
+				wrongBefore = wrongBefore || !s.Final && s.Verdict.Wrong()
 				name := "step/" + s.Label()
 				if s.Verdict.Known() {
 					at(name + "/correct").addBool(s.Verdict == rollout.VerdictCorrect)
@@ -77,7 +83,11 @@ func Summarize(r *Rollouts) map[string]float64 {
 				at(name + "/broken").addBool(s.Verdict == rollout.VerdictBroken)
 			}
 			if len(c.Rewards) > 0 && !math.IsNaN(c.Rewards[0]) && len(c.Steps) > 0 {
-				at("right_answer_wrong_step").addBool(c.Rewards[0] >= 1 && wrong)
+				right := c.Rewards[0] >= 1
+				at("right_answer_wrong_step").addBool(right && wrong)
+				if before && !wrongBefore {
+					at("right_answer_after_right_steps").addBool(right)
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"math/big"
 	"path/filepath"
 	"time"
@@ -216,37 +217,32 @@ func (c *cell) measure(ctx context.Context, p policy, set []rl.Problem) (map[str
 		return nil, nil, err
 	}
 	correct := new(big.Int)
-	var inner, innerRight, allRight, labelToo float64
+	var inner, innerRight float64
 	said, mode := map[string]int{}, 0
 	for i, g := range o.Groups {
 		if answer, ok := g[0].Trace.FinalAnswer(); ok {
 			said[answer]++
 			mode = max(mode, said[answer])
 		}
-		right, all := g[0].Rewards[0] >= 1, true
-		if right {
+		if g[0].Rewards[0] >= 1 {
 			correct.SetBit(correct, i, 1)
 		}
 		for _, s := range g[0].Steps {
-			switch {
-			case s.Final:
+			if s.Final {
 				continue
-			case s.Verdict.Wrong():
-				all = false
-			default:
-				innerRight++
 			}
 			inner++
-		}
-		if all {
-			allRight++
-			if right {
-				labelToo++
+			if !s.Verdict.Wrong() {
+				innerRight++
 			}
 		}
 	}
+	given, ok := m["right_answer_after_right_steps"]
+	if !ok {
+		given = math.NaN()
+	}
 	return map[string]float64{
 		"": m["reward/"+c.lab.outcome], "_inner": innerRight / inner, "_right_wrong_step": m["right_answer_wrong_step"],
-		"_label_given_steps": labelToo / allRight, "_mode": float64(mode) / float64(len(o.Groups)), "_malformed": m["malformed"],
+		"_label_given_steps": given, "_mode": float64(mode) / float64(len(o.Groups)), "_malformed": m["malformed"],
 	}, correct, nil
 }
