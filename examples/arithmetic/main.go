@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -110,7 +111,7 @@ func train(ctx context.Context, w io.Writer, c config) error {
 	defer bar.Close()
 	trainer := must(rl.NewTrainer(rl.Config{
 		Policy: policy, Engine: engine, Source: &rl.SliceSource{Problems: prompts, Seed: c.seed}, Credit: credit,
-		Batching: rl.Batching{Prompts: perStep}, LR: rl.Constant{LR: 3e-4}, MaxNorm: 1, Seed: c.seed, Steps: int64(c.updates), Recorder: bar,
+		Batching: rl.Batching{Prompts: perStep}, LR: rl.Constant{LR: 3e-4}, MaxNorm: 1, Seed: c.seed, Steps: int64(c.updates), Recorder: bar, Logger: slog.Default(),
 	}))
 	if err := trainer.Run(ctx); err != nil {
 		return err

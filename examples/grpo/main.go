@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"log"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -42,7 +43,7 @@ func main() {
 	trainer := must(rl.NewTrainer(rl.Config{ // nil settings are GRPO's
 		Policy: policy, Engine: must(policy.NewEngine(tok, local.EngineConfig{})),
 		Source: &rl.SliceSource{Problems: problems}, Batching: rl.Batching{Prompts: 8},
-		LR: rl.Constant{LR: lr}, MaxNorm: 1, Steps: 50, Recorder: progress.New(os.Stderr, 50),
+		LR: rl.Constant{LR: lr}, MaxNorm: 1, Steps: 50, Recorder: progress.New(os.Stderr, 50), Logger: slog.Default(),
 	}))
 	must(0, trainer.Run(ctx))
 	must(0, decoder.Export(out, model.ExportOptions{Generation: &generation, TokenizerFrom: dir}))

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -126,7 +127,7 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 	greedy := must(sampled.WithSampling(1, rollout.Params{MaxTokens: length}))
 
 	digest := map[string]string{"parcels": must(run.DigestPath(ctx, data))}
-	folder := must(begin(run.Config{Dir: dir, Seed: seed, Settings: map[string]any{"lr": lr}, Data: digest}))
+	folder := must(begin(run.Config{Dir: dir, Seed: seed, Settings: map[string]any{"lr": lr}, Data: digest, Logger: slog.Default()}))
 	defer folder.Close()
 	warm, stage := must(folder.Stage("warm-up")), must(folder.Stage("train"))
 	backend := must(cpu.New(cpu.Options{}))
@@ -163,7 +164,7 @@ func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Co
 		Policy: policy, Engine: engine, Source: &rl.SliceSource{Problems: bind(sampled, train), Seed: seed},
 		Credit:   sam.Mask{}, // all else is GRPO's
 		Batching: rl.Batching{Prompts: 16}, LR: rl.Constant{LR: lr / 5}, MaxNorm: 1, Seed: seed, Steps: steps,
-		Recorder: stage, CheckpointEvery: 10,
+		Recorder: stage, Logger: slog.Default(), CheckpointEvery: 10,
 		Checkpoint: func(ctx context.Context, t *rl.Trainer) error { return stage.Save(ctx, t) },
 	}))
 	evaluate := func(when string) {
