@@ -1,9 +1,12 @@
 package relevance
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,15 +113,36 @@ func prepared(t *testing.T, src *rows.Source, c Config) (*pipeline, error) {
 
 // elsewhere are models of the caller's: the same as those of a Scratch, but the run does
 // not know that.
-type elsewhere struct{ *scratch }
+type elsewhere struct {
+	*scratch
+	at string // where checkpoints are saved
+}
 
-func (e elsewhere) New(dir string) (*Model, error) {
+func (e elsewhere) New(string) (*Model, error) {
+	dir, err := os.MkdirTemp(e.at, "model")
+	if err != nil {
+		return nil, err
+	}
 	m, err := e.scratch.New(dir)
 	if err == nil {
-		m.Export = nil
+		m.Export, m.Policy = nil, farPolicy{m.Policy.(*local.Policy)}
 	}
 	return m, err
 }
+
+// farPolicy is a policy with references that are no paths.
+type farPolicy struct{ *local.Policy }
+
+func (p farPolicy) Save(ctx context.Context, name string) (string, error) {
+	ref, err := p.Policy.Save(ctx, name)
+	return far + ref, err
+}
+
+func (p farPolicy) Load(ctx context.Context, ref string) error {
+	return p.Policy.Load(ctx, strings.TrimPrefix(ref, far))
+}
+
+const far = "far://"
 
 var (
 	_ rl.Policy           = (*local.Policy)(nil)

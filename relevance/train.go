@@ -37,6 +37,9 @@ type Options struct {
 	Out io.Writer
 	// Models makes the policies; nil means those of Config.Policy.
 	Models Models
+	// Remove, if not nil, deletes what a checkpoint that is not kept has outside the
+	// folder, such as on a Tinker server: see run.Config.
+	Remove func(ctx context.Context, ref string) error
 	// Beliefs, if not empty, is a file in which the teacher's beliefs are kept, so that
 	// several runs with the same rows, and the same settings but for the student's, ask
 	// the teacher once; those of a run with more Student.Examples begin with those of one
@@ -291,7 +294,7 @@ func open(ctx context.Context, src *rows.Source, c Config, dir string, o Options
 		keep.Best, keep.Metric = 1, evalName(qualityName)
 	}
 	p.f, err = begin(run.Config{
-		Dir: dir, Settings: c, Data: data, Seed: c.Seed, Info: info, Keep: keep, Logger: p.logger(p.w),
+		Dir: dir, Settings: c, Data: data, Seed: c.Seed, Info: info, Keep: keep, Remove: o.Remove, Logger: p.logger(p.w),
 	})
 	p.asked, p.c.Warmup.Steps = c.Warmup.Steps, c.Warmup.bounded(src.Size)
 	p.c.Student.bound(src.Size)

@@ -250,8 +250,19 @@ func TestModelsOfYourOwn(t *testing.T) {
 	p, err := prepared(t, toy(100), c)
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "run")
-	r, err := Train(t.Context(), src, c, dir, Options{Models: elsewhere{&scratch{c.Policy.(Scratch), c.Seed, p.backend, tok}}})
+	at := t.TempDir()
+	r, err := Train(t.Context(), src, c, dir, Options{
+		Models: elsewhere{&scratch{c.Policy.(Scratch), c.Seed, p.backend, tok}, at},
+		Remove: func(_ context.Context, ref string) error {
+			path, ok := strings.CutPrefix(ref, far)
+			require.True(t, ok, ref)
+			return os.RemoveAll(path)
+		},
+	})
 	require.NoError(t, err)
+	left, err := filepath.Glob(filepath.Join(at, "model*", "*"))
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(left), 3*3, "of each stage the best, the last and one to fall back on")
 	require.Len(t, r.Stages, 7)
 	require.NoDirExists(t, filepath.Join(dir, PolicyFolder))
 	f, err := run.Open(dir)

@@ -35,7 +35,11 @@ func mainJob(ctx context.Context, w io.Writer, c config, path, dir string, resum
 	if c.Policy.Kind == "tinker" {
 		settings.Reinforce.MaxNorm = 0
 	}
-	_, err = relevance.Train(ctx, t.Source, settings, dir, relevance.Options{Resume: resume && hasRun(dir), Out: w, Models: &models{ctx, c, m, log}})
+	made := &models{ctx: ctx, c: c, pretrained: m, log: log}
+	_, err = relevance.Train(ctx, t.Source, settings, dir, relevance.Options{
+		Resume: resume && hasRun(dir), Out: w, Models: made,
+		Remove: func(ctx context.Context, ref string) error { return made.last.remove(ctx, ref) },
+	})
 	return err
 }
 
@@ -44,7 +48,8 @@ type models struct {
 	ctx context.Context
 	c   config
 	*pretrained
-	log *slog.Logger
+	log  *slog.Logger
+	last *pair // of the stage that is trained
 }
 
 func (m *models) Tokenizer() *tokenizer.Tokenizer { return m.tok }
@@ -64,6 +69,7 @@ func (m *models) New(dir string) (*relevance.Model, error) {
 		p.close()
 		return nil, err
 	}
+	m.last = p
 	return &relevance.Model{Policy: p.policy, Engine: p.engine, Free: p.close}, nil
 }
 
