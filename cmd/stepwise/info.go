@@ -66,6 +66,13 @@ func info(dir string, out io.Writer) error {
 		case c.Causal:
 			t.row("", "each token reads those before it, as in a decoder")
 		}
+		if m.Body {
+			most, err := local.ReadMaxTokens(dir, c.MaxSeq)
+			if err != nil {
+				return err
+			}
+			t.row("", "sentence-transformers cuts texts off at %s tokens", n(most))
+		}
 		if err := prompts(dir, m.Body, t); err != nil {
 			return err
 		}

@@ -106,6 +106,7 @@ func TestInfoOfABody(t *testing.T) {
 	require.NotContains(t, out, "cannot be loaded")
 	require.Equal(t, "nothing", field(t, out, "before queries"))
 	require.Equal(t, "nothing", field(t, out, "before documents"))
+	require.Contains(t, out, "sentence-transformers cuts texts off at 32 tokens")
 	require.Contains(t, out, "weights, gradients and AdamW's two moments")
 	require.Equal(t, "F16, 10.4 KiB", field(t, out, "stored as"))
 }

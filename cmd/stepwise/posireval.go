@@ -65,7 +65,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	flags.StringVar(&o.out, "out", "", "`DIR` for report.md, heatmap.svg, SETTING/DOMAIN.json and DOMAIN.trec")
 	flags.StringVar(&o.queryPrefix, "query-prefix", "", "`TEXT` before each query, with -model (default, here and for documents: what the\nmodel's folder says)")
 	flags.StringVar(&o.documentPrefix, "document-prefix", "", "`TEXT` before each document, with -model")
-	flags.IntVar(&o.maxTokens, "max-tokens", 0, "tokens that the encoder reads of a text (default: as many as it can)")
+	flags.IntVar(&o.maxTokens, "max-tokens", 0, "tokens that the encoder reads of a text (default: as many as sentence-transformers does)")
 	flags.BoolVar(&o.chunk, "chunk", false, "cut documents into chunks that the encoder reads whole; the best one counts")
 	flags.IntVar(&o.depth, "depth", 1000, "documents to find per query")
 	flags.BoolVar(&o.mirror, "mirror", false, "search again in documents whose five segments are in reverse order")
@@ -450,7 +450,14 @@ func (o *posirOptions) openEncoder() (_ *encoder, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := local.NewEmbedder(local.EmbedderConfig{Encoder: m, Tokenizer: f.tokens, MaxTokens: o.maxTokens})
+	c := local.EmbedderConfig{Encoder: m, Tokenizer: f.tokens, MaxTokens: o.maxTokens}
+	if c.MaxTokens == 0 {
+		c.MaxTokens, err = local.ReadMaxTokens(o.model, m.Config().MaxSeq)
+	}
+	var e *local.Embedder
+	if err == nil {
+		e, err = local.NewEmbedder(c)
+	}
 	if err != nil {
 		m.Free()
 		return nil, err

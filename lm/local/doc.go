@@ -85,7 +85,8 @@
 // tokens move a score ([Embedder.Saliency]). Package eval/posir searches with it.
 //
 //	encoder, err := model.PretrainedEncoder(backend, dir, 1, 0, model.Frozen()) // its classifier is not used
-//	embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tokenizer})
+//	most, err := local.ReadMaxTokens(dir, encoder.Config().MaxSeq)
+//	embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tokenizer, MaxTokens: most})
 //	query, document, err := local.ReadPrompts(dir) // of E5, which does not say: "query: ", "passage: "
 //	texts := posir.Prefixed{Embed: embedder.Embed, Query: query, Document: document}
 //	vectors, err := texts.EmbedDocuments(ctx, documents)

@@ -28,7 +28,7 @@ type EmbedderConfig struct {
 	Encoder   *model.Encoder
 	Tokenizer TextTokenizer
 	// MaxTokens is where texts are cut off, special tokens included; 0 means at the
-	// encoder's MaxSeq.
+	// encoder's MaxSeq. ReadMaxTokens says where sentence-transformers does it.
 	MaxTokens int
 	// MaxRows bounds the rows (tokens) that are computed at a time; 0 means 4096.
 	MaxRows int
@@ -82,21 +82,60 @@ func NewEmbedder(c EmbedderConfig) (*Embedder, error) {
 // named query, and document or passage, of its config_sentence_transformers.json. Both
 // are empty if there is no such file.
 func ReadPrompts(dir string) (query, document string, err error) {
-	path := filepath.Join(dir, "config_sentence_transformers.json")
-	text, err := infile.Read(path, 1<<20)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", "", nil
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("local: %w", err)
-	}
 	var config struct {
 		Prompts map[string]string `json:"prompts"`
 	}
-	if err := infile.JSON(text, &config); err != nil {
-		return "", "", fmt.Errorf("local: %s: %w", path, err)
+	if _, err := readSettings(dir, "config_sentence_transformers.json", &config); err != nil {
+		return "", "", err
 	}
 	return config.Prompts["query"], cmp.Or(config.Prompts["document"], config.Prompts["passage"]), nil
+}
+
+// ReadMaxTokens returns where sentence-transformers cuts texts off that it embeds with the
+// model in a folder, for EmbedderConfig.MaxTokens: max_seq_length of its
+// sentence_bert_config.json, else model_max_length of its tokenizer_config.json, but no
+// more than maxSeq, which is the encoder's MaxSeq, and is returned if the folder does not
+// say. all-MiniLM-L6-v2, which could read 512 tokens, is cut off at 256.
+func ReadMaxTokens(dir string, maxSeq int) (int, error) {
+	var model struct {
+		Max *int `json:"max_seq_length"`
+	}
+	switch path, err := readSettings(dir, "sentence_bert_config.json", &model); {
+	case err != nil:
+		return 0, err
+	case model.Max != nil && *model.Max < 1:
+		return 0, fmt.Errorf("local: %s: max_seq_length is %d, want at least 1", path, *model.Max)
+	case model.Max != nil:
+		return min(*model.Max, maxSeq), nil
+	}
+	var tokenizer struct {
+		Max *float64 `json:"model_max_length"` // 1e30 where there is no bound
+	}
+	switch path, err := readSettings(dir, "tokenizer_config.json", &tokenizer); {
+	case err != nil:
+		return 0, err
+	case tokenizer.Max != nil && !(*tokenizer.Max >= 1):
+		return 0, fmt.Errorf("local: %s: model_max_length is %v, want at least 1", path, *tokenizer.Max)
+	case tokenizer.Max != nil:
+		return int(min(*tokenizer.Max, float64(maxSeq))), nil
+	}
+	return maxSeq, nil
+}
+
+// readSettings reads a file of a folder, which may lack it, and returns its path.
+func readSettings(dir, name string, v any) (path string, err error) {
+	path = filepath.Join(dir, name)
+	text, err := infile.Read(path, 16<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return path, fmt.Errorf("local: %w", err)
+	}
+	if err := infile.JSON(text, v); err != nil {
+		return path, fmt.Errorf("local: %s: %w", path, err)
+	}
+	return path, nil
 }
 
 // tokens returns the tokens of a text: its first ones, with the special tokens around

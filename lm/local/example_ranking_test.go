@@ -111,7 +111,11 @@ func ExampleEmbedder() {
 		panic(err)
 	}
 	defer encoder.Free()
-	embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tok})
+	most, err := local.ReadMaxTokens(dir, encoder.Config().MaxSeq)
+	if err != nil {
+		panic(err)
+	}
+	embedder, err := local.NewEmbedder(local.EmbedderConfig{Encoder: encoder, Tokenizer: tok, MaxTokens: most})
 	if err != nil {
 		panic(err)
 	}

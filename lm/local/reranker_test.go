@@ -294,3 +294,42 @@ func TestReadPrompts(t *testing.T) {
 	_, _, err = local.ReadPrompts(dir)
 	require.ErrorContains(t, err, "config_sentence_transformers.json")
 }
+
+// max_seq_length of sentence_bert_config.json comes before the tokenizer's, and neither
+// is above the encoder's bound.
+func TestReadMaxTokens(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666))
+	}
+	reads := func(want int) {
+		t.Helper()
+		n, err := local.ReadMaxTokens(dir, 512)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	refuses := func(want string) {
+		t.Helper()
+		_, err := local.ReadMaxTokens(dir, 512)
+		require.ErrorContains(t, err, want)
+	}
+	const model, tokenizer = "sentence_bert_config.json", "tokenizer_config.json"
+	reads(512)
+	write(tokenizer, `{"model_max_length": 1000000000000000019884624838656}`)
+	reads(512)
+	write(tokenizer, `{"model_max_length": 384}`)
+	reads(384)
+	write(model, `{"max_seq_length": null, "do_lower_case": false}`)
+	reads(384)
+	write(model, `{"max_seq_length": 256, "do_lower_case": false}`)
+	reads(256)
+	write(model, `{"max_seq_length": 8192}`)
+	reads(512)
+	write(model, `{"max_seq_length": 0}`)
+	refuses(model + ": max_seq_length is 0, want at least 1")
+	write(model, `{"max_seq_length":`)
+	refuses(model)
+	write(model, `{}`)
+	write(tokenizer, `{"model_max_length": -1}`)
+	refuses(tokenizer + ": model_max_length is -1, want at least 1")
+}
