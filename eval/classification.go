@@ -16,6 +16,18 @@ func Accuracy(pairs []Pair) float64 {
 	return share(pairs, func(p Pair) bool { return p.Gold == p.Pred })
 }
 
+// Right returns 1 for every example whose prediction is the gold label, and 0 for the
+// others: a run's values for CompareRuns. Their mean is Accuracy.
+func Right(pairs []Pair) []float64 {
+	right := make([]float64, len(pairs))
+	for i, p := range pairs {
+		if p.Gold == p.Pred {
+			right[i] = 1
+		}
+	}
+	return right
+}
+
 // BinaryAccuracy returns the share of examples whose two labels are on the same
 // side of the cut: both at least cut, or both less.
 func BinaryAccuracy(pairs []Pair, cut int) float64 {

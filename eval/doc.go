@@ -14,7 +14,7 @@
 //
 // What a training method is worth takes several seeds, with the same ones for both
 // methods. [PairedRuns] says how many. With a[i][j] and b[i][j] the two methods' values
-// in run i on example j, [CompareRuns] gives the interval of the difference over runs and
+// in run i on example j ([Right] makes them of pairs), [CompareRuns] gives the interval of the difference over runs and
 // examples ([BootstrapCrossed]) and a p-value over runs ([SignFlip]), and
 // [Contrast.Finding] says what that shows: a difference, none that matters, or neither,
 // as always from fewer than [FewestRuns] runs.

@@ -238,3 +238,8 @@ func TestWilsonInvertsTheScoreTest(t *testing.T) {
 		}
 	})
 }
+
+func TestRight(t *testing.T) {
+	require.Equal(t, []float64{1, 0, 0, 1}, eval.Right([]eval.Pair{{Gold: 2, Pred: 2}, {Gold: 0, Pred: -1}, {Gold: 1, Pred: 3}, {Gold: -1, Pred: -1}}))
+	require.Empty(t, eval.Right(nil))
+}
