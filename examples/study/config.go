@@ -59,8 +59,8 @@ type setting struct {
 	// concluded: the source of right answers with wrong steps.
 	Glance float64 `json:"glance"`
 	// FlipVerdicts and FlipOutcomes are the probabilities that a judgement in training
-	// is turned around at random, WrongRule the share of the kinds of examples on which
-	// the step rules always say the opposite.
+	// is turned around at random, WrongRule the share of the examples, by their kinds, on
+	// which the rule of each inner step always says the opposite.
 	FlipVerdicts float64 `json:"flip_verdicts"`
 	FlipOutcomes float64 `json:"flip_outcomes"`
 	WrongRule    float64 `json:"wrong_rule"`

@@ -19,17 +19,26 @@ type contrast struct {
 	eval.Contrast
 }
 
-// compare contrasts two arms of a part over the seeds that have both.
-func (s *study) compare(r *results, p *part, rates map[string][]float64, a, b string) contrast {
+// compare contrasts two arms of a part over the seeds that have both, and of these over
+// the pairs that it is to take.
+func (s *study) compare(r *results, p *part, rates map[string][]float64, a, b string, take func(*row) bool) contrast {
 	var x, y [][]float64
 	ofB := r.of(p, b, rates[b][0])
 	for i, w := range r.of(p, a, rates[a][0]) {
-		if w != nil && ofB[i] != nil {
+		if w != nil && ofB[i] != nil && take(w) && take(ofB[i]) {
 			x, y = append(x, w.bits(p.setting.Test)), append(y, ofB[i].bits(p.setting.Test))
 		}
 	}
 	return contrast{a, b, eval.CompareRuns(x, y, eval.BootstrapOptions{Seed: 1})}
 }
+
+func anyRow(*row) bool { return true }
+
+// keptForm is whether at most a tenth of the answers on LONGTAIL are malformed.
+func keptForm(w *row) bool { return w.values["LONGTAIL_malformed"] <= malformed }
+
+// malformed is the share of malformed answers above which a run has lost the form.
+const malformed = .1
 
 // contrasts are the primary ones, then every arm against both controls and the mask.
 func (s *study) contrasts(r *results, p *part, rates map[string][]float64) (all []contrast) {
@@ -37,7 +46,7 @@ func (s *study) contrasts(r *results, p *part, rates map[string][]float64) (all 
 	add := func(a, b string) {
 		if a != b && slices.Contains(p.Arms, a) && slices.Contains(p.Arms, b) && !done[[2]string{a, b}] && !done[[2]string{b, a}] {
 			done[[2]string{a, b}] = true
-			all = append(all, s.compare(r, p, rates, a, b))
+			all = append(all, s.compare(r, p, rates, a, b, anyRow))
 		}
 	}
 	for _, c := range s.Primary {
@@ -103,6 +112,9 @@ func writeReport(dir string, s *study, r *results) error {
 		armTable(&b, r, p, rates)
 		all := s.contrasts(r, p, rates)
 		s.contrastTable(&b, p, all, done < total)
+		if p.Name == s.Confirm {
+			s.formTable(&b, r, p, rates)
+		}
 		name := p.Name
 		if done < total {
 			name += fmt.Sprintf(" (%d/%d)", done, total)
@@ -178,7 +190,7 @@ func gridTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
 	}
 	tableHead(w, append(head, "malformed")...)
 	for _, arm := range p.Arms {
-		malformed := 0
+		lost := 0
 		best, _ := bestRate(r, p, arm, grid)
 		cells := []string{arm}
 		for _, rate := range grid {
@@ -191,13 +203,13 @@ func gridTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
 				cell += fmt.Sprintf(" (%d)", n)
 			}
 			for _, w := range rows {
-				if w != nil && w.values["VALIDATION_malformed"] > .1 {
-					malformed++
+				if w != nil && w.values["VALIDATION_malformed"] > malformed {
+					lost++
 				}
 			}
 			cells = append(cells, cell)
 		}
-		tableRow(w, append(cells, fmt.Sprint(malformed))...)
+		tableRow(w, append(cells, fmt.Sprint(lost))...)
 	}
 	fmt.Fprintln(w)
 }
@@ -237,28 +249,53 @@ func (w *row) derived() (p, b float64) {
 }
 
 func armTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
-	tableHead(w, "arm", "learning rate", "seeds", "LONGTAIL", "RANDOM", "inner steps right", "all of them", "label right after that", "after a wrong step", "commonest answer", "malformed", "sampled reward", "live groups", "tokens, thousands")
+	tableHead(w, "arm", "learning rate", "seeds", "LONGTAIL", "RANDOM", "inner steps right", "all of them", "label right after that", "after a wrong step", "commonest answer", "malformed", "lost the form", "sampled reward", "live groups", "tokens, thousands")
 	for _, arm := range p.Arms {
 		rows := r.of(p, arm, rates[arm][0])
+		var inForm []*row
 		var all, after []float64
 		for _, one := range rows {
-			if one != nil {
+			if one != nil && keptForm(one) {
 				p, b := one.derived()
-				all, after = append(all, p), append(after, b)
+				inForm, all, after = append(inForm, one), append(all, p), append(after, b)
 			}
 		}
 		allRight, _ := eval.Mean(all)
 		afterWrong, _ := eval.Mean(after)
-		cells := []string{arm, fmt.Sprint(rates[arm][0]), fmt.Sprint(len(all))}
-		for _, v := range []float64{
-			meanOf(rows, "LONGTAIL"), meanOf(rows, "RANDOM"), meanOf(rows, "LONGTAIL_inner"), allRight, meanOf(rows, "LONGTAIL_label_given_steps"), afterWrong,
-			meanOf(rows, "LONGTAIL_mode"), meanOf(rows, "LONGTAIL_malformed"), meanOf(rows, "reward"), meanOf(rows, "live"),
-		} {
-			cells = append(cells, number("%.3f", v))
+		cells := []string{arm, fmt.Sprint(rates[arm][0]), fmt.Sprint(count(rows))}
+		add := func(values ...float64) {
+			for _, v := range values {
+				cells = append(cells, number("%.3f", v))
+			}
 		}
+		add(meanOf(rows, "LONGTAIL"), meanOf(rows, "RANDOM"), meanOf(inForm, "LONGTAIL_inner"), allRight, meanOf(inForm, "LONGTAIL_label_given_steps"), afterWrong,
+			meanOf(rows, "LONGTAIL_mode"), meanOf(rows, "LONGTAIL_malformed"))
+		cells = append(cells, fmt.Sprint(count(rows)-len(inForm)))
+		add(meanOf(rows, "reward"), meanOf(rows, "live"))
 		tableRow(w, append(cells, number("%.0f", meanOf(rows, "tokens")/1000))...)
 	}
-	fmt.Fprint(w, "\nColumns without a name of their own are of LONGTAIL; reward and live groups are of the last fifth of training, sampled.\n\n")
+	fmt.Fprint(w, "\nColumns without a name of their own are of LONGTAIL; reward and live groups are of the last fifth of training, sampled. A run has lost the form if more than a tenth of its answers are malformed. The four columns about steps leave such runs out: steps that an answer goes on with after its label would count as wrong inner ones.\n\n")
+}
+
+// formTable is how the primary contrasts depend on the runs that lost the form.
+func (s *study) formTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
+	fmt.Fprint(w, "The same over the pairs of which both runs keep the form. Training chose these seeds, so this says what the differences rest on and confirms nothing.\n\n")
+	tableHead(w, "difference", "points", "95% interval, seeds and queries drawn", "deviation over seeds", "first better in")
+	for _, c := range s.Primary {
+		contrastRow(w, s.compare(r, p, rates, c[0], c[1], keptForm))
+	}
+	fmt.Fprintln(w)
+}
+
+// contrastRow writes a contrast, with more cells at its end.
+func contrastRow(w io.Writer, c contrast, more ...string) {
+	interval := "–"
+	if c.Runs > 1 {
+		interval = fmt.Sprintf("[%+.2f %+.2f]", 100*c.Low, 100*c.High)
+	}
+	tableRow(w, append([]string{
+		c.a + " − " + c.b, number("%+.2f", 100*c.Estimate), interval, number("%.2f", 100*c.Deviation), fmt.Sprintf("%d of %d", c.Better, c.Runs),
+	}, more...)...)
 }
 
 // contrastTable adjusts the p-values of all but the primary contrasts of the part that
@@ -273,10 +310,15 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 				fmt.Fprint(w, "too few seeds.\n\n")
 				continue
 			}
-			fmt.Fprintf(w, "%d seeds with a deviation of %.2f points see a difference of %.2f points with a power of .8 (planned: %d seeds, %.2f, %.2f).\n\n",
+			// An interval is 2·1.96 standard errors wide.
+			sees := eval.PairedDifference(1, max(c.High-c.Low, 1e-9)/(2*1.96), .05, .8)
+			fmt.Fprintf(w, "%d seeds with a deviation of %.2f points see a difference of %.2f points with a power of .8 in a test over seeds (planned: %d seeds, %.2f, %.2f). The interval, which decides, draws queries too: it sees %.2f points.\n\n",
 				c.Runs, 100*c.Deviation, 100*eval.PairedDifference(c.Runs, max(c.Deviation, 1e-9), .05, .8),
-				p.seeds(), 100*s.Deviation[i], 100*eval.PairedDifference(p.seeds(), s.Deviation[i], .05, .8))
+				p.seeds(), 100*s.Deviation[i], 100*eval.PairedDifference(p.seeds(), s.Deviation[i], .05, .8), 100*sees)
 		}
+	}
+	if c := s.part(s.Confirm); p != c && p.setting == c.setting && p.Seeds[0] <= c.Seeds[1] && c.Seeds[0] <= p.Seeds[1] {
+		fmt.Fprintf(w, "Seeds %d to %d are also in the part %s: what both compare is no second finding.\n\n", max(p.Seeds[0], c.Seeds[0]), min(p.Seeds[1], c.Seeds[1]), c.Name)
 	}
 	ps := make([]float64, len(all))
 	for i, c := range all {
@@ -287,7 +329,7 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 	if primary > 0 {
 		of = fmt.Sprintf("the first %d are primary, and p of the others is", primary)
 	}
-	fmt.Fprintf(w, "Differences in accuracy on %s; %s adjusted by Holm.\n\n", s.Measure, of)
+	fmt.Fprintf(w, "Differences in accuracy on %s; %s adjusted by Holm. Equality is said of each interval by itself.\n\n", s.Measure, of)
 	tableHead(w, "difference", "points", "95% interval, seeds and queries drawn", "deviation over seeds", "first better in", "p", "shows")
 	for i, c := range all {
 		beside := adjusted[i]
@@ -298,12 +340,7 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 		if incomplete {
 			shows = "not complete"
 		}
-		interval := "–"
-		if c.Runs > 1 {
-			interval = fmt.Sprintf("[%+.2f %+.2f]", 100*c.Low, 100*c.High)
-		}
-		tableRow(w, c.a+" − "+c.b, number("%+.2f", 100*c.Estimate), interval, number("%.2f", 100*c.Deviation),
-			fmt.Sprintf("%d of %d", c.Better, c.Runs), number("%.2g", adjusted[i]), shows)
+		contrastRow(w, c, number("%.2g", adjusted[i]), shows)
 	}
 	fmt.Fprintln(w)
 }

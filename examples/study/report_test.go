@@ -141,7 +141,7 @@ func TestReport(t *testing.T) {
 	got, _ := m.report(t)
 	require.Contains(t, got["# The study's tables"], "| confirm | 60 of 60 |")
 	require.NotContains(t, strings.Join([]string{got["grid"], got["confirm"], got["arms"], got["small"]}, ""), "Not complete")
-	require.Contains(t, got["confirm"], "Primary contrast mask − verdict: 20 seeds with a deviation of 0.10 points see a difference of 0.06 points with a power of .8 (planned: 20 seeds, 2.00, 1.25).")
+	require.Contains(t, got["confirm"], "Primary contrast mask − verdict: 20 seeds with a deviation of 0.10 points see a difference of 0.06 points with a power of .8 in a test over seeds (planned: 20 seeds, 2.00, 1.25). The interval, which decides, draws queries too: it sees 0.")
 	line := func(section, begins string) string {
 		for l := range strings.Lines(got[section]) {
 			if strings.HasPrefix(l, begins) {
@@ -161,6 +161,31 @@ func TestReport(t *testing.T) {
 	require.Contains(t, got["confirm"], "the first 2 are primary")
 	// 8 seeds out of 8: p = 2/2⁸, alone in its table.
 	require.Contains(t, line("small", "| mask − outcome | +3.00 |"), "| 0.0078 | mask is better |")
+}
+
+// The columns about steps, and a second table of the primary contrasts, leave out the runs
+// that lost the form; and seeds that were used before are said to be.
+func TestReportOfLostForm(t *testing.T) {
+	m := newMade(t)
+	m.part("grid", 2)
+	m.part("confirm", 20)
+	m.part("small", 8)
+	for _, w := range m.rows {
+		if w.Part != "confirm" {
+			continue
+		}
+		w.values["LONGTAIL_inner"], w.values["LONGTAIL_malformed"] = .8, 0
+		if w.arm == "outcome" && w.seed%5 == 0 { // 4 of 20
+			w.values["LONGTAIL_inner"], w.values["LONGTAIL_malformed"] = .3, 1
+		}
+	}
+	got, _ := m.report(t)
+	require.Regexp(t, `\| outcome \| 0.0002 \| 20 \| 0.\d+ \| – \| 0.800 \|.*\| 0.200 \| 4 \| – `, got["confirm"])
+	_, form, _ := strings.Cut(got["confirm"], "both runs keep the form")
+	require.Regexp(t, `\| mask − outcome \| \+3.00 \| .* \| 16 of 16 \|`, form)
+	require.Contains(t, form, "of 20 |", "mask and verdict kept it")
+	require.Contains(t, got["arms"], "Seeds 11 to 30 are also in the part confirm")
+	require.NotContains(t, got["confirm"]+got["small"], "are also in the part")
 }
 
 // By hand: of 100 answers 60 have right steps only, 54 of them a right label, and of the

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -51,16 +53,15 @@ type lab struct {
 func openLab(s setting, seed int) (*lab, error) {
 	if s.Task == "arithmetic" {
 		teacher := arithmetic.Teacher{Slip: .15, Glance: s.Glance}
-		example := func(i int) arithmetic.Sum { return arithmetic.Example(dataSeed, i, s.Steps) }
-		held := func(from int) (all []arithmetic.Sum) {
+		held := func(name string) (all []arithmetic.Sum) {
 			for i := range s.Test {
-				all = append(all, example(from+i))
+				all = append(all, sum(name, i, s.Steps))
 			}
 			return all
 		}
 		return open(world[arithmetic.Sum]{
-			arithmetic.Definition(s.Steps), example, teacher.Trace,
-			map[string][]arithmetic.Sum{"RANDOM": held(-2 * perSeed), "LONGTAIL": longSums(s)},
+			arithmetic.Definition(s.Steps), func(i int) arithmetic.Sum { return sum("", i, s.Steps) }, teacher.Trace,
+			map[string][]arithmetic.Sum{"RANDOM": held("RANDOM"), "LONGTAIL": held("LONGTAIL")},
 			func(e arithmetic.Sum) string { return e.Text()[:1] },
 		}, s, seed)
 	}
@@ -81,7 +82,7 @@ func openLab(s setting, seed int) (*lab, error) {
 			return steps
 		},
 		tests: map[string][]rows.Example{},
-		kind:  func(e rows.Example) string { return e.Query[:min(len(e.Query), 2)] },
+		kind:  noteKind,
 	}
 	for _, t := range src.Tests {
 		w.tests[t.Name] = t.Examples
@@ -89,22 +90,34 @@ func openLab(s setting, seed int) (*lab, error) {
 	return open(w, s, seed)
 }
 
-// longSums are sums with larger numbers than those of training, the arithmetic task's
-// LONGTAIL: the rarest two in a hundred of its stream.
-func longSums(s setting) (all []arithmetic.Sum) {
-	for i := 0; len(all) < s.Test; i++ {
-		e := arithmetic.Example(dataSeed+1, i, s.Steps)
-		large := 0
-		for _, n := range e.Numbers {
-			if n >= 30 {
-				large++
-			}
-		}
-		if 2*large > len(e.Numbers) {
-			all = append(all, e)
+// noteKind is how a query of the notes begins.
+func noteKind(e rows.Example) string { return e.Query[:min(len(e.Query), 2)] }
+
+// sum draws sum i of a test set, or of training (""), until one belongs there.
+func sum(set string, i, steps int) arithmetic.Sum {
+	for draw := uint64(0); ; draw++ {
+		if e := arithmetic.Example(dataSeed+draw<<32, i, steps); setOf(e) == set {
+			return e
 		}
 	}
-	return all
+}
+
+// setOf is the only set that may hold a sum: LONGTAIL has those of which most numbers
+// are from 30 on, RANDOM an eighth of the others, training ("") the rest.
+func setOf(e arithmetic.Sum) string {
+	large := 0
+	for _, n := range e.Numbers {
+		if n >= 30 {
+			large++
+		}
+	}
+	switch {
+	case 2*large > len(e.Numbers):
+		return "LONGTAIL"
+	case chance(e.Text(), dataSeed, 0) < 1./8:
+		return "RANDOM"
+	}
+	return ""
 }
 
 func open[E any](w world[E], s setting, seed int) (*lab, error) {
@@ -115,12 +128,14 @@ func open[E any](w world[E], s setting, seed int) (*lab, error) {
 		return e, text, err
 	}
 	var corpus []string
+	kinds := map[string]int{}
 	for i := range 3000 {
 		e, text, err := write(i)
 		if err != nil {
 			return nil, err
 		}
 		corpus = append(corpus, template.Render(e), text)
+		kinds[w.kind(e)]++
 	}
 	tok, err := tokenizer.Train(slices.Values(corpus), tokenizer.TrainOptions{VocabSize: s.Vocab, Special: []string{endToken}, Added: template.Marks()})
 	if err != nil {
@@ -137,7 +152,7 @@ func open[E any](w world[E], s setting, seed int) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	noisy, err := task.New(spoil(d, w.kind, s, seed))
+	noisy, err := task.New(spoil(d, w.kind, kinds, s, seed))
 	if err != nil {
 		return nil, err
 	}
@@ -171,20 +186,45 @@ func open[E any](w world[E], s setting, seed int) (*lab, error) {
 	return l, nil
 }
 
-// spoil makes the rules of training as bad as the setting says. The final step's rule
-// stays as it is: the outcome judges that step.
-func spoil[E any](d task.Definition[E], kind func(E) string, s setting, seed int) task.Definition[E] {
+// spoil makes the rules of training as bad as the setting says. A label that is wrong is
+// so for the outcome and for the rule of the final step alike: both look it up.
+func spoil[E any](d task.Definition[E], kind func(E) string, kinds map[string]int, s setting, seed int) task.Definition[E] {
 	d.Steps, d.Outcomes = slices.Clone(d.Steps), slices.Clone(d.Outcomes)
-	for k := range d.Steps[:len(d.Steps)-1] {
+	final := len(d.Steps) - 1
+	for k := range d.Steps[:final] {
+		wrong := wrongKinds(kinds, k, s.WrongRule)
 		d.Steps[k].Rule = turned(d.Steps[k].Rule, func(e E, text string, step int) bool {
-			systematic := s.WrongRule > 0 && chance(kind(e), dataSeed, step) < s.WrongRule
-			return systematic != (s.FlipVerdicts > 0 && chance(text, seed, step) < s.FlipVerdicts)
+			return wrong[kind(e)] != (s.FlipVerdicts > 0 && chance(text, seed, step) < s.FlipVerdicts)
 		})
 	}
-	d.Outcomes[0].Rule = turned(d.Outcomes[0].Rule, func(_ E, text string, step int) bool {
+	label := func(_ E, text string, _ int) bool {
 		return s.FlipOutcomes > 0 && chance(text, seed, len(d.Steps)) < s.FlipOutcomes
-	})
+	}
+	d.Steps[final].Rule = turned(d.Steps[final].Rule, label)
+	d.Outcomes[0].Rule = turned(d.Outcomes[0].Rule, label)
 	return d
+}
+
+// wrongKinds are the kinds of examples that the rule of a step is wrong about: as many,
+// in a random order, as make the share of the examples, by their counts, to the nearest
+// kind.
+func wrongKinds(counts map[string]int, step int, share float64) map[string]bool {
+	order := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Compare(chance(a, dataSeed, step), chance(b, dataSeed, step))
+	})
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	wrong, sum := map[string]bool{}, 0
+	for _, k := range order {
+		if float64(sum)+float64(counts[k])/2 > share*float64(total) {
+			break
+		}
+		wrong[k] = true
+		sum += counts[k]
+	}
+	return wrong
 }
 
 // turned says the opposite of a rule where turn is true.
