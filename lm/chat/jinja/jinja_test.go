@@ -121,7 +121,7 @@ func TestBounds(t *testing.T) {
 		{"{{ lipsum(10**9) }}", "a string of more than 16777216 bytes"},
 		{"{{ lipsum(1, true, 1 - 2**63, 100) }}", "a string of more than 16777216 bytes"},
 		{"{% set a = 'x' * 10000000 %}{% set b = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a == b }}{% endfor %}", "it takes more than 20000000 steps"},
-		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if messages[0][a] }}{% endfor %}", "it takes more than 20000000 steps"},
+		{"{% set a = 'x' * 10000000 %}{% set d = {a: 1} %}{% for i in range(99999) %}{{ '' if d[a] }}{% endfor %}", "it takes more than 20000000 steps"},
 		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a in {'y': 1} }}{% endfor %}", "it takes more than 20000000 steps"},
 		{"{% set a = '1' * 10000000 %}{% for i in range(99999) %}{{ '' if a | float }}{% endfor %}", "it takes more than 20000000 steps"},
 		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a is lower }}{% endfor %}", "it takes more than 20000000 steps"},
