@@ -202,7 +202,12 @@ func MkdirAll(path string) error {
 	if err := MkdirAll(above); err != nil {
 		return err
 	}
-	if err := mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := mkdir(path); errors.Is(err, fs.ErrExist) {
+		// Somebody else's, or a symbolic link to nothing.
+		if info, serr := os.Stat(path); serr != nil || !info.IsDir() {
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
 	return Sync(above)

@@ -105,6 +105,13 @@ func TestNewFilesAreExclusive(t *testing.T) {
 	require.Equal(t, "keep", string(got))
 }
 
+func TestMkdirAllOnALinkToNothing(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink("nothing", link))
+	require.ErrorIs(t, durable.MkdirAll(link), fs.ErrExist)
+	require.ErrorIs(t, durable.MkdirAll(filepath.Join(link, "a")), fs.ErrExist)
+}
+
 func TestAppendAndTruncate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	for range 2 { // the first makes the file

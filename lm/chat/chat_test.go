@@ -37,6 +37,7 @@ func TestMessageJSON(t *testing.T) {
 	require.Equal(t, text, string(back))
 	require.Error(t, json.Unmarshal([]byte(`[{"content": "x"}]`), &messages))
 	require.Error(t, json.Unmarshal([]byte(`["x"]`), &messages))
+	require.ErrorContains(t, json.Unmarshal([]byte(`[{"role": null, "content": "x"}]`), &messages), "lacks its role, want a string")
 	require.Equal(t, []chat.Message{{Role: "user", Content: "q"}}, chat.FromPrompt([]prompt.Message{{Role: "user", Content: "q"}}))
 
 	_, err = chat.ChatML{}.Render(t.Context(), []chat.Message{{Role: "user"}, {Role: "user", JSON: json.RawMessage("{}")}}, chat.Options{})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -34,7 +35,8 @@ func Encode[E any](t Template, tok *tokenizer.Tokenizer, o Options) func(*prompt
 //
 // The template does not see such a content as it is: in it, each markup is broken by
 // a character of private use that no content has, which is taken out of the rendered
-// text. So a template that looks for markup in contents finds none.
+// text, also where the template has written it as the escape of a JSON or Python string.
+// So a template that looks for markup in contents finds none.
 func EncodeMessages(ctx context.Context, t Template, tok *tokenizer.Tokenizer, messages []Message, o Options) ([]int32, error) {
 	breaker, err := unused(messages, o.Documents)
 	if err != nil {
@@ -60,6 +62,10 @@ func unused(messages []Message, documents []json.RawMessage) (string, error) {
 		for _, r := range text {
 			used[r] = true
 		}
+		for _, at := range escaped.FindAllStringIndex(text, -1) {
+			r, _ := strconv.ParseUint(text[at[1]-4:at[1]], 16, 16)
+			used[rune(r)] = true
+		}
 		return text
 	})
 	for r := '\ue000'; r <= '\uf8ff'; r++ {
@@ -69,6 +75,9 @@ func unused(messages []Message, documents []json.RawMessage) (string, error) {
 	}
 	return "", errors.New("chat: the messages have all characters of private use, U+E000 to U+F8FF, want one that is free")
 }
+
+// escaped matches the escape of a character of private use.
+var escaped = regexp.MustCompile(`\\u(?:e[0-9a-f]|f[0-8])[0-9a-f]{2}`)
 
 // eachText replaces every text of messages and documents by f of it, which is told
 // whether it is an assistant's.
@@ -120,6 +129,8 @@ func breakAt(content string, starts []int, breaker string) string {
 // mend takes the breakers out of a text and returns the bytes at which the markup
 // begins that they broke.
 func mend(text, breaker string) (string, []int) {
+	escape := strconv.QuoteToASCII(breaker)
+	text = strings.ReplaceAll(text, escape[1:len(escape)-1], breaker)
 	var b strings.Builder
 	var starts []int
 	for {

@@ -114,6 +114,21 @@ func TestEncodeJSON(t *testing.T) {
 	require.Equal(t, `{"text":"d<|im_start|>"}`, string(documents[0]))
 }
 
+// A template may write contents as JSON in ASCII, or as Python's repr, in which the
+// character that breaks markup is an escape. The text survives all the same.
+func TestEncodeEscaped(t *testing.T) {
+	tok := family(t, "qwen3")
+	template, err := jinja.Parse("t", `{{ messages[0].content | tojson(ensure_ascii=true) }} {{ [messages[0].content] }}<|im_end|>`, jinja.Options{})
+	require.NoError(t, err)
+	for _, content := range []string{"a<|im_end|>b", `a<|im_end|>\ue000b`} {
+		ids, err := chat.EncodeMessages(t.Context(), template, tok, []chat.Message{{Role: "user", Content: content}}, chat.Options{})
+		require.NoError(t, err)
+		doubled := strings.ReplaceAll(content, `\`, `\\`)
+		require.Equal(t, `"`+doubled+`" ['`+doubled+`']`, tok.Decode(ids))
+		require.Equal(t, []string{"<|im_end|>"}, special(tok, ids))
+	}
+}
+
 // An assistant's thoughts stay tags for template and tokenizer; its messages cannot end
 // themselves all the same.
 func TestEncodeThoughts(t *testing.T) {

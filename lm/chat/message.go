@@ -40,8 +40,8 @@ func (m *Message) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("chat: a message is no JSON object: %w", err)
 	}
 	*m = Message{}
-	if err := json.Unmarshal(fields["role"], &m.Role); err != nil {
-		return errors.New("chat: a message lacks its role")
+	if !bytes.HasPrefix(fields["role"], []byte(`"`)) || json.Unmarshal(fields["role"], &m.Role) != nil {
+		return errors.New("chat: a message lacks its role, want a string")
 	}
 	isText := bytes.HasPrefix(fields["content"], []byte(`"`)) && json.Unmarshal(fields["content"], &m.Content) == nil
 	if !isText || len(fields) > 2 {

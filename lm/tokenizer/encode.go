@@ -75,12 +75,22 @@ func (t *Tokenizer) Clip(text string, n int) string {
 	for end > 0 && (end < len(text) && !utf8.RuneStart(text[end]) || !fits(end)) {
 		end-- // a token may be a part of a character, and an end may change the tokens before it
 	}
-	for end < len(text) {
+	// Many more characters fit only where no token stands for them, such as white
+	// space in BERT's. There the steps grow, or the time would be quadratic.
+	for added, step := 0, 1; step > 0 && end < len(text); added++ {
 		_, size := utf8.DecodeRuneInString(text[end:])
-		if !fits(end + size) {
-			break
+		to := min(end+size+step-1, len(text))
+		for to < len(text) && step > 1 && !utf8.RuneStart(text[to]) {
+			to++
 		}
-		end += size
+		switch {
+		case !fits(to):
+			step /= 2
+		case added < 64:
+			end = to
+		default:
+			end, step = to, 2*step
+		}
 	}
 	return text[:end]
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -117,6 +118,14 @@ func TestClip(t *testing.T) {
 		require.Equal(t, want, tok.Clip(text, 6), text)
 	}
 	require.Equal(t, "", tok.Clip("text", -1))
+	// Text that no token stands for costs no more than other text.
+	blank := strings.Repeat(" ", 1<<16)
+	for _, name := range []string{"bert", "xlmr"} {
+		tok, begin := loadFamily(t, name), time.Now()
+		got := tok.Clip("a"+blank+"b c", 1)
+		require.GreaterOrEqual(t, len(got), 1<<16, name)
+		require.Less(t, time.Since(begin), 10*time.Second, name)
+	}
 }
 
 func TestOverlapping(t *testing.T) {

@@ -15,6 +15,9 @@ func (r *run) equal(a, b value) bool {
 	}
 	if s, ok := str(a); ok {
 		t, ok := str(b)
+		if ok && len(s) == len(t) {
+			r.work(len(s))
+		}
 		return ok && s == t
 	}
 	switch a := a.(type) {

@@ -48,8 +48,9 @@
 // bytes (str.encode), str.maketrans and \N{…} in strings are errors; functions,
 // generators and the like print without an address; a float where Jinja wants an
 // int is a TypeError, also where Python could calculate with it; lipsum has other
-// words. A constant that overflows to infinity is infinity; Jinja, which writes it
-// into a program as inf, raises a NameError.
+// words; the filters int and float read the digits 0 to 9 only; slices of ranges
+// calculate with 64 bits. A constant that overflows to infinity is infinity; Jinja,
+// which writes it into a program as inf, raises a NameError.
 //
 // testdata/syntax.py and testdata/templates.py made the goldens of the tests with
 // jinja2 3.1.6 and transformers 5.23.0. The second one also compares templates

@@ -272,8 +272,17 @@ func (r *run) filter(name string, a *args) value {
 	if fn == nil {
 		panic(raise("TemplateRuntimeError", "No filter named %s found.", quote(name)))
 	}
-	r.step()
+	r.looksAt(a)
 	return fn(r, a)
+}
+
+// looksAt counts the work of a filter or a test on a text.
+func (r *run) looksAt(a *args) {
+	r.step()
+	if len(a.pos) > 0 {
+		s, _ := str(a.pos[0])
+		r.work(len(s))
+	}
 }
 
 func (e *testExpr) eval(r *run, f *frame) value {
@@ -286,6 +295,6 @@ func (r *run) is(name string, a *args) value {
 	if fn == nil {
 		panic(raise("TemplateRuntimeError", "No test named %s found.", quote(name)))
 	}
-	r.step()
+	r.looksAt(a)
 	return fn(r, a)
 }

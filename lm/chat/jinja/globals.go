@@ -123,7 +123,7 @@ func (r *run) loremIpsum(n int, html bool, low, high int) value {
 	if high <= low {
 		panic(valueError("empty range for randrange() (%d, %d, %d)", low, high, high-low))
 	}
-	if n > maxItems || high > maxItems || n*high > maxString/16 {
+	if n > maxItems || low < -maxItems || high > maxItems || n*high > maxString/16 {
 		panic(limitError("a string of more than %d bytes", maxString))
 	}
 	var paragraphs []string

@@ -119,6 +119,12 @@ func TestBounds(t *testing.T) {
 		{"{{ range(-2**63, 2**63 - 1) }}", "Range too big"},
 		{"{{ (1, 2)[::2**63 - 1] }}{{ 'abc'[-2**70:2**70:2**70] }}{{ 5 | round(-2**63) }}{{ 5.5 | round(-2**63) }}", ""},
 		{"{{ lipsum(10**9) }}", "a string of more than 16777216 bytes"},
+		{"{{ lipsum(1, true, 1 - 2**63, 100) }}", "a string of more than 16777216 bytes"},
+		{"{% set a = 'x' * 10000000 %}{% set b = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a == b }}{% endfor %}", "it takes more than 20000000 steps"},
+		{"{% set a = 'x' * 10000000 %}{% set d = {a: 1} %}{% for i in range(99999) %}{{ '' if d[a] }}{% endfor %}", "it takes more than 20000000 steps"},
+		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a in {'y': 1} }}{% endfor %}", "it takes more than 20000000 steps"},
+		{"{% set a = '1' * 10000000 %}{% for i in range(99999) %}{{ '' if a | float }}{% endfor %}", "it takes more than 20000000 steps"},
+		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a is lower }}{% endfor %}", "it takes more than 20000000 steps"},
 		{double + "{{ ns.s }}", "a string of more than 16777216 bytes"},
 		{double + "{{ ns.s | tojson }}", "a string of more than 16777216 bytes"},
 		{double + "{{ ns.s | pprint }}", "it takes more than 20000000 steps"},
@@ -151,6 +157,25 @@ func TestBounds(t *testing.T) {
 		got, err := render(t, source, nil)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
+	}
+}
+
+// Texts and errors are those of jinja2 3.1.6.
+func TestLikeJinja(t *testing.T) {
+	for source, want := range map[string]string{
+		"{{ 'a-b-c-d-e' | wordwrap(4) }}":     "a-b-\nc-\nd-e",
+		"{{ 'x-ab a-bc-de' | wordwrap(3) }}":  "x-\nab \na-\nbc-\nde",
+		"{{ 'ab-c d-e-f--g' | wordwrap(4) }}": "ab-c\nd-e-\nf--g",
+		"{{ 'ab-c-d' | wordwrap(4) }}":        "ab-\nc-d",
+		"{{ '1-b-cd-e-' | wordwrap(3) }}":     "1-\nb-\ncd-\ne-",
+	} {
+		got, err := render(t, source, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, got, source)
+	}
+	for _, n := range []string{"-1", "1114112"} {
+		_, err := render(t, "{{ 'a'.translate({97: "+n+"}) }}", nil)
+		require.ErrorContains(t, err, "ValueError: character mapping must be in range(0x110000)")
 	}
 }
 

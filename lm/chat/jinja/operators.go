@@ -158,6 +158,7 @@ func (r *run) element(v, index value) (got value, ok bool) {
 	switch v := v.(type) {
 	case *dict:
 		if name, ok := str(index); ok {
+			r.work(len(name))
 			return v.get(name)
 		}
 		catch("TypeError", func() { got, ok = r.load(v, index) }) // not hashable

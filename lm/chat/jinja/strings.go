@@ -259,6 +259,9 @@ func init() {
 			out := string(c)
 			if ok {
 				if n, isInt := small(to); isInt {
+					if n < 0 || n > unicode.MaxRune {
+						panic(valueError("character mapping must be in range(0x110000)"))
+					}
 					out = string(rune(n))
 				} else if to == nil {
 					out = ""

@@ -320,7 +320,10 @@ func (r *run) hash(v value) any {
 		}
 		i, _ := new(big.Float).SetFloat64(v).Int(nil)
 		return r.hash(normal(i))
+	case string:
+		r.work(len(v))
 	case markup:
+		r.work(len(v))
 		return string(v)
 	case *undefined:
 		return undefinedKey{}

@@ -37,8 +37,11 @@ func chunks(line string, hyphens bool) (out []string) {
 				i = end
 				continue
 			}
-			if letter(i-1) && letter(i-2) && letter(i+1) && (letter(i+2) || i+2 < len(rs) && rs[i+2] == '-') ||
-				letter(i-1) && i-2 >= 0 && rs[i-2] == '-' && letter(i+1) && letter(i+2) {
+			// A letter, and before or after it another one, perhaps with a hyphen between.
+			hyphen := func(i int) bool { return i >= 0 && i < len(rs) && rs[i] == '-' }
+			before := letter(i-1) && (letter(i-2) || hyphen(i-2) && letter(i-3))
+			behind := letter(i+1) && (letter(i+2) || hyphen(i+2) && letter(i+3))
+			if before && behind {
 				out = append(out, string(rs[start:i+1]))
 				start = i + 1
 			}

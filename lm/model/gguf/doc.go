@@ -21,6 +21,13 @@
 // rotates the pairs (2i, 2i+1) of a head of n rows, where Hugging Face rotates
 // (i, i+n/2); [Export] reorders the rows of those projections.
 //
+// # Tokenizers
+//
+// llama.cpp does not compose text. Qwen's tokenizers do (NFC), so there a decomposed
+// "é" of two characters gets other tokens than here. Give it composed text.
+//
+// # Reading
+//
 // [Reader] is strict: it accepts only what [Writer] can write, and checks what a
 // header claims before it allocates anything for it.
 //

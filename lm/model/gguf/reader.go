@@ -83,8 +83,8 @@ func (r *Reader) parse(c *cursor) error {
 	seen := map[string]bool{}
 	for range kvs {
 		key := c.string()
-		if seen[key] {
-			c.fail("key %q appears twice", key)
+		if seen[key] || key == "" {
+			c.fail("key %q is empty or appears twice", key)
 		}
 		seen[key] = true
 		kv := KV{Key: key, Value: c.value()}
@@ -127,8 +127,8 @@ func (r *Reader) parseTensor(c *cursor) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	if _, ok := r.places[t.Name]; ok {
-		return fmt.Errorf("tensor %q appears twice", t.Name)
+	if _, ok := r.places[t.Name]; ok || t.Name == "" {
+		return fmt.Errorf("tensor name %q is empty or appears twice", t.Name)
 	}
 	r.places[t.Name] = place{index: len(r.tensors), from: int64(min(offset, math.MaxInt64))}
 	r.tensors = append(r.tensors, t)

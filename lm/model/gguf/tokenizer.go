@@ -21,6 +21,9 @@ type hfTokenizer struct {
 		ID      int    `json:"id"`
 		Content string `json:"content"`
 		Special bool   `json:"special"`
+		Single  bool   `json:"single_word"`
+		LStrip  bool   `json:"lstrip"`
+		RStrip  bool   `json:"rstrip"`
 	} `json:"added_tokens"`
 	Normalizer    *hfPart `json:"normalizer"`
 	PreTokenizer  *hfPart `json:"pre_tokenizer"`
@@ -32,6 +35,8 @@ type hfTokenizer struct {
 		ByteFallback bool           `json:"byte_fallback"`
 		IgnoreMerges bool           `json:"ignore_merges"`
 		Unknown      *string        `json:"unk_token"`
+		Prefix       string         `json:"continuing_subword_prefix"`
+		Suffix       string         `json:"end_of_word_suffix"`
 	} `json:"model"`
 }
 
@@ -47,6 +52,7 @@ type hfPart struct {
 		Regex  string
 	} `json:"pattern"`
 	Behavior       string `json:"behavior"`
+	Invert         bool   `json:"invert"`
 	Content        string `json:"content"`
 	Prepend        string `json:"prepend"`
 	UseRegex       *bool  `json:"use_regex"`
@@ -147,6 +153,9 @@ func tokenizerMetadata(text []byte, vocab int) ([]KV, error) {
 	if t.Model.Type != "BPE" {
 		return nil, fmt.Errorf("model.type is %q, want \"BPE\"", t.Model.Type)
 	}
+	if t.Model.Prefix != "" || t.Model.Suffix != "" {
+		return nil, fmt.Errorf("model.continuing_subword_prefix is %q and end_of_word_suffix %q, want null: llama.cpp knows neither", t.Model.Prefix, t.Model.Suffix)
+	}
 	tokens, types, err := t.tokens(vocab)
 	if err != nil {
 		return nil, err
@@ -189,7 +198,10 @@ func (t *hfTokenizer) tokens(vocab int) ([]string, []int32, error) {
 			return nil, nil, err
 		}
 	}
-	for _, a := range t.Added {
+	for i, a := range t.Added {
+		if a.Single || a.LStrip || a.RStrip {
+			return nil, nil, fmt.Errorf("added_tokens[%d] (%q) has single_word, lstrip or rstrip, which a GGUF file cannot say", i, a.Content)
+		}
 		kind := int32(tokenAdded)
 		if a.Special {
 			kind = tokenControl
@@ -268,7 +280,7 @@ func (t *hfTokenizer) preTokenizer() (string, error) {
 		return "gpt-2", nil
 	case len(parts) == 2 && words && first.Type == "Digits" && first.Digits:
 		return "smollm", nil
-	case len(parts) == 2 && !words && first.Type == "Split" && first.Behavior == "Isolated":
+	case len(parts) == 2 && !words && first.Type == "Split" && first.Behavior == "Isolated" && !first.Invert:
 		if name, ok := patterns[first.Pattern.Regex]; ok {
 			return name, nil
 		}

@@ -2,6 +2,8 @@ package gguf
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +49,19 @@ func TestTokenizersThatLlamaCppDoesNotKnow(t *testing.T) {
 		`post_processor adds "<x>", which is no `: func(t map[string]any) { single(t, "<x>", "") },
 		"more than one token before or after":     func(t map[string]any) { single(t, "<s>", "<s>", "") },
 		"post_processor repeats the text":         func(t map[string]any) { single(t, "", "") },
+		`end_of_word_suffix "</w>", want null`:    func(t map[string]any) { t["model"].(map[string]any)["end_of_word_suffix"] = "</w>" },
+		`continuing_subword_prefix is "##"`:       func(t map[string]any) { t["model"].(map[string]any)["continuing_subword_prefix"] = "##" },
+		`added_tokens[2] ("</s>") has single_wor`: func(t map[string]any) { t["added_tokens"].([]any)[2].(map[string]any)["lstrip"] = true },
+		`added_tokens[1] ("<s>") has single_wor`:  func(t map[string]any) { t["added_tokens"].([]any)[1].(map[string]any)["rstrip"] = true },
+		`added_tokens[0] ("<unk>") has single_wo`: func(t map[string]any) { t["added_tokens"].([]any)[0].(map[string]any)["single_word"] = true },
+		"pre_tokenizer of 2 parts, the first a Sp": func(t map[string]any) {
+			t["model"].(map[string]any)["byte_fallback"] = false
+			t["normalizer"] = nil
+			t["pre_tokenizer"] = map[string]any{"type": "Sequence", "pretokenizers": []any{
+				map[string]any{"type": "Split", "behavior": "Isolated", "invert": true, "pattern": map[string]any{"Regex": slices.Sorted(maps.Keys(patterns))[0]}},
+				map[string]any{"type": "ByteLevel", "add_prefix_space": false, "use_regex": false},
+			}}
+		},
 	} {
 		var changed map[string]any
 		require.NoError(t, json.Unmarshal([]byte(llama2), &changed))
