@@ -189,6 +189,19 @@ var trlLosses = map[string]loss{
 	"dapo-sequence_truncate-bounds": trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0.75, 1.75),
 	"dapo-sequence_mask":            trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0, 3),
 	"dapo-sequence_mask-bounds":     trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.75, 1.75),
+
+	// off_policy_mask_threshold.
+	"off-policy":          tokenMean(objective.Gated{Objective: trlPPO, MaxDrift: 0.05}),
+	"off-policy-grpo":     {objective.Gated{Objective: trlPPO, MaxDrift: 0.05}, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"off-policy-far":      tokenMean(objective.Gated{Objective: trlPPO, MaxDrift: 0.5}),
+	"off-policy-sequence": tokenMean(objective.Gated{Objective: trlGSPO, MaxDrift: 0.5}),
+	"off-policy-token_mask-beta": tokenMean(objective.Terms{
+		objective.Gated{
+			Objective: objective.Corrected{Objective: trlPPO, Outside: objective.OutsideDrop, Max: 1.75},
+			MaxDrift:  0.05,
+		},
+		objective.KL{Estimator: objective.K3, Importance: true, Beta: 0.04},
+	}),
 }
 
 var (
