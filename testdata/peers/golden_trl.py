@@ -146,15 +146,11 @@ def loss(name, batch_name="step", adv="adv", max_completion_length=10, correctio
     tensor = {k: torch.tensor(b[k]) for k in ("logp", "old", "ref", "rollout", "entropy", adv)}
     mask = torch.tensor(b["mask"])
     logp, entropy = tensor["logp"].requires_grad_(), tensor["entropy"].requires_grad_()
-    gated = options.get("off_policy_mask_threshold") is not None
     if correction:
         options |= {"use_vllm": True} | correction
     t = trainer(grpo_trainer.GRPOTrainer, GRPOConfig, max_completion_length=max_completion_length, **options)
     fns = [grpo_trainer.GRPOTrainer._compute_loss]
     inputs = {}
-    if gated:
-        fns.append(grpo_trainer.GRPOTrainer.get_off_policy_mask)
-        inputs = {"sampling_per_token_logps": tensor["rollout"]}
     if correction:
         fns.append(grpo_trainer.GRPOTrainer._generate_and_score_completions)
         # The mask comes in as that of tool tokens, which have gaps too.
@@ -217,16 +213,4 @@ for mode in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask
         },
     )
 
-# In "step" one sequence has drifted by more than 0.05, with advantages of both
-# signs; in "far" sequences of either sign have.
-loss("off-policy", off_policy_mask_threshold=0.05)
-loss("off-policy-grpo", loss_type="grpo", off_policy_mask_threshold=0.05)
-loss("off-policy-far", "far", off_policy_mask_threshold=0.5)
-loss("off-policy-sequence", "far", off_policy_mask_threshold=0.5, **SEQUENCE)
-loss(
-    "off-policy-token_mask-beta",
-    beta=0.04,
-    off_policy_mask_threshold=0.05,
-    correction={"vllm_importance_sampling_mode": "token_mask", "vllm_importance_sampling_clip_max": 1.75},
-)
-
+golden.write()
