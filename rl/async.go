@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
-	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
