@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
-	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
@@ -30,7 +29,8 @@ import (
 // Stale samples are off-policy. NewTrainer wants the objective to correct them by
 // importance weights (objective.Corrected, which can also drop what is too far off
 // and counts it, or objective.FromRollout), or TrustRollout with several optimiser
-// steps. A completion beyond the bound, which only an engine makes that samples with
+// steps. objective.Gated around it leaves out mistakes that the policy has moved away
+// from. A completion beyond the bound, which only an engine makes that samples with
 // weights that it should have replaced, is dropped and counted; it is in no group.
 //
 // The policy must be a [Publisher] and the engine a rollout.Concurrent: one that
@@ -122,7 +122,7 @@ func (c *Config) validateAsync() error {
 		return fmt.Errorf("rl: Config.Async needs an engine that is a rollout.Concurrent, with weights of its own, which %T is not: it cannot sample while the policy is trained", c.Engine)
 	case a.Partial && !e.RefreshInFlight():
 		return fmt.Errorf("rl: Config.Async.Partial needs an engine that takes new weights while it samples, which this %T does not", c.Engine)
-	case c.Objective.Needs()&objective.InputRollout == 0 && !(c.TrustRollout && c.Batching.OptimSteps() > 1):
+	case !readsRollout(c.Objective) && !(c.TrustRollout && c.Batching.OptimSteps() > 1):
 		return fmt.Errorf("rl: Config.Async.Staleness is %d, but the objective does not correct for stale samples: wrap it in objective.Corrected or objective.FromRollout", a.Staleness)
 	case c.Dynamic.Rounds > 1:
 		return fmt.Errorf("rl: Config.Async allows one round of dynamic sampling, not %d: use Dynamic.Oversample", c.Dynamic.Rounds)

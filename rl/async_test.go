@@ -478,6 +478,9 @@ func TestAsyncIsRefusedByName(t *testing.T) {
 		func(c *rl.Config) { c.Engine.(*fleet).rigid = true })
 	refuse("the objective does not correct for stale samples", oneAhead,
 		func(c *rl.Config) { c.Objective = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2} })
+	refuse("the objective does not correct for stale samples", oneAhead, func(c *rl.Config) { // a gate alone reweights nothing
+		c.Objective = objective.Terms{objective.Gated{Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, MaxDrift: 0.5}}
+	})
 	refuse("Config.Async allows one round of dynamic sampling, not 2", oneAhead,
 		func(c *rl.Config) { c.Dynamic.Rounds = 2 })
 	refuse("excludes dynamic sampling with RewardKL and advantage.", oneAhead, func(c *rl.Config) {
@@ -489,6 +492,9 @@ func TestAsyncIsRefusedByName(t *testing.T) {
 		func(c *rl.Config) { c.Engine.(*fleet).rigid = true },
 		func(c *rl.Config) {
 			c.Objective = objective.FromRollout{Objective: objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}}
+		},
+		func(c *rl.Config) {
+			c.Objective = objective.Gated{Objective: c.Objective, MaxDrift: 0.5}
 		},
 		func(c *rl.Config) {
 			c.Objective, c.TrustRollout, c.Batching.Epochs = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}, true, 2

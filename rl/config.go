@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -268,7 +269,7 @@ func (c *Config) validateNeeds() error {
 		if err := e.Validate(); err != nil {
 			return err
 		}
-		if needs&objective.InputOld != 0 && needs&objective.InputRollout == 0 {
+		if needs&objective.InputOld != 0 && !readsRollout(c.Objective) {
 			return errors.New("rl: Config.Engine is a MixedEngine, but the objective takes all samples for the policy's: want one without old log-probs, or objective.Corrected or objective.FromRollout around it")
 		}
 	}
@@ -288,6 +289,22 @@ func (c *Config) validateNeeds() error {
 		}
 	}
 	return nil
+}
+
+// readsRollout reports whether an objective reads the engine's log-probs for more than
+// a gate, so that it can correct for samples that are not the policy's own.
+func readsRollout(o objective.Objective) bool {
+	switch o := o.(type) {
+	case objective.Gated:
+		return readsRollout(o.Objective)
+	case objective.Scaled:
+		return readsRollout(o.Objective)
+	case objective.Distilled:
+		return readsRollout(o.Objective)
+	case objective.Terms:
+		return slices.ContainsFunc(o, readsRollout)
+	}
+	return o.Needs()&objective.InputRollout != 0
 }
 
 // named is how many of the problems that cannot be sampled an error names.

@@ -362,6 +362,8 @@ func policyWeighs(o objective.Objective) bool {
 		return policyWeighs(o.Objective)
 	case objective.Distilled:
 		return policyWeighs(o.Objective)
+	case objective.Gated:
+		return policyWeighs(o.Objective)
 	case objective.Terms:
 		return slices.ContainsFunc(o, policyWeighs)
 	}

@@ -119,6 +119,8 @@ func fromRollout(o Objective) bool {
 		return fromRollout(o.Objective)
 	case Distilled:
 		return fromRollout(o.Objective)
+	case Gated:
+		return fromRollout(o.Objective)
 	case Scaled:
 		return fromRollout(o.Objective)
 	case Terms:

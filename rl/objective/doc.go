@@ -25,10 +25,11 @@
 // Supervised: [CrossEntropy]. Distillation over [Candidates]: [ForwardKL],
 // [ReverseKL], [JSD]. Regularisers: [KL], [EntropyBonus].
 //
-// [Terms] adds them up, [Scaled] gives one a coefficient, and three wrappers
+// [Terms] adds them up, [Scaled] gives one a coefficient, and four wrappers
 // change the inputs of a policy loss: [Corrected] reweights for the mismatch
 // between sampling engine and trainer, [FromRollout] puts the engine's log-probs
-// in place of the old ones, [Distilled] adds a teacher's advantage.
+// in place of the old ones, [Distilled] adds a teacher's advantage, [Gated] leaves
+// out mistakes that the policy has moved away from.
 //
 // [RewardKL] is the KL penalty in the reward instead of the loss, and
 // [AdaptiveKL] adapts its coefficient or that of KL.
@@ -96,6 +97,8 @@
 //	                 policy and under the teacher, per kept token. Where either
 //	                 is low, the divergence sees little of the true one
 //	teacher_kl       Distilled: k1 estimate of KL(π_old‖teacher), per kept token
+//	drift            Gated: logπ_rollout - logπ, per token
+//	gated            Gated: share of tokens that it left out
 //	rollout_gap      Corrected: |logπ_old - logπ_rollout|, per token
 //	rollout_kl       Corrected: k2 estimate of KL(π_rollout‖π_old), per token
 //	rollout_weight   Corrected: importance weight before it is bounded, per

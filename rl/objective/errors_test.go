@@ -172,12 +172,17 @@ func TestValidate(t *testing.T) {
 		{"counted twice", corrected(objective.Terms{ppo, rollout})},
 		{"counted twice", corrected(objective.Scaled{Objective: rollout, Factor: 1})},
 		{"counted twice", corrected(objective.Distilled{Objective: rollout, Coef: 1})},
+		{"counted twice", corrected(objective.Gated{Objective: rollout, MaxDrift: 1})},
 		{"counted twice", objective.Terms{corrected(corrected(rollout))}},
 		{"FromRollout.Objective is nil", objective.FromRollout{}},
 		{"PPO.ClipLow", objective.FromRollout{Objective: objective.PPO{}}},
 		{"Distilled.Objective is nil", objective.Distilled{}},
 		{"Distilled.Coef", objective.Distilled{Objective: ppo, Coef: -1}},
 		{"Distilled.Discount is 1.1", objective.Distilled{Objective: ppo, Discount: 1.1}},
+		{"Gated.Objective is nil", objective.Gated{MaxDrift: 1}},
+		{"Gated.MaxDrift is 0, want a positive number", objective.Gated{Objective: ppo}},
+		{"Gated.MaxDrift is +Inf", objective.Gated{Objective: ppo, MaxDrift: inf}},
+		{"PPO.ClipLow", objective.Gated{Objective: objective.PPO{}, MaxDrift: 1}},
 		{"Scaled.Objective is nil", objective.Scaled{}},
 		{"Scaled.Factor", objective.Scaled{Objective: ppo, Factor: nan}},
 	} {
@@ -257,6 +262,7 @@ func TestNeeds(t *testing.T) {
 	assert.Equal(t, objective.InputOld|objective.InputRef|objective.InputEntropy, terms.Needs())
 	assert.Equal(t, objective.InputOld|objective.InputRollout, objective.Corrected{Objective: ppo}.Needs())
 	assert.Equal(t, objective.InputOld|objective.InputTeacher, objective.Distilled{Objective: ppo}.Needs())
+	assert.Equal(t, objective.InputOld|objective.InputRollout, objective.Gated{Objective: ppo}.Needs())
 	assert.Equal(t, objective.InputOld|objective.InputRef, objective.KL{Importance: true}.Needs())
 	assert.Equal(t, objective.InputCandidates, objective.Scaled{Objective: objective.ForwardKL{}}.Needs())
 	assert.Zero(t, objective.CrossEntropy{}.Needs())

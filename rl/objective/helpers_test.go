@@ -166,6 +166,7 @@ func all() map[string]objective.Objective {
 		"corrected sequence":   objective.Corrected{Objective: ppo, Level: objective.LevelSequence, Max: 3},
 		"corrected geometric":  objective.Corrected{Objective: ppo, Level: objective.LevelGeometric, Max: 3},
 		"from rollout":         objective.FromRollout{Objective: ppo},
+		"gated":                objective.Gated{Objective: ppo, MaxDrift: .05},
 		"distilled":            objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5},
 		"corrected gspo token": objective.Corrected{Objective: objective.GSPOToken{ClipLow: .2, ClipHigh: .2}, Outside: objective.OutsideDrop, Min: .8, Max: 1.2},
 	}

@@ -20,7 +20,7 @@ func BuiltInKinds() Kinds {
 		"dppo": DPPO{}, "importance_sampling": ImportanceSampling{}, "cross_entropy": CrossEntropy{},
 		"kl": KL{}, "entropy_bonus": EntropyBonus{},
 		"forward_kl": ForwardKL{}, "reverse_kl": ReverseKL{}, "jsd": JSD{},
-		"corrected": Corrected{}, "from_rollout": FromRollout{}, "distilled": Distilled{}, "scaled": Scaled{},
+		"corrected": Corrected{}, "from_rollout": FromRollout{}, "distilled": Distilled{}, "gated": Gated{}, "scaled": Scaled{},
 		"terms": Terms(nil), // written as an array, without the name
 
 		"token_mean": TokenMean{}, "token_sum": TokenSum{}, "seq_mean_token_mean": SeqMeanTokenMean{},
@@ -37,8 +37,8 @@ func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) 
 //
 // The kinds are "ppo", "gspo", "gspo_token", "cispo", "sapo", "dro", "dppo",
 // "importance_sampling", "cross_entropy", "kl", "entropy_bonus", "forward_kl",
-// "reverse_kl", "jsd", "corrected", "from_rollout", "distilled", "scaled" and
-// those of own. What the JSON leaves out is zero; infinity is "inf". Unknown
+// "reverse_kl", "jsd", "corrected", "from_rollout", "distilled", "gated", "scaled"
+// and those of own. What the JSON leaves out is zero; infinity is "inf". Unknown
 // kinds and fields, and invalid values, are errors that give the path.
 func Decode(b []byte, own ...Kinds) (Objective, error) {
 	return settings.Decode[Objective](b, nil, with(own)...)

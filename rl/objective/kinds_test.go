@@ -58,6 +58,7 @@ func TestKinds(t *testing.T) {
 		objective.Corrected{Objective: ppo, Level: objective.LevelGeometric, Outside: objective.OutsideGate, Min: .5, Max: 2, LogRatioClamp: 20},
 		objective.FromRollout{Objective: mine{}},
 		objective.Distilled{Objective: ppo, Coef: 1, Discount: .5},
+		objective.Gated{Objective: ppo, MaxDrift: .5},
 		objective.Scaled{Objective: objective.Terms{ppo, mine{Factor: 3}}, Factor: -1},
 		objective.Terms{ppo, objective.Terms{mine{}}},
 	}

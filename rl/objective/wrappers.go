@@ -98,7 +98,8 @@ func scaled(x []float64, f float64) []float64 {
 //	A_t := A_t + Coef·Σ_u≥t Discount^(u-t)·d_u
 //
 // A Discount of 0 gives a token its own gain alone (Lu, "On-Policy Distillation",
-// Thinking Machines Lab, 2025; prime-rl, slime). The expected gradient of
+// Thinking Machines Lab, 2025; slime; prime-rl with logπ for logπ_old in the gain, as
+// a constant, which differs once the policy has moved). The expected gradient of
 // ImportanceSampling is then Coef·Σ_t ∇KL_t: that of the divergence of each next
 // token, with the prefixes held fixed as they were sampled. A Discount of 1 gives a token
 // the gains of all later ones, too (the reward-to-go of MiniLLM, Gu et al.,

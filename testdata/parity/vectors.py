@@ -163,6 +163,17 @@ def correction(level, outside, low, high):
     return weight
 
 
+def gate(max_drift):
+    """The factor of each token's policy loss: 0 for A < 0 in sequences beyond the drift."""
+
+    def weight(b, i, counts):
+        d = b.rollout[i] - b.logp[i].detach()
+        far = (d * counts).sum() / counts.sum().clamp(min=1) > max_drift
+        return torch.where((b.adv[i] < 0) & far, 0.0, 1.0)
+
+    return weight
+
+
 def weights(b, aggregation, counts, count_empty=False, epsilon=0.0, tokens=None, per_sequence=False):
     n = [c.sum().item() for c in counts]
     sequences = b.n if count_empty else sum(x > 0 for x in n)
@@ -299,6 +310,14 @@ def losses():
                 {"policy": kinded("corrected", level=level, outside=outside, min=0.9, max=1.2, objective=higher), "kl": k3},
                 step(rollout=ROLLOUT, ref=REF), clip, correct=correction(level, outside, 0.9, 1.2), terms=[kl("k3", 0.1)],
             )
+
+    for masked in ("stay", "exclude"):
+        loss_vector(
+            f"gated, {masked}",
+            {"policy": kinded("gated", max_drift=0.05, objective=higher), "kl": k3, "aggregation": kinded("token_mean", masked=masked)},
+            step(rollout=ROLLOUT, ref=REF, keep=[[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 1], [1]]), clip,
+            masked=masked, correct=gate(0.05), terms=[kl("k3", 0.1)],
+        )
 
     def rollout_ppo(b, i):
         b.old = b.rollout
