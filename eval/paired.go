@@ -71,7 +71,7 @@ type Contrast struct {
 	// the higher mean.
 	Runs, Better int
 	// Deviation is the standard deviation of the runs' mean differences; NaN for fewer
-	// than two. PairedRuns and PairedDifference take it.
+	// than two. PairedRuns and PairedDifference take it, unless it is NaN.
 	Deviation float64
 	// P is the p-value of the runs' mean differences (SignFlip).
 	P float64
@@ -245,23 +245,26 @@ func Holm(p []float64) []float64 {
 
 // PairedRuns returns how many pairs of runs it takes to see a true mean difference with
 // a probability of power, in a two-sided test at level alpha, if differences have the
-// standard deviation sd: ((z₁₋α⁄₂ + z_power)·sd/difference)², rounded up. It panics
-// unless all are positive, and alpha and power below 1.
+// standard deviation sd: ((z₁₋α⁄₂ + z_power)·sd/difference)², rounded up, and 1 at least.
+// It panics unless difference is positive, sd is 0 or more, and alpha and power are
+// between 0 and 1.
 func PairedRuns(difference, sd, alpha, power float64) int {
-	z := pairedZ(difference, sd, alpha, power)
-	return int(math.Ceil(z * z * sd * sd / (difference * difference)))
+	z := pairedZ("a difference", difference, sd, alpha, power)
+	return max(int(math.Ceil(z*z*sd*sd/(difference*difference))), 1)
 }
 
 // PairedDifference is the inverse of PairedRuns: the smallest true mean difference that
-// so many pairs of runs see with a probability of power. It panics as PairedRuns does.
+// so many pairs of runs see with a probability of power. It panics as PairedRuns does,
+// and without a run.
 func PairedDifference(runs int, sd, alpha, power float64) float64 {
-	return pairedZ(float64(runs), sd, alpha, power) * sd / math.Sqrt(float64(runs))
+	return pairedZ("a number of runs", float64(runs), sd, alpha, power) * sd / math.Sqrt(float64(runs))
 }
 
 // pairedZ is z₁₋α⁄₂ + z_power; positive is what else must be so.
-func pairedZ(positive, sd, alpha, power float64) float64 {
-	if !(positive > 0 && sd > 0 && 0 < alpha && alpha < 1 && 0 < power && power < 1) {
-		panic(fmt.Sprintf("eval: paired runs with %v, %v, %v, %v, want positive numbers, the last two below 1", positive, sd, alpha, power))
+func pairedZ(name string, positive, sd, alpha, power float64) float64 {
+	if !(positive > 0 && sd >= 0 && 0 < alpha && alpha < 1 && 0 < power && power < 1) {
+		panic(fmt.Sprintf("eval: paired runs with %s of %v, a deviation of %v, alpha %v and power %v, want the first above 0, the second 0 or more (NaN is that of fewer than two runs), and the others between 0 and 1",
+			name, positive, sd, alpha, power))
 	}
 	return math.Sqrt2 * (math.Erfinv(1-alpha) + math.Erfinv(2*power-1))
 }

@@ -57,7 +57,11 @@ func TestHolm(t *testing.T) {
 func TestPairedRuns(t *testing.T) {
 	require.Equal(t, 8, eval.PairedRuns(1, 1, .05, .8))
 	require.Equal(t, 97, eval.PairedRuns(.01, .035, .05, .8)) // 96.15
+	require.Equal(t, 1, eval.PairedRuns(.01, 0, .05, .8), "runs that all tie")
+	require.Zero(t, eval.PairedDifference(2, 0, .05, .8))
 	require.Panics(t, func() { eval.PairedRuns(0, 1, .05, .8) })
+	require.PanicsWithValue(t, "eval: paired runs with a number of runs of 1, a deviation of NaN, alpha 0.05 and power 0.8, want the first above 0, the second 0 or more (NaN is that of fewer than two runs), and the others between 0 and 1",
+		func() { eval.PairedDifference(1, math.NaN(), .05, .8) })
 	require.InDelta(t, 2.801585, eval.PairedDifference(1, 1, .05, .8), 1e-6)
 	require.InDelta(t, .01, eval.PairedDifference(97, .035, .05, .8), 5e-5)
 }

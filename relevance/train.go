@@ -38,7 +38,8 @@ type Options struct {
 	// Models makes the policies; nil means those of Config.Policy.
 	Models Models
 	// Remove, if not nil, deletes what a checkpoint that is not kept has outside the
-	// folder, such as on a Tinker server: see run.Config.
+	// folder, such as tinker.Client.Remove: see run.Config. Of each stage the last two
+	// checkpoints are kept, and with validation the best.
 	Remove func(ctx context.Context, ref string) error
 	// Beliefs, if not empty, is a file in which the teacher's beliefs are kept, so that
 	// several runs with the same rows, and the same settings but for the student's, ask

@@ -254,6 +254,7 @@ func TestWarnRuined(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, float64(n)/10, m["malformed"])
 		require.Equal(t, n == 9, strings.Contains(log.String(), warning), "step %d", i+1)
+		require.Equal(t, n == 9, strings.Contains(log.String(), "training has unlearned the format"), "step %d", i+1)
 	}
 
 	// Without an end-of-text token every completion is truncated.

@@ -42,7 +42,7 @@ func (m *mean) addBool(v bool) {
 //	right_answer_after_right_steps
 //	                       share of right answers (first reward at least 1) among the
 //	                       completions that have steps before the final one, none of
-//	                       them incorrect or broken
+//	                       them incorrect or broken; omitted, as all, if there is none
 //	tokens                 completion tokens; tokens/mean per completion
 //	truncated              share of completions that reached the length limit
 //	failed                 samples that the engine could not deliver

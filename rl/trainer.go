@@ -26,6 +26,7 @@ type Trainer struct {
 	saved  bool               // Config.Checkpoint was called after the last step, or there was none
 	warned map[string]float64 // of a metric, the share last warned about
 	ruined bool               // warnRuined has warned
+	whole  bool               // most completions have been whole
 	log    *slog.Logger
 
 	pending []*pending // collections that have been drawn, the next first
@@ -84,8 +85,8 @@ func (t *Trainer) Metrics() map[string]float64 { return t.last }
 // is exhausted, or ctx is done. A source that runs out early is only logged as a
 // warning, unless it has too few problems for a single collection, which is an
 // error. Config.Checkpoint is called after the last step, whatever its number. A
-// step that ctx interrupts is lost. To end a run on a signal with a checkpoint,
-// call Step yourself.
+// step that ctx interrupts is lost, and so is a checkpoint: the run goes on from the
+// one before. To end a run on a signal with a checkpoint, call Step yourself.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Stop()
 	for t.c.Steps == 0 || t.step < t.c.Steps {
@@ -242,12 +243,17 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 // looks as a run does that learns nothing: all rewards are the same.
 func (t *Trainer) warnRuined(m map[string]float64) {
 	const nearlyAll = .9
-	if t.ruined || max(m["truncated"], m["malformed"]) < nearlyAll {
+	ruined := max(m["truncated"], m["malformed"])
+	if t.ruined || ruined < nearlyAll {
+		t.whole = t.whole || ruined < .5
 		return
 	}
 	t.ruined = true
-	t.log.Warn("nearly all completions are truncated or malformed, from which little is learned: does the engine know its end-of-text token, is MaxTokens enough, and did a warm-up teach the policy the format?",
-		"step", t.step, "truncated", m["truncated"], "malformed", m["malformed"])
+	why := "from which little is learned: does the engine know its end-of-text token, is MaxTokens enough, and did a warm-up teach the policy the format?"
+	if t.whole {
+		why = "which they were not before: training has unlearned the format. Try a lower learning rate, an outcome that asks for the format, or step credit, to which a broken step is a wrong one"
+	}
+	t.log.Warn("nearly all completions are truncated or malformed, "+why, "step", t.step, "truncated", m["truncated"], "malformed", m["malformed"])
 }
 
 // shape puts the KL penalty into the reward, if there is one.

@@ -311,9 +311,9 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 				continue
 			}
 			// An interval is 2·1.96 standard errors wide.
-			sees := eval.PairedDifference(1, max(c.High-c.Low, 1e-9)/(2*1.96), .05, .8)
+			sees := eval.PairedDifference(1, (c.High-c.Low)/(2*1.96), .05, .8)
 			fmt.Fprintf(w, "%d seeds with a deviation of %.2f points see a difference of %.2f points with a power of .8 in a test over seeds (planned: %d seeds, %.2f, %.2f). The interval, which decides, draws queries too: it sees %.2f points.\n\n",
-				c.Runs, 100*c.Deviation, 100*eval.PairedDifference(c.Runs, max(c.Deviation, 1e-9), .05, .8),
+				c.Runs, 100*c.Deviation, 100*eval.PairedDifference(c.Runs, c.Deviation, .05, .8),
 				p.seeds(), 100*s.Deviation[i], 100*eval.PairedDifference(p.seeds(), s.Deviation[i], .05, .8), 100*sees)
 		}
 	}

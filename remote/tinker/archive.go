@@ -177,7 +177,8 @@ func writeFile(name string, r io.Reader) error {
 }
 
 // Remove deletes what Policy.Save stored, of whatever policy. It is meant for the field
-// Remove of a checkpoint.Store or a run.Config: without it servers keep every checkpoint.
+// Remove of a checkpoint.Store, a run.Config or relevance.Options: without it servers keep
+// every checkpoint.
 // One that is not there is no error.
 func (c *Client) Remove(ctx context.Context, ref string) error {
 	path, _, err := parseRef(ref)

@@ -16,8 +16,10 @@ import "fmt"
 // the tokens that have become more likely, the harder the more so.
 //
 // The drift grows with staleness, with the updates on a collection, and with the
-// mismatch between engine and trainer. Its mean over the engine's samples estimates
-// KL(π_rollout‖π) per token, so MaxDrift is in nats per token.
+// mismatch between engine and trainer. With none of them (rl's defaults and a local
+// engine) it is 0, and the gate never closes. Its mean over the engine's samples
+// estimates KL(π_rollout‖π) per token, so MaxDrift is in nats per token: choose it by
+// the metric drift, well above its mean.
 //
 // The sign is that of Adv as it reaches Gated, token by token: with step credit a
 // sequence can lose its wrong steps and keep the right ones. The gradient treats the
@@ -26,7 +28,8 @@ import "fmt"
 // objective; with MaskedStay it is part of the mean.
 type Gated struct {
 	Objective Objective `json:"objective"`
-	// MaxDrift is the bound of d, positive and finite; TRL suggests 0.5.
+	// MaxDrift is the bound of d, positive and finite. TRL suggests 0.5, which four
+	// updates on a collection of a small model hardly reach.
 	MaxDrift float64 `json:"max_drift"`
 }
 

@@ -42,8 +42,14 @@
 //
 // # Going on
 //
-// To continue a run, call [Resume] instead of [Start]. To read one, also while it is
-// being written, call [Open].
+// To continue a run, call [Resume] instead of [Start]. For whichever applies:
+//
+//	w, err := run.Resume(config)
+//	if errors.Is(err, run.ErrNoRun) {
+//		w, err = run.Start(config)
+//	}
+//
+// To read a run, also while it is being written, call [Open].
 //
 // # What is in the folder
 //
