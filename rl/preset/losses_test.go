@@ -79,39 +79,6 @@ func requireLoss(t *testing.T, c lossCase, l loss, s step, oldIsRollout bool) {
 	}
 }
 
-// TRL multiplies the loss of each token by the mask that its get_off_policy_mask returns.
-// In release 1.16.0 that is 0, for the thresholds and batches here, at the tokens of off,
-// by sequence, and 1 at all others.
-func TestOffPolicyMask(t *testing.T) {
-	in, loss := read[inputs](t, "inputs.json"), objective.ImportanceSampling{} // clips nothing by itself
-	for _, c := range []struct {
-		batch     string
-		threshold float64
-		off       map[int][]int
-	}{
-		{"step", 0.05, map[int][]int{0: {1, 7}}},
-		{"far", 0.5, map[int][]int{3: {0}}},
-	} {
-		var moved bool
-		s := in.Losses[c.batch]
-		seqs, plain := s.sequences(false), s.sequences(false)
-		s.weigh(t, objective.TokenMean{}, seqs)
-		s.weigh(t, objective.TokenMean{}, plain)
-		for i, q := range seqs {
-			_, err := objective.Gated{Objective: loss, MaxDrift: c.threshold}.Eval(q, objective.Metrics{})
-			require.NoError(t, err)
-			_, err = loss.Eval(plain[i], objective.Metrics{})
-			require.NoError(t, err)
-			for _, at := range c.off[i] {
-				moved = moved || plain[i].Grad[at] != 0
-				plain[i].Grad[at] = 0
-			}
-			assert.Equal(t, plain[i].Grad, q.Grad, "%s: sequence %d", c.batch, i)
-		}
-		assert.True(t, moved, c.batch)
-	}
-}
-
 var openRLHFLosses = map[string]loss{
 	"ppo":                 ofPreset("openrlhf-0.11.2", nil),
 	"ppo-clip-higher":     tokenMean(objective.PPO{ClipLow: 0.2, ClipHigh: 0.28, LogRatioClamp: 20}),
@@ -222,6 +189,13 @@ var trlLosses = map[string]loss{
 	"dapo-sequence_truncate-bounds": trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0.75, 1.75),
 	"dapo-sequence_mask":            trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0, 3),
 	"dapo-sequence_mask-bounds":     trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.75, 1.75),
+
+	// off_policy_mask_threshold, alone and with a correction.
+	"dapo-off_policy_mask": tokenMean(objective.Gated{Objective: trlPPO, MaxDrift: 0.05}),
+	"dapo-off_policy_mask-token_truncate": tokenMean(objective.Gated{
+		Objective: objective.Corrected{Objective: trlPPO, Max: 3}, MaxDrift: 0.05,
+	}),
+	"cispo-off_policy_mask": tokenMean(objective.Gated{Objective: objective.CISPO{High: 5}, MaxDrift: 0.5}),
 }
 
 var (
