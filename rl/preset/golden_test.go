@@ -32,6 +32,8 @@ type lossCase struct {
 	Loss                            float64
 	Grad                            [][]float64
 	EntropyGrad                     [][]float64 `json:"entropy_grad"`
+	// Mask, if present, is what the peer left of the batch's mask.
+	Mask [][]int
 }
 
 type klCase struct {
@@ -115,7 +117,7 @@ func (in inputs) groups(name string) []rollout.Group {
 	return batch
 }
 
-// sequences makes the sequences of a step. Nothing that an excluded position holds
+// sequences makes the sequences of a step; the teacher is the reference. Nothing that an excluded position holds
 // may ever be read, so it is NaN.
 func (s step) sequences(rowAdv bool) []*objective.Sequence {
 	var seqs []*objective.Sequence
@@ -123,7 +125,7 @@ func (s step) sequences(rowAdv bool) []*objective.Sequence {
 		n := len(s.LogP[i])
 		q := &objective.Sequence{
 			LogP: s.row(i, s.LogP), Old: s.row(i, s.Old), Ref: s.row(i, s.Ref),
-			Rollout: s.row(i, s.Rollout), Entropy: s.row(i, s.Entropy), Adv: s.row(i, s.Adv),
+			Rollout: s.row(i, s.Rollout), Teacher: s.row(i, s.Ref), Entropy: s.row(i, s.Entropy), Adv: s.row(i, s.Adv),
 			Grad: make([]float64, n), EntropyGrad: make([]float64, n),
 		}
 		if rowAdv {

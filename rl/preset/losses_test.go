@@ -30,11 +30,12 @@ func tokenMean(o objective.Objective) loss { return loss{o, objective.TokenMean{
 
 // losses says for every case of the golden files what the same is here.
 var losses = map[string]map[string]loss{
-	"trl-1.16.0":      trlLosses,
-	"verl-0.9.1":      verlLosses,
-	"skyrl-0.4.0":     skyRLLosses,
-	"openrlhf-0.11.2": openRLHFLosses,
-	"tinker":          tinkerLosses,
+	"trl-1.16.0":       trlLosses,
+	"verl-0.9.1":       verlLosses,
+	"skyrl-0.4.0":      skyRLLosses,
+	"openrlhf-0.11.2":  openRLHFLosses,
+	"tinker":           tinkerLosses,
+	"prime-rl-559b447": primeRLLosses,
 }
 
 func TestLosses(t *testing.T) {
@@ -46,7 +47,14 @@ func TestLosses(t *testing.T) {
 			t.Run(file+"/"+c.Name+"/"+c.Batch, func(t *testing.T) {
 				l, ok := own[c.Name]
 				require.True(t, ok, "a case without a counterpart")
-				requireLoss(t, c, l, in.Losses[c.Batch], file == "tinker")
+				s := in.Losses[c.Batch]
+				if c.Mask != nil {
+					s.Mask = c.Mask
+				}
+				if adv, ok := primeRLAdvantages[c.Name]; ok {
+					s = s.withAdvantages(adv)
+				}
+				requireLoss(t, c, l, s, file == "tinker")
 			})
 		}
 		for name := range own {
@@ -60,16 +68,14 @@ func TestLosses(t *testing.T) {
 func requireLoss(t *testing.T, c lossCase, l loss, s step, oldIsRollout bool) {
 	t.Helper()
 	seqs := s.sequences(c.Adv == "row_adv")
-	s.weigh(t, l.Aggregation, seqs)
-	var total float64
-	var grad, entropyGrad [][]float64
-	for _, q := range seqs {
-		if oldIsRollout {
+	if oldIsRollout {
+		for _, q := range seqs {
 			q.Rollout = q.Old
 		}
-		v, err := l.Eval(q, objective.Metrics{})
-		require.NoError(t, err)
-		total += v
+	}
+	total := s.eval(t, l, seqs)
+	var grad, entropyGrad [][]float64
+	for _, q := range seqs {
 		grad, entropyGrad = append(grad, q.Grad), append(entropyGrad, q.EntropyGrad)
 	}
 	require.InDelta(t, c.Loss, total, tolerance(c.DType)*math.Abs(c.Loss))
@@ -79,37 +85,16 @@ func requireLoss(t *testing.T, c lossCase, l loss, s step, oldIsRollout bool) {
 	}
 }
 
-// TRL multiplies the loss of each token by the mask that its get_off_policy_mask returns.
-// In release 1.16.0 that is 0, for the thresholds and batches here, at the tokens of off,
-// by sequence, and 1 at all others.
-func TestOffPolicyMask(t *testing.T) {
-	in, loss := read[inputs](t, "inputs.json"), objective.ImportanceSampling{} // clips nothing by itself
-	for _, c := range []struct {
-		batch     string
-		threshold float64
-		off       map[int][]int
-	}{
-		{"step", 0.05, map[int][]int{0: {1, 7}}},
-		{"far", 0.5, map[int][]int{3: {0}}},
-	} {
-		var moved bool
-		s := in.Losses[c.batch]
-		seqs, plain := s.sequences(false), s.sequences(false)
-		s.weigh(t, objective.TokenMean{}, seqs)
-		s.weigh(t, objective.TokenMean{}, plain)
-		for i, q := range seqs {
-			_, err := objective.Gated{Objective: loss, MaxDrift: c.threshold}.Eval(q, objective.Metrics{})
-			require.NoError(t, err)
-			_, err = loss.Eval(plain[i], objective.Metrics{})
-			require.NoError(t, err)
-			for _, at := range c.off[i] {
-				moved = moved || plain[i].Grad[at] != 0
-				plain[i].Grad[at] = 0
-			}
-			assert.Equal(t, plain[i].Grad, q.Grad, "%s: sequence %d", c.batch, i)
-		}
-		assert.True(t, moved, c.batch)
+// eval weighs the sequences of a step and returns their loss.
+func (s step) eval(t *testing.T, l loss, seqs []*objective.Sequence) (total float64) {
+	t.Helper()
+	s.weigh(t, l.Aggregation, seqs)
+	for _, q := range seqs {
+		v, err := l.Eval(q, objective.Metrics{})
+		require.NoError(t, err)
+		total += v
 	}
+	return total
 }
 
 var openRLHFLosses = map[string]loss{
@@ -139,6 +124,83 @@ var (
 	openRLHFPPO  = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, LogRatioClamp: 20}
 	openRLHFGSPO = objective.GSPO{ClipLow: 0.03, ClipHigh: 0.04}
 )
+
+// prime-rl has no preset; its ratio is that to the sampler, under every loss.
+var primeRLLosses = map[string]loss{
+	"default":        primeRL(objective.DPPO{Low: 0.2, High: 0.2, Quadratic: 0.001}),
+	"default-narrow": primeRL(objective.DPPO{Low: 0.05, High: 0.025, Quadratic: 0.001}),
+	// adv_tau 0.5 and kl_tau 0.125.
+	"default-taus": primeRL(objective.Scaled{Objective: objective.DPPO{Low: 0.2, High: 0.2, Quadratic: 0.25}, Factor: 0.5}),
+	// filter_zero_advantages: the golden file has the mask that is left.
+	"default-filtered": primeRL(objective.DPPO{Low: 0.2, High: 0.2, Quadratic: 0.001}),
+	"ce":               tokenMean(objective.CrossEntropy{}),
+
+	// These two agree with the advantages of primeRLAdvantages.
+	"ipo": primeRL(objective.DPPO{Low: 0.1, High: 0.1, Quadratic: 0.001}),
+	"ref_kl": primeRL(objective.Distilled{
+		Objective: objective.DPPO{Low: 0.2, High: 1, Quadratic: 0.001}, Coef: 1,
+	}),
+}
+
+func primeRL(o objective.Objective) loss { return tokenMean(objective.FromRollout{Objective: o}) }
+
+// primeRLAdvantages are what tokens must come with for two losses of prime-rl
+// to be those above, which is how they differ. For ref_kl it is what Distilled
+// adds the gain to.
+var primeRLAdvantages = map[string]func(logp, rollout, teacher, adv float64) float64{
+	// A token is dropped in whichever direction its probability has moved;
+	// DPPO looks at the direction of the advantage.
+	"ipo": func(logp, rollout, _, adv float64) float64 {
+		if math.Abs(math.Exp(logp)-math.Exp(rollout)) > 0.1 {
+			return 0
+		}
+		return adv
+	},
+	// The gain is that over the policy now, and a token whose probability has
+	// fallen is dropped even if the teacher would raise it.
+	"ref_kl": func(logp, rollout, teacher, _ float64) float64 {
+		if math.Exp(logp)-math.Exp(rollout) < -0.2 {
+			return rollout - teacher
+		}
+		return rollout - logp
+	},
+}
+
+// withAdvantages is the step with other advantages. The teacher is the reference.
+func (s step) withAdvantages(of func(logp, rollout, teacher, adv float64) float64) step {
+	rows := make([][]float64, len(s.Adv))
+	for i := range rows {
+		for j, a := range s.Adv[i] {
+			rows[i] = append(rows[i], of(s.LogP[i][j], s.Rollout[i][j], s.Ref[i][j], a))
+		}
+	}
+	s.Adv = rows
+	return s
+}
+
+// What prime-rl's losses and ours are where they differ, as docs/parity.md says.
+func TestPrimeRLDifferences(t *testing.T) {
+	in := read[inputs](t, "inputs.json")
+	want := map[string]struct{ peer, here float64 }{
+		"default-filtered": {2.5791, 2.4931},
+		"ipo":              {2.5423, 2.5597},
+		"ref_kl":           {0.8419, -5.3872},
+	}
+	for _, c := range readGolden(t, "prime-rl-559b447").Losses {
+		w, ok := want[c.Name]
+		if !ok || c.Batch != "step" {
+			continue
+		}
+		s := in.Losses[c.Batch]
+		if c.Name == "ref_kl" { // it has no advantages of its own
+			s = s.withAdvantages(func(_, _, _, _ float64) float64 { return 0 })
+		}
+		assert.InDelta(t, w.peer, c.Loss, 1e-4, c.Name)
+		assert.InDelta(t, w.here, s.eval(t, primeRLLosses[c.Name], s.sequences(false)), 1e-4, c.Name)
+		delete(want, c.Name)
+	}
+	assert.Empty(t, want)
+}
 
 var skyRLLosses = map[string]loss{
 	"regular-kl":                      ofPreset("skyrl-0.4.0", nil),
@@ -222,6 +284,13 @@ var trlLosses = map[string]loss{
 	"dapo-sequence_truncate-bounds": trlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0.75, 1.75),
 	"dapo-sequence_mask":            trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0, 3),
 	"dapo-sequence_mask-bounds":     trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0.75, 1.75),
+
+	// off_policy_mask_threshold, alone and with a correction.
+	"dapo-off_policy_mask": tokenMean(objective.Gated{Objective: trlPPO, MaxDrift: 0.05}),
+	"dapo-off_policy_mask-token_truncate": tokenMean(objective.Gated{
+		Objective: objective.Corrected{Objective: trlPPO, Max: 3}, MaxDrift: 0.05,
+	}),
+	"cispo-off_policy_mask": tokenMean(objective.Gated{Objective: objective.CISPO{High: 5}, MaxDrift: 0.5}),
 }
 
 var (

@@ -212,5 +212,18 @@ for mode in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask
             "vllm_importance_sampling_clip_max": 1.75,
         },
     )
+# The drift is the one from the sampler's log-probs.
+UNCORRECTED = {"vllm_importance_sampling_correction": False}
+TRUNCATED = {"vllm_importance_sampling_mode": "token_truncate"}
+loss("dapo-off_policy_mask", correction=UNCORRECTED, off_policy_mask_threshold=0.05)
+loss("dapo-off_policy_mask-token_truncate", correction=TRUNCATED, off_policy_mask_threshold=0.05)
+loss(
+    "cispo-off_policy_mask",
+    "far",
+    correction=UNCORRECTED,
+    loss_type="cispo",
+    epsilon_high=5.0,
+    off_policy_mask_threshold=0.5,
+)
 
 golden.write()

@@ -97,8 +97,8 @@ def flat(groups):
 class Golden:
     """Collects results; write() stores them as golden/NAME-VERSION.json."""
 
-    def __init__(self, name, *distributions):
-        self.name, self.distributions = name, distributions
+    def __init__(self, name, *distributions, **versions):
+        self.name, self.distributions, self.versions = name, distributions, versions
         self.sources, self.defaults = {}, {}
         self.cases = {"advantages": [], "losses": [], "kl": []}
 
@@ -128,6 +128,8 @@ class Golden:
                 case ast.ClassDef(name=name, body=body) if name == owner:
                     for field in body:
                         match field:
+                            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(args=[value, *_])):
+                                found[name] = value
                             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(keywords=keywords)):
                                 found |= {name: k.value for k in keywords if k.arg == "default"}
                             case ast.AnnAssign(target=ast.Name(id=name), value=value):
@@ -144,7 +146,7 @@ class Golden:
     def write(self):
         import numpy
 
-        versions = {d: importlib.metadata.version(d) for d in self.distributions}
+        versions = self.versions | {d: importlib.metadata.version(d) for d in self.distributions}
         for tool in ("torch", "jax"):
             if tool in sys.modules:
                 versions[tool] = sys.modules[tool].__version__.split("+")[0]
