@@ -114,6 +114,7 @@ func writeReport(dir string, s *study, r *results) error {
 		s.contrastTable(&b, p, all, done < total)
 		if p.Name == s.Confirm {
 			s.formTable(&b, r, p, rates)
+			s.seedTable(&b, r, p, rates)
 		}
 		name := p.Name
 		if done < total {
@@ -283,6 +284,40 @@ func (s *study) formTable(w io.Writer, r *results, p *part, rates map[string][]f
 	tableHead(w, "difference", "points", "95% interval, seeds and queries drawn", "deviation over seeds", "first better in")
 	for _, c := range s.Primary {
 		contrastRow(w, s.compare(r, p, rates, c[0], c[1], keptForm))
+	}
+	fmt.Fprintln(w)
+}
+
+// seedTable is with what the first primary contrast goes along from seed to seed.
+func (s *study) seedTable(w io.Writer, r *results, p *part, rates map[string][]float64) {
+	a, b := s.Primary[0][0], s.Primary[0][1]
+	of := []struct {
+		name  string
+		value func(*row) float64
+	}{
+		{"all inner steps right", func(w *row) float64 { all, _ := w.derived(); return all }},
+		{"label right after that", func(w *row) float64 { return meanOf([]*row{w}, "LONGTAIL_label_given_steps") }}, // NaN if there is none
+		{"label right after a wrong step", func(w *row) float64 { _, after := w.derived(); return after }},
+		{"live groups", func(w *row) float64 { return w.values["live"] }},
+	}
+	var points []float64
+	values := make([][2][]float64, len(of)) // of a, and a less b
+	ofB := r.of(p, b, rates[b][0])
+	for i, x := range r.of(p, a, rates[a][0]) {
+		y := ofB[i]
+		if x == nil || y == nil || !keptForm(x) || !keptForm(y) {
+			continue
+		}
+		points = append(points, x.values[s.Measure]-y.values[s.Measure])
+		for k := range of {
+			values[k][0] = append(values[k][0], of[k].value(x))
+			values[k][1] = append(values[k][1], of[k].value(x)-of[k].value(y))
+		}
+	}
+	fmt.Fprintf(w, "With what %s − %s goes along over these %d pairs: Spearman's correlation of it with each share, of %[1]s and as a difference. A share of the same answers is no cause.\n\n", a, b, len(points))
+	tableHead(w, "share", a, a+" − "+b)
+	for k := range of {
+		tableRow(w, of[k].name, number("%+.2f", eval.Spearman(values[k][0], points)), number("%+.2f", eval.Spearman(values[k][1], points)))
 	}
 	fmt.Fprintln(w)
 }

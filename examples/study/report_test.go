@@ -184,6 +184,8 @@ func TestReportOfLostForm(t *testing.T) {
 	_, form, _ := strings.Cut(got["confirm"], "both runs keep the form")
 	require.Regexp(t, `\| mask − outcome \| \+3.00 \| .* \| 16 of 16 \|`, form)
 	require.Contains(t, form, "of 20 |", "mask and verdict kept it")
+	require.Contains(t, form, "goes along over these 16 pairs")
+	require.Contains(t, form, "| live groups | – | – |", "there are none in these rows")
 	require.Contains(t, got["arms"], "Seeds 11 to 30 are also in the part confirm")
 	require.NotContains(t, got["confirm"]+got["small"], "are also in the part")
 }
