@@ -31,5 +31,18 @@
 // its steps unknown and its rewards NaN; [Bound.JudgeGroup], which rl.Collect calls
 // when the whole group has been judged one by one, asks it and fills them in.
 //
-// Examples are in example_test.go. A program that uses it: examples/owntask.
+// # A model from nothing
+//
+// Its tokenizer learns from the task's texts and knows the template's marks, and the
+// definition encodes with it, so the template comes first:
+//
+//	t := d.Template() // needs no Encode
+//	tok, err := tokenizer.Train(texts, tokenizer.TrainOptions{VocabSize: 400, Special: []string{end}, Added: t.Marks()})
+//	d.Encode = task.Plain[E](tok.EncodeOrdinary) // in a prompt nothing is markup
+//	bound, err := task.New(d)
+//	text, err := t.Write(steps)                             // a demonstration, whose marks are tokens:
+//	tokens := tok.EncodeExcept(text, tok.Markup(text, true)) // special tokens that it quotes are not
+//
+// Examples are in example_test.go. A program that uses it, with warm-up, training and
+// resuming: examples/owntask.
 package task
