@@ -294,17 +294,14 @@ func (c *Config) validateNeeds() error {
 // readsRollout reports whether an objective reads the engine's log-probs for more than
 // a gate, so that it can correct for samples that are not the policy's own.
 func readsRollout(o objective.Objective) bool {
-	switch o := o.(type) {
-	case objective.Gated:
-		return readsRollout(o.Objective)
-	case objective.Scaled:
-		return readsRollout(o.Objective)
-	case objective.Distilled:
-		return readsRollout(o.Objective)
-	case objective.Terms:
-		return slices.ContainsFunc(o, readsRollout)
+	switch o.(type) {
+	case objective.Corrected, objective.FromRollout:
+		return true
 	}
-	return o.Needs()&objective.InputRollout != 0
+	if parts := objective.Parts(o); parts != nil {
+		return slices.ContainsFunc(parts, readsRollout)
+	}
+	return o.Needs()&objective.InputRollout != 0 // of an objective of the caller's
 }
 
 // named is how many of the problems that cannot be sampled an error names.

@@ -354,18 +354,6 @@ func policyWeighs(o objective.Objective) bool {
 		return true
 	case objective.JSD:
 		return o.Beta > 0
-	case objective.Scaled:
-		return policyWeighs(o.Objective)
-	case objective.Corrected:
-		return policyWeighs(o.Objective)
-	case objective.FromRollout:
-		return policyWeighs(o.Objective)
-	case objective.Distilled:
-		return policyWeighs(o.Objective)
-	case objective.Gated:
-		return policyWeighs(o.Objective)
-	case objective.Terms:
-		return slices.ContainsFunc(o, policyWeighs)
 	}
-	return false
+	return slices.ContainsFunc(objective.Parts(o), policyWeighs)
 }

@@ -112,21 +112,8 @@ func (c Corrected) Validate() error {
 
 // fromRollout reports whether o is a FromRollout or contains one.
 func fromRollout(o Objective) bool {
-	switch o := o.(type) {
-	case FromRollout:
-		return true
-	case Corrected:
-		return fromRollout(o.Objective)
-	case Distilled:
-		return fromRollout(o.Objective)
-	case Gated:
-		return fromRollout(o.Objective)
-	case Scaled:
-		return fromRollout(o.Objective)
-	case Terms:
-		return slices.ContainsFunc(o, fromRollout)
-	}
-	return false
+	_, is := o.(FromRollout)
+	return is || slices.ContainsFunc(Parts(o), fromRollout)
 }
 
 // Eval implements Objective.

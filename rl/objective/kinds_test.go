@@ -3,6 +3,7 @@ package objective_test
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,4 +112,25 @@ func TestInvalidJSON(t *testing.T) {
 	}
 	_, err := objective.DecodeAggregation([]byte(`{"kind":"constant"}`))
 	require.EqualError(t, err, "settings: tokens is 0, want a positive number of tokens")
+}
+
+// Parts knows every wrapper: a kind with an Objective in it.
+func TestPartsKnowsAllWrappers(t *testing.T) {
+	wrappers := 0
+	for name, k := range objective.BuiltInKinds() {
+		v := reflect.New(reflect.TypeOf(k)).Elem()
+		o, ok := v.Interface().(objective.Objective)
+		if !ok || v.Kind() != reflect.Struct {
+			continue
+		}
+		if f := v.FieldByName("Objective"); f.IsValid() {
+			wrappers++
+			f.Set(reflect.ValueOf(objective.PPO{}))
+			require.Equal(t, []objective.Objective{objective.PPO{}}, objective.Parts(v.Interface().(objective.Objective)), name)
+		} else {
+			require.Nil(t, objective.Parts(o), name)
+		}
+	}
+	require.Equal(t, 5, wrappers)
+	require.Equal(t, []objective.Objective{objective.PPO{}, objective.KL{}}, objective.Parts(objective.Terms{objective.PPO{}, objective.KL{}}))
 }

@@ -168,3 +168,23 @@ func (d Distilled) Eval(s *Sequence, m Metrics) (float64, error) {
 	u.Adv = adv
 	return d.Objective.Eval(&u, m)
 }
+
+// Parts returns the objectives that an objective of this package is made of: the summands
+// of Terms and what a wrapper wraps; nil for all others.
+func Parts(o Objective) []Objective {
+	switch o := o.(type) {
+	case Corrected:
+		return []Objective{o.Objective}
+	case Distilled:
+		return []Objective{o.Objective}
+	case FromRollout:
+		return []Objective{o.Objective}
+	case Gated:
+		return []Objective{o.Objective}
+	case Scaled:
+		return []Objective{o.Objective}
+	case Terms:
+		return o
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package parity
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/objective"
@@ -75,22 +76,12 @@ func readsPrompt(a objective.Aggregation) bool {
 
 // readsAdvantages reports whether an objective needs the advantages.
 func readsAdvantages(o objective.Objective) bool {
-	switch o := o.(type) {
+	switch o.(type) {
 	case objective.CrossEntropy, objective.KL, objective.EntropyBonus, objective.Distilled:
 		return false
-	case objective.Scaled:
-		return readsAdvantages(o.Objective)
-	case objective.Corrected:
-		return readsAdvantages(o.Objective)
-	case objective.FromRollout:
-		return readsAdvantages(o.Objective)
-	case objective.Terms:
-		for _, term := range o {
-			if readsAdvantages(term) {
-				return true
-			}
-		}
-		return false
+	case objective.Gated: // their signs
+		return true
 	}
-	return true
+	parts := objective.Parts(o)
+	return parts == nil || slices.ContainsFunc(parts, readsAdvantages)
 }
