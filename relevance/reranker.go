@@ -30,7 +30,8 @@ type RerankerOptions struct {
 	// cross-encoder takes none.
 	Instruction string
 	// MaxTokens is that of local.RerankerConfig or local.CrossEncoderConfig; 0 means
-	// what the model reads, at most 8192 tokens.
+	// what the model reads, of a cross-encoder by its folder (local.ReadMaxTokens), at
+	// most 8192 tokens.
 	MaxTokens int
 	// Backend is the name of the tensor backend; empty means cpu.
 	Backend string
@@ -141,6 +142,11 @@ func (r *Reranker) open(o RerankerOptions, dir string, folder *model.Inspection,
 			err = errors.New("a cross-encoder takes no instruction")
 		default:
 			r.info.Kind, r.info.Input, r.info.TokenTypes = KindCrossEncoder, InputPair, c.TokenTypes > 1
+			var reads int
+			if reads, err = local.ReadMaxTokens(dir, c.MaxSeq); err != nil {
+				break
+			}
+			r.info.MaxLength = most(reads)
 			err = r.classify(local.CrossEncoderConfig{Encoder: e, Tokenizer: tok, MaxTokens: r.info.MaxLength}, o.Labels)
 		}
 	}

@@ -174,3 +174,23 @@ func TestCrossEncoderWithClasses(t *testing.T) {
 	two := score("the expected class of the model", "no", "yes")
 	require.InDelta(t, three.Grade/2, two.P[1], 1e-12)
 }
+
+// A cross-encoder's pairs are cut off where its tokenizer says, unless the caller does.
+func TestCrossEncoderReadsAsManyTokens(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(crossEncoderDir)))
+	reads := func(o relevance.RerankerOptions) int {
+		s, err := relevance.OpenReranker(dir, o)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		return s.Info().MaxLength
+	}
+	require.Greater(t, reads(relevance.RerankerOptions{}), 12)
+	config := filepath.Join(dir, "tokenizer_config.json")
+	require.NoError(t, os.WriteFile(config, []byte(`{"model_max_length": 12}`), 0o666))
+	require.Equal(t, 12, reads(relevance.RerankerOptions{}))
+	require.Equal(t, 14, reads(relevance.RerankerOptions{MaxTokens: 14}))
+	require.NoError(t, os.WriteFile(config, []byte(`{"model_max_length": 0}`), 0o666))
+	_, err := relevance.OpenReranker(dir, relevance.RerankerOptions{})
+	require.ErrorContains(t, err, "model_max_length is 0, want at least 1")
+}

@@ -450,16 +450,19 @@ func (o *posirOptions) openEncoder() (_ *encoder, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := local.EmbedderConfig{Encoder: m, Tokenizer: f.tokens, MaxTokens: o.maxTokens}
-	if c.MaxTokens == 0 {
-		c.MaxTokens, err = local.ReadMaxTokens(o.model, m.Config().MaxSeq)
+	defer func() {
+		if err != nil {
+			m.Free()
+		}
+	}()
+	most := o.maxTokens
+	if most == 0 {
+		if most, err = local.ReadMaxTokens(o.model, m.Config().MaxSeq); err != nil {
+			return nil, err
+		}
 	}
-	var e *local.Embedder
-	if err == nil {
-		e, err = local.NewEmbedder(c)
-	}
+	e, err := local.NewEmbedder(local.EmbedderConfig{Encoder: m, Tokenizer: f.tokens, MaxTokens: most})
 	if err != nil {
-		m.Free()
 		return nil, err
 	}
 	return &encoder{o, m, e}, nil

@@ -26,7 +26,7 @@ type CrossEncoderConfig struct {
 	Tokenizer PairTokenizer
 	// MaxTokens is how long a pair may be, special tokens included: the query may take
 	// two thirds of it, and the end of the document is cut; 0 means the encoder's
-	// MaxSeq.
+	// MaxSeq. ReadMaxTokens says what sentence-transformers takes.
 	MaxTokens int
 	// MaxRows bounds the rows (tokens) that are computed at a time; 0 means 4096. A
 	// pair that is longer is computed alone.

@@ -91,8 +91,8 @@ func ReadPrompts(dir string) (query, document string, err error) {
 	return config.Prompts["query"], cmp.Or(config.Prompts["document"], config.Prompts["passage"]), nil
 }
 
-// ReadMaxTokens returns where sentence-transformers cuts texts off that it embeds with the
-// model in a folder, for EmbedderConfig.MaxTokens: max_seq_length of its
+// ReadMaxTokens returns where sentence-transformers cuts texts, or pairs of them, off for the
+// model in a folder, for MaxTokens of EmbedderConfig and CrossEncoderConfig: max_seq_length of its
 // sentence_bert_config.json, else model_max_length of its tokenizer_config.json, but no
 // more than maxSeq, which is the encoder's MaxSeq, and is returned if the folder does not
 // say. all-MiniLM-L6-v2, which could read 512 tokens, is cut off at 256.

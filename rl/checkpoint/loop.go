@@ -40,8 +40,8 @@ var _ Training = (*Loop)(nil)
 // Run takes the training steps that are left, until ctx is done. It calls save after every
 // so many steps (0: never), and after the last one; a save that failed is tried again by
 // the next Run. It does not save when it is interrupted, so the steps since the last save,
-// up to every of them, are taken again then; with 0 all of them are. After a step that
-// failed, or a Restore, Run is an error until a Restore succeeds.
+// up to every of them, are taken again then; with 0 all of them are. After a step or
+// a Restore that failed, Run is an error until a Restore succeeds.
 func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Training) error) error {
 	if l.midway {
 		return errMidway
