@@ -1,7 +1,6 @@
 package criteria
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -95,58 +94,6 @@ func (c *After) Judge(q *Query, d *Document) Finding {
 		f.Answer = "kind"
 	default:
 		f.Answer = "word"
-	}
-	return f
-}
-
-// Others asks how many other kinds of things the title names beside what is
-// wanted, before the match or after it.
-type Others struct {
-	// Before counts before the match, else after it.
-	Before bool `json:"before"`
-}
-
-// Name implements [Criterion].
-func (c *Others) Name() string {
-	if c.Before {
-		return "others before"
-	}
-	return "others after"
-}
-
-// Sentence implements [Criterion].
-func (c *Others) Sentence() string {
-	where := "after"
-	if c.Before {
-		where = "before"
-	}
-	return fmt.Sprintf("yes: the title names another kind of thing %s the match; no: it does not.", where)
-}
-
-// Answers implements [Criterion].
-func (c *Others) Answers() []string { return []string{"yes", "no"} }
-
-// Judge implements [Criterion].
-func (c *Others) Judge(q *Query, d *Document) Finding {
-	title := d.Text(FieldTitle)
-	start, end := 0, len(title.Stems)
-	if m, ok := q.matchTitle(title); ok {
-		if c.Before {
-			end = m.at
-		} else {
-			start = m.at + m.words
-		}
-	}
-	var most float64
-	name := ""
-	for i := start; i < end; i++ {
-		if k := q.Collection.kind(title.Stems[i]); k > most && !slices.Contains(q.Stems, title.Stems[i]) {
-			most, name = k, title.Words[i]
-		}
-	}
-	f := Finding{"no", 1 - most, "no", "no other thing is named there"}
-	if most >= suspicious {
-		f.Answer, f.Fact, f.Reason = "yes", name, name+" is named there"
 	}
 	return f
 }

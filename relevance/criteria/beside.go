@@ -146,50 +146,6 @@ func (c *Common) Judge(q *Query, d *Document) Finding {
 	return f
 }
 
-// Typical asks whether a number in a field, such as the price, is as in the
-// documents that match the query well: score e^-|ln(value / their median)|, 0.5
-// where either is missing.
-type Typical struct {
-	// Name of the field.
-	Of string `json:"of"`
-	// Above scores 1 for values far above the median and 0 for those far below.
-	Above bool `json:"above"`
-}
-
-// Name implements [Criterion].
-func (c *Typical) Name() string { return "typical " + c.Of + suffix(c.Above, " above") }
-
-// Sentence implements [Criterion].
-func (c *Typical) Sentence() string {
-	return fmt.Sprintf("high: the %s is usual for what the query asks for; middle: somewhat; low: it is far from usual.", c.Of)
-}
-
-// Answers implements [Criterion].
-func (c *Typical) Answers() []string { return []string{"high", "middle", "low"} }
-
-// Validate returns an error if no field is named.
-func (c *Typical) Validate() error {
-	if c.Of == "" {
-		return fmt.Errorf("of is empty, want the name of a field")
-	}
-	return nil
-}
-
-// Judge implements [Criterion].
-func (c *Typical) Judge(q *Query, d *Document) Finding {
-	reason := "the " + c.Of + " is %s in likeness to what is usual"
-	value, ok := d.number(c.Of)
-	median := q.median(c.Of)
-	if !ok || median <= 0 || value <= 0 {
-		return graded(.5, reason)
-	}
-	distance := math.Log(value / median)
-	if c.Above {
-		return graded(1/(1+math.Exp(-distance)), "the "+c.Of+" is %s beside what is usual")
-	}
-	return graded(math.Exp(-math.Abs(distance)), reason)
-}
-
 // number reads a field as a number.
 func (d *Document) number(name string) (float64, bool) {
 	for _, f := range d.Fields {
@@ -199,29 +155,6 @@ func (d *Document) number(name string) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// median returns the median of a field over the query's strong documents, 0 if
-// none has it.
-func (q *Query) median(name string) float64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if v, ok := q.medians[name]; ok {
-		return v
-	}
-	var values []float64
-	for _, i := range q.strong[:min(len(q.strong), 200)] {
-		if v, ok := q.Collection.documents[i].number(name); ok {
-			values = append(values, v)
-		}
-	}
-	slices.Sort(values)
-	m := 0.
-	if len(values) > 0 {
-		m = values[len(values)/2]
-	}
-	q.medians[name] = m
-	return m
 }
 
 // Fit multiplies the scores of the criteria that a document must all meet: that

@@ -200,9 +200,6 @@ type Query struct {
 	// best is the highest BM25 score of the collection's documents in the title.
 	best  float64
 	grams map[string]float64
-
-	mu      sync.Mutex
-	medians map[string]float64
 }
 
 // maxQueries is how many queries a collection keeps, so that a server does not grow.
@@ -215,7 +212,7 @@ func (c *Collection) Query(raw string) *Query {
 	if q := c.queries[raw]; q != nil {
 		return q
 	}
-	q := &Query{Text: NewText(raw), Raw: raw, Collection: c, medians: make(map[string]float64)}
+	q := &Query{Text: NewText(raw), Raw: raw, Collection: c}
 	q.headEnd = q.findHead()
 	q.findBrand()
 	q.findMatches()

@@ -65,7 +65,6 @@ func init() {
 		"coverage":       func() Criterion { return &Coverage{Field: FieldTitle} },
 		"head":           func() Criterion { return &Head{Field: FieldTitle} },
 		"n-grams":        func() Criterion { return &NGram{} },
-		"others":         func() Criterion { return &Others{} },
 		"phrase":         func() Criterion { return &Phrase{Field: FieldTitle} },
 		"position":       func() Criterion { return &Position{} },
 		"specifications": func() Criterion { return &Specs{} },
@@ -75,7 +74,6 @@ func init() {
 		"negation":       func() Criterion { return &Negation{} },
 		"fit":            func() Criterion { return &Fit{} },
 		"type":           func() Criterion { return &Type{} },
-		"typical":        func() Criterion { return &Typical{Of: "price"} },
 		"typo":           func() Criterion { return &Typo{} },
 	}
 }

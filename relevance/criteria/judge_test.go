@@ -86,8 +86,6 @@ func TestAnswers(t *testing.T) {
 		{"after", nil, "laptop", 3, "kind", "then case"},
 		{"after", nil, "laptop", 2, "number", "then 16"},
 		{"after", nil, "mouse", 1, "end", "end of title"},
-		{"others", nil, "laptop", 3, "yes", "case"},
-		{"others", map[string]any{"before": true}, "laptop", 3, "no", "no"},
 		{"compatibility", nil, "case for phone", 4, "match", "for phone"},
 		{"compatibility", nil, "case for phone", 3, "mismatch", "not for phone"},
 		{"compatibility", nil, "phone 8", 3, None, "not asked"},

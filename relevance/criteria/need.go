@@ -90,7 +90,7 @@ func needsOf(c Criterion) []need {
 		return title
 	case *Specs:
 		return append(title, needSpaces)
-	case *Accessory, *After, *Others, *Category, *Companion:
+	case *Accessory, *After, *Category, *Companion:
 		return append(title, needSpaces, needThings)
 	case *Type:
 		return []need{needType, needSpaces}
@@ -102,8 +102,6 @@ func needsOf(c Criterion) []need {
 		if c.Names {
 			return needPart(FieldFields)
 		}
-	case *Typical:
-		return []need{needField(c.Of)}
 	case *Range:
 		return []need{needField(c.Of)}
 	case *Fit:

@@ -36,7 +36,7 @@ func TestLacks(t *testing.T) {
 	titles := []rows.Document{{Title: "Acme mouse"}, {Title: "Borel pad"}}
 	chinese := []rows.Document{{Title: "无线鼠标"}, {Title: "键盘保护套"}}
 	for _, name := range Names() {
-		if name != "compatibility" && name != "range" && name != "typical" {
+		if name != "compatibility" && name != "range" {
 			assert.Empty(t, lacks(shop(), name, nil), name)
 		}
 	}
@@ -45,7 +45,7 @@ func TestLacks(t *testing.T) {
 	assert.Empty(t, lacks(titles, "type", nil))
 	assert.Equal(t, []string{"no document has a brand field (one of: brand, supplier, manufacturer, maker, vendor, 品牌)"}, lacks(titles, "brand", nil))
 	assert.Equal(t, []string{"no document has a body"}, lacks(titles, "coverage", map[string]any{"field": "body"}))
-	assert.Equal(t, []string{`no document has a field "price" with a number`}, lacks(titles, "typical", nil))
+	assert.Equal(t, []string{`no document has a field "price" with a number`}, lacks(titles, "range", nil))
 	assert.Len(t, lacks(chinese, "accessory", nil), 2)
 	assert.Contains(t, lacks(chinese, "head", nil)[0], "without spaces")
 	assert.Contains(t, lacks([]rows.Document{{Title: "red mouse"}}, "accessory", nil)[0], "which words name things")

@@ -3,8 +3,8 @@ package criteria
 // Products returns a set of criteria for product search, to be used together as the
 // features of a model. It leaves out what made predictions worse on validation
 // queries of the Chorus judgements, because it says again what others say or holds
-// for single queries only: n-grams, typical values, compatibility, companions,
-// others, ranges, and the whole list of attributes as a field.
+// for single queries only: n-grams, compatibility, companions, ranges, and the
+// whole list of attributes as a field.
 func Products() []Criterion {
 	var cs []Criterion
 	add := func(c ...Criterion) { cs = append(cs, c...) }

@@ -39,7 +39,7 @@ type judgements struct {
 
 // read reads the folder, and judges every pair by the criteria that the model reads of.
 func read(dir string) (*judgements, error) {
-	data, err := chorus.Read(dir, false)
+	data, err := chorus.Read(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/stepwise-rl/stepwise/examples/relevance/internal/chorus"
-	"github.com/stepwise-rl/stepwise/relevance/criteria"
 	"github.com/stepwise-rl/stepwise/relevance/linear"
 	"github.com/stepwise-rl/stepwise/relevance/study"
 )
@@ -25,32 +24,25 @@ func main() {
 	log.SetFlags(0)
 	dir := flag.String("data", "", "folder with products.jsonl.gz, Broad_Query_Set_rated.csv, Broad_Query_Set_individual_ratings.csv and folds.csv")
 	validate := flag.Bool("validate", false, "report on training rows, by models that have not seen their query")
-	audit := flag.Bool("audit", false, "print how well each built-in criterion agrees with the labels, and stop")
 	brief := flag.Bool("brief", false, "only the criteria, without learning curve and ingredients")
 	replicates := flag.Int("replicates", 1000, "bootstrap resamples")
 	flag.Parse()
 	start := time.Now()
-	data, err := chorus.Read(*dir, *audit)
+	data, err := chorus.Read(*dir)
 	if err != nil {
 		log.Fatal(err)
-	}
-	if *audit {
-		data.Criteria = append(data.Criteria, others...)
 	}
 	s, err := study.New(*data)
 	if err != nil {
 		log.Fatal(err)
 	}
 	o := study.Options{Settings: linear.DefaultSettings(), Replicates: *replicates, Seed: 1, Validate: *validate}
-	switch {
-	case *audit:
-		err = s.Audit(os.Stdout)
-	case *brief:
+	if *brief {
 		var p *study.Pooled
 		if p, err = s.CrossValidate(study.Variant{Name: "criteria"}, 1, o); err == nil {
 			s.Line(os.Stdout, p, nil, o)
 		}
-	default:
+	} else {
 		err = s.Report(os.Stdout, ingredients, o)
 	}
 	if err != nil {
@@ -70,11 +62,4 @@ var ingredients = []study.Variant{
 	{Name: "statistics of the query", Without: []string{"common"}},
 	{Name: "overall fit", Without: []string{"fit"}},
 	{Name: "quantities, models, negation, brand", Without: []string{"attribute", "model", "negation", "brand"}},
-}
-
-// others are the criteria that criteria.Products leaves out.
-var others = []criteria.Criterion{
-	&criteria.Coverage{Field: criteria.FieldFields}, &criteria.Head{Field: criteria.FieldCompatible},
-	&criteria.Others{}, &criteria.Others{Before: true}, &criteria.Companion{}, &criteria.Compatible{}, &criteria.NGram{}, &criteria.NGram{Share: true},
-	&criteria.Range{Of: "price"}, &criteria.Typical{Of: "price"},
 }

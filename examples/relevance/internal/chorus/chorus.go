@@ -13,10 +13,9 @@ import (
 )
 
 // Read reads a folder with products.jsonl.gz, Broad_Query_Set_rated.csv,
-// Broad_Query_Set_individual_ratings.csv and folds.csv, with the prices of products if
-// asked to. The criteria, those of criteria.Products, learn from the whole catalogue,
-// without labels.
-func Read(dir string, price bool) (*study.Data, error) {
+// Broad_Query_Set_individual_ratings.csv and folds.csv. The criteria, those of
+// criteria.Products, learn from the whole catalogue, without labels.
+func Read(dir string) (*study.Data, error) {
 	labels := []string{"0", "1", "2", "3"}
 	in := rows.Data{
 		Pairs: rows.Table{File: filepath.Join(dir, "Broad_Query_Set_rated.csv"), Columns: rows.Columns{DocumentID: "docid", Label: "rating"}},
@@ -31,9 +30,6 @@ func Read(dir string, price bool) (*study.Data, error) {
 			DocumentID: "docid", Raters: []string{"agent_1_rating", "agent_2_rating", "agent_3_rating"},
 		}},
 		AllDocuments: true,
-	}
-	if price {
-		in.Documents.Columns.Fields = append(in.Documents.Columns.Fields, rows.FieldColumn{Name: "price", Column: "price"})
 	}
 	for _, l := range labels {
 		in.Labels = append(in.Labels, rows.Label{Name: l})
