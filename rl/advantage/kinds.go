@@ -37,7 +37,8 @@ func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) 
 //	{"kind":"group","norm":{"kind":"grpo","epsilon":1e-4},"combine":{"weights":[1,0.5]}}
 //
 // The kinds are "group", "grpo_batch_std", "opo", "gdpo", "reinforce_pp",
-// "reinforce_pp_baseline" and those of own. What the JSON leaves out is zero.
+// "reinforce_pp_baseline" and those of own, and of normalisers "grpo", "dr_grpo",
+// "rloo", "maxrl", "pass_at_k" and those of own. What the JSON leaves out is zero.
 // Unknown kinds and fields, and invalid values, are errors that give the path.
 func Decode(b []byte, own ...Kinds) (Estimator, error) {
 	return settings.Decode[Estimator](b, nil, with(own)...)
@@ -45,20 +46,6 @@ func Decode(b []byte, own ...Kinds) (Estimator, error) {
 
 // Encode returns e as JSON that Decode reads: all fields, zeros too.
 func Encode(e Estimator, own ...Kinds) ([]byte, error) { return settings.Encode(e, with(own)...) }
-
-// DecodeNormalizer is Decode for a Normalizer:
-//
-//	{"kind":"grpo","std":"population","epsilon":1e-6,"singleton":"raw"}
-//
-// The kinds are "grpo", "dr_grpo", "rloo", "maxrl", "pass_at_k" and those of own.
-func DecodeNormalizer(b []byte, own ...Kinds) (Normalizer, error) {
-	return settings.Decode[Normalizer](b, nil, with(own)...)
-}
-
-// EncodeNormalizer returns n as JSON that DecodeNormalizer reads.
-func EncodeNormalizer(n Normalizer, own ...Kinds) ([]byte, error) {
-	return settings.Encode(n, with(own)...)
-}
 
 func checkNonNegative(name string, x float64) error {
 	if !(x >= 0) || math.IsInf(x, 1) {

@@ -62,11 +62,6 @@ func TestKinds(t *testing.T) {
 		mine{Shift: 1},
 	}
 	for _, n := range norms {
-		text, err := advantage.EncodeNormalizer(n, own)
-		require.NoError(t, err)
-		got, err := advantage.DecodeNormalizer(text, own)
-		require.NoError(t, err)
-		require.Equal(t, n, got)
 		ests = append(ests, advantage.GroupEstimator{Norm: n, Combine: combine})
 	}
 	seen := map[string]bool{}
@@ -99,16 +94,15 @@ func TestKindsErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"kind":"group"}`: "settings: norm is nil, want a normaliser such as GRPO",
 		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: norm.epsilon is -1, want a finite number of at least 0",
+		`{"kind":"group","norm":{"kind":"pass_at_k","k":1}}`:       "settings: norm.k is 1, want 0 (the whole group) or at least 2",
 		`{"kind":"group","norm":{"kind":"grpo","std":"variance"}}`: `settings: norm.std: want sample or population, got "variance"`,
 		`{"kind":"grpo"}`: `settings: kind: kind "grpo" stands for Go type advantage.GRPO, which is no advantage.Estimator, want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,
 	} {
 		_, err := advantage.Decode([]byte(text))
 		require.EqualError(t, err, want)
 	}
-	_, err := advantage.DecodeNormalizer([]byte(`{"kind":"pass_at_k","k":1}`))
-	require.EqualError(t, err, "settings: k is 1, want 0 (the whole group) or at least 2")
-	_, err = advantage.Encode(mine{})
+	_, err := advantage.Encode(mine{})
 	require.ErrorContains(t, err, "Go type advantage_test.mine has no kind")
-	_, err = advantage.EncodeNormalizer(advantage.GRPO{Epsilon: math.NaN()})
-	require.EqualError(t, err, "settings: epsilon: want a number, got NaN")
+	_, err = advantage.Encode(advantage.PerGroup(advantage.GRPO{Epsilon: math.NaN()}))
+	require.EqualError(t, err, "settings: norm.epsilon: want a number, got NaN")
 }
