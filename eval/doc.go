@@ -1,7 +1,7 @@
 // Package eval measures how good a relevance model is: classification
 // ([Accuracy], [BinaryAccuracy], [MacroF1], [NewConfusion]), agreement on an
 // ordered scale ([QuadraticKappa]), ranking ([NDCG], [AUC]; [BM25] is a ranker to
-// compare with), sampling ([PassAtK], [MajorityVote], [MajorityAtK]), and the
+// compare with), sampling ([PassAtK], [MajorityAtK]), and the
 // confidence intervals of all of these ([Bootstrap], [BootstrapDifference],
 // [Wilson]).
 //

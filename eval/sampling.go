@@ -30,23 +30,6 @@ func PassAtK(n, c, k int) float64 {
 	return 1 - miss
 }
 
-// MajorityVote returns the answer that occurs most often; of several, the one
-// that occurs first. It returns false if there are no votes. Leave samples
-// without an answer out of votes.
-func MajorityVote[A comparable](votes []A) (winner A, ok bool) {
-	counts := make(map[A]int)
-	for _, v := range votes {
-		counts[v]++
-	}
-	most := 0
-	for _, v := range votes {
-		if counts[v] > most {
-			winner, most = v, counts[v]
-		}
-	}
-	return winner, most > 0
-}
-
 // MajorityAtK returns the expected value of the answer that wins a vote among k
 // samples, drawn without replacement from those given: the unbiased estimate of
 // maj@k, as PassAtK is of pass@k. counts[i] is the number of times that answer i

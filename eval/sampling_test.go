@@ -4,7 +4,6 @@ import (
 	"math"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -80,17 +79,4 @@ func TestMajorityAtK(t *testing.T) {
 	} {
 		require.Panics(t, f)
 	}
-}
-
-func TestMajorityVote(t *testing.T) {
-	for _, c := range []struct {
-		votes []string
-		want  string
-	}{{[]string{"a", "b", "b"}, "b"}, {[]string{"b", "a", "a", "b"}, "b"}, {[]string{"c"}, "c"}} {
-		got, ok := eval.MajorityVote(c.votes)
-		assert.True(t, ok)
-		assert.Equal(t, c.want, got)
-	}
-	_, ok := eval.MajorityVote[int](nil)
-	assert.False(t, ok)
 }
