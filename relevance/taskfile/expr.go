@@ -169,7 +169,7 @@ func (f *File) compile(path, source string, s scope, text bool) (*expression, er
 	env := types.Map{
 		"query": types.String, "title": types.String, "body": types.String,
 		"fields": types.TypeOf(map[string]string{}), "columns": columns, "found": verdicts,
-		"words": types.TypeOf(wordsOf), "has": types.TypeOf(has),
+		"words": types.TypeOf(criteria.Words), "has": types.TypeOf(has),
 	}
 	for _, name := range s.earlier {
 		answers[name] = types.String
@@ -211,9 +211,6 @@ func (f *File) compile(path, source string, s scope, text bool) (*expression, er
 	return e, nil
 }
 
-// wordsOf splits a text as the criteria do.
-func wordsOf(text string) []string { return criteria.Words(text) }
-
 // has reports whether a text has some words in a row, in singular or plural.
 func has(text, words string) bool {
 	t, w := criteria.NewText(text), criteria.NewText(words)
@@ -237,7 +234,7 @@ func environment(e *rows.Example) map[string]any {
 	}
 	return map[string]any{
 		"query": e.Query, "title": e.Document.Title, "body": e.Document.Body,
-		"fields": fields, "columns": columns, "found": found, "words": wordsOf, "has": has,
+		"fields": fields, "columns": columns, "found": found, "words": criteria.Words, "has": has,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func (l llamaCPP) identify(ctx context.Context, s *server) (identity, error) {
 				id.vocab = m.Meta.Vocab
 			}
 		}
-		props += "?model=" + pathEscape(id.model)
+		props += "?model=" + url.QueryEscape(id.model)
 	}
 	var p struct {
 		Slots   int `json:"total_slots"`

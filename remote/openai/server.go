@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,8 +65,6 @@ const (
 )
 
 func (s *server) String() string { return s.client.String() }
-
-func pathEscape(s string) string { return url.QueryEscape(s) }
 
 // get asks for JSON, several times if need be, and decodes it into v.
 func (s *server) get(ctx context.Context, path string, v any) error {

@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"fmt"
+	"html"
 	"math"
 	"math/big"
 	"regexp"
@@ -130,7 +131,7 @@ func init() {
 	filter("striptags", 1, "value", func(r *run, v []value) value {
 		s := r.text(v[0])
 		r.grow(len(s))
-		return unescapeHTML(strings.Join(splitSpace(stripTags(s), -1, false), " "))
+		return html.UnescapeString(strings.Join(splitSpace(stripTags(s), -1, false), " "))
 	})
 	filter("xmlattr", 1, "d autospace", xmlAttr)
 	filter("urlencode", 1, "value", urlEncode)

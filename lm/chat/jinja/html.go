@@ -2,13 +2,10 @@ package jinja
 
 import (
 	"fmt"
-	"html"
 	"regexp"
 	"slices"
 	"strings"
 )
-
-func unescapeHTML(s string) string { return html.UnescapeString(s) }
 
 func xmlAttr(r *run, v []value) value {
 	use(v[0])

@@ -344,10 +344,8 @@ func (n *neon) widenUpper(d, a vr) {
 func (n *neon) add(d, a, b vr)   { n.three(0x4ea08400, "add", "4s", d, a, b) }
 func (n *neon) sub(d, a, b vr)   { n.three(0x6ea08400, "sub", "4s", d, a, b) }
 func (n *neon) add2(d, a, b vr)  { n.three(0x4ee08400, "add", "2d", d, a, b) }
-func (n *neon) sub2(d, a, b vr)  { n.three(0x6ee08400, "sub", "2d", d, a, b) }
 func (n *neon) and(d, a, b vr)   { n.three(0x4e201c00, "and", "16b", d, a, b) }
 func (n *neon) or(d, a, b vr)    { n.three(0x4ea01c00, "orr", "16b", d, a, b) }
-func (n *neon) eor(d, a, b vr)   { n.three(0x6e201c00, "eor", "16b", d, a, b) }
 func (n *neon) fcmeq(d, a, b vr) { n.three(0x4e20e400, "fcmeq", "4s", d, a, b) }
 func (n *neon) negative(d, a vr) {
 	n.word(0x4ea0a800|uint32(a)<<5|uint32(d), "cmlt v%d.4s, v%d.4s, #0", d, a)

@@ -71,7 +71,7 @@ type plan struct {
 const (
 	real32F, realBF16                = 0, 14
 	compute32F, computeTF32          = 68, 77
-	descTransA, descTransB           = 3, 4
+	descTransA                       = 3
 	prefMaxWorkspace, prefReductions = 1, 3
 	prefMinAlignmentA                = 5 // B, C and D follow
 	reductionOutOfPlace              = 2 // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: partial sums in a fixed order
