@@ -237,7 +237,7 @@ func (s *Store) Resume(ctx context.Context, t Training) (found bool, err error) 
 }
 
 // Restore takes t back to a checkpoint. All files are checked before t is changed; the
-// error names the first that is missing or damaged.
+// error is then that of Verify.
 func (s *Store) Restore(ctx context.Context, t Training, name string) error {
 	m, err := s.verify(ctx, name)
 	if err != nil {
