@@ -279,6 +279,7 @@ func (t *Trainer) Stop() {
 		}
 		p.done = nil
 	}
+	t.handed = nil           // the next training step hands the weights over: one that failed may have changed them
 	_ = t.sampling.failure() // of what will be sampled again
 }
 

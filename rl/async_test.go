@@ -331,6 +331,36 @@ func TestAnErrorOfEitherSideEndsBoth(t *testing.T) {
 	}
 }
 
+// A training step that failed between two optimiser steps has changed the policy: the next
+// one samples with what it is now.
+func TestAfterHalfATrainingStepTheWeightsAreHandedOver(t *testing.T) {
+	for _, a := range []rl.Async{oneAhead, {Staleness: 3, Partial: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p, _ := asyncSetup(0, a)
+			c.Batching.MiniBatches = 3
+			tr := follow(&c)
+			trainer, err := rl.NewTrainer(c)
+			require.NoError(t, err)
+			broken, passes := errors.New("broken"), 0
+			pace := p.pace
+			p.pace = func() time.Duration {
+				if passes++; passes == 2 {
+					p.fail = broken
+				}
+				return pace()
+			}
+			_, err = trainer.Step(t.Context())
+			require.ErrorIs(t, err, broken)
+			require.EqualValues(t, 1, p.version)
+			p.fail = nil
+			_, err = trainer.Step(t.Context())
+			require.NoError(t, err)
+			trainer.Stop()
+			require.Equal(t, [][2]int64{{0, 0}, {1, 1}}, tr.versions)
+		})
+	}
+}
+
 // TestAsyncEndsWithTheSource and leaves nothing behind.
 func TestAsyncEndsWithTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,8 +18,9 @@ import (
 // It is for objectives that do not need old log-probs (ForwardKL, ReverseKL, JSD). The
 // others take all samples for the policy's, and are refused unless they correct for who
 // sampled (objective.Corrected). On a collection that is not the policy's, metric
-// objective/engine_mismatch is the distance to whoever sampled it. With Async it is
-// refused.
+// objective/engine_mismatch is the distance to whoever sampled it, and rewards, steps and
+// what an [Observer] sees are theirs; EvaluateProblems samples from the policy alone. With
+// Async it is refused.
 type MixedEngine struct {
 	// Policy samples from the policy, and gets its new weights.
 	Policy rollout.Engine

@@ -69,7 +69,7 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	}
 	t.midway = true
 	t.Stop()
-	t.pending, t.handed = nil, nil
+	t.pending = nil
 	if err := t.c.Source.Restore(s.Source); err != nil {
 		return fmt.Errorf("rl: restoring the source: %w", err)
 	}

@@ -161,7 +161,15 @@ func (u *UpdateInfo) metrics(m map[string]float64) {
 //		_, m, err := rl.EvaluateProblems(ctx, engine, test, seed)
 //		return m, err
 //	},
+//
+// Of a MixedEngine it is Policy that is evaluated.
 func EvaluateProblems(ctx context.Context, e rollout.Engine, problems []Problem, seed uint64, opts ...CollectOption) (*Rollouts, map[string]float64, error) {
+	if m, ok := e.(*MixedEngine); ok {
+		if err := m.Validate(); err != nil {
+			return nil, nil, err
+		}
+		e = m.Policy
+	}
 	r, err := Collect(ctx, e, problems, [2]uint64{seed, math.MaxUint64}, opts...)
 	if err != nil {
 		return nil, nil, err

@@ -323,6 +323,15 @@ func TestMixedEngine(t *testing.T) {
 	}
 	require.InDelta(t, 100, mine, 30)
 
+	// An evaluation is the policy's, whoever has the draw of its seed.
+	for seed := range uint64(8) {
+		r, _, err := rl.EvaluateProblems(t.Context(), m, problems(2), seed)
+		require.NoError(t, err)
+		own, _, err := rl.EvaluateProblems(t.Context(), p, problems(2), seed)
+		require.NoError(t, err)
+		require.Equal(t, own.Groups, r.Groups)
+	}
+
 	reqs := []rollout.Request{{Prompt: []int32{1}, N: 1, Stream: [3]uint64{1, 2, 3}}, {Prompt: []int32{1}, N: 1, Stream: [3]uint64{1, 3, 3}}}
 	require.ErrorContains(t, m.Generate(t.Context(), reqs, nil), "request 1 is of another collection")
 	require.ErrorContains(t, m.Refresh(t.Context(), rollout.Weights{}), "is no rollout.Refresher")

@@ -164,9 +164,10 @@ func (t *Trainer) train(ctx context.Context) (map[string]float64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	before := t.midway
 	t.midway = true
 	if err := t.drawPending(ctx); err != nil {
-		t.midway = err != io.EOF
+		t.midway = before || err != io.EOF
 		return nil, err
 	}
 	if err := t.publish(ctx); err != nil {

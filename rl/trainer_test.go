@@ -3,6 +3,7 @@ package rl_test
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"math"
 	"testing"
@@ -462,4 +463,20 @@ func TestASourceWithoutACollectionIsAnError(t *testing.T) {
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
 	require.ErrorContains(t, tr.Run(t.Context()), "fewer problems than the 4")
+}
+
+// Nor is the end of the source a training step that makes up for one that failed.
+func TestSaveRefusesAtTheEndAfterAnInterruptedStep(t *testing.T) {
+	c, p := setup()
+	lost := errors.New("lost")
+	c.Engine = tampered{p, func(rollout.Completion, func(rollout.Completion) error) error { return lost }}
+	c.Source.(*rl.SliceSource).Epochs = 1 // a collection of four, and one problem
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	_, err = tr.Step(t.Context())
+	require.ErrorIs(t, err, lost)
+	_, err = tr.Step(t.Context())
+	require.Equal(t, io.EOF, err)
+	_, err = tr.Save(t.Context(), "end")
+	require.ErrorIs(t, err, rl.ErrMidway)
 }

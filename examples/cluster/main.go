@@ -7,7 +7,8 @@
 // The configurations in this folder are all pairs that go together; docs/scale.md says
 // how the weights travel between the two. Stop it with Ctrl-C and add -resume; addresses,
 // steps and async may change before that. The task is that of examples/owntask, shortened:
-// what becomes of a parcel that is sent back. With -task, the job is package relevance's.
+// what becomes of a parcel that is sent back. With -task, the job is package relevance's,
+// which takes no async, and of which only addresses may change.
 package main
 
 import (

@@ -112,3 +112,24 @@ func tiny(t *testing.T) string {
 	require.NoError(t, writeTiny(dir, parcels, ""))
 	return dir
 }
+
+// Package relevance's job takes the configuration's numbers, and refuses what it has no use
+// for.
+func TestJob(t *testing.T) {
+	c, err := readConfig("tinker-vllm.json")
+	require.NoError(t, err)
+	c.Warmup, c.WarmupLR = 7, 1e-3
+	job, err := c.job()
+	require.NoError(t, err)
+	require.NoError(t, job.Validate())
+	require.EqualValues(t, c.Steps, job.Reinforce.Steps)
+	require.Equal(t, c.Prompts, job.Reinforce.Prompts)
+	require.Equal(t, c.Policy.LR, job.Reinforce.LR)
+	require.Equal(t, 7, job.Warmup.Steps)
+	require.Equal(t, 1e-3, job.Warmup.LR)
+	require.Zero(t, job.Reinforce.MaxNorm)
+
+	c.Async.Staleness = 1
+	_, err = c.job()
+	require.ErrorContains(t, err, "async is not for -task")
+}

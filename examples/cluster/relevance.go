@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -23,17 +24,13 @@ func mainJob(ctx context.Context, w io.Writer, c config, path, dir string, resum
 	if err != nil {
 		return err
 	}
-	m, err := readModel(c.Model)
+	settings, err := c.job()
 	if err != nil {
 		return err
 	}
-	settings := relevance.Quick()
-	settings.Seed = c.Seed
-	// The teacher's weights may be on a server, so the student begins with others.
-	settings.Student.Encoder = relevance.Scratch{Vocab: 1000, Shape: relevance.Shape{Dim: 64, Layers: 2, Heads: 4, FF: 128, MaxSeq: 320}}
-	settings.Warmup.LR, settings.Reinforce.LR = c.WarmupLR, c.Policy.LR
-	if c.Policy.Kind == "tinker" {
-		settings.Reinforce.MaxNorm = 0
+	m, err := readModel(c.Model)
+	if err != nil {
+		return err
 	}
 	made := &models{ctx: ctx, c: c, pretrained: m, log: log}
 	_, err = relevance.Train(ctx, t.Source, settings, dir, relevance.Options{
@@ -41,6 +38,24 @@ func mainJob(ctx context.Context, w io.Writer, c config, path, dir string, resum
 		Remove: func(ctx context.Context, ref string) error { return made.last.remove(ctx, ref) },
 	})
 	return err
+}
+
+// job returns the settings of package relevance's training: what a configuration does not
+// say, such as the size of the student, is that of its quick mode.
+func (c config) job() (relevance.Config, error) {
+	if c.Async.Staleness > 0 {
+		return relevance.Config{}, errors.New("async is not for -task: package relevance's main job samples and trains in turns")
+	}
+	settings := relevance.Quick()
+	settings.Seed = c.Seed
+	// The teacher's weights may be on a server, so the student begins with others.
+	settings.Student.Encoder = relevance.Scratch{Vocab: 1000, Shape: relevance.Shape{Dim: 64, Layers: 2, Heads: 4, FF: 128, MaxSeq: 320}}
+	settings.Warmup.Steps, settings.Warmup.LR = c.Warmup, c.WarmupLR
+	settings.Reinforce.Steps, settings.Reinforce.Prompts, settings.Reinforce.LR = int(c.Steps), c.Prompts, c.Policy.LR
+	if c.Policy.Kind == "tinker" {
+		settings.Reinforce.MaxNorm = 0
+	}
+	return settings, nil
 }
 
 // models makes the policies of a run.

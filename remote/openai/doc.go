@@ -73,7 +73,7 @@
 // the weights that sampled it. After an error the server is out: vLLM's health looks
 // fine after a failed reload, and the next generation kills it. A server that is started
 // anew has other weights, or none of that name, and is out once it shows. The next
-// refresh takes new processes in.
+// refresh takes new processes in, and servers that failed to load adapters or a GGUF file.
 //
 // # Embeddings
 //

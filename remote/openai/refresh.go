@@ -55,10 +55,11 @@ func named(f rollout.Form) bool { return f == rollout.FormAdapter || f == rollou
 //	gguf      llama.cpp as a router loads it; its folder must be the --models-dir
 //
 // A form that one of the servers cannot load is an error, and nothing has changed. A
-// server that fails is out: whatever it has then is not to be sampled from. Once it was
-// started anew (it did not answer at a Refresh and does so again, or it labels its
-// weights as a new process does), the next Refresh takes it in. An error is returned if
-// no server is left, or if ctx is done.
+// server that fails is out: whatever it has then is not to be sampled from. The next
+// Refresh takes it in if the weights had a name of their own (adapters, GGUF files), for
+// these harm no others; otherwise once it was started anew (it did not answer at a Refresh
+// and does so again, or it labels its weights as a new process does). An error is returned
+// if no server is left, or if ctx is done.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	for _, s := range e.fleet.servers {
 		if forms := s.dialect.forms(); !slices.Contains(forms, w.Form) {
@@ -143,8 +144,8 @@ func (e *Engine) refreshServer(ctx context.Context, s *server, w rollout.Weights
 		if err == nil {
 			return
 		}
-		// A router still has the old weights whole, and may be given others.
-		gone := s.router || s.healthyWithin(ctx, f.health, "", s.identity.model) != nil
+		// Weights that were to get a name have harmed no others: it may be given the next.
+		gone := named(w.Form) || s.healthyWithin(ctx, f.health, "", s.identity.model) != nil
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		s.state, s.lastErr, s.gone = stateDead, err, gone

@@ -180,6 +180,33 @@ func TestFailedRefresh(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoServer)
 }
 
+// A server that could not load an adapter, because its disk did not show the folder yet for
+// example, has lost nothing: it is out until the next refresh.
+func TestFailedAdapter(t *testing.T) {
+	late, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
+	late.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path == "/v1/load_lora_adapter" {
+			late.fail(w, 404, "No adapter found")
+			return true
+		}
+		return false
+	})
+	e := open(t, config(late, good))
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormAdapter)))
+	require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
+	drawn := late.draws()
+	sampleAll(t, e, requests(20))
+	require.Equal(t, drawn, late.draws())
+
+	late.setHook(nil)
+	require.NoError(t, e.Refresh(t.Context(), weightsAt(3, rollout.FormAdapter)))
+	require.EqualValues(t, 0, e.Metrics()["engine/servers_dead"])
+	for _, c := range sampleAll(t, e, requests(20))[0] {
+		require.EqualValues(t, 3, c.FirstVersion)
+	}
+	require.Greater(t, late.draws(), drawn)
+}
+
 // The server that the proxy dooms looks well after the failed reload and dies at the
 // next generation. The engine does not send it one; once it was started anew, the next
 // refresh takes it in.

@@ -23,7 +23,8 @@ type Config struct {
 	Endpoint remote.Endpoint `json:"endpoint"`
 	// Retry bounds the attempts of a request. It also bounds how long a result is
 	// waited for while polls fail, or the server answers nothing at all, heartbeats
-	// included. The zero value means 10 attempts within 5 minutes.
+	// included. Polls of a server that does not hold them are Backoff apart, 200 ms if
+	// that is 0. The zero value means 10 attempts within 5 minutes.
 	Retry remote.Retry `json:"retry"`
 	// Heartbeat is the time between two signs of life; 0 means 10 s. A server
 	// frees the models of a session that gives none (SkyRL after 300 s).
@@ -44,6 +45,10 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 10 * time.Second
+	}
+	if c.Retry.Backoff == 0 { // of a single attempt
+		c.Retry.Backoff = 200 * time.Millisecond
+		c.Retry.MaxBackoff = max(c.Retry.MaxBackoff, c.Retry.Backoff)
 	}
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute
@@ -78,7 +83,8 @@ type Client struct {
 	done chan struct{} // closed when the heartbeat has ended
 
 	results, waited atomic.Int64 // that arrived, and the nanoseconds that took
-	heard           atomic.Int64 // when the server last answered anything, as UnixNano
+	began           time.Time    // when the client was made
+	heard           atomic.Int64 // when the server last answered anything, in nanoseconds since then
 
 	mu       sync.Mutex
 	sessions map[string]error // live ones, and why the server dropped them
@@ -101,8 +107,8 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	client := &Client{config: c, http: h, stop: stop, done: make(chan struct{}), sessions: map[string]error{}, held: map[string]int{}}
-	client.counted.at = time.Now()
+	client := &Client{config: c, http: h, stop: stop, done: make(chan struct{}), began: time.Now(), sessions: map[string]error{}, held: map[string]int{}}
+	client.counted.at = client.began
 	go client.heartbeat(ctx)
 	return client, nil
 }
@@ -195,7 +201,9 @@ func (c *Client) newSession(ctx context.Context) (string, error) {
 		SessionID string `json:"session_id"`
 	}
 	r := c.request("/create_session", map[string]any{"tags": []string{}, "sdk_version": "stepwise", "type": "create_session"})
-	if err := c.http.Do(ctx, r, transport.JSON(&answer)); err != nil {
+	err := c.http.Do(ctx, r, transport.JSON(&answer))
+	c.hear(err)
+	if err != nil {
 		return "", err
 	}
 	if answer.SessionID == "" {
@@ -224,14 +232,14 @@ func (c *Client) alive(session string) error {
 // hear notes that a request was answered, unless err says that it was not.
 func (c *Client) hear(err error) {
 	if err == nil || statusOf(err) != 0 {
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(int64(time.Since(c.began))) // whatever becomes of the clock
 	}
 }
 
 // silent returns an error if the server has answered nothing for so long, heartbeats
 // neither, that it is not just busy with a result.
 func (c *Client) silent() error {
-	silence := time.Since(time.Unix(0, c.heard.Load()))
+	silence := time.Since(c.began) - time.Duration(c.heard.Load())
 	if silence <= max(c.config.Retry.Elapsed, c.config.Timeout, 3*c.config.Heartbeat) {
 		return nil
 	}

@@ -78,7 +78,7 @@ func (b *between) sent(path string) [][]byte {
 
 // lose resets the connections of the n-th requests for a path after the server has
 // done its work.
-func lose(t *testing.T, s *tinkertest.Server, path string, n ...int) string {
+func lose(t *testing.T, s http.Handler, path string, n ...int) string {
 	script := map[int]remotetest.Fault{}
 	for _, k := range n {
 		script[k] = remotetest.FaultReset
@@ -104,6 +104,42 @@ func TestSessionExpires(t *testing.T) {
 		err = p.LogProbs(t.Context(), batch(), [][]float64{make([]float64, 3), nil, make([]float64, 2), make([]float64, 1)})
 		return err != nil && strings.Contains(err.Error(), "the server has dropped the session")
 	}, 5*time.Second, 50*time.Millisecond)
+}
+
+// A server that takes long to make the first model, longer than a poll waits, and has not
+// been asked for a heartbeat yet, is waited for.
+func TestSlowStart(t *testing.T) {
+	t.Parallel() // most of the time is waiting
+	s := newServer(t, tinkertest.Options{})
+	var polls atomic.Int64
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/retrieve_future") && polls.Add(1) <= 3 {
+			_, _ = io.Copy(io.Discard, r.Body) // or the end of the request goes unnoticed
+			<-r.Context().Done()
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
+	t.Cleanup(slow.Close)
+	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: slow.URL}, Retry: retry, Poll: 50 * time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	_, err = tinker.NewPolicy(t.Context(), c, tinker.PolicyConfig{Model: "table", LoRA: tinker.LoRA{Rank: 8}, Scaling: tinker.ScalingSum})
+	require.NoError(t, err)
+	require.Greater(t, polls.Load(), int64(3))
+}
+
+// A client that repeats no request does not ask for a result without pause either.
+func TestPollsAreApart(t *testing.T) {
+	t.Parallel() // most of the time is waiting
+	s := newServer(t, tinkertest.Options{Pending: 2})
+	c, err := tinker.New(tinker.Config{Endpoint: remote.Endpoint{URL: s.URL}, Retry: remote.Retry{Attempts: 1}})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	start := time.Now()
+	_, err = tinker.NewPolicy(t.Context(), c, tinker.PolicyConfig{Model: "table", LoRA: tinker.LoRA{Rank: 8}, Scaling: tinker.ScalingSum})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, time.Since(start), 400*time.Millisecond)
 }
 
 // A server that answers nothing any more, heartbeats neither, is not waited for as one

@@ -39,11 +39,11 @@
 // # When something fails
 //
 // Requests are repeated within Config.Retry, and none counts twice: a training request
-// has a number by which the server recognises it, a checkpoint a name of its own, a
-// sample a seed, so that drawing it again gives the same tokens. A model whose creation
-// went unanswered is left to expire with its session, and another one is made. Loading
-// makes a new model and unloads the old one, because servers load into a new one only;
-// the server needs room for both.
+// has a number by which the server recognises it, a checkpoint a name of its own, a call
+// for samples a number and a seed, so that drawing them again gives the same tokens. A
+// model whose creation went unanswered is left to expire with its session, and another
+// one is made. Loading makes a new model and unloads the old one, because servers load
+// into a new one only; the server needs room for both.
 //
 // A server that fails within an optimiser step may have taken half of it. The policy
 // then returns errors until a checkpoint is loaded.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/stepwise-rl/stepwise/remote/internal/transport"
 	"github.com/stepwise-rl/stepwise/remote/tinker/internal/wire"
@@ -69,7 +70,8 @@ type Engine struct {
 
 // pin is a sampling session: the server's handle to weights that no longer change.
 type pin struct {
-	session string // "" = none yet
+	session string        // "" = none yet
+	calls   *atomic.Int64 // of it so far
 	version int64
 	ref     string // of the weights; "" = the base model's
 }
@@ -93,7 +95,7 @@ func NewEngine(c *Client, v sample.Vocab, config EngineConfig) (*Engine, error) 
 		config.InFlight = 64
 	}
 	config.EOS = slices.Clone(config.EOS)
-	return &Engine{c: c, vocab: v, config: config}, nil
+	return &Engine{c: c, vocab: v, config: config, pinned: pin{calls: new(atomic.Int64)}}, nil
 }
 
 // Check implements rollout.Checker. The server reports log-probs at temperature 1
@@ -133,7 +135,7 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	defer e.mu.Unlock()
 	e.c.hold(w.Ref)
 	e.c.release(e.pinned.ref)
-	e.pinned = pin{p, w.Version, w.Ref}
+	e.pinned = pin{p, new(atomic.Int64), w.Version, w.Ref}
 	return nil
 }
 
@@ -261,8 +263,12 @@ func (c *Client) isHeld(ref string) bool {
 // then there before the last of a large request, and a failure loses no more.
 const maxAtOnce = 16
 
-// piece is the samples [from, to) of a request.
-type piece struct{ request, from, to int }
+// piece is the samples [from, to) of a request. Its number is its own in the sampling
+// session: servers recognise a call that is repeated by it.
+type piece struct {
+	request, from, to int
+	number            int64
+}
 
 // Generate implements rollout.Engine. Samples of a call whose retries are used up, or
 // that the server refuses, have an Err. Top-k and top-p are the server's; stop
@@ -289,16 +295,20 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 	var pieces []piece
 	for i := range reqs {
 		for from := 0; from < reqs[i].N; from += maxAtOnce {
-			pieces = append(pieces, piece{i, from, min(from+maxAtOnce, reqs[i].N)})
+			pieces = append(pieces, piece{request: i, from: from, to: min(from+maxAtOnce, reqs[i].N)})
 		}
 	}
+	next := p.calls.Add(int64(len(pieces)))
+	for k := range pieces {
+		pieces[k].number = next - int64(len(pieces)-k)
+	}
 	results := make(chan []rollout.Completion)
-	next := make(chan piece)
+	queue := make(chan piece)
 	running.Go(func() {
-		defer close(next)
+		defer close(queue)
 		for _, q := range pieces {
 			select {
-			case next <- q:
+			case queue <- q:
 			case <-ctx.Done():
 				return
 			}
@@ -309,7 +319,7 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 			// A connection that is opened in here stays open for the client: its
 			// goroutines should not carry the labels of this call.
 			pprof.SetGoroutineLabels(context.Background())
-			for q := range next {
+			for q := range queue {
 				select {
 				case results <- e.sample(ctx, p, q, &reqs[q.request]):
 				case <-ctx.Done():
@@ -372,7 +382,7 @@ func (e *Engine) ask(ctx context.Context, p pin, q piece, r *rollout.Request) (*
 		params["top_p"] = r.Params.TopP
 	}
 	id, err := e.c.submit(ctx, e.c.request("/asample", map[string]any{
-		"num_samples": n, "sampling_params": params, "sampling_session_id": p.session, "seq_id": q.request, "type": "sample",
+		"num_samples": n, "sampling_params": params, "sampling_session_id": p.session, "seq_id": q.number, "type": "sample",
 		"prompt":          map[string]any{"chunks": []any{map[string]any{"type": "encoded_text", "tokens": r.Prompt}}},
 		"prompt_logprobs": false, "topk_prompt_logprobs": 0,
 	}))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -161,6 +162,7 @@ func (s *Store) List() ([]Checkpoint, error) {
 	for _, id := range ids {
 		m, err := s.readManifest(id.String())
 		switch {
+		case err != nil && s.gone(id.String()):
 		case errors.Is(err, ErrDamaged):
 			all = append(all, Checkpoint{Name: id.String(), Step: id.step, Damage: err})
 		case err != nil:
@@ -198,6 +200,9 @@ func (s *Store) latest(ctx context.Context) (*manifest, error) {
 		if err == nil {
 			return m, nil
 		}
+		if s.gone(id.String()) && ctx.Err() == nil {
+			return s.latest(ctx) // there are later ones now
+		}
 		damage = append(damage, fmt.Errorf("checkpoint: %w", err))
 		if !errors.Is(err, ErrDamaged) {
 			break
@@ -232,7 +237,7 @@ func (s *Store) Resume(ctx context.Context, t Training) (found bool, err error) 
 }
 
 // Restore takes t back to a checkpoint. All files are checked before t is changed; the
-// error names the first that is missing or damaged.
+// error is then that of Verify.
 func (s *Store) Restore(ctx context.Context, t Training, name string) error {
 	m, err := s.verify(ctx, name)
 	if err != nil {
@@ -274,7 +279,8 @@ func (s *Store) SetAside(ctx context.Context, name string) error {
 }
 
 // Verify reads and checks all files of a checkpoint; the error names the first that is
-// missing or damaged.
+// missing or damaged. If there is no such checkpoint, because a run that goes on has
+// removed it meanwhile for example, the error wraps fs.ErrNotExist and not ErrDamaged.
 func (s *Store) Verify(ctx context.Context, name string) error {
 	if _, err := s.verify(ctx, name); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
@@ -290,22 +296,35 @@ func (s *Store) verify(ctx context.Context, name string) (*manifest, error) {
 		return nil, fmt.Errorf("%q is no name of a checkpoint, such as %q", name, id{serial: 7, step: 140})
 	}
 	m, err := s.readManifest(name)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = s.verifyFiles(ctx, m)
 	}
+	if errors.Is(err, ErrDamaged) && s.gone(name) {
+		err = &fs.PathError{Op: "read", Path: s.manifestPath(name), Err: fs.ErrNotExist}
+	}
+	return m, err
+}
+
+// gone reports whether a checkpoint is not there, or not any more: its manifest goes first.
+func (s *Store) gone(name string) bool {
+	_, err := os.Lstat(s.manifestPath(name))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func (s *Store) verifyFiles(ctx context.Context, m *manifest) error {
 	for _, f := range m.Files {
 		path := filepath.Join(s.Dir, filepath.FromSlash(f.Path))
 		sum, size, err := durable.Checksum(ctx, path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("%s %w: %w", path, ErrDamaged, err)
+			return fmt.Errorf("%s %w: %w", path, ErrDamaged, err)
 		case err != nil:
-			return nil, err
+			return err
 		case size != f.Size:
-			return nil, fmt.Errorf("%s %w: it has %d bytes, but was saved with %d", path, ErrDamaged, size, f.Size)
+			return fmt.Errorf("%s %w: it has %d bytes, but was saved with %d", path, ErrDamaged, size, f.Size)
 		case sum != f.SHA256:
-			return nil, fmt.Errorf("%s %w: its SHA-256 is not the one it was saved with", path, ErrDamaged)
+			return fmt.Errorf("%s %w: its SHA-256 is not the one it was saved with", path, ErrDamaged)
 		}
 	}
-	return m, nil
+	return nil
 }

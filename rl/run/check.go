@@ -233,7 +233,15 @@ func (c *checker) saved(stage string) (s savedState, err error) {
 		return s, err
 	}
 	s.step = last.Step
-	return s, store.Restore(c.ctx, &s, last.Name)
+	if err = store.Restore(c.ctx, &s, last.Name); removed(err) {
+		return c.saved(stage)
+	}
+	return s, err
+}
+
+// removed reports whether a run that goes on has removed a checkpoint since it was listed.
+func removed(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrDamaged)
 }
 
 // checkpoints checks those of a stage. Damaged ones can be removed if there is a whole
@@ -247,12 +255,13 @@ func (c *checker) checkpoints(stage string) error {
 	whole := 0
 	damage := make([]error, len(list))
 	for i, k := range list {
-		err := store.Verify(c.ctx, k.Name)
-		if err != nil && !errors.Is(err, ErrDamaged) {
-			return err
-		}
-		if damage[i] = err; err == nil {
+		switch err := store.Verify(c.ctx, k.Name); {
+		case err == nil:
 			whole++
+		case errors.Is(err, ErrDamaged):
+			damage[i] = err
+		case !removed(err):
+			return err
 		}
 	}
 	for i, k := range list {

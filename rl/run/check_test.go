@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,51 @@ func TestEveryFileIsChecked(t *testing.T) {
 		require.ErrorIs(t, err, run.ErrDamaged, file)
 		require.ErrorContains(t, err, filepath.Join(dir, filepath.FromSlash(found[0])), file)
 	}
+}
+
+// meanwhile is a context in which something happens each time that it is asked for its end,
+// as it is for each file that is read.
+type meanwhile struct {
+	context.Context
+	during func()
+}
+
+func (m meanwhile) Err() error {
+	m.during()
+	return m.Context.Err()
+}
+
+// A run that goes on removes old checkpoints while they are being checked, and nothing of
+// it is damaged.
+func TestCheckOfARunThatGoesOn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := config(dir, 6)
+	c.Keep = checkpoint.Keep{Last: 1}
+	w, err := run.Start(c)
+	require.NoError(t, err)
+	defer w.Close()
+	stage, err := w.Stage("train")
+	require.NoError(t, err)
+	tr, err := trainer(stage, newTable(stage.Checkpoints().Dir), 6, 1, nil)
+	require.NoError(t, err)
+	_, err = stage.Resume(t.Context(), tr)
+	require.NoError(t, err)
+	step := func() { // trains, saves, and removes the checkpoint before
+		_, err := tr.Step(t.Context())
+		require.NoError(t, err)
+	}
+	step()
+	for pause := range 4 { // the reads between two steps
+		reads := 0
+		faults, err := run.Check(meanwhile{t.Context(), func() {
+			if reads++; reads == pause+1 {
+				step()
+			}
+		}}, dir)
+		require.NoError(t, err)
+		require.Empty(t, faults)
+	}
+	require.EqualValues(t, 5, tr.Steps())
 }
 
 func TestRepair(t *testing.T) {

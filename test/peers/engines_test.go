@@ -235,7 +235,8 @@ func TestMainJob(t *testing.T) {
 	s := startLlamaCPP(t, "--models-dir", models, "--models-max", "2")
 	config, err := json.Marshal(map[string]any{
 		"model": dir, "policy": map[string]any{"kind": "local", "lr": 4e-4, "rank": 0},
-		"engine": engineSettings(openai.DialectLlamaCPP, s, "start"), "weights": models, "seed": 1, "warmup_lr": 2e-3,
+		"engine": engineSettings(openai.DialectLlamaCPP, s, "start"), "weights": models, "seed": 1,
+		"prompts": 8, "steps": 6, "warmup": 160, "warmup_lr": 2e-3, // as in the quick mode
 	})
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "config.json")
