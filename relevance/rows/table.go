@@ -35,7 +35,7 @@ type RowError struct {
 	column *ColumnError
 }
 
-// Unwrap returns the [*ColumnError] that is the reason if the column is named, and
+// Unwrap returns the *[ColumnError] that is the reason if the column is named, and
 // neither the row nor any before it has it; else nil.
 func (e *RowError) Unwrap() error {
 	if e.column == nil {
@@ -52,7 +52,8 @@ func (e *RowError) Error() string {
 	return fmt.Sprintf("%s:%d: field %q: %s", e.File, e.Line, e.Field, e.Problem)
 }
 
-// A ColumnError says that no row of a file has a column that is named.
+// A ColumnError says that no row of a file, or none up to that of a [RowError], has a
+// column that is named.
 type ColumnError struct {
 	File, Column string
 	// Columns are the first columns that there are.
